@@ -1,0 +1,54 @@
+package target
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// RedisConfig says where a Redis or Valkey server is.
+type RedisConfig struct {
+	Name     string   // the server label
+	URL      string   // redis://user@host:port, rediss:// for TLS, unix:///path; without a password
+	Password Password // may be nil
+}
+
+// A Redis is one Redis or Valkey server.
+type Redis struct {
+	Name   string
+	Client *redis.Client // connects at the first question
+}
+
+// NewRedis returns a server. It connects to nothing yet.
+func NewRedis(c RedisConfig) (*Redis, error) {
+	options, err := redis.ParseURL(c.URL)
+	if err != nil {
+		return nil, fmt.Errorf("redis %s: %w", c.Name, err)
+	}
+	options.ClientName = "upkeep"
+	options.DisableIdentity = true // CLIENT SETINFO is one right more than we need
+	options.PoolSize = 2           // one to read, one to act
+	options.MaxRetries = -1        // a second BGSAVE is not a retry
+	options.DialTimeout = 5 * time.Second
+	options.ContextTimeoutEnabled = true
+	if c.Password != nil {
+		user := options.Username
+		options.CredentialsProviderContext = func(context.Context) (string, string, error) {
+			secret, err := c.Password()
+			if err != nil {
+				return "", "", fmt.Errorf("redis %s: %w", c.Name, err)
+			}
+			return user, secret, nil
+		}
+	}
+	return &Redis{Name: c.Name, Client: redis.NewClient(options)}, nil
+}
+
+// Close closes every connection to the server.
+func (r *Redis) Close() {
+	if r.Client != nil {
+		_ = r.Client.Close() // nothing is written that could be lost
+	}
+}

@@ -1,0 +1,22 @@
+package guard
+
+import (
+	"context"
+
+	"github.com/ai-micro-service/upkeep/remediate"
+)
+
+// Mode stops a run whose policy only observes. It is asked first, so that what
+// is observed is declined whatever else stands in the way.
+func Mode() remediate.Guard {
+	return remediate.Guard{
+		Name: remediate.ReasonMode,
+		Doc:  "Mode ends the run when its policy only observes: the plan is in the journal and nothing is done.",
+		Check: func(_ context.Context, r remediate.Run) error {
+			if r.Request.Mode == remediate.Auto {
+				return nil
+			}
+			return remediate.Refuse(remediate.ReasonMode, "policy %q only observes; this is what it would do", r.Request.Policy)
+		},
+	}
+}
