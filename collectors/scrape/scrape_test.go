@@ -1,0 +1,189 @@
+package scrape_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os/exec"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/ai-micro-service/upkeep/collectors"
+	"github.com/ai-micro-service/upkeep/collectors/scrape"
+)
+
+// counter is a collector of one gauge that counts its questions, and fails while broken.
+func counter(name, target string, broken *atomic.Bool) collectors.Collector {
+	m := &collectors.Metric{Name: "upkeep_test_questions", Type: collectors.Gauge, Help: "Questions so far.", Labels: []string{"server"}}
+	var n float64
+	return collectors.Collector{
+		Name: name, Target: target, Metrics: []*collectors.Metric{m}, Every: 20 * time.Millisecond, Timeout: 50 * time.Millisecond,
+		Collect: func(_ context.Context, w *collectors.Writer) error {
+			if broken != nil && broken.Load() {
+				return errors.New("connection refused")
+			}
+			n++
+			w.Set(m, n, target)
+			return nil
+		},
+	}
+}
+
+func hanging() collectors.Collector {
+	c := counter("test/hanging", "slow", nil)
+	c.Collect = func(ctx context.Context, _ *collectors.Writer) error {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return c
+}
+
+func start(t *testing.T, all ...collectors.Collector) *scrape.Scraper {
+	t.Helper()
+	s := scrape.New(scrape.Config{Logger: slog.New(slog.DiscardHandler), Registry: prometheus.NewRegistry()})
+	if err := s.Use(all); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := s.Run(ctx); err != nil {
+			t.Error(err)
+		}
+	}()
+	t.Cleanup(func() { cancel(); <-done })
+	return s
+}
+
+func get(s *scrape.Scraper) string {
+	w := httptest.NewRecorder()
+	s.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	return w.Body.String()
+}
+
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("never: %s", what)
+		}
+	}
+}
+
+func TestOneFamilyOfManyTargets(t *testing.T) {
+	s := start(t, counter("test/a", "one", nil), counter("test/a", "two", nil))
+	eventually(t, "every collector answers", s.Answered)
+	text := get(s)
+	if n := strings.Count(text, "# TYPE upkeep_test_questions gauge\n"); n != 1 {
+		t.Errorf("%d TYPE lines in:\n%s", n, text)
+	}
+	for _, want := range []string{`upkeep_test_questions{server="one"} `, `upkeep_test_questions{server="two"} `, `upkeep_collector_success{collector="test/a",server="one"} 1`} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %s in:\n%s", want, text)
+		}
+	}
+}
+
+func TestFailedCollectorReportsNoValue(t *testing.T) {
+	var broken atomic.Bool
+	s := start(t, counter("test/a", "one", &broken))
+	eventually(t, "a value", func() bool { return strings.Contains(get(s), "upkeep_test_questions{") })
+	broken.Store(true)
+	eventually(t, "no value", func() bool { return !strings.Contains(get(s), "upkeep_test_questions") })
+	if text := get(s); !strings.Contains(text, `upkeep_collector_success{collector="test/a",server="one"} 0`) {
+		t.Errorf("success is not 0 in:\n%s", text)
+	}
+	if got := s.Status()[0].Err; got != "connection refused" {
+		t.Errorf("status says %q", got)
+	}
+	broken.Store(false)
+	eventually(t, "a value again", func() bool { return strings.Contains(get(s), "upkeep_test_questions{") })
+}
+
+func TestHangingCollectorDelaysNobody(t *testing.T) {
+	s := start(t, hanging(), counter("test/a", "one", nil))
+	eventually(t, "the other is asked ten times", func() bool { return strings.Contains(get(s), `upkeep_test_questions{server="one"} 1`+"0\n") })
+	eventually(t, "the hanging one has failed", func() bool { return strings.Contains(s.Status()[0].Err, "no answer within") })
+}
+
+func TestUseReplaces(t *testing.T) {
+	s := start(t, counter("test/a", "one", nil))
+	eventually(t, "a value", func() bool { return strings.Contains(get(s), `server="one"`) })
+	if err := s.Use([]collectors.Collector{counter("test/a", "two", nil)}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the new one", func() bool { return strings.Contains(get(s), `server="two"`) })
+	if strings.Contains(get(s), `server="one"`) {
+		t.Error("the old one is still served")
+	}
+}
+
+func TestUseRefusesTwins(t *testing.T) {
+	s := scrape.New(scrape.Config{Logger: slog.New(slog.DiscardHandler), Registry: prometheus.NewRegistry()})
+	if err := s.Use([]collectors.Collector{counter("test/a", "one", nil), counter("test/a", "one", nil)}); err == nil {
+		t.Error("two collectors of one name and target were taken")
+	}
+}
+
+func TestGzip(t *testing.T) {
+	s := start(t, counter("test/a", "one", nil))
+	eventually(t, "a value", s.Answered)
+	r := httptest.NewRequest(http.MethodGet, "/metrics", nil)
+	r.Header.Set("Accept-Encoding", "gzip, deflate")
+	w := httptest.NewRecorder()
+	s.ServeHTTP(w, r)
+	z, err := gzip.NewReader(w.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(z)
+	if err != nil || !bytes.Contains(text, []byte("upkeep_test_questions")) {
+		t.Errorf("%v in:\n%s", err, text)
+	}
+}
+
+// promtool is the field's own reader of the format and of its naming rules.
+func TestPromtoolAccepts(t *testing.T) {
+	s := start(t, counter("test/a", "one", nil))
+	eventually(t, "a value", s.Answered)
+	cmd := exec.Command("promtool", "check", "metrics")
+	cmd.Stdin = strings.NewReader(get(s))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("promtool (Debian package prometheus): %v\n%s", err, out)
+	}
+}
+
+func BenchmarkServe(b *testing.B) {
+	m := &collectors.Metric{Name: "upkeep_test_rows", Type: collectors.Gauge, Help: "Rows.", Labels: []string{"server", "table"}}
+	c := collectors.Collector{
+		Name: "test/rows", Target: "one", Metrics: []*collectors.Metric{m}, Every: time.Hour, Timeout: time.Minute,
+		Collect: func(_ context.Context, w *collectors.Writer) error {
+			for range 100_000 {
+				w.Set(m, 42, "one", "a_table_of_some_name")
+			}
+			return nil
+		},
+	}
+	s := scrape.New(scrape.Config{Logger: slog.New(slog.DiscardHandler), Registry: prometheus.NewRegistry()})
+	if err := s.Use([]collectors.Collector{c}); err != nil {
+		b.Fatal(err)
+	}
+	go func() { _ = s.Run(b.Context()) }()
+	for !s.Answered() {
+		time.Sleep(time.Millisecond)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		s.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	}
+}
