@@ -278,7 +278,7 @@ func (e *Engine) look(ctx context.Context, r remediate.Request) (before *float64
 	case err != nil:
 		return nil, plan, fmt.Errorf("measure %s: %w", a.Lowers, err)
 	case r.Episode != 0 && value <= *r.Limit:
-		return &value, plan, remediate.Refuse(remediate.ReasonNothing, "%s is %.4g, within its limit of %.4g", a.Lowers, value, *r.Limit)
+		return &value, plan, remediate.Refuse(remediate.ReasonNothing, "%s is %s, within its limit of %s", a.Lowers, remediate.Quantity(a.Lowers, value), remediate.Quantity(a.Lowers, *r.Limit))
 	}
 	plan, err = a.Plan(ctx, r)
 	if err == nil && len(plan.Steps) == 0 {
@@ -403,10 +403,7 @@ func (e *Engine) verify(ctx context.Context, c *carried) (move, error) {
 		return move{}, fmt.Errorf("measure %s: %w", a.Lowers, err)
 	}
 	c.run.After = &after
-	why := fmt.Sprintf("%s went from %s to %.4g", a.Lowers, number(c.run.Before), after)
-	if c.run.Request.Limit != nil {
-		why += fmt.Sprintf(", limit %.4g", *c.run.Request.Limit)
-	}
+	why := effect(a.Lowers, c.run)
 	if !helped(c.run, after) {
 		return move{to: remediate.Uncleared, why: why}, nil
 	}
@@ -438,11 +435,18 @@ func helped(run remediate.Run, after float64) bool {
 	return run.Before == nil || after <= *run.Before
 }
 
-func number(v *float64) string {
-	if v == nil {
-		return "unknown"
+func effect(metric string, run remediate.Run) string {
+	quantity := func(v *float64) string {
+		if v == nil {
+			return "unknown"
+		}
+		return remediate.Quantity(metric, *v)
 	}
-	return fmt.Sprintf("%.4g", *v)
+	why := fmt.Sprintf("%s went from %s to %s", metric, quantity(run.Before), quantity(run.After))
+	if run.Request.Limit != nil {
+		why += ", limit " + quantity(run.Request.Limit)
+	}
+	return why
 }
 
 // Actions returns the actions that there are.

@@ -1,0 +1,262 @@
+// Package console shows what upkeep sees, decides and does, and takes what a
+// person asks for: a page for people at /, and the same as JSON below
+// /api/upkeep/v1, which the commands of the binary use.
+package console
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/ai-micro-service/upkeep/collectors/scrape"
+	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/engine"
+	"github.com/ai-micro-service/upkeep/remediate/inbox"
+	"github.com/ai-micro-service/upkeep/remediate/journal"
+)
+
+// Prefix is where the JSON is served.
+const Prefix = "/api/upkeep/v1"
+
+const maxBody = 1 << 20
+
+// Config is what a Console shows.
+type Config struct {
+	Scraper *scrape.Scraper
+	Inbox   *inbox.Inbox
+	Journal *journal.Journal
+	Engine  *engine.Engine
+	Gate    *Gate
+	Limits  map[string]float64 // action → the limit of the rule that asks for it
+	Version string
+	Logger  *slog.Logger
+}
+
+// A Console answers people and commands.
+type Console struct{ Config }
+
+// New returns a Console.
+func New(c Config) *Console { return &Console{c} }
+
+// Mount adds the console to a router.
+func (c *Console) Mount(r gin.IRouter) {
+	r.GET("/", c.page)
+	api := r.Group(Prefix)
+	api.GET("/status", c.status)
+	api.GET("/runs", c.runs)
+	api.GET("/runs/:id", c.run)
+	api.GET("/pauses", c.pauses)
+	change := api.Group("", c.Gate.Guarded)
+	change.POST("/plans", c.plan)
+	change.POST("/runs", c.request)
+	change.POST("/pauses", c.pause)
+	change.DELETE("/pauses", c.resume)
+}
+
+// An Ask is what a person asks for.
+type Ask struct {
+	Action  string            `json:"action"`
+	Subject map[string]string `json:"subject"`
+	Limit   *float64          `json:"limit,omitempty"` // the rule's where it is left out
+	By      string            `json:"by"`
+	Key     string            `json:"key,omitempty"` // two asks with one key are one run
+}
+
+func (c *Console) plan(g *gin.Context) {
+	var ask Ask
+	if !c.read(g, &ask) {
+		return
+	}
+	p, err := c.Engine.Preview(g.Request.Context(), c.wanted(ask))
+	c.answer(g, http.StatusOK, p, err)
+}
+
+func (c *Console) request(g *gin.Context) {
+	var ask Ask
+	if !c.read(g, &ask) {
+		return
+	}
+	if ask.By == "" || ask.Key == "" {
+		c.answer(g, 0, nil, badRequest("by and key are wanted: who asks, and a word that makes the ask one run however often it is sent"))
+		return
+	}
+	run, err := c.Engine.Request(g.Request.Context(), c.wanted(ask))
+	c.answer(g, http.StatusAccepted, run, err)
+}
+
+func (c *Console) wanted(ask Ask) remediate.Request {
+	r := remediate.Request{Key: "person/" + ask.By + "/" + ask.Key, Action: ask.Action, Subject: ask.Subject, Limit: ask.Limit, Mode: remediate.Auto, By: "user/" + ask.By}
+	if limit, ok := c.Limits[ask.Action]; ok && r.Limit == nil {
+		r.Limit = &limit
+	}
+	return r
+}
+
+// A Story is one run with everything that the journal says of it.
+type Story struct {
+	Run     remediate.Run      `json:"run"`
+	Lowers  string             `json:"lowers,omitempty"` // the metric that Before and After are of
+	Entries []remediate.Entry  `json:"entries"`
+	Episode *remediate.Episode `json:"episode,omitempty"`
+}
+
+func (c *Console) run(g *gin.Context) {
+	id, err := strconv.ParseInt(g.Param("id"), 10, 64)
+	if err != nil {
+		c.answer(g, 0, nil, badRequest(fmt.Sprintf("run %q: want a number", g.Param("id"))))
+		return
+	}
+	ctx := g.Request.Context()
+	var s Story
+	if s.Run, err = c.Journal.Get(ctx, id); err == nil {
+		s.Entries, err = c.Journal.Entries(ctx, id)
+	}
+	if err == nil && s.Run.Request.Episode != 0 {
+		var e remediate.Episode
+		e, err = c.Inbox.Episode(ctx, s.Run.Request.Episode)
+		s.Episode = &e
+	}
+	s.Lowers = c.lowers()[s.Run.Request.Action]
+	c.answer(g, http.StatusOK, s, err)
+}
+
+// A Line is one run in a list.
+type Line struct {
+	remediate.Run
+	Lowers string `json:"lowers,omitempty"` // the metric that Before and After are of
+}
+
+func (c *Console) runs(g *gin.Context) {
+	n, err := strconv.Atoi(g.DefaultQuery("limit", "50"))
+	if err != nil || n < 1 || n > 1000 {
+		c.answer(g, 0, nil, badRequest("limit: want a number from 1 to 1000"))
+		return
+	}
+	lines, err := c.lines(g, n)
+	c.answer(g, http.StatusOK, lines, err)
+}
+
+func (c *Console) lines(g *gin.Context, n int) ([]Line, error) {
+	runs, err := c.Journal.Recent(g.Request.Context(), n)
+	lowers := c.lowers()
+	lines := make([]Line, len(runs))
+	for i, r := range runs {
+		lines[i] = Line{r, lowers[r.Request.Action]}
+	}
+	return lines, err
+}
+
+func (c *Console) lowers() map[string]string {
+	all := make(map[string]string)
+	for _, a := range c.Engine.Actions() {
+		all[a.Name] = a.Lowers
+	}
+	return all
+}
+
+// A Status is what is seen and what is going on now.
+type Status struct {
+	Version    string              `json:"version"`
+	Collectors []scrape.Status     `json:"collectors"`
+	Episodes   []remediate.Episode `json:"episodes"` // open ones
+	Pauses     []journal.Pause     `json:"pauses"`
+}
+
+func (c *Console) now(g *gin.Context) (s Status, err error) {
+	s.Version, s.Collectors = c.Version, c.Scraper.Status()
+	if s.Episodes, err = c.Inbox.Episodes(g.Request.Context()); err == nil {
+		s.Pauses, err = c.Journal.Pauses(g.Request.Context())
+	}
+	return s, err
+}
+
+func (c *Console) status(g *gin.Context) {
+	s, err := c.now(g)
+	c.answer(g, http.StatusOK, s, err)
+}
+
+func (c *Console) pauses(g *gin.Context) {
+	all, err := c.Journal.Pauses(g.Request.Context())
+	c.answer(g, http.StatusOK, all, err)
+}
+
+func (c *Console) pause(g *gin.Context) {
+	var p journal.Pause
+	if !c.read(g, &p) {
+		return
+	}
+	err := p.Check()
+	switch {
+	case err != nil:
+		err = badRequest(err.Error())
+	case p.By == "":
+		err = badRequest("by is wanted: who pauses")
+	case !p.Until.IsZero() && p.Until.Before(time.Now()):
+		err = badRequest("until is over already")
+	default:
+		err = c.Journal.SetPause(g.Request.Context(), p)
+	}
+	if err == nil {
+		c.Logger.Info("paused", "scope", p.Scope, "by", p.By, "why", p.Reason)
+	}
+	c.answer(g, http.StatusOK, p, err)
+}
+
+func (c *Console) resume(g *gin.Context) {
+	scope := g.Query("scope")
+	was, err := c.Journal.EndPause(g.Request.Context(), scope)
+	if err == nil && !was {
+		err = &statusError{http.StatusNotFound, fmt.Sprintf("%q is not paused", scope)}
+	}
+	if err == nil {
+		c.Logger.Info("resumed", "scope", scope)
+		c.Engine.Wake()
+	}
+	c.answer(g, http.StatusOK, gin.H{"scope": scope}, err)
+}
+
+// A statusError is an error that has its status.
+type statusError struct {
+	status int
+	text   string
+}
+
+func (e *statusError) Error() string { return e.text }
+
+func badRequest(text string) error { return &statusError{http.StatusBadRequest, text} }
+
+// read takes the body of a request, or answers what is wrong with it.
+func (c *Console) read(g *gin.Context, into any) bool {
+	d := json.NewDecoder(http.MaxBytesReader(g.Writer, g.Request.Body, maxBody))
+	d.DisallowUnknownFields()
+	if err := d.Decode(into); err != nil {
+		c.answer(g, 0, nil, badRequest("body: "+err.Error()))
+		return false
+	}
+	return true
+}
+
+// answer writes a value, or what went wrong in its place.
+func (c *Console) answer(g *gin.Context, status int, value any, err error) {
+	refusal, refused := remediate.Refused(err)
+	known, hasStatus := errors.AsType[*statusError](err)
+	switch {
+	case err == nil:
+		g.JSON(status, value)
+	case refused:
+		g.JSON(http.StatusUnprocessableEntity, gin.H{"error": refusal.Detail, "reason": refusal.Reason})
+	case hasStatus:
+		g.JSON(known.status, gin.H{"error": known.text})
+	case errors.Is(err, journal.ErrNoRun):
+		g.JSON(http.StatusNotFound, gin.H{"error": err.Error()})
+	default:
+		c.Logger.Error("request broke", "path", g.FullPath(), "err", err)
+		g.JSON(http.StatusInternalServerError, gin.H{"error": err.Error()})
+	}
+}

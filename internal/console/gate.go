@@ -1,0 +1,79 @@
+package console
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+
+	"github.com/gin-gonic/gin"
+)
+
+// A Gate says who may change something: whoever shows the token, or where there
+// is none, whoever is on the same machine. Nobody else's page may make a
+// person's browser do it.
+type Gate struct {
+	token  func() (string, error) // read at each request, so that a new file counts at once; nil: there is none
+	origin *http.CrossOriginProtection
+}
+
+// NewGate returns a Gate. token may be nil.
+func NewGate(token func() (string, error)) *Gate {
+	return &Gate{token: token, origin: http.NewCrossOriginProtection()}
+}
+
+// Authorize returns nil, or the status and the reason of a refusal.
+func (g *Gate) Authorize(r *http.Request) (status int, err error) {
+	if err := g.origin.Check(r); err != nil {
+		return http.StatusForbidden, fmt.Errorf("the request comes from another site's page: %w", err)
+	}
+	if g.token == nil {
+		return local(r)
+	}
+	want, err := g.token()
+	if err != nil {
+		return http.StatusInternalServerError, fmt.Errorf("web token: %w", err)
+	}
+	got, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	switch {
+	case !ok:
+		return http.StatusUnauthorized, errors.New("a bearer token is wanted (web.token_file or web.token_env)")
+	case want == "" || !equal(got, want):
+		return http.StatusUnauthorized, errors.New("the bearer token is not the one of web.token_file or web.token_env")
+	}
+	return 0, nil
+}
+
+// equal takes the same time for every token.
+func equal(a, b string) bool {
+	x, y := sha256.Sum256([]byte(a)), sha256.Sum256([]byte(b))
+	return subtle.ConstantTimeCompare(x[:], y[:]) == 1
+}
+
+func local(r *http.Request) (status int, err error) {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		host = r.RemoteAddr
+	}
+	if ip := net.ParseIP(host); ip != nil && ip.IsLoopback() {
+		return 0, nil
+	}
+	return http.StatusForbidden, errors.New("without web.token_file or web.token_env, changes are only taken from this machine")
+}
+
+// Guarded refuses every request that the gate does not let through.
+func (g *Gate) Guarded(c *gin.Context) {
+	if status, err := g.Authorize(c.Request); err != nil {
+		c.AbortWithStatusJSON(status, gin.H{"error": err.Error()})
+	}
+}
+
+// Reading lets everybody read and asks of everybody else what Guarded asks.
+func (g *Gate) Reading(c *gin.Context) {
+	if c.Request.Method != http.MethodGet && c.Request.Method != http.MethodHead {
+		g.Guarded(c)
+	}
+}

@@ -1,0 +1,50 @@
+package remediate_test
+
+import (
+	"testing"
+
+	"github.com/ai-micro-service/upkeep/remediate"
+)
+
+func TestQuantity(t *testing.T) {
+	for _, tc := range []struct {
+		metric string
+		v      float64
+		want   string
+	}{
+		{"upkeep_postgres_table_dead_ratio", 0.5, "50 %"},
+		{"upkeep_postgres_index_bloat_ratio", 0.6543, "65.4 %"},
+		{"upkeep_redis_snapshot_age_seconds", 0.25, "250ms"},
+		{"upkeep_redis_snapshot_age_seconds", 90061, "25h1m1s"},
+		{"upkeep_postgres_index_bloat_bytes", 1 << 20, "1 MiB"},
+		{"upkeep_postgres_index_bloat_bytes", 12, "12 B"},
+		{"upkeep_postgres_table_dead_rows", 1000000, "1000000"},
+	} {
+		t.Run(tc.metric, func(t *testing.T) {
+			if got := remediate.Quantity(tc.metric, tc.v); got != tc.want {
+				t.Errorf("got %q, want %q", got, tc.want)
+			}
+		})
+	}
+}
+
+// Every state leads somewhere or is final, and every state can be reached.
+func TestTransitions(t *testing.T) {
+	reached := map[remediate.State]bool{remediate.Received: true}
+	for from, tos := range remediate.Transitions() {
+		if len(tos) == 0 {
+			t.Errorf("%s is listed and leads nowhere", from)
+		}
+		for _, to := range tos {
+			reached[to] = true
+		}
+	}
+	for _, s := range remediate.States() {
+		if !reached[s] {
+			t.Errorf("%s cannot be reached", s)
+		}
+	}
+	if !remediate.Cleared.Final() || remediate.Waiting.Final() {
+		t.Error("Final is wrong")
+	}
+}
