@@ -117,8 +117,10 @@ func accept(tx *sql.Tx, a remediate.Alert, now time.Time) (changed bool, err err
 }
 
 // Reconcile compares the open episodes of a source with all the alerts that it
-// tells of now: what was missed is opened, and what has been absent for longer
-// than absent is closed. An end that was never delivered is found in this way.
+// tells of now: what fires and was missed is opened, and what has been absent for
+// longer than absent is closed. An end that was never delivered is found in this
+// way. An alert that is there and not Firing (a person has silenced it) keeps an
+// episode open and opens none.
 func (i *Inbox) Reconcile(ctx context.Context, source string, present []remediate.Alert, absent time.Duration) error {
 	now := i.now()
 	changed := false
@@ -133,7 +135,7 @@ func (i *Inbox) Reconcile(ctx context.Context, source string, present []remediat
 				return err
 			case found:
 				err = refresh(tx, open.ID, a, now)
-			default:
+			case a.Firing:
 				changed = true
 				err = start(tx, a, now)
 			}

@@ -1,0 +1,146 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"os/user"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ai-micro-service/upkeep/internal/console"
+)
+
+const defaultURL = "http://127.0.0.1:9847"
+
+// A client talks to a running upkeep.
+type client struct {
+	url, tokenFile string
+	json           bool
+}
+
+// flags adds to a command what it needs to find a running upkeep.
+func (c *client) flags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&c.url, "url", "", "where upkeep answers (default $UPKEEP_URL, else "+defaultURL+")")
+	cmd.Flags().StringVar(&c.tokenFile, "token-file", "", "file with the bearer token that changes need (default $UPKEEP_TOKEN)")
+	cmd.Flags().BoolVar(&c.json, "json", false, "print the answer as JSON")
+}
+
+// do sends a request and reads the answer into out.
+func (c *client) do(ctx context.Context, method, path string, in, out any) error {
+	base := strings.TrimSuffix(firstOf(c.url, os.Getenv("UPKEEP_URL"), defaultURL), "/")
+	if u, err := url.Parse(base); err != nil || u.Host == "" {
+		return fmt.Errorf("--url %q: want something like %s", base, defaultURL)
+	}
+	var body io.Reader
+	if in != nil {
+		text, err := json.Marshal(in)
+		if err != nil {
+			return err
+		}
+		body = bytes.NewReader(text)
+	}
+	r, err := http.NewRequestWithContext(ctx, method, base+console.Prefix+path, body)
+	if err != nil {
+		return err
+	}
+	r.Header.Set("Content-Type", "application/json")
+	token, err := c.token()
+	if err != nil {
+		return err
+	}
+	if token != "" {
+		r.Header.Set("Authorization", "Bearer "+token)
+	}
+	h := http.Client{Timeout: time.Minute}
+	res, err := h.Do(r)
+	if err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return fmt.Errorf("no upkeep answers at %s: start one with \"upkeep serve\", or say where it is with --url (%w)", base, errors.Unwrap(err))
+	}
+	defer res.Body.Close()
+	return answer(res, out)
+}
+
+func answer(res *http.Response, out any) error {
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
+		return fmt.Errorf("answer: %w", err)
+	}
+	if res.StatusCode >= 300 {
+		var said struct{ Error, Reason string }
+		if json.Unmarshal(text, &said) != nil || said.Error == "" {
+			return fmt.Errorf("the answer is %s; is that an upkeep?", res.Status)
+		}
+		if said.Reason != "" {
+			return fmt.Errorf("refused (%s): %s", said.Reason, said.Error)
+		}
+		return errors.New(said.Error)
+	}
+	if err := json.Unmarshal(text, out); err != nil {
+		return fmt.Errorf("answer: %w", err)
+	}
+	return nil
+}
+
+func (c *client) token() (string, error) {
+	if c.tokenFile == "" {
+		return os.Getenv("UPKEEP_TOKEN"), nil
+	}
+	text, err := os.ReadFile(c.tokenFile)
+	if err != nil {
+		return "", fmt.Errorf("--token-file: %w", err)
+	}
+	return strings.TrimSpace(string(text)), nil
+}
+
+// printJSON prints a value for programs.
+func printJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}
+
+// ask reads ACTION key=value… into what a person asks for.
+func ask(args []string) (a console.Ask, err error) {
+	a = console.Ask{Action: args[0], Subject: make(map[string]string), By: whoami()}
+	for _, arg := range args[1:] {
+		name, value, ok := strings.Cut(arg, "=")
+		if !ok || name == "" {
+			return a, fmt.Errorf("%q: want key=value, like table=logs", arg)
+		}
+		if _, twice := a.Subject[name]; twice {
+			return a, fmt.Errorf("%s is given twice", name)
+		}
+		a.Subject[name] = value
+	}
+	return a, nil
+}
+
+func whoami() string {
+	name := os.Getenv("SUDO_USER")
+	if u, err := user.Current(); name == "" && err == nil {
+		name = u.Username
+	}
+	return firstOf(name, "unknown")
+}
+
+func firstOf(all ...string) string {
+	for _, s := range all {
+		if s != "" {
+			return s
+		}
+	}
+	return ""
+}

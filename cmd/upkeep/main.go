@@ -1,0 +1,75 @@
+// Command upkeep sees what PostgreSQL, Redis and their hosts need, decides when
+// it matters, acts safely, and shows that it helped.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// version is set by the linker for a release.
+var version = "" //nolint:gochecknoglobals // -ldflags -X needs one
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the process at once
+	if err := command().ExecuteContext(ctx); err != nil {
+		if !errors.Is(err, errSaid) {
+			fmt.Fprintln(os.Stderr, "upkeep:", err)
+		}
+		os.Exit(1)
+	}
+}
+
+// errSaid ends the process with status 1 without a word: it was said already.
+var errSaid = errors.New("said already")
+
+// command returns the command line, whole.
+func command() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "upkeep",
+		Short: "Sees what PostgreSQL, Redis and their hosts need, decides when it matters, acts safely, and shows that it helped",
+		Long: `upkeep watches PostgreSQL, Redis and file systems, fires alerts when something
+needs care, takes the action that a policy names, and measures whether it helped.
+
+  upkeep demo                        see the whole loop on private servers, in a minute
+  upkeep check  --config upkeep.yaml say what is wrong with a configuration
+  upkeep serve  --config upkeep.yaml run
+  upkeep runs                        what was done, and what came of it
+
+The commands below "Ask a running upkeep" talk to one over HTTP.`,
+		SilenceUsage:      true,
+		SilenceErrors:     true,
+		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
+		Version:           buildVersion(),
+	}
+	root.SetVersionTemplate("upkeep {{.Version}}\n")
+	root.AddGroup(&cobra.Group{ID: "here", Title: "Run upkeep:"}, &cobra.Group{ID: "there", Title: "Ask a running upkeep:"})
+	for _, c := range []*cobra.Command{serveCommand(), checkCommand(), demoCommand(), exportCommand()} {
+		c.GroupID = "here"
+		root.AddCommand(c)
+	}
+	for _, c := range []*cobra.Command{statusCommand(), runsCommand(), showCommand(), planCommand(), runCommand(), pauseCommand(), resumeCommand()} {
+		c.GroupID = "there"
+		root.AddCommand(c)
+	}
+	return root
+}
+
+func buildVersion() string {
+	if version != "" {
+		return version
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "(devel)"
+}

@@ -1,0 +1,67 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ai-micro-service/upkeep/remediate/journal"
+)
+
+func pauseCommand() *cobra.Command {
+	var c client
+	var reason string
+	var length time.Duration
+	cmd := &cobra.Command{
+		Use:     "pause SCOPE --reason WHY",
+		Short:   "Stop upkeep from acting: all, policy/NAME, action/NAME or target/NAME",
+		Long:    "Stop upkeep from acting on all, or on one policy/NAME, action/NAME or target/NAME.\nRuns that are acting go on to their end; all others wait. A pause outlives a restart.",
+		Example: "  upkeep pause all --reason 'release of the shop' --for 2h",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			p := journal.Pause{Scope: args[0], Reason: reason, By: whoami()}
+			if length > 0 {
+				p.Until = time.Now().Add(length)
+			}
+			if err := c.do(cmd.Context(), http.MethodPost, "/pauses", p, &p); err != nil {
+				return err
+			}
+			if c.json {
+				return printJSON(cmd.OutOrStdout(), p)
+			}
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s is paused; end it with: upkeep resume %s\n", p.Scope, p.Scope)
+			return err
+		},
+	}
+	c.flags(cmd)
+	cmd.Flags().StringVar(&reason, "reason", "", "why, for those who find it (needed)")
+	cmd.Flags().DurationVar(&length, "for", 0, "end by itself after this long (default: until resumed)")
+	return cmd
+}
+
+func resumeCommand() *cobra.Command {
+	var c client
+	cmd := &cobra.Command{
+		Use:   "resume SCOPE",
+		Short: "End a pause",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var said struct {
+				Scope string `json:"scope"`
+			}
+			if err := c.do(cmd.Context(), http.MethodDelete, "/pauses?scope="+url.QueryEscape(args[0]), nil, &said); err != nil {
+				return err
+			}
+			if c.json {
+				return printJSON(cmd.OutOrStdout(), said)
+			}
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s is no longer paused\n", said.Scope)
+			return err
+		},
+	}
+	c.flags(cmd)
+	return cmd
+}

@@ -1,0 +1,52 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ai-micro-service/upkeep/internal/console"
+	"github.com/ai-micro-service/upkeep/remediate/engine"
+)
+
+func planCommand() *cobra.Command {
+	var c client
+	var limit float64
+	cmd := &cobra.Command{
+		Use:     "plan ACTION key=value…",
+		Short:   "Say what an action would do now and what stands in its way; change nothing",
+		Example: "  upkeep plan postgres/vacuum server=main database=admindb schema=public table=logs",
+		Args:    cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			a, err := ask(args)
+			if err != nil {
+				return err
+			}
+			if cmd.Flags().Changed("limit") {
+				a.Limit = &limit
+			}
+			var p engine.Preview
+			if err := c.do(cmd.Context(), http.MethodPost, "/plans", a, &p); err != nil {
+				return err
+			}
+			if c.json {
+				return printJSON(cmd.OutOrStdout(), p)
+			}
+			printPreview(cmd.OutOrStdout(), a, p)
+			return nil
+		},
+	}
+	c.flags(cmd)
+	cmd.Flags().Float64Var(&limit, "limit", 0, "what the metric should fall to (default: the limit of the rule)")
+	return cmd
+}
+
+func printPreview(w io.Writer, a console.Ask, p engine.Preview) {
+	fmt.Fprintf(w, "%s (%s) lowers %s, now %s, limit %s\n", a.Action, p.Risk, p.Lowers, quantity(p.Lowers, p.Before), quantity(p.Lowers, p.Limit))
+	printPlan(w, p.Plan)
+	for _, r := range p.Refusals {
+		fmt.Fprintf(w, "\nwould not run now (%s): %s\n", r.Reason, r.Detail)
+	}
+}

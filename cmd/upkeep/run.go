@@ -1,0 +1,89 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ai-micro-service/upkeep/internal/console"
+	"github.com/ai-micro-service/upkeep/remediate"
+)
+
+// followEvery is how often a run that is followed is asked for news.
+const followEvery = 300 * time.Millisecond
+
+func runCommand() *cobra.Command {
+	var c client
+	var limit float64
+	var detach bool
+	cmd := &cobra.Command{
+		Use:     "run ACTION key=value…",
+		Short:   "Have an action carried out now, through the same guards, journal and measures as for an alert",
+		Long:    "Have an action carried out now, through the same guards, journal and measures as for an alert.\nEnds with status 0 when the run cleared, 1 when it did not.",
+		Example: "  upkeep run postgres/reindex server=main database=admindb schema=public table=logs index=logs_pkey",
+		Args:    cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			a, err := ask(args)
+			if err != nil {
+				return err
+			}
+			if cmd.Flags().Changed("limit") {
+				a.Limit = &limit
+			}
+			a.Key = rand.Text()
+			var r remediate.Run
+			if err := c.do(cmd.Context(), http.MethodPost, "/runs", a, &r); err != nil {
+				return err
+			}
+			if !detach {
+				return c.follow(cmd.Context(), cmd.OutOrStdout(), r.ID)
+			}
+			if c.json {
+				return printJSON(cmd.OutOrStdout(), r)
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "run %d is asked for; see it with: upkeep show %d\n", r.ID, r.ID)
+			return err
+		},
+	}
+	c.flags(cmd)
+	cmd.Flags().Float64Var(&limit, "limit", 0, "what the metric should fall to (default: the limit of the rule)")
+	cmd.Flags().BoolVar(&detach, "detach", false, "do not wait for the end of the run")
+	return cmd
+}
+
+// follow prints the entries of a run as they come, until it has ended.
+func (c *client) follow(ctx context.Context, w io.Writer, run int64) error {
+	var s console.Story
+	for shown := 0; ; {
+		if err := c.do(ctx, http.MethodGet, fmt.Sprintf("/runs/%d", run), nil, &s); err != nil {
+			if ctx.Err() != nil {
+				return fmt.Errorf("stopped watching; run %d goes on: upkeep show %d", run, run)
+			}
+			return err
+		}
+		for ; shown < len(s.Entries) && !c.json; shown++ {
+			printEntry(w, s.Entries[shown])
+		}
+		if s.Run.State.Final() {
+			break
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(followEvery):
+		}
+	}
+	if c.json {
+		if err := printJSON(w, s); err != nil {
+			return err
+		}
+	}
+	if s.Run.State != remediate.Cleared {
+		return fmt.Errorf("run %d is %s: %s", run, s.Run.State, s.Run.Why)
+	}
+	return nil
+}

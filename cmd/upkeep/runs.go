@@ -1,0 +1,59 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ai-micro-service/upkeep/internal/console"
+	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/journal"
+)
+
+func runsCommand() *cobra.Command {
+	var c client
+	var limit int
+	cmd := &cobra.Command{
+		Use:   "runs",
+		Short: "List what was done and what came of it, the newest first",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var lines []console.Line
+			if err := c.do(cmd.Context(), http.MethodGet, fmt.Sprintf("/runs?limit=%d", limit), nil, &lines); err != nil {
+				return err
+			}
+			if c.json {
+				return printJSON(cmd.OutOrStdout(), lines)
+			}
+			return printRuns(cmd.OutOrStdout(), lines)
+		},
+	}
+	c.flags(cmd)
+	cmd.Flags().IntVar(&limit, "limit", 20, "how many to list")
+	return cmd
+}
+
+func printRuns(w io.Writer, lines []console.Line) error {
+	if len(lines) == 0 {
+		_, err := fmt.Fprintln(w, "No runs yet.")
+		return err
+	}
+	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(t, "RUN\tCHANGED\tACTION\tSTATE\tBEFORE → AFTER\tON\tBY")
+	for _, l := range lines {
+		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s → %s\t%s\t%s\n", l.ID, l.Changed.Local().Format(time.DateTime), l.Request.Action, l.State,
+			quantity(l.Lowers, l.Before), quantity(l.Lowers, l.After), journal.Subject(l.Request.Subject), l.Request.By)
+	}
+	return t.Flush()
+}
+
+func quantity(metric string, v *float64) string {
+	if v == nil {
+		return "–"
+	}
+	return remediate.Quantity(metric, *v)
+}

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ai-micro-service/upkeep/internal/console"
+	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/journal"
+)
+
+func showCommand() *cobra.Command {
+	var c client
+	cmd := &cobra.Command{
+		Use:   "show RUN",
+		Short: "Tell the whole story of a run: the alert, the plan, every entry, the measures",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var s console.Story
+			if err := c.do(cmd.Context(), http.MethodGet, "/runs/"+url.PathEscape(args[0]), nil, &s); err != nil {
+				return err
+			}
+			if c.json {
+				return printJSON(cmd.OutOrStdout(), s)
+			}
+			printStory(cmd.OutOrStdout(), s)
+			return nil
+		},
+	}
+	c.flags(cmd)
+	return cmd
+}
+
+func printStory(w io.Writer, s console.Story) {
+	r := s.Run
+	fmt.Fprintf(w, "run %d: %s is %s\n", r.ID, r.Request.Action, r.State)
+	fmt.Fprintf(w, "  on      %s\n  by      %s\n", journal.Subject(r.Request.Subject), r.Request.By)
+	if r.Request.Policy != "" {
+		fmt.Fprintf(w, "  policy  %s\n", r.Request.Policy)
+	}
+	if s.Lowers != "" {
+		fmt.Fprintf(w, "  %s: %s → %s, limit %s\n", s.Lowers, quantity(s.Lowers, r.Before), quantity(s.Lowers, r.After), quantity(s.Lowers, r.Request.Limit))
+	}
+	if e := s.Episode; e != nil {
+		fmt.Fprintf(w, "\nepisode %d: %s since %s", e.ID, e.Name(), e.Opened.Local().Format(time.DateTime))
+		if !e.Closed.IsZero() {
+			fmt.Fprintf(w, ", over since %s (%s)", e.Closed.Local().Format(time.DateTime), e.Why)
+		}
+		fmt.Fprintf(w, "\n  %s\n", e.Alert.Annotations["summary"])
+	}
+	printPlan(w, r.Plan)
+	fmt.Fprintln(w, "\njournal:")
+	for _, e := range s.Entries {
+		printEntry(w, e)
+	}
+}
+
+func printPlan(w io.Writer, p remediate.Plan) {
+	if len(p.Steps) == 0 {
+		return
+	}
+	fmt.Fprintf(w, "\nplan %s:\n", p.Hash())
+	for i, step := range p.Steps {
+		fmt.Fprintf(w, "  %d. %s\n", i+1, step.Do)
+		if step.Undo != "" {
+			fmt.Fprintf(w, "     undo: %s\n", step.Undo)
+		}
+	}
+	for _, fact := range p.Facts {
+		fmt.Fprintf(w, "  - %s\n", fact)
+	}
+}
+
+func printEntry(w io.Writer, e remediate.Entry) {
+	what := string(e.To)
+	switch {
+	case e.Step != 0 && e.Done:
+		what = fmt.Sprintf("step %d done", e.Step)
+	case e.Step != 0:
+		what = fmt.Sprintf("step %d", e.Step)
+	case e.Reason != "":
+		what += " (" + e.Reason + ")"
+	}
+	fmt.Fprintf(w, "  %s  %-22s %s\n", e.At.Local().Format("15:04:05.000"), what, e.Why)
+}

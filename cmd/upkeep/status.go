@@ -1,0 +1,56 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ai-micro-service/upkeep/internal/console"
+)
+
+func statusCommand() *cobra.Command {
+	var c client
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "List what fires, what is paused, and how the collectors are doing",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var s console.Status
+			if err := c.do(cmd.Context(), http.MethodGet, "/status", nil, &s); err != nil {
+				return err
+			}
+			if c.json {
+				return printJSON(cmd.OutOrStdout(), s)
+			}
+			return printStatus(cmd.OutOrStdout(), s)
+		},
+	}
+	c.flags(cmd)
+	return cmd
+}
+
+func printStatus(w io.Writer, s console.Status) error {
+	for _, p := range s.Pauses {
+		fmt.Fprintf(w, "PAUSED %s by %s: %s\n", p.Scope, p.By, p.Reason)
+	}
+	if len(s.Episodes) == 0 {
+		fmt.Fprintln(w, "Nothing fires.")
+	}
+	for _, e := range s.Episodes {
+		fmt.Fprintf(w, "FIRING %s since %s: %s\n", e.Name(), e.Opened.Local().Format(time.DateTime), e.Alert.Annotations["summary"])
+	}
+	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(t, "\nTARGET\tCOLLECTOR\tSAMPLES\tTOOK\tASKED\tSTATE")
+	for _, k := range s.Collectors {
+		asked, state := k.At.Local().Format(time.TimeOnly), firstOf(k.Err, "ok")
+		if k.At.IsZero() {
+			asked, state = "–", "not asked yet"
+		}
+		fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%s\t%s\n", k.Server, k.Collector, k.Samples, k.Took.Round(time.Millisecond), asked, state)
+	}
+	return t.Flush()
+}
