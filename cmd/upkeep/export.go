@@ -1,0 +1,48 @@
+package main
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ai-micro-service/upkeep/alerts"
+	"github.com/ai-micro-service/upkeep/dashboards"
+)
+
+func exportCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "export DIR",
+		Short: "Write the rule files and dashboards of this binary into a folder, for a Prometheus and a Grafana of your own",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			for name, files := range map[string]fs.FS{"alerts": alerts.Files(), "dashboards": dashboards.Files()} {
+				dir := filepath.Join(args[0], name)
+				if err := os.MkdirAll(dir, 0o755); err != nil {
+					return err
+				}
+				if err := copyInto(dir, files); err != nil {
+					return err
+				}
+				fmt.Fprintln(cmd.OutOrStdout(), "wrote", dir)
+			}
+			return nil
+		},
+	}
+}
+
+// copyInto writes every file of files into dir, over what is there.
+func copyInto(dir string, files fs.FS) error {
+	return fs.WalkDir(files, ".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		text, err := fs.ReadFile(files, path)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(filepath.Join(dir, path), text, 0o644)
+	})
+}

@@ -1,0 +1,71 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ai-micro-service/upkeep/internal/app"
+	"github.com/ai-micro-service/upkeep/internal/config"
+)
+
+func serveCommand() *cobra.Command {
+	var file string
+	cmd := &cobra.Command{
+		Use:   "serve --config upkeep.yaml",
+		Short: "Watch, alert, act and answer, until stopped; SIGHUP reads the configuration again",
+		Args:  cobra.NoArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return serve(cmd.Context(), file) },
+	}
+	configFlag(cmd, &file)
+	return cmd
+}
+
+func configFlag(cmd *cobra.Command, file *string) {
+	cmd.Flags().StringVarP(file, "config", "c", "upkeep.yaml", "configuration file")
+}
+
+func serve(ctx context.Context, file string) error {
+	load := func() (*config.Config, error) { return config.Load(file, app.Known()) }
+	c, err := load()
+	if err != nil {
+		return err
+	}
+	log := logger(c.Log)
+	a, err := app.New(ctx, c, app.Options{Version: buildVersion(), Logger: log, Load: load})
+	if err != nil {
+		return err
+	}
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	go func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-hup:
+				_ = a.Reload() // logged there
+			}
+		}
+	}()
+	return a.Run(ctx)
+}
+
+func logger(c config.Log) *slog.Logger {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(strings.ToUpper(c.Level))); err != nil {
+		panic(fmt.Sprintf("log.level %q was not checked", c.Level))
+	}
+	o := &slog.HandlerOptions{Level: level}
+	if c.Format == "json" {
+		return slog.New(slog.NewJSONHandler(os.Stderr, o))
+	}
+	return slog.New(slog.NewTextHandler(os.Stderr, o))
+}

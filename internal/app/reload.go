@@ -1,0 +1,181 @@
+package app
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+
+	"github.com/gin-gonic/gin"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/ai-micro-service/upkeep/alerts"
+	"github.com/ai-micro-service/upkeep/collectors"
+	"github.com/ai-micro-service/upkeep/internal/catalog"
+	"github.com/ai-micro-service/upkeep/internal/config"
+	"github.com/ai-micro-service/upkeep/internal/target"
+	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/policy"
+)
+
+// Reload reads the configuration again and works by it. When anything is wrong
+// with the new one it is refused whole, and the old one stays.
+func (a *App) Reload() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	c, err := a.options.Load()
+	if err == nil {
+		err = c.Restartless(a.config)
+	}
+	if err == nil && a.embedded != nil {
+		err = a.embedded.Reload(alerts.Files(), c.Embedded.RuleFiles)
+	}
+	if err == nil {
+		err = a.apply(c)
+	}
+	a.reloaded.observe(err)
+	if err != nil {
+		a.log.Error("configuration refused, the old one stays", "err", err)
+		return err
+	}
+	a.log.Info("configuration reloaded")
+	return nil
+}
+
+func (a *App) reload(g *gin.Context) {
+	if err := a.Reload(); err != nil {
+		g.String(http.StatusUnprocessableEntity, "the configuration was refused, the old one stays:\n%v\n", err)
+		return
+	}
+	g.String(http.StatusOK, "reloaded\n")
+}
+
+// use works by a configuration for the first time.
+func (a *App) use(c *config.Config) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	err := a.apply(c)
+	a.reloaded.observe(err)
+	return err
+}
+
+// apply makes targets, collectors and policies of a configuration and puts them
+// in place of those before. The connections of the old targets end when nobody
+// uses them any more; a run that loses its connection is taken up again.
+func (a *App) apply(c *config.Config) error {
+	set, err := targets(c)
+	if err != nil {
+		return err
+	}
+	policies, err := policies(c)
+	if err != nil {
+		return err
+	}
+	if err := a.engine.Use(catalog.Actions(set), policies); err != nil {
+		return err
+	}
+	if err := a.scraper.Use(configured(c, catalog.Collectors(set))); err != nil {
+		return err
+	}
+	old := a.targets
+	a.config, a.targets = c, set
+	go old.Close() // waits for the collection that is under way
+	return nil
+}
+
+func targets(c *config.Config) (set target.Set, err error) {
+	for _, t := range c.Targets.Postgres {
+		p, err := target.NewPostgres(target.PostgresConfig{Name: t.Name, URL: t.URL, Password: t.Password()})
+		if err != nil {
+			return set, err
+		}
+		set.Postgres = append(set.Postgres, p)
+	}
+	for _, t := range c.Targets.Redis {
+		r, err := target.NewRedis(target.RedisConfig{Name: t.Name, URL: t.URL, Password: t.Password()})
+		if err != nil {
+			return set, err
+		}
+		set.Redis = append(set.Redis, r)
+	}
+	for _, h := range c.Targets.Host {
+		set.Host = append(set.Host, &target.Host{Name: h.Name, Root: h.Root})
+	}
+	return set, nil
+}
+
+// configured applies the intervals of the configuration and leaves out what it disables.
+func configured(c *config.Config, all []collectors.Collector) (wanted []collectors.Collector) {
+	for _, k := range all {
+		s := c.Collectors.Settings[k.Name]
+		if s.Disabled {
+			continue
+		}
+		if c.Collectors.Interval > 0 {
+			k.Every = c.Collectors.Interval
+		}
+		if s.Every > 0 {
+			k.Every = s.Every
+		}
+		if s.Timeout > 0 {
+			k.Timeout = s.Timeout
+		}
+		wanted = append(wanted, k)
+	}
+	return wanted
+}
+
+func policies(c *config.Config) (all []policy.Policy, err error) {
+	for _, p := range c.Policies {
+		all = append(all, policy.Policy{Name: p.Name, Match: p.Match, Action: p.Action, Mode: remediate.Mode(p.Mode), Cooldown: p.Cooldown})
+	}
+	return all, nil
+}
+
+// ruleLimits returns for each action the limit in the rule that asks for it: a
+// person who runs the action means the same.
+func ruleLimits() (map[string]float64, error) {
+	rules, err := alerts.Rules()
+	if err != nil {
+		return nil, err
+	}
+	limits := make(map[string]float64)
+	for _, r := range rules {
+		action := r.Annotations["action"]
+		if action == "" || action == "none" {
+			continue
+		}
+		limit, err := strconv.ParseFloat(r.Annotations["limit"], 64)
+		if err != nil {
+			return nil, fmt.Errorf("rule %s: limit: %w", r.Name, err)
+		}
+		limits[action] = limit
+	}
+	return limits, nil
+}
+
+// reloadMetrics say how the last reload went.
+type reloadMetrics struct{ ok, at prometheus.Gauge }
+
+func newReloadMetrics(r prometheus.Registerer) reloadMetrics {
+	m := reloadMetrics{
+		ok: prometheus.NewGauge(prometheus.GaugeOpts{Name: "upkeep_config_last_reload_success", Help: "1 when the last configuration that was read is the one in use, 0 when it was refused."}),
+		at: prometheus.NewGauge(prometheus.GaugeOpts{Name: "upkeep_config_last_reload_success_timestamp_seconds", Help: "When the configuration in use was taken."}),
+	}
+	r.MustRegister(m.ok, m.at)
+	return m
+}
+
+func (m reloadMetrics) observe(err error) {
+	if err != nil {
+		m.ok.Set(0)
+		return
+	}
+	m.ok.Set(1)
+	m.at.SetToCurrentTime()
+}
+
+func buildInfo(version string) prometheus.Collector {
+	g := prometheus.NewGauge(prometheus.GaugeOpts{Name: "upkeep_build_info", Help: "1, with the version as a label.", ConstLabels: prometheus.Labels{"version": version}})
+	g.Set(1)
+	return g
+}
