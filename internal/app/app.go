@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -40,8 +41,11 @@ type Options struct {
 	Version string
 	Logger  *slog.Logger
 
-	// Load reads the configuration again, for a reload.
+	// Load reads the configuration again, for a reload; nil: there is none.
 	Load func() (*config.Config, error)
+
+	// Rules are the rule files of the embedded Prometheus; the shipped ones where nil.
+	Rules fs.FS
 }
 
 // An App is one upkeep.
@@ -71,6 +75,9 @@ type App struct {
 // New opens the store and the address to listen on, and prepares the rest. It
 // asks no target and serves nothing yet.
 func New(ctx context.Context, c *config.Config, o Options) (a *App, err error) {
+	if o.Rules == nil {
+		o.Rules = alerts.Files()
+	}
 	a = &App{options: o, log: o.Logger, registry: prometheus.NewRegistry(), config: c, hurry: make(chan struct{}, 1)}
 	defer func() {
 		if err != nil {
@@ -140,7 +147,7 @@ func (a *App) embed() error {
 		ScrapeInterval:     c.Embedded.ScrapeInterval,
 		EvaluationInterval: c.Embedded.EvaluationInterval,
 		Retention:          c.Embedded.Retention,
-		Rules:              alerts.Files(),
+		Rules:              a.options.Rules,
 		RuleFiles:          c.Embedded.RuleFiles,
 		Metrics:            a.scraper,
 		Webhook:            a.webhook.Trusted(),
@@ -165,7 +172,7 @@ func (a *App) externalURL() string {
 func (a *App) Addr() string { return a.listener.Addr().String() }
 
 func (a *App) page() error {
-	limits, err := ruleLimits()
+	limits, err := ruleLimits(a.options.Rules)
 	if err != nil {
 		return err
 	}

@@ -1,7 +1,9 @@
 package app
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"strconv"
 
@@ -22,12 +24,15 @@ import (
 func (a *App) Reload() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.options.Load == nil {
+		return errors.New("there is no configuration file to read again")
+	}
 	c, err := a.options.Load()
 	if err == nil {
 		err = c.Restartless(a.config)
 	}
 	if err == nil && a.embedded != nil {
-		err = a.embedded.Reload(alerts.Files(), c.Embedded.RuleFiles)
+		err = a.embedded.Reload(a.options.Rules, c.Embedded.RuleFiles)
 	}
 	if err == nil {
 		err = a.apply(c)
@@ -133,8 +138,8 @@ func policies(c *config.Config) (all []policy.Policy, err error) {
 
 // ruleLimits returns for each action the limit in the rule that asks for it: a
 // person who runs the action means the same.
-func ruleLimits() (map[string]float64, error) {
-	rules, err := alerts.Rules()
+func ruleLimits(files fs.FS) (map[string]float64, error) {
+	rules, err := alerts.Parse(files)
 	if err != nil {
 		return nil, err
 	}
@@ -178,4 +183,17 @@ func buildInfo(version string) prometheus.Collector {
 	g := prometheus.NewGauge(prometheus.GaugeOpts{Name: "upkeep_build_info", Help: "1, with the version as a label.", ConstLabels: prometheus.Labels{"version": version}})
 	g.Set(1)
 	return g
+}
+
+// Known returns the names that a configuration may use.
+func Known() config.Known {
+	var k config.Known
+	one := target.Set{Postgres: []*target.Postgres{{}}, Redis: []*target.Redis{{}}, Host: []*target.Host{{}}}
+	for _, c := range catalog.Collectors(one) {
+		k.Collectors = append(k.Collectors, c.Name)
+	}
+	for _, a := range catalog.Actions(one) {
+		k.Actions = append(k.Actions, a.Name)
+	}
+	return k
 }
