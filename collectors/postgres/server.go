@@ -1,0 +1,65 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/ai-micro-service/upkeep/collectors"
+	"github.com/ai-micro-service/upkeep/internal/target"
+)
+
+// Server tells whether the server answers.
+func Server(t *target.Postgres) collectors.Collector {
+	c := server{
+		target: t,
+		up:     &collectors.Metric{Name: "upkeep_postgres_up", Type: collectors.Gauge, Help: "1 when the server answers a question, 0 when it does not.", Labels: []string{"server"}},
+		info:   &collectors.Metric{Name: "upkeep_postgres_info", Type: collectors.Gauge, Help: "1, with the version of the server as a label.", Labels: []string{"server", "version"}},
+		start:  &collectors.Metric{Name: "upkeep_postgres_start_timestamp_seconds", Type: collectors.Gauge, Help: "When the server was started. Its cumulative statistics are not older after a crash.", Labels: []string{"server"}},
+	}
+	return collectors.Collector{
+		Name:   "postgres/server",
+		Target: t.Name,
+		Doc: `Server tells whether the server answers, its version and since when it runs.
+
+Reads version settings and the start time. Rights: CONNECT on the database that
+the target names. Cost: one question of less than a millisecond. A server that
+does not answer is the answer 0 of upkeep_postgres_up, not a failed collection.`,
+		Metrics: []*collectors.Metric{c.up, c.info, c.start},
+		Every:   15 * time.Second,
+		Timeout: 10 * time.Second,
+		Collect: c.collect,
+	}
+}
+
+type server struct {
+	target          *target.Postgres
+	up, info, start *collectors.Metric
+}
+
+func (c server) collect(ctx context.Context, w *collectors.Writer) error {
+	version, start, err := c.ask(ctx)
+	if ctx.Err() != nil && context.Cause(ctx) == context.Canceled { //nolint:errorlint // stopped by us: nothing is known of the server
+		return ctx.Err()
+	}
+	if err != nil {
+		w.Set(c.up, 0, c.target.Name)
+		return nil
+	}
+	w.Set(c.up, 1, c.target.Name)
+	w.Set(c.info, 1, c.target.Name, version)
+	w.Set(c.start, float64(start.UnixMilli())/1000, c.target.Name)
+	return nil
+}
+
+func (c server) ask(ctx context.Context) (version string, start time.Time, err error) {
+	pool, err := c.target.Database(c.target.Maintenance())
+	if err != nil {
+		return "", start, err
+	}
+	err = pool.QueryRow(ctx, "select current_setting('server_version'), pg_catalog.pg_postmaster_start_time()").Scan(&version, &start)
+	if err != nil {
+		return "", start, fmt.Errorf("version: %w", err)
+	}
+	return version, start, nil
+}

@@ -1,0 +1,96 @@
+package postgres
+
+import (
+	"context"
+	_ "embed"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/ai-micro-service/upkeep/collectors"
+	"github.com/ai-micro-service/upkeep/internal/target"
+)
+
+//go:embed vacuum.sql
+var vacuumSQL string
+
+// Vacuum reports the dead rows of each table and when it was last looked after.
+func Vacuum(t *target.Postgres) collectors.Collector {
+	labels := []string{"server", "database", "schema", "table"}
+	gauge := func(name, help string) *collectors.Metric {
+		return &collectors.Metric{Name: "upkeep_postgres_table_" + name, Type: collectors.Gauge, Help: help, Labels: labels}
+	}
+	c := vacuum{
+		target:      t,
+		ratio:       gauge("dead_ratio", "Share of the table's rows that are dead: deleted or replaced, and not yet vacuumed."),
+		dead:        gauge("dead_rows", "Number of dead rows that the server knows of."),
+		live:        gauge("live_rows", "Number of live rows that the server knows of."),
+		lastVacuum:  gauge("last_vacuum_timestamp_seconds", "When the table was last vacuumed, by hand or by autovacuum; absent when never."),
+		lastAnalyze: gauge("last_analyze_timestamp_seconds", "When the table was last analyzed, by hand or by autovacuum; absent when never."),
+		freezeAge:   gauge("freeze_age_xids", "Age of the oldest transaction that may still be in the table; the server stops taking writes near 2 billion."),
+	}
+	return collectors.Collector{
+		Name:   "postgres/vacuum",
+		Target: t.Name,
+		Doc: `Vacuum reports the dead rows of each table, when it was last vacuumed and analyzed, and its freeze age.
+
+Reads pg_class and the cumulative statistics of every database. Rights: CONNECT
+on each database. Cost: one pass over pg_class for each database; no file is
+looked at. After a crash the server's statistics are empty: the dead ratio of a
+table is left out until they know of it again. The action postgres/vacuum lowers
+the dead ratio.`,
+		Metrics: []*collectors.Metric{c.ratio, c.dead, c.live, c.lastVacuum, c.lastAnalyze, c.freezeAge},
+		Every:   time.Minute,
+		Timeout: 30 * time.Second,
+		Collect: c.collect,
+	}
+}
+
+type vacuum struct {
+	target                                                *target.Postgres
+	ratio, dead, live, lastVacuum, lastAnalyze, freezeAge *collectors.Metric
+}
+
+func (c vacuum) collect(ctx context.Context, w *collectors.Writer) error {
+	return eachDatabase(ctx, c.target, func(database string, q Querier) error {
+		rows, err := ReadVacuum(ctx, q, Subject{})
+		if err != nil {
+			return err
+		}
+		for _, r := range rows {
+			set := func(m *collectors.Metric, v float64) { w.Set(m, v, c.target.Name, database, r.Schema, r.Table) }
+			if r.DeadRatio != nil {
+				set(c.ratio, *r.DeadRatio)
+			}
+			set(c.dead, r.DeadRows)
+			set(c.live, r.LiveRows)
+			set(c.freezeAge, float64(r.FreezeAge))
+			if r.LastVacuum != nil {
+				set(c.lastVacuum, float64(r.LastVacuum.UnixMilli())/1000)
+			}
+			if r.LastAnalyze != nil {
+				set(c.lastAnalyze, float64(r.LastAnalyze.UnixMilli())/1000)
+			}
+		}
+		return nil
+	})
+}
+
+// A VacuumRow is how well one table is looked after.
+type VacuumRow struct {
+	Schema, Table           string
+	LiveRows, DeadRows      float64
+	DeadRatio               *float64 // nil when it is not known
+	LastVacuum, LastAnalyze *time.Time
+	VacuumCount             int64 // of vacuums by hand, since the statistics were reset
+	FreezeAge               int64 // in transactions
+}
+
+// ReadVacuum reads the tables of one database that are of the subject.
+func ReadVacuum(ctx context.Context, q Querier, of Subject) ([]VacuumRow, error) {
+	rows, err := q.Query(ctx, vacuumSQL, of.Schema, of.Table)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowToStructByPos[VacuumRow])
+}

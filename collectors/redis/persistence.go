@@ -1,0 +1,117 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/ai-micro-service/upkeep/collectors"
+	"github.com/ai-micro-service/upkeep/internal/target"
+)
+
+// Persistence reports how old the newest snapshot is and what would be lost.
+func Persistence(t *target.Redis) collectors.Collector {
+	gauge := func(name, help string) *collectors.Metric {
+		return &collectors.Metric{Name: "upkeep_redis_" + name, Type: collectors.Gauge, Help: help, Labels: []string{"server"}}
+	}
+	c := persistence{
+		target:   t,
+		age:      gauge("snapshot_age_seconds", "Seconds since the newest successful RDB snapshot, or since the start of the server when there was none, by the server's clock."),
+		last:     gauge("snapshot_last_success_timestamp_seconds", "When the newest successful RDB snapshot was made; absent when there was none since the start."),
+		changes:  gauge("snapshot_changes", "Changes that are not in an RDB snapshot."),
+		ok:       gauge("snapshot_ok", "1 when the last attempt at an RDB snapshot succeeded or there was none, 0 when it failed."),
+		progress: gauge("snapshot_in_progress", "1 while an RDB snapshot is being made."),
+		aof:      gauge("aof_enabled", "1 when every change is also written to the append-only file."),
+		aofOK:    gauge("aof_ok", "1 when the last write to the append-only file succeeded, 0 when it failed; absent when there is none."),
+	}
+	return collectors.Collector{
+		Name:   "redis/persistence",
+		Target: t.Name,
+		Doc: `Persistence reports how old the newest snapshot is, whether it succeeded, and what would be lost.
+
+Reads INFO server and persistence. Rights: +info and +client|setname. Cost: one
+INFO. A server that never saved tells its start as the time of its last save;
+the count of saves (Redis 7.0 and later) tells the two apart. The action
+redis/bgsave lowers the age.`,
+		Metrics: []*collectors.Metric{c.age, c.last, c.changes, c.ok, c.progress, c.aof, c.aofOK},
+		Every:   every,
+		Timeout: timeout,
+		Collect: c.collect,
+	}
+}
+
+type persistence struct {
+	target                                       *target.Redis
+	age, last, changes, ok, progress, aof, aofOK *collectors.Metric
+}
+
+func (c persistence) collect(ctx context.Context, w *collectors.Writer) error {
+	s, err := ReadPersistence(ctx, c.target.Client)
+	if err != nil {
+		return err
+	}
+	w.Set(c.age, s.Age.Seconds(), c.target.Name)
+	if s.Saved() {
+		w.Set(c.last, float64(s.LastSave.Unix()), c.target.Name)
+	}
+	w.Set(c.changes, float64(s.Changes), c.target.Name)
+	w.Set(c.ok, one(s.OK), c.target.Name)
+	w.Set(c.progress, one(s.InProgress), c.target.Name)
+	w.Set(c.aof, one(s.AOF), c.target.Name)
+	if s.AOF {
+		w.Set(c.aofOK, one(s.AOFOK), c.target.Name)
+	}
+	return nil
+}
+
+func one(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// A Snapshot is how well the data of a server is kept.
+type Snapshot struct {
+	Age        time.Duration // of the newest successful one, or since the start when there was none
+	LastSave   time.Time     // the start of the server when there was none
+	Saves      int64         // since the start; -1 before Redis 7.0, which does not tell
+	Changes    int64         // that are in none
+	OK         bool          // the last attempt succeeded, or there was none
+	InProgress bool
+	Loading    bool // the data set is being read
+	AOF, AOFOK bool
+	Rewriting  bool // of the append-only file
+}
+
+// Saved reports whether there was a snapshot since the start, as far as the server tells.
+func (s Snapshot) Saved() bool { return s.Saves != 0 }
+
+// ReadPersistence asks a server how well its data is kept.
+func ReadPersistence(ctx context.Context, c *redis.Client) (s Snapshot, err error) {
+	i, err := readInfo(ctx, c, "server", "persistence")
+	if err != nil {
+		return s, err
+	}
+	now, clock := i.clock()
+	last, saved := i.number("rdb_last_save_time")
+	changes, changed := i.number("rdb_changes_since_last_save")
+	if !clock || !saved || !changed || i["rdb_last_bgsave_status"] == "" {
+		return s, errors.New("info: it says nothing of snapshots; is +info granted, and is this a Redis?")
+	}
+	s = Snapshot{
+		LastSave: time.Unix(int64(last), 0).UTC(), Saves: -1, Changes: int64(changes),
+		OK: i["rdb_last_bgsave_status"] == "ok", InProgress: i["rdb_bgsave_in_progress"] == "1", Loading: i["loading"] == "1",
+		AOF: i["aof_enabled"] == "1", AOFOK: i["aof_last_write_status"] == "ok", Rewriting: i["aof_rewrite_in_progress"] == "1",
+	}
+	if n, ok := i.number("rdb_saves"); ok {
+		s.Saves = int64(n)
+	}
+	if s.Age = now.Sub(s.LastSave); s.Age < 0 {
+		return s, fmt.Errorf("info: the last save (%s) is later than the server's clock (%s)", s.LastSave, now.UTC())
+	}
+	return s, nil
+}

@@ -1,0 +1,56 @@
+// Package redis asks Redis and Valkey. Each file asks one question. What an
+// action measures it reads with the same function as the collector.
+package redis
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+const (
+	every   = 15 * time.Second
+	timeout = 10 * time.Second
+)
+
+// info is what INFO answers: name → value as text.
+type info map[string]string
+
+// readInfo asks for sections of INFO. They come from one moment.
+func readInfo(ctx context.Context, c *redis.Client, sections ...string) (info, error) {
+	text, err := c.Info(ctx, sections...).Result()
+	if err != nil {
+		return nil, fmt.Errorf("info: %w", err)
+	}
+	all := make(info)
+	for line := range strings.Lines(text) {
+		if name, value, ok := strings.Cut(strings.TrimRight(line, "\r\n"), ":"); ok {
+			all[name] = value
+		}
+	}
+	return all, nil
+}
+
+// number returns a field as a number; a field that is not there, or is none, is not known.
+func (i info) number(name string) (v float64, known bool) {
+	v, err := strconv.ParseFloat(i[name], 64)
+	return v, err == nil
+}
+
+// version returns the version of the server, with its name where it is not Redis.
+func (i info) version() string {
+	if v := i["valkey_version"]; v != "" {
+		return "valkey " + v
+	}
+	return i["redis_version"]
+}
+
+// clock returns the server's own time, so that no difference between clocks counts.
+func (i info) clock() (at time.Time, known bool) {
+	usec, err := strconv.ParseInt(i["server_time_usec"], 10, 64)
+	return time.UnixMicro(usec), err == nil
+}

@@ -1,0 +1,99 @@
+package sandbox
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"syscall"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// PostgresOptions says where a server keeps its data and how it is set.
+type PostgresOptions struct {
+	Dir      string            // made where it is missing; its parents must let other users pass
+	Settings map[string]string // of postgresql.conf
+}
+
+// A Postgres is a running private PostgreSQL server.
+type Postgres struct {
+	URL  string // of the superuser "upkeep" in the database "postgres"
+	Dir  string
+	Port int
+
+	child *child
+}
+
+// StartPostgres makes a cluster in the folder and starts its server, which
+// answers when StartPostgres returns.
+func StartPostgres(ctx context.Context, o PostgresOptions) (*Postgres, error) {
+	initdb, err := binary("initdb", "postgresql")
+	if err != nil {
+		return nil, err
+	}
+	server, err := binary("postgres", "postgresql")
+	if err != nil {
+		return nil, err
+	}
+	if err := folder(o.Dir); err != nil {
+		return nil, fmt.Errorf("sandbox: %w", err)
+	}
+	data := filepath.Join(o.Dir, "data")
+	if err := makeCluster(ctx, initdb, o.Dir, data); err != nil {
+		return nil, err
+	}
+	p := &Postgres{Dir: o.Dir}
+	if p.Port, err = freePort(); err != nil {
+		return nil, err
+	}
+	p.URL = fmt.Sprintf("postgres://upkeep@127.0.0.1:%d/postgres?sslmode=disable", p.Port)
+	logFile := filepath.Join(o.Dir, "postgres.log")
+	logTo, err := os.Create(logFile)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = logTo.Close() }() // the child has its own
+	args := []string{"-D", data, "-p", strconv.Itoa(p.Port), "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="}
+	for _, name := range slices.Sorted(maps.Keys(o.Settings)) {
+		args = append(args, "-c", name+"="+o.Settings[name])
+	}
+	if p.child, err = start(server, o.Dir, logTo, args...); err != nil {
+		return nil, fmt.Errorf("postgres: %w", err)
+	}
+	return p, p.child.wait(ctx, logFile, func(ctx context.Context) error {
+		c, err := pgx.Connect(ctx, p.URL)
+		if err != nil {
+			return err
+		}
+		return c.Close(ctx)
+	})
+}
+
+func makeCluster(ctx context.Context, initdb, dir, data string) error {
+	cmd := exec.CommandContext(ctx, initdb, "-D", data, "--username=upkeep", "--auth=trust", "--no-sync", "--locale=C.UTF-8", "--encoding=UTF8", "--no-instructions")
+	cmd.Dir = dir
+	attr, err := unprivileged()
+	if err != nil {
+		return err
+	}
+	attr.Pdeathsig = 0 // its end is waited for here, on whatever thread
+	cmd.SysProcAttr = attr
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("initdb: %w\n%s", err, out)
+	}
+	return nil
+}
+
+// PID returns the number of the server's process.
+func (p *Postgres) PID() int { return p.child.cmd.Process.Pid }
+
+// Stop ends the server and its sessions, and waits for it.
+func (p *Postgres) Stop() error { return p.child.end(syscall.SIGINT) }
+
+// Kill ends the server as a power cut would.
+func (p *Postgres) Kill() { p.child.kill() }

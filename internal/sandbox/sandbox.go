@@ -1,0 +1,171 @@
+// Package sandbox starts private PostgreSQL and Redis servers from the installed
+// binaries, in a folder that is given, for the demo and for tests. They run as a
+// user without rights even when we are root, listen on this machine only, and
+// die with the process that started them, however it ends.
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+const (
+	readyWithin = 30 * time.Second // a start on a busy machine
+	stopWithin  = 10 * time.Second
+)
+
+// A child is a server process.
+type child struct {
+	cmd  *exec.Cmd
+	done chan struct{} // closed when it has ended
+
+	once sync.Once
+}
+
+// start runs a server. Linux sends Pdeathsig when the thread that forked ends,
+// so the thread is kept until the child is gone.
+func start(path, dir string, logTo *os.File, args ...string) (*child, error) {
+	c := &child{cmd: exec.Command(path, args...), done: make(chan struct{})}
+	c.cmd.Dir, c.cmd.Stdout, c.cmd.Stderr = dir, logTo, logTo
+	attr, err := unprivileged()
+	if err != nil {
+		return nil, err
+	}
+	c.cmd.SysProcAttr = attr
+	began := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+		err := c.cmd.Start()
+		began <- err
+		if err == nil {
+			_ = c.cmd.Wait() // how it ended is in its log
+			close(c.done)
+		}
+	}()
+	return c, <-began
+}
+
+// end sends a signal, and kills the process when that does not end it in time.
+func (c *child) end(s syscall.Signal) error {
+	c.once.Do(func() { _ = c.cmd.Process.Signal(s) }) // it may have ended already
+	select {
+	case <-c.done:
+		return nil
+	case <-time.After(stopWithin):
+		c.kill()
+		return fmt.Errorf("%s did not stop within %s and was killed", filepath.Base(c.cmd.Path), stopWithin)
+	}
+}
+
+func (c *child) kill() {
+	_ = c.cmd.Process.Kill() // it may have ended already
+	<-c.done
+}
+
+// wait asks until the server answers. A server that ends instead is an error
+// that has the tail of its log.
+func (c *child) wait(ctx context.Context, logFile string, answers func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, readyWithin)
+	defer cancel()
+	name := filepath.Base(c.cmd.Path)
+	for {
+		err := answers(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-c.done:
+			return fmt.Errorf("%s ended at once:\n%s", name, tail(logFile))
+		case <-ctx.Done():
+			c.kill()
+			return fmt.Errorf("%s does not answer: %w\n%s", name, err, tail(logFile))
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+func tail(file string) string {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return err.Error()
+	}
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	return strings.Join(lines[max(0, len(lines)-15):], "\n")
+}
+
+// account returns the user that the servers run as, nil where it is ourselves.
+func account() (uid, gid int, other bool, err error) {
+	if os.Geteuid() != 0 {
+		return 0, 0, false, nil
+	}
+	for _, name := range []string{"postgres", "nobody"} {
+		u, err := user.Lookup(name)
+		if err != nil {
+			continue
+		}
+		uid, err1 := strconv.Atoi(u.Uid)
+		gid, err2 := strconv.Atoi(u.Gid)
+		return uid, gid, true, errors.Join(err1, err2)
+	}
+	return 0, 0, false, errors.New("there is neither a user postgres nor a user nobody to run the servers as")
+}
+
+func unprivileged() (*syscall.SysProcAttr, error) {
+	attr := &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true} // a group of their own: Ctrl-C is for us
+	uid, gid, other, err := account()
+	if other {
+		attr.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)} //nolint:gosec // from the user database
+	}
+	return attr, err
+}
+
+// folder makes a folder that belongs to the servers' user.
+func folder(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	uid, gid, other, err := account()
+	if other && err == nil {
+		err = os.Chown(dir, uid, gid)
+	}
+	return err
+}
+
+// binary finds a program in PATH or where Debian keeps PostgreSQL's.
+func binary(name, debian string) (string, error) {
+	if path, err := exec.LookPath(name); err == nil {
+		return path, nil
+	}
+	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/" + name) // the pattern is well formed
+	if len(found) == 0 {
+		return "", fmt.Errorf("%s is not installed: apt-get install %s", name, debian)
+	}
+	slices.SortFunc(found, func(a, b string) int { return major(b) - major(a) })
+	return found[0], nil
+}
+
+func major(path string) int {
+	n, _ := strconv.Atoi(filepath.Base(filepath.Dir(filepath.Dir(path)))) // 0 sorts last
+	return n
+}
+
+func freePort() (int, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	return l.Addr().(*net.TCPAddr).Port, l.Close()
+}

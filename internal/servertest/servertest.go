@@ -1,0 +1,127 @@
+// Package servertest gives tests real servers: one PostgreSQL for the test
+// process with a database for each test, and a Redis for each test. A server
+// that cannot be started fails the test; nothing is skipped.
+package servertest
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/url"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/ai-micro-service/upkeep/internal/sandbox"
+)
+
+// shared is the PostgreSQL of this test process. It dies with the process.
+var shared = sync.OnceValues(startPostgres) //nolint:gochecknoglobals // one server for all tests of a package
+
+func startPostgres() (string, error) {
+	if url := os.Getenv("UPKEEP_TEST_POSTGRES"); url != "" {
+		return url, nil
+	}
+	dir, err := Dir()
+	if err != nil {
+		return "", err
+	}
+	p, err := sandbox.StartPostgres(context.Background(), sandbox.PostgresOptions{Dir: dir, Settings: map[string]string{
+		"fsync": "off", "synchronous_commit": "off", "max_connections": "60", "autovacuum": "off", "track_functions": "all", "max_prepared_transactions": "4",
+	}})
+	if err != nil {
+		return "", err
+	}
+	return p.URL, nil
+}
+
+// Dir makes a folder below which other users' servers can work. The folder of a
+// test is for its owner alone.
+func Dir() (string, error) {
+	sweep()
+	dir, err := os.MkdirTemp("", fmt.Sprintf("upkeep-test-%d-", os.Getpid()))
+	if err != nil {
+		return "", err
+	}
+	return dir, os.Chmod(dir, 0o711)
+}
+
+// sweep removes the folders of test processes that are gone: a server that lives
+// as long as its process leaves nobody to remove its data.
+func sweep() {
+	dirs, _ := filepath.Glob(filepath.Join(os.TempDir(), "upkeep-test-*-*")) // the pattern is well formed
+	for _, dir := range dirs {
+		var pid int
+		if _, err := fmt.Sscanf(filepath.Base(dir), "upkeep-test-%d-", &pid); err != nil {
+			continue
+		}
+		if _, err := os.Stat(fmt.Sprintf("/proc/%d", pid)); os.IsNotExist(err) {
+			_ = os.RemoveAll(dir) // another process may be at it too
+		}
+	}
+}
+
+// Postgres returns the URL of the shared server's superuser. The environment's
+// UPKEEP_TEST_POSTGRES takes the place of a server of our own.
+func Postgres(t testing.TB) string {
+	t.Helper()
+	url, err := shared()
+	if err != nil {
+		t.Fatalf("a PostgreSQL server is needed: %v", err)
+	}
+	return url
+}
+
+// Database makes a database for the test and drops it afterwards.
+func Database(t testing.TB) (databaseURL, name string) {
+	t.Helper()
+	server := Postgres(t)
+	name = fmt.Sprintf("test_%08x", rand.Uint32())
+	Exec(t, server, "create database "+name)
+	t.Cleanup(func() { Exec(t, server, "drop database "+name+" with (force)") })
+	u, err := url.Parse(server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.Path = "/" + name
+	return u.String(), name
+}
+
+// Exec runs statements, one after the other and each on its own.
+func Exec(t testing.TB, databaseURL string, statements ...string) {
+	t.Helper()
+	ctx := context.Background() // also after the test's own has ended
+	c, err := pgx.Connect(ctx, databaseURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close(ctx) }() // nothing is left to be written
+	for _, s := range statements {
+		if _, err := c.Exec(ctx, s); err != nil {
+			t.Fatalf("%s: %v", s, err)
+		}
+	}
+}
+
+// Redis starts a server for the test, without snapshots of its own accord.
+func Redis(t testing.TB, args ...string) *sandbox.Redis {
+	t.Helper()
+	dir, err := Dir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	r, err := sandbox.StartRedis(t.Context(), sandbox.RedisOptions{Dir: filepath.Join(dir, "redis"), Args: append([]string{"--save", ""}, args...)})
+	if err != nil {
+		t.Fatalf("a Redis server is needed: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := r.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return r
+}
