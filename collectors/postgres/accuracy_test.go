@@ -1,0 +1,127 @@
+package postgres_test
+
+import (
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/ai-micro-service/upkeep/collectors/postgres"
+	"github.com/ai-micro-service/upkeep/internal/servertest"
+)
+
+// healthy is the most that a table or index as good as new may be said to have.
+const healthy = 0.2
+
+// near is how far an estimate may be from what pgstattuple measures.
+const near = 0.15
+
+// TestTableBloatAccuracy holds the estimate against pgstattuple. What is fresh
+// may not be called bloated however its rows look; what is half empty must be.
+func TestTableBloatAccuracy(t *testing.T) {
+	for _, tc := range []struct {
+		name, columns, values string
+		with                  string
+		remove                string // rows that are deleted
+	}{
+		{"narrow", "id int, v int", "n, n", "", ""},
+		{"text", "id int, v text", "n, 'some text ' || n", "", ""},
+		{"padding between", "a bool, b int8, c bool, d int8, e bool, f int8", "true, n, true, n, true, n", "", ""},
+		{"nulls", "id int, a text, b int8, c timestamptz", "n, nullif('x' || n % 3, 'x0'), nullif(n % 2, 0), null", "", ""},
+		{"numeric and dates", "id int8, a numeric, b date, c timestamptz, d uuid", "n, n * 1.37, now(), now(), gen_random_uuid()", "", ""},
+		{"fill factor 70", "id int, v text", "n, 'some text ' || n", "with (fillfactor = 70)", ""},
+		{"two kilobytes a row", "id int, v text", "n, repeat(md5(n::text), 64)", "", ""},
+		{"toast", "id int, v text", "n, (select string_agg(md5(n::text || i), '') from generate_series(1, 150) i)", "", ""},
+		{"widths from 300 to 800", "id int, v text", "n, repeat('x', 300 + n % 500)", "", ""},
+		{"deleted 60 %", "id int, v text", "n, 'some text ' || n", "", "id % 5 < 3"},
+		{"deleted 60 % with nulls", "id int, a text, b int8", "n, nullif('text ' || n % 3, 'text 0'), nullif(n % 2, 0)", "", "id % 5 < 3"},
+		{"deleted 90 %", "id int, a bool, b int8", "n, true, n", "", "id % 10 <> 0"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			address, _ := servertest.Database(t)
+			rows := "20000"
+			if tc.name == "toast" {
+				rows = "2000"
+			}
+			servertest.Exec(t, address, "create extension pgstattuple",
+				"create table t ("+tc.columns+") "+tc.with, "insert into t select "+tc.values+" from generate_series(1, "+rows+") n")
+			if tc.remove != "" {
+				servertest.Exec(t, address, "delete from t where "+tc.remove)
+			}
+			servertest.Exec(t, address, "vacuum (analyze, truncate off) t")
+			db := connect(t, address)
+			got, err := postgres.ReadTableBloat(t.Context(), db, postgres.Subject{Schema: "public", Table: "t"})
+			if err != nil || len(got) != 1 {
+				t.Fatalf("%d rows, %v", len(got), err)
+			}
+			free := number(t, db, "select (free_percent + dead_tuple_percent) / 100 from pgstattuple('t')")
+			t.Logf("estimated %.3f, free by pgstattuple %.3f", got[0].Ratio, free)
+			compare(t, got[0].Ratio, free, tc.remove != "")
+		})
+	}
+}
+
+// TestIndexBloatAccuracy holds the estimate against pgstatindex.
+func TestIndexBloatAccuracy(t *testing.T) {
+	for _, tc := range []struct {
+		name, columns, values, index string
+		remove                       string
+	}{
+		{"serial", "id int", "n", "(id)", ""},
+		{"unique text", "v text", "md5(n::text)", "(v)", ""},
+		{"few values", "v int, w int", "n % 20, n", "(v)", ""},
+		{"ten rows a value", "v int", "n / 10", "(v)", ""},
+		{"two rows a value", "v int", "n / 2", "(v)", ""},
+		{"few values, no sharing (numeric)", "v numeric", "n % 20", "(v)", ""},
+		{"few values, included column", "v int, w int", "n % 20, n", "(v) include (w)", ""},
+		{"two columns", "a int, b text", "n % 100, 'customer ' || n % 5000", "(a, b)", ""},
+		{"nulls", "a text, b int", "nullif('x' || n % 3, 'x0'), n", "(a, b)", ""},
+		{"expression", "v text", "'Customer ' || n", "(lower(v))", ""},
+		{"partial", "id int, done bool", "n, n % 4 = 0", "(id) where done", ""},
+		{"timestamps", "at timestamptz", "now() + n * interval '1 second'", "(at)", ""},
+		{"fill factor 70", "id int", "n", "(id) with (fillfactor = 70)", ""},
+		{"unique, deleted 70 %", "v text", "md5(n::text)", "(v)", "ascii(v) % 10 < 7"},
+		{"serial, deleted 80 %", "id int", "n", "(id)", "id % 5 <> 0"},
+		{"few values, deleted 70 %", "v int, w int", "n % 20, n", "(v)", "w % 10 < 7"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			address, _ := servertest.Database(t)
+			servertest.Exec(t, address, "create extension pgstattuple",
+				"create table t ("+tc.columns+")", "insert into t select "+tc.values+" from generate_series(1, 100000) n",
+				"create index i on t using btree "+tc.index)
+			if tc.remove != "" {
+				servertest.Exec(t, address, "delete from t where "+tc.remove)
+			}
+			servertest.Exec(t, address, "vacuum (analyze) t")
+			db := connect(t, address)
+			got, err := postgres.ReadIndexBloat(t.Context(), db, postgres.Subject{Schema: "public", Table: "t", Index: "i"})
+			if err != nil || len(got) != 1 {
+				t.Fatalf("%d rows, %v", len(got), err)
+			}
+			// What building it anew wins is the truth; pgstatindex would have to be
+			// told the fill factor and what deduplication does.
+			before := number(t, db, "select pg_relation_size('i')::float8")
+			servertest.Exec(t, address, "reindex index i")
+			wins := 1 - number(t, db, "select pg_relation_size('i')::float8")/before
+			t.Logf("estimated %.3f, a rebuild wins %.3f", got[0].Ratio, wins)
+			compare(t, got[0].Ratio, wins, tc.remove != "")
+		})
+	}
+}
+
+func compare(t *testing.T, estimate, truth float64, sick bool) {
+	t.Helper()
+	switch {
+	case !sick && estimate > healthy:
+		t.Errorf("as good as new, and estimated at %.3f", estimate)
+	case sick && (estimate < truth-near || estimate > truth+near):
+		t.Errorf("estimated %.3f, which is not near %.3f", estimate, truth)
+	}
+}
+
+func number(t *testing.T, db *pgx.Conn, query string) (v float64) {
+	t.Helper()
+	if err := db.QueryRow(t.Context(), query).Scan(&v); err != nil {
+		t.Fatal(err)
+	}
+	return v
+}

@@ -1,0 +1,97 @@
+package postgres_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/ai-micro-service/upkeep/collectors"
+	"github.com/ai-micro-service/upkeep/collectors/collectortest"
+	"github.com/ai-micro-service/upkeep/collectors/postgres"
+	"github.com/ai-micro-service/upkeep/internal/servertest"
+	"github.com/ai-micro-service/upkeep/internal/target"
+)
+
+func TestServer(t *testing.T) {
+	collectortest.Postgres(t, postgres.Server, "testdata/server.txtar")
+}
+
+func TestVacuum(t *testing.T) {
+	collectortest.Postgres(t, postgres.Vacuum, "testdata/vacuum.txtar")
+}
+
+func TestTableBloat(t *testing.T) {
+	collectortest.Postgres(t, postgres.TableBloat, "testdata/tablebloat.txtar")
+}
+
+func TestIndexBloat(t *testing.T) {
+	collectortest.Postgres(t, postgres.IndexBloat, "testdata/indexbloat.txtar")
+}
+
+// A database that refuses does not silence the others.
+func TestOneDatabaseFails(t *testing.T) {
+	server := servertest.Postgres(t)
+	good, name := servertest.Database(t)
+	servertest.Exec(t, good, "create table t (id int)")
+	_, bad := servertest.Database(t)
+	servertest.Exec(t, server, "alter database "+bad+" connection limit 0", "create role weak login in role pg_monitor")
+	t.Cleanup(func() { servertest.Exec(t, server, "drop role weak") })
+	p, err := target.NewPostgres(target.PostgresConfig{Name: "s", URL: strings.Replace(server, "upkeep@", "weak@", 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Close)
+	c := postgres.Vacuum(p)
+	w := collectors.NewWriter(c)
+	err = c.Collect(t.Context(), w)
+	if err == nil || !strings.Contains(err.Error(), "database "+bad) {
+		t.Errorf("the error does not name database %s: %v", bad, err)
+	}
+	if !strings.Contains(string(w.Text()), `database="`+name+`",schema="public",table="t"`) {
+		t.Errorf("database %s is silent in:\n%s", name, w.Text())
+	}
+}
+
+// What a role may not see is an error that names the grant, not an empty answer.
+func TestHiddenStatistics(t *testing.T) {
+	address, _ := servertest.Database(t)
+	servertest.Exec(t, address,
+		"create table t as select n as id, n::text as name from generate_series(1, 1000) n",
+		"create index t_name on t (name)", "analyze t",
+		"create role blind login", "create role sighted login in role pg_read_all_data")
+	t.Cleanup(func() { servertest.Exec(t, servertest.Postgres(t), "drop role blind", "drop role sighted") })
+	for _, tc := range []struct {
+		role string
+		sees bool
+	}{{"blind", false}, {"sighted", true}, {"upkeep", true}} {
+		t.Run(tc.role, func(t *testing.T) {
+			db := connect(t, strings.Replace(address, "upkeep@", tc.role+"@", 1))
+			tables, err := postgres.ReadTableBloat(t.Context(), db, postgres.Subject{})
+			judge(t, "tables", len(tables), err, tc.sees)
+			indexes, err := postgres.ReadIndexBloat(t.Context(), db, postgres.Subject{})
+			judge(t, "indexes", len(indexes), err, tc.sees)
+		})
+	}
+}
+
+func judge(t *testing.T, what string, rows int, err error, sees bool) {
+	t.Helper()
+	switch {
+	case sees && (err != nil || rows != 1):
+		t.Errorf("%d %s, %v", rows, what, err)
+	case !sees && (err == nil || !strings.Contains(err.Error(), "grant pg_read_all_data") || rows != 0):
+		t.Errorf("%d %s, and the error does not name the grant: %v", rows, what, err)
+	}
+}
+
+func connect(t *testing.T, address string) *pgx.Conn {
+	t.Helper()
+	c, err := pgx.Connect(t.Context(), address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close(context.Background()) })
+	return c
+}
