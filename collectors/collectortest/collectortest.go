@@ -119,6 +119,9 @@ func open(t *testing.T, file string) archive {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if !slices.ContainsFunc(a.Files, func(f txtar.File) bool { return f.Name == "want" }) {
+		t.Fatalf("%s has no want", file)
+	}
 	return archive{a, file}
 }
 
@@ -128,8 +131,7 @@ func (a archive) section(name string) *txtar.File {
 			return &a.Files[i]
 		}
 	}
-	a.Files = append(a.Files, txtar.File{Name: name})
-	return &a.Files[len(a.Files)-1]
+	return &txtar.File{Name: name}
 }
 
 func (a archive) statements(section, separator string) (all []string) {

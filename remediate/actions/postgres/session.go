@@ -1,0 +1,149 @@
+package postgres
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/ai-micro-service/upkeep/internal/target"
+	"github.com/ai-micro-service/upkeep/remediate"
+)
+
+const (
+	// lockPoll is how often the subject's lock is tried while another session holds it.
+	lockPoll = 200 * time.Millisecond
+
+	// cancelWithin is how long a cancelled statement may take to end on the server.
+	cancelWithin = 5 * time.Second
+)
+
+// A job is one step on one table.
+type job struct {
+	target        *target.Postgres
+	action        string // for application_name
+	database      string
+	schema, table string
+	lockTimeout   time.Duration // how long a lock of the table is waited for; 0: as long as the step may take
+
+	// done looks at the server and tells whether the step was carried out already.
+	done func(ctx context.Context, c *pgx.Conn) (bool, error)
+}
+
+// carry executes statement on a session of its own, in this order: the session
+// takes the subject's advisory lock, done is asked, the fence is checked, and
+// then the statement runs.
+//
+// A process that is killed leaves its session behind, and the server finishes
+// what it was doing, bounded by statement_timeout and still holding the lock.
+// client_connection_check_interval would end it instead and leave an invalid
+// index or a vacuum for nothing. Whoever takes the run up again waits for the
+// lock here and then finds the step done.
+func (j job) carry(ctx context.Context, f remediate.Fence, statement string) (err error) {
+	var notices []string
+	c, err := j.target.Session(ctx, j.database, "upkeep "+j.action, func(severity, message string) {
+		if severity == "WARNING" {
+			notices = append(notices, message)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = c.Close(context.WithoutCancel(ctx)) }() // the work is done or has failed
+	if err := j.prepare(ctx, c); err != nil {
+		return err
+	}
+	if done, err := j.done(ctx, c); err != nil || done {
+		return err
+	}
+	if err := f.Check(ctx); err != nil {
+		return err
+	}
+	if err := j.execute(ctx, c, statement); err != nil {
+		return fmt.Errorf("%s: %w", statement, err)
+	}
+	return honest(notices)
+}
+
+// prepare bounds the session and takes the subject's lock.
+func (j job) prepare(ctx context.Context, c *pgx.Conn) error {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return errors.New("a step needs a deadline")
+	}
+	rest := max(time.Until(deadline), time.Millisecond)
+	for name, value := range map[string]time.Duration{"statement_timeout": rest, "lock_timeout": j.lockTimeout, "idle_in_transaction_session_timeout": 10 * time.Second} {
+		if _, err := c.Exec(ctx, "select set_config($1, $2, false)", name, fmt.Sprintf("%dms", value.Milliseconds())); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	key := lockKey(j.schema, j.table)
+	for {
+		var got bool
+		if err := c.QueryRow(ctx, "select pg_try_advisory_lock($1)", key).Scan(&got); err != nil {
+			return fmt.Errorf("the subject's lock: %w", err)
+		}
+		if got {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the subject's lock is held by another session: %w", context.Cause(ctx))
+		case <-time.After(lockPoll):
+		}
+	}
+}
+
+// lockKey is the advisory lock of a table in its database.
+func lockKey(schema, table string) int64 {
+	sum := sha256.Sum256(fmt.Appendf(nil, "upkeep %q %q", schema, table))
+	return int64(binary.BigEndian.Uint64(sum[:8])) //nolint:gosec // any 64 bits will do
+}
+
+// execute runs the statement. When ctx ends first, the statement is cancelled on
+// the server and its end is waited for: pgx would close the connection and leave
+// the server working.
+func (j job) execute(ctx context.Context, c *pgx.Conn, statement string) error {
+	ended := make(chan error, 1)
+	go func() {
+		_, err := c.Exec(context.WithoutCancel(ctx), statement, pgx.QueryExecModeSimpleProtocol)
+		ended <- err
+	}()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), cancelWithin)
+	defer cancel()
+	if err := c.PgConn().CancelRequest(last); err != nil {
+		return errors.Join(context.Cause(ctx), fmt.Errorf("cancel: %w", err))
+	}
+	select {
+	case err := <-ended:
+		if err == nil {
+			return nil // it was faster than the cancellation
+		}
+		return errors.Join(context.Cause(ctx), err)
+	case <-last.Done():
+		return errors.Join(context.Cause(ctx), errors.New("the server did not end the statement"))
+	}
+}
+
+// honest turns warnings that mean "not done" into an error: VACUUM without the
+// right, or on a table that is locked, warns and succeeds.
+func honest(warnings []string) error {
+	i := slices.IndexFunc(warnings, func(w string) bool {
+		return strings.Contains(w, "skipping") || strings.Contains(w, "permission denied")
+	})
+	if i < 0 {
+		return nil
+	}
+	return errors.New(warnings[i])
+}
