@@ -1,0 +1,218 @@
+//go:build !noembed
+
+package embedded
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"github.com/grafana/regexp"
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/config"
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/common/route"
+	"github.com/prometheus/common/version"
+	promconfig "github.com/prometheus/prometheus/config"
+	"github.com/prometheus/prometheus/discovery/targetgroup"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/promql/parser"
+	"github.com/prometheus/prometheus/rules"
+	"github.com/prometheus/prometheus/scrape"
+	"github.com/prometheus/prometheus/tsdb"
+	"github.com/prometheus/prometheus/util/compression"
+	"github.com/prometheus/prometheus/util/notifications"
+	apiv1 "github.com/prometheus/prometheus/web/api/v1"
+	"golang.org/x/sync/errgroup"
+)
+
+const (
+	// A small site has a few thousand series; the defaults are for millions and
+	// cost some tens of megabytes for nothing.
+	stripes     = 1 << 10
+	chunkBuffer = 256 << 10
+
+	queryTimeout = 2 * time.Minute
+	maxSamples   = 20_000_000
+	lookback     = 5 * time.Minute
+
+	// As Prometheus' own defaults: how long a pause is no reason to begin the
+	// "for" of an alert anew, and what is left of it at least after a start.
+	outageTolerance = time.Hour
+	forGracePeriod  = 10 * time.Minute
+
+	// rereadTargets is how soon the one target is known after the start.
+	rereadTargets = 100 * time.Millisecond
+)
+
+// A prom is Prometheus without its command: storage, scraping, rules and API.
+type prom struct {
+	config  Config
+	db      *tsdb.DB
+	scraper *scrape.Manager
+	rules   *rules.Manager
+	api     http.Handler
+	cancel  context.CancelFunc
+	begun   time.Time
+	targets chan map[string][]*targetgroup.Group
+}
+
+func newProm(c Config, p *pipe, notify rules.NotifyFunc) (_ *prom, err error) {
+	m := &prom{config: c, begun: time.Now(), targets: make(chan map[string][]*targetgroup.Group, 1)}
+	if m.db, err = openDB(c); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, m.db.Close())
+		}
+	}()
+	own, err := ownConfig(c)
+	if err != nil {
+		return nil, err
+	}
+	m.scraper, err = scrape.NewManager(&scrape.Options{
+		HTTPClientOptions:        []config.HTTPClientOption{config.WithDialContextFunc(p.DialContext)},
+		DiscoveryReloadInterval:  model.Duration(rereadTargets),
+		DiscoveryReloadOnStartup: true,
+	}, c.Logger.With("part", "scrape"), nil, nil, m.db, c.Registerer)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.scraper.ApplyConfig(own); err != nil {
+		return nil, err
+	}
+	m.targets <- map[string][]*targetgroup.Group{"upkeep": {{Source: "upkeep", Targets: []model.LabelSet{{model.AddressLabel: "upkeep", model.InstanceLabel: "upkeep"}}}}}
+
+	engine := promql.NewEngine(promql.EngineOpts{
+		Logger: c.Logger.With("part", "promql"), Reg: c.Registerer, MaxSamples: maxSamples, Timeout: queryTimeout,
+		LookbackDelta: lookback, EnableAtModifier: true, EnableNegativeOffset: true, Parser: promqlParser(),
+	})
+	var ctx context.Context
+	ctx, m.cancel = context.WithCancel(context.Background()) // of the evaluations; ended by stop
+	m.rules = rules.NewManager(&rules.ManagerOptions{
+		ExternalURL: c.ExternalURL, QueryFunc: rules.EngineQueryFunc(engine, m.db), NotifyFunc: notify, Context: ctx,
+		AppendableV2: m.db, Queryable: m.db, Logger: c.Logger.With("part", "rules"), Registerer: c.Registerer,
+		OutageTolerance: outageTolerance, ForGracePeriod: forGracePeriod, ResendDelay: c.ResendDelay, Parser: promqlParser(),
+	})
+	if err := CheckRules(c.Rules, c.RuleFiles); err != nil {
+		return nil, err
+	}
+	if err := m.load(c.Rules, c.RuleFiles); err != nil {
+		return nil, err
+	}
+	m.api = m.newAPI(engine, own)
+	return m, nil
+}
+
+func promqlParser() parser.Parser { return parser.NewParser(parser.Options{}) }
+
+func openDB(c Config) (*tsdb.DB, error) {
+	o := tsdb.DefaultOptions()
+	o.RetentionDuration = c.Retention.Milliseconds()
+	o.StripeSize = stripes
+	o.HeadChunksWriteBufferSize = chunkBuffer
+	o.WALCompression = compression.Snappy
+	return tsdb.Open(filepath.Join(c.Dir, "tsdb"), c.Logger.With("part", "tsdb"), c.Registerer, o, nil)
+}
+
+// ownConfig is what prometheus.yml would say: this process, and nothing else.
+func ownConfig(c Config) (*promconfig.Config, error) {
+	return promconfig.Load(fmt.Sprintf(`global:
+  scrape_interval: %s
+  scrape_timeout: %s
+  evaluation_interval: %s
+scrape_configs:
+  - job_name: upkeep
+    enable_compression: false
+    static_configs: [{targets: [upkeep]}]
+`, model.Duration(c.ScrapeInterval), model.Duration(min(c.ScrapeInterval, 10*time.Second)), model.Duration(c.EvaluationInterval)), c.Logger)
+}
+
+func (m *prom) start(group *errgroup.Group) {
+	group.Go(func() error { return m.scraper.Run(m.targets) })
+	group.Go(func() error { m.rules.Run(); return nil })
+}
+
+// stop ends scraping and evaluating; the storage can still be read.
+func (m *prom) stop() error {
+	m.scraper.Stop()
+	m.cancel()
+	m.rules.Stop()
+	return nil
+}
+
+func (m *prom) close() error { return m.db.Close() }
+
+// newAPI returns the stock API. What would change the storage or reach other
+// servers is off.
+func (m *prom) newAPI(engine *promql.Engine, own *promconfig.Config) http.Handler {
+	info := &apiv1.PrometheusVersion{Version: version.Version, Revision: version.Revision, Branch: version.Branch, BuildUser: version.BuildUser, BuildDate: version.BuildDate, GoVersion: version.GoVersion}
+	api := apiv1.NewAPI(
+		engine, m.db, nil, m.db,
+		func(context.Context) apiv1.ScrapePoolsRetriever { return m.scraper },
+		func(context.Context) apiv1.TargetRetriever { return m.scraper },
+		func(context.Context) apiv1.AlertmanagerRetriever { return ownAlertmanager{m.config.ExternalURL} },
+		func() promconfig.Config { return *own },
+		map[string]string{},
+		apiv1.GlobalURLOptions{ListenAddress: m.config.ExternalURL.Host, Host: m.config.ExternalURL.Host, Scheme: m.config.ExternalURL.Scheme},
+		func(f http.HandlerFunc) http.HandlerFunc { return f },
+		stats{m.db}, m.config.Dir, false, false, 0,
+		m.config.Logger.With("part", "api"),
+		func(context.Context) apiv1.RulesRetriever { return m.rules },
+		0, 1, 1<<20, false, regexp.MustCompile("^$"),
+		m.runtimeInfo, info,
+		func() []notifications.Notification { return nil },
+		func() (<-chan notifications.Notification, func(), bool) { return nil, nil, false },
+		noMetrics{}, m.config.Registerer, nil,
+		false, nil, false, false, false, lookback, false, false, nil, nil,
+		apiv1.OpenAPIOptions{ExternalURL: m.config.ExternalURL.String(), Version: version.Version},
+		promqlParser(), false, queryTimeout,
+	)
+	r := route.New()
+	api.Register(r.WithPrefix("/api/v1"))
+	return r
+}
+
+func (m *prom) runtimeInfo() (apiv1.RuntimeInfo, error) {
+	return apiv1.RuntimeInfo{
+		StartTime: m.begun, ServerTime: time.Now(), ReloadConfigSuccess: true, LastConfigTime: m.begun,
+		GoroutineCount: runtime.NumGoroutine(), GOMAXPROCS: runtime.GOMAXPROCS(0), StorageRetention: model.Duration(m.config.Retention).String(),
+	}, nil
+}
+
+// ownAlertmanager tells where the Alertmanager is: here.
+type ownAlertmanager struct{ external *url.URL }
+
+// Alertmanagers implements the API's question.
+func (a ownAlertmanager) Alertmanagers() []*url.URL {
+	return []*url.URL{a.external.JoinPath("api/v2/alerts")}
+}
+
+// DroppedAlertmanagers implements the API's question.
+func (ownAlertmanager) DroppedAlertmanagers() []*url.URL { return nil }
+
+// stats answers what the API asks of the storage, and refuses to change it.
+type stats struct{ db *tsdb.DB }
+
+var errReadOnly = errors.New("the storage is upkeep's own and is not changed from outside")
+
+func (stats) CleanTombstones() error                                         { return errReadOnly }
+func (stats) Delete(context.Context, int64, int64, ...*labels.Matcher) error { return errReadOnly }
+func (stats) Snapshot(string, bool) error                                    { return errReadOnly }
+func (stats) WALReplayStatus() (tsdb.WALReplayStatus, error)                 { return tsdb.WALReplayStatus{}, nil }
+func (s stats) BlockMetas() ([]tsdb.BlockMeta, error)                        { return s.db.BlockMetas(), nil }
+func (s stats) Stats(label string, limit int) (*tsdb.Stats, error) {
+	return s.db.Head().Stats(label, limit), nil
+}
+
+// noMetrics is what the API's own /metrics would be: upkeep has one already.
+type noMetrics struct{}
+
+func (noMetrics) Gather() ([]*dto.MetricFamily, error) { return nil, nil }
