@@ -1,0 +1,112 @@
+// Package config reads upkeep.yaml. It is strict: what it does not understand is
+// an error with file, line and what was expected, and all of a file's errors are
+// told at once. The reference page and the example come from the tags below.
+package config
+
+import (
+	"time"
+
+	"github.com/prometheus/alertmanager/pkg/labels"
+)
+
+// A Config is what upkeep.yaml says, with the defaults filled in.
+type Config struct {
+	DataDir      string       `yaml:"data_dir" default:"/var/lib/upkeep" doc:"Folder of the journal, the inbox and, in embedded mode, the samples. A relative path starts at the configuration file."`
+	Log          Log          `yaml:"log" doc:"What is written to standard error."`
+	Web          Web          `yaml:"web" doc:"What is served, and to whom."`
+	Targets      Targets      `yaml:"targets" doc:"What is looked after. At least one is needed."`
+	Collectors   Collectors   `yaml:"collectors" doc:"How often the targets are asked."`
+	Embedded     Embedded     `yaml:"embedded" doc:"Prometheus and Alertmanager within the process. Switch it off to use your own."`
+	Alertmanager Alertmanager `yaml:"alertmanager" doc:"Your own Alertmanager, when embedded mode is off."`
+	Engine       Engine       `yaml:"engine" doc:"How actions are run."`
+	Policies     []Policy     `yaml:"policies" doc:"Which action answers which alert. The first that matches decides; an alert that none matches is shown and left alone. Without policies nothing is ever changed."`
+}
+
+// Log says what is logged.
+type Log struct {
+	Level  string `yaml:"level" default:"info" enum:"debug|info|warn|error" doc:"Least level that is written."`
+	Format string `yaml:"format" default:"logfmt" enum:"logfmt|json" doc:"Form of a line."`
+}
+
+// Web says where upkeep answers.
+type Web struct {
+	Listen      string `yaml:"listen" default:"127.0.0.1:9847" check:"listen" doc:"Address of the page, the API, the webhook and /metrics."`
+	ExternalURL string `yaml:"external_url" check:"http" doc:"How people reach upkeep; links are made of it. http://<listen> where empty."`
+	ConfigFile  string `yaml:"config_file" check:"path" doc:"TLS and basic authentication, in the web configuration format that Prometheus' own exporters share."`
+	TokenFile   string `yaml:"token_file" check:"path" doc:"File with the bearer token that the webhook, and everything that changes something, asks for. Without a token these are answered to callers on the same machine only."`
+	TokenEnv    string `yaml:"token_env" doc:"Environment variable with that token, instead of a file."`
+}
+
+// Targets are the servers that are looked after.
+type Targets struct {
+	Postgres []Target `yaml:"postgres" doc:"PostgreSQL servers. All databases of a server are found."`
+	Redis    []Target `yaml:"redis" doc:"Redis and Valkey servers."`
+	Host     []Host   `yaml:"host" doc:"The machine that upkeep runs on, for its file systems."`
+}
+
+// A Target is one server that is reached by a URL.
+type Target struct {
+	Name         string `yaml:"name" required:"a name, the server label of its metrics" doc:"The server label of its metrics."`
+	URL          string `yaml:"url" required:"a URL" doc:"Where it is: postgres://user@host:5432/postgres?sslmode=verify-full, redis://host:6379, rediss://host:6379 with TLS. Without a password."`
+	PasswordFile string `yaml:"password_file" check:"path" doc:"File with the password, read at each new connection."`
+	PasswordEnv  string `yaml:"password_env" doc:"Environment variable with the password, instead of a file."`
+}
+
+// A Host is a machine whose file systems are read.
+type Host struct {
+	Name string `yaml:"name" required:"a name, the server label of its metrics" doc:"The server label of its metrics."`
+	Root string `yaml:"root" default:"/" doc:"Where its root file system is mounted: / unless upkeep runs in a container."`
+}
+
+// Collectors are the settings of collectors.
+type Collectors struct {
+	Interval time.Duration        `yaml:"interval" doc:"Interval of every collector, instead of its own; 0s leaves each its own."`
+	Settings map[string]Collector `yaml:"settings" key:"collector" doc:"Settings of single collectors, by name."`
+}
+
+// A Collector is the settings of one collector; a zero leaves its own.
+type Collector struct {
+	Every    time.Duration `yaml:"every" doc:"How often it asks; 0s leaves its own interval."`
+	Timeout  time.Duration `yaml:"timeout" doc:"How long an answer may take; 0s leaves its own."`
+	Disabled bool          `yaml:"disabled" default:"false" doc:"Do not ask at all."`
+}
+
+// Embedded is the Prometheus and the Alertmanager within the process.
+type Embedded struct {
+	Enabled            bool          `yaml:"enabled" default:"true" doc:"Run them. With false, your own Prometheus scrapes /metrics and evaluates the rules (upkeep export writes them), and your own Alertmanager delivers to /webhook/alertmanager."`
+	ScrapeInterval     time.Duration `yaml:"scrape_interval" default:"15s" min:"100ms" doc:"How often samples are stored."`
+	EvaluationInterval time.Duration `yaml:"evaluation_interval" default:"15s" min:"100ms" doc:"How often rules are evaluated."`
+	Retention          time.Duration `yaml:"retention" default:"15d" min:"1h" doc:"How long samples are kept."`
+	RuleFiles          []string      `yaml:"rule_files" check:"path" doc:"Rule files of your own, as glob patterns, beside the shipped ones."`
+	GroupWait          time.Duration `yaml:"group_wait" default:"5s" min:"1ms" doc:"How long a new alert waits before it is delivered."`
+	GroupInterval      time.Duration `yaml:"group_interval" default:"30s" min:"1ms" doc:"Least time between two deliveries about the same alert."`
+	ResendDelay        time.Duration `yaml:"resend_delay" default:"30s" min:"1ms" doc:"How often a firing alert is confirmed."`
+}
+
+// Alertmanager is the one outside.
+type Alertmanager struct {
+	URL      string `yaml:"url" check:"http" doc:"Where it is asked, now and then, which alerts are still there; what a lost delivery would have said is found so. Empty: it is not asked."`
+	Receiver string `yaml:"receiver" doc:"Name of the receiver that delivers to upkeep: only its alerts count. Empty: every alert counts."`
+}
+
+// Engine says how runs are made.
+type Engine struct {
+	Concurrency       int           `yaml:"concurrency" default:"4" min:"1" doc:"How many runs may be under way at once; on one subject it is always one."`
+	ReconcileInterval time.Duration `yaml:"reconcile_interval" default:"1m" min:"100ms" doc:"How often Alertmanager is asked which alerts are still there."`
+	ResolveAfter      time.Duration `yaml:"resolve_after" default:"5m" min:"1s" doc:"How long an alert must be missing there before its episode is closed."`
+}
+
+// A Policy says which action answers which alert.
+type Policy struct {
+	Name     string          `yaml:"name" required:"a name, for the journal" doc:"Name of the policy in the journal."`
+	Match    labels.Matchers `yaml:"match" required:"at least one matcher, like alertname=\"PostgresDeadRows\"" doc:"Matchers, as Alertmanager writes them; all must match the alert's labels."`
+	Action   string          `yaml:"action" required:"an action" doc:"What is done."`
+	Mode     string          `yaml:"mode" default:"observe" enum:"observe|auto" doc:"observe plans and journals, and changes nothing; auto acts."`
+	Cooldown time.Duration   `yaml:"cooldown" default:"1h" doc:"How long the same subject is left alone after a run."`
+}
+
+// Known are the names that a configuration may use.
+type Known struct {
+	Collectors []string
+	Actions    []string
+}

@@ -1,0 +1,181 @@
+package config_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ai-micro-service/upkeep/internal/config"
+)
+
+func known() config.Known {
+	return config.Known{
+		Collectors: []string{"postgres/tablebloat", "postgres/vacuum", "redis/memory"},
+		Actions:    []string{"postgres/vacuum", "postgres/reindex", "redis/bgsave"},
+	}
+}
+
+const target = "targets: {host: [{name: here}]}\n"
+
+func TestWrong(t *testing.T) {
+	for _, test := range []struct{ name, text, want string }{
+		{"empty", "", "f:1: the configuration is empty"},
+		{"only a comment", "# nothing\n", "f:1: the configuration is empty"},
+		{"no target", "log: {level: debug}\n", "f:1: no target is named"},
+		{"no mapping", "- a\n", "f:1: the configuration is a list; keys and values were expected"},
+		{"not YAML", "a: [\n", "f:1: did not find expected node content"},
+		{"unknown key", target + "dta_dir: /x\n", `f:2: unknown key "dta_dir"; did you mean "data_dir"?`},
+		{"unknown inner key", target + "web:\n  port: 1\n", `f:3: unknown key "port"; expected one of listen, external_url`},
+		{"key twice", target + "log: {}\nlog: {}\n", `f:3: "log" stands here for the second time; the first is in line 2`},
+		{"two documents", target + "---\n" + target, "f:2: a second document begins here"},
+		{"duration", target + "embedded:\n  retention: 5 minutes\n", `f:3: retention is "5 minutes"; a duration was expected, like 30s`},
+		{"duration without unit", target + "embedded: {retention: 15}\n", `f:2: retention is "15"; a duration was expected`},
+		{"duration too short", target + "embedded: {scrape_interval: 1ms}\n", "f:2: scrape_interval is 1ms; at least 100ms was expected"},
+		{"bool", target + "embedded: {enabled: yep}\n", `f:2: enabled is "yep"; true or false was expected`},
+		{"number", target + "engine: {concurrency: 0}\n", `f:2: concurrency is "0"; a whole number of at least 1 was expected`},
+		{"enum", target + "log: {level: loud}\n", `f:2: level is "loud"; debug or info or warn or error was expected`},
+		{"listen", target + "web: {listen: 9847}\n", `f:2: listen is "9847"; an address and a port was expected`},
+		{"port", target + "web: {listen: ':99999'}\n", `f:2: listen is ":99999"`},
+		{"external url", target + "web: {external_url: 'upkeep.example'}\n", "f:2: external_url is no address of a web server"},
+		{"two tokens", target + "web:\n  token_file: a\n  token_env: B\n", "f:4: web has both token_file and token_env"},
+		{"list", target + "policies: {}\n", "f:2: policies is a mapping; a list was expected"},
+		{"matcher", policy(`match: ['alertname=~"("'], action: redis/bgsave`), `f:3: match "alertname=~\"(\"" does not parse`},
+		{"empty matcher", policy(`match: [''], action: redis/bgsave`), `f:3: match "" does not parse`},
+		{"matchers as text", policy(`match: 'a="b"', action: redis/bgsave`), `f:3: match is "a=\"b\""; a list of matchers was expected`},
+		{"no matchers", policy(`match: [], action: redis/bgsave`), `f:3: an entry of policies has no "match"; at least one matcher`},
+		{"no action", policy(`match: ['a="b"']`), `f:3: an entry of policies has no "action"; an action was expected`},
+		{"unknown action", policy(`match: ['a="b"'], action: postgres/vacum`), `f:3: policy "p" names no action that there is: "postgres/vacum"; did you mean "postgres/vacuum"?`},
+		{"mode", policy(`match: ['a="b"'], action: redis/bgsave, mode: dry-run`), `f:3: mode is "dry-run"; observe or auto was expected`},
+		{"policy twice", target + "policies:\n- &p {name: p, match: ['a=b'], action: redis/bgsave}\n- *p\n", `f:3: a second policy is called "p"`},
+		{"collector", target + "collectors:\n  settings:\n    postgres/tableblot: {every: 1m}\n", `f:4: unknown collector "postgres/tableblot"; did you mean "postgres/tablebloat"?`},
+		{"no name", "targets:\n  redis:\n  - url: redis://x\n", `f:3: an entry of redis has no "name"; a name, the server label`},
+		{"target twice", "targets:\n  redis:\n  - {name: a, url: redis://x}\n  - {name: a, url: redis://y}\n", `f:4: a second redis server is called "a"`},
+		{"scheme", "targets: {postgres: [{name: a, url: 'mysql://x'}]}\n", "f:1: the url of postgres a is none; one that begins with postgres:// or postgresql:// was expected"},
+		{"root", "targets: {host: [{name: a, root: x}]}\n", `f:1: root is "x"; an absolute path was expected`},
+		{"both alertmanagers", target + "alertmanager:\n  url: http://am:9093\n", "f:3: alertmanager.url is for your own Alertmanager"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			_, err := config.Parse("f", []byte(test.text), known())
+			if err == nil || !strings.HasPrefix(err.Error(), test.want) {
+				t.Errorf("Parse: %v\nwant %s…", err, test.want)
+			}
+			if err != nil && len(strings.Split(err.Error(), "\nf:")) != 1 {
+				t.Errorf("one mistake is told more than once:\n%v", err)
+			}
+		})
+	}
+}
+
+func policy(rest string) string { return target + "policies:\n- {name: p, " + rest + "}\n" }
+
+func TestAllMistakesAtOnce(t *testing.T) {
+	_, err := config.Parse("f", []byte("log: {level: x}\nwebb: {}\nengine: {concurrency: two}\n"), known())
+	if err == nil || strings.Count(err.Error(), "\nf:") != 2 {
+		t.Errorf("Parse: %v, want three lines", err)
+	}
+}
+
+func TestPasswordInURLIsRefusedAndNotShown(t *testing.T) {
+	for _, url := range []string{
+		"postgres://u:hunter2@h/db", "postgres://h/db?password=hunter2", "postgres://u:hunter2@h:bad port/db", "postgres//u:hunter2@h",
+	} {
+		_, err := config.Parse("f", fmt.Appendf(nil, "targets: {postgres: [{name: a, url: %q}]}", url), known())
+		if err == nil || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s: %v", url, err)
+		}
+	}
+}
+
+func TestDefaultsAndPaths(t *testing.T) {
+	c, err := config.Parse("/etc/upkeep/upkeep.yaml", []byte(`data_dir: data
+web: {token_file: token}
+targets:
+  postgres: [{name: main, url: postgres://u@h/db, password_file: secret}]
+embedded: {rule_files: ['rules/*.yaml']}
+collectors: {settings: {postgres/tablebloat: {every: 10m}}}
+policies: [{name: p, match: ['a="b"', 'c=~"d|e"'], action: redis/bgsave}]
+`), known())
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := []any{c.DataDir, c.Web.TokenFile, c.Targets.Postgres[0].PasswordFile, c.Embedded.RuleFiles[0], c.Embedded.Enabled, c.Embedded.Retention, c.Collectors.Settings["postgres/tablebloat"].Every, c.Policies[0].Mode, c.Policies[0].Match.String(), c.Web.Listen, c.Log.Level}
+	want := []any{"/etc/upkeep/data", "/etc/upkeep/token", "/etc/upkeep/secret", "/etc/upkeep/rules/*.yaml", true, 15 * 24 * time.Hour, 10 * time.Minute, "observe", `{a="b",c=~"d|e"}`, "127.0.0.1:9847", "info"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestSecretsAreReadWhenNeeded(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "secret")
+	target := config.Target{PasswordFile: file}
+	if _, err := target.Password()(); err == nil {
+		t.Error("a missing file is no error")
+	}
+	for _, secret := range []string{"one", "two"} {
+		if err := os.WriteFile(file, []byte(secret+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := target.Password()(); err != nil || got != secret {
+			t.Errorf("Password: %q %v", got, err)
+		}
+	}
+	if err := os.WriteFile(file, []byte("\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := target.Password()(); err == nil {
+		t.Error("an empty secret is no error")
+	}
+	t.Setenv("UPKEEP_TEST_SECRET", "three")
+	if got, err := (config.Web{TokenEnv: "UPKEEP_TEST_SECRET"}).Token()(); err != nil || got != "three" {
+		t.Errorf("Token: %q %v", got, err)
+	}
+	if (config.Web{}).Token() != nil {
+		t.Error("there is a token where none is configured")
+	}
+}
+
+func TestRestartless(t *testing.T) {
+	parse := func(text string) *config.Config {
+		c, err := config.Parse("f", []byte(target+text), known())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	old := parse("")
+	if err := parse("policies: [{name: p, match: [a=b], action: redis/bgsave}]\nembedded: {rule_files: [/x]}").Restartless(old); err != nil {
+		t.Errorf("Restartless: %v", err)
+	}
+	err := parse("web: {listen: ':1'}\ndata_dir: /elsewhere\nembedded: {retention: 1d}").Restartless(old)
+	if err == nil || strings.Count(err.Error(), "needs a restart") != 3 {
+		t.Errorf("Restartless: %v", err)
+	}
+}
+
+func TestExampleIsRight(t *testing.T) {
+	if _, err := config.Parse("upkeep.example.yaml", []byte(config.Example()), known()); err != nil {
+		t.Error(err)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(config.Example()))
+	f.Add([]byte("policies: &a [*a]"))
+	f.Add([]byte("targets: {postgres: [{name: a, url: 'postgres://u:p@h'}]}"))
+	place := regexp.MustCompile(`^f:\d+: `)
+	f.Fuzz(func(t *testing.T, text []byte) {
+		c, err := config.Parse("f", text, known())
+		if (c == nil) == (err == nil) {
+			t.Fatalf("Parse: %v, %v", c, err)
+		}
+		if err != nil && !place.MatchString(err.Error()) {
+			t.Errorf("no file and line: %v", err)
+		}
+	})
+}

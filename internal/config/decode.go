@@ -1,0 +1,351 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/prometheus/alertmanager/pkg/labels"
+	"github.com/prometheus/common/model"
+	"go.yaml.in/yaml/v3"
+)
+
+// A decoder puts a document into a Config and notes everything that is wrong.
+type decoder struct {
+	name, dir string
+	known     Known
+	faults    []error
+}
+
+func (d *decoder) fault(n *yaml.Node, format string, args ...any) {
+	d.faults = append(d.faults, fmt.Errorf("%s:%d: %s", d.name, max(n.Line, 1), fmt.Sprintf(format, args...)))
+}
+
+// yamlError puts the parser's line first, as our own errors have it.
+func yamlError(err error) error {
+	text := strings.TrimPrefix(err.Error(), "yaml: ")
+	if rest, ok := strings.CutPrefix(text, "line "); ok {
+		if line, what, ok := strings.Cut(rest, ": "); ok {
+			return fmt.Errorf("%s: %s", line, what)
+		}
+	}
+	return fmt.Errorf("1: %s", text)
+}
+
+func (d *decoder) root(c *Config, doc *yaml.Node) {
+	n := resolve(doc.Content[0])
+	d.object(n, reflect.ValueOf(c).Elem(), "the configuration")
+	d.whole(c, n)
+}
+
+// resolve follows an alias to what it stands for.
+func resolve(n *yaml.Node) *yaml.Node {
+	if n.Kind == yaml.AliasNode {
+		return n.Alias
+	}
+	return n
+}
+
+func null(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.Tag == "!!null" }
+
+// object fills a struct from a mapping, with defaults for what is not there.
+func (d *decoder) object(n *yaml.Node, v reflect.Value, what string) {
+	setDefaults(v)
+	if null(n) {
+		n = &yaml.Node{Kind: yaml.MappingNode, Line: n.Line}
+	}
+	if n.Kind != yaml.MappingNode {
+		d.fault(n, "%s is %s; keys and values were expected: %s", what, kind(n), strings.Join(keys(v.Type()), ", "))
+		return
+	}
+	seen := make(map[string]int)
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, value := n.Content[i], resolve(n.Content[i+1])
+		if line, ok := seen[key.Value]; ok {
+			d.fault(key, "%q stands here for the second time; the first is in line %d", key.Value, line)
+			continue
+		}
+		seen[key.Value] = key.Line
+		f, ok := field(v.Type(), key.Value)
+		if !ok {
+			d.fault(key, "unknown key %q; %s", key.Value, expected(key.Value, keys(v.Type())))
+			continue
+		}
+		d.value(value, v.FieldByIndex(f.Index), f, key.Value)
+	}
+	for f := range v.Type().Fields() {
+		if want := f.Tag.Get("required"); want != "" && v.FieldByIndex(f.Index).IsZero() && !d.faultIn(n) {
+			d.fault(n, "%s has no %q; %s was expected", what, f.Tag.Get("yaml"), want)
+		}
+	}
+}
+
+// faultIn reports whether something on these lines is wrong already: one
+// mistake is told once.
+func (d *decoder) faultIn(n *yaml.Node) bool {
+	last := n.Line
+	for _, c := range n.Content {
+		last = max(last, c.Line)
+	}
+	for line := n.Line; line <= last; line++ {
+		prefix := fmt.Sprintf("%s:%d:", d.name, line)
+		if slices.ContainsFunc(d.faults, func(err error) bool { return strings.HasPrefix(err.Error(), prefix) }) {
+			return true
+		}
+	}
+	return false
+}
+
+func (d *decoder) value(n *yaml.Node, v reflect.Value, f reflect.StructField, key string) {
+	switch v.Interface().(type) {
+	case time.Duration:
+		d.duration(n, v, f, key)
+	case labels.Matchers:
+		d.matchers(n, v, key)
+	default:
+		d.plain(n, v, f, key)
+	}
+}
+
+func (d *decoder) plain(n *yaml.Node, v reflect.Value, f reflect.StructField, key string) {
+	switch v.Kind() {
+	case reflect.Struct:
+		d.object(n, v, key)
+	case reflect.Slice:
+		d.list(n, v, f, key)
+	case reflect.Map:
+		d.table(n, v, f, key)
+	case reflect.String:
+		d.text(n, v, f, key)
+	case reflect.Bool:
+		b, err := strconv.ParseBool(n.Value)
+		if n.Kind != yaml.ScalarNode || n.Tag != "!!bool" || err != nil {
+			d.fault(n, "%s is %s; true or false was expected", key, kind(n))
+			return
+		}
+		v.SetBool(b)
+	case reflect.Int:
+		i, err := strconv.Atoi(n.Value)
+		least, _ := strconv.Atoi(f.Tag.Get("min"))
+		if n.Kind != yaml.ScalarNode || err != nil || i < least {
+			d.fault(n, "%s is %s; a whole number of at least %d was expected", key, kind(n), least)
+			return
+		}
+		v.SetInt(int64(i))
+	default:
+		panic("config: no decoder for " + v.Type().String())
+	}
+}
+
+func (d *decoder) list(n *yaml.Node, v reflect.Value, f reflect.StructField, key string) {
+	if null(n) {
+		return
+	}
+	if n.Kind != yaml.SequenceNode {
+		d.fault(n, "%s is %s; a list was expected", key, kind(n))
+		return
+	}
+	for _, item := range n.Content {
+		e := reflect.New(v.Type().Elem()).Elem()
+		d.value(resolve(item), e, f, "an entry of "+key)
+		v.Set(reflect.Append(v, e))
+	}
+}
+
+// table fills a map whose keys are names of collectors.
+func (d *decoder) table(n *yaml.Node, v reflect.Value, f reflect.StructField, key string) {
+	if null(n) {
+		return
+	}
+	if n.Kind != yaml.MappingNode {
+		d.fault(n, "%s is %s; names and their settings were expected", key, kind(n))
+		return
+	}
+	v.Set(reflect.MakeMap(v.Type()))
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		name := n.Content[i]
+		if !slices.Contains(d.known.Collectors, name.Value) {
+			d.fault(name, "unknown %s %q; %s", f.Tag.Get("key"), name.Value, expected(name.Value, d.known.Collectors))
+			continue
+		}
+		if v.MapIndex(reflect.ValueOf(name.Value)).IsValid() {
+			d.fault(name, "%q stands here for the second time", name.Value)
+			continue
+		}
+		e := reflect.New(v.Type().Elem()).Elem()
+		d.object(resolve(n.Content[i+1]), e, name.Value)
+		v.SetMapIndex(reflect.ValueOf(name.Value), e)
+	}
+}
+
+func (d *decoder) text(n *yaml.Node, v reflect.Value, f reflect.StructField, key string) {
+	if n.Kind != yaml.ScalarNode || null(n) {
+		d.fault(n, "%s is %s; text was expected", key, kind(n))
+		return
+	}
+	if choices := f.Tag.Get("enum"); choices != "" && !slices.Contains(strings.Split(choices, "|"), n.Value) {
+		d.fault(n, "%s is %q; %s was expected", key, n.Value, strings.ReplaceAll(choices, "|", " or "))
+		return
+	}
+	value := n.Value
+	switch f.Tag.Get("check") {
+	case "listen":
+		if _, port, err := net.SplitHostPort(value); err != nil || !isPort(port) {
+			d.fault(n, "%s is %q; an address and a port was expected, like 127.0.0.1:9847 or :9847", key, value)
+		}
+	case "http":
+		if u, err := url.Parse(value); value != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
+			d.fault(n, "%s is no address of a web server; something like http://host:9093 was expected", key)
+		} else if u != nil && u.User != nil {
+			d.fault(n, "%s has a user or password in it; a URL without was expected", key)
+		}
+	case "path":
+		if value != "" && !filepath.IsAbs(value) {
+			value = filepath.Join(d.dir, value)
+		}
+	}
+	v.SetString(value)
+}
+
+func isPort(s string) bool {
+	n, err := strconv.ParseUint(s, 10, 16)
+	return err == nil && n <= 65535
+}
+
+func (d *decoder) duration(n *yaml.Node, v reflect.Value, f reflect.StructField, key string) {
+	got, err := model.ParseDuration(n.Value)
+	if n.Kind != yaml.ScalarNode || err != nil {
+		d.fault(n, "%s is %s; a duration was expected, like 30s, 5m, 1h30m or 15d", key, kind(n))
+		return
+	}
+	if text := f.Tag.Get("min"); text != "" {
+		if least, err := model.ParseDuration(text); err != nil {
+			panic("config: min of " + key)
+		} else if got < least {
+			d.fault(n, "%s is %s; at least %s was expected", key, n.Value, text)
+			return
+		}
+	}
+	v.SetInt(int64(got))
+}
+
+func (d *decoder) matchers(n *yaml.Node, v reflect.Value, key string) {
+	if n.Kind != yaml.SequenceNode {
+		d.fault(n, `%s is %s; a list of matchers was expected, like ['alertname="PostgresDeadRows"']`, key, kind(n))
+		return
+	}
+	var all labels.Matchers
+	for _, item := range n.Content {
+		item = resolve(item)
+		one, err := labels.ParseMatchers(item.Value)
+		if item.Kind != yaml.ScalarNode || err != nil || len(one) == 0 {
+			d.fault(item, `%s %s does not parse (%v); a matcher was expected, like alertname="PostgresDeadRows" or severity=~"warning|critical"`, key, kind(item), err)
+			continue
+		}
+		all = append(all, one...)
+	}
+	v.Set(reflect.ValueOf(all))
+}
+
+// kind says what a node is, for people. Text is shown: nothing in the file is a
+// secret, and what would be is checked before it is shown.
+func kind(n *yaml.Node) string {
+	switch {
+	case n.Kind == yaml.MappingNode:
+		return "a mapping"
+	case n.Kind == yaml.SequenceNode:
+		return "a list"
+	case null(n):
+		return "empty"
+	default:
+		return strconv.Quote(n.Value)
+	}
+}
+
+func setDefaults(v reflect.Value) {
+	for f := range v.Type().Fields() {
+		text, ok := f.Tag.Lookup("default")
+		if !ok {
+			if f.Type.Kind() == reflect.Struct {
+				setDefaults(v.FieldByIndex(f.Index))
+			}
+			continue
+		}
+		target := v.FieldByIndex(f.Index)
+		switch target.Interface().(type) {
+		case string:
+			target.SetString(text)
+		case bool:
+			target.SetBool(text == "true")
+		case int:
+			i, err := strconv.Atoi(text)
+			if err != nil {
+				panic("config: default of " + f.Name)
+			}
+			target.SetInt(int64(i))
+		case time.Duration:
+			got, err := model.ParseDuration(text)
+			if err != nil {
+				panic("config: default of " + f.Name)
+			}
+			target.SetInt(int64(got))
+		}
+	}
+}
+
+func field(t reflect.Type, key string) (reflect.StructField, bool) {
+	for f := range t.Fields() {
+		if f.Tag.Get("yaml") == key {
+			return f, true
+		}
+	}
+	return reflect.StructField{}, false
+}
+
+func keys(t reflect.Type) (all []string) {
+	for f := range t.Fields() {
+		all = append(all, f.Tag.Get("yaml"))
+	}
+	return all
+}
+
+// expected says what would have been right: the nearest name, or all of them.
+func expected(got string, names []string) string {
+	best, least := "", 3
+	for _, n := range names {
+		if distance := edits(got, n); distance < least {
+			best, least = n, distance
+		}
+	}
+	if best != "" {
+		return fmt.Sprintf("did you mean %q?", best)
+	}
+	return "expected one of " + strings.Join(names, ", ")
+}
+
+// edits counts the letters that must be put in, left out or changed.
+func edits(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		above := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			change := above
+			if a[i] != b[j] {
+				change++
+			}
+			above = row[j+1]
+			row[j+1] = min(change, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}

@@ -1,0 +1,56 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// Load reads a configuration file. Its error holds everything that is wrong,
+// a line each: file:line: what is wrong; what was expected.
+func Load(path string, known Known) (*Config, error) {
+	text, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("there is no configuration file %s; name one with --config, or begin with this:\n%s", path, beginning)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("configuration: %w", err)
+	}
+	return Parse(path, text, known)
+}
+
+// beginning is the least that a configuration says.
+const beginning = `
+  targets:
+    postgres:
+      - {name: main, url: "postgres://upkeep@127.0.0.1:5432/postgres", password_file: password}
+`
+
+// Parse reads a configuration; name stands before the line in errors, and
+// relative paths start at its folder.
+func Parse(name string, text []byte, known Known) (*Config, error) {
+	d := &decoder{name: name, dir: filepath.Dir(name), known: known}
+	c := new(Config)
+	var doc yaml.Node
+	decoder := yaml.NewDecoder(bytes.NewReader(text))
+	switch err := decoder.Decode(&doc); {
+	case errors.Is(err, io.EOF):
+		return nil, fmt.Errorf("%s:1: the configuration is empty; at least one target is expected:\n%s", name, beginning)
+	case err != nil:
+		return nil, fmt.Errorf("%s:%w", name, yamlError(err))
+	}
+	var second yaml.Node
+	if err := decoder.Decode(&second); !errors.Is(err, io.EOF) {
+		d.fault(&second, "a second document begins here; one was expected")
+	}
+	d.root(c, &doc)
+	if err := errors.Join(d.faults...); err != nil {
+		return nil, err
+	}
+	return c, nil
+}

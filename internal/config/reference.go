@@ -1,0 +1,160 @@
+package config
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/prometheus/alertmanager/pkg/labels"
+)
+
+// Reference returns the reference page of upkeep.yaml, as Markdown.
+func Reference() string {
+	var b strings.Builder
+	b.WriteString(`# Configuration
+
+upkeep reads one YAML file, and reads it strictly: what it does not understand is
+an error with file, line and what was expected. ` + "`upkeep check --config upkeep.yaml`" + ` says
+the same without starting. SIGHUP or ` + "`POST /-/reload`" + ` reads the file again; a bad
+one is refused and the old one stays.
+
+Durations are written as in Prometheus: 30s, 5m, 1h30m, 15d. No password or token
+stands in the file: it names a file or an environment variable that holds it, which
+is read whenever it is needed. A complete file is
+[upkeep.example.yaml](../upkeep.example.yaml).
+`)
+	section(&b, "", "", reflect.TypeFor[Config]())
+	return b.String()
+}
+
+// section writes the table of one struct and then those within it.
+func section(b *strings.Builder, path, doc string, t reflect.Type) {
+	title := path
+	if path == "" {
+		title = "The file"
+	} else {
+		title = "`" + title + "`"
+	}
+	fmt.Fprintf(b, "\n## %s\n\n", title)
+	if doc != "" {
+		fmt.Fprintf(b, "%s\n\n", doc)
+	}
+	b.WriteString("| key | type | default | what it says |\n| --- | --- | --- | --- |\n")
+	for f := range t.Fields() {
+		fmt.Fprintf(b, "| `%s` | %s | %s | %s |\n", f.Tag.Get("yaml"), typeName(f), defaultOf(f), strings.ReplaceAll(f.Tag.Get("doc"), "|", `\|`))
+	}
+	for f := range t.Fields() {
+		inner, suffix := f.Type, ""
+		switch {
+		case f.Type == reflect.TypeFor[labels.Matchers]():
+			continue
+		case inner.Kind() == reflect.Slice:
+			inner, suffix = inner.Elem(), "[]"
+		case inner.Kind() == reflect.Map:
+			inner, suffix = inner.Elem(), ".<"+f.Tag.Get("key")+">"
+		}
+		if inner.Kind() != reflect.Struct {
+			continue
+		}
+		name := f.Tag.Get("yaml") + suffix
+		if path != "" {
+			name = path + "." + name
+		}
+		section(b, name, f.Tag.Get("doc"), inner)
+	}
+}
+
+func typeName(f reflect.StructField) string {
+	switch {
+	case f.Type == reflect.TypeFor[time.Duration]():
+		return "duration"
+	case f.Type == reflect.TypeFor[labels.Matchers]():
+		return "list of matchers"
+	case f.Tag.Get("enum") != "":
+		return strings.ReplaceAll(f.Tag.Get("enum"), "|", ", ")
+	}
+	switch f.Type.Kind() {
+	case reflect.Slice:
+		return "list"
+	case reflect.Struct, reflect.Map:
+		return "mapping"
+	case reflect.Bool:
+		return "true, false"
+	case reflect.Int:
+		return "number"
+	default:
+		return "text"
+	}
+}
+
+func defaultOf(f reflect.StructField) string {
+	switch text, ok := f.Tag.Lookup("default"); {
+	case ok:
+		return "`" + text + "`"
+	case f.Tag.Get("required") != "":
+		return "required"
+	default:
+		return ""
+	}
+}
+
+// Example returns a complete configuration for a start: one server of each
+// kind, every shipped action in observe mode.
+func Example() string {
+	return `# upkeep.yaml: a start. Every key with its default is in docs/config.md.
+# Try it: upkeep check --config upkeep.yaml
+
+data_dir: ` + defaultText[Config]("DataDir") + `
+
+web:
+  listen: ` + defaultText[Web]("Listen") + `
+  # The webhook, and whatever changes something, asks for this token; without one
+  # they answer to callers on this machine only.
+  # token_file: /etc/upkeep/token
+
+targets:
+  postgres:
+    - name: main
+      url: postgres://upkeep@127.0.0.1:5432/postgres
+      password_file: /etc/upkeep/postgres-password
+  redis:
+    - name: cache
+      url: redis://127.0.0.1:6379
+  host:
+    - name: this
+
+# In embedded mode Prometheus and Alertmanager run in this process. To use your
+# own, switch it off: upkeep export writes the rules for them.
+embedded:
+  enabled: ` + defaultText[Embedded]("Enabled") + `
+  retention: ` + defaultText[Embedded]("Retention") + `
+
+# observe: plan and journal, change nothing. When you like what you see in
+# "upkeep runs", write auto.
+policies:
+  - name: dead rows
+    match: ['alertname="PostgresDeadRows"']
+    action: postgres/vacuum
+    mode: observe
+    cooldown: 1h
+  - name: index bloat
+    match: ['alertname="PostgresIndexBloat"']
+    action: postgres/reindex
+    mode: observe
+    cooldown: 1d
+  - name: old snapshot
+    match: ['alertname="RedisSnapshotOld"']
+    action: redis/bgsave
+    mode: observe
+    cooldown: 1h
+`
+}
+
+func defaultText[T any](name string) string {
+	f, ok := reflect.TypeFor[T]().FieldByName(name)
+	if !ok {
+		panic("config: no field " + name)
+	}
+	return f.Tag.Get("default")
+}

@@ -1,0 +1,49 @@
+package config
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+)
+
+// Password returns what reads the target's password when it is needed, or nil
+// where none is configured. Its errors name the file or variable, never what is
+// in it.
+func (t Target) Password() func() (string, error) {
+	return secret(t.PasswordFile, t.PasswordEnv)
+}
+
+// Token returns what reads the bearer token when it is needed, or nil where
+// none is configured.
+func (w Web) Token() func() (string, error) {
+	return secret(w.TokenFile, w.TokenEnv)
+}
+
+// secret reads anew each time, so that a changed secret needs no restart. An
+// empty one is an error: it would open what it should close.
+func secret(file, env string) func() (string, error) {
+	switch {
+	case file != "":
+		return func() (string, error) {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				return "", fmt.Errorf("secret: %w", err)
+			}
+			text = bytes.TrimRight(text, "\r\n")
+			if len(text) == 0 {
+				return "", fmt.Errorf("secret: %s is empty", file)
+			}
+			return string(text), nil
+		}
+	case env != "":
+		return func() (string, error) {
+			value := os.Getenv(env)
+			if value == "" {
+				return "", fmt.Errorf("secret: the environment variable %s is not set", env)
+			}
+			return value, nil
+		}
+	default:
+		return nil
+	}
+}
