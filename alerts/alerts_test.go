@@ -1,0 +1,131 @@
+package alerts_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/prometheus/promql/parser"
+
+	"github.com/ai-micro-service/upkeep/alerts"
+)
+
+// promtool runs promtool, of Debian's package prometheus.
+func promtool(t *testing.T, args ...string) {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "promtool", args...).CombinedOutput()
+	if errors.Is(err, exec.ErrNotFound) {
+		t.Fatal("promtool is missing: apt-get install prometheus")
+	}
+	if err != nil {
+		t.Errorf("promtool %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+}
+
+func TestRulesByPromtool(t *testing.T) {
+	for kind, pattern := range map[string]string{"check": "*.rules.yaml", "test": "*_test.yaml"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil || len(files) == 0 {
+			t.Fatalf("%s: %v %v", pattern, files, err)
+		}
+		promtool(t, append([]string{kind, "rules"}, files...)...)
+	}
+}
+
+// Every alert is tested to fire, and at two moments at least not to.
+func TestEveryAlertIsTested(t *testing.T) {
+	for _, r := range rules(t) {
+		text, err := os.ReadFile(strings.Replace(r.File, ".rules.yaml", "_test.yaml", 1))
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		quiet := strings.Count(string(text), "alertname: "+r.Name+"}")
+		fires := strings.Count(string(text), "alertname: "+r.Name+"\n        exp_alerts:")
+		if fires < 1 || quiet < 2 {
+			t.Errorf("%s is tested to fire at %d moments and not to at %d, want 1 and 2: before, and when it is over", r.Name, fires, quiet)
+		}
+	}
+}
+
+func TestAnnotations(t *testing.T) {
+	for _, r := range rules(t) {
+		for _, key := range []string{"summary", "runbook", "limit", "action"} {
+			if r.Annotations[key] == "" {
+				t.Errorf("%s has no annotation %s", r.Name, key)
+			}
+		}
+		if (r.Annotations["action"] == "none") != (r.Annotations["reason"] != "") {
+			t.Errorf("%s: a reason stands where the action is none, and only there", r.Name)
+		}
+		if r.Labels["severity"] == "" {
+			t.Errorf("%s has no severity", r.Name)
+		}
+		page := filepath.Join("..", "docs", "runbooks", r.Name+".md")
+		if _, err := os.Stat(page); err != nil || !strings.HasSuffix(r.Annotations["runbook"], "/docs/runbooks/"+r.Name+".md") {
+			t.Errorf("%s: runbook %s: %v", r.Name, r.Annotations["runbook"], err)
+		}
+	}
+}
+
+// The limit stands once: what the annotation says is what the expression compares.
+func TestLimitIsTheOneCompared(t *testing.T) {
+	for _, r := range rules(t) {
+		limit, err := strconv.ParseFloat(r.Annotations["limit"], 64)
+		if err != nil {
+			t.Errorf("%s: limit: %v", r.Name, err)
+			continue
+		}
+		expr, err := parser.NewParser(parser.Options{}).ParseExpr(r.Expr)
+		if err != nil {
+			t.Errorf("%s: %v", r.Name, err)
+			continue
+		}
+		if got, err := first(expr); err != nil || got != limit {
+			t.Errorf("%s: limit is %v, the expression compares its first metric with %v (%v)", r.Name, limit, got, err)
+		}
+	}
+}
+
+// first returns the number that the expression's first metric is compared with:
+// it is the one whose value the alert carries.
+func first(e parser.Expr) (float64, error) {
+	b, ok := e.(*parser.BinaryExpr)
+	if !ok {
+		return 0, fmt.Errorf("%s compares nothing", e)
+	}
+	if !b.Op.IsComparisonOperator() {
+		return first(b.LHS)
+	}
+	_, metric := b.LHS.(*parser.VectorSelector)
+	number, ok := b.RHS.(*parser.NumberLiteral)
+	if !metric || !ok {
+		return 0, fmt.Errorf("%s does not compare a metric with a number", e)
+	}
+	return number.Val, nil
+}
+
+func TestNamesAreUnique(t *testing.T) {
+	var names []string
+	for _, r := range rules(t) {
+		if slices.Contains(names, r.Name) {
+			t.Errorf("two alerts are called %s", r.Name)
+		}
+		names = append(names, r.Name)
+	}
+}
+
+func rules(t *testing.T) []alerts.Rule {
+	t.Helper()
+	all, err := alerts.Parse(alerts.Files())
+	if err != nil || len(all) == 0 {
+		t.Fatalf("Parse: %v %v", all, err)
+	}
+	return all
+}
