@@ -188,11 +188,10 @@ func buildInfo(version string) prometheus.Collector {
 // Known returns the names that a configuration may use.
 func Known() config.Known {
 	var k config.Known
-	one := target.Set{Postgres: []*target.Postgres{{}}, Redis: []*target.Redis{{}}, Host: []*target.Host{{}}}
-	for _, c := range catalog.Collectors(one) {
+	for _, c := range catalog.EveryCollector() {
 		k.Collectors = append(k.Collectors, c.Name)
 	}
-	for _, a := range catalog.Actions(one) {
+	for _, a := range catalog.EveryAction() {
 		k.Actions = append(k.Actions, a.Name)
 	}
 	return k

@@ -1,0 +1,40 @@
+// Package catalog lists what upkeep can see and do: every collector, every
+// action and every metric. The lists of units are generated from the tree.
+package catalog
+
+import (
+	"github.com/ai-micro-service/upkeep/collectors"
+	"github.com/ai-micro-service/upkeep/internal/target"
+	"github.com/ai-micro-service/upkeep/remediate"
+)
+
+// anyTarget stands for whatever may be configured: one target of each kind.
+func anyTarget() target.Set {
+	return target.Set{Postgres: []*target.Postgres{{}}, Redis: []*target.Redis{{}}, Host: []*target.Host{{}}}
+}
+
+// EveryCollector returns each collector once, without a target to ask.
+func EveryCollector() []collectors.Collector { return Collectors(anyTarget()) }
+
+// EveryAction returns each action once, without a target to act on.
+func EveryAction() []remediate.Action { return Actions(anyTarget()) }
+
+// Own returns the metrics that upkeep serves about itself.
+func Own() []*collectors.Metric {
+	byCollector := []string{"collector", "server"}
+	return []*collectors.Metric{
+		{Name: "upkeep_build_info", Type: collectors.Gauge, Help: "1, with the version as a label.", Labels: []string{"version"}},
+		{Name: "upkeep_collector_duration_seconds", Type: collectors.Gauge, Help: "How long the last collection took.", Labels: byCollector},
+		{Name: "upkeep_collector_last_success_timestamp_seconds", Type: collectors.Gauge, Help: "When a collection last read everything; absent before the first.", Labels: byCollector},
+		{Name: "upkeep_collector_samples", Type: collectors.Gauge, Help: "Number of samples that the last collection wrote.", Labels: byCollector},
+		{Name: "upkeep_collector_success", Type: collectors.Gauge, Help: "1 when the last collection read everything, 0 when something of it failed.", Labels: byCollector},
+		{Name: "upkeep_config_last_reload_success", Type: collectors.Gauge, Help: "1 when the last configuration that was read is the one in use, 0 when it was refused."},
+		{Name: "upkeep_config_last_reload_success_timestamp_seconds", Type: collectors.Gauge, Help: "When the configuration in use was taken."},
+		{Name: "upkeep_episodes_open", Type: collectors.Gauge, Help: "Number of troubles that alerts have told of and that are not over.", Labels: []string{"alertname"}},
+		{Name: "upkeep_paused", Type: collectors.Gauge, Help: "1 for each pause that holds; its scope is all, a policy, an action or a target.", Labels: []string{"scope"}},
+		{Name: "upkeep_run_refusals_total", Type: collectors.Counter, Help: "Runs that were declined or made to wait, by the reason.", Labels: []string{"reason"}},
+		{Name: "upkeep_run_transitions_total", Type: collectors.Counter, Help: "Runs that went into a state, since the start of the process.", Labels: []string{"action", "to"}},
+		{Name: "upkeep_runs_active", Type: collectors.Gauge, Help: "Number of runs that have not ended, waiting ones included.", Labels: []string{"action"}},
+		{Name: "upkeep_webhook_requests_total", Type: collectors.Counter, Help: "Deliveries to the webhook, by the status that was answered.", Labels: []string{"code"}},
+	}
+}

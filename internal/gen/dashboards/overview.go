@@ -1,0 +1,78 @@
+package main
+
+// overview is the page for the monthly review: what is sick, what was done about
+// it, and whether it helped.
+func overview() dashboard {
+	l := new(layout)
+	l.row("Now")
+	l.add(4, 4, stat("Servers down", "PostgreSQL and Redis servers without an answer.", "short", levels(from(1, "red")),
+		"count("+on("upkeep_postgres_up")+" == 0 or "+on("upkeep_redis_up")+" == 0) or vector(0)"))
+	l.add(4, 4, stat("Open episodes", "Troubles that alerts have told of and that are not over.", "short", levels(from(1, "orange")),
+		"sum(upkeep_episodes_open) or vector(0)"))
+	l.add(4, 4, stat("Runs under way", "Actions that have not ended, waiting ones included.", "short", levels(from(1, "blue")),
+		"sum(upkeep_runs_active) or vector(0)"))
+	l.add(4, 4, stat("Cleared", "Runs in the chosen time that brought the measure back within its limit.", "short", levels(),
+		`round(sum(increase(upkeep_run_transitions_total{to="cleared"}[$__range]))) or vector(0)`))
+	l.add(4, 4, stat("Not cleared", "Runs in the chosen time that failed, or that did what they planned without the effect.", "short", levels(from(1, "red")),
+		`round(sum(increase(upkeep_run_transitions_total{to=~"failed|uncleared"}[$__range]))) or vector(0)`))
+	l.add(4, 4, stat("Pauses", "Pauses that hold: nothing is done in their scope.", "short", levels(from(1, "orange")),
+		"count(upkeep_paused) or vector(0)"))
+
+	l.row("PostgreSQL")
+	l.add(12, 8, graph("Dead rows, ten worst tables", "Share of a table's rows that no transaction needs. VACUUM makes it fall.", "percentunit", levels(from(0.2, "red")),
+		line{"topk(10, " + on("upkeep_postgres_table_dead_ratio", `database=~"$database"`) + " and " + on("upkeep_postgres_table_dead_rows", `database=~"$database"`) + " > 10000)", "{{server}} {{database}} {{schema}}.{{table}}"}))
+	l.add(12, 8, graph("Index bloat, ten worst indexes", "Share of an index that its entries do not need, of indexes with more than 16 MiB of it. A rebuild makes it fall.", "percentunit", levels(from(0.4, "red")),
+		line{"topk(10, " + on("upkeep_postgres_index_bloat_ratio", `database=~"$database"`) + " and " + on("upkeep_postgres_index_bloat_bytes", `database=~"$database"`) + " > 16777216)", "{{server}} {{database}} {{schema}}.{{index}}"}))
+	l.add(12, 8, table("Table bloat", "Space in tables that their rows do not need, the twenty largest.", "bytes", "bloat", levels(),
+		"topk(20, "+on("upkeep_postgres_table_bloat_bytes", `database=~"$database"`)+")", "server", "database", "schema", "table"))
+	l.add(12, 8, table("Transaction id age", "Transactions since a table was last frozen. At two thousand million the server stops; autovacuum comes at two hundred million by default.", "short", "xids", levels(from(500e6, "orange"), from(1e9, "red")),
+		"topk(20, "+on("upkeep_postgres_table_freeze_age_xids", `database=~"$database"`)+")", "server", "database", "schema", "table"))
+	l.add(12, 8, table("Longest since a vacuum", "Seconds since the last vacuum, by hand or by itself; a table that never saw one is not here.", "s", "age", levels(),
+		"topk(20, time() - "+on("upkeep_postgres_table_last_vacuum_timestamp_seconds", `database=~"$database"`)+")", "server", "database", "schema", "table"))
+	l.add(12, 8, graph("Size of the ten largest indexes and tables", "Heap of tables, without what is stored out of line, and indexes.", "bytes", levels(),
+		line{"topk(10, " + on("upkeep_postgres_table_heap_bytes", `database=~"$database"`) + ")", "{{server}} {{database}} {{schema}}.{{table}}"},
+		line{"topk(10, " + on("upkeep_postgres_index_size_bytes", `database=~"$database"`) + ")", "{{server}} {{database}} {{schema}}.{{index}}"}))
+
+	l.row("Redis")
+	l.add(8, 8, graph("Memory", "What the data takes, what the operating system sees, and the limit where one is set.", "bytes", levels(),
+		line{on("upkeep_redis_memory_used_bytes"), "{{server}} used"},
+		line{on("upkeep_redis_memory_rss_bytes"), "{{server}} resident"},
+		line{on("upkeep_redis_memory_max_bytes"), "{{server}} limit"}))
+	l.add(8, 8, graph("Fragmentation", "Memory that the allocator holds and cannot use.", "bytes", levels(),
+		line{on("upkeep_redis_memory_fragmentation_bytes"), "{{server}}"}))
+	l.add(8, 8, graph("Snapshot age", "Since the newest successful snapshot.", "s", levels(from(86400, "red")),
+		line{on("upkeep_redis_snapshot_age_seconds"), "{{server}}"}))
+
+	l.row("File systems")
+	l.add(12, 8, graph("Used", "As df counts: what only root may use is not there.", "percentunit", levels(from(0.8, "red")),
+		line{on("upkeep_host_filesystem_used_ratio"), "{{server}} {{mountpoint}}"}))
+	l.add(12, 8, graph("Used in a week, at the pace of the last day", "Where the line goes above 1 the file system will be full within a week.", "percentunit", levels(from(1, "red")),
+		line{"clamp_min(predict_linear(" + on("upkeep_host_filesystem_used_ratio") + "[1d], 7 * 86400), 0)", "{{server}} {{mountpoint}}"}))
+
+	l.row("upkeep itself")
+	l.add(8, 8, graph("Time of a collection", "How long each collector takes for an answer.", "s", levels(),
+		line{on("upkeep_collector_duration_seconds"), "{{collector}} {{server}}"}))
+	l.add(8, 8, table("Collectors without an answer", "The log and upkeep status say why.", "short", "success", levels(),
+		on("upkeep_collector_success")+" == 0", "collector", "server"))
+	l.add(8, 8, graph("Runs refused or put off", "By the reason, in an hour.", "short", levels(),
+		line{"sum by (reason) (increase(upkeep_run_refusals_total[1h]))", "{{reason}}"}))
+
+	return dashboard{
+		UID: "upkeep-overview", Title: "upkeep: overview", Description: "What needs care, what was done about it, and whether it helped.",
+		Tags: []string{"upkeep"}, SchemaVersion: 39, Version: 1, Refresh: "1m", Timezone: "browser", GraphTooltip: 1,
+		Time: timeRange{From: "now-7d", To: "now"},
+		Templating: templating{List: []variable{
+			{Name: "datasource", Label: "Prometheus", Type: "datasource", Query: "prometheus"},
+			choice("server", "Server", `label_values(upkeep_collector_success, server)`),
+			choice("database", "Database", `label_values(upkeep_postgres_table_dead_ratio{server=~"$server"}, database)`),
+		}},
+		Panels: l.panels,
+	}
+}
+
+func choice(name, label, q string) variable {
+	return variable{
+		Name: name, Label: label, Type: "query", Query: q, Datasource: prometheus(), Refresh: 2, Sort: 1,
+		Multi: true, IncludeAll: true, AllValue: ".*", Current: &current{Text: "All", Value: "$__all"},
+	}
+}
