@@ -4,13 +4,21 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"log"
 	"os"
 	"path/filepath"
+	"strconv"
+
+	"github.com/ai-micro-service/upkeep/alerts"
 )
 
 func main() {
-	for name, d := range all() {
+	dashboards, err := all()
+	if err != nil {
+		log.Fatal(err)
+	}
+	for name, d := range dashboards {
 		text, err := render(d)
 		if err == nil {
 			err = os.WriteFile(filepath.Join("dashboards", name), text, 0o644)
@@ -22,8 +30,18 @@ func main() {
 }
 
 // all returns the dashboards by the name of their file.
-func all() map[string]dashboard {
-	return map[string]dashboard{"overview.json": overview()}
+func all() (map[string]dashboard, error) {
+	rules, err := alerts.Parse(alerts.Files())
+	if err != nil {
+		return nil, err
+	}
+	limits := make(map[string]float64)
+	for _, r := range rules {
+		if limits[r.Name], err = strconv.ParseFloat(r.Annotations["limit"], 64); err != nil {
+			return nil, fmt.Errorf("%s: limit: %w", r.Name, err)
+		}
+	}
+	return map[string]dashboard{"overview.json": overview(limits)}, nil
 }
 
 func render(d dashboard) ([]byte, error) {

@@ -9,7 +9,7 @@ import (
 )
 
 func TestCommittedDashboardsAreCurrent(t *testing.T) {
-	for name, d := range all() {
+	for name, d := range every(t) {
 		want, err := render(d)
 		if err != nil {
 			t.Fatal(err)
@@ -25,7 +25,7 @@ func TestCommittedDashboardsAreCurrent(t *testing.T) {
 }
 
 func TestPanelsDoNotOverlap(t *testing.T) {
-	for name, d := range all() {
+	for name, d := range every(t) {
 		taken := make(map[[2]int]string)
 		for _, p := range d.Panels {
 			for x := p.GridPos.X; x < p.GridPos.X+p.GridPos.W; x++ {
@@ -38,4 +38,13 @@ func TestPanelsDoNotOverlap(t *testing.T) {
 			}
 		}
 	}
+}
+
+func every(t *testing.T) map[string]dashboard {
+	t.Helper()
+	d, err := all()
+	if err != nil || len(d) == 0 {
+		t.Fatalf("all: %v %v", d, err)
+	}
+	return d
 }

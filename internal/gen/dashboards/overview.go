@@ -1,8 +1,8 @@
 package main
 
 // overview is the page for the monthly review: what is sick, what was done about
-// it, and whether it helped.
-func overview() dashboard {
+// it, and whether it helped. The limits are those of the rules, by alert.
+func overview(limit map[string]float64) dashboard {
 	l := new(layout)
 	l.row("Now")
 	l.add(4, 4, stat("Servers down", "PostgreSQL and Redis servers without an answer.", "short", levels(from(1, "red")),
@@ -19,9 +19,9 @@ func overview() dashboard {
 		"count(upkeep_paused) or vector(0)"))
 
 	l.row("PostgreSQL")
-	l.add(12, 8, graph("Dead rows, ten worst tables", "Share of a table's rows that no transaction needs. VACUUM makes it fall.", "percentunit", levels(from(0.2, "red")),
+	l.add(12, 8, graph("Dead rows, ten worst tables", "Share of a table's rows that no transaction needs. VACUUM makes it fall.", "percentunit", levels(from(limit["PostgresDeadRows"], "red")),
 		line{"topk(10, " + on("upkeep_postgres_table_dead_ratio", `database=~"$database"`) + " and " + on("upkeep_postgres_table_dead_rows", `database=~"$database"`) + " > 10000)", "{{server}} {{database}} {{schema}}.{{table}}"}))
-	l.add(12, 8, graph("Index bloat, ten worst indexes", "Share of an index that its entries do not need, of indexes with more than 16 MiB of it. A rebuild makes it fall.", "percentunit", levels(from(0.4, "red")),
+	l.add(12, 8, graph("Index bloat, ten worst indexes", "Share of an index that its entries do not need, of indexes with more than 16 MiB of it. A rebuild makes it fall.", "percentunit", levels(from(limit["PostgresIndexBloat"], "red")),
 		line{"topk(10, " + on("upkeep_postgres_index_bloat_ratio", `database=~"$database"`) + " and " + on("upkeep_postgres_index_bloat_bytes", `database=~"$database"`) + " > 16777216)", "{{server}} {{database}} {{schema}}.{{index}}"}))
 	l.add(12, 8, table("Table bloat", "Space in tables that their rows do not need, the twenty largest.", "bytes", "bloat", levels(),
 		"topk(20, "+on("upkeep_postgres_table_bloat_bytes", `database=~"$database"`)+")", "server", "database", "schema", "table"))
@@ -40,11 +40,11 @@ func overview() dashboard {
 		line{on("upkeep_redis_memory_max_bytes"), "{{server}} limit"}))
 	l.add(8, 8, graph("Fragmentation", "Memory that the allocator holds and cannot use.", "bytes", levels(),
 		line{on("upkeep_redis_memory_fragmentation_bytes"), "{{server}}"}))
-	l.add(8, 8, graph("Snapshot age", "Since the newest successful snapshot.", "s", levels(from(86400, "red")),
+	l.add(8, 8, graph("Snapshot age", "Since the newest successful snapshot.", "s", levels(from(limit["RedisSnapshotOld"], "red")),
 		line{on("upkeep_redis_snapshot_age_seconds"), "{{server}}"}))
 
 	l.row("File systems")
-	l.add(12, 8, graph("Used", "As df counts: what only root may use is not there.", "percentunit", levels(from(0.8, "red")),
+	l.add(12, 8, graph("Used", "As df counts: what only root may use is not there.", "percentunit", levels(from(limit["HostFilesystemFilling"], "red")),
 		line{on("upkeep_host_filesystem_used_ratio"), "{{server}} {{mountpoint}}"}))
 	l.add(12, 8, graph("Used in a week, at the pace of the last day", "Where the line goes above 1 the file system will be full within a week.", "percentunit", levels(from(1, "red")),
 		line{"clamp_min(predict_linear(" + on("upkeep_host_filesystem_used_ratio") + "[1d], 7 * 86400), 0)", "{{server}} {{mountpoint}}"}))

@@ -1,0 +1,86 @@
+# Everything is here; "make help" says what. ARGS goes to the command that is run:
+#   make demo ARGS=--once
+
+GO      ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
+LDFLAGS  = -s -w -X main.version=$(VERSION)
+
+.DEFAULT_GOAL := help
+.PHONY: help
+help: ## say what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: deps-demo build ## see the whole loop on private servers; ARGS=--once ends by itself
+	@bin/upkeep demo $(ARGS)
+
+.PHONY: test
+test: deps-test ## run every test; ARGS=-race and the like go to go test
+	$(GO) test $(ARGS) ./...
+
+.PHONY: check
+check: deps-test generate lint test ## what must hold before a change goes in: generated files, lint, tests
+	@git diff --exit-code --stat || { echo "check: files changed, see above; commit them and check again" >&2; exit 1; }
+
+.PHONY: build
+build: ## build bin/upkeep
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/upkeep ./cmd/upkeep
+
+.PHONY: noembed
+noembed: ## build bin/upkeep-noembed, without Prometheus and Alertmanager
+	CGO_ENABLED=0 $(GO) build -trimpath -tags noembed -ldflags '$(LDFLAGS)' -o bin/upkeep-noembed ./cmd/upkeep
+
+.PHONY: generate
+generate: ## write catalogs, reference pages, dashboards and the example configuration
+	$(GO) run ./internal/gen/units
+	$(GO) run ./internal/gen/dashboards
+	$(GO) run ./internal/gen/docs
+	$(GO) test ./cmd/upkeep -run TestReference -update >/dev/null
+
+.PHONY: lint
+lint: ## gofmt, vet of both builds, golangci-lint
+	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "gofmt: $$unformatted" >&2; exit 1; }
+	$(GO) vet ./...
+	$(GO) vet -tags noembed ./...
+	$(GO) tool -modfile=tools/go.mod golangci-lint run
+
+.PHONY: bench
+bench: deps-test build noembed ## measure speed, memory and size, beside their limits and peers
+	$(GO) test -run '^$$' -bench . -benchtime 1s ./collectors/scrape ./internal/store
+	$(GO) test -run '^$$' -bench . -benchtime 1x ./cmd/upkeep
+
+.PHONY: fuzz
+fuzz: ## fuzz what reads foreign input, a while each; FUZZTIME=1m
+	$(GO) test -run '^$$' -fuzz FuzzParse -fuzztime $(or $(FUZZTIME),30s) -fuzzminimizetime 1s ./internal/config
+	$(GO) test -run '^$$' -fuzz FuzzWebhook -fuzztime $(or $(FUZZTIME),30s) -fuzzminimizetime 1s ./remediate/webhook
+
+.PHONY: cover
+cover: deps-test ## show what the tests reach
+	$(GO) test -coverpkg=./... -coverprofile=bin/cover.out ./...
+	$(GO) tool cover -func=bin/cover.out | tail -1
+
+.PHONY: up
+up: ## start the whole stack in Docker, with Grafana on http://127.0.0.1:3000
+	scripts/secrets.sh
+	docker compose up --build --detach --wait
+
+.PHONY: down
+down: ## stop it again; its data stays
+	docker compose down
+
+.PHONY: release
+release: ## build for Linux on amd64 and arm64 into dist/
+	@for arch in amd64 arm64; do \
+		GOOS=linux GOARCH=$$arch CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o dist/upkeep-linux-$$arch ./cmd/upkeep || exit 1; \
+	done
+	cd dist && sha256sum upkeep-* > SHA256SUMS
+
+.PHONY: deps-demo deps-test
+deps-demo: ## install what the demo needs and this machine lacks
+	@scripts/install-deps.sh demo
+deps-test: ## install what the tests need and this machine lacks
+	@scripts/install-deps.sh test
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin dist

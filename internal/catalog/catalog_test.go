@@ -1,0 +1,258 @@
+package catalog_test
+
+import (
+	"encoding/json"
+	"io/fs"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/prometheus/promql/parser"
+
+	"github.com/ai-micro-service/upkeep/alerts"
+	"github.com/ai-micro-service/upkeep/collectors"
+	"github.com/ai-micro-service/upkeep/dashboards"
+	"github.com/ai-micro-service/upkeep/internal/catalog"
+	"github.com/ai-micro-service/upkeep/remediate"
+)
+
+// declared returns every metric by its name.
+func declared(t *testing.T) map[string]*collectors.Metric {
+	t.Helper()
+	all := make(map[string]*collectors.Metric)
+	add := func(m *collectors.Metric) {
+		if other := all[m.Name]; other != nil {
+			if diff := cmp.Diff(other, m); diff != "" {
+				t.Errorf("%s is declared twice and not alike:\n%s", m.Name, diff)
+			}
+		}
+		all[m.Name] = m
+	}
+	for _, m := range catalog.Own() {
+		add(m)
+	}
+	for _, c := range catalog.EveryCollector() {
+		for _, m := range c.Metrics {
+			add(m)
+		}
+	}
+	return all
+}
+
+func rules(t *testing.T) []alerts.Rule {
+	t.Helper()
+	all, err := alerts.Parse(alerts.Files())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// panelExprs returns the expressions of all dashboards, variables included, in a
+// form that PromQL's parser takes.
+func panelExprs(t *testing.T) (exprs []string) {
+	t.Helper()
+	names, err := fs.Glob(dashboards.Files(), "*.json")
+	if err != nil || len(names) == 0 {
+		t.Fatalf("dashboards: %v %v", names, err)
+	}
+	labelValues := regexp.MustCompile(`^label_values\((.*), \w+\)$`)
+	for _, name := range names {
+		text, err := fs.ReadFile(dashboards.Files(), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var d struct {
+			Panels     []struct{ Targets []struct{ Expr string } }
+			Templating struct {
+				List []struct{ Type, Query string }
+			}
+		}
+		if err := json.Unmarshal(text, &d); err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range d.Panels {
+			for _, q := range p.Targets {
+				exprs = append(exprs, strings.ReplaceAll(q.Expr, "$__range", "7d"))
+			}
+		}
+		for _, v := range d.Templating.List {
+			if v.Type == "query" {
+				exprs = append(exprs, labelValues.FindStringSubmatch(v.Query)[1])
+			}
+		}
+	}
+	return exprs
+}
+
+// selectors returns the metrics that an expression reads and the labels it names.
+func selectors(t *testing.T, expr string) map[string][]string {
+	t.Helper()
+	e, err := parser.NewParser(parser.Options{}).ParseExpr(expr)
+	if err != nil {
+		t.Fatalf("%s: %v", expr, err)
+	}
+	found := make(map[string][]string)
+	parser.Inspect(e, func(n parser.Node, _ []parser.Node) error {
+		if s, ok := n.(*parser.VectorSelector); ok {
+			found[s.Name] = nil
+			for _, m := range s.LabelMatchers {
+				if m.Name != "__name__" {
+					found[s.Name] = append(found[s.Name], m.Name)
+				}
+			}
+		}
+		return nil
+	})
+	return found
+}
+
+func TestRulesAndPanelsReadWhatIsDeclared(t *testing.T) {
+	all := declared(t)
+	exprs := panelExprs(t)
+	for _, r := range rules(t) {
+		exprs = append(exprs, r.Expr)
+	}
+	for _, e := range exprs {
+		for name, labels := range selectors(t, e) {
+			m := all[name]
+			if m == nil {
+				t.Errorf("%s: no collector declares %s", e, name)
+				continue
+			}
+			for _, l := range labels {
+				if !slices.Contains(m.Labels, l) {
+					t.Errorf("%s: %s has no label %s", e, name, l)
+				}
+			}
+		}
+	}
+}
+
+// unused says which metrics are in no rule and no panel, and why they are there.
+func unused() map[string]string {
+	const adHoc = "for questions that a person asks"
+	return map[string]string{
+		"upkeep_build_info": adHoc, "upkeep_postgres_info": adHoc, "upkeep_redis_info": adHoc,
+		"upkeep_postgres_start_timestamp_seconds": adHoc, "upkeep_redis_start_timestamp_seconds": adHoc,
+		"upkeep_collector_last_success_timestamp_seconds":      "the age of an answer, for rules of one's own",
+		"upkeep_collector_samples":                             adHoc,
+		"upkeep_config_last_reload_success":                    "for rules of one's own; who reloads is told the answer",
+		"upkeep_config_last_reload_success_timestamp_seconds":  adHoc,
+		"upkeep_host_filesystem_inodes_used_ratio":             "for rules of one's own",
+		"upkeep_host_filesystem_size_bytes":                    adHoc,
+		"upkeep_host_filesystem_used_bytes":                    adHoc,
+		"upkeep_postgres_table_bloat_ratio":                    "beside the bytes, which the panel shows",
+		"upkeep_postgres_table_last_analyze_timestamp_seconds": adHoc,
+		"upkeep_postgres_table_live_rows":                      adHoc,
+		"upkeep_redis_aof_ok":                                  "for rules of one's own",
+		"upkeep_redis_evicted_keys_total":                      adHoc,
+		"upkeep_redis_memory_fragmentation_ratio":              "beside the bytes, which the panel shows",
+		"upkeep_redis_memory_peak_bytes":                       adHoc,
+		"upkeep_redis_snapshot_in_progress":                    adHoc,
+		"upkeep_redis_snapshot_last_success_timestamp_seconds": "as a moment what the age is as a span",
+		"upkeep_redis_snapshot_ok":                             "for rules of one's own",
+		"upkeep_webhook_requests_total":                        adHoc,
+	}
+}
+
+func TestEveryMetricIsUsedOrSaysWhyNot(t *testing.T) {
+	read := make(map[string]bool)
+	for _, r := range rules(t) {
+		for name := range selectors(t, r.Expr) {
+			read[name] = true
+		}
+	}
+	for _, e := range panelExprs(t) {
+		for name := range selectors(t, e) {
+			read[name] = true
+		}
+	}
+	for name := range declared(t) {
+		if _, excused := unused()[name]; read[name] == excused {
+			t.Errorf("%s is in a rule or panel: %v; has a reason not to be: %v", name, read[name], excused)
+		}
+	}
+	for name := range unused() {
+		if declared(t)[name] == nil {
+			t.Errorf("%s has a reason, and is declared by nobody", name)
+		}
+	}
+}
+
+func TestActionsAndRulesFitEachOther(t *testing.T) {
+	all := declared(t)
+	byHand := map[string]bool{} // actions that no rule names
+	asked := make(map[string]bool)
+	for _, r := range rules(t) {
+		asked[r.Annotations["action"]] = true
+	}
+	for _, a := range catalog.EveryAction() {
+		m := all[a.Lowers]
+		if m == nil {
+			t.Errorf("%s lowers %s, which nobody declares", a.Name, a.Lowers)
+			continue
+		}
+		for _, l := range a.Subject {
+			if !slices.Contains(m.Labels, l) {
+				t.Errorf("%s needs the label %s, and %s has none", a.Name, l, a.Lowers)
+			}
+		}
+		for _, l := range a.Exclusive {
+			if !slices.Contains(a.Subject, l) {
+				t.Errorf("%s: %s is exclusive and not in the subject", a.Name, l)
+			}
+		}
+		if asked[a.Name] == byHand[a.Name] {
+			t.Errorf("%s is named by a rule: %v, marked as by hand: %v", a.Name, asked[a.Name], byHand[a.Name])
+		}
+	}
+	for _, r := range rules(t) {
+		name := r.Annotations["action"]
+		if name == "none" {
+			continue
+		}
+		i := slices.IndexFunc(catalog.EveryAction(), func(a remediate.Action) bool { return a.Name == name })
+		if i < 0 {
+			t.Errorf("%s names no action that there is: %s", r.Name, name)
+			continue
+		}
+		if _, ok := selectors(t, r.Expr)[catalog.EveryAction()[i].Lowers]; !ok {
+			t.Errorf("%s asks for %s, which lowers another metric", r.Name, name)
+		}
+	}
+}
+
+// The value that an alert carries is the one that the action lowers: it stands
+// first in the expression.
+func TestAlertCarriesTheLoweredMetric(t *testing.T) {
+	for _, r := range rules(t) {
+		for _, a := range catalog.EveryAction() {
+			if a.Name == r.Annotations["action"] && !strings.HasPrefix(strings.TrimSpace(r.Expr), a.Lowers) {
+				t.Errorf("%s does not begin with %s", r.Name, a.Lowers)
+			}
+		}
+	}
+}
+
+func TestUnitsHaveNamesAndTexts(t *testing.T) {
+	name := regexp.MustCompile(`^[a-z]+/[a-z]+$`)
+	seen := make(map[string]bool)
+	check := func(n, kind, doc string) {
+		if !name.MatchString(n) || seen[kind+n] {
+			t.Errorf("%s %q is no name, or not the first of that name", kind, n)
+		}
+		seen[kind+n] = true
+		if summary, rest, ok := strings.Cut(doc, "\n\n"); !ok || !strings.HasSuffix(summary, ".") || !strings.Contains(rest, "Rights:") {
+			t.Errorf("%s %s: the text has no summary, or does not say which rights it needs", kind, n)
+		}
+	}
+	for _, c := range catalog.EveryCollector() {
+		check(c.Name, "collector", c.Doc)
+	}
+	for _, a := range catalog.EveryAction() {
+		check(a.Name, "action", a.Doc)
+	}
+}

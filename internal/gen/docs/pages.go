@@ -1,0 +1,206 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/prometheus/common/model"
+
+	"github.com/ai-micro-service/upkeep/alerts"
+	"github.com/ai-micro-service/upkeep/collectors"
+	"github.com/ai-micro-service/upkeep/internal/catalog"
+	"github.com/ai-micro-service/upkeep/internal/config"
+	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/guard"
+)
+
+// pages returns every generated page by its path.
+func pages() (map[string]string, error) {
+	rules, err := alerts.Parse(alerts.Files())
+	if err != nil {
+		return nil, err
+	}
+	return map[string]string{
+		"docs/collectors.md":  collectorsPage(),
+		"docs/metrics.md":     metricsPage(),
+		"docs/actions.md":     actionsPage(rules),
+		"docs/alerts.md":      alertsPage(rules),
+		"docs/states.md":      statesPage(),
+		"docs/manual.md":      manualPage(),
+		"docs/config.md":      config.Reference(),
+		"upkeep.example.yaml": config.Example(),
+	}, nil
+}
+
+// A page is Markdown that is being written.
+type page struct{ strings.Builder }
+
+func (p *page) f(format string, args ...any) { fmt.Fprintf(p, format, args...) }
+
+// cell makes a text fit a table.
+func cell(s string) string {
+	return strings.NewReplacer("|", `\|`, "\n", " ", "<", "&lt;").Replace(strings.TrimSpace(s))
+}
+
+// doc splits a reference text into its summary and the rest.
+func doc(text string) (summary, rest string) {
+	summary, rest, _ = strings.Cut(text, "\n\n")
+	return strings.ReplaceAll(summary, "\n", " "), rest
+}
+
+func anchor(name string) string {
+	return strings.NewReplacer("/", "", "_", "_").Replace(strings.ToLower(name))
+}
+
+func code(names []string) string {
+	quoted := make([]string, len(names))
+	for i, n := range names {
+		quoted[i] = "`" + n + "`"
+	}
+	return strings.Join(quoted, ", ")
+}
+
+func collectorsPage() string {
+	p := new(page)
+	p.f("# Collectors\n\nEach is one question put to one target, on its own clock. One that failed reports no\nvalue, never zero.\n\n| collector | every | at most | what it reports |\n| --- | --- | --- | --- |\n")
+	for _, c := range catalog.EveryCollector() {
+		summary, _ := doc(c.Doc)
+		p.f("| [`%s`](#%s) | %s | %s | %s |\n", c.Name, anchor(c.Name), model.Duration(c.Every), model.Duration(c.Timeout), cell(summary))
+	}
+	for _, c := range catalog.EveryCollector() {
+		summary, rest := doc(c.Doc)
+		p.f("\n## %s\n\n%s\n\n%s\n\n", c.Name, summary, rest)
+		metricTable(p, c.Metrics)
+	}
+	return p.String()
+}
+
+func metricTable(p *page, metrics []*collectors.Metric) {
+	p.f("| metric | type | labels | what it means |\n| --- | --- | --- | --- |\n")
+	for _, m := range metrics {
+		p.f("| `%s` | %s | %s | %s |\n", m.Name, m.Type, code(m.Labels), cell(m.Help))
+	}
+}
+
+func metricsPage() string {
+	p := new(page)
+	p.f("# Metrics\n\nIn base units; ratios are from 0 to 1. What is not known is absent, not zero.\n\n## Of the targets\n\n| metric | type | labels | collector | what it means |\n| --- | --- | --- | --- | --- |\n")
+	type row struct {
+		*collectors.Metric
+		by string
+	}
+	var rows []row
+	for _, c := range catalog.EveryCollector() {
+		for _, m := range c.Metrics {
+			rows = append(rows, row{m, c.Name})
+		}
+	}
+	slices.SortFunc(rows, func(a, b row) int { return strings.Compare(a.Name, b.Name) })
+	for _, r := range rows {
+		p.f("| `%s` | %s | %s | [%s](collectors.md#%s) | %s |\n", r.Name, r.Type, code(r.Labels), r.by, anchor(r.by), cell(r.Help))
+	}
+	p.f("\n## Of upkeep itself\n\n")
+	metricTable(p, catalog.Own())
+	p.f("\nBeside these it serves the usual `go_…` and `process_…` metrics of its process.\n")
+	return p.String()
+}
+
+func actionsPage(rules []alerts.Rule) string {
+	p := new(page)
+	p.f("# Actions\n\nWhat upkeep can do. None is done unless a policy names it with `mode: auto`, or a person\nasks for it: `upkeep plan ACTION key=value…` shows what would be done, `upkeep run` does it.\n\n| action | risk | lowers | asked for by | what it does |\n| --- | --- | --- | --- | --- |\n")
+	for _, a := range catalog.EveryAction() {
+		summary, _ := doc(a.Doc)
+		p.f("| [`%s`](#%s) | %s | `%s` | %s | %s |\n", a.Name, anchor(a.Name), a.Risk, a.Lowers, askedBy(rules, a.Name), cell(summary))
+	}
+	for _, a := range catalog.EveryAction() {
+		summary, rest := doc(a.Doc)
+		p.f("\n## %s\n\n%s\n\n%s\n\nSubject: %s. Nobody else may work meanwhile on the same %s. A step may take %s.\n", a.Name, summary, rest, code(a.Subject), code(a.Exclusive), model.Duration(a.Timeout))
+	}
+	p.f("\n## When an action is not taken\n\nGuards are asked for every action, with the plan at hand:\n\n| guard | what it asks |\n| --- | --- |\n")
+	for _, g := range guard.All(nil, nil, nil) {
+		summary, rest := doc(g.Doc)
+		p.f("| `%s` | %s |\n", g.Name, cell(summary+" "+rest))
+	}
+	p.f("\nThe action itself, and the engine, decline for one of these reasons, which are the label of\n`upkeep_run_refusals_total` as a guard's name is: %s.\n", code(remediate.Reasons()))
+	return p.String()
+}
+
+func askedBy(rules []alerts.Rule, action string) string {
+	var names []string
+	for _, r := range rules {
+		if r.Annotations["action"] == action {
+			names = append(names, fmt.Sprintf("[%s](alerts.md#%s)", r.Name, strings.ToLower(r.Name)))
+		}
+	}
+	if len(names) == 0 {
+		return "by hand"
+	}
+	return strings.Join(names, ", ")
+}
+
+func alertsPage(rules []alerts.Rule) string {
+	p := new(page)
+	p.f("# Alerts\n\nThe rules stand in [alerts](../alerts), in Prometheus' own format, with their tests beside them.\n\n| alert | severity | limit | action |\n| --- | --- | --- | --- |\n")
+	for _, r := range rules {
+		p.f("| [%s](#%s) | %s | %s | %s |\n", r.Name, strings.ToLower(r.Name), r.Labels["severity"], r.Annotations["limit"], actionLink(r))
+	}
+	for _, r := range rules {
+		p.f("\n## %s\n\n```promql\n%s\n```\n\nFor %s. ", r.Name, strings.TrimSpace(r.Expr), r.For)
+		if why := r.Annotations["reason"]; why != "" {
+			p.f("No action: %s. ", why)
+		} else {
+			p.f("Action: %s. ", actionLink(r))
+		}
+		p.f("[Runbook](runbooks/%s.md)\n", r.Name)
+	}
+	return p.String()
+}
+
+func actionLink(r alerts.Rule) string {
+	name := r.Annotations["action"]
+	if name == "none" {
+		return "none"
+	}
+	return fmt.Sprintf("[%s](actions.md#%s)", name, anchor(name))
+}
+
+func statesPage() string {
+	p := new(page)
+	p.f("# The states of a run\n\nDrawn from `remediate.Transitions`; the journal refuses any other step.\n\n```mermaid\nstateDiagram-v2\n    [*] --> %s\n", remediate.Received)
+	for _, from := range remediate.States() {
+		for _, to := range remediate.Transitions()[from] {
+			p.f("    %s --> %s\n", from, to)
+		}
+		if from.Final() {
+			p.f("    %s --> [*]\n", from)
+		}
+	}
+	p.f("```\n\n| state | what it means | then |\n| --- | --- | --- |\n")
+	for _, s := range remediate.States() {
+		then := "the run has ended"
+		if !s.Final() {
+			var names []string
+			for _, to := range remediate.Transitions()[s] {
+				names = append(names, string(to))
+			}
+			then = strings.Join(names, ", ")
+		}
+		p.f("| `%s` | %s | %s |\n", s, meaning(s), then)
+	}
+	return p.String()
+}
+
+func meaning(s remediate.State) string {
+	return map[remediate.State]string{
+		remediate.Received:  "on disk, not yet looked at, or to be looked at anew",
+		remediate.Planned:   "it is known what would be done",
+		remediate.Waiting:   "not now; it is looked at again when it is due",
+		remediate.Allowed:   "every guard agreed; steps are being carried out",
+		remediate.Applied:   "every step was done",
+		remediate.Cleared:   "the measure is back within its limit",
+		remediate.Uncleared: "done as planned, and the measure is not within its limit",
+		remediate.Declined:  "on purpose: a guard, the action or the policy said no",
+		remediate.Failed:    "something broke; the last entry says what",
+	}[s]
+}

@@ -1,0 +1,86 @@
+#!/bin/sh
+# Installs what the demo or the tests need and this machine lacks, from the
+# packages of Debian or Ubuntu. What is there is left alone; when nothing is
+# missing it says nothing and changes nothing.
+#
+#   install-deps.sh demo|test [--dry-run]
+set -eu
+
+usage() { echo "usage: $0 demo|test [--dry-run]" >&2; exit 2; }
+purpose=${1-}; dry=${2-}
+case $purpose in demo | test) ;; *) usage ;; esac
+case $dry in '' | --dry-run) ;; *) usage ;; esac
+
+missing=''
+need() { # package, what it is for, how it is known to be there
+	package=$1; reason=$2; shift 2
+	if ! "$@" >/dev/null 2>&1; then
+		missing="$missing $package"
+		echo "  $package: $reason" >&2
+	fi
+}
+has() { command -v "$1" || test -x "/usr/bin/$1" || test -x "/usr/sbin/$1"; }
+has_postgres() { has postgres || ls /usr/lib/postgresql/*/bin/postgres; }
+has_contrib() { ls /usr/share/postgresql/*/extension/pgstattuple.control; }
+has_server() { has "$1" && has "$2"; }
+
+heading="upkeep's $purpose needs packages that this machine lacks:"
+report=$(
+	exec 2>&1
+	need postgresql 'PostgreSQL, the server that is looked after' has_postgres
+	need redis-server 'Redis, the server that is looked after' has redis-server
+	need redis-tools 'redis-cli, a second opinion on Redis' has redis-cli
+	need postgresql-client 'psql, a second opinion on PostgreSQL' has psql
+	if [ "$purpose" = test ]; then
+		need postgresql-contrib 'pgstattuple, the truth that estimates of bloat are compared with' has_contrib
+		need prometheus 'Prometheus and promtool, for the mode outside and the rule tests' has_server prometheus promtool
+		need prometheus-alertmanager 'Alertmanager and amtool, for the mode outside' has_server prometheus-alertmanager amtool
+	fi
+	echo "packages:$missing"
+)
+packages=${report##*packages:}
+[ -n "$packages" ] || exit 0
+printf '%s\n%s\n' "$heading" "${report%packages:*}" >&2
+
+if ! command -v apt-get >/dev/null; then
+	echo "This is neither Debian nor Ubuntu: install them by your own means, so that their programs are in PATH." >&2
+	exit 1
+fi
+root=''
+if [ "$(id -u)" != 0 ]; then
+	command -v sudo >/dev/null || { echo "Run as root, or install sudo: packages are installed by root only." >&2; exit 1; }
+	root=sudo
+fi
+if [ "$dry" ]; then
+	echo "would run: $root apt-get install --no-install-recommends$packages" >&2
+	exit 0
+fi
+
+# The programs are wanted, not Debian's own servers on their usual ports: while
+# the packages are set up, no service may start. A policy that is there stays.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+	trap '$root rm -f "$policy"' EXIT INT TERM
+	printf '#!/bin/sh\nexit 101\n' | $root tee "$policy" >/dev/null
+	$root chmod 755 "$policy"
+fi
+cluster=/etc/postgresql-common/createcluster.conf
+if [ ! -e "$cluster" ] && ! has_postgres >/dev/null 2>&1; then
+	$root mkdir -p "$(dirname "$cluster")"
+	echo 'create_main_cluster = false' | $root tee "$cluster" >/dev/null
+fi
+install() {
+	$root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+		-o Dpkg::Options::=--force-confold -o DPkg::Lock::Timeout=300 $packages >"$log" 2>&1
+}
+log=$(mktemp)
+echo "installing:$packages" >&2
+if ! install; then
+	# The lists of packages may be missing or old.
+	$root apt-get update -qq -o DPkg::Lock::Timeout=300 >"$log" 2>&1 && install || {
+		cat "$log" >&2
+		echo "The installation ended with an error, see above." >&2
+		exit 1
+	}
+fi
+rm -f "$log"
