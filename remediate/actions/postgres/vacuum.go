@@ -55,8 +55,11 @@ func (a vacuum) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan
 		return p, remediate.Refuse(remediate.ReasonUnfit, "%s is no table with rows of its own", r.Subject["table"])
 	}
 	rows, err := read.ReadVacuum(ctx, db, of(r))
-	if err != nil || len(rows) != 1 {
-		return p, fmt.Errorf("dead rows: %d tables, %w", len(rows), err)
+	if err != nil {
+		return p, fmt.Errorf("dead rows: %w", err)
+	}
+	if len(rows) != 1 {
+		return p, remediate.Refuse(remediate.ReasonUnfit, "the server keeps no statistics of %s", r.Subject["table"])
 	}
 	p.Facts = append(p.Facts, fmt.Sprintf("%.0f of %.0f rows are dead, the heap has %s", rows[0].DeadRows, rows[0].DeadRows+rows[0].LiveRows, remediate.Quantity("_bytes", float64(rel.SizeBytes))))
 	who, err := holder(ctx, db)

@@ -1,0 +1,278 @@
+package postgres_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/ai-micro-service/upkeep/internal/servertest"
+	"github.com/ai-micro-service/upkeep/internal/target"
+	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres"
+	"github.com/ai-micro-service/upkeep/remediate/actiontest"
+)
+
+// Names that hurt: whoever forgets to quote one drops a table.
+const (
+	schema = `My "Schema"`
+	table  = "täble\"; DROP TABLE victim; --\\ '\n"
+	index  = `index $1 %s 'x'`
+)
+
+func quoted(names ...string) string { return pgx.Identifier(names).Sanitize() }
+
+// A clinic is a database with one table that can be made sick.
+type clinic struct {
+	server         *target.Postgres
+	url, database  string
+	qTable, qIndex string
+}
+
+func open(t *testing.T) *clinic {
+	t.Helper()
+	url, database := servertest.Database(t)
+	p, err := target.NewPostgres(target.PostgresConfig{Name: "main", URL: url})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Close)
+	c := &clinic{server: p, url: url, database: database, qTable: quoted(schema, table), qIndex: quoted(schema, index)}
+	servertest.Exec(t, url,
+		"create table public.victim (id int)", "insert into public.victim values (1)",
+		"create schema "+quoted(schema),
+		"create table "+c.qTable+" (id int, key text) with (autovacuum_enabled = off)",
+		"create index "+quoted(index)+" on "+c.qTable+" (key)")
+	t.Cleanup(func() {
+		if n := c.number(t, "select count(*) from public.victim"); n != 1 {
+			t.Error("the victim is gone: a name was not quoted")
+		}
+	})
+	return c
+}
+
+func (c *clinic) subject(labels ...string) map[string]string {
+	all := map[string]string{"server": "main", "database": c.database, "schema": schema, "table": table, "index": index}
+	s := make(map[string]string)
+	for _, l := range labels {
+		s[l] = all[l]
+	}
+	return s
+}
+
+func (c *clinic) connect(t *testing.T) *pgx.Conn {
+	t.Helper()
+	ctx := context.WithoutCancel(t.Context()) // in cleanups too
+	conn, err := pgx.Connect(ctx, c.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close(ctx) })
+	return conn
+}
+
+func (c *clinic) text(t *testing.T, sql string, args ...any) (s string) {
+	t.Helper()
+	conn := c.connect(t)
+	if err := conn.QueryRow(context.WithoutCancel(t.Context()), sql, args...).Scan(&s); err != nil {
+		t.Fatalf("%s: %v", sql, err)
+	}
+	return s
+}
+
+func (c *clinic) number(t *testing.T, sql string, args ...any) (n int) {
+	t.Helper()
+	if _, err := fmt.Sscan(c.text(t, "select ("+sql+")::text", args...), &n); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// fill puts rows with random keys into the table and takes most of them out again.
+func (c *clinic) fill(t *testing.T, rows int, more ...string) {
+	t.Helper()
+	servertest.Exec(t, c.url, append([]string{
+		"truncate " + c.qTable,
+		fmt.Sprintf("insert into %s select i, md5(i::text || random()::text) from generate_series(1, %d) i", c.qTable, rows),
+		"analyze " + c.qTable,
+		"delete from " + c.qTable + " where id % 10 <> 0",
+		"select pg_stat_force_next_flush()",
+	}, more...)...)
+}
+
+func (c *clinic) node(t *testing.T) string {
+	t.Helper()
+	return c.text(t, "select c.oid || ' ' || c.relfilenode from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = $1 and c.relname = $2", schema, index)
+}
+
+func TestVacuum(t *testing.T) {
+	c := open(t)
+	count := "select pg_stat_get_vacuum_count(" + "(select c.oid from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = $1 and c.relname = $2))"
+	actiontest.Run(t, actiontest.Patient{
+		Action: postgres.Vacuum(c.server), Subject: c.subject("server", "database", "schema", "table"), Limit: 0.2,
+		Sicken: func(t *testing.T) {
+			c.fill(t, 20_000)
+			action := postgres.Vacuum(c.server)
+			for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+				if v, err := action.Measure(t.Context(), remediate.Request{Subject: c.subject("server", "database", "schema", "table")}); err == nil && v > 0.2 {
+					return // the statistics have arrived
+				}
+			}
+		},
+		State:   func(t *testing.T) string { return fmt.Sprint(c.number(t, count, schema, table)) },
+		Effects: func(t *testing.T) int { return c.number(t, count, schema, table) },
+	})
+}
+
+func TestReindex(t *testing.T) {
+	c := open(t)
+	effects, last := 0, ""
+	actiontest.Run(t, actiontest.Patient{
+		Action: postgres.Reindex(c.server), Subject: c.subject("server", "database", "schema", "table", "index"), Limit: 0.4,
+		Sicken: func(t *testing.T) {
+			c.fill(t, 40_000, "vacuum "+c.qTable, "analyze "+c.qTable)
+			last = c.node(t)
+		},
+		State: func(t *testing.T) string { return c.node(t) + c.invalid(t) },
+		Effects: func(t *testing.T) int {
+			if now := c.node(t); now != last {
+				effects, last = effects+1, now
+			}
+			return effects
+		},
+	})
+	if left := c.invalid(t); left != "" {
+		t.Errorf("invalid indexes were left behind: %s", left)
+	}
+}
+
+// invalid names the indexes that an interrupted build left.
+func (c *clinic) invalid(t *testing.T) string {
+	t.Helper()
+	return c.text(t, "select coalesce(string_agg(indexrelid::regclass::text, ' '), '') from pg_index where not indisvalid")
+}
+
+// A build that the server gave up leaves an invalid index. The next plan names
+// it, its first step drops it, and an index that merely looks alike stays.
+func TestReindexRemovesLeftover(t *testing.T) {
+	c := open(t)
+	c.fill(t, 20_000, "vacuum "+c.qTable, "analyze "+c.qTable)
+	c.interruptBuild(t)
+	if c.invalid(t) == "" {
+		t.Fatal("the interrupted build left nothing: the test shows nothing")
+	}
+	innocent := quoted("innocent_ccnew")
+	servertest.Exec(t, c.url, "create index "+innocent+" on "+c.qTable+" (id)")
+	action := postgres.Reindex(c.server)
+	limit := 0.4
+	r := remediate.Request{Action: action.Name, Subject: c.subject(action.Subject...), Limit: &limit}
+	plan, err := action.Plan(t.Context(), r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(plan.Steps) != 2 || plan.Steps[0].Do != "DROP INDEX CONCURRENTLY "+quoted(schema, index+"_ccnew") {
+		t.Fatalf("the plan does not begin with the leftover: %+v", plan.Steps)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for _, s := range plan.Steps {
+		if err := action.Apply(ctx, remediate.Fence{Held: func(context.Context) error { return nil }}, s); err != nil {
+			t.Fatalf("%s: %v", s.Do, err)
+		}
+	}
+	if left := c.invalid(t); left != "" {
+		t.Errorf("still there: %s", left)
+	}
+	if n := c.number(t, "select count(*) from pg_class where relname = 'innocent_ccnew'"); n != 1 {
+		t.Error("an index that is nobody's leftover was dropped")
+	}
+}
+
+// interruptBuild cancels a concurrent build while it waits for an older transaction.
+func (c *clinic) interruptBuild(t *testing.T) {
+	t.Helper()
+	older := c.connect(t)
+	if _, err := older.Exec(t.Context(), "begin; lock table "+c.qTable+" in row exclusive mode"); err != nil {
+		t.Fatal(err)
+	}
+	builder := c.connect(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	if _, err := builder.Exec(t.Context(), "set statement_timeout = '300ms'"); err != nil {
+		t.Fatal(err)
+	}
+	_, err := builder.Exec(context.WithoutCancel(ctx), "reindex index concurrently "+c.qIndex)
+	if err == nil {
+		t.Fatal("the build was not interrupted")
+	}
+	if _, err := older.Exec(t.Context(), "rollback"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	c := open(t)
+	servertest.Exec(t, c.url,
+		"create role stranger login", "create view public.v as select 1 as id", "create table public.p (id int) partition by range (id)", "create index p_id on public.p (id)",
+		"create table public.e (r int4range, constraint e_excl exclude using gist (r with &&))",
+		"grant usage on schema "+quoted(schema)+" to stranger")
+	t.Cleanup(func() {
+		servertest.Exec(t, c.url, "revoke usage on schema "+quoted(schema)+" from stranger", "drop role stranger")
+	})
+	stranger, err := target.NewPostgres(target.PostgresConfig{Name: "main", URL: strings.Replace(c.url, "upkeep@", "stranger@", 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(stranger.Close)
+	set := func(subject map[string]string, kv ...string) map[string]string {
+		for i := 0; i < len(kv); i += 2 {
+			subject[kv[i]] = kv[i+1]
+		}
+		return subject
+	}
+	vacuum, reindex := []string{"server", "database", "schema", "table"}, []string{"server", "database", "schema", "table", "index"}
+	for _, test := range []struct {
+		name    string
+		action  remediate.Action
+		subject map[string]string
+		reason  string
+	}{
+		{"vacuum without the right", postgres.Vacuum(stranger), c.subject(vacuum...), remediate.ReasonPrivilege},
+		{"vacuum of a view", postgres.Vacuum(c.server), set(c.subject(vacuum...), "schema", "public", "table", "v"), remediate.ReasonUnfit},
+		{"vacuum of a partitioned table", postgres.Vacuum(c.server), set(c.subject(vacuum...), "schema", "public", "table", "p"), remediate.ReasonUnfit},
+		{"vacuum in no database", postgres.Vacuum(c.server), set(c.subject(vacuum...), "database", "nowhere"), remediate.ReasonGone},
+		{"reindex without the right", postgres.Reindex(stranger), c.subject(reindex...), remediate.ReasonPrivilege},
+		{"reindex of a table", postgres.Reindex(c.server), set(c.subject(reindex...), "index", table), remediate.ReasonUnfit},
+		{"reindex of a partitioned index", postgres.Reindex(c.server), set(c.subject(reindex...), "schema", "public", "table", "p", "index", "p_id"), remediate.ReasonUnfit},
+		{"reindex of an exclusion constraint", postgres.Reindex(c.server), set(c.subject(reindex...), "schema", "public", "table", "e", "index", "e_excl"), remediate.ReasonUnfit},
+		{"reindex of a catalog", postgres.Reindex(c.server), set(c.subject(reindex...), "schema", "pg_catalog", "table", "pg_class", "index", "pg_class_oid_index"), remediate.ReasonUnfit},
+		{"reindex of another table's index", postgres.Reindex(c.server), set(c.subject(reindex...), "schema", "public", "table", "victim"), remediate.ReasonGone},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			plan, err := test.action.Plan(t.Context(), remediate.Request{Subject: test.subject})
+			if refusal, ok := remediate.Refused(err); !ok || refusal.Reason != test.reason {
+				t.Errorf("Plan: %+v, %v, want the refusal %q", plan.Steps, err, test.reason)
+			}
+		})
+	}
+}
+
+// A vacuum that nobody may finish is told before: who holds the rows is a fact.
+func TestVacuumNamesTheHolder(t *testing.T) {
+	c := open(t)
+	holder := c.connect(t)
+	if _, err := holder.Exec(t.Context(), "set application_name = 'forgotten'; begin isolation level repeatable read; select 1"); err != nil {
+		t.Fatal(err)
+	}
+	conn := c.connect(t)
+	if _, err := conn.Exec(t.Context(), "do $$ begin for i in 1..10100 loop perform pg_current_xact_id(); commit; end loop; end $$"); err != nil {
+		t.Fatal(err)
+	}
+	plan, err := postgres.Vacuum(c.server).Plan(t.Context(), remediate.Request{Subject: c.subject("server", "database", "schema", "table")})
+	if err != nil || !strings.Contains(strings.Join(plan.Facts, "\n"), "forgotten") {
+		t.Errorf("Plan: %q %v", plan.Facts, err)
+	}
+}

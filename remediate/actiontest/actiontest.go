@@ -1,0 +1,236 @@
+// Package actiontest is the promise that every action keeps, as a test: a plan
+// changes nothing, a step applied twice is applied once, an old fence has no
+// effect, and a run that was interrupted anywhere comes to the same end.
+package actiontest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ai-micro-service/upkeep/remediate"
+)
+
+// A Patient is a subject on a real target that can be made sick as often as the
+// test wants.
+type Patient struct {
+	Action  remediate.Action
+	Subject map[string]string
+	Limit   float64 // the measure is above it when sick, and not after the action
+
+	// Sicken makes the measure rise above the limit.
+	Sicken func(t *testing.T)
+
+	// State tells all that the action may change, so that an unchanged target
+	// gives the same text.
+	State func(t *testing.T) string
+
+	// Effects counts how often the action has had its effect so far. It is asked
+	// after each step, so it may count the changes that it sees between two calls.
+	Effects func(t *testing.T) int
+
+	// Secret must be in no error; the target's password where it has one.
+	Secret string
+}
+
+// Run tests the action of a patient against every promise.
+func Run(t *testing.T, p Patient) {
+	t.Run("text", p.text)
+	t.Run("plan changes nothing", p.planChangesNothing)
+	t.Run("twice is once", p.twiceIsOnce)
+	t.Run("an old fence has no effect", p.oldFence)
+	t.Run("an empty subject is refused", p.emptySubject)
+	t.Run("a subject that is gone", p.gone)
+	t.Run("interrupted and resumed", p.interrupted)
+}
+
+// free is a fence that is held.
+func free() remediate.Fence {
+	return remediate.Fence{Token: 1, Held: func(context.Context) error { return nil }}
+}
+
+func (p Patient) request() remediate.Request {
+	return remediate.Request{Key: "test", Action: p.Action.Name, Subject: p.Subject, Limit: &p.Limit, Mode: remediate.Auto, By: "user/test"}
+}
+
+func (p Patient) text(t *testing.T) {
+	if p.Action.Doc == "" || p.Action.Lowers == "" || p.Action.Timeout <= 0 || len(p.Action.Subject) == 0 || len(p.Action.Exclusive) == 0 {
+		t.Errorf("%s is not described: %+v", p.Action.Name, p.Action)
+	}
+	for _, l := range p.Action.Subject {
+		if p.Subject[l] == "" {
+			t.Errorf("the patient has no %s", l)
+		}
+	}
+}
+
+func (p Patient) plan(t *testing.T) remediate.Plan {
+	t.Helper()
+	plan, err := p.Action.Plan(t.Context(), p.request())
+	if err != nil {
+		t.Fatalf("Plan: %v", err)
+	}
+	if len(plan.Steps) == 0 {
+		t.Fatal("the plan has no steps")
+	}
+	return plan
+}
+
+func (p Patient) measure(t *testing.T) float64 {
+	t.Helper()
+	v, err := p.Action.Measure(t.Context(), p.request())
+	if err != nil {
+		t.Fatalf("Measure: %v", err)
+	}
+	return v
+}
+
+func (p Patient) sicken(t *testing.T) {
+	t.Helper()
+	p.Sicken(t)
+	if v := p.measure(t); v <= p.Limit {
+		t.Fatalf("the patient is not sick: %v, limit %v", v, p.Limit)
+	}
+}
+
+// apply carries out one step, with a deadline as the engine gives it.
+func (p Patient) apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	return p.Action.Apply(ctx, f, s)
+}
+
+func (p Patient) healed(t *testing.T, effects int) {
+	t.Helper()
+	if v := p.measure(t); v > p.Limit {
+		t.Errorf("the measure is %v, limit %v", v, p.Limit)
+	}
+	if got := p.Effects(t); got != effects {
+		t.Errorf("the action has had its effect %d times, want %d", got, effects)
+	}
+}
+
+func (p Patient) planChangesNothing(t *testing.T) {
+	p.sicken(t)
+	before := p.State(t)
+	one, two := p.plan(t), p.plan(t)
+	if diff := cmp.Diff(one.Steps, two.Steps); diff != "" || one.Hash() != two.Hash() {
+		t.Errorf("the same state gives two plans:\n%s", diff)
+	}
+	if diff := cmp.Diff(before, p.State(t)); diff != "" {
+		t.Errorf("the plan has changed something:\n%s", diff)
+	}
+	for _, s := range one.Steps {
+		if s.Do == "" {
+			t.Error("a step does not say what it does")
+		}
+	}
+}
+
+func (p Patient) twiceIsOnce(t *testing.T) {
+	p.sicken(t)
+	plan, before := p.plan(t), p.Effects(t)
+	for _, s := range plan.Steps {
+		for range 2 {
+			if err := p.apply(t.Context(), free(), s); err != nil {
+				t.Fatalf("%s: %v", s.Do, err)
+			}
+			p.Effects(t)
+		}
+	}
+	p.healed(t, before+1)
+}
+
+func (p Patient) oldFence(t *testing.T) {
+	p.sicken(t)
+	plan, before := p.plan(t), p.State(t)
+	for name, f := range map[string]remediate.Fence{
+		"the zero fence": {},
+		"a passed fence": {Token: 1, Held: func(context.Context) error { return remediate.ErrFenced }},
+	} {
+		for _, s := range plan.Steps {
+			if err := p.apply(t.Context(), f, s); !errors.Is(err, remediate.ErrFenced) {
+				t.Errorf("%s under %s: %v, want %v", s.Do, name, err, remediate.ErrFenced)
+			}
+		}
+	}
+	if diff := cmp.Diff(before, p.State(t)); diff != "" {
+		t.Errorf("a step without the right has changed something:\n%s", diff)
+	}
+}
+
+// An empty label never means "all". The engine refuses it by the list of the
+// action's labels; the action itself must find nothing by it either.
+func (p Patient) emptySubject(t *testing.T) {
+	for _, l := range p.Action.Subject {
+		if l == "server" {
+			continue // chooses the action's target, before the action is asked
+		}
+		r := p.request()
+		r.Subject = map[string]string{}
+		for k, v := range p.Subject {
+			if k != l {
+				r.Subject[k] = v
+			}
+		}
+		plan, err := p.Action.Plan(t.Context(), r)
+		if _, refused := remediate.Refused(err); !refused {
+			t.Errorf("without %s: %v, %v, want a refusal", l, plan, err)
+		}
+	}
+}
+
+func (p Patient) gone(t *testing.T) {
+	last := p.Action.Subject[len(p.Action.Subject)-1]
+	if last == "server" {
+		return
+	}
+	r := p.request()
+	r.Subject = map[string]string{}
+	for k, v := range p.Subject {
+		r.Subject[k] = v
+	}
+	r.Subject[last] = "no such \"thing\"; \\ '\n"
+	_, err := p.Action.Plan(t.Context(), r)
+	if refusal, refused := remediate.Refused(err); !refused || refusal.Reason != remediate.ReasonGone {
+		t.Errorf("Plan: %v, want the refusal %q", err, remediate.ReasonGone)
+	}
+	if _, err := p.Action.Measure(t.Context(), r); !errors.Is(err, remediate.ErrGone) {
+		t.Errorf("Measure: %v, want %v", err, remediate.ErrGone)
+	}
+	p.secretive(t, err)
+}
+
+// interrupted stops each step after ever longer times, as a kill or a deadline
+// does, and takes it up again: the end is the same, and the effect is there once.
+func (p Patient) interrupted(t *testing.T) {
+	for _, after := range []time.Duration{0, time.Millisecond, 3 * time.Millisecond, 10 * time.Millisecond, 30 * time.Millisecond, 100 * time.Millisecond} {
+		t.Run(fmt.Sprint(after), func(t *testing.T) {
+			p.sicken(t)
+			plan, before := p.plan(t), p.Effects(t)
+			for _, s := range plan.Steps {
+				ctx, cancel := context.WithTimeout(t.Context(), after)
+				err := p.apply(ctx, free(), s)
+				cancel()
+				p.secretive(t, err)
+				p.Effects(t)
+				if err := p.apply(t.Context(), free(), s); err != nil {
+					t.Fatalf("%s, taken up again: %v", s.Do, err)
+				}
+			}
+			p.healed(t, before+1)
+		})
+	}
+}
+
+func (p Patient) secretive(t *testing.T, err error) {
+	t.Helper()
+	if err != nil && p.Secret != "" && strings.Contains(err.Error(), p.Secret) {
+		t.Errorf("the password is in an error: %v", err)
+	}
+}
