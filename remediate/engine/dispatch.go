@@ -63,6 +63,7 @@ func (e *Engine) decide(ctx context.Context, idle map[int64]int) (map[int64]int,
 	book, edition := e.book, e.edition
 	e.mu.Unlock()
 	still := make(map[int64]int)
+	var faults []error
 	for _, episode := range episodes {
 		if idle[episode.ID] == edition {
 			still[episode.ID] = edition
@@ -75,10 +76,10 @@ func (e *Engine) decide(ctx context.Context, idle map[int64]int) (map[int64]int,
 			continue
 		}
 		if _, err := e.request(ctx, *d.Request, d.Why); err != nil {
-			return still, err
+			faults = append(faults, err) // the others get their runs
 		}
 	}
-	return still, nil
+	return still, errors.Join(faults...)
 }
 
 // dispatch carries the runs that are due and not being carried, as far as there

@@ -9,8 +9,11 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"math"
+	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -141,8 +144,11 @@ func (e *Engine) action(r remediate.Request) (remediate.Action, error) {
 		return a, remediate.Refuse(remediate.ReasonAction, "%s: no target %q takes it", r.Action, r.Subject["server"])
 	}
 	for _, name := range a.Subject {
-		if r.Subject[name] == "" {
+		switch value := r.Subject[name]; {
+		case value == "":
 			return a, remediate.Refuse(remediate.ReasonSubject, "%s needs the label %s, which is not there", r.Action, name)
+		case !utf8.ValidString(value) || strings.ContainsRune(value, 0):
+			return a, remediate.Refuse(remediate.ReasonSubject, "%s: the label %s is no name that a target could have", r.Action, name)
 		}
 	}
 	if len(r.Subject) != len(a.Subject) {
@@ -262,7 +268,7 @@ func (e *Engine) plan(ctx context.Context, c *carried) (move, error) {
 		return move{}, err
 	}
 	c.run.Plan, c.run.Begun, c.run.Done = plan, 0, 0
-	return move{to: remediate.Planned, why: fmt.Sprintf("%d steps, plan %s", len(plan.Steps), plan.Hash())}, nil
+	return move{to: remediate.Planned, why: fmt.Sprintf("%s, plan %s", steps(len(plan.Steps)), plan.Hash())}, nil
 }
 
 // look measures and plans, and changes nothing.
@@ -277,6 +283,8 @@ func (e *Engine) look(ctx context.Context, r remediate.Request) (before *float64
 		return nil, plan, remediate.Refuse(remediate.ReasonGone, "%s is not there", journal.Subject(r.Subject))
 	case err != nil:
 		return nil, plan, fmt.Errorf("measure %s: %w", a.Lowers, err)
+	case math.IsNaN(value) || math.IsInf(value, 0):
+		return nil, plan, fmt.Errorf("measure %s: %v is no measure", a.Lowers, value)
 	case r.Episode != 0 && value <= *r.Limit:
 		return &value, plan, remediate.Refuse(remediate.ReasonNothing, "%s is %s, within its limit of %s", a.Lowers, remediate.Quantity(a.Lowers, value), remediate.Quantity(a.Lowers, *r.Limit))
 	}
@@ -349,7 +357,7 @@ func (e *Engine) apply(ctx context.Context, c *carried) (move, error) {
 			return move{}, fmt.Errorf("step %d: %w", i+1, err)
 		}
 	}
-	return move{to: remediate.Applied, why: fmt.Sprintf("%d steps done", len(c.run.Plan.Steps))}, nil
+	return move{to: remediate.Applied, why: steps(len(c.run.Plan.Steps)) + " done"}, nil
 }
 
 // unchanged makes the plan again, now that nobody else may act, and compares.
@@ -447,6 +455,13 @@ func effect(metric string, run remediate.Run) string {
 		why += ", limit " + quantity(run.Request.Limit)
 	}
 	return why
+}
+
+func steps(n int) string {
+	if n == 1 {
+		return "1 step"
+	}
+	return fmt.Sprintf("%d steps", n)
 }
 
 // Actions returns the actions that there are.

@@ -137,8 +137,32 @@ func chain(before string, entry []byte) string {
 }
 
 // Verify reads the whole journal and returns an error that names the first entry
-// that was changed or moved, or before which one is missing.
+// that was changed or moved, or before which one is missing. Entries cut off at
+// the end are found by the runs, whose state must be the last entry's; whoever
+// also changes the runs cuts off what no chain can show.
 func (j *Journal) Verify(ctx context.Context) (entries int64, err error) {
+	entries, err = j.chained(ctx)
+	if err != nil {
+		return entries, err
+	}
+	rows, err := j.store.Query(ctx, `select id, state from runs where state is not
+		(select entry ->> 'to' from entries where run = runs.id order by seq desc limit 1) limit 1`)
+	if err != nil {
+		return entries, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		var run int64
+		var state string
+		if err := rows.Scan(&run, &state); err != nil {
+			return entries, err
+		}
+		return entries, fmt.Errorf("journal: run %d is %s, and its last entry does not say so: entries at the end are missing", run, state)
+	}
+	return entries, rows.Err()
+}
+
+func (j *Journal) chained(ctx context.Context) (entries int64, err error) {
 	rows, err := j.store.Query(ctx, "select seq, entry, hash from entries order by seq")
 	if err != nil {
 		return 0, err

@@ -5,6 +5,7 @@ package policy
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"time"
 
@@ -60,7 +61,8 @@ func (b Book) Decide(e remediate.Episode) Decision {
 			r.Subject[name] = v
 		}
 	}
-	if limit, err := strconv.ParseFloat(e.Alert.Annotations["limit"], 64); err == nil {
+	// NaN and the infinities parse too, and nothing could be compared with them.
+	if limit, err := strconv.ParseFloat(e.Alert.Annotations["limit"], 64); err == nil && !math.IsNaN(limit) && !math.IsInf(limit, 0) {
 		r.Limit = &limit
 	}
 	return Decision{Request: r, Why: fmt.Sprintf("policy %q asks for %s", p.Name, p.Action)}
