@@ -374,10 +374,13 @@ func (e *Engine) step(ctx context.Context, c *carried, a remediate.Action, i int
 	if err := e.note(ctx, c, i+1, false, s.Do); err != nil {
 		return err
 	}
-	limited, cancel := context.WithTimeoutCause(ctx, a.Timeout, fmt.Errorf("the step took longer than %s", a.Timeout))
+	limited, cancel := context.WithTimeoutCause(ctx, a.Timeout, fmt.Errorf("the step took longer than %s: %w", a.Timeout, context.DeadlineExceeded))
 	defer cancel()
 	began := e.now()
 	if err := a.Apply(limited, c.fence, s); err != nil {
+		if cause := context.Cause(limited); cause != nil && ctx.Err() == nil {
+			return fmt.Errorf("%w (%v)", cause, err) // whose deadline it was
+		}
 		return err
 	}
 	return e.note(ctx, c, i+1, true, fmt.Sprintf("took %s", e.now().Sub(began).Round(time.Millisecond)))
