@@ -51,7 +51,6 @@ The commands below "Ask a running upkeep" talk to one over HTTP.`,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 		Version:           buildVersion(),
 	}
-	root.SetVersionTemplate("upkeep {{.Version}}\n")
 	root.AddGroup(&cobra.Group{ID: "here", Title: "Run upkeep:"}, &cobra.Group{ID: "there", Title: "Ask a running upkeep:"})
 	for _, c := range []*cobra.Command{serveCommand(), checkCommand(), demoCommand(), exportCommand()} {
 		c.GroupID = "here"

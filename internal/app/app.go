@@ -25,6 +25,7 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/embedded"
 	"github.com/ai-micro-service/upkeep/internal/store"
 	"github.com/ai-micro-service/upkeep/internal/target"
+	"github.com/ai-micro-service/upkeep/internal/webconfig"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/engine"
 	"github.com/ai-micro-service/upkeep/remediate/guard"
@@ -74,32 +75,39 @@ type App struct {
 
 // New opens the store and the address to listen on, and prepares the rest. It
 // asks no target and serves nothing yet.
-func New(ctx context.Context, c *config.Config, o Options) (a *App, err error) {
+func New(ctx context.Context, c *config.Config, o Options) (*App, error) {
 	if o.Rules == nil {
 		o.Rules = alerts.Files()
 	}
-	a = &App{options: o, log: o.Logger, registry: prometheus.NewRegistry(), config: c, hurry: make(chan struct{}, 1)}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, a.close())
-		}
-	}()
-	a.registry.MustRegister(promcollectors.NewGoCollector(), promcollectors.NewProcessCollector(promcollectors.ProcessCollectorOpts{}), buildInfo(o.Version))
+	a := &App{options: o, log: o.Logger, registry: prometheus.NewRegistry(), config: c, hurry: make(chan struct{}, 1)}
+	if err := a.open(ctx, c); err != nil {
+		return nil, errors.Join(err, a.close())
+	}
+	return a, nil
+}
+
+func (a *App) open(ctx context.Context, c *config.Config) (err error) {
+	a.registry.MustRegister(promcollectors.NewGoCollector(), promcollectors.NewProcessCollector(promcollectors.ProcessCollectorOpts{}), buildInfo(a.options.Version))
 	a.reloaded = newReloadMetrics(a.registry)
+	if c.Web.ConfigFile != "" {
+		if _, err := webconfig.Load(c.Web.ConfigFile); err != nil {
+			return err
+		}
+	}
 	if a.store, err = store.Open(ctx, c.DataDir); err != nil {
-		return nil, err
+		return err
 	}
 	if a.listener, err = net.Listen("tcp", c.Web.Listen); err != nil {
-		return nil, fmt.Errorf("web.listen: %w", err)
+		return fmt.Errorf("web.listen: %w", err)
 	}
 	a.remediation()
 	if err := a.embed(); err != nil {
-		return nil, err
+		return err
 	}
 	if err := a.page(); err != nil {
-		return nil, err
+		return err
 	}
-	return a, a.use(c)
+	return a.use(c)
 }
 
 // remediation makes what is between an alert and its effect.
@@ -220,7 +228,7 @@ func (a *App) alertmanager() (inbox.Alertmanager, bool) {
 	}
 	if a.embedded != nil {
 		am.URL, am.Receiver = "http://embedded", embedded.Receiver
-		am.Client = &http.Client{Transport: inProcess{a.embedded.Alertmanager()}}
+		am.Client = a.embedded.Client()
 	}
 	return am, am.URL != ""
 }

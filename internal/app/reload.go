@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"strconv"
 
-	"github.com/gin-gonic/gin"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/ai-micro-service/upkeep/alerts"
@@ -46,12 +45,12 @@ func (a *App) Reload() error {
 	return nil
 }
 
-func (a *App) reload(g *gin.Context) {
+func (a *App) reload(w http.ResponseWriter, _ *http.Request) {
 	if err := a.Reload(); err != nil {
-		g.String(http.StatusUnprocessableEntity, "the configuration was refused, the old one stays:\n%v\n", err)
+		say(w, http.StatusUnprocessableEntity, "the configuration was refused, the old one stays:\n%v", err)
 		return
 	}
-	g.String(http.StatusOK, "reloaded\n")
+	say(w, http.StatusOK, "reloaded")
 }
 
 // use works by a configuration for the first time.

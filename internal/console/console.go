@@ -4,6 +4,7 @@
 package console
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,8 +12,6 @@ import (
 	"net/http"
 	"strconv"
 	"time"
-
-	"github.com/gin-gonic/gin"
 
 	"github.com/ai-micro-service/upkeep/collectors/scrape"
 	"github.com/ai-micro-service/upkeep/remediate"
@@ -45,18 +44,20 @@ type Console struct{ Config }
 func New(c Config) *Console { return &Console{c} }
 
 // Mount adds the console to a router.
-func (c *Console) Mount(r gin.IRouter) {
-	r.GET("/", c.page)
-	api := r.Group(Prefix)
-	api.GET("/status", c.status)
-	api.GET("/runs", c.runs)
-	api.GET("/runs/:id", c.run)
-	api.GET("/pauses", c.pauses)
-	change := api.Group("", c.Gate.Guarded)
-	change.POST("/plans", c.plan)
-	change.POST("/runs", c.request)
-	change.POST("/pauses", c.pause)
-	change.DELETE("/pauses", c.resume)
+func (c *Console) Mount(r *http.ServeMux) {
+	r.HandleFunc("GET /{$}", c.page)
+	r.HandleFunc("GET "+Prefix+"/status", c.status)
+	r.HandleFunc("GET "+Prefix+"/runs", c.runs)
+	r.HandleFunc("GET "+Prefix+"/runs/{id}", c.run)
+	r.HandleFunc("GET "+Prefix+"/pauses", c.pauses)
+	for pattern, change := range map[string]http.HandlerFunc{
+		"POST " + Prefix + "/plans":    c.plan,
+		"POST " + Prefix + "/runs":     c.request,
+		"POST " + Prefix + "/pauses":   c.pause,
+		"DELETE " + Prefix + "/pauses": c.resume,
+	} {
+		r.Handle(pattern, c.Gate.Guarded(change))
+	}
 }
 
 // An Ask is what a person asks for.
@@ -68,26 +69,26 @@ type Ask struct {
 	Key     string            `json:"key,omitempty"` // two asks with one key are one run
 }
 
-func (c *Console) plan(g *gin.Context) {
+func (c *Console) plan(w http.ResponseWriter, r *http.Request) {
 	var ask Ask
-	if !c.read(g, &ask) {
+	if !c.read(w, r, &ask) {
 		return
 	}
-	p, err := c.Engine.Preview(g.Request.Context(), c.wanted(ask))
-	c.answer(g, http.StatusOK, p, err)
+	p, err := c.Engine.Preview(r.Context(), c.wanted(ask))
+	c.answer(w, r, http.StatusOK, p, err)
 }
 
-func (c *Console) request(g *gin.Context) {
+func (c *Console) request(w http.ResponseWriter, r *http.Request) {
 	var ask Ask
-	if !c.read(g, &ask) {
+	if !c.read(w, r, &ask) {
 		return
 	}
 	if ask.By == "" || ask.Key == "" {
-		c.answer(g, 0, nil, badRequest("by and key are wanted: who asks, and a word that makes the ask one run however often it is sent"))
+		c.answer(w, r, 0, nil, badRequest("by and key are wanted: who asks, and a word that makes the ask one run however often it is sent"))
 		return
 	}
-	run, err := c.Engine.Request(g.Request.Context(), c.wanted(ask))
-	c.answer(g, http.StatusAccepted, run, err)
+	run, err := c.Engine.Request(r.Context(), c.wanted(ask))
+	c.answer(w, r, http.StatusAccepted, run, err)
 }
 
 func (c *Console) wanted(ask Ask) remediate.Request {
@@ -106,13 +107,13 @@ type Story struct {
 	Episode *remediate.Episode `json:"episode,omitempty"`
 }
 
-func (c *Console) run(g *gin.Context) {
-	id, err := strconv.ParseInt(g.Param("id"), 10, 64)
+func (c *Console) run(w http.ResponseWriter, r *http.Request) {
+	id, err := strconv.ParseInt(r.PathValue("id"), 10, 64)
 	if err != nil {
-		c.answer(g, 0, nil, badRequest(fmt.Sprintf("run %q: want a number", g.Param("id"))))
+		c.answer(w, r, 0, nil, badRequest(fmt.Sprintf("run %q: want a number", r.PathValue("id"))))
 		return
 	}
-	ctx := g.Request.Context()
+	ctx := r.Context()
 	var s Story
 	if s.Run, err = c.Journal.Get(ctx, id); err == nil {
 		s.Entries, err = c.Journal.Entries(ctx, id)
@@ -123,7 +124,7 @@ func (c *Console) run(g *gin.Context) {
 		s.Episode = &e
 	}
 	s.Lowers = c.lowers()[s.Run.Request.Action]
-	c.answer(g, http.StatusOK, s, err)
+	c.answer(w, r, http.StatusOK, s, err)
 }
 
 // A Line is one run in a list.
@@ -132,22 +133,25 @@ type Line struct {
 	Lowers string `json:"lowers,omitempty"` // the metric that Before and After are of
 }
 
-func (c *Console) runs(g *gin.Context) {
-	n, err := strconv.Atoi(g.DefaultQuery("limit", "50"))
+func (c *Console) runs(w http.ResponseWriter, r *http.Request) {
+	n, err := 50, error(nil)
+	if limit := r.URL.Query().Get("limit"); limit != "" {
+		n, err = strconv.Atoi(limit)
+	}
 	if err != nil || n < 1 || n > 1000 {
-		c.answer(g, 0, nil, badRequest("limit: want a number from 1 to 1000"))
+		c.answer(w, r, 0, nil, badRequest("limit: want a number from 1 to 1000"))
 		return
 	}
-	lines, err := c.lines(g, n)
-	c.answer(g, http.StatusOK, lines, err)
+	lines, err := c.lines(r.Context(), n)
+	c.answer(w, r, http.StatusOK, lines, err)
 }
 
-func (c *Console) lines(g *gin.Context, n int) ([]Line, error) {
-	runs, err := c.Journal.Recent(g.Request.Context(), n)
+func (c *Console) lines(ctx context.Context, n int) ([]Line, error) {
+	runs, err := c.Journal.Recent(ctx, n)
 	lowers := c.lowers()
 	lines := make([]Line, len(runs))
-	for i, r := range runs {
-		lines[i] = Line{r, lowers[r.Request.Action]}
+	for i, run := range runs {
+		lines[i] = Line{run, lowers[run.Request.Action]}
 	}
 	return lines, err
 }
@@ -168,27 +172,27 @@ type Status struct {
 	Pauses     []journal.Pause     `json:"pauses"`
 }
 
-func (c *Console) now(g *gin.Context) (s Status, err error) {
+func (c *Console) now(ctx context.Context) (s Status, err error) {
 	s.Version, s.Collectors = c.Version, c.Scraper.Status()
-	if s.Episodes, err = c.Inbox.Episodes(g.Request.Context()); err == nil {
-		s.Pauses, err = c.Journal.Pauses(g.Request.Context())
+	if s.Episodes, err = c.Inbox.Episodes(ctx); err == nil {
+		s.Pauses, err = c.Journal.Pauses(ctx)
 	}
 	return s, err
 }
 
-func (c *Console) status(g *gin.Context) {
-	s, err := c.now(g)
-	c.answer(g, http.StatusOK, s, err)
+func (c *Console) status(w http.ResponseWriter, r *http.Request) {
+	s, err := c.now(r.Context())
+	c.answer(w, r, http.StatusOK, s, err)
 }
 
-func (c *Console) pauses(g *gin.Context) {
-	all, err := c.Journal.Pauses(g.Request.Context())
-	c.answer(g, http.StatusOK, all, err)
+func (c *Console) pauses(w http.ResponseWriter, r *http.Request) {
+	all, err := c.Journal.Pauses(r.Context())
+	c.answer(w, r, http.StatusOK, all, err)
 }
 
-func (c *Console) pause(g *gin.Context) {
+func (c *Console) pause(w http.ResponseWriter, r *http.Request) {
 	var p journal.Pause
-	if !c.read(g, &p) {
+	if !c.read(w, r, &p) {
 		return
 	}
 	err := p.Check()
@@ -200,17 +204,17 @@ func (c *Console) pause(g *gin.Context) {
 	case !p.Until.IsZero() && p.Until.Before(time.Now()):
 		err = badRequest("until is over already")
 	default:
-		err = c.Journal.SetPause(g.Request.Context(), p)
+		err = c.Journal.SetPause(r.Context(), p)
 	}
 	if err == nil {
 		c.Logger.Info("paused", "scope", p.Scope, "by", p.By, "why", p.Reason)
 	}
-	c.answer(g, http.StatusOK, p, err)
+	c.answer(w, r, http.StatusOK, p, err)
 }
 
-func (c *Console) resume(g *gin.Context) {
-	scope := g.Query("scope")
-	was, err := c.Journal.EndPause(g.Request.Context(), scope)
+func (c *Console) resume(w http.ResponseWriter, r *http.Request) {
+	scope := r.URL.Query().Get("scope")
+	was, err := c.Journal.EndPause(r.Context(), scope)
 	if err == nil && !was {
 		err = &statusError{http.StatusNotFound, fmt.Sprintf("%q is not paused", scope)}
 	}
@@ -218,7 +222,7 @@ func (c *Console) resume(g *gin.Context) {
 		c.Logger.Info("resumed", "scope", scope)
 		c.Engine.Wake()
 	}
-	c.answer(g, http.StatusOK, gin.H{"scope": scope}, err)
+	c.answer(w, r, http.StatusOK, object{"scope": scope}, err)
 }
 
 // A statusError is an error that has its status.
@@ -232,31 +236,39 @@ func (e *statusError) Error() string { return e.text }
 func badRequest(text string) error { return &statusError{http.StatusBadRequest, text} }
 
 // read takes the body of a request, or answers what is wrong with it.
-func (c *Console) read(g *gin.Context, into any) bool {
-	d := json.NewDecoder(http.MaxBytesReader(g.Writer, g.Request.Body, maxBody))
+func (c *Console) read(w http.ResponseWriter, r *http.Request, into any) bool {
+	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
 	d.DisallowUnknownFields()
 	if err := d.Decode(into); err != nil {
-		c.answer(g, 0, nil, badRequest("body: "+err.Error()))
+		c.answer(w, r, 0, nil, badRequest("body: "+err.Error()))
 		return false
 	}
 	return true
 }
 
 // answer writes a value, or what went wrong in its place.
-func (c *Console) answer(g *gin.Context, status int, value any, err error) {
+func (c *Console) answer(w http.ResponseWriter, r *http.Request, status int, value any, err error) {
 	refusal, refused := remediate.Refused(err)
 	known, hasStatus := errors.AsType[*statusError](err)
 	switch {
 	case err == nil:
-		g.JSON(status, value)
+		reply(w, status, value)
 	case refused:
-		g.JSON(http.StatusUnprocessableEntity, gin.H{"error": refusal.Detail, "reason": refusal.Reason})
+		reply(w, http.StatusUnprocessableEntity, object{"error": refusal.Detail, "reason": refusal.Reason})
 	case hasStatus:
-		g.JSON(known.status, gin.H{"error": known.text})
+		reply(w, known.status, object{"error": known.text})
 	case errors.Is(err, journal.ErrNoRun):
-		g.JSON(http.StatusNotFound, gin.H{"error": err.Error()})
+		reply(w, http.StatusNotFound, object{"error": err.Error()})
 	default:
-		c.Logger.Error("request broke", "path", g.FullPath(), "err", err)
-		g.JSON(http.StatusInternalServerError, gin.H{"error": err.Error()})
+		c.Logger.Error("request broke", "path", r.URL.Path, "err", err)
+		reply(w, http.StatusInternalServerError, object{"error": err.Error()})
 	}
+}
+
+type object map[string]any
+
+func reply(w http.ResponseWriter, status int, value any) {
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(value) // who hung up needs no answer
 }

@@ -8,8 +8,6 @@ import (
 	"net"
 	"net/http"
 	"strings"
-
-	"github.com/gin-gonic/gin"
 )
 
 // A Gate says who may change something: whoever shows the token, or where there
@@ -65,15 +63,24 @@ func local(r *http.Request) (status int, err error) {
 }
 
 // Guarded refuses every request that the gate does not let through.
-func (g *Gate) Guarded(c *gin.Context) {
-	if status, err := g.Authorize(c.Request); err != nil {
-		c.AbortWithStatusJSON(status, gin.H{"error": err.Error()})
-	}
+func (g *Gate) Guarded(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if status, err := g.Authorize(r); err != nil {
+			reply(w, status, object{"error": err.Error()})
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // Reading lets everybody read and asks of everybody else what Guarded asks.
-func (g *Gate) Reading(c *gin.Context) {
-	if c.Request.Method != http.MethodGet && c.Request.Method != http.MethodHead {
-		g.Guarded(c)
-	}
+func (g *Gate) Reading(next http.Handler) http.Handler {
+	guarded := g.Guarded(next)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet || r.Method == http.MethodHead {
+			next.ServeHTTP(w, r)
+			return
+		}
+		guarded.ServeHTTP(w, r)
+	})
 }

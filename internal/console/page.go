@@ -2,31 +2,32 @@ package console
 
 import (
 	_ "embed"
-	"html/template"
 	"maps"
 	"net/http"
 	"slices"
+	"strconv"
 	"time"
 
-	"github.com/gin-gonic/gin"
+	. "maragu.dev/gomponents"      //nolint:revive // a page reads as a page
+	. "maragu.dev/gomponents/html" //nolint:revive // the same
 
 	"github.com/ai-micro-service/upkeep/collectors/scrape"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/journal"
 )
 
-//go:embed page.html
-var pageHTML string
+//go:embed page.css
+var pageCSS string
 
 // pageRuns is how many runs the page shows.
 const pageRuns = 25
 
-// A view is what the page shows.
+// A view is what the page shows. Every text in it is escaped when it is written.
 type view struct {
 	Status
-	Now     time.Time
-	Targets []targetView
-	Runs    []Line
+	now     time.Time
+	targets []targetView
+	runs    []Line
 }
 
 // A targetView is one target with the collectors that ask it.
@@ -36,32 +37,128 @@ type targetView struct {
 	Failing    int
 }
 
-func (c *Console) page(g *gin.Context) {
-	v := view{Now: time.Now()}
+func (c *Console) page(w http.ResponseWriter, r *http.Request) {
+	v := view{now: time.Now()}
 	var err error
-	if v.Status, err = c.now(g); err == nil {
-		v.Runs, err = c.lines(g, pageRuns)
+	if v.Status, err = c.now(r.Context()); err == nil {
+		v.runs, err = c.lines(r.Context(), pageRuns)
 	}
 	if err != nil {
 		c.Logger.Error("page broke", "err", err)
-		g.String(http.StatusInternalServerError, "upkeep cannot read its store: %v\n", err)
+		http.Error(w, "upkeep cannot read its store: "+err.Error(), http.StatusInternalServerError)
 		return
 	}
-	v.Targets = targets(v.Collectors)
-	t, err := template.New("page").Funcs(template.FuncMap{
-		"ago":      func(at time.Time) string { return ago(v.Now, at) },
-		"quantity": quantity,
-		"subject":  journal.Subject,
-		"labels":   labels,
-	}).Parse(pageHTML)
-	if err != nil {
-		panic(err) // the template is in the binary and rendered by a test
-	}
-	g.Header("Content-Type", "text/html; charset=utf-8")
-	g.Header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
-	if err := t.Execute(g.Writer, v); err != nil {
+	v.targets = targets(v.Collectors)
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
+	if err := v.document().Render(w); err != nil {
 		c.Logger.Debug("page not delivered", "err", err)
 	}
+}
+
+func (v view) document() Node {
+	title := "upkeep"
+	if n := len(v.Episodes); n > 0 {
+		title += " (" + strconv.Itoa(n) + ")"
+	}
+	return Doctype(HTML(Lang("en"),
+		Head(
+			Meta(Charset("utf-8")),
+			Meta(Name("viewport"), Content("width=device-width, initial-scale=1")),
+			Meta(Attr("http-equiv", "refresh"), Content("5")),
+			TitleEl(Text(title)),
+			StyleEl(Raw(pageCSS)),
+		),
+		Body(
+			Header(
+				H1(Text("upkeep")),
+				Small(Text(v.Version+" · "+v.now.UTC().Format(time.DateTime)+" UTC")),
+				Nav(A(Href("/metrics"), Text("metrics")), A(Href(Prefix+"/runs"), Text("runs (JSON)"))),
+			),
+			Map(v.Pauses, v.pause),
+			H2(Text("What fires")), v.fires(),
+			H2(Text("Runs and their effect")), v.effects(),
+			H2(Text("Targets")), v.looks(),
+		),
+	))
+}
+
+func (v view) pause(p journal.Pause) Node {
+	return Div(Class("box"),
+		Strong(Class("busy"), Text("Paused: "+p.Scope)),
+		Text(" by "+p.By+", "+ago(v.now, p.Since)+": "+p.Reason),
+		If(!p.Until.IsZero(), Span(Class("soft"), Text(" (until "+p.Until.UTC().Format(time.DateTime)+" UTC)"))),
+	)
+}
+
+func (v view) fires() Node {
+	if len(v.Episodes) == 0 {
+		return P(Class("good"), Text("Nothing. All is well."))
+	}
+	return table([]string{"alert", "on", "summary", "since"}, Map(v.Episodes, func(e remediate.Episode) Node {
+		return Tr(
+			Td(Strong(Class("bad"), Text(e.Name()))),
+			Td(Code(Text(labels(e)))),
+			Td(Text(e.Alert.Annotations["summary"])),
+			Td(Class("num"), Text(ago(v.now, e.Opened))),
+		)
+	}))
+}
+
+func (v view) effects() Node {
+	if len(v.runs) == 0 {
+		return P(Class("soft"), Text("None yet."))
+	}
+	return table([]string{"run", "action", "on", "state", "before → after", "why", "changed"}, Map(v.runs, func(r Line) Node {
+		return Tr(
+			Td(Class("num"), A(Href(Prefix+"/runs/"+strconv.FormatInt(r.ID, 10)), Text(strconv.FormatInt(r.ID, 10)))),
+			Td(Class("num"), Text(r.Request.Action), Br(), Small(Text(r.Request.By))),
+			Td(Code(Text(journal.Subject(r.Request.Subject)))),
+			Td(Class(colour(r.State)), Text(string(r.State))),
+			Td(Class("num"), Text(quantity(r.Lowers, r.Before)+" → "+quantity(r.Lowers, r.After)),
+				If(r.Request.Limit != nil, Group{Br(), Small(Text("limit " + quantity(r.Lowers, r.Request.Limit)))})),
+			Td(Text(r.Why)),
+			Td(Class("num"), Text(ago(v.now, r.Changed))),
+		)
+	}))
+}
+
+func (v view) looks() Node {
+	if len(v.targets) == 0 {
+		return P(Class("soft"), Text("None configured."))
+	}
+	return Div(Class("targets"), Map(v.targets, func(t targetView) Node {
+		state := Span(Class("good"), Text("answers"))
+		if t.Failing > 0 {
+			state = Span(Class("bad"), Text(strconv.Itoa(t.Failing)+" of "+strconv.Itoa(len(t.Collectors))+" collectors fail"))
+		}
+		return Div(Class("target"), Strong(Text(t.Name)), Text(" "), state, Ul(Map(t.Collectors, v.look)))
+	}))
+}
+
+func (v view) look(s scrape.Status) Node {
+	last := "not asked yet"
+	if !s.At.IsZero() {
+		last = strconv.Itoa(s.Samples) + " samples, " + ago(v.now, s.At)
+	}
+	return Li(Span(Text(s.Collector)), If(s.Err != "", Span(Class("bad"), Text(s.Err))), Span(Class("soft"), Text(last)))
+}
+
+func table(columns []string, rows Node) Node {
+	return Div(Class("scroll"), Table(Tr(Map(columns, func(c string) Node { return Th(Text(c)) })), rows))
+}
+
+// colour tells how a run stands, as a class of the style sheet.
+func colour(s remediate.State) string {
+	switch {
+	case s == remediate.Cleared:
+		return "good"
+	case s == remediate.Failed || s == remediate.Uncleared:
+		return "bad"
+	case !s.Final():
+		return "busy"
+	}
+	return ""
 }
 
 func targets(all []scrape.Status) []targetView {

@@ -2,7 +2,6 @@
 package deps
 
 import (
-	_ "github.com/gin-gonic/gin"
 	_ "github.com/google/go-cmp/cmp"
 	_ "github.com/jackc/pgx/v5/pgxpool"
 	_ "github.com/prometheus/alertmanager/api"
@@ -15,7 +14,6 @@ import (
 	_ "github.com/prometheus/client_golang/prometheus"
 	_ "github.com/prometheus/client_golang/prometheus/promhttp"
 	_ "github.com/prometheus/client_golang/prometheus/testutil/promlint"
-	_ "github.com/prometheus/exporter-toolkit/web"
 	_ "github.com/prometheus/procfs"
 	_ "github.com/prometheus/prometheus/notifier"
 	_ "github.com/prometheus/prometheus/promql"
