@@ -60,6 +60,10 @@ type write struct {
 // Open opens the store in dir, which it makes where it is missing. A second
 // process on the same folder is refused: two owners would do the same work twice.
 func Open(ctx context.Context, dir string) (*Store, error) {
+	dir, err := filepath.Abs(dir) // in a file URL a relative path would be the name of a host
+	if err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -175,5 +177,23 @@ func BenchmarkWrite(b *testing.B) {
 				}
 			})
 		})
+	}
+}
+
+// A folder may be called anything, and be named relative to where we are.
+func TestOpenAnywhere(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for _, dir := range []string{"data", "./a b/ü?mode=ro#x%20", "deep/down"} {
+		s, err := store.Open(t.Context(), dir)
+		if err != nil {
+			t.Errorf("%q: %v", dir, err)
+			continue
+		}
+		if _, err := os.Stat(filepath.Join(dir, "upkeep.db")); err != nil {
+			t.Error(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }
