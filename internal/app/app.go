@@ -163,11 +163,26 @@ func (a *App) embed() error {
 		GroupWait:          c.Embedded.GroupWait,
 		GroupInterval:      c.Embedded.GroupInterval,
 		ResendDelay:        c.Embedded.ResendDelay,
-		Logger:             a.log.With("component", "embedded"),
+		Logger:             slog.New(quiet{a.log.With("component", "embedded").Handler()}),
 		Registerer:         prometheus.NewRegistry(), // thousands of series about the libraries are nobody's question here
 	})
 	return err
 }
+
+// quiet lets the libraries' own news pass at the level debug only: how they
+// replay a log is nobody's question while all is well.
+type quiet struct{ slog.Handler }
+
+// Enabled implements slog.Handler.
+func (q quiet) Enabled(ctx context.Context, l slog.Level) bool {
+	return q.Handler.Enabled(ctx, l) && (l >= slog.LevelWarn || q.Handler.Enabled(ctx, slog.LevelDebug))
+}
+
+// WithAttrs implements slog.Handler.
+func (q quiet) WithAttrs(attrs []slog.Attr) slog.Handler { return quiet{q.Handler.WithAttrs(attrs)} }
+
+// WithGroup implements slog.Handler.
+func (q quiet) WithGroup(name string) slog.Handler { return quiet{q.Handler.WithGroup(name)} }
 
 func (a *App) externalURL() string {
 	if a.config.Web.ExternalURL != "" {
