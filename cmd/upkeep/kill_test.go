@@ -1,0 +1,232 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/ai-micro-service/upkeep/internal/console"
+	"github.com/ai-micro-service/upkeep/internal/sandbox"
+	"github.com/ai-micro-service/upkeep/internal/servertest"
+	"github.com/ai-micro-service/upkeep/internal/store"
+	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/journal"
+)
+
+// kills is how often upkeep is killed at a random moment.
+const kills = 50
+
+// A killSite is a site whose upkeep is killed while alerts fire: in each round a
+// table of its own with dead rows and a bloated index, and changes in Redis.
+type killSite struct {
+	*site
+	server *sandbox.Postgres
+	conn   *pgx.Conn
+	client *redis.Client
+}
+
+// newKillSite starts a server whose log tells of every statement that ended: it
+// is the witness of what was done how often.
+func newKillSite(t *testing.T) *killSite {
+	t.Helper()
+	s := &killSite{site: newSite(t)}
+	dir, err := servertest.Dir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) }) // data of a test
+	s.server, err = sandbox.StartPostgres(t.Context(), sandbox.PostgresOptions{Dir: filepath.Join(dir, "postgres"), Settings: map[string]string{
+		"fsync": "off", "log_min_duration_statement": "0", "autovacuum": "off",
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.server.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	s.postgres = s.server.URL
+	if s.conn, err = pgx.Connect(t.Context(), s.server.URL); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.conn.Close(context.Background()) }) // the server ends anyway
+	options, err := redis.ParseURL(s.redis.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.client = redis.NewClient(options)
+	t.Cleanup(func() { _ = s.client.Close() }) // the server ends anyway
+	return s
+}
+
+func (s *killSite) sickenRound(t *testing.T, n int) {
+	t.Helper()
+	table := fmt.Sprintf("round_%d", n)
+	for _, sql := range []string{
+		"create table " + table + " (id int, key text)",
+		"insert into " + table + " select i, md5(i::text) from generate_series(1, 20000) i",
+		"create index " + table + "_key on " + table + " (key)",
+		"delete from " + table + " where id % 10 <> 0",
+		"vacuum " + table, "analyze " + table,
+		"insert into " + table + " select i, null from generate_series(1, 5000) i",
+		"delete from " + table + " where key is null",
+		"select pg_stat_force_next_flush()",
+	} {
+		if _, err := s.conn.Exec(t.Context(), sql); err != nil {
+			t.Fatalf("%s: %v", sql, err)
+		}
+	}
+	if err := s.client.Set(t.Context(), fmt.Sprint("key", n), n, 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// done counts in the server's log how often a statement on the table was done.
+func (s *killSite) done(t *testing.T, statement string) int {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(s.server.Dir, "postgres.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for line := range strings.Lines(string(text)) {
+		if strings.Contains(line, "duration:") && strings.HasSuffix(strings.TrimSpace(line), statement) {
+			n++
+		}
+	}
+	return n
+}
+
+// upkeep is killed with SIGKILL at fifty random moments while alerts fire. In the
+// end every alert has cleared, no run hangs, and the servers themselves say that
+// nothing was done twice for one episode.
+func TestKilledFiftyTimes(t *testing.T) {
+	s := newKillSite(t)
+	s.configure(t, embeddedMode)
+	log, err := os.Create(filepath.Join(s.dir, "killed.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = log.Close() }() // the children wrote it
+	acted := 0
+	for n := range kills {
+		s.sickenRound(t, n)
+		cmd := exec.CommandContext(t.Context(), "upkeep", "serve", "--config", "upkeep.yaml")
+		cmd.Dir, cmd.Stdout, cmd.Stderr = s.dir, log, log
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Duration(rand.IntN(1500)) * time.Millisecond)
+		if err := cmd.Process.Kill(); err != nil {
+			t.Fatalf("it ended by itself before kill %d: %v", n+1, err)
+		}
+		if state := cmd.Wait(); state == nil || !strings.Contains(state.Error(), "killed") {
+			t.Fatalf("it was not killed but ended: %v", state)
+		}
+		acted += s.unfinished(t)
+	}
+	t.Logf("%d kills, of which %d left a run in the middle", kills, acted)
+	if acted == 0 {
+		t.Error("no kill met a run: the test shows nothing")
+	}
+	spawn(t, s.dir, "upkeep", "serve", "--config", "upkeep.yaml")
+	s.awaitReady(t)
+	s.onceEach(t, s.awaitCleared(t, loopActions...))
+}
+
+// unfinished reads the store of the killed process: how many runs it left that
+// had begun to act.
+func (s *killSite) unfinished(t *testing.T) (n int) {
+	t.Helper()
+	db, err := store.Open(t.Context(), filepath.Join(s.dir, "data"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }() // read only
+	j := journal.New(db, nil)
+	if _, err := j.Verify(t.Context()); err != nil {
+		t.Error(err)
+	}
+	runs, err := j.Recent(t.Context(), 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range runs {
+		if r.State == remediate.Allowed && r.Begun > r.Done {
+			n++
+		}
+	}
+	return n
+}
+
+// onceEach holds what the journal says against what the servers say.
+func (s *killSite) onceEach(t *testing.T, lines []console.Line) {
+	t.Helper()
+	episodes, acted := make(map[int64]int), make(map[string]int)
+	for _, l := range lines {
+		episodes[l.Request.Episode]++
+		switch {
+		case l.State == remediate.Cleared:
+			acted[l.Request.Action]++
+			acted[l.Request.Action+" "+l.Request.Subject["table"]]++
+		case l.State == remediate.Declined && strings.Contains(l.Why, "within its limit"):
+			// It fired again on the samples from before the kill, and nothing was done.
+		default:
+			t.Errorf("run %d %s on %v ended %s: %s", l.ID, l.Request.Action, l.Request.Subject, l.State, l.Why)
+		}
+	}
+	for id, n := range episodes {
+		if n != 1 {
+			t.Errorf("episode %d has %d runs", id, n)
+		}
+	}
+	for n := range kills {
+		table := fmt.Sprintf("round_%d", n)
+		for action, statement := range map[string]string{
+			"postgres/vacuum":  `VACUUM (ANALYZE, TRUNCATE off) "public"."` + table + `"`,
+			"postgres/reindex": `REINDEX INDEX CONCURRENTLY "public"."` + table + `_key"`,
+		} {
+			if did, said := s.done(t, statement), acted[action+" "+table]; did != 1 || said != 1 {
+				t.Errorf("%s: done %d times, %d runs cleared, want once", statement, did, said)
+			}
+		}
+	}
+	var saves int
+	info, err := s.client.Info(t.Context(), "persistence").Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(info) {
+		if text, ok := strings.CutPrefix(strings.TrimSpace(line), "rdb_saves:"); ok {
+			if _, err := fmt.Sscan(text, &saves); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if saves != acted["redis/bgsave"] {
+		t.Errorf("%d snapshots, %d runs that made one", saves, acted["redis/bgsave"])
+	}
+	if left := s.invalid(t); left != "" {
+		t.Errorf("invalid indexes are left: %s", left)
+	}
+	t.Logf("done: %d vacuums, %d rebuilds, %d snapshots, in %d runs", acted["postgres/vacuum"], acted["postgres/reindex"], saves, len(lines))
+}
+
+func (s *killSite) invalid(t *testing.T) (names string) {
+	t.Helper()
+	err := s.conn.QueryRow(t.Context(), "select coalesce(string_agg(indexrelid::regclass::text, ' '), '') from pg_index where not indisvalid").Scan(&names)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return names
+}
