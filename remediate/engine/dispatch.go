@@ -114,8 +114,8 @@ func (e *Engine) dispatch(ctx context.Context, slots chan struct{}, carriers *sy
 // carry reads the run again, now that nobody else carries it: what the queue
 // told may be from before its last carrier let go.
 func (e *Engine) carry(ctx context.Context, id int64) error {
-	run, err := e.queue.Get(ctx, id)
-	if err != nil || run.Due.After(e.now()) {
+	run, still, err := e.queue.Ready(ctx, id)
+	if err != nil || !still {
 		return err
 	}
 	return e.Do(ctx, run)

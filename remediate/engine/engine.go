@@ -31,6 +31,11 @@ const (
 	// before 15 reports through a process of its own, every half second.
 	settle = 3 * time.Second
 
+	// within is when to look again at a measure that is within its limit while its
+	// alert fires: mostly the alert is late and its end comes first, but it may be
+	// on its way up again.
+	within = 30 * time.Second
+
 	// lookTimeout bounds everything that only looks.
 	lookTimeout = 30 * time.Second
 )
@@ -45,7 +50,7 @@ type Journal interface {
 // A Queue tells which runs are to be looked at.
 type Queue interface {
 	Due(ctx context.Context) ([]remediate.Run, error)
-	Get(ctx context.Context, id int64) (remediate.Run, error)
+	Ready(ctx context.Context, id int64) (run remediate.Run, still bool, err error)
 }
 
 // An Inbox tells which episodes are open.
@@ -286,7 +291,11 @@ func (e *Engine) look(ctx context.Context, r remediate.Request) (before *float64
 	case math.IsNaN(value) || math.IsInf(value, 0):
 		return nil, plan, fmt.Errorf("measure %s: %v is no measure", a.Lowers, value)
 	case r.Episode != 0 && value <= *r.Limit:
-		return &value, plan, remediate.Refuse(remediate.ReasonNothing, "%s is %s, within its limit of %s", a.Lowers, remediate.Quantity(a.Lowers, value), remediate.Quantity(a.Lowers, *r.Limit))
+		return &value, plan, &remediate.Refusal{
+			Reason: remediate.ReasonNothing,
+			Detail: fmt.Sprintf("%s is %s, within its limit of %s", a.Lowers, remediate.Quantity(a.Lowers, value), remediate.Quantity(a.Lowers, *r.Limit)),
+			Until:  e.now().Add(within),
+		}
 	}
 	plan, err = a.Plan(ctx, r)
 	if err == nil && len(plan.Steps) == 0 {

@@ -301,7 +301,6 @@ func TestOutcomes(t *testing.T) {
 		effects int
 	}{
 		{"not enough", func(h *house) { h.ward.relief = 1 }, remediate.Uncleared, "from 10 to 8, limit 0", 2},
-		{"nothing to do any more", func(h *house) { h.ward.sickness["t"] = 0 }, remediate.Declined, "within its limit", 0},
 		{"gone", func(h *house) { delete(h.ward.sickness, "t") }, remediate.Declined, "not there", 0},
 		{"an empty plan", func(h *house) { h.ward.steps = 0 }, remediate.Declined, "nothing to do", 0},
 		{"refused by the action", func(h *house) { h.ward.refuse = remediate.Refuse(remediate.ReasonUnfit, "a view") }, remediate.Declined, "a view", 0},
@@ -441,6 +440,54 @@ func TestPauseHoldsAndEnds(t *testing.T) {
 	h.await(1, remediate.Cleared)
 }
 
+// The measure is within its limit, and the alert fires: whichever of them is late,
+// nothing is done until it is known.
+func TestWithinLimit(t *testing.T) {
+	h := newHouse(t)
+	h.ward.sickness["t"], h.ward.sickness["u"] = 0, 0
+	h.live()
+	h.alert("t", true)
+	h.alert("u", true)
+	for id := range 2 {
+		if run := h.await(int64(id+1), remediate.Waiting); !strings.Contains(run.Why, "within its limit") {
+			t.Error(run.Why)
+		}
+	}
+	h.alert("u", false)
+	if run := h.await(2, remediate.Declined); !strings.Contains(run.Why, "the episode is over") {
+		t.Error(run.Why)
+	}
+	h.ward.mu.Lock()
+	h.ward.sickness["t"] = 10
+	h.ward.mu.Unlock()
+	h.skip(time.Minute)
+	h.await(1, remediate.Cleared)
+	if got := len(h.ward.did()); got != 2 {
+		t.Errorf("%d effects, want those on one subject", got)
+	}
+}
+
+// What its run cleared and what fires again later are two troubles, even when
+// nobody told of the end of the first.
+func TestFiresAnew(t *testing.T) {
+	h := newHouse(t)
+	h.live()
+	h.alert("t", true)
+	h.await(1, remediate.Cleared)
+	h.alert("t", true)
+	if open, err := h.inbox.Episodes(t.Context()); err != nil || len(open) != 1 || open[0].ID != 1 {
+		t.Fatalf("the late repetition of an alert opened another episode: %+v %v", open, err)
+	}
+	h.ward.mu.Lock()
+	h.ward.sickness["t"], h.ward.done = 10, map[string]bool{}
+	h.ward.mu.Unlock()
+	a := remediate.Alert{Source: "alertmanager", Firing: true, StartsAt: h.now().Add(time.Second), Labels: map[string]string{"alertname": "Sick", "server": "main", "table": "t", "job": "upkeep"}, Annotations: map[string]string{"limit": "0"}}
+	if err := h.inbox.Accept(t.Context(), []remediate.Alert{a}); err != nil {
+		t.Fatal(err)
+	}
+	h.await(2, remediate.Cleared)
+}
+
 func TestEpisodeEndsWhileWaiting(t *testing.T) {
 	h := newHouse(t)
 	if err := h.journal.SetPause(t.Context(), journal.Pause{Scope: "all", Reason: "move", By: "ann"}); err != nil {
@@ -450,7 +497,6 @@ func TestEpisodeEndsWhileWaiting(t *testing.T) {
 	h.alert("t", true)
 	h.await(1, remediate.Waiting)
 	h.alert("t", false)
-	h.skip(time.Minute)
 	if run := h.await(1, remediate.Declined); !strings.Contains(run.Why, "the episode is over") {
 		t.Error(run.Why)
 	}

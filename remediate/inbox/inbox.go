@@ -22,6 +22,7 @@ import (
 const (
 	whyResolved = "resolved"
 	whyAbsent   = "no longer told of"
+	whyAnew     = "cleared, and it fires anew"
 )
 
 // replicaLabels tell apart the members of a highly available pair, which tell
@@ -99,7 +100,7 @@ func accept(tx *sql.Tx, a remediate.Alert, now time.Time) (changed bool, err err
 	case err != nil:
 		return false, err
 	case a.Firing && found:
-		return false, refresh(tx, open.ID, a, now)
+		return told(tx, open, a, now)
 	case a.Firing:
 		before, found, err := latest(tx, key(a), "closed <> 0")
 		if err != nil {
@@ -134,13 +135,16 @@ func (i *Inbox) Reconcile(ctx context.Context, source string, present []remediat
 			case err != nil:
 				return err
 			case found:
-				err = refresh(tx, open.ID, a, now)
+				anew, err := told(tx, open, a, now)
+				if err != nil {
+					return err
+				}
+				changed = changed || anew
 			case a.Firing:
+				if err := start(tx, a, now); err != nil {
+					return err
+				}
 				changed = true
-				err = start(tx, a, now)
-			}
-			if err != nil {
-				return err
 			}
 		}
 		ended, err := i.endAbsent(tx, source, there, now.Add(-absent), now)
@@ -177,6 +181,25 @@ func (i *Inbox) endAbsent(tx *sql.Tx, source string, there map[string]bool, limi
 		ended = true
 	}
 	return ended, nil
+}
+
+// told refreshes an open episode. Where its run has cleared it and the alert
+// began to fire after that, the end was missed and this is another trouble: the
+// episode is closed and another one opens. The beginning of an alert alone does
+// not tell, since it moves when Prometheus is restarted.
+func told(tx *sql.Tx, open remediate.Episode, a remediate.Alert, now time.Time) (anew bool, err error) {
+	var cleared int64
+	err = tx.QueryRow("select coalesce(max(changed), 0) from runs where episode = ? and state = ?", open.ID, remediate.Cleared).Scan(&cleared)
+	if err != nil {
+		return false, err
+	}
+	if !a.Firing || cleared == 0 || !a.StartsAt.After(store.Time(cleared)) {
+		return false, refresh(tx, open.ID, a, now)
+	}
+	if err := end(tx, open.ID, whyAnew, now); err != nil {
+		return false, err
+	}
+	return true, start(tx, a, now)
 }
 
 func start(tx *sql.Tx, a remediate.Alert, now time.Time) error {

@@ -16,11 +16,28 @@ import (
 
 const runColumns = "id, request, state, why, plan, before, after, begun, done, tries, due, created, changed"
 
+// due says which runs are to be looked at: those whose time has come, and those
+// that wait with an episode that is over.
+const due = `state in (?, ?, ?, ?, ?) and (due <= ?
+	or state = ? and exists (select 1 from episodes where episodes.id = runs.episode and episodes.closed <> 0))`
+
+func (j *Journal) dueArgs(more ...any) []any {
+	return append([]any{remediate.Received, remediate.Planned, remediate.Waiting, remediate.Allowed, remediate.Applied, store.Millis(j.now()), remediate.Waiting}, more...)
+}
+
 // Due returns the runs that have not ended and are to be looked at by now, the
 // oldest first.
 func (j *Journal) Due(ctx context.Context) ([]remediate.Run, error) {
-	return j.read(ctx, "state in (?, ?, ?, ?, ?) and due <= ? order by id",
-		remediate.Received, remediate.Planned, remediate.Waiting, remediate.Allowed, remediate.Applied, store.Millis(j.now()))
+	return j.read(ctx, due+" order by id", j.dueArgs()...)
+}
+
+// Ready returns a run where it is still due.
+func (j *Journal) Ready(ctx context.Context, id int64) (run remediate.Run, still bool, err error) {
+	runs, err := j.read(ctx, due+" and id = ?", j.dueArgs(id)...)
+	if err != nil || len(runs) == 0 {
+		return run, false, err
+	}
+	return runs[0], true, nil
 }
 
 // Recent returns the newest runs, at most n.
