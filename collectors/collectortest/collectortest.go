@@ -29,7 +29,7 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/target"
 )
 
-var update = flag.Bool("update", false, "rewrite the want sections")
+var update = flag.Bool("update", false, "rewrite the want sections") //nolint:gochecknoglobals // a flag of the tests
 
 // secret must be in nothing that a collector says.
 const secret = "hunter2-never-shown"

@@ -106,10 +106,11 @@ func care(ctx context.Context, o Options, dir string, servers Servers, before fi
 	if err != nil {
 		return err
 	}
-	tell.summary(before, after, servers)
+	tell.summary(before, after)
 	if o.Once {
 		return nil
 	}
+	fmt.Fprintf(o.Out, "See for yourself:\n  psql '%s'\n  redis-cli -u %s\n  upkeep runs --url %s\n\n", servers.Postgres, servers.Redis, servers.Console)
 	tell.say("all is well. The console stays at %s until Ctrl-C", servers.Console)
 	select {
 	case <-ctx.Done():

@@ -15,21 +15,26 @@ const database = "shop"
 // keys is how many keys Redis gets, and batch how many at a time.
 const keys, batch = 100_000, 1_000
 
-// sickening is how a healthy database becomes sick in a few seconds. What makes
+// A spoiler is one thing that makes a server sick.
+type spoiler struct{ say, sql string }
+
+// spoilers are how a healthy database becomes sick in a few seconds. What makes
 // it sick is ordinary: rows that are deleted while nobody vacuums, and an index
 // whose entries come and go at random places.
-var sickening = [...]struct{ say, sql string }{ //nolint:gochecknoglobals // a constant list
-	{"a table of 1.5 million rows, of which 1 million are deleted", `
+func spoilers() []spoiler {
+	return []spoiler{
+		{"a table of 1.5 million rows, of which 1 million are deleted", `
 		create table public.orders (id bigint, customer text, placed timestamptz) with (autovacuum_enabled = off);
 		insert into public.orders select n, 'customer ' || n % 1000, now() - n * interval '1 minute' from generate_series(1, 1500000) n;
 		analyze public.orders;
 		delete from public.orders where id % 3 <> 0`},
-	{"an index of 700,000 random keys, of which 85 % are gone", `
+		{"an index of 700,000 random keys, of which 85 % are gone", `
 		create table public.sessions (token text not null, expires timestamptz) with (autovacuum_enabled = off);
 		create unique index sessions_token on public.sessions (token);
 		insert into public.sessions select md5(n::text), now() + n * interval '1 second' from generate_series(1, 700000) n;
 		delete from public.sessions where token >= '2' and substr(token, 2, 1) <> '0'`},
-	{"", `vacuum (analyze) public.sessions`},
+		{"", `vacuum (analyze) public.sessions`},
+	}
 }
 
 // sicken fills the servers and makes them sick. It returns where they are.
@@ -55,7 +60,7 @@ func sicken(ctx context.Context, tell *teller, postgresURL, redisURL string) (s 
 		return s, err
 	}
 	defer func() { _ = db.Close(context.WithoutCancel(ctx)) }() // nothing is left to be written
-	for _, step := range sickening {
+	for _, step := range spoilers() {
 		if step.say != "" {
 			tell.say("PostgreSQL gets %s", step.say)
 		}

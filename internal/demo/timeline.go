@@ -24,6 +24,14 @@ type teller struct {
 	out   io.Writer
 	begun time.Time
 	runs  map[int64]*told
+	news  []news
+}
+
+// news is one line that is not printed yet: the runs are asked one after the
+// other, and what they tell is printed in the order in which it happened.
+type news struct {
+	at         time.Time
+	what, text string
 }
 
 // told is what was printed of a run.
@@ -40,10 +48,19 @@ func newTeller(out io.Writer) *teller {
 
 func (t *teller) say(format string, args ...any) {
 	t.line(time.Now(), "", fmt.Sprintf(format, args...))
+	t.print()
 }
 
 func (t *teller) line(at time.Time, what, text string) {
-	fmt.Fprintf(t.out, "%7.2fs  %-9s %s\n", at.Sub(t.begun).Seconds(), what, text)
+	t.news = append(t.news, news{at, what, text})
+}
+
+func (t *teller) print() {
+	slices.SortStableFunc(t.news, func(a, b news) int { return a.at.Compare(b.at) })
+	for _, n := range t.news {
+		fmt.Fprintf(t.out, "%7.2fs  %-9s %s\n", n.at.Sub(t.begun).Seconds(), n.what, n.text)
+	}
+	t.news = nil
 }
 
 // follow prints what the console tells until every expected alert has fired, its
@@ -69,6 +86,7 @@ func (t *teller) look(ctx context.Context, url string) error {
 	if err := get(ctx, url+console.Prefix+"/runs", &lines); err != nil {
 		return err
 	}
+	defer t.print()
 	slices.Reverse(lines)
 	for _, l := range lines {
 		r := t.runs[l.ID]
@@ -79,9 +97,11 @@ func (t *teller) look(ctx context.Context, url string) error {
 		if r.over {
 			continue
 		}
-		if err := get(ctx, fmt.Sprintf("%s%s/runs/%d", url, console.Prefix, l.ID), &r.story); err != nil {
+		var story console.Story
+		if err := get(ctx, fmt.Sprintf("%s%s/runs/%d", url, console.Prefix, l.ID), &story); err != nil {
 			return err
 		}
+		r.story = story
 		t.tell(r)
 	}
 	return nil
@@ -148,7 +168,7 @@ func (t *teller) ended() (all []console.Story) {
 
 // summary prints what was before and after, in upkeep's words and in those of
 // the servers' own tools.
-func (t *teller) summary(before, after findings, s Servers) {
+func (t *teller) summary(before, after findings) {
 	fmt.Fprintf(t.out, "\nWhat came of it, as upkeep measured it:\n")
 	for _, story := range t.ended() {
 		fmt.Fprintf(t.out, "  %-18s %-18s %8s → %-8s limit %s\n", story.Episode.Name(), story.Run.Request.Action,
@@ -158,7 +178,7 @@ func (t *teller) summary(before, after findings, s Servers) {
 	fmt.Fprintf(t.out, "  dead rows of orders     %9d of %d → %d of %d\n", before.deadRows, before.deadRows+before.liveRows, after.deadRows, after.deadRows+after.liveRows)
 	fmt.Fprintf(t.out, "  size of sessions_token  %9s → %s\n", remediate.Quantity("_bytes", float64(before.indexBytes)), remediate.Quantity("_bytes", float64(after.indexBytes)))
 	fmt.Fprintf(t.out, "  snapshots of Redis      %9d → %d, with %d → %d changes not in one\n", before.saves, after.saves, before.changes, after.changes)
-	fmt.Fprintf(t.out, "See for yourself:\n  psql '%s'\n  redis-cli -u %s\n\n", s.Postgres, s.Redis)
+	fmt.Fprintln(t.out)
 }
 
 func quantity(metric string, v *float64) string {
