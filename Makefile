@@ -62,7 +62,7 @@ cover: deps-test ## show what the tests reach
 
 .PHONY: up
 up: ## start the whole stack in Docker, with Grafana on http://127.0.0.1:3000
-	scripts/secrets.sh
+	tools/compose/secrets.sh
 	docker compose up --build --detach --wait
 
 .PHONY: down
@@ -78,9 +78,9 @@ release: ## build for Linux on amd64 and arm64 into dist/
 
 .PHONY: deps-demo deps-test
 deps-demo: ## install what the demo needs and this machine lacks
-	@scripts/install-deps.sh demo
+	@tools/install-deps.sh demo
 deps-test: ## install what the tests need and this machine lacks
-	@scripts/install-deps.sh test
+	@tools/install-deps.sh test
 
 .PHONY: clean
 clean: ## remove what was built

@@ -333,7 +333,7 @@ func TestUnitsKeepTheirPromises(t *testing.T) {
 
 // What the pages name is there.
 func TestPagesNameWhatThereIs(t *testing.T) {
-	name := regexp.MustCompile("`((?:cmd|collectors|remediate|alerts|dashboards|internal|docs|scripts|tools|deploy)(?:/[\\w.-]+)*/?)`|\\]\\(([^)#:]+)(?:#[^)]*)?\\)")
+	name := regexp.MustCompile("`((?:cmd|collectors|remediate|alerts|dashboards|internal|docs|tools|deploy)(?:/[\\w.-]+)*/?)`|\\]\\(([^)#:]+)(?:#[^)]*)?\\)")
 	for _, page := range []string{"README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "docs/actions.md", "docs/alerts.md", "docs/collectors.md", "docs/metrics.md", "docs/config.md"} {
 		text, err := os.ReadFile(filepath.Join(root, page))
 		if err != nil {
