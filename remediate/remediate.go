@@ -142,7 +142,7 @@ type Guard struct {
 }
 
 // A Refusal says that a run was stopped on purpose. It is an outcome, not a fault.
-type Refusal struct {
+type Refusal struct { //nolint:errname // an outcome that travels as an error, and is none
 	Reason string    // small and enumerated: a guard's name or one of the Reason constants; a metric label
 	Detail string    // for people
 	Until  time.Time // when to look again; zero when the refusal is final

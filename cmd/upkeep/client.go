@@ -68,7 +68,7 @@ func (c *client) do(ctx context.Context, method, path string, in, out any) error
 		}
 		return fmt.Errorf("no upkeep answers at %s: start one with \"upkeep serve\", or say where it is with --url (%w)", base, errors.Unwrap(err))
 	}
-	defer res.Body.Close()
+	defer func() { _ = res.Body.Close() }() // read only
 	return answer(res, out)
 }
 

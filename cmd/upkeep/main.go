@@ -15,7 +15,7 @@ import (
 )
 
 // version is set by the linker for a release.
-var version = "" //nolint:gochecknoglobals // -ldflags -X needs one
+var version = ""
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

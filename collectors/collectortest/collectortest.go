@@ -71,7 +71,7 @@ func Redis(t *testing.T, c func(*target.Redis) collectors.Collector, file string
 	r := redis(t, servertest.Redis(t).URL)
 	for _, line := range a.statements("setup.redis", "\n") {
 		var args []any
-		for _, word := range strings.Fields(line) {
+		for word := range strings.FieldsSeq(line) {
 			args = append(args, word)
 		}
 		if err := r.Client.Do(t.Context(), args...).Err(); err != nil {
@@ -228,7 +228,7 @@ func (a archive) compare(t *testing.T, c collectors.Collector, got string) {
 	}
 	if want := a.section("want"); *update {
 		want.Data = []byte(got)
-		if err := os.WriteFile(a.file, txtar.Format(a.Archive), 0o644); err != nil { //nolint:gosec // test data is for everybody
+		if err := os.WriteFile(a.file, txtar.Format(a.Archive), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	} else if diff := cmp.Diff(string(want.Data), got); diff != "" {

@@ -8,8 +8,8 @@ import (
 	"strconv"
 	"time"
 
-	. "maragu.dev/gomponents"      //nolint:revive // a page reads as a page
-	. "maragu.dev/gomponents/html" //nolint:revive // the same
+	. "maragu.dev/gomponents"
+	. "maragu.dev/gomponents/html"
 
 	"github.com/ai-micro-service/upkeep/collectors/scrape"
 	"github.com/ai-micro-service/upkeep/remediate"

@@ -78,7 +78,7 @@ func Run(ctx context.Context, o Options) (err error) {
 }
 
 // care runs upkeep on the sick servers and tells what it does.
-func care(ctx context.Context, o Options, dir string, servers Servers, before findings, tell *teller) error {
+func care(ctx context.Context, o Options, dir string, servers Servers, before findings, tell *teller) (err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	a, err := start(ctx, o, dir, servers)
@@ -88,7 +88,7 @@ func care(ctx context.Context, o Options, dir string, servers Servers, before fi
 	servers.Console = "http://" + a.Addr()
 	done := make(chan error, 1)
 	go func() { done <- a.Run(ctx) }()
-	defer func() { cancel(); <-done }()
+	defer func() { cancel(); err = errors.Join(err, <-done) }()
 
 	tell.say("upkeep runs; the console is at %s", servers.Console)
 	if o.Ready != nil {

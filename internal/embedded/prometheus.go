@@ -207,7 +207,9 @@ func (stats) CleanTombstones() error                                         { r
 func (stats) Delete(context.Context, int64, int64, ...*labels.Matcher) error { return errReadOnly }
 func (stats) Snapshot(string, bool) error                                    { return errReadOnly }
 func (stats) WALReplayStatus() (tsdb.WALReplayStatus, error)                 { return tsdb.WALReplayStatus{}, nil }
-func (s stats) BlockMetas() ([]tsdb.BlockMeta, error)                        { return s.db.BlockMetas(), nil }
+
+func (s stats) BlockMetas() ([]tsdb.BlockMeta, error) { return s.db.BlockMetas(), nil }
+
 func (s stats) Stats(label string, limit int) (*tsdb.Stats, error) {
 	return s.db.Head().Stats(label, limit), nil
 }

@@ -254,8 +254,9 @@ func said(t *testing.T, s source, n ast.Node, name string, doc *ast.CommentGroup
 	}
 }
 
-// Nothing at package level changes: embedded files, errors and what the compiler
-// checks may stand there; the rest says why in a nolint.
+// Nothing at package level changes: embedded files, errors, the version that the
+// linker sets and what the compiler checks may stand there; the rest says why in
+// a nolint.
 func TestNoStateAtPackageLevel(t *testing.T) {
 	for _, s := range sources(t) {
 		comments := ast.NewCommentMap(s.fset, s.file, s.file.Comments)
@@ -266,7 +267,7 @@ func TestNoStateAtPackageLevel(t *testing.T) {
 			}
 			for _, spec := range g.Specs {
 				v := spec.(*ast.ValueSpec)
-				if v.Names[0].Name != "_" && !strings.HasPrefix(strings.ToLower(v.Names[0].Name), "err") && !excused(comments[g], comments[v]) {
+				if v.Names[0].Name != "_" && v.Names[0].Name != "version" && !strings.HasPrefix(strings.ToLower(v.Names[0].Name), "err") && !excused(comments[g], comments[v]) {
 					t.Errorf("%s: %s is state at package level", s.at(v), v.Names[0].Name)
 				}
 			}
@@ -364,7 +365,7 @@ func TestArchitectureShowsTheFloors(t *testing.T) {
 		t.Fatal(err)
 	}
 	plans, _, _ := strings.Cut(string(text), "\nNever:")
-	row := regexp.MustCompile("(?m)^\\| (roof|ground|\\d) \\| ([^|]*) \\|$")
+	row := regexp.MustCompile(`(?m)^\| (roof|ground|\d) \| ([^|]*) \|$`)
 	code := regexp.MustCompile("`([^`]+)`")
 	for _, m := range row.FindAllStringSubmatch(plans, -1) {
 		heights := make(map[int]bool)

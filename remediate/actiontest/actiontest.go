@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -172,12 +173,8 @@ func (p Patient) emptySubject(t *testing.T) {
 			continue // chooses the action's target, before the action is asked
 		}
 		r := p.request()
-		r.Subject = map[string]string{}
-		for k, v := range p.Subject {
-			if k != l {
-				r.Subject[k] = v
-			}
-		}
+		r.Subject = maps.Clone(p.Subject)
+		delete(r.Subject, l)
 		plan, err := p.Action.Plan(t.Context(), r)
 		if _, refused := remediate.Refused(err); !refused {
 			t.Errorf("without %s: %v, %v, want a refusal", l, plan, err)
@@ -191,10 +188,7 @@ func (p Patient) gone(t *testing.T) {
 		return
 	}
 	r := p.request()
-	r.Subject = map[string]string{}
-	for k, v := range p.Subject {
-		r.Subject[k] = v
-	}
+	r.Subject = maps.Clone(p.Subject)
 	r.Subject[last] = "no such \"thing\"; \\ '\n"
 	_, err := p.Action.Plan(t.Context(), r)
 	if refusal, refused := remediate.Refused(err); !refused || refusal.Reason != remediate.ReasonGone {

@@ -388,7 +388,7 @@ func (e *Engine) step(ctx context.Context, c *carried, a remediate.Action, i int
 	began := e.now()
 	if err := a.Apply(limited, c.fence, s); err != nil {
 		if cause := context.Cause(limited); cause != nil && ctx.Err() == nil {
-			return fmt.Errorf("%w (%v)", cause, err) // whose deadline it was
+			return fmt.Errorf("%w: %w", cause, err) // whose deadline it was
 		}
 		return err
 	}

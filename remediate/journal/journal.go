@@ -151,15 +151,15 @@ func (j *Journal) Verify(ctx context.Context) (entries int64, err error) {
 		return entries, err
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
-	for rows.Next() {
-		var run int64
-		var state string
-		if err := rows.Scan(&run, &state); err != nil {
-			return entries, err
-		}
-		return entries, fmt.Errorf("journal: run %d is %s, and its last entry does not say so: entries at the end are missing", run, state)
+	if !rows.Next() {
+		return entries, rows.Err()
 	}
-	return entries, rows.Err()
+	var run int64
+	var state string
+	if err := rows.Scan(&run, &state); err != nil {
+		return entries, err
+	}
+	return entries, fmt.Errorf("journal: run %d is %s, and its last entry does not say so: entries at the end are missing", run, state)
 }
 
 func (j *Journal) chained(ctx context.Context) (entries int64, err error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -152,12 +153,7 @@ func (a reindex) Apply(ctx context.Context, f remediate.Fence, s remediate.Step)
 	if name := s.Args["drop"]; name != "" {
 		j.done = func(ctx context.Context, c *pgx.Conn) (bool, error) {
 			left, err := leftovers(ctx, c, s.Args)
-			for _, l := range left {
-				if l == name {
-					return false, err
-				}
-			}
-			return true, err
+			return !slices.Contains(left, name), err
 		}
 		return j.carry(ctx, f, s.Do)
 	}

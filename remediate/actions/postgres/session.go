@@ -103,7 +103,7 @@ func (j job) prepare(ctx context.Context, c *pgx.Conn) error {
 // lockKey is the advisory lock of a table in its database.
 func lockKey(schema, table string) int64 {
 	sum := sha256.Sum256(fmt.Appendf(nil, "upkeep %q %q", schema, table))
-	return int64(binary.BigEndian.Uint64(sum[:8])) //nolint:gosec // any 64 bits will do
+	return int64(binary.BigEndian.Uint64(sum[:8])) // any 64 bits will do
 }
 
 // execute runs the statement. When ctx ends first, the statement is cancelled on
