@@ -47,7 +47,7 @@ lint: ## gofmt, vet of both builds, golangci-lint
 
 .PHONY: bench
 bench: deps-test build noembed ## measure speed, memory and size, beside their limits and peers
-	$(GO) test -run '^$$' -bench . -benchtime 1s ./collectors/scrape ./internal/store
+	$(GO) test -run '^$$' -bench . -benchtime 1s ./collectors/scrape ./internal/store ./remediate/engine
 	$(GO) test -run '^$$' -bench . -benchtime 1x ./cmd/upkeep
 
 .PHONY: fuzz
