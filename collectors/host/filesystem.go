@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/procfs"
@@ -23,6 +24,7 @@ func Filesystem(t *target.Host) collectors.Collector {
 		return &collectors.Metric{Name: "upkeep_host_filesystem_" + name, Type: collectors.Gauge, Help: help, Labels: []string{"server", "device", "mountpoint", "fstype"}}
 	}
 	c := filesystem{
+		hung:      &hung{asked: make(map[string]bool)},
 		target:    t,
 		size:      gauge("size_bytes", "Size of the file system."),
 		used:      gauge("used_bytes", "Bytes that are used."),
@@ -50,6 +52,7 @@ that hangs is given up after the timeout and does not hold up the next collectio
 
 type filesystem struct {
 	target                                         *target.Host
+	hung                                           *hung
 	size, used, available, ratio, inodes, readonly *collectors.Metric
 }
 
@@ -64,17 +67,26 @@ func (c filesystem) collect(ctx context.Context, w *collectors.Writer) error {
 	if err != nil {
 		return err
 	}
+	answers := make([]<-chan answer, len(mounts)) // all are asked at once: one that hangs keeps nobody waiting
+	for i, m := range mounts {
+		answers[i] = c.hung.statfs(filepath.Join(c.target.Root, m.MountPoint))
+	}
 	var faults []error
-	for _, m := range mounts {
-		s, err := statfs(ctx, filepath.Join(c.target.Root, m.MountPoint))
-		if ctx.Err() != nil {
-			return errors.Join(append(faults, fmt.Errorf("%s: %w", m.MountPoint, context.Cause(ctx)))...)
-		}
-		if err != nil {
-			faults = append(faults, fmt.Errorf("%s: %w", m.MountPoint, err))
+	for i, m := range mounts {
+		if answers[i] == nil {
+			faults = append(faults, fmt.Errorf("%s: it was asked before and has not answered yet", m.MountPoint))
 			continue
 		}
-		c.write(w, m, s)
+		select {
+		case a := <-answers[i]:
+			if a.err != nil {
+				faults = append(faults, fmt.Errorf("%s: %w", m.MountPoint, a.err))
+				continue
+			}
+			c.write(w, m, a.Statfs_t)
+		case <-ctx.Done():
+			faults = append(faults, fmt.Errorf("%s: %w", m.MountPoint, context.Cause(ctx)))
+		}
 	}
 	return errors.Join(faults...)
 }
@@ -134,23 +146,36 @@ func (c filesystem) mounts() ([]*procfs.MountInfo, error) {
 	return wanted, nil
 }
 
-// statfs asks a file system and gives up with ctx. The call itself cannot be
-// given up: it ends when the file system answers, and nobody listens then.
-func statfs(ctx context.Context, path string) (unix.Statfs_t, error) {
-	type answer struct {
-		s   unix.Statfs_t
-		err error
+// An answer is what a file system says of itself.
+type answer struct {
+	unix.Statfs_t
+	err error
+}
+
+// hung knows the file systems that were asked and have not answered. A question
+// to the kernel cannot be given up: it is not put a second time.
+type hung struct {
+	mu    sync.Mutex
+	asked map[string]bool
+}
+
+// statfs asks a file system and returns where the answer will be; nil when an
+// earlier question to it is still open.
+func (h *hung) statfs(path string) <-chan answer {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.asked[path] {
+		return nil
 	}
-	answered := make(chan answer, 1)
+	h.asked[path] = true
+	answered := make(chan answer, 1) // taken by nobody where the answer came too late
 	go func() {
 		var a answer
-		a.err = unix.Statfs(path, &a.s)
+		a.err = unix.Statfs(path, &a.Statfs_t)
+		h.mu.Lock()
+		delete(h.asked, path)
+		h.mu.Unlock()
 		answered <- a
 	}()
-	select {
-	case a := <-answered:
-		return a.s, a.err
-	case <-ctx.Done():
-		return unix.Statfs_t{}, context.Cause(ctx)
-	}
+	return answered
 }
