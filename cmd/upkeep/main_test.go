@@ -2,7 +2,7 @@ package main
 
 import (
 	"flag"
-	"net"
+	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
@@ -15,6 +15,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/spf13/cobra"
+
+	"github.com/ai-micro-service/upkeep/internal/sandbox"
 )
 
 var update = flag.Bool("update", false, "write docs/cli.md") //nolint:gochecknoglobals // a flag of the test
@@ -28,13 +30,11 @@ func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(e *testscript.Env) error {
-			l, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				return err
-			}
-			e.Setenv("ADDRESS", l.Addr().String())
-			e.Setenv("UPKEEP_URL", "http://"+l.Addr().String())
-			return l.Close()
+			port, err := sandbox.FreePort()
+			address := fmt.Sprintf("127.0.0.1:%d", port)
+			e.Setenv("ADDRESS", address)
+			e.Setenv("UPKEEP_URL", "http://"+address)
+			return err
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"expand": expand, "ready": ready, "eventually": eventually},
 	})

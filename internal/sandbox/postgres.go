@@ -48,7 +48,7 @@ func StartPostgres(ctx context.Context, o PostgresOptions) (*Postgres, error) {
 		return nil, err
 	}
 	p := &Postgres{Dir: o.Dir}
-	if p.Port, err = freePort(); err != nil {
+	if p.Port, err = FreePort(); err != nil {
 		return nil, err
 	}
 	p.URL = fmt.Sprintf("postgres://upkeep@127.0.0.1:%d/postgres?sslmode=disable", p.Port)

@@ -36,7 +36,7 @@ func StartRedis(ctx context.Context, o RedisOptions) (*Redis, error) {
 		return nil, fmt.Errorf("sandbox: %w", err)
 	}
 	r := &Redis{Dir: o.Dir}
-	if r.Port, err = freePort(); err != nil {
+	if r.Port, err = FreePort(); err != nil {
 		return nil, err
 	}
 	r.URL = fmt.Sprintf("redis://127.0.0.1:%d", r.Port)

@@ -1,0 +1,132 @@
+package target_test
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/ai-micro-service/upkeep/internal/servertest"
+	"github.com/ai-micro-service/upkeep/internal/target"
+)
+
+func postgres(t *testing.T, url string, password target.Password) *target.Postgres {
+	t.Helper()
+	p, err := target.NewPostgres(target.PostgresConfig{Name: "main", URL: url, Password: password})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Close)
+	return p
+}
+
+// Every database is found, also one that was made a moment ago; none that cannot
+// be connected to, and no template.
+func TestDatabasesAreFound(t *testing.T) {
+	p := postgres(t, servertest.Postgres(t), nil)
+	_, one := servertest.Database(t)
+	_, two := servertest.Database(t)
+	_, closed := servertest.Database(t)
+	servertest.Exec(t, servertest.Postgres(t), "alter database "+closed+" allow_connections false")
+	names, err := p.Databases(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{one, two, "postgres"} {
+		if !slices.Contains(names, want) {
+			t.Errorf("%s was not found: %v", want, names)
+		}
+	}
+	if slices.Contains(names, closed) || slices.Contains(names, "template1") {
+		t.Errorf("found what nobody can ask: %v", names)
+	}
+}
+
+// Reading cannot change what is stored: the server itself refuses.
+func TestReadingIsReadOnly(t *testing.T) {
+	url, name := servertest.Database(t)
+	servertest.Exec(t, url, "create table t (id int)", "create sequence s")
+	p := postgres(t, url, nil)
+	db, err := p.Database(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, sql := range []string{"insert into public.t values (1)", "drop table public.t", "select pg_catalog.setval('public.s', 1)"} {
+		if _, err := db.Exec(t.Context(), sql); err == nil {
+			t.Errorf("%s went through", sql)
+		}
+	}
+	if again, err := p.Database(name); err != nil || again != db {
+		t.Errorf("a second pool for the same database: %v", err)
+	}
+}
+
+// A password is asked for at each new connection; its absence is an error that
+// names the server and not the secret.
+func TestPasswords(t *testing.T) {
+	asked := 0
+	p := postgres(t, servertest.Postgres(t), func() (string, error) {
+		if asked++; asked > 1 {
+			return "", errors.New("the file is gone")
+		}
+		return "hunter2", nil
+	})
+	if _, err := p.Databases(t.Context()); err != nil || asked != 1 {
+		t.Errorf("Databases: %v, asked %d times", err, asked)
+	}
+	_, err := p.Session(t.Context(), "postgres", "test", nil)
+	if err == nil || !strings.Contains(err.Error(), "postgres main: the file is gone") || strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("Session: %v", err)
+	}
+}
+
+func TestSessionTellsWhoItIs(t *testing.T) {
+	url, name := servertest.Database(t)
+	p := postgres(t, url, nil)
+	var notices []string
+	c, err := p.Session(t.Context(), name, "upkeep postgres/vacuum", func(severity, message string) { notices = append(notices, severity+" "+message) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close(t.Context()) }() // nothing was written
+	var application string
+	if err := c.QueryRow(t.Context(), "select current_setting('application_name')").Scan(&application); err != nil || application != "upkeep postgres/vacuum" {
+		t.Errorf("application_name %q %v", application, err)
+	}
+	if _, err := c.Exec(t.Context(), "do $$ begin raise warning 'hear me'; end $$"); err != nil || !slices.Equal(notices, []string{"WARNING hear me"}) {
+		t.Errorf("notices %q %v", notices, err)
+	}
+}
+
+func TestRedisPassword(t *testing.T) {
+	s := servertest.Redis(t, "--requirepass", "hunter2")
+	for _, test := range []struct {
+		name     string
+		password target.Password
+		ok       bool
+	}{
+		{"right", func() (string, error) { return "hunter2", nil }, true},
+		{"wrong", func() (string, error) { return "hunter3", nil }, false},
+		{"none", nil, false},
+		{"unreadable", func() (string, error) { return "", errors.New("the file is gone") }, false},
+	} {
+		r, err := target.NewRedis(target.RedisConfig{Name: "cache", URL: s.URL, Password: test.password})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = r.Client.Ping(t.Context()).Err()
+		if (err == nil) != test.ok || err != nil && strings.Contains(err.Error(), "hunter") {
+			t.Errorf("%s: %v", test.name, err)
+		}
+		r.Close()
+	}
+}
+
+func TestWrongURLs(t *testing.T) {
+	if _, err := target.NewPostgres(target.PostgresConfig{Name: "main", URL: "postgres://h:port/db"}); err == nil {
+		t.Error("a port that is none was taken")
+	}
+	if _, err := target.NewRedis(target.RedisConfig{Name: "cache", URL: "http://h"}); err == nil {
+		t.Error("a scheme that is not Redis' was taken")
+	}
+}
