@@ -52,6 +52,7 @@ bench: deps-test build noembed ## measure speed, memory and size, beside their l
 
 .PHONY: fuzz
 fuzz: ## fuzz what reads foreign input, a while each; FUZZTIME=1m
+	$(GO) test -run '^$$' -fuzz FuzzSet -fuzztime $(or $(FUZZTIME),30s) -fuzzminimizetime 1s ./collectors
 	$(GO) test -run '^$$' -fuzz FuzzParse -fuzztime $(or $(FUZZTIME),30s) -fuzzminimizetime 1s ./internal/config
 	$(GO) test -run '^$$' -fuzz FuzzWebhook -fuzztime $(or $(FUZZTIME),30s) -fuzzminimizetime 1s ./remediate/webhook
 

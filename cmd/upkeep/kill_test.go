@@ -64,6 +64,7 @@ func newKillSite(t *testing.T) *killSite {
 	if err != nil {
 		t.Fatal(err)
 	}
+	options.Password = s.token
 	s.client = redis.NewClient(options)
 	t.Cleanup(func() { _ = s.client.Close() }) // the server ends anyway
 	return s

@@ -140,8 +140,8 @@ func (s *site) configure(t *testing.T, mode string) {
 	write(t, filepath.Join(s.dir, "upkeep.yaml"), fmt.Sprintf(`data_dir: data
 web: {listen: %q, token_file: token}
 targets:
-  postgres: [{name: main, url: %q}]
-  redis: [{name: cache, url: %q}]
+  postgres: [{name: main, url: %q, password_file: token}]
+  redis: [{name: cache, url: %q, password_file: token}]
 collectors: {interval: 300ms}
 engine: {reconcile_interval: 1s, resolve_after: 10s}
 policies:
@@ -163,7 +163,8 @@ const embeddedMode = `embedded:
 
 func newSite(t *testing.T) *site {
 	t.Helper()
-	s := &site{dir: t.TempDir(), address: freeAddress(t), token: "a word that opens", redis: servertest.Redis(t)}
+	s := &site{dir: t.TempDir(), address: freeAddress(t), token: "a word that opens"}
+	s.redis = servertest.Redis(t, "--requirepass", s.token)
 	s.postgres, s.database = servertest.Database(t)
 	if err := os.Mkdir(filepath.Join(s.dir, "rules"), 0o700); err != nil {
 		t.Fatal(err)
@@ -193,11 +194,12 @@ func (s *site) sicken(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close() }() // the answer was read
-	if _, err := io.WriteString(conn, "SET key value\r\n"); err != nil {
+	if _, err := fmt.Fprintf(conn, "AUTH %q\r\nSET key value\r\n", s.token); err != nil {
 		t.Fatal(err)
 	}
-	if n, err := conn.Read(make([]byte, 64)); n == 0 || err != nil {
-		t.Fatal(err)
+	answer := make([]byte, len("+OK\r\n+OK\r\n"))
+	if _, err := io.ReadFull(conn, answer); err != nil || string(answer) != "+OK\r\n+OK\r\n" {
+		t.Fatalf("redis: %q %v", answer, err)
 	}
 }
 
@@ -270,7 +272,8 @@ func (s *site) healed(t *testing.T, lines []console.Line) {
 	}
 }
 
-// secretive checks that the token is in nothing that was written.
+// secretive checks that the token, which is every server's password here, is in
+// nothing that was written: no log, no journal, no sample.
 func (s *site) secretive(t *testing.T) {
 	t.Helper()
 	err := filepath.WalkDir(s.dir, func(path string, d fs.DirEntry, err error) error {
@@ -294,12 +297,13 @@ func TestLoopEmbedded(t *testing.T) {
 	s := newSite(t)
 	s.sicken(t)
 	s.configure(t, embeddedMode)
-	spawn(t, s.dir, "upkeep", "serve", "--config", "upkeep.yaml")
+	cmd := spawn(t, s.dir, "upkeep", "serve", "--config", "upkeep.yaml")
 	s.awaitReady(t)
 	lines := s.awaitCleared(t, loopActions...)
 	s.healed(t, lines)
 	s.amtool(t, s.address)
 	s.reload(t)
+	s.hangUp(t, cmd)
 	s.secretive(t)
 }
 
@@ -364,6 +368,41 @@ func (s *site) reload(t *testing.T) {
 	var status console.Status
 	if err := s.get("/status", &status); err != nil || len(status.Collectors) == 0 {
 		t.Errorf("after it all: %+v %v", status, err)
+	}
+}
+
+// hangUp checks that SIGHUP does what /-/reload does.
+func (s *site) hangUp(t *testing.T, cmd *exec.Cmd) {
+	t.Helper()
+	file := filepath.Join(s.dir, "upkeep.yaml")
+	good, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []struct{ text, want string }{
+		{"nonsense", "upkeep_config_last_reload_success 0"},
+		{strings.Replace(string(good), "data_dir: elsewhere", "data_dir: data", 1), "upkeep_config_last_reload_success 1"},
+	} {
+		write(t, file, step.text)
+		if err := cmd.Process.Signal(syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+		seen := ""
+		for end := time.Now().Add(10 * time.Second); !strings.Contains(seen, step.want); time.Sleep(50 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("after SIGHUP there is no %q", step.want)
+			}
+			res, err := http.Get("http://" + s.address + "/metrics")
+			if err != nil {
+				t.Fatalf("after SIGHUP: %v", err)
+			}
+			text, err := io.ReadAll(res.Body)
+			_ = res.Body.Close() // read whole
+			if err != nil {
+				t.Fatal(err)
+			}
+			seen = string(text)
+		}
 	}
 }
 

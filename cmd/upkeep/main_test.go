@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ai-micro-service/upkeep/internal/sandbox"
+	"github.com/ai-micro-service/upkeep/internal/servertest"
 )
 
 var update = flag.Bool("update", false, "write docs/cli.md") //nolint:gochecknoglobals // a flag of the test
@@ -27,12 +28,17 @@ func TestMain(m *testing.M) {
 
 // TestScript runs the archives of testdata/script: they are the manual's examples.
 func TestScript(t *testing.T) {
+	server, database := servertest.Database(t)
+	cache := servertest.Redis(t)
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(e *testscript.Env) error {
 			port, err := sandbox.FreePort()
 			address := fmt.Sprintf("127.0.0.1:%d", port)
 			e.Setenv("ADDRESS", address)
+			e.Setenv("POSTGRES", server)
+			e.Setenv("DATABASE", database)
+			e.Setenv("REDIS", cache.URL)
 			e.Setenv("UPKEEP_URL", "http://"+address)
 			return err
 		},
