@@ -5,8 +5,6 @@ import (
 	_ "embed"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/ai-micro-service/upkeep/collectors"
 	"github.com/ai-micro-service/upkeep/internal/target"
 )
@@ -85,15 +83,7 @@ type indexShape struct {
 // the subject. Indexes without statistics are left out; where they are hidden
 // from the role the error says so, beside the rows that are not.
 func ReadIndexBloat(ctx context.Context, q Querier, of Subject) (all []IndexBloatRow, err error) {
-	query, err := withStatistics(ctx, q, indexBloatSQL)
-	if err != nil {
-		return nil, err
-	}
-	rows, err := q.Query(ctx, query, of.Schema, of.Table, of.Index)
-	if err != nil {
-		return nil, err
-	}
-	shapes, err := pgx.CollectRows(rows, pgx.RowToStructByPos[indexShape])
+	shapes, err := shapes[indexShape](ctx, q, indexBloatSQL, of.Schema, of.Table, of.Index)
 	if err != nil {
 		return nil, err
 	}

@@ -62,3 +62,16 @@ func unseen(what string, n int) error {
 	}
 	return &unseenError{what, n}
 }
+
+// shapes reads what an estimate needs to know of each table or index.
+func shapes[T any](ctx context.Context, q Querier, sql string, args ...any) ([]T, error) {
+	query, err := withStatistics(ctx, q, sql)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := q.Query(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowToStructByPos[T])
+}

@@ -5,8 +5,6 @@ import (
 	_ "embed"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/ai-micro-service/upkeep/collectors"
 	"github.com/ai-micro-service/upkeep/internal/target"
 )
@@ -83,15 +81,7 @@ type tableShape struct {
 // the subject. Tables without statistics are left out; where they are hidden from
 // the role the error says so, beside the rows that are not.
 func ReadTableBloat(ctx context.Context, q Querier, of Subject) (all []TableBloatRow, err error) {
-	query, err := withStatistics(ctx, q, tableBloatSQL)
-	if err != nil {
-		return nil, err
-	}
-	rows, err := q.Query(ctx, query, of.Schema, of.Table)
-	if err != nil {
-		return nil, err
-	}
-	shapes, err := pgx.CollectRows(rows, pgx.RowToStructByPos[tableShape])
+	shapes, err := shapes[tableShape](ctx, q, tableBloatSQL, of.Schema, of.Table)
 	if err != nil {
 		return nil, err
 	}

@@ -31,12 +31,18 @@ func database(ctx context.Context, t *target.Postgres, r remediate.Request) (*pg
 	return nil, fmt.Errorf("database %q: %w", r.Subject["database"], remediate.ErrGone)
 }
 
-// gone turns ErrGone into the refusal of a plan.
-func gone(err error) error {
-	if errors.Is(err, remediate.ErrGone) {
-		return remediate.Refuse(remediate.ReasonGone, "%v", err)
+// find returns the database of a request, and in it what the request is about,
+// for a plan: where it is not there, that is a refusal.
+func find(ctx context.Context, t *target.Postgres, r remediate.Request) (*pgxpool.Pool, relation, error) {
+	db, err := database(ctx, t, r)
+	var rel relation
+	if err == nil {
+		rel, err = lookup(ctx, db, r.Subject)
 	}
-	return err
+	if errors.Is(err, remediate.ErrGone) {
+		err = remediate.Refuse(remediate.ReasonGone, "%v", err)
+	}
+	return db, rel, err
 }
 
 // A relation is what an action works on, as the catalog knows it.

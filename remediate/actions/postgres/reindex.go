@@ -45,13 +45,9 @@ type reindex struct{ target *target.Postgres }
 
 // Plan implements remediate.Remedy.
 func (a reindex) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan, err error) {
-	db, err := database(ctx, a.target, r)
+	db, rel, err := find(ctx, a.target, r)
 	if err != nil {
-		return p, gone(err)
-	}
-	rel, err := lookup(ctx, db, r.Subject)
-	if err != nil {
-		return p, gone(err)
+		return p, err
 	}
 	if err := a.fit(ctx, db, rel, r); err != nil {
 		return p, err

@@ -40,13 +40,9 @@ type vacuum struct{ target *target.Postgres }
 
 // Plan implements remediate.Remedy.
 func (a vacuum) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan, err error) {
-	db, err := database(ctx, a.target, r)
+	db, rel, err := find(ctx, a.target, r)
 	if err != nil {
-		return p, gone(err)
-	}
-	rel, err := lookup(ctx, db, r.Subject)
-	if err != nil {
-		return p, gone(err)
+		return p, err
 	}
 	if err := rel.allowed("vacuum the table"); err != nil {
 		return p, err
