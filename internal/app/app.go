@@ -67,6 +67,7 @@ type App struct {
 	console  *console.Console
 	hurry    chan struct{}
 	reloaded reloadMetrics
+	intact   prometheus.Gauge // absent until the journal was read
 
 	mu      sync.Mutex // held during a reload
 	config  *config.Config
@@ -89,6 +90,7 @@ func New(ctx context.Context, c *config.Config, o Options) (*App, error) {
 func (a *App) open(ctx context.Context, c *config.Config) (err error) {
 	a.registry.MustRegister(promcollectors.NewGoCollector(), promcollectors.NewProcessCollector(promcollectors.ProcessCollectorOpts{}), buildInfo(a.options.Version))
 	a.reloaded = newReloadMetrics(a.registry)
+	a.intact = prometheus.NewGauge(prometheus.GaugeOpts{Name: "upkeep_journal_intact", Help: "1 when every entry of the journal was what had been written, at the start of the process, else 0."})
 	if c.Web.ConfigFile != "" {
 		if _, err := webconfig.Load(c.Web.ConfigFile); err != nil {
 			return err
@@ -218,6 +220,7 @@ func (a *App) Run(ctx context.Context) error {
 	if am, ok := a.alertmanager(); ok {
 		group.Go(func() error { return a.inbox.Watch(ctx, am) })
 	}
+	group.Go(func() error { a.audit(ctx); return nil })
 	server := &http.Server{Handler: a.router(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}
 	group.Go(func() error { return a.serve(server) })
 	group.Go(func() error {
@@ -232,6 +235,23 @@ func (a *App) Run(ctx context.Context) error {
 	a.log.Info("upkeep serves", "address", a.Addr(), "data_dir", a.config.DataDir, "embedded", a.embedded != nil)
 	err := group.Wait()
 	return errors.Join(err, a.close())
+}
+
+// audit reads the journal once, from its beginning. A journal that somebody has
+// changed is said aloud; upkeep goes on, since the servers still need it.
+func (a *App) audit(ctx context.Context) {
+	entries, err := a.journal.Verify(ctx)
+	switch {
+	case ctx.Err() != nil:
+		return
+	case err != nil:
+		a.registry.MustRegister(a.intact)
+		a.log.Error("the journal is not what was written", "err", err)
+	default:
+		a.intact.Set(1)
+		a.registry.MustRegister(a.intact)
+		a.log.Debug("the journal is what was written", "entries", entries)
+	}
 }
 
 // alertmanager says which Alertmanager is asked what is still there, if one is.

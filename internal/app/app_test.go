@@ -3,7 +3,9 @@ package app_test
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -25,6 +27,9 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/config"
 	"github.com/ai-micro-service/upkeep/internal/console"
 	"github.com/ai-micro-service/upkeep/internal/servertest"
+	"github.com/ai-micro-service/upkeep/internal/store"
+	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/journal"
 )
 
 const token = "the right word"
@@ -336,6 +341,42 @@ func TestAskedFor(t *testing.T) {
 		_, text := l.send(t, "GET", fmt.Sprint(console.Prefix, "/runs/", run["id"]), "", "")
 		return strings.Contains(text, `"state":"cleared"`)
 	})
+}
+
+// A journal that somebody has changed is said aloud at the next start.
+func TestChangedJournal(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	s, err := store.Open(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := journal.New(s, nil).Create(t.Context(), remediate.Request{Key: "k", Action: "a/b"}, "why"); err != nil {
+		t.Fatal(err)
+	}
+	err = s.Write(t.Context(), func(tx *sql.Tx) error {
+		_, err := tx.Exec("update entries set entry = replace(entry, 'why', 'because')")
+		return err
+	})
+	if err = errors.Join(err, s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	c, err := config.Parse("test", fmt.Appendf(nil, "data_dir: %q\nweb: {listen: '127.0.0.1:0'}\ntargets: {host: [{name: here}]}\nembedded: {enabled: false}\n", dir), app.Known())
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := new(log)
+	a, err := app.New(t.Context(), c, app.Options{Version: "test", Logger: slog.New(slog.NewTextHandler(said, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- a.Run(ctx) }()
+	eventually(t, "it is said", func() bool { return strings.Contains(said.String(), "the journal is not what was written") })
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
 }
 
 // Stopping is quick, also while collectors ask.

@@ -31,6 +31,7 @@ func Own() []*collectors.Metric {
 		{Name: "upkeep_config_last_reload_success", Type: collectors.Gauge, Help: "1 when the last configuration that was read is the one in use, 0 when it was refused."},
 		{Name: "upkeep_config_last_reload_success_timestamp_seconds", Type: collectors.Gauge, Help: "When the configuration in use was taken."},
 		{Name: "upkeep_episodes_open", Type: collectors.Gauge, Help: "Number of troubles that alerts have told of and that are not over.", Labels: []string{"alertname"}},
+		{Name: "upkeep_journal_intact", Type: collectors.Gauge, Help: "1 when every entry of the journal was what had been written, at the start of the process, else 0."},
 		{Name: "upkeep_paused", Type: collectors.Gauge, Help: "1 for each pause that holds; its scope is all, a policy, an action or a target.", Labels: []string{"scope"}},
 		{Name: "upkeep_run_refusals_total", Type: collectors.Counter, Help: "Runs that were declined or made to wait, by the reason.", Labels: []string{"reason"}},
 		{Name: "upkeep_run_transitions_total", Type: collectors.Counter, Help: "Runs that went into a state, since the start of the process.", Labels: []string{"action", "to"}},

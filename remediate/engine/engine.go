@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"maps"
 	"math"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -139,10 +140,11 @@ func (e *Engine) action(r remediate.Request) (remediate.Action, error) {
 	e.mu.Lock()
 	a, ok := e.actions[key{r.Action, r.Subject["server"]}]
 	_, known := e.book.Subjects[r.Action]
+	names := slices.Sorted(maps.Keys(e.book.Subjects))
 	e.mu.Unlock()
 	switch {
 	case !ok && !known:
-		return a, remediate.Refuse(remediate.ReasonAction, "there is no action %q for any target", r.Action)
+		return a, remediate.Refuse(remediate.ReasonAction, "there is no action %q for any target; there are %s", r.Action, strings.Join(names, ", "))
 	case !ok && r.Subject["server"] == "":
 		return a, remediate.Refuse(remediate.ReasonSubject, "%s needs the label server, which is not there", r.Action)
 	case !ok:
