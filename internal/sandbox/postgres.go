@@ -89,11 +89,5 @@ func makeCluster(ctx context.Context, initdb, dir, data string) error {
 	return nil
 }
 
-// PID returns the number of the server's process.
-func (p *Postgres) PID() int { return p.child.cmd.Process.Pid }
-
 // Stop ends the server and its sessions, and waits for it.
 func (p *Postgres) Stop() error { return p.child.end(syscall.SIGINT) }
-
-// Kill ends the server as a power cut would.
-func (p *Postgres) Kill() { p.child.kill() }

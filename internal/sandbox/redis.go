@@ -69,6 +69,3 @@ func (r *Redis) PID() int { return r.child.cmd.Process.Pid }
 
 // Stop ends the server as its owner would, and waits for it.
 func (r *Redis) Stop() error { return r.child.end(syscall.SIGTERM) }
-
-// Kill ends the server as a power cut would.
-func (r *Redis) Kill() { r.child.kill() }
