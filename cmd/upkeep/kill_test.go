@@ -26,7 +26,7 @@ import (
 const kills = 50
 
 // A killSite is a site whose upkeep is killed while alerts fire: in each round a
-// table of its own with dead rows and a bloated index, and changes in Redis.
+// table with dead rows, another with a bloated index, and changes in Redis.
 type killSite struct {
 	*site
 	server *sandbox.Postgres
@@ -72,23 +72,47 @@ func newKillSite(t *testing.T) *killSite {
 
 func (s *killSite) sickenRound(t *testing.T, n int) {
 	t.Helper()
-	table := fmt.Sprintf("round_%d", n)
 	for _, sql := range []string{
-		"create table " + table + " (id int, key text)",
-		"insert into " + table + " select i, md5(i::text) from generate_series(1, 20000) i",
-		"create index " + table + "_key on " + table + " (key)",
-		"delete from " + table + " where id % 10 <> 0",
-		"vacuum " + table, "analyze " + table,
-		"insert into " + table + " select i, null from generate_series(1, 5000) i",
-		"delete from " + table + " where key is null",
-		"select pg_stat_force_next_flush()",
+		"create table bloated_%d (id int, key text)",
+		"insert into bloated_%d select i, md5(i::text) from generate_series(1, 20000) i",
+		"create index bloated_%d_key on bloated_%d (key)",
+		"delete from bloated_%d where id % 10 <> 0",
+		"select pg_stat_force_next_flush()", // or it would be told of these dead rows after the vacuum
+		"vacuum bloated_%d", "analyze bloated_%d",
+		"create table dead_%d (id int)",
+		"insert into dead_%d select generate_series(1, 20000)",
+		"delete from dead_%d where id % 2 = 0",
 	} {
-		if _, err := s.conn.Exec(t.Context(), sql); err != nil {
+		if _, err := s.conn.Exec(t.Context(), strings.ReplaceAll(sql, "%d", fmt.Sprint(n))); err != nil {
 			t.Fatalf("%s: %v", sql, err)
 		}
 	}
+	if _, err := s.conn.Exec(t.Context(), "select pg_stat_force_next_flush()"); err != nil {
+		t.Fatal(err)
+	}
 	if err := s.client.Set(t.Context(), fmt.Sprint("key", n), n, 0).Err(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// hold makes every second round's rebuild wait for an older transaction, so that
+// the kill meets it in the middle. Its session goes on without upkeep.
+func (s *killSite) hold(t *testing.T, n int) (release func()) {
+	t.Helper()
+	if n%2 == 0 {
+		return func() {}
+	}
+	older, err := pgx.Connect(t.Context(), s.server.URL)
+	if err == nil {
+		_, err = older.Exec(t.Context(), fmt.Sprintf("begin; lock table bloated_%d in row exclusive mode", n))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		if err := older.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
 	}
 }
 
@@ -122,6 +146,7 @@ func TestKilledFiftyTimes(t *testing.T) {
 	acted := 0
 	for n := range kills {
 		s.sickenRound(t, n)
+		release := s.hold(t, n)
 		cmd := exec.CommandContext(t.Context(), "upkeep", "serve", "--config", "upkeep.yaml")
 		cmd.Dir, cmd.Stdout, cmd.Stderr = s.dir, log, log
 		if err := cmd.Start(); err != nil {
@@ -136,6 +161,7 @@ func TestKilledFiftyTimes(t *testing.T) {
 			t.Fatalf("it was not killed but ended: %v", state)
 		}
 		acted += s.unfinished(t)
+		release()
 	}
 	t.Logf("%d kills, of which %d left a run in the middle", kills, acted)
 	if acted == 0 {
@@ -193,12 +219,11 @@ func (s *killSite) onceEach(t *testing.T, lines []console.Line) {
 		}
 	}
 	for n := range kills {
-		table := fmt.Sprintf("round_%d", n)
-		for action, statement := range map[string]string{
-			"postgres/vacuum":  `VACUUM (ANALYZE, TRUNCATE off) "public"."` + table + `"`,
-			"postgres/reindex": `REINDEX INDEX CONCURRENTLY "public"."` + table + `_key"`,
+		for work, statement := range map[string]string{
+			fmt.Sprintf("postgres/vacuum dead_%d", n):     fmt.Sprintf(`VACUUM (ANALYZE, TRUNCATE off) "public"."dead_%d"`, n),
+			fmt.Sprintf("postgres/reindex bloated_%d", n): fmt.Sprintf(`REINDEX INDEX CONCURRENTLY "public"."bloated_%d_key"`, n),
 		} {
-			if did, said := s.done(t, statement), acted[action+" "+table]; did != 1 || said != 1 {
+			if did, said := s.done(t, statement), acted[work]; did != 1 || said != 1 {
 				t.Errorf("%s: done %d times, %d runs cleared, want once", statement, did, said)
 			}
 		}

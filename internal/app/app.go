@@ -221,7 +221,7 @@ func (a *App) Run(ctx context.Context) error {
 		group.Go(func() error { return a.inbox.Watch(ctx, am) })
 	}
 	group.Go(func() error { a.audit(ctx); return nil })
-	server := &http.Server{Handler: a.router(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}
+	server := &http.Server{Handler: a.router(), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, IdleTimeout: 2 * time.Minute}
 	group.Go(func() error { return a.serve(server) })
 	group.Go(func() error {
 		<-ctx.Done()

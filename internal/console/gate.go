@@ -51,15 +51,30 @@ func equal(a, b string) bool {
 	return subtle.ConstantTimeCompare(x[:], y[:]) == 1
 }
 
+// local lets a request through that comes from this machine and means it: not
+// from a proxy here that speaks for somebody elsewhere, and not from a browser
+// here whose page has had its own name lead to this address.
 func local(r *http.Request) (status int, err error) {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		host = r.RemoteAddr
+	for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Real-Ip"} {
+		if r.Header.Get(name) != "" {
+			return http.StatusForbidden, errors.New("a proxy speaks for somebody else here; changes through it need web.token_file or web.token_env")
+		}
 	}
-	if ip := net.ParseIP(host); ip != nil && ip.IsLoopback() {
+	if host := hostOf(r.Host); host != "localhost" && net.ParseIP(host) == nil {
+		return http.StatusForbidden, fmt.Errorf("without web.token_file or web.token_env, changes are taken under an IP address or localhost, not under the name %q", host)
+	}
+	if ip := net.ParseIP(hostOf(r.RemoteAddr)); ip != nil && ip.IsLoopback() {
 		return 0, nil
 	}
 	return http.StatusForbidden, errors.New("without web.token_file or web.token_env, changes are only taken from this machine")
+}
+
+// hostOf returns an address without its port.
+func hostOf(address string) string {
+	if host, _, err := net.SplitHostPort(address); err == nil {
+		return host
+	}
+	return strings.Trim(address, "[]")
 }
 
 // Guarded refuses every request that the gate does not let through.
