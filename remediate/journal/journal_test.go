@@ -253,7 +253,7 @@ func FuzzSubject(f *testing.F) {
 	f.Add("a", `b",c="d`, "c", "d")
 	f.Fuzz(func(t *testing.T, k1, v1, k2, v2 string) {
 		if strings.ContainsAny(k1+k2, `=,"`) || k1 == k2 {
-			t.Skip("no names of labels") // they are identifiers
+			return // names of labels are identifiers
 		}
 		one := journal.Subject(map[string]string{k1: v1, k2: v2})
 		two := journal.Subject(map[string]string{k1: v1 + v2, k2: ""})
