@@ -52,7 +52,7 @@ func shortRules(t *testing.T, dir string) {
 			t.Fatal(err)
 		}
 		text = wait.ReplaceAll(text, []byte("${1}for: 0s"))
-		for shipped, short := range map[string]string{"86400": "2", "16777216": "500000", "> 10000": "> 1000"} {
+		for shipped, short := range map[string]string{"86400": "4", "16777216": "500000", "> 10000": "> 1000"} {
 			text = bytes.ReplaceAll(text, []byte(shipped), []byte(short))
 		}
 		write(t, filepath.Join(dir, name), string(text))
