@@ -488,6 +488,26 @@ func TestFiresAnew(t *testing.T) {
 	h.await(2, remediate.Cleared)
 }
 
+// A trouble that comes back before its alert could end is one too: an alert that
+// still fires a quarter of an hour after the clearing is looked at anew.
+func TestFiresOn(t *testing.T) {
+	h := newHouse(t)
+	h.live()
+	h.alert("t", true)
+	h.await(1, remediate.Cleared)
+	h.ward.mu.Lock()
+	h.ward.sickness["t"], h.ward.done = 10, map[string]bool{}
+	h.ward.mu.Unlock()
+	h.skip(14 * time.Minute)
+	h.alert("t", true)
+	if open, err := h.inbox.Episodes(t.Context()); err != nil || len(open) != 1 || open[0].ID != 1 {
+		t.Fatalf("too early: %+v %v", open, err)
+	}
+	h.skip(2 * time.Minute)
+	h.alert("t", true)
+	h.await(2, remediate.Cleared)
+}
+
 func TestEpisodeEndsWhileWaiting(t *testing.T) {
 	h := newHouse(t)
 	if err := h.journal.SetPause(t.Context(), journal.Pause{Scope: "all", Reason: "move", By: "ann"}); err != nil {

@@ -183,17 +183,24 @@ func (i *Inbox) endAbsent(tx *sql.Tx, source string, there map[string]bool, limi
 	return ended, nil
 }
 
+// lingers is how long an alert may go on to fire after its trouble was cleared:
+// the old samples are stale after five minutes, and the rule is evaluated and the
+// end delivered within a few more.
+const lingers = 15 * time.Minute
+
 // told refreshes an open episode. Where its run has cleared it and the alert
 // began to fire after that, the end was missed and this is another trouble: the
 // episode is closed and another one opens. The beginning of an alert alone does
-// not tell, since it moves when Prometheus is restarted.
+// not tell, since it moves when Prometheus is restarted. And an alert that fires
+// long after the clearing fires for a trouble that came back before it could end.
 func told(tx *sql.Tx, open remediate.Episode, a remediate.Alert, now time.Time) (anew bool, err error) {
 	var cleared int64
 	err = tx.QueryRow("select coalesce(max(changed), 0) from runs where episode = ? and state = ?", open.ID, remediate.Cleared).Scan(&cleared)
 	if err != nil {
 		return false, err
 	}
-	if !a.Firing || cleared == 0 || !a.StartsAt.After(store.Time(cleared)) {
+	since := store.Time(cleared)
+	if !a.Firing || cleared == 0 || !a.StartsAt.After(since) && now.Before(since.Add(lingers)) {
 		return false, refresh(tx, open.ID, a, now)
 	}
 	if err := end(tx, open.ID, whyAnew, now); err != nil {
