@@ -2,7 +2,7 @@ package scrape
 
 import (
 	"bytes"
-	"fmt"
+	"errors"
 	"net/http"
 	"strings"
 
@@ -16,12 +16,7 @@ const contentType = "text/plain; version=0.0.4; charset=utf-8"
 // ServeHTTP answers a scrape with the last answer of every collector and
 // upkeep's own metrics.
 func (s *Scraper) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	text, err := s.text()
-	if err != nil {
-		s.log.Error("own metrics cannot be read", "err", err)
-		http.Error(w, err.Error(), http.StatusInternalServerError)
-		return
-	}
+	text := s.text()
 	w.Header().Set("Content-Type", contentType)
 	w.Header().Set("Vary", "Accept-Encoding")
 	if !strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
@@ -37,7 +32,7 @@ func (s *Scraper) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // text joins the answers. Each is copied while its collector may not replace it.
-func (s *Scraper) text() ([]byte, error) {
+func (s *Scraper) text() []byte {
 	s.mu.RLock()
 	joined := s.joined
 	s.mu.RUnlock()
@@ -62,17 +57,17 @@ func (s *Scraper) text() ([]byte, error) {
 	return s.appendOwn(text)
 }
 
-func (s *Scraper) appendOwn(text []byte) ([]byte, error) {
+// appendOwn appends upkeep's own metrics. One that cannot be read is left out,
+// and keeps none of the others from being served.
+func (s *Scraper) appendOwn(text []byte) []byte {
 	families, err := s.registry.Gather()
-	if err != nil {
-		return nil, fmt.Errorf("own metrics: %w", err)
-	}
 	b := bytes.NewBuffer(text)
 	encoder := expfmt.NewEncoder(b, expfmt.NewFormat(expfmt.TypeTextPlain))
 	for _, f := range families {
-		if err := encoder.Encode(f); err != nil {
-			return nil, fmt.Errorf("own metrics: %s: %w", f.GetName(), err)
-		}
+		err = errors.Join(err, encoder.Encode(f))
 	}
-	return b.Bytes(), nil
+	if err != nil {
+		s.log.Error("own metrics cannot be read", "err", err)
+	}
+	return b.Bytes()
 }

@@ -4,6 +4,7 @@
 package console
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -134,10 +135,7 @@ type Line struct {
 }
 
 func (c *Console) runs(w http.ResponseWriter, r *http.Request) {
-	n, err := 50, error(nil)
-	if limit := r.URL.Query().Get("limit"); limit != "" {
-		n, err = strconv.Atoi(limit)
-	}
+	n, err := strconv.Atoi(cmp.Or(r.URL.Query().Get("limit"), "50"))
 	if err != nil || n < 1 || n > 1000 {
 		c.answer(w, r, 0, nil, badRequest("limit: want a number from 1 to 1000"))
 		return
