@@ -22,3 +22,7 @@ func TestPersistence(t *testing.T) {
 func TestPersistenceSaved(t *testing.T) {
 	collectortest.Redis(t, redis.Persistence, "testdata/persistence_saved.txtar")
 }
+
+func TestKeyspace(t *testing.T) {
+	collectortest.Redis(t, redis.Keyspace, "testdata/keyspace.txtar")
+}

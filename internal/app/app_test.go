@@ -28,6 +28,7 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/console"
 	"github.com/ai-micro-service/upkeep/internal/servertest"
 	"github.com/ai-micro-service/upkeep/internal/store"
+	"github.com/ai-micro-service/upkeep/internal/target"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/journal"
 )
@@ -64,6 +65,15 @@ func live(t *testing.T) *life {
 	dir := t.TempDir()
 	url, _ := servertest.Database(t)
 	servertest.Exec(t, url, "create table t (id int)", "insert into t select generate_series(1, 1000)", "delete from t where id > 500")
+	cache := servertest.Redis(t)
+	r, err := target.NewRedis(target.RedisConfig{Name: "cache", URL: cache.URL})
+	if err == nil {
+		err = r.Client.Set(t.Context(), "key", "value", 0).Err()
+		r.Close()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := os.WriteFile(filepath.Join(dir, "token"), []byte(token+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +86,7 @@ targets:
 collectors: {interval: 200ms}
 embedded: {enabled: false}
 policies: [{name: watch, match: ['alertname="PostgresDeadRows"'], action: postgres/vacuum}]
-`, filepath.Join(dir, "data"), filepath.Join(dir, "token"), url, servertest.Redis(t).URL)
+`, filepath.Join(dir, "data"), filepath.Join(dir, "token"), url, cache.URL)
 	load := func() (*config.Config, error) { return config.Parse("test", text, app.Known()) }
 	c, err := load()
 	if err != nil {

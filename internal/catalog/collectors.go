@@ -27,6 +27,7 @@ func Collectors(s target.Set) (all []collectors.Collector) {
 	}
 	for _, t := range s.Redis {
 		all = append(all,
+			redis.Keyspace(t),
 			redis.Memory(t),
 			redis.Persistence(t),
 			redis.Server(t),

@@ -18,7 +18,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 )
@@ -26,14 +25,13 @@ import (
 const (
 	readyWithin = 30 * time.Second // a start on a busy machine
 	stopWithin  = 10 * time.Second
+	signalEvery = time.Second
 )
 
 // A child is a server process.
 type child struct {
 	cmd  *exec.Cmd
 	done chan struct{} // closed when it has ended
-
-	once sync.Once
 }
 
 // start runs a server. Linux sends Pdeathsig when the thread that forked ends,
@@ -59,16 +57,19 @@ func start(path, dir string, logTo *os.File, args ...string) (*child, error) {
 	return c, <-began
 }
 
-// end sends a signal, and kills the process when that does not end it in time.
+// end sends a signal, again and again, since Redis does not heed one while it
+// writes its first append-only file, and kills the process when none ends it.
 func (c *child) end(s syscall.Signal) error {
-	c.once.Do(func() { _ = c.cmd.Process.Signal(s) }) // it may have ended already
-	select {
-	case <-c.done:
-		return nil
-	case <-time.After(stopWithin):
-		c.kill()
-		return fmt.Errorf("%s did not stop within %s and was killed", filepath.Base(c.cmd.Path), stopWithin)
+	for end := time.Now().Add(stopWithin); time.Now().Before(end); {
+		_ = c.cmd.Process.Signal(s) // it may have ended already
+		select {
+		case <-c.done:
+			return nil
+		case <-time.After(signalEvery):
+		}
 	}
+	c.kill()
+	return fmt.Errorf("%s did not stop within %s and was killed", filepath.Base(c.cmd.Path), stopWithin)
 }
 
 func (c *child) kill() {

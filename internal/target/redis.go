@@ -32,6 +32,8 @@ func NewRedis(c RedisConfig) (*Redis, error) {
 	options.PoolSize = 2           // one to read, one to act
 	options.MaxRetries = -1        // a second BGSAVE is not a retry
 	options.DialTimeout = 5 * time.Second
+	options.DialerRetries = 1 // who asks comes back by himself
+	redis.SetLogger(silent{}) // the driver's own lines would pass our log by; what they say is in the errors
 	options.ContextTimeoutEnabled = true
 	if c.Password != nil {
 		user := options.Username
@@ -45,6 +47,12 @@ func NewRedis(c RedisConfig) (*Redis, error) {
 	}
 	return &Redis{Name: c.Name, Client: redis.NewClient(options)}, nil
 }
+
+// silent is the driver's log.
+type silent struct{}
+
+// Printf implements the driver's logger.
+func (silent) Printf(context.Context, string, ...any) {}
 
 // Close closes every connection to the server.
 func (r *Redis) Close() {

@@ -43,6 +43,12 @@ func overview(limit map[string]float64) dashboard {
 	l.add(8, 8, graph("Snapshot age", "Since the newest successful snapshot.", "s", levels(from(limit["RedisSnapshotOld"], "red")),
 		line{on("upkeep_redis_snapshot_age_seconds"), "{{server}}"}))
 
+	l.add(12, 8, graph("Reads that find their key", "Share of all reads, over five minutes.", "percentunit", levels(),
+		line{"rate(" + on("upkeep_redis_keyspace_hits_total") + "[5m]) / (rate(" + on("upkeep_redis_keyspace_hits_total") + "[5m]) + rate(" + on("upkeep_redis_keyspace_misses_total") + "[5m]))", "{{server}}"}))
+	l.add(12, 8, graph("Keys", "In all databases of a server, and of them those that have an end.", "short", levels(),
+		line{"sum by (server) (" + on("upkeep_redis_keys") + ")", "{{server}}"},
+		line{"sum by (server) (" + on("upkeep_redis_expiring_keys") + ")", "{{server}} with an end"}))
+
 	l.row("File systems")
 	l.add(12, 8, graph("Used", "As df counts: what only root may use is not there.", "percentunit", levels(from(limit["HostFilesystemFilling"], "red")),
 		line{on("upkeep_host_filesystem_used_ratio"), "{{server}} {{mountpoint}}"}))

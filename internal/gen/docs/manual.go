@@ -21,7 +21,7 @@ func duties() []duty {
 		{"week", "table bloat", []string{"postgres/tablebloat"}, "an action that gives the space back"},
 		{"week", "REINDEX where an index is bloated", []string{"postgres/indexbloat", "PostgresIndexBloat", "postgres/reindex"}, ""},
 		{"week", "Redis memory and fragmentation", []string{"redis/memory"}, "an action against fragmentation"},
-		{"week", "Redis keys, hit rate, slow log", nil, "keyspace and SLOWLOG"},
+		{"week", "Redis keys, hit rate, slow log", []string{"redis/keyspace"}, "SLOWLOG"},
 		{"week", "Redis snapshot, and whether it succeeded", []string{"redis/persistence", "RedisSnapshotOld", "redis/bgsave"}, ""},
 		{"week", "errors and slow requests in container logs", nil, "log lines"},
 		{"week", "pending security updates", nil, "packages"},

@@ -1,0 +1,83 @@
+package redis
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/ai-micro-service/upkeep/collectors"
+	"github.com/ai-micro-service/upkeep/internal/target"
+)
+
+// Keyspace reports how many keys there are and whether they are found.
+func Keyspace(t *target.Redis) collectors.Collector {
+	gauge := func(name, help string) *collectors.Metric {
+		return &collectors.Metric{Name: "upkeep_redis_" + name, Type: collectors.Gauge, Help: help, Labels: []string{"server", "db"}}
+	}
+	counter := func(name, help string) *collectors.Metric {
+		return &collectors.Metric{Name: "upkeep_redis_" + name, Type: collectors.Counter, Help: help, Labels: []string{"server"}}
+	}
+	c := keyspace{
+		target:   t,
+		keys:     gauge("keys", "Number of keys in a database; absent for a database without any."),
+		expiring: gauge("expiring_keys", "Number of keys in a database that have an end."),
+		fields: []field{
+			{"expired_keys", counter("expired_keys_total", "Keys that came to their end, since the start of the server.")},
+			{"keyspace_hits", counter("keyspace_hits_total", "Reads that found their key, since the start of the server.")},
+			{"keyspace_misses", counter("keyspace_misses_total", "Reads that did not find their key, since the start of the server.")},
+		},
+	}
+	metrics := []*collectors.Metric{c.keys, c.expiring}
+	for _, f := range c.fields {
+		metrics = append(metrics, f.metric)
+	}
+	return collectors.Collector{
+		Name:   "redis/keyspace",
+		Target: t.Name,
+		Doc: `Keyspace reports how many keys there are, how many of them have an end, and whether reads find theirs.
+
+Reads INFO keyspace and stats. Rights: +info and +client|setname. Cost: one INFO;
+no key is looked at. A database without keys is not reported by the server, and
+so not here.`,
+		Metrics: metrics,
+		Every:   every,
+		Timeout: timeout,
+		Collect: c.collect,
+	}
+}
+
+type keyspace struct {
+	target         *target.Redis
+	keys, expiring *collectors.Metric
+	fields         []field
+}
+
+func (c keyspace) collect(ctx context.Context, w *collectors.Writer) error {
+	i, err := readInfo(ctx, c.target.Client, "keyspace", "stats")
+	if err != nil {
+		return err
+	}
+	for _, f := range c.fields {
+		if v, known := i.number(f.name); known {
+			w.Set(f.metric, v, c.target.Name)
+		}
+	}
+	for name, value := range i {
+		number, ok := strings.CutPrefix(name, "db")
+		if !ok {
+			continue
+		}
+		if _, err := strconv.ParseUint(number, 10, 16); err != nil {
+			continue
+		}
+		var keys, expires float64
+		// "keys=2,expires=1,avg_ttl=0" and whatever later versions add
+		if _, err := fmt.Sscanf(value, "keys=%g,expires=%g", &keys, &expires); err != nil {
+			return fmt.Errorf("info: %s: %q: %w", name, value, err)
+		}
+		w.Set(c.keys, keys, c.target.Name, number)
+		w.Set(c.expiring, expires, c.target.Name, number)
+	}
+	return nil
+}
