@@ -304,6 +304,7 @@ func TestLoopEmbedded(t *testing.T) {
 	s.amtool(t, s.address)
 	s.reload(t)
 	s.hangUp(t, cmd)
+	s.silenceSurvives(t, cmd)
 	s.secretive(t)
 }
 
@@ -403,6 +404,31 @@ func (s *site) hangUp(t *testing.T, cmd *exec.Cmd) {
 			}
 			seen = string(text)
 		}
+	}
+}
+
+// silenceSurvives kills upkeep as soon as it has acknowledged a silence, and
+// looks for it after the next start with Alertmanager's own tool.
+func (s *site) silenceSurvives(t *testing.T, cmd *exec.Cmd) {
+	t.Helper()
+	client := filepath.Join(s.dir, "amtool-http.yaml")
+	write(t, client, fmt.Sprintf("authorization: {credentials: %q}\n", s.token))
+	defer func() { _ = os.Remove(client) }() // it has the token in it
+	amtool := func(args ...string) (string, error) {
+		out, err := exec.CommandContext(t.Context(), "amtool", append([]string{"--alertmanager.url=http://" + s.address, "--http.config.file=" + client}, args...)...).CombinedOutput()
+		return string(out), err
+	}
+	if out, err := amtool("silence", "add", "alertname=Nothing", "--comment=move", "--author=ann", "--duration=1h"); err != nil {
+		t.Fatalf("amtool: %v %s", err, out)
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait() // killed
+	spawn(t, s.dir, "upkeep", "serve", "--config", "upkeep.yaml")
+	s.awaitReady(t)
+	if out, err := amtool("silence", "query"); err != nil || !strings.Contains(out, `alertname="Nothing"`) {
+		t.Errorf("after the kill: %v %s", err, out)
 	}
 }
 

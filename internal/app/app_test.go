@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -178,6 +179,11 @@ func TestServedIsDeclared(t *testing.T) {
 		_, text = l.send(t, "GET", "/metrics", "", "")
 		return strings.Count(text, "upkeep_collector_last_success_timestamp_seconds{") == len(catalog.EveryCollector()) && strings.Contains(text, `to="declined"`)
 	})
+	check := exec.CommandContext(t.Context(), "promtool", "check", "metrics")
+	check.Stdin = strings.NewReader(text)
+	if out, err := check.CombinedOutput(); err != nil || len(out) != 0 {
+		t.Errorf("promtool check metrics: %v\n%s", err, out)
+	}
 	parser := expfmt.NewTextParser(model.UTF8Validation)
 	families, err := parser.TextToMetricFamilies(strings.NewReader(text))
 	if err != nil {
