@@ -151,6 +151,7 @@ func unused() map[string]string {
 		"upkeep_redis_aof_ok":                                  "for rules of one's own",
 		"upkeep_redis_evicted_keys_total":                      adHoc,
 		"upkeep_redis_memory_fragmentation_ratio":              "beside the bytes, which the panel shows",
+		"upkeep_postgres_connections_max":                      "beside the ratio, which is in rule and panel",
 		"upkeep_redis_expired_keys_total":                      adHoc,
 		"upkeep_redis_memory_peak_bytes":                       adHoc,
 		"upkeep_redis_snapshot_in_progress":                    adHoc,

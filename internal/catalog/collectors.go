@@ -19,6 +19,7 @@ func Collectors(s target.Set) (all []collectors.Collector) {
 	}
 	for _, t := range s.Postgres {
 		all = append(all,
+			postgres.Activity(t),
 			postgres.IndexBloat(t),
 			postgres.Server(t),
 			postgres.TableBloat(t),

@@ -33,6 +33,16 @@ func overview(limit map[string]float64) dashboard {
 		line{"topk(10, " + on("upkeep_postgres_table_heap_bytes", `database=~"$database"`) + ")", "{{server}} {{database}} {{schema}}.{{table}}"},
 		line{"topk(10, " + on("upkeep_postgres_index_size_bytes", `database=~"$database"`) + ")", "{{server}} {{database}} {{schema}}.{{index}}"}))
 
+	l.add(12, 8, graph("Connections", "Share of what the server allows that is taken.", "percentunit", levels(from(limit["PostgresConnectionsNearLimit"], "red")),
+		line{on("upkeep_postgres_connections_used_ratio"), "{{server}}"}))
+	l.add(12, 8, graph("Oldest transaction", "While it is open no row that it might see is removed.", "s", levels(from(limit["PostgresTransactionOld"], "red")),
+		line{on("upkeep_postgres_oldest_transaction_seconds"), "{{server}}"},
+		line{on("upkeep_postgres_oldest_idle_in_transaction_seconds"), "{{server}} idle in transaction"}))
+	l.add(12, 8, graph("Sessions", "By what they do.", "short", levels(),
+		line{on("upkeep_postgres_connections"), "{{server}} {{state}}"}))
+	l.add(12, 8, graph("Sessions that wait for a lock", "Of another session.", "short", levels(),
+		line{on("upkeep_postgres_blocked_sessions"), "{{server}}"}))
+
 	l.row("Redis")
 	l.add(8, 8, graph("Memory", "What the data takes, what the operating system sees, and the limit where one is set.", "bytes", levels(),
 		line{on("upkeep_redis_memory_used_bytes"), "{{server}} used"},

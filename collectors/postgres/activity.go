@@ -1,0 +1,89 @@
+package postgres
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/ai-micro-service/upkeep/collectors"
+	"github.com/ai-micro-service/upkeep/internal/target"
+)
+
+//go:embed activity.sql
+var activitySQL string
+
+// Activity reports who is connected and for how long transactions are open.
+func Activity(t *target.Postgres) collectors.Collector {
+	gauge := func(name, help string, labels ...string) *collectors.Metric {
+		return &collectors.Metric{Name: "upkeep_postgres_" + name, Type: collectors.Gauge, Help: help, Labels: append([]string{"server"}, labels...)}
+	}
+	c := activity{
+		target:      t,
+		connections: gauge("connections", "Number of clients' sessions by what they do: active, idle, idle_in_transaction or other.", "state"),
+		limit:       gauge("connections_max", "Number of sessions that clients without superuser rights can have."),
+		used:        gauge("connections_used_ratio", "Share of connections_max that is taken."),
+		oldest:      gauge("oldest_transaction_seconds", "How long the oldest open transaction of a client has been open; 0 when none is."),
+		oldestIdle:  gauge("oldest_idle_in_transaction_seconds", "How long the session has been idle that has been so longest within a transaction; 0 when none is."),
+		blocked:     gauge("blocked_sessions", "Number of sessions that wait for another's lock."),
+	}
+	return collectors.Collector{
+		Name:   "postgres/activity",
+		Target: t.Name,
+		Doc: `Activity reports who is connected, how near that is to the limit, how long transactions are open, and who waits for a lock.
+
+Reads pg_stat_activity, once for the whole server. Rights: pg_read_all_stats (it
+is in pg_monitor), to see what other roles' sessions do. Cost: one pass over the
+sessions; no table is read. upkeep's own session is not counted. An old
+transaction keeps dead rows from being removed in every table of its database.`,
+		Metrics: []*collectors.Metric{c.connections, c.limit, c.used, c.oldest, c.oldestIdle, c.blocked},
+		Every:   15 * time.Second,
+		Timeout: 10 * time.Second,
+		Collect: c.collect,
+	}
+}
+
+type activity struct {
+	target                                                *target.Postgres
+	connections, limit, used, oldest, oldestIdle, blocked *collectors.Metric
+}
+
+// activityRow is the answer of activity.sql.
+type activityRow struct {
+	Active, Idle, IdleInTransaction, Other, All, Limit float64
+	Oldest, OldestIdle, Blocked                        float64
+	Hidden                                             int64
+}
+
+func (c activity) collect(ctx context.Context, w *collectors.Writer) error {
+	pool, err := c.target.Database(c.target.Maintenance())
+	if err != nil {
+		return err
+	}
+	rows, err := pool.Query(ctx, activitySQL)
+	if err != nil {
+		return err
+	}
+	r, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[activityRow])
+	if err != nil {
+		return err
+	}
+	name := c.target.Name
+	w.Set(c.limit, r.Limit, name)
+	w.Set(c.used, r.All/r.Limit, name)
+	if r.Hidden > 0 {
+		return fmt.Errorf("what %d sessions do is hidden from this role: grant pg_read_all_stats to it", r.Hidden)
+	}
+	for _, s := range []struct {
+		state string
+		n     float64
+	}{{"active", r.Active}, {"idle", r.Idle}, {"idle_in_transaction", r.IdleInTransaction}, {"other", r.Other}} {
+		w.Set(c.connections, s.n, name, s.state)
+	}
+	w.Set(c.oldest, r.Oldest, name)
+	w.Set(c.oldestIdle, r.OldestIdle, name)
+	w.Set(c.blocked, r.Blocked, name)
+	return nil
+}
