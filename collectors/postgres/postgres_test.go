@@ -30,6 +30,10 @@ func TestIndexBloat(t *testing.T) {
 	collectortest.Postgres(t, postgres.IndexBloat, "testdata/indexbloat.txtar")
 }
 
+func TestInvalidIndex(t *testing.T) {
+	collectortest.Postgres(t, postgres.InvalidIndex, "testdata/invalidindex.txtar")
+}
+
 // A database that refuses does not silence the others.
 func TestOneDatabaseFails(t *testing.T) {
 	server := servertest.Postgres(t)

@@ -21,6 +21,7 @@ func Collectors(s target.Set) (all []collectors.Collector) {
 		all = append(all,
 			postgres.Activity(t),
 			postgres.IndexBloat(t),
+			postgres.InvalidIndex(t),
 			postgres.Server(t),
 			postgres.TableBloat(t),
 			postgres.Vacuum(t),

@@ -33,6 +33,8 @@ func overview(limit map[string]float64) dashboard {
 		line{"topk(10, " + on("upkeep_postgres_table_heap_bytes", `database=~"$database"`) + ")", "{{server}} {{database}} {{schema}}.{{table}}"},
 		line{"topk(10, " + on("upkeep_postgres_index_size_bytes", `database=~"$database"`) + ")", "{{server}} {{database}} {{schema}}.{{index}}"}))
 
+	l.add(24, 5, table("Invalid indexes", "No query uses them, every write maintains them.", "bytes", "size", levels(),
+		on("upkeep_postgres_index_invalid_bytes", `database=~"$database"`), "server", "database", "schema", "table", "index"))
 	l.add(12, 8, graph("Connections", "Share of what the server allows that is taken.", "percentunit", levels(from(limit["PostgresConnectionsNearLimit"], "red")),
 		line{on("upkeep_postgres_connections_used_ratio"), "{{server}}"}))
 	l.add(12, 8, graph("Oldest transaction", "While it is open no row that it might see is removed.", "s", levels(from(limit["PostgresTransactionOld"], "red")),
