@@ -113,7 +113,7 @@ func printJSON(w io.Writer, v any) error {
 }
 
 // ask reads ACTION key=value… into what a person asks for.
-func ask(args []string) (a console.Ask, err error) {
+func ask(cmd *cobra.Command, args []string) (a console.Ask, err error) {
 	a = console.Ask{Action: args[0], Subject: make(map[string]string), By: whoami()}
 	for _, arg := range args[1:] {
 		name, value, ok := strings.Cut(arg, "=")
@@ -125,7 +125,17 @@ func ask(args []string) (a console.Ask, err error) {
 		}
 		a.Subject[name] = value
 	}
-	return a, nil
+	if !cmd.Flags().Changed("limit") {
+		return a, nil
+	}
+	limit, err := cmd.Flags().GetFloat64("limit")
+	a.Limit = &limit
+	return a, err
+}
+
+// limitFlag adds the flag that ask reads.
+func limitFlag(cmd *cobra.Command) {
+	cmd.Flags().Float64("limit", 0, "what the metric should fall to (default: the limit of the rule)")
 }
 
 func whoami() string {

@@ -127,8 +127,10 @@ func TestNoembedBuilds(t *testing.T) {
 	if err := os.WriteFile(file, []byte("targets: {host: [{name: here}]}\ndata_dir: data\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	out, err := exec.CommandContext(t.Context(), binary, "serve", "--config", file).CombinedOutput()
-	if err == nil || !strings.Contains(string(out), "embedded.enabled") {
-		t.Errorf("serve: %v %s, want an error that says what to set", err, out)
+	for _, command := range []string{"check", "serve"} {
+		out, err := exec.CommandContext(t.Context(), binary, command, "--config", file).CombinedOutput()
+		if err == nil || !strings.Contains(string(out), "embedded.enabled") {
+			t.Errorf("%s: %v %s, want an error that says what to set", command, err, out)
+		}
 	}
 }

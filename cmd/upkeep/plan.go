@@ -13,19 +13,15 @@ import (
 
 func planCommand() *cobra.Command {
 	var c client
-	var limit float64
 	cmd := &cobra.Command{
 		Use:     "plan ACTION key=value…",
 		Short:   "Say what an action would do now and what stands in its way; change nothing",
 		Example: "  upkeep plan postgres/vacuum server=main database=admindb schema=public table=logs",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			a, err := ask(args)
+			a, err := ask(cmd, args)
 			if err != nil {
 				return err
-			}
-			if cmd.Flags().Changed("limit") {
-				a.Limit = &limit
 			}
 			var p engine.Preview
 			if err := c.do(cmd.Context(), http.MethodPost, "/plans", a, &p); err != nil {
@@ -39,7 +35,7 @@ func planCommand() *cobra.Command {
 		},
 	}
 	c.flags(cmd)
-	cmd.Flags().Float64Var(&limit, "limit", 0, "what the metric should fall to (default: the limit of the rule)")
+	limitFlag(cmd)
 	return cmd
 }
 

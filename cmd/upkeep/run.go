@@ -19,7 +19,6 @@ const followEvery = 300 * time.Millisecond
 
 func runCommand() *cobra.Command {
 	var c client
-	var limit float64
 	var detach bool
 	cmd := &cobra.Command{
 		Use:     "run ACTION key=value…",
@@ -28,12 +27,9 @@ func runCommand() *cobra.Command {
 		Example: "  upkeep run postgres/reindex server=main database=admindb schema=public table=logs index=logs_pkey",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			a, err := ask(args)
+			a, err := ask(cmd, args)
 			if err != nil {
 				return err
-			}
-			if cmd.Flags().Changed("limit") {
-				a.Limit = &limit
 			}
 			a.Key = rand.Text()
 			var r remediate.Run
@@ -51,7 +47,7 @@ func runCommand() *cobra.Command {
 		},
 	}
 	c.flags(cmd)
-	cmd.Flags().Float64Var(&limit, "limit", 0, "what the metric should fall to (default: the limit of the rule)")
+	limitFlag(cmd)
 	cmd.Flags().BoolVar(&detach, "detach", false, "do not wait for the end of the run")
 	return cmd
 }

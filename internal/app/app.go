@@ -67,7 +67,6 @@ type App struct {
 	console  *console.Console
 	hurry    chan struct{}
 	reloaded reloadMetrics
-	intact   prometheus.Gauge // absent until the journal was read
 
 	mu      sync.Mutex // held during a reload
 	config  *config.Config
@@ -90,7 +89,6 @@ func New(ctx context.Context, c *config.Config, o Options) (*App, error) {
 func (a *App) open(ctx context.Context, c *config.Config) (err error) {
 	a.registry.MustRegister(promcollectors.NewGoCollector(), promcollectors.NewProcessCollector(promcollectors.ProcessCollectorOpts{}), buildInfo(a.options.Version))
 	a.reloaded = newReloadMetrics(a.registry)
-	a.intact = prometheus.NewGauge(prometheus.GaugeOpts{Name: "upkeep_journal_intact", Help: "1 when every entry of the journal was what had been written, at the start of the process, else 0."})
 	if c.Web.ConfigFile != "" {
 		if _, err := webconfig.Load(c.Web.ConfigFile); err != nil {
 			return err
@@ -241,17 +239,17 @@ func (a *App) Run(ctx context.Context) error {
 // changed is said aloud; upkeep goes on, since the servers still need it.
 func (a *App) audit(ctx context.Context) {
 	entries, err := a.journal.Verify(ctx)
-	switch {
-	case ctx.Err() != nil:
+	if ctx.Err() != nil {
 		return
-	case err != nil:
-		a.registry.MustRegister(a.intact)
+	}
+	intact := prometheus.NewGauge(prometheus.GaugeOpts{Name: "upkeep_journal_intact", Help: "1 when every entry of the journal was what had been written, at the start of the process, else 0."})
+	if err != nil {
 		a.log.Error("the journal is not what was written", "err", err)
-	default:
-		a.intact.Set(1)
-		a.registry.MustRegister(a.intact)
+	} else {
+		intact.Set(1)
 		a.log.Debug("the journal is what was written", "entries", entries)
 	}
+	a.registry.MustRegister(intact) // not before it is known
 }
 
 // alertmanager says which Alertmanager is asked what is still there, if one is.

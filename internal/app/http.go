@@ -57,7 +57,7 @@ func (a *App) ready(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if a.embedded != nil && !a.embedded.Ready() {
-		say(w, http.StatusServiceUnavailable, "not ready: the rules were not evaluated yet")
+		say(w, http.StatusServiceUnavailable, "not ready: the embedded Prometheus does not run yet")
 		return
 	}
 	say(w, http.StatusOK, "upkeep is ready")

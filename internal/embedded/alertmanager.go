@@ -27,6 +27,7 @@ import (
 	"github.com/prometheus/alertmanager/silence"
 	"github.com/prometheus/alertmanager/template"
 	"github.com/prometheus/alertmanager/timeinterval"
+	"github.com/prometheus/client_golang/prometheus"
 	commonconfig "github.com/prometheus/common/config"
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/common/route"
@@ -70,7 +71,7 @@ func newAlertmanager(c Config, p *pipe) (*alertmanager, error) {
 receivers:
   - name: %s
     webhook_configs: [{url: 'http://upkeep%s'}]
-`, Receiver, model.Duration(c.GroupWait), model.Duration(c.GroupInterval), model.Duration(repeatInterval), Receiver, WebhookPath))
+`, Receiver, model.Duration(c.GroupWait), model.Duration(c.GroupInterval), model.Duration(repeatInterval), Receiver, webhookPath))
 	if err != nil {
 		return nil, err
 	}
@@ -143,6 +144,12 @@ func (a *alertmanager) assemble(c Config, conf *config.Config, p *pipe, recorder
 	return nil
 }
 
+func requestDuration(r prometheus.Registerer) *prometheus.HistogramVec {
+	h := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "alertmanager_http_request_duration_seconds", Help: "Histogram of latencies for HTTP requests.", Buckets: prometheus.DefBuckets}, []string{"handler", "method", "code"})
+	r.MustRegister(h)
+	return h
+}
+
 func (a *alertmanager) start() {
 	go a.maintain()
 	go a.inhibitor.Run()
@@ -169,13 +176,12 @@ func (a *alertmanager) maintain() {
 	}
 }
 
-func (a *alertmanager) close() error {
+func (a *alertmanager) close() {
 	close(a.ended)
 	a.dispatcher.Stop()
 	a.inhibitor.Stop()
 	a.alerts.Close()
 	a.cancel()
-	return nil
 }
 
 // take is told by the rule manager what fires and what is over, as Alertmanager

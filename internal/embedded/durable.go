@@ -12,8 +12,6 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-
-	"github.com/prometheus/client_golang/prometheus"
 )
 
 // A snapshotFile is written whole: after a crash there is the old or the new.
@@ -81,9 +79,3 @@ func (h *heldResponse) WriteHeader(status int) { h.status = status }
 
 // Write implements http.ResponseWriter.
 func (h *heldResponse) Write(text []byte) (int, error) { return h.body.Write(text) }
-
-func requestDuration(r prometheus.Registerer) *prometheus.HistogramVec {
-	h := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "alertmanager_http_request_duration_seconds", Help: "Histogram of latencies for HTTP requests.", Buckets: prometheus.DefBuckets}, []string{"handler", "method", "code"})
-	r.MustRegister(h)
-	return h
-}

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"net/http"
 	"sync/atomic"
 	"time"
@@ -15,16 +14,12 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Available tells whether this binary can run in embedded mode.
-const Available = true
-
-// WebhookPath is where the webhook handler is called.
-const WebhookPath = "/webhook/alertmanager"
+// webhookPath is where the webhook handler is called within the process.
+const webhookPath = "/webhook"
 
 // Embedded is a Prometheus and an Alertmanager in the process.
 type Embedded struct {
 	config Config
-	log    *slog.Logger
 	pipe   *pipe
 	prom   *prom
 	alert  *alertmanager
@@ -34,13 +29,14 @@ type Embedded struct {
 // New opens the storage and reads silences and the notification log. It starts
 // nothing that asks or tells anybody.
 func New(c Config) (*Embedded, error) {
-	e := &Embedded{config: c, log: c.Logger, pipe: newPipe()}
+	e := &Embedded{config: c, pipe: newPipe()}
 	var err error
 	if e.alert, err = newAlertmanager(c, e.pipe); err != nil {
 		return nil, fmt.Errorf("embedded alertmanager: %w", err)
 	}
 	if e.prom, err = newProm(c, e.pipe, e.alert.take); err != nil {
-		return nil, errors.Join(fmt.Errorf("embedded prometheus: %w", err), e.alert.close())
+		e.alert.close()
+		return nil, fmt.Errorf("embedded prometheus: %w", err)
 	}
 	return e, nil
 }
@@ -49,7 +45,7 @@ func New(c Config) (*Embedded, error) {
 func (e *Embedded) Run(ctx context.Context) error {
 	mux := http.NewServeMux()
 	mux.Handle("/metrics", e.config.Metrics)
-	mux.Handle(WebhookPath, e.config.Webhook)
+	mux.Handle(webhookPath, e.config.Webhook)
 	mux.Handle("/api/v2/", e.Alertmanager())
 	inner := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 
@@ -65,9 +61,9 @@ func (e *Embedded) Run(ctx context.Context) error {
 	e.ready.Store(true)
 	<-ctx.Done()
 	e.ready.Store(false)
-	err := e.prom.stop() // no more alerts
-	err = errors.Join(err, e.alert.close(), inner.Close(), group.Wait())
-	return errors.Join(err, e.prom.close())
+	e.prom.stop() // no more alerts
+	e.alert.close()
+	return errors.Join(inner.Close(), group.Wait(), e.prom.close())
 }
 
 // Prometheus answers the stock /api/v1.

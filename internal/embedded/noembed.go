@@ -9,15 +9,15 @@ import (
 	"net/http"
 )
 
-// Available tells whether this binary can run in embedded mode.
-const Available = false
+// errLeftOut says why, and what to do.
+var errLeftOut = errors.New("this upkeep was built without Prometheus and Alertmanager (noembed): set embedded.enabled to false, or use the full build")
 
 // Embedded is not in this binary.
 type Embedded struct{}
 
 // New returns an error: this binary was built without the libraries.
 func New(Config) (*Embedded, error) {
-	return nil, errors.New("this upkeep was built without Prometheus and Alertmanager (noembed): set embedded.enabled to false, or use the full build")
+	return nil, errLeftOut
 }
 
 // Run is never reached.
@@ -38,5 +38,5 @@ func (*Embedded) Ready() bool { return false }
 // Reload is never reached.
 func (*Embedded) Reload(fs.FS, []string) error { return nil }
 
-// CheckRules cannot check anything here: without the libraries there is no parser.
-func CheckRules(fs.FS, []string) error { return nil }
+// CheckRules returns an error: rules are not evaluated here.
+func CheckRules(fs.FS, []string) error { return errLeftOut }

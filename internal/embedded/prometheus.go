@@ -141,11 +141,10 @@ func (m *prom) start(group *errgroup.Group) {
 }
 
 // stop ends scraping and evaluating; the storage can still be read.
-func (m *prom) stop() error {
+func (m *prom) stop() {
 	m.scraper.Stop()
 	m.cancel()
 	m.rules.Stop()
-	return nil
 }
 
 func (m *prom) close() error { return m.db.Close() }

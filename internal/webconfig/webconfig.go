@@ -38,8 +38,23 @@ type TLS struct {
 	MinVersion     string `yaml:"min_version"`
 }
 
-// Load reads a file, and says what is wrong with it. Nothing of a hash is shown.
+// Load reads a file and the certificates that it names, and says what is wrong
+// with them. Nothing of a hash is shown.
 func Load(file string) (*Config, error) {
+	c, err := read(file)
+	if err != nil {
+		return nil, err
+	}
+	if c.TLS != nil {
+		if _, err := c.TLS.server(); err != nil {
+			return nil, fmt.Errorf("web configuration %s: %w", file, err)
+		}
+	}
+	return c, nil
+}
+
+// read reads the file alone.
+func read(file string) (*Config, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("web configuration: %w", err)
@@ -56,9 +71,6 @@ func Load(file string) (*Config, error) {
 			if *path != "" && !filepath.IsAbs(*path) {
 				*path = filepath.Join(dir, *path)
 			}
-		}
-		if _, err := c.TLS.server(); err != nil {
-			return nil, fmt.Errorf("web configuration %s: %w", file, err)
 		}
 	}
 	for name, hash := range c.Users {
@@ -125,7 +137,7 @@ func Serve(l net.Listener, server *http.Server, file string) error {
 	server.TLSConfig = &tls.Config{
 		MinVersion: tls.VersionTLS12,
 		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
-			c, err := Load(file)
+			c, err := read(file)
 			if err != nil {
 				return nil, err
 			}
@@ -155,7 +167,7 @@ const remembered = 100
 
 // ServeHTTP implements http.Handler.
 func (a *asking) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	c, err := Load(a.file)
+	c, err := read(a.file)
 	if err != nil {
 		http.Error(w, "the web configuration cannot be read; the log of the start says more", http.StatusInternalServerError)
 		return
