@@ -46,12 +46,12 @@ func Postgres(t *testing.T, c func(*target.Postgres) collectors.Collector, file 
 	p := postgres(t, address)
 	a.check(t, c(p), database)
 
-	pool, err := p.Database(database)
+	db, err := p.Database(database)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var readOnly string
-	if err := pool.QueryRow(t.Context(), "show default_transaction_read_only").Scan(&readOnly); err != nil || readOnly != "on" {
+	if err := db.QueryRow(t.Context(), "show transaction_read_only").Scan(&readOnly); err != nil || readOnly != "on" {
 		t.Errorf("the session of a collector may write: %q, %v", readOnly, err)
 	}
 	down(t, c(postgres(t, "postgres://upkeep@127.0.0.1:1/postgres?sslmode=disable")))

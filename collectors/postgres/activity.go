@@ -58,11 +58,11 @@ type activityRow struct {
 }
 
 func (c activity) collect(ctx context.Context, w *collectors.Writer) error {
-	pool, err := c.target.Database(c.target.Maintenance())
+	server, err := c.target.Server()
 	if err != nil {
 		return err
 	}
-	rows, err := pool.Query(ctx, activitySQL)
+	rows, err := server.Query(ctx, activitySQL)
 	if err != nil {
 		return err
 	}

@@ -23,8 +23,8 @@ type Subject struct {
 	Schema, Table, Index string
 }
 
-// eachDatabase asks every database of a server, one after the other, since each
-// has a connection of its own. A database that fails does not keep the others
+// eachDatabase asks every database of a server, one after the other, so that a slow
+// one keeps one connection busy and no more. A database that fails does not keep the others
 // from answering; its error is returned.
 func eachDatabase(ctx context.Context, t *target.Postgres, ask func(database string, q Querier) error) error {
 	names, err := t.Databases(ctx)
@@ -33,9 +33,9 @@ func eachDatabase(ctx context.Context, t *target.Postgres, ask func(database str
 	}
 	var faults []error
 	for _, name := range names {
-		pool, err := t.Database(name)
+		database, err := t.Database(name)
 		if err == nil {
-			err = ask(name, pool)
+			err = ask(name, database)
 		}
 		if err != nil {
 			faults = append(faults, fmt.Errorf("database %s: %w", name, err))

@@ -53,11 +53,11 @@ func (c server) collect(ctx context.Context, w *collectors.Writer) error {
 }
 
 func (c server) ask(ctx context.Context) (version string, start time.Time, err error) {
-	pool, err := c.target.Database(c.target.Maintenance())
+	server, err := c.target.Server()
 	if err != nil {
 		return "", start, err
 	}
-	err = pool.QueryRow(ctx, "select current_setting('server_version'), pg_catalog.pg_postmaster_start_time()").Scan(&version, &start)
+	err = server.QueryRow(ctx, "select current_setting('server_version'), pg_catalog.pg_postmaster_start_time()").Scan(&version, &start)
 	if err != nil {
 		return "", start, fmt.Errorf("version: %w", err)
 	}

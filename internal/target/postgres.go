@@ -9,7 +9,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // A Password tells a password at the moment a connection is made, so that a
@@ -21,17 +20,33 @@ type PostgresConfig struct {
 	Name     string   // the server label
 	URL      string   // postgres://user@host:port/database?sslmode=…, without a password
 	Password Password // may be nil
+	Archives []Archive
 }
+
+// An Archive says which rows of a table are past their age.
+type Archive struct {
+	Database, Schema, Table string
+	Column                  string // a timestamp or a date
+	After                   time.Duration
+}
+
+// databaseConnections is how many databases of one server are read at once, and
+// so how many connections are kept. One more is for questions about the server.
+const databaseConnections = 5
 
 // A Postgres is one PostgreSQL server and its databases.
 type Postgres struct {
-	Name string
+	Name     string
+	Archives []Archive
 
 	config   *pgx.ConnConfig
 	password Password
+	slots    chan struct{} // one for each connection to a database
 
-	mu    sync.Mutex
-	pools map[string]*pgxpool.Pool
+	mu        sync.Mutex
+	closed    bool
+	server    *Database
+	databases map[string]*Database
 }
 
 // NewPostgres returns a server. It connects to nothing yet.
@@ -43,7 +58,9 @@ func NewPostgres(c PostgresConfig) (*Postgres, error) {
 	if config.ConnectTimeout == 0 {
 		config.ConnectTimeout = 5 * time.Second
 	}
-	return &Postgres{Name: c.Name, config: config, password: c.Password, pools: make(map[string]*pgxpool.Pool)}, nil
+	p := &Postgres{Name: c.Name, Archives: c.Archives, config: config, password: c.Password, slots: make(chan struct{}, databaseConnections), databases: make(map[string]*Database)}
+	p.server = p.database(p.Maintenance())
+	return p, nil
 }
 
 // databasesSQL lists the databases that can be asked. A limit of -2 marks one
@@ -57,11 +74,11 @@ select datname
 
 // Databases returns the names of the server's databases, found anew at each call.
 func (p *Postgres) Databases(ctx context.Context) ([]string, error) {
-	pool, err := p.Database(p.Maintenance())
+	server, err := p.Server()
 	if err != nil {
 		return nil, err
 	}
-	rows, err := pool.Query(ctx, databasesSQL)
+	rows, err := server.Query(ctx, databasesSQL)
 	if err != nil {
 		return nil, err
 	}
@@ -80,34 +97,30 @@ func (p *Postgres) Maintenance() string {
 	return p.config.Database
 }
 
-// Database returns the pool for reading one database: read-only by a setting of
-// the session, one connection at most, closed when idle.
-func (p *Postgres) Database(name string) (*pgxpool.Pool, error) {
+// Server returns where questions about the whole server are asked. Its
+// connection is its own, so that they do not wait for a slow question to a
+// database.
+func (p *Postgres) Server() (*Database, error) {
+	if p.config == nil {
+		return nil, errors.New("target: a server without a configuration")
+	}
+	return p.server, nil
+}
+
+// Database returns a database for reading. It connects at the first question.
+func (p *Postgres) Database(name string) (*Database, error) {
 	if p.config == nil {
 		return nil, errors.New("target: a server without a configuration")
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if pool, ok := p.pools[name]; ok {
-		return pool, nil
+	d, ok := p.databases[name]
+	if !ok {
+		d = p.database(name)
+		d.slots = p.slots
+		p.databases[name] = d
 	}
-	config, err := pgxpool.ParseConfig("")
-	if err != nil {
-		return nil, err
-	}
-	config.ConnConfig = p.session(name, "upkeep")
-	config.ConnConfig.RuntimeParams["default_transaction_read_only"] = "on"
-	config.ConnConfig.RuntimeParams["statement_timeout"] = "60s"
-	config.MaxConns = 1
-	config.MinConns = 0
-	config.MaxConnIdleTime = 5 * time.Minute
-	config.BeforeConnect = func(_ context.Context, c *pgx.ConnConfig) error { return p.authorize(c) }
-	pool, err := pgxpool.NewWithConfig(context.Background(), config) // connects at the first question
-	if err != nil {
-		return nil, err
-	}
-	p.pools[name] = pool
-	return pool, nil
+	return d, nil
 }
 
 // Session opens a connection of its own to one database, for an action. Its
@@ -116,44 +129,69 @@ func (p *Postgres) Session(ctx context.Context, database, application string, on
 	if p.config == nil {
 		return nil, errors.New("target: a server without a configuration")
 	}
-	config := p.session(database, application)
-	if err := p.authorize(config); err != nil {
+	config, err := p.session(database, application)
+	if err != nil {
 		return nil, err
 	}
+	config.RuntimeParams["search_path"] = "pg_catalog"
 	if onNotice != nil {
 		config.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) { onNotice(n.SeverityUnlocalized, n.Message) }
 	}
 	return pgx.ConnectConfig(ctx, config)
 }
 
-func (p *Postgres) session(database, application string) *pgx.ConnConfig {
+func (p *Postgres) session(database, application string) (*pgx.ConnConfig, error) {
 	c := p.config.Copy()
 	c.Database = database
 	c.RuntimeParams["application_name"] = application
-	c.RuntimeParams["search_path"] = "pg_catalog"
-	return c
-}
-
-func (p *Postgres) authorize(c *pgx.ConnConfig) error {
 	if p.password == nil {
-		return nil
+		return c, nil
 	}
 	secret, err := p.password()
 	if err != nil {
-		return fmt.Errorf("postgres %s: %w", p.Name, err)
+		return nil, fmt.Errorf("postgres %s: %w", p.Name, err)
 	}
 	if secret != "" {
 		c.Password = secret
 	}
-	return nil
+	return c, nil
 }
 
-// Close closes every connection to the server.
+// Close closes every connection to the server. A question that is under way is
+// answered before.
 func (p *Postgres) Close() {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, pool := range p.pools {
-		pool.Close()
+	p.closed = true
+	all := []*Database{p.server}
+	for _, d := range p.databases {
+		all = append(all, d)
 	}
-	clear(p.pools)
+	p.mu.Unlock()
+	for _, d := range all {
+		if d != nil {
+			d.turn <- struct{}{}
+			d.disconnect()
+			<-d.turn
+		}
+	}
+}
+
+// evict closes the connection of a database that nobody asks at the moment, so
+// that another can have its slot. Which one is left to chance: who walks through
+// more databases than there are slots would otherwise never find one open.
+func (p *Postgres) evict() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, d := range p.databases { // in no order
+		select {
+		case d.turn <- struct{}{}:
+			had := d.conn != nil
+			d.disconnect()
+			<-d.turn
+			if had {
+				return
+			}
+		default:
+		}
+	}
 }

@@ -1,10 +1,15 @@
 package target_test
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/ai-micro-service/upkeep/internal/servertest"
 	"github.com/ai-micro-service/upkeep/internal/target"
@@ -52,12 +57,90 @@ func TestReadingIsReadOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, sql := range []string{"insert into public.t values (1)", "drop table public.t", "select pg_catalog.setval('public.s', 1)"} {
-		if _, err := db.Exec(t.Context(), sql); err == nil {
-			t.Errorf("%s went through", sql)
+		if err := db.QueryRow(t.Context(), sql).Scan(); err == nil || errors.Is(err, pgx.ErrNoRows) {
+			t.Errorf("%s went through: %v", sql, err)
 		}
 	}
 	if again, err := p.Database(name); err != nil || again != db {
-		t.Errorf("a second pool for the same database: %v", err)
+		t.Errorf("a second connection for the same database: %v", err)
+	}
+}
+
+// However many databases there are, few connections are kept; and each is used
+// again, also after the server has ended it.
+func TestConnectionsAreFew(t *testing.T) {
+	url := servertest.Postgres(t)
+	p := postgres(t, url, nil)
+	var names []string
+	for range 9 {
+		_, name := servertest.Database(t)
+		names = append(names, name)
+	}
+	ask := func(name string) (pid int) {
+		t.Helper()
+		d, err := p.Database(name)
+		if err == nil {
+			err = d.QueryRow(t.Context(), "select pg_backend_pid()").Scan(&pid)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return pid
+	}
+	for range 3 {
+		for _, name := range names {
+			ask(name)
+		}
+	}
+	server, err := p.Server()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var open int
+	if err := server.QueryRow(t.Context(), "select count(*) from pg_stat_activity where application_name = 'upkeep' and datname like 'test_%'").Scan(&open); err != nil || open > 5 {
+		t.Errorf("%d connections %v", open, err)
+	}
+	one := ask(names[0])
+	if again := ask(names[0]); again != one {
+		t.Errorf("session %d and then %d", one, again)
+	}
+	servertest.Exec(t, url, fmt.Sprintf("select pg_terminate_backend(%d, 5000)", one))
+	if again := ask(names[0]); again == one {
+		t.Errorf("session %d answers after its end", one)
+	}
+}
+
+// A question that is slow keeps no question about the server waiting; one that
+// takes longer than its deadline ends on the server too.
+func TestSlowQuestion(t *testing.T) {
+	url, name := servertest.Database(t)
+	p := postgres(t, url, nil)
+	db, err := p.Database(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	slow, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	began, ended := make(chan struct{}), make(chan error, 1)
+	go func() {
+		close(began)
+		ended <- db.QueryRow(slow, "select pg_sleep(60)").Scan(new(any))
+	}()
+	<-began
+	server, err := p.Server()
+	if err != nil {
+		t.Fatal(err)
+	}
+	from := time.Now()
+	var n int
+	if err := server.QueryRow(t.Context(), "select 1").Scan(&n); err != nil || time.Since(from) > time.Second {
+		t.Errorf("%v after %s", err, time.Since(from))
+	}
+	if err := <-ended; err == nil {
+		t.Error("a minute passed in two seconds")
+	}
+	if err := db.QueryRow(t.Context(), "select count(*) from pg_stat_activity where query like '%pg_sleep(60)%' and state = 'active' and pid <> pg_backend_pid()").Scan(&n); err != nil || n != 0 {
+		t.Errorf("%d still run on the server, %v", n, err)
 	}
 }
 

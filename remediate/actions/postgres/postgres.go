@@ -9,15 +9,14 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/ai-micro-service/upkeep/internal/target"
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
-// database returns the pool for reading the database of a request, and refuses a
+// database returns the database of a request, for reading, and refuses a
 // database that is not there or a server that is a replica.
-func database(ctx context.Context, t *target.Postgres, r remediate.Request) (*pgxpool.Pool, error) {
+func database(ctx context.Context, t *target.Postgres, r remediate.Request) (*target.Database, error) {
 	names, err := t.Databases(ctx)
 	if err != nil {
 		return nil, err
@@ -33,7 +32,7 @@ func database(ctx context.Context, t *target.Postgres, r remediate.Request) (*pg
 
 // find returns the database of a request, and in it what the request is about,
 // for a plan: where it is not there, that is a refusal.
-func find(ctx context.Context, t *target.Postgres, r remediate.Request) (*pgxpool.Pool, relation, error) {
+func find(ctx context.Context, t *target.Postgres, r remediate.Request) (*target.Database, relation, error) {
 	db, err := database(ctx, t, r)
 	var rel relation
 	if err == nil {
@@ -80,7 +79,7 @@ select c.oid::int8,
    and t.relname = $3`
 
 // lookup finds the table, or with an index the index of that table.
-func lookup(ctx context.Context, db *pgxpool.Pool, subject map[string]string) (rel relation, err error) {
+func lookup(ctx context.Context, db *target.Database, subject map[string]string) (rel relation, err error) {
 	name := subject["index"]
 	if name == "" {
 		name = subject["table"]
@@ -141,7 +140,7 @@ select who, age from (
 const worthTelling = 10_000
 
 // holder tells who holds old rows back, "" when nobody does.
-func holder(ctx context.Context, db *pgxpool.Pool) (string, error) {
+func holder(ctx context.Context, db *target.Database) (string, error) {
 	var who string
 	var age int64
 	err := db.QueryRow(ctx, holderSQL).Scan(&who, &age)

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	read "github.com/ai-micro-service/upkeep/collectors/postgres"
 	"github.com/ai-micro-service/upkeep/internal/target"
@@ -82,7 +81,7 @@ func step(r remediate.Request, do, index string, args map[string]string) remedia
 }
 
 // fit refuses what REINDEX CONCURRENTLY cannot or must not do.
-func (a reindex) fit(ctx context.Context, db *pgxpool.Pool, rel relation, r remediate.Request) error {
+func (a reindex) fit(ctx context.Context, db *target.Database, rel relation, r remediate.Request) error {
 	if err := rel.allowed("reindex"); err != nil {
 		return err
 	}
