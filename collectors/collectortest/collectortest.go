@@ -107,7 +107,7 @@ func redis(t *testing.T, address string) *target.Redis {
 // archive: what a machine has differs.
 func HostContract(t *testing.T, c func(*target.Host) collectors.Collector) {
 	t.Helper()
-	promises(t, c(&target.Host{Name: "s", Root: "/"}))
+	Promises(t, c(&target.Host{Name: "s", Root: "/"}))
 }
 
 // An archive is one state and what must come of it.
@@ -154,11 +154,12 @@ func (a archive) check(t *testing.T, c collectors.Collector, database string) {
 	if diff := cmp.Diff(first, a.collect(t, c, database)); diff != "" {
 		t.Errorf("a second collection differs (-first +second):\n%s", diff)
 	}
-	promises(t, c)
+	Promises(t, c)
 }
 
-// promises are those that need no known state.
-func promises(t *testing.T, c collectors.Collector) {
+// Promises holds a collector whose target answers to the promises that need no
+// known state: for those whose answer a test looks at by itself.
+func Promises(t *testing.T, c collectors.Collector) {
 	t.Helper()
 	declared(t, c)
 	lint(t, c)

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/ai-micro-service/upkeep/collectors"
 	"github.com/ai-micro-service/upkeep/internal/target"
 )
@@ -17,9 +15,6 @@ var activitySQL string
 
 // Activity reports who is connected and for how long transactions are open.
 func Activity(t *target.Postgres) collectors.Collector {
-	gauge := func(name, help string, labels ...string) *collectors.Metric {
-		return &collectors.Metric{Name: "upkeep_postgres_" + name, Type: collectors.Gauge, Help: help, Labels: append([]string{"server"}, labels...)}
-	}
 	c := activity{
 		target:      t,
 		connections: gauge("connections", "Number of clients' sessions by what they do: active, idle, idle_in_transaction or other.", "state"),
@@ -28,6 +23,7 @@ func Activity(t *target.Postgres) collectors.Collector {
 		oldest:      gauge("oldest_transaction_seconds", "How long the oldest open transaction of a client has been open; 0 when none is."),
 		oldestIdle:  gauge("oldest_idle_in_transaction_seconds", "How long the session has been idle that has been so longest within a transaction; 0 when none is."),
 		blocked:     gauge("blocked_sessions", "Number of sessions that wait for another's lock."),
+		waits:       gauge("waiting_sessions", "Number of clients' sessions that are active and wait, by what they wait for, as the server calls it.", "event"),
 	}
 	return collectors.Collector{
 		Name:   "postgres/activity",
@@ -38,7 +34,7 @@ Reads pg_stat_activity, once for the whole server. Rights: pg_read_all_stats (it
 is in pg_monitor), to see what other roles' sessions do. Cost: one pass over the
 sessions; no table is read. upkeep's own session is not counted. An old
 transaction keeps dead rows from being removed in every table of its database.`,
-		Metrics: []*collectors.Metric{c.connections, c.limit, c.used, c.oldest, c.oldestIdle, c.blocked},
+		Metrics: []*collectors.Metric{c.connections, c.limit, c.used, c.oldest, c.oldestIdle, c.blocked, c.waits},
 		Every:   15 * time.Second,
 		Timeout: 10 * time.Second,
 		Collect: c.collect,
@@ -46,8 +42,22 @@ transaction keeps dead rows from being removed in every table of its database.`,
 }
 
 type activity struct {
-	target                                                *target.Postgres
-	connections, limit, used, oldest, oldestIdle, blocked *collectors.Metric
+	target                                                       *target.Postgres
+	connections, limit, used, oldest, oldestIdle, blocked, waits *collectors.Metric
+}
+
+// waitsSQL counts what sessions wait for. A session that waits for its client has
+// nothing to do.
+const waitsSQL = `
+select wait_event_type, count(*)::float8
+  from pg_stat_activity
+ where state = 'active' and wait_event_type is not null and wait_event_type <> 'Client' and pid <> pg_backend_pid() and backend_type = 'client backend'
+ group by 1
+ order by 1`
+
+type waitRow struct {
+	Event string
+	N     float64
 }
 
 // activityRow is the answer of activity.sql.
@@ -58,18 +68,11 @@ type activityRow struct {
 }
 
 func (c activity) collect(ctx context.Context, w *collectors.Writer) error {
-	server, err := c.target.Server()
+	rows, err := readServer[activityRow](ctx, c.target, activitySQL)
 	if err != nil {
 		return err
 	}
-	rows, err := server.Query(ctx, activitySQL)
-	if err != nil {
-		return err
-	}
-	r, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[activityRow])
-	if err != nil {
-		return err
-	}
+	r := rows[0] // an aggregate has one
 	name := c.target.Name
 	w.Set(c.limit, r.Limit, name)
 	w.Set(c.used, r.All/r.Limit, name)
@@ -85,5 +88,9 @@ func (c activity) collect(ctx context.Context, w *collectors.Writer) error {
 	w.Set(c.oldest, r.Oldest, name)
 	w.Set(c.oldestIdle, r.OldestIdle, name)
 	w.Set(c.blocked, r.Blocked, name)
-	return nil
+	waits, err := readServer[waitRow](ctx, c.target, waitsSQL)
+	for _, r := range waits {
+		w.Set(c.waits, r.N, name, r.Event)
+	}
+	return err
 }

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	_ "embed"
+	"errors"
 	"time"
 
 	"github.com/ai-micro-service/upkeep/collectors"
@@ -14,12 +15,12 @@ var indexBloatSQL string
 
 // IndexBloat reports how much larger each B-tree index is than its entries need.
 func IndexBloat(t *target.Postgres) collectors.Collector {
-	labels := []string{"server", "database", "schema", "table", "index"}
 	c := indexBloat{
 		target: t,
-		ratio:  &collectors.Metric{Name: "upkeep_postgres_index_bloat_ratio", Type: collectors.Gauge, Help: "Estimated share of the B-tree index that its entries would not need if it were built anew.", Labels: labels},
-		bloat:  &collectors.Metric{Name: "upkeep_postgres_index_bloat_bytes", Type: collectors.Gauge, Help: "Estimated bytes of the B-tree index that its entries would not need if it were built anew.", Labels: labels},
-		size:   &collectors.Metric{Name: "upkeep_postgres_index_size_bytes", Type: collectors.Gauge, Help: "Size of the B-tree index when it was last vacuumed, analyzed or built.", Labels: labels},
+		gauger: &gauger{method: "pgstatindex", query: measureIndexSQL},
+		ratio:  gauge("index_bloat_ratio", "Share of the B-tree index that its entries would not need if it were built anew, by the method that found it: estimate, or pgstatindex for the worst.", "database", "schema", "table", "index", "method"),
+		bloat:  gauge("index_bloat_bytes", "Bytes of the B-tree index that its entries would not need if it were built anew, by the method that found it.", "database", "schema", "table", "index", "method"),
+		size:   gauge("index_size_bytes", "Size of the B-tree index when it was last vacuumed, analyzed or built.", "database", "schema", "table", "index"),
 	}
 	return collectors.Collector{
 		Name:   "postgres/indexbloat",
@@ -27,33 +28,57 @@ func IndexBloat(t *target.Postgres) collectors.Collector {
 		Doc: `IndexBloat estimates the space of each B-tree index that its entries do not need.
 
 Reads pg_index, pg_class and what ANALYZE found; the estimate knows fill factor,
-nulls, padding, expressions and deduplication. Rights: SELECT on the tables
-(grant pg_read_all_data), or superuser. Cost: one pass over the catalogs of each
-database, no index is read. An index whose table was never analyzed has no
-estimate. An index that grew by inserts at random places is some 25 % larger than
+nulls, padding, expressions and deduplication. Where the extension pgstattuple is
+installed, the five indexes with the most bloat are measured too, each twice a day
+at most and none above 8 GiB. Rights: SELECT on the tables (grant
+pg_read_all_data), or superuser; to measure, pg_stat_scan_tables (it is in
+pg_monitor). Cost: one pass over the catalogs of each database; to measure, every
+page of an index. An index whose table was never analyzed has no estimate. Beyond
+the limit the bytes are summed. An index that grew by inserts at random places is some 25 % larger than
 one built anew; that is no harm. The action postgres/reindex lowers the ratio.`,
 		Metrics: []*collectors.Metric{c.ratio, c.bloat, c.size},
 		Every:   10 * time.Minute,
 		Timeout: 2 * time.Minute,
+		Limit:   indexes,
 		Collect: c.collect,
 	}
 }
 
 type indexBloat struct {
 	target             *target.Postgres
+	gauger             *gauger
 	ratio, bloat, size *collectors.Metric
 }
 
 func (c indexBloat) collect(ctx context.Context, w *collectors.Writer) error {
-	return eachDatabase(ctx, c.target, func(database string, q Querier) error {
-		rows, err := ReadIndexBloat(ctx, q, Subject{})
-		for _, r := range rows { // those that may be seen, also where some may not
-			w.Set(c.ratio, r.Ratio, c.target.Name, database, r.Schema, r.Table, r.Index)
-			w.Set(c.bloat, float64(r.BloatBytes), c.target.Name, database, r.Schema, r.Table, r.Index)
-			w.Set(c.size, float64(r.SizeBytes), c.target.Name, database, r.Schema, r.Table, r.Index)
+	// Those that may be seen are told also where some may not.
+	all, err := readEach(ctx, c.target, func(q Querier) ([]IndexBloatRow, error) { return ReadIndexBloat(ctx, q, Subject{}) })
+	candidates := make([]candidate, len(all))
+	for i, r := range all {
+		candidates[i] = candidate{place{r.Database, r.Row.Schema, r.Row.Table, r.Row.Index}, r.Row.SizeBytes, r.Row.BloatBytes}
+	}
+	measured, fault := c.gauger.measure(ctx, reader(c.target), candidates)
+	kept, rest := collectors.Largest(all, w.Limit(), func(r in[IndexBloatRow]) float64 { return float64(r.Row.SizeBytes) })
+	for i := range kept {
+		r, database := &kept[i].Row, kept[i].Database
+		w.Set(c.ratio, r.Ratio, c.target.Name, database, r.Schema, r.Table, r.Index, methodEstimate)
+		w.Set(c.bloat, float64(r.BloatBytes), c.target.Name, database, r.Schema, r.Table, r.Index, methodEstimate)
+		w.Set(c.size, float64(r.SizeBytes), c.target.Name, database, r.Schema, r.Table, r.Index)
+		if m, ok := measured[place{database, r.Schema, r.Table, r.Index}]; ok {
+			w.Set(c.ratio, m.ratio, c.target.Name, database, r.Schema, r.Table, r.Index, c.gauger.method)
+			w.Set(c.bloat, m.ratio*float64(r.SizeBytes), c.target.Name, database, r.Schema, r.Table, r.Index, c.gauger.method)
 		}
-		return err
-	})
+	}
+	if len(rest) > 0 {
+		var size, bloat float64
+		for _, r := range rest {
+			size, bloat = size+float64(r.Row.SizeBytes), bloat+float64(r.Row.BloatBytes)
+		}
+		w.Set(c.size, size, c.target.Name, collectors.Other, collectors.Other, collectors.Other, collectors.Other)
+		w.Set(c.bloat, bloat, c.target.Name, collectors.Other, collectors.Other, collectors.Other, collectors.Other, methodEstimate)
+		w.Cut(len(rest))
+	}
+	return errors.Join(err, fault)
 }
 
 // An IndexBloatRow is the estimated bloat of one index.

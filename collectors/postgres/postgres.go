@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/ai-micro-service/upkeep/collectors"
 	"github.com/ai-micro-service/upkeep/internal/target"
 )
 
@@ -45,4 +46,69 @@ func eachDatabase(ctx context.Context, t *target.Postgres, ask func(database str
 		}
 	}
 	return errors.Join(faults...)
+}
+
+const (
+	// tables and indexes are how many of a server are told one by one.
+	tables  = 10_000
+	indexes = 30_000
+)
+
+func gauge(name, help string, labels ...string) *collectors.Metric {
+	return &collectors.Metric{Name: "upkeep_postgres_" + name, Type: collectors.Gauge, Help: help, Labels: append([]string{"server"}, labels...)}
+}
+
+func counter(name, help string, labels ...string) *collectors.Metric {
+	return &collectors.Metric{Name: "upkeep_postgres_" + name, Type: collectors.Counter, Help: help, Labels: append([]string{"server"}, labels...)}
+}
+
+// read returns the rows of an answer.
+func read[T any](ctx context.Context, q Querier, sql string, args ...any) ([]T, error) {
+	rows, err := q.Query(ctx, sql, args...)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowToStructByPos[T])
+}
+
+// readServer returns the rows of an answer about the whole server.
+func readServer[T any](ctx context.Context, t *target.Postgres, sql string, args ...any) ([]T, error) {
+	server, err := t.Server()
+	if err != nil {
+		return nil, err
+	}
+	return read[T](ctx, server, sql, args...)
+}
+
+// An in is a row of one database.
+type in[T any] struct {
+	Database string
+	Row      T
+}
+
+// readEach returns the rows of every database. Those that were read are returned
+// also where another database failed.
+func readEach[T any](ctx context.Context, t *target.Postgres, read func(q Querier) ([]T, error)) (all []in[T], err error) {
+	err = eachDatabase(ctx, t, func(database string, q Querier) error {
+		rows, err := read(q)
+		for _, r := range rows {
+			all = append(all, in[T]{database, r})
+		}
+		return err
+	})
+	return all, err
+}
+
+// reader finds the databases of a server.
+func reader(t *target.Postgres) func(name string) (Querier, error) {
+	return func(name string) (Querier, error) { return t.Database(name) }
+}
+
+// version returns the version of the server as a number.
+func version(ctx context.Context, t *target.Postgres) (int, error) {
+	server, err := t.Server()
+	if err != nil {
+		return 0, err
+	}
+	return server.Version(ctx)
 }

@@ -34,6 +34,50 @@ func TestInvalidIndex(t *testing.T) {
 	collectortest.Postgres(t, postgres.InvalidIndex, "testdata/invalidindex.txtar")
 }
 
+func TestDatabase(t *testing.T) {
+	collectortest.Postgres(t, postgres.Database, "testdata/database.txtar")
+}
+
+func TestDatabaseSize(t *testing.T) {
+	collectortest.Postgres(t, postgres.DatabaseSize, "testdata/databasesize.txtar")
+}
+
+func TestTableSize(t *testing.T) {
+	collectortest.Postgres(t, postgres.TableSize, "testdata/tablesize.txtar")
+}
+
+func TestWAL(t *testing.T) {
+	collectortest.Postgres(t, postgres.WAL, "testdata/wal.txtar")
+}
+
+func TestReplication(t *testing.T) {
+	collectortest.Postgres(t, postgres.Replication, "testdata/replication.txtar")
+}
+
+func TestLocks(t *testing.T) {
+	collectortest.Postgres(t, postgres.Locks, "testdata/locks.txtar")
+}
+
+func TestSettings(t *testing.T) {
+	collectortest.Postgres(t, postgres.Settings, "testdata/settings.txtar")
+}
+
+func TestSequences(t *testing.T) {
+	collectortest.Postgres(t, postgres.Sequences, "testdata/sequences.txtar")
+}
+
+func TestProgress(t *testing.T) {
+	collectortest.Postgres(t, postgres.Progress, "testdata/progress.txtar")
+}
+
+func TestUnusedIndex(t *testing.T) {
+	collectortest.Postgres(t, postgres.UnusedIndex, "testdata/unusedindex.txtar")
+}
+
+func TestDuplicateIndex(t *testing.T) {
+	collectortest.Postgres(t, postgres.DuplicateIndex, "testdata/duplicateindex.txtar")
+}
+
 // A database that refuses does not silence the others.
 func TestOneDatabaseFails(t *testing.T) {
 	server := servertest.Postgres(t)

@@ -2,9 +2,11 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // What ANALYZE found out, as column_statistics (relid, attnum, width, null_frac,
@@ -74,4 +76,21 @@ func shapes[T any](ctx context.Context, q Querier, sql string, args ...any) ([]T
 		return nil, err
 	}
 	return pgx.CollectRows(rows, pgx.RowToStructByPos[T])
+}
+
+// wants adds the role to grant to an error of a right that is missing.
+func wants(err error, role string) error {
+	var refused *pgconn.PgError
+	if errors.As(err, &refused) && refused.Code == pgerrPrivilege {
+		return fmt.Errorf("%w: grant %s to the role", err, role)
+	}
+	return err
+}
+
+// pgerrPrivilege is the error code of a right that is missing.
+const pgerrPrivilege = "42501"
+
+// hidden returns an error about what the server shows to certain roles only.
+func hidden(what, role string) error {
+	return fmt.Errorf("%s is hidden from this role: grant %s to it", what, role)
 }

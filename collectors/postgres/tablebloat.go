@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	_ "embed"
+	"errors"
 	"time"
 
 	"github.com/ai-micro-service/upkeep/collectors"
@@ -14,12 +15,12 @@ var tableBloatSQL string
 
 // TableBloat reports how much larger each table is than its rows need.
 func TableBloat(t *target.Postgres) collectors.Collector {
-	labels := []string{"server", "database", "schema", "table"}
 	c := tableBloat{
 		target: t,
-		ratio:  &collectors.Metric{Name: "upkeep_postgres_table_bloat_ratio", Type: collectors.Gauge, Help: "Estimated share of the table's heap that its rows would not need if they were written anew.", Labels: labels},
-		bloat:  &collectors.Metric{Name: "upkeep_postgres_table_bloat_bytes", Type: collectors.Gauge, Help: "Estimated bytes of the table's heap that its rows would not need if they were written anew.", Labels: labels},
-		heap:   &collectors.Metric{Name: "upkeep_postgres_table_heap_bytes", Type: collectors.Gauge, Help: "Size of the table's heap when it was last vacuumed or analyzed, without indexes and TOAST.", Labels: labels},
+		gauger: &gauger{method: "pgstattuple_approx", query: measureTableSQL},
+		ratio:  gauge("table_bloat_ratio", "Share of the table's heap that its rows would not need if they were written anew, by the method that found it: estimate, or pgstattuple_approx for the worst.", "database", "schema", "table", "method"),
+		bloat:  gauge("table_bloat_bytes", "Bytes of the table's heap that its rows would not need if they were written anew, by the method that found it.", "database", "schema", "table", "method"),
+		heap:   gauge("table_heap_bytes", "Size of the table's heap when it was last vacuumed or analyzed, without indexes and TOAST.", "database", "schema", "table"),
 	}
 	return collectors.Collector{
 		Name:   "postgres/tablebloat",
@@ -28,32 +29,56 @@ func TableBloat(t *target.Postgres) collectors.Collector {
 
 Reads pg_class, pg_attribute and what ANALYZE found; the estimate follows the
 layout of a row column by column, and room that no further row fits into does
-not count. Rights: SELECT on the tables (grant pg_read_all_data), or superuser.
-Cost: one pass over the catalogs of each database, no table is read. A table
-that was never analyzed has no estimate. The figures are as of the last VACUUM
-or ANALYZE.`,
+not count. Where the extension pgstattuple is installed, the five tables with the
+most bloat are measured too, each twice a day at most and none above 8 GiB.
+Rights: SELECT on the tables (grant pg_read_all_data), or superuser; to measure,
+pg_stat_scan_tables (it is in pg_monitor). Cost: one pass over the catalogs of
+each database; to measure, the pages of a table that are not all visible. A table
+that was never analyzed has no estimate. The figures are as of the last VACUUM or
+ANALYZE. Beyond the limit the bytes are summed.`,
 		Metrics: []*collectors.Metric{c.ratio, c.bloat, c.heap},
 		Every:   10 * time.Minute,
 		Timeout: 2 * time.Minute,
+		Limit:   tables,
 		Collect: c.collect,
 	}
 }
 
 type tableBloat struct {
 	target             *target.Postgres
+	gauger             *gauger
 	ratio, bloat, heap *collectors.Metric
 }
 
 func (c tableBloat) collect(ctx context.Context, w *collectors.Writer) error {
-	return eachDatabase(ctx, c.target, func(database string, q Querier) error {
-		rows, err := ReadTableBloat(ctx, q, Subject{})
-		for _, r := range rows { // those that may be seen, also where some may not
-			w.Set(c.ratio, r.Ratio, c.target.Name, database, r.Schema, r.Table)
-			w.Set(c.bloat, float64(r.BloatBytes), c.target.Name, database, r.Schema, r.Table)
-			w.Set(c.heap, float64(r.HeapBytes), c.target.Name, database, r.Schema, r.Table)
+	// Those that may be seen are told also where some may not.
+	all, err := readEach(ctx, c.target, func(q Querier) ([]TableBloatRow, error) { return ReadTableBloat(ctx, q, Subject{}) })
+	candidates := make([]candidate, len(all))
+	for i, r := range all {
+		candidates[i] = candidate{place{r.Database, r.Row.Schema, r.Row.Table, ""}, r.Row.HeapBytes, r.Row.BloatBytes}
+	}
+	measured, fault := c.gauger.measure(ctx, reader(c.target), candidates)
+	kept, rest := collectors.Largest(all, w.Limit(), func(r in[TableBloatRow]) float64 { return float64(r.Row.HeapBytes) })
+	for i := range kept {
+		r, database := &kept[i].Row, kept[i].Database
+		w.Set(c.ratio, r.Ratio, c.target.Name, database, r.Schema, r.Table, methodEstimate)
+		w.Set(c.bloat, float64(r.BloatBytes), c.target.Name, database, r.Schema, r.Table, methodEstimate)
+		w.Set(c.heap, float64(r.HeapBytes), c.target.Name, database, r.Schema, r.Table)
+		if m, ok := measured[place{database, r.Schema, r.Table, ""}]; ok {
+			w.Set(c.ratio, m.ratio, c.target.Name, database, r.Schema, r.Table, c.gauger.method)
+			w.Set(c.bloat, m.ratio*float64(r.HeapBytes), c.target.Name, database, r.Schema, r.Table, c.gauger.method)
 		}
-		return err
-	})
+	}
+	if len(rest) > 0 {
+		var heap, bloat float64
+		for _, r := range rest {
+			heap, bloat = heap+float64(r.Row.HeapBytes), bloat+float64(r.Row.BloatBytes)
+		}
+		w.Set(c.heap, heap, c.target.Name, collectors.Other, collectors.Other, collectors.Other)
+		w.Set(c.bloat, bloat, c.target.Name, collectors.Other, collectors.Other, collectors.Other, methodEstimate)
+		w.Cut(len(rest))
+	}
+	return errors.Join(err, fault)
 }
 
 // A TableBloatRow is the estimated bloat of one table.

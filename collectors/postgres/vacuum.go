@@ -5,8 +5,6 @@ import (
 	_ "embed"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/ai-micro-service/upkeep/collectors"
 	"github.com/ai-micro-service/upkeep/internal/target"
 )
@@ -16,64 +14,73 @@ var vacuumSQL string
 
 // Vacuum reports the dead rows of each table and when it was last looked after.
 func Vacuum(t *target.Postgres) collectors.Collector {
-	labels := []string{"server", "database", "schema", "table"}
-	gauge := func(name, help string) *collectors.Metric {
-		return &collectors.Metric{Name: "upkeep_postgres_table_" + name, Type: collectors.Gauge, Help: help, Labels: labels}
-	}
+	labels := []string{"database", "schema", "table"}
+	gauge := func(name, help string) *collectors.Metric { return gauge("table_"+name, help, labels...) }
 	c := vacuum{
-		target:      t,
-		ratio:       gauge("dead_ratio", "Share of the table's rows that are dead: deleted or replaced, and not yet vacuumed."),
-		dead:        gauge("dead_rows", "Number of dead rows that the server knows of."),
-		live:        gauge("live_rows", "Number of live rows that the server knows of."),
-		lastVacuum:  gauge("last_vacuum_timestamp_seconds", "When the table was last vacuumed, by hand or by autovacuum; absent when never."),
-		lastAnalyze: gauge("last_analyze_timestamp_seconds", "When the table was last analyzed, by hand or by autovacuum; absent when never."),
-		freezeAge:   gauge("freeze_age_xids", "Age of the oldest transaction that may still be in the table; the server stops taking writes near 2 billion."),
+		target:       t,
+		ratio:        gauge("dead_ratio", "Share of the table's rows that are dead: deleted or replaced, and not yet vacuumed."),
+		dead:         gauge("dead_rows", "Number of dead rows that the server knows of."),
+		live:         gauge("live_rows", "Number of live rows that the server knows of."),
+		lastVacuum:   gauge("last_vacuum_timestamp_seconds", "When the table was last vacuumed, by hand or by autovacuum; absent when never."),
+		lastAnalyze:  gauge("last_analyze_timestamp_seconds", "When the table was last analyzed, by hand or by autovacuum; absent when never."),
+		freezeAge:    gauge("freeze_age_xids", "Age of the oldest transaction that may still be in the table; the server stops taking writes near 2 billion."),
+		multixactAge: gauge("multixact_age", "Age of the oldest multixact, the lock of several transactions on a row, that may still be in the table; the server stops taking writes near 2 billion."),
+		changed:      gauge("changed_rows", "Number of rows that were inserted, updated or deleted since the table was last analyzed."),
 	}
 	return collectors.Collector{
 		Name:   "postgres/vacuum",
 		Target: t.Name,
-		Doc: `Vacuum reports the dead rows of each table, when it was last vacuumed and analyzed, and its freeze age.
+		Doc: `Vacuum reports the dead rows of each table, when it was last vacuumed and analyzed, and how old its transactions are.
 
 Reads pg_class and the cumulative statistics of every database. Rights: CONNECT
 on each database. Cost: one pass over pg_class for each database; no file is
 looked at. After a crash the server's statistics are empty: the dead ratio of a
 table is left out until they know of it again. The action postgres/vacuum lowers
 the dead ratio.`,
-		Metrics: []*collectors.Metric{c.ratio, c.dead, c.live, c.lastVacuum, c.lastAnalyze, c.freezeAge},
+		Metrics: []*collectors.Metric{c.ratio, c.dead, c.live, c.lastVacuum, c.lastAnalyze, c.freezeAge, c.multixactAge, c.changed},
 		Every:   time.Minute,
 		Timeout: 30 * time.Second,
+		Limit:   tables,
 		Collect: c.collect,
 	}
 }
 
 type vacuum struct {
-	target                                                *target.Postgres
-	ratio, dead, live, lastVacuum, lastAnalyze, freezeAge *collectors.Metric
+	target                                                                       *target.Postgres
+	ratio, dead, live, lastVacuum, lastAnalyze, freezeAge, multixactAge, changed *collectors.Metric
 }
 
 func (c vacuum) collect(ctx context.Context, w *collectors.Writer) error {
-	return eachDatabase(ctx, c.target, func(database string, q Querier) error {
-		rows, err := ReadVacuum(ctx, q, Subject{})
-		if err != nil {
-			return err
+	all, err := readEach(ctx, c.target, func(q Querier) ([]VacuumRow, error) { return ReadVacuum(ctx, q, Subject{}) })
+	kept, rest := collectors.Largest(all, w.Limit(), func(r in[VacuumRow]) float64 { return r.Row.LiveRows + r.Row.DeadRows })
+	for i := range kept {
+		r := &kept[i].Row
+		set := func(m *collectors.Metric, v float64) { w.Set(m, v, c.target.Name, kept[i].Database, r.Schema, r.Table) }
+		if r.DeadRatio != nil {
+			set(c.ratio, *r.DeadRatio)
 		}
-		for _, r := range rows {
-			set := func(m *collectors.Metric, v float64) { w.Set(m, v, c.target.Name, database, r.Schema, r.Table) }
-			if r.DeadRatio != nil {
-				set(c.ratio, *r.DeadRatio)
-			}
-			set(c.dead, r.DeadRows)
-			set(c.live, r.LiveRows)
-			set(c.freezeAge, float64(r.FreezeAge))
-			if r.LastVacuum != nil {
-				set(c.lastVacuum, float64(r.LastVacuum.UnixMilli())/1000)
-			}
-			if r.LastAnalyze != nil {
-				set(c.lastAnalyze, float64(r.LastAnalyze.UnixMilli())/1000)
-			}
+		set(c.dead, r.DeadRows)
+		set(c.live, r.LiveRows)
+		set(c.changed, r.Changed)
+		set(c.freezeAge, float64(r.FreezeAge))
+		set(c.multixactAge, float64(r.MultixactAge))
+		if r.LastVacuum != nil {
+			set(c.lastVacuum, float64(r.LastVacuum.UnixMilli())/1000)
 		}
-		return nil
-	})
+		if r.LastAnalyze != nil {
+			set(c.lastAnalyze, float64(r.LastAnalyze.UnixMilli())/1000)
+		}
+	}
+	if len(rest) > 0 {
+		var dead, live float64
+		for _, r := range rest {
+			dead, live = dead+r.Row.DeadRows, live+r.Row.LiveRows
+		}
+		w.Set(c.dead, dead, c.target.Name, collectors.Other, collectors.Other, collectors.Other)
+		w.Set(c.live, live, c.target.Name, collectors.Other, collectors.Other, collectors.Other)
+		w.Cut(len(rest))
+	}
+	return err
 }
 
 // A VacuumRow is how well one table is looked after.
@@ -84,13 +91,11 @@ type VacuumRow struct {
 	LastVacuum, LastAnalyze *time.Time
 	VacuumCount             int64 // of vacuums by hand, since the statistics were reset
 	FreezeAge               int64 // in transactions
+	MultixactAge            int64
+	Changed                 float64 // rows since the last ANALYZE
 }
 
 // ReadVacuum reads the tables of one database that are of the subject.
 func ReadVacuum(ctx context.Context, q Querier, of Subject) ([]VacuumRow, error) {
-	rows, err := q.Query(ctx, vacuumSQL, of.Schema, of.Table)
-	if err != nil {
-		return nil, err
-	}
-	return pgx.CollectRows(rows, pgx.RowToStructByPos[VacuumRow])
+	return read[VacuumRow](ctx, q, vacuumSQL, of.Schema, of.Table)
 }

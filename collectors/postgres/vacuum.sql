@@ -1,5 +1,7 @@
 -- How much of each table is dead, and when it was last vacuumed and analyzed?
 --
+-- Partitioned tables have no rows of their own; their partitions are here.
+--
 -- Rights: none beyond CONNECT; the cumulative statistics are for everybody.
 -- Versions: 13 and later. Cost: one pass over pg_class, no file is looked at.
 --
@@ -17,7 +19,9 @@ select n.nspname,
        greatest(pg_stat_get_last_vacuum_time(c.oid), pg_stat_get_last_autovacuum_time(c.oid)),
        greatest(pg_stat_get_last_analyze_time(c.oid), pg_stat_get_last_autoanalyze_time(c.oid)),
        pg_stat_get_vacuum_count(c.oid),
-       age(c.relfrozenxid)::int8
+       age(c.relfrozenxid)::int8,
+       mxid_age(c.relminmxid)::int8,
+       pg_stat_get_mod_since_analyze(c.oid)::float8
   from pg_class c
   join pg_namespace n on n.oid = c.relnamespace
  where c.relkind in ('r', 'm')

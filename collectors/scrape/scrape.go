@@ -3,13 +3,14 @@
 package scrape
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -21,6 +22,9 @@ const (
 	// spread is how far apart the first questions are at most, so that a start
 	// does not ask every target everything in the same instant.
 	spread = 200 * time.Millisecond
+
+	// jitter is the share of an interval by which it is shorter or longer: 1/jitter.
+	jitter = 20
 
 	// grace is how much older than its interval and timeout an answer may be
 	// before it is no longer served: a collector that hangs is not stale for ever.
@@ -40,11 +44,12 @@ type Scraper struct {
 	registry *prometheus.Registry
 	now      func() time.Time
 	metrics  metrics
+	press    *presser
 	next     chan []*asker
+	joined   atomic.Pointer[[]family]
 
 	mu      sync.RWMutex
 	askers  []*asker
-	joined  []family
 	pending int // collectors that have not answered for the first time
 }
 
@@ -52,10 +57,17 @@ type Scraper struct {
 type asker struct {
 	collectors.Collector
 
-	mu     sync.RWMutex
-	writer *collectors.Writer // of the last answer; nil before the first
-	spare  *collectors.Writer // for the next one
+	writer *collectors.Writer // for the next answer; only who asks uses it
+	answer atomic.Pointer[answer]
+
+	mu     sync.Mutex
 	status Status
+}
+
+// An answer is what a collector said last. It is not changed any more.
+type answer struct {
+	blocks []*block // for each metric of the collector; nil where it wrote none
+	at     time.Time
 }
 
 // A Status is how the last question to a collector went.
@@ -66,12 +78,13 @@ type Status struct {
 	At        time.Time     `json:"at,omitzero"` // when it answered; zero before the first answer
 	Took      time.Duration `json:"took"`
 	Samples   int           `json:"samples"`
+	Beyond    int           `json:"beyond,omitempty"` // subjects beyond the collector's limit
 	Err       string        `json:"err,omitempty"`
 }
 
 // A family is one metric with all the collectors that write it.
 type family struct {
-	metric  *collectors.Metric
+	head    *block
 	sources []source
 }
 
@@ -82,10 +95,11 @@ type source struct {
 
 // New returns a Scraper without collectors. It starts nothing.
 func New(c Config) *Scraper {
-	s := &Scraper{log: c.Logger, registry: c.Registry, now: c.Now, metrics: newMetrics(c.Registry), next: make(chan []*asker, 1)}
+	s := &Scraper{log: c.Logger, registry: c.Registry, now: c.Now, metrics: newMetrics(c.Registry), press: newPresser(), next: make(chan []*asker, 1)}
 	if s.now == nil {
 		s.now = time.Now
 	}
+	s.joined.Store(new([]family))
 	return s
 }
 
@@ -103,11 +117,12 @@ func (s *Scraper) Use(all []collectors.Collector) error {
 			return fmt.Errorf("collector %s for %s needs an interval and a timeout", c.Name, c.Target)
 		}
 		seen[id] = true
-		askers[i] = &asker{Collector: c, spare: collectors.NewWriter(c), status: Status{Collector: c.Name, Server: c.Target, Every: c.Every}}
+		askers[i] = &asker{Collector: c, writer: collectors.NewWriter(c), status: Status{Collector: c.Name, Server: c.Target, Every: c.Every}}
 	}
 	s.mu.Lock()
-	s.askers, s.joined, s.pending = askers, join(askers), len(askers)
+	s.askers, s.pending = askers, len(askers)
 	s.mu.Unlock()
+	s.joined.Store(s.join(askers))
 	s.metrics.reset()
 	select {
 	case <-s.next: // a set that Run has not taken yet
@@ -119,22 +134,20 @@ func (s *Scraper) Use(all []collectors.Collector) error {
 
 // join finds which collectors write which metric. The families are in the order
 // of their names, as the exposition format wants each of them in one piece.
-func join(askers []*asker) []family {
-	byName := make(map[string]int)
-	var all []family
+func (s *Scraper) join(askers []*asker) *[]family {
+	metrics := make(map[string]*collectors.Metric)
+	sources := make(map[string][]source)
 	for _, a := range askers {
 		for i, m := range a.Metrics {
-			at, ok := byName[m.Name]
-			if !ok {
-				at = len(all)
-				byName[m.Name] = at
-				all = append(all, family{metric: m})
-			}
-			all[at].sources = append(all[at].sources, source{a, i})
+			metrics[m.Name] = m
+			sources[m.Name] = append(sources[m.Name], source{a, i})
 		}
 	}
-	slices.SortFunc(all, func(a, b family) int { return cmp.Compare(a.metric.Name, b.metric.Name) })
-	return all
+	all := make([]family, 0, len(metrics))
+	for _, name := range slices.Sorted(maps.Keys(metrics)) {
+		all = append(all, family{head: s.press.press(metrics[name].AppendHeader(nil), nil), sources: sources[name]})
+	}
+	return &all
 }
 
 // Run asks until ctx is done.
@@ -175,8 +188,10 @@ func (s *Scraper) clock(ctx context.Context, a *asker) {
 		}
 		began := time.Now()
 		s.ask(ctx, a)
-		// An answer that took longer than the interval is not made up for.
-		wait = max(a.Every-time.Since(began), a.Every/10)
+		// An answer that took longer than the interval is not made up for. No two
+		// clocks stay in step: targets are not asked everything at once for long.
+		pause := a.Every - a.Every/jitter + rand.N(2*a.Every/jitter+1)
+		wait = max(pause-time.Since(began), a.Every/10)
 	}
 }
 
@@ -185,24 +200,22 @@ func (s *Scraper) ask(ctx context.Context, a *asker) {
 	limited, cancel := context.WithTimeoutCause(ctx, a.Timeout, fmt.Errorf("no answer within %s", a.Timeout))
 	defer cancel()
 	began := time.Now()
-	a.spare.Reset()
-	err := a.Collect(limited, a.spare)
+	a.writer.Reset()
+	err := a.Collect(limited, a.writer)
 	if ctx.Err() != nil {
 		return // stopped, not failed
 	}
 	if err != nil && limited.Err() != nil {
 		err = fmt.Errorf("%w (%w)", context.Cause(limited), err)
 	}
-	status := Status{Collector: a.Name, Server: a.Target, Every: a.Every, At: s.now(), Took: time.Since(began), Samples: a.spare.Samples()}
+	status := Status{Collector: a.Name, Server: a.Target, Every: a.Every, At: s.now(), Took: time.Since(began), Samples: a.writer.Samples(), Beyond: a.writer.Beyond()}
 	if err != nil {
 		status.Err = err.Error()
 	}
+	first := s.keep(a, status.At)
 	a.mu.Lock()
-	before, first := a.status, a.writer == nil
-	a.writer, a.spare, a.status = a.spare, a.writer, status
-	if a.spare == nil {
-		a.spare = collectors.NewWriter(a.Collector)
-	}
+	before := a.status
+	a.status = status
 	a.mu.Unlock()
 	if first {
 		s.mu.Lock()
@@ -213,9 +226,28 @@ func (s *Scraper) ask(ctx context.Context, a *asker) {
 	s.tell(before, status)
 }
 
+// keep puts what was written in the place of the last answer, and reports
+// whether there was none.
+func (s *Scraper) keep(a *asker, at time.Time) (first bool) {
+	next := &answer{blocks: make([]*block, len(a.Metrics)), at: at}
+	last := a.answer.Load()
+	for i := range a.Metrics {
+		var old *block
+		if last != nil {
+			old = last.blocks[i]
+		}
+		next.blocks[i] = s.press.press(a.writer.Family(i), old)
+	}
+	a.answer.Store(next)
+	return last == nil
+}
+
 // tell logs a change aloud and everything else softly.
 func (s *Scraper) tell(before, now Status) {
 	log := s.log.With("collector", now.Collector, "target", now.Server, "duration", now.Took)
+	if now.Beyond > 0 && before.Beyond == 0 {
+		log.Warn("not everything is told one by one; set collectors.settings for a higher limit", "beyond", now.Beyond)
+	}
 	switch {
 	case now.Err != "" && now.Err != before.Err:
 		log.Warn("collector failed", "err", now.Err)
@@ -233,9 +265,9 @@ func (s *Scraper) Status() []Status {
 	s.mu.RUnlock()
 	all := make([]Status, len(askers))
 	for i, a := range askers {
-		a.mu.RLock()
+		a.mu.Lock()
 		all[i] = a.status
-		a.mu.RUnlock()
+		a.mu.Unlock()
 	}
 	return all
 }
@@ -249,7 +281,7 @@ func (s *Scraper) Answered() bool {
 
 // metrics say how the collectors are doing.
 type metrics struct {
-	success, duration, last, samples *prometheus.GaugeVec
+	success, duration, last, samples, beyond *prometheus.GaugeVec
 }
 
 func newMetrics(r *prometheus.Registry) metrics {
@@ -263,6 +295,7 @@ func newMetrics(r *prometheus.Registry) metrics {
 		duration: gauge("upkeep_collector_duration_seconds", "How long the last collection took."),
 		last:     gauge("upkeep_collector_last_success_timestamp_seconds", "When a collection last read everything; absent before the first."),
 		samples:  gauge("upkeep_collector_samples", "Number of samples that the last collection wrote."),
+		beyond:   gauge("upkeep_collector_beyond_limit", "Number of tables, statements or other subjects that are not told one by one, since there are more than the limit."),
 	}
 }
 
@@ -275,6 +308,7 @@ func (m metrics) observe(s Status) {
 	m.success.WithLabelValues(s.Collector, s.Server).Set(ok)
 	m.duration.WithLabelValues(s.Collector, s.Server).Set(s.Took.Seconds())
 	m.samples.WithLabelValues(s.Collector, s.Server).Set(float64(s.Samples))
+	m.beyond.WithLabelValues(s.Collector, s.Server).Set(float64(s.Beyond))
 }
 
 func (m metrics) reset() {
@@ -282,4 +316,5 @@ func (m metrics) reset() {
 	m.duration.Reset()
 	m.last.Reset()
 	m.samples.Reset()
+	m.beyond.Reset()
 }

@@ -10,7 +10,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os/exec"
+	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -152,6 +154,96 @@ func TestGzip(t *testing.T) {
 	}
 }
 
+// A client that takes gzip and one that does not read the same, and any reader of
+// gzip can: it is one stream, with the checksum of the whole.
+func TestGzipIsOneStream(t *testing.T) {
+	s := start(t, counter("test/a", "one", nil), counter("test/b", "two", nil), still())
+	eventually(t, "a value", s.Answered)
+	r := httptest.NewRequest(http.MethodGet, "/metrics", nil)
+	r.Header.Set("Accept-Encoding", "gzip")
+	w := httptest.NewRecorder()
+	s.ServeHTTP(w, r)
+	z, err := gzip.NewReader(w.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	z.Multistream(false)
+	text, err := io.ReadAll(z)
+	if err != nil || !bytes.HasSuffix(text, []byte("\n")) || !bytes.Contains(text, []byte("upkeep_collector_samples")) {
+		t.Fatalf("%v in:\n%s", err, text)
+	}
+	if w.Body.Len() != 0 {
+		t.Errorf("%d bytes after the stream", w.Body.Len())
+	}
+}
+
+// still is a collector that says the same each time, of a thousand subjects.
+func still() collectors.Collector {
+	m := &collectors.Metric{Name: "upkeep_test_rows", Type: collectors.Gauge, Help: "Rows.", Labels: []string{"server", "table"}}
+	h := &collectors.Metric{Name: "upkeep_test_seconds", Type: collectors.Histogram, Help: "Seconds.", Labels: []string{"server"}}
+	return collectors.Collector{
+		Name: "test/still", Target: "one", Metrics: []*collectors.Metric{m, h}, Every: 20 * time.Millisecond, Timeout: time.Second, Limit: 900,
+		Collect: func(_ context.Context, w *collectors.Writer) error {
+			for i := range w.Limit() {
+				w.Set(m, float64(i), "one", strconv.Itoa(i))
+			}
+			w.Cut(100)
+			w.SetHistogram(h, []float64{0.1, 1}, []uint64{3, 2, 1}, 4.5, "one")
+			return nil
+		},
+	}
+}
+
+// What is beyond the limit is a number and a line in the log, once.
+func TestBeyondTheLimit(t *testing.T) {
+	var log bytes.Buffer
+	s := scrape.New(scrape.Config{Logger: slog.New(slog.NewTextHandler(&log, nil)), Registry: prometheus.NewRegistry()})
+	if err := s.Use([]collectors.Collector{still()}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	if err := s.Run(ctx); err != nil {
+		t.Fatal(err)
+	}
+	text := get(s)
+	for _, want := range []string{`upkeep_collector_beyond_limit{collector="test/still",server="one"} 100`, `upkeep_test_seconds_bucket{server="one",le="+Inf"} 6`, `upkeep_test_seconds_sum{server="one"} 4.5`} {
+		if !strings.Contains(text, want+"\n") {
+			t.Errorf("no %s", want)
+		}
+	}
+	if n := strings.Count(log.String(), "beyond=100"); n != 1 {
+		t.Errorf("%d lines:\n%s", n, log.String())
+	}
+}
+
+// While answers change, whoever reads gets whole ones.
+func TestManyClients(t *testing.T) {
+	s := start(t, counter("test/a", "one", nil), counter("test/b", "two", nil), still())
+	eventually(t, "a value", s.Answered)
+	server := httptest.NewServer(s)
+	defer server.Close()
+	var all sync.WaitGroup
+	for range 50 {
+		all.Go(func() {
+			for range 20 {
+				res, err := server.Client().Get(server.URL) // takes gzip, and undoes it
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				text, err := io.ReadAll(res.Body)
+				_ = res.Body.Close() // read to its end
+				if n := bytes.Count(text, []byte("upkeep_test_rows{")); err != nil || n != 900 {
+					t.Errorf("%d of 900 rows, %v", n, err)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+}
+
 // promtool is the field's own reader of the format and of its naming rules.
 func TestPromtoolAccepts(t *testing.T) {
 	s := start(t, counter("test/a", "one", nil))
@@ -182,8 +274,10 @@ func BenchmarkServe(b *testing.B) {
 	for !s.Answered() {
 		time.Sleep(time.Millisecond)
 	}
+	r := httptest.NewRequest(http.MethodGet, "/metrics", nil)
+	r.Header.Set("Accept-Encoding", "gzip")
 	b.ReportAllocs()
 	for b.Loop() {
-		s.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/metrics", nil))
+		s.ServeHTTP(httptest.NewRecorder(), r)
 	}
 }

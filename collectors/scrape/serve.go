@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/klauspost/compress/gzip"
 	"github.com/prometheus/common/expfmt"
 )
 
@@ -14,55 +13,51 @@ import (
 const contentType = "text/plain; version=0.0.4; charset=utf-8"
 
 // ServeHTTP answers a scrape with the last answer of every collector and
-// upkeep's own metrics.
+// upkeep's own metrics. What the collectors said was compressed when they said
+// it; here it is only joined.
 func (s *Scraper) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	text := s.text()
+	own := s.press.press(s.own(), nil)
 	w.Header().Set("Content-Type", contentType)
 	w.Header().Set("Vary", "Accept-Encoding")
 	if !strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
-		_, _ = w.Write(text) // whoever hung up needs no answer
-		return
+		out := plain{w: w}
+		s.each(out.add)
+		out.add(own)
+		return // whoever hung up needs no answer
 	}
 	w.Header().Set("Content-Encoding", "gzip")
-	z, err := gzip.NewWriterLevel(w, gzip.BestSpeed)
-	if err == nil {
-		_, _ = z.Write(text)
-		_ = z.Close()
-	}
+	out := stream{w: w}
+	out.begin()
+	s.each(out.add)
+	out.add(own)
+	out.end()
 }
 
-// text joins the answers. Each is copied while its collector may not replace it.
-func (s *Scraper) text() []byte {
-	s.mu.RLock()
-	joined := s.joined
-	s.mu.RUnlock()
-	var text []byte
+// each passes on the answers that are not too old, in the order of the families.
+func (s *Scraper) each(add func(*block)) {
 	now := s.now()
-	for _, f := range joined {
-		head := len(text)
-		text = f.metric.AppendHeader(text)
-		body := len(text)
+	for _, f := range *s.joined.Load() {
+		headed := false
 		for _, src := range f.sources {
-			a := src.asker
-			a.mu.RLock()
-			if a.writer != nil && now.Sub(a.status.At) <= a.Every+a.Timeout+grace {
-				text = append(text, a.writer.Family(src.at)...)
+			a := src.asker.answer.Load()
+			if a == nil || a.blocks[src.at] == nil || now.Sub(a.at) > src.asker.Every+src.asker.Timeout+grace {
+				continue
 			}
-			a.mu.RUnlock()
-		}
-		if len(text) == body {
-			text = text[:head] // nobody wrote it
+			if !headed {
+				add(f.head)
+				headed = true
+			}
+			add(a.blocks[src.at])
 		}
 	}
-	return s.appendOwn(text)
 }
 
-// appendOwn appends upkeep's own metrics. One that cannot be read is left out,
-// and keeps none of the others from being served.
-func (s *Scraper) appendOwn(text []byte) []byte {
+// own returns upkeep's own metrics. One that cannot be read is left out, and
+// keeps none of the others from being served.
+func (s *Scraper) own() []byte {
 	families, err := s.registry.Gather()
-	b := bytes.NewBuffer(text)
-	encoder := expfmt.NewEncoder(b, expfmt.NewFormat(expfmt.TypeTextPlain))
+	var b bytes.Buffer
+	encoder := expfmt.NewEncoder(&b, expfmt.NewFormat(expfmt.TypeTextPlain))
 	for _, f := range families {
 		err = errors.Join(err, encoder.Encode(f))
 	}

@@ -24,6 +24,7 @@ func Own() []*collectors.Metric {
 	byCollector := []string{"collector", "server"}
 	return []*collectors.Metric{
 		{Name: "upkeep_build_info", Type: collectors.Gauge, Help: "1, with the version as a label.", Labels: []string{"version"}},
+		{Name: "upkeep_collector_beyond_limit", Type: collectors.Gauge, Help: "Number of tables, statements or other subjects that are not told one by one, since there are more than the limit.", Labels: byCollector},
 		{Name: "upkeep_collector_duration_seconds", Type: collectors.Gauge, Help: "How long the last collection took.", Labels: byCollector},
 		{Name: "upkeep_collector_last_success_timestamp_seconds", Type: collectors.Gauge, Help: "When a collection last read everything; absent before the first.", Labels: byCollector},
 		{Name: "upkeep_collector_samples", Type: collectors.Gauge, Help: "Number of samples that the last collection wrote.", Labels: byCollector},

@@ -139,6 +139,7 @@ func unused() map[string]string {
 		"upkeep_postgres_start_timestamp_seconds": adHoc, "upkeep_redis_start_timestamp_seconds": adHoc,
 		"upkeep_collector_last_success_timestamp_seconds":      "the age of an answer, for rules of one's own",
 		"upkeep_collector_samples":                             adHoc,
+		"upkeep_collector_beyond_limit":                        "the log says it aloud",
 		"upkeep_config_last_reload_success":                    "for rules of one's own; who reloads is told the answer",
 		"upkeep_config_last_reload_success_timestamp_seconds":  adHoc,
 		"upkeep_journal_intact":                                "for rules of one's own; the log says it aloud",

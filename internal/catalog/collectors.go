@@ -20,11 +20,24 @@ func Collectors(s target.Set) (all []collectors.Collector) {
 	for _, t := range s.Postgres {
 		all = append(all,
 			postgres.Activity(t),
+			postgres.Database(t),
+			postgres.DatabaseSize(t),
+			postgres.DuplicateIndex(t),
 			postgres.IndexBloat(t),
 			postgres.InvalidIndex(t),
+			postgres.Locks(t),
+			postgres.Progress(t),
+			postgres.Replication(t),
+			postgres.Retention(t),
+			postgres.Sequences(t),
 			postgres.Server(t),
+			postgres.Settings(t),
+			postgres.Statements(t),
 			postgres.TableBloat(t),
+			postgres.TableSize(t),
+			postgres.UnusedIndex(t),
 			postgres.Vacuum(t),
+			postgres.WAL(t),
 		)
 	}
 	for _, t := range s.Redis {

@@ -30,7 +30,7 @@ func startPostgres() (string, error) {
 		return "", err
 	}
 	p, err := sandbox.StartPostgres(context.Background(), sandbox.PostgresOptions{Dir: dir, Settings: map[string]string{
-		"fsync": "off", "synchronous_commit": "off", "max_connections": "60", "autovacuum": "off", "track_functions": "all", "max_prepared_transactions": "4",
+		"fsync": "off", "synchronous_commit": "off", "max_connections": "60", "autovacuum": "off", "track_functions": "all", "shared_preload_libraries": "pg_stat_statements", "max_prepared_transactions": "4",
 	}})
 	if err != nil {
 		return "", err

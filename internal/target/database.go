@@ -4,28 +4,34 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 )
 
 const (
-	// questionTimeout is for questions without a deadline.
-	questionTimeout = time.Minute
+	// silence is after which time without a question a connection is tried before
+	// it is used: its server may be another by then.
+	silence = time.Second
 
 	// farewell is how long the end of a session may take.
 	farewell = time.Second
 )
 
 // A Database is one database of a server, for reading. One question is asked at
-// a time, over one connection, which is kept. Each is a transaction that the
+// a time, over one connection, which is kept, and in a transaction that the
 // server holds to be read-only.
 type Database struct {
 	postgres *Postgres
 	name     string
 	turn     chan struct{} // held by who asks
 	slots    chan struct{} // of the server; nil where the connection does not count
-	conn     *pgx.Conn     // nil when there is none
+
+	conn   *pgx.Conn // nil when there is none
+	pooled bool      // a pooler stands between us and the server
+	limit  string    // the statement_timeout of the session
+	asked  time.Time // when the last question ended
 }
 
 func (p *Postgres) database(name string) *Database {
@@ -71,19 +77,27 @@ func (d *Database) Version(ctx context.Context) (version int, err error) {
 	return version, err
 }
 
-// begin connects where there is no connection, and begins the transaction. A
-// connection that was lost since the last question is replaced once.
+// begin connects where there is no connection, and says what holds for the
+// question. A connection that was lost since the last question is replaced once.
 func (d *Database) begin(ctx context.Context) error {
 	reused := d.conn != nil
 	if err := d.connect(ctx); err != nil {
 		return err
 	}
-	left := questionTimeout
-	if end, ok := ctx.Deadline(); ok {
-		left = max(time.Until(end), time.Millisecond)
+	limit := within(ctx)
+	var sql string
+	switch {
+	case d.pooled:
+		sql = "begin read only; " + strings.Join(settings("set local ", limit), "; ")
+	case limit != d.limit || reused && time.Since(d.asked) > silence:
+		sql = "set statement_timeout = '" + limit + "'"
 	}
-	_, err := d.conn.Exec(ctx, "begin read only; set local statement_timeout = "+strconv.FormatInt(left.Milliseconds(), 10)+settings)
+	if sql == "" {
+		return nil
+	}
+	_, err := d.conn.Exec(ctx, sql)
 	if err == nil {
+		d.limit = limit
 		return nil
 	}
 	d.disconnect()
@@ -93,12 +107,30 @@ func (d *Database) begin(ctx context.Context) error {
 	return err
 }
 
-// settings hold for each question. The planner's guess at what a question to a
-// large catalog costs makes it compile the question, which takes longer than to
-// answer it.
-//
-// A table that is being rewritten is not waited for: it is asked another time.
-const settings = "; set local lock_timeout = '1s'; set local search_path = pg_catalog; set local jit = off; set local max_parallel_workers_per_gather = 0"
+// within returns the statement_timeout for a question, so that what nobody waits
+// for ends on the server too. There are few of them: each is a statement of its
+// own for pg_stat_statements, where it would drive others out.
+func within(ctx context.Context) string {
+	end, ok := ctx.Deadline()
+	if !ok {
+		return "60s"
+	}
+	left := time.Until(end)
+	for _, step := range []time.Duration{time.Second, 2 * time.Second, 5 * time.Second, 10 * time.Second, 30 * time.Second, time.Minute} {
+		if left <= step {
+			return strconv.Itoa(int(step/time.Second)) + "s"
+		}
+	}
+	return "300s"
+}
+
+// settings are the statements that make a session one for reading. A table that
+// is being rewritten is not waited for: it is asked another time. A question to a
+// large catalog looks so dear to the planner that it would compile it, which takes
+// longer than to answer it.
+func settings(set, limit string) []string {
+	return []string{set + "statement_timeout = '" + limit + "'", set + "lock_timeout = '1s'", set + "search_path = pg_catalog", set + "jit = off", set + "max_parallel_workers_per_gather = 0"}
+}
 
 func (d *Database) connect(ctx context.Context) error {
 	if d.conn != nil {
@@ -152,18 +184,23 @@ func (d *Database) dial(ctx context.Context) error {
 		return err
 	}
 	// Behind a pooler the next question may meet another session of the server,
-	// which does not know the statements that this one has prepared.
+	// which knows neither our settings nor the statements that this one prepared.
 	var pid uint32
 	if err := conn.QueryRow(ctx, "select pg_catalog.pg_backend_pid()", pgx.QueryExecModeExec).Scan(&pid); err != nil {
 		hangUp(conn)
 		return err
 	}
-	if pid != conn.PgConn().PID() {
+	d.pooled = pid != conn.PgConn().PID()
+	if d.pooled {
 		config.DefaultQueryExecMode = pgx.QueryExecModeExec
 		hangUp(conn)
-		if conn, err = pgx.ConnectConfig(ctx, config); err != nil {
-			return err
-		}
+		d.conn, err = pgx.ConnectConfig(ctx, config)
+		return err
+	}
+	d.limit = within(ctx)
+	if _, err := conn.Exec(ctx, "set default_transaction_read_only = on; "+strings.Join(settings("set ", d.limit), "; ")); err != nil {
+		hangUp(conn)
+		return err
 	}
 	d.conn = conn
 	return nil
@@ -187,11 +224,12 @@ func hangUp(c *pgx.Conn) {
 	_ = c.Close(ctx) // nothing was written
 }
 
-// end ends the transaction and the turn.
+// end ends the transaction, where there is one, and the turn.
 func (d *Database) end() {
+	d.asked = time.Now()
 	if d.conn.IsClosed() {
 		d.disconnect()
-	} else {
+	} else if d.pooled {
 		ctx, cancel := context.WithTimeout(context.Background(), farewell)
 		if _, err := d.conn.Exec(ctx, "rollback"); err != nil { // nothing was written
 			d.disconnect()

@@ -21,6 +21,9 @@ type PostgresConfig struct {
 	URL      string   // postgres://user@host:port/database?sslmode=…, without a password
 	Password Password // may be nil
 	Archives []Archive
+
+	// WithoutText leaves the texts of statements out of what is told.
+	WithoutText bool
 }
 
 // An Archive says which rows of a table are past their age.
@@ -38,6 +41,9 @@ const databaseConnections = 5
 type Postgres struct {
 	Name     string
 	Archives []Archive
+	Replicas []*Postgres // standbys of this server that are targets too
+
+	WithoutText bool // the texts of statements are not told
 
 	config   *pgx.ConnConfig
 	password Password
@@ -58,7 +64,7 @@ func NewPostgres(c PostgresConfig) (*Postgres, error) {
 	if config.ConnectTimeout == 0 {
 		config.ConnectTimeout = 5 * time.Second
 	}
-	p := &Postgres{Name: c.Name, Archives: c.Archives, config: config, password: c.Password, slots: make(chan struct{}, databaseConnections), databases: make(map[string]*Database)}
+	p := &Postgres{Name: c.Name, Archives: c.Archives, WithoutText: c.WithoutText, config: config, password: c.Password, slots: make(chan struct{}, databaseConnections), databases: make(map[string]*Database)}
 	p.server = p.database(p.Maintenance())
 	return p, nil
 }

@@ -1,0 +1,351 @@
+package postgres
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/ai-micro-service/upkeep/collectors"
+	"github.com/ai-micro-service/upkeep/internal/target"
+)
+
+// What did each statement cost since its statistics were reset?
+//
+// Rights: pg_read_all_stats (in pg_monitor); without it other roles' statements
+// are hidden. Versions: 13 and later; two columns have another name since 17.
+// Cost: one pass over the statistics, without the file of their texts. A text is
+// read when a statement is told for the first time.
+const (
+	statementsSQL = `
+select d.datname, r.rolname, coalesce(s.queryid, 0),
+       s.calls::float8, s.total_exec_time / 1000, s.rows::float8,
+       s.shared_blks_read::float8, s.shared_blks_hit::float8, (s.%[2]s + s.%[3]s) / 1000, s.temp_blks_written::float8, s.wal_bytes::float8
+  from %[1]s.pg_stat_statements(false) s
+  join pg_database d on d.oid = s.dbid
+  join pg_roles r on r.oid = s.userid`
+
+	statementTextSQL = `select distinct on (queryid) queryid, left(query, 4000) from %s.pg_stat_statements(true) where queryid = any($1) order by queryid`
+
+	statementsExtensionSQL = `select n.nspname from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'pg_stat_statements'`
+)
+
+const (
+	// topOfEach is how many statements each order brings in.
+	topOfEach = 15
+
+	// staysFor is how long a statement that is told stays told after it has left
+	// the top, so that a line in a picture does not come and go.
+	staysFor = time.Hour
+
+	// textLength is how much of a statement is shown, in characters.
+	textLength = 200
+)
+
+// Statements reports what the most expensive statements cost.
+func Statements(t *target.Postgres) collectors.Collector {
+	labels := []string{"database", "user", "queryid"}
+	c := &statements{
+		target: t,
+		costs: [8]*collectors.Metric{
+			counter("statement_calls_total", "Times that the statement was executed.", labels...),
+			counter("statement_seconds_total", "Time that executing the statement took.", labels...),
+			counter("statement_rows_total", "Rows that the statement returned or changed.", labels...),
+			counter("statement_blocks_read_total", "Blocks that were not in the server's buffers when the statement wanted them.", labels...),
+			counter("statement_blocks_hit_total", "Blocks that were in the server's buffers when the statement wanted them.", labels...),
+			counter("statement_io_seconds_total", "Time that the statement waited for blocks of tables and indexes to be read or written; 0 without track_io_timing.", labels...),
+			counter("statement_temporary_blocks_total", "Blocks that the statement wrote to temporary files.", labels...),
+			counter("statement_wal_bytes_total", "Write-ahead log that the statement wrote.", labels...),
+		},
+		info:  gauge("statement_info", "1, with the text of a statement that is told: without literals, and shortened. Only of statements that read or change rows.", "queryid", "query"),
+		known: make(map[statementKey]*statementState),
+		texts: make(map[int64]string),
+	}
+	return collectors.Collector{
+		Name:   "postgres/statements",
+		Target: t.Name,
+		Doc: `Statements reports what the most expensive statements cost: by total time, mean time, calls, and blocks read.
+
+Reads pg_stat_statements, once for the whole server, from whichever database has
+the extension; without it there is nothing to read, and that is no fault. Those at
+the top of any of the four orders are told one by one and stay for an hour; the sum
+of all others is under the labels "other". The counters go on where the statistics
+are reset. The text is that of the extension with every literal left out, and only
+of SELECT, INSERT, UPDATE, DELETE, MERGE and WITH; statement_text: false in the
+target's configuration leaves it out altogether. Rights: pg_read_all_stats (it is
+in pg_monitor). Cost: one pass over the statistics.`,
+		Metrics: append(append([]*collectors.Metric{}, c.costs[:]...), c.info),
+		Every:   time.Minute,
+		Timeout: 20 * time.Second,
+		Limit:   100,
+		Collect: c.collect,
+	}
+}
+
+type statements struct {
+	target *target.Postgres
+	costs  [8]*collectors.Metric
+	info   *collectors.Metric
+
+	database string // where the extension is; "" when not known
+	schema   string
+	known    map[statementKey]*statementState
+	other    [8]float64
+	texts    map[int64]string // of those that are told; "" for one that is not shown
+}
+
+type statementKey struct {
+	Database, User string
+	QueryID        int64
+}
+
+// A statementState is what we know of one statement.
+type statementState struct {
+	last [8]float64 // what the server said
+	sum  [8]float64 // what it has cost, resets taken out
+	top  time.Time  // when it was last at the top
+	told bool
+}
+
+func (c *statements) collect(ctx context.Context, w *collectors.Writer) error {
+	found, err := c.find(ctx)
+	if err != nil || !found {
+		return err
+	}
+	rows, err := c.read(ctx)
+	if err != nil {
+		c.database = ""
+		return wants(err, "pg_read_all_stats")
+	}
+	told := c.account(rows, w.Limit(), time.Now())
+	text := c.text(ctx, told)
+	for _, k := range told {
+		for i, m := range c.costs {
+			w.Set(m, c.known[k].sum[i], c.target.Name, k.Database, k.User, strconv.FormatInt(k.QueryID, 10))
+		}
+	}
+	if beyond := len(c.known) - len(told); beyond > 0 {
+		for i, m := range c.costs {
+			w.Set(m, c.other[i], c.target.Name, collectors.Other, collectors.Other, collectors.Other)
+		}
+		w.Cut(beyond)
+	}
+	shown := make(map[int64]bool)
+	for _, k := range told {
+		if q := c.texts[k.QueryID]; q != "" && !shown[k.QueryID] {
+			shown[k.QueryID] = true
+			w.Set(c.info, 1, c.target.Name, strconv.FormatInt(k.QueryID, 10), q)
+		}
+	}
+	return text
+}
+
+// find looks for the database that has the extension, beginning with the one
+// that the target names.
+func (c *statements) find(ctx context.Context) (bool, error) {
+	if c.database != "" {
+		return true, nil
+	}
+	names, err := c.target.Databases(ctx)
+	if err != nil {
+		return false, err
+	}
+	for _, name := range append([]string{c.target.Maintenance()}, names...) {
+		db, err := c.target.Database(name)
+		if err != nil {
+			return false, err
+		}
+		schemas, err := read[struct{ Name string }](ctx, db, statementsExtensionSQL)
+		if err != nil && ctx.Err() != nil {
+			return false, err
+		}
+		if err == nil && len(schemas) == 1 {
+			c.database, c.schema = name, pgx.Identifier{schemas[0].Name}.Sanitize()
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// read asks what each statement cost. What a role runs at the top and within
+// functions is one.
+func (c *statements) read(ctx context.Context) (map[statementKey][8]float64, error) {
+	db, err := c.target.Database(c.database)
+	if err != nil {
+		return nil, err
+	}
+	v, err := db.Version(ctx)
+	if err != nil {
+		return nil, err
+	}
+	reads, writes := "blk_read_time", "blk_write_time"
+	if v >= 170000 {
+		reads, writes = "shared_blk_read_time", "shared_blk_write_time"
+	}
+	rows, err := db.Query(ctx, fmt.Sprintf(statementsSQL, c.schema, reads, writes))
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	all := make(map[statementKey][8]float64, len(c.known))
+	unseen := 0
+	for rows.Next() {
+		var k statementKey
+		var costs [8]float64
+		if err := rows.Scan(&k.Database, &k.User, &k.QueryID, &costs[0], &costs[1], &costs[2], &costs[3], &costs[4], &costs[5], &costs[6], &costs[7]); err != nil {
+			return nil, err
+		}
+		if k.QueryID == 0 {
+			unseen++
+			continue
+		}
+		sum := all[k]
+		for i := range sum {
+			sum[i] += costs[i]
+		}
+		all[k] = sum
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	if unseen > 0 {
+		return nil, hidden(fmt.Sprintf("what %d statements cost", unseen), "pg_read_all_stats")
+	}
+	return all, nil
+}
+
+// account adds what each statement has cost since the last time, to its own sum
+// or to that of the others, and returns those that are told.
+//
+// A figure that went down begins anew: the statistics were reset, or the server
+// forgot the statement and met it again.
+func (c *statements) account(rows map[statementKey][8]float64, limit int, now time.Time) []statementKey {
+	for k := range c.known {
+		if _, there := rows[k]; !there {
+			delete(c.known, k) // the server has forgotten it; what it cost stays counted
+		}
+	}
+	since := make(map[statementKey][8]float64, len(rows))
+	for k, costs := range rows {
+		s := c.known[k]
+		if s == nil {
+			s = new(statementState)
+			c.known[k] = s
+		}
+		var more [8]float64
+		for i, v := range costs {
+			if more[i] = v - s.last[i]; costs[0] < s.last[0] || more[i] < 0 {
+				more[i] = v
+			}
+			s.sum[i] += more[i]
+		}
+		s.last, since[k] = costs, more
+	}
+	told := c.choose(limit, now)
+	for k, more := range since {
+		if !c.known[k].told {
+			for i := range more {
+				c.other[i] += more[i]
+			}
+		}
+	}
+	return told
+}
+
+// choose decides who is told: the top of each order, and who was there within
+// the last hour, while there is room.
+func (c *statements) choose(limit int, now time.Time) []statementKey {
+	keys := make([]statementKey, 0, len(c.known))
+	for k := range c.known {
+		keys = append(keys, k)
+	}
+	byName := func(a, b statementKey) int {
+		return cmp.Or(cmp.Compare(a.Database, b.Database), cmp.Compare(a.User, b.User), cmp.Compare(a.QueryID, b.QueryID))
+	}
+	slices.SortFunc(keys, byName)
+	for _, order := range []func(s *statementState) float64{
+		func(s *statementState) float64 { return s.sum[1] },
+		func(s *statementState) float64 { return s.sum[1] / max(s.sum[0], 1) },
+		func(s *statementState) float64 { return s.sum[0] },
+		func(s *statementState) float64 { return s.sum[3] },
+	} {
+		slices.SortStableFunc(keys, func(a, b statementKey) int { return cmp.Compare(order(c.known[b]), order(c.known[a])) })
+		for _, k := range keys[:min(topOfEach, len(keys))] {
+			c.known[k].top = now
+		}
+	}
+	slices.SortStableFunc(keys, func(a, b statementKey) int {
+		x, y := c.known[a], c.known[b]
+		return cmp.Or(y.top.Compare(x.top), cmp.Compare(y.sum[1], x.sum[1]))
+	})
+	told := keys[:0:0]
+	for i, k := range keys {
+		s := c.known[k]
+		s.told = (limit <= 0 || i < limit) && now.Sub(s.top) < staysFor
+		if s.told {
+			told = append(told, k)
+		}
+	}
+	slices.SortFunc(told, byName)
+	return told
+}
+
+// text reads the texts of those that are told and were not before. That they are
+// missing is an error of its own: the costs are told all the same.
+func (c *statements) text(ctx context.Context, told []statementKey) error {
+	if c.target.WithoutText {
+		return nil
+	}
+	var missing []int64
+	kept := make(map[int64]string, len(told))
+	for _, k := range told {
+		q, had := c.texts[k.QueryID]
+		if had {
+			kept[k.QueryID] = q
+		} else if !slices.Contains(missing, k.QueryID) {
+			missing = append(missing, k.QueryID)
+		}
+	}
+	c.texts = kept
+	if len(missing) == 0 {
+		return nil
+	}
+	db, err := c.target.Database(c.database)
+	if err != nil {
+		return err
+	}
+	rows, err := db.Query(ctx, fmt.Sprintf(statementTextSQL, c.schema), missing)
+	if err != nil {
+		return err
+	}
+	type textRow struct {
+		ID   int64
+		Text *string
+	}
+	texts, err := pgx.CollectRows(rows, pgx.RowToStructByPos[textRow])
+	for _, r := range texts {
+		if r.Text != nil {
+			c.texts[r.ID] = shown(*r.Text)
+		}
+	}
+	return err
+}
+
+// shown returns what of a statement is shown: nothing of a command, which may
+// hold a password, and no literal.
+func shown(text string) string {
+	text = withoutLiterals(text)
+	word, _, _ := strings.Cut(strings.ToLower(strings.TrimLeft(text, "( ")), " ")
+	if !slices.Contains([]string{"select", "insert", "update", "delete", "merge", "with", "values", "table"}, word) {
+		return ""
+	}
+	if r := []rune(text); len(r) > textLength {
+		return string(r[:textLength-1]) + "…"
+	}
+	return text
+}
