@@ -228,7 +228,11 @@ func (a archive) compare(t *testing.T, c collectors.Collector, got string) {
 	t.Helper()
 	absent := a.statements("absent", "\n")
 	for _, m := range c.Metrics {
-		if written := strings.Contains("\n"+got, "\n"+m.Name+"{"); written == slices.Contains(absent, m.Name) {
+		name := m.Name
+		if m.Type == collectors.Histogram {
+			name += "_count"
+		}
+		if written := strings.Contains("\n"+got, "\n"+name+"{"); written == slices.Contains(absent, m.Name) {
 			t.Errorf("%s: written is %v, which the archive does not expect", m.Name, written)
 		}
 	}

@@ -12,25 +12,15 @@ import (
 
 // Keyspace reports how many keys there are and whether they are found.
 func Keyspace(t *target.Redis) collectors.Collector {
-	gauge := func(name, help string) *collectors.Metric {
-		return &collectors.Metric{Name: "upkeep_redis_" + name, Type: collectors.Gauge, Help: help, Labels: []string{"server", "db"}}
-	}
-	counter := func(name, help string) *collectors.Metric {
-		return &collectors.Metric{Name: "upkeep_redis_" + name, Type: collectors.Counter, Help: help, Labels: []string{"server"}}
-	}
 	c := keyspace{
 		target:   t,
-		keys:     gauge("keys", "Number of keys in a database; absent for a database without any."),
-		expiring: gauge("expiring_keys", "Number of keys in a database that have an end."),
+		keys:     gauge("keys", "Number of keys in a database; absent for a database without any.", "db"),
+		expiring: gauge("expiring_keys", "Number of keys in a database that have an end.", "db"),
 		fields: []field{
 			{"expired_keys", counter("expired_keys_total", "Keys that came to their end, since the start of the server.")},
 			{"keyspace_hits", counter("keyspace_hits_total", "Reads that found their key, since the start of the server.")},
 			{"keyspace_misses", counter("keyspace_misses_total", "Reads that did not find their key, since the start of the server.")},
 		},
-	}
-	metrics := []*collectors.Metric{c.keys, c.expiring}
-	for _, f := range c.fields {
-		metrics = append(metrics, f.metric)
 	}
 	return collectors.Collector{
 		Name:   "redis/keyspace",
@@ -40,7 +30,7 @@ func Keyspace(t *target.Redis) collectors.Collector {
 Reads INFO keyspace and stats. Rights: +info and +client|setname. Cost: one INFO;
 no key is looked at. A database without keys is not reported by the server, and
 so not here.`,
-		Metrics: metrics,
+		Metrics: declared(c.fields, c.keys, c.expiring),
 		Every:   every,
 		Timeout: timeout,
 		Collect: c.collect,
@@ -58,11 +48,7 @@ func (c keyspace) collect(ctx context.Context, w *collectors.Writer) error {
 	if err != nil {
 		return err
 	}
-	for _, f := range c.fields {
-		if v, known := i.number(f.name); known {
-			w.Set(f.metric, v, c.target.Name)
-		}
-	}
+	i.write(w, c.target.Name, c.fields)
 	for name, value := range i {
 		number, ok := strings.CutPrefix(name, "db")
 		if !ok {

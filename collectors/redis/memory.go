@@ -9,24 +9,20 @@ import (
 
 // Memory reports what the server uses, may use and loses to fragmentation.
 func Memory(t *target.Redis) collectors.Collector {
-	gauge := func(name, help string) *collectors.Metric {
-		return &collectors.Metric{Name: "upkeep_redis_memory_" + name, Type: collectors.Gauge, Help: help, Labels: []string{"server"}}
-	}
 	c := memory{
 		target: t,
+		limit:  gauge("memory_max_bytes", "Bytes that the server may allocate before it evicts or refuses; absent when there is no limit."),
+		ratio:  gauge("memory_used_ratio", "Share of memory_max_bytes that is allocated; absent when there is no limit."),
 		fields: []field{
-			{"used_memory", gauge("used_bytes", "Bytes that the server has allocated for data and itself.")},
-			{"used_memory_rss", gauge("rss_bytes", "Bytes of the server that are in the machine's memory.")},
-			{"used_memory_peak", gauge("peak_bytes", "The most bytes that the server had allocated since its start.")},
-			{"maxmemory", gauge("max_bytes", "Bytes that the server may allocate before it evicts or refuses; absent when there is no limit.")},
-			{"allocator_frag_ratio", gauge("fragmentation_ratio", "Bytes that the allocator holds active for each byte allocated. Large on a small heap, where it is no harm: read it with the bytes.")},
-			{"allocator_frag_bytes", gauge("fragmentation_bytes", "Bytes that the allocator holds active and that are not allocated.")},
-			{"evicted_keys", &collectors.Metric{Name: "upkeep_redis_evicted_keys_total", Type: collectors.Counter, Help: "Keys that were evicted for want of memory, since the start of the server.", Labels: []string{"server"}}},
+			{"used_memory", gauge("memory_used_bytes", "Bytes that the server has allocated for data and itself.")},
+			{"used_memory_rss", gauge("memory_rss_bytes", "Bytes of the server that are in the machine's memory.")},
+			{"used_memory_peak", gauge("memory_peak_bytes", "The most bytes that the server had allocated since its start.")},
+			{"allocator_frag_ratio", gauge("memory_fragmentation_ratio", "Bytes that the allocator holds active for each byte allocated. Large on a small heap, where it is no harm: read it with the bytes.")},
+			{"allocator_frag_bytes", gauge("memory_fragmentation_bytes", "Bytes that the allocator holds active and that are not allocated.")},
+			{"mem_fragmentation_ratio", gauge("memory_rss_ratio", "Bytes in the machine's memory for each byte allocated. Large on a small server and after a peak, and below 1 where the server is swapped out.")},
+			{"allocator_rss_bytes", gauge("memory_retained_bytes", "Bytes that the allocator has from the machine and holds nothing active in: what MEMORY PURGE may give back.")},
+			{"evicted_keys", counter("evicted_keys_total", "Keys that were evicted for want of memory, since the start of the server.")},
 		},
-	}
-	metrics := make([]*collectors.Metric, len(c.fields))
-	for i, f := range c.fields {
-		metrics[i] = f.metric
 	}
 	return collectors.Collector{
 		Name:   "redis/memory",
@@ -36,7 +32,7 @@ func Memory(t *target.Redis) collectors.Collector {
 Reads INFO memory and stats. Rights: +info and +client|setname. Cost: one INFO.
 The fragmentation is the allocator's own: the ratio of resident to used memory
 says nothing on a small server and after a peak.`,
-		Metrics: metrics,
+		Metrics: declared(c.fields, c.limit, c.ratio),
 		Every:   every,
 		Timeout: timeout,
 		Collect: c.collect,
@@ -44,14 +40,9 @@ says nothing on a small server and after a peak.`,
 }
 
 type memory struct {
-	target *target.Redis
-	fields []field
-}
-
-// A field of INFO and the metric that it becomes.
-type field struct {
-	name   string
-	metric *collectors.Metric
+	target       *target.Redis
+	limit, ratio *collectors.Metric
+	fields       []field
 }
 
 func (c memory) collect(ctx context.Context, w *collectors.Writer) error {
@@ -59,11 +50,11 @@ func (c memory) collect(ctx context.Context, w *collectors.Writer) error {
 	if err != nil {
 		return err
 	}
-	for _, f := range c.fields {
-		v, known := i.number(f.name)
-		if known && (v > 0 || f.name != "maxmemory") {
-			w.Set(f.metric, v, c.target.Name)
-		}
+	i.write(w, c.target.Name, c.fields)
+	used, _ := i.number("used_memory")
+	if limit, _ := i.number("maxmemory"); limit > 0 {
+		w.Set(c.limit, limit, c.target.Name)
+		w.Set(c.ratio, used/limit, c.target.Name)
 	}
 	return nil
 }

@@ -14,9 +14,6 @@ import (
 
 // Persistence reports how old the newest snapshot is and what would be lost.
 func Persistence(t *target.Redis) collectors.Collector {
-	gauge := func(name, help string) *collectors.Metric {
-		return &collectors.Metric{Name: "upkeep_redis_" + name, Type: collectors.Gauge, Help: help, Labels: []string{"server"}}
-	}
 	c := persistence{
 		target:   t,
 		age:      gauge("snapshot_age_seconds", "Seconds since the newest successful RDB snapshot, or since the start of the server when there was none, by the server's clock."),
@@ -26,17 +23,21 @@ func Persistence(t *target.Redis) collectors.Collector {
 		progress: gauge("snapshot_in_progress", "1 while an RDB snapshot is being made."),
 		aof:      gauge("aof_enabled", "1 when every change is also written to the append-only file."),
 		aofOK:    gauge("aof_ok", "1 when the last write to the append-only file succeeded, 0 when it failed; absent when there is none."),
+		fork:     gauge("fork_seconds", "How long the server stood still to begin its last snapshot or rewrite of the append-only file; 0 when there was none."),
+		duration: gauge("snapshot_duration_seconds", "How long the last RDB snapshot took; absent when there was none."),
+		rewrite:  gauge("aof_rewrite_ok", "1 when the last rewrite of the append-only file succeeded or there was none, 0 when it failed."),
+		size:     gauge("aof_size_bytes", "Size of the append-only file; absent when there is none."),
 	}
 	return collectors.Collector{
 		Name:   "redis/persistence",
 		Target: t.Name,
 		Doc: `Persistence reports how old the newest snapshot is, whether it succeeded, and what would be lost.
 
-Reads INFO server and persistence. Rights: +info and +client|setname. Cost: one
+Reads INFO server, persistence and stats. Rights: +info and +client|setname. Cost: one
 INFO. A server that never saved tells its start as the time of its last save;
 the count of saves (Redis 7.0 and later) tells the two apart. The action
 redis/bgsave lowers the age.`,
-		Metrics: []*collectors.Metric{c.age, c.last, c.changes, c.ok, c.progress, c.aof, c.aofOK},
+		Metrics: []*collectors.Metric{c.age, c.last, c.changes, c.ok, c.progress, c.aof, c.aofOK, c.fork, c.duration, c.rewrite, c.size},
 		Every:   every,
 		Timeout: timeout,
 		Collect: c.collect,
@@ -46,6 +47,7 @@ redis/bgsave lowers the age.`,
 type persistence struct {
 	target                                       *target.Redis
 	age, last, changes, ok, progress, aof, aofOK *collectors.Metric
+	fork, duration, rewrite, size                *collectors.Metric
 }
 
 func (c persistence) collect(ctx context.Context, w *collectors.Writer) error {
@@ -63,7 +65,13 @@ func (c persistence) collect(ctx context.Context, w *collectors.Writer) error {
 	w.Set(c.aof, one(s.AOF), c.target.Name)
 	if s.AOF {
 		w.Set(c.aofOK, one(s.AOFOK), c.target.Name)
+		w.Set(c.size, s.AOFSize, c.target.Name)
 	}
+	w.Set(c.fork, s.Fork.Seconds(), c.target.Name)
+	if s.Took >= 0 {
+		w.Set(c.duration, s.Took.Seconds(), c.target.Name)
+	}
+	w.Set(c.rewrite, one(s.RewriteOK), c.target.Name)
 	return nil
 }
 
@@ -85,6 +93,10 @@ type Snapshot struct {
 	Loading    bool // the data set is being read
 	AOF, AOFOK bool
 	Rewriting  bool // of the append-only file
+	RewriteOK  bool // the last one succeeded, or there was none
+	AOFSize    float64
+	Fork       time.Duration // the server stood still so long to begin the last of either
+	Took       time.Duration // the last one; negative when there was none
 }
 
 // Saved reports whether there was a snapshot since the start, as far as the server tells.
@@ -92,7 +104,7 @@ func (s Snapshot) Saved() bool { return s.Saves != 0 }
 
 // ReadPersistence asks a server how well its data is kept.
 func ReadPersistence(ctx context.Context, c *redis.Client) (s Snapshot, err error) {
-	i, err := readInfo(ctx, c, "server", "persistence")
+	i, err := readInfo(ctx, c, "server", "persistence", "stats")
 	if err != nil {
 		return s, err
 	}
@@ -106,7 +118,13 @@ func ReadPersistence(ctx context.Context, c *redis.Client) (s Snapshot, err erro
 		LastSave: time.Unix(int64(last), 0).UTC(), Saves: -1, Changes: int64(changes),
 		OK: i["rdb_last_bgsave_status"] == "ok", InProgress: i["rdb_bgsave_in_progress"] == "1", Loading: i["loading"] == "1",
 		AOF: i["aof_enabled"] == "1", AOFOK: i["aof_last_write_status"] == "ok", Rewriting: i["aof_rewrite_in_progress"] == "1",
+		RewriteOK: i["aof_last_bgrewrite_status"] != "err",
 	}
+	s.AOFSize, _ = i.number("aof_current_size")
+	fork, _ := i.number("latest_fork_usec")
+	s.Fork = time.Duration(fork) * time.Microsecond
+	took, _ := i.number("rdb_last_bgsave_time_sec")
+	s.Took = time.Duration(took) * time.Second
 	if n, ok := i.number("rdb_saves"); ok {
 		s.Saves = int64(n)
 	}

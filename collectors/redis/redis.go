@@ -10,12 +10,56 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/ai-micro-service/upkeep/collectors"
 )
 
 const (
 	every   = 15 * time.Second
 	timeout = 10 * time.Second
 )
+
+func gauge(name, help string, labels ...string) *collectors.Metric {
+	return &collectors.Metric{Name: "upkeep_redis_" + name, Type: collectors.Gauge, Help: help, Labels: append([]string{"server"}, labels...)}
+}
+
+func counter(name, help string, labels ...string) *collectors.Metric {
+	return &collectors.Metric{Name: "upkeep_redis_" + name, Type: collectors.Counter, Help: help, Labels: append([]string{"server"}, labels...)}
+}
+
+// A field of INFO and the metric that it becomes.
+type field struct {
+	name   string
+	metric *collectors.Metric
+}
+
+// declared returns the metrics of fields and others.
+func declared(fields []field, others ...*collectors.Metric) []*collectors.Metric {
+	for _, f := range fields {
+		others = append(others, f.metric)
+	}
+	return others
+}
+
+// write writes the fields that the server knows.
+func (i info) write(w *collectors.Writer, server string, fields []field) {
+	for _, f := range fields {
+		if v, known := i.number(f.name); known {
+			w.Set(f.metric, v, server)
+		}
+	}
+}
+
+// pairs splits "a=1,b=2", as INFO writes what has several figures.
+func pairs(value string) map[string]string {
+	all := make(map[string]string)
+	for p := range strings.SplitSeq(value, ",") {
+		if name, v, ok := strings.Cut(p, "="); ok {
+			all[name] = v
+		}
+	}
+	return all
+}
 
 // info is what INFO answers: name → value as text.
 type info map[string]string

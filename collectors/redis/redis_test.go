@@ -1,10 +1,18 @@
 package redis_test
 
 import (
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
 	"testing"
+	"time"
 
+	"github.com/ai-micro-service/upkeep/collectors"
 	"github.com/ai-micro-service/upkeep/collectors/collectortest"
 	"github.com/ai-micro-service/upkeep/collectors/redis"
+	"github.com/ai-micro-service/upkeep/internal/servertest"
+	"github.com/ai-micro-service/upkeep/internal/target"
 )
 
 func TestServer(t *testing.T) {
@@ -25,4 +33,161 @@ func TestPersistenceSaved(t *testing.T) {
 
 func TestKeyspace(t *testing.T) {
 	collectortest.Redis(t, redis.Keyspace, "testdata/keyspace.txtar")
+}
+
+func TestClients(t *testing.T) {
+	collectortest.Redis(t, redis.Clients, "testdata/clients.txtar")
+}
+
+func TestReplication(t *testing.T) {
+	collectortest.Redis(t, redis.Replication, "testdata/replication.txtar")
+}
+
+func TestCommands(t *testing.T) {
+	collectortest.Redis(t, redis.Commands, "testdata/commands.txtar")
+}
+
+func TestSlowlog(t *testing.T) {
+	collectortest.Redis(t, redis.Slowlog, "testdata/slowlog.txtar")
+}
+
+func looked(t *testing.T, url string) *target.Redis {
+	t.Helper()
+	r, err := target.NewRedis(target.RedisConfig{Name: "s", URL: url})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(r.Close)
+	return r
+}
+
+func answer(t *testing.T, c collectors.Collector) string {
+	t.Helper()
+	w := collectors.NewWriter(c)
+	if err := c.Collect(t.Context(), w); err != nil {
+		t.Fatal(err)
+	}
+	return string(w.Text())
+}
+
+// A primary and its replica tell of each other; without its primary the replica
+// says so.
+func TestReplicationOfTwo(t *testing.T) {
+	primary := servertest.Redis(t)
+	replica := servertest.Redis(t, "--replicaof", "127.0.0.1", strconv.Itoa(primary.Port))
+	one, two := redis.Replication(looked(t, primary.URL)), redis.Replication(looked(t, replica.URL))
+	await := func(c collectors.Collector, want string) string {
+		t.Helper()
+		var got string
+		for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+			if got = answer(t, c); strings.Contains(got, want) {
+				return got
+			}
+		}
+		t.Fatalf("never %s, but:\n%s", want, got)
+		return ""
+	}
+	await(two, `upkeep_redis_primary_link_up{server="s"} 1`)
+	await(one, fmt.Sprintf(`upkeep_redis_replica_lag_bytes{server="s",replica="127.0.0.1:%d"} 0`, replica.Port))
+	if got := answer(t, one); !strings.Contains(got, `upkeep_redis_is_replica{server="s"} 0`) || !strings.Contains(got, `upkeep_redis_replicas{server="s"} 1`) {
+		t.Errorf("the primary says:\n%s", got)
+	}
+	if err := primary.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	await(two, `upkeep_redis_primary_link_up{server="s"} 0`)
+}
+
+// Entries are counted once; those that were gone before they were read, and after
+// a restart of the server, are not lost from the count.
+func TestSlowlogCountsOnce(t *testing.T) {
+	s := servertest.Redis(t, "--slowlog-log-slower-than", "0", "--slowlog-max-len", "10")
+	r := looked(t, s.URL)
+	c := redis.Slowlog(r)
+	answer(t, c)
+	for range 30 {
+		if err := r.Client.Set(t.Context(), "key", "hunter2", 0).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	total := func(text string) (n float64) {
+		for _, m := range regexp.MustCompile(`slowlog_entries_total\{[^}]*\} (\S+)`).FindAllStringSubmatch(text, -1) {
+			v, err := strconv.ParseFloat(m[1], 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			n += v
+		}
+		return n
+	}
+	got := answer(t, c)
+	newest, err := r.Client.SlowLogGet(t.Context(), 1).Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The answer was given before its own two questions and this one were logged.
+	if n := total(got); n < float64(newest[0].ID)-3 || n > float64(newest[0].ID)+1 {
+		t.Errorf("%v entries, and the newest has the number %d:\n%s", n, newest[0].ID, got)
+	}
+	if strings.Contains(got, "hunter2") || !strings.Contains(got, `command="set"`) || !strings.Contains(got, `command="other"`) {
+		t.Errorf("the commands are not as they should be:\n%s", got)
+	}
+}
+
+// Every call is in a bucket, and none in two.
+func TestCommandHistograms(t *testing.T) {
+	r := looked(t, servertest.Redis(t).URL)
+	for range 100 {
+		if err := r.Client.Set(t.Context(), "key", "value", 0).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := r.Client.Do(t.Context(), "debug", "sleep", "0.01").Err(); err != nil && !strings.Contains(err.Error(), "DEBUG") {
+		t.Fatal(err)
+	}
+	c := redis.Commands(r)
+	got := answer(t, c)
+	for _, want := range []string{`upkeep_redis_command_calls_total{server="s",command="set"} 100`, `upkeep_redis_command_duration_seconds_count{server="s",command="set"} 100`, `upkeep_redis_command_duration_seconds_bucket{server="s",command="set",le="1.12"} 100`} {
+		if !strings.Contains(got, want+"\n") {
+			t.Errorf("no %s in:\n%s", want, got)
+		}
+	}
+	few := c
+	few.Limit = 1
+	if got := answer(t, few); strings.Count(got, "command_calls_total{") != 2 || !strings.Contains(got, `command="other"`) {
+		t.Errorf("with room for one:\n%s", got)
+	}
+}
+
+// What the reference page says is enough is enough.
+func TestLeastRights(t *testing.T) {
+	s := servertest.Redis(t)
+	admin := looked(t, s.URL)
+	if err := admin.Client.Do(t.Context(), "acl", "setuser", "upkeep", "on", "nopass", "resetkeys", "resetchannels", "-@all", "+ping", "+hello", "+info", "+slowlog|get", "+slowlog|len", "+latency|histogram", "+client|setname").Err(); err != nil {
+		t.Fatal(err)
+	}
+	r := looked(t, strings.Replace(s.URL, "redis://", "redis://upkeep@", 1))
+	for _, c := range []collectors.Collector{redis.Server(r), redis.Memory(r), redis.Persistence(r), redis.Keyspace(r), redis.Clients(r), redis.Replication(r), redis.Commands(r), redis.Slowlog(r)} {
+		if got := answer(t, c); got == "" {
+			t.Errorf("%s says nothing", c.Name)
+		}
+	}
+}
+
+// How long a snapshot took is known after the first.
+func TestSnapshotDuration(t *testing.T) {
+	r := looked(t, servertest.Redis(t).URL)
+	if err := r.Client.BgSave(t.Context()).Err(); err != nil {
+		t.Fatal(err)
+	}
+	c := redis.Persistence(r)
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		got := answer(t, c)
+		if strings.Contains(got, "upkeep_redis_snapshot_duration_seconds{") {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("never told:\n%s", got)
+		}
+	}
 }

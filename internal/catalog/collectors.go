@@ -42,10 +42,14 @@ func Collectors(s target.Set) (all []collectors.Collector) {
 	}
 	for _, t := range s.Redis {
 		all = append(all,
+			redis.Clients(t),
+			redis.Commands(t),
 			redis.Keyspace(t),
 			redis.Memory(t),
 			redis.Persistence(t),
+			redis.Replication(t),
 			redis.Server(t),
+			redis.Slowlog(t),
 		)
 	}
 	return all

@@ -1,0 +1,81 @@
+package redis
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strconv"
+
+	"github.com/ai-micro-service/upkeep/collectors"
+	"github.com/ai-micro-service/upkeep/internal/target"
+)
+
+// Replication reports who follows the server, or how it follows another.
+func Replication(t *target.Redis) collectors.Collector {
+	c := replication{
+		target:   t,
+		replica:  gauge("is_replica", "1 when the server is a replica, 0 when it takes writes."),
+		replicas: gauge("replicas", "Number of replicas that are connected."),
+		lagBytes: gauge("replica_lag_bytes", "What the replica has not confirmed yet.", "replica"),
+		lag:      gauge("replica_lag_seconds", "How long ago the replica confirmed last; it does so once a second.", "replica"),
+		link:     gauge("primary_link_up", "1 when the replica is connected to its primary, 0 when it is not; absent on a primary."),
+		silence:  gauge("primary_silent_seconds", "How long ago the replica heard of its primary; absent on a primary and while there is no connection."),
+		syncing:  gauge("primary_sync_in_progress", "1 while the replica takes over the whole data set; absent on a primary."),
+		full:     counter("full_syncs_total", "Times that a replica took over the whole data set from this server."),
+	}
+	return collectors.Collector{
+		Name:   "redis/replication",
+		Target: t.Name,
+		Doc: `Replication reports how far each replica is behind, or how a replica is connected to its primary.
+
+Reads INFO replication and stats. Rights: +info and +client|setname. Cost: one
+INFO.`,
+		Metrics: []*collectors.Metric{c.replica, c.replicas, c.lagBytes, c.lag, c.link, c.silence, c.syncing, c.full},
+		Every:   every,
+		Timeout: timeout,
+		Collect: c.collect,
+	}
+}
+
+type replication struct {
+	target                                                         *target.Redis
+	replica, replicas, lagBytes, lag, link, silence, syncing, full *collectors.Metric
+}
+
+func (c replication) collect(ctx context.Context, w *collectors.Writer) error {
+	i, err := readInfo(ctx, c.target.Client, "replication", "stats")
+	if err != nil {
+		return err
+	}
+	name := c.target.Name
+	replica := i["role"] == "slave"
+	w.Set(c.replica, one(replica), name)
+	for _, f := range []field{{"connected_slaves", c.replicas}, {"sync_full", c.full}} {
+		if v, known := i.number(f.name); known {
+			w.Set(f.metric, v, name)
+		}
+	}
+	if replica {
+		w.Set(c.link, one(i["master_link_status"] == "up"), name)
+		w.Set(c.syncing, one(i["master_sync_in_progress"] == "1"), name)
+		if s, known := i.number("master_last_io_seconds_ago"); known && s >= 0 {
+			w.Set(c.silence, s, name)
+		}
+	}
+	offset, _ := i.number("master_repl_offset")
+	for n := 0; ; n++ {
+		line, there := i["slave"+strconv.Itoa(n)]
+		if !there {
+			return nil
+		}
+		p := info(pairs(line))
+		confirmed, known := p.number("offset")
+		lag, knownLag := p.number("lag")
+		if !known || !knownLag {
+			return fmt.Errorf("info: slave%d: %q is not understood", n, line)
+		}
+		who := net.JoinHostPort(p["ip"], p["port"])
+		w.Set(c.lagBytes, max(offset-confirmed, 0), name, who)
+		w.Set(c.lag, lag, name, who)
+	}
+}
