@@ -87,12 +87,23 @@ func (a *App) apply(c *config.Config) error {
 }
 
 func targets(c *config.Config) (set target.Set, err error) {
+	byName := make(map[string]*target.Postgres)
 	for _, t := range c.Targets.Postgres {
-		p, err := target.NewPostgres(target.PostgresConfig{Name: t.Name, URL: t.URL, Password: t.Password()})
+		k := target.PostgresConfig{Name: t.Name, URL: t.URL, Password: t.Password(), WithoutText: !t.StatementText}
+		for _, a := range t.Archives {
+			k.Archives = append(k.Archives, target.Archive(a))
+		}
+		p, err := target.NewPostgres(k)
 		if err != nil {
 			return set, err
 		}
+		byName[t.Name] = p
 		set.Postgres = append(set.Postgres, p)
+	}
+	for _, t := range c.Targets.Postgres {
+		if primary := byName[t.ReplicaOf]; primary != nil {
+			primary.Replicas = append(primary.Replicas, byName[t.Name])
+		}
 	}
 	for _, t := range c.Targets.Redis {
 		r, err := target.NewRedis(target.RedisConfig{Name: t.Name, URL: t.URL, Password: t.Password()})
@@ -101,8 +112,24 @@ func targets(c *config.Config) (set target.Set, err error) {
 		}
 		set.Redis = append(set.Redis, r)
 	}
+	for _, t := range c.Targets.Docker {
+		d, err := target.NewDocker(target.DockerConfig{Name: t.Name, Host: t.Host, Root: t.Root, Logs: target.LogFields(t.Logs)})
+		if err != nil {
+			return set, err
+		}
+		set.Docker = append(set.Docker, d)
+	}
 	for _, h := range c.Targets.Host {
-		set.Host = append(set.Host, &target.Host{Name: h.Name, Root: h.Root})
+		set.Host = append(set.Host, new(target.Host(h)))
+	}
+	for _, p := range c.Targets.Probe {
+		set.Probe = append(set.Probe, new(target.Probe(p)))
+	}
+	for _, b := range c.Targets.Backup {
+		set.Backup = append(set.Backup, new(target.Backup(b)))
+	}
+	for _, p := range c.Targets.Packages {
+		set.Packages = append(set.Packages, new(target.Packages(p)))
 	}
 	return set, nil
 }
@@ -119,6 +146,9 @@ func configured(c *config.Config, all []collectors.Collector) (wanted []collecto
 		}
 		if s.Every > 0 {
 			k.Every = s.Every
+		}
+		if s.Limit > 0 {
+			k.Limit = s.Limit
 		}
 		if s.Timeout > 0 {
 			k.Timeout = s.Timeout

@@ -10,7 +10,10 @@ import (
 
 // anyTarget stands for whatever may be configured: one target of each kind.
 func anyTarget() target.Set {
-	return target.Set{Postgres: []*target.Postgres{{}}, Redis: []*target.Redis{{}}, Host: []*target.Host{{}}}
+	return target.Set{
+		Postgres: []*target.Postgres{{}}, Redis: []*target.Redis{{}}, Host: []*target.Host{{}}, Docker: []*target.Docker{{}},
+		Probe: []*target.Probe{{}}, Backup: []*target.Backup{{}}, Packages: []*target.Packages{{}},
+	}
 }
 
 // EveryCollector returns each collector once, without a target to ask.

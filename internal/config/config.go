@@ -37,25 +37,90 @@ type Web struct {
 	TokenEnv    string `yaml:"token_env" doc:"Environment variable with that token, instead of a file."`
 }
 
-// Targets are the servers that are looked after.
+// Targets are what is looked after.
 type Targets struct {
-	Postgres []Target `yaml:"postgres" doc:"PostgreSQL servers. All databases of a server are found."`
-	Redis    []Target `yaml:"redis" doc:"Redis and Valkey servers."`
-	Host     []Host   `yaml:"host" doc:"The machine that upkeep runs on, for its file systems."`
+	Postgres []Postgres `yaml:"postgres" doc:"PostgreSQL servers. All databases of a server are found."`
+	Redis    []Redis    `yaml:"redis" doc:"Redis and Valkey servers."`
+	Host     []Host     `yaml:"host" doc:"The machine that upkeep runs on, for its file systems and packages."`
+	Docker   []Docker   `yaml:"docker" doc:"Docker engines: their containers, their disk use, and their containers' logs."`
+	Probe    []Probe    `yaml:"probe" doc:"Services whose health is asked over HTTP."`
+	Backup   []Backup   `yaml:"backup" doc:"Backups whose age, size and verification are watched."`
+	Packages []Packages `yaml:"packages" doc:"Packages of services whose known vulnerabilities are counted."`
 }
 
-// A Target is one server that is reached by a URL.
-type Target struct {
+// Postgres is one PostgreSQL server.
+type Postgres struct {
+	Name          string    `yaml:"name" required:"a name, the server label of its metrics" doc:"The server label of its metrics."`
+	URL           string    `yaml:"url" required:"a URL" doc:"Where it is: postgres://user@host:5432/postgres?sslmode=verify-full. Without a password."`
+	PasswordFile  string    `yaml:"password_file" check:"path" doc:"File with the password, read at each new connection."`
+	PasswordEnv   string    `yaml:"password_env" doc:"Environment variable with the password, instead of a file."`
+	ReplicaOf     string    `yaml:"replica_of" doc:"Name of the server whose standby this one is, when that is a target too: what only the standby's queries use is in use."`
+	StatementText bool      `yaml:"statement_text" default:"true" doc:"Tell the text of expensive statements, without literals."`
+	Archives      []Archive `yaml:"archives" doc:"Tables whose rows come to an age."`
+}
+
+// An Archive says which rows of a table are past their age.
+type Archive struct {
+	Database string        `yaml:"database" required:"a database" doc:"Database of the table."`
+	Schema   string        `yaml:"schema" default:"public" doc:"Schema of the table."`
+	Table    string        `yaml:"table" required:"a table" doc:"The table."`
+	Column   string        `yaml:"column" required:"a column" doc:"Column with the moment from which a row ages: a timestamp or a date. A row where it is null does not."`
+	After    time.Duration `yaml:"after" min:"1m" default:"180d" doc:"Age that is too old."`
+}
+
+// A Redis is one Redis or Valkey server.
+type Redis struct {
 	Name         string `yaml:"name" required:"a name, the server label of its metrics" doc:"The server label of its metrics."`
-	URL          string `yaml:"url" required:"a URL" doc:"Where it is: postgres://user@host:5432/postgres?sslmode=verify-full, redis://host:6379, rediss://host:6379 with TLS. Without a password."`
+	URL          string `yaml:"url" required:"a URL" doc:"Where it is: redis://host:6379, rediss://host:6379 with TLS, unix:///path. Without a password."`
 	PasswordFile string `yaml:"password_file" check:"path" doc:"File with the password, read at each new connection."`
 	PasswordEnv  string `yaml:"password_env" doc:"Environment variable with the password, instead of a file."`
 }
 
-// A Host is a machine whose file systems are read.
+// A Host is a machine whose file systems and packages are read.
 type Host struct {
 	Name string `yaml:"name" required:"a name, the server label of its metrics" doc:"The server label of its metrics."`
 	Root string `yaml:"root" default:"/" doc:"Where its root file system is mounted: / unless upkeep runs in a container."`
+}
+
+// A Docker is one Docker engine.
+type Docker struct {
+	Name string `yaml:"name" required:"a name, the server label of its metrics" doc:"The server label of its metrics."`
+	Host string `yaml:"host" default:"unix:///var/run/docker.sock" doc:"Where the engine listens: a socket, or tcp://host:port for a proxy that lets only GET through."`
+	Root string `yaml:"root" default:"/" doc:"Where the engine's root file system is mounted, for its log files: / unless upkeep runs in a container."`
+	Logs Logs   `yaml:"logs" doc:"How the services' log lines are read."`
+}
+
+// Logs are the names in the services' log lines.
+type Logs struct {
+	Level    string        `yaml:"level" default:"level" doc:"Field with the level: error, fatal, critical and the like are errors, and so are numbers from 50 on."`
+	Message  string        `yaml:"message" default:"message" doc:"Field with the message."`
+	Path     string        `yaml:"path" default:"path" doc:"Field with the path of a request."`
+	Duration string        `yaml:"duration" default:"duration_ms" doc:"Field with how long a request took, in milliseconds."`
+	Slow     time.Duration `yaml:"slow" default:"1s" min:"1ms" doc:"A request that takes longer is slow."`
+}
+
+// A Probe is one service that is asked over HTTP.
+type Probe struct {
+	Name   string `yaml:"name" required:"a name, the server label of its metrics" doc:"The server label of its metrics."`
+	URL    string `yaml:"url" check:"http" required:"a URL" doc:"What is asked for, with GET."`
+	Status int    `yaml:"status" doc:"Status that is healthy; 0 is any from 200 to 299."`
+	CAFile string `yaml:"ca_file" check:"path" doc:"Certificates that are trusted beside the system's."`
+}
+
+// A Backup is a series of backups of one thing.
+type Backup struct {
+	Name     string `yaml:"name" required:"a name, the server label of its metrics" doc:"The server label of its metrics."`
+	Kind     string `yaml:"kind" default:"files" enum:"files|rdb|pgbackrest" doc:"files: each file that path matches is a backup. rdb: path is Redis' dump file. pgbackrest: pgBackRest is asked."`
+	Path     string `yaml:"path" check:"path" doc:"Pattern of the files, the dump file, or pgBackRest's configuration file where it is not in its usual place."`
+	Stanza   string `yaml:"stanza" doc:"Stanza of pgBackRest; every one where empty."`
+	Verified string `yaml:"verified" check:"path" doc:"File whose time says when the newest backup was last restored and found good: let the test of your restore touch it."`
+}
+
+// Packages are the packages that a service is made of.
+type Packages struct {
+	Name string `yaml:"name" required:"a name, the server label of its metrics" doc:"The server label of its metrics."`
+	Kind string `yaml:"kind" required:"pip, npm or trivy" enum:"pip|npm|trivy" doc:"Who made the report: pip-audit, npm audit or trivy, as JSON."`
+	Path string `yaml:"path" check:"path" required:"a path" doc:"The report; or the service's folder, for which pip-audit or npm audit is run where it is installed."`
 }
 
 // Collectors are the settings of collectors.
@@ -68,6 +133,7 @@ type Collectors struct {
 type Collector struct {
 	Every    time.Duration `yaml:"every" doc:"How often it asks; 0s leaves its own interval."`
 	Timeout  time.Duration `yaml:"timeout" doc:"How long an answer may take; 0s leaves its own."`
+	Limit    int           `yaml:"limit" doc:"How many tables, statements or other subjects are told one by one; 0 leaves its own."`
 	Disabled bool          `yaml:"disabled" default:"false" doc:"Do not ask at all."`
 }
 

@@ -55,8 +55,17 @@ func TestWrong(t *testing.T) {
 		{"policy twice", target + "policies:\n- &p {name: p, match: ['a=b'], action: redis/bgsave}\n- *p\n", `f:3: a second policy is called "p"`},
 		{"collector", target + "collectors:\n  settings:\n    postgres/tableblot: {every: 1m}\n", `f:4: unknown collector "postgres/tableblot"; did you mean "postgres/tablebloat"?`},
 		{"no name", "targets:\n  redis:\n  - url: redis://x\n", `f:3: an entry of redis has no "name"; a name, the server label`},
-		{"target twice", "targets:\n  redis:\n  - {name: a, url: redis://x}\n  - {name: a, url: redis://y}\n", `f:4: a second redis server is called "a"`},
+		{"target twice", "targets:\n  redis:\n  - {name: a, url: redis://x}\n  - {name: a, url: redis://y}\n", `f:4: a second redis is called "a"`},
 		{"scheme", "targets: {postgres: [{name: a, url: 'mysql://x'}]}\n", "f:1: the url of postgres a is none; one that begins with postgres:// or postgresql:// was expected"},
+		{"replica of nobody", "targets:\n  postgres:\n  - {name: a, url: 'postgres://h', replica_of: b}\n", `f:3: replica_of is "b"; the name of another postgres server was expected`},
+		{"replica of itself", "targets: {postgres: [{name: a, url: 'postgres://h', replica_of: a}]}\n", `f:1: replica_of is "a"`},
+		{"archive without a column", "targets:\n  postgres:\n  - name: a\n    url: postgres://h\n    archives: [{database: d, table: t}]\n", `f:5: an entry of archives has no "column"; a column was expected`},
+		{"docker host", "targets: {docker: [{name: a, host: /var/run/docker.sock}]}\n", `f:1: host is "/var/run/docker.sock"; unix:///var/run/docker.sock or tcp://host:port was expected`},
+		{"docker root", "targets: {docker: [{name: a, root: x}]}\n", `f:1: root is "x"; an absolute path was expected`},
+		{"user in a probe", "targets: {probe: [{name: a, url: 'http://u:p@h/'}]}\n", "f:1: the url of probe a has a user in it"},
+		{"backup without a path", "targets: {backup: [{name: a}]}\n", "f:1: backup a has no path; files needs one"},
+		{"stanza of files", "targets: {backup: [{name: a, path: /x, stanza: s}]}\n", "f:1: stanza is for pgbackrest, and backup a is files"},
+		{"kind of report", "targets: {packages: [{name: a, kind: gem, path: /x}]}\n", `f:1: kind is "gem"; pip or npm or trivy was expected`},
 		{"root", "targets: {host: [{name: a, root: x}]}\n", `f:1: root is "x"; an absolute path was expected`},
 		{"both alertmanagers", target + "alertmanager:\n  url: http://am:9093\n", "f:3: alertmanager.url is for your own Alertmanager"},
 	} {
@@ -113,7 +122,7 @@ policies: [{name: p, match: ['a="b"', 'c=~"d|e"'], action: redis/bgsave}]
 
 func TestSecretsAreReadWhenNeeded(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "secret")
-	target := config.Target{PasswordFile: file}
+	target := config.Redis{PasswordFile: file}
 	if _, err := target.Password()(); err == nil {
 		t.Error("a missing file is no error")
 	}

@@ -9,8 +9,15 @@ import (
 // Password returns what reads the target's password when it is needed, or nil
 // where none is configured. Its errors name the file or variable, never what is
 // in it.
-func (t Target) Password() func() (string, error) {
-	return secret(t.PasswordFile, t.PasswordEnv)
+func (p Postgres) Password() func() (string, error) {
+	return secret(p.PasswordFile, p.PasswordEnv)
+}
+
+// Password returns what reads the target's password when it is needed, or nil
+// where none is configured. Its errors name the file or variable, never what is
+// in it.
+func (r Redis) Password() func() (string, error) {
+	return secret(r.PasswordFile, r.PasswordEnv)
 }
 
 // Token returns what reads the bearer token when it is needed, or nil where

@@ -22,47 +22,90 @@ func (d *decoder) whole(c *Config, n *yaml.Node) {
 	if c.Embedded.Enabled && c.Alertmanager.URL != "" {
 		d.fault(at(n, "alertmanager", "url"), "alertmanager.url is for your own Alertmanager, and embedded mode has one; set embedded.enabled to false or leave the url out")
 	}
-	if len(c.Targets.Postgres)+len(c.Targets.Redis)+len(c.Targets.Host) == 0 && len(d.faults) == 0 {
+	t := c.Targets
+	if len(t.Postgres)+len(t.Redis)+len(t.Host)+len(t.Docker)+len(t.Probe)+len(t.Backup)+len(t.Packages) == 0 && len(d.faults) == 0 {
 		d.fault(n, "no target is named; at least one is expected:\n%s", beginning)
 	}
-	d.servers("postgres", []string{"postgres", "postgresql"}, c.Targets.Postgres, n)
-	d.servers("redis", []string{"redis", "rediss", "unix"}, c.Targets.Redis, n)
-	names := make(map[string]bool)
-	for i, h := range c.Targets.Host {
-		if names[h.Name] {
-			d.fault(at(n, "targets", "host", i, "name"), "a second host is called %q; each needs a name of its own", h.Name)
-		}
-		names[h.Name] = true
-		if !filepath.IsAbs(h.Root) {
-			d.fault(at(n, "targets", "host", i, "root"), "root is %q; an absolute path was expected", h.Root)
-		}
-	}
+	d.targets(t, n)
 	d.policies(c, n)
 }
 
-func (d *decoder) servers(kind string, schemes []string, all []Target, n *yaml.Node) {
-	names := make(map[string]bool)
-	for i, t := range all {
-		if t.Name != "" && names[t.Name] {
-			d.fault(at(n, "targets", kind, i, "name"), "a second %s server is called %q; each needs a name of its own", kind, t.Name)
+// targets checks each kind for names that are there twice, and what is particular to it.
+func (d *decoder) targets(t Targets, n *yaml.Node) {
+	var postgres, redis, host, docker, probe, backup, packages []string
+	for i, p := range t.Postgres {
+		postgres = append(postgres, p.Name)
+		d.server(at(n, "targets", "postgres", i), "postgres "+p.Name, p.URL, p.PasswordFile, p.PasswordEnv, "postgres", "postgresql")
+	}
+	for i, p := range t.Postgres {
+		if p.ReplicaOf != "" && (p.ReplicaOf == p.Name || !slices.Contains(postgres, p.ReplicaOf)) {
+			d.fault(at(n, "targets", "postgres", i, "replica_of"), "replica_of is %q; the name of another postgres server was expected", p.ReplicaOf)
 		}
-		names[t.Name] = true
-		if t.PasswordFile != "" && t.PasswordEnv != "" {
-			d.fault(at(n, "targets", kind, i, "password_env"), "%s %s has both password_file and password_env; one was expected", kind, t.Name)
+	}
+	for i, r := range t.Redis {
+		redis = append(redis, r.Name)
+		d.server(at(n, "targets", "redis", i), "redis "+r.Name, r.URL, r.PasswordFile, r.PasswordEnv, "redis", "rediss", "unix")
+	}
+	for i, h := range t.Host {
+		host = append(host, h.Name)
+		d.absolute(at(n, "targets", "host", i, "root"), h.Root)
+	}
+	for i, e := range t.Docker {
+		docker = append(docker, e.Name)
+		d.absolute(at(n, "targets", "docker", i, "root"), e.Root)
+		if u, err := url.Parse(e.Host); err != nil || u.Scheme != "unix" && u.Scheme != "tcp" {
+			d.fault(at(n, "targets", "docker", i, "host"), "host is %q; unix:///var/run/docker.sock or tcp://host:port was expected", e.Host)
 		}
-		if t.URL == "" {
-			continue // said already
+	}
+	for i, p := range t.Probe {
+		probe = append(probe, p.Name)
+		if u, err := url.Parse(p.URL); err == nil && u.User != nil {
+			d.fault(at(n, "targets", "probe", i, "url"), "the url of probe %s has a user in it; it would be shown, and a page for health needs none", p.Name)
 		}
-		place := at(n, "targets", kind, i, "url")
-		u, err := url.Parse(t.URL)
-		switch {
-		case err != nil || !slices.Contains(schemes, u.Scheme):
-			// The URL itself is not shown: where it does not parse, nobody knows
-			// whether there is a password in it.
-			d.fault(place, "the url of %s %s is none; one that begins with %s:// was expected", kind, t.Name, strings.Join(schemes, ":// or "))
-		case hasPassword(u):
-			d.fault(place, "the url of %s %s has a password in it; put it into a file and name that in password_file, or name an environment variable in password_env", kind, t.Name)
+	}
+	for i, b := range t.Backup {
+		backup = append(backup, b.Name)
+		if b.Path == "" && b.Kind != "pgbackrest" {
+			d.fault(at(n, "targets", "backup", i), "backup %s has no path; %s needs one", b.Name, b.Kind)
 		}
+		if b.Stanza != "" && b.Kind != "pgbackrest" {
+			d.fault(at(n, "targets", "backup", i, "stanza"), "stanza is for pgbackrest, and backup %s is %s", b.Name, b.Kind)
+		}
+	}
+	for _, p := range t.Packages {
+		packages = append(packages, p.Name)
+	}
+	for kind, names := range map[string][]string{"postgres": postgres, "redis": redis, "host": host, "docker": docker, "probe": probe, "backup": backup, "packages": packages} {
+		for i, name := range names {
+			if name != "" && slices.Contains(names[:i], name) {
+				d.fault(at(n, "targets", kind, i, "name"), "a second %s is called %q; each needs a name of its own", kind, name)
+			}
+		}
+	}
+}
+
+func (d *decoder) absolute(n *yaml.Node, root string) {
+	if !filepath.IsAbs(root) {
+		d.fault(n, "root is %q; an absolute path was expected", root)
+	}
+}
+
+// server checks where a server is and where its password is.
+func (d *decoder) server(n *yaml.Node, name, address, passwordFile, passwordEnv string, schemes ...string) {
+	if passwordFile != "" && passwordEnv != "" {
+		d.fault(at(n, "password_env"), "%s has both password_file and password_env; one was expected", name)
+	}
+	if address == "" {
+		return // said already
+	}
+	u, err := url.Parse(address)
+	switch {
+	case err != nil || !slices.Contains(schemes, u.Scheme):
+		// The URL itself is not shown: where it does not parse, nobody knows
+		// whether there is a password in it.
+		d.fault(at(n, "url"), "the url of %s is none; one that begins with %s:// was expected", name, strings.Join(schemes, ":// or "))
+	case hasPassword(u):
+		d.fault(at(n, "url"), "the url of %s has a password in it; put it into a file and name that in password_file, or name an environment variable in password_env", name)
 	}
 }
 

@@ -8,6 +8,10 @@ type Set struct {
 	Postgres []*Postgres
 	Redis    []*Redis
 	Host     []*Host
+	Docker   []*Docker
+	Probe    []*Probe
+	Backup   []*Backup
+	Packages []*Packages
 }
 
 // Close closes every connection of the set.
@@ -17,6 +21,9 @@ func (s Set) Close() {
 	}
 	for _, r := range s.Redis {
 		r.Close()
+	}
+	for _, d := range s.Docker {
+		d.Close()
 	}
 }
 

@@ -1,0 +1,296 @@
+package logs
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/klauspost/compress/gzip"
+)
+
+// Options say what is counted of a log.
+type Options struct {
+	Fields Fields
+	Slow   time.Duration // a request that takes longer is slow
+	Since  time.Time     // lines before it are passed over; zero: none is
+}
+
+// A Report is what the lines of some logs say.
+type Report struct {
+	Lines     uint64        `json:"lines"`
+	NotJSON   uint64        `json:"not_json"`
+	Errors    uint64        `json:"errors"`
+	Requests  uint64        `json:"requests"`
+	Slow      uint64        `json:"slow"`
+	Templates []Frequent    `json:"error_templates"`
+	Endpoints []Frequent    `json:"endpoints"`
+	Slowest   []Frequent    `json:"slow_endpoints"` // by how often they were slow
+	P50       time.Duration `json:"p50"`            // of requests; 0 when none was timed
+	P95       time.Duration `json:"p95"`
+	P99       time.Duration `json:"p99"`
+}
+
+// A Frequent is one of the most frequent.
+type Frequent struct {
+	Name  string `json:"name"`
+	Count uint64 `json:"count"`
+	Over  uint64 `json:"over,omitempty"` // Count may be too large by so much
+}
+
+const (
+	chunk = 128 << 10 // what is read at once
+
+	// share is what one worker takes of a large file.
+	share = 64 << 20
+)
+
+// Analyze reads log files of Docker's json-file driver from their beginning, and
+// those that gzip has compressed.
+func Analyze(ctx context.Context, files []string, o Options) (*Report, error) {
+	work := make(chan func() (*tally, error))
+	var faults []error
+	total := newTally(o.Slow.Seconds() * 1000)
+	var mu sync.Mutex
+	var workers sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		workers.Go(func() {
+			for do := range work {
+				t, err := do()
+				mu.Lock()
+				if t != nil {
+					total.merge(t)
+				}
+				if err != nil {
+					faults = append(faults, err)
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	for _, file := range files {
+		parts, err := split(file)
+		if err != nil {
+			mu.Lock()
+			faults = append(faults, err)
+			mu.Unlock()
+		}
+		for _, p := range parts {
+			work <- func() (*tally, error) { return p.read(ctx, o) }
+		}
+	}
+	close(work)
+	workers.Wait()
+	return total.report(), errors.Join(faults...)
+}
+
+// A part is a piece of a file that begins with a line of the service.
+type part struct {
+	file     string
+	from, to int64
+}
+
+// split cuts a large file where a line of the service ends.
+func split(file string) ([]part, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }() // read only
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	size := info.Size()
+	if strings.HasSuffix(file, ".gz") {
+		return []part{{file, 0, size}}, nil
+	}
+	var parts []part
+	for from := int64(0); from < size; {
+		to := size
+		if from+share < size {
+			if to, err = boundary(f, from+share, size); err != nil {
+				return nil, fmt.Errorf("%s: %w", file, err)
+			}
+		}
+		parts = append(parts, part{file, from, to})
+		from = to
+	}
+	return parts, nil
+}
+
+// boundary returns the first place from at on where a line of the file begins
+// and the one before it ended a line of the service.
+func boundary(f *os.File, at, size int64) (int64, error) {
+	const end = "\\n\","
+	buf := make([]byte, 64<<10)
+	var last []byte // of the line before
+	for at < size {
+		n, err := f.ReadAt(buf, at)
+		if n == 0 {
+			return size, err
+		}
+		for rest := buf[:n]; ; {
+			i := bytes.IndexByte(rest, '\n')
+			if i < 0 {
+				last = append(last, rest...)
+				break
+			}
+			whole := append(last, rest[:i]...) //nolint:gocritic // last is of no use any more
+			rest = rest[i+1:]
+			if bytes.Contains(whole, []byte(end)) {
+				return at + int64(n-len(rest)), nil
+			}
+			last = last[:0]
+		}
+		at += int64(n)
+	}
+	return size, nil
+}
+
+func (p part) read(ctx context.Context, o Options) (*tally, error) {
+	f, err := os.Open(p.file)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }() // read only
+	var in io.Reader = io.NewSectionReader(f, p.from, p.to-p.from)
+	if strings.HasSuffix(p.file, ".gz") {
+		if in, err = gzip.NewReader(f); err != nil {
+			return nil, fmt.Errorf("%s: %w", p.file, err)
+		}
+	}
+	t := newTally(o.Slow.Seconds() * 1000)
+	c := counter{reader: reader{fields: o.Fields}, tally: t}
+	if !o.Since.IsZero() {
+		c.since = []byte(o.Since.UTC().Format("2006-01-02T15:04:05"))
+	}
+	_, err = c.read(ctx, in, true)
+	if err != nil {
+		err = fmt.Errorf("%s: %w", p.file, err)
+	}
+	return t, err
+}
+
+// A counter counts what it reads.
+type counter struct {
+	reader reader
+	tally  *tally
+	since  []byte // lines before are passed over; nil: none is
+	rec    record
+	buf    []byte
+}
+
+// read counts lines to the end of in, and returns how many bytes they were. A
+// line without a line feed at the end counts only where the end is the last.
+func (c *counter) read(ctx context.Context, in io.Reader, last bool) (done int64, err error) {
+	if c.buf == nil {
+		c.buf = make([]byte, chunk)
+	}
+	held := 0 // bytes at the beginning of the buffer that are no whole line yet
+	for {
+		if ctx.Err() != nil {
+			return done, context.Cause(ctx)
+		}
+		n, err := in.Read(c.buf[held:])
+		rest := c.buf[:held+n]
+		for {
+			i := bytes.IndexByte(rest, '\n')
+			if i < 0 {
+				break
+			}
+			c.line(rest[:i])
+			rest = rest[i+1:]
+			done += int64(i) + 1
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			if last && len(rest) > 0 {
+				c.line(rest)
+				done += int64(len(rest))
+			}
+			return done, nil
+		case err != nil:
+			return done, err
+		}
+		if held = copy(c.buf, rest); held == len(c.buf) {
+			c.buf = append(c.buf, make([]byte, len(c.buf))...)
+			if len(c.buf) > 256*chunk {
+				return done, errors.New("a line of more than 32 MiB is in the way; is this a log of Docker's json-file driver?")
+			}
+		}
+	}
+}
+
+func (c *counter) line(b []byte) {
+	if c.since != nil && before(b, c.since) {
+		return
+	}
+	if c.reader.line(b, &c.rec) {
+		c.tally.add(&c.rec)
+	}
+}
+
+// before reports whether a line of the file says that it was written earlier.
+func before(b, since []byte) bool {
+	const name = `"time":"`
+	i := bytes.LastIndex(b[max(len(b)-64, 0):], []byte(name))
+	if i < 0 {
+		return false
+	}
+	at := b[max(len(b)-64, 0)+i+len(name):]
+	return len(at) >= len(since) && bytes.Compare(at[:len(since)], since) < 0
+}
+
+// reported is how many of each a report has.
+const reported = 50
+
+func (t *tally) report() *Report {
+	r := &Report{Lines: t.lines, NotJSON: t.broken, Errors: t.errors, Requests: t.requests, Slow: t.slow}
+	r.Templates = frequent(t.templates.sorted(), func(e *entry) uint64 { return e.Count })
+	endpoints := t.endpoints.sorted()
+	r.Endpoints = frequent(endpoints, func(e *entry) uint64 { return e.Count })
+	slices.SortStableFunc(endpoints, func(a, b *entry) int { return int(b.Slow) - int(a.Slow) }) //nolint:gosec // far from the limits
+	r.Slowest = frequent(endpoints, func(e *entry) uint64 { return e.Slow })
+	r.P50, r.P95, r.P99 = t.quantile(0.5), t.quantile(0.95), t.quantile(0.99)
+	return r
+}
+
+func frequent(all []*entry, count func(*entry) uint64) (out []Frequent) {
+	for _, e := range all[:min(len(all), reported)] {
+		if n := count(e); n > 0 {
+			out = append(out, Frequent{e.Name, n, min(e.Over, n)})
+		}
+	}
+	return out
+}
+
+// quantile returns how long a share of the requests took at most, taken to be
+// spread evenly within a bucket; beyond the last bucket its beginning.
+func (t *tally) quantile(q float64) time.Duration {
+	var all uint64
+	for _, n := range t.counts {
+		all += n
+	}
+	if all == 0 {
+		return 0
+	}
+	bounds, rank, lower := Bounds(), q*float64(all), 0.0
+	for i, n := range t.counts {
+		if i == len(bounds) {
+			break
+		}
+		if float64(n) >= rank {
+			return time.Duration((lower + (bounds[i]-lower)*rank/float64(n)) * float64(time.Second))
+		}
+		rank, lower = rank-float64(n), bounds[i]
+	}
+	return time.Duration(lower * float64(time.Second))
+}

@@ -1,0 +1,218 @@
+package logs
+
+import (
+	"bytes"
+	"unicode/utf8"
+)
+
+const (
+	templateLength = 160 // bytes of a template that are kept
+	pathLength     = 120
+	shortest       = 8 // letters and digits that look like hexadecimal are an id from here on
+)
+
+// fold appends the template of a message: what stays the same when ids, numbers
+// and addresses differ.
+func fold(into, message []byte) []byte {
+	for i := 0; i < len(message) && len(into) < templateLength; {
+		if b := message[i]; !isWord(b) {
+			if b < ' ' {
+				b = ' '
+			}
+			if b != ' ' || len(into) > 0 && into[len(into)-1] != ' ' {
+				into = append(into, b)
+			}
+			i++
+			continue
+		}
+		from := i
+		for i < len(message) && (isWord(message[i]) || joins(message[i:])) {
+			i++
+		}
+		into = foldWord(into, message[from:i])
+	}
+	if len(into) > templateLength {
+		into = into[:templateLength]
+		for len(into) > 0 && !utf8.Valid(into[max(len(into)-utf8.UTFMax, 0):]) && !utf8.RuneStart(into[len(into)-1]) {
+			into = into[:len(into)-1]
+		}
+	}
+	return bytes.TrimRight(into, " ")
+}
+
+func isWord(b byte) bool { return isLetter(b) || isDigit(b) || b == '_' }
+
+// isJoint are the signs that join the parts of an id, a number or an address.
+func isJoint(b byte) bool { return b == '-' || b == '.' || b == ':' || b == '@' || b == '+' }
+
+// joins reports whether what follows goes on with the same word.
+func joins(b []byte) bool {
+	return len(b) > 1 && isJoint(b[0]) && (isWord(b[1]) || b[0] == ':' && b[1] == ':')
+}
+
+// foldWord appends what stands for a word.
+func foldWord(into, word []byte) []byte {
+	if !bytes.ContainsFunc(word, func(r rune) bool { return '0' <= r && r <= '9' }) {
+		if bytes.IndexByte(word, '@') > 0 {
+			return append(into, "<address>"...)
+		}
+		if bytes.Count(word, []byte(":")) >= 2 && !bytes.ContainsFunc(word, func(r rune) bool { return r != ':' && (r > 'f' || !isHex(byte(r))) }) {
+			return append(into, "<address>"...)
+		}
+		return append(into, word...)
+	}
+	switch {
+	case isUUID(word):
+		return append(into, "<uuid>"...)
+	case bytes.IndexByte(word, '@') > 0, isAddress(word):
+		return append(into, "<address>"...)
+	case isTime(word):
+		return append(into, "<time>"...)
+	case isNumber(word):
+		return append(into, "<n>"...)
+	}
+	// A name with numbers in it, or an id: part by part.
+	for i := 0; i < len(word); {
+		if isJoint(word[i]) {
+			into = append(into, word[i])
+			i++
+			continue
+		}
+		from := i
+		for i < len(word) && !isJoint(word[i]) {
+			i++
+		}
+		into = foldPart(into, word[from:i])
+	}
+	return into
+}
+
+// foldPart appends what stands for letters and digits without a sign between.
+func foldPart(into, part []byte) []byte {
+	digits, hexadecimal := 0, true
+	for _, b := range part {
+		if isDigit(b) {
+			digits++
+		}
+		hexadecimal = hexadecimal && isHex(b)
+	}
+	switch {
+	case digits == 0:
+		return append(into, part...)
+	case hexadecimal && len(part) >= shortest && digits < len(part):
+		return append(into, "<hex>"...)
+	case len(part) >= 12 && digits*4 >= len(part) && digits < len(part):
+		return append(into, "<id>"...)
+	}
+	for i := 0; i < len(part); {
+		if !isDigit(part[i]) {
+			into = append(into, part[i])
+			i++
+			continue
+		}
+		for i < len(part) && isDigit(part[i]) {
+			i++
+		}
+		into = append(into, "<n>"...)
+	}
+	return into
+}
+
+func isUUID(w []byte) bool {
+	if len(w) != 36 {
+		return false
+	}
+	for i, b := range w {
+		if i == 8 || i == 13 || i == 18 || i == 23 {
+			if b != '-' {
+				return false
+			}
+		} else if !isHex(b) {
+			return false
+		}
+	}
+	return true
+}
+
+// isAddress recognizes 10.0.0.1, 10.0.0.1:80 and what has the colons of IPv6.
+func isAddress(w []byte) bool {
+	dots, colons := bytes.Count(w, []byte(".")), bytes.Count(w, []byte(":"))
+	letters := bytes.ContainsFunc(w, func(r rune) bool { return r != '.' && r != ':' && (r < '0' || r > '9') })
+	if dots == 3 && colons <= 1 && !letters {
+		return true
+	}
+	return (colons >= 3 || bytes.Contains(w, []byte("::"))) && dots == 0 && !bytes.ContainsFunc(w, func(r rune) bool { return r != ':' && (r > 'f' || !isHex(byte(r))) })
+}
+
+// isTime recognizes 2026-01-02, 03:04:05 and 2026-01-02T03:04:05.678Z.
+func isTime(w []byte) bool {
+	if w = bytes.TrimSuffix(w, []byte("Z")); len(w) < 8 || !isDigit(w[0]) {
+		return false
+	}
+	signs := 0
+	for _, b := range w {
+		switch {
+		case b == '-' || b == ':':
+			signs++
+		case !isDigit(b) && b != 'T' && b != '.' && b != '+':
+			return false
+		}
+	}
+	return signs >= 2 && (w[2] == ':' || len(w) >= 10 && w[4] == '-' && w[7] == '-')
+}
+
+// isNumber recognizes 42, 4.2, 1-2 and 1.2.3, with a unit of a few letters or not.
+func isNumber(w []byte) bool {
+	i := 0
+	for i < len(w) && (isDigit(w[i]) || isJoint(w[i])) {
+		i++
+	}
+	return i > 0 && len(w)-i <= 2 && isDigit(w[0]) && !bytes.ContainsFunc(w[i:], func(r rune) bool { return !isLetter(byte(r)) })
+}
+
+// foldPath appends the template of a path: without its query, and with :id in the
+// place of what names one of many.
+func foldPath(into, path []byte) []byte {
+	if i := bytes.IndexAny(path, "?#;"); i >= 0 {
+		path = path[:i]
+	}
+	for i := 0; i < len(path) && len(into) < pathLength; {
+		if path[i] == '/' {
+			into = append(into, '/')
+			i++
+			continue
+		}
+		from := i
+		for i < len(path) && path[i] != '/' {
+			i++
+		}
+		if part := path[from:i]; isID(part) {
+			into = append(into, ":id"...)
+		} else {
+			into = append(into, part...)
+		}
+	}
+	if len(into) > pathLength {
+		into = bytes.ToValidUTF8(into[:pathLength], nil)
+	}
+	return into
+}
+
+// isID reports whether a part of a path names one of many: it has a digit, but
+// for a version (v2), or is as long as no word.
+func isID(part []byte) bool {
+	digits := 0
+	for _, b := range part {
+		if isDigit(b) {
+			digits++
+		}
+	}
+	if len(part) > 40 {
+		return true
+	}
+	if digits == 0 {
+		return false
+	}
+	version := len(part) <= 3 && part[0]|0x20 == 'v' && digits == len(part)-1
+	return !version
+}

@@ -1,0 +1,192 @@
+package logs
+
+import (
+	"bytes"
+	"encoding/binary"
+	"math/bits"
+)
+
+// A shape is how a line was written whose members are strings, numbers and words:
+// what stands before each value, and what after the last. A service writes most
+// of its lines in few shapes, and one that is known is read faster than any: all
+// that stands between the values is compared at once.
+type shape struct {
+	before []separator
+	after  []byte
+}
+
+// A separator is what stands before a value.
+type separator struct {
+	text   []byte
+	quoted bool  // the value is a string, whose quotes are part of the separators
+	field  field // of the value
+}
+
+type field uint8
+
+const (
+	none field = iota
+	level
+	message
+	path
+	duration
+)
+
+// shapes are how many are tried; a line of none of them is read the long way, and
+// takes the place of the one that was met longest ago.
+const shapes = 6
+
+// of returns which field a key is.
+func (f *Fields) of(key []byte) field {
+	switch string(key) {
+	case f.Level:
+		return level
+	case f.Message:
+		return message
+	case f.Path:
+		return path
+	case f.Duration:
+		return duration
+	}
+	return none
+}
+
+// known reads a line in one of the known shapes. It returns the place after the
+// service's object, 0 where no shape fits.
+func (r *reader) known(b []byte, rec *record) int {
+	for i, s := range r.shapes {
+		if end := s.read(b, rec); end > 0 {
+			if i > 0 { // those that come often are tried first
+				r.shapes[i], r.shapes[i-1] = r.shapes[i-1], s
+			}
+			return end
+		}
+	}
+	return 0
+}
+
+// read reads a line in this shape and returns the place after the object, 0 where
+// it has another.
+func (s *shape) read(b []byte, rec *record) int {
+	at := 0
+	for i := range s.before {
+		sep := &s.before[i]
+		if len(b)-at < len(sep.text) || string(b[at:at+len(sep.text)]) != string(sep.text) {
+			return 0
+		}
+		at += len(sep.text)
+		from := at
+		if sep.quoted {
+			if at = value(b, at); at < 0 {
+				return 0
+			}
+		} else if at = scalar(b, at); at < 0 {
+			return 0
+		}
+		if sep.field != none {
+			rec.set(sep.field, b[from:at], sep.quoted)
+		}
+	}
+	if len(b)-at < len(s.after) || string(b[at:at+len(s.after)]) != string(s.after) {
+		return 0
+	}
+	return at + len(s.after)
+}
+
+// value returns the place of the backslash that ends a string, or -1 where
+// something stands before it that a JSON string may not hold.
+func value(b []byte, at int) int {
+	from := at
+	for ; at+8 <= len(b); at += 8 {
+		if odd := special(binary.LittleEndian.Uint64(b[at:])); odd != 0 {
+			at += bits.TrailingZeros64(odd) / 8
+			break
+		}
+	}
+	if at < len(b) && b[at] == '\\' {
+		return at
+	}
+	// Letters beyond ASCII, or the end of the line.
+	n := bytes.IndexByte(b[from:], '\\')
+	if n < 0 || bytes.IndexByte(b[from:from+n], '"') >= 0 || !plainText(b[from:from+n]) {
+		return -1
+	}
+	return from + n
+}
+
+// special marks the first of eight bytes that is a backslash, a quote, a control
+// character or beyond ASCII, in its highest bit. Those after it may be marked too.
+func special(w uint64) uint64 {
+	const each, space, high = 0x0101010101010101, 0x2020202020202020, 0x8080808080808080
+	backslash, quote := w^(each*'\\'), w^(each*'"')
+	return ((backslash-each)&^backslash | (quote-each)&^quote | (w-space)&^w | w) & high
+}
+
+// scalar returns the place after a number, true, false or null, or -1 where none
+// of them stands.
+func scalar(b []byte, at int) int {
+	from := at
+	for at < len(b) && isDigit(b[at]) {
+		at++
+	}
+	if whole := at - from; whole > 0 && (whole == 1 || b[from] != '0') && at+1 < len(b) {
+		if b[at] == ',' || b[at] == '}' {
+			return at
+		}
+		if b[at] == '.' && isDigit(b[at+1]) {
+			for at++; at < len(b) && isDigit(b[at]); {
+				at++
+			}
+			if at < len(b) && (b[at] == ',' || b[at] == '}') {
+				return at
+			}
+		}
+	}
+	for at < len(b) && (inNumber(b[at]) || isLetter(b[at])) {
+		at++
+	}
+	switch w := b[from:at]; string(w) {
+	case "true", "false", "null":
+		return at
+	default:
+		if !number(w) {
+			return -1
+		}
+	}
+	return at
+}
+
+// set notes a member that is counted. Of two of one name the last counts.
+func (rec *record) set(f field, value []byte, quoted bool) {
+	switch f {
+	case level:
+		rec.isError = errorLevel(value)
+	case message:
+		rec.message = value
+	case path:
+		if rec.path = nil; quoted {
+			rec.path = value
+		}
+	case duration:
+		rec.duration, rec.timed = fastMilliseconds(value)
+	}
+}
+
+// learn remembers the shape of a line that was read the long way.
+func (r *reader) learn(b []byte, c *cursor) {
+	if c.nested || len(c.members) == 0 {
+		return
+	}
+	s := &shape{before: make([]separator, 0, len(c.members))}
+	at := 0
+	for _, m := range c.members {
+		s.before = append(s.before, separator{bytes.Clone(b[at:m.from]), m.quoted, m.field})
+		at = m.to
+	}
+	s.after = bytes.Clone(b[at:c.at])
+	if len(r.shapes) < shapes {
+		r.shapes = append(r.shapes, s)
+		return
+	}
+	r.shapes[shapes-1] = s
+}

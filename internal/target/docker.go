@@ -1,0 +1,202 @@
+package target
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// DockerConfig says where a Docker engine is.
+type DockerConfig struct {
+	Name string // the server label
+	Host string // unix:///var/run/docker.sock, or tcp://host:port without TLS
+	Root string // where the engine's root file system is seen from, for its log files
+	Logs LogFields
+}
+
+// LogFields are the names that the services' log lines give to what is counted.
+type LogFields struct {
+	Level, Message, Path, Duration string
+	Slow                           time.Duration // a request that takes longer is slow
+}
+
+// A Docker is one Docker engine. It is only read: whoever may write to it is root
+// on its machine.
+type Docker struct {
+	Name string
+	Root string
+	Logs LogFields
+
+	base   string
+	client *http.Client
+
+	mu      sync.Mutex
+	version string // of the API, agreed upon with the engine; "" before the first question
+}
+
+// The versions of the API whose answers are understood. An engine that speaks
+// another is asked in the nearest one that it speaks.
+const (
+	oldestAPI = "1.24"
+	newestAPI = "1.47"
+)
+
+// maxAnswer is more than any engine has to say.
+const maxAnswer = 256 << 20
+
+// NewDocker returns an engine. It connects to nothing yet.
+func NewDocker(c DockerConfig) (*Docker, error) {
+	u, err := url.Parse(c.Host)
+	if err != nil {
+		return nil, fmt.Errorf("docker %s: %w", c.Name, err)
+	}
+	transport := &http.Transport{MaxIdleConns: 2, MaxConnsPerHost: 2, IdleConnTimeout: 2 * time.Minute, ResponseHeaderTimeout: 0}
+	d := &Docker{Name: c.Name, Root: c.Root, Logs: c.Logs, client: &http.Client{Transport: transport}}
+	switch {
+	case u.Scheme == "unix" && u.Path != "":
+		d.base = "http://docker"
+		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, "unix", u.Path)
+		}
+	case u.Scheme == "tcp" && u.Host != "":
+		d.base = "http://" + u.Host
+		transport.DialContext = (&net.Dialer{Timeout: 5 * time.Second}).DialContext
+	default:
+		return nil, fmt.Errorf("docker %s: host is %q; unix:///var/run/docker.sock or tcp://host:port was expected", c.Name, c.Host)
+	}
+	return d, nil
+}
+
+// Get asks the engine and reads its answer into what is given. The parts of path
+// are escaped.
+func (d *Docker) Get(ctx context.Context, into any, query url.Values, path ...string) error {
+	if d.client == nil {
+		return errors.New("target: an engine without a configuration")
+	}
+	version, err := d.agree(ctx)
+	if err != nil {
+		return err
+	}
+	err = d.get(ctx, into, query, append([]string{"v" + version}, path...)...)
+	if err != nil && ctx.Err() == nil {
+		d.mu.Lock()
+		d.version = "" // it may be another engine by now
+		d.mu.Unlock()
+	}
+	return err
+}
+
+// agree returns the version in which the engine is asked.
+func (d *Docker) agree(ctx context.Context) (string, error) {
+	d.mu.Lock()
+	version := d.version
+	d.mu.Unlock()
+	if version != "" {
+		return version, nil
+	}
+	var theirs struct{ APIVersion, MinAPIVersion string }
+	if err := d.get(ctx, &theirs, nil, "version"); err != nil {
+		return "", err
+	}
+	version = newestAPI
+	if before(theirs.APIVersion, version) {
+		version = theirs.APIVersion
+	}
+	if before(version, theirs.MinAPIVersion) {
+		version = theirs.MinAPIVersion
+	}
+	if before(version, oldestAPI) {
+		return "", fmt.Errorf("the engine speaks version %q of the API; %s or later was expected", theirs.APIVersion, oldestAPI)
+	}
+	d.mu.Lock()
+	d.version = version
+	d.mu.Unlock()
+	return version, nil
+}
+
+// before reports whether a version of the API is older than another.
+func before(a, b string) bool {
+	x, y := parts(a), parts(b)
+	return x[0] < y[0] || x[0] == y[0] && x[1] < y[1]
+}
+
+func parts(version string) (n [2]int) {
+	major, minor, _ := strings.Cut(version, ".")
+	n[0], _ = strconv.Atoi(major) // 0 is older than any
+	n[1], _ = strconv.Atoi(minor)
+	return n
+}
+
+func (d *Docker) get(ctx context.Context, into any, query url.Values, path ...string) error {
+	u, err := url.Parse(d.base)
+	if err != nil {
+		return err
+	}
+	u = u.JoinPath(escaped(path)...)
+	u.RawQuery = query.Encode()
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		return err
+	}
+	r.Header.Set("User-Agent", "upkeep")
+	res, err := d.client.Do(r)
+	if err != nil {
+		var inner *url.Error
+		if errors.As(err, &inner) {
+			err = inner.Err // the address says nothing: it is a socket's
+		}
+		return fmt.Errorf("docker: %w", err)
+	}
+	defer func() { _ = res.Body.Close() }() // read only
+	body := io.LimitReader(res.Body, maxAnswer)
+	if res.StatusCode != http.StatusOK {
+		var said struct{ Message string }
+		_ = json.NewDecoder(body).Decode(&said) // what is no JSON says nothing
+		return &DockerError{Status: res.StatusCode, Message: said.Message, Path: strings.Join(path, "/")}
+	}
+	if err := json.NewDecoder(body).Decode(into); err != nil {
+		return fmt.Errorf("docker: %s: %w", strings.Join(path, "/"), err)
+	}
+	return nil
+}
+
+func escaped(path []string) []string {
+	all := make([]string, len(path))
+	for i, p := range path {
+		all[i] = url.PathEscape(p)
+	}
+	return all
+}
+
+// A DockerError is what the engine answered instead of what was asked for.
+type DockerError struct {
+	Status        int
+	Message, Path string
+}
+
+// Error implements error.
+func (e *DockerError) Error() string {
+	return fmt.Sprintf("docker: %s: %d %s", e.Path, e.Status, e.Message)
+}
+
+// Gone reports whether an engine answered that there is no such thing.
+func Gone(err error) bool {
+	var e *DockerError
+	return errors.As(err, &e) && e.Status == http.StatusNotFound
+}
+
+// Close closes every connection to the engine.
+func (d *Docker) Close() {
+	if d.client != nil {
+		d.client.CloseIdleConnections()
+	}
+}

@@ -1,0 +1,28 @@
+package target
+
+// A Probe is one service that is asked over HTTP.
+type Probe struct {
+	Name   string // the server label
+	URL    string
+	Status int    // what is expected; 0 is any 2xx
+	CAFile string // certificates that are trusted beside the system's
+}
+
+// A Backup is a series of backups of one thing.
+type Backup struct {
+	Name string // the server label
+	Kind string // files, rdb or pgbackrest
+
+	// Path is a glob pattern of the files, the file of the snapshot, or pgBackRest's
+	// own configuration file.
+	Path     string
+	Stanza   string // of pgBackRest; empty is every one
+	Verified string // file whose time says when the newest backup was restored and found good
+}
+
+// Packages are the packages that a service is made of, as a report knows them.
+type Packages struct {
+	Name string // the server label
+	Kind string // pip, npm or trivy
+	Path string // of the report, or of the folder that is audited
+}
