@@ -37,13 +37,21 @@ type child struct {
 // start runs a server. Linux sends Pdeathsig when the thread that forked ends,
 // so the thread is kept until the child is gone.
 func start(path, dir string, logTo *os.File, args ...string) (*child, error) {
-	c := &child{cmd: exec.Command(path, args...), done: make(chan struct{})}
-	c.cmd.Dir, c.cmd.Stdout, c.cmd.Stderr = dir, logTo, logTo
 	attr, err := unprivileged()
 	if err != nil {
 		return nil, err
 	}
-	c.cmd.SysProcAttr = attr
+	return startAs(attr, path, dir, logTo, args...)
+}
+
+// startAsRoot runs a server that needs the rights that we have.
+func startAsRoot(path, dir string, logTo *os.File, args ...string) (*child, error) {
+	return startAs(&syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM, Setpgid: true}, path, dir, logTo, args...)
+}
+
+func startAs(attr *syscall.SysProcAttr, path, dir string, logTo *os.File, args ...string) (*child, error) {
+	c := &child{cmd: exec.Command(path, args...), done: make(chan struct{})}
+	c.cmd.Dir, c.cmd.Stdout, c.cmd.Stderr, c.cmd.SysProcAttr = dir, logTo, logTo, attr
 	began := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine

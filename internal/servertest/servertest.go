@@ -4,11 +4,14 @@
 package servertest
 
 import (
+	"archive/tar"
+	"bytes"
 	"context"
 	"fmt"
 	"math/rand/v2"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -124,4 +127,55 @@ func Redis(t testing.TB, args ...string) *sandbox.Redis {
 		}
 	})
 	return r
+}
+
+// Docker starts an engine for the test.
+func Docker(t testing.TB) *sandbox.Docker {
+	t.Helper()
+	dir, err := Dir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := sandbox.StartDocker(t.Context(), filepath.Join(dir, "docker"))
+	if err != nil {
+		t.Fatalf("a Docker engine is needed: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := d.Stop(); err != nil {
+			t.Error(err)
+		}
+		_ = os.RemoveAll(dir)
+	})
+	return d
+}
+
+// Image makes an image of one static program, built from the Go package in a
+// folder, at /service.
+func Image(t testing.TB, d *sandbox.Docker, name, folder string) {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), "service")
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, folder)
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	text, err := os.ReadFile(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var image bytes.Buffer
+	w := tar.NewWriter(&image)
+	err = w.WriteHeader(&tar.Header{Name: "service", Mode: 0o755, Size: int64(len(text))})
+	if err == nil {
+		_, err = w.Write(text)
+	}
+	if err == nil {
+		err = w.Close()
+	}
+	if err == nil {
+		_, err = d.Run(t.Context(), image.Bytes(), "import", "--change", `ENTRYPOINT ["/service"]`, "--change", `HEALTHCHECK --interval=1s --retries=1 CMD ["/service", "check"]`, "-", name)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }

@@ -1,0 +1,200 @@
+package docker_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ai-micro-service/upkeep/collectors"
+	"github.com/ai-micro-service/upkeep/collectors/collectortest"
+	"github.com/ai-micro-service/upkeep/collectors/docker"
+	"github.com/ai-micro-service/upkeep/collectors/logs"
+	"github.com/ai-micro-service/upkeep/internal/sandbox"
+	"github.com/ai-micro-service/upkeep/internal/servertest"
+	"github.com/ai-micro-service/upkeep/internal/target"
+)
+
+func engine(t *testing.T, host string) *target.Docker {
+	t.Helper()
+	d, err := target.NewDocker(target.DockerConfig{Name: "s", Host: host, Root: "/", Logs: target.LogFields{Level: "level", Message: "message", Path: "path", Duration: "duration_ms", Slow: time.Second}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(d.Close)
+	return d
+}
+
+func answer(t *testing.T, c collectors.Collector) string {
+	t.Helper()
+	w := collectors.NewWriter(c)
+	if err := c.Collect(t.Context(), w); err != nil {
+		t.Fatal(err)
+	}
+	return string(w.Text())
+}
+
+// until asks until the answer has all that is wanted.
+func until(t *testing.T, c collectors.Collector, want ...string) string {
+	t.Helper()
+	var got, missing string
+	for end := time.Now().Add(60 * time.Second); time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
+		got, missing = answer(t, c), ""
+		for _, w := range want {
+			if !strings.Contains(got, w+"\n") {
+				missing = w
+			}
+		}
+		if missing == "" {
+			return got
+		}
+	}
+	t.Fatalf("never %s, but:\n%s", missing, got)
+	return ""
+}
+
+func run(t *testing.T, d *sandbox.Docker, args ...string) string {
+	t.Helper()
+	out, err := d.Run(t.Context(), nil, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// One engine with a container in every state that matters.
+func TestEngine(t *testing.T) {
+	d := servertest.Docker(t)
+	servertest.Image(t, d, "service:1", "./testdata/service")
+	begin := func(name string, args ...string) {
+		t.Helper()
+		run(t, d, append([]string{"run", "--detach", "--network", "none", "--name", name}, args...)...)
+	}
+	begin("well", "--label", "com.docker.compose.service=api", "--label", "com.docker.compose.project=shop", "--log-opt", "max-size=1m", "service:1", "stay")
+	begin("sick", "service:1", "sick")
+	begin("ended", "service:1", "fail")
+	begin("again", "--restart", "always", "service:1", "fail")
+	begin("hungry", "--memory", "32m", "--memory-swap", "32m", "service:1", "eat")
+	begin("elsewhere", "--log-driver", "none", "service:1", "stay")
+	run(t, d, "volume", "create", "data")
+	e := engine(t, d.Host)
+
+	t.Run("containers", func(t *testing.T) {
+		c := docker.Containers(e)
+		got := until(t, c,
+			`upkeep_docker_up{server="s"} 1`,
+			`upkeep_docker_container_info{server="s",container="well",service="api",project="shop",image="service:1"} 1`,
+			`upkeep_docker_container_info{server="s",container="sick",service="sick",project="",image="service:1"} 1`,
+			`upkeep_docker_container_running{server="s",container="well"} 1`,
+			`upkeep_docker_container_unhealthy{server="s",container="well"} 0`,
+			`upkeep_docker_container_unhealthy{server="s",container="sick"} 1`,
+			`upkeep_docker_container_state{server="s",container="ended",state="exited"} 1`,
+			`upkeep_docker_container_exit_code{server="s",container="ended"} 3`,
+			`upkeep_docker_container_oom_killed{server="s",container="hungry"} 1`,
+			`upkeep_docker_container_oom_killed{server="s",container="well"} 0`,
+			`upkeep_docker_container_restarts_total{server="s",container="again"} 2`,
+		)
+		if !strings.Contains(got, `upkeep_docker_container_image_created_timestamp_seconds{server="s",container="well"} 1`) {
+			t.Errorf("no age of an image:\n%s", got)
+		}
+		collectortest.Promises(t, c)
+	})
+	t.Run("diskusage", func(t *testing.T) {
+		c := docker.DiskUsage(e)
+		got := answer(t, c)
+		for _, want := range []string{`disk_objects{server="s",type="images"} 1`, `disk_objects{server="s",type="containers"} 6`, `disk_objects{server="s",type="volumes"} 1`, `disk_reclaimable_bytes{server="s",type="images"} 0`, `disk_used_bytes{server="s",type="volumes"} 0`} {
+			if !strings.Contains(got, "upkeep_docker_"+want+"\n") {
+				t.Errorf("no %s in:\n%s", want, got)
+			}
+		}
+		collectortest.Promises(t, c)
+	})
+	t.Run("logsize", func(t *testing.T) {
+		begin("talks", "service:1", "log")
+		c := docker.LogSize(e)
+		got := until(t, c, `upkeep_docker_log_rotated{server="s",container="well"} 1`, `upkeep_docker_log_rotated{server="s",container="talks"} 0`)
+		path := run(t, d, "inspect", "--format", "{{.LogPath}}", "talks")
+		var size int64
+		for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+			info, err := os.Stat(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if size = info.Size(); size > 900_000 {
+				break
+			}
+		}
+		if want := fmt.Sprintf(`upkeep_docker_log_size_bytes{server="s",container="talks"} %d`, size); size == 0 || !strings.Contains(answer(t, c), want+"\n") {
+			t.Errorf("no %s", want)
+		}
+		if strings.Contains(got, `log_size_bytes{server="s",container="elsewhere"}`) {
+			t.Errorf("a container whose driver keeps no file has a size:\n%s", got)
+		}
+		collectortest.Promises(t, c)
+	})
+	t.Run("lines", func(t *testing.T) {
+		c := logs.Lines(e)
+		answer(t, c) // what was written before does not count
+		begin("speaks", "--label", "com.docker.compose.service=users", "service:1", "log")
+		got := until(t, c,
+			`upkeep_logs_lines_total{server="s",service="users"} 201`,
+			`upkeep_logs_errors_total{server="s",service="users"} 101`,
+			`upkeep_logs_plain_lines_total{server="s",service="users"} 1`,
+			`upkeep_logs_error_messages_total{server="s",service="users",template="user <n> is gone"} 100`,
+			`upkeep_logs_requests_total{server="s",service="users",endpoint="/api/users/:id"} 100`,
+			`upkeep_logs_slow_requests_total{server="s",service="users"} 33`,
+			`upkeep_logs_request_duration_seconds_count{server="s",service="users"} 100`,
+			`upkeep_logs_request_duration_seconds_bucket{server="s",service="users",le="1"} 67`,
+		)
+		if strings.Contains(got, `service="talks"} 2`) {
+			t.Errorf("what was written before counts:\n%s", got)
+		}
+		collectortest.Promises(t, c)
+	})
+	t.Run("gone", func(t *testing.T) {
+		if err := d.Stop(); err != nil {
+			t.Fatal(err)
+		}
+		if got := answer(t, docker.Containers(e)); got != "upkeep_docker_up{server=\"s\"} 0\n" {
+			t.Errorf("an engine that is down:\n%s", got)
+		}
+		for _, c := range []collectors.Collector{docker.DiskUsage(e), docker.LogSize(e), logs.Lines(e)} {
+			w := collectors.NewWriter(c)
+			if err := c.Collect(t.Context(), w); err == nil || w.Samples() != 0 {
+				t.Errorf("%s: %v, %d samples", c.Name, err, w.Samples())
+			}
+		}
+	})
+}
+
+// An engine is asked in the newest version that both know, and answers that are
+// none are errors.
+func TestVersionsAndNonsense(t *testing.T) {
+	for _, tc := range []struct{ theirs, least, want, body, wrong string }{
+		{"1.41", "1.12", "/v1.41/images/json", "[]", ""},
+		{"1.52", "1.44", "/v1.47/images/json", "[]", ""},
+		{"1.60", "1.50", "/v1.50/images/json", "[]", ""},
+		{"1.10", "1.10", "", "[]", "1.24 or later was expected"},
+		{"", "", "", "[]", "1.24 or later was expected"},
+		{"1.41", "1.12", "/v1.41/images/json", "<html>", "invalid character"},
+		{"1.41", "1.12", "/v1.41/images/json", `[{"Id":`, "unexpected EOF"},
+	} {
+		var asked string
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/version" {
+				fmt.Fprintf(w, `{"ApiVersion":%q,"MinAPIVersion":%q}`, tc.theirs, tc.least)
+				return
+			}
+			asked = r.URL.Path
+			fmt.Fprint(w, tc.body)
+		}))
+		err := engine(t, strings.Replace(s.URL, "http://", "tcp://", 1)).Get(t.Context(), new([]any), nil, "images", "json")
+		s.Close()
+		if asked != tc.want || (err == nil) != (tc.wrong == "") || err != nil && !strings.Contains(err.Error(), tc.wrong) {
+			t.Errorf("an engine of %s: asked %q, %v", tc.theirs, asked, err)
+		}
+	}
+}

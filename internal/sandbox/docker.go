@@ -1,0 +1,88 @@
+package sandbox
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+// A Docker is a running private Docker engine. It has no network: containers are
+// made with --network none.
+type Docker struct {
+	Host string // of its socket, unix:///…
+	Dir  string
+
+	child  *child
+	client string
+}
+
+// StartDocker starts an engine that keeps everything in the folder. Only root can.
+func StartDocker(ctx context.Context, dir string) (*Docker, error) {
+	if os.Geteuid() != 0 {
+		return nil, errors.New("docker: only root can start an engine; run as root, or in a container that is privileged")
+	}
+	engine, err := binary("dockerd", "docker.io")
+	if err != nil {
+		return nil, err
+	}
+	d := &Docker{Dir: dir, Host: "unix://" + filepath.Join(dir, "docker.sock")}
+	if d.client, err = binary("docker", "docker.io"); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(dir, 0o711); err != nil {
+		return nil, err
+	}
+	// The machine's own configuration is for the machine's own engine.
+	own := filepath.Join(dir, "daemon.json")
+	if err := os.WriteFile(own, []byte("{}\n"), 0o600); err != nil {
+		return nil, err
+	}
+	logFile := filepath.Join(dir, "dockerd.log")
+	logTo, err := os.Create(logFile)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = logTo.Close() }() // the child has its own
+	d.child, err = startAsRoot(engine, dir, logTo, "--data-root", filepath.Join(dir, "data"), "--exec-root", filepath.Join(dir, "exec"), "--pidfile", filepath.Join(dir, "docker.pid"),
+		"--host", d.Host, "--iptables=false", "--ip6tables=false", "--bridge=none", "--storage-driver=vfs", "--config-file", own)
+	if err != nil {
+		return nil, fmt.Errorf("docker: %w", err)
+	}
+	return d, d.child.wait(ctx, logFile, func(ctx context.Context) error {
+		_, err := d.Run(ctx, nil, "version")
+		return err
+	})
+}
+
+// Run runs Docker's own client against the engine and returns what it printed.
+func (d *Docker) Run(ctx context.Context, stdin []byte, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, d.client, args...)
+	cmd.Env = append(os.Environ(), "DOCKER_HOST="+d.Host, "DOCKER_CONFIG="+d.Dir)
+	cmd.Stdin = bytes.NewReader(stdin)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("docker %s: %w\n%s", args[0], err, out)
+	}
+	return strings.TrimSpace(string(out)), nil
+}
+
+// Stop ends every container and the engine. A second time it does nothing.
+func (d *Docker) Stop() error {
+	select {
+	case <-d.child.done:
+		return nil
+	default:
+	}
+	ctx := context.Background()
+	all, err := d.Run(ctx, nil, "ps", "--all", "--quiet")
+	if err == nil && all != "" {
+		_, err = d.Run(ctx, nil, append([]string{"rm", "--force", "--volumes"}, strings.Fields(all)...)...)
+	}
+	return errors.Join(err, d.child.end(syscall.SIGTERM))
+}
