@@ -34,6 +34,8 @@ report=$(
 	if [ "$purpose" = test ]; then
 		need postgresql-contrib 'pgstattuple, the truth that estimates of bloat are compared with' has_contrib
 		need prometheus 'Prometheus and promtool, for the mode outside and the rule tests' has_server prometheus promtool
+		need pgbackrest 'pgBackRest, whose backups are looked at' has pgbackrest
+		need pgbouncer 'PgBouncer, a pooler between upkeep and a server' has pgbouncer
 		need docker.io 'a Docker engine, whose containers are looked after' has_server dockerd docker
 		need prometheus-alertmanager 'Alertmanager and amtool, for the mode outside' has_server prometheus-alertmanager amtool
 	fi

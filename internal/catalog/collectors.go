@@ -4,17 +4,41 @@ package catalog
 
 import (
 	"github.com/ai-micro-service/upkeep/collectors"
+	"github.com/ai-micro-service/upkeep/collectors/backup"
+	"github.com/ai-micro-service/upkeep/collectors/docker"
 	"github.com/ai-micro-service/upkeep/collectors/host"
+	"github.com/ai-micro-service/upkeep/collectors/logs"
+	"github.com/ai-micro-service/upkeep/collectors/packages"
 	"github.com/ai-micro-service/upkeep/collectors/postgres"
+	"github.com/ai-micro-service/upkeep/collectors/probe"
 	"github.com/ai-micro-service/upkeep/collectors/redis"
 	"github.com/ai-micro-service/upkeep/internal/target"
 )
 
 // Collectors returns every collector for every target of a set.
 func Collectors(s target.Set) (all []collectors.Collector) {
+	for _, t := range s.Backup {
+		all = append(all,
+			backup.Age(t),
+		)
+	}
+	for _, t := range s.Docker {
+		all = append(all,
+			docker.Containers(t),
+			docker.DiskUsage(t),
+			docker.LogSize(t),
+			logs.Lines(t),
+		)
+	}
 	for _, t := range s.Host {
 		all = append(all,
 			host.Filesystem(t),
+			host.Updates(t),
+		)
+	}
+	for _, t := range s.Packages {
+		all = append(all,
+			packages.Audit(t),
 		)
 	}
 	for _, t := range s.Postgres {
@@ -38,6 +62,11 @@ func Collectors(s target.Set) (all []collectors.Collector) {
 			postgres.UnusedIndex(t),
 			postgres.Vacuum(t),
 			postgres.WAL(t),
+		)
+	}
+	for _, t := range s.Probe {
+		all = append(all,
+			probe.HTTP(t),
 		)
 	}
 	for _, t := range s.Redis {

@@ -1,0 +1,208 @@
+// Package packages asks which known vulnerabilities the packages of services have.
+// Each file asks one question.
+package packages
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/ai-micro-service/upkeep/collectors"
+	"github.com/ai-micro-service/upkeep/internal/target"
+)
+
+// Audit reports the known vulnerabilities of the packages of a service.
+func Audit(t *target.Packages) collectors.Collector {
+	gauge := func(name, help string, labels ...string) *collectors.Metric {
+		return &collectors.Metric{Name: "upkeep_packages_" + name, Type: collectors.Gauge, Help: help, Labels: append([]string{"server"}, labels...)}
+	}
+	c := audit{
+		target:     t,
+		vulnerable: gauge("vulnerabilities", "Number of known vulnerabilities by severity: critical, high, medium, low, or unknown where the report has none, as pip-audit's.", "severity"),
+		fixable:    gauge("vulnerabilities_fixable", "Number of them that a newer version of the package does not have."),
+		reported:   gauge("report_timestamp_seconds", "When the report was made; vulnerabilities that were found later are not in it."),
+	}
+	return collectors.Collector{
+		Name:   "packages/audit",
+		Target: t.Name,
+		Doc: `Audit reports how many known vulnerabilities the packages of a service have, by severity.
+
+Reads a report as JSON of pip-audit, npm audit or trivy; trivy's is that of an image
+too, with the packages of its base. Where the path is a folder, pip-audit (of its
+requirements.txt) or npm audit is run there, when it is installed; both ask a
+registry. Rights: to read the report or the folder. Cost: one file; a run takes
+seconds to minutes, four times a day.`,
+		Metrics: []*collectors.Metric{c.vulnerable, c.fixable, c.reported},
+		Every:   6 * time.Hour,
+		Timeout: 5 * time.Minute,
+		Collect: c.collect,
+	}
+}
+
+type audit struct {
+	target                        *target.Packages
+	vulnerable, fixable, reported *collectors.Metric
+}
+
+// severities are all that are told, so that none is missing where there is none.
+func severities() []string { return []string{"critical", "high", "medium", "low", "unknown"} }
+
+// A tally counts vulnerabilities.
+type tally struct {
+	bySeverity map[string]int
+	fixable    int
+}
+
+func (t *tally) add(severity string, fixable bool) {
+	switch severity = strings.ToLower(severity); severity {
+	case "critical", "high", "low":
+	case "medium", "moderate":
+		severity = "medium"
+	case "info", "negligible":
+		severity = "low"
+	default:
+		severity = "unknown"
+	}
+	t.bySeverity[severity]++
+	if fixable {
+		t.fixable++
+	}
+}
+
+func (c audit) collect(ctx context.Context, w *collectors.Writer) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	text, at, err := c.report(ctx)
+	if err != nil {
+		return err
+	}
+	t := tally{bySeverity: make(map[string]int)}
+	read := map[string]func([]byte, *tally) error{"pip": pip, "npm": npm, "trivy": trivy}[c.target.Kind]
+	if read == nil {
+		return fmt.Errorf("nobody makes reports of kind %q", c.target.Kind)
+	}
+	if err := read(text, &t); err != nil {
+		return fmt.Errorf("%s: it is no report of %s: %w", c.target.Path, c.target.Kind, err)
+	}
+	for _, s := range severities() {
+		w.Set(c.vulnerable, float64(t.bySeverity[s]), c.target.Name, s)
+	}
+	w.Set(c.fixable, float64(t.fixable), c.target.Name)
+	w.Set(c.reported, float64(at.UnixMilli())/1000, c.target.Name)
+	return nil
+}
+
+// report reads the report, or has it made.
+func (c audit) report(ctx context.Context) (text []byte, at time.Time, err error) {
+	info, err := os.Stat(c.target.Path)
+	if err != nil {
+		return nil, at, err
+	}
+	if !info.IsDir() {
+		text, err := os.ReadFile(c.target.Path)
+		return text, info.ModTime(), err
+	}
+	name, args := "npm", []string{"audit", "--json", "--package-lock-only"}
+	switch c.target.Kind {
+	case "pip":
+		name, args = "pip-audit", []string{"--format=json", "--progress-spinner=off", "--requirement", filepath.Join(c.target.Path, "requirements.txt")}
+	case "trivy":
+		return nil, at, fmt.Errorf("%s is a folder; the report of trivy was expected, as trivy --format json --output writes it", c.target.Path)
+	}
+	program, err := exec.LookPath(name)
+	if err != nil {
+		return nil, at, fmt.Errorf("%s is not installed here; name a report that it has written instead of the folder", name)
+	}
+	var out, said bytes.Buffer
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Dir, cmd.Stdout, cmd.Stderr = c.target.Path, &out, &said
+	err = cmd.Run()
+	if ctx.Err() != nil {
+		return nil, at, context.Cause(ctx)
+	}
+	// Both end with an error where they have found something.
+	if err != nil && !json.Valid(out.Bytes()) {
+		return nil, at, fmt.Errorf("%s: %w: %s", name, err, lastLine(said.String()))
+	}
+	return out.Bytes(), time.Now(), nil
+}
+
+func lastLine(text string) string {
+	text = strings.TrimSpace(text)
+	return text[strings.LastIndexByte(text, '\n')+1:]
+}
+
+func pip(text []byte, t *tally) error {
+	var report struct {
+		Dependencies []struct {
+			Vulns []struct {
+				Fix []string `json:"fix_versions"`
+			}
+		}
+	}
+	if err := json.Unmarshal(text, &report); err != nil {
+		return err
+	}
+	if report.Dependencies == nil {
+		return errors.New("it has no dependencies")
+	}
+	for _, d := range report.Dependencies {
+		for _, v := range d.Vulns {
+			t.add("", len(v.Fix) > 0)
+		}
+	}
+	return nil
+}
+
+// npm counts packages that are vulnerable, as npm itself does.
+func npm(text []byte, t *tally) error {
+	var report struct {
+		Vulnerabilities map[string]struct {
+			Severity string
+			Fix      json.RawMessage `json:"fixAvailable"` // false, true, or which version
+		}
+		Error *struct{ Code, Summary string }
+	}
+	if err := json.Unmarshal(text, &report); err != nil {
+		return err
+	}
+	if report.Error != nil {
+		return fmt.Errorf("npm audit failed: %s %s", report.Error.Code, report.Error.Summary)
+	}
+	if report.Vulnerabilities == nil {
+		return errors.New("it has no vulnerabilities, not even an empty list of them; npm 7 or later writes one")
+	}
+	for _, v := range report.Vulnerabilities {
+		t.add(v.Severity, len(v.Fix) > 0 && string(v.Fix) != "false" && string(v.Fix) != "null")
+	}
+	return nil
+}
+
+func trivy(text []byte, t *tally) error {
+	var report struct {
+		SchemaVersion int
+		Results       []struct {
+			Vulnerabilities []struct{ Severity, FixedVersion string }
+		}
+	}
+	if err := json.Unmarshal(text, &report); err != nil {
+		return err
+	}
+	if report.SchemaVersion == 0 {
+		return errors.New("it has no SchemaVersion")
+	}
+	for _, r := range report.Results {
+		for _, v := range r.Vulnerabilities {
+			t.add(v.Severity, v.FixedVersion != "")
+		}
+	}
+	return nil
+}
