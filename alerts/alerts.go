@@ -33,32 +33,53 @@ type Rule struct {
 // Parse returns the alerting rules of all rule files, in their order. It looks
 // at the form alone; whether an expression is right, Prometheus tells.
 func Parse(in fs.FS) (all []Rule, err error) {
+	all, _, err = read(in)
+	return all, err
+}
+
+// A Recorded is one recording rule: what is dear to ask, under a name of its own.
+type Recorded struct {
+	Name string `yaml:"record"`
+	Expr string `yaml:"expr"`
+}
+
+// Recording returns the recording rules of all rule files, in their order.
+func Recording(in fs.FS) (all []Recorded, err error) {
+	_, all, err = read(in)
+	return all, err
+}
+
+func read(in fs.FS) (all []Rule, recorded []Recorded, err error) {
 	names, err := fs.Glob(in, "*.rules.yaml")
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for _, name := range names {
 		text, err := fs.ReadFile(in, name)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		var content struct {
 			Groups []struct {
-				Rules []Rule `yaml:"rules"`
+				Rules []struct {
+					Rule     `yaml:",inline"`
+					Recorded string `yaml:"record"`
+				} `yaml:"rules"`
 			} `yaml:"groups"`
 		}
 		if err := yaml.Unmarshal(text, &content); err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
+			return nil, nil, fmt.Errorf("%s: %w", name, err)
 		}
 		for _, g := range content.Groups {
 			for _, r := range g.Rules {
-				if r.Name == "" {
-					continue // a recording rule
+				if r.Recorded != "" {
+					recorded = append(recorded, Recorded{r.Recorded, r.Expr})
+					continue
 				}
 				r.File = name
-				all = append(all, r)
+				all = append(all, r.Rule)
 			}
 		}
 	}
-	return all, nil
+	return all, recorded, nil
 }

@@ -87,25 +87,26 @@ func TestLimitIsTheOneCompared(t *testing.T) {
 			t.Errorf("%s: %v", r.Name, err)
 			continue
 		}
-		if got, err := first(expr); err != nil || got != limit {
+		if got, err := first(expr, r.Annotations["action"] != "none"); err != nil || got != limit {
 			t.Errorf("%s: limit is %v, the expression compares its first metric with %v (%v)", r.Name, limit, got, err)
 		}
 	}
 }
 
 // first returns the number that the expression's first metric is compared with:
-// it is the one whose value the alert carries.
-func first(e parser.Expr) (float64, error) {
+// it is the one whose value the alert carries. What an action lowers is compared
+// as it is, and not a rate or an age of it.
+func first(e parser.Expr, asItIs bool) (float64, error) {
 	b, ok := e.(*parser.BinaryExpr)
 	if !ok {
 		return 0, fmt.Errorf("%s compares nothing", e)
 	}
 	if !b.Op.IsComparisonOperator() {
-		return first(b.LHS)
+		return first(b.LHS, asItIs)
 	}
 	_, metric := b.LHS.(*parser.VectorSelector)
 	number, ok := b.RHS.(*parser.NumberLiteral)
-	if !metric || !ok {
+	if !metric && asItIs || !ok {
 		return 0, fmt.Errorf("%s does not compare a metric with a number", e)
 	}
 	return number.Val, nil

@@ -36,12 +36,12 @@ func TestReports(t *testing.T) {
 		want       []string
 	}{
 		{"pip", `{"dependencies":[{"name":"a","version":"1","vulns":[{"id":"PYSEC-1","fix_versions":["2"],"aliases":[],"description":""},{"id":"PYSEC-2","fix_versions":[]}]},{"name":"b","version":"1","vulns":[]},{"name":"c","skip_reason":"not found"}],"fixes":[]}`,
-			[]string{`severity="unknown"} 2`, `severity="critical"} 0`, `fixable{server="s"} 1`}},
-		{"pip", `{"dependencies":[],"fixes":[]}`, []string{`severity="unknown"} 0`}},
+			[]string{`level="unknown"} 2`, `level="critical"} 0`, `fixable{server="s"} 1`}},
+		{"pip", `{"dependencies":[],"fixes":[]}`, []string{`level="unknown"} 0`}},
 		{"npm", `{"auditReportVersion":2,"vulnerabilities":{"a":{"name":"a","severity":"critical","fixAvailable":true},"b":{"severity":"moderate","fixAvailable":false},"c":{"severity":"high","fixAvailable":{"name":"d","version":"2"}},"d":{"severity":"info"}},"metadata":{}}`,
-			[]string{`severity="critical"} 1`, `severity="high"} 1`, `severity="medium"} 1`, `severity="low"} 1`, `fixable{server="s"} 2`}},
+			[]string{`level="critical"} 1`, `level="high"} 1`, `level="medium"} 1`, `level="low"} 1`, `fixable{server="s"} 2`}},
 		{"trivy", `{"SchemaVersion":2,"ArtifactName":"api:1","Results":[{"Target":"debian","Class":"os-pkgs","Vulnerabilities":[{"VulnerabilityID":"CVE-1","Severity":"HIGH","FixedVersion":"1.2"},{"VulnerabilityID":"CVE-2","Severity":"UNKNOWN"}]},{"Target":"app"}]}`,
-			[]string{`severity="high"} 1`, `severity="unknown"} 1`, `fixable{server="s"} 1`}},
+			[]string{`level="high"} 1`, `level="unknown"} 1`, `fixable{server="s"} 1`}},
 	} {
 		got, err := report(t, tc.kind, tc.text)
 		if err != nil {
