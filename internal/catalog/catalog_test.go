@@ -164,34 +164,87 @@ func TestRulesAndPanelsReadWhatIsDeclared(t *testing.T) {
 
 // unused says which metrics are in no rule and no panel, and why they are there.
 func unused() map[string]string {
-	const adHoc = "for questions that a person asks"
-	return map[string]string{
-		"upkeep_build_info": adHoc, "upkeep_postgres_info": adHoc, "upkeep_redis_info": adHoc,
-		"upkeep_postgres_start_timestamp_seconds": adHoc, "upkeep_redis_start_timestamp_seconds": adHoc,
+	reasons := map[string]string{
 		"upkeep_collector_last_success_timestamp_seconds":      "the age of an answer, for rules of one's own",
-		"upkeep_collector_samples":                             adHoc,
 		"upkeep_collector_beyond_limit":                        "the log says it aloud",
 		"upkeep_config_last_reload_success":                    "for rules of one's own; who reloads is told the answer",
-		"upkeep_config_last_reload_success_timestamp_seconds":  adHoc,
 		"upkeep_journal_intact":                                "for rules of one's own; the log says it aloud",
-		"upkeep_host_filesystem_inodes_used_ratio":             "for rules of one's own",
-		"upkeep_host_filesystem_size_bytes":                    adHoc,
-		"upkeep_host_filesystem_used_bytes":                    adHoc,
-		"upkeep_postgres_table_bloat_ratio":                    "beside the bytes, which the panel shows",
-		"upkeep_postgres_table_last_analyze_timestamp_seconds": adHoc,
-		"upkeep_postgres_table_live_rows":                      adHoc,
-		"upkeep_redis_aof_ok":                                  "for rules of one's own",
-		"upkeep_redis_evicted_keys_total":                      adHoc,
-		"upkeep_redis_memory_fragmentation_ratio":              "beside the bytes, which the panel shows",
 		"upkeep_postgres_connections_max":                      "beside the ratio, which is in rule and panel",
-		"upkeep_redis_expired_keys_total":                      adHoc,
-		"upkeep_redis_memory_peak_bytes":                       adHoc,
-		"upkeep_redis_snapshot_in_progress":                    adHoc,
 		"upkeep_redis_snapshot_last_success_timestamp_seconds": "as a moment what the age is as a span",
-		"upkeep_redis_snapshot_ok":                             "for rules of one's own",
-		"upkeep_webhook_requests_total":                        adHoc,
 	}
+	for name := range strings.FieldsSeq(adHoc) {
+		reasons[name] = "for questions that a person asks"
+	}
+	return reasons
 }
+
+// adHoc are the metrics that a person asks for when a panel is not enough.
+const adHoc = `
+upkeep_backup_last_duration_seconds
+upkeep_build_info
+upkeep_collector_samples
+upkeep_config_last_reload_success_timestamp_seconds
+upkeep_docker_container_info
+upkeep_docker_container_start_timestamp_seconds
+upkeep_docker_container_state
+upkeep_docker_disk_objects
+upkeep_host_filesystem_size_bytes
+upkeep_host_filesystem_used_bytes
+upkeep_logs_plain_lines_total
+upkeep_packages_vulnerabilities_fixable
+upkeep_postgres_checkpoint_blocks_total
+upkeep_postgres_database_conflicts_total
+upkeep_postgres_database_statistics_reset_timestamp_seconds
+upkeep_postgres_database_temporary_files_total
+upkeep_postgres_in_recovery
+upkeep_postgres_info
+upkeep_postgres_setting_bytes
+upkeep_postgres_setting_seconds
+upkeep_postgres_slot_active
+upkeep_postgres_slot_age_xids
+upkeep_postgres_start_timestamp_seconds
+upkeep_postgres_statement_blocks_hit_total
+upkeep_postgres_statement_rows_total
+upkeep_postgres_statement_temporary_blocks_total
+upkeep_postgres_statement_wal_bytes_total
+upkeep_postgres_table_last_analyze_timestamp_seconds
+upkeep_postgres_table_live_rows
+upkeep_postgres_table_multixact_age
+upkeep_postgres_wal_archive_failures_total
+upkeep_postgres_wal_archived_total
+upkeep_postgres_wal_last_archived_timestamp_seconds
+upkeep_probe_first_byte_seconds
+upkeep_probe_http_status
+upkeep_probe_redirects
+upkeep_redis_aof_rewrite_ok
+upkeep_redis_aof_size_bytes
+upkeep_redis_client_output_buffer_max_bytes
+upkeep_redis_clients_max
+upkeep_redis_command_failures_total
+upkeep_redis_commands_total
+upkeep_redis_connections_total
+upkeep_redis_error_replies_total
+upkeep_redis_evicted_keys_total
+upkeep_redis_expired_keys_total
+upkeep_redis_full_syncs_total
+upkeep_redis_info
+upkeep_redis_is_replica
+upkeep_redis_memory_peak_bytes
+upkeep_redis_memory_retained_bytes
+upkeep_redis_memory_rss_ratio
+upkeep_redis_network_received_bytes_total
+upkeep_redis_network_sent_bytes_total
+upkeep_redis_primary_silent_seconds
+upkeep_redis_primary_sync_in_progress
+upkeep_redis_replica_lag_seconds
+upkeep_redis_replicas
+upkeep_redis_slowlog_length
+upkeep_redis_slowlog_seconds_total
+upkeep_redis_snapshot_duration_seconds
+upkeep_redis_snapshot_in_progress
+upkeep_redis_start_timestamp_seconds
+upkeep_webhook_requests_total
+`
 
 func TestEveryMetricIsUsedOrSaysWhyNot(t *testing.T) {
 	read := make(map[string]bool)

@@ -41,7 +41,7 @@ func all() (map[string]dashboard, error) {
 			return nil, fmt.Errorf("%s: limit: %w", r.Name, err)
 		}
 	}
-	return map[string]dashboard{"overview.json": overview(limits)}, nil
+	return map[string]dashboard{"overview.json": overview(limits), "databases.json": databases(limits), "services.json": services(limits)}, nil
 }
 
 func render(d dashboard) ([]byte, error) {

@@ -22,9 +22,9 @@ func overview(limit map[string]float64) dashboard {
 	l.add(12, 8, graph("Dead rows, ten worst tables", "Share of a table's rows that no transaction needs. VACUUM makes it fall.", "percentunit", levels(from(limit["PostgresDeadRows"], "red")),
 		line{"topk(10, " + on("upkeep_postgres_table_dead_ratio", `database=~"$database"`) + " and " + on("upkeep_postgres_table_dead_rows", `database=~"$database"`) + " > 10000)", "{{server}} {{database}} {{schema}}.{{table}}"}))
 	l.add(12, 8, graph("Index bloat, ten worst indexes", "Share of an index that its entries do not need, of indexes with more than 16 MiB of it. A rebuild makes it fall.", "percentunit", levels(from(limit["PostgresIndexBloat"], "red")),
-		line{"topk(10, " + on("upkeep_postgres_index_bloat_ratio", `database=~"$database"`) + " and " + on("upkeep_postgres_index_bloat_bytes", `database=~"$database"`) + " > 16777216)", "{{server}} {{database}} {{schema}}.{{index}}"}))
+		line{"topk(10, " + on("upkeep_postgres_index_bloat_ratio", `database=~"$database"`, `method="estimate"`) + " and " + on("upkeep_postgres_index_bloat_bytes", `database=~"$database"`, `method="estimate"`) + " > 16777216)", "{{server}} {{database}} {{schema}}.{{index}}"}))
 	l.add(12, 8, table("Table bloat", "Space in tables that their rows do not need, the twenty largest.", "bytes", "bloat", levels(),
-		"topk(20, "+on("upkeep_postgres_table_bloat_bytes", `database=~"$database"`)+")", "server", "database", "schema", "table"))
+		"topk(20, "+on("upkeep_postgres_table_bloat_bytes", `database=~"$database"`, `method="estimate"`)+")", "server", "database", "schema", "table"))
 	l.add(12, 8, table("Transaction id age", "Transactions since a table was last frozen. At two thousand million the server stops; autovacuum comes at two hundred million by default.", "short", "xids", levels(from(500e6, "orange"), from(1e9, "red")),
 		"topk(20, "+on("upkeep_postgres_table_freeze_age_xids", `database=~"$database"`)+")", "server", "database", "schema", "table"))
 	l.add(12, 8, table("Longest since a vacuum", "Seconds since the last vacuum, by hand or by itself; a table that never saw one is not here.", "s", "age", levels(),
@@ -75,15 +75,20 @@ func overview(limit map[string]float64) dashboard {
 	l.add(8, 8, graph("Runs refused or put off", "By the reason, in an hour.", "short", levels(),
 		line{"sum by (reason) (increase(upkeep_run_refusals_total[1h]))", "{{reason}}"}))
 
+	return page("upkeep-overview", "upkeep: overview", "What needs care, what was done about it, and whether it helped.", l,
+		choice("database", "Database", `label_values(upkeep_postgres_table_dead_ratio{server=~"$server"}, database)`))
+}
+
+// page puts panels on a dashboard with a choice of servers, and others.
+func page(uid, title, description string, l *layout, choices ...variable) dashboard {
 	return dashboard{
-		UID: "upkeep-overview", Title: "upkeep: overview", Description: "What needs care, what was done about it, and whether it helped.",
+		UID: uid, Title: title, Description: description,
 		Tags: []string{"upkeep"}, SchemaVersion: 39, Version: 1, Refresh: "1m", Timezone: "browser", GraphTooltip: 1,
 		Time: timeRange{From: "now-7d", To: "now"},
-		Templating: templating{List: []variable{
+		Templating: templating{List: append([]variable{
 			{Name: "datasource", Label: "Prometheus", Type: "datasource", Query: "prometheus"},
 			choice("server", "Server", `label_values(upkeep_collector_success, server)`),
-			choice("database", "Database", `label_values(upkeep_postgres_table_dead_ratio{server=~"$server"}, database)`),
-		}},
+		}, choices...)},
 		Panels: l.panels,
 	}
 }
