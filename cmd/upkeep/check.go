@@ -27,7 +27,7 @@ func checkCommand() *cobra.Command {
 				fmt.Fprintln(cmd.ErrOrStderr(), err)
 				return errors.Join(errSaid, err)
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s is good: %d targets, %d policies\n", file, len(c.Targets.Postgres)+len(c.Targets.Redis)+len(c.Targets.Host), len(c.Policies))
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s is good: %d targets, %d policies\n", file, c.Targets.Count(), len(c.Policies))
 			return err
 		},
 	}

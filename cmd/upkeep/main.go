@@ -37,7 +37,7 @@ func command() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "upkeep",
 		Short: "Sees what PostgreSQL, Redis and their hosts need, decides when it matters, acts safely, and shows that it helped",
-		Long: `upkeep watches PostgreSQL, Redis and file systems, fires alerts when something
+		Long: `upkeep watches PostgreSQL, Redis, Docker and their hosts, fires alerts when something
 needs care, takes the action that a policy names, and measures whether it helped.
 
   upkeep demo                        see the whole loop on private servers, in a minute
@@ -52,7 +52,7 @@ The commands below "Ask a running upkeep" talk to one over HTTP.`,
 		Version:           buildVersion(),
 	}
 	root.AddGroup(&cobra.Group{ID: "here", Title: "Run upkeep:"}, &cobra.Group{ID: "there", Title: "Ask a running upkeep:"})
-	for _, c := range []*cobra.Command{serveCommand(), checkCommand(), demoCommand(), exportCommand()} {
+	for _, c := range []*cobra.Command{serveCommand(), checkCommand(), demoCommand(), exportCommand(), logsCommand()} {
 		c.GroupID = "here"
 		root.AddCommand(c)
 	}

@@ -27,7 +27,7 @@ func answer(t *testing.T, b target.Backup) string {
 	if err := c.Collect(t.Context(), w); err != nil {
 		t.Fatal(err)
 	}
-	collectortest.Promises(t, c)
+	collectortest.Promises(t, backup.Age(&b))
 	return string(w.Text())
 }
 

@@ -6,9 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -89,6 +92,27 @@ func Analyze(ctx context.Context, files []string, o Options) (*Report, error) {
 	close(work)
 	workers.Wait()
 	return total.report(), errors.Join(faults...)
+}
+
+// Files returns a log file and those that were rotated from it, the oldest first.
+func Files(path string) ([]string, error) {
+	all, err := filepath.Glob(escapeGlob(path) + ".*")
+	if err != nil {
+		return nil, err
+	}
+	slices.SortStableFunc(all, func(a, b string) int { return rotation(path, b) - rotation(path, a) })
+	if _, err := os.Stat(path); err == nil {
+		all = append(all, path)
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	return all, nil
+}
+
+// rotation returns how often a file was rotated: the 2 of file.2 and file.2.gz.
+func rotation(path, file string) int {
+	n, _ := strconv.Atoi(strings.TrimSuffix(strings.TrimPrefix(file, path+"."), ".gz"))
+	return n
 }
 
 // A part is a piece of a file that begins with a line of the service.
@@ -257,7 +281,7 @@ func (t *tally) report() *Report {
 	r.Templates = frequent(t.templates.sorted(), func(e *entry) uint64 { return e.Count })
 	endpoints := t.endpoints.sorted()
 	r.Endpoints = frequent(endpoints, func(e *entry) uint64 { return e.Count })
-	slices.SortStableFunc(endpoints, func(a, b *entry) int { return int(b.Slow) - int(a.Slow) }) //nolint:gosec // far from the limits
+	slices.SortStableFunc(endpoints, func(a, b *entry) int { return int(b.Slow) - int(a.Slow) })
 	r.Slowest = frequent(endpoints, func(e *entry) uint64 { return e.Slow })
 	r.P50, r.P95, r.P99 = t.quantile(0.5), t.quantile(0.95), t.quantile(0.99)
 	return r

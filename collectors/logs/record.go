@@ -95,9 +95,6 @@ func (r *reader) join(stream int, text string, ends bool, rec *record) bool {
 	return r.whole(all, rec)
 }
 
-// open reports whether a line of the service has begun and not ended.
-func (r *reader) open() bool { return len(r.partial[0])+len(r.partial[1]) > 0 }
-
 // whole reads a line of the service.
 func (r *reader) whole(b []byte, rec *record) bool {
 	b = bytes.TrimRight(b, "\r\n")

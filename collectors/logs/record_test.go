@@ -175,7 +175,7 @@ func TestEqualToAnExactDecoder(t *testing.T) {
 }
 
 func FuzzLine(f *testing.F) {
-	for _, line := range bytes.Split(corpus(rand.New(rand.NewPCG(1, 2)), 300), []byte("\n")) {
+	for line := range bytes.SplitSeq(corpus(rand.New(rand.NewPCG(1, 2)), 300), []byte("\n")) {
 		if len(line) < 2000 {
 			f.Add(line)
 		}
@@ -223,7 +223,10 @@ func TestFoldPath(t *testing.T) {
 		{"/api/users/42", "/api/users/:id"},
 		{"/api/v2/users/42/orders?page=3", "/api/v2/users/:id/orders"},
 		{"/files/550e8400-e29b-41d4-a716-446655440000/raw", "/files/:id/raw"},
-		{"/", "/"}, {"", ""}, {"/health", "/health"}, {"/a#b", "/a"},
+		{"/", "/"},
+		{"", ""},
+		{"/health", "/health"},
+		{"/a#b", "/a"},
 		{"/" + strings.Repeat("x", 50), "/:id"},
 	} {
 		if got := string(foldPath(nil, []byte(tc.path))); got != tc.want {

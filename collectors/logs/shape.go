@@ -169,6 +169,7 @@ func (rec *record) set(f field, value []byte, quoted bool) {
 		}
 	case duration:
 		rec.duration, rec.timed = fastMilliseconds(value)
+	case none:
 	}
 }
 

@@ -18,14 +18,15 @@ func report(t *testing.T, kind, text string) (string, error) {
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c := packages.Audit(&target.Packages{Name: "s", Kind: kind, Path: file})
+	p := &target.Packages{Name: "s", Kind: kind, Path: file}
+	c := packages.Audit(p)
 	w := collectors.NewWriter(c)
 	err := c.Collect(t.Context(), w)
 	if err != nil && w.Samples() > 0 {
 		t.Errorf("%s: samples of a report that could not be read:\n%s", kind, w.Text())
 	}
 	if err == nil {
-		collectortest.Promises(t, c)
+		collectortest.Promises(t, packages.Audit(p))
 	}
 	return string(w.Text()), err
 }
@@ -35,13 +36,19 @@ func TestReports(t *testing.T) {
 		kind, text string
 		want       []string
 	}{
-		{"pip", `{"dependencies":[{"name":"a","version":"1","vulns":[{"id":"PYSEC-1","fix_versions":["2"],"aliases":[],"description":""},{"id":"PYSEC-2","fix_versions":[]}]},{"name":"b","version":"1","vulns":[]},{"name":"c","skip_reason":"not found"}],"fixes":[]}`,
-			[]string{`level="unknown"} 2`, `level="critical"} 0`, `fixable{server="s"} 1`}},
+		{
+			"pip", `{"dependencies":[{"name":"a","version":"1","vulns":[{"id":"PYSEC-1","fix_versions":["2"],"aliases":[],"description":""},{"id":"PYSEC-2","fix_versions":[]}]},{"name":"b","version":"1","vulns":[]},{"name":"c","skip_reason":"not found"}],"fixes":[]}`,
+			[]string{`level="unknown"} 2`, `level="critical"} 0`, `fixable{server="s"} 1`},
+		},
 		{"pip", `{"dependencies":[],"fixes":[]}`, []string{`level="unknown"} 0`}},
-		{"npm", `{"auditReportVersion":2,"vulnerabilities":{"a":{"name":"a","severity":"critical","fixAvailable":true},"b":{"severity":"moderate","fixAvailable":false},"c":{"severity":"high","fixAvailable":{"name":"d","version":"2"}},"d":{"severity":"info"}},"metadata":{}}`,
-			[]string{`level="critical"} 1`, `level="high"} 1`, `level="medium"} 1`, `level="low"} 1`, `fixable{server="s"} 2`}},
-		{"trivy", `{"SchemaVersion":2,"ArtifactName":"api:1","Results":[{"Target":"debian","Class":"os-pkgs","Vulnerabilities":[{"VulnerabilityID":"CVE-1","Severity":"HIGH","FixedVersion":"1.2"},{"VulnerabilityID":"CVE-2","Severity":"UNKNOWN"}]},{"Target":"app"}]}`,
-			[]string{`level="high"} 1`, `level="unknown"} 1`, `fixable{server="s"} 1`}},
+		{
+			"npm", `{"auditReportVersion":2,"vulnerabilities":{"a":{"name":"a","severity":"critical","fixAvailable":true},"b":{"severity":"moderate","fixAvailable":false},"c":{"severity":"high","fixAvailable":{"name":"d","version":"2"}},"d":{"severity":"info"}},"metadata":{}}`,
+			[]string{`level="critical"} 1`, `level="high"} 1`, `level="medium"} 1`, `level="low"} 1`, `fixable{server="s"} 2`},
+		},
+		{
+			"trivy", `{"SchemaVersion":2,"ArtifactName":"api:1","Results":[{"Target":"debian","Class":"os-pkgs","Vulnerabilities":[{"VulnerabilityID":"CVE-1","Severity":"HIGH","FixedVersion":"1.2"},{"VulnerabilityID":"CVE-2","Severity":"UNKNOWN"}]},{"Target":"app"}]}`,
+			[]string{`level="high"} 1`, `level="unknown"} 1`, `fixable{server="s"} 1`},
+		},
 	} {
 		got, err := report(t, tc.kind, tc.text)
 		if err != nil {

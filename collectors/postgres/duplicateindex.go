@@ -100,8 +100,7 @@ func superfluous(table []indexTraits) (found []DuplicateIndexRow) {
 		name   string
 		covers func(by, it indexTraits) bool
 	}{{"identical", identical}, {"redundant", redundant}} {
-		for i := len(table) - 1; i >= 0; i-- { // the younger goes
-			it := table[i]
+		for _, it := range slices.Backward(table) { // the younger goes
 			if gone[it.OID] || it.Needed {
 				continue
 			}

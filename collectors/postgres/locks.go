@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	_ "embed"
+	"slices"
 	"time"
 
 	"github.com/ai-micro-service/upkeep/collectors"
@@ -87,7 +88,7 @@ func (c locks) collect(ctx context.Context, w *collectors.Writer) error {
 			sum.Blocked, sum.Longest = sum.Blocked+r.Blocked, max(sum.Longest, r.Longest)
 		}
 		w.Cut(len(rest))
-		kept = append(kept[:len(kept):len(kept)], sum)
+		kept = append(slices.Clip(kept), sum)
 	}
 	for _, r := range kept {
 		w.Set(c.blocked, r.Blocked, c.target.Name, r.Database, r.User, r.Application, r.State)

@@ -181,7 +181,7 @@ func TestRetention(t *testing.T) {
 	if n := value(t, answer(t, c), "upkeep_postgres_retention_rows{"); n < 2300 || n > 2700 {
 		t.Errorf("%v rows, want about 2500", n)
 	}
-	collectortest.Promises(t, c)
+	collectortest.Promises(t, postgres.Retention(p))
 	servertest.Exec(t, address, "select from victim", "create role blind login")
 	t.Cleanup(func() { servertest.Exec(t, servertest.Postgres(t), "drop role blind") })
 	for _, tc := range []struct {

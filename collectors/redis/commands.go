@@ -72,7 +72,7 @@ func (c commands) collect(ctx context.Context, w *collectors.Writer) error {
 		for _, k := range rest {
 			sum.calls, sum.seconds, sum.failures, sum.counted = sum.calls+k.calls, sum.seconds+k.seconds, sum.failures+k.failures, k.counted
 		}
-		kept = append(kept[:len(kept):len(kept)], sum)
+		kept = append(slices.Clip(kept), sum)
 		w.Cut(len(rest))
 	}
 	seconds := make(map[string]float64)
@@ -149,10 +149,10 @@ func distribute(theirs []bucket, calls int64) []uint64 {
 		for ; at < len(theirs) && float64(theirs[at].usec) <= end*1e6; at++ {
 			upTo = theirs[at].calls
 		}
-		counts = append(counts, uint64(max(upTo-before, 0))) //nolint:gosec // not negative
+		counts = append(counts, uint64(max(upTo-before, 0)))
 		before = upTo
 	}
-	return append(counts, uint64(max(calls-before, 0))) //nolint:gosec // not negative
+	return append(counts, uint64(max(calls-before, 0)))
 }
 
 // table returns a map as either version of the protocol writes it: as one, or as

@@ -77,7 +77,7 @@ func (s *stream) add(b *block) {
 	}
 	s.write(b.deflated)
 	s.crc = crcOfBoth(s.crc, b.crc, b.size)
-	s.size += uint32(b.size) //nolint:gosec // the format counts modulo 2^32
+	s.size += uint32(b.size) // the format counts modulo 2^32
 }
 
 func (s *stream) end() {

@@ -84,7 +84,7 @@ targets:
   postgres: [{name: main, url: %q}]
   redis: [{name: cache, url: %q}]
   host: [{name: here}]
-collectors: {interval: 200ms}
+collectors: {interval: 200ms, settings: {host/updates: {disabled: true}}}
 embedded: {enabled: false}
 policies: [{name: watch, match: ['alertname="PostgresDeadRows"'], action: postgres/vacuum}]
 `, filepath.Join(dir, "data"), filepath.Join(dir, "token"), url, cache.URL)
@@ -174,10 +174,17 @@ func TestServedIsDeclared(t *testing.T) {
 	for _, c := range catalog.EveryCollector() {
 		declared = append(declared, c.Metrics...)
 	}
+	// Those of the targets that live has, but the one that runs apt-get.
+	var ofLive []string
+	for _, c := range catalog.EveryCollector() {
+		if domain, _, _ := strings.Cut(c.Name, "/"); slices.Contains([]string{"postgres", "redis", "host"}, domain) && c.Name != "host/updates" {
+			ofLive = append(ofLive, c.Name)
+		}
+	}
 	var text string
 	eventually(t, "every collector has answered", func() bool {
 		_, text = l.send(t, "GET", "/metrics", "", "")
-		return strings.Count(text, "upkeep_collector_last_success_timestamp_seconds{") == len(catalog.EveryCollector()) && strings.Contains(text, `to="declined"`)
+		return strings.Count(text, "upkeep_collector_last_success_timestamp_seconds{") == len(ofLive) && strings.Contains(text, `to="declined"`)
 	})
 	check := exec.CommandContext(t.Context(), "promtool", "check", "metrics")
 	check.Stdin = strings.NewReader(text)

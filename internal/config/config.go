@@ -48,6 +48,11 @@ type Targets struct {
 	Packages []Packages `yaml:"packages" doc:"Packages of services whose known vulnerabilities are counted."`
 }
 
+// Count returns how many targets there are.
+func (t Targets) Count() int {
+	return len(t.Postgres) + len(t.Redis) + len(t.Host) + len(t.Docker) + len(t.Probe) + len(t.Backup) + len(t.Packages)
+}
+
 // Postgres is one PostgreSQL server.
 type Postgres struct {
 	Name          string    `yaml:"name" required:"a name, the server label of its metrics" doc:"The server label of its metrics."`

@@ -62,7 +62,7 @@ func TestWrong(t *testing.T) {
 		{"archive without a column", "targets:\n  postgres:\n  - name: a\n    url: postgres://h\n    archives: [{database: d, table: t}]\n", `f:5: an entry of archives has no "column"; a column was expected`},
 		{"docker host", "targets: {docker: [{name: a, host: /var/run/docker.sock}]}\n", `f:1: host is "/var/run/docker.sock"; unix:///var/run/docker.sock or tcp://host:port was expected`},
 		{"docker root", "targets: {docker: [{name: a, root: x}]}\n", `f:1: root is "x"; an absolute path was expected`},
-		{"user in a probe", "targets: {probe: [{name: a, url: 'http://u:p@h/'}]}\n", "f:1: the url of probe a has a user in it"},
+		{"user in a probe", "targets: {probe: [{name: a, url: 'http://u:p@h/'}]}\n", "f:1: url has a user or password in it"},
 		{"backup without a path", "targets: {backup: [{name: a}]}\n", "f:1: backup a has no path; files needs one"},
 		{"stanza of files", "targets: {backup: [{name: a, path: /x, stanza: s}]}\n", "f:1: stanza is for pgbackrest, and backup a is files"},
 		{"kind of report", "targets: {packages: [{name: a, kind: gem, path: /x}]}\n", `f:1: kind is "gem"; pip or npm or trivy was expected`},

@@ -123,6 +123,10 @@ targets:
       url: redis://127.0.0.1:6379
   host:
     - name: this
+  # docker: [{name: this}]
+  # probe: [{name: user-api, url: "http://127.0.0.1:8002/health"}]
+  # backup: [{name: main, path: "/var/backups/main-*.dump", verified: /var/backups/main.verified}]
+  # packages: [{name: user-api, kind: pip, path: /var/reports/user-api.json}]
 
 # In embedded mode Prometheus and Alertmanager run in this process. To use your
 # own, switch it off: upkeep export writes the rules for them.

@@ -23,7 +23,7 @@ func (d *decoder) whole(c *Config, n *yaml.Node) {
 		d.fault(at(n, "alertmanager", "url"), "alertmanager.url is for your own Alertmanager, and embedded mode has one; set embedded.enabled to false or leave the url out")
 	}
 	t := c.Targets
-	if len(t.Postgres)+len(t.Redis)+len(t.Host)+len(t.Docker)+len(t.Probe)+len(t.Backup)+len(t.Packages) == 0 && len(d.faults) == 0 {
+	if t.Count() == 0 && len(d.faults) == 0 {
 		d.fault(n, "no target is named; at least one is expected:\n%s", beginning)
 	}
 	d.targets(t, n)
@@ -57,11 +57,8 @@ func (d *decoder) targets(t Targets, n *yaml.Node) {
 			d.fault(at(n, "targets", "docker", i, "host"), "host is %q; unix:///var/run/docker.sock or tcp://host:port was expected", e.Host)
 		}
 	}
-	for i, p := range t.Probe {
+	for _, p := range t.Probe {
 		probe = append(probe, p.Name)
-		if u, err := url.Parse(p.URL); err == nil && u.User != nil {
-			d.fault(at(n, "targets", "probe", i, "url"), "the url of probe %s has a user in it; it would be shown, and a page for health needs none", p.Name)
-		}
 	}
 	for i, b := range t.Backup {
 		backup = append(backup, b.Name)

@@ -55,7 +55,7 @@ func Run(ctx context.Context, o Options) (err error) {
 
 	tell := newTeller(o.Out)
 	tell.say("starting a private PostgreSQL and Redis in %s", dir)
-	pg, err := sandbox.StartPostgres(ctx, sandbox.PostgresOptions{Dir: filepath.Join(dir, "postgres"), Settings: map[string]string{"fsync": "off", "max_wal_size": "4GB", "shared_buffers": "256MB"}})
+	pg, err := sandbox.StartPostgres(ctx, sandbox.PostgresOptions{Dir: filepath.Join(dir, "postgres"), Settings: map[string]string{"synchronous_commit": "off", "max_wal_size": "4GB", "shared_buffers": "256MB"}})
 	if err != nil {
 		return err
 	}

@@ -150,8 +150,7 @@ func (d *Docker) get(ctx context.Context, into any, query url.Values, path ...st
 	r.Header.Set("User-Agent", "upkeep")
 	res, err := d.client.Do(r)
 	if err != nil {
-		var inner *url.Error
-		if errors.As(err, &inner) {
+		if inner, ok := errors.AsType[*url.Error](err); ok {
 			err = inner.Err // the address says nothing: it is a socket's
 		}
 		return fmt.Errorf("docker: %w", err)

@@ -1,0 +1,189 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/prometheus/common/model"
+	"github.com/spf13/cobra"
+
+	"github.com/ai-micro-service/upkeep/collectors/logs"
+	"github.com/ai-micro-service/upkeep/internal/app"
+	"github.com/ai-micro-service/upkeep/internal/config"
+	"github.com/ai-micro-service/upkeep/internal/target"
+)
+
+func logsCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "logs", Short: "Read the logs of containers"}
+	cmd.AddCommand(logsTopCommand())
+	return cmd
+}
+
+// logsTop is what "upkeep logs top" is asked for.
+type logsTop struct {
+	config, since, service string
+	most                   int
+	json                   bool
+}
+
+func logsTopCommand() *cobra.Command {
+	var o logsTop
+	cmd := &cobra.Command{
+		Use:   "top [FILE...]",
+		Short: "Say which errors, endpoints and slow requests are the most frequent in the logs of containers",
+		Long: `Reads the log files of Docker's json-file driver, those that were rotated and
+compressed too, in one pass, and prints for each service its most frequent errors
+(ids, numbers and addresses folded), its endpoints by number of requests and of slow
+ones, and how long requests take.
+
+Without a FILE the engines in the configuration are asked where the files are; only
+root may read them. The names of the fields are those of the configuration.`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return o.run(cmd.Context(), cmd.OutOrStdout(), args, cmd.Flags().Changed("config"))
+		},
+	}
+	configFlag(cmd, &o.config)
+	cmd.Flags().StringVar(&o.since, "since", "168h", "how far back; 0s is everything")
+	cmd.Flags().StringVar(&o.service, "service", "", "only this service")
+	cmd.Flags().IntVar(&o.most, "top", 10, "how many of each")
+	cmd.Flags().BoolVar(&o.json, "json", false, "print JSON")
+	return cmd
+}
+
+// A source is where the lines of one service are.
+type source struct {
+	fields config.Logs
+	files  []string
+}
+
+func (o logsTop) run(ctx context.Context, w io.Writer, args []string, configured bool) error {
+	since, err := model.ParseDuration(o.since)
+	if err != nil {
+		return fmt.Errorf("--since is %q; a duration was expected, like 168h", o.since)
+	}
+	if o.most < 1 {
+		return fmt.Errorf("--top is %d; at least 1 was expected", o.most)
+	}
+	sources, err := o.sources(ctx, args, configured)
+	if err != nil && len(sources) == 0 {
+		return err
+	}
+	var moment time.Time
+	if since > 0 {
+		moment = time.Now().Add(-time.Duration(since))
+	}
+	reports := make(map[string]*logs.Report)
+	faults := []error{err}
+	for name, s := range sources {
+		f := s.fields
+		r, err := logs.Analyze(ctx, s.files, logs.Options{Fields: logs.Fields{Level: f.Level, Message: f.Message, Path: f.Path, Duration: f.Duration}, Slow: f.Slow, Since: moment})
+		if err != nil {
+			faults = append(faults, err)
+		}
+		reports[name] = r
+	}
+	if o.json {
+		e := json.NewEncoder(w)
+		e.SetIndent("", "  ")
+		return errors.Join(append(faults, e.Encode(reports))...)
+	}
+	for _, name := range slices.Sorted(maps.Keys(reports)) {
+		if err := o.print(w, name, reports[name]); err != nil {
+			return err
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// sources finds the files: those that are named, or those of every container.
+func (o logsTop) sources(ctx context.Context, args []string, configured bool) (map[string]source, error) {
+	fields := config.Logs{Level: "level", Message: "message", Path: "path", Duration: "duration_ms", Slow: time.Second}
+	if len(args) > 0 && !configured {
+		return map[string]source{"logs": {fields, args}}, nil
+	}
+	c, err := config.Load(o.config, app.Known())
+	if err != nil {
+		return nil, err
+	}
+	if len(c.Targets.Docker) == 0 {
+		return nil, fmt.Errorf("%s names no Docker engine under targets.docker; name log files instead: upkeep logs top FILE", o.config)
+	}
+	if len(args) > 0 {
+		return map[string]source{"logs": {c.Targets.Docker[0].Logs, args}}, nil
+	}
+	all := make(map[string]source)
+	var faults []error
+	for _, t := range c.Targets.Docker {
+		faults = append(faults, o.ask(ctx, t, all))
+	}
+	if len(all) == 0 && errors.Join(faults...) == nil {
+		return nil, errors.New("there is no container with a log file; only the driver json-file keeps one")
+	}
+	return all, errors.Join(faults...)
+}
+
+// ask asks an engine where the logs of its containers are.
+func (o logsTop) ask(ctx context.Context, t config.Docker, all map[string]source) error {
+	d, err := target.NewDocker(target.DockerConfig{Name: t.Name, Host: t.Host, Root: t.Root})
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	containers, err := d.Containers(ctx)
+	for _, k := range containers {
+		if k.LogPath == "" || k.LogDriver != "json-file" || o.service != "" && o.service != k.Service {
+			continue
+		}
+		name := k.Service
+		if t.Name != "" {
+			name = t.Name + "/" + name
+		}
+		files, err := logs.Files(filepath.Join(t.Root, k.LogPath))
+		if err != nil {
+			return err
+		}
+		s := all[name]
+		s.fields, s.files = t.Logs, append(s.files, files...)
+		all[name] = s
+	}
+	return err
+}
+
+func (o logsTop) print(w io.Writer, name string, r *logs.Report) error {
+	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	fmt.Fprintf(t, "%s: %d lines, %d errors, %d requests, %d slow", name, r.Lines, r.Errors, r.Requests, r.Slow)
+	if r.P50 > 0 {
+		fmt.Fprintf(t, "; half take less than %s, 95 %% %s, 99 %% %s", short(r.P50), short(r.P95), short(r.P99))
+	}
+	fmt.Fprintln(t)
+	for _, list := range []struct {
+		title string
+		all   []logs.Frequent
+	}{{"errors", r.Templates}, {"requests", r.Endpoints}, {"slow requests", r.Slowest}} {
+		if len(list.all) == 0 {
+			continue
+		}
+		fmt.Fprintf(t, "\n  %s\n", list.title)
+		for _, f := range list.all[:min(o.most, len(list.all))] {
+			about := ""
+			if f.Over > 0 {
+				about = fmt.Sprintf("\t(too many by %d at most)", f.Over)
+			}
+			fmt.Fprintf(t, "  %d\t%s%s\n", f.Count, strings.ToValidUTF8(f.Name, "?"), about)
+		}
+	}
+	fmt.Fprintln(t)
+	return t.Flush()
+}
+
+// short is a duration as a person reads it.
+func short(d time.Duration) string { return d.Round(100 * time.Microsecond).String() }

@@ -1,0 +1,137 @@
+package logs
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// A log file as its driver writes it.
+type written struct {
+	t    *testing.T
+	path string
+	f    *os.File
+	n    int
+}
+
+func newLog(t *testing.T) *written {
+	t.Helper()
+	w := &written{t: t, path: filepath.Join(t.TempDir(), "c[1]-json.log")}
+	w.open(os.O_CREATE | os.O_WRONLY | os.O_APPEND)
+	return w
+}
+
+func (w *written) open(flags int) {
+	w.t.Helper()
+	var err error
+	if w.f, err = os.OpenFile(w.path, flags, 0o600); err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() { _ = w.f.Close() }) // it may be closed already
+}
+
+// lines writes n lines, and of one more the half.
+func (w *written) lines(n int) {
+	w.t.Helper()
+	for range n {
+		w.n++
+		if _, err := fmt.Fprintf(w.f, `{"log":"{\"level\":\"info\",\"message\":\"%d\",\"path\":\"/p\"}\n","stream":"stdout","time":"2026-01-02T03:04:05Z"}`+"\n", w.n); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+}
+
+func (w *written) half(s string) {
+	w.t.Helper()
+	if _, err := w.f.WriteString(s); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// rotate moves the files as the driver does.
+func (w *written) rotate() {
+	w.t.Helper()
+	_ = os.Rename(w.path+".1", w.path+".2") // there may be none
+	if err := os.Rename(w.path, w.path+".1"); err != nil {
+		w.t.Fatal(err)
+	}
+	w.open(os.O_CREATE | os.O_WRONLY | os.O_TRUNC)
+}
+
+// Every line is counted once: across reading in the middle of a line, rotation,
+// two rotations, truncation, and a hole that truncation leaves.
+func TestFollow(t *testing.T) {
+	w := newLog(t)
+	w.lines(5)
+	tally := newTally(1000)
+	f, err := follow(w.path, names(), tally, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var buf []byte
+	expect := func(what string, lines int) {
+		t.Helper()
+		if err := f.catchUp(t.Context(), &buf); err != nil {
+			t.Fatal(err)
+		}
+		if int(tally.lines) != lines || tally.requests != tally.lines {
+			t.Fatalf("%s: %d lines, %d requests, want %d", what, tally.lines, tally.requests, lines)
+		}
+	}
+	expect("what was there before", 0)
+	w.lines(3)
+	expect("three more", 3)
+	expect("no more", 3)
+	line := `{"log":"{\"path\":\"/p\"}\n","stream":"stdout","time":"2026-01-02T03:04:05Z"}` + "\n"
+	w.half(line[:20])
+	expect("half a line", 3)
+	w.half(line[20:])
+	expect("the other half", 4)
+	w.lines(2)
+	w.rotate()
+	w.lines(3)
+	expect("rotated in between", 9)
+	w.lines(1)
+	w.rotate()
+	expect("rotated and nothing new", 10)
+	w.lines(1)
+	w.rotate()
+	w.rotate()
+	w.lines(4)
+	expect("rotated twice, and the first is there yet", 15)
+
+	if err := os.Truncate(w.path, 0); err != nil {
+		t.Fatal(err)
+	}
+	expect("truncated", 15)
+	w.lines(2) // at its old place: what is before is a hole
+	expect("written behind a hole", 17)
+	if f.lost != 0 {
+		t.Errorf("%d files were not found", f.lost)
+	}
+	w.rotate()
+	if err := os.Remove(w.path + ".1"); err != nil {
+		t.Fatal(err)
+	}
+	w.lines(1)
+	expect("rotated away and removed", 18)
+	if f.lost != 1 {
+		t.Errorf("%d files were not found, want 1", f.lost)
+	}
+}
+
+func TestFiles(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "c-json.log")
+	for _, name := range []string{"c-json.log", "c-json.log.1", "c-json.log.2.gz", "c-json.log.10", "other.log"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := Files(path)
+	want := []string{path + ".10", path + ".2.gz", path + ".1", path}
+	if err != nil || fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("Files: %v %v, want %v", got, err, want)
+	}
+}
