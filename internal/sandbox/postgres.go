@@ -17,6 +17,7 @@ import (
 // PostgresOptions says where a server keeps its data and how it is set.
 type PostgresOptions struct {
 	Dir      string            // made where it is missing; its parents must let other users pass
+	Bin      string            // folder of initdb and postgres; the installed ones where empty
 	Settings map[string]string // of postgresql.conf
 }
 
@@ -29,14 +30,10 @@ type Postgres struct {
 	child *child
 }
 
-// StartPostgres makes a cluster in the folder and starts its server, which
-// answers when StartPostgres returns.
+// StartPostgres makes a cluster in the folder, where there is none, and starts its
+// server, which answers when StartPostgres returns.
 func StartPostgres(ctx context.Context, o PostgresOptions) (*Postgres, error) {
-	initdb, err := binary("initdb", "postgresql")
-	if err != nil {
-		return nil, err
-	}
-	server, err := binary("postgres", "postgresql")
+	initdb, server, err := o.programs()
 	if err != nil {
 		return nil, err
 	}
@@ -44,8 +41,10 @@ func StartPostgres(ctx context.Context, o PostgresOptions) (*Postgres, error) {
 		return nil, fmt.Errorf("sandbox: %w", err)
 	}
 	data := filepath.Join(o.Dir, "data")
-	if err := makeCluster(ctx, initdb, o.Dir, data); err != nil {
-		return nil, err
+	if _, err := os.Stat(filepath.Join(data, "PG_VERSION")); err != nil { // unless one was put there
+		if err := makeCluster(ctx, initdb, o.Dir, data); err != nil {
+			return nil, err
+		}
 	}
 	p := &Postgres{Dir: o.Dir}
 	if p.Port, err = FreePort(); err != nil {
@@ -74,8 +73,19 @@ func StartPostgres(ctx context.Context, o PostgresOptions) (*Postgres, error) {
 	})
 }
 
+func (o PostgresOptions) programs() (initdb, server string, err error) {
+	if o.Bin != "" {
+		return filepath.Join(o.Bin, "initdb"), filepath.Join(o.Bin, "postgres"), nil
+	}
+	if initdb, err = binary("initdb", "postgresql"); err != nil {
+		return "", "", err
+	}
+	server, err = binary("postgres", "postgresql")
+	return initdb, server, err
+}
+
 func makeCluster(ctx context.Context, initdb, dir, data string) error {
-	cmd := exec.CommandContext(ctx, initdb, "-D", data, "--username=upkeep", "--auth=trust", "--no-sync", "--locale=C.UTF-8", "--encoding=UTF8", "--no-instructions")
+	cmd := exec.CommandContext(ctx, initdb, "-D", data, "--username=upkeep", "--auth=trust", "--no-sync", "--locale=C.UTF-8", "--encoding=UTF8")
 	cmd.Dir = dir
 	attr, err := unprivileged()
 	if err != nil {

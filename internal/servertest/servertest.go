@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 
@@ -76,6 +77,31 @@ func Postgres(t testing.TB) string {
 		t.Fatalf("a PostgreSQL server is needed: %v", err)
 	}
 	return url
+}
+
+// Versions returns the folders with the programs of the major versions of
+// PostgreSQL that are not the installed one, by their number.
+func Versions(t testing.TB) map[string]string {
+	t.Helper()
+	folders := []string{"/var/cache/upkeep"}
+	if cache, err := os.UserCacheDir(); err == nil {
+		folders = append(folders, filepath.Join(cache, "upkeep"))
+	}
+	all := make(map[string]string)
+	for _, f := range folders {
+		found, _ := filepath.Glob(filepath.Join(f, "postgres-*", "bin")) // the pattern is well formed
+		for _, bin := range found {
+			version := strings.TrimPrefix(filepath.Base(filepath.Dir(bin)), "postgres-")
+			major, _, _ := strings.Cut(version, ".")
+			all[major] = bin
+		}
+	}
+	for _, want := range []string{"13", "14", "16", "17", "18"} {
+		if all[want] == "" {
+			t.Fatalf("PostgreSQL %s is needed: tools/install-deps.sh test fetches it", want)
+		}
+	}
+	return all
 }
 
 // Database makes a database for the test and drops it afterwards.
