@@ -48,6 +48,11 @@ type Scraper struct {
 	next     chan []*asker
 	joined   atomic.Pointer[[]family]
 
+	ownOld  atomic.Bool // a collector has answered since upkeep's own metrics were read
+	ownMu   sync.Mutex
+	ownLast *block
+	ownAt   time.Time
+
 	mu      sync.RWMutex
 	askers  []*asker
 	pending int // collectors that have not answered for the first time
@@ -223,6 +228,7 @@ func (s *Scraper) ask(ctx context.Context, a *asker) {
 		s.mu.Unlock()
 	}
 	s.metrics.observe(status)
+	s.ownOld.Store(true)
 	s.tell(before, status)
 }
 

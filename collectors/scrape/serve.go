@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/prometheus/common/expfmt"
 )
@@ -16,7 +17,7 @@ const contentType = "text/plain; version=0.0.4; charset=utf-8"
 // upkeep's own metrics. What the collectors said was compressed when they said
 // it; here it is only joined.
 func (s *Scraper) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	own := s.press.press(s.own(), nil)
+	own := s.ownBlock()
 	w.Header().Set("Content-Type", contentType)
 	w.Header().Set("Vary", "Accept-Encoding")
 	if !strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
@@ -50,6 +51,19 @@ func (s *Scraper) each(add func(*block)) {
 			add(a.blocks[src.at])
 		}
 	}
+}
+
+// ownFor is how long upkeep's own metrics are served again, unless a collector has
+// answered meanwhile: many clients at once are one reading.
+const ownFor = time.Second
+
+func (s *Scraper) ownBlock() *block {
+	s.ownMu.Lock()
+	defer s.ownMu.Unlock()
+	if s.ownLast == nil || s.ownOld.Swap(false) || time.Since(s.ownAt) > ownFor {
+		s.ownLast, s.ownAt = s.press.press(s.own(), s.ownLast), time.Now()
+	}
+	return s.ownLast
 }
 
 // own returns upkeep's own metrics. One that cannot be read is left out, and
