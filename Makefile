@@ -50,11 +50,13 @@ lint: ## gofmt, vet of both builds, golangci-lint
 .PHONY: bench
 bench: deps-test build noembed ## measure speed, memory and size, beside their limits and peers
 	$(GO) test -run '^$$' -bench . -benchtime 1s ./collectors/scrape ./internal/store ./remediate/engine
-	$(GO) test -run '^$$' -bench . -benchtime 1x ./cmd/upkeep
+	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 30m ./collectors/logs ./cmd/upkeep
 
 .PHONY: fuzz
 fuzz: ## fuzz what reads foreign input, a while each; FUZZTIME=1m
 	$(GO) test -run '^$$' -fuzz FuzzSet -fuzztime $(or $(FUZZTIME),30s) -fuzzminimizetime 1s ./collectors
+	$(GO) test -run '^$$' -fuzz FuzzLine -fuzztime $(or $(FUZZTIME),30s) -fuzzminimizetime 1s ./collectors/logs
+	$(GO) test -run '^$$' -fuzz FuzzWithoutLiterals -fuzztime $(or $(FUZZTIME),30s) -fuzzminimizetime 1s ./collectors/postgres
 	$(GO) test -run '^$$' -fuzz FuzzParse -fuzztime $(or $(FUZZTIME),30s) -fuzzminimizetime 1s ./internal/config
 	$(GO) test -run '^$$' -fuzz FuzzWebhook -fuzztime $(or $(FUZZTIME),30s) -fuzzminimizetime 1s ./remediate/webhook
 

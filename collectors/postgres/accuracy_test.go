@@ -1,12 +1,19 @@
 package postgres_test
 
 import (
+	"flag"
+	"fmt"
+	"math"
+	"os"
+	"strings"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/ai-micro-service/upkeep/collectors"
 	"github.com/ai-micro-service/upkeep/collectors/postgres"
 	"github.com/ai-micro-service/upkeep/internal/servertest"
+	"github.com/ai-micro-service/upkeep/internal/target"
 )
 
 // healthy is the most that a table or index as good as new may be said to have.
@@ -18,6 +25,7 @@ const near = 0.15
 // TestTableBloatAccuracy holds the estimate against pgstattuple. What is fresh
 // may not be called bloated however its rows look; what is half empty must be.
 func TestTableBloatAccuracy(t *testing.T) {
+	var found []estimated
 	for _, tc := range []struct {
 		name, columns, values string
 		with                  string
@@ -54,14 +62,16 @@ func TestTableBloatAccuracy(t *testing.T) {
 				t.Fatalf("%d rows, %v", len(got), err)
 			}
 			free := number(t, db, "select (free_percent + dead_tuple_percent) / 100 from pgstattuple('t')")
-			t.Logf("estimated %.3f, free by pgstattuple %.3f", got[0].Ratio, free)
 			compare(t, got[0].Ratio, free, tc.remove != "")
+			found = append(found, estimated{tc.name, got[0].Ratio, free})
 		})
 	}
+	listed(t, "tables", found)
 }
 
 // TestIndexBloatAccuracy holds the estimate against pgstatindex.
 func TestIndexBloatAccuracy(t *testing.T) {
+	var found []estimated
 	for _, tc := range []struct {
 		name, columns, values, index string
 		remove                       string
@@ -102,9 +112,51 @@ func TestIndexBloatAccuracy(t *testing.T) {
 			before := number(t, db, "select pg_relation_size('i')::float8")
 			servertest.Exec(t, address, "reindex index i")
 			wins := 1 - number(t, db, "select pg_relation_size('i')::float8")/before
-			t.Logf("estimated %.3f, a rebuild wins %.3f", got[0].Ratio, wins)
 			compare(t, got[0].Ratio, wins, tc.remove != "")
+			found = append(found, estimated{tc.name, got[0].Ratio, wins})
 		})
+	}
+	listed(t, "indexes", found)
+}
+
+// An estimated is one shape of a table or index, what was estimated of it, and what it was.
+type estimated struct {
+	name            string
+	estimate, truth float64
+}
+
+const page = "../../docs/accuracy.md"
+
+// listed holds the page of the errors to what was found; -update writes it.
+func listed(t *testing.T, kind string, found []estimated) {
+	t.Helper()
+	text, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	head, rest, ok := strings.Cut(string(text), "<!-- "+kind+" -->\n")
+	table, tail, ended := strings.Cut(rest, "<!-- end -->")
+	if !ok || !ended {
+		t.Fatalf("%s has no place for %s", page, kind)
+	}
+	var b strings.Builder
+	for _, e := range found {
+		row := fmt.Sprintf("| %s | %.2f | %.2f | %+.2f |\n", e.name, e.estimate, e.truth, e.estimate-e.truth)
+		b.WriteString(row)
+		t.Log(strings.TrimSpace(row))
+		var estimate, truth float64
+		_, figures, there := strings.Cut(table, "| "+e.name+" | ")
+		if _, err := fmt.Sscanf(figures, "%f | %f", &estimate, &truth); !there || err != nil || math.Abs(estimate-e.estimate) > 0.05 || math.Abs(truth-e.truth) > 0.05 {
+			if flag.Lookup("update").Value.String() != "true" {
+				t.Errorf("%s says %.2f and %.2f of %q, and it is %.2f and %.2f; go test ./collectors/postgres -run Accuracy -update", page, estimate, truth, e.name, e.estimate, e.truth)
+			}
+		}
+	}
+	if flag.Lookup("update").Value.String() == "true" {
+		lines := strings.SplitAfterN(table, "\n", 3) // the heading of the table stays
+		if err := os.WriteFile(page, []byte(head+"<!-- "+kind+" -->\n"+lines[0]+lines[1]+b.String()+"<!-- end -->"+tail), 0o644); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
@@ -124,4 +176,40 @@ func number(t *testing.T, db *pgx.Conn, query string) (v float64) {
 		t.Fatal(err)
 	}
 	return v
+}
+
+// The worst are measured where pgstattuple is, once, and agree with the estimate.
+func TestWorstAreMeasured(t *testing.T) {
+	address, name := servertest.Database(t)
+	servertest.Exec(t, address, "create table t (id int primary key, v text)", "insert into t select n, md5(n::text) from generate_series(1, 600000) n", "delete from t where id % 10 <> 0", "vacuum (analyze, truncate off) t", "create table small (id int primary key)")
+	p := looked(t, target.PostgresConfig{URL: address})
+	sample := func(metric, index, method string) string {
+		return fmt.Sprintf(`upkeep_postgres_%s_bloat_ratio{server="s",database="%s",schema="public",table="t",%smethod="%s"`, metric, name, index, method)
+	}
+	tables, indexes := postgres.TableBloat(p), postgres.IndexBloat(p)
+	if got := answer(t, tables) + answer(t, indexes); strings.Contains(got, `database="`+name+`",schema="public",table="t",method="pgstattuple`) || strings.Contains(got, `index="t_pkey",method="pgstatindex"`) {
+		t.Errorf("measured without the extension:\n%s", got)
+	}
+	servertest.Exec(t, address, `create schema "Odd; --"`, `create extension pgstattuple schema "Odd; --"`)
+	for _, tc := range []struct {
+		c                     collectors.Collector
+		metric, index, method string
+	}{{tables, "table", "", "pgstattuple_approx"}, {indexes, "index", `index="t_pkey",`, "pgstatindex"}} {
+		got := answer(t, tc.c)
+		estimate, measured := value(t, got, sample(tc.metric, tc.index, "estimate")), value(t, got, sample(tc.metric, tc.index, tc.method))
+		if math.Abs(estimate-measured) > near || measured < 0.5 {
+			t.Errorf("%s: estimated %.3f, measured %.3f", tc.metric, estimate, measured)
+		}
+		if strings.Contains(got, `table="small",method="pgst`) || strings.Contains(got, `index="small_pkey",method="pgst`) {
+			t.Errorf("what is small is measured:\n%s", got)
+		}
+	}
+	servertest.Exec(t, address, "create role sighted_only login in role pg_read_all_data", `grant usage on schema "Odd; --" to sighted_only`)
+	t.Cleanup(func() { servertest.Exec(t, servertest.Postgres(t), "drop owned by sighted_only", "drop role sighted_only") })
+	t.Cleanup(func() { servertest.Exec(t, address, "drop owned by sighted_only") })
+	c := postgres.IndexBloat(looked(t, target.PostgresConfig{URL: strings.Replace(address, "upkeep@", "sighted_only@", 1)}))
+	w := collectors.NewWriter(c)
+	if err := c.Collect(t.Context(), w); err == nil || !strings.Contains(err.Error(), "grant pg_stat_scan_tables") || !strings.Contains(string(w.Text()), `index="t_pkey",method="estimate"`) {
+		t.Errorf("a role that may not measure: %v", err)
+	}
 }
