@@ -161,7 +161,7 @@ func peerQueries() string {
 	} {
 		columns := strings.Fields(view.columns)
 		fmt.Fprintf(&all, "%s:\n  query: \"SELECT current_database() datname, schemaname, relname, %s", view.name, strings.Join(columns, ", "))
-		for _, t := range strings.Fields(view.times) {
+		for t := range strings.FieldsSeq(view.times) {
 			fmt.Fprintf(&all, ", coalesce(%s, '1970-01-01Z') AS %s", t, t)
 			columns = append(columns, t)
 		}

@@ -205,7 +205,9 @@ func TestWorstAreMeasured(t *testing.T) {
 		}
 	}
 	servertest.Exec(t, address, "create role sighted_only login in role pg_read_all_data", `grant usage on schema "Odd; --" to sighted_only`)
-	t.Cleanup(func() { servertest.Exec(t, servertest.Postgres(t), "drop owned by sighted_only", "drop role sighted_only") })
+	t.Cleanup(func() {
+		servertest.Exec(t, servertest.Postgres(t), "drop owned by sighted_only", "drop role sighted_only")
+	})
 	t.Cleanup(func() { servertest.Exec(t, address, "drop owned by sighted_only") })
 	c := postgres.IndexBloat(looked(t, target.PostgresConfig{URL: strings.Replace(address, "upkeep@", "sighted_only@", 1)}))
 	w := collectors.NewWriter(c)

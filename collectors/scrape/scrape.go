@@ -63,6 +63,7 @@ type asker struct {
 	collectors.Collector
 
 	writer *collectors.Writer // for the next answer; only who asks uses it
+	hurry  chan struct{}      // it is to be asked before its time
 	answer atomic.Pointer[answer]
 
 	mu     sync.Mutex
@@ -122,7 +123,7 @@ func (s *Scraper) Use(all []collectors.Collector) error {
 			return fmt.Errorf("collector %s for %s needs an interval and a timeout", c.Name, c.Target)
 		}
 		seen[id] = true
-		askers[i] = &asker{Collector: c, writer: collectors.NewWriter(c), status: Status{Collector: c.Name, Server: c.Target, Every: c.Every}}
+		askers[i] = &asker{Collector: c, writer: collectors.NewWriter(c), hurry: make(chan struct{}, 1), status: Status{Collector: c.Name, Server: c.Target, Every: c.Every}}
 	}
 	s.mu.Lock()
 	s.askers, s.pending = askers, len(askers)
@@ -190,6 +191,7 @@ func (s *Scraper) clock(ctx context.Context, a *asker) {
 		case <-ctx.Done():
 			return
 		case <-time.After(wait):
+		case <-a.hurry:
 		}
 		began := time.Now()
 		s.ask(ctx, a)
@@ -261,6 +263,23 @@ func (s *Scraper) tell(before, now Status) {
 		log.Info("collector answers again", "samples", now.Samples)
 	default:
 		log.Debug("collector asked", "samples", now.Samples, "err", now.Err)
+	}
+}
+
+// Refresh has the collectors asked at once that tell a metric of a target: what was
+// done to the target need not wait for their clocks to be seen.
+func (s *Scraper) Refresh(metric, target string) {
+	s.mu.RLock()
+	askers := s.askers
+	s.mu.RUnlock()
+	for _, a := range askers {
+		if a.Target != target || !slices.ContainsFunc(a.Metrics, func(m *collectors.Metric) bool { return m.Name == metric }) {
+			continue
+		}
+		select {
+		case a.hurry <- struct{}{}:
+		default: // it is about to
+		}
 	}
 }
 

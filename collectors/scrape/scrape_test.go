@@ -118,6 +118,20 @@ func TestHangingCollectorDelaysNobody(t *testing.T) {
 	eventually(t, "the hanging one has failed", func() bool { return strings.Contains(s.Status()[0].Err, "no answer within") })
 }
 
+// What is asked once an hour is asked at once when it is wanted, and nothing else is.
+func TestRefresh(t *testing.T) {
+	slow, other := counter("test/a", "one", nil), counter("test/a", "two", nil)
+	slow.Every, other.Every = time.Hour, time.Hour
+	s := start(t, slow, other)
+	eventually(t, "every collector answers", s.Answered)
+	s.Refresh("upkeep_test_questions", "one")
+	s.Refresh("upkeep_test_other", "two")
+	eventually(t, "a second answer", func() bool { return strings.Contains(get(s), `upkeep_test_questions{server="one"} 2`) })
+	if text := get(s); !strings.Contains(text, `upkeep_test_questions{server="two"} 1`+"\n") {
+		t.Errorf("another was asked:\n%s", text)
+	}
+}
+
 func TestUseReplaces(t *testing.T) {
 	s := start(t, counter("test/a", "one", nil))
 	eventually(t, "a value", func() bool { return strings.Contains(get(s), `server="one"`) })

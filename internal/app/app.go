@@ -120,6 +120,7 @@ func (a *App) remediation() {
 		Guards: func(exclusive func(remediate.Request) string) []remediate.Guard {
 			return guard.All(a.journal, exclusive, nil)
 		},
+		Refresh:     func(metric, server string) { a.scraper.Refresh(metric, server) },
 		Concurrency: c.Engine.Concurrency,
 		Logger:      a.log.With("component", "engine"),
 		Registerer:  a.registry,

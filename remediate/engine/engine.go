@@ -66,8 +66,9 @@ type Config struct {
 	Queue       Queue
 	Inbox       Inbox
 	Guards      func(exclusive func(remediate.Request) string) []remediate.Guard
-	Concurrency int              // runs that act at once; 4 where 0
-	Now         func() time.Time // time.Now where nil
+	Refresh     func(metric, server string) // has a metric read again that an action lowers; may be nil
+	Concurrency int                         // runs that act at once; 4 where 0
+	Now         func() time.Time            // time.Now where nil
 	Logger      *slog.Logger
 	Registerer  prometheus.Registerer
 }
@@ -78,6 +79,7 @@ type Engine struct {
 	queue       Queue
 	inbox       Inbox
 	guards      []remediate.Guard
+	refresh     func(metric, server string)
 	concurrency int
 	now         func() time.Time
 	log         *slog.Logger
@@ -97,7 +99,7 @@ type key struct{ name, target string }
 // New returns an Engine without actions and policies. It starts nothing.
 func New(c Config) *Engine {
 	e := &Engine{
-		journal: c.Journal, queue: c.Queue, inbox: c.Inbox, concurrency: c.Concurrency, now: c.Now, log: c.Logger,
+		journal: c.Journal, queue: c.Queue, inbox: c.Inbox, refresh: c.Refresh, concurrency: c.Concurrency, now: c.Now, log: c.Logger,
 		metrics: newMetrics(c.Registerer), wake: make(chan struct{}, 1), inFlight: make(map[int64]bool),
 	}
 	if e.now == nil {
@@ -425,6 +427,9 @@ func (e *Engine) verify(ctx context.Context, c *carried) (move, error) {
 		return move{}, fmt.Errorf("measure %s: %w", a.Lowers, err)
 	}
 	c.run.After = &after
+	if e.refresh != nil {
+		e.refresh(a.Lowers, a.Target)
+	}
 	why := effect(a.Lowers, c.run)
 	if !helped(c.run, after) {
 		return move{to: remediate.Uncleared, why: why}, nil

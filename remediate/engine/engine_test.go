@@ -123,14 +123,15 @@ func (w *ward) did() []string {
 
 // A house is an engine on a real store, over one or several lives.
 type house struct {
-	t       *testing.T
-	ward    *ward
-	store   *store.Store
-	journal *journal.Journal
-	inbox   *inbox.Inbox
-	mode    remediate.Mode
-	cool    time.Duration
-	waker   atomic.Pointer[engine.Engine] // who is told of episodes
+	refreshed atomic.Value // the metric and the server that were read again last
+	t         *testing.T
+	ward      *ward
+	store     *store.Store
+	journal   *journal.Journal
+	inbox     *inbox.Inbox
+	mode      remediate.Mode
+	cool      time.Duration
+	waker     atomic.Pointer[engine.Engine] // who is told of episodes
 
 	shift struct {
 		sync.Mutex
@@ -181,8 +182,9 @@ type record interface {
 func (h *house) engine(j record) *engine.Engine {
 	e := engine.New(engine.Config{
 		Journal: j, Queue: j, Inbox: h.inbox, Now: h.now, Concurrency: 4,
-		Guards: func(x func(remediate.Request) string) []remediate.Guard { return guard.All(h.journal, x, h.now) },
-		Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
+		Guards:  func(x func(remediate.Request) string) []remediate.Guard { return guard.All(h.journal, x, h.now) },
+		Refresh: func(metric, server string) { h.refreshed.Store(metric + " " + server) },
+		Logger:  slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
 	})
 	h.waker.Store(e)
 	match, err := labels.ParseMatchers(`alertname="Sick"`)
@@ -286,6 +288,9 @@ func TestHeals(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{`heal "t" 1`, `heal "t" 2`}, h.ward.did()); diff != "" {
 		t.Error(diff)
+	}
+	if a := h.ward.action(); h.refreshed.Load() != a.Lowers+" "+a.Target {
+		t.Errorf("%v was read again, want %s of %s", h.refreshed.Load(), a.Lowers, a.Target)
 	}
 	h.verify()
 }
