@@ -13,7 +13,7 @@ const buckets = 12
 const (
 	templateRoom = 500  // of errors that are counted at a time
 	endpointRoom = 1000 // of requests
-	cacheRoom    = 4096 // of paths whose endpoint is known
+	cacheRoom    = 8192 // of paths whose endpoint is known
 )
 
 // A tally is what was counted in the lines of a service.
@@ -70,14 +70,17 @@ func (t *tally) add(r *record) {
 
 // endpoint counts a request. Most paths came before: what they fold to is kept.
 func (t *tally) endpoint(path []byte) *entry {
-	had := &t.known[maphash.Bytes(t.seed, path)%cacheRoom]
-	if had.endpoint != nil && !had.endpoint.gone && had.path == string(path) {
-		t.endpoints.count(had.endpoint)
-		return had.endpoint
+	place := maphash.Bytes(t.seed, path) % cacheRoom
+	for _, at := range [...]uint64{place, place ^ 1} { // two paths that meet do not drive each other out
+		if had := &t.known[at]; had.path == string(path) && had.endpoint != nil && !had.endpoint.gone {
+			t.endpoints.count(had.endpoint)
+			return had.endpoint
+		}
 	}
 	t.scratch = foldPath(t.scratch[:0], path)
 	e := t.endpoints.add(t.scratch)
-	*had = cached{string(path), e}
+	t.known[place^1] = t.known[place]
+	t.known[place] = cached{string(path), e}
 	return e
 }
 
