@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/ai-micro-service/upkeep/collectors"
 	"github.com/ai-micro-service/upkeep/internal/target"
@@ -58,17 +59,28 @@ func (c retention) collect(ctx context.Context, w *collectors.Writer) error {
 	return errors.Join(faults...)
 }
 
+// noOperator is the error code of a comparison that the types do not have.
+const noOperator = "42883"
+
+// explained adds to an error what to do about it.
+func explained(err error) error {
+	if refused, ok := errors.AsType[*pgconn.PgError](err); ok && refused.Code == noOperator {
+		return fmt.Errorf("%w: the column is to be a timestamp or a date", err)
+	}
+	return wants(err, "SELECT on the table, or pg_read_all_data,")
+}
+
 // ReadRetention estimates how many rows of an archive's table are past their age.
 func ReadRetention(ctx context.Context, q Querier, a target.Archive) (float64, error) {
 	// EXPLAIN takes no parameters: the names are quoted, and the age is a number.
 	rows, err := q.Query(ctx, "explain (format json) select from "+pgx.Identifier{a.Schema, a.Table}.Sanitize()+
 		" where "+pgx.Identifier{a.Column}.Sanitize()+" < now() - interval '"+strconv.FormatInt(int64(a.After/time.Second), 10)+" seconds'")
 	if err != nil {
-		return 0, wants(err, "SELECT on the table, or pg_read_all_data,")
+		return 0, explained(err)
 	}
 	text, err := pgx.CollectExactlyOneRow(rows, pgx.RowTo[[]byte])
 	if err != nil {
-		return 0, wants(err, "SELECT on the table, or pg_read_all_data,")
+		return 0, explained(err)
 	}
 	var plans []struct {
 		Plan struct {

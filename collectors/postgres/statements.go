@@ -122,18 +122,18 @@ func (c *statements) collect(ctx context.Context, w *collectors.Writer) error {
 		c.database = ""
 		return wants(err, "pg_read_all_stats")
 	}
-	told := c.account(rows, w.Limit(), time.Now())
+	told, cut := c.account(rows, w.Limit(), time.Now())
+	w.Cut(cut)
 	text := c.text(ctx, told)
 	for _, k := range told {
 		for i, m := range c.costs {
 			w.Set(m, c.known[k].sum[i], c.target.Name, k.Database, k.User, strconv.FormatInt(k.QueryID, 10))
 		}
 	}
-	if beyond := len(c.known) - len(told); beyond > 0 {
+	if len(c.known) > len(told) {
 		for i, m := range c.costs {
 			w.Set(m, c.other[i], c.target.Name, collectors.Other, collectors.Other, collectors.Other)
 		}
-		w.Cut(beyond)
 	}
 	shown := make(map[int64]bool)
 	for _, k := range told {
@@ -224,7 +224,7 @@ func (c *statements) read(ctx context.Context) (map[statementKey][8]float64, err
 //
 // A figure that went down begins anew: the statistics were reset, or the server
 // forgot the statement and met it again.
-func (c *statements) account(rows map[statementKey][8]float64, limit int, now time.Time) []statementKey {
+func (c *statements) account(rows map[statementKey][8]float64, limit int, now time.Time) (told []statementKey, cut int) {
 	for k := range c.known {
 		if _, there := rows[k]; !there {
 			delete(c.known, k) // the server has forgotten it; what it cost stays counted
@@ -246,7 +246,7 @@ func (c *statements) account(rows map[statementKey][8]float64, limit int, now ti
 		}
 		s.last, since[k] = costs, more
 	}
-	told := c.choose(limit, now)
+	told, cut = c.choose(limit, now)
 	for k, more := range since {
 		if !c.known[k].told {
 			for i := range more {
@@ -254,12 +254,12 @@ func (c *statements) account(rows map[statementKey][8]float64, limit int, now ti
 			}
 		}
 	}
-	return told
+	return told, cut
 }
 
 // choose decides who is told: the top of each order, and who was there within
-// the last hour, while there is room.
-func (c *statements) choose(limit int, now time.Time) []statementKey {
+// the last hour, while there is room; cut is how many there was none for.
+func (c *statements) choose(limit int, now time.Time) (told []statementKey, cut int) {
 	keys := make([]statementKey, 0, len(c.known))
 	for k := range c.known {
 		keys = append(keys, k)
@@ -283,16 +283,19 @@ func (c *statements) choose(limit int, now time.Time) []statementKey {
 		x, y := c.known[a], c.known[b]
 		return cmp.Or(y.top.Compare(x.top), cmp.Compare(y.sum[1], x.sum[1]))
 	})
-	told := keys[:0:0]
 	for i, k := range keys {
 		s := c.known[k]
-		s.told = (limit <= 0 || i < limit) && now.Sub(s.top) < staysFor
-		if s.told {
+		wanted := now.Sub(s.top) < staysFor
+		s.told = wanted && (limit <= 0 || i < limit)
+		switch {
+		case s.told:
 			told = append(told, k)
+		case wanted:
+			cut++
 		}
 	}
 	slices.SortFunc(told, byName)
-	return told
+	return told, cut
 }
 
 // text reads the texts of those that are told and were not before. That they are

@@ -174,7 +174,7 @@ func TestRetention(t *testing.T) {
 	servertest.Exec(t, address,
 		`create schema "My Schema"`, `create table "My Schema"."logs; drop table victim; --" (id int, "at; --" timestamptz)`, "create table victim ()",
 		`insert into "My Schema"."logs; drop table victim; --" select n, now() - n * interval '1 hour' from generate_series(0, 9999) n`,
-		`analyze "My Schema"."logs; drop table victim; --"`, "create table nobodys (at date)")
+		`analyze "My Schema"."logs; drop table victim; --"`, "create table nobodys (at date)", "create table numbers (at int)")
 	archive := target.Archive{Database: name, Schema: "My Schema", Table: "logs; drop table victim; --", Column: "at; --", After: 7500 * 3600e9}
 	p := looked(t, target.PostgresConfig{URL: address, Archives: []target.Archive{archive}})
 	c := postgres.Retention(p)
@@ -191,6 +191,7 @@ func TestRetention(t *testing.T) {
 	}{
 		{"upkeep", target.Archive{Database: name, Schema: "public", Table: "gone", Column: "at"}, "archive of public.gone"},
 		{"upkeep", target.Archive{Database: "gone", Schema: "public", Table: "nobodys", Column: "at"}, "database gone"},
+		{"upkeep", target.Archive{Database: name, Schema: "public", Table: "numbers", Column: "at"}, "the column is to be a timestamp or a date"},
 		{"blind", target.Archive{Database: name, Schema: "public", Table: "nobodys", Column: "at"}, "grant SELECT on the table"},
 	} {
 		p := looked(t, target.PostgresConfig{URL: strings.Replace(address, "upkeep@", tc.user+"@", 1), Archives: []target.Archive{tc.a}})
