@@ -32,7 +32,7 @@ Reads pg_index of every database. Rights: CONNECT on each database. Cost: one
 pass over pg_index for each database. No query uses such an index, and every
 write maintains it. One that is being built at the moment is not reported.`,
 		Metrics: []*collectors.Metric{c.size},
-		Every:   time.Minute,
+		Every:   5 * time.Minute,
 		Timeout: 30 * time.Second,
 		Collect: c.collect,
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -142,4 +143,51 @@ func connect(t *testing.T, address string) *pgx.Conn {
 	}
 	t.Cleanup(func() { _ = c.Close(context.Background()) })
 	return c
+}
+
+// A database in which nothing is changed is left in peace; one in which something is
+// says so at once, also what an ANALYZE has done.
+func TestVacuumVisitsWhatChanges(t *testing.T) {
+	address, name := servertest.Database(t)
+	servertest.Exec(t, address, "create table t (id int)", "insert into t select generate_series(1, 1000)", "select pg_stat_force_next_flush()")
+	c := postgres.Vacuum(looked(t, target.PostgresConfig{URL: address}))
+	sample := `upkeep_postgres_table_live_rows{server="s",database="` + name + `",schema="public",table="t"`
+	db := connect(t, address)
+	await := func(want float64) {
+		t.Helper()
+		for end := time.Now().Add(20 * time.Second); value(t, answer(t, c), sample) != want; time.Sleep(50 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("never %v rows", want)
+			}
+		}
+	}
+	await(1000)
+	servertest.Exec(t, address, "insert into t select generate_series(1, 500)")
+	await(1500)
+	if text := answer(t, c); strings.Contains(text, `last_analyze_timestamp_seconds{server="s",database="`+name) {
+		t.Errorf("nobody has analyzed:\n%s", text)
+	}
+	servertest.Exec(t, address, "analyze t")
+	for end := time.Now().Add(20 * time.Second); !strings.Contains(answer(t, c), `last_analyze_timestamp_seconds{server="s",database="`+name); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the ANALYZE is never seen")
+		}
+	}
+	// However often it is asked, the database itself is not.
+	asked := func() (last time.Time) {
+		t.Helper()
+		err := db.QueryRow(t.Context(), "select max(query_start) from pg_stat_activity where application_name = 'upkeep' and query like '%How much of each table is dead%' and datname = current_database()").Scan(&last)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return last
+	}
+	answer(t, c)
+	before := asked()
+	for range 10 {
+		answer(t, c)
+	}
+	if after := asked(); !after.Equal(before) {
+		t.Errorf("it was asked at %s, and again at %s", before, after)
+	}
 }

@@ -16,7 +16,8 @@ var vacuumSQL string
 func Vacuum(t *target.Postgres) collectors.Collector {
 	labels := []string{"database", "schema", "table"}
 	gauge := func(name, help string) *collectors.Metric { return gauge("table_"+name, help, labels...) }
-	c := vacuum{
+	c := &vacuum{
+		seen:         make(map[string]visit),
 		target:       t,
 		ratio:        gauge("dead_ratio", "Share of the table's rows that are dead: deleted or replaced, and not yet vacuumed."),
 		dead:         gauge("dead_rows", "Number of dead rows that the server knows of."),
@@ -34,7 +35,8 @@ func Vacuum(t *target.Postgres) collectors.Collector {
 
 Reads pg_class and the cumulative statistics of every database. Rights: CONNECT
 on each database. Cost: one pass over pg_class for each database; no file is
-looked at. After a crash the server's statistics are empty: the dead ratio of a
+looked at. A database in which no row was changed since the last time is not
+connected to: its figures stay for five minutes at most. After a crash the server's statistics are empty: the dead ratio of a
 table is left out until they know of it again. The action postgres/vacuum lowers
 the dead ratio.`,
 		Metrics: []*collectors.Metric{c.ratio, c.dead, c.live, c.lastVacuum, c.lastAnalyze, c.freezeAge, c.multixactAge, c.changed},
@@ -45,13 +47,65 @@ the dead ratio.`,
 	}
 }
 
+// unchanged is how long the figures of a database stay in which nothing was changed:
+// a vacuum changes none of the counters that are looked at.
+const unchanged = 5 * time.Minute
+
+// changesSQL counts the rows that were changed in each database, once for the whole
+// server.
+const changesSQL = `select datname, (tup_inserted + tup_updated + tup_deleted)::float8 from pg_stat_database where datname is not null`
+
+type changesRow struct {
+	Database string
+	Rows     float64
+}
+
+// A visit is what a database said the last time, and how many rows had been changed
+// in it before.
+type visit struct {
+	changes float64
+	at      time.Time
+	rows    []VacuumRow
+}
+
 type vacuum struct {
+	seen                                                                         map[string]visit
 	target                                                                       *target.Postgres
 	ratio, dead, live, lastVacuum, lastAnalyze, freezeAge, multixactAge, changed *collectors.Metric
 }
 
-func (c vacuum) collect(ctx context.Context, w *collectors.Writer) error {
-	all, err := readEach(ctx, c.target, func(q Querier) ([]VacuumRow, error) { return ReadVacuum(ctx, q, Subject{}) })
+// read reads the databases in which something was changed, and returns what all say.
+func (c *vacuum) read(ctx context.Context) (all []in[VacuumRow], err error) {
+	changes, err := readServer[changesRow](ctx, c.target, changesSQL)
+	if err != nil {
+		return nil, err
+	}
+	now := make(map[string]float64, len(changes))
+	for _, r := range changes {
+		now[r.Database] = r.Rows
+	}
+	seen := make(map[string]visit, len(c.seen)) // without databases that are gone
+	err = eachDatabase(ctx, c.target, func(database string, q Querier) error {
+		v, ok := c.seen[database]
+		if !ok || v.changes != now[database] || time.Since(v.at) > unchanged {
+			rows, err := ReadVacuum(ctx, q, Subject{})
+			if err != nil {
+				return err
+			}
+			v = visit{now[database], time.Now(), rows}
+		}
+		seen[database] = v
+		for _, r := range v.rows {
+			all = append(all, in[VacuumRow]{database, r})
+		}
+		return nil
+	})
+	c.seen = seen
+	return all, err
+}
+
+func (c *vacuum) collect(ctx context.Context, w *collectors.Writer) error {
+	all, err := c.read(ctx)
 	kept, rest := collectors.Largest(all, w.Limit(), func(r in[VacuumRow]) float64 { return r.Row.LiveRows + r.Row.DeadRows })
 	for i := range kept {
 		r := &kept[i].Row
