@@ -206,8 +206,12 @@ func BenchmarkPostgresExporter(b *testing.B) {
 		databases, tables, statements int
 		idle                          bool
 	}{
-		{"tables=100", 1, 100, 0, false}, {"tables=2000", 1, 2000, 0, false}, {"tables=10000", 1, 10000, 0, false},
-		{"databases=50", 50, 50, 0, false}, {"databases=50,idle", 50, 50, 0, true}, {"statements=5000", 1, 100, 5000, false},
+		{"tables=100", 1, 100, 0, false},
+		{"tables=2000", 1, 2000, 0, false},
+		{"tables=10000", 1, 10000, 0, false},
+		{"databases=50", 50, 50, 0, false},
+		{"databases=50,idle", 50, 50, 0, true},
+		{"statements=5000", 1, 100, 5000, false},
 	} {
 		b.Run(tc.name, func(b *testing.B) {
 			s := populated(b, tc.databases, tc.tables, tc.statements)

@@ -204,7 +204,7 @@ func (a archive) collect(t *testing.T, c collectors.Collector, database string) 
 		t.Fatalf("collect: %v", err)
 	}
 	varies := a.statements("varies", "\n")
-	version := regexp.MustCompile(`,version="\d[^"]*"`) // of whatever server the machine has
+	version := regexp.MustCompile(`,version="(valkey )?\d[^"]*"`) // of whatever server the machine has
 	var lines []string
 	for line := range strings.Lines(string(w.Text())) {
 		if mine := `database="` + database + `"`; strings.Contains(line, `database="`) {
