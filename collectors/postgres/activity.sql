@@ -1,18 +1,19 @@
 -- Who is connected, what do they do, and for how long?
 --
 -- Rights: pg_read_all_stats (in pg_monitor); without it the kinds and states of
--- other roles' sessions are hidden, and the last column says so.
+-- other roles' sessions are hidden, and the last column says so. A session that
+-- has only just begun has no state either.
 -- Versions: 13 and later. Cost: one pass over the sessions, no table is read.
 select count(*) filter (where state = 'active')::float8,
        count(*) filter (where state = 'idle')::float8,
        count(*) filter (where state like 'idle in transaction%')::float8,
-       count(*) filter (where state not in ('active', 'idle') and state not like 'idle in transaction%')::float8,
+       count(*) filter (where state is null or state not in ('active', 'idle') and state not like 'idle in transaction%')::float8,
        count(*)::float8,
        (current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int)::float8,
        coalesce(extract(epoch from clock_timestamp() - min(xact_start)), 0)::float8,
        coalesce(extract(epoch from clock_timestamp() - min(state_change) filter (where state like 'idle in transaction%')), 0)::float8,
        count(*) filter (where wait_event_type = 'Lock')::float8,
-       count(*) filter (where state is null)
+       count(*) filter (where state is null and query = '<insufficient privilege>')
   from pg_stat_activity
  where pid <> pg_backend_pid()
    and (backend_type = 'client backend' or backend_type is null and datid is not null and usesysid is not null)

