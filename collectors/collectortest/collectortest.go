@@ -157,6 +157,16 @@ func (a archive) check(t *testing.T, c collectors.Collector, database string) {
 	Promises(t, c)
 }
 
+// Answer asks a collector once and returns what it says.
+func Answer(t *testing.T, c collectors.Collector) string {
+	t.Helper()
+	w := collectors.NewWriter(c)
+	if err := c.Collect(t.Context(), w); err != nil {
+		t.Fatalf("%s: %v", c.Name, err)
+	}
+	return string(w.Text())
+}
+
 // Promises holds a collector whose target answers to the promises that need no
 // known state: for those whose answer a test looks at by itself.
 func Promises(t *testing.T, c collectors.Collector) {

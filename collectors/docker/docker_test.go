@@ -27,21 +27,12 @@ func engine(t *testing.T, host string) *target.Docker {
 	return d
 }
 
-func answer(t *testing.T, c collectors.Collector) string {
-	t.Helper()
-	w := collectors.NewWriter(c)
-	if err := c.Collect(t.Context(), w); err != nil {
-		t.Fatal(err)
-	}
-	return string(w.Text())
-}
-
 // until asks until the answer has all that is wanted.
 func until(t *testing.T, c collectors.Collector, want ...string) string {
 	t.Helper()
 	var got, missing string
 	for end := time.Now().Add(60 * time.Second); time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
-		got, missing = answer(t, c), ""
+		got, missing = collectortest.Answer(t, c), ""
 		for _, w := range want {
 			if !strings.Contains(got, w+"\n") {
 				missing = w
@@ -103,7 +94,7 @@ func TestEngine(t *testing.T) {
 	})
 	t.Run("diskusage", func(t *testing.T) {
 		c := docker.DiskUsage(e)
-		got := answer(t, c)
+		got := collectortest.Answer(t, c)
 		for _, want := range []string{`disk_objects{server="s",type="images"} 1`, `disk_objects{server="s",type="containers"} 6`, `disk_objects{server="s",type="volumes"} 1`, `disk_reclaimable_bytes{server="s",type="images"} 0`, `disk_used_bytes{server="s",type="volumes"} 0`} {
 			if !strings.Contains(got, "upkeep_docker_"+want+"\n") {
 				t.Errorf("no %s in:\n%s", want, got)
@@ -126,7 +117,7 @@ func TestEngine(t *testing.T) {
 				break
 			}
 		}
-		if want := fmt.Sprintf(`upkeep_docker_log_size_bytes{server="s",container="talks"} %d`, size); size == 0 || !strings.Contains(answer(t, c), want+"\n") {
+		if want := fmt.Sprintf(`upkeep_docker_log_size_bytes{server="s",container="talks"} %d`, size); size == 0 || !strings.Contains(collectortest.Answer(t, c), want+"\n") {
 			t.Errorf("no %s", want)
 		}
 		if strings.Contains(got, `log_size_bytes{server="s",container="elsewhere"}`) {
@@ -138,7 +129,7 @@ func TestEngine(t *testing.T) {
 		if err := d.Stop(); err != nil {
 			t.Fatal(err)
 		}
-		if got := answer(t, docker.Containers(e)); got != "upkeep_docker_up{server=\"s\"} 0\n" {
+		if got := collectortest.Answer(t, docker.Containers(e)); got != "upkeep_docker_up{server=\"s\"} 0\n" {
 			t.Errorf("an engine that is down:\n%s", got)
 		}
 		for _, c := range []collectors.Collector{docker.DiskUsage(e), docker.LogSize(e)} {

@@ -29,23 +29,15 @@ func TestLines(t *testing.T) {
 	}
 	t.Cleanup(engine.Close)
 	c := logs.Lines(engine)
-	answer := func() string {
-		t.Helper()
-		w := collectors.NewWriter(c)
-		if err := c.Collect(t.Context(), w); err != nil {
-			t.Fatal(err)
-		}
-		return string(w.Text())
-	}
 	begin("spoke", "before")
 	time.Sleep(time.Second) // it says all at once
-	if got := answer(); strings.Contains(got, `lines_total{server="s",service="before"} 2`) {
+	if got := collectortest.Answer(t, c); strings.Contains(got, `lines_total{server="s",service="before"} 2`) {
 		t.Errorf("what was written before counts:\n%s", got)
 	}
 	begin("speaks", "users")
 	var got, missing string
 	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
-		got, missing = answer(), ""
+		got, missing = collectortest.Answer(t, c), ""
 		for _, want := range []string{
 			`upkeep_logs_lines_total{server="s",service="users"} 201`,
 			`upkeep_logs_errors_total{server="s",service="users"} 101`,

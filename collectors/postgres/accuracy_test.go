@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/ai-micro-service/upkeep/collectors"
+	"github.com/ai-micro-service/upkeep/collectors/collectortest"
 	"github.com/ai-micro-service/upkeep/collectors/postgres"
 	"github.com/ai-micro-service/upkeep/internal/servertest"
 	"github.com/ai-micro-service/upkeep/internal/target"
@@ -187,7 +188,7 @@ func TestWorstAreMeasured(t *testing.T) {
 		return fmt.Sprintf(`upkeep_postgres_%s_bloat_ratio{server="s",database="%s",schema="public",table="t",%smethod="%s"`, metric, name, index, method)
 	}
 	tables, indexes := postgres.TableBloat(p), postgres.IndexBloat(p)
-	if got := answer(t, tables) + answer(t, indexes); strings.Contains(got, `database="`+name+`",schema="public",table="t",method="pgstattuple`) || strings.Contains(got, `index="t_pkey",method="pgstatindex"`) {
+	if got := collectortest.Answer(t, tables) + collectortest.Answer(t, indexes); strings.Contains(got, `database="`+name+`",schema="public",table="t",method="pgstattuple`) || strings.Contains(got, `index="t_pkey",method="pgstatindex"`) {
 		t.Errorf("measured without the extension:\n%s", got)
 	}
 	servertest.Exec(t, address, `create schema "Odd; --"`, `create extension pgstattuple schema "Odd; --"`)
@@ -195,7 +196,7 @@ func TestWorstAreMeasured(t *testing.T) {
 		c                     collectors.Collector
 		metric, index, method string
 	}{{tables, "table", "", "pgstattuple_approx"}, {indexes, "index", `index="t_pkey",`, "pgstatindex"}} {
-		got := answer(t, tc.c)
+		got := collectortest.Answer(t, tc.c)
 		estimate, measured := value(t, got, sample(tc.metric, tc.index, "estimate")), value(t, got, sample(tc.metric, tc.index, tc.method))
 		if math.Abs(estimate-measured) > near || measured < 0.5 {
 			t.Errorf("%s: estimated %.3f, measured %.3f", tc.metric, estimate, measured)

@@ -155,7 +155,7 @@ func TestVacuumVisitsWhatChanges(t *testing.T) {
 	db := connect(t, address)
 	await := func(want float64) {
 		t.Helper()
-		for end := time.Now().Add(20 * time.Second); value(t, answer(t, c), sample) != want; time.Sleep(50 * time.Millisecond) {
+		for end := time.Now().Add(20 * time.Second); value(t, collectortest.Answer(t, c), sample) != want; time.Sleep(50 * time.Millisecond) {
 			if time.Now().After(end) {
 				t.Fatalf("never %v rows", want)
 			}
@@ -164,11 +164,11 @@ func TestVacuumVisitsWhatChanges(t *testing.T) {
 	await(1000)
 	servertest.Exec(t, address, "insert into t select generate_series(1, 500)")
 	await(1500)
-	if text := answer(t, c); strings.Contains(text, `last_analyze_timestamp_seconds{server="s",database="`+name) {
+	if text := collectortest.Answer(t, c); strings.Contains(text, `last_analyze_timestamp_seconds{server="s",database="`+name) {
 		t.Errorf("nobody has analyzed:\n%s", text)
 	}
 	servertest.Exec(t, address, "analyze t")
-	for end := time.Now().Add(20 * time.Second); !strings.Contains(answer(t, c), `last_analyze_timestamp_seconds{server="s",database="`+name); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(20 * time.Second); !strings.Contains(collectortest.Answer(t, c), `last_analyze_timestamp_seconds{server="s",database="`+name); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("the ANALYZE is never seen")
 		}
@@ -182,10 +182,10 @@ func TestVacuumVisitsWhatChanges(t *testing.T) {
 		}
 		return last
 	}
-	answer(t, c)
+	collectortest.Answer(t, c)
 	before := asked()
 	for range 10 {
-		answer(t, c)
+		collectortest.Answer(t, c)
 	}
 	if after := asked(); !after.Equal(before) {
 		t.Errorf("it was asked at %s, and again at %s", before, after)

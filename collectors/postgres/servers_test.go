@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/ai-micro-service/upkeep/collectors"
+	"github.com/ai-micro-service/upkeep/collectors/collectortest"
 	"github.com/ai-micro-service/upkeep/collectors/postgres"
 	"github.com/ai-micro-service/upkeep/internal/sandbox"
 	"github.com/ai-micro-service/upkeep/internal/servertest"
@@ -167,16 +168,16 @@ func TestStandby(t *testing.T) {
 	two := standby(t, one)
 	primary, replica := watching(t, one.URL), watching(t, two.URL)
 
-	text := answer(t, postgres.Replication(primary))
+	text := collectortest.Answer(t, postgres.Replication(primary))
 	if n := value(t, text, `upkeep_postgres_slot_age_xids{server="s",slot="thinks",type="logical"`); n < 0 {
 		t.Errorf("the age of a slot is %v", n)
 	}
-	for end := time.Now().Add(20 * time.Second); !strings.Contains(text, `standby_lag_bytes{server="s",standby="two",address="127.0.0.1"} 0`); text = answer(t, postgres.Replication(primary)) {
+	for end := time.Now().Add(20 * time.Second); !strings.Contains(text, `standby_lag_bytes{server="s",standby="two",address="127.0.0.1"} 0`); text = collectortest.Answer(t, postgres.Replication(primary)) {
 		if time.Now().After(end) {
 			t.Fatalf("the standby never catches up:\n%s", text)
 		}
 	}
-	text = answer(t, postgres.Replication(replica))
+	text = collectortest.Answer(t, postgres.Replication(replica))
 	if value(t, text, "upkeep_postgres_in_recovery{") != 1 || value(t, text, "upkeep_postgres_receiver_streaming{") != 1 || value(t, text, "upkeep_postgres_replay_lag_seconds{") > 10 {
 		t.Errorf("the standby says:\n%s", text)
 	}
@@ -188,7 +189,7 @@ func TestStandby(t *testing.T) {
 	}
 	unused := postgres.UnusedIndex(primary)
 	const sample = `index_unused_bytes{server="s",database="postgres",schema="public",table="t",index="t_a`
-	if text = answer(t, unused); strings.Count(text, sample) != 2 || value(t, text, "upkeep_postgres_index_usage_standbys_unasked{") != 1 {
+	if text = collectortest.Answer(t, unused); strings.Count(text, sample) != 2 || value(t, text, "upkeep_postgres_index_usage_standbys_unasked{") != 1 {
 		t.Errorf("a standby that is no target:\n%s", text)
 	}
 	db := connect(t, two.URL)
@@ -199,7 +200,7 @@ func TestStandby(t *testing.T) {
 	}
 	_ = db.Close(t.Context()) // its statistics are told at the end of the session
 	primary.Replicas = []*target.Postgres{replica}
-	for end := time.Now().Add(20 * time.Second); strings.Count(text, sample) != 1 || value(t, text, "upkeep_postgres_index_usage_standbys_unasked{") != 0; text = answer(t, unused) {
+	for end := time.Now().Add(20 * time.Second); strings.Count(text, sample) != 1 || value(t, text, "upkeep_postgres_index_usage_standbys_unasked{") != 0; text = collectortest.Answer(t, unused) {
 		if time.Now().After(end) {
 			t.Fatalf("what the standby uses is unused:\n%s", text)
 		}

@@ -49,16 +49,6 @@ func looked(t *testing.T, c target.PostgresConfig) *target.Postgres {
 	return p
 }
 
-// answer asks a collector once.
-func answer(t *testing.T, c collectors.Collector) string {
-	t.Helper()
-	w := collectors.NewWriter(c)
-	if err := c.Collect(t.Context(), w); err != nil {
-		t.Fatal(err)
-	}
-	return string(w.Text())
-}
-
 // value returns the value of the only sample that begins so.
 func value(t *testing.T, text, sample string) float64 {
 	t.Helper()
@@ -91,7 +81,7 @@ func TestStatements(t *testing.T) {
 	}
 	p := looked(t, target.PostgresConfig{URL: s.URL})
 	c := postgres.Statements(p)
-	if got := answer(t, c); got != "" {
+	if got := collectortest.Answer(t, c); got != "" {
 		t.Errorf("without the extension:\n%s", got)
 	}
 	run("create database other_one")
@@ -115,7 +105,7 @@ func TestStatements(t *testing.T) {
 		}
 		return all
 	}
-	first := answer(t, c)
+	first := collectortest.Answer(t, c)
 	if strings.Contains(first, "hunter2") || !strings.Contains(first, `query="select count(*) from secrets where v = $1"`) {
 		t.Errorf("the texts are not as they should be:\n%s", first)
 	}
@@ -133,17 +123,17 @@ func TestStatements(t *testing.T) {
 	for range 7 {
 		run("select count(*) from secrets where v = 'hunter2-literal'")
 	}
-	if n := value(t, answer(t, c), sample); n != 7 && n != 57 {
+	if n := value(t, collectortest.Answer(t, c), sample); n != 7 && n != 57 {
 		t.Errorf("%v calls after the reset, want 57", n)
 	}
-	if n := value(t, answer(t, c), sample); n != 57 {
+	if n := value(t, collectortest.Answer(t, c), sample); n != 57 {
 		t.Errorf("%v calls after the reset, want 57", n)
 	}
 
 	// With room for three, the rest is one sum, and nothing is lost between them.
 	few := postgres.Statements(p)
 	few.Limit = 3
-	all, some := calls(answer(t, postgres.Statements(p))), answer(t, few)
+	all, some := calls(collectortest.Answer(t, postgres.Statements(p))), collectortest.Answer(t, few)
 	if n := strings.Count(some, "statement_calls_total{"); n != 4 {
 		t.Errorf("%d are told, want 3 and the others:\n%s", n, some)
 	}
@@ -151,7 +141,7 @@ func TestStatements(t *testing.T) {
 		t.Errorf("%v calls in all, want %v", got, all)
 	}
 	hushed := looked(t, target.PostgresConfig{URL: s.URL, WithoutText: true})
-	if got := answer(t, postgres.Statements(hushed)); strings.Contains(got, "query=") || !strings.Contains(got, "statement_calls_total") {
+	if got := collectortest.Answer(t, postgres.Statements(hushed)); strings.Contains(got, "query=") || !strings.Contains(got, "statement_calls_total") {
 		t.Errorf("without texts:\n%s", got)
 	}
 	run("create role blind login")
@@ -178,7 +168,7 @@ func TestRetention(t *testing.T) {
 	archive := target.Archive{Database: name, Schema: "My Schema", Table: "logs; drop table victim; --", Column: "at; --", After: 7500 * 3600e9}
 	p := looked(t, target.PostgresConfig{URL: address, Archives: []target.Archive{archive}})
 	c := postgres.Retention(p)
-	if n := value(t, answer(t, c), "upkeep_postgres_retention_rows{"); n < 2300 || n > 2700 {
+	if n := value(t, collectortest.Answer(t, c), "upkeep_postgres_retention_rows{"); n < 2300 || n > 2700 {
 		t.Errorf("%v rows, want about 2500", n)
 	}
 	collectortest.Promises(t, postgres.Retention(p))
@@ -224,7 +214,7 @@ func TestLocksOfSessions(t *testing.T) {
 	c := postgres.Locks(looked(t, target.PostgresConfig{URL: s.URL}))
 	var got string
 	for range 200 {
-		if got = answer(t, c); strings.Contains(got, `mode="AccessExclusiveLock",state="waiting"} 1`) && strings.Contains(got, `mode="AccessShareLock",state="waiting"} 1`) {
+		if got = collectortest.Answer(t, c); strings.Contains(got, `mode="AccessExclusiveLock",state="waiting"} 1`) && strings.Contains(got, `mode="AccessShareLock",state="waiting"} 1`) {
 			break
 		}
 	}

@@ -61,15 +61,6 @@ func looked(t *testing.T, url string) *target.Redis {
 	return r
 }
 
-func answer(t *testing.T, c collectors.Collector) string {
-	t.Helper()
-	w := collectors.NewWriter(c)
-	if err := c.Collect(t.Context(), w); err != nil {
-		t.Fatal(err)
-	}
-	return string(w.Text())
-}
-
 // A primary and its replica tell of each other; without its primary the replica
 // says so.
 func TestReplicationOfTwo(t *testing.T) {
@@ -80,7 +71,7 @@ func TestReplicationOfTwo(t *testing.T) {
 		t.Helper()
 		var got string
 		for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
-			if got = answer(t, c); strings.Contains(got, want) {
+			if got = collectortest.Answer(t, c); strings.Contains(got, want) {
 				return got
 			}
 		}
@@ -89,7 +80,7 @@ func TestReplicationOfTwo(t *testing.T) {
 	}
 	await(two, `upkeep_redis_primary_link_up{server="s"} 1`)
 	await(one, fmt.Sprintf(`upkeep_redis_replica_lag_bytes{server="s",replica="127.0.0.1:%d"} 0`, replica.Port))
-	if got := answer(t, one); !strings.Contains(got, `upkeep_redis_is_replica{server="s"} 0`) || !strings.Contains(got, `upkeep_redis_replicas{server="s"} 1`) {
+	if got := collectortest.Answer(t, one); !strings.Contains(got, `upkeep_redis_is_replica{server="s"} 0`) || !strings.Contains(got, `upkeep_redis_replicas{server="s"} 1`) {
 		t.Errorf("the primary says:\n%s", got)
 	}
 	if err := primary.Stop(); err != nil {
@@ -104,7 +95,7 @@ func TestSlowlogCountsOnce(t *testing.T) {
 	s := servertest.Redis(t, "--slowlog-log-slower-than", "0", "--slowlog-max-len", "10")
 	r := looked(t, s.URL)
 	c := redis.Slowlog(r)
-	answer(t, c)
+	collectortest.Answer(t, c)
 	for range 30 {
 		if err := r.Client.Set(t.Context(), "key", "hunter2", 0).Err(); err != nil {
 			t.Fatal(err)
@@ -120,7 +111,7 @@ func TestSlowlogCountsOnce(t *testing.T) {
 		}
 		return n
 	}
-	got := answer(t, c)
+	got := collectortest.Answer(t, c)
 	newest, err := r.Client.SlowLogGet(t.Context(), 1).Result()
 	if err != nil {
 		t.Fatal(err)
@@ -146,7 +137,7 @@ func TestCommandHistograms(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := redis.Commands(r)
-	got := answer(t, c)
+	got := collectortest.Answer(t, c)
 	for _, want := range []string{`upkeep_redis_command_calls_total{server="s",command="set"} 100`, `upkeep_redis_command_duration_seconds_count{server="s",command="set"} 100`, `upkeep_redis_command_duration_seconds_bucket{server="s",command="set",le="1.12"} 100`} {
 		if !strings.Contains(got, want+"\n") {
 			t.Errorf("no %s in:\n%s", want, got)
@@ -154,7 +145,7 @@ func TestCommandHistograms(t *testing.T) {
 	}
 	few := c
 	few.Limit = 1
-	if got := answer(t, few); strings.Count(got, "command_calls_total{") != 2 || !strings.Contains(got, `command="other"`) {
+	if got := collectortest.Answer(t, few); strings.Count(got, "command_calls_total{") != 2 || !strings.Contains(got, `command="other"`) {
 		t.Errorf("with room for one:\n%s", got)
 	}
 }
@@ -168,7 +159,7 @@ func TestLeastRights(t *testing.T) {
 	}
 	r := looked(t, strings.Replace(s.URL, "redis://", "redis://upkeep@", 1))
 	for _, c := range []collectors.Collector{redis.Server(r), redis.Memory(r), redis.Persistence(r), redis.Keyspace(r), redis.Clients(r), redis.Replication(r), redis.Commands(r), redis.Slowlog(r)} {
-		if got := answer(t, c); got == "" {
+		if got := collectortest.Answer(t, c); got == "" {
 			t.Errorf("%s says nothing", c.Name)
 		}
 	}
@@ -182,7 +173,7 @@ func TestSnapshotDuration(t *testing.T) {
 	}
 	c := redis.Persistence(r)
 	for end := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-		got := answer(t, c)
+		got := collectortest.Answer(t, c)
 		if strings.Contains(got, "upkeep_redis_snapshot_duration_seconds{") {
 			return
 		}
