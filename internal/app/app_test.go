@@ -3,7 +3,6 @@ package app_test
 import (
 	"bytes"
 	"context"
-	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -374,7 +373,7 @@ func TestChangedJournal(t *testing.T) {
 	if _, _, err := journal.New(s, nil).Create(t.Context(), remediate.Request{Key: "k", Action: "a/b"}, "why"); err != nil {
 		t.Fatal(err)
 	}
-	err = s.Write(t.Context(), func(tx *sql.Tx) error {
+	err = s.Write(t.Context(), func(tx *store.Tx) error {
 		_, err := tx.Exec("update entries set entry = replace(entry, 'why', 'because')")
 		return err
 	})

@@ -52,7 +52,7 @@ type Store struct {
 // A write is one caller's part of a commit.
 type write struct {
 	ctx  context.Context //nolint:containedctx // lives as long as the call of Write that waits for it
-	do   func(*sql.Tx) error
+	do   func(*Tx) error
 	err  error
 	done chan struct{}
 }
@@ -112,11 +112,11 @@ func (s *Store) migrate(ctx context.Context) error {
 	case have > version:
 		return fmt.Errorf("it was written by a newer upkeep (version %d, this one knows %d)", have, version)
 	}
-	return s.Write(ctx, func(tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, schema); err != nil {
+	return s.Write(ctx, func(tx *Tx) error {
+		if _, err := tx.Exec(schema); err != nil {
 			return err
 		}
-		_, err := tx.ExecContext(ctx, fmt.Sprintf("pragma user_version = %d", version))
+		_, err := tx.Exec(fmt.Sprintf("pragma user_version = %d", version))
 		return err
 	})
 }
@@ -125,7 +125,7 @@ func (s *Store) migrate(ctx context.Context) error {
 // wrong; then nothing of it was kept. It may be called by many at once: one of
 // them commits for all who wait, so nobody waits for a timer. do may run in a
 // transaction with others' writes, but is undone alone.
-func (s *Store) Write(ctx context.Context, do func(tx *sql.Tx) error) error {
+func (s *Store) Write(ctx context.Context, do func(tx *Tx) error) error {
 	w := &write{ctx: ctx, do: do, done: make(chan struct{})}
 	if err := s.enqueue(w); err != nil {
 		return err
@@ -209,7 +209,7 @@ func part(tx *sql.Tx, w *write) error {
 		return fmt.Errorf("store: %w", err)
 	}
 	end := "release w"
-	if w.err = w.do(tx); w.err != nil {
+	if w.err = w.do(&Tx{tx: tx}); w.err != nil {
 		end = "rollback to w; release w"
 	}
 	if _, err := tx.Exec(end); err != nil {
@@ -217,6 +217,19 @@ func part(tx *sql.Tx, w *write) error {
 	}
 	return nil
 }
+
+// A Tx is a part of a transaction. Statements are written with ? for parameters,
+// whatever the database is.
+type Tx struct{ tx *sql.Tx }
+
+// Exec runs a statement that returns no rows.
+func (t *Tx) Exec(query string, args ...any) (sql.Result, error) { return t.tx.Exec(query, args...) }
+
+// Query runs a statement that returns rows.
+func (t *Tx) Query(query string, args ...any) (*sql.Rows, error) { return t.tx.Query(query, args...) }
+
+// QueryRow runs a statement that returns one row at most.
+func (t *Tx) QueryRow(query string, args ...any) *sql.Row { return t.tx.QueryRow(query, args...) }
 
 // Query reads. What it sees is what was committed when it began.
 func (s *Store) Query(ctx context.Context, query string, args ...any) (*sql.Rows, error) {

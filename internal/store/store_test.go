@@ -2,7 +2,6 @@ package store_test
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"os"
 	"path/filepath"
@@ -22,8 +21,8 @@ func open(t testing.TB, dir string) *store.Store {
 	return s
 }
 
-func pause(scope string) func(*sql.Tx) error {
-	return func(tx *sql.Tx) error {
+func pause(scope string) func(*store.Tx) error {
+	return func(tx *store.Tx) error {
 		_, err := tx.Exec("insert into pauses (scope, reason, by, since) values (?, 'r', 'b', 1)", scope)
 		return err
 	}
@@ -77,7 +76,7 @@ func TestWriteUndoneAlone(t *testing.T) {
 	var all sync.WaitGroup
 	for i := range 100 {
 		all.Go(func() {
-			err := s.Write(t.Context(), func(tx *sql.Tx) error {
+			err := s.Write(t.Context(), func(tx *store.Tx) error {
 				if err := pause(strings.Repeat("y", i+1))(tx); err != nil {
 					return err
 				}
@@ -138,7 +137,7 @@ func TestClosedRefuses(t *testing.T) {
 func TestNewerFormIsRefused(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir)
-	err := s.Write(t.Context(), func(tx *sql.Tx) error {
+	err := s.Write(t.Context(), func(tx *store.Tx) error {
 		_, err := tx.Exec("pragma user_version = 99")
 		return err
 	})
@@ -156,7 +155,7 @@ func BenchmarkWrite(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			s := open(b, b.TempDir())
 			defer s.Close()
-			one := func(tx *sql.Tx) error {
+			one := func(tx *store.Tx) error {
 				_, err := tx.Exec("insert into leases (subject, run, fence) values ('s', 1, 1) on conflict (subject) do update set fence = fence + 1")
 				return err
 			}

@@ -77,7 +77,7 @@ func key(a remediate.Alert) string {
 func (i *Inbox) Accept(ctx context.Context, alerts []remediate.Alert) error {
 	now := i.now()
 	changed := false
-	err := i.store.Write(ctx, func(tx *sql.Tx) error {
+	err := i.store.Write(ctx, func(tx *store.Tx) error {
 		changed = false
 		for _, a := range alerts {
 			moved, err := accept(tx, a, now)
@@ -94,7 +94,7 @@ func (i *Inbox) Accept(ctx context.Context, alerts []remediate.Alert) error {
 	return err
 }
 
-func accept(tx *sql.Tx, a remediate.Alert, now time.Time) (changed bool, err error) {
+func accept(tx *store.Tx, a remediate.Alert, now time.Time) (changed bool, err error) {
 	open, found, err := latest(tx, key(a), "closed = 0")
 	switch {
 	case err != nil:
@@ -125,7 +125,7 @@ func accept(tx *sql.Tx, a remediate.Alert, now time.Time) (changed bool, err err
 func (i *Inbox) Reconcile(ctx context.Context, source string, present []remediate.Alert, absent time.Duration) error {
 	now := i.now()
 	changed := false
-	err := i.store.Write(ctx, func(tx *sql.Tx) error {
+	err := i.store.Write(ctx, func(tx *store.Tx) error {
 		changed = false
 		there := make(map[string]bool, len(present))
 		for _, a := range present {
@@ -159,7 +159,7 @@ func (i *Inbox) Reconcile(ctx context.Context, source string, present []remediat
 
 // endAbsent closes the open episodes of source that are not there and were last
 // told of before limit. Time during which nobody listened does not count.
-func (i *Inbox) endAbsent(tx *sql.Tx, source string, there map[string]bool, limit, now time.Time) (ended bool, err error) {
+func (i *Inbox) endAbsent(tx *store.Tx, source string, there map[string]bool, limit, now time.Time) (ended bool, err error) {
 	if i.begun.After(limit) {
 		return false, nil
 	}
@@ -193,7 +193,7 @@ const lingers = 15 * time.Minute
 // episode is closed and another one opens. The beginning of an alert alone does
 // not tell, since it moves when Prometheus is restarted. And an alert that fires
 // long after the clearing fires for a trouble that came back before it could end.
-func told(tx *sql.Tx, open remediate.Episode, a remediate.Alert, now time.Time) (anew bool, err error) {
+func told(tx *store.Tx, open remediate.Episode, a remediate.Alert, now time.Time) (anew bool, err error) {
 	var cleared int64
 	err = tx.QueryRow("select coalesce(max(changed), 0) from runs where episode = ? and state = ?", open.ID, remediate.Cleared).Scan(&cleared)
 	if err != nil {
@@ -209,7 +209,7 @@ func told(tx *sql.Tx, open remediate.Episode, a remediate.Alert, now time.Time) 
 	return true, start(tx, a, now)
 }
 
-func start(tx *sql.Tx, a remediate.Alert, now time.Time) error {
+func start(tx *store.Tx, a remediate.Alert, now time.Time) error {
 	text, err := json.Marshal(a)
 	if err != nil {
 		return err
@@ -218,7 +218,7 @@ func start(tx *sql.Tx, a remediate.Alert, now time.Time) error {
 	return err
 }
 
-func refresh(tx *sql.Tx, id int64, a remediate.Alert, now time.Time) error {
+func refresh(tx *store.Tx, id int64, a remediate.Alert, now time.Time) error {
 	text, err := json.Marshal(a)
 	if err != nil {
 		return err
@@ -227,13 +227,13 @@ func refresh(tx *sql.Tx, id int64, a remediate.Alert, now time.Time) error {
 	return err
 }
 
-func end(tx *sql.Tx, id int64, why string, now time.Time) error {
+func end(tx *store.Tx, id int64, why string, now time.Time) error {
 	_, err := tx.Exec("update episodes set closed = ?, why = ? where id = ?", store.Millis(now), why, id)
 	return err
 }
 
 // latest returns the newest episode of a key that meets the condition.
-func latest(tx *sql.Tx, key, condition string) (e remediate.Episode, found bool, err error) {
+func latest(tx *store.Tx, key, condition string) (e remediate.Episode, found bool, err error) {
 	rows, err := tx.Query("select id, alert, opened, seen, closed, why from episodes where key = ? and "+condition+" order by closed desc, id desc limit 1", key)
 	if err != nil {
 		return e, false, err

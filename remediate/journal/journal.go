@@ -56,7 +56,7 @@ func (j *Journal) Create(ctx context.Context, r remediate.Request, why string) (
 	if err != nil {
 		return run, false, err
 	}
-	err = j.store.Write(ctx, func(tx *sql.Tx) error {
+	err = j.store.Write(ctx, func(tx *store.Tx) error {
 		made = false
 		now := store.Millis(j.now())
 		res, err := tx.Exec(`insert into runs (key, request, action, subject, episode, state, why, plan, due, created, changed)
@@ -89,7 +89,7 @@ func (j *Journal) Append(ctx context.Context, fence int64, run remediate.Run, e 
 	if err != nil {
 		return err
 	}
-	return j.store.Write(ctx, func(tx *sql.Tx) error {
+	return j.store.Write(ctx, func(tx *store.Tx) error {
 		if fence != 0 {
 			if err := held(tx, run.ID, fence); err != nil {
 				return err
@@ -113,7 +113,7 @@ func (j *Journal) Append(ctx context.Context, fence int64, run remediate.Run, e 
 	})
 }
 
-func appendEntry(tx *sql.Tx, e remediate.Entry) error {
+func appendEntry(tx *store.Tx, e remediate.Entry) error {
 	var before string
 	err := tx.QueryRow("select hash from entries order by seq desc limit 1").Scan(&before)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {

@@ -1,7 +1,6 @@
 package journal_test
 
 import (
-	"database/sql"
 	"errors"
 	"fmt"
 	"strings"
@@ -170,7 +169,7 @@ func TestVerifyFindsWhatWasDone(t *testing.T) {
 			if n, err := j.Verify(t.Context()); n != 4 || err != nil {
 				t.Fatalf("Verify: %d %v", n, err)
 			}
-			err := s.Write(t.Context(), func(tx *sql.Tx) error {
+			err := s.Write(t.Context(), func(tx *store.Tx) error {
 				_, err := tx.Exec(sabotage)
 				return err
 			})

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/ai-micro-service/upkeep/internal/store"
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
@@ -23,7 +24,7 @@ func (e *BusyError) Error() string { return fmt.Sprintf("run %d works on the sam
 // One process owns the store (it holds the folder's lock), so a lease needs no
 // expiry: its run ends or is resumed by whoever opens the store next.
 func (j *Journal) Lease(ctx context.Context, subject string, run int64) (f remediate.Fence, err error) {
-	err = j.store.Write(ctx, func(tx *sql.Tx) error {
+	err = j.store.Write(ctx, func(tx *store.Tx) error {
 		var holder int64
 		err := tx.QueryRow("select run, fence from leases where subject = ?", subject).Scan(&holder, &f.Token)
 		if err != nil && !errors.Is(err, sql.ErrNoRows) {
@@ -53,7 +54,7 @@ func (j *Journal) Lease(ctx context.Context, subject string, run int64) (f remed
 }
 
 // held refuses a write under a fence that has passed on.
-func held(tx *sql.Tx, run, fence int64) error {
+func held(tx *store.Tx, run, fence int64) error {
 	var n int
 	if err := tx.QueryRow("select count(*) from leases where run = ? and fence = ?", run, fence).Scan(&n); err != nil {
 		return err

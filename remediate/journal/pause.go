@@ -2,7 +2,6 @@ package journal
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"strings"
@@ -40,7 +39,7 @@ func (j *Journal) SetPause(ctx context.Context, p Pause) error {
 	if err := p.Check(); err != nil {
 		return err
 	}
-	return j.store.Write(ctx, func(tx *sql.Tx) error {
+	return j.store.Write(ctx, func(tx *store.Tx) error {
 		_, err := tx.Exec(`insert into pauses (scope, reason, by, since, until) values (?, ?, ?, ?, ?)
 			on conflict (scope) do update set reason = excluded.reason, by = excluded.by, since = excluded.since, until = excluded.until`,
 			p.Scope, p.Reason, p.By, store.Millis(j.now()), store.Millis(p.Until))
@@ -50,7 +49,7 @@ func (j *Journal) SetPause(ctx context.Context, p Pause) error {
 
 // EndPause ends the pause of a scope and reports whether there was one.
 func (j *Journal) EndPause(ctx context.Context, scope string) (was bool, err error) {
-	err = j.store.Write(ctx, func(tx *sql.Tx) error {
+	err = j.store.Write(ctx, func(tx *store.Tx) error {
 		res, err := tx.Exec("delete from pauses where scope = ?", scope)
 		if err != nil {
 			return err

@@ -107,7 +107,7 @@ func (j *Journal) read(ctx context.Context, condition string, args ...any) ([]re
 	return scanRuns(rows)
 }
 
-func one(tx *sql.Tx, condition string, args ...any) (remediate.Run, error) {
+func one(tx *store.Tx, condition string, args ...any) (remediate.Run, error) {
 	rows, err := tx.Query("select "+runColumns+" from runs where "+condition, args...)
 	if err != nil {
 		return remediate.Run{}, err
