@@ -14,21 +14,45 @@ import (
 	"time"
 )
 
-// A Request asks for one action on one subject. An alert or a person makes it.
-// Two requests with the same Key are one run.
+// A Request asks for one action on one subject. An alert, a schedule or a person
+// makes it. Two requests with the same Key are one run.
 type Request struct {
-	Key     string            `json:"key"`
-	Action  string            `json:"action"`            // "postgres/reindex"
-	Subject map[string]string `json:"subject"`           // the labels that say on what
-	Limit   *float64          `json:"limit,omitempty"`   // the limit in the rule; the action's metric should fall to it
-	Policy  string            `json:"policy,omitempty"`  // the policy that asked, if one did
-	Mode    Mode              `json:"mode"`              // whether it may act
-	Episode int64             `json:"episode,omitempty"` // the episode that asks; 0 when a person does
-	By      string            `json:"by"`                // "alert/PostgresIndexBloat", "user/ann"
+	Key      string            `json:"key"`
+	Action   string            `json:"action"`             // "postgres/reindex"
+	Subject  map[string]string `json:"subject"`            // the labels that say on what
+	Params   map[string]string `json:"params,omitempty"`   // what the action is told beside; checked against its Params
+	Limit    *float64          `json:"limit,omitempty"`    // the limit in the rule; the action's metric should fall to it
+	Policy   string            `json:"policy,omitempty"`   // the policy that asked, if one did
+	Step     int               `json:"step,omitempty"`     // of the policy's chain, counted from 0
+	Mode     Mode              `json:"mode"`               // whether it may act
+	Episode  int64             `json:"episode,omitempty"`  // the episode that asks; 0 when none does
+	Schedule string            `json:"schedule,omitempty"` // the schedule that asks, if one does
+	By       string            `json:"by"`                 // "alert/PostgresIndexBloat", "schedule/nightly", "user/ann"
+	Terms    Terms             `json:"terms,omitzero"`
 
-	// Cooldown is how long the subject is left alone after a run of the same
-	// action has ended. Zero: no wait.
-	Cooldown time.Duration `json:"cooldown,omitempty"`
+	// Wrong says what is wrong with the labels or parameters that the request was
+	// made of. Such a run is declined with this as its reason.
+	Wrong string `json:"wrong,omitempty"`
+}
+
+// Terms are what a policy or a schedule asks of the guards and of the engine. The
+// zero value asks for nothing.
+type Terms struct {
+	Cooldown    time.Duration `json:"cooldown,omitempty"`    // how long the subject is left alone after a run of the same action
+	Decay       time.Duration `json:"decay,omitempty"`       // how far the alert's expression looks back: so long it may fire after its cause is gone
+	Windows     []string      `json:"windows,omitempty"`     // the run may act while one of them is open; none: at any time
+	Budget      float64       `json:"budget,omitempty"`      // the share of the action's targets that may be worked on at once; 0: any
+	Ramp        bool          `json:"ramp,omitempty"`        // begin with one run, then two, four, … as they clear
+	Breaker     int           `json:"breaker,omitempty"`     // so many useless or failed runs in a row stop the policy; 0: never
+	BreakerFor  time.Duration `json:"breaker_for,omitempty"` // after which one run may try again; 0: when a person says so
+	Effect      float64       `json:"effect,omitempty"`      // least share of runs that clear, by the Wilson lower bound; below it the policy asks; 0: never
+	Fresh       time.Duration `json:"fresh,omitempty"`       // how old the collector's last good answer may be; 0: not asked
+	Backup      time.Duration `json:"backup,omitempty"`      // how old the last verified backup may be before a destructive action; 0: not asked
+	FreeDisk    float64       `json:"free_disk,omitempty"`   // least share of the target's disk that must be free; 0: not asked
+	Lag         time.Duration `json:"lag,omitempty"`         // how far replicas may be behind; 0: not asked
+	Transaction time.Duration `json:"transaction,omitempty"` // how old the oldest transaction may be; 0: not asked
+	Silence     bool          `json:"silence,omitempty"`     // silence the alert while the run works
+	Answer      time.Duration `json:"answer,omitempty"`      // how long a person may take to answer, and how long the answer holds; 0: a day
 }
 
 // Mode says how far a request may go.
@@ -37,6 +61,7 @@ type Mode string
 // The modes of a request.
 const (
 	Auto    Mode = "auto"    // plan, then act when every guard agrees
+	Ask     Mode = "ask"     // plan, and act when a person has approved of this plan
 	Observe Mode = "observe" // plan and journal what would be done, and stop there
 )
 
@@ -47,6 +72,9 @@ type Action struct {
 	Doc    string // the reference text; its first sentence is the summary
 	Lowers string // the metric that falls when it helps; a collector declares it
 	Risk   Risk
+
+	// Params are what the action may be told beside its subject.
+	Params []Param
 
 	// Subject lists the labels that say on what the action works. Each must be
 	// there and not be empty: an empty subject never means "all".
@@ -60,6 +88,27 @@ type Action struct {
 
 	Remedy
 }
+
+// A Param is one thing that an action may be told. What is not told is Default.
+type Param struct {
+	Name    string
+	Type    ParamType
+	Default string // "" where the action does without
+	Doc     string
+}
+
+// ParamType says what a parameter may be.
+type ParamType string
+
+// The types of parameters.
+const (
+	Text     ParamType = "text"     // any text without a zero byte
+	Name     ParamType = "name"     // a name as a target has them: not empty, at most 63 bytes
+	Int      ParamType = "int"      // a whole number of at least 0
+	Ratio    ParamType = "ratio"    // a number from 0 to 1
+	Duration ParamType = "duration" // as Prometheus writes them: 30s, 5m, 1h30m, 15d
+	Bool     ParamType = "bool"     // true or false
+)
 
 // A Remedy is the part of an action that touches the world.
 type Remedy interface {
@@ -128,18 +177,121 @@ type Risk int
 
 // The risks, from the smaller to the larger.
 const (
-	Safe    Risk = iota // blocks nobody and can be stopped at any moment
-	Guarded             // takes disk, locks or load that others may feel
+	Safe        Risk = iota // blocks nobody and can be stopped at any moment
+	Guarded                 // takes disk, locks or load that others may feel
+	Destructive             // what it removes is gone: it wants a backup before
 )
 
-func (r Risk) String() string { return [...]string{"safe", "guarded"}[r] }
+func (r Risk) String() string { return [...]string{"safe", "guarded", "destructive"}[r] }
 
-// A Guard is one reason why a plan must not run now.
+// A Roomer is a Remedy that can tell how much room its target has. The guard
+// headroom asks it; nothing is changed.
+type Roomer interface {
+	Headroom(ctx context.Context, r Request) (Headroom, error)
+}
+
+// Headroom is how much a target can still bear. What is not known is nil, and
+// never taken for enough.
+type Headroom struct {
+	FreeDisk    *float64       // share of the disk that is free, 0 to 1
+	Lag         *time.Duration // of the replica that is the farthest behind; 0 where there is none
+	Transaction *time.Duration // age of the oldest transaction
+	Who         string         // whose transaction that is, for people
+}
+
+// A Guard is one reason why a plan must not run now. Most guards decide from the
+// Proposal alone; those that ask elsewhere say so in their Doc.
 type Guard struct {
 	Name  string
 	Doc   string
-	Check func(ctx context.Context, r Run) error // nil, a *Refusal, or a failure to find out
+	Early bool // needs neither measure nor plan: it is asked before the target is
+	Exact bool // decides from the proposal alone, and is asked once more in the transaction that lets the run act
+
+	Check func(ctx context.Context, p Proposal) error // nil, a *Refusal, or a failure to find out
 }
+
+// A Proposal is a run that would act, put to the guards.
+type Proposal struct {
+	Run       Run
+	Action    Action
+	Exclusive string // the part of the subject that nobody else may work on meanwhile
+	Targets   int    // how many targets take the action
+	Working   Working
+	Now       time.Time
+}
+
+// Working is what is being done, and what came of what was done: one moment of
+// the journal, as far as it concerns one run.
+type Working struct {
+	Acting   []Work    // every run that acts or is not yet verified, this one left out
+	Ended    []Ended   // runs of the same policy that have acted, the newest first, since its breaker was last closed
+	LastEnd  time.Time // when a run of the same action on the same subject last ended after it had acted
+	Pauses   []Pause   // that hold now
+	Approval *Approval // the answer of a person to this run
+	Demoted  string    // why the policy asks though it says auto; "" where it does not
+}
+
+// Work is a run that acts (Allowed) or is not yet verified (Applied).
+type Work struct {
+	Run       int64  `json:"run"`
+	Action    string `json:"action"`
+	Policy    string `json:"policy,omitempty"`
+	Target    string `json:"target"`
+	Exclusive string `json:"exclusive"`
+	State     State  `json:"state"`
+}
+
+// Ended is how one run of a policy ended.
+type Ended struct {
+	Run   int64     `json:"run"`
+	State State     `json:"state"`
+	At    time.Time `json:"at"`
+}
+
+// Useless reports whether the run failed or did not help. One that could not be
+// judged is neither.
+func (e Ended) Useless() bool { return e.State == Uncleared || e.State == Failed }
+
+// A Pause stops every run of its scope from acting. It outlives a restart.
+type Pause struct {
+	Scope  string    `json:"scope"` // "all", "policy/NAME", "action/NAME" or "target/NAME"
+	Reason string    `json:"reason"`
+	By     string    `json:"by"`
+	Since  time.Time `json:"since"`
+	Until  time.Time `json:"until,omitzero"` // zero: until somebody ends it
+}
+
+// An Approval is what a person said to the plan of a run.
+type Approval struct {
+	Run   int64     `json:"run"`
+	Plan  string    `json:"plan"` // the hash of the plan that was approved
+	By    string    `json:"by"`
+	At    time.Time `json:"at"`
+	Until time.Time `json:"until"` // it holds until then
+}
+
+// A Notice is something that people are told, once for each Key.
+type Notice struct {
+	ID      int64      `json:"id"`
+	Key     string     `json:"key"`
+	Kind    NoticeKind `json:"kind"`
+	Run     int64      `json:"run,omitempty"`
+	Episode int64      `json:"episode,omitempty"`
+	Plan    string     `json:"plan,omitempty"` // the hash of the plan that is to be approved
+	Title   string     `json:"title"`
+	Text    string     `json:"text"`
+	At      time.Time  `json:"at"`
+}
+
+// NoticeKind says what a notice wants of people.
+type NoticeKind string
+
+// The kinds of notices.
+const (
+	NoticeAsk  NoticeKind = "ask"  // approve or decline a plan
+	NoticePage NoticeKind = "page" // a person is needed: nothing that may be done by itself has helped
+	NoticeTell NoticeKind = "tell" // to know: a policy stopped, or was put back to ask
+)
 
 // A Refusal says that a run was stopped on purpose. It is an outcome, not a fault.
 type Refusal struct { //nolint:errname // an outcome that travels as an error, and is none
@@ -160,11 +312,14 @@ const (
 	ReasonResolved   = "resolved"      // the episode closed before anything was done
 	ReasonMode       = "observe"       // the policy only observes
 	ReasonCannotHelp = "cannot_help"   // the action would do no harm and no good
+	ReasonCancelled  = "cancelled"     // a person stopped the run
+	ReasonPerson     = "person"        // a person said no to the plan
+	ReasonUnanswered = "unanswered"    // nobody answered in time
 )
 
 // Reasons lists every reason that is not a guard's name.
 func Reasons() []string {
-	return []string{ReasonSubject, ReasonAction, ReasonGone, ReasonNothing, ReasonPrivilege, ReasonReadOnly, ReasonUnfit, ReasonResolved, ReasonMode, ReasonCannotHelp}
+	return []string{ReasonSubject, ReasonAction, ReasonGone, ReasonNothing, ReasonPrivilege, ReasonReadOnly, ReasonUnfit, ReasonResolved, ReasonMode, ReasonCannotHelp, ReasonCancelled, ReasonPerson, ReasonUnanswered}
 }
 
 func (r *Refusal) Error() string { return r.Reason + ": " + r.Detail }

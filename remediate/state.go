@@ -1,36 +1,42 @@
 package remediate
 
-import "time"
+import (
+	"encoding/json"
+	"time"
+)
 
 // A State is where a run stands.
 type State string
 
-// The states of a run. The last four are final.
+// The states of a run. The last five are final.
 const (
-	Received  State = "received"  // on disk, not yet looked at
-	Planned   State = "planned"   // it is known what would be done
-	Waiting   State = "waiting"   // not now; looked at again when it is due
-	Allowed   State = "allowed"   // every guard agreed; steps are being carried out
-	Applied   State = "applied"   // every step was done
-	Cleared   State = "cleared"   // the measure is back within its limit
-	Uncleared State = "uncleared" // done as planned, and the measure is not
-	Declined  State = "declined"  // on purpose: a guard, the action or the policy said no
-	Failed    State = "failed"    // something broke; the last entry says what
+	Received     State = "received"     // on disk, not yet looked at
+	Planned      State = "planned"      // it is known what would be done
+	Asked        State = "asked"        // a person is to approve of the plan
+	Waiting      State = "waiting"      // not now; looked at again when it is due
+	Allowed      State = "allowed"      // every guard agreed; steps are being carried out
+	Applied      State = "applied"      // every step was done; it is not known yet whether it helped
+	Cleared      State = "cleared"      // the measure is back within its limit, and the alert's expression agrees
+	Uncleared    State = "uncleared"    // done as planned, and the measure is not
+	Inconclusive State = "inconclusive" // done as planned, and what was seen afterwards contradicts itself or is not known
+	Declined     State = "declined"     // on purpose: a guard, the action, the policy or a person said no
+	Failed       State = "failed"       // something broke; the last entry says what
 )
 
 // States lists all states in the order in which a run meets them.
 func States() []State {
-	return []State{Received, Planned, Waiting, Allowed, Applied, Cleared, Uncleared, Declined, Failed}
+	return []State{Received, Planned, Asked, Waiting, Allowed, Applied, Cleared, Uncleared, Inconclusive, Declined, Failed}
 }
 
 // Transitions is the whole life of a run. docs/states.md is drawn from it.
 func Transitions() map[State][]State {
 	return map[State][]State{
 		Received: {Planned, Waiting, Declined, Failed},
-		Planned:  {Allowed, Waiting, Declined, Failed},
+		Planned:  {Asked, Allowed, Waiting, Declined, Failed},
+		Asked:    {Received, Declined},
 		Waiting:  {Received, Declined},
 		Allowed:  {Applied, Received, Failed},
-		Applied:  {Cleared, Uncleared, Failed},
+		Applied:  {Cleared, Uncleared, Inconclusive, Failed},
 	}
 }
 
@@ -38,28 +44,55 @@ func Transitions() map[State][]State {
 func (s State) Final() bool { return len(Transitions()[s]) == 0 }
 
 // An Entry is one line of the journal: a transition of a run, or (From and To
-// being the same) a step that begins or is done. Entries are appended and never
-// changed.
+// being the same) a step that begins or is done, or (To being empty) something
+// that a person or the engine did that is no transition. Entries are appended and
+// never changed.
 type Entry struct {
-	Seq  int64     `json:"seq"`
-	Run  int64     `json:"run"`
-	At   time.Time `json:"at"`
-	From State     `json:"from,omitempty"` // empty for the first entry of a run
-	To   State     `json:"to"`
-	Step int       `json:"step,omitempty"` // counted from 1; 0 for a transition
-	Done bool      `json:"done,omitempty"` // of a step: it is done, not begun
-	Why  string    `json:"why"`            // for people
+	Seq     int64     `json:"seq"`
+	Run     int64     `json:"run,omitempty"` // 0: it concerns no single run
+	Episode int64     `json:"episode,omitempty"`
+	At      time.Time `json:"at"`
+	From    State     `json:"from,omitempty"` // empty for the first entry of a run
+	To      State     `json:"to,omitempty"`   // empty where Note says what it is
+	Step    int       `json:"step,omitempty"` // counted from 1; 0 for a transition
+	Done    bool      `json:"done,omitempty"` // of a step: it is done, not begun
+	Note    Note      `json:"note,omitempty"`
+	By      string    `json:"by,omitempty"` // the person, where one did it
+	Why     string    `json:"why"`          // for people
 
 	// Reason is small and enumerated where the entry is a refusal, else empty.
 	Reason string `json:"reason,omitempty"`
+
+	// Case is what a decision was made of and what it was, so that it can be made
+	// again: policy.Replay reads it.
+	Case json.RawMessage `json:"case,omitempty"`
 }
+
+// A Note says what an entry is that is no transition.
+type Note string
+
+// The notes.
+const (
+	NotePaused   Note = "paused"
+	NoteResumed  Note = "resumed"
+	NoteApproved Note = "approved"
+	NoteRefused  Note = "refused" // a person said no to the plan
+	NoteCancel   Note = "cancel"  // a person wants the run to stop
+	NoteDecided  Note = "decided" // an episode or an occurrence gets no run, and why
+	NotePaged    Note = "paged"   // people were told that they are needed
+	NoteDemoted  Note = "demoted" // a policy was put back to ask
+	NotePromoted Note = "promoted"
+	NoteClosed   Note = "closed" // a person closed the breaker of a policy
+	NoteLeft     Note = "left"   // a replica was found dead and its runs are taken over
+)
 
 // A Run is one request on its way.
 type Run struct {
 	ID      int64     `json:"id"`
 	Request Request   `json:"request"`
 	State   State     `json:"state"`
-	Why     string    `json:"why"` // of the last entry
+	Why     string    `json:"why"`              // of the last entry
+	Reason  string    `json:"reason,omitempty"` // of the last entry
 	Plan    Plan      `json:"plan"`
 	Before  *float64  `json:"before,omitempty"` // the metric when the plan was made
 	After   *float64  `json:"after,omitempty"`  // the metric when the last step was done
@@ -67,18 +100,24 @@ type Run struct {
 	Done    int       `json:"done"`             // steps that were done
 	Tries   int       `json:"tries,omitempty"`  // looks at the target that failed in a row
 	Due     time.Time `json:"due"`              // not looked at before
+	Applied time.Time `json:"applied,omitzero"` // when the last step was done
 	Created time.Time `json:"created"`
-	Changed time.Time `json:"changed"` // when the last entry was written
+	Changed time.Time `json:"changed"`          // when the last entry was written
+	Cancel  string    `json:"cancel,omitempty"` // who wants it to stop, and why; "" while nobody does
 }
+
+// Acted reports whether the run has begun to change anything.
+func (r Run) Acted() bool { return r.Begun > 0 }
 
 // An Alert is one alert as a source told it. Firing and resolved are hints: the
 // engine reads the target itself before it acts and before it calls a run cleared.
 type Alert struct {
-	Source      string            `json:"source"` // "alertmanager"
+	Source      string            `json:"source"` // "alertmanager", "grafana"
 	Labels      map[string]string `json:"labels"`
 	Annotations map[string]string `json:"annotations"`
 	Firing      bool              `json:"firing"`
 	StartsAt    time.Time         `json:"starts_at"`
+	Expr        string            `json:"expr,omitempty"` // the rule's expression, where the source tells it
 }
 
 // An Episode is one trouble from when it was first told of until it is over. It
@@ -90,6 +129,8 @@ type Episode struct {
 	Seen   time.Time `json:"seen"`            // when it was last told of
 	Closed time.Time `json:"closed,omitzero"` // zero while open
 	Why    string    `json:"why,omitempty"`   // it was closed
+	Ripe   time.Time `json:"ripe,omitzero"`   // nothing is decided before: an alert that comes and goes is held down
+	Flaps  int       `json:"flaps,omitempty"` // how often the same alert has come and gone shortly before
 }
 
 // Name returns the name of the alert.

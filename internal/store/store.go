@@ -22,8 +22,11 @@ import (
 //go:embed schema.sql
 var schema string
 
+//go:embed schema2.sql
+var schema2 string
+
 // version is the form of the database that this binary knows.
-const version = 1
+const version = 2
 
 const (
 	queueLimit = 4096 // writes that may wait for the commit before theirs
@@ -113,7 +116,12 @@ func (s *Store) migrate(ctx context.Context) error {
 		return fmt.Errorf("it was written by a newer upkeep (version %d, this one knows %d)", have, version)
 	}
 	return s.Write(ctx, func(tx *Tx) error {
-		if _, err := tx.Exec(schema); err != nil {
+		if have < 1 {
+			if _, err := tx.Exec(schema); err != nil {
+				return err
+			}
+		}
+		if _, err := tx.Exec(schema2); err != nil {
 			return err
 		}
 		_, err := tx.Exec(fmt.Sprintf("pragma user_version = %d", version))

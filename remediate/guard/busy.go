@@ -12,18 +12,19 @@ import (
 // run wakes the engine too.
 const busyAgain = 5 * time.Second
 
-// Busy makes a run wait while another works on the same subject. The lease that
-// the engine takes afterwards is what makes this certain; the guard says it early.
-func Busy(record Record, exclusive func(remediate.Request) string, now func() time.Time) remediate.Guard {
+// Busy makes a run wait while another works on the same subject.
+func Busy() remediate.Guard {
 	return remediate.Guard{
-		Name: "busy",
-		Doc:  "Busy makes the run wait while another run works on the same subject.",
-		Check: func(ctx context.Context, r remediate.Run) error {
-			holder, err := record.Holder(ctx, exclusive(r.Request))
-			if err != nil || holder == 0 || holder == r.ID {
-				return err
+		Name:  "busy",
+		Doc:   "Busy makes the run wait while another run works on the same subject.",
+		Early: true, Exact: true,
+		Check: func(_ context.Context, p remediate.Proposal) error {
+			for _, w := range p.Working.Acting {
+				if w.Exclusive == p.Exclusive {
+					return &remediate.Refusal{Reason: "busy", Detail: fmt.Sprintf("run %d works on the same subject", w.Run), Until: p.Now.Add(busyAgain)}
+				}
 			}
-			return &remediate.Refusal{Reason: "busy", Detail: fmt.Sprintf("run %d works on the same subject", holder), Until: now().Add(busyAgain)}
+			return nil
 		},
 	}
 }

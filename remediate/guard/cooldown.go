@@ -6,30 +6,27 @@ import (
 	"time"
 
 	"github.com/ai-micro-service/upkeep/remediate"
-	"github.com/ai-micro-service/upkeep/remediate/journal"
 )
 
 // Cooldown makes a run wait until the last run of the same action on the same
 // subject is long enough ago: what comes back at once was not cured by it.
-func Cooldown(record Record, now func() time.Time) remediate.Guard {
+func Cooldown() remediate.Guard {
 	return remediate.Guard{
-		Name: "cooldown",
-		Doc:  "Cooldown makes the run wait until the last run of this action on this subject ended as long ago as the policy says.",
-		Check: func(ctx context.Context, r remediate.Run) error {
-			if r.Request.Cooldown <= 0 {
+		Name:  "cooldown",
+		Doc:   "Cooldown makes the run wait until the last run of this action on this subject ended as long ago as the policy says.",
+		Early: true, Exact: true,
+		Check: func(_ context.Context, p remediate.Proposal) error {
+			cooldown, last := p.Run.Request.Terms.Cooldown, p.Working.LastEnd
+			if cooldown <= 0 || last.IsZero() {
 				return nil
 			}
-			last, err := record.LastEnd(ctx, r.Request.Action, journal.Subject(r.Request.Subject))
-			if err != nil || last.IsZero() {
-				return err
-			}
-			until := last.Add(r.Request.Cooldown)
-			if !now().Before(until) {
+			until := last.Add(cooldown)
+			if !p.Now.Before(until) {
 				return nil
 			}
 			return &remediate.Refusal{
 				Reason: "cooldown",
-				Detail: fmt.Sprintf("the last run ended at %s, the cooldown is %s", last.Format(time.RFC3339), r.Request.Cooldown),
+				Detail: fmt.Sprintf("the last run ended at %s, the cooldown is %s", last.Format(time.RFC3339), cooldown),
 				Until:  until,
 			}
 		},

@@ -12,11 +12,11 @@ func Mode() remediate.Guard {
 	return remediate.Guard{
 		Name: remediate.ReasonMode,
 		Doc:  "Mode ends the run when its policy only observes: the plan is in the journal and nothing is done.",
-		Check: func(_ context.Context, r remediate.Run) error {
-			if r.Request.Mode == remediate.Auto {
+		Check: func(_ context.Context, p remediate.Proposal) error {
+			if p.Run.Request.Mode != remediate.Observe {
 				return nil
 			}
-			return remediate.Refuse(remediate.ReasonMode, "policy %q only observes; this is what it would do", r.Request.Policy)
+			return remediate.Refuse(remediate.ReasonMode, "policy %q only observes; this is what it would do", p.Run.Request.Policy)
 		},
 	}
 }

@@ -13,25 +13,23 @@ import (
 const pauseAgain = 30 * time.Second
 
 // Pause makes a run wait while its policy, action or target, or everything, is paused.
-func Pause(record Record, now func() time.Time) remediate.Guard {
+func Pause() remediate.Guard {
 	return remediate.Guard{
-		Name: "pause",
-		Doc:  "Pause makes the run wait while everything, its policy, its action or its target is paused by a person.",
-		Check: func(ctx context.Context, r remediate.Run) error {
-			pauses, err := record.Pauses(ctx)
-			if err != nil {
-				return err
-			}
-			scopes := map[string]bool{"all": true, "policy/" + r.Request.Policy: true, "action/" + r.Request.Action: true, "target/" + r.Request.Subject["server"]: true}
-			for _, p := range pauses {
-				if !scopes[p.Scope] {
+		Name:  "pause",
+		Doc:   "Pause makes the run wait while everything, its policy, its action or its target is paused by a person.",
+		Early: true, Exact: true,
+		Check: func(_ context.Context, p remediate.Proposal) error {
+			r := p.Run.Request
+			scopes := map[string]bool{"all": true, "policy/" + r.Policy: true, "action/" + r.Action: true, "target/" + r.Subject["server"]: true}
+			for _, pause := range p.Working.Pauses {
+				if !scopes[pause.Scope] {
 					continue
 				}
-				again := now().Add(pauseAgain)
-				if !p.Until.IsZero() && p.Until.Before(again) {
-					again = p.Until
+				again := p.Now.Add(pauseAgain)
+				if !pause.Until.IsZero() && pause.Until.Before(again) {
+					again = pause.Until
 				}
-				return &remediate.Refusal{Reason: "pause", Detail: fmt.Sprintf("%s is paused by %s: %s", p.Scope, p.By, p.Reason), Until: again}
+				return &remediate.Refusal{Reason: "pause", Detail: fmt.Sprintf("%s is paused by %s: %s", pause.Scope, pause.By, pause.Reason), Until: again}
 			}
 			return nil
 		},

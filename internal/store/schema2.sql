@@ -1,0 +1,93 @@
+-- Version 2: several replicas, people's answers, notices, schedules.
+
+create table instances ( -- the processes that work on this store
+  id          integer primary key,
+  name        text    not null, -- host and process, for people
+  expires     integer not null  -- renewed while it lives; whoever finds it expired removes it
+);
+
+alter table runs add column policy text not null default '';
+alter table runs add column target text not null default '';    -- the subject's server
+alter table runs add column exclusive text not null default ''; -- what of the subject nobody else may work on
+alter table runs add column reason text not null default '';    -- of the last entry
+alter table runs add column owner integer not null default 0;   -- the instance that carries it; 0: nobody
+alter table runs add column fence integer not null default 0;   -- grows each time it is claimed
+alter table runs add column cancel text not null default '';    -- who wants it to stop, and why
+alter table runs add column applied integer not null default 0; -- when the last step was done
+create index runs_policy on runs (policy, changed);
+create index runs_waiting on runs (state, reason, id);
+
+alter table episodes add column ripe integer not null default 0;         -- nothing is decided before
+alter table episodes add column flaps integer not null default 0;
+alter table episodes add column settled text not null default '';        -- the edition of the policies that has nothing more to say to it
+create index episodes_ripe on episodes (closed, settled, ripe);
+
+create table approvals (
+  run         integer primary key,
+  plan        text    not null, -- the hash of the plan that was approved
+  approver    text    not null,
+  said        integer not null,
+  until       integer not null
+);
+
+create table standings ( -- how the policies stand, where it is not as their text says
+  policy      text    primary key,
+  demoted     integer not null default 0, -- since when it asks instead of acting; 0: it does not
+  why         text    not null default '',
+  breaker     integer not null default 0, -- ends of runs before this moment do not count for the breaker
+  effect      integer not null default 0  -- nor do these for the measured effect
+);
+
+create table books ( -- every edition of the policies that has decided something
+  hash        text    primary key,
+  book        text    not null
+);
+
+create table notices (
+  id          integer primary key,
+  key         text    not null unique, -- each is told once
+  notice      text    not null,
+  created     integer not null,
+  due         integer not null, -- not sent before
+  tries       integer not null default 0,
+  sent        integer not null default 0, -- 0 until it was taken
+  error       text    not null default ''
+);
+create index notices_due on notices (sent, due);
+
+create table letters ( -- deliveries that could not be read
+  id          integer primary key,
+  received    integer not null,
+  remote      text    not null,
+  source      text    not null, -- "alertmanager", "grafana"
+  status      integer not null, -- that was answered
+  error       text    not null,
+  body        blob    not null, -- at most the first 64 KiB
+  size        integer not null  -- of the whole body
+);
+
+create table occurrences ( -- each occurrence of a schedule, once
+  schedule    text    not null,
+  at          integer not null,
+  state       text    not null, -- "run", "late", "skipped"
+  why         text    not null default '',
+  runs        text    not null default '[]', -- their numbers, as JSON
+  written     integer not null,
+  primary key (schedule, at)
+);
+create table calendars ( -- since when each schedule counts
+  schedule    text    primary key,
+  expression  text    not null, -- cron and time zone; another one counts from anew
+  since       integer not null
+);
+
+create table silences ( -- held while a run works
+  run         integer primary key,
+  id          text    not null, -- Alertmanager's
+  until       integer not null
+);
+
+create table secrets (
+  name        text    primary key,
+  value       text    not null
+);
