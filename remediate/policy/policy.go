@@ -1,12 +1,9 @@
-// Package policy decides which action an alert asks for, and when it may run.
-// Deciding reads nothing and changes nothing: the same episode, runs and policies
-// give the same decision.
+// Package policy decides which action an alert asks for, in which order, and
+// whether it helped. Deciding reads nothing and changes nothing: the same case and
+// policies give the same decision, now and when the journal is replayed.
 package policy
 
 import (
-	"fmt"
-	"math"
-	"strconv"
 	"time"
 
 	"github.com/prometheus/alertmanager/pkg/labels"
@@ -14,75 +11,84 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
-// A Policy says what is done about the alerts that it matches.
+// A Policy says what is done about the alerts that it matches: its steps, one
+// after the other, until one has cleared the trouble.
 type Policy struct {
-	Name     string
-	Match    labels.Matchers // all must match the alert's labels
-	Action   string          // "postgres/vacuum"
-	Mode     remediate.Mode
-	Cooldown time.Duration // how long a subject is left alone after a run
+	Name  string          `json:"name"`
+	Match labels.Matchers `json:"match"` // all must match the alert's labels
+	Hold  time.Duration   `json:"hold,omitempty"` // how long an episode must be open before the first step
+	Steps []Step          `json:"steps"`
 }
 
-// A Book is the policies in their order, and what each action needs to know.
+// A Step is one action of a policy's chain.
+type Step struct {
+	Action  string            `json:"action"` // "postgres/vacuum"
+	Mode    remediate.Mode    `json:"mode"`
+	Subject map[string]string `json:"subject,omitempty"` // label of the action → "$label" of the alert, or a fixed value; a label not named here is taken as it is
+	With    map[string]string `json:"with,omitempty"`    // parameter of the action → a fixed value, or text with "$label" or "${label}" in it
+	Terms   remediate.Terms   `json:"terms,omitzero"`
+}
+
+// An Action is what a book knows of an action.
+type Action struct {
+	Name    string            `json:"name"`
+	Subject []string          `json:"subject"`
+	Params  []remediate.Param `json:"params,omitempty"`
+}
+
+// A Book is the policies in their order, and what it knows of each action.
 type Book struct {
-	Policies []Policy
-	Subjects map[string][]string // action → the labels that say on what it works
+	Policies []Policy          `json:"policies"`
+	Actions  map[string]Action `json:"actions"`
 }
 
-// A Decision is what the book says to one episode: a request, or why there is none.
+// A Case is what is known of an episode when it is decided about.
+type Case struct {
+	Episode remediate.Episode `json:"episode"`
+	History []Past            `json:"history,omitempty"` // the runs of the episode, the oldest first; all have ended
+	Now     time.Time         `json:"now"`
+}
+
+// Past is how one run of an episode ended.
+type Past struct {
+	Run    int64           `json:"run"`
+	Policy string          `json:"policy"`
+	Step   int             `json:"step"`
+	Action string          `json:"action"`
+	State  remediate.State `json:"state"`
+	Reason string          `json:"reason,omitempty"`
+	Why    string          `json:"why,omitempty"`
+	Acted  bool            `json:"acted,omitempty"`
+}
+
+// A Decision is what the book says to a case: a run that is asked for, people that
+// are paged, or neither. Wait says when to look again, where time alone will change
+// the decision.
 type Decision struct {
-	Request *remediate.Request
-	Why     string // for people
+	Request *remediate.Request `json:"request,omitempty"`
+	Page    bool               `json:"page,omitempty"`
+	Wait    time.Time          `json:"wait,omitzero"`
+	Policy  string             `json:"policy,omitempty"`
+	Why     string             `json:"why"` // for people
 }
 
-// Decide returns what is to be done about an episode. The first policy that
-// matches decides. The key of the request is the episode's and the policy's, so
-// one episode gets one run: what did not help once is not tried again by itself.
-func (b Book) Decide(e remediate.Episode) Decision {
-	if !e.Closed.IsZero() {
-		return Decision{Why: "the episode is over"}
-	}
-	p, ok := b.first(e.Alert)
-	if !ok {
-		return Decision{Why: "no policy matches its labels"}
-	}
-	r := &remediate.Request{
-		Key:      fmt.Sprintf("episode/%d/%s", e.ID, p.Name),
-		Action:   p.Action,
-		Subject:  make(map[string]string),
-		Policy:   p.Name,
-		Mode:     p.Mode,
-		Episode:  e.ID,
-		By:       "alert/" + e.Name(),
-		Cooldown: p.Cooldown,
-	}
-	for _, name := range b.Subjects[p.Action] {
-		if v := e.Alert.Labels[name]; v != "" {
-			r.Subject[name] = v
-		}
-	}
-	// NaN and the infinities parse too, and nothing could be compared with them.
-	if limit, err := strconv.ParseFloat(e.Alert.Annotations["limit"], 64); err == nil && !math.IsNaN(limit) && !math.IsInf(limit, 0) {
-		r.Limit = &limit
-	}
-	return Decision{Request: r, Why: fmt.Sprintf("policy %q asks for %s", p.Name, p.Action)}
+// Evidence is what was seen after the last step of a run.
+type Evidence struct {
+	Metric  string        `json:"metric"`
+	Before  *float64      `json:"before,omitempty"`
+	After   *float64      `json:"after,omitempty"` // nil: it could not be read
+	Gone    bool          `json:"gone,omitempty"`  // the subject is not there any more
+	Limit   *float64      `json:"limit,omitempty"`
+	Firing  *bool         `json:"firing,omitempty"` // whether the alert's own expression still holds for the subject; nil: not known
+	Told    bool          `json:"told,omitempty"`   // there is somebody to tell whether it does
+	Since   time.Duration `json:"since"`            // the last step
+	Settle  time.Duration `json:"settle"`           // how long the measure may take to show what was done
+	Horizon time.Duration `json:"horizon"`          // how long the expression may hold after its cause is gone
 }
 
-func (b Book) first(a remediate.Alert) (Policy, bool) {
-	for _, p := range b.Policies {
-		if matches(p.Match, a.Labels) {
-			return p, true
-		}
-	}
-	return Policy{}, false
-}
-
-// matches holds a label that is not there for one that is empty, as Alertmanager does.
-func matches(all labels.Matchers, have map[string]string) bool {
-	for _, m := range all {
-		if !m.Matches(have[m.Name]) {
-			return false
-		}
-	}
-	return len(all) > 0
+// A Verdict is what is to be thought of the evidence. State is empty while it is
+// too early to tell.
+type Verdict struct {
+	State remediate.State `json:"state,omitempty"`
+	Why   string          `json:"why"`
 }
