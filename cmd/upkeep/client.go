@@ -125,6 +125,9 @@ func ask(cmd *cobra.Command, args []string) (a console.Ask, err error) {
 		}
 		a.Subject[name] = value
 	}
+	if a.Params, err = cmd.Flags().GetStringToString("with"); err != nil {
+		return a, err
+	}
 	if !cmd.Flags().Changed("limit") {
 		return a, nil
 	}
@@ -136,6 +139,7 @@ func ask(cmd *cobra.Command, args []string) (a console.Ask, err error) {
 // limitFlag adds the flag that ask reads.
 func limitFlag(cmd *cobra.Command) {
 	cmd.Flags().Float64("limit", 0, "what the metric should fall to (default: the limit of the rule)")
+	cmd.Flags().StringToString("with", nil, "parameters of the action, like parallel=2")
 }
 
 func whoami() string {

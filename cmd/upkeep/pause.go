@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/ai-micro-service/upkeep/remediate/journal"
+	"github.com/ai-micro-service/upkeep/remediate"
 )
 
 func pauseCommand() *cobra.Command {
@@ -22,7 +22,7 @@ func pauseCommand() *cobra.Command {
 		Example: "  upkeep pause all --reason 'release of the shop' --for 2h",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			p := journal.Pause{Scope: args[0], Reason: reason, By: whoami()}
+			p := remediate.Pause{Scope: args[0], Reason: reason, By: whoami()}
 			if length > 0 {
 				p.Until = time.Now().Add(length)
 			}
@@ -52,7 +52,7 @@ func resumeCommand() *cobra.Command {
 			var said struct {
 				Scope string `json:"scope"`
 			}
-			if err := c.do(cmd.Context(), http.MethodDelete, "/pauses?scope="+url.QueryEscape(args[0]), nil, &said); err != nil {
+			if err := c.do(cmd.Context(), http.MethodDelete, "/pauses?scope="+url.QueryEscape(args[0])+"&by="+url.QueryEscape(whoami()), nil, &said); err != nil {
 				return err
 			}
 			if c.json {

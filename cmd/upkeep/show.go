@@ -16,6 +16,7 @@ import (
 
 func showCommand() *cobra.Command {
 	var c client
+	var asMarkdown bool
 	cmd := &cobra.Command{
 		Use:   "show RUN",
 		Short: "Tell the whole story of a run: the alert, the plan, every entry, the measures",
@@ -28,11 +29,16 @@ func showCommand() *cobra.Command {
 			if c.json {
 				return printJSON(cmd.OutOrStdout(), s)
 			}
+			if asMarkdown {
+				markdown(cmd.OutOrStdout(), s)
+				return nil
+			}
 			printStory(cmd.OutOrStdout(), s)
 			return nil
 		},
 	}
 	c.flags(cmd)
+	cmd.Flags().BoolVar(&asMarkdown, "markdown", false, "print the draft of a postmortem")
 	return cmd
 }
 
@@ -77,14 +83,24 @@ func printPlan(w io.Writer, p remediate.Plan) {
 }
 
 func printEntry(w io.Writer, e remediate.Entry) {
-	what := string(e.To)
-	switch {
-	case e.Step != 0 && e.Done:
-		what = fmt.Sprintf("step %d done", e.Step)
-	case e.Step != 0:
-		what = fmt.Sprintf("step %d", e.Step)
-	case e.Reason != "":
-		what += " (" + e.Reason + ")"
+	why := e.Why
+	if e.By != "" {
+		why = e.By + ": " + why
 	}
-	fmt.Fprintf(w, "  %s  %-22s %s\n", e.At.Local().Format("15:04:05.000"), what, e.Why)
+	fmt.Fprintf(w, "  %s  %-22s %s\n", e.At.Local().Format("15:04:05.000"), what(e), why)
+}
+
+// what says in a word or two what an entry is.
+func what(e remediate.Entry) string {
+	switch {
+	case e.Note != "":
+		return string(e.Note)
+	case e.Step != 0 && e.Done:
+		return fmt.Sprintf("step %d done", e.Step)
+	case e.Step != 0:
+		return fmt.Sprintf("step %d", e.Step)
+	case e.Reason != "":
+		return fmt.Sprintf("%s (%s)", e.To, e.Reason)
+	}
+	return string(e.To)
 }

@@ -51,6 +51,7 @@ func (c *Console) Mount(r *http.ServeMux) {
 	r.HandleFunc("GET "+Prefix+"/runs", c.runs)
 	r.HandleFunc("GET "+Prefix+"/runs/{id}", c.run)
 	r.HandleFunc("GET "+Prefix+"/pauses", c.pauses)
+	c.mountPeople(r)
 	for pattern, change := range map[string]http.HandlerFunc{
 		"POST " + Prefix + "/plans":    c.plan,
 		"POST " + Prefix + "/runs":     c.request,
@@ -65,6 +66,7 @@ func (c *Console) Mount(r *http.ServeMux) {
 type Ask struct {
 	Action  string            `json:"action"`
 	Subject map[string]string `json:"subject"`
+	Params  map[string]string `json:"params,omitempty"`
 	Limit   *float64          `json:"limit,omitempty"` // the rule's where it is left out
 	By      string            `json:"by"`
 	Key     string            `json:"key,omitempty"` // two asks with one key are one run
@@ -93,7 +95,7 @@ func (c *Console) request(w http.ResponseWriter, r *http.Request) {
 }
 
 func (c *Console) wanted(ask Ask) remediate.Request {
-	r := remediate.Request{Key: "person/" + ask.By + "/" + ask.Key, Action: ask.Action, Subject: ask.Subject, Limit: ask.Limit, Mode: remediate.Auto, By: "user/" + ask.By}
+	r := remediate.Request{Key: "person/" + ask.By + "/" + ask.Key, Action: ask.Action, Subject: ask.Subject, Params: ask.Params, Limit: ask.Limit, Mode: remediate.Auto, By: "user/" + ask.By}
 	if limit, ok := c.Limits[ask.Action]; ok && r.Limit == nil {
 		r.Limit = &limit
 	}
@@ -167,7 +169,7 @@ type Status struct {
 	Version    string              `json:"version"`
 	Collectors []scrape.Status     `json:"collectors"`
 	Episodes   []remediate.Episode `json:"episodes"` // open ones
-	Pauses     []journal.Pause     `json:"pauses"`
+	Pauses     []remediate.Pause   `json:"pauses"`
 }
 
 func (c *Console) now(ctx context.Context) (s Status, err error) {
@@ -189,11 +191,11 @@ func (c *Console) pauses(w http.ResponseWriter, r *http.Request) {
 }
 
 func (c *Console) pause(w http.ResponseWriter, r *http.Request) {
-	var p journal.Pause
+	var p remediate.Pause
 	if !c.read(w, r, &p) {
 		return
 	}
-	err := p.Check()
+	err := journal.CheckPause(p)
 	switch {
 	case err != nil:
 		err = badRequest(err.Error())
@@ -212,7 +214,7 @@ func (c *Console) pause(w http.ResponseWriter, r *http.Request) {
 
 func (c *Console) resume(w http.ResponseWriter, r *http.Request) {
 	scope := r.URL.Query().Get("scope")
-	was, err := c.Journal.EndPause(r.Context(), scope)
+	was, err := c.Journal.EndPause(r.Context(), scope, cmp.Or(r.URL.Query().Get("by"), "unknown"))
 	if err == nil && !was {
 		err = &statusError{http.StatusNotFound, fmt.Sprintf("%q is not paused", scope)}
 	}

@@ -83,7 +83,7 @@ func (v view) document() Node {
 	))
 }
 
-func (v view) pause(p journal.Pause) Node {
+func (v view) pause(p remediate.Pause) Node {
 	return Div(Class("box"),
 		Strong(Class("busy"), Text("Paused: "+p.Scope)),
 		Text(" by "+p.By+", "+ago(v.now, p.Since)+": "+p.Reason),

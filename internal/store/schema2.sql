@@ -6,6 +6,15 @@ create table instances ( -- the processes that work on this store
   expires     integer not null  -- renewed while it lives; whoever finds it expired removes it
 );
 
+-- What of a subject is taken stands in the runs that act; a fence grows each time
+-- any run changes hands.
+drop table leases;
+create table fences (
+  id          integer primary key,
+  last        integer not null
+);
+insert into fences (id, last) values (1, 0);
+
 alter table runs add column policy text not null default '';
 alter table runs add column target text not null default '';    -- the subject's server
 alter table runs add column exclusive text not null default ''; -- what of the subject nobody else may work on
@@ -15,7 +24,7 @@ alter table runs add column fence integer not null default 0;   -- grows each ti
 alter table runs add column cancel text not null default '';    -- who wants it to stop, and why
 alter table runs add column applied integer not null default 0; -- when the last step was done
 create index runs_policy on runs (policy, changed);
-create index runs_waiting on runs (state, reason, id);
+create index runs_waiting on runs (state, reason, target, id);
 
 alter table episodes add column ripe integer not null default 0;         -- nothing is decided before
 alter table episodes add column flaps integer not null default 0;

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
@@ -10,6 +11,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/journal"
+	"github.com/ai-micro-service/upkeep/remediate/policy"
 )
 
 // tick is how often the engine looks for work that nothing woke it for: runs
@@ -24,21 +27,32 @@ func (e *Engine) Wake() {
 	}
 }
 
+// batch is how many episodes are decided about, and runs looked for, at a time.
+const batch = 256
+
+// looking is how many runs may be planned, guarded and verified beside those that
+// act.
+const looking = 8
+
 // Run decides about episodes and carries runs until ctx is done. It returns when
-// all it carried has stopped; what was not finished goes on at the next start.
+// all it carried has stopped; what was not finished goes on in another process,
+// or at the next start.
 func (e *Engine) Run(ctx context.Context) error {
-	var carriers sync.WaitGroup
+	if err := e.Join(ctx); err != nil {
+		return err
+	}
+	defer e.leave(ctx)
+	var others, carriers sync.WaitGroup
+	defer others.Wait()
+	others.Go(func() { e.beats(ctx) })
+	others.Go(func() { e.silences(ctx) })
 	defer carriers.Wait()
-	slots := make(chan struct{}, e.concurrency)
+	slots := make(chan struct{}, e.c.Concurrency+looking)
 	timer := time.NewTicker(tick)
 	defer timer.Stop()
-	idle := make(map[int64]int)
 	for {
-		var err error
-		idle, err = e.decide(ctx, idle)
-		if err == nil {
-			err = e.dispatch(ctx, slots, &carriers)
-		}
+		err := e.Decide(ctx)
+		err = errors.Join(err, e.dispatch(ctx, slots, &carriers))
 		if err != nil && ctx.Err() == nil {
 			e.log.Error("cannot look for work", "err", err)
 		}
@@ -51,59 +65,101 @@ func (e *Engine) Run(ctx context.Context) error {
 	}
 }
 
-// decide makes runs for the open episodes that a policy matches. It returns the
-// episodes that were left alone, with the edition of the policies that did so,
-// so that each is looked at once.
-func (e *Engine) decide(ctx context.Context, idle map[int64]int) (map[int64]int, error) {
-	episodes, err := e.inbox.Undecided(ctx)
-	if err != nil {
-		return idle, err
+// leave gives what this process carried to others, as soon as it is stopped.
+func (e *Engine) leave(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), e.c.Lease)
+	defer cancel()
+	if err := e.c.Members.Leave(ctx); err != nil {
+		e.log.Warn("what was carried is free when the lease is over", "err", err)
 	}
-	e.mu.Lock()
-	book, edition := e.book, e.edition
-	e.mu.Unlock()
-	still := make(map[int64]int)
-	var faults []error
-	for _, episode := range episodes {
-		if idle[episode.ID] == edition {
-			still[episode.ID] = edition
-			continue
-		}
-		d := book.Decide(episode)
-		if d.Request == nil {
-			e.log.Info("episode left alone", "episode", episode.ID, "alertname", episode.Name(), "why", d.Why)
-			still[episode.ID] = edition
-			continue
-		}
-		if _, err := e.request(ctx, *d.Request, d.Why); err != nil {
-			faults = append(faults, err) // the others get their runs
-		}
-	}
-	return still, errors.Join(faults...)
 }
 
-// dispatch carries the runs that are due and not being carried, as far as there
-// are slots.
+// Decide makes runs for the open episodes that a policy matches, pages people
+// where a policy has come to its end, and settles what is left alone.
+func (e *Engine) Decide(ctx context.Context) error {
+	e.mu.Lock()
+	book, edition, text := e.book, e.edition, e.bookText
+	e.mu.Unlock()
+	for {
+		episodes, err := e.c.Inbox.Undecided(ctx, edition, batch)
+		if err != nil || len(episodes) == 0 {
+			return err
+		}
+		all := make([]journal.Decided, 0, len(episodes))
+		for _, episode := range episodes {
+			d, err := e.decide(ctx, book, edition, episode)
+			if err != nil {
+				return fmt.Errorf("episode %d: %w", episode.ID, err)
+			}
+			all = append(all, d)
+		}
+		made, err := e.c.Desk.Decide(ctx, edition, text, all)
+		if err != nil {
+			return err
+		}
+		for _, run := range made {
+			e.tell(run, remediate.Entry{Run: run.ID, To: run.State, Why: run.Why})
+		}
+		for _, d := range all {
+			if d.Notice != nil && e.c.Told != nil {
+				e.c.Told()
+			}
+			if d.Request == nil && d.Wait.IsZero() {
+				e.log.Info("episode left alone", "episode", d.Episode, "why", d.Why)
+			}
+		}
+		if len(episodes) < batch {
+			return nil
+		}
+	}
+}
+
+// decide puts one episode with its history to the policies.
+func (e *Engine) decide(ctx context.Context, book policy.Book, edition string, episode remediate.Episode) (d journal.Decided, err error) {
+	runs, err := e.c.Desk.History(ctx, episode.ID)
+	if err != nil {
+		return d, err
+	}
+	k := policy.Case{Episode: episode, Now: e.now().UTC()}
+	for _, r := range runs {
+		k.History = append(k.History, policy.Past{
+			Run: r.ID, Policy: r.Request.Policy, Step: r.Request.Step, Action: r.Request.Action, State: r.State, Reason: r.Reason, Why: r.Why, Acted: r.Acted(),
+		})
+	}
+	decision := book.Decide(k)
+	d = journal.Decided{Episode: episode.ID, Request: decision.Request, Wait: decision.Wait, Why: decision.Why}
+	if d.Case, err = json.Marshal(policy.Record{Kind: policy.KindDecide, Book: edition, Case: &k, Decision: &decision}); err != nil {
+		return d, err
+	}
+	if decision.Page {
+		d.Notice = &remediate.Notice{
+			Key: fmt.Sprintf("page/%d/%s", episode.ID, decision.Policy), Kind: remediate.NoticePage, Episode: episode.ID, At: e.now(),
+			Title: fmt.Sprintf("%s needs a person", episode.Name()), Text: e.diagnosis(episode, runs, decision.Why),
+		}
+	}
+	return d, nil
+}
+
+// dispatch carries the runs that are due, as far as there are slots.
 func (e *Engine) dispatch(ctx context.Context, slots chan struct{}, carriers *sync.WaitGroup) error {
-	due, err := e.queue.Due(ctx)
+	due, err := e.c.Queue.Due(ctx, batch)
 	if err != nil {
 		return err
 	}
 	for _, run := range due {
-		if !e.claim(run.ID) {
+		if e.carries(run.ID) {
 			continue
 		}
 		select {
 		case slots <- struct{}{}:
 		default:
-			e.release(run.ID)
 			return nil // the end of a run wakes us
 		}
+		e.expect(run.ID)
 		carriers.Go(func() {
 			defer e.Wake()
 			defer func() { <-slots }()
-			defer e.release(run.ID)
-			if err := e.carry(ctx, run.ID); err != nil && ctx.Err() == nil {
+			if err := e.Carry(ctx, run.ID); err != nil && ctx.Err() == nil {
 				e.log.Error("run stopped", "run", run.ID, "action", run.Request.Action, "err", err)
 			}
 		})
@@ -111,31 +167,38 @@ func (e *Engine) dispatch(ctx context.Context, slots chan struct{}, carriers *sy
 	return nil
 }
 
-// carry reads the run again, now that nobody else carries it: what the queue
-// told may be from before its last carrier let go.
-func (e *Engine) carry(ctx context.Context, id int64) error {
-	run, still, err := e.queue.Ready(ctx, id)
-	if err != nil || !still {
+// Carry claims a run that is due and carries it as far as it will go now.
+func (e *Engine) Carry(ctx context.Context, id int64) error {
+	defer e.unexpect(id)
+	run, f, ok, err := e.c.Queue.Claim(ctx, id)
+	if err != nil || !ok {
 		return err
 	}
-	return e.Do(ctx, run)
-}
-
-// claim reports whether the run was free and is now being carried.
-func (e *Engine) claim(run int64) bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.inFlight[run] {
-		return false
+	if err = e.Do(ctx, run, f); err != nil {
+		e.mu.Lock()
+		e.adrift[id] = f.Token
+		e.mu.Unlock()
 	}
-	e.inFlight[run] = true
-	return true
+	return err
 }
 
-func (e *Engine) release(run int64) {
+// carries reports whether the run is being carried here, or is about to be.
+func (e *Engine) carries(id int64) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	delete(e.inFlight, run)
+	return e.expected[id]
+}
+
+func (e *Engine) expect(id int64) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.expected[id] = true
+}
+
+func (e *Engine) unexpect(id int64) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.expected, id)
 }
 
 // Request makes a run of what a person asks for, and carries it. What can be
@@ -148,7 +211,7 @@ func (e *Engine) Request(ctx context.Context, r remediate.Request) (remediate.Ru
 }
 
 func (e *Engine) request(ctx context.Context, r remediate.Request, why string) (remediate.Run, error) {
-	run, made, err := e.journal.Create(ctx, r, why)
+	run, made, err := e.c.Desk.Create(ctx, r, why)
 	if err != nil {
 		return run, fmt.Errorf("request %s: %w", r.Key, err)
 	}
@@ -186,8 +249,13 @@ func (e *Engine) Preview(ctx context.Context, r remediate.Request) (p Preview, e
 		return p, err
 	}
 	p.Hash = p.Plan.Hash()
-	for _, g := range e.guards {
-		err := g.Check(ctx, remediate.Run{Request: r, Plan: p.Plan})
+	run := remediate.Run{Request: r, Plan: p.Plan}
+	w, err := e.c.Journal.Working(ctx, run)
+	if err != nil {
+		return p, err
+	}
+	for _, g := range e.c.Guards {
+		err := g.Check(ctx, e.proposal(run, a, w))
 		if refused, ok := remediate.Refused(err); ok {
 			p.Refusals = append(p.Refusals, refused)
 		} else if err != nil {

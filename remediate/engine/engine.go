@@ -1,15 +1,16 @@
 // Package engine carries a run from request to record. The stages and their
-// order are in this file and nowhere else; dispatch.go says which runs are
-// carried when.
+// order are in this file and nowhere else: stage.go holds what each does,
+// dispatch.go says which runs are carried when, member.go keeps this process
+// among those that may carry them.
 package engine
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
-	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -23,51 +24,82 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate/policy"
 )
 
-const (
-	// maxTries is how many faults in a row a run bears before it has failed;
-	// with the doubling backoff they take about a minute.
-	maxTries = 6
+// maxTries is how many faults in a row a run bears before it has failed; with the
+// doubling backoff they take about a minute.
+const maxTries = 6
 
-	// settle is how long a measure may take to show what was done: PostgreSQL
-	// before 15 reports through a process of its own, every half second.
-	settle = 3 * time.Second
+// A cancelError is the cause of a context that a person's cancel has ended.
+type cancelError struct{ who string }
 
-	// within is when to look again at a measure that is within its limit while its
-	// alert fires: mostly the alert is late and its end comes first, but it may be
-	// on its way up again.
-	within = 30 * time.Second
-
-	// lookTimeout bounds everything that only looks.
-	lookTimeout = 30 * time.Second
-)
+func (e *cancelError) Error() string { return "stopped by " + e.who }
 
 // A Journal is where each transition is written before the next stage begins.
 type Journal interface {
-	Create(ctx context.Context, r remediate.Request, why string) (remediate.Run, bool, error)
-	Append(ctx context.Context, fence int64, run remediate.Run, e remediate.Entry) error
-	Lease(ctx context.Context, subject string, run int64) (remediate.Fence, error)
+	Append(ctx context.Context, c journal.Change) error
+	Postpone(ctx context.Context, run remediate.Run, token int64, due time.Time) error
+	Working(ctx context.Context, run remediate.Run) (remediate.Working, error)
 }
 
-// A Queue tells which runs are to be looked at.
+// A Queue tells which runs are to be looked at, and gives the right to carry one.
 type Queue interface {
-	Due(ctx context.Context) ([]remediate.Run, error)
-	Ready(ctx context.Context, id int64) (run remediate.Run, still bool, err error)
+	Due(ctx context.Context, n int) ([]remediate.Run, error)
+	Claim(ctx context.Context, id int64) (run remediate.Run, f remediate.Fence, ok bool, err error)
+	Release(ctx context.Context, run, token int64) error
+}
+
+// A Desk is where decisions about episodes become runs.
+type Desk interface {
+	Decide(ctx context.Context, edition string, book json.RawMessage, all []journal.Decided) ([]remediate.Run, error)
+	Create(ctx context.Context, r remediate.Request, why string) (remediate.Run, bool, error)
+	History(ctx context.Context, episode int64) ([]remediate.Run, error)
+}
+
+// Members are the processes that carry runs; this one is alive while it beats.
+type Members interface {
+	Join(ctx context.Context) error
+	Beat(ctx context.Context) (cancelled map[int64]string, err error)
+	Leave(ctx context.Context) error
+}
+
+// A Standing measures how much good a policy does.
+type Standing interface {
+	Effect(ctx context.Context, policy string) (cleared, judged int, err error)
+	Demote(ctx context.Context, policy, why string, run int64) (bool, error)
 }
 
 // An Inbox tells which episodes are open.
 type Inbox interface {
-	Undecided(ctx context.Context) ([]remediate.Episode, error)
+	Undecided(ctx context.Context, edition string, n int) ([]remediate.Episode, error)
 	Episode(ctx context.Context, id int64) (remediate.Episode, error)
+}
+
+// Rules tell whether the expression of an alert still holds for a subject.
+type Rules interface {
+	Firing(ctx context.Context, expr string, subject map[string]string) (bool, error)
+}
+
+// Silences keep an alert silent while a run works on it.
+type Silences interface {
+	Hold(ctx context.Context, run remediate.Run, alert remediate.Alert) error
+	Release(ctx context.Context, run int64) error
 }
 
 // Config is what an Engine is made of.
 type Config struct {
-	Journal     Journal
-	Queue       Queue
-	Inbox       Inbox
-	Guards      func(exclusive func(remediate.Request) string) []remediate.Guard
+	Journal  Journal
+	Queue    Queue
+	Desk     Desk
+	Members  Members
+	Standing Standing
+	Inbox    Inbox
+	Rules    Rules    // nil: the measure alone decides whether a run helped
+	Silences Silences // nil: nothing is silenced
+
+	Guards      []remediate.Guard
 	Refresh     func(metric, server string) // has a metric read again that an action lowers; may be nil
-	Concurrency int                         // runs that act at once; 4 where 0
+	Told        func()                      // called after a notice was written; may be nil
+	Concurrency int                         // runs that act at once; 8 where 0
+	Lease       time.Duration               // how long others wait for a sign of life; 5 s where 0
 	Now         func() time.Time            // time.Now where nil
 	Logger      *slog.Logger
 	Registerer  prometheus.Registerer
@@ -75,22 +107,21 @@ type Config struct {
 
 // An Engine carries out runs, one at a time on each subject.
 type Engine struct {
-	journal     Journal
-	queue       Queue
-	inbox       Inbox
-	guards      []remediate.Guard
-	refresh     func(metric, server string)
-	concurrency int
-	now         func() time.Time
-	log         *slog.Logger
-	metrics     metrics
-	wake        chan struct{}
+	c       Config
+	now     func() time.Time
+	log     *slog.Logger
+	metrics metrics
+	wake    chan struct{}
 
 	mu       sync.Mutex
 	actions  map[key]remediate.Action
 	book     policy.Book
-	edition  int            // of the book
-	inFlight map[int64]bool // runs that are being carried
+	edition  string          // of the book
+	bookText json.RawMessage // the book, as it is kept for replays
+	expected map[int64]bool  // runs that are carried here, or are about to be claimed
+	carried  map[int64]*carried
+	silent   map[int64]remediate.Run // that act and have their alert silenced
+	adrift   map[int64]int64         // runs that could not be given back, with their tokens
 }
 
 // A key finds an action: its name and the target that it acts on.
@@ -98,25 +129,26 @@ type key struct{ name, target string }
 
 // New returns an Engine without actions and policies. It starts nothing.
 func New(c Config) *Engine {
-	e := &Engine{
-		journal: c.Journal, queue: c.Queue, inbox: c.Inbox, refresh: c.Refresh, concurrency: c.Concurrency, now: c.Now, log: c.Logger,
-		metrics: newMetrics(c.Registerer), wake: make(chan struct{}, 1), inFlight: make(map[int64]bool),
+	if c.Now == nil {
+		c.Now = time.Now
 	}
-	if e.now == nil {
-		e.now = time.Now
+	if c.Concurrency == 0 {
+		c.Concurrency = 8
 	}
-	if e.concurrency == 0 {
-		e.concurrency = 4
+	if c.Lease == 0 {
+		c.Lease = 5 * time.Second
 	}
-	e.guards = c.Guards(e.exclusive)
-	return e
+	return &Engine{
+		c: c, now: c.Now, log: c.Logger, metrics: newMetrics(c.Registerer), wake: make(chan struct{}, 1),
+		expected: make(map[int64]bool), carried: make(map[int64]*carried), silent: make(map[int64]remediate.Run), adrift: make(map[int64]int64),
+	}
 }
 
 // Use sets the actions that there are and the policies that ask for them, in
 // place of those before. Runs that are being carried keep theirs.
 func (e *Engine) Use(actions []remediate.Action, policies []policy.Policy) error {
 	all := make(map[key]remediate.Action, len(actions))
-	subjects := make(map[string][]string)
+	book := policy.Book{Policies: policies, Actions: make(map[string]policy.Action)}
 	for _, a := range actions {
 		k := key{a.Name, a.Target}
 		if _, ok := all[k]; ok {
@@ -126,11 +158,14 @@ func (e *Engine) Use(actions []remediate.Action, policies []policy.Policy) error
 			return fmt.Errorf("action %s for %s has no timeout", a.Name, a.Target)
 		}
 		all[k] = a
-		subjects[a.Name] = a.Subject
+		book.Actions[a.Name] = policy.Action{Name: a.Name, Subject: a.Subject, Params: a.Params}
+	}
+	text, err := json.Marshal(book)
+	if err != nil {
+		return fmt.Errorf("policies: %w", err)
 	}
 	e.mu.Lock()
-	e.actions, e.book = all, policy.Book{Policies: policies, Subjects: subjects}
-	e.edition++
+	e.actions, e.book, e.edition, e.bookText = all, book, book.Hash(), text
 	e.mu.Unlock()
 	e.Wake()
 	return nil
@@ -141,10 +176,12 @@ func (e *Engine) Use(actions []remediate.Action, policies []policy.Policy) error
 func (e *Engine) action(r remediate.Request) (remediate.Action, error) {
 	e.mu.Lock()
 	a, ok := e.actions[key{r.Action, r.Subject["server"]}]
-	_, known := e.book.Subjects[r.Action]
-	names := slices.Sorted(maps.Keys(e.book.Subjects))
+	_, known := e.book.Actions[r.Action]
+	names := slices.Sorted(maps.Keys(e.book.Actions))
 	e.mu.Unlock()
 	switch {
+	case r.Wrong != "":
+		return a, remediate.Refuse(remediate.ReasonSubject, "%s", r.Wrong)
 	case !ok && !known:
 		return a, remediate.Refuse(remediate.ReasonAction, "there is no action %q for any target; there are %s", r.Action, strings.Join(names, ", "))
 	case !ok && r.Subject["server"] == "":
@@ -152,21 +189,34 @@ func (e *Engine) action(r remediate.Request) (remediate.Action, error) {
 	case !ok:
 		return a, remediate.Refuse(remediate.ReasonAction, "%s: no target %q takes it", r.Action, r.Subject["server"])
 	}
+	return a, checkRequest(a, r)
+}
+
+func checkRequest(a remediate.Action, r remediate.Request) error {
 	for _, name := range a.Subject {
 		switch value := r.Subject[name]; {
 		case value == "":
-			return a, remediate.Refuse(remediate.ReasonSubject, "%s needs the label %s, which is not there", r.Action, name)
+			return remediate.Refuse(remediate.ReasonSubject, "%s needs the label %s, which is not there", r.Action, name)
 		case !utf8.ValidString(value) || strings.ContainsRune(value, 0):
-			return a, remediate.Refuse(remediate.ReasonSubject, "%s: the label %s is no name that a target could have", r.Action, name)
+			return remediate.Refuse(remediate.ReasonSubject, "%s: the label %s is no name that a target could have", r.Action, name)
 		}
 	}
 	if len(r.Subject) != len(a.Subject) {
-		return a, remediate.Refuse(remediate.ReasonSubject, "%s takes %v, not %v", r.Action, a.Subject, journal.Subject(r.Subject))
+		return remediate.Refuse(remediate.ReasonSubject, "%s takes %v, not %v", r.Action, a.Subject, journal.Subject(r.Subject))
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.Params)) {
+		i := slices.IndexFunc(a.Params, func(p remediate.Param) bool { return p.Name == name })
+		if i < 0 {
+			return remediate.Refuse(remediate.ReasonSubject, "%s has no parameter %q", r.Action, name)
+		}
+		if err := policy.Check(a.Params[i], r.Params[name]); err != nil {
+			return remediate.Refuse(remediate.ReasonSubject, "%s: %v", r.Action, err)
+		}
 	}
 	if r.Episode != 0 && r.Limit == nil {
-		return a, remediate.Refuse(remediate.ReasonSubject, "the alert has no annotation \"limit\" that is a number, so nothing could be called cleared")
+		return remediate.Refuse(remediate.ReasonSubject, "the alert has no annotation \"limit\" that is a number, so nothing could be called cleared")
 	}
-	return a, nil
+	return nil
 }
 
 // exclusive names what of the subject no other run may work on meanwhile.
@@ -181,13 +231,46 @@ func (e *Engine) exclusive(r remediate.Request) string {
 	return journal.Subject(part)
 }
 
-// A move is what a stage asks for: a transition with its reason, or to stop here
-// because another process goes on with the run.
+// Policies returns the names of the policies in their order.
+func (e *Engine) Policies() (names []string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, p := range e.book.Policies {
+		names = append(names, p.Name)
+	}
+	return names
+}
+
+// Actions returns the actions that there are.
+func (e *Engine) Actions() []remediate.Action {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Collect(maps.Values(e.actions))
+}
+
+// targets counts the targets that take an action.
+func (e *Engine) targets(action string) (n int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for k := range e.actions {
+		if k.name == action {
+			n++
+		}
+	}
+	return n
+}
+
+// A move is what a stage asks for: a transition with its reason, or to stay.
 type move struct {
 	to     remediate.State
 	why    string
 	reason string
 	due    time.Time
+	stay   bool // nothing has happened: look again when it is due, without an entry
+
+	notice *remediate.Notice
+	admit  func(remediate.Working) error
+	proof  json.RawMessage // what a verdict was made of
 }
 
 // A stage does what is done in one state and says where the run goes. An error
@@ -196,8 +279,9 @@ type stage func(ctx context.Context, c *carried) (move, error)
 
 // A carried is a run while it is carried, with the right to act that it holds.
 type carried struct {
-	run   remediate.Run
-	fence remediate.Fence
+	run    remediate.Run
+	fence  remediate.Fence
+	cancel context.CancelCauseFunc
 }
 
 // stages says what is done in each state. It is the pipeline, whole and in order.
@@ -205,35 +289,73 @@ func (e *Engine) stages() map[remediate.State]stage {
 	return map[remediate.State]stage{
 		remediate.Received: e.plan,   // look; change nothing
 		remediate.Planned:  e.guard,  // every guard must agree
+		remediate.Asked:    e.asked,  // a person must agree
 		remediate.Waiting:  e.again,  // it is due: look again
-		remediate.Allowed:  e.apply,  // one step after the other, under a lease
-		remediate.Applied:  e.verify, // measure again
+		remediate.Allowed:  e.apply,  // one step after the other, under the fence
+		remediate.Applied:  e.verify, // measure again, and ask the alert's expression
 	}
 }
 
 // Do carries a run as far as it will go now. It can be called again after any
 // crash: each transition is in the journal before the next stage begins, and a
 // step that was begun is begun again, which is the same as once.
-func (e *Engine) Do(ctx context.Context, run remediate.Run) error {
-	c := &carried{run: run}
+func (e *Engine) Do(ctx context.Context, run remediate.Run, f remediate.Fence) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	c := &carried{run: run, fence: f, cancel: cancel}
+	e.note(c)
+	defer e.forget(c)
 	for !c.run.State.Final() {
-		m, err := e.stages()[c.run.State](ctx, c)
+		m, err := e.next(ctx, c)
+		cancelled, stop := errors.AsType[*cancelError](context.Cause(ctx))
 		switch {
-		case ctx.Err() != nil:
-			return context.Cause(ctx) // nothing is written: the next process goes on from here
-		case errors.Is(err, remediate.ErrFenced):
-			return fmt.Errorf("run %d: %w", run.ID, err)
+		case errors.Is(err, remediate.ErrFenced) || ctx.Err() != nil && !stop:
+			// Nothing is written: whoever carries it next goes on from here.
+			return fmt.Errorf("run %d: %w", run.ID, errors.Join(err, context.Cause(ctx)))
+		case err != nil && stop:
+			c.run.Cancel = cancelled.who
+			m = e.halt(c.run)
 		case err != nil:
 			m = e.fault(c, err)
 		}
-		if err := e.move(ctx, c, m); err != nil {
+		left, err := e.move(context.WithoutCancel(ctx), c, m)
+		if err != nil || left {
 			return err
-		}
-		if c.run.Due.After(e.now()) {
-			return nil
 		}
 	}
 	return nil
+}
+
+// next asks the stage of the run's state, unless a person wants it to stop.
+func (e *Engine) next(ctx context.Context, c *carried) (move, error) {
+	if c.run.Cancel != "" {
+		if m, stop := stopped(c.run); stop {
+			return m, nil
+		}
+	}
+	return e.stages()[c.run.State](ctx, c)
+}
+
+// stopped says what becomes of a run that a person wants to stop.
+func stopped(run remediate.Run) (move, bool) {
+	switch run.State {
+	case remediate.Asked:
+		return move{to: remediate.Declined, why: run.Cancel, reason: remediate.ReasonPerson}, true
+	case remediate.Received, remediate.Planned, remediate.Waiting:
+		return move{to: remediate.Declined, why: "stopped by " + run.Cancel, reason: remediate.ReasonCancelled}, true
+	case remediate.Allowed:
+		return move{to: remediate.Failed, why: "stopped by " + run.Cancel, reason: remediate.ReasonCancelled}, true
+	default: // every step is done: there is nothing to stop
+		return move{}, false
+	}
+}
+
+// halt says what becomes of a run whose stage a person's cancel has interrupted.
+func (e *Engine) halt(run remediate.Run) move {
+	if m, stop := stopped(run); stop {
+		return m
+	}
+	return move{stay: true, due: e.now().Add(tick)}
 }
 
 // fault says what becomes of a run after an error: the same state again a little
@@ -247,248 +369,30 @@ func (e *Engine) fault(c *carried, err error) move {
 	return move{to: c.run.State, why: fmt.Sprintf("try %d of %d: %v", c.run.Tries, maxTries, err), due: e.now().Add(time.Second << c.run.Tries)}
 }
 
-// move writes a transition to the journal, and then to the run.
-func (e *Engine) move(ctx context.Context, c *carried, m move) error {
-	entry := remediate.Entry{Run: c.run.ID, At: e.now(), From: c.run.State, To: m.to, Why: m.why, Reason: m.reason}
+// move writes a transition to the journal, and then to the run. It reports
+// whether the run was left for now.
+func (e *Engine) move(ctx context.Context, c *carried, m move) (left bool, err error) {
+	left = m.due.After(e.now())
+	if m.stay {
+		return true, e.c.Journal.Postpone(ctx, c.run, c.fence.Token, m.due)
+	}
+	entry := remediate.Entry{Run: c.run.ID, At: e.now(), From: c.run.State, To: m.to, Why: m.why, Reason: m.reason, Case: m.proof}
 	next := c.run
-	next.State, next.Why, next.Due, next.Changed = m.to, m.why, m.due, entry.At
+	next.State, next.Why, next.Reason, next.Due, next.Changed = m.to, m.why, m.reason, m.due, entry.At
 	if m.to != c.run.State {
 		next.Tries = 0
 	}
-	if err := e.journal.Append(ctx, c.fence.Token, next, entry); err != nil {
-		return fmt.Errorf("run %d: %w", c.run.ID, err)
+	err = e.c.Journal.Append(ctx, journal.Change{
+		Run: next, Entry: entry, Fence: c.fence.Token, Exclusive: e.exclusive(c.run.Request), Leave: left, Notice: m.notice, Admit: m.admit,
+	})
+	if r, refused := remediate.Refused(err); refused && m.admit != nil {
+		return e.move(ctx, c, e.refusal(c.run, r)) // it was free a moment ago
 	}
-	c.run = next
-	if m.to != remediate.Allowed && m.to != remediate.Applied {
-		c.fence = remediate.Fence{}
-	}
-	e.tell(next, entry)
-	return nil
-}
-
-func (e *Engine) plan(ctx context.Context, c *carried) (move, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, lookTimeout, errors.New("the target did not answer in time"))
-	defer cancel()
-	before, plan, err := e.look(ctx, c.run.Request)
-	c.run.Before = before
-	if r, ok := remediate.Refused(err); ok {
-		return refusal(r), nil
-	} else if err != nil {
-		return move{}, err
-	}
-	c.run.Plan, c.run.Begun, c.run.Done = plan, 0, 0
-	return move{to: remediate.Planned, why: fmt.Sprintf("%s, plan %s", steps(len(plan.Steps)), plan.Hash())}, nil
-}
-
-// look measures and plans, and changes nothing.
-func (e *Engine) look(ctx context.Context, r remediate.Request) (before *float64, plan remediate.Plan, err error) {
-	a, err := e.action(r)
 	if err != nil {
-		return nil, plan, err
-	}
-	value, err := a.Measure(ctx, r)
-	switch {
-	case errors.Is(err, remediate.ErrGone):
-		return nil, plan, remediate.Refuse(remediate.ReasonGone, "%s is not there", journal.Subject(r.Subject))
-	case err != nil:
-		return nil, plan, fmt.Errorf("measure %s: %w", a.Lowers, err)
-	case math.IsNaN(value) || math.IsInf(value, 0):
-		return nil, plan, fmt.Errorf("measure %s: %v is no measure", a.Lowers, value)
-	case r.Episode != 0 && value <= *r.Limit:
-		return &value, plan, &remediate.Refusal{
-			Reason: remediate.ReasonNothing,
-			Detail: fmt.Sprintf("%s is %s, within its limit of %s", a.Lowers, remediate.Quantity(a.Lowers, value), remediate.Quantity(a.Lowers, *r.Limit)),
-			Until:  e.now().Add(within),
-		}
-	}
-	plan, err = a.Plan(ctx, r)
-	if err == nil && len(plan.Steps) == 0 {
-		err = remediate.Refuse(remediate.ReasonNothing, "%s has nothing to do", a.Name)
-	}
-	return &value, plan, err
-}
-
-func refusal(r *remediate.Refusal) move {
-	m := move{to: remediate.Declined, why: r.Detail, reason: r.Reason}
-	if !r.Until.IsZero() {
-		m.to, m.due = remediate.Waiting, r.Until
-	}
-	return m
-}
-
-func (e *Engine) guard(ctx context.Context, c *carried) (move, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, lookTimeout, errors.New("a guard did not answer in time"))
-	defer cancel()
-	for _, g := range e.guards {
-		err := g.Check(ctx, c.run)
-		if r, ok := remediate.Refused(err); ok {
-			return refusal(r), nil
-		} else if err != nil {
-			return move{}, fmt.Errorf("guard %s: %w", g.Name, err)
-		}
-	}
-	return move{to: remediate.Allowed, why: "every guard agreed"}, nil
-}
-
-// again looks whether what a run waited for still matters.
-func (e *Engine) again(ctx context.Context, c *carried) (move, error) {
-	if c.run.Request.Episode == 0 {
-		return move{to: remediate.Received, why: "it is due"}, nil
-	}
-	episode, err := e.inbox.Episode(ctx, c.run.Request.Episode)
-	if err != nil {
-		return move{}, err
-	}
-	if !episode.Closed.IsZero() {
-		return move{to: remediate.Declined, why: "the episode is over: " + episode.Why, reason: remediate.ReasonResolved}, nil
-	}
-	return move{to: remediate.Received, why: "it is due"}, nil
-}
-
-func (e *Engine) apply(ctx context.Context, c *carried) (move, error) {
-	a, err := e.action(c.run.Request)
-	if err != nil {
-		return move{}, err
-	}
-	c.fence, err = e.journal.Lease(ctx, e.exclusive(c.run.Request), c.run.ID)
-	if _, busy := errors.AsType[*journal.BusyError](err); busy {
-		return move{to: remediate.Received, why: err.Error()}, nil // the guard says when to come back
-	} else if err != nil {
-		return move{}, err
-	}
-	if c.run.Begun == 0 {
-		same, err := e.unchanged(ctx, c.run)
-		if _, refused := remediate.Refused(err); err != nil && !refused {
-			return move{}, err
-		}
-		if !same {
-			return move{to: remediate.Received, why: "the target has changed since the plan was made", due: e.now().Add(tick)}, nil
-		}
-	}
-	for i := c.run.Done; i < len(c.run.Plan.Steps); i++ {
-		if err := e.step(ctx, c, a, i); err != nil {
-			return move{}, fmt.Errorf("step %d: %w", i+1, err)
-		}
-	}
-	return move{to: remediate.Applied, why: steps(len(c.run.Plan.Steps)) + " done"}, nil
-}
-
-// unchanged makes the plan again, now that nobody else may act, and compares.
-func (e *Engine) unchanged(ctx context.Context, run remediate.Run) (bool, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, lookTimeout, errors.New("the target did not answer in time"))
-	defer cancel()
-	_, plan, err := e.look(ctx, run.Request)
-	return err == nil && plan.Hash() == run.Plan.Hash(), err
-}
-
-// step carries out one step: begun is in the journal before, done after.
-func (e *Engine) step(ctx context.Context, c *carried, a remediate.Action, i int) error {
-	s := c.run.Plan.Steps[i]
-	if err := e.note(ctx, c, i+1, false, s.Do); err != nil {
-		return err
-	}
-	limited, cancel := context.WithTimeoutCause(ctx, a.Timeout, fmt.Errorf("the step took longer than %s: %w", a.Timeout, context.DeadlineExceeded))
-	defer cancel()
-	began := e.now()
-	if err := a.Apply(limited, c.fence, s); err != nil {
-		if cause := context.Cause(limited); cause != nil && ctx.Err() == nil {
-			return fmt.Errorf("%w: %w", cause, err) // whose deadline it was
-		}
-		return err
-	}
-	return e.note(ctx, c, i+1, true, fmt.Sprintf("took %s", e.now().Sub(began).Round(time.Millisecond)))
-}
-
-func (e *Engine) note(ctx context.Context, c *carried, step int, done bool, why string) error {
-	entry := remediate.Entry{Run: c.run.ID, At: e.now(), From: c.run.State, To: c.run.State, Step: step, Done: done, Why: why}
-	next := c.run
-	next.Begun, next.Why, next.Changed, next.Due = step, why, entry.At, time.Time{}
-	if done {
-		next.Done = step
-	}
-	if err := e.journal.Append(ctx, c.fence.Token, next, entry); err != nil {
-		return err
+		return true, fmt.Errorf("run %d: %w", c.run.ID, err)
 	}
 	c.run = next
 	e.tell(next, entry)
-	return nil
-}
-
-// verify measures again and judges: the engine, not the action, says whether it helped.
-func (e *Engine) verify(ctx context.Context, c *carried) (move, error) {
-	a, err := e.action(c.run.Request)
-	if err != nil {
-		return move{}, err
-	}
-	after, err := e.measured(ctx, a, c.run)
-	if errors.Is(err, remediate.ErrGone) {
-		return move{to: remediate.Uncleared, why: "the subject is no longer there"}, nil
-	} else if err != nil {
-		return move{}, fmt.Errorf("measure %s: %w", a.Lowers, err)
-	}
-	c.run.After = &after
-	if e.refresh != nil {
-		e.refresh(a.Lowers, a.Target)
-	}
-	why := effect(a.Lowers, c.run)
-	if !helped(c.run, after) {
-		return move{to: remediate.Uncleared, why: why}, nil
-	}
-	return move{to: remediate.Cleared, why: why}, nil
-}
-
-// measured reads the metric until it shows what was done, or settle is over.
-func (e *Engine) measured(ctx context.Context, a remediate.Action, run remediate.Run) (value float64, err error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, lookTimeout, errors.New("the target did not answer in time"))
-	defer cancel()
-	for waited := time.Duration(0); ; waited += settle / 6 {
-		value, err = a.Measure(ctx, run.Request)
-		if err != nil || helped(run, value) || waited >= settle {
-			return value, err
-		}
-		select {
-		case <-ctx.Done():
-			return 0, context.Cause(ctx)
-		case <-time.After(settle / 6):
-		}
-	}
-}
-
-// helped judges a measure: against the limit, or where there is none against what was.
-func helped(run remediate.Run, after float64) bool {
-	if run.Request.Limit != nil {
-		return after <= *run.Request.Limit
-	}
-	return run.Before == nil || after <= *run.Before
-}
-
-func effect(metric string, run remediate.Run) string {
-	quantity := func(v *float64) string {
-		if v == nil {
-			return "unknown"
-		}
-		return remediate.Quantity(metric, *v)
-	}
-	why := fmt.Sprintf("%s went from %s to %s", metric, quantity(run.Before), quantity(run.After))
-	if run.Request.Limit != nil {
-		why += ", limit " + quantity(run.Request.Limit)
-	}
-	return why
-}
-
-func steps(n int) string {
-	if n == 1 {
-		return "1 step"
-	}
-	return fmt.Sprintf("%d steps", n)
-}
-
-// Actions returns the actions that there are.
-func (e *Engine) Actions() (all []remediate.Action) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for a := range maps.Values(e.actions) {
-		all = append(all, a)
-	}
-	return all
+	e.after(ctx, c, m)
+	return left, nil
 }

@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -53,6 +54,13 @@ func (w *ward) action() remediate.Action {
 		Name: "ward/heal", Target: "main", Lowers: "upkeep_ward_sickness", Subject: []string{"server", "table"},
 		Exclusive: []string{"server", "table"}, Timeout: 2 * time.Second, Remedy: w,
 	}
+}
+
+// actions are two names for the same remedy.
+func (w *ward) actions() []remediate.Action {
+	second := w.action()
+	second.Name = "ward/operate"
+	return []remediate.Action{w.action(), second}
 }
 
 func (w *ward) Plan(_ context.Context, r remediate.Request) (p remediate.Plan, err error) {
@@ -130,6 +138,9 @@ type house struct {
 	journal   *journal.Journal
 	inbox     *inbox.Inbox
 	mode      remediate.Mode
+	second    remediate.Mode // of the second step; "": there is none
+	terms     remediate.Terms
+	rules     engine.Rules
 	cool      time.Duration
 	waker     atomic.Pointer[engine.Engine] // who is told of episodes
 
@@ -141,7 +152,7 @@ type house struct {
 
 func newHouse(t *testing.T) *house {
 	t.Helper()
-	s, err := store.Open(t.Context(), t.TempDir())
+	s, err := store.Open(t.Context(), store.Options{Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,7 +162,7 @@ func newHouse(t *testing.T) *house {
 		}
 	})
 	h := &house{t: t, ward: newWard(), store: s, mode: remediate.Auto}
-	h.journal = journal.New(s, h.now)
+	h.journal = journal.New(journal.Config{Store: s, Now: h.now})
 	h.inbox = inbox.New(inbox.Config{Store: s, Now: h.now, Wake: func() {
 		if e := h.waker.Load(); e != nil {
 			e.Wake()
@@ -177,12 +188,13 @@ func (h *house) skip(d time.Duration) {
 type record interface {
 	engine.Journal
 	engine.Queue
+	engine.Desk
 }
 
 func (h *house) engine(j record) *engine.Engine {
 	e := engine.New(engine.Config{
-		Journal: j, Queue: j, Inbox: h.inbox, Now: h.now, Concurrency: 4,
-		Guards:  func(x func(remediate.Request) string) []remediate.Guard { return guard.All(h.journal, x, h.now) },
+		Journal: j, Queue: j, Desk: j, Members: h.journal, Standing: h.journal, Inbox: h.inbox, Rules: h.rules, Now: h.now, Concurrency: 4,
+		Guards:  guard.All(guard.Config{Limits: guard.Limits{All: 4}}),
 		Refresh: func(metric, server string) { h.refreshed.Store(metric + " " + server) },
 		Logger:  slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
 	})
@@ -191,8 +203,12 @@ func (h *house) engine(j record) *engine.Engine {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	err = e.Use([]remediate.Action{h.ward.action()}, []policy.Policy{{Name: "heal", Match: match, Action: "ward/heal", Mode: h.mode, Cooldown: h.cool}})
-	if err != nil {
+	h.terms.Cooldown = h.cool
+	steps := []policy.Step{{Action: "ward/heal", Mode: h.mode, Terms: h.terms}}
+	if h.second != "" {
+		steps = append(steps, policy.Step{Action: "ward/operate", Mode: h.second, Terms: h.terms})
+	}
+	if err := e.Use(h.ward.actions(), []policy.Policy{{Name: "heal", Match: match, Steps: steps}}); err != nil {
 		h.t.Fatal(err)
 	}
 	return e
@@ -415,7 +431,7 @@ func TestPreviewChangesNothing(t *testing.T) {
 	h := newHouse(t)
 	e := h.engine(h.journal)
 	limit := 0.0
-	if err := h.journal.SetPause(t.Context(), journal.Pause{Scope: "all", Reason: "r", By: "b"}); err != nil {
+	if err := h.journal.SetPause(t.Context(), remediate.Pause{Scope: "all", Reason: "r", By: "b"}); err != nil {
 		t.Fatal(err)
 	}
 	p, err := e.Preview(t.Context(), remediate.Request{Action: "ward/heal", Subject: map[string]string{"server": "main", "table": "t"}, Limit: &limit, Mode: remediate.Auto})
@@ -429,7 +445,7 @@ func TestPreviewChangesNothing(t *testing.T) {
 
 func TestPauseHoldsAndEnds(t *testing.T) {
 	h := newHouse(t)
-	if err := h.journal.SetPause(t.Context(), journal.Pause{Scope: "target/main", Reason: "move", By: "ann"}); err != nil {
+	if err := h.journal.SetPause(t.Context(), remediate.Pause{Scope: "target/main", Reason: "move", By: "ann"}); err != nil {
 		t.Fatal(err)
 	}
 	h.live()
@@ -438,7 +454,7 @@ func TestPauseHoldsAndEnds(t *testing.T) {
 	if !strings.Contains(run.Why, "paused by ann") || len(h.ward.did()) != 0 {
 		t.Errorf("%s, effects %v", run.Why, h.ward.did())
 	}
-	if _, err := h.journal.EndPause(t.Context(), "target/main"); err != nil {
+	if _, err := h.journal.EndPause(t.Context(), "target/main", "ann"); err != nil {
 		t.Fatal(err)
 	}
 	h.skip(time.Minute)
@@ -515,7 +531,7 @@ func TestFiresOn(t *testing.T) {
 
 func TestEpisodeEndsWhileWaiting(t *testing.T) {
 	h := newHouse(t)
-	if err := h.journal.SetPause(t.Context(), journal.Pause{Scope: "all", Reason: "move", By: "ann"}); err != nil {
+	if err := h.journal.SetPause(t.Context(), remediate.Pause{Scope: "all", Reason: "move", By: "ann"}); err != nil {
 		t.Fatal(err)
 	}
 	h.live()
@@ -580,13 +596,15 @@ type changing struct {
 	once sync.Once
 }
 
-func (c *changing) Lease(ctx context.Context, subject string, run int64) (remediate.Fence, error) {
-	c.once.Do(func() {
-		c.ward.mu.Lock()
-		defer c.ward.mu.Unlock()
-		c.ward.sickness["t"] = 20
-	})
-	return c.Journal.Lease(ctx, subject, run)
+func (c *changing) Append(ctx context.Context, change journal.Change) error {
+	if change.Entry.To == remediate.Allowed {
+		c.once.Do(func() {
+			c.ward.mu.Lock()
+			defer c.ward.mu.Unlock()
+			c.ward.sickness["t"] = 20
+		})
+	}
+	return c.Journal.Append(ctx, change)
 }
 
 // A crash after any write, and after any effect: the next life comes to the same
@@ -644,19 +662,19 @@ func (c *crashing) count() {
 	}
 }
 
-func (c *crashing) Create(ctx context.Context, r remediate.Request, why string) (remediate.Run, bool, error) {
+func (c *crashing) Decide(ctx context.Context, edition string, book json.RawMessage, all []journal.Decided) ([]remediate.Run, error) {
 	defer c.count()
-	return c.Journal.Create(ctx, r, why)
+	return c.Journal.Decide(ctx, edition, book, all)
 }
 
-func (c *crashing) Append(ctx context.Context, fence int64, run remediate.Run, e remediate.Entry) error {
+func (c *crashing) Append(ctx context.Context, change journal.Change) error {
 	defer c.count()
-	return c.Journal.Append(ctx, fence, run, e)
+	return c.Journal.Append(ctx, change)
 }
 
-func (c *crashing) Lease(ctx context.Context, subject string, run int64) (remediate.Fence, error) {
+func (c *crashing) Claim(ctx context.Context, id int64) (remediate.Run, remediate.Fence, bool, error) {
 	defer c.count()
-	return c.Journal.Lease(ctx, subject, run)
+	return c.Journal.Claim(ctx, id)
 }
 
 // A crash between an effect and the entry that says so.
@@ -752,12 +770,12 @@ func TestNamesThatHurt(t *testing.T) {
 }
 
 func BenchmarkAlertToAction(b *testing.B) {
-	s, err := store.Open(b.Context(), b.TempDir())
+	s, err := store.Open(b.Context(), store.Options{Dir: b.TempDir()})
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer func() { _ = s.Close() }()
-	h := &house{ward: newWard(), store: s, journal: journal.New(s, nil), inbox: inbox.New(inbox.Config{Store: s}), mode: remediate.Auto}
+	h := &house{ward: newWard(), store: s, journal: journal.New(journal.Config{Store: s}), inbox: inbox.New(inbox.Config{Store: s}), mode: remediate.Auto}
 	acted := make(chan struct{})
 	h.ward.steps, h.ward.relief = 1, 10
 	h.ward.before = func() { acted <- struct{}{} }

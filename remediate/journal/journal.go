@@ -1,19 +1,20 @@
 // Package journal is the record of every run, written before each step. Entries
 // are appended and never changed; each carries the hash of the one before, so a
 // change, a deletion or another order is found by Verify.
+//
+// Several processes may work on one store. Each is an instance, which lives as
+// long as it renews itself (member.go); a run is carried by one instance at a
+// time, under a fence that grows each time it changes hands (claim.go).
 package journal
 
 import (
-	"context"
-	"crypto/sha256"
-	"database/sql"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/ai-micro-service/upkeep/internal/store"
@@ -23,21 +24,44 @@ import (
 // ErrNoRun says that there is no run of that number.
 var ErrNoRun = errors.New("there is no such run")
 
-// A Journal keeps runs, their entries, leases on subjects, and pauses.
+// Config is what a Journal is made of.
+type Config struct {
+	Store *store.Store
+	Name  string           // of this process, for people; "upkeep" where empty
+	Lease time.Duration    // how long an instance lives without renewing itself; 5 s where 0
+	Now   func() time.Time // time.Now where nil
+
+	// Shared says that other processes may work on the store too. Where none can,
+	// whatever the last one left is taken over at once.
+	Shared bool
+}
+
+// A Journal keeps runs, their entries, who carries them, and what people said.
 type Journal struct {
-	store *store.Store
-	now   func() time.Time
+	store    *store.Store
+	name     string
+	lease    time.Duration
+	now      func() time.Time
+	shared   bool
+	instance atomic.Int64 // 0 before Join
 }
 
-// New returns a Journal on s. Where now is nil it is time.Now.
-func New(s *store.Store, now func() time.Time) *Journal {
-	if now == nil {
-		now = time.Now
+// New returns a Journal.
+func New(c Config) *Journal {
+	j := &Journal{store: c.Store, name: c.Name, lease: c.Lease, now: c.Now, shared: c.Shared}
+	if j.name == "" {
+		j.name = "upkeep"
 	}
-	return &Journal{store: s, now: now}
+	if j.lease == 0 {
+		j.lease = 5 * time.Second
+	}
+	if j.now == nil {
+		j.now = time.Now
+	}
+	return j
 }
 
-// Subject writes labels as one string in a fixed order, for leases and cooldowns.
+// Subject writes labels as one string in a fixed order.
 func Subject(labels map[string]string) string {
 	var b strings.Builder
 	for i, name := range slices.Sorted(maps.Keys(labels)) {
@@ -49,138 +73,36 @@ func Subject(labels map[string]string) string {
 	return b.String()
 }
 
-// Create makes a run of a request and its first entry. A request whose key is
-// known already makes none: the run that it made before is returned, and false.
-func (j *Journal) Create(ctx context.Context, r remediate.Request, why string) (run remediate.Run, made bool, err error) {
+// CreateIn makes a run of a request and its first entry, as a part of a
+// transaction. A request whose key is known already makes none: the run that it
+// made before is returned, and false.
+func (j *Journal) CreateIn(tx *store.Tx, r remediate.Request, why string, decided json.RawMessage) (run remediate.Run, made bool, err error) {
 	request, err := json.Marshal(r)
 	if err != nil {
 		return run, false, err
 	}
-	err = j.store.Write(ctx, func(tx *store.Tx) error {
-		made = false
-		now := store.Millis(j.now())
-		res, err := tx.Exec(`insert into runs (key, request, action, subject, episode, state, why, plan, due, created, changed)
-			values (?, ?, ?, ?, ?, ?, ?, '{}', ?, ?, ?) on conflict (key) do nothing`,
-			r.Key, request, r.Action, Subject(r.Subject), r.Episode, remediate.Received, why, now, now, now)
-		if err != nil {
-			return err
-		}
-		n, err := res.RowsAffected()
-		if err != nil {
-			return err
-		}
-		if run, err = one(tx, "key = ?", r.Key); err != nil || n == 0 {
-			return err
-		}
-		made = true
-		return appendEntry(tx, remediate.Entry{Run: run.ID, At: j.now(), To: remediate.Received, Why: why})
-	})
-	return run, made, err
+	now := j.now().UTC()
+	ms := store.Millis(now)
+	res, err := tx.Exec(`insert into runs (key, request, action, subject, episode, state, why, plan, due, created, changed, policy, target)
+		values (?, ?, ?, ?, ?, ?, ?, '{}', ?, ?, ?, ?, ?) on conflict (key) do nothing`,
+		r.Key, string(request), r.Action, Subject(r.Subject), r.Episode, string(remediate.Received), why, ms, ms, ms, r.Policy, r.Subject["server"])
+	if err != nil {
+		return run, false, err
+	}
+	n, err := res.RowsAffected()
+	if err != nil {
+		return run, false, err
+	}
+	if run, err = one(tx, "key = ?", r.Key); err != nil || n == 0 {
+		return run, false, err
+	}
+	return run, true, appendEntry(tx, remediate.Entry{Run: run.ID, Episode: r.Episode, At: now, To: remediate.Received, Why: why, Case: decided})
 }
 
-// Append writes an entry and the run as it is after it, in one transaction. A
-// transition that is not in remediate.Transitions is refused, and so is a write
-// under a fence that has passed on. The end of a run gives its lease back.
-func (j *Journal) Append(ctx context.Context, fence int64, run remediate.Run, e remediate.Entry) error {
-	if e.From != e.To && !slices.Contains(remediate.Transitions()[e.From], e.To) {
-		return fmt.Errorf("journal: run %d cannot go from %s to %s", run.ID, e.From, e.To)
-	}
-	plan, err := json.Marshal(run.Plan)
-	if err != nil {
-		return err
-	}
-	return j.store.Write(ctx, func(tx *store.Tx) error {
-		if fence != 0 {
-			if err := held(tx, run.ID, fence); err != nil {
-				return err
-			}
-		}
-		res, err := tx.Exec(`update runs set state = ?, why = ?, plan = ?, before = ?, after = ?, begun = ?, done = ?, tries = ?, due = ?, changed = ?
-			where id = ? and state = ?`,
-			e.To, e.Why, plan, run.Before, run.After, run.Begun, run.Done, run.Tries, store.Millis(run.Due), store.Millis(e.At), run.ID, e.From)
-		if err != nil {
-			return err
-		}
-		if n, err := res.RowsAffected(); err != nil || n != 1 {
-			return errors.Join(err, fmt.Errorf("journal: run %d is no longer %s", run.ID, e.From))
-		}
-		if e.To.Final() || e.To == remediate.Received {
-			if _, err := tx.Exec("update leases set run = 0 where run = ?", run.ID); err != nil {
-				return err
-			}
-		}
-		return appendEntry(tx, e)
-	})
+// unfinished are the states of runs that have not ended.
+func unfinished() []any {
+	return []any{string(remediate.Received), string(remediate.Planned), string(remediate.Asked), string(remediate.Waiting), string(remediate.Allowed), string(remediate.Applied)}
 }
 
-func appendEntry(tx *store.Tx, e remediate.Entry) error {
-	var before string
-	err := tx.QueryRow("select hash from entries order by seq desc limit 1").Scan(&before)
-	if err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return err
-	}
-	e.Seq = 0 // given by the table
-	e.At = e.At.UTC()
-	text, err := json.Marshal(e)
-	if err != nil {
-		return err
-	}
-	_, err = tx.Exec("insert into entries (run, entry, hash) values (?, ?, ?)", e.Run, text, chain(before, text))
-	return err
-}
-
-func chain(before string, entry []byte) string {
-	h := sha256.New()
-	h.Write([]byte(before))
-	h.Write(entry)
-	return hex.EncodeToString(h.Sum(nil))
-}
-
-// Verify reads the whole journal and returns an error that names the first entry
-// that was changed or moved, or before which one is missing. Entries cut off at
-// the end are found by the runs, whose state must be the last entry's; whoever
-// also changes the runs cuts off what no chain can show.
-func (j *Journal) Verify(ctx context.Context) (entries int64, err error) {
-	entries, err = j.chained(ctx)
-	if err != nil {
-		return entries, err
-	}
-	rows, err := j.store.Query(ctx, `select id, state from runs where state is not
-		(select entry ->> 'to' from entries where run = runs.id order by seq desc limit 1) limit 1`)
-	if err != nil {
-		return entries, err
-	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	if !rows.Next() {
-		return entries, rows.Err()
-	}
-	var run int64
-	var state string
-	if err := rows.Scan(&run, &state); err != nil {
-		return entries, err
-	}
-	return entries, fmt.Errorf("journal: run %d is %s, and its last entry does not say so: entries at the end are missing", run, state)
-}
-
-func (j *Journal) chained(ctx context.Context) (entries int64, err error) {
-	rows, err := j.store.Query(ctx, "select seq, entry, hash from entries order by seq")
-	if err != nil {
-		return 0, err
-	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	before := ""
-	for rows.Next() {
-		var seq int64
-		var text []byte
-		var hash string
-		if err := rows.Scan(&seq, &text, &hash); err != nil {
-			return entries, err
-		}
-		if seq != entries+1 || hash != chain(before, text) {
-			return entries, fmt.Errorf("journal: entry %d is not what was written, or one before it is missing", seq)
-		}
-		before = hash
-		entries++
-	}
-	return entries, rows.Err()
-}
+// marks writes n parameters for a list.
+func marks(n int) string { return strings.TrimSuffix(strings.Repeat("?, ", n), ", ") }

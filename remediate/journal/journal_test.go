@@ -1,6 +1,7 @@
 package journal_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -9,23 +10,62 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/ai-micro-service/upkeep/internal/servertest"
 	"github.com/ai-micro-service/upkeep/internal/store"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/journal"
 )
 
-func open(t *testing.T) (*store.Store, *journal.Journal) {
+// A desk is a journal with its store and a clock that the test sets.
+type desk struct {
+	*journal.Journal
+	store *store.Store
+	now   time.Time
+}
+
+// both runs a test on each database.
+func both(t *testing.T, test func(t *testing.T, open func() *desk)) {
+	t.Run("sqlite", func(t *testing.T) {
+		dir := t.TempDir()
+		test(t, func() *desk { return openStore(t, store.Options{Dir: dir}) })
+	})
+	t.Run("postgres", func(t *testing.T) {
+		url, _ := servertest.Database(t)
+		test(t, func() *desk { return openStore(t, store.Options{Postgres: url}) })
+	})
+}
+
+func openStore(t *testing.T, o store.Options) *desk {
 	t.Helper()
-	s, err := store.Open(t.Context(), t.TempDir())
+	s, err := store.Open(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return s, journal.New(s, nil)
+	t.Cleanup(func() { _ = s.Close() }) // some tests have closed it
+	d := &desk{store: s, now: time.UnixMilli(1_700_000_000_000).UTC()}
+	d.Journal = d.another("this")
+	return d
+}
+
+// another returns the journal of another process on the same store, which has joined.
+func (d *desk) another(name string) *journal.Journal {
+	j := journal.New(journal.Config{Store: d.store, Name: name, Lease: time.Minute, Shared: true, Now: func() time.Time { return d.now }})
+	if err := j.Join(context.Background()); err != nil {
+		panic(err)
+	}
+	return j
+}
+
+func open(t *testing.T) *desk { return openStore(t, store.Options{Dir: t.TempDir()}) }
+
+// claim gives a journal the right to carry a run.
+func claim(t *testing.T, j *journal.Journal, run int64) (remediate.Run, remediate.Fence) {
+	t.Helper()
+	r, f, ok, err := j.Claim(t.Context(), run)
+	if err != nil || !ok {
+		t.Fatalf("Claim: %v %v", ok, err)
+	}
+	return r, f
 }
 
 func create(t *testing.T, j *journal.Journal, key string) remediate.Run {
@@ -40,19 +80,26 @@ func create(t *testing.T, j *journal.Journal, key string) remediate.Run {
 func appended(t *testing.T, j *journal.Journal, fence int64, run remediate.Run, to remediate.State) (remediate.Run, error) {
 	t.Helper()
 	next := run
-	next.State = to
-	err := j.Append(t.Context(), fence, next, remediate.Entry{Run: run.ID, At: time.Now(), From: run.State, To: to, Why: "to " + string(to)})
+	next.State, next.Why, next.Changed = to, "to "+string(to), time.UnixMilli(1_700_000_000_000).UTC()
+	err := j.Append(t.Context(), journal.Change{Run: next, Fence: fence, Exclusive: "x", Entry: remediate.Entry{Run: run.ID, At: next.Changed, From: run.State, To: to, Why: next.Why}})
 	if err != nil {
 		return run, err
 	}
 	return next, nil
 }
 
+// walk claims a run and carries it through states.
 func walk(t *testing.T, j *journal.Journal, run remediate.Run, states ...remediate.State) remediate.Run {
 	t.Helper()
+	_, f := claim(t, j, run.ID)
 	var err error
 	for _, s := range states {
-		if run, err = appended(t, j, 0, run, s); err != nil {
+		if run, err = appended(t, j, f.Token, run, s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !run.State.Final() {
+		if err := j.Release(t.Context(), run.ID, f.Token); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -60,87 +107,294 @@ func walk(t *testing.T, j *journal.Journal, run remediate.Run, states ...remedia
 }
 
 func TestCreateTwiceIsOnce(t *testing.T) {
-	_, j := open(t)
-	run := create(t, j, "k")
-	again, made, err := j.Create(t.Context(), remediate.Request{Key: "k", Action: "other"}, "again")
-	if err != nil || made || again.ID != run.ID || again.Request.Action != "a/b" {
-		t.Errorf("Create: %+v %v %v", again, made, err)
+	both(t, func(t *testing.T, open func() *desk) {
+		j := open()
+		run := create(t, j.Journal, "k")
+		again, made, err := j.Create(t.Context(), remediate.Request{Key: "k", Action: "other"}, "again")
+		if err != nil || made || again.ID != run.ID || again.Request.Action != "a/b" {
+			t.Errorf("Create: %+v %v %v", again, made, err)
+		}
+		entries, err := j.Entries(t.Context(), run.ID)
+		if err != nil || len(entries) != 1 {
+			t.Errorf("Entries: %v %v", entries, err)
+		}
+	})
+}
+
+// One process carries a run at a time, and only under its newest fence.
+func TestClaim(t *testing.T) {
+	both(t, func(t *testing.T, open func() *desk) {
+		d := open()
+		other := d.another("other")
+		run := create(t, d.Journal, "k")
+		run, first := claim(t, d.Journal, run.ID)
+		if _, _, ok, err := other.Claim(t.Context(), run.ID); ok || err != nil {
+			t.Errorf("two processes carry one run: %v %v", ok, err)
+		}
+		if err := d.Release(t.Context(), run.ID, first.Token); err != nil {
+			t.Fatal(err)
+		}
+		_, second := claim(t, other, run.ID)
+		if second.Token <= first.Token {
+			t.Errorf("the fence went from %d to %d", first.Token, second.Token)
+		}
+		if _, err := appended(t, d.Journal, first.Token, run, remediate.Planned); !errors.Is(err, remediate.ErrFenced) {
+			t.Errorf("an entry under an old fence: %v", err)
+		}
+		if err := first.Held(t.Context()); !errors.Is(err, remediate.ErrFenced) {
+			t.Errorf("the old fence: %v", err)
+		}
+		if err := second.Held(t.Context()); err != nil {
+			t.Errorf("the new fence: %v", err)
+		}
+		if _, err := appended(t, other, second.Token, run, remediate.Planned); err != nil {
+			t.Error(err)
+		}
+		if n, err := d.Verify(t.Context()); n != 2 || err != nil {
+			t.Errorf("Verify: %d %v: what was refused must leave no entry", n, err)
+		}
+	})
+}
+
+// Whoever does not renew its lease is found dead by the others, and what it
+// carried is free; when it wakes up it has no right left.
+func TestTheDeadAreBuried(t *testing.T) {
+	both(t, func(t *testing.T, open func() *desk) {
+		d := open()
+		other := d.another("other")
+		run := create(t, d.Journal, "k")
+		run, f := claim(t, d.Journal, run.ID)
+		d.passes(t, 45*time.Second)
+		if _, err := other.Beat(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Held(t.Context()); err != nil {
+			t.Errorf("within its lease: %v", err)
+		}
+		d.passes(t, 30*time.Second)
+		if err := f.Held(t.Context()); !errors.Is(err, remediate.ErrFenced) {
+			t.Errorf("after its lease: %v", err)
+		}
+		if _, err := other.Beat(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		claim(t, other, run.ID)
+		if _, err := d.Beat(t.Context()); !errors.Is(err, remediate.ErrFenced) {
+			t.Errorf("the dead one beats: %v", err)
+		}
+		if _, err := appended(t, d.Journal, f.Token, run, remediate.Planned); !errors.Is(err, remediate.ErrFenced) {
+			t.Errorf("the dead one writes: %v", err)
+		}
+		if _, _, ok, err := d.Claim(t.Context(), create(t, d.Journal, "k2").ID); ok || err != nil {
+			t.Errorf("the dead one claims: %v %v", ok, err)
+		}
+		entries, err := d.Entries(t.Context(), run.ID)
+		if err != nil || len(entries) != 2 || entries[1].Note != remediate.NoteLeft {
+			t.Errorf("Entries: %+v %v", entries, err)
+		}
+		if err := d.Join(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		claim(t, d.Journal, create(t, d.Journal, "k3").ID)
+		if err := d.Leave(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if due, err := other.Due(t.Context(), 9); len(due) != 2 || err != nil {
+			t.Errorf("after it has left %d runs are free, %v", len(due), err)
+		}
+	})
+}
+
+// passes lets time pass: on PostgreSQL leases live by the server's clock, so there
+// the lease itself is moved.
+func (d *desk) passes(t *testing.T, by time.Duration) {
+	t.Helper()
+	d.now = d.now.Add(by)
+	if !d.store.Shared() {
+		return
 	}
-	entries, err := j.Entries(t.Context(), run.ID)
-	if err != nil || len(entries) != 1 {
-		t.Errorf("Entries: %v %v", entries, err)
+	err := d.store.Write(t.Context(), func(tx *store.Tx) error {
+		_, err := tx.Exec("update instances set expires = expires - ?", by.Milliseconds())
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 
 func TestAppendRefuses(t *testing.T) {
-	_, j := open(t)
-	run := create(t, j, "k")
-	if _, err := appended(t, j, 0, run, remediate.Cleared); err == nil {
-		t.Error("a transition that is none was written")
-	}
-	planned := walk(t, j, run, remediate.Planned)
-	if _, err := appended(t, j, 0, run, remediate.Planned); err == nil {
-		t.Error("an entry from a state that the run has left was written")
-	}
-	first, err := j.Lease(t.Context(), "subject", run.ID)
-	if err != nil {
-		t.Fatal(err)
-	}
-	second, err := j.Lease(t.Context(), "subject", run.ID)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := appended(t, j, first.Token, planned, remediate.Allowed); !errors.Is(err, remediate.ErrFenced) {
-		t.Errorf("an entry under an old fence: %v", err)
-	}
-	if err := first.Held(t.Context()); !errors.Is(err, remediate.ErrFenced) {
-		t.Errorf("the old fence: %v", err)
-	}
-	if err := second.Held(t.Context()); err != nil {
-		t.Errorf("the new fence: %v", err)
-	}
-	if _, err := appended(t, j, second.Token, planned, remediate.Allowed); err != nil {
-		t.Error(err)
-	}
-	if n, err := j.Verify(t.Context()); n != 3 || err != nil {
-		t.Errorf("Verify: %d %v: what was refused must leave no entry", n, err)
-	}
+	both(t, func(t *testing.T, open func() *desk) {
+		d := open()
+		run, f := claim(t, d.Journal, create(t, d.Journal, "k").ID)
+		if _, err := appended(t, d.Journal, f.Token, run, remediate.Cleared); err == nil {
+			t.Error("a transition that is none was written")
+		}
+		if _, err := appended(t, d.Journal, f.Token, run, remediate.Planned); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := appended(t, d.Journal, f.Token, run, remediate.Planned); err == nil {
+			t.Error("an entry from a state that the run has left was written")
+		}
+		planned, err := d.Get(t.Context(), run.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		no := remediate.Refuse("busy", "no")
+		next := planned
+		next.State = remediate.Allowed
+		err = d.Append(t.Context(), journal.Change{
+			Run: next, Fence: f.Token, Entry: remediate.Entry{Run: run.ID, At: d.now, From: remediate.Planned, To: remediate.Allowed},
+			Admit: func(remediate.Working) error { return no },
+		})
+		if !errors.Is(err, no) {
+			t.Errorf("a change that was not admitted: %v", err)
+		}
+		if n, err := d.Verify(t.Context()); n != 2 || err != nil {
+			t.Errorf("Verify: %d %v: what was refused must leave no entry", n, err)
+		}
+	})
 }
 
-func TestLease(t *testing.T) {
-	_, j := open(t)
-	one, two := create(t, j, "1"), create(t, j, "2")
-	if _, err := j.Lease(t.Context(), "s", one.ID); err != nil {
-		t.Fatal(err)
-	}
-	_, err := j.Lease(t.Context(), "s", two.ID)
-	if busy, ok := errors.AsType[*journal.BusyError](err); !ok || busy.Run != one.ID {
-		t.Errorf("a second run got the subject: %v", err)
-	}
-	if _, err := j.Lease(t.Context(), "other", two.ID); err != nil {
-		t.Errorf("another subject: %v", err)
-	}
-	walk(t, j, one, remediate.Declined)
-	if holder, err := j.Holder(t.Context(), "s"); holder != 0 || err != nil {
-		t.Errorf("the end of a run keeps its lease: %d %v", holder, err)
-	}
-	f, err := j.Lease(t.Context(), "s", two.ID)
-	if err != nil || f.Token <= 1 {
-		t.Errorf("Lease: %v, token %d, want one that has grown", err, f.Token)
-	}
+// The end of a run wakes those that wait for what it held.
+func TestTheEndWakes(t *testing.T) {
+	both(t, func(t *testing.T, open func() *desk) {
+		d := open()
+		acts, waits := create(t, d.Journal, "1"), create(t, d.Journal, "2")
+		acts, f := claim(t, d.Journal, acts.ID)
+		for _, s := range []remediate.State{remediate.Planned, remediate.Allowed, remediate.Applied} {
+			var err error
+			if acts, err = appended(t, d.Journal, f.Token, acts, s); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, g := claim(t, d.Journal, waits.ID)
+		next := waits
+		next.State, next.Due = remediate.Waiting, d.now.Add(time.Hour)
+		err := d.Append(t.Context(), journal.Change{Run: next, Fence: g.Token, Leave: true, Exclusive: "x", Entry: remediate.Entry{Run: waits.ID, At: d.now, From: remediate.Received, To: remediate.Waiting, Reason: "busy"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if w, err := d.Working(t.Context(), waits); err != nil || len(w.Acting) != 1 || w.Acting[0].Run != acts.ID || w.Acting[0].Exclusive != "x" {
+			t.Errorf("Working: %+v %v", w, err)
+		}
+		if due, err := d.Due(t.Context(), 9); len(due) != 0 || err != nil {
+			t.Errorf("it is due while the other acts: %v %v", due, err)
+		}
+		if _, err := appended(t, d.Journal, f.Token, acts, remediate.Cleared); err != nil {
+			t.Fatal(err)
+		}
+		if due, err := d.Due(t.Context(), 9); len(due) != 1 || err != nil {
+			t.Errorf("it is not due after the other's end: %v %v", due, err)
+		}
+	})
+}
+
+// What people say is kept with who said it, and only where it is still the question.
+func TestPeople(t *testing.T) {
+	both(t, func(t *testing.T, open func() *desk) {
+		d := open()
+		run := create(t, d.Journal, "k")
+		stale := func(err error) {
+			t.Helper()
+			if _, ok := errors.AsType[*journal.StaleError](err); !ok {
+				t.Errorf("%v, want that it is too late", err)
+			}
+		}
+		until := d.now.Add(time.Hour)
+		stale(d.Approve(t.Context(), run.ID, run.Plan.Hash(), "ann", until))
+		run = walk(t, d.Journal, run, remediate.Planned, remediate.Asked)
+		stale(d.Approve(t.Context(), run.ID, "another plan", "ann", until))
+		if err := d.Approve(t.Context(), run.ID, run.Plan.Hash(), "ann", until); err != nil {
+			t.Fatal(err)
+		}
+		w, err := d.Working(t.Context(), run)
+		if err != nil || w.Approval == nil || w.Approval.By != "ann" || !w.Approval.Until.Equal(until) {
+			t.Errorf("Working: %+v %v", w, err)
+		}
+		if err := d.Refuse(t.Context(), run.ID, "", "bob", "not today"); err != nil {
+			t.Fatal(err)
+		}
+		stale(d.Approve(t.Context(), run.ID, run.Plan.Hash(), "ann", until))
+		run = walk(t, d.Journal, run, remediate.Declined)
+		stale(d.Cancel(t.Context(), run.ID, "ann", "r"))
+		if err := d.Cancel(t.Context(), 99, "ann", "r"); !errors.Is(err, journal.ErrNoRun) {
+			t.Errorf("Cancel of nothing: %v", err)
+		}
+		acts, _ := claim(t, d.Journal, create(t, d.Journal, "k2").ID)
+		if err := d.Cancel(t.Context(), acts.ID, "ann", "release"); err != nil {
+			t.Fatal(err)
+		}
+		if cancelled, err := d.Beat(t.Context()); err != nil || cancelled[acts.ID] != "ann: release" {
+			t.Errorf("Beat: %v %v", cancelled, err)
+		}
+		entries, err := d.Entries(t.Context(), run.ID)
+		if err != nil || entries[3].Note != remediate.NoteApproved || entries[3].By != "ann" || entries[4].Note != remediate.NoteRefused {
+			t.Errorf("Entries: %+v %v", entries, err)
+		}
+	})
+}
+
+// A policy's measured effect, its demotion and a person's word for it.
+func TestStandings(t *testing.T) {
+	both(t, func(t *testing.T, open func() *desk) {
+		d := open()
+		end := func(key string, to remediate.State) {
+			t.Helper()
+			run, made, err := d.Create(t.Context(), remediate.Request{Key: key, Action: "a/b", Policy: "p", Subject: map[string]string{"server": key}}, "why")
+			if err != nil || !made {
+				t.Fatalf("Create: %v %v", made, err)
+			}
+			run.Begun = 1
+			walk(t, d.Journal, run, remediate.Planned, remediate.Allowed, remediate.Applied, to)
+		}
+		end("1", remediate.Cleared)
+		end("2", remediate.Uncleared)
+		end("3", remediate.Inconclusive)
+		if cleared, judged, err := d.Effect(t.Context(), "p"); cleared != 1 || judged != 2 || err != nil {
+			t.Errorf("Effect: %d of %d, %v", cleared, judged, err)
+		}
+		d.passes(t, time.Hour)
+		end("1", remediate.Cleared) // it has come back
+		if cleared, judged, err := d.Effect(t.Context(), "p"); cleared != 1 || judged != 3 || err != nil {
+			t.Errorf("Effect after it came back: %d of %d, %v", cleared, judged, err)
+		}
+		for n := range 2 {
+			if done, err := d.Demote(t.Context(), "p", "1 of 3", 3); done != (n == 0) || err != nil {
+				t.Errorf("Demote: %v %v", done, err)
+			}
+		}
+		run := remediate.Run{ID: 99, Request: remediate.Request{Policy: "p"}}
+		if w, err := d.Working(t.Context(), run); err != nil || w.Demoted != "1 of 3" || len(w.Ended) != 4 || w.Ended[0].State != remediate.Cleared {
+			t.Errorf("Working: %+v %v", w, err)
+		}
+		d.passes(t, time.Hour)
+		if err := d.Promote(t.Context(), "p", "ann", "mended"); err != nil {
+			t.Fatal(err)
+		}
+		if w, err := d.Working(t.Context(), run); err != nil || w.Demoted != "" || len(w.Ended) != 0 {
+			t.Errorf("Working after the promotion: %+v %v", w, err)
+		}
+		if cleared, judged, err := d.Effect(t.Context(), "p"); cleared != 0 || judged != 0 || err != nil {
+			t.Errorf("Effect after the promotion: %d of %d, %v", cleared, judged, err)
+		}
+		if n, err := d.Verify(t.Context()); err != nil {
+			t.Errorf("Verify: %d %v", n, err)
+		}
+	})
 }
 
 func TestRunComesBackAsItWas(t *testing.T) {
-	_, j := open(t)
-	run := create(t, j, "k")
+	j := open(t)
+	run := create(t, j.Journal, "k")
+	_, f := claim(t, j.Journal, run.ID)
 	hostile := "\"quoted\" \\ \n täble; DROP \x7f"
 	run.Request.Subject["table"] = hostile
 	before, after := 0.25, 0.5
 	next := run
 	next.State, next.Before, next.After, next.Begun, next.Done, next.Tries, next.Why = remediate.Planned, &before, &after, 2, 1, 3, hostile
 	next.Plan = remediate.Plan{Steps: []remediate.Step{{Do: hostile, Args: map[string]string{hostile: hostile}}}, Facts: []string{hostile}}
-	next.Due, next.Changed = time.UnixMilli(12345).UTC(), time.UnixMilli(23456).UTC()
-	if err := j.Append(t.Context(), 0, next, remediate.Entry{Run: run.ID, At: next.Changed, From: run.State, To: next.State, Why: hostile}); err != nil {
+	next.Due, next.Changed, next.Applied = time.UnixMilli(12345).UTC(), time.UnixMilli(23456).UTC(), time.UnixMilli(34567).UTC()
+	if err := j.Append(t.Context(), journal.Change{Run: next, Fence: f.Token, Entry: remediate.Entry{Run: run.ID, At: next.Changed, From: run.State, To: next.State, Why: hostile}}); err != nil {
 		t.Fatal(err)
 	}
 	got, err := j.Get(t.Context(), run.ID)
@@ -164,12 +418,12 @@ func TestVerifyFindsWhatWasDone(t *testing.T) {
 		"everything cut off": "delete from entries",
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, j := open(t)
-			walk(t, j, create(t, j, "k"), remediate.Planned, remediate.Allowed, remediate.Applied)
+			j := open(t)
+			walk(t, j.Journal, create(t, j.Journal, "k"), remediate.Planned, remediate.Allowed, remediate.Applied)
 			if n, err := j.Verify(t.Context()); n != 4 || err != nil {
 				t.Fatalf("Verify: %d %v", n, err)
 			}
-			err := s.Write(t.Context(), func(tx *store.Tx) error {
+			err := j.store.Write(t.Context(), func(tx *store.Tx) error {
 				_, err := tx.Exec(sabotage)
 				return err
 			})
@@ -184,67 +438,81 @@ func TestVerifyFindsWhatWasDone(t *testing.T) {
 }
 
 func TestPauses(t *testing.T) {
-	_, j := open(t)
-	for _, wrong := range []journal.Pause{{Scope: "everything", Reason: "r"}, {Scope: "policy/", Reason: "r"}, {Scope: "all"}} {
-		if err := j.SetPause(t.Context(), wrong); err == nil {
-			t.Errorf("%+v was taken", wrong)
+	both(t, func(t *testing.T, open func() *desk) {
+		j := open()
+		for _, wrong := range []remediate.Pause{{Scope: "everything", Reason: "r"}, {Scope: "policy/", Reason: "r"}, {Scope: "all"}} {
+			if err := j.SetPause(t.Context(), wrong); err == nil {
+				t.Errorf("%+v was taken", wrong)
+			}
 		}
-	}
-	for _, p := range []journal.Pause{
-		{Scope: "all", Reason: "over", By: "ann", Until: time.Now().Add(-time.Second)},
-		{Scope: "target/main", Reason: "move", By: "bob"},
-		{Scope: "target/main", Reason: "move again", By: "bob"},
-	} {
-		if err := j.SetPause(t.Context(), p); err != nil {
-			t.Fatal(err)
+		for _, p := range []remediate.Pause{
+			{Scope: "all", Reason: "over", By: "ann", Until: j.now.Add(-time.Second)},
+			{Scope: "target/main", Reason: "move", By: "bob"},
+			{Scope: "target/main", Reason: "move again", By: "bob"},
+		} {
+			if err := j.SetPause(t.Context(), p); err != nil {
+				t.Fatal(err)
+			}
 		}
-	}
-	got, err := j.Pauses(t.Context())
-	if err != nil || len(got) != 1 || got[0].Reason != "move again" {
-		t.Errorf("Pauses: %+v %v", got, err)
-	}
-	if was, err := j.EndPause(t.Context(), "target/main"); !was || err != nil {
-		t.Errorf("EndPause: %v %v", was, err)
-	}
-	if was, err := j.EndPause(t.Context(), "target/main"); was || err != nil {
-		t.Errorf("EndPause twice: %v %v", was, err)
-	}
+		got, err := j.Pauses(t.Context())
+		if err != nil || len(got) != 1 || got[0].Reason != "move again" {
+			t.Errorf("Pauses: %+v %v", got, err)
+		}
+		if was, err := j.EndPause(t.Context(), "target/main", "ann"); !was || err != nil {
+			t.Errorf("EndPause: %v %v", was, err)
+		}
+		if was, err := j.EndPause(t.Context(), "target/main", "ann"); was || err != nil {
+			t.Errorf("EndPause twice: %v %v", was, err)
+		}
+		if n, err := j.Verify(t.Context()); n != 4 || err != nil {
+			t.Errorf("Verify: %d entries %v, want one for each pause and its end", n, err)
+		}
+	})
 }
 
 // Only a run that began to act counts for a cooldown.
 func TestLastEnd(t *testing.T) {
-	_, j := open(t)
-	subject := journal.Subject(map[string]string{"server": "s"})
-	walk(t, j, create(t, j, "1"), remediate.Declined)
-	if at, err := j.LastEnd(t.Context(), "a/b", subject); !at.IsZero() || err != nil {
-		t.Errorf("a declined run counts: %v %v", at, err)
+	j := open(t)
+	last := func(subject string) time.Time {
+		t.Helper()
+		w, err := j.Working(t.Context(), remediate.Run{ID: 99, Request: remediate.Request{Action: "a/b", Subject: map[string]string{"server": subject}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return w.LastEnd
 	}
-	run := walk(t, j, create(t, j, "2"), remediate.Planned, remediate.Allowed)
+	walk(t, j.Journal, create(t, j.Journal, "1"), remediate.Declined)
+	if at := last("s"); !at.IsZero() {
+		t.Errorf("a declined run counts: %v", at)
+	}
+	run := create(t, j.Journal, "2")
 	run.Begun = 1
-	walk(t, j, run, remediate.Applied, remediate.Cleared)
-	if at, err := j.LastEnd(t.Context(), "a/b", subject); time.Since(at) > time.Minute || err != nil {
-		t.Errorf("LastEnd: %v %v", at, err)
+	walk(t, j.Journal, run, remediate.Planned, remediate.Allowed, remediate.Applied, remediate.Cleared)
+	if at := last("s"); !at.Equal(j.now) {
+		t.Errorf("LastEnd: %v", at)
 	}
-	if at, err := j.LastEnd(t.Context(), "a/b", "another"); !at.IsZero() || err != nil {
-		t.Errorf("another subject counts: %v %v", at, err)
+	if at := last("another"); !at.IsZero() {
+		t.Errorf("another subject counts: %v", at)
 	}
 }
 
 // A run that waits is not due; one that was interrupted is.
 func TestDue(t *testing.T) {
-	_, j := open(t)
-	waits := create(t, j, "1")
-	waits.Due = time.Now().Add(time.Hour)
-	walk(t, j, waits, remediate.Waiting)
-	walk(t, j, create(t, j, "2"), remediate.Planned, remediate.Allowed)
-	walk(t, j, create(t, j, "3"), remediate.Declined)
-	due, err := j.Due(t.Context())
-	if err != nil || len(due) != 1 || due[0].Request.Key != "2" {
-		t.Errorf("Due: %+v %v", due, err)
-	}
-	if _, err := j.Get(t.Context(), 99); !errors.Is(err, journal.ErrNoRun) {
-		t.Errorf("Get: %v", err)
-	}
+	both(t, func(t *testing.T, open func() *desk) {
+		j := open()
+		waits := create(t, j.Journal, "1")
+		waits.Due = j.now.Add(time.Hour)
+		walk(t, j.Journal, waits, remediate.Waiting)
+		walk(t, j.Journal, create(t, j.Journal, "2"), remediate.Planned, remediate.Allowed)
+		walk(t, j.Journal, create(t, j.Journal, "3"), remediate.Declined)
+		due, err := j.Due(t.Context(), 9)
+		if err != nil || len(due) != 1 || due[0].Request.Key != "2" {
+			t.Errorf("Due: %+v %v", due, err)
+		}
+		if _, err := j.Get(t.Context(), 99); !errors.Is(err, journal.ErrNoRun) {
+			t.Errorf("Get: %v", err)
+		}
+	})
 }
 
 func FuzzSubject(f *testing.F) {

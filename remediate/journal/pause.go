@@ -2,25 +2,18 @@ package journal
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"strings"
 	"time"
 
 	"github.com/ai-micro-service/upkeep/internal/store"
+	"github.com/ai-micro-service/upkeep/remediate"
 )
 
-// A Pause stops every run of its scope from acting. It outlives a restart.
-type Pause struct {
-	Scope  string    `json:"scope"` // "all", "policy/NAME", "action/NAME" or "target/NAME"
-	Reason string    `json:"reason"`
-	By     string    `json:"by"`
-	Since  time.Time `json:"since"`
-	Until  time.Time `json:"until,omitzero"` // zero: until somebody ends it
-}
-
-// Check returns what is wrong with the pause.
-func (p Pause) Check() error {
+// CheckPause returns what is wrong with a pause.
+func CheckPause(p remediate.Pause) error {
 	kind, name, named := strings.Cut(p.Scope, "/")
 	switch {
 	case p.Scope == "all":
@@ -35,41 +28,58 @@ func (p Pause) Check() error {
 }
 
 // SetPause begins a pause, or replaces the one of the same scope.
-func (j *Journal) SetPause(ctx context.Context, p Pause) error {
-	if err := p.Check(); err != nil {
+func (j *Journal) SetPause(ctx context.Context, p remediate.Pause) error {
+	if err := CheckPause(p); err != nil {
 		return err
 	}
 	return j.store.Write(ctx, func(tx *store.Tx) error {
 		_, err := tx.Exec(`insert into pauses (scope, reason, by, since, until) values (?, ?, ?, ?, ?)
 			on conflict (scope) do update set reason = excluded.reason, by = excluded.by, since = excluded.since, until = excluded.until`,
 			p.Scope, p.Reason, p.By, store.Millis(j.now()), store.Millis(p.Until))
-		return err
+		if err != nil {
+			return err
+		}
+		why := p.Scope + ": " + p.Reason
+		if !p.Until.IsZero() {
+			why += ", until " + p.Until.UTC().Format(time.RFC3339)
+		}
+		return appendEntry(tx, remediate.Entry{At: j.now(), Note: remediate.NotePaused, By: p.By, Why: why})
 	})
 }
 
 // EndPause ends the pause of a scope and reports whether there was one.
-func (j *Journal) EndPause(ctx context.Context, scope string) (was bool, err error) {
+func (j *Journal) EndPause(ctx context.Context, scope, by string) (was bool, err error) {
 	err = j.store.Write(ctx, func(tx *store.Tx) error {
 		res, err := tx.Exec("delete from pauses where scope = ?", scope)
 		if err != nil {
 			return err
 		}
 		n, err := res.RowsAffected()
-		was = n > 0
-		return err
+		if was = n > 0; err != nil || !was {
+			return err
+		}
+		// Whoever waits for it looks again now, and not when the guard had said.
+		if _, err := tx.Exec("update runs set due = ? where state = ? and reason = ?", store.Millis(j.now()), string(remediate.Waiting), "pause"); err != nil {
+			return err
+		}
+		return appendEntry(tx, remediate.Entry{At: j.now(), Note: remediate.NoteResumed, By: by, Why: scope})
 	})
 	return was, err
 }
 
 // Pauses returns the pauses that hold now.
-func (j *Journal) Pauses(ctx context.Context) (all []Pause, err error) {
-	rows, err := j.store.Query(ctx, "select scope, reason, by, since, until from pauses where until = 0 or until > ? order by scope", store.Millis(j.now()))
+func (j *Journal) Pauses(ctx context.Context) ([]remediate.Pause, error) {
+	return j.pauses(func(query string, args ...any) (*sql.Rows, error) { return j.store.Query(ctx, query, args...) })
+}
+
+func (j *Journal) pauses(q querier) (all []remediate.Pause, err error) {
+	rows, err := q("select scope, reason, by, since, until from pauses where until = 0 or until > ? order by scope", store.Millis(j.now()))
 	if err != nil {
 		return nil, fmt.Errorf("pauses: %w", err)
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	for rows.Next() {
-		var p Pause
+		var p remediate.Pause
 		var since, until int64
 		if err := rows.Scan(&p.Scope, &p.Reason, &p.By, &since, &until); err != nil {
 			return nil, err

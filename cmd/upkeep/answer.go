@@ -1,0 +1,78 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ai-micro-service/upkeep/internal/console"
+	"github.com/ai-micro-service/upkeep/remediate"
+)
+
+func approveCommand() *cobra.Command {
+	var plan string
+	cmd, c := answerCommand("approve", "Say yes to the plan of a run that asks", func(run remediate.Run) string {
+		return fmt.Sprintf("plan %s of run %d is approved; it acts when the plan, made again, is the same", run.Plan.Hash(), run.ID)
+	})
+	cmd.Long = "Say yes to the plan of a run that asks.\nThe yes is to this plan alone: should the target have changed, the run asks again."
+	cmd.Example = "  upkeep show 7\n  upkeep approve 7 --plan f697f1b4d6e8ce90"
+	cmd.Flags().StringVar(&plan, "plan", "", "the plan that you saw, as upkeep show prints it (default: the one that it has now)")
+	c.answer = func() console.Answer { return console.Answer{Plan: plan} }
+	return cmd
+}
+
+func declineCommand() *cobra.Command {
+	cmd, c := answerCommand("decline", "Say no to the plan of a run that asks", func(run remediate.Run) string {
+		return fmt.Sprintf("run %d is declined", run.ID)
+	})
+	c.why(cmd)
+	return cmd
+}
+
+func cancelCommand() *cobra.Command {
+	cmd, c := answerCommand("cancel", "Stop a run: one that waits is declined, one that acts is stopped in its step", func(run remediate.Run) string {
+		return fmt.Sprintf("run %d is being stopped; see what came of it with: upkeep show %d", run.ID, run.ID)
+	})
+	c.why(cmd)
+	return cmd
+}
+
+// An answerer is a command that says something to a run.
+type answerer struct {
+	client
+	answer func() console.Answer
+}
+
+func answerCommand(verb, short string, done func(remediate.Run) string) (*cobra.Command, *answerer) {
+	c := new(answerer)
+	cmd := &cobra.Command{
+		Use:   verb + " RUN",
+		Short: short,
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			a := c.answer()
+			a.By = whoami()
+			var run remediate.Run
+			if err := c.do(cmd.Context(), http.MethodPost, "/runs/"+url.PathEscape(args[0])+"/"+verb, a, &run); err != nil {
+				return err
+			}
+			if c.json {
+				return printJSON(cmd.OutOrStdout(), run)
+			}
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), done(run))
+			return err
+		},
+	}
+	c.flags(cmd)
+	return cmd, c
+}
+
+// why adds the flag with the reason, which is needed.
+func (c *answerer) why(cmd *cobra.Command) {
+	var why string
+	cmd.Use += " --why REASON"
+	cmd.Flags().StringVar(&why, "why", "", "why, for those who read the journal (needed)")
+	c.answer = func() console.Answer { return console.Answer{Why: why} }
+}

@@ -1,0 +1,220 @@
+package console
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/journal"
+	"github.com/ai-micro-service/upkeep/remediate/policy"
+)
+
+// approvalHolds is how long a person's yes holds where the policy does not say.
+const approvalHolds = 24 * time.Hour
+
+// mountPeople adds what people say to runs and policies.
+func (c *Console) mountPeople(r *http.ServeMux) {
+	r.HandleFunc("GET "+Prefix+"/policies", c.policies)
+	r.HandleFunc("GET "+Prefix+"/journal/verify", c.verify)
+	r.HandleFunc("GET "+Prefix+"/journal/replay", c.replay)
+	for pattern, change := range map[string]http.HandlerFunc{
+		"POST " + Prefix + "/runs/{id}/approve":       c.approve,
+		"POST " + Prefix + "/runs/{id}/decline":       c.decline,
+		"POST " + Prefix + "/runs/{id}/cancel":        c.cancel,
+		"POST " + Prefix + "/policies/{name}/promote": c.promote,
+		"POST " + Prefix + "/policies/{name}/close":   c.closeBreaker,
+	} {
+		r.Handle(pattern, c.Gate.Guarded(change))
+	}
+}
+
+// An Answer is what a person says to a run or a policy.
+type Answer struct {
+	By   string `json:"by"`
+	Why  string `json:"why,omitempty"`
+	Plan string `json:"plan,omitempty"` // the hash of the plan that the person saw; any where empty
+}
+
+// answered reads the number of the run and the answer, and lets say act on them.
+func (c *Console) answered(w http.ResponseWriter, r *http.Request, needsWhy bool, say func(ctx context.Context, run int64, a Answer) error) {
+	id, err := strconv.ParseInt(r.PathValue("id"), 10, 64)
+	if err != nil {
+		c.answer(w, r, 0, nil, badRequest(fmt.Sprintf("run %q: want a number", r.PathValue("id"))))
+		return
+	}
+	a, ok := c.said(w, r, needsWhy)
+	if !ok {
+		return
+	}
+	var run remediate.Run
+	if err = say(r.Context(), id, a); err == nil {
+		c.Logger.Info("a person answered", "run", id, "by", a.By, "path", r.URL.Path)
+		c.Engine.Wake()
+		run, err = c.Journal.Get(r.Context(), id)
+	}
+	c.answer(w, r, http.StatusOK, run, stale(err))
+}
+
+func (c *Console) said(w http.ResponseWriter, r *http.Request, needsWhy bool) (a Answer, ok bool) {
+	if !c.read(w, r, &a) {
+		return a, false
+	}
+	switch {
+	case a.By == "":
+		c.answer(w, r, 0, nil, badRequest("by is wanted: who says so"))
+		return a, false
+	case needsWhy && a.Why == "":
+		c.answer(w, r, 0, nil, badRequest("why is wanted, for those who read the journal"))
+		return a, false
+	}
+	return a, true
+}
+
+// stale gives an answer that comes too late its status.
+func stale(err error) error {
+	if s, ok := errors.AsType[*journal.StaleError](err); ok {
+		return &statusError{http.StatusConflict, s.Text}
+	}
+	return err
+}
+
+func (c *Console) approve(w http.ResponseWriter, r *http.Request) {
+	c.answered(w, r, false, func(ctx context.Context, id int64, a Answer) error {
+		run, err := c.Journal.Get(ctx, id)
+		if err != nil {
+			return err
+		}
+		if a.Plan == "" {
+			a.Plan = run.Plan.Hash()
+		}
+		return c.Journal.Approve(ctx, id, a.Plan, a.By, time.Now().Add(Holds(run)))
+	})
+}
+
+// Holds is how long a person's yes to a run holds.
+func Holds(run remediate.Run) time.Duration {
+	if d := run.Request.Terms.Answer; d > 0 {
+		return d
+	}
+	return approvalHolds
+}
+
+func (c *Console) decline(w http.ResponseWriter, r *http.Request) {
+	c.answered(w, r, true, func(ctx context.Context, id int64, a Answer) error {
+		return c.Journal.Refuse(ctx, id, a.Plan, a.By, a.Why)
+	})
+}
+
+func (c *Console) cancel(w http.ResponseWriter, r *http.Request) {
+	c.answered(w, r, true, func(ctx context.Context, id int64, a Answer) error { return c.Journal.Cancel(ctx, id, a.By, a.Why) })
+}
+
+// A PolicyLine is how one policy stands and what it has done.
+type PolicyLine struct {
+	Name string `json:"name"`
+	journal.Standing
+	Cleared int `json:"cleared"` // of the last judged runs, for good
+	Judged  int `json:"judged"`
+}
+
+func (c *Console) policies(w http.ResponseWriter, r *http.Request) {
+	var lines []PolicyLine
+	standings, err := c.Journal.Standings(r.Context())
+	for _, name := range c.Engine.Policies() {
+		l := PolicyLine{Name: name, Standing: journal.Standing{Policy: name}}
+		for _, s := range standings {
+			if s.Policy == name {
+				l.Standing = s
+			}
+		}
+		if err == nil {
+			l.Cleared, l.Judged, err = c.Journal.Effect(r.Context(), name)
+		}
+		lines = append(lines, l)
+	}
+	c.answer(w, r, http.StatusOK, lines, err)
+}
+
+func (c *Console) promote(w http.ResponseWriter, r *http.Request) { c.reset(w, r, c.Journal.Promote) }
+
+func (c *Console) closeBreaker(w http.ResponseWriter, r *http.Request) {
+	c.reset(w, r, c.Journal.CloseBreaker)
+}
+
+func (c *Console) reset(w http.ResponseWriter, r *http.Request, say func(ctx context.Context, policy, by, why string) error) {
+	a, ok := c.said(w, r, true)
+	if !ok {
+		return
+	}
+	name := r.PathValue("name")
+	var err error = &statusError{http.StatusNotFound, fmt.Sprintf("there is no policy %q", name)}
+	for _, known := range c.Engine.Policies() {
+		if known == name {
+			err = say(r.Context(), name, a.By, a.Why)
+		}
+	}
+	if err == nil {
+		c.Engine.Wake()
+	}
+	c.answer(w, r, http.StatusOK, object{"policy": name}, err)
+}
+
+// A Check is what reading the whole journal has shown.
+type Check struct {
+	Entries int64    `json:"entries"`         // that are what was written
+	Cases   int64    `json:"cases,omitempty"` // that were decided again
+	Wrong   []string `json:"wrong,omitempty"` // what is not as it was written or decided
+}
+
+func (c *Console) verify(w http.ResponseWriter, r *http.Request) {
+	n, err := c.Journal.Verify(r.Context())
+	k := Check{Entries: n}
+	if err != nil && r.Context().Err() == nil {
+		k.Wrong = append(k.Wrong, err.Error())
+		err = nil
+	}
+	c.answer(w, r, http.StatusOK, k, err)
+}
+
+func (c *Console) replay(w http.ResponseWriter, r *http.Request) {
+	k, err := Replay(r.Context(), c.Journal)
+	c.answer(w, r, http.StatusOK, k, err)
+}
+
+// maxWrong is how many differences are listed: one is bad enough.
+const maxWrong = 20
+
+// Replay decides every recorded case of a journal again and lists where it comes
+// to another decision.
+func Replay(ctx context.Context, j *journal.Journal) (k Check, err error) {
+	kept, err := j.Books(ctx)
+	if err != nil {
+		return k, err
+	}
+	books := make(map[string]policy.Book, len(kept))
+	for hash, text := range kept {
+		var b policy.Book
+		if err := json.Unmarshal(text, &b); err != nil {
+			return k, fmt.Errorf("policies %s: %w", hash, err)
+		}
+		books[hash] = b
+	}
+	err = j.Cases(ctx, func(seq int64, decided json.RawMessage) error {
+		k.Cases++
+		var record policy.Record
+		err := json.Unmarshal(decided, &record)
+		if err == nil {
+			err = policy.Replay(books, record)
+		}
+		if err != nil && len(k.Wrong) < maxWrong {
+			k.Wrong = append(k.Wrong, fmt.Sprintf("entry %d: %v", seq, err))
+		}
+		return nil
+	})
+	return k, err
+}

@@ -1,0 +1,638 @@
+package engine_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/prometheus/alertmanager/pkg/labels"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/ai-micro-service/upkeep/internal/store"
+	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/engine"
+	"github.com/ai-micro-service/upkeep/remediate/guard"
+	"github.com/ai-micro-service/upkeep/remediate/inbox"
+	"github.com/ai-micro-service/upkeep/remediate/journal"
+	"github.com/ai-micro-service/upkeep/remediate/policy"
+)
+
+// The simulator drives the real engine, journal, inbox, guards and policies on a
+// real store in memory, with a clock, targets, alert senders, people, crashes and
+// freezes that one seed decides, in one goroutine: the same seed is the same
+// history. make sim SEEDS=1000000 runs many.
+var (
+	simSeeds = flag.Int("seeds", 400, "how many histories the simulator goes through")           //nolint:gochecknoglobals // flags of the test
+	simFirst = flag.Uint64("seed", 1, "the first seed; with -seeds 1 -v its history is printed") //nolint:gochecknoglobals // the same
+)
+
+const (
+	simAll       = 3 // runs that act at once
+	simPerTarget = 1
+	simBudget    = 0.5 // of four targets
+	simLease     = 5 * time.Second
+	simLinger    = time.Minute // the alert's expression holds so long after its cause is gone
+)
+
+func TestSimulation(t *testing.T) {
+	workers := min(runtime.GOMAXPROCS(0), *simSeeds)
+	var next atomic.Uint64
+	var moves, crashes, takeovers atomic.Int64
+	var all sync.WaitGroup
+	for range workers {
+		all.Go(func() {
+			s, err := store.Open(t.Context(), store.Options{Memory: true})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer func() { _ = s.Close() }() // nothing of it is kept
+			for {
+				n := next.Add(1) - 1
+				if n >= uint64(*simSeeds) || t.Failed() {
+					return
+				}
+				w := newSim(t, s, *simFirst+n)
+				w.live()
+				moves.Add(int64(w.turns))
+				crashes.Add(int64(w.crashes))
+				takeovers.Add(int64(w.ward.takeovers))
+			}
+		})
+	}
+	all.Wait()
+	t.Logf("%d histories, %d turns, %d crashes, %d sessions taken over from frozen owners", *simSeeds, moves.Load(), crashes.Load(), takeovers.Load())
+	if !t.Failed() && *simSeeds >= 400 && (crashes.Load() == 0 || takeovers.Load() == 0) {
+		t.Error("no crash or no takeover: the simulation shows nothing")
+	}
+}
+
+// crash is what a replica that dies panics with.
+type crash struct{}
+
+// errStore is what a store says that does not work at the moment.
+var errStore = errors.New("the store does not answer") //nolint:gochecknoglobals // a sentinel
+
+// A sim is one simulated world.
+type sim struct {
+	t        *testing.T
+	seed     uint64
+	rng      *rand.Rand
+	now      time.Time
+	store    *store.Store
+	ward     *simWard
+	replicas []*replica
+	quiet    bool // no more faults
+	depth    int  // of turns within turns
+	turns    int
+	crashes  int
+	acked    map[string]bool // subjects whose firing was acknowledged
+	trace    []string
+	asked    []int64 // runs that people may be asked about
+}
+
+// A replica is one upkeep, which may be dead, or frozen in the middle of a call.
+type replica struct {
+	n      int
+	s      *sim
+	dead   bool
+	frozen bool
+	*journal.Journal
+	inbox  *inbox.Inbox
+	engine *engine.Engine
+}
+
+func newSim(t *testing.T, s *store.Store, seed uint64) *sim {
+	w := &sim{t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 7)), now: time.Date(2026, 3, 29, 0, 50, 0, 0, time.UTC), store: s, acked: make(map[string]bool)}
+	w.ward = newSimWard(w)
+	s.Intercept(nil)
+	err := s.Write(t.Context(), func(tx *store.Tx) error {
+		for _, table := range []string{"episodes", "runs", "entries", "instances", "pauses", "approvals", "standings", "books", "notices"} {
+			if _, err := tx.Exec("delete from " + table); err != nil {
+				return err
+			}
+		}
+		_, err := tx.Exec("update fences set last = 1")
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range 1 + w.rng.IntN(3) {
+		w.replicas = append(w.replicas, &replica{n: n, s: w, dead: true})
+	}
+	s.Intercept(func(before bool) error {
+		if w.quiet || w.rng.IntN(150) != 0 {
+			return nil
+		}
+		w.say("the store fails, before the commit: %v", before)
+		return errStore
+	})
+	return w
+}
+
+func (w *sim) clock() time.Time { return w.now }
+
+func (w *sim) say(format string, args ...any) {
+	w.trace = append(w.trace, w.now.Format("15:04:05.000 ")+strings.Repeat("  ", w.depth)+fmt.Sprintf(format, args...))
+}
+
+// broken fails the test with the history that led there.
+func (w *sim) broken(format string, args ...any) {
+	if w.t.Failed() {
+		return
+	}
+	from := max(0, len(w.trace)-150)
+	w.t.Errorf("seed %d: %s\n%s", w.seed, fmt.Sprintf(format, args...), strings.Join(w.trace[from:], "\n"))
+}
+
+// live goes through one history: a time of faults, and then a quiet time in which
+// everything must come to its end.
+func (w *sim) live() {
+	for range 20 + w.rng.IntN(60) {
+		if w.t.Failed() {
+			return
+		}
+		w.turn()
+	}
+	w.quiet = true
+	w.settle()
+	if testing.Verbose() && *simSeeds == 1 {
+		w.t.Log("\n" + strings.Join(w.trace, "\n"))
+	}
+}
+
+// turn lets one thing happen.
+func (w *sim) turn() {
+	w.turns++
+	switch n := w.rng.IntN(100); {
+	case n < 12:
+		w.advance()
+	case n < 22:
+		w.sicken()
+	case n < 40:
+		w.deliver()
+	case n < 45:
+		w.person()
+	default:
+		w.act()
+	}
+}
+
+func (w *sim) advance() {
+	steps := []time.Duration{100 * time.Millisecond, time.Second, 3 * time.Second, 3 * time.Second, 20 * time.Second, 2 * time.Minute, 20 * time.Minute, 3 * time.Hour, -2 * time.Second}
+	d := steps[w.rng.IntN(len(steps))]
+	w.now = w.now.Add(d)
+	w.say("the clock moves by %s", d)
+}
+
+func (w *sim) sicken() {
+	p := w.ward.pick()
+	p.sickness = 10
+	p.since = w.now
+	p.useless = w.rng.IntN(4) == 0
+	w.say("%s is sick", p.key())
+}
+
+// deliver tells a replica of alerts: as they are, late, twice, or of what is over.
+func (w *sim) deliver() {
+	r := w.pick()
+	if r == nil {
+		return
+	}
+	p := w.ward.pick()
+	a := w.alert(p, p.sickness > 0)
+	if w.rng.IntN(6) == 0 {
+		a.Firing = !a.Firing // a peer that is late
+	}
+	if w.rng.IntN(5) == 0 {
+		a.Labels["replica"] = fmt.Sprint(w.rng.IntN(2))
+	}
+	for range 1 + w.rng.IntN(2) {
+		w.as(r, func() {
+			if err := r.inbox.Accept(context.Background(), []remediate.Alert{a}); err == nil && a.Firing {
+				w.acked[p.key()] = true
+				w.say("replica %d acknowledged %s", r.n, p.key())
+			}
+		})
+	}
+	if w.rng.IntN(3) == 0 {
+		w.reconcile(r)
+	}
+}
+
+func (w *sim) reconcile(r *replica) {
+	var present []remediate.Alert
+	for _, p := range w.ward.patients {
+		if w.ward.holds(p) {
+			present = append(present, w.alert(p, true))
+		}
+	}
+	w.as(r, func() { _ = r.inbox.Reconcile(context.Background(), "alertmanager", present, 5*time.Minute) }) // it is asked again
+}
+
+func (w *sim) alert(p *patient, firing bool) remediate.Alert {
+	return remediate.Alert{
+		Source: "alertmanager", Firing: firing, StartsAt: p.since, Expr: "sickness > 0",
+		Labels:      map[string]string{"alertname": "Sick", "server": p.server, "table": p.table},
+		Annotations: map[string]string{"limit": "0"},
+	}
+}
+
+// person lets somebody do something.
+func (w *sim) person() {
+	r := w.pick()
+	if r == nil {
+		return
+	}
+	ctx := context.Background()
+	runs, err := r.Recent(ctx, 20)
+	if err != nil {
+		w.broken("runs: %v", err)
+		return
+	}
+	scopes := []string{"all", "policy/heal", "action/ward/heal", "target/s0"}
+	switch w.rng.IntN(4) {
+	case 0:
+		p := remediate.Pause{Scope: scopes[w.rng.IntN(len(scopes))], Reason: "r", By: "ann"}
+		if w.rng.IntN(2) == 0 {
+			p.Until = w.now.Add(time.Hour)
+		}
+		w.say("ann pauses %s: %v", p.Scope, r.SetPause(ctx, p))
+	case 1:
+		for _, s := range scopes {
+			_, _ = r.EndPause(ctx, s, "ann") // not every one is paused
+		}
+		w.say("ann resumes everything")
+	case 2:
+		w.approve(r, runs)
+	case 3:
+		if len(runs) > 0 {
+			id := runs[w.rng.IntN(len(runs))].ID
+			w.say("ann cancels run %d: %v", id, r.Cancel(ctx, id, "ann", "r"))
+		}
+	}
+}
+
+func (w *sim) approve(r *replica, runs []remediate.Run) {
+	for _, run := range runs {
+		if run.State != remediate.Asked {
+			continue
+		}
+		if !w.quiet && w.rng.IntN(3) == 0 {
+			w.say("ann declines run %d: %v", run.ID, r.Refuse(context.Background(), run.ID, "", "ann", "no"))
+			continue
+		}
+		err := r.Approve(context.Background(), run.ID, run.Plan.Hash(), "ann", w.now.Add(24*time.Hour))
+		w.say("ann approves of run %d: %v", run.ID, err)
+	}
+}
+
+// pick returns a replica that could do something, nil where none can.
+func (w *sim) pick() *replica {
+	for range 6 {
+		r := w.replicas[w.rng.IntN(len(w.replicas))]
+		if r.dead && !r.frozen {
+			w.start(r)
+		}
+		if !r.dead && !r.frozen {
+			return r
+		}
+	}
+	return nil
+}
+
+// start begins another life of a replica.
+func (w *sim) start(r *replica) {
+	policies := []policy.Policy{{Name: "heal", Match: w.matchers(), Steps: []policy.Step{
+		{Action: "ward/heal", Mode: remediate.Auto, Terms: remediate.Terms{Budget: simBudget, Ramp: true, Breaker: 3, BreakerFor: time.Hour, Effect: 0.5, Cooldown: time.Minute}},
+		{Action: "ward/operate", Mode: remediate.Ask, Terms: remediate.Terms{Answer: 2 * time.Hour}},
+	}}}
+	r.Journal = journal.New(journal.Config{Store: w.store, Name: fmt.Sprint("replica ", r.n), Lease: simLease, Now: w.clock, Shared: true})
+	r.inbox = inbox.New(inbox.Config{Store: w.store, Now: w.clock})
+	r.engine = engine.New(engine.Config{
+		Journal: r, Queue: r, Desk: r, Members: r, Standing: r.Journal, Inbox: r.inbox, Rules: w.ward,
+		Guards: guard.All(guard.Config{Limits: guard.Limits{All: simAll, PerTarget: simPerTarget}}),
+		Lease:  simLease, Now: w.clock, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
+	})
+	if err := r.engine.Use(w.ward.actions(), policies); err != nil {
+		w.broken("use: %v", err)
+		return
+	}
+	r.dead = false
+	w.as(r, func() {
+		if err := r.engine.Join(context.Background()); err != nil {
+			r.dead = true // it starts again
+			return
+		}
+		w.say("replica %d starts", r.n)
+	})
+}
+
+func (w *sim) matchers() labels.Matchers {
+	m, err := labels.ParseMatchers(`alertname="Sick"`)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return m
+}
+
+// act lets a replica do a part of its work.
+func (w *sim) act() {
+	if r := w.pick(); r != nil {
+		w.as(r, func() { w.work(r) })
+	}
+}
+
+func (w *sim) work(r *replica) {
+	ctx := context.Background()
+	switch n := w.rng.IntN(10); {
+	case n < 2 && !w.quiet:
+		w.note(r, "beat", r.engine.Beat(ctx))
+	case n < 4:
+		w.note(r, "decide", r.engine.Decide(ctx))
+	case n < 5 && !w.quiet && w.rng.IntN(8) == 0:
+		w.say("replica %d leaves", r.n)
+		_ = r.Leave(ctx) // or its lease runs out
+		r.dead = true
+	default:
+		due, err := r.Due(ctx, 64)
+		if err != nil || len(due) == 0 {
+			return
+		}
+		run := due[w.rng.IntN(len(due))]
+		w.say("replica %d takes run %d, %s", r.n, run.ID, run.State)
+		w.note(r, "carry", r.engine.Carry(ctx, run.ID))
+	}
+}
+
+func (w *sim) note(r *replica, what string, err error) {
+	if err != nil {
+		w.say("replica %d, %s: %v", r.n, what, err)
+	}
+}
+
+// as lets a replica do something during which it may die.
+func (w *sim) as(r *replica, do func()) {
+	frozen := r.frozen
+	r.frozen = true // nobody else uses it meanwhile
+	defer func() {
+		r.frozen = frozen
+		if p := recover(); p != nil {
+			if _, ok := p.(crash); !ok {
+				panic(p)
+			}
+			w.crashes++
+			w.say("replica %d is dead", r.n)
+		}
+	}()
+	do()
+}
+
+// boundary is where a replica may die, or freeze while others act.
+func (w *sim) boundary(r *replica) {
+	if r.dead {
+		panic(crash{})
+	}
+	if w.quiet {
+		return
+	}
+	switch n := w.rng.IntN(60); {
+	case n == 0:
+		r.dead = true
+		panic(crash{})
+	case n < 4 && w.depth < 2:
+		w.freeze(r)
+	}
+}
+
+// freeze stops a replica where it is and lets time and others go on.
+func (w *sim) freeze(r *replica) {
+	w.say("replica %d freezes", r.n)
+	w.depth++
+	for range 1 + w.rng.IntN(12) {
+		w.turn()
+	}
+	w.depth--
+	w.say("replica %d goes on", r.n)
+}
+
+// settle is the quiet time: everything is told, everybody answers, and every run
+// must end.
+func (w *sim) settle() {
+	w.say("quiet")
+	ctx := context.Background()
+	for _, r := range w.replicas {
+		if r.dead {
+			w.start(r)
+		}
+	}
+	r := w.replicas[0]
+	for _, scope := range []string{"all", "policy/heal", "action/ward/heal", "target/s0"} {
+		if _, err := r.EndPause(ctx, scope, "ann"); err != nil {
+			w.broken("resume: %v", err)
+		}
+	}
+	for n := range 400 {
+		w.now = w.now.Add(time.Duration(1+n/8) * time.Second)
+		left := 0
+		for _, r := range w.replicas {
+			w.note(r, "beat", r.engine.Beat(ctx))
+			w.reconcile(r)
+			w.note(r, "decide", r.engine.Decide(ctx))
+			due, err := r.Due(ctx, 1000)
+			if err != nil {
+				w.broken("due: %v", err)
+			}
+			for _, run := range due {
+				w.note(r, "carry", r.engine.Carry(ctx, run.ID))
+			}
+		}
+		runs, err := r.Recent(ctx, 1000)
+		if err != nil {
+			w.broken("runs: %v", err)
+			return
+		}
+		w.approve(r, runs)
+		for _, run := range runs {
+			if !run.State.Final() && !patient0(run) {
+				left++
+			}
+		}
+		if left == 0 && n > 3 {
+			w.judge(runs)
+			return
+		}
+	}
+	runs, _ := r.Recent(ctx, 1000)
+	for _, run := range runs {
+		w.say("run %d %s %s since %s due %s: %s", run.ID, run.Request.Action, run.State, run.Changed.Format(time.TimeOnly), run.Due.Format(time.TimeOnly), run.Why)
+	}
+	w.broken("runs hang")
+}
+
+// patient0 reports whether a run may wait for longer than the quiet time lasts:
+// for its policy's breaker.
+func patient0(run remediate.Run) bool {
+	return run.State == remediate.Waiting && (run.Reason == "breaker" || run.Reason == remediate.ReasonNothing)
+}
+
+// judge holds the journal against what happened.
+func (w *sim) judge(runs []remediate.Run) {
+	ctx := context.Background()
+	j := w.replicas[0].Journal
+	if _, err := j.Verify(ctx); err != nil {
+		w.broken("verify: %v", err)
+	}
+	keys := make(map[string]bool)
+	for _, run := range runs {
+		if keys[run.Request.Key] {
+			w.broken("two runs for %s", run.Request.Key)
+		}
+		keys[run.Request.Key] = true
+	}
+	rows, err := w.store.Query(ctx, "select alert from episodes")
+	if err != nil {
+		w.broken("episodes: %v", err)
+		return
+	}
+	told := make(map[string]bool)
+	for rows.Next() {
+		var text []byte
+		var a remediate.Alert
+		if err := errors.Join(rows.Scan(&text), json.Unmarshal(text, &a)); err != nil {
+			w.broken("episodes: %v", err)
+		}
+		told[a.Labels["server"]+"/"+a.Labels["table"]] = true
+	}
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+		w.broken("episodes: %v", err)
+	}
+	for key := range w.acked {
+		if !told[key] {
+			w.broken("%s was acknowledged and has no episode", key)
+		}
+	}
+	w.replay(j)
+}
+
+func (w *sim) replay(j *journal.Journal) {
+	ctx := context.Background()
+	texts, err := j.Books(ctx)
+	books := make(map[string]policy.Book)
+	for hash, text := range texts {
+		var b policy.Book
+		err = errors.Join(err, json.Unmarshal(text, &b))
+		books[hash] = b
+	}
+	if err == nil {
+		err = j.Cases(ctx, func(seq int64, decided json.RawMessage) error {
+			var r policy.Record
+			if err := json.Unmarshal(decided, &r); err != nil {
+				return err
+			}
+			if err := policy.Replay(books, r); err != nil {
+				return fmt.Errorf("entry %d: %w", seq, err)
+			}
+			return nil
+		})
+	}
+	if err != nil {
+		w.broken("replay: %v", err)
+	}
+}
+
+// The journal of a replica, at whose boundaries it may die or freeze.
+
+func (r *replica) Append(ctx context.Context, c journal.Change) error {
+	r.s.boundary(r)
+	err := r.Journal.Append(ctx, c)
+	if err == nil || errors.Is(err, errStore) { // which may have been after the commit
+		r.s.check(r, c)
+	}
+	if err == nil && c.Entry.Step == 0 {
+		r.s.say("replica %d: run %d %s → %s: %s", r.n, c.Run.ID, c.Entry.From, c.Entry.To, c.Entry.Why)
+	}
+	r.s.boundary(r)
+	return err
+}
+
+func (r *replica) Postpone(ctx context.Context, run remediate.Run, token int64, due time.Time) error {
+	r.s.boundary(r)
+	return r.Journal.Postpone(ctx, run, token, due)
+}
+
+func (r *replica) Claim(ctx context.Context, id int64) (remediate.Run, remediate.Fence, bool, error) {
+	r.s.boundary(r)
+	run, f, ok, err := r.Journal.Claim(ctx, id)
+	r.s.boundary(r)
+	return run, f, ok, err
+}
+
+func (r *replica) Decide(ctx context.Context, edition string, book json.RawMessage, all []journal.Decided) ([]remediate.Run, error) {
+	r.s.boundary(r)
+	made, err := r.Journal.Decide(ctx, edition, book, all)
+	for _, run := range made {
+		r.s.say("replica %d made run %d: %s on %s, policy step %d", r.n, run.ID, run.Request.Action, journal.Subject(run.Request.Subject), run.Request.Step)
+	}
+	r.s.boundary(r)
+	return made, err
+}
+
+func (r *replica) Beat(ctx context.Context) (map[int64]string, error) {
+	r.s.boundary(r)
+	return r.Journal.Beat(ctx)
+}
+
+// check holds what acts now against every limit.
+func (w *sim) check(r *replica, c journal.Change) {
+	if c.Entry.To != remediate.Allowed || c.Entry.From == c.Entry.To {
+		return
+	}
+	now, err := r.Working(context.Background(), remediate.Run{})
+	if err != nil {
+		w.broken("working: %v", err)
+		return
+	}
+	acting, perTarget, busy, targets := 0, make(map[string]int), make(map[string]int64), make(map[string]bool)
+	for _, work := range now.Acting {
+		if other := busy[work.Exclusive]; other != 0 {
+			w.broken("runs %d and %d act on %s", other, work.Run, work.Exclusive)
+		}
+		busy[work.Exclusive] = work.Run
+		if work.Action == "ward/heal" {
+			targets[work.Target] = true
+		}
+		if work.State == remediate.Allowed {
+			acting++
+			perTarget[work.Target]++
+		}
+		if work.Run != c.Run.ID {
+			continue
+		}
+		scopes := map[string]bool{"all": true, "policy/heal": true, "action/" + work.Action: true, "target/" + work.Target: true}
+		for _, p := range now.Pauses {
+			if scopes[p.Scope] {
+				w.broken("run %d was let act while %s is paused", work.Run, p.Scope)
+			}
+		}
+	}
+	if acting > simAll || float64(len(targets)) > simBudget*4 {
+		w.broken("%d runs act at once, on %d targets", acting, len(targets))
+	}
+	for target, n := range perTarget {
+		if n > simPerTarget {
+			w.broken("%d runs act at once on %s", n, target)
+		}
+	}
+}

@@ -1,0 +1,396 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/guard"
+	"github.com/ai-micro-service/upkeep/remediate/journal"
+	"github.com/ai-micro-service/upkeep/remediate/policy"
+)
+
+const (
+	// settle is how long a measure may take to show what was done: PostgreSQL
+	// before 15 reports through a process of its own, every half second.
+	settle = 3 * time.Second
+
+	// horizon is how long an alert's expression may hold after its cause is gone,
+	// where nothing says how far it looks back: samples are stale after five minutes.
+	horizon = 5 * time.Minute
+
+	// within is when to look again at a measure that is within its limit while its
+	// alert fires: mostly the alert is late and its end comes first, but it may be
+	// on its way up again.
+	within = 30 * time.Second
+
+	// lookTimeout bounds everything that only looks.
+	lookTimeout = 30 * time.Second
+
+	// answerIn is how long a person may take to answer where no policy says.
+	answerIn = 24 * time.Hour
+
+	// patience is the longest that a run waits for others' ends without looking
+	// itself; their ends wake it.
+	patience = 2 * time.Minute
+)
+
+// proposal puts a run to the guards.
+func (e *Engine) proposal(run remediate.Run, a remediate.Action, w remediate.Working) remediate.Proposal {
+	return remediate.Proposal{
+		Run: run, Action: a, Exclusive: e.exclusive(run.Request), Targets: e.targets(run.Request.Action), Working: w, Now: e.now(),
+	}
+}
+
+// early asks the guards that need neither measure nor plan, so that a run that
+// must wait costs its target nothing. What is only observed is planned anyway.
+func (e *Engine) early(ctx context.Context, run remediate.Run, a remediate.Action) (*remediate.Refusal, error) {
+	if run.Request.Mode == remediate.Observe {
+		return nil, nil
+	}
+	w, err := e.c.Journal.Working(ctx, run)
+	if err != nil {
+		return nil, err
+	}
+	p := e.proposal(run, a, w)
+	for _, g := range e.c.Guards {
+		if !g.Early {
+			continue
+		}
+		err := g.Check(ctx, p)
+		if r, ok := remediate.Refused(err); ok {
+			return r, nil
+		} else if err != nil {
+			return nil, fmt.Errorf("guard %s: %w", g.Name, err)
+		}
+	}
+	return nil, nil
+}
+
+func (e *Engine) plan(ctx context.Context, c *carried) (move, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, lookTimeout, errors.New("the target did not answer in time"))
+	defer cancel()
+	a, err := e.action(c.run.Request)
+	if r, ok := remediate.Refused(err); ok {
+		return e.refusal(c.run, r), nil
+	}
+	if r, err := e.early(ctx, c.run, a); err != nil || r != nil {
+		return e.refusal(c.run, r), err
+	}
+	before, plan, err := e.look(ctx, c.run.Request)
+	c.run.Before = before
+	if r, ok := remediate.Refused(err); ok {
+		return e.refusal(c.run, r), nil
+	} else if err != nil {
+		return move{}, err
+	}
+	c.run.Plan, c.run.Begun, c.run.Done = plan, 0, 0
+	return move{to: remediate.Planned, why: fmt.Sprintf("%s, plan %s", steps(len(plan.Steps)), plan.Hash())}, nil
+}
+
+// look measures and plans, and changes nothing.
+func (e *Engine) look(ctx context.Context, r remediate.Request) (before *float64, plan remediate.Plan, err error) {
+	a, err := e.action(r)
+	if err != nil {
+		return nil, plan, err
+	}
+	value, err := a.Measure(ctx, r)
+	switch {
+	case errors.Is(err, remediate.ErrGone):
+		return nil, plan, remediate.Refuse(remediate.ReasonGone, "%s is not there", journal.Subject(r.Subject))
+	case err != nil:
+		return nil, plan, fmt.Errorf("measure %s: %w", a.Lowers, err)
+	case math.IsNaN(value) || math.IsInf(value, 0):
+		return nil, plan, fmt.Errorf("measure %s: %v is no measure", a.Lowers, value)
+	case r.Episode != 0 && value <= *r.Limit:
+		return &value, plan, &remediate.Refusal{
+			Reason: remediate.ReasonNothing,
+			Detail: fmt.Sprintf("%s is %s, within its limit of %s", a.Lowers, remediate.Quantity(a.Lowers, value), remediate.Quantity(a.Lowers, *r.Limit)),
+			Until:  e.now().Add(within),
+		}
+	}
+	plan, err = a.Plan(ctx, r)
+	if err == nil && len(plan.Steps) == 0 {
+		err = remediate.Refuse(remediate.ReasonNothing, "%s has nothing to do", a.Name)
+	}
+	return &value, plan, err
+}
+
+// refusal says where a refusal leads: to wait, to ask, or to the end.
+func (e *Engine) refusal(run remediate.Run, r *remediate.Refusal) move {
+	switch {
+	case r == nil:
+		return move{}
+	case r.Reason == guard.ReasonApproval:
+		return e.ask(run, r)
+	case r.Until.IsZero():
+		return move{to: remediate.Declined, why: r.Detail, reason: r.Reason}
+	}
+	return move{to: remediate.Waiting, why: r.Detail, reason: r.Reason, due: r.Until}
+}
+
+// ask puts the plan to people.
+func (e *Engine) ask(run remediate.Run, r *remediate.Refusal) move {
+	until := e.now().Add(answerWithin(run.Request.Terms))
+	hash := run.Plan.Hash()
+	return move{to: remediate.Asked, why: r.Detail, reason: r.Reason, due: until, notice: &remediate.Notice{
+		Key: fmt.Sprintf("ask/%d/%s/%d", run.ID, hash, e.now().UnixMilli()), Kind: remediate.NoticeAsk, Run: run.ID, Episode: run.Request.Episode, Plan: hash, At: e.now(),
+		Title: fmt.Sprintf("May run %d do %s on %s?", run.ID, run.Request.Action, journal.Subject(run.Request.Subject)),
+		Text:  e.planText(run) + fmt.Sprintf("\nAnswer until %s: upkeep approve %d, or upkeep decline %d --why …", until.UTC().Format(time.RFC3339), run.ID, run.ID),
+	}}
+}
+
+func answerWithin(t remediate.Terms) time.Duration {
+	if t.Answer > 0 {
+		return t.Answer
+	}
+	return answerIn
+}
+
+func (e *Engine) guard(ctx context.Context, c *carried) (move, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, lookTimeout, errors.New("a guard did not answer in time"))
+	defer cancel()
+	a, err := e.action(c.run.Request)
+	if r, ok := remediate.Refused(err); ok {
+		return e.refusal(c.run, r), nil
+	}
+	w, err := e.c.Journal.Working(ctx, c.run)
+	if err != nil {
+		return move{}, err
+	}
+	if r, err := e.agree(ctx, e.proposal(c.run, a, w), false); err != nil || r != nil {
+		return e.refusal(c.run, r), err
+	}
+	return move{to: remediate.Allowed, why: "every guard agreed", admit: func(w remediate.Working) error {
+		// Asked again where nobody can come in between: what was free may be taken now.
+		r, err := e.agree(ctx, e.proposal(c.run, a, w), true)
+		if r != nil {
+			return r
+		}
+		return err
+	}}, nil
+}
+
+// agree asks the guards, or only those that are exact.
+func (e *Engine) agree(ctx context.Context, p remediate.Proposal, exact bool) (*remediate.Refusal, error) {
+	for _, g := range e.c.Guards {
+		if exact && !g.Exact {
+			continue
+		}
+		err := g.Check(ctx, p)
+		if r, ok := remediate.Refused(err); ok {
+			return r, nil
+		} else if err != nil {
+			return nil, fmt.Errorf("guard %s: %w", g.Name, err)
+		}
+	}
+	return nil, nil
+}
+
+// over reports whether the episode that asked for a run is over.
+func (e *Engine) over(ctx context.Context, run remediate.Run) (move, bool, error) {
+	if run.Request.Episode == 0 {
+		return move{}, false, nil
+	}
+	episode, err := e.c.Inbox.Episode(ctx, run.Request.Episode)
+	if err != nil || episode.Closed.IsZero() {
+		return move{}, false, err
+	}
+	return move{to: remediate.Declined, why: "the episode is over: " + episode.Why, reason: remediate.ReasonResolved}, true, nil
+}
+
+// again looks whether what a run waited for still matters, and whether it still
+// stands in the way.
+func (e *Engine) again(ctx context.Context, c *carried) (move, error) {
+	if m, over, err := e.over(ctx, c.run); err != nil || over {
+		return m, err
+	}
+	a, err := e.action(c.run.Request)
+	if err == nil {
+		r, err := e.early(ctx, c.run, a)
+		if err != nil {
+			return move{}, err
+		}
+		if r != nil && !r.Until.IsZero() && r.Reason == c.run.Reason {
+			return move{stay: true, due: e.later(c.run, r)}, nil
+		}
+	}
+	return move{to: remediate.Received, why: "it is due"}, nil
+}
+
+// later says when a run that goes on waiting is looked at again: the longer it
+// has waited for others' ends, which wake it, the less often it looks itself.
+func (e *Engine) later(run remediate.Run, r *remediate.Refusal) time.Time {
+	switch r.Reason {
+	case guard.ReasonBusy, guard.ReasonLimit, guard.ReasonBudget:
+		waited := min(e.now().Sub(run.Changed), patience)
+		if again := e.now().Add(waited); again.After(r.Until) {
+			return again
+		}
+	}
+	return r.Until
+}
+
+// asked looks for a person's answer.
+func (e *Engine) asked(ctx context.Context, c *carried) (move, error) {
+	if m, over, err := e.over(ctx, c.run); err != nil || over {
+		return m, err
+	}
+	w, err := e.c.Journal.Working(ctx, c.run)
+	if err != nil {
+		return move{}, err
+	}
+	hash := c.run.Plan.Hash()
+	if a := w.Approval; a != nil && a.Plan == hash && a.Until.After(e.now()) {
+		return move{to: remediate.Received, why: fmt.Sprintf("%s approved of plan %s", a.By, hash)}, nil
+	}
+	if c.run.Request.Mode == remediate.Auto && w.Demoted == "" {
+		return move{to: remediate.Received, why: "the policy acts by itself again"}, nil
+	}
+	until := c.run.Changed.Add(answerWithin(c.run.Request.Terms))
+	if !until.After(e.now()) {
+		return move{to: remediate.Declined, why: "nobody answered in time", reason: remediate.ReasonUnanswered}, nil
+	}
+	return move{stay: true, due: until}, nil
+}
+
+func (e *Engine) apply(ctx context.Context, c *carried) (move, error) {
+	a, err := e.action(c.run.Request)
+	if err != nil {
+		return move{}, err
+	}
+	if c.run.Begun == 0 {
+		same, err := e.unchanged(ctx, c.run)
+		if _, refused := remediate.Refused(err); err != nil && !refused {
+			return move{}, err
+		}
+		if !same {
+			return move{to: remediate.Received, why: "the target has changed since the plan was made", due: e.now().Add(tick)}, nil
+		}
+	}
+	e.silence(ctx, c.run)
+	for i := c.run.Done; i < len(c.run.Plan.Steps); i++ {
+		if err := e.step(ctx, c, a, i); err != nil {
+			return move{}, fmt.Errorf("step %d: %w", i+1, err)
+		}
+	}
+	c.run.Applied = e.now()
+	return move{to: remediate.Applied, why: steps(len(c.run.Plan.Steps)) + " done"}, nil
+}
+
+// unchanged makes the plan again, now that nobody else may act, and compares.
+func (e *Engine) unchanged(ctx context.Context, run remediate.Run) (bool, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, lookTimeout, errors.New("the target did not answer in time"))
+	defer cancel()
+	_, plan, err := e.look(ctx, run.Request)
+	return err == nil && plan.Hash() == run.Plan.Hash(), err
+}
+
+// step carries out one step: begun is in the journal before, done after.
+func (e *Engine) step(ctx context.Context, c *carried, a remediate.Action, i int) error {
+	s := c.run.Plan.Steps[i]
+	if err := e.write(ctx, c, i+1, false, s.Do); err != nil {
+		return err
+	}
+	limited, cancel := context.WithTimeoutCause(ctx, a.Timeout, fmt.Errorf("the step took longer than %s: %w", a.Timeout, context.DeadlineExceeded))
+	defer cancel()
+	began := e.now()
+	if err := a.Apply(limited, c.fence, s); err != nil {
+		if cause := context.Cause(limited); cause != nil {
+			return fmt.Errorf("%w: %w", cause, err) // whose deadline it was, or whose cancel
+		}
+		return err
+	}
+	return e.write(ctx, c, i+1, true, fmt.Sprintf("took %s", e.now().Sub(began).Round(time.Millisecond)))
+}
+
+// write notes a step that begins or is done. What is done is written also when a
+// person has stopped the run meanwhile.
+func (e *Engine) write(ctx context.Context, c *carried, step int, done bool, why string) error {
+	entry := remediate.Entry{Run: c.run.ID, At: e.now(), From: c.run.State, To: c.run.State, Step: step, Done: done, Why: why}
+	next := c.run
+	next.Begun, next.Why, next.Changed, next.Due = step, why, entry.At, time.Time{}
+	if done {
+		next.Done = step
+		ctx = context.WithoutCancel(ctx)
+	}
+	if err := e.c.Journal.Append(ctx, journal.Change{Run: next, Entry: entry, Fence: c.fence.Token, Exclusive: e.exclusive(c.run.Request)}); err != nil {
+		return err
+	}
+	c.run = next
+	e.tell(next, entry)
+	return nil
+}
+
+// verify measures again, asks the alert's own expression, and judges: the engine,
+// not the action, says whether it helped.
+func (e *Engine) verify(ctx context.Context, c *carried) (move, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, lookTimeout, errors.New("the target did not answer in time"))
+	defer cancel()
+	a, err := e.action(c.run.Request)
+	if err != nil {
+		return move{}, err
+	}
+	e.silence(ctx, c.run)
+	evidence, err := e.evidence(ctx, c, a)
+	if err != nil {
+		return move{}, err
+	}
+	v := policy.Judge(evidence)
+	if v.State == "" {
+		pause := max(min(evidence.Since/4, 5*time.Second), 250*time.Millisecond)
+		return move{stay: true, due: e.now().Add(pause)}, nil
+	}
+	proof, err := json.Marshal(policy.Record{Kind: policy.KindJudge, Evidence: &evidence, Verdict: &v})
+	if err != nil {
+		return move{}, err
+	}
+	return move{to: v.State, why: v.Why, proof: proof}, nil
+}
+
+func (e *Engine) evidence(ctx context.Context, c *carried, a remediate.Action) (policy.Evidence, error) {
+	r := c.run.Request
+	first := c.run.After == nil
+	v := policy.Evidence{Metric: a.Lowers, Before: c.run.Before, Limit: r.Limit, Since: e.now().Sub(c.run.Applied), Settle: settle, Horizon: horizon}
+	if r.Terms.Decay > 0 {
+		v.Horizon = r.Terms.Decay + horizon
+	}
+	after, err := a.Measure(ctx, r)
+	switch {
+	case errors.Is(err, remediate.ErrGone):
+		v.Gone = true
+	case err != nil && v.Since < v.Horizon:
+		return v, fmt.Errorf("measure %s: %w", a.Lowers, err)
+	case err == nil && !math.IsNaN(after) && !math.IsInf(after, 0):
+		v.After, c.run.After = &after, &after
+	}
+	if first && e.c.Refresh != nil {
+		e.c.Refresh(a.Lowers, a.Target)
+	}
+	if r.Episode == 0 || e.c.Rules == nil {
+		return v, nil
+	}
+	episode, err := e.c.Inbox.Episode(ctx, r.Episode)
+	if err != nil || episode.Alert.Expr == "" {
+		return v, err
+	}
+	v.Told = true
+	firing, err := e.c.Rules.Firing(ctx, episode.Alert.Expr, r.Subject)
+	if err != nil {
+		e.log.Warn("the alert's expression could not be asked", "run", c.run.ID, "err", err)
+	} else {
+		v.Firing = &firing
+	}
+	return v, nil
+}
+
+func steps(n int) string {
+	if n == 1 {
+		return "1 step"
+	}
+	return fmt.Sprintf("%d steps", n)
+}

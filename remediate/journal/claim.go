@@ -1,0 +1,97 @@
+package journal
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"github.com/ai-micro-service/upkeep/internal/store"
+	"github.com/ai-micro-service/upkeep/remediate"
+)
+
+// due says which runs are to be looked at: those that nobody carries and whose
+// time has come, those that wait with an episode that is over, and those that a
+// person wants to stop.
+func (j *Journal) due() (condition string, args []any) {
+	states := unfinished()
+	condition = "owner = 0 and state in (" + marks(len(states)) + `) and (due <= ? or cancel <> ''
+		or state in (?, ?) and exists (select 1 from episodes where episodes.id = runs.episode and episodes.closed <> 0))`
+	return condition, append(states, store.Millis(j.now()), string(remediate.Waiting), string(remediate.Asked))
+}
+
+// Due returns the runs that are to be looked at by now, the oldest first, at most n.
+func (j *Journal) Due(ctx context.Context, n int) ([]remediate.Run, error) {
+	condition, args := j.due()
+	return j.read(ctx, condition+" order by id limit ?", append(args, n)...)
+}
+
+// Claim gives this instance the right to carry a run, where nobody has it and the
+// run is due. The fence is the right to act; it is void as soon as the run has
+// changed hands.
+func (j *Journal) Claim(ctx context.Context, id int64) (run remediate.Run, f remediate.Fence, ok bool, err error) {
+	me := j.instance.Load()
+	condition, args := j.due()
+	err = j.store.Write(ctx, func(tx *store.Tx) error {
+		ok = false
+		if err := tx.QueryRow("select last + 1 from fences where id = 1").Scan(&f.Token); err != nil {
+			return err
+		}
+		res, err := tx.Exec("update runs set owner = ?, fence = ? where id = ? and exists (select 1 from instances where instances.id = ?) and "+condition,
+			append([]any{me, f.Token, id, me}, args...)...)
+		if err != nil {
+			return err
+		}
+		if n, err := res.RowsAffected(); err != nil || n == 0 {
+			return err
+		}
+		ok = true
+		if _, err := tx.Exec("update fences set last = ? where id = 1", f.Token); err != nil {
+			return err
+		}
+		run, err = one(tx, "id = ?", id)
+		return err
+	})
+	token := f.Token
+	f.Held = func(ctx context.Context) error { return j.holds(ctx, id, me, token) }
+	return run, f, ok && err == nil, err
+}
+
+// holds asks the store whether the right is still held, and by an instance that
+// is alive: one that has not renewed itself in time may be taken for dead by
+// others at any moment.
+func (j *Journal) holds(ctx context.Context, run, me, token int64) error {
+	now, err := j.outsideClock(ctx)
+	if err != nil {
+		return err
+	}
+	rows, err := j.store.Query(ctx, `select 1 from runs where id = ? and owner = ? and fence = ?
+		and exists (select 1 from instances where instances.id = ? and expires > ?)`, run, me, token, me, store.Millis(now))
+	if err != nil {
+		return fmt.Errorf("fence: %w", err)
+	}
+	defer func() { _ = rows.Close() }() // read only
+	if !rows.Next() {
+		return errors.Join(rows.Err(), remediate.ErrFenced)
+	}
+	return rows.Err()
+}
+
+// Release gives a run back that is still this instance's, as it is.
+func (j *Journal) Release(ctx context.Context, run, token int64) error {
+	me := j.instance.Load()
+	return j.store.Write(ctx, func(tx *store.Tx) error {
+		_, err := tx.Exec("update runs set owner = 0 where id = ? and owner = ? and fence = ?", run, me, token)
+		return err
+	})
+}
+
+// held refuses a write under a fence that has passed on.
+func (j *Journal) held(tx *store.Tx, run, token int64) error {
+	var n int
+	err := tx.QueryRow("select 1 from runs where id = ? and owner = ? and fence = ?", run, j.instance.Load(), token).Scan(&n)
+	if errors.Is(err, sql.ErrNoRows) {
+		return remediate.ErrFenced
+	}
+	return err
+}

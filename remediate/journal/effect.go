@@ -1,0 +1,70 @@
+package journal
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+
+	"github.com/ai-micro-service/upkeep/internal/store"
+	"github.com/ai-micro-service/upkeep/remediate"
+)
+
+// Standings returns every policy that does not stand as its text says.
+func (j *Journal) Standings(ctx context.Context) ([]Standing, error) {
+	return standings(j.store.Query(ctx, "select policy, demoted, why, breaker, effect from standings order by policy"))
+}
+
+func standings(rows *sql.Rows, err error) (all []Standing, _ error) {
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		var s Standing
+		var demoted, breaker, effect int64
+		if err := rows.Scan(&s.Policy, &demoted, &s.Why, &breaker, &effect); err != nil {
+			return nil, err
+		}
+		s.Demoted, s.Breaker, s.Effect = store.Time(demoted), store.Time(breaker), store.Time(effect)
+		all = append(all, s)
+	}
+	return all, rows.Err()
+}
+
+// effectRuns is how many of a policy's last judged runs make its measured effect:
+// what it did years ago says little of today.
+const effectRuns = 50
+
+// comeBack is how soon after it was cleared a trouble must not be there again.
+const comeBack = 24 * time.Hour
+
+// Effect counts the last judged runs of a policy, and how many of them cleared
+// their trouble for good: it did not come back within a day.
+func (j *Journal) Effect(ctx context.Context, policy string) (cleared, judged int, err error) {
+	query := func(query string, args ...any) (*sql.Rows, error) { return j.store.Query(ctx, query, args...) }
+	s, err := standing(query, policy)
+	if err != nil {
+		return 0, 0, err
+	}
+	rows, err := j.store.Query(ctx, `select state, exists (select 1 from runs n where n.subject = r.subject and n.action = r.action and n.policy = r.policy
+			and n.begun > 0 and n.created > r.changed and n.created <= r.changed + ?)
+		from runs r where r.policy = ? and r.begun > 0 and r.changed > ? and r.state in (?, ?, ?) and r.reason <> ? order by r.changed desc, r.id desc limit ?`,
+		comeBack.Milliseconds(), policy, store.Millis(s.Effect), string(remediate.Cleared), string(remediate.Uncleared), string(remediate.Failed), remediate.ReasonCancelled, effectRuns)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		var state remediate.State
+		var back bool
+		if err := rows.Scan(&state, &back); err != nil {
+			return 0, 0, err
+		}
+		judged++
+		if state == remediate.Cleared && !back {
+			cleared++
+		}
+	}
+	return cleared, judged, rows.Err()
+}

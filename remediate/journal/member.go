@@ -1,0 +1,145 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/ai-micro-service/upkeep/internal/store"
+	"github.com/ai-micro-service/upkeep/remediate"
+)
+
+// Join makes this process an instance. Where nobody else can work on the store,
+// what the last one carried is free again; otherwise that happens as soon as its
+// lease is over.
+func (j *Journal) Join(ctx context.Context) error {
+	var id int64
+	err := j.store.Write(ctx, func(tx *store.Tx) error {
+		if !j.shared {
+			if _, err := tx.Exec("delete from instances"); err != nil {
+				return err
+			}
+			if _, err := tx.Exec("update runs set owner = 0 where owner <> 0"); err != nil {
+				return err
+			}
+		}
+		now, err := j.clock(tx)
+		if err != nil {
+			return err
+		}
+		// An instance has a number of its own, which no later one gets.
+		if err := tx.QueryRow("update fences set last = last + 1 where id = 1 returning last").Scan(&id); err != nil {
+			return err
+		}
+		_, err = tx.Exec("insert into instances (id, name, expires) values (?, ?, ?)", id, j.name, store.Millis(now.Add(j.lease)))
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("join: %w", err)
+	}
+	j.instance.Store(id)
+	return nil
+}
+
+// clock is the time by which leases live and die.
+func (j *Journal) clock(*store.Tx) (time.Time, error) { return j.now(), nil }
+
+// Beat renews the instance and takes away what dead ones carried. It returns the
+// runs of this instance that a person wants to stop, with who it is. When others found this
+// instance dead before, it returns remediate.ErrFenced: whatever it carries is
+// others' now.
+func (j *Journal) Beat(ctx context.Context) (cancelled map[int64]string, err error) {
+	me := j.instance.Load()
+	err = j.store.Write(ctx, func(tx *store.Tx) error {
+		now, err := j.clock(tx)
+		if err != nil {
+			return err
+		}
+		res, err := tx.Exec("update instances set expires = ? where id = ?", store.Millis(now.Add(j.lease)), me)
+		if err != nil {
+			return err
+		}
+		if n, err := res.RowsAffected(); err != nil || n == 0 {
+			return errors.Join(err, remediate.ErrFenced)
+		}
+		if err := j.bury(tx, now); err != nil {
+			return err
+		}
+		cancelled, err = named(tx, "select id, cancel from runs where owner = ? and cancel <> '' and state <> ?", me, string(remediate.Applied))
+		return err
+	})
+	return cancelled, err
+}
+
+// bury removes the instances whose lease is over and frees their runs.
+func (j *Journal) bury(tx *store.Tx, now time.Time) error {
+	dead, err := named(tx, "delete from instances where expires < ? returning id, name", store.Millis(now))
+	if err != nil {
+		return err
+	}
+	for id, name := range dead {
+		runs, err := numbers(tx, "update runs set owner = 0 where owner = ? returning id", id)
+		if err != nil {
+			return err
+		}
+		for _, run := range runs {
+			e := remediate.Entry{Run: run, At: now, Note: remediate.NoteLeft, Why: fmt.Sprintf("%s did not renew its lease; others carry the run on", name)}
+			if err := appendEntry(tx, e); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Leave ends the instance. What it carried is free at once.
+func (j *Journal) Leave(ctx context.Context) error {
+	me := j.instance.Load()
+	return j.store.Write(ctx, func(tx *store.Tx) error {
+		if _, err := tx.Exec("update runs set owner = 0 where owner = ?", me); err != nil {
+			return err
+		}
+		_, err := tx.Exec("delete from instances where id = ?", me)
+		return err
+	})
+}
+
+// named reads rows of a number and a text.
+func named(tx *store.Tx, query string, args ...any) (all map[int64]string, err error) {
+	rows, err := tx.Query(query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	all = make(map[int64]string)
+	for rows.Next() {
+		var n int64
+		var text string
+		if err := rows.Scan(&n, &text); err != nil {
+			return nil, err
+		}
+		all[n] = text
+	}
+	return all, rows.Err()
+}
+
+// numbers reads rows of one number.
+func numbers(tx *store.Tx, query string, args ...any) (all []int64, err error) {
+	rows, err := tx.Query(query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		var n int64
+		if err := rows.Scan(&n); err != nil {
+			return nil, err
+		}
+		all = append(all, n)
+	}
+	return all, rows.Err()
+}
+
+// outsideClock is the clock of leases, outside a transaction.
+func (j *Journal) outsideClock(context.Context) (time.Time, error) { return j.now(), nil }

@@ -1,0 +1,98 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/ai-micro-service/upkeep/internal/store"
+	"github.com/ai-micro-service/upkeep/remediate"
+)
+
+// A description is one metric of the journal, computed from the store when it is
+// asked for, so that it outlives a restart.
+type description struct {
+	paused, active, ended, acted, clearing, back, demoted, members *prometheus.Desc
+}
+
+func describe() description {
+	d := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc(name, help, labels, nil)
+	}
+	return description{
+		paused:   d("upkeep_paused", "1 for each pause that holds; its scope is all, a policy, an action or a target.", "scope"),
+		active:   d("upkeep_runs_active", "Number of runs that have not ended, waiting ones included.", "action"),
+		ended:    d("upkeep_policy_runs_total", "Runs of a policy that have ended, by how; since the store was made.", "policy", "action", "outcome"),
+		acted:    d("upkeep_policy_acted_total", "Runs of a policy that have changed something, since the store was made.", "policy", "action"),
+		clearing: d("upkeep_policy_clear_seconds_total", "Time from the request to the clearing, summed over the runs of a policy that have cleared.", "policy", "action"),
+		back:     d("upkeep_policy_came_back_total", "Runs of a policy that cleared a trouble which needed another run within 24 hours.", "policy", "action"),
+		demoted:  d("upkeep_policy_demoted", "1 for each policy that was put back to ask because its measured effect has fallen.", "policy"),
+		members:  d("upkeep_replicas", "Number of processes that carry runs from this store."),
+	}
+}
+
+// Describe and Collect make the Journal a prometheus.Collector of what it holds.
+func (j *Journal) Describe(ch chan<- *prometheus.Desc) {
+	d := describe()
+	for _, one := range []*prometheus.Desc{d.paused, d.active, d.ended, d.acted, d.clearing, d.back, d.demoted, d.members} {
+		ch <- one
+	}
+}
+
+// Collect writes the samples. What cannot be read is an invalid metric, never zero.
+func (j *Journal) Collect(ch chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second) // a scrape waits no longer
+	defer cancel()
+	d := describe()
+	pauses, err := j.Pauses(ctx)
+	if err != nil {
+		ch <- prometheus.NewInvalidMetric(d.paused, err)
+	}
+	for _, p := range pauses {
+		ch <- prometheus.MustNewConstMetric(d.paused, prometheus.GaugeValue, 1, p.Scope)
+	}
+	all, err := j.Standings(ctx)
+	if err != nil {
+		ch <- prometheus.NewInvalidMetric(d.demoted, err)
+	}
+	for _, s := range all {
+		if !s.Demoted.IsZero() {
+			ch <- prometheus.MustNewConstMetric(d.demoted, prometheus.GaugeValue, 1, s.Policy)
+		}
+	}
+	states := unfinished()
+	j.sums(ctx, ch, d.active, prometheus.GaugeValue, 1, "select count(*), action from runs where state in ("+marks(len(states))+") group by action", states...)
+	j.sums(ctx, ch, d.ended, prometheus.CounterValue, 3, "select count(*), policy, action, state from runs where policy <> '' and state not in ("+marks(len(states))+") group by policy, action, state", states...)
+	j.sums(ctx, ch, d.acted, prometheus.CounterValue, 2, "select count(*), policy, action from runs where policy <> '' and begun > 0 group by policy, action")
+	j.sums(ctx, ch, d.clearing, prometheus.CounterValue, 2, "select sum(changed - created) / 1000.0, policy, action from runs where policy <> '' and state = ? group by policy, action", string(remediate.Cleared))
+	j.sums(ctx, ch, d.back, prometheus.CounterValue, 2, `select count(*), policy, action from runs r where policy <> '' and state = ? and exists (select 1 from runs n
+		where n.subject = r.subject and n.action = r.action and n.policy = r.policy and n.begun > 0 and n.created > r.changed and n.created <= r.changed + ?) group by policy, action`,
+		string(remediate.Cleared), comeBack.Milliseconds())
+	j.sums(ctx, ch, d.members, prometheus.GaugeValue, 0, "select count(*) from instances where expires > ?", store.Millis(j.now()))
+}
+
+// sums writes a sample for each row: a number, and as many labels.
+func (j *Journal) sums(ctx context.Context, ch chan<- prometheus.Metric, d *prometheus.Desc, kind prometheus.ValueType, labels int, query string, args ...any) {
+	rows, err := j.store.Query(ctx, query, args...)
+	if err != nil {
+		ch <- prometheus.NewInvalidMetric(d, err)
+		return
+	}
+	for rows.Next() {
+		var value float64
+		names := make([]string, labels)
+		into := []any{&value}
+		for i := range names {
+			into = append(into, &names[i])
+		}
+		if err = rows.Scan(into...); err != nil {
+			break
+		}
+		ch <- prometheus.MustNewConstMetric(d, kind, value, names...)
+	}
+	if err := errors.Join(err, rows.Err(), rows.Close()); err != nil {
+		ch <- prometheus.NewInvalidMetric(d, err)
+	}
+}

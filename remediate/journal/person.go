@@ -1,0 +1,163 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/ai-micro-service/upkeep/internal/store"
+	"github.com/ai-micro-service/upkeep/remediate"
+)
+
+// A StaleError says that what a person answered is no longer the question.
+type StaleError struct{ Text string }
+
+func (e *StaleError) Error() string { return e.Text }
+
+// Approve keeps a person's yes to a plan: the run acts when the plan, made again,
+// is still this one. plan is the hash that the person saw.
+func (j *Journal) Approve(ctx context.Context, run int64, plan, by string, until time.Time) error {
+	return j.answer(ctx, run, plan, func(tx *store.Tx, now time.Time) error {
+		_, err := tx.Exec(`insert into approvals (run, plan, approver, said, until) values (?, ?, ?, ?, ?)
+			on conflict (run) do update set plan = excluded.plan, approver = excluded.approver, said = excluded.said, until = excluded.until`,
+			run, plan, by, store.Millis(now), store.Millis(until))
+		if err == nil {
+			_, err = tx.Exec("update runs set due = ? where id = ?", store.Millis(now), run)
+		}
+		if err != nil {
+			return err
+		}
+		return appendEntry(tx, remediate.Entry{Run: run, At: now, Note: remediate.NoteApproved, By: by, Why: "plan " + plan + " until " + until.UTC().Format(time.RFC3339)})
+	})
+}
+
+// Refuse keeps a person's no to a plan; the run is declined.
+func (j *Journal) Refuse(ctx context.Context, run int64, plan, by, why string) error {
+	return j.answer(ctx, run, plan, func(tx *store.Tx, now time.Time) error {
+		if _, err := tx.Exec("update runs set cancel = ? where id = ?", by+": "+why, run); err != nil {
+			return err
+		}
+		return appendEntry(tx, remediate.Entry{Run: run, At: now, Note: remediate.NoteRefused, By: by, Why: why})
+	})
+}
+
+// answer checks that the run asks for the plan that the person saw; "" is whatever
+// it asks for.
+func (j *Journal) answer(ctx context.Context, run int64, plan string, keep func(tx *store.Tx, now time.Time) error) error {
+	return j.store.Write(ctx, func(tx *store.Tx) error {
+		r, err := one(tx, "id = ?", run)
+		switch {
+		case errors.Is(err, ErrNoRun):
+			return fmt.Errorf("%w: %d", ErrNoRun, run)
+		case err != nil:
+			return err
+		case r.State != remediate.Asked:
+			return &StaleError{fmt.Sprintf("run %d is %s and asks nobody", run, r.State)}
+		case r.Cancel != "":
+			return &StaleError{fmt.Sprintf("run %d was answered already: %s", run, r.Cancel)}
+		case plan != "" && plan != r.Plan.Hash():
+			return &StaleError{fmt.Sprintf("the plan of run %d is another one now: %s; look at it and answer again", run, r.Plan.Hash())}
+		}
+		return keep(tx, j.now().UTC())
+	})
+}
+
+// Cancel asks a run to stop. One that has not begun to act is declined; one that
+// acts is stopped in the middle of its step, as far as the target can.
+func (j *Journal) Cancel(ctx context.Context, run int64, by, why string) error {
+	return j.store.Write(ctx, func(tx *store.Tx) error {
+		r, err := one(tx, "id = ?", run)
+		switch {
+		case errors.Is(err, ErrNoRun):
+			return fmt.Errorf("%w: %d", ErrNoRun, run)
+		case err != nil:
+			return err
+		case r.State.Final():
+			return &StaleError{fmt.Sprintf("run %d has ended: it is %s", run, r.State)}
+		case r.State == remediate.Applied:
+			return &StaleError{fmt.Sprintf("every step of run %d is done; it is only looked at whether that helped", run)}
+		case r.Cancel != "":
+			return nil // once is enough
+		}
+		if _, err := tx.Exec("update runs set cancel = ? where id = ?", by+": "+why, run); err != nil {
+			return err
+		}
+		return appendEntry(tx, remediate.Entry{Run: run, At: j.now(), Note: remediate.NoteCancel, By: by, Why: why})
+	})
+}
+
+// A Standing is how a policy stands, where it is not as its text says.
+type Standing struct {
+	Policy  string    `json:"policy"`
+	Demoted time.Time `json:"demoted,omitzero"` // since when it asks instead of acting
+	Why     string    `json:"why,omitempty"`
+	Breaker time.Time `json:"breaker,omitzero"` // ends before do not count for the breaker
+	Effect  time.Time `json:"effect,omitzero"`  // nor for the measured effect
+}
+
+// Demote puts a policy back to ask, once, and tells people.
+func (j *Journal) Demote(ctx context.Context, policy, why string, run int64) (done bool, err error) {
+	now := j.now().UTC()
+	err = j.store.Write(ctx, func(tx *store.Tx) error {
+		done = false
+		s, err := standing(tx.Query, policy)
+		if err != nil || !s.Demoted.IsZero() {
+			return err
+		}
+		done = true
+		_, err = tx.Exec(`insert into standings (policy, demoted, why) values (?, ?, ?)
+			on conflict (policy) do update set demoted = excluded.demoted, why = excluded.why`, policy, store.Millis(now), why)
+		if err != nil {
+			return err
+		}
+		n := remediate.Notice{
+			Key: fmt.Sprintf("demoted/%s/%d", policy, run), Kind: remediate.NoticeTell, Run: run, At: now,
+			Title: fmt.Sprintf("Policy %q asks before it acts", policy), Text: why + ". It acts by itself again after: upkeep policy promote '" + policy + "'",
+		}
+		if err := tell(tx, n); err != nil {
+			return err
+		}
+		return appendEntry(tx, remediate.Entry{Run: run, At: now, Note: remediate.NoteDemoted, Why: fmt.Sprintf("policy %q is put back to ask: %s", policy, why)})
+	})
+	return done, err
+}
+
+// Promote lets a policy act by itself again and closes its breaker: what was
+// before does not count any more. It reports whether there was anything to do.
+func (j *Journal) Promote(ctx context.Context, policy, by, why string) error {
+	return j.reset(ctx, policy, remediate.Entry{Note: remediate.NotePromoted, By: by, Why: fmt.Sprintf("policy %q may act by itself again: %s", policy, why)},
+		"demoted = 0, why = '', breaker = excluded.breaker, effect = excluded.effect")
+}
+
+// CloseBreaker lets a policy that useless runs have stopped try again.
+func (j *Journal) CloseBreaker(ctx context.Context, policy, by, why string) error {
+	return j.reset(ctx, policy, remediate.Entry{Note: remediate.NoteClosed, By: by, Why: fmt.Sprintf("the breaker of policy %q is closed: %s", policy, why)},
+		"breaker = excluded.breaker")
+}
+
+func (j *Journal) reset(ctx context.Context, policy string, e remediate.Entry, set string) error {
+	e.At = j.now().UTC()
+	return j.store.Write(ctx, func(tx *store.Tx) error {
+		ms := store.Millis(e.At)
+		if _, err := tx.Exec("insert into standings (policy, breaker, effect) values (?, ?, ?) on conflict (policy) do update set "+set, policy, ms, ms); err != nil {
+			return err
+		}
+		if _, err := tx.Exec("update runs set due = ? where policy = ? and state in (?, ?)", ms, policy, string(remediate.Waiting), string(remediate.Asked)); err != nil {
+			return err
+		}
+		return appendEntry(tx, e)
+	})
+}
+
+func standing(q querier, policy string) (s Standing, err error) {
+	rows, err := q("select policy, demoted, why, breaker, effect from standings where policy = ?", policy)
+	if err != nil {
+		return s, err
+	}
+	all, err := standings(rows, err)
+	if err != nil || len(all) == 0 {
+		return Standing{Policy: policy}, err
+	}
+	return all[0], nil
+}

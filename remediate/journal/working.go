@@ -1,0 +1,129 @@
+package journal
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+
+	"github.com/ai-micro-service/upkeep/internal/store"
+	"github.com/ai-micro-service/upkeep/remediate"
+)
+
+// endedLimit is how many of a policy's last runs the guards see: more than any
+// ramp or breaker asks for.
+const endedLimit = 128
+
+// A querier is the store, or a transaction of it.
+type querier func(query string, args ...any) (*sql.Rows, error)
+
+// Working returns what the guards decide a run by.
+func (j *Journal) Working(ctx context.Context, run remediate.Run) (remediate.Working, error) {
+	return j.working(func(query string, args ...any) (*sql.Rows, error) { return j.store.Query(ctx, query, args...) }, run)
+}
+
+func (j *Journal) workingIn(tx *store.Tx, run remediate.Run) (remediate.Working, error) {
+	return j.working(tx.Query, run)
+}
+
+func (j *Journal) working(q querier, run remediate.Run) (w remediate.Working, err error) {
+	r := run.Request
+	if w.Acting, err = works(q, run.ID); err != nil {
+		return w, err
+	}
+	if w.Pauses, err = j.pauses(q); err != nil {
+		return w, err
+	}
+	if w.LastEnd, err = lastEnd(q, r.Action, Subject(r.Subject)); err != nil {
+		return w, err
+	}
+	if w.Approval, err = approval(q, run.ID); err != nil {
+		return w, err
+	}
+	if r.Policy == "" {
+		return w, nil
+	}
+	s, err := standing(q, r.Policy)
+	if err != nil {
+		return w, err
+	}
+	if !s.Demoted.IsZero() {
+		w.Demoted = s.Why
+	}
+	w.Ended, err = ended(q, r.Policy, s.Breaker)
+	return w, err
+}
+
+func works(q querier, but int64) (all []remediate.Work, err error) {
+	rows, err := q("select id, action, policy, target, exclusive, state from runs where state in (?, ?) and id <> ?", string(remediate.Allowed), string(remediate.Applied), but)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		var w remediate.Work
+		if err := rows.Scan(&w.Run, &w.Action, &w.Policy, &w.Target, &w.Exclusive, &w.State); err != nil {
+			return nil, err
+		}
+		all = append(all, w)
+	}
+	return all, rows.Err()
+}
+
+// ended returns the last runs of a policy that have acted and ended since a
+// moment, the newest first. What a person stopped says nothing of the policy.
+func ended(q querier, policy string, since time.Time) (all []remediate.Ended, err error) {
+	rows, err := q(`select id, state, changed from runs where policy = ? and changed > ? and begun > 0 and state in (?, ?, ?, ?) and reason <> ?
+		order by changed desc, id desc limit ?`, policy, store.Millis(since),
+		string(remediate.Cleared), string(remediate.Uncleared), string(remediate.Inconclusive), string(remediate.Failed), remediate.ReasonCancelled, endedLimit)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		var e remediate.Ended
+		var at int64
+		if err := rows.Scan(&e.Run, &e.State, &at); err != nil {
+			return nil, err
+		}
+		e.At = store.Time(at)
+		all = append(all, e)
+	}
+	return all, rows.Err()
+}
+
+// lastEnd returns when a run of the action on the subject last ended after it had
+// begun to act, and the zero time when none has.
+func lastEnd(q querier, action, subject string) (at time.Time, err error) {
+	rows, err := q("select coalesce(max(changed), 0) from runs where action = ? and subject = ? and begun > 0 and state in (?, ?, ?, ?)",
+		action, subject, string(remediate.Cleared), string(remediate.Uncleared), string(remediate.Inconclusive), string(remediate.Failed))
+	if err != nil {
+		return at, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		var ms int64
+		if err := rows.Scan(&ms); err != nil {
+			return at, err
+		}
+		at = store.Time(ms)
+	}
+	return at, rows.Err()
+}
+
+func approval(q querier, run int64) (a *remediate.Approval, err error) {
+	rows, err := q("select plan, approver, said, until from approvals where run = ?", run)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		a = &remediate.Approval{Run: run}
+		var said, until int64
+		if err := rows.Scan(&a.Plan, &a.By, &said, &until); err != nil {
+			return nil, err
+		}
+		a.At, a.Until = store.Time(said), store.Time(until)
+	}
+	return a, rows.Err()
+}

@@ -1,0 +1,213 @@
+package journal
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/ai-micro-service/upkeep/internal/store"
+	"github.com/ai-micro-service/upkeep/remediate"
+)
+
+// The reasons of runs that wait for another's end.
+const (
+	reasonBusy   = "busy"
+	reasonLimit  = "limit"
+	reasonBudget = "budget"
+)
+
+// A Change is one entry with the run as it is after it.
+type Change struct {
+	Run       remediate.Run
+	Entry     remediate.Entry
+	Fence     int64  // the token under which the run is carried
+	Exclusive string // what of the subject nobody else may work on
+	Leave     bool   // nobody carries the run on for now
+
+	Notice *remediate.Notice // told to people, in the same transaction
+
+	// Admit is asked in the transaction; an error of it undoes the change and is returned.
+	Admit func(remediate.Working) error
+}
+
+// Append writes a change in one transaction. A transition that is not in
+// remediate.Transitions is refused, and so is a write under a fence that has
+// passed on. Where a run that acted ends, those that wait for it are due.
+func (j *Journal) Append(ctx context.Context, c Change) error {
+	e := c.Entry
+	if e.From != e.To && !slices.Contains(remediate.Transitions()[e.From], e.To) {
+		return fmt.Errorf("journal: run %d cannot go from %s to %s", c.Run.ID, e.From, e.To)
+	}
+	plan, err := json.Marshal(c.Run.Plan)
+	if err != nil {
+		return err
+	}
+	return j.store.Write(ctx, func(tx *store.Tx) error {
+		if err := j.held(tx, c.Run.ID, c.Fence); err != nil {
+			return err
+		}
+		if c.Admit != nil {
+			w, err := j.workingIn(tx, c.Run)
+			if err == nil {
+				err = c.Admit(w)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		if err := j.update(tx, c, string(plan)); err != nil {
+			return err
+		}
+		if acting(e.From) && e.To != e.From && !acting(e.To) {
+			if err := wake(tx, c, e.At); err != nil {
+				return err
+			}
+		}
+		if c.Notice != nil {
+			if err := tell(tx, *c.Notice); err != nil {
+				return err
+			}
+		}
+		return appendEntry(tx, e)
+	})
+}
+
+// acting reports whether a run in the state holds its subject.
+func acting(s remediate.State) bool { return s == remediate.Allowed || s == remediate.Applied }
+
+func (j *Journal) update(tx *store.Tx, c Change, plan string) error {
+	r, e := c.Run, c.Entry
+	owner := j.instance.Load()
+	if c.Leave || e.To.Final() {
+		owner = 0
+	}
+	res, err := tx.Exec(`update runs set state = ?, why = ?, reason = ?, plan = ?, before = ?, after = ?, begun = ?, done = ?, tries = ?, due = ?, changed = ?, applied = ?, exclusive = ?, owner = ?
+		where id = ? and state = ?`,
+		string(e.To), e.Why, e.Reason, plan, r.Before, r.After, r.Begun, r.Done, r.Tries, store.Millis(r.Due), store.Millis(e.At), store.Millis(r.Applied), c.Exclusive, owner, r.ID, string(e.From))
+	if err != nil {
+		return err
+	}
+	if n, err := res.RowsAffected(); err != nil || n != 1 {
+		return errors.Join(err, fmt.Errorf("journal: run %d is no longer %s", r.ID, e.From))
+	}
+	return nil
+}
+
+// wake makes those due that wait for what the run held. A few of each are enough:
+// each of them that ends wakes the next.
+func wake(tx *store.Tx, c Change, now time.Time) error {
+	r := c.Run.Request
+	for _, w := range []struct {
+		condition string
+		args      []any
+	}{
+		{"reason = ? and exclusive = ? order by id limit 2", []any{reasonBusy, c.Exclusive}},
+		{"reason = ? and target = ? order by id limit 4", []any{reasonLimit, r.Subject["server"]}},
+		{"reason = ? order by id limit 4", []any{reasonLimit}},
+		{"reason = ? and policy = ? order by id limit 8", []any{reasonBudget, r.Policy}},
+	} {
+		_, err := tx.Exec("update runs set due = ? where due > ? and id in (select id from runs where state = ? and "+w.condition+")",
+			append([]any{store.Millis(now), store.Millis(now), string(remediate.Waiting)}, w.args...)...)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Postpone lets a run stay as it is until it is looked at again, without an
+// entry: nothing has happened. Nobody carries it meanwhile.
+func (j *Journal) Postpone(ctx context.Context, run remediate.Run, token int64, due time.Time) error {
+	return j.store.Write(ctx, func(tx *store.Tx) error {
+		if err := j.held(tx, run.ID, token); err != nil {
+			return err
+		}
+		_, err := tx.Exec("update runs set due = ?, after = ?, owner = 0 where id = ?", store.Millis(due), run.After, run.ID)
+		return err
+	})
+}
+
+// tell puts a notice into the outbox, once for its key.
+func tell(tx *store.Tx, n remediate.Notice) error {
+	text, err := json.Marshal(n)
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec("insert into notices (key, notice, created, due) values (?, ?, ?, ?) on conflict (key) do nothing",
+		n.Key, string(text), store.Millis(n.At), store.Millis(n.At))
+	return err
+}
+
+// A Decided is what was decided about one episode.
+type Decided struct {
+	Episode int64
+	Request *remediate.Request // makes a run
+	Notice  *remediate.Notice  // pages people
+	Wait    time.Time          // decided again at this time
+	Why     string
+	Case    json.RawMessage
+}
+
+// Decide writes decisions in one transaction: runs are made, people are paged,
+// and what gets neither is settled for this edition of the policies. It returns
+// the runs that were made.
+func (j *Journal) Decide(ctx context.Context, edition string, book json.RawMessage, all []Decided) (made []remediate.Run, err error) {
+	err = j.store.Write(ctx, func(tx *store.Tx) error {
+		made = nil
+		if _, err := tx.Exec("insert into books (hash, book) values (?, ?) on conflict (hash) do nothing", edition, string(book)); err != nil {
+			return err
+		}
+		for _, d := range all {
+			run, created, err := j.decide(tx, edition, d)
+			if err != nil {
+				return fmt.Errorf("episode %d: %w", d.Episode, err)
+			}
+			if created {
+				made = append(made, run)
+			}
+		}
+		return nil
+	})
+	return made, err
+}
+
+func (j *Journal) decide(tx *store.Tx, edition string, d Decided) (run remediate.Run, made bool, err error) {
+	if !d.Wait.IsZero() {
+		_, err := tx.Exec("update episodes set ripe = ? where id = ?", store.Millis(d.Wait), d.Episode)
+		return run, false, err
+	}
+	if d.Request != nil {
+		// Another replica may have decided the same; its run is the one. A request
+		// that made its run before has nothing more to say.
+		if run, made, err = j.CreateIn(tx, *d.Request, d.Why, d.Case); err != nil || made {
+			return run, made, err
+		}
+	}
+	res, err := tx.Exec("update episodes set settled = ? where id = ? and settled <> ?", edition, d.Episode, edition)
+	if err != nil {
+		return run, false, err
+	}
+	if n, err := res.RowsAffected(); err != nil || n == 0 || d.Request != nil {
+		return run, false, err
+	}
+	e := remediate.Entry{Episode: d.Episode, At: j.now(), Note: remediate.NoteDecided, Why: d.Why, Case: d.Case}
+	if d.Notice != nil {
+		e.Note = remediate.NotePaged
+		if err := tell(tx, *d.Notice); err != nil {
+			return run, false, err
+		}
+	}
+	return run, false, appendEntry(tx, e)
+}
+
+// Create makes a run of what a person asks for, in a transaction of its own.
+func (j *Journal) Create(ctx context.Context, r remediate.Request, why string) (run remediate.Run, made bool, err error) {
+	err = j.store.Write(ctx, func(tx *store.Tx) error {
+		run, made, err = j.CreateIn(tx, r, why, nil)
+		return err
+	})
+	return run, made, err
+}
