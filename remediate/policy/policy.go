@@ -4,6 +4,10 @@
 package policy
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
 	"time"
 
 	"github.com/prometheus/alertmanager/pkg/labels"
@@ -15,7 +19,7 @@ import (
 // after the other, until one has cleared the trouble.
 type Policy struct {
 	Name  string          `json:"name"`
-	Match labels.Matchers `json:"match"` // all must match the alert's labels
+	Match labels.Matchers `json:"match"`          // all must match the alert's labels; none matches nothing
 	Hold  time.Duration   `json:"hold,omitempty"` // how long an episode must be open before the first step
 	Steps []Step          `json:"steps"`
 }
@@ -32,7 +36,7 @@ type Step struct {
 // An Action is what a book knows of an action.
 type Action struct {
 	Name    string            `json:"name"`
-	Subject []string          `json:"subject"`
+	Subject []string          `json:"subject"` // the labels that say on what it works
 	Params  []remediate.Param `json:"params,omitempty"`
 }
 
@@ -40,6 +44,62 @@ type Action struct {
 type Book struct {
 	Policies []Policy          `json:"policies"`
 	Actions  map[string]Action `json:"actions"`
+}
+
+// Hash identifies the book: two that decide alike have the same one.
+func (b Book) Hash() string {
+	text, err := json.Marshal(b)
+	if err != nil {
+		panic(fmt.Sprintf("policy: a book that is no JSON: %v", err)) // the configuration lets no share in that is no number
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:8])
+}
+
+// plain is a Policy without methods, and with its matchers as their text.
+type plain struct {
+	Name  string        `json:"name"`
+	Match []string      `json:"match"`
+	Hold  time.Duration `json:"hold,omitempty"`
+	Steps []Step        `json:"steps"`
+}
+
+// MarshalJSON writes the policy with its matchers as Alertmanager writes them.
+func (p Policy) MarshalJSON() ([]byte, error) {
+	texts := make([]string, len(p.Match))
+	for i, m := range p.Match {
+		texts[i] = m.String()
+	}
+	return json.Marshal(plain{p.Name, texts, p.Hold, p.Steps})
+}
+
+// UnmarshalJSON reads what MarshalJSON has written.
+func (p *Policy) UnmarshalJSON(text []byte) error {
+	var read plain
+	if err := json.Unmarshal(text, &read); err != nil {
+		return err
+	}
+	*p = Policy{Name: read.Name, Hold: read.Hold, Steps: read.Steps}
+	for _, one := range read.Match {
+		m, err := labels.ParseMatcher(one)
+		if err != nil {
+			return fmt.Errorf("policy %q: matcher %q: %w", read.Name, one, err)
+		}
+		p.Match = append(p.Match, m)
+	}
+	return nil
+}
+
+// Matches reports whether every matcher matches the labels, and otherwise the
+// first that does not, where there is any matcher at all. A label that is not
+// there is held for one that is empty, as Alertmanager does.
+func (p Policy) Matches(have map[string]string) (bool, *labels.Matcher) {
+	for _, m := range p.Match {
+		if !m.Matches(have[m.Name]) {
+			return false, m
+		}
+	}
+	return len(p.Match) > 0, nil
 }
 
 // A Case is what is known of an episode when it is decided about.

@@ -1,0 +1,249 @@
+package policy
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/prometheus/common/model"
+
+	"github.com/ai-micro-service/upkeep/remediate"
+)
+
+// Decide returns what is to be done about an episode. The first policy that
+// matches the alert decides, and of its chain the step after the last one that was
+// tried. Nothing is decided before the episode is ripe and has been open for as
+// long as the policy holds. What comes after a step hangs on how it ended:
+//
+//	cleared                  nothing: the trouble is over, and the episode will close
+//	uncleared, failed        the next step
+//	inconclusive             people: what is not understood is not answered with more
+//	declined, because of
+//	  cannot_help, unfit     the next step: this remedy is none here
+//	  privilege, read_only   the next step: this target does not take it
+//	  gone, subject, action  the next step: it found nothing to work on; another may
+//	  observe                nothing: what would be done is known, and no more was wanted
+//	  resolved               nothing: the trouble was over before
+//	  cancelled, person      nothing: a person said no, and knows of it
+//	  unanswered             nothing: people were asked, and silence is no yes to the next
+//	  nothing_to_do          people: the alert fires, and the action sees nothing wrong
+//	  a guard's name         people: it will not agree, and may be right for the next too
+//
+// At the end of the chain people are told, at whichever step it ended. A chain that
+// only observes tells nobody: it promised to do no more than to write down.
+func (b Book) Decide(c Case) Decision {
+	if !c.Episode.Closed.IsZero() {
+		return Decision{Why: "the episode is over"}
+	}
+	p, ok := b.first(c.Episode.Alert.Labels)
+	if !ok {
+		return Decision{Why: "no policy matches its labels"}
+	}
+	d := b.step(p, c)
+	if d.Request == nil {
+		return d
+	}
+	// UTC and without the reading of this process's clock, so that a replay waits for the same.
+	ripe, why := c.Episode.Opened.Add(p.Hold).UTC().Round(0), fmt.Sprintf("policy %q holds for %s", p.Name, model.Duration(p.Hold))
+	if c.Episode.Ripe.After(ripe) {
+		ripe, why = c.Episode.Ripe.UTC().Round(0), "the alert comes and goes"
+	}
+	if c.Now.Before(ripe) {
+		return Decision{Policy: p.Name, Wait: ripe, Why: why}
+	}
+	return d
+}
+
+func (b Book) first(have map[string]string) (Policy, bool) {
+	for _, p := range b.Policies {
+		if ok, _ := p.Matches(have); ok {
+			return p, true
+		}
+	}
+	return Policy{}, false
+}
+
+// step goes on from the last run of the policy.
+func (b Book) step(p Policy, c Case) Decision {
+	next, last := 0, (*Past)(nil)
+	for i, run := range c.History {
+		if run.Policy == p.Name {
+			// No step is asked for twice, in whatever order the runs are told.
+			next, last = max(next, run.Step+1), &c.History[i]
+		}
+	}
+	if last == nil {
+		return b.ask(p, next, c.Episode, "")
+	}
+	said := fmt.Sprintf("run %d of %s is %s", last.Run, last.Action, last.State)
+	if last.Reason != "" {
+		said += " (" + last.Reason + ")"
+	}
+	switch after(*last) {
+	case goOn:
+		return b.ask(p, next, c.Episode, said)
+	case page:
+		return people(p, said)
+	default:
+		return Decision{Policy: p.Name, Why: said}
+	}
+}
+
+// A consequence is what follows from how a run ended.
+type consequence int
+
+const (
+	stop consequence = iota
+	goOn
+	page
+)
+
+// after is the table in the comment of Decide.
+func after(run Past) consequence {
+	switch run.State {
+	case remediate.Uncleared, remediate.Failed:
+		return goOn
+	case remediate.Inconclusive:
+		return page
+	case remediate.Declined:
+		return declined(run.Reason)
+	default: // cleared; or it has not ended, and nothing is decided meanwhile
+		return stop
+	}
+}
+
+func declined(reason string) consequence {
+	switch reason {
+	case remediate.ReasonCannotHelp, remediate.ReasonUnfit, remediate.ReasonPrivilege, remediate.ReasonReadOnly,
+		remediate.ReasonGone, remediate.ReasonSubject, remediate.ReasonAction:
+		return goOn
+	case remediate.ReasonMode, remediate.ReasonResolved, remediate.ReasonCancelled, remediate.ReasonPerson, remediate.ReasonUnanswered:
+		return stop
+	default:
+		return page
+	}
+}
+
+// people tells them, unless the policy promised only to observe.
+func people(p Policy, why string) Decision {
+	acts := slices.ContainsFunc(p.Steps, func(s Step) bool { return s.Mode != remediate.Observe })
+	if !acts && len(p.Steps) > 0 {
+		return Decision{Policy: p.Name, Why: why + "; the policy only observes"}
+	}
+	return Decision{Policy: p.Name, Page: true, Why: why}
+}
+
+// ask requests the step of a number, or tells people that there is none.
+func (b Book) ask(p Policy, number int, e remediate.Episode, said string) Decision {
+	if number >= len(p.Steps) {
+		return people(p, strings.TrimPrefix(fmt.Sprintf("%s; policy %q has no further step", said, p.Name), "; "))
+	}
+	s := p.Steps[number]
+	r := &remediate.Request{
+		Key:     fmt.Sprintf("episode/%d/%s/%d", e.ID, p.Name, number),
+		Action:  s.Action,
+		Mode:    s.Mode,
+		Limit:   limit(e.Alert.Annotations["limit"]),
+		Policy:  p.Name,
+		Step:    number,
+		Episode: e.ID,
+		By:      "alert/" + e.Name(),
+		Terms:   s.Terms,
+	}
+	if r.Terms.Decay == 0 {
+		r.Terms.Decay = decay(e.Alert)
+	}
+	r.Subject, r.Params, r.Wrong = b.Fill(s, e.Alert.Labels)
+	why := fmt.Sprintf("policy %q asks for %s", p.Name, s.Action)
+	if said != "" {
+		why = said + "; " + why
+	}
+	return Decision{Request: r, Policy: p.Name, Why: why}
+}
+
+// Fill makes the subject and the parameters of a step from an alert's labels. What
+// is wrong says why the step cannot be taken for these labels, and is empty where
+// nothing is.
+func (b Book) Fill(s Step, have map[string]string) (subject, params map[string]string, wrongs string) {
+	subject = make(map[string]string)
+	var all []string
+	for _, m := range s.Check(b.Actions, false) {
+		all = append(all, m.Text)
+	}
+	if len(all) > 0 {
+		return subject, nil, strings.Join(all, "; ") // whatever the labels
+	}
+	a := b.Actions[s.Action]
+	for _, name := range a.Subject {
+		value, err := s.label(name, have)
+		if err != nil {
+			all = append(all, fmt.Sprintf("label %q of the subject of %s: %v", name, s.Action, err))
+			continue
+		}
+		subject[name] = value
+	}
+	if len(s.With) > 0 {
+		params = make(map[string]string)
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.With)) {
+		value, err := a.param(name, s.With[name], have)
+		if err != nil {
+			all = append(all, err.Error())
+			continue
+		}
+		params[name] = value
+	}
+	return subject, params, strings.Join(all, "; ")
+}
+
+// param returns one parameter with the alert's labels put in, checked.
+func (a Action) param(name, told string, have map[string]string) (string, error) {
+	value, err := Substitute(told, have)
+	if err != nil {
+		return "", fmt.Errorf("parameter %q: %w", name, err)
+	}
+	for _, p := range a.Params {
+		if p.Name == name {
+			return value, Check(p, value)
+		}
+	}
+	return "", fmt.Errorf("%s has no parameter %q", a.Name, name)
+}
+
+// label returns one label of the subject: as the step maps it, or the alert's own.
+func (s Step) label(name string, have map[string]string) (string, error) {
+	mapped, ok := s.Subject[name]
+	if !ok {
+		mapped = "${" + name + "}"
+	}
+	value, err := Substitute(mapped, have)
+	if err != nil {
+		return "", err
+	}
+	if want := wrong(remediate.Text, value); want != "" || value == "" {
+		return "", fmt.Errorf("it is %s; text that is not empty was expected", shown(value))
+	}
+	return value, nil
+}
+
+// limit reads the limit of the rule. NaN and the infinities parse too, and nothing
+// could be compared with them.
+func limit(text string) *float64 {
+	v, err := strconv.ParseFloat(text, 64)
+	if err != nil {
+		return nil
+	}
+	return finite(&v)
+}
+
+// decay returns how long an alert may fire after its cause is gone: as the rule
+// says it, or as far as its expression looks back.
+func decay(a remediate.Alert) time.Duration {
+	if d, err := model.ParseDuration(a.Annotations["decay"]); err == nil {
+		return time.Duration(d)
+	}
+	return LookBack(a.Expr)
+}

@@ -1,0 +1,112 @@
+package policy
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/ai-micro-service/upkeep/remediate"
+)
+
+// Judge says what came of a run. It is never called cleared while anything speaks
+// against it: the measure must be within its limit (where there is none: no worse
+// than before), and the alert's own expression must not hold any more. Where the
+// two contradict each other until the expression has had its time, or one of them
+// is not known by then, the run is inconclusive.
+func Judge(e Evidence) Verdict {
+	e = e.finite()
+	if e.Gone {
+		return Verdict{remediate.Inconclusive, "the subject is not there any more"}
+	}
+	early := e.Since < max(e.Settle, e.Horizon)
+	if e.After == nil {
+		return undecided(early, e.Metric+" could not be read")
+	}
+	why := e.effect()
+	if !e.within() {
+		if e.Since < e.Settle {
+			return Verdict{Why: why}
+		}
+		return Verdict{remediate.Uncleared, why}
+	}
+	switch {
+	case !e.Told:
+		return Verdict{remediate.Cleared, why}
+	case e.Firing == nil:
+		return undecided(early, why+"; whether the alert's expression still holds could not be asked")
+	case *e.Firing:
+		return undecided(early, why+"; the measure is within its limit and the alert's expression still holds")
+	default:
+		return Verdict{remediate.Cleared, why + "; the alert's expression does not hold any more"}
+	}
+}
+
+// undecided is too early to tell, and later inconclusive.
+func undecided(early bool, why string) Verdict {
+	if early {
+		return Verdict{Why: why}
+	}
+	return Verdict{remediate.Inconclusive, why}
+}
+
+// within judges the measure alone: against the limit, or against what was before.
+func (e Evidence) within() bool {
+	if e.Limit != nil {
+		return *e.After <= *e.Limit
+	}
+	return e.Before == nil || *e.After <= *e.Before
+}
+
+// effect says what became of the measure, for people.
+func (e Evidence) effect() string {
+	quantity := func(v *float64) string {
+		if v == nil {
+			return "unknown"
+		}
+		return remediate.Quantity(e.Metric, *v)
+	}
+	why := fmt.Sprintf("%s went from %s to %s", e.Metric, quantity(e.Before), quantity(e.After))
+	if e.Limit != nil {
+		why += ", limit " + quantity(e.Limit)
+	}
+	return why
+}
+
+// finite holds what is no number for what is not known.
+func (e Evidence) finite() Evidence {
+	e.Before, e.After, e.Limit = finite(e.Before), finite(e.After), finite(e.Limit)
+	return e
+}
+
+const (
+	// fewest is how many judged runs tell anything: four runs promise 71 % even
+	// where all have cleared.
+	fewest = 5
+	// oneInTen is the normal deviate that one in ten is above.
+	oneInTen = 1.2816
+)
+
+// Wilson returns the lower bound of the share that cleared of all, by Wilson's
+// score interval: with z = 1.2816 the true share is above it in nine of ten cases.
+func Wilson(cleared, all int, z float64) float64 {
+	if all <= 0 {
+		return 0
+	}
+	n := float64(all)
+	share := float64(cleared) / n
+	middle := share + z*z/(2*n)
+	spread := z * math.Sqrt(share*(1-share)/n+z*z/(4*n*n))
+	return max(0, (middle-spread)/(1+z*z/n))
+}
+
+// Falls reports whether a policy is to be put back to ask: of its judged runs so
+// few have cleared that the share it promises cannot be relied on.
+func Falls(terms remediate.Terms, cleared, all int) (falls bool, why string) {
+	if terms.Effect <= 0 || all < fewest {
+		return false, ""
+	}
+	bound := Wilson(cleared, all, oneInTen)
+	if bound >= terms.Effect {
+		return false, ""
+	}
+	return true, fmt.Sprintf("%d of %d runs have cleared, which promises %.0f %%; at least %.0f %% is asked for", cleared, all, bound*100, terms.Effect*100)
+}
