@@ -20,16 +20,19 @@ func Pause() remediate.Guard {
 		Early: true, Exact: true,
 		Check: func(_ context.Context, p remediate.Proposal) error {
 			r := p.Run.Request
-			scopes := map[string]bool{"all": true, "policy/" + r.Policy: true, "action/" + r.Action: true, "target/" + r.Subject["server"]: true}
+			scopes := map[string]bool{"all": true, "policy/" + r.Policy: r.Policy != "", "action/" + r.Action: true, "target/" + on(r): true}
 			for _, pause := range p.Working.Pauses {
-				if !scopes[pause.Scope] {
+				if !scopes[pause.Scope] || !pause.Until.IsZero() && !p.Now.Before(pause.Until) {
 					continue
 				}
-				again := p.Now.Add(pauseAgain)
-				if !pause.Until.IsZero() && pause.Until.Before(again) {
-					again = pause.Until
+				again, end := p.Now.Add(pauseAgain), "end it with: upkeep resume "+pause.Scope
+				if !pause.Until.IsZero() {
+					end = "it ends at " + pause.Until.UTC().Format(time.RFC3339)
+					if pause.Until.Before(again) {
+						again = pause.Until
+					}
 				}
-				return &remediate.Refusal{Reason: "pause", Detail: fmt.Sprintf("%s is paused by %s: %s", pause.Scope, pause.By, pause.Reason), Until: again}
+				return &remediate.Refusal{Reason: "pause", Detail: fmt.Sprintf("%s is paused by %s: %s; %s", pause.Scope, pause.By, pause.Reason, end), Until: again}
 			}
 			return nil
 		},

@@ -118,7 +118,7 @@ func actionsPage(rules []alerts.Rule) string {
 		p.f("\n## %s\n\n%s\n\n%s\n\nSubject: %s. Nobody else may work meanwhile on the same %s. A step may take %s.\n", a.Name, summary, rest, code(a.Subject), code(a.Exclusive), model.Duration(a.Timeout))
 	}
 	p.f("\n## When an action is not taken\n\nGuards are asked for every action, with the plan at hand:\n\n| guard | what it asks |\n| --- | --- |\n")
-	for _, g := range guard.All(nil, nil, nil) {
+	for _, g := range guard.All(guard.Config{}) {
 		summary, rest := doc(g.Doc)
 		p.f("| `%s` | %s |\n", g.Name, cell(summary+" "+rest))
 	}

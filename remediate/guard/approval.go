@@ -1,0 +1,43 @@
+package guard
+
+import (
+	"context"
+	"time"
+
+	"github.com/ai-micro-service/upkeep/remediate"
+)
+
+// ReasonApproval is the reason of a refusal that a person can lift: the engine
+// asks, and the run waits in the state Asked.
+const ReasonApproval = "approval"
+
+// Approval stops a run whose policy asks first, until a person has approved of
+// this very plan.
+func Approval() remediate.Guard {
+	return remediate.Guard{
+		Name: ReasonApproval,
+		Doc: "Approval makes the run ask a person, where its policy asks or was put back to ask because its runs do not clear. " +
+			"The answer holds for one plan and for a time: a plan that is another when the run is to act is asked about again.",
+		Exact: true,
+		Check: func(_ context.Context, p remediate.Proposal) error {
+			mode, demoted := p.Run.Request.Mode, p.Working.Demoted
+			if byHand(p.Run.Request) || mode == remediate.Auto && demoted == "" {
+				return nil
+			}
+			plan, a := p.Run.Plan.Hash(), p.Working.Approval
+			why := "the policy asks first"
+			if mode == remediate.Auto {
+				why = "the policy was put back to ask: " + demoted
+			}
+			switch {
+			case a == nil:
+				return remediate.Refuse(ReasonApproval, "a person is to approve of plan %s: %s", plan, why)
+			case a.Plan != plan:
+				return remediate.Refuse(ReasonApproval, "a person is to approve of plan %s: it is another than the plan %s that %s approved of", plan, a.Plan, a.By)
+			case !p.Now.Before(a.Until):
+				return remediate.Refuse(ReasonApproval, "a person is to approve of plan %s again: what %s approved of held until %s", plan, a.By, a.Until.Format(time.RFC3339))
+			}
+			return nil
+		},
+	}
+}

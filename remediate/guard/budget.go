@@ -1,0 +1,98 @@
+package guard
+
+import (
+	"context"
+	"math"
+	"time"
+
+	"github.com/ai-micro-service/upkeep/remediate"
+)
+
+// rampMemory is how long a run that cleared speaks for the next one. What worked
+// the day before yesterday may be done by another version of everything today.
+const rampMemory = 24 * time.Hour
+
+// Budget makes a run wait while too large a share of the targets is worked on, or
+// while its policy has not yet earned to do so much at once.
+func Budget() remediate.Guard {
+	return remediate.Guard{
+		Name: "budget",
+		Doc: "Budget makes the run wait while as large a share of the action's targets is worked on as the policy allows, but never less than one target; " +
+			"a target counts until its run is verified. With a ramp the policy begins with one run at once, and may have two, four, eight as they clear; one that fails or does not help begins anew.",
+		Early: true, Exact: true,
+		Check: func(_ context.Context, p remediate.Proposal) error {
+			if byHand(p.Run.Request) {
+				return nil
+			}
+			if err := share(p); err != nil {
+				return err
+			}
+			return ramp(p)
+		},
+	}
+}
+
+// share refuses when the run would make one target too many. The targets of every
+// policy count: those who use them feel all of it.
+func share(p remediate.Proposal) error {
+	budget := p.Run.Request.Terms.Budget
+	if budget <= 0 {
+		return nil
+	}
+	// 0.29 of 100 is 28.999999999999996 to a computer and 29 to a person.
+	allowed := max(1, int(math.Floor(budget*float64(p.Targets)+1e-9)))
+	targets := map[string]bool{on(p.Run.Request): true}
+	for _, w := range p.Working.Acting {
+		if w.Action == p.Run.Request.Action {
+			targets[w.Target] = true
+		}
+	}
+	if len(targets) <= allowed {
+		return nil
+	}
+	return crowded(p, "budget", "with this run %d of %d targets would be worked on by %s or be not yet verified; the budget of %g allows %d: wait until one has ended",
+		len(targets), p.Targets, p.Run.Request.Action, budget, allowed)
+}
+
+// ramp refuses when the policy has as many runs under way as it has earned.
+func ramp(p remediate.Proposal) error {
+	if !p.Run.Request.Terms.Ramp {
+		return nil
+	}
+	at, cleared := 0, inARow(p)
+	for _, w := range p.Working.Acting {
+		if ofSame(w, p.Run.Request) {
+			at++
+		}
+	}
+	allowed := earned(cleared)
+	if at < allowed {
+		return nil
+	}
+	return crowded(p, "budget", "%d runs of %s are under way or not yet verified; after %d that cleared in a row the ramp allows %d at once: wait until one has ended",
+		at, whose(p.Run.Request), cleared, allowed)
+}
+
+// inARow counts the newest runs that cleared without a useless one in between. One
+// that could not be judged says nothing.
+func inARow(p remediate.Proposal) (n int) {
+	for _, e := range p.Working.Ended {
+		if e.Useless() || p.Now.Sub(e.At) > rampMemory {
+			break
+		}
+		if e.State == remediate.Cleared {
+			n++
+		}
+	}
+	return n
+}
+
+// earned is how many runs may be under way after so many that cleared: the
+// largest power of two that is not larger than one more.
+func earned(cleared int) int {
+	allowed := 1
+	for allowed*2 <= cleared+1 {
+		allowed *= 2
+	}
+	return allowed
+}

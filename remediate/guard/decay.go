@@ -1,0 +1,34 @@
+package guard
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/ai-micro-service/upkeep/remediate"
+)
+
+// Decay makes a run wait until the alert no longer looks back at the time before
+// the last run: until then it may fire though its cause is gone.
+func Decay() remediate.Guard {
+	return remediate.Guard{
+		Name:  "decay",
+		Doc:   "Decay makes the run wait after the last run of this action on this subject for as long as the alert's expression looks back: an average over 5 minutes stays above its limit after its cause is gone.",
+		Early: true, Exact: true,
+		Check: func(_ context.Context, p remediate.Proposal) error {
+			decay, last := p.Run.Request.Terms.Decay, p.Working.LastEnd
+			if decay <= 0 || last.IsZero() {
+				return nil
+			}
+			until := last.Add(decay)
+			if !p.Now.Before(until) {
+				return nil
+			}
+			return &remediate.Refusal{
+				Reason: "decay",
+				Detail: fmt.Sprintf("the last run ended at %s and the alert looks back for %s: what fires now may be what was cured then", last.Format(time.RFC3339), decay),
+				Until:  until,
+			}
+		},
+	}
+}

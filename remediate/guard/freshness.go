@@ -1,0 +1,49 @@
+package guard
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/ai-micro-service/upkeep/remediate"
+)
+
+// freshAgain is how often a run looks whether the collector answers again. Most
+// collectors are asked every 15 seconds or less often.
+const freshAgain = 15 * time.Second
+
+// Answers tells how the collectors do.
+type Answers interface {
+	// Answer returns when the collector that writes a metric of a server last
+	// answered, zero when never, and why it failed if it did so since.
+	Answer(metric, server string) (last time.Time, err error)
+}
+
+// Freshness makes a run wait while the collector of the metric that its action
+// lowers does not answer: what nobody sees is not acted on.
+func Freshness(a Answers) remediate.Guard {
+	return remediate.Guard{
+		Name:  "freshness",
+		Doc:   "Freshness makes the run wait while the collector of the metric that the action lowers fails, or has not answered for as long as the policy says. It asks the collectors' clock, not the target.",
+		Early: true,
+		Check: func(_ context.Context, p remediate.Proposal) error {
+			fresh, metric, server := p.Run.Request.Terms.Fresh, p.Action.Lowers, on(p.Run.Request)
+			if a == nil || fresh <= 0 || metric == "" || byHand(p.Run.Request) {
+				return nil
+			}
+			last, err := a.Answer(metric, server)
+			what := fmt.Sprintf("the collector of %s on %s ", metric, server)
+			switch {
+			case err != nil:
+				what += "fails: " + err.Error()
+			case last.IsZero():
+				what += "has never answered; see whether it is switched on, and its log"
+			case p.Now.Sub(last) > fresh:
+				what += fmt.Sprintf("answered last at %s, longer ago than %s; see its log", last.Format(time.RFC3339), fresh)
+			default:
+				return nil
+			}
+			return &remediate.Refusal{Reason: "freshness", Detail: what, Until: p.Now.Add(freshAgain)}
+		},
+	}
+}

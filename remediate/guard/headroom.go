@@ -1,0 +1,83 @@
+package guard
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/ai-micro-service/upkeep/remediate"
+)
+
+const (
+	// roomAgain is how often a run looks whether replicas have caught up and old
+	// transactions have ended, which both do by themselves.
+	roomAgain = 30 * time.Second
+
+	// diskAgain is how often it looks whether there is room on a disk, which
+	// somebody must make.
+	diskAgain = 10 * time.Minute
+)
+
+// Headroom makes a run wait while its target has no room for the action.
+func Headroom() remediate.Guard {
+	return remediate.Guard{
+		Name: "headroom",
+		Doc: "Headroom makes the run wait while less of the target's disk is free than the policy says, replicas are farther behind, or a transaction is older. " +
+			"It asks the target. What is not known is never taken for enough: an action that cannot tell, or a disk that cannot be seen from here, ends the run.",
+		Check: func(ctx context.Context, p remediate.Proposal) error {
+			terms := p.Run.Request.Terms
+			if terms.FreeDisk <= 0 && terms.Lag <= 0 && terms.Transaction <= 0 {
+				return nil
+			}
+			roomer, ok := p.Action.Remedy.(remediate.Roomer)
+			if !ok {
+				return remediate.Refuse("headroom", "not known: %s cannot tell how much room its target has; take free_disk, lag and transaction out of the policy's terms", p.Action.Name)
+			}
+			room, err := roomer.Headroom(ctx, p.Run.Request)
+			if err != nil {
+				return fmt.Errorf("headroom of %s: %w", on(p.Run.Request), err)
+			}
+			return enough(p, room)
+		},
+	}
+}
+
+// enough compares what there is with what the policy wants.
+func enough(p remediate.Proposal, room remediate.Headroom) error {
+	terms := p.Run.Request.Terms
+	var lacks []string
+	var wait time.Duration
+	lack := func(again time.Duration, format string, args ...any) {
+		lacks, wait = append(lacks, fmt.Sprintf(format, args...)), max(wait, again)
+	}
+	if terms.FreeDisk > 0 {
+		switch {
+		case room.FreeDisk == nil:
+			// It will not be seen later either.
+			return remediate.Refuse("headroom", "not known: the disk of %s cannot be seen from here; take free_disk out of the policy's terms, or run upkeep on that machine with the right to read the data directory", on(p.Run.Request))
+		case *room.FreeDisk < terms.FreeDisk:
+			lack(diskAgain, "%.1f %% of the disk is free, less than %.1f %%: make room", 100**room.FreeDisk, 100*terms.FreeDisk)
+		}
+	}
+	if terms.Lag > 0 {
+		switch {
+		case room.Lag == nil:
+			lack(roomAgain, "not known: how far the replicas are behind; a replica may be beginning, or upkeep's role may lack the right to see it (pg_monitor on PostgreSQL)")
+		case *room.Lag > terms.Lag:
+			lack(roomAgain, "a replica is %s behind, more than %s: wait until it has caught up", *room.Lag, terms.Lag)
+		}
+	}
+	if terms.Transaction > 0 {
+		switch {
+		case room.Transaction == nil:
+			lack(roomAgain, "not known: how old the oldest transaction is; give upkeep's role the right to see it (pg_monitor on PostgreSQL)")
+		case *room.Transaction > terms.Transaction:
+			lack(roomAgain, "a transaction is %s old, more than %s, and holds back what is done: end it or wait: %s", room.Transaction.Round(time.Second), terms.Transaction, room.Who)
+		}
+	}
+	if len(lacks) == 0 {
+		return nil
+	}
+	return &remediate.Refusal{Reason: "headroom", Detail: strings.Join(lacks, "; "), Until: p.Now.Add(wait)}
+}

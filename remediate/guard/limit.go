@@ -1,0 +1,58 @@
+package guard
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/ai-micro-service/upkeep/remediate"
+)
+
+// crowdedAgain is how often a run looks whether there is room for it. The end of
+// a run wakes the engine too, so that this is for when that is missed.
+const crowdedAgain = 15 * time.Second
+
+// Limits are how many runs may act at once. 0 is no limit.
+type Limits struct {
+	All       int // in all
+	PerTarget int // on one target
+}
+
+// Limit makes a run wait while as many others act as may at once.
+func Limit(l Limits) remediate.Guard {
+	return remediate.Guard{
+		Name:  "limit",
+		Doc:   "Limit makes the run wait while as many others act as may act at once, on its target or in all. Runs that wait for their verification do not count.",
+		Early: true, Exact: true,
+		Check: func(_ context.Context, p remediate.Proposal) error {
+			all, here := 0, 0
+			for _, w := range p.Working.Acting {
+				if w.State != remediate.Allowed {
+					continue
+				}
+				all++
+				if w.Target == on(p.Run.Request) {
+					here++
+				}
+			}
+			if l.PerTarget > 0 && here >= l.PerTarget {
+				return crowded(p, "limit", "%s on target %s, the limit is %d: wait until one has ended", acting(here), on(p.Run.Request), l.PerTarget)
+			}
+			if l.All > 0 && all >= l.All {
+				return crowded(p, "limit", "%s in all, the limit is %d: wait until one has ended", acting(all), l.All)
+			}
+			return nil
+		},
+	}
+}
+
+func crowded(p remediate.Proposal, reason, format string, args ...any) error {
+	return &remediate.Refusal{Reason: reason, Detail: fmt.Sprintf(format, args...), Until: p.Now.Add(crowdedAgain)}
+}
+
+func acting(n int) string {
+	if n == 1 {
+		return "1 run acts"
+	}
+	return fmt.Sprintf("%d runs act", n)
+}

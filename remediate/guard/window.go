@@ -1,0 +1,64 @@
+package guard
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ai-micro-service/upkeep/remediate"
+)
+
+// A Window is a span of time that comes again, in which a run may act.
+type Window interface {
+	Open(at time.Time) bool
+	Next(at time.Time) time.Time // when it opens next, after at; zero when never
+}
+
+// WithinWindow makes a run wait until one of its policy's windows is open.
+func WithinWindow(windows map[string]Window) remediate.Guard {
+	return remediate.Guard{
+		Name:  "window",
+		Doc:   "Window makes the run wait until one of the maintenance windows of its policy is open; a run that a person asks for does not wait. A window that is not configured ends the run.",
+		Early: true, Exact: true,
+		Check: func(_ context.Context, p remediate.Proposal) error {
+			names := p.Run.Request.Terms.Windows
+			if len(names) == 0 || byHand(p.Run.Request) {
+				return nil
+			}
+			if err := known(windows, names); err != nil {
+				return err
+			}
+			var next time.Time
+			for _, name := range names {
+				if windows[name].Open(p.Now) {
+					return nil
+				}
+				if at := windows[name].Next(p.Now); !at.IsZero() && (next.IsZero() || at.Before(next)) {
+					next = at
+				}
+			}
+			if next.IsZero() {
+				return remediate.Refuse("window", "%s will never open again; correct its times in the configuration", strings.Join(names, ", "))
+			}
+			return &remediate.Refusal{
+				Reason: "window",
+				Detail: fmt.Sprintf("%s is closed and opens at %s", strings.Join(names, ", "), next.Format(time.RFC3339)),
+				Until:  next,
+			}
+		},
+	}
+}
+
+// known refuses names that no window has, even beside one that is open: who wrote
+// them meant something else.
+func known(windows map[string]Window, names []string) error {
+	for _, name := range names {
+		if windows[name] == nil {
+			return remediate.Refuse("window", "there is no window %q; the configuration has %q", name, slices.Sorted(maps.Keys(windows)))
+		}
+	}
+	return nil
+}
