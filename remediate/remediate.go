@@ -317,6 +317,14 @@ const (
 	ReasonUnanswered = "unanswered"    // nobody answered in time
 )
 
+// The reasons of guards that the end of another run takes away. Who waits for one
+// of these is woken by such an end.
+const (
+	ReasonBusy   = "busy"
+	ReasonLimit  = "limit"
+	ReasonBudget = "budget"
+)
+
 // Reasons lists every reason that is not a guard's name.
 func Reasons() []string {
 	return []string{ReasonSubject, ReasonAction, ReasonGone, ReasonNothing, ReasonPrivilege, ReasonReadOnly, ReasonUnfit, ReasonResolved, ReasonMode, ReasonCannotHelp, ReasonCancelled, ReasonPerson, ReasonUnanswered}

@@ -226,7 +226,7 @@ func (e *Engine) again(ctx context.Context, c *carried) (move, error) {
 // has waited for others' ends, which wake it, the less often it looks itself.
 func (e *Engine) later(run remediate.Run, r *remediate.Refusal) time.Time {
 	switch r.Reason {
-	case guard.ReasonBusy, guard.ReasonLimit, guard.ReasonBudget:
+	case remediate.ReasonBusy, remediate.ReasonLimit, remediate.ReasonBudget:
 		waited := min(e.now().Sub(run.Changed), patience)
 		if again := e.now().Add(waited); again.After(r.Until) {
 			return again

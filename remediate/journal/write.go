@@ -12,13 +12,6 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
-// The reasons of runs that wait for another's end.
-const (
-	reasonBusy   = "busy"
-	reasonLimit  = "limit"
-	reasonBudget = "budget"
-)
-
 // A Change is one entry with the run as it is after it.
 type Change struct {
 	Run       remediate.Run
@@ -104,10 +97,10 @@ func wake(tx *store.Tx, c Change, now time.Time) error {
 		condition string
 		args      []any
 	}{
-		{"reason = ? and exclusive = ? order by id limit 2", []any{reasonBusy, c.Exclusive}},
-		{"reason = ? and target = ? order by id limit 4", []any{reasonLimit, r.Subject["server"]}},
-		{"reason = ? order by id limit 4", []any{reasonLimit}},
-		{"reason = ? and policy = ? order by id limit 8", []any{reasonBudget, r.Policy}},
+		{"reason = ? and exclusive = ? order by id limit 2", []any{remediate.ReasonBusy, c.Exclusive}},
+		{"reason = ? and target = ? order by id limit 4", []any{remediate.ReasonLimit, r.Subject["server"]}},
+		{"reason = ? order by id limit 4", []any{remediate.ReasonLimit}},
+		{"reason = ? and policy = ? order by id limit 8", []any{remediate.ReasonBudget, r.Policy}},
 	} {
 		_, err := tx.Exec("update runs set due = ? where due > ? and id in (select id from runs where state = ? and "+w.condition+")",
 			append([]any{store.Millis(now), store.Millis(now), string(remediate.Waiting)}, w.args...)...)
