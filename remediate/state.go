@@ -117,7 +117,8 @@ type Alert struct {
 	Annotations map[string]string `json:"annotations"`
 	Firing      bool              `json:"firing"`
 	StartsAt    time.Time         `json:"starts_at"`
-	Expr        string            `json:"expr,omitempty"` // the rule's expression, where the source tells it
+	EndsAt      time.Time         `json:"ends_at,omitzero"` // of one that is not firing, where the source tells it
+	Expr        string            `json:"expr,omitempty"`   // the rule's expression, where the source tells it
 }
 
 // An Episode is one trouble from when it was first told of until it is over. It

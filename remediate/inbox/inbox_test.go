@@ -1,10 +1,6 @@
 package inbox_test
 
 import (
-	"encoding/json"
-	"log/slog"
-	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -19,6 +15,7 @@ import (
 // A desk is an inbox whose clock the test sets.
 type desk struct {
 	*inbox.Inbox
+	store *store.Store
 	now   time.Time
 	woken int
 }
@@ -32,7 +29,7 @@ func openAt(t *testing.T, dir string) *desk {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.Close() }) // closed by some tests already
-	d := &desk{now: time.UnixMilli(1_000_000_000_000).UTC()}
+	d := &desk{store: s, now: time.UnixMilli(1_000_000_000_000).UTC()}
 	d.Inbox = inbox.New(inbox.Config{Store: s, Now: func() time.Time { return d.now }, Wake: func() { d.woken++ }})
 	return d
 }
@@ -71,44 +68,238 @@ func resolved(start time.Time, labels ...string) remediate.Alert {
 	return a
 }
 
+// over is an end that says when the trouble ended, as Alertmanager does.
+func over(start, end time.Time, labels ...string) remediate.Alert {
+	a := resolved(start, labels...)
+	a.EndsAt = end
+	return a
+}
+
 func TestEpisodes(t *testing.T) {
+	type alerts = []remediate.Alert
 	for _, test := range []struct {
 		name   string
-		told   []remediate.Alert
+		told   alerts
 		opened int64 // the number of the last episode
 		open   int
 	}{
-		{"one trouble", []remediate.Alert{firing(at(0))}, 1, 1},
-		{"told again and again", []remediate.Alert{firing(at(0)), firing(at(0)), firing(at(0))}, 1, 1},
-		{"told by both of a pair", []remediate.Alert{firing(at(0), "replica", "a"), firing(at(1), "replica", "b"), firing(at(0), "prometheus_replica", "c")}, 1, 1},
-		{"two subjects", []remediate.Alert{firing(at(0), "table", "a"), firing(at(0), "table", "b")}, 2, 2},
-		{"over", []remediate.Alert{firing(at(0)), resolved(at(0))}, 1, 0},
-		{"over, told twice", []remediate.Alert{firing(at(0)), resolved(at(0)), resolved(at(0))}, 1, 0},
-		{"a late firing of what is over", []remediate.Alert{firing(at(0)), resolved(at(0)), firing(at(0))}, 1, 0},
-		{"a late end of an earlier trouble", []remediate.Alert{firing(at(5)), resolved(at(0))}, 1, 1},
-		{"a new trouble after the end", []remediate.Alert{firing(at(0)), resolved(at(0)), firing(at(5))}, 2, 1},
-		{"the end of nothing", []remediate.Alert{resolved(at(0))}, 0, 0},
-		{"labels that run into each other", []remediate.Alert{firing(at(0), "a", "b", "c", ""), firing(at(0), "a", "bc")}, 2, 2},
+		{"one trouble", alerts{firing(at(0))}, 1, 1},
+		{"told again and again", alerts{firing(at(0)), firing(at(0)), firing(at(0))}, 1, 1},
+		{"told by both of a pair", alerts{firing(at(0), "replica", "a"), firing(at(1), "replica", "b"), firing(at(0), "prometheus_replica", "c")}, 1, 1},
+		{"told by Grafana with labels of its own", alerts{firing(at(0)), firing(at(0), "__alert_rule_uid__", "x")}, 1, 1},
+		{"two subjects", alerts{firing(at(0), "table", "a"), firing(at(0), "table", "b")}, 2, 2},
+		{"over", alerts{firing(at(0)), resolved(at(0))}, 1, 0},
+		{"over, told twice", alerts{firing(at(0)), resolved(at(0)), resolved(at(0))}, 1, 0},
+		{"over for both of a pair", alerts{firing(at(0), "replica", "a"), firing(at(0), "replica", "b"), over(at(0), at(5), "replica", "a"), firing(at(0), "replica", "b"), over(at(0), at(6), "replica", "b")}, 1, 0},
+		{"a late firing of what is over", alerts{firing(at(0)), resolved(at(0)), firing(at(0))}, 1, 0},
+		{"a late firing of what is over, whose start had moved on", alerts{firing(at(0)), over(at(0), at(5)), firing(at(3))}, 1, 0},
+		{"a late firing of what is over, whose start had moved back", alerts{firing(at(3)), over(at(3), at(5)), firing(at(0))}, 1, 0},
+		{"a late firing of the trouble before the last", alerts{firing(at(0)), over(at(0), at(2)), firing(at(5)), over(at(5), at(6)), firing(at(0))}, 2, 0},
+		{"a late end of an earlier trouble", alerts{firing(at(5)), resolved(at(0))}, 1, 1},
+		{"a late end of an earlier trouble, which says when", alerts{firing(at(5)), over(at(0), at(4))}, 1, 1},
+		{"a late firing and a late end of an earlier trouble", alerts{firing(at(5)), firing(at(0)), over(at(0), at(4))}, 1, 1},
+		{"a start that moves on, and the end", alerts{firing(at(0)), firing(at(5)), over(at(0), at(9))}, 1, 0},
+		{"a start that moves back, and the end", alerts{firing(at(5)), firing(at(0)), over(at(0), at(9))}, 1, 0},
+		{"a start that moves both ways", alerts{firing(at(5)), firing(at(0)), firing(at(7)), firing(at(3)), over(at(7), at(9)), over(at(0), at(9))}, 1, 0},
+		{"a new trouble after the end", alerts{firing(at(0)), resolved(at(0)), firing(at(5))}, 2, 1},
+		{"a new trouble at the moment of the end", alerts{firing(at(0)), over(at(0), at(5)), firing(at(5))}, 2, 1},
+		{"the end of nothing", alerts{resolved(at(0))}, 0, 0},
+		{"labels that run into each other", alerts{firing(at(0), "a", "b", "c", ""), firing(at(0), "a", "bc")}, 2, 2},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			d := open(t)
 			for _, a := range test.told {
 				d.accept(t, a)
 			}
-			got := d.open(t)
-			if len(got) != test.open {
-				t.Errorf("%d episodes are open, want %d: %+v", len(got), test.open, got)
-			}
-			if _, err := d.Episode(t.Context(), test.opened+1); err == nil {
-				t.Errorf("there is an episode %d", test.opened+1)
-			}
-			if test.opened > 0 {
-				if _, err := d.Episode(t.Context(), test.opened); err != nil {
-					t.Error(err)
-				}
-			}
+			d.has(t, test.opened, test.open)
 		})
 	}
+}
+
+// has checks how many episodes there were, and how many are open.
+func (d *desk) has(t *testing.T, opened int64, open int) {
+	t.Helper()
+	if got := d.open(t); len(got) != open {
+		t.Errorf("%d episodes are open, want %d: %+v", len(got), open, got)
+	}
+	if _, err := d.Episode(t.Context(), opened+1); err == nil {
+		t.Errorf("there is an episode %d", opened+1)
+	}
+	if opened > 0 {
+		if _, err := d.Episode(t.Context(), opened); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// What one of a pair sees ended goes on where the other sees it fire.
+func TestPairInOneDelivery(t *testing.T) {
+	d := open(t)
+	d.accept(t, firing(at(0), "replica", "a"), firing(at(0), "replica", "b"))
+	d.accept(t, over(at(0), at(5), "replica", "a"), firing(at(0), "replica", "b"))
+	d.has(t, 1, 1)
+	d.accept(t, firing(at(0), "replica", "b"), over(at(0), at(5), "replica", "a"))
+	d.has(t, 1, 1)
+	d.accept(t, over(at(0), at(6), "replica", "b"), over(at(0), at(5), "replica", "a"))
+	d.has(t, 1, 0)
+}
+
+func TestReplicaLabelsOfOnesOwn(t *testing.T) {
+	d := open(t)
+	d.Inbox = inbox.New(inbox.Config{Store: d.store, Now: func() time.Time { return d.now }, ReplicaLabels: []string{"member"}})
+	d.accept(t, firing(at(0), "member", "a"))
+	d.accept(t, firing(at(0), "member", "b"))
+	d.accept(t, firing(at(0), "replica", "b"))
+	d.has(t, 2, 2)
+}
+
+// A source that goes on to tell of what had ended is believed in the end.
+func TestLateFiringIsBelievedAtLast(t *testing.T) {
+	d := open(t)
+	d.accept(t, firing(at(0)))
+	d.accept(t, over(at(0), at(5)))
+	d.now = d.now.Add(8 * time.Minute)
+	d.accept(t, firing(at(0)))
+	d.has(t, 1, 0)
+	d.now = d.now.Add(2 * time.Minute)
+	d.accept(t, firing(at(0)))
+	d.has(t, 2, 1)
+}
+
+// An alert that comes and goes is held down, and longer each time.
+func TestFlapping(t *testing.T) {
+	d := open(t)
+	minute := 0
+	for flaps, hold := range []time.Duration{0, 1, 2, 4, 8, 16, 30, 30} {
+		d.accept(t, firing(at(minute)))
+		e := d.open(t)[0]
+		if e.Flaps != flaps {
+			t.Errorf("%d flaps, want %d", e.Flaps, flaps)
+		}
+		var ripe time.Time
+		if hold > 0 {
+			ripe = d.now.Add(hold * time.Minute)
+		}
+		if !e.Ripe.Equal(ripe) {
+			t.Errorf("after %d flaps ripe at %s, want %s", flaps, e.Ripe, ripe)
+		}
+		if next, err := d.NextRipe(t.Context()); err != nil || !next.Equal(ripe) {
+			t.Errorf("the next is ripe at %s (%v), want %s", next, err, ripe)
+		}
+		wants := 0
+		if hold == 0 {
+			wants = 1
+		}
+		if got := d.undecided(t, "e"); len(got) != wants {
+			t.Errorf("after %d flaps %d want a decision at once", flaps, len(got))
+		}
+		d.now = d.now.Add(hold * time.Minute)
+		if got := d.undecided(t, "e"); len(got) != 1 {
+			t.Errorf("after %d flaps %d want a decision after the hold-down", flaps, len(got))
+		}
+		d.accept(t, over(at(minute), at(minute+1)))
+		minute += 2
+		d.now = d.now.Add(9 * time.Minute)
+	}
+	d.now = d.now.Add(2 * time.Minute)
+	d.accept(t, firing(at(minute)))
+	if e := d.open(t)[0]; e.Flaps != 0 || !e.Ripe.IsZero() {
+		t.Errorf("what was quiet for long still flaps: %+v", e)
+	}
+}
+
+func TestHold(t *testing.T) {
+	d := open(t)
+	d.Inbox = inbox.New(inbox.Config{Store: d.store, Now: func() time.Time { return d.now }, Hold: 90 * time.Second, FlapWindow: time.Minute})
+	for minute, want := range []struct{ flaps, seconds int }{{0, 90}, {1, 90}, {2, 120}} {
+		d.accept(t, firing(at(minute)))
+		e := d.open(t)[0]
+		if e.Flaps != want.flaps || !e.Ripe.Equal(d.now.Add(time.Duration(want.seconds)*time.Second)) {
+			t.Errorf("%d flaps, ripe after %s, want %+v", e.Flaps, e.Ripe.Sub(d.now), want)
+		}
+		d.accept(t, resolved(at(minute)))
+	}
+}
+
+func TestUndecided(t *testing.T) {
+	d := open(t)
+	d.accept(t, firing(at(0), "n", "1"), firing(at(0), "n", "2"), firing(at(0), "n", "3"), firing(at(0), "n", "4"))
+	d.accept(t, resolved(at(0), "n", "4"))
+	numbers := func(edition string, limit int) (all []int64) {
+		t.Helper()
+		episodes, err := d.Undecided(t.Context(), edition, limit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range episodes {
+			all = append(all, e.ID)
+		}
+		return all
+	}
+	check := func(what string, got []int64, want ...int64) {
+		t.Helper()
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s: %s", what, diff)
+		}
+	}
+	check("at first", numbers("a", 10), 1, 2, 3)
+	check("two at most", numbers("a", 2), 1, 2)
+	if err := d.Settle(t.Context(), 1, "a"); err != nil {
+		t.Fatal(err)
+	}
+	check("settled", numbers("a", 10), 2, 3)
+	check("other policies", numbers("b", 10), 1, 2, 3)
+	for n, s := range remediate.States() {
+		d.run(t, 2, s, n)
+		if s.Final() {
+			check(string(s), numbers("a", 10), 2, 3)
+		} else {
+			check(string(s), numbers("a", 10), 3)
+		}
+		d.exec(t, "delete from runs")
+	}
+}
+
+// A run that cleared the trouble, and an alert that fires anew.
+func TestAnew(t *testing.T) {
+	d := open(t)
+	d.accept(t, firing(d.now))
+	cleared := d.now.Add(time.Minute)
+	d.run(t, 1, remediate.Cleared, int(cleared.UnixMilli()))
+	d.now = cleared.Add(time.Minute)
+	d.accept(t, firing(cleared.Add(-time.Second)))
+	d.has(t, 1, 1)
+	d.accept(t, firing(cleared.Add(time.Second)))
+	d.has(t, 2, 1)
+	if e := d.open(t)[0]; e.Flaps != 0 || !e.Ripe.IsZero() {
+		t.Errorf("what a run had cleared is held down as flapping: %+v", e)
+	}
+}
+
+// run writes a run of an episode; the journal's own way is not the inbox's business.
+func (d *desk) run(t *testing.T, episode int64, s remediate.State, changed int) {
+	t.Helper()
+	d.exec(t, "insert into runs (key, request, action, subject, episode, state, why, plan, due, created, changed) values ('k', '{}', 'a', 's', ?, ?, '', '{}', 0, 0, ?)", episode, string(s), changed)
+}
+
+func (d *desk) exec(t *testing.T, query string, args ...any) {
+	t.Helper()
+	err := d.store.Write(t.Context(), func(tx *store.Tx) error {
+		_, err := tx.Exec(query, args...)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (d *desk) undecided(t *testing.T, edition string) []remediate.Episode {
+	t.Helper()
+	all, err := d.Undecided(t.Context(), edition, 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
 }
 
 func TestHostileLabelsComeBackAsTheyWent(t *testing.T) {
@@ -122,7 +313,6 @@ func TestHostileLabelsComeBackAsTheyWent(t *testing.T) {
 	}
 }
 
-// All of a delivery or nothing of it.
 func TestWakesOnlyWhenSomethingChanged(t *testing.T) {
 	d := open(t)
 	d.accept(t, firing(at(0)))
@@ -133,101 +323,5 @@ func TestWakesOnlyWhenSomethingChanged(t *testing.T) {
 	d.accept(t, resolved(at(0)))
 	if d.woken != 2 {
 		t.Errorf("woken %d times, want twice", d.woken)
-	}
-}
-
-func TestReconcile(t *testing.T) {
-	d := open(t)
-	d.accept(t, firing(at(0), "n", "stays"), firing(at(0), "n", "goes"))
-	other := firing(at(0), "n", "of another source")
-	other.Source = "elsewhere"
-	d.accept(t, other)
-	reconcile := func(after time.Duration, alerts ...remediate.Alert) {
-		t.Helper()
-		d.now = d.now.Add(after)
-		if err := d.Reconcile(t.Context(), "alertmanager", alerts, 5*time.Minute); err != nil {
-			t.Fatal(err)
-		}
-	}
-	names := func() (all []string) {
-		for _, e := range d.open(t) {
-			all = append(all, e.Alert.Labels["n"])
-		}
-		return all
-	}
-	silenced := firing(at(0), "n", "silenced")
-	silenced.Firing = false
-	reconcile(time.Minute, firing(at(0), "n", "stays"), firing(at(0), "n", "missed"), silenced)
-	if diff := cmp.Diff([]string{"stays", "goes", "of another source", "missed"}, names()); diff != "" {
-		t.Error(diff)
-	}
-	reconcile(3*time.Minute, firing(at(0), "n", "stays"), firing(at(0), "n", "missed"))
-	if diff := cmp.Diff([]string{"stays", "goes", "of another source", "missed"}, names()); diff != "" {
-		t.Errorf("closed too early: %s", diff)
-	}
-	reconcile(2*time.Minute, firing(at(0), "n", "stays"))
-	if diff := cmp.Diff([]string{"stays", "of another source", "missed"}, names()); diff != "" {
-		t.Error(diff)
-	}
-	silencedNow := firing(at(0), "n", "stays")
-	silencedNow.Firing = false
-	reconcile(10*time.Minute, silencedNow)
-	if diff := cmp.Diff([]string{"stays", "of another source"}, names()); diff != "" {
-		t.Errorf("a silence closes nothing: %s", diff)
-	}
-}
-
-// Time during which nobody listened is no absence.
-func TestReconcileAfterARest(t *testing.T) {
-	dir := t.TempDir()
-	s, err := store.Open(t.Context(), dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	now := at(0)
-	clock := func() time.Time { return now }
-	if err := inbox.New(inbox.Config{Store: s, Now: clock}).Accept(t.Context(), []remediate.Alert{firing(at(0))}); err != nil {
-		t.Fatal(err)
-	}
-	now = now.Add(24 * time.Hour)
-	i := inbox.New(inbox.Config{Store: s, Now: clock})
-	t.Cleanup(func() { _ = s.Close() }) // read only from here
-	for _, step := range []struct {
-		after time.Duration
-		open  int
-	}{{time.Minute, 1}, {5 * time.Minute, 0}} {
-		now = now.Add(step.after)
-		if err := i.Reconcile(t.Context(), "alertmanager", nil, 5*time.Minute); err != nil {
-			t.Fatal(err)
-		}
-		if open, err := i.Episodes(t.Context()); len(open) != step.open || err != nil {
-			t.Errorf("after %s %d are open, want %d (%v)", step.after, len(open), step.open, err)
-		}
-	}
-}
-
-func TestWatchAsksForOurAlertsOnly(t *testing.T) {
-	d := open(t)
-	asked := make(chan string, 10)
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		asked <- r.URL.Path + " " + r.URL.Query().Get("receiver")
-		_ = json.NewEncoder(w).Encode([]map[string]any{{
-			"labels": map[string]string{"alertname": "Missed"}, "annotations": map[string]string{}, "startsAt": at(0), "status": map[string]any{"state": "active"},
-		}})
-	}))
-	t.Cleanup(server.Close)
-	hurry := make(chan struct{})
-	done := make(chan error, 1)
-	go func() {
-		done <- d.Watch(t.Context(), inbox.Alertmanager{URL: server.URL + "/", Receiver: "up.keep", Source: "alertmanager", Every: time.Hour, Absent: time.Minute, Hurry: hurry, Logger: slog.New(slog.DiscardHandler)})
-	}()
-	if got := <-asked; got != `/api/v2/alerts up\.keep` {
-		t.Errorf("asked %q", got)
-	}
-	hurry <- struct{}{}
-	<-asked
-	hurry <- struct{}{} // taken only when the second answer is in the inbox
-	if open := d.open(t); len(open) != 1 || open[0].Name() != "Missed" {
-		t.Errorf("open: %+v", open)
 	}
 }

@@ -2,26 +2,62 @@ package inbox
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/ai-micro-service/upkeep/internal/store"
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
 // Episodes returns every open episode, the oldest first.
 func (i *Inbox) Episodes(ctx context.Context) ([]remediate.Episode, error) {
-	return i.read(ctx, "where closed = 0 order by id")
+	return i.episodes(ctx, "where closed = 0 order by id")
 }
 
-// Undecided returns the open episodes for which no run was made yet, the oldest first.
-func (i *Inbox) Undecided(ctx context.Context) ([]remediate.Episode, error) {
-	return i.read(ctx, "where closed = 0 and not exists (select 1 from runs where runs.episode = episodes.id) order by id")
+// Undecided returns the open episodes that want a decision, the oldest first and
+// limit of them at most: their hold-down is over, no run of theirs is under way,
+// and they were not settled under this edition of the policies.
+func (i *Inbox) Undecided(ctx context.Context, edition string, limit int) ([]remediate.Episode, error) {
+	var unfinished []string
+	for _, s := range remediate.States() {
+		if !s.Final() {
+			unfinished = append(unfinished, "'"+string(s)+"'")
+		}
+	}
+	return i.episodes(ctx, "where closed = 0 and settled <> ? and ripe <= ? and not exists (select 1 from runs where runs.episode = episodes.id and runs.state in ("+
+		strings.Join(unfinished, ", ")+")) order by id limit ?", edition, store.Millis(i.now()), limit)
+}
+
+// Settle notes that an edition of the policies has nothing more to say to an episode.
+func (i *Inbox) Settle(ctx context.Context, episode int64, edition string) error {
+	err := i.store.Write(ctx, func(tx *store.Tx) error {
+		_, err := tx.Exec("update episodes set settled = ? where id = ?", edition, episode)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("episode %d: %w", episode, err)
+	}
+	return nil
+}
+
+// NextRipe returns when the next hold-down of an open episode ends; zero while
+// nothing is held down.
+func (i *Inbox) NextRipe(ctx context.Context) (next time.Time, err error) {
+	var ripe int64
+	err = i.one(ctx, &ripe, "select coalesce(min(ripe), 0) from episodes where closed = 0 and ripe > ?", store.Millis(i.now()))
+	if err != nil {
+		return time.Time{}, fmt.Errorf("episodes: %w", err)
+	}
+	return store.Time(ripe), nil
 }
 
 // Episode returns one episode, open or closed.
 func (i *Inbox) Episode(ctx context.Context, id int64) (remediate.Episode, error) {
-	all, err := i.read(ctx, "where id = ?", id)
+	all, err := i.episodes(ctx, "where id = ?", id)
 	if err != nil {
 		return remediate.Episode{}, err
 	}
@@ -31,20 +67,64 @@ func (i *Inbox) Episode(ctx context.Context, id int64) (remediate.Episode, error
 	return all[0], nil
 }
 
-func (i *Inbox) read(ctx context.Context, condition string, args ...any) ([]remediate.Episode, error) {
-	rows, err := i.store.Query(ctx, "select id, alert, opened, seen, closed, why from episodes "+condition, args...)
+func (i *Inbox) episodes(ctx context.Context, condition string, args ...any) ([]remediate.Episode, error) {
+	rows, err := i.read(ctx, condition, args...)
+	all := make([]remediate.Episode, len(rows))
+	for n, e := range rows {
+		all[n] = e.Episode
+	}
+	return all, err
+}
+
+func (i *Inbox) read(ctx context.Context, condition string, args ...any) (all []episode, err error) {
+	rows, err := i.store.Query(ctx, "select "+columns+" from episodes "+condition, args...)
 	if err != nil {
 		return nil, fmt.Errorf("episodes: %w", err)
 	}
-	return scan(rows)
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		e, err := scan(rows)
+		if err != nil {
+			return nil, fmt.Errorf("episodes: %w", err)
+		}
+		all = append(all, e)
+	}
+	return all, rows.Err()
 }
 
-// Describe and Collect make the Inbox a prometheus.Collector of the number of
-// open episodes.
-func (i *Inbox) Describe(ch chan<- *prometheus.Desc) { ch <- openDesc() }
+// one reads one number.
+func (i *Inbox) one(ctx context.Context, into *int64, query string, args ...any) (err error) {
+	rows, err := i.store.Query(ctx, query, args...)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		if err := rows.Scan(into); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
 
-// Collect writes the number of open episodes for each alert.
+// Describe and Collect make the Inbox a prometheus.Collector of what it took in
+// and what it holds.
+func (i *Inbox) Describe(ch chan<- *prometheus.Desc) {
+	ch <- openDesc()
+	ch <- lettersDesc()
+	i.alerts.Describe(ch)
+}
+
+// Collect writes the number of alerts that were taken in, of open episodes for
+// each alert, and of letters.
 func (i *Inbox) Collect(ch chan<- prometheus.Metric) {
+	i.alerts.Collect(ch)
+	var letters int64
+	if err := i.one(context.Background(), &letters, "select count(*) from letters"); err != nil {
+		ch <- prometheus.NewInvalidMetric(lettersDesc(), err)
+	} else {
+		ch <- prometheus.MustNewConstMetric(lettersDesc(), prometheus.GaugeValue, float64(letters))
+	}
 	open, err := i.Episodes(context.Background())
 	if err != nil {
 		ch <- prometheus.NewInvalidMetric(openDesc(), err)
@@ -61,4 +141,15 @@ func (i *Inbox) Collect(ch chan<- prometheus.Metric) {
 
 func openDesc() *prometheus.Desc {
 	return prometheus.NewDesc("upkeep_episodes_open", "Number of troubles that alerts have told of and that are not over.", []string{"alertname"}, nil)
+}
+
+func lettersDesc() *prometheus.Desc {
+	return prometheus.NewDesc("upkeep_inbox_letters", "Number of deliveries that could not be read and are kept for people, a thousand at most.", nil, nil)
+}
+
+func alertsVec() *prometheus.CounterVec {
+	return prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "upkeep_inbox_alerts_total",
+		Help: "Alerts that were taken in and are on disk, told twice or not, by their source and status.",
+	}, []string{"source", "status"})
 }

@@ -1,16 +1,17 @@
-// Package webhook takes alerts from Alertmanager and answers once they are on
-// disk: 200 means that nothing of the delivery can be lost any more, 503 that
-// Alertmanager should send it again, 4xx that sending it again is of no use.
+// Package webhook takes alerts from Alertmanager and Grafana and answers once
+// they are on disk: 200 means that nothing of the delivery can be lost any more,
+// 503 that it should be sent again, 4xx that sending it again is of no use. What
+// could not be read is kept for people, where its sender was known.
 package webhook
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
+	"os"
 	"strconv"
 	"time"
 
@@ -19,152 +20,205 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
-// Source is the source of the alerts that this package takes in.
-const Source = "alertmanager"
-
 const (
-	// maxBody is far above what Alertmanager sends for one group: an alert takes
-	// about one kilobyte.
+	// maxBody is far above what is sent for one group: an alert takes about one
+	// kilobyte.
 	maxBody = 4 << 20
 
-	// patience is how long a commit may take. Alertmanager's peers send a second
-	// copy when the first is not answered within 15 s.
-	patience = 5 * time.Second
+	// maxLetter is how much is kept of a body that could not be read.
+	maxLetter = 64 << 10
+
+	// bodyTimeout is how long a body may take to arrive.
+	bodyTimeout = 5 * time.Second
 )
 
-// An Inbox makes alerts durable.
+// An Inbox makes alerts durable, and keeps what could not be read.
 type Inbox interface {
 	Accept(ctx context.Context, alerts []remediate.Alert) error
+	Keep(ctx context.Context, l remediate.Letter) error
 }
 
 // Config is what a Handler is made of.
 type Config struct {
 	Inbox      Inbox
 	Authorize  func(*http.Request) (status int, err error) // nil: everybody may
+	Signature  Signature                                   // of Grafana's deliveries; asked instead of Authorize where it has a secret
 	Truncated  func()                                      // called when a delivery left alerts out; may be nil
+	Waiting    int                                         // deliveries that may wait for the store at once; 256 where 0
+	Now        func() time.Time                            // time.Now where nil
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 }
 
-// A Handler answers POST with Alertmanager's payload of version 4.
+// A Handler takes deliveries. By itself it answers POST with Alertmanager's
+// payload of version 4; Grafana returns the one for Grafana's.
 type Handler struct {
 	config   Config
+	queue    *queue
+	reading  chan struct{} // bodies that are being read
+	log      *sparing
 	requests *prometheus.CounterVec
+	duration prometheus.Histogram
 }
 
 // New returns a Handler.
 func New(c Config) *Handler {
-	h := &Handler{config: c, requests: prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "upkeep_webhook_requests_total",
-		Help: "Deliveries to the webhook, by the status that was answered.",
-	}, []string{"code"})}
-	c.Registerer.MustRegister(h.requests)
+	if c.Waiting == 0 {
+		c.Waiting = 256 // at 5,000 a second the last of them waits for 50 ms
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	h := &Handler{
+		config: c, queue: newQueue(c.Waiting), reading: make(chan struct{}, c.Waiting), log: &sparing{log: c.Logger, now: c.Now},
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "upkeep_webhook_requests_total",
+			Help: "Deliveries to the webhook, by whose they were and the status that was answered.",
+		}, []string{"source", "code"}),
+		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "upkeep_webhook_duration_seconds",
+			Help:    "How long a delivery to the webhook took to be answered.",
+			Buckets: []float64{0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5},
+		}),
+	}
+	c.Registerer.MustRegister(h.requests, h.duration)
 	return h
 }
 
-// A fault is why a delivery was not taken, with the status that says so.
+// A sender is one kind of them.
+type sender struct {
+	source    string
+	read      func(body []byte) (message, error)
+	authorize func(*http.Request) (status int, err error)                // before the body is read; nil: it needs none
+	verify    func(r *http.Request, body []byte) (status int, err error) // after it; nil: it needs none
+}
+
+// ServeHTTP takes one delivery of Alertmanager.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h.serve(w, r, sender{source: Alertmanager, read: readAlertmanager, authorize: h.config.Authorize})
+}
+
+// Grafana returns the handler for the deliveries of Grafana's contact points.
+func (h *Handler) Grafana() http.Handler {
+	from := sender{source: Grafana, read: readGrafana, authorize: h.config.Authorize}
+	if s := h.config.Signature; s.Secret != nil {
+		from.authorize = func(r *http.Request) (int, error) { return s.claim(r, h.config.Now()) }
+		from.verify = s.verify
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { h.serve(w, r, from) })
+}
+
+// Trusted returns the handler for Alertmanager's deliveries from within the
+// process, which need no token.
+func (h *Handler) Trusted() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h.serve(w, r, sender{source: Alertmanager, read: readAlertmanager})
+	})
+}
+
+// A fault is why a delivery was not taken.
 type fault struct {
 	status int
 	err    error
+	body   []byte // what is kept for people; nil: nothing is
 }
 
-// ServeHTTP takes one delivery.
-func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	h.serve(w, r, h.config.Authorize)
-}
-
-// Trusted returns the handler for deliveries from within the process, which
-// need no token.
-func (h *Handler) Trusted() http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { h.serve(w, r, nil) })
-}
-
-func (h *Handler) serve(w http.ResponseWriter, r *http.Request, authorize func(*http.Request) (int, error)) {
-	alerts, f := h.take(w, r, authorize)
+func (h *Handler) serve(w http.ResponseWriter, r *http.Request, from sender) {
+	begun := time.Now()
+	alerts, f := h.take(w, r, from)
 	status := http.StatusOK
 	if f != nil {
 		status = f.status
-		h.config.Logger.Warn("delivery refused", "status", status, "remote", r.RemoteAddr, "err", f.err)
+		if f.body != nil {
+			h.keep(r, from, *f)
+		}
+		h.log.warn(r.Context(), "delivery refused", slog.Int("status", status), slog.String("source", from.source), slog.String("remote", r.RemoteAddr), slog.Any("err", f.err))
 		if status == http.StatusMethodNotAllowed {
 			w.Header().Set("Allow", http.MethodPost)
 		}
 		http.Error(w, f.err.Error(), status)
 	} else {
-		h.config.Logger.Debug("delivery accepted", "alerts", alerts, "remote", r.RemoteAddr)
+		h.config.Logger.Debug("delivery accepted", "alerts", alerts, "source", from.source, "remote", r.RemoteAddr)
 		w.WriteHeader(status)
 	}
-	h.requests.WithLabelValues(strconv.Itoa(status)).Inc()
+	h.duration.Observe(time.Since(begun).Seconds())
+	h.requests.WithLabelValues(from.source, strconv.Itoa(status)).Inc()
 }
 
-func (h *Handler) take(w http.ResponseWriter, r *http.Request, authorize func(*http.Request) (int, error)) (alerts int, f *fault) {
+func (h *Handler) take(w http.ResponseWriter, r *http.Request, from sender) (alerts int, f *fault) {
 	if r.Method != http.MethodPost {
-		return 0, &fault{http.StatusMethodNotAllowed, fmt.Errorf("method %s: want POST", r.Method)}
+		return 0, &fault{status: http.StatusMethodNotAllowed, err: fmt.Errorf("method %.20q: want POST", r.Method)}
 	}
-	if authorize != nil {
-		if status, err := authorize(r); err != nil {
-			return 0, &fault{status, err}
+	if from.authorize != nil {
+		if status, err := from.authorize(r); err != nil {
+			return 0, &fault{status: status, err: err}
 		}
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	if large, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return 0, &fault{http.StatusRequestEntityTooLarge, fmt.Errorf("body is larger than %d bytes; set max_alerts in the receiver", large.Limit)}
-	} else if err != nil {
-		return 0, &fault{http.StatusBadRequest, fmt.Errorf("body: %w", err)}
+	body, f := h.body(w, r, from)
+	if f != nil {
+		return 0, f
 	}
-	m, err := parse(body)
+	if from.verify != nil {
+		if status, err := from.verify(r, body); err != nil {
+			return 0, &fault{status: status, err: err}
+		}
+	}
+	m, err := from.read(body)
 	if err != nil {
-		return 0, &fault{http.StatusBadRequest, err}
+		return 0, &fault{http.StatusBadRequest, err, body}
 	}
+	told := m.alerts(from.source)
 	// A caller who hangs up has not undone what he sent.
-	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(r.Context()), patience, errors.New("the store did not answer in time"))
-	defer cancel()
-	if err := h.config.Inbox.Accept(ctx, m.alerts()); err != nil {
-		return 0, &fault{http.StatusServiceUnavailable, fmt.Errorf("inbox: %w", err)}
+	err = h.queue.do(context.WithoutCancel(r.Context()), func(ctx context.Context) error { return h.config.Inbox.Accept(ctx, told) })
+	if err != nil {
+		return 0, &fault{status: http.StatusServiceUnavailable, err: fmt.Errorf("inbox: %w", err)}
 	}
 	if m.Truncated > 0 && h.config.Truncated != nil {
 		h.config.Truncated()
 	}
-	return len(m.Alerts), nil
+	return len(told), nil
 }
 
-// A message is what we read of Alertmanager's payload. Its own status is not
-// read: it says nothing of the single alert.
-type message struct {
-	Version   string `json:"version"`
-	Truncated uint64 `json:"truncatedAlerts"`
-	Alerts    []struct {
-		Status      string            `json:"status"`
-		Labels      map[string]string `json:"labels"`
-		Annotations map[string]string `json:"annotations"`
-		StartsAt    time.Time         `json:"startsAt"`
-	} `json:"alerts"`
-}
-
-func parse(body []byte) (m message, err error) {
-	if err := json.Unmarshal(body, &m); err != nil {
-		return m, fmt.Errorf("body is not Alertmanager's JSON: %w", err)
+// body reads what was sent. Where it would wait in vain it is not read at all.
+func (h *Handler) body(w http.ResponseWriter, r *http.Request, from sender) ([]byte, *fault) {
+	busy := &fault{status: http.StatusServiceUnavailable, err: errBusy}
+	if h.queue.full() {
+		return nil, busy
 	}
-	if m.Version != "4" {
-		return m, fmt.Errorf("version %q: want Alertmanager's payload of version \"4\"", m.Version)
+	select {
+	case h.reading <- struct{}{}:
+		defer func() { <-h.reading }()
+	default:
+		return nil, busy
 	}
-	if len(m.Alerts) == 0 {
-		return m, errors.New("no alerts in the body")
+	// Not every connection has a deadline; the ones within the process need none.
+	conn := http.NewResponseController(w)
+	_ = conn.SetReadDeadline(time.Now().Add(bodyTimeout))
+	defer func() { _ = conn.SetReadDeadline(time.Time{}) }()
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if err == nil {
+		return body, nil
 	}
-	for i, a := range m.Alerts {
-		switch {
-		case a.Status != "firing" && a.Status != "resolved":
-			return m, fmt.Errorf("alert %d: status %q: want firing or resolved", i+1, a.Status)
-		case a.Labels["alertname"] == "":
-			return m, fmt.Errorf("alert %d has no alertname", i+1)
+	if large, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		f := &fault{status: http.StatusRequestEntityTooLarge, err: fmt.Errorf("body is larger than %d bytes; set max_alerts in the receiver", large.Limit)}
+		if from.verify == nil { // a part of a body proves nothing
+			f.body = body
 		}
+		return nil, f
 	}
-	return m, nil
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return nil, &fault{status: http.StatusServiceUnavailable, err: fmt.Errorf("the body did not arrive within %s", bodyTimeout)}
+	}
+	return nil, &fault{status: http.StatusBadRequest, err: fmt.Errorf("body: %w", err)}
 }
 
-func (m message) alerts() []remediate.Alert {
-	all := make([]remediate.Alert, len(m.Alerts))
-	for i, a := range m.Alerts {
-		all[i] = remediate.Alert{Source: Source, Labels: a.Labels, Annotations: a.Annotations, Firing: a.Status == "firing", StartsAt: a.StartsAt.UTC()}
+// keep puts what could not be read where people find it. Nothing of the headers
+// is kept: a token may be among them. Where it cannot be kept the log has to do,
+// and the answer is the same.
+func (h *Handler) keep(r *http.Request, from sender, f fault) {
+	l := remediate.Letter{Remote: r.RemoteAddr, Source: from.source, Status: f.status, Error: f.err.Error(), Body: f.body[:min(len(f.body), maxLetter)], Size: max(r.ContentLength, int64(len(f.body)))}
+	err := h.queue.do(context.WithoutCancel(r.Context()), func(ctx context.Context) error { return h.config.Inbox.Keep(ctx, l) })
+	if err != nil {
+		h.log.warn(r.Context(), "delivery could not be kept", slog.String("source", from.source), slog.String("remote", r.RemoteAddr), slog.Any("err", err))
 	}
-	return all
 }

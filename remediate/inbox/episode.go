@@ -1,0 +1,168 @@
+package inbox
+
+import (
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/ai-micro-service/upkeep/internal/store"
+	"github.com/ai-micro-service/upkeep/remediate"
+)
+
+// Reasons why an episode was closed.
+const (
+	whyResolved = "resolved"
+	whyAbsent   = "no longer told of"
+	whyAnew     = "cleared, and it fires anew"
+)
+
+const (
+	// lingers is how long an alert may go on to fire after its trouble was cleared:
+	// the old samples are stale after five minutes, and the rule is evaluated and
+	// the end delivered within a few more.
+	lingers = 15 * time.Minute
+
+	// freshness is how old the moment may be at which an episode was last told of,
+	// before it is written again though nothing else is new. Three peers tell of it
+	// within a moment, and absence is counted in minutes.
+	freshness = time.Second
+
+	// The first return of a flapping alert is held down for flapHold, each further
+	// one for twice as long as the one before, and none for longer than maxHold.
+	flapHold = time.Minute
+	maxHold  = 30 * time.Minute
+)
+
+// columns are what scan reads of an episode, in its order.
+const columns = "id, key, alert, opened, seen, closed, why, ripe, flaps"
+
+// An episode is one as the store has it.
+type episode struct {
+	remediate.Episode
+	key     string
+	text    string    // of its alert
+	cleared time.Time // when a run last cleared it; read for an open one only
+}
+
+// latest returns the open episode of a key and the one that was closed last; nil
+// where there is none. It is one statement, since it is asked for every alert.
+func latest(tx *store.Tx, key string) (open, before *episode, err error) {
+	rows, err := tx.Query("select "+columns+", (select coalesce(max(changed), 0) from runs where runs.episode = episodes.id and runs.state = '"+string(remediate.Cleared)+"')"+
+		" from episodes where key = ? and closed = 0 union all select * from (select "+columns+", 0 from episodes where key = ? and closed > 0 order by closed desc, id desc limit 1) as before", key, key)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		var cleared int64
+		e, err := scan(rows, &cleared)
+		if err != nil {
+			return nil, nil, err
+		}
+		e.cleared = store.Time(cleared)
+		if e.Closed.IsZero() {
+			open = &e
+		} else {
+			before = &e
+		}
+	}
+	return open, before, rows.Err()
+}
+
+func scan(rows *sql.Rows, more ...any) (e episode, err error) {
+	var opened, seen, closed, ripe int64
+	if err := rows.Scan(append([]any{&e.ID, &e.key, &e.text, &opened, &seen, &closed, &e.Why, &ripe, &e.Flaps}, more...)...); err != nil {
+		return e, err
+	}
+	if err := json.Unmarshal([]byte(e.text), &e.Alert); err != nil {
+		return e, fmt.Errorf("episode %d: %w", e.ID, err)
+	}
+	e.Opened, e.Seen, e.Closed, e.Ripe = store.Time(opened), store.Time(seen), store.Time(closed), store.Time(ripe)
+	return e, nil
+}
+
+// told refreshes an open episode. Where its run has cleared it and the alert
+// began to fire after that, the end was missed and this is another trouble: the
+// episode is closed and another one opens. The beginning of an alert alone does
+// not tell, since it moves when Prometheus is restarted. And an alert that fires
+// long after the clearing fires for a trouble that came back before it could end.
+func (i *Inbox) told(tx *store.Tx, open episode, a keyed, now time.Time) (anew bool, err error) {
+	since := open.cleared
+	if !a.Firing || since.IsZero() || !a.StartsAt.After(since) && now.Before(since.Add(lingers)) {
+		return false, refresh(tx, open, a.Alert, now)
+	}
+	if err := end(tx, open.ID, whyAnew, now); err != nil {
+		return false, err
+	}
+	return true, i.start(tx, a, nil, now)
+}
+
+// start opens an episode. One that follows soon on the end of the one before is
+// held down, and longer each time.
+func (i *Inbox) start(tx *store.Tx, a keyed, before *episode, now time.Time) error {
+	flaps, hold := 0, i.config.Hold
+	if before != nil && before.Why != whyAnew && now.Sub(before.Closed) < i.config.FlapWindow {
+		flaps = before.Flaps + 1
+		hold = max(hold, flapping(flaps))
+	}
+	var ripe int64
+	if hold > 0 {
+		ripe = store.Millis(now.Add(hold))
+	}
+	text, err := json.Marshal(a.Alert)
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec("insert into episodes (key, alert, opened, seen, ripe, flaps) values (?, ?, ?, ?, ?, ?)",
+		a.key, string(text), store.Millis(now), store.Millis(now), ripe, flaps)
+	return err
+}
+
+// flapping returns how long an alert is held down that came back so many times.
+func flapping(flaps int) time.Duration {
+	hold := flapHold
+	for range flaps - 1 {
+		if hold *= 2; hold >= maxHold {
+			return maxHold
+		}
+	}
+	return hold
+}
+
+// refresh writes what an alert says now. Its beginning only moves forward: what a
+// peer that is behind says of an earlier trouble would else make that trouble's
+// late end the end of this one.
+func refresh(tx *store.Tx, open episode, a remediate.Alert, now time.Time) error {
+	if open.Alert.StartsAt.After(a.StartsAt) {
+		a.StartsAt = open.Alert.StartsAt
+	}
+	text, err := json.Marshal(a)
+	switch {
+	case err != nil:
+		return err
+	case string(text) != open.text:
+		_, err = tx.Exec("update episodes set alert = ?, seen = ? where id = ?", string(text), store.Millis(now), open.ID)
+	case now.Sub(open.Seen) >= freshness:
+		_, err = tx.Exec("update episodes set seen = ? where id = ?", store.Millis(now), open.ID)
+	}
+	return err
+}
+
+// finish closes an episode whose end was told, and keeps when that was.
+func finish(tx *store.Tx, open episode, ended, now time.Time) error {
+	a := open.Alert
+	a.Firing, a.EndsAt = false, ended
+	text, err := json.Marshal(a)
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec("update episodes set alert = ?, closed = ?, why = ? where id = ?", string(text), store.Millis(now), whyResolved, open.ID)
+	return err
+}
+
+func end(tx *store.Tx, id int64, why string, now time.Time) error {
+	_, err := tx.Exec("update episodes set closed = ?, why = ? where id = ?", store.Millis(now), why, id)
+	return err
+}

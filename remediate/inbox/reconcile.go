@@ -1,0 +1,130 @@
+package inbox
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/ai-micro-service/upkeep/internal/store"
+	"github.com/ai-micro-service/upkeep/remediate"
+)
+
+const (
+	// chunk is how many alerts are compared in one write: deliveries that come
+	// meanwhile do not wait for the whole list.
+	chunk = 100
+
+	// behind is how long after the end of an alert a peer may still list it as
+	// firing. Prometheus tells each of them, within seconds.
+	behind = time.Minute
+)
+
+// A Listing is every alert that a source holds at one moment.
+type Listing struct {
+	Source string
+	Alerts []remediate.Alert // one that is there and not Firing is silenced
+	Asked  time.Time         // what was told since is not in it
+	Whole  bool              // nothing that the source holds is left out
+}
+
+// Reconcile compares the open episodes of a source with a listing: what fires and
+// was missed is opened, and, where the listing is whole, what has been absent for
+// longer than absent is closed. An end that was never delivered is found in this
+// way. An alert that is there and not Firing (a person, or a run of ours, has
+// silenced it) keeps an episode open and opens none.
+func (i *Inbox) Reconcile(ctx context.Context, l Listing, absent time.Duration) error {
+	all := i.merge(l.Alerts)
+	changed := false
+	defer func() {
+		if changed {
+			i.config.Wake()
+		}
+	}()
+	for some := range slices.Chunk(all, chunk) {
+		moved, err := i.present(ctx, some, l.Asked)
+		changed = changed || moved
+		if err != nil {
+			return fmt.Errorf("alerts that are there: %w", err)
+		}
+	}
+	if !l.Whole {
+		return nil
+	}
+	ended, err := i.endAbsent(ctx, l.Source, all, i.now().Add(-absent))
+	changed = changed || ended
+	if err != nil {
+		return fmt.Errorf("alerts that are gone: %w", err)
+	}
+	return nil
+}
+
+// present refreshes and opens the episodes of alerts that are there.
+func (i *Inbox) present(ctx context.Context, alerts []keyed, asked time.Time) (changed bool, err error) {
+	now := i.now()
+	var moved bool
+	err = i.store.Write(ctx, func(tx *store.Tx) error {
+		moved = false
+		for _, a := range alerts {
+			open, before, err := latest(tx, a.key)
+			switch {
+			case err != nil:
+				return err
+			case open != nil:
+				anew, err := i.told(tx, *open, a, now)
+				if err != nil {
+					return err
+				}
+				moved = moved || anew
+			case a.Firing && !over(before, a.Alert, asked):
+				if err := i.start(tx, a, before, now); err != nil {
+					return err
+				}
+				moved = true
+			}
+		}
+		return nil
+	})
+	return moved && err == nil, err
+}
+
+// over reports whether the end of an alert that is listed as firing is known: it
+// was told after the list was asked for, or a moment before to another peer.
+func over(before *episode, a remediate.Alert, asked time.Time) bool {
+	return before != nil && before.Closed.After(asked) || late(before, a, asked, behind)
+}
+
+// endAbsent closes the open episodes of source that are not there and were last
+// told of before limit. Time during which nobody listened does not count.
+func (i *Inbox) endAbsent(ctx context.Context, source string, there []keyed, limit time.Time) (ended bool, err error) {
+	if i.begun.After(limit) {
+		return false, nil
+	}
+	open, err := i.read(ctx, "where closed = 0 and seen <= ? order by id", store.Millis(limit))
+	if err != nil {
+		return false, err
+	}
+	present := make(map[string]bool, len(there))
+	for _, a := range there {
+		present[a.key] = true
+	}
+	open = slices.DeleteFunc(open, func(e episode) bool { return e.Alert.Source != source || present[e.key] })
+	for some := range slices.Chunk(open, chunk) {
+		now := i.now()
+		err := i.store.Write(ctx, func(tx *store.Tx) error {
+			for _, e := range some {
+				// It may have been told of since it was read.
+				_, err := tx.Exec("update episodes set closed = ?, why = ? where id = ? and closed = 0 and seen <= ?", store.Millis(now), whyAbsent, e.ID, store.Millis(limit))
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return ended, err
+		}
+		ended = true
+	}
+	return ended, nil
+}
