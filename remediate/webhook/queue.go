@@ -45,9 +45,9 @@ func (q *queue) do(ctx context.Context, f func(context.Context) error) error {
 		limit = haste
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, errSlow)
+	defer cancel()
 	done := make(chan error, 1)
 	go func() {
-		defer cancel()
 		defer func() { <-q.places }()
 		done <- f(ctx)
 	}()
@@ -58,12 +58,7 @@ func (q *queue) do(ctx context.Context, f func(context.Context) error) error {
 		}
 		return err
 	case <-ctx.Done():
-		select {
-		case err := <-done: // both happened, and what f says counts
-			return err
-		default:
-			return context.Cause(ctx)
-		}
+		return context.Cause(ctx)
 	}
 }
 
