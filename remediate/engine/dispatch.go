@@ -171,10 +171,14 @@ func (e *Engine) dispatch(ctx context.Context, slots chan struct{}, carriers *sy
 func (e *Engine) Carry(ctx context.Context, id int64) error {
 	defer e.unexpect(id)
 	run, f, ok, err := e.c.Queue.Claim(ctx, id)
-	if err != nil || !ok {
-		return err
+	if err == nil && !ok {
+		return nil
 	}
-	if err = e.Do(ctx, run, f); err != nil {
+	if err == nil {
+		err = e.Do(ctx, run, f)
+	}
+	if err != nil {
+		// The run may be ours though the store says that something went wrong.
 		e.mu.Lock()
 		e.adrift[id] = f.Token
 		e.mu.Unlock()

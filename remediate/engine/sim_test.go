@@ -193,7 +193,27 @@ func (w *sim) advance() {
 	steps := []time.Duration{100 * time.Millisecond, time.Second, 3 * time.Second, 3 * time.Second, 20 * time.Second, 2 * time.Minute, 20 * time.Minute, 3 * time.Hour, -2 * time.Second}
 	d := steps[w.rng.IntN(len(steps))]
 	w.now = w.now.Add(d)
-	w.say("the clock moves by %s", d)
+	if w.rng.IntN(8) == 0 {
+		w.say("the clock jumps by %s", d)
+		return
+	}
+	w.say("%s pass", d)
+	for _, r := range w.replicas {
+		if !r.dead && !r.frozen {
+			w.renew(r)
+		}
+	}
+}
+
+// renew stands for all the beats of a replica in a time that has passed.
+func (w *sim) renew(r *replica) {
+	err := w.store.Write(context.Background(), func(tx *store.Tx) error {
+		_, err := tx.Exec("update instances set expires = ? where name = ?", store.Millis(w.now.Add(simLease)), fmt.Sprint("replica ", r.n))
+		return err
+	})
+	if err != nil {
+		w.say("replica %d, beat: %v", r.n, err)
+	}
 }
 
 func (w *sim) sicken() {
@@ -238,7 +258,7 @@ func (w *sim) reconcile(r *replica) {
 			present = append(present, w.alert(p, true))
 		}
 	}
-	w.as(r, func() { _ = r.inbox.Reconcile(context.Background(), "alertmanager", present, 5*time.Minute) }) // it is asked again
+	w.as(r, func() { _ = r.inbox.Reconcile(context.Background(), inbox.Listing{Source: "alertmanager", Alerts: present, Asked: w.now, Whole: true}, 5*time.Minute) }) // it is asked again
 }
 
 func (w *sim) alert(p *patient, firing bool) remediate.Alert {

@@ -338,9 +338,11 @@ func TestPeople(t *testing.T) {
 func TestStandings(t *testing.T) {
 	both(t, func(t *testing.T, open func() *desk) {
 		d := open()
-		end := func(key string, to remediate.State) {
+		n := 0
+		end := func(server string, to remediate.State) {
 			t.Helper()
-			run, made, err := d.Create(t.Context(), remediate.Request{Key: key, Action: "a/b", Policy: "p", Subject: map[string]string{"server": key}}, "why")
+			n++
+			run, made, err := d.Create(t.Context(), remediate.Request{Key: fmt.Sprint(n), Action: "a/b", Policy: "p", Subject: map[string]string{"server": server}}, "why")
 			if err != nil || !made {
 				t.Fatalf("Create: %v %v", made, err)
 			}

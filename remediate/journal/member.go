@@ -42,8 +42,14 @@ func (j *Journal) Join(ctx context.Context) error {
 	return nil
 }
 
-// clock is the time by which leases live and die.
-func (j *Journal) clock(*store.Tx) (time.Time, error) { return j.now(), nil }
+// clock is the time by which leases live and die: on a shared database the
+// database's, so that the clocks of replicas need not agree.
+func (j *Journal) clock(tx *store.Tx) (time.Time, error) {
+	if j.store.Shared() {
+		return tx.Now()
+	}
+	return j.now(), nil
+}
 
 // Beat renews the instance and takes away what dead ones carried. It returns the
 // runs of this instance that a person wants to stop, with who it is. When others found this
@@ -142,4 +148,9 @@ func numbers(tx *store.Tx, query string, args ...any) (all []int64, err error) {
 }
 
 // outsideClock is the clock of leases, outside a transaction.
-func (j *Journal) outsideClock(context.Context) (time.Time, error) { return j.now(), nil }
+func (j *Journal) outsideClock(ctx context.Context) (time.Time, error) {
+	if j.store.Shared() {
+		return j.store.Now(ctx)
+	}
+	return j.now(), nil
+}

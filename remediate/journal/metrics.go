@@ -68,7 +68,7 @@ func (j *Journal) Collect(ch chan<- prometheus.Metric) {
 	j.sums(ctx, ch, d.acted, prometheus.CounterValue, 2, "select count(*), policy, action from runs where policy <> '' and begun > 0 group by policy, action")
 	j.sums(ctx, ch, d.clearing, prometheus.CounterValue, 2, "select sum(changed - created) / 1000.0, policy, action from runs where policy <> '' and state = ? group by policy, action", string(remediate.Cleared))
 	j.sums(ctx, ch, d.back, prometheus.CounterValue, 2, `select count(*), policy, action from runs r where policy <> '' and state = ? and exists (select 1 from runs n
-		where n.subject = r.subject and n.action = r.action and n.policy = r.policy and n.begun > 0 and n.created > r.changed and n.created <= r.changed + ?) group by policy, action`,
+		where n.subject = r.subject and n.action = r.action and n.policy = r.policy and n.id > r.id and n.begun > 0 and n.created > r.changed and n.created <= r.changed + ?) group by policy, action`,
 		string(remediate.Cleared), comeBack.Milliseconds())
 	j.sums(ctx, ch, d.members, prometheus.GaugeValue, 0, "select count(*) from instances where expires > ?", store.Millis(j.now()))
 }
