@@ -178,7 +178,7 @@ func TestKilledFiftyTimes(t *testing.T) {
 // had begun to act.
 func (s *killSite) unfinished(t *testing.T) (n int) {
 	t.Helper()
-	db, err := store.Open(t.Context(), filepath.Join(s.dir, "data"))
+	db, err := store.Open(t.Context(), store.Options{Dir: filepath.Join(s.dir, "data")})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -94,7 +94,7 @@ func (a *App) open(ctx context.Context, c *config.Config) (err error) {
 			return err
 		}
 	}
-	if a.store, err = store.Open(ctx, c.DataDir); err != nil {
+	if a.store, err = store.Open(ctx, store.Options{Dir: c.DataDir}); err != nil {
 		return err
 	}
 	if a.listener, err = net.Listen("tcp", c.Web.Listen); err != nil {

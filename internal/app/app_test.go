@@ -366,7 +366,7 @@ func TestAskedFor(t *testing.T) {
 // A journal that somebody has changed is said aloud at the next start.
 func TestChangedJournal(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
-	s, err := store.Open(t.Context(), dir)
+	s, err := store.Open(t.Context(), store.Options{Dir: dir})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,7 +24,7 @@ func open(t *testing.T) *desk { return openAt(t, t.TempDir()) }
 
 func openAt(t *testing.T, dir string) *desk {
 	t.Helper()
-	s, err := store.Open(t.Context(), dir)
+	s, err := store.Open(t.Context(), store.Options{Dir: dir})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -64,7 +64,7 @@ func TestReconcile(t *testing.T) {
 // Time during which nobody listened is no absence.
 func TestReconcileAfterARest(t *testing.T) {
 	dir := t.TempDir()
-	s, err := store.Open(t.Context(), dir)
+	s, err := store.Open(t.Context(), store.Options{Dir: dir})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,244 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// A write is one caller's part of a commit.
+type write struct {
+	ctx  context.Context //nolint:containedctx // lives as long as the call of Write that waits for it
+	do   func(*Tx) error
+	err  error
+	done chan struct{}
+}
+
+// errWentOn is what a write gets that swallowed the error of a statement. One
+// database would keep the rest of it, the other one nothing.
+var errWentOn = errors.New("store: a statement of the write failed, and the write went on")
+
+// Write runs do in a transaction and returns when it is durable, or what went
+// wrong; then nothing of it was kept, unless the error is ErrUnknown. It may be
+// called by many at once: one of them commits for all who wait, so nobody waits
+// for a timer. do may run in a transaction with others' writes, but is undone
+// alone. It is not tried again by itself: a connection that was lost is made
+// anew for the next write.
+func (s *Store) Write(ctx context.Context, do func(tx *Tx) error) error {
+	w := &write{ctx: ctx, do: do, done: make(chan struct{})}
+	if err := s.enqueue(w); err != nil {
+		return err
+	}
+	select {
+	case <-w.done: // another caller committed it
+		return w.err
+	case <-ctx.Done():
+		if s.withdraw(w) {
+			return ctx.Err()
+		}
+		<-w.done // it is being committed
+		return w.err
+	case s.lead <- struct{}{}:
+	}
+	defer func() { <-s.lead }()
+	for !w.finished() {
+		s.commit(s.take())
+	}
+	return w.err
+}
+
+func (s *Store) enqueue(w *write) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.closed:
+		return ErrClosed
+	case len(s.waiting) >= queueLimit:
+		return ErrFull
+	}
+	s.waiting = append(s.waiting, w)
+	return nil
+}
+
+// withdraw takes a write back that nobody has begun to commit.
+func (s *Store) withdraw(w *write) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := slices.Index(s.waiting, w)
+	if i < 0 {
+		return false
+	}
+	s.waiting = slices.Concat(s.waiting[:i], s.waiting[i+1:]) // a batch may share the old one
+	return true
+}
+
+func (s *Store) take() []*write {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := min(len(s.waiting), s.dialect.grouped)
+	batch := s.waiting[:n:n]
+	s.waiting = s.waiting[n:]
+	return batch
+}
+
+func (w *write) finished() bool {
+	select {
+	case <-w.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// commit writes a batch in one transaction. Each write has a savepoint, so one
+// that fails takes no other with it.
+func (s *Store) commit(batch []*write) {
+	ctx, cancel := context.Background(), context.CancelFunc(func() {}) // the batch is not one caller's: nobody's cancelled context may end it
+	if limit := s.dialect.limit; limit > 0 {
+		ctx, cancel = context.WithTimeoutCause(ctx, limit, fmt.Errorf("store: no answer within %s", limit))
+	}
+	defer cancel()
+	err := s.transact(ctx, batch)
+	for _, w := range batch {
+		if w.err == nil {
+			w.err = err
+		}
+		close(w.done)
+	}
+}
+
+// transact runs the writes of a batch whose callers still want them. What lies
+// between two of them is sent together with what comes next.
+func (s *Store) transact(ctx context.Context, batch []*write) error {
+	tx := Tx{store: s, ctx: ctx}
+	defer tx.end()
+	mark, keep, undo := []string{"savepoint w"}, []string{"release w"}, []string{"rollback to w", "release w"}
+	if len(batch) == 1 && !s.dialect.joined {
+		mark, keep, undo = nil, nil, nil // a write alone is the transaction
+	}
+	var next []string // what is still to be sent for the write before
+	kept := 0
+	for _, w := range batch {
+		if w.err = w.ctx.Err(); w.err != nil {
+			continue
+		}
+		if err := tx.proceed(next, mark); err != nil {
+			return err
+		}
+		if w.err = w.do(&tx); w.err == nil && s.dialect.aborted(tx.conn) {
+			w.err = errWentOn
+		}
+		if next = undo; w.err == nil {
+			next = keep
+			kept++
+		}
+	}
+	if kept == 0 {
+		return nil
+	}
+	return tx.commit(next)
+}
+
+// proceed ends the write before and marks where the next one begins.
+func (t *Tx) proceed(next, mark []string) error {
+	if t.conn == nil {
+		return t.begin(mark)
+	}
+	return t.run(slices.Concat(next, mark))
+}
+
+// begin opens the transaction. A connection that was lost since it was last used
+// is replaced: nothing has happened on it yet.
+func (t *Tx) begin(mark []string) (err error) {
+	for tries := 0; ; tries++ {
+		if t.conn, err = t.store.db.Conn(t.ctx); err != nil {
+			return fmt.Errorf("store: connect: %w", err)
+		}
+		err = t.run(slices.Concat(t.store.dialect.begin, mark))
+		if err == nil || tries == connections || !t.store.dialect.lost(err) {
+			return err
+		}
+		t.end()
+	}
+}
+
+func (t *Tx) commit(keep []string) error {
+	if err := t.store.intercepted(true); err != nil {
+		return err
+	}
+	if err := t.run(append(keep, "commit")); err != nil {
+		if t.store.dialect.unknown(err) {
+			return fmt.Errorf("%w: %w", ErrUnknown, err)
+		}
+		return err
+	}
+	t.committed = true
+	return t.store.intercepted(false)
+}
+
+// run sends statements of the transaction itself.
+func (t *Tx) run(statements []string) error {
+	if t.store.dialect.joined && len(statements) > 1 {
+		statements = []string{strings.Join(statements, "; ")}
+	}
+	for _, text := range statements {
+		if _, err := t.conn.ExecContext(t.ctx, text); err != nil {
+			return fmt.Errorf("store: %s: %w", text, err)
+		}
+	}
+	return nil
+}
+
+// end gives the connection back.
+func (t *Tx) end() {
+	if t.conn == nil {
+		return
+	}
+	if !t.committed {
+		_, _ = t.conn.ExecContext(t.ctx, "rollback") // what a lost connection had begun is undone without it
+	}
+	_ = t.conn.Close() // it only goes back to the others
+	t.conn = nil
+}
+
+// A Tx is a part of a transaction. Statements are written with ? for parameters,
+// whatever the database is. A statement that fails ends the write: its error is
+// to be returned.
+type Tx struct {
+	store     *Store
+	ctx       context.Context //nolint:containedctx // lives as long as the transaction
+	conn      *sql.Conn
+	committed bool
+}
+
+// Exec runs a statement that returns no rows.
+func (t *Tx) Exec(query string, args ...any) (sql.Result, error) {
+	return t.conn.ExecContext(t.ctx, t.store.text(query), clean(args)...)
+}
+
+// Query runs a statement that returns rows. They are to be closed before the
+// next statement.
+func (t *Tx) Query(query string, args ...any) (*sql.Rows, error) {
+	return t.conn.QueryContext(t.ctx, t.store.text(query), clean(args)...)
+}
+
+// QueryRow runs a statement that returns one row at most.
+func (t *Tx) QueryRow(query string, args ...any) *sql.Row {
+	return t.conn.QueryRowContext(t.ctx, t.store.text(query), clean(args)...)
+}
+
+// Now returns the time of the clock that all who share the store share.
+func (t *Tx) Now() (time.Time, error) {
+	if !t.store.dialect.shared {
+		return t.store.clock(), nil
+	}
+	var now time.Time
+	if err := t.QueryRow(serverTime).Scan(&now); err != nil {
+		return now, fmt.Errorf("store: the server's time: %w", err)
+	}
+	return now.UTC(), nil
+}
