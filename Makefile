@@ -59,6 +59,8 @@ fuzz: ## fuzz what reads foreign input, a while each; FUZZTIME=1m
 	$(GO) test -run '^$$' -fuzz FuzzLine -fuzztime $(or $(FUZZTIME),30s) -fuzzminimizetime 1s ./collectors/logs
 	$(GO) test -run '^$$' -fuzz FuzzWithoutLiterals -fuzztime $(or $(FUZZTIME),30s) -fuzzminimizetime 1s ./collectors/postgres
 	$(GO) test -run '^$$' -fuzz FuzzParse -fuzztime $(or $(FUZZTIME),30s) -fuzzminimizetime 1s ./internal/config
+	$(GO) test -run '^$$' -fuzz FuzzMatchers -fuzztime $(or $(FUZZTIME),30s) -fuzzminimizetime 1s ./remediate/policy
+	$(GO) test -run '^$$' -fuzz FuzzParams -fuzztime $(or $(FUZZTIME),30s) -fuzzminimizetime 1s ./remediate/policy
 	$(GO) test -run '^$$' -fuzz FuzzWebhook -fuzztime $(or $(FUZZTIME),30s) -fuzzminimizetime 1s ./remediate/webhook
 
 .PHONY: cover

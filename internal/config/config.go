@@ -6,20 +6,33 @@ package config
 import (
 	"time"
 
-	"github.com/prometheus/alertmanager/pkg/labels"
+	"github.com/ai-micro-service/upkeep/remediate/policy"
 )
 
 // A Config is what upkeep.yaml says, with the defaults filled in.
 type Config struct {
 	DataDir      string       `yaml:"data_dir" default:"/var/lib/upkeep" doc:"Folder of the journal, the inbox and, in embedded mode, the samples. A relative path starts at the configuration file."`
+	Store        Store        `yaml:"store" doc:"Where the journal and the inbox are kept, when that is not the file in data_dir."`
 	Log          Log          `yaml:"log" doc:"What is written to standard error."`
 	Web          Web          `yaml:"web" doc:"What is served, and to whom."`
 	Targets      Targets      `yaml:"targets" doc:"What is looked after. At least one is needed."`
 	Collectors   Collectors   `yaml:"collectors" doc:"How often the targets are asked."`
 	Embedded     Embedded     `yaml:"embedded" doc:"Prometheus and Alertmanager within the process. Switch it off to use your own."`
+	Prometheus   Prometheus   `yaml:"prometheus" doc:"Your own Prometheus, when embedded mode is off."`
 	Alertmanager Alertmanager `yaml:"alertmanager" doc:"Your own Alertmanager, when embedded mode is off."`
+	Grafana      Grafana      `yaml:"grafana" doc:"How deliveries from Grafana's alerting to /webhook/grafana are known to be its own."`
 	Engine       Engine       `yaml:"engine" doc:"How actions are run."`
-	Policies     []Policy     `yaml:"policies" doc:"Which action answers which alert. The first that matches decides; an alert that none matches is shown and left alone. Without policies nothing is ever changed."`
+	Windows      []Window     `yaml:"windows" doc:"Times in which policies and schedules may act, by name."`
+	Policies     []Policy     `yaml:"policies" doc:"What is done about which alert. The first that matches decides; an alert that none matches is shown and left alone. Without policies and schedules nothing is ever changed. upkeep policy test says which one matches."`
+	Schedules    []Schedule   `yaml:"schedules" doc:"What is done at its time, whether an alert fires or not. upkeep schedule shows when."`
+	Notify       []Notify     `yaml:"notify" doc:"Who is told when a person is asked or needed."`
+}
+
+// A Store is the database of the journal and the inbox.
+type Store struct {
+	URL          string `yaml:"url" doc:"PostgreSQL database: postgres://upkeep@host:5432/upkeep?sslmode=verify-full. Without a password. Several replicas of upkeep share it, and one carries on what another has left. Empty: a SQLite file in data_dir, for one upkeep alone."`
+	PasswordFile string `yaml:"password_file" check:"path" doc:"File with the password, read at each new connection."`
+	PasswordEnv  string `yaml:"password_env" doc:"Environment variable with the password, instead of a file."`
 }
 
 // Log says what is logged.
@@ -154,30 +167,45 @@ type Embedded struct {
 	ResendDelay        time.Duration `yaml:"resend_delay" default:"30s" min:"1ms" doc:"How often a firing alert is confirmed."`
 }
 
+// Prometheus is the one outside.
+type Prometheus struct {
+	URL string `yaml:"url" check:"http" doc:"Where it is asked whether an alert's expression still holds after a run, and what a schedule's query finds. Empty: it is not asked; the measure on the target alone decides."`
+}
+
 // Alertmanager is the one outside.
 type Alertmanager struct {
-	URL      string `yaml:"url" check:"http" doc:"Where it is asked, now and then, which alerts are still there; what a lost delivery would have said is found so. Empty: it is not asked."`
-	Receiver string `yaml:"receiver" doc:"Name of the receiver that delivers to upkeep: only its alerts count. Empty: every alert counts."`
+	URL      string   `yaml:"url" check:"http" doc:"Where it is asked, now and then, which alerts are still there; what a lost delivery would have said is found so. Silences are made there too. Empty: it is not asked."`
+	URLs     []string `yaml:"urls" check:"http" doc:"The members of a cluster, instead of url: an alert counts when any of them has it."`
+	Receiver string   `yaml:"receiver" doc:"Name of the receiver that delivers to upkeep: only its alerts count. Empty: every alert counts."`
+}
+
+// All returns where Alertmanager is asked: none, one, or the members of a cluster.
+func (a Alertmanager) All() []string {
+	if a.URL != "" {
+		return []string{a.URL}
+	}
+	return a.URLs
+}
+
+// Grafana is how its deliveries are signed.
+type Grafana struct {
+	SecretFile      string `yaml:"secret_file" check:"path" doc:"File with the secret of the contact point's HMAC signature. With it, a delivery to /webhook/grafana without a right signature is refused."`
+	SecretEnv       string `yaml:"secret_env" doc:"Environment variable with that secret, instead of a file."`
+	TimestampHeader string `yaml:"timestamp_header" doc:"Header with the time that is signed too, as the contact point names it. With it, an old delivery is not taken again."`
 }
 
 // Engine says how runs are made.
 type Engine struct {
-	Concurrency       int           `yaml:"concurrency" default:"4" min:"1" doc:"How many runs may be under way at once; on one subject it is always one."`
+	Concurrency       int           `yaml:"concurrency" default:"8" min:"1" doc:"How many runs may act at once in all; on one subject it is always one."`
+	PerTarget         int           `yaml:"per_target" default:"2" min:"1" doc:"How many runs may act at once on one target."`
+	Lease             time.Duration `yaml:"lease" default:"5s" min:"1s" doc:"How long the right to act holds without being renewed. After so long, another replica takes over from one that has died."`
 	ReconcileInterval time.Duration `yaml:"reconcile_interval" default:"1m" min:"100ms" doc:"How often Alertmanager is asked which alerts are still there."`
 	ResolveAfter      time.Duration `yaml:"resolve_after" default:"5m" min:"1s" doc:"How long an alert must be missing there before its episode is closed."`
-}
-
-// A Policy says which action answers which alert.
-type Policy struct {
-	Name     string          `yaml:"name" required:"a name, for the journal" doc:"Name of the policy in the journal."`
-	Match    labels.Matchers `yaml:"match" required:"at least one matcher, like alertname=\"PostgresDeadRows\"" doc:"Matchers, as Alertmanager writes them; all must match the alert's labels."`
-	Action   string          `yaml:"action" required:"an action" doc:"What is done."`
-	Mode     string          `yaml:"mode" default:"observe" enum:"observe|auto" doc:"observe plans and journals, and changes nothing; auto acts."`
-	Cooldown time.Duration   `yaml:"cooldown" default:"1h" doc:"How long the same subject is left alone after a run."`
+	Flap              time.Duration `yaml:"flap" default:"10m" doc:"An alert that comes again within this time is held down before anything is decided, longer each time; 0s: never."`
 }
 
 // Known are the names that a configuration may use.
 type Known struct {
 	Collectors []string
-	Actions    []string
+	Actions    map[string]policy.Action
 }

@@ -12,12 +12,21 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ai-micro-service/upkeep/internal/config"
+	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/policy"
 )
 
 func known() config.Known {
 	return config.Known{
 		Collectors: []string{"postgres/tablebloat", "postgres/vacuum", "redis/memory"},
-		Actions:    []string{"postgres/vacuum", "postgres/reindex", "redis/bgsave"},
+		Actions: map[string]policy.Action{
+			"postgres/vacuum":  {Name: "postgres/vacuum", Subject: []string{"server", "table"}},
+			"postgres/reindex": {Name: "postgres/reindex", Subject: []string{"server", "index"}},
+			"redis/bgsave":     {Name: "redis/bgsave", Subject: []string{"server"}},
+			"redis/trim": {Name: "redis/trim", Subject: []string{"server"}, Params: []remediate.Param{
+				{Name: "count", Type: remediate.Int}, {Name: "key", Type: remediate.Name},
+			}},
+		},
 	}
 }
 
@@ -45,13 +54,13 @@ func TestWrong(t *testing.T) {
 		{"external url", target + "web: {external_url: 'upkeep.example'}\n", "f:2: external_url is no address of a web server"},
 		{"two tokens", target + "web:\n  token_file: a\n  token_env: B\n", "f:4: web has both token_file and token_env"},
 		{"list", target + "policies: {}\n", "f:2: policies is a mapping; a list was expected"},
-		{"matcher", policy(`match: ['alertname=~"("'], action: redis/bgsave`), `f:3: match "alertname=~\"(\"" does not parse`},
-		{"empty matcher", policy(`match: [''], action: redis/bgsave`), `f:3: match "" does not parse`},
-		{"matchers as text", policy(`match: 'a="b"', action: redis/bgsave`), `f:3: match is "a=\"b\""; a list of matchers was expected`},
-		{"no matchers", policy(`match: [], action: redis/bgsave`), `f:3: an entry of policies has no "match"; at least one matcher`},
-		{"no action", policy(`match: ['a="b"']`), `f:3: an entry of policies has no "action"; an action was expected`},
-		{"unknown action", policy(`match: ['a="b"'], action: postgres/vacum`), `f:3: policy "p" names no action that there is: "postgres/vacum"; did you mean "postgres/vacuum"?`},
-		{"mode", policy(`match: ['a="b"'], action: redis/bgsave, mode: dry-run`), `f:3: mode is "dry-run"; observe or auto was expected`},
+		{"matcher", onePolicy(`match: ['alertname=~"("'], action: redis/bgsave`), `f:3: match "alertname=~\"(\"" does not parse`},
+		{"empty matcher", onePolicy(`match: [''], action: redis/bgsave`), `f:3: match "" does not parse`},
+		{"matchers as text", onePolicy(`match: 'a="b"', action: redis/bgsave`), `f:3: match is "a=\"b\""; a list of matchers was expected`},
+		{"no matchers", onePolicy(`match: [], action: redis/bgsave`), `f:3: an entry of policies has no "match"; at least one matcher`},
+		{"no action", onePolicy(`match: ['a="b"']`), `f:3: policy "p" has neither action nor steps; one was expected`},
+		{"unknown action", onePolicy(`match: ['a="b"'], action: postgres/vacum`), `f:3: policy "p" names no action that there is: "postgres/vacum"; did you mean "postgres/vacuum"?`},
+		{"mode", onePolicy(`match: ['a="b"'], action: redis/bgsave, mode: dry-run`), `f:3: mode is "dry-run"; observe or ask or auto was expected`},
 		{"policy twice", target + "policies:\n- &p {name: p, match: ['a=b'], action: redis/bgsave}\n- *p\n", `f:3: a second policy is called "p"`},
 		{"collector", target + "collectors:\n  settings:\n    postgres/tableblot: {every: 1m}\n", `f:4: unknown collector "postgres/tableblot"; did you mean "postgres/tablebloat"?`},
 		{"no name", "targets:\n  redis:\n  - url: redis://x\n", `f:3: an entry of redis has no "name"; a name, the server label`},
@@ -81,7 +90,7 @@ func TestWrong(t *testing.T) {
 	}
 }
 
-func policy(rest string) string { return target + "policies:\n- {name: p, " + rest + "}\n" }
+func onePolicy(rest string) string { return target + "policies:\n- {name: p, " + rest + "}\n" }
 
 func TestAllMistakesAtOnce(t *testing.T) {
 	_, err := config.Parse("f", []byte("log: {level: x}\nwebb: {}\nengine: {concurrency: two}\n"), known())

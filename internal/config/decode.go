@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/prometheus/alertmanager/pkg/labels"
+	"github.com/prometheus/alertmanager/timeinterval"
 	"github.com/prometheus/common/model"
 	"go.yaml.in/yaml/v3"
 )
@@ -79,7 +80,7 @@ func (d *decoder) object(n *yaml.Node, v reflect.Value, what string) {
 		}
 		d.value(value, v.FieldByIndex(f.Index), f, key.Value)
 	}
-	for f := range v.Type().Fields() {
+	for _, f := range fields(v.Type()) {
 		if want := f.Tag.Get("required"); want != "" && v.FieldByIndex(f.Index).IsZero() && !d.faultIn(n) {
 			d.fault(n, "%s has no %q; %s was expected", what, f.Tag.Get("yaml"), want)
 		}
@@ -108,6 +109,8 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, f reflect.StructField, ke
 		d.duration(n, v, f, key)
 	case labels.Matchers:
 		d.matchers(n, v, key)
+	case timeinterval.TimeInterval:
+		d.interval(n, v, key)
 	default:
 		d.plain(n, v, f, key)
 	}
@@ -120,6 +123,10 @@ func (d *decoder) plain(n *yaml.Node, v reflect.Value, f reflect.StructField, ke
 	case reflect.Slice:
 		d.list(n, v, f, key)
 	case reflect.Map:
+		if v.Type().Elem().Kind() == reflect.String {
+			d.texts(n, v, key)
+			return
+		}
 		d.table(n, v, f, key)
 	case reflect.String:
 		d.text(n, v, f, key)
@@ -138,6 +145,13 @@ func (d *decoder) plain(n *yaml.Node, v reflect.Value, f reflect.StructField, ke
 			return
 		}
 		v.SetInt(int64(i))
+	case reflect.Float64:
+		share, err := parseShare(n.Value)
+		if n.Kind != yaml.ScalarNode || err != nil {
+			d.fault(n, "%s is %s; a share was expected, like 20%% or 0.2", key, kind(n))
+			return
+		}
+		v.SetFloat(share)
 	default:
 		panic("config: no decoder for " + v.Type().String())
 	}
@@ -156,6 +170,43 @@ func (d *decoder) list(n *yaml.Node, v reflect.Value, f reflect.StructField, key
 		d.value(resolve(item), e, f, "an entry of "+key)
 		v.Set(reflect.Append(v, e))
 	}
+}
+
+// parseShare reads a number from 0 to 1, or that of hundred.
+func parseShare(text string) (float64, error) {
+	number, percent := strings.CutSuffix(text, "%")
+	share, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
+	if percent {
+		share /= 100
+	}
+	if err == nil && !(share >= 0 && share <= 1) { // NaN is neither
+		err = fmt.Errorf("%q is no share", text)
+	}
+	return share, err
+}
+
+// texts fills a map of texts whose keys are nobody's list.
+func (d *decoder) texts(n *yaml.Node, v reflect.Value, key string) {
+	if null(n) {
+		return
+	}
+	if n.Kind != yaml.MappingNode {
+		d.fault(n, "%s is %s; names and their values were expected", key, kind(n))
+		return
+	}
+	all := make(map[string]string)
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		name, value := n.Content[i], resolve(n.Content[i+1])
+		switch _, twice := all[name.Value]; {
+		case twice:
+			d.fault(name, "%q stands here for the second time", name.Value)
+		case value.Kind != yaml.ScalarNode || null(value):
+			d.fault(value, "%s of %s is %s; text was expected", name.Value, key, kind(value))
+		default:
+			all[name.Value] = value.Value
+		}
+	}
+	v.Set(reflect.ValueOf(all))
 }
 
 // table fills a map whose keys are names of collectors.
@@ -204,6 +255,10 @@ func (d *decoder) text(n *yaml.Node, v reflect.Value, f reflect.StructField, key
 			d.fault(n, "%s is no address of a web server; something like http://host:9093 was expected", key)
 		} else if u != nil && u.User != nil {
 			d.fault(n, "%s has a user or password in it; a URL without was expected", key)
+		}
+	case "zone":
+		if _, err := time.LoadLocation(value); err != nil {
+			d.fault(n, "%s is %q; a time zone that this machine knows was expected, like Europe/Berlin or UTC", key, value)
 		}
 	case "path":
 		if value != "" && !filepath.IsAbs(value) {
@@ -269,7 +324,7 @@ func kind(n *yaml.Node) string {
 }
 
 func setDefaults(v reflect.Value) {
-	for f := range v.Type().Fields() {
+	for _, f := range fields(v.Type()) {
 		text, ok := f.Tag.Lookup("default")
 		if !ok {
 			if f.Type.Kind() == reflect.Struct {
@@ -289,6 +344,12 @@ func setDefaults(v reflect.Value) {
 				panic("config: default of " + f.Name)
 			}
 			target.SetInt(int64(i))
+		case float64:
+			share, err := parseShare(text)
+			if err != nil {
+				panic("config: default of " + f.Name)
+			}
+			target.SetFloat(share)
 		case time.Duration:
 			got, err := model.ParseDuration(text)
 			if err != nil {
@@ -297,55 +358,4 @@ func setDefaults(v reflect.Value) {
 			target.SetInt(int64(got))
 		}
 	}
-}
-
-func field(t reflect.Type, key string) (reflect.StructField, bool) {
-	for f := range t.Fields() {
-		if f.Tag.Get("yaml") == key {
-			return f, true
-		}
-	}
-	return reflect.StructField{}, false
-}
-
-func keys(t reflect.Type) (all []string) {
-	for f := range t.Fields() {
-		all = append(all, f.Tag.Get("yaml"))
-	}
-	return all
-}
-
-// expected says what would have been right: the nearest name, or all of them.
-func expected(got string, names []string) string {
-	best, least := "", 3
-	for _, n := range names {
-		if distance := edits(got, n); distance < least {
-			best, least = n, distance
-		}
-	}
-	if best != "" {
-		return fmt.Sprintf("did you mean %q?", best)
-	}
-	return "expected one of " + strings.Join(names, ", ")
-}
-
-// edits counts the letters that must be put in, left out or changed.
-func edits(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		above := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			change := above
-			if a[i] != b[j] {
-				change++
-			}
-			above = row[j+1]
-			row[j+1] = min(change, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

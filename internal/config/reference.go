@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/prometheus/alertmanager/pkg/labels"
+	"github.com/prometheus/alertmanager/timeinterval"
 )
 
 // Reference returns the reference page of upkeep.yaml, as Markdown.
@@ -19,9 +20,10 @@ an error with file, line and what was expected. ` + "`upkeep check --config upke
 the same without starting. SIGHUP or ` + "`POST /-/reload`" + ` reads the file again; a bad
 one is refused and the old one stays.
 
-Durations are written as in Prometheus: 30s, 5m, 1h30m, 15d. No password or token
-stands in the file: it names a file or an environment variable that holds it, which
-is read whenever it is needed. A complete file is
+Durations are written as in Prometheus: 30s, 5m, 1h30m, 15d; shares as 20% or 0.2.
+No password, token or address of a chat's webhook stands in the file: it names a file
+or an environment variable that holds it, which is read whenever it is needed. A
+complete file is
 [upkeep.example.yaml](../upkeep.example.yaml).
 `)
 	section(&b, "", "", reflect.TypeFor[Config]())
@@ -41,13 +43,13 @@ func section(b *strings.Builder, path, doc string, t reflect.Type) {
 		fmt.Fprintf(b, "%s\n\n", doc)
 	}
 	b.WriteString("| key | type | default | what it says |\n| --- | --- | --- | --- |\n")
-	for f := range t.Fields() {
+	for _, f := range fields(t) {
 		fmt.Fprintf(b, "| `%s` | %s | %s | %s |\n", f.Tag.Get("yaml"), typeName(f), defaultOf(f), strings.ReplaceAll(f.Tag.Get("doc"), "|", `\|`))
 	}
-	for f := range t.Fields() {
+	for _, f := range fields(t) {
 		inner, suffix := f.Type, ""
 		switch {
-		case f.Type == reflect.TypeFor[labels.Matchers]():
+		case f.Type == reflect.TypeFor[labels.Matchers](), f.Type == reflect.TypeFor[[]timeinterval.TimeInterval]():
 			continue
 		case inner.Kind() == reflect.Slice:
 			inner, suffix = inner.Elem(), "[]"
@@ -71,6 +73,10 @@ func typeName(f reflect.StructField) string {
 		return "duration"
 	case f.Type == reflect.TypeFor[labels.Matchers]():
 		return "list of matchers"
+	case f.Type == reflect.TypeFor[[]timeinterval.TimeInterval]():
+		return "list of time intervals"
+	case f.Tag.Get("enum") != "" && f.Type.Kind() == reflect.Slice:
+		return "list of " + strings.ReplaceAll(f.Tag.Get("enum"), "|", ", ")
 	case f.Tag.Get("enum") != "":
 		return strings.ReplaceAll(f.Tag.Get("enum"), "|", ", ")
 	}
@@ -83,6 +89,8 @@ func typeName(f reflect.StructField) string {
 		return "true, false"
 	case reflect.Int:
 		return "number"
+	case reflect.Float64:
+		return "share"
 	default:
 		return "text"
 	}
@@ -134,24 +142,48 @@ embedded:
   enabled: ` + defaultText[Embedded]("Enabled") + `
   retention: ` + defaultText[Embedded]("Retention") + `
 
-# observe: plan and journal, change nothing. When you like what you see in
-# "upkeep runs", write auto.
+# observe: plan and journal, change nothing. ask: act when a person has approved of
+# the plan. auto: act when every guard agrees. When you like what you see in "upkeep
+# runs", write ask or auto. "upkeep policy test alertname=PostgresDeadRows server=main"
+# shows which policy answers, and with what.
 policies:
   - name: dead rows
     match: ['alertname="PostgresDeadRows"']
-    action: postgres/vacuum
-    mode: observe
-    cooldown: 1h
+    hold: 5m
+    steps: # the next one when the one before did not help; people are told at the end
+      - {action: postgres/vacuum, mode: observe}
+      - {action: postgres/vacuum, mode: ask, windows: [night]}
   - name: index bloat
     match: ['alertname="PostgresIndexBloat"']
     action: postgres/reindex
     mode: observe
     cooldown: 1d
+    windows: [night]
   - name: old snapshot
     match: ['alertname="RedisSnapshotOld"']
     action: redis/bgsave
     mode: observe
-    cooldown: 1h
+
+# Times in which may be acted, as Alertmanager writes them.
+windows:
+  - name: night
+    time_intervals:
+      - times: [{start_time: "01:00", end_time: "05:00"}]
+        location: UTC
+
+# What is done at its time. '0 3 * * *' is daily at 03:00, '0 2 * * SUN' on Sundays at
+# 02:00, '0 1 * * SUN#1' on the first Sunday of a month at 01:00.
+schedules:
+  - name: nightly vacuum
+    cron: "0 3 * * *"
+    time_zone: UTC
+    query: upkeep_postgres_table_dead_ratio > 0.1 # once for each table that it finds
+    action: postgres/vacuum
+    mode: observe
+
+# Who is told when a person is asked or needed.
+# notify:
+#   - {name: operators, kind: slack, url_file: /etc/upkeep/slack-url}
 `
 }
 

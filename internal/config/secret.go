@@ -26,6 +26,23 @@ func (w Web) Token() func() (string, error) {
 	return secret(w.TokenFile, w.TokenEnv)
 }
 
+// Password returns what reads the store's password when it is needed, or nil where
+// none is configured.
+func (s Store) Password() func() (string, error) {
+	return secret(s.PasswordFile, s.PasswordEnv)
+}
+
+// Secret returns what reads the secret of Grafana's signatures when it is needed,
+// or nil where none is configured.
+func (g Grafana) Secret() func() (string, error) {
+	return secret(g.SecretFile, g.SecretEnv)
+}
+
+// URL returns what reads the URL when it is needed.
+func (n Notify) URL() func() (string, error) {
+	return secret(n.URLFile, n.URLEnv)
+}
+
 // secret reads anew each time, so that a changed secret needs no restart. An
 // empty one is an error: it would open what it should close.
 func secret(file, env string) func() (string, error) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/url"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -19,15 +20,49 @@ func (d *decoder) whole(c *Config, n *yaml.Node) {
 	if c.Web.TokenFile != "" && c.Web.TokenEnv != "" {
 		d.fault(at(n, "web", "token_env"), "web has both token_file and token_env; one was expected")
 	}
-	if c.Embedded.Enabled && c.Alertmanager.URL != "" {
-		d.fault(at(n, "alertmanager", "url"), "alertmanager.url is for your own Alertmanager, and embedded mode has one; set embedded.enabled to false or leave the url out")
-	}
+	d.elsewhere(c, n)
 	t := c.Targets
 	if t.Count() == 0 && len(d.faults) == 0 {
 		d.fault(n, "no target is named; at least one is expected:\n%s", beginning)
 	}
 	d.targets(t, n)
+	d.windows(c, n)
 	d.policies(c, n)
+	d.schedules(c, n)
+	d.notify(c, n)
+}
+
+// elsewhere checks where the store, Prometheus, Alertmanager and Grafana are.
+func (d *decoder) elsewhere(c *Config, n *yaml.Node) {
+	const own = "%s is for your own %s, and embedded mode has one; set embedded.enabled to false or leave it out"
+	if c.Embedded.Enabled && c.Prometheus.URL != "" {
+		d.fault(at(n, "prometheus", "url"), own, "prometheus.url", "Prometheus")
+	}
+	am := at(n, "alertmanager")
+	switch a := c.Alertmanager; {
+	case c.Embedded.Enabled && a.URL != "":
+		d.fault(at(am, "url"), own, "alertmanager.url", "Alertmanager")
+	case c.Embedded.Enabled && len(a.URLs) > 0:
+		d.fault(at(am, "urls"), own, "alertmanager.urls", "Alertmanager")
+	case a.URL != "" && len(a.URLs) > 0:
+		d.fault(at(am, "urls"), "alertmanager has both url and urls; one was expected")
+	}
+	for i, one := range c.Alertmanager.URLs {
+		if one == "" {
+			d.fault(at(am, "urls", i), "a url of alertmanager.urls is empty; something like http://host:9093 was expected")
+		}
+	}
+	if c.Grafana.SecretFile != "" && c.Grafana.SecretEnv != "" {
+		d.fault(at(n, "grafana", "secret_env"), "grafana has both secret_file and secret_env; one was expected")
+	}
+	if c.Grafana.TimestampHeader != "" && c.Grafana.Secret() == nil {
+		d.fault(at(n, "grafana", "timestamp_header"), "grafana has a timestamp_header and neither secret_file nor secret_env; without a secret nothing is signed")
+	}
+	s := c.Store
+	d.server(at(n, "store"), "the store", s.URL, s.PasswordFile, s.PasswordEnv, "postgres", "postgresql")
+	if s.URL == "" && s.Password() != nil {
+		d.fault(at(n, "store"), "the store has a password and no url; the file in data_dir needs none")
+	}
 }
 
 // targets checks each kind for names that are there twice, and what is particular to it.
@@ -113,19 +148,6 @@ func hasPassword(u *url.URL) bool {
 	return slices.ContainsFunc([]string{"password", "sslpassword"}, u.Query().Has)
 }
 
-func (d *decoder) policies(c *Config, n *yaml.Node) {
-	names := make(map[string]bool)
-	for i, p := range c.Policies {
-		if p.Name != "" && names[p.Name] {
-			d.fault(at(n, "policies", i, "name"), "a second policy is called %q; each needs a name of its own", p.Name)
-		}
-		names[p.Name] = true
-		if p.Action != "" && !slices.Contains(d.known.Actions, p.Action) {
-			d.fault(at(n, "policies", i, "action"), "policy %q names no action that there is: %q; %s", p.Name, p.Action, expected(p.Action, d.known.Actions))
-		}
-	}
-}
-
 // at returns the node at a path of keys and indexes, or the nearest above it.
 func at(n *yaml.Node, path ...any) *yaml.Node {
 	for _, step := range path {
@@ -164,9 +186,12 @@ func (c *Config) Restartless(old *Config) error {
 		}
 	}
 	differs("data_dir", c.DataDir == old.DataDir)
+	differs("store", c.Store == old.Store)
 	differs("log", c.Log == old.Log)
 	differs("web", c.Web == old.Web)
-	differs("alertmanager", c.Alertmanager == old.Alertmanager)
+	differs("prometheus", c.Prometheus == old.Prometheus)
+	differs("alertmanager", reflect.DeepEqual(c.Alertmanager, old.Alertmanager))
+	differs("grafana", c.Grafana == old.Grafana)
 	differs("engine", c.Engine == old.Engine)
 	now, before := c.Embedded, old.Embedded
 	now.RuleFiles, before.RuleFiles = nil, nil // these are read again

@@ -1,0 +1,124 @@
+package config
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/ai-micro-service/upkeep/remediate/policy"
+)
+
+// twice says of each name that has been there before.
+func (d *decoder) twice(n *yaml.Node, section, what string, names []string) {
+	for i, name := range names {
+		if name != "" && slices.Contains(names[:i], name) {
+			d.fault(at(n, section, i, "name"), "a second %s is called %q; each needs a name of its own", what, name)
+		}
+	}
+}
+
+func (d *decoder) windows(c *Config, n *yaml.Node) { d.twice(n, "windows", "window", c.windowNames()) }
+
+func (c *Config) windowNames() (all []string) {
+	for _, w := range c.Windows {
+		all = append(all, w.Name)
+	}
+	return all
+}
+
+// inWindows checks the windows that somebody names.
+func (d *decoder) inWindows(c *Config, n *yaml.Node, who string, names []string) {
+	for i, name := range names {
+		if !slices.Contains(c.windowNames(), name) {
+			d.fault(at(n, "windows", i), "%s names no window that there is: %q; %s", who, name, expected(name, c.windowNames()))
+		}
+	}
+}
+
+// policies checks each chain, and makes one of the short form.
+func (d *decoder) policies(c *Config, n *yaml.Node) {
+	var names []string
+	for i := range c.Policies {
+		p, node := &c.Policies[i], at(n, "policies", i)
+		names = append(names, p.Name)
+		who := "policy " + strconv.Quote(p.Name)
+		d.inWindows(c, node, who, p.Windows)
+		if !has(node, "steps") {
+			d.short(p, node, who)
+			continue
+		}
+		for _, key := range []string{"action", "mode", "subject", "with"} {
+			if has(node, key) {
+				d.fault(at(node, key), "%s has both steps and %s; %s was expected within a step", who, key, key)
+			}
+		}
+		if len(p.Steps) == 0 && !d.faultIn(at(node, "steps")) {
+			d.fault(at(node, "steps"), "%s has no step; at least one was expected", who)
+		}
+		for j, s := range p.Steps {
+			d.step(at(node, "steps", j), who, policy.Step{Action: s.Action, Subject: s.Subject, With: s.With}, false)
+			d.inWindows(c, at(node, "steps", j), who, s.Windows)
+		}
+	}
+	d.twice(n, "policies", "policy", names)
+}
+
+// short takes a policy of one step that is written without steps.
+func (d *decoder) short(p *Policy, n *yaml.Node, who string) {
+	if p.Action == "" {
+		if !d.faultIn(resolve(n)) {
+			d.fault(n, "%s has neither action nor steps; one was expected", who)
+		}
+		return
+	}
+	d.step(n, who, policy.Step{Action: p.Action, Subject: p.Subject, With: p.With}, false)
+	p.Steps = []Step{{Action: p.Action, Mode: p.Mode, Subject: p.Subject, With: p.With}}
+}
+
+// step checks what stands in a step against what its action takes.
+func (d *decoder) step(n *yaml.Node, who string, s policy.Step, alone bool) {
+	if s.Action == "" {
+		return // said already
+	}
+	if _, ok := d.known.Actions[s.Action]; !ok {
+		d.fault(at(n, "action"), "%s names no action that there is: %q; %s", who, s.Action, expected(s.Action, slices.Sorted(maps.Keys(d.known.Actions))))
+		return
+	}
+	for _, m := range s.Check(d.known.Actions, alone) {
+		d.fault(at(n, m.Key, m.Name), "%s: %s", who, m.Text)
+	}
+}
+
+func (d *decoder) schedules(c *Config, n *yaml.Node) {
+	var names []string
+	for i, s := range c.Schedules {
+		node, who := at(n, "schedules", i), "schedule "+strconv.Quote(s.Name)
+		names = append(names, s.Name)
+		d.inWindows(c, node, who, s.Windows)
+		d.step(node, who, policy.Step{Action: s.Action, Subject: s.Subject, With: s.With}, s.Query == "")
+		if s.Query != "" && !c.Embedded.Enabled && c.Prometheus.URL == "" {
+			d.fault(at(node, "query"), "%s has a query, and there is no Prometheus to ask; name yours in prometheus.url, or a subject instead of the query", who)
+		}
+	}
+	d.twice(n, "schedules", "schedule", names)
+}
+
+func (d *decoder) notify(c *Config, n *yaml.Node) {
+	var names []string
+	for i, place := range c.Notify {
+		names = append(names, place.Name)
+		node := at(n, "notify", i)
+		switch {
+		case place.URLFile != "" && place.URLEnv != "":
+			d.fault(at(node, "url_env"), "notify %s has both url_file and url_env; one was expected", strconv.Quote(place.Name))
+		case place.URL() == nil && !d.faultIn(resolve(node)):
+			d.fault(node, "notify %s has neither url_file nor url_env; one was expected", strconv.Quote(place.Name))
+		}
+	}
+	d.twice(n, "notify", "place to notify", names)
+}
+
+// has reports whether a key stands in a mapping.
+func has(n *yaml.Node, key string) bool { return child(resolve(n), key) != nil }

@@ -1,0 +1,309 @@
+package config_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ai-micro-service/upkeep/internal/config"
+	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/policy"
+)
+
+const outside = target + "embedded: {enabled: false}\n"
+
+func interval(rest string) string {
+	return target + "windows:\n- name: w\n  time_intervals:\n  - " + rest + "\n"
+}
+
+func schedule(rest string) string {
+	return target + "schedules:\n- {name: s, cron: '0 3 * * *', " + rest + "}\n"
+}
+
+func TestWrongPolicies(t *testing.T) {
+	for _, test := range []struct{ name, text, want string }{
+		{"steps and action", onePolicy("match: ['a=b'], action: redis/bgsave, steps: [{action: redis/bgsave}]"), `f:3: policy "p" has both steps and action; action was expected within a step`},
+		{"steps and mode", onePolicy("match: ['a=b'], mode: ask, steps: [{action: redis/bgsave}]"), `f:3: policy "p" has both steps and mode; mode was expected within a step`},
+		{"no step", onePolicy("match: ['a=b'], steps: []"), `f:3: policy "p" has no step; at least one was expected`},
+		{"steps that are none", onePolicy("match: ['a=b'], steps: redis/bgsave"), `f:3: steps is "redis/bgsave"; a list was expected`},
+		{"a step without an action", onePolicy("match: ['a=b'], steps: [{mode: auto}]"), `f:3: an entry of steps has no "action"; an action was expected`},
+		{"unknown action of a step", target + "policies:\n- name: p\n  match: ['a=b']\n  steps:\n  - {action: redis/bgsave}\n  - {action: redis/bgsafe}\n", `f:7: policy "p" names no action that there is: "redis/bgsafe"; did you mean "redis/bgsave"?`},
+		{"unknown parameter", target + "policies:\n- name: p\n  match: ['a=b']\n  steps:\n  - action: redis/trim\n    with:\n      cuont: 3\n", `f:8: policy "p": redis/trim has no parameter "cuont"; expected one of count, key`},
+		{"ill-typed parameter", onePolicy("match: ['a=b'], action: redis/trim, with: {count: 3.5}"), `f:3: policy "p": parameter "count" is "3.5"; a whole number of at least 0 was expected`},
+		{"parameter of an action without", onePolicy("match: ['a=b'], action: redis/bgsave, with: {count: 3}"), `f:3: policy "p": redis/bgsave has no parameter "count"; it has none`},
+		{"a dollar", onePolicy("match: ['a=b'], action: redis/trim, with: {key: 'a$'}"), `f:3: policy "p": parameter "key": a $ is followed by no label`},
+		{"unknown label", onePolicy("match: ['a=b'], action: redis/bgsave, subject: {host: x}"), `f:3: policy "p": redis/bgsave has no label "host" in its subject; expected one of server`},
+		{"empty label", onePolicy("match: ['a=b'], action: redis/bgsave, subject: {server: ''}"), `f:3: policy "p": label "server" is ""; text that is not empty was expected: an empty subject never means all`},
+		{"a list as a parameter", onePolicy("match: ['a=b'], action: redis/trim, with: {key: [a]}"), `f:3: key of with is a list; text was expected`},
+		{"parameters as a list", onePolicy("match: ['a=b'], action: redis/trim, with: [a]"), `f:3: with is a list; names and their values were expected`},
+		{"a parameter twice", onePolicy("match: ['a=b'], action: redis/trim, with: {key: a, key: b}"), `f:3: "key" stands here for the second time`},
+		{"unknown window", target + "policies:\n- name: p\n  match: ['a=b']\n  action: redis/bgsave\n  windows: [nigt]\nwindows:\n- {name: night, time_intervals: [{weekdays: [sunday]}]}\n", `f:6: policy "p" names no window that there is: "nigt"; did you mean "night"?`},
+		{"window of a step", target + "policies:\n- name: p\n  match: ['a=b']\n  steps:\n  - action: redis/bgsave\n    windows: [night]\n", `f:7: policy "p" names no window that there is: "night"; there is none`},
+		{"budget", onePolicy("match: ['a=b'], action: redis/bgsave, budget: 120%"), `f:3: budget is "120%"; a share was expected, like 20% or 0.2`},
+		{"budget as a number", onePolicy("match: ['a=b'], action: redis/bgsave, budget: 5"), `f:3: budget is "5"; a share was expected`},
+		{"effect", onePolicy("match: ['a=b'], action: redis/bgsave, effect: .nan"), `f:3: effect is ".nan"; a share was expected`},
+		{"free disk", onePolicy("match: ['a=b'], action: redis/bgsave, free_disk: -1%"), `f:3: free_disk is "-1%"; a share was expected`},
+		{"breaker", onePolicy("match: ['a=b'], action: redis/bgsave, breaker: -1"), `f:3: breaker is "-1"; a whole number of at least 0`},
+		{"ramp", onePolicy("match: ['a=b'], action: redis/bgsave, ramp: 2"), `f:3: ramp is "2"; true or false`},
+		{"answer", onePolicy("match: ['a=b'], action: redis/bgsave, answer: 0s"), `f:3: answer is 0s; at least 1m was expected`},
+		{"unknown key of a policy", onePolicy("match: ['a=b'], action: redis/bgsave, window: [x]"), `f:3: unknown key "window"; did you mean "windows"?`},
+
+		{"window without a name", target + "windows: [{time_intervals: [{years: ['2026']}]}]\n", `f:2: an entry of windows has no "name"`},
+		{"window without a time", target + "windows: [{name: w}]\n", `f:2: an entry of windows has no "time_intervals"; at least one time interval`},
+		{"window twice", target + "windows:\n- {name: w, time_intervals: [{years: ['2026']}]}\n- {name: w, time_intervals: [{years: ['2026']}]}\n", `f:4: a second window is called "w"`},
+		{"always open", interval("{}"), "f:5: an entry of time_intervals names no time, so it is always open"},
+		{"a place and no time", interval("location: Europe/Berlin"), "f:5: an entry of time_intervals names no time"},
+		{"never open", interval("weekdays: []"), "f:5: weekdays is a list; a list was expected that is not empty"},
+		{"unknown key of an interval", interval("weekday: [sunday]"), `f:5: unknown key "weekday"; did you mean "weekdays"?`},
+		{"an interval that is text", interval("sunday"), `f:5: an entry of time_intervals is "sunday"; keys and values were expected: times`},
+		{"no such day", interval("weekdays:\n    - monday\n    - sonntag"), "f:7: weekdays: sonntag is not a valid weekday; something like saturday or monday:friday was expected"},
+		{"days that go backward", interval("weekdays: ['friday:monday']"), "f:5: weekdays: start day cannot be before end day"},
+		{"day 32", interval("days_of_month: ['32']"), "f:5: days_of_month: 32 is not a valid day of the month"},
+		{"month 13", interval("months: ['13']"), `f:5: months: "13" never comes`},
+		{"a day that is a list", interval("weekdays: [[monday]]"), "f:5: an entry of weekdays is a list; something like saturday"},
+		{"time", interval("times: [{start_time: '1:00', end_time: '05:00'}]"), "f:5: times: couldn't parse timestamp 1:00, invalid format; something like {start_time: '01:00'"},
+		{"times that go backward", interval("times: [{start_time: '05:00', end_time: '01:00'}]"), "f:5: times: start time cannot be equal or greater than end time"},
+		{"half a time", interval("times: [{start_time: '05:00'}]"), "f:5: times: both start and end times must be provided"},
+		{"unknown key of a time", interval("times: [{start: '05:00'}]"), `f:5: unknown key "start"; expected one of start_time, end_time`},
+		{"a time that is text", interval("times: ['05:00']"), `f:5: an entry of times is "05:00"; something like`},
+		{"place", interval("{years: ['2026'], location: Mars/Olympus}"), `f:5: location is "Mars/Olympus"; a time zone that this machine knows was expected`},
+
+		{"no cron", target + "schedules: [{name: s, action: redis/bgsave, subject: {server: a}}]\n", `f:2: an entry of schedules has no "cron"; a cron expression`},
+		{"schedule without a subject", schedule("action: redis/bgsave"), `f:3: schedule "s": redis/bgsave needs the label "server" in its subject`},
+		{"schedule with an alert's label", schedule("action: redis/bgsave, subject: {server: $server}"), `f:3: schedule "s": label "server" is taken from an alert, and there is none`},
+		{"zone", schedule("action: redis/bgsave, subject: {server: a}, time_zone: Berlin"), `f:3: time_zone is "Berlin"; a time zone that this machine knows was expected`},
+		{"missed", schedule("action: redis/bgsave, subject: {server: a}, missed: never"), `f:3: missed is "never"; skip or late was expected`},
+		{"schedule twice", target + "schedules:\n- &s {name: s, cron: '0 3 * * *', action: redis/bgsave, subject: {server: a}}\n- *s\n", `f:3: a second schedule is called "s"`},
+		{"window of a schedule", schedule("action: redis/bgsave, subject: {server: a}, windows: [x]"), `f:3: schedule "s" names no window that there is: "x"; there is none`},
+		{"a query and nobody to ask", outside + "schedules:\n- name: s\n  cron: '0 3 * * *'\n  action: redis/bgsave\n  query: up\n", `f:7: schedule "s" has a query, and there is no Prometheus to ask`},
+
+		{"notify", target + "notify: [{name: n, kind: slack}]\n", `f:2: notify "n" has neither url_file nor url_env; one was expected`},
+		{"notify twice", target + "notify:\n- name: n\n  kind: slack\n  url_file: a\n  url_env: B\n", `f:6: notify "n" has both url_file and url_env`},
+		{"notify of a kind", target + "notify: [{name: n, kind: mail, url_env: B}]\n", `f:2: kind is "mail"; slack or webhook was expected`},
+		{"notify on", target + "notify: [{name: n, kind: slack, url_env: B, on: [ask, alarm]}]\n", `f:2: an entry of on is "alarm"; ask or page or tell was expected`},
+		{"notify without a name", target + "notify: [{kind: slack, url_env: B}]\n", `f:2: an entry of notify has no "name"`},
+		{"url in the file", target + "notify: [{name: n, kind: slack, url: https://hooks.example/T0/secret}]\n", `f:2: unknown key "url"`},
+
+		{"both Prometheus", target + "prometheus:\n  url: http://p:9090\n", "f:3: prometheus.url is for your own Prometheus"},
+		{"both Alertmanagers of a cluster", target + "alertmanager:\n  urls: ['http://a:9093']\n", "f:3: alertmanager.urls is for your own Alertmanager"},
+		{"url and urls", outside + "alertmanager:\n  url: http://a:9093\n  urls: ['http://b:9093']\n", "f:5: alertmanager has both url and urls; one was expected"},
+		{"a member that is none", outside + "alertmanager:\n  urls:\n  - a:9093\n", "f:5: an entry of urls is no address of a web server"},
+		{"an empty member", outside + "alertmanager: {urls: ['']}\n", "f:3: a url of alertmanager.urls is empty"},
+		{"two secrets", target + "grafana:\n  secret_file: a\n  secret_env: B\n", "f:4: grafana has both secret_file and secret_env"},
+		{"a time and no secret", target + "grafana: {timestamp_header: X-Time}\n", "f:2: grafana has a timestamp_header and neither secret_file nor secret_env"},
+		{"store", target + "store: {url: 'mysql://h/db'}\n", "f:2: the url of the store is none; one that begins with postgres:// or postgresql:// was expected"},
+		{"password of the store", target + "store: {url: 'postgres://u:hunter2@h/db'}\n", "f:2: the url of the store has a password in it"},
+		{"password of no store", target + "store: {password_env: X}\n", "f:2: the store has a password and no url"},
+		{"lease", target + "engine: {lease: 100ms}\n", "f:2: lease is 100ms; at least 1s was expected"},
+		{"per target", target + "engine: {per_target: 0}\n", `f:2: per_target is "0"; a whole number of at least 1`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			_, err := config.Parse("f", []byte(test.text), known())
+			if err == nil || !strings.HasPrefix(err.Error(), test.want) {
+				t.Errorf("Parse: %v\nwant %s…", err, test.want)
+			}
+			if err != nil && len(strings.Split(err.Error(), "\nf:")) != 1 {
+				t.Errorf("one mistake is told more than once:\n%v", err)
+			}
+			if err != nil && (strings.Contains(err.Error(), "hunter2") || strings.Contains(err.Error(), "T0/secret")) {
+				t.Errorf("a secret is shown: %v", err)
+			}
+		})
+	}
+}
+
+// The example says what a policy says by itself.
+func TestBook(t *testing.T) {
+	c, err := config.Parse("f", []byte(config.Example()), known())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defaults := remediate.Terms{
+		Cooldown: time.Hour, Budget: 0.2, Ramp: true, Breaker: 3, BreakerFor: 24 * time.Hour, Effect: 0.5, Fresh: 30 * time.Minute, Answer: 24 * time.Hour,
+	}
+	night, reindex := defaults, defaults
+	night.Windows = []string{"night"}
+	reindex.Windows, reindex.Cooldown = []string{"night"}, 24*time.Hour
+	want := []policy.Policy{
+		{Name: "dead rows", Hold: 5 * time.Minute, Steps: []policy.Step{
+			{Action: "postgres/vacuum", Mode: remediate.Observe, Terms: defaults},
+			{Action: "postgres/vacuum", Mode: remediate.Ask, Terms: night},
+		}},
+		{Name: "index bloat", Steps: []policy.Step{{Action: "postgres/reindex", Mode: remediate.Observe, Terms: reindex}}},
+		{Name: "old snapshot", Steps: []policy.Step{{Action: "redis/bgsave", Mode: remediate.Observe, Terms: defaults}}},
+	}
+	book := c.Book(known().Actions)
+	got := book.Policies
+	for i, m := range []string{`{alertname="PostgresDeadRows"}`, `{alertname="PostgresIndexBloat"}`, `{alertname="RedisSnapshotOld"}`} {
+		if got[i].Match.String() != m {
+			t.Errorf("matchers %s, want %s", got[i].Match, m)
+		}
+		got[i].Match = nil
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff(known().Actions, book.Actions); diff != "" {
+		t.Error(diff)
+	}
+	schedule := policy.Step{Action: "postgres/vacuum", Mode: remediate.Observe, Terms: remediate.Terms{Budget: 0.2, Fresh: 30 * time.Minute, Answer: 24 * time.Hour}}
+	if diff := cmp.Diff(schedule, c.Schedules[0].Step()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestTerms(t *testing.T) {
+	c, err := config.Parse("f", []byte(target+`
+windows:
+  - name: night
+    time_intervals:
+      - {times: [{start_time: 01:00, end_time: "05:00"}], weekdays: ['monday:friday'], location: Europe/Berlin}
+      - {days_of_month: [1, '-1'], months: [january, '3:5'], years: [2026]}
+  - {name: day, time_intervals: [{times: [{start_time: "08:00", end_time: "24:00"}]}]}
+policies:
+  - name: long
+    match: ['a="c"']
+    cooldown: 2h
+    decay: 10m
+    windows: [night]
+    budget: 10%
+    ramp: false
+    breaker: 5
+    breaker_for: 0s
+    effect: 0.7
+    fresh: 1m
+    backup: 1d
+    free_disk: 0.15
+    lag: 30s
+    transaction: 1h
+    silence: true
+    answer: 2h
+    steps:
+      - {action: redis/trim, mode: auto, subject: {server: $instance}, with: {count: 100, key: "q-${name}"}}
+      - {action: redis/bgsave, mode: ask, windows: [day]}
+`), known())
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := remediate.Terms{
+		Cooldown: 2 * time.Hour, Decay: 10 * time.Minute, Windows: []string{"night"}, Budget: 0.1, Breaker: 5, Effect: 0.7, Fresh: time.Minute,
+		Backup: 24 * time.Hour, FreeDisk: 0.15, Lag: 30 * time.Second, Transaction: time.Hour, Silence: true, Answer: 2 * time.Hour,
+	}
+	byDay := all
+	byDay.Windows = []string{"day"}
+	want := []policy.Step{
+		{Action: "redis/trim", Mode: remediate.Auto, Subject: map[string]string{"server": "$instance"}, With: map[string]string{"count": "100", "key": "q-${name}"}, Terms: all},
+		{Action: "redis/bgsave", Mode: remediate.Ask, Terms: byDay},
+	}
+	if diff := cmp.Diff(want, c.Book(nil).Policies[0].Steps); diff != "" {
+		t.Error(diff)
+	}
+	berlin, err := time.LoadLocation("Europe/Berlin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, second := c.Windows[0].TimeIntervals[0], c.Windows[0].TimeIntervals[1]
+	for at, open := range map[time.Time][2]bool{
+		time.Date(2026, 7, 6, 1, 0, 0, 0, berlin):     {true, false},  // a Monday
+		time.Date(2026, 7, 6, 5, 0, 0, 0, berlin):     {false, false}, // the end is not in it
+		time.Date(2026, 7, 6, 1, 0, 0, 0, time.UTC):   {true, false},  // 03:00 in Berlin
+		time.Date(2026, 7, 5, 23, 30, 0, 0, time.UTC): {true, false},  // Monday in Berlin
+		time.Date(2026, 7, 4, 3, 0, 0, 0, berlin):     {false, false}, // a Saturday
+		time.Date(2026, 3, 31, 12, 0, 0, 0, time.UTC): {false, true},
+		time.Date(2027, 3, 31, 12, 0, 0, 0, time.UTC): {false, false},
+	} {
+		if got := [2]bool{first.ContainsTime(at), second.ContainsTime(at)}; got != open {
+			t.Errorf("%s: open %v, want %v", at, got, open)
+		}
+	}
+}
+
+func TestNewSections(t *testing.T) {
+	t.Setenv("UPKEEP_TEST_SECRET", "s3cret")
+	c, err := config.Parse("/etc/upkeep/f", []byte(outside+`
+store: {url: 'postgres://u@h/db', password_env: UPKEEP_TEST_SECRET}
+prometheus: {url: 'http://p:9090'}
+alertmanager: {urls: ['http://a:9093', 'http://b:9093']}
+grafana: {secret_env: UPKEEP_TEST_SECRET, timestamp_header: X-Time}
+schedules:
+  - {name: s, cron: '0 3 * * *', action: redis/bgsave, query: up, cooldown: 1h, time_zone: Europe/Berlin, missed: late}
+notify:
+  - {name: everything, kind: slack, url_env: UPKEEP_TEST_SECRET}
+  - {name: pages, kind: webhook, url_file: url, on: [page]}
+`), known())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, read := range map[string]func() (string, error){"store": c.Store.Password(), "grafana": c.Grafana.Secret(), "notify": c.Notify[0].URL()} {
+		if got, err := read(); err != nil || got != "s3cret" {
+			t.Errorf("secret of %s: %q %v", name, got, err)
+		}
+	}
+	if _, err := c.Notify[1].URL()(); err == nil || !strings.Contains(err.Error(), "/etc/upkeep/url") {
+		t.Errorf("the file is not the one beside the configuration: %v", err)
+	}
+	got := []any{
+		c.Alertmanager.All(), config.Alertmanager{URL: "x"}.All(), len(config.Alertmanager{}.All()),
+		c.Notify[0].Wants(remediate.NoticeTell), c.Notify[1].Wants(remediate.NoticePage), c.Notify[1].Wants(remediate.NoticeAsk),
+		c.Schedules[0].Mode, c.Schedules[0].Missed, c.Schedules[0].Step().Terms.Cooldown,
+		c.Engine,
+	}
+	want := []any{
+		[]string{"http://a:9093", "http://b:9093"}, []string{"x"}, 0,
+		true, true, false,
+		"observe", "late", time.Hour,
+		config.Engine{Concurrency: 8, PerTarget: 2, Lease: 5 * time.Second, ReconcileInterval: time.Minute, ResolveAfter: 5 * time.Minute, Flap: 10 * time.Minute},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// What is asked and told at a start is not taken up by a reload; what is done is.
+func TestRestartlessSections(t *testing.T) {
+	parse := func(text string) *config.Config {
+		c, err := config.Parse("f", []byte(outside+text), known())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	old := parse("")
+	if err := parse(`
+windows: [{name: w, time_intervals: [{years: [2026]}]}]
+policies: [{name: p, match: ['a=b'], action: redis/bgsave, windows: [w]}]
+schedules: [{name: s, cron: '0 3 * * *', action: redis/bgsave, subject: {server: a}}]
+notify: [{name: n, kind: slack, url_env: X}]
+`).Restartless(old); err != nil {
+		t.Errorf("Restartless: %v", err)
+	}
+	for key, text := range map[string]string{
+		"store": "store: {url: 'postgres://h/db'}", "prometheus": "prometheus: {url: 'http://p'}", "alertmanager": "alertmanager: {urls: ['http://a']}",
+		"grafana": "grafana: {secret_env: X}", "engine": "engine: {lease: 9s}",
+	} {
+		if err := parse(text).Restartless(old); err == nil || err.Error() != key+" has changed; that needs a restart" {
+			t.Errorf("%s: %v", key, err)
+		}
+	}
+}
+
+// The page lists what is embedded in a section as its own, and each key once.
+func TestReferenceOfPolicies(t *testing.T) {
+	page := config.Reference()
+	_, section, _ := strings.Cut(page, "## `policies[]`\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	for _, row := range []string{
+		"| `budget` | share | `20%` |", "| `match` | list of matchers | required |", "| `mode` | observe, ask, auto | `observe` |", "| `with` | mapping |", "| `cooldown` | duration | `1h` |",
+	} {
+		if strings.Count(section, row) != 1 {
+			t.Errorf("%d times %q in:\n%s", strings.Count(section, row), row, section)
+		}
+	}
+	for _, row := range []string{"| `time_intervals` | list of time intervals |", "| `on` | list of ask, page, tell |", "## `policies[].steps[]`", "## `schedules[]`"} {
+		if !strings.Contains(page, row) {
+			t.Errorf("no %q in the reference", row)
+		}
+	}
+}
