@@ -1,0 +1,185 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prometheus/common/model"
+	"github.com/spf13/cobra"
+
+	"github.com/ai-micro-service/upkeep/internal/app"
+	"github.com/ai-micro-service/upkeep/internal/config"
+	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/policy"
+)
+
+func policyCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "policy",
+		Short: "Say what the policies of a configuration decide",
+		Args:  cobra.NoArgs,
+	}
+	cmd.AddCommand(policyTestCommand())
+	return cmd
+}
+
+func policyTestCommand() *cobra.Command {
+	var file, expr string
+	var annotations []string
+	cmd := &cobra.Command{
+		Use:   "test LABEL=VALUE…",
+		Short: "Say which policy answers an alert of these labels, and what it would ask for",
+		Long: `Say which policy answers an alert of these labels, why those before it do not, and
+what it would ask for, step by step. Nothing is asked or changed: neither a running
+upkeep nor a target is needed. Ends with status 1 when no policy matches.`,
+		Example: "  upkeep policy test alertname=PostgresDeadRows server=main database=admindb schema=public table=logs --annotation limit=0.2",
+		Args:    cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := config.Load(file, app.Known())
+			if err != nil {
+				fmt.Fprintln(cmd.ErrOrStderr(), err)
+				return errors.Join(errSaid, err)
+			}
+			alert := remediate.Alert{Firing: true, Expr: expr}
+			if alert.Labels, err = pairs(args); err != nil {
+				return err
+			}
+			if alert.Annotations, err = pairs(annotations); err != nil {
+				return fmt.Errorf("--annotation: %w", err)
+			}
+			return tryPolicies(cmd.OutOrStdout(), c.Book(app.Known().Actions), alert)
+		},
+	}
+	configFlag(cmd, &file)
+	cmd.Flags().StringArrayVar(&annotations, "annotation", nil, "an annotation of the alert, like limit=0.2; may be given again")
+	cmd.Flags().StringVar(&expr, "expr", "", "the expression of the alert's rule: how far it looks back is how long it may fire on")
+	return cmd
+}
+
+// pairs reads key=value….
+func pairs(args []string) (map[string]string, error) {
+	all := make(map[string]string)
+	for _, arg := range args {
+		name, value, ok := strings.Cut(arg, "=")
+		if !ok || name == "" {
+			return nil, fmt.Errorf("%q: want key=value, like table=logs", arg)
+		}
+		if _, twice := all[name]; twice {
+			return nil, fmt.Errorf("%s is given twice", name)
+		}
+		all[name] = value
+	}
+	return all, nil
+}
+
+// tryPolicies decides about an alert as the engine does, once for each step: as if
+// none had helped.
+func tryPolicies(w io.Writer, b policy.Book, alert remediate.Alert) error {
+	name := match(w, b, alert.Labels)
+	if name == "" {
+		return errors.New("no policy matches; the alert would be shown and left alone")
+	}
+	now := time.Now()
+	c := policy.Case{Episode: remediate.Episode{ID: 1, Alert: alert, Opened: now}, Now: now}
+	if d := b.Decide(c); !d.Wait.IsZero() {
+		fmt.Fprintf(w, "\nwaits %s: %s\n", model.Duration(d.Wait.Sub(now).Round(time.Millisecond)), d.Why)
+		c.Now = d.Wait
+	}
+	for {
+		d := b.Decide(c)
+		r := d.Request
+		if r == nil {
+			return ending(w, d)
+		}
+		if r.Step > 0 {
+			fmt.Fprint(w, "\nif that does not help:\n")
+		}
+		printRequest(w, *r)
+		c.History = append(c.History, policy.Past{Run: int64(r.Step + 1), Policy: r.Policy, Step: r.Step, Action: r.Action, State: remediate.Uncleared})
+	}
+}
+
+// match prints how each policy takes the labels, up to the one that decides.
+func match(w io.Writer, b policy.Book, have map[string]string) string {
+	for _, p := range b.Policies {
+		ok, failing := p.Matches(have)
+		if ok {
+			fmt.Fprintf(w, "policy %q matches: %s\n", p.Name, p.Match)
+			return p.Name
+		}
+		said := fmt.Sprintf("%s is %q", failing.Name, have[failing.Name])
+		if _, there := have[failing.Name]; !there {
+			said = "there is no label " + failing.Name
+		}
+		fmt.Fprintf(w, "policy %q does not match: %s, and %s\n", p.Name, failing, said)
+	}
+	return ""
+}
+
+func ending(w io.Writer, d policy.Decision) error {
+	if d.Page {
+		_, err := fmt.Fprint(w, "\nif that does not help: people are told\n")
+		return err
+	}
+	_, err := fmt.Fprint(w, "\nif that does not help: nothing more; the policy only observes\n")
+	return err
+}
+
+func printRequest(w io.Writer, r remediate.Request) {
+	fmt.Fprintf(w, "\n%d. %s, mode %s\n", r.Step+1, r.Action, r.Mode)
+	if r.Wrong != "" {
+		fmt.Fprintf(w, "   would be declined: %s\n", r.Wrong)
+	}
+	line := func(name, text string) {
+		if text != "" {
+			fmt.Fprintf(w, "   %-9s%s\n", name, text)
+		}
+	}
+	line("subject", written(r.Subject))
+	line("with", written(r.Params))
+	if r.Limit != nil {
+		line("limit", fmt.Sprint(*r.Limit))
+	}
+	line("terms", terms(r.Terms))
+}
+
+// written writes labels in their order.
+func written(all map[string]string) string {
+	var b []string
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		b = append(b, fmt.Sprintf("%s=%q", name, all[name]))
+	}
+	return strings.Join(b, " ")
+}
+
+// terms writes what is asked before anything is done, by the configuration's names.
+func terms(t remediate.Terms) string {
+	var all []string
+	add := func(asked bool, format string, args ...any) {
+		if asked {
+			all = append(all, fmt.Sprintf(format, args...))
+		}
+	}
+	lasting := func(name string, d time.Duration) { add(d > 0, "%s %s", name, model.Duration(d)) }
+	lasting("cooldown", t.Cooldown)
+	lasting("decay", t.Decay)
+	add(len(t.Windows) > 0, "windows %s", strings.Join(t.Windows, ", "))
+	add(t.Budget > 0, "budget %g%%", t.Budget*100)
+	add(t.Ramp, "ramp")
+	add(t.Breaker > 0, "breaker %d", t.Breaker)
+	lasting("breaker_for", t.BreakerFor)
+	add(t.Effect > 0, "effect %g%%", t.Effect*100)
+	lasting("fresh", t.Fresh)
+	lasting("backup", t.Backup)
+	add(t.FreeDisk > 0, "free_disk %g%%", t.FreeDisk*100)
+	lasting("lag", t.Lag)
+	lasting("transaction", t.Transaction)
+	add(t.Silence, "silence")
+	lasting("answer", t.Answer)
+	return strings.Join(all, "; ")
+}
