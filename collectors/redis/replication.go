@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/ai-micro-service/upkeep/collectors"
 	"github.com/ai-micro-service/upkeep/internal/target"
@@ -62,20 +65,47 @@ func (c replication) collect(ctx context.Context, w *collectors.Writer) error {
 			w.Set(c.silence, s, name)
 		}
 	}
+	replicas, err := i.replicas()
+	if err != nil {
+		return err
+	}
+	for _, r := range replicas {
+		w.Set(c.lagBytes, r.LagBytes, name, r.Address)
+		w.Set(c.lag, r.Lag.Seconds(), name, r.Address)
+	}
+	return nil
+}
+
+// A Replica is a server that follows the one that was asked.
+type Replica struct {
+	Address  string
+	State    string // "online", or what it is at before it follows; Lag says nothing then
+	LagBytes float64
+	Lag      time.Duration // how long ago it confirmed last
+}
+
+// ReadReplicas asks a server who follows it.
+func ReadReplicas(ctx context.Context, c *redis.Client) ([]Replica, error) {
+	i, err := readInfo(ctx, c, "replication")
+	if err != nil {
+		return nil, err
+	}
+	return i.replicas()
+}
+
+func (i info) replicas() (all []Replica, err error) {
 	offset, _ := i.number("master_repl_offset")
 	for n := 0; ; n++ {
 		line, there := i["slave"+strconv.Itoa(n)]
 		if !there {
-			return nil
+			return all, nil
 		}
 		p := info(pairs(line))
 		confirmed, known := p.number("offset")
 		lag, knownLag := p.number("lag")
 		if !known || !knownLag {
-			return fmt.Errorf("info: slave%d: %q is not understood", n, line)
+			return nil, fmt.Errorf("info: slave%d: %q is not understood", n, line)
 		}
-		who := net.JoinHostPort(p["ip"], p["port"])
-		w.Set(c.lagBytes, max(offset-confirmed, 0), name, who)
-		w.Set(c.lag, lag, name, who)
+		all = append(all, Replica{Address: net.JoinHostPort(p["ip"], p["port"]), State: p["state"], LagBytes: max(offset-confirmed, 0), Lag: time.Duration(lag * float64(time.Second))})
 	}
 }

@@ -40,6 +40,11 @@ under way is waited for. Rights: +info +bgsave +client|setname.`,
 
 type bgsave struct{ target *target.Redis }
 
+// Headroom implements remediate.Roomer.
+func (a bgsave) Headroom(ctx context.Context, _ remediate.Request) (remediate.Headroom, error) {
+	return headroom(ctx, a.target)
+}
+
 // Plan implements remediate.Remedy.
 func (a bgsave) Plan(ctx context.Context, _ remediate.Request) (p remediate.Plan, err error) {
 	s, err := read.ReadPersistence(ctx, a.target.Client)
