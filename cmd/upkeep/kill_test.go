@@ -222,7 +222,7 @@ func (s *killSite) onceEach(t *testing.T, lines []console.Line) {
 	}
 	for n := range kills {
 		for work, statement := range map[string]string{
-			fmt.Sprintf("postgres/vacuum dead_%d", n):     fmt.Sprintf(`VACUUM (ANALYZE, TRUNCATE off) "public"."dead_%d"`, n),
+			fmt.Sprintf("postgres/vacuum dead_%d", n):     fmt.Sprintf(`VACUUM (ANALYZE, TRUNCATE off, PARALLEL 0) "public"."dead_%d"`, n),
 			fmt.Sprintf("postgres/reindex bloated_%d", n): fmt.Sprintf(`REINDEX INDEX CONCURRENTLY "public"."bloated_%d_key"`, n),
 		} {
 			if did, said := s.done(t, statement), acted[work]; did != 1 || said != 1 {

@@ -42,6 +42,11 @@ table or the database.`,
 
 type reindex struct{ target *target.Postgres }
 
+// Headroom implements remediate.Roomer.
+func (a reindex) Headroom(ctx context.Context, _ remediate.Request) (remediate.Headroom, error) {
+	return headroom(ctx, a.target)
+}
+
 // Plan implements remediate.Remedy.
 func (a reindex) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan, err error) {
 	db, rel, err := find(ctx, a.target, r)

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strconv"
@@ -20,9 +21,9 @@ func Vacuum(t *target.Postgres) remediate.Action {
 		Target: t.Name,
 		Doc: `Vacuum removes the dead rows of one table and analyzes it, with VACUUM (ANALYZE).
 
-It takes a SHARE UPDATE EXCLUSIVE lock: reads and writes go on. The table is not
-truncated at its end, which would need an ACCESS EXCLUSIVE lock and is replayed on
-replicas; the space is used again by the table. It refuses a replica, a role
+It takes a SHARE UPDATE EXCLUSIVE lock: reads and writes go on. Unless it is told
+to, it does not truncate the table at its end, which needs an ACCESS EXCLUSIVE lock
+and is replayed on replicas; the space is used again by the table. It refuses a replica, a role
 without the right, and names who holds back what can be removed. It is done when
 the server's count of vacuums by hand has grown. Rights: own the table or the
 database (PostgreSQL 13 to 16), or MAINTAIN on the table and USAGE on its schema
@@ -31,15 +32,49 @@ database (PostgreSQL 13 to 16), or MAINTAIN on the table and USAGE on its schema
 		Risk:      remediate.Safe,
 		Subject:   []string{"server", "database", "schema", "table"},
 		Exclusive: []string{"server", "database", "schema", "table"},
-		Timeout:   2 * time.Hour,
-		Remedy:    vacuum{t},
+		Params: []remediate.Param{
+			{Name: "parallel", Type: remediate.Int, Default: "0", Doc: "How many workers vacuum the indexes beside the session, at most 8; as many indexes must be large enough, and max_parallel_maintenance_workers allow it."},
+			{Name: "truncate", Type: remediate.Bool, Default: "false", Doc: "Give the empty pages at the end of the table back to the disk, under a short ACCESS EXCLUSIVE lock that is given up when others wait, but is replayed on replicas."},
+		},
+		Timeout: 2 * time.Hour,
+		Remedy:  vacuum{t},
 	}
 }
 
 type vacuum struct{ target *target.Postgres }
 
+// Headroom implements remediate.Roomer.
+func (a vacuum) Headroom(ctx context.Context, _ remediate.Request) (remediate.Headroom, error) {
+	return headroom(ctx, a.target)
+}
+
+// mostWorkers is how many workers a vacuum may have: more would be a load that
+// others feel, and hardly a table has as many large indexes.
+const mostWorkers = 8
+
+// options are those of the statement, as the request's parameters want them.
+func (vacuum) options(params map[string]string) (string, error) {
+	parallel, err := strconv.Atoi(cmp.Or(params["parallel"], "0"))
+	if err != nil || parallel < 0 || parallel > mostWorkers {
+		return "", remediate.Refuse(remediate.ReasonSubject, "the parameter parallel is %q, want a whole number from 0 to %d", params["parallel"], mostWorkers)
+	}
+	truncate := "off"
+	switch params["truncate"] {
+	case "true":
+		truncate = "on"
+	case "", "false":
+	default:
+		return "", remediate.Refuse(remediate.ReasonSubject, "the parameter truncate is %q, want true or false", params["truncate"])
+	}
+	return fmt.Sprintf("ANALYZE, TRUNCATE %s, PARALLEL %d", truncate, parallel), nil
+}
+
 // Plan implements remediate.Remedy.
 func (a vacuum) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan, err error) {
+	options, err := a.options(r.Params)
+	if err != nil {
+		return p, err
+	}
 	db, rel, err := find(ctx, a.target, r)
 	if err != nil {
 		return p, err
@@ -66,7 +101,7 @@ func (a vacuum) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan
 		p.Facts = append(p.Facts, who)
 	}
 	p.Steps = []remediate.Step{{
-		Do: "VACUUM (ANALYZE, TRUNCATE off) " + pgx.Identifier{r.Subject["schema"], r.Subject["table"]}.Sanitize(),
+		Do: "VACUUM (" + options + ") " + pgx.Identifier{r.Subject["schema"], r.Subject["table"]}.Sanitize(),
 		Args: map[string]string{
 			"database": r.Subject["database"], "schema": r.Subject["schema"], "table": r.Subject["table"],
 			"oid": strconv.FormatInt(rel.OID, 10), "vacuums": strconv.FormatInt(rel.Vacuums, 10),
