@@ -22,6 +22,15 @@ const (
 
 	// cancelWithin is how long a cancelled statement may take to end on the server.
 	cancelWithin = 5 * time.Second
+
+	// idleFor is how long a session that holds the subject's lock may run no
+	// statement before it is taken for one whose owner stands still. Between two
+	// statements of a session that works, only the fence is asked.
+	idleFor = 2 * time.Second
+
+	// idleEnd is when the server ends a session of ours by itself that says nothing
+	// (14 and later), in case that nobody else comes to act on the subject.
+	idleEnd = 30 * time.Second
 )
 
 // A job is one step on one table.
@@ -45,9 +54,13 @@ type job struct {
 // client_connection_check_interval would end it instead and leave an invalid
 // index or a vacuum for nothing. Whoever takes the run up again waits for the
 // lock here and then finds the step done.
+//
+// A process that stands still between taking the lock and sending the statement
+// leaves a session that holds the lock and does nothing. Who holds the fence now
+// ends that session, so that its owner, should it wake up, can send nothing more.
 func (j job) carry(ctx context.Context, f remediate.Fence, statement string) (err error) {
 	var notices []string
-	c, err := j.target.Session(ctx, j.database, "upkeep "+j.action, func(severity, message string) {
+	c, err := j.target.Session(ctx, j.database, fmt.Sprintf("upkeep %s fence %d", j.action, f.Token), func(severity, message string) {
 		if severity == "WARNING" {
 			notices = append(notices, message)
 		}
@@ -56,7 +69,7 @@ func (j job) carry(ctx context.Context, f remediate.Fence, statement string) (er
 		return err
 	}
 	defer func() { _ = c.Close(context.WithoutCancel(ctx)) }() // the work is done or has failed
-	if err := j.prepare(ctx, c); err != nil {
+	if err := j.prepare(ctx, c, f); err != nil {
 		return err
 	}
 	if done, err := j.done(ctx, c); err != nil || done {
@@ -72,14 +85,15 @@ func (j job) carry(ctx context.Context, f remediate.Fence, statement string) (er
 }
 
 // prepare bounds the session and takes the subject's lock.
-func (j job) prepare(ctx context.Context, c *pgx.Conn) error {
+func (j job) prepare(ctx context.Context, c *pgx.Conn, f remediate.Fence) error {
 	deadline, ok := ctx.Deadline()
 	if !ok {
 		return errors.New("a step needs a deadline")
 	}
 	rest := max(time.Until(deadline), time.Millisecond)
-	for name, value := range map[string]time.Duration{"statement_timeout": rest, "lock_timeout": j.lockTimeout, "idle_in_transaction_session_timeout": 10 * time.Second} {
-		if _, err := c.Exec(ctx, "select set_config($1, $2, false)", name, fmt.Sprintf("%dms", value.Milliseconds())); err != nil {
+	for name, value := range map[string]time.Duration{"statement_timeout": rest, "lock_timeout": j.lockTimeout, "idle_in_transaction_session_timeout": 10 * time.Second, "idle_session_timeout": idleEnd} {
+		// Servers before 14 do not know the last of them.
+		if _, err := c.Exec(ctx, "select set_config($1, $2, false) where exists (select from pg_settings where name = $1)", name, fmt.Sprintf("%dms", value.Milliseconds())); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 	}
@@ -92,12 +106,58 @@ func (j job) prepare(ctx context.Context, c *pgx.Conn) error {
 		if got {
 			return nil
 		}
+		if err := evict(ctx, c, f, key); err != nil {
+			return err
+		}
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("the subject's lock is held by another session: %w", context.Cause(ctx))
 		case <-time.After(lockPoll):
 		}
 	}
+}
+
+// standingSQL finds the session of ours that holds the subject's lock and has run
+// no statement for a while. One that runs a statement is left alone, whoever sent
+// it: its work is finished and adopted.
+const standingSQL = `
+select a.pid, a.backend_start, a.state_change
+  from pg_locks l
+  join pg_stat_activity a on a.pid = l.pid
+ where l.locktype = 'advisory' and l.granted and l.objsubid = 1
+   and l.database = (select oid from pg_database where datname = current_database())
+   and l.classid::int8 = ($1::int8 >> 32) & 4294967295
+   and l.objid::int8 = $1::int8 & 4294967295
+   and a.usesysid = (select usesysid from pg_stat_activity where pid = pg_backend_pid())
+   and starts_with(a.application_name, 'upkeep ')
+   and a.state = 'idle'
+   and a.state_change < clock_timestamp() - $2::text::interval`
+
+// endSQL ends that session, unless it is another by now or has begun a statement.
+const endSQL = `
+select pg_terminate_backend(pid)
+  from pg_stat_activity
+ where pid = $1 and backend_start = $2 and state = 'idle' and state_change = $3`
+
+// evict ends the session that holds the lock for an owner that stands still. Only
+// who holds the fence may, and the fence is checked right before.
+func evict(ctx context.Context, c *pgx.Conn, f remediate.Fence, key int64) error {
+	var pid int32
+	var started, idle time.Time
+	err := c.QueryRow(ctx, standingSQL, key, fmt.Sprintf("%dms", idleFor.Milliseconds())).Scan(&pid, &started, &idle)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("who holds the subject's lock: %w", err)
+	}
+	if err := f.Check(ctx); err != nil {
+		return err
+	}
+	if _, err := c.Exec(ctx, endSQL, pid, started, idle); err != nil {
+		return fmt.Errorf("session %d, which holds the subject's lock and does nothing: %w", pid, err)
+	}
+	return nil
 }
 
 // lockKey is the advisory lock of a table in its database.
