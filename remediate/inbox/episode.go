@@ -83,12 +83,12 @@ func scan(rows *sql.Rows, more ...any) (e episode, err error) {
 	return e, nil
 }
 
-// told refreshes an open episode. Where its run has cleared it and the alert
+// again refreshes an open episode. Where its run has cleared it and the alert
 // began to fire after that, the end was missed and this is another trouble: the
 // episode is closed and another one opens. The beginning of an alert alone does
 // not tell, since it moves when Prometheus is restarted. And an alert that fires
 // long after the clearing fires for a trouble that came back before it could end.
-func (i *Inbox) told(tx *store.Tx, open episode, a keyed, now time.Time) (anew bool, err error) {
+func (i *Inbox) again(tx *store.Tx, open episode, a keyed, now time.Time) (anew bool, err error) {
 	since := open.cleared
 	if !a.Firing || since.IsZero() || !a.StartsAt.After(since) && now.Before(since.Add(lingers)) {
 		return false, refresh(tx, open, a.Alert, now)

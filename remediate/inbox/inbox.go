@@ -162,8 +162,8 @@ func (i *Inbox) accept(tx *store.Tx, a keyed, now time.Time) (changed bool, err 
 	case err != nil:
 		return false, err
 	case a.Firing && open != nil:
-		return i.told(tx, *open, a, now)
-	case a.Firing && late(before, a.Alert, now, lateness):
+		return i.again(tx, *open, a, now)
+	case a.Firing && late(before, a.Alert, now):
 		return false, nil
 	case a.Firing:
 		return true, i.start(tx, a, before, now)
@@ -174,12 +174,15 @@ func (i *Inbox) accept(tx *store.Tx, a keyed, now time.Time) (changed bool, err 
 }
 
 // late reports whether an alert fires for the trouble that before was, whose end
-// was told first. Peers deliver in any order, for a while.
-func late(before *episode, a remediate.Alert, now time.Time, within time.Duration) bool {
-	if before == nil || before.Why != whyResolved || now.Sub(before.Closed) >= within {
-		return false
-	}
-	return a.StartsAt.Equal(before.Alert.StartsAt) || a.StartsAt.Before(before.Alert.EndsAt)
+// was told or seen first. Peers deliver in any order, for a while.
+func late(before *episode, a remediate.Alert, now time.Time) bool {
+	return before != nil && now.Sub(before.Closed) < lateness &&
+		(told(*before, a) || before.Why == whyAbsent && a.StartsAt.Before(before.Seen))
+}
+
+// told reports whether an alert fires for the trouble whose end was told as before's.
+func told(before episode, a remediate.Alert) bool {
+	return before.Why == whyResolved && (a.StartsAt.Equal(before.Alert.StartsAt) || a.StartsAt.Before(before.Alert.EndsAt))
 }
 
 // ends reports whether the end a is the end of the trouble that open is. The

@@ -71,7 +71,7 @@ func (i *Inbox) present(ctx context.Context, alerts []keyed, asked time.Time) (c
 			case err != nil:
 				return err
 			case open != nil:
-				anew, err := i.told(tx, *open, a, now)
+				anew, err := i.again(tx, *open, a, now)
 				if err != nil {
 					return err
 				}
@@ -91,7 +91,7 @@ func (i *Inbox) present(ctx context.Context, alerts []keyed, asked time.Time) (c
 // over reports whether the end of an alert that is listed as firing is known: it
 // was told after the list was asked for, or a moment before to another peer.
 func over(before *episode, a remediate.Alert, asked time.Time) bool {
-	return before != nil && before.Closed.After(asked) || late(before, a, asked, behind)
+	return before != nil && (before.Closed.After(asked) || asked.Sub(before.Closed) < behind && told(*before, a))
 }
 
 // endAbsent closes the open episodes of source that are not there and were last

@@ -1,0 +1,216 @@
+package inbox_test
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/inbox"
+)
+
+// A world has troubles, and three Alertmanagers that tell of them: each late,
+// some twice, some never, and in any order.
+type world struct {
+	*rand.Rand
+	begin    time.Time
+	troubles map[string][]trouble
+	events   []event
+}
+
+type trouble struct{ start, end time.Time } // end is zero where it lasts
+
+func (t trouble) at(when time.Time) bool {
+	return !when.Before(t.start) && (t.end.IsZero() || when.Before(t.end))
+}
+
+// An event is something that reaches the inbox.
+type event struct {
+	at    time.Time
+	alert *remediate.Alert // a delivery
+	list  *inbox.Listing   // or an answer
+}
+
+const (
+	lag    = 20 * time.Second // of a peer behind the world
+	absent = 5 * time.Minute
+	span   = 2 * time.Hour
+)
+
+func (w *world) until(most time.Duration) time.Duration { return time.Duration(w.Int64N(int64(most))) }
+
+func newWorld(seed uint64, begin time.Time) *world {
+	w := &world{Rand: rand.New(rand.NewPCG(seed, 1)), begin: begin, troubles: make(map[string][]trouble)}
+	for n := range 4 {
+		name := strconv.Itoa(n)
+		for now := begin.Add(w.until(10 * time.Minute)); now.Before(begin.Add(span)); {
+			t := trouble{start: now, end: now.Add(time.Second + w.until(25*time.Minute))}
+			if t.end.After(begin.Add(span)) {
+				t.end = time.Time{}
+			}
+			w.troubles[name] = append(w.troubles[name], t)
+			if t.end.IsZero() {
+				break
+			}
+			w.tell(name, t)
+			now = t.end.Add(w.until(15 * time.Minute))
+		}
+		for _, t := range w.troubles[name] {
+			if t.end.IsZero() {
+				w.deliver(name, t, t.start.Add(w.until(lag)), true)
+			}
+		}
+	}
+	for asked := begin; asked.Before(begin.Add(span + 20*time.Minute)); asked = asked.Add(time.Minute) {
+		w.list(asked)
+	}
+	slices.SortStableFunc(w.events, func(a, b event) int { return a.at.Compare(b.at) })
+	return w
+}
+
+// tell lets each peer tell of the beginning, some times in between, and the end.
+func (w *world) tell(name string, t trouble) {
+	for range 3 {
+		w.deliver(name, t, t.start.Add(w.until(lag)), true)
+		for range w.IntN(3) {
+			w.deliver(name, t, t.start.Add(w.until(t.end.Sub(t.start))), true)
+		}
+		w.deliver(name, t, t.end.Add(w.until(lag)), false)
+	}
+}
+
+// deliver sends what a peer knows at a moment: lost, or soon, or late, or twice.
+func (w *world) deliver(name string, t trouble, known time.Time, firing bool) {
+	a := w.alert(name, t, firing)
+	for range []int{0, 1, 1, 1, 2}[w.IntN(5)] {
+		delay := w.until(2 * time.Second)
+		if w.IntN(4) == 0 {
+			delay = w.until(8 * time.Minute)
+		}
+		w.events = append(w.events, event{at: known.Add(delay), alert: &a})
+	}
+}
+
+// alert is what is told of a trouble. Its start moves both ways.
+func (w *world) alert(name string, t trouble, firing bool) remediate.Alert {
+	start := t.start
+	if !t.end.IsZero() && w.IntN(3) == 0 {
+		start = start.Add(w.until(t.end.Sub(t.start)))
+	}
+	a := remediate.Alert{Source: "alertmanager", Firing: firing, StartsAt: start, Labels: map[string]string{"alertname": "A", "n": name, "replica": strconv.Itoa(w.IntN(2))}}
+	if !firing {
+		a.EndsAt = t.end
+	}
+	return a
+}
+
+// list is what the peers answer; now and then one does not.
+func (w *world) list(asked time.Time) {
+	l := inbox.Listing{Source: "alertmanager", Asked: asked, Whole: true}
+	for range 3 {
+		if w.IntN(10) == 0 {
+			l.Whole = false
+			continue
+		}
+		sees := asked.Add(-w.until(lag))
+		for _, name := range slices.Sorted(maps.Keys(w.troubles)) {
+			for _, t := range w.troubles[name] {
+				if t.at(sees) {
+					l.Alerts = append(l.Alerts, w.alert(name, t, true))
+				}
+			}
+		}
+	}
+	w.events = append(w.events, event{at: asked.Add(w.until(5 * time.Second)), list: &l})
+}
+
+// Whatever order three peers tell it in: an episode for each trouble at most,
+// never two at once, none that is missed while it lasts, and in the end those are
+// open that last.
+func TestThreePeersInAnyOrder(t *testing.T) {
+	for seed := range uint64(20) {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			d := open(t)
+			w := newWorld(seed, at(0))
+			d.now = w.begin.Add(-time.Hour)
+			d.Inbox = inbox.New(inbox.Config{Store: d.store, Now: func() time.Time { return d.now }})
+			for _, e := range w.events {
+				d.now = e.at
+				var err error
+				if e.alert != nil {
+					err = d.Accept(t.Context(), []remediate.Alert{*e.alert})
+				} else {
+					err = d.Reconcile(t.Context(), *e.list, absent)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				open := make(map[string]bool)
+				for _, e := range d.open(t) {
+					if n := e.Alert.Labels["n"]; open[n] {
+						t.Fatalf("at %s two episodes of %s are open", d.now, n)
+					} else {
+						open[n] = true
+					}
+				}
+			}
+			w.judge(t, d)
+		})
+	}
+}
+
+func (w *world) judge(t *testing.T, d *desk) {
+	t.Helper()
+	episodes := make(map[string][]remediate.Episode)
+	for id := int64(1); ; id++ {
+		e, err := d.Episode(t.Context(), id)
+		if err != nil {
+			break // there are no more
+		}
+		episodes[e.Alert.Labels["n"]] = append(episodes[e.Alert.Labels["n"]], e)
+	}
+	for name, all := range w.troubles {
+		last := all[len(all)-1]
+		if got := slices.ContainsFunc(episodes[name], func(e remediate.Episode) bool { return e.Closed.IsZero() }); got != last.end.IsZero() {
+			t.Errorf("%s: open in the end: %t, want %t", name, got, last.end.IsZero())
+		}
+		if len(episodes[name]) > len(all) {
+			t.Errorf("%s: %d episodes for %d troubles\n%s", name, len(episodes[name]), len(all), story(all, episodes[name]))
+		}
+		for _, tr := range all {
+			if tr.end.IsZero() || tr.end.Sub(tr.start) < 4*time.Minute {
+				continue // too short to be found where its deliveries were lost
+			}
+			if !slices.ContainsFunc(episodes[name], func(e remediate.Episode) bool {
+				return e.Opened.Before(tr.end) && (e.Closed.IsZero() || e.Closed.After(tr.start))
+			}) {
+				t.Errorf("%s: nobody noticed the trouble from %s to %s\n%s", name, tr.start, tr.end, story(all, episodes[name]))
+			}
+		}
+	}
+}
+
+// story lays troubles and episodes beside each other.
+func story(troubles []trouble, episodes []remediate.Episode) (text string) {
+	type line struct {
+		at   time.Time
+		text string
+	}
+	var lines []line
+	for _, t := range troubles {
+		lines = append(lines, line{t.start, "trouble until " + t.end.Format(time.TimeOnly)})
+	}
+	for _, e := range episodes {
+		lines = append(lines, line{e.Opened, fmt.Sprintf("    episode %d until %s: %s", e.ID, e.Closed.Format(time.TimeOnly), cmp.Or(e.Why, "open"))})
+	}
+	slices.SortFunc(lines, func(a, b line) int { return a.at.Compare(b.at) })
+	for _, l := range lines {
+		text += l.at.Format(time.TimeOnly) + " " + l.text + "\n"
+	}
+	return text
+}
