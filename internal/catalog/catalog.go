@@ -35,11 +35,14 @@ func Own() []*collectors.Metric {
 		{Name: "upkeep_config_last_reload_success", Type: collectors.Gauge, Help: "1 when the last configuration that was read is the one in use, 0 when it was refused."},
 		{Name: "upkeep_config_last_reload_success_timestamp_seconds", Type: collectors.Gauge, Help: "When the configuration in use was taken."},
 		{Name: "upkeep_episodes_open", Type: collectors.Gauge, Help: "Number of troubles that alerts have told of and that are not over.", Labels: []string{"alertname"}},
+		{Name: "upkeep_inbox_alerts_total", Type: collectors.Counter, Help: "Alerts that were taken in and are on disk, told twice or not, by their source and status.", Labels: []string{"source", "status"}},
+		{Name: "upkeep_inbox_letters", Type: collectors.Gauge, Help: "Number of deliveries that could not be read and are kept for people, a thousand at most."},
 		{Name: "upkeep_journal_intact", Type: collectors.Gauge, Help: "1 when every entry of the journal was what had been written, at the start of the process, else 0."},
 		{Name: "upkeep_paused", Type: collectors.Gauge, Help: "1 for each pause that holds; its scope is all, a policy, an action or a target.", Labels: []string{"scope"}},
 		{Name: "upkeep_run_refusals_total", Type: collectors.Counter, Help: "Runs that were declined or made to wait, by the reason.", Labels: []string{"reason"}},
 		{Name: "upkeep_run_transitions_total", Type: collectors.Counter, Help: "Runs that went into a state, since the start of the process.", Labels: []string{"action", "to"}},
 		{Name: "upkeep_runs_active", Type: collectors.Gauge, Help: "Number of runs that have not ended, waiting ones included.", Labels: []string{"action"}},
-		{Name: "upkeep_webhook_requests_total", Type: collectors.Counter, Help: "Deliveries to the webhook, by the status that was answered.", Labels: []string{"code"}},
+		{Name: "upkeep_webhook_duration_seconds", Type: collectors.Histogram, Help: "How long a delivery to the webhook took to be answered."},
+		{Name: "upkeep_webhook_requests_total", Type: collectors.Counter, Help: "Deliveries to the webhook, by whose they were and the status that was answered.", Labels: []string{"source", "code"}},
 	}
 }

@@ -52,6 +52,7 @@ func (c *Console) Mount(r *http.ServeMux) {
 	r.HandleFunc("GET "+Prefix+"/runs/{id}", c.run)
 	r.HandleFunc("GET "+Prefix+"/pauses", c.pauses)
 	c.mountPeople(r)
+	c.mountInbox(r)
 	for pattern, change := range map[string]http.HandlerFunc{
 		"POST " + Prefix + "/plans":    c.plan,
 		"POST " + Prefix + "/runs":     c.request,

@@ -1,0 +1,139 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"text/tabwriter"
+	"time"
+	"unicode"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ai-micro-service/upkeep/internal/console"
+	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/journal"
+)
+
+func inboxCommand() *cobra.Command {
+	var c client
+	var limit int
+	cmd := &cobra.Command{
+		Use:   "inbox [LETTER]",
+		Short: "List the troubles that alerts tell of now, and the deliveries that could not be read",
+		Long: `List the troubles that alerts tell of now, and the deliveries that could not be read.
+With the number of a letter, show that delivery whole. Nobody knows what is in one,
+so the token that changes need is needed here too.`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 1 {
+				return showLetter(cmd, c, args[0])
+			}
+			return showInbox(cmd, c, limit)
+		},
+	}
+	c.flags(cmd)
+	cmd.Flags().IntVar(&limit, "limit", 20, "how many letters to list")
+	return cmd
+}
+
+// An inboxList is what the command lists.
+type inboxList struct {
+	Episodes []remediate.Episode `json:"episodes"`
+	Letters  []remediate.Letter  `json:"letters"`
+}
+
+func showInbox(cmd *cobra.Command, c client, limit int) error {
+	var s console.Status
+	if err := c.do(cmd.Context(), http.MethodGet, "/status", nil, &s); err != nil {
+		return err
+	}
+	list := inboxList{Episodes: s.Episodes}
+	if err := c.do(cmd.Context(), http.MethodGet, fmt.Sprintf("/letters?limit=%d", limit), nil, &list.Letters); err != nil {
+		return err
+	}
+	if c.json {
+		return printJSON(cmd.OutOrStdout(), list)
+	}
+	return printInbox(cmd.OutOrStdout(), list, time.Now())
+}
+
+func printInbox(w io.Writer, list inboxList, now time.Time) error {
+	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	if len(list.Episodes) == 0 {
+		fmt.Fprintln(t, "No alert tells of a trouble.")
+	} else {
+		fmt.Fprintln(t, "EPISODE\tSINCE\tALERT\tFROM\tLABELS\tNOTE")
+	}
+	for _, e := range list.Episodes {
+		labels := make(map[string]string, len(e.Alert.Labels))
+		for name, value := range e.Alert.Labels {
+			if name != "alertname" {
+				labels[name] = value
+			}
+		}
+		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%s\n", e.ID, e.Opened.Local().Format(time.DateTime), visible(e.Name()), e.Alert.Source, journal.Subject(labels), held(e, now))
+	}
+	fmt.Fprintln(t)
+	if len(list.Letters) == 0 {
+		fmt.Fprintln(t, "Every delivery could be read.")
+	} else {
+		fmt.Fprintln(t, "LETTER\tRECEIVED\tFROM\tBY\tSTATUS\tBYTES\tWHY")
+	}
+	for _, l := range list.Letters {
+		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%d\t%d\t%s\n", l.ID, l.Received.Local().Format(time.DateTime), l.Source, visible(l.Remote), l.Status, l.Size, visible(l.Error))
+	}
+	return t.Flush()
+}
+
+// held says that an episode is held down, where it is.
+func held(e remediate.Episode, now time.Time) string {
+	var notes []string
+	if e.Flaps > 0 {
+		notes = append(notes, fmt.Sprintf("came back %d times", e.Flaps))
+	}
+	if e.Ripe.After(now) {
+		notes = append(notes, "held until "+e.Ripe.Local().Format(time.TimeOnly))
+	}
+	return strings.Join(notes, ", ")
+}
+
+func showLetter(cmd *cobra.Command, c client, id string) error {
+	var l remediate.Letter
+	if err := c.do(cmd.Context(), http.MethodGet, "/letters/"+url.PathEscape(id), nil, &l); err != nil {
+		return err
+	}
+	if c.json {
+		return printJSON(cmd.OutOrStdout(), l)
+	}
+	printLetter(cmd.OutOrStdout(), l)
+	return nil
+}
+
+func printLetter(w io.Writer, l remediate.Letter) {
+	fmt.Fprintf(w, "letter %d: answered with %d\n  why       %s\n  received  %s\n  from      %s, %s\n", l.ID, l.Status, visible(l.Error), l.Received.Local().Format(time.DateTime), l.Source, visible(l.Remote))
+	fmt.Fprintf(w, "  body      %d bytes", l.Size)
+	if int64(len(l.Body)) < l.Size {
+		fmt.Fprintf(w, ", of which the first %d are here", len(l.Body))
+	}
+	fmt.Fprintf(w, "\n\n%s\n", visible(string(l.Body), '\n', '\t'))
+}
+
+// visible writes what a stranger sent so that a terminal only shows it: what a
+// terminal would obey is escaped.
+func visible(s string, but ...rune) string {
+	var b strings.Builder
+	for i, r := range s {
+		switch {
+		case r == unicode.ReplacementChar && s[i] != "\ufffd"[0]:
+			fmt.Fprintf(&b, `\x%02x`, s[i])
+		case strings.ContainsRune(string(but), r) || unicode.IsPrint(r):
+			b.WriteRune(r)
+		default:
+			fmt.Fprintf(&b, `\u%04x`, r)
+		}
+	}
+	return b.String()
+}
