@@ -46,6 +46,7 @@ func (e *Embedded) Run(ctx context.Context) error {
 	mux := http.NewServeMux()
 	mux.Handle("/metrics", e.config.Metrics)
 	mux.Handle(webhookPath, e.config.Webhook)
+	mux.Handle("/api/v1/", e.Prometheus())
 	mux.Handle("/api/v2/", e.Alertmanager())
 	inner := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 
@@ -73,8 +74,8 @@ func (e *Embedded) Prometheus() http.Handler { return e.prom.api }
 // on disk.
 func (e *Embedded) Alertmanager() http.Handler { return e.alert.api }
 
-// Client returns a client whose requests reach the Alertmanager within the
-// process, whatever host they name.
+// Client returns a client whose requests reach the Prometheus (/api/v1) and the
+// Alertmanager (/api/v2) within the process, whatever host they name.
 func (e *Embedded) Client() *http.Client { return e.pipe.client() }
 
 // Ready reports whether the rules are being evaluated and alerts delivered.

@@ -23,6 +23,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/ai-micro-service/upkeep/internal/embedded"
+	"github.com/ai-micro-service/upkeep/internal/prom"
 )
 
 const rules = `groups:
@@ -149,6 +150,10 @@ func TestFiresDeliversAndResolves(t *testing.T) {
 	}
 	if code, text := ask(t, s.Alertmanager(), "GET", "/api/v2/status", ""); code != 200 {
 		t.Errorf("status: %d %s", code, text)
+	}
+	within := prom.Prometheus{URL: "http://embedded", Client: s.Client()}
+	if fires, err := within.Firing(t.Context(), "used_ratio > 0.8", map[string]string{"disk": "a \"b\"\n\\c"}); err != nil || !fires {
+		t.Errorf("asked within the process: fires %v, %v", fires, err)
 	}
 	s.used.Store(0.1)
 	s.await(t, "resolved Full")
