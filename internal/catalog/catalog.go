@@ -38,6 +38,8 @@ func Own() []*collectors.Metric {
 		{Name: "upkeep_inbox_alerts_total", Type: collectors.Counter, Help: "Alerts that were taken in and are on disk, told twice or not, by their source and status.", Labels: []string{"source", "status"}},
 		{Name: "upkeep_inbox_letters", Type: collectors.Gauge, Help: "Number of deliveries that could not be read and are kept for people, a thousand at most."},
 		{Name: "upkeep_journal_intact", Type: collectors.Gauge, Help: "1 when every entry of the journal was what had been written, at the start of the process, else 0."},
+		{Name: "upkeep_notices_pending", Type: collectors.Gauge, Help: "Number of notices that people have not been told of yet, summed over the notifiers."},
+		{Name: "upkeep_notices_total", Type: collectors.Counter, Help: "Notices to people, by what came of each try: told, failed or given_up.", Labels: []string{"notifier", "kind", "result"}},
 		{Name: "upkeep_paused", Type: collectors.Gauge, Help: "1 for each pause that holds; its scope is all, a policy, an action or a target.", Labels: []string{"scope"}},
 		{Name: "upkeep_run_refusals_total", Type: collectors.Counter, Help: "Runs that were declined or made to wait, by the reason.", Labels: []string{"reason"}},
 		{Name: "upkeep_run_transitions_total", Type: collectors.Counter, Help: "Runs that went into a state, since the start of the process.", Labels: []string{"action", "to"}},

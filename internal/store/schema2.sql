@@ -57,12 +57,23 @@ create table notices (
   key         text    not null unique, -- each is told once
   notice      text    not null,
   created     integer not null,
-  due         integer not null, -- not sent before
-  tries       integer not null default 0,
-  sent        integer not null default 0, -- 0 until it was taken
-  error       text    not null default ''
+  due         integer not null  -- not told before
 );
-create index notices_due on notices (sent, due);
+create index notices_created on notices (created);
+create table notifiers ( -- who is told
+  name        text    primary key,
+  since       integer not null -- notices of before are told, given up, or were never for it
+);
+create table deliveries ( -- of a notice to a notifier, from the first try on
+  notifier    text    not null,
+  notice      integer not null,
+  tries       integer not null default 0, -- how often this very notice was refused
+  due         integer not null default 0, -- not tried again before
+  claimed     integer not null default 0, -- until then a replica is at it
+  ended       integer not null default 0, -- when it was told or given up; 0 before
+  error       text    not null default '',
+  primary key (notifier, notice)
+);
 
 create table letters ( -- deliveries that could not be read
   id          integer primary key,

@@ -1,0 +1,263 @@
+package notify_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/notify"
+)
+
+// The parts of a webhook's URL that nobody is to see.
+const (
+	path     = "/services/T0SECRET/B0HIDDEN/x y%2Fz"
+	query    = "key=QUERYKEY&b=c%20dddd"
+	password = "PASSWORD"
+	token    = "BEARERTOKEN"
+)
+
+func secretly(text string) notify.Secret { return func() (string, error) { return text, nil } }
+
+func leaks(text string) bool {
+	for _, part := range []string{"T0SECRET", "B0HIDDEN", "x y", "x%20y", "QUERYKEY", "dddd", password, token} {
+		if strings.Contains(text, part) {
+			return true
+		}
+	}
+	return false
+}
+
+func whole(address string) string {
+	return "http://ann:" + password + "@" + strings.TrimPrefix(address, "http://") + path + "?" + query
+}
+
+// Whatever goes wrong, neither the error nor the log has the URL or the token.
+func TestNoSecretIsTold(t *testing.T) {
+	followed := false
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/elsewhere" {
+			followed = true
+			return
+		}
+		switch r.Header.Get("Content-Type") + r.URL.Query().Get("do") {
+		case "application/jsonredirect":
+			http.Redirect(w, r, "/elsewhere", http.StatusFound)
+		case "application/jsonbroken":
+			w.Header().Set("Location", "http://[bad "+r.RequestURI)
+			w.WriteHeader(http.StatusFound)
+		case "application/jsonhang":
+			select {
+			case <-r.Context().Done():
+			case <-time.After(5 * time.Second):
+			}
+		default: // some repeat what they were sent
+			w.WriteHeader(http.StatusNotFound)
+			fmt.Fprintf(w, "no hook at %s or %s (%s), %s", r.URL.Path, r.RequestURI, r.URL.RawQuery, r.Header.Get("Authorization"))
+		}
+	}))
+	defer server.Close()
+	secure := httptest.NewUnstartedServer(http.NotFoundHandler())
+	secure.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	secure.StartTLS()
+	defer secure.Close()
+	for _, test := range []struct{ name, url, want string }{
+		{"a server that repeats it", whole(server.URL), "status 404: no hook at"},
+		{"a redirect", whole(server.URL) + "&do=redirect", "status 302"},
+		{"a redirect to nowhere", whole(server.URL) + "&do=broken", "Location"},
+		{"nobody listens", whole("http://127.0.0.1:1"), "connection refused"},
+		{"no such host", whole("http://nowhere.invalid"), "nowhere.invalid"},
+		{"no certificate of ours", strings.Replace(whole("http://"+strings.TrimPrefix(secure.URL, "https://")), "http://", "https://", 1), "certificate"},
+		{"plain HTTP to TLS", whole("http://" + strings.TrimPrefix(secure.URL, "https://")), "status 400"},
+		{"a broken URL", "http://ann:" + password + "/T0SECRET@host:B0HIDDEN/%zz", "cannot be read"},
+		{"no URL at all", "T0SECRET", "cannot be read"},
+		{"another scheme", "file:///T0SECRET", "cannot be read"},
+		{"no answer", whole(server.URL) + "&do=hang", "no answer within"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := begin(t)
+			ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, errors.New("no answer within a second"))
+			defer cancel()
+			for _, n := range []notify.Notifier{notify.Webhook{URL: secretly(test.url), Token: secretly(token)}, notify.Slack{URL: secretly(test.url)}} {
+				ctx := ctx
+				if !strings.Contains(test.url, "hang") {
+					ctx = t.Context()
+				}
+				err := n.Notify(ctx, notify.Message{})
+				if err == nil || !strings.Contains(err.Error(), test.want) {
+					t.Errorf("%v, want %q", err, test.want)
+				}
+				if leaks(fmt.Sprintf("%v %+v %#v %s", err, err, errors.Unwrap(err), test.name)) {
+					t.Errorf("a secret is told: %v", err)
+				}
+				if strings.Contains(test.url, "hang") {
+					continue
+				}
+				s.write(t, notices(0, 1)...)
+				deliver(t, s.outbox(notify.Named{Name: "chat", Notifier: n}))
+			}
+			if log := s.logged(); leaks(log) || !strings.Contains(test.url, "hang") && !strings.Contains(log, "notice not taken") {
+				t.Errorf("log: %s", log)
+			}
+		})
+	}
+	if followed {
+		t.Error("a redirect was followed")
+	}
+}
+
+// recorder keeps what was posted.
+func recorder(t *testing.T, status int, header http.Header) (address string, last func() (http.Header, []byte)) {
+	t.Helper()
+	var got http.Header
+	var body []byte
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		got = r.Header
+		body, _ = io.ReadAll(r.Body)
+		for name, values := range header {
+			w.Header()[name] = values
+		}
+		w.WriteHeader(status)
+		fmt.Fprint(w, "a word")
+	}))
+	t.Cleanup(server.Close)
+	return server.URL, func() (http.Header, []byte) { return got, body }
+}
+
+func TestFaults(t *testing.T) {
+	for _, test := range []struct {
+		status  int
+		after   string
+		refused bool
+		pause   time.Duration
+	}{{400, "", true, 0}, {413, "", true, 0}, {422, "", true, 0}, {403, "", false, 0}, {404, "", false, 0}, {429, "120", false, 2 * time.Minute}, {503, "99999999999", false, time.Hour}, {500, "Wed, 21 Oct 2026", false, 0}} {
+		address, _ := recorder(t, test.status, http.Header{"Retry-After": {test.after}})
+		err := notify.Slack{URL: secretly(address + "/x")}.Notify(t.Context(), notify.Message{})
+		var f *notify.Fault
+		if !errors.As(err, &f) || f.Refused != test.refused || f.After != test.pause || !strings.Contains(err.Error(), "a word") {
+			t.Errorf("%d: %v %+v", test.status, err, f)
+		}
+	}
+	for _, n := range []notify.Notifier{
+		notify.Slack{URL: func() (string, error) { return "", errors.New("no such file") }},
+		notify.Webhook{URL: secretly("http://127.0.0.1:1"), Token: func() (string, error) { return "", errors.New("no such file") }},
+	} {
+		if err := n.Notify(t.Context(), notify.Message{}); err == nil || !strings.Contains(err.Error(), "no such file") {
+			t.Errorf("a secret that cannot be read: %v", err)
+		}
+	}
+}
+
+// one is a notice that would call everybody and break out of a link.
+func one() notify.Item {
+	return notify.Item{
+		Notice: remediate.Notice{
+			ID: 3, Key: "ask/7/abc", Kind: remediate.NoticeAsk, Run: 7, Episode: 2, Plan: "abc", At: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC),
+			Title: "Reindex <!channel> & \"a\"\nb?", Text: "step 1: reindex \"<@U1>|x\"\nstep 2: <http://evil.example|here>",
+		},
+		Approve: "https://upkeep.example/approve?token=AB-_&x=<|>", Open: "https://upkeep.example/runs/7",
+	}
+}
+
+func TestSlack(t *testing.T) {
+	address, last := recorder(t, 200, nil)
+	if err := (notify.Slack{URL: secretly(" " + address + "/x\n")}).Notify(t.Context(), notify.Message{Notices: []notify.Item{one(), {Notice: remediate.Notice{Title: "to know"}}}}); err != nil {
+		t.Fatal(err)
+	}
+	var got map[string]any
+	if _, body := last(); json.Unmarshal(body, &got) != nil {
+		t.Fatalf("no JSON: %s", body)
+	}
+	want := map[string]any{"mrkdwn": true, "unfurl_links": false, "unfurl_media": false, "text": `*Reindex &lt;!channel&gt; &amp; "a" b?*
+step 1: reindex "&lt;@U1&gt;|x"
+step 2: &lt;http://evil.example|here&gt;
+<https://upkeep.example/approve?token=AB-_&amp;x=%3C%7C%3E|Approve or refuse> · <https://upkeep.example/runs/7|Run 7>
+
+*to know*`}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("posted %v\nwant %v", got, want)
+	}
+}
+
+func TestSlackCuts(t *testing.T) {
+	address, last := recorder(t, 200, nil)
+	for _, test := range []struct {
+		name, text, end string
+	}{
+		{"one long line", strings.Repeat("ä", 9000), "ä\n… (cut; the rest is in upkeep)\n"},
+		{"many lines", strings.Repeat(strings.Repeat("x", 99)+"\n", 90), strings.Repeat("x", 99) + "\n… (cut; the rest is in upkeep)\n"},
+		{"all to be escaped", strings.Repeat("<", 9000), "&lt;\n… (cut; the rest is in upkeep)\n"},
+		{"it just fits", strings.Repeat("y", 2700), "yy\n"},
+	} {
+		item := one()
+		item.Title, item.Text = strings.Repeat("t", 500), test.text
+		ten := notify.Message{Notices: []notify.Item{item, item, item, item, item, item, item, item, item, item}}
+		if err := (notify.Slack{URL: secretly(address)}).Notify(t.Context(), ten); err != nil {
+			t.Fatal(err)
+		}
+		var got struct{ Text string }
+		_, body := last()
+		if err := json.Unmarshal(body, &got); err != nil {
+			t.Fatal(err)
+		}
+		if n := utf8.RuneCountInString(got.Text); n > 40_000 {
+			t.Errorf("%s: %d letters", test.name, n)
+		}
+		for part := range strings.SplitSeq(got.Text, "\n\n") {
+			n := utf8.RuneCountInString(part)
+			if n > 3000 || n < 2800 || !strings.Contains(part, test.end+"<https://") || !strings.HasSuffix(part, "|Run 7>") || !strings.HasPrefix(part, "*"+strings.Repeat("t", 149)+"…*\n") {
+				t.Errorf("%s: %d letters: %.200s … %s", test.name, n, part, part[max(0, len(part)-200):])
+			}
+		}
+	}
+}
+
+func TestWebhook(t *testing.T) {
+	address, last := recorder(t, 204, nil)
+	if err := (notify.Webhook{URL: secretly(address), Token: secretly(token)}).Notify(t.Context(), notify.Message{Notices: []notify.Item{one(), {Notice: remediate.Notice{ID: 4, Key: "k", Kind: remediate.NoticePage, Title: "to know", Text: "x"}}}}); err != nil {
+		t.Fatal(err)
+	}
+	header, body := last()
+	var got, want any
+	if err := json.Unmarshal(body, &got); err != nil {
+		t.Fatal(err)
+	}
+	err := json.Unmarshal([]byte(`{"version": "1", "notices": [
+		{"id": 3, "key": "ask/7/abc", "kind": "ask", "run": 7, "episode": 2, "plan": "abc", "title": "Reindex <!channel> & \"a\"\nb?",
+		 "text": "step 1: reindex \"<@U1>|x\"\nstep 2: <http://evil.example|here>", "at": "2026-03-01T12:00:00Z",
+		 "links": {"approve": "https://upkeep.example/approve?token=AB-_&x=<|>", "open": "https://upkeep.example/runs/7"}},
+		{"id": 4, "key": "k", "kind": "page", "title": "to know", "text": "x", "at": "0001-01-01T00:00:00Z", "links": {}}]}`), &want)
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("posted %s (%v)", body, err)
+	}
+	if header.Get("Authorization") != "Bearer "+token || header.Get("Content-Type") != "application/json" {
+		t.Errorf("header %v", header)
+	}
+}
+
+// A server that takes the connection and says nothing is left after ten seconds.
+func TestOutboxDoesNotHang(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	s := begin(t)
+	s.write(t, notices(0, 1)...)
+	begun := time.Now()
+	deliver(t, s.outbox(notify.Named{Name: "chat", Notifier: notify.Slack{URL: secretly("http://" + l.Addr().String() + path)}}))
+	if took := time.Since(begun); took > 15*time.Second || !strings.Contains(s.logged(), "no answer within 10s") || leaks(s.logged()) {
+		t.Errorf("took %s: %s", took, s.logged())
+	}
+}

@@ -1,0 +1,214 @@
+package notify
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/ai-micro-service/upkeep/internal/store"
+	"github.com/ai-micro-service/upkeep/remediate"
+)
+
+// noteTimeout is for writing down what came of a message, also at the end of the
+// process: what is not noted is told again.
+const noteTimeout = 5 * time.Second
+
+// A batch is what one message tells. This process alone tells it until the claim
+// is over.
+type batch struct {
+	notices []remediate.Notice
+	until   int64 // when the claim is over, which tells it from every other claim of the same notices
+	tries   int   // how often the notice was refused; a refused one travels alone
+	givenUp []givenUp
+}
+
+// A givenUp is a notice that nobody took in time.
+type givenUp struct {
+	notice remediate.Notice
+	why    string
+}
+
+// open is the part of a query that finds what has not ended for a notifier.
+const open = ` from notices n left join deliveries d on d.notice = n.id and d.notifier = ? where n.created >= ? and coalesce(d.ended, 0) = 0`
+
+// waits reports whether there is something to be done for a notifier.
+func (o *Outbox) waits(ctx context.Context, name string) (bool, error) {
+	since, known, err := o.since(ctx, name)
+	if err != nil {
+		return false, err
+	}
+	if !known || o.config.Now().Sub(since) > keepFor+noteEach {
+		return true, nil
+	}
+	n, err := o.number(ctx, "select count(*)"+open, name, store.Millis(since))
+	return n > 0, err
+}
+
+// left counts what a notifier is still to be told.
+func (o *Outbox) left(ctx context.Context, name string) (int, error) {
+	since, _, err := o.since(ctx, name)
+	if err != nil {
+		return 0, err
+	}
+	n, err := o.number(ctx, "select count(*)"+open, name, store.Millis(since))
+	return int(n), err
+}
+
+func (o *Outbox) since(ctx context.Context, name string) (since time.Time, known bool, err error) {
+	ms, err := o.number(ctx, "select coalesce(max(since), 0) from notifiers where name = ?", name)
+	return store.Time(ms), ms != 0, err
+}
+
+func (o *Outbox) number(ctx context.Context, query string, args ...any) (n int64, err error) {
+	rows, err := o.config.Store.Query(ctx, query, args...)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	if rows.Next() {
+		err = rows.Scan(&n)
+	}
+	return n, errors.Join(err, rows.Err())
+}
+
+// claim takes the next notices for this process alone.
+func (o *Outbox) claim(ctx context.Context, name string) (b batch, err error) {
+	err = o.config.Store.Write(ctx, func(tx *store.Tx) error {
+		b = batch{}
+		now := o.config.Now()
+		since, err := begin(tx, name, now)
+		if err != nil {
+			return err
+		}
+		if oldest := now.Add(-keepFor); since.Before(oldest) {
+			if b.givenUp, err = giveUp(tx, name, since, oldest, now); err != nil {
+				return err
+			}
+			since = oldest
+		}
+		due, err := find(tx, name, "n.due <= ? and coalesce(d.due, 0) <= ? and coalesce(d.claimed, 0) <= ?", since, store.Millis(now), store.Millis(now), store.Millis(now))
+		if err != nil {
+			return err
+		}
+		for i, f := range due {
+			if f.tries > 0 && i > 0 {
+				break
+			}
+			b.until = store.Millis(now.Add(claimFor))
+			if err := mark(tx, name, f.notice.ID, "claimed", b.until); err != nil {
+				return err
+			}
+			b.notices, b.tries = append(b.notices, f.notice), f.tries
+			if f.tries > 0 {
+				break
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return batch{}, err
+	}
+	return b, nil
+}
+
+// begin returns since when a notifier is told.
+func begin(tx *store.Tx, name string, now time.Time) (time.Time, error) {
+	if _, err := tx.Exec("insert into notifiers (name, since) values (?, ?) on conflict (name) do nothing", name, store.Millis(now.Add(-lookBack))); err != nil {
+		return time.Time{}, err
+	}
+	var since int64
+	err := tx.QueryRow("select since from notifiers where name = ?", name).Scan(&since)
+	return store.Time(since), err
+}
+
+// giveUp ends what nobody took before oldest and moves the beginning there.
+func giveUp(tx *store.Tx, name string, since, oldest, now time.Time) (all []givenUp, err error) {
+	for {
+		old, err := find(tx, name, "n.created < ?", since, store.Millis(oldest))
+		if err != nil {
+			return nil, err
+		}
+		if len(old) == 0 {
+			_, err = tx.Exec("update notifiers set since = ? where name = ?", store.Millis(oldest), name)
+			return all, err
+		}
+		for _, f := range old {
+			if f.why == "" {
+				f.why = "nobody was there to tell it"
+			}
+			if err := mark(tx, name, f.notice.ID, "ended", store.Millis(now)); err != nil {
+				return nil, err
+			}
+			all = append(all, givenUp{f.notice, f.why})
+		}
+	}
+}
+
+// A found is a notice with how it went so far.
+type found struct {
+	notice remediate.Notice
+	tries  int
+	why    string
+}
+
+// find returns some notices that have not ended for a notifier, those first that
+// have been waiting the longest for a try.
+func find(tx *store.Tx, name, condition string, since time.Time, args ...any) (all []found, err error) {
+	rows, err := tx.Query(fmt.Sprintf("select n.id, n.notice, coalesce(d.tries, 0), coalesce(d.error, '')%s and %s order by coalesce(d.due, 0), n.id limit %d", open, condition, batchLimit),
+		append([]any{name, store.Millis(since)}, args...)...)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		var f found
+		var id int64
+		var text []byte
+		if err := rows.Scan(&id, &text, &f.tries, &f.why); err != nil {
+			return nil, err
+		}
+		if err := json.Unmarshal(text, &f.notice); err != nil {
+			return nil, fmt.Errorf("notice %d: %w", id, err)
+		}
+		f.notice.ID = id
+		all = append(all, f)
+	}
+	return all, rows.Err()
+}
+
+// mark sets one number of a delivery, which it makes where there is none.
+func mark(tx *store.Tx, name string, notice int64, column string, value int64) error {
+	_, err := tx.Exec("insert into deliveries (notifier, notice, "+column+") values (?, ?, ?) on conflict (notifier, notice) do update set "+column+" = excluded."+column,
+		name, notice, value)
+	return err
+}
+
+// told notes that a batch was taken.
+func (o *Outbox) told(ctx context.Context, name string, b batch) error {
+	return o.note(ctx, name, b, "set ended = ?, error = '' where", store.Millis(o.config.Now()))
+}
+
+// postpone notes that a batch was not taken: the notices were refused so often,
+// and are not tried again before pause is over. Where the claim has passed to
+// another replica, that one has the word.
+func (o *Outbox) postpone(ctx context.Context, name string, b batch, refused int, pause time.Duration, why string) error {
+	return o.note(ctx, name, b, "set tries = tries + ?, due = ?, error = ?, claimed = 0 where ended = 0 and claimed = ? and",
+		refused, store.Millis(o.config.Now().Add(pause)), why, b.until)
+}
+
+// note changes the deliveries of a batch, also at the end of the process.
+func (o *Outbox) note(ctx context.Context, name string, b batch, change string, args ...any) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), noteTimeout)
+	defer cancel()
+	return o.config.Store.Write(ctx, func(tx *store.Tx) error {
+		for _, n := range b.notices {
+			if _, err := tx.Exec("update deliveries "+change+" notifier = ? and notice = ?", slices.Concat(args, []any{name, n.ID})...); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
