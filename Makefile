@@ -62,6 +62,7 @@ fuzz: ## fuzz what reads foreign input, a while each; FUZZTIME=1m
 	$(GO) test -run '^$$' -fuzz FuzzMatchers -fuzztime $(or $(FUZZTIME),30s) -fuzzminimizetime 1s ./remediate/policy
 	$(GO) test -run '^$$' -fuzz FuzzParams -fuzztime $(or $(FUZZTIME),30s) -fuzzminimizetime 1s ./remediate/policy
 	$(GO) test -run '^$$' -fuzz FuzzWebhook -fuzztime $(or $(FUZZTIME),30s) -fuzzminimizetime 1s ./remediate/webhook
+	$(GO) test -run '^$$' -fuzz FuzzParseCron -fuzztime $(or $(FUZZTIME),30s) -fuzzminimizetime 1s ./remediate/schedule
 
 .PHONY: cover
 cover: deps-test ## show what the tests reach

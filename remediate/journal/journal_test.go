@@ -37,11 +37,7 @@ func both(t *testing.T, test func(t *testing.T, open func() *desk)) {
 
 func openStore(t *testing.T, o store.Options) *desk {
 	t.Helper()
-<<<<<<< HEAD
 	s, err := store.Open(t.Context(), o)
-=======
-	s, err := store.Open(t.Context(), store.Options{Dir: t.TempDir()})
->>>>>>> c9c7693 (internal/store: PostgreSQL and memory beside the SQLite file)
 	if err != nil {
 		t.Fatal(err)
 	}
