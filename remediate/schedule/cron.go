@@ -79,7 +79,7 @@ func (c Cron) nextShown(after time.Time) time.Time {
 			return time.Time{}
 		}
 		_, offset := at.Zone()
-		_, end := at.ZoneBounds()
+		end := steady(at)
 		t := time.Unix(next*60-int64(offset), 0).In(at.Location())
 		if end.IsZero() || t.Before(end) {
 			return t
@@ -92,6 +92,18 @@ func (c Cron) nextShown(after time.Time) time.Time {
 		}
 		from = shown(at.Add(time.Minute - 1))
 	}
+}
+
+// steady returns up to when the clock goes as it does at a moment: that is when it is
+// next put forward or back, or earlier. It is zero where that never happens.
+func steady(at time.Time) time.Time {
+	_, end := at.ZoneBounds()
+	if !end.IsZero() && !end.After(at) {
+		// For years that the zone's table does not reach, package time takes each year for
+		// 365 days long: on the last day of a leap year the bounds end before they begin.
+		return at.Add(time.Hour)
+	}
+	return end
 }
 
 // shown returns what the clock shows: minutes since 1970 as if it were UTC.
@@ -110,7 +122,7 @@ func firstShown(wall int64, zone *time.Location) time.Time {
 	at := time.Unix(wall*60-secondsPerDay, 0).In(zone) // no clock is a day off
 	for {
 		_, offset := at.Zone()
-		_, end := at.ZoneBounds()
+		end := steady(at)
 		t := time.Unix(wall*60-int64(offset), 0).In(zone)
 		switch {
 		case t.Before(at):
