@@ -325,6 +325,10 @@ const (
 	ReasonBudget = "budget"
 )
 
+// ReasonApproval is the reason of a refusal that a person can lift: the run is
+// asked about, in the state Asked.
+const ReasonApproval = "approval"
+
 // Reasons lists every reason that is not a guard's name.
 func Reasons() []string {
 	return []string{ReasonSubject, ReasonAction, ReasonGone, ReasonNothing, ReasonPrivilege, ReasonReadOnly, ReasonUnfit, ReasonResolved, ReasonMode, ReasonCannotHelp, ReasonCancelled, ReasonPerson, ReasonUnanswered}

@@ -9,7 +9,7 @@ import (
 
 // ReasonApproval is the reason of a refusal that a person can lift: the engine
 // asks, and the run waits in the state Asked.
-const ReasonApproval = "approval"
+const ReasonApproval = remediate.ReasonApproval
 
 // Approval stops a run whose policy asks first, until a person has approved of
 // this very plan.

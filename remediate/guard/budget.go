@@ -16,7 +16,7 @@ const rampMemory = 24 * time.Hour
 // while its policy has not yet earned to do so much at once.
 func Budget() remediate.Guard {
 	return remediate.Guard{
-		Name: "budget",
+		Name: remediate.ReasonBudget,
 		Doc: "Budget makes the run wait while as large a share of the action's targets is worked on as the policy allows, but never less than one target; " +
 			"a target counts until its run is verified. With a ramp the policy begins with one run at once, and may have two, four, eight as they clear; one that fails or does not help begins anew.",
 		Early: true, Exact: true,
@@ -50,7 +50,7 @@ func share(p remediate.Proposal) error {
 	if len(targets) <= allowed {
 		return nil
 	}
-	return crowded(p, "budget", "with this run %d of %d targets would be worked on by %s or be not yet verified; the budget of %g allows %d: wait until one has ended",
+	return crowded(p, remediate.ReasonBudget, "with this run %d of %d targets would be worked on by %s or be not yet verified; the budget of %g allows %d: wait until one has ended",
 		len(targets), p.Targets, p.Run.Request.Action, budget, allowed)
 }
 
@@ -69,7 +69,7 @@ func ramp(p remediate.Proposal) error {
 	if at < allowed {
 		return nil
 	}
-	return crowded(p, "budget", "%d runs of %s are under way or not yet verified; after %d that cleared in a row the ramp allows %d at once: wait until one has ended",
+	return crowded(p, remediate.ReasonBudget, "%d runs of %s are under way or not yet verified; after %d that cleared in a row the ramp allows %d at once: wait until one has ended",
 		at, whose(p.Run.Request), cleared, allowed)
 }
 

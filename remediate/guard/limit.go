@@ -21,7 +21,7 @@ type Limits struct {
 // Limit makes a run wait while as many others act as may at once.
 func Limit(l Limits) remediate.Guard {
 	return remediate.Guard{
-		Name:  "limit",
+		Name:  remediate.ReasonLimit,
 		Doc:   "Limit makes the run wait while as many others act as may act at once, on its target or in all. Runs that wait for their verification do not count.",
 		Early: true, Exact: true,
 		Check: func(_ context.Context, p remediate.Proposal) error {
@@ -36,10 +36,10 @@ func Limit(l Limits) remediate.Guard {
 				}
 			}
 			if l.PerTarget > 0 && here >= l.PerTarget {
-				return crowded(p, "limit", "%s on target %s, the limit is %d: wait until one has ended", acting(here), on(p.Run.Request), l.PerTarget)
+				return crowded(p, remediate.ReasonLimit, "%s on target %s, the limit is %d: wait until one has ended", acting(here), on(p.Run.Request), l.PerTarget)
 			}
 			if l.All > 0 && all >= l.All {
-				return crowded(p, "limit", "%s in all, the limit is %d: wait until one has ended", acting(all), l.All)
+				return crowded(p, remediate.ReasonLimit, "%s in all, the limit is %d: wait until one has ended", acting(all), l.All)
 			}
 			return nil
 		},

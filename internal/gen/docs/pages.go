@@ -116,6 +116,12 @@ func actionsPage(rules []alerts.Rule) string {
 	for _, a := range catalog.EveryAction() {
 		summary, rest := doc(a.Doc)
 		p.f("\n## %s\n\n%s\n\n%s\n\nSubject: %s. Nobody else may work meanwhile on the same %s. A step may take %s.\n", a.Name, summary, rest, code(a.Subject), code(a.Exclusive), model.Duration(a.Timeout))
+		if len(a.Params) > 0 {
+			p.f("\n| parameter | type | default | what it does |\n| --- | --- | --- | --- |\n")
+		}
+		for _, param := range a.Params {
+			p.f("| `%s` | %s | `%s` | %s |\n", param.Name, param.Type, param.Default, cell(param.Doc))
+		}
 	}
 	p.f("\n## When an action is not taken\n\nGuards are asked for every action, with the plan at hand:\n\n| guard | what it asks |\n| --- | --- |\n")
 	for _, g := range guard.All(guard.Config{}) {

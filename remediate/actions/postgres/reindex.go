@@ -30,7 +30,7 @@ such leftovers of this index are found and dropped first, also after a crash. It
 refuses a replica, PostgreSQL 14.0 to 14.3 (which can corrupt the index), indexes
 of exclusion constraints and catalogs, and a role that could not drop what an
 interruption leaves. It is done when the index has another file. Rights: own the
-table or the database.`,
+table or the database; pg_monitor where the policy asks for headroom.`,
 		Lowers:    "upkeep_postgres_index_bloat_ratio",
 		Risk:      remediate.Guarded,
 		Subject:   []string{"server", "database", "schema", "table", "index"},

@@ -27,7 +27,8 @@ and is replayed on replicas; the space is used again by the table. It refuses a 
 without the right, and names who holds back what can be removed. It is done when
 the server's count of vacuums by hand has grown. Rights: own the table or the
 database (PostgreSQL 13 to 16), or MAINTAIN on the table and USAGE on its schema
-(17 and later). Cancelled, it leaves the table as it was.`,
+(17 and later); pg_monitor where the policy asks for headroom. Cancelled, it
+leaves the table as it was.`,
 		Lowers:    "upkeep_postgres_table_dead_ratio",
 		Risk:      remediate.Safe,
 		Subject:   []string{"server", "database", "schema", "table"},
