@@ -199,14 +199,16 @@ func statesPage() string {
 
 func meaning(s remediate.State) string {
 	return map[remediate.State]string{
-		remediate.Received:  "on disk, not yet looked at, or to be looked at anew",
-		remediate.Planned:   "it is known what would be done",
-		remediate.Waiting:   "not now; it is looked at again when it is due",
-		remediate.Allowed:   "every guard agreed; steps are being carried out",
-		remediate.Applied:   "every step was done",
-		remediate.Cleared:   "the measure is back within its limit",
-		remediate.Uncleared: "done as planned, and the measure is not within its limit",
-		remediate.Declined:  "on purpose: a guard, the action or the policy said no",
-		remediate.Failed:    "something broke; the last entry says what",
+		remediate.Received:     "on disk, not yet looked at, or to be looked at anew",
+		remediate.Planned:      "it is known what would be done",
+		remediate.Asked:        "a person is to approve of the plan",
+		remediate.Waiting:      "not now; it is looked at again when it is due",
+		remediate.Allowed:      "every guard agreed; steps are being carried out",
+		remediate.Applied:      "every step was done; it is not known yet whether it helped",
+		remediate.Cleared:      "the measure is back within its limit, and the alert's expression agrees",
+		remediate.Uncleared:    "done as planned, and the measure is not within its limit",
+		remediate.Inconclusive: "done as planned, and what was seen afterwards contradicts itself or is not known",
+		remediate.Declined:     "on purpose: a guard, the action, the policy or a person said no",
+		remediate.Failed:       "something broke; the last entry says what",
 	}[s]
 }
