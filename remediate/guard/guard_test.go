@@ -227,7 +227,7 @@ func TestTime(t *testing.T) {
 		{name: "the window is closed", config: windows, change: in("night"), reason: "window", again: 15 * time.Hour, says: "opens at 2026-01-02T03:00:00Z"},
 		{name: "two windows are closed", config: windows, change: in("night", "evening"), reason: "window", again: 8 * time.Hour},
 		{name: "no such window", config: windows, change: in("day", "weekend"), reason: "window", says: `no window "weekend"`},
-		{name: "a window that is over for good", config: windows, change: in("past"), reason: "window", says: "never open again"},
+		{name: "a window that is over for good", config: windows, change: in("past"), reason: "window", says: "does not open again"},
 		{name: "a window that is over for good and one that is not", config: windows, change: in("past", "night"), reason: "window", again: 15 * time.Hour},
 		{name: "a person does not wait for a window", config: windows, change: append(in("night"), person)},
 

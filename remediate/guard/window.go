@@ -14,7 +14,7 @@ import (
 // A Window is a span of time that comes again, in which a run may act.
 type Window interface {
 	Open(at time.Time) bool
-	Next(at time.Time) time.Time // when it opens next, after at; zero when never
+	Next(at time.Time) time.Time // when it is open next; zero when not as far as can be foreseen
 }
 
 // WithinWindow makes a run wait until one of its policy's windows is open.
@@ -41,7 +41,7 @@ func WithinWindow(windows map[string]Window) remediate.Guard {
 				}
 			}
 			if next.IsZero() {
-				return remediate.Refuse("window", "%s will never open again; correct its times in the configuration", strings.Join(names, ", "))
+				return remediate.Refuse("window", "%s does not open again as far as can be foreseen; correct its times in the configuration", strings.Join(names, ", "))
 			}
 			return &remediate.Refusal{
 				Reason: "window",
