@@ -2,12 +2,14 @@ package config
 
 import (
 	"maps"
+	"reflect"
 	"slices"
 	"strconv"
 
 	"go.yaml.in/yaml/v3"
 
 	"github.com/ai-micro-service/upkeep/remediate/policy"
+	"github.com/ai-micro-service/upkeep/remediate/schedule"
 )
 
 // twice says of each name that has been there before.
@@ -19,7 +21,64 @@ func (d *decoder) twice(n *yaml.Node, section, what string, names []string) {
 	}
 }
 
-func (d *decoder) windows(c *Config, n *yaml.Node) { d.twice(n, "windows", "window", c.windowNames()) }
+// windows parses each interval.
+func (d *decoder) windows(c *Config, n *yaml.Node) {
+	for i := range c.Windows {
+		w := &c.Windows[i]
+		w.parsed.Name = w.Name
+		for j, spec := range w.TimeIntervals {
+			node := resolve(at(n, "windows", i, "time_intervals", j))
+			interval, err := schedule.ParseInterval(spec)
+			switch {
+			case d.faultIn(node): // said already
+			case err != nil:
+				d.fault(wrongPart(node, spec), "window %s: %v", strconv.Quote(w.Name), err)
+			default:
+				d.noneEmpty(node, w.Name)
+			}
+			w.parsed.Intervals = append(w.parsed.Intervals, interval)
+		}
+	}
+	d.twice(n, "windows", "window", c.windowNames())
+}
+
+// noneEmpty refuses a list without an entry: to Alertmanager it is never, and to
+// whoever reads it as not there it is always.
+func (d *decoder) noneEmpty(n *yaml.Node, name string) {
+	for _, key := range keys(reflect.TypeFor[schedule.Spec]()) {
+		if list := child(n, key); list != nil && resolve(list).Kind == yaml.SequenceNode && len(resolve(list).Content) == 0 {
+			d.fault(list, "window %s: %s is empty; an entry was expected, or no %s at all", strconv.Quote(name), key, key)
+		}
+	}
+}
+
+// wrongPart returns the node of the first entry of an interval that is wrong by
+// itself, or else the interval.
+func wrongPart(n *yaml.Node, s schedule.Spec) *yaml.Node {
+	wrong := func(s schedule.Spec) bool { _, err := schedule.ParseInterval(s); return err != nil }
+	for i, t := range s.Times {
+		if wrong(schedule.Spec{Times: []schedule.Times{t}}) {
+			return at(n, "times", i)
+		}
+	}
+	for _, list := range []struct {
+		key     string
+		entries []string
+		alone   func(entry []string) schedule.Spec
+	}{
+		{"weekdays", s.Weekdays, func(one []string) schedule.Spec { return schedule.Spec{Weekdays: one} }},
+		{"days_of_month", s.DaysOfMonth, func(one []string) schedule.Spec { return schedule.Spec{DaysOfMonth: one} }},
+		{"months", s.Months, func(one []string) schedule.Spec { return schedule.Spec{Months: one} }},
+		{"years", s.Years, func(one []string) schedule.Spec { return schedule.Spec{Years: one} }},
+	} {
+		for i := range list.entries {
+			if wrong(list.alone(list.entries[i : i+1])) {
+				return at(n, list.key, i)
+			}
+		}
+	}
+	return at(n, "location")
+}
 
 func (c *Config) windowNames() (all []string) {
 	for _, w := range c.Windows {
@@ -78,7 +137,7 @@ func (d *decoder) short(p *Policy, n *yaml.Node, who string) {
 }
 
 // step checks what stands in a step against what its action takes.
-func (d *decoder) step(n *yaml.Node, who string, s policy.Step, alone bool) {
+func (d *decoder) step(n *yaml.Node, who string, s policy.Step, literal bool) {
 	if s.Action == "" {
 		return // said already
 	}
@@ -86,7 +145,7 @@ func (d *decoder) step(n *yaml.Node, who string, s policy.Step, alone bool) {
 		d.fault(at(n, "action"), "%s names no action that there is: %q; %s", who, s.Action, expected(s.Action, slices.Sorted(maps.Keys(d.known.Actions))))
 		return
 	}
-	for _, m := range s.Check(d.known.Actions, alone) {
+	for _, m := range s.Check(d.known.Actions, literal) {
 		d.fault(at(n, m.Key, m.Name), "%s: %s", who, m.Text)
 	}
 }
@@ -97,12 +156,28 @@ func (d *decoder) schedules(c *Config, n *yaml.Node) {
 		node, who := at(n, "schedules", i), "schedule "+strconv.Quote(s.Name)
 		names = append(names, s.Name)
 		d.inWindows(c, node, who, s.Windows)
-		d.step(node, who, policy.Step{Action: s.Action, Subject: s.Subject, With: s.With}, s.Query == "")
+		d.step(node, who, policy.Step{Action: s.Action, Subject: s.Subject, With: s.With}, true)
+		for _, label := range d.known.Actions[s.Action].Subject {
+			if _, named := s.Subject[label]; !named && s.Query == "" && !d.faultIn(resolve(node)) {
+				d.fault(at(node, "subject"), "%s: %s needs the label %q in its subject; name it, or a query that finds it", who, s.Action, label)
+			}
+		}
 		if s.Query != "" && !c.Embedded.Enabled && c.Prometheus.URL == "" {
 			d.fault(at(node, "query"), "%s has a query, and there is no Prometheus to ask; name yours in prometheus.url, or a subject instead of the query", who)
 		}
+		d.when(s, node, who)
 	}
 	d.twice(n, "schedules", "schedule", names)
+}
+
+// when checks the times of a schedule.
+func (d *decoder) when(s Schedule, n *yaml.Node, who string) {
+	if _, err := schedule.ParseCron(s.Cron); err != nil && s.Cron != "" {
+		d.fault(at(n, "cron"), "%s: %v", who, err)
+	}
+	if _, err := schedule.Zone(s.TimeZone); err != nil {
+		d.fault(at(n, "time_zone"), "%s: %v", who, err)
+	}
 }
 
 func (d *decoder) notify(c *Config, n *yaml.Node) {

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"math"
 	"net"
 	"net/url"
 	"path/filepath"
@@ -12,7 +13,6 @@ import (
 	"time"
 
 	"github.com/prometheus/alertmanager/pkg/labels"
-	"github.com/prometheus/alertmanager/timeinterval"
 	"github.com/prometheus/common/model"
 	"go.yaml.in/yaml/v3"
 )
@@ -109,8 +109,8 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, f reflect.StructField, ke
 		d.duration(n, v, f, key)
 	case labels.Matchers:
 		d.matchers(n, v, key)
-	case timeinterval.TimeInterval:
-		d.interval(n, v, key)
+	case *float64:
+		d.number(n, v, key)
 	default:
 		d.plain(n, v, f, key)
 	}
@@ -185,6 +185,16 @@ func parseShare(text string) (float64, error) {
 	return share, err
 }
 
+// number reads any number that something can be compared with.
+func (d *decoder) number(n *yaml.Node, v reflect.Value, key string) {
+	got, err := strconv.ParseFloat(n.Value, 64)
+	if n.Kind != yaml.ScalarNode || err != nil || math.IsNaN(got) || math.IsInf(got, 0) {
+		d.fault(n, "%s is %s; a number was expected", key, kind(n))
+		return
+	}
+	v.Set(reflect.ValueOf(&got))
+}
+
 // texts fills a map of texts whose keys are nobody's list.
 func (d *decoder) texts(n *yaml.Node, v reflect.Value, key string) {
 	if null(n) {
@@ -255,10 +265,6 @@ func (d *decoder) text(n *yaml.Node, v reflect.Value, f reflect.StructField, key
 			d.fault(n, "%s is no address of a web server; something like http://host:9093 was expected", key)
 		} else if u != nil && u.User != nil {
 			d.fault(n, "%s has a user or password in it; a URL without was expected", key)
-		}
-	case "zone":
-		if _, err := time.LoadLocation(value); err != nil {
-			d.fault(n, "%s is %q; a time zone that this machine knows was expected, like Europe/Berlin or UTC", key, value)
 		}
 	case "path":
 		if value != "" && !filepath.IsAbs(value) {

@@ -5,16 +5,18 @@ import (
 	"time"
 
 	"github.com/prometheus/alertmanager/pkg/labels"
-	"github.com/prometheus/alertmanager/timeinterval"
 
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/policy"
+	"github.com/ai-micro-service/upkeep/remediate/schedule"
 )
 
 // A Window is a time in which may be acted.
 type Window struct {
-	Name          string                      `yaml:"name" required:"a name, which policies and schedules use" doc:"Name of the window."`
-	TimeIntervals []timeinterval.TimeInterval `yaml:"time_intervals" required:"at least one time interval, like {times: [{start_time: '01:00', end_time: '05:00'}]}" doc:"When it is open, as Alertmanager writes time intervals: times, weekdays, days_of_month, months and years, all of which must hold, and the location whose clock is meant (UTC where there is none). It is open while any of the intervals holds."`
+	Name          string          `yaml:"name" required:"a name, which policies and schedules use" doc:"Name of the window."`
+	TimeIntervals []schedule.Spec `yaml:"time_intervals" required:"at least one time interval, like {times: [{start_time: '01:00', end_time: '05:00'}]}" doc:"When it is open, as Alertmanager writes time intervals: while any of them holds, each of which holds while all of its keys do."`
+
+	parsed schedule.Window
 }
 
 // A Policy says what is done about which alert.
@@ -64,11 +66,12 @@ type Terms struct {
 type Schedule struct {
 	Name     string            `yaml:"name" required:"a name, for the journal" doc:"Name of the schedule in the journal."`
 	Cron     string            `yaml:"cron" required:"a cron expression, like '0 3 * * *'" doc:"When: minute, hour, day of the month, month, day of the week. '0 3 * * *' is daily at 03:00, '0 2 * * SUN' on Sundays at 02:00, '0 1 * * SUN#1' on the first Sunday of a month at 01:00."`
-	TimeZone string            `yaml:"time_zone" default:"UTC" check:"zone" doc:"Whose clock is meant, like Europe/Berlin. What the clock jumps over is made up for at once; what it shows twice is done once."`
+	TimeZone string            `yaml:"time_zone" default:"UTC" doc:"Whose clock is meant, like Europe/Berlin. What the clock jumps over is made up for at once; what it shows twice is done once."`
 	Action   string            `yaml:"action" required:"an action" doc:"What is done; docs/actions.md lists all."`
-	Subject  map[string]string `yaml:"subject" doc:"On what: every label of the action. With a query, labels that its series have by another name, as $label."`
-	Query    string            `yaml:"query" doc:"PromQL; the action is done for each series that it finds, with the series' labels as the subject."`
-	With     map[string]string `yaml:"with" doc:"Parameters of the action, as in a policy's step."`
+	Subject  map[string]string `yaml:"subject" doc:"On what: every label of the action, or with a query, those that are the same for all."`
+	Query    string            `yaml:"query" doc:"PromQL; the action is done for each series that it finds, with the series' labels as the rest of the subject."`
+	With     map[string]string `yaml:"with" doc:"Parameters of the action."`
+	Limit    *float64          `yaml:"limit" doc:"What the action's metric should fall to, as in a rule; a subject that is there already is left alone. Without: the limit in the rule that names the action."`
 	Mode     string            `yaml:"mode" default:"observe" enum:"observe|ask|auto" doc:"As in a policy's step."`
 	Missed   string            `yaml:"missed" default:"skip" enum:"skip|late" doc:"What becomes of a time at which no upkeep ran: skip leaves it out, late makes up for it once. Either is written into the journal."`
 
@@ -129,4 +132,13 @@ func (s Schedule) Step() policy.Step {
 	t := s.Terms.common()
 	t.Cooldown = s.Cooldown
 	return policy.Step{Action: s.Action, Mode: remediate.Mode(s.Mode), Subject: s.Subject, With: s.With, Terms: t}
+}
+
+// Times returns when a policy or a schedule may act, by the name that it uses.
+func (c *Config) Times() map[string]schedule.Window {
+	all := make(map[string]schedule.Window, len(c.Windows))
+	for _, w := range c.Windows {
+		all[w.Name] = w.parsed
+	}
+	return all
 }

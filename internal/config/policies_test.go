@@ -18,7 +18,7 @@ func interval(rest string) string {
 	return target + "windows:\n- name: w\n  time_intervals:\n  - " + rest + "\n"
 }
 
-func schedule(rest string) string {
+func oneSchedule(rest string) string {
 	return target + "schedules:\n- {name: s, cron: '0 3 * * *', " + rest + "}\n"
 }
 
@@ -53,30 +53,33 @@ func TestWrongPolicies(t *testing.T) {
 		{"window without a name", target + "windows: [{time_intervals: [{years: ['2026']}]}]\n", `f:2: an entry of windows has no "name"`},
 		{"window without a time", target + "windows: [{name: w}]\n", `f:2: an entry of windows has no "time_intervals"; at least one time interval`},
 		{"window twice", target + "windows:\n- {name: w, time_intervals: [{years: ['2026']}]}\n- {name: w, time_intervals: [{years: ['2026']}]}\n", `f:4: a second window is called "w"`},
-		{"always open", interval("{}"), "f:5: an entry of time_intervals names no time, so it is always open"},
-		{"a place and no time", interval("location: Europe/Berlin"), "f:5: an entry of time_intervals names no time"},
-		{"never open", interval("weekdays: []"), "f:5: weekdays is a list; a list was expected that is not empty"},
+		{"always open", interval("{}"), `f:5: window "w": the interval says nothing and would always hold`},
+		{"a place and no time", interval("location: Europe/Berlin"), `f:5: window "w": the interval says nothing and would always hold`},
+		{"never open", interval("{weekdays: [], years: [2030]}"), `f:5: window "w": weekdays is empty; an entry was expected`},
 		{"unknown key of an interval", interval("weekday: [sunday]"), `f:5: unknown key "weekday"; did you mean "weekdays"?`},
 		{"an interval that is text", interval("sunday"), `f:5: an entry of time_intervals is "sunday"; keys and values were expected: times`},
-		{"no such day", interval("weekdays:\n    - monday\n    - sonntag"), "f:7: weekdays: sonntag is not a valid weekday; something like saturday or monday:friday was expected"},
-		{"days that go backward", interval("weekdays: ['friday:monday']"), "f:5: weekdays: start day cannot be before end day"},
-		{"day 32", interval("days_of_month: ['32']"), "f:5: days_of_month: 32 is not a valid day of the month"},
-		{"month 13", interval("months: ['13']"), `f:5: months: "13" never comes`},
-		{"a day that is a list", interval("weekdays: [[monday]]"), "f:5: an entry of weekdays is a list; something like saturday"},
-		{"time", interval("times: [{start_time: '1:00', end_time: '05:00'}]"), "f:5: times: couldn't parse timestamp 1:00, invalid format; something like {start_time: '01:00'"},
-		{"times that go backward", interval("times: [{start_time: '05:00', end_time: '01:00'}]"), "f:5: times: start time cannot be equal or greater than end time"},
-		{"half a time", interval("times: [{start_time: '05:00'}]"), "f:5: times: both start and end times must be provided"},
+		{"no such day", interval("weekdays:\n    - monday\n    - sonntag"), `f:7: window "w": weekdays "sonntag": want sunday to saturday, or a range like monday:friday`},
+		{"days that go backward", interval("weekdays: ['friday:monday']"), `f:5: window "w": weekdays "friday:monday": friday comes after monday`},
+		{"day 32", interval("days_of_month: ['32']"), `f:5: window "w": days_of_month "32": want 1 to 31`},
+		{"month 13", interval("months: ['13']"), `f:5: window "w": months "13": want january to december`},
+		{"a day that is a list", interval("weekdays: [[monday]]"), "f:5: an entry of weekdays is a list; text was expected"},
+		{"time", interval("times: [{start_time: '1:00', end_time: '05:00'}]"), `f:5: window "w": start_time "1:00": want 00:00 to 24:00`},
+		{"times that go backward", interval("times: [{start_time: '05:00', end_time: '01:00'}]"), `f:5: window "w": end_time 01:00 is not after start_time 05:00`},
+		{"half a time", interval("times: [{start_time: '05:00'}]"), `f:5: an entry of times has no "end_time"; a time like 24:00 was expected`},
 		{"unknown key of a time", interval("times: [{start: '05:00'}]"), `f:5: unknown key "start"; expected one of start_time, end_time`},
-		{"a time that is text", interval("times: ['05:00']"), `f:5: an entry of times is "05:00"; something like`},
-		{"place", interval("{years: ['2026'], location: Mars/Olympus}"), `f:5: location is "Mars/Olympus"; a time zone that this machine knows was expected`},
+		{"a time that is text", interval("times: ['05:00']"), `f:5: an entry of times is "05:00"; keys and values were expected`},
+		{"place", interval("{years: ['2026'], location: Mars/Olympus}"), `f:5: window "w": time zone "Mars/Olympus" is not known on this machine`},
 
 		{"no cron", target + "schedules: [{name: s, action: redis/bgsave, subject: {server: a}}]\n", `f:2: an entry of schedules has no "cron"; a cron expression`},
-		{"schedule without a subject", schedule("action: redis/bgsave"), `f:3: schedule "s": redis/bgsave needs the label "server" in its subject`},
-		{"schedule with an alert's label", schedule("action: redis/bgsave, subject: {server: $server}"), `f:3: schedule "s": label "server" is taken from an alert, and there is none`},
-		{"zone", schedule("action: redis/bgsave, subject: {server: a}, time_zone: Berlin"), `f:3: time_zone is "Berlin"; a time zone that this machine knows was expected`},
-		{"missed", schedule("action: redis/bgsave, subject: {server: a}, missed: never"), `f:3: missed is "never"; skip or late was expected`},
+		{"schedule without a subject", oneSchedule("action: redis/bgsave"), `f:3: schedule "s": redis/bgsave needs the label "server" in its subject`},
+		{"an ill-typed parameter of a schedule", oneSchedule("action: redis/trim, subject: {server: a}, with: {count: $n}"), `f:3: schedule "s": parameter "count" is "$n"; a whole number of at least 0 was expected`},
+		{"an empty subject of a schedule", oneSchedule("action: redis/bgsave, subject: {server: ''}"), `f:3: schedule "s": label "server" is ""; text that is not empty was expected`},
+		{"limit", oneSchedule("action: redis/bgsave, subject: {server: a}, limit: .inf"), `f:3: limit is ".inf"; a number was expected`},
+		{"cron", target + "schedules:\n- name: s\n  action: redis/bgsave\n  subject: {server: a}\n  cron: '0 25 * * *'\n", `f:6: schedule "s": `},
+		{"zone", oneSchedule("action: redis/bgsave, subject: {server: a}, time_zone: Berlin"), `f:3: schedule "s": time zone "Berlin" is not known on this machine`},
+		{"missed", oneSchedule("action: redis/bgsave, subject: {server: a}, missed: never"), `f:3: missed is "never"; skip or late was expected`},
 		{"schedule twice", target + "schedules:\n- &s {name: s, cron: '0 3 * * *', action: redis/bgsave, subject: {server: a}}\n- *s\n", `f:3: a second schedule is called "s"`},
-		{"window of a schedule", schedule("action: redis/bgsave, subject: {server: a}, windows: [x]"), `f:3: schedule "s" names no window that there is: "x"; there is none`},
+		{"window of a schedule", oneSchedule("action: redis/bgsave, subject: {server: a}, windows: [x]"), `f:3: schedule "s" names no window that there is: "x"; there is none`},
 		{"a query and nobody to ask", outside + "schedules:\n- name: s\n  cron: '0 3 * * *'\n  action: redis/bgsave\n  query: up\n", `f:7: schedule "s" has a query, and there is no Prometheus to ask`},
 
 		{"notify", target + "notify: [{name: n, kind: slack}]\n", `f:2: notify "n" has neither url_file nor url_env; one was expected`},
@@ -148,8 +151,8 @@ func TestBook(t *testing.T) {
 	if diff := cmp.Diff(known().Actions, book.Actions); diff != "" {
 		t.Error(diff)
 	}
-	schedule := policy.Step{Action: "postgres/vacuum", Mode: remediate.Observe, Terms: remediate.Terms{Budget: 0.2, Fresh: 30 * time.Minute, Answer: 24 * time.Hour}}
-	if diff := cmp.Diff(schedule, c.Schedules[0].Step()); diff != "" {
+	nightly := policy.Step{Action: "postgres/vacuum", Mode: remediate.Observe, Terms: remediate.Terms{Budget: 0.2, Fresh: 30 * time.Minute, Answer: 24 * time.Hour}}
+	if diff := cmp.Diff(nightly, c.Schedules[0].Step()); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -204,17 +207,17 @@ policies:
 	if err != nil {
 		t.Fatal(err)
 	}
-	first, second := c.Windows[0].TimeIntervals[0], c.Windows[0].TimeIntervals[1]
+	night, day := c.Times()["night"], c.Times()["day"]
 	for at, open := range map[time.Time][2]bool{
-		time.Date(2026, 7, 6, 1, 0, 0, 0, berlin):     {true, false},  // a Monday
+		time.Date(2026, 7, 6, 1, 0, 0, 0, berlin):     {true, true},   // a Monday; 23:00 UTC
 		time.Date(2026, 7, 6, 5, 0, 0, 0, berlin):     {false, false}, // the end is not in it
 		time.Date(2026, 7, 6, 1, 0, 0, 0, time.UTC):   {true, false},  // 03:00 in Berlin
-		time.Date(2026, 7, 5, 23, 30, 0, 0, time.UTC): {true, false},  // Monday in Berlin
+		time.Date(2026, 7, 5, 23, 30, 0, 0, time.UTC): {true, true},   // Monday in Berlin
 		time.Date(2026, 7, 4, 3, 0, 0, 0, berlin):     {false, false}, // a Saturday
-		time.Date(2026, 3, 31, 12, 0, 0, 0, time.UTC): {false, true},
-		time.Date(2027, 3, 31, 12, 0, 0, 0, time.UTC): {false, false},
+		time.Date(2026, 3, 31, 12, 0, 0, 0, time.UTC): {true, true},   // by the other interval
+		time.Date(2027, 3, 31, 12, 0, 0, 0, time.UTC): {false, true},
 	} {
-		if got := [2]bool{first.ContainsTime(at), second.ContainsTime(at)}; got != open {
+		if got := [2]bool{night.Open(at), day.Open(at)}; got != open {
 			t.Errorf("%s: open %v, want %v", at, got, open)
 		}
 	}
@@ -228,7 +231,7 @@ prometheus: {url: 'http://p:9090'}
 alertmanager: {urls: ['http://a:9093', 'http://b:9093']}
 grafana: {secret_env: UPKEEP_TEST_SECRET, timestamp_header: X-Time}
 schedules:
-  - {name: s, cron: '0 3 * * *', action: redis/bgsave, query: up, cooldown: 1h, time_zone: Europe/Berlin, missed: late}
+  - {name: s, cron: '0 3 * * *', action: redis/bgsave, query: up, limit: 0.25, cooldown: 1h, time_zone: Europe/Berlin, missed: late}
 notify:
   - {name: everything, kind: slack, url_env: UPKEEP_TEST_SECRET}
   - {name: pages, kind: webhook, url_file: url, on: [page]}
@@ -247,13 +250,13 @@ notify:
 	got := []any{
 		c.Alertmanager.All(), config.Alertmanager{URL: "x"}.All(), len(config.Alertmanager{}.All()),
 		c.Notify[0].Wants(remediate.NoticeTell), c.Notify[1].Wants(remediate.NoticePage), c.Notify[1].Wants(remediate.NoticeAsk),
-		c.Schedules[0].Mode, c.Schedules[0].Missed, c.Schedules[0].Step().Terms.Cooldown,
+		c.Schedules[0].Mode, c.Schedules[0].Missed, c.Schedules[0].Cooldown, *c.Schedules[0].Limit,
 		c.Engine,
 	}
 	want := []any{
 		[]string{"http://a:9093", "http://b:9093"}, []string{"x"}, 0,
 		true, true, false,
-		"observe", "late", time.Hour,
+		"observe", "late", time.Hour, 0.25,
 		config.Engine{Concurrency: 8, PerTarget: 2, Lease: 5 * time.Second, ReconcileInterval: time.Minute, ResolveAfter: 5 * time.Minute, Flap: 10 * time.Minute},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -301,7 +304,7 @@ func TestReferenceOfPolicies(t *testing.T) {
 			t.Errorf("%d times %q in:\n%s", strings.Count(section, row), row, section)
 		}
 	}
-	for _, row := range []string{"| `time_intervals` | list of time intervals |", "| `on` | list of ask, page, tell |", "## `policies[].steps[]`", "## `schedules[]`"} {
+	for _, row := range []string{"## `windows[].time_intervals[].times[]`", "| `on` | list of ask, page, tell |", "## `policies[].steps[]`", "## `schedules[]`"} {
 		if !strings.Contains(page, row) {
 			t.Errorf("no %q in the reference", row)
 		}

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/prometheus/alertmanager/pkg/labels"
-	"github.com/prometheus/alertmanager/timeinterval"
 )
 
 // Reference returns the reference page of upkeep.yaml, as Markdown.
@@ -49,7 +48,7 @@ func section(b *strings.Builder, path, doc string, t reflect.Type) {
 	for _, f := range fields(t) {
 		inner, suffix := f.Type, ""
 		switch {
-		case f.Type == reflect.TypeFor[labels.Matchers](), f.Type == reflect.TypeFor[[]timeinterval.TimeInterval]():
+		case f.Type == reflect.TypeFor[labels.Matchers]():
 			continue
 		case inner.Kind() == reflect.Slice:
 			inner, suffix = inner.Elem(), "[]"
@@ -73,8 +72,6 @@ func typeName(f reflect.StructField) string {
 		return "duration"
 	case f.Type == reflect.TypeFor[labels.Matchers]():
 		return "list of matchers"
-	case f.Type == reflect.TypeFor[[]timeinterval.TimeInterval]():
-		return "list of time intervals"
 	case f.Tag.Get("enum") != "" && f.Type.Kind() == reflect.Slice:
 		return "list of " + strings.ReplaceAll(f.Tag.Get("enum"), "|", ", ")
 	case f.Tag.Get("enum") != "":
@@ -87,7 +84,7 @@ func typeName(f reflect.StructField) string {
 		return "mapping"
 	case reflect.Bool:
 		return "true, false"
-	case reflect.Int:
+	case reflect.Int, reflect.Pointer:
 		return "number"
 	case reflect.Float64:
 		return "share"

@@ -120,13 +120,16 @@ func inName(c byte, first bool) bool {
 	return c == '_' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || !first && '0' <= c && c <= '9'
 }
 
-// fixed returns a value that names no label.
-func fixed(value string) (string, bool) {
+// fixed returns a value that names no label of an alert.
+func fixed(value string, literal bool) (string, bool, error) {
+	if literal {
+		return value, true, nil
+	}
 	all, err := parts(value)
 	if err != nil || slices.ContainsFunc(all, func(p part) bool { return p.label }) {
-		return "", false
+		return "", false, err
 	}
-	return join(all, nil), true
+	return join(all, nil), true, nil
 }
 
 func join(all []part, have map[string]string) string {
@@ -165,10 +168,9 @@ type Mistake struct {
 
 func (m Mistake) Error() string { return m.Text }
 
-// Check returns everything that is wrong with a step whatever the alert. A step
-// that stands alone answers none: it must name every label of its subject, and take
-// none from an alert.
-func (s Step) Check(actions map[string]Action, alone bool) (all []Mistake) {
+// Check returns everything that is wrong with a step whatever the alert. The step of
+// a schedule answers none: what is literal stands for itself, and a dollar is a dollar.
+func (s Step) Check(actions map[string]Action, literal bool) (all []Mistake) {
 	if s.Action == "" {
 		return []Mistake{{"action", "", "there is a step without an action"}}
 	}
@@ -176,42 +178,35 @@ func (s Step) Check(actions map[string]Action, alone bool) (all []Mistake) {
 	if !ok {
 		return []Mistake{{"action", "", fmt.Sprintf("there is no action %q", s.Action)}}
 	}
-	for _, name := range slices.Sorted(maps.Keys(s.Subject)) {
-		if text := a.subjectMistake(name, s.Subject[name], alone); text != "" {
-			all = append(all, Mistake{"subject", name, text})
+	note := func(key, name, text string) {
+		if text != "" {
+			all = append(all, Mistake{key, name, text})
 		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Subject)) {
+		note("subject", name, a.subjectMistake(name, s.Subject[name], literal))
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.With)) {
-		if text := a.paramMistake(name, s.With[name], alone); text != "" {
-			all = append(all, Mistake{"with", name, text})
-		}
-	}
-	for _, name := range a.Subject {
-		if _, named := s.Subject[name]; alone && !named {
-			all = append(all, Mistake{"subject", name, fmt.Sprintf("%s needs the label %q in its subject", a.Name, name)})
-		}
+		note("with", name, a.paramMistake(name, s.With[name], literal))
 	}
 	return all
 }
 
-func (a Action) subjectMistake(name, value string, alone bool) string {
+func (a Action) subjectMistake(name, value string, literal bool) string {
 	if !slices.Contains(a.Subject, name) {
 		return fmt.Sprintf("%s has no label %q in its subject; expected one of %s", a.Name, name, strings.Join(a.Subject, ", "))
 	}
-	if _, err := parts(value); err != nil {
-		return fmt.Sprintf("label %q: %v", name, err)
-	}
-	got, ok := fixed(value)
+	got, ok, err := fixed(value, literal)
 	switch {
-	case !ok && alone:
-		return fmt.Sprintf("label %q is taken from an alert, and there is none", name)
+	case err != nil:
+		return fmt.Sprintf("label %q: %v", name, err)
 	case ok && (got == "" || wrong(remediate.Text, got) != ""):
 		return fmt.Sprintf("label %q is %s; text that is not empty was expected: an empty subject never means all", name, shown(got))
 	}
 	return ""
 }
 
-func (a Action) paramMistake(name, value string, alone bool) string {
+func (a Action) paramMistake(name, value string, literal bool) string {
 	i := slices.IndexFunc(a.Params, func(p remediate.Param) bool { return p.Name == name })
 	if i < 0 {
 		var names []string
@@ -223,17 +218,15 @@ func (a Action) paramMistake(name, value string, alone bool) string {
 		}
 		return fmt.Sprintf("%s has no parameter %q; expected one of %s", a.Name, name, strings.Join(names, ", "))
 	}
-	if _, err := parts(value); err != nil {
+	got, ok, err := fixed(value, literal)
+	switch {
+	case err != nil:
 		return fmt.Sprintf("parameter %q: %v", name, err)
+	case !ok:
+		return ""
 	}
-	got, ok := fixed(value)
-	if !ok && alone {
-		return fmt.Sprintf("parameter %q is taken from an alert, and there is none", name)
-	}
-	if ok {
-		if err := Check(a.Params[i], got); err != nil {
-			return err.Error()
-		}
+	if err := Check(a.Params[i], got); err != nil {
+		return err.Error()
 	}
 	return ""
 }
