@@ -166,8 +166,6 @@ type Mistake struct {
 	Text      string
 }
 
-func (m Mistake) Error() string { return m.Text }
-
 // Check returns everything that is wrong with a step whatever the alert. The step of
 // a schedule answers none: what is literal stands for itself, and a dollar is a dollar.
 func (s Step) Check(actions map[string]Action, literal bool) (all []Mistake) {
@@ -242,7 +240,7 @@ func (b Book) Check() (all []error) {
 		}
 		for i, s := range p.Steps {
 			for _, m := range s.Check(b.Actions, false) {
-				all = append(all, fmt.Errorf("policy %q, step %d: %w", p.Name, i+1, m))
+				all = append(all, fmt.Errorf("policy %q, step %d: %s", p.Name, i+1, m.Text))
 			}
 		}
 	}
