@@ -52,7 +52,7 @@ The commands below "Ask a running upkeep" talk to one over HTTP.`,
 		Version:           buildVersion(),
 	}
 	root.AddGroup(&cobra.Group{ID: "here", Title: "Run upkeep:"}, &cobra.Group{ID: "there", Title: "Ask a running upkeep:"})
-	for _, c := range []*cobra.Command{serveCommand(), checkCommand(), policyCommand(), demoCommand(), exportCommand(), logsCommand()} {
+	for _, c := range []*cobra.Command{serveCommand(), checkCommand(), demoCommand(), exportCommand(), logsCommand()} {
 		c.GroupID = "here"
 		root.AddCommand(c)
 	}

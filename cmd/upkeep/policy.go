@@ -21,10 +21,10 @@ import (
 func policyCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "policy",
-		Short: "Say what the policies of a configuration decide",
+		Short: "Say what policies decide, how they stand, and let one act again",
 		Args:  cobra.NoArgs,
 	}
-	cmd.AddCommand(policyTestCommand())
+	cmd.AddCommand(policyTestCommand(), policyListCommand(), policyPromoteCommand(), policyCloseCommand())
 	return cmd
 }
 

@@ -4,6 +4,7 @@ package scrape
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -68,6 +69,7 @@ type asker struct {
 
 	mu     sync.Mutex
 	status Status
+	good   time.Time // when it last answered without an error
 }
 
 // An answer is what a collector said last. It is not changed any more.
@@ -223,6 +225,9 @@ func (s *Scraper) ask(ctx context.Context, a *asker) {
 	a.mu.Lock()
 	before := a.status
 	a.status = status
+	if err == nil {
+		a.good = status.At
+	}
 	a.mu.Unlock()
 	if first {
 		s.mu.Lock()
@@ -273,7 +278,7 @@ func (s *Scraper) Refresh(metric, target string) {
 	askers := s.askers
 	s.mu.RUnlock()
 	for _, a := range askers {
-		if a.Target != target || !slices.ContainsFunc(a.Metrics, func(m *collectors.Metric) bool { return m.Name == metric }) {
+		if a.Target != target || !a.writes(metric) {
 			continue
 		}
 		select {
@@ -281,6 +286,30 @@ func (s *Scraper) Refresh(metric, target string) {
 		default: // it is about to
 		}
 	}
+}
+
+// Answer tells when the collector that writes a metric of a target last answered
+// without an error, zero when never, and the error that it has met since.
+func (s *Scraper) Answer(metric, target string) (last time.Time, err error) {
+	s.mu.RLock()
+	askers := s.askers
+	s.mu.RUnlock()
+	for _, a := range askers {
+		if a.Target != target || !a.writes(metric) {
+			continue
+		}
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		if a.status.Err != "" {
+			err = errors.New(a.status.Err)
+		}
+		return a.good, err
+	}
+	return last, nil
+}
+
+func (a *asker) writes(metric string) bool {
+	return slices.ContainsFunc(a.Metrics, func(m *collectors.Metric) bool { return m.Name == metric })
 }
 
 // Status returns how each collector is doing, in the order in which they were given.

@@ -11,7 +11,10 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -23,14 +26,17 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/config"
 	"github.com/ai-micro-service/upkeep/internal/console"
 	"github.com/ai-micro-service/upkeep/internal/embedded"
+	"github.com/ai-micro-service/upkeep/internal/prom"
 	"github.com/ai-micro-service/upkeep/internal/store"
 	"github.com/ai-micro-service/upkeep/internal/target"
 	"github.com/ai-micro-service/upkeep/internal/webconfig"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/engine"
-	"github.com/ai-micro-service/upkeep/remediate/guard"
 	"github.com/ai-micro-service/upkeep/remediate/inbox"
 	"github.com/ai-micro-service/upkeep/remediate/journal"
+	"github.com/ai-micro-service/upkeep/remediate/notify"
+	"github.com/ai-micro-service/upkeep/remediate/schedule"
+	"github.com/ai-micro-service/upkeep/remediate/silence"
 	"github.com/ai-micro-service/upkeep/remediate/webhook"
 )
 
@@ -66,6 +72,13 @@ type App struct {
 	gate     *console.Gate
 	console  *console.Console
 	hurry    chan struct{}
+	signer   *notify.Signer
+	outbox   *notify.Outbox
+	keeper   *silence.Keeper // nil where there is no Alertmanager to ask
+	guards   atomic.Pointer[[]remediate.Guard]
+
+	scheduler *schedule.Scheduler
+
 	reloaded reloadMetrics
 
 	mu      sync.Mutex // held during a reload
@@ -94,7 +107,7 @@ func (a *App) open(ctx context.Context, c *config.Config) (err error) {
 			return err
 		}
 	}
-	if a.store, err = store.Open(ctx, store.Options{Dir: c.DataDir}); err != nil {
+	if a.store, err = OpenStore(ctx, c); err != nil {
 		return err
 	}
 	if a.listener, err = net.Listen("tcp", c.Web.Listen); err != nil {
@@ -102,6 +115,9 @@ func (a *App) open(ctx context.Context, c *config.Config) (err error) {
 	}
 	a.remediation()
 	if err := a.embed(); err != nil {
+		return err
+	}
+	if err := a.carriers(ctx); err != nil {
 		return err
 	}
 	if err := a.page(); err != nil {
@@ -113,25 +129,64 @@ func (a *App) open(ctx context.Context, c *config.Config) (err error) {
 // remediation makes what is between an alert and its effect.
 func (a *App) remediation() {
 	c := a.config
-	a.journal = journal.New(a.store, nil)
-	a.inbox = inbox.New(inbox.Config{Store: a.store, Wake: func() { a.engine.Wake() }})
-	a.engine = engine.New(engine.Config{
-		Journal: a.journal, Queue: a.journal, Inbox: a.inbox,
-		Guards: func(exclusive func(remediate.Request) string) []remediate.Guard {
-			return guard.All(a.journal, exclusive, nil)
-		},
-		Refresh:     func(metric, server string) { a.scraper.Refresh(metric, server) },
-		Concurrency: c.Engine.Concurrency,
-		Logger:      a.log.With("component", "engine"),
-		Registerer:  a.registry,
-	})
-	a.registry.MustRegister(a.journal, a.inbox)
+	a.journal = journal.New(journal.Config{Store: a.store, Name: instanceName(), Lease: c.Engine.Lease, Shared: a.store.Shared()})
+	a.inbox = inbox.New(inbox.Config{Store: a.store, FlapWindow: c.Engine.Flap, Wake: func() { a.engine.Wake() }})
+	a.scraper = scrape.New(scrape.Config{Logger: a.log.With("component", "scrape"), Registry: a.registry})
 	a.gate = console.NewGate(c.Web.Token())
 	a.webhook = webhook.New(webhook.Config{
 		Inbox: a.inbox, Authorize: a.gate.Authorize, Truncated: a.reconcileNow,
-		Logger: a.log.With("component", "webhook"), Registerer: a.registry,
+		Signature: webhook.Signature{Secret: c.Grafana.Secret(), Timestamp: c.Grafana.TimestampHeader},
+		Logger:    a.log.With("component", "webhook"), Registerer: a.registry,
 	})
-	a.scraper = scrape.New(scrape.Config{Logger: a.log.With("component", "scrape"), Registry: a.registry})
+}
+
+// carriers makes what carries runs. It is the last, since it asks all others.
+func (a *App) carriers(ctx context.Context) error {
+	c := a.config
+	signer, err := notify.NewSigner(ctx, a.store)
+	if err != nil {
+		return err
+	}
+	a.signer = signer
+	a.outbox = notify.New(notify.Config{Store: a.store, Link: a.link, Logger: a.log.With("component", "notify"), Registerer: a.registry})
+	e := engine.Config{
+		Journal: a.journal, Queue: a.journal, Desk: a.journal, Members: a.journal, Standing: a.journal, Inbox: a.inbox,
+		Guards:      func() []remediate.Guard { return *a.guards.Load() },
+		Refresh:     func(metric, server string) { a.scraper.Refresh(metric, server) },
+		Told:        a.outbox.Wake,
+		Concurrency: c.Engine.Concurrency, Lease: c.Engine.Lease,
+		Logger: a.log.With("component", "engine"), Registerer: a.registry,
+	}
+	if p, ok := a.prometheus(); ok {
+		e.Rules = p
+	}
+	if am, ok := a.alertmanager(); ok {
+		a.keeper = &silence.Keeper{Store: a.store, Logger: a.log.With("component", "silence")}
+		for _, url := range am.URLs {
+			a.keeper.Alertmanagers = append(a.keeper.Alertmanagers, prom.Alertmanager{URL: url, Client: am.Client})
+		}
+		e.Silences = a.keeper
+	}
+	a.engine = engine.New(e)
+	a.scheduler = schedule.NewScheduler(schedule.Config{
+		Store: a.store, Journal: a.journal, Query: a.query, Wake: a.engine.Wake, Logger: a.log.With("component", "schedule"),
+	}, nil)
+	a.registry.MustRegister(a.journal, a.inbox)
+	return nil
+}
+
+// instanceName tells people which process it is.
+func instanceName() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown host"
+	}
+	return fmt.Sprintf("%s, process %d", host, os.Getpid())
+}
+
+// OpenStore opens the store that a configuration names.
+func OpenStore(ctx context.Context, c *config.Config) (*store.Store, error) {
+	return store.Open(ctx, store.Options{Dir: c.DataDir, Postgres: c.Store.URL, Password: c.Store.Password()})
 }
 
 func (a *App) reconcileNow() {
@@ -218,7 +273,10 @@ func (a *App) Run(ctx context.Context) error {
 	}
 	if am, ok := a.alertmanager(); ok {
 		group.Go(func() error { return a.inbox.Watch(ctx, am) })
+		group.Go(func() error { return a.keeper.Run(ctx) })
 	}
+	group.Go(func() error { return a.outbox.Run(ctx) })
+	group.Go(func() error { return a.scheduler.Run(ctx) })
 	group.Go(func() error { a.audit(ctx); return nil })
 	server := &http.Server{Handler: a.router(), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, IdleTimeout: 2 * time.Minute}
 	group.Go(func() error { return a.serve(server) })
@@ -256,15 +314,49 @@ func (a *App) audit(ctx context.Context) {
 // alertmanager says which Alertmanager is asked what is still there, if one is.
 func (a *App) alertmanager() (inbox.Alertmanager, bool) {
 	am := inbox.Alertmanager{
-		URL: a.config.Alertmanager.URL, Receiver: a.config.Alertmanager.Receiver, Source: webhook.Source,
+		URLs: a.config.Alertmanager.All(), Receiver: a.config.Alertmanager.Receiver, Source: webhook.Alertmanager,
 		Every: a.config.Engine.ReconcileInterval, Absent: a.config.Engine.ResolveAfter,
 		Hurry: a.hurry, Logger: a.log.With("component", "inbox"),
 	}
 	if a.embedded != nil {
-		am.URL, am.Receiver = "http://embedded", embedded.Receiver
+		am.URLs, am.Receiver = []string{inProcess}, embedded.Receiver
 		am.Client = a.embedded.Client()
 	}
-	return am, am.URL != ""
+	return am, len(am.URLs) > 0
+}
+
+// inProcess stands for the Prometheus and the Alertmanager within the process,
+// whose client goes there whatever the host.
+const inProcess = "http://embedded"
+
+// prometheus says which Prometheus is asked for expressions, if one is.
+func (a *App) prometheus() (prom.Prometheus, bool) {
+	if a.embedded != nil {
+		return prom.Prometheus{URL: inProcess, Client: a.embedded.Client()}, true
+	}
+	return prom.Prometheus{URL: a.config.Prometheus.URL}, a.config.Prometheus.URL != ""
+}
+
+// query asks for the subjects of a schedule.
+func (a *App) query(ctx context.Context, expr string, at time.Time) (labels []map[string]string, err error) {
+	p, ok := a.prometheus()
+	if !ok {
+		return nil, errors.New("there is no Prometheus to ask; name yours in prometheus.url")
+	}
+	samples, err := p.Query(ctx, expr, at)
+	for _, s := range samples {
+		labels = append(labels, s.Labels)
+	}
+	return labels, err
+}
+
+// link leads from a notice to where it is answered.
+func (a *App) link(n remediate.Notice, approve bool) string {
+	base := strings.TrimSuffix(a.externalURL(), "/")
+	if n.Kind == remediate.NoticeAsk && approve {
+		return base + "/approve?token=" + url.QueryEscape(a.signer.Sign(n.Run, n.Plan, n.At.Add(24*time.Hour)))
+	}
+	return base + "/"
 }
 
 func (a *App) close() error {

@@ -11,6 +11,9 @@ import (
 // WebhookPath is where Alertmanager delivers.
 const WebhookPath = "/webhook/alertmanager"
 
+// GrafanaPath is where Grafana's alerting delivers.
+const GrafanaPath = "/webhook/grafana"
+
 // router returns everything that is served.
 func (a *App) router() http.Handler {
 	r := http.NewServeMux()
@@ -18,6 +21,7 @@ func (a *App) router() http.Handler {
 	r.HandleFunc("GET /-/healthy", func(w http.ResponseWriter, _ *http.Request) { say(w, http.StatusOK, "upkeep is healthy") })
 	r.HandleFunc("GET /-/ready", a.ready)
 	r.Handle("POST /-/reload", a.gate.Guarded(http.HandlerFunc(a.reload)))
+	r.Handle(GrafanaPath, a.webhook.Grafana())
 	r.Handle(WebhookPath, a.webhook) // it answers every method itself, and counts it
 	a.console.Mount(r)
 	if a.embedded != nil {

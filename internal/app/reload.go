@@ -14,7 +14,6 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/catalog"
 	"github.com/ai-micro-service/upkeep/internal/config"
 	"github.com/ai-micro-service/upkeep/internal/target"
-	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/policy"
 )
 
@@ -70,13 +69,17 @@ func (a *App) apply(c *config.Config) error {
 	if err != nil {
 		return err
 	}
-	policies, err := policies(c)
+	schedules, err := a.schedules(c)
 	if err != nil {
 		return err
 	}
-	if err := a.engine.Use(catalog.Actions(set), policies); err != nil {
+	guards := a.guard(c)
+	a.guards.Store(&guards)
+	if err := a.engine.Use(catalog.Actions(set), c.Book(Known().Actions).Policies); err != nil {
 		return err
 	}
+	a.scheduler.Use(schedules)
+	a.outbox.Use(notifiers(c))
 	if err := a.scraper.Use(configured(c, catalog.Collectors(set))); err != nil {
 		return err
 	}
@@ -158,13 +161,6 @@ func configured(c *config.Config, all []collectors.Collector) (wanted []collecto
 	return wanted
 }
 
-func policies(c *config.Config) (all []policy.Policy, err error) {
-	for _, p := range c.Policies {
-		all = append(all, policy.Policy{Name: p.Name, Match: p.Match, Action: p.Action, Mode: remediate.Mode(p.Mode), Cooldown: p.Cooldown})
-	}
-	return all, nil
-}
-
 // ruleLimits returns for each action the limit in the rule that asks for it: a
 // person who runs the action means the same.
 func ruleLimits(files fs.FS) (map[string]float64, error) {
@@ -216,12 +212,12 @@ func buildInfo(version string) prometheus.Collector {
 
 // Known returns the names that a configuration may use.
 func Known() config.Known {
-	var k config.Known
+	k := config.Known{Actions: make(map[string]policy.Action)}
 	for _, c := range catalog.EveryCollector() {
 		k.Collectors = append(k.Collectors, c.Name)
 	}
 	for _, a := range catalog.EveryAction() {
-		k.Actions = append(k.Actions, a.Name)
+		k.Actions[a.Name] = policy.Action{Name: a.Name, Subject: a.Subject, Params: a.Params}
 	}
 	return k
 }

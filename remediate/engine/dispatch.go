@@ -258,7 +258,7 @@ func (e *Engine) Preview(ctx context.Context, r remediate.Request) (p Preview, e
 	if err != nil {
 		return p, err
 	}
-	for _, g := range e.c.Guards {
+	for _, g := range e.c.Guards() {
 		err := g.Check(ctx, e.proposal(run, a, w))
 		if refused, ok := remediate.Refused(err); ok {
 			p.Refusals = append(p.Refusals, refused)

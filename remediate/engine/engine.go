@@ -95,7 +95,7 @@ type Config struct {
 	Rules    Rules    // nil: the measure alone decides whether a run helped
 	Silences Silences // nil: nothing is silenced
 
-	Guards      []remediate.Guard
+	Guards      func() []remediate.Guard    // those that hold now, in the order in which they are asked
 	Refresh     func(metric, server string) // has a metric read again that an action lowers; may be nil
 	Told        func()                      // called after a notice was written; may be nil
 	Concurrency int                         // runs that act at once; 8 where 0

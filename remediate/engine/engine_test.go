@@ -194,7 +194,7 @@ type record interface {
 func (h *house) engine(j record) *engine.Engine {
 	e := engine.New(engine.Config{
 		Journal: j, Queue: j, Desk: j, Members: h.journal, Standing: h.journal, Inbox: h.inbox, Rules: h.rules, Now: h.now, Concurrency: 4,
-		Guards:  guard.All(guard.Config{Limits: guard.Limits{All: 4}}),
+		Guards:  func() []remediate.Guard { return guard.All(guard.Config{Limits: guard.Limits{All: 4}}) },
 		Refresh: func(metric, server string) { h.refreshed.Store(metric + " " + server) },
 		Logger:  slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
 	})

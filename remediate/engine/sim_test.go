@@ -104,6 +104,7 @@ type sim struct {
 // A replica is one upkeep, which may be dead, or frozen in the middle of a call.
 type replica struct {
 	n      int
+	life   int
 	s      *sim
 	dead   bool
 	frozen bool
@@ -111,6 +112,9 @@ type replica struct {
 	inbox  *inbox.Inbox
 	engine *engine.Engine
 }
+
+// name is that of this life of the replica.
+func (r *replica) name() string { return fmt.Sprintf("replica %d, life %d", r.n, r.life) }
 
 func newSim(t *testing.T, s *store.Store, seed uint64) *sim {
 	w := &sim{t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 7)), now: time.Date(2026, 3, 29, 0, 50, 0, 0, time.UTC), store: s, acked: make(map[string]bool)}
@@ -159,7 +163,7 @@ func (w *sim) broken(format string, args ...any) {
 // live goes through one history: a time of faults, and then a quiet time in which
 // everything must come to its end.
 func (w *sim) live() {
-	for range 20 + w.rng.IntN(60) {
+	for range 10 + w.rng.IntN(40) {
 		if w.t.Failed() {
 			return
 		}
@@ -207,8 +211,12 @@ func (w *sim) advance() {
 
 // renew stands for all the beats of a replica in a time that has passed.
 func (w *sim) renew(r *replica) {
+	lives := simLease
+	if w.quiet {
+		lives = time.Hour // it is renewed all the time
+	}
 	err := w.store.Write(context.Background(), func(tx *store.Tx) error {
-		_, err := tx.Exec("update instances set expires = ? where name = ?", store.Millis(w.now.Add(simLease)), fmt.Sprint("replica ", r.n))
+		_, err := tx.Exec("update instances set expires = ? where name = ?", store.Millis(w.now.Add(lives)), r.name())
 		return err
 	})
 	if err != nil {
@@ -258,7 +266,9 @@ func (w *sim) reconcile(r *replica) {
 			present = append(present, w.alert(p, true))
 		}
 	}
-	w.as(r, func() { _ = r.inbox.Reconcile(context.Background(), inbox.Listing{Source: "alertmanager", Alerts: present, Asked: w.now, Whole: true}, 5*time.Minute) }) // it is asked again
+	w.as(r, func() {
+		_ = r.inbox.Reconcile(context.Background(), inbox.Listing{Source: "alertmanager", Alerts: present, Asked: w.now, Whole: true}, 5*time.Minute)
+	}) // it is asked again
 }
 
 func (w *sim) alert(p *patient, firing bool) remediate.Alert {
@@ -338,12 +348,15 @@ func (w *sim) start(r *replica) {
 		{Action: "ward/heal", Mode: remediate.Auto, Terms: remediate.Terms{Budget: simBudget, Ramp: true, Breaker: 3, BreakerFor: time.Hour, Effect: 0.5, Cooldown: time.Minute}},
 		{Action: "ward/operate", Mode: remediate.Ask, Terms: remediate.Terms{Answer: 2 * time.Hour}},
 	}}}
-	r.Journal = journal.New(journal.Config{Store: w.store, Name: fmt.Sprint("replica ", r.n), Lease: simLease, Now: w.clock, Shared: true})
+	r.life++
+	r.Journal = journal.New(journal.Config{Store: w.store, Name: r.name(), Lease: simLease, Now: w.clock, Shared: true})
 	r.inbox = inbox.New(inbox.Config{Store: w.store, Now: w.clock})
 	r.engine = engine.New(engine.Config{
 		Journal: r, Queue: r, Desk: r, Members: r, Standing: r.Journal, Inbox: r.inbox, Rules: w.ward,
-		Guards: guard.All(guard.Config{Limits: guard.Limits{All: simAll, PerTarget: simPerTarget}}),
-		Lease:  simLease, Now: w.clock, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
+		Guards: func() []remediate.Guard {
+			return guard.All(guard.Config{Limits: guard.Limits{All: simAll, PerTarget: simPerTarget}})
+		},
+		Lease: simLease, Now: w.clock, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
 	})
 	if err := r.engine.Use(w.ward.actions(), policies); err != nil {
 		w.broken("use: %v", err)
@@ -463,36 +476,39 @@ func (w *sim) settle() {
 			w.broken("resume: %v", err)
 		}
 	}
-	for n := range 400 {
-		w.now = w.now.Add(time.Duration(1+n/8) * time.Second)
-		left := 0
-		for _, r := range w.replicas {
-			w.note(r, "beat", r.engine.Beat(ctx))
+	for n := range 200 {
+		r := w.replicas[n%len(w.replicas)]
+		if n%3 == 0 {
 			w.reconcile(r)
-			w.note(r, "decide", r.engine.Decide(ctx))
-			due, err := r.Due(ctx, 1000)
-			if err != nil {
-				w.broken("due: %v", err)
+			for _, each := range w.replicas {
+				w.note(each, "beat", each.engine.Beat(ctx))
 			}
-			for _, run := range due {
-				w.note(r, "carry", r.engine.Carry(ctx, run.ID))
+			for _, each := range w.replicas {
+				w.renew(each)
 			}
 		}
-		runs, err := r.Recent(ctx, 1000)
+		w.note(r, "decide", r.engine.Decide(ctx))
+		due, err := r.Due(ctx, 1000)
 		if err != nil {
-			w.broken("runs: %v", err)
-			return
+			w.broken("due: %v", err)
 		}
-		w.approve(r, runs)
-		for _, run := range runs {
-			if !run.State.Final() && !patient0(run) {
-				left++
-			}
+		for _, run := range due {
+			w.note(r, "carry", r.engine.Carry(ctx, run.ID))
+		}
+		next, asked, left := w.left()
+		if asked > 0 {
+			w.approveAll(r)
 		}
 		if left == 0 && n > 3 {
+			runs, err := r.Recent(ctx, 1000)
+			if err != nil {
+				w.broken("runs: %v", err)
+			}
 			w.judge(runs)
 			return
 		}
+		// On to the next moment at which something is due.
+		w.now = w.now.Add(min(max(next.Sub(w.now), time.Second), 30*time.Second))
 	}
 	runs, _ := r.Recent(ctx, 1000)
 	for _, run := range runs {
@@ -501,10 +517,37 @@ func (w *sim) settle() {
 	w.broken("runs hang")
 }
 
-// patient0 reports whether a run may wait for longer than the quiet time lasts:
-// for its policy's breaker.
-func patient0(run remediate.Run) bool {
-	return run.State == remediate.Waiting && (run.Reason == "breaker" || run.Reason == remediate.ReasonNothing)
+// left counts the runs that have not ended, and tells when the first of them is
+// due. A run that waits for its policy's breaker, or for an alert to end, may wait
+// for longer than the quiet time lasts.
+func (w *sim) left() (next time.Time, asked, left int) {
+	rows, err := w.store.Query(context.Background(), `select min(due), count(*), sum(case when state = ? then 1 else 0 end) from runs
+		where state in (?, ?, ?, ?, ?) or state = ? and reason not in (?, ?)`,
+		string(remediate.Asked), string(remediate.Received), string(remediate.Planned), string(remediate.Asked), string(remediate.Allowed), string(remediate.Applied),
+		string(remediate.Waiting), "breaker", remediate.ReasonNothing)
+	if err != nil {
+		w.broken("left: %v", err)
+		return next, 0, 0
+	}
+	var due, waiting *int64
+	for rows.Next() {
+		err = rows.Scan(&due, &left, &waiting)
+	}
+	if err := errors.Join(err, rows.Err(), rows.Close()); err != nil {
+		w.broken("left: %v", err)
+	}
+	if left == 0 {
+		return w.now, 0, 0
+	}
+	return store.Time(*due), int(*waiting), left
+}
+
+func (w *sim) approveAll(r *replica) {
+	runs, err := r.In(context.Background(), remediate.Asked, 1000)
+	if err != nil {
+		w.broken("runs: %v", err)
+	}
+	w.approve(r, runs)
 }
 
 // judge holds the journal against what happened.

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/ai-micro-service/upkeep/remediate"
-	"github.com/ai-micro-service/upkeep/remediate/guard"
 	"github.com/ai-micro-service/upkeep/remediate/journal"
 	"github.com/ai-micro-service/upkeep/remediate/policy"
 )
@@ -57,7 +56,7 @@ func (e *Engine) early(ctx context.Context, run remediate.Run, a remediate.Actio
 		return nil, err
 	}
 	p := e.proposal(run, a, w)
-	for _, g := range e.c.Guards {
+	for _, g := range e.c.Guards() {
 		if !g.Early {
 			continue
 		}
@@ -125,7 +124,7 @@ func (e *Engine) refusal(run remediate.Run, r *remediate.Refusal) move {
 	switch {
 	case r == nil:
 		return move{}
-	case r.Reason == guard.ReasonApproval:
+	case r.Reason == remediate.ReasonApproval:
 		return e.ask(run, r)
 	case r.Until.IsZero():
 		return move{to: remediate.Declined, why: r.Detail, reason: r.Reason}
@@ -177,7 +176,7 @@ func (e *Engine) guard(ctx context.Context, c *carried) (move, error) {
 
 // agree asks the guards, or only those that are exact.
 func (e *Engine) agree(ctx context.Context, p remediate.Proposal, exact bool) (*remediate.Refusal, error) {
-	for _, g := range e.c.Guards {
+	for _, g := range e.c.Guards() {
 		if exact && !g.Exact {
 			continue
 		}

@@ -8,9 +8,9 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
-// freshAgain is how often a run looks whether the collector answers again. Most
-// collectors are asked every 15 seconds or less often.
-const freshAgain = 15 * time.Second
+// freshAgain is how often a run looks whether the collector answers again. To look
+// costs the target nothing, and right after a start the first answers come soon.
+const freshAgain = 2 * time.Second
 
 // Answers tells how the collectors do.
 type Answers interface {

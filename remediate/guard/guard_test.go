@@ -336,9 +336,9 @@ func TestElsewhere(t *testing.T) {
 	}
 	for _, c := range []testCase{
 		{name: "the collector answers", config: answered(time.Minute, nil), change: changes{fresh}},
-		{name: "the collector is late", config: answered(time.Minute+1, nil), change: changes{fresh}, reason: "freshness", again: 15 * time.Second, says: "upkeep_postgres_table_dead_ratio on main answered last at"},
-		{name: "the collector fails", config: answered(time.Second, errors.New("no route")), change: changes{fresh}, reason: "freshness", again: 15 * time.Second, says: "fails: no route"},
-		{name: "the collector never answered", config: guard.Config{Answers: answers{}}, change: changes{fresh}, reason: "freshness", again: 15 * time.Second, says: "never"},
+		{name: "the collector is late", config: answered(time.Minute+1, nil), change: changes{fresh}, reason: "freshness", again: 2 * time.Second, says: "upkeep_postgres_table_dead_ratio on main answered last at"},
+		{name: "the collector fails", config: answered(time.Second, errors.New("no route")), change: changes{fresh}, reason: "freshness", again: 2 * time.Second, says: "fails: no route"},
+		{name: "the collector never answered", config: guard.Config{Answers: answers{}}, change: changes{fresh}, reason: "freshness", again: 2 * time.Second, says: "never"},
 		{name: "the collector is not asked about", config: answered(time.Hour, nil)},
 		{name: "nobody can be asked about the collector", change: changes{fresh}},
 		{name: "a person sees for himself", config: answered(time.Hour, nil), change: changes{fresh, person}},

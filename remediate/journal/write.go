@@ -100,7 +100,7 @@ func wake(tx *store.Tx, c Change, now time.Time) error {
 		{"reason = ? and exclusive = ? order by id limit 2", []any{remediate.ReasonBusy, c.Exclusive}},
 		{"reason = ? and target = ? order by id limit 4", []any{remediate.ReasonLimit, r.Subject["server"]}},
 		{"reason = ? order by id limit 4", []any{remediate.ReasonLimit}},
-		{"reason = ? and policy = ? order by id limit 8", []any{remediate.ReasonBudget, r.Policy}},
+		{"reason = ? and (policy = ? or action = ?) order by id limit 8", []any{remediate.ReasonBudget, r.Policy, r.Action}},
 	} {
 		_, err := tx.Exec("update runs set due = ? where due > ? and id in (select id from runs where state = ? and "+w.condition+")",
 			append([]any{store.Millis(now), store.Millis(now), string(remediate.Waiting)}, w.args...)...)

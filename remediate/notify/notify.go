@@ -75,7 +75,7 @@ type Config struct {
 	Store      *store.Store
 	Notifiers  []Named
 	Link       func(n remediate.Notice, approve bool) string // "" for no link; may be nil
-	Now        func() time.Time                              // time.Now where nil
+	Now        func() time.Time                              // for the pauses of this process; time.Now where nil. What replicas share goes by the store's clock
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/ai-micro-service/upkeep/internal/servertest"
 	"github.com/ai-micro-service/upkeep/internal/store"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/notify"
@@ -63,18 +64,37 @@ type stage struct {
 	log bytes.Buffer
 }
 
+// begin returns a stage whose clock stands still until it is told to pass.
 func begin(t *testing.T) *stage {
 	t.Helper()
-	s, err := store.Open(t.Context(), t.TempDir())
-	if err != nil {
+	s := &stage{now: time.Now()}
+	s.open(t, store.Options{Dir: t.TempDir(), Now: s.clock})
+	return s
+}
+
+func (s *stage) open(t *testing.T, o store.Options) {
+	t.Helper()
+	var err error
+	if s.store, err = store.Open(t.Context(), o); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
+		if err := s.store.Close(); err != nil {
 			t.Error(err)
 		}
 	})
-	return &stage{store: s, now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}
+}
+
+// onBoth runs a test on SQLite and on PostgreSQL, whose clock nobody sets.
+func onBoth(t *testing.T, test func(t *testing.T, s *stage)) {
+	t.Helper()
+	t.Run("sqlite", func(t *testing.T) { test(t, begin(t)) })
+	t.Run("postgres", func(t *testing.T) {
+		s := &stage{now: time.Now()}
+		address, _ := servertest.Database(t)
+		s.open(t, store.Options{Postgres: address})
+		test(t, s)
+	})
 }
 
 func (s *stage) clock() time.Time {
@@ -181,8 +201,10 @@ func (s *stage) metrics(t *testing.T, name string) map[string]float64 {
 	return all
 }
 
-func TestEachOnceToEach(t *testing.T) {
-	s := begin(t)
+func TestEachOnceToEach(t *testing.T) { onBoth(t, eachOnceToEach) }
+
+func eachOnceToEach(t *testing.T, s *stage) {
+	t.Helper()
 	all := notices(0, 25)
 	s.write(t, all...)
 	s.write(t, all[3]) // known already
@@ -309,8 +331,11 @@ func TestRefusedAndGivenUp(t *testing.T) {
 }
 
 // Who is new hears what still waits for an answer, and no old stories.
-func TestNewNotifier(t *testing.T) {
-	s := begin(t)
+func TestNewNotifier(t *testing.T) { onBoth(t, newNotifier) }
+
+func newNotifier(t *testing.T, s *stage) {
+	t.Helper()
+	s.pass(-2 * time.Hour)
 	s.write(t, notices(0, 3)...)
 	s.pass(2 * time.Hour)
 	s.write(t, notices(3, 5)...)
@@ -335,8 +360,10 @@ func TestNewNotifier(t *testing.T) {
 	}
 }
 
-func TestReplicas(t *testing.T) {
-	s := begin(t)
+func TestReplicas(t *testing.T) { onBoth(t, replicas) }
+
+func replicas(t *testing.T, s *stage) {
+	t.Helper()
 	all := notices(0, 300)
 	s.write(t, all...)
 	var box mailbox
@@ -381,8 +408,10 @@ func TestReplicaDies(t *testing.T) {
 }
 
 // A message that is under way when the process stops is told once.
-func TestStops(t *testing.T) {
-	s := begin(t)
+func TestStops(t *testing.T) { onBoth(t, stops) }
+
+func stops(t *testing.T, s *stage) {
+	t.Helper()
 	s.write(t, notices(0, 1)...)
 	ctx, stop := context.WithCancel(t.Context())
 	box := mailbox{take: func(notify.Message) error { stop(); time.Sleep(50 * time.Millisecond); return nil }}
@@ -415,8 +444,10 @@ func TestWake(t *testing.T) {
 	}
 }
 
-func TestLinks(t *testing.T) {
-	s := begin(t)
+func TestLinks(t *testing.T) { onBoth(t, links) }
+
+func links(t *testing.T, s *stage) {
+	t.Helper()
 	s.write(t, remediate.Notice{Key: "a", Kind: remediate.NoticeAsk, Run: 7, Plan: "abc"}, remediate.Notice{Key: "b", Kind: remediate.NoticePage, Run: 8}, remediate.Notice{Key: "c", Kind: remediate.NoticeTell})
 	var got []string
 	box := mailbox{take: func(m notify.Message) error {

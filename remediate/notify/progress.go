@@ -40,8 +40,9 @@ func (o *Outbox) waits(ctx context.Context, name string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if !known || o.config.Now().Sub(since) > keepFor+noteEach {
-		return true, nil
+	now, err := o.config.Store.Now(ctx)
+	if err != nil || !known || now.Sub(since) > keepFor+noteEach {
+		return true, err
 	}
 	n, err := o.number(ctx, "select count(*)"+open, name, store.Millis(since))
 	return n > 0, err
@@ -78,7 +79,10 @@ func (o *Outbox) number(ctx context.Context, query string, args ...any) (n int64
 func (o *Outbox) claim(ctx context.Context, name string) (b batch, err error) {
 	err = o.config.Store.Write(ctx, func(tx *store.Tx) error {
 		b = batch{}
-		now := o.config.Now()
+		now, err := tx.Now()
+		if err != nil {
+			return err
+		}
 		since, err := begin(tx, name, now)
 		if err != nil {
 			return err
@@ -188,7 +192,7 @@ func mark(tx *store.Tx, name string, notice int64, column string, value int64) e
 
 // told notes that a batch was taken.
 func (o *Outbox) told(ctx context.Context, name string, b batch) error {
-	return o.note(ctx, name, b, "set ended = ?, error = '' where", store.Millis(o.config.Now()))
+	return o.note(ctx, name, b, "set ended = ?, error = '' where", func(now time.Time) []any { return []any{store.Millis(now)} })
 }
 
 // postpone notes that a batch was not taken: the notices were refused so often,
@@ -196,16 +200,20 @@ func (o *Outbox) told(ctx context.Context, name string, b batch) error {
 // another replica, that one has the word.
 func (o *Outbox) postpone(ctx context.Context, name string, b batch, refused int, pause time.Duration, why string) error {
 	return o.note(ctx, name, b, "set tries = tries + ?, due = ?, error = ?, claimed = 0 where ended = 0 and claimed = ? and",
-		refused, store.Millis(o.config.Now().Add(pause)), why, b.until)
+		func(now time.Time) []any { return []any{refused, store.Millis(now.Add(pause)), why, b.until} })
 }
 
 // note changes the deliveries of a batch, also at the end of the process.
-func (o *Outbox) note(ctx context.Context, name string, b batch, change string, args ...any) error {
+func (o *Outbox) note(ctx context.Context, name string, b batch, change string, args func(now time.Time) []any) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), noteTimeout)
 	defer cancel()
 	return o.config.Store.Write(ctx, func(tx *store.Tx) error {
+		now, err := tx.Now()
+		if err != nil {
+			return err
+		}
 		for _, n := range b.notices {
-			if _, err := tx.Exec("update deliveries "+change+" notifier = ? and notice = ?", slices.Concat(args, []any{name, n.ID})...); err != nil {
+			if _, err := tx.Exec("update deliveries "+change+" notifier = ? and notice = ?", slices.Concat(args(now), []any{name, n.ID})...); err != nil {
 				return err
 			}
 		}

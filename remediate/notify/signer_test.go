@@ -62,8 +62,10 @@ func TestSigner(t *testing.T) {
 	}
 }
 
-func TestSignerKey(t *testing.T) {
-	s := begin(t)
+func TestSignerKey(t *testing.T) { onBoth(t, signerKey) }
+
+func signerKey(t *testing.T, s *stage) {
+	t.Helper()
 	tokens := make([]string, 8)
 	var all sync.WaitGroup
 	for i := range tokens {
@@ -94,7 +96,7 @@ func TestSignerKey(t *testing.T) {
 }
 
 func FuzzVerify(f *testing.F) {
-	s, err := store.Open(f.Context(), f.TempDir())
+	s, err := store.Open(f.Context(), store.Options{Dir: f.TempDir()})
 	if err != nil {
 		f.Fatal(err)
 	}

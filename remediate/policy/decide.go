@@ -103,6 +103,9 @@ const (
 
 // after is the table in the comment of Decide.
 func after(run Past) consequence {
+	if run.Reason == remediate.ReasonCancelled {
+		return stop // whoever stopped it in the middle of a step did not ask for the next
+	}
 	switch run.State {
 	case remediate.Uncleared, remediate.Failed:
 		return goOn

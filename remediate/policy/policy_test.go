@@ -171,6 +171,7 @@ func TestDecide(t *testing.T) {
 		{"unfit at the end", dead(past(2, remediate.Declined, remediate.ReasonUnfit)), `page | run 102 of postgres/vacuum is declined (unfit); policy "dead rows" has no further step`},
 		{"observed", dead(past(0, remediate.Declined, remediate.ReasonMode)), "| run 100 of postgres/vacuum is declined (observe)"},
 		{"resolved", dead(past(0, remediate.Declined, remediate.ReasonResolved)), "| run 100 of postgres/vacuum is declined (resolved)"},
+		{"cancelled while it acted", dead(past(0, remediate.Failed, remediate.ReasonCancelled)), "| run 100 of postgres/vacuum is failed (cancelled)"},
 		{"cancelled", dead(past(0, remediate.Declined, remediate.ReasonCancelled)), "| run 100 of postgres/vacuum is declined (cancelled)"},
 		{"a person said no", dead(past(1, remediate.Declined, remediate.ReasonPerson)), "| run 101 of postgres/vacuum is declined (person)"},
 		{"a person said no at the end", dead(past(2, remediate.Declined, remediate.ReasonPerson)), "| run 102 of postgres/vacuum is declined (person)"},

@@ -250,10 +250,10 @@ func TestTenYears(t *testing.T) {
 		{"Europe/Berlin", 2026},
 		{"America/New_York", 2026},
 		{"Australia/Lord_Howe", 2026},
-		{"Africa/Cairo", 2007},      // four changes in 2010, none in 2011 to 2013
-		{"America/Sao_Paulo", 2009}, // at midnight, until 2019
+		{"Africa/Cairo", 2007},        // four changes in 2010, none in 2011 to 2013
+		{"America/Sao_Paulo", 2009},   // at midnight, until 2019
 		{"Australia/Lord_Howe", 2040}, // the same in the south
-		{"Europe/Berlin", 2040},     // by the zone's rule: no table reaches so far
+		{"Europe/Berlin", 2040},       // by the zone's rule: no table reaches so far
 		{"UTC", 2026},
 	} {
 		t.Run(fmt.Sprintf("%s from %d", c.zone, c.first), func(t *testing.T) {

@@ -27,6 +27,9 @@ const (
 	// and short enough for people to be told soon of what nobody works on.
 	DefaultLength = 2 * time.Minute
 
+	// askTimeout is how long a run waits at most for all the Alertmanagers.
+	askTimeout = 3 * time.Second
+
 	// handLimit is how much later than its last change a silence may end that was
 	// ended by hand. Alertmanager writes both from one clock; ours ends later by
 	// its whole length.
@@ -63,6 +66,15 @@ func (k *Keeper) Every() time.Duration { return k.length() / 4 }
 func (k *Keeper) Hold(ctx context.Context, run remediate.Run, alert remediate.Alert) error {
 	if len(k.Alertmanagers) == 0 || alert.Source != source {
 		return nil
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, askTimeout, fmt.Errorf("no answer within %s", askTimeout))
+	defer cancel()
+	over, err := k.over(ctx, run.ID)
+	if err != nil {
+		return fmt.Errorf("silence of run %d: %w", run.ID, err)
+	}
+	if over { // whoever renews may be a moment late
+		return k.Release(ctx, run.ID)
 	}
 	matchers := k.matchers(alert.Labels)
 	if len(matchers) == 0 {
@@ -139,6 +151,8 @@ func ours(ctx context.Context, am Alertmanager, want prom.Silence) (found *prom.
 // Release ends the silence of a run. What goes wrong is no reason to stop
 // anything: the silence ends by itself, and Sweep tries again until then.
 func (k *Keeper) Release(ctx context.Context, run int64) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, askTimeout, fmt.Errorf("no answer within %s", askTimeout))
+	defer cancel()
 	id, err := k.noted(ctx, run)
 	if err == nil && id != "" {
 		err = k.expire(ctx, id)
@@ -206,15 +220,30 @@ type row struct {
 	until time.Time
 }
 
-func (k *Keeper) ended(ctx context.Context) (all []row, err error) {
-	var final []any
+// final is a condition on the state of a run, with its parameters.
+func final() (condition string, states []any) {
 	for _, s := range remediate.States() {
 		if s.Final() {
-			final = append(final, string(s))
+			states = append(states, string(s))
 		}
 	}
-	rows, err := k.Store.Query(ctx, `select s.run, s.until from silences s left join runs r on r.id = s.run
-		where r.id is null or r.state in (?`+strings.Repeat(", ?", len(final)-1)+") order by s.run", final...)
+	return "r.state in (?" + strings.Repeat(", ?", len(states)-1) + ")", states
+}
+
+// over reports whether a run has ended.
+func (k *Keeper) over(ctx context.Context, run int64) (over bool, err error) {
+	ended, states := final()
+	rows, err := k.Store.Query(ctx, "select r.id from runs r where "+ended+" and r.id = ?", append(states, run)...)
+	if err != nil {
+		return false, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	return rows.Next(), rows.Err()
+}
+
+func (k *Keeper) ended(ctx context.Context) (all []row, err error) {
+	ended, states := final()
+	rows, err := k.Store.Query(ctx, "select s.run, s.until from silences s left join runs r on r.id = s.run where r.id is null or "+ended+" order by s.run", states...)
 	if err != nil {
 		return nil, err
 	}

@@ -27,7 +27,22 @@ type stage struct {
 
 func begin(t *testing.T, length time.Duration) *stage {
 	t.Helper()
-	s, err := store.Open(t.Context(), t.TempDir())
+	return beginOn(t, length, store.Options{Dir: t.TempDir()})
+}
+
+// onBoth runs a test on SQLite and on PostgreSQL.
+func onBoth(t *testing.T, test func(t *testing.T, s *stage)) {
+	t.Helper()
+	t.Run("sqlite", func(t *testing.T) { test(t, begin(t, time.Minute)) })
+	t.Run("postgres", func(t *testing.T) {
+		address, _ := servertest.Database(t)
+		test(t, beginOn(t, time.Minute, store.Options{Postgres: address}))
+	})
+}
+
+func beginOn(t *testing.T, length time.Duration, o store.Options) *stage {
+	t.Helper()
+	s, err := store.Open(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -225,8 +240,10 @@ func TestNobodyRenews(t *testing.T) {
 }
 
 // A process that was killed between making and noting a silence makes no other.
-func TestMadeAndNotNoted(t *testing.T) {
-	s := begin(t, time.Minute)
+func TestMadeAndNotNoted(t *testing.T) { onBoth(t, madeAndNotNoted) }
+
+func madeAndNotNoted(t *testing.T, s *stage) {
+	t.Helper()
 	id := s.hold(t, 7, alert())
 	s.hold(t, 8, alert("n", "more")) // a silence of ours that the filter finds too
 	s.exec(t, "delete from silences where run = 7")
@@ -251,8 +268,10 @@ func TestEndedByHand(t *testing.T) {
 	}
 }
 
-func TestSweep(t *testing.T) {
-	s := begin(t, time.Minute)
+func TestSweep(t *testing.T) { onBoth(t, sweep) }
+
+func sweep(t *testing.T, s *stage) {
+	t.Helper()
 	for i, state := range []remediate.State{remediate.Allowed, remediate.Applied, remediate.Cleared, remediate.Failed, ""} {
 		id := int64(i + 1)
 		s.hold(t, id, alert("n", fmt.Sprint(id)))
@@ -269,9 +288,12 @@ func TestSweep(t *testing.T) {
 		t.Errorf("active %v, want those of runs 1 and 2, %v", got, want)
 	}
 	s.exec(t, "update runs set state = 'cleared'")
+	if err := s.Hold(t.Context(), run(1), alert("n", "1")); err != nil || s.row(t, 1) != "" || len(s.active(t)) != 1 {
+		t.Errorf("a run that has ended was given a silence: %v, active %v", err, s.active(t))
+	}
 	s.monitor.Kill()
-	if err := s.Sweep(t.Context()); err == nil || s.row(t, 1) == "" {
-		t.Errorf("Alertmanager is down: %v, noted %q", err, s.row(t, 1))
+	if err := s.Sweep(t.Context()); err == nil || s.row(t, 2) == "" {
+		t.Errorf("Alertmanager is down: %v, noted %q", err, s.row(t, 2))
 	}
 	s.Now = func() time.Time { return time.Now().Add(2 * time.Minute) } // both have ended by themselves
 	if err := s.Sweep(t.Context()); err != nil || s.row(t, 1)+s.row(t, 2) != "" {

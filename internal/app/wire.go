@@ -1,0 +1,118 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/ai-micro-service/upkeep/collectors/scrape"
+	"github.com/ai-micro-service/upkeep/internal/catalog"
+	"github.com/ai-micro-service/upkeep/internal/config"
+	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/guard"
+	"github.com/ai-micro-service/upkeep/remediate/notify"
+	"github.com/ai-micro-service/upkeep/remediate/schedule"
+)
+
+// guard makes the guards that hold under a configuration.
+func (a *App) guard(c *config.Config) []remediate.Guard {
+	open := make(map[string]guard.Window)
+	for name, w := range c.Times() {
+		open[name] = w
+	}
+	return guard.All(guard.Config{
+		Windows: open, Limits: guard.Limits{All: c.Engine.Concurrency, PerTarget: c.Engine.PerTarget},
+		Answers: answers{a.scraper}, Backups: backups(c.Targets.Backup),
+	})
+}
+
+// answers asks the scraper how collectors do.
+type answers struct{ *scrape.Scraper }
+
+// backups know when a backup of a server was last restored and found good: the
+// backup that has the server's name.
+type backups []config.Backup
+
+// Verified returns the time of the file that the test of the restore touches.
+func (all backups) Verified(_ context.Context, server string) (at time.Time, err error) {
+	for _, b := range all {
+		if b.Name != server || b.Verified == "" {
+			continue
+		}
+		info, err := os.Stat(b.Verified)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return at, fmt.Errorf("backup %s: %w", b.Name, err)
+		}
+		return info.ModTime(), nil
+	}
+	return at, nil
+}
+
+// schedules makes the schedules of a configuration.
+func (a *App) schedules(c *config.Config) (all []schedule.Schedule, err error) {
+	limits, err := ruleLimits(a.options.Rules)
+	if err != nil {
+		return nil, err
+	}
+	actions := make(map[string]remediate.Action)
+	for _, action := range catalog.EveryAction() {
+		actions[action.Name] = action
+	}
+	for _, s := range c.Schedules {
+		step := s.Step()
+		made := schedule.Schedule{
+			Name: s.Name, Missed: schedule.Missed(s.Missed), Action: s.Action, Subject: s.Subject, Query: s.Query,
+			Labels: actions[s.Action].Subject, With: s.With, Mode: step.Mode, Terms: step.Terms,
+		}
+		if made.Cron, err = schedule.ParseCron(s.Cron); err != nil {
+			return nil, fmt.Errorf("schedule %q: %w", s.Name, err)
+		}
+		if made.Zone, err = schedule.Zone(s.TimeZone); err != nil {
+			return nil, fmt.Errorf("schedule %q: %w", s.Name, err)
+		}
+		made.Limit = s.Limit
+		if limit, ok := limits[s.Action]; ok && made.Limit == nil {
+			made.Limit = &limit
+		}
+		all = append(all, made)
+	}
+	return all, nil
+}
+
+// notifiers makes those who tell people.
+func notifiers(c *config.Config) (all []notify.Named) {
+	for _, n := range c.Notify {
+		var to notify.Notifier = notify.Webhook{URL: notify.Secret(n.URL())}
+		if n.Kind == "slack" {
+			to = notify.Slack{URL: notify.Secret(n.URL())}
+		}
+		all = append(all, notify.Named{Name: n.Name, Notifier: only{to, n.Wants}})
+	}
+	return all
+}
+
+// only tells a notifier of the kinds that it wants; the others count as told.
+type only struct {
+	to    notify.Notifier
+	wants func(remediate.NoticeKind) bool
+}
+
+// Notify implements notify.Notifier.
+func (o only) Notify(ctx context.Context, m notify.Message) error {
+	wanted := notify.Message{}
+	for _, n := range m.Notices {
+		if o.wants(n.Kind) {
+			wanted.Notices = append(wanted.Notices, n)
+		}
+	}
+	if len(wanted.Notices) == 0 {
+		return nil
+	}
+	return o.to.Notify(ctx, wanted)
+}
