@@ -68,6 +68,7 @@ func (s *Store) openPostgres(address string, password func() (string, error)) er
 	if err != nil {
 		return fmt.Errorf("store: %w", err) // it leaves the password out
 	}
+	s.name = fmt.Sprintf("in database %s on %s", config.Database, config.Host)
 	for name, value := range sessionSettings() {
 		config.RuntimeParams[name] = value
 	}

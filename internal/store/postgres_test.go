@@ -47,7 +47,7 @@ func TestTwoStoresOnOneDatabase(t *testing.T) {
 	for _, s := range stores {
 		for range 8 {
 			all.Go(func() {
-				for range 25 {
+				for range 10 {
 					if err := s.Write(t.Context(), lookAndAdd); err != nil {
 						t.Error(err)
 					}
@@ -56,8 +56,8 @@ func TestTwoStoresOnOneDatabase(t *testing.T) {
 		}
 	}
 	all.Wait()
-	if got := count(t, stores[2]); got != 3*8*25 {
-		t.Errorf("%d of %d writes are there", got, 3*8*25)
+	if got := count(t, stores[2]); got != 3*8*10 {
+		t.Errorf("%d of %d writes are there", got, 3*8*10)
 	}
 }
 

@@ -24,6 +24,7 @@ func (s *Store) openFolder(dir string) error {
 	if s.lock, err = takeLock(filepath.Join(dir, "upkeep.lock")); err != nil {
 		return err
 	}
+	s.name = dir
 	return s.openSQLite(dsn(filepath.Join(dir, "upkeep.db")))
 }
 
@@ -52,7 +53,7 @@ func (s *Store) openMemory() error {
 	if err := s.openSQLite("file::memory:?_pragma=foreign_keys(ON)"); err != nil {
 		return err
 	}
-	s.dialect.memory = true
+	s.name, s.dialect.memory = "in memory", true
 	s.db.SetMaxOpenConns(1)
 	return nil
 }

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"database/sql"
 	"os"
 	"path/filepath"
 	"strings"
@@ -37,6 +38,43 @@ func TestOpenAnywhere(t *testing.T) {
 		}
 		if err := s.Close(); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// A store of the first version is brought to the newest, with what it holds.
+func TestOlderFormIsBroughtUp(t *testing.T) {
+	dir := t.TempDir()
+	first, err := os.ReadFile("schema1.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	db, err := sql.Open("sqlite", filepath.Join(dir, "upkeep.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{string(first), "pragma user_version = 1", "insert into episodes (key, alert, opened, seen) values ('k', '{}', 7, 8)"} {
+		if _, err := db.ExecContext(t.Context(), text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	schemas, err := filepath.Glob("schema*.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // and once more, when there is nothing to do
+		s := open(t, store.Options{Dir: dir})
+		if got := read[int64](t, s, "pragma user_version"); got[0] != int64(len(schemas)) {
+			t.Errorf("version %d, want %d", got[0], len(schemas))
+		}
+		if got := read[int64](t, s, "select opened from episodes where key = 'k' and flaps = 0"); len(got) != 1 || got[0] != 7 {
+			t.Errorf("the episode is %v", got)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

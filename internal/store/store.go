@@ -4,7 +4,7 @@
 // nil; writes that arrive together share one commit.
 //
 // Statements are the same for both databases. So an upsert names the column of
-// the table (leases.fence + 1), JSON is read in Go, a new number comes back by
+// the table (fences.last + 1), JSON is read in Go, a new number comes back by
 // returning, rows are read to their end or closed before the next statement of
 // the same transaction, and text sorts by its bytes. Numbers that the database
 // gives grow, and may leave some out.
@@ -58,6 +58,7 @@ type Options struct {
 // A Store is the database of one upkeep.
 type Store struct {
 	db      *sql.DB
+	name    string // for errors: where it is
 	dialect dialect
 	texts   sync.Map         // from statements with ? to those of the dialect; there are finitely many
 	clock   func() time.Time // of a store that is not shared
@@ -108,7 +109,9 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		err = s.openFolder(o.Dir)
 	}
 	if err == nil {
-		err = s.migrate(ctx)
+		if err = s.migrate(ctx); err != nil {
+			err = fmt.Errorf("store %s: %w", s.name, err)
+		}
 	}
 	if err != nil {
 		return nil, errors.Join(err, s.Close())

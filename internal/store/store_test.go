@@ -465,6 +465,7 @@ func BenchmarkWrite(b *testing.B) {
 					}
 					return
 				}
+				b.ResetTimer()
 				b.SetParallelism(32)
 				b.RunParallel(func(pb *testing.PB) {
 					for pb.Next() {
