@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/ai-micro-service/upkeep/internal/servertest"
 	"github.com/ai-micro-service/upkeep/internal/store"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/inbox"
@@ -20,11 +21,30 @@ type desk struct {
 	woken int
 }
 
-func open(t *testing.T) *desk { return openAt(t, t.TempDir()) }
-
-func openAt(t *testing.T, dir string) *desk {
+// options say where a test keeps its alerts.
+func options(t *testing.T) store.Options {
 	t.Helper()
-	s, err := store.Open(t.Context(), store.Options{Dir: dir})
+	if !strings.HasPrefix(t.Name(), "TestOnPostgres/") {
+		return store.Options{Dir: t.TempDir()}
+	}
+	address, _ := servertest.Database(t)
+	return store.Options{Postgres: address}
+}
+
+// What an inbox promises it promises on either database.
+func TestOnPostgres(t *testing.T) {
+	for name, test := range map[string]func(*testing.T){
+		"episodes": TestEpisodes, "pairs": TestPairInOneDelivery, "flapping": TestFlapping, "hold": TestHold, "undecided": TestUndecided, "anew": TestAnew,
+		"hostile labels": TestHostileLabelsComeBackAsTheyWent, "letters": TestLetters, "old letters": TestOldLettersGo, "metrics": TestMetrics,
+		"reconcile": TestReconcile, "after a rest": TestReconcileAfterARest, "what is newer": TestReconcileKnowsWhatIsNewer, "merges": TestReconcileMerges, "many": TestReconcileManyAndAbsence,
+	} {
+		t.Run(name, test)
+	}
+}
+
+func open(t *testing.T) *desk {
+	t.Helper()
+	s, err := store.Open(t.Context(), options(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -303,8 +323,7 @@ func (d *desk) undecided(t *testing.T, edition string) []remediate.Episode {
 }
 
 func TestHostileLabelsComeBackAsTheyWent(t *testing.T) {
-	dir := t.TempDir()
-	d := openAt(t, dir)
+	d := open(t)
 	a := firing(at(0), "schema", `My "Schema"`, "table", "täble\"; DROP TABLE x; --\\ '\n\t\x01", "long", strings.Repeat("ß", 64<<10))
 	d.accept(t, a)
 	got := d.open(t)

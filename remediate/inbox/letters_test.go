@@ -49,7 +49,7 @@ func TestLetters(t *testing.T) {
 
 func TestOldLettersGo(t *testing.T) {
 	d := open(t)
-	d.exec(t, "insert into letters (id, received, remote, source, status, error, body, size) values (1, 1, 'r', 's', 400, 'old', '', 0)")
+	d.exec(t, "insert into letters (received, remote, source, status, error, body, size) values (1, 'r', 's', 400, 'old', '', 0)")
 	err := d.store.Write(t.Context(), func(tx *store.Tx) error {
 		for n := range 999 {
 			if _, err := tx.Exec("insert into letters (received, remote, source, status, error, body, size) values (1, 'r', 's', 400, ?, '', 0)", fmt.Sprint(n)); err != nil {

@@ -63,8 +63,7 @@ func TestReconcile(t *testing.T) {
 
 // Time during which nobody listened is no absence.
 func TestReconcileAfterARest(t *testing.T) {
-	dir := t.TempDir()
-	s, err := store.Open(t.Context(), store.Options{Dir: dir})
+	s, err := store.Open(t.Context(), options(t))
 	if err != nil {
 		t.Fatal(err)
 	}
