@@ -15,7 +15,7 @@ import (
 )
 
 func TestLetters(t *testing.T) {
-	s, err := store.Open(t.Context(), t.TempDir())
+	s, err := store.Open(t.Context(), store.Options{Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
