@@ -163,7 +163,7 @@ func (w *sim) broken(format string, args ...any) {
 // live goes through one history: a time of faults, and then a quiet time in which
 // everything must come to its end.
 func (w *sim) live() {
-	for range 10 + w.rng.IntN(40) {
+	for range 6 + w.rng.IntN(24) {
 		if w.t.Failed() {
 			return
 		}
@@ -453,11 +453,31 @@ func (w *sim) boundary(r *replica) {
 func (w *sim) freeze(r *replica) {
 	w.say("replica %d freezes", r.n)
 	w.depth++
-	for range 1 + w.rng.IntN(12) {
+	for range 1 + w.rng.IntN(8) {
 		w.turn()
 	}
 	w.depth--
 	w.say("replica %d goes on", r.n)
+}
+
+// others lets a lease run out, and another replica take over what it finds.
+func (w *sim) others() {
+	w.now = w.now.Add(2 * simLease)
+	r := w.pick()
+	if r == nil {
+		return
+	}
+	w.renew(r)
+	w.as(r, func() {
+		ctx := context.Background()
+		w.note(r, "beat", r.engine.Beat(ctx))
+		due, err := r.Due(ctx, 64)
+		w.note(r, "due", err)
+		for _, run := range due {
+			w.say("replica %d takes run %d, %s", r.n, run.ID, run.State)
+			w.note(r, "carry", r.engine.Carry(ctx, run.ID))
+		}
+	})
 }
 
 // settle is the quiet time: everything is told, everybody answers, and every run

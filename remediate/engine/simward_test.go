@@ -144,7 +144,10 @@ func (r simRemedy) Apply(ctx context.Context, f remediate.Fence, step remediate.
 	if !r.s.w.quiet && r.s.w.depth < 2 && r.s.w.rng.IntN(6) == 0 {
 		r.s.w.say("the owner of fence %d freezes before the effect on %s", f.Token, p.key())
 		r.s.w.depth++
-		for range 1 + r.s.w.rng.IntN(15) {
+		if r.s.w.rng.IntN(2) == 0 {
+			r.s.w.others()
+		}
+		for range r.s.w.rng.IntN(10) {
 			r.s.w.turn()
 		}
 		r.s.w.depth--
