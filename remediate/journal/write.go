@@ -196,6 +196,9 @@ func (j *Journal) decide(tx *store.Tx, edition string, d Decided) (run remediate
 	return run, false, appendEntry(tx, e)
 }
 
+// NoteIn writes an entry that is no transition, as a part of a transaction.
+func (j *Journal) NoteIn(tx *store.Tx, e remediate.Entry) error { return appendEntry(tx, e) }
+
 // Create makes a run of what a person asks for, in a transaction of its own.
 func (j *Journal) Create(ctx context.Context, r remediate.Request, why string) (run remediate.Run, made bool, err error) {
 	err = j.store.Write(ctx, func(tx *store.Tx) error {
