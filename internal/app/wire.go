@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/guard"
 	"github.com/ai-micro-service/upkeep/remediate/notify"
+	"github.com/ai-micro-service/upkeep/remediate/policy"
 	"github.com/ai-micro-service/upkeep/remediate/schedule"
 )
 
@@ -65,10 +67,9 @@ func (a *App) schedules(c *config.Config) (all []schedule.Schedule, err error) {
 		actions[action.Name] = action
 	}
 	for _, s := range c.Schedules {
-		step := s.Step()
 		made := schedule.Schedule{
-			Name: s.Name, Missed: schedule.Missed(s.Missed), Action: s.Action, Subject: s.Subject, Query: s.Query,
-			Labels: actions[s.Action].Subject, With: s.With, Mode: step.Mode, Terms: step.Terms,
+			Name: s.Name, Missed: schedule.Missed(s.Missed), Query: s.Query,
+			Action: s.Action, Mode: remediate.Mode(s.Mode), Subject: s.Subject, Windows: s.Windows,
 		}
 		if made.Cron, err = schedule.ParseCron(s.Cron); err != nil {
 			return nil, fmt.Errorf("schedule %q: %w", s.Name, err)
@@ -76,13 +77,32 @@ func (a *App) schedules(c *config.Config) (all []schedule.Schedule, err error) {
 		if made.Zone, err = schedule.Zone(s.TimeZone); err != nil {
 			return nil, fmt.Errorf("schedule %q: %w", s.Name, err)
 		}
-		made.Limit = s.Limit
-		if limit, ok := limits[s.Action]; ok && made.Limit == nil {
-			made.Limit = &limit
+		limit := s.Limit
+		if l, ok := limits[s.Action]; ok && limit == nil {
+			limit = &l
 		}
+		made.Request = asked(s.Step(), actions[s.Action].Subject, limit)
 		all = append(all, made)
 	}
 	return all, nil
+}
+
+// asked returns what makes a schedule's request from the labels of a series: what
+// the schedule names of the subject is as it says, the rest is the series'. A
+// label that neither has declines the run.
+func asked(step policy.Step, subject []string, limit *float64) func(map[string]string) (remediate.Request, bool) {
+	return func(labels map[string]string) (remediate.Request, bool) {
+		r := remediate.Request{Action: step.Action, Mode: step.Mode, Subject: make(map[string]string), Params: step.With, Limit: limit, Terms: step.Terms}
+		for _, name := range subject {
+			value := cmp.Or(step.Subject[name], labels[name])
+			if value == "" {
+				r.Wrong = fmt.Sprintf("neither the schedule nor the series of its query says what the label %s is", name)
+				continue
+			}
+			r.Subject[name] = value
+		}
+		return r, true
+	}
 }
 
 // notifiers makes those who tell people.

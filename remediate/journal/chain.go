@@ -139,6 +139,3 @@ func (j *Journal) Books(ctx context.Context) (all map[string]json.RawMessage, er
 	}
 	return all, rows.Err()
 }
-
-// NoteIn writes an entry that is no transition, as a part of a transaction.
-func (j *Journal) NoteIn(tx *store.Tx, e remediate.Entry) error { return appendEntry(tx, e) }
