@@ -281,6 +281,7 @@ type Notice struct {
 	Title   string     `json:"title"`
 	Text    string     `json:"text"`
 	At      time.Time  `json:"at"`
+	Until   time.Time  `json:"until,omitzero"` // a question is answered until then; zero where nothing is asked
 }
 
 // NoticeKind says what a notice wants of people.

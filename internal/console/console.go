@@ -19,6 +19,7 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate/engine"
 	"github.com/ai-micro-service/upkeep/remediate/inbox"
 	"github.com/ai-micro-service/upkeep/remediate/journal"
+	"github.com/ai-micro-service/upkeep/remediate/notify"
 )
 
 // Prefix is where the JSON is served.
@@ -33,6 +34,7 @@ type Config struct {
 	Journal *journal.Journal
 	Engine  *engine.Engine
 	Gate    *Gate
+	Signer  *notify.Signer     // of the links by which a plan is approved; nil: there are none
 	Limits  map[string]float64 // action → the limit of the rule that asks for it
 	Version string
 	Logger  *slog.Logger
@@ -52,6 +54,7 @@ func (c *Console) Mount(r *http.ServeMux) {
 	r.HandleFunc("GET "+Prefix+"/runs/{id}", c.run)
 	r.HandleFunc("GET "+Prefix+"/pauses", c.pauses)
 	c.mountPeople(r)
+	c.mountApprove(r)
 	c.mountInbox(r)
 	for pattern, change := range map[string]http.HandlerFunc{
 		"POST " + Prefix + "/plans":    c.plan,

@@ -137,7 +137,7 @@ func (e *Engine) ask(run remediate.Run, r *remediate.Refusal) move {
 	until := e.now().Add(answerWithin(run.Request.Terms))
 	hash := run.Plan.Hash()
 	return move{to: remediate.Asked, why: r.Detail, reason: r.Reason, due: until, notice: &remediate.Notice{
-		Key: fmt.Sprintf("ask/%d/%s/%d", run.ID, hash, e.now().UnixMilli()), Kind: remediate.NoticeAsk, Run: run.ID, Episode: run.Request.Episode, Plan: hash, At: e.now(),
+		Key: fmt.Sprintf("ask/%d/%s/%d", run.ID, hash, e.now().UnixMilli()), Kind: remediate.NoticeAsk, Run: run.ID, Episode: run.Request.Episode, Plan: hash, At: e.now(), Until: until,
 		Title: fmt.Sprintf("May run %d do %s on %s?", run.ID, run.Request.Action, journal.Subject(run.Request.Subject)),
 		Text:  e.planText(run) + fmt.Sprintf("\nAnswer until %s: upkeep approve %d, or upkeep decline %d --why …", until.UTC().Format(time.RFC3339), run.ID, run.ID),
 	}}

@@ -1,0 +1,248 @@
+package console
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+
+	. "maragu.dev/gomponents"
+	. "maragu.dev/gomponents/html"
+
+	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/journal"
+	"github.com/ai-micro-service/upkeep/remediate/notify"
+)
+
+// approvePath is where a signed link leads. Whoever has the link may answer, with
+// no other token: it is for one plan of one run, and for a while.
+const approvePath = "/approve"
+
+const (
+	maxForm    = 8 << 10 // the token, a name and a reason
+	nameLimit  = 60      // letters
+	whyLimit   = 500
+	byLink     = "link" // who answers, where no name is given; "link/ann" where one is
+	whyRefused = "refused by the link of the notice"
+)
+
+// NoticeLinks returns what makes the links of notices: to the page where a plan is approved, and to
+// the run. base is where people reach this upkeep.
+func NoticeLinks(base string, s *notify.Signer) func(n remediate.Notice, approve bool) string {
+	base = strings.TrimSuffix(base, "/")
+	return func(n remediate.Notice, approve bool) string {
+		if !approve {
+			return fmt.Sprintf("%s%s/runs/%d", base, Prefix, n.Run)
+		}
+		until := n.Until
+		if until.IsZero() {
+			until = n.At.Add(approvalHolds)
+		}
+		return base + approvePath + "?token=" + url.QueryEscape(s.Sign(n.Run, n.Plan, until))
+	}
+}
+
+func (c *Console) mountApprove(r *http.ServeMux) {
+	if c.Signer == nil {
+		return
+	}
+	// Chat programs fetch what they are shown: to look is never to answer.
+	r.HandleFunc("GET "+approvePath, c.showQuestion)
+	r.HandleFunc("POST "+approvePath, c.takeAnswer)
+}
+
+// A question is a plan that waits for a person.
+type question struct {
+	run    remediate.Run
+	lowers string
+	token  string
+	plan   string
+	until  time.Time
+}
+
+// A verdict is how it stands, in place of the question.
+type verdict struct {
+	status int
+	class  string // of the style sheet
+	title  string
+	text   string
+}
+
+func (c *Console) showQuestion(w http.ResponseWriter, r *http.Request) {
+	q, v := c.ask(r, r.URL.Query().Get("token"))
+	c.show(w, q, v)
+}
+
+func (c *Console) takeAnswer(w http.ResponseWriter, r *http.Request) {
+	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+	if err := r.ParseForm(); err != nil {
+		c.show(w, nil, &verdict{http.StatusBadRequest, "bad", "This answer cannot be read", "Nothing was done. Open the link of the notice again."})
+		return
+	}
+	q, v := c.ask(r, r.PostForm.Get("token"))
+	if v == nil {
+		v = c.say(r, q)
+	}
+	c.show(w, q, v)
+}
+
+// ask finds the question of a token, or says why there is none.
+func (c *Console) ask(r *http.Request, token string) (*question, *verdict) {
+	id, plan, until, err := c.Signer.Verify(token, time.Now())
+	switch {
+	case errors.Is(err, notify.ErrExpired):
+		return nil, &verdict{http.StatusGone, "busy", "This link is over", fmt.Sprintf("The question about run %d was open until %s. Nothing can be answered here any more.", id, moment(until))}
+	case err != nil || plan == "":
+		return nil, &verdict{http.StatusForbidden, "bad", "This link is not whole", "It was not signed by this upkeep, or a part of it is missing. Copy the whole link of the notice."}
+	}
+	run, err := c.Journal.Get(r.Context(), id)
+	switch {
+	case errors.Is(err, journal.ErrNoRun):
+		return nil, &verdict{http.StatusNotFound, "bad", "There is no such run", fmt.Sprintf("The journal has no run %d.", id)}
+	case err != nil:
+		return nil, c.broken("approve: run not read", err)
+	}
+	q := &question{run: run, lowers: c.lowers()[run.Request.Action], token: token, plan: plan, until: until}
+	switch {
+	case run.State != remediate.Asked:
+		return q, &verdict{http.StatusGone, "busy", "Nothing is asked any more", fmt.Sprintf("Run %d is %s: %s", id, run.State, run.Why)}
+	case run.Cancel != "":
+		return q, &verdict{http.StatusGone, "busy", "This was answered already", fmt.Sprintf("Run %d: %s", id, run.Cancel)}
+	case run.Plan.Hash() != plan:
+		return q, &verdict{http.StatusConflict, "busy", "The plan has changed", fmt.Sprintf("This link is for another plan (%s) than the one that run %d asks about now (%s). The notice of the new plan has the link to answer.", plan, id, run.Plan.Hash())}
+	}
+	return q, nil
+}
+
+// say keeps a person's answer. The plan is compared once more in the transaction.
+func (c *Console) say(r *http.Request, q *question) *verdict {
+	by := byLink
+	if name := line(r.PostForm.Get("name"), nameLimit); name != "" {
+		by += "/" + name
+	}
+	var err error
+	var done verdict
+	switch r.PostForm.Get("answer") {
+	case "approve":
+		holds := time.Now().Add(Holds(q.run))
+		err = c.Journal.Approve(r.Context(), q.run.ID, q.plan, by, holds)
+		done = verdict{http.StatusOK, "good", "Approved", fmt.Sprintf("Run %d acts as soon as every guard agrees, if its plan is still this one then. Your word holds until %s.", q.run.ID, moment(holds))}
+	case "refuse":
+		err = c.Journal.Refuse(r.Context(), q.run.ID, q.plan, by, cmp.Or(line(r.PostForm.Get("why"), whyLimit), whyRefused))
+		done = verdict{http.StatusOK, "good", "Refused", fmt.Sprintf("Run %d is declined. Nothing was changed.", q.run.ID)}
+	default:
+		return &verdict{http.StatusBadRequest, "bad", "This is no answer", "Nothing was done. Open the link of the notice and press one of its buttons."}
+	}
+	if late, ok := errors.AsType[*journal.StaleError](err); ok {
+		return &verdict{http.StatusConflict, "busy", "The answer came too late", late.Text}
+	}
+	if err != nil {
+		return c.broken("approve: answer not kept", err)
+	}
+	c.Logger.Info("a person answered by a link", "run", q.run.ID, "by", by, "answer", done.title)
+	c.Engine.Wake()
+	return &done
+}
+
+func (c *Console) broken(what string, err error) *verdict {
+	c.Logger.Error("page broke", "page", approvePath, "what", what, "err", err)
+	return &verdict{http.StatusServiceUnavailable, "bad", "upkeep cannot do this now", "Its store does not answer. Nothing is known to have been done: open the link again in a moment."}
+}
+
+// line returns what a person typed as one line of at most so many letters.
+func line(text string, limit int) string {
+	text = strings.Map(func(r rune) rune {
+		if unicode.IsSpace(r) {
+			return ' '
+		}
+		if !unicode.IsPrint(r) {
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(text, ""))
+	letters := []rune(strings.Join(strings.Fields(text), " "))
+	return string(letters[:min(len(letters), limit)])
+}
+
+// show writes the page. Neither the address of the page, which has the token in
+// it, nor the page itself is to get anywhere else: no referrer, no cache, no
+// frame, and no form of it leads to another site.
+func (c *Console) show(w http.ResponseWriter, q *question, v *verdict) {
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
+	h.Set("X-Frame-Options", "DENY")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Robots-Tag", "noindex")
+	title := "May upkeep do this?"
+	if v != nil {
+		title = v.title
+		w.WriteHeader(v.status)
+	}
+	page := Doctype(HTML(Lang("en"),
+		Head(
+			Meta(Charset("utf-8")),
+			Meta(Name("viewport"), Content("width=device-width, initial-scale=1")),
+			TitleEl(Text(title+" – upkeep")),
+			StyleEl(Raw(pageCSS)),
+		),
+		Body(Class("plain"),
+			Header(H1(Text(title)), Small(Text("upkeep "+c.Version))),
+			Iff(v != nil, func() Node { return Div(Class("box"), P(Class(v.class), Text(v.text))) }),
+			Iff(q != nil, func() Node { return q.describe() }),
+			Iff(q != nil && v == nil, func() Node { return q.form() }),
+		),
+	))
+	if err := page.Render(w); err != nil {
+		c.Logger.Debug("page not delivered", "err", err)
+	}
+}
+
+// describe tells what would be done, and to what.
+func (q *question) describe() Node {
+	r := q.run.Request
+	fact := func(name string, value Node) Node { return Tr(Th(Text(name)), Td(value)) }
+	return Group{
+		Div(Class("scroll"), Table(
+			fact("run", Text(fmt.Sprintf("%d, asked for by %s", q.run.ID, r.By))),
+			If(r.Policy != "", fact("policy", Text(r.Policy))),
+			fact("action", Strong(Text(r.Action))),
+			Map(slices.Sorted(maps.Keys(r.Subject)), func(name string) Node { return fact(name, Code(Text(r.Subject[name]))) }),
+			Map(slices.Sorted(maps.Keys(r.Params)), func(name string) Node { return fact(name, Code(Text(r.Params[name]))) }),
+			If(q.lowers != "", fact("now", Text(quantity(q.lowers, q.run.Before)+" ("+q.lowers+")"))),
+			If(r.Limit != nil, fact("limit", Text(quantity(q.lowers, r.Limit)))),
+		)),
+		H2(Text("What it would do")),
+		Ol(Map(q.run.Plan.Steps, func(s remediate.Step) Node {
+			return Li(Code(Text(s.Do)), If(s.Undo != "", Group{Br(), Small(Text("undone by: "), Code(Text(s.Undo)))}))
+		})),
+		If(len(q.run.Plan.Facts) > 0, Group{
+			H2(Text("What was seen")),
+			Ul(Map(q.run.Plan.Facts, func(f string) Node { return Li(Text(f)) })),
+		}),
+		P(Class("soft"), Text("Plan "+q.run.Plan.Hash()+".")),
+	}
+}
+
+// form is the two buttons. The token travels in the body, where no log keeps it.
+func (q *question) form() Node {
+	return Form(Method("post"), Action(approvePath), AutoComplete("off"),
+		P(Text("The answer is for this plan alone: if the plan has changed when the run is to act, it asks again. This page is over at "+moment(q.until)+".")),
+		Input(Type("hidden"), Name("token"), Value(q.token)),
+		// Enter in a field presses the first button: it is to press none.
+		Button(Type("submit"), Disabled(), Attr("hidden")),
+		Label(Text("Your name, for the journal"), Input(Name("name"), MaxLength(fmt.Sprint(nameLimit)))),
+		Label(Text("Why, if you refuse"), Input(Name("why"), MaxLength(fmt.Sprint(whyLimit)))),
+		Button(Type("submit"), Class("good"), Name("answer"), Value("approve"), Text("Approve")),
+		Button(Type("submit"), Class("bad"), Name("answer"), Value("refuse"), Text("Refuse")),
+	)
+}
+
+func moment(t time.Time) string { return t.UTC().Format(time.DateTime) + " UTC" }
