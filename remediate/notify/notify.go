@@ -66,7 +66,8 @@ func (f *Fault) Unwrap() error { return f.Err }
 // A Named is a notifier under the name that it has in the configuration. Its
 // progress is kept under that name.
 type Named struct {
-	Name string
+	Name  string
+	Wants func(remediate.NoticeKind) bool // which notices are for it; nil: all
 	Notifier
 }
 
@@ -180,7 +181,7 @@ func (o *Outbox) tell(ctx context.Context, n Named) (left int, err error) {
 		return 0, err
 	}
 	for work && ctx.Err() == nil && !o.resting(n.Name) {
-		b, err := o.claim(ctx, n.Name)
+		b, err := o.claim(ctx, n)
 		if err != nil {
 			return 0, err
 		}
@@ -188,10 +189,13 @@ func (o *Outbox) tell(ctx context.Context, n Named) (left int, err error) {
 			o.count(n, g.notice, "given_up")
 			o.config.Logger.Error("notice given up", "notifier", n.Name, "notice", g.notice.ID, "title", g.notice.Title, "err", g.why)
 		}
-		if len(b.notices) == 0 {
+		if len(b.notices) == 0 && !b.others {
 			break
 		}
-		if err := o.send(ctx, n, b); err != nil {
+		if len(b.notices) > 0 {
+			err = o.send(ctx, n, b)
+		}
+		if err != nil {
 			return 0, err
 		}
 	}

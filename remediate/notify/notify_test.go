@@ -379,6 +379,30 @@ func replicas(t *testing.T, s *stage) {
 	}
 }
 
+// Who wants only some kinds is told only those, and nothing else stays behind.
+func TestWants(t *testing.T) {
+	s := begin(t)
+	all := notices(0, 40)
+	for i := range all {
+		if i%13 == 12 {
+			all[i].Kind = remediate.NoticePage
+		}
+	}
+	s.write(t, all...)
+	var box mailbox
+	o := s.outbox(notify.Named{Name: "pager", Notifier: &box, Wants: func(k remediate.NoticeKind) bool { return k == remediate.NoticePage }})
+	deliver(t, o)
+	if got := box.taken(); !maps.Equal(got, each(all[12], all[25], all[38])) {
+		t.Errorf("got %v", got)
+	}
+	if got := s.metrics(t, "upkeep_notices_pending")[""]; got != 0 {
+		t.Errorf("pending: %v", got)
+	}
+	if got := s.metrics(t, "upkeep_notices_total"); !maps.Equal(got, map[string]float64{"page pager told": 3}) {
+		t.Errorf("upkeep_notices_total: %v", got)
+	}
+}
+
 // A replica that hangs or dies over a message is given a minute.
 func TestReplicaDies(t *testing.T) {
 	s := begin(t)

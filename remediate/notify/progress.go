@@ -22,6 +22,7 @@ type batch struct {
 	notices []remediate.Notice
 	until   int64 // when the claim is over, which tells it from every other claim of the same notices
 	tries   int   // how often the notice was refused; a refused one travels alone
+	others  bool  // there were notices that are not for this notifier
 	givenUp []givenUp
 }
 
@@ -76,7 +77,8 @@ func (o *Outbox) number(ctx context.Context, query string, args ...any) (n int64
 }
 
 // claim takes the next notices for this process alone.
-func (o *Outbox) claim(ctx context.Context, name string) (b batch, err error) {
+func (o *Outbox) claim(ctx context.Context, n Named) (b batch, err error) {
+	name := n.Name
 	err = o.config.Store.Write(ctx, func(tx *store.Tx) error {
 		b = batch{}
 		now, err := tx.Now()
@@ -97,17 +99,19 @@ func (o *Outbox) claim(ctx context.Context, name string) (b batch, err error) {
 		if err != nil {
 			return err
 		}
-		for i, f := range due {
-			if f.tries > 0 && i > 0 {
-				break
+		b.until = store.Millis(now.Add(claimFor))
+		for _, f := range due {
+			switch {
+			case n.Wants != nil && !n.Wants(f.notice.Kind):
+				b.others = true
+				err = mark(tx, name, f.notice.ID, "ended", store.Millis(now))
+			case len(b.notices) > 0 && b.tries+f.tries > 0: // a refused one travels alone
+			default:
+				b.notices, b.tries = append(b.notices, f.notice), f.tries
+				err = mark(tx, name, f.notice.ID, "claimed", b.until)
 			}
-			b.until = store.Millis(now.Add(claimFor))
-			if err := mark(tx, name, f.notice.ID, "claimed", b.until); err != nil {
+			if err != nil {
 				return err
-			}
-			b.notices, b.tries = append(b.notices, f.notice), f.tries
-			if f.tries > 0 {
-				break
 			}
 		}
 		return nil
