@@ -104,7 +104,7 @@ func open(t *testing.T) *clinic {
 	var outbox *notify.Outbox
 	c.engine = engine.New(engine.Config{
 		Journal: c.journal, Queue: c.journal, Desk: c.journal, Members: c.journal, Standing: c.journal, Inbox: i,
-		Guards: guard.All(guard.Config{}), Told: func() { outbox.Wake() }, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
+		Guards: func() []remediate.Guard { return guard.All(guard.Config{}) }, Told: func() { outbox.Wake() }, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
 	})
 	err = c.engine.Use([]remediate.Action{{
 		Name: "bed/reindex", Target: "main", Lowers: "upkeep_bed_bloat_ratio", Subject: []string{"server", "table"}, Exclusive: []string{"server", "table"}, Timeout: time.Second, Remedy: c.bed,
