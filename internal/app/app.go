@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -148,7 +147,7 @@ func (a *App) carriers(ctx context.Context) error {
 		return err
 	}
 	a.signer = signer
-	a.outbox = notify.New(notify.Config{Store: a.store, Link: a.link, Logger: a.log.With("component", "notify"), Registerer: a.registry})
+	a.outbox = notify.New(notify.Config{Store: a.store, Link: console.NoticeLinks(a.externalURL(), a.signer), Logger: a.log.With("component", "notify"), Registerer: a.registry})
 	e := engine.Config{
 		Journal: a.journal, Queue: a.journal, Desk: a.journal, Members: a.journal, Standing: a.journal, Inbox: a.inbox,
 		Guards:      func() []remediate.Guard { return *a.guards.Load() },
@@ -257,7 +256,7 @@ func (a *App) page() error {
 	}
 	a.console = console.New(console.Config{
 		Scraper: a.scraper, Inbox: a.inbox, Journal: a.journal, Engine: a.engine,
-		Gate: a.gate, Limits: limits, Version: a.options.Version, Logger: a.log.With("component", "console"),
+		Gate: a.gate, Limits: limits, Version: a.options.Version, Logger: a.log.With("component", "console"), Signer: a.signer,
 	})
 	return nil
 }
@@ -348,15 +347,6 @@ func (a *App) query(ctx context.Context, expr string, at time.Time) (labels []ma
 		labels = append(labels, s.Labels)
 	}
 	return labels, err
-}
-
-// link leads from a notice to where it is answered.
-func (a *App) link(n remediate.Notice, approve bool) string {
-	base := strings.TrimSuffix(a.externalURL(), "/")
-	if n.Kind == remediate.NoticeAsk && approve {
-		return base + "/approve?token=" + url.QueryEscape(a.signer.Sign(n.Run, n.Plan, n.At.Add(24*time.Hour)))
-	}
-	return base + "/"
 }
 
 func (a *App) close() error {

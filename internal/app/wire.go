@@ -112,27 +112,7 @@ func notifiers(c *config.Config) (all []notify.Named) {
 		if n.Kind == "slack" {
 			to = notify.Slack{URL: notify.Secret(n.URL())}
 		}
-		all = append(all, notify.Named{Name: n.Name, Notifier: only{to, n.Wants}})
+		all = append(all, notify.Named{Name: n.Name, Wants: n.Wants, Notifier: to})
 	}
 	return all
-}
-
-// only tells a notifier of the kinds that it wants; the others count as told.
-type only struct {
-	to    notify.Notifier
-	wants func(remediate.NoticeKind) bool
-}
-
-// Notify implements notify.Notifier.
-func (o only) Notify(ctx context.Context, m notify.Message) error {
-	wanted := notify.Message{}
-	for _, n := range m.Notices {
-		if o.wants(n.Kind) {
-			wanted.Notices = append(wanted.Notices, n)
-		}
-	}
-	if len(wanted.Notices) == 0 {
-		return nil
-	}
-	return o.to.Notify(ctx, wanted)
 }

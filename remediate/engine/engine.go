@@ -112,6 +112,7 @@ type Engine struct {
 	log     *slog.Logger
 	metrics metrics
 	wake    chan struct{}
+	hush    chan struct{} // a silence is wanted
 
 	mu       sync.Mutex
 	actions  map[key]remediate.Action
@@ -139,7 +140,7 @@ func New(c Config) *Engine {
 		c.Lease = 5 * time.Second
 	}
 	return &Engine{
-		c: c, now: c.Now, log: c.Logger, metrics: newMetrics(c.Registerer), wake: make(chan struct{}, 1),
+		c: c, now: c.Now, log: c.Logger, metrics: newMetrics(c.Registerer), wake: make(chan struct{}, 1), hush: make(chan struct{}, 1),
 		expected: make(map[int64]bool), carried: make(map[int64]*carried), silent: make(map[int64]remediate.Run), adrift: make(map[int64]int64),
 	}
 }

@@ -114,9 +114,6 @@ func (e *Engine) forget(c *carried) {
 // silence holds the silence of a run that works, where its policy wants one. That
 // it cannot be held is no reason not to act.
 func (e *Engine) silence(ctx context.Context, run remediate.Run) {
-	if e.c.Silences == nil || !run.Request.Terms.Silence || run.Request.Episode == 0 {
-		return
-	}
 	episode, err := e.c.Inbox.Episode(ctx, run.Request.Episode)
 	if err == nil {
 		err = e.c.Silences.Hold(ctx, run, episode.Alert)
@@ -124,9 +121,25 @@ func (e *Engine) silence(ctx context.Context, run remediate.Run) {
 	if err != nil {
 		e.log.Warn("the alert could not be silenced", "run", run.ID, "err", err)
 	}
+}
+
+// quieten lets the silence of a run that works be made and renewed, and does not
+// wait for it: Alertmanager may be slow, and the run must not be.
+func (e *Engine) quieten(run remediate.Run) {
+	if e.c.Silences == nil || !run.Request.Terms.Silence || run.Request.Episode == 0 {
+		return
+	}
 	e.mu.Lock()
+	_, held := e.silent[run.ID]
 	e.silent[run.ID] = run
 	e.mu.Unlock()
+	if held {
+		return
+	}
+	select {
+	case e.hush <- struct{}{}:
+	default: // it is about to
+	}
 }
 
 // silences renews the silences of the runs that act, until ctx is done.
@@ -138,6 +151,7 @@ func (e *Engine) silences(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-every.C:
+		case <-e.hush:
 		}
 		e.mu.Lock()
 		silent := slices.Collect(maps.Values(e.silent))

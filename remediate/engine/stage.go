@@ -271,7 +271,7 @@ func (e *Engine) apply(ctx context.Context, c *carried) (move, error) {
 			return move{to: remediate.Received, why: "the target has changed since the plan was made", due: e.now().Add(tick)}, nil
 		}
 	}
-	e.silence(ctx, c.run)
+	e.quieten(c.run)
 	for i := c.run.Done; i < len(c.run.Plan.Steps); i++ {
 		if err := e.step(ctx, c, a, i); err != nil {
 			return move{}, fmt.Errorf("step %d: %w", i+1, err)
@@ -334,7 +334,7 @@ func (e *Engine) verify(ctx context.Context, c *carried) (move, error) {
 	if err != nil {
 		return move{}, err
 	}
-	e.silence(ctx, c.run)
+	e.quieten(c.run)
 	evidence, err := e.evidence(ctx, c, a)
 	if err != nil {
 		return move{}, err
