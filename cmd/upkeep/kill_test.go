@@ -183,7 +183,7 @@ func (s *killSite) unfinished(t *testing.T) (n int) {
 		t.Fatal(err)
 	}
 	defer func() { _ = db.Close() }() // read only
-	j := journal.New(db, nil)
+	j := journal.New(journal.Config{Store: db})
 	if _, err := j.Verify(t.Context()); err != nil {
 		t.Error(err)
 	}

@@ -370,7 +370,7 @@ func TestChangedJournal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := journal.New(s, nil).Create(t.Context(), remediate.Request{Key: "k", Action: "a/b"}, "why"); err != nil {
+	if _, _, err := journal.New(journal.Config{Store: s}).Create(t.Context(), remediate.Request{Key: "k", Action: "a/b"}, "why"); err != nil {
 		t.Fatal(err)
 	}
 	err = s.Write(t.Context(), func(tx *store.Tx) error {
