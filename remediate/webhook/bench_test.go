@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -95,10 +96,11 @@ func BenchmarkWebhook(b *testing.B) {
 type load struct {
 	took   []time.Duration
 	lasted time.Duration
+	cpu    time.Duration // of the process, the clients included
 }
 
 func (l *load) add(m load) {
-	l.took, l.lasted = append(l.took, m.took...), l.lasted+m.lasted
+	l.took, l.lasted, l.cpu = append(l.took, m.took...), l.lasted+m.lasted, l.cpu+m.cpu
 	slices.Sort(l.took)
 }
 
@@ -111,12 +113,23 @@ func (l *load) quantile(q float64) time.Duration {
 	return l.took[int(q*float64(len(l.took)-1))]
 }
 
+// cpu returns how long the process has kept processors busy.
+func cpu(b *testing.B) time.Duration {
+	b.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 func (l *load) report(b *testing.B, prefix string) {
 	b.ReportMetric(l.rate(), prefix+"posts/s")
 	b.ReportMetric(ms(l.quantile(0.5)), prefix+"p50-ms")
 	b.ReportMetric(ms(l.quantile(0.99)), prefix+"p99-ms")
+	b.ReportMetric(float64(l.cpu.Microseconds())/float64(len(l.took)), prefix+"cpu-µs/post")
 }
 
 // A target is a webhook that is served.
@@ -183,17 +196,21 @@ func (c *client) post() (status int, err error) {
 	return status, err
 }
 
-// all runs many clients at once and gathers what each of them returns.
-func (t *target) all(b *testing.B, n int, run func(c *client, add func(status int, took time.Duration)) error) (taken, refused load) {
+// all runs many clients at once, when each is connected, and gathers what each of
+// them was answered and when.
+func (t *target) all(b *testing.B, n int, run func(c *client, begun time.Time, add func(status int, took time.Duration)) error) (taken, refused load) {
 	b.Helper()
 	var mu sync.Mutex
 	var posting sync.WaitGroup
-	begun := time.Now()
-	for range n {
-		c := t.client(b)
+	all := make([]*client, n)
+	for i := range all {
+		all[i] = t.client(b)
+	}
+	begun, used := time.Now(), cpu(b)
+	for _, c := range all {
 		posting.Go(func() {
 			var y, no []time.Duration
-			err := run(c, func(status int, took time.Duration) {
+			err := run(c, begun, func(status int, took time.Duration) {
 				if status == http.StatusOK {
 					y = append(y, took)
 				} else {
@@ -209,7 +226,7 @@ func (t *target) all(b *testing.B, n int, run func(c *client, add func(status in
 		})
 	}
 	posting.Wait()
-	taken.lasted = time.Since(begun)
+	taken.lasted, taken.cpu = time.Since(begun), cpu(b)-used
 	refused.lasted = taken.lasted
 	return taken, refused
 }
@@ -217,15 +234,14 @@ func (t *target) all(b *testing.B, n int, run func(c *client, add func(status in
 // flood posts from each client as fast as it is answered.
 func (t *target) flood(b *testing.B, long time.Duration) load {
 	b.Helper()
-	end := time.Now().Add(long)
-	taken, refused := t.all(b, clients, func(c *client, add func(int, time.Duration)) error {
-		for time.Now().Before(end) {
-			begun := time.Now()
+	taken, refused := t.all(b, clients, func(c *client, begun time.Time, add func(int, time.Duration)) error {
+		for time.Since(begun) < long {
+			sent := time.Now()
 			status, err := c.post()
 			if err != nil {
 				return err
 			}
-			add(status, time.Since(begun))
+			add(status, time.Since(sent))
 		}
 		return nil
 	})
@@ -240,16 +256,18 @@ func (t *target) flood(b *testing.B, long time.Duration) load {
 func (t *target) steady(b *testing.B, long time.Duration) load {
 	b.Helper()
 	due := make(chan time.Time, steady)
+	connected := make(chan time.Time, clients)
 	go func() {
 		defer close(due)
-		begun := time.Now()
+		begun := <-connected
 		for n := range int(steady * long.Seconds()) {
 			at := begun.Add(time.Duration(n) * time.Second / steady)
 			time.Sleep(time.Until(at))
 			due <- at
 		}
 	}()
-	taken, refused := t.all(b, clients, func(c *client, add func(int, time.Duration)) error {
+	taken, refused := t.all(b, clients, func(c *client, begun time.Time, add func(int, time.Duration)) error {
+		connected <- begun
 		for at := range due {
 			status, err := c.post()
 			if err != nil {
@@ -265,19 +283,18 @@ func (t *target) steady(b *testing.B, long time.Duration) load {
 	return taken
 }
 
-// saturate posts from far more clients than may wait. Who is refused comes back
+// saturate posts from twice as many clients as may wait. Who is refused comes back
 // after half a second, as Alertmanager does.
 func (t *target) saturate(b *testing.B, long time.Duration) (taken, refused load) {
 	b.Helper()
-	end := time.Now().Add(long)
-	return t.all(b, 2000, func(c *client, add func(int, time.Duration)) error {
-		for time.Now().Before(end) {
-			begun := time.Now()
+	return t.all(b, 2*256, func(c *client, begun time.Time, add func(int, time.Duration)) error {
+		for time.Since(begun) < long {
+			sent := time.Now()
 			status, err := c.post()
 			if err != nil {
 				return err
 			}
-			add(status, time.Since(begun))
+			add(status, time.Since(sent))
 			switch status {
 			case http.StatusOK:
 			case http.StatusServiceUnavailable:
