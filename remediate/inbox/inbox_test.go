@@ -34,7 +34,7 @@ func options(t *testing.T) store.Options {
 // What an inbox promises it promises on either database.
 func TestOnPostgres(t *testing.T) {
 	for name, test := range map[string]func(*testing.T){
-		"episodes": TestEpisodes, "pairs": TestPairInOneDelivery, "flapping": TestFlapping, "hold": TestHold, "undecided": TestUndecided, "anew": TestAnew,
+		"episodes": TestEpisodes, "pairs": TestPairInOneDelivery, "late": TestLateFiringIsBelievedAtLast, "flapping": TestFlapping, "hold": TestHold, "undecided": TestUndecided, "anew": TestAnew,
 		"hostile labels": TestHostileLabelsComeBackAsTheyWent, "letters": TestLetters, "old letters": TestOldLettersGo, "metrics": TestMetrics,
 		"reconcile": TestReconcile, "after a rest": TestReconcileAfterARest, "what is newer": TestReconcileKnowsWhatIsNewer, "merges": TestReconcileMerges, "many": TestReconcileManyAndAbsence,
 	} {
@@ -44,7 +44,12 @@ func TestOnPostgres(t *testing.T) {
 
 func open(t *testing.T) *desk {
 	t.Helper()
-	s, err := store.Open(t.Context(), options(t))
+	return openWith(t, options(t))
+}
+
+func openWith(t *testing.T, o store.Options) *desk {
+	t.Helper()
+	s, err := store.Open(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
