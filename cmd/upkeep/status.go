@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ai-micro-service/upkeep/internal/console"
+	"github.com/ai-micro-service/upkeep/remediate/journal"
 )
 
 func statusCommand() *cobra.Command {
@@ -36,6 +37,9 @@ func statusCommand() *cobra.Command {
 func printStatus(w io.Writer, s console.Status) error {
 	for _, p := range s.Pauses {
 		fmt.Fprintf(w, "PAUSED %s by %s: %s\n", p.Scope, p.By, p.Reason)
+	}
+	for _, r := range s.Asked {
+		fmt.Fprintf(w, "ASKS run %d: %s on %s? Look with upkeep show %d, answer with upkeep approve %d or upkeep decline %d --why …\n", r.ID, r.Request.Action, journal.Subject(r.Request.Subject), r.ID, r.ID, r.ID)
 	}
 	if len(s.Episodes) == 0 {
 		fmt.Fprintln(w, "Nothing fires.")

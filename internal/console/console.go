@@ -27,6 +27,9 @@ const Prefix = "/api/upkeep/v1"
 
 const maxBody = 1 << 20
 
+// maxAsked is how many runs that ask a person are listed at once.
+const maxAsked = 100
+
 // Config is what a Console shows.
 type Config struct {
 	Scraper *scrape.Scraper
@@ -174,12 +177,16 @@ type Status struct {
 	Collectors []scrape.Status     `json:"collectors"`
 	Episodes   []remediate.Episode `json:"episodes"` // open ones
 	Pauses     []remediate.Pause   `json:"pauses"`
+	Asked      []remediate.Run     `json:"asked"` // runs that wait for a person's answer
 }
 
 func (c *Console) now(ctx context.Context) (s Status, err error) {
 	s.Version, s.Collectors = c.Version, c.Scraper.Status()
 	if s.Episodes, err = c.Inbox.Episodes(ctx); err == nil {
 		s.Pauses, err = c.Journal.Pauses(ctx)
+	}
+	if err == nil {
+		s.Asked, err = c.Journal.In(ctx, remediate.Asked, maxAsked)
 	}
 	return s, err
 }

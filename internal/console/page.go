@@ -76,6 +76,7 @@ func (v view) document() Node {
 				Nav(A(Href("/metrics"), Text("metrics")), A(Href(Prefix+"/runs"), Text("runs (JSON)"))),
 			),
 			Map(v.Pauses, v.pause),
+			Map(v.Asked, v.ask),
 			H2(Text("What fires")), v.fires(),
 			H2(Text("Runs and their effect")), v.effects(),
 			H2(Text("Targets")), v.looks(),
@@ -88,6 +89,18 @@ func (v view) pause(p remediate.Pause) Node {
 		Strong(Class("busy"), Text("Paused: "+p.Scope)),
 		Text(" by "+p.By+", "+ago(v.now, p.Since)+": "+p.Reason),
 		If(!p.Until.IsZero(), Span(Class("soft"), Text(" (until "+p.Until.UTC().Format(time.DateTime)+" UTC)"))),
+	)
+}
+
+// ask shows a run that waits for a person, with what it would do and how to answer.
+func (v view) ask(r remediate.Run) Node {
+	id := strconv.FormatInt(r.ID, 10)
+	return Div(Class("box"),
+		Strong(Class("busy"), Text("Run "+id+" asks: may it do "+r.Request.Action+"?")),
+		Text(" on "), Code(Text(journal.Subject(r.Request.Subject))), Text(", "+ago(v.now, r.Changed)+": "+r.Why),
+		Ol(Map(r.Plan.Steps, func(s remediate.Step) Node { return Li(Code(Text(s.Do))) })),
+		Text("Answer with "), Code(Text("upkeep approve "+id+" --plan "+r.Plan.Hash())), Text(" or "), Code(Text("upkeep decline "+id+" --why …")),
+		Span(Class("soft"), Text(" (until "+r.Due.UTC().Format(time.DateTime)+" UTC)")),
 	)
 }
 
