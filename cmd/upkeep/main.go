@@ -56,7 +56,7 @@ The commands below "Ask a running upkeep" talk to one over HTTP.`,
 		c.GroupID = "here"
 		root.AddCommand(c)
 	}
-	for _, c := range []*cobra.Command{statusCommand(), inboxCommand(), runsCommand(), showCommand(), planCommand(), runCommand(), approveCommand(), declineCommand(), cancelCommand(), pauseCommand(), resumeCommand(), policyCommand(), journalCommand()} {
+	for _, c := range []*cobra.Command{statusCommand(), inboxCommand(), runsCommand(), showCommand(), scheduleCommand(), planCommand(), runCommand(), approveCommand(), declineCommand(), cancelCommand(), pauseCommand(), resumeCommand(), policyCommand(), journalCommand()} {
 		c.GroupID = "there"
 		root.AddCommand(c)
 	}

@@ -255,7 +255,7 @@ func (a *App) page() error {
 		return err
 	}
 	a.console = console.New(console.Config{
-		Scraper: a.scraper, Inbox: a.inbox, Journal: a.journal, Engine: a.engine,
+		Scraper: a.scraper, Inbox: a.inbox, Journal: a.journal, Engine: a.engine, Scheduler: a.scheduler,
 		Gate: a.gate, Limits: limits, Version: a.options.Version, Logger: a.log.With("component", "console"), Signer: a.signer,
 	})
 	return nil

@@ -20,6 +20,7 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate/inbox"
 	"github.com/ai-micro-service/upkeep/remediate/journal"
 	"github.com/ai-micro-service/upkeep/remediate/notify"
+	"github.com/ai-micro-service/upkeep/remediate/schedule"
 )
 
 // Prefix is where the JSON is served.
@@ -32,15 +33,16 @@ const maxAsked = 100
 
 // Config is what a Console shows.
 type Config struct {
-	Scraper *scrape.Scraper
-	Inbox   *inbox.Inbox
-	Journal *journal.Journal
-	Engine  *engine.Engine
-	Gate    *Gate
-	Signer  *notify.Signer     // of the links by which a plan is approved; nil: there are none
-	Limits  map[string]float64 // action → the limit of the rule that asks for it
-	Version string
-	Logger  *slog.Logger
+	Scraper   *scrape.Scraper
+	Inbox     *inbox.Inbox
+	Journal   *journal.Journal
+	Engine    *engine.Engine
+	Scheduler *schedule.Scheduler
+	Gate      *Gate
+	Signer    *notify.Signer     // of the links by which a plan is approved; nil: there are none
+	Limits    map[string]float64 // action → the limit of the rule that asks for it
+	Version   string
+	Logger    *slog.Logger
 }
 
 // A Console answers people and commands.
@@ -56,6 +58,7 @@ func (c *Console) Mount(r *http.ServeMux) {
 	r.HandleFunc("GET "+Prefix+"/runs", c.runs)
 	r.HandleFunc("GET "+Prefix+"/runs/{id}", c.run)
 	r.HandleFunc("GET "+Prefix+"/pauses", c.pauses)
+	r.HandleFunc("GET "+Prefix+"/schedules", c.schedules)
 	c.mountPeople(r)
 	c.mountApprove(r)
 	c.mountInbox(r)
