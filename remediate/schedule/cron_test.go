@@ -189,6 +189,7 @@ func specs() []spec {
 // shows for the first time brings those that it jumped over with it.
 func oracle(all []spec, from, to time.Time, z *time.Location) [][]time.Time {
 	came := make([][]time.Time, len(all))
+	var c calendar
 	seen := int64(0)
 	for at := from.Unix(); at <= to.Unix(); at += 60 {
 		t := time.Unix(at, 0).In(z)
@@ -198,7 +199,7 @@ func oracle(all []spec, from, to time.Time, z *time.Location) [][]time.Time {
 			seen = wall
 			continue
 		}
-		now := hands(wall)
+		now := c.hands(wall)
 		for i, s := range all {
 			if s.every && now.in(s) {
 				came[i] = append(came[i], t)
@@ -210,7 +211,7 @@ func oracle(all []spec, from, to time.Time, z *time.Location) [][]time.Time {
 		for passed := seen + 1; passed <= wall; passed++ {
 			then := now
 			if passed != wall {
-				then = hands(passed)
+				then = c.hands(passed)
 			}
 			for i, s := range all {
 				if !s.every && then.in(s) && (len(came[i]) == 0 || !came[i][len(came[i])-1].Equal(t)) {
@@ -231,9 +232,21 @@ type face struct {
 	length            int
 }
 
-func hands(wall int64) face {
-	t := time.Unix(wall*60, 0).UTC()
-	return face{t.Minute(), t.Hour(), t.Day(), t.Month(), t.Weekday(), time.Date(t.Year(), t.Month()+1, 0, 0, 0, 0, 0, time.UTC).Day()}
+// A calendar reads the clock, and looks at the calendar once a day.
+type calendar struct {
+	day   int64
+	today face
+}
+
+func (c *calendar) hands(wall int64) face {
+	if day := wall / 1440; day != c.day || c.today.day == 0 {
+		t := time.Unix(day*86400, 0).UTC()
+		c.day = day
+		c.today = face{day: t.Day(), month: t.Month(), weekday: t.Weekday(), length: time.Date(t.Year(), t.Month()+1, 0, 0, 0, 0, 0, time.UTC).Day()}
+	}
+	f := c.today
+	f.hour, f.minute = int(wall%1440/60), int(wall%60)
+	return f
 }
 
 func (f face) in(s spec) bool {

@@ -28,7 +28,7 @@ type Range struct{ First, Last int }
 const (
 	minutesPerDay = 24 * 60
 
-	// foreseen is how far Next and Until look.
+	// foreseenYears is how far Next and Until look.
 	foreseenYears = 2
 )
 
