@@ -53,6 +53,10 @@ bench: deps-test build noembed ## measure speed, memory and size, beside their l
 	$(GO) test -run '^$$' -bench . -benchtime 1s ./collectors/scrape ./internal/store ./remediate/engine
 	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 30m ./collectors/logs ./remediate/webhook ./cmd/upkeep
 
+.PHONY: kills
+kills: deps-test ## kill upkeep under load, and freeze replicas of it; KILLS=1000
+	$(GO) test -count 1 -v -timeout 2h -run UnderLoad ./cmd/upkeep -kills $(or $(KILLS),1000)
+
 .PHONY: fuzz
 fuzz: ## fuzz what reads foreign input, a while each; FUZZTIME=1m
 	$(GO) test -run '^$$' -fuzz FuzzSet -fuzztime $(or $(FUZZTIME),30s) -fuzzminimizetime 1s ./collectors

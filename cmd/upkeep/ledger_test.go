@@ -1,0 +1,175 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ai-micro-service/upkeep/internal/console"
+	"github.com/ai-micro-service/upkeep/internal/store"
+	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/journal"
+)
+
+// ledger reads in the server's log how often each statement that heals was done.
+func (w *ward) ledger(t *testing.T) map[string]int {
+	t.Helper()
+	f, err := os.Open(filepath.Join(w.server.Dir, "postgres.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }() // read only
+	done := make(map[string]int)
+	line := regexp.MustCompile(`duration: .* statement: ((?:VACUUM|REINDEX) .*)$`)
+	lines := bufio.NewScanner(f)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		if m := line.FindStringSubmatch(strings.TrimSpace(lines.Text())); m != nil {
+			done[m[1]]++
+		}
+	}
+	if err := lines.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return done
+}
+
+// command runs an upkeep that asks another one, and returns what it says.
+func (w *ward) command(t *testing.T, address string, args ...string) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "upkeep", args...)
+	cmd.Env = append(os.Environ(), "UPKEEP_URL=http://"+address)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Errorf("upkeep %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// awaitQuiet waits until every table is healed, every run has ended and nothing
+// fires, as the upkeep at an address tells.
+func (w *ward) awaitQuiet(t *testing.T, address string) {
+	t.Helper()
+	s := site{address: address}
+	await(t, 90*time.Second, "after all kills", func() error {
+		if sick := w.sick(); len(sick) > 0 {
+			return fmt.Errorf("%d tables are not healed, %s first", len(sick), sick[0].table)
+		}
+		var lines []console.Line
+		var status console.Status
+		if err := errors.Join(s.get("/runs?limit=1000", &lines), s.get("/status", &status)); err != nil {
+			return err
+		}
+		for _, l := range lines {
+			if !l.State.Final() {
+				return fmt.Errorf("run %d on %v is %s: %s", l.ID, l.Request.Subject, l.State, l.Why)
+			}
+		}
+		if n := len(status.Episodes); n > 0 {
+			return fmt.Errorf("%d episodes are open, of %v first", n, status.Episodes[0].Alert.Labels)
+		}
+		return nil
+	})
+}
+
+// settle holds what was acknowledged, what the journal says and what the target's
+// ledger says against each other.
+func (w *ward) settle(t *testing.T, s *store.Store) {
+	t.Helper()
+	j := journal.New(journal.Config{Store: s})
+	if _, err := j.Verify(t.Context()); err != nil {
+		t.Error(err)
+	}
+	runs, err := j.Recent(t.Context(), 1_000_000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	acted := make(map[string]int)
+	hanging := 0
+	for _, r := range runs {
+		if !r.State.Final() {
+			hanging++
+			t.Errorf("run %d on %v hangs, %s: %s", r.ID, r.Request.Subject, r.State, r.Why)
+		}
+		if r.State == remediate.Cleared {
+			acted[r.Request.Subject["table"]]++
+			continue
+		}
+		t.Errorf("run %d %s on %v ended %s: %s", r.ID, r.Request.Action, r.Request.Subject, r.State, r.Why)
+	}
+	episodes, ledger := episodes(t, s), w.ledger(t)
+	lost, doubled, acks, rebuilds := 0, 0, 0, 0
+	for _, p := range w.some(func(*patient) bool { return true }) {
+		did, knew := ledger[p.statement], episodes[p.table]
+		acks += w.acked[p.table]
+		if p.rebuild {
+			rebuilds++
+		}
+		if w.acked[p.table] == 0 || knew == 0 {
+			lost++
+		}
+		if did != 1 {
+			doubled++
+		}
+		if did != 1 || knew != 1 || acted[p.table] != 1 || w.acked[p.table] == 0 {
+			t.Errorf("%s: acknowledged %d times, %d episodes, %d runs cleared, done %d times; want at least once, and once each", p.table, w.acked[p.table], knew, acted[p.table], did)
+		}
+	}
+	t.Logf("%d troubles (%d rebuilds), %d alerts acknowledged, %d deliveries refused; %d lost, %d not done once, %d runs, %d hanging", len(w.patients), rebuilds, acks, w.refused, lost, doubled, len(runs), hanging)
+}
+
+// episodes counts the episodes of each table.
+func episodes(t *testing.T, s *store.Store) map[string]int {
+	t.Helper()
+	all := make(map[string]int)
+	for _, text := range texts(t, s, "select alert from episodes order by id") {
+		var a remediate.Alert
+		if err := json.Unmarshal([]byte(text), &a); err != nil {
+			t.Fatal(err)
+		}
+		all[a.Labels["table"]]++
+	}
+	return all
+}
+
+// entries returns the journal.
+func entries(t *testing.T, s *store.Store) (all []remediate.Entry) {
+	t.Helper()
+	for _, text := range texts(t, s, "select entry from entries order by seq") {
+		var e remediate.Entry
+		if err := json.Unmarshal([]byte(text), &e); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, e)
+	}
+	return all
+}
+
+func texts(t *testing.T, s *store.Store, query string) (all []string) {
+	t.Helper()
+	rows, err := s.Query(context.WithoutCancel(t.Context()), query)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = rows.Close() }() // read to its end
+	for rows.Next() {
+		var text string
+		if err := rows.Scan(&text); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, text)
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
