@@ -258,7 +258,7 @@ func send(t *testing.T, r *replica, s syscall.Signal) {
 func TestReplicasUnderLoad(t *testing.T) {
 	p := newPair(t)
 	stop := p.load(t)
-	for range max(1, *killsUnderLoad/50) {
+	for range max(1, *killsUnderLoad/50) { // four each
 		p.killed(t)
 		p.frozen(t, "frozen in a step", p.inStep(t))
 		p.stopped(t)
