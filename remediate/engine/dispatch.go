@@ -159,8 +159,14 @@ func (e *Engine) dispatch(ctx context.Context, slots chan struct{}, carriers *sy
 		carriers.Go(func() {
 			defer e.Wake()
 			defer func() { <-slots }()
-			if err := e.Carry(ctx, run.ID); err != nil && ctx.Err() == nil {
-				e.log.Error("run stopped", "run", run.ID, "action", run.Request.Action, "err", err)
+			err := e.Carry(ctx, run.ID)
+			log := e.log.With("run", run.ID, "action", run.Request.Action)
+			switch {
+			case err == nil || ctx.Err() != nil:
+			case errors.Is(err, remediate.ErrFenced):
+				log.Warn("run is carried on by others", "err", err)
+			default:
+				log.Error("run stopped", "err", err)
 			}
 		})
 	}
