@@ -24,7 +24,7 @@ func EveryAction() []remediate.Action { return Actions(anyTarget()) }
 
 // Own returns the metrics that upkeep serves about itself.
 func Own() []*collectors.Metric {
-	byCollector := []string{"collector", "server"}
+	byCollector, byPolicy := []string{"collector", "server"}, []string{"policy", "action"}
 	return []*collectors.Metric{
 		{Name: "upkeep_build_info", Type: collectors.Gauge, Help: "1, with the version as a label.", Labels: []string{"version"}},
 		{Name: "upkeep_collector_beyond_limit", Type: collectors.Gauge, Help: "Number of tables, statements or other subjects that are not told one by one, since there are more than the limit.", Labels: byCollector},
@@ -41,9 +41,15 @@ func Own() []*collectors.Metric {
 		{Name: "upkeep_notices_pending", Type: collectors.Gauge, Help: "Number of notices that people have not been told of yet, summed over the notifiers."},
 		{Name: "upkeep_notices_total", Type: collectors.Counter, Help: "Notices to people, by what came of each try: told, failed or given_up.", Labels: []string{"notifier", "kind", "result"}},
 		{Name: "upkeep_paused", Type: collectors.Gauge, Help: "1 for each pause that holds; its scope is all, a policy, an action or a target.", Labels: []string{"scope"}},
+		{Name: "upkeep_policy_acted_total", Type: collectors.Counter, Help: "Runs of a policy that have changed something, since the store was made.", Labels: byPolicy},
+		{Name: "upkeep_policy_came_back_total", Type: collectors.Counter, Help: "Runs of a policy that cleared a trouble which needed another run within 24 hours.", Labels: byPolicy},
+		{Name: "upkeep_policy_clear_seconds_total", Type: collectors.Counter, Help: "Time from the request to the clearing, summed over the runs of a policy that have cleared.", Labels: byPolicy},
+		{Name: "upkeep_policy_demoted", Type: collectors.Gauge, Help: "1 for each policy that was put back to ask because its measured effect has fallen.", Labels: []string{"policy"}},
+		{Name: "upkeep_policy_runs_total", Type: collectors.Counter, Help: "Runs of a policy that have ended, by how; since the store was made.", Labels: []string{"policy", "action", "outcome"}},
+		{Name: "upkeep_replicas", Type: collectors.Gauge, Help: "Number of processes that carry runs from this store."},
 		{Name: "upkeep_run_refusals_total", Type: collectors.Counter, Help: "Runs that were declined or made to wait, by the reason.", Labels: []string{"reason"}},
 		{Name: "upkeep_run_transitions_total", Type: collectors.Counter, Help: "Runs that went into a state, since the start of the process.", Labels: []string{"action", "to"}},
-		{Name: "upkeep_runs_active", Type: collectors.Gauge, Help: "Number of runs that have not ended, waiting ones included.", Labels: []string{"action"}},
+		{Name: "upkeep_runs_active", Type: collectors.Gauge, Help: "Number of runs that have not ended, by their state; waiting ones and those that ask a person are included.", Labels: []string{"action", "state"}},
 		{Name: "upkeep_webhook_duration_seconds", Type: collectors.Histogram, Help: "How long a delivery to the webhook took to be answered."},
 		{Name: "upkeep_webhook_requests_total", Type: collectors.Counter, Help: "Deliveries to the webhook, by whose they were and the status that was answered.", Labels: []string{"source", "code"}},
 	}

@@ -168,8 +168,6 @@ func unused() map[string]string {
 		"upkeep_collector_last_success_timestamp_seconds":      "the age of an answer, for rules of one's own",
 		"upkeep_collector_beyond_limit":                        "the log says it aloud",
 		"upkeep_config_last_reload_success":                    "for rules of one's own; who reloads is told the answer",
-		"upkeep_inbox_letters":                                 "for rules of one's own; upkeep inbox lists them",
-		"upkeep_journal_intact":                                "for rules of one's own; the log says it aloud",
 		"upkeep_postgres_connections_max":                      "beside the ratio, which is in rule and panel",
 		"upkeep_redis_snapshot_last_success_timestamp_seconds": "as a moment what the age is as a span",
 	}
@@ -191,7 +189,6 @@ upkeep_docker_container_state
 upkeep_docker_disk_objects
 upkeep_host_filesystem_size_bytes
 upkeep_host_filesystem_used_bytes
-upkeep_inbox_alerts_total
 upkeep_logs_plain_lines_total
 upkeep_packages_vulnerabilities_fixable
 upkeep_postgres_checkpoint_blocks_total
@@ -245,8 +242,6 @@ upkeep_redis_slowlog_seconds_total
 upkeep_redis_snapshot_duration_seconds
 upkeep_redis_snapshot_in_progress
 upkeep_redis_start_timestamp_seconds
-upkeep_webhook_duration_seconds
-upkeep_webhook_requests_total
 `
 
 func TestEveryMetricIsUsedOrSaysWhyNot(t *testing.T) {

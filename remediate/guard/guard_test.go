@@ -13,7 +13,7 @@ import (
 )
 
 // noon is the moment of every proposal.
-var noon = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+var noon = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC) //nolint:gochecknoglobals // a moment, which nothing changes
 
 // shift is a window that is open from one hour of the day until another.
 type shift struct{ from, until int }

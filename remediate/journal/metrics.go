@@ -23,7 +23,7 @@ func describe() description {
 	}
 	return description{
 		paused:   d("upkeep_paused", "1 for each pause that holds; its scope is all, a policy, an action or a target.", "scope"),
-		active:   d("upkeep_runs_active", "Number of runs that have not ended, waiting ones included.", "action"),
+		active:   d("upkeep_runs_active", "Number of runs that have not ended, by their state; waiting ones and those that ask a person are included.", "action", "state"),
 		ended:    d("upkeep_policy_runs_total", "Runs of a policy that have ended, by how; since the store was made.", "policy", "action", "outcome"),
 		acted:    d("upkeep_policy_acted_total", "Runs of a policy that have changed something, since the store was made.", "policy", "action"),
 		clearing: d("upkeep_policy_clear_seconds_total", "Time from the request to the clearing, summed over the runs of a policy that have cleared.", "policy", "action"),
@@ -63,7 +63,7 @@ func (j *Journal) Collect(ch chan<- prometheus.Metric) {
 		}
 	}
 	states := unfinished()
-	j.sums(ctx, ch, d.active, prometheus.GaugeValue, 1, "select count(*), action from runs where state in ("+marks(len(states))+") group by action", states...)
+	j.sums(ctx, ch, d.active, prometheus.GaugeValue, 2, "select count(*), action, state from runs where state in ("+marks(len(states))+") group by action, state", states...)
 	j.sums(ctx, ch, d.ended, prometheus.CounterValue, 3, "select count(*), policy, action, state from runs where policy <> '' and state not in ("+marks(len(states))+") group by policy, action, state", states...)
 	j.sums(ctx, ch, d.acted, prometheus.CounterValue, 2, "select count(*), policy, action from runs where policy <> '' and begun > 0 group by policy, action")
 	j.sums(ctx, ch, d.clearing, prometheus.CounterValue, 2, "select sum(changed - created) / 1000.0, policy, action from runs where policy <> '' and state = ? group by policy, action", string(remediate.Cleared))

@@ -41,7 +41,9 @@ func all() (map[string]dashboard, error) {
 			return nil, fmt.Errorf("%s: limit: %w", r.Name, err)
 		}
 	}
-	return map[string]dashboard{"overview.json": overview(limits), "databases.json": databases(limits), "services.json": services(limits)}, nil
+	return map[string]dashboard{
+		"overview.json": overview(limits), "databases.json": databases(limits), "services.json": services(limits), "remediation.json": remediation(limits),
+	}, nil
 }
 
 func render(d dashboard) ([]byte, error) {

@@ -8,15 +8,15 @@ func overview(limit map[string]float64) dashboard {
 	l.add(4, 4, stat("Servers down", "PostgreSQL and Redis servers without an answer.", "short", levels(from(1, "red")),
 		"count("+on("upkeep_postgres_up")+" == 0 or "+on("upkeep_redis_up")+" == 0) or vector(0)"))
 	l.add(4, 4, stat("Open episodes", "Troubles that alerts have told of and that are not over.", "short", levels(from(1, "orange")),
-		"sum(upkeep_episodes_open) or vector(0)"))
+		"sum("+once("upkeep_episodes_open")+") or vector(0)"))
 	l.add(4, 4, stat("Runs under way", "Actions that have not ended, waiting ones included.", "short", levels(from(1, "blue")),
-		"sum(upkeep_runs_active) or vector(0)"))
+		"sum("+once("upkeep_runs_active")+") or vector(0)"))
 	l.add(4, 4, stat("Cleared", "Runs in the chosen time that brought the measure back within its limit.", "short", levels(),
 		`round(sum(increase(upkeep_run_transitions_total{to="cleared"}[$__range]))) or vector(0)`))
 	l.add(4, 4, stat("Not cleared", "Runs in the chosen time that failed, or that did what they planned without the effect.", "short", levels(from(1, "red")),
 		`round(sum(increase(upkeep_run_transitions_total{to=~"failed|uncleared"}[$__range]))) or vector(0)`))
 	l.add(4, 4, stat("Pauses", "Pauses that hold: nothing is done in their scope.", "short", levels(from(1, "orange")),
-		"count(upkeep_paused) or vector(0)"))
+		"count("+once("upkeep_paused")+") or vector(0)"))
 
 	l.row("PostgreSQL")
 	l.add(12, 8, graph("Dead rows, ten worst tables", "Share of a table's rows that no transaction needs. VACUUM makes it fall.", "percentunit", levels(from(limit["PostgresDeadRows"], "red")),
