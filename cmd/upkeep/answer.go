@@ -16,8 +16,11 @@ func approveCommand() *cobra.Command {
 	cmd, c := answerCommand("approve", "Say yes to the plan of a run that asks", func(run remediate.Run) string {
 		return fmt.Sprintf("plan %s of run %d is approved; it acts when the plan, made again, is the same", run.Plan.Hash(), run.ID)
 	})
-	cmd.Long = "Say yes to the plan of a run that asks.\nThe yes is to this plan alone: should the target have changed, the run asks again."
-	cmd.Example = "  upkeep show 7\n  upkeep approve 7 --plan f697f1b4d6e8ce90"
+	cmd.Long = `Say yes to the plan of a run that asks. The yes is to this plan alone: the plan is made
+again before anything is done, and when the target has changed meanwhile the run asks
+again. It holds for as long as the policy says (answer, a day by default); so long the run
+may wait for its window or its turn.`
+	cmd.Example = "  upkeep show 7                              # what it would do\n  upkeep approve 7 --plan f697f1b4d6e8ce90   # yes to what you have seen"
 	cmd.Flags().StringVar(&plan, "plan", "", "the plan that you saw, as upkeep show prints it (default: the one that it has now)")
 	c.answer = func() console.Answer { return console.Answer{Plan: plan} }
 	return cmd
@@ -27,14 +30,21 @@ func declineCommand() *cobra.Command {
 	cmd, c := answerCommand("decline", "Say no to the plan of a run that asks", func(run remediate.Run) string {
 		return fmt.Sprintf("run %d is declined", run.ID)
 	})
+	cmd.Long = `Say no to the plan of a run that asks. The run is declined, and no other step is tried
+for this trouble: it is yours now. When its alert comes again, the policy asks again.`
+	cmd.Example = "  upkeep decline 7 --why 'the shop opens in an hour'"
 	c.why(cmd)
 	return cmd
 }
 
 func cancelCommand() *cobra.Command {
-	cmd, c := answerCommand("cancel", "Stop a run: one that waits is declined, one that acts is stopped in its step", func(run remediate.Run) string {
+	cmd, c := answerCommand("cancel", "Stop a run, also in the middle of a step", func(run remediate.Run) string {
 		return fmt.Sprintf("run %d is being stopped; see what came of it with: upkeep show %d", run.ID, run.ID)
 	})
+	cmd.Long = `Stop a run. One that waits or asks is declined. One that acts is stopped in its step: a
+VACUUM or REINDEX is cancelled on the server, and the run has failed. No other step is
+tried for its trouble. A run whose steps are all done cannot be stopped any more.`
+	cmd.Example = "  upkeep cancel 7 --why 'the disk is too slow today'"
 	c.why(cmd)
 	return cmd
 }

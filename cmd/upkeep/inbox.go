@@ -23,10 +23,11 @@ func inboxCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "inbox [LETTER]",
 		Short: "List the troubles that alerts tell of now, and the deliveries that could not be read",
-		Long: `List the troubles that alerts tell of now, and the deliveries that could not be read.
-With the number of a letter, show that delivery whole. Nobody knows what is in one,
-so the token that changes need is needed here too.`,
-		Args: cobra.MaximumNArgs(1),
+		Long: `List the troubles that alerts tell of now, and the letters: deliveries to the webhook
+that could not be read, of which the last thousand are kept. With the number of a letter,
+show it whole. Nobody knows what is in one, so this needs the token that changes need.`,
+		Example: "  upkeep inbox\n  upkeep inbox 12",
+		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
 				return showLetter(cmd, c, args[0])

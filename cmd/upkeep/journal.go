@@ -18,11 +18,15 @@ func journalCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "journal",
 		Short: "Check that the journal is what was written, and decide its cases again",
-		Long: `Check the journal: of a running upkeep over HTTP, or, with --config, in the store of
-one that is stopped.`,
+		Long: `Check the journal, which has every transition of every run, every step before it was done,
+every decision with what it was made of, and who said what. A running upkeep is asked over
+HTTP; with --config the store is read of one that is stopped.`,
 	}
 	cmd.AddCommand(
 		checkJournal("verify", "Read every entry and find any change, deletion or reordering",
+			`Read every entry and find any change, deletion or reordering: each carries the hash of the
+one before, and the state of each run must be what its last entry says. Ends with status 1,
+and names the first entry that is wrong, when the journal is not what was written.`,
 			func(ctx context.Context, j *journal.Journal) (console.Check, error) {
 				n, err := j.Verify(ctx)
 				k := console.Check{Entries: n}
@@ -34,18 +38,22 @@ one that is stopped.`,
 			},
 			func(k console.Check) string { return fmt.Sprintf("%d entries are what was written", k.Entries) }),
 		checkJournal("replay", "Decide every recorded case again and compare",
+			`Decide every recorded case again, by the policies that were in force, and judge every run
+again by what was seen. Nothing is done. Ends with status 1, and names each case, where
+this version comes to another decision: look at those before you let it act.`,
 			console.Replay,
 			func(k console.Check) string { return fmt.Sprintf("%d cases come to the same decision again", k.Cases) }),
 	)
 	return cmd
 }
 
-func checkJournal(verb, short string, here func(context.Context, *journal.Journal) (console.Check, error), good func(console.Check) string) *cobra.Command {
+func checkJournal(verb, short, long string, here func(context.Context, *journal.Journal) (console.Check, error), good func(console.Check) string) *cobra.Command {
 	var c client
 	var file string
 	cmd := &cobra.Command{
 		Use:   verb,
 		Short: short,
+		Long:  long,
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var k console.Check

@@ -44,8 +44,10 @@ needs care, takes the action that a policy names, and measures whether it helped
   upkeep check  --config upkeep.yaml say what is wrong with a configuration
   upkeep serve  --config upkeep.yaml run
   upkeep runs                        what was done, and what came of it
+  upkeep approve 7                   say yes to the plan of run 7, which asks
 
-The commands below "Ask a running upkeep" talk to one over HTTP.`,
+The commands below "Ask a running upkeep" talk to one over HTTP. What changes something
+needs the token, where one is configured (web.token_file).`,
 		SilenceUsage:      true,
 		SilenceErrors:     true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},

@@ -21,8 +21,12 @@ import (
 func policyCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "policy",
-		Short: "Say what policies decide, how they stand, and let one act again",
-		Args:  cobra.NoArgs,
+		Short: "Say what policies decide and how much good they do; let one act again",
+		Long: `Say what policies decide (test) and how much good they do (list). A policy whose runs
+help too rarely is put back to ask a person, until somebody promotes it; one whose last
+runs were all of no use is stopped by its breaker, until somebody closes that or its time
+is over.`,
+		Args: cobra.NoArgs,
 	}
 	cmd.AddCommand(policyTestCommand(), policyListCommand(), policyPromoteCommand(), policyCloseCommand())
 	return cmd

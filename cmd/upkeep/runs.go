@@ -20,7 +20,10 @@ func runsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "runs",
 		Short: "List what was done and what came of it, the newest first",
-		Args:  cobra.NoArgs,
+		Long: `List what was done and what came of it, the newest first. A run that is "asked" waits for
+upkeep approve or upkeep decline, one that is "waiting" for a guard; docs/states.md tells
+all states.`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var lines []console.Line
 			if err := c.do(cmd.Context(), http.MethodGet, fmt.Sprintf("/runs?limit=%d", limit), nil, &lines); err != nil {

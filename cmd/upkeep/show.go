@@ -20,7 +20,11 @@ func showCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "show RUN",
 		Short: "Tell the whole story of a run: the alert, the plan, every entry, the measures",
-		Args:  cobra.ExactArgs(1),
+		Long: `Tell the whole story of a run: the alert, the plan, every entry of the journal, and the
+measure before and after. --markdown prints it as the draft of a postmortem, with who
+decided what and the questions that people answer.`,
+		Example: "  upkeep show 7\n  upkeep show 7 --markdown > run-7.md",
+		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var s console.Story
 			if err := c.do(cmd.Context(), http.MethodGet, "/runs/"+url.PathEscape(args[0]), nil, &s); err != nil {

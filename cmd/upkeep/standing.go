@@ -16,8 +16,11 @@ func policyListCommand() *cobra.Command {
 	var c client
 	cmd := &cobra.Command{
 		Use:   "list",
-		Short: "List the policies with their measured effect, and which of them were put back to ask",
-		Args:  cobra.NoArgs,
+		Short: "List the policies with how many of their runs helped, and which were put back to ask",
+		Long: `List the policies with how many of their last runs cleared the trouble for good, of those
+that acted and could be judged, and which were put back to ask because these were too few.
+A trouble that comes back within a day was not cleared for good.`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var lines []console.PolicyLine
 			if err := c.do(cmd.Context(), http.MethodGet, "/policies", nil, &lines); err != nil {
@@ -47,11 +50,19 @@ func policyListCommand() *cobra.Command {
 }
 
 func policyPromoteCommand() *cobra.Command {
-	return resetCommand("promote", "Let a policy act by itself again, and close its breaker; what was before no longer counts", "policy %s may act by itself again\n")
+	cmd := resetCommand("promote", "Let a policy that was put back to ask act by itself again", "policy %s may act by itself again\n")
+	cmd.Long = `Let a policy that was put back to ask act by itself again, and close its breaker. The runs
+before no longer count for its effect: it is judged anew.`
+	cmd.Example = "  upkeep policy promote 'index bloat' --why 'the long transactions are gone'"
+	return cmd
 }
 
 func policyCloseCommand() *cobra.Command {
-	return resetCommand("close", "Close the breaker of a policy that useless runs have stopped", "the breaker of policy %s is closed\n")
+	cmd := resetCommand("close", "Close the breaker of a policy that useless runs have stopped", "the breaker of policy %s is closed\n")
+	cmd.Long = `Close the breaker of a policy that useless or failed runs in a row have stopped: what waits
+for it goes on at once. The runs still count for its effect.`
+	cmd.Example = "  upkeep policy close 'index bloat' --why 'the disk has room again'"
+	return cmd
 }
 
 func resetCommand(verb, short, done string) *cobra.Command {

@@ -20,7 +20,7 @@ func known() config.Known {
 	return config.Known{
 		Collectors: []string{"postgres/tablebloat", "postgres/vacuum", "redis/memory"},
 		Actions: map[string]policy.Action{
-			"postgres/vacuum":  {Name: "postgres/vacuum", Subject: []string{"server", "table"}},
+			"postgres/vacuum":  {Name: "postgres/vacuum", Subject: []string{"server", "table"}, Params: []remediate.Param{{Name: "parallel", Type: remediate.Int}}},
 			"postgres/reindex": {Name: "postgres/reindex", Subject: []string{"server", "index"}},
 			"redis/bgsave":     {Name: "redis/bgsave", Subject: []string{"server"}},
 			"redis/trim": {Name: "redis/trim", Subject: []string{"server"}, Params: []remediate.Param{

@@ -71,7 +71,7 @@ type Schedule struct {
 	Subject  map[string]string `yaml:"subject" doc:"On what: every label of the action, or with a query, those that are the same for all."`
 	Query    string            `yaml:"query" doc:"PromQL; the action is done for each series that it finds, with the series' labels as the rest of the subject."`
 	With     map[string]string `yaml:"with" doc:"Parameters of the action."`
-	Limit    *float64          `yaml:"limit" doc:"What the action's metric should fall to, as in a rule; a subject that is there already is left alone. Without: the limit in the rule that names the action."`
+	Limit    *float64          `yaml:"limit" doc:"What the action's metric should fall to for the run to be called cleared. Without: the limit in the rule that names the action. What is there already is worked on too: the query says on what."`
 	Mode     string            `yaml:"mode" default:"observe" enum:"observe|ask|auto" doc:"As in a policy's step."`
 	Missed   string            `yaml:"missed" default:"skip" enum:"skip|late" doc:"What becomes of a time at which no upkeep ran: skip leaves it out, late makes up for it once. Either is written into the journal."`
 

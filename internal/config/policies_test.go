@@ -131,8 +131,8 @@ func TestBook(t *testing.T) {
 	reindex.Windows, reindex.Cooldown = []string{"night"}, 24*time.Hour
 	want := []policy.Policy{
 		{Name: "dead rows", Hold: 5 * time.Minute, Steps: []policy.Step{
-			{Action: "postgres/vacuum", Mode: remediate.Observe, Terms: defaults},
-			{Action: "postgres/vacuum", Mode: remediate.Ask, Terms: night},
+			{Action: "postgres/vacuum", Mode: remediate.Ask, Terms: defaults},
+			{Action: "postgres/vacuum", Mode: remediate.Ask, With: map[string]string{"parallel": "2"}, Terms: night},
 		}},
 		{Name: "index bloat", Steps: []policy.Step{{Action: "postgres/reindex", Mode: remediate.Observe, Terms: reindex}}},
 		{Name: "old snapshot", Steps: []policy.Step{{Action: "redis/bgsave", Mode: remediate.Observe, Terms: defaults}}},
@@ -151,8 +151,11 @@ func TestBook(t *testing.T) {
 	if diff := cmp.Diff(known().Actions, book.Actions); diff != "" {
 		t.Error(diff)
 	}
-	nightly := policy.Step{Action: "postgres/vacuum", Mode: remediate.Observe, Terms: remediate.Terms{Budget: 0.2, Fresh: 30 * time.Minute, Answer: 24 * time.Hour}}
-	if diff := cmp.Diff(nightly, c.Schedules[0].Step()); diff != "" {
+	daily := policy.Step{
+		Action: "redis/bgsave", Mode: remediate.Observe, Subject: map[string]string{"server": "cache"},
+		Terms: remediate.Terms{Budget: 0.2, Fresh: 30 * time.Minute, Answer: 24 * time.Hour},
+	}
+	if diff := cmp.Diff(daily, c.Schedules[0].Step()); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -105,7 +105,7 @@ func defaultOf(f reflect.StructField) string {
 }
 
 // Example returns a complete configuration for a start: one server of each
-// kind, every shipped action in observe mode.
+// kind, every shipped action, and nothing that acts without a person.
 func Example() string {
 	return `# upkeep.yaml: a start. Every key with its default is in docs/config.md.
 # Try it: upkeep check --config upkeep.yaml
@@ -146,10 +146,10 @@ embedded:
 policies:
   - name: dead rows
     match: ['alertname="PostgresDeadRows"']
-    hold: 5m
+    hold: 5m # less is no trouble yet
     steps: # the next one when the one before did not help; people are told at the end
-      - {action: postgres/vacuum, mode: observe}
-      - {action: postgres/vacuum, mode: ask, windows: [night]}
+      - {action: postgres/vacuum, mode: ask}
+      - {action: postgres/vacuum, with: {parallel: 2}, mode: ask, windows: [night]}
   - name: index bloat
     match: ['alertname="PostgresIndexBloat"']
     action: postgres/reindex
@@ -166,17 +166,28 @@ windows:
   - name: night
     time_intervals:
       - times: [{start_time: "01:00", end_time: "05:00"}]
-        location: UTC
+        location: UTC # or Europe/Berlin
 
-# What is done at its time. '0 3 * * *' is daily at 03:00, '0 2 * * SUN' on Sundays at
-# 02:00, '0 1 * * SUN#1' on the first Sunday of a month at 01:00.
+# What is done at its time, whether an alert fires or not: minute, hour, day of the
+# month, month, day of the week. With a query it is done for each series that it finds.
 schedules:
-  - name: nightly vacuum
-    cron: "0 3 * * *"
-    time_zone: UTC
-    query: upkeep_postgres_table_dead_ratio > 0.1 # once for each table that it finds
+  - name: daily snapshot
+    cron: "0 3 * * *" # 03:00
+    action: redis/bgsave
+    subject: {server: cache}
+    mode: observe
+  - name: weekly vacuum
+    cron: "0 2 * * SUN" # Sundays at 02:00
+    query: upkeep_postgres_table_dead_ratio > 0.1 and upkeep_postgres_table_dead_rows > 1000
     action: postgres/vacuum
     mode: observe
+  - name: monthly reindex
+    cron: "0 1 * * SUN#1" # the first Sunday of a month at 01:00
+    query: upkeep_postgres_index_bloat_ratio{method="estimate"} > 0.3 and upkeep_postgres_index_bloat_bytes{method="estimate"} > 16777216
+    action: postgres/reindex
+    mode: observe
+    windows: [night]
+    missed: late # skip leaves out what came while no upkeep ran
 
 # Who is told when a person is asked or needed.
 # notify:

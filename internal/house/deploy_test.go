@@ -77,6 +77,24 @@ func TestCompose(t *testing.T) {
 	}
 }
 
+// What the README shows is right, whole as it stands.
+func TestReadmeConfigurations(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(root, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := strings.Split(string(text), "```yaml\n")
+	if len(blocks) < 3 {
+		t.Fatalf("README.md has %d configurations, want two at least", len(blocks)-1)
+	}
+	for _, block := range blocks[1:] {
+		block, _, _ = strings.Cut(block, "```")
+		if _, err := config.Parse("README.md", []byte(block), app.Known()); err != nil {
+			t.Errorf("%v\n%s", err, block)
+		}
+	}
+}
+
 // The configurations of the stack are right, by the programs that read them.
 func TestComposeConfigurations(t *testing.T) {
 	dir := filepath.Join(root, "tools", "compose")

@@ -335,7 +335,13 @@ func TestUnitsKeepTheirPromises(t *testing.T) {
 // What the pages name is there.
 func TestPagesNameWhatThereIs(t *testing.T) {
 	name := regexp.MustCompile("`((?:cmd|collectors|remediate|alerts|dashboards|internal|docs|tools|deploy)(?:/[\\w.-]+)*/?)`|\\]\\(([^)#:]+)(?:#[^)]*)?\\)")
-	for _, page := range []string{"README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "docs/actions.md", "docs/alerts.md", "docs/collectors.md", "docs/metrics.md", "docs/config.md"} {
+	pages := []string{"README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "docs/actions.md", "docs/alerts.md", "docs/collectors.md", "docs/metrics.md", "docs/config.md"}
+	walk(t, func(path string) {
+		if strings.HasPrefix(path, "docs/decisions/") || strings.HasPrefix(path, "docs/runbooks/") {
+			pages = append(pages, path)
+		}
+	})
+	for _, page := range pages {
 		text, err := os.ReadFile(filepath.Join(root, page))
 		if err != nil {
 			t.Error(err)

@@ -1,6 +1,9 @@
 package main
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // A duty is one row of an operating manual for such a system: what is looked at
 // or done by hand elsewhere, and which unit does it here.
@@ -8,28 +11,33 @@ type duty struct {
 	when, what string
 	units      []string // collectors, actions and alerts, by name
 	missing    string   // what is not done yet
+	ways       []string // commands, and lists of the configuration, that it is done by
 }
 
 func duties() []duty {
 	return []duty{
-		{"day", "health of each service", []string{"probe/http", "ServiceUnhealthy", "docker/containers", "ContainerUnhealthy"}, ""},
-		{"day", "disk usage", []string{"host/filesystem", "HostFilesystemFilling", "HostFilesystemFullSoon", "HostInodesFilling"}, "an action that makes room"},
-		{"day", "Docker's own disk use", []string{"docker/diskusage", "DockerDiskReclaimable"}, "an action that prunes"},
-		{"day", "backup succeeded", []string{"backup/age", "BackupOld", "BackupMissing", "BackupDoubtful", "BackupUnverified"}, "a restore that is made and compared"},
-		{"day", "log size of each container", []string{"docker/logsize", "ContainerLogLarge"}, "an action that prunes"},
-		{"week", "VACUUM and ANALYZE where they are needed", []string{"postgres/vacuum", "PostgresDeadRows"}, ""},
-		{"week", "table bloat", []string{"postgres/tablebloat", "postgres/tablesize", "PostgresTableBloat"}, "an action that gives the space back"},
-		{"week", "REINDEX where an index is bloated", []string{"postgres/indexbloat", "PostgresIndexBloat", "postgres/reindex"}, ""},
-		{"week", "Redis memory and fragmentation", []string{"redis/memory", "RedisMemoryNearLimit", "RedisFragmented"}, "an action against fragmentation"},
-		{"week", "Redis keys, hit rate, slow log", []string{"redis/keyspace", "redis/slowlog", "redis/commands"}, ""},
-		{"week", "Redis snapshot, and whether it succeeded", []string{"redis/persistence", "RedisSnapshotOld", "RedisSnapshotFailed", "redis/bgsave"}, ""},
-		{"week", "errors and slow requests in container logs", []string{"logs/lines", "ServiceErrors", "ServiceManySlowRequests", "ServiceRequestsSlow"}, ""},
-		{"week", "pending security updates", []string{"host/updates", "HostSecurityUpdatesPending", "packages/audit", "PackagesVulnerable"}, ""},
-		{"month", "unused and duplicate indexes", []string{"postgres/unusedindex", "PostgresIndexUnused", "postgres/duplicateindex", "PostgresIndexDuplicate"}, "an action that drops one, when a person agrees"},
-		{"month", "index bloat", []string{"postgres/indexbloat", "PostgresIndexBloat"}, ""},
-		{"month", "archive and delete old rows", []string{"postgres/retention", "PostgresRowsPastRetention"}, "archiving and deleting"},
-		{"month", "performance review", []string{"postgres/statements", "redis/keyspace", "logs/lines"}, "a report of the month beside the one before"},
-		{"when asked for", "update a service, maintenance mode, notices, change record", nil, "all but the journal of what was done"},
+		{"day", "health of each service", []string{"probe/http", "ServiceUnhealthy", "docker/containers", "ContainerUnhealthy"}, "", nil},
+		{"day", "disk usage", []string{"host/filesystem", "HostFilesystemFilling", "HostFilesystemFullSoon", "HostInodesFilling"}, "an action that makes room", nil},
+		{"day", "Docker's own disk use", []string{"docker/diskusage", "DockerDiskReclaimable"}, "an action that prunes", nil},
+		{"day", "backup succeeded", []string{"backup/age", "BackupOld", "BackupMissing", "BackupDoubtful", "BackupUnverified"}, "a restore that is made and compared", nil},
+		{"day", "log size of each container", []string{"docker/logsize", "ContainerLogLarge"}, "an action that prunes", nil},
+		{"week", "VACUUM and ANALYZE where they are needed, and at a time", []string{"postgres/vacuum", "PostgresDeadRows"}, "", []string{"schedules"}},
+		{"week", "table bloat", []string{"postgres/tablebloat", "postgres/tablesize", "PostgresTableBloat"}, "an action that gives the space back", nil},
+		{"week", "REINDEX where an index is bloated, in a window or at a time", []string{"postgres/indexbloat", "PostgresIndexBloat", "postgres/reindex"}, "", []string{"schedules", "windows"}},
+		{"week", "Redis memory and fragmentation", []string{"redis/memory", "RedisMemoryNearLimit", "RedisFragmented"}, "an action against fragmentation", nil},
+		{"week", "Redis keys, hit rate, slow log", []string{"redis/keyspace", "redis/slowlog", "redis/commands"}, "", nil},
+		{"week", "Redis snapshot, at a time or when it is old, and whether it succeeded", []string{"redis/persistence", "RedisSnapshotOld", "RedisSnapshotFailed", "redis/bgsave"}, "", []string{"schedules"}},
+		{"week", "errors and slow requests in container logs", []string{"logs/lines", "ServiceErrors", "ServiceManySlowRequests", "ServiceRequestsSlow"}, "", []string{"upkeep logs top"}},
+		{"week", "pending security updates", []string{"host/updates", "HostSecurityUpdatesPending", "packages/audit", "PackagesVulnerable"}, "", nil},
+		{"month", "unused and duplicate indexes", []string{"postgres/unusedindex", "PostgresIndexUnused", "postgres/duplicateindex", "PostgresIndexDuplicate"}, "an action that drops one, when a person agrees", nil},
+		{"month", "index bloat", []string{"postgres/indexbloat", "PostgresIndexBloat"}, "", nil},
+		{"month", "archive and delete old rows", []string{"postgres/retention", "PostgresRowsPastRetention"}, "archiving and deleting", nil},
+		{"month", "performance review", []string{"postgres/statements", "redis/keyspace", "logs/lines"}, "a report of the month beside the one before", nil},
+		{"when asked for", "update a service, and roll it back", nil, "all of it", nil},
+		{"when asked for", "change record: the plan, who approved of it, each step, before and after", nil, "a record of what people change by hand", []string{"upkeep show"}},
+		{"when asked for", "stop all automation for a while, with the reason", nil, "a maintenance page for users", []string{"upkeep pause"}},
+		{"when asked for", "tell people: a plan waits, nothing has helped, a policy was stopped", []string{"UpkeepNoticesNotDelivered", "UpkeepPlanUnanswered"}, "notices of planned work to users, 24 hours and 5 minutes before", []string{"notify"}},
+		{"when it went wrong", "the draft of a postmortem: what happened, when, with which error", nil, "", []string{"upkeep show"}},
 	}
 }
 
@@ -37,7 +45,7 @@ func manualPage() string {
 	p := new(page)
 	p.f("# The operating manual, row by row\n\nWhat a careful team does by hand or by cron, and what does it here. What is not done yet is\nsaid.\n\n| every | what | done by | not yet |\n| --- | --- | --- | --- |\n")
 	for _, d := range duties() {
-		p.f("| %s | %s | %s | %s |\n", d.when, d.what, code(d.units), cell(d.missing))
+		p.f("| %s | %s | %s | %s |\n", d.when, d.what, code(slices.Concat(d.units, d.ways)), cell(d.missing))
 	}
 	return strings.TrimRight(p.String(), "\n") + "\n"
 }

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -44,8 +45,21 @@ func TestDutiesNameUnitsThatThereAre(t *testing.T) {
 	for _, r := range rules {
 		names = append(names, r.Name)
 	}
+	var reference strings.Builder
+	for _, page := range []string{"cli.md", "config.md"} {
+		text, err := os.ReadFile(filepath.Join("..", "..", "..", "docs", page))
+		if err != nil {
+			t.Fatal(err)
+		}
+		reference.Write(text)
+	}
 	for _, d := range duties() {
-		if len(d.units) == 0 && d.missing == "" {
+		for _, way := range d.ways {
+			if !strings.Contains(reference.String(), "\n## "+way+"\n") && !strings.Contains(reference.String(), "\n## `"+way+"[]`\n") {
+				t.Errorf("%q: there is no %s", d.what, way)
+			}
+		}
+		if len(d.units)+len(d.ways) == 0 && d.missing == "" {
 			t.Errorf("%q is done by nothing, and not said to be missing", d.what)
 		}
 		for _, u := range d.units {
