@@ -195,6 +195,10 @@ func (p *pair) frozen(t *testing.T, what string, r *replica) {
 	}
 	left := p.held(t, r)
 	p.awaitTakenOver(t, what, at, left)
+	await(t, time.Until(at.Add(takenOverWithin)), "the other one to take it for dead", func() error {
+		var n int
+		return p.store.QueryRow(t.Context(), "select 1 where not exists (select from instances where id = $1)", r.id).Scan(&n)
+	})
 	time.Sleep(rand.N(2 * time.Second))
 	ended := make(map[int64]int) // those that are over, with the number of their entries
 	for run := range left {
