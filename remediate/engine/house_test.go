@@ -1,0 +1,278 @@
+package engine_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/alertmanager/pkg/labels"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/ai-micro-service/upkeep/internal/store"
+	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/engine"
+	"github.com/ai-micro-service/upkeep/remediate/guard"
+	"github.com/ai-micro-service/upkeep/remediate/inbox"
+	"github.com/ai-micro-service/upkeep/remediate/journal"
+	"github.com/ai-micro-service/upkeep/remediate/policy"
+)
+
+// A house is an engine on a real store, over one or several lives.
+type house struct {
+	refreshed atomic.Value // the metric and the server that were read again last
+	t         *testing.T
+	ward      *ward
+	store     *store.Store
+	journal   *journal.Journal
+	inbox     *inbox.Inbox
+	mode      remediate.Mode
+	second    remediate.Mode // of the second step; "": there is none
+	terms     remediate.Terms
+	rules     engine.Rules
+	silences  engine.Silences
+	guards    guard.Config
+	hold      time.Duration     // of the policy
+	with      map[string]string // parameters of the second step
+	expr      string            // of the alerts
+	cool      time.Duration
+	waker     atomic.Pointer[engine.Engine] // who is told of episodes
+
+	shift struct {
+		sync.Mutex
+		by time.Duration
+	}
+}
+
+// newHouse returns a house on a file.
+func newHouse(t *testing.T) *house {
+	t.Helper()
+	return houseOn(t, store.Options{Dir: t.TempDir()})
+}
+
+// bubble runs a test in a house whose time passes only while everybody waits.
+func bubble(t *testing.T, test func(t *testing.T, h *house)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) { test(t, houseOn(t, store.Options{Memory: true})) })
+}
+
+// pass lets time pass in a bubble, and everything happen that is due by then.
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+func houseOn(t *testing.T, o store.Options) *house {
+	t.Helper()
+	s, err := store.Open(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	h := &house{t: t, ward: newWard(), store: s, mode: remediate.Auto, guards: guard.Config{Limits: guard.Limits{All: 4}}}
+	h.journal = journal.New(journal.Config{Store: s, Now: h.now})
+	h.inbox = inbox.New(inbox.Config{Store: s, Now: h.now, Wake: func() {
+		if e := h.waker.Load(); e != nil {
+			e.Wake()
+		}
+	}})
+	return h
+}
+
+// now is the time, and what the test has skipped.
+func (h *house) now() time.Time {
+	h.shift.Lock()
+	defer h.shift.Unlock()
+	return time.Now().Add(h.shift.by)
+}
+
+func (h *house) skip(d time.Duration) {
+	h.shift.Lock()
+	defer h.shift.Unlock()
+	h.shift.by += d
+}
+
+// A record is the journal as an engine sees it, which may be made to crash.
+type record interface {
+	engine.Journal
+	engine.Queue
+	engine.Desk
+	engine.Members
+	engine.Standing
+}
+
+func (h *house) engine(j record) *engine.Engine {
+	e := engine.New(engine.Config{
+		Journal: j, Queue: j, Desk: j, Members: j, Standing: j, Inbox: h.inbox, Rules: h.rules, Silences: h.silences, Now: h.now, Concurrency: 4,
+		Guards:  func() []remediate.Guard { return guard.All(h.guards) },
+		Refresh: func(metric, server string) { h.refreshed.Store(metric + " " + server) },
+		Logger:  slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
+	})
+	h.waker.Store(e)
+	if err := e.Use(h.ward.actions(), h.policies()); err != nil {
+		h.t.Fatal(err)
+	}
+	return e
+}
+
+// policies are one: to heal, and to operate where that has not helped.
+func (h *house) policies() []policy.Policy {
+	match, err := labels.ParseMatchers(`alertname="Sick"`)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.terms.Cooldown = h.cool
+	steps := []policy.Step{{Action: "ward/heal", Mode: h.mode, Terms: h.terms}}
+	if h.second != "" {
+		steps = append(steps, policy.Step{Action: "ward/operate", Mode: h.second, Terms: h.terms, With: h.with})
+	}
+	return []policy.Policy{{Name: "heal", Match: match, Hold: h.hold, Steps: steps}}
+}
+
+// live runs an engine until the test ends or the returned function is called.
+func (h *house) live() (e *engine.Engine, stop func()) {
+	return h.liveOn(h.journal)
+}
+
+func (h *house) liveOn(j record) (e *engine.Engine, stop func()) {
+	e = h.engine(j)
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() { defer close(ended); _ = e.Run(ctx) }()
+	stop = sync.OnceFunc(func() { cancel(); <-ended })
+	h.t.Cleanup(stop)
+	return e, stop
+}
+
+func (h *house) alert(table string, firing bool, annotations ...string) {
+	h.t.Helper()
+	a := remediate.Alert{
+		Source: "alertmanager", Firing: firing, StartsAt: time.UnixMilli(1000).UTC(), Expr: h.expr,
+		Labels:      map[string]string{"alertname": "Sick", "server": "main", "table": table, "job": "upkeep"},
+		Annotations: map[string]string{"limit": "0"},
+	}
+	for i := 0; i < len(annotations); i += 2 {
+		a.Annotations[annotations[i]] = annotations[i+1]
+	}
+	if err := h.inbox.Accept(h.t.Context(), []remediate.Alert{a}); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// await waits until the run is in a state.
+func (h *house) await(id int64, want remediate.State) remediate.Run {
+	h.t.Helper()
+	var run remediate.Run
+	var err error
+	for end := time.Now().Add(15 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		if run, err = h.journal.Get(h.t.Context(), id); err == nil && run.State == want {
+			return run
+		}
+		if err == nil && run.State.Final() {
+			break
+		}
+	}
+	h.t.Fatalf("run %d is %q (%s) %v, want %s\n%s", id, run.State, run.Why, err, want, h.story(id))
+	return run
+}
+
+func (h *house) story(id int64) string {
+	entries, err := h.journal.Entries(context.Background(), id)
+	if err != nil {
+		return err.Error()
+	}
+	var b strings.Builder
+	for _, e := range entries {
+		fmt.Fprintf(&b, "  %s → %s step %d done %v: %s %s\n", e.From, e.To, e.Step, e.Done, e.Reason, e.Why)
+	}
+	return b.String()
+}
+
+func (h *house) states(id int64) (all []remediate.State) {
+	h.t.Helper()
+	entries, err := h.journal.Entries(h.t.Context(), id)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	for _, e := range entries {
+		if e.Step == 0 && e.Note == "" {
+			all = append(all, e.To)
+		}
+	}
+	return all
+}
+
+// is checks the state of a run now.
+func (h *house) is(id int64, want remediate.State) remediate.Run {
+	h.t.Helper()
+	run, err := h.journal.Get(h.t.Context(), id)
+	if err != nil || run.State != want {
+		h.t.Fatalf("run %d is %q (%s) %v, want %s\n%s", id, run.State, run.Why, err, want, h.story(id))
+	}
+	return run
+}
+
+// runs checks how many runs there are.
+func (h *house) runs(want int) {
+	h.t.Helper()
+	if runs, err := h.journal.Recent(h.t.Context(), 1000); len(runs) != want || err != nil {
+		h.t.Errorf("%d runs, want %d: %+v %v", len(runs), want, runs, err)
+	}
+}
+
+// notices are what people are told, of one kind.
+func (h *house) notices(kind remediate.NoticeKind) (all []remediate.Notice) {
+	h.t.Helper()
+	rows, err := h.store.Query(h.t.Context(), "select notice from notices order by id")
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	for rows.Next() {
+		var n remediate.Notice
+		var text []byte
+		if err := errors.Join(rows.Scan(&text), json.Unmarshal(text, &n)); err != nil {
+			h.t.Error(err)
+		}
+		if n.Kind == kind {
+			all = append(all, n)
+		}
+	}
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+		h.t.Error(err)
+	}
+	return all
+}
+
+// notes are the entries of a run that are no transitions; of run 0 those that
+// concern no run.
+func (h *house) notes(run int64) (all []remediate.Note) {
+	h.t.Helper()
+	entries, err := h.journal.Entries(h.t.Context(), run)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	for _, e := range entries {
+		if e.Note != "" {
+			all = append(all, e.Note)
+		}
+	}
+	return all
+}
+
+func (h *house) verify() {
+	h.t.Helper()
+	if _, err := h.journal.Verify(h.t.Context()); err != nil {
+		h.t.Error(err)
+	}
+}

@@ -1,0 +1,133 @@
+package engine_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/ai-micro-service/upkeep/remediate"
+)
+
+// A ward is the target of the tests: subjects that are sick, and a ledger of
+// what was done to them.
+type ward struct {
+	mu       sync.Mutex
+	sickness map[string]float64 // by table
+	steps    int                // of a plan
+	done     map[string]bool    // steps that had their effect, as a real target would know
+	effects  []string           // every effect, in order
+	relief   float64            // by which a step lowers the sickness
+	acting   int                // applies at this moment
+	most     int                // and at most at once
+
+	measureFaults, applyFaults int // how many fail before one does not
+	refuse                     error
+	refuses                    string          // the verb that is refused; "": each
+	useless                    map[string]bool // verbs that relieve nothing
+	slow                       time.Duration   // that a step takes
+	timeout                    time.Duration
+	before                     func() // called at the beginning of Apply
+	after                      func() // called after an effect
+}
+
+func newWard() *ward {
+	return &ward{sickness: map[string]float64{"t": 10}, steps: 2, done: map[string]bool{}, relief: 5, timeout: 2 * time.Second}
+}
+
+func (w *ward) action() remediate.Action {
+	return remediate.Action{
+		Name: "ward/heal", Target: "main", Lowers: "upkeep_ward_sickness", Subject: []string{"server", "table"},
+		Exclusive: []string{"server", "table"}, Timeout: w.timeout, Remedy: w,
+	}
+}
+
+// actions are two verbs of the same remedy; the second takes a parameter.
+func (w *ward) actions() []remediate.Action {
+	second := w.action()
+	second.Name, second.Params = "ward/operate", []remediate.Param{{Name: "cuts", Type: remediate.Int, Default: "1"}}
+	return []remediate.Action{w.action(), second}
+}
+
+func (w *ward) Plan(_ context.Context, r remediate.Request) (p remediate.Plan, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	verb, table := strings.TrimPrefix(r.Action, "ward/"), r.Subject["table"]
+	if w.refuse != nil && (w.refuses == "" || w.refuses == verb) {
+		return p, w.refuse
+	}
+	for i := range w.steps {
+		p.Steps = append(p.Steps, remediate.Step{Do: fmt.Sprintf("%s %q %d", verb, table, i+1), Args: map[string]string{"table": table, "verb": verb, "sickness": fmt.Sprint(w.sickness[table])}})
+	}
+	return p, nil
+}
+
+func (w *ward) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
+	w.mu.Lock()
+	w.acting++
+	w.most = max(w.most, w.acting)
+	before, slow := w.before, w.slow
+	w.mu.Unlock()
+	defer func() { w.mu.Lock(); w.acting--; w.mu.Unlock() }()
+	if before != nil {
+		before()
+	}
+	select {
+	case <-time.After(slow):
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	if err := f.Check(ctx); err != nil {
+		return err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.applyFaults > 0 {
+		w.applyFaults--
+		return errors.New("the connection was lost")
+	}
+	if err := ctx.Err(); err != nil {
+		return context.Cause(ctx)
+	}
+	if !w.done[s.Do] {
+		w.done[s.Do] = true
+		w.effects = append(w.effects, s.Do)
+		if !w.useless[s.Args["verb"]] {
+			w.sickness[s.Args["table"]] -= w.relief
+		}
+		if w.after != nil {
+			w.after()
+		}
+	}
+	return nil
+}
+
+func (w *ward) Measure(_ context.Context, r remediate.Request) (float64, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.measureFaults > 0 {
+		w.measureFaults--
+		return 0, errors.New("no answer")
+	}
+	v, ok := w.sickness[r.Subject["table"]]
+	if !ok {
+		return 0, remediate.ErrGone
+	}
+	return v, nil
+}
+
+func (w *ward) did() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.effects)
+}
+
+// set changes how sick a table is.
+func (w *ward) set(table string, sickness float64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.sickness[table] = sickness
+}
