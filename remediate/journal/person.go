@@ -115,7 +115,7 @@ func (j *Journal) Demote(ctx context.Context, policy, why string, run int64) (do
 			Key: fmt.Sprintf("demoted/%s/%d", policy, run), Kind: remediate.NoticeTell, Run: run, At: now,
 			Title: fmt.Sprintf("Policy %q asks before it acts", policy), Text: why + ". It acts by itself again after: upkeep policy promote '" + policy + "'",
 		}
-		if err := tell(tx, n); err != nil {
+		if _, err := tell(tx, n); err != nil {
 			return err
 		}
 		return appendEntry(tx, remediate.Entry{Run: run, At: now, Note: remediate.NoteDemoted, Why: fmt.Sprintf("policy %q is put back to ask: %s", policy, why)})

@@ -60,7 +60,7 @@ func (j *Journal) Append(ctx context.Context, c Change) error {
 			}
 		}
 		if c.Notice != nil {
-			if err := tell(tx, *c.Notice); err != nil {
+			if _, err := tell(tx, *c.Notice); err != nil {
 				return err
 			}
 		}
@@ -123,15 +123,20 @@ func (j *Journal) Postpone(ctx context.Context, run remediate.Run, token int64, 
 	})
 }
 
-// tell puts a notice into the outbox, once for its key.
-func tell(tx *store.Tx, n remediate.Notice) error {
+// tell puts a notice into the outbox, once for its key, and reports whether it is
+// a new one.
+func tell(tx *store.Tx, n remediate.Notice) (anew bool, err error) {
 	text, err := json.Marshal(n)
 	if err != nil {
-		return err
+		return false, err
 	}
-	_, err = tx.Exec("insert into notices (key, notice, created, due) values (?, ?, ?, ?) on conflict (key) do nothing",
+	res, err := tx.Exec("insert into notices (key, notice, created, due) values (?, ?, ?, ?) on conflict (key) do nothing",
 		n.Key, string(text), store.Millis(n.At), store.Millis(n.At))
-	return err
+	if err != nil {
+		return false, err
+	}
+	rows, err := res.RowsAffected()
+	return rows > 0, err
 }
 
 // A Decided is what was decided about one episode.
@@ -188,9 +193,12 @@ func (j *Journal) decide(tx *store.Tx, edition string, d Decided) (run remediate
 	}
 	e := remediate.Entry{Episode: d.Episode, At: j.now(), Note: remediate.NoteDecided, Why: d.Why, Case: d.Case}
 	if d.Notice != nil {
-		e.Note = remediate.NotePaged
-		if err := tell(tx, *d.Notice); err != nil {
+		told, err := tell(tx, *d.Notice)
+		if err != nil {
 			return run, false, err
+		}
+		if told { // under an edition before it was told too, and nobody is paged twice
+			e.Note = remediate.NotePaged
 		}
 	}
 	return run, false, appendEntry(tx, e)
