@@ -59,31 +59,21 @@ func TestOutcomes(t *testing.T) {
 		{"a step takes too long", func(h *house) { h.ward.before = func() { time.Sleep(2100 * time.Millisecond) } }, remediate.Failed, "longer than 2s", 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			t.Parallel()
-			h := newHouse(t)
-			test.set(h)
-			h.live()
-			h.alert("t", true)
-			if test.state == remediate.Failed || strings.HasSuffix(test.name, "once") {
-				go h.hasten() // backoff is for the wall clock; here is none
-			}
-			run := h.await(1, test.state)
-			if !strings.Contains(run.Why, test.says) {
-				t.Errorf("why: %q, want something with %q", run.Why, test.says)
-			}
-			if got := len(h.ward.did()); got != test.effects {
-				t.Errorf("%d effects, want %d", got, test.effects)
-			}
-			h.verify()
+			bubble(t, func(t *testing.T, h *house) {
+				test.set(h)
+				h.live()
+				h.alert("t", true)
+				pass(5 * time.Minute)
+				run := h.is(1, test.state)
+				if !strings.Contains(run.Why, test.says) {
+					t.Errorf("why: %q, want something with %q", run.Why, test.says)
+				}
+				if got := len(h.ward.did()); got != test.effects {
+					t.Errorf("%d effects, want %d", got, test.effects)
+				}
+				h.verify()
+			})
 		})
-	}
-}
-
-// hasten makes the time pass faster while the test lasts.
-func (h *house) hasten() {
-	for h.t.Context().Err() == nil {
-		time.Sleep(100 * time.Millisecond)
-		h.skip(10 * time.Second)
 	}
 }
 
@@ -335,23 +325,24 @@ func (c *changing) Append(ctx context.Context, change journal.Change) error {
 
 // Two runs on one subject never act at once, whoever asks for them.
 func TestOneAtATimeOnASubject(t *testing.T) {
-	h := newHouse(t)
-	h.ward.sickness["t"], h.ward.before = 1000, func() { time.Sleep(20 * time.Millisecond) }
-	e, _ := h.live()
-	limit := 999.0
-	for i := range 6 {
-		_, err := e.Request(t.Context(), remediate.Request{Key: fmt.Sprint(i), Action: "ward/heal", Subject: map[string]string{"server": "main", "table": "t"}, Limit: &limit, Mode: remediate.Auto})
-		if err != nil {
-			t.Fatal(err)
+	bubble(t, func(t *testing.T, h *house) {
+		h.ward.sickness["t"], h.ward.slow = 1000, 20*time.Millisecond
+		e, _ := h.live()
+		limit := 999.0
+		for i := range 6 {
+			_, err := e.Request(t.Context(), remediate.Request{Key: fmt.Sprint(i), Action: "ward/heal", Subject: map[string]string{"server": "main", "table": "t"}, Limit: &limit, Mode: remediate.Auto})
+			if err != nil {
+				t.Fatal(err)
+			}
 		}
-	}
-	go h.hasten()
-	for i := range 6 {
-		h.await(int64(i+1), remediate.Cleared)
-	}
-	if h.ward.most != 1 {
-		t.Errorf("%d acted at once", h.ward.most)
-	}
+		pass(time.Minute)
+		for i := range 6 {
+			h.is(int64(i+1), remediate.Cleared)
+		}
+		if h.ward.most != 1 {
+			t.Errorf("%d acted at once", h.ward.most)
+		}
+	})
 }
 
 // Many troubles at once: as many act as may, and each subject once.

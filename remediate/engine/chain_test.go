@@ -1,0 +1,231 @@
+package engine_test
+
+import (
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/policy"
+)
+
+// approve says yes to the plan that a run asks for.
+func (h *house) approve(id int64) {
+	h.t.Helper()
+	run := h.is(id, remediate.Asked)
+	if err := h.journal.Approve(h.t.Context(), id, run.Plan.Hash(), "ann", h.now().Add(time.Hour)); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// says checks that a text has every part.
+func says(t *testing.T, text string, parts ...string) {
+	t.Helper()
+	for _, part := range parts {
+		if !strings.Contains(text, part) {
+			t.Errorf("%q is not in:\n%s", part, text)
+		}
+	}
+}
+
+// The first remedy does not help, a person approves of the second, and it does.
+func TestChain(t *testing.T) {
+	bubble(t, func(t *testing.T, h *house) {
+		h.second = remediate.Ask
+		h.ward.useless = map[string]bool{"heal": true}
+		h.live()
+		h.alert("t", true)
+		pass(time.Second)
+		h.is(1, remediate.Applied) // the measure may be late
+		h.runs(1)
+		pass(5 * time.Second)
+		says(t, h.is(1, remediate.Uncleared).Why, "from 10 to 10, limit 0")
+
+		run := h.is(2, remediate.Asked)
+		if run.Request.Action != "ward/operate" || run.Request.Step != 1 || run.Request.Episode != 1 {
+			t.Errorf("%+v", run.Request)
+		}
+		asked := h.notices(remediate.NoticeAsk)
+		if len(asked) != 1 || asked[0].Run != 2 || asked[0].Plan != run.Plan.Hash() || !asked[0].Until.Equal(run.Due) {
+			t.Fatalf("%+v", asked)
+		}
+		says(t, asked[0].Title, "ward/operate", `table="t"`)
+		says(t, asked[0].Text, `1. operate "t" 1`, `2. operate "t" 2`, "upkeep_ward_sickness is 10, its limit 0", "upkeep approve 2")
+		if got := len(h.ward.did()); got != 2 {
+			t.Errorf("%d effects before anybody has approved, want those of the first remedy", got)
+		}
+
+		h.approve(2)
+		pass(2 * time.Second)
+		h.is(2, remediate.Cleared)
+		want := []string{`heal "t" 1`, `heal "t" 2`, `operate "t" 1`, `operate "t" 2`}
+		if diff := cmp.Diff(want, h.ward.did()); diff != "" {
+			t.Error(diff)
+		}
+		pass(time.Minute)
+		h.runs(2)
+		if pages := h.notices(remediate.NoticePage); len(pages) != 0 {
+			t.Errorf("people were paged about what was cleared: %+v", pages)
+		}
+		h.verify()
+	})
+}
+
+// At the end of the chain people are told everything that was seen, and once:
+// however often the alert is told of, and whatever else the policies say later.
+func TestChainEndsWithAPage(t *testing.T) {
+	bubble(t, func(t *testing.T, h *house) {
+		h.second = remediate.Auto
+		h.ward.useless = map[string]bool{"heal": true}
+		e, _ := h.live()
+		h.ward.after = func() { // the second remedy breaks
+			if len(h.ward.effects) == 2 {
+				h.ward.applyFaults = 100
+			}
+		}
+		h.alert("t", true, "summary", "the table is sick", "runbook", "https://runbooks/sick")
+		pass(5 * time.Minute)
+		h.is(1, remediate.Uncleared)
+		h.is(2, remediate.Failed)
+
+		pages := h.notices(remediate.NoticePage)
+		if len(pages) != 1 || pages[0].Episode != 1 {
+			t.Fatalf("%+v", pages)
+		}
+		says(t, pages[0].Title, "Sick needs a person")
+		says(t, pages[0].Text,
+			"no further step", `table="t"`, "the table is sick", "https://runbooks/sick",
+			"run 1, ward/heal: uncleared. upkeep_ward_sickness went from 10 to 10, limit 0", `1. heal "t" 1`,
+			"run 2, ward/operate: failed.", "the connection was lost", `1. operate "t" 1`, "upkeep_ward_sickness is 10, its limit 0")
+
+		h.alert("t", true)
+		pass(time.Minute)
+		h.hold = time.Second // another edition of the policies decides again
+		if err := e.Use(h.ward.actions(), h.policies()); err != nil {
+			t.Fatal(err)
+		}
+		h.alert("t", true)
+		pass(time.Minute)
+		if pages := h.notices(remediate.NoticePage); len(pages) != 1 {
+			t.Errorf("%d pages, want one", len(pages))
+		}
+		if diff := cmp.Diff([]remediate.Note{remediate.NotePaged, remediate.NoteDecided}, h.notes(0)); diff != "" {
+			t.Errorf("what the journal says of the episode: %s", diff)
+		}
+		h.runs(2)
+		h.verify()
+	})
+}
+
+// What follows a step hangs on how it ended.
+func TestChainGoesOn(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		set   func(h *house)
+		first remediate.State
+		says  string
+		runs  int
+		pages int
+	}{
+		{"it cannot help", func(h *house) {
+			h.ward.refuse, h.ward.refuses = remediate.Refuse(remediate.ReasonCannotHelp, "it is too sick for that"), "heal"
+		}, remediate.Declined, "too sick", 2, 0},
+		{"it is not known whether it helped", func(h *house) {
+			h.ward.after = func() { delete(h.ward.sickness, "t") }
+		}, remediate.Inconclusive, "not there any more", 1, 1},
+		{"the action sees nothing wrong", func(h *house) { h.ward.refuse = remediate.Refuse(remediate.ReasonNothing, "nothing to do") }, remediate.Declined, "nothing to do", 1, 1},
+		{"it only observes", func(h *house) { h.mode = remediate.Observe }, remediate.Declined, "only observes", 1, 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, h *house) {
+				h.second = remediate.Auto
+				test.set(h)
+				h.live()
+				h.alert("t", true)
+				pass(time.Minute)
+				says(t, h.is(1, test.first).Why, test.says)
+				h.runs(test.runs)
+				if test.runs == 2 {
+					h.is(2, remediate.Cleared)
+				}
+				if pages := h.notices(remediate.NoticePage); len(pages) != test.pages {
+					t.Errorf("%d pages, want %d", len(pages), test.pages)
+				}
+				h.verify()
+			})
+		})
+	}
+}
+
+// A chain ends with its episode: what is over is not remedied further.
+func TestChainStopsWithTheEpisode(t *testing.T) {
+	bubble(t, func(t *testing.T, h *house) {
+		h.second = remediate.Auto
+		h.ward.useless = map[string]bool{"heal": true}
+		h.live()
+		h.alert("t", true)
+		pass(time.Second)
+		h.is(1, remediate.Applied)
+		h.alert("t", false)
+		pass(time.Minute)
+		h.is(1, remediate.Uncleared)
+		h.runs(1)
+		if pages := h.notices(remediate.NoticePage); len(pages) != 0 {
+			t.Errorf("%+v", pages)
+		}
+	})
+}
+
+// Every entry of a chain is found by its run, and every case in it is decided
+// again as it was.
+func TestChainIsJournalled(t *testing.T) {
+	bubble(t, func(t *testing.T, h *house) {
+		h.second = remediate.Auto
+		h.ward.useless = map[string]bool{"heal": true, "operate": true}
+		h.live()
+		h.alert("t", true)
+		pass(time.Minute)
+		h.is(2, remediate.Uncleared)
+		if n := h.replay(); n != 5 { // two requests, two verdicts, one page
+			t.Errorf("%d cases, want 5", n)
+		}
+		want := []remediate.State{remediate.Received, remediate.Planned, remediate.Allowed, remediate.Applied, remediate.Uncleared}
+		for id := range int64(2) {
+			if diff := cmp.Diff(want, h.states(id+1)); diff != "" {
+				t.Errorf("run %d: %s", id+1, diff)
+			}
+		}
+		entries, err := h.journal.Entries(t.Context(), 1)
+		if err != nil || len(entries) != 9 { // and two of each step
+			t.Errorf("%d entries %v", len(entries), err)
+		}
+		h.verify()
+	})
+}
+
+// replay decides every recorded case again and counts them.
+func (h *house) replay() (n int) {
+	h.t.Helper()
+	texts, err := h.journal.Books(h.t.Context())
+	books := make(map[string]policy.Book)
+	for hash, text := range texts {
+		var b policy.Book
+		err = errors.Join(err, json.Unmarshal(text, &b))
+		books[hash] = b
+	}
+	if err == nil {
+		err = h.journal.Cases(h.t.Context(), func(seq int64, decided json.RawMessage) error {
+			var r policy.Record
+			n++
+			return errors.Join(json.Unmarshal(decided, &r), policy.Replay(books, r))
+		})
+	}
+	if err != nil {
+		h.t.Error(err)
+	}
+	return n
+}
