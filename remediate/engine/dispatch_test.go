@@ -1,0 +1,213 @@
+package engine_test
+
+import (
+	"maps"
+	"testing"
+	"time"
+
+	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/policy"
+)
+
+// What a policy holds gets its run as soon as it has been open for so long, though
+// nothing new is told; what is over before gets none.
+func TestHeldUntilRipe(t *testing.T) {
+	bubble(t, func(t *testing.T, h *house) {
+		h.hold = 5 * time.Minute
+		h.ward.sickness["u"] = 10
+		h.live()
+		h.alert("t", true)
+		h.alert("u", true)
+		pass(5*time.Minute - time.Second)
+		h.runs(0)
+		h.alert("u", false)
+		pass(2 * time.Second)
+		h.runs(1)
+		if run := h.is(1, remediate.Cleared); run.Request.Subject["table"] != "t" || run.Created.Sub(h.now()) > time.Second {
+			t.Errorf("%+v", run)
+		}
+		h.replay()
+	})
+}
+
+// An alert that comes and goes is held down before its next run.
+func TestFlappingIsHeldDown(t *testing.T) {
+	bubble(t, func(t *testing.T, h *house) {
+		h.live()
+		h.alert("t", true)
+		pass(time.Second)
+		h.is(1, remediate.Cleared)
+		h.alert("t", false)
+		h.ward.set("t", 10)
+		clear(h.ward.done)
+		pass(time.Minute)
+		h.fires("t", time.Now())
+		pass(50 * time.Second)
+		h.runs(1)
+		pass(11 * time.Second)
+		h.is(2, remediate.Cleared)
+	})
+}
+
+// fires tells of an alert that began at a moment.
+func (h *house) fires(table string, since time.Time) {
+	h.t.Helper()
+	a := remediate.Alert{
+		Source: "alertmanager", Firing: true, StartsAt: since, Annotations: map[string]string{"limit": "0"},
+		Labels: map[string]string{"alertname": "Sick", "server": "main", "table": table, "job": "upkeep"},
+	}
+	if err := h.inbox.Accept(h.t.Context(), []remediate.Alert{a}); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// Another edition of the policies decides the open episodes again, once. An episode
+// that has its run is decided when that has ended, and not before.
+func TestReload(t *testing.T) {
+	bubble(t, func(t *testing.T, h *house) {
+		h.mode = remediate.Observe
+		e, _ := h.live()
+		h.alert("t", true)
+		pass(time.Second)
+		h.is(1, remediate.Declined)
+		h.runs(1)
+
+		use := func(change func()) {
+			t.Helper()
+			change()
+			if err := e.Use(h.ward.actions(), h.policies()); err != nil {
+				t.Fatal(err)
+			}
+			pass(10 * time.Second)
+		}
+		use(func() {}) // the same edition
+		if n := len(h.notes(0)); n != 1 {
+			t.Errorf("the same policies have decided again: %v", h.notes(0))
+		}
+		use(func() { h.mode = remediate.Auto }) // a step that was taken is not taken again
+		h.runs(1)
+		if n := len(h.notes(0)); n != 2 {
+			t.Errorf("other policies have decided %d times, want twice", n)
+		}
+		use(func() { h.hold = time.Millisecond }) // nor later
+		pass(10 * time.Minute)
+		h.runs(1)
+		if n := len(h.notes(0)); n != 3 || len(h.ward.did()) != 0 {
+			t.Errorf("%v, effects %v", h.notes(0), h.ward.did())
+		}
+		h.replay()
+		h.verify()
+	})
+}
+
+// A run that was made under one edition is carried on under the next, with the
+// terms that it was made with, and its episode is decided once it has ended.
+func TestReloadWhileAsked(t *testing.T) {
+	bubble(t, func(t *testing.T, h *house) {
+		h.mode = remediate.Ask
+		e, _ := h.live()
+		h.ward.useless = map[string]bool{"heal": true}
+		h.alert("t", true)
+		pass(time.Second)
+		h.is(1, remediate.Asked)
+		h.second = remediate.Auto
+		if err := e.Use(h.ward.actions(), h.policies()); err != nil {
+			t.Fatal(err)
+		}
+		pass(time.Minute)
+		h.runs(1)
+		h.approve(1)
+		pass(10 * time.Second)
+		h.is(1, remediate.Uncleared)
+		h.is(2, remediate.Cleared) // of the chain as it is now
+	})
+}
+
+// A policy that comes later takes up the alerts that nobody cared for.
+func TestReloadFindsALateMatch(t *testing.T) {
+	bubble(t, func(t *testing.T, h *house) {
+		e, _ := h.live()
+		if err := e.Use(h.ward.actions(), nil); err != nil {
+			t.Fatal(err)
+		}
+		h.alert("t", true)
+		pass(time.Minute)
+		h.runs(0)
+		if err := e.Use(h.ward.actions(), h.policies()); err != nil {
+			t.Fatal(err)
+		}
+		pass(2 * time.Second)
+		h.is(1, remediate.Cleared)
+	})
+}
+
+// What cannot be done as it is asked for is declined in the journal, in words, and
+// the chain goes on to a step that can.
+func TestWrongSteps(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		with   string // the parameter of the step
+		labels map[string]string
+		reason string
+		says   string
+	}{
+		{"right", "$depth", map[string]string{"depth": "3"}, "", ""},
+		{"no number", "$depth", map[string]string{"depth": "deep"}, remediate.ReasonSubject, `parameter "cuts" is "deep"; a whole number of at least 0 was expected`},
+		{"missing", "$depth", nil, remediate.ReasonSubject, `parameter "cuts": the alert has no label "depth"`},
+		{"a wrong word in the policy", "many", nil, remediate.ReasonSubject, `parameter "cuts" is "many"; a whole number`},
+		{"no table", "1", map[string]string{"table": ""}, remediate.ReasonSubject, `label "table"`},
+		{"a target that is not there", "1", map[string]string{"server": "other"}, remediate.ReasonAction, `no target "other" takes it`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, h *house) {
+				e, _ := h.live()
+				policies := h.policies()
+				operate := policies[0].Steps[0]
+				operate.Action, operate.With = "ward/operate", map[string]string{"cuts": test.with}
+				policies[0].Steps = []policy.Step{operate, policies[0].Steps[0]}
+				if err := e.Use(h.ward.actions(), policies); err != nil {
+					t.Fatal(err)
+				}
+				a := remediate.Alert{
+					Source: "alertmanager", Firing: true, StartsAt: time.Now(), Annotations: map[string]string{"limit": "0"},
+					Labels: map[string]string{"alertname": "Sick", "server": "main", "table": "t"},
+				}
+				maps.Copy(a.Labels, test.labels)
+				if err := h.inbox.Accept(t.Context(), []remediate.Alert{a}); err != nil {
+					t.Fatal(err)
+				}
+				pass(10 * time.Second)
+				if test.reason == "" {
+					if run := h.is(1, remediate.Cleared); run.Request.Params["cuts"] != "3" {
+						t.Errorf("%+v", run.Request)
+					}
+					return
+				}
+				run := h.is(1, remediate.Declined)
+				if run.Reason != test.reason {
+					t.Errorf("reason %q, want %q", run.Reason, test.reason)
+				}
+				says(t, run.Why, test.says)
+				h.runs(2) // the next step is asked for, whatever becomes of it
+				h.verify()
+			})
+		})
+	}
+}
+
+// An action that no target has any more, while its run waits, is an end in words.
+func TestActionGoes(t *testing.T) {
+	bubble(t, func(t *testing.T, h *house) {
+		h.mode = remediate.Ask
+		e, _ := h.live()
+		h.alert("t", true)
+		pass(time.Second)
+		h.is(1, remediate.Asked)
+		if err := e.Use(h.ward.actions()[1:], h.policies()); err != nil {
+			t.Fatal(err)
+		}
+		h.approve(1)
+		pass(2 * time.Second)
+		says(t, h.is(1, remediate.Declined).Why, `there is no action "ward/heal"`, "ward/operate")
+	})
+}
