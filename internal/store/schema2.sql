@@ -23,12 +23,16 @@ alter table runs add column owner integer not null default 0;   -- the instance 
 alter table runs add column fence integer not null default 0;   -- grows each time it is claimed
 alter table runs add column cancel text not null default '';    -- who wants it to stop, and why
 alter table runs add column applied integer not null default 0; -- when the last step was done
-create index runs_policy on runs (policy, changed);
-create index runs_waiting on runs (state, reason, target, id);
+-- The engine's own questions, whose conditions are written there as they are here.
+create index runs_due on runs (due, id) where owner = 0 and state in ('received', 'planned', 'asked', 'waiting', 'allowed', 'applied');
+create index runs_ended on runs (policy, changed, id) where begun > 0 and state in ('cleared', 'uncleared', 'inconclusive', 'failed');
+create index runs_acting on runs (id) where state in ('allowed', 'applied');
+create index runs_waiting on runs (reason, id) where state = 'waiting';
+create index runs_waiting_target on runs (reason, target, id) where state = 'waiting';
 
 alter table episodes add column ripe integer not null default 0;         -- nothing is decided before
 alter table episodes add column flaps integer not null default 0;
-alter table episodes add column settled text not null default '';        -- the edition of the policies that has nothing more to say to it
+alter table episodes add column settled text not null default '';        -- the edition of the policies that has nothing more to say to it, or nothing until its run has ended
 create index episodes_ripe on episodes (closed, settled, ripe);
 
 create table approvals (

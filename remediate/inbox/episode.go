@@ -158,11 +158,23 @@ func finish(tx *store.Tx, open episode, ended, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	_, err = tx.Exec("update episodes set alert = ?, closed = ?, why = ? where id = ?", string(text), store.Millis(now), whyResolved, open.ID)
+	if _, err = tx.Exec("update episodes set alert = ?, closed = ?, why = ? where id = ?", string(text), store.Millis(now), whyResolved, open.ID); err != nil {
+		return err
+	}
+	return urge(tx, open.ID, now)
+}
+
+// urge makes the runs due that wait for something, or for a person, where the
+// episode that asked for them is over.
+func urge(tx *store.Tx, id int64, now time.Time) error {
+	_, err := tx.Exec("update runs set due = ? where episode = ? and state in (?, ?) and exists (select 1 from episodes where id = ? and closed <> 0)",
+		store.Millis(now), id, string(remediate.Waiting), string(remediate.Asked), id)
 	return err
 }
 
 func end(tx *store.Tx, id int64, why string, now time.Time) error {
-	_, err := tx.Exec("update episodes set closed = ?, why = ? where id = ?", store.Millis(now), why, id)
-	return err
+	if _, err := tx.Exec("update episodes set closed = ?, why = ? where id = ?", store.Millis(now), why, id); err != nil {
+		return err
+	}
+	return urge(tx, id, now)
 }

@@ -118,6 +118,9 @@ func (i *Inbox) endAbsent(ctx context.Context, source string, there []keyed, lim
 				if err != nil {
 					return err
 				}
+				if err := urge(tx, e.ID, now); err != nil {
+					return err
+				}
 			}
 			return nil
 		})

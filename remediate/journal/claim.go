@@ -10,20 +10,15 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
-// due says which runs are to be looked at: those that nobody carries and whose
-// time has come, those that wait with an episode that is over, and those that a
-// person wants to stop.
-func (j *Journal) due() (condition string, args []any) {
-	states := unfinished()
-	condition = "owner = 0 and state in (" + marks(len(states)) + `) and (due <= ? or cancel <> ''
-		or state in (?, ?) and exists (select 1 from episodes where episodes.id = runs.episode and episodes.closed <> 0))`
-	return condition, append(states, store.Millis(j.now()), string(remediate.Waiting), string(remediate.Asked))
-}
+// isDue says which runs are to be looked at: those that nobody carries and whose
+// time has come. A person's word and the end of an episode make a run due. It is
+// written as the index runs_due is, which serves no other text.
+const isDue = "owner = 0 and state in ('received', 'planned', 'asked', 'waiting', 'allowed', 'applied') and due <= ?"
 
-// Due returns the runs that are to be looked at by now, the oldest first, at most n.
+// Due returns the runs that are to be looked at by now, those that have waited
+// the longest for it first, at most n.
 func (j *Journal) Due(ctx context.Context, n int) ([]remediate.Run, error) {
-	condition, args := j.due()
-	return j.read(ctx, condition+" order by id limit ?", append(args, n)...)
+	return j.read(ctx, isDue+" order by due, id limit ?", store.Millis(j.now()), n)
 }
 
 // Claim gives this instance the right to carry a run, where nobody has it and the
@@ -31,14 +26,13 @@ func (j *Journal) Due(ctx context.Context, n int) ([]remediate.Run, error) {
 // changed hands.
 func (j *Journal) Claim(ctx context.Context, id int64) (run remediate.Run, f remediate.Fence, ok bool, err error) {
 	me := j.instance.Load()
-	condition, args := j.due()
 	err = j.store.Write(ctx, func(tx *store.Tx) error {
 		ok = false
 		if err := tx.QueryRow("select last + 1 from fences where id = 1").Scan(&f.Token); err != nil {
 			return err
 		}
-		res, err := tx.Exec("update runs set owner = ?, fence = ? where id = ? and exists (select 1 from instances where instances.id = ?) and "+condition,
-			append([]any{me, f.Token, id, me}, args...)...)
+		res, err := tx.Exec("update runs set owner = ?, fence = ? where id = ? and exists (select 1 from instances where instances.id = ?) and "+isDue,
+			me, f.Token, id, me, store.Millis(j.now()))
 		if err != nil {
 			return err
 		}

@@ -35,7 +35,7 @@ func (j *Journal) Approve(ctx context.Context, run int64, plan, by string, until
 // Refuse keeps a person's no to a plan; the run is declined.
 func (j *Journal) Refuse(ctx context.Context, run int64, plan, by, why string) error {
 	return j.answer(ctx, run, plan, func(tx *store.Tx, now time.Time) error {
-		if _, err := tx.Exec("update runs set cancel = ? where id = ?", by+": "+why, run); err != nil {
+		if _, err := tx.Exec("update runs set cancel = ?, due = ? where id = ?", by+": "+why, store.Millis(j.now()), run); err != nil {
 			return err
 		}
 		return appendEntry(tx, remediate.Entry{Run: run, At: now, Note: remediate.NoteRefused, By: by, Why: why})
@@ -80,7 +80,7 @@ func (j *Journal) Cancel(ctx context.Context, run int64, by, why string) error {
 		case r.Cancel != "":
 			return nil // once is enough
 		}
-		if _, err := tx.Exec("update runs set cancel = ? where id = ?", by+": "+why, run); err != nil {
+		if _, err := tx.Exec("update runs set cancel = ?, due = ? where id = ?", by+": "+why, store.Millis(j.now()), run); err != nil {
 			return err
 		}
 		return appendEntry(tx, remediate.Entry{Run: run, At: j.now(), Note: remediate.NoteCancel, By: by, Why: why})

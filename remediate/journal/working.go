@@ -14,6 +14,10 @@ import (
 // ramp or breaker asks for.
 const endedLimit = 128
 
+// hasActed says which runs have acted and ended. It is written as the index
+// runs_ended is, so that runs that wait, however many, are not looked through.
+const hasActed = "begun > 0 and state in ('cleared', 'uncleared', 'inconclusive', 'failed')"
+
 // A querier is the store, or a transaction of it.
 type querier func(query string, args ...any) (*sql.Rows, error)
 
@@ -50,12 +54,14 @@ func (j *Journal) working(q querier, run remediate.Run) (w remediate.Working, er
 	if !s.Demoted.IsZero() {
 		w.Demoted = s.Why
 	}
-	w.Ended, err = ended(q, r.Policy, s.Breaker)
+	if r.Terms.Ramp || r.Terms.Breaker > 0 { // nobody else asks how they ended
+		w.Ended, err = ended(q, r.Policy, s.Breaker)
+	}
 	return w, err
 }
 
 func works(q querier, but int64) (all []remediate.Work, err error) {
-	rows, err := q("select id, action, policy, target, exclusive, state from runs where state in (?, ?) and id <> ?", string(remediate.Allowed), string(remediate.Applied), but)
+	rows, err := q("select id, action, policy, target, exclusive, state from runs where state in ('allowed', 'applied') and id <> ?", but)
 	if err != nil {
 		return nil, err
 	}
@@ -73,9 +79,8 @@ func works(q querier, but int64) (all []remediate.Work, err error) {
 // ended returns the last runs of a policy that have acted and ended since a
 // moment, the newest first. What a person stopped says nothing of the policy.
 func ended(q querier, policy string, since time.Time) (all []remediate.Ended, err error) {
-	rows, err := q(`select id, state, changed from runs where policy = ? and changed > ? and begun > 0 and state in (?, ?, ?, ?) and reason <> ?
-		order by changed desc, id desc limit ?`, policy, store.Millis(since),
-		string(remediate.Cleared), string(remediate.Uncleared), string(remediate.Inconclusive), string(remediate.Failed), remediate.ReasonCancelled, endedLimit)
+	rows, err := q("select id, state, changed from runs where policy = ? and changed > ? and "+hasActed+" and reason <> ? order by changed desc, id desc limit ?",
+		policy, store.Millis(since), remediate.ReasonCancelled, endedLimit)
 	if err != nil {
 		return nil, err
 	}
@@ -95,8 +100,7 @@ func ended(q querier, policy string, since time.Time) (all []remediate.Ended, er
 // lastEnd returns when a run of the action on the subject last ended after it had
 // begun to act, and the zero time when none has.
 func lastEnd(q querier, action, subject string) (at time.Time, err error) {
-	rows, err := q("select coalesce(max(changed), 0) from runs where action = ? and subject = ? and begun > 0 and state in (?, ?, ?, ?)",
-		action, subject, string(remediate.Cleared), string(remediate.Uncleared), string(remediate.Inconclusive), string(remediate.Failed))
+	rows, err := q("select coalesce(max(changed), 0) from runs where action = ? and subject = ? and "+hasActed, action, subject)
 	if err != nil {
 		return at, err
 	}

@@ -2,6 +2,7 @@ package journal
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -59,6 +60,12 @@ func (j *Journal) Append(ctx context.Context, c Change) error {
 				return err
 			}
 		}
+		if episode := c.Run.Request.Episode; e.To.Final() && episode != 0 {
+			// What comes next is to be decided.
+			if _, err := tx.Exec("update episodes set settled = '' where id = ?", episode); err != nil {
+				return err
+			}
+		}
 		if c.Notice != nil {
 			if _, err := tell(tx, *c.Notice); err != nil {
 				return err
@@ -73,13 +80,22 @@ func acting(s remediate.State) bool { return s == remediate.Allowed || s == reme
 
 func (j *Journal) update(tx *store.Tx, c Change, plan string) error {
 	r, e := c.Run, c.Entry
-	owner := j.instance.Load()
+	owner, due := j.instance.Load(), store.Millis(r.Due)
 	if c.Leave || e.To.Final() {
 		owner = 0
 	}
+	if c.Leave {
+		urged, err := urged(tx, r.ID, e.To)
+		if err != nil {
+			return err
+		}
+		if urged {
+			due = store.Millis(e.At)
+		}
+	}
 	res, err := tx.Exec(`update runs set state = ?, why = ?, reason = ?, plan = ?, before = ?, after = ?, begun = ?, done = ?, tries = ?, due = ?, changed = ?, applied = ?, exclusive = ?, owner = ?
 		where id = ? and state = ?`,
-		string(e.To), e.Why, e.Reason, plan, r.Before, r.After, r.Begun, r.Done, r.Tries, store.Millis(r.Due), store.Millis(e.At), store.Millis(r.Applied), c.Exclusive, owner, r.ID, string(e.From))
+		string(e.To), e.Why, e.Reason, plan, r.Before, r.After, r.Begun, r.Done, r.Tries, due, store.Millis(e.At), store.Millis(r.Applied), c.Exclusive, owner, r.ID, string(e.From))
 	if err != nil {
 		return err
 	}
@@ -87,6 +103,26 @@ func (j *Journal) update(tx *store.Tx, c Change, plan string) error {
 		return errors.Join(err, fmt.Errorf("journal: run %d is no longer %s", r.ID, e.From))
 	}
 	return nil
+}
+
+// urged reports whether a run that is left in a state must be looked at at once:
+// what it would wait for came while it was looked at. A person wants it to stop, or
+// its episode is over.
+func urged(tx *store.Tx, run int64, in remediate.State) (bool, error) {
+	query := "select 1 from runs where id = ? and cancel <> ''"
+	switch in {
+	case remediate.Asked, remediate.Waiting:
+		query = "select 1 from runs where id = ? and (cancel <> '' or exists (select 1 from episodes where episodes.id = runs.episode and episodes.closed <> 0))"
+	case remediate.Applied: // every step is done, and neither matters any more
+		return false, nil
+	default:
+	}
+	var n int
+	err := tx.QueryRow(query, run).Scan(&n)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // wake makes those due that wait for what the run held. A few of each are enough:
@@ -102,8 +138,8 @@ func wake(tx *store.Tx, c Change, now time.Time) error {
 		{"reason = ? order by id limit 4", []any{remediate.ReasonLimit}},
 		{"reason = ? and (policy = ? or action = ?) order by id limit 8", []any{remediate.ReasonBudget, r.Policy, r.Action}},
 	} {
-		_, err := tx.Exec("update runs set due = ? where due > ? and id in (select id from runs where state = ? and "+w.condition+")",
-			append([]any{store.Millis(now), store.Millis(now), string(remediate.Waiting)}, w.args...)...)
+		_, err := tx.Exec("update runs set due = ? where due > ? and id in (select id from runs where state = 'waiting' and "+w.condition+")",
+			append([]any{store.Millis(now), store.Millis(now)}, w.args...)...)
 		if err != nil {
 			return err
 		}
@@ -112,13 +148,15 @@ func wake(tx *store.Tx, c Change, now time.Time) error {
 }
 
 // Postpone lets a run stay as it is until it is looked at again, without an
-// entry: nothing has happened. Nobody carries it meanwhile.
+// entry: nothing has happened. Nobody carries it meanwhile. Where it was made due
+// since it was claimed, by the end of another run or by a person, it stays due.
 func (j *Journal) Postpone(ctx context.Context, run remediate.Run, token int64, due time.Time) error {
 	return j.store.Write(ctx, func(tx *store.Tx) error {
 		if err := j.held(tx, run.ID, token); err != nil {
 			return err
 		}
-		_, err := tx.Exec("update runs set due = ?, after = ?, owner = 0 where id = ?", store.Millis(due), run.After, run.ID)
+		_, err := tx.Exec("update runs set due = case when due = ? then ? else due end, after = ?, owner = 0 where id = ?",
+			store.Millis(run.Due), store.Millis(due), run.After, run.ID)
 		return err
 	})
 }
@@ -180,8 +218,13 @@ func (j *Journal) decide(tx *store.Tx, edition string, d Decided) (run remediate
 	if d.Request != nil {
 		// Another replica may have decided the same; its run is the one. A request
 		// that made its run before has nothing more to say.
-		if run, made, err = j.CreateIn(tx, *d.Request, d.Why, d.Case); err != nil || made {
+		if run, made, err = j.CreateIn(tx, *d.Request, d.Why, d.Case); err != nil {
 			return run, made, err
+		}
+		if made {
+			// Nothing is to be decided until it has ended, which unsettles the episode.
+			_, err := tx.Exec("update episodes set settled = ? where id = ?", edition, d.Episode)
+			return run, true, err
 		}
 	}
 	res, err := tx.Exec("update episodes set settled = ? where id = ? and settled <> ?", edition, d.Episode, edition)
