@@ -27,7 +27,7 @@ func (e *Engine) Wake() {
 	}
 }
 
-// batch is how many episodes are decided about, and runs looked for, at a time.
+// batch is how many episodes are decided about at a time.
 const batch = 256
 
 // looking is how many runs may be planned, guarded and verified beside those that
@@ -142,7 +142,11 @@ func (e *Engine) decide(ctx context.Context, book policy.Book, edition string, e
 
 // dispatch carries the runs that are due, as far as there are slots.
 func (e *Engine) dispatch(ctx context.Context, slots chan struct{}, carriers *sync.WaitGroup) error {
-	due, err := e.c.Queue.Due(ctx, batch)
+	free := cap(slots) - len(slots)
+	if free == 0 {
+		return nil // the end of a run wakes us
+	}
+	due, err := e.c.Queue.Due(ctx, free+e.claiming())
 	if err != nil {
 		return err
 	}
@@ -153,13 +157,11 @@ func (e *Engine) dispatch(ctx context.Context, slots chan struct{}, carriers *sy
 		select {
 		case slots <- struct{}{}:
 		default:
-			return nil // the end of a run wakes us
+			return nil
 		}
 		e.expect(run.ID)
 		carriers.Go(func() {
-			defer e.Wake()
-			defer func() { <-slots }()
-			err := e.Carry(ctx, run.ID)
+			claimed, err := e.carry(ctx, run.ID)
 			log := e.log.With("run", run.ID, "action", run.Request.Action)
 			switch {
 			case err == nil || ctx.Err() != nil:
@@ -168,6 +170,10 @@ func (e *Engine) dispatch(ctx context.Context, slots chan struct{}, carriers *sy
 			default:
 				log.Error("run stopped", "err", err)
 			}
+			<-slots
+			if claimed { // what others have, or nobody can claim now, is looked at with the next tick
+				e.Wake()
+			}
 		})
 	}
 	return nil
@@ -175,10 +181,15 @@ func (e *Engine) dispatch(ctx context.Context, slots chan struct{}, carriers *sy
 
 // Carry claims a run that is due and carries it as far as it will go now.
 func (e *Engine) Carry(ctx context.Context, id int64) error {
+	_, err := e.carry(ctx, id)
+	return err
+}
+
+func (e *Engine) carry(ctx context.Context, id int64) (claimed bool, err error) {
 	defer e.unexpect(id)
 	run, f, ok, err := e.c.Queue.Claim(ctx, id)
 	if err == nil && !ok {
-		return nil
+		return false, nil
 	}
 	if err == nil {
 		err = e.Do(ctx, run, f)
@@ -189,7 +200,7 @@ func (e *Engine) Carry(ctx context.Context, id int64) error {
 		e.adrift[id] = f.Token
 		e.mu.Unlock()
 	}
-	return err
+	return ok, err
 }
 
 // carries reports whether the run is being carried here, or is about to be.
@@ -197,6 +208,14 @@ func (e *Engine) carries(id int64) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.expected[id]
+}
+
+// claiming counts the runs that are carried here, or are about to be: those that
+// are not claimed yet are still due.
+func (e *Engine) claiming() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.expected) - len(e.carried)
 }
 
 func (e *Engine) expect(id int64) {

@@ -116,6 +116,7 @@ type Engine struct {
 
 	mu       sync.Mutex
 	actions  map[key]remediate.Action
+	takers   map[string]int // how many targets take an action
 	book     policy.Book
 	edition  string          // of the book
 	bookText json.RawMessage // the book, as it is kept for replays
@@ -149,6 +150,7 @@ func New(c Config) *Engine {
 // place of those before. Runs that are being carried keep theirs.
 func (e *Engine) Use(actions []remediate.Action, policies []policy.Policy) error {
 	all := make(map[key]remediate.Action, len(actions))
+	takers := make(map[string]int)
 	book := policy.Book{Policies: policies, Actions: make(map[string]policy.Action)}
 	for _, a := range actions {
 		k := key{a.Name, a.Target}
@@ -159,6 +161,7 @@ func (e *Engine) Use(actions []remediate.Action, policies []policy.Policy) error
 			return fmt.Errorf("action %s for %s has no timeout", a.Name, a.Target)
 		}
 		all[k] = a
+		takers[a.Name]++
 		book.Actions[a.Name] = policy.Action{Name: a.Name, Subject: a.Subject, Params: a.Params}
 	}
 	text, err := json.Marshal(book)
@@ -166,7 +169,7 @@ func (e *Engine) Use(actions []remediate.Action, policies []policy.Policy) error
 		return fmt.Errorf("policies: %w", err)
 	}
 	e.mu.Lock()
-	e.actions, e.book, e.edition, e.bookText = all, book, book.Hash(), text
+	e.actions, e.takers, e.book, e.edition, e.bookText = all, takers, book, book.Hash(), text
 	e.mu.Unlock()
 	e.Wake()
 	return nil
@@ -250,15 +253,10 @@ func (e *Engine) Actions() []remediate.Action {
 }
 
 // targets counts the targets that take an action.
-func (e *Engine) targets(action string) (n int) {
+func (e *Engine) targets(action string) int {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for k := range e.actions {
-		if k.name == action {
-			n++
-		}
-	}
-	return n
+	return e.takers[action]
 }
 
 // A move is what a stage asks for: a transition with its reason, or to stay.
@@ -283,6 +281,10 @@ type carried struct {
 	run    remediate.Run
 	fence  remediate.Fence
 	cancel context.CancelCauseFunc
+
+	working remediate.Working // as it was read last
+	read    time.Time         // and when that was; zero where it was not
+	free    bool              // the early guards have agreed to what was read
 }
 
 // stages says what is done in each state. It is the pipeline, whole and in order.

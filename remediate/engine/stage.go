@@ -27,6 +27,10 @@ const (
 	// on its way up again.
 	within = 30 * time.Second
 
+	// moment is for how long what was read of the journal is not read again before
+	// the plan is made.
+	moment = 500 * time.Millisecond
+
 	// lookTimeout bounds everything that only looks.
 	lookTimeout = 30 * time.Second
 
@@ -47,15 +51,15 @@ func (e *Engine) proposal(run remediate.Run, a remediate.Action, w remediate.Wor
 
 // early asks the guards that need neither measure nor plan, so that a run that
 // must wait costs its target nothing. What is only observed is planned anyway.
-func (e *Engine) early(ctx context.Context, run remediate.Run, a remediate.Action) (*remediate.Refusal, error) {
-	if run.Request.Mode == remediate.Observe {
+func (e *Engine) early(ctx context.Context, c *carried, a remediate.Action) (*remediate.Refusal, error) {
+	if c.run.Request.Mode == remediate.Observe {
 		return nil, nil
 	}
-	w, err := e.c.Journal.Working(ctx, run)
-	if err != nil {
+	w, err := e.working(ctx, c)
+	if err != nil || c.free {
 		return nil, err
 	}
-	p := e.proposal(run, a, w)
+	p := e.proposal(c.run, a, w)
 	for _, g := range e.c.Guards() {
 		if !g.Early {
 			continue
@@ -67,7 +71,23 @@ func (e *Engine) early(ctx context.Context, run remediate.Run, a remediate.Actio
 			return nil, fmt.Errorf("guard %s: %w", g.Name, err)
 		}
 	}
+	c.free = true
 	return nil, nil
+}
+
+// working returns what the guards decide by. What was read a moment ago will do
+// for the next stage too: nothing acts on it before it is read once more, where
+// nobody can come in between.
+func (e *Engine) working(ctx context.Context, c *carried) (remediate.Working, error) {
+	if age := e.now().Sub(c.read); !c.read.IsZero() && age >= 0 && age < moment {
+		return c.working, nil
+	}
+	w, err := e.c.Journal.Working(ctx, c.run)
+	c.working, c.read, c.free = w, e.now(), false
+	if err != nil {
+		c.read = time.Time{}
+	}
+	return w, err
 }
 
 func (e *Engine) plan(ctx context.Context, c *carried) (move, error) {
@@ -77,7 +97,7 @@ func (e *Engine) plan(ctx context.Context, c *carried) (move, error) {
 	if r, ok := remediate.Refused(err); ok {
 		return e.refusal(c.run, r), nil
 	}
-	if r, err := e.early(ctx, c.run, a); err != nil || r != nil {
+	if r, err := e.early(ctx, c, a); err != nil || r != nil {
 		return e.refusal(c.run, r), err
 	}
 	before, plan, err := e.look(ctx, c.run.Request)
@@ -157,7 +177,7 @@ func (e *Engine) guard(ctx context.Context, c *carried) (move, error) {
 	if r, ok := remediate.Refused(err); ok {
 		return e.refusal(c.run, r), nil
 	}
-	w, err := e.c.Journal.Working(ctx, c.run)
+	w, err := e.working(ctx, c)
 	if err != nil {
 		return move{}, err
 	}
@@ -210,7 +230,7 @@ func (e *Engine) again(ctx context.Context, c *carried) (move, error) {
 	}
 	a, err := e.action(c.run.Request)
 	if err == nil {
-		r, err := e.early(ctx, c.run, a)
+		r, err := e.early(ctx, c, a)
 		if err != nil {
 			return move{}, err
 		}
