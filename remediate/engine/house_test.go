@@ -30,6 +30,8 @@ type house struct {
 	refreshed atomic.Value // the metric and the server that were read again last
 	t         *testing.T
 	ward      *ward
+	actions   func() []remediate.Action // nil: the ward's
+	slots     int                       // runs that act at once; 4 at least
 	store     *store.Store
 	journal   *journal.Journal
 	inbox     *inbox.Inbox
@@ -114,13 +116,17 @@ type record interface {
 
 func (h *house) engine(j record) *engine.Engine {
 	e := engine.New(engine.Config{
-		Journal: j, Queue: j, Desk: j, Members: j, Standing: j, Inbox: h.inbox, Rules: h.rules, Silences: h.silences, Now: h.now, Concurrency: 4,
+		Journal: j, Queue: j, Desk: j, Members: j, Standing: j, Inbox: h.inbox, Rules: h.rules, Silences: h.silences, Now: h.now, Concurrency: max(h.slots, 4),
 		Guards:  func() []remediate.Guard { return guard.All(h.guards) },
 		Refresh: func(metric, server string) { h.refreshed.Store(metric + " " + server) },
 		Logger:  slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
 	})
 	h.waker.Store(e)
-	if err := e.Use(h.ward.actions(), h.policies()); err != nil {
+	actions := h.actions
+	if actions == nil {
+		actions = h.ward.actions
+	}
+	if err := e.Use(actions(), h.policies()); err != nil {
 		h.t.Fatal(err)
 	}
 	return e
