@@ -87,16 +87,15 @@ func TestEngine(t *testing.T) {
 			`upkeep_docker_container_oom_killed{server="s",container="well"} 0`,
 		)
 		// The engine itself misses some of these ends: it is what says so that counts.
-		said := "false"
 		for range 20 {
 			run(t, d, "wait", "hungry")
-			if said = run(t, d, "inspect", "--format", "{{.State.OOMKilled}}", "hungry"); said == "true" {
+			if run(t, d, "inspect", "--format", "{{.State.OOMKilled}}", "hungry") == "true" {
 				break
 			}
 			run(t, d, "start", "hungry")
 		}
 		run(t, d, "wait", "hungry")
-		said = run(t, d, "inspect", "--format", "{{.State.OOMKilled}}", "hungry")
+		said := run(t, d, "inspect", "--format", "{{.State.OOMKilled}}", "hungry")
 		until(t, c, `upkeep_docker_container_oom_killed{server="s",container="hungry"} `+map[string]string{"true": "1", "false": "0"}[said])
 		restarts := regexp.MustCompile(`upkeep_docker_container_restarts_total\{server="s",container="again"\} ([2-9]|[1-9]\d)`) // and soon more
 		for end := time.Now().Add(60 * time.Second); !restarts.MatchString(got); got = collectortest.Answer(t, c) {

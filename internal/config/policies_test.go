@@ -257,7 +257,9 @@ notify:
 		c.Engine,
 	}
 	want := []any{
-		[]string{"http://a:9093", "http://b:9093"}, []string{"x"}, 0,
+		[]string{"http://a:9093", "http://b:9093"},
+		[]string{"x"},
+		0,
 		true, true, false,
 		"observe", "late", time.Hour, 0.25,
 		config.Engine{Concurrency: 8, PerTarget: 2, Lease: 5 * time.Second, ReconcileInterval: time.Minute, ResolveAfter: 5 * time.Minute, Flap: 10 * time.Minute},

@@ -55,7 +55,9 @@ func TestQuery(t *testing.T) {
 		expr string
 		want []float64
 	}{
-		{"1 + 1", []float64{2}}, {"vector(1) / 0", []float64{math.Inf(1)}}, {"absent(used_ratio)", nil},
+		{"1 + 1", []float64{2}},
+		{"vector(1) / 0", []float64{math.Inf(1)}},
+		{"absent(used_ratio)", nil},
 		{"scalar(vector(1)) > bool 0", []float64{1}},
 		{"used_ratio > 0.5 or " + strings.Repeat("(used_ratio > 2) or ", 1000) + "(used_ratio > 2)", []float64{0.9}}, // too long for a URL
 	} {

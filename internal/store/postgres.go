@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"regexp"
 	"strings"
@@ -69,9 +70,7 @@ func (s *Store) openPostgres(address string, password func() (string, error)) er
 		return fmt.Errorf("store: %w", err) // it leaves the password out
 	}
 	s.name = fmt.Sprintf("in database %s on %s", config.Database, config.Host)
-	for name, value := range sessionSettings() {
-		config.RuntimeParams[name] = value
-	}
+	maps.Copy(config.RuntimeParams, sessionSettings())
 	if config.ConnectTimeout == 0 {
 		config.ConnectTimeout = connectTimeout
 	}

@@ -81,7 +81,7 @@ func TestSimulation(t *testing.T) {
 type crash struct{}
 
 // errStore is what a store says that does not work at the moment.
-var errStore = errors.New("the store does not answer") //nolint:gochecknoglobals // a sentinel
+var errStore = errors.New("the store does not answer")
 
 // A sim is one simulated world.
 type sim struct {
@@ -98,7 +98,6 @@ type sim struct {
 	crashes  int
 	acked    map[string]bool // subjects whose firing was acknowledged
 	trace    []string
-	asked    []int64 // runs that people may be asked about
 }
 
 // A replica is one upkeep, which may be dead, or frozen in the middle of a call.

@@ -184,8 +184,6 @@ func (c testCase) run(t *testing.T) {
 	}
 }
 
-func of[T any](v T) *T { return &v }
-
 type changes = []func(*remediate.Proposal)
 
 func TestPeople(t *testing.T) {
@@ -328,7 +326,7 @@ func TestElsewhere(t *testing.T) {
 		return guard.Config{Backups: backups{made: noon.Add(-ago)}}
 	}
 	wants := terms(remediate.Terms{FreeDisk: 0.2, Lag: time.Minute, Transaction: time.Hour})
-	full := remediate.Headroom{FreeDisk: of(0.5), Lag: of(time.Second), Transaction: of(time.Minute), Who: "session 9"}
+	full := remediate.Headroom{FreeDisk: new(0.5), Lag: new(time.Second), Transaction: new(time.Minute), Who: "session 9"}
 	with := func(change func(*remediate.Headroom)) func(*remediate.Proposal) {
 		r := full
 		change(&r)
@@ -352,14 +350,14 @@ func TestElsewhere(t *testing.T) {
 		{name: "the policy asks for no backup", change: changes{destructive}},
 
 		{name: "room enough", change: changes{wants, room(full)}},
-		{name: "exactly enough", change: changes{wants, room(remediate.Headroom{FreeDisk: of(0.2), Lag: of(time.Minute), Transaction: of(time.Hour)})}},
-		{name: "too little disk", change: changes{wants, with(func(r *remediate.Headroom) { r.FreeDisk = of(0.199) })}, reason: "headroom", again: 10 * time.Minute, says: "19.9 % of the disk is free"},
+		{name: "exactly enough", change: changes{wants, room(remediate.Headroom{FreeDisk: new(0.2), Lag: new(time.Minute), Transaction: new(time.Hour)})}},
+		{name: "too little disk", change: changes{wants, with(func(r *remediate.Headroom) { r.FreeDisk = new(0.199) })}, reason: "headroom", again: 10 * time.Minute, says: "19.9 % of the disk is free"},
 		{name: "the disk cannot be seen", change: changes{wants, with(func(r *remediate.Headroom) { r.FreeDisk = nil })}, reason: "headroom", says: "not known"},
-		{name: "a replica is behind", change: changes{wants, with(func(r *remediate.Headroom) { r.Lag = of(61 * time.Second) })}, reason: "headroom", again: 30 * time.Second, says: "1m1s behind"},
+		{name: "a replica is behind", change: changes{wants, with(func(r *remediate.Headroom) { r.Lag = new(61 * time.Second) })}, reason: "headroom", again: 30 * time.Second, says: "1m1s behind"},
 		{name: "the lag is not known", change: changes{wants, with(func(r *remediate.Headroom) { r.Lag = nil })}, reason: "headroom", again: 30 * time.Second, says: "not known"},
-		{name: "a transaction is old", change: changes{wants, with(func(r *remediate.Headroom) { r.Transaction = of(time.Hour + time.Second) })}, reason: "headroom", again: 30 * time.Second, says: "session 9"},
+		{name: "a transaction is old", change: changes{wants, with(func(r *remediate.Headroom) { r.Transaction = new(time.Hour + time.Second) })}, reason: "headroom", again: 30 * time.Second, says: "session 9"},
 		{name: "transactions are not known", change: changes{wants, with(func(r *remediate.Headroom) { r.Transaction = nil })}, reason: "headroom", again: 30 * time.Second, says: "not known"},
-		{name: "all at once", change: changes{wants, room(remediate.Headroom{FreeDisk: of(0.0), Lag: of(time.Hour), Transaction: of(24 * time.Hour), Who: "session 9"})}, reason: "headroom", again: 10 * time.Minute, says: "behind, more than 1m0s: wait until it has caught up; a transaction"},
+		{name: "all at once", change: changes{wants, room(remediate.Headroom{FreeDisk: new(0.0), Lag: new(time.Hour), Transaction: new(24 * time.Hour), Who: "session 9"})}, reason: "headroom", again: 10 * time.Minute, says: "behind, more than 1m0s: wait until it has caught up; a transaction"},
 		{name: "the action cannot tell", change: changes{wants}, reason: "headroom", says: "postgres/vacuum cannot tell"},
 		{name: "nothing is asked", change: changes{room(remediate.Headroom{})}},
 	} {

@@ -46,22 +46,22 @@ type Item struct {
 
 // A Notifier takes messages to people.
 type Notifier interface {
-	// Notify returns nil when the message was taken. The error may be a *Fault.
+	// Notify returns nil when the message was taken. The error may be a *FaultError.
 	// There is no secret in it.
 	Notify(ctx context.Context, m Message) error
 }
 
-// A Fault says more of a message that was not taken.
-type Fault struct {
+// A FaultError says more of a message that was not taken.
+type FaultError struct {
 	Err     error
 	Refused bool          // this message; another one may be taken
 	After   time.Duration // the server asks for so much patience
 }
 
-func (f *Fault) Error() string { return f.Err.Error() }
+func (f *FaultError) Error() string { return f.Err.Error() }
 
 // Unwrap returns the cause.
-func (f *Fault) Unwrap() error { return f.Err }
+func (f *FaultError) Unwrap() error { return f.Err }
 
 // A Named is a notifier under the name that it has in the configuration. Its
 // progress is kept under that name.

@@ -257,8 +257,8 @@ func TestPausesGrow(t *testing.T) {
 		first       time.Duration
 	}{
 		{"out of order", errors.New("out of order"), 130, 142, 5 * time.Second},
-		{"asks for patience", &notify.Fault{Err: errors.New("status 429"), After: 30 * time.Minute}, 120, 128, 30 * time.Minute},
-		{"refused", &notify.Fault{Err: errors.New("status 400"), Refused: true}, 20, 25, time.Minute},
+		{"asks for patience", &notify.FaultError{Err: errors.New("status 429"), After: 30 * time.Minute}, 120, 128, 30 * time.Minute},
+		{"refused", &notify.FaultError{Err: errors.New("status 400"), Refused: true}, 20, 25, time.Minute},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := begin(t)
@@ -296,7 +296,7 @@ func TestRefusedAndGivenUp(t *testing.T) {
 	s.write(t, all...)
 	box := mailbox{take: func(m notify.Message) error {
 		if slices.ContainsFunc(m.Notices, func(n notify.Item) bool { return n.Key == "k4" }) {
-			return &notify.Fault{Err: errors.New("status 400: invalid_payload"), Refused: true}
+			return &notify.FaultError{Err: errors.New("status 400: invalid_payload"), Refused: true}
 		}
 		return nil
 	}}

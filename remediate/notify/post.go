@@ -114,13 +114,13 @@ func cause(ctx context.Context, err error) error {
 	return err
 }
 
-// refusal returns the Fault of an answer that is not good.
+// refusal returns the FaultError of an answer that is not good.
 func refusal(res *http.Response, said string) error {
 	said = strings.Join(strings.Fields(said), " ")
 	if len(said) > whyLimit {
 		said = strings.ToValidUTF8(said[:whyLimit], "") + "…"
 	}
-	f := &Fault{Err: fmt.Errorf("status %d: %s", res.StatusCode, said)}
+	f := &FaultError{Err: fmt.Errorf("status %d: %s", res.StatusCode, said)}
 	switch res.StatusCode {
 	case http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity:
 		f.Refused = true
@@ -131,11 +131,11 @@ func refusal(res *http.Response, said string) error {
 	return f
 }
 
-func asFault(err error) (Fault, bool) {
-	if f, ok := errors.AsType[*Fault](err); ok {
+func asFault(err error) (FaultError, bool) {
+	if f, ok := errors.AsType[*FaultError](err); ok {
 		return *f, true
 	}
-	return Fault{Err: err}, false
+	return FaultError{Err: err}, false
 }
 
 // secretsOf returns every part of a URL that may be a secret, as a server or a

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -125,9 +126,7 @@ func recorder(t *testing.T, status int, header http.Header) (address string, las
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		got = r.Header
 		body, _ = io.ReadAll(r.Body)
-		for name, values := range header {
-			w.Header()[name] = values
-		}
+		maps.Copy(w.Header(), header)
 		w.WriteHeader(status)
 		fmt.Fprint(w, "a word")
 	}))
@@ -144,7 +143,7 @@ func TestFaults(t *testing.T) {
 	}{{400, "", true, 0}, {413, "", true, 0}, {422, "", true, 0}, {403, "", false, 0}, {404, "", false, 0}, {429, "120", false, 2 * time.Minute}, {503, "99999999999", false, time.Hour}, {500, "Wed, 21 Oct 2026", false, 0}} {
 		address, _ := recorder(t, test.status, http.Header{"Retry-After": {test.after}})
 		err := notify.Slack{URL: secretly(address + "/x")}.Notify(t.Context(), notify.Message{})
-		var f *notify.Fault
+		var f *notify.FaultError
 		if !errors.As(err, &f) || f.Refused != test.refused || f.After != test.pause || !strings.Contains(err.Error(), "a word") {
 			t.Errorf("%d: %v %+v", test.status, err, f)
 		}

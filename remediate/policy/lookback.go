@@ -40,24 +40,24 @@ func (s *scan) token() {
 		return
 	}
 	s.rest = s.rest[1:]
-	switch {
-	case c == '"' || c == '\'' || c == '`':
+	switch c {
+	case '"', '\'', '`':
 		s.quoted(c)
-	case c == '#':
+	case '#':
 		_, s.rest, _ = strings.Cut(s.rest, "\n")
-	case c == '(':
+	case '(':
 		s.next()
 		s.outer, s.longest = append(s.outer, s.longest), 0
-	case c == ')':
+	case ')':
 		s.leave()
-	case c == '{':
+	case '{':
 		s.matchers()
-	case c == '[':
+	case '[':
 		inner, rest, _ := strings.Cut(s.rest, "]")
 		s.rest = rest
 		length, _, _ := strings.Cut(inner, ":")
 		s.add(length)
-	case c == ' ' || c == '\t' || c == '\n' || c == '\r':
+	case ' ', '\t', '\n', '\r':
 	default: // an operator, a comma or a number begins something else
 		s.next()
 	}

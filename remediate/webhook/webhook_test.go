@@ -261,7 +261,7 @@ func FuzzWebhook(f *testing.F) {
 		f.Add([]byte(body), false)
 	}
 	f.Add([]byte(grafanaMessage), true)
-	f.Add([]byte(strings.Replace(grafanaMessage, "firing", "resolved", -1)), true)
+	f.Add([]byte(strings.ReplaceAll(grafanaMessage, "firing", "resolved")), true)
 	f.Add([]byte(`{"version":"1","alerts":[{"status":"firing","labels":{"alertname":"A"},"valueString":"x"}]}`), true)
 	d := openWith(f, store.Options{Memory: true}) // a disk would be most of the time
 	f.Fuzz(func(t *testing.T, body []byte, grafana bool) {
