@@ -160,7 +160,7 @@ func (c *clinic) invalid(t *testing.T) string {
 func TestReindexRemovesLeftover(t *testing.T) {
 	c := open(t)
 	c.fill(t, 20_000, "vacuum "+c.qTable, "analyze "+c.qTable)
-	c.interruptBuild(t)
+	c.interruptBuild(t, "row exclusive")
 	if c.invalid(t) == "" {
 		t.Fatal("the interrupted build left nothing: the test shows nothing")
 	}
@@ -191,17 +191,46 @@ func TestReindexRemovesLeftover(t *testing.T) {
 	}
 }
 
-// interruptBuild cancels a concurrent build while it waits for an older transaction.
-func (c *clinic) interruptBuild(t *testing.T) {
+// A build that was interrupted after the new index had taken the name of the old
+// one is done, and what it left of the old one is dropped.
+func TestReindexRemovesTheOld(t *testing.T) {
+	c := open(t)
+	c.fill(t, 20_000, "vacuum "+c.qTable, "analyze "+c.qTable)
+	action := postgres.Reindex(c.server)
+	limit := 0.4
+	plan, err := action.Plan(t.Context(), remediate.Request{Action: action.Name, Subject: c.subject(action.Subject...), Limit: &limit})
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := c.node(t)
+	c.interruptBuild(t, "access share")
+	after := c.node(t)
+	if left := c.invalid(t); left == "" || before == after {
+		t.Fatalf("left %q, node %v and then %v: the test shows nothing", left, before, after)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := action.Apply(ctx, remediate.Fence{Held: func(context.Context) error { return nil }}, plan.Steps[0]); err != nil {
+		t.Fatal(err)
+	}
+	if left := c.invalid(t); left != "" || c.node(t) != after {
+		t.Errorf("left %q, node %v; want none, and %v as before", left, c.node(t), after)
+	}
+}
+
+// interruptBuild cancels a concurrent build while it waits for an older
+// transaction: for one that writes before it builds, and for one that only reads
+// before it drops the old index.
+func (c *clinic) interruptBuild(t *testing.T, mode string) {
 	t.Helper()
 	older := c.connect(t)
-	if _, err := older.Exec(t.Context(), "begin; lock table "+c.qTable+" in row exclusive mode"); err != nil {
+	if _, err := older.Exec(t.Context(), "begin; lock table "+c.qTable+" in "+mode+" mode"); err != nil {
 		t.Fatal(err)
 	}
 	builder := c.connect(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
-	if _, err := builder.Exec(t.Context(), "set statement_timeout = '300ms'"); err != nil {
+	if _, err := builder.Exec(t.Context(), "set statement_timeout = '1s'"); err != nil {
 		t.Fatal(err)
 	}
 	_, err := builder.Exec(context.WithoutCancel(ctx), "reindex index concurrently "+c.qIndex)

@@ -158,10 +158,13 @@ func (a reindex) Apply(ctx context.Context, f remediate.Fence, s remediate.Step)
 		return j.carry(ctx, f, s.Do)
 	}
 	j.done = func(ctx context.Context, c *pgx.Conn) (bool, error) {
-		if done, err := rebuilt(ctx, c, s); err != nil || done {
-			return done, err
+		// One that was interrupted after the new index took the name of the old
+		// one is done, and has left that behind.
+		done, err := rebuilt(ctx, c, s)
+		if err != nil {
+			return false, err
 		}
-		return false, a.sweep(ctx, c, f, s)
+		return done, a.sweep(ctx, c, f, s)
 	}
 	return j.carry(ctx, f, s.Do)
 }
