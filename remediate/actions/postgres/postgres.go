@@ -55,6 +55,7 @@ type relation struct {
 	Role      string
 	Node      int64 // pg_class.relfilenode: another after the storage was written anew
 	Vacuums   int64 // by hand, since the statistics were reset
+	Analyzes  int64 // the same
 	SizeBytes int64
 }
 
@@ -70,6 +71,7 @@ select c.oid::int8,
        current_user::text,
        c.relfilenode::int8,
        coalesce(pg_stat_get_vacuum_count(t.oid), 0),
+       coalesce(pg_stat_get_analyze_count(t.oid), 0),
        pg_relation_size(c.oid)
   from pg_class c
   join pg_namespace n on n.oid = c.relnamespace

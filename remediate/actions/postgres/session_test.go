@@ -231,6 +231,23 @@ func TestTakeoverAdopts(t *testing.T) {
 	}
 }
 
+// An interruption between vacuum and analyze leaves the second to be done, and
+// the first is not done again.
+func TestVacuumAnalyzesTheRest(t *testing.T) {
+	url, database := servertest.Database(t)
+	w := admit(t, url, database)
+	servertest.Exec(t, url, "vacuum public.logs")
+	for range 2 {
+		if err := w.apply(t, 1, takeover, held); err != nil {
+			t.Fatal(err)
+		}
+		w.settled(t, 1)
+		if n := w.number(t, "select pg_stat_get_analyze_count('public.logs'::regclass)"); n != 1 {
+			t.Errorf("%d analyzes, want 1", n)
+		}
+	}
+}
+
 // A session that is not upkeep's is nobody's to end, whatever it holds.
 func TestTakeoverLeavesStrangers(t *testing.T) {
 	url, database := servertest.Database(t)

@@ -25,7 +25,8 @@ It takes a SHARE UPDATE EXCLUSIVE lock: reads and writes go on. Unless it is tol
 to, it does not truncate the table at its end, which needs an ACCESS EXCLUSIVE lock
 and is replayed on replicas; the space is used again by the table. It refuses a replica, a role
 without the right, and names who holds back what can be removed. It is done when
-the server's count of vacuums by hand has grown. Rights: own the table or the
+the server's counts of vacuums and analyzes by hand have grown; where only the
+vacuum was, as after an interruption between the two, the table is analyzed alone. Rights: own the table or the
 database (PostgreSQL 13 to 16), or MAINTAIN on the table and USAGE on its schema
 (17 and later); pg_monitor where the policy asks for headroom. Cancelled, it
 leaves the table as it was.`,
@@ -105,7 +106,7 @@ func (a vacuum) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan
 		Do: "VACUUM (" + options + ") " + pgx.Identifier{r.Subject["schema"], r.Subject["table"]}.Sanitize(),
 		Args: map[string]string{
 			"database": r.Subject["database"], "schema": r.Subject["schema"], "table": r.Subject["table"],
-			"oid": strconv.FormatInt(rel.OID, 10), "vacuums": strconv.FormatInt(rel.Vacuums, 10),
+			"oid": strconv.FormatInt(rel.OID, 10), "vacuums": strconv.FormatInt(rel.Vacuums, 10), "analyzes": strconv.FormatInt(rel.Analyzes, 10),
 		},
 	}}
 	return p, nil
@@ -113,9 +114,13 @@ func (a vacuum) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan
 
 // Apply implements remediate.Remedy.
 func (a vacuum) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
-	before, err := strconv.ParseInt(s.Args["vacuums"], 10, 64)
+	vacuums, err := strconv.ParseInt(s.Args["vacuums"], 10, 64)
 	if err != nil {
 		return fmt.Errorf("step: vacuums: %w", err)
+	}
+	analyzes, err := strconv.ParseInt(cmp.Or(s.Args["analyzes"], "-1"), 10, 64) // plans of before do not say it
+	if err != nil {
+		return fmt.Errorf("step: analyzes: %w", err)
 	}
 	return job{
 		target: a.target, action: "postgres/vacuum", database: s.Args["database"], schema: s.Args["schema"], table: s.Args["table"],
@@ -124,11 +129,30 @@ func (a vacuum) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) 
 		lockTimeout: 5 * time.Second,
 		done: func(ctx context.Context, c *pgx.Conn) (bool, error) {
 			// The statistics of a session that has just ended arrive with its end.
-			var now int64
-			err := c.QueryRow(ctx, "select coalesce(pg_stat_get_vacuum_count($1::text::oid), 0)", s.Args["oid"]).Scan(&now)
-			return now > before, err
+			var vacuumed, analyzed int64
+			err := c.QueryRow(ctx, "select coalesce(pg_stat_get_vacuum_count($1::text::oid), 0), coalesce(pg_stat_get_analyze_count($1::text::oid), 0)", s.Args["oid"]).Scan(&vacuumed, &analyzed)
+			if err != nil || vacuumed <= vacuums {
+				return false, err
+			}
+			if analyzed > analyzes {
+				return true, nil
+			}
+			return true, analyze(ctx, c, f, s)
 		},
 	}.carry(ctx, f, s.Do)
+}
+
+// analyze does what is left of a step that was interrupted between its vacuum and
+// its analyze, which are a transaction each.
+func analyze(ctx context.Context, c *pgx.Conn, f remediate.Fence, s remediate.Step) error {
+	if err := f.Check(ctx); err != nil {
+		return err
+	}
+	statement := "ANALYZE " + pgx.Identifier{s.Args["schema"], s.Args["table"]}.Sanitize()
+	if _, err := c.Exec(ctx, statement, pgx.QueryExecModeSimpleProtocol); err != nil {
+		return fmt.Errorf("%s: %w", statement, err)
+	}
+	return nil
 }
 
 // Measure implements remediate.Remedy.
