@@ -34,6 +34,7 @@ type patient struct {
 	healed    time.Time // zero while it is sick
 	over      bool      // its end was told directly
 	index     uint32    // before
+	rebuilt   uint32    // the index that was seen first in its place
 	statement string    // that heals it
 }
 
@@ -145,9 +146,10 @@ func (w *ward) sick() []*patient { return w.some(func(p *patient) bool { return 
 func (w *ward) see(ctx context.Context, c *pgx.Conn) error {
 	for _, p := range w.sick() {
 		var healed bool
+		var index uint32
 		var err error
 		if p.rebuild {
-			err = c.QueryRow(ctx, "select exists (select 1 from pg_index i join pg_class c on c.oid = i.indexrelid where c.relname = $1 and i.indisvalid and c.oid <> $2)", p.table+"_key", p.index).Scan(&healed)
+			err = c.QueryRow(ctx, "select c.oid, i.indisvalid and c.oid <> $2 from pg_index i join pg_class c on c.oid = i.indexrelid where c.relname = $1", p.table+"_key", p.index).Scan(&index, &healed)
 		} else {
 			err = c.QueryRow(ctx, "select pg_stat_get_dead_tuples($1::text::regclass) = 0", p.table).Scan(&healed)
 		}
@@ -156,7 +158,7 @@ func (w *ward) see(ctx context.Context, c *pgx.Conn) error {
 		}
 		if healed {
 			w.mu.Lock()
-			p.healed = time.Now()
+			p.healed, p.rebuilt = time.Now(), index
 			w.mu.Unlock()
 		}
 	}
