@@ -57,6 +57,10 @@ bench: deps-test build noembed ## measure speed, memory and size, beside their l
 kills: deps-test ## kill upkeep under load, and freeze replicas of it; KILLS=1000
 	$(GO) test -count 1 -v -timeout 2h -run UnderLoad ./cmd/upkeep -kills $(or $(KILLS),1000)
 
+.PHONY: sim
+sim: ## go through simulated histories of the engine; SEEDS=1000000, SEED=1 for the first
+	$(GO) test -count 1 -v -timeout 24h -run TestSimulation ./remediate/engine -seeds $(or $(SEEDS),100000) -seed $(or $(SEED),1)
+
 .PHONY: fuzz
 fuzz: ## fuzz what reads foreign input, a while each; FUZZTIME=1m
 	$(GO) test -run '^$$' -fuzz FuzzSet -fuzztime $(or $(FUZZTIME),30s) -fuzzminimizetime 1s ./collectors
