@@ -23,6 +23,10 @@ const (
 
 	// reindexed is how often the trouble of a table is a bloated index.
 	reindexed = 12
+
+	// large is how often a table takes its time: the vacuum of one outlives the
+	// upkeep that began it, and goes on when the next one takes the step up.
+	large = 4
 )
 
 // A patient is one table.
@@ -99,7 +103,11 @@ func (w *ward) sicken(ctx context.Context, c *pgx.Conn) error {
 	}
 	p := &patient{table: fmt.Sprint("dead_", n), direct: n%3 == 0}
 	p.statement = fmt.Sprintf(`VACUUM (ANALYZE, TRUNCATE off, PARALLEL 0) "public"."%s"`, p.table)
-	statements := []string{"create table %s (id int)", "insert into %s select generate_series(1, 2000)", "delete from %s where id %% 2 = 0"}
+	rows := 2000
+	if n%large == 1 {
+		rows = 60_000
+	}
+	statements := []string{"create table %s (id int)", fmt.Sprintf("insert into %%s select generate_series(1, %d)", rows), "delete from %s where id %% 2 = 0"}
 	if n%reindexed == reindexed-1 {
 		p.table, p.rebuild = fmt.Sprint("bloated_", n), true
 		p.statement = fmt.Sprintf(`REINDEX INDEX CONCURRENTLY "public"."%s_key"`, p.table)
