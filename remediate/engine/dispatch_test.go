@@ -39,7 +39,7 @@ func TestFlappingIsHeldDown(t *testing.T) {
 		h.is(1, remediate.Cleared)
 		h.alert("t", false)
 		h.ward.set("t", 10)
-		clear(h.ward.done)
+		h.ward.change(func() { clear(h.ward.done) })
 		pass(time.Minute)
 		h.fires("t", time.Now())
 		pass(50 * time.Second)
@@ -106,7 +106,7 @@ func TestReloadWhileAsked(t *testing.T) {
 	bubble(t, func(t *testing.T, h *house) {
 		h.mode = remediate.Ask
 		e, _ := h.live()
-		h.ward.useless = map[string]bool{"heal": true}
+		h.ward.change(func() { h.ward.useless = map[string]bool{"heal": true} })
 		h.alert("t", true)
 		pass(time.Second)
 		h.is(1, remediate.Asked)

@@ -107,11 +107,15 @@ func (h *house) skip(d time.Duration) {
 
 // A record is the journal as an engine sees it, which may be made to crash.
 type record interface {
+	papers
+	engine.Members
+	engine.Standing
+}
+
+type papers interface {
 	engine.Journal
 	engine.Queue
 	engine.Desk
-	engine.Members
-	engine.Standing
 }
 
 func (h *house) engine(j record) *engine.Engine {

@@ -52,7 +52,7 @@ func TestApprovalIsOfOnePlan(t *testing.T) {
 		if diff := cmp.Diff([]string{old, run.Plan.Hash()}, plans); diff != "" {
 			t.Errorf("people were asked about these plans, each once: %s", diff)
 		}
-		h.ward.relief = 10
+		h.ward.change(func() { h.ward.relief = 10 })
 		h.approve(1)
 		pass(2 * time.Second)
 		h.is(1, remediate.Cleared)
@@ -193,7 +193,7 @@ func TestCancelOfOneThatActs(t *testing.T) {
 		if cleared, judged, err := h.journal.Effect(t.Context(), "heal"); cleared != 0 || judged != 0 || err != nil {
 			t.Errorf("the effect of the policy is %d of %d, %v", cleared, judged, err)
 		}
-		h.ward.slow = time.Second
+		h.ward.change(func() { h.ward.slow = time.Second })
 		h.alert("u", true)
 		pass(10 * time.Second)
 		h.is(2, remediate.Cleared) // the breaker is closed

@@ -84,9 +84,7 @@ func TestTheOtherTakesOver(t *testing.T) {
 		h.is(1, remediate.Allowed)
 		frozen.cold.Store(true)
 
-		h.ward.mu.Lock()
-		h.ward.before = nil // the other's steps are not held up
-		h.ward.mu.Unlock()
+		h.ward.change(func() { h.ward.before = nil }) // the other's steps are not held up
 		h.liveOn(h.replica("two"))
 		began := time.Now()
 		for h.state(1) != remediate.Cleared && time.Since(began) < time.Minute {
@@ -114,7 +112,7 @@ func TestTheOtherTakesOver(t *testing.T) {
 			t.Errorf("its fence: %v, want ErrFenced", err)
 		}
 
-		h.ward.sickness["u"] = 10 // it is one of them again
+		h.ward.set("u", 10) // it is one of them again
 		h.alert("u", true)
 		pass(10 * time.Second)
 		h.is(2, remediate.Cleared)
@@ -181,10 +179,8 @@ func TestLeaseThatCannotBeRenewed(t *testing.T) {
 		h.is(1, remediate.Allowed)
 		lonely.cut.Store(true)
 		pass(8 * time.Second)
-		h.ward.mu.Lock()
-		acting := h.ward.acting
-		h.ward.slow = 0
-		h.ward.mu.Unlock()
+		acting := 0
+		h.ward.change(func() { acting, h.ward.slow = h.ward.acting, 0 })
 		if acting != 0 {
 			t.Errorf("%d still act without a lease", acting)
 		}
@@ -220,9 +216,7 @@ func TestStopHandsOver(t *testing.T) {
 		h.is(1, remediate.Allowed)
 		h.liveOn(h.replica("two"))
 		stop()
-		h.ward.mu.Lock()
-		h.ward.slow = 0
-		h.ward.mu.Unlock()
+		h.ward.change(func() { h.ward.slow = 0 })
 		pass(1500 * time.Millisecond) // no lease is waited for
 		h.is(1, remediate.Cleared)
 		if len(h.notes(1)) != 0 {
@@ -247,6 +241,13 @@ func (c *curtain) Hold(_ context.Context, _ remediate.Run, alert remediate.Alert
 	return nil
 }
 
+// seen returns what was held and released until now.
+func (c *curtain) seen() (held []time.Duration, released []int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.held), slices.Clone(c.released)
+}
+
 func (c *curtain) Release(_ context.Context, run int64) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -267,30 +268,30 @@ func TestSilence(t *testing.T) {
 				h.alert("t", true)
 				pass(15 * time.Second)
 				want := []time.Duration{0, 10 * time.Second}
-				if diff := cmp.Diff(want, c.held); diff != "" || c.alert.Labels["table"] != "t" {
-					t.Errorf("held %s for %v", diff, c.alert)
+				if held, _ := c.seen(); !slices.Equal(held, want) {
+					t.Errorf("held %v, want %v", held, want)
 				}
 				if takeover {
 					stop()
 					pass(time.Minute)
-					if len(c.held) != 2 || len(c.released) != 0 {
-						t.Errorf("while nobody works: held %v, released %v", c.held, c.released)
+					if held, released := c.seen(); len(held) != 2 || len(released) != 0 {
+						t.Errorf("while nobody works: held %v, released %v", held, released)
 					}
 					h.live()
 					pass(time.Second)
-					if len(c.held) != 3 {
-						t.Errorf("the next holds it at once: %v", c.held)
+					if held, _ := c.seen(); len(held) != 3 {
+						t.Errorf("the next holds it at once: %v", held)
 					}
 				}
 				pass(time.Minute)
 				h.is(1, remediate.Cleared)
-				if diff := cmp.Diff([]int64{1}, c.released); diff != "" {
+				before, released := c.seen()
+				if diff := cmp.Diff([]int64{1}, released); diff != "" {
 					t.Errorf("released: %s", diff)
 				}
-				last := len(c.held)
 				pass(time.Minute)
-				if len(c.held) != last || last < 5 {
-					t.Errorf("held %v: it is renewed while the run works, and not after", c.held)
+				if held, _ := c.seen(); len(held) != len(before) || len(held) < 5 || c.alert.Labels["table"] != "t" {
+					t.Errorf("held %v for %v: it is renewed while the run works, and not after", held, c.alert)
 				}
 			})
 		})

@@ -119,7 +119,7 @@ func TestDemotedByItsEffect(t *testing.T) {
 		h.terms.Effect = 0.5
 		h.live()
 		h.sick(1, 4)
-		h.ward.relief = 1
+		h.ward.change(func() { h.ward.relief = 1 })
 		h.sick(5, 1)
 		if got := h.notices(remediate.NoticeTell); len(got) != 0 {
 			t.Fatalf("4 of 5 promise 52 %%, which is enough: %+v", got)
@@ -141,13 +141,13 @@ func TestDemotedByItsEffect(t *testing.T) {
 		if err := h.journal.Promote(t.Context(), "heal", "ann", "the remedy is mended"); err != nil {
 			t.Fatal(err)
 		}
-		h.ward.relief = 10
+		h.ward.change(func() { h.ward.relief = 10 })
 		pass(2 * time.Second)
 		h.is(7, remediate.Cleared)
 		if got := len(h.ward.did()); got != effects+2 {
 			t.Errorf("%d effects, want two more than %d", got, effects)
 		}
-		h.ward.relief = 1
+		h.ward.change(func() { h.ward.relief = 1 })
 		h.sick(8, 3) // 1 of 4 since: too few to tell
 		if got := h.notices(remediate.NoticeTell); len(got) != 1 {
 			t.Errorf("what was before the promotion counts: %+v", got)
@@ -177,7 +177,7 @@ func TestBreaker(t *testing.T) {
 		if got := len(h.ward.did()); got != 6 {
 			t.Errorf("%d effects, want those of three runs", got)
 		}
-		h.ward.relief = 10
+		h.ward.change(func() { h.ward.relief = 10 })
 		if err := h.journal.CloseBreaker(t.Context(), "heal", "ann", "mended"); err != nil {
 			t.Fatal(err)
 		}
@@ -198,7 +198,7 @@ func TestDecay(t *testing.T) {
 		pass(time.Second)
 		cleared := h.is(1, remediate.Cleared)
 		h.ward.set("t", 10)
-		clear(h.ward.done)
+		h.ward.change(func() { clear(h.ward.done) })
 		pass(16 * time.Minute) // no decay
 		h.alert("t", true)
 		pass(2 * time.Second)
@@ -208,7 +208,7 @@ func TestDecay(t *testing.T) {
 		}
 
 		h.ward.set("t", 10)
-		clear(h.ward.done)
+		h.ward.change(func() { clear(h.ward.done) })
 		a := remediate.Request{Key: "again", Action: "ward/heal", Subject: second.Request.Subject, Mode: remediate.Auto, Terms: second.Request.Terms, Schedule: "nightly"}
 		if _, _, err := h.journal.Create(t.Context(), a, "it is night"); err != nil {
 			t.Fatal(err)

@@ -125,6 +125,13 @@ func (w *ward) did() []string {
 	return slices.Clone(w.effects)
 }
 
+// change lets a test change something while engines run.
+func (w *ward) change(do func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	do()
+}
+
 // set changes how sick a table is.
 func (w *ward) set(table string, sickness float64) {
 	w.mu.Lock()

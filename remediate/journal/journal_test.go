@@ -365,7 +365,7 @@ func TestStandings(t *testing.T) {
 				t.Errorf("Demote: %v %v", done, err)
 			}
 		}
-		run := remediate.Run{ID: 99, Request: remediate.Request{Policy: "p"}}
+		run := remediate.Run{ID: 99, Request: remediate.Request{Policy: "p", Terms: remediate.Terms{Breaker: 3}}}
 		if w, err := d.Working(t.Context(), run); err != nil || w.Demoted != "1 of 3" || len(w.Ended) != 4 || w.Ended[0].State != remediate.Cleared {
 			t.Errorf("Working: %+v %v", w, err)
 		}
