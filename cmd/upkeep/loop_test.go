@@ -143,11 +143,11 @@ targets:
   postgres: [{name: main, url: %q, password_file: token}]
   redis: [{name: cache, url: %q, password_file: token}]
 collectors: {interval: 300ms, settings: {postgres/settings: {disabled: true}, host/updates: {disabled: true}}} # the server of the tests is set for speed
-engine: {reconcile_interval: 1s, resolve_after: 10s}
+engine: {reconcile_interval: 1s, resolve_after: 10s, per_target: 8, flap: 1ms} # killed again and again, alerts come and go
 policies:
-  - {name: dead rows, match: ['alertname="PostgresDeadRows"'], action: postgres/vacuum, mode: auto, cooldown: 0s}
-  - {name: index bloat, match: ['alertname="PostgresIndexBloat"'], action: postgres/reindex, mode: auto, cooldown: 0s}
-  - {name: old snapshot, match: ['alertname="RedisSnapshotOld"'], action: redis/bgsave, mode: auto, cooldown: 0s}
+  - {name: dead rows, match: ['alertname="PostgresDeadRows"'], action: postgres/vacuum, mode: auto, cooldown: 0s, ramp: false, breaker: 0, effect: 0%%}
+  - {name: index bloat, match: ['alertname="PostgresIndexBloat"'], action: postgres/reindex, mode: auto, cooldown: 0s, ramp: false, breaker: 0, effect: 0%%}
+  - {name: old snapshot, match: ['alertname="RedisSnapshotOld"'], action: redis/bgsave, mode: auto, cooldown: 0s, ramp: false, breaker: 0, effect: 0%%}
 %s`, s.address, s.postgres, s.redis.URL, mode))
 	write(t, filepath.Join(s.dir, "token"), s.token+"\n")
 }

@@ -39,6 +39,9 @@ const looking = 8
 // or at the next start.
 func (e *Engine) Run(ctx context.Context) error {
 	if err := e.Join(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil // stopped before it had begun
+		}
 		return err
 	}
 	defer e.leave(ctx)
