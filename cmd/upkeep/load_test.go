@@ -24,9 +24,10 @@ const (
 	// reindexed is how often the trouble of a table is a bloated index.
 	reindexed = 12
 
-	// large is how often a table takes its time: the vacuum of one outlives the
-	// upkeep that began it, and goes on when the next one takes the step up.
-	large = 4
+	// large is how often a table takes its time, for its pages are on disk: the
+	// vacuum of one outlives the upkeep that began it, and goes on while the next one
+	// takes the step up.
+	large = 6
 )
 
 // A patient is one table.
@@ -108,6 +109,9 @@ func (w *ward) sicken(ctx context.Context, c *pgx.Conn) error {
 		rows = 60_000
 	}
 	statements := []string{"create table %s (id int)", fmt.Sprintf("insert into %%s select generate_series(1, %d)", rows), "delete from %s where id %% 2 = 0"}
+	if n%large == 1 {
+		statements = append(statements, "checkpoint")
+	}
 	if n%reindexed == reindexed-1 {
 		p.table, p.rebuild = fmt.Sprint("bloated_", n), true
 		p.statement = fmt.Sprintf(`REINDEX INDEX CONCURRENTLY "public"."%s_key"`, p.table)
