@@ -38,8 +38,9 @@ const (
 func quoted(names ...string) string { return pgx.Identifier(names).Sanitize() }
 
 // shortRules writes the shipped rules with short clocks and small limits of size
-// into a folder: the names, ratios and annotations are as shipped.
-func shortRules(t *testing.T, dir string) {
+// into a folder: the names, ratios and annotations are as shipped. snapshotAge is
+// how old a snapshot of Redis may be, in seconds.
+func shortRules(t *testing.T, dir, snapshotAge string) {
 	t.Helper()
 	wait := regexp.MustCompile(`(?m)^(\s*)for: \S+$`)
 	names, err := fs.Glob(alerts.Files(), "*.rules.yaml")
@@ -52,7 +53,7 @@ func shortRules(t *testing.T, dir string) {
 			t.Fatal(err)
 		}
 		text = wait.ReplaceAll(text, []byte("${1}for: 0s"))
-		for shipped, short := range map[string]string{"86400": "4", "16777216": "500000", "> 10000": "> 1000"} {
+		for shipped, short := range map[string]string{"86400": snapshotAge, "16777216": "500000", "> 10000": "> 1000"} {
 			text = bytes.ReplaceAll(text, []byte(shipped), []byte(short))
 		}
 		write(t, filepath.Join(dir, name), string(text))
@@ -169,7 +170,7 @@ func newSite(t *testing.T) *site {
 	if err := os.Mkdir(filepath.Join(s.dir, "rules"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	shortRules(t, filepath.Join(s.dir, "rules"))
+	shortRules(t, filepath.Join(s.dir, "rules"), "4")
 	return s
 }
 
