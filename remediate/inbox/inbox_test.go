@@ -208,9 +208,6 @@ func TestFlapping(t *testing.T) {
 		if !e.Ripe.Equal(ripe) {
 			t.Errorf("after %d flaps ripe at %s, want %s", flaps, e.Ripe, ripe)
 		}
-		if next, err := d.NextRipe(t.Context()); err != nil || !next.Equal(ripe) {
-			t.Errorf("the next is ripe at %s (%v), want %s", next, err, ripe)
-		}
 		wants := 0
 		if hold == 0 {
 			wants = 1
@@ -269,9 +266,7 @@ func TestUndecided(t *testing.T) {
 	}
 	check("at first", numbers("a", 10), 1, 2, 3)
 	check("two at most", numbers("a", 2), 1, 2)
-	if err := d.Settle(t.Context(), 1, "a"); err != nil {
-		t.Fatal(err)
-	}
+	d.exec(t, "update episodes set settled = 'a' where id = 1") // as the journal does
 	check("settled", numbers("a", 10), 2, 3)
 	check("other policies", numbers("b", 10), 1, 2, 3)
 	for n, s := range remediate.States() {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -33,29 +32,6 @@ func (i *Inbox) Undecided(ctx context.Context, edition string, limit int) ([]rem
 	now := store.Millis(i.now())
 	return i.episodes(ctx, "where closed = 0 and settled < "+rest+" union all select "+columns+" from episodes where closed = 0 and settled > "+rest+" order by 1 limit ?",
 		edition, now, edition, now, limit)
-}
-
-// Settle notes that an edition of the policies has nothing more to say to an episode.
-func (i *Inbox) Settle(ctx context.Context, episode int64, edition string) error {
-	err := i.store.Write(ctx, func(tx *store.Tx) error {
-		_, err := tx.Exec("update episodes set settled = ? where id = ?", edition, episode)
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("episode %d: %w", episode, err)
-	}
-	return nil
-}
-
-// NextRipe returns when the next hold-down of an open episode ends; zero while
-// nothing is held down.
-func (i *Inbox) NextRipe(ctx context.Context) (next time.Time, err error) {
-	var ripe int64
-	err = i.one(ctx, &ripe, "select coalesce(min(ripe), 0) from episodes where closed = 0 and ripe > ?", store.Millis(i.now()))
-	if err != nil {
-		return time.Time{}, fmt.Errorf("episodes: %w", err)
-	}
-	return store.Time(ripe), nil
 }
 
 // Episode returns one episode, open or closed.

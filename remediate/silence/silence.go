@@ -53,9 +53,6 @@ type Keeper struct {
 	Now           func() time.Time // time.Now where nil
 }
 
-// Every returns how often Hold is to be called while a run works.
-func (k *Keeper) Every() time.Duration { return k.length() / 4 }
-
 // Hold makes the silence of a run's alert or renews it. It may be called again
 // after any crash: a silence that was made and not noted is found by its comment,
 // and one that Alertmanager has lost is made anew. One that a person has ended
