@@ -245,7 +245,9 @@ func (s *killSite) onceEach(t *testing.T, lines []console.Line) {
 			}
 		}
 	}
-	if saves != acted["redis/bgsave"] {
+	// Redis cannot be fenced (decision 11): a BGSAVE that was sent and not yet
+	// carried out when upkeep was killed may be sent once more.
+	if did := acted["redis/bgsave"]; saves < did || saves > 2*did {
 		t.Errorf("%d snapshots, %d runs that made one", saves, acted["redis/bgsave"])
 	}
 	if left := s.invalid(t); left != "" {
