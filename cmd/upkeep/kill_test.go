@@ -135,7 +135,8 @@ func (s *killSite) done(t *testing.T, statement string) int {
 	return n
 }
 
-// upkeep is killed with SIGKILL at fifty random moments while alerts fire. In the
+// upkeep is killed with SIGKILL at fifty moments while alerts fire, half of them
+// wherever it is and half of them in a step. In the
 // end every alert has cleared, no run hangs, and the servers themselves say that
 // nothing was done twice for one episode.
 func TestKilledFiftyTimes(t *testing.T) {
@@ -150,13 +151,13 @@ func TestKilledFiftyTimes(t *testing.T) {
 	for n := range kills {
 		s.sickenRound(t, n)
 		release := s.hold(t, n)
+		before := begun(t, log.Name())
 		cmd := exec.CommandContext(t.Context(), "upkeep", "serve", "--config", "upkeep.yaml")
 		cmd.Dir, cmd.Stdout, cmd.Stderr = s.dir, log, log
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		// The start takes 150 ms; the alerts fire and are answered within a second.
-		time.Sleep(time.Duration(150+rand.IntN(850)) * time.Millisecond)
+		s.moment(t, log.Name(), before, n)
 		if err := cmd.Process.Kill(); err != nil {
 			t.Fatalf("it ended by itself before kill %d: %v", n+1, err)
 		}
@@ -169,8 +170,8 @@ func TestKilledFiftyTimes(t *testing.T) {
 		release()
 	}
 	t.Logf("%d kills, of which %d left a run in the middle", kills, met)
-	if met == 0 {
-		t.Error("no kill met a run: the test shows nothing")
+	if met < kills/5 {
+		t.Error("too few kills met a run: the test shows nothing")
 	}
 	spawn(t, s.dir, "upkeep", "serve", "--config", "upkeep.yaml")
 	s.awaitReady(t)
@@ -184,6 +185,31 @@ func TestKilledFiftyTimes(t *testing.T) {
 			return
 		}
 	}
+}
+
+// moment waits until upkeep is to be killed: in an even round anywhere in its
+// first second, in an odd one shortly after it has begun a step, which a busy
+// machine may not let it do within a second.
+func (s *killSite) moment(t *testing.T, log string, before, n int) {
+	t.Helper()
+	if n%2 == 0 {
+		time.Sleep(time.Duration(150+rand.IntN(850)) * time.Millisecond)
+		return
+	}
+	for end := time.Now().Add(20 * time.Second); begun(t, log) == before && time.Now().Before(end); {
+		time.Sleep(5 * time.Millisecond)
+	}
+	time.Sleep(time.Duration(rand.IntN(100)) * time.Millisecond)
+}
+
+// begun counts the steps that the log says were begun.
+func begun(t *testing.T, log string) int {
+	t.Helper()
+	text, err := os.ReadFile(log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Count(string(text), `msg="step begun"`)
 }
 
 // unfinished reads the store of the killed process: how many runs it left that
