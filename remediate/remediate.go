@@ -30,6 +30,10 @@ type Request struct {
 	By       string            `json:"by"`                 // "alert/PostgresIndexBloat", "schedule/nightly", "user/ann"
 	Terms    Terms             `json:"terms,omitzero"`
 
+	// Aside says that Limit is the step's own and not the alert's: the step clears
+	// the way for the next one, and need not end the alert by itself.
+	Aside bool `json:"aside,omitempty"`
+
 	// Wrong says what is wrong with the labels or parameters that the request was
 	// made of. Such a run is declined with this as its reason.
 	Wrong string `json:"wrong,omitempty"`
@@ -73,6 +77,22 @@ type Action struct {
 	Lowers string // the metric that falls when it helps; a collector declares it
 	Risk   Risk
 
+	// Asks makes every run ask a person, whatever its policy says and whoever
+	// wants it.
+	Asks bool
+
+	// Windowed makes every run wait for a maintenance window: one that names none
+	// is declined.
+	Windowed bool
+
+	// Removes says that the subject is not there any more when the action is done:
+	// that it is gone counts as a measure of 0.
+	Removes bool
+
+	// Rights are what the target must allow beyond a connection. Plan refuses with
+	// ReasonPrivilege and names the one that lacks.
+	Rights []Right
+
 	// Params are what the action may be told beside its subject.
 	Params []Param
 
@@ -87,6 +107,17 @@ type Action struct {
 	Timeout time.Duration // of one step
 
 	Remedy
+}
+
+// A Right is one thing that a target must allow. Grant is what gives it: for
+// PostgreSQL a statement in which psql's variables stand for names, :"role" who
+// acts, :"owner" who owns the table, :"database", :"schema" and :"table"; for Redis
+// a rule of an access control list, like "+memory|purge".
+type Right struct {
+	Grant string
+	Since int    // least major version of the server that it is for; 0: any
+	Until int    // greatest; 0: any
+	For   string // what it is needed for, for people
 }
 
 // A Param is one thing that an action may be told. What is not told is Default.
@@ -316,6 +347,7 @@ const (
 	ReasonCancelled  = "cancelled"     // a person stopped the run
 	ReasonPerson     = "person"        // a person said no to the plan
 	ReasonUnanswered = "unanswered"    // nobody answered in time
+	ReasonPrepared   = "prepared"      // the step has cleared the way for the next one of its chain
 )
 
 // The reasons of guards that the end of another run takes away. Who waits for one
@@ -332,7 +364,7 @@ const ReasonApproval = "approval"
 
 // Reasons lists every reason that is not a guard's name.
 func Reasons() []string {
-	return []string{ReasonSubject, ReasonAction, ReasonGone, ReasonNothing, ReasonPrivilege, ReasonReadOnly, ReasonUnfit, ReasonResolved, ReasonMode, ReasonCannotHelp, ReasonCancelled, ReasonPerson, ReasonUnanswered}
+	return []string{ReasonSubject, ReasonAction, ReasonGone, ReasonNothing, ReasonPrivilege, ReasonReadOnly, ReasonUnfit, ReasonResolved, ReasonMode, ReasonCannotHelp, ReasonCancelled, ReasonPerson, ReasonUnanswered, ReasonPrepared}
 }
 
 func (r *Refusal) Error() string { return r.Reason + ": " + r.Detail }

@@ -217,7 +217,7 @@ func Known() config.Known {
 		k.Collectors = append(k.Collectors, c.Name)
 	}
 	for _, a := range catalog.EveryAction() {
-		k.Actions[a.Name] = policy.Action{Name: a.Name, Subject: a.Subject, Params: a.Params}
+		k.Actions[a.Name] = policy.Action{Name: a.Name, Subject: a.Subject, Params: a.Params, Asks: a.Asks, Windowed: a.Windowed}
 	}
 	return k
 }

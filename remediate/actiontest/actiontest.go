@@ -5,9 +5,12 @@ package actiontest
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
+	"os"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -22,6 +25,7 @@ import (
 type Patient struct {
 	Action  remediate.Action
 	Subject map[string]string
+	Params  map[string]string
 	Limit   float64 // the measure is above it when sick, and not after the action
 
 	// Sicken makes the measure rise above the limit.
@@ -34,6 +38,10 @@ type Patient struct {
 	// Effects counts how often the action has had its effect so far. It is asked
 	// after each step, so it may count the changes that it sees between two calls.
 	Effects func(t *testing.T) int
+
+	// Child is what the function that was given to Main makes the same action of, in
+	// another process: the target's URL, most often.
+	Child string
 
 	// Secret must be in no error; the target's password where it has one.
 	Secret string
@@ -48,6 +56,7 @@ func Run(t *testing.T, p Patient) {
 	t.Run("an empty subject is refused", p.emptySubject)
 	t.Run("a subject that is gone", p.gone)
 	t.Run("interrupted and resumed", p.interrupted)
+	t.Run("killed and resumed", p.killed)
 }
 
 // free is a fence that is held.
@@ -56,7 +65,7 @@ func free() remediate.Fence {
 }
 
 func (p Patient) request() remediate.Request {
-	return remediate.Request{Key: "test", Action: p.Action.Name, Subject: p.Subject, Limit: &p.Limit, Mode: remediate.Auto, By: "user/test"}
+	return remediate.Request{Key: "test", Action: p.Action.Name, Subject: p.Subject, Params: p.Params, Limit: &p.Limit, Mode: remediate.Auto, By: "user/test"}
 }
 
 func (p Patient) text(t *testing.T) {
@@ -85,6 +94,9 @@ func (p Patient) plan(t *testing.T) remediate.Plan {
 func (p Patient) measure(t *testing.T) float64 {
 	t.Helper()
 	v, err := p.Action.Measure(t.Context(), p.request())
+	if p.Action.Removes && errors.Is(err, remediate.ErrGone) {
+		return 0
+	}
 	if err != nil {
 		t.Fatalf("Measure: %v", err)
 	}
@@ -219,6 +231,89 @@ func (p Patient) interrupted(t *testing.T) {
 			}
 			p.healed(t, before+1)
 		})
+	}
+}
+
+// childEnv holds what a process is to apply in the place of its tests.
+const childEnv = "UPKEEP_ACTIONTEST_APPLY"
+
+// An order is one step for another process.
+type order struct {
+	Action, Child string
+	Step          remediate.Step
+}
+
+// Main runs the tests of a package of actions, or one step for a test that will
+// kill this process. Find makes an action by its name and the Child of its Patient.
+func Main(m *testing.M, find func(action, child string) (remediate.Action, error)) {
+	text := os.Getenv(childEnv)
+	if text == "" {
+		os.Exit(m.Run())
+	}
+	var o order
+	err := json.Unmarshal([]byte(text), &o)
+	var a remediate.Action
+	if err == nil {
+		a, err = find(o.Action, o.Child)
+	}
+	if err == nil {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		err = a.Apply(ctx, free(), o.Step)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// killed has each step done by another process, which is killed with SIGKILL after
+// ever longer times; the step is then taken up again here.
+func (p Patient) killed(t *testing.T) {
+	if p.Child == "" {
+		t.Fatal("the patient has no Child to be killed")
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	killed := 0
+	for _, after := range []time.Duration{15 * time.Millisecond, 25 * time.Millisecond, 40 * time.Millisecond, 70 * time.Millisecond, 150 * time.Millisecond} {
+		t.Run(fmt.Sprint(after), func(t *testing.T) {
+			p.sicken(t)
+			plan, before := p.plan(t), p.Effects(t)
+			for _, s := range plan.Steps {
+				text, err := json.Marshal(order{p.Action.Name, p.Child, s})
+				if err != nil {
+					t.Fatal(err)
+				}
+				var said strings.Builder
+				cmd := exec.CommandContext(t.Context(), self, "-test.run=^$")
+				cmd.Env = append(os.Environ(), childEnv+"="+string(text))
+				cmd.Stderr = &said
+				if err := cmd.Start(); err != nil {
+					t.Fatal(err)
+				}
+				kill := time.AfterFunc(after, func() { _ = cmd.Process.Kill() }) // it may have ended by itself
+				err = cmd.Wait()
+				kill.Stop()
+				switch ended, ok := errors.AsType[*exec.ExitError](err); {
+				case ok && !ended.Exited():
+					killed++
+				case err != nil:
+					t.Fatalf("%s: %v: %s", s.Do, err, said.String())
+				}
+				p.Effects(t)
+				if err := p.apply(t.Context(), free(), s); err != nil {
+					t.Fatalf("%s, taken up again: %v", s.Do, err)
+				}
+			}
+			p.healed(t, before+1)
+		})
+	}
+	if killed == 0 {
+		t.Error("no step was killed: the test shows nothing")
 	}
 }
 

@@ -162,7 +162,7 @@ func (e *Engine) Use(actions []remediate.Action, policies []policy.Policy) error
 		}
 		all[k] = a
 		takers[a.Name]++
-		book.Actions[a.Name] = policy.Action{Name: a.Name, Subject: a.Subject, Params: a.Params}
+		book.Actions[a.Name] = policy.Action{Name: a.Name, Subject: a.Subject, Params: a.Params, Asks: a.Asks, Windowed: a.Windowed}
 	}
 	text, err := json.Marshal(book)
 	if err != nil {

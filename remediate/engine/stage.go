@@ -368,18 +368,20 @@ func (e *Engine) verify(ctx context.Context, c *carried) (move, error) {
 	if err != nil {
 		return move{}, err
 	}
-	return move{to: v.State, why: v.Why, proof: proof}, nil
+	return move{to: v.State, why: v.Why, reason: v.Reason, proof: proof}, nil
 }
 
 func (e *Engine) evidence(ctx context.Context, c *carried, a remediate.Action) (policy.Evidence, error) {
 	r := c.run.Request
 	first := c.run.After == nil
-	v := policy.Evidence{Metric: a.Lowers, Before: c.run.Before, Limit: r.Limit, Since: e.now().Sub(c.run.Applied), Settle: settle, Horizon: horizon}
+	v := policy.Evidence{Metric: a.Lowers, Before: c.run.Before, Limit: r.Limit, Aside: r.Aside, Since: e.now().Sub(c.run.Applied), Settle: settle, Horizon: horizon}
 	if r.Terms.Decay > 0 {
 		v.Horizon = r.Terms.Decay + horizon
 	}
 	after, err := a.Measure(ctx, r)
 	switch {
+	case errors.Is(err, remediate.ErrGone) && a.Removes:
+		v.After, c.run.After = new(0.0), new(0.0)
 	case errors.Is(err, remediate.ErrGone):
 		v.Gone = true
 	case err != nil && v.Since < v.Horizon:

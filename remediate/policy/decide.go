@@ -20,7 +20,8 @@ import (
 //
 //	cleared                  nothing: the trouble is over, and the episode will close
 //	uncleared, failed        the next step
-//	inconclusive             people: what is not understood is not answered with more
+//	inconclusive, prepared   the next step: this one has cleared the way for it
+//	inconclusive otherwise   people: what is not understood is not answered with more
 //	declined, because of
 //	  cannot_help, unfit     the next step: this remedy is none here
 //	  privilege, read_only   the next step: this target does not take it
@@ -110,6 +111,9 @@ func after(run Past) consequence {
 	case remediate.Uncleared, remediate.Failed:
 		return goOn
 	case remediate.Inconclusive:
+		if run.Reason == remediate.ReasonPrepared {
+			return goOn
+		}
 		return page
 	case remediate.Declined:
 		return declined(run.Reason)
@@ -155,6 +159,9 @@ func (b Book) ask(p Policy, number int, e remediate.Episode, said string) Decisi
 		Episode: e.ID,
 		By:      "alert/" + e.Name(),
 		Terms:   s.Terms,
+	}
+	if s.Limit != nil {
+		r.Limit, r.Aside = s.Limit, true
 	}
 	if r.Terms.Decay == 0 {
 		r.Terms.Decay = decay(e.Alert)

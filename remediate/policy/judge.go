@@ -11,11 +11,12 @@ import (
 // against it: the measure must be within its limit (where there is none: no worse
 // than before), and the alert's own expression must not hold any more. Where the
 // two contradict each other until the expression has had its time, or one of them
-// is not known by then, the run is inconclusive.
+// is not known by then, the run is inconclusive. A step with a limit of its own has
+// done its part when its measure is within it, whatever the alert says.
 func Judge(e Evidence) Verdict {
 	e = e.finite()
 	if e.Gone {
-		return Verdict{remediate.Inconclusive, "the subject is not there any more"}
+		return Verdict{State: remediate.Inconclusive, Why: "the subject is not there any more"}
 	}
 	early := e.Since < max(e.Settle, e.Horizon)
 	if e.After == nil {
@@ -26,17 +27,19 @@ func Judge(e Evidence) Verdict {
 		if e.Since < e.Settle {
 			return Verdict{Why: why}
 		}
-		return Verdict{remediate.Uncleared, why}
+		return Verdict{State: remediate.Uncleared, Why: why}
 	}
 	switch {
 	case !e.Told:
-		return Verdict{remediate.Cleared, why}
+		return Verdict{State: remediate.Cleared, Why: why}
+	case e.Aside && (e.Firing == nil || *e.Firing):
+		return Verdict{State: remediate.Inconclusive, Why: why + "; the way is clear for the next step", Reason: remediate.ReasonPrepared}
 	case e.Firing == nil:
 		return undecided(early, why+"; whether the alert's expression still holds could not be asked")
 	case *e.Firing:
 		return undecided(early, why+"; the measure is within its limit and the alert's expression still holds")
 	default:
-		return Verdict{remediate.Cleared, why + "; the alert's expression does not hold any more"}
+		return Verdict{State: remediate.Cleared, Why: why + "; the alert's expression does not hold any more"}
 	}
 }
 
@@ -45,7 +48,7 @@ func undecided(early bool, why string) Verdict {
 	if early {
 		return Verdict{Why: why}
 	}
-	return Verdict{remediate.Inconclusive, why}
+	return Verdict{State: remediate.Inconclusive, Why: why}
 }
 
 // within judges the measure alone: against the limit, or against what was before.

@@ -30,6 +30,7 @@ type Step struct {
 	Mode    remediate.Mode    `json:"mode"`
 	Subject map[string]string `json:"subject,omitempty"` // label of the action → "$label" of the alert, or a fixed value; a label not named here is taken as it is
 	With    map[string]string `json:"with,omitempty"`    // parameter of the action → a fixed value, or text with "$label" or "${label}" in it
+	Limit   *float64          `json:"limit,omitempty"`   // of the action's own metric, where the step only clears the way for the next; nil: the alert's
 	Terms   remediate.Terms   `json:"terms,omitzero"`
 }
 
@@ -38,6 +39,9 @@ type Action struct {
 	Name    string            `json:"name"`
 	Subject []string          `json:"subject"` // the labels that say on what it works
 	Params  []remediate.Param `json:"params,omitempty"`
+
+	Asks     bool `json:"asks,omitempty"`     // it never acts unasked
+	Windowed bool `json:"windowed,omitempty"` // it acts within a window only
 }
 
 // A Book is the policies in their order, and what it knows of each action.
@@ -140,6 +144,7 @@ type Evidence struct {
 	Gone    bool          `json:"gone,omitempty"`  // the subject is not there any more
 	Limit   *float64      `json:"limit,omitempty"`
 	Firing  *bool         `json:"firing,omitempty"` // whether the alert's own expression still holds for the subject; nil: not known
+	Aside   bool          `json:"aside,omitempty"`  // the limit is the step's own: what is left of the alert is the next step's
 	Told    bool          `json:"told,omitempty"`   // there is somebody to tell whether it does
 	Since   time.Duration `json:"since"`            // the last step
 	Settle  time.Duration `json:"settle"`           // how long the measure may take to show what was done
@@ -149,6 +154,7 @@ type Evidence struct {
 // A Verdict is what is to be thought of the evidence. State is empty while it is
 // too early to tell.
 type Verdict struct {
-	State remediate.State `json:"state,omitempty"`
-	Why   string          `json:"why"`
+	State  remediate.State `json:"state,omitempty"`
+	Why    string          `json:"why"`
+	Reason string          `json:"reason,omitempty"` // remediate.ReasonPrepared, or none
 }

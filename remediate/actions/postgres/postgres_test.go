@@ -25,6 +25,22 @@ const (
 
 func quoted(names ...string) string { return pgx.Identifier(names).Sanitize() }
 
+// TestMain also carries out the steps whose process is to be killed.
+func TestMain(m *testing.M) {
+	actiontest.Main(m, func(action, url string) (remediate.Action, error) {
+		p, err := target.NewPostgres(target.PostgresConfig{Name: "main", URL: url})
+		if err != nil {
+			return remediate.Action{}, err
+		}
+		for _, a := range []remediate.Action{postgres.Vacuum(p), postgres.Reindex(p)} {
+			if a.Name == action {
+				return a, nil
+			}
+		}
+		return remediate.Action{}, fmt.Errorf("no action %q", action)
+	})
+}
+
 // A clinic is a database with one table that can be made sick.
 type clinic struct {
 	server         *target.Postgres
@@ -112,7 +128,7 @@ func TestVacuum(t *testing.T) {
 	c := open(t)
 	count := "select pg_stat_get_vacuum_count(" + "(select c.oid from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = $1 and c.relname = $2))"
 	actiontest.Run(t, actiontest.Patient{
-		Action: postgres.Vacuum(c.server), Subject: c.subject("server", "database", "schema", "table"), Limit: 0.2,
+		Action: postgres.Vacuum(c.server), Subject: c.subject("server", "database", "schema", "table"), Limit: 0.2, Child: c.url,
 		Sicken: func(t *testing.T) {
 			c.fill(t, 20_000)
 			action := postgres.Vacuum(c.server)
@@ -131,7 +147,7 @@ func TestReindex(t *testing.T) {
 	c := open(t)
 	effects, last := 0, ""
 	actiontest.Run(t, actiontest.Patient{
-		Action: postgres.Reindex(c.server), Subject: c.subject("server", "database", "schema", "table", "index"), Limit: 0.4,
+		Action: postgres.Reindex(c.server), Subject: c.subject("server", "database", "schema", "table", "index"), Limit: 0.4, Child: c.url,
 		Sicken: func(t *testing.T) {
 			c.fill(t, 40_000, "vacuum "+c.qTable, "analyze "+c.qTable)
 			last = c.node(t)

@@ -19,9 +19,27 @@ import (
 // The server tells whole seconds, so that a new one may be a second old at once.
 const limit = 2.0
 
+// TestMain also carries out the steps whose process is to be killed.
+func TestMain(m *testing.M) {
+	actiontest.Main(m, func(action, url string) (remediate.Action, error) {
+		r, err := target.NewRedis(target.RedisConfig{Name: "cache", URL: url, Password: func() (string, error) { return secret, nil }})
+		if err != nil {
+			return remediate.Action{}, err
+		}
+		for _, a := range []remediate.Action{redis.BGSave(r)} {
+			if a.Name == action {
+				return a, nil
+			}
+		}
+		return remediate.Action{}, fmt.Errorf("no action %q", action)
+	})
+}
+
+// secret is the password of the server.
+const secret = "a secret word"
+
 func server(t *testing.T, args ...string) *target.Redis {
 	t.Helper()
-	const secret = "a secret word"
 	s := servertest.Redis(t, append([]string{"--requirepass", secret}, args...)...)
 	r, err := target.NewRedis(target.RedisConfig{Name: "cache", URL: s.URL, Password: func() (string, error) { return secret, nil }})
 	if err != nil {
@@ -52,7 +70,7 @@ func TestBGSave(t *testing.T) {
 		t.Fatal(err)
 	}
 	actiontest.Run(t, actiontest.Patient{
-		Action: redis.BGSave(r), Subject: map[string]string{"server": "cache"}, Limit: limit, Secret: "a secret word",
+		Action: redis.BGSave(r), Subject: map[string]string{"server": "cache"}, Limit: limit, Secret: secret, Child: "redis://" + r.Client.Options().Addr,
 		Sicken: func(t *testing.T) {
 			pipe := r.Client.Pipeline()
 			for i := range 2000 {
