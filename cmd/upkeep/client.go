@@ -128,6 +128,9 @@ func ask(cmd *cobra.Command, args []string) (a console.Ask, err error) {
 	if a.Params, err = cmd.Flags().GetStringToString("with"); err != nil {
 		return a, err
 	}
+	if a.Windows, err = cmd.Flags().GetStringSlice("window"); err != nil {
+		return a, err
+	}
 	if !cmd.Flags().Changed("limit") {
 		return a, nil
 	}
@@ -140,6 +143,7 @@ func ask(cmd *cobra.Command, args []string) (a console.Ask, err error) {
 func limitFlag(cmd *cobra.Command) {
 	cmd.Flags().Float64("limit", 0, "what the metric should fall to (default: the limit of the rule)")
 	cmd.Flags().StringToString("with", nil, "parameters of the action, like parallel=2")
+	cmd.Flags().StringSlice("window", nil, "windows of the configuration, of which one is waited for")
 }
 
 func whoami() string {

@@ -8,6 +8,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/policy"
 	"github.com/ai-micro-service/upkeep/remediate/schedule"
 )
@@ -117,7 +118,7 @@ func (d *decoder) policies(c *Config, n *yaml.Node) {
 			d.fault(at(node, "steps"), "%s has no step; at least one was expected", who)
 		}
 		for j, s := range p.Steps {
-			d.step(at(node, "steps", j), who, policy.Step{Action: s.Action, Subject: s.Subject, With: s.With}, false)
+			d.step(at(node, "steps", j), who, policy.Step{Action: s.Action, Mode: remediate.Mode(s.Mode), Subject: s.Subject, With: s.With, Terms: p.terms(s)}, false)
 			d.inWindows(c, at(node, "steps", j), who, s.Windows)
 		}
 	}
@@ -132,7 +133,7 @@ func (d *decoder) short(p *Policy, n *yaml.Node, who string) {
 		}
 		return
 	}
-	d.step(n, who, policy.Step{Action: p.Action, Subject: p.Subject, With: p.With}, false)
+	d.step(n, who, policy.Step{Action: p.Action, Mode: remediate.Mode(p.Mode), Subject: p.Subject, With: p.With, Terms: p.terms(Step{})}, false)
 	p.Steps = []Step{{Action: p.Action, Mode: p.Mode, Subject: p.Subject, With: p.With}}
 }
 
@@ -145,6 +146,13 @@ func (d *decoder) step(n *yaml.Node, who string, s policy.Step, literal bool) {
 		d.fault(at(n, "action"), "%s names no action that there is: %q; %s", who, s.Action, expected(s.Action, slices.Sorted(maps.Keys(d.known.Actions))))
 		return
 	}
+	a := d.known.Actions[s.Action]
+	if a.Asks && s.Mode == remediate.Auto {
+		d.fault(at(n, "mode"), "%s: %s never acts unasked; ask or observe was expected", who, s.Action)
+	}
+	if a.Windowed && s.Mode != remediate.Observe && len(s.Terms.Windows) == 0 {
+		d.fault(at(n, "action"), "%s: %s acts within a maintenance window only; name one in windows", who, s.Action)
+	}
 	for _, m := range s.Check(d.known.Actions, literal) {
 		d.fault(at(n, m.Key, m.Name), "%s: %s", who, m.Text)
 	}
@@ -156,7 +164,7 @@ func (d *decoder) schedules(c *Config, n *yaml.Node) {
 		node, who := at(n, "schedules", i), "schedule "+strconv.Quote(s.Name)
 		names = append(names, s.Name)
 		d.inWindows(c, node, who, s.Windows)
-		d.step(node, who, policy.Step{Action: s.Action, Subject: s.Subject, With: s.With}, true)
+		d.step(node, who, s.Step(), true)
 		for _, label := range d.known.Actions[s.Action].Subject {
 			if _, named := s.Subject[label]; !named && s.Query == "" && !d.faultIn(resolve(node)) {
 				d.fault(at(node, "subject"), "%s: %s needs the label %q in its subject; name it, or a query that finds it", who, s.Action, label)

@@ -23,6 +23,7 @@ func known() config.Known {
 			"postgres/vacuum":  {Name: "postgres/vacuum", Subject: []string{"server", "table"}, Params: []remediate.Param{{Name: "parallel", Type: remediate.Int}}},
 			"postgres/reindex": {Name: "postgres/reindex", Subject: []string{"server", "index"}},
 			"redis/bgsave":     {Name: "redis/bgsave", Subject: []string{"server"}},
+			"redis/restart":    {Name: "redis/restart", Subject: []string{"server"}, Asks: true, Windowed: true},
 			"redis/trim": {Name: "redis/trim", Subject: []string{"server"}, Params: []remediate.Param{
 				{Name: "count", Type: remediate.Int}, {Name: "key", Type: remediate.Name},
 			}},

@@ -47,6 +47,7 @@ type Step struct {
 	Mode    string            `yaml:"mode" default:"observe" enum:"observe|ask|auto" doc:"observe plans and journals, and changes nothing; ask acts when a person has approved of the plan; auto acts when every guard agrees."`
 	Subject map[string]string `yaml:"subject" doc:"Labels of the action that the alert does not have by the same name: a fixed text, or the alert's own as $label or ${label}; $$ is a dollar."`
 	With    map[string]string `yaml:"with" doc:"Parameters of the action, written in the same way. A label that the alert does not have, or a value of another type, declines the run."`
+	Limit   *float64          `yaml:"limit" doc:"What the action's own metric should fall to, where the step only clears the way for the next one. Without: the limit in the rule, and the step should end the alert."`
 	Windows []string          `yaml:"windows" doc:"Windows of this step, instead of the policy's."`
 }
 
@@ -101,7 +102,7 @@ func (c *Config) Book(actions map[string]policy.Action) policy.Book {
 		made := policy.Policy{Name: p.Name, Match: p.Match, Hold: p.Hold}
 		for _, s := range p.Steps {
 			made.Steps = append(made.Steps, policy.Step{
-				Action: s.Action, Mode: remediate.Mode(s.Mode), Subject: s.Subject, With: s.With, Terms: p.terms(s),
+				Action: s.Action, Mode: remediate.Mode(s.Mode), Subject: s.Subject, With: s.With, Limit: s.Limit, Terms: p.terms(s),
 			})
 		}
 		b.Policies = append(b.Policies, made)

@@ -77,7 +77,8 @@ type Ask struct {
 	Action  string            `json:"action"`
 	Subject map[string]string `json:"subject"`
 	Params  map[string]string `json:"params,omitempty"`
-	Limit   *float64          `json:"limit,omitempty"` // the rule's where it is left out
+	Limit   *float64          `json:"limit,omitempty"`   // the rule's where it is left out
+	Windows []string          `json:"windows,omitempty"` // wait for one of these
 	By      string            `json:"by"`
 	Key     string            `json:"key,omitempty"` // two asks with one key are one run
 }
@@ -105,7 +106,7 @@ func (c *Console) request(w http.ResponseWriter, r *http.Request) {
 }
 
 func (c *Console) wanted(ask Ask) remediate.Request {
-	r := remediate.Request{Key: "person/" + ask.By + "/" + ask.Key, Action: ask.Action, Subject: ask.Subject, Params: ask.Params, Limit: ask.Limit, Mode: remediate.Auto, By: "user/" + ask.By}
+	r := remediate.Request{Key: "person/" + ask.By + "/" + ask.Key, Action: ask.Action, Subject: ask.Subject, Params: ask.Params, Limit: ask.Limit, Mode: remediate.Auto, By: "user/" + ask.By, Terms: remediate.Terms{Windows: ask.Windows}}
 	if limit, ok := c.Limits[ask.Action]; ok && r.Limit == nil {
 		r.Limit = &limit
 	}

@@ -339,7 +339,7 @@ func (m metrics) count(run remediate.Run, entry remediate.Entry) {
 	if entry.From != entry.To {
 		m.transitions.WithLabelValues(run.Request.Action, string(entry.To)).Inc()
 	}
-	if entry.Reason != "" {
+	if entry.Reason != "" && entry.To != remediate.Inconclusive {
 		m.refusals.WithLabelValues(entry.Reason).Inc()
 	}
 }

@@ -16,17 +16,20 @@ const ReasonApproval = remediate.ReasonApproval
 func Approval() remediate.Guard {
 	return remediate.Guard{
 		Name: ReasonApproval,
-		Doc: "Approval makes the run ask a person, where its policy asks or was put back to ask because its runs do not clear. " +
+		Doc: "Approval makes the run ask a person, where its policy asks or was put back to ask because its runs do not clear, and where its action always asks, whoever wants it. " +
 			"The answer holds for one plan and for a time: a plan that is another when the run is to act is asked about again.",
 		Exact: true,
 		Check: func(_ context.Context, p remediate.Proposal) error {
 			mode, demoted := p.Run.Request.Mode, p.Working.Demoted
-			if byHand(p.Run.Request) || mode == remediate.Auto && demoted == "" {
+			if !p.Action.Asks && (byHand(p.Run.Request) || mode == remediate.Auto && demoted == "") {
 				return nil
 			}
 			plan, a := p.Run.Plan.Hash(), p.Working.Approval
 			why := "the policy asks first"
-			if mode == remediate.Auto {
+			switch {
+			case p.Action.Asks:
+				why = p.Action.Name + " always asks"
+			case mode == remediate.Auto:
 				why = "the policy was put back to ask: " + demoted
 			}
 			switch {

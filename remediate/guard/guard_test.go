@@ -60,6 +60,10 @@ func (b backups) Verified(_ context.Context, server string) (time.Time, error) {
 	return b.made, b.err
 }
 
+func asks(p *remediate.Proposal) { p.Action.Asks = true }
+
+func windowed(p *remediate.Proposal) { p.Action.Windowed = true }
+
 // remedy cannot tell how much room there is, and roomy can.
 type remedy struct{ remediate.Remedy }
 
@@ -209,6 +213,9 @@ func TestPeople(t *testing.T) {
 		{name: "put back to ask", change: changes{demoted}, reason: "approval", says: "3 of 10 runs cleared"},
 		{name: "put back to ask and approved", change: changes{demoted, approved(hash, noon.Add(time.Hour))}},
 		{name: "a person does not approve of a person", change: changes{person, mode(remediate.Ask)}},
+		{name: "an action that always asks", change: changes{asks}, reason: "approval", says: "postgres/vacuum always asks"},
+		{name: "an action that always asks, asked for by a person", change: changes{asks, person}, reason: "approval", says: hash},
+		{name: "an action that always asks, approved", change: changes{asks, approved(hash, noon.Add(time.Hour))}},
 	} {
 		t.Run(c.name, c.run)
 	}
@@ -227,7 +234,10 @@ func TestTime(t *testing.T) {
 		{name: "no such window", config: windows, change: in("day", "weekend"), reason: "window", says: `no window "weekend"`},
 		{name: "a window that is over for good", config: windows, change: in("past"), reason: "window", says: "does not open again"},
 		{name: "a window that is over for good and one that is not", config: windows, change: in("past", "night"), reason: "window", again: 15 * time.Hour},
-		{name: "a person does not wait for a window", config: windows, change: append(in("night"), person)},
+		{name: "a person waits for the window that the person names", config: windows, change: append(in("night"), person), reason: "window", again: 15 * time.Hour},
+		{name: "an action that wants a window, without one", config: windows, change: changes{windowed}, reason: "window", says: "postgres/vacuum acts within a maintenance window only"},
+		{name: "an action that wants a window, without one, asked for by a person", config: windows, change: changes{windowed, person}, reason: "window", says: "--window"},
+		{name: "an action that wants a window, in one", config: windows, change: append(in("day"), windowed)},
 
 		{name: "in the cooldown", change: append(hour, lastEnd(10*time.Minute)), reason: "cooldown", again: 50 * time.Minute},
 		{name: "at the end of the cooldown", change: append(hour, lastEnd(time.Hour))},

@@ -20,12 +20,16 @@ type Window interface {
 // WithinWindow makes a run wait until one of its policy's windows is open.
 func WithinWindow(windows map[string]Window) remediate.Guard {
 	return remediate.Guard{
-		Name:  "window",
-		Doc:   "Window makes the run wait until one of the maintenance windows of its policy is open; a run that a person asks for does not wait. A window that is not configured ends the run.",
+		Name: "window",
+		Doc: "Window makes the run wait until one of the maintenance windows is open that its policy, or the person who asks for it, names. " +
+			"An action that acts within a window only is declined where none is named. A window that is not configured ends the run.",
 		Early: true, Exact: true,
 		Check: func(_ context.Context, p remediate.Proposal) error {
 			names := p.Run.Request.Terms.Windows
-			if len(names) == 0 || byHand(p.Run.Request) {
+			switch {
+			case p.Action.Windowed && len(names) == 0:
+				return remediate.Refuse("window", "%s acts within a maintenance window only; name one in the policy, or with --window", p.Action.Name)
+			case len(names) == 0:
 				return nil
 			}
 			if err := known(windows, names); err != nil {

@@ -30,7 +30,8 @@ import (
 //	  resolved               nothing: the trouble was over before
 //	  cancelled, person      nothing: a person said no, and knows of it
 //	  unanswered             nothing: people were asked, and silence is no yes to the next
-//	  nothing_to_do          people: the alert fires, and the action sees nothing wrong
+//	  nothing_to_do          the next step, where the limit is the step's own: the way is clear
+//	  nothing_to_do          people otherwise: the alert fires, and the action sees nothing wrong
 //	  a guard's name         people: it will not agree, and may be right for the next too
 //
 // At the end of the chain people are told, at whichever step it ended. A chain that
@@ -83,7 +84,7 @@ func (b Book) step(p Policy, c Case) Decision {
 	if last.Reason != "" {
 		said += " (" + last.Reason + ")"
 	}
-	switch after(*last) {
+	switch p.after(*last) {
 	case goOn:
 		return b.ask(p, next, c.Episode, said)
 	case page:
@@ -103,7 +104,10 @@ const (
 )
 
 // after is the table in the comment of Decide.
-func after(run Past) consequence {
+func (p Policy) after(run Past) consequence {
+	if run.Reason == remediate.ReasonNothing && run.Step < len(p.Steps) && p.Steps[run.Step].Limit != nil {
+		return goOn
+	}
 	if run.Reason == remediate.ReasonCancelled {
 		return stop // whoever stopped it in the middle of a step did not ask for the next
 	}

@@ -13,6 +13,32 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate/policy"
 )
 
+// A step with a limit of its own is judged by it; the alert is the next step's.
+func TestJudgeAside(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		after  float64
+		firing *bool
+		want   policy.Verdict
+	}{
+		{"done, the alert holds", 5, new(true), policy.Verdict{State: remediate.Inconclusive, Reason: remediate.ReasonPrepared}},
+		{"done, the alert is not known", 5, nil, policy.Verdict{State: remediate.Inconclusive, Reason: remediate.ReasonPrepared}},
+		{"done, and the alert is over", 5, new(false), policy.Verdict{State: remediate.Cleared}},
+		{"not done", 500, new(true), policy.Verdict{State: remediate.Uncleared}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			got := policy.Judge(policy.Evidence{
+				Metric: "upkeep_x_seconds", Before: new(500.0), After: &tc.after, Limit: new(60.0), Aside: true,
+				Firing: tc.firing, Told: true, Since: 11 * time.Second, Settle: 10 * time.Second, Horizon: time.Minute,
+			})
+			got.Why = ""
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
 func TestJudge(t *testing.T) {
 	const (
 		none  = -1.0 // not read

@@ -211,6 +211,36 @@ func TestDecide(t *testing.T) {
 	}
 }
 
+// A step with a limit of its own clears the way for the next one, whether there
+// was something in the way or not.
+func TestAside(t *testing.T) {
+	b := book(t)
+	i := slices.IndexFunc(b.Policies, func(p policy.Policy) bool { return p.Name == "dead rows" })
+	b.Policies[i].Steps[1].Limit = new(600.0)
+	asked := b.Decide(dead(past(0, remediate.Uncleared, ""))).Request
+	if asked == nil || !asked.Aside || asked.Limit == nil || *asked.Limit != 600 {
+		t.Errorf("the step's own limit is not asked for: %+v", asked)
+	}
+	if r := b.Decide(dead()).Request; r == nil || r.Aside || *r.Limit != 0.2 {
+		t.Errorf("a step without a limit is not held to the alert's: %+v", r)
+	}
+	const third = "ask episode/7/dead rows/2 auto redis/bgsave server=main | run 101 of postgres/vacuum is "
+	for _, tc := range []struct {
+		last policy.Past
+		want string
+	}{
+		{past(1, remediate.Inconclusive, remediate.ReasonPrepared), third + `inconclusive (prepared); policy "dead rows" asks for redis/bgsave`},
+		{past(1, remediate.Declined, remediate.ReasonNothing), third + `declined (nothing_to_do); policy "dead rows" asks for redis/bgsave`},
+		{past(1, remediate.Inconclusive, ""), "page | run 101 of postgres/vacuum is inconclusive"},
+		{past(1, remediate.Cleared, ""), "| run 101 of postgres/vacuum is cleared"},
+		{past(0, remediate.Declined, remediate.ReasonNothing), "page | run 100 of postgres/vacuum is declined (nothing_to_do)"},
+	} {
+		if diff := cmp.Diff(tc.want, short(b.Decide(dead(tc.last)))); diff != "" {
+			t.Error(diff)
+		}
+	}
+}
+
 // The request carries everything that the engine needs.
 func TestRequest(t *testing.T) {
 	limit := 0.2
