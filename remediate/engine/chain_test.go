@@ -75,6 +75,52 @@ func TestChain(t *testing.T) {
 	})
 }
 
+// The first step clears the way, which is all that it promises, and the second
+// one ends the trouble.
+func TestChainClearsTheWay(t *testing.T) {
+	bubble(t, func(t *testing.T, h *house) {
+		h.second, h.first = remediate.Auto, new(8.0)
+		h.live()
+		h.ward.set("t", 18) // each of two steps relieves by 5
+		h.alert("t", true)
+		pass(time.Minute)
+		run := h.is(1, remediate.Inconclusive)
+		says(t, run.Why, "from 18 to 8, limit 8; the way is clear for the next step")
+		if run.Reason != remediate.ReasonPrepared || !run.Request.Aside {
+			t.Errorf("%+v", run)
+		}
+		h.is(2, remediate.Cleared)
+		if pages := h.notices(remediate.NoticePage); len(pages) != 0 {
+			t.Errorf("people were paged: %+v", pages)
+		}
+		h.verify()
+	})
+}
+
+// An action that insists on a person and on a window gets both, though its policy
+// asks for neither.
+func TestInsists(t *testing.T) {
+	bubble(t, func(t *testing.T, h *house) {
+		asks, windowed := h.ward.action(), h.ward.action()
+		asks.Asks = true
+		windowed.Name, windowed.Windowed = "ward/operate", true
+		h.actions = func() []remediate.Action { return []remediate.Action{asks, windowed} }
+		h.second, h.ward.useless = remediate.Auto, map[string]bool{"heal": true}
+		h.live()
+		h.alert("t", true)
+		pass(time.Second)
+		says(t, h.is(1, remediate.Asked).Why, "ward/heal always asks")
+		h.approve(1)
+		pass(time.Minute)
+		h.is(1, remediate.Uncleared)
+		says(t, h.is(2, remediate.Declined).Why, "ward/operate acts within a maintenance window only")
+		if got := len(h.ward.did()); got != 2 {
+			t.Errorf("%d effects, want those of the first step", got)
+		}
+		h.verify()
+	})
+}
+
 // At the end of the chain people are told everything that was seen, and once:
 // however often the alert is told of, and whatever else the policies say later.
 func TestChainEndsWithAPage(t *testing.T) {

@@ -37,6 +37,7 @@ type house struct {
 	inbox     *inbox.Inbox
 	mode      remediate.Mode
 	second    remediate.Mode // of the second step; "": there is none
+	first     *float64       // limit of the first step's own
 	terms     remediate.Terms
 	rules     engine.Rules
 	silences  engine.Silences
@@ -143,7 +144,7 @@ func (h *house) policies() []policy.Policy {
 		h.t.Fatal(err)
 	}
 	h.terms.Cooldown = h.cool
-	steps := []policy.Step{{Action: "ward/heal", Mode: h.mode, Terms: h.terms}}
+	steps := []policy.Step{{Action: "ward/heal", Mode: h.mode, Limit: h.first, Terms: h.terms}}
 	if h.second != "" {
 		steps = append(steps, policy.Step{Action: "ward/operate", Mode: h.second, Terms: h.terms, With: h.with})
 	}

@@ -30,10 +30,10 @@ func Judge(e Evidence) Verdict {
 		return Verdict{State: remediate.Uncleared, Why: why}
 	}
 	switch {
-	case !e.Told:
-		return Verdict{State: remediate.Cleared, Why: why}
 	case e.Aside && (e.Firing == nil || *e.Firing):
 		return Verdict{State: remediate.Inconclusive, Why: why + "; the way is clear for the next step", Reason: remediate.ReasonPrepared}
+	case !e.Told:
+		return Verdict{State: remediate.Cleared, Why: why}
 	case e.Firing == nil:
 		return undecided(early, why+"; whether the alert's expression still holds could not be asked")
 	case *e.Firing:

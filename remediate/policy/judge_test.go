@@ -22,14 +22,14 @@ func TestJudgeAside(t *testing.T) {
 		want   policy.Verdict
 	}{
 		{"done, the alert holds", 5, new(true), policy.Verdict{State: remediate.Inconclusive, Reason: remediate.ReasonPrepared}},
-		{"done, the alert is not known", 5, nil, policy.Verdict{State: remediate.Inconclusive, Reason: remediate.ReasonPrepared}},
+		{"done, and nobody knows of the alert", 5, nil, policy.Verdict{State: remediate.Inconclusive, Reason: remediate.ReasonPrepared}},
 		{"done, and the alert is over", 5, new(false), policy.Verdict{State: remediate.Cleared}},
 		{"not done", 500, new(true), policy.Verdict{State: remediate.Uncleared}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			got := policy.Judge(policy.Evidence{
 				Metric: "upkeep_x_seconds", Before: new(500.0), After: &tc.after, Limit: new(60.0), Aside: true,
-				Firing: tc.firing, Told: true, Since: 11 * time.Second, Settle: 10 * time.Second, Horizon: time.Minute,
+				Firing: tc.firing, Told: tc.firing != nil, Since: 11 * time.Second, Settle: 10 * time.Second, Horizon: time.Minute,
 			})
 			got.Why = ""
 			if diff := cmp.Diff(tc.want, got); diff != "" {
