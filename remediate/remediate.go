@@ -77,6 +77,10 @@ type Action struct {
 	Lowers string // the metric that falls when it helps; a collector declares it
 	Risk   Risk
 
+	// LowersBy names the metric that falls in the place of Lowers where a parameter
+	// has a value, by "name=value".
+	LowersBy map[string]string
+
 	// Asks makes every run ask a person, whatever its policy says and whoever
 	// wants it.
 	Asks bool
@@ -107,6 +111,17 @@ type Action struct {
 	Timeout time.Duration // of one step
 
 	Remedy
+}
+
+// For returns the action as it is for a request: Lowers is the metric that falls
+// with the request's parameters.
+func (a Action) For(r Request) Action {
+	for name, value := range r.Params {
+		if metric, ok := a.LowersBy[name+"="+value]; ok {
+			a.Lowers = metric
+		}
+	}
+	return a
 }
 
 // A Right is one thing that a target must allow. Grant is what gives it: for

@@ -193,7 +193,7 @@ func (e *Engine) action(r remediate.Request) (remediate.Action, error) {
 	case !ok:
 		return a, remediate.Refuse(remediate.ReasonAction, "%s: no target %q takes it", r.Action, r.Subject["server"])
 	}
-	return a, checkRequest(a, r)
+	return a.For(r), checkRequest(a, r)
 }
 
 func checkRequest(a remediate.Action, r remediate.Request) error {
