@@ -58,6 +58,7 @@ type indexTraits struct {
 	SizeBytes            float64
 	Method               string
 	Unique, Needed       bool // Needed: for something else than queries
+	OneNull              bool // a unique one takes nulls for equal
 	Predicate            string
 	Columns              []string // keys and then included columns
 	Keys                 int32
@@ -125,7 +126,7 @@ func superfluous(table []indexTraits) (found []DuplicateIndexRow) {
 // identical reports whether by says everything that it says. A unique index says
 // more than one that is not.
 func identical(by, it indexTraits) bool {
-	return (by.Unique || !it.Unique) && by.Method == it.Method && by.Predicate == it.Predicate && by.Keys == it.Keys &&
+	return (!it.Unique || by.Unique && by.OneNull == it.OneNull) && by.Method == it.Method && by.Predicate == it.Predicate && by.Keys == it.Keys &&
 		slices.Equal(by.Columns, it.Columns) && slices.Equal(by.Order, it.Order)
 }
 

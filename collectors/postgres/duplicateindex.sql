@@ -7,7 +7,8 @@
 -- looked at.
 --
 -- The text of a key is its column, or its expression; what orders it is its
--- operator class with its parameters, its collation, and its direction.
+-- operator class with its parameters, its collation, and its direction. Servers
+-- before 15 have no column indnullsnotdistinct, and a row as JSON has what there is.
 select n.nspname, t.relname, c.relname, c.oid::int8, t.oid::int8,
        c.relpages * current_setting('block_size')::float8,
        m.amname::text,
@@ -15,6 +16,7 @@ select n.nspname, t.relname, c.relname, c.oid::int8, t.oid::int8,
        i.indisprimary or i.indisexclusion or i.indisreplident or i.indisclustered or c.relispartition
          or exists (select from pg_constraint k where k.conindid = c.oid)
          or exists (select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e'),
+       coalesce((to_jsonb(i) ->> 'indnullsnotdistinct')::bool, false),
        coalesce(pg_get_expr(i.indpred, i.indrelid), ''),
        array(select case k.attnum when 0 then pg_get_indexdef(i.indexrelid, k.n::int, false) else k.attnum::text end from unnest(i.indkey::int2[]) with ordinality as k (attnum, n) order by k.n),
        i.indnkeyatts::int4,

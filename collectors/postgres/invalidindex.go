@@ -5,8 +5,6 @@ import (
 	_ "embed"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/ai-micro-service/upkeep/collectors"
 	"github.com/ai-micro-service/upkeep/internal/target"
 )
@@ -43,22 +41,23 @@ type invalidIndex struct {
 	size   *collectors.Metric
 }
 
-// invalidIndexRow is one row of invalidindex.sql.
-type invalidIndexRow struct {
+// An InvalidIndexRow is one index that is invalid and not being built.
+type InvalidIndexRow struct {
 	Schema, Table, Index string
 	SizeBytes            float64
 }
 
 func (c invalidIndex) collect(ctx context.Context, w *collectors.Writer) error {
 	return eachDatabase(ctx, c.target, func(database string, q Querier) error {
-		rows, err := q.Query(ctx, invalidIndexSQL)
-		if err != nil {
-			return err
-		}
-		all, err := pgx.CollectRows(rows, pgx.RowToStructByPos[invalidIndexRow])
+		all, err := ReadInvalidIndex(ctx, q)
 		for _, r := range all {
 			w.Set(c.size, r.SizeBytes, c.target.Name, database, r.Schema, r.Table, r.Index)
 		}
 		return err
 	})
+}
+
+// ReadInvalidIndex returns the invalid indexes of one database.
+func ReadInvalidIndex(ctx context.Context, q Querier) ([]InvalidIndexRow, error) {
+	return read[InvalidIndexRow](ctx, q, invalidIndexSQL)
 }

@@ -107,6 +107,17 @@ func (g *gauger) ask(ctx context.Context, q Querier, c candidate) (m measurement
 	return measurement{size: c.SizeBytes, at: time.Now(), ratio: *rows[0].Ratio}, true, nil
 }
 
+// MeasureIndexBloat reads the share of bloat of one B-tree index from the index
+// itself. It is not known where pgstattuple is not installed, where the index is
+// larger than is read while people wait, or where it has no entries.
+func MeasureIndexBloat(ctx context.Context, q Querier, schema, index string, sizeBytes int64) (ratio float64, known bool, err error) {
+	if sizeBytes > largestMeasured {
+		return 0, false, nil
+	}
+	m, known, err := (&gauger{query: measureIndexSQL}).ask(ctx, q, candidate{place{Schema: schema, Index: index}, sizeBytes, 0})
+	return m.ratio, known, err
+}
+
 // measureTableSQL leaves out the room that the fill factor wants free.
 const measureTableSQL = `
 select greatest((p.approx_free_space + p.dead_tuple_len) / nullif(p.table_len, 0)::float8

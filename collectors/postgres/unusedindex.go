@@ -78,33 +78,26 @@ type sinceRow struct {
 	Standbys int64
 }
 
+// IndexUsage is which indexes of one database no query has used, and how much that
+// says.
+type IndexUsage struct {
+	Since   time.Time // since when scans are known to be counted, here and on the standbys that were asked
+	Unasked int       // standbys whose use of indexes is not known
+	Standby bool      // the server is one itself: then nothing else is said
+	Unused  []UnusedIndexRow
+}
+
 func (c unusedIndex) collect(ctx context.Context, w *collectors.Writer) error {
 	var all []in[UnusedIndexRow]
 	err := eachDatabase(ctx, c.target, func(database string, q Querier) error {
-		since, err := usageSince(ctx, q)
-		if err != nil || since.Recovery {
+		usage, err := ReadIndexUsage(ctx, c.target, database, q)
+		if err != nil || usage.Standby {
 			return err
 		}
-		rows, err := read[UnusedIndexRow](ctx, q, unusedIndexSQL)
-		if err != nil {
-			return err
-		}
-		used := make(map[usedIndexRow]bool)
-		for _, r := range c.target.Replicas {
-			theirs, err := usedOn(ctx, r, database, used)
-			if err != nil {
-				return fmt.Errorf("standby %s: %w", r.Name, err) // nothing can be said of any index
-			}
-			if theirs.After(since.Since) {
-				since.Since = theirs
-			}
-		}
-		w.Set(c.since, float64(since.Since.UnixMilli())/1000, c.target.Name, database)
-		w.Set(c.unseen, max(float64(since.Standbys)-float64(len(c.target.Replicas)), 0), c.target.Name, database)
-		for _, r := range rows {
-			if !used[usedIndexRow{r.Schema, r.Index}] {
-				all = append(all, in[UnusedIndexRow]{database, r})
-			}
+		w.Set(c.since, float64(usage.Since.UnixMilli())/1000, c.target.Name, database)
+		w.Set(c.unseen, float64(usage.Unasked), c.target.Name, database)
+		for _, r := range usage.Unused {
+			all = append(all, in[UnusedIndexRow]{database, r})
 		}
 		return nil
 	})
@@ -121,6 +114,36 @@ func (c unusedIndex) collect(ctx context.Context, w *collectors.Writer) error {
 		w.Cut(len(rest))
 	}
 	return err
+}
+
+// ReadIndexUsage finds the unused indexes of a database that q asks, and asks the
+// server's standbys about it too: where one does not answer, nothing is said.
+func ReadIndexUsage(ctx context.Context, t *target.Postgres, database string, q Querier) (u IndexUsage, err error) {
+	since, err := usageSince(ctx, q)
+	if err != nil || since.Recovery {
+		return IndexUsage{Standby: since.Recovery}, err
+	}
+	rows, err := read[UnusedIndexRow](ctx, q, unusedIndexSQL)
+	if err != nil {
+		return u, err
+	}
+	u = IndexUsage{Since: since.Since, Unasked: max(int(since.Standbys)-len(t.Replicas), 0)}
+	used := make(map[usedIndexRow]bool)
+	for _, r := range t.Replicas {
+		theirs, err := usedOn(ctx, r, database, used)
+		if err != nil {
+			return IndexUsage{}, fmt.Errorf("standby %s: %w", r.Name, err)
+		}
+		if theirs.After(u.Since) {
+			u.Since = theirs
+		}
+	}
+	for _, r := range rows {
+		if !used[usedIndexRow{r.Schema, r.Index}] {
+			u.Unused = append(u.Unused, r)
+		}
+	}
+	return u, nil
 }
 
 func usageSince(ctx context.Context, q Querier) (sinceRow, error) {
