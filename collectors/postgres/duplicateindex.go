@@ -26,7 +26,7 @@ expressions, operator classes and their parameters, collations, directions,
 predicates and included columns. identical: all are the same. redundant: a B-tree
 index whose keys are the first of another's, and which holds nothing that the other
 does not. Of identical ones the one that enforces or backs something stays, or the
-older. An index that is unique, backs a constraint, names rows for replication or
+younger, which the planner prefers. An index that is unique, backs a constraint, names rows for replication or
 belongs to a partitioned index is never reported. A redundant index can still be
 worth its space where it is much smaller. Rights: CONNECT on each database. Cost: one
 pass over the catalogs of each database; no file is looked at.`,
@@ -95,13 +95,17 @@ func ReadDuplicateIndex(ctx context.Context, q Querier) (all []DuplicateIndexRow
 
 // superfluous finds them among the indexes of one table, in the order of their
 // age. What was found is no reason for another: of three identical ones two go.
+//
+// Of two that are equally good the planner takes the younger (by number). That one
+// stays, so that no plan changes, and so that the one that stays is not the one that
+// no query has used.
 func superfluous(table []indexTraits) (found []DuplicateIndexRow) {
 	gone := make(map[int64]bool)
 	for _, kind := range []struct {
 		name   string
 		covers func(by, it indexTraits) bool
 	}{{"identical", identical}, {"redundant", redundant}} {
-		for _, it := range slices.Backward(table) { // the younger goes
+		for _, it := range table { // the older goes
 			if gone[it.OID] || it.Needed {
 				continue
 			}

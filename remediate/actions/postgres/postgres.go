@@ -47,6 +47,7 @@ func find(ctx context.Context, t *target.Postgres, r remediate.Request) (*target
 // A relation is what an action works on, as the catalog knows it.
 type relation struct {
 	OID       int64
+	Table     int64  // its own, or that of the index
 	Kind      string // pg_class.relkind
 	Recovery  bool   // the server is a replica
 	Owner     bool   // the role owns the table, the database, or everything
@@ -62,6 +63,7 @@ type relation struct {
 // relationSQL looks one relation up by its names, which are parameters.
 const relationSQL = `
 select c.oid::int8,
+       t.oid::int8,
        c.relkind::text,
        pg_is_in_recovery(),
        pg_has_role(t.relowner, 'USAGE') or (select pg_has_role(d.datdba, 'USAGE') from pg_database d where d.datname = current_database())

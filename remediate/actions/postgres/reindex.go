@@ -23,20 +23,36 @@ func Reindex(t *target.Postgres) remediate.Action {
 		Target: t.Name,
 		Doc: `Reindex builds one bloated index anew with REINDEX INDEX CONCURRENTLY, while reads and writes go on.
 
+It takes a SHARE UPDATE EXCLUSIVE lock of the table, which excludes maintenance and
+DDL alone, and takes it once for a moment beforehand, within 5 seconds, or begins
+nothing. It then waits for the transactions of its database that are older than it,
+and nobody queues behind that; each is waited for as long as the parameter patience
+says. It does not begin while such a transaction is older, while a session holds or
+awaits a lock that excludes it, or while another index is built anywhere on the
+server: two would take the disk twice.
+
 It needs the space of the new index beside the old one, and as much again for
-sorting and WAL. It waits for the transactions of its database that are older
-than it. An interrupted one leaves an invalid index "_ccnew" or "_ccold" behind:
-such leftovers of this index are found and dropped first, also after a crash. It
-refuses a replica, PostgreSQL 14.0 to 14.3 (which can corrupt the index), indexes
-of exclusion constraints and catalogs, and a role that could not drop what an
-interruption leaves. It is done when the index has another file. Rights: own the
-table or the database; pg_monitor where the policy asks for headroom.`,
+sorting and for WAL: where the server's disk can be seen from here and has less, or
+temp_file_limit is less, it does not begin. An interrupted one leaves an invalid
+index "_ccnew" or "_ccold" behind: such leftovers of this index are found and
+dropped first, also after a crash, and at once where the wait for others was too
+long. It refuses a replica, PostgreSQL 14.0 to 14.3 (which can corrupt the index),
+indexes of exclusion constraints and catalogs, and a role that could not drop what
+an interruption leaves. It is done when the index has another file. The bloat is
+measured with pgstatindex where pgstattuple is installed and the role may call it,
+else estimated. Rights: own the table or its schema; pg_monitor to see how old the
+transactions of others are and to measure.`,
 		Lowers:    "upkeep_postgres_index_bloat_ratio",
 		Risk:      remediate.Guarded,
 		Subject:   []string{"server", "database", "schema", "table", "index"},
 		Exclusive: []string{"server", "database", "schema", "table"},
-		Timeout:   6 * time.Hour,
-		Remedy:    reindex{t},
+		Params:    []remediate.Param{patienceParam()},
+		Rights: []remediate.Right{
+			{Grant: `grant :"owner" to :"role"`, For: "to build the index anew and to drop what an interruption leaves; MAINTAIN does not allow the second"},
+			{Grant: `grant pg_monitor to :"role"`, For: "to see how old the transactions of others are, and to measure with pgstatindex"},
+		},
+		Timeout: 6 * time.Hour,
+		Remedy:  reindex{t},
 	}
 }
 
@@ -49,6 +65,10 @@ func (a reindex) Headroom(ctx context.Context, _ remediate.Request) (remediate.H
 
 // Plan implements remediate.Remedy.
 func (a reindex) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan, err error) {
+	wait, err := patienceOf(r.Params)
+	if err != nil {
+		return p, err
+	}
 	db, rel, err := find(ctx, a.target, r)
 	if err != nil {
 		return p, err
@@ -56,7 +76,12 @@ func (a reindex) Plan(ctx context.Context, r remediate.Request) (p remediate.Pla
 	if err := a.fit(ctx, db, rel, r); err != nil {
 		return p, err
 	}
-	p.Facts = append(p.Facts, fmt.Sprintf("the index has %s; the new one is built beside it", remediate.Quantity("_bytes", float64(rel.SizeBytes))))
+	p.Facts = append(p.Facts, fmt.Sprintf("the index has %s; the new one is built beside it", byteText(rel.SizeBytes)))
+	facts, err := a.mayBegin(ctx, db, rel, wait)
+	if err != nil {
+		return p, err
+	}
+	p.Facts = append(p.Facts, facts...)
 	who, err := holder(ctx, db)
 	if err != nil {
 		return p, err
@@ -72,9 +97,55 @@ func (a reindex) Plan(ctx context.Context, r remediate.Request) (p remediate.Pla
 		p.Steps = append(p.Steps, step(r, "DROP INDEX CONCURRENTLY ", name, map[string]string{"drop": name}))
 	}
 	p.Steps = append(p.Steps, step(r, "REINDEX INDEX CONCURRENTLY ", r.Subject["index"], map[string]string{
-		"oid": strconv.FormatInt(rel.OID, 10), "node": strconv.FormatInt(rel.Node, 10),
+		"oid": strconv.FormatInt(rel.OID, 10), "node": strconv.FormatInt(rel.Node, 10), "patience": wait.String(),
 	}))
 	return p, nil
+}
+
+// mayBegin refuses for now while there is no room, or others are in the way.
+func (a reindex) mayBegin(ctx context.Context, db *target.Database, rel relation, patience time.Duration) (facts []string, err error) {
+	build, err := building(ctx, db)
+	if err != nil {
+		return nil, err
+	}
+	if build != "" {
+		return nil, &remediate.Refusal{Reason: reasonHeadroom, Detail: "one index of a server is built at a time, and " + build + " builds one", Until: time.Now().Add(clearAgain)}
+	}
+	need, err := readRebuild(ctx, db, rel.OID)
+	if err != nil {
+		return nil, err
+	}
+	room, err := need.fits(ctx, db)
+	if err != nil {
+		return nil, err
+	}
+	others, err := readWaits(ctx, db, rel.Table, patience)
+	if err != nil {
+		return nil, err
+	}
+	unseen, err := others.clear()
+	if err != nil {
+		return nil, err
+	}
+	facts = append(facts, room)
+	if unseen != "" {
+		facts = append(facts, unseen)
+	}
+	return facts, nil
+}
+
+// building names a session that builds an index, of whichever database. Another
+// role sees that there is one, and not which.
+func building(ctx context.Context, q rower) (who string, err error) {
+	err = q.QueryRow(ctx, `select 'session ' || pid || ' in database ' || datname || coalesce(' (' || phase || ')', '')
+		from pg_stat_progress_create_index where pid <> pg_backend_pid() order by pid limit 1`).Scan(&who)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("whether an index is being built: %w", err)
+	}
+	return who, nil
 }
 
 // step makes one step on an index of the request's schema.
@@ -95,26 +166,26 @@ func (a reindex) fit(ctx context.Context, db *target.Database, rel relation, r r
 		return remediate.Refuse(remediate.ReasonUnfit, "%s is no index with storage of its own", r.Subject["index"])
 	case rel.Version >= 140000 && rel.Version < 140004:
 		return remediate.Refuse(remediate.ReasonUnfit, "PostgreSQL 14.0 to 14.3 can corrupt an index that is built concurrently: update to 14.4 or later")
-	case !rel.Owner:
-		return remediate.Refuse(remediate.ReasonPrivilege, "role %s may reindex but not drop what an interruption leaves: it must own the table", rel.Role)
+	case strings.HasPrefix(r.Subject["schema"], "pg_"):
+		return remediate.Refuse(remediate.ReasonUnfit, "an index of the catalogs cannot be built concurrently")
 	}
-	var exclusion bool
-	var build *string
-	err := db.QueryRow(ctx, `select i.indisexclusion,
-		(select 'session ' || p.pid || ' (' || p.phase || ')' from pg_stat_progress_create_index p where p.relid = i.indrelid limit 1)
-		from pg_index i where i.indexrelid = $1::text::oid`, strconv.FormatInt(rel.OID, 10)).Scan(&exclusion, &build)
+	var exclusion, drops bool
+	err := db.QueryRow(ctx, `select i.indisexclusion, `+mayDropSQL+`
+		from pg_index i join pg_class c on c.oid = i.indexrelid join pg_namespace n on n.oid = c.relnamespace where c.oid = $1::text::oid`, strconv.FormatInt(rel.OID, 10)).Scan(&exclusion, &drops)
 	switch {
 	case err != nil:
 		return err
 	case exclusion:
 		return remediate.Refuse(remediate.ReasonUnfit, "the index of an exclusion constraint cannot be built concurrently")
-	case strings.HasPrefix(r.Subject["schema"], "pg_"):
-		return remediate.Refuse(remediate.ReasonUnfit, "an index of the catalogs cannot be built concurrently")
-	case build != nil:
-		return &remediate.Refusal{Reason: remediate.ReasonCannotHelp, Detail: "an index of the table is being built by " + *build, Until: time.Now().Add(time.Minute)}
+	case !drops:
+		return remediate.Refuse(remediate.ReasonPrivilege, "role %s may reindex but not drop what an interruption leaves: it must own the table or its schema", rel.Role)
 	}
 	return nil
 }
+
+// mayDropSQL tells whether the role may drop the relation c of the namespace n.
+// Neither MAINTAIN nor the database is enough for it.
+const mayDropSQL = `pg_has_role(c.relowner, 'USAGE') or pg_has_role(n.nspowner, 'USAGE') or (select r.rolsuper from pg_roles r where r.rolname = current_user)`
 
 // leftoverSQL finds what interrupted builds of this very index have left: the
 // server cuts the name to make room for the suffix.
@@ -143,12 +214,22 @@ func leftovers(ctx context.Context, q read.Querier, subject map[string]string) (
 }
 
 // Apply implements remediate.Remedy.
+//
+// lock_timeout counts for each transaction of others that a concurrent build waits
+// for too, and when it runs out it leaves an invalid index. So the table's lock is
+// taken for a moment beforehand, within seconds, and the build itself waits with
+// patience: behind it nobody queues.
 func (a reindex) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
+	wait, err := patienceOf(nil)
+	if text := s.Args["patience"]; text != "" { // plans of before do not say it
+		wait, err = time.ParseDuration(text)
+	}
+	if err != nil {
+		return fmt.Errorf("step: patience: %w", err)
+	}
 	j := job{
 		target: a.target, action: "postgres/reindex", database: s.Args["database"], schema: s.Args["schema"], table: s.Args["table"],
-		// A concurrent build waits for older transactions by waiting for their
-		// locks: a lock_timeout shorter than those would leave an invalid index.
-		lockTimeout: 0,
+		lockTimeout: wait,
 	}
 	if name := s.Args["drop"]; name != "" {
 		j.done = func(ctx context.Context, c *pgx.Conn) (bool, error) {
@@ -161,12 +242,87 @@ func (a reindex) Apply(ctx context.Context, f remediate.Fence, s remediate.Step)
 		// One that was interrupted after the new index took the name of the old
 		// one is done, and has left that behind.
 		done, err := rebuilt(ctx, c, s)
-		if err != nil {
-			return false, err
+		if err == nil {
+			err = a.sweep(ctx, c, f, s)
 		}
-		return done, a.sweep(ctx, c, f, s)
+		if err != nil || done {
+			return done, err
+		}
+		return false, a.ready(ctx, c, f, s, wait)
 	}
-	return j.carry(ctx, f, s.Do)
+	err = j.carry(ctx, f, s.Do)
+	if lockNotAvailable(err) || errors.Is(err, context.DeadlineExceeded) {
+		done, left := a.tidy(ctx, j, f, s)
+		if done && left == nil {
+			return nil // only its last wait was too long: for those who still used the old one
+		}
+		err = errors.Join(err, left)
+	}
+	return err
+}
+
+// rebuildKey is the lock of the one rebuild of a database.
+func rebuildKey() int64 { return lockKey("", "rebuild") }
+
+// ready waits for its turn among the rebuilds, and looks once more at what the plan
+// has looked at: a rebuild that must be given up has cost its whole work.
+func (a reindex) ready(ctx context.Context, c *pgx.Conn, f remediate.Fence, s remediate.Step, wait time.Duration) error {
+	if err := take(ctx, c, f, rebuildKey()); err != nil {
+		return fmt.Errorf("the turn to rebuild an index: %w", err)
+	}
+	for begun := time.Now(); ; {
+		build, err := building(ctx, c)
+		if err != nil {
+			return err
+		}
+		if build == "" {
+			break
+		}
+		if time.Since(begun) > wait {
+			return fmt.Errorf("one index of a server is built at a time, and %s builds one", build)
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%s builds an index: %w", build, context.Cause(ctx))
+		case <-time.After(lockPoll):
+		}
+	}
+	oid, err := strconv.ParseInt(s.Args["oid"], 10, 64)
+	if err != nil {
+		return fmt.Errorf("step: oid: %w", err)
+	}
+	need, err := readRebuild(ctx, c, oid)
+	if err != nil {
+		return err
+	}
+	if _, err := need.fits(ctx, c); err != nil {
+		return fmt.Errorf("before the rebuild: %s", err) //nolint:errorlint // tried again a little later, and then failed: a step is not refused
+	}
+	return tryLock(ctx, c, s.Args["schema"], s.Args["table"])
+}
+
+// tidyWithin is how long the leftovers of a build that was given up are worked on.
+const tidyWithin = 10 * time.Second
+
+// tidy drops at once what a build that was given up has left, if that can be done
+// in a moment; else the next attempt finds it, or the alert of invalid indexes. It
+// tells whether the index was built anew nevertheless.
+func (a reindex) tidy(ctx context.Context, j job, f remediate.Fence, s remediate.Step) (done bool, err error) {
+	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), tidyWithin, errors.New("what was left could not be dropped in a moment"))
+	defer cancel()
+	c, err := a.target.Session(ctx, j.database, fmt.Sprintf("upkeep %s fence %d", j.action, f.Token), nil)
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = c.Close(context.WithoutCancel(ctx)) }() // what it did is done
+	j.lockTimeout = tidyWithin / 2
+	if err := j.prepare(ctx, c, f); err != nil {
+		return false, err
+	}
+	if done, err = rebuilt(ctx, c, s); err != nil {
+		return false, err
+	}
+	return done, a.sweep(ctx, c, f, s)
 }
 
 // rebuilt tells whether the index has another file than before. A concurrent
@@ -210,10 +366,27 @@ func (a reindex) Measure(ctx context.Context, r remediate.Request) (float64, err
 	case err != nil:
 		return 0, err
 	case len(rows) == 1:
-		return rows[0].Ratio, nil
+		return bloat(ctx, db, rows[0]), nil
 	}
 	if _, err := lookup(ctx, db, r.Subject); err != nil {
 		return 0, err
 	}
 	return 0, fmt.Errorf("there is no estimate for index %q: it is no valid B-tree, or its table was never analyzed", r.Subject["index"])
+}
+
+// measureWithin is how long a measure may read an index; after that the estimate
+// must do.
+const measureWithin = 10 * time.Second
+
+// bloat is measured where it can be, and estimated where the extension, the right
+// or the time for it lacks. Before and after are read alike: what lacks once lacks
+// again, unless the old index was too large to be read in time.
+func bloat(ctx context.Context, db *target.Database, estimate read.IndexBloatRow) float64 {
+	ctx, cancel := context.WithTimeout(ctx, measureWithin)
+	defer cancel()
+	ratio, known, err := read.MeasureIndexBloat(ctx, db, estimate.Schema, estimate.Index, estimate.SizeBytes)
+	if err != nil || !known {
+		return estimate.Ratio
+	}
+	return ratio
 }

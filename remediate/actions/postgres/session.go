@@ -97,7 +97,11 @@ func (j job) prepare(ctx context.Context, c *pgx.Conn, f remediate.Fence) error 
 			return fmt.Errorf("%s: %w", name, err)
 		}
 	}
-	key := lockKey(j.schema, j.table)
+	return take(ctx, c, f, lockKey(j.schema, j.table))
+}
+
+// take takes an advisory lock for the session.
+func take(ctx context.Context, c *pgx.Conn, f remediate.Fence, key int64) error {
 	for {
 		var got bool
 		if err := c.QueryRow(ctx, "select pg_try_advisory_lock($1)", key).Scan(&got); err != nil {

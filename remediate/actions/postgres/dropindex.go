@@ -1,0 +1,325 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/prometheus/common/model"
+
+	read "github.com/ai-micro-service/upkeep/collectors/postgres"
+	"github.com/ai-micro-service/upkeep/internal/target"
+	"github.com/ai-micro-service/upkeep/remediate"
+)
+
+// Why an index is dropped: the values of the parameter because.
+const (
+	becauseUnused    = "unused"
+	becauseDuplicate = "duplicate"
+	becauseInvalid   = "invalid"
+)
+
+// provenAfter is how long scans must have been counted before their absence says
+// anything: a month has the work of its end in it.
+const provenAfter = 30 * 24 * time.Hour
+
+func days(d time.Duration) int { return int(d.Hours() / 24) }
+
+// DropIndex drops one index that is not needed.
+func DropIndex(t *target.Postgres) remediate.Action {
+	return remediate.Action{
+		Name:   "postgres/drop_index",
+		Target: t.Name,
+		Doc: `DropIndex drops one index that is unused, a duplicate or invalid, with DROP INDEX CONCURRENTLY.
+
+A person is always asked. The parameter because says why it is to go, and names the
+number that is verified; the reason is read anew for the plan and once more right
+before the drop, from the same queries as the collectors'. unused: no query has used
+it here or on a standby, and that was counted for 30 days at least, on every standby
+too; a crash empties the counters, so they count from the start of the server at the
+earliest. duplicate: another index of the table is identical, valid, and not itself
+one that no query uses where this one is used; of two that are identical to each
+other one alone is ever taken. An index whose keys are merely the first of another's
+stays. invalid: an interrupted build or drop has left it, and no build goes on.
+
+It refuses an index that enforces or backs something (unique, primary, exclusion,
+any constraint), that names rows for replication, orders CLUSTER, belongs to a
+partitioned index or an extension, or on which anything depends; an unused one also
+where it is of expressions (their statistics help the planner: CREATE STATISTICS
+first) or the only one that finds the rows of a foreign key; and a replica, and a
+role that owns neither the table nor its schema. An invalid unique index may go when
+no constraint is made of it: it guards nothing that can be relied on.
+
+Readers and writers go on, and nobody queues behind it: it waits for the
+transactions that use the table by their numbers. It does not begin while one of
+them is older than the parameter patience says. Interrupted in its wait, it leaves
+the index invalid, which no query uses and each write maintains: it is tried again
+within the time of the step, taken up after a crash, and told in words when even
+that is not enough. The statements that make it again, with tablespace, statistics
+targets and comment, stand in the plan and so in the journal. It is done when the
+index is not there. Rights: own the table or its schema; pg_monitor to see how old
+the transactions of others are.`,
+		Lowers: "upkeep_postgres_index_unused_bytes",
+		LowersBy: map[string]string{
+			"because=" + becauseDuplicate: "upkeep_postgres_index_duplicate_bytes",
+			"because=" + becauseInvalid:   "upkeep_postgres_index_invalid_bytes",
+		},
+		Risk:      remediate.Guarded,
+		Asks:      true,
+		Removes:   true,
+		Subject:   []string{"server", "database", "schema", "table", "index"},
+		Exclusive: []string{"server", "database", "schema", "table"},
+		Params: []remediate.Param{
+			{Name: "because", Type: remediate.Text, Doc: "Why it is to go: unused, duplicate or invalid. It must be said, and true."},
+			{Name: "counted", Type: remediate.Duration, Default: "30d", Doc: "For how long scans must have been counted before an index counts as unused; 30d at least. 100d has the work of the end of a quarter in it."},
+			patienceParam(),
+		},
+		Rights: []remediate.Right{
+			{Grant: `grant :"owner" to :"role"`, For: "to drop an index of the table"},
+			{Grant: `grant pg_monitor to :"role"`, For: "to see how old the transactions of others are"},
+		},
+		Timeout: 30 * time.Minute,
+		Remedy:  dropIndex{t, time.Now},
+	}
+}
+
+type dropIndex struct {
+	target *target.Postgres
+	now    func() time.Time
+}
+
+// Headroom implements remediate.Roomer.
+func (a dropIndex) Headroom(ctx context.Context, _ remediate.Request) (remediate.Headroom, error) {
+	return headroom(ctx, a.target)
+}
+
+// reason is the parameter because.
+func (dropIndex) reason(r remediate.Request) (string, error) {
+	because := r.Params["because"]
+	if !slices.Contains([]string{becauseUnused, becauseDuplicate, becauseInvalid}, because) {
+		return "", remediate.Refuse(remediate.ReasonSubject, "the parameter because is %q, want unused, duplicate or invalid", because)
+	}
+	return because, nil
+}
+
+// counted is the parameter of that name.
+func (dropIndex) counted(params map[string]string) (time.Duration, error) {
+	text := params["counted"]
+	if text == "" {
+		return provenAfter, nil
+	}
+	d, err := model.ParseDuration(text)
+	if err != nil || time.Duration(d) < provenAfter {
+		return 0, remediate.Refuse(remediate.ReasonSubject, "the parameter counted is %q, want a duration of 30d at least, like 100d", text)
+	}
+	return time.Duration(d), nil
+}
+
+// Plan implements remediate.Remedy.
+func (a dropIndex) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan, err error) {
+	because, err := a.reason(r)
+	if err != nil {
+		return p, err
+	}
+	wait, err := patienceOf(r.Params)
+	if err != nil {
+		return p, err
+	}
+	counted, err := a.counted(r.Params)
+	if err != nil {
+		return p, err
+	}
+	db, err := database(ctx, a.target, r)
+	var x indexTraits
+	if err == nil {
+		x, err = readIndex(ctx, db, r.Subject["schema"], r.Subject["table"], r.Subject["index"], "")
+	}
+	if errors.Is(err, remediate.ErrGone) {
+		return p, remediate.Refuse(remediate.ReasonGone, "%v", err)
+	}
+	if err != nil {
+		return p, err
+	}
+	if err := x.mayGo(because); err != nil {
+		return p, err
+	}
+	proof, keeper, err := a.verify(ctx, db, r.Subject["database"], x, because, counted)
+	if err != nil {
+		return p, err
+	}
+	others, err := readWaits(ctx, db, x.TableOID, wait)
+	if err != nil {
+		return p, err
+	}
+	unseen, err := others.clear()
+	if err != nil {
+		return p, err
+	}
+	p.Facts = append(x.facts(because), proof...)
+	if unseen != "" {
+		p.Facts = append(p.Facts, unseen)
+	}
+	args := map[string]string{"because": because, "oid": strconv.FormatInt(x.OID, 10), "patience": wait.String(), "counted": counted.String()}
+	if keeper != "" {
+		args["keeper"] = keeper
+	}
+	s := step(r, "DROP INDEX CONCURRENTLY ", r.Subject["index"], args)
+	s.Undo = x.again()
+	p.Steps = []remediate.Step{s}
+	return p, nil
+}
+
+// mayGo refuses an index that is there for more than queries, whatever the reason.
+func (x indexTraits) mayGo(because string) error {
+	switch {
+	case x.Recovery:
+		return remediate.Refuse(remediate.ReasonReadOnly, "the server is a replica; name the primary as the target")
+	case x.Kind != "i":
+		return remediate.Refuse(remediate.ReasonUnfit, "it is the index of a partitioned table, which cannot be dropped concurrently")
+	case len(x.Needed) > 0:
+		return remediate.Refuse(remediate.ReasonUnfit, "%s", x.Needed[0])
+	case because != becauseInvalid && x.Unique:
+		return remediate.Refuse(remediate.ReasonUnfit, "it is unique: it keeps rows apart that no query need look for")
+	case because == becauseUnused && x.ForeignKey != "":
+		return remediate.Refuse(remediate.ReasonUnfit, "it alone finds the rows of the foreign key %s, which are looked for only when a row that they refer to goes or changes", x.ForeignKey)
+	case because == becauseUnused && x.Expressions:
+		return remediate.Refuse(remediate.ReasonUnfit, "the planner uses the statistics of its expressions without a scan: make them with CREATE STATISTICS (14 and later) and drop it by hand")
+	case !x.MayDrop:
+		return remediate.Refuse(remediate.ReasonPrivilege, "role %s may not drop the index: it must own the table or its schema; grant %s to it", x.Role, pgx.Identifier{x.Owner}.Sanitize())
+	case x.Building != "":
+		return &remediate.Refusal{Reason: reasonHeadroom, Detail: "an index of the table is being built by " + x.Building, Until: time.Now().Add(clearAgain)}
+	}
+	return nil
+}
+
+// verify finds out whether the reason is true, by what the collectors ask too, and
+// returns what was found, and which index stays in the place of a duplicate.
+func (a dropIndex) verify(ctx context.Context, q read.Querier, database string, x indexTraits, because string, counted time.Duration) (facts []string, keeper string, err error) {
+	switch because {
+	case becauseUnused:
+		facts, err = a.verifyUnused(ctx, q, database, x, counted)
+	case becauseDuplicate:
+		facts, keeper, err = a.verifyDuplicate(ctx, q, database, x)
+	case becauseInvalid:
+		if x.Valid {
+			err = remediate.Refuse(remediate.ReasonNothing, "the index is valid")
+		}
+	}
+	return facts, keeper, err
+}
+
+func (a dropIndex) verifyUnused(ctx context.Context, q read.Querier, database string, x indexTraits, counted time.Duration) ([]string, error) {
+	usage, err := read.ReadIndexUsage(ctx, a.target, database, q)
+	if err != nil {
+		return nil, fmt.Errorf("the use of indexes: %w", err)
+	}
+	age := a.now().Sub(usage.Since)
+	switch {
+	case !x.Valid:
+		return nil, remediate.Refuse(remediate.ReasonNothing, "the index is invalid: nothing can use it; the reason to drop it is invalid")
+	case x.Scans > 0:
+		return nil, remediate.Refuse(remediate.ReasonNothing, "queries have used the index %d times", x.Scans)
+	case age < counted:
+		return nil, remediate.Refuse(remediate.ReasonUnfit, "scans are counted since %s, which is less than %d days: statistics that are young prove nothing (a reset, or a start of the server, which may have been a crash)", usage.Since.UTC().Format(time.RFC3339), days(counted))
+	case x.Made != nil && a.now().Sub(*x.Made) < counted:
+		return nil, remediate.Refuse(remediate.ReasonUnfit, "the index was made or changed at %s, less than %d days ago", x.Made.UTC().Format(time.RFC3339), days(counted))
+	case usage.Unasked > 0:
+		return nil, remediate.Refuse(remediate.ReasonUnfit, "%d standbys may use the index and are not asked: make them targets that name this one in replica_of", usage.Unasked)
+	case !among(usage.Unused, x):
+		return nil, remediate.Refuse(remediate.ReasonNothing, "the index is in use on a standby, or is there for more than queries")
+	}
+	facts := []string{fmt.Sprintf("no query has used it since %s (%d days), here or on the %d standbys that are asked", usage.Since.UTC().Format(time.RFC3339), days(age), len(a.target.Replicas))}
+	if x.Made == nil {
+		facts = append(facts, "the server does not know when the index was made (track_commit_timestamp is off, or it was long ago): ask who made it")
+	}
+	return facts, nil
+}
+
+func among(rows []read.UnusedIndexRow, x indexTraits) bool {
+	return slices.ContainsFunc(rows, func(r read.UnusedIndexRow) bool { return r.Schema == x.Schema && r.Index == x.Index })
+}
+
+func (a dropIndex) verifyDuplicate(ctx context.Context, q read.Querier, database string, x indexTraits) (facts []string, keeper string, err error) {
+	row, err := duplicateOf(ctx, q, x.Schema, x.Table, x.Index)
+	switch {
+	case err != nil:
+		return nil, "", err
+	case row == nil:
+		return nil, "", remediate.Refuse(remediate.ReasonNothing, "no other index of the table is identical to it and would stay")
+	case row.Kind != "identical":
+		return nil, "", remediate.Refuse(remediate.ReasonUnfit, "its keys are the first of %s, which is not identical: it may be worth its space where it is much smaller, which only people can weigh", row.CoveredBy)
+	}
+	by, err := readIndex(ctx, q, x.Schema, x.Table, row.CoveredBy, "")
+	switch {
+	case err != nil:
+		return nil, "", fmt.Errorf("the index that stays: %w", err)
+	case !by.Valid:
+		return nil, "", remediate.Refuse(remediate.ReasonUnfit, "%s, which would stay, is invalid", by.name())
+	}
+	usage, err := read.ReadIndexUsage(ctx, a.target, database, q)
+	if err != nil {
+		return nil, "", fmt.Errorf("the use of indexes: %w", err)
+	}
+	if among(usage.Unused, by) && !among(usage.Unused, x) {
+		return nil, "", remediate.Refuse(remediate.ReasonUnfit, "%s, which would stay, counts as unused while this one is used: drop that one, or both would go", by.name())
+	}
+	return []string{fmt.Sprintf("%s is identical and stays: %s; it has %s and was scanned %d times", by.name(), by.Definition, byteText(by.SizeBytes), by.Scans)}, strconv.FormatInt(by.OID, 10), nil
+}
+
+// duplicateOf returns what the collector says of one index, nil for nothing.
+func duplicateOf(ctx context.Context, q read.Querier, schema, table, index string) (*read.DuplicateIndexRow, error) {
+	rows, err := read.ReadDuplicateIndex(ctx, q)
+	if err != nil {
+		return nil, fmt.Errorf("duplicate indexes: %w", err)
+	}
+	for _, r := range rows {
+		if r.Schema == schema && r.Table == table && r.Index == index {
+			return &r, nil
+		}
+	}
+	return nil, nil //nolint:nilnil // nothing is said of it
+}
+
+// Measure implements remediate.Remedy. An invalid index that has no page yet counts
+// as one byte: it is there.
+func (a dropIndex) Measure(ctx context.Context, r remediate.Request) (float64, error) {
+	because, err := a.reason(r)
+	if err != nil {
+		return 0, err
+	}
+	db, err := database(ctx, a.target, r)
+	if err != nil {
+		return 0, err
+	}
+	if _, err := lookup(ctx, db, r.Subject); err != nil {
+		return 0, err
+	}
+	of := of(r)
+	switch because {
+	case becauseDuplicate:
+		row, err := duplicateOf(ctx, db, of.Schema, of.Table, of.Index)
+		if err != nil || row == nil || row.Kind != "identical" {
+			return 0, err
+		}
+		return row.SizeBytes, nil
+	case becauseInvalid:
+		rows, err := read.ReadInvalidIndex(ctx, db)
+		for _, row := range rows {
+			if row.Schema == of.Schema && row.Table == of.Table && row.Index == of.Index {
+				return max(row.SizeBytes, 1), err
+			}
+		}
+		return 0, err
+	}
+	usage, err := read.ReadIndexUsage(ctx, a.target, r.Subject["database"], db)
+	for _, row := range usage.Unused {
+		if row.Schema == of.Schema && row.Index == of.Index {
+			return row.SizeBytes, err
+		}
+	}
+	return 0, err
+}

@@ -1,0 +1,145 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/ai-micro-service/upkeep/remediate"
+)
+
+// dropPause is how long a drop that waited too long for somebody leaves the table
+// alone before it is tried again.
+const dropPause = time.Second
+
+// Apply implements remediate.Remedy.
+//
+// DROP INDEX CONCURRENTLY first marks the index invalid, and then waits for those
+// who use the table. Once it is marked there is no way back that does not wait for
+// the same ones, and longer; so it goes forward: again and again, within patience.
+func (a dropIndex) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
+	wait, err := time.ParseDuration(s.Args["patience"])
+	if err != nil {
+		return fmt.Errorf("step: patience: %w", err)
+	}
+	j := job{
+		target: a.target, action: "postgres/drop_index", database: s.Args["database"], schema: s.Args["schema"], table: s.Args["table"],
+		lockTimeout: max(wait/4, time.Second), // of one attempt
+	}
+	c, err := a.target.Session(ctx, j.database, fmt.Sprintf("upkeep %s fence %d", j.action, f.Token), nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = c.Close(context.WithoutCancel(ctx)) }() // the work is done or has failed
+	if err := j.prepare(ctx, c, f); err != nil {
+		return err
+	}
+	for begun := time.Now(); ; {
+		x, gone, err := a.planned(ctx, c, s)
+		if err != nil || gone {
+			return err
+		}
+		if err := a.still(ctx, c, x, s); err != nil {
+			return err
+		}
+		if err := f.Check(ctx); err != nil {
+			return err
+		}
+		err = j.execute(ctx, c, s.Do)
+		switch {
+		case err == nil:
+			return nil
+		case !lockNotAvailable(err) || time.Since(begun)+j.lockTimeout > wait:
+			return a.half(ctx, c, s, x, wait, err)
+		}
+		select {
+		case <-ctx.Done():
+			return a.half(ctx, c, s, x, wait, context.Cause(ctx))
+		case <-time.After(dropPause):
+		}
+	}
+}
+
+// planned finds the index of the plan by its number. What has its name and is
+// another is not dropped, and neither is one that has another name by now.
+func (a dropIndex) planned(ctx context.Context, c *pgx.Conn, s remediate.Step) (x indexTraits, gone bool, err error) {
+	x, err = readIndex(ctx, c, s.Args["schema"], s.Args["table"], s.Args["index"], s.Args["oid"])
+	if err == nil {
+		if x.Schema != s.Args["schema"] || x.Table != s.Args["table"] || x.Index != s.Args["index"] {
+			return x, false, fmt.Errorf("index %s has become %s since the plan was made", pgx.Identifier{s.Args["schema"], s.Args["index"]}.Sanitize(), x.name())
+		}
+		return x, false, nil
+	}
+	if !errors.Is(err, remediate.ErrGone) {
+		return x, false, err
+	}
+	other, err := readIndex(ctx, c, s.Args["schema"], s.Args["table"], s.Args["index"], "")
+	switch {
+	case errors.Is(err, remediate.ErrGone):
+		return x, true, nil
+	case err != nil:
+		return x, false, err
+	}
+	return x, false, fmt.Errorf("index %s is another than the plan was made for: somebody has built it anew", other.name())
+}
+
+// still looks whether what the plan was made of holds. An index that our own
+// interrupted drop has made invalid is not asked again: it was approved of, and
+// nothing can have used it since.
+func (a dropIndex) still(ctx context.Context, c *pgx.Conn, x indexTraits, s remediate.Step) error {
+	because := s.Args["because"]
+	if err := x.mayGo(because); err != nil {
+		return changed(err)
+	}
+	if !x.Valid {
+		return nil
+	}
+	counted, err := time.ParseDuration(s.Args["counted"])
+	if err != nil {
+		return fmt.Errorf("step: counted: %w", err)
+	}
+	_, keeper, err := a.verify(ctx, c, s.Args["database"], x, because, counted)
+	if err != nil {
+		return changed(err)
+	}
+	if keeper != s.Args["keeper"] {
+		return errors.New("another index than the plan says would stay in its place")
+	}
+	return tryLock(ctx, c, x.Schema, x.Table)
+}
+
+// changed says that what is refused now was not when the plan was made. A step is
+// not refused: the run has failed, and a person looks.
+func changed(err error) error {
+	if _, refused := remediate.Refused(err); refused {
+		return fmt.Errorf("since the plan was made: %w", err)
+	}
+	return err
+}
+
+// half says what state a drop that was given up has left.
+func (a dropIndex) half(ctx context.Context, c *pgx.Conn, s remediate.Step, x indexTraits, wait time.Duration, cause error) error {
+	cause = fmt.Errorf("%s: %w", s.Do, cause)
+	if c.IsClosed() {
+		return cause
+	}
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), cancelWithin)
+	defer cancel()
+	now, err := readIndex(last, c, "", "", "", s.Args["oid"])
+	switch {
+	case errors.Is(err, remediate.ErrGone):
+		return nil // it was faster than what stopped it
+	case err != nil:
+		return errors.Join(cause, err)
+	case now.Valid:
+		return cause
+	}
+	who := ""
+	if others, err := readWaits(last, c, x.TableOID, time.Second); err == nil && len(others.who) > 0 {
+		who = ", behind " + others.who[0]
+	}
+	return fmt.Errorf("%w; the index is invalid now%s: no query uses it, and every write maintains it; the next try goes on, for %s, and REINDEX INDEX CONCURRENTLY %s would have it back", cause, who, wait, x.name())
+}
