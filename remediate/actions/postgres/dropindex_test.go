@@ -1,0 +1,524 @@
+package postgres_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ai-micro-service/upkeep/internal/sandbox"
+	"github.com/ai-micro-service/upkeep/internal/servertest"
+	"github.com/ai-micro-service/upkeep/internal/target"
+	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres"
+	"github.com/ai-micro-service/upkeep/remediate/actiontest"
+)
+
+const twin = `twin '; DROP TABLE victim; --"` + "\\"
+
+// indexes tells all that is known of the indexes outside of the catalogs.
+func (c *clinic) indexes(t *testing.T) string {
+	t.Helper()
+	return c.text(t, `select coalesce(string_agg(concat_ws(' ', c.oid, n.nspname, c.relname, i.indisvalid, i.indisready, i.indislive, pg_get_indexdef(c.oid)), E'\n' order by c.oid), '')
+		from pg_index i join pg_class c on c.oid = i.indexrelid join pg_namespace n on n.oid = c.relnamespace
+		where n.nspname not in ('pg_catalog', 'information_schema', 'pg_toast')`)
+}
+
+// drops counts how often an index was there and then was not.
+func (c *clinic) drops(name string) (see func(t *testing.T) int) {
+	there, effects := false, 0
+	return func(t *testing.T) int {
+		t.Helper()
+		is := c.number(t, "select count(*) from pg_class where relname = $1", name) == 1
+		if there && !is {
+			effects++
+		}
+		there = is
+		return effects
+	}
+}
+
+var because = func(why string, more ...string) map[string]string { //nolint:gochecknoglobals // a short name for the tests
+	params := map[string]string{"because": why}
+	for i := 0; i < len(more); i += 2 {
+		params[more[i]] = more[i+1]
+	}
+	return params
+}
+
+func TestDropIndex(t *testing.T) {
+	c := open(t)
+	see := c.drops(index)
+	c.fill(t, 4_000)
+	actiontest.Run(t, actiontest.Patient{
+		Action: postgres.DropIndex(c.server), Subject: c.subject("server", "database", "schema", "table", "index"), Params: because("duplicate"), Limit: 8192, Child: c.url,
+		Sicken: func(t *testing.T) {
+			servertest.Exec(t, c.url, "drop index if exists "+c.qIndex, "drop index if exists "+quoted(schema, twin),
+				"create index "+quoted(index)+" on "+c.qTable+" (key)", "create index "+quoted(twin)+" on "+c.qTable+" (key)")
+			see(t)
+		},
+		State: c.indexes, Effects: see,
+	})
+	if n := c.number(t, "select count(*) from pg_class where relname = $1", twin); n != 1 {
+		t.Error("the twin is gone too")
+	}
+}
+
+// An interrupted build leaves an index that may have no page at all, and is there.
+func TestDropIndexInvalid(t *testing.T) {
+	c := open(t)
+	c.fill(t, 2_000, "insert into "+c.qTable+" values (1, 'same'), (2, 'same')", "drop index "+c.qIndex)
+	see := c.drops(index)
+	actiontest.Run(t, actiontest.Patient{
+		Action: postgres.DropIndex(c.server), Subject: c.subject("server", "database", "schema", "table", "index"), Params: because("invalid"), Limit: 0, Child: c.url,
+		Sicken: func(t *testing.T) {
+			if see(t); c.number(t, "select count(*) from pg_class where relname = $1", index) == 0 {
+				if _, err := c.connect(t).Exec(t.Context(), "create unique index concurrently "+quoted(index)+" on "+c.qTable+" (key)"); err == nil {
+					t.Fatal("the build did not fail: the test shows nothing")
+				}
+			}
+			see(t)
+		},
+		State: c.indexes, Effects: see,
+	})
+}
+
+// request asks for a drop of an index of public.t.
+func (c *clinic) dropRequest(name string, params map[string]string) remediate.Request {
+	return remediate.Request{
+		Action: "postgres/drop_index", Params: params,
+		Subject: map[string]string{"server": "main", "database": c.database, "schema": "public", "table": "t", "index": name},
+	}
+}
+
+// later is a clock that shows by how much the statistics have aged meanwhile.
+func later(d time.Duration) func() time.Time {
+	return func() time.Time { return time.Now().Add(d) }
+}
+
+const month = 31 * 24 * time.Hour
+
+func TestDropIndexRefusals(t *testing.T) {
+	c := open(t)
+	servertest.Exec(t, c.url,
+		"create table other (id int primary key)",
+		`create table t (id int primary key, a int, b int, c text, d int references other, r int4range,
+			constraint t_b unique (b), constraint t_r exclude using gist (r with &&))`,
+		"create index unused on t (a)", "create index used on t (c)", "create index of_expression on t (lower(c))", "create index for_key on t (d)",
+		"create unique index uni on t (a, b)", "create unique index ident on t (id)", "alter table t replica identity using index ident",
+		"create index prefix on t (b, a)", "create index longer on t (b, a, c)",
+		"create table clu (a int)", "create index clu_a on clu (a)", "cluster clu using clu_a",
+		"create table p (a int) partition by range (a)", "create index p_a on p (a)", "create table p_1 partition of p for values from (0) to (9)",
+		"insert into t (id, a, b, c) select n, n, n, n::text from generate_series(1, 1000) n",
+		"analyze t", "set enable_seqscan = off")
+	conn := c.connect(t)
+	exec(t, conn, "set enable_seqscan = off", "select count(*) from t where c = '5'", "select pg_stat_force_next_flush()")
+	servertest.Exec(t, c.url, "create role stranger login", "create role holder login", "alter schema public owner to upkeep", "alter database "+c.database+" owner to holder")
+	t.Cleanup(func() {
+		servertest.Exec(t, c.url, "alter database "+c.database+" owner to upkeep", "drop role stranger", "drop role holder")
+	})
+	as := func(role string) *target.Postgres {
+		p, err := target.NewPostgres(target.PostgresConfig{Name: "main", URL: strings.Replace(c.url, "upkeep@", role+"@", 1)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(p.Close)
+		return p
+	}
+	for _, test := range []struct {
+		name   string
+		action remediate.Action
+		index  string
+		params map[string]string
+		reason string
+		says   string
+	}{
+		{"no reason", postgres.DropIndexAt(c.server, later(month)), "unused", nil, remediate.ReasonSubject, "unused, duplicate or invalid"},
+		{"another reason", postgres.DropIndexAt(c.server, later(month)), "unused", because("unused; drop table victim"), remediate.ReasonSubject, "because"},
+		{"no time", postgres.DropIndexAt(c.server, later(month)), "unused", because("unused", "patience", "1 week'"), remediate.ReasonSubject, "patience"},
+		{"too little counted", postgres.DropIndexAt(c.server, later(month)), "unused", because("unused", "counted", "1d"), remediate.ReasonSubject, "30d at least"},
+		{"young statistics", postgres.DropIndex(c.server), "unused", because("unused"), remediate.ReasonUnfit, "young"},
+		{"young for this policy", postgres.DropIndexAt(c.server, later(month)), "unused", because("unused", "counted", "100d"), remediate.ReasonUnfit, "100 days"},
+		{"used", postgres.DropIndexAt(c.server, later(month)), "used", because("unused"), remediate.ReasonNothing, "have used"},
+		{"the database's owner", postgres.DropIndexAt(as("holder"), later(month)), "unused", because("unused"), remediate.ReasonPrivilege, "must own the table"},
+		{"a stranger", postgres.DropIndexAt(as("stranger"), later(month)), "unused", because("unused"), remediate.ReasonPrivilege, `grant "upkeep"`},
+		{"primary key", postgres.DropIndexAt(c.server, later(month)), "t_pkey", because("unused"), remediate.ReasonUnfit, "primary key"},
+		{"unique constraint", postgres.DropIndexAt(c.server, later(month)), "t_b", because("unused"), remediate.ReasonUnfit, "constraint t_b"},
+		{"exclusion", postgres.DropIndexAt(c.server, later(month)), "t_r", because("unused"), remediate.ReasonUnfit, "exclusion"},
+		{"unique", postgres.DropIndexAt(c.server, later(month)), "uni", because("unused"), remediate.ReasonUnfit, "unique"},
+		{"replica identity", postgres.DropIndexAt(c.server, later(month)), "ident", because("duplicate"), remediate.ReasonUnfit, "replication"},
+		{"expression", postgres.DropIndexAt(c.server, later(month)), "of_expression", because("unused"), remediate.ReasonUnfit, "CREATE STATISTICS"},
+		{"foreign key", postgres.DropIndexAt(c.server, later(month)), "for_key", because("unused"), remediate.ReasonUnfit, "t_d_fkey"},
+		{"only the first keys", postgres.DropIndexAt(c.server, later(month)), "prefix", because("duplicate"), remediate.ReasonUnfit, "first of longer"},
+		{"no duplicate", postgres.DropIndexAt(c.server, later(month)), "longer", because("duplicate"), remediate.ReasonNothing, "identical"},
+		{"valid", postgres.DropIndexAt(c.server, later(month)), "unused", because("invalid"), remediate.ReasonNothing, "valid"},
+		{"gone", postgres.DropIndexAt(c.server, later(month)), "nowhere", because("unused"), remediate.ReasonGone, "nowhere"},
+		{"a table", postgres.DropIndexAt(c.server, later(month)), "t", because("unused"), remediate.ReasonGone, ""},
+		{"clustered", postgres.DropIndexAt(c.server, later(month)), "clu/clu_a", because("unused"), remediate.ReasonUnfit, "CLUSTER"},
+		{"partitioned", postgres.DropIndexAt(c.server, later(month)), "p/p_a", because("unused"), remediate.ReasonUnfit, "partitioned"},
+		{"partition", postgres.DropIndexAt(c.server, later(month)), "p_1/p_1_a_idx", because("unused"), remediate.ReasonUnfit, "part of an index"},
+		{"catalog", postgres.DropIndexAt(c.server, later(month)), "pg_catalog/pg_class/pg_class_relname_nsp_index", because("unused"), remediate.ReasonUnfit, "catalogs"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r := c.dropRequest(test.index, test.params)
+			switch parts := strings.Split(test.index, "/"); len(parts) {
+			case 3:
+				r.Subject["schema"], r.Subject["table"], r.Subject["index"] = parts[0], parts[1], parts[2]
+			case 2:
+				r.Subject["table"], r.Subject["index"] = parts[0], parts[1]
+			}
+			plan, err := test.action.Plan(t.Context(), r)
+			if refusal, ok := remediate.Refused(err); !ok || refusal.Reason != test.reason || !strings.Contains(refusal.Detail, test.says) {
+				t.Errorf("Plan: %+v, %v, want the refusal %q that says %q", plan.Steps, err, test.reason, test.says)
+			}
+		})
+	}
+}
+
+// An index that no query used for a month is dropped. One that a query uses between
+// the plan and the drop stays.
+func TestDropIndexUnused(t *testing.T) {
+	for _, version := range []string{"13", "", "18"} {
+		t.Run("version "+version, func(t *testing.T) {
+			s := own(t, version, map[string]string{"track_commit_timestamp": "on"})
+			c := serverClinic(t, s.URL)
+			servertest.Exec(t, c.url, "create table t (a int, b int)", "insert into t select n, n from generate_series(1, 5000) n", "create index one on t (a)", "create index two on t (b)", "analyze t")
+			if _, err := postgres.DropIndexAt(c.server, later(month-2*24*time.Hour)).Plan(t.Context(), c.dropRequest("one", because("unused"))); err == nil {
+				t.Error("29 days of statistics are enough")
+			}
+			action := postgres.DropIndexAt(c.server, later(month))
+			for _, name := range []string{"one", "two"} {
+				r := c.dropRequest(name, because("unused"))
+				plan, err := action.Plan(t.Context(), r)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if v, err := action.Measure(t.Context(), r); err != nil || v <= 8192 {
+					t.Errorf("Measure: %v %v", v, err)
+				}
+				if name == "two" {
+					conn := c.connect(t)
+					exec(t, conn, "set enable_seqscan = off", "select count(*) from t where b = 7")
+					_ = conn.Close(t.Context()) // the statistics of a session arrive with its end
+					for end := time.Now().Add(10 * time.Second); c.number(t, "select pg_stat_get_numscans('two'::regclass)") == 0 && time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+					}
+				}
+				err = applyAll(t, action, plan)
+				there := c.number(t, "select count(*) from pg_class where relname = $1", name) == 1
+				if name == "one" && (err != nil || there) {
+					t.Errorf("Apply: %v; the index is there: %v", err, there)
+				}
+				if name == "two" && (err == nil || !there || !strings.Contains(err.Error(), "have used the index")) {
+					t.Errorf("Apply: %v; the index is there: %v", err, there)
+				}
+			}
+			// The statistics after a crash are empty, and nothing says since when.
+			s2 := crash(t, s, version)
+			c = serverClinic(t, s2.URL)
+			if n := c.number(t, "select count(*) from pg_stat_user_indexes where idx_scan <> 0"); n != 0 {
+				t.Fatalf("%d indexes have scans after a crash: the test shows nothing", n)
+			}
+			_, err := postgres.DropIndexAt(c.server, later(month-2*24*time.Hour)).Plan(t.Context(), c.dropRequest("two", because("unused")))
+			if r, ok := remediate.Refused(err); !ok || !strings.Contains(r.Detail, "crash") {
+				t.Errorf("Plan after a crash: %v", err)
+			}
+		})
+	}
+}
+
+// serverClinic is the database postgres of a server of the test's own.
+func serverClinic(t *testing.T, url string) *clinic {
+	t.Helper()
+	p, err := target.NewPostgres(target.PostgresConfig{Name: "main", URL: url})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Close)
+	return &clinic{server: p, url: url, database: "postgres"}
+}
+
+func applyAll(t *testing.T, a remediate.Action, p remediate.Plan) error {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for _, s := range p.Steps {
+		if err := a.Apply(ctx, remediate.Fence{Token: 1, Held: held}, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// crash ends a server as a failure does, and starts it again on the same data.
+func crash(t *testing.T, s *sandbox.Postgres, version string) *sandbox.Postgres {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(s.Dir, "data", "postmaster.pid"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.SplitN(string(text), "\n", 2)[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(pid, syscall.SIGQUIT); err != nil { // the test's own server
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(20 * time.Second); syscall.Kill(pid, 0) == nil; time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the server does not end")
+		}
+	}
+	bin := ""
+	if version != "" {
+		bin = servertest.Versions(t)[version]
+	}
+	again, err := sandbox.StartPostgres(t.Context(), sandbox.PostgresOptions{Dir: s.Dir, Bin: bin, Settings: map[string]string{"fsync": "off", "autovacuum": "off", "track_commit_timestamp": "on"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := again.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return again
+}
+
+// Of two that are identical one may go, and then the other is nobody's duplicate.
+// The one that stays is the one that the planner uses.
+func TestDropIndexOfPair(t *testing.T) {
+	c := open(t)
+	servertest.Exec(t, c.url, "create table t (a int, b int)", "insert into t select n, n from generate_series(1, 5000) n", "create index older on t (a)", "create index younger on t (a)", "analyze t")
+	conn := c.connect(t)
+	exec(t, conn, "set enable_seqscan = off", "select count(*) from t where a = 7", "select pg_stat_force_next_flush()")
+	_ = conn.Close(t.Context()) // so that its statistics arrive
+	for end := time.Now().Add(10 * time.Second); c.number(t, "select pg_stat_get_numscans('younger'::regclass)") == 0; time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the planner did not take the younger")
+		}
+	}
+	action := postgres.DropIndexAt(c.server, later(month))
+	if _, err := action.Plan(t.Context(), c.dropRequest("younger", because("duplicate"))); err == nil {
+		t.Error("both may go")
+	}
+	plan, err := action.Plan(t.Context(), c.dropRequest("older", because("duplicate")))
+	if err != nil || !strings.Contains(strings.Join(plan.Facts, "\n"), `"public"."younger" is identical and stays`) {
+		t.Fatalf("Plan: %q %v", plan.Facts, err)
+	}
+	servertest.Exec(t, c.url, "drop index younger") // meanwhile, by somebody
+	if err := applyAll(t, action, plan); err == nil || !strings.Contains(err.Error(), "no other index") {
+		t.Errorf("Apply without the one that was to stay: %v", err)
+	}
+	servertest.Exec(t, c.url, "create index younger on t (a)")
+	if err := applyAll(t, action, plan); err == nil || !strings.Contains(err.Error(), "another index than the plan says") {
+		t.Errorf("Apply with another one that would stay: %v", err)
+	}
+	if plan, err = action.Plan(t.Context(), c.dropRequest("older", because("duplicate"))); err != nil {
+		t.Fatal(err)
+	}
+	if err := applyAll(t, action, plan); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := action.Plan(t.Context(), c.dropRequest("younger", because("duplicate"))); err == nil {
+		t.Error("the one that is left may go as a duplicate")
+	}
+	// Where the older one is used, the one that would stay is a candidate itself.
+	servertest.Exec(t, c.url, "create index youngest on t (a)", "create table u (a int)")
+	_, err = action.Plan(t.Context(), c.dropRequest("younger", because("duplicate")))
+	if n := c.number(t, "select pg_stat_get_numscans('younger'::regclass)"); n != 0 {
+		t.Fatalf("%d scans: the test shows nothing", n)
+	}
+	if err != nil {
+		t.Errorf("neither is used, and one may not go: %v", err)
+	}
+	conn = c.connect(t)
+	exec(t, conn, "set enable_seqscan = off", "begin", "drop index youngest", "select count(*) from t where a = 7", "rollback", "select pg_stat_force_next_flush()")
+	_ = conn.Close(t.Context()) // so that its statistics arrive
+	for end := time.Now().Add(10 * time.Second); c.number(t, "select pg_stat_get_numscans('younger'::regclass)") == 0; time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the index was not used")
+		}
+	}
+	_, err = action.Plan(t.Context(), c.dropRequest("younger", because("duplicate")))
+	if r, ok := remediate.Refused(err); !ok || !strings.Contains(r.Detail, "both would go") {
+		t.Errorf("Plan of the used one, whose twin counts as unused: %v", err)
+	}
+}
+
+// An index that takes nulls for equal keeps other rows apart than one that does not.
+func TestDropIndexNullsNotDistinct(t *testing.T) {
+	c := open(t)
+	servertest.Exec(t, c.url, "create table t (a int)", "create unique index one_null on t (a) nulls not distinct", "create unique index many_nulls on t (a)")
+	for _, name := range []string{"one_null", "many_nulls"} {
+		v, err := postgres.DropIndex(c.server).Measure(t.Context(), c.dropRequest(name, because("duplicate")))
+		if err != nil || v != 0 {
+			t.Errorf("%s is a duplicate of %v bytes, %v", name, v, err)
+		}
+	}
+}
+
+// While somebody reads, a drop waits, and nobody waits behind it. Given up, it says
+// what it has left; taken up again, it ends.
+func TestDropIndexBehindReader(t *testing.T) {
+	c := open(t)
+	servertest.Exec(t, c.url, "create table t (a int, b int)", "insert into t select n, n from generate_series(1, 5000) n", "create index older on t (a)", "create index younger on t (a)")
+	action := postgres.DropIndex(c.server)
+	r := c.dropRequest("older", because("duplicate", "patience", "3s"))
+	reader := c.connect(t)
+	exec(t, reader, "set application_name = 'report'", "begin", "select count(*) from t")
+	plan, err := action.Plan(t.Context(), r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- applyAll(t, action, plan) }()
+	waits := func() bool {
+		return c.number(t, "select count(*) from pg_stat_activity where application_name like 'upkeep postgres/drop_index%' and wait_event_type = 'Lock'") > 0
+	}
+	for end := time.Now().Add(10 * time.Second); !waits(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the drop does not wait")
+		}
+	}
+	other := c.connect(t)
+	exec(t, other, "set lock_timeout = '500ms'", "insert into t values (0, 0)", "update t set b = 1 where a = 1", "delete from t where a = 2", "select count(*) from t")
+	err = <-ended
+	if err == nil || !strings.Contains(err.Error(), "the index is invalid now, behind session") || !strings.Contains(err.Error(), "report") {
+		t.Fatalf("Apply: %v", err)
+	}
+	if got := c.invalid(t); got != "older" {
+		t.Fatalf("invalid is %q: the test shows nothing", got)
+	}
+	// A person who looks at it now is told the same, and may ask for it as invalid.
+	if _, err := action.Plan(t.Context(), c.dropRequest("older", because("invalid", "patience", "1s"))); err == nil || !strings.Contains(err.Error(), "report") {
+		t.Errorf("Plan behind the reader: %v", err)
+	}
+	exec(t, reader, "rollback")
+	if _, err := action.Plan(t.Context(), c.dropRequest("older", because("invalid"))); err != nil {
+		t.Errorf("Plan: %v", err)
+	}
+	for range 2 {
+		if err := applyAll(t, action, plan); err != nil {
+			t.Fatalf("Apply, taken up again: %v", err)
+		}
+	}
+	if got := c.invalid(t); got != "" || c.number(t, "select count(*) from pg_class where relname = 'older'") != 0 {
+		t.Errorf("invalid is %q", got)
+	}
+}
+
+// An index that was built anew or renamed since is not the one of the plan.
+func TestDropIndexOfAnother(t *testing.T) {
+	c := open(t)
+	servertest.Exec(t, c.url, "create table t (a int)", "create index older on t (a)", "create index younger on t (a)")
+	action := postgres.DropIndex(c.server)
+	plan, err := action.Plan(t.Context(), c.dropRequest("older", because("duplicate")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := c.indexes(t)
+	for _, change := range [][2]string{
+		{"alter index older rename to oldest", "alter index oldest rename to older"},
+		{"alter table t rename to u", "alter table u rename to t"},
+	} {
+		servertest.Exec(t, c.url, change[0])
+		if err := applyAll(t, action, plan); err == nil {
+			t.Errorf("%s: the drop was done", change[0])
+		}
+		servertest.Exec(t, c.url, change[1])
+	}
+	if diff := cmp.Diff(before, c.indexes(t)); diff != "" {
+		t.Error(diff)
+	}
+	servertest.Exec(t, c.url, "reindex index concurrently older")
+	if err := applyAll(t, action, plan); err == nil || !strings.Contains(err.Error(), "another than the plan was made for") {
+		t.Errorf("Apply: %v", err)
+	}
+}
+
+// What the plan keeps makes the same index again.
+func TestDropIndexUndo(t *testing.T) {
+	for _, version := range []string{"13", "", "18"} {
+		t.Run("version "+version, func(t *testing.T) {
+			s := own(t, version, nil)
+			c := serverClinic(t, s.URL)
+			space := filepath.Join(s.Dir, "space")
+			info, err := os.Stat(filepath.Join(s.Dir, "data"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			who := info.Sys().(*syscall.Stat_t)
+			if err := os.Mkdir(space, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Chown(space, int(who.Uid), int(who.Gid)); err != nil {
+				t.Fatal(err)
+			}
+			name := quoted(index)
+			create := "create index %s on t ((lower(b)) text_pattern_ops, (a + 1) desc nulls last) include (a) with (fillfactor = 70) tablespace \"Fast 'Disk'\" where b <> 'it''s \\ %%s'"
+			servertest.Exec(t, c.url, "create tablespace \"Fast 'Disk'\" location '"+space+"'", "create table t (a int, b text collate \"C\")",
+				fmt.Sprintf(create, name), fmt.Sprintf(create, "keeper"),
+				"alter index "+name+" alter column 2 set statistics 777", "comment on index "+name+` is 'it''s "needed" \ %s'`)
+			tells := func() string {
+				return c.text(t, `select concat_ws(E'\n', pg_get_indexdef(c.oid), (select spcname from pg_tablespace where oid = c.reltablespace), obj_description(c.oid, 'pg_class'),
+					(select string_agg(attnum || '=' || attstattarget, ' ' order by attnum) from pg_attribute where attrelid = c.oid and attstattarget >= 0), i.indisvalid)
+					from pg_class c join pg_index i on i.indexrelid = c.oid where c.relname = $1`, index)
+			}
+			before := tells()
+			action := postgres.DropIndex(c.server)
+			plan, err := action.Plan(t.Context(), c.dropRequest(index, because("duplicate")))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := applyAll(t, action, plan); err != nil {
+				t.Fatal(err)
+			}
+			conn := c.connect(t)
+			for _, statement := range strings.Split(strings.TrimSuffix(plan.Steps[0].Undo, ";"), ";\n") {
+				exec(t, conn, statement)
+			}
+			if diff := cmp.Diff(before, tells()); diff != "" {
+				t.Errorf("made again, it is another:\n%s", diff)
+			}
+		})
+	}
+}
+
+// An interrupted rebuild of a whole table leaves indexes of its TOAST table too.
+func TestDropIndexOfToast(t *testing.T) {
+	for _, version := range []string{"", "18"} {
+		t.Run("version "+version, func(t *testing.T) {
+			c := serverClinic(t, own(t, version, nil).URL)
+			servertest.Exec(t, c.url, "create table t (a int, b text)", "insert into t values (1, 'x')")
+			toast := c.text(t, "select relname from pg_class where oid = (select reltoastrelid from pg_class where relname = 't')")
+			older, builder := c.connect(t), c.connect(t)
+			exec(t, older, "begin isolation level repeatable read", "select count(*) from t")
+			exec(t, builder, "set statement_timeout = '300ms'")
+			if _, err := builder.Exec(t.Context(), "reindex table concurrently t"); err == nil {
+				t.Fatal("the build was not interrupted")
+			}
+			exec(t, older, "rollback")
+			left := c.text(t, "select coalesce(string_agg(indexrelid::regclass::text, ' '), '') from pg_index where not indisvalid")
+			action := postgres.DropIndex(c.server)
+			r := c.dropRequest(toast+"_index_ccnew", because("invalid"))
+			r.Subject["schema"], r.Subject["table"] = "pg_toast", toast
+			plan, err := action.Plan(t.Context(), r)
+			if err != nil {
+				t.Fatalf("Plan: %v (left: %s)", err, left)
+			}
+			if err := applyAll(t, action, plan); err != nil {
+				t.Fatal(err)
+			}
+			if left := c.invalid(t); left != "" {
+				t.Errorf("left: %s", left)
+			}
+		})
+	}
+}

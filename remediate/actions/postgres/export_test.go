@@ -1,0 +1,15 @@
+package postgres
+
+import (
+	"time"
+
+	"github.com/ai-micro-service/upkeep/internal/target"
+	"github.com/ai-micro-service/upkeep/remediate"
+)
+
+// DropIndexAt is DropIndex by another clock.
+func DropIndexAt(t *target.Postgres, now func() time.Time) remediate.Action {
+	a := DropIndex(t)
+	a.Remedy = dropIndex{t, now}
+	return a
+}
