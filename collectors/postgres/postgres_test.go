@@ -2,6 +2,8 @@ package postgres_test
 
 import (
 	"context"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -190,4 +192,31 @@ func TestVacuumVisitsWhatChanges(t *testing.T) {
 	if after := asked(); !after.Equal(before) {
 		t.Errorf("it was asked at %s, and again at %s", before, after)
 	}
+}
+
+// A list has an age once it was written, whatever its server is called.
+func TestIndexAdvice(t *testing.T) {
+	p, err := target.NewPostgres(target.PostgresConfig{Name: "../a b", URL: "postgres://u@127.0.0.1:1/x", Advice: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := collectortest.Answer(t, postgres.IndexAdvice(p)); got != "" {
+		t.Errorf("there is no list, and it says %q", got)
+	}
+	file := postgres.AdviceFile(p)
+	if filepath.Dir(file) != p.Advice {
+		t.Fatalf("the file is %s", file)
+	}
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	at := time.Now().Add(-time.Hour)
+	if err := os.Chtimes(file, at, at); err != nil {
+		t.Fatal(err)
+	}
+	if age := value(t, collectortest.Answer(t, postgres.IndexAdvice(p)), "upkeep_postgres_index_advice_age_seconds{"); age < 3600 || age > 3700 {
+		t.Errorf("the age is %v", age)
+	}
+	p.Name = "s"
+	collectortest.Promises(t, postgres.IndexAdvice(p))
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/http"
+	"path/filepath"
 	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -92,7 +93,7 @@ func (a *App) apply(c *config.Config) error {
 func targets(c *config.Config) (set target.Set, err error) {
 	byName := make(map[string]*target.Postgres)
 	for _, t := range c.Targets.Postgres {
-		k := target.PostgresConfig{Name: t.Name, URL: t.URL, Password: t.Password(), WithoutText: !t.StatementText}
+		k := target.PostgresConfig{Name: t.Name, URL: t.URL, Password: t.Password(), WithoutText: !t.StatementText, Advice: filepath.Join(c.DataDir, "advice")}
 		for _, a := range t.Archives {
 			k.Archives = append(k.Archives, target.Archive(a))
 		}

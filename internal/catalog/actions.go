@@ -13,6 +13,7 @@ import (
 func Actions(s target.Set) (all []remediate.Action) {
 	for _, t := range s.Postgres {
 		all = append(all,
+			postgres.AdviseIndexes(t),
 			postgres.DropIndex(t),
 			postgres.Reindex(t),
 			postgres.Vacuum(t),

@@ -47,6 +47,7 @@ func Collectors(s target.Set) (all []collectors.Collector) {
 			postgres.Database(t),
 			postgres.DatabaseSize(t),
 			postgres.DuplicateIndex(t),
+			postgres.IndexAdvice(t),
 			postgres.IndexBloat(t),
 			postgres.InvalidIndex(t),
 			postgres.Locks(t),

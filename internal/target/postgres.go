@@ -21,6 +21,7 @@ type PostgresConfig struct {
 	URL      string   // postgres://user@host:port/database?sslmode=…, without a password
 	Password Password // may be nil
 	Archives []Archive
+	Advice   string // folder of upkeep's own for the list of index advice; "" for none
 
 	// WithoutText leaves the texts of statements out of what is told.
 	WithoutText bool
@@ -41,6 +42,7 @@ const databaseConnections = 5
 type Postgres struct {
 	Name     string
 	Archives []Archive
+	Advice   string      // folder of upkeep's own for the list of index advice; "" for none
 	Replicas []*Postgres // standbys of this server that are targets too
 
 	WithoutText bool // the texts of statements are not told
@@ -64,7 +66,7 @@ func NewPostgres(c PostgresConfig) (*Postgres, error) {
 	if config.ConnectTimeout == 0 {
 		config.ConnectTimeout = 5 * time.Second
 	}
-	p := &Postgres{Name: c.Name, Archives: c.Archives, WithoutText: c.WithoutText, config: config, password: c.Password, slots: make(chan struct{}, databaseConnections), databases: make(map[string]*Database)}
+	p := &Postgres{Name: c.Name, Archives: c.Archives, Advice: c.Advice, WithoutText: c.WithoutText, config: config, password: c.Password, slots: make(chan struct{}, databaseConnections), databases: make(map[string]*Database)}
 	p.server = p.database(p.Maintenance())
 	return p, nil
 }
