@@ -42,7 +42,7 @@ func (a dropIndex) Apply(ctx context.Context, f remediate.Fence, s remediate.Ste
 		if err != nil || gone {
 			return err
 		}
-		if err := a.still(ctx, c, x, s); err != nil {
+		if err := a.still(ctx, c, x, s, wait); err != nil {
 			return err
 		}
 		if err := f.Check(ctx); err != nil {
@@ -89,7 +89,7 @@ func (a dropIndex) planned(ctx context.Context, c *pgx.Conn, s remediate.Step) (
 // still looks whether what the plan was made of holds. An index that our own
 // interrupted drop has made invalid is not asked again: it was approved of, and
 // nothing can have used it since.
-func (a dropIndex) still(ctx context.Context, c *pgx.Conn, x indexTraits, s remediate.Step) error {
+func (a dropIndex) still(ctx context.Context, c *pgx.Conn, x indexTraits, s remediate.Step, wait time.Duration) error {
 	because := s.Args["because"]
 	if err := x.mayGo(because); err != nil {
 		return changed(err)
@@ -108,7 +108,7 @@ func (a dropIndex) still(ctx context.Context, c *pgx.Conn, x indexTraits, s reme
 	if keeper != s.Args["keeper"] {
 		return errors.New("another index than the plan says would stay in its place")
 	}
-	return tryLock(ctx, c, x.Schema, x.Table)
+	return tryLock(ctx, c, x.Schema, x.Table, wait)
 }
 
 // changed says that what is refused now was not when the plan was made. A step is

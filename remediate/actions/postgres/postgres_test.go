@@ -149,7 +149,7 @@ func TestReindex(t *testing.T) {
 	actiontest.Run(t, actiontest.Patient{
 		Action: postgres.Reindex(c.server), Subject: c.subject("server", "database", "schema", "table", "index"), Limit: 0.4, Child: c.url,
 		Sicken: func(t *testing.T) {
-			c.fill(t, 40_000, "vacuum "+c.qTable, "analyze "+c.qTable)
+			c.fill(t, 15_000, "vacuum "+c.qTable, "analyze "+c.qTable)
 			last = c.node(t)
 		},
 		State: func(t *testing.T) string { return c.node(t) + c.invalid(t) },

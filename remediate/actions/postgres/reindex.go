@@ -298,7 +298,7 @@ func (a reindex) ready(ctx context.Context, c *pgx.Conn, f remediate.Fence, s re
 	if _, err := need.fits(ctx, c); err != nil {
 		return fmt.Errorf("before the rebuild: %s", err) //nolint:errorlint // tried again a little later, and then failed: a step is not refused
 	}
-	return tryLock(ctx, c, s.Args["schema"], s.Args["table"])
+	return tryLock(ctx, c, s.Args["schema"], s.Args["table"], wait)
 }
 
 // tidyWithin is how long the leftovers of a build that was given up are worked on.
@@ -315,7 +315,7 @@ func (a reindex) tidy(ctx context.Context, j job, f remediate.Fence, s remediate
 		return false, err
 	}
 	defer func() { _ = c.Close(context.WithoutCancel(ctx)) }() // what it did is done
-	j.lockTimeout = tidyWithin / 2
+	j.lockTimeout = min(j.lockTimeout, tidyWithin/2)
 	if err := j.prepare(ctx, c, f); err != nil {
 		return false, err
 	}

@@ -64,8 +64,9 @@ with held as (
   union all
   select format('prepared transaction %L of %s', p.gid, p.owner), extract(epoch from clock_timestamp() - p.prepared)::float8, h.excludes
     from held h
-    join pg_prepared_xacts p on h.pid is null and p.transaction::text = split_part(h.virtualtransaction, '/', 2)
-   where h.excludes or p.prepared < clock_timestamp() - $2::text::interval
+    join pg_locks x on x.locktype = 'transactionid' and x.pid is null and x.virtualtransaction = h.virtualtransaction
+    join pg_prepared_xacts p on p.transaction = x.transactionid
+   where h.pid is null and (h.excludes or p.prepared < clock_timestamp() - $2::text::interval)
 )
 select w.who, w.age, w.excludes,
        (select count(*) from pg_stat_activity s where s.datname = current_database() and s.backend_type is null)
@@ -140,14 +141,14 @@ func patienceParam() remediate.Param {
 
 // tryLock takes the lock that a concurrent build or drop needs of the table, and
 // gives it back: where that takes longer than a moment, nothing is begun.
-func tryLock(ctx context.Context, c *pgx.Conn, schema, table string) (err error) {
+func tryLock(ctx context.Context, c *pgx.Conn, schema, table string, patience time.Duration) (err error) {
 	tx, err := c.Begin(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, tx.Rollback(context.WithoutCancel(ctx))) }()
 	name := pgx.Identifier{schema, table}.Sanitize()
-	for _, statement := range []string{fmt.Sprintf("set local lock_timeout = '%dms'", tableLock.Milliseconds()), "lock table " + name + " in share update exclusive mode"} {
+	for _, statement := range []string{fmt.Sprintf("set local lock_timeout = '%dms'", min(tableLock, patience).Milliseconds()), "lock table " + name + " in share update exclusive mode"} {
 		if _, err := tx.Exec(ctx, statement); err != nil {
 			return fmt.Errorf("%s: %w", statement, err)
 		}
