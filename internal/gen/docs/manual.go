@@ -29,7 +29,7 @@ func duties() []duty {
 		{"week", "Redis snapshot, at a time or when it is old, and whether it succeeded", []string{"redis/persistence", "RedisSnapshotOld", "RedisSnapshotFailed", "redis/bgsave"}, "", []string{"schedules"}},
 		{"week", "errors and slow requests in container logs", []string{"logs/lines", "ServiceErrors", "ServiceManySlowRequests", "ServiceRequestsSlow"}, "", []string{"upkeep logs top"}},
 		{"week", "pending security updates", []string{"host/updates", "HostSecurityUpdatesPending", "packages/audit", "PackagesVulnerable"}, "", nil},
-		{"month", "unused and duplicate indexes", []string{"postgres/unusedindex", "PostgresIndexUnused", "postgres/duplicateindex", "PostgresIndexDuplicate"}, "an action that drops one, when a person agrees", nil},
+		{"month", "unused and duplicate indexes", []string{"postgres/unusedindex", "PostgresIndexUnused", "postgres/duplicateindex", "PostgresIndexDuplicate", "postgres/advise_indexes", "postgres/drop_index"}, "", nil},
 		{"month", "index bloat", []string{"postgres/indexbloat", "PostgresIndexBloat"}, "", nil},
 		{"month", "archive and delete old rows", []string{"postgres/retention", "PostgresRowsPastRetention"}, "archiving and deleting", nil},
 		{"month", "performance review", []string{"postgres/statements", "redis/keyspace", "logs/lines"}, "a report of the month beside the one before", nil},

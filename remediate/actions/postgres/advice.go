@@ -150,7 +150,7 @@ func (d *databaseAdvice) read(ctx context.Context, t *target.Postgres, now time.
 	}
 	d.Since, d.Unasked = usage.Since, usage.Unasked
 	add := func(to *[]indexAdvice, schema, table, index string, do func(indexTraits) string, undo bool, change func(*indexAdvice)) error {
-		x, err := readIndex(ctx, db, schema, table, index, "")
+		x, err := readIndex(ctx, db, schema, table, index)
 		if err != nil {
 			return err
 		}

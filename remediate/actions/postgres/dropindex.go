@@ -136,7 +136,7 @@ func (a dropIndex) Plan(ctx context.Context, r remediate.Request) (p remediate.P
 	db, err := database(ctx, a.target, r)
 	var x indexTraits
 	if err == nil {
-		x, err = readIndex(ctx, db, r.Subject["schema"], r.Subject["table"], r.Subject["index"], "")
+		x, err = readIndex(ctx, db, r.Subject["schema"], r.Subject["table"], r.Subject["index"])
 	}
 	if errors.Is(err, remediate.ErrGone) {
 		return p, remediate.Refuse(remediate.ReasonGone, "%v", err)
@@ -253,7 +253,7 @@ func (a dropIndex) verifyDuplicate(ctx context.Context, q read.Querier, database
 	case row.Kind != "identical":
 		return nil, "", remediate.Refuse(remediate.ReasonUnfit, "its keys are the first of %s, which is not identical: it may be worth its space where it is much smaller, which only people can weigh", row.CoveredBy)
 	}
-	by, err := readIndex(ctx, q, x.Schema, x.Table, row.CoveredBy, "")
+	by, err := readIndex(ctx, q, x.Schema, x.Table, row.CoveredBy)
 	switch {
 	case err != nil:
 		return nil, "", fmt.Errorf("the index that stays: %w", err)

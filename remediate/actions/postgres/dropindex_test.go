@@ -522,3 +522,41 @@ func TestDropIndexOfToast(t *testing.T) {
 		})
 	}
 }
+
+// What a standby's queries use is in use, and a standby that is not asked may use
+// anything. Nothing is changed on a standby itself.
+func TestDropIndexAndStandby(t *testing.T) {
+	primary := own(t, "", map[string]string{"wal_level": "replica"})
+	servertest.Exec(t, primary.URL, "create table t (a int, b int)", "insert into t select n, n from generate_series(1, 5000) n", "create index here on t (a)", "create index there on t (b)", "analyze t")
+	second := replica(t, primary)
+	c, standby := serverClinic(t, primary.URL), serverClinic(t, second.URL)
+	for end := time.Now().Add(20 * time.Second); c.number(t, "select count(*) from pg_stat_replication where state = 'streaming' and replay_lsn = pg_current_wal_lsn()") != 1; time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the replica does not follow")
+		}
+	}
+	action := postgres.DropIndexAt(c.server, later(month))
+	refuses(t, action, c.dropRequest("here", because("unused")), remediate.ReasonUnfit, "1 standbys may use the index", false)
+	conn := standby.connect(t)
+	exec(t, conn, "set enable_seqscan = off", "select count(*) from t where b = 7")
+	_ = conn.Close(t.Context()) // so that its statistics arrive
+	for end := time.Now().Add(10 * time.Second); standby.number(t, "select pg_stat_get_numscans('there'::regclass)") == 0; time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the index was not used")
+		}
+	}
+	c.server.Replicas = []*target.Postgres{standby.server}
+	if _, err := action.Plan(t.Context(), c.dropRequest("here", because("unused"))); err != nil {
+		t.Errorf("Plan: %v", err)
+	}
+	refuses(t, action, c.dropRequest("there", because("unused")), remediate.ReasonNothing, "in use on a standby", false)
+	for _, a := range []remediate.Action{postgres.DropIndex(standby.server), postgres.Reindex(standby.server)} {
+		refuses(t, a, c.dropRequest("here", because("unused")), remediate.ReasonReadOnly, "primary", false)
+	}
+	p, err := target.NewPostgres(target.PostgresConfig{Name: "main", URL: second.URL, Advice: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Close)
+	refuses(t, postgres.AdviseIndexes(p), remediate.Request{Subject: map[string]string{"server": "main"}}, remediate.ReasonReadOnly, "primary", false)
+}

@@ -66,7 +66,7 @@ func (a dropIndex) Apply(ctx context.Context, f remediate.Fence, s remediate.Ste
 // planned finds the index of the plan by its number. What has its name and is
 // another is not dropped, and neither is one that has another name by now.
 func (a dropIndex) planned(ctx context.Context, c *pgx.Conn, s remediate.Step) (x indexTraits, gone bool, err error) {
-	x, err = readIndex(ctx, c, s.Args["schema"], s.Args["table"], s.Args["index"], s.Args["oid"])
+	x, err = readIndexOf(ctx, c, s.Args["oid"])
 	if err == nil {
 		if x.Schema != s.Args["schema"] || x.Table != s.Args["table"] || x.Index != s.Args["index"] {
 			return x, false, fmt.Errorf("index %s has become %s since the plan was made", pgx.Identifier{s.Args["schema"], s.Args["index"]}.Sanitize(), x.name())
@@ -76,7 +76,7 @@ func (a dropIndex) planned(ctx context.Context, c *pgx.Conn, s remediate.Step) (
 	if !errors.Is(err, remediate.ErrGone) {
 		return x, false, err
 	}
-	other, err := readIndex(ctx, c, s.Args["schema"], s.Args["table"], s.Args["index"], "")
+	other, err := readIndex(ctx, c, s.Args["schema"], s.Args["table"], s.Args["index"])
 	switch {
 	case errors.Is(err, remediate.ErrGone):
 		return x, true, nil
@@ -128,7 +128,7 @@ func (a dropIndex) half(ctx context.Context, c *pgx.Conn, s remediate.Step, x in
 	}
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), cancelWithin)
 	defer cancel()
-	now, err := readIndex(last, c, "", "", "", s.Args["oid"])
+	now, err := readIndexOf(last, c, s.Args["oid"])
 	switch {
 	case errors.Is(err, remediate.ErrGone):
 		return nil // it was faster than what stopped it

@@ -14,8 +14,7 @@ import (
 )
 
 // indexSQL tells of one index what matters before it is dropped, and all that
-// makes it again. It is looked up by name ($1 to $3), or by its number where that is
-// given ($4).
+// makes it again. Which one, is asked by name or by number.
 //
 // Rights: none beyond CONNECT. Versions: 13 and later; a row as JSON has the columns
 // that the server has, so that those of later versions are no errors on older ones.
@@ -66,7 +65,7 @@ select c.oid::int8, t.oid::int8, n.nspname::text, t.relname::text, c.relname::te
   join pg_namespace n on n.oid = c.relnamespace
   join pg_index i on i.indexrelid = c.oid
   join pg_class t on t.oid = i.indrelid
- where case when $4 = '' then n.nspname = $1 and t.relname = $2 and c.relname = $3 else c.oid::text = $4 end`
+ where `
 
 // indexTraits is one row of indexSQL.
 type indexTraits struct {
@@ -92,19 +91,33 @@ type indexTraits struct {
 	Building             string
 }
 
-// readIndex finds an index by its names, or by its number where that is not "".
-func readIndex(ctx context.Context, q read.Querier, schema, table, index, oid string) (x indexTraits, err error) {
-	rows, err := q.Query(ctx, indexSQL, schema, table, index, oid)
-	if err == nil {
-		x, err = pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[indexTraits])
-	}
-	if errors.Is(err, pgx.ErrNoRows) {
-		return x, fmt.Errorf("index %s: %w", pgx.Identifier{schema, index}.Sanitize(), remediate.ErrGone)
-	}
+// readIndex finds an index by its names.
+func readIndex(ctx context.Context, q read.Querier, schema, table, index string) (indexTraits, error) {
+	x, err := oneIndex(ctx, q, "n.nspname = $1 and t.relname = $2 and c.relname = $3", schema, table, index)
 	if err != nil {
 		return x, fmt.Errorf("index %s: %w", pgx.Identifier{schema, index}.Sanitize(), err)
 	}
 	return x, nil
+}
+
+// readIndexOf finds an index by its number.
+func readIndexOf(ctx context.Context, q read.Querier, oid string) (indexTraits, error) {
+	x, err := oneIndex(ctx, q, "c.oid = $1::text::oid", oid)
+	if err != nil {
+		return x, fmt.Errorf("index %s: %w", oid, err)
+	}
+	return x, nil
+}
+
+func oneIndex(ctx context.Context, q read.Querier, which string, args ...any) (x indexTraits, err error) {
+	rows, err := q.Query(ctx, indexSQL+which, args...)
+	if err == nil {
+		x, err = pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[indexTraits])
+	}
+	if errors.Is(err, pgx.ErrNoRows) {
+		err = remediate.ErrGone
+	}
+	return x, err
 }
 
 func (x indexTraits) name() string { return pgx.Identifier{x.Schema, x.Index}.Sanitize() }
