@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ai-micro-service/upkeep/internal/sandbox"
 	"github.com/ai-micro-service/upkeep/internal/servertest"
 	"github.com/ai-micro-service/upkeep/internal/target"
 	"github.com/ai-micro-service/upkeep/remediate"
@@ -92,124 +93,113 @@ func TestAdviseIndexes(t *testing.T) {
 	}
 }
 
-// The list has what is sick, with what it costs and the statements for both ways,
-// and no name in it says anything but itself.
-func TestAdviseIndexesSays(t *testing.T) {
+// advised: the list has what is sick, with what it costs and the statements for both
+// ways, and no name in it says anything but itself.
+func advised(t *testing.T, c *clinic, _ *sandbox.Postgres) {
 	const evil = "e|v`i```l\n# Heading <b>; drop table victim; --"
-	for _, version := range []string{"13", "", "18"} {
-		t.Run("version "+version, func(t *testing.T) {
-			s := own(t, version, nil)
-			c := serverClinic(t, s.URL)
-			name := quoted(evil)
-			servertest.Exec(t, c.url,
-				"create table victim ()", "create table "+name+" (id int primary key, "+name+" int, other int, third int)",
-				"insert into "+name+" select n, n % 100, 1, n from generate_series(1, 20000) n", "update "+name+" set other = 2 where id <= 5000",
-				"create index "+quoted(evil+" unused")+" on "+name+" (third, "+name+")",
-				"create index older on "+name+" (other)", "create index younger on "+name+" (other)", "create index longer on "+name+" (other, third)",
-				"create table refers (id int, "+name+" int references "+name+")", "insert into refers select n, n from generate_series(1, 1000) n",
-				"analyze "+name, "analyze refers")
-			if _, err := c.connect(t).Exec(t.Context(), "create unique index concurrently broken on "+name+" (other)"); err == nil {
-				t.Fatal("the build did not fail")
-			}
-			p, file := c.adviser(t, "ma..in")
-			action := postgres.AdviseIndexes(p)
-			r := remediate.Request{Action: action.Name, Subject: map[string]string{"server": "ma..in"}}
-			if v, err := action.Measure(t.Context(), r); err != nil || v < 9*365*24*3600 {
-				t.Errorf("Measure of a list that was never written: %v %v", v, err)
-			}
-			plan, err := action.Plan(t.Context(), r)
-			if err != nil {
-				t.Fatal(err)
-			}
-			facts := strings.Join(plan.Facts, "\n")
-			for _, want := range []string{"1 invalid", "1 foreign keys without an index", "redundant", "unused"} {
-				if !strings.Contains(facts, want) {
-					t.Errorf("the facts do not say %q: %s", want, facts)
-				}
-			}
-			if err := applyAll(t, action, plan); err != nil {
-				t.Fatal(err)
-			}
-			text, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			list := string(text)
-			for _, want := range []string{
-				"### Unused: ", "### Redundant: 2", "### Invalid: 1", "### Foreign keys without an index: 1", "That is less than 30 days",
-				"DROP INDEX CONCURRENTLY " + quoted("public", evil+" unused") + ";", "CREATE INDEX CONCURRENTLY " + quoted(evil+" unused") + " ON public." + name,
-				"CREATE INDEX CONCURRENTLY ON " + quoted("public", "refers") + " (" + name + ");", "beside longer",
-			} {
-				if !strings.Contains(list, want) {
-					t.Errorf("the list does not say %q", want)
-				}
-			}
-			if t.Failed() {
-				t.Log(list)
-			}
-			fenced := ""
-			for _, line := range strings.Split(list, "\n") {
-				switch {
-				case fenced == "" && strings.HasPrefix(line, "```"):
-					fenced = strings.TrimSuffix(line, "sql")
-				case line == fenced:
-					fenced = ""
-				case fenced == "" && (strings.Contains(line, "e|v") || strings.Contains(line, "<b>") || strings.HasPrefix(line, "# Heading") || strings.Contains(line, "; drop") && strings.HasPrefix(line, "drop")):
-					t.Errorf("a name got out: %s", line)
-				}
-			}
-			if fenced != "" {
-				t.Error("a block does not end")
-			}
-			var data struct {
-				Databases []struct {
-					Unused []struct {
-						Index   string
-						Entries *float64 `json:"entries_per_day"`
-						Hot     *float64 `json:"hot_update_ratio"`
-						Do      string
-					}
-				}
-			}
-			text, err = os.ReadFile(strings.TrimSuffix(file, ".md") + ".json")
-			if err == nil {
-				err = json.Unmarshal(text, &data)
-			}
-			if err != nil || len(data.Databases) != 1 || !slices.ContainsFunc(data.Databases[0].Unused, func(u struct {
-				Index   string
-				Entries *float64 `json:"entries_per_day"`
-				Hot     *float64 `json:"hot_update_ratio"`
-				Do      string
-			},
-			) bool {
-				return u.Index == evil+" unused" && u.Hot != nil && u.Do == "DROP INDEX CONCURRENTLY "+quoted("public", u.Index)+";"
-			}) {
-				t.Errorf("as JSON: %v\n%s", err, text)
-			}
-			if n := strings.Count(list, "DROP INDEX CONCURRENTLY "+quoted("public", "older")); n != 1 {
-				t.Errorf("one drop is advised %d times", n)
-			}
-			// What is advised can be done, and taken back.
-			for _, u := range data.Databases[0].Unused {
-				servertest.Exec(t, c.url, strings.TrimSuffix(u.Do, ";"))
-			}
-			servertest.Exec(t, c.url, "select from victim")
-		})
+	name := quoted(evil)
+	servertest.Exec(t, c.url,
+		"create table victim ()", "create table "+name+" (id int primary key, "+name+" int, other int, third int)",
+		"insert into "+name+" select n, n % 100, 1, n from generate_series(1, 20000) n", "update "+name+" set other = 2 where id <= 5000",
+		"create index "+quoted(evil+" unused")+" on "+name+" (third, "+name+")",
+		"create index older on "+name+" (other)", "create index younger on "+name+" (other)", "create index longer on "+name+" (other, third)",
+		"create table refers (id int, "+name+" int references "+name+")", "insert into refers select n, n from generate_series(1, 1000) n",
+		"analyze "+name, "analyze refers")
+	if _, err := c.connect(t).Exec(t.Context(), "create unique index concurrently broken on "+name+" (other)"); err == nil {
+		t.Fatal("the build did not fail")
 	}
+	p, file := c.adviser(t, "ma..in")
+	action := postgres.AdviseIndexes(p)
+	r := remediate.Request{Action: action.Name, Subject: map[string]string{"server": "ma..in"}}
+	if v, err := action.Measure(t.Context(), r); err != nil || v < 9*365*24*3600 {
+		t.Errorf("Measure of a list that was never written: %v %v", v, err)
+	}
+	plan, err := action.Plan(t.Context(), r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	facts := strings.Join(plan.Facts, "\n")
+	for _, want := range []string{"1 invalid", "1 foreign keys without an index", "redundant", "unused"} {
+		if !strings.Contains(facts, want) {
+			t.Errorf("the facts do not say %q: %s", want, facts)
+		}
+	}
+	if err := applyAll(t, action, plan); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, list, _ := strings.Cut(string(text), "## Database advice\n")
+	list, _, _ = strings.Cut(list, "\n## Database ")
+	for _, want := range []string{
+		"### Unused: ", "### Redundant: 2", "### Invalid: 1", "### Foreign keys without an index: 1", "That is less than 30 days",
+		"DROP INDEX CONCURRENTLY " + quoted("public", evil+" unused") + ";", "CREATE INDEX CONCURRENTLY " + quoted(evil+" unused") + " ON public." + name,
+		"CREATE INDEX CONCURRENTLY ON " + quoted("public", "refers") + " (" + name + ");", "beside longer",
+	} {
+		if !strings.Contains(list, want) {
+			t.Errorf("the list does not say %q", want)
+		}
+	}
+	if t.Failed() {
+		t.Log(list)
+	}
+	fenced := ""
+	for _, line := range strings.Split(list, "\n") {
+		switch {
+		case fenced == "" && strings.HasPrefix(line, "```"):
+			fenced = strings.TrimSuffix(line, "sql")
+		case line == fenced:
+			fenced = ""
+		case fenced == "" && (strings.Contains(line, "e|v") || strings.Contains(line, "<b>") || strings.HasPrefix(line, "# Heading") || strings.Contains(line, "; drop") && strings.HasPrefix(line, "drop")):
+			t.Errorf("a name got out: %s", line)
+		}
+	}
+	if fenced != "" {
+		t.Error("a block does not end")
+	}
+	type one struct {
+		Index string
+		Hot   *float64 `json:"hot_update_ratio"`
+		Do    string
+	}
+	var data struct {
+		Databases []struct {
+			Database string
+			Unused   []one
+		}
+	}
+	text, err = os.ReadFile(strings.TrimSuffix(file, ".md") + ".json")
+	if err == nil {
+		err = json.Unmarshal(text, &data)
+	}
+	var all []one
+	for _, d := range data.Databases {
+		if d.Database == c.database {
+			all = d.Unused
+		}
+	}
+	if err != nil || !slices.ContainsFunc(all, func(u one) bool {
+		return u.Index == evil+" unused" && u.Hot != nil && u.Do == "DROP INDEX CONCURRENTLY "+quoted("public", u.Index)+";"
+	}) {
+		t.Errorf("as JSON: %v\n%s", err, text)
+	}
+	if n := strings.Count(list, "DROP INDEX CONCURRENTLY "+quoted("public", "older")); n != 1 {
+		t.Errorf("one drop is advised %d times", n)
+	}
+	// What is advised can be done, and taken back.
+	for _, u := range all {
+		servertest.Exec(t, c.url, strings.TrimSuffix(u.Do, ";"))
+	}
+	servertest.Exec(t, c.url, "select from victim")
 }
 
 // Whoever does all that the list says still has an index for what is used.
 func TestAdviseIndexesKeepsOne(t *testing.T) {
 	c := open(t)
 	servertest.Exec(t, c.url, "create table t (a int, b int)", "insert into t select n, n from generate_series(1, 5000) n", "create index short on t (a)", "analyze t")
-	conn := c.connect(t)
-	exec(t, conn, "set enable_seqscan = off", "select count(*) from t where a = 7")
-	_ = conn.Close(t.Context()) // so that its statistics arrive
-	for end := time.Now().Add(10 * time.Second); c.number(t, "select pg_stat_get_numscans('short'::regclass)") == 0; time.Sleep(50 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("the index was not used")
-		}
-	}
+	c.use(t, "select count(*) from t where a = 7", "short")
 	servertest.Exec(t, c.url, "create index longer on t (a, b)")
 	p, file := c.adviser(t, "main")
 	action := postgres.AdviseIndexes(p)

@@ -182,55 +182,79 @@ func TestDropIndexRefusals(t *testing.T) {
 	}
 }
 
-// An index that no query used for a month is dropped. One that a query uses between
-// the plan and the drop stays.
-func TestDropIndexUnused(t *testing.T) {
+// What the actions on indexes say to a server is right on each version: one server
+// is enough for all of it, which ends with a crash.
+func TestIndexesOfEveryVersion(t *testing.T) {
 	for _, version := range []string{"13", "", "18"} {
 		t.Run("version "+version, func(t *testing.T) {
 			s := own(t, version, map[string]string{"track_commit_timestamp": "on"})
-			c := serverClinic(t, s.URL)
-			servertest.Exec(t, c.url, "create table t (a int, b int)", "insert into t select n, n from generate_series(1, 5000) n", "create index one on t (a)", "create index two on t (b)", "analyze t")
-			if _, err := postgres.DropIndexAt(c.server, later(month-2*24*time.Hour)).Plan(t.Context(), c.dropRequest("one", because("unused"))); err == nil {
-				t.Error("29 days of statistics are enough")
+			for _, test := range []struct {
+				name string
+				run  func(t *testing.T, c *clinic, s *sandbox.Postgres)
+			}{{"undo", undone}, {"toast", ofToast}, {"advice", advised}, {"unused", unused}} {
+				t.Run(test.name, func(t *testing.T) {
+					servertest.Exec(t, s.URL, "create database "+test.name)
+					c := serverClinic(t, strings.Replace(s.URL, "/postgres?", "/"+test.name+"?", 1))
+					c.database = test.name
+					test.run(t, c, s)
+				})
 			}
-			action := postgres.DropIndexAt(c.server, later(month))
-			for _, name := range []string{"one", "two"} {
-				r := c.dropRequest(name, because("unused"))
-				plan, err := action.Plan(t.Context(), r)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if v, err := action.Measure(t.Context(), r); err != nil || v <= 8192 {
-					t.Errorf("Measure: %v %v", v, err)
-				}
-				if name == "two" {
-					conn := c.connect(t)
-					exec(t, conn, "set enable_seqscan = off", "select count(*) from t where b = 7")
-					_ = conn.Close(t.Context()) // the statistics of a session arrive with its end
-					for end := time.Now().Add(10 * time.Second); c.number(t, "select pg_stat_get_numscans('two'::regclass)") == 0 && time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
-					}
-				}
-				err = applyAll(t, action, plan)
-				there := c.number(t, "select count(*) from pg_class where relname = $1", name) == 1
-				if name == "one" && (err != nil || there) {
-					t.Errorf("Apply: %v; the index is there: %v", err, there)
-				}
-				if name == "two" && (err == nil || !there || !strings.Contains(err.Error(), "have used the index")) {
-					t.Errorf("Apply: %v; the index is there: %v", err, there)
-				}
-			}
-			// The statistics after a crash are empty, and nothing says since when.
-			s2 := crash(t, s, version)
-			c = serverClinic(t, s2.URL)
-			if n := c.number(t, "select count(*) from pg_stat_user_indexes where idx_scan <> 0"); n != 0 {
-				t.Fatalf("%d indexes have scans after a crash: the test shows nothing", n)
-			}
-			_, err := postgres.DropIndexAt(c.server, later(month-2*24*time.Hour)).Plan(t.Context(), c.dropRequest("two", because("unused")))
-			if r, ok := remediate.Refused(err); !ok || !strings.Contains(r.Detail, "crash") {
-				t.Errorf("Plan after a crash: %v", err)
-			}
+			crashed(t, s, version)
 		})
 	}
+}
+
+// unused: an index that no query used for a month is dropped. One that a query uses
+// between the plan and the drop stays.
+func unused(t *testing.T, c *clinic, _ *sandbox.Postgres) {
+	servertest.Exec(t, c.url, "create table t (a int, b int)", "insert into t select n, n from generate_series(1, 5000) n", "create index one on t (a)", "create index two on t (b)", "analyze t")
+	refuses(t, postgres.DropIndexAt(c.server, later(month-2*24*time.Hour)), c.dropRequest("one", because("unused")), remediate.ReasonUnfit, "prove nothing", false)
+	action := postgres.DropIndexAt(c.server, later(month))
+	for _, name := range []string{"one", "two"} {
+		r := c.dropRequest(name, because("unused"))
+		plan, err := action.Plan(t.Context(), r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v, err := action.Measure(t.Context(), r); err != nil || v <= 8192 {
+			t.Errorf("Measure: %v %v", v, err)
+		}
+		if name == "two" {
+			c.use(t, "select count(*) from t where b = 7", name)
+		}
+		err = applyAll(t, action, plan)
+		there := c.number(t, "select count(*) from pg_class where relname = $1", name) == 1
+		if name == "one" && (err != nil || there) {
+			t.Errorf("Apply: %v; the index is there: %v", err, there)
+		}
+		if name == "two" && (err == nil || !there || !strings.Contains(err.Error(), "have used the index")) {
+			t.Errorf("Apply: %v; the index is there: %v", err, there)
+		}
+	}
+}
+
+// use lets a query use an index of public.t, and waits until the statistics say so.
+func (c *clinic) use(t *testing.T, query, name string) {
+	t.Helper()
+	conn := c.connect(t)
+	exec(t, conn, "set enable_seqscan = off", query)
+	_ = conn.Close(t.Context()) // the statistics of a session arrive with its end
+	for end := time.Now().Add(20 * time.Second); c.number(t, "select pg_stat_get_numscans($1::text::regclass)", name) == 0; time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%s did not use %s", query, name)
+		}
+	}
+}
+
+// crashed: the statistics after a crash are empty, and nothing says since when.
+func crashed(t *testing.T, s *sandbox.Postgres, version string) {
+	t.Helper()
+	c := serverClinic(t, strings.Replace(crash(t, s, version).URL, "/postgres?", "/unused?", 1))
+	c.database = "unused"
+	if n := c.number(t, "select count(*) from pg_stat_user_indexes where idx_scan <> 0"); n != 0 {
+		t.Fatalf("%d indexes have scans after a crash: the test shows nothing", n)
+	}
+	refuses(t, postgres.DropIndexAt(c.server, later(month-2*24*time.Hour)), c.dropRequest("two", because("unused")), remediate.ReasonUnfit, "crash", false)
 }
 
 // serverClinic is the database postgres of a server of the test's own.
@@ -296,14 +320,7 @@ func crash(t *testing.T, s *sandbox.Postgres, version string) *sandbox.Postgres 
 func TestDropIndexOfPair(t *testing.T) {
 	c := open(t)
 	servertest.Exec(t, c.url, "create table t (a int, b int)", "insert into t select n, n from generate_series(1, 5000) n", "create index older on t (a)", "create index younger on t (a)", "analyze t")
-	conn := c.connect(t)
-	exec(t, conn, "set enable_seqscan = off", "select count(*) from t where a = 7", "select pg_stat_force_next_flush()")
-	_ = conn.Close(t.Context()) // so that its statistics arrive
-	for end := time.Now().Add(10 * time.Second); c.number(t, "select pg_stat_get_numscans('younger'::regclass)") == 0; time.Sleep(50 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("the planner did not take the younger")
-		}
-	}
+	c.use(t, "select count(*) from t where a = 7", "younger") // so the planner takes the younger
 	action := postgres.DropIndexAt(c.server, later(month))
 	if _, err := action.Plan(t.Context(), c.dropRequest("younger", because("duplicate"))); err == nil {
 		t.Error("both may go")
@@ -338,7 +355,7 @@ func TestDropIndexOfPair(t *testing.T) {
 	if err != nil {
 		t.Errorf("neither is used, and one may not go: %v", err)
 	}
-	conn = c.connect(t)
+	conn := c.connect(t)
 	exec(t, conn, "set enable_seqscan = off", "begin", "drop index youngest", "select count(*) from t where a = 7", "rollback", "select pg_stat_force_next_flush()")
 	_ = conn.Close(t.Context()) // so that its statistics arrive
 	for end := time.Now().Add(10 * time.Second); c.number(t, "select pg_stat_get_numscans('younger'::regclass)") == 0; time.Sleep(50 * time.Millisecond) {
@@ -443,83 +460,73 @@ func TestDropIndexOfAnother(t *testing.T) {
 	}
 }
 
-// What the plan keeps makes the same index again.
-func TestDropIndexUndo(t *testing.T) {
-	for _, version := range []string{"13", "", "18"} {
-		t.Run("version "+version, func(t *testing.T) {
-			s := own(t, version, nil)
-			c := serverClinic(t, s.URL)
-			space := filepath.Join(s.Dir, "space")
-			info, err := os.Stat(filepath.Join(s.Dir, "data"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			who := info.Sys().(*syscall.Stat_t)
-			if err := os.Mkdir(space, 0o700); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.Chown(space, int(who.Uid), int(who.Gid)); err != nil {
-				t.Fatal(err)
-			}
-			name := quoted(index)
-			create := "create index %s on t ((lower(b)) text_pattern_ops, (a + 1) desc nulls last) include (a) with (fillfactor = 70) tablespace \"Fast 'Disk'\" where b <> 'it''s \\ %%s'"
-			servertest.Exec(t, c.url, "create tablespace \"Fast 'Disk'\" location '"+space+"'", "create table t (a int, b text collate \"C\")",
-				fmt.Sprintf(create, name), fmt.Sprintf(create, "keeper"),
-				"alter index "+name+" alter column 2 set statistics 777", "comment on index "+name+` is 'it''s "needed" \ %s'`)
-			tells := func() string {
-				return c.text(t, `select concat_ws(E'\n', pg_get_indexdef(c.oid), (select spcname from pg_tablespace where oid = c.reltablespace), obj_description(c.oid, 'pg_class'),
+// undone: what the plan keeps makes the same index again.
+func undone(t *testing.T, c *clinic, s *sandbox.Postgres) {
+	space := filepath.Join(s.Dir, "space")
+	info, err := os.Stat(filepath.Join(s.Dir, "data"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	who := info.Sys().(*syscall.Stat_t)
+	if err := os.Mkdir(space, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chown(space, int(who.Uid), int(who.Gid)); err != nil {
+		t.Fatal(err)
+	}
+	name := quoted(index)
+	create := "create index %s on t ((lower(b)) text_pattern_ops, (a + 1) desc nulls last) include (a) with (fillfactor = 70) tablespace \"Fast 'Disk'\" where b <> 'it''s \\ %%s'"
+	servertest.Exec(t, c.url, "create tablespace \"Fast 'Disk'\" location '"+space+"'", "create table t (a int, b text collate \"C\")",
+		fmt.Sprintf(create, name), fmt.Sprintf(create, "keeper"),
+		"alter index "+name+" alter column 2 set statistics 777", "comment on index "+name+` is 'it''s "needed" \ %s'`)
+	tells := func() string {
+		return c.text(t, `select concat_ws(E'\n', pg_get_indexdef(c.oid), (select spcname from pg_tablespace where oid = c.reltablespace), obj_description(c.oid, 'pg_class'),
 					(select string_agg(attnum || '=' || attstattarget, ' ' order by attnum) from pg_attribute where attrelid = c.oid and attstattarget >= 0), i.indisvalid)
 					from pg_class c join pg_index i on i.indexrelid = c.oid where c.relname = $1`, index)
-			}
-			before := tells()
-			action := postgres.DropIndex(c.server)
-			plan, err := action.Plan(t.Context(), c.dropRequest(index, because("duplicate")))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := applyAll(t, action, plan); err != nil {
-				t.Fatal(err)
-			}
-			conn := c.connect(t)
-			for _, statement := range strings.Split(strings.TrimSuffix(plan.Steps[0].Undo, ";"), ";\n") {
-				exec(t, conn, statement)
-			}
-			if diff := cmp.Diff(before, tells()); diff != "" {
-				t.Errorf("made again, it is another:\n%s", diff)
-			}
-		})
+	}
+	before := tells()
+	action := postgres.DropIndex(c.server)
+	plan, err := action.Plan(t.Context(), c.dropRequest(index, because("duplicate")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := applyAll(t, action, plan); err != nil {
+		t.Fatal(err)
+	}
+	conn := c.connect(t)
+	for _, statement := range strings.Split(strings.TrimSuffix(plan.Steps[0].Undo, ";"), ";\n") {
+		exec(t, conn, statement)
+	}
+	if diff := cmp.Diff(before, tells()); diff != "" {
+		t.Errorf("made again, it is another:\n%s", diff)
 	}
 }
 
-// An interrupted rebuild of a whole table leaves indexes of its TOAST table too.
-func TestDropIndexOfToast(t *testing.T) {
-	for _, version := range []string{"", "18"} {
-		t.Run("version "+version, func(t *testing.T) {
-			c := serverClinic(t, own(t, version, nil).URL)
-			servertest.Exec(t, c.url, "create table t (a int, b text)", "insert into t values (1, 'x')")
-			toast := c.text(t, "select relname from pg_class where oid = (select reltoastrelid from pg_class where relname = 't')")
-			older, builder := c.connect(t), c.connect(t)
-			exec(t, older, "begin isolation level repeatable read", "select count(*) from t")
-			exec(t, builder, "set statement_timeout = '300ms'")
-			if _, err := builder.Exec(t.Context(), "reindex table concurrently t"); err == nil {
-				t.Fatal("the build was not interrupted")
-			}
-			exec(t, older, "rollback")
-			left := c.text(t, "select coalesce(string_agg(indexrelid::regclass::text, ' '), '') from pg_index where not indisvalid")
-			action := postgres.DropIndex(c.server)
-			r := c.dropRequest(toast+"_index_ccnew", because("invalid"))
-			r.Subject["schema"], r.Subject["table"] = "pg_toast", toast
-			plan, err := action.Plan(t.Context(), r)
-			if err != nil {
-				t.Fatalf("Plan: %v (left: %s)", err, left)
-			}
-			if err := applyAll(t, action, plan); err != nil {
-				t.Fatal(err)
-			}
-			if left := c.invalid(t); left != "" {
-				t.Errorf("left: %s", left)
-			}
-		})
+// ofToast: an interrupted rebuild of a whole table leaves indexes of its TOAST table
+// too.
+func ofToast(t *testing.T, c *clinic, _ *sandbox.Postgres) {
+	servertest.Exec(t, c.url, "create table t (a int, b text)", "insert into t values (1, 'x')")
+	toast := c.text(t, "select relname from pg_class where oid = (select reltoastrelid from pg_class where relname = 't')")
+	older, builder := c.connect(t), c.connect(t)
+	exec(t, older, "begin isolation level repeatable read", "select count(*) from t")
+	exec(t, builder, "set statement_timeout = '300ms'")
+	if _, err := builder.Exec(t.Context(), "reindex table concurrently t"); err == nil {
+		t.Fatal("the build was not interrupted")
+	}
+	exec(t, older, "rollback")
+	left := c.text(t, "select coalesce(string_agg(indexrelid::regclass::text, ' '), '') from pg_index where not indisvalid")
+	action := postgres.DropIndex(c.server)
+	r := c.dropRequest(toast+"_index_ccnew", because("invalid"))
+	r.Subject["schema"], r.Subject["table"] = "pg_toast", toast
+	plan, err := action.Plan(t.Context(), r)
+	if err != nil {
+		t.Fatalf("Plan: %v (left: %s)", err, left)
+	}
+	if err := applyAll(t, action, plan); err != nil {
+		t.Fatal(err)
+	}
+	if left := c.invalid(t); left != "" {
+		t.Errorf("left: %s", left)
 	}
 }
 
@@ -537,14 +544,7 @@ func TestDropIndexAndStandby(t *testing.T) {
 	}
 	action := postgres.DropIndexAt(c.server, later(month))
 	refuses(t, action, c.dropRequest("here", because("unused")), remediate.ReasonUnfit, "1 standbys may use the index", false)
-	conn := standby.connect(t)
-	exec(t, conn, "set enable_seqscan = off", "select count(*) from t where b = 7")
-	_ = conn.Close(t.Context()) // so that its statistics arrive
-	for end := time.Now().Add(10 * time.Second); standby.number(t, "select pg_stat_get_numscans('there'::regclass)") == 0; time.Sleep(50 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("the index was not used")
-		}
-	}
+	standby.use(t, "select count(*) from t where b = 7", "there")
 	c.server.Replicas = []*target.Postgres{standby.server}
 	if _, err := action.Plan(t.Context(), c.dropRequest("here", because("unused"))); err != nil {
 		t.Errorf("Plan: %v", err)
