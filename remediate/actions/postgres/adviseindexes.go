@@ -46,11 +46,14 @@ for the bloat.`,
 			{Grant: `grant select on all tables in schema :"schema" to :"role"`, Until: 13, For: "to estimate the bloat of indexes"},
 		},
 		Timeout: 10 * time.Minute,
-		Remedy:  adviseIndexes{t},
+		Remedy:  adviseIndexes{t, time.Now},
 	}
 }
 
-type adviseIndexes struct{ target *target.Postgres }
+type adviseIndexes struct {
+	target *target.Postgres
+	now    func() time.Time
+}
 
 // never is the age of a list that was never written.
 const never = 10 * 365 * 24 * time.Hour
@@ -72,7 +75,7 @@ func (a adviseIndexes) Plan(ctx context.Context, _ remediate.Request) (p remedia
 	if recovery {
 		return p, remediate.Refuse(remediate.ReasonReadOnly, "the server is a replica: its indexes are its primary's, which asks it how they are used")
 	}
-	list, err := readAdvice(ctx, a.target, time.Now())
+	list, err := readAdvice(ctx, a.target, a.now())
 	if err != nil {
 		return p, err
 	}
@@ -138,7 +141,7 @@ func (a adviseIndexes) Apply(ctx context.Context, f remediate.Fence, s remediate
 	if now != s.Args["before"] {
 		return f.Check(ctx) // it was written; who may not act is told so all the same
 	}
-	list, err := readAdvice(ctx, a.target, time.Now())
+	list, err := readAdvice(ctx, a.target, a.now())
 	if err != nil {
 		return err
 	}

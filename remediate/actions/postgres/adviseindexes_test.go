@@ -109,8 +109,13 @@ func advised(t *testing.T, c *clinic, _ *sandbox.Postgres) {
 		t.Fatal("the build did not fail")
 	}
 	p, file := c.adviser(t, "ma..in")
-	action := postgres.AdviseIndexes(p)
+	action := postgres.AdviseIndexesAt(p, later(10*24*time.Hour))
 	r := remediate.Request{Action: action.Name, Subject: map[string]string{"server": "ma..in"}}
+	for end := time.Now().Add(20 * time.Second); c.number(t, "select pg_stat_get_tuples_updated(oid) from pg_class where relname = $1", evil) != 5000; time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the statistics do not arrive")
+		}
+	}
 	if v, err := action.Measure(t.Context(), r); err != nil || v < 9*365*24*3600 {
 		t.Errorf("Measure of a list that was never written: %v %v", v, err)
 	}
@@ -146,7 +151,7 @@ func advised(t *testing.T, c *clinic, _ *sandbox.Postgres) {
 		t.Log(list)
 	}
 	fenced := ""
-	for _, line := range strings.Split(list, "\n") {
+	for line := range strings.SplitSeq(list, "\n") {
 		switch {
 		case fenced == "" && strings.HasPrefix(line, "```"):
 			fenced = strings.TrimSuffix(line, "sql")
@@ -160,9 +165,11 @@ func advised(t *testing.T, c *clinic, _ *sandbox.Postgres) {
 		t.Error("a block does not end")
 	}
 	type one struct {
-		Index string
-		Hot   *float64 `json:"hot_update_ratio"`
-		Do    string
+		Index   string
+		Hot     *float64 `json:"hot_update_ratio"`
+		Entries *float64 `json:"entries_per_day"`
+		Bytes   *float64 `json:"bytes_per_day"`
+		Do      string
 	}
 	var data struct {
 		Databases []struct {
@@ -181,7 +188,8 @@ func advised(t *testing.T, c *clinic, _ *sandbox.Postgres) {
 		}
 	}
 	if err != nil || !slices.ContainsFunc(all, func(u one) bool {
-		return u.Index == evil+" unused" && u.Hot != nil && u.Do == "DROP INDEX CONCURRENTLY "+quoted("public", u.Index)+";"
+		return u.Index == evil+" unused" && u.Hot != nil && *u.Hot == 0 && u.Entries != nil && *u.Entries > 2490 && *u.Entries <= 2500 &&
+			u.Bytes != nil && *u.Bytes > 20*2490 && *u.Bytes < 200*2500 && u.Do == "DROP INDEX CONCURRENTLY "+quoted("public", u.Index)+";"
 	}) {
 		t.Errorf("as JSON: %v\n%s", err, text)
 	}

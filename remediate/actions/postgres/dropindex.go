@@ -82,7 +82,7 @@ the transactions of others are.`,
 			{Grant: `grant :"owner" to :"role"`, For: "to drop an index of the table"},
 			{Grant: `grant pg_monitor to :"role"`, For: "to see how old the transactions of others are"},
 		},
-		Timeout: 30 * time.Minute,
+		Timeout: 2 * time.Hour, // longer than patience may be
 		Remedy:  dropIndex{t, time.Now},
 	}
 }

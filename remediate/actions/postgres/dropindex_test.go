@@ -45,7 +45,8 @@ func (c *clinic) drops(name string) (see func(t *testing.T) int) {
 	}
 }
 
-var because = func(why string, more ...string) map[string]string { //nolint:gochecknoglobals // a short name for the tests
+// because is the parameter of that name, and more.
+func because(why string, more ...string) map[string]string {
 	params := map[string]string{"because": why}
 	for i := 0; i < len(more); i += 2 {
 		params[more[i]] = more[i+1]
@@ -494,7 +495,7 @@ func undone(t *testing.T, c *clinic, s *sandbox.Postgres) {
 		t.Fatal(err)
 	}
 	conn := c.connect(t)
-	for _, statement := range strings.Split(strings.TrimSuffix(plan.Steps[0].Undo, ";"), ";\n") {
+	for statement := range strings.SplitSeq(strings.TrimSuffix(plan.Steps[0].Undo, ";"), ";\n") {
 		exec(t, conn, statement)
 	}
 	if diff := cmp.Diff(before, tells()); diff != "" {

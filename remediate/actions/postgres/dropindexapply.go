@@ -111,13 +111,17 @@ func (a dropIndex) still(ctx context.Context, c *pgx.Conn, x indexTraits, s reme
 	return tryLock(ctx, c, x.Schema, x.Table, wait)
 }
 
-// changed says that what is refused now was not when the plan was made. A step is
-// not refused: the run has failed, and a person looks.
+// changed says that what is refused now was not when the plan was made: the run has
+// failed, and a person looks. What is refused for now is tried again a little later.
 func changed(err error) error {
-	if _, refused := remediate.Refused(err); refused {
-		return fmt.Errorf("since the plan was made: %w", err)
+	r, refused := remediate.Refused(err)
+	switch {
+	case !refused:
+		return err
+	case !r.Until.IsZero():
+		return errors.New(r.Detail)
 	}
-	return err
+	return fmt.Errorf("since the plan was made: %w", err)
 }
 
 // half says what state a drop that was given up has left.

@@ -13,3 +13,10 @@ func DropIndexAt(t *target.Postgres, now func() time.Time) remediate.Action {
 	a.Remedy = dropIndex{t, now}
 	return a
 }
+
+// AdviseIndexesAt is AdviseIndexes by another clock.
+func AdviseIndexesAt(t *target.Postgres, now func() time.Time) remediate.Action {
+	a := AdviseIndexes(t)
+	a.Remedy = adviseIndexes{t, now}
+	return a
+}

@@ -149,7 +149,7 @@ func shortage(ctx context.Context, q rower, needs []need) (lacks string, known b
 		}
 		d := disks[place.Dev]
 		if d == nil {
-			d = &disk{free: int64(s.Bavail) * s.Bsize} //nolint:gosec // a disk has less than 2^63 bytes
+			d = &disk{free: int64(s.Bavail) * s.Bsize}
 			disks[place.Dev] = d
 			order = append(order, d)
 		}
