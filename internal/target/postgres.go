@@ -48,6 +48,7 @@ type Postgres struct {
 	WithoutText bool // the texts of statements are not told
 
 	config   *pgx.ConnConfig
+	url      string // that config was made of
 	password Password
 	slots    chan struct{} // one for each connection to a database
 
@@ -66,7 +67,7 @@ func NewPostgres(c PostgresConfig) (*Postgres, error) {
 	if config.ConnectTimeout == 0 {
 		config.ConnectTimeout = 5 * time.Second
 	}
-	p := &Postgres{Name: c.Name, Archives: c.Archives, Advice: c.Advice, WithoutText: c.WithoutText, config: config, password: c.Password, slots: make(chan struct{}, databaseConnections), databases: make(map[string]*Database)}
+	p := &Postgres{Name: c.Name, Archives: c.Archives, Advice: c.Advice, WithoutText: c.WithoutText, config: config, url: c.URL, password: c.Password, slots: make(chan struct{}, databaseConnections), databases: make(map[string]*Database)}
 	p.server = p.database(p.Maintenance())
 	return p, nil
 }

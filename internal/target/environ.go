@@ -1,0 +1,87 @@
+package target
+
+import (
+	"fmt"
+	"net/url"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// environment maps the parameters of a server's URL to the variables by which
+// libpq's programs are told the same.
+func environment() map[string]string {
+	return map[string]string{
+		"sslmode": "PGSSLMODE", "sslrootcert": "PGSSLROOTCERT", "sslcert": "PGSSLCERT", "sslkey": "PGSSLKEY", "sslsni": "PGSSLSNI",
+		"target_session_attrs": "PGTARGETSESSIONATTRS", "connect_timeout": "PGCONNECT_TIMEOUT", "passfile": "PGPASSFILE",
+		"service": "PGSERVICE", "servicefile": "PGSERVICEFILE", "krbsrvname": "PGKRBSRVNAME", "channel_binding": "PGCHANNELBINDING",
+		"options": "PGOPTIONS",
+	}
+}
+
+// told are the parameters of a URL that reach a program by other ways.
+func told() []string {
+	return []string{"host", "port", "user", "password", "dbname", "database", "application_name", "fallback_application_name"}
+}
+
+// Environ returns the environment in which one of PostgreSQL's own programs comes
+// to the same database as the same role. The password is in it and must be in
+// nothing else: whoever may read the environment of a process of ours may read
+// our memory. Of our own environment it has what such a program needs.
+func (p *Postgres) Environ(database, application string) ([]string, error) {
+	c, err := p.session(database, application)
+	if err != nil {
+		return nil, err
+	}
+	var hosts, ports []string
+	add := func(host string, port uint16) {
+		number := strconv.Itoa(int(port))
+		for i := range hosts { // a fallback may be the same host without encryption
+			if hosts[i] == host && ports[i] == number {
+				return
+			}
+		}
+		hosts, ports = append(hosts, host), append(ports, number)
+	}
+	add(c.Host, c.Port)
+	for _, f := range c.Fallbacks {
+		add(f.Host, f.Port)
+	}
+	all := map[string]string{
+		"PGHOST": strings.Join(hosts, ","), "PGPORT": strings.Join(ports, ","), "PGUSER": c.User, "PGDATABASE": database,
+		"PGAPPNAME": application, "LC_ALL": "C",
+	}
+	if c.Password != "" {
+		all["PGPASSWORD"] = c.Password
+	}
+	u, err := url.Parse(p.url)
+	if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" {
+		return nil, fmt.Errorf("postgres %s: PostgreSQL's own programs are told where the server is by a URL (postgres://…) only", p.Name)
+	}
+	for name, values := range u.Query() {
+		variable := environment()[name]
+		switch {
+		case slices.Contains(told(), name) || len(values) == 0:
+		case variable == "":
+			return nil, fmt.Errorf("postgres %s: PostgreSQL's own programs cannot be told the parameter %q of the URL", p.Name, name)
+		default:
+			all[variable] = values[0]
+		}
+	}
+	for _, setting := range os.Environ() {
+		name, value, _ := strings.Cut(setting, "=")
+		if _, ours := all[name]; !ours && (name == "PATH" || name == "HOME" || name == "TZ" || strings.HasPrefix(name, "PG")) {
+			all[name] = value
+		}
+	}
+	list := make([]string, 0, len(all))
+	for name, value := range all {
+		if strings.ContainsRune(name+value, 0) {
+			return nil, fmt.Errorf("postgres %s: a zero byte in %s", p.Name, name)
+		}
+		list = append(list, name+"="+value)
+	}
+	slices.Sort(list)
+	return list, nil
+}
