@@ -126,3 +126,16 @@ func ReadTableBloat(ctx context.Context, q Querier, of Subject) (all []TableBloa
 	}
 	return all, unseen("tables", hidden)
 }
+
+// MeasureTableBloat reads the bloat of one table from itself, which takes as long
+// as reading what is not all visible of it. Known is false where pgstattuple is
+// not installed or the table is empty, and for one that is too large to be read
+// while people wait.
+func MeasureTableBloat(ctx context.Context, q Querier, of Subject, size int64) (ratio float64, known bool, err error) {
+	if size > largestMeasured {
+		return 0, false, nil
+	}
+	g := gauger{query: measureTableSQL}
+	m, known, err := g.ask(ctx, q, candidate{place: place{Schema: of.Schema, Table: of.Table}})
+	return m.ratio, known, err
+}
