@@ -22,6 +22,13 @@ need() { # package, what it is for, how it is known to be there
 has() { command -v "$1" || test -x "/usr/bin/$1" || test -x "/usr/sbin/$1"; }
 has_postgres() { has postgres || ls /usr/lib/postgresql/*/bin/postgres; }
 has_contrib() { ls /usr/share/postgresql/*/extension/pgstattuple.control; }
+has_repack() { ls /usr/lib/postgresql/*/bin/pg_repack && ls /usr/share/postgresql/*/extension/pg_repack.control; }
+# The extension comes with a package for each major version of the server.
+repack_package() {
+	version=$(ls /usr/lib/postgresql 2>/dev/null | sort -n | tail -n 1)
+	[ -n "$version" ] || version=$(apt-cache depends postgresql 2>/dev/null | sed -n 's/.*Depends: postgresql-\([0-9][0-9]*\)$/\1/p' | head -n 1)
+	echo "postgresql-${version:-15}-repack"
+}
 has_server() { has "$1" && has "$2"; }
 
 heading="upkeep's $purpose needs packages that this machine lacks:"
@@ -33,6 +40,7 @@ report=$(
 	need postgresql-client 'psql, a second opinion on PostgreSQL' has psql
 	if [ "$purpose" = test ]; then
 		need postgresql-contrib 'pgstattuple, the truth that estimates of bloat are compared with' has_contrib
+		need "$(repack_package)" 'pg_repack, which gives the space of tables back while they are used' has_repack
 		need prometheus 'Prometheus and promtool, for the mode outside and the rule tests' has_server prometheus promtool
 		need pgbackrest 'pgBackRest, whose backups are looked at' has pgbackrest
 		need pgbouncer 'PgBouncer, a pooler between upkeep and a server' has pgbouncer

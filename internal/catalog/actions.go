@@ -16,7 +16,9 @@ func Actions(s target.Set) (all []remediate.Action) {
 			postgres.AdviseIndexes(t),
 			postgres.DropIndex(t),
 			postgres.Reindex(t),
+			postgres.Repack(t),
 			postgres.Vacuum(t),
+			postgres.VacuumFull(t),
 		)
 	}
 	for _, t := range s.Redis {

@@ -275,7 +275,9 @@ func lowers(a remediate.Action) []string {
 
 func TestActionsAndRulesFitEachOther(t *testing.T) {
 	all := declared(t)
-	byHand := map[string]bool{} // actions that no rule names
+	byHand := map[string]bool{ // actions that no rule names
+		"postgres/vacuum_full": true, // the last step of a chain, or a person's wish
+	}
 	asked := make(map[string]bool)
 	for _, r := range rules(t) {
 		asked[r.Annotations["action"]] = true

@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 		if err != nil {
 			return remediate.Action{}, err
 		}
-		for _, a := range []remediate.Action{postgres.Vacuum(p), postgres.Reindex(p), postgres.DropIndex(p), postgres.AdviseIndexes(p)} {
+		for _, a := range []remediate.Action{postgres.Vacuum(p), postgres.Reindex(p), postgres.DropIndex(p), postgres.AdviseIndexes(p), postgres.Repack(p), postgres.VacuumFull(p)} {
 			if a.Name == action {
 				return a, nil
 			}

@@ -43,6 +43,9 @@ type job struct {
 
 	// done looks at the server and tells whether the step was carried out already.
 	done func(ctx context.Context, c *pgx.Conn) (bool, error)
+
+	// run does the step in the place of the one statement, where that is not all.
+	run func(ctx context.Context, c *pgx.Conn) error
 }
 
 // carry executes statement on a session of its own, in this order: the session
@@ -78,7 +81,10 @@ func (j job) carry(ctx context.Context, f remediate.Fence, statement string) (er
 	if err := f.Check(ctx); err != nil {
 		return err
 	}
-	if err := j.execute(ctx, c, statement); err != nil {
+	if j.run == nil {
+		j.run = func(ctx context.Context, c *pgx.Conn) error { return j.execute(ctx, c, statement) }
+	}
+	if err := j.run(ctx, c); err != nil {
 		return fmt.Errorf("%s: %w", statement, err)
 	}
 	return honest(notices)

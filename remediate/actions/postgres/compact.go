@@ -1,0 +1,368 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/ai-micro-service/upkeep/internal/target"
+	"github.com/ai-micro-service/upkeep/remediate"
+)
+
+const (
+	// batchFor is how long a batch should take: so long others may wait for a row
+	// that is being moved.
+	batchFor = 50 * time.Millisecond
+
+	// batchMost ends a batch that takes far longer than it should.
+	batchMost = 200 * time.Millisecond
+
+	// batchLock is how long a batch waits for a lock. It is below deadlock_timeout
+	// by far, so that nobody else is ever the one who is ended for a deadlock with us.
+	batchLock = 100 * time.Millisecond
+
+	// firstPages and mostPages bound how many pages a batch empties.
+	firstPages = 4
+	mostPages  = 256
+
+	// behind is how far a replica may be before the next batch waits for it.
+	behind = 5 * time.Second
+
+	// passes is how often in a row the end of the table is emptied without becoming
+	// shorter: others put rows there meanwhile, or hold locks or snapshots that keep it.
+	passes = 6
+)
+
+// unmovableSQL finds what stands against updates that change nothing: who would be
+// told of them, and which column may stand in them.
+const unmovableSQL = `
+select coalesce((select t.tgname::text from pg_trigger t
+                  where t.tgrelid = c.oid and not t.tgisinternal and t.tgenabled <> 'D' and t.tgtype & 16 <> 0 order by t.tgname limit 1), ''),
+       coalesce((select r.rulename::text from pg_rewrite r where r.ev_class = c.oid order by r.rulename limit 1), ''),
+       coalesce((select k.conname::text from pg_constraint k where k.conrelid = c.oid and not k.convalidated and k.contype in ('c', 'f') order by k.conname limit 1), ''),
+       coalesce((select a.attname::text from pg_attribute a
+                  where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and a.attgenerated = '' and a.attidentity <> 'a'
+                  order by a.attlen < 0, a.attlen, a.attnum limit 1), ''),
+       c.relreplident::text,
+       exists (select from pg_index i where i.indrelid = c.oid and (i.indisreplident or c.relreplident = 'd' and i.indisprimary)),
+       coalesce((select string_agg(p.pubname::text, ', ') from pg_publication_tables p join pg_publication q on q.pubname = p.pubname and q.pubupdate
+                  where p.schemaname = n.nspname and p.tablename = c.relname), ''),
+       coalesce((select m.amname::text from pg_am m where m.oid = c.relam), '')
+  from pg_class c
+  join pg_namespace n on n.oid = c.relnamespace
+ where c.oid = $1::text::oid`
+
+// planRows plans to move rows from the end of the table to its front, or refuses
+// and says why.
+func (a repack) planRows(ctx context.Context, db *target.Database, h heap, r remediate.Request) (p remediate.Plan, err error) {
+	var trigger, rule, constraint, column, identity, publications, method string
+	var identified bool
+	err = db.QueryRow(ctx, unmovableSQL, strconv.FormatInt(h.OID, 10)).Scan(&trigger, &rule, &constraint, &column, &identity, &identified, &publications, &method)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return p, remediate.Refuse(remediate.ReasonGone, "the table was dropped meanwhile")
+	case err != nil:
+		return p, fmt.Errorf("what stands against moving rows: %w", err)
+	case !h.Update:
+		return p, remediate.Refuse(remediate.ReasonPrivilege, "role %s may not update the table: own it, or GRANT UPDATE ON TABLE", h.Role)
+	case h.Filtered:
+		return p, remediate.Refuse(remediate.ReasonPrivilege, "row security hides rows of the table from role %s: it must own the table or have BYPASSRLS", h.Role)
+	case method != "heap":
+		return p, remediate.Refuse(remediate.ReasonUnfit, "the table is stored by the access method %q", method)
+	case trigger != "":
+		return p, remediate.Refuse(remediate.ReasonUnfit, "the trigger %q would fire for each row that is moved", trigger)
+	case rule != "":
+		return p, remediate.Refuse(remediate.ReasonUnfit, "the rule %q would rewrite the updates", rule)
+	case constraint != "":
+		return p, remediate.Refuse(remediate.ReasonUnfit, "the constraint %q is not validated: rows that break it cannot be updated", constraint)
+	case column == "":
+		return p, remediate.Refuse(remediate.ReasonUnfit, "no column of the table may stand in an update")
+	case publications != "" && identity != "f" && !identified:
+		return p, remediate.Refuse(remediate.ReasonUnfit, "the table is published (%s) without a replica identity: it cannot be updated", publications)
+	}
+	goal := goalOf(h.needed())
+	if float64(goal) > (1-leastGain)*float64(h.pages()) {
+		return p, remediate.Refuse(remediate.ReasonCannotHelp, "it would take %d of the %d pages that the table has: too little is won", goal, h.pages())
+	}
+	p.Facts = append(p.Facts, h.costs(goal)...)
+	if publications != "" {
+		p.Facts = append(p.Facts, "each of these updates is sent to the subscribers of "+publications)
+	}
+	if identity == "f" {
+		p.Facts = append(p.Facts, "the replica identity is the whole row: each update writes the old one to WAL too")
+	}
+	name := pgx.Identifier{r.Subject["schema"], r.Subject["table"]}.Sanitize()
+	p.Steps = []remediate.Step{{
+		Do:   fmt.Sprintf("UPDATE ONLY %s SET %[2]s = %[2]s WHERE ctid = ANY (the rows behind page %d, in batches, until they are in front of it); VACUUM (TRUNCATE on) %[1]s", name, pgx.Identifier{column}.Sanitize(), goal),
+		Args: tableArgs(r, h.relation, map[string]string{"way": byRows, "column": column, "goal": strconv.FormatInt(goal, 10), "version": strconv.Itoa(h.Version)}),
+	}}
+	return p, nil
+}
+
+// goalOf is how many pages are left at the end: what is needed and some more, as
+// a round number, so that a plan made again a moment later is the same.
+func goalOf(needed int64) int64 {
+	const grain = 32 // of the power of two above: a few hundredths
+	goal := float64(needed)*slack + 1
+	unit := math.Max(math.Exp2(math.Ceil(math.Log2(goal)))/grain, 1)
+	return int64(math.Ceil(goal/unit) * unit)
+}
+
+// costs tells what is moved and what that writes. To leave a page with room a row
+// must first fill it with its own old versions.
+func (h heap) costs(goal int64) []string {
+	const logged = 120 // bytes of WAL for an update that changes nothing, and its share of pages written whole
+	behind := h.pages() - goal
+	a := h.Rows / float64(max(h.needed(), 1)) // rows that fit on a page
+	updates := float64(behind) * a
+	return []string{
+		"the way is to move rows: those of the last " + strconv.FormatInt(behind, 10) + " pages go into the room in front of them, and the empty end is cut off",
+		fmt.Sprintf("that is up to %.0f updates that change nothing, about %s of WAL", updates, remediate.Quantity("_bytes", updates*logged+float64(behind*h.Block))),
+		"each index gets an entry for every row that has moved: postgres/reindex should follow where that is much",
+	}
+}
+
+// A mover empties the end of one table.
+type mover struct {
+	job
+	conn  *pgx.Conn
+	fence remediate.Fence
+	step  remediate.Step
+	block int64
+	goal  int64
+
+	list, update string // statements
+	name         string
+}
+
+// applyRows makes the table as small as the step wants it, as far as that goes.
+func (a repack) applyRows(ctx context.Context, f remediate.Fence, s remediate.Step) error {
+	goal, err := strconv.ParseInt(s.Args["goal"], 10, 64)
+	if err != nil {
+		return fmt.Errorf("step: goal: %w", err)
+	}
+	m := mover{
+		job: job{
+			target: a.target, action: "postgres/repack", database: s.Args["database"], schema: s.Args["schema"], table: s.Args["table"],
+			// Behind a waiting VACUUM nobody queues who would not conflict with it anyway.
+			lockTimeout: 5 * time.Second,
+		},
+		fence: f, step: s, goal: goal, name: pgx.Identifier{s.Args["schema"], s.Args["table"]}.Sanitize(),
+	}
+	column := pgx.Identifier{s.Args["column"]}.Sanitize()
+	m.update = fmt.Sprintf("update only %s set %[2]s = %[2]s where ctid = any ($1::text[]::tid[]) returning ctid::text", m.name, column)
+	m.list = "select ctid::text from only " + m.name + " where ctid >= format('(%s,0)', $1::int8)::tid and ctid < format('(%s,0)', $2::int8)::tid for no key update skip locked"
+	if version, err := strconv.Atoi(s.Args["version"]); err != nil || version < 140000 {
+		// Before 14 a range of ctids is found by reading the whole table.
+		m.list = "select ctid::text from only " + m.name + " where ctid = any (array(select format('(%s,%s)', p, i)::tid from generate_series($1::int8, $2::int8 - 1) p, generate_series(1, current_setting('block_size')::int / 28) i)) for no key update skip locked"
+	}
+	m.done = func(ctx context.Context, c *pgx.Conn) (bool, error) {
+		m.conn = c
+		pages, err := m.size(ctx)
+		if err != nil || pages > goal {
+			return false, err
+		}
+		return true, refresh(ctx, c, f, s)
+	}
+	m.run = m.shrink
+	return m.carry(ctx, f, s.Do)
+}
+
+// size is how many pages the table has now. It is by the oid of the plan: another
+// table of the same name is not touched.
+func (m *mover) size(ctx context.Context) (int64, error) {
+	var pages *int64
+	err := m.conn.QueryRow(ctx, `select pg_relation_size(c.oid) / current_setting('block_size')::int8, current_setting('block_size')::int8
+		from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = $1::text::oid and n.nspname = $2 and c.relname = $3`,
+		m.step.Args["oid"], m.schema, m.table).Scan(&pages, &m.block)
+	if errors.Is(err, pgx.ErrNoRows) || err == nil && pages == nil {
+		return 0, fmt.Errorf("table %q: %w", m.table, remediate.ErrGone)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("the table's size: %w", err)
+	}
+	return *pages, nil
+}
+
+// shrink empties the end and cuts it off, again where others have come in between.
+func (m *mover) shrink(ctx context.Context, _ *pgx.Conn) error {
+	pause, began, last := pauseFirst, int64(-1), int64(math.MaxInt64)
+	for idle := 0; ; {
+		// The first vacuum tells where there is room, the others also cut off.
+		if err := m.vacuum(ctx); err != nil {
+			return err
+		}
+		pages, err := m.size(ctx)
+		switch {
+		case err != nil:
+			return err
+		case pages <= m.goal:
+			return nil
+		case idle > passes:
+			return m.rest(ctx, pages, began)
+		case began < 0:
+			began = pages
+		}
+		full, err := m.pass(ctx, pages)
+		if err != nil {
+			return err
+		}
+		if full && pages >= last {
+			// There is no more room in front: it is as small as it gets.
+			return m.rest(ctx, pages, began)
+		}
+		if pages < last {
+			idle = 0
+		} else if idle++; idle > 1 {
+			// Others put rows there as fast as they are moved away, or keep the end
+			// from being cut off.
+			if err := stay(ctx, m.conn, pause); err != nil {
+				return err
+			}
+			pause = min(2*pause, pauseMost)
+		}
+		last = min(last, pages)
+	}
+}
+
+// rest judges a table that does not become smaller by moving rows, and says what
+// has kept its end.
+func (m *mover) rest(ctx context.Context, pages, began int64) error {
+	if pages <= began-(began-m.goal)/2 {
+		return nil // more than half of what was to be won
+	}
+	said := fmt.Sprintf("the table still has %d pages, of %d; %d were wanted", pages, began, m.goal)
+	var who string
+	var age int64
+	err := m.conn.QueryRow(ctx, holderSQL).Scan(&who, &age)
+	if err == nil {
+		said += ": " + who + " may still see the rows that were there"
+	}
+	return errors.New(said + "; others put rows there as fast as they are moved away, or held locks whenever the end was to be cut off")
+}
+
+// vacuum removes what has moved away, tells the free space map of the room, and
+// cuts off the end where it is empty.
+func (m *mover) vacuum(ctx context.Context) error {
+	if err := m.fence.Check(ctx); err != nil {
+		return err
+	}
+	return m.execute(ctx, m.conn, "VACUUM (ANALYZE, INDEX_CLEANUP on, TRUNCATE on) "+m.name)
+}
+
+// pass moves the rows behind the goal, from the last page on. Full says that there
+// was no room for them in front.
+func (m *mover) pass(ctx context.Context, pages int64) (full bool, err error) {
+	size, asked := int64(firstPages), time.Now()
+	for end := pages; end > m.goal; {
+		if err := m.fence.Check(ctx); err != nil {
+			return false, err
+		}
+		began := time.Now()
+		first := max(end-size, m.goal)
+		full, err := m.batch(ctx, first, end, pages)
+		if err != nil && !unlocked(err) || full {
+			return full, err
+		}
+		took := time.Since(began)
+		switch {
+		case took > batchFor:
+			size = max(size/2, 1)
+		case took < batchFor/3:
+			size = min(size*2, mostPages)
+		}
+		end = first
+		// As long as it works it leaves others alone, and replicas time to follow.
+		if err := stay(ctx, m.conn, min(took, batchFor)); err != nil {
+			return false, err
+		}
+		if time.Since(asked) > time.Second {
+			if err := m.follow(ctx); err != nil {
+				return false, err
+			}
+			asked = time.Now()
+		}
+	}
+	return false, nil
+}
+
+// follow waits until no replica is far behind. What cannot be seen is not waited for.
+func (m *mover) follow(ctx context.Context) error {
+	for {
+		var hidden int
+		var seconds float64
+		if err := m.conn.QueryRow(ctx, lagSQL).Scan(&hidden, &seconds); err != nil {
+			return fmt.Errorf("how far replicas are behind: %w", err)
+		}
+		if hidden > 0 || seconds < behind.Seconds() {
+			return nil
+		}
+		if err := stay(ctx, m.conn, pauseFirst); err != nil {
+			return err
+		}
+	}
+}
+
+// batch moves the rows of pages first to end (not with it) in one transaction. An
+// update finds room on the row's own page first, so it is done again and again:
+// the page fills up with versions that nobody can remove before the transaction
+// ends, and then the row goes where the free space map says, which is further in front,
+// or on a page that is to be emptied later. Rows that somebody holds stay.
+func (m *mover) batch(ctx context.Context, first, end, pages int64) (full bool, err error) {
+	tx, err := m.conn.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted})
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }() // nothing, after a commit
+	// A batch that a crash of the server takes back is no loss.
+	if _, err := tx.Exec(ctx, fmt.Sprintf("set local lock_timeout = %d; set local synchronous_commit = off", batchLock.Milliseconds())); err != nil {
+		return false, err
+	}
+	rows, err := texts(tx.Query(ctx, m.list, first, end))
+	if err != nil {
+		return false, fmt.Errorf("the rows of pages %d to %d: %w", first, end-1, err)
+	}
+	// A row needs as many rounds as fit on a page, at most; twice that is not needed.
+	for began := time.Now(); len(rows) > 0 && time.Since(began) < batchMost; {
+		moved, err := texts(tx.Query(ctx, m.update, rows))
+		if err != nil {
+			return false, fmt.Errorf("rows of pages %d to %d: %w", first, end-1, err)
+		}
+		rows = rows[:0]
+		for _, ctid := range moved {
+			page, err := pageOf(ctid)
+			switch {
+			case err != nil:
+				return false, err
+			case page >= pages:
+				return true, nil // the table has grown: what was done is taken back
+			case page >= first:
+				rows = append(rows, ctid)
+			}
+		}
+	}
+	return false, tx.Commit(ctx)
+}
+
+func texts(rows pgx.Rows, err error) ([]string, error) {
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[string])
+}
+
+// pageOf is the page of a ctid like (12,3).
+func pageOf(ctid string) (int64, error) {
+	page, _, ok := strings.Cut(strings.TrimPrefix(ctid, "("), ",")
+	n, err := strconv.ParseInt(page, 10, 64)
+	if !ok || err != nil {
+		return 0, fmt.Errorf("the server says that a row is at %q", ctid)
+	}
+	return n, nil
+}

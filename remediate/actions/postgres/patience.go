@@ -1,0 +1,68 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/ai-micro-service/upkeep/remediate"
+)
+
+// How a lock is got that others queue behind: waited for a moment, and tried
+// again after a pause, in which those pass who have queued.
+const (
+	shortLock  = 500 * time.Millisecond
+	pauseFirst = time.Second
+	pauseMost  = 10 * time.Second
+	attempts   = 60 // for about ten minutes
+)
+
+// patiently does what wants a lock for a moment, again and again until it gets it.
+// Who waits behind it waits for the lock's timeout at most.
+func patiently(ctx context.Context, c *pgx.Conn, f remediate.Fence, do func() error) error {
+	pause := pauseFirst
+	for attempt := 1; ; attempt++ {
+		if err := f.Check(ctx); err != nil {
+			return err
+		}
+		err := do()
+		if !unlocked(err) || attempt == attempts {
+			return err
+		}
+		if waited := stay(ctx, c, pause); waited != nil {
+			return errors.Join(waited, err)
+		}
+		pause = min(2*pause, pauseMost)
+	}
+}
+
+// unlocked tells whether a lock was not got within its time.
+func unlocked(err error) bool {
+	const lockNotAvailable = "55P03"
+	refused, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && refused.Code == lockNotAvailable
+}
+
+// stay pauses without standing still: a session that says nothing for a while is
+// taken for one whose owner has stopped.
+func stay(ctx context.Context, c *pgx.Conn, pause time.Duration) error {
+	for end := time.Now().Add(pause); time.Now().Before(end); {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(min(beat, time.Until(end))):
+		}
+		if _, err := c.Exec(ctx, "select 1"); err != nil {
+			return fmt.Errorf("the session with the subject's lock: %w", err)
+		}
+	}
+	return nil
+}
+
+// beat is how often a session with work elsewhere says something. It is well below
+// idleFor, so that it is not taken for one that stands still.
+const beat = 250 * time.Millisecond

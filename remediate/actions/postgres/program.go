@@ -1,0 +1,305 @@
+package postgres
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/ai-micro-service/upkeep/remediate"
+)
+
+const (
+	// outputKept is how much of the end of the program's output is kept for an error.
+	outputKept = 2000
+
+	// askVersion is how long the program may take to tell its version.
+	askVersion = 5 * time.Second
+)
+
+// program finds the pg_repack of a version: where Debian keeps it for each major
+// version of the server, or in PATH.
+func program(ctx context.Context, version string) (path string, err error) {
+	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/pg_repack") // the pattern is well formed
+	slices.Sort(found)
+	slices.Reverse(found)
+	if path, err := exec.LookPath("pg_repack"); err == nil {
+		found = append(found, path)
+	}
+	var others []string
+	for _, path := range found {
+		asking, cancel := context.WithTimeout(ctx, askVersion)
+		out, err := exec.CommandContext(asking, path, "--version").Output()
+		cancel()
+		if err != nil {
+			continue // whatever it is, it is not ours
+		}
+		has := strings.TrimPrefix(strings.TrimSpace(string(out)), "pg_repack ")
+		if has == version {
+			return path, nil
+		}
+		others = append(others, has+" ("+path+")")
+	}
+	if len(others) == 0 {
+		return "", fmt.Errorf("its program is not on this machine: install version %s of it, as in the package postgresql-NN-repack", version)
+	}
+	return "", fmt.Errorf("its program here is of version %s, and the extension in the database of %s: they must be the same", strings.Join(others, " and "), version)
+}
+
+// understood says what pg_repack cannot be told. It puts the name of the database
+// and the password unquoted into the text by which it connects, where a word
+// more could mean another server.
+func understood(database string, env []string) error {
+	if strings.ContainsFunc(database, func(r rune) bool {
+		return r != '_' && r != '-' && r != '.' && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
+	}) {
+		return errors.New("the name of the database has more than letters, digits, dots, hyphens and underscores, which it does not quote")
+	}
+	if strings.ContainsAny(secretOf(env), " \t\n\r\f\v'\\") {
+		return errors.New("the password has a space, a quote or a backslash, which it does not quote")
+	}
+	return nil
+}
+
+// secretOf is the password in an environment.
+func secretOf(env []string) string {
+	for _, e := range env {
+		if secret, ok := strings.CutPrefix(e, "PGPASSWORD="); ok {
+			return secret
+		}
+	}
+	return ""
+}
+
+// A tail keeps the end of what is written to it.
+type tail struct {
+	mu   sync.Mutex
+	text []byte
+}
+
+// Write implements io.Writer.
+func (t *tail) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.text = append(t.text, p...)
+	if len(t.text) > 2*outputKept {
+		t.text = bytes.Clone(t.text[len(t.text)-outputKept:])
+	}
+	return len(p), nil
+}
+
+// String returns it in one line.
+func (t *tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	text := strings.ToValidUTF8(string(t.text[max(0, len(t.text)-outputKept):]), "�")
+	return strings.Join(strings.FieldsFunc(text, func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
+}
+
+// A child is a program that does not outlive us.
+type child struct {
+	cmd    *exec.Cmd
+	secret string // that must not be in what it says
+	output tail
+	ended  chan struct{}
+	err    error // how it ended; to be read after that
+}
+
+// launch starts a program with an environment of its own. When we are killed it
+// gets SIGINT, on which pg_repack cleans up. Linux sends that when the thread ends
+// that has started it, so the thread is kept.
+func launch(path string, args, env []string) (*child, error) {
+	c := &child{cmd: exec.Command(path, args...), secret: secretOf(env), ended: make(chan struct{})}
+	c.cmd.Env, c.cmd.Dir = env, "/"
+	c.cmd.Stdout, c.cmd.Stderr = &c.output, &c.output
+	c.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGINT, Setpgid: true} // a group of its own: Ctrl-C is for us
+	began := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+		err := c.cmd.Start()
+		began <- err
+		if err == nil {
+			c.err = c.cmd.Wait()
+			close(c.ended)
+		}
+	}()
+	return c, <-began
+}
+
+// end interrupts the program, so that it cleans up, and kills it when it does not
+// end of that.
+func (c *child) end() {
+	_ = c.cmd.Process.Signal(syscall.SIGINT) // it may have ended already
+	select {
+	case <-c.ended:
+	case <-time.After(cancelWithin):
+		_ = c.cmd.Process.Kill() // as above
+		<-c.ended
+	}
+}
+
+// execute runs pg_repack and looks after it: it ends when the step's time is
+// over, when the right to act has passed to another, when the session with the
+// subject's lock is lost, and when somebody waits to change the table's definition.
+func (a repack) execute(ctx context.Context, c *pgx.Conn, f remediate.Fence, s remediate.Step, oid int64) error {
+	path, err := program(ctx, s.Args["version"])
+	if err != nil {
+		return err
+	}
+	env, err := a.environ(ctx, c, f, s)
+	if err != nil {
+		return err
+	}
+	if err := understood(s.Args["database"], env); err != nil {
+		return err
+	}
+	if who, err := builder(ctx, c, s); err != nil || who != "" {
+		return errors.Join(err, errors.New("the table is not as it was planned for: "+who))
+	}
+	if err := f.Check(ctx); err != nil {
+		return err
+	}
+	ours, err := launch(path, arguments(s.Args, s.Args["unprivileged"] == ""), env)
+	if err != nil {
+		return err
+	}
+	defer ours.end()
+	waiting := ""
+	for {
+		select {
+		case <-ours.ended:
+			return ours.fault()
+		case <-ctx.Done():
+			ours.end()
+			return errors.Join(context.Cause(ctx), ours.fault())
+		case <-time.After(beat):
+		}
+		if err := f.Check(ctx); err != nil {
+			return err
+		}
+		who, err := builder(ctx, c, s)
+		if err != nil {
+			return fmt.Errorf("the session with the subject's lock: %w", err)
+		}
+		if who != "" {
+			return fmt.Errorf("pg_repack was stopped: %s, which it would leave pointing into the old file", who)
+		}
+		who, err = definer(ctx, c, oid)
+		if err != nil {
+			return fmt.Errorf("the session with the subject's lock: %w", err)
+		}
+		if who != "" && who == waiting {
+			return fmt.Errorf("pg_repack was stopped: %s waits to lock the table, and everybody else behind it", who)
+		}
+		waiting = who
+	}
+}
+
+// environ is what pg_repack is told beside its arguments. Its sessions have no
+// timeout that would end a long copy, and end when it is killed.
+func (a repack) environ(ctx context.Context, c *pgx.Conn, f remediate.Fence, s remediate.Step) ([]string, error) {
+	env, err := a.target.Environ(s.Args["database"], fmt.Sprintf("upkeep postgres/repack fence %d", f.Token))
+	if err != nil {
+		return nil, err
+	}
+	options := ""
+	i := slices.IndexFunc(env, func(e string) bool { return strings.HasPrefix(e, "PGOPTIONS=") })
+	if i >= 0 {
+		options, env = strings.TrimPrefix(env[i], "PGOPTIONS="), slices.Delete(env, i, i+1)
+	}
+	for name, value := range map[string]int64{
+		"lock_timeout": repackLock.Milliseconds(), "statement_timeout": 0, "idle_in_transaction_session_timeout": 0,
+		"idle_session_timeout": 0, "transaction_timeout": 0, "client_connection_check_interval": 1000,
+	} {
+		var known bool // servers before 14 and 17 know less
+		if err := c.QueryRow(ctx, "select exists (select from pg_settings where name = $1)", name).Scan(&known); err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		if known {
+			options += fmt.Sprintf(" -c %s=%d", name, value)
+		}
+	}
+	return append(env, "PGOPTIONS="+strings.TrimSpace(options)), nil
+}
+
+// fault is what the program says when it has not ended well. That it has is for
+// the table to say.
+func (c *child) fault() error {
+	select {
+	case <-c.ended:
+	default:
+		return nil
+	}
+	said := c.output.String()
+	if c.secret != "" {
+		said = strings.ReplaceAll(said, c.secret, "<redacted>")
+	}
+	if c.err != nil {
+		return fmt.Errorf("%w: %s", c.err, said)
+	}
+	if strings.Contains(said, "WARNING") || strings.Contains(said, "ERROR") || strings.Contains(said, "Skipping") {
+		return errors.New(said)
+	}
+	return nil
+}
+
+// definerSQL finds who waits for the strongest lock of the table: with pg_repack's
+// own lock in the way it would wait to the end, and all others behind it.
+const definerSQL = `
+select format('session %s (%s)', a.pid, coalesce(nullif(a.application_name, ''), 'no application_name'))
+  from pg_locks l
+  join pg_stat_activity a on a.pid = l.pid
+ where l.locktype = 'relation' and l.mode = 'AccessExclusiveLock' and not l.granted
+   and l.database = (select oid from pg_database where datname = current_database())
+   and l.relation::int8 = $1
+   and not coalesce(starts_with(a.application_name, 'upkeep postgres/repack '), false)
+ order by a.pid
+ limit 1`
+
+// definer also keeps the session from standing still. It takes no transaction that
+// pg_repack would wait for.
+func definer(ctx context.Context, c *pgx.Conn, oid int64) (who string, err error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cancelWithin)
+	defer cancel()
+	err = c.QueryRow(ctx, definerSQL, oid).Scan(&who)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return "", nil
+	}
+	return who, err
+}
+
+// builderSQL finds who makes an index, or one that was made: pg_repack before 1.5.3
+// holds no lock against that, and does not know the index when it changes the files.
+const builderSQL = `
+select who from (
+  select 1 as place, format('session %s builds an index', p.pid) as who from pg_stat_progress_create_index p where p.relid::int8 = $1::text::int8
+  union all
+  select 2, format('session %s locks the table as one does who builds an index', l.pid) from pg_locks l
+   where l.locktype = 'relation' and l.database = (select oid from pg_database where datname = current_database())
+     and l.relation::int8 = $1::text::int8 and l.mode = 'ShareLock'
+  union all
+  select 3, format('index %s was made', i.indexrelid::regclass) from pg_index i
+   where i.indrelid::int8 = $1::text::int8 and i.indexrelid::text <> all (string_to_array($2, ','))
+) found
+ order by place, who
+ limit 1`
+
+func builder(ctx context.Context, c *pgx.Conn, s remediate.Step) (who string, err error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cancelWithin)
+	defer cancel()
+	err = c.QueryRow(ctx, builderSQL, s.Args["oid"], s.Args["indexes"]).Scan(&who)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return "", nil
+	}
+	return who, err
+}

@@ -1,0 +1,162 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	read "github.com/ai-micro-service/upkeep/collectors/postgres"
+	"github.com/ai-micro-service/upkeep/internal/target"
+	"github.com/ai-micro-service/upkeep/remediate"
+)
+
+// Repack gives the space of a bloated table back while it is in use.
+func Repack(t *target.Postgres) remediate.Action {
+	return remediate.Action{
+		Name:   "postgres/repack",
+		Target: t.Name,
+		Doc: `Repack gives the space of one bloated table back to the disk, without a lock that others wait for longer than a moment.
+
+There are two ways, and the plan says which it takes and why. Where the extension
+pg_repack is installed in the database and its program of the same version is on
+this machine, that program copies the table beside itself, catches up with what was
+written meanwhile, and changes the files. It holds an ACCESS EXCLUSIVE lock at its
+beginning and at its end, is waited for a second at most each time it tries, and
+ends nobody's session: one that stays in the way makes it give up. It wants a
+primary key, or a unique index of columns that are not null, and disk for a copy
+of the table and its indexes. Who wants to change the table's definition meanwhile,
+or makes an index, makes it give way. What a killed one leaves (a trigger, and a log that grows with
+each write) is removed first, by itself or as a step.
+
+Else the rows at the end of the table are moved into the room in front of them,
+by updates that change nothing, in batches of a tenth of a second; rows that
+somebody holds are passed over; then VACUUM cuts the empty end off, under an ACCESS
+EXCLUSIVE lock that it asks for without waiting and gives up when others wait. On
+replicas that lock is replayed. Each index gets an entry for every row that has moved: reindex it
+afterwards. It refuses tables with triggers or rules on UPDATE, which would fire.
+
+Both refuse where little can be won: rows that divide a page badly leave room
+that nobody can use. It is done when the table has another file, or as few pages
+as its rows need. Stopped, it leaves the table whole. Rights: superuser for pg_repack
+before 1.5.2; else own the table.`,
+		Lowers:    "upkeep_postgres_table_bloat_ratio",
+		Risk:      remediate.Guarded,
+		Subject:   []string{"server", "database", "schema", "table"},
+		Exclusive: []string{"server", "database", "schema", "table"},
+		Rights: []remediate.Right{
+			{Grant: `grant :"owner" to :"role"`, For: "to lock, to vacuum and to analyze the table, and to read and to move its rows"},
+			{Grant: `grant usage on schema :"schema" to :"role"`, For: "to find the table"},
+		},
+		Timeout: 6 * time.Hour,
+		Remedy:  repack{t},
+	}
+}
+
+type repack struct{ target *target.Postgres }
+
+// The ways of a step.
+const (
+	byProgram = "pg_repack"
+	byRows    = "rows"
+	sweeping  = "leftovers"
+)
+
+// Headroom implements remediate.Roomer.
+func (a repack) Headroom(ctx context.Context, _ remediate.Request) (remediate.Headroom, error) {
+	return headroom(ctx, a.target)
+}
+
+// Plan implements remediate.Remedy.
+func (a repack) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan, err error) {
+	db, rel, err := find(ctx, a.target, r)
+	if err != nil {
+		return p, err
+	}
+	if err := rel.allowed("repack the table"); err != nil {
+		return p, err
+	}
+	h, err := survey(ctx, db, rel, r)
+	if err != nil {
+		return p, err
+	}
+	if err := h.plain(r, "r", ": name its partitions one by one, or postgres/vacuum_full for a materialized view"); err != nil {
+		return p, err
+	}
+	left, err := a.left(ctx, db, rel.OID)
+	if err != nil {
+		return p, err
+	}
+	if err := unhindered(ctx, db); err != nil {
+		return p, err
+	}
+	if left {
+		p.Facts = append(p.Facts, "a pg_repack that was killed has left a trigger that writes down every change of the table: it is removed first")
+		p.Steps = append(p.Steps, leftStep(r, rel))
+	}
+	facts, err := h.worth(ctx, db, r)
+	p.Facts = append(p.Facts, facts...)
+	if no, refused := remediate.Refused(err); refused && left {
+		// To remove what was left helps, whatever else cannot.
+		p.Facts = append(p.Facts, no.Detail)
+		return p, nil
+	}
+	if err != nil {
+		return p, err
+	}
+	more, err := a.choose(ctx, db, h, r)
+	p.Facts, p.Steps = append(p.Facts, more.Facts...), append(p.Steps, more.Steps...)
+	return p, err
+}
+
+// choose plans by pg_repack, and where that cannot be, by moving rows.
+func (a repack) choose(ctx context.Context, db *target.Database, h heap, r remediate.Request) (remediate.Plan, error) {
+	p, err := a.planProgram(ctx, db, h, r)
+	why, refused := remediate.Refused(err)
+	if !refused || !why.Until.IsZero() {
+		return p, err
+	}
+	p, err = a.planRows(ctx, db, h, r)
+	if no, refused := remediate.Refused(err); refused && no.Until.IsZero() {
+		return p, remediate.Refuse(no.Reason, "pg_repack is not used: %s; rows are not moved: %s. What is left is postgres/vacuum_full, in a maintenance window", why.Detail, no.Detail)
+	}
+	p.Facts = append([]string{"pg_repack is not used: " + why.Detail}, p.Facts...)
+	return p, err
+}
+
+// Apply implements remediate.Remedy.
+func (a repack) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
+	switch s.Args["way"] {
+	case byProgram:
+		return a.applyProgram(ctx, f, s)
+	case byRows:
+		return a.applyRows(ctx, f, s)
+	case sweeping:
+		return a.applyLeft(ctx, f, s)
+	}
+	return fmt.Errorf("step: the way %q is not known", s.Args["way"])
+}
+
+// Measure implements remediate.Remedy.
+func (a repack) Measure(ctx context.Context, r remediate.Request) (float64, error) {
+	return tableBloat(ctx, a.target, r)
+}
+
+// tableBloat is the estimate that fires the alert. It is as of the last vacuum or
+// analyze, which both actions that lower it end with.
+func tableBloat(ctx context.Context, t *target.Postgres, r remediate.Request) (float64, error) {
+	db, err := database(ctx, t, r)
+	if err != nil {
+		return 0, err
+	}
+	rows, err := read.ReadTableBloat(ctx, db, of(r))
+	switch {
+	case len(rows) == 1 && r.Subject["table"] != "" && r.Subject["schema"] != "":
+		return rows[0].Ratio, nil
+	case err != nil:
+		return 0, err
+	}
+	if _, err := lookup(ctx, db, r.Subject); err != nil {
+		return 0, err
+	}
+	return 0, fmt.Errorf("there is no estimate for table %q: it was never analyzed", r.Subject["table"])
+}
