@@ -107,6 +107,7 @@ type outcome struct {
 	first         error // of those that failed
 	before, worst time.Duration
 	lock          time.Duration // the longest that the action itself was seen to wait for a table's lock
+	blocked       time.Duration // the longest that a client was seen to wait for a lock of whoever works
 	took          time.Duration
 }
 
@@ -191,14 +192,16 @@ func (s stall) report(b *testing.B, ours, naive outcome) {
 	if ratio > stallGoal {
 		verdict = fmt.Sprintf("GOAL MISSED: want 1/%.0f", 1/stallGoal)
 	}
-	b.Logf("%-28s failed %d of %d (naive %d of %d); longest stall %s, naive %s: 1/%.1f, %s; before, without either: %s and %s; took %s, naive %s; waited for a lock %s at most, says %s",
+	b.Logf("%s: failed %d of %d (naive %d of %d); longest stall %s, naive %s: 1/%.1f, %s; the stall before, without either: %s and %s; clients waited for its locks for %s at most, naive %s; took %s, naive %s; it waited for a lock %s at most, says %s",
 		s.name, ours.failed, ours.done+ours.failed, naive.failed, naive.done+naive.failed, ms(ours.worst), ms(naive.worst), 1/max(ratio, 1e-9), verdict,
-		ms(ours.before), ms(naive.before), ms(ours.took), ms(naive.took), ms(ours.lock), ms(s.lock))
+		ms(ours.before), ms(naive.before), ms(ours.blocked), ms(naive.blocked), ms(ours.took), ms(naive.took), ms(ours.lock), ms(s.lock))
 	b.ReportMetric(float64(ours.failed), "failed")
 	b.ReportMetric(float64(ours.worst.Milliseconds()), "stall-ms")
 	b.ReportMetric(float64(naive.worst.Milliseconds()), "naive-stall-ms")
 	b.ReportMetric(ratio, "stall-ratio")
 	b.ReportMetric(float64(ours.lock.Milliseconds()), "lock-wait-ms")
+	b.ReportMetric(float64(ours.blocked.Milliseconds()), "client-lock-wait-ms")
+	b.ReportMetric(float64(naive.blocked.Milliseconds()), "naive-client-lock-wait-ms")
 	if ours.failed > 0 {
 		b.Errorf("%s: %d transactions failed, the first: %v", s.name, ours.failed, ours.first)
 	}
@@ -249,13 +252,12 @@ func begin(b *testing.B, url string) *load {
 	l.all.Go(func() {
 		defer func() { _ = c.Close(context.Background()) }()
 		for ctx.Err() == nil {
-			var seconds float64
-			err := c.QueryRow(b.Context(), `select coalesce(max(extract(epoch from clock_timestamp() - l.waitstart)), 0)::float8
-				from pg_locks l join pg_stat_activity a on a.pid = l.pid
-				where l.locktype = 'relation' and not l.granted and l.waitstart is not null and starts_with(a.application_name, 'upkeep ')`).Scan(&seconds)
+			var lock, blocked float64
+			err := c.QueryRow(b.Context(), waitsSQL).Scan(&lock, &blocked)
 			l.mu.Lock()
 			if err == nil {
-				l.lock = max(l.lock, time.Duration(seconds*float64(time.Second)))
+				l.lock = max(l.lock, time.Duration(lock*float64(time.Second)))
+				l.blocked = max(l.blocked, time.Duration(blocked*float64(time.Second)))
 			}
 			l.mu.Unlock()
 			time.Sleep(10 * time.Millisecond)
@@ -263,6 +265,18 @@ func begin(b *testing.B, url string) *load {
 	})
 	return l
 }
+
+// waitsSQL is how long ours and the clients wait for locks at this moment. Clients
+// wait for the rows of each other too; that is left out.
+const waitsSQL = `
+select coalesce(max(w.wait) filter (where w.ours and w.locktype = 'relation'), 0)::float8,
+       coalesce(max(w.wait) filter (where not w.ours and (w.locktype = 'relation' or w.held)), 0)::float8
+  from (select l.locktype, extract(epoch from clock_timestamp() - l.waitstart) as wait, starts_with(a.application_name, 'upkeep ') as ours,
+               exists (select from pg_locks h join pg_stat_activity o on o.pid = h.pid
+                        where h.granted and h.locktype = 'transactionid' and h.transactionid = l.transactionid and starts_with(o.application_name, 'upkeep ')) as held
+          from pg_locks l join pg_stat_activity a on a.pid = l.pid
+         where not l.granted and l.waitstart is not null
+           and (starts_with(a.application_name, 'upkeep ') or a.query not ilike 'vacuum%' and a.query not ilike 'reindex%' and a.query not ilike 'drop%')) w`
 
 // transaction is that of TPC-B, as pgbench has it, on rows that are there.
 func (*load) transaction(ctx context.Context, c *pgx.Conn, r *rand.Rand) error {
@@ -311,7 +325,7 @@ func (l *load) note(began, ended time.Time, err error) {
 func (l *load) mark() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.marked, l.lock = time.Now(), 0
+	l.marked, l.lock, l.blocked = time.Now(), 0, 0
 }
 
 // end stops the clients a moment after the work.
