@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"math"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/ai-micro-service/upkeep/internal/target"
 	"github.com/ai-micro-service/upkeep/remediate"
@@ -53,7 +53,8 @@ select coalesce((select t.tgname::text from pg_trigger t
        exists (select from pg_index i where i.indrelid = c.oid and (i.indisreplident or c.relreplident = 'd' and i.indisprimary)),
        coalesce((select string_agg(p.pubname::text, ', ') from pg_publication_tables p join pg_publication q on q.pubname = p.pubname and q.pubupdate
                   where p.schemaname = n.nspname and p.tablename = c.relname), ''),
-       coalesce((select m.amname::text from pg_am m where m.oid = c.relam), '')
+       coalesce((select m.amname::text from pg_am m where m.oid = c.relam), ''),
+       exists (select from pg_language l where l.lanname = 'plpgsql' and has_language_privilege(l.oid, 'USAGE'))
   from pg_class c
   join pg_namespace n on n.oid = c.relnamespace
  where c.oid = $1::text::oid`
@@ -62,8 +63,8 @@ select coalesce((select t.tgname::text from pg_trigger t
 // and says why.
 func (a repack) planRows(ctx context.Context, db *target.Database, h heap, r remediate.Request) (p remediate.Plan, err error) {
 	var trigger, rule, constraint, column, identity, publications, method string
-	var identified bool
-	err = db.QueryRow(ctx, unmovableSQL, strconv.FormatInt(h.OID, 10)).Scan(&trigger, &rule, &constraint, &column, &identity, &identified, &publications, &method)
+	var identified, plpgsql bool
+	err = db.QueryRow(ctx, unmovableSQL, strconv.FormatInt(h.OID, 10)).Scan(&trigger, &rule, &constraint, &column, &identity, &identified, &publications, &method, &plpgsql)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return p, remediate.Refuse(remediate.ReasonGone, "the table was dropped meanwhile")
@@ -73,6 +74,8 @@ func (a repack) planRows(ctx context.Context, db *target.Database, h heap, r rem
 		return p, remediate.Refuse(remediate.ReasonPrivilege, "role %s may not update the table: own it, or GRANT UPDATE ON TABLE", h.Role)
 	case h.Filtered:
 		return p, remediate.Refuse(remediate.ReasonPrivilege, "row security hides rows of the table from role %s: it must own the table or have BYPASSRLS", h.Role)
+	case !plpgsql:
+		return p, remediate.Refuse(remediate.ReasonUnfit, "the database has no PL/pgSQL for role %s, in which rows are moved", h.Role)
 	case method != "heap":
 		return p, remediate.Refuse(remediate.ReasonUnfit, "the table is stored by the access method %q", method)
 	case trigger != "":
@@ -156,12 +159,13 @@ func (a repack) applyRows(ctx context.Context, f remediate.Fence, s remediate.St
 		fence: f, step: s, goal: goal, name: pgx.Identifier{s.Args["schema"], s.Args["table"]}.Sanitize(),
 	}
 	column := pgx.Identifier{s.Args["column"]}.Sanitize()
-	m.update = fmt.Sprintf("update only %s set %[2]s = %[2]s where ctid = any ($1::text[]::tid[]) returning ctid::text", m.name, column)
-	m.list = "select ctid::text from only " + m.name + " where ctid >= format('(%s,0)', $1::int8)::tid and ctid < format('(%s,0)', $2::int8)::tid for no key update skip locked"
+	m.update = fmt.Sprintf("update only %s set %[2]s = %[2]s where ctid = any ($1) returning ctid", m.name, column)
+	where := "ctid >= format('(%s,0)', $1)::tid and ctid < format('(%s,0)', $2)::tid"
 	if version, err := strconv.Atoi(s.Args["version"]); err != nil || version < 140000 {
 		// Before 14 a range of ctids is found by reading the whole table.
-		m.list = "select ctid::text from only " + m.name + " where ctid = any (array(select format('(%s,%s)', p, i)::tid from generate_series($1::int8, $2::int8 - 1) p, generate_series(1, current_setting('block_size')::int / 28) i)) for no key update skip locked"
+		where = "ctid = any (array(select format('(%s,%s)', p, i)::tid from generate_series($1, $2 - 1) p, generate_series(1, current_setting('block_size')::int / 28) i))"
 	}
+	m.list = "select array_agg(held.ctid) from (select ctid from only " + m.name + " where " + where + " for no key update skip locked) held"
 	m.done = func(ctx context.Context, c *pgx.Conn) (bool, error) {
 		m.conn = c
 		pages, err := m.size(ctx)
@@ -309,11 +313,44 @@ func (m *mover) follow(ctx context.Context) error {
 	}
 }
 
-// batch moves the rows of pages first to end (not with it) in one transaction. An
-// update finds room on the row's own page first, so it is done again and again:
+// moveSQL is a batch. It is done on the server, since its rows are locked
+// meanwhile and each round would be a journey there and back. What it works on is
+// in settings of the transaction, for a block has no parameters.
+//
+// An update finds room on the row's own page first, so it is done again and again:
 // the page fills up with versions that nobody can remove before the transaction
-// ends, and then the row goes where the free space map says, which is further in front,
-// or on a page that is to be emptied later. Rows that somebody holds stay.
+// ends, and then the row goes where the free space map says, which is further in
+// front, or on a page that is to be emptied later. Rows that somebody holds stay.
+const moveSQL = `do $upkeep$
+declare
+  first bigint := current_setting('upkeep.first')::bigint;
+  pages bigint := current_setting('upkeep.pages')::bigint;
+  until timestamptz := clock_timestamp() + current_setting('upkeep.most')::interval;
+  here tid[];
+  left_here tid[];
+  moved tid;
+  page bigint;
+begin
+  execute current_setting('upkeep.list') into here using first, current_setting('upkeep.end')::bigint;
+  while cardinality(here) > 0 and clock_timestamp() < until loop
+    left_here := '{}';
+    for moved in execute current_setting('upkeep.update') using here loop
+      page := split_part(substr(moved::text, 2), ',', 1)::bigint;
+      if page >= pages then
+        raise exception using errcode = 'UK001', message = 'the table has grown';
+      elsif page >= first then
+        left_here := left_here || moved;
+      end if;
+    end loop;
+    here := left_here;
+  end loop;
+end $upkeep$`
+
+// grown is the error by which a batch is taken back.
+const grown = "UK001"
+
+// batch moves the rows of pages first to end (not with it) in one transaction.
+// Full says that there was no room for them, and that the batch was taken back.
 func (m *mover) batch(ctx context.Context, first, end, pages int64) (full bool, err error) {
 	tx, err := m.conn.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted})
 	if err != nil {
@@ -321,48 +358,21 @@ func (m *mover) batch(ctx context.Context, first, end, pages int64) (full bool, 
 	}
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }() // nothing, after a commit
 	// A batch that a crash of the server takes back is no loss.
-	if _, err := tx.Exec(ctx, fmt.Sprintf("set local lock_timeout = %d; set local synchronous_commit = off", batchLock.Milliseconds())); err != nil {
-		return false, err
+	_, err = tx.Exec(ctx, `select set_config(name, value, true) from unnest($1::text[], $2::text[]) s (name, value)`,
+		[]string{"lock_timeout", "synchronous_commit", "upkeep.list", "upkeep.update", "upkeep.first", "upkeep.end", "upkeep.pages", "upkeep.most"},
+		[]string{
+			strconv.FormatInt(batchLock.Milliseconds(), 10), "off", m.list, m.update,
+			strconv.FormatInt(first, 10), strconv.FormatInt(end, 10), strconv.FormatInt(pages, 10), batchMost.String(),
+		})
+	if err != nil {
+		return false, fmt.Errorf("a batch: %w", err)
 	}
-	rows, err := texts(tx.Query(ctx, m.list, first, end))
+	_, err = tx.Exec(ctx, moveSQL, pgx.QueryExecModeSimpleProtocol)
+	if refused, ok := errors.AsType[*pgconn.PgError](err); ok && refused.Code == grown {
+		return true, nil
+	}
 	if err != nil {
 		return false, fmt.Errorf("the rows of pages %d to %d: %w", first, end-1, err)
 	}
-	// A row needs as many rounds as fit on a page, at most; twice that is not needed.
-	for began := time.Now(); len(rows) > 0 && time.Since(began) < batchMost; {
-		moved, err := texts(tx.Query(ctx, m.update, rows))
-		if err != nil {
-			return false, fmt.Errorf("rows of pages %d to %d: %w", first, end-1, err)
-		}
-		rows = rows[:0]
-		for _, ctid := range moved {
-			page, err := pageOf(ctid)
-			switch {
-			case err != nil:
-				return false, err
-			case page >= pages:
-				return true, nil // the table has grown: what was done is taken back
-			case page >= first:
-				rows = append(rows, ctid)
-			}
-		}
-	}
 	return false, tx.Commit(ctx)
-}
-
-func texts(rows pgx.Rows, err error) ([]string, error) {
-	if err != nil {
-		return nil, err
-	}
-	return pgx.CollectRows(rows, pgx.RowTo[string])
-}
-
-// pageOf is the page of a ctid like (12,3).
-func pageOf(ctid string) (int64, error) {
-	page, _, ok := strings.Cut(strings.TrimPrefix(ctid, "("), ",")
-	n, err := strconv.ParseInt(page, 10, 64)
-	if !ok || err != nil {
-		return 0, fmt.Errorf("the server says that a row is at %q", ctid)
-	}
-	return n, nil
 }
