@@ -17,7 +17,11 @@ import (
 
 // Retention reports how many rows are past the age that the configuration gives them.
 func Retention(t *target.Postgres) collectors.Collector {
-	c := retention{target: t, rows: gauge("retention_rows", "Estimated number of rows that are older than the table's archive says.", "database", "schema", "table")}
+	c := retention{
+		target:   t,
+		rows:     gauge("retention_rows", "Estimated number of rows that are older than the table's archive says.", "database", "schema", "table"),
+		archived: gauge("archived_rows", "Estimated number of rows that the archive of the table holds, where that is a table of the same database.", "database", "schema", "table"),
+	}
 	return collectors.Collector{
 		Name:   "postgres/retention",
 		Target: t.Name,
@@ -25,9 +29,10 @@ func Retention(t *target.Postgres) collectors.Collector {
 
 Asks the planner, which knows the distribution of the column from ANALYZE and its
 newest and oldest value from an index: EXPLAIN, which runs nothing. Rights: SELECT
-on the tables of the archives. Cost: one plan for each archive; no row is read.
-The estimate is as good as the table's statistics.`,
-		Metrics: []*collectors.Metric{c.rows},
+on the tables of the archives and on those that rows are moved to. Cost: one or two
+plans for each archive; no row is read. The estimate is as good as the tables'
+statistics.`,
+		Metrics: []*collectors.Metric{c.rows, c.archived},
 		Every:   10 * time.Minute,
 		Timeout: 30 * time.Second,
 		Collect: c.collect,
@@ -35,8 +40,8 @@ The estimate is as good as the table's statistics.`,
 }
 
 type retention struct {
-	target *target.Postgres
-	rows   *collectors.Metric
+	target         *target.Postgres
+	rows, archived *collectors.Metric
 }
 
 func (c retention) collect(ctx context.Context, w *collectors.Writer) error {
@@ -45,18 +50,31 @@ func (c retention) collect(ctx context.Context, w *collectors.Writer) error {
 	}
 	var faults []error
 	for _, a := range c.target.Archives {
-		db, err := c.target.Database(a.Database)
-		var n float64
-		if err == nil {
-			n, err = ReadRetention(ctx, db, a)
-		}
-		if err != nil {
+		if err := c.ask(ctx, w, a); err != nil {
 			faults = append(faults, fmt.Errorf("database %s: archive of %s.%s: %w", a.Database, a.Schema, a.Table, err))
-			continue
 		}
-		w.Set(c.rows, n, c.target.Name, a.Database, a.Schema, a.Table)
 	}
 	return errors.Join(faults...)
+}
+
+func (c retention) ask(ctx context.Context, w *collectors.Writer, a target.Archive) error {
+	db, err := c.target.Database(a.Database)
+	if err != nil {
+		return err
+	}
+	n, err := ReadRetention(ctx, db, a)
+	if err != nil {
+		return err
+	}
+	w.Set(c.rows, n, c.target.Name, a.Database, a.Schema, a.Table)
+	if a.To.Table == "" {
+		return nil
+	}
+	if n, err = ReadArchived(ctx, db, a, time.Time{}, time.Time{}); err != nil {
+		return fmt.Errorf("%s.%s: %w", a.To.Schema, a.To.Table, err)
+	}
+	w.Set(c.archived, n, c.target.Name, a.Database, a.Schema, a.Table)
+	return nil
 }
 
 // noOperator is the error code of a comparison that the types do not have.
@@ -73,8 +91,30 @@ func explained(err error) error {
 // ReadRetention estimates how many rows of an archive's table are past their age.
 func ReadRetention(ctx context.Context, q Querier, a target.Archive) (float64, error) {
 	// EXPLAIN takes no parameters: the names are quoted, and the age is a number.
-	rows, err := q.Query(ctx, "explain (format json) select from "+pgx.Identifier{a.Schema, a.Table}.Sanitize()+
+	return estimate(ctx, q, pgx.Identifier{a.Schema, a.Table}.Sanitize()+
 		" where "+pgx.Identifier{a.Column}.Sanitize()+" < now() - interval '"+strconv.FormatInt(int64(a.After/time.Second), 10)+" seconds'")
+}
+
+// ReadArchived estimates how many rows an archive's destination holds that are of
+// the moment since or later, and of before until. A zero time is no bound.
+func ReadArchived(ctx context.Context, q Querier, a target.Archive, since, until time.Time) (float64, error) {
+	column := pgx.Identifier{a.Column}.Sanitize()
+	from, word := pgx.Identifier{a.To.Schema, a.To.Table}.Sanitize(), " where "
+	for _, bound := range []struct {
+		operator string
+		at       time.Time
+	}{{" >= ", since}, {" < ", until}} {
+		if !bound.at.IsZero() {
+			from += word + column + bound.operator + "timestamptz '" + bound.at.UTC().Format("2006-01-02 15:04:05.999999") + "+00'"
+			word = " and "
+		}
+	}
+	return estimate(ctx, q, from)
+}
+
+// estimate returns how many rows the planner expects of what stands behind "from".
+func estimate(ctx context.Context, q Querier, from string) (float64, error) {
+	rows, err := q.Query(ctx, "explain (format json) select from "+from)
 	if err != nil {
 		return 0, explained(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -172,6 +173,19 @@ func TestRetention(t *testing.T) {
 		t.Errorf("%v rows, want about 2500", n)
 	}
 	collectortest.Promises(t, postgres.Retention(p))
+	archive.To = target.Destination{Schema: "My Schema", Table: "old; --"}
+	servertest.Exec(t, address, `create table "My Schema"."old; --" as select id, "at; --" from "My Schema"."logs; drop table victim; --" limit 3000`, `analyze "My Schema"."old; --"`)
+	p = looked(t, target.PostgresConfig{URL: address, Archives: []target.Archive{archive}})
+	if n := value(t, collectortest.Answer(t, postgres.Retention(p)), "upkeep_postgres_archived_rows{"); n != 3000 {
+		t.Errorf("%v rows are archived, want 3000", n)
+	}
+	db, err := p.Database(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := postgres.ReadArchived(t.Context(), db, archive, time.Now().Add(-1100*time.Hour), time.Now().Add(-100*time.Hour)); err != nil || n < 950 || n > 1050 {
+		t.Errorf("%v rows of 1000 hours: %v", n, err)
+	}
 	servertest.Exec(t, address, "select from victim", "create role blind login")
 	t.Cleanup(func() { servertest.Exec(t, servertest.Postgres(t), "drop role blind") })
 	for _, tc := range []struct {

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -90,12 +91,21 @@ func (a *App) apply(c *config.Config) error {
 	return nil
 }
 
+// archive is what the actions and the collectors know of an archive.
+func archive(a config.Archive) target.Archive {
+	to := target.Destination{Schema: a.To.Schema, Table: a.To.Table}
+	if to.Table != "" {
+		to.Schema = cmp.Or(to.Schema, a.Schema)
+	}
+	return target.Archive{Database: a.Database, Schema: a.Schema, Table: a.Table, Column: a.Column, After: a.After, To: to, Purge: a.Purge}
+}
+
 func targets(c *config.Config) (set target.Set, err error) {
 	byName := make(map[string]*target.Postgres)
 	for _, t := range c.Targets.Postgres {
 		k := target.PostgresConfig{Name: t.Name, URL: t.URL, Password: t.Password(), WithoutText: !t.StatementText, Advice: filepath.Join(c.DataDir, "advice")}
 		for _, a := range t.Archives {
-			k.Archives = append(k.Archives, target.Archive(a))
+			k.Archives = append(k.Archives, archive(a))
 		}
 		p, err := target.NewPostgres(k)
 		if err != nil {

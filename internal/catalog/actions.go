@@ -14,9 +14,12 @@ func Actions(s target.Set) (all []remediate.Action) {
 	for _, t := range s.Postgres {
 		all = append(all,
 			postgres.AdviseIndexes(t),
+			postgres.Archive(t),
 			postgres.DropIndex(t),
+			postgres.Purge(t),
 			postgres.Reindex(t),
 			postgres.Repack(t),
+			postgres.RestoreArchived(t),
 			postgres.Vacuum(t),
 			postgres.VacuumFull(t),
 		)

@@ -84,6 +84,14 @@ type Archive struct {
 	Table    string        `yaml:"table" required:"a table" doc:"The table."`
 	Column   string        `yaml:"column" required:"a column" doc:"Column with the moment from which a row ages: a timestamp or a date. A row where it is null does not."`
 	After    time.Duration `yaml:"after" min:"1m" default:"180d" doc:"Age that is too old."`
+	To       Destination   `yaml:"to" doc:"Where the action postgres/archive moves such rows to. Without it, and without purge, they are counted only."`
+	Purge    bool          `yaml:"purge" default:"false" doc:"Let the action postgres/purge delete such rows for good."`
+}
+
+// A Destination is where rows go that are past their age.
+type Destination struct {
+	Schema string `yaml:"schema" doc:"Schema of the destination's table; that of the rows' table where empty."`
+	Table  string `yaml:"table" doc:"A table of the same database that has the columns of the rows' table."`
 }
 
 // A Redis is one Redis or Valkey server.

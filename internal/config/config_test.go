@@ -33,6 +33,10 @@ func known() config.Known {
 
 const target = "targets: {host: [{name: here}]}\n"
 
+func archived(more string) string {
+	return "targets:\n  postgres:\n  - name: a\n    url: postgres://h\n    archives:\n    - {database: d, table: t, column: at, " + more + "}\n"
+}
+
 func TestWrong(t *testing.T) {
 	for _, test := range []struct{ name, text, want string }{
 		{"empty", "", "f:1: the configuration is empty"},
@@ -69,6 +73,10 @@ func TestWrong(t *testing.T) {
 		{"scheme", "targets: {postgres: [{name: a, url: 'mysql://x'}]}\n", "f:1: the url of postgres a is none; one that begins with postgres:// or postgresql:// was expected"},
 		{"replica of nobody", "targets:\n  postgres:\n  - {name: a, url: 'postgres://h', replica_of: b}\n", `f:3: replica_of is "b"; the name of another postgres server was expected`},
 		{"replica of itself", "targets: {postgres: [{name: a, url: 'postgres://h', replica_of: a}]}\n", `f:1: replica_of is "a"`},
+		{"archive with two ends", archived("to: {table: old}, purge: true"), "f:6: the archive of t has both to and purge; one was expected"},
+		{"archive into itself", archived("to: {schema: public, table: t}"), "f:6: the archive of t is the table itself; another table was expected"},
+		{"archive into a schema", archived("to: {schema: old}"), "f:6: to of t has a schema and no table"},
+		{"archive twice", archived("purge: true") + "    - {database: d, table: t, column: b}\n", "f:7: table public.t of database d stands here for the second time; the first is in line 6"},
 		{"archive without a column", "targets:\n  postgres:\n  - name: a\n    url: postgres://h\n    archives: [{database: d, table: t}]\n", `f:5: an entry of archives has no "column"; a column was expected`},
 		{"docker host", "targets: {docker: [{name: a, host: /var/run/docker.sock}]}\n", `f:1: host is "/var/run/docker.sock"; unix:///var/run/docker.sock or tcp://host:port was expected`},
 		{"docker root", "targets: {docker: [{name: a, root: x}]}\n", `f:1: root is "x"; an absolute path was expected`},

@@ -77,6 +77,9 @@ func (d *decoder) targets(t Targets, n *yaml.Node) {
 			d.fault(at(n, "targets", "postgres", i, "replica_of"), "replica_of is %q; the name of another postgres server was expected", p.ReplicaOf)
 		}
 	}
+	for i, p := range t.Postgres {
+		d.archives(at(n, "targets", "postgres", i, "archives"), p.Archives)
+	}
 	for i, r := range t.Redis {
 		redis = append(redis, r.Name)
 		d.server(at(n, "targets", "redis", i), "redis "+r.Name, r.URL, r.PasswordFile, r.PasswordEnv, "redis", "rediss", "unix")
@@ -112,6 +115,28 @@ func (d *decoder) targets(t Targets, n *yaml.Node) {
 			if name != "" && slices.Contains(names[:i], name) {
 				d.fault(at(n, "targets", kind, i, "name"), "a second %s is called %q; each needs a name of its own", kind, name)
 			}
+		}
+	}
+}
+
+// archives checks that each table has one archive, and each archive one end.
+func (d *decoder) archives(n *yaml.Node, all []Archive) {
+	type table struct{ database, schema, table string }
+	seen := make(map[table]int)
+	for i, a := range all {
+		subject := table{a.Database, a.Schema, a.Table}
+		if first, twice := seen[subject]; twice && a.Table != "" {
+			d.fault(at(n, i, "table"), "table %s.%s of database %s stands here for the second time; the first is in line %d", a.Schema, a.Table, a.Database, first)
+			continue
+		}
+		seen[subject] = at(n, i, "table").Line
+		switch to := a.To; {
+		case a.Purge && to != Destination{}:
+			d.fault(at(n, i, "purge"), "the archive of %s has both to and purge; one was expected: rows are moved, or deleted for good", a.Table)
+		case to.Schema != "" && to.Table == "":
+			d.fault(at(n, i, "to"), "to of %s has a schema and no table; a table of that schema was expected", a.Table)
+		case to.Table != "" && to.Table == a.Table && (to.Schema == "" || to.Schema == a.Schema):
+			d.fault(at(n, i, "to"), "the archive of %s is the table itself; another table was expected", a.Table)
 		}
 	}
 }

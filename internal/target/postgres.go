@@ -27,11 +27,18 @@ type PostgresConfig struct {
 	WithoutText bool
 }
 
-// An Archive says which rows of a table are past their age.
+// An Archive says which rows of a table are past their age, and what becomes of them.
 type Archive struct {
 	Database, Schema, Table string
 	Column                  string // a timestamp or a date
 	After                   time.Duration
+	To                      Destination // where they may be moved to; the zero value: nowhere
+	Purge                   bool        // they may be deleted for good
+}
+
+// A Destination is where rows go that are past their age.
+type Destination struct {
+	Schema, Table string // a table of the same database
 }
 
 // databaseConnections is how many databases of one server are read at once, and

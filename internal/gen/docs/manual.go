@@ -31,7 +31,7 @@ func duties() []duty {
 		{"week", "pending security updates", []string{"host/updates", "HostSecurityUpdatesPending", "packages/audit", "PackagesVulnerable"}, "", nil},
 		{"month", "unused and duplicate indexes", []string{"postgres/unusedindex", "PostgresIndexUnused", "postgres/duplicateindex", "PostgresIndexDuplicate", "postgres/advise_indexes", "postgres/drop_index"}, "", nil},
 		{"month", "index bloat", []string{"postgres/indexbloat", "PostgresIndexBloat"}, "", nil},
-		{"month", "archive and delete old rows", []string{"postgres/retention", "PostgresRowsPastRetention"}, "archiving and deleting", nil},
+		{"month", "archive and delete old rows", []string{"postgres/retention", "PostgresRowsPastRetention", "postgres/archive", "postgres/purge", "postgres/restore_archived"}, "", nil},
 		{"month", "performance review", []string{"postgres/statements", "redis/keyspace", "logs/lines"}, "a report of the month beside the one before", nil},
 		{"when asked for", "update a service, and roll it back", nil, "all of it", nil},
 		{"when asked for", "change record: the plan, who approved of it, each step, before and after", nil, "a record of what people change by hand", []string{"upkeep show"}},

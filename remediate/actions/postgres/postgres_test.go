@@ -32,7 +32,17 @@ func TestMain(m *testing.M) {
 		if err != nil {
 			return remediate.Action{}, err
 		}
-		for _, a := range []remediate.Action{postgres.Vacuum(p), postgres.Reindex(p), postgres.DropIndex(p), postgres.AdviseIndexes(p), postgres.Repack(p), postgres.VacuumFull(p)} {
+		for _, a := range []remediate.Action{
+			postgres.AdviseIndexes(p),
+			postgres.Archive(p),
+			postgres.DropIndex(p),
+			postgres.Purge(p),
+			postgres.Reindex(p),
+			postgres.Repack(p),
+			postgres.RestoreArchived(p),
+			postgres.Vacuum(p),
+			postgres.VacuumFull(p),
+		} {
 			if a.Name == action {
 				return a, nil
 			}

@@ -1,0 +1,165 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strconv"
+	"time"
+
+	read "github.com/ai-micro-service/upkeep/collectors/postgres"
+	"github.com/ai-micro-service/upkeep/internal/target"
+	"github.com/ai-micro-service/upkeep/remediate"
+)
+
+// Archive moves the rows of one table that are past their age to where its archive
+// in the configuration says.
+func Archive(t *target.Postgres) remediate.Action {
+	return remediate.Action{
+		Name:   "postgres/archive",
+		Target: t.Name,
+		Doc: `Archive moves the rows of one table that are past their age to another table, in small batches that move and delete in one statement.
+
+Table, column, age and destination are those of targets.postgres[].archives; a table
+that has no archive there, or one without "to", is refused. The moment before which
+rows go is taken when the work begins. A batch takes ROW EXCLUSIVE locks and as many
+rows as can be moved in some forty milliseconds, and is a transaction of its own: a
+row is in the one table or in the other at any moment, in the form of its last
+change. A row that another transaction holds is waited for 50 ms, passed over and
+tried again at the end. Stopped or killed, the run leaves what is moved moved, and
+goes on with the rest. It pauses while a replica is behind by more than the parameter
+lag, a slot keeps more than 4 GiB of WAL, a checkpoint is late (twice max_wal_size
+of WAL), or the server writes more WAL than the parameter wal allows; after ten
+minutes of pause it stops with an error. At the end the table is vacuumed and
+analyzed, so that the estimate which fires the alert falls; its file stays as large
+as it was, and the space is used again.
+
+The destination is looked at before: every column must be there with the same name
+and type (the order does not matter), what it has beside them needs a default, and it
+may have no triggers for INSERT, no rules and no unique index that the rows could
+violate. A row that is there already is no conflict to be settled: the run stops. The
+source may have no triggers for DELETE, no rules, no row security for the role, and
+no foreign key that would delete or change rows elsewhere; rows that others still
+refer to are left, and such a reference needs an index. Where both tables are
+partitioned by the age column, partitions that are past their age as a whole are
+taken from the one and given to the other in one short transaction under an ACCESS
+EXCLUSIVE lock that is waited for 50 ms at a time. Rights: SELECT and DELETE on the
+table, INSERT on the destination, SELECT on the tables that refer to it, and own the
+table or the database (PostgreSQL 13 to 16) or MAINTAIN on the table (17 and later);
+own both where partitions change hands; pg_monitor to see how far replicas are.`,
+		Lowers:    "upkeep_postgres_retention_rows",
+		Risk:      remediate.Guarded,
+		Subject:   []string{"server", "database", "schema", "table"},
+		Exclusive: []string{"server", "database", "schema", "table"},
+		Rights:    slices.Concat(movingRights(), maintainRights()),
+		Params:    pacing(),
+		Timeout:   6 * time.Hour,
+		Remedy:    archive{t},
+	}
+}
+
+type archive struct{ target *target.Postgres }
+
+// Headroom implements remediate.Roomer.
+func (a archive) Headroom(ctx context.Context, _ remediate.Request) (remediate.Headroom, error) {
+	return headroom(ctx, a.target)
+}
+
+// Plan implements remediate.Remedy. Each kind of destination has a plan of its own.
+func (a archive) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan, err error) {
+	db, rel, entry, err := aged(ctx, a.target, r)
+	if err != nil {
+		return p, err
+	}
+	switch {
+	case entry.Purge:
+		return p, remediate.Refuse(remediate.ReasonUnfit, "the archive of %s says purge, which is the action postgres/purge", entry.Table)
+	case entry.To.Table != "":
+		return moving{a.target, "postgres/archive"}.plan(ctx, db, rel, away(entry), r)
+	default:
+		return p, remediate.Refuse(remediate.ReasonUnfit, "the archive of %s says of no place to move rows to: give it a destination, targets.postgres[].archives[].to", entry.Table)
+	}
+}
+
+// Apply implements remediate.Remedy.
+func (a archive) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
+	return moving{a.target, "postgres/archive"}.apply(ctx, f, s)
+}
+
+// Measure implements remediate.Remedy.
+func (a archive) Measure(ctx context.Context, r remediate.Request) (float64, error) {
+	return retained(ctx, a.target, r)
+}
+
+// aged finds what a request is about and its archive in the configuration, for a plan.
+func aged(ctx context.Context, t *target.Postgres, r remediate.Request) (*target.Database, relation, target.Archive, error) {
+	db, rel, err := find(ctx, t, r)
+	if err != nil {
+		return db, rel, target.Archive{}, err
+	}
+	entry, err := entryOf(t, r)
+	return db, rel, entry, err
+}
+
+// entryOf returns the archive of the configuration that is about a request's table.
+func entryOf(t *target.Postgres, r remediate.Request) (target.Archive, error) {
+	for _, a := range t.Archives {
+		if a.Database == r.Subject["database"] && a.Schema == r.Subject["schema"] && a.Table == r.Subject["table"] {
+			return a, nil
+		}
+	}
+	return target.Archive{}, remediate.Refuse(remediate.ReasonUnfit, "no archive of the configuration is about table %s: say in targets.postgres[].archives when its rows are too old", r.Subject["table"])
+}
+
+// retained measures how many rows of a request's table are past their age.
+func retained(ctx context.Context, t *target.Postgres, r remediate.Request) (float64, error) {
+	db, err := database(ctx, t, r)
+	if err != nil {
+		return 0, err
+	}
+	if _, err := lookup(ctx, db, r.Subject); err != nil {
+		return 0, err
+	}
+	entry, err := entryOf(t, r)
+	if err != nil {
+		return 0, err
+	}
+	return read.ReadRetention(ctx, db, entry)
+}
+
+// away is the movement of an archive: from its table to its destination, or to nowhere.
+func away(a target.Archive) movement {
+	return movement{database: a.Database, from: place{a.Schema, a.Table}, to: place(a.To), column: a.Column, age: a.After}
+}
+
+// pacing are the parameters that say how hard a run may work.
+func pacing() []remediate.Param {
+	return []remediate.Param{
+		{Name: "lag", Type: remediate.Duration, Default: "10s", Doc: "How far replicas may be behind before the run pauses."},
+		{Name: "wal", Type: remediate.Int, Default: "0", Doc: "How much WAL the server may write in a second while the run goes on, in MiB; 0: as much as comes. A budget of half of what the disk or the network to the replicas can bear leaves the other half to the clients."},
+	}
+}
+
+// movingRights are what the batches of a movement need.
+func movingRights() []remediate.Right {
+	return []remediate.Right{
+		{Grant: `grant usage on schema :"schema" to :"role"`, For: "the table and the destination"},
+		{Grant: `grant select, delete on table :"schema".:"table" to :"role"`, For: "take rows that are past their age"},
+		{Grant: `grant insert on table :"schema".:"table" to :"role"`, For: "the destination's table, where it is a table"},
+		{Grant: `grant pg_monitor to :"role"`, For: "see how far replicas are behind"},
+	}
+}
+
+// maintainRights are what VACUUM and ANALYZE of the table need.
+func maintainRights() []remediate.Right {
+	return []remediate.Right{
+		{Grant: `grant :"owner" to :"role"`, Until: 16, For: "vacuum and analyze the table afterwards"},
+		{Grant: `grant maintain on table :"schema".:"table" to :"role"`, Since: 17, For: "vacuum and analyze the table afterwards"},
+	}
+}
+
+// seconds writes an age for a step's Args.
+func seconds(d time.Duration) string { return strconv.FormatInt(int64(d/time.Second), 10) }
+
+// errNothing is what a step says that no plan has made.
+var errNothing = errors.New("the step is of no kind that there is")

@@ -1,0 +1,341 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/ai-micro-service/upkeep/remediate"
+)
+
+const (
+	// batchTime is how long a batch should take: that long another may wait for a
+	// row of it.
+	batchTime = 40 * time.Millisecond
+
+	// rowWait is how long a lock is waited for, of a row or of a table, while the
+	// rows of the batch are held.
+	rowWait = 50 * time.Millisecond
+
+	// passes is how often a table is gone through at most for the rows that were
+	// moved or held meanwhile. What is left then is for the next run.
+	passes = 10
+
+	// blocksMost bounds a range, however few rows there are in it.
+	blocksMost = 1024
+
+	// fewShare is up to which share of its rows a table is read by the index of the
+	// age column, where there is one, and not from its first block to its last.
+	fewShare = 0.1
+)
+
+// The error codes that a batch may end with.
+const (
+	codeLock       = "55P03"
+	codeDeadlock   = "40P01"
+	codeConflict   = "40001"
+	codeForeignKey = "23503"
+	codeUnique     = "23505"
+	codeExclusion  = "23P01"
+	codeDivision   = "22012"
+)
+
+// errUneven says that a batch would have taken other rows away than it put there.
+var errUneven = errors.New("not every row that would have been taken away arrived; nothing of this batch was done: is there a trigger or a rule?")
+
+// batches takes one table's rows away, batch by batch.
+type batches struct {
+	movement
+	survey
+	table place // whose rows these are: that of the movement, or a partition of it
+	oid   int64
+
+	c     *pgx.Conn
+	fence remediate.Fence
+	pace  *pace
+	args  []any // the parameters of the condition
+
+	density float64       // rows in a block, as far as is known
+	each    time.Duration // for a row
+	least   int64         // rows that a batch may have, however long they seem to take: a busy machine is no reason to go on row by row
+	blocks  int64         // of the next range
+	rows    int64         // of the next batch, where an index is read
+	moved   int64
+	updates int64 // of the table, as the server counts them
+	missed  bool  // rows may have been passed over
+}
+
+// run goes through the table until nothing is left that can go.
+func (b *batches) run(ctx context.Context) error {
+	b.density, b.each, b.least, b.blocks, b.rows = 100, 10*time.Microsecond, 500, 16, 1000
+	few, err := b.few(ctx)
+	if err != nil {
+		return err
+	}
+	if err := b.count(ctx); err != nil {
+		return err
+	}
+	through := b.heap
+	if few {
+		through = b.index
+	}
+	for range passes {
+		moved, updates := b.moved, b.updates
+		b.missed = len(b.links) > 0 // rows that another one referred to, which has gone
+		if err := through(ctx); err != nil {
+			return err
+		}
+		if err := b.count(ctx); err != nil {
+			return err
+		}
+		// An updated row may have gone where the pass had been before. Where nobody has
+		// updated one, or met a batch, there is nothing to be found by another pass.
+		if b.moved == moved || !b.missed && b.updates == updates {
+			break
+		}
+	}
+	return nil
+}
+
+// count asks the server how often rows of the table were updated. A session tells
+// of its updates a moment after them: what is missed by that is for the next run.
+func (b *batches) count(ctx context.Context) error {
+	err := b.c.QueryRow(ctx, "select pg_stat_get_tuples_updated($1::int8::oid)", b.oid).Scan(&b.updates)
+	if err != nil {
+		return fmt.Errorf("the statistics of %s: %w", b.table, err)
+	}
+	return nil
+}
+
+// indexedSQL tells whether a B-tree begins with a column of a table.
+const indexedSQL = `
+select exists (select from pg_index i
+                 join pg_class x on x.oid = i.indexrelid
+                 join pg_am m on m.oid = x.relam
+                 join pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
+                where i.indrelid = $1::int8::oid and i.indisvalid and i.indpred is null and m.amname = 'btree' and a.attname = $2)`
+
+// few tells whether so few rows go that an index finds them faster.
+func (b *batches) few(ctx context.Context) (bool, error) {
+	s, err := readSide(ctx, b.c, b.table, deletes())
+	if err != nil {
+		return false, err
+	}
+	if s.OID != b.oid {
+		return false, b.another(b.table)
+	}
+	if s.Blocks > 0 && s.Tuples > 0 {
+		b.density = max(1, s.Tuples/float64(s.Blocks))
+	}
+	indexed, err := one(ctx, b.c, pgx.RowTo[bool], indexedSQL, b.oid, b.column)
+	if err != nil || !indexed {
+		return false, err
+	}
+	rows, err := b.expect(ctx, b.c, b.table)
+	return rows <= fewShare*s.Tuples, err
+}
+
+func (b *batches) another(p place) error {
+	return fmt.Errorf("%s is another table than that of the plan: %w", p, remediate.ErrGone)
+}
+
+// heap goes through the table's blocks in their order, up to its end of then.
+func (b *batches) heap(ctx context.Context) error {
+	for at := int64(0); ; {
+		var end int64
+		if err := b.c.QueryRow(ctx, "select pg_relation_size($1::int8::oid) / current_setting('block_size')::int", b.oid).Scan(&end); err != nil {
+			return fmt.Errorf("the size of %s: %w", b.table, err)
+		}
+		if at >= end {
+			return nil
+		}
+		for at < end {
+			n := b.blocks
+			count, took, err := b.batch(ctx, func(skip bool) (string, []any) { return b.rangeSQL(at, at+n, skip) })
+			if err != nil {
+				return err
+			}
+			at += n
+			b.learn(count.Moved, n, took)
+		}
+	}
+}
+
+// learn sets the size of the next range so that it takes its time, however the rows
+// lie: a range without rows is quick, and the one behind it may be full.
+func (b *batches) learn(moved, blocks int64, took time.Duration) {
+	if took > 4*batchTime && moved <= 2*b.least {
+		b.least = max(1, b.least/2) // these rows are large
+	}
+	if moved >= b.least/2 && moved > 0 { // of fewer, most of the time is the statement's own
+		b.each += (took/time.Duration(moved) - b.each) / 4
+		b.density = max(b.density, float64(moved)/float64(blocks))
+	}
+	full := max(b.least, int64(batchTime/max(b.each, 1))) // rows
+	b.rows = min(b.rows*2, full)
+	b.blocks = max(1, min(blocks*2, int64(float64(full)/b.density), blocksMost))
+	if took > 2*batchTime && moved > b.least {
+		b.blocks = min(b.blocks, max(1, blocks/2))
+	}
+}
+
+// index goes through the table in the order of the age column. Each batch begins
+// where the one before has ended, so that it does not step over the dead again.
+func (b *batches) index(ctx context.Context) error {
+	last, after := "-infinity", false
+	for {
+		n := b.rows
+		count, took, err := b.batch(ctx, func(skip bool) (string, []any) { return b.keySQL(last, after, n, skip) })
+		if err != nil || count.Last == nil {
+			return err
+		}
+		// Rows of one moment that cannot go would be met for ever.
+		after = count.Moved == 0 && *count.Last == last || count.Moved == 0 && after
+		last = *count.Last
+		b.learn(count.Moved, b.blocks, took)
+	}
+}
+
+// A count is what became of a batch.
+type count struct {
+	Moved int64
+	Last  *string // the greatest age that was met, where an index is read
+}
+
+// rangeSQL takes the rows of a range of blocks away. Rows that others hold are
+// waited for, or passed over.
+func (b *batches) rangeSQL(from, to int64, skip bool) (string, []any) {
+	n := len(b.args) + 1
+	in := fmt.Sprintf("t.ctid >= format('(%%s,0)', $%d::int8)::tid and t.ctid < format('(%%s,0)', $%d::int8)::tid", n, n+1)
+	if b.version < 140000 {
+		// There a range of rows would be found by reading the whole table. Each place
+		// that a row of these blocks could have is named instead.
+		in = fmt.Sprintf("t.ctid = any(array(select format('(%%s,%%s)', p, l)::tid from generate_series($%d::int8, $%d::int8 - 1) p, generate_series(1, current_setting('block_size')::int / 28) l))", n, n+1)
+	}
+	args := append(append([]any{}, b.args...), from, to)
+	if skip {
+		return b.takeSQL("", "t.ctid = any(array(select t.ctid from only "+b.table.String()+" t where "+in+" and "+b.free()+" for update skip locked))", "null::text"), args
+	}
+	return b.takeSQL("", in, "null::text"), args
+}
+
+// keySQL takes the next rows away in the order of the age column.
+func (b *batches) keySQL(last string, after bool, n int64, skip bool) (string, []any) {
+	first, column := len(b.args)+1, "t."+pgx.Identifier{b.column}.Sanitize()
+	sign, lock := ">=", ""
+	if after {
+		sign = ">"
+	}
+	if skip {
+		lock = " for update skip locked"
+	}
+	// The bare comparisons are for the index; the parameters are those of the condition.
+	bounds := column + " < $1::timestamptz"
+	if b.back {
+		bounds = column + " >= $1::timestamptz and " + column + " < $2::timestamptz"
+	}
+	next := fmt.Sprintf("b as materialized (select t.ctid as id, %s as at from only %s t where %s %s $%d::text::%s and %s and %s order by %s limit $%d%s), ",
+		column, b.table, column, sign, first, b.kind, bounds, b.free(), column, first+1, lock)
+	return b.takeSQL(next, "t.ctid = any(array(select b.id from b))", "(select max(b.at)::text from b)"), append(append([]any{}, b.args...), last, n)
+}
+
+// free is the condition that row t goes and that nobody refers to it.
+func (b *batches) free() string {
+	all := []string{b.condition(1), fmt.Sprintf("t.tableoid = '%d'::oid", b.oid)}
+	for _, l := range b.links {
+		all = append(all, l.free())
+	}
+	return strings.Join(all, " and ")
+}
+
+// takeSQL takes the rows t that a condition picks away and puts them where they go,
+// in one statement, which is one transaction. Where less arrived than was taken, it
+// fails, and nothing is done. A table that has taken the name of the source or of
+// the destination meanwhile is neither read nor written.
+func (b *batches) takeSQL(with, pick, last string) string {
+	if b.to == (place{}) {
+		return "with " + with + "d as (delete from only " + b.table.String() + " t where " + pick + " and " + b.free() + " returning 1) select (select count(*) from d), " + last
+	}
+	columns := list(b.columns)
+	var returned []string
+	for _, c := range b.columns {
+		returned = append(returned, "t."+pgx.Identifier{c}.Sanitize())
+	}
+	same := fmt.Sprintf("%s::regclass::oid = '%d'::oid", literal(b.to.String()), b.dest.OID)
+	return "with " + with + "d as (delete from only " + b.table.String() + " t where " + pick + " and " + b.free() + " and " + same + " returning " + strings.Join(returned, ", ") +
+		"), i as (insert into " + b.to.String() + " (" + columns + ") overriding system value select * from d returning 1)" +
+		" select case when d.n = i.n then d.n else 1 / (d.n - d.n) end, " + last + " from (select count(*) as n from d) d, (select count(*) as n from i) i"
+}
+
+// literal quotes a text.
+func literal(text string) string {
+	return "e'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(text) + "'"
+}
+
+// batch carries one batch out, and tries again what was in somebody's way. It
+// returns how long the server took for what it did.
+func (b *batches) batch(ctx context.Context, text func(skip bool) (string, []any)) (n count, took time.Duration, err error) {
+	began := time.Now()
+	for try := 0; ; try++ {
+		if err := b.pace.keep(ctx, b.c); err != nil {
+			return n, 0, err
+		}
+		if err := b.fence.Check(ctx); err != nil {
+			return n, 0, err
+		}
+		sql, args := text(try > 0)
+		sent := time.Now()
+		err := bounded(ctx, b.c, func(ctx context.Context) error {
+			// Without a name of its own the statement is planned for its very range.
+			return b.c.QueryRow(ctx, sql, append([]any{pgx.QueryExecModeExec}, args...)...).Scan(&n.Moved, &n.Last)
+		})
+		if err == nil {
+			b.moved += n.Moved
+			return n, time.Since(sent), nil
+		}
+		if ctx.Err() != nil {
+			return n, 0, err
+		}
+		if err := b.again(err); err != nil {
+			return n, 0, err
+		}
+		if time.Since(began) > pauseMost {
+			return n, 0, fmt.Errorf("%s: in vain for %s: %w: %w", b.table, pauseMost, err, errPaused)
+		}
+		b.missed = true
+		if try > 0 {
+			if err := wait(ctx, min(time.Duration(try)*50*time.Millisecond, time.Second)); err != nil {
+				return n, 0, err
+			}
+		}
+	}
+}
+
+// again returns nil where a batch may succeed when it is tried once more, and else
+// what went wrong, without what stands in the rows.
+func (b *batches) again(err error) error {
+	refused, ok := errors.AsType[*pgconn.PgError](err)
+	if !ok {
+		return fmt.Errorf("rows of %s: %w", b.table, err)
+	}
+	switch refused.Code {
+	case codeLock, codeDeadlock, codeConflict:
+		return nil
+	case codeForeignKey:
+		if refused.SchemaName == b.to.Schema && refused.TableName == b.to.Table {
+			break
+		}
+		return nil // somebody has begun to refer to a row: it is left the next time
+	case codeUnique, codeExclusion:
+		return fmt.Errorf("a row of %s is in %s already, by %s; nothing of this batch was done, and what was moved before stays moved: find out how it came there", b.table, b.to, pgx.Identifier{refused.ConstraintName}.Sanitize())
+	case codeDivision:
+		return fmt.Errorf("%s: %w", b.table, errUneven)
+	}
+	refused.Detail, refused.Where = "", "" // rows of people
+	return fmt.Errorf("rows of %s: %w", b.table, refused)
+}

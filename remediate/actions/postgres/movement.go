@@ -1,0 +1,356 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	read "github.com/ai-micro-service/upkeep/collectors/postgres"
+	"github.com/ai-micro-service/upkeep/internal/target"
+	"github.com/ai-micro-service/upkeep/remediate"
+)
+
+// A place is a table by its names. The zero value is none.
+type place struct{ Schema, Table string }
+
+func (p place) String() string { return pgx.Identifier{p.Schema, p.Table}.Sanitize() }
+
+// A movement is which rows go from where to where.
+type movement struct {
+	database string
+	from, to place // to none: they are deleted
+	column   string
+
+	age          time.Duration // rows older than this when the work begins; or
+	since, until time.Time     // rows of since or later, and of before until
+	back         bool          // from the archive to the table
+}
+
+// which says which rows go, as a condition that a person reads.
+func (m movement) which() string {
+	column := pgx.Identifier{m.column}.Sanitize()
+	if m.back {
+		return fmt.Sprintf("%s >= '%s' AND %s < '%s'", column, m.since.Format(time.RFC3339Nano), column, m.until.Format(time.RFC3339Nano))
+	}
+	return fmt.Sprintf("%s < now() - interval '%s seconds'", column, seconds(m.age))
+}
+
+// args is the movement as a step carries it. There is no moment in it that changes
+// from one day to the next, so that the plan of tomorrow is that of today.
+func (m movement) args(subject map[string]string, from, to side, params map[string]string) map[string]string {
+	args := map[string]string{
+		"part": "rows", "database": m.database, "schema": subject["schema"], "table": subject["table"],
+		"from_schema": m.from.Schema, "from_table": m.from.Table, "from_oid": strconv.FormatInt(from.OID, 10), "column": m.column,
+		"lag": params["lag"], "wal": params["wal"],
+	}
+	if m.to != (place{}) {
+		args["to_schema"], args["to_table"], args["to_oid"] = m.to.Schema, m.to.Table, strconv.FormatInt(to.OID, 10)
+	}
+	if m.back {
+		args["since"], args["until"] = m.since.Format(time.RFC3339Nano), m.until.Format(time.RFC3339Nano)
+	} else {
+		args["age"] = seconds(m.age)
+	}
+	return args
+}
+
+// movementOf reads the movement of a step.
+func movementOf(args map[string]string) (m movement, err error) {
+	m = movement{
+		database: args["database"], column: args["column"],
+		from: place{args["from_schema"], args["from_table"]}, to: place{args["to_schema"], args["to_table"]},
+	}
+	if args["age"] != "" {
+		age, err := strconv.ParseInt(args["age"], 10, 64)
+		m.age = time.Duration(age) * time.Second
+		if err != nil || m.age <= 0 {
+			return m, fmt.Errorf("step: age %q: %w", args["age"], errNothing)
+		}
+		return m, nil
+	}
+	m.back = true
+	m.since, m.until, err = span(args)
+	return m, err
+}
+
+// A survey is what was found out about a movement: that it can be done without
+// harm, and what its statements need.
+type survey struct {
+	version      int
+	source, dest side
+	columns      []string // that are moved
+	kind         string   // the type of the age column
+	links        []link
+	uniques      []uniqueness // of the destination
+}
+
+// surveyed looks at both tables and refuses what would do harm.
+func (m movement) surveyed(ctx context.Context, q read.Querier) (s survey, err error) {
+	if s.version, err = one(ctx, q, pgx.RowTo[int], "select current_setting('server_version_num')::int"); err != nil {
+		return s, err
+	}
+	if s.source, err = readSide(ctx, q, m.from, deletes()); err != nil {
+		return s, err
+	}
+	if err := s.source.fit(m.from, deletes()); err != nil {
+		return s, err
+	}
+	if s.source.Kind == "p" {
+		if err := leavesFit(ctx, q, s.source.OID); err != nil {
+			return s, err
+		}
+	}
+	columns, err := many[column](ctx, q, columnSQL, s.source.OID)
+	if err != nil {
+		return s, fmt.Errorf("columns of %s: %w", m.from, err)
+	}
+	if s.kind, err = m.ages(columns); err != nil {
+		return s, err
+	}
+	if s.links, err = many[link](ctx, q, linkSQL, s.source.OID); err != nil {
+		return s, fmt.Errorf("foreign keys to %s: %w", m.from, err)
+	}
+	for _, l := range s.links {
+		if err := l.fit(m.from, s.source.Role); err != nil {
+			return s, err
+		}
+	}
+	if m.to == (place{}) {
+		return s, nil
+	}
+	return s, m.destination(ctx, q, &s, columns)
+}
+
+// leavesFit refuses a partition that rows cannot be taken from: it may have
+// triggers, rules and rights of its own.
+func leavesFit(ctx context.Context, q read.Querier, oid int64) error {
+	leaves, err := many[leaf](ctx, q, leavesSQL, oid)
+	if err != nil {
+		return fmt.Errorf("partitions: %w", err)
+	}
+	for _, l := range leaves {
+		p := place{l.Schema, l.Table}
+		s, err := readSide(ctx, q, p, deletes())
+		if err != nil {
+			return err
+		}
+		if err := s.fit(p, deletes()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ages returns the type of the age column.
+func (m movement) ages(columns []column) (string, error) {
+	for _, c := range columns {
+		if c.Name != m.column {
+			continue
+		}
+		switch c.TypeOID {
+		case 1082:
+			return "date", nil
+		case 1114:
+			return "timestamp", nil
+		case 1184:
+			return "timestamptz", nil
+		}
+		return "", remediate.Refuse(remediate.ReasonUnfit, "column %s of %s is %s, and no timestamp or date", pgx.Identifier{m.column}.Sanitize(), m.from, c.Type)
+	}
+	return "", remediate.Refuse(remediate.ReasonUnfit, "%s has no column %s", m.from, pgx.Identifier{m.column}.Sanitize())
+}
+
+// kinSQL tells whether one of two tables is an ancestor of the other.
+const kinSQL = `
+with recursive above(child, parent) as (
+  select inhrelid, inhparent from pg_inherits where inhrelid in ($1::int8::oid, $2::int8::oid)
+  union
+  select a.child, i.inhparent from above a join pg_inherits i on i.inhrelid = a.parent
+)
+select exists (select from above where child = $1::int8::oid and parent = $2::int8::oid or child = $2::int8::oid and parent = $1::int8::oid)`
+
+// destination looks at the second table, and whether it takes the rows of the first.
+func (m movement) destination(ctx context.Context, q read.Querier, s *survey, columns []column) (err error) {
+	s.dest, err = readSide(ctx, q, m.to, inserts())
+	if errors.Is(err, remediate.ErrGone) {
+		return remediate.Refuse(remediate.ReasonUnfit, "the destination %s is not there: create table %s (like %s including defaults including generated including indexes), and grant as few people as there", m.to, m.to, m.from)
+	}
+	if err != nil {
+		return err
+	}
+	if err := s.dest.fit(m.to, inserts()); err != nil {
+		return err
+	}
+	kin, err := one(ctx, q, pgx.RowTo[bool], kinSQL, s.source.OID, s.dest.OID)
+	switch {
+	case err != nil:
+		return err
+	case kin || s.source.OID == s.dest.OID:
+		return remediate.Refuse(remediate.ReasonUnfit, "%s and %s are parts of one table: what is moved would be there still", m.from, m.to)
+	case s.dest.Persistence == "u" && s.source.Persistence == "p":
+		return remediate.Refuse(remediate.ReasonUnfit, "%s is unlogged: a crash of the server would empty it: alter table %s set logged", m.to, m.to)
+	}
+	into, err := many[column](ctx, q, columnSQL, s.dest.OID)
+	if err != nil {
+		return fmt.Errorf("columns of %s: %w", m.to, err)
+	}
+	if s.columns, err = match(m, columns, into); err != nil {
+		return err
+	}
+	if s.uniques, err = many[uniqueness](ctx, q, uniqueSQL, s.dest.OID); err != nil {
+		return fmt.Errorf("unique indexes of %s: %w", m.to, err)
+	}
+	own, err := many[uniqueness](ctx, q, uniqueSQL, s.source.OID)
+	if err != nil {
+		return fmt.Errorf("unique indexes of %s: %w", m.from, err)
+	}
+	for _, u := range s.uniques {
+		if !m.back && !u.implied(own) {
+			return remediate.Refuse(remediate.ReasonUnfit, "%s demands with %s what %s does not, so that rows could not be moved one day: drop that index, or make the same one there", m.to, pgx.Identifier{u.Name}.Sanitize(), m.from)
+		}
+	}
+	return nil
+}
+
+// text is what a person would type for all batches at once.
+func (m movement) text(s survey) string {
+	if m.to == (place{}) {
+		return fmt.Sprintf("DELETE FROM %s WHERE %s -- in small batches", m.from, m.which())
+	}
+	columns := list(s.columns)
+	return fmt.Sprintf("WITH d AS (DELETE FROM %s WHERE %s RETURNING %s) INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM d -- in small batches", m.from, m.which(), columns, m.to, columns, columns)
+}
+
+func (m movement) undo() string {
+	switch {
+	case m.to == place{}:
+		return ""
+	case m.back:
+		return "postgres/archive moves them again"
+	default:
+		return "postgres/restore_archived brings them back"
+	}
+}
+
+// facts are what a person wants to know before saying yes.
+func (m movement) facts(ctx context.Context, db *target.Database, s survey) (facts []string, err error) {
+	rows, err := m.expect(ctx, db, m.from)
+	if err != nil {
+		return nil, err
+	}
+	size, wal, err := m.weight(ctx, db, s, rows)
+	if err != nil {
+		return nil, err
+	}
+	facts = append(facts, fmt.Sprintf("about %.0f of %.0f rows go, some %s; expect %s of WAL", rows, max(s.source.Tuples, rows), remediate.Quantity("_bytes", size), remediate.Quantity("_bytes", wal)))
+	for _, l := range s.links {
+		facts = append(facts, fmt.Sprintf("rows that %s refers to are left", l.place()))
+	}
+	if s.source.Published {
+		facts = append(facts, fmt.Sprintf("%s is published: its subscribers lose the rows too", m.from))
+	}
+	if m.to == (place{}) || m.back {
+		return facts, nil
+	}
+	wider, err := one(ctx, db, pgx.RowTo[string], widerSQL, s.source.OID, s.dest.OID)
+	if err != nil {
+		return nil, fmt.Errorf("who may read %s: %w", m.to, err)
+	}
+	if wider != "" {
+		facts = append(facts, fmt.Sprintf("%s may be read by %s, and %s may not: personal data would be seen by more people", m.to, wider, m.from))
+	}
+	if s.source.Policies && !s.dest.Policies {
+		facts = append(facts, fmt.Sprintf("%s has row security and %s has none: personal data would be seen by more people", m.from, m.to))
+	}
+	return facts, nil
+}
+
+// widerSQL names the roles that may read the second table and not the first.
+const widerSQL = `
+select coalesce(string_agg(distinct who, ', '), '')
+  from (select case x.grantee when 0 then 'everybody' else quote_ident(pg_get_userbyid(x.grantee)) end as who, x.grantee
+          from pg_class c cross join lateral (select grantee from aclexplode(c.relacl) where privilege_type = 'SELECT' union select c.relowner) x
+         where c.oid = $2::int8::oid) readers
+ where case grantee when 0 then not exists (select from pg_class s cross join lateral aclexplode(s.relacl) y where s.oid = $1::int8::oid and y.grantee = 0 and y.privilege_type = 'SELECT')
+       else not has_table_privilege(grantee, $1::int8::oid, 'SELECT') end`
+
+// expect estimates how many rows of a table go.
+func (m movement) expect(ctx context.Context, q read.Querier, p place) (float64, error) {
+	if m.back {
+		return read.ReadArchived(ctx, q, target.Archive{Column: m.column, To: target.Destination{Schema: p.Schema, Table: p.Table}}, m.since, m.until)
+	}
+	return read.ReadRetention(ctx, q, target.Archive{Schema: p.Schema, Table: p.Table, Column: m.column, After: m.age})
+}
+
+// weightSQL tells the size of a table with all its parts and the number of its
+// rows and indexes, and the indexes of another.
+const weightSQL = `
+select coalesce(sum(pg_table_size(t.relid)), 0)::float8, coalesce(sum(greatest(c.reltuples, 0)), 0)::float8,
+       (select count(*) from pg_index where indrelid = $2::int8::oid)::float8
+  from (select relid from pg_partition_tree($1::int8::oid) where isleaf union select $1::int8::oid) t
+  join pg_class c on c.oid = t.relid
+ where c.relkind = 'r'`
+
+// weight estimates the bytes of the rows and of the WAL: the row once more, an
+// entry for each index of the destination, and what says that the old row is gone.
+func (m movement) weight(ctx context.Context, db *target.Database, s survey, rows float64) (size, wal float64, err error) {
+	const entry, gone = 70, 60
+	var bytes, tuples, indexes float64
+	oid := s.source.OID
+	if err := db.QueryRow(ctx, weightSQL, oid, s.dest.OID).Scan(&bytes, &tuples, &indexes); err != nil {
+		return 0, 0, fmt.Errorf("the size of %s: %w", m.from, err)
+	}
+	if tuples > 0 {
+		size = bytes / max(tuples, rows) * rows
+	}
+	wal = gone * rows
+	if m.to != (place{}) {
+		wal += size + entry*indexes*rows
+	}
+	return size, wal, nil
+}
+
+// clashSQL asks whether a row that would be moved is there already.
+func (m movement) clashSQL(columns []string) string {
+	var on []string
+	for _, c := range columns {
+		name := pgx.Identifier{c}.Sanitize()
+		on = append(on, "o."+name+" = t."+name)
+	}
+	column := pgx.Identifier{m.column}.Sanitize()
+	return "select exists (select from " + m.from.String() + " t where t." + column + " >= $1::timestamptz and t." + column + " < $2::timestamptz and exists (select from " + m.to.String() + " o where " + strings.Join(on, " and ") + "))"
+}
+
+// unclashing refuses to bring rows back where one of them is there already.
+func (m movement) unclashing(ctx context.Context, q read.Querier, s survey) error {
+	for _, u := range s.uniques {
+		if !u.plain() || slices.ContainsFunc(u.Columns, func(c string) bool { return !slices.Contains(s.columns, c) }) {
+			continue
+		}
+		clash, err := one(ctx, q, pgx.RowTo[bool], m.clashSQL(u.Columns), m.since, m.until)
+		if err != nil {
+			return fmt.Errorf("rows that are in both tables: %w", err)
+		}
+		if clash {
+			return remediate.Refuse(remediate.ReasonUnfit, "rows of %s are in %s already, by its index %s: nothing was moved; delete them where they do not belong", m.from, m.to, pgx.Identifier{u.Name}.Sanitize())
+		}
+	}
+	return nil
+}
+
+// condition is the condition that row t goes; its parameters begin with $n. It is
+// no bare comparison, so that no index is taken in the place of the blocks that
+// are named beside it.
+func (m movement) condition(n int) string {
+	column := "t." + pgx.Identifier{m.column}.Sanitize()
+	if m.back {
+		return fmt.Sprintf("coalesce(%s >= $%d::timestamptz and %s < $%d::timestamptz, false)", column, n, column, n+1)
+	}
+	return fmt.Sprintf("coalesce(%s < $%d::timestamptz, false)", column, n)
+}

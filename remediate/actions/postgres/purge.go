@@ -1,0 +1,72 @@
+package postgres
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/ai-micro-service/upkeep/internal/target"
+	"github.com/ai-micro-service/upkeep/remediate"
+)
+
+// Purge deletes the rows of one table that are past their age, for good.
+func Purge(t *target.Postgres) remediate.Action {
+	return remediate.Action{
+		Name:   "postgres/purge",
+		Target: t.Name,
+		Doc: `Purge deletes the rows of one table that are past their age, in small batches, for good.
+
+Table, column and age are those of targets.postgres[].archives, and the archive must
+say "purge: true"; a table without is refused. Locks, batches, pauses and what it
+refuses are those of postgres/archive; nothing is kept of the rows. Where the table
+is partitioned by the age column, a partition that is past its age as a whole is
+detached, CONCURRENTLY where the server can (14 and later, and no default partition)
+and else under an ACCESS EXCLUSIVE lock that is waited for 50 ms at a time, and
+dropped in a step of its own; a detachment that was interrupted before is finished
+first. Rights: SELECT and DELETE on the table, SELECT on the tables that refer to it,
+and own the table or the database (PostgreSQL 13 to 16) or MAINTAIN on the table (17
+and later); own it where partitions are dropped; pg_monitor to see how far replicas
+are.`,
+		Lowers:    "upkeep_postgres_retention_rows",
+		Risk:      remediate.Destructive,
+		Subject:   []string{"server", "database", "schema", "table"},
+		Exclusive: []string{"server", "database", "schema", "table"},
+		Rights: slices.Concat([]remediate.Right{
+			{Grant: `grant usage on schema :"schema" to :"role"`, For: "the table"},
+			{Grant: `grant select, delete on table :"schema".:"table" to :"role"`, For: "delete rows that are past their age"},
+			{Grant: `grant pg_monitor to :"role"`, For: "see how far replicas are behind"},
+		}, maintainRights()),
+		Params:  pacing(),
+		Timeout: 6 * time.Hour,
+		Remedy:  purge{t},
+	}
+}
+
+type purge struct{ target *target.Postgres }
+
+// Headroom implements remediate.Roomer.
+func (a purge) Headroom(ctx context.Context, _ remediate.Request) (remediate.Headroom, error) {
+	return headroom(ctx, a.target)
+}
+
+// Plan implements remediate.Remedy.
+func (a purge) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan, err error) {
+	db, rel, entry, err := aged(ctx, a.target, r)
+	if err != nil {
+		return p, err
+	}
+	if !entry.Purge {
+		return p, remediate.Refuse(remediate.ReasonUnfit, "the archive of %s does not say that its rows may be deleted for good: purge: true does", entry.Table)
+	}
+	return moving{a.target, "postgres/purge"}.plan(ctx, db, rel, away(entry), r)
+}
+
+// Apply implements remediate.Remedy.
+func (a purge) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
+	return moving{a.target, "postgres/purge"}.apply(ctx, f, s)
+}
+
+// Measure implements remediate.Remedy.
+func (a purge) Measure(ctx context.Context, r remediate.Request) (float64, error) {
+	return retained(ctx, a.target, r)
+}

@@ -1,0 +1,115 @@
+package postgres
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	read "github.com/ai-micro-service/upkeep/collectors/postgres"
+	"github.com/ai-micro-service/upkeep/internal/target"
+	"github.com/ai-micro-service/upkeep/remediate"
+)
+
+// RestoreArchived brings rows back from where postgres/archive has moved them.
+func RestoreArchived(t *target.Postgres) remediate.Action {
+	return remediate.Action{
+		Name:   "postgres/restore_archived",
+		Target: t.Name,
+		Doc: `Restore archived brings rows of a span of time back from the table that postgres/archive has moved them to.
+
+The span is that of the archive's column, from the parameter since (at it or later) to
+the parameter until (before it). Locks, batches and pauses are those of
+postgres/archive, in the other direction, and so is what it refuses. Rows that are in
+both tables are looked for first: where one is, nothing is done. The rows are past
+their age also after they are back: a policy that archives the table moves them again,
+unless it is paused or the archive's "after" is longer. Rights: SELECT and DELETE on
+the archive's table, SELECT and INSERT on the table, and own the archive's table or
+the database (PostgreSQL 13 to 16) or MAINTAIN on it (17 and later).`,
+		Lowers:    "upkeep_postgres_archived_rows",
+		Risk:      remediate.Guarded,
+		Subject:   []string{"server", "database", "schema", "table"},
+		Exclusive: []string{"server", "database", "schema", "table"},
+		Rights:    slices.Concat(movingRights(), maintainRights()),
+		Params: append([]remediate.Param{
+			{Name: "since", Type: remediate.Text, Doc: "Rows of this moment or later: 2026-01-31, or 2026-01-31T12:00:00Z. A day begins at midnight UTC."},
+			{Name: "until", Type: remediate.Text, Doc: "Rows of before this moment, written the same."},
+		}, pacing()...),
+		Timeout: 6 * time.Hour,
+		Remedy:  restoreArchived{t},
+	}
+}
+
+type restoreArchived struct{ target *target.Postgres }
+
+// Headroom implements remediate.Roomer.
+func (a restoreArchived) Headroom(ctx context.Context, _ remediate.Request) (remediate.Headroom, error) {
+	return headroom(ctx, a.target)
+}
+
+// Plan implements remediate.Remedy.
+func (a restoreArchived) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan, err error) {
+	db, rel, entry, err := aged(ctx, a.target, r)
+	if err != nil {
+		return p, err
+	}
+	if entry.To.Table == "" {
+		return p, remediate.Refuse(remediate.ReasonUnfit, "the archive of %s is no table", entry.Table)
+	}
+	m := movement{database: entry.Database, from: place(entry.To), to: place{entry.Schema, entry.Table}, column: entry.Column, back: true}
+	if m.since, m.until, err = span(r.Params); err != nil {
+		return p, err
+	}
+	return moving{a.target, "postgres/restore_archived"}.plan(ctx, db, rel, m, r)
+}
+
+// Apply implements remediate.Remedy.
+func (a restoreArchived) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
+	return moving{a.target, "postgres/restore_archived"}.apply(ctx, f, s)
+}
+
+// Measure implements remediate.Remedy.
+func (a restoreArchived) Measure(ctx context.Context, r remediate.Request) (float64, error) {
+	db, err := database(ctx, a.target, r)
+	if err != nil {
+		return 0, err
+	}
+	if _, err := lookup(ctx, db, r.Subject); err != nil {
+		return 0, err
+	}
+	entry, err := entryOf(a.target, r)
+	if err != nil {
+		return 0, err
+	}
+	since, until, err := span(r.Params)
+	if err != nil {
+		return 0, err
+	}
+	if entry.To.Table == "" {
+		return 0, remediate.Refuse(remediate.ReasonUnfit, "the archive of %s is no table", entry.Table)
+	}
+	return read.ReadArchived(ctx, db, entry, since, until)
+}
+
+// span reads the parameters since and until. Both are wanted: an empty one never
+// means "all".
+func span(params map[string]string) (since, until time.Time, err error) {
+	if since, err = moment("since", params["since"]); err != nil {
+		return since, until, err
+	}
+	if until, err = moment("until", params["until"]); err != nil {
+		return since, until, err
+	}
+	if !since.Before(until) {
+		return since, until, remediate.Refuse(remediate.ReasonSubject, "the parameter until is %q, which is not after since, %q", params["until"], params["since"])
+	}
+	return since, until, nil
+}
+
+func moment(name, text string) (time.Time, error) {
+	for _, layout := range []string{time.RFC3339Nano, time.DateOnly} {
+		if at, err := time.Parse(layout, text); err == nil && at.Year() > 0 {
+			return at.UTC().Truncate(time.Microsecond), nil
+		}
+	}
+	return time.Time{}, remediate.Refuse(remediate.ReasonSubject, "the parameter %s is %q; a day like 2026-01-31 or a moment like 2026-01-31T12:00:00Z was expected", name, text)
+}
