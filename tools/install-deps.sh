@@ -79,8 +79,25 @@ other_servers() {
 		rm -rf "$part"
 	done
 }
+# A store that speaks S3 and verifies signatures is in no package of Debian's: it is
+# built, once, from the module that tools/s3 pins.
+object_store() {
+	[ "$purpose" = test ] && [ -z "$dry" ] || return 0
+	here=$(cd "$(dirname "$0")" && pwd)
+	version=$(sed -n 's|.*github.com/versity/versitygw v\([^ ]*\).*|\1|p' "$here/s3/go.mod")
+	into=$servers/versitygw-$version
+	if [ -x "$into/versitygw" ]; then return 0; fi
+	echo "building versitygw $version, to test against: it takes two minutes" >&2
+	mkdir -p "$servers"
+	part=$(mktemp -d "$servers/part-XXXXXX")
+	(cd "$here/s3" && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o "$part/versitygw" github.com/versity/versitygw/cmd/versitygw)
+	chmod 755 "$servers" "$part"
+	rm -rf "$into"
+	mv "$part" "$into"
+}
 if [ -z "$packages" ]; then
 	other_servers
+	object_store
 	exit 0
 fi
 printf '%s\n%s\n' "$heading" "${report%packages:*}" >&2
@@ -128,3 +145,4 @@ if ! install; then
 fi
 rm -f "$log"
 other_servers
+object_store

@@ -79,16 +79,51 @@ func Postgres(t testing.TB) string {
 	return url
 }
 
-// Versions returns the folders with the programs of the major versions of
-// PostgreSQL that are not the installed one, by their number.
-func Versions(t testing.TB) map[string]string {
-	t.Helper()
+// caches are the folders where tools/install-deps.sh keeps what no package has.
+func caches() []string {
 	folders := []string{"/var/cache/upkeep"}
 	if cache, err := os.UserCacheDir(); err == nil {
 		folders = append(folders, filepath.Join(cache, "upkeep"))
 	}
+	return folders
+}
+
+// S3 starts a store for the test that speaks S3.
+func S3(t testing.TB) *sandbox.S3 {
+	t.Helper()
+	bin := ""
+	for _, f := range caches() {
+		found, _ := filepath.Glob(filepath.Join(f, "versitygw-*", "versitygw")) // the pattern is well formed
+		for _, path := range found {
+			bin = path
+		}
+	}
+	if bin == "" {
+		t.Fatal("a store that speaks S3 is needed: tools/install-deps.sh test builds it")
+	}
+	dir, err := Dir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	s, err := sandbox.StartS3(t.Context(), bin, filepath.Join(dir, "s3"))
+	if err != nil {
+		t.Fatalf("a store that speaks S3 is needed: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := s.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// Versions returns the folders with the programs of the major versions of
+// PostgreSQL that are not the installed one, by their number.
+func Versions(t testing.TB) map[string]string {
+	t.Helper()
 	all := make(map[string]string)
-	for _, f := range folders {
+	for _, f := range caches() {
 		found, _ := filepath.Glob(filepath.Join(f, "postgres-*", "bin")) // the pattern is well formed
 		for _, bin := range found {
 			version := strings.TrimPrefix(filepath.Base(filepath.Dir(bin)), "postgres-")
