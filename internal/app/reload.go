@@ -15,6 +15,7 @@ import (
 	"github.com/ai-micro-service/upkeep/collectors"
 	"github.com/ai-micro-service/upkeep/internal/catalog"
 	"github.com/ai-micro-service/upkeep/internal/config"
+	"github.com/ai-micro-service/upkeep/internal/depot"
 	"github.com/ai-micro-service/upkeep/internal/target"
 	"github.com/ai-micro-service/upkeep/remediate/policy"
 )
@@ -92,20 +93,37 @@ func (a *App) apply(c *config.Config) error {
 }
 
 // archive is what the actions and the collectors know of an archive.
-func archive(a config.Archive) target.Archive {
-	to := target.Destination{Schema: a.To.Schema, Table: a.To.Table}
-	if to.Table != "" {
-		to.Schema = cmp.Or(to.Schema, a.Schema)
-	}
-	return target.Archive{Database: a.Database, Schema: a.Schema, Table: a.Table, Column: a.Column, After: a.After, To: to, Purge: a.Purge}
+func archive(a config.Archive) (target.Archive, error) {
+	to, err := destination(a)
+	return target.Archive{Database: a.Database, Schema: a.Schema, Table: a.Table, Column: a.Column, After: a.After, To: to, Purge: a.Purge}, err
 }
+
+func destination(a config.Archive) (to target.Destination, err error) {
+	switch c := a.To; {
+	case c.Table != "":
+		to.Schema, to.Table = cmp.Or(c.Schema, a.Schema), c.Table
+	case c.Folder != "":
+		to.Store, to.Label = depot.Folder(c.Folder), "folder "+c.Folder
+	case c.Bucket != "":
+		to.Label = "bucket " + c.Bucket + " at " + c.Endpoint + ", keys " + c.Prefix + "*"
+		to.Store, err = depot.Bucket(depot.BucketConfig{Endpoint: c.Endpoint, Region: c.Region, Bucket: c.Bucket, Prefix: c.Prefix, VirtualHost: c.VirtualHost, ID: c.KeyID(), Secret: c.Secret()})
+	}
+	return to, err
+}
+
+// Targets makes the targets of a configuration. They connect when they are asked.
+func Targets(c *config.Config) (target.Set, error) { return targets(c) }
 
 func targets(c *config.Config) (set target.Set, err error) {
 	byName := make(map[string]*target.Postgres)
 	for _, t := range c.Targets.Postgres {
 		k := target.PostgresConfig{Name: t.Name, URL: t.URL, Password: t.Password(), WithoutText: !t.StatementText, Advice: filepath.Join(c.DataDir, "advice")}
 		for _, a := range t.Archives {
-			k.Archives = append(k.Archives, archive(a))
+			made, err := archive(a)
+			if err != nil {
+				return set, fmt.Errorf("postgres %s: archive of %s.%s: %w", t.Name, a.Schema, a.Table, err)
+			}
+			k.Archives = append(k.Archives, made)
 		}
 		p, err := target.NewPostgres(k)
 		if err != nil {

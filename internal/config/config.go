@@ -92,6 +92,17 @@ type Archive struct {
 type Destination struct {
 	Schema string `yaml:"schema" doc:"Schema of the destination's table; that of the rows' table where empty."`
 	Table  string `yaml:"table" doc:"A table of the same database that has the columns of the rows' table."`
+
+	Folder      string `yaml:"folder" check:"path" doc:"Or a folder of this machine, which must be there: the rows become compressed files, whose names end in their SHA-256."`
+	Bucket      string `yaml:"bucket" doc:"Or a bucket of a store that speaks S3: the rows become such objects."`
+	Endpoint    string `yaml:"endpoint" check:"http" doc:"Where the store is: https://s3.eu-central-1.amazonaws.com or http://host:9000."`
+	Region      string `yaml:"region" doc:"Region of the bucket; us-east-1 where empty, which stores without regions take."`
+	Prefix      string `yaml:"prefix" doc:"What the keys of the objects begin with, like archive/."`
+	VirtualHost bool   `yaml:"virtual_host" default:"false" doc:"The bucket is the first part of the host's name and not of the path: AWS wants it so of newer buckets."`
+	KeyIDFile   string `yaml:"key_id_file" check:"path" doc:"File with the id of the key, read at each request. The key needs s3:PutObject, s3:GetObject and s3:ListBucket, and nothing to delete."`
+	KeyIDEnv    string `yaml:"key_id_env" doc:"Environment variable with it, instead of a file."`
+	SecretFile  string `yaml:"secret_file" check:"path" doc:"File with the secret of the key, read at each request."`
+	SecretEnv   string `yaml:"secret_env" doc:"Environment variable with it, instead of a file."`
 }
 
 // A Redis is one Redis or Valkey server.

@@ -37,6 +37,11 @@ func archived(more string) string {
 	return "targets:\n  postgres:\n  - name: a\n    url: postgres://h\n    archives:\n    - {database: d, table: t, column: at, " + more + "}\n"
 }
 
+// archiveTo is a configuration with an archive that has a destination.
+func archiveTo(to string) string {
+	return "targets:\n  postgres:\n  - name: a\n    url: postgres://h\n    archives: [{database: d, table: t, column: c, to: {" + to + "}}]\n"
+}
+
 func TestWrong(t *testing.T) {
 	for _, test := range []struct{ name, text, want string }{
 		{"empty", "", "f:1: the configuration is empty"},
@@ -78,6 +83,17 @@ func TestWrong(t *testing.T) {
 		{"archive into a schema", archived("to: {schema: old}"), "f:6: to of t has a schema and no table"},
 		{"archive twice", archived("purge: true") + "    - {database: d, table: t, column: b}\n", "f:7: table public.t of database d stands here for the second time; the first is in line 6"},
 		{"archive without a column", "targets:\n  postgres:\n  - name: a\n    url: postgres://h\n    archives: [{database: d, table: t}]\n", `f:5: an entry of archives has no "column"; a column was expected`},
+		{"archive to two places", archiveTo("table: t2, folder: x"), "f:5: to of t has more than one of table, folder and bucket; one was expected"},
+		{"archive to an endpoint", archiveTo("endpoint: 'http://h:9000'"), "f:5: to of t says how to reach a bucket, and names none"},
+		{"archive to a bucket without a store", archiveTo("bucket: b"), "f:5: to of t has a bucket and no endpoint; something like https://s3"},
+		{"archive to a bucket without a key", archiveTo("bucket: b, endpoint: 'http://h:9000'"), "f:5: to of t has a bucket, and wants one of key_id_file and key_id_env"},
+		{"archive to a bucket with two keys", archiveTo("bucket: b, endpoint: 'http://h:9000', key_id_file: a, key_id_env: A"), "f:5: to of t has a bucket, and wants one of key_id_file and key_id_env"},
+		{"archive to a bucket without a secret", archiveTo("bucket: b, endpoint: 'http://h:9000', key_id_env: A"), "f:5: to of t has a bucket, and wants one of secret_file and secret_env"},
+		{"archive to a path in a bucket", archiveTo("bucket: b/c, endpoint: 'http://h:9000'"), `f:5: bucket is "b/c", which is no name of one; a prefix of the keys goes into prefix`},
+		{"archive to no address", archiveTo("bucket: b, endpoint: 's3.example'"), "f:5: endpoint is no address of a web server"},
+		{"archive to an address with a password", archiveTo("bucket: b, endpoint: 'https://u:hunter2@h'"), "f:5: endpoint has a user or password in it"},
+		{"archive to a secret", archiveTo("bucket: b, endpoint: 'https://h', secret: hunter2"), `f:5: unknown key "secret"`},
+		{"archive to a folder and purge", archiveTo("folder: x}, purge: {"), "f:5: purge is a mapping"},
 		{"docker host", "targets: {docker: [{name: a, host: /var/run/docker.sock}]}\n", `f:1: host is "/var/run/docker.sock"; unix:///var/run/docker.sock or tcp://host:port was expected`},
 		{"docker root", "targets: {docker: [{name: a, root: x}]}\n", `f:1: root is "x"; an absolute path was expected`},
 		{"user in a probe", "targets: {probe: [{name: a, url: 'http://u:p@h/'}]}\n", "f:1: url has a user or password in it"},

@@ -38,6 +38,18 @@ func (g Grafana) Secret() func() (string, error) {
 	return secret(g.SecretFile, g.SecretEnv)
 }
 
+// KeyID returns what reads the id of the bucket's key when it is needed, or nil
+// where none is configured.
+func (t Destination) KeyID() func() (string, error) {
+	return secret(t.KeyIDFile, t.KeyIDEnv)
+}
+
+// Secret returns what reads the secret of the bucket's key when it is needed, or
+// nil where none is configured.
+func (t Destination) Secret() func() (string, error) {
+	return secret(t.SecretFile, t.SecretEnv)
+}
+
 // URL returns what reads the URL when it is needed.
 func (n Notify) URL() func() (string, error) {
 	return secret(n.URLFile, n.URLEnv)

@@ -138,6 +138,36 @@ func (d *decoder) archives(n *yaml.Node, all []Archive) {
 		case to.Table != "" && to.Table == a.Table && (to.Schema == "" || to.Schema == a.Schema):
 			d.fault(at(n, i, "to"), "the archive of %s is the table itself; another table was expected", a.Table)
 		}
+		d.destination(at(n, i, "to"), a)
+	}
+}
+
+// destination checks that an archive has one destination, and a bucket what it needs.
+func (d *decoder) destination(n *yaml.Node, a Archive) {
+	to := a.To
+	bucket := to
+	bucket.Schema, bucket.Table, bucket.Folder, bucket.Bucket = "", "", "", ""
+	kinds := 0
+	for _, is := range []bool{to.Table != "" || to.Schema != "", to.Folder != "", to.Bucket != ""} {
+		if is {
+			kinds++
+		}
+	}
+	switch {
+	case d.faultIn(n):
+	case kinds > 1:
+		d.fault(n, "to of %s has more than one of table, folder and bucket; one was expected", a.Table)
+	case to.Bucket == "" && bucket != Destination{}:
+		d.fault(n, "to of %s says how to reach a bucket, and names none; bucket was expected beside endpoint", a.Table)
+	case to.Bucket == "":
+	case strings.ContainsAny(to.Bucket, "/\\?#%: \t\r\n"):
+		d.fault(at(n, "bucket"), "bucket is %q, which is no name of one; a prefix of the keys goes into prefix", to.Bucket)
+	case to.Endpoint == "":
+		d.fault(n, "to of %s has a bucket and no endpoint; something like https://s3.eu-central-1.amazonaws.com was expected", a.Table)
+	case (to.KeyIDFile == "") == (to.KeyIDEnv == ""):
+		d.fault(n, "to of %s has a bucket, and wants one of key_id_file and key_id_env", a.Table)
+	case (to.SecretFile == "") == (to.SecretEnv == ""):
+		d.fault(n, "to of %s has a bucket, and wants one of secret_file and secret_env", a.Table)
 	}
 }
 

@@ -9,6 +9,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/ai-micro-service/upkeep/internal/depot"
 )
 
 // A Password tells a password at the moment a connection is made, so that a
@@ -39,6 +41,9 @@ type Archive struct {
 // A Destination is where rows go that are past their age.
 type Destination struct {
 	Schema, Table string // a table of the same database
+
+	Store depot.Store // or a store of objects; nil where it is none
+	Label string      // the store, for people
 }
 
 // databaseConnections is how many databases of one server are read at once, and
