@@ -67,6 +67,13 @@ func (c retention) ask(ctx context.Context, w *collectors.Writer, a target.Archi
 		return err
 	}
 	w.Set(c.rows, n, c.target.Name, a.Database, a.Schema, a.Table)
+	if a.To.Store != nil {
+		if n, err = ReadFiled(ctx, db, a, time.Time{}, time.Time{}); err != nil {
+			return err
+		}
+		w.Set(c.archived, n, c.target.Name, a.Database, a.Schema, a.Table)
+		return nil
+	}
 	if a.To.Table == "" {
 		return nil
 	}

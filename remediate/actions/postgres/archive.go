@@ -46,12 +46,28 @@ taken from the one and given to the other in one short transaction under an ACCE
 EXCLUSIVE lock that is waited for 50 ms at a time. Rights: SELECT and DELETE on the
 table, INSERT on the destination, SELECT on the tables that refer to it, and own the
 table or the database (PostgreSQL 13 to 16) or MAINTAIN on the table (17 and later);
-own both where partitions change hands; pg_monitor to see how far replicas are.`,
+own both where partitions change hands; pg_monitor to see how far replicas are.
+
+Where the destination is a folder or a bucket, each batch of at most 5,000 rows and
+some 16 MB becomes one object: a gzip file whose first line says what it is and whose
+other lines are the rows as COPY writes them, so that every type comes back exactly
+and "zcat FILE | tail -n +2 | psql -c 'COPY …'" is all that people need. Its name ends
+in its SHA-256, and the first line has that of the rows. The object is written, synced
+and verified first; then one transaction deletes exactly those versions of the rows
+and writes the object down in the table upkeep.parcels of the same database, so that
+rows are in the table, or in an object that the ledger names. Nothing is held while a
+store works; rows that change meanwhile are read again, and then held for the time of
+one object, at most 20 s. A run that is killed leaves at most one object that nothing
+names, with copies of rows that are still there. Nothing is encrypted: who may read
+the folder or the bucket reads the rows. The key of a bucket needs s3:PutObject,
+s3:GetObject and s3:ListBucket. Rights beside those above: UPDATE on the table, to
+hold rows, and CREATE on the database for the schema upkeep, or one that was made for
+the role beforehand: create schema upkeep authorization "role".`,
 		Lowers:    "upkeep_postgres_retention_rows",
 		Risk:      remediate.Guarded,
 		Subject:   []string{"server", "database", "schema", "table"},
 		Exclusive: []string{"server", "database", "schema", "table"},
-		Rights:    slices.Concat(movingRights(), maintainRights()),
+		Rights:    slices.Concat(movingRights(), maintainRights(), filingRights()),
 		Params:    pacing(),
 		Timeout:   6 * time.Hour,
 		Remedy:    archive{t},
@@ -74,6 +90,8 @@ func (a archive) Plan(ctx context.Context, r remediate.Request) (p remediate.Pla
 	switch {
 	case entry.Purge:
 		return p, remediate.Refuse(remediate.ReasonUnfit, "the archive of %s says purge, which is the action postgres/purge", entry.Table)
+	case entry.To.Store != nil:
+		return moving{a.target, "postgres/archive"}.planFiles(ctx, db, rel, entry, r)
 	case entry.To.Table != "":
 		return moving{a.target, "postgres/archive"}.plan(ctx, db, rel, away(entry), r)
 	default:
@@ -129,7 +147,7 @@ func retained(ctx context.Context, t *target.Postgres, r remediate.Request) (flo
 
 // away is the movement of an archive: from its table to its destination, or to nowhere.
 func away(a target.Archive) movement {
-	return movement{database: a.Database, from: place{a.Schema, a.Table}, to: place(a.To), column: a.Column, age: a.After}
+	return movement{database: a.Database, from: place{a.Schema, a.Table}, to: place{a.To.Schema, a.To.Table}, column: a.Column, age: a.After}
 }
 
 // pacing are the parameters that say how hard a run may work.
@@ -147,6 +165,14 @@ func movingRights() []remediate.Right {
 		{Grant: `grant select, delete on table :"schema".:"table" to :"role"`, For: "take rows that are past their age"},
 		{Grant: `grant insert on table :"schema".:"table" to :"role"`, For: "the destination's table, where it is a table"},
 		{Grant: `grant pg_monitor to :"role"`, For: "see how far replicas are behind"},
+	}
+}
+
+// filingRights are what objects of a folder or a bucket need beside.
+func filingRights() []remediate.Right {
+	return []remediate.Right{
+		{Grant: `create schema if not exists upkeep authorization :"role"`, For: "write down which rows are in which object, where the destination is a folder or a bucket"},
+		{Grant: `grant update on table :"schema".:"table" to :"role"`, For: "hold rows that change while they become an object"},
 	}
 }
 

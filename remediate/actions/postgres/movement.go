@@ -101,11 +101,6 @@ func (m movement) surveyed(ctx context.Context, q read.Querier) (s survey, err e
 	if err := s.source.fit(m.from, deletes()); err != nil {
 		return s, err
 	}
-	if s.source.Kind == "p" {
-		if err := leavesFit(ctx, q, s.source.OID); err != nil {
-			return s, err
-		}
-	}
 	columns, err := many[column](ctx, q, columnSQL, s.source.OID)
 	if err != nil {
 		return s, fmt.Errorf("columns of %s: %w", m.from, err)
@@ -125,26 +120,6 @@ func (m movement) surveyed(ctx context.Context, q read.Querier) (s survey, err e
 		return s, nil
 	}
 	return s, m.destination(ctx, q, &s, columns)
-}
-
-// leavesFit refuses a partition that rows cannot be taken from: it may have
-// triggers, rules and rights of its own.
-func leavesFit(ctx context.Context, q read.Querier, oid int64) error {
-	leaves, err := many[leaf](ctx, q, leavesSQL, oid)
-	if err != nil {
-		return fmt.Errorf("partitions: %w", err)
-	}
-	for _, l := range leaves {
-		p := place{l.Schema, l.Table}
-		s, err := readSide(ctx, q, p, deletes())
-		if err != nil {
-			return err
-		}
-		if err := s.fit(p, deletes()); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // ages returns the type of the age column.

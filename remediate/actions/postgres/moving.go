@@ -80,6 +80,10 @@ func (a moving) apply(ctx context.Context, f remediate.Fence, s remediate.Step) 
 		return j.hold(ctx, f, func(ctx context.Context, c *pgx.Conn) error { return a.rows(ctx, c, f, s) })
 	case "detach", "drop", "hand over":
 		return j.hold(ctx, f, func(ctx context.Context, c *pgx.Conn) error { return partStep(ctx, c, f, s) })
+	case partFile:
+		return j.hold(ctx, f, func(ctx context.Context, c *pgx.Conn) error { return a.file(ctx, c, f, s) })
+	case partUnfile:
+		return j.hold(ctx, f, func(ctx context.Context, c *pgx.Conn) error { return a.unfile(ctx, c, f, s) })
 	case "vacuum", "analyze":
 		j.lockTimeout = 5 * time.Second // as that of postgres/vacuum: behind it queues only who would conflict anyway
 		j.done = func(ctx context.Context, c *pgx.Conn) (bool, error) { return kept(ctx, c, s) }

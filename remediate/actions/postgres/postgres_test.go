@@ -27,8 +27,8 @@ func quoted(names ...string) string { return pgx.Identifier(names).Sanitize() }
 
 // TestMain also carries out the steps whose process is to be killed.
 func TestMain(m *testing.M) {
-	actiontest.Main(m, func(action, url string) (remediate.Action, error) {
-		p, err := target.NewPostgres(target.PostgresConfig{Name: "main", URL: url})
+	actiontest.Main(m, func(action, child string) (remediate.Action, error) {
+		p, err := serverOf(child)
 		if err != nil {
 			return remediate.Action{}, err
 		}

@@ -24,12 +24,21 @@ both tables are looked for first: where one is, nothing is done. The rows are pa
 their age also after they are back: a policy that archives the table moves them again,
 unless it is paused or the archive's "after" is longer. Rights: SELECT and DELETE on
 the archive's table, SELECT and INSERT on the table, and own the archive's table or
-the database (PostgreSQL 13 to 16) or MAINTAIN on it (17 and later).`,
+the database (PostgreSQL 13 to 16) or MAINTAIN on it (17 and later).
+
+Where the archive is a folder or a bucket, every object with rows of that time is read
+before the first row is brought back: its checksums are compared, its columns with
+those of the table, and its rows with those that are there. Each object is then one
+transaction, which also writes down in upkeep.restored which time of it is back: a row
+comes back once, however often and in whatever parts it is asked for, also by a run
+that was killed. The objects stay where they are. A column without a time zone is
+taken for UTC. Rights beside: TEMPORARY on the database, INSERT on the tables of the
+schema upkeep; nothing on an archive's table.`,
 		Lowers:    "upkeep_postgres_archived_rows",
 		Risk:      remediate.Guarded,
 		Subject:   []string{"server", "database", "schema", "table"},
 		Exclusive: []string{"server", "database", "schema", "table"},
-		Rights:    slices.Concat(movingRights(), maintainRights()),
+		Rights:    slices.Concat(movingRights(), maintainRights(), []remediate.Right{{Grant: `grant temporary on database :"database" to :"role"`, For: "look at the rows of an object before they are brought back"}}),
 		Params: append([]remediate.Param{
 			{Name: "since", Type: remediate.Text, Doc: "Rows of this moment or later: 2026-01-31, or 2026-01-31T12:00:00Z. A day begins at midnight UTC."},
 			{Name: "until", Type: remediate.Text, Doc: "Rows of before this moment, written the same."},
@@ -52,10 +61,13 @@ func (a restoreArchived) Plan(ctx context.Context, r remediate.Request) (p remed
 	if err != nil {
 		return p, err
 	}
+	if entry.To.Store != nil {
+		return moving{a.target, "postgres/restore_archived"}.planUnfiles(ctx, db, rel, entry, r)
+	}
 	if entry.To.Table == "" {
 		return p, remediate.Refuse(remediate.ReasonUnfit, "the archive of %s is no table", entry.Table)
 	}
-	m := movement{database: entry.Database, from: place(entry.To), to: place{entry.Schema, entry.Table}, column: entry.Column, back: true}
+	m := movement{database: entry.Database, from: place{entry.To.Schema, entry.To.Table}, to: place{entry.Schema, entry.Table}, column: entry.Column, back: true}
 	if m.since, m.until, err = span(r.Params); err != nil {
 		return p, err
 	}
@@ -83,6 +95,9 @@ func (a restoreArchived) Measure(ctx context.Context, r remediate.Request) (floa
 	since, until, err := span(r.Params)
 	if err != nil {
 		return 0, err
+	}
+	if entry.To.Store != nil {
+		return read.ReadFiled(ctx, db, entry, since, until)
 	}
 	if entry.To.Table == "" {
 		return 0, remediate.Refuse(remediate.ReasonUnfit, "the archive of %s is no table", entry.Table)

@@ -1,0 +1,265 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	read "github.com/ai-micro-service/upkeep/collectors/postgres"
+	"github.com/ai-micro-service/upkeep/internal/depot"
+	"github.com/ai-micro-service/upkeep/internal/target"
+	"github.com/ai-micro-service/upkeep/remediate"
+)
+
+// The parts of plans that work with a store.
+const (
+	partFile   = "file"
+	partUnfile = "unfile"
+)
+
+// reach makes sure that a store answers, by asking for an object that is not there.
+func reach(ctx context.Context, to target.Destination) error {
+	if _, err := to.Store.Get(ctx, "upkeep-asks"); err != nil && !errors.Is(err, depot.ErrMissing) {
+		return fmt.Errorf("the destination, %s: %w", to.Label, err)
+	}
+	return nil
+}
+
+// planFiles looks at the table, the ledger and the store, and says which steps it
+// takes to move rows into the store.
+func (a moving) planFiles(ctx context.Context, db *target.Database, rel relation, entry target.Archive, r remediate.Request) (p remediate.Plan, err error) {
+	if rel.Recovery {
+		return p, rel.allowed("")
+	}
+	m := away(entry)
+	m.to = place{}
+	pace, err := paceOf(r.Params)
+	if err != nil {
+		return p, remediate.Refuse(remediate.ReasonSubject, "%v", err)
+	}
+	s, err := m.surveyed(ctx, db)
+	if errors.Is(err, remediate.ErrGone) {
+		return p, remediate.Refuse(remediate.ReasonGone, "%v", err)
+	}
+	if err == nil {
+		err = a.mayFile(ctx, db, m, s)
+	}
+	if err == nil {
+		err = reach(ctx, entry.To)
+	}
+	if err != nil {
+		return p, err
+	}
+	if why, err := pace.look(ctx, db); err != nil {
+		return p, err
+	} else if why != "" {
+		return p, &remediate.Refusal{Reason: remediate.ReasonCannotHelp, Detail: "not now: " + why, Until: time.Now().Add(time.Minute)}
+	}
+	columns, err := filedColumns(ctx, db, m.from)
+	if err != nil {
+		return p, err
+	}
+	if p.Facts, err = m.facts(ctx, db, s); err != nil {
+		return p, err
+	}
+	p.Facts = append(p.Facts, "who may read "+entry.To.Label+" reads the rows: they are compressed, and not encrypted")
+	args := m.args(r.Subject, s.source, side{}, r.Params)
+	args["part"], args["label"] = partFile, entry.To.Label
+	p.Steps = append(p.Steps, remediate.Step{Do: m.filedText(entry.To.Label, columns), Undo: "postgres/restore_archived brings them back", Args: args})
+	after, facts, err := a.upkeep(ctx, db, m, s, r)
+	p.Steps, p.Facts = append(p.Steps, after...), append(p.Facts, facts...)
+	return p, err
+}
+
+// mayFile refuses what only a filing needs and has not.
+func (moving) mayFile(ctx context.Context, q read.Querier, m movement, s survey) error {
+	state, err := readLedgerState(ctx, q)
+	if err != nil {
+		return err
+	}
+	if err := state.usable(); err != nil {
+		return err
+	}
+	// To hold rows without changing them is what this right is for.
+	update, err := one(ctx, q, pgx.RowTo[bool], "select has_table_privilege($1::int8::oid, 'UPDATE') or has_any_column_privilege($1::int8::oid, 'UPDATE')", s.source.OID)
+	if err == nil && !update {
+		err = remediate.Refuse(remediate.ReasonPrivilege, "role %s lacks a right, to hold rows while they are moved: grant update on table %s to %s", s.source.Role, m.from, state.Role)
+	}
+	return err
+}
+
+// storeOf returns the store of a step, which is to be that of the plan.
+func (a moving) storeOf(s remediate.Step) (target.Archive, error) {
+	entry, err := entryOf(a.target, remediate.Request{Subject: s.Args})
+	if err != nil {
+		return entry, err
+	}
+	if entry.To.Store == nil || entry.To.Label != s.Args["label"] {
+		return entry, remediate.Refuse(remediate.ReasonUnfit, "the plan is for %s, and the configuration now names another destination", s.Args["label"])
+	}
+	return entry, nil
+}
+
+// settle makes the settings of a session for a movement.
+func settle(ctx context.Context, c *pgx.Conn) error {
+	if _, err := c.Exec(ctx, "set default_transaction_isolation = 'read committed'; set row_security = off; set jit = off; set max_parallel_workers_per_gather = 0"); err != nil {
+		return fmt.Errorf("settings: %w", err)
+	}
+	return nil
+}
+
+// file moves rows into a store. What was looked at for the plan is looked at again.
+func (a moving) file(ctx context.Context, c *pgx.Conn, f remediate.Fence, s remediate.Step) error {
+	entry, err := a.storeOf(s)
+	if err != nil {
+		return err
+	}
+	m, err := movementOf(s.Args)
+	if err != nil {
+		return err
+	}
+	pace, err := paceOf(s.Args)
+	if err != nil {
+		return fmt.Errorf("step: %w", err)
+	}
+	if err := settle(ctx, c); err != nil {
+		return err
+	}
+	v, err := m.surveyed(ctx, c)
+	if err == nil {
+		err = a.mayFile(ctx, c, m, v)
+	}
+	if err != nil {
+		return err
+	}
+	if strconv.FormatInt(v.source.OID, 10) != s.Args["from_oid"] {
+		return fmt.Errorf("%s is another table than that of the plan: %w", m.from, remediate.ErrGone)
+	}
+	leaves, err := many[leaf](ctx, c, leavesSQL, v.source.OID)
+	if err != nil {
+		return fmt.Errorf("parts of %s: %w", m.from, err)
+	}
+	work := filing{movement: m, store: entry.To.Store, label: entry.To.Label, links: v.links, kind: v.kind, c: c, fence: f, pace: pace, most: fileRows}
+	if err := work.begin(ctx); err != nil {
+		return err
+	}
+	for _, l := range leaves {
+		if err := work.run(ctx, l); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// planUnfiles looks at the table, the ledger and the store, and says which steps it
+// takes to bring rows back.
+func (a moving) planUnfiles(ctx context.Context, db *target.Database, rel relation, entry target.Archive, r remediate.Request) (p remediate.Plan, err error) {
+	if rel.Recovery {
+		return p, rel.allowed("")
+	}
+	since, until, err := span(r.Params)
+	if err != nil {
+		return p, err
+	}
+	if _, err := paceOf(r.Params); err != nil {
+		return p, remediate.Refuse(remediate.ReasonSubject, "%v", err)
+	}
+	table := place{entry.Schema, entry.Table}
+	s, err := readSide(ctx, db, table, inserts())
+	if err == nil {
+		err = mayUnfile(ctx, db, table, s)
+	}
+	if err == nil {
+		err = reach(ctx, entry.To)
+	}
+	if err != nil {
+		return p, err
+	}
+	all, err := read.ReadParcels(ctx, db, entry, since, until)
+	if err != nil {
+		return p, err
+	}
+	if len(all) == 0 {
+		return p, remediate.Refuse(remediate.ReasonNothing, "no object has rows of that time which are not back already")
+	}
+	var rows int64
+	for _, e := range all {
+		rows += e.Rows
+	}
+	p.Facts = append(p.Facts, fmt.Sprintf("%d objects with %d rows in all have rows of that time", len(all), rows),
+		"their checksums, and rows that are there already, are looked for in all of them before the first row is brought back")
+	m := movement{database: entry.Database, to: table, column: entry.Column, since: since, until: until, back: true}
+	args := m.args(r.Subject, side{}, s, r.Params)
+	args["part"], args["label"] = partUnfile, entry.To.Label
+	p.Steps = append(p.Steps, remediate.Step{
+		Do:   "COPY " + table.String() + " FROM objects in " + entry.To.Label + " WHERE " + m.which() + " -- object by object",
+		Undo: "postgres/archive moves them again", Args: args,
+	})
+	after, facts, err := a.upkeep(ctx, db, m, survey{dest: s}, r)
+	p.Steps, p.Facts = append(p.Steps, after...), append(p.Facts, facts...)
+	return p, err
+}
+
+// mayUnfile refuses a table that rows cannot be brought back to without harm.
+func mayUnfile(ctx context.Context, q read.Querier, table place, s side) error {
+	if err := s.fit(table, inserts()); err != nil {
+		return err
+	}
+	state, err := readLedgerState(ctx, q)
+	if err != nil {
+		return err
+	}
+	if err := state.usable(); err != nil {
+		return err
+	}
+	type right struct{ Temporary, Select bool }
+	have, err := one(ctx, q, pgx.RowToStructByPos[right], "select has_database_privilege(current_database(), 'TEMPORARY'), has_table_privilege($1::int8::oid, 'SELECT')", s.OID)
+	switch {
+	case err != nil:
+		return err
+	case !have.Temporary:
+		return remediate.Refuse(remediate.ReasonPrivilege, "role %s lacks a right: grant temporary on database of the table to %s", s.Role, state.Role)
+	case !have.Select:
+		return remediate.Refuse(remediate.ReasonPrivilege, "role %s lacks a right: grant select on table %s to %s", s.Role, table, state.Role)
+	}
+	return nil
+}
+
+// unfile brings rows back from a store.
+func (a moving) unfile(ctx context.Context, c *pgx.Conn, f remediate.Fence, s remediate.Step) error {
+	entry, err := a.storeOf(s)
+	if err != nil {
+		return err
+	}
+	pace, err := paceOf(s.Args)
+	if err != nil {
+		return fmt.Errorf("step: %w", err)
+	}
+	since, until, err := span(s.Args)
+	if err != nil {
+		return err
+	}
+	if err := settle(ctx, c); err != nil {
+		return err
+	}
+	table := place{entry.Schema, entry.Table}
+	v, err := readSide(ctx, c, table, inserts())
+	if err == nil {
+		err = mayUnfile(ctx, c, table, v)
+	}
+	if err != nil {
+		return err
+	}
+	if strconv.FormatInt(v.OID, 10) != s.Args["to_oid"] {
+		return fmt.Errorf("%s is another table than that of the plan: %w", table, remediate.ErrGone)
+	}
+	if err := f.Check(ctx); err != nil {
+		return err
+	}
+	_, err = unfiling{entry: entry, since: since, until: until, c: c, fence: f, pace: pace}.run(ctx)
+	return err
+}
