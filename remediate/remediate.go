@@ -129,10 +129,10 @@ func (a Action) For(r Request) Action {
 // acts, :"owner" who owns the table, :"database", :"schema" and :"table"; for Redis
 // a rule of an access control list, like "+memory|purge".
 type Right struct {
-	Grant string
-	Since int    // least major version of the server that it is for; 0: any
-	Until int    // greatest; 0: any
-	For   string // what it is needed for, for people
+	Grant string `json:"grant"`
+	Since int    `json:"since,omitempty"` // least major version of the server that it is for; 0: any
+	Until int    `json:"until,omitempty"` // greatest; 0: any
+	For   string `json:"for,omitempty"`   // what it is needed for, for people
 }
 
 // A Param is one thing that an action may be told. What is not told is Default.

@@ -54,7 +54,7 @@ needs the token, where one is configured (web.token_file).`,
 		Version:           buildVersion(),
 	}
 	root.AddGroup(&cobra.Group{ID: "here", Title: "Run upkeep:"}, &cobra.Group{ID: "there", Title: "Ask a running upkeep:"})
-	for _, c := range []*cobra.Command{serveCommand(), checkCommand(), demoCommand(), exportCommand(), logsCommand(), archivesCommand()} {
+	for _, c := range []*cobra.Command{serveCommand(), checkCommand(), demoCommand(), exportCommand(), logsCommand(), archivesCommand(), rightsCommand()} {
 		c.GroupID = "here"
 		root.AddCommand(c)
 	}

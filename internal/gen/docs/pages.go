@@ -12,6 +12,7 @@ import (
 	"github.com/ai-micro-service/upkeep/collectors"
 	"github.com/ai-micro-service/upkeep/internal/catalog"
 	"github.com/ai-micro-service/upkeep/internal/config"
+	"github.com/ai-micro-service/upkeep/internal/rights"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/guard"
 )
@@ -31,6 +32,9 @@ func pages() (map[string]string, error) {
 		"docs/manual.md":      manualPage(),
 		"docs/config.md":      config.Reference(),
 		"upkeep.example.yaml": config.Example(),
+
+		"docs/rights/postgres.sql": rights.PostgresScript("", rights.Of(rights.Postgres, catalog.EveryAction())),
+		"docs/rights/redis.acl":    rights.RedisLine("", rights.Of(rights.Redis, catalog.EveryAction())),
 	}, nil
 }
 
@@ -109,7 +113,7 @@ func metricsPage() string {
 
 func actionsPage(rules []alerts.Rule) string {
 	p := new(page)
-	p.f("# Actions\n\nWhat upkeep can do. None is done unless a policy names it with `mode: auto`, or a person\nasks for it: `upkeep plan ACTION key=value…` shows what would be done, `upkeep run` does it.\n\n| action | risk | lowers | asked for by | what it does |\n| --- | --- | --- | --- | --- |\n")
+	p.f("# Actions\n\nWhat upkeep can do. None is done unless a policy names it with `mode: auto`, or a person\nasks for it: `upkeep plan ACTION key=value…` shows what would be done, `upkeep run` does it.\n\nThe rights of all of them, as scripts: [rights/postgres.sql](rights/postgres.sql) for psql and\n[rights/redis.acl](rights/redis.acl) for Redis; `upkeep rights` writes those that your policies need.\n\n| action | risk | lowers | asked for by | what it does |\n| --- | --- | --- | --- | --- |\n")
 	for _, a := range catalog.EveryAction() {
 		summary, _ := doc(a.Doc)
 		p.f("| [`%s`](#%s) | %s | %s | %s | %s |\n", a.Name, anchor(a.Name), a.Risk, code(lowers(a)), askedBy(rules, a.Name), cell(summary))
@@ -123,6 +127,7 @@ func actionsPage(rules []alerts.Rule) string {
 		for _, param := range a.Params {
 			p.f("| `%s` | %s | `%s` | %s |\n", param.Name, param.Type, param.Default, cell(param.Doc))
 		}
+		rightsTable(p, a)
 	}
 	p.f("\n## When an action is not taken\n\nGuards are asked for every action, with the plan at hand:\n\n| guard | what it asks |\n| --- | --- |\n")
 	for _, g := range guard.All(guard.Config{}) {
@@ -136,6 +141,30 @@ func actionsPage(rules []alerts.Rule) string {
 // lowers returns the metrics of which an action lowers one.
 func lowers(a remediate.Action) []string {
 	return append([]string{a.Lowers}, slices.Sorted(maps.Values(a.LowersBy))...)
+}
+
+// rightsTable says what a target must allow.
+func rightsTable(p *page, a remediate.Action) {
+	if len(a.Rights) == 0 {
+		return
+	}
+	p.f("\n| right | for | on |\n| --- | --- | --- |\n")
+	for _, r := range a.Rights {
+		p.f("| `%s` | %s | %s |\n", strings.ReplaceAll(r.Grant, "|", `\|`), cell(r.For), releases(r))
+	}
+}
+
+// releases says for which major versions of a server a right is.
+func releases(r remediate.Right) string {
+	switch {
+	case r.Since == 0 && r.Until == 0:
+		return "every version"
+	case r.Until == 0:
+		return fmt.Sprintf("%d and later", r.Since)
+	case r.Since == 0:
+		return fmt.Sprintf("%d and before", r.Until)
+	}
+	return fmt.Sprintf("%d to %d", r.Since, r.Until)
 }
 
 func askedBy(rules []alerts.Rule, action string) string {

@@ -1,0 +1,134 @@
+package main
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ai-micro-service/upkeep/internal/app"
+	"github.com/ai-micro-service/upkeep/internal/catalog"
+	"github.com/ai-micro-service/upkeep/internal/config"
+	"github.com/ai-micro-service/upkeep/internal/rights"
+	"github.com/ai-micro-service/upkeep/remediate"
+)
+
+func rightsCommand() *cobra.Command {
+	var file, role, kind string
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "rights [ACTION…]",
+		Short: "Write the statements that grant what the configuration's policies and schedules need, and no more",
+		Long: `Write the statements that grant what looking on and the actions of the configuration's
+policies and schedules need, and no more; or what the named actions need. Nothing is
+asked or granted: what is written is a script for psql, in which the line for Redis'
+aclfile is a comment, or with --kind redis that line alone. A user of that line has no
+password yet: ACL SETUSER upkeep >… gives it one.`,
+		Example: `  upkeep rights --config upkeep.yaml | psql -v schema=public -v table=logs admindb
+  upkeep rights postgres/vacuum --role ops
+  upkeep rights --kind redis >> /etc/redis/users.acl`,
+		RunE: func(cmd *cobra.Command, names []string) error {
+			actions, err := wanted(cmd.ErrOrStderr(), file, names)
+			if err != nil {
+				return err
+			}
+			var kinds []rights.Kind
+			if kind != "" {
+				kinds = []rights.Kind{rights.Kind(kind)}
+				if !slices.Contains(rights.Kinds(), kinds[0]) {
+					return fmt.Errorf("--kind is %q; expected one of postgres, redis", kind)
+				}
+			}
+			return writeRights(cmd.OutOrStdout(), kinds, role, actions, asJSON)
+		},
+	}
+	configFlag(cmd, &file)
+	cmd.Flags().StringVar(&role, "role", "", "the role or user that acts; psql's variable role, or upkeep, where empty")
+	cmd.Flags().StringVar(&kind, "kind", "", "write for this kind of target only: postgres or redis")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "write JSON")
+	return cmd
+}
+
+// wanted returns the actions that are named, or else those that the policies and
+// schedules of a configuration ask for.
+func wanted(stderr io.Writer, file string, names []string) (actions []remediate.Action, err error) {
+	if len(names) == 0 {
+		c, err := config.Load(file, app.Known())
+		if err != nil {
+			fmt.Fprintln(stderr, err)
+			return nil, errors.Join(errSaid, err)
+		}
+		names = asked(c)
+	}
+	all := catalog.EveryAction()
+	for _, name := range names {
+		i := slices.IndexFunc(all, func(a remediate.Action) bool { return a.Name == name })
+		if i < 0 {
+			return nil, fmt.Errorf("there is no action %q; docs/actions.md lists all", name)
+		}
+		actions = append(actions, all[i])
+	}
+	return actions, nil
+}
+
+// asked names the actions of the policies and schedules, each once.
+func asked(c *config.Config) (names []string) {
+	for _, p := range c.Policies {
+		for _, s := range p.Steps {
+			names = append(names, s.Action)
+		}
+	}
+	for _, s := range c.Schedules {
+		names = append(names, s.Action)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// writeRights writes what the actions need. Without kinds it is for those that the
+// actions are of, or for all where they are of none.
+func writeRights(w io.Writer, kinds []rights.Kind, role string, actions []remediate.Action, asJSON bool) error {
+	if len(kinds) == 0 {
+		for _, k := range rights.Kinds() {
+			if len(rights.Of(k, actions)) > 1 {
+				kinds = append(kinds, k)
+			}
+		}
+	}
+	if len(kinds) == 0 {
+		kinds = rights.Kinds()
+	}
+	var needs []rights.Need
+	for _, k := range kinds {
+		if err := rights.Check(k, cmp.Or(role, rights.Role)); err != nil {
+			return fmt.Errorf("--role: %w", err)
+		}
+		needs = append(needs, rights.Of(k, actions)...)
+	}
+	if asJSON {
+		e := json.NewEncoder(w)
+		e.SetEscapeHTML(false)
+		e.SetIndent("", "  ")
+		return e.Encode(needs)
+	}
+	of := func(k rights.Kind) (all []rights.Need) {
+		return slices.DeleteFunc(slices.Clone(needs), func(n rights.Need) bool { return n.Kind != k })
+	}
+	var text string
+	switch {
+	case !slices.Contains(kinds, rights.Redis):
+		text = rights.PostgresScript(role, of(rights.Postgres))
+	case !slices.Contains(kinds, rights.Postgres):
+		text = rights.RedisLine(role, of(rights.Redis))
+	default:
+		line := strings.TrimSpace(rights.RedisLine(role, of(rights.Redis)))
+		text = rights.PostgresScript(role, of(rights.Postgres)) + "\n-- Redis, for its aclfile (--kind redis writes it alone):\n-- " + line + "\n"
+	}
+	_, err := io.WriteString(w, text)
+	return err
+}
