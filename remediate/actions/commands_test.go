@@ -31,15 +31,17 @@ import (
 //	runs N                                            there are so many runs
 //	approve, decline                                  what a person says to the last run
 //	told ask|page|tell TEXT…                          people are told that
-//	clock DURATION                                    so much time passes
+//	clock DURATION|at HH:MM                           so much time passes
 //	value QUERY WANT                                  the query's answer comes to be that
 //	keep QUERY…; kept                                 what is answered now is answered later too
+//
+// Those of servers stand in servers_test.go.
 func commands() map[string]func(*testscript.TestScript, bool, []string) {
 	all := make(map[string]func(*testscript.TestScript, bool, []string))
 	for name, do := range map[string]func(*testscript.TestScript, *house, []string) error{
 		"sql": sql, "session": session, "configure": configure, "as": actAs, "alert": alert, "ask": ask, "want": want, "says": says,
 		"runs": runs, "approve": approve, "decline": decline, "told": told, "clock": clock, "value": value, "keep": keep, "kept": kept,
-		"server": server, "standby": standby, "stop": stop, "start": start, "redis": redisServer, "cli": redisCLI, "disk": disk, "psql": psqlFile,
+		"server": server, "standby": standby, "halt": halt, "start": start, "redis": redisServer, "cli": redisCLI, "disk": disk, "psql": psqlFile,
 	} {
 		all[name] = func(ts *testscript.TestScript, neg bool, args []string) {
 			h, ok := ts.Value(houseKey{}).(*house)
@@ -185,6 +187,10 @@ func alert(_ *testscript.TestScript, h *house, args []string) error {
 	}
 	delete(labels, "firing")
 	labels["alertname"] = args[0]
+	h.refused = nil
+	if last, err := h.run(context.Background(), 0); err == nil {
+		h.floor = last.ID
+	}
 	return h.inbox.Accept(context.Background(), []remediate.Alert{a})
 }
 
@@ -226,11 +232,12 @@ func ask(_ *testscript.TestScript, h *house, args []string) error {
 		r.Subject[k] = labels[k]
 	}
 	h.refused = nil
-	_, err = h.engine.Request(context.Background(), r)
+	run, err := h.engine.Request(context.Background(), r)
 	if refusal, ok := remediate.Refused(err); ok {
 		h.refused = refusal
 		return nil
 	}
+	h.floor = run.ID - 1
 	return err
 }
 
@@ -256,21 +263,34 @@ func want(_ *testscript.TestScript, h *house, args []string) error {
 		return nil
 	}
 	var run remediate.Run
+	var ended time.Time
 	err := until(func() (err error) {
 		h.engine.Wake()
 		if run, err = h.run(ctx, id); err != nil {
 			return err
 		}
 		if run.State != state || len(args) > 1 && run.Reason != args[1] {
-			return fmt.Errorf("run %d is %s (%s), want %s", run.ID, run.State, run.Reason, strings.Join(args, " "))
+			err = fmt.Errorf("run %d is %s (%s), want %s", run.ID, run.State, run.Reason, strings.Join(args, " "))
+			if run.State.Final() && ended.IsZero() {
+				ended = time.Now()
+			}
+			if run.State.Final() && time.Since(ended) > another {
+				return errNever{err}
+			}
 		}
-		return nil
+		return err
 	})
 	if err != nil {
 		return fmt.Errorf("%w\n%s", err, h.story(ctx, run))
 	}
 	return nil
 }
+
+// another is how long it may take until the next run of a chain is there.
+const another = 5 * time.Second
+
+// errNever says that there is nothing to wait for.
+type errNever struct{ error }
 
 func says(_ *testscript.TestScript, h *house, args []string) error {
 	id, args := number(args)
@@ -354,6 +374,19 @@ func told(_ *testscript.TestScript, h *house, args []string) error {
 }
 
 func clock(_ *testscript.TestScript, h *house, args []string) error {
+	if args[0] == "at" {
+		hour, err := time.Parse("15:04", args[1])
+		if err != nil {
+			return err
+		}
+		now := h.now().UTC()
+		next := time.Date(now.Year(), now.Month(), now.Day(), hour.Hour(), hour.Minute(), 0, 0, time.UTC)
+		if !next.After(now) {
+			next = next.Add(24 * time.Hour)
+		}
+		h.skip(next.Sub(now))
+		return nil
+	}
 	d, err := model.ParseDuration(args[0])
 	if err == nil {
 		h.skip(time.Duration(d))

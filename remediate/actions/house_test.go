@@ -49,6 +49,7 @@ type house struct {
 	actions []remediate.Action
 	guards  []remediate.Guard
 	known   map[string]alerts.Rule
+	floor   int64              // the last run before what was asked for last
 	refused *remediate.Refusal // of what was asked for last, where that made no run
 
 	sessions map[string]*pgx.Conn
@@ -195,14 +196,16 @@ func at(raw, database string) (string, error) {
 func until(is func() error) error {
 	var err error
 	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(30 * time.Millisecond) {
-		if err = is(); err == nil {
-			return nil
+		err = is()
+		if never, ok := errors.AsType[errNever](err); ok || err == nil {
+			return never.error
 		}
 	}
 	return err
 }
 
-// run returns a run by its number, or the last one where that is 0.
+// run returns a run by its number, or where that is 0 the last one of what was
+// asked for last.
 func (h *house) run(ctx context.Context, id int64) (run remediate.Run, err error) {
 	if id != 0 {
 		return h.journal.Get(ctx, id)
@@ -211,7 +214,7 @@ func (h *house) run(ctx context.Context, id int64) (run remediate.Run, err error
 	if err != nil {
 		return run, err
 	}
-	if len(all) == 0 {
+	if len(all) == 0 || all[0].ID <= h.floor {
 		return run, errors.New("there is no run")
 	}
 	return all[0], nil

@@ -96,8 +96,8 @@ func (h *house) serve(name, dir string, settings map[string]string) error {
 	return err
 }
 
-// stop TARGET ends its server and the sessions on it.
-func stop(_ *testscript.TestScript, h *house, args []string) error {
+// halt TARGET ends its server and the sessions on it.
+func halt(_ *testscript.TestScript, h *house, args []string) error {
 	if c, ok := h.caches[args[0]]; ok {
 		return c.Stop()
 	}
@@ -113,8 +113,9 @@ func start(_ *testscript.TestScript, h *house, args []string) error {
 }
 
 // standby makes the target "standby", a read-only copy of main as it is now. Main is
-// started again, on another port.
-func standby(ts *testscript.TestScript, h *house, _ []string) error {
+// started again, on another port. With a name, the standby follows main through the
+// slot of that name and tells it what it reads.
+func standby(ts *testscript.TestScript, h *house, args []string) error {
 	dir, err := h.place()
 	if err != nil {
 		return err
@@ -130,10 +131,21 @@ func standby(ts *testscript.TestScript, h *house, _ []string) error {
 	if err := os.WriteFile(filepath.Join(data, "standby.signal"), nil, 0o644); err != nil {
 		return err
 	}
-	if err := h.serve("standby", dir, h.settings["main"]); err != nil {
+	if err := start(ts, h, []string{"main"}); err != nil {
 		return err
 	}
-	return start(ts, h, []string{"main"})
+	set := maps.Clone(h.settings["main"])
+	if len(args) == 1 {
+		set["primary_conninfo"] = fmt.Sprintf("host=127.0.0.1 port=%d user=upkeep", h.servers["main"].Port)
+		set["primary_slot_name"], set["hot_standby_feedback"], set["wal_receiver_status_interval"] = args[0], "on", "1s"
+		if err := execute(context.Background(), h.servers["main"].URL, "select pg_create_physical_replication_slot('"+args[0]+"', true)"); err != nil {
+			return err
+		}
+	}
+	if err := h.serve("standby", dir, set); err != nil {
+		return err
+	}
+	return h.configure(h.text)
 }
 
 // disk SIZE mounts a file system of that size at $DISK, for the servers' user.

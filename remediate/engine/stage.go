@@ -119,10 +119,8 @@ func (e *Engine) look(ctx context.Context, r remediate.Request) (before *float64
 	}
 	value, err := a.Measure(ctx, r)
 	switch {
-	case errors.Is(err, remediate.ErrGone):
-		return nil, plan, remediate.Refuse(remediate.ReasonGone, "%s is not there", journal.Subject(r.Subject))
 	case err != nil:
-		return nil, plan, fmt.Errorf("measure %s: %w", a.Lowers, err)
+		return nil, plan, e.unmeasured(ctx, a, r, err)
 	case math.IsNaN(value) || math.IsInf(value, 0):
 		return nil, plan, fmt.Errorf("measure %s: %v is no measure", a.Lowers, value)
 	case r.Episode != 0 && value <= *r.Limit:
@@ -137,6 +135,20 @@ func (e *Engine) look(ctx context.Context, r remediate.Request) (before *float64
 		err = remediate.Refuse(remediate.ReasonNothing, "%s has nothing to do", a.Name)
 	}
 	return &value, plan, err
+}
+
+// unmeasured says what it means that the subject cannot be measured. What is of
+// another kind than the action is for has no such measure, and the plan says so; it
+// is not waited for as for a fault that may pass.
+func (e *Engine) unmeasured(ctx context.Context, a remediate.Action, r remediate.Request, fault error) error {
+	_, err := a.Plan(ctx, r)
+	if _, refused := remediate.Refused(err); refused {
+		return err
+	}
+	if errors.Is(fault, remediate.ErrGone) {
+		return remediate.Refuse(remediate.ReasonGone, "%s is not there", journal.Subject(r.Subject))
+	}
+	return fmt.Errorf("measure %s: %w", a.Lowers, fault)
 }
 
 // refusal says where a refusal leads: to wait, to ask, or to the end.
