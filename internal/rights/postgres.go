@@ -41,6 +41,8 @@ const variables = `\if :{?schema}
 \endif
 \set lends false
 \set owns false
+select pg_get_userbyid(d.datdba) as database_owner, r.rolname = :'role' as owns_database, r.rolname <> :'role' and not r.rolsuper as lends_database
+  from pg_database d join pg_roles r on r.oid = d.datdba where d.datname = current_database() \gset
 \if :{?table}
 select to_regclass(format('%I.%I', :'schema', :'table')) is null as gone \gset
 \if :gone
@@ -51,8 +53,8 @@ select pg_get_userbyid(c.relowner) as owner, r.rolname = :'role' as owns, r.roln
 \endif
 `
 
-// ofSuperuser is said where the owner's rights cannot be lent.
-const ofSuperuser = `do $$ begin raise exception 'the table belongs to a superuser, and who may act for it is one: give the table an owner of its own before (alter table … owner to …)'; end $$;
+// ofSuperuser is said where an owner's rights cannot be lent: of a table or a database.
+const ofSuperuser = `do $$ begin raise exception 'the %[1]s belongs to a superuser, and who may act for it is one: give the %[1]s an owner of its own before (alter %[1]s … owner to …)'; end $$;
 `
 
 // PostgresScript writes the needs as a script for psql. What psql is not told is
@@ -127,7 +129,7 @@ func wants(r remediate.Right) (all []string) {
 	for _, m := range variable.FindAllStringSubmatch(r.Grant, -1) {
 		name := m[1]
 		switch name {
-		case "role", "database", "schema":
+		case "role", "database", "database_owner", "schema":
 			continue
 		case "owner":
 			name = "table"
@@ -176,9 +178,15 @@ func statement(b *strings.Builder, r remediate.Right) {
 		grant += " -- " + line(r.For)
 	}
 	grant += "\n"
-	if !strings.HasPrefix(grant, `grant :"owner" to`) {
+	what, suffix := "table", ""
+	switch {
+	case strings.HasPrefix(grant, `grant :"owner" to`):
+	case strings.HasPrefix(grant, `grant :"database_owner" to`):
+		what, suffix = "database", "_database"
+	default:
 		b.WriteString(grant)
 		return
 	}
-	b.WriteString("\\if :lends\n" + grant + "\\elif :owns\n\\else\n" + ofSuperuser + "\\endif\n")
+	fmt.Fprintf(b, "\\if :lends%[1]s\n%[2]s\\elif :owns%[1]s\n\\else\n", suffix, grant)
+	fmt.Fprintf(b, ofSuperuser+"\\endif\n", what)
 }

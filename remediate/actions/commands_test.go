@@ -25,6 +25,7 @@ import (
 //	configure FILE                                    work by these policies and windows
 //	as ROLE                                           the engine works as this role on main
 //	alert NAME [label=value]…                         the alert fires; limit= and expr= are its annotations
+//	archive TABLE KEY=VALUE…                          rows of the table age; to.table=NAME, purge=true and the like
 //	ask ACTION [label=value]… [with.PARAM=value]…     a person asks for an action; limit=, mode=
 //	want [RUN] STATE [REASON]                         the run, or the last one, comes to that state
 //	says [RUN] TEXT…                                  its story has each of the texts
@@ -41,7 +42,7 @@ func commands() map[string]func(*testscript.TestScript, bool, []string) {
 	for name, do := range map[string]func(*testscript.TestScript, *house, []string) error{
 		"sql": sql, "session": session, "configure": configure, "as": actAs, "alert": alert, "ask": ask, "want": want, "says": says,
 		"runs": runs, "approve": approve, "decline": decline, "told": told, "clock": clock, "value": value, "keep": keep, "kept": kept,
-		"server": server, "standby": standby, "halt": halt, "start": start, "redis": redisServer, "cli": redisCLI, "disk": disk, "psql": psqlFile,
+		"server": server, "standby": standby, "halt": halt, "start": start, "redis": redisServer, "cli": redisCLI, "archive": archiveRows, "disk": disk, "psql": psqlFile,
 	} {
 		all[name] = func(ts *testscript.TestScript, neg bool, args []string) {
 			h, ok := ts.Value(houseKey{}).(*house)
@@ -150,6 +151,29 @@ func actAs(_ *testscript.TestScript, h *house, args []string) (err error) {
 	if h.urls["main"], err = as(h.urls["main"], args[0]); err != nil {
 		return err
 	}
+	return h.configure(h.text)
+}
+
+// archiveRows says which rows of a table of main are past their age, as the
+// configuration does.
+func archiveRows(_ *testscript.TestScript, h *house, args []string) error {
+	one := map[string]any{"database": h.database, "table": args[0]}
+	to := make(map[string]any)
+	for _, arg := range args[1:] {
+		k, v, _ := strings.Cut(arg, "=")
+		switch name, ok := strings.CutPrefix(k, "to."); {
+		case ok:
+			to[name] = v
+		case v == "true":
+			one[k] = true
+		default:
+			one[k] = v
+		}
+	}
+	if len(to) > 0 {
+		one["to"] = to
+	}
+	h.archives = append(h.archives, one)
 	return h.configure(h.text)
 }
 

@@ -39,6 +39,8 @@ const patience = 60 * time.Second
 type house struct {
 	urls     map[string]string // where each target is, by its name; "main" and "cache" are there always
 	database string            // of the scenario, on main
+	archives []map[string]any  // of main, as the configuration has them
+	dir      string            // data_dir
 	role     string            // a role without rights on main
 
 	store   *store.Store
@@ -118,12 +120,12 @@ func (h *house) configure(text string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(&b, "\ntargets: %s\nembedded: {enabled: false}\n", targets)
+	fmt.Fprintf(&b, "\ndata_dir: %q\ntargets: %s\nembedded: {enabled: false}\n", h.dir, targets)
 	c, err := config.Parse("scenario", []byte(b.String()), app.Known())
 	if err != nil {
 		return fmt.Errorf("%w\n%s", err, b.String())
 	}
-	set, err := connect(c)
+	set, err := app.Targets(c)
 	if err != nil {
 		return err
 	}
@@ -149,27 +151,13 @@ func (h *house) targets() map[string][]map[string]any {
 	all := make(map[string][]map[string]any)
 	for name, u := range h.urls {
 		kind, _, _ := strings.Cut(u, ":")
-		all[kind] = append(all[kind], map[string]any{"name": name, "url": u})
+		one := map[string]any{"name": name, "url": u}
+		if name == "main" && len(h.archives) > 0 {
+			one["archives"] = h.archives
+		}
+		all[kind] = append(all[kind], one)
 	}
 	return all
-}
-
-func connect(c *config.Config) (set target.Set, err error) {
-	for _, t := range c.Targets.Postgres {
-		p, err := target.NewPostgres(target.PostgresConfig{Name: t.Name, URL: t.URL})
-		if err != nil {
-			return set, err
-		}
-		set.Postgres = append(set.Postgres, p)
-	}
-	for _, t := range c.Targets.Redis {
-		r, err := target.NewRedis(target.RedisConfig{Name: t.Name, URL: t.URL})
-		if err != nil {
-			return set, err
-		}
-		set.Redis = append(set.Redis, r)
-	}
-	return set, nil
 }
 
 // as is a URL with another user.

@@ -30,6 +30,7 @@ func TestScenarios(t *testing.T) {
 			if err != nil {
 				return err
 			}
+			h.dir = e.WorkDir
 			e.Values[houseKey{}] = h
 			e.Defer(func() {
 				if err := h.close(); err != nil {
