@@ -97,6 +97,38 @@ func TestChainClearsTheWay(t *testing.T) {
 	})
 }
 
+// Where nothing is in the way, a step that would clear it hands on at once: the alert
+// fires for another reason, and waiting would tell nobody.
+func TestAsideWithNothingInTheWay(t *testing.T) {
+	bubble(t, func(t *testing.T, h *house) {
+		h.second, h.first = remediate.Auto, new(1000.0)
+		h.live()
+		h.alert("t", true)
+		pass(time.Minute)
+		run := h.is(1, remediate.Declined)
+		if run.Reason != remediate.ReasonCannotHelp {
+			t.Errorf("%+v", run)
+		}
+		says(t, run.Why, "nothing is in the way here")
+		h.is(2, remediate.Cleared)
+		h.verify()
+	})
+}
+
+// What cannot be measured since it is of another kind is declined with what the plan
+// says, and not tried again as a fault.
+func TestUnmeasured(t *testing.T) {
+	bubble(t, func(t *testing.T, h *house) {
+		h.ward.measureFaults, h.ward.refuse = 100, remediate.Refuse(remediate.ReasonUnfit, "it is a view")
+		h.live()
+		h.alert("t", true)
+		pass(time.Second)
+		if run := h.is(1, remediate.Declined); run.Reason != remediate.ReasonUnfit || run.Tries != 0 {
+			t.Errorf("%+v", run)
+		}
+	})
+}
+
 // An action that insists on a person and on a window gets both, though its policy
 // asks for neither.
 func TestInsists(t *testing.T) {

@@ -123,6 +123,8 @@ func (e *Engine) look(ctx context.Context, r remediate.Request) (before *float64
 		return nil, plan, e.unmeasured(ctx, a, r, err)
 	case math.IsNaN(value) || math.IsInf(value, 0):
 		return nil, plan, fmt.Errorf("measure %s: %v is no measure", a.Lowers, value)
+	case r.Episode != 0 && value <= *r.Limit && r.Aside:
+		return &value, plan, remediate.Refuse(remediate.ReasonCannotHelp, "%s is %s, within the step's limit of %s: nothing is in the way here", a.Lowers, remediate.Quantity(a.Lowers, value), remediate.Quantity(a.Lowers, *r.Limit))
 	case r.Episode != 0 && value <= *r.Limit:
 		return &value, plan, &remediate.Refusal{
 			Reason: remediate.ReasonNothing,
