@@ -99,7 +99,7 @@ func (c *clinic) age(t *testing.T, of *pgx.Conn) time.Duration {
 	return time.Duration(micros) * time.Microsecond
 }
 
-func exec(t *testing.T, c *pgx.Conn, statements ...string) {
+func exec(t testing.TB, c *pgx.Conn, statements ...string) {
 	t.Helper()
 	for _, s := range statements {
 		if _, err := c.Exec(t.Context(), s); err != nil {

@@ -111,3 +111,92 @@ func transact(conn *pgx.Conn, table string, client, n int) error {
 		return nil
 	})
 }
+
+// BenchmarkIndexStalls tells for how long the unluckiest client of eight stood
+// still: beside the statement as people type it, and beside the action. A report of two
+// seconds reads the table meanwhile.
+func BenchmarkIndexStalls(b *testing.B) {
+	for _, work := range []struct {
+		name, naive string
+		action      func(c *clinic) remediate.Action
+		params      map[string]string
+	}{
+		{"reindex", "reindex index ", func(c *clinic) remediate.Action { return postgres.Reindex(c.server) }, nil},
+		{"drop_index", "drop index ", func(c *clinic) remediate.Action { return postgres.DropIndex(c.server) }, because("duplicate")},
+	} {
+		b.Run(work.name, func(b *testing.B) {
+			for b.Loop() {
+				naive := stall(b, func(ctx context.Context, c *clinic) error {
+					_, err := c.connect(b).Exec(ctx, work.naive+c.qIndex)
+					return err
+				})
+				ours := stall(b, func(ctx context.Context, c *clinic) error {
+					a := work.action(c)
+					plan, err := a.Plan(ctx, remediate.Request{Subject: c.subject("server", "database", "schema", "table", "index"), Params: work.params})
+					if err != nil {
+						return err
+					}
+					return a.Apply(ctx, remediate.Fence{Held: held}, plan.Steps[0])
+				})
+				none := stall(b, func(ctx context.Context, _ *clinic) error {
+					select {
+					case <-ctx.Done():
+					case <-time.After(4 * time.Second):
+					}
+					return nil
+				})
+				b.ReportMetric(float64(none.Milliseconds()), "none-ms") // what the machine does by itself
+				b.ReportMetric(float64(naive.Milliseconds()), "naive-ms")
+				b.ReportMetric(float64(ours.Milliseconds()), "upkeep-ms")
+			}
+		})
+	}
+}
+
+// stall returns the longest transaction of eight clients while the work is done.
+func stall(b *testing.B, work func(context.Context, *clinic) error) time.Duration {
+	b.Helper()
+	c := open(b)
+	c.fill(b, 400_000, "create index "+quoted(twin)+" on "+c.qTable+" (key)", "create index on "+c.qTable+" (id)", "vacuum "+c.qTable, "analyze "+c.qTable)
+	ctx, stop := context.WithTimeout(b.Context(), 5*time.Minute)
+	defer stop()
+	var clients sync.WaitGroup
+	var working atomic.Bool
+	var longest atomic.Int64
+	reader := c.connect(b)
+	faults := make(chan error, 9)
+	for client := range 8 {
+		conn := c.connect(b)
+		clients.Go(func() {
+			for n := 0; ctx.Err() == nil; n++ {
+				began, during := time.Now(), working.Load()
+				if err := transact(conn, c.qTable, client, n); err != nil {
+					faults <- err
+					return
+				}
+				for took, most := int64(time.Since(began)), longest.Load(); (during || working.Load()) && took > most && !longest.CompareAndSwap(most, took); most = longest.Load() {
+				}
+			}
+		})
+	}
+	time.Sleep(time.Second) // the clients are at work
+	exec(b, reader, "begin", "select from "+c.qTable+" limit 1")
+	clients.Go(func() {
+		time.Sleep(2 * time.Second)
+		if _, err := reader.Exec(context.WithoutCancel(ctx), "rollback"); err != nil {
+			faults <- err
+		}
+	})
+	working.Store(true)
+	if err := work(ctx, c); err != nil {
+		b.Error(err)
+	}
+	working.Store(false)
+	stop()
+	clients.Wait()
+	close(faults)
+	if err := errors.Join(collect(faults)...); err != nil {
+		b.Error(err)
+	}
+	return time.Duration(longest.Load())
+}

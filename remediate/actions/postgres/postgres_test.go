@@ -58,7 +58,7 @@ type clinic struct {
 	qTable, qIndex string
 }
 
-func open(t *testing.T) *clinic {
+func open(t testing.TB) *clinic {
 	t.Helper()
 	url, database := servertest.Database(t)
 	p, err := target.NewPostgres(target.PostgresConfig{Name: "main", URL: url})
@@ -89,7 +89,7 @@ func (c *clinic) subject(labels ...string) map[string]string {
 	return s
 }
 
-func (c *clinic) connect(t *testing.T) *pgx.Conn {
+func (c *clinic) connect(t testing.TB) *pgx.Conn {
 	t.Helper()
 	ctx := context.WithoutCancel(t.Context()) // in cleanups too
 	conn, err := pgx.Connect(ctx, c.url)
@@ -100,7 +100,7 @@ func (c *clinic) connect(t *testing.T) *pgx.Conn {
 	return conn
 }
 
-func (c *clinic) text(t *testing.T, sql string, args ...any) (s string) {
+func (c *clinic) text(t testing.TB, sql string, args ...any) (s string) {
 	t.Helper()
 	conn := c.connect(t)
 	if err := conn.QueryRow(context.WithoutCancel(t.Context()), sql, args...).Scan(&s); err != nil {
@@ -109,7 +109,7 @@ func (c *clinic) text(t *testing.T, sql string, args ...any) (s string) {
 	return s
 }
 
-func (c *clinic) number(t *testing.T, sql string, args ...any) (n int) {
+func (c *clinic) number(t testing.TB, sql string, args ...any) (n int) {
 	t.Helper()
 	if _, err := fmt.Sscan(c.text(t, "select ("+sql+")::text", args...), &n); err != nil {
 		t.Fatal(err)
@@ -118,7 +118,7 @@ func (c *clinic) number(t *testing.T, sql string, args ...any) (n int) {
 }
 
 // fill puts rows with random keys into the table and takes most of them out again.
-func (c *clinic) fill(t *testing.T, rows int, more ...string) {
+func (c *clinic) fill(t testing.TB, rows int, more ...string) {
 	t.Helper()
 	servertest.Exec(t, c.url, append([]string{
 		"truncate " + c.qTable,
