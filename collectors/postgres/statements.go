@@ -3,6 +3,7 @@ package postgres
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -31,8 +32,6 @@ select d.datname, r.rolname, coalesce(s.queryid, 0),
   join pg_roles r on r.oid = s.userid`
 
 	statementTextSQL = `select distinct on (queryid) queryid, left(query, 4000) from %s.pg_stat_statements(true) where queryid = any($1) order by queryid`
-
-	statementsExtensionSQL = `select n.nspname from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'pg_stat_statements'`
 )
 
 const (
@@ -62,6 +61,7 @@ func Statements(t *target.Postgres) collectors.Collector {
 			counter("statement_temporary_blocks_total", "Blocks that the statement wrote to temporary files.", labels...),
 			counter("statement_wal_bytes_total", "Write-ahead log that the statement wrote.", labels...),
 		},
+		age:   gauge("statements_age_seconds", "How long ago the statistics of statements were last reset; absent before PostgreSQL 14, which does not tell it."),
 		info:  gauge("statement_info", "1, with the text of a statement that is told: without literals, and shortened. Only of statements that read or change rows.", "queryid", "query"),
 		known: make(map[statementKey]*statementState),
 		texts: make(map[int64]string),
@@ -77,9 +77,10 @@ the top of any of the four orders are told one by one and stay for an hour; the 
 of all others is under the labels "other". The counters go on where the statistics
 are reset. The text is that of the extension with every literal left out, and only
 of SELECT, INSERT, UPDATE, DELETE, MERGE and WITH; statement_text: false in the
-target's configuration leaves it out altogether. Rights: pg_read_all_stats (it is
+target's configuration leaves it out altogether. The action postgres/reset_statements
+lowers the age of the statistics. Rights: pg_read_all_stats (it is
 in pg_monitor). Cost: one pass over the statistics.`,
-		Metrics: append(append([]*collectors.Metric{}, c.costs[:]...), c.info),
+		Metrics: append(append([]*collectors.Metric{}, c.costs[:]...), c.info, c.age),
 		Every:   time.Minute,
 		Timeout: 20 * time.Second,
 		Limit:   100,
@@ -91,6 +92,7 @@ type statements struct {
 	target *target.Postgres
 	costs  [8]*collectors.Metric
 	info   *collectors.Metric
+	age    *collectors.Metric
 
 	database string // where the extension is; "" when not known
 	schema   string
@@ -124,7 +126,7 @@ func (c *statements) collect(ctx context.Context, w *collectors.Writer) error {
 	}
 	told, cut := c.account(rows, w.Limit(), time.Now())
 	w.Cut(cut)
-	text := c.text(ctx, told)
+	text := errors.Join(c.text(ctx, told), c.since(ctx, w))
 	for _, k := range told {
 		for i, m := range c.costs {
 			w.Set(m, c.known[k].sum[i], c.target.Name, k.Database, k.User, strconv.FormatInt(k.QueryID, 10))
@@ -145,31 +147,14 @@ func (c *statements) collect(ctx context.Context, w *collectors.Writer) error {
 	return text
 }
 
-// find looks for the database that has the extension, beginning with the one
-// that the target names.
+// find looks for the database that has the extension.
 func (c *statements) find(ctx context.Context) (bool, error) {
 	if c.database != "" {
 		return true, nil
 	}
-	names, err := c.target.Databases(ctx)
-	if err != nil {
-		return false, err
-	}
-	for _, name := range append([]string{c.target.Maintenance()}, names...) {
-		db, err := c.target.Database(name)
-		if err != nil {
-			return false, err
-		}
-		schemas, err := read[struct{ Name string }](ctx, db, statementsExtensionSQL)
-		if err != nil && ctx.Err() != nil {
-			return false, err
-		}
-		if err == nil && len(schemas) == 1 {
-			c.database, c.schema = name, pgx.Identifier{schemas[0].Name}.Sanitize()
-			return true, nil
-		}
-	}
-	return false, nil
+	place, err := FindStatements(ctx, c.target)
+	c.database, c.schema = place.Database, place.Schema
+	return c.database != "", err
 }
 
 // read asks what each statement cost. What a role runs at the top and within
@@ -296,6 +281,16 @@ func (c *statements) choose(limit int, now time.Time) (told []statementKey, cut 
 	}
 	slices.SortFunc(told, byName)
 	return told, cut
+}
+
+// since tells how old the statistics are, where the server does.
+func (c *statements) since(ctx context.Context, w *collectors.Writer) error {
+	s, err := ReadStatistics(ctx, c.target, StatementsPlace{c.database, c.schema})
+	if err != nil || s == nil {
+		return err
+	}
+	w.Set(c.age, s.Seconds, c.target.Name)
+	return nil
 }
 
 // text reads the texts of those that are told and were not before. That they are

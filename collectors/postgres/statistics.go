@@ -90,7 +90,10 @@ func wants(err error, role string) error {
 // pgerrPrivilege is the error code of a right that is missing.
 const pgerrPrivilege = "42501"
 
-// hidden returns an error about what the server shows to certain roles only.
+// ErrHidden says that the server shows what was asked to certain roles only.
+var ErrHidden = errors.New("hidden from this role")
+
+// hidden returns an ErrHidden that names what is hidden and the grant that shows it.
 func hidden(what, role string) error {
-	return fmt.Errorf("%s is hidden from this role: grant %s to it", what, role)
+	return fmt.Errorf("%s is %w: grant %s to it", what, ErrHidden, role)
 }

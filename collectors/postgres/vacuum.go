@@ -36,9 +36,9 @@ func Vacuum(t *target.Postgres) collectors.Collector {
 Reads pg_class and the cumulative statistics of every database. Rights: CONNECT
 on each database. Cost: one pass over pg_class for each database; no file is
 looked at. A database in which no row was changed since the last time is not
-connected to: its figures stay for five minutes at most. After a crash the server's statistics are empty: the dead ratio of a
-table is left out until they know of it again. The action postgres/vacuum lowers
-the dead ratio.`,
+connected to: its figures stay for five minutes at most. After a crash the server's statistics are empty: the dead ratio and the changed rows of a
+table are left out until they know of it again. The action postgres/vacuum lowers
+the dead ratio, and postgres/analyze the changed rows.`,
 		Metrics: []*collectors.Metric{c.ratio, c.dead, c.live, c.lastVacuum, c.lastAnalyze, c.freezeAge, c.multixactAge, c.changed},
 		Every:   time.Minute,
 		Timeout: 30 * time.Second,
@@ -115,7 +115,9 @@ func (c *vacuum) collect(ctx context.Context, w *collectors.Writer) error {
 		}
 		set(c.dead, r.DeadRows)
 		set(c.live, r.LiveRows)
-		set(c.changed, r.Changed)
+		if r.Changed != nil {
+			set(c.changed, *r.Changed)
+		}
 		set(c.freezeAge, float64(r.FreezeAge))
 		set(c.multixactAge, float64(r.MultixactAge))
 		if r.LastVacuum != nil {
@@ -146,7 +148,8 @@ type VacuumRow struct {
 	VacuumCount             int64 // of vacuums by hand, since the statistics were reset
 	FreezeAge               int64 // in transactions
 	MultixactAge            int64
-	Changed                 float64 // rows since the last ANALYZE
+	Changed                 *float64 // rows since the last ANALYZE; nil when it is not known
+	AnalyzeCount            int64    // of analyzes by hand, since the statistics were reset
 }
 
 // ReadVacuum reads the tables of one database that are of the subject.

@@ -5,8 +5,8 @@
 -- Rights: none beyond CONNECT; the cumulative statistics are for everybody.
 -- Versions: 13 and later. Cost: one pass over pg_class, no file is looked at.
 --
--- The ratio is null where it is not known: the statistics are gone (a crash
--- empties them) while the catalog still knows of rows.
+-- The ratio and the number of changed rows are null where they are not known: the
+-- statistics are gone (a crash empties them) while the catalog still knows of rows.
 select n.nspname,
        c.relname,
        pg_stat_get_live_tuples(c.oid)::float8,
@@ -21,7 +21,11 @@ select n.nspname,
        pg_stat_get_vacuum_count(c.oid),
        age(c.relfrozenxid)::int8,
        mxid_age(c.relminmxid)::int8,
-       pg_stat_get_mod_since_analyze(c.oid)::float8
+       case
+         when pg_stat_get_live_tuples(c.oid) + pg_stat_get_dead_tuples(c.oid) + pg_stat_get_mod_since_analyze(c.oid) > 0 or c.reltuples <= 0 or c.relpages = 0
+           then pg_stat_get_mod_since_analyze(c.oid)::float8
+       end,
+       pg_stat_get_analyze_count(c.oid)
   from pg_class c
   join pg_namespace n on n.oid = c.relnamespace
  where c.relkind in ('r', 'm')
