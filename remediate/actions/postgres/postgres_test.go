@@ -34,12 +34,16 @@ func TestMain(m *testing.M) {
 		}
 		for _, a := range []remediate.Action{
 			postgres.AdviseIndexes(p),
+			postgres.Analyze(p),
 			postgres.Archive(p),
 			postgres.DropIndex(p),
+			postgres.Freeze(p),
 			postgres.Purge(p),
 			postgres.Reindex(p),
 			postgres.Repack(p),
+			postgres.ResetStatements(p),
 			postgres.RestoreArchived(p),
+			postgres.Terminate(p),
 			postgres.Vacuum(p),
 			postgres.VacuumFull(p),
 		} {
@@ -102,8 +106,10 @@ func (c *clinic) connect(t testing.TB) *pgx.Conn {
 
 func (c *clinic) text(t testing.TB, sql string, args ...any) (s string) {
 	t.Helper()
+	ctx := context.WithoutCancel(t.Context())
 	conn := c.connect(t)
-	if err := conn.QueryRow(context.WithoutCancel(t.Context()), sql, args...).Scan(&s); err != nil {
+	defer func() { _ = conn.Close(ctx) }() // who waits asks often
+	if err := conn.QueryRow(ctx, sql, args...).Scan(&s); err != nil {
 		t.Fatalf("%s: %v", sql, err)
 	}
 	return s

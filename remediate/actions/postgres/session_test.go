@@ -279,6 +279,10 @@ func TestVacuumParameters(t *testing.T) {
 		{map[string]string{"parallel": "-1"}, ""},
 		{map[string]string{"parallel": "1) public.victim; --"}, ""},
 		{map[string]string{"truncate": "on, FULL"}, ""},
+		{map[string]string{"index_cleanup": "off"}, "VACUUM (ANALYZE, TRUNCATE off, PARALLEL 0, INDEX_CLEANUP off)"},
+		{map[string]string{"index_cleanup": "on", "freeze": "always"}, "VACUUM (ANALYZE, TRUNCATE off, PARALLEL 0, INDEX_CLEANUP on, FREEZE)"},
+		{map[string]string{"index_cleanup": "off) public.victim; --"}, ""},
+		{map[string]string{"freeze": "ALWAYS"}, ""},
 	} {
 		t.Run(fmt.Sprint(test.params), func(t *testing.T) {
 			plan, err := w.action.Plan(t.Context(), w.request(database, test.params))

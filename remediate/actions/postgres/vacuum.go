@@ -21,15 +21,34 @@ func Vacuum(t *target.Postgres) remediate.Action {
 		Target: t.Name,
 		Doc: `Vacuum removes the dead rows of one table and analyzes it, with VACUUM (ANALYZE).
 
-It takes a SHARE UPDATE EXCLUSIVE lock: reads and writes go on. Unless it is told
+It takes a SHARE UPDATE EXCLUSIVE lock: reads and writes go on, and autovacuum gives
+way to it. Unless it is told
 to, it does not truncate the table at its end, which needs an ACCESS EXCLUSIVE lock
-and is replayed on replicas; the space is used again by the table. It refuses a replica, a role
-without the right, and names who holds back what can be removed. It is done when
+and is replayed on replicas; the space is used again by the table. Where the oldest
+transactions of the table are past half of the age at which autovacuum would have to
+come for them, it freezes its rows too, and says so.
+
+It refuses a replica and a role without the right, and says when it cannot help: when
+an open transaction, a prepared one, a replication slot or a standby holds back what
+is dead, it names who that is. That is known where the last vacuum, by whomever, began after that
+one held them, ended in the last quarter of an hour, and the rows are still there: what had died before
+is gone, and what is dead now has died since. A transaction younger than ten minutes is
+waited for. Where it is not known, the vacuum is made, and its second plan knows it;
+a later step of a chain is always tried, since the way may have been cleared for it. An
+active statement, a slot and a standby are known to hold what they held when they were looked at before.
+
+It is done when
 the server's counts of vacuums and analyzes by hand have grown; where only the
-vacuum was, as after an interruption between the two, the table is analyzed alone. Rights: own the table or the
+vacuum was, as after an interruption between the two, the table is analyzed alone.
+While it works, the collector postgres/progress tells how far it is, and
+pg_stat_progress_vacuum does; its session is called upkeep postgres/vacuum. Cancelled,
+it leaves the table as it was, and dead rows as they were where it was still scanning.
+Values out of line are vacuumed with their table; temporary tables can be by their own
+session only, and are refused. Rights: own the table or the
 database (PostgreSQL 13 to 16), or MAINTAIN on the table and USAGE on its schema
-(17 and later); pg_monitor where the policy asks for headroom. Cancelled, it
-leaves the table as it was.`,
+(17 and later); pg_read_all_stats (it is in pg_monitor) to name who holds dead rows
+back, without which it is made all the same; pg_monitor where the policy asks for
+headroom.`,
 		Lowers:    "upkeep_postgres_table_dead_ratio",
 		Risk:      remediate.Safe,
 		Subject:   []string{"server", "database", "schema", "table"},
@@ -37,13 +56,24 @@ leaves the table as it was.`,
 		Params: []remediate.Param{
 			{Name: "parallel", Type: remediate.Int, Default: "0", Doc: "How many workers vacuum the indexes beside the session, at most 8; as many indexes must be large enough, and max_parallel_maintenance_workers allow it."},
 			{Name: "truncate", Type: remediate.Bool, Default: "false", Doc: "Give the empty pages at the end of the table back to the disk, under a short ACCESS EXCLUSIVE lock that is given up when others wait, but is replayed on replicas."},
+			{Name: "freeze", Type: remediate.Text, Default: "auto", Doc: "Freeze every row, so that the table is not vacuumed for its age soon: auto, when its oldest transactions or multixacts are past half of the server's autovacuum_freeze_max_age or autovacuum_multixact_freeze_max_age; always; or never."},
+			{Name: "index_cleanup", Type: remediate.Text, Default: "auto", Doc: "Remove what points to dead rows from the indexes: auto, as the server and the table's settings have it; on; or off, which is faster and leaves the places of the rows unused."},
+		},
+		Rights: []remediate.Right{
+			{Grant: `grant :"owner" to :"role"`, Until: 16, For: "to vacuum the table"},
+			{Grant: `grant maintain on table :"schema".:"table" to :"role"`, Since: 17, For: "to vacuum the table"},
+			{Grant: `grant usage on schema :"schema" to :"role"`, Since: 17, For: "to name the table"},
+			{Grant: `grant pg_read_all_stats to :"role"`, For: "to name who holds dead rows back"},
 		},
 		Timeout: 2 * time.Hour,
-		Remedy:  vacuum{t},
+		Remedy:  vacuum{t, &sightings{first: make(map[string]time.Time)}},
 	}
 }
 
-type vacuum struct{ target *target.Postgres }
+type vacuum struct {
+	target *target.Postgres
+	seen   *sightings
+}
 
 // Headroom implements remediate.Roomer.
 func (a vacuum) Headroom(ctx context.Context, _ remediate.Request) (remediate.Headroom, error) {
@@ -54,26 +84,63 @@ func (a vacuum) Headroom(ctx context.Context, _ remediate.Request) (remediate.He
 // others feel, and hardly a table has as many large indexes.
 const mostWorkers = 8
 
-// options are those of the statement, as the request's parameters want them.
-func (vacuum) options(params map[string]string) (string, error) {
+// choices are the options of the statement that the request's parameters decide.
+type choices struct {
+	options string // without freeze
+	freeze  string // auto, always or never
+}
+
+func choose(params map[string]string) (c choices, err error) {
 	parallel, err := strconv.Atoi(cmp.Or(params["parallel"], "0"))
 	if err != nil || parallel < 0 || parallel > mostWorkers {
-		return "", remediate.Refuse(remediate.ReasonSubject, "the parameter parallel is %q, want a whole number from 0 to %d", params["parallel"], mostWorkers)
+		return c, remediate.Refuse(remediate.ReasonSubject, "the parameter parallel is %q, want a whole number from 0 to %d", params["parallel"], mostWorkers)
 	}
-	truncate := "off"
-	switch params["truncate"] {
-	case "true":
-		truncate = "on"
-	case "", "false":
-	default:
-		return "", remediate.Refuse(remediate.ReasonSubject, "the parameter truncate is %q, want true or false", params["truncate"])
+	truncate, err := oneOf(params, "truncate", map[string]string{"": "off", "false": "off", "true": "on"}, "true or false")
+	if err != nil {
+		return c, err
 	}
-	return fmt.Sprintf("ANALYZE, TRUNCATE %s, PARALLEL %d", truncate, parallel), nil
+	// What decides by itself is the default of every version; before 14 it has no name.
+	cleanup, err := oneOf(params, "index_cleanup", map[string]string{"": "", "auto": "", "on": ", INDEX_CLEANUP on", "off": ", INDEX_CLEANUP off"}, "auto, on or off")
+	if err != nil {
+		return c, err
+	}
+	freeze, err := oneOf(params, "freeze", map[string]string{"": "auto", "auto": "auto", "always": "always", "never": "never"}, "auto, always or never")
+	return choices{fmt.Sprintf("ANALYZE, TRUNCATE %s, PARALLEL %d%s", truncate, parallel, cleanup), freeze}, err
+}
+
+// oneOf returns what a parameter stands for.
+func oneOf(params map[string]string, name string, all map[string]string, want string) (string, error) {
+	v, ok := all[params[name]]
+	if !ok {
+		return "", remediate.Refuse(remediate.ReasonSubject, "the parameter %s is %q, want %s", name, params[name], want)
+	}
+	return v, nil
+}
+
+// agesSQL tells from which ages on autovacuum comes for a table whatever its dead rows.
+const agesSQL = `select current_setting('autovacuum_freeze_max_age')::int8, current_setting('autovacuum_multixact_freeze_max_age')::int8`
+
+// freezes decides whether the rows are frozen, and says why.
+func (a vacuum) freezes(ctx context.Context, db *target.Database, freeze string, row read.VacuumRow) (bool, string, error) {
+	if freeze != "auto" {
+		return freeze == "always", "", nil
+	}
+	var xids, multixacts int64
+	if err := db.QueryRow(ctx, agesSQL).Scan(&xids, &multixacts); err != nil {
+		return false, "", fmt.Errorf("settings: %w", err)
+	}
+	switch {
+	case row.FreezeAge > xids/2:
+		return true, fmt.Sprintf("its oldest transactions are %d old, and autovacuum has to come at %d: its rows are frozen", row.FreezeAge, xids), nil
+	case row.MultixactAge > multixacts/2:
+		return true, fmt.Sprintf("its oldest multixacts are %d old, and autovacuum has to come at %d: its rows are frozen", row.MultixactAge, multixacts), nil
+	}
+	return false, "", nil
 }
 
 // Plan implements remediate.Remedy.
 func (a vacuum) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan, err error) {
-	options, err := a.options(r.Params)
+	c, err := choose(r.Params)
 	if err != nil {
 		return p, err
 	}
@@ -95,21 +162,48 @@ func (a vacuum) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan
 		return p, remediate.Refuse(remediate.ReasonUnfit, "the server keeps no statistics of %s", r.Subject["table"])
 	}
 	p.Facts = append(p.Facts, fmt.Sprintf("%.0f of %.0f rows are dead, the heap has %s", rows[0].DeadRows, rows[0].DeadRows+rows[0].LiveRows, remediate.Quantity("_bytes", float64(rel.SizeBytes))))
-	who, err := holder(ctx, db)
+	freeze, why, err := a.freezes(ctx, db, c.freeze, rows[0])
 	if err != nil {
 		return p, err
 	}
-	if who != "" {
-		p.Facts = append(p.Facts, who)
+	if freeze {
+		c.options += ", FREEZE"
+	}
+	fact, err := a.held(ctx, r, rows[0], rel)
+	if err != nil {
+		return p, err
+	}
+	for _, f := range []string{why, fact} {
+		if f != "" {
+			p.Facts = append(p.Facts, f)
+		}
 	}
 	p.Steps = []remediate.Step{{
-		Do: "VACUUM (" + options + ") " + pgx.Identifier{r.Subject["schema"], r.Subject["table"]}.Sanitize(),
+		Do: "VACUUM (" + c.options + ") " + pgx.Identifier{r.Subject["schema"], r.Subject["table"]}.Sanitize(),
 		Args: map[string]string{
 			"database": r.Subject["database"], "schema": r.Subject["schema"], "table": r.Subject["table"],
 			"oid": strconv.FormatInt(rel.OID, 10), "vacuums": strconv.FormatInt(rel.Vacuums, 10), "analyzes": strconv.FormatInt(rel.Analyzes, 10),
 		},
 	}}
 	return p, nil
+}
+
+// held refuses a vacuum that would remove nothing, and otherwise tells who holds
+// rows back that some of the dead may be of. In a later step of a chain somebody
+// older may have been ended since the last vacuum, and it is tried.
+func (a vacuum) held(ctx context.Context, r remediate.Request, row read.VacuumRow, rel relation) (fact string, err error) {
+	h, err := horizon(ctx, a.target, r.Subject["database"])
+	if err != nil {
+		return unseen(err)
+	}
+	vain := a.seen.inVain(h, row.LastVacuum, rel.SizeBytes)
+	switch {
+	case vain && r.Step == 0 && row.DeadRows > 0:
+		return "", cannotHelp(*h, fmt.Sprintf("a vacuum would remove none of the %.0f dead rows, as the last one, at %s, did not", row.DeadRows, row.LastVacuum.UTC().Format(time.DateTime)))
+	case h != nil && (vain || h.Age >= worthTelling || h.Seconds >= againIn.Seconds()):
+		return held(*h), nil
+	}
+	return "", nil
 }
 
 // Apply implements remediate.Remedy.
@@ -137,14 +231,14 @@ func (a vacuum) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) 
 			if analyzed > analyzes {
 				return true, nil
 			}
-			return true, analyze(ctx, c, f, s)
+			return true, analyzeRest(ctx, c, f, s)
 		},
 	}.carry(ctx, f, s.Do)
 }
 
-// analyze does what is left of a step that was interrupted between its vacuum and
+// analyzeRest does what is left of a step that was interrupted between its vacuum and
 // its analyze, which are a transaction each.
-func analyze(ctx context.Context, c *pgx.Conn, f remediate.Fence, s remediate.Step) error {
+func analyzeRest(ctx context.Context, c *pgx.Conn, f remediate.Fence, s remediate.Step) error {
 	if err := f.Check(ctx); err != nil {
 		return err
 	}

@@ -1,0 +1,129 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	read "github.com/ai-micro-service/upkeep/collectors/postgres"
+	"github.com/ai-micro-service/upkeep/internal/target"
+	"github.com/ai-micro-service/upkeep/remediate"
+)
+
+// Analyze gathers the planner's statistics of one table anew.
+func Analyze(t *target.Postgres) remediate.Action {
+	return remediate.Action{
+		Name:   "postgres/analyze",
+		Target: t.Name,
+		Doc: `Analyze gathers the planner's statistics of one table anew, with ANALYZE.
+
+It reads a sample of the table, and takes a SHARE UPDATE EXCLUSIVE lock: reads and
+writes go on. Its snapshot holds dead rows back while it runs, for seconds. It
+refuses a replica, a role without the right, what has no rows of its own (of a
+partitioned table analyze the partitions), and a table that was analyzed and not changed
+since. A table whose statistics a crash has emptied tells nothing of how many rows were
+changed: there is no measure for it until the server knows of the table again. It is done when the
+server's count of analyzes by hand has grown, which sets the number of changed rows to 0.
+Cancelled, it leaves the statistics as they were. Rights: own the table or the
+database (PostgreSQL 13 to 16), or MAINTAIN on the table and USAGE on its schema (17
+and later).`,
+		Lowers:    "upkeep_postgres_table_changed_rows",
+		Risk:      remediate.Safe,
+		Subject:   []string{"server", "database", "schema", "table"},
+		Exclusive: []string{"server", "database", "schema", "table"},
+		Rights: []remediate.Right{
+			{Grant: `grant :"owner" to :"role"`, Until: 16, For: "to analyze the table"},
+			{Grant: `grant maintain on table :"schema".:"table" to :"role"`, Since: 17, For: "to analyze the table"},
+			{Grant: `grant usage on schema :"schema" to :"role"`, Since: 17, For: "to name the table"},
+		},
+		Timeout: 30 * time.Minute,
+		Remedy:  analyze{t},
+	}
+}
+
+type analyze struct{ target *target.Postgres }
+
+// Headroom implements remediate.Roomer.
+func (a analyze) Headroom(ctx context.Context, _ remediate.Request) (remediate.Headroom, error) {
+	return headroom(ctx, a.target)
+}
+
+// Plan implements remediate.Remedy.
+func (a analyze) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan, err error) {
+	db, rel, err := find(ctx, a.target, r)
+	if err != nil {
+		return p, err
+	}
+	if err := rel.allowed("analyze the table"); err != nil {
+		return p, err
+	}
+	if rel.Kind != "r" && rel.Kind != "m" {
+		return p, remediate.Refuse(remediate.ReasonUnfit, "%s is no table with rows of its own", r.Subject["table"])
+	}
+	rows, err := read.ReadVacuum(ctx, db, of(r))
+	if err != nil {
+		return p, fmt.Errorf("changed rows: %w", err)
+	}
+	if len(rows) != 1 {
+		return p, remediate.Refuse(remediate.ReasonUnfit, "the server keeps no statistics of %s", r.Subject["table"])
+	}
+	row := rows[0]
+	last := "it was never analyzed that the server knows of"
+	if row.LastAnalyze != nil {
+		last = "it was analyzed last at " + when(row.LastAnalyze) + " (UTC)"
+	}
+	switch {
+	case row.Changed == nil:
+		p.Facts = append(p.Facts, "the server's statistics are empty, as a crash leaves them: how many rows were changed is not known; "+last)
+	case *row.Changed == 0 && row.LastAnalyze != nil:
+		return p, remediate.Refuse(remediate.ReasonNothing, "no row was changed since %s was analyzed at %s", r.Subject["table"], when(row.LastAnalyze))
+	default:
+		p.Facts = append(p.Facts, fmt.Sprintf("%.0f rows were changed, there are %.0f; %s", *row.Changed, row.LiveRows, last))
+	}
+	p.Steps = []remediate.Step{{
+		Do: "ANALYZE " + pgx.Identifier{r.Subject["schema"], r.Subject["table"]}.Sanitize(),
+		Args: map[string]string{
+			"database": r.Subject["database"], "schema": r.Subject["schema"], "table": r.Subject["table"],
+			"oid": strconv.FormatInt(rel.OID, 10), "analyzes": strconv.FormatInt(rel.Analyzes, 10),
+		},
+	}}
+	return p, nil
+}
+
+// Apply implements remediate.Remedy.
+func (a analyze) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
+	analyzes, err := strconv.ParseInt(s.Args["analyzes"], 10, 64)
+	if err != nil {
+		return fmt.Errorf("step: analyzes: %w", err)
+	}
+	return job{
+		target: a.target, action: "postgres/analyze", database: s.Args["database"], schema: s.Args["schema"], table: s.Args["table"],
+		lockTimeout: 5 * time.Second, // another vacuum or DDL holds the conflicting locks
+		done: func(ctx context.Context, c *pgx.Conn) (bool, error) {
+			var analyzed int64
+			err := c.QueryRow(ctx, "select coalesce(pg_stat_get_analyze_count($1::text::oid), 0)", s.Args["oid"]).Scan(&analyzed)
+			return analyzed > analyzes, err
+		},
+	}.carry(ctx, f, s.Do)
+}
+
+// Measure implements remediate.Remedy.
+func (a analyze) Measure(ctx context.Context, r remediate.Request) (float64, error) {
+	db, err := database(ctx, a.target, r)
+	if err != nil {
+		return 0, err
+	}
+	rows, err := read.ReadVacuum(ctx, db, of(r))
+	switch {
+	case err != nil:
+		return 0, err
+	case len(rows) == 0:
+		return 0, fmt.Errorf("table %q: %w", r.Subject["table"], remediate.ErrGone)
+	case rows[0].Changed == nil:
+		return 0, fmt.Errorf("the server's statistics of table %q are empty", r.Subject["table"])
+	}
+	return *rows[0].Changed, nil
+}

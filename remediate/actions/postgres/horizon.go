@@ -1,0 +1,137 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	read "github.com/ai-micro-service/upkeep/collectors/postgres"
+	"github.com/ai-micro-service/upkeep/internal/target"
+	"github.com/ai-micro-service/upkeep/remediate"
+)
+
+const (
+	// slowestVacuum is how fast the slowest of vacuums goes, in bytes a second: a
+	// third of what autovacuum's throttle lets through. The server tells when the
+	// last one ended, and so this is how long before it began at most.
+	slowestVacuum = 10 << 20
+
+	// staysInVain is how long the last vacuum tells anything: who held even older
+	// rows then may be gone by now, and to try once more costs little.
+	staysInVain = 15 * time.Minute
+
+	// ordinary is how long a transaction may be open that ends by itself.
+	ordinary = 10 * time.Minute
+
+	// againIn is when it is looked again whether such a one has ended.
+	againIn = time.Minute
+)
+
+// sightings remember when somebody was first seen to hold a transaction's rows back
+// of whom the server does not tell since when.
+type sightings struct {
+	mu    sync.Mutex
+	first map[string]time.Time
+}
+
+// at returns when the key was first seen, which may be now. Nobody is kept who was
+// not seen again: each call is about whoever holds the most.
+func (s *sightings) at(database, key string, now time.Time) time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	full := database + "\x00" + key
+	if t, known := s.first[full]; known {
+		return t
+	}
+	for k := range s.first {
+		if strings.HasPrefix(k, database+"\x00") {
+			delete(s.first, k)
+		}
+	}
+	s.first[full] = now
+	return now
+}
+
+// horizon returns who holds the most rows of a database back; nil when nobody does.
+func horizon(ctx context.Context, t *target.Postgres, database string) (*read.SessionRow, error) {
+	server, err := t.Server()
+	if err != nil {
+		return nil, err
+	}
+	rows, err := read.ReadSessions(ctx, server, read.OfHorizon, database)
+	if err != nil || len(rows) == 0 {
+		return nil, err
+	}
+	return &rows[0], nil
+}
+
+// holds is since when somebody holds what it holds now, at the latest. A snapshot
+// is taken within a statement, and a transaction gets its number in one: where a
+// session is idle, both were there when its last statement had ended. Where it is
+// active, its statement may have waited for long before it took its snapshot.
+func (s *sightings) holds(h read.SessionRow) time.Time {
+	now := h.Since.Add(time.Duration(h.Seconds * float64(time.Second))) // by the server's clock
+	switch {
+	case h.What == read.Prepared:
+		return h.Since
+	case h.What == read.Session && strings.HasPrefix(h.State, "idle in transaction") && h.Changed != nil:
+		return *h.Changed
+	}
+	// A standby feeds back what it needs, and its slot remembers it.
+	return s.at(h.Database, fmt.Sprintf("%s %s %d %s", h.What, h.Name, h.PID, h.Oldest), now)
+}
+
+// inVain tells whether a vacuum of the table would remove nothing, for the sake of
+// who holds rows back: the last vacuum, by whomever, has begun since that one holds
+// them, and has removed whatever had died before; what is dead now has died since.
+// That is known where the server tells it, and else a vacuum is tried, which tells
+// it: a scan of the table that removes nothing costs less than a wrong refusal.
+func (s *sightings) inVain(h *read.SessionRow, last *time.Time, size int64) bool {
+	if h == nil {
+		return false
+	}
+	since := s.holds(*h) // asked in any case, so that it is known the next time
+	if last == nil {
+		return false
+	}
+	now := h.Since.Add(time.Duration(h.Seconds * float64(time.Second)))
+	longest := time.Duration(float64(size) / slowestVacuum * float64(time.Second))
+	return last.After(since.Add(longest)) && now.Sub(*last) < staysInVain
+}
+
+// held names who holds rows back, with what a person needs to find it.
+func held(h read.SessionRow) string {
+	who := h.Who()
+	if h.What == read.Session {
+		who += ", " + h.State
+	}
+	if h.What == read.Prepared {
+		who += fmt.Sprintf(" of %q", h.User)
+	}
+	most := ""
+	if h.What == read.Slot || h.What == read.Session && h.Transaction == nil {
+		most = "at most " // the server does not tell since when
+	}
+	return fmt.Sprintf("%s holds back what died in the last %d transactions, for %s%s, since %s (UTC)", who, h.Age, most, span(h.Seconds), h.Since.UTC().Format(time.DateTime))
+}
+
+// cannotHelp refuses, and names who is in the way. One that is not old ends by
+// itself, and is waited for.
+func cannotHelp(h read.SessionRow, what string) error {
+	r := &remediate.Refusal{Reason: remediate.ReasonCannotHelp, Detail: what + ": " + held(h)}
+	if h.What == read.Session && h.Type == "client backend" && h.Seconds < ordinary.Seconds() {
+		r.Until = time.Now().Add(againIn)
+	}
+	return r
+}
+
+// unseen makes of who may not be seen a fact for people.
+func unseen(err error) (fact string, other error) {
+	if errors.Is(err, read.ErrHidden) {
+		return "who holds dead rows back is not known: " + err.Error(), nil
+	}
+	return "", err
+}

@@ -1,0 +1,288 @@
+package postgres
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	read "github.com/ai-micro-service/upkeep/collectors/postgres"
+	"github.com/ai-micro-service/upkeep/internal/target"
+	"github.com/ai-micro-service/upkeep/remediate"
+)
+
+// Terminate ends the one session that is most in the way.
+func Terminate(t *target.Postgres) remediate.Action {
+	return remediate.Action{
+		Name:   "postgres/terminate",
+		Target: t.Name,
+		Doc: `Terminate ends the one session of a database that is most in the way, with pg_terminate_backend, when a person agrees.
+
+Which one that is says the parameter of: the one that has been idle within its
+transaction for longest (idle), whose transaction has been open for longest
+(transaction), whom the session that waits longest for a lock waits for (blocker), or
+who holds the most dead rows back (horizon). It is the session that the metric of
+the same label tells of, and the measure is that metric.
+
+What the session has not committed is lost, and its client gets an error. The plan
+says whose it is, from where, since when, whether it has written, who waits for it,
+and what it ran last, without literals. The session is named by its process and the
+moments at which it, its transaction, and where it is idle its idleness began. They
+are compared in the statement that ends it: a session that has moved on is left
+alone, and the step is done. Else it is done when the session is gone.
+
+It always asks. It refuses who must not be ended, and says who that is: walsenders,
+autovacuum and other processes of the server, sessions of upkeep, backups (which say
+so by their application_name: pg_dump, pg_dumpall, pg_restore, pg_basebackup,
+pg_receivewal, pgBackRest, Barman, WAL-G) and pg_repack. Prepared transactions and
+replication slots are named and left to people. Statements are not
+cancelled instead: that ends no transaction. Rights: pg_read_all_stats (it is in
+pg_monitor) to see the sessions, and pg_signal_backend, or to be a member of the
+session's role; a superuser's session is ended by superusers only.`,
+		Lowers:    "upkeep_postgres_worst_session_seconds",
+		Risk:      remediate.Guarded,
+		Asks:      true,
+		Subject:   []string{"server", "database"},
+		Exclusive: []string{"server", "database"},
+		Params: []remediate.Param{
+			{Name: "of", Type: remediate.Text, Default: read.OfIdle, Doc: "Whom to end: idle, transaction, blocker or horizon."},
+		},
+		Rights: []remediate.Right{
+			{Grant: `grant pg_read_all_stats to :"role"`, For: "to see the sessions of others"},
+			{Grant: `grant pg_signal_backend to :"role"`, For: "to end the sessions of roles that are no superusers"},
+		},
+		Timeout: time.Minute,
+		Remedy:  terminate{t},
+	}
+}
+
+type terminate struct{ target *target.Postgres }
+
+// worst returns who is most in the way, or nil where nobody is.
+func (a terminate) worst(ctx context.Context, r remediate.Request) (*read.SessionRow, error) {
+	of := cmp.Or(r.Params["of"], read.OfIdle)
+	if !slices.Contains([]string{read.OfIdle, read.OfTransaction, read.OfBlocker, read.OfHorizon}, of) {
+		return nil, remediate.Refuse(remediate.ReasonSubject, "the parameter of is %q, want idle, transaction, blocker or horizon", of)
+	}
+	db, err := database(ctx, a.target, r)
+	if err != nil {
+		return nil, err
+	}
+	server, err := a.target.Server()
+	if err != nil {
+		return nil, err
+	}
+	rows, err := read.ReadSessions(ctx, server, of, db.Name())
+	switch {
+	case errors.Is(err, read.ErrHidden):
+		return nil, remediate.Refuse(remediate.ReasonPrivilege, "%v", err)
+	case err != nil:
+		return nil, fmt.Errorf("sessions: %w", err)
+	case len(rows) == 0:
+		return nil, nil //nolint:nilnil // nobody is in the way, and that is no fault
+	}
+	return &rows[0], nil
+}
+
+// Plan implements remediate.Remedy.
+func (a terminate) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan, err error) {
+	s, err := a.worst(ctx, r)
+	switch {
+	case errors.Is(err, remediate.ErrGone):
+		return p, remediate.Refuse(remediate.ReasonGone, "%v", err)
+	case err != nil:
+		return p, err
+	case s == nil:
+		return p, remediate.Refuse(remediate.ReasonNothing, "nobody is in the way")
+	}
+	if err := mayBeEnded(*s); err != nil {
+		return p, err
+	}
+	p.Facts = a.facts(*s)
+	args := map[string]string{"database": r.Subject["database"], "pid": strconv.Itoa(int(s.PID)), "started": moment(s.Started), "transaction": moment(s.Transaction)}
+	if s.Of == read.OfIdle {
+		args["idle"] = moment(s.Changed)
+	}
+	which, err := identity(args)
+	if err != nil {
+		return p, err
+	}
+	p.Steps = []remediate.Step{{Do: "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE " + which, Args: args}}
+	return p, nil
+}
+
+// backups are the beginnings of the names under which programs connect that must
+// not be ended halfway: what they have made until then is worth nothing, and somebody
+// may rely on it.
+func backups() []string {
+	return []string{"pg_dump", "pg_restore", "pg_basebackup", "pg_receivewal", "pgbackrest", "barman", "wal-g", "pg_repack"}
+}
+
+// mayBeEnded refuses who must not be ended, and says who that is.
+func mayBeEnded(s read.SessionRow) error {
+	who := fmt.Sprintf("%s, in the way for %s, since %s", s.Who(), span(s.Seconds), s.Since.UTC().Format(time.DateTime))
+	switch {
+	case s.What == read.Prepared:
+		return remediate.Refuse(remediate.ReasonUnfit, "%s of %q is no session: whoever prepared it has to say COMMIT PREPARED or ROLLBACK PREPARED", who, s.User)
+	case s.What == read.Slot:
+		return remediate.Refuse(remediate.ReasonUnfit, "%s is no session: look at its standby, and drop the slot where there will be none again", who)
+	case s.Type != "client backend":
+		return remediate.Refuse(remediate.ReasonUnfit, "%s is a process of the server, which is not ended", who)
+	case s.Ours:
+		return remediate.Refuse(remediate.ReasonUnfit, "%s is of upkeep: stop its run instead", who)
+	case slices.ContainsFunc(backups(), func(name string) bool { return strings.HasPrefix(strings.ToLower(s.Application), name) }):
+		return remediate.Refuse(remediate.ReasonUnfit, "%s makes a backup, restores one or rewrites a table, which is not ended halfway", who)
+	case s.MayBeEnded:
+		return nil
+	case s.Superuser:
+		return remediate.Refuse(remediate.ReasonPrivilege, "%s is a superuser's session: only superusers may end it, pg_signal_backend does not suffice", who)
+	default:
+		return remediate.Refuse(remediate.ReasonPrivilege, "%s may not be ended by this role: grant pg_signal_backend to it, or membership in %q", who, s.User)
+	}
+}
+
+// facts tell people whom they are asked to end, and what is lost with the session.
+func (a terminate) facts(s read.SessionRow) (all []string) {
+	all = append(all, fmt.Sprintf("%s in database %q is %s", s.Who(), s.Database, s.State))
+	since := map[string]string{
+		read.OfIdle: "it has been idle within its transaction", read.OfTransaction: "its transaction has been open",
+		read.OfBlocker: "the one that waits longest for its lock has waited", read.OfHorizon: "it has held back dead rows",
+	}
+	all = append(all, fmt.Sprintf("%s for %s, since %s", since[s.Of], span(s.Seconds), s.Since.UTC().Format(time.DateTime)))
+	all = append(all, fmt.Sprintf("connected since %s, transaction since %s, last statement at %s (UTC)", when(s.Started), when(s.Transaction), when(s.Query)))
+	if s.Wrote {
+		all = append(all, "it has changed something that is rolled back when it ends")
+	} else {
+		all = append(all, "it has changed nothing in this transaction")
+	}
+	if s.Blocked > 0 {
+		all = append(all, fmt.Sprintf("%d sessions wait for it", s.Blocked))
+	}
+	if s.Age > 0 {
+		all = append(all, fmt.Sprintf("it holds back the dead rows of %d transactions", s.Age))
+	}
+	if text := read.StatementText(s.Text); !a.target.WithoutText && text != "" {
+		all = append(all, "its last statement, without literals: "+text)
+	} else {
+		all = append(all, "the text of its last statement is not shown")
+	}
+	return all
+}
+
+// span writes a number of seconds for people.
+func span(seconds float64) string {
+	return time.Duration(seconds * float64(time.Second)).Round(time.Second).String()
+}
+
+func when(t *time.Time) string {
+	if t == nil {
+		return "never"
+	}
+	return t.UTC().Format(time.DateTime)
+}
+
+// moment writes a time as exactly as the server knows it; "" where there is none.
+func moment(t *time.Time) string {
+	if t == nil {
+		return ""
+	}
+	return t.UTC().Format("2006-01-02T15:04:05.000000Z")
+}
+
+// identity is the condition under which a session is the one that was planned for:
+// a process's number is another's soon.
+func identity(args map[string]string) (string, error) {
+	pid, err := strconv.ParseInt(args["pid"], 10, 32)
+	if err != nil {
+		return "", fmt.Errorf("step: pid: %w", err)
+	}
+	which := []string{fmt.Sprintf("pid = %d", pid)}
+	for _, moment := range []struct{ column, arg string }{{"backend_start", "started"}, {"xact_start", "transaction"}, {"state_change", "idle"}} {
+		text, told := args[moment.arg]
+		if !told {
+			continue
+		}
+		if text == "" {
+			which = append(which, moment.column+" IS NULL")
+			continue
+		}
+		if _, err := time.Parse(time.RFC3339Nano, text); err != nil {
+			return "", fmt.Errorf("step: %s: %w", moment.arg, err)
+		}
+		which = append(which, fmt.Sprintf("%s = '%s'", moment.column, text))
+	}
+	if args["started"] == "" {
+		return "", errors.New("step: it does not say when the session began")
+	}
+	return strings.Join(which, " AND "), nil
+}
+
+// goneWithin is how long a session may take to end: it rolls nothing back, but what
+// it does just then may not be interruptible.
+const goneWithin = 30 * time.Second
+
+// Apply implements remediate.Remedy.
+func (a terminate) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
+	which, err := identity(s.Args)
+	if err != nil {
+		return err
+	}
+	err = job{
+		target: a.target, action: "postgres/terminate", database: s.Args["database"],
+		schema: "pg_stat_activity", table: s.Args["pid"], // no table has that name; the lock is the session's
+		lockTimeout: 5 * time.Second,
+		done: func(ctx context.Context, c *pgx.Conn) (bool, error) {
+			there, err := present(ctx, c, which)
+			return !there, err
+		},
+	}.carry(ctx, f, s.Do)
+	if err != nil {
+		return err
+	}
+	return a.gone(ctx, which)
+}
+
+// present tells whether the session is there as it was.
+func present(ctx context.Context, q read.Querier, which string) (there bool, err error) {
+	rows, err := q.Query(ctx, "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE "+which+")")
+	if err != nil {
+		return false, fmt.Errorf("the session: %w", err)
+	}
+	return pgx.CollectExactlyOneRow(rows, pgx.RowTo[bool])
+}
+
+// gone waits until the session has ended.
+func (a terminate) gone(ctx context.Context, which string) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, goneWithin, errors.New("it was told to end and is still there"))
+	defer cancel()
+	server, err := a.target.Server()
+	if err != nil {
+		return err
+	}
+	for {
+		there, err := present(ctx, server, which)
+		if err != nil || !there {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the session: %w", context.Cause(ctx))
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// Measure implements remediate.Remedy.
+func (a terminate) Measure(ctx context.Context, r remediate.Request) (float64, error) {
+	s, err := a.worst(ctx, r)
+	if err != nil || s == nil {
+		return 0, err
+	}
+	return s.Seconds, nil
+}
