@@ -14,12 +14,16 @@ func Actions(s target.Set) (all []remediate.Action) {
 	for _, t := range s.Postgres {
 		all = append(all,
 			postgres.AdviseIndexes(t),
+			postgres.Analyze(t),
 			postgres.Archive(t),
 			postgres.DropIndex(t),
+			postgres.Freeze(t),
 			postgres.Purge(t),
 			postgres.Reindex(t),
 			postgres.Repack(t),
+			postgres.ResetStatements(t),
 			postgres.RestoreArchived(t),
+			postgres.Terminate(t),
 			postgres.Vacuum(t),
 			postgres.VacuumFull(t),
 		)

@@ -56,6 +56,7 @@ func Collectors(s target.Set) (all []collectors.Collector) {
 			postgres.Retention(t),
 			postgres.Sequences(t),
 			postgres.Server(t),
+			postgres.Sessions(t),
 			postgres.Settings(t),
 			postgres.Statements(t),
 			postgres.TableBloat(t),
