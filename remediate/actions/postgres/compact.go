@@ -34,9 +34,9 @@ const (
 	// behind is how far a replica may be before the next batch waits for it.
 	behind = 5 * time.Second
 
-	// passes is how often in a row the end of the table is emptied without becoming
+	// vainPasses is how often in a row the end of the table is emptied without becoming
 	// shorter: others put rows there meanwhile, or hold locks or snapshots that keep it.
-	passes = 6
+	vainPasses = 6
 )
 
 // unmovableSQL finds what stands against updates that change nothing: who would be
@@ -196,7 +196,7 @@ func (m *mover) size(ctx context.Context) (int64, error) {
 
 // shrink empties the end and cuts it off, again where others have come in between.
 func (m *mover) shrink(ctx context.Context, _ *pgx.Conn) error {
-	pause, began, last := pauseFirst, int64(-1), int64(math.MaxInt64)
+	pause, began, last := lockPauseFirst, int64(-1), int64(math.MaxInt64)
 	for idle := 0; ; {
 		// The first vacuum tells where there is room, the others also cut off.
 		if err := m.vacuum(ctx); err != nil {
@@ -208,7 +208,7 @@ func (m *mover) shrink(ctx context.Context, _ *pgx.Conn) error {
 			return err
 		case pages <= m.goal:
 			return nil
-		case idle > passes:
+		case idle > vainPasses:
 			return m.rest(ctx, pages, began)
 		case began < 0:
 			began = pages
@@ -229,7 +229,7 @@ func (m *mover) shrink(ctx context.Context, _ *pgx.Conn) error {
 			if err := stay(ctx, m.conn, pause); err != nil {
 				return err
 			}
-			pause = min(2*pause, pauseMost)
+			pause = min(2*pause, lockPauseMost)
 		}
 		last = min(last, pages)
 	}
@@ -307,7 +307,7 @@ func (m *mover) follow(ctx context.Context) error {
 		if hidden > 0 || seconds < behind.Seconds() {
 			return nil
 		}
-		if err := stay(ctx, m.conn, pauseFirst); err != nil {
+		if err := stay(ctx, m.conn, lockPauseFirst); err != nil {
 			return err
 		}
 	}

@@ -47,8 +47,8 @@ select coalesce(pg_relation_size(nullif(c.reltoastrelid, 0)), 0), pg_indexes_siz
   from pg_class c
  where c.oid = $1::text::oid`
 
-// survey looks at a table that is to be written anew, by whatever way.
-func survey(ctx context.Context, db *target.Database, rel relation, r remediate.Request) (h heap, err error) {
+// surveyHeap looks at a table that is to be written anew, by whatever way.
+func surveyHeap(ctx context.Context, db *target.Database, rel relation, r remediate.Request) (h heap, err error) {
 	h.relation = rel
 	err = db.QueryRow(ctx, heapSQL, strconv.FormatInt(rel.OID, 10)).Scan(&h.Toast, &h.Indexes, &h.Block, &h.Rows, &h.Persistence, &h.Tablespace, &h.DefaultSpace,
 		&h.Partition, &h.Children, &h.Select, &h.Update, &h.Filtered, &h.Superuser)

@@ -15,16 +15,16 @@ import (
 // How a lock is got that others queue behind: waited for a moment, and tried
 // again after a pause, in which those pass who have queued.
 const (
-	shortLock  = 500 * time.Millisecond
-	pauseFirst = time.Second
-	pauseMost  = 10 * time.Second
-	attempts   = 60 // for about ten minutes
+	shortLock      = 500 * time.Millisecond
+	lockPauseFirst = time.Second
+	lockPauseMost  = 10 * time.Second
+	attempts       = 60 // for about ten minutes
 )
 
 // patiently does what wants a lock for a moment, again and again until it gets it.
 // Who waits behind it waits for the lock's timeout at most.
 func patiently(ctx context.Context, c *pgx.Conn, f remediate.Fence, do func() error) error {
-	pause := pauseFirst
+	pause := lockPauseFirst
 	for attempt := 1; ; attempt++ {
 		if err := f.Check(ctx); err != nil {
 			return err
@@ -36,7 +36,7 @@ func patiently(ctx context.Context, c *pgx.Conn, f remediate.Fence, do func() er
 		if waited := stay(ctx, c, pause); waited != nil {
 			return errors.Join(waited, err)
 		}
-		pause = min(2*pause, pauseMost)
+		pause = min(2*pause, lockPauseMost)
 	}
 }
 

@@ -25,9 +25,9 @@ const (
 	// pg_repack itself ends and tries again.
 	repackLock = 1200 * time.Millisecond
 
-	// standing is after which time without a statement a pg_repack is taken for one
+	// frozenFor is after which time without a statement a pg_repack is taken for one
 	// that stands still: when it waits for others, it asks every second.
-	standing = 5 * time.Second
+	frozenFor = 5 * time.Second
 
 	// withoutSuperuser is the first version that the owner of a table may use.
 	withoutSuperuser = 10502
@@ -106,7 +106,7 @@ func (a repack) planProgram(ctx context.Context, db *target.Database, h heap, r 
 // whoever carries its run.
 func again(ours bool) time.Duration {
 	if ours {
-		return standing
+		return frozenFor
 	}
 	return time.Minute
 }
@@ -234,10 +234,10 @@ func atWork(ctx context.Context, q read.Querier, oid int64) (who string, ours bo
 	return fmt.Sprintf("session %d (%s)", all[0].PID, all[0].Name), all[0].Ours, nil
 }
 
-// settle waits until no pg_repack works on the table any more. One of ours that
+// awaitWorkers waits until no pg_repack works on the table any more. One of ours that
 // works is not ended but waited for, and its work adopted; one that stands still is ended,
 // by who holds the fence. Whose client was killed ends with its statement.
-func settle(ctx context.Context, c *pgx.Conn, f remediate.Fence, oid int64) error {
+func awaitWorkers(ctx context.Context, c *pgx.Conn, f remediate.Fence, oid int64) error {
 	for {
 		all, err := workers(ctx, c, oid)
 		if err != nil || len(all) == 0 {
@@ -248,7 +248,7 @@ func settle(ctx context.Context, c *pgx.Conn, f remediate.Fence, oid int64) erro
 			if !w.Ours {
 				return fmt.Errorf("a pg_repack of somebody else works on the table: session %d (%s)", w.PID, w.Name)
 			}
-			still = still && strings.HasPrefix(w.State, "idle") && w.Still > standing.Seconds()
+			still = still && strings.HasPrefix(w.State, "idle") && w.Still > frozenFor.Seconds()
 		}
 		if still {
 			if err := dismiss(ctx, c, f, all); err != nil {
@@ -354,7 +354,7 @@ func (a repack) applyLeft(ctx context.Context, f remediate.Fence, s remediate.St
 	return job{
 		target: a.target, action: "postgres/repack", database: s.Args["database"], schema: s.Args["schema"], table: s.Args["table"], lockTimeout: shortLock,
 		done: func(ctx context.Context, c *pgx.Conn) (bool, error) {
-			if err := settle(ctx, c, f, oid); err != nil {
+			if err := awaitWorkers(ctx, c, f, oid); err != nil {
 				return false, err
 			}
 			var left bool
@@ -372,7 +372,7 @@ func (a repack) applyProgram(ctx context.Context, f remediate.Fence, s remediate
 		return fmt.Errorf("step: oid: %w", err)
 	}
 	look := func(ctx context.Context, c *pgx.Conn) (bool, error) {
-		if err := settle(ctx, c, f, oid); err != nil {
+		if err := awaitWorkers(ctx, c, f, oid); err != nil {
 			return false, err
 		}
 		done, err := rewritten(ctx, c, s)
@@ -390,7 +390,7 @@ func (a repack) applyProgram(ctx context.Context, f remediate.Fence, s remediate
 		run: func(ctx context.Context, c *pgx.Conn) error {
 			fault := a.execute(ctx, c, f, s, oid)
 			// What the program says of itself is not to be trusted, nor its exit code.
-			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*standing)
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*frozenFor)
 			defer cancel()
 			done, err := look(ctx, c)
 			switch {

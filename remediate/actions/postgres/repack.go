@@ -75,7 +75,7 @@ func (a repack) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan
 	if err := rel.allowed("repack the table"); err != nil {
 		return p, err
 	}
-	h, err := survey(ctx, db, rel, r)
+	h, err := surveyHeap(ctx, db, rel, r)
 	if err != nil {
 		return p, err
 	}

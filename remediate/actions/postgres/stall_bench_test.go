@@ -21,13 +21,13 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate/actions/postgres"
 )
 
-// A stall is an action beside what the manuals say for the same trouble. Both run
+// A remedy is an action beside what the manuals say for the same trouble. Both run
 // while clients work on the same tables (see load.transaction), each in a copy of
 // the same database: half a million rows of public.accounts, of which seven tenths are gone, and
 // public.tellers, public.branches and public.history.
 //
 // To add a case, add a line to stalls.
-type stall struct {
+type remedy struct {
 	name    string
 	action  func(*target.Postgres) remediate.Action
 	subject map[string]string // beside server and database; that of accounts where nil
@@ -38,9 +38,9 @@ type stall struct {
 	reader  time.Duration // a report reads accounts for so long, from before the work
 }
 
-func stalls() []stall {
+func stalls() []remedy {
 	const naiveFull = "vacuum full public.accounts"
-	return []stall{
+	return []remedy{
 		{name: "repack", action: postgres.Repack, naive: []string{naiveFull}, lock: 1200 * time.Millisecond},
 		{name: "repack by rows", action: postgres.Repack, prepare: []string{"drop extension pg_repack"}, naive: []string{naiveFull}, lock: 5 * time.Second},
 		{name: "repack beside a reader", action: postgres.Repack, naive: []string{naiveFull}, lock: 1200 * time.Millisecond, reader: 4 * time.Second},
@@ -112,7 +112,7 @@ type outcome struct {
 }
 
 // run works in a fresh copy while clients work there too.
-func (s stall) run(b *testing.B, server string, work func(ctx context.Context, p *target.Postgres, url string) error) (o outcome) {
+func (s remedy) run(b *testing.B, server string, work func(ctx context.Context, p *target.Postgres, url string) error) (o outcome) {
 	b.Helper()
 	servertest.Exec(b, server, "drop database if exists work with (force)", "create database work template bloated")
 	url := in(server, "work")
@@ -148,7 +148,7 @@ func (s stall) run(b *testing.B, server string, work func(ctx context.Context, p
 }
 
 // act plans and applies, and tries again what gave way to others, as the engine does.
-func (s stall) act(ctx context.Context, p *target.Postgres) error {
+func (s remedy) act(ctx context.Context, p *target.Postgres) error {
 	action := s.action(p)
 	subject := map[string]string{"server": "main", "database": "work", "schema": "public", "table": "accounts"}
 	maps.Copy(subject, s.subject)
@@ -171,7 +171,7 @@ func (s stall) act(ctx context.Context, p *target.Postgres) error {
 	return nil
 }
 
-func (s stall) byHand(ctx context.Context, _ *target.Postgres, url string) error {
+func (s remedy) byHand(ctx context.Context, _ *target.Postgres, url string) error {
 	c, err := pgx.Connect(ctx, url)
 	if err != nil {
 		return err
@@ -185,7 +185,7 @@ func (s stall) byHand(ctx context.Context, _ *target.Postgres, url string) error
 	return nil
 }
 
-func (s stall) report(b *testing.B, ours, naive outcome) {
+func (s remedy) report(b *testing.B, ours, naive outcome) {
 	b.Helper()
 	ratio := ours.worst.Seconds() / max(naive.worst.Seconds(), 1e-9)
 	verdict := "goal met"

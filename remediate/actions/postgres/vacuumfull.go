@@ -65,7 +65,7 @@ func (a vacuumFull) Plan(ctx context.Context, r remediate.Request) (p remediate.
 	if err := rel.allowed("vacuum the table"); err != nil {
 		return p, err
 	}
-	h, err := survey(ctx, db, rel, r)
+	h, err := surveyHeap(ctx, db, rel, r)
 	if err != nil {
 		return p, err
 	}
