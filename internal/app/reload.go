@@ -111,7 +111,8 @@ func destination(a config.Archive) (to target.Destination, err error) {
 	return to, err
 }
 
-// Targets makes the targets of a configuration. They connect when they are asked.
+// Targets makes the targets of a configuration. It connects to none of them; they
+// are the caller's to close.
 func Targets(c *config.Config) (target.Set, error) { return targets(c) }
 
 func targets(c *config.Config) (set target.Set, err error) {

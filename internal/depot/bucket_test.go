@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -176,9 +177,7 @@ func TestBucketVerifies(t *testing.T) {
 				if r.Method == http.MethodHead && lie == "another checksum" {
 					rec.Header().Set("X-Amz-Checksum-Sha256", "AAAA")
 				}
-				for k, v := range rec.Header() {
-					w.Header()[k] = v
-				}
+				maps.Copy(w.Header(), rec.Header())
 				w.WriteHeader(rec.Code)
 				_, _ = w.Write(rec.Body.Bytes())
 			})

@@ -21,7 +21,8 @@ func TestSignaturePublished(t *testing.T) {
 	}{
 		{
 			"get object", http.MethodGet, "/test.txt", nil,
-			map[string]string{"Range": "bytes=0-9"}, "",
+			map[string]string{"Range": "bytes=0-9"},
+			"",
 			"f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41",
 		},
 		{

@@ -86,12 +86,12 @@ select i.indexrelid::int8,
   join pg_class c on c.oid = i.indexrelid
  where i.indexrelid = $1::text::oid`
 
-// keysSQL finds the foreign keys whose rows no index finds: a row that they refer
+// foreignKeysSQL finds the foreign keys whose rows no index finds: a row that they refer
 // to cannot be deleted, nor its key changed, without reading the whole table.
 //
 // Rights: none beyond CONNECT. Versions: 13 and later. Cost: one pass over
 // pg_constraint and pg_index.
-const keysSQL = `
+const foreignKeysSQL = `
 select n.nspname::text, t.relname::text, k.conname::text, rn.nspname::text, r.relname::text,
        array(select a.attname::text from unnest(k.conkey) with ordinality u (num, n) join pg_attribute a on a.attrelid = k.conrelid and a.attnum = u.num order by u.n),
        greatest(t.reltuples, 0)::float8,
@@ -262,7 +262,7 @@ func (one *indexAdvice) writes(ctx context.Context, q read.Querier, oid int64, c
 }
 
 func (d *databaseAdvice) foreignKeys(ctx context.Context, q read.Querier, now time.Time) error {
-	rows, err := q.Query(ctx, keysSQL)
+	rows, err := q.Query(ctx, foreignKeysSQL)
 	if err != nil {
 		return fmt.Errorf("foreign keys: %w", err)
 	}

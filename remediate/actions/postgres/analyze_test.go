@@ -89,7 +89,7 @@ func TestAnalyzeAfterACrash(t *testing.T) {
 	if err != nil || !strings.Contains(strings.Join(plan.Facts, "\n"), "as a crash leaves them") {
 		t.Fatalf("Plan: %+v %v", plan, err)
 	}
-	carryOut(t, action, plan)
+	carryPlan(t, action, plan)
 	await(t, "the server knows of the table again", func() bool {
 		v, err := action.Measure(t.Context(), r)
 		return err == nil && v == 0

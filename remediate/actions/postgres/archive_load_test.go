@@ -206,7 +206,7 @@ func TestArchiveKilled(t *testing.T) {
 	a, r := postgres.Archive(s.server), remediate.Request{Subject: s.subject()}
 	var before string
 	killed, amid := 0, 0
-	for try := 0; killed < *kills || amid == 0; try++ {
+	for try := 0; killed < *kills || amid < *kills/2; try++ {
 		if try > 20**kills+50 {
 			t.Fatalf("killed %d times, %d times in the middle of it: the test shows nothing", killed, amid)
 		}
@@ -229,9 +229,13 @@ func TestArchiveKilled(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		kill := time.AfterFunc(time.Duration(15+rand.IntN(400))*time.Millisecond, func() { _ = cmd.Process.Kill() }) // it may have ended by itself
+		// Every fourth is killed at any moment, the others after they have begun.
+		for end := time.Now().Add(10 * time.Second); try%4 > 0 && s.count(t, s.qTo) == had && time.Now().Before(end); {
+			time.Sleep(5 * time.Millisecond)
+		}
+		time.Sleep(time.Duration(rand.IntN(100)) * time.Millisecond)
+		_ = cmd.Process.Kill() // it may have ended by itself
 		err = cmd.Wait()
-		kill.Stop()
 		if after := s.sum(t); after != before {
 			t.Fatalf("after kill %d: the rows were %s and are %s", killed, before, after)
 		}

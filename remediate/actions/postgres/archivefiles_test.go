@@ -553,5 +553,36 @@ func TestArchiveFilesRights(t *testing.T) {
 		servertest.Exec(t, s.url, "drop owned by "+quoted(role+"2")+" cascade", "drop role "+quoted(role+"2"))
 	})
 	refused(postgres.Archive(p), "belongs in part to role "+quoted(role+"2"))
+}
 
+// The rows of partitions, and of a column without a time zone, go and come back too.
+func TestArchivePartitionsToFolder(t *testing.T) {
+	s := stocked(t, nil)
+	old := quoted(schema, "old")
+	servertest.Exec(t, s.url, "drop table "+s.qTable,
+		fmt.Sprintf(`create table %s (id int, %s date, note text) partition by list (id)`, s.qTable, s.qAt),
+		fmt.Sprintf(`create table %s partition of %s for values in (1)`, old, s.qTable),
+		fmt.Sprintf(`create table %s (note text, id int, %s date)`, quoted(schema, "other \"way"), s.qAt),
+		fmt.Sprintf(`alter table %s attach partition %s default`, s.qTable, quoted(schema, "other \"way")),
+		fmt.Sprintf(`insert into %s select i %% 3, current_date - i, 'note ' || i from generate_series(1, 600) i`, s.qTable), "analyze "+s.qTable)
+	sum := func() string {
+		t.Helper()
+		return s.text(t, fmt.Sprintf(`select count(*) || ' ' || coalesce(sum(hashtextextended((tableoid, id, %s, note)::text, 0)), 0) from %s`, s.qAt, s.qTable))
+	}
+	before := sum()
+	if err := carryOut(t, postgres.Archive(s.server), remediate.Request{Subject: s.subject()}); err != nil {
+		t.Fatal(err)
+	}
+	if n := s.filed(t); n < 419 || n > 422 {
+		t.Errorf("%d rows were moved, want those of 420 days", n)
+	}
+	if n := s.number(t, "select count(*) from "+s.qTable+" where "+s.old); n != 0 {
+		t.Errorf("%d rows are left", n)
+	}
+	if err := carryOut(t, postgres.RestoreArchived(s.server), remediate.Request{Subject: s.subject(), Params: map[string]string{"since": "2000-01-01", "until": "2100-01-01"}}); err != nil {
+		t.Fatal(err)
+	}
+	if after := sum(); after != before {
+		t.Errorf("the rows were %s and are %s", before, after)
+	}
 }

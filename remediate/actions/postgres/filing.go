@@ -282,10 +282,11 @@ func (m *filing) cursor(held bool) string {
 		kind = "timestamp" // a day is past its age when its midnight is
 	}
 	sql := "declare upkeep_batch no scroll cursor for select t.ctid, t.xmin, extract(epoch from " + age + "::timestamptz)::float8, " + age + "::timestamptz, " + age
-	for _, c := range m.columns {
-		sql += ", t." + pgx.Identifier{c.Name}.Sanitize()
+	columns := make([]string, len(m.columns))
+	for i, c := range m.columns {
+		columns[i] = ", t." + pgx.Identifier{c.Name}.Sanitize()
 	}
-	sql += " from only " + m.part.String() + " t where " + age + " < $1::text::" + kind
+	sql += strings.Join(columns, "") + " from only " + m.part.String() + " t where " + age + " < $1::text::" + kind
 	sign := " >= "
 	if m.past {
 		sign = " > "

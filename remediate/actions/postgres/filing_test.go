@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
@@ -20,7 +19,7 @@ import (
 
 const (
 	oldSchema = `My "Schema"`
-	oldTable  = "täble\"; DROP TABLE victim; --\\ '\n"
+	agedTable  = "täble\"; DROP TABLE victim; --\\ '\n"
 	oldColumn = "at\t$1 \"'%s"
 )
 
@@ -32,13 +31,13 @@ type cabinet struct {
 	table         string // quoted
 }
 
-func held(context.Context) error { return nil }
+func fenceHeld(context.Context) error { return nil }
 
 // furnish makes the table with n rows, one an hour, the last of them an hour old;
 // a row has what is hard to write down.
 func furnish(t *testing.T, url, database string, store depot.Store, n int) *cabinet {
 	t.Helper()
-	c := &cabinet{url: url, database: database, store: store, table: pgx.Identifier{oldSchema, oldTable}.Sanitize()}
+	c := &cabinet{url: url, database: database, store: store, table: pgx.Identifier{oldSchema, agedTable}.Sanitize()}
 	servertest.Exec(t, url, "create table if not exists public.victim (id int)", "create schema "+pgx.Identifier{oldSchema}.Sanitize(),
 		fmt.Sprintf(`create table %s (id bigint generated always as identity primary key, %s timestamptz, note text, twice bigint generated always as (id * 2) stored, "a ""b\" text[]) with (autovacuum_enabled = off)`, c.table, pgx.Identifier{oldColumn}.Sanitize()),
 		fmt.Sprintf(`create index "by age" on %s (%s)`, c.table, pgx.Identifier{oldColumn}.Sanitize()))
@@ -65,24 +64,24 @@ func (c *cabinet) newest(t *testing.T) (at time.Time) {
 	return at
 }
 
-func (c *cabinet) place() place { return place{oldSchema, oldTable} }
+func (c *cabinet) place() place { return place{oldSchema, agedTable} }
 
 func (c *cabinet) filing(age time.Duration) *filing {
 	return &filing{
 		movement: movement{database: c.database, from: c.place(), column: oldColumn, age: age}, store: c.store, label: "here", kind: "timestamptz",
-		c: c.conn, fence: remediate.Fence{Held: held}, pace: must(paceOf(nil)), most: 100,
+		c: c.conn, fence: remediate.Fence{Held: fenceHeld}, pace: must(paceOf(nil)), most: 100,
 	}
 }
 
 func (c *cabinet) unfiling(since, until time.Time) unfiling {
-	entry := target.Archive{Database: c.database, Schema: oldSchema, Table: oldTable, Column: oldColumn, To: target.Destination{Store: c.store, Label: "here"}}
-	return unfiling{entry: entry, since: since, until: until, c: c.conn, fence: remediate.Fence{Held: held}, pace: must(paceOf(nil))}
+	entry := target.Archive{Database: c.database, Schema: oldSchema, Table: agedTable, Column: oldColumn, To: target.Destination{Store: c.store, Label: "here"}}
+	return unfiling{entry: entry, since: since, until: until, c: c.conn, fence: remediate.Fence{Held: fenceHeld}, pace: must(paceOf(nil))}
 }
 
 // leaf is the table as one that has rows.
 func (c *cabinet) leaf(t *testing.T) leaf {
 	t.Helper()
-	l := leaf{Schema: oldSchema, Table: oldTable}
+	l := leaf{Schema: oldSchema, Table: agedTable}
 	if err := c.connect(t).QueryRow(t.Context(), "select $1::text::regclass::oid::int8", c.table).Scan(&l.OID); err != nil {
 		t.Fatal(err)
 	}
@@ -205,7 +204,7 @@ func TestFile(t *testing.T) {
 		t.Errorf("%d rows are left, want 200", n)
 	}
 	sameRows(t, slices.Concat(c.rows(t), c.filed(t)), all)
-	if objects, err := c.store.List(t.Context(), depot.Prefix(database, oldSchema, oldTable)); err != nil || len(objects) != 8 {
+	if objects, err := c.store.List(t.Context(), depot.Prefix(database, oldSchema, agedTable)); err != nil || len(objects) != 8 {
 		t.Errorf("%d objects, %v, want 8", len(objects), err)
 	}
 	// And back, in two parts that overlap, each of them twice.
@@ -327,13 +326,4 @@ func TestFileFence(t *testing.T) {
 	if objects, err := c.store.List(t.Context(), ""); err != nil || len(objects) != 1 {
 		t.Errorf("%d objects, %v, want the one that was put under the good fence", len(objects), err)
 	}
-}
-
-// digest is for tests of many rows.
-func digest(rows []string) string {
-	h := sha256.New()
-	for _, r := range slices.Sorted(slices.Values(rows)) {
-		h.Write([]byte(r))
-	}
-	return fmt.Sprintf("%d %x", len(rows), h.Sum(nil)[:8])
 }

@@ -223,7 +223,7 @@ func (a freeze) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) 
 			if err != nil || there && vacuumed <= vacuums {
 				return false, err
 			}
-			return true, settle(ctx, c, f)
+			return true, finishFreeze(ctx, c, f)
 		},
 	}.carry(ctx, f, s.Do)
 }
@@ -234,9 +234,9 @@ const behindSQL = `
 select age(datfrozenxid) > (select max(age(relfrozenxid)) from pg_class where relkind in ('r', 'm', 't')), current_setting('server_version_num')::int
   from pg_database where datname = current_database()`
 
-// settle does what is left of a step that was interrupted after its table was
+// finishFreeze does what is left of a step that was interrupted after its table was
 // vacuumed, and before the database counted as younger for it.
-func settle(ctx context.Context, c *pgx.Conn, f remediate.Fence) error {
+func finishFreeze(ctx context.Context, c *pgx.Conn, f remediate.Fence) error {
 	var behind bool
 	var version int
 	if err := c.QueryRow(ctx, behindSQL).Scan(&behind, &version); err != nil || !behind {

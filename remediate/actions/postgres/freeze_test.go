@@ -83,7 +83,7 @@ func (c *clinic) freezesTheRest(t *testing.T) {
 	servertest.Exec(t, c.url, "update pg_database set datfrozenxid = '"+old+"' where datname = current_database()") // as if it had not come to that
 	count := "select pg_stat_get_vacuum_count($1::text::regclass)"
 	before := c.number(t, count, c.qTable)
-	carryOut(t, action, plan)
+	carryPlan(t, action, plan)
 	if age, err := action.Measure(t.Context(), r); err != nil || age > limit {
 		t.Errorf("the database is %v old: %v", age, err)
 	}
@@ -115,7 +115,7 @@ func (c *clinic) freezesTheOldest(t *testing.T) {
 	if len(plan.Steps) != 2 || plan.Steps[0].Do != "VACUUM (FREEZE, TRUNCATE off) "+c.qTable || plan.Steps[1].Args["table"] != "pg_am" {
 		t.Errorf("the steps are %+v", plan.Steps)
 	}
-	carryOut(t, action, plan)
+	carryPlan(t, action, plan)
 	after, err := action.Measure(t.Context(), r)
 	if err != nil || after > limit {
 		t.Errorf("it was %v old, and is %v: %v", before, after, err)

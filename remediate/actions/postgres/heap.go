@@ -217,7 +217,7 @@ func refresh(ctx context.Context, c *pgx.Conn, f remediate.Fence, s remediate.St
 	case known <= pages*(1+stale)+1:
 		return nil
 	}
-	return analyze(ctx, c, f, s)
+	return analyzeRest(ctx, c, f, s)
 }
 
 // tableArgs are the arguments that name a table, and more.

@@ -115,7 +115,7 @@ func held(h read.SessionRow) string {
 	if h.What == read.Slot || h.What == read.Session && h.Transaction == nil {
 		most = "at most " // the server does not tell since when
 	}
-	return fmt.Sprintf("%s holds back what died in the last %d transactions, for %s%s, since %s (UTC)", who, h.Age, most, span(h.Seconds), h.Since.UTC().Format(time.DateTime))
+	return fmt.Sprintf("%s holds back what died in the last %d transactions, for %s%s, since %s (UTC)", who, h.Age, most, lasting(h.Seconds), h.Since.UTC().Format(time.DateTime))
 }
 
 // cannotHelp refuses, and names who is in the way. One that is not old ends by

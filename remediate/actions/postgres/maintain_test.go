@@ -52,7 +52,7 @@ func TestMaintain(t *testing.T) {
 				t.Fatal(err)
 			}
 			plan.Steps = plan.Steps[:min(3, len(plan.Steps))] // of many tables
-			carryOut(t, test.action, plan)
+			carryPlan(t, test.action, plan)
 			if len(test.action.Rights) == 0 {
 				t.Error("the action does not name its rights")
 			}

@@ -99,7 +99,7 @@ func (a resetStatements) Plan(ctx context.Context, _ remediate.Request) (p remed
 	}
 	p.Steps = []remediate.Step{{
 		Do:   "SELECT " + place.Schema + ".pg_stat_statements_reset()",
-		Args: map[string]string{"database": place.Database, "schema": place.Schema, "since": moment(&s.Since)},
+		Args: map[string]string{"database": place.Database, "schema": place.Schema, "since": stamp(&s.Since)},
 	}}
 	return p, nil
 }

@@ -84,7 +84,7 @@ func (c *clinic) keepsTheReview(t *testing.T) {
 	if !strings.Contains(facts, "in 1 calls") || !strings.Contains(facts, "select pg_sleep($1), count(*) from public.secrets where v = $2") || strings.Contains(facts, "hunter2") {
 		t.Errorf("the review is not as it should be:\n%s", facts)
 	}
-	carryOut(t, action, plan)
+	carryPlan(t, action, plan)
 	if n := c.number(t, "select count(*) from pg_stat_statements where query like '%secrets%' and query not like '%pg_stat_statements%'"); n != 0 {
 		t.Errorf("%d statements are still counted", n)
 	}

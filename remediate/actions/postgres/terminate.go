@@ -105,9 +105,9 @@ func (a terminate) Plan(ctx context.Context, r remediate.Request) (p remediate.P
 		return p, err
 	}
 	p.Facts = a.facts(*s)
-	args := map[string]string{"database": r.Subject["database"], "pid": strconv.Itoa(int(s.PID)), "started": moment(s.Started), "transaction": moment(s.Transaction)}
+	args := map[string]string{"database": r.Subject["database"], "pid": strconv.Itoa(int(s.PID)), "started": stamp(s.Started), "transaction": stamp(s.Transaction)}
 	if s.Of == read.OfIdle {
-		args["idle"] = moment(s.Changed)
+		args["idle"] = stamp(s.Changed)
 	}
 	which, err := identity(args)
 	if err != nil {
@@ -126,7 +126,7 @@ func backups() []string {
 
 // mayBeEnded refuses who must not be ended, and says who that is.
 func mayBeEnded(s read.SessionRow) error {
-	who := fmt.Sprintf("%s, in the way for %s, since %s", s.Who(), span(s.Seconds), s.Since.UTC().Format(time.DateTime))
+	who := fmt.Sprintf("%s, in the way for %s, since %s", s.Who(), lasting(s.Seconds), s.Since.UTC().Format(time.DateTime))
 	switch {
 	case s.What == read.Prepared:
 		return remediate.Refuse(remediate.ReasonUnfit, "%s of %q is no session: whoever prepared it has to say COMMIT PREPARED or ROLLBACK PREPARED", who, s.User)
@@ -154,7 +154,7 @@ func (a terminate) facts(s read.SessionRow) (all []string) {
 		read.OfIdle: "it has been idle within its transaction", read.OfTransaction: "its transaction has been open",
 		read.OfBlocker: "the one that waits longest for its lock has waited", read.OfHorizon: "it has held back dead rows",
 	}
-	all = append(all, fmt.Sprintf("%s for %s, since %s", since[s.Of], span(s.Seconds), s.Since.UTC().Format(time.DateTime)))
+	all = append(all, fmt.Sprintf("%s for %s, since %s", since[s.Of], lasting(s.Seconds), s.Since.UTC().Format(time.DateTime)))
 	all = append(all, fmt.Sprintf("connected since %s, transaction since %s, last statement at %s (UTC)", when(s.Started), when(s.Transaction), when(s.Query)))
 	if s.Wrote {
 		all = append(all, "it has changed something that is rolled back when it ends")
@@ -175,8 +175,8 @@ func (a terminate) facts(s read.SessionRow) (all []string) {
 	return all
 }
 
-// span writes a number of seconds for people.
-func span(seconds float64) string {
+// lasting writes a number of seconds for people.
+func lasting(seconds float64) string {
 	return time.Duration(seconds * float64(time.Second)).Round(time.Second).String()
 }
 
@@ -187,8 +187,8 @@ func when(t *time.Time) string {
 	return t.UTC().Format(time.DateTime)
 }
 
-// moment writes a time as exactly as the server knows it; "" where there is none.
-func moment(t *time.Time) string {
+// stamp writes a time as exactly as the server knows it; "" where there is none.
+func stamp(t *time.Time) string {
 	if t == nil {
 		return ""
 	}

@@ -130,7 +130,7 @@ func TestTerminateBlocker(t *testing.T) {
 		t.Errorf("a literal is told:\n%s", facts)
 	}
 	t.Log(facts)
-	carryOut(t, action, plan)
+	carryPlan(t, action, plan)
 	for range 2 {
 		if err := <-done; err != nil {
 			t.Errorf("one that waited: %v", err)
@@ -141,7 +141,7 @@ func TestTerminateBlocker(t *testing.T) {
 	}
 }
 
-func carryOut(t *testing.T, action remediate.Action, plan remediate.Plan) {
+func carryPlan(t *testing.T, action remediate.Action, plan remediate.Plan) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -167,12 +167,12 @@ func TestTerminateLeavesAnother(t *testing.T) {
 	}
 	moved := plan()
 	exec(t, session, "select 2")
-	carryOut(t, action, moved)
+	carryPlan(t, action, moved)
 	for _, arg := range []string{"started", "transaction"} {
 		p := plan()
 		p.Steps[0].Args = maps.Clone(p.Steps[0].Args)
 		p.Steps[0].Args[arg] = "2020-01-01T00:00:00.000000Z"
-		carryOut(t, action, p)
+		carryPlan(t, action, p)
 	}
 	p := plan()
 	p.Steps[0].Args["pid"] = "0 or true"
@@ -255,7 +255,7 @@ func TestTerminateRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	carryOut(t, action, plan)
+	carryPlan(t, action, plan)
 	if super.alive(t, session) {
 		t.Error("the session is still there")
 	}

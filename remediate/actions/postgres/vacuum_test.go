@@ -66,7 +66,7 @@ func TestVacuumInVain(t *testing.T) {
 	servertest.Exec(t, c.url, "delete from "+c.qTable+" where id <= 1500", "select pg_stat_force_next_flush()")
 	await(t, "the dead rows are known", func() bool { return c.dead(t) == 1500 })
 
-	carryOut(t, action, c.plans(t, action, c.vacuum(), "dead")) // it has never been tried
+	carryPlan(t, action, c.plans(t, action, c.vacuum(), "dead")) // it has never been tried
 	await(t, "what died before the holder is gone", func() bool { return c.dead(t) == 1000 })
 	who := fmt.Sprintf("session %d of user \"upkeep\" (application %q, from 127.0.0.1), idle in transaction", holder.PgConn().PID(), hurts)
 	c.refuses(t, action, c.vacuum(), true, "none of the 1000 dead rows", who, "since 2") // young: it may end by itself
@@ -76,7 +76,7 @@ func TestVacuumInVain(t *testing.T) {
 	c.plans(t, action, later, who)
 
 	exec(t, holder, "rollback")
-	carryOut(t, action, c.plans(t, action, c.vacuum(), "1000 of 1500 rows are dead"))
+	carryPlan(t, action, c.plans(t, action, c.vacuum(), "1000 of 1500 rows are dead"))
 	await(t, "all are gone", func() bool { return c.dead(t) == 0 })
 }
 
@@ -95,10 +95,10 @@ func TestVacuumChain(t *testing.T) {
 		t.Errorf("Measure: %v %v", v, err)
 	}
 	ends := c.plans(t, terminate, c.terminate("horizon"), `application "forgotten"`)
-	carryOut(t, terminate, ends)
+	carryPlan(t, terminate, ends)
 	later := c.vacuum()
 	later.Step = 2
-	carryOut(t, vacuum, c.plans(t, vacuum, later, "1500 of 2000 rows are dead"))
+	carryPlan(t, vacuum, c.plans(t, vacuum, later, "1500 of 2000 rows are dead"))
 	await(t, "all are gone", func() bool { return c.dead(t) == 0 })
 	if !c.alive(t, younger) {
 		t.Error("another was ended too")
@@ -115,7 +115,7 @@ func TestVacuumNotInVain(t *testing.T) {
 	c.as(t, "younger", "begin isolation level repeatable read", "select 1")
 	exec(t, older, "rollback")
 	await(t, "the dead rows are known", func() bool { return c.dead(t) == 1500 })
-	carryOut(t, action, c.plans(t, action, c.vacuum(), "1500 of 2000 rows are dead"))
+	carryPlan(t, action, c.plans(t, action, c.vacuum(), "1500 of 2000 rows are dead"))
 	await(t, "all are gone", func() bool { return c.dead(t) == 0 })
 }
 
@@ -144,13 +144,13 @@ func TestVacuumNamesWhoIsNoSession(t *testing.T) {
 	leave()
 	servertest.Exec(t, c.url, "vacuum "+c.qTable)
 	await(t, "the slot holds them", func() bool { return c.dead(t) == 2000 })
-	carryOut(t, action, c.plans(t, action, c.vacuum(), "dead")) // the server does not tell since when
+	carryPlan(t, action, c.plans(t, action, c.vacuum(), "dead")) // the server does not tell since when
 	c.refuses(t, action, c.vacuum(), false, `replication slot "standby" holds back`)
 	if plan, err = postgres.Terminate(c.server).Plan(t.Context(), c.terminate("horizon")); err == nil || !strings.Contains(err.Error(), `replication slot "standby"`) {
 		t.Errorf("Plan: %+v %v", plan, err)
 	}
 	servertest.Exec(t, c.url, "select pg_drop_replication_slot('standby')")
-	carryOut(t, action, c.plans(t, action, c.vacuum(), "dead"))
+	carryPlan(t, action, c.plans(t, action, c.vacuum(), "dead"))
 	await(t, "all are gone", func() bool { return c.dead(t) == 0 })
 }
 
@@ -224,7 +224,7 @@ func TestVacuumFreezes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	carryOut(t, w.action, plan)
+	carryPlan(t, w.action, plan)
 	if age := w.number(t, "select age(relfrozenxid) from pg_class where oid = 'public.logs'::regclass"); age > 100 {
 		t.Errorf("it is still %d transactions old", age)
 	}
@@ -266,7 +266,7 @@ func TestVacuumCancelled(t *testing.T) {
 		t.Errorf("the table is damaged: %s", wrong)
 	}
 	servertest.Exec(t, c.url, "alter database "+c.database+" reset all", "select bt_index_check($q$"+c.qIndex+"$q$::regclass, true)")
-	carryOut(t, action, plan) // taken up again, it comes to its end
+	carryPlan(t, action, plan) // taken up again, it comes to its end
 	await(t, "all are gone", func() bool { return c.dead(t) == 0 })
 }
 
@@ -280,5 +280,5 @@ func TestVacuumByItsOwner(t *testing.T) {
 		servertest.Exec(t, c.url, "revoke usage on schema "+quoted(schema)+" from keeper", "alter table "+c.qTable+" owner to upkeep", "drop role keeper")
 	})
 	action := postgres.Vacuum(asRole(t, c.url, "keeper"))
-	carryOut(t, action, c.plans(t, action, c.vacuum(), "grant pg_read_all_stats"))
+	carryPlan(t, action, c.plans(t, action, c.vacuum(), "grant pg_read_all_stats"))
 }
