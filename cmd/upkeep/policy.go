@@ -6,6 +6,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -94,15 +95,20 @@ func tryPolicies(w io.Writer, b policy.Book, alert remediate.Alert) error {
 		fmt.Fprintf(w, "\nwaits %s: %s\n", model.Duration(d.Wait.Sub(now).Round(time.Millisecond)), d.Why)
 		c.Now = d.Wait
 	}
+	aside := false
 	for {
 		d := b.Decide(c)
 		r := d.Request
 		if r == nil {
 			return ending(w, d)
 		}
-		if r.Step > 0 {
+		switch {
+		case aside:
+			fmt.Fprint(w, "\nand then, where the alert still fires:\n")
+		case r.Step > 0:
 			fmt.Fprint(w, "\nif that does not help:\n")
 		}
+		aside = r.Aside
 		printRequest(w, *r)
 		c.History = append(c.History, policy.Past{Run: int64(r.Step + 1), Policy: r.Policy, Step: r.Step, Action: r.Action, State: remediate.Uncleared})
 	}
@@ -147,7 +153,11 @@ func printRequest(w io.Writer, r remediate.Request) {
 	line("subject", written(r.Subject))
 	line("with", written(r.Params))
 	if r.Limit != nil {
-		line("limit", fmt.Sprint(*r.Limit))
+		text := strconv.FormatFloat(*r.Limit, 'f', -1, 64)
+		if r.Aside {
+			text += ", the step's own: it clears the way for the next"
+		}
+		line("limit", text)
 	}
 	line("terms", terms(r.Terms))
 }

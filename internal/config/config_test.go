@@ -201,12 +201,6 @@ func TestRestartless(t *testing.T) {
 	}
 }
 
-func TestExampleIsRight(t *testing.T) {
-	if _, err := config.Parse("upkeep.example.yaml", []byte(config.Example()), known()); err != nil {
-		t.Error(err)
-	}
-}
-
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(config.Example()))
 	f.Add([]byte("policies: &a [*a]"))

@@ -120,9 +120,52 @@ func TestWrongPolicies(t *testing.T) {
 	}
 }
 
-// The example says what a policy says by itself.
+// chains are policies and windows as people write them.
+const chains = target + `policies:
+  - name: dead rows
+    match: ['alertname="PostgresDeadRows"']
+    hold: 5m # less is no trouble yet
+    steps: # the next one when the one before did not help; people are told at the end
+      - {action: postgres/vacuum, mode: ask}
+      - {action: postgres/vacuum, with: {parallel: 2}, mode: ask, windows: [night]}
+  - name: index bloat
+    match: ['alertname="PostgresIndexBloat"']
+    action: postgres/reindex
+    mode: observe
+    cooldown: 1d
+    windows: [night]
+  - name: old snapshot
+    match: ['alertname="RedisSnapshotOld"']
+    action: redis/bgsave
+    mode: observe
+windows:
+  - name: night
+    time_intervals:
+      - times: [{start_time: "01:00", end_time: "05:00"}]
+        location: UTC # or Europe/Berlin
+schedules:
+  - name: daily snapshot
+    cron: "0 3 * * *" # 03:00
+    action: redis/bgsave
+    subject: {server: cache}
+    mode: observe
+  - name: weekly vacuum
+    cron: "0 2 * * SUN" # Sundays at 02:00
+    query: upkeep_postgres_table_dead_ratio > 0.1 and upkeep_postgres_table_dead_rows > 1000
+    action: postgres/vacuum
+    mode: observe
+  - name: monthly reindex
+    cron: "0 1 * * SUN#1" # the first Sunday of a month at 01:00
+    query: upkeep_postgres_index_bloat_ratio{method="estimate"} > 0.3 and upkeep_postgres_index_bloat_bytes{method="estimate"} > 16777216
+    action: postgres/reindex
+    mode: observe
+    windows: [night]
+    missed: late # skip leaves out what came while no upkeep ran
+`
+
+// What a policy says by itself, and what it leaves to the defaults.
 func TestBook(t *testing.T) {
-	c, err := config.Parse("f", []byte(config.Example()), known())
+	c, err := config.Parse("f", []byte(chains), known())
 	if err != nil {
 		t.Fatal(err)
 	}

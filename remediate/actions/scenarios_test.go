@@ -34,7 +34,8 @@ func TestScenarios(t *testing.T) {
 			e.Values[houseKey{}] = h
 			e.Defer(func() {
 				if err := h.close(); err != nil {
-					panic(fmt.Sprintf("cleanup: %v", err)) // which the script reports as its own
+					e.T().Log("cleanup:", err)
+					e.T().FailNow()
 				}
 			})
 			if err := h.settle(ctx, server); err != nil {
@@ -59,9 +60,34 @@ func (h *house) settle(ctx context.Context, server string) (err error) {
 		return err
 	}
 	h.cleanup = append(h.cleanup, func() error {
+		if err := h.forget(ctx, server); err != nil {
+			return err
+		}
 		return execute(ctx, server, "drop database "+h.database+" with (force)", "drop role "+h.role)
 	})
 	return nil
+}
+
+// forget rolls back what a scenario has prepared and not ended.
+func (h *house) forget(ctx context.Context, server string) error {
+	u, err := at(server, h.database)
+	if err != nil {
+		return err
+	}
+	c, err := pgx.Connect(ctx, u)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = c.Close(ctx) }() // nothing is left to be written
+	rows, err := c.Query(ctx, "select 'rollback prepared ' || quote_literal(gid) from pg_prepared_xacts where database = current_database()")
+	if err != nil {
+		return err
+	}
+	all, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return err
+	}
+	return execute(ctx, u, all...)
 }
 
 // execute runs statements, each on its own.
