@@ -2,6 +2,10 @@ package redis
 
 import (
 	"context"
+	"errors"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/ai-micro-service/upkeep/collectors"
 	"github.com/ai-micro-service/upkeep/internal/target"
@@ -31,7 +35,8 @@ func Memory(t *target.Redis) collectors.Collector {
 
 Reads INFO memory and stats. Rights: +info and +client|setname. Cost: one INFO.
 The fragmentation is the allocator's own: the ratio of resident to used memory
-says nothing on a small server and after a peak.`,
+says nothing on a small server and after a peak. The actions redis/defrag and
+redis/restart lower the fragmentation, and redis/purge_memory what is retained.`,
 		Metrics: declared(c.fields, c.limit, c.ratio),
 		Every:   every,
 		Timeout: timeout,
@@ -57,4 +62,43 @@ func (c memory) collect(ctx context.Context, w *collectors.Writer) error {
 		w.Set(c.ratio, used/limit, c.target.Name)
 	}
 	return nil
+}
+
+// Usage is what a server does with its memory.
+type Usage struct {
+	Used, Limit   float64 // bytes; a limit of 0 is none
+	Fragmentation float64 // active bytes for each that is allocated; 0 where the allocator does not tell
+	Fragmented    float64 // active bytes that are not allocated
+	Retained      float64 // bytes that the allocator has and holds nothing active in
+	Resident      float64 // bytes in the machine's memory
+	Allocator     string  // as "jemalloc-5.3.0"
+	Policy        string  // what is evicted at the limit
+	Defragmenting bool    // just now, by the server itself
+	Moved         float64 // allocations that defragmentation has moved since the start
+}
+
+// Jemalloc reports whether the allocator can tell and give back what it holds.
+func (u Usage) Jemalloc() bool { return strings.HasPrefix(u.Allocator, "jemalloc") }
+
+// ReadMemory asks a server what it does with its memory.
+func ReadMemory(ctx context.Context, c *redis.Client) (u Usage, err error) {
+	i, err := readInfo(ctx, c, "memory", "stats")
+	if err != nil {
+		return u, err
+	}
+	u.Allocator, u.Policy = i["mem_allocator"], i["maxmemory_policy"]
+	used, known := i.number("used_memory")
+	if !known {
+		return u, errors.New("info: it says nothing of memory; is +info granted, and is this a Redis?")
+	}
+	u.Used = used
+	u.Limit, _ = i.number("maxmemory")
+	u.Fragmentation, _ = i.number("allocator_frag_ratio")
+	u.Fragmented, _ = i.number("allocator_frag_bytes")
+	u.Retained, _ = i.number("allocator_rss_bytes")
+	u.Resident, _ = i.number("used_memory_rss")
+	u.Moved, _ = i.number("active_defrag_hits")
+	running, _ := i.number("active_defrag_running")
+	u.Defragmenting = running > 0
+	return u, nil
 }

@@ -27,17 +27,18 @@ func Persistence(t *target.Redis) collectors.Collector {
 		duration: gauge("snapshot_duration_seconds", "How long the last RDB snapshot took; absent when there was none."),
 		rewrite:  gauge("aof_rewrite_ok", "1 when the last rewrite of the append-only file succeeded or there was none, 0 when it failed."),
 		size:     gauge("aof_size_bytes", "Size of the append-only file; absent when there is none."),
+		growth:   gauge("aof_growth_ratio", "How far the append-only file has grown since it was last written anew, as a share of its size then; 0 before it was for the first time, absent when there is none."),
 	}
 	return collectors.Collector{
 		Name:   "redis/persistence",
 		Target: t.Name,
 		Doc: `Persistence reports how old the newest snapshot is, whether it succeeded, and what would be lost.
 
-Reads INFO server, persistence and stats. Rights: +info and +client|setname. Cost: one
+Reads INFO server, persistence, stats and memory. Rights: +info and +client|setname. Cost: one
 INFO. A server that never saved tells its start as the time of its last save;
 the count of saves (Redis 7.0 and later) tells the two apart. The action
-redis/bgsave lowers the age.`,
-		Metrics: []*collectors.Metric{c.age, c.last, c.changes, c.ok, c.progress, c.aof, c.aofOK, c.fork, c.duration, c.rewrite, c.size},
+redis/bgsave lowers the age, and redis/bgrewriteaof the growth.`,
+		Metrics: []*collectors.Metric{c.age, c.last, c.changes, c.ok, c.progress, c.aof, c.aofOK, c.fork, c.duration, c.rewrite, c.size, c.growth},
 		Every:   every,
 		Timeout: timeout,
 		Collect: c.collect,
@@ -47,7 +48,7 @@ redis/bgsave lowers the age.`,
 type persistence struct {
 	target                                       *target.Redis
 	age, last, changes, ok, progress, aof, aofOK *collectors.Metric
-	fork, duration, rewrite, size                *collectors.Metric
+	fork, duration, rewrite, size, growth        *collectors.Metric
 }
 
 func (c persistence) collect(ctx context.Context, w *collectors.Writer) error {
@@ -66,6 +67,7 @@ func (c persistence) collect(ctx context.Context, w *collectors.Writer) error {
 	if s.AOF {
 		w.Set(c.aofOK, one(s.AOFOK), c.target.Name)
 		w.Set(c.size, s.AOFSize, c.target.Name)
+		w.Set(c.growth, s.AOFGrowth(), c.target.Name)
 	}
 	w.Set(c.fork, s.Fork.Seconds(), c.target.Name)
 	if s.Took >= 0 {
@@ -92,11 +94,24 @@ type Snapshot struct {
 	InProgress bool
 	Loading    bool // the data set is being read
 	AOF, AOFOK bool
-	Rewriting  bool // of the append-only file
-	RewriteOK  bool // the last one succeeded, or there was none
-	AOFSize    float64
+	Rewriting  bool          // of the append-only file, or it is to begin when the save has ended
+	RewriteOK  bool          // the last one succeeded, or there was none
+	Rewrites   int64         // since the start; -1 before Redis 7.0, which does not tell
+	AOFSize    float64       // bytes
+	AOFBase    float64       // bytes that the append-only file had when it was last written anew
 	Fork       time.Duration // the server stood still so long to begin the last of either
 	Took       time.Duration // the last one; negative when there was none
+	Copied     float64       // bytes that were copied during the last save since they were written to; 0 when there was none
+	Used       float64       // bytes of data and the server's own: no snapshot is larger
+}
+
+// AOFGrowth returns how far the append-only file has grown since it was last
+// written anew, as a share of its size then, and 0 before it was for the first time.
+func (s Snapshot) AOFGrowth() float64 {
+	if s.AOFBase <= 0 {
+		return 0
+	}
+	return max(s.AOFSize/s.AOFBase-1, 0)
 }
 
 // Saved reports whether there was a snapshot since the start, as far as the server tells.
@@ -104,7 +119,7 @@ func (s Snapshot) Saved() bool { return s.Saves != 0 }
 
 // ReadPersistence asks a server how well its data is kept.
 func ReadPersistence(ctx context.Context, c *redis.Client) (s Snapshot, err error) {
-	i, err := readInfo(ctx, c, "server", "persistence", "stats")
+	i, err := readInfo(ctx, c, "server", "persistence", "stats", "memory")
 	if err != nil {
 		return s, err
 	}
@@ -117,10 +132,16 @@ func ReadPersistence(ctx context.Context, c *redis.Client) (s Snapshot, err erro
 	s = Snapshot{
 		LastSave: time.Unix(int64(last), 0).UTC(), Saves: -1, Changes: int64(changes),
 		OK: i["rdb_last_bgsave_status"] == "ok", InProgress: i["rdb_bgsave_in_progress"] == "1", Loading: i["loading"] == "1",
-		AOF: i["aof_enabled"] == "1", AOFOK: i["aof_last_write_status"] == "ok", Rewriting: i["aof_rewrite_in_progress"] == "1",
-		RewriteOK: i["aof_last_bgrewrite_status"] != "err",
+		AOF: i["aof_enabled"] == "1", AOFOK: i["aof_last_write_status"] == "ok", Rewriting: i["aof_rewrite_in_progress"] == "1" || i["aof_rewrite_scheduled"] == "1",
+		RewriteOK: i["aof_last_bgrewrite_status"] != "err", Rewrites: -1,
 	}
 	s.AOFSize, _ = i.number("aof_current_size")
+	s.AOFBase, _ = i.number("aof_base_size")
+	s.Copied, _ = i.number("rdb_last_cow_size")
+	s.Used, _ = i.number("used_memory")
+	if n, ok := i.number("aof_rewrites"); ok {
+		s.Rewrites = int64(n)
+	}
 	fork, _ := i.number("latest_fork_usec")
 	s.Fork = time.Duration(fork) * time.Microsecond
 	took, _ := i.number("rdb_last_bgsave_time_sec")

@@ -2,6 +2,11 @@ package redis
 
 import (
 	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/ai-micro-service/upkeep/collectors"
 	"github.com/ai-micro-service/upkeep/internal/target"
@@ -50,4 +55,52 @@ func (c server) collect(ctx context.Context, w *collectors.Writer) error {
 		w.Set(c.start, float64(now.Unix())-uptime, c.target.Name)
 	}
 	return nil
+}
+
+// A State is what a server is and does, as far as who would restart it must know.
+type State struct {
+	RunID      string // another at each start
+	Version    string // that of Redis whose commands it understands
+	PID        int    // in its own name space of processes
+	Port       int    // 0 where it listens on a socket only
+	Started    time.Time
+	ConfigFile string // "" where it was started without
+
+	Replica  bool
+	LinkUp   bool // a replica follows its primary
+	Syncing  bool // a replica takes over the whole data set
+	Replicas int  // that are connected
+	Cluster  bool // it is a part of a Redis Cluster
+
+	Loading       bool
+	Keys, Expires int64 // of all databases; Expires are those that go away by themselves
+}
+
+// ReadState asks a server what it is and does.
+func ReadState(ctx context.Context, c *redis.Client) (s State, err error) {
+	i, err := readInfo(ctx, c, "server", "replication", "persistence", "keyspace", "cluster")
+	if err != nil {
+		return s, err
+	}
+	now, clock := i.clock()
+	uptime, known := i.number("uptime_in_seconds")
+	if s.RunID = i["run_id"]; s.RunID == "" || !clock || !known {
+		return s, errors.New("info: it says nothing of the server; is +info granted, and is this a Redis?")
+	}
+	s.Version, s.ConfigFile, s.Started = i["redis_version"], i["config_file"], now.Add(-time.Duration(uptime)*time.Second)
+	for field, into := range map[string]*int{"process_id": &s.PID, "tcp_port": &s.Port, "connected_slaves": &s.Replicas} {
+		v, _ := i.number(field)
+		*into = int(v)
+	}
+	s.Replica, s.LinkUp, s.Syncing = i["role"] == "slave", i["master_link_status"] == "up", i["master_sync_in_progress"] == "1"
+	s.Cluster, s.Loading = i["cluster_enabled"] == "1" || i["redis_mode"] == "cluster", i["loading"] == "1"
+	for name, value := range i {
+		if strings.HasPrefix(name, "db") && strings.HasPrefix(value, "keys=") {
+			p := info(pairs(value))
+			keys, _ := p.number("keys")
+			expires, _ := p.number("expires")
+			s.Keys, s.Expires = s.Keys+int64(keys), s.Expires+int64(expires)
+		}
+	}
+	return s, nil
 }
