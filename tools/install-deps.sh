@@ -44,6 +44,9 @@ report=$(
 		need prometheus 'Prometheus and promtool, for the mode outside and the rule tests' has_server prometheus promtool
 		need pgbackrest 'pgBackRest, whose backups are looked at' has pgbackrest
 		need pgbouncer 'PgBouncer, a pooler between upkeep and a server' has pgbouncer
+		need gcc 'a C compiler, for the Redis that can defragment' has gcc
+		need libc6-dev 'the C library to compile with' test -e /usr/include/stdio.h
+		need make 'make, for the same' has make
 		need npm 'npm, which has the servers of other major versions of PostgreSQL' has npm
 		need docker.io 'a Docker engine, whose containers are looked after' has_server dockerd docker
 		need prometheus-alertmanager 'Alertmanager and amtool, for the mode outside' has_server prometheus-alertmanager amtool
@@ -95,9 +98,40 @@ object_store() {
 	rm -rf "$into"
 	mv "$part" "$into"
 }
+
+# Debian's Redis takes the machine's own jemalloc, and so cannot defragment. The
+# source that Debian's package is made of, built as its authors build it, can.
+redis_defrag() {
+	[ "$purpose" = test ] && [ -z "$dry" ] || return 0
+	into=$servers/redis-defrag
+	if [ -x "$into/bin/redis-server" ]; then return 0; fi
+	command -v apt-get >/dev/null || return 0 # said above; the tests that want it say so too
+	echo "building a Redis that can defragment, to test against; this takes a few minutes" >&2
+	mkdir -p "$servers"
+	part=$(mktemp -d "$servers/part-XXXXXX")
+	(
+		cd "$part"
+		# The machine's own mirrors, asked for sources: its lists are left alone.
+		mkdir -p lists/partial source bin parts
+		for list in /etc/apt/sources.list.d/debian.sources /etc/apt/sources.list.d/ubuntu.sources; do
+			if [ -f "$list" ]; then sed 's/^Types:.*/Types: deb-src/' "$list" >"parts/${list##*/}"; fi
+		done
+		if [ -f /etc/apt/sources.list ]; then sed -n 's/^deb /deb-src /p' /etc/apt/sources.list >parts/machine.list; fi
+		own="-o Dir::Etc::sourcelist=/dev/null -o Dir::Etc::sourceparts=$part/parts -o Dir::State::lists=$part/lists -o APT::Sandbox::User=$(id -un)"
+		{ apt-get $own update -qq && apt-get $own source -qq --download-only redis &&
+			tar xzf redis_*.orig.tar.gz -C source --strip-components=1 &&
+			make -C source/src redis-server MALLOC=jemalloc BUILD_TLS=no -j"$(nproc)"; } >log 2>&1 || { tail -20 log >&2; exit 1; }
+		strip -o bin/redis-server source/src/redis-server 2>/dev/null || cp source/src/redis-server bin/
+		rm -rf lists source redis_* log parts
+	)
+	chmod 755 "$servers" "$part" "$part/bin"
+	rm -rf "$into"
+	mv "$part" "$into"
+}
 if [ -z "$packages" ]; then
 	other_servers
 	object_store
+	redis_defrag
 	exit 0
 fi
 printf '%s\n%s\n' "$heading" "${report%packages:*}" >&2
@@ -146,3 +180,4 @@ fi
 rm -f "$log"
 other_servers
 object_store
+redis_defrag

@@ -13,8 +13,11 @@ import (
 
 // RedisOptions says where a server keeps its data and how it is set.
 type RedisOptions struct {
-	Dir  string   // made where it is missing; its parents must let other users pass
-	Args []string // further arguments, like "--save", ""
+	Dir    string   // made where it is missing; its parents must let other users pass
+	File   string   // its configuration file; "": none
+	Args   []string // further arguments, like "--save", ""
+	Port   int      // to listen on; 0: one that is free
+	Server string   // the program; "": the one that is installed
 }
 
 // A Redis is a running private Redis server.
@@ -28,16 +31,22 @@ type Redis struct {
 
 // StartRedis starts a server, which answers when StartRedis returns.
 func StartRedis(ctx context.Context, o RedisOptions) (*Redis, error) {
-	server, err := binary("redis-server", "redis-server")
-	if err != nil {
-		return nil, err
+	server := o.Server
+	if server == "" {
+		var err error
+		if server, err = binary("redis-server", "redis-server"); err != nil {
+			return nil, err
+		}
 	}
 	if err := folder(o.Dir); err != nil {
 		return nil, fmt.Errorf("sandbox: %w", err)
 	}
-	r := &Redis{Dir: o.Dir}
-	if r.Port, err = FreePort(); err != nil {
-		return nil, err
+	r := &Redis{Dir: o.Dir, Port: o.Port}
+	if r.Port == 0 {
+		var err error
+		if r.Port, err = FreePort(); err != nil {
+			return nil, err
+		}
 	}
 	r.URL = fmt.Sprintf("redis://127.0.0.1:%d", r.Port)
 	logFile := filepath.Join(o.Dir, "redis.log")
@@ -47,6 +56,9 @@ func StartRedis(ctx context.Context, o RedisOptions) (*Redis, error) {
 	}
 	defer func() { _ = logTo.Close() }() // the child has its own
 	args := append([]string{"--port", strconv.Itoa(r.Port), "--bind", "127.0.0.1", "--dir", o.Dir, "--daemonize", "no"}, o.Args...)
+	if o.File != "" {
+		args = append([]string{o.File}, args...)
+	}
 	if r.child, err = start(server, o.Dir, logTo, args...); err != nil {
 		return nil, fmt.Errorf("redis: %w", err)
 	}

@@ -173,12 +173,30 @@ func Exec(t testing.TB, databaseURL string, statements ...string) {
 // Redis starts a server for the test, without snapshots of its own accord.
 func Redis(t testing.TB, args ...string) *sandbox.Redis {
 	t.Helper()
+	return startRedis(t, "", args)
+}
+
+// RedisDefrag starts one that can defragment its memory, as Debian's cannot.
+func RedisDefrag(t testing.TB, args ...string) *sandbox.Redis {
+	t.Helper()
+	for _, folder := range caches() {
+		server := filepath.Join(folder, "redis-defrag", "bin", "redis-server")
+		if _, err := os.Stat(server); err == nil {
+			return startRedis(t, server, args)
+		}
+	}
+	t.Fatal("a Redis that can defragment is needed: tools/install-deps.sh test builds it")
+	return nil
+}
+
+func startRedis(t testing.TB, server string, args []string) *sandbox.Redis {
+	t.Helper()
 	dir, err := Dir()
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	r, err := sandbox.StartRedis(t.Context(), sandbox.RedisOptions{Dir: filepath.Join(dir, "redis"), Args: append([]string{"--save", ""}, args...)})
+	r, err := sandbox.StartRedis(t.Context(), sandbox.RedisOptions{Dir: filepath.Join(dir, "redis"), Server: server, Args: append([]string{"--save", ""}, args...)})
 	if err != nil {
 		t.Fatalf("a Redis server is needed: %v", err)
 	}

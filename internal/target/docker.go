@@ -29,8 +29,8 @@ type LogFields struct {
 	Slow                           time.Duration // a request that takes longer is slow
 }
 
-// A Docker is one Docker engine. It is only read: whoever may write to it is root
-// on its machine.
+// A Docker is one Docker engine. Collectors only read it: whoever may write to it
+// is root on its machine.
 type Docker struct {
 	Name string
 	Root string
@@ -82,11 +82,24 @@ func (d *Docker) Get(ctx context.Context, into any, query url.Values, path ...st
 	if d.client == nil {
 		return errors.New("target: an engine without a configuration")
 	}
+	return d.call(ctx, http.MethodGet, into, query, path...)
+}
+
+// Post has the engine do something. A proxy that lets only GET through refuses it,
+// with 403 or 405.
+func (d *Docker) Post(ctx context.Context, query url.Values, path ...string) error {
+	if d.client == nil {
+		return errors.New("target: an engine without a configuration")
+	}
+	return d.call(ctx, http.MethodPost, nil, query, path...)
+}
+
+func (d *Docker) call(ctx context.Context, method string, into any, query url.Values, path ...string) error {
 	version, err := d.agree(ctx)
 	if err != nil {
 		return err
 	}
-	err = d.get(ctx, into, query, append([]string{"v" + version}, path...)...)
+	err = d.send(ctx, method, into, query, append([]string{"v" + version}, path...)...)
 	if err != nil && ctx.Err() == nil {
 		d.mu.Lock()
 		d.version = "" // it may be another engine by now
@@ -104,7 +117,7 @@ func (d *Docker) agree(ctx context.Context) (string, error) {
 		return version, nil
 	}
 	var theirs struct{ APIVersion, MinAPIVersion string }
-	if err := d.get(ctx, &theirs, nil, "version"); err != nil {
+	if err := d.send(ctx, http.MethodGet, &theirs, nil, "version"); err != nil {
 		return "", err
 	}
 	version = newestAPI
@@ -136,14 +149,15 @@ func parts(version string) (n [2]int) {
 	return n
 }
 
-func (d *Docker) get(ctx context.Context, into any, query url.Values, path ...string) error {
+// send asks, and reads the answer into what is given; into nothing where that is nil.
+func (d *Docker) send(ctx context.Context, method string, into any, query url.Values, path ...string) error {
 	u, err := url.Parse(d.base)
 	if err != nil {
 		return err
 	}
 	u = u.JoinPath(escaped(path)...)
 	u.RawQuery = query.Encode()
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	r, err := http.NewRequestWithContext(ctx, method, u.String(), nil)
 	if err != nil {
 		return err
 	}
@@ -157,10 +171,13 @@ func (d *Docker) get(ctx context.Context, into any, query url.Values, path ...st
 	}
 	defer func() { _ = res.Body.Close() }() // read only
 	body := io.LimitReader(res.Body, maxAnswer)
-	if res.StatusCode != http.StatusOK {
+	if res.StatusCode != http.StatusOK && !(into == nil && res.StatusCode == http.StatusNoContent) {
 		var said struct{ Message string }
 		_ = json.NewDecoder(body).Decode(&said) // what is no JSON says nothing
 		return &DockerError{Status: res.StatusCode, Message: said.Message, Path: strings.Join(path, "/")}
+	}
+	if into == nil {
+		return nil
 	}
 	if err := json.NewDecoder(body).Decode(into); err != nil {
 		return fmt.Errorf("docker: %s: %w", strings.Join(path, "/"), err)

@@ -13,12 +13,14 @@ type RedisConfig struct {
 	Name     string   // the server label
 	URL      string   // redis://user@host:port, rediss:// for TLS, unix:///path; without a password
 	Password Password // may be nil
+	Restart  Restart
 }
 
 // A Redis is one Redis or Valkey server.
 type Redis struct {
-	Name   string
-	Client *redis.Client // connects at the first question
+	Name    string
+	Client  *redis.Client // connects at the first question
+	Restart Restart       // how it is restarted
 }
 
 // NewRedis returns a server. It connects to nothing yet.
@@ -45,7 +47,7 @@ func NewRedis(c RedisConfig) (*Redis, error) {
 			return user, secret, nil
 		}
 	}
-	return &Redis{Name: c.Name, Client: redis.NewClient(options)}, nil
+	return &Redis{Name: c.Name, Client: redis.NewClient(options), Restart: c.Restart}, nil
 }
 
 // silent is the driver's log.

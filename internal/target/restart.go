@@ -1,0 +1,172 @@
+package target
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// A Restart says who restarts a server: a Docker engine, systemd, or nobody.
+type Restart struct {
+	Docker    *Docker // nil: not Docker
+	Container string  // its name in the engine
+	Unit      string  // of systemd on this machine; "": not systemd
+}
+
+// ErrNobodyRestarts says that a server has nobody who restarts it.
+var ErrNobodyRestarts = errors.New("nobody is configured who restarts the server")
+
+// A Supervised is a server as whoever restarts it sees it.
+type Supervised struct {
+	Running bool
+	PID     int           // on this machine; 0 where it is not known
+	Started time.Time     // zero where it is not known
+	Grace   time.Duration // how long the server may take to stop before it is killed; negative: as long as it wants
+	Args    []string      // what the server was started with, where that is known
+}
+
+// UnitName reports whether a text is a name of a systemd service, written out.
+func UnitName(text string) bool {
+	return len(text) <= 255 && regexp.MustCompile(`^[A-Za-z0-9:_\\][A-Za-z0-9:_.\\@-]*\.service$`).MatchString(text)
+}
+
+// Configured reports whether there is somebody who restarts the server.
+func (r Restart) Configured() bool { return r.Docker != nil && r.Container != "" || r.Unit != "" }
+
+// String says who restarts the server and what, as a person would type it.
+func (r Restart) String() string {
+	switch {
+	case r.Docker != nil && r.Container != "":
+		return "docker restart " + r.Container
+	case r.Unit != "":
+		return "systemctl restart " + r.Unit
+	}
+	return "nobody"
+}
+
+// Look asks whoever restarts the server how it is, and changes nothing.
+func (r Restart) Look(ctx context.Context) (s Supervised, err error) {
+	switch {
+	case r.Docker != nil && r.Container != "":
+		return r.container(ctx)
+	case r.Unit != "":
+		return r.unit(ctx)
+	}
+	return s, ErrNobodyRestarts
+}
+
+func (r Restart) container(ctx context.Context) (s Supervised, err error) {
+	var i struct {
+		Path  string
+		Args  []string
+		State struct {
+			Running   bool
+			Pid       int
+			StartedAt time.Time
+		}
+		Config struct{ StopTimeout *int }
+	}
+	if err := r.Docker.Get(ctx, &i, nil, "containers", r.Container, "json"); err != nil {
+		return s, err
+	}
+	s = Supervised{Running: i.State.Running, PID: i.State.Pid, Started: i.State.StartedAt, Grace: 10 * time.Second, Args: append([]string{i.Path}, i.Args...)}
+	if t := i.Config.StopTimeout; t != nil {
+		s.Grace = time.Duration(*t) * time.Second
+	}
+	return s, nil
+}
+
+func (r Restart) unit(ctx context.Context) (s Supervised, err error) {
+	text, err := systemctl(ctx, "show", "--no-pager", "--property=LoadState,ActiveState,MainPID,TimeoutStopUSec", "--", r.Unit)
+	if err != nil {
+		return s, err
+	}
+	said := make(map[string]string)
+	for line := range strings.Lines(text) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+		said[name] = value
+	}
+	if said["LoadState"] != "loaded" {
+		return s, fmt.Errorf("systemd: %s is %s", r.Unit, said["LoadState"])
+	}
+	s.Running = said["ActiveState"] == "active"
+	s.PID, _ = strconv.Atoi(said["MainPID"]) // 0 is not known
+	if s.Grace, err = timespan(said["TimeoutStopUSec"]); err != nil {
+		return s, fmt.Errorf("systemd: %s: TimeoutStopUSec: %w", r.Unit, err)
+	}
+	return s, nil
+}
+
+// timespan reads a span of time as systemd writes it, like "1min 30s"; infinity is negative.
+func timespan(text string) (d time.Duration, err error) {
+	if text == "infinity" {
+		return -1, nil
+	}
+	units := map[string]time.Duration{"us": time.Microsecond, "ms": time.Millisecond, "s": time.Second, "min": time.Minute, "h": time.Hour, "d": 24 * time.Hour, "w": 7 * 24 * time.Hour}
+	fields := strings.Fields(text)
+	for _, f := range fields {
+		end := strings.IndexFunc(f, func(r rune) bool { return r < '0' || r > '9' })
+		if end <= 0 || units[f[end:]] == 0 {
+			return 0, fmt.Errorf("%q is not understood", text)
+		}
+		n, err := strconv.ParseInt(f[:end], 10, 32)
+		if err != nil {
+			return 0, fmt.Errorf("%q is not understood", text)
+		}
+		d += time.Duration(n) * units[f[end:]]
+	}
+	if len(fields) == 0 {
+		return 0, errors.New("nothing is said")
+	}
+	return d, nil
+}
+
+// Do restarts the server and waits until it has been started. The server may take
+// grace to stop before it is killed; systemd knows that by itself.
+func (r Restart) Do(ctx context.Context, grace time.Duration) error {
+	switch {
+	case r.Docker != nil && r.Container != "":
+		seconds := strconv.Itoa(int(grace.Round(time.Second) / time.Second))
+		return r.Docker.Post(ctx, url.Values{"t": {seconds}}, "containers", r.Container, "restart")
+	case r.Unit != "":
+		_, err := systemctl(ctx, "restart", "--no-ask-password", "--", r.Unit)
+		return err
+	}
+	return ErrNobodyRestarts
+}
+
+// ErrMayNotRestart says that whoever restarts servers does not do it for us.
+var ErrMayNotRestart = errors.New("that is not allowed")
+
+// systemctl runs systemd's own program. It gets nothing of our environment but what
+// it needs: passwords may be in there.
+func systemctl(ctx context.Context, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, "systemctl", args...)
+	cmd.Env = []string{"LC_ALL=C", "SYSTEMD_COLORS=0"}
+	for _, name := range []string{"PATH", "DBUS_SYSTEM_BUS_ADDRESS", "XDG_RUNTIME_DIR"} {
+		if value, ok := os.LookupEnv(name); ok {
+			cmd.Env = append(cmd.Env, name+"="+value)
+		}
+	}
+	cmd.WaitDelay = time.Second
+	var out, said strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &said
+	if err := cmd.Run(); err != nil {
+		if ctx.Err() != nil {
+			return "", fmt.Errorf("systemctl %s: %w", args[0], context.Cause(ctx))
+		}
+		text := strings.TrimSpace(said.String())
+		if strings.Contains(text, "authentication required") || strings.Contains(text, "Access denied") {
+			err = fmt.Errorf("%w: %w", ErrMayNotRestart, err)
+		}
+		return "", fmt.Errorf("systemctl %s: %w: %s", args[0], err, text)
+	}
+	return out.String(), nil
+}
