@@ -1,21 +1,15 @@
-// Package redis changes Redis and Valkey. Each file is one action.
 package redis
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 
 	read "github.com/ai-micro-service/upkeep/collectors/redis"
 	"github.com/ai-micro-service/upkeep/internal/target"
 	"github.com/ai-micro-service/upkeep/remediate"
 )
-
-// savePoll is how often a save that is being made is asked about.
-const savePoll = 100 * time.Millisecond
 
 // BGSave makes a snapshot, waits for it and checks that it succeeded.
 func BGSave(t *target.Redis) remediate.Action {
@@ -24,19 +18,32 @@ func BGSave(t *target.Redis) remediate.Action {
 		Target: t.Name,
 		Doc: `BGSave makes an RDB snapshot with BGSAVE, waits for its end and checks that it succeeded.
 
-The server forks: for the time of the save, memory that is written meanwhile is
-needed twice. On a full disk a failed save can make the server refuse writes (stop-writes-on-bgsave-error), so a
-last attempt that failed is told before. It is done when the server's count of
-saves, or before Redis 7.0 the time of its last save, has moved; a save that is
-under way is waited for. Rights: +info +bgsave +client|setname.`,
+The server forks, which it stands still for (about 10 ms for each GB), and memory
+that is written meanwhile is needed twice; nobody waits otherwise. A save or a
+rewrite of the append-only file that somebody else has begun is told and waited
+for, and a save that succeeds so is this one. On a full disk a save fails, and with
+stop-writes-on-bgsave-error (the default) the server then answers every write and
+PING with MISCONF, until a save succeeds: free space, and let this action run. So
+it refuses when the disk of the server's folder has less free than the server uses,
+or when the machine lacks the memory for the fork, as far as upkeep runs beside the
+server and may look into its process (as root or as the server's user); and while
+the server reads its data set. It is done when the time of the server's last save has moved, and since Redis 7.0 its
+count of saves too, and the last save has succeeded: a server that never saved calls its start its
+last save. Rights: +info
++bgsave +client|setname, and +multi +discard so that a lacking right is seen at
+plan time.`,
 		Lowers:    "upkeep_redis_snapshot_age_seconds",
 		Risk:      remediate.Guarded,
+		Rights:    rights(saving()),
+		Params:    boundParams(),
 		Subject:   []string{"server"},
 		Exclusive: []string{"server"},
 		Timeout:   time.Hour,
 		Remedy:    bgsave{t},
 	}
 }
+
+func saving() need { return need{"+bgsave", []any{"bgsave"}} }
 
 type bgsave struct{ target *target.Redis }
 
@@ -46,96 +53,83 @@ func (a bgsave) Headroom(ctx context.Context, _ remediate.Request) (remediate.He
 }
 
 // Plan implements remediate.Remedy.
-func (a bgsave) Plan(ctx context.Context, _ remediate.Request) (p remediate.Plan, err error) {
-	s, err := read.ReadPersistence(ctx, a.target.Client)
+func (a bgsave) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan, err error) {
+	b, err := bounds(r.Params)
 	if err != nil {
 		return p, err
 	}
-	if s.Loading {
-		return p, &remediate.Refusal{Reason: remediate.ReasonUnfit, Detail: "the server is reading its data set", Until: time.Now().Add(30 * time.Second)}
+	s, err := persistence(ctx, a.target.Client)
+	if err != nil {
+		return p, err
+	}
+	if err := allowed(ctx, a.target.Client, saving()); err != nil {
+		return p, err
+	}
+	state, err := read.ReadState(ctx, a.target.Client)
+	if err != nil {
+		return p, err
+	}
+	if p.Facts, err = find(state).fits(s, b, "a snapshot"); err != nil {
+		return p, err
 	}
 	p.Facts = append(p.Facts, fmt.Sprintf("%d changes are in no snapshot", s.Changes))
+	p.Facts = append(p.Facts, underway(s)...)
+	if s.Saves == 0 {
+		p.Facts = append(p.Facts, "no snapshot was made since the start")
+	}
 	if !s.OK {
-		p.Facts = append(p.Facts, "the last attempt failed; the server's log says why, most often a full disk")
+		p.Facts = append(p.Facts, "the last attempt failed, most often for a full disk; the server's log says why. With stop-writes-on-bgsave-error it refuses every write (MISCONF) until a save succeeds")
+	}
+	saves := s.Saves
+	if s.InProgress && saves > 0 {
+		saves-- // the server counts a save when it begins
 	}
 	p.Steps = []remediate.Step{{Do: "BGSAVE", Args: map[string]string{
-		"saves": strconv.FormatInt(s.Saves, 10), "last_save": strconv.FormatInt(s.LastSave.Unix(), 10),
+		"saves": strconv.FormatInt(saves, 10), "last_save": strconv.FormatInt(s.LastSave.Unix(), 10),
 	}}}
 	return p, nil
 }
 
-// Apply implements remediate.Remedy.
-func (a bgsave) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
-	now, err := a.idle(ctx)
-	if err != nil {
-		return err
+// underway tells what is waited for first.
+func underway(s read.Snapshot) (facts []string) {
+	if s.InProgress {
+		facts = append(facts, "a snapshot is being made already: it is waited for")
 	}
-	if done, err := saved(now, s); err != nil || done {
-		return err
+	if s.Rewriting {
+		facts = append(facts, "the append-only file is being written anew: that is waited for")
 	}
-	if err := f.Check(ctx); err != nil {
-		return err
-	}
-	if err := a.target.Client.Do(ctx, "bgsave").Err(); err != nil {
-		return explain(err)
-	}
-	now, err = a.idle(ctx)
-	if err != nil {
-		return err
-	}
-	done, err := saved(now, s)
-	if err == nil && !done {
-		err = errors.New("the save failed: the server's log says why, most often a full disk or too little memory to fork")
-	}
-	return err
+	return facts
 }
 
-// saved tells whether a save has succeeded since the plan was made. A time of
-// the last save that moved is no proof across a restart, which moves it too; the
-// count then starts anew and a second save does no harm.
-func saved(now read.Snapshot, s remediate.Step) (bool, error) {
+// Apply implements remediate.Remedy.
+func (a bgsave) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
 	saves, err := strconv.ParseInt(s.Args["saves"], 10, 64)
 	if err != nil {
-		return false, fmt.Errorf("step: saves: %w", err)
+		return fmt.Errorf("step: saves: %w", err)
 	}
 	last, err := strconv.ParseInt(s.Args["last_save"], 10, 64)
 	if err != nil {
-		return false, fmt.Errorf("step: last_save: %w", err)
+		return fmt.Errorf("step: last_save: %w", err)
 	}
-	if now.Saves >= 0 {
-		return now.OK && now.Saves > saves, nil
-	}
-	return now.OK && now.LastSave.Unix() > last, nil
+	return a.save(ctx, f, saves, last)
 }
 
-// idle waits until neither a save nor a rewrite of the append-only file runs.
-func (a bgsave) idle(ctx context.Context) (read.Snapshot, error) {
-	for {
-		s, err := read.ReadPersistence(ctx, a.target.Client)
-		if err != nil || !s.InProgress && !s.Rewriting {
-			return s, err
-		}
-		select {
-		case <-ctx.Done():
-			return s, fmt.Errorf("waiting for the save: %w", context.Cause(ctx))
-		case <-time.After(savePoll):
-		}
-	}
-}
-
-// explain says what is meant by an answer of BGSAVE that is no save.
-func explain(err error) error {
-	switch text := err.Error(); {
-	case strings.HasPrefix(text, "NOPERM"):
-		return remediate.Refuse(remediate.ReasonPrivilege, "the user may not save: grant +bgsave")
-	case strings.Contains(text, "fork"):
-		return fmt.Errorf("the server could not fork; it wants free memory or vm.overcommit_memory=1: %w", err)
-	}
-	return fmt.Errorf("bgsave: %w", err)
+// save makes one snapshot more than there were. The count tells begun saves, since
+// 7.0; the time of the last one moves when a save has succeeded, and at a start. A
+// save within the second of the one before would not be known from it.
+func (a bgsave) save(ctx context.Context, f remediate.Fence, saves, last int64) error {
+	return child{
+		client: a.target.Client, command: "bgsave", grant: saving().grant,
+		failed: "the save failed: the server's log says why, most often a full disk. With stop-writes-on-bgsave-error the server now refuses every write (MISCONF) until a save succeeds: free space in its folder and save again",
+		early:  func(now read.Snapshot) bool { return now.LastSave.Unix() == last && now.Age < time.Second },
+		done: func(now read.Snapshot) (bool, error) {
+			return now.OK && now.LastSave.Unix() > last && (now.Saves < 0 || now.Saves > saves), nil
+		},
+	}.carry(ctx, f)
 }
 
 // Measure implements remediate.Remedy.
 func (a bgsave) Measure(ctx context.Context, _ remediate.Request) (float64, error) {
 	s, err := read.ReadPersistence(ctx, a.target.Client)
-	return s.Age.Seconds(), err
+	return s.Age.Seconds(), privilege(err, "+info")
 }

@@ -1,0 +1,130 @@
+package redis
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	read "github.com/ai-micro-service/upkeep/collectors/redis"
+	"github.com/ai-micro-service/upkeep/internal/target"
+	"github.com/ai-micro-service/upkeep/remediate"
+)
+
+// BGRewriteAOF writes the append-only file anew.
+func BGRewriteAOF(t *target.Redis) remediate.Action {
+	return remediate.Action{
+		Name:   "redis/bgrewriteaof",
+		Target: t.Name,
+		Doc: `BGRewriteAOF writes the append-only file anew with BGREWRITEAOF, as small as the data allow, and waits for its end.
+
+A long file takes long to read at a start, and its disk. The server forks, which it
+stands still for (about 10 ms for each GB), and memory that is written meanwhile is
+needed twice; nobody waits otherwise, and the old file holds until the new one is
+whole. A save or a rewrite that somebody else has begun is told and waited for, and
+a rewrite that succeeds so is this one. It refuses a server that keeps no
+append-only file, one that reads its data set, and, where upkeep runs beside the
+server and may look into its process, a disk or a machine without the room. It is
+done when the server's count of rewrites (before Redis 7.0: the size that the file
+had when it was last written anew) has moved and the last rewrite has succeeded. Rights: +info
++bgrewriteaof +client|setname, and +multi +discard so that a lacking right is seen
+at plan time.`,
+		Lowers:    "upkeep_redis_aof_growth_ratio",
+		Risk:      remediate.Guarded,
+		Rights:    rights(rewriting()),
+		Params:    boundParams(),
+		Subject:   []string{"server"},
+		Exclusive: []string{"server"},
+		Timeout:   time.Hour,
+		Remedy:    bgrewriteaof{t},
+	}
+}
+
+func rewriting() need { return need{"+bgrewriteaof", []any{"bgrewriteaof"}} }
+
+type bgrewriteaof struct{ target *target.Redis }
+
+// Headroom implements remediate.Roomer.
+func (a bgrewriteaof) Headroom(ctx context.Context, _ remediate.Request) (remediate.Headroom, error) {
+	return headroom(ctx, a.target)
+}
+
+// look asks how the file is, and refuses where there is none.
+func (a bgrewriteaof) look(ctx context.Context) (read.Snapshot, error) {
+	s, err := persistence(ctx, a.target.Client)
+	if err == nil && !s.AOF {
+		err = remediate.Refuse(remediate.ReasonUnfit, "the server keeps no append-only file (appendonly is no)")
+	}
+	return s, err
+}
+
+// Plan implements remediate.Remedy.
+func (a bgrewriteaof) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan, err error) {
+	b, err := bounds(r.Params)
+	if err != nil {
+		return p, err
+	}
+	s, err := a.look(ctx)
+	if err != nil {
+		return p, err
+	}
+	if err := allowed(ctx, a.target.Client, rewriting()); err != nil {
+		return p, err
+	}
+	state, err := read.ReadState(ctx, a.target.Client)
+	if err != nil {
+		return p, err
+	}
+	if p.Facts, err = find(state).fits(s, b, "the new append-only file"); err != nil {
+		return p, err
+	}
+	p.Facts = append(p.Facts, fmt.Sprintf("the append-only file has %s, and had %s when it was last written anew", remediate.Quantity("_bytes", s.AOFSize), remediate.Quantity("_bytes", s.AOFBase)))
+	p.Facts = append(p.Facts, underway(s)...)
+	if !s.RewriteOK {
+		p.Facts = append(p.Facts, "the last attempt failed; the server's log says why, most often a full disk or too little memory to fork")
+	}
+	if !s.AOFOK {
+		p.Facts = append(p.Facts, "the last write to the append-only file failed: the server refuses every write until one succeeds")
+	}
+	rewrites := s.Rewrites
+	if s.Rewriting && !s.Scheduled && rewrites > 0 {
+		rewrites-- // the server counts a rewrite when it begins
+	}
+	p.Steps = []remediate.Step{{Do: "BGREWRITEAOF", Args: map[string]string{
+		"rewrites": strconv.FormatInt(rewrites, 10), "base": strconv.FormatFloat(s.AOFBase, 'f', 0, 64),
+	}}}
+	return p, nil
+}
+
+// Apply implements remediate.Remedy.
+func (a bgrewriteaof) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
+	rewrites, err := strconv.ParseInt(s.Args["rewrites"], 10, 64)
+	if err != nil {
+		return fmt.Errorf("step: rewrites: %w", err)
+	}
+	base, err := strconv.ParseFloat(s.Args["base"], 64)
+	if err != nil {
+		return fmt.Errorf("step: base: %w", err)
+	}
+	return child{
+		client: a.target.Client, command: "bgrewriteaof", grant: rewriting().grant,
+		failed: "the rewrite failed: the server's log says why, most often a full disk; the old file still holds",
+		done: func(now read.Snapshot) (bool, error) {
+			switch {
+			case !now.AOF:
+				return false, remediate.Refuse(remediate.ReasonUnfit, "the server keeps no append-only file any more")
+			case now.Rewrites >= 0:
+				return now.RewriteOK && now.Rewrites > rewrites, nil
+			default:
+				// Of two files that are equally long nothing can be said: it is written once more.
+				return now.RewriteOK && now.AOFBase != base, nil
+			}
+		},
+	}.carry(ctx, f)
+}
+
+// Measure implements remediate.Remedy.
+func (a bgrewriteaof) Measure(ctx context.Context, _ remediate.Request) (float64, error) {
+	s, err := a.look(ctx)
+	return s.AOFGrowth(), err
+}

@@ -1,0 +1,175 @@
+package redis_test
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ai-micro-service/upkeep/internal/sandbox"
+	"github.com/ai-micro-service/upkeep/internal/servertest"
+	"github.com/ai-micro-service/upkeep/internal/target"
+	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/actions/redis"
+)
+
+// redisImage makes an image of the installed server and the libraries that it needs.
+func redisImage(t *testing.T, d *sandbox.Docker) {
+	t.Helper()
+	server, err := exec.LookPath("redis-server")
+	if err != nil {
+		t.Fatal(err)
+	}
+	libraries, err := exec.CommandContext(t.Context(), "ldd", server).Output()
+	if err != nil {
+		t.Fatalf("ldd: %v", err)
+	}
+	files := map[string]string{"redis-server": server}
+	for _, path := range regexp.MustCompile(`/\S+`).FindAllString(string(libraries), -1) {
+		files[strings.TrimPrefix(path, "/")] = path
+	}
+	var image bytes.Buffer
+	w := tar.NewWriter(&image)
+	for name, path := range files {
+		text, err := os.ReadFile(path)
+		if err == nil {
+			err = w.WriteHeader(&tar.Header{Name: name, Mode: 0o755, Size: int64(len(text))})
+		}
+		if err == nil {
+			_, err = w.Write(text)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Run(t.Context(), image.Bytes(), "import", "-", "redis:1"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func engineOf(t *testing.T, host string) *target.Docker {
+	t.Helper()
+	e, err := target.NewDocker(target.DockerConfig{Name: "engine", Host: host, Root: "/"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(e.Close)
+	return e
+}
+
+// readOnly is a proxy before an engine that lets only GET through, as a careful
+// owner has one.
+func readOnly(t *testing.T, socket string) string {
+	t.Helper()
+	proxy := httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) { r.Out.URL.Scheme, r.Out.URL.Host = "http", "docker" },
+		Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", strings.TrimPrefix(socket, "unix://"))
+		}},
+	}
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet {
+			w.WriteHeader(http.StatusForbidden)
+			return
+		}
+		proxy.ServeHTTP(w, r)
+	}))
+	t.Cleanup(s.Close)
+	return strings.Replace(s.URL, "http://", "tcp://", 1)
+}
+
+// A server in a container, without save points and append-only file, is restarted
+// by its engine, and only when it is that container's.
+func TestRestartInDocker(t *testing.T) {
+	d := servertest.Docker(t)
+	redisImage(t, d)
+	data, err := os.MkdirTemp("/tmp", "upkeep") // the path of a socket is short
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(data) })
+	begin := func(name string, args ...string) {
+		t.Helper()
+		run := []string{"run", "--detach", "--network", "none", "--volume", data + ":/data", "--name", name, "redis:1", "/redis-server", "--port", "0", "--save", "", "--dir", "/data", "--unixsocket", "/data/" + name}
+		if _, err := d.Run(t.Context(), nil, append(run, args...)...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	begin("cache", "--requirepass", secret)
+	by := target.Restart{Docker: engineOf(t, d.Host), Container: "cache"}
+	socket := "unix://" + filepath.Join(data, "cache")
+	r := as(t, socket, secret, by)
+	for end := time.Now().Add(30 * time.Second); r.Client.Ping(t.Context()).Err() != nil; time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the server in the container does not answer")
+		}
+	}
+	populate(t, r, 1000)
+	plan, err := redis.Restart(r).Plan(t.Context(), remediate.Request{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if facts := strings.Join(plan.Facts, "; "); !strings.Contains(facts, "docker restart cache gives it 10s to stop") || !strings.Contains(facts, "the disk of the server's folder has") {
+		t.Errorf("the plan says %q", facts)
+	}
+
+	t.Run("a proxy that lets only GET through", func(t *testing.T) {
+		shy := as(t, socket, secret, target.Restart{Docker: engineOf(t, readOnly(t, d.Host)), Container: "cache"})
+		refuses(t, redis.Restart(shy).Apply(t.Context(), fence(), plan.Steps[0]), remediate.ReasonPrivilege, "let POST /containers/cache/restart through")
+		do(t, r, "set", "k", "v") // is not held
+	})
+	t.Run("no such container", func(t *testing.T) {
+		for _, name := range []string{"nobody", "../cache", "cache/json?x=", "a b"} {
+			_, err := redis.Restart(as(t, socket, secret, target.Restart{Docker: by.Docker, Container: name})).Plan(t.Context(), remediate.Request{})
+			if err == nil {
+				t.Errorf("a container %q is there", name)
+			}
+		}
+		_, err := redis.Restart(as(t, socket, secret, target.Restart{Docker: by.Docker, Container: "nobody"})).Plan(t.Context(), remediate.Request{})
+		refuses(t, err, remediate.ReasonUnfit, `no container "nobody"`)
+	})
+	t.Run("another container", func(t *testing.T) {
+		time.Sleep(3 * time.Second) // what is started within two seconds cannot be told apart
+		begin("other")
+		_, err := redis.Restart(as(t, socket, secret, target.Restart{Docker: by.Docker, Container: "other"})).Plan(t.Context(), remediate.Request{})
+		refuses(t, err, remediate.ReasonUnfit, "it is another")
+	})
+	t.Run("restarted", func(t *testing.T) {
+		was := info(t, r, "run_id")
+		if err := redis.Restart(r).Apply(t.Context(), fence(), plan.Steps[0]); err != nil {
+			t.Fatal(err)
+		}
+		if got := do(t, r, "dbsize"); got != "1001" || info(t, r, "run_id") == was {
+			t.Errorf("%s keys are there, want 1001 of another process", got)
+		}
+		started, err := d.Run(t.Context(), nil, "inspect", "--format", "{{.State.StartedAt}} {{.RestartCount}}", "cache")
+		if err := redis.Restart(r).Apply(t.Context(), fence(), plan.Steps[0]); err != nil {
+			t.Fatal(err)
+		}
+		again, err2 := d.Run(t.Context(), nil, "inspect", "--format", "{{.State.StartedAt}} {{.RestartCount}}", "cache")
+		if err != nil || err2 != nil || started != again {
+			t.Errorf("a second time it was restarted again: %s, %s (%v, %v)", started, again, err, err2)
+		}
+	})
+	t.Run("with another append-only file than it was started with", func(t *testing.T) {
+		do(t, r, "config", "set", "appendonly", "yes")
+		for info(t, r, "aof_rewrite_in_progress")+info(t, r, "aof_rewrite_scheduled") != "00" {
+			time.Sleep(10 * time.Millisecond)
+		}
+		_, err := redis.Restart(r).Plan(t.Context(), remediate.Request{})
+		refuses(t, err, remediate.ReasonUnfit, "its command line says no")
+	})
+}

@@ -1,0 +1,125 @@
+package redis
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/ai-micro-service/upkeep/internal/target"
+	"github.com/ai-micro-service/upkeep/remediate"
+)
+
+// role refuses what others follow, and what does not follow whom it should.
+func (now patient) role(anyway bool) func() error {
+	return func() error {
+		s := now.state
+		switch {
+		case older(s.Version, 6, 2):
+			return remediate.Refuse(remediate.ReasonUnfit, "the server is version %s, and holds back writes from 6.2 on only: rows written between the save and the stop would be lost", s.Version)
+		case s.Syncing || s.Replica && !s.LinkUp:
+			return remediate.Refuse(remediate.ReasonUnfit, "the replica does not follow its primary now: it might come back with old data or none")
+		case !anyway && s.Replicas > 0:
+			return remediate.Refuse(remediate.ReasonUnfit, "%d replicas follow the server: make one of them the primary and restart this one as its replica, or set the parameter replicas", s.Replicas)
+		case !anyway && s.Cluster && !s.Replica:
+			return remediate.Refuse(remediate.ReasonUnfit, "the server is a primary of a cluster: let a replica take over first (CLUSTER FAILOVER), or set the parameter replicas")
+		}
+		return nil
+	}
+}
+
+// older reports whether a version is older.
+func older(version string, major, minor int) bool {
+	parts := strings.SplitN(version, ".", 3)
+	if len(parts) < 2 {
+		return true
+	}
+	x, err1 := strconv.Atoi(parts[0])
+	y, err2 := strconv.Atoi(parts[1])
+	return err1 != nil || err2 != nil || x < major || x == major && y < minor
+}
+
+// kept refuses a server that does not get its data onto its disk.
+func (now patient) kept() error {
+	s := now.snapshot
+	switch {
+	case s.AOF && !s.AOFOK:
+		return remediate.Refuse(remediate.ReasonUnfit, "the last write to the append-only file failed: what it holds is not all")
+	case s.AOF && !s.RewriteOK:
+		return remediate.Refuse(remediate.ReasonUnfit, "the last rewrite of the append-only file failed: see to that first")
+	case !s.OK:
+		return remediate.Refuse(remediate.ReasonUnfit, "the last snapshot failed: see to that first (redis/bgsave), or a restart may lose data")
+	case s.Took > now.pause:
+		return remediate.Refuse(remediate.ReasonUnfit, "the last snapshot took %s, and writes may be held for %s: give pause more time", s.Took, now.pause)
+	}
+	return nil
+}
+
+// same refuses where the container or the unit is not the server, and where it was
+// started to read other data than it keeps.
+func (now patient) same() error {
+	s, state := now.supervised, now.state
+	switch {
+	case !s.Running:
+		return remediate.Refuse(remediate.ReasonUnfit, "whoever restarts the server says that it does not run: it is another")
+	case !s.Started.IsZero() && (state.Started.Before(s.Started.Add(-2*time.Second)) || state.Started.After(s.Started.Add(bootWithin))):
+		return remediate.Refuse(remediate.ReasonUnfit, "the container was started at %s and the server at %s: it is another", s.Started.UTC().Format(time.RFC3339), state.Started.UTC().Format(time.RFC3339))
+	case s.Started.IsZero() && s.PID != state.PID:
+		return remediate.Refuse(remediate.ReasonUnfit, "the unit runs process %d and the server is process %d: it is another", s.PID, state.PID)
+	}
+	want := "no"
+	if now.snapshot.AOF {
+		want = "yes"
+	}
+	for where, text := range now.configured() {
+		if got := appendonly(text); got != "" && got != want {
+			return remediate.Refuse(remediate.ReasonUnfit, "the server was told appendonly %s with CONFIG SET, and its %s says %s: after a restart it would read other data than it has now. Make both the same first (CONFIG REWRITE)", want, where, got)
+		}
+	}
+	return nil
+}
+
+// stops refuses a time to stop in which the server could not save once more.
+func (now patient) stops() error {
+	if s := now.supervised; !now.dockered() && s.Grace >= 0 && s.Grace < 2*now.snapshot.Took+time.Second {
+		return remediate.Refuse(remediate.ReasonUnfit, "systemd kills the server %s after it was told to stop, and a save takes %s: give the unit more (TimeoutStopSec)", s.Grace, now.snapshot.Took)
+	}
+	return nil
+}
+
+func (now patient) dockered() bool { return !now.supervised.Started.IsZero() }
+
+// grace is how long the server is given to stop.
+func (now patient) grace(took time.Duration) time.Duration {
+	if g := now.supervised.Grace; g < 0 {
+		return longestGrace
+	} else if now.dockered() { // Docker is told
+		return max(g, 10*time.Second, 2*took+10*time.Second)
+	} else { //nolint:revive // three ways that exclude each other
+		return g
+	}
+}
+
+// facts tells people what is going to be felt.
+func (now patient) facts(by target.Restart) (facts []string) {
+	load := time.Duration(now.memory.Used / loadRate * float64(time.Second)).Round(time.Second)
+	facts = append(facts, fmt.Sprintf("%d keys, %s; after the restart reading them takes about %s at most, in which nobody is answered", now.state.Keys, remediate.Quantity("_bytes", now.memory.Used), max(load, time.Second)))
+	if now.snapshot.Took >= 0 && now.snapshot.Saves != 0 {
+		facts = append(facts, fmt.Sprintf("the last save took %s; writes are held about as long, %s at most, and reads go on", now.snapshot.Took, now.pause))
+	} else {
+		facts = append(facts, fmt.Sprintf("no save was made since the start: how long writes are held is not known, %s at most; reads go on", now.pause))
+	}
+	facts = append(facts, fmt.Sprintf("%s gives it %s to stop", by, map[bool]string{true: "as long as it wants", false: now.grace(now.snapshot.Took).String()}[now.supervised.Grace < 0]))
+	role := "it is a primary that nobody follows"
+	switch {
+	case now.state.Replica:
+		role = "it is a replica that follows its primary"
+	case now.state.Replicas > 0:
+		role = fmt.Sprintf("%d replicas follow it", now.state.Replicas)
+	}
+	facts = append(facts, role)
+	if len(now.configured()) == 0 {
+		facts = append(facts, "its configuration file cannot be read from here: what was set with CONFIG SET and not written there is gone after the restart")
+	}
+	return facts
+}

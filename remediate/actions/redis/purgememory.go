@@ -1,0 +1,101 @@
+package redis
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	read "github.com/ai-micro-service/upkeep/collectors/redis"
+	"github.com/ai-micro-service/upkeep/internal/target"
+	"github.com/ai-micro-service/upkeep/remediate"
+)
+
+// PurgeMemory gives memory that the allocator holds on to back to the machine.
+func PurgeMemory(t *target.Redis) remediate.Action {
+	return remediate.Action{
+		Name:   "redis/purge_memory",
+		Target: t.Name,
+		Doc: `PurgeMemory lets the allocator give back what it holds and does not use, with MEMORY PURGE.
+
+That is memory in whole pages that was freed and kept for later. Pages that are
+partly used stay: of the allocator's fragmentation nothing goes away by it, which
+redis/defrag and redis/restart are for. With background threads, which is the
+default since Redis 6, the allocator gives such pages back by itself within ten
+seconds or so; so it helps rarely, and soon. The server answers nobody while the
+kernel takes the pages, some tens of milliseconds for each GB. It refuses an
+allocator that is not jemalloc, for which the command does nothing. Done twice it
+does no harm. Rights: +info +memory|purge +client|setname, and +multi +discard so
+that a lacking right is seen at plan time.`,
+		Lowers:    "upkeep_redis_memory_retained_bytes",
+		Risk:      remediate.Guarded,
+		Rights:    rights(purging()),
+		Subject:   []string{"server"},
+		Exclusive: []string{"server"},
+		Timeout:   time.Minute,
+		Remedy:    purgememory{t},
+	}
+}
+
+func purging() need { return need{"+memory|purge", []any{"memory", "purge"}} }
+
+type purgememory struct{ target *target.Redis }
+
+// Headroom implements remediate.Roomer.
+func (a purgememory) Headroom(ctx context.Context, _ remediate.Request) (remediate.Headroom, error) {
+	return headroom(ctx, a.target)
+}
+
+// Plan implements remediate.Remedy.
+func (a purgememory) Plan(ctx context.Context, _ remediate.Request) (p remediate.Plan, err error) {
+	if _, err := persistence(ctx, a.target.Client); err != nil {
+		return p, err
+	}
+	u, err := read.ReadMemory(ctx, a.target.Client)
+	if err != nil {
+		return p, err
+	}
+	if !u.Jemalloc() {
+		return p, remediate.Refuse(remediate.ReasonCannotHelp, "the server's allocator is %q: MEMORY PURGE does nothing but for jemalloc", u.Allocator)
+	}
+	if err := allowed(ctx, a.target.Client, purging()); err != nil {
+		return p, err
+	}
+	p.Facts = append(p.Facts, fmt.Sprintf("the allocator holds %s that it does not use; the server uses %s and has %s of the machine's memory",
+		remediate.Quantity("_bytes", u.Retained), remediate.Quantity("_bytes", u.Used), remediate.Quantity("_bytes", u.Resident)))
+	p.Steps = []remediate.Step{{Do: "MEMORY PURGE"}}
+	return p, nil
+}
+
+// countedIn is how long the server may take to tell what the allocator has: it
+// counts every tenth of a second.
+const countedIn = time.Second
+
+// Apply implements remediate.Remedy.
+func (a purgememory) Apply(ctx context.Context, f remediate.Fence, _ remediate.Step) error {
+	before, err := read.ReadMemory(ctx, a.target.Client)
+	if err != nil {
+		return privilege(err, "+info")
+	}
+	if err := f.Check(ctx); err != nil {
+		return err
+	}
+	if err := a.target.Client.Do(ctx, "memory", "purge").Err(); err != nil {
+		return fmt.Errorf("memory purge: %w", privilege(err, purging().grant))
+	}
+	for end := time.Now().Add(countedIn); time.Now().Before(end); {
+		now, err := read.ReadMemory(ctx, a.target.Client)
+		if err != nil || now.Retained < before.Retained {
+			return err
+		}
+		if err := pause(ctx, savePoll); err != nil {
+			return err
+		}
+	}
+	return nil // it had nothing to give back
+}
+
+// Measure implements remediate.Remedy.
+func (a purgememory) Measure(ctx context.Context, _ remediate.Request) (float64, error) {
+	u, err := read.ReadMemory(ctx, a.target.Client)
+	return u.Retained, privilege(err, "+info")
+}

@@ -1,0 +1,38 @@
+package redis_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/ai-micro-service/upkeep/remediate/actions/redis"
+	"github.com/ai-micro-service/upkeep/remediate/actiontest"
+)
+
+// The allocator keeps large values that were deleted, where no thread of its own
+// gives them back.
+func TestPurgeMemory(t *testing.T) {
+	t.Parallel()
+	r := server(t, "--jemalloc-bg-thread", "no")
+	action := redis.PurgeMemory(r)
+	const limit = 32 << 20
+	h := &healings{action: action, limit: limit}
+	actiontest.Run(t, actiontest.Patient{
+		Action: redis.PurgeMemory(r), Subject: map[string]string{"server": "cache"}, Limit: limit, Secret: secret, Child: "redis://" + r.Client.Options().Addr,
+		Sicken: func(t *testing.T) {
+			// FLUSHALL would purge by itself.
+			do(t, r, "eval", `for i=1,48 do redis.call("setrange","key"..i,1048575,"x") end for i=1,48 do redis.call("del","key"..i) end`, 0)
+			rises(t, action, limit)
+			h.sick = true
+		},
+		State: func(t *testing.T) string {
+			text, err := r.Client.Info(t.Context(), "commandstats").Result()
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, calls, _ := strings.Cut(text, "cmdstat_memory|purge:calls=")
+			calls, _, _ = strings.Cut(calls, ",")
+			return calls
+		},
+		Effects: h.count,
+	})
+}

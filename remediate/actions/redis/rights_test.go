@@ -1,0 +1,86 @@
+package redis_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/ai-micro-service/upkeep/internal/target"
+	"github.com/ai-micro-service/upkeep/remediate"
+)
+
+// user makes a user with these rights and what a connection needs, and returns the
+// server as it sees it.
+func user(t *testing.T, r *target.Redis, grants ...string) *target.Redis {
+	t.Helper()
+	args := []any{"acl", "setuser", "weak", "reset", "on", ">pass", "resetkeys", "resetchannels", "-@all", "+hello", "+client|setname"}
+	for _, g := range grants {
+		args = append(args, g)
+	}
+	do(t, r, args...)
+	return as(t, "redis://weak@"+r.Client.Options().Addr, "pass", r.Restart)
+}
+
+// What the list of rights says is enough, and of what lacks each is named before
+// anything is done.
+func TestRights(t *testing.T) {
+	u, admin := supervised(t, "--appendonly", "yes", "--jemalloc-bg-thread", "no")
+	frag := defragmenting(t)
+	for _, on := range []*target.Redis{admin, frag} {
+		populate(t, on, 10)
+	}
+	for _, a := range actions(admin) {
+		on := admin
+		if a.Name == "redis/defrag" {
+			on = frag
+		}
+		t.Run(strings.TrimPrefix(a.Name, "redis/"), func(t *testing.T) {
+			var grants []string
+			for _, r := range a.Rights {
+				grants = append(grants, r.Grant)
+			}
+			find := func(r *target.Redis) remediate.Action {
+				all := actions(r)
+				return all[slices.IndexFunc(all, func(b remediate.Action) bool { return b.Name == a.Name })]
+			}
+			request := remediate.Request{Limit: new(100.0)}
+			all := find(user(t, on, grants...))
+			plan, err := all.Plan(t.Context(), request)
+			if err != nil {
+				t.Fatalf("with every right: %v", err)
+			}
+			for _, lacks := range grants {
+				if slices.Contains([]string{"+hello", "+client|setname", "+multi", "+config|get"}, lacks) {
+					continue // the connection's, or what is done without
+				}
+				rest := slices.DeleteFunc(slices.Clone(grants), func(g string) bool { return g == lacks })
+				_, err := find(user(t, on, rest...)).Plan(t.Context(), request)
+				refuses(t, err, remediate.ReasonPrivilege, lacks)
+				if lacks == "+info" {
+					_, err := find(user(t, on, rest...)).Measure(t.Context(), request)
+					refuses(t, err, remediate.ReasonPrivilege, lacks)
+				}
+				// Who may not ask beforehand is told at the moment of acting.
+				if lacks == "+discard" || lacks == "+info" || lacks == "+config|set" || lacks == "+client|unpause" {
+					continue
+				}
+				rest = slices.DeleteFunc(rest, func(g string) bool { return g == "+multi" })
+				late := find(user(t, on, rest...))
+				late2, err := late.Plan(t.Context(), request)
+				if err != nil {
+					t.Fatalf("without %s and +multi: %v", lacks, err)
+				}
+				refuses(t, late.Apply(t.Context(), fence(), late2.Steps[0]), remediate.ReasonPrivilege, lacks)
+			}
+			err = find(user(t, on, grants...)).Apply(t.Context(), fence(), plan.Steps[0])
+			if a.Name == "redis/restart" {
+				// It was let do all, and then the user, who stands in no file, was gone.
+				if err == nil || u.count() != 1 || !strings.Contains(err.Error(), "does not let us in") {
+					t.Errorf("%d restarts, %v", u.count(), err)
+				}
+			} else if err != nil {
+				t.Errorf("with every right: %v", err)
+			}
+		})
+	}
+}
