@@ -27,7 +27,7 @@ func Persistence(t *target.Redis) collectors.Collector {
 		duration: gauge("snapshot_duration_seconds", "How long the last RDB snapshot took; absent when there was none."),
 		rewrite:  gauge("aof_rewrite_ok", "1 when the last rewrite of the append-only file succeeded or there was none, 0 when it failed."),
 		size:     gauge("aof_size_bytes", "Size of the append-only file; absent when there is none."),
-		growth:   gauge("aof_growth_ratio", "How far the append-only file has grown since it was last written anew, as a share of its size then; 0 before it was for the first time, absent when there is none."),
+		growth:   gauge("aof_growth_ratio", "How far the append-only file has grown since it was last written anew, as a share of its size then; before it was for the first time that is one byte, as the server counts. Absent when there is none."),
 	}
 	return collectors.Collector{
 		Name:   "redis/persistence",
@@ -88,15 +88,16 @@ func one(b bool) float64 {
 type Snapshot struct {
 	Age        time.Duration // of the newest successful one, or since the start when there was none
 	LastSave   time.Time     // the start of the server when there was none
-	Saves      int64         // since the start; -1 before Redis 7.0, which does not tell
+	Saves      int64         // that were begun since the start; -1 before Redis 7.0, which does not tell
 	Changes    int64         // that are in none
 	OK         bool          // the last attempt succeeded, or there was none
 	InProgress bool
 	Loading    bool // the data set is being read
 	AOF, AOFOK bool
 	Rewriting  bool          // of the append-only file, or it is to begin when the save has ended
+	Scheduled  bool          // it is to begin
 	RewriteOK  bool          // the last one succeeded, or there was none
-	Rewrites   int64         // since the start; -1 before Redis 7.0, which does not tell
+	Rewrites   int64         // that were begun since the start; -1 before Redis 7.0, which does not tell
 	AOFSize    float64       // bytes
 	AOFBase    float64       // bytes that the append-only file had when it was last written anew
 	Fork       time.Duration // the server stood still so long to begin the last of either
@@ -106,12 +107,10 @@ type Snapshot struct {
 }
 
 // AOFGrowth returns how far the append-only file has grown since it was last
-// written anew, as a share of its size then, and 0 before it was for the first time.
+// written anew, as a share of its size then. Before it was for the first time that
+// is one byte, as the server itself counts to begin a rewrite.
 func (s Snapshot) AOFGrowth() float64 {
-	if s.AOFBase <= 0 {
-		return 0
-	}
-	return max(s.AOFSize/s.AOFBase-1, 0)
+	return max(s.AOFSize/max(s.AOFBase, 1)-1, 0)
 }
 
 // Saved reports whether there was a snapshot since the start, as far as the server tells.
@@ -133,6 +132,7 @@ func ReadPersistence(ctx context.Context, c *redis.Client) (s Snapshot, err erro
 		LastSave: time.Unix(int64(last), 0).UTC(), Saves: -1, Changes: int64(changes),
 		OK: i["rdb_last_bgsave_status"] == "ok", InProgress: i["rdb_bgsave_in_progress"] == "1", Loading: i["loading"] == "1",
 		AOF: i["aof_enabled"] == "1", AOFOK: i["aof_last_write_status"] == "ok", Rewriting: i["aof_rewrite_in_progress"] == "1" || i["aof_rewrite_scheduled"] == "1",
+		Scheduled: i["aof_rewrite_scheduled"] == "1" && i["aof_rewrite_in_progress"] != "1",
 		RewriteOK: i["aof_last_bgrewrite_status"] != "err", Rewrites: -1,
 	}
 	s.AOFSize, _ = i.number("aof_current_size")

@@ -138,19 +138,24 @@ func targets(c *config.Config) (set target.Set, err error) {
 			primary.Replicas = append(primary.Replicas, byName[t.Name])
 		}
 	}
-	for _, t := range c.Targets.Redis {
-		r, err := target.NewRedis(target.RedisConfig{Name: t.Name, URL: t.URL, Password: t.Password()})
-		if err != nil {
-			return set, err
-		}
-		set.Redis = append(set.Redis, r)
-	}
+	engines := make(map[string]*target.Docker)
 	for _, t := range c.Targets.Docker {
 		d, err := target.NewDocker(target.DockerConfig{Name: t.Name, Host: t.Host, Root: t.Root, Logs: target.LogFields(t.Logs)})
 		if err != nil {
 			return set, err
 		}
 		set.Docker = append(set.Docker, d)
+		engines[t.Name] = d
+	}
+	for _, t := range c.Targets.Redis {
+		r, err := target.NewRedis(target.RedisConfig{
+			Name: t.Name, URL: t.URL, Password: t.Password(),
+			Restart: target.Restart{Docker: engines[t.Restart.Docker], Container: t.Restart.Container, Unit: t.Restart.Systemd},
+		})
+		if err != nil {
+			return set, err
+		}
+		set.Redis = append(set.Redis, r)
 	}
 	for _, h := range c.Targets.Host {
 		set.Host = append(set.Host, new(target.Host(h)))

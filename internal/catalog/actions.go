@@ -30,7 +30,11 @@ func Actions(s target.Set) (all []remediate.Action) {
 	}
 	for _, t := range s.Redis {
 		all = append(all,
+			redis.BGRewriteAOF(t),
 			redis.BGSave(t),
+			redis.Defrag(t),
+			redis.PurgeMemory(t),
+			redis.Restart(t),
 		)
 	}
 	return all

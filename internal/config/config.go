@@ -107,10 +107,18 @@ type Destination struct {
 
 // A Redis is one Redis or Valkey server.
 type Redis struct {
-	Name         string `yaml:"name" required:"a name, the server label of its metrics" doc:"The server label of its metrics."`
-	URL          string `yaml:"url" required:"a URL" doc:"Where it is: redis://host:6379, rediss://host:6379 with TLS, unix:///path. Without a password."`
-	PasswordFile string `yaml:"password_file" check:"path" doc:"File with the password, read at each new connection."`
-	PasswordEnv  string `yaml:"password_env" doc:"Environment variable with the password, instead of a file."`
+	Name         string  `yaml:"name" required:"a name, the server label of its metrics" doc:"The server label of its metrics."`
+	URL          string  `yaml:"url" required:"a URL" doc:"Where it is: redis://host:6379, rediss://host:6379 with TLS, unix:///path. Without a password."`
+	PasswordFile string  `yaml:"password_file" check:"path" doc:"File with the password, read at each new connection."`
+	PasswordEnv  string  `yaml:"password_env" doc:"Environment variable with the password, instead of a file."`
+	Restart      Restart `yaml:"restart" doc:"Who restarts it, for the action redis/restart: docker and container, or systemd. Empty: nobody does."`
+}
+
+// A Restart says who restarts a server.
+type Restart struct {
+	Docker    string `yaml:"docker" doc:"Name of the docker target in whose engine it runs. The engine, or the proxy before it, must let POST /containers/NAME/restart through."`
+	Container string `yaml:"container" doc:"Name of its container there."`
+	Systemd   string `yaml:"systemd" doc:"Its unit on this machine, like redis-server.service, instead of a container."`
 }
 
 // A Host is a machine whose file systems and packages are read.

@@ -100,6 +100,13 @@ func TestWrong(t *testing.T) {
 		{"backup without a path", "targets: {backup: [{name: a}]}\n", "f:1: backup a has no path; files needs one"},
 		{"stanza of files", "targets: {backup: [{name: a, path: /x, stanza: s}]}\n", "f:1: stanza is for pgbackrest, and backup a is files"},
 		{"kind of report", "targets: {packages: [{name: a, kind: gem, path: /x}]}\n", `f:1: kind is "gem"; pip or npm or trivy was expected`},
+		{"restart by both", redisRestart("{docker: d, container: c, systemd: r.service}"), "f:3: redis a is restarted by both docker and systemd; one was expected"},
+		{"restart of no unit", redisRestart("{systemd: '-H evil redis.service'}"), `f:3: systemd is "-H evil redis.service"; the whole name of a service was expected, like redis-server.service`},
+		{"restart of a unit that begins with a dash", redisRestart("{systemd: '--now.service'}"), `f:3: systemd is "--now.service"; the whole name of a service`},
+		{"restart of half a unit", redisRestart("{systemd: redis-server}"), `f:3: systemd is "redis-server"; the whole name of a service`},
+		{"restart by no engine", redisRestart("{docker: x, container: c}"), `f:3: docker is "x"; `},
+		{"restart of no container", redisRestart("{docker: d}"), "f:3: restart of redis a has docker and no container; the name of the container was expected"},
+		{"restart by nobody", redisRestart("{container: c}"), "f:3: restart of redis a has container and no docker; the name of a docker target was expected"},
 		{"root", "targets: {host: [{name: a, root: x}]}\n", `f:1: root is "x"; an absolute path was expected`},
 		{"both alertmanagers", target + "alertmanager:\n  url: http://am:9093\n", "f:3: alertmanager.url is for your own Alertmanager"},
 	} {
@@ -113,6 +120,10 @@ func TestWrong(t *testing.T) {
 			}
 		})
 	}
+}
+
+func redisRestart(by string) string {
+	return "targets:\n  docker: [{name: d}]\n  redis: [{name: a, url: 'redis://h', restart: " + by + "}]\n"
 }
 
 func onePolicy(rest string) string { return target + "policies:\n- {name: p, " + rest + "}\n" }

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/ai-micro-service/upkeep/internal/target"
 )
 
 // whole checks what no single key can tell.
@@ -95,6 +97,9 @@ func (d *decoder) targets(t Targets, n *yaml.Node) {
 			d.fault(at(n, "targets", "docker", i, "host"), "host is %q; unix:///var/run/docker.sock or tcp://host:port was expected", e.Host)
 		}
 	}
+	for i, r := range t.Redis {
+		d.restart(at(n, "targets", "redis", i, "restart"), r, docker)
+	}
 	for _, p := range t.Probe {
 		probe = append(probe, p.Name)
 	}
@@ -168,6 +173,22 @@ func (d *decoder) destination(n *yaml.Node, a Archive) {
 		d.fault(n, "to of %s has a bucket, and wants one of key_id_file and key_id_env", a.Table)
 	case (to.SecretFile == "") == (to.SecretEnv == ""):
 		d.fault(n, "to of %s has a bucket, and wants one of secret_file and secret_env", a.Table)
+	}
+}
+
+// restart checks who restarts a server.
+func (d *decoder) restart(n *yaml.Node, r Redis, engines []string) {
+	switch by := r.Restart; {
+	case by.Systemd != "" && (by.Docker != "" || by.Container != ""):
+		d.fault(at(n, "systemd"), "redis %s is restarted by both docker and systemd; one was expected", r.Name)
+	case by.Systemd != "" && !target.UnitName(by.Systemd):
+		d.fault(at(n, "systemd"), "systemd is %q; the whole name of a service was expected, like redis-server.service", by.Systemd)
+	case by.Docker != "" && !slices.Contains(engines, by.Docker):
+		d.fault(at(n, "docker"), "docker is %q; %s", by.Docker, expected(by.Docker, engines))
+	case by.Docker != "" && by.Container == "":
+		d.fault(at(n, "docker"), "restart of redis %s has docker and no container; the name of the container was expected", r.Name)
+	case by.Docker == "" && by.Container != "":
+		d.fault(at(n, "container"), "restart of redis %s has container and no docker; the name of a docker target was expected", r.Name)
 	}
 }
 
