@@ -19,7 +19,7 @@ import (
 
 const (
 	oldSchema = `My "Schema"`
-	agedTable  = "täble\"; DROP TABLE victim; --\\ '\n"
+	agedTable = "täble\"; DROP TABLE victim; --\\ '\n"
 	oldColumn = "at\t$1 \"'%s"
 )
 
