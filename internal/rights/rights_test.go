@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/url"
 	"os"
@@ -138,23 +139,13 @@ func (w *ward) as(t *testing.T, role string) *target.Postgres {
 func (w *ward) grant(t *testing.T, script string, vars map[string]string) (said string, err error) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "psql", "--no-psqlrc", "--quiet")
-	for _, name := range slices.Sorted(maps(vars)) {
+	for _, name := range slices.Sorted(maps.Keys(vars)) {
 		cmd.Args = append(cmd.Args, "-v", name+"="+vars[name])
 	}
 	cmd.Args = append(cmd.Args, w.url)
 	cmd.Stdin = strings.NewReader(script)
 	out, err := cmd.CombinedOutput()
 	return string(out), err
-}
-
-func maps(m map[string]string) func(func(string) bool) {
-	return func(yield func(string) bool) {
-		for k := range m {
-			if !yield(k) {
-				return
-			}
-		}
-	}
 }
 
 // allow grants rights to a role, as an action's or the collectors'.
@@ -224,9 +215,7 @@ func held() remediate.Fence {
 
 func (f fixture) request(a remediate.Action, w *ward) remediate.Request {
 	all := map[string]string{"server": "main", "database": w.database, "schema": schema, "table": table}
-	for k, v := range f.subject {
-		all[k] = v
-	}
+	maps.Copy(all, f.subject)
 	r := remediate.Request{Action: a.Name, Params: f.params, Limit: f.limit, Mode: remediate.Auto, By: "user/test", Subject: make(map[string]string)}
 	for _, l := range a.Subject {
 		r.Subject[l] = all[l]
@@ -444,8 +433,18 @@ func TestCheck(t *testing.T) {
 		role string
 		ok   bool
 	}{
-		{rights.Postgres, "upkeep", true}, {rights.Postgres, "a b'\"\\\n", true}, {rights.Postgres, "", false}, {rights.Postgres, "a\x00b", false}, {rights.Postgres, "\xff", false}, {rights.Postgres, long, false},
-		{rights.Redis, "upkeep", true}, {rights.Redis, long, true}, {rights.Redis, "a b", false}, {rights.Redis, "a\nuser default on nopass", false}, {rights.Redis, "", false}, {rights.Redis, `a"b`, false},
+		{rights.Postgres, "upkeep", true},
+		{rights.Postgres, "a b'\"\\\n", true},
+		{rights.Postgres, "", false},
+		{rights.Postgres, "a\x00b", false},
+		{rights.Postgres, "\xff", false},
+		{rights.Postgres, long, false},
+		{rights.Redis, "upkeep", true},
+		{rights.Redis, long, true},
+		{rights.Redis, "a b", false},
+		{rights.Redis, "a\nuser default on nopass", false},
+		{rights.Redis, "", false},
+		{rights.Redis, `a"b`, false},
 	} {
 		if err := rights.Check(test.kind, test.role); (err == nil) != test.ok {
 			t.Errorf("%s %q: %v", test.kind, test.role, err)

@@ -299,7 +299,7 @@ func want(_ *testscript.TestScript, h *house, args []string) error {
 				ended = time.Now()
 			}
 			if run.State.Final() && time.Since(ended) > another {
-				return errNever{err}
+				return neverError{err}
 			}
 		}
 		return err
@@ -313,8 +313,8 @@ func want(_ *testscript.TestScript, h *house, args []string) error {
 // another is how long it may take until the next run of a chain is there.
 const another = 5 * time.Second
 
-// errNever says that there is nothing to wait for.
-type errNever struct{ error }
+// neverError says that there is nothing to wait for.
+type neverError struct{ error }
 
 func says(_ *testscript.TestScript, h *house, args []string) error {
 	id, args := number(args)

@@ -185,7 +185,7 @@ func until(is func() error) error {
 	var err error
 	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(30 * time.Millisecond) {
 		err = is()
-		if never, ok := errors.AsType[errNever](err); ok || err == nil {
+		if never, ok := errors.AsType[neverError](err); ok || err == nil {
 			return never.error
 		}
 	}
