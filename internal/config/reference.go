@@ -123,6 +123,12 @@ targets:
     - name: main
       url: postgres://upkeep@127.0.0.1:5432/postgres
       password_file: /etc/upkeep/postgres-password
+      # Rows that come to an age: moved to a table of the same columns, to files or to
+      # objects, or deleted for good. The three of a product with logs and tokens:
+      # archives:
+      #   - {database: admindb, table: logs, column: created_at, after: 180d, to: {table: logs_archive}}
+      #   - {database: admindb, table: documents, column: deleted_at, after: 180d, purge: true}
+      #   - {database: authdb, table: refresh_tokens, column: expires_at, after: 30d, purge: true}
   redis:
     - name: cache
       url: redis://127.0.0.1:6379
@@ -144,22 +150,78 @@ embedded:
 # runs", write ask or auto. "upkeep policy test alertname=PostgresDeadRows server=main"
 # shows which policy answers, and with what.
 policies:
+  # Vacuum; where somebody holds the dead rows, ask to end his session; vacuum again.
   - name: dead rows
     match: ['alertname="PostgresDeadRows"']
     hold: 5m # less is no trouble yet
+    cooldown: 5m # between the two vacuums
     steps: # the next one when the one before did not help; people are told at the end
       - {action: postgres/vacuum, mode: ask}
-      - {action: postgres/vacuum, with: {parallel: 2}, mode: ask, windows: [night]}
+      # A limit of its own: this step only clears the way for the next.
+      - {action: postgres/terminate, with: {of: horizon}, limit: 600, mode: ask}
+      - {action: postgres/vacuum, mode: ask}
+  - name: old statistics
+    match: ['alertname="PostgresStatisticsOld"']
+    action: postgres/analyze
+    mode: ask
+  - name: old transaction ids
+    match: ['alertname="PostgresTransactionIdsRunOut"']
+    cooldown: 5m
+    steps:
+      - {action: postgres/freeze, mode: ask}
+      - {action: postgres/terminate, with: {of: horizon}, limit: 600, mode: ask}
+      - {action: postgres/freeze, mode: ask}
+  # What is dead goes first, then the rows move together; never VACUUM FULL by itself.
+  - name: table bloat
+    match: ['alertname="PostgresTableBloat"']
+    cooldown: 1d
+    steps:
+      - {action: postgres/vacuum, limit: 0.05, mode: ask}
+      - {action: postgres/repack, mode: ask, windows: [night]}
   - name: index bloat
     match: ['alertname="PostgresIndexBloat"']
     action: postgres/reindex
     mode: observe
     cooldown: 1d
     windows: [night]
+  # These always ask, whatever stands here.
+  - name: unused index
+    match: ['alertname="PostgresIndexUnused"']
+    steps: [{action: postgres/drop_index, with: {because: unused}, mode: ask, windows: [night]}]
+  - name: duplicate index
+    match: ['alertname="PostgresIndexDuplicate"']
+    steps: [{action: postgres/drop_index, with: {because: duplicate}, mode: ask, windows: [night]}]
+  - name: invalid index
+    match: ['alertname="PostgresIndexInvalid"']
+    steps: [{action: postgres/drop_index, with: {because: invalid}, mode: ask}]
+  - name: sessions in the way # the alert says of what kind they are
+    match: ['alertname=~"PostgresIdleInTransaction|PostgresTransactionOld|PostgresSessionsBlocked"']
+    steps: [{action: postgres/terminate, with: {of: $of}, mode: ask}]
+  # Moved where the archive has a destination, else deleted where it says purge.
+  - name: rows past their age
+    match: ['alertname="PostgresRowsPastRetention"']
+    cooldown: 1d
+    backup: 1d # before rows are deleted for good
+    windows: [night]
+    steps:
+      - {action: postgres/archive, mode: ask}
+      - {action: postgres/purge, mode: ask}
+  - name: disk filling # at the end people are told
+    match: ['alertname=~"HostFilesystemFilling|HostFilesystemFullSoon"']
+    steps:
+      - {action: postgres/archive, subject: {server: main, database: admindb, schema: public, table: logs}, limit: 10000, mode: ask}
   - name: old snapshot
     match: ['alertname="RedisSnapshotOld"']
     action: redis/bgsave
     mode: observe
+  # What the allocator holds, then what is scattered, and a restart last, which asks.
+  - name: fragmentation
+    match: ['alertname="RedisFragmented"']
+    cooldown: 1d
+    steps:
+      - {action: redis/purge_memory, limit: 67108864, mode: ask}
+      - {action: redis/defrag, mode: ask}
+      - {action: redis/restart, mode: ask, windows: [night]}
 
 # Times in which may be acted, as Alertmanager writes them.
 windows:
@@ -188,6 +250,29 @@ schedules:
     mode: observe
     windows: [night]
     missed: late # skip leaves out what came while no upkeep ran
+  - name: monthly index advice
+    cron: "0 1 * * SUN#1"
+    action: postgres/advise_indexes
+    subject: {server: main}
+    mode: observe
+  - name: monthly review of statements # the plan is the review; what follows begins a new month
+    cron: "30 5 1 * *"
+    action: postgres/reset_statements
+    subject: {server: main}
+    mode: observe
+    missed: late
+  - name: monthly archive
+    cron: "0 1 * * SUN#1"
+    query: upkeep_postgres_retention_rows > 0
+    action: postgres/archive # of the tables that have a destination; the others are left
+    mode: observe
+    windows: [night]
+  - name: monthly purge
+    cron: "0 2 * * SUN#1"
+    query: upkeep_postgres_retention_rows > 0
+    action: postgres/purge
+    mode: observe
+    windows: [night]
 
 # Who is told when a person is asked or needed.
 # notify:

@@ -12,9 +12,16 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/target"
 )
 
+// kept is the table that rows move to which are past their age.
+const kept = `kept "rows"`
+
 // aging says which rows of a ward's table are past their age.
 func aging(c *target.PostgresConfig, w *ward) {
-	c.Archives = []target.Archive{{Database: w.database, Schema: schema, Table: table, Column: "created_at", After: 10000 * time.Hour}}
+	c.Archives = []target.Archive{{Database: w.database, Schema: schema, Table: table, Column: "created_at", After: 10000 * time.Hour, Purge: w.purge}}
+	if !w.purge {
+		c.Archives[0].To = target.Destination{Schema: schema, Table: kept}
+	}
+	c.Advice = w.advice
 }
 
 // fixtures say on what each action of PostgreSQL is planned. An action that is in
@@ -23,8 +30,11 @@ func fixtures() map[string]fixture {
 	const monitor, stats = "pg_monitor", "pg_read_all_stats"
 	qTable := quoted(schema, table)
 	return map[string]fixture{
-		"postgres/analyze":        {},
-		"postgres/advise_indexes": {open: true},
+		"postgres/analyze":          {},
+		"postgres/archive":          {prepare: destination, tables: []string{kept}, later: []string{monitor}},
+		"postgres/purge":            {prepare: func(_ *testing.T, w *ward) { w.purge = true }, later: []string{monitor}},
+		"postgres/restore_archived": {prepare: destination, tables: []string{kept}, later: []string{monitor}, params: map[string]string{"since": "2000-01-01", "until": "2010-01-01"}},
+		"postgres/advise_indexes":   {open: true},
 		"postgres/drop_index": {
 			setup:   []string{"create index i2 on " + qTable + " (key)"},
 			subject: map[string]string{"index": "i"}, params: map[string]string{"because": "duplicate"}, later: []string{monitor},
@@ -37,6 +47,13 @@ func fixtures() map[string]fixture {
 		"postgres/vacuum":           {later: []string{stats}},
 		"postgres/vacuum_full":      {setup: []string{"vacuum " + qTable, "analyze " + qTable}},
 	}
+}
+
+// destination makes the table that rows move to, with one row in it.
+func destination(t *testing.T, w *ward) {
+	t.Helper()
+	servertest.Exec(t, w.url, "create table "+quoted(schema, kept)+" (id bigint primary key, key text, created_at timestamptz not null)",
+		"insert into "+quoted(schema, kept)+" values (1000000, 'old', '2005-01-01')", "alter table "+quoted(schema, kept)+" owner to "+quoted(w.owner))
 }
 
 // aged makes everything of the ward old, but not the catalogs that all databases

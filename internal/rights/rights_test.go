@@ -64,13 +64,15 @@ type ward struct {
 	database string
 	owner    string
 	version  int
+	purge    bool   // rows that are past their age may be deleted for good
+	advice   string // folder of the list of index advice
 }
 
 // open makes a ward on a server, and all that it made goes at the end.
 func open(t *testing.T, server string) *ward {
 	t.Helper()
 	n := rand.Uint32()
-	w := &ward{server: server, database: fmt.Sprintf(`ward "%08x"`, n), owner: fmt.Sprintf(`ow"ner '%08x`, n)}
+	w := &ward{server: server, advice: t.TempDir(), database: fmt.Sprintf(`ward "%08x"`, n), owner: fmt.Sprintf(`ow"ner '%08x`, n)}
 	u, err := url.Parse(server)
 	if err != nil {
 		t.Fatal(err)
@@ -358,6 +360,7 @@ func carryOut(t *testing.T, a remediate.Action, r remediate.Request) {
 // What the script grants for looking on is enough for every collector.
 func TestWatchingPostgres(t *testing.T) {
 	w := open(t, servertest.Postgres(t))
+	destination(t, w)
 	servertest.Exec(t, w.url, "create extension pg_stat_statements", "revoke connect on database "+quoted(w.database)+" from public")
 	role := w.role(t)
 	script := rights.PostgresScript(role, rights.Of(rights.Postgres, nil))
