@@ -3,6 +3,7 @@ package redis_test
 import (
 	"context"
 	"errors"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -97,9 +98,7 @@ func TestDefragEnds(t *testing.T) {
 		"the time is over":          {"limit": "1", "time": "1s"},
 	} {
 		step := planned(t, r, nil)
-		for k, v := range args {
-			step.Args[k] = v
-		}
+		maps.Copy(step.Args, args)
 		if err := redis.Defrag(r).Apply(t.Context(), fence(), step); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -91,11 +91,12 @@ func (now patient) dockered() bool { return !now.supervised.Started.IsZero() }
 
 // grace is how long the server is given to stop.
 func (now patient) grace(took time.Duration) time.Duration {
-	if g := now.supervised.Grace; g < 0 {
+	switch g := now.supervised.Grace; {
+	case g < 0:
 		return longestGrace
-	} else if now.dockered() { // Docker is told
+	case now.dockered(): // Docker is told
 		return max(g, 10*time.Second, 2*took+10*time.Second)
-	} else { //nolint:revive // three ways that exclude each other
+	default:
 		return g
 	}
 }

@@ -262,7 +262,7 @@ func (a restart) save(ctx context.Context, f remediate.Fence) (time.Duration, er
 		}
 	}
 	began := time.Now()
-	err = bgsave{a.target}.save(ctx, f, s.Saves, s.LastSave.Unix())
+	err = bgsave(a).save(ctx, f, s.Saves, s.LastSave.Unix())
 	return time.Since(began), err
 }
 
@@ -358,8 +358,10 @@ func (a restart) check(ctx context.Context, s remediate.Step, before *count) err
 		return err
 	}
 	for _, is := range []struct{ name, now string }{
-		{"replica", strconv.FormatBool(state.Replica)}, {"appendonly", strconv.FormatBool(kept.AOF)},
-		{"maxmemory", strconv.FormatFloat(memory.Limit, 'f', 0, 64)}, {"maxmemory-policy", memory.Policy},
+		{"replica", strconv.FormatBool(state.Replica)},
+		{"appendonly", strconv.FormatBool(kept.AOF)},
+		{"maxmemory", strconv.FormatFloat(memory.Limit, 'f', 0, 64)},
+		{"maxmemory-policy", memory.Policy},
 	} {
 		if was := s.Args[is.name]; was != is.now {
 			return fmt.Errorf("the server is back, and its %s is %s where it was %s: that was set while it ran and stands in no configuration file; set it again and write it down", is.name, is.now, was)
