@@ -43,7 +43,7 @@ no foreign key that would delete or change rows elsewhere; rows that others stil
 refer to are left, and such a reference needs an index. Where both tables are
 partitioned by the age column, partitions that are past their age as a whole are
 taken from the one and given to the other in one short transaction under an ACCESS
-EXCLUSIVE lock that is waited for 50 ms at a time. Rights: SELECT and DELETE on the
+EXCLUSIVE lock that is waited for 50 ms at a time. Rights: SELECT, UPDATE (to hold rows) and DELETE on the
 table, INSERT on the destination, SELECT on the tables that refer to it, and own the
 table or the database (PostgreSQL 13 to 16) or MAINTAIN on the table (17 and later);
 own both where partitions change hands; pg_monitor to see how far replicas are.
@@ -60,9 +60,9 @@ store works; rows that change meanwhile are read again, and then held for the ti
 one object, at most 20 s. A run that is killed leaves at most one object that nothing
 names, with copies of rows that are still there. Nothing is encrypted: who may read
 the folder or the bucket reads the rows. The key of a bucket needs s3:PutObject,
-s3:GetObject and s3:ListBucket. Rights beside those above: UPDATE on the table, to
-hold rows, and CREATE on the database for the schema upkeep, or one that was made for
-the role beforehand: create schema upkeep authorization "role".`,
+s3:GetObject and s3:ListBucket. Right beside those above: CREATE on the database for
+the schema upkeep, or one that was made for the role beforehand: create schema upkeep
+authorization "role".`,
 		Lowers:    "upkeep_postgres_retention_rows",
 		Risk:      remediate.Guarded,
 		Subject:   []string{"server", "database", "schema", "table"},
@@ -163,6 +163,7 @@ func movingRights() []remediate.Right {
 	return []remediate.Right{
 		{Grant: `grant usage on schema :"schema" to :"role"`, For: "the table and the destination"},
 		{Grant: `grant select, delete on table :"schema".:"table" to :"role"`, For: "take rows that are past their age"},
+		{Grant: `grant update on table :"schema".:"table" to :"role"`, For: "hold rows while they are taken"},
 		{Grant: `grant insert on table :"schema".:"table" to :"role"`, For: "the destination's table, where it is a table"},
 		{Grant: `grant pg_monitor to :"role"`, For: "see how far replicas are behind"},
 	}
@@ -172,7 +173,6 @@ func movingRights() []remediate.Right {
 func filingRights() []remediate.Right {
 	return []remediate.Right{
 		{Grant: `create schema if not exists upkeep authorization :"role"`, For: "write down which rows are in which object, where the destination is a folder or a bucket"},
-		{Grant: `grant update on table :"schema".:"table" to :"role"`, For: "hold rows that change while they become an object"},
 	}
 }
 

@@ -46,7 +46,7 @@ func (a moving) planFiles(ctx context.Context, db *target.Database, rel relation
 		return p, remediate.Refuse(remediate.ReasonGone, "%v", err)
 	}
 	if err == nil {
-		err = a.mayFile(ctx, db, m, s)
+		err = mayFile(ctx, db)
 	}
 	if err == nil {
 		err = reach(ctx, entry.To)
@@ -76,20 +76,12 @@ func (a moving) planFiles(ctx context.Context, db *target.Database, rel relation
 }
 
 // mayFile refuses what only a filing needs and has not.
-func (moving) mayFile(ctx context.Context, q read.Querier, m movement, s survey) error {
+func mayFile(ctx context.Context, q read.Querier) error {
 	state, err := readLedgerState(ctx, q)
 	if err != nil {
 		return err
 	}
-	if err := state.usable(); err != nil {
-		return err
-	}
-	// To hold rows without changing them is what this right is for.
-	update, err := one(ctx, q, pgx.RowTo[bool], "select has_table_privilege($1::int8::oid, 'UPDATE') or has_any_column_privilege($1::int8::oid, 'UPDATE')", s.source.OID)
-	if err == nil && !update {
-		err = remediate.Refuse(remediate.ReasonPrivilege, "role %s lacks a right, to hold rows while they are moved: grant update on table %s to %s", s.source.Role, m.from, state.Role)
-	}
-	return err
+	return state.usable()
 }
 
 // storeOf returns the store of a step, which is to be that of the plan.
@@ -131,7 +123,7 @@ func (a moving) file(ctx context.Context, c *pgx.Conn, f remediate.Fence, s reme
 	}
 	v, err := m.surveyed(ctx, c)
 	if err == nil {
-		err = a.mayFile(ctx, c, m, v)
+		err = mayFile(ctx, c)
 	}
 	if err != nil {
 		return err

@@ -524,8 +524,8 @@ func TestArchiveFilesRights(t *testing.T) {
 		{"grant usage on schema", "grant usage on schema " + schemaQ + " to " + q},
 		{"grant delete on table", "grant delete on table " + s.qTable + " to " + q},
 		{"grant select on table", "grant select on table " + s.qTable + " to " + q},
-		{"create schema upkeep authorization " + q, "create schema upkeep authorization " + q},
 		{"grant update on table", "grant update on table " + s.qTable + " to " + q},
+		{"create schema upkeep authorization " + q, "create schema upkeep authorization " + q},
 	} {
 		refused(postgres.Archive(p), step.want)
 		servertest.Exec(t, s.url, step.grant)

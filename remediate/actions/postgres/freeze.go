@@ -36,9 +36,10 @@ a temporary table of another session is, it refuses and names that one. It
 refuses a replica, and a role that may not vacuum one of the tables, which it names.
 A step is done when the server's count of vacuums by hand has grown for its table, or the table
 is gone. Cancelled, it leaves what it has frozen so far. Multixacts are frozen
-with the rest. Rights: a superuser, or (17 and later) pg_maintain; the owner of the database (13 to 16)
-suffices where none of the server's shared catalogs is too old. And pg_read_all_stats (it is in
-pg_monitor), to see who holds transactions back.`,
+with the rest. Rights: a superuser, or (17 and later) pg_maintain and the use of
+every schema, as with pg_read_all_data; the owner of the database (13 to 16) suffices
+where none of the server's shared catalogs is too old. And pg_read_all_stats (it is
+in pg_monitor), to see who holds transactions back.`,
 		Lowers:    "upkeep_postgres_database_freeze_age_xids",
 		Risk:      remediate.Guarded,
 		Subject:   []string{"server", "database"},
@@ -46,6 +47,7 @@ pg_monitor), to see who holds transactions back.`,
 		Rights: []remediate.Right{
 			{Grant: `grant :"owner" to :"role"`, Until: 16, For: "to vacuum a table; to own the database suffices for its catalogs, and those that all databases share want a superuser"},
 			{Grant: `grant pg_maintain to :"role"`, Since: 17, For: "to vacuum every table and catalog"},
+			{Grant: `grant pg_read_all_data to :"role"`, Since: 17, For: "to use every schema, without which no table in it is vacuumed"},
 			{Grant: `grant pg_read_all_stats to :"role"`, For: "to see who holds transactions back"},
 		},
 		Timeout: 12 * time.Hour,
@@ -160,7 +162,7 @@ func (a freeze) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan
 
 func wantsFreeze(version int) string {
 	if version >= 170000 {
-		return "grant pg_maintain to it"
+		return "grant pg_maintain to it, and USAGE on the schema or pg_read_all_data"
 	}
 	return "make it a superuser, or own the table (the database suffices for tables that databases do not share)"
 }

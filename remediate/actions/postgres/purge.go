@@ -23,7 +23,7 @@ is partitioned by the age column, a partition that is past its age as a whole is
 detached, CONCURRENTLY where the server can (14 and later, and no default partition)
 and else under an ACCESS EXCLUSIVE lock that is waited for 50 ms at a time, and
 dropped in a step of its own; a detachment that was interrupted before is finished
-first. Rights: SELECT and DELETE on the table, SELECT on the tables that refer to it,
+first. Rights: SELECT, UPDATE (to hold rows) and DELETE on the table, SELECT on the tables that refer to it,
 and own the table or the database (PostgreSQL 13 to 16) or MAINTAIN on the table (17
 and later); own it where partitions are dropped; pg_monitor to see how far replicas
 are.`,
@@ -34,6 +34,7 @@ are.`,
 		Rights: slices.Concat([]remediate.Right{
 			{Grant: `grant usage on schema :"schema" to :"role"`, For: "the table"},
 			{Grant: `grant select, delete on table :"schema".:"table" to :"role"`, For: "delete rows that are past their age"},
+			{Grant: `grant update on table :"schema".:"table" to :"role"`, For: "hold rows while they are taken"},
 			{Grant: `grant pg_monitor to :"role"`, For: "see how far replicas are behind"},
 		}, maintainRights()),
 		Params:  pacing(),

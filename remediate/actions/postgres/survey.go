@@ -27,6 +27,7 @@ type side struct {
 	Select      bool
 	Insert      bool
 	Delete      bool
+	Update      bool // of the table, or of any column: what it takes to hold a row
 	Parent      bool     // others inherit from it, or are partitions of it
 	Unnamed     bool     // it publishes deletes and has no replica identity
 	Published   bool     // it publishes deletes
@@ -49,6 +50,7 @@ select c.oid::int8,
        has_table_privilege(c.oid, 'SELECT'),
        has_table_privilege(c.oid, 'INSERT'),
        has_table_privilege(c.oid, 'DELETE'),
+       has_table_privilege(c.oid, 'UPDATE') or has_any_column_privilege(c.oid, 'UPDATE'),
        exists (select from pg_inherits where inhparent = c.oid),
        p.deletes and (c.relreplident = 'n' or c.relreplident = 'd' and not exists (select from pg_index i where i.indrelid = c.oid and i.indisprimary)),
        p.deletes,
@@ -139,6 +141,8 @@ func (s side) permitted(p place, o operation) error {
 		return lacks("grant delete on table " + p.String())
 	case o == deletes() && !s.Select:
 		return lacks("grant select on table " + p.String())
+	case o == deletes() && !s.Update:
+		return lacks("grant update on table " + p.String() + ", to hold rows while they are taken,")
 	case o == inserts() && !s.Insert:
 		return lacks("grant insert on table " + p.String())
 	}

@@ -98,6 +98,7 @@ func TestArchiveRights(t *testing.T) {
 		{`grant usage on schema "s" to "mover"`, "grant usage on schema s to mover"},
 		{`grant delete on table "s"."logs" to "mover"`, "grant delete on table s.logs to mover"},
 		{`grant select on table "s"."logs" to "mover"`, "grant select on table s.logs to mover"},
+		{`grant update on table "s"."logs"`, "grant update on table s.logs to mover"},
 		{`grant select on table "s"."refs" to "mover"`, "grant select on table s.refs to mover"},
 		{`grant insert on table "s"."old" to "mover"`, "grant insert on table s.old to mover"},
 		{`own it`, "grant keeper to mover"},

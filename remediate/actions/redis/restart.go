@@ -130,15 +130,18 @@ func (a restart) Plan(ctx context.Context, r remediate.Request) (p remediate.Pla
 	if v := r.Params["replicas"]; v != "" && v != "true" && v != "false" {
 		return p, remediate.Refuse(remediate.ReasonSubject, "replicas is %q; true or false was expected", v)
 	}
-	if !a.target.Restart.Configured() {
-		return p, remediate.Refuse(remediate.ReasonUnfit, "nobody is configured who restarts the server: name its container or its unit in restart, where the target is configured")
-	}
-	now, err := a.look(ctx)
+	now, err := a.ask(ctx)
 	if err != nil {
 		return p, err
 	}
 	now.pause = time.Duration(hold)
 	if err := allowed(ctx, a.target.Client, restarting()...); err != nil {
+		return p, err
+	}
+	if !a.target.Restart.Configured() {
+		return p, remediate.Refuse(remediate.ReasonUnfit, "nobody is configured who restarts the server: name its container or its unit in restart, where the target is configured")
+	}
+	if err := a.supervised(ctx, &now); err != nil {
 		return p, err
 	}
 	for _, check := range []func() error{now.role(r.Params["replicas"] == "true"), now.kept, now.same, now.stops} {
@@ -171,21 +174,33 @@ func (a restart) step(now patient) remediate.Step {
 
 // look asks the server and who restarts it.
 func (a restart) look(ctx context.Context) (now patient, err error) {
+	if now, err = a.ask(ctx); err != nil {
+		return now, err
+	}
+	err = a.supervised(ctx, &now)
+	return now, err
+}
+
+// ask has the server tell of itself.
+func (a restart) ask(ctx context.Context) (now patient, err error) {
 	if now.snapshot, err = persistence(ctx, a.target.Client); err != nil {
 		return now, err
 	}
 	if now.memory, err = read.ReadMemory(ctx, a.target.Client); err != nil {
 		return now, err
 	}
-	if now.state, err = read.ReadState(ctx, a.target.Client); err != nil {
-		return now, err
-	}
+	now.state, err = read.ReadState(ctx, a.target.Client)
+	return now, err
+}
+
+// supervised adds what is known by who restarts the server, and where it is.
+func (a restart) supervised(ctx context.Context, now *patient) (err error) {
 	now.supervised, err = a.target.Restart.Look(ctx)
 	switch {
 	case target.Gone(err):
-		return now, remediate.Refuse(remediate.ReasonUnfit, "the engine has no container %q", a.target.Restart.Container)
+		return remediate.Refuse(remediate.ReasonUnfit, "the engine has no container %q", a.target.Restart.Container)
 	case err != nil:
-		return now, fmt.Errorf("who restarts the server: %w", err)
+		return fmt.Errorf("who restarts the server: %w", err)
 	}
 	now.place = find(now.state)
 	if now.place.root == "" && a.target.Restart.Docker != nil {
@@ -194,7 +209,7 @@ func (a restart) look(ctx context.Context) (now patient, err error) {
 		seen.PID = now.supervised.PID
 		now.place = find(seen)
 	}
-	return now, nil
+	return nil
 }
 
 // Apply implements remediate.Remedy.
