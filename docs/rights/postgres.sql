@@ -83,6 +83,7 @@ grant usage on schema :"schema" to :"role"; -- to name the table
 grant usage on schema :"schema" to :"role"; -- the table and the destination
 \if :{?table}
 grant select, delete on table :"schema".:"table" to :"role"; -- take rows that are past their age
+grant update on table :"schema".:"table" to :"role"; -- hold rows while they are taken
 grant insert on table :"schema".:"table" to :"role"; -- the destination's table, where it is a table
 \else
 \warn 'postgres/archive: rights are left out that name the table; give psql -v table=…'
@@ -108,11 +109,6 @@ grant maintain on table :"schema".:"table" to :"role"; -- vacuum and analyze the
 \endif
 \endif
 create schema if not exists upkeep authorization :"role"; -- write down which rows are in which object, where the destination is a folder or a bucket
-\if :{?table}
-grant update on table :"schema".:"table" to :"role"; -- hold rows that change while they become an object
-\else
-\warn 'postgres/archive: rights are left out that name the table; give psql -v table=…'
-\endif
 
 -- postgres/drop_index: DropIndex drops one index that is unused, a duplicate or invalid, with DROP INDEX CONCURRENTLY.
 \if :{?table}
@@ -142,6 +138,7 @@ do $$ begin raise exception 'the table belongs to a superuser, and who may act f
 \endif
 \if :since_17
 grant pg_maintain to :"role"; -- to vacuum every table and catalog
+grant pg_read_all_data to :"role"; -- to use every schema, without which no table in it is vacuumed
 \endif
 grant pg_read_all_stats to :"role"; -- to see who holds transactions back
 
@@ -149,6 +146,7 @@ grant pg_read_all_stats to :"role"; -- to see who holds transactions back
 grant usage on schema :"schema" to :"role"; -- the table
 \if :{?table}
 grant select, delete on table :"schema".:"table" to :"role"; -- delete rows that are past their age
+grant update on table :"schema".:"table" to :"role"; -- hold rows while they are taken
 \else
 \warn 'postgres/purge: rights are left out that name the table; give psql -v table=…'
 \endif
@@ -207,6 +205,7 @@ grant pg_read_all_stats to :"role"; -- to see every statement before
 grant usage on schema :"schema" to :"role"; -- the table and the destination
 \if :{?table}
 grant select, delete on table :"schema".:"table" to :"role"; -- take rows that are past their age
+grant update on table :"schema".:"table" to :"role"; -- hold rows while they are taken
 grant insert on table :"schema".:"table" to :"role"; -- the destination's table, where it is a table
 \else
 \warn 'postgres/restore_archived: rights are left out that name the table; give psql -v table=…'

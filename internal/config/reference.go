@@ -105,8 +105,10 @@ func defaultOf(f reflect.StructField) string {
 }
 
 // Example returns a complete configuration for a start: one server of each
-// kind, every shipped action, and nothing that acts without a person.
-func Example() string {
+// kind, every shipped action, and nothing that acts on a server without a person.
+func Example() string { return exampleTargets() + examplePolicies() + exampleTimes() }
+
+func exampleTargets() string {
 	return `# upkeep.yaml: a start. Every key with its default is in docs/config.md.
 # Try it: upkeep check --config upkeep.yaml
 
@@ -145,7 +147,11 @@ embedded:
   enabled: ` + defaultText[Embedded]("Enabled") + `
   retention: ` + defaultText[Embedded]("Retention") + `
 
-# observe: plan and journal, change nothing. ask: act when a person has approved of
+`
+}
+
+func examplePolicies() string {
+	return `# observe: plan and journal, change nothing. ask: act when a person has approved of
 # the plan. auto: act when every guard agrees. When you like what you see in "upkeep
 # runs", write ask or auto. "upkeep policy test alertname=PostgresDeadRows server=main"
 # shows which policy answers, and with what.
@@ -214,6 +220,18 @@ policies:
     match: ['alertname="RedisSnapshotOld"']
     action: redis/bgsave
     mode: observe
+  - name: failed snapshot # declined while the disk or the memory is short
+    match: ['alertname="RedisSnapshotFailed"']
+    action: redis/bgsave
+    mode: ask
+  - name: grown append-only file
+    match: ['alertname="RedisAppendFileGrown"']
+    action: redis/bgrewriteaof
+    mode: ask
+  - name: retained memory
+    match: ['alertname="RedisMemoryRetained"']
+    action: redis/purge_memory
+    mode: ask
   # What the allocator holds, then what is scattered, and a restart last, which asks.
   - name: fragmentation
     match: ['alertname="RedisFragmented"']
@@ -223,7 +241,11 @@ policies:
       - {action: redis/defrag, mode: ask}
       - {action: redis/restart, mode: ask, windows: [night]}
 
-# Times in which may be acted, as Alertmanager writes them.
+`
+}
+
+func exampleTimes() string {
+	return `# Times in which may be acted, as Alertmanager writes them.
 windows:
   - name: night
     time_intervals:
@@ -254,7 +276,7 @@ schedules:
     cron: "0 1 * * SUN#1"
     action: postgres/advise_indexes
     subject: {server: main}
-    mode: observe
+    mode: auto # it writes a list into data_dir and changes nothing else
   - name: monthly review of statements # the plan is the review; what follows begins a new month
     cron: "30 5 1 * *"
     action: postgres/reset_statements

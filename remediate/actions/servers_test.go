@@ -22,7 +22,9 @@ import (
 
 // cluster is a new cluster that is copied for each scenario that needs a server of
 // its own: a copy takes a tenth of the time of initdb.
-var cluster = sync.OnceValues(func() (string, error) { //nolint:gochecknoglobals // one for all scenarios
+var cluster = sync.OnceValues(newCluster) //nolint:gochecknoglobals // one for all scenarios
+
+func newCluster() (string, error) {
 	dir, err := servertest.Dir()
 	if err != nil {
 		return "", err
@@ -32,7 +34,7 @@ var cluster = sync.OnceValues(func() (string, error) { //nolint:gochecknoglobals
 		return "", err
 	}
 	return dir, p.Stop()
-})
+}
 
 // place makes a folder for a server of a scenario, which goes with it.
 func (h *house) place() (string, error) {

@@ -27,7 +27,7 @@ type side struct {
 	Select      bool
 	Insert      bool
 	Delete      bool
-	Update      bool // of the table, or of any column: what it takes to hold a row
+	Update      bool     // of the table, or of any column: what it takes to hold a row
 	Parent      bool     // others inherit from it, or are partitions of it
 	Unnamed     bool     // it publishes deletes and has no replica identity
 	Published   bool     // it publishes deletes
