@@ -196,7 +196,7 @@ func configured(c *config.Config, all []collectors.Collector) (wanted []collecto
 	return wanted
 }
 
-// ruleLimits returns for each action the limit in the rule that asks for it: a
+// ruleLimits returns for each action the limit in the first rule that asks for it: a
 // person who runs the action means the same.
 func ruleLimits(files fs.FS) (map[string]float64, error) {
 	rules, err := alerts.Parse(files)
@@ -213,7 +213,9 @@ func ruleLimits(files fs.FS) (map[string]float64, error) {
 		if err != nil {
 			return nil, fmt.Errorf("rule %s: limit: %w", r.Name, err)
 		}
-		limits[action] = limit
+		if _, named := limits[action]; !named { // several rules may name it; the first is what it is mostly for
+			limits[action] = limit
+		}
 	}
 	return limits, nil
 }
