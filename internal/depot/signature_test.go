@@ -27,7 +27,8 @@ func TestSignaturePublished(t *testing.T) {
 		},
 		{
 			"put object", http.MethodPut, "/test$file.text", nil,
-			map[string]string{"Date": "Fri, 24 May 2013 00:00:00 GMT", "X-Amz-Storage-Class": "REDUCED_REDUNDANCY"}, "Welcome to Amazon S3.",
+			map[string]string{"Date": "Fri, 24 May 2013 00:00:00 GMT", "X-Amz-Storage-Class": "REDUCED_REDUNDANCY"},
+			"Welcome to Amazon S3.",
 			"98ad721746da40c64f1a55b78f14c238d841ea1380cd77a1b5971af0ece108bd",
 		},
 		{

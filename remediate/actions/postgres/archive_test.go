@@ -28,7 +28,6 @@ type stack struct {
 	*clinic
 	qFrom, qTo, qAt string
 	entry           target.Archive
-	next            int // the id of the next row
 }
 
 func stacked(t *testing.T, purge bool) *stack {

@@ -297,9 +297,11 @@ func (m *filing) cursor(held bool) string {
 	case m.last != "":
 		sql += " and t.ctid > $2::text::tid"
 	}
+	var free strings.Builder
 	for _, l := range m.links {
-		sql += " and " + l.free()
+		free.WriteString(" and " + l.free())
 	}
+	sql += free.String()
 	if m.indexed {
 		sql += " order by " + age + ", t.ctid"
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -133,10 +134,7 @@ func (m movement) whole(p partition, args map[string]string, concurrently bool) 
 	if concurrently {
 		detach += " CONCURRENTLY"
 	}
-	drop := make(map[string]string, len(args))
-	for k, v := range args {
-		drop[k] = v
-	}
+	drop := maps.Clone(args)
 	args["part"], drop["part"] = "detach", "drop"
 	return []remediate.Step{
 		{Do: detach, Undo: fmt.Sprintf("ALTER TABLE %s ATTACH PARTITION %s FOR VALUES FROM (%s) TO (%s)", m.from, p.place(), p.From, p.To), Args: args},
