@@ -11,6 +11,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 )
 
@@ -122,6 +124,11 @@ func (a Action) For(r Request) Action {
 		}
 	}
 	return a
+}
+
+// Metrics returns every metric that the action may lower, Lowers first.
+func (a Action) Metrics() []string {
+	return append([]string{a.Lowers}, slices.Sorted(maps.Values(a.LowersBy))...)
 }
 
 // A Right is one thing that a target must allow. Grant is what gives it: for

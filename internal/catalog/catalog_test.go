@@ -3,7 +3,6 @@ package catalog_test
 import (
 	"encoding/json"
 	"io/fs"
-	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -268,11 +267,6 @@ func TestEveryMetricIsUsedOrSaysWhyNot(t *testing.T) {
 	}
 }
 
-// lowers returns the metrics of which an action lowers one.
-func lowers(a remediate.Action) []string {
-	return append([]string{a.Lowers}, slices.Sorted(maps.Values(a.LowersBy))...)
-}
-
 func TestActionsAndRulesFitEachOther(t *testing.T) {
 	all := declared(t)
 	byHand := map[string]bool{ // actions that no rule names
@@ -287,7 +281,7 @@ func TestActionsAndRulesFitEachOther(t *testing.T) {
 		asked[r.Annotations["action"]] = true
 	}
 	for _, a := range catalog.EveryAction() {
-		for _, lowered := range lowers(a) {
+		for _, lowered := range a.Metrics() {
 			m := all[lowered]
 			if m == nil {
 				t.Errorf("%s lowers %s, which nobody declares", a.Name, lowered)
@@ -319,7 +313,7 @@ func TestActionsAndRulesFitEachOther(t *testing.T) {
 			continue
 		}
 		read := selectors(t, r.Expr)
-		if !slices.ContainsFunc(lowers(catalog.EveryAction()[i]), func(m string) bool { _, ok := read[m]; return ok }) {
+		if !slices.ContainsFunc(catalog.EveryAction()[i].Metrics(), func(m string) bool { _, ok := read[m]; return ok }) {
 			t.Errorf("%s asks for %s, which lowers another metric", r.Name, name)
 		}
 	}
@@ -331,8 +325,8 @@ func TestAlertCarriesTheLoweredMetric(t *testing.T) {
 	for _, r := range rules(t) {
 		for _, a := range catalog.EveryAction() {
 			first := func(m string) bool { return strings.HasPrefix(strings.TrimSpace(r.Expr), m) }
-			if a.Name == r.Annotations["action"] && !slices.ContainsFunc(lowers(a), first) {
-				t.Errorf("%s does not begin with one of %s", r.Name, lowers(a))
+			if a.Name == r.Annotations["action"] && !slices.ContainsFunc(a.Metrics(), first) {
+				t.Errorf("%s does not begin with one of %s", r.Name, a.Metrics())
 			}
 		}
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -116,7 +115,7 @@ func actionsPage(rules []alerts.Rule) string {
 	p.f("# Actions\n\nWhat upkeep can do. None is done unless a policy names it with `mode: auto`, or a person\nasks for it: `upkeep plan ACTION key=value…` shows what would be done, `upkeep run` does it.\n\nThe rights of all of them, as scripts: [rights/postgres.sql](rights/postgres.sql) for psql and\n[rights/redis.acl](rights/redis.acl) for Redis; `upkeep rights` writes those that your policies need.\n\n| action | risk | lowers | asked for by | what it does |\n| --- | --- | --- | --- | --- |\n")
 	for _, a := range catalog.EveryAction() {
 		summary, _ := doc(a.Doc)
-		p.f("| [`%s`](#%s) | %s | %s | %s | %s |\n", a.Name, anchor(a.Name), a.Risk, code(lowers(a)), askedBy(rules, a.Name), cell(summary))
+		p.f("| [`%s`](#%s) | %s | %s | %s | %s |\n", a.Name, anchor(a.Name), a.Risk, code(a.Metrics()), askedBy(rules, a.Name), cell(summary))
 	}
 	for _, a := range catalog.EveryAction() {
 		summary, rest := doc(a.Doc)
@@ -136,11 +135,6 @@ func actionsPage(rules []alerts.Rule) string {
 	}
 	p.f("\nThe action itself, and the engine, decline for one of these reasons, which are the label of\n`upkeep_run_refusals_total` as a guard's name is: %s.\n", code(remediate.Reasons()))
 	return p.String()
-}
-
-// lowers returns the metrics of which an action lowers one.
-func lowers(a remediate.Action) []string {
-	return append([]string{a.Lowers}, slices.Sorted(maps.Values(a.LowersBy))...)
 }
 
 // rightsTable says what a target must allow.

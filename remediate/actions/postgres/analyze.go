@@ -53,24 +53,10 @@ func (a analyze) Headroom(ctx context.Context, _ remediate.Request) (remediate.H
 
 // Plan implements remediate.Remedy.
 func (a analyze) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan, err error) {
-	db, rel, err := find(ctx, a.target, r)
+	_, rel, row, err := counted(ctx, a.target, r, "analyze the table")
 	if err != nil {
 		return p, err
 	}
-	if err := rel.allowed("analyze the table"); err != nil {
-		return p, err
-	}
-	if rel.Kind != "r" && rel.Kind != "m" {
-		return p, remediate.Refuse(remediate.ReasonUnfit, "%s is no table with rows of its own", r.Subject["table"])
-	}
-	rows, err := read.ReadVacuum(ctx, db, of(r))
-	if err != nil {
-		return p, fmt.Errorf("changed rows: %w", err)
-	}
-	if len(rows) != 1 {
-		return p, remediate.Refuse(remediate.ReasonUnfit, "the server keeps no statistics of %s", r.Subject["table"])
-	}
-	row := rows[0]
 	last := "it was never analyzed that the server knows of"
 	if row.LastAnalyze != nil {
 		last = "it was analyzed last at " + when(row.LastAnalyze) + " (UTC)"

@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -25,33 +24,6 @@ func (j job) hold(ctx context.Context, f remediate.Fence, work func(ctx context.
 		return err
 	}
 	return work(ctx, c)
-}
-
-// bounded runs what asks the server once, and when ctx ends first cancels it there
-// and waits for its end: pgx would close the connection and leave the server
-// working. The error tells both.
-func bounded(ctx context.Context, c *pgx.Conn, ask func(ctx context.Context) error) error {
-	ended := make(chan error, 1)
-	go func() { ended <- ask(context.WithoutCancel(ctx)) }()
-	select {
-	case err := <-ended:
-		return err
-	case <-ctx.Done():
-	}
-	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), cancelWithin)
-	defer cancel()
-	if err := c.PgConn().CancelRequest(last); err != nil {
-		return errors.Join(context.Cause(ctx), fmt.Errorf("cancel: %w", err))
-	}
-	select {
-	case err := <-ended:
-		if err == nil {
-			return nil // it was faster than the cancellation
-		}
-		return errors.Join(context.Cause(ctx), err)
-	case <-last.Done():
-		return errors.Join(context.Cause(ctx), errors.New("the server did not end the statement"))
-	}
 }
 
 // wait pauses, or returns early why ctx has ended.

@@ -176,15 +176,20 @@ func lockKey(schema, table string) int64 {
 	return int64(binary.BigEndian.Uint64(sum[:8])) // any 64 bits will do
 }
 
-// execute runs the statement. When ctx ends first, the statement is cancelled on
-// the server and its end is waited for: pgx would close the connection and leave
-// the server working.
+// execute runs the statement, and cancels it on the server when ctx ends first.
 func (j job) execute(ctx context.Context, c *pgx.Conn, statement string) error {
+	return bounded(ctx, c, func(ctx context.Context) error {
+		_, err := c.Exec(ctx, statement, pgx.QueryExecModeSimpleProtocol)
+		return err
+	})
+}
+
+// bounded runs what asks the server once, and when ctx ends first cancels it there
+// and waits for its end: pgx would close the connection and leave the server
+// working. The error tells both.
+func bounded(ctx context.Context, c *pgx.Conn, ask func(ctx context.Context) error) error {
 	ended := make(chan error, 1)
-	go func() {
-		_, err := c.Exec(context.WithoutCancel(ctx), statement, pgx.QueryExecModeSimpleProtocol)
-		ended <- err
-	}()
+	go func() { ended <- ask(context.WithoutCancel(ctx)) }()
 	select {
 	case err := <-ended:
 		return err

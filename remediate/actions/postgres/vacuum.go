@@ -144,32 +144,19 @@ func (a vacuum) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan
 	if err != nil {
 		return p, err
 	}
-	db, rel, err := find(ctx, a.target, r)
+	db, rel, row, err := counted(ctx, a.target, r, "vacuum the table")
 	if err != nil {
 		return p, err
 	}
-	if err := rel.allowed("vacuum the table"); err != nil {
-		return p, err
-	}
-	if rel.Kind != "r" && rel.Kind != "m" {
-		return p, remediate.Refuse(remediate.ReasonUnfit, "%s is no table with rows of its own", r.Subject["table"])
-	}
-	rows, err := read.ReadVacuum(ctx, db, of(r))
-	if err != nil {
-		return p, fmt.Errorf("dead rows: %w", err)
-	}
-	if len(rows) != 1 {
-		return p, remediate.Refuse(remediate.ReasonUnfit, "the server keeps no statistics of %s", r.Subject["table"])
-	}
-	p.Facts = append(p.Facts, fmt.Sprintf("%.0f of %.0f rows are dead, the heap has %s", rows[0].DeadRows, rows[0].DeadRows+rows[0].LiveRows, remediate.Quantity("_bytes", float64(rel.SizeBytes))))
-	freeze, why, err := a.freezes(ctx, db, c.freeze, rows[0])
+	p.Facts = append(p.Facts, fmt.Sprintf("%.0f of %.0f rows are dead, the heap has %s", row.DeadRows, row.DeadRows+row.LiveRows, remediate.Quantity("_bytes", float64(rel.SizeBytes))))
+	freeze, why, err := a.freezes(ctx, db, c.freeze, row)
 	if err != nil {
 		return p, err
 	}
 	if freeze {
 		c.options += ", FREEZE"
 	}
-	fact, err := a.held(ctx, r, rows[0], rel)
+	fact, err := a.held(ctx, r, row, rel)
 	if err != nil {
 		return p, err
 	}
@@ -270,4 +257,26 @@ func (a vacuum) Measure(ctx context.Context, r remediate.Request) (float64, erro
 // of names the subject of a request for the collectors' queries.
 func of(r remediate.Request) read.Subject {
 	return read.Subject{Schema: r.Subject["schema"], Table: r.Subject["table"], Index: r.Subject["index"]}
+}
+
+// counted returns the table of a request with the server's counts of its rows. It
+// refuses who may not do what is said, and what has no rows of its own.
+func counted(ctx context.Context, t *target.Postgres, r remediate.Request, what string) (db *target.Database, rel relation, row read.VacuumRow, err error) {
+	if db, rel, err = find(ctx, t, r); err != nil {
+		return db, rel, row, err
+	}
+	if err := rel.allowed(what); err != nil {
+		return db, rel, row, err
+	}
+	if rel.Kind != "r" && rel.Kind != "m" {
+		return db, rel, row, remediate.Refuse(remediate.ReasonUnfit, "%s is no table with rows of its own", r.Subject["table"])
+	}
+	rows, err := read.ReadVacuum(ctx, db, of(r))
+	if err != nil {
+		return db, rel, row, fmt.Errorf("the counts of its rows: %w", err)
+	}
+	if len(rows) != 1 {
+		return db, rel, row, remediate.Refuse(remediate.ReasonUnfit, "the server keeps no statistics of %s", r.Subject["table"])
+	}
+	return db, rel, rows[0], nil
 }
