@@ -220,13 +220,15 @@ func (m *filing) try(ctx context.Context, held bool) (l load, err error) {
 	if m.afterPut != nil {
 		m.afterPut()
 	}
-	if !held {
-		if tx, err = m.c.BeginTx(ctx, writing()); err != nil {
-			return l, err
-		}
-		defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }() // as above
+	if held {
+		return l, m.finish(ctx, tx, name, l)
 	}
-	return l, m.finish(ctx, tx, name, l)
+	end, err := m.c.BeginTx(ctx, writing())
+	if err != nil {
+		return l, err
+	}
+	defer func() { _ = end.Rollback(context.WithoutCancel(ctx)) }() // as above
+	return l, m.finish(ctx, end, name, l)
 }
 
 // writing is the kind of transactions that change rows, whatever the server, the

@@ -302,6 +302,24 @@ func TestFileMeanwhile(t *testing.T) {
 	}
 }
 
+// A run that is stopped once its object is there, and before it has deleted, ends
+// with that, and the rows stay.
+func TestFileStopped(t *testing.T) {
+	url, database := servertest.Database(t)
+	c := furnish(t, url, database, depot.Folder(t.TempDir()), 10)
+	all := c.rows(t)
+	m := c.filing(time.Minute)
+	if err := m.begin(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	m.afterPut = cancel
+	if err := m.run(ctx, c.leaf(t)); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v, want %v", err, context.Canceled)
+	}
+	sameRows(t, c.rows(t), all)
+}
+
 // An old fence neither puts an object nor deletes a row.
 func TestFileFence(t *testing.T) {
 	url, database := servertest.Database(t)
