@@ -117,6 +117,9 @@ func (a moving) rows(ctx context.Context, c *pgx.Conn, f remediate.Fence, s reme
 		return err
 	}
 	b := batches{movement: m, survey: v, c: c, fence: f, pace: pace}
+	if b.swift, err = one(ctx, c, pgx.RowTo[bool], "select $1 and current_setting('track_counts')::bool", m.to != place{}); err != nil {
+		return fmt.Errorf("track_counts: %w", err)
+	}
 	for _, is := range []struct {
 		place place
 		oid   int64
