@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"maps"
 	"math/rand/v2"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -204,13 +205,25 @@ func (s *Scraper) clock(ctx context.Context, a *asker) {
 	}
 }
 
+// collect makes an error of a panic: what one target answers must not take the others
+// with it.
+func (s *Scraper) collect(ctx context.Context, a *asker) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.log.Error("a collector panicked", "collector", a.Name, "server", a.Target, "err", p, "stack", string(debug.Stack()))
+			err = fmt.Errorf("the collector panicked, which is a bug in it: %v", p)
+		}
+	}()
+	return a.Collect(ctx, a.writer)
+}
+
 // ask puts the question once and keeps the answer.
 func (s *Scraper) ask(ctx context.Context, a *asker) {
 	limited, cancel := context.WithTimeoutCause(ctx, a.Timeout, fmt.Errorf("no answer within %s", a.Timeout))
 	defer cancel()
 	began := time.Now()
 	a.writer.Reset()
-	err := a.Collect(limited, a.writer)
+	err := s.collect(limited, a)
 	if ctx.Err() != nil {
 		return // stopped, not failed
 	}

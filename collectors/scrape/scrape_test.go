@@ -112,6 +112,19 @@ func TestFailedCollectorReportsNoValue(t *testing.T) {
 	eventually(t, "a value again", func() bool { return strings.Contains(get(s), "upkeep_test_questions{") })
 }
 
+func TestPanickingCollectorHarmsNobody(t *testing.T) {
+	c := counter("test/a", "odd", nil)
+	c.Collect = func(context.Context, *collectors.Writer) error { panic("an answer that nobody thought of") }
+	s := start(t, c, counter("test/a", "one", nil))
+	eventually(t, "every collector answers", s.Answered)
+	text := get(s)
+	for _, want := range []string{`upkeep_collector_success{collector="test/a",server="odd"} 0`, `upkeep_collector_success{collector="test/a",server="one"} 1`, `upkeep_test_questions{server="one"}`} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %s in:\n%s", want, text)
+		}
+	}
+}
+
 func TestHangingCollectorDelaysNobody(t *testing.T) {
 	s := start(t, hanging(), counter("test/a", "one", nil))
 	eventually(t, "the other is asked ten times", func() bool { return strings.Contains(get(s), `upkeep_test_questions{server="one"} 1`+"0\n") })

@@ -56,6 +56,7 @@ func TestOutcomes(t *testing.T) {
 		{"a look fails once", func(h *house) { h.ward.measureFaults = 1 }, remediate.Cleared, "limit 0", 2},
 		{"a step fails once", func(h *house) { h.ward.applyFaults = 1 }, remediate.Cleared, "limit 0", 2},
 		{"a step fails always", func(h *house) { h.ward.applyFaults = math.MaxInt }, remediate.Failed, "the connection was lost", 0},
+		{"a step panics", func(h *house) { h.ward.before = func() { panic("no such luck") } }, remediate.Failed, "a bug in it: no such luck", 0},
 		{"a step takes too long", func(h *house) { h.ward.before = func() { time.Sleep(2100 * time.Millisecond) } }, remediate.Failed, "longer than 2s", 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"runtime/debug"
 	"time"
 
 	"github.com/ai-micro-service/upkeep/remediate"
@@ -117,7 +118,7 @@ func (e *Engine) look(ctx context.Context, r remediate.Request) (before *float64
 	if err != nil {
 		return nil, plan, err
 	}
-	value, err := a.Measure(ctx, r)
+	value, err := e.measure(ctx, a, r)
 	switch {
 	case err != nil:
 		return nil, plan, e.unmeasured(ctx, a, r, err)
@@ -132,18 +133,42 @@ func (e *Engine) look(ctx context.Context, r remediate.Request) (before *float64
 			Until:  e.now().Add(within),
 		}
 	}
-	plan, err = a.Plan(ctx, r)
+	plan, err = e.propose(ctx, a, r)
 	if err == nil && len(plan.Steps) == 0 {
 		err = remediate.Refuse(remediate.ReasonNothing, "%s has nothing to do", a.Name)
 	}
 	return &value, plan, err
 }
 
+func (e *Engine) measure(ctx context.Context, a remediate.Action, r remediate.Request) (v float64, err error) {
+	defer e.survive(a, &err)
+	return a.Measure(ctx, r)
+}
+
+func (e *Engine) propose(ctx context.Context, a remediate.Action, r remediate.Request) (p remediate.Plan, err error) {
+	defer e.survive(a, &err)
+	return a.Plan(ctx, r)
+}
+
+func (e *Engine) act(ctx context.Context, a remediate.Action, f remediate.Fence, s remediate.Step) (err error) {
+	defer e.survive(a, &err)
+	return a.Apply(ctx, f, s)
+}
+
+// survive makes an error of an action's panic: one with a bug is to fail its own run,
+// and not to end the process, which would meet the same run again when it starts.
+func (e *Engine) survive(a remediate.Action, err *error) {
+	if p := recover(); p != nil {
+		e.log.Error("an action panicked", "action", a.Name, "server", a.Target, "err", p, "stack", string(debug.Stack()))
+		*err = fmt.Errorf("%s panicked, which is a bug in it: %v", a.Name, p)
+	}
+}
+
 // unmeasured says what it means that the subject cannot be measured. What is of
 // another kind than the action is for has no such measure, and the plan says so; it
 // is not waited for as for a fault that may pass.
 func (e *Engine) unmeasured(ctx context.Context, a remediate.Action, r remediate.Request, fault error) error {
-	_, err := a.Plan(ctx, r)
+	_, err := e.propose(ctx, a, r)
 	if _, refused := remediate.Refused(err); refused {
 		return err
 	}
@@ -332,7 +357,7 @@ func (e *Engine) step(ctx context.Context, c *carried, a remediate.Action, i int
 	limited, cancel := context.WithTimeoutCause(ctx, a.Timeout, fmt.Errorf("the step took longer than %s: %w", a.Timeout, context.DeadlineExceeded))
 	defer cancel()
 	began := e.now()
-	if err := a.Apply(limited, c.fence, s); err != nil {
+	if err := e.act(limited, a, c.fence, s); err != nil {
 		if cause := context.Cause(limited); cause != nil {
 			return fmt.Errorf("%w: %w", cause, err) // whose deadline it was, or whose cancel
 		}
@@ -392,7 +417,7 @@ func (e *Engine) evidence(ctx context.Context, c *carried, a remediate.Action) (
 	if r.Terms.Decay > 0 {
 		v.Horizon = r.Terms.Decay + horizon
 	}
-	after, err := a.Measure(ctx, r)
+	after, err := e.measure(ctx, a, r)
 	switch {
 	case errors.Is(err, remediate.ErrGone) && a.Removes:
 		v.After, c.run.After = new(0.0), new(0.0)
