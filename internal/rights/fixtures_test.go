@@ -42,7 +42,7 @@ func fixtures() map[string]fixture {
 		"postgres/freeze":           {limit: new(2000.0), prepare: aged, later: []string{stats}},
 		"postgres/reindex":          {subject: map[string]string{"index": "i"}, later: []string{monitor}},
 		"postgres/repack":           {setup: []string{"vacuum " + qTable, "analyze " + qTable}},
-		"postgres/reset_statements": {setup: []string{"create extension pg_stat_statements"}},
+		"postgres/reset_statements": {setup: []string{"create extension pg_stat_statements"}, since: 14},
 		"postgres/terminate":        {params: map[string]string{"of": "idle"}, prepare: idle},
 		"postgres/vacuum":           {later: []string{stats}},
 		"postgres/vacuum_full":      {setup: []string{"vacuum " + qTable, "analyze " + qTable}},

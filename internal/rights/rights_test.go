@@ -53,6 +53,9 @@ type fixture struct {
 	// open says that the plan is made without any of the rights, as far as it goes.
 	open bool
 
+	// since is the first major version of the server that the action can be done on.
+	since int
+
 	// planOnly says that the steps are not done here, and why.
 	planOnly string
 }
@@ -243,8 +246,15 @@ func lacks(t *testing.T, err error, missing []remediate.Right) {
 // carried out; with none, or with one less, the plan is refused and says which.
 func TestPostgres(t *testing.T) { everyAction(t, servertest.Postgres(t)) }
 
-// The same where MAINTAIN takes the place of the owner.
-func TestPostgres17(t *testing.T) { everyAction(t, version(t, "17")) }
+// The same on every other major version; from 17 on MAINTAIN takes the place of the owner.
+func TestPostgresVersions(t *testing.T) {
+	for _, major := range []string{"13", "14", "16", "17", "18"} {
+		t.Run(major, func(t *testing.T) {
+			t.Parallel()
+			everyAction(t, version(t, major))
+		})
+	}
+}
 
 // version starts a server of another major version.
 func version(t *testing.T, major string) string {
@@ -298,6 +308,16 @@ func oneAction(t *testing.T, server, name string, f fixture) {
 		if applies(r, w.version) {
 			needed = append(needed, r)
 		}
+	}
+	if w.version < f.since {
+		role := w.role(t)
+		w.allow(t, role, f, needed...)
+		a := on(role)
+		_, err := a.Plan(t.Context(), f.request(a, w))
+		if r, _ := remediate.Refused(err); r == nil || r.Reason != remediate.ReasonUnfit {
+			t.Errorf("Plan: %v, want the refusal %q", err, remediate.ReasonUnfit)
+		}
+		return
 	}
 	t.Run("with none", func(t *testing.T) {
 		a := on(w.role(t))

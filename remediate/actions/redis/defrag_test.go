@@ -19,7 +19,7 @@ import (
 const fragLimit = 1.5
 
 // fragment deletes three of four values that stand together.
-func fragment(t *testing.T, r *target.Redis) {
+func fragment(t testing.TB, r *target.Redis) {
 	t.Helper()
 	do(t, r, "flushall", "sync")
 	do(t, r, "eval", `for i=1,20000 do redis.call("set","key"..i,string.rep("x",200)) end for i=1,20000 do if i%4~=0 then redis.call("del","key"..i) end end`, 0)
@@ -27,7 +27,7 @@ func fragment(t *testing.T, r *target.Redis) {
 }
 
 // settings are what the action may change.
-func settings(t *testing.T, r *target.Redis) string {
+func settings(t testing.TB, r *target.Redis) string {
 	t.Helper()
 	var all strings.Builder
 	for _, name := range []string{"activedefrag", "active-defrag-cycle-min", "active-defrag-cycle-max", "active-defrag-ignore-bytes", "active-defrag-threshold-lower", "maxmemory-policy"} {
@@ -36,7 +36,7 @@ func settings(t *testing.T, r *target.Redis) string {
 	return all.String()
 }
 
-func defragmenting(t *testing.T) *target.Redis {
+func defragmenting(t testing.TB) *target.Redis {
 	t.Helper()
 	// What was set before is not what the server begins with.
 	return connect(t, servertest.RedisDefrag(t, "--requirepass", secret, "--active-defrag-cycle-max", "40", "--active-defrag-threshold-lower", "7").URL)

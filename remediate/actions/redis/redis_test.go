@@ -51,18 +51,18 @@ func actions(r *target.Redis) []remediate.Action {
 // secret is the password of the server.
 const secret = "a secret word"
 
-func server(t *testing.T, args ...string) *target.Redis {
+func server(t testing.TB, args ...string) *target.Redis {
 	t.Helper()
 	return connect(t, servertest.Redis(t, append([]string{"--requirepass", secret}, args...)...).URL)
 }
 
 // connect makes a target of a server that wants the password.
-func connect(t *testing.T, url string) *target.Redis {
+func connect(t testing.TB, url string) *target.Redis {
 	t.Helper()
 	return as(t, url, secret, target.Restart{Unit: unitName})
 }
 
-func as(t *testing.T, url, password string, restart target.Restart) *target.Redis {
+func as(t testing.TB, url, password string, restart target.Restart) *target.Redis {
 	t.Helper()
 	r, err := target.NewRedis(target.RedisConfig{Name: "cache", URL: url, Password: func() (string, error) { return password, nil }, Restart: restart})
 	if err != nil {
@@ -74,7 +74,7 @@ func as(t *testing.T, url, password string, restart target.Restart) *target.Redi
 }
 
 // do runs a command and returns its answer as text.
-func do(t *testing.T, r *target.Redis, args ...any) string {
+func do(t testing.TB, r *target.Redis, args ...any) string {
 	t.Helper()
 	answer, err := r.Client.Do(t.Context(), args...).Result()
 	if err != nil && !errors.Is(err, goredis.Nil) {
@@ -84,18 +84,18 @@ func do(t *testing.T, r *target.Redis, args ...any) string {
 }
 
 // populate makes keys.
-func populate(t *testing.T, r *target.Redis, n int) {
+func populate(t testing.TB, r *target.Redis, n int) {
 	t.Helper()
 	do(t, r, "eval", `for i=1,tonumber(ARGV[1]) do redis.call("set","key"..i,"value"..i) end`, 0, n)
 }
 
 // setting returns what the server is set to.
-func setting(t *testing.T, r *target.Redis, name string) string {
+func setting(t testing.TB, r *target.Redis, name string) string {
 	t.Helper()
 	return r.Client.ConfigGet(t.Context(), name).Val()[name]
 }
 
-func measure(t *testing.T, a remediate.Action) float64 {
+func measure(t testing.TB, a remediate.Action) float64 {
 	t.Helper()
 	v, err := a.Measure(t.Context(), remediate.Request{})
 	if err != nil {
@@ -105,7 +105,7 @@ func measure(t *testing.T, a remediate.Action) float64 {
 }
 
 // rises waits until the measure is above its limit: the server counts now and then.
-func rises(t *testing.T, a remediate.Action, limit float64) {
+func rises(t testing.TB, a remediate.Action, limit float64) {
 	t.Helper()
 	for end := time.Now().Add(20 * time.Second); measure(t, a) <= limit; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
@@ -149,7 +149,7 @@ func refuses(t *testing.T, err error, reason string, want ...string) {
 	}
 }
 
-func info(t *testing.T, r *target.Redis, key string) string {
+func info(t testing.TB, r *target.Redis, key string) string {
 	t.Helper()
 	text, err := r.Client.Info(t.Context(), "everything").Result()
 	if err != nil {
