@@ -18,10 +18,10 @@ import (
 const (
 	// batchFor is how long a batch should take: so long others may wait for a row
 	// that is being moved.
-	batchFor = 50 * time.Millisecond
+	batchFor = 25 * time.Millisecond
 
 	// batchMost ends a batch that takes far longer than it should.
-	batchMost = 200 * time.Millisecond
+	batchMost = 100 * time.Millisecond
 
 	// batchLock is how long a batch waits for a lock. It is below deadlock_timeout
 	// by far, so that nobody else is ever the one who is ended for a deadlock with us.

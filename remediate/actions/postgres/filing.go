@@ -61,6 +61,9 @@ const (
 	// the same time a row; a small one holds its rows for a shorter time.
 	fileRows = 5_000
 
+	// heldLess is how much smaller a batch is whose rows are held.
+	heldLess = 10
+
 	// fileBytes bounds what a batch holds in memory, and a store is asked to take.
 	fileBytes = 16 << 20
 
@@ -275,6 +278,15 @@ func (m *filing) finish(ctx context.Context, tx pgx.Tx, name string, l load) err
 	return tx.Commit(ctx)
 }
 
+// rows is how many rows a batch has at most. One whose rows are held until the store
+// has taken them is small, since others wait for them for so long.
+func (m *filing) rows(held bool) int {
+	if held {
+		return max(1, m.most/heldLess)
+	}
+	return m.most
+}
+
 // cursor is the statement that reads a batch. The rows come in the order of their
 // age where an index has it, so that an object has a narrow range of it, and else
 // as they lie, which needs none.
@@ -307,7 +319,7 @@ func (m *filing) cursor(held bool) string {
 	if m.indexed {
 		sql += " order by " + age + ", t.ctid"
 	}
-	sql += " limit " + strconv.Itoa(m.most)
+	sql += " limit " + strconv.Itoa(m.rows(held))
 	if held {
 		sql += " for update of t skip locked"
 	}
@@ -339,7 +351,7 @@ func (m *filing) read(ctx context.Context, tx pgx.Tx, held bool) (l load, err er
 		Server: m.version, Load: loadStatement(m.from, m.columns),
 	}
 	// The first fetches are small: nobody knows yet how large a row is.
-	for fetch := 16; !l.full && l.parcel.Rows < m.most && len(l.text) < fileBytes; fetch = min(2*fetch, 1024) {
+	for fetch := 16; !l.full && l.parcel.Rows < m.rows(held) && len(l.text) < fileBytes; fetch = min(2*fetch, 1024) {
 		if err := m.fetch(ctx, tx.Conn(), fetch, &l); err != nil {
 			return l, err
 		}

@@ -67,8 +67,8 @@ func remedies() []remedy {
 			prepare: []string{"create index accounts_slow on public.accounts (md5(md5(aid::text || filler)))"}, naive: []string{"reindex index public.accounts_slow"},
 		},
 		{
-			name: "drop_index beside a reader", action: postgres.DropIndex, subject: map[string]string{"schema": "public", "table": "accounts", "index": "accounts_twin"}, params: because("duplicate"),
-			prepare: []string{"create index accounts_twin on public.accounts (bid)", "analyze public.accounts"}, naive: []string{"drop index public.accounts_twin"}, reader: 4 * time.Second,
+			name: "drop_index beside a reader", action: postgres.DropIndex, subject: map[string]string{"schema": "public", "table": "accounts", "index": "accounts_bid"}, params: because("duplicate"),
+			prepare: []string{"create index accounts_twin on public.accounts (bid)", "analyze public.accounts"}, naive: []string{"drop index public.accounts_bid"}, reader: 4 * time.Second,
 		},
 		{name: "repack", action: postgres.Repack, naive: []string{naiveFull}, lock: 1200 * time.Millisecond},
 		{name: "repack beside a reader", action: postgres.Repack, naive: []string{naiveFull}, lock: 1200 * time.Millisecond, reader: 4 * time.Second},
@@ -446,7 +446,10 @@ func TestCancelledUnderLoad(t *testing.T) {
 			l := b.begin(t, 100)
 			others := b.others(t)
 			l.mark()
-			stopped := 0
+			action, stopped := b.action(b.server), 0
+			if _, err := action.Plan(t.Context(), b.request(action)); err != nil {
+				t.Fatalf("the case has no trouble: %v", err)
+			}
 			for _, after := range []time.Duration{20, 80, 200, 400} {
 				ctx, cancel := context.WithTimeout(t.Context(), after*time.Millisecond+time.Duration(rand.IntN(20))*time.Millisecond)
 				if err := b.act(ctx); err != nil && ctx.Err() != nil {

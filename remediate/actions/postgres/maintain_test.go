@@ -29,7 +29,9 @@ func TestMaintain(t *testing.T) {
 		reason          string // of the one without the right
 	}{
 		{postgres.Vacuum(c.server), postgres.Vacuum(bare), nil, "GRANT MAINTAIN"},
-		{postgres.Analyze(c.server), postgres.Analyze(bare), func() { servertest.Exec(t, s.URL, "insert into "+c.qTable+" values (1)", "select pg_stat_force_next_flush()") }, "GRANT MAINTAIN"},
+		{postgres.Analyze(c.server), postgres.Analyze(bare), func() {
+			servertest.Exec(t, s.URL, "insert into "+c.qTable+" values (1)", "select pg_stat_force_next_flush()")
+		}, "GRANT MAINTAIN"},
 		{postgres.Terminate(c.server), postgres.Terminate(bare), func() {
 			(&clinic{url: strings.Replace(s.URL, "upkeep@", "app@", 1)}).as(t, "forgotten", "begin", "select 1")
 		}, "grant pg_signal_backend"},

@@ -23,6 +23,10 @@ const (
 	// outputKept is how much of the end of the program's output is kept for an error.
 	outputKept = 2000
 
+	// queueMost is how long others may queue behind a try of pg_repack to lock the
+	// table, and lookAfter how often is looked whether they do.
+	queueMost, lookAfter = 100 * time.Millisecond, 50 * time.Millisecond
+
 	// askVersion is how long the program may take to tell its version.
 	askVersion = 5 * time.Second
 )
@@ -166,6 +170,13 @@ func (a repack) execute(ctx context.Context, c *pgx.Conn, f remediate.Fence, s r
 	if who, err := builder(ctx, c, s); err != nil || who != "" {
 		return errors.Join(err, errors.New("the table is not as it was planned for: "+who))
 	}
+	// Its first lock is tried out beforehand, with pauses in which others pass: it
+	// makes none between its own tries.
+	if err := patiently(ctx, c, f, func() error { return momentary(ctx, c, s) }); unlocked(err) {
+		return errors.Join(err, holders(ctx, c, s))
+	} else if err != nil {
+		return err
+	}
 	if err := f.Check(ctx); err != nil {
 		return err
 	}
@@ -182,10 +193,13 @@ func (a repack) execute(ctx context.Context, c *pgx.Conn, f remediate.Fence, s r
 		case <-ctx.Done():
 			ours.end()
 			return errors.Join(context.Cause(ctx), ours.fault())
-		case <-time.After(beat):
+		case <-time.After(lookAfter):
 		}
 		if err := f.Check(ctx); err != nil {
 			return err
+		}
+		if err := letPass(ctx, c, oid); err != nil {
+			return fmt.Errorf("the session with the subject's lock: %w", err)
 		}
 		who, err := builder(ctx, c, s)
 		if err != nil {
@@ -203,6 +217,48 @@ func (a repack) execute(ctx context.Context, c *pgx.Conn, f remediate.Fence, s r
 		}
 		waiting = who
 	}
+}
+
+// momentary takes the lock that pg_repack begins with, for no more than a moment, and
+// gives it back.
+func momentary(ctx context.Context, c *pgx.Conn, s remediate.Step) error {
+	tx, err := c.Begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }() // it has changed nothing
+	for _, sql := range []string{
+		fmt.Sprintf("set local lock_timeout = %d", queueMost.Milliseconds()),
+		"lock table " + pgx.Identifier{s.Args["schema"], s.Args["table"]}.Sanitize() + " in access exclusive mode",
+	} {
+		if _, err := tx.Exec(ctx, sql); err != nil {
+			return fmt.Errorf("%s: %w", sql, err)
+		}
+	}
+	return nil
+}
+
+// letPassSQL ends the try of a pg_repack of ours to lock the table, where others have
+// queued behind it for long enough. It takes that for its own timeout, lets them
+// pass, and tries again.
+const letPassSQL = `
+select count(pg_cancel_backend(a.pid))
+  from pg_locks l
+  join pg_stat_activity a on a.pid = l.pid
+ where l.locktype = 'relation' and l.mode = 'AccessExclusiveLock' and not l.granted
+   and l.database = (select oid from pg_database where datname = current_database())
+   and l.relation::int8 = $1
+   and a.usesysid = (select usesysid from pg_stat_activity where pid = pg_backend_pid())
+   and starts_with(a.application_name, 'upkeep postgres/repack ')
+   and a.query_start < clock_timestamp() - $2::text::interval
+   and exists (select from pg_locks o
+                where o.locktype = 'relation' and not o.granted and o.database = l.database and o.relation = l.relation and o.mode <> 'AccessExclusiveLock')`
+
+func letPass(ctx context.Context, c *pgx.Conn, oid int64) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cancelWithin)
+	defer cancel()
+	_, err := c.Exec(ctx, letPassSQL, oid, fmt.Sprintf("%dms", queueMost.Milliseconds()))
+	return err
 }
 
 // environ is what pg_repack is told beside its arguments. Its sessions have no

@@ -21,8 +21,8 @@ There are two ways, and the plan says which it takes and why. Where the extensio
 pg_repack is installed in the database and its program of the same version is on
 this machine, that program copies the table beside itself, catches up with what was
 written meanwhile, and changes the files. It holds an ACCESS EXCLUSIVE lock at its
-beginning and at its end, is waited for a second at most each time it tries, and
-ends nobody's session: one that stays in the way makes it give up. It wants a
+beginning and at its end, is waited for a fifth of a second at most each time it tries,
+and ends nobody's session: one that stays in the way makes it give up. It wants a
 primary key, or a unique index of columns that are not null, and disk for a copy
 of the table and its indexes. Who wants to change the table's definition meanwhile,
 or makes an index, makes it give way. What a killed one leaves (a trigger, and a log that grows with

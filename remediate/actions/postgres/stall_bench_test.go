@@ -12,7 +12,7 @@ import (
 var rate = flag.Int("rate", 400, "how many transactions a second the clients of the benchmark begin in all; half a core's work") //nolint:gochecknoglobals // a flag of the benchmark
 
 const (
-	stallRows = 2_000_000
+	stallRows = 3_000_000
 	stallGoal = 1.0 / 15 // of the naive way's longest stall
 
 	// stallWithin is how long the work may take beside the clients.

@@ -183,15 +183,15 @@ func (a vacuumFull) Apply(ctx context.Context, f remediate.Fence, s remediate.St
 	j.run = func(ctx context.Context, c *pgx.Conn) error {
 		err := patiently(ctx, c, f, func() error { return j.execute(ctx, c, s.Do) })
 		if unlocked(err) {
-			return errors.Join(err, a.blocked(ctx, c, s))
+			return errors.Join(err, holders(ctx, c, s))
 		}
 		return err
 	}
 	return j.carry(ctx, f, s.Do)
 }
 
-// blocked names who holds the table.
-func (vacuumFull) blocked(ctx context.Context, c *pgx.Conn, s remediate.Step) error {
+// holders is an error that names who holds the table.
+func holders(ctx context.Context, c *pgx.Conn, s remediate.Step) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cancelWithin)
 	defer cancel()
 	oid, err := strconv.ParseInt(s.Args["oid"], 10, 64)
