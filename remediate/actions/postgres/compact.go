@@ -27,8 +27,9 @@ const (
 	// by far, so that nobody else is ever the one who is ended for a deadlock with us.
 	batchLock = 100 * time.Millisecond
 
-	// firstPages and mostPages bound how many pages a batch empties.
-	firstPages = 4
+	// leastPages and mostPages bound how many pages a batch empties. On a busy machine
+	// a batch takes long however small it is, and fewer pages would only be more of them.
+	leastPages = 8
 	mostPages  = 256
 
 	// behind is how far a replica may be before the next batch waits for it.
@@ -263,7 +264,7 @@ func (m *mover) vacuum(ctx context.Context) error {
 // pass moves the rows behind the goal, from the last page on. Full says that there
 // was no room for them in front.
 func (m *mover) pass(ctx context.Context, pages int64) (full bool, err error) {
-	size, asked := int64(firstPages), time.Now()
+	size, asked := int64(leastPages), time.Now()
 	for end := pages; end > m.goal; {
 		if err := m.fence.Check(ctx); err != nil {
 			return false, err
@@ -277,7 +278,7 @@ func (m *mover) pass(ctx context.Context, pages int64) (full bool, err error) {
 		took := time.Since(began)
 		switch {
 		case took > batchFor:
-			size = max(size/2, 1)
+			size = max(size/2, leastPages)
 		case took < batchFor/3:
 			size = min(size*2, mostPages)
 		}
