@@ -1,0 +1,52 @@
+package docker_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"github.com/ai-micro-service/upkeep/internal/sandbox"
+	"github.com/ai-micro-service/upkeep/internal/target"
+	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/actiontest"
+)
+
+// TestMain also carries out the steps whose process is to be killed.
+func TestMain(m *testing.M) {
+	actiontest.Main(m, func(action, host string) (remediate.Action, error) {
+		d, err := target.NewDocker(target.DockerConfig{Name: "engine", Host: host, Root: "/"})
+		if err != nil {
+			return remediate.Action{}, err
+		}
+		for _, a := range actions(d) {
+			if a.Name == action {
+				return a, nil
+			}
+		}
+		return remediate.Action{}, fmt.Errorf("no action %q", action)
+	})
+}
+
+// actions are all of the package.
+func actions(*target.Docker) []remediate.Action { return nil }
+
+func engine(t *testing.T, host string) *target.Docker {
+	t.Helper()
+	d, err := target.NewDocker(target.DockerConfig{Name: "engine", Host: host, Root: "/"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(d.Close)
+	return d
+}
+
+func run(t *testing.T, d *sandbox.Docker, args ...string) string {
+	t.Helper()
+	out, err := d.Run(t.Context(), nil, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func held(context.Context) error { return nil }
