@@ -2,7 +2,9 @@ package docker
 
 import (
 	"context"
+	"maps"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/ai-micro-service/upkeep/collectors"
@@ -56,16 +58,47 @@ type used struct {
 	}
 }
 
-func (c diskUsage) collect(ctx context.Context, w *collectors.Writer) error {
+// A Usage is what an engine keeps on disk of one kind.
+type Usage struct{ Objects, Bytes, Reclaimable float64 }
+
+// The kinds of what an engine keeps.
+const (
+	KindImages     = "images"
+	KindContainers = "containers"
+	KindVolumes    = "volumes"
+	KindBuildCache = "build_cache"
+)
+
+// ReadDiskUsage returns what an engine keeps on disk by kind. It is asked for the
+// kinds that are named, or for all; one before API 1.42 looks at everything each time.
+func ReadDiskUsage(ctx context.Context, t *target.Docker, kinds ...string) (map[string]Usage, error) {
+	names := map[string]string{KindImages: "image", KindContainers: "container", KindVolumes: "volume", KindBuildCache: "build-cache"}
+	query := url.Values{}
+	for _, k := range slices.Sorted(maps.Keys(names)) {
+		if len(kinds) == 0 || slices.Contains(kinds, k) {
+			query.Add("type", names[k])
+		}
+	}
 	var u used
-	if err := c.target.Get(ctx, &u, url.Values{"type": {"image", "container", "volume", "build-cache"}}, "system", "df"); err != nil {
-		return err
+	if err := t.Get(ctx, &u, query, "system", "df"); err != nil {
+		return nil, err
 	}
-	set := func(kind string, n int, size, reclaimable float64) {
-		w.Set(c.objects, float64(n), c.target.Name, kind)
-		w.Set(c.size, size, c.target.Name, kind)
-		w.Set(c.reclaimable, reclaimable, c.target.Name, kind)
+	return u.usage(), nil
+}
+
+func (c diskUsage) collect(ctx context.Context, w *collectors.Writer) error {
+	all, err := ReadDiskUsage(ctx, c.target)
+	for _, kind := range slices.Sorted(maps.Keys(all)) {
+		w.Set(c.objects, all[kind].Objects, c.target.Name, kind)
+		w.Set(c.size, all[kind].Bytes, c.target.Name, kind)
+		w.Set(c.reclaimable, all[kind].Reclaimable, c.target.Name, kind)
 	}
+	return err
+}
+
+func (u used) usage() map[string]Usage {
+	all := make(map[string]Usage)
+	set := func(kind string, n int, size, reclaimable float64) { all[kind] = Usage{float64(n), size, reclaimable} }
 	inUse := 0.0
 	for _, i := range u.Images {
 		if i.Containers > 0 {
@@ -79,7 +112,7 @@ func (c diskUsage) collect(ctx context.Context, w *collectors.Writer) error {
 			shared = max(shared, i.SharedSize)
 		}
 	}
-	set("images", len(u.Images), u.LayersSize, max(u.LayersSize-inUse-shared, 0))
+	set(KindImages, len(u.Images), u.LayersSize, max(u.LayersSize-inUse-shared, 0))
 	var size, free float64
 	for _, k := range u.Containers {
 		size += k.SizeRw
@@ -87,7 +120,7 @@ func (c diskUsage) collect(ctx context.Context, w *collectors.Writer) error {
 			free += k.SizeRw
 		}
 	}
-	set("containers", len(u.Containers), size, free)
+	set(KindContainers, len(u.Containers), size, free)
 	size, free = 0, 0
 	for _, v := range u.Volumes {
 		if v.UsageData == nil || v.UsageData.Size < 0 {
@@ -98,7 +131,7 @@ func (c diskUsage) collect(ctx context.Context, w *collectors.Writer) error {
 			free += v.UsageData.Size
 		}
 	}
-	set("volumes", len(u.Volumes), size, free)
+	set(KindVolumes, len(u.Volumes), size, free)
 	size, free = 0, 0
 	for _, b := range u.BuildCache {
 		if b.Shared {
@@ -109,6 +142,6 @@ func (c diskUsage) collect(ctx context.Context, w *collectors.Writer) error {
 			free += b.Size
 		}
 	}
-	set("build_cache", len(u.BuildCache), size, free)
-	return nil
+	set(KindBuildCache, len(u.BuildCache), size, free)
+	return all
 }

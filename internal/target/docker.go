@@ -94,6 +94,23 @@ func (d *Docker) Post(ctx context.Context, query url.Values, path ...string) err
 	return d.call(ctx, http.MethodPost, nil, query, path...)
 }
 
+// Delete has the engine remove something. A proxy that lets only GET through refuses
+// it too.
+func (d *Docker) Delete(ctx context.Context, path ...string) error {
+	if d.client == nil {
+		return errors.New("target: an engine without a configuration")
+	}
+	return d.call(ctx, http.MethodDelete, nil, nil, path...)
+}
+
+// Speaks reports whether questions are put to the engine in a version of the API,
+// like 1.39, or in a later one. What a parameter of a later version forbids, an engine
+// that does not know it does.
+func (d *Docker) Speaks(ctx context.Context, version string) (bool, error) {
+	theirs, err := d.agree(ctx)
+	return err == nil && !before(theirs, version), err
+}
+
 func (d *Docker) call(ctx context.Context, method string, into any, query url.Values, path ...string) error {
 	version, err := d.agree(ctx)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/sandbox"
 	"github.com/ai-micro-service/upkeep/internal/target"
 	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/actions/docker"
 	"github.com/ai-micro-service/upkeep/remediate/actiontest"
 )
 
@@ -28,7 +29,7 @@ func TestMain(m *testing.M) {
 }
 
 // actions are all of the package.
-func actions(*target.Docker) []remediate.Action { return nil }
+func actions(d *target.Docker) []remediate.Action { return []remediate.Action{docker.Prune(d)} }
 
 func engine(t *testing.T, host string) *target.Docker {
 	t.Helper()

@@ -1,0 +1,301 @@
+package docker_test
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"crypto/rand"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ai-micro-service/upkeep/internal/sandbox"
+	"github.com/ai-micro-service/upkeep/internal/servertest"
+	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/actions/docker"
+	"github.com/ai-micro-service/upkeep/remediate/actiontest"
+)
+
+const megabyte = 1 << 20
+
+// archive is a tar of files.
+func archive(t *testing.T, files map[string][]byte) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	w := tar.NewWriter(&out)
+	for name, text := range files {
+		err := w.WriteHeader(&tar.Header{Name: name, Mode: 0o755, Size: int64(len(text))})
+		if err == nil {
+			_, err = w.Write(text)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+func noise(n int) []byte {
+	b := make([]byte, n)
+	_, _ = rand.Read(b) // never fails
+	return b
+}
+
+// make makes an image of a megabyte that is like no other, and returns its ID.
+func makeImage(t *testing.T, d *sandbox.Docker, name string, changes ...string) string {
+	t.Helper()
+	args := []string{"import"}
+	for _, c := range changes {
+		args = append(args, "--change", c)
+	}
+	args = append(args, "-")
+	if name != "" {
+		args = append(args, name)
+	}
+	id, err := d.Run(t.Context(), archive(t, map[string][]byte{"noise": noise(megabyte)}), args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+func images(t *testing.T, d *sandbox.Docker) []string {
+	t.Helper()
+	return strings.Fields(run(t, d, "images", "--quiet", "--no-trunc"))
+}
+
+func TestPruneImages(t *testing.T) {
+	d := servertest.Docker(t)
+	e := engine(t, d.Host)
+	const many = 3
+	made := 0
+	actiontest.Run(t, actiontest.Patient{
+		Action: docker.Prune(e), Subject: map[string]string{"server": "engine", "type": "images"}, Params: map[string]string{"age": "1s", "keep": "0"}, Limit: megabyte / 2, Child: d.Host,
+		Sicken: func(t *testing.T) {
+			for len(images(t, d)) < many {
+				makeImage(t, d, fmt.Sprintf("shop:%d", made))
+				made++
+			}
+			time.Sleep(1100 * time.Millisecond) // they come to their age
+		},
+		State:   func(t *testing.T) string { return strings.Join(images(t, d), " ") },
+		Effects: func(t *testing.T) int { return (made - len(images(t, d))) / many },
+	})
+}
+
+func plan(t *testing.T, a remediate.Action, kind string, params map[string]string) (remediate.Plan, error) {
+	t.Helper()
+	return a.Plan(t.Context(), remediate.Request{Subject: map[string]string{"server": "engine", "type": kind}, Params: params})
+}
+
+func refuses(t *testing.T, err error, reason, says string) {
+	t.Helper()
+	r, refused := remediate.Refused(err)
+	if !refused || r.Reason != reason || !strings.Contains(r.Detail, says) {
+		t.Errorf("%v, want the refusal %q with %q", err, reason, says)
+	}
+}
+
+func applyAll(t *testing.T, a remediate.Action, p remediate.Plan) {
+	t.Helper()
+	for _, s := range p.Steps {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		if err := a.Apply(ctx, remediate.Fence{Token: 1, Held: held}, s); err != nil {
+			t.Errorf("%s: %v", s.Do, err)
+		}
+		cancel()
+	}
+}
+
+// What somebody may need stays: what a container has, even one that has ended, what
+// is young, what is to go back to, and what people have marked.
+func TestPruneKeeps(t *testing.T) {
+	d := servertest.Docker(t)
+	a := docker.Prune(engine(t, d.Host))
+	servertest.Image(t, d, "service:1", "../../../collectors/docker/testdata/service")
+	run(t, d, "run", "--detach", "--network", "none", "--name", "ended", "service:1", "fail")
+	oldest := makeImage(t, d, "shop:1")
+	stays := map[string]string{
+		"labelled":            makeImage(t, d, "other:1", "LABEL upkeep.keep=yes"),
+		"rollback":            makeImage(t, d, "upkeep-rollback/shop:7"),
+		"of two repositories": makeImage(t, d, "one:1"),
+	}
+	run(t, d, "tag", "one:1", "two/one:1")
+	time.Sleep(1100 * time.Millisecond) // an image tells whole seconds
+	stays["twice"] = makeImage(t, d, "shop:2")
+	run(t, d, "tag", "shop:2", "shop:latest")
+	time.Sleep(1100 * time.Millisecond)
+	stays["newest of its repository"] = makeImage(t, d, "shop:3")
+	makeImage(t, d, "one:0") // so that the one with several names is not the newest
+	makeImage(t, d, "two/one:0")
+	nameless := makeImage(t, d, "")
+	time.Sleep(1100 * time.Millisecond)
+	stays["newest without a name"] = makeImage(t, d, "")
+
+	_, err := plan(t, a, "images", map[string]string{"keep": "1"})
+	refuses(t, err, remediate.ReasonNothing, "were made or tagged less than 1w ago")
+	params := map[string]string{"age": "1s", "keep": "1"}
+	time.Sleep(1100 * time.Millisecond)
+	p, err := plan(t, a, "images", params)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, s := range p.Steps {
+		got = append(got, s.Args["image"])
+	}
+	if want := []string{oldest, nameless}; strings.Join(got, " ") != strings.Join(want, " ") {
+		t.Errorf("the plan removes\n%v, want\n%v", got, want)
+	}
+	if facts := strings.Join(p.Facts, "\n"); !strings.Contains(facts, "1 images are used by containers") || !strings.Contains(facts, "2 images are meant to stay") || !strings.Contains(facts, "2 images have several names") {
+		t.Errorf("the facts are\n%s", facts)
+	}
+
+	// Somebody uses one of them after the plan was made.
+	run(t, d, "create", "--network", "none", "--name", "late", "shop:1", "/noise")
+	applyAll(t, a, p)
+	left := strings.Join(images(t, d), " ")
+	for why, id := range stays {
+		if !strings.Contains(left, id) {
+			t.Errorf("the image that is %s is gone", why)
+		}
+	}
+	if !strings.Contains(left, oldest) {
+		t.Error("an image is gone that a container has")
+	}
+	if strings.Contains(left, nameless) {
+		t.Errorf("left are %s", left)
+	}
+}
+
+func TestPruneRefuses(t *testing.T) {
+	d := servertest.Docker(t)
+	a := docker.Prune(engine(t, d.Host))
+	id := makeImage(t, d, "shop:1")
+	for _, kind := range []string{"containers", "volumes"} {
+		_, err := plan(t, a, kind, nil)
+		refuses(t, err, remediate.ReasonUnfit, "somebody may miss")
+	}
+	for _, kind := range []string{"", "all", "images?force=1", "../images"} {
+		_, err := plan(t, a, kind, nil)
+		refuses(t, err, remediate.ReasonGone, "it keeps images and build_cache")
+	}
+	for name, values := range map[string][]string{"age": {"0s", "never", "-1d"}, "keep": {"-1", "many"}} {
+		for _, v := range values {
+			_, err := plan(t, a, "images", map[string]string{name: v})
+			refuses(t, err, remediate.ReasonSubject, "the parameter "+name)
+		}
+	}
+	_, err := plan(t, a, "build_cache", nil)
+	refuses(t, err, remediate.ReasonNothing, "nothing of the build cache is unused")
+
+	// A name in the place of an ID is never sent.
+	if err := a.Apply(t.Context(), remediate.Fence{Token: 1, Held: held}, remediate.Step{Args: map[string]string{"image": "shop:1"}}); err == nil {
+		t.Error("a name was taken for an ID")
+	}
+	proxied := docker.Prune(engine(t, readOnly(t, d.Host)))
+	_, err = plan(t, proxied, "images", map[string]string{"age": "1s", "keep": "0"})
+	refuses(t, err, remediate.ReasonPrivilege, "does not let this through")
+	if left := images(t, d); len(left) != 1 || left[0] != id {
+		t.Errorf("left are %v", left)
+	}
+}
+
+// readOnly is a proxy before an engine that lets only GET through.
+func readOnly(t *testing.T, socket string) string {
+	t.Helper()
+	proxy := httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) { r.Out.URL.Scheme, r.Out.URL.Host = "http", "docker" },
+		Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", strings.TrimPrefix(socket, "unix://"))
+		}},
+	}
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet {
+			w.WriteHeader(http.StatusForbidden)
+			return
+		}
+		proxy.ServeHTTP(w, r)
+	}))
+	t.Cleanup(s.Close)
+	return strings.Replace(s.URL, "http://", "tcp://", 1)
+}
+
+// What was built a while ago goes from the build cache, and what is young stays.
+func TestPruneBuildCache(t *testing.T) {
+	d := servertest.Docker(t)
+	a := docker.Prune(engine(t, d.Host))
+	build(t, d, "first")
+	_, err := plan(t, a, "build_cache", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	size := func() float64 {
+		t.Helper()
+		v, err := a.Measure(t.Context(), remediate.Request{Subject: map[string]string{"server": "engine", "type": "build_cache"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+	before := size()
+	if before < megabyte {
+		t.Fatalf("the build cache has %v bytes", before)
+	}
+	p, err := plan(t, a, "build_cache", map[string]string{"age": "1h"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	applyAll(t, a, p)
+	if after := size(); after != before {
+		t.Errorf("%v bytes, and before %v: what is young has gone", after, before)
+	}
+	time.Sleep(1100 * time.Millisecond)
+	if p, err = plan(t, a, "build_cache", map[string]string{"age": "1s"}); err != nil {
+		t.Fatal(err)
+	}
+	applyAll(t, a, p)
+	applyAll(t, a, p)
+	if after := size(); after != 0 {
+		t.Errorf("%v bytes are left", after)
+	}
+	if n := len(images(t, d)); n != 1 {
+		t.Errorf("%d images, want the one that was built", n)
+	}
+}
+
+// build builds an image as a person does, over the engine's socket: there may be no
+// client here that can.
+func build(t *testing.T, d *sandbox.Docker, name string) {
+	t.Helper()
+	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", strings.TrimPrefix(d.Host, "unix://"))
+	}}}
+	defer client.CloseIdleConnections()
+	context := archive(t, map[string][]byte{"Dockerfile": []byte("FROM scratch\nCOPY noise /\n"), "noise": noise(megabyte)})
+	u := url.URL{Scheme: "http", Host: "docker", Path: "/v1.41/build", RawQuery: url.Values{"version": {"2"}, "t": {name}}.Encode()}
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, u.String(), bytes.NewReader(context))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/x-tar")
+	res, err := client.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }() // read only
+	text, err := io.ReadAll(res.Body)
+	if err != nil || res.StatusCode != http.StatusOK || !bytes.Contains(text, []byte("Successfully tagged")) {
+		t.Fatalf("build: %s %v\n%s", res.Status, err, text)
+	}
+}
