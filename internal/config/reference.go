@@ -136,7 +136,7 @@ targets:
       url: redis://127.0.0.1:6379
   host:
     - name: this
-  # docker: [{name: this}]
+  # docker: [{name: engine, log_archive: /var/backups/container-logs}]
   # probe: [{name: user-api, url: "http://127.0.0.1:8002/health"}]
   # backup: [{name: main, path: "/var/backups/main-*.dump", verified: /var/backups/main.verified}]
   # packages: [{name: user-api, kind: pip, path: /var/reports/user-api.json}]
@@ -214,8 +214,16 @@ policies:
       - {action: postgres/purge, mode: ask}
   - name: disk filling # at the end people are told
     match: ['alertname=~"HostFilesystemFilling|HostFilesystemFullSoon"']
-    steps:
+    steps: # each with a limit of its own: what it clears away makes room, and the file system's own measure decides
+      - {action: docker/prune, subject: {server: engine, type: images}, limit: 1073741824, mode: ask}
+      - {action: docker/prune, subject: {server: engine, type: build_cache}, limit: 1073741824, mode: ask}
+      - {action: docker/prune_logs, subject: {server: engine, container: admin-api}, limit: 134217728, mode: ask}
       - {action: postgres/archive, subject: {server: main, database: admindb, schema: public, table: logs}, limit: 10000, mode: ask}
+  - name: unused images and build cache
+    match: ['alertname="DockerDiskReclaimable"']
+    cooldown: 1d
+    action: docker/prune
+    mode: ask
   - name: old snapshot
     match: ['alertname="RedisSnapshotOld"']
     action: redis/bgsave

@@ -32,12 +32,14 @@ func TestSignaturePublished(t *testing.T) {
 			"98ad721746da40c64f1a55b78f14c238d841ea1380cd77a1b5971af0ece108bd",
 		},
 		{
-			"get the lifecycle", http.MethodGet, "/", url.Values{"lifecycle": {""}},
+			"get the lifecycle", http.MethodGet, "/",
+			url.Values{"lifecycle": {""}},
 			nil, "",
 			"fea454ca298b7da1c68078a5d1bdbfbbe0d65c699e0f91ac7a200a0136783543",
 		},
 		{
-			"list", http.MethodGet, "/", url.Values{"max-keys": {"2"}, "prefix": {"J"}},
+			"list", http.MethodGet, "/",
+			url.Values{"max-keys": {"2"}, "prefix": {"J"}},
 			nil, "",
 			"34b48302e7b5fa45bde8084f4b7868a86f0a534bc59db6670ed5711ef69dc6f7",
 		},

@@ -17,8 +17,8 @@ type duty struct {
 func duties() []duty {
 	return []duty{
 		{"day", "health of each service", []string{"probe/http", "ServiceUnhealthy", "docker/containers", "ContainerUnhealthy"}, "", nil},
-		{"day", "disk usage", []string{"host/filesystem", "HostFilesystemFilling", "HostFilesystemFullSoon", "HostInodesFilling", "postgres/archive"}, "pruning of images and logs", nil},
-		{"day", "Docker's own disk use", []string{"docker/diskusage", "DockerDiskReclaimable"}, "an action that prunes", nil},
+		{"day", "disk usage", []string{"host/filesystem", "HostFilesystemFilling", "HostFilesystemFullSoon", "HostInodesFilling", "docker/prune", "docker/prune_logs", "postgres/archive"}, "", nil},
+		{"day", "Docker's own disk use", []string{"docker/diskusage", "DockerDiskReclaimable", "docker/prune"}, "", nil},
 		{"day", "backup succeeded", []string{"backup/age", "BackupOld", "BackupMissing", "BackupDoubtful", "BackupUnverified"}, "a restore that is made and compared", nil},
 		{"day", "log size of each container", []string{"docker/logsize", "ContainerLogLarge"}, "an action that prunes", nil},
 		{"week", "VACUUM and ANALYZE where they are needed, and at a time", []string{"PostgresDeadRows", "postgres/vacuum", "postgres/terminate", "PostgresStatisticsOld", "postgres/analyze", "PostgresTransactionIdsRunOut", "postgres/freeze"}, "", []string{"schedules"}},

@@ -252,8 +252,10 @@ func (a prune) unused(ctx context.Context, s settings) (going []image, facts []s
 		n   int
 		why string
 	}{
-		{used, "are used by containers"}, {young, fmt.Sprintf("were made or tagged less than %s ago", model.Duration(s.age))},
-		{kept, fmt.Sprintf("are among the %d newest unused ones of their repository", s.keep)}, {meant, "are meant to stay, by their label or name"},
+		{used, "are used by containers"},
+		{young, fmt.Sprintf("were made or tagged less than %s ago", model.Duration(s.age))},
+		{kept, fmt.Sprintf("are among the %d newest unused ones of their repository", s.keep)},
+		{meant, "are meant to stay, by their label or name"},
 		{several, "have several names, and are left to people"},
 	} {
 		if f.n > 0 {

@@ -242,6 +242,7 @@ func (b *batches) rangeSQL(from, to int64, h how) (string, []any) {
 		return b.copySQL(in), args
 	case bySkip:
 		in = "t.ctid = any(array(select t.ctid from only " + b.table.String() + " t where " + in + " and " + b.free() + " for update skip locked))"
+	case byWait:
 	}
 	return b.takeSQL("", in, "null::text"), args
 }

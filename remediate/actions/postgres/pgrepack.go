@@ -17,7 +17,7 @@ import (
 
 const (
 	// repackWait is how long pg_repack tries to get its lock, each time for 0.1 to
-	// 1 second. When others queue behind it, its try is ended earlier (letPass).
+	// 1 second. When others queue behind it, its try is ended earlier (yield).
 	repackWait = 5 * time.Second
 
 	// repackLock bounds the one lock that pg_repack waits for without a bound: that

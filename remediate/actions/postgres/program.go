@@ -198,7 +198,7 @@ func (a repack) execute(ctx context.Context, c *pgx.Conn, f remediate.Fence, s r
 		if err := f.Check(ctx); err != nil {
 			return err
 		}
-		if err := letPass(ctx, c, oid); err != nil {
+		if err := yield(ctx, c, oid); err != nil {
 			return fmt.Errorf("the session with the subject's lock: %w", err)
 		}
 		who, err := builder(ctx, c, s)
@@ -238,10 +238,10 @@ func momentary(ctx context.Context, c *pgx.Conn, s remediate.Step) error {
 	return nil
 }
 
-// letPassSQL ends the try of a pg_repack of ours to lock the table, where others have
+// queueSQL ends the try of a pg_repack of ours to lock the table, where others have
 // queued behind it for long enough. It takes that for its own timeout, lets them
 // pass, and tries again.
-const letPassSQL = `
+const queueSQL = `
 select count(pg_cancel_backend(a.pid))
   from pg_locks l
   join pg_stat_activity a on a.pid = l.pid
@@ -254,10 +254,10 @@ select count(pg_cancel_backend(a.pid))
    and exists (select from pg_locks o
                 where o.locktype = 'relation' and not o.granted and o.database = l.database and o.relation = l.relation and o.mode <> 'AccessExclusiveLock')`
 
-func letPass(ctx context.Context, c *pgx.Conn, oid int64) error {
+func yield(ctx context.Context, c *pgx.Conn, oid int64) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cancelWithin)
 	defer cancel()
-	_, err := c.Exec(ctx, letPassSQL, oid, fmt.Sprintf("%dms", queueMost.Milliseconds()))
+	_, err := c.Exec(ctx, queueSQL, oid, fmt.Sprintf("%dms", queueMost.Milliseconds()))
 	return err
 }
 
