@@ -5,12 +5,18 @@ package catalog
 import (
 	"github.com/ai-micro-service/upkeep/internal/target"
 	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/actions/docker"
 	"github.com/ai-micro-service/upkeep/remediate/actions/postgres"
 	"github.com/ai-micro-service/upkeep/remediate/actions/redis"
 )
 
 // Actions returns every action for every target of a set.
 func Actions(s target.Set) (all []remediate.Action) {
+	for _, t := range s.Docker {
+		all = append(all,
+			docker.Prune(t),
+		)
+	}
 	for _, t := range s.Postgres {
 		all = append(all,
 			postgres.AdviseIndexes(t),

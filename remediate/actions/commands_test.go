@@ -42,7 +42,7 @@ func commands() map[string]func(*testscript.TestScript, bool, []string) {
 	for name, do := range map[string]func(*testscript.TestScript, *house, []string) error{
 		"sql": sql, "session": session, "configure": configure, "as": actAs, "alert": alert, "ask": ask, "want": want, "says": says,
 		"runs": runs, "approve": approve, "decline": decline, "told": told, "clock": clock, "value": value, "keep": keep, "kept": kept,
-		"server": server, "standby": standby, "halt": halt, "start": start, "redis": redisServer, "cli": redisCLI, "archive": archiveRows, "disk": disk, "psql": psqlFile,
+		"server": server, "standby": standby, "halt": halt, "start": start, "redis": redisServer, "cli": redisCLI, "archive": archiveRows, "disk": disk, "engine": dockerEngine, "image": dockerImage, "has": dockerHas, "psql": psqlFile,
 	} {
 		all[name] = func(ts *testscript.TestScript, neg bool, args []string) {
 			h, ok := ts.Value(houseKey{}).(*house)

@@ -58,6 +58,7 @@ type house struct {
 	servers  map[string]*sandbox.Postgres
 	settings map[string]map[string]string
 	caches   map[string]*sandbox.Redis
+	engines  map[string]*sandbox.Docker
 	text     string         // of the configuration
 	stop     func() error   // of the engine
 	kept     [][2]string    // questions and what they were answered before
@@ -69,7 +70,7 @@ type house struct {
 
 func newHouse(ctx context.Context) (*house, error) {
 	h := &house{
-		urls: make(map[string]string), sessions: make(map[string]*pgx.Conn), servers: make(map[string]*sandbox.Postgres), caches: make(map[string]*sandbox.Redis), known: make(map[string]alerts.Rule), settings: make(map[string]map[string]string),
+		urls: make(map[string]string), sessions: make(map[string]*pgx.Conn), servers: make(map[string]*sandbox.Postgres), caches: make(map[string]*sandbox.Redis), engines: make(map[string]*sandbox.Docker), known: make(map[string]alerts.Rule), settings: make(map[string]map[string]string),
 	}
 	rules, err := alerts.Parse(alerts.Files())
 	if err != nil {
@@ -156,6 +157,9 @@ func (h *house) targets() map[string][]map[string]any {
 			one["archives"] = h.archives
 		}
 		all[kind] = append(all[kind], one)
+	}
+	for name, d := range h.engines {
+		all["docker"] = append(all["docker"], map[string]any{"name": name, "host": d.Host})
 	}
 	return all
 }

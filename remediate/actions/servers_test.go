@@ -1,7 +1,10 @@
 package actions_test
 
 import (
+	"archive/tar"
+	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"maps"
@@ -178,6 +181,46 @@ func (h *house) dataOf() string {
 		return ""
 	}
 	return filepath.Join(template, "data", "PG_VERSION")
+}
+
+// dockerEngine NAME starts a Docker engine as a target.
+func dockerEngine(_ *testscript.TestScript, h *house, args []string) error {
+	dir, err := h.place()
+	if err != nil {
+		return err
+	}
+	d, err := sandbox.StartDocker(context.Background(), filepath.Join(dir, "docker"))
+	if err != nil {
+		return err
+	}
+	h.cleanup = append(h.cleanup, d.Stop)
+	h.engines[args[0]] = d
+	return h.configure(h.text)
+}
+
+// dockerImage NAME IMAGE makes an image of a megabyte that is like no other.
+func dockerImage(_ *testscript.TestScript, h *house, args []string) error {
+	var image bytes.Buffer
+	noise := make([]byte, 1<<20)
+	_, _ = rand.Read(noise) // never fails
+	w := tar.NewWriter(&image)
+	err := w.WriteHeader(&tar.Header{Name: "noise", Mode: 0o644, Size: int64(len(noise))})
+	if err == nil {
+		_, err = w.Write(noise)
+	}
+	if err == nil {
+		err = w.Close()
+	}
+	if err == nil {
+		_, err = h.engines[args[0]].Run(context.Background(), image.Bytes(), "import", "-", args[1])
+	}
+	return err
+}
+
+// dockerHas NAME IMAGE is true while the engine has the image.
+func dockerHas(_ *testscript.TestScript, h *house, args []string) error {
+	_, err := h.engines[args[0]].Run(context.Background(), nil, "image", "inspect", args[1])
+	return err
 }
 
 // redisServer NAME ARG… starts a Redis server as a target. "redis NAME -dir DIR" keeps
