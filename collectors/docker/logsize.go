@@ -5,9 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/ai-micro-service/upkeep/collectors"
@@ -56,7 +53,7 @@ func (c logSize) collect(ctx context.Context, w *collectors.Writer) error {
 		if k.LogPath == "" {
 			continue
 		}
-		size, err := logBytes(filepath.Join(c.target.Root, k.LogPath))
+		size, err := c.target.LogBytes(k)
 		switch {
 		case err == nil:
 			w.Set(c.size, size, c.target.Name, k.Name)
@@ -70,26 +67,4 @@ func (c logSize) collect(ctx context.Context, w *collectors.Writer) error {
 		}
 	}
 	return errors.Join(faults...)
-}
-
-// logBytes adds up the sizes of a log file and of those that were rotated.
-func logBytes(path string) (float64, error) {
-	folder, name := filepath.Split(path)
-	entries, err := os.ReadDir(folder)
-	if err != nil {
-		return 0, err
-	}
-	sum := 0.0
-	for _, e := range entries {
-		if e.Name() != name && !strings.HasPrefix(e.Name(), name+".") {
-			continue
-		}
-		info, err := e.Info()
-		if err == nil {
-			sum += float64(info.Size())
-		} else if !errors.Is(err, fs.ErrNotExist) { // rotated meanwhile
-			return 0, err
-		}
-	}
-	return sum, nil
 }

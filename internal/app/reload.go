@@ -140,7 +140,7 @@ func targets(c *config.Config) (set target.Set, err error) {
 	}
 	engines := make(map[string]*target.Docker)
 	for _, t := range c.Targets.Docker {
-		d, err := target.NewDocker(target.DockerConfig{Name: t.Name, Host: t.Host, Root: t.Root, Logs: target.LogFields(t.Logs)})
+		d, err := target.NewDocker(target.DockerConfig{Name: t.Name, Host: t.Host, Root: t.Root, Logs: target.LogFields(t.Logs), LogArchive: t.LogArchive})
 		if err != nil {
 			return set, err
 		}

@@ -15,6 +15,7 @@ func Actions(s target.Set) (all []remediate.Action) {
 	for _, t := range s.Docker {
 		all = append(all,
 			docker.Prune(t),
+			docker.PruneLogs(t),
 		)
 	}
 	for _, t := range s.Postgres {

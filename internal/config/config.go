@@ -133,6 +133,8 @@ type Docker struct {
 	Host string `yaml:"host" default:"unix:///var/run/docker.sock" doc:"Where the engine listens: a socket, or tcp://host:port for a proxy that lets only GET through."`
 	Root string `yaml:"root" default:"/" doc:"Where the engine's root file system is mounted, for its log files: / unless upkeep runs in a container."`
 	Logs Logs   `yaml:"logs" doc:"How the services' log lines are read."`
+
+	LogArchive string `yaml:"log_archive" doc:"Folder that keeps, compressed, the lines that docker/prune_logs cuts off. It must be there. Empty: they are gone for good."`
 }
 
 // Logs are the names in the services' log lines.

@@ -95,6 +95,7 @@ func TestWrong(t *testing.T) {
 		{"archive to a secret", archiveTo("bucket: b, endpoint: 'https://h', secret: hunter2"), `f:5: unknown key "secret"`},
 		{"archive to a folder and purge", archiveTo("folder: x}, purge: {"), "f:5: purge is a mapping"},
 		{"docker host", "targets: {docker: [{name: a, host: /var/run/docker.sock}]}\n", `f:1: host is "/var/run/docker.sock"; unix:///var/run/docker.sock or tcp://host:port was expected`},
+		{"docker log archive", "targets: {docker: [{name: a, log_archive: x}]}\n", `f:1: log_archive is "x"; an absolute path was expected`},
 		{"docker root", "targets: {docker: [{name: a, root: x}]}\n", `f:1: root is "x"; an absolute path was expected`},
 		{"user in a probe", "targets: {probe: [{name: a, url: 'http://u:p@h/'}]}\n", "f:1: url has a user or password in it"},
 		{"backup without a path", "targets: {backup: [{name: a}]}\n", "f:1: backup a has no path; files needs one"},

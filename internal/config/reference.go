@@ -248,6 +248,10 @@ policies:
       - {action: redis/purge_memory, limit: 67108864, mode: ask}
       - {action: redis/defrag, mode: ask}
       - {action: redis/restart, mode: ask, windows: [night]}
+  - name: large log # of a docker target; its log_archive keeps what is cut off
+    match: ['alertname="ContainerLogLarge"']
+    action: docker/prune_logs
+    mode: ask
 
 `
 }

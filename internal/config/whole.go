@@ -93,6 +93,9 @@ func (d *decoder) targets(t Targets, n *yaml.Node) {
 	for i, e := range t.Docker {
 		docker = append(docker, e.Name)
 		d.absolute(at(n, "targets", "docker", i, "root"), e.Root)
+		if e.LogArchive != "" && !filepath.IsAbs(e.LogArchive) {
+			d.fault(at(n, "targets", "docker", i, "log_archive"), "log_archive is %q; an absolute path was expected", e.LogArchive)
+		}
 		if u, err := url.Parse(e.Host); err != nil || u.Scheme != "unix" && u.Scheme != "tcp" {
 			d.fault(at(n, "targets", "docker", i, "host"), "host is %q; unix:///var/run/docker.sock or tcp://host:port was expected", e.Host)
 		}

@@ -21,6 +21,9 @@ type DockerConfig struct {
 	Host string // unix:///var/run/docker.sock, or tcp://host:port without TLS
 	Root string // where the engine's root file system is seen from, for its log files
 	Logs LogFields
+
+	// LogArchive is the folder that keeps what is cut off logs; "" where it is not kept.
+	LogArchive string
 }
 
 // LogFields are the names that the services' log lines give to what is counted.
@@ -35,6 +38,8 @@ type Docker struct {
 	Name string
 	Root string
 	Logs LogFields
+
+	LogArchive string // keeps what is cut off logs; "" where it is not kept
 
 	base   string
 	client *http.Client
@@ -60,7 +65,7 @@ func NewDocker(c DockerConfig) (*Docker, error) {
 		return nil, fmt.Errorf("docker %s: %w", c.Name, err)
 	}
 	transport := &http.Transport{MaxIdleConns: 2, MaxConnsPerHost: 2, IdleConnTimeout: 2 * time.Minute, ResponseHeaderTimeout: 0}
-	d := &Docker{Name: c.Name, Root: c.Root, Logs: c.Logs, client: &http.Client{Transport: transport}}
+	d := &Docker{Name: c.Name, Root: c.Root, Logs: c.Logs, LogArchive: c.LogArchive, client: &http.Client{Transport: transport}}
 	switch {
 	case u.Scheme == "unix" && u.Path != "":
 		d.base = "http://docker"

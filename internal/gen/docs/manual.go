@@ -20,7 +20,7 @@ func duties() []duty {
 		{"day", "disk usage", []string{"host/filesystem", "HostFilesystemFilling", "HostFilesystemFullSoon", "HostInodesFilling", "docker/prune", "docker/prune_logs", "postgres/archive"}, "", nil},
 		{"day", "Docker's own disk use", []string{"docker/diskusage", "DockerDiskReclaimable", "docker/prune"}, "", nil},
 		{"day", "backup succeeded", []string{"backup/age", "BackupOld", "BackupMissing", "BackupDoubtful", "BackupUnverified"}, "a restore that is made and compared", nil},
-		{"day", "log size of each container", []string{"docker/logsize", "ContainerLogLarge"}, "an action that prunes", nil},
+		{"day", "log size of each container", []string{"docker/logsize", "ContainerLogLarge", "docker/prune_logs"}, "", nil},
 		{"week", "VACUUM and ANALYZE where they are needed, and at a time", []string{"PostgresDeadRows", "postgres/vacuum", "postgres/terminate", "PostgresStatisticsOld", "postgres/analyze", "PostgresTransactionIdsRunOut", "postgres/freeze"}, "", []string{"schedules"}},
 		{"week", "table bloat", []string{"postgres/tablebloat", "postgres/tablesize", "PostgresTableBloat", "postgres/repack"}, "", []string{"windows"}},
 		{"week", "REINDEX where an index is bloated, in a window or at a time", []string{"postgres/indexbloat", "PostgresIndexBloat", "postgres/reindex"}, "", []string{"schedules", "windows"}},

@@ -3,6 +3,7 @@ package docker_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/ai-micro-service/upkeep/internal/sandbox"
@@ -14,8 +15,9 @@ import (
 
 // TestMain also carries out the steps whose process is to be killed.
 func TestMain(m *testing.M) {
-	actiontest.Main(m, func(action, host string) (remediate.Action, error) {
-		d, err := target.NewDocker(target.DockerConfig{Name: "engine", Host: host, Root: "/"})
+	actiontest.Main(m, func(action, child string) (remediate.Action, error) {
+		host, logArchive, _ := strings.Cut(child, " ")
+		d, err := target.NewDocker(target.DockerConfig{Name: "engine", Host: host, Root: "/", LogArchive: logArchive})
 		if err != nil {
 			return remediate.Action{}, err
 		}
@@ -29,7 +31,9 @@ func TestMain(m *testing.M) {
 }
 
 // actions are all of the package.
-func actions(d *target.Docker) []remediate.Action { return []remediate.Action{docker.Prune(d)} }
+func actions(d *target.Docker) []remediate.Action {
+	return []remediate.Action{docker.Prune(d), docker.PruneLogs(d)}
+}
 
 func engine(t *testing.T, host string) *target.Docker {
 	t.Helper()
@@ -51,3 +55,11 @@ func run(t *testing.T, d *sandbox.Docker, args ...string) string {
 }
 
 func held(context.Context) error { return nil }
+
+func refuses(t *testing.T, err error, reason, says string) {
+	t.Helper()
+	r, refused := remediate.Refused(err)
+	if !refused || r.Reason != reason || !strings.Contains(r.Detail, says) {
+		t.Errorf("%v, want the refusal %q with %q", err, reason, says)
+	}
+}

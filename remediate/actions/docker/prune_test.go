@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -71,7 +72,7 @@ func makeImage(t *testing.T, d *sandbox.Docker, name string, changes ...string) 
 
 func images(t *testing.T, d *sandbox.Docker) []string {
 	t.Helper()
-	return strings.Fields(run(t, d, "images", "--quiet", "--no-trunc"))
+	return slices.Sorted(slices.Values(strings.Fields(run(t, d, "images", "--quiet", "--no-trunc"))))
 }
 
 func TestPruneImages(t *testing.T) {
@@ -96,14 +97,6 @@ func TestPruneImages(t *testing.T) {
 func plan(t *testing.T, a remediate.Action, kind string, params map[string]string) (remediate.Plan, error) {
 	t.Helper()
 	return a.Plan(t.Context(), remediate.Request{Subject: map[string]string{"server": "engine", "type": kind}, Params: params})
-}
-
-func refuses(t *testing.T, err error, reason, says string) {
-	t.Helper()
-	r, refused := remediate.Refused(err)
-	if !refused || r.Reason != reason || !strings.Contains(r.Detail, says) {
-		t.Errorf("%v, want the refusal %q with %q", err, reason, says)
-	}
 }
 
 func applyAll(t *testing.T, a remediate.Action, p remediate.Plan) {

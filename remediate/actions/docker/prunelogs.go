@@ -1,0 +1,256 @@
+package docker
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/ai-micro-service/upkeep/internal/depot"
+	"github.com/ai-micro-service/upkeep/internal/target"
+	"github.com/ai-micro-service/upkeep/remediate"
+)
+
+// PruneLogs cuts the head off the log of a container.
+func PruneLogs(t *target.Docker) remediate.Action {
+	return remediate.Action{
+		Name:   "docker/prune_logs",
+		Target: t.Name,
+		Doc: `PruneLogs cuts the old lines off a container's log under its writer, and keeps the end.
+
+Whole blocks are taken out of the head of the file in one step of the file system
+(fallocate with FALLOC_FL_COLLAPSE_RANGE), so that the engine writes on and loses no
+line, and the disk has the room at once. The line that the cut goes through is
+blanked first. Where the target names a log_archive, every line that goes is written
+to that folder before, compressed and in whole lines, as zcat reads them: objects
+that are there already are not written again. Without it the lines are gone for good.
+For the driver json-file on this machine, on ext4 or xfs. It refuses a log that is
+rotated or has a limit, which is bounded already; one that somebody writes without
+O_APPEND, where a hole would be left; and one of a running container whose writer
+it does not see. Whoever follows the log while it is cut has to follow anew; from
+version 23 on the engine finds the last lines (docker logs --tail) by the length that
+it has counted, and tells too few until the container is started again. It never
+truncates. What ends the trouble for good is a limit: max-size, for a container that
+is made anew. It always asks a person. Done twice it cuts what was written since.
+Rights: GET on the engine's socket, to write into the folders of the containers, and
+to see the engine's open files in /proc: root, in the machine's own PID namespace.`,
+		Lowers:    "upkeep_docker_log_size_bytes",
+		Risk:      remediate.Guarded,
+		Asks:      true,
+		Params:    []remediate.Param{{Name: "keep", Type: remediate.Text, Default: defaultKeep, Doc: "How much of the end of the log stays at least, in KiB, MiB or GiB; up to a half more, and 32 MiB more at most, stays with it. At least 64KiB."}},
+		Subject:   []string{"server", "container"},
+		Exclusive: []string{"server", "container"},
+		Timeout:   time.Hour,
+		Remedy:    prunelogs{t},
+	}
+}
+
+type prunelogs struct{ target *target.Docker }
+
+const (
+	// defaultKeep is some hours of a service that writes a lot, and far below the
+	// limit of the alert.
+	defaultKeep = "64MiB"
+
+	// leastKeep has some lines of any length in it: the engine splits at 16 KiB, and
+	// escapes make at most six of each byte.
+	leastKeep = 64 << 10
+
+	mostKeep = 1 << 50
+)
+
+// kept reads the parameter keep.
+func kept(params map[string]string) (int64, error) {
+	text := cmp.Or(params["keep"], defaultKeep)
+	for unit, shift := range map[string]int{"KiB": 10, "MiB": 20, "GiB": 30} {
+		digits, ok := strings.CutSuffix(text, unit)
+		if !ok {
+			continue
+		}
+		n, err := strconv.ParseUint(digits, 10, 63)
+		if err == nil && n <= mostKeep>>shift && n<<shift >= leastKeep {
+			return int64(n << shift), nil
+		}
+	}
+	return 0, remediate.Refuse(remediate.ReasonSubject, "the parameter keep is %q, want a size of at least 64KiB, like 512KiB, 64MiB or 1GiB", text)
+}
+
+// find returns the container of whose ID or name is asked. What its neighbours
+// have is of no matter: only where it is not found, a fault of the list is one.
+func (a prunelogs) find(ctx context.Context, is func(target.Container) bool) (target.Container, error) {
+	all, err := a.target.Containers(ctx)
+	if i := slices.IndexFunc(all, is); i >= 0 {
+		return all[i], nil
+	}
+	return target.Container{}, cmp.Or(err, remediate.ErrGone)
+}
+
+// named returns the container that a request names. The name is compared, and is
+// part of no question and of no path.
+func (a prunelogs) named(ctx context.Context, r remediate.Request) (target.Container, error) {
+	name := r.Subject["container"]
+	k, err := a.find(ctx, func(k target.Container) bool { return k.Name == name })
+	if err != nil {
+		return k, fmt.Errorf("container %q: %w", name, err)
+	}
+	return k, nil
+}
+
+// Plan implements remediate.Remedy. The log grows while it is planned, approved and
+// cut: its size is a fact and no part of the step.
+func (a prunelogs) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan, err error) {
+	keep, err := kept(r.Params)
+	if err != nil {
+		return p, err
+	}
+	k, err := a.named(ctx, r)
+	if errors.Is(err, remediate.ErrGone) {
+		return p, remediate.Refuse(remediate.ReasonGone, "there is no container %q", r.Subject["container"])
+	}
+	if err != nil {
+		return p, err
+	}
+	l, err := open(a.target.Root, k)
+	if err != nil {
+		return p, err
+	}
+	defer l.close()
+	if err := l.fit(k); err != nil {
+		return p, err
+	}
+	grain := l.grain(keep)
+	if r.Limit != nil && float64(keep+grain) > *r.Limit {
+		return p, remediate.Refuse(remediate.ReasonCannotHelp, "keep leaves up to %s, and the limit is %s: keep less", size(keep+grain), remediate.Quantity("_bytes", *r.Limit))
+	}
+	n := l.excess(keep)
+	if n == 0 {
+		return p, remediate.Refuse(remediate.ReasonNothing, "the log has %s, and %s of it stay", size(l.size), size(keep))
+	}
+	if _, err := l.lineEnd(n); err != nil {
+		return p, err
+	}
+	step := remediate.Step{Do: fmt.Sprintf("fallocate --collapse-range the head of %s but the last %s", filepath.Join(a.target.Root, k.LogPath), size(keep)), Args: map[string]string{
+		"id": k.ID, "device": strconv.FormatUint(l.device, 10), "inode": strconv.FormatUint(l.inode, 10),
+		"keep": strconv.FormatInt(keep, 10), "archive": strconv.FormatBool(a.target.LogArchive != ""),
+	}}
+	p.Facts = append(p.Facts, fmt.Sprintf("the log has %s and about %s of it go", size(l.size), size(n)))
+	if a.target.LogArchive == "" {
+		p.Facts = append(p.Facts, "the lines that go are gone for good; log_archive of the docker target names a folder that keeps them")
+	} else {
+		step.Do = "write the lines that go to the log archive; " + step.Do
+		if _, err := depot.Folder(a.target.LogArchive).List(ctx, k.ID); err != nil {
+			return p, remediate.Refuse(remediate.ReasonUnfit, "log archive: %v", err)
+		}
+		p.Facts = append(p.Facts, fmt.Sprintf("the lines that go are kept in %s, in files named %s.TIME.HASH.log.gz", a.target.LogArchive, k.ID))
+	}
+	p.Facts = append(p.Facts, a.readers(ctx), "for good: set logging options max-size and max-file in daemon.json or the Compose file, and make the container anew")
+	p.Steps = []remediate.Step{step}
+	return p, nil
+}
+
+// readers tells who else feels it.
+func (a prunelogs) readers(ctx context.Context) string {
+	var engine struct{ Version string }
+	text := "who reads the file by its offset, as upkeep's own count of lines does, may read the part that stays once more"
+	if err := a.target.Get(ctx, &engine, nil, "version"); err != nil {
+		return text // a fact, without which the plan is the same
+	}
+	major, _, _ := strings.Cut(engine.Version, ".")
+	if n, err := strconv.Atoi(major); err != nil || n >= 23 {
+		text += fmt.Sprintf("; on engine %q whoever follows with docker logs -f sees no more lines until following anew, and --tail tells too few until the container is started again; docker logs without --tail tells all", engine.Version)
+	}
+	return text
+}
+
+// An order is what a step says.
+type order struct {
+	id            string
+	device, inode uint64
+	keep          int64
+	archive       bool
+}
+
+func orderOf(s remediate.Step) (o order, err error) {
+	var faults [4]error
+	o.id = s.Args["id"]
+	o.device, faults[0] = strconv.ParseUint(s.Args["device"], 10, 64)
+	o.inode, faults[1] = strconv.ParseUint(s.Args["inode"], 10, 64)
+	o.keep, faults[2] = strconv.ParseInt(s.Args["keep"], 10, 64)
+	o.archive, faults[3] = strconv.ParseBool(s.Args["archive"])
+	if err := errors.Join(faults[:]...); err != nil {
+		return o, fmt.Errorf("step: %w", err)
+	}
+	if o.id == "" || o.keep < leastKeep || o.keep > mostKeep {
+		return o, fmt.Errorf("step: container %q, keep %d", o.id, o.keep)
+	}
+	return o, nil
+}
+
+// Apply implements remediate.Remedy. It is done when no more than what stays is
+// there. What was archived by an attempt that was stopped is found in the archive,
+// and what it has blanked is blank.
+func (a prunelogs) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
+	o, err := orderOf(s)
+	if err != nil {
+		return err
+	}
+	k, err := a.find(ctx, func(k target.Container) bool { return k.ID == o.id })
+	if err != nil {
+		return fmt.Errorf("container %s: %w", o.id, err)
+	}
+	l, err := open(a.target.Root, k)
+	if err != nil {
+		return err
+	}
+	defer l.close()
+	if l.device != o.device || l.inode != o.inode {
+		return fmt.Errorf("log of container %s: %w: the file is another", k.Name, remediate.ErrGone)
+	}
+	if err := l.fit(k); err != nil {
+		return err
+	}
+	n := l.excess(o.keep)
+	if n == 0 {
+		return nil
+	}
+	if o.archive {
+		if a.target.LogArchive == "" {
+			return remediate.Refuse(remediate.ReasonUnfit, "the plan keeps the lines in a log archive, and the docker target names none any more")
+		}
+		if err := l.archive(ctx, f, depot.Folder(a.target.LogArchive), k.ID, n, l.grain(o.keep)); err != nil {
+			return fmt.Errorf("log of container %s: archive: %w", k.Name, err)
+		}
+	}
+	if err := l.cut(ctx, f, k, n); err != nil {
+		return fmt.Errorf("log of container %s: %w", k.Name, err)
+	}
+	return nil
+}
+
+// Measure implements remediate.Remedy.
+func (a prunelogs) Measure(ctx context.Context, r remediate.Request) (float64, error) {
+	k, err := a.named(ctx, r)
+	if err != nil {
+		return 0, err
+	}
+	if k.LogPath == "" {
+		return 0, remediate.Refuse(remediate.ReasonUnfit, "the log driver of container %s is %s, which keeps no file", k.Name, k.LogDriver)
+	}
+	bytes, err := a.target.LogBytes(k)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return 0, nil // has not written yet
+	case errors.Is(err, fs.ErrPermission):
+		return 0, remediate.Refuse(remediate.ReasonPrivilege, "%v: run as root", err)
+	}
+	return bytes, err
+}
+
+// size tells bytes to people.
+func size(n int64) string { return remediate.Quantity("_bytes", float64(n)) }
