@@ -51,7 +51,7 @@ lint: ## gofmt, vet of both builds, golangci-lint
 .PHONY: bench
 bench: deps-test build noembed ## measure speed, memory and size, beside their limits and peers
 	$(GO) test -run '^$$' -bench . -benchtime 1s ./collectors/scrape ./internal/store ./remediate/engine
-	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 60m ./collectors/logs ./remediate/webhook ./remediate/actions/postgres ./cmd/upkeep
+	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 60m ./collectors/logs ./remediate/webhook ./remediate/actions/postgres ./remediate/actions/redis ./cmd/upkeep
 
 .PHONY: kills
 kills: deps-test ## kill upkeep under load, and freeze replicas of it; KILLS=1000
