@@ -1,6 +1,7 @@
 package logs
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -11,11 +12,12 @@ import (
 )
 
 // A follower counts what is written to one log file, across rotation and
-// truncation.
+// truncation, and where its head is cut off under its writer.
 type follower struct {
 	path    string
 	inode   uint64
 	offset  int64
+	mark    []byte // the end of what was read
 	counter counter
 	lost    uint64 // rotations after which the rest of the old file could not be found
 }
@@ -27,10 +29,63 @@ func follow(path string, fields Fields, t *tally, atEnd bool) (*follower, error)
 		return nil, err
 	}
 	f := &follower{path: path, inode: inode(info), counter: counter{reader: reader{fields: fields}, tally: t}}
-	if atEnd {
-		f.offset = info.Size()
+	if !atEnd {
+		return f, nil
 	}
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = file.Close() }() // read only
+	f.offset = info.Size()
+	f.remember(file)
 	return f, nil
+}
+
+const (
+	// markLength is how much of the end of what was read is remembered: enough to have
+	// a time in it, with its nanoseconds.
+	markLength = 256
+
+	// block is what a head that is cut off is a multiple of.
+	block = 4096
+)
+
+// remember keeps the end of what was read.
+func (f *follower) remember(file *os.File) {
+	f.mark = make([]byte, min(f.offset, markLength))
+	if _, err := file.ReadAt(f.mark, f.offset-int64(len(f.mark))); err != nil {
+		f.mark = nil // it is being cut: the size tells, the next time
+	}
+}
+
+// ends reports whether what was read ends at a place of the file.
+func (f *follower) ends(file *os.File, at int64, buf []byte) bool {
+	buf = buf[:len(f.mark)]
+	n, _ := file.ReadAt(buf, at-int64(len(buf))) // of a file that has just become shorter less is read
+	return bytes.Equal(buf[:n], f.mark)
+}
+
+// resume is where to go on in a file of a size: behind what was read, also where the
+// head of the file is gone, or at the beginning of one that was truncated.
+func (f *follower) resume(file *os.File, size int64) int64 {
+	buf := make([]byte, markLength)
+	if size >= f.offset && f.ends(file, f.offset, buf) {
+		return f.offset
+	}
+	if len(f.mark) == 0 {
+		return 0
+	}
+	first := f.offset - block
+	if first > size {
+		first -= (first - size + block - 1) / block * block
+	}
+	for at := first; at >= int64(len(f.mark)); at -= block {
+		if f.ends(file, at, buf) {
+			return at
+		}
+	}
+	return 0
 }
 
 func inode(info os.FileInfo) uint64 {
@@ -58,11 +113,10 @@ func (f *follower) catchUp(ctx context.Context, buf *[]byte) error {
 		if err := f.finish(ctx); err != nil {
 			return err
 		}
-		f.inode, f.offset = now, 0
+		f.inode, f.offset, f.mark = now, 0, nil
 	}
-	if info.Size() < f.offset { // truncated under its writer
-		f.offset = 0
-	}
+	f.offset = f.resume(file, info.Size())
+	defer f.remember(file)
 	return f.read(ctx, file)
 }
 

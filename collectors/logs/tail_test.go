@@ -1,6 +1,7 @@
 package logs
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -119,6 +120,72 @@ func TestFollow(t *testing.T) {
 	if f.lost != 1 {
 		t.Errorf("%d files were not found, want 1", f.lost)
 	}
+}
+
+// cut takes blocks out of the head of the file, as docker/prune_logs does.
+func (w *written) cut(blocks int) {
+	w.t.Helper()
+	text, err := os.ReadFile(w.path)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	rest := text[blocks*block:]
+	for i := range bytes.IndexByte(rest, '\n') {
+		rest[i] = ' '
+	}
+	if err := os.WriteFile(w.path, rest, 0o600); err != nil { // the same file: its writer appends
+		w.t.Fatal(err)
+	}
+}
+
+// Where the head of a file is cut off, what stays is not counted again, and what has
+// come since is.
+func TestFollowThroughACut(t *testing.T) {
+	w := newLog(t)
+	w.lines(50)
+	tally := newTally(1000)
+	f, err := follow(w.path, names(), tally, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var buf []byte
+	want := 0
+	expect := func(what string, more int) {
+		t.Helper()
+		want += more
+		if err := f.catchUp(t.Context(), &buf); err != nil {
+			t.Fatal(err)
+		}
+		if int(tally.lines) != want {
+			t.Fatalf("%s: %d lines, want %d", what, tally.lines, want)
+		}
+	}
+	w.lines(100)
+	w.cut(1)
+	expect("cut before the first look", 100)
+	w.lines(100)
+	expect("more", 100)
+	w.cut(3)
+	expect("cut and nothing new", 0)
+	w.lines(3)
+	w.cut(1)
+	expect("cut, and a little more", 3)
+	w.cut(1)
+	w.lines(100)
+	expect("cut, and longer than before", 100)
+	w.lines(2)
+	if err := os.Truncate(w.path, 0); err != nil {
+		t.Fatal(err)
+	}
+	w.lines(5)
+	expect("truncated, and written since", 5)
+	w.lines(200)
+	expect("more than before", 200)
+	if err := os.Truncate(w.path, 0); err != nil {
+		t.Fatal(err)
+	}
+	w.lines(250)
+	expect("truncated, and longer than before", 250)
 }
 
 func TestFiles(t *testing.T) {

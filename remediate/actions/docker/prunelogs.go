@@ -157,7 +157,7 @@ func (a prunelogs) Plan(ctx context.Context, r remediate.Request) (p remediate.P
 // readers tells who else feels it.
 func (a prunelogs) readers(ctx context.Context) string {
 	var engine struct{ Version string }
-	text := "who reads the file by its offset, as upkeep's own count of lines does, may read the part that stays once more"
+	text := "who reads the file by its offset may read the part that stays once more; upkeep's own count of lines does not"
 	if err := a.target.Get(ctx, &engine, nil, "version"); err != nil {
 		return text // a fact, without which the plan is the same
 	}
