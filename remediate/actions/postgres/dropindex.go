@@ -191,7 +191,7 @@ func (x indexTraits) mayGo(because string) error {
 	case !x.MayDrop:
 		return remediate.Refuse(remediate.ReasonPrivilege, "role %s may not drop the index: it must own the table or its schema; grant %s to it", x.Role, pgx.Identifier{x.Owner}.Sanitize())
 	case x.Building != "":
-		return &remediate.Refusal{Reason: reasonHeadroom, Detail: "an index of the table is being built by " + x.Building, Until: time.Now().Add(clearAgain)}
+		return &remediate.Refusal{Reason: reasonHeadroom, Detail: "an index of the table is being built by " + x.Building, Until: time.Now().Add(builtAgain)}
 	}
 	return nil
 }

@@ -18,19 +18,20 @@ const (
 	shortLock      = 500 * time.Millisecond
 	lockPauseFirst = time.Second
 	lockPauseMost  = 10 * time.Second
-	attempts       = 60 // for about ten minutes
+	longPatience   = 60 // tries, for about ten minutes
+	shortPatience  = 4  // tries, for about seven seconds
 )
 
-// patiently does what wants a lock for a moment, again and again until it gets it.
-// Who waits behind it waits for the lock's timeout at most.
-func patiently(ctx context.Context, c *pgx.Conn, f remediate.Fence, do func() error) error {
+// patiently does what wants a lock for a moment, again and again until it gets it,
+// with so many tries. Who waits behind it waits for the lock's timeout at most.
+func patiently(ctx context.Context, c *pgx.Conn, f remediate.Fence, tries int, do func() error) error {
 	pause := lockPauseFirst
 	for attempt := 1; ; attempt++ {
 		if err := f.Check(ctx); err != nil {
 			return err
 		}
 		err := do()
-		if !unlocked(err) || attempt == attempts {
+		if !unlocked(err) || attempt == tries {
 			return err
 		}
 		if waited := stay(ctx, c, pause); waited != nil {

@@ -327,7 +327,7 @@ func (a repack) sweep(ctx context.Context, c *pgx.Conn, f remediate.Fence, s rem
 	if _, err := strconv.ParseUint(s.Args["oid"], 10, 32); err != nil {
 		return fmt.Errorf("step: oid: %w", err)
 	}
-	return patiently(ctx, c, f, func() error {
+	return patiently(ctx, c, f, longPatience, func() error {
 		tx, err := c.Begin(ctx)
 		if err != nil {
 			return err

@@ -172,7 +172,7 @@ func (a repack) execute(ctx context.Context, c *pgx.Conn, f remediate.Fence, s r
 	}
 	// Its first lock is tried out beforehand, with pauses in which others pass: it
 	// makes none between its own tries.
-	if err := patiently(ctx, c, f, func() error { return momentary(ctx, c, s) }); unlocked(err) {
+	if err := patiently(ctx, c, f, shortPatience, func() error { return momentary(ctx, c, s) }); unlocked(err) {
 		return errors.Join(err, holders(ctx, c, s))
 	} else if err != nil {
 		return err

@@ -109,7 +109,7 @@ func (a reindex) mayBegin(ctx context.Context, db *target.Database, rel relation
 		return nil, err
 	}
 	if build != "" {
-		return nil, &remediate.Refusal{Reason: reasonHeadroom, Detail: "one index of a server is built at a time, and " + build + " builds one", Until: time.Now().Add(clearAgain)}
+		return nil, &remediate.Refusal{Reason: reasonHeadroom, Detail: "one index of a server is built at a time, and " + build + " builds one", Until: time.Now().Add(builtAgain)}
 	}
 	need, err := readRebuild(ctx, db, rel.OID)
 	if err != nil {

@@ -181,7 +181,7 @@ func (a vacuumFull) Apply(ctx context.Context, f remediate.Fence, s remediate.St
 		},
 	}
 	j.run = func(ctx context.Context, c *pgx.Conn) error {
-		err := patiently(ctx, c, f, func() error { return j.execute(ctx, c, s.Do) })
+		err := patiently(ctx, c, f, longPatience, func() error { return j.execute(ctx, c, s.Do) })
 		if unlocked(err) {
 			return errors.Join(err, holders(ctx, c, s))
 		}

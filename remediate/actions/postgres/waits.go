@@ -30,6 +30,10 @@ const (
 
 	// clearAgain is when to look again whether the way is clear.
 	clearAgain = time.Minute
+
+	// builtAgain is when to look again whether another build of an index has ended:
+	// often soon, and to look costs little.
+	builtAgain = 10 * time.Second
 )
 
 // waitsSQL names who would make a concurrent build or drop of an index wait: the
