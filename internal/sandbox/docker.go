@@ -1,13 +1,16 @@
 package sandbox
 
 import (
+	"archive/tar"
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 )
@@ -85,4 +88,20 @@ func (d *Docker) Stop() error {
 		_, err = d.Run(ctx, nil, append([]string{"rm", "--force", "--volumes"}, strings.Fields(all)...)...)
 	}
 	return errors.Join(err, d.child.end(syscall.SIGTERM))
+}
+
+// Tar is an archive of programs and files by their paths, as an engine imports it.
+func Tar(files map[string][]byte) ([]byte, error) {
+	var out bytes.Buffer
+	w := tar.NewWriter(&out)
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		if err := w.WriteHeader(&tar.Header{Name: name, Mode: 0o755, Size: int64(len(files[name]))}); err != nil {
+			return nil, err
+		}
+		if _, err := w.Write(files[name]); err != nil {
+			return nil, err
+		}
+	}
+	err := w.Close()
+	return out.Bytes(), err
 }

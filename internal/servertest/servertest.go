@@ -4,11 +4,13 @@
 package servertest
 
 import (
-	"archive/tar"
-	"bytes"
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
 	"net/url"
 	"os"
 	"os/exec"
@@ -242,19 +244,44 @@ func Image(t testing.TB, d *sandbox.Docker, name, folder string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var image bytes.Buffer
-	w := tar.NewWriter(&image)
-	err = w.WriteHeader(&tar.Header{Name: "service", Mode: 0o755, Size: int64(len(text))})
+	image, err := sandbox.Tar(map[string][]byte{"service": text})
 	if err == nil {
-		_, err = w.Write(text)
-	}
-	if err == nil {
-		err = w.Close()
-	}
-	if err == nil {
-		_, err = d.Run(t.Context(), image.Bytes(), "import", "--change", `ENTRYPOINT ["/service"]`, "--change", `HEALTHCHECK --interval=1s --retries=1 CMD ["/service", "check"]`, "-", name)
+		_, err = d.Run(t.Context(), image, "import", "--change", `ENTRYPOINT ["/service"]`, "--change", `HEALTHCHECK --interval=1s --retries=1 CMD ["/service", "check"]`, "-", name)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// Before starts a proxy before an engine, and returns where it listens. What answers
+// itself never reaches the engine.
+func Before(t testing.TB, d *sandbox.Docker, answers func(http.ResponseWriter, *http.Request) bool) (host string) {
+	t.Helper()
+	socket := strings.TrimPrefix(d.Host, "unix://")
+	proxy := httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) { r.Out.URL.Scheme, r.Out.URL.Host = "http", "docker" },
+		Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", socket)
+		}},
+	}
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !answers(w, r) {
+			proxy.ServeHTTP(w, r)
+		}
+	}))
+	t.Cleanup(s.Close)
+	return strings.Replace(s.URL, "http://", "tcp://", 1)
+}
+
+// ReadOnly starts a proxy before an engine that lets only GET through, as a careful
+// owner has one.
+func ReadOnly(t testing.TB, d *sandbox.Docker) (host string) {
+	t.Helper()
+	return Before(t, d, func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Method == http.MethodGet {
+			return false
+		}
+		w.WriteHeader(http.StatusForbidden)
+		return true
+	})
 }

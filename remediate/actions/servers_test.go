@@ -1,8 +1,6 @@
 package actions_test
 
 import (
-	"archive/tar"
-	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -200,19 +198,11 @@ func dockerEngine(_ *testscript.TestScript, h *house, args []string) error {
 
 // dockerImage NAME IMAGE makes an image of a megabyte that is like no other.
 func dockerImage(_ *testscript.TestScript, h *house, args []string) error {
-	var image bytes.Buffer
 	noise := make([]byte, 1<<20)
 	_, _ = rand.Read(noise) // never fails
-	w := tar.NewWriter(&image)
-	err := w.WriteHeader(&tar.Header{Name: "noise", Mode: 0o644, Size: int64(len(noise))})
+	image, err := sandbox.Tar(map[string][]byte{"noise": noise})
 	if err == nil {
-		_, err = w.Write(noise)
-	}
-	if err == nil {
-		err = w.Close()
-	}
-	if err == nil {
-		_, err = h.engines[args[0]].Run(context.Background(), image.Bytes(), "import", "-", args[1])
+		_, err = h.engines[args[0]].Run(context.Background(), image, "import", "-", args[1])
 	}
 	return err
 }

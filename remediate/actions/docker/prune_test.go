@@ -1,7 +1,6 @@
 package docker_test
 
 import (
-	"archive/tar"
 	"bytes"
 	"context"
 	"crypto/rand"
@@ -9,8 +8,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
-	"net/http/httputil"
 	"net/url"
 	"slices"
 	"strings"
@@ -26,33 +23,13 @@ import (
 
 const megabyte = 1 << 20
 
-// archive is a tar of files.
-func archive(t *testing.T, files map[string][]byte) []byte {
-	t.Helper()
-	var out bytes.Buffer
-	w := tar.NewWriter(&out)
-	for name, text := range files {
-		err := w.WriteHeader(&tar.Header{Name: name, Mode: 0o755, Size: int64(len(text))})
-		if err == nil {
-			_, err = w.Write(text)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return out.Bytes()
-}
-
 func noise(n int) []byte {
 	b := make([]byte, n)
 	_, _ = rand.Read(b) // never fails
 	return b
 }
 
-// make makes an image of a megabyte that is like no other, and returns its ID.
+// makeImage makes an image of a megabyte that is like no other, and returns its ID.
 func makeImage(t *testing.T, d *sandbox.Docker, name string, changes ...string) string {
 	t.Helper()
 	args := []string{"import"}
@@ -63,7 +40,11 @@ func makeImage(t *testing.T, d *sandbox.Docker, name string, changes ...string) 
 	if name != "" {
 		args = append(args, name)
 	}
-	id, err := d.Run(t.Context(), archive(t, map[string][]byte{"noise": noise(megabyte)}), args...)
+	image, err := sandbox.Tar(map[string][]byte{"noise": noise(megabyte)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := d.Run(t.Context(), image, args...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -196,32 +177,12 @@ func TestPruneRefuses(t *testing.T) {
 	if err := a.Apply(t.Context(), remediate.Fence{Token: 1, Held: held}, remediate.Step{Args: map[string]string{"image": "shop:1"}}); err == nil {
 		t.Error("a name was taken for an ID")
 	}
-	proxied := docker.Prune(engine(t, readOnly(t, d.Host)))
+	proxied := docker.Prune(engine(t, servertest.ReadOnly(t, d)))
 	_, err = plan(t, proxied, "images", map[string]string{"age": "1s", "keep": "0"})
 	refuses(t, err, remediate.ReasonPrivilege, "does not let this through")
 	if left := images(t, d); len(left) != 1 || left[0] != id {
 		t.Errorf("left are %v", left)
 	}
-}
-
-// readOnly is a proxy before an engine that lets only GET through.
-func readOnly(t *testing.T, socket string) string {
-	t.Helper()
-	proxy := httputil.ReverseProxy{
-		Rewrite: func(r *httputil.ProxyRequest) { r.Out.URL.Scheme, r.Out.URL.Host = "http", "docker" },
-		Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", strings.TrimPrefix(socket, "unix://"))
-		}},
-	}
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != http.MethodGet {
-			w.WriteHeader(http.StatusForbidden)
-			return
-		}
-		proxy.ServeHTTP(w, r)
-	}))
-	t.Cleanup(s.Close)
-	return strings.Replace(s.URL, "http://", "tcp://", 1)
 }
 
 // What was built a while ago goes from the build cache, and what is young stays.
@@ -275,9 +236,12 @@ func build(t *testing.T, d *sandbox.Docker, name string) {
 		return new(net.Dialer).DialContext(ctx, "unix", strings.TrimPrefix(d.Host, "unix://"))
 	}}}
 	defer client.CloseIdleConnections()
-	context := archive(t, map[string][]byte{"Dockerfile": []byte("FROM scratch\nCOPY noise /\n"), "noise": noise(megabyte)})
+	files, err := sandbox.Tar(map[string][]byte{"Dockerfile": []byte("FROM scratch\nCOPY noise /\n"), "noise": noise(megabyte)})
+	if err != nil {
+		t.Fatal(err)
+	}
 	u := url.URL{Scheme: "http", Host: "docker", Path: "/v1.41/build", RawQuery: url.Values{"version": {"2"}, "t": {name}}.Encode()}
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, u.String(), bytes.NewReader(context))
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, u.String(), bytes.NewReader(files))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,10 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"net/http/httptest"
-	"net/http/httputil"
 	"os"
 	"path/filepath"
 	"slices"
@@ -395,23 +392,15 @@ func TestPruneLogsTakenUpAgain(t *testing.T) {
 }
 
 // newer is a proxy before an engine that calls itself version 28.
-func newer(t *testing.T, socket string) string {
+func newer(t *testing.T, d *sandbox.Docker) string {
 	t.Helper()
-	proxy := httputil.ReverseProxy{
-		Rewrite: func(r *httputil.ProxyRequest) { r.Out.URL.Scheme, r.Out.URL.Host = "http", "docker" },
-		Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", strings.TrimPrefix(socket, "unix://"))
-		}},
-	}
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasSuffix(r.URL.Path, "/version") {
-			fmt.Fprint(w, `{"Version":"28.2.2","ApiVersion":"1.41","MinAPIVersion":"1.12"}`)
-			return
+	return servertest.Before(t, d, func(w http.ResponseWriter, r *http.Request) bool {
+		if !strings.HasSuffix(r.URL.Path, "/version") {
+			return false
 		}
-		proxy.ServeHTTP(w, r)
-	}))
-	t.Cleanup(s.Close)
-	return strings.Replace(s.URL, "http://", "tcp://", 1)
+		fmt.Fprint(w, `{"Version":"28.2.2","ApiVersion":"1.41","MinAPIVersion":"1.12"}`)
+		return true
+	})
 }
 
 // planned returns why there is no plan.
@@ -509,7 +498,7 @@ func TestPruneLogsRefuses(t *testing.T) {
 			t.Errorf("no %q in the facts: %s", want, facts)
 		}
 	}
-	young, err := docker.PruneLogs(engine(t, newer(t, d.Host))).Plan(t.Context(), request("api"))
+	young, err := docker.PruneLogs(engine(t, newer(t, d))).Plan(t.Context(), request("api"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,13 +1,6 @@
 package redis_test
 
 import (
-	"archive/tar"
-	"bytes"
-	"context"
-	"net"
-	"net/http"
-	"net/http/httptest"
-	"net/http/httputil"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -34,28 +27,21 @@ func redisImage(t *testing.T, d *sandbox.Docker) {
 	if err != nil {
 		t.Fatalf("ldd: %v", err)
 	}
-	files := map[string]string{"redis-server": server}
-	for _, path := range regexp.MustCompile(`/\S+`).FindAllString(string(libraries), -1) {
-		files[strings.TrimPrefix(path, "/")] = path
-	}
-	var image bytes.Buffer
-	w := tar.NewWriter(&image)
-	for name, path := range files {
-		text, err := os.ReadFile(path)
-		if err == nil {
-			err = w.WriteHeader(&tar.Header{Name: name, Mode: 0o755, Size: int64(len(text))})
+	files := make(map[string][]byte)
+	for _, path := range append(regexp.MustCompile(`/\S+`).FindAllString(string(libraries), -1), server) {
+		name := strings.TrimPrefix(path, "/")
+		if path == server {
+			name = "redis-server"
 		}
-		if err == nil {
-			_, err = w.Write(text)
-		}
-		if err != nil {
+		if files[name], err = os.ReadFile(path); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := w.Close(); err != nil {
+	image, err := sandbox.Tar(files)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := d.Run(t.Context(), image.Bytes(), "import", "-", "redis:1"); err != nil {
+	if _, err := d.Run(t.Context(), image, "import", "-", "redis:1"); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -68,27 +54,6 @@ func engineOf(t *testing.T, host string) *target.Docker {
 	}
 	t.Cleanup(e.Close)
 	return e
-}
-
-// readOnly is a proxy before an engine that lets only GET through, as a careful
-// owner has one.
-func readOnly(t *testing.T, socket string) string {
-	t.Helper()
-	proxy := httputil.ReverseProxy{
-		Rewrite: func(r *httputil.ProxyRequest) { r.Out.URL.Scheme, r.Out.URL.Host = "http", "docker" },
-		Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", strings.TrimPrefix(socket, "unix://"))
-		}},
-	}
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != http.MethodGet {
-			w.WriteHeader(http.StatusForbidden)
-			return
-		}
-		proxy.ServeHTTP(w, r)
-	}))
-	t.Cleanup(s.Close)
-	return strings.Replace(s.URL, "http://", "tcp://", 1)
 }
 
 // A server in a container, without save points and append-only file, is restarted
@@ -127,7 +92,7 @@ func TestRestartInDocker(t *testing.T) {
 	}
 
 	t.Run("a proxy that lets only GET through", func(t *testing.T) {
-		shy := as(t, socket, secret, target.Restart{Docker: engineOf(t, readOnly(t, d.Host)), Container: "cache"})
+		shy := as(t, socket, secret, target.Restart{Docker: engineOf(t, servertest.ReadOnly(t, d)), Container: "cache"})
 		refuses(t, redis.Restart(shy).Apply(t.Context(), fence(), plan.Steps[0]), remediate.ReasonPrivilege, "let POST /containers/cache/restart through")
 		do(t, r, "set", "k", "v") // is not held
 	})
