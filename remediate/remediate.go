@@ -112,8 +112,21 @@ type Action struct {
 
 	Timeout time.Duration // of one step
 
+	// Cancel says what becomes of a statement under way when a person, a pause, a
+	// closed window or a changed configuration stops the run.
+	Cancel Cancel
+
 	Remedy
 }
+
+// Cancel says whether a statement under way may be cancelled.
+type Cancel string
+
+// How a run is stopped in the middle of a step.
+const (
+	CancelNever   Cancel = ""        // cancelling leaves something behind: the statement ends, and nothing is started after it
+	CancelAnytime Cancel = "anytime" // cancelling leaves nothing behind: the statement is cancelled at once
+)
 
 // For returns the action as it is for a request: Lowers is the metric that falls
 // with the request's parameters.
@@ -180,6 +193,15 @@ type Remedy interface {
 	Measure(ctx context.Context, r Request) (float64, error)
 }
 
+// A Configurer is a Remedy whose steps rest on more of the configuration than the
+// address of the target: an archive entry, a folder. The engine asks the action of
+// the configuration in force, before each step and while one is under way.
+type Configurer interface {
+	// Configured returns a *Refusal with ReasonConfiguration where the configuration
+	// no longer asks for what the step does. It asks the target nothing.
+	Configured(r Request, s Step) error
+}
+
 // ErrGone says that the subject of a request does not exist on the target.
 var ErrGone = errors.New("the subject is not there")
 
@@ -190,9 +212,23 @@ var ErrFenced = errors.New("the right to act on the subject has passed to anothe
 type Plan struct {
 	Steps []Step   `json:"steps"`
 	Facts []string `json:"facts,omitempty"` // what was seen, for people: sizes, last runs, who holds what
+
+	// Amount is how much the plan expects to delete, drop or prune; nil where it
+	// removes nothing.
+	Amount *Amount `json:"amount,omitempty"`
 }
 
-// Hash identifies what the plan would do. Facts do not count.
+// An Amount is how much is deleted, dropped or pruned. Zero means that the unit does
+// not apply or is not known.
+type Amount struct {
+	Rows    float64 `json:"rows,omitempty"`
+	Bytes   float64 `json:"bytes,omitempty"`
+	OfRows  float64 `json:"of_rows,omitempty"`  // rows that there are in all, for the share
+	OfBytes float64 `json:"of_bytes,omitempty"` // bytes that there are in all
+}
+
+// Hash identifies what the plan would do. Facts and Amount do not count: an approval
+// covers an amount with a tolerance.
 func (p Plan) Hash() string {
 	text, err := json.Marshal(p.Steps)
 	if err != nil {
@@ -213,7 +249,16 @@ type Step struct {
 // changes hands.
 type Fence struct {
 	Token int64
-	Held  func(ctx context.Context) error // nil while the right is held; ErrFenced after it has passed on
+
+	// Held returns nil while the run may go on, ErrFenced after the right has passed
+	// on, and a *Refusal where the configuration, a pause, a window or a limit of now
+	// stops the run.
+	Held func(ctx context.Context) error
+
+	// Most is how much the run may delete, drop or prune; nil where nothing bounds it.
+	// Only Rows and Bytes count, and of them those that are not zero. An action that
+	// would take more stops before it does, with ReasonAmount.
+	Most *Amount
 }
 
 // Check returns nil while the right is held, and otherwise why not. An action
@@ -321,6 +366,10 @@ type Approval struct {
 	By    string    `json:"by"`
 	At    time.Time `json:"at"`
 	Until time.Time `json:"until"` // it holds until then
+
+	// Amount is what the plan expected to remove when it was approved; nil where it
+	// removes nothing.
+	Amount *Amount `json:"amount,omitempty"`
 }
 
 // A Notice is something that people are told, once for each Key.
@@ -370,6 +419,14 @@ const (
 	ReasonPerson     = "person"        // a person said no to the plan
 	ReasonUnanswered = "unanswered"    // nobody answered in time
 	ReasonPrepared   = "prepared"      // the step has cleared the way for the next one of its chain
+
+	ReasonChanged       = "changed"       // the subject is not as it was when the plan was made
+	ReasonPolicy        = "policy"        // the policy or schedule is gone, or asks for less
+	ReasonConfiguration = "configuration" // the configuration no longer asks for what the plan does
+	ReasonTarget        = "target"        // the target is gone from the configuration, or another server answers at its address
+	ReasonAmount        = "amount"        // more would go than was approved or than the policy allows
+	ReasonClock         = "clock"         // the clocks of the target and of upkeep disagree
+	ReasonPooler        = "pooler"        // the connection goes through a pooler
 )
 
 // The reasons of guards that the end of another run takes away. Who waits for one
@@ -386,7 +443,8 @@ const ReasonApproval = "approval"
 
 // Reasons lists every reason that is not a guard's name.
 func Reasons() []string {
-	return []string{ReasonSubject, ReasonAction, ReasonGone, ReasonNothing, ReasonPrivilege, ReasonReadOnly, ReasonUnfit, ReasonResolved, ReasonMode, ReasonCannotHelp, ReasonCancelled, ReasonPerson, ReasonUnanswered, ReasonPrepared}
+	return []string{ReasonSubject, ReasonAction, ReasonGone, ReasonNothing, ReasonPrivilege, ReasonReadOnly, ReasonUnfit, ReasonResolved, ReasonMode, ReasonCannotHelp, ReasonCancelled, ReasonPerson, ReasonUnanswered, ReasonPrepared,
+		ReasonChanged, ReasonPolicy, ReasonConfiguration, ReasonTarget, ReasonAmount, ReasonClock, ReasonPooler}
 }
 
 func (r *Refusal) Error() string { return r.Reason + ": " + r.Detail }

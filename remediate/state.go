@@ -34,8 +34,8 @@ func Transitions() map[State][]State {
 		Received: {Planned, Waiting, Declined, Failed},
 		Planned:  {Asked, Allowed, Waiting, Declined, Failed},
 		Asked:    {Received, Declined},
-		Waiting:  {Received, Declined},
-		Allowed:  {Applied, Received, Failed},
+		Waiting:  {Received, Allowed, Declined, Failed},
+		Allowed:  {Applied, Received, Waiting, Declined, Failed},
 		Applied:  {Cleared, Uncleared, Inconclusive, Failed},
 	}
 }
