@@ -29,6 +29,7 @@ type Request struct {
 	Mode     Mode              `json:"mode"`               // whether it may act
 	Episode  int64             `json:"episode,omitempty"`  // the episode that asks; 0 when none does
 	Schedule string            `json:"schedule,omitempty"` // the schedule that asks, if one does
+	Query    string            `json:"query,omitempty"`    // of the schedule, by which it found the subject
 	By       string            `json:"by"`                 // "alert/PostgresIndexBloat", "schedule/nightly", "user/ann"
 	Terms    Terms             `json:"terms,omitzero"`
 
@@ -59,6 +60,8 @@ type Terms struct {
 	Transaction time.Duration `json:"transaction,omitempty"` // how old the oldest transaction may be; 0: not asked
 	Silence     bool          `json:"silence,omitempty"`     // silence the alert while the run works
 	Answer      time.Duration `json:"answer,omitempty"`      // how long a person may take to answer, and how long the answer holds; 0: a day
+	MostRows    float64       `json:"most_rows,omitempty"`   // how many rows a run may delete, drop or prune; 0: any
+	MostShare   float64       `json:"most_share,omitempty"`  // and what share of all rows or bytes; 0: any
 }
 
 // Mode says how far a request may go.
@@ -218,15 +221,6 @@ type Plan struct {
 	Amount *Amount `json:"amount,omitempty"`
 }
 
-// An Amount is how much is deleted, dropped or pruned. Zero means that the unit does
-// not apply or is not known.
-type Amount struct {
-	Rows    float64 `json:"rows,omitempty"`
-	Bytes   float64 `json:"bytes,omitempty"`
-	OfRows  float64 `json:"of_rows,omitempty"`  // rows that there are in all, for the share
-	OfBytes float64 `json:"of_bytes,omitempty"` // bytes that there are in all
-}
-
 // Hash identifies what the plan would do. Facts and Amount do not count: an approval
 // covers an amount with a tolerance.
 func (p Plan) Hash() string {
@@ -304,6 +298,10 @@ type Guard struct {
 	Doc   string
 	Early bool // needs neither measure nor plan: it is asked before the target is
 	Exact bool // decides from the proposal alone, and is asked once more in the transaction that lets the run act
+
+	// During says that the guard holds while the run acts too: it is asked before
+	// each step and each statement, of a proposal with the pauses and the approval.
+	During bool
 
 	Check func(ctx context.Context, p Proposal) error // nil, a *Refusal, or a failure to find out
 }

@@ -33,9 +33,9 @@ func Transitions() map[State][]State {
 	return map[State][]State{
 		Received: {Planned, Waiting, Declined, Failed},
 		Planned:  {Asked, Allowed, Waiting, Declined, Failed},
-		Asked:    {Received, Declined},
-		Waiting:  {Received, Allowed, Declined, Failed},
-		Allowed:  {Applied, Received, Waiting, Declined, Failed},
+		Asked:    {Received, Waiting, Declined},
+		Waiting:  {Received, Asked, Allowed, Declined, Failed},
+		Allowed:  {Applied, Received, Waiting, Asked, Declined, Failed},
 		Applied:  {Cleared, Uncleared, Inconclusive, Failed},
 	}
 }
@@ -84,6 +84,7 @@ const (
 	NotePromoted Note = "promoted"
 	NoteClosed   Note = "closed" // a person closed the breaker of a policy
 	NoteLeft     Note = "left"   // a replica was found dead and its runs are taken over
+	NoteHeld     Note = "held"   // the run stops as soon as the statement under way has ended
 )
 
 // A Run is one request on its way.
@@ -99,6 +100,7 @@ type Run struct {
 	Begun   int       `json:"begun"`            // steps that were begun
 	Done    int       `json:"done"`             // steps that were done
 	Tries   int       `json:"tries,omitempty"`  // looks at the target that failed in a row
+	Lost    int       `json:"lost,omitempty"`   // how often in a row upkeep ended without a word in the step that is begun, and the step had made no progress
 	Due     time.Time `json:"due"`              // not looked at before
 	Applied time.Time `json:"applied,omitzero"` // when the last step was done
 	Created time.Time `json:"created"`

@@ -149,7 +149,7 @@ func (a *App) carriers(ctx context.Context) error {
 	a.signer = signer
 	a.outbox = notify.New(notify.Config{Store: a.store, Link: console.NoticeLinks(a.externalURL(), a.signer), Logger: a.log.With("component", "notify"), Registerer: a.registry})
 	e := engine.Config{
-		Journal: a.journal, Queue: a.journal, Desk: a.journal, Members: a.journal, Standing: a.journal, Inbox: a.inbox,
+		Journal: a.journal, Queue: a.journal, Desk: a.journal, Members: a.journal, Standing: a.journal, Watch: a.journal, Inbox: a.inbox,
 		Guards:      func() []remediate.Guard { return *a.guards.Load() },
 		Refresh:     func(metric, server string) { a.scraper.Refresh(metric, server) },
 		Told:        a.outbox.Wake,

@@ -49,6 +49,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	defer others.Wait()
 	others.Go(func() { e.beats(ctx) })
 	others.Go(func() { e.silences(ctx) })
+	others.Go(func() { e.watch(ctx) })
 	defer carriers.Wait()
 	slots := make(chan struct{}, e.c.Concurrency+looking)
 	timer := time.NewTicker(tick)
@@ -80,9 +81,8 @@ func (e *Engine) leave(ctx context.Context) {
 // Decide makes runs for the open episodes that a policy matches, pages people
 // where a policy has come to its end, and settles what is left alone.
 func (e *Engine) Decide(ctx context.Context) error {
-	e.mu.Lock()
-	book, edition, text := e.book, e.edition, e.bookText
-	e.mu.Unlock()
+	now := e.setting.Load()
+	book, edition, text := now.book, now.edition, now.bookText
 	for {
 		episodes, err := e.c.Inbox.Undecided(ctx, edition, batch)
 		if err != nil || len(episodes) == 0 {
@@ -286,7 +286,7 @@ func (e *Engine) Preview(ctx context.Context, r remediate.Request) (p Preview, e
 	if err != nil {
 		return p, err
 	}
-	for _, g := range e.c.Guards() {
+	for _, g := range e.guards() {
 		err := g.Check(ctx, e.proposal(run, a, w))
 		if refused, ok := remediate.Refused(err); ok {
 			p.Refusals = append(p.Refusals, refused)
@@ -305,6 +305,8 @@ func (e *Engine) tell(run remediate.Run, entry remediate.Entry) {
 		log.Info("step done", "step", entry.Step, "why", entry.Why)
 	case entry.Step != 0:
 		log.Info("step begun", "step", entry.Step, "do", entry.Why)
+	case entry.Note == remediate.NoteHeld || entry.From == entry.To && entry.Reason != "":
+		log.Info("run held", "why", entry.Why)
 	case entry.From == entry.To:
 		log.Warn("run tried again", "why", entry.Why)
 	case entry.To == remediate.Failed:

@@ -195,7 +195,8 @@ func TestWrongSteps(t *testing.T) {
 	}
 }
 
-// An action that no target has any more, while its run waits, is an end in words.
+// An action that no target has any more, while its run waits, holds the run for a
+// while, in words, and ends it then.
 func TestActionGoes(t *testing.T) {
 	bubble(t, func(t *testing.T, h *house) {
 		h.mode = remediate.Ask
@@ -206,8 +207,14 @@ func TestActionGoes(t *testing.T) {
 		if err := e.Use(h.ward.actions()[1:], h.policies()); err != nil {
 			t.Fatal(err)
 		}
-		h.approve(1)
-		pass(2 * time.Second)
-		says(t, h.is(1, remediate.Declined).Why, `there is no action "ward/heal"`, "ward/operate")
+		pass(time.Second)
+		if run := h.is(1, remediate.Waiting); run.Reason != remediate.ReasonTarget {
+			t.Errorf("reason %q", run.Reason)
+		}
+		says(t, h.is(1, remediate.Waiting).Why, `no target "main" that takes ward/heal`)
+		pass(61 * time.Minute)
+		if run := h.is(1, remediate.Declined); run.Reason != remediate.ReasonTarget {
+			t.Errorf("reason %q", run.Reason)
+		}
 	})
 }

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -84,6 +85,13 @@ type Silences interface {
 	Release(ctx context.Context, run int64) error
 }
 
+// A Watch tells what changes while runs act or wait.
+type Watch interface {
+	Pauses(ctx context.Context) ([]remediate.Pause, error)
+	Hurry(ctx context.Context, affected func(remediate.Run) bool) error
+	Progress(ctx context.Context, run, token int64) error
+}
+
 // Config is what an Engine is made of.
 type Config struct {
 	Journal  Journal
@@ -94,6 +102,7 @@ type Config struct {
 	Inbox    Inbox
 	Rules    Rules    // nil: the measure alone decides whether a run helped
 	Silences Silences // nil: nothing is silenced
+	Watch    Watch    // nil: nothing is noticed before it is looked at anyway
 
 	Guards      func() []remediate.Guard    // those that hold now, in the order in which they are asked
 	Refresh     func(metric, server string) // has a metric read again that an action lowers; may be nil
@@ -114,13 +123,14 @@ type Engine struct {
 	wake    chan struct{}
 	hush    chan struct{} // a silence is wanted
 
+	turned  chan struct{} // another setting is in force
+	setting atomic.Pointer[setting]
+
+	looked *setting // against which waiting runs were held last; the watcher's
+	pauses pauses
+
 	mu       sync.Mutex
-	actions  map[key]remediate.Action
-	takers   map[string]int // how many targets take an action
-	book     policy.Book
-	edition  string          // of the book
-	bookText json.RawMessage // the book, as it is kept for replays
-	expected map[int64]bool  // runs that are carried here, or are about to be claimed
+	expected map[int64]bool // runs that are carried here, or are about to be claimed
 	carried  map[int64]*carried
 	silent   map[int64]remediate.Run // that act and have their alert silenced
 	adrift   map[int64]int64         // runs that could not be given back, with their tokens
@@ -140,52 +150,27 @@ func New(c Config) *Engine {
 	if c.Lease == 0 {
 		c.Lease = 5 * time.Second
 	}
-	return &Engine{
-		c: c, now: c.Now, log: c.Logger, metrics: newMetrics(c.Registerer), wake: make(chan struct{}, 1), hush: make(chan struct{}, 1),
+	e := &Engine{
+		turned: make(chan struct{}, 1),
+		c:      c, now: c.Now, log: c.Logger, metrics: newMetrics(c.Registerer), wake: make(chan struct{}, 1), hush: make(chan struct{}, 1),
 		expected: make(map[int64]bool), carried: make(map[int64]*carried), silent: make(map[int64]remediate.Run), adrift: make(map[int64]int64),
 	}
-}
-
-// Use sets the actions that there are and the policies that ask for them, in
-// place of those before. Runs that are being carried keep theirs.
-func (e *Engine) Use(actions []remediate.Action, policies []policy.Policy) error {
-	all := make(map[key]remediate.Action, len(actions))
-	takers := make(map[string]int)
-	book := policy.Book{Policies: policies, Actions: make(map[string]policy.Action)}
-	for _, a := range actions {
-		k := key{a.Name, a.Target}
-		if _, ok := all[k]; ok {
-			return fmt.Errorf("action %s for %s is there twice", a.Name, a.Target)
-		}
-		if a.Timeout <= 0 {
-			return fmt.Errorf("action %s for %s has no timeout", a.Name, a.Target)
-		}
-		all[k] = a
-		takers[a.Name]++
-		book.Actions[a.Name] = policy.Action{Name: a.Name, Subject: a.Subject, Params: a.Params, Asks: a.Asks, Windowed: a.Windowed}
-	}
-	text, err := json.Marshal(book)
-	if err != nil {
-		return fmt.Errorf("policies: %w", err)
-	}
-	e.mu.Lock()
-	e.actions, e.takers, e.book, e.edition, e.bookText = all, takers, book, book.Hash(), text
-	e.mu.Unlock()
-	e.Wake()
-	return nil
+	e.setting.Store(&setting{})
+	return e
 }
 
 // action returns the action that a request names, or a refusal that says what is
 // wrong with the request.
 func (e *Engine) action(r remediate.Request) (remediate.Action, error) {
-	e.mu.Lock()
-	a, ok := e.actions[key{r.Action, r.Subject["server"]}]
-	_, known := e.book.Actions[r.Action]
-	names := slices.Sorted(maps.Keys(e.book.Actions))
-	e.mu.Unlock()
+	now := e.setting.Load()
+	a, ok := now.actions[key{r.Action, r.Subject["server"]}]
+	_, known := now.book.Actions[r.Action]
+	names := slices.Sorted(maps.Keys(now.book.Actions))
 	switch {
 	case r.Wrong != "":
 		return a, remediate.Refuse(remediate.ReasonSubject, "%s", r.Wrong)
+	case !ok && len(names) == 0:
+		return a, remediate.Refuse(remediate.ReasonAction, "%s: the configuration has no target that takes any action", r.Action)
 	case !ok && !known:
 		return a, remediate.Refuse(remediate.ReasonAction, "there is no action %q for any target; there are %s", r.Action, strings.Join(names, ", "))
 	case !ok && r.Subject["server"] == "":
@@ -223,40 +208,12 @@ func checkRequest(a remediate.Action, r remediate.Request) error {
 	return nil
 }
 
-// exclusive names what of the subject no other run may work on meanwhile.
-func (e *Engine) exclusive(r remediate.Request) string {
-	e.mu.Lock()
-	a := e.actions[key{r.Action, r.Subject["server"]}]
-	e.mu.Unlock()
+func exclusive(a remediate.Action, r remediate.Request) string {
 	part := make(map[string]string, len(a.Exclusive))
 	for _, name := range a.Exclusive {
 		part[name] = r.Subject[name]
 	}
 	return journal.Subject(part)
-}
-
-// Policies returns the names of the policies in their order.
-func (e *Engine) Policies() (names []string) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for _, p := range e.book.Policies {
-		names = append(names, p.Name)
-	}
-	return names
-}
-
-// Actions returns the actions that there are.
-func (e *Engine) Actions() []remediate.Action {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return slices.Collect(maps.Values(e.actions))
-}
-
-// targets counts the targets that take an action.
-func (e *Engine) targets(action string) int {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.takers[action]
 }
 
 // A move is what a stage asks for: a transition with its reason, or to stay.
@@ -281,6 +238,10 @@ type carried struct {
 	run    remediate.Run
 	fence  remediate.Fence
 	cancel context.CancelCauseFunc
+
+	current present // what is asked for now
+	doing   atomic.Pointer[doing]
+	writing sync.Mutex // held while an entry is written
 
 	working remediate.Working // as it was read last
 	read    time.Time         // and when that was; zero where it was not
@@ -329,11 +290,17 @@ func (e *Engine) Do(ctx context.Context, run remediate.Run, f remediate.Fence) e
 	return nil
 }
 
-// next asks the stage of the run's state, unless a person wants it to stop.
+// next asks the stage of the run's state, unless a person wants it to stop or the
+// configuration of now does not let it go on.
 func (e *Engine) next(ctx context.Context, c *carried) (move, error) {
 	if c.run.Cancel != "" {
 		if m, stop := stopped(c.run); stop {
 			return m, nil
+		}
+	}
+	if c.run.State != remediate.Applied { // there is nothing left to stop
+		if m, stop, err := e.hold(ctx, c); err != nil || stop {
+			return m, err
 		}
 	}
 	return e.stages()[c.run.State](ctx, c)
@@ -362,10 +329,14 @@ func (e *Engine) halt(run remediate.Run) move {
 }
 
 // fault says what becomes of a run after an error: the same state again a little
-// later, or failed. A refusal while acting and a deadline are not tried again.
+// later, or failed. A refusal while acting holds or ends the run; a deadline is not
+// tried again.
 func (e *Engine) fault(c *carried, err error) move {
+	r, refused := remediate.Refused(err)
+	if refused && c.run.State == remediate.Allowed {
+		return e.halted(c.run, r)
+	}
 	c.run.Tries++
-	_, refused := remediate.Refused(err)
 	if refused || c.run.Tries >= maxTries || errors.Is(err, context.DeadlineExceeded) && c.run.State == remediate.Allowed {
 		return move{to: remediate.Failed, why: err.Error()}
 	}
@@ -383,13 +354,15 @@ func (e *Engine) move(ctx context.Context, c *carried, m move) (left bool, err e
 	next := c.run
 	next.State, next.Why, next.Reason, next.Due, next.Changed = m.to, m.why, m.reason, m.due, entry.At
 	if m.to != c.run.State {
-		next.Tries = 0
+		next.Tries, next.Lost = 0, 0
 	}
+	c.writing.Lock()
 	err = e.c.Journal.Append(ctx, journal.Change{
 		Run: next, Entry: entry, Fence: c.fence.Token, Exclusive: e.exclusive(c.run.Request), Leave: left, Notice: m.notice, Admit: m.admit,
 	})
+	c.writing.Unlock()
 	if r, refused := remediate.Refused(err); refused && m.admit != nil {
-		return e.move(ctx, c, e.refusal(c.run, r)) // it was free a moment ago
+		return e.move(ctx, c, e.withdraw(c.run, r)) // it was free a moment ago
 	}
 	if err != nil {
 		return true, fmt.Errorf("run %d: %w", c.run.ID, err)

@@ -111,6 +111,7 @@ type record interface {
 	papers
 	engine.Members
 	engine.Standing
+	engine.Watch
 }
 
 type papers interface {
@@ -121,7 +122,7 @@ type papers interface {
 
 func (h *house) engine(j record) *engine.Engine {
 	e := engine.New(engine.Config{
-		Journal: j, Queue: j, Desk: j, Members: j, Standing: j, Inbox: h.inbox, Rules: h.rules, Silences: h.silences, Now: h.now, Concurrency: max(h.slots, 4),
+		Journal: j, Queue: j, Desk: j, Members: j, Standing: j, Watch: j, Inbox: h.inbox, Rules: h.rules, Silences: h.silences, Now: h.now, Concurrency: max(h.slots, 4),
 		Guards:  func() []remediate.Guard { return guard.All(h.guards) },
 		Refresh: func(metric, server string) { h.refreshed.Store(metric + " " + server) },
 		Logger:  slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),

@@ -168,7 +168,7 @@ func (e *Engine) after(ctx context.Context, c *carried, m move) {
 	if m.notice != nil && e.c.Told != nil {
 		e.c.Told()
 	}
-	if !m.to.Final() {
+	if m.to == remediate.Allowed || m.to == remediate.Applied {
 		return
 	}
 	e.mu.Lock()
@@ -179,6 +179,9 @@ func (e *Engine) after(ctx context.Context, c *carried, m move) {
 		if err := e.c.Silences.Release(ctx, c.run.ID); err != nil {
 			e.log.Warn("the silence could not be ended; it ends by itself", "run", c.run.ID, "err", err)
 		}
+	}
+	if !m.to.Final() {
+		return
 	}
 	if err := e.weigh(ctx, c.run); err != nil {
 		e.log.Warn("the effect of a policy could not be measured", "run", c.run.ID, "err", err)

@@ -351,7 +351,7 @@ func (w *sim) start(r *replica) {
 	r.Journal = journal.New(journal.Config{Store: w.store, Name: r.name(), Lease: simLease, Now: w.clock, Shared: true})
 	r.inbox = inbox.New(inbox.Config{Store: w.store, Now: w.clock})
 	r.engine = engine.New(engine.Config{
-		Journal: r, Queue: r, Desk: r, Members: r, Standing: r.Journal, Inbox: r.inbox, Rules: w.ward,
+		Journal: r, Queue: r, Desk: r, Members: r, Standing: r.Journal, Watch: r.Journal, Inbox: r.inbox, Rules: w.ward,
 		Guards: func() []remediate.Guard {
 			return guard.All(guard.Config{Limits: guard.Limits{All: simAll, PerTarget: simPerTarget}})
 		},

@@ -61,7 +61,7 @@ func (e *Engine) early(ctx context.Context, c *carried, a remediate.Action) (*re
 		return nil, err
 	}
 	p := e.proposal(c.run, a, w)
-	for _, g := range e.c.Guards() {
+	for _, g := range e.guards() {
 		if !g.Early {
 			continue
 		}
@@ -198,7 +198,7 @@ func (e *Engine) ask(run remediate.Run, r *remediate.Refusal) move {
 	return move{to: remediate.Asked, why: r.Detail, reason: r.Reason, due: until, notice: &remediate.Notice{
 		Key: fmt.Sprintf("ask/%d/%s/%d", run.ID, hash, e.now().UnixMilli()), Kind: remediate.NoticeAsk, Run: run.ID, Episode: run.Request.Episode, Plan: hash, At: e.now(), Until: until,
 		Title: fmt.Sprintf("May run %d do %s on %s?", run.ID, run.Request.Action, journal.Subject(run.Request.Subject)),
-		Text:  e.planText(run) + fmt.Sprintf("\nAnswer until %s: upkeep approve %d, or upkeep decline %d --why …", until.UTC().Format(time.RFC3339), run.ID, run.ID),
+		Text:  r.Detail + "\n" + e.planText(run) + fmt.Sprintf("\nAnswer until %s: upkeep approve %d, or upkeep decline %d --why …", until.UTC().Format(time.RFC3339), run.ID, run.ID),
 	}}
 }
 
@@ -235,7 +235,7 @@ func (e *Engine) guard(ctx context.Context, c *carried) (move, error) {
 
 // agree asks the guards, or only those that are exact.
 func (e *Engine) agree(ctx context.Context, p remediate.Proposal, exact bool) (*remediate.Refusal, error) {
-	for _, g := range e.c.Guards() {
+	for _, g := range e.guards() {
 		if exact && !g.Exact {
 			continue
 		}
@@ -264,6 +264,9 @@ func (e *Engine) over(ctx context.Context, run remediate.Run) (move, bool, error
 // again looks whether what a run waited for still matters, and whether it still
 // stands in the way.
 func (e *Engine) again(ctx context.Context, c *carried) (move, error) {
+	if c.run.Begun > 0 {
+		return e.resume(ctx, c) // also where the episode is over: what it began is not left half done
+	}
 	if m, over, err := e.over(ctx, c.run); err != nil || over {
 		return m, err
 	}
@@ -295,8 +298,10 @@ func (e *Engine) later(run remediate.Run, r *remediate.Refusal) time.Time {
 
 // asked looks for a person's answer.
 func (e *Engine) asked(ctx context.Context, c *carried) (move, error) {
-	if m, over, err := e.over(ctx, c.run); err != nil || over {
-		return m, err
+	if c.run.Begun == 0 {
+		if m, over, err := e.over(ctx, c.run); err != nil || over {
+			return m, err
+		}
 	}
 	w, err := e.c.Journal.Working(ctx, c.run)
 	if err != nil {
@@ -304,84 +309,16 @@ func (e *Engine) asked(ctx context.Context, c *carried) (move, error) {
 	}
 	hash := c.run.Plan.Hash()
 	if a := w.Approval; a != nil && a.Plan == hash && a.Until.After(e.now()) {
-		return move{to: remediate.Received, why: fmt.Sprintf("%s approved of plan %s", a.By, hash)}, nil
+		return answered(c.run, fmt.Sprintf("%s approved of plan %s", a.By, hash)), nil
 	}
 	if c.run.Request.Mode == remediate.Auto && w.Demoted == "" {
-		return move{to: remediate.Received, why: "the policy acts by itself again"}, nil
+		return answered(c.run, "the policy acts by itself again"), nil
 	}
 	until := c.run.Changed.Add(answerWithin(c.run.Request.Terms))
 	if !until.After(e.now()) {
-		return move{to: remediate.Declined, why: "nobody answered in time", reason: remediate.ReasonUnanswered}, nil
+		return move{to: remediate.Declined, why: "nobody answered in time" + so(c.run), reason: remediate.ReasonUnanswered}, nil
 	}
 	return move{stay: true, due: until}, nil
-}
-
-func (e *Engine) apply(ctx context.Context, c *carried) (move, error) {
-	a, err := e.action(c.run.Request)
-	if err != nil {
-		return move{}, err
-	}
-	if c.run.Begun == 0 {
-		same, err := e.unchanged(ctx, c.run)
-		if _, refused := remediate.Refused(err); err != nil && !refused {
-			return move{}, err
-		}
-		if !same {
-			return move{to: remediate.Received, why: "the target has changed since the plan was made", due: e.now().Add(tick)}, nil
-		}
-	}
-	e.quieten(c.run)
-	for i := c.run.Done; i < len(c.run.Plan.Steps); i++ {
-		if err := e.step(ctx, c, a, i); err != nil {
-			return move{}, fmt.Errorf("step %d: %w", i+1, err)
-		}
-	}
-	c.run.Applied = e.now()
-	return move{to: remediate.Applied, why: steps(len(c.run.Plan.Steps)) + " done"}, nil
-}
-
-// unchanged makes the plan again, now that nobody else may act, and compares.
-func (e *Engine) unchanged(ctx context.Context, run remediate.Run) (bool, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, lookTimeout, errors.New("the target did not answer in time"))
-	defer cancel()
-	_, plan, err := e.look(ctx, run.Request)
-	return err == nil && plan.Hash() == run.Plan.Hash(), err
-}
-
-// step carries out one step: begun is in the journal before, done after.
-func (e *Engine) step(ctx context.Context, c *carried, a remediate.Action, i int) error {
-	s := c.run.Plan.Steps[i]
-	if err := e.write(ctx, c, i+1, false, s.Do); err != nil {
-		return err
-	}
-	limited, cancel := context.WithTimeoutCause(ctx, a.Timeout, fmt.Errorf("the step took longer than %s: %w", a.Timeout, context.DeadlineExceeded))
-	defer cancel()
-	began := e.now()
-	if err := e.act(limited, a, c.fence, s); err != nil {
-		if cause := context.Cause(limited); cause != nil {
-			return fmt.Errorf("%w: %w", cause, err) // whose deadline it was, or whose cancel
-		}
-		return err
-	}
-	return e.write(ctx, c, i+1, true, fmt.Sprintf("took %s", e.now().Sub(began).Round(time.Millisecond)))
-}
-
-// write notes a step that begins or is done. What is done is written also when a
-// person has stopped the run meanwhile.
-func (e *Engine) write(ctx context.Context, c *carried, step int, done bool, why string) error {
-	entry := remediate.Entry{Run: c.run.ID, At: e.now(), From: c.run.State, To: c.run.State, Step: step, Done: done, Why: why}
-	next := c.run
-	next.Begun, next.Why, next.Changed, next.Due = step, why, entry.At, time.Time{}
-	if done {
-		next.Done = step
-		ctx = context.WithoutCancel(ctx)
-	}
-	if err := e.c.Journal.Append(ctx, journal.Change{Run: next, Entry: entry, Fence: c.fence.Token, Exclusive: e.exclusive(c.run.Request)}); err != nil {
-		return err
-	}
-	c.run = next
-	e.tell(next, entry)
-	return nil
 }
 
 // verify measures again, asks the alert's own expression, and judges: the engine,
@@ -390,6 +327,9 @@ func (e *Engine) verify(ctx context.Context, c *carried) (move, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, lookTimeout, errors.New("the target did not answer in time"))
 	defer cancel()
 	a, err := e.action(c.run.Request)
+	if _, refused := remediate.Refused(err); refused {
+		return e.unverified(c.run), nil
+	}
 	if err != nil {
 		return move{}, err
 	}

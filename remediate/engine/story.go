@@ -21,6 +21,9 @@ func (e *Engine) planText(run remediate.Run) string {
 	for _, fact := range run.Plan.Facts {
 		fmt.Fprintf(&b, "- %s\n", fact)
 	}
+	if a := run.Plan.Amount; a != nil {
+		fmt.Fprintf(&b, "- it removes %s; an approval covers up to %s\n", a, a.Tolerated())
+	}
 	if a, err := e.action(run.Request); err == nil {
 		fmt.Fprintf(&b, "- %s is %s", a.Lowers, quantity(a.Lowers, run.Before))
 		if run.Request.Limit != nil {

@@ -17,8 +17,9 @@ func Approval() remediate.Guard {
 	return remediate.Guard{
 		Name: ReasonApproval,
 		Doc: "Approval makes the run ask a person, where its policy asks or was put back to ask because its runs do not clear, and where its action always asks, whoever wants it. " +
-			"The answer holds for one plan and for a time: a plan that is another when the run is to act is asked about again.",
-		Exact: true,
+			"The answer holds for one plan, for the amount that this plan expected to remove and a tenth more (at least 1000 rows or 64 MiB more), and for a time: " +
+			"a plan that is another or would remove more when the run is to act is asked about again.",
+		Exact: true, During: true,
 		Check: func(_ context.Context, p remediate.Proposal) error {
 			mode, demoted := p.Run.Request.Mode, p.Working.Demoted
 			if !p.Action.Asks && (byHand(p.Run.Request) || mode == remediate.Auto && demoted == "") {
@@ -37,7 +38,11 @@ func Approval() remediate.Guard {
 				return remediate.Refuse(ReasonApproval, "a person is to approve of plan %s: %s", plan, why)
 			case a.Plan != plan:
 				return remediate.Refuse(ReasonApproval, "a person is to approve of plan %s: it is another than the plan %s that %s approved of", plan, a.Plan, a.By)
-			case !p.Now.Before(a.Until):
+			case p.Run.Plan.Amount != nil && a.Amount == nil:
+				return remediate.Refuse(ReasonApproval, "a person is to approve of plan %s again: it would now remove %s, which %s did not approve of", plan, p.Run.Plan.Amount, a.By)
+			case p.Run.Plan.Amount.Exceeds(a.Amount.Tolerated()):
+				return remediate.Refuse(ReasonApproval, "a person is to approve of plan %s again, because of the amount: %s approved of %s, now it is %s", plan, a.By, a.Amount, p.Run.Plan.Amount)
+			case p.Run.State != remediate.Allowed && !p.Now.Before(a.Until): // one that acts has begun in time
 				return remediate.Refuse(ReasonApproval, "a person is to approve of plan %s again: what %s approved of held until %s", plan, a.By, a.Until.Format(time.RFC3339))
 			}
 			return nil

@@ -40,6 +40,7 @@ func All(c Config) []remediate.Guard {
 		Freshness(c.Answers),
 		Backup(c.Backups),
 		Headroom(),
+		Amount(),
 		Approval(),
 	}
 	for i := range all[1:] {

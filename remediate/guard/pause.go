@@ -16,8 +16,8 @@ const pauseAgain = 30 * time.Second
 func Pause() remediate.Guard {
 	return remediate.Guard{
 		Name:  "pause",
-		Doc:   "Pause makes the run wait while everything, its policy, its action or its target is paused by a person.",
-		Early: true, Exact: true,
+		Doc:   "Pause makes the run wait while everything, its policy, its action or its target is paused by a person; one that acts is stopped and goes on when the pause ends.",
+		Early: true, Exact: true, During: true,
 		Check: func(_ context.Context, p remediate.Proposal) error {
 			r := p.Run.Request
 			scopes := map[string]bool{"all": true, "policy/" + r.Policy: r.Policy != "", "action/" + r.Action: true, "target/" + on(r): true}

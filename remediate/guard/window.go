@@ -22,8 +22,9 @@ func WithinWindow(windows map[string]Window) remediate.Guard {
 	return remediate.Guard{
 		Name: "window",
 		Doc: "Window makes the run wait until one of the maintenance windows is open that its policy, or the person who asks for it, names. " +
-			"An action that acts within a window only is declined where none is named. A window that is not configured ends the run.",
-		Early: true, Exact: true,
+			"An action that acts within a window only is declined where none is named. A window that is not configured ends the run. " +
+			"It holds while the run acts too: when the window closes, nothing further is started, and the run goes on in the next one.",
+		Early: true, Exact: true, During: true,
 		Check: func(_ context.Context, p remediate.Proposal) error {
 			names := p.Run.Request.Terms.Windows
 			switch {

@@ -20,7 +20,7 @@ func (j *Journal) Join(ctx context.Context) error {
 			if _, err := tx.Exec("delete from instances"); err != nil {
 				return err
 			}
-			if _, err := tx.Exec("update runs set owner = 0 where owner <> 0"); err != nil {
+			if _, err := tx.Exec(lose + " where owner <> 0"); err != nil {
 				return err
 			}
 		}
@@ -78,6 +78,10 @@ func (j *Journal) Beat(ctx context.Context) (cancelled map[int64]string, err err
 	return cancelled, err
 }
 
+// lose takes runs away from an owner that ended without a word. In the middle of a step
+// that counts as a try of the step.
+const lose = "update runs set lost = lost + case when state = 'allowed' and begun > done then 1 else 0 end, owner = 0"
+
 // bury removes the instances whose lease is over and frees their runs.
 func (j *Journal) bury(tx *store.Tx, now time.Time) error {
 	dead, err := named(tx, "delete from instances where expires < ? returning id, name", store.Millis(now))
@@ -85,7 +89,7 @@ func (j *Journal) bury(tx *store.Tx, now time.Time) error {
 		return err
 	}
 	for id, name := range dead {
-		runs, err := numbers(tx, "update runs set owner = 0 where owner = ? returning id", id)
+		runs, err := numbers(tx, lose+" where owner = ? returning id", id)
 		if err != nil {
 			return err
 		}

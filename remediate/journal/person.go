@@ -2,6 +2,7 @@ package journal
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -18,23 +19,31 @@ func (e *StaleError) Error() string { return e.Text }
 // Approve keeps a person's yes to a plan: the run acts when the plan, made again,
 // is still this one. plan is the hash that the person saw.
 func (j *Journal) Approve(ctx context.Context, run int64, plan, by string, until time.Time) error {
-	return j.answer(ctx, run, plan, func(tx *store.Tx, now time.Time) error {
-		_, err := tx.Exec(`insert into approvals (run, plan, approver, said, until) values (?, ?, ?, ?, ?)
-			on conflict (run) do update set plan = excluded.plan, approver = excluded.approver, said = excluded.said, until = excluded.until`,
-			run, plan, by, store.Millis(now), store.Millis(until))
+	return j.answer(ctx, run, plan, func(tx *store.Tx, asked remediate.Plan, now time.Time) error {
+		amount, said := "", ""
+		if asked.Amount != nil {
+			text, err := json.Marshal(asked.Amount)
+			if err != nil {
+				return err
+			}
+			amount, said = string(text), fmt.Sprintf(" for %s", asked.Amount)
+		}
+		_, err := tx.Exec(`insert into approvals (run, plan, approver, said, until, amount) values (?, ?, ?, ?, ?, ?)
+			on conflict (run) do update set plan = excluded.plan, approver = excluded.approver, said = excluded.said, until = excluded.until, amount = excluded.amount`,
+			run, plan, by, store.Millis(now), store.Millis(until), amount)
 		if err == nil {
 			_, err = tx.Exec("update runs set due = ? where id = ?", store.Millis(now), run)
 		}
 		if err != nil {
 			return err
 		}
-		return appendEntry(tx, remediate.Entry{Run: run, At: now, Note: remediate.NoteApproved, By: by, Why: "plan " + plan + " until " + until.UTC().Format(time.RFC3339)})
+		return appendEntry(tx, remediate.Entry{Run: run, At: now, Note: remediate.NoteApproved, By: by, Why: "plan " + plan + said + " until " + until.UTC().Format(time.RFC3339)})
 	})
 }
 
 // Refuse keeps a person's no to a plan; the run is declined.
 func (j *Journal) Refuse(ctx context.Context, run int64, plan, by, why string) error {
-	return j.answer(ctx, run, plan, func(tx *store.Tx, now time.Time) error {
+	return j.answer(ctx, run, plan, func(tx *store.Tx, _ remediate.Plan, now time.Time) error {
 		if _, err := tx.Exec("update runs set cancel = ?, due = ? where id = ?", by+": "+why, store.Millis(j.now()), run); err != nil {
 			return err
 		}
@@ -44,7 +53,7 @@ func (j *Journal) Refuse(ctx context.Context, run int64, plan, by, why string) e
 
 // answer checks that the run asks for the plan that the person saw; "" is whatever
 // it asks for.
-func (j *Journal) answer(ctx context.Context, run int64, plan string, keep func(tx *store.Tx, now time.Time) error) error {
+func (j *Journal) answer(ctx context.Context, run int64, plan string, keep func(tx *store.Tx, asked remediate.Plan, now time.Time) error) error {
 	return j.store.Write(ctx, func(tx *store.Tx) error {
 		r, err := one(tx, "id = ?", run)
 		switch {
@@ -59,7 +68,7 @@ func (j *Journal) answer(ctx context.Context, run int64, plan string, keep func(
 		case plan != "" && plan != r.Plan.Hash():
 			return &StaleError{fmt.Sprintf("the plan of run %d is another one now: %s; look at it and answer again", run, r.Plan.Hash())}
 		}
-		return keep(tx, j.now().UTC())
+		return keep(tx, r.Plan, j.now().UTC())
 	})
 }
 

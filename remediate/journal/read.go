@@ -11,7 +11,7 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
-const runColumns = "id, request, state, why, reason, plan, before, after, begun, done, tries, due, applied, created, changed, cancel"
+const runColumns = "id, request, state, why, reason, plan, before, after, begun, done, tries, due, applied, created, changed, cancel, lost"
 
 // Recent returns the newest runs, at most n.
 func (j *Journal) Recent(ctx context.Context, n int) ([]remediate.Run, error) {
@@ -92,7 +92,7 @@ func scanRuns(rows *sql.Rows) (all []remediate.Run, err error) {
 		var r remediate.Run
 		var request, plan []byte
 		var due, applied, created, changed int64
-		err := rows.Scan(&r.ID, &request, &r.State, &r.Why, &r.Reason, &plan, &r.Before, &r.After, &r.Begun, &r.Done, &r.Tries, &due, &applied, &created, &changed, &r.Cancel)
+		err := rows.Scan(&r.ID, &request, &r.State, &r.Why, &r.Reason, &plan, &r.Before, &r.After, &r.Begun, &r.Done, &r.Tries, &due, &applied, &created, &changed, &r.Cancel, &r.Lost)
 		if err == nil {
 			err = errors.Join(json.Unmarshal(request, &r.Request), json.Unmarshal(plan, &r.Plan))
 		}

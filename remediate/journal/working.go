@@ -3,7 +3,9 @@ package journal
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/ai-micro-service/upkeep/internal/store"
@@ -16,7 +18,7 @@ const endedLimit = 128
 
 // hasActed says which runs have acted and ended. It is written as the index
 // runs_ended is, so that runs that wait, however many, are not looked through.
-const hasActed = "begun > 0 and state in ('cleared', 'uncleared', 'inconclusive', 'failed')"
+const hasActed = "begun > 0 and state in ('cleared', 'uncleared', 'inconclusive', 'failed', 'declined')"
 
 // A querier is the store, or a transaction of it.
 type querier func(query string, args ...any) (*sql.Rows, error)
@@ -116,7 +118,7 @@ func lastEnd(q querier, action, subject string) (at time.Time, err error) {
 }
 
 func approval(q querier, run int64) (a *remediate.Approval, err error) {
-	rows, err := q("select plan, approver, said, until from approvals where run = ?", run)
+	rows, err := q("select plan, approver, said, until, amount from approvals where run = ?", run)
 	if err != nil {
 		return nil, err
 	}
@@ -124,8 +126,14 @@ func approval(q querier, run int64) (a *remediate.Approval, err error) {
 	for rows.Next() {
 		a = &remediate.Approval{Run: run}
 		var said, until int64
-		if err := rows.Scan(&a.Plan, &a.By, &said, &until); err != nil {
+		var amount []byte
+		if err := rows.Scan(&a.Plan, &a.By, &said, &until, &amount); err != nil {
 			return nil, err
+		}
+		if len(amount) > 0 {
+			if err := json.Unmarshal(amount, &a.Amount); err != nil {
+				return nil, fmt.Errorf("approval of run %d: %w", run, err)
+			}
 		}
 		a.At, a.Until = store.Time(said), store.Time(until)
 	}

@@ -93,9 +93,13 @@ func (j *Journal) update(tx *store.Tx, c Change, plan string) error {
 			due = store.Millis(e.At)
 		}
 	}
-	res, err := tx.Exec(`update runs set state = ?, why = ?, reason = ?, plan = ?, before = ?, after = ?, begun = ?, done = ?, tries = ?, due = ?, changed = ?, applied = ?, exclusive = ?, owner = ?
+	request, err := json.Marshal(r.Request) // as the configuration of now asks for it
+	if err != nil {
+		return err
+	}
+	res, err := tx.Exec(`update runs set state = ?, why = ?, reason = ?, request = ?, plan = ?, before = ?, after = ?, begun = ?, done = ?, tries = ?, lost = ?, due = ?, changed = ?, applied = ?, exclusive = ?, owner = ?
 		where id = ? and state = ?`,
-		string(e.To), e.Why, e.Reason, plan, r.Before, r.After, r.Begun, r.Done, r.Tries, due, store.Millis(e.At), store.Millis(r.Applied), c.Exclusive, owner, r.ID, string(e.From))
+		string(e.To), e.Why, e.Reason, string(request), plan, r.Before, r.After, r.Begun, r.Done, r.Tries, r.Lost, due, store.Millis(e.At), store.Millis(r.Applied), c.Exclusive, owner, r.ID, string(e.From))
 	if err != nil {
 		return err
 	}

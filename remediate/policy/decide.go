@@ -26,6 +26,8 @@ import (
 //	  cannot_help, unfit     the next step: this remedy is none here
 //	  privilege, read_only   the next step: this target does not take it
 //	  gone, subject, action  the next step: it found nothing to work on; another may
+//	  policy, configuration  decided anew, where it had not begun to act: another configuration is in force
+//	  target                 nothing: somebody took the target out
 //	  observe                nothing: what would be done is known, and no more was wanted
 //	  resolved               nothing: the trouble was over before
 //	  cancelled, person      nothing: a person said no, and knows of it
@@ -70,15 +72,22 @@ func (b Book) first(have map[string]string) (Policy, bool) {
 
 // step goes on from the last run of the policy.
 func (b Book) step(p Policy, c Case) Decision {
-	next, last := 0, (*Past)(nil)
+	next, last, withdrawn := 0, (*Past)(nil), 0
 	for i, run := range c.History {
-		if run.Policy == p.Name {
+		switch {
+		case run.Policy != p.Name:
+		case run.withdrawn():
+			withdrawn++
+		default:
 			// No step is asked for twice, in whatever order the runs are told.
 			next, last = max(next, run.Step+1), &c.History[i]
 		}
 	}
+	if withdrawn > mostWithdrawn {
+		return people(p, fmt.Sprintf("%d runs were declined because the configuration had changed", withdrawn))
+	}
 	if last == nil {
-		return b.ask(p, next, c.Episode, "")
+		return b.ask(p, next, c.Episode, "").again(withdrawn)
 	}
 	said := fmt.Sprintf("run %d of %s is %s", last.Run, last.Action, last.State)
 	if last.Reason != "" {
@@ -86,12 +95,30 @@ func (b Book) step(p Policy, c Case) Decision {
 	}
 	switch p.after(*last) {
 	case goOn:
-		return b.ask(p, next, c.Episode, said)
+		return b.ask(p, next, c.Episode, said).again(withdrawn)
 	case page:
 		return people(p, said)
 	default:
 		return Decision{Policy: p.Name, Why: said}
 	}
+}
+
+// mostWithdrawn is how often an episode is decided anew because the configuration has
+// changed. Replicas with configurations that contradict each other would never end.
+const mostWithdrawn = 5
+
+// withdrawn reports whether the run ended because another configuration was in force,
+// before it had begun to act: it was no try of its step.
+func (run Past) withdrawn() bool {
+	return run.State == remediate.Declined && !run.Acted && (run.Reason == remediate.ReasonPolicy || run.Reason == remediate.ReasonConfiguration)
+}
+
+// again gives the request a key of its own after runs that were withdrawn.
+func (d Decision) again(withdrawn int) Decision {
+	if d.Request != nil && withdrawn > 0 {
+		d.Request.Key += fmt.Sprintf("/again/%d", withdrawn)
+	}
+	return d
 }
 
 // A consequence is what follows from how a run ended.
@@ -131,7 +158,7 @@ func declined(reason string) consequence {
 	case remediate.ReasonCannotHelp, remediate.ReasonUnfit, remediate.ReasonPrivilege, remediate.ReasonReadOnly,
 		remediate.ReasonGone, remediate.ReasonSubject, remediate.ReasonAction:
 		return goOn
-	case remediate.ReasonMode, remediate.ReasonResolved, remediate.ReasonCancelled, remediate.ReasonPerson, remediate.ReasonUnanswered:
+	case remediate.ReasonMode, remediate.ReasonPolicy, remediate.ReasonConfiguration, remediate.ReasonTarget, remediate.ReasonResolved, remediate.ReasonCancelled, remediate.ReasonPerson, remediate.ReasonUnanswered:
 		return stop
 	default:
 		return page

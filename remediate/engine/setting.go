@@ -1,0 +1,103 @@
+package engine
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/policy"
+)
+
+// A Setting is what a configuration says to the engine, as one whole.
+type Setting struct {
+	Actions  []remediate.Action
+	Policies []policy.Policy
+
+	// Schedules make the request of each schedule by its name, from the labels of its
+	// subject, or say that the subject is none of the schedule's. Where the map is nil
+	// nothing is known of schedules, and what they asked for stays as it was.
+	Schedules map[string]func(labels map[string]string) (r remediate.Request, ok bool)
+
+	Guards []remediate.Guard // nil: those of the engine's Config
+}
+
+// A setting is a Setting in force. It is never changed, only replaced.
+type setting struct {
+	Setting
+	actions  map[key]remediate.Action
+	takers   map[string]int // how many targets take an action
+	book     policy.Book
+	edition  string          // of the book
+	bookText json.RawMessage // the book, as it is kept for replays
+}
+
+// Use sets the actions that there are and the policies that ask for them, and
+// nothing else.
+func (e *Engine) Use(actions []remediate.Action, policies []policy.Policy) error {
+	return e.Adopt(Setting{Actions: actions, Policies: policies})
+}
+
+// Adopt puts a setting in the place of the one before. Every run that has not ended is
+// held against it: what it no longer allows stops or ends at once.
+func (e *Engine) Adopt(s Setting) error {
+	made := &setting{
+		Setting: s, actions: make(map[key]remediate.Action, len(s.Actions)), takers: make(map[string]int),
+		book: policy.Book{Policies: s.Policies, Actions: make(map[string]policy.Action)},
+	}
+	for _, a := range s.Actions {
+		k := key{a.Name, a.Target}
+		if _, ok := made.actions[k]; ok {
+			return fmt.Errorf("action %s for %s is there twice", a.Name, a.Target)
+		}
+		if a.Timeout <= 0 {
+			return fmt.Errorf("action %s for %s has no timeout", a.Name, a.Target)
+		}
+		made.actions[k] = a
+		made.takers[a.Name]++
+		made.book.Actions[a.Name] = policy.Action{Name: a.Name, Subject: a.Subject, Params: a.Params, Asks: a.Asks, Windowed: a.Windowed}
+	}
+	text, err := json.Marshal(made.book)
+	if err != nil {
+		return fmt.Errorf("policies: %w", err)
+	}
+	made.edition, made.bookText = made.book.Hash(), text
+	e.setting.Store(made)
+	e.Wake()
+	select {
+	case e.turned <- struct{}{}:
+	default: // it is about to look
+	}
+	return nil
+}
+
+// guards returns the guards that hold now.
+func (e *Engine) guards() []remediate.Guard {
+	if s := e.setting.Load(); s.Guards != nil {
+		return s.Guards
+	}
+	return e.c.Guards()
+}
+
+// exclusive names what of the subject no other run may work on meanwhile.
+func (e *Engine) exclusive(r remediate.Request) string {
+	a := e.setting.Load().actions[key{r.Action, r.Subject["server"]}]
+	return exclusive(a, r)
+}
+
+// Policies returns the names of the policies in their order.
+func (e *Engine) Policies() (names []string) {
+	for _, p := range e.setting.Load().book.Policies {
+		names = append(names, p.Name)
+	}
+	return names
+}
+
+// Actions returns the actions that there are.
+func (e *Engine) Actions() []remediate.Action {
+	return slices.Collect(maps.Values(e.setting.Load().actions))
+}
+
+// targets counts the targets that take an action.
+func (e *Engine) targets(action string) int { return e.setting.Load().takers[action] }

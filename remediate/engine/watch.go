@@ -1,0 +1,212 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/journal"
+)
+
+const (
+	// watchEvery is how often runs that act are held against pauses and windows; a
+	// reload is noticed at once. A pause may be set through another replica.
+	watchEvery = 250 * time.Millisecond
+
+	// manyChecks is how often an action asks for the right to go on in a step that
+	// makes progress: before its first batch it asks a few times.
+	manyChecks = 32
+
+	// longStep is how long a step goes on that makes progress though it asks seldom.
+	longStep = 5 * time.Minute
+)
+
+// pauses are those that hold, as they were read a moment ago.
+type pauses struct {
+	mu   sync.Mutex
+	all  []remediate.Pause
+	read time.Time
+}
+
+// paused returns the pauses that hold, which are not older than watchEvery.
+func (e *Engine) paused(ctx context.Context, anew bool) ([]remediate.Pause, error) {
+	if e.c.Watch == nil {
+		return nil, nil
+	}
+	e.pauses.mu.Lock()
+	defer e.pauses.mu.Unlock()
+	if age := e.now().Sub(e.pauses.read); !anew && age >= 0 && age < watchEvery {
+		return e.pauses.all, nil
+	}
+	all, err := e.c.Watch.Pauses(ctx)
+	if err != nil {
+		return nil, err
+	}
+	e.pauses.all, e.pauses.read = all, e.now()
+	return all, nil
+}
+
+// against holds a run that acts against what holds now, before a step or in it. It is
+// asked of memory, but for the pauses.
+func (e *Engine) against(ctx context.Context, c *carried, run remediate.Run, approval *remediate.Approval, step int, anew bool) (*remediate.Refusal, error) {
+	request, err := e.today(ctx, &c.current, run.Request)
+	if err == nil {
+		run.Request = request
+		err = e.allows(ctx, run, approval, step, anew)
+	}
+	if r, ok := remediate.Refused(err); ok {
+		return r, nil
+	}
+	return nil, err
+}
+
+func (e *Engine) allows(ctx context.Context, run remediate.Run, approval *remediate.Approval, step int, anew bool) error {
+	a, err := e.inForce(run)
+	if err != nil {
+		return err
+	}
+	if r, err := configured(a, run.Request, run.Plan.Steps[step]); err != nil {
+		return err
+	} else if r != nil {
+		return r
+	}
+	pauses, err := e.paused(ctx, anew)
+	if err != nil {
+		return err
+	}
+	p := e.proposal(run, a, remediate.Working{Pauses: pauses, Approval: approval})
+	for _, g := range e.guards() {
+		if !g.During {
+			continue
+		}
+		if err := g.Check(ctx, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// held is asked by an action before it changes anything: the rules of now, and then
+// the store whether the right is still this run's.
+func (e *Engine) held(ctx context.Context, c *carried, d *doing) error {
+	r, err := e.against(ctx, c, d.run, d.approval, d.step, false)
+	if err != nil {
+		return err
+	}
+	if r != nil {
+		return r
+	}
+	if err := c.fence.Held(ctx); err != nil {
+		return err
+	}
+	if d.checks.Add(1) == manyChecks {
+		return e.progress(ctx, c, d)
+	}
+	return nil
+}
+
+// progress keeps that the step goes on, where upkeep had ended in it before.
+func (e *Engine) progress(ctx context.Context, c *carried, d *doing) error {
+	if d.run.Lost == 0 || e.c.Watch == nil || d.moved.Swap(true) {
+		return nil
+	}
+	return e.c.Watch.Progress(ctx, d.run.ID, c.fence.Token)
+}
+
+// watch holds what acts, and what waits, against the rules of now until ctx is done.
+func (e *Engine) watch(ctx context.Context) {
+	every := time.NewTicker(watchEvery)
+	defer every.Stop()
+	for {
+		if err := e.overlook(ctx); err != nil && ctx.Err() == nil {
+			e.log.Warn("runs could not be held against the configuration", "err", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-every.C:
+		case <-e.turned:
+		}
+	}
+}
+
+// overlook looks once. What waits is looked at where another setting is in force.
+func (e *Engine) overlook(ctx context.Context) error {
+	if s := e.setting.Load(); e.looked != s && e.c.Watch != nil {
+		if err := e.c.Watch.Hurry(ctx, func(run remediate.Run) bool { return e.affected(ctx, run) }); err != nil {
+			return err
+		}
+		e.looked = s
+		e.Wake()
+	}
+	e.mu.Lock()
+	acting := make(map[*carried]*doing)
+	for _, c := range e.carried {
+		if d := c.doing.Load(); d != nil {
+			acting[c] = d
+		}
+	}
+	e.mu.Unlock()
+	if len(acting) == 0 {
+		return nil
+	}
+	if _, err := e.paused(ctx, true); err != nil {
+		return err
+	}
+	for c, d := range acting {
+		if err := e.overrule(ctx, c, d); err != nil {
+			return fmt.Errorf("run %d: %w", d.run.ID, err)
+		}
+	}
+	return nil
+}
+
+// overrule stops a step under way that the rules of now do not allow: it is cancelled,
+// or where that would leave something behind, the journal says what is waited for.
+func (e *Engine) overrule(ctx context.Context, c *carried, d *doing) error {
+	if e.now().Sub(d.since) > longStep {
+		if err := e.progress(ctx, c, d); err != nil {
+			return err
+		}
+	}
+	r, err := e.against(ctx, c, d.run, d.approval, d.step, false)
+	if err != nil {
+		return err
+	}
+	if r == nil {
+		d.noted = ""
+		return nil
+	}
+	if d.action.Cancel == remediate.CancelAnytime {
+		d.cancel(&stopError{r})
+		return nil
+	}
+	if d.noted == r.Reason {
+		return nil
+	}
+	d.noted = r.Reason
+	return e.noteHeld(ctx, c, d, r)
+}
+
+// noteHeld lets the run say why it ends as soon as its statement has.
+func (e *Engine) noteHeld(ctx context.Context, c *carried, d *doing, r *remediate.Refusal) error {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	if c.doing.Load() != d {
+		return nil // it has ended meanwhile
+	}
+	why := fmt.Sprintf("%s; the statement of step %d is left to end, since cancelling it would leave something behind, and nothing further is started", r.Detail, d.step+1)
+	entry := remediate.Entry{Run: d.run.ID, At: e.now(), From: d.run.State, To: d.run.State, Note: remediate.NoteHeld, Reason: r.Reason, Why: why}
+	next := d.run
+	next.Why, next.Reason, next.Changed, next.Due = why, r.Reason, entry.At, time.Time{}
+	if d.moved.Load() {
+		next.Lost = 0
+	}
+	err := e.c.Journal.Append(ctx, journal.Change{Run: next, Entry: entry, Fence: c.fence.Token, Exclusive: exclusive(d.action, d.run.Request)})
+	if err == nil {
+		e.tell(next, entry)
+	}
+	return err
+}
