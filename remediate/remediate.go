@@ -245,8 +245,8 @@ type Fence struct {
 	Token int64
 
 	// Held returns nil while the run may go on, ErrFenced after the right has passed
-	// on, and a *Refusal where the configuration, a pause, a window or a limit of now
-	// stops the run.
+	// on, and a *Refusal where the right is held and the configuration, a pause, a
+	// window or a limit of now stops the run.
 	Held func(ctx context.Context) error
 
 	// Most is how much the run may delete, drop or prune; nil where nothing bounds it.
@@ -262,6 +262,17 @@ func (f Fence) Check(ctx context.Context) error {
 		return ErrFenced
 	}
 	return f.Held(ctx)
+}
+
+// Keeps returns nil while the right is held, whatever the rules of now say. It is asked
+// in the place of Check before what the step itself has changed is put back, and while
+// a statement goes on that is left to end.
+func (f Fence) Keeps(ctx context.Context) error {
+	err := f.Check(ctx)
+	if _, refused := Refused(err); refused {
+		return nil // Held asks for the right first
+	}
+	return err
 }
 
 // Risk says what others may feel of an action.

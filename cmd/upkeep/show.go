@@ -81,6 +81,9 @@ func printPlan(w io.Writer, p remediate.Plan) {
 			fmt.Fprintf(w, "     undo: %s\n", step.Undo)
 		}
 	}
+	if a := p.Amount; a != nil {
+		fmt.Fprintf(w, "  - it removes %s; an approval covers up to %s\n", a, a.Tolerated())
+	}
 	for _, fact := range p.Facts {
 		fmt.Fprintf(w, "  - %s\n", fact)
 	}

@@ -13,7 +13,6 @@ import (
 	"net/url"
 	"os"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -29,7 +28,6 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/store"
 	"github.com/ai-micro-service/upkeep/internal/target"
 	"github.com/ai-micro-service/upkeep/internal/webconfig"
-	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/engine"
 	"github.com/ai-micro-service/upkeep/remediate/inbox"
 	"github.com/ai-micro-service/upkeep/remediate/journal"
@@ -74,7 +72,6 @@ type App struct {
 	signer   *notify.Signer
 	outbox   *notify.Outbox
 	keeper   *silence.Keeper // nil where there is no Alertmanager to ask
-	guards   atomic.Pointer[[]remediate.Guard]
 
 	scheduler *schedule.Scheduler
 
@@ -150,7 +147,6 @@ func (a *App) carriers(ctx context.Context) error {
 	a.outbox = notify.New(notify.Config{Store: a.store, Link: console.NoticeLinks(a.externalURL(), a.signer), Logger: a.log.With("component", "notify"), Registerer: a.registry})
 	e := engine.Config{
 		Journal: a.journal, Queue: a.journal, Desk: a.journal, Members: a.journal, Standing: a.journal, Watch: a.journal, Inbox: a.inbox,
-		Guards:      func() []remediate.Guard { return *a.guards.Load() },
 		Refresh:     func(metric, server string) { a.scraper.Refresh(metric, server) },
 		Told:        a.outbox.Wake,
 		Concurrency: c.Engine.Concurrency, Lease: c.Engine.Lease,

@@ -17,7 +17,10 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/config"
 	"github.com/ai-micro-service/upkeep/internal/depot"
 	"github.com/ai-micro-service/upkeep/internal/target"
+	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/engine"
 	"github.com/ai-micro-service/upkeep/remediate/policy"
+	"github.com/ai-micro-service/upkeep/remediate/schedule"
 )
 
 // Reload reads the configuration again and works by it. When anything is wrong
@@ -76,9 +79,9 @@ func (a *App) apply(c *config.Config) error {
 	if err != nil {
 		return err
 	}
-	guards := a.guard(c)
-	a.guards.Store(&guards)
-	if err := a.engine.Use(catalog.Actions(set), c.Book(Known().Actions).Policies); err != nil {
+	if err := a.engine.Adopt(engine.Setting{
+		Actions: catalog.Actions(set), Policies: c.Book(Known().Actions).Policies, Schedules: requests(schedules), Guards: a.guard(c),
+	}); err != nil {
 		return err
 	}
 	a.scheduler.Use(schedules)
@@ -90,6 +93,15 @@ func (a *App) apply(c *config.Config) error {
 	a.config, a.targets = c, set
 	go old.Close() // waits for the collection that is under way
 	return nil
+}
+
+// requests are what the schedules ask for now, by their names.
+func requests(schedules []schedule.Schedule) map[string]func(map[string]string) (remediate.Request, bool) {
+	all := make(map[string]func(map[string]string) (remediate.Request, bool), len(schedules))
+	for _, s := range schedules {
+		all[s.Name] = s.Request
+	}
+	return all
 }
 
 // archive is what the actions and the collectors know of an archive.

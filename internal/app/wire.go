@@ -81,7 +81,7 @@ func (a *App) schedules(c *config.Config) (all []schedule.Schedule, err error) {
 		if l, ok := limits[s.Action]; ok && limit == nil {
 			limit = &l
 		}
-		made.Request = asked(s.Step(), actions[s.Action].Subject, limit)
+		made.Request = asked(s.Step(), actions[s.Action].Subject, s.Query, limit)
 		all = append(all, made)
 	}
 	return all, nil
@@ -91,9 +91,9 @@ func (a *App) schedules(c *config.Config) (all []schedule.Schedule, err error) {
 // the schedule names of the subject is as it says, the rest is the series'. A
 // label that neither has declines the run, and a series that says otherwise than the
 // schedule is none of it: what was found on one server is not done on another.
-func asked(step policy.Step, subject []string, limit *float64) func(map[string]string) (remediate.Request, bool) {
+func asked(step policy.Step, subject []string, query string, limit *float64) func(map[string]string) (remediate.Request, bool) {
 	return func(labels map[string]string) (remediate.Request, bool) {
-		r := remediate.Request{Action: step.Action, Mode: step.Mode, Subject: make(map[string]string), Params: step.With, Limit: limit, Terms: step.Terms}
+		r := remediate.Request{Action: step.Action, Mode: step.Mode, Subject: make(map[string]string), Params: step.With, Query: query, Limit: limit, Terms: step.Terms}
 		for _, name := range subject {
 			fixed, found := step.Subject[name], labels[name]
 			if fixed != "" && found != "" && fixed != found {

@@ -14,7 +14,7 @@ import (
 // found on one server is not done on another.
 func TestAsked(t *testing.T) {
 	limit := 0.2
-	ask := asked(policy.Step{Action: "postgres/vacuum", Mode: remediate.Auto, Subject: map[string]string{"server": "main"}}, []string{"server", "table"}, &limit)
+	ask := asked(policy.Step{Action: "postgres/vacuum", Mode: remediate.Auto, Subject: map[string]string{"server": "main"}}, []string{"server", "table"}, "up", &limit)
 	for name, c := range map[string]struct {
 		labels map[string]string
 		want   map[string]string // nil: none of the schedule's

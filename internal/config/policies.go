@@ -60,6 +60,8 @@ type Terms struct {
 	FreeDisk    float64       `yaml:"free_disk" default:"0%" doc:"Least share of the target's disk that must be free; 0%: not asked."`
 	Lag         time.Duration `yaml:"lag" default:"0s" doc:"How far the target's replicas may be behind; 0s: not asked."`
 	Transaction time.Duration `yaml:"transaction" default:"0s" doc:"How old the target's oldest transaction may be; 0s: not asked."`
+	MostRows    int           `yaml:"most_rows" default:"0" doc:"How many rows a run may delete, drop or prune; a plan that expects more is refused with the reason amount, and a run that would remove more stops. 0: any number. A run by hand is not bound."`
+	MostShare   float64       `yaml:"most_share" default:"0%" doc:"What share of all rows, or of all bytes where rows are not counted, a run may remove, in the same way. 0%: any."`
 	Answer      time.Duration `yaml:"answer" default:"1d" min:"1m" doc:"How long a person may take to answer, and how long the answer holds."`
 }
 
@@ -125,6 +127,7 @@ func (t Terms) common() remediate.Terms {
 	return remediate.Terms{
 		Windows: t.Windows, Budget: t.Budget, Fresh: t.Fresh, Backup: t.Backup,
 		FreeDisk: t.FreeDisk, Lag: t.Lag, Transaction: t.Transaction, Answer: t.Answer,
+		MostRows: float64(t.MostRows), MostShare: t.MostShare,
 	}
 }
 

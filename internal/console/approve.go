@@ -131,7 +131,9 @@ func (c *Console) say(r *http.Request, q *question) *verdict {
 	switch r.PostForm.Get("answer") {
 	case "approve":
 		holds := time.Now().Add(Holds(q.run))
-		err = c.Journal.Approve(r.Context(), q.run.ID, q.plan, by, holds)
+		if err = c.stands(r.Context(), q.run); err == nil {
+			err = c.Journal.Approve(r.Context(), q.run.ID, q.plan, by, holds)
+		}
 		done = verdict{http.StatusOK, "good", "Approved", fmt.Sprintf("Run %d acts as soon as every guard agrees, if its plan is still this one then. Your word holds until %s.", q.run.ID, moment(holds))}
 	case "refuse":
 		err = c.Journal.Refuse(r.Context(), q.run.ID, q.plan, by, cmp.Or(line(r.PostForm.Get("why"), whyLimit), whyRefused))
@@ -226,6 +228,9 @@ func (q *question) describe() Node {
 		If(len(q.run.Plan.Facts) > 0, Group{
 			H2(Text("What was seen")),
 			Ul(Map(q.run.Plan.Facts, func(f string) Node { return Li(Text(f)) })),
+		}),
+		Iff(q.run.Plan.Amount != nil, func() Node {
+			return P(Text(fmt.Sprintf("It removes %s. The approval covers up to %s; for more it asks again.", q.run.Plan.Amount, q.run.Plan.Amount.Tolerated())))
 		}),
 		P(Class("soft"), Text("Plan "+q.run.Plan.Hash()+".")),
 	}

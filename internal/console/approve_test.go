@@ -26,6 +26,7 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate/inbox"
 	"github.com/ai-micro-service/upkeep/remediate/journal"
 	"github.com/ai-micro-service/upkeep/remediate/notify"
+	"github.com/ai-micro-service/upkeep/remediate/policy"
 )
 
 // hostile is a name that breaks out of whatever does not quote it.
@@ -108,7 +109,7 @@ func open(t *testing.T) *clinic {
 	})
 	err = c.engine.Use([]remediate.Action{{
 		Name: "bed/reindex", Target: "main", Lowers: "upkeep_bed_bloat_ratio", Subject: []string{"server", "table"}, Exclusive: []string{"server", "table"}, Timeout: time.Second, Remedy: c.bed,
-	}}, nil)
+	}}, []policy.Policy{{Name: "bloat", Steps: []policy.Step{{Action: "bed/reindex", Mode: remediate.Ask}}}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -89,11 +89,27 @@ func (c *Console) approve(w http.ResponseWriter, r *http.Request) {
 		if err != nil {
 			return err
 		}
+		if err := c.stands(ctx, run); err != nil {
+			return err
+		}
 		if a.Plan == "" {
 			a.Plan = run.Plan.Hash()
 		}
 		return c.Journal.Approve(ctx, id, a.Plan, a.By, time.Now().Add(Holds(run)))
 	})
+}
+
+// stands refuses the approval of a run that the configuration of now no longer lets act.
+// The run ends or waits with the same reason as soon as it is looked at.
+func (c *Console) stands(ctx context.Context, run remediate.Run) error {
+	if run.State != remediate.Asked {
+		return nil // the journal says so
+	}
+	err := c.Engine.Stands(ctx, run)
+	if r, refused := remediate.Refused(err); refused {
+		return &journal.StaleError{Text: fmt.Sprintf("run %d cannot be approved: %s (%s)", run.ID, r.Detail, r.Reason)}
+	}
+	return err
 }
 
 // Holds is how long a person's yes to a run holds.

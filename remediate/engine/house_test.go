@@ -110,6 +110,10 @@ func (h *house) skip(d time.Duration) {
 type record interface {
 	papers
 	engine.Members
+	regards
+}
+
+type regards interface {
 	engine.Standing
 	engine.Watch
 }

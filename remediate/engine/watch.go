@@ -88,18 +88,19 @@ func (e *Engine) allows(ctx context.Context, run remediate.Run, approval *remedi
 	return nil
 }
 
-// held is asked by an action before it changes anything: the rules of now, and then
-// the store whether the right is still this run's.
+// held is asked by an action before it changes anything: the store, whether the right
+// is still this run's, and then the rules of now. In this order, so that a refusal says
+// that the right is held.
 func (e *Engine) held(ctx context.Context, c *carried, d *doing) error {
+	if err := c.fence.Held(ctx); err != nil {
+		return err
+	}
 	r, err := e.against(ctx, c, d.run, d.approval, d.step, false)
 	if err != nil {
 		return err
 	}
 	if r != nil {
 		return r
-	}
-	if err := c.fence.Held(ctx); err != nil {
-		return err
 	}
 	if d.checks.Add(1) == manyChecks {
 		return e.progress(ctx, c, d)

@@ -119,7 +119,7 @@ func actionsPage(rules []alerts.Rule) string {
 	}
 	for _, a := range catalog.EveryAction() {
 		summary, rest := doc(a.Doc)
-		p.f("\n## %s\n\n%s\n\n%s\n\nSubject: %s. Nobody else may work meanwhile on the same %s. A step may take %s.\n", a.Name, summary, rest, code(a.Subject), code(a.Exclusive), model.Duration(a.Timeout))
+		p.f("\n## %s\n\n%s\n\n%s\n\nSubject: %s. Nobody else may work meanwhile on the same %s. A step may take %s. %s\n", a.Name, summary, rest, code(a.Subject), code(a.Exclusive), model.Duration(a.Timeout), stops(a.Cancel))
 		if len(a.Params) > 0 {
 			p.f("\n| parameter | type | default | what it does |\n| --- | --- | --- | --- |\n")
 		}
@@ -135,6 +135,14 @@ func actionsPage(rules []alerts.Rule) string {
 	}
 	p.f("\nThe action itself, and the engine, decline for one of these reasons, which are the label of\n`upkeep_run_refusals_total` as a guard's name is: %s.\n", code(remediate.Reasons()))
 	return p.String()
+}
+
+// stops says what becomes of a statement under way when the run is stopped.
+func stops(c remediate.Cancel) string {
+	if c == remediate.CancelAnytime {
+		return "A statement under way is cancelled when a pause, a closed window or a changed configuration stops the run: that leaves nothing behind."
+	}
+	return "When a pause, a closed window or a changed configuration stops the run, a statement under way is left to end, since cancelling it would leave something behind; nothing further is started."
 }
 
 // rightsTable says what a target must allow.

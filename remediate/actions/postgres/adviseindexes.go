@@ -46,6 +46,7 @@ for the bloat.`,
 			{Grant: `grant select on all tables in schema :"schema" to :"role"`, Until: 13, For: "to estimate the bloat of indexes"},
 		},
 		Timeout: 10 * time.Minute,
+		Cancel:  remediate.CancelAnytime,
 		Remedy:  adviseIndexes{t, time.Now},
 	}
 }

@@ -40,6 +40,7 @@ and later).`,
 			{Grant: `grant usage on schema :"schema" to :"role"`, Since: 17, For: "to name the table"},
 		},
 		Timeout: 30 * time.Minute,
+		Cancel:  remediate.CancelAnytime,
 		Remedy:  analyze{t},
 	}
 }

@@ -51,6 +51,7 @@ in pg_monitor), to see who holds transactions back.`,
 			{Grant: `grant pg_read_all_stats to :"role"`, For: "to see who holds transactions back"},
 		},
 		Timeout: 12 * time.Hour,
+		Cancel:  remediate.CancelAnytime,
 		Remedy:  freeze{t},
 	}
 }

@@ -195,7 +195,8 @@ func (a repack) execute(ctx context.Context, c *pgx.Conn, f remediate.Fence, s r
 			return errors.Join(context.Cause(ctx), ours.fault())
 		case <-time.After(lookAfter):
 		}
-		if err := f.Check(ctx); err != nil {
+		// Ending the program would leave what it has made: a refusal waits for its end.
+		if err := f.Keeps(ctx); err != nil {
 			return err
 		}
 		if err := yield(ctx, c, oid); err != nil {

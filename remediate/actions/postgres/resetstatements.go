@@ -40,6 +40,7 @@ pg_read_all_stats (it is in pg_monitor).`,
 			{Grant: `grant pg_read_all_stats to :"role"`, For: "to see every statement before"},
 		},
 		Timeout: time.Minute,
+		Cancel:  remediate.CancelAnytime,
 		Remedy:  resetStatements{t},
 	}
 }

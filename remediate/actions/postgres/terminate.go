@@ -58,6 +58,7 @@ session's role; a superuser's session is ended by superusers only.`,
 			{Grant: `grant pg_signal_backend to :"role"`, For: "to end the sessions of roles that are no superusers"},
 		},
 		Timeout: time.Minute,
+		Cancel:  remediate.CancelAnytime,
 		Remedy:  terminate{t},
 	}
 }

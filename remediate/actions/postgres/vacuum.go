@@ -66,6 +66,7 @@ headroom.`,
 			{Grant: `grant pg_read_all_stats to :"role"`, For: "to name who holds dead rows back"},
 		},
 		Timeout: 2 * time.Hour,
+		Cancel:  remediate.CancelAnytime,
 		Remedy:  vacuum{t, &sightings{first: make(map[string]time.Time)}},
 	}
 }

@@ -45,6 +45,7 @@ later); SELECT on the table, for the estimate.`,
 			{Grant: `grant select on table :"schema".:"table" to :"role"`, For: "to see the statistics that the estimate is made from"},
 		},
 		Timeout: 6 * time.Hour,
+		Cancel:  remediate.CancelAnytime,
 		Remedy:  vacuumFull{t},
 	}
 }

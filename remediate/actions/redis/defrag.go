@@ -77,6 +77,7 @@ a lacking right be seen at plan time.`,
 		Subject:   []string{"server"},
 		Exclusive: []string{"server"},
 		Timeout:   3 * time.Hour,
+		Cancel:    remediate.CancelAnytime,
 		Remedy:    defrag{t},
 	}
 }
@@ -264,7 +265,11 @@ func (a defrag) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) 
 // configure sets what a step says. The switch itself comes last when it is set, and
 // first when it is set back.
 func (a defrag) configure(ctx context.Context, f remediate.Fence, args map[string]string, kind string) error {
-	if err := f.Check(ctx); err != nil {
+	check := f.Check
+	if kind == back {
+		check = f.Keeps
+	}
+	if err := check(ctx); err != nil {
 		return err
 	}
 	var names []string

@@ -32,6 +32,7 @@ that a lacking right is seen at plan time.`,
 		Subject:   []string{"server"},
 		Exclusive: []string{"server"},
 		Timeout:   time.Minute,
+		Cancel:    remediate.CancelAnytime,
 		Remedy:    purgememory{t},
 	}
 }

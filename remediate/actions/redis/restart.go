@@ -299,7 +299,7 @@ func (a restart) still(ctx context.Context, f remediate.Fence, now patient, took
 	defer func() {
 		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpIn)
 		defer cancel()
-		if err == nil || sent || f.Check(last) != nil {
+		if err == nil || sent || f.Keeps(last) != nil {
 			return // it restarts; or another holds writes by now, and must not lose that
 		}
 		err = errors.Join(err, privilege(a.target.Client.Do(last, "client", "unpause").Err(), "+client|unpause"))
