@@ -118,6 +118,7 @@ func (a moving) file(ctx context.Context, c *pgx.Conn, f remediate.Fence, s reme
 	if err != nil {
 		return fmt.Errorf("step: %w", err)
 	}
+	pace.asks = f.Check
 	if err := settle(ctx, c); err != nil {
 		return err
 	}
@@ -231,6 +232,7 @@ func (a moving) unfile(ctx context.Context, c *pgx.Conn, f remediate.Fence, s re
 	if err != nil {
 		return fmt.Errorf("step: %w", err)
 	}
+	pace.asks = f.Check
 	since, until, err := span(s.Args)
 	if err != nil {
 		return err

@@ -104,6 +104,7 @@ func (a moving) rows(ctx context.Context, c *pgx.Conn, f remediate.Fence, s reme
 	if err != nil {
 		return fmt.Errorf("step: %w", err)
 	}
+	pace.asks = f.Check
 	// A batch is to see what others have committed, and to be planned for its own
 	// range; row security is to be an error and not to hide rows.
 	if _, err := c.Exec(ctx, "set default_transaction_isolation = 'read committed'; set row_security = off; set jit = off; set max_parallel_workers_per_gather = 0"); err != nil {

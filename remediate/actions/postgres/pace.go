@@ -36,6 +36,9 @@ type pace struct {
 	lag time.Duration
 	wal int64 // bytes in a second; 0: any
 
+	// asks is asked while a run pauses, whether it may go on at all; nil: nothing is.
+	asks func(ctx context.Context) error
+
 	looked time.Time
 	wrote  float64            // the position in the WAL at that time
 	kept   map[string]float64 // what each slot kept when the run began
@@ -127,6 +130,11 @@ func (p *pace) keep(ctx context.Context, q read.Querier) error {
 		}
 		if time.Since(began) > pauseMost {
 			return fmt.Errorf("paused for %s, because %s: %w", pauseMost, why, errPaused)
+		}
+		if p.asks != nil {
+			if err := p.asks(ctx); err != nil {
+				return err
+			}
 		}
 		if err := wait(ctx, min(rest, time.Second)); err != nil {
 			return err

@@ -1,0 +1,269 @@
+package engine_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/engine"
+	"github.com/ai-micro-service/upkeep/remediate/guard"
+)
+
+// A remover is a remedy that removes rows, and is bound by what may go.
+type remover struct {
+	rows, gone float64
+	most       *remediate.Amount
+}
+
+func (r *remover) Plan(context.Context, remediate.Request) (remediate.Plan, error) {
+	return remediate.Plan{Steps: []remediate.Step{{Do: "remove what is old"}}, Amount: &remediate.Amount{Rows: r.rows, OfRows: 50000}}, nil
+}
+
+func (r *remover) Apply(ctx context.Context, f remediate.Fence, _ remediate.Step) error {
+	r.most = f.Most
+	if err := f.Check(ctx); err != nil {
+		return err
+	}
+	r.gone, r.rows = r.rows, 0
+	return nil
+}
+
+func (r *remover) Measure(context.Context, remediate.Request) (float64, error) { return r.rows, nil }
+
+func removing(h *house) *remover {
+	r := &remover{rows: 13}
+	a := h.ward.action()
+	a.Remedy = r
+	h.actions = func() []remediate.Action { return []remediate.Action{a} }
+	return r
+}
+
+// An approval is for an amount: what grew while a person thought about it is asked
+// about again, and a run removes no more than was approved and a little.
+func TestApprovalIsForAnAmount(t *testing.T) {
+	bubble(t, func(t *testing.T, h *house) {
+		h.mode = remediate.Ask
+		r := removing(h)
+		h.live()
+		h.alert("t", true)
+		pass(time.Second)
+		h.is(1, remediate.Asked)
+		says(t, h.notices(remediate.NoticeAsk)[0].Text, "13 of 50000 rows", "up to 1013 rows")
+		r.rows = 50000
+		h.approve(1)
+		pass(5 * time.Second)
+		run := h.is(1, remediate.Asked)
+		says(t, run.Why, "because of the amount", "ann approved of 13 of 50000 rows", "now it is 50000 of 50000 rows")
+		if n := len(h.notices(remediate.NoticeAsk)); r.gone != 0 || n != 2 {
+			t.Fatalf("%v rows are gone, %d notices", r.gone, n)
+		}
+		r.rows = 51000 // within the tolerance
+		h.approve(1)
+		pass(5 * time.Second)
+		h.is(1, remediate.Cleared)
+		if r.gone != 51000 || r.most == nil || r.most.Rows != 55000 {
+			t.Errorf("%v rows are gone, at most %v", r.gone, r.most)
+		}
+	})
+}
+
+// A policy bounds what may go, and what a person approves of does not raise it.
+func TestPolicyBoundsTheAmount(t *testing.T) {
+	for name, terms := range map[string]remediate.Terms{"rows": {MostRows: 1000}, "share": {MostShare: 0.02}} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, h *house) {
+				h.terms = terms
+				r := removing(h)
+				r.rows = 1001
+				h.live()
+				h.alert("t", true)
+				pass(5 * time.Second)
+				if run := h.is(1, remediate.Declined); run.Reason != remediate.ReasonAmount {
+					t.Errorf("%s: %s", run.Reason, run.Why)
+				}
+				r.rows = 900
+				h.alert("u", true)
+				pass(5 * time.Second)
+				h.is(2, remediate.Cleared)
+				if r.gone != 900 || r.most == nil || r.most.Rows != 1000 {
+					t.Errorf("%v rows are gone, at most %v", r.gone, r.most)
+				}
+			})
+		})
+	}
+}
+
+// An engine that dies in a step each time it takes the run up does so no more often
+// than a fault is tried; a step that makes progress may be interrupted for ever.
+func TestCrashIsATry(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		checks int
+		want   remediate.State
+	}{{"no progress", 3, remediate.Failed}, {"progress", 40, remediate.Allowed}} {
+		t.Run(test.name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, h *house) {
+				lives := 0
+				d := &dying{Journal: h.journal}
+				a := h.ward.action()
+				a.Remedy = &mortal{ward: h.ward, die: func(ctx context.Context, f remediate.Fence) error {
+					lives++
+					for range test.checks {
+						if err := f.Check(ctx); err != nil {
+							return err
+						}
+					}
+					d.dead.Store(true)
+					<-ctx.Done()
+					return errors.New("the process is dead")
+				}}
+				h.actions = func() []remediate.Action { return []remediate.Action{a} }
+				h.alert("t", true)
+				for range 20 {
+					d.dead.Store(false)
+					_, stop := h.liveOn(&leaveless{dying: d})
+					pass(5 * time.Second)
+					stop()
+				}
+				run := h.is(1, test.want)
+				if test.want == remediate.Failed && (lives != 6 || !strings.Contains(run.Why, "interrupted 6 times")) || test.want == remediate.Allowed && lives != 20 {
+					t.Errorf("%d lives: %s", lives, run.Why)
+				}
+				h.verify()
+			})
+		})
+	}
+}
+
+// leaveless is a journal of a process that is killed: it says no word at its end.
+type leaveless struct{ *dying }
+
+func (leaveless) Leave(context.Context) error                 { return nil }
+func (leaveless) Release(context.Context, int64, int64) error { return nil }
+
+// mortal is a ward in which the process dies.
+type mortal struct {
+	*ward
+	die func(context.Context, remediate.Fence) error
+}
+
+func (m *mortal) Apply(ctx context.Context, f remediate.Fence, _ remediate.Step) error {
+	return m.die(ctx, f)
+}
+
+// A stop that is no crash is no try.
+func TestHandOverIsNoTry(t *testing.T) {
+	bubble(t, func(t *testing.T, h *house) {
+		h.ward.slow = time.Minute
+		h.ward.timeout = time.Hour
+		h.alert("t", true)
+		for range 10 {
+			_, stop := h.live()
+			pass(5 * time.Second)
+			stop()
+		}
+		if run := h.is(1, remediate.Allowed); run.Lost != 0 || run.Begun != 1 {
+			t.Errorf("%+v", run)
+		}
+		h.live()
+		pass(5 * time.Minute)
+		h.is(1, remediate.Cleared)
+	})
+}
+
+// A refusal of the action while it acts ends the run as refused, or lets it wait.
+func TestRefusedWhileActing(t *testing.T) {
+	bubble(t, func(t *testing.T, h *house) {
+		a := h.ward.action()
+		refusals := []error{
+			&remediate.Refusal{Reason: remediate.ReasonCannotHelp, Detail: "a replica is behind", Until: h.now().Add(time.Minute)},
+			remediate.Refuse(remediate.ReasonChanged, "a column came"),
+		}
+		a.Remedy = &mortal{ward: h.ward, die: func(context.Context, remediate.Fence) error {
+			err := refusals[0]
+			refusals = refusals[1:]
+			return err
+		}}
+		h.actions = func() []remediate.Action { return []remediate.Action{a} }
+		h.live()
+		h.alert("t", true)
+		pass(5 * time.Second)
+		if run := h.is(1, remediate.Waiting); run.Reason != remediate.ReasonCannotHelp || run.Begun != 1 {
+			t.Errorf("%+v", run)
+		}
+		pass(2 * time.Minute)
+		run := h.is(1, remediate.Declined)
+		if run.Reason != remediate.ReasonChanged {
+			t.Errorf("%+v", run)
+		}
+		says(t, run.Why, "stopped in step 1", "a column came", "none of 2 steps done")
+		if got := h.states(1); len(got) != 6 || got[4] != remediate.Allowed {
+			t.Errorf("%v", got)
+		}
+		h.verify()
+	})
+}
+
+// A reload that changes nothing of a run's policy does not disturb it; neither does a
+// policy that comes or goes beside it.
+func TestReloadDisturbsNobody(t *testing.T) {
+	bubble(t, func(t *testing.T, h *house) {
+		s := &scene{house: h, mode: remediate.Auto, entry: "1y", stay: time.Second, batches: 5}
+		h.actions = func() []remediate.Action { return s.setting(remediate.CancelAnytime).Actions }
+		s.e, _ = h.live()
+		s.adopt(remediate.CancelAnytime)
+		h.alert("t", true)
+		for n := range 40 {
+			pass(300 * time.Millisecond)
+			s.adopt(remediate.CancelAnytime, func(set *engine.Setting) {
+				other := set.Policies[0]
+				other.Name = "other"
+				if n%2 == 0 {
+					set.Policies = append(set.Policies, other)
+				}
+				set.Guards = guard.All(guard.Config{Windows: map[string]guard.Window{"w": always(true), "x": always(n%2 == 0)}})
+			})
+		}
+		pass(time.Minute)
+		h.is(1, remediate.Cleared)
+		if s.begun[1] != 1 || s.begun[2] != 1 || s.did() != 10 {
+			t.Errorf("begun %v, %d effects\n%s", s.begun, s.did(), h.story(1))
+		}
+	})
+}
+
+// A target that was gone when it was to be verified comes back, and the run ends with
+// what is true.
+func TestTargetComesBackBeforeTheVerdict(t *testing.T) {
+	for _, away := range []time.Duration{10 * time.Minute, 2 * time.Hour} {
+		t.Run(away.String(), func(t *testing.T) {
+			bubble(t, func(t *testing.T, h *house) {
+				e, _ := h.live()
+				h.ward.after = func() {
+					if len(h.ward.effects) == 2 {
+						if err := e.Use(nil, h.policies()); err != nil {
+							t.Error(err)
+						}
+					}
+				}
+				h.alert("t", true)
+				pass(away)
+				if away > time.Hour {
+					if run := h.is(1, remediate.Inconclusive); run.Reason != remediate.ReasonTarget {
+						t.Errorf("%+v", run)
+					}
+					return
+				}
+				h.is(1, remediate.Applied)
+				if err := e.Use(h.ward.actions(), h.policies()); err != nil {
+					t.Fatal(err)
+				}
+				pass(time.Minute)
+				h.is(1, remediate.Cleared)
+			})
+		})
+	}
+}
