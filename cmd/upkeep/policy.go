@@ -193,6 +193,8 @@ func terms(t remediate.Terms) string {
 	add(t.FreeDisk > 0, "free_disk %g%%", t.FreeDisk*100)
 	lasting("lag", t.Lag)
 	lasting("transaction", t.Transaction)
+	add(t.MostRows > 0, "most_rows %.0f", t.MostRows)
+	add(t.MostShare > 0, "most_share %g%%", t.MostShare*100)
 	add(t.Silence, "silence")
 	lasting("answer", t.Answer)
 	return strings.Join(all, "; ")

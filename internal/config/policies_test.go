@@ -48,6 +48,8 @@ func TestWrongPolicies(t *testing.T) {
 		{"budget as a number", onePolicy("match: ['a=b'], action: redis/bgsave, budget: 5"), `f:3: budget is "5"; a share was expected`},
 		{"effect", onePolicy("match: ['a=b'], action: redis/bgsave, effect: .nan"), `f:3: effect is ".nan"; a share was expected`},
 		{"free disk", onePolicy("match: ['a=b'], action: redis/bgsave, free_disk: -1%"), `f:3: free_disk is "-1%"; a share was expected`},
+		{"most share", onePolicy("match: ['a=b'], action: redis/bgsave, most_share: 2"), `f:3: most_share is "2"; a share was expected`},
+		{"most rows", onePolicy("match: ['a=b'], action: redis/bgsave, most_rows: -1"), `f:3: most_rows is "-1"; a whole number of at least 0`},
 		{"breaker", onePolicy("match: ['a=b'], action: redis/bgsave, breaker: -1"), `f:3: breaker is "-1"; a whole number of at least 0`},
 		{"ramp", onePolicy("match: ['a=b'], action: redis/bgsave, ramp: 2"), `f:3: ramp is "2"; true or false`},
 		{"answer", onePolicy("match: ['a=b'], action: redis/bgsave, answer: 0s"), `f:3: answer is 0s; at least 1m was expected`},
@@ -228,6 +230,8 @@ policies:
     fresh: 1m
     backup: 1d
     free_disk: 0.15
+    most_rows: 100000
+    most_share: 20%
     lag: 30s
     transaction: 1h
     silence: true
@@ -241,7 +245,7 @@ policies:
 	}
 	all := remediate.Terms{
 		Cooldown: 2 * time.Hour, Decay: 10 * time.Minute, Windows: []string{"night"}, Budget: 0.1, Breaker: 5, Effect: 0.7, Fresh: time.Minute,
-		Backup: 24 * time.Hour, FreeDisk: 0.15, Lag: 30 * time.Second, Transaction: time.Hour, Silence: true, Answer: 2 * time.Hour,
+		Backup: 24 * time.Hour, FreeDisk: 0.15, Lag: 30 * time.Second, Transaction: time.Hour, Silence: true, Answer: 2 * time.Hour, MostRows: 100000, MostShare: 0.2,
 	}
 	byDay := all
 	byDay.Windows = []string{"day"}

@@ -102,11 +102,12 @@ type sim struct {
 
 // A replica is one upkeep, which may be dead, or frozen in the middle of a call.
 type replica struct {
-	n      int
-	life   int
-	s      *sim
-	dead   bool
-	frozen bool
+	n       int
+	life    int
+	s       *sim
+	dead    bool
+	frozen  bool
+	variant simVariant
 	*journal.Journal
 	inbox  *inbox.Inbox
 	engine *engine.Engine
@@ -187,8 +188,56 @@ func (w *sim) turn() {
 		w.deliver()
 	case n < 45:
 		w.person()
+	case n < 48:
+		w.reload()
 	default:
 		w.act()
+	}
+}
+
+// reload gives a replica another configuration: the policy is lowered, gone or back,
+// or a target is gone. The replicas need not agree.
+func (w *sim) reload() {
+	r := w.pick()
+	if r == nil {
+		return
+	}
+	r.variant = simVariant(w.rng.IntN(int(simVariants)))
+	w.say("replica %d reloads: %d", r.n, r.variant)
+	w.adopt(r)
+}
+
+// A simVariant is one of the configurations.
+type simVariant int
+
+const (
+	simWhole simVariant = iota
+	simAsks
+	simObserves
+	simNoPolicy
+	simNoTarget
+	simVariants
+)
+
+func (w *sim) adopt(r *replica) {
+	policies := []policy.Policy{{Name: "heal", Match: w.matchers(), Steps: []policy.Step{
+		{Action: "ward/heal", Mode: remediate.Auto, Terms: remediate.Terms{Budget: simBudget, Ramp: true, Breaker: 3, BreakerFor: time.Hour, Effect: 0.5, Cooldown: time.Minute}},
+		{Action: "ward/operate", Mode: remediate.Ask, Terms: remediate.Terms{Answer: 2 * time.Hour}},
+	}}}
+	actions := w.ward.actions()
+	switch r.variant {
+	case simAsks:
+		policies[0].Steps[0].Mode = remediate.Ask
+	case simObserves:
+		policies[0].Steps[0].Mode = remediate.Observe
+	case simNoPolicy:
+		policies = nil
+	case simNoTarget:
+		actions = actions[2:]
+	default:
+	}
+	if err := r.engine.Use(actions, policies); err != nil {
+		w.broken("use: %v", err)
 	}
 }
 
@@ -343,10 +392,6 @@ func (w *sim) pick() *replica {
 
 // start begins another life of a replica.
 func (w *sim) start(r *replica) {
-	policies := []policy.Policy{{Name: "heal", Match: w.matchers(), Steps: []policy.Step{
-		{Action: "ward/heal", Mode: remediate.Auto, Terms: remediate.Terms{Budget: simBudget, Ramp: true, Breaker: 3, BreakerFor: time.Hour, Effect: 0.5, Cooldown: time.Minute}},
-		{Action: "ward/operate", Mode: remediate.Ask, Terms: remediate.Terms{Answer: 2 * time.Hour}},
-	}}}
 	r.life++
 	r.Journal = journal.New(journal.Config{Store: w.store, Name: r.name(), Lease: simLease, Now: w.clock, Shared: true})
 	r.inbox = inbox.New(inbox.Config{Store: w.store, Now: w.clock})
@@ -357,10 +402,7 @@ func (w *sim) start(r *replica) {
 		},
 		Lease: simLease, Now: w.clock, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
 	})
-	if err := r.engine.Use(w.ward.actions(), policies); err != nil {
-		w.broken("use: %v", err)
-		return
-	}
+	w.adopt(r)
 	r.dead = false
 	w.as(r, func() {
 		if err := r.engine.Join(context.Background()); err != nil {
@@ -485,9 +527,10 @@ func (w *sim) settle() {
 	w.say("quiet")
 	ctx := context.Background()
 	for _, r := range w.replicas {
-		if r.dead {
+		if r.variant = simWhole; r.dead {
 			w.start(r)
 		}
+		w.adopt(r)
 	}
 	r := w.replicas[0]
 	for _, scope := range []string{"all", "policy/heal", "action/ward/heal", "target/s0"} {

@@ -239,13 +239,13 @@ func meaning(s remediate.State) string {
 		remediate.Received:     "on disk, not yet looked at, or to be looked at anew",
 		remediate.Planned:      "it is known what would be done",
 		remediate.Asked:        "a person is to approve of the plan",
-		remediate.Waiting:      "not now; it is looked at again when it is due",
+		remediate.Waiting:      "not now; it is looked at again when it is due. One that has begun to act keeps its plan and goes on with it",
 		remediate.Allowed:      "every guard agreed; steps are being carried out",
 		remediate.Applied:      "every step was done; it is not known yet whether it helped",
 		remediate.Cleared:      "the measure is back within its limit, and the alert's expression agrees",
 		remediate.Uncleared:    "done as planned, and the measure is not within its limit",
 		remediate.Inconclusive: "done as planned, and what was seen afterwards contradicts itself or is not known",
-		remediate.Declined:     "on purpose: a guard, the action, the policy or a person said no",
+		remediate.Declined:     "on purpose: a guard, the action, the policy or a person said no, before anything was done or between two statements",
 		remediate.Failed:       "something broke; the last entry says what",
 	}[s]
 }
