@@ -16,7 +16,7 @@ import (
 // in the configuration says.
 func Archive(t *target.Postgres) remediate.Action {
 	return remediate.Action{
-		Name:   "postgres/archive",
+		Name:   nameArchive,
 		Target: t.Name,
 		Doc: `Archive moves the rows of one table that are past their age to another table, in small batches that move and delete in one statement.
 
@@ -70,11 +70,15 @@ authorization "role".`,
 		Rights:    slices.Concat(movingRights(), maintainRights(), filingRights()),
 		Params:    pacing(),
 		Timeout:   6 * time.Hour,
-		Remedy:    archive{t},
+		Cancel:    remediate.CancelAnytime,
+		Remedy:    archive{t, time.Now},
 	}
 }
 
-type archive struct{ target *target.Postgres }
+type archive struct {
+	target *target.Postgres
+	now    func() time.Time // upkeep's clock
+}
 
 // Headroom implements remediate.Roomer.
 func (a archive) Headroom(ctx context.Context, _ remediate.Request) (remediate.Headroom, error) {
@@ -91,9 +95,9 @@ func (a archive) Plan(ctx context.Context, r remediate.Request) (p remediate.Pla
 	case entry.Purge:
 		return p, remediate.Refuse(remediate.ReasonUnfit, "the archive of %s says purge, which is the action postgres/purge", entry.Table)
 	case entry.To.Store != nil:
-		return moving{a.target, "postgres/archive"}.planFiles(ctx, db, rel, entry, r)
+		return a.moving().planFiles(ctx, db, rel, entry, r)
 	case entry.To.Table != "":
-		return moving{a.target, "postgres/archive"}.plan(ctx, db, rel, away(entry), r)
+		return a.moving().plan(ctx, db, rel, away(entry), r)
 	default:
 		return p, remediate.Refuse(remediate.ReasonUnfit, "the archive of %s says of no place to move rows to: give it a destination, targets.postgres[].archives[].to", entry.Table)
 	}
@@ -101,8 +105,15 @@ func (a archive) Plan(ctx context.Context, r remediate.Request) (p remediate.Pla
 
 // Apply implements remediate.Remedy.
 func (a archive) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
-	return moving{a.target, "postgres/archive"}.apply(ctx, f, s)
+	return a.moving().apply(ctx, f, s)
 }
+
+// Configured implements remediate.Configurer.
+func (a archive) Configured(_ remediate.Request, s remediate.Step) error {
+	return a.moving().configured(s)
+}
+
+func (a archive) moving() moving { return moving{a.target, nameArchive, a.now} }
 
 // Measure implements remediate.Remedy.
 func (a archive) Measure(ctx context.Context, r remediate.Request) (float64, error) {

@@ -63,7 +63,7 @@ func (a moving) planFiles(ctx context.Context, db *target.Database, rel relation
 	if err != nil {
 		return p, err
 	}
-	if p.Facts, err = m.facts(ctx, db, s); err != nil {
+	if p.Facts, p.Amount, err = m.facts(ctx, db, s); err != nil {
 		return p, err
 	}
 	p.Facts = append(p.Facts, "who may read "+entry.To.Label+" reads the rows: they are compressed, and not encrypted")

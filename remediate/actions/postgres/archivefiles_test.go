@@ -35,7 +35,7 @@ type bucketOf struct{ Endpoint, Region, Bucket, ID, Secret string }
 
 func (r remote) child(t *testing.T) string {
 	t.Helper()
-	r.Entry.To = target.Destination{}
+	r.Entry.To.Store = nil // it is made of the folder or the bucket
 	text, err := json.Marshal(r)
 	if err != nil {
 		t.Fatal(err)
@@ -52,9 +52,12 @@ func serverOf(child string) (*target.Postgres, error) {
 			return nil, err
 		}
 		to := target.Destination{Label: "the store"}
-		if r.Bucket == nil {
+		switch {
+		case r.Entry.Purge || r.Entry.To.Table != "":
+			to = r.Entry.To
+		case r.Bucket == nil:
 			to.Store = depot.Folder(r.Folder)
-		} else {
+		default:
 			b, err := depot.Bucket(depot.BucketConfig{Endpoint: r.Bucket.Endpoint, Region: r.Bucket.Region, Bucket: r.Bucket.Bucket, Prefix: "some/", ID: says(r.Bucket.ID), Secret: says(r.Bucket.Secret)})
 			if err != nil {
 				return nil, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/rows"
 )
 
 const (
@@ -55,12 +57,16 @@ type batches struct {
 	table place // whose rows these are: that of the movement, or a partition of it
 	oid   int64
 
-	c     *pgx.Conn
-	fence remediate.Fence
-	pace  *pace
-	args  []any // the parameters of the condition
-	swift bool  // batches may be copied and deleted under one snapshot
-	busy  int   // so many batches more are not
+	c      *pgx.Conn
+	watch  *watch
+	fence  remediate.Fence
+	pace   *pace
+	args   []any   // the parameters of the condition
+	swift  bool    // batches may be copied and deleted under one snapshot
+	busy   int     // so many batches more are not
+	most   int64   // rows that may go in all; 0: any number
+	lock   string  // the statement that locks what a batch relies on
+	relies []int64 // what is compared at the end of each batch: the table, what is above it, and the same of the destination
 
 	density float64       // rows in a block, as far as is known
 	each    time.Duration // for a row
@@ -70,6 +76,83 @@ type batches struct {
 	moved   int64
 	updates int64 // of the table, as the server counts them
 	missed  bool  // rows may have been passed over
+}
+
+// begin finds out what all batches have in common.
+func (b *batches) begin(ctx context.Context, now func() time.Time, s remediate.Step) (err error) {
+	if b.zone != s.Args["zone"] {
+		return remediate.Refuse(remediate.ReasonChanged, "column %s has no time zone, and was to be compared in %q, and the session now has %q: nothing was done; plan again", pgx.Identifier{b.column}.Sanitize(), s.Args["zone"], b.zone)
+	}
+	// Into a partitioned table rows are not copied: which parts they enter is told by
+	// the other ways only.
+	if b.swift, err = one(ctx, b.c, pgx.RowTo[bool], "select $1 and current_setting('track_counts')::bool", b.dest.Kind == "r"); err != nil {
+		return fmt.Errorf("track_counts: %w", err)
+	}
+	if b.most, err = b.bound(ctx); err != nil {
+		return err
+	}
+	if b.back {
+		b.args = []any{b.since, b.until}
+		if err := b.unclashing(ctx, b.c, b.survey); err != nil {
+			return err
+		}
+		return b.unspoiled(ctx, b.c, b.survey)
+	}
+	if err := clocked(ctx, b.c, now); err != nil {
+		return err
+	}
+	cut, err := one(ctx, b.c, pgx.RowTo[time.Time], "select clock_timestamp() - make_interval(secs => $1)", b.age.Seconds())
+	if err != nil {
+		return fmt.Errorf("the server's time: %w", err)
+	}
+	b.args = []any{cut}
+	return nil
+}
+
+// bound is how many rows may go by the fence, 0 where any number may. Bytes are
+// counted by the size that a row of the table has on average.
+func (b *batches) bound(ctx context.Context) (int64, error) {
+	most := b.fence.Most
+	if most == nil || b.back {
+		return 0, nil
+	}
+	rows := most.Rows
+	if most.Bytes > 0 {
+		w, err := b.weight(ctx, b.c, b.survey, 1)
+		if err != nil {
+			return 0, err
+		}
+		if n := most.Bytes / max(w.size, 1); rows == 0 || n < rows {
+			rows = n
+		}
+	}
+	if rows == 0 {
+		return 0, nil
+	}
+	return max(1, int64(rows)), nil
+}
+
+// of turns to another part of the source.
+func (b *batches) of(l rows.Node) {
+	b.table, b.oid = place{l.Schema, l.Table}, l.OID
+	line := append([]rows.Node{l}, rows.Lineage(b.giving.tree, l.OID)...)
+	if b.to != (place{}) {
+		for _, n := range b.taking.tree {
+			if n.OID == b.dest.OID || n.Above {
+				line = append(line, n)
+			}
+		}
+	}
+	b.relies = nil
+	var locked []rows.Node
+	for _, n := range line {
+		b.relies = append(b.relies, n.OID)
+		// What is above it may be another's; a lock there wants a right that no batch needs.
+		if r, ok := b.watch.plan.Relations[n.OID]; ok && r.Lockable() {
+			locked = append(locked, n)
+		}
+	}
+	b.lock = rows.LockText(locked...)
 }
 
 // run goes through the table until nothing is left that can go.
@@ -88,7 +171,7 @@ func (b *batches) run(ctx context.Context) error {
 	}
 	for range passes {
 		moved, updates := b.moved, b.updates
-		b.missed = len(b.links) > 0 // rows that another one referred to, which has gone
+		b.missed = len(b.refers()) > 0 // rows that another one referred to, which has gone
 		if err := through(ctx); err != nil {
 			return err
 		}
@@ -101,7 +184,7 @@ func (b *batches) run(ctx context.Context) error {
 			break
 		}
 	}
-	return nil
+	return b.watch.check(ctx, b.relies...) // a batch that found nothing was not compared
 }
 
 // count asks the server how often rows of the table were updated. A session tells
@@ -159,8 +242,12 @@ func (b *batches) heap(ctx context.Context) error {
 		for at < end {
 			n := b.blocks
 			count, took, err := b.batch(ctx, b.swift && b.busy == 0, func(h how) (string, []any) { return b.rangeSQL(at, at+n, h) })
+			if errors.Is(err, errOver) && n > 1 {
+				b.blocks = max(1, n/4)
+				continue
+			}
 			if err != nil {
-				return err
+				return b.over(err)
 			}
 			at += n
 			b.busy = max(0, b.busy-1)
@@ -193,9 +280,12 @@ func (b *batches) index(ctx context.Context) error {
 	last, after := "-infinity", false
 	for {
 		n := b.rows
+		if b.most > 0 {
+			n = min(n, max(1, b.most-b.moved)) // one more than may go shows that there is one more
+		}
 		count, took, err := b.batch(ctx, false, func(h how) (string, []any) { return b.keySQL(last, after, n, h == bySkip) })
 		if err != nil || count.Last == nil {
-			return err
+			return b.over(err)
 		}
 		// Rows of one moment that cannot go would be met for ever.
 		after = count.Moved == 0 && *count.Last == last || count.Moved == 0 && after
@@ -204,10 +294,22 @@ func (b *batches) index(ctx context.Context) error {
 	}
 }
 
+// errOver says that a batch would have taken more rows than may go.
+var errOver = errors.New("more rows would go than may")
+
+// over refuses what goes beyond the amount that the run may take.
+func (b *batches) over(err error) error {
+	if !errors.Is(err, errOver) {
+		return err
+	}
+	return remediate.Refuse(remediate.ReasonAmount, "%d rows of %s are gone, and with the next ones it would be more than the %d that may go: the rest stays; plan again to see how much that is", b.moved, b.from, b.most)
+}
+
 // A count is what became of a batch.
 type count struct {
 	Moved int64
 	Last  *string // the greatest age that was met, where an index is read
+	Into  []int64 // the parts of the destination that rows have entered, where it has any
 }
 
 // How a batch takes its rows.
@@ -269,11 +371,29 @@ func (b *batches) keySQL(last string, after bool, n int64, skip bool) (string, [
 
 // free is the condition that row t goes and that nobody refers to it.
 func (b *batches) free() string {
-	all := []string{b.condition(1), fmt.Sprintf("t.tableoid = '%d'::oid", b.oid)}
-	for _, l := range b.links {
+	all := []string{b.condition(1), fmt.Sprintf("t.tableoid = '%d'::oid", b.oid), firing}
+	for _, c := range b.spares {
+		all = append(all, c.Same)
+	}
+	for _, l := range b.refers() {
 		all = append(all, l.free())
 	}
 	return strings.Join(all, " and ")
+}
+
+// firing is the condition that foreign keys are kept and triggers fire. A server that
+// is told otherwise heeds it at the next statement, so that the statement must ask.
+const firing = "current_setting('session_replication_role') = 'origin'"
+
+// refers are the foreign keys by which others refer to rows of the table: those to
+// itself and those to what is above it.
+func (b *batches) refers() (links []link) {
+	for _, l := range b.links {
+		if slices.Contains(b.relies, l.Of) {
+			links = append(links, l)
+		}
+	}
+	return links
 }
 
 // takeSQL takes the rows t that a condition picks away and puts them where they go,
@@ -282,11 +402,12 @@ func (b *batches) free() string {
 // the destination meanwhile is neither read nor written.
 func (b *batches) takeSQL(with, pick, last string) string {
 	if b.to == (place{}) {
-		return "with " + with + "d as (delete from only " + b.table.String() + " t where " + pick + " and " + b.free() + " returning 1) select (select count(*) from d), " + last
+		return "with " + with + "d as (delete from only " + b.table.String() + " t where " + pick + " and " + b.free() + " returning 1) select (select count(*) from d), " + last + ", null::int8[]"
 	}
 	return "with " + with + "d as (delete from only " + b.table.String() + " t where " + pick + " and " + b.free() + " and " + b.same() + " returning " + b.values() +
-		"), i as (insert into " + b.to.String() + " (" + list(b.columns) + ") overriding system value select * from d returning 1)" +
-		" select case when d.n = i.n then d.n else 1 / (d.n - d.n) end, " + last + " from (select count(*) as n from d) d, (select count(*) as n from i) i"
+		"), i as (insert into " + b.to.String() + " (" + list(b.columns) + ") overriding system value select * from d returning tableoid)" +
+		" select case when d.n = i.n then d.n else 1 / (d.n - d.n) end, " + last + ", i.entered from (select count(*) as n from d) d," +
+		" (select coalesce(sum(n), 0)::int8 as n, array_agg(part) as entered from (select tableoid::int8 as part, count(*) as n from i group by 1) g) i"
 }
 
 // copySQL copies the rows t that a condition picks and deletes them, in one
@@ -314,14 +435,9 @@ func (b *batches) values() string {
 // statistics of yet: within a transaction it only grows.
 const deletedSQL = "select pg_stat_get_xact_tuples_deleted($1::int8::oid)"
 
-// copied copies and deletes the rows of a batch under one snapshot, and commits
-// where as many were deleted as were copied.
-func (b *batches) copied(ctx context.Context, sql string, args []any) (n int64, err error) {
-	tx, err := b.c.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadWrite})
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }() // no error after a commit
+// copied copies and deletes the rows of a batch under one snapshot, and tells how
+// many, where as many were deleted as were copied.
+func (b *batches) copied(ctx context.Context, tx pgx.Tx, sql string, args []any) (n int64, err error) {
 	var before, after int64
 	if err := tx.QueryRow(ctx, deletedSQL, b.oid).Scan(&before); err != nil {
 		return 0, err
@@ -336,7 +452,56 @@ func (b *batches) copied(ctx context.Context, sql string, args []any) (n int64, 
 	if n = tag.RowsAffected(); after-before != n {
 		return 0, errUneven
 	}
+	return n, nil
+}
+
+// commit carries one batch out in a transaction of its own. The lock is its first
+// statement, and takes no snapshot: what it covers is for all of the batch as the
+// snapshot has it. What no lock covers, and what was changed before the lock was
+// taken, is seen by the comparison after the work, right before the commit.
+func (b *batches) commit(ctx context.Context, h how, sql string, args []any) (n count, err error) {
+	options := writing()
+	if h == byCopy {
+		options.IsoLevel = pgx.RepeatableRead
+	}
+	tx, err := b.c.BeginTx(ctx, options)
+	if err != nil {
+		return n, err
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }() // no error after a commit
+	if _, err := tx.Exec(ctx, b.lock, pgx.QueryExecModeSimpleProtocol); err != nil {
+		return n, err
+	}
+	if h == byCopy {
+		n.Moved, err = b.copied(ctx, tx, sql, args)
+	} else {
+		err = tx.QueryRow(ctx, sql, args...).Scan(&n.Moved, &n.Last, &n.Into)
+	}
+	if err != nil {
+		return n, err
+	}
+	if b.most > 0 && b.moved+n.Moved > b.most {
+		return n, errOver
+	}
+	if n.Moved > 0 {
+		if err := b.compare(ctx, n.Into); err != nil {
+			return n, err
+		}
+	}
 	return n, tx.Commit(ctx)
+}
+
+// compare compares what the batch relied on and what its rows have entered.
+func (b *batches) compare(ctx context.Context, into []int64) error {
+	all := slices.Clone(b.relies)
+	for _, oid := range into {
+		all = append(all, oid)
+		for _, n := range rows.Lineage(b.taking.tree, oid) {
+			all = append(all, n.OID)
+		}
+	}
+	slices.Sort(all)
+	return b.watch.check(ctx, slices.Compact(all)...)
 }
 
 // literal quotes a text.
@@ -362,11 +527,8 @@ func (b *batches) batch(ctx context.Context, swift bool, text func(how) (string,
 		args = append([]any{pgx.QueryExecModeExec}, args...) // without a name, the statement is planned for its very range
 		sent := time.Now()
 		err := bounded(ctx, b.c, func(ctx context.Context) (err error) {
-			if h == byCopy {
-				n.Moved, err = b.copied(ctx, sql, args)
-				return err
-			}
-			return b.c.QueryRow(ctx, sql, args...).Scan(&n.Moved, &n.Last)
+			n, err = b.commit(ctx, h, sql, args)
+			return err
 		})
 		if err == nil {
 			b.moved += n.Moved
@@ -375,7 +537,7 @@ func (b *batches) batch(ctx context.Context, swift bool, text func(how) (string,
 		if ctx.Err() != nil {
 			return n, 0, err
 		}
-		if err := b.again(err); err != nil {
+		if err := b.again(ctx, err); err != nil {
 			return n, 0, err
 		}
 		if time.Since(began) > pauseMost {
@@ -395,15 +557,23 @@ func (b *batches) batch(ctx context.Context, swift bool, text func(how) (string,
 }
 
 // again returns nil where a batch may succeed when it is tried once more, and else
-// what went wrong, without what stands in the rows.
-func (b *batches) again(err error) error {
+// what went wrong, without what stands in the rows. What fails because a table is
+// not as it was is refused for that.
+func (b *batches) again(ctx context.Context, err error) error {
 	refused, ok := errors.AsType[*pgconn.PgError](err)
+	if !ok && !errors.Is(err, errUneven) {
+		return fmt.Errorf("rows of %s: %w", b.table, err)
+	}
+	if ok && slices.Contains([]string{codeLock, codeDeadlock, codeConflict}, refused.Code) {
+		return nil
+	}
+	if changed := b.watch.check(ctx, b.watch.plan.OIDs()...); changed != nil {
+		return changed
+	}
 	if !ok {
 		return fmt.Errorf("rows of %s: %w", b.table, err)
 	}
 	switch refused.Code {
-	case codeLock, codeDeadlock, codeConflict:
-		return nil
 	case codeForeignKey:
 		if refused.SchemaName == b.to.Schema && refused.TableName == b.to.Table {
 			break

@@ -5,44 +5,60 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
-// Configured implements remediate.Configurer.
-func (a archive) Configured(r remediate.Request, s remediate.Step) error {
-	return entryAsks(a.target, r, s, func(e target.Archive) bool { return !e.Purge })
-}
+// The names of the actions on rows that are past their age.
+const (
+	nameArchive = "postgres/archive"
+	namePurge   = "postgres/purge"
+	nameRestore = "postgres/restore_archived"
+)
 
-// Configured implements remediate.Configurer.
-func (a purge) Configured(r remediate.Request, s remediate.Step) error {
-	return entryAsks(a.target, r, s, func(e target.Archive) bool { return e.Purge })
-}
-
-// Configured implements remediate.Configurer.
-func (a restoreArchived) Configured(r remediate.Request, s remediate.Step) error {
-	return entryAsks(a.target, r, s, func(e target.Archive) bool { return !e.Purge })
-}
-
-// entryAsks refuses a step that the archive of the configuration no longer asks for:
-// its column, age and destination are those of the plan. What only tidies up after
-// rows that went before does no harm whatever it says.
-func entryAsks(t *target.Postgres, r remediate.Request, s remediate.Step, kind func(target.Archive) bool) error {
+// configured refuses a step that the configuration does not ask for any more: the
+// table's archive is gone, or says another column, age or destination.
+func (a moving) configured(s remediate.Step) error {
+	refuse := func(format string, args ...any) error {
+		return remediate.Refuse(remediate.ReasonConfiguration, "the archive of table %s in the configuration "+format+": plan again", append([]any{s.Args["table"]}, args...)...)
+	}
+	entry, err := entryOf(a.target, remediate.Request{Subject: s.Args})
+	switch {
+	case err != nil:
+		return refuse("is gone")
+	case a.action == namePurge && !entry.Purge:
+		return refuse("does not say purge any more")
+	case a.action == nameArchive && entry.Purge:
+		return refuse("says purge now, and the plan moves rows")
+	}
 	switch s.Args["part"] {
 	case "vacuum", "analyze":
-		return nil
+		return nil // whatever became of the rows, the table is kept well
 	}
-	entry, err := entryOf(t, r)
-	if err != nil {
-		return remediate.Refuse(remediate.ReasonConfiguration, "the configuration has no archive of table %s any more", r.Subject["table"])
+	if s.Args["column"] != "" && s.Args["column"] != entry.Column {
+		return refuse("goes by column %s now, and the plan by %s", entry.Column, s.Args["column"])
 	}
-	dest := place{entry.To.Schema, entry.To.Table}
-	named := dest == place{s.Args["to_schema"], s.Args["to_table"]} || dest == place{s.Args["from_schema"], s.Args["from_table"]}
-	switch {
-	case !kind(entry):
-		return remediate.Refuse(remediate.ReasonConfiguration, "the archive of table %s no longer asks for this: purge was put in or taken out", r.Subject["table"])
-	case s.Args["column"] != "" && s.Args["column"] != entry.Column:
-		return remediate.Refuse(remediate.ReasonConfiguration, "the archive of table %s goes by column %s now; the plan goes by %s", r.Subject["table"], entry.Column, s.Args["column"])
-	case s.Args["age"] != "" && s.Args["age"] != seconds(entry.After):
-		return remediate.Refuse(remediate.ReasonConfiguration, "the archive of table %s is for rows older than %s now; the plan is for %s seconds", r.Subject["table"], entry.After, s.Args["age"])
-	case s.Args["label"] != entry.To.Label || entry.To.Store == nil && !named:
-		return remediate.Refuse(remediate.ReasonConfiguration, "the archive of table %s has another destination now than in the plan", r.Subject["table"])
+	if age := s.Args["age"]; age != "" && age != seconds(entry.After) {
+		return refuse("says an age of %s seconds now, and the plan %s", seconds(entry.After), age)
+	}
+	if was, is := stepsPlace(a.action, s), entrysPlace(entry); a.action != namePurge && was != is {
+		return refuse("names the destination %s now, and the plan %s", is, was)
 	}
 	return nil
+}
+
+// stepsPlace names where a step has the archived rows, and entrysPlace where the
+// configuration has them.
+func stepsPlace(action string, s remediate.Step) string {
+	if s.Args["label"] != "" {
+		return s.Args["label"]
+	}
+	side := "to_"
+	if action == nameRestore {
+		side = "from_"
+	}
+	return place{s.Args[side+"schema"], s.Args[side+"table"]}.String()
+}
+
+func entrysPlace(entry target.Archive) string {
+	if entry.To.Store != nil {
+		return entry.To.Label
+	}
+	return place{entry.To.Schema, entry.To.Table}.String()
 }

@@ -20,3 +20,17 @@ func AdviseIndexesAt(t *target.Postgres, now func() time.Time) remediate.Action 
 	a.Remedy = adviseIndexes{t, now}
 	return a
 }
+
+// ArchiveAt is Archive by another clock.
+func ArchiveAt(t *target.Postgres, now func() time.Time) remediate.Action {
+	a := Archive(t)
+	a.Remedy = archive{t, now}
+	return a
+}
+
+// PurgeAt is Purge by another clock.
+func PurgeAt(t *target.Postgres, now func() time.Time) remediate.Action {
+	a := Purge(t)
+	a.Remedy = purge{t, now}
+	return a
+}

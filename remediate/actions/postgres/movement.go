@@ -14,6 +14,7 @@ import (
 	read "github.com/ai-micro-service/upkeep/collectors/postgres"
 	"github.com/ai-micro-service/upkeep/internal/target"
 	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/rows"
 )
 
 // A place is a table by its names. The zero value is none.
@@ -30,6 +31,7 @@ type movement struct {
 	age          time.Duration // rows older than this when the work begins; or
 	since, until time.Time     // rows of since or later, and of before until
 	back         bool          // from the archive to the table
+	without      []string      // columns of the archive's own, which do not come back
 }
 
 // which says which rows go, as a condition that a person reads.
@@ -54,6 +56,9 @@ func (m movement) args(subject map[string]string, from, to side, params map[stri
 	}
 	if m.back {
 		args["since"], args["until"] = m.since.Format(time.RFC3339Nano), m.until.Format(time.RFC3339Nano)
+		if params["without"] != "" {
+			args["without"] = params["without"]
+		}
 	} else {
 		args["age"] = seconds(m.age)
 	}
@@ -74,7 +79,7 @@ func movementOf(args map[string]string) (m movement, err error) {
 		}
 		return m, nil
 	}
-	m.back = true
+	m.back, m.without = true, listed(args["without"])
 	m.since, m.until, err = span(args)
 	return m, err
 }
@@ -83,22 +88,35 @@ func movementOf(args map[string]string) (m movement, err error) {
 // harm, and what its statements need.
 type survey struct {
 	version      int
+	reader       rows.Reader
 	source, dest side
+	giving       stand    // the source with all of its parts
+	taking       stand    // the destination the same
+	durable      bool     // the rows of the source are safe in a crash
 	columns      []string // that are moved
+	spares       []spare  // columns that are not, of rows that come back
 	kind         string   // the type of the age column
+	zone         string   // in which it is compared, where it has none
 	links        []link
 	uniques      []uniqueness // of the destination
 }
 
 // surveyed looks at both tables and refuses what would do harm.
 func (m movement) surveyed(ctx context.Context, q read.Querier) (s survey, err error) {
-	if s.version, err = one(ctx, q, pgx.RowTo[int], "select current_setting('server_version_num')::int"); err != nil {
+	if s.reader, err = rows.NewReader(ctx, q); err != nil {
 		return s, err
 	}
+	s.version = s.reader.Version
 	if s.source, err = readSide(ctx, q, m.from, deletes()); err != nil {
 		return s, err
 	}
 	if err := s.source.fit(m.from, deletes()); err != nil {
+		return s, err
+	}
+	if s.giving, err = standingOf(ctx, q, s.reader, s.source.OID); err != nil {
+		return s, fmt.Errorf("%s: %w", m.from, err)
+	}
+	if s.durable, err = s.giving.gives(); err != nil {
 		return s, err
 	}
 	columns, err := many[column](ctx, q, columnSQL, s.source.OID)
@@ -108,11 +126,14 @@ func (m movement) surveyed(ctx context.Context, q read.Querier) (s survey, err e
 	if s.kind, err = m.ages(columns); err != nil {
 		return s, err
 	}
-	if s.links, err = many[link](ctx, q, linkSQL, s.source.OID); err != nil {
+	if s.zone, err = zoneOf(ctx, q, s.kind); err != nil {
+		return s, err
+	}
+	if s.links, err = many[link](ctx, q, linkSQL, s.giving.below()); err != nil {
 		return s, fmt.Errorf("foreign keys to %s: %w", m.from, err)
 	}
 	for _, l := range s.links {
-		if err := l.fit(m.from, s.source.Role); err != nil {
+		if err := l.fit(s.source.Role); err != nil {
 			return s, err
 		}
 	}
@@ -168,16 +189,22 @@ func (m movement) destination(ctx context.Context, q read.Querier, s *survey, co
 		return err
 	case kin || s.source.OID == s.dest.OID:
 		return remediate.Refuse(remediate.ReasonUnfit, "%s and %s are parts of one table: what is moved would be there still", m.from, m.to)
-	case s.dest.Persistence == "u" && s.source.Persistence == "p":
-		return remediate.Refuse(remediate.ReasonUnfit, "%s is unlogged: a crash of the server would empty it: alter table %s set logged", m.to, m.to)
+	}
+	if s.taking, err = standingOf(ctx, q, s.reader, s.dest.OID); err != nil {
+		return fmt.Errorf("%s: %w", m.to, err)
+	}
+	if err := s.taking.takes(s.durable); err != nil {
+		return err
 	}
 	into, err := many[column](ctx, q, columnSQL, s.dest.OID)
 	if err != nil {
 		return fmt.Errorf("columns of %s: %w", m.to, err)
 	}
-	if s.columns, err = match(m, columns, into); err != nil {
+	fit, err := match(m, columns, into)
+	if err != nil {
 		return err
 	}
+	s.columns, s.spares = fit.names, fit.spares
 	if s.uniques, err = many[uniqueness](ctx, q, uniqueSQL, s.dest.OID); err != nil {
 		return fmt.Errorf("unique indexes of %s: %w", m.to, err)
 	}
@@ -213,26 +240,56 @@ func (m movement) undo() string {
 	}
 }
 
-// facts are what a person wants to know before saying yes.
-func (m movement) facts(ctx context.Context, db *target.Database, s survey) (facts []string, err error) {
-	rows, err := m.expect(ctx, db, m.from)
+// facts are what a person wants to know before saying yes, and how much goes.
+func (m movement) facts(ctx context.Context, db *target.Database, s survey) (facts []string, amount *remediate.Amount, err error) {
+	n, err := m.expect(ctx, db, m.from)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	size, wal, err := m.weight(ctx, db, s, rows)
+	w, err := m.weight(ctx, db, s, n)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	facts = append(facts, fmt.Sprintf("about %.0f of %.0f rows go, some %s; expect %s of WAL", rows, max(s.source.Tuples, rows), remediate.Quantity("_bytes", size), remediate.Quantity("_bytes", wal)))
+	all := max(w.tuples, n)
+	facts = append(facts, fmt.Sprintf("about %.0f of %.0f rows go, some %s; expect %s of WAL", n, all, remediate.Quantity("_bytes", w.size), remediate.Quantity("_bytes", w.wal)))
+	if !m.back {
+		amount = &remediate.Amount{Rows: n, Bytes: w.size, OfRows: all, OfBytes: w.bytes}
+		cut, err := m.cutFact(ctx, db, s)
+		if err != nil {
+			return nil, nil, err
+		}
+		facts = append(facts, cut)
+	}
+	if s.zone != "" {
+		facts = append(facts, fmt.Sprintf("column %s is a %s without a time zone: it is compared in the time zone %s, that of the session", pgx.Identifier{m.column}.Sanitize(), s.kind, s.zone))
+	}
 	for _, l := range s.links {
 		facts = append(facts, fmt.Sprintf("rows that %s refers to are left", l.place()))
 	}
-	if s.source.Published {
-		facts = append(facts, fmt.Sprintf("%s is published: its subscribers lose the rows too", m.from))
+	if by := s.giving.published(); by != "" {
+		facts = append(facts, fmt.Sprintf("%s is published in %s: its subscribers lose the rows too", m.from, by))
+	}
+	if s.giving.subscribed() {
+		facts = append(facts, fmt.Sprintf("%s is filled by a logical subscription: the rows stay at its publisher, and come again when the table is copied anew", m.from))
 	}
 	if m.to == (place{}) || m.back {
-		return facts, nil
+		return facts, amount, nil
 	}
+	more, err := m.readers(ctx, db, s)
+	return append(facts, more...), amount, err
+}
+
+// cutFact says before which moment rows are past their age now.
+func (m movement) cutFact(ctx context.Context, q read.Querier, s survey) (string, error) {
+	cut, err := one(ctx, q, pgx.RowTo[string], "select to_char(c, 'YYYY-MM-DD HH24:MI:SS OF') || ' (' || current_setting('TimeZone') || ')' from (select clock_timestamp() - make_interval(secs => $1) as c) x", m.age.Seconds())
+	if err != nil {
+		return "", fmt.Errorf("the server's time: %w", err)
+	}
+	return fmt.Sprintf("rows of before %s would go now; a run takes this moment anew when its work begins, and then keeps it", cut), nil
+}
+
+// readers tells who could read the rows in the destination and not in the source.
+func (m movement) readers(ctx context.Context, db *target.Database, s survey) (facts []string, err error) {
 	wider, err := one(ctx, db, pgx.RowTo[string], widerSQL, s.source.OID, s.dest.OID)
 	if err != nil {
 		return nil, fmt.Errorf("who may read %s: %w", m.to, err)
@@ -272,23 +329,30 @@ select coalesce(sum(pg_table_size(t.relid)), 0)::float8, coalesce(sum(greatest(c
   join pg_class c on c.oid = t.relid
  where c.relkind = 'r'`
 
+// A weight is what is known of a table's size and of what goes of it.
+type weight struct {
+	bytes, tuples float64 // of the whole table
+	size, wal     float64 // of the rows that go
+}
+
 // weight estimates the bytes of the rows and of the WAL: the row once more, an
 // entry for each index of the destination, and what says that the old row is gone.
-func (m movement) weight(ctx context.Context, db *target.Database, s survey, rows float64) (size, wal float64, err error) {
+func (m movement) weight(ctx context.Context, q read.Querier, s survey, n float64) (w weight, err error) {
 	const entry, gone = 70, 60
-	var bytes, tuples, indexes float64
-	oid := s.source.OID
-	if err := db.QueryRow(ctx, weightSQL, oid, s.dest.OID).Scan(&bytes, &tuples, &indexes); err != nil {
-		return 0, 0, fmt.Errorf("the size of %s: %w", m.from, err)
+	type sizes struct{ Bytes, Tuples, Indexes float64 }
+	of, err := one(ctx, q, pgx.RowToStructByPos[sizes], weightSQL, s.source.OID, s.dest.OID)
+	if err != nil {
+		return w, fmt.Errorf("the size of %s: %w", m.from, err)
 	}
-	if tuples > 0 {
-		size = bytes / max(tuples, rows) * rows
+	w.bytes, w.tuples = of.Bytes, of.Tuples
+	if w.tuples > 0 {
+		w.size = w.bytes / max(w.tuples, n) * n
 	}
-	wal = gone * rows
+	w.wal = gone * n
 	if m.to != (place{}) {
-		wal += size + entry*indexes*rows
+		w.wal += w.size + entry*of.Indexes*n
 	}
-	return size, wal, nil
+	return w, nil
 }
 
 // clashSQL asks whether a row that would be moved is there already.
@@ -317,6 +381,16 @@ func (m movement) unclashing(ctx context.Context, q read.Querier, s survey) erro
 		}
 	}
 	return nil
+}
+
+// listed reads names with commas between.
+func listed(text string) (names []string) {
+	for name := range strings.SplitSeq(text, ",") {
+		if name = strings.TrimSpace(name); name != "" {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // condition is the condition that row t goes; its parameters begin with $n. It is

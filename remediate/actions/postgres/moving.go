@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	read "github.com/ai-micro-service/upkeep/collectors/postgres"
 	"github.com/ai-micro-service/upkeep/internal/target"
 	"github.com/ai-micro-service/upkeep/remediate"
 )
@@ -21,6 +22,7 @@ const clashTime = 10 * time.Second
 type moving struct {
 	target *target.Postgres
 	action string
+	now    func() time.Time // upkeep's clock; nil: that of the system
 }
 
 // plan looks at the tables and says which steps the movement takes: rel is the
@@ -46,34 +48,72 @@ func (a moving) plan(ctx context.Context, db *target.Database, rel relation, m m
 		return p, &remediate.Refusal{Reason: remediate.ReasonCannotHelp, Detail: "not now: " + why, Until: time.Now().Add(time.Minute)}
 	}
 	if m.back {
-		soon, cancel := context.WithTimeout(ctx, clashTime)
-		err := m.unclashing(soon, db, s)
-		late := soon.Err() != nil && ctx.Err() == nil
-		cancel()
-		switch {
-		case late:
-			p.Facts = append(p.Facts, "whether rows are in both tables takes long to find out: it is done before the first row is moved")
-		case err != nil:
-			return p, err
-		}
+		p.Facts, err = m.returning(ctx, db, s)
+	} else {
+		err = clocked(ctx, db, a.now)
 	}
-	facts, err := m.facts(ctx, db, s)
 	if err != nil {
 		return p, err
 	}
-	p.Facts = append(p.Facts, facts...)
+	facts, amount, err := m.facts(ctx, db, s)
+	if err != nil {
+		return p, err
+	}
+	p.Facts, p.Amount = append(p.Facts, facts...), amount
 	if p.Steps, facts, err = m.wholes(ctx, db, s, rel, r); err != nil {
 		return p, err
 	}
 	p.Facts = append(p.Facts, facts...)
-	p.Steps = append(p.Steps, remediate.Step{Do: m.text(s), Undo: m.undo(), Args: m.args(r.Subject, s.source, s.dest, r.Params)})
+	aside, err := m.aside(ctx, db, s, p.Steps)
+	if err != nil {
+		return p, err
+	}
+	args := m.args(r.Subject, s.source, s.dest, r.Params)
+	args[contractArg] = s.promise(aside).String()
+	if s.zone != "" {
+		args["zone"] = s.zone
+	}
+	p.Steps = append(p.Steps, remediate.Step{Do: m.text(s), Undo: m.undo(), Args: args})
 	after, facts, err := a.upkeep(ctx, db, m, s, r)
 	p.Steps, p.Facts = append(p.Steps, after...), append(p.Facts, facts...)
 	return p, err
 }
 
-// apply carries out one step of a plan.
+// returning looks, for a plan, for rows that could not come back, and says where
+// that takes longer than a plan may.
+func (m movement) returning(ctx context.Context, q read.Querier, s survey) (facts []string, err error) {
+	soon, cancel := context.WithTimeout(ctx, clashTime)
+	defer cancel()
+	if err = m.unclashing(soon, q, s); err == nil {
+		err = m.unspoiled(soon, q, s)
+	}
+	if soon.Err() != nil && ctx.Err() == nil {
+		return []string{"whether rows are in both tables, or have values that the table does not take, takes long to find out: it is done before the first row is moved"}, nil
+	}
+	return nil, err
+}
+
+// aside lists the partitions of the source that the step of the rows leaves alone:
+// those that go as a whole before it, and those of which no row is past its age.
+func (m movement) aside(ctx context.Context, q read.Querier, s survey, steps []remediate.Step) (oids []int64, err error) {
+	parts, err := m.parts(ctx, q, s)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range parts {
+		whole := slices.ContainsFunc(steps, func(s remediate.Step) bool { return s.Args["part_oid"] == strconv.FormatInt(p.OID, 10) })
+		if p.Young || p.Pending || whole {
+			oids = append(oids, p.OID)
+		}
+	}
+	return oids, nil
+}
+
+// apply carries out one step of a plan, where the configuration still asks for it.
 func (a moving) apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
+	if err := a.configured(s); err != nil {
+		return err
+	}
 	j := job{target: a.target, action: a.action, database: s.Args["database"], schema: s.Args["schema"], table: s.Args["table"], lockTimeout: rowWait}
 	switch s.Args["part"] {
 	case "rows":
@@ -93,8 +133,8 @@ func (a moving) apply(ctx context.Context, f remediate.Fence, s remediate.Step) 
 	}
 }
 
-// rows moves the rows. What was looked at for the plan is looked at again: by now
-// somebody may have made a trigger.
+// rows moves the rows. What the plan relied on is compared before the first of them
+// and at the end of each batch.
 func (a moving) rows(ctx context.Context, c *pgx.Conn, f remediate.Fence, s remediate.Step) error {
 	m, err := movementOf(s.Args)
 	if err != nil {
@@ -107,57 +147,41 @@ func (a moving) rows(ctx context.Context, c *pgx.Conn, f remediate.Fence, s reme
 	pace.asks = f.Check
 	// A batch is to see what others have committed, and to be planned for its own
 	// range; row security is to be an error and not to hide rows.
-	if _, err := c.Exec(ctx, "set default_transaction_isolation = 'read committed'; set row_security = off; set jit = off; set max_parallel_workers_per_gather = 0"); err != nil {
-		return fmt.Errorf("settings: %w", err)
+	if err := settle(ctx, c); err != nil {
+		return err
 	}
 	if err := f.Check(ctx); err != nil {
 		return err
 	}
+	w, err := watching(ctx, a.target, m.database, fmt.Sprintf("upkeep %s fence %d, comparing", a.action, f.Token), s.Args)
+	if err != nil {
+		return err
+	}
+	defer w.close(ctx)
 	v, err := m.surveyed(ctx, c)
 	if err != nil {
 		return err
 	}
-	b := batches{movement: m, survey: v, c: c, fence: f, pace: pace}
-	if b.swift, err = one(ctx, c, pgx.RowTo[bool], "select $1 and current_setting('track_counts')::bool", m.to != place{}); err != nil {
-		return fmt.Errorf("track_counts: %w", err)
-	}
-	for _, is := range []struct {
-		place place
-		oid   int64
-		want  string
-	}{{m.from, v.source.OID, s.Args["from_oid"]}, {m.to, v.dest.OID, s.Args["to_oid"]}} {
-		if is.want != "" && strconv.FormatInt(is.oid, 10) != is.want {
-			return b.another(is.place)
-		}
-	}
-	if m.back {
-		if err := m.unclashing(ctx, c, v); err != nil {
-			return err
-		}
-		b.args = []any{m.since, m.until}
-	} else {
-		var cut time.Time
-		if err := c.QueryRow(ctx, "select clock_timestamp() - make_interval(secs => $1)", m.age.Seconds()).Scan(&cut); err != nil {
-			return fmt.Errorf("the server's time: %w", err)
-		}
-		b.args = []any{cut}
-	}
-	leaves, err := many[leaf](ctx, c, leavesSQL, v.source.OID)
-	if err != nil {
-		return fmt.Errorf("parts of %s: %w", m.from, err)
+	w.durable = v.durable
+	b := batches{movement: m, survey: v, c: c, fence: f, pace: pace, watch: w}
+	if err := b.begin(ctx, a.now, s); err != nil {
+		return err
 	}
 	parts, err := m.parts(ctx, c, v)
 	if err != nil {
 		return err
 	}
-	for _, l := range leaves {
-		if slices.ContainsFunc(parts, func(p partition) bool { return p.OID == l.OID && (p.Young || p.Pending) }) {
-			continue
+	for _, l := range v.giving.leaves() {
+		if !w.knows(l.OID) || slices.ContainsFunc(parts, func(p partition) bool { return p.OID == l.OID && (p.Young || p.Pending) }) {
+			continue // no row of it goes, or it was not there when the plan was made
 		}
-		b.table, b.oid = place{l.Schema, l.Table}, l.OID
+		b.of(l)
 		if err := b.run(ctx); err != nil {
 			return err
 		}
+	}
+	if m.back {
+		return m.unspoiled(ctx, c, v)
 	}
 	return nil
 }

@@ -12,7 +12,7 @@ import (
 // Purge deletes the rows of one table that are past their age, for good.
 func Purge(t *target.Postgres) remediate.Action {
 	return remediate.Action{
-		Name:   "postgres/purge",
+		Name:   namePurge,
 		Target: t.Name,
 		Doc: `Purge deletes the rows of one table that are past their age, in small batches, for good.
 
@@ -39,11 +39,15 @@ are.`,
 		}, maintainRights()),
 		Params:  pacing(),
 		Timeout: 6 * time.Hour,
-		Remedy:  purge{t},
+		Cancel:  remediate.CancelAnytime,
+		Remedy:  purge{t, time.Now},
 	}
 }
 
-type purge struct{ target *target.Postgres }
+type purge struct {
+	target *target.Postgres
+	now    func() time.Time // upkeep's clock
+}
 
 // Headroom implements remediate.Roomer.
 func (a purge) Headroom(ctx context.Context, _ remediate.Request) (remediate.Headroom, error) {
@@ -59,13 +63,20 @@ func (a purge) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan,
 	if !entry.Purge {
 		return p, remediate.Refuse(remediate.ReasonUnfit, "the archive of %s does not say that its rows may be deleted for good: purge: true does", entry.Table)
 	}
-	return moving{a.target, "postgres/purge"}.plan(ctx, db, rel, away(entry), r)
+	return a.moving().plan(ctx, db, rel, away(entry), r)
 }
 
 // Apply implements remediate.Remedy.
 func (a purge) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
-	return moving{a.target, "postgres/purge"}.apply(ctx, f, s)
+	return a.moving().apply(ctx, f, s)
 }
+
+// Configured implements remediate.Configurer.
+func (a purge) Configured(_ remediate.Request, s remediate.Step) error {
+	return a.moving().configured(s)
+}
+
+func (a purge) moving() moving { return moving{a.target, namePurge, a.now} }
 
 // Measure implements remediate.Remedy.
 func (a purge) Measure(ctx context.Context, r remediate.Request) (float64, error) {

@@ -13,7 +13,7 @@ import (
 // RestoreArchived brings rows back from where postgres/archive has moved them.
 func RestoreArchived(t *target.Postgres) remediate.Action {
 	return remediate.Action{
-		Name:   "postgres/restore_archived",
+		Name:   nameRestore,
 		Target: t.Name,
 		Doc: `Restore archived brings rows of a span of time back from the table that postgres/archive has moved them to.
 
@@ -42,8 +42,10 @@ schema upkeep; nothing on an archive's table.`,
 		Params: append([]remediate.Param{
 			{Name: "since", Type: remediate.Text, Doc: "Rows of this moment or later: 2026-01-31, or 2026-01-31T12:00:00Z. A day begins at midnight UTC."},
 			{Name: "until", Type: remediate.Text, Doc: "Rows of before this moment, written the same."},
+			{Name: "without", Type: remediate.Text, Doc: "Columns of the archive's own, with commas between: their values are not brought back, and are gone with the archive's rows."},
 		}, pacing()...),
 		Timeout: 6 * time.Hour,
+		Cancel:  remediate.CancelAnytime,
 		Remedy:  restoreArchived{t},
 	}
 }
@@ -62,22 +64,29 @@ func (a restoreArchived) Plan(ctx context.Context, r remediate.Request) (p remed
 		return p, err
 	}
 	if entry.To.Store != nil {
-		return moving{a.target, "postgres/restore_archived"}.planUnfiles(ctx, db, rel, entry, r)
+		return a.moving().planUnfiles(ctx, db, rel, entry, r)
 	}
 	if entry.To.Table == "" {
 		return p, remediate.Refuse(remediate.ReasonUnfit, "the archive of %s is no table", entry.Table)
 	}
-	m := movement{database: entry.Database, from: place{entry.To.Schema, entry.To.Table}, to: place{entry.Schema, entry.Table}, column: entry.Column, back: true}
+	m := movement{database: entry.Database, from: place{entry.To.Schema, entry.To.Table}, to: place{entry.Schema, entry.Table}, column: entry.Column, back: true, without: listed(r.Params["without"])}
 	if m.since, m.until, err = span(r.Params); err != nil {
 		return p, err
 	}
-	return moving{a.target, "postgres/restore_archived"}.plan(ctx, db, rel, m, r)
+	return a.moving().plan(ctx, db, rel, m, r)
 }
 
 // Apply implements remediate.Remedy.
 func (a restoreArchived) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
-	return moving{a.target, "postgres/restore_archived"}.apply(ctx, f, s)
+	return a.moving().apply(ctx, f, s)
 }
+
+// Configured implements remediate.Configurer.
+func (a restoreArchived) Configured(_ remediate.Request, s remediate.Step) error {
+	return a.moving().configured(s)
+}
+
+func (a restoreArchived) moving() moving { return moving{target: a.target, action: nameRestore} }
 
 // Measure implements remediate.Remedy.
 func (a restoreArchived) Measure(ctx context.Context, r remediate.Request) (float64, error) {

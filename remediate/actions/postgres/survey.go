@@ -29,14 +29,13 @@ type side struct {
 	Delete      bool
 	Update      bool     // of the table, or of any column: what it takes to hold a row
 	Parent      bool     // others inherit from it, or are partitions of it
-	Unnamed     bool     // it publishes deletes and has no replica identity
-	Published   bool     // it publishes deletes
 	Triggers    []string // of the operation, of people
 	Rules       []string // the same
 }
 
 // sideSQL looks one table up by its names. $3 is the bit of the operation in
 // pg_trigger.tgtype, $4 its letter in pg_rewrite.ev_type. Any role may; 13 and later.
+// Triggers that a partition inherits are internal before 15, and have a parent.
 const sideSQL = `
 select c.oid::int8,
        c.relkind::text,
@@ -52,15 +51,12 @@ select c.oid::int8,
        has_table_privilege(c.oid, 'DELETE'),
        has_table_privilege(c.oid, 'UPDATE') or has_any_column_privilege(c.oid, 'UPDATE'),
        exists (select from pg_inherits where inhparent = c.oid),
-       p.deletes and (c.relreplident = 'n' or c.relreplident = 'd' and not exists (select from pg_index i where i.indrelid = c.oid and i.indisprimary)),
-       p.deletes,
-       array(select tgname::text from pg_trigger where tgrelid = c.oid and not tgisinternal and tgenabled <> 'D' and tgtype & $3::int <> 0 order by 1),
+       array(select g.tgname::text from pg_trigger g
+              where g.tgrelid = c.oid and g.tgenabled <> 'D' and g.tgtype & $3::int <> 0 and (not g.tgisinternal or g.tgparentid <> 0)
+                and not exists (select from pg_constraint k where k.oid = g.tgconstraint and k.contype in ('f', 'p', 'u', 'x')) order by 1),
        array(select rulename::text from pg_rewrite where ev_class = c.oid and ev_enabled <> 'D' and ev_type = $4::text::"char" order by 1)
   from pg_class c
   join pg_namespace n on n.oid = c.relnamespace
-  cross join lateral (select exists (
-         select from pg_publication b
-          where b.pubdelete and (b.puballtables or exists (select from pg_publication_rel r where r.prpubid = b.oid and r.prrelid = c.oid))) as deletes) p
  where n.nspname = $1
    and c.relname = $2`
 
@@ -123,8 +119,6 @@ func (s side) fit(p place, o operation) error {
 		return unfit("has the rule %s for %s, which may do something else instead", pgx.Identifier{s.Rules[0]}.Sanitize(), o.word)
 	case s.Secured:
 		return unfit("has row security, which hides rows from role %s: use the owner, or a role with BYPASSRLS", s.Role)
-	case o == deletes() && s.Unnamed:
-		return unfit("publishes its deletes and has no replica identity, without which they fail: give it a primary key or a replica identity")
 	}
 	return s.permitted(p, o)
 }
@@ -159,55 +153,17 @@ type column struct {
 	Default   bool
 	Generated bool
 	Identity  bool
+	Expr      string // its default, or what it is generated from
 }
 
 const columnSQL = `
 select a.attname::text, coalesce(nullif(t.typbasetype, 0), t.oid)::int8, a.atttypmod, format_type(a.atttypid, a.atttypmod),
-       a.attnotnull, a.atthasdef, a.attgenerated <> '', a.attidentity <> ''
+       a.attnotnull, a.atthasdef, a.attgenerated <> '', a.attidentity <> '', coalesce(pg_get_expr(d.adbin, d.adrelid), '')
   from pg_attribute a
   join pg_type t on t.oid = a.atttypid
+  left join pg_attrdef d on a.atthasdef and d.adrelid = a.attrelid and d.adnum = a.attnum
  where a.attrelid = $1::int8::oid and a.attnum > 0 and not a.attisdropped
  order by a.attnum`
-
-// match returns the columns that are moved, by name and in the order of from, and
-// refuses what would be lost, changed or rejected.
-func match(m movement, from, to []column) (names []string, err error) {
-	unfit := func(format string, args ...any) error {
-		return remediate.Refuse(remediate.ReasonUnfit, "the columns of %s and %s do not fit: "+format, append([]any{m.from, m.to}, args...)...)
-	}
-	for _, c := range from {
-		name := pgx.Identifier{c.Name}.Sanitize()
-		i := slices.IndexFunc(to, func(d column) bool { return d.Name == c.Name })
-		switch {
-		case i < 0 && (c.Generated || m.back && c.Default):
-			continue // made of the others; or the archive's own
-		case i < 0:
-			return nil, unfit("the second has no column %s: alter table %s add column %s %s", name, m.to, name, c.Type)
-		}
-		d := to[i]
-		switch {
-		case d.Generated && (c.Generated || m.back):
-			continue // it is made anew
-		case d.Generated:
-			return nil, unfit("%s is generated in the second, and what is in the first would be lost", name)
-		case d.Type != c.Type:
-			return nil, unfit("%s is %s in the first and %s in the second: alter table %s alter column %s type %s", name, c.Type, d.Type, m.to, name, c.Type)
-		case d.NotNull && !c.NotNull && !m.back:
-			return nil, unfit("%s may be null in the first only: alter table %s alter column %s drop not null", name, m.to, name)
-		}
-		names = append(names, c.Name)
-	}
-	for _, d := range to {
-		known := slices.ContainsFunc(from, func(c column) bool { return c.Name == d.Name })
-		if !known && d.NotNull && !d.Default && !d.Generated && !d.Identity {
-			return nil, unfit("the second has the column %s beside them, which is NOT NULL and has no default", pgx.Identifier{d.Name}.Sanitize())
-		}
-	}
-	if len(names) == 0 {
-		return nil, unfit("there is nothing to move")
-	}
-	return names, nil
-}
 
 // A uniqueness is one unique index or exclusion constraint.
 type uniqueness struct {
@@ -242,6 +198,8 @@ func (u uniqueness) implied(by []uniqueness) bool {
 
 // A link is a foreign key of another table that refers to the rows that are moved.
 type link struct {
+	Of              int64  // the relation that it refers to: the table, or a part of it
+	OfName          string // the same, quoted
 	Name            string
 	Schema, Table   string
 	OnDelete        string // pg_constraint.confdeltype
@@ -250,10 +208,11 @@ type link struct {
 	Indexed, Select bool
 }
 
-// linkSQL finds the foreign keys that refer to a table. Those of the partitions of
-// a table that refers to it are the same as that table's.
+// linkSQL finds the foreign keys that refer to a table or to a part of it: $1 are all
+// of these. Those of the partitions of a table that refers to it are the same as that
+// table's, and so is what a part has of a key that refers to the whole.
 const linkSQL = `
-select k.conname::text, n.nspname::text, c.relname::text, k.confdeltype::text,
+select k.confrelid::int8, (select format('%I.%I', s.nspname, o.relname) from pg_class o join pg_namespace s on s.oid = o.relnamespace where o.oid = k.confrelid), k.conname::text, n.nspname::text, c.relname::text, k.confdeltype::text,
        array(select a.attname::text from unnest(k.conkey) with ordinality u(n, i) join pg_attribute a on a.attrelid = k.conrelid and a.attnum = u.n order by u.i),
        array(select a.attname::text from unnest(k.confkey) with ordinality u(n, i) join pg_attribute a on a.attrelid = k.confrelid and a.attnum = u.n order by u.i),
        array(select s.nspname::text from unnest(k.conpfeqop) with ordinality u(o, i) join pg_operator o on o.oid = u.o join pg_namespace s on s.oid = o.oprnamespace order by u.i),
@@ -265,15 +224,15 @@ select k.conname::text, n.nspname::text, c.relname::text, k.confdeltype::text,
   from pg_constraint k
   join pg_class c on c.oid = k.conrelid
   join pg_namespace n on n.oid = c.relnamespace
- where k.contype = 'f' and k.confrelid = $1::int8::oid
-   and not exists (select from pg_constraint p where p.oid = k.conparentid and p.confrelid = k.confrelid)
- order by 2, 3, 1`
+ where k.contype = 'f' and k.confrelid = any($1::int8[]::oid[])
+   and not exists (select from pg_constraint p where p.oid = k.conparentid and p.confrelid = any($1::int8[]::oid[]))
+ order by 4, 5, 3`
 
 func (l link) place() place { return place{l.Schema, l.Table} }
 
 // fit refuses a foreign key that would do more than to protect what it refers to.
-func (l link) fit(p place, role string) error {
-	name := pgx.Identifier{l.Name}.Sanitize()
+func (l link) fit(role string) error {
+	p, name := l.OfName, pgx.Identifier{l.Name}.Sanitize()
 	switch {
 	case l.OnDelete != "a" && l.OnDelete != "r":
 		what := map[string]string{"c": "delete rows there (ON DELETE CASCADE)", "n": "change rows there (ON DELETE SET NULL)", "d": "change rows there (ON DELETE SET DEFAULT)"}[l.OnDelete]

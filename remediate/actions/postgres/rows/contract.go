@@ -256,3 +256,6 @@ func kinds() []kind {
 		{"right", "the right ", "the rights", false},
 	}
 }
+
+// OIDs lists the relations that the contract is about.
+func (c Contract) OIDs() []int64 { return slices.Sorted(maps.Keys(c.Relations)) }

@@ -87,3 +87,14 @@ func (r Relation) Publishes(o Operation) (names []string) {
 func (r Relation) Subscribed() bool {
 	return slices.ContainsFunc(r.Lines, func(l Line) bool { return l.Kind == "subscription" })
 }
+
+// Lockable reports whether the role may lock the relation as a change of its rows
+// does.
+func (r Relation) Lockable() bool {
+	may := func(names ...string) bool {
+		return slices.ContainsFunc(r.Lines, func(l Line) bool {
+			return l.Kind == "right" && slices.Contains(names, l.Name) && l.Text == "true"
+		})
+	}
+	return may("USAGE of the schema") && may("INSERT", "UPDATE", "DELETE")
+}

@@ -1,0 +1,47 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	read "github.com/ai-micro-service/upkeep/collectors/postgres"
+	"github.com/ai-micro-service/upkeep/remediate"
+)
+
+// clockMost is how far the server's clock and upkeep's may be apart where an age
+// decides what goes. Clocks that are kept by NTP differ by less than a second, and
+// those that are not by a minute or two; what is off by more was set wrongly.
+const clockMost = 5 * time.Minute
+
+// clocked refuses to go by an age while the server's clock and upkeep's disagree.
+func clocked(ctx context.Context, q read.Querier, now func() time.Time) error {
+	if now == nil {
+		now = time.Now
+	}
+	before := now()
+	server, err := one(ctx, q, pgx.RowTo[time.Time], "select clock_timestamp()")
+	if err != nil {
+		return fmt.Errorf("the server's time: %w", err)
+	}
+	after := now()
+	if server.Before(before.Add(-clockMost)) || server.After(after.Add(clockMost)) {
+		return remediate.Refuse(remediate.ReasonClock, "the server's clock says %s, and upkeep's %s: what is past its age cannot be told; set the one that is wrong", server.UTC().Format(time.RFC3339), after.UTC().Format(time.RFC3339))
+	}
+	return nil
+}
+
+// zoneOf is the time zone in which the server compares a column without one, "" for a
+// column that has one.
+func zoneOf(ctx context.Context, q read.Querier, kind string) (string, error) {
+	if kind == "timestamptz" {
+		return "", nil
+	}
+	zone, err := one(ctx, q, pgx.RowTo[string], "select current_setting('TimeZone')")
+	if err != nil {
+		return "", fmt.Errorf("the time zone of the session: %w", err)
+	}
+	return zone, nil
+}

@@ -1,0 +1,219 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	read "github.com/ai-micro-service/upkeep/collectors/postgres"
+	"github.com/ai-micro-service/upkeep/internal/target"
+	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/rows"
+)
+
+// contractArg is the part of a step's Args in which the plan's contract stands.
+const contractArg = "contract"
+
+// A watch compares the tables of a step with what its plan relied on.
+//
+// It asks in a session of its own, whose snapshot is of the moment: a batch in
+// REPEATABLE READ sees the catalog as it was, while its statements work by the
+// catalog as it is. What the batch has used is locked until its commit, so that the
+// answer holds.
+type watch struct {
+	c       *pgx.Conn
+	reader  rows.Reader
+	plan    rows.Contract
+	durable bool // rows that are moved are safe in a crash, and must stay so
+}
+
+// The limits of the session that a watch asks in. Nothing it asks waits for a table;
+// while rows are held, an answer from the catalogs must not take longer either.
+const watchLimits = "set row_security = off; set jit = off; set plan_cache_mode = force_generic_plan; set default_transaction_isolation = 'read committed'; set statement_timeout = '10s'; set lock_timeout = '1s'"
+
+// watching opens the session of a watch and compares everything that the plan
+// relied on.
+func watching(ctx context.Context, t *target.Postgres, database, application string, args map[string]string) (w *watch, err error) {
+	plan, err := rows.Parse(args[contractArg])
+	if err != nil {
+		return nil, remediate.Refuse(remediate.ReasonChanged, "the plan does not say what its tables were like, so that they cannot be compared: plan again")
+	}
+	w = &watch{plan: plan}
+	if w.c, err = t.Session(ctx, database, application, nil); err != nil {
+		return nil, err
+	}
+	if err = w.begin(ctx); err != nil {
+		w.close(ctx)
+		return nil, err
+	}
+	return w, nil
+}
+
+func (w *watch) close(ctx context.Context) {
+	_ = w.c.Close(context.WithoutCancel(ctx)) // it has only read
+}
+
+func (w *watch) begin(ctx context.Context) (err error) {
+	if _, err := w.c.Exec(ctx, watchLimits, pgx.QueryExecModeSimpleProtocol); err != nil {
+		return fmt.Errorf("settings: %w", err)
+	}
+	// Servers before 14 do not know it.
+	if _, err := w.c.Exec(ctx, "select set_config(name, '0', false) from pg_settings where name = 'idle_session_timeout'", pgx.QueryExecModeSimpleProtocol); err != nil {
+		return fmt.Errorf("settings: %w", err)
+	}
+	if w.reader, err = rows.NewReader(ctx, w.c); err != nil {
+		return err
+	}
+	now, err := w.reader.Read(ctx, w.c, w.plan.OIDs())
+	if err != nil {
+		return err
+	}
+	if err := w.plan.Check(now); err != nil {
+		return err
+	}
+	w.plan = now // the same, and with the names of things
+	return nil
+}
+
+// check compares some relations with what the plan relied on. One that the plan did
+// not know is a partition that rows were put into and that was attached since: it
+// must be fit for them.
+func (w *watch) check(ctx context.Context, oids ...int64) error {
+	now, err := w.reader.Read(ctx, w.c, oids)
+	if err != nil {
+		return err
+	}
+	if err := w.plan.Only(oids...).Check(now); err != nil {
+		return err
+	}
+	for oid, r := range now.Relations {
+		if _, known := w.plan.Relations[oid]; known {
+			continue
+		}
+		if refusal, ok := remediate.Refused(fitInto(r, w.durable)); ok {
+			return remediate.Refuse(remediate.ReasonChanged, "%s was attached since the plan was made, and %s: nothing more was done; look at it, and plan again", r.Name, refusal.Detail)
+		}
+	}
+	return nil
+}
+
+// knows reports whether the plan relied on a relation.
+func (w *watch) knows(oid int64) bool {
+	_, ok := w.plan.Relations[oid]
+	return ok
+}
+
+// fitInto refuses a relation that rows cannot be put into without harm.
+func fitInto(r rows.Relation, durable bool) error {
+	if err := r.Unfit(rows.Insert); err != nil {
+		return err
+	}
+	if durable && r.Unlogged() {
+		return remediate.Refuse(remediate.ReasonUnfit, "%s is unlogged: a crash of the server would empty it: alter table %s set logged", r.Name, r.Name)
+	}
+	return nil
+}
+
+// A stand is one side of a movement with all of its parts, and what is relied on of
+// them.
+type stand struct {
+	tree     []rows.Node
+	contract rows.Contract
+}
+
+// standing reads one side of a movement.
+func standingOf(ctx context.Context, q read.Querier, reader rows.Reader, oid int64) (s stand, err error) {
+	if s.tree, err = rows.ReadTree(ctx, q, oid); err != nil {
+		return s, err
+	}
+	oids := make([]int64, len(s.tree))
+	for i, n := range s.tree {
+		oids[i] = n.OID
+	}
+	s.contract, err = reader.Read(ctx, q, oids)
+	return s, err
+}
+
+// each calls a function for the relation itself and each of its parts, in the order
+// of their names.
+func (s stand) each(f func(n rows.Node, r rows.Relation) error) error {
+	for _, n := range s.tree {
+		if r, ok := s.contract.Relations[n.OID]; ok && !n.Above {
+			if err := f(n, r); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// gives refuses a side that rows cannot be deleted from without harm, and reports
+// whether a crash leaves its rows.
+func (s stand) gives() (durable bool, err error) {
+	return durable, s.each(func(_ rows.Node, r rows.Relation) error {
+		durable = durable || r.Kind() == "r" && !r.Unlogged()
+		return r.Unfit(rows.Delete)
+	})
+}
+
+// takes refuses a side that rows cannot be put into without harm.
+func (s stand) takes(durable bool) error {
+	return s.each(func(_ rows.Node, r rows.Relation) error { return fitInto(r, durable) })
+}
+
+// below lists the relation itself and its parts.
+func (s stand) below() (oids []int64) {
+	for _, n := range s.tree {
+		if !n.Above {
+			oids = append(oids, n.OID)
+		}
+	}
+	return oids
+}
+
+// leaves are the parts with rows of their own.
+func (s stand) leaves() (all []rows.Node) {
+	for _, n := range s.tree {
+		if n.Kind == "r" && !n.Above {
+			all = append(all, n)
+		}
+	}
+	return all
+}
+
+// published names the publications by which subscribers lose what is deleted.
+func (s stand) published() string {
+	var all []string
+	_ = s.each(func(_ rows.Node, r rows.Relation) error {
+		all = append(all, r.Publishes(rows.Delete)...)
+		return nil
+	})
+	slices.Sort(all)
+	return strings.Join(slices.Compact(all), ", ")
+}
+
+// subscribed reports whether a logical subscription fills a part of it.
+func (s stand) subscribed() (is bool) {
+	_ = s.each(func(_ rows.Node, r rows.Relation) error {
+		is = is || r.Subscribed()
+		return nil
+	})
+	return is
+}
+
+// promise is what the plan of a movement relies on, but for the parts that go as a
+// whole or not at all.
+func (s survey) promise(without []int64) rows.Contract {
+	all := rows.Contract{System: s.reader.System, Relations: make(map[int64]rows.Relation)}
+	for _, side := range []stand{s.giving, s.taking} {
+		for oid, r := range side.contract.Relations {
+			if !slices.Contains(without, oid) {
+				all.Relations[oid] = r
+			}
+		}
+	}
+	return all
+}
