@@ -22,7 +22,12 @@ func Archive(t *target.Postgres) remediate.Action {
 
 Table, column, age and destination are those of targets.postgres[].archives; a table
 that has no archive there, or one without "to", is refused. The moment before which
-rows go is taken when the work begins. A batch takes ROW EXCLUSIVE locks and as many
+rows go is taken when the work begins and then kept, so that rows which were younger
+when the plan was made go too if the run waits; the plan says which moment it would
+be now, with its time zone, and how many rows go: an approval covers that amount. A
+column without a time zone is compared in the time zone of the session, which the plan
+names. While the server's clock and upkeep's differ by more than five minutes nothing
+goes. A batch takes ROW EXCLUSIVE locks and as many
 rows as can be moved in some forty milliseconds, and is a transaction of its own: a
 row is in the one table or in the other at any moment, in the form of its last
 change. A row that another transaction holds is waited for 50 ms, passed over and
@@ -40,7 +45,17 @@ may have no triggers for INSERT, no rules and no unique index that the rows coul
 violate. A row that is there already is no conflict to be settled: the run stops. The
 source may have no triggers for DELETE, no rules, no row security for the role, and
 no foreign key that would delete or change rows elsewhere; rows that others still
-refer to are left, and such a reference needs an index. Where both tables are
+refer to are left, and such a reference needs an index. All of this is asked of every
+partition of both tables, and no part may be a foreign table, of an extension, or
+UNLOGGED where the source is not. The plan keeps a hash of what it relies on of each
+table and partition: columns, constraints, unique indexes, triggers, rules, row
+security, foreign keys from both sides, publications and subscriptions, replica
+identity, persistence, owner, rights, and the system identifier of the server. Each
+batch locks what it relies on in ROW EXCLUSIVE mode, does its work, and compares all
+of that right before its commit, in a second session; where something has changed the
+batch is rolled back and the run ends, refused: changed. What it does not compare: the
+bodies of functions, event triggers, and labels of enum types. A partition that was
+attached to the source since the plan is left for the next run. Where both tables are
 partitioned by the age column, partitions that are past their age as a whole are
 taken from the one and given to the other in one short transaction under an ACCESS
 EXCLUSIVE lock that is waited for 50 ms at a time. Rights: SELECT, UPDATE (to hold rows) and DELETE on the

@@ -219,7 +219,7 @@ func TestArchiveKilled(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		text, err := json.Marshal(map[string]any{"Action": a.Name, "Child": s.url, "Step": plan.Steps[0]})
+		text, err := json.Marshal(map[string]any{"Action": a.Name, "Child": s.child(t), "Step": plan.Steps[0]})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -18,7 +18,8 @@ func Purge(t *target.Postgres) remediate.Action {
 
 Table, column and age are those of targets.postgres[].archives, and the archive must
 say "purge: true"; a table without is refused. Locks, batches, pauses and what it
-refuses are those of postgres/archive; nothing is kept of the rows. Where the table
+refuses, compares before each commit and bounds by the plan's amount are those of
+postgres/archive; nothing is kept of the rows. Where the table
 is partitioned by the age column, a partition that is past its age as a whole is
 detached, CONCURRENTLY where the server can (14 and later, and no default partition)
 and else under an ACCESS EXCLUSIVE lock that is waited for 50 ms at a time, and

@@ -19,7 +19,12 @@ func RestoreArchived(t *target.Postgres) remediate.Action {
 
 The span is that of the archive's column, from the parameter since (at it or later) to
 the parameter until (before it). Locks, batches and pauses are those of
-postgres/archive, in the other direction, and so is what it refuses. Rows that are in
+postgres/archive, in the other direction, and so is what it refuses and compares. A
+table that a logical subscription fills is refused. A column that the table has lost
+is not lost with it: where a row of the span has another value in such a column than
+NULL or the column's default, or one that the table would generate otherwise, the run
+is refused, and nothing is moved. Columns that are the archive's own, like the time
+at which a row was archived, are named in the parameter without. Rows that are in
 both tables are looked for first: where one is, nothing is done. The rows are past
 their age also after they are back: a policy that archives the table moves them again,
 unless it is paused or the archive's "after" is longer. Rights: SELECT and DELETE on

@@ -1,0 +1,89 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/rows"
+)
+
+// begin finds out what all batches have in common.
+func (b *batches) begin(ctx context.Context, now func() time.Time, s remediate.Step) (err error) {
+	if b.zone != s.Args["zone"] {
+		return remediate.Refuse(remediate.ReasonChanged, "column %s has no time zone, and was to be compared in %q, and the session now has %q: nothing was done; plan again", pgx.Identifier{b.column}.Sanitize(), s.Args["zone"], b.zone)
+	}
+	// Into a partitioned table rows are not copied: which parts they enter is told by
+	// the other ways only.
+	if b.swift, err = one(ctx, b.c, pgx.RowTo[bool], "select $1 and current_setting('track_counts')::bool", b.dest.Kind == "r"); err != nil {
+		return fmt.Errorf("track_counts: %w", err)
+	}
+	if b.most, err = b.bound(ctx); err != nil {
+		return err
+	}
+	if b.back {
+		b.args = []any{b.since, b.until}
+		if err := b.unclashing(ctx, b.c, b.survey); err != nil {
+			return err
+		}
+		return b.unspoiled(ctx, b.c, b.survey)
+	}
+	if err := clocked(ctx, b.c, now); err != nil {
+		return err
+	}
+	cut, err := one(ctx, b.c, pgx.RowTo[time.Time], "select clock_timestamp() - make_interval(secs => $1)", b.age.Seconds())
+	if err != nil {
+		return fmt.Errorf("the server's time: %w", err)
+	}
+	b.args = []any{cut}
+	return nil
+}
+
+// bound is how many rows may go by the fence, 0 where any number may. Bytes are
+// counted by the size that a row of the table has on average.
+func (b *batches) bound(ctx context.Context) (int64, error) {
+	most := b.fence.Most
+	if most == nil || b.back {
+		return 0, nil
+	}
+	rows := most.Rows
+	if most.Bytes > 0 {
+		w, err := b.weight(ctx, b.c, b.survey, 1)
+		if err != nil {
+			return 0, err
+		}
+		if n := most.Bytes / max(w.size, 1); rows == 0 || n < rows {
+			rows = n
+		}
+	}
+	if rows == 0 {
+		return 0, nil
+	}
+	return max(1, int64(rows)), nil
+}
+
+// of turns to another part of the source.
+func (b *batches) of(l rows.Node) {
+	b.table, b.oid = place{l.Schema, l.Table}, l.OID
+	line := append([]rows.Node{l}, rows.Lineage(b.giving.tree, l.OID)...)
+	if b.to != (place{}) {
+		for _, n := range b.taking.tree {
+			if n.OID == b.dest.OID || n.Above {
+				line = append(line, n)
+			}
+		}
+	}
+	b.relies = nil
+	var locked []rows.Node
+	for _, n := range line {
+		b.relies = append(b.relies, n.OID)
+		// What is above it may be another's; a lock there wants a right that no batch needs.
+		if r, ok := b.watch.plan.Relations[n.OID]; ok && r.Lockable() {
+			locked = append(locked, n)
+		}
+	}
+	b.lock = rows.LockText(locked...)
+}
