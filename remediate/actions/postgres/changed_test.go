@@ -41,7 +41,7 @@ func shapes() map[string][]string {
 func meanwhiles() []meanwhile {
 	const kept = "(select count(*) from logs) + (select count(*) from logs_old) = 6000 and (select count(*) from logs) > 0"
 	const mangle = "create function mangle() returns trigger language plpgsql as $$ begin new.body := 'anonymised'; return new; end $$"
-	const audit = "create table audit (id int); create function audited() returns trigger language plpgsql as $$ begin insert into audit values (old.id); return old; end $$"
+	const audit = "create table audit (id int); create function audited() returns trigger language plpgsql as $$ begin insert into public.audit values (old.id); return old; end $$"
 	return []meanwhile{
 		{"column", "plain", "alter table logs add column hold text; update logs set hold = 'x' where id > 5000", "column hold text was added", "(select count(hold) from logs) = 1000"},
 		{"column exchanged", "plain", "alter table logs rename body to body_2; alter table logs add column body text; update logs set body = 'new'", "column", "(select count(*) from logs where body_2 is null) = 0 and " + kept},
