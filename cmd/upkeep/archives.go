@@ -148,11 +148,16 @@ func line(w io.Writer, p *target.Postgres, a target.Archive, rows string, size i
 // check reads an object and says what is wrong with it. Rows is how many it should
 // have; -1: any number.
 func check(ctx context.Context, s depot.Store, name string, rows int64) error {
-	content, err := s.Get(ctx, name)
+	content, err := depot.Open(ctx, s, name)
 	if err != nil {
 		return err
 	}
-	p, _, err := depot.OpenParcel(name, content)
+	defer func() { _ = content.Close() }() // was read
+	p, err := depot.ReadParcel(name, content)
+	if err != nil {
+		return err
+	}
+	err = p.Whole()
 	if err == nil && rows >= 0 && int64(p.Rows) != rows {
 		err = fmt.Errorf("object %s has %d rows, and the database says %d", name, p.Rows, rows)
 	}

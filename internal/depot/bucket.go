@@ -1,7 +1,6 @@
 package depot
 
 import (
-	"bytes"
 	"context"
 	"crypto/md5" //nolint:gosec // what stores call an ETag is an MD5; nothing hangs on it that SHA-256 has not said
 	"crypto/sha256"
@@ -89,6 +88,7 @@ type answer struct {
 	status int
 	header http.Header
 	body   []byte
+	stream *stream // in the place of the body
 }
 
 // A call is one request, which may be made several times.
@@ -96,27 +96,57 @@ type call struct {
 	method, key string
 	query       url.Values
 	header      map[string]string
-	body        []byte
-	want        int64 // how much of the answer is read at most
+	body        Content
+	sum         string // SHA-256 of the body
+	want        int64  // how much of the answer is read at most
 }
 
-// Put implements Store. The store compares the content with its SHA-256, does not
-// write over what is there, and is then asked what it has.
+// Put implements Store.
 func (b *bucket) Put(ctx context.Context, name string, content []byte) error {
-	if err := CheckName(name); err != nil {
+	return b.PutFrom(ctx, name, memory(content))
+}
+
+// sums are the checksums of an object by which a store can be asked what it has.
+type sums struct {
+	size   int64
+	sha256 [sha256.Size]byte
+	md5    [md5.Size]byte
+}
+
+func sumsOf(content Content) (s sums, err error) {
+	long, short := sha256.New(), md5.New() //nolint:gosec // see the import
+	s.size = content.Size()
+	_, err = io.CopyBuffer(io.MultiWriter(long, short), struct{ io.Reader }{content.Reader()}, make([]byte, chunk))
+	long.Sum(s.sha256[:0])
+	short.Sum(s.md5[:0])
+	return s, err
+}
+
+// PutFrom implements Streamer. The store compares the content with its SHA-256, does
+// not write over what is there, and is then asked what it has.
+func (b *bucket) PutFrom(ctx context.Context, name string, content Content) error {
+	err := CheckName(name)
+	if err == nil {
+		err = fits(content)
+	}
+	if err != nil {
 		return err
 	}
-	sum := sha256.Sum256(content)
-	header := map[string]string{"X-Amz-Checksum-Sha256": base64.StdEncoding.EncodeToString(sum[:]), "If-None-Match": "*", "Content-Type": "application/octet-stream"}
-	a, err := b.do(ctx, call{method: http.MethodPut, key: name, header: header, body: content, want: sizeOfAnswer})
+	sum, err := sumsOf(content)
+	if err != nil {
+		return err
+	}
+	header := map[string]string{"X-Amz-Checksum-Sha256": base64.StdEncoding.EncodeToString(sum.sha256[:]), "If-None-Match": "*", "Content-Type": "application/octet-stream"}
+	put := call{method: http.MethodPut, key: name, header: header, body: content, sum: hex.EncodeToString(sum.sha256[:]), want: sizeOfAnswer}
+	a, err := b.do(ctx, put)
 	if err == nil && a.status == http.StatusNotImplemented {
 		// There are stores that cannot refuse to write over an object. Its name
 		// says what is in it, so that it is written over by the same.
 		delete(header, "If-None-Match")
-		a, err = b.do(ctx, call{method: http.MethodPut, key: name, header: header, body: content, want: sizeOfAnswer})
+		a, err = b.do(ctx, put)
 	}
 	switch {
-	case err != nil && b.verify(ctx, name, content) == nil:
+	case err != nil && b.verify(ctx, name, content, sum) == nil:
 		// A store that has the object may refuse it before it has read it all and
 		// close, so that its answer is never heard.
 		return nil
@@ -124,7 +154,7 @@ func (b *bucket) Put(ctx context.Context, name string, content []byte) error {
 		err = b.refused(a, http.StatusOK)
 	}
 	if err == nil {
-		err = b.verify(ctx, name, content)
+		err = b.verify(ctx, name, content, sum)
 	}
 	if err != nil {
 		return fmt.Errorf("bucket %s: object %s: %w", b.Bucket, name, err)
@@ -135,7 +165,7 @@ func (b *bucket) Put(ctx context.Context, name string, content []byte) error {
 // verify asks the store what it has under a name and compares it with what it
 // should have. A store that tells neither a checksum nor an MD5 is asked for all
 // of it.
-func (b *bucket) verify(ctx context.Context, name string, content []byte) error {
+func (b *bucket) verify(ctx context.Context, name string, content Content, sum sums) error {
 	a, err := b.do(ctx, call{method: http.MethodHead, key: name, header: map[string]string{"X-Amz-Checksum-Mode": "ENABLED"}})
 	if err == nil {
 		err = b.refused(a, http.StatusOK)
@@ -143,21 +173,25 @@ func (b *bucket) verify(ctx context.Context, name string, content []byte) error 
 	if err != nil {
 		return err
 	}
-	if size := a.header.Get("Content-Length"); size != strconv.Itoa(len(content)) {
-		return fmt.Errorf("%w: it has %s bytes, want %d", ErrDiffers, size, len(content))
+	if size := a.header.Get("Content-Length"); size != strconv.FormatInt(sum.size, 10) {
+		return fmt.Errorf("%w: it has %s bytes, want %d", ErrDiffers, size, sum.size)
 	}
-	sum, old := sha256.Sum256(content), md5.Sum(content) //nolint:gosec // see the import
 	if told := a.header.Get("X-Amz-Checksum-Sha256"); told != "" && !strings.Contains(told, "-") {
-		if told != base64.StdEncoding.EncodeToString(sum[:]) {
+		if told != base64.StdEncoding.EncodeToString(sum.sha256[:]) {
 			return fmt.Errorf("%w: its checksum is another", ErrDiffers)
 		}
 		return nil
 	}
-	if tag := strings.Trim(a.header.Get("ETag"), `"`); tag == hex.EncodeToString(old[:]) {
+	if tag := strings.Trim(a.header.Get("ETag"), `"`); tag == hex.EncodeToString(sum.md5[:]) {
 		return nil
 	}
-	there, err := b.get(ctx, name)
-	if err == nil && !bytes.Equal(there, content) {
+	there, err := b.open(ctx, name)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = there.Close() }() // was read
+	is, err := same(there, content.Reader())
+	if err == nil && !is {
 		err = ErrDiffers
 	}
 	return err
@@ -165,22 +199,41 @@ func (b *bucket) verify(ctx context.Context, name string, content []byte) error 
 
 // Get implements Store.
 func (b *bucket) Get(ctx context.Context, name string) ([]byte, error) {
-	if err := CheckName(name); err != nil {
+	object, err := b.Open(ctx, name)
+	if err != nil {
 		return nil, err
 	}
-	content, err := b.get(ctx, name)
+	defer func() { _ = object.Close() }() // was read
+	content, err := readAll(object, largest)
 	if err != nil {
 		return nil, fmt.Errorf("bucket %s: object %s: %w", b.Bucket, name, err)
 	}
 	return content, nil
 }
 
-func (b *bucket) get(ctx context.Context, name string) ([]byte, error) {
-	a, err := b.do(ctx, call{method: http.MethodGet, key: name, want: largest})
+// Open implements Streamer.
+func (b *bucket) Open(ctx context.Context, name string) (io.ReadCloser, error) {
+	if err := CheckName(name); err != nil {
+		return nil, err
+	}
+	object, err := b.open(ctx, name)
+	if err != nil {
+		return nil, fmt.Errorf("bucket %s: object %s: %w", b.Bucket, name, err)
+	}
+	return object, nil
+}
+
+// open makes a request for an object. What is wrong at its beginning is tried again,
+// as with any other; a connection that is lost later is for the reader to tell.
+func (b *bucket) open(ctx context.Context, name string) (io.ReadCloser, error) {
+	a, err := b.do(ctx, call{method: http.MethodGet, key: name, want: streamed})
 	if err == nil {
 		err = b.refused(a, http.StatusOK)
 	}
-	return a.body, err
+	if err != nil {
+		return nil, err
+	}
+	return a.stream, nil
 }
 
 // A page is one page of a list.
@@ -253,19 +306,57 @@ func (b *bucket) do(ctx context.Context, c call) (a answer, err error) {
 var errKey = errors.New("the key of the bucket")
 
 func (b *bucket) once(ctx context.Context, c call) (a answer, err error) {
+	r, err := b.request(ctx, c)
+	if err != nil {
+		return a, err
+	}
+	limit := answerWithin
+	if c.body != nil {
+		limit += time.Duration(c.body.Size()>>20) * time.Second
+	}
+	w := newWatch(ctx, limit)
+	response, err := b.client.Do(r.WithContext(w.ctx))
+	if err != nil {
+		err = cause(w.ctx, err)
+		w.end()
+		return a, err
+	}
+	a = answer{status: response.StatusCode, header: response.Header}
+	if c.want == streamed && a.status == http.StatusOK {
+		w.timer.Stop()
+		a.stream = &stream{body: response.Body, watch: w}
+		return a, nil
+	}
+	defer w.end()
+	defer func() { _ = response.Body.Close() }() // was read
+	want := c.want
+	if a.status != http.StatusOK {
+		want = sizeOfAnswer
+	}
+	a.body, err = io.ReadAll(io.LimitReader(response.Body, want))
+	return a, cause(w.ctx, err)
+}
+
+// request is the signed request of a call.
+func (b *bucket) request(ctx context.Context, c call) (*http.Request, error) {
 	s := signer{region: b.Region}
+	var err error
 	if s.id, err = b.ID(); err == nil {
 		s.secret, err = b.Secret()
 	}
 	if err != nil {
-		return a, fmt.Errorf("%w: %w", errKey, err)
+		return nil, fmt.Errorf("%w: %w", errKey, err)
 	}
-	limit := answerWithin + time.Duration(len(c.body)>>20)*time.Second
-	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("the store did not answer within %s", limit))
-	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, c.method, b.base.String(), bytes.NewReader(c.body))
+	if c.body == nil {
+		c.body, c.sum = memory(nil), Sum(nil)
+	}
+	r, err := http.NewRequestWithContext(ctx, c.method, b.base.String(), nil)
 	if err != nil {
-		return a, err
+		return nil, err
+	}
+	if r.ContentLength = c.body.Size(); r.ContentLength > 0 {
+		r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(c.body.Reader()), nil }
+		r.Body, _ = r.GetBody() // never fails
 	}
 	key := ""
 	if c.key != "" {
@@ -277,19 +368,8 @@ func (b *bucket) once(ctx context.Context, c call) (a answer, err error) {
 	for name, value := range c.header {
 		r.Header.Set(name, value)
 	}
-	s.sign(r, Sum(c.body), b.now())
-	response, err := b.client.Do(r)
-	if err != nil {
-		return a, cause(ctx, err)
-	}
-	defer func() { _ = response.Body.Close() }() // was read
-	a = answer{status: response.StatusCode, header: response.Header}
-	want := c.want
-	if a.status != http.StatusOK {
-		want = sizeOfAnswer
-	}
-	a.body, err = io.ReadAll(io.LimitReader(response.Body, want))
-	return a, cause(ctx, err)
+	s.sign(r, c.sum, b.now())
+	return r, nil
 }
 
 // cause leaves the address out of an error of the client, and says whose deadline

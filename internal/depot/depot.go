@@ -4,11 +4,13 @@
 package depot
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 )
@@ -41,9 +43,63 @@ var ErrMissing = errors.New("there is no such object")
 // ErrDiffers says that an object of that name holds something else.
 var ErrDiffers = errors.New("an object of that name holds something else")
 
-// largest is the size of the largest object that is read back: what is put is
-// bounded far below, and what is larger is none of ours.
+// ErrTooLarge says that an object is larger than what can be read back.
+var ErrTooLarge = errors.New("the object is too large")
+
+// largest is the size of the largest object that is put, and of the largest that is
+// read at once. What is read piece by piece may be larger.
 const largest = 2 << 30
+
+// A Streamer is a Store that takes and gives objects piece by piece, for those that
+// are too large for the memory.
+type Streamer interface {
+	// PutFrom does what Put does.
+	PutFrom(ctx context.Context, name string, content Content) error
+
+	// Open does what Get does. The reader is closed by who opens it.
+	Open(ctx context.Context, name string) (io.ReadCloser, error)
+}
+
+// PutFrom puts an object into a store, piece by piece where the store can.
+func PutFrom(ctx context.Context, s Store, name string, content Content) error {
+	if stream, ok := s.(Streamer); ok {
+		return stream.PutFrom(ctx, name, content)
+	}
+	all, err := io.ReadAll(content.Reader())
+	if err != nil {
+		return err
+	}
+	return s.Put(ctx, name, all)
+}
+
+// Open opens an object of a store for reading, piece by piece where the store can.
+func Open(ctx context.Context, s Store, name string) (io.ReadCloser, error) {
+	if stream, ok := s.(Streamer); ok {
+		return stream.Open(ctx, name)
+	}
+	all, err := s.Get(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return io.NopCloser(bytes.NewReader(all)), nil
+}
+
+// fits refuses to put what could not be read back.
+func fits(content Content) error {
+	if content.Size() > largest {
+		return fmt.Errorf("%w: %d MiB, and %d can be read back", ErrTooLarge, content.Size()>>20, largest>>20)
+	}
+	return nil
+}
+
+// readAll reads an object at once.
+func readAll(r io.Reader, most int64) ([]byte, error) {
+	content, err := io.ReadAll(io.LimitReader(r, most+1))
+	if err == nil && int64(len(content)) > most {
+		return nil, fmt.Errorf("%w: it has more than %d MiB", ErrTooLarge, most>>20)
+	}
+	return content, err
+}
 
 // longestName leaves room for a suffix in the 255 bytes of a file system.
 const longestName = 240

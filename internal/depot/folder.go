@@ -1,7 +1,6 @@
 package depot
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -14,6 +13,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // part is what the names of unfinished files begin with. CheckName lets no object
@@ -58,7 +59,16 @@ func explained(err error) error {
 // Put implements Store. The file is written beside under another name, synced,
 // linked to its own name, which fails where there is one, and the folder synced.
 func (f *folder) Put(ctx context.Context, name string, content []byte) error {
-	if err := CheckName(name); err != nil {
+	return f.PutFrom(ctx, name, memory(content))
+}
+
+// PutFrom implements Streamer.
+func (f *folder) PutFrom(ctx context.Context, name string, content Content) error {
+	err := CheckName(name)
+	if err == nil {
+		err = fits(content)
+	}
+	if err != nil {
 		return err
 	}
 	if ctx.Err() != nil {
@@ -88,14 +98,19 @@ func (f *folder) Put(ctx context.Context, name string, content []byte) error {
 	return nil
 }
 
-func write(root *os.Root, name string, content []byte) error {
+func write(root *os.Root, name string, content Content) error {
 	file, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
-	_, err = file.Write(content)
+	_, err = io.CopyBuffer(struct{ io.Writer }{file}, content.Reader(), make([]byte, chunk))
 	if err == nil {
 		err = file.Sync()
+	}
+	if err == nil {
+		// Who reads it next, to see that it is there, is to read the disk and not the
+		// memory. Some file systems have no such advice.
+		_ = unix.Fadvise(int(file.Fd()), 0, 0, unix.FADV_DONTNEED)
 	}
 	return errors.Join(err, file.Close())
 }
@@ -131,17 +146,17 @@ func sweep(root *os.Root) {
 // same makes sure of an object that is there already: that it has this content,
 // and has reached the disk. It may have been written by one who was killed before
 // he knew.
-func (f *folder) same(root *os.Root, name string, content []byte) error {
+func (f *folder) same(root *os.Root, name string, content Content) error {
 	file, err := regular(root, name)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = file.Close() }() // read only
-	there, err := io.ReadAll(io.LimitReader(file, int64(len(content))+1))
+	is, err := same(file, content.Reader())
 	if err != nil {
 		return err
 	}
-	if !bytes.Equal(there, content) {
+	if !is {
 		return ErrDiffers
 	}
 	return file.Sync()
@@ -180,6 +195,20 @@ func syncFolder(root *os.Root) error {
 
 // Get implements Store.
 func (f *folder) Get(ctx context.Context, name string) ([]byte, error) {
+	file, err := f.Open(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = file.Close() }() // read only
+	content, err := readAll(file, largest)
+	if err != nil {
+		return nil, fmt.Errorf("folder %s: object %s: %w", f.path, name, err)
+	}
+	return content, nil
+}
+
+// Open implements Streamer.
+func (f *folder) Open(ctx context.Context, name string) (io.ReadCloser, error) {
 	if err := CheckName(name); err != nil {
 		return nil, err
 	}
@@ -195,12 +224,7 @@ func (f *folder) Get(ctx context.Context, name string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("folder %s: object %s: %w", f.path, name, err)
 	}
-	defer func() { _ = file.Close() }() // read only
-	content, err := io.ReadAll(io.LimitReader(file, largest))
-	if err != nil {
-		return nil, fmt.Errorf("folder %s: object %s: %w", f.path, name, err)
-	}
-	return content, nil
+	return file, nil
 }
 
 // List implements Store.

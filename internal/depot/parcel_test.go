@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -128,5 +129,96 @@ func TestPrefix(t *testing.T) {
 			t.Errorf("%q has the prefix of another", n)
 		}
 		seen[p] = true
+	}
+}
+
+// An object of any size is written and read piece by piece: what is more than the
+// memory is for goes to a file that nobody sees, in the folder of the store.
+func TestSealer(t *testing.T) {
+	dir := t.TempDir()
+	store := depot.Folder(dir)
+	s := depot.NewSealer(store)
+	defer s.Close()
+	random := rand.New(rand.NewPCG(3, 4))
+	for _, size := range []int{0, 10, 100_000, 2 * depot.SpoolMemory, 10} {
+		s.Reset()
+		var rows bytes.Buffer
+		for rows.Len() < size {
+			line := make([]byte, 1+random.IntN(200_000))
+			for i := range line {
+				line[i] = byte(random.Uint32()) | 1<<7
+			}
+			line[len(line)-1] = '\n'
+			rows.Write(line)
+			for len(line) > 0 {
+				n := min(len(line), 1+random.IntN(70_000))
+				if _, err := s.Write(line[:n]); err != nil {
+					t.Fatal(err)
+				}
+				line = line[n:]
+			}
+		}
+		p := parcel()
+		p.Rows = bytes.Count(rows.Bytes(), []byte("\n"))
+		name, content, err := s.Seal(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if large := size > depot.SpoolMemory; large != (content.Size() > depot.SpoolMemory) {
+			t.Errorf("%d bytes of rows are %d of an object", size, content.Size())
+		}
+		for range 2 {
+			if err := depot.PutFrom(t.Context(), store, name, content); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := depot.ReadBack(t.Context(), store, name, *p); err != nil {
+			t.Error(err)
+		}
+		whole, err := store.Get(t.Context(), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, text, err := depot.OpenParcel(name, whole); err != nil || !bytes.Equal(text, rows.Bytes()) {
+			t.Errorf("%d bytes are not read as they were written: %v", size, err)
+		}
+		other := *p
+		other.Rows++
+		if err := depot.ReadBack(t.Context(), store, name, other); !errors.Is(err, depot.ErrDiffers) {
+			t.Errorf("another parcel is the same: %v", err)
+		}
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			if e.Name() != name {
+				t.Errorf("a file %s is left", e.Name())
+			}
+		}
+		if err := os.Remove(filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// What cannot be read back is not written, and what is larger than what is read at
+// once is no damaged object.
+func TestParcelTooLarge(t *testing.T) {
+	s := depot.SealerOf(nil, 100)
+	defer s.Close()
+	if _, err := s.Write(make([]byte, 101)); !errors.Is(err, depot.ErrTooLarge) {
+		t.Errorf("%v, want %v", err, depot.ErrTooLarge)
+	}
+	p := parcel()
+	name, content, err := p.Seal([]byte("one\ntwo\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := depot.OpenParcelOf(name, content, 7); !errors.Is(err, depot.ErrTooLarge) || errors.Is(err, depot.ErrDamaged) {
+		t.Errorf("%v, want %v", err, depot.ErrTooLarge)
+	}
+	if _, text, err := depot.OpenParcelOf(name, content, 8); err != nil || string(text) != "one\ntwo\n" {
+		t.Errorf("%q, %v", text, err)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"sync"
 	"time"
 
@@ -155,6 +156,7 @@ func (p *Postgres) Session(ctx context.Context, database, application string, on
 		return nil, err
 	}
 	config.RuntimeParams["search_path"] = "pg_catalog"
+	config.AfterNetConnect = func(_ context.Context, _ *pgconn.Config, c net.Conn) (net.Conn, error) { return inPieces(c), nil }
 	if onNotice != nil {
 		config.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) { onNotice(n.SeverityUnlocalized, n.Message) }
 	}

@@ -71,7 +71,7 @@ func put(ctx context.Context, to depot.Store, id string, lines, sure []byte) err
 		if err := z.Close(); err != nil {
 			return err
 		}
-		return to.Put(ctx, name, b.Bytes())
+		return putBack(ctx, to, name, b.Bytes())
 	}
 	if err != nil {
 		return err
@@ -87,7 +87,22 @@ func put(ctx context.Context, to depot.Store, id string, lines, sure []byte) err
 	if !bytes.HasPrefix(there, sure) || len(there) > len(lines) {
 		return fmt.Errorf("object %s: %w", name, depot.ErrDiffers)
 	}
-	return to.Put(ctx, name, content) // makes sure that it has reached the disk
+	return putBack(ctx, to, name, content) // makes sure that it has reached the disk
+}
+
+// putBack puts an object and reads it back: what is cut off afterwards is only there.
+func putBack(ctx context.Context, to depot.Store, name string, content []byte) error {
+	if err := to.Put(ctx, name, content); err != nil {
+		return err
+	}
+	there, err := to.Get(ctx, name)
+	if err == nil && !bytes.Equal(there, content) {
+		err = depot.ErrDiffers
+	}
+	if err != nil {
+		return fmt.Errorf("object %s: read back: %w", name, err)
+	}
+	return nil
 }
 
 // withoutBlank leaves out the line that an earlier cut has blanked.

@@ -67,13 +67,21 @@ Where the destination is a folder or a bucket, each batch of at most 5,000 rows 
 some 16 MB becomes one object: a gzip file whose first line says what it is and whose
 other lines are the rows as COPY writes them, so that every type comes back exactly
 and "zcat FILE | tail -n +2 | psql -c 'COPY …'" is all that people need. Its name ends
-in its SHA-256, and the first line has that of the rows. The object is written, synced
-and verified first; then one transaction deletes exactly those versions of the rows
+in its SHA-256, and the first line has that of the rows, and the labels of enums and
+the attributes of composite types. The object is written, synced, read back and
+compared first; then one transaction deletes exactly those versions of the rows
 and writes the object down in the table upkeep.parcels of the same database, so that
-rows are in the table, or in an object that the ledger names. Nothing is held while a
+rows are in the table, or in an object that the ledger names. An object that cannot be
+read back, or is not what was put, ends the run, and its rows stay. Nothing is held while a
 store works; rows that change meanwhile are read again, and then held for the time of
-one object, at most 20 s. A run that is killed leaves at most one object that nothing
-names, with copies of rows that are still there. Nothing is encrypted: who may read
+one object, at most 20 s for each 64 MiB. Before each commit the definitions of the table, of the
+partition and of the types are compared with those of the plan: where they differ,
+nothing of the batch is deleted, and the run ends. Rows are read and written piece by
+piece: a run needs less than 64 MiB of memory, however large they are. More than
+8 MiB of an object are kept in a temporary file without a name, in the folder itself or,
+for a bucket, in TMPDIR. A row of more than 256 MiB as text (a bytea has two bytes of
+text for each of its own) is refused in the plan. A run that is killed leaves at most
+one object that nothing names, with copies of rows that are still there. Nothing is encrypted: who may read
 the folder or the bucket reads the rows. The key of a bucket needs s3:PutObject,
 s3:GetObject and s3:ListBucket. Right beside those above: CREATE on the database for
 the schema upkeep, or one that was made for the role beforehand: create schema upkeep

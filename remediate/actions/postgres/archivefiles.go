@@ -13,6 +13,7 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/depot"
 	"github.com/ai-micro-service/upkeep/internal/target"
 	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/rows"
 )
 
 // The parts of plans that work with a store.
@@ -59,16 +60,29 @@ func (a moving) planFiles(ctx context.Context, db *target.Database, rel relation
 	} else if why != "" {
 		return p, &remediate.Refusal{Reason: remediate.ReasonCannotHelp, Detail: "not now: " + why, Until: time.Now().Add(time.Minute)}
 	}
+	if err := clocked(ctx, db, a.now); err != nil {
+		return p, err
+	}
 	columns, err := filedColumns(ctx, db, m.from)
+	if err != nil {
+		return p, err
+	}
+	sized, err := m.tooLarge(ctx, db, s.giving.tree, s.kind)
 	if err != nil {
 		return p, err
 	}
 	if p.Facts, p.Amount, err = m.facts(ctx, db, s); err != nil {
 		return p, err
 	}
+	if !sized {
+		p.Facts = append(p.Facts, fmt.Sprintf("whether a row is larger than the %d MiB that an object can hold takes long to find out: it is looked at before each batch", rowMost>>20))
+	}
 	p.Facts = append(p.Facts, "who may read "+entry.To.Label+" reads the rows: they are compressed, and not encrypted")
 	args := m.args(r.Subject, s.source, side{}, r.Params)
-	args["part"], args["label"] = partFile, entry.To.Label
+	args["part"], args["label"], args[contractArg] = partFile, entry.To.Label, s.giving.contract.String()
+	if s.zone != "" {
+		args["zone"] = s.zone
+	}
 	p.Steps = append(p.Steps, remediate.Step{Do: m.filedText(entry.To.Label, columns), Undo: "postgres/restore_archived brings them back", Args: args})
 	after, facts, err := a.upkeep(ctx, db, m, s, r)
 	p.Steps, p.Facts = append(p.Steps, after...), append(p.Facts, facts...)
@@ -84,16 +98,13 @@ func mayFile(ctx context.Context, q read.Querier) error {
 	return state.usable()
 }
 
-// storeOf returns the store of a step, which is to be that of the plan.
+// storeOf returns the archive of a step, where the configuration asks for the step
+// still.
 func (a moving) storeOf(s remediate.Step) (target.Archive, error) {
-	entry, err := entryOf(a.target, remediate.Request{Subject: s.Args})
-	if err != nil {
-		return entry, err
+	if err := a.configured(s); err != nil {
+		return target.Archive{}, err
 	}
-	if entry.To.Store == nil || entry.To.Label != s.Args["label"] {
-		return entry, remediate.Refuse(remediate.ReasonUnfit, "the plan is for %s, and the configuration now names another destination", s.Args["label"])
-	}
-	return entry, nil
+	return entryOf(a.target, remediate.Request{Subject: s.Args})
 }
 
 // settle makes the settings of a session for a movement.
@@ -132,20 +143,39 @@ func (a moving) file(ctx context.Context, c *pgx.Conn, f remediate.Fence, s reme
 	if strconv.FormatInt(v.source.OID, 10) != s.Args["from_oid"] {
 		return fmt.Errorf("%s is another table than that of the plan: %w", m.from, remediate.ErrGone)
 	}
-	leaves, err := many[leaf](ctx, c, leavesSQL, v.source.OID)
+	plan, err := planned(s)
 	if err != nil {
-		return fmt.Errorf("parts of %s: %w", m.from, err)
+		return err
 	}
-	work := filing{movement: m, store: entry.To.Store, label: entry.To.Label, links: v.links, kind: v.kind, c: c, fence: f, pace: pace, most: fileRows}
+	if v.zone != s.Args["zone"] {
+		return remediate.Refuse(remediate.ReasonChanged, "the time zone in which column %s is compared is %q, and was %q for the plan: plan again", pgx.Identifier{m.column}.Sanitize(), v.zone, s.Args["zone"])
+	}
+	if err := clocked(ctx, c, a.now); err != nil {
+		return err
+	}
+	work := filing{movement: m, plan: plan, store: entry.To.Store, label: entry.To.Label, links: v.links, kind: v.kind, c: c, fence: f, pace: pace, most: fileRows}
+	defer work.end()
 	if err := work.begin(ctx); err != nil {
 		return err
 	}
-	for _, l := range leaves {
-		if err := work.run(ctx, l); err != nil {
+	for _, n := range v.giving.leaves() {
+		if _, known := plan.Relations[n.OID]; !known {
+			continue // it was not there when the plan was made
+		}
+		if err := work.run(ctx, leaf{n.OID, n.Schema, n.Table}); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// planned is what the plan of a step relied on.
+func planned(s remediate.Step) (rows.Contract, error) {
+	c, err := rows.Parse(s.Args[contractArg])
+	if err != nil {
+		return c, remediate.Refuse(remediate.ReasonChanged, "the plan does not say what its table was like, so that this cannot be compared: plan again")
+	}
+	return c, nil
 }
 
 // planUnfiles looks at the table, the ledger and the store, and says which steps it
@@ -179,15 +209,22 @@ func (a moving) planUnfiles(ctx context.Context, db *target.Database, rel relati
 	if len(all) == 0 {
 		return p, remediate.Refuse(remediate.ReasonNothing, "no object has rows of that time which are not back already")
 	}
-	var rows int64
-	for _, e := range all {
-		rows += e.Rows
+	g, err := readGrounds(ctx, db, s.OID)
+	if err == nil {
+		err = g.fit(rows.Insert)
 	}
-	p.Facts = append(p.Facts, fmt.Sprintf("%d objects with %d rows in all have rows of that time", len(all), rows),
+	if err != nil {
+		return p, err
+	}
+	var n int64
+	for _, e := range all {
+		n += e.Rows
+	}
+	p.Facts = append(p.Facts, fmt.Sprintf("%d objects with %d rows in all have rows of that time", len(all), n),
 		"their checksums, and rows that are there already, are looked for in all of them before the first row is brought back")
 	m := movement{database: entry.Database, to: table, column: entry.Column, since: since, until: until, back: true}
 	args := m.args(r.Subject, side{}, s, r.Params)
-	args["part"], args["label"] = partUnfile, entry.To.Label
+	args["part"], args["label"], args[contractArg] = partUnfile, entry.To.Label, g.now.String()
 	p.Steps = append(p.Steps, remediate.Step{
 		Do:   "COPY " + table.String() + " FROM objects in " + entry.To.Label + " WHERE " + m.which() + " -- object by object",
 		Undo: "postgres/archive moves them again", Args: args,
@@ -251,9 +288,13 @@ func (a moving) unfile(ctx context.Context, c *pgx.Conn, f remediate.Fence, s re
 	if strconv.FormatInt(v.OID, 10) != s.Args["to_oid"] {
 		return fmt.Errorf("%s is another table than that of the plan: %w", table, remediate.ErrGone)
 	}
+	plan, err := planned(s)
+	if err != nil {
+		return err
+	}
 	if err := f.Check(ctx); err != nil {
 		return err
 	}
-	_, err = unfiling{entry: entry, since: since, until: until, c: c, fence: f, pace: pace}.run(ctx)
+	_, err = unfiling{entry: entry, since: since, until: until, plan: plan, root: v.OID, c: c, fence: f, pace: pace}.run(ctx)
 	return err
 }

@@ -489,7 +489,7 @@ func TestArchiveStoreFails(t *testing.T) {
 			t.Fatal(err)
 		}
 		plan.Steps[0].Args["label"] = "folder /elsewhere"
-		fails(t, apply(a, plan), "the configuration now names another destination")
+		fails(t, apply(a, plan), "and the plan folder /elsewhere: plan again")
 	})
 }
 

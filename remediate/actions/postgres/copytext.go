@@ -1,7 +1,6 @@
 package postgres
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 
@@ -21,7 +20,7 @@ select set_config('datestyle', 'ISO, YMD', false), set_config('intervalstyle', '
 // filedColumnsSQL lists the columns that rows are made of. Those that are generated
 // come back by themselves.
 const filedColumnsSQL = `
-select a.attname::text, format_type(a.atttypid, a.atttypmod)
+select a.attname::text, format_type(a.atttypid, a.atttypmod), a.attnum::int
   from pg_attribute a
   join pg_class c on c.oid = a.attrelid
   join pg_namespace n on n.oid = c.relnamespace
@@ -49,40 +48,4 @@ func names(columns []depot.Column) (all []string) {
 		all = append(all, c.Name)
 	}
 	return all
-}
-
-// appendRow writes a row in the text form of COPY.
-func appendRow(b []byte, values [][]byte) []byte {
-	for i, v := range values {
-		if i > 0 {
-			b = append(b, '\t')
-		}
-		if v == nil {
-			b = append(b, '\\', 'N')
-			continue
-		}
-		for {
-			n := bytes.IndexAny(v, "\\\t\n\r")
-			if n < 0 {
-				b = append(b, v...)
-				break
-			}
-			b = append(append(b, v[:n]...), '\\', escaped(v[n]))
-			v = v[n+1:]
-		}
-	}
-	return append(b, '\n')
-}
-
-// escaped is what stands behind the backslash for a byte that COPY escapes.
-func escaped(b byte) byte {
-	switch b {
-	case '\t':
-		return 't'
-	case '\n':
-		return 'n'
-	case '\r':
-		return 'r'
-	}
-	return b
 }

@@ -5,21 +5,23 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	read "github.com/ai-micro-service/upkeep/collectors/postgres"
 	"github.com/ai-micro-service/upkeep/internal/depot"
 	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/rows"
 )
 
 // A filing moves the rows of one table that are past their age into objects of a
-// store, one object a batch, in this order: the rows are read, the object is put,
-// which returns when it is there for good, and then one transaction deletes exactly
-// those versions of the rows and writes the object down in the ledger.
+// store, one object a batch, in this order: the rows are read, the object is put and
+// read back, and then one transaction deletes exactly those versions of the rows and
+// writes the object down in the ledger. Right before its commit it compares the
+// definition of the table, and of those above it, with that of the plan.
 //
 // Whoever is killed in between leaves an object that no entry names. The rows are
 // still there and are read again; while nobody has changed them they give the same
@@ -33,25 +35,36 @@ type filing struct {
 	movement
 	store depot.Store
 	label string // of the store, for people
-	links []link // foreign keys to the table: rows that they refer to stay
+	links []link // foreign keys to the table and its parts: rows that they refer to stay
 	kind  string // the type of the age column
 
-	part    place // whose rows these are: the table, or a partition of it
-	oid     int64 // of part
-	indexed bool  // an index of it leads with the age column
+	plan   rows.Contract // of the plan: the table, its parts and what is above it
+	reader rows.Reader
+	tree   []rows.Node
+
+	part    place       // whose rows these are: the table, or a partition of it
+	oid     int64       // of part
+	indexed bool        // an index of it leads with the age column
+	line    []rows.Node // part, and what is above it
 
 	c       *pgx.Conn
 	fence   remediate.Fence
 	pace    *pace
 	columns []depot.Column
+	types   []depot.Type // of the columns
+	widths  widths
+	root    int64 // OID of the table
 	version int
 	cut     string // rows of this moment or later stay
 	most    int    // rows in a batch
+	fewer   int    // it is divided by this: rows turned out to be wider than they looked
 
-	last  string // where the next batch begins; "" at the beginning
-	past  bool   // rows of just that age are passed over
-	moved int64
-	busy  int // so many batches more are held from the beginning
+	sealer *depot.Sealer
+	last   string // where the next batch begins; "" at the beginning
+	past   bool   // rows of just that age are passed over
+	moved  int64
+	weight float64 // of what was moved, as it lay in the table
+	busy   int     // so many batches more are held from the beginning
 
 	afterPut, inEnd func() // for tests
 }
@@ -64,10 +77,21 @@ const (
 	// heldLess is how much smaller a batch is whose rows are held.
 	heldLess = 10
 
-	// fileBytes bounds what a batch holds in memory, and a store is asked to take.
+	// fileBytes bounds the text of a batch of more than one row, as far as it is known
+	// before it is read: an object is a thing of some megabytes, however wide rows are.
 	fileBytes = 16 << 20
 
-	// putHeld is how long a store may take while the rows of a batch are held.
+	// textMost is where a batch of more than one row is given up and made smaller,
+	// when its text turns out to be more than it seemed.
+	textMost = 8 * fileBytes
+
+	// rowMost is the text of the largest row that is moved. Nothing of ours keeps a row
+	// in memory; the server does, several times, and takes no line of COPY of more than
+	// 1 GiB: what COPY writes for a row has up to two bytes for each of its text.
+	rowMost = 256 << 20
+
+	// putHeld is how long a store may take while the rows of a batch are held, for each
+	// 64 MiB.
 	putHeld = 20 * time.Second
 
 	// busyFor is how many batches are held from the beginning after one whose rows
@@ -88,11 +112,29 @@ select case $2::text when 'timestamptz' then to_char((clock_timestamp() - make_i
 
 // begin prepares a session for the batches.
 func (m *filing) begin(ctx context.Context) (err error) {
+	m.sealer = depot.NewSealer(m.store)
 	if m.columns, err = filedColumns(ctx, m.c, m.from); err != nil {
 		return err
 	}
-	if err := m.c.QueryRow(ctx, "select current_setting('server_version_num')::int").Scan(&m.version); err != nil {
-		return fmt.Errorf("version: %w", err)
+	if m.root, err = one(ctx, m.c, pgx.RowTo[int64], "select c.oid::int8 from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = $1 and c.relname = $2", m.from.Schema, m.from.Table); err != nil {
+		return fmt.Errorf("%s: %w", m.from, err)
+	}
+	if m.widths, err = readWidths(ctx, m.c, m.root); err != nil {
+		return err
+	}
+	if m.types, err = filedTypes(ctx, m.c, m.root); err != nil {
+		return err
+	}
+	if m.tree, err = rows.ReadTree(ctx, m.c, m.root); err != nil {
+		return err
+	}
+	if m.reader, err = rows.NewReader(ctx, m.c); err != nil {
+		return err
+	}
+	m.version = m.reader.Version
+	// What was read above is of the plan's table only where this is the same.
+	if err := m.unchanged(ctx, m.c, m.root); err != nil {
+		return err
 	}
 	if err := m.c.QueryRow(ctx, cutSQL, m.age.Seconds(), m.kind).Scan(&m.cut); err != nil {
 		return fmt.Errorf("the server's time: %w", err)
@@ -103,10 +145,29 @@ func (m *filing) begin(ctx context.Context) (err error) {
 	return ensureLedger(ctx, m.c, m.fence)
 }
 
+// end gives up what the batches have kept.
+func (m *filing) end() {
+	if m.sealer != nil {
+		m.sealer.Close()
+	}
+}
+
+// unchanged refuses relations that are not as they were for the plan. One that the
+// plan does not know is none of its business.
+func (m *filing) unchanged(ctx context.Context, q read.Querier, oids ...int64) error {
+	now, err := m.reader.Read(ctx, q, oids)
+	if err != nil {
+		return err
+	}
+	return m.plan.Only(oids...).Check(now)
+}
+
 // run moves the rows of one table, or of one partition, until nothing is left that
 // can go. What others hold is passed over and met again in the next pass.
 func (m *filing) run(ctx context.Context, of leaf) (err error) {
-	m.part, m.oid = place{of.Schema, of.Table}, of.OID
+	m.part, m.oid, m.fewer = place{of.Schema, of.Table}, of.OID, 1
+	m.line = []rows.Node{{OID: of.OID, Schema: of.Schema, Table: of.Table}}
+	m.line = append(m.line, rows.Lineage(m.tree, of.OID)...)
 	if m.indexed, err = one(ctx, m.c, pgx.RowTo[bool], indexedSQL, m.oid, m.column); err != nil {
 		return fmt.Errorf("indexes of %s: %w", m.part, err)
 	}
@@ -135,28 +196,60 @@ func (m *filing) next(ctx context.Context) (bool, error) {
 	l := first
 	m.busy = max(0, m.busy-1)
 	for try, began := 1, time.Now(); passing(err); try++ {
+		if err = m.explained(ctx, err); !passing(err) {
+			break
+		}
 		if time.Since(began) > pauseMost {
 			return false, fmt.Errorf("%s: in vain for %s: %w: %w", m.part, pauseMost, err, errPaused)
+		}
+		if errors.Is(err, errWide) {
+			m.fewer, try = 8*m.fewer, try-1
+		} else {
+			m.busy = busyFor
 		}
 		if try > 1 {
 			if err := wait(ctx, min(time.Duration(try)*50*time.Millisecond, time.Second)); err != nil {
 				return false, err
 			}
 		}
-		l, err = m.try(ctx, true)
-		m.busy = busyFor
+		l, err = m.try(ctx, m.busy > 0)
 	}
 	if err != nil {
-		return false, fmt.Errorf("rows of %s: %w", m.part, discreet(err))
+		return false, fmt.Errorf("rows of %s: %w", m.part, m.explained(ctx, discreet(err)))
 	}
 	n := l.parcel.Rows
 	m.moved += int64(n)
+	m.weight += l.weight
+	m.fewer = max(1, m.fewer/2)
 	if n == 0 {
 		l = first // everything in it is held by others
 	}
 	m.past = n == 0 && (m.past || l.last == m.last)
 	m.last = l.last
 	return l.parcel.Rows > 0, nil
+}
+
+// explained returns that the table is not as it was planned for, where an error may be
+// due to that.
+func (m *filing) explained(ctx context.Context, err error) error {
+	if _, ok := errors.AsType[*pgconn.PgError](err); !ok && !errors.Is(err, errDifferent) || m.c.IsClosed() {
+		return err
+	}
+	if changed := m.unchanged(ctx, m.c, m.oids()...); changed != nil {
+		if _, refused := remediate.Refused(changed); refused {
+			return changed
+		}
+	}
+	return err
+}
+
+// oids are those of part and of what is above it.
+func (m *filing) oids() []int64 {
+	all := make([]int64, len(m.line))
+	for i, n := range m.line {
+		all[i] = n.OID
+	}
+	return all
 }
 
 // errDifferent says that a row was changed between the moments at which it was
@@ -168,7 +261,7 @@ func passing(err error) bool {
 	if refused, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return slices.Contains([]string{codeLock, codeDeadlock, codeConflict, codeForeignKey}, refused.Code)
 	}
-	return errors.Is(err, errDifferent)
+	return errors.Is(err, errDifferent) || errors.Is(err, errWide)
 }
 
 // discreet takes what stands in the rows out of an error.
@@ -177,18 +270,6 @@ func discreet(err error) error {
 		refused.Detail, refused.Where = "", ""
 	}
 	return err
-}
-
-// A load is what was read for one batch.
-type load struct {
-	parcel    depot.Parcel
-	text      []byte
-	ids       []string          // ctid of each row
-	versions  map[string]string // xmin by ctid
-	oid, node int64
-	last      string
-	low, high float64 // ages of the oldest and the newest, in seconds since 1970
-	full      bool
 }
 
 // try moves one batch. Held says that its rows are locked from the moment on at
@@ -205,19 +286,19 @@ func (m *filing) try(ctx context.Context, held bool) (l load, err error) {
 	if l, err = m.read(ctx, tx, held); err != nil || l.parcel.Rows == 0 {
 		return l, err
 	}
-	name, content, err := l.parcel.Seal(l.text)
-	if err != nil {
-		return l, err
-	}
 	if !held {
 		if err := tx.Commit(ctx); err != nil {
 			return l, err
 		}
 	}
+	name, content, err := m.sealer.Seal(&l.parcel)
+	if err != nil {
+		return l, err
+	}
 	if err := m.fence.Check(ctx); err != nil {
 		return l, err
 	}
-	if err := m.put(ctx, held, name, content); err != nil {
+	if err := m.put(ctx, held, name, content, l.parcel); err != nil {
 		return l, err
 	}
 	if m.afterPut != nil {
@@ -240,15 +321,24 @@ func writing() pgx.TxOptions {
 	return pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite}
 }
 
-// put puts an object and says something in the session meanwhile.
-func (m *filing) put(ctx context.Context, held bool, name string, content []byte) error {
+// put puts an object, reads it back, and says something in the session meanwhile.
+func (m *filing) put(ctx context.Context, held bool, name string, content depot.Content, p depot.Parcel) error {
 	if held {
+		limit := putHeld * time.Duration(1+content.Size()>>26)
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, putHeld, fmt.Errorf("the store did not take an object within %s, while rows were held", putHeld))
+		ctx, cancel = context.WithTimeoutCause(ctx, limit, fmt.Errorf("the store did not take an object and give it back within %s, while rows were held", limit))
 		defer cancel()
 	}
 	done := make(chan error, 1)
-	go func() { done <- m.store.Put(ctx, name, content) }()
+	go func() {
+		err := depot.PutFrom(ctx, m.store, name, content)
+		if err == nil {
+			if err = depot.ReadBack(ctx, m.store, name, p); err != nil {
+				err = fmt.Errorf("read back: %w", err)
+			}
+		}
+		done <- err
+	}()
 	for {
 		select {
 		case err := <-done:
@@ -261,7 +351,8 @@ func (m *filing) put(ctx context.Context, held bool, name string, content []byte
 	}
 }
 
-// finish deletes the rows of a batch, writes its object down and commits.
+// finish deletes the rows of a batch, writes its object down and commits, unless
+// something that the plan relies on has changed.
 func (m *filing) finish(ctx context.Context, tx pgx.Tx, name string, l load) error {
 	if err := m.remove(ctx, tx, l); err != nil {
 		return err
@@ -275,129 +366,27 @@ func (m *filing) finish(ctx context.Context, tx pgx.Tx, name string, l load) err
 	if err := m.fence.Check(ctx); err != nil {
 		return err
 	}
+	if err := m.asPlanned(ctx, tx, l); err != nil {
+		return err
+	}
 	return tx.Commit(ctx)
 }
 
-// rows is how many rows a batch has at most. One whose rows are held until the store
-// has taken them is small, since others wait for them for so long.
-func (m *filing) rows(held bool) int {
-	if held {
-		return max(1, m.most/heldLess)
+// asPlanned compares what a batch has relied on with the plan. The locks of the batch
+// keep it so until the commit.
+func (m *filing) asPlanned(ctx context.Context, tx pgx.Tx, l load) error {
+	if err := m.unchanged(ctx, tx, m.oids()...); err != nil {
+		return err
 	}
-	return m.most
-}
-
-// cursor is the statement that reads a batch. The rows come in the order of their
-// age where an index has it, so that an object has a narrow range of it, and else
-// as they lie, which needs none.
-func (m *filing) cursor(held bool) string {
-	age, kind := "t."+pgx.Identifier{m.column}.Sanitize(), m.kind
-	if kind == "date" {
-		kind = "timestamp" // a day is past its age when its midnight is
+	if len(m.types) == 0 {
+		return nil // those of new columns are no concern: there are none
 	}
-	sql := "declare upkeep_batch no scroll cursor for select t.ctid, t.xmin, extract(epoch from " + age + "::timestamptz)::float8, " + age + "::timestamptz, " + age
-	columns := make([]string, len(m.columns))
-	for i, c := range m.columns {
-		columns[i] = ", t." + pgx.Identifier{c.Name}.Sanitize()
-	}
-	sql += strings.Join(columns, "") + " from only " + m.part.String() + " t where " + age + " < $1::text::" + kind
-	sign := " >= "
-	if m.past {
-		sign = " > "
-	}
-	switch {
-	case m.indexed && m.last != "":
-		sql += " and " + age + sign + "$2::text::" + m.kind
-	case m.last != "":
-		sql += " and t.ctid > $2::text::tid"
-	}
-	var free strings.Builder
-	for _, l := range m.links {
-		free.WriteString(" and " + l.free())
-	}
-	sql += free.String()
-	if m.indexed {
-		sql += " order by " + age + ", t.ctid"
-	}
-	sql += " limit " + strconv.Itoa(m.rows(held))
-	if held {
-		sql += " for update of t skip locked"
-	}
-	return sql
-}
-
-// read reads a batch.
-func (m *filing) read(ctx context.Context, tx pgx.Tx, held bool) (l load, err error) {
-	if m.indexed {
-		// The planner takes the first rows of a large share for cheaper by a sort.
-		if _, err := tx.Exec(ctx, "set local enable_seqscan = off; set local enable_bitmapscan = off", pgx.QueryExecModeSimpleProtocol); err != nil {
-			return l, err
-		}
-	}
-	args := []any{m.cut}
-	if m.last != "" {
-		args = append(args, m.last)
-	}
-	// A statement without a name is planned for what it is asked now.
-	if _, err := tx.Exec(ctx, m.cursor(held), append([]any{pgx.QueryExecModeExec}, args...)...); err != nil {
-		return l, err
-	}
-	if l.oid, l.node, err = m.identity(ctx, tx); err != nil {
-		return l, err
-	}
-	l.versions, l.last = make(map[string]string), m.last
-	l.parcel = depot.Parcel{
-		Database: m.database, Schema: m.from.Schema, Table: m.from.Table, Columns: m.columns, Column: m.column,
-		Server: m.version, Load: loadStatement(m.from, m.columns),
-	}
-	// The first fetches are small: nobody knows yet how large a row is.
-	for fetch := 16; !l.full && l.parcel.Rows < m.rows(held) && len(l.text) < fileBytes; fetch = min(2*fetch, 1024) {
-		if err := m.fetch(ctx, tx.Conn(), fetch, &l); err != nil {
-			return l, err
-		}
-	}
-	_, err = tx.Exec(ctx, "close upkeep_batch", pgx.QueryExecModeSimpleProtocol)
-	return l, err
-}
-
-// fetch reads some more rows of a batch, as text, and writes them as COPY does.
-func (m *filing) fetch(ctx context.Context, c *pgx.Conn, n int, l *load) error {
-	answer := c.PgConn().Exec(ctx, "fetch forward "+strconv.Itoa(n)+" from upkeep_batch")
-	got := 0
-	for answer.NextResult() {
-		rows := answer.ResultReader()
-		for rows.NextRow() {
-			values := rows.Values()
-			id := string(values[0])
-			l.ids = append(l.ids, id)
-			l.versions[id] = string(values[1])
-			if err := l.aged(string(values[2]), string(values[3])); err != nil {
-				return errors.Join(err, answer.Close())
-			}
-			l.last = id
-			if m.indexed {
-				l.last = string(values[4])
-			}
-			l.text = appendRow(l.text, values[5:])
-			got++
-		}
-	}
-	l.parcel.Rows += got
-	l.full = got < n
-	return answer.Close()
-}
-
-// aged widens the range of ages by a row's.
-func (l *load) aged(seconds, text string) error {
-	age, err := strconv.ParseFloat(seconds, 64)
+	types, err := filedTypes(ctx, tx, m.root)
 	if err != nil {
-		return fmt.Errorf("age of a row: %w", err)
+		return err
 	}
-	if l.parcel.Oldest == "" || age < l.low {
-		l.low, l.parcel.Oldest = age, text
-	}
-	if l.parcel.Newest == "" || age > l.high {
-		l.high, l.parcel.Newest = age, text
+	if what := unlike(l.parcel.Types, types); what != "" {
+		return remediate.Refuse(remediate.ReasonChanged, "while rows were moved, a type was changed: %s: what is moved stays moved; plan again", what)
 	}
 	return nil
 }
@@ -414,9 +403,10 @@ func (m *filing) identity(ctx context.Context, tx pgx.Tx) (oid, node int64, err 
 }
 
 // remove deletes the versions of the rows that were read, all of them or none. The
-// lock comes first: with it, nobody writes the table anew.
+// lock comes first: with it, nobody writes the table anew, or defines it or what is
+// above it otherwise.
 func (m *filing) remove(ctx context.Context, tx pgx.Tx, l load) error {
-	if _, err := tx.Exec(ctx, "lock table only "+m.part.String()+" in row exclusive mode", pgx.QueryExecModeSimpleProtocol); err != nil {
+	if _, err := tx.Exec(ctx, rows.LockText(m.line...), pgx.QueryExecModeSimpleProtocol); err != nil {
 		return err
 	}
 	_, node, err := m.identity(ctx, tx)
@@ -426,13 +416,13 @@ func (m *filing) remove(ctx context.Context, tx pgx.Tx, l load) error {
 	if node != l.node {
 		return errDifferent
 	}
-	rows, err := tx.Query(ctx, "delete from only "+m.part.String()+" where ctid = any($1::text[]::tid[]) returning ctid::text, xmin::text", l.ids)
+	gone, err := tx.Query(ctx, "delete from only "+m.part.String()+" where ctid = any($1::text[]::tid[]) and "+firing+" returning ctid::text, xmin::text", l.ids)
 	if err != nil {
 		return fmt.Errorf("delete: %w", err)
 	}
 	n := 0
 	var id, version string
-	_, err = pgx.ForEachRow(rows, []any{&id, &version}, func() error {
+	_, err = pgx.ForEachRow(gone, []any{&id, &version}, func() error {
 		if was, read := l.versions[id]; !read || was != version {
 			return errDifferent
 		}

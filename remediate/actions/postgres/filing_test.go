@@ -15,6 +15,7 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/servertest"
 	"github.com/ai-micro-service/upkeep/internal/target"
 	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/rows"
 )
 
 const (
@@ -66,16 +67,24 @@ func (c *cabinet) newest(t *testing.T) (at time.Time) {
 
 func (c *cabinet) place() place { return place{oldSchema, agedTable} }
 
+// grounds is how the table is defined now.
+func (c *cabinet) grounds() (oid int64, plan rows.Contract) {
+	oid = must(one(context.Background(), c.conn, pgx.RowTo[int64], "select $1::text::regclass::oid::int8", c.table))
+	return oid, must(readGrounds(context.Background(), c.conn, oid)).now
+}
+
 func (c *cabinet) filing(age time.Duration) *filing {
+	_, plan := c.grounds()
 	return &filing{
-		movement: movement{database: c.database, from: c.place(), column: oldColumn, age: age}, store: c.store, label: "here", kind: "timestamptz",
+		movement: movement{database: c.database, from: c.place(), column: oldColumn, age: age}, plan: plan, store: c.store, label: "here", kind: "timestamptz",
 		c: c.conn, fence: remediate.Fence{Held: fenceHeld}, pace: must(paceOf(nil)), most: 100,
 	}
 }
 
 func (c *cabinet) unfiling(since, until time.Time) unfiling {
 	entry := target.Archive{Database: c.database, Schema: oldSchema, Table: agedTable, Column: oldColumn, To: target.Destination{Store: c.store, Label: "here"}}
-	return unfiling{entry: entry, since: since, until: until, c: c.conn, fence: remediate.Fence{Held: fenceHeld}, pace: must(paceOf(nil))}
+	oid, plan := c.grounds()
+	return unfiling{entry: entry, since: since, until: until, plan: plan, root: oid, c: c.conn, fence: remediate.Fence{Held: fenceHeld}, pace: must(paceOf(nil))}
 }
 
 // leaf is the table as one that has rows.
@@ -122,6 +131,19 @@ func (c *cabinet) rows(t *testing.T) []string {
 		t.Fatal(err)
 	}
 	return lines(b.String())
+}
+
+// replaced writes a statement about the table.
+func replaced(c *cabinet, sql string) string {
+	return strings.NewReplacer("TABLE", c.table, "AGE", pgx.Identifier{oldColumn}.Sanitize(), "SCHEMA", pgx.Identifier{oldSchema}.Sanitize()).Replace(sql)
+}
+
+func (c *cabinet) count(t *testing.T, of string) (n int) {
+	t.Helper()
+	if err := c.connect(t).QueryRow(t.Context(), "select count(*) from "+of).Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 func lines(text string) []string {
@@ -240,7 +262,6 @@ func TestFile(t *testing.T) {
 // What others do to the rows between the moments at which they are read and are to
 // be deleted is not lost: the batch is read again.
 func TestFileMeanwhile(t *testing.T) {
-	age := pgx.Identifier{oldColumn}.Sanitize()
 	url, database := servertest.Database(t)
 	for name, others := range map[string][]string{
 		"updated":   {`update TABLE set note = 'changed' where id % 7 = 0`},
@@ -267,7 +288,7 @@ func TestFileMeanwhile(t *testing.T) {
 						return
 					}
 					for _, sql := range others {
-						servertest.Exec(t, url, strings.NewReplacer("TABLE", c.table, "AGE", age, "SCHEMA", pgx.Identifier{oldSchema}.Sanitize()).Replace(sql))
+						servertest.Exec(t, url, replaced(c, sql))
 					}
 				}
 				var all []string

@@ -33,8 +33,11 @@ the database (PostgreSQL 13 to 16) or MAINTAIN on it (17 and later).
 
 Where the archive is a folder or a bucket, every object with rows of that time is read
 before the first row is brought back: its checksums are compared, its columns with
-those of the table, and its rows with those that are there. Each object is then one
-transaction, which also writes down in upkeep.restored which time of it is back: a row
+those of the table, labels of enums and attributes of composite types too, and its
+rows with those that are there. It is read piece by piece, so that an object of any size
+can be brought back. Each object is then one
+transaction, which compares the definitions of the table and of the partitions that the
+rows went into with those of the plan before it commits, and which also writes down in upkeep.restored which time of it is back: a row
 comes back once, however often and in whatever parts it is asked for, also by a run
 that was killed. The objects stay where they are. A column without a time zone is
 taken for UTC. Rights beside: TEMPORARY on the database, INSERT on the tables of the

@@ -1,11 +1,9 @@
 package postgres
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -17,6 +15,7 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/depot"
 	"github.com/ai-micro-service/upkeep/internal/target"
 	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/rows"
 )
 
 // An unfiling brings the rows of a period back from the objects of a store into the
@@ -31,6 +30,10 @@ type unfiling struct {
 	entry        target.Archive
 	since, until time.Time
 
+	plan   rows.Contract // of the plan: the table, its parts and what is above it
+	root   int64         // OID of the table
+	reader rows.Reader
+
 	c     *pgx.Conn
 	fence remediate.Fence
 	pace  *pace
@@ -41,6 +44,16 @@ type unfiling struct {
 func (u unfiling) run(ctx context.Context) (n int64, err error) {
 	if _, err := u.c.Exec(ctx, formSQL); err != nil {
 		return 0, fmt.Errorf("form of the rows: %w", err)
+	}
+	if u.reader, err = rows.NewReader(ctx, u.c); err != nil {
+		return 0, err
+	}
+	now, err := u.reader.Read(ctx, u.c, []int64{u.root})
+	if err == nil {
+		err = u.plan.Only(u.root).Check(now)
+	}
+	if err != nil {
+		return 0, err
 	}
 	all, err := read.ReadParcels(ctx, u.c, u.entry, u.since, u.until)
 	if err != nil {
@@ -61,20 +74,20 @@ func (u unfiling) run(ctx context.Context) (n int64, err error) {
 	return n, nil
 }
 
-// object looks at one object and, where it is told to, brings its rows back.
+// object looks at one object and, where it is told to, brings its rows back. It is
+// read piece by piece: what it holds goes to a temporary table of the server, and no
+// further until all of it was compared.
 func (u unfiling) object(ctx context.Context, e read.Parcel, change bool) (n int64, err error) {
-	content, err := u.entry.To.Store.Get(ctx, e.Object)
-	if err != nil {
-		return 0, err
-	}
-	p, text, err := depot.OpenParcel(e.Object, content)
-	if err != nil {
-		return 0, err
-	}
-	if int64(p.Rows) != e.Rows {
-		return 0, fmt.Errorf("object %s has %d rows, and the ledger says %d", e.Object, p.Rows, e.Rows)
-	}
 	if err := u.pace.keep(ctx, u.c); err != nil {
+		return 0, err
+	}
+	content, err := depot.Open(ctx, u.entry.To.Store, e.Object)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = content.Close() }() // was read
+	p, err := depot.ReadParcel(e.Object, content)
+	if err != nil {
 		return 0, err
 	}
 	tx, err := u.c.BeginTx(ctx, writing())
@@ -82,8 +95,8 @@ func (u unfiling) object(ctx context.Context, e read.Parcel, change bool) (n int
 		return 0, err
 	}
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }() // no error after a commit
-	if err := u.spread(ctx, tx, p, text); err != nil {
-		return 0, fmt.Errorf("object %s: %w", e.Object, err)
+	if err := u.spread(ctx, tx, p, e); err != nil {
+		return 0, err
 	}
 	if err := u.choose(ctx, tx, e); err != nil {
 		return 0, fmt.Errorf("object %s: %w", e.Object, err)
@@ -94,14 +107,8 @@ func (u unfiling) object(ctx context.Context, e read.Parcel, change bool) (n int
 	if !change {
 		return 0, nil
 	}
-	if n, err = u.insert(ctx, tx, p.Columns, e); err != nil {
+	if n, err = u.insert(ctx, tx, p.Parcel, e); err != nil {
 		return 0, fmt.Errorf("object %s: %w", e.Object, err)
-	}
-	if u.inEnd != nil {
-		u.inEnd()
-	}
-	if err := u.fence.Check(ctx); err != nil {
-		return 0, err
 	}
 	return n, tx.Commit(ctx)
 }
@@ -113,34 +120,54 @@ const rowsOfObject = "pg_temp.upkeep_rows"
 
 // spread reads the rows of an object into a temporary table, which has the types
 // of the table and none of its constraints.
-func (u unfiling) spread(ctx context.Context, tx pgx.Tx, p depot.Parcel, text []byte) error {
+func (u unfiling) spread(ctx context.Context, tx pgx.Tx, p *depot.ParcelReader, e read.Parcel) error {
+	if err := u.loadable(ctx, tx, p); err != nil {
+		return fmt.Errorf("object %s: %w", e.Object, err)
+	}
+	list := list(names(p.Columns))
+	if _, err := tx.Exec(ctx, "create temporary table upkeep_rows on commit drop as select "+list+" from "+u.table().String()+" with no data", pgx.QueryExecModeSimpleProtocol); err != nil {
+		return fmt.Errorf("temporary table: %w", err)
+	}
+	got, err := tx.Conn().PgConn().CopyFrom(ctx, p, "copy "+rowsOfObject+" ("+list+") from stdin")
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	// What the server does not understand of it may be damaged, which is the cause then.
+	if damaged := p.Whole(); damaged != nil {
+		return damaged
+	}
+	if err != nil {
+		return fmt.Errorf("object %s: read the rows: %w", e.Object, discreet(err))
+	}
+	if got.RowsAffected() != int64(p.Rows) {
+		return fmt.Errorf("object %s: the server read %d rows of %d", e.Object, got.RowsAffected(), p.Rows)
+	}
+	if int64(p.Rows) != e.Rows {
+		return fmt.Errorf("object %s has %d rows, and the ledger says %d", e.Object, p.Rows, e.Rows)
+	}
+	return nil
+}
+
+// loadable refuses a table that is not made as the rows of an object are. What the
+// object says is believed only where it leads to no more than a refusal: it is
+// compared when the rows are read.
+func (u unfiling) loadable(ctx context.Context, tx pgx.Tx, p *depot.ParcelReader) error {
 	now, err := filedColumns(ctx, tx, u.table())
 	if err != nil {
 		return err
 	}
-	var names []string
-	for _, want := range p.Columns {
-		i := slices.IndexFunc(now, func(c depot.Column) bool { return c.Name == want.Name })
-		switch {
-		case i < 0:
-			return remediate.Refuse(remediate.ReasonUnfit, "the rows have a column %q, which the table has not any more: add it as %s, or load the object by hand", want.Name, want.Type)
-		case now[i].Type != want.Type:
-			return remediate.Refuse(remediate.ReasonUnfit, "the rows have column %q as %s, and the table has it as %s: load the object by hand", want.Name, want.Type, now[i].Type)
-		}
-		names = append(names, pgx.Identifier{want.Name}.Sanitize())
-	}
-	list := strings.Join(names, ", ")
-	if _, err := tx.Exec(ctx, "create temporary table upkeep_rows on commit drop as select "+list+" from "+u.table().String()+" with no data", pgx.QueryExecModeSimpleProtocol); err != nil {
-		return fmt.Errorf("temporary table: %w", err)
-	}
-	got, err := tx.Conn().PgConn().CopyFrom(ctx, bytes.NewReader(text), "copy "+rowsOfObject+" ("+list+") from stdin")
+	types, err := filedTypes(ctx, tx, u.root)
 	if err != nil {
-		return fmt.Errorf("read the rows: %w", err)
+		return err
 	}
-	if got.RowsAffected() != int64(p.Rows) {
-		return fmt.Errorf("the server read %d rows of %d", got.RowsAffected(), p.Rows)
+	refused := loadable(p.Parcel, u.root, now, types)
+	if refused == nil {
+		return nil
 	}
-	return nil
+	if damaged := p.Whole(); damaged != nil {
+		return damaged
+	}
+	return refused
 }
 
 // choose leaves the rows that are to come back: those of the period, without those
@@ -168,11 +195,11 @@ select array(select quote_ident(a.attname) from unnest(i.indkey[0:i.indnkeyatts-
 
 // conflicts refuses rows of which the table has one with the same key.
 func (u unfiling) conflicts(ctx context.Context, tx pgx.Tx) error {
-	rows, err := tx.Query(ctx, keysSQL, u.entry.Schema, u.entry.Table)
+	found, err := tx.Query(ctx, keysSQL, u.entry.Schema, u.entry.Table)
 	if err != nil {
 		return fmt.Errorf("keys: %w", err)
 	}
-	keys, err := pgx.CollectRows(rows, pgx.RowTo[[]string])
+	keys, err := pgx.CollectRows(found, pgx.RowTo[[]string])
 	if err != nil {
 		return fmt.Errorf("keys: %w", err)
 	}
@@ -193,27 +220,78 @@ func (u unfiling) conflicts(ctx context.Context, tx pgx.Tx) error {
 	return nil
 }
 
-// insert puts the chosen rows into the table and writes the period down.
-func (u unfiling) insert(ctx context.Context, tx pgx.Tx, columns []depot.Column, e read.Parcel) (int64, error) {
-	var names []string
-	for _, c := range columns {
-		names = append(names, pgx.Identifier{c.Name}.Sanitize())
-	}
-	list := strings.Join(names, ", ")
-	done, err := tx.Exec(ctx, "insert into "+u.table().String()+" ("+list+") overriding system value select "+list+" from "+rowsOfObject, pgx.QueryExecModeSimpleProtocol)
+// insert puts the chosen rows into the table and writes the period down, unless
+// something that the plan relies on has changed.
+func (u unfiling) insert(ctx context.Context, tx pgx.Tx, p depot.Parcel, e read.Parcel) (n int64, err error) {
+	list := list(names(p.Columns))
+	into, err := tx.Query(ctx, "with back as (insert into "+u.table().String()+" ("+list+") overriding system value select "+list+" from "+rowsOfObject+" where "+firing+" returning tableoid) select tableoid::int8, count(*) from back group by 1", pgx.QueryExecModeExec)
 	if err != nil {
-		return 0, fmt.Errorf("insert rows: %w", err)
+		return 0, fmt.Errorf("insert rows: %w", discreet(err))
+	}
+	hit := []int64{u.root}
+	var oid, some int64
+	if _, err = pgx.ForEachRow(into, []any{&oid, &some}, func() error {
+		hit, n = append(hit, oid), n+some
+		return nil
+	}); err != nil {
+		return 0, fmt.Errorf("insert rows: %w", discreet(err))
 	}
 	var chosen int64
 	if err := tx.QueryRow(ctx, "select count(*) from "+rowsOfObject).Scan(&chosen); err != nil {
 		return 0, fmt.Errorf("count rows: %w", err)
 	}
-	if done.RowsAffected() != chosen {
-		return 0, fmt.Errorf("the table took %d rows of %d: a trigger or a rule keeps the others", done.RowsAffected(), chosen)
+	if n != chosen {
+		return 0, fmt.Errorf("the table took %d rows of %d: a trigger or a rule keeps the others", n, chosen)
 	}
 	since, until := read.Bounds(u.since, u.until)
-	if _, err := tx.Exec(ctx, "insert into upkeep.restored (parcel, since, until, rows) values ($1, $2::text::timestamptz, $3::text::timestamptz, $4)", e.ID, since, until, done.RowsAffected()); err != nil {
+	if _, err := tx.Exec(ctx, "insert into upkeep.restored (parcel, since, until, rows) values ($1, $2::text::timestamptz, $3::text::timestamptz, $4)", e.ID, since, until, n); err != nil {
 		return 0, fmt.Errorf("write down what is back: %w", err)
 	}
-	return done.RowsAffected(), nil
+	if u.inEnd != nil {
+		u.inEnd()
+	}
+	if err := u.fence.Check(ctx); err != nil {
+		return 0, err
+	}
+	return n, u.asPlanned(ctx, tx, p, hit)
+}
+
+// asPlanned compares what the rows went through and into with the plan. A partition
+// that was attached since must be fit for them by itself.
+func (u unfiling) asPlanned(ctx context.Context, tx pgx.Tx, p depot.Parcel, hit []int64) error {
+	oids := hit
+	for _, oid := range hit {
+		tree, err := rows.ReadTree(ctx, tx, oid)
+		if err != nil {
+			return err
+		}
+		for _, n := range tree {
+			if n.Above {
+				oids = append(oids, n.OID)
+			}
+		}
+	}
+	now, err := u.reader.Read(ctx, tx, oids)
+	if err != nil {
+		return err
+	}
+	if err := u.plan.Only(oids...).Check(now); err != nil {
+		return err
+	}
+	for oid, r := range now.Relations {
+		if _, known := u.plan.Relations[oid]; known {
+			continue
+		}
+		if refusal, ok := remediate.Refused(r.Unfit(rows.Insert)); ok {
+			return remediate.Refuse(remediate.ReasonChanged, "%s was attached since the plan was made, and %s: nothing more was done; look at it, and plan again", r.Name, refusal.Detail)
+		}
+	}
+	types, err := filedTypes(ctx, tx, u.root)
+	if err != nil {
+		return err
+	}
+	if what := unlike(p.Types, types); what != "" {
+		return remediate.Refuse(remediate.ReasonChanged, "while rows were brought back, a type was changed: %s: what is back stays there; plan again", what)
+	}
+	return nil
 }

@@ -1,0 +1,407 @@
+package postgres
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	read "github.com/ai-micro-service/upkeep/collectors/postgres"
+	"github.com/ai-micro-service/upkeep/internal/depot"
+	"github.com/ai-micro-service/upkeep/remediate"
+)
+
+// A load is what was read for one batch. The text of its rows is in the sealer.
+type load struct {
+	parcel    depot.Parcel
+	ids       []string          // ctid of each row
+	versions  map[string]string // xmin by ctid
+	oid, node int64
+	last      string
+	low, high float64 // ages of the oldest and the newest, in seconds since 1970
+	text      int64   // of the rows, as far as their sizes tell
+	weight    float64 // of the rows, as they lie in the table
+	full      bool
+}
+
+// errWide says that the text of a batch is much more than it seemed to be.
+var errWide = errors.New("the rows are larger than they seemed")
+
+// widths are expressions that tell how large row t is before it is read.
+type widths struct {
+	text   string // the bytes of its text
+	stored string // the bytes that it takes in the table
+	plain  bool   // no row can be too large to be moved: no column has a value that does not fit into a page
+}
+
+// widthSQL lists the columns of a table that rows are made of, with the kind of their
+// type: t for text and what is kept the same, b for bytea, f for what has one size,
+// and v for the others.
+const widthSQL = `
+with recursive base(num, typ) as (
+  select a.attnum, a.atttypid from pg_attribute a where a.attrelid = $1::int8::oid and a.attnum > 0 and not a.attisdropped and a.attgenerated = ''
+  union all
+  select b.num, t.typbasetype from base b join pg_type t on t.oid = b.typ where t.typtype = 'd'
+)
+select a.attname::text,
+       case when t.typlen > 0 then 'f' when t.oid in (25, 1042, 1043) then 't' when t.oid = 17 then 'b' else 'v' end,
+       t.typlen::int
+  from base b
+  join pg_type t on t.oid = b.typ and t.typtype <> 'd'
+  join pg_attribute a on a.attrelid = $1::int8::oid and a.attnum = b.num
+ order by a.attnum`
+
+const (
+	// fixedText is about the text of a value whose type has one size, as a date.
+	fixedText = 40
+
+	// smallValue is up to which size a value is not written as text to see how long that
+	// is: compressed, it has at most 255 times as many bytes, and written as text those
+	// have eight for each, which together is less than rowMost.
+	smallValue = 128 << 10
+
+	// looksAs is how much larger than it is kept a value is taken to be, for the size
+	// of a batch: compressed, and written as text.
+	looksAs = 4
+
+	// rowHead is what a row takes beside its values.
+	rowHead = 28
+)
+
+// readWidths makes the expressions for a table.
+func readWidths(ctx context.Context, q read.Querier, oid int64) (w widths, err error) {
+	type column struct {
+		Name, Kind string
+		Size       int
+	}
+	columns, err := many[column](ctx, q, widthSQL, oid)
+	if err != nil {
+		return w, fmt.Errorf("sizes of columns: %w", err)
+	}
+	fixed, stored := 0, rowHead
+	text, size := []string{""}, []string{""}
+	w.plain = true
+	for _, c := range columns {
+		name := "t." + pgx.Identifier{c.Name}.Sanitize()
+		if c.Kind == "f" {
+			fixed, stored = fixed+fixedText, stored+c.Size
+			continue
+		}
+		w.plain = false
+		size = append(size, "coalesce(pg_column_size("+name+"), 0)")
+		switch c.Kind {
+		case "t": // the size of what is compressed or kept aside is known without it
+			text = append(text, "coalesce(octet_length("+name+"), 0)::int8")
+		case "b":
+			text = append(text, "coalesce(octet_length("+name+"), 0)::int8 * 2")
+		default:
+			text = append(text, fmt.Sprintf("case when pg_column_size(%s) > %d then octet_length(%s::text)::int8 else coalesce(pg_column_size(%s), 0)::int8 * %d end", name, smallValue, name, name, looksAs))
+		}
+	}
+	text[0], size[0] = strconv.Itoa(fixed+len(columns))+"::int8", strconv.Itoa(stored)+"::int8"
+	w.text, w.stored = strings.Join(text, " + "), strings.Join(size, " + ")
+	return w, nil
+}
+
+// rows is how many rows a batch has at most. One whose rows are held until the store
+// has taken them is small, since others wait for them for so long.
+func (m *filing) rows(held bool) int {
+	n := m.most
+	if held {
+		n /= heldLess
+	}
+	return max(1, n/max(1, m.fewer))
+}
+
+// old is the condition that row t is past its age.
+func (m *filing) old() string {
+	kind := m.kind
+	if kind == "date" {
+		kind = "timestamp" // a day is past its age when its midnight is
+	}
+	return "t." + pgx.Identifier{m.column}.Sanitize() + " < $1::text::" + kind
+}
+
+// cursor is the statement that chooses a batch: which rows, and how large they are.
+// They come in the order of their age where an index has it, so that an object has a
+// narrow range of it, and else as they lie, which needs none.
+func (m *filing) cursor(held bool) string {
+	age := "t." + pgx.Identifier{m.column}.Sanitize()
+	sql := "declare upkeep_batch no scroll cursor for select t.ctid, t.xmin, extract(epoch from " + age + "::timestamptz)::float8, " + age + "::timestamptz, " + age +
+		", " + m.widths.text + ", " + m.widths.stored + " from only " + m.part.String() + " t where " + m.old()
+	sign := " >= "
+	if m.past {
+		sign = " > "
+	}
+	switch {
+	case m.indexed && m.last != "":
+		sql += " and " + age + sign + "$2::text::" + m.kind
+	case m.last != "":
+		sql += " and t.ctid > $2::text::tid"
+	}
+	var free strings.Builder
+	for _, l := range m.links {
+		if slices.Contains(m.oids(), l.Of) {
+			free.WriteString(" and " + l.free())
+		}
+	}
+	sql += free.String()
+	if m.indexed {
+		sql += " order by " + age + ", t.ctid"
+	}
+	sql += " limit " + strconv.Itoa(m.rows(held))
+	if held {
+		sql += " for update of t skip locked"
+	}
+	return sql
+}
+
+// read chooses the rows of a batch, and reads them into the sealer.
+func (m *filing) read(ctx context.Context, tx pgx.Tx, held bool) (l load, err error) {
+	if m.indexed {
+		// The planner takes the first rows of a large share for cheaper by a sort.
+		if _, err := tx.Exec(ctx, "set local enable_seqscan = off; set local enable_bitmapscan = off", pgx.QueryExecModeSimpleProtocol); err != nil {
+			return l, err
+		}
+	}
+	args := []any{m.cut}
+	if m.last != "" {
+		args = append(args, m.last)
+	}
+	// A statement without a name is planned for what it is asked now.
+	if _, err := tx.Exec(ctx, m.cursor(held), append([]any{pgx.QueryExecModeExec}, args...)...); err != nil {
+		return l, err
+	}
+	if l.oid, l.node, err = m.identity(ctx, tx); err != nil {
+		return l, err
+	}
+	l.versions, l.last = make(map[string]string), m.last
+	// The first fetches are small: rows are looked at, and may be written as text, to
+	// see how large they are.
+	for fetch := 1; !l.full && l.parcel.Rows < m.rows(held); fetch = min(4*fetch, 1024) {
+		if err := tooWide(m.fetch(ctx, tx.Conn(), fetch, &l)); errors.Is(err, errWide) && l.parcel.Rows == 0 {
+			return l, remediate.Refuse(remediate.ReasonUnfit, "a row of %s past its age is too large for an object: the server cannot write it as text; what was moved before stays moved: move the row by hand, or delete it", m.part)
+		} else if err != nil {
+			return l, err
+		}
+	}
+	if _, err := tx.Exec(ctx, "close upkeep_batch", pgx.QueryExecModeSimpleProtocol); err != nil || l.parcel.Rows == 0 {
+		return l, err
+	}
+	types, err := filedTypesOf(ctx, tx, m)
+	if err != nil {
+		return l, err
+	}
+	l.parcel.Database, l.parcel.Schema, l.parcel.Table, l.parcel.OID = m.database, m.from.Schema, m.from.Table, m.root
+	l.parcel.Columns, l.parcel.Types, l.parcel.Column = m.columns, types, m.column
+	l.parcel.Server, l.parcel.Load = m.version, loadStatement(m.from, m.columns)
+	return l, m.copy(ctx, tx, &l)
+}
+
+// filedTypesOf reads the types again, where there are any: they may change at any
+// moment, and rows are written by their names of now.
+func filedTypesOf(ctx context.Context, tx pgx.Tx, m *filing) ([]depot.Type, error) {
+	if len(m.types) == 0 {
+		return nil, nil
+	}
+	return filedTypes(ctx, tx, m.root)
+}
+
+// fetch chooses some more rows of a batch, until it is full.
+func (m *filing) fetch(ctx context.Context, c *pgx.Conn, n int, l *load) error {
+	answer := c.PgConn().Exec(ctx, "fetch forward "+strconv.Itoa(n)+" from upkeep_batch")
+	got := 0
+	var refused error
+	for answer.NextResult() {
+		rows := answer.ResultReader()
+		for rows.NextRow() {
+			if got++; l.full || refused != nil {
+				continue
+			}
+			refused = m.choose(rows.Values(), l)
+		}
+	}
+	l.full = l.full || got < n
+	return errors.Join(refused, answer.Close())
+}
+
+// choose takes one row into a batch, where there is room for it.
+func (m *filing) choose(values [][]byte, l *load) error {
+	id := string(values[0])
+	text, err := strconv.ParseInt(string(values[5]), 10, 64)
+	if err != nil {
+		return fmt.Errorf("size of a row: %w", err)
+	}
+	stored, err := strconv.ParseFloat(string(values[6]), 64)
+	if err != nil {
+		return fmt.Errorf("size of a row: %w", err)
+	}
+	if l.parcel.Rows > 0 && (l.text+text > fileBytes || m.beyond(int64(l.parcel.Rows)+1, l.weight+stored)) {
+		l.full = true
+		return nil
+	}
+	if m.beyond(int64(l.parcel.Rows)+1, l.weight+stored) {
+		return remediate.Refuse(remediate.ReasonAmount, "%d rows were moved, and one more would be more than was approved or the policy allows (%s): what is moved stays moved; plan again", m.moved, m.bound())
+	}
+	if text > rowMost {
+		return m.tooLarge(id, fmt.Sprintf("%d MiB as text", text>>20))
+	}
+	l.ids = append(l.ids, id)
+	l.versions[id] = string(values[1])
+	l.text, l.weight = l.text+text, l.weight+stored
+	l.parcel.Rows++
+	l.last = id
+	if m.indexed {
+		l.last = string(values[4])
+	}
+	return l.aged(string(values[2]), string(values[3]))
+}
+
+// beyond reports whether so much more is more than the run may move.
+func (m *filing) beyond(rows int64, weight float64) bool {
+	most := m.fence.Most
+	return most != nil && (most.Rows > 0 && float64(m.moved+rows) > most.Rows || most.Bytes > 0 && m.weight+weight > most.Bytes)
+}
+
+func (m *filing) bound() string {
+	var words []string
+	if m.fence.Most.Rows > 0 {
+		words = append(words, fmt.Sprintf("%.0f rows", m.fence.Most.Rows))
+	}
+	if m.fence.Most.Bytes > 0 {
+		words = append(words, remediate.Quantity("_bytes", m.fence.Most.Bytes))
+	}
+	return strings.Join(words, ", ")
+}
+
+// tooLarge is the refusal of a row that no object can hold.
+func (m *filing) tooLarge(id, size string) error {
+	return remediate.Refuse(remediate.ReasonUnfit, "the row of %s with the ctid %s is too large for an object: it has %s, and %d MiB can be moved; nothing of it was changed, and what was moved before stays moved: move the row by hand, or delete it", m.part, id, size, rowMost>>20)
+}
+
+// tooWide tells what the server says of a value, or a line, that is more than it can
+// write as text.
+func tooWide(err error) error {
+	refused, ok := errors.AsType[*pgconn.PgError](err)
+	if ok && (refused.Code == "54000" || refused.Code == "53200" || refused.Code == "XX000" && strings.HasPrefix(refused.Message, "invalid memory alloc request size")) {
+		return fmt.Errorf("%w: %w", errWide, discreet(err))
+	}
+	return err
+}
+
+// aged widens the range of ages by a row's.
+func (l *load) aged(seconds, text string) error {
+	age, err := strconv.ParseFloat(seconds, 64)
+	if err != nil {
+		return fmt.Errorf("age of a row: %w", err)
+	}
+	if l.parcel.Oldest == "" || age < l.low {
+		l.low, l.parcel.Oldest = age, text
+	}
+	if l.parcel.Newest == "" || age > l.high {
+		l.high, l.parcel.Newest = age, text
+	}
+	return nil
+}
+
+// copy has the server write the rows of a batch, and hands them to the sealer as they
+// come. It makes sure that they are the versions that were chosen.
+func (m *filing) copy(ctx context.Context, tx pgx.Tx, l *load) error {
+	// By their places, and by nothing else: no plan is better.
+	if _, err := tx.Exec(ctx, "set local enable_seqscan = off", pgx.QueryExecModeSimpleProtocol); err != nil {
+		return err
+	}
+	columns := make([]string, len(m.columns))
+	for i, c := range m.columns {
+		columns[i] = ", t." + pgx.Identifier{c.Name}.Sanitize()
+	}
+	m.sealer.Reset()
+	w := &rowWriter{to: bufio.NewWriterSize(m.sealer, 64<<10), versions: l.versions, most: textMost}
+	if len(l.ids) == 1 {
+		w.most = 2*rowMost + 1<<20
+	}
+	_, err := tx.Conn().PgConn().CopyTo(ctx, w, "copy (select t.ctid, t.xmin"+strings.Join(columns, "")+" from only "+m.part.String()+
+		` t where t.ctid = any ('{"`+strings.Join(l.ids, `","`)+`"}'::tid[])) to stdout`)
+	if err == nil {
+		err = w.end()
+	}
+	err = tooWide(err)
+	switch {
+	case errors.Is(err, errWide) && len(l.ids) == 1:
+		return m.tooLarge(l.ids[0], "more than the server writes, or than an object holds")
+	case err != nil:
+		return err
+	case w.rows != len(l.ids):
+		return errDifferent
+	}
+	return nil
+}
+
+// A rowWriter takes what COPY writes for rows, of which the first two columns are the
+// ctid and the xmin, compares these, and passes the others on.
+type rowWriter struct {
+	to       *bufio.Writer
+	versions map[string]string
+	most     int64
+
+	head []byte // of a row, as far as it has come
+	body bool   // the head is complete
+	rows int
+	size int64
+	err  error
+}
+
+// Write implements io.Writer. An error is kept until the end: one that was returned
+// would cost the session.
+func (w *rowWriter) Write(p []byte) (int, error) {
+	n := len(p)
+	for len(p) > 0 && w.err == nil {
+		if !w.body {
+			p = w.begin(p)
+			continue
+		}
+		end := bytes.IndexByte(p, '\n') + 1
+		if w.body = end == 0; w.body {
+			end = len(p)
+		} else {
+			w.rows++
+		}
+		if w.size += int64(end); w.size > w.most {
+			w.err = errWide
+			break
+		}
+		_, w.err = w.to.Write(p[:end])
+		p = p[end:]
+	}
+	return n, nil
+}
+
+// begin reads the head of a row and returns what is behind it.
+func (w *rowWriter) begin(p []byte) []byte {
+	for i, c := range p {
+		if c == '\t' && bytes.IndexByte(w.head, '\t') >= 0 {
+			id, version, _ := bytes.Cut(w.head, []byte("\t"))
+			if was, chosen := w.versions[string(id)]; !chosen || was != string(version) {
+				w.err = errDifferent
+			}
+			w.head, w.body = w.head[:0], true
+			return p[i+1:]
+		}
+		w.head = append(w.head, c)
+	}
+	return nil
+}
+
+func (w *rowWriter) end() error {
+	if w.err == nil {
+		w.err = w.to.Flush()
+	}
+	return w.err
+}
