@@ -77,6 +77,26 @@ func (d *Database) Version(ctx context.Context) (version int, err error) {
 	return version, err
 }
 
+// Pooled tells whether a pooler stands between us and the server. It asks each time:
+// who answers may be another since the last question.
+func (d *Database) Pooled(ctx context.Context) (bool, error) {
+	select {
+	case d.turn <- struct{}{}:
+	case <-ctx.Done():
+		return false, context.Cause(ctx)
+	}
+	defer func() { <-d.turn }()
+	if d.conn != nil {
+		pooled, err := isPooled(ctx, d.conn)
+		if err == nil && pooled == d.pooled {
+			return pooled, nil
+		}
+		d.disconnect()
+	}
+	err := d.connect(ctx)
+	return d.pooled, err
+}
+
 // begin connects where there is no connection, and says what holds for the
 // question. A connection that was lost since the last question is replaced once.
 func (d *Database) begin(ctx context.Context) error {
@@ -127,9 +147,10 @@ func within(ctx context.Context) string {
 // settings are the statements that make a session one for reading. A table that
 // is being rewritten is not waited for: it is asked another time. A question to a
 // large catalog looks so dear to the planner that it would compile it, which takes
-// longer than to answer it.
+// longer than to answer it. The name stands here and not in the startup packet: a
+// pooler would give it to the session of the server, and so to its next client.
 func settings(set, limit string) []string {
-	return []string{set + "statement_timeout = '" + limit + "'", set + "lock_timeout = '1s'", set + "search_path = pg_catalog", set + "jit = off", set + "max_parallel_workers_per_gather = 0"}
+	return []string{set + "statement_timeout = '" + limit + "'", set + "lock_timeout = '1s'", set + "search_path = pg_catalog", set + "jit = off", set + "application_name = 'upkeep'", set + "max_parallel_workers_per_gather = 0"}
 }
 
 func (d *Database) connect(ctx context.Context) error {
@@ -175,7 +196,7 @@ func (d *Database) dial(ctx context.Context) error {
 	if closed {
 		return errors.New("target: the server is not looked after any more")
 	}
-	config, err := d.postgres.session(d.name, "upkeep")
+	config, err := d.postgres.session(d.name)
 	if err != nil {
 		return err
 	}
@@ -185,12 +206,10 @@ func (d *Database) dial(ctx context.Context) error {
 	}
 	// Behind a pooler the next question may meet another session of the server,
 	// which knows neither our settings nor the statements that this one prepared.
-	var pid uint32
-	if err := conn.QueryRow(ctx, "select pg_catalog.pg_backend_pid()", pgx.QueryExecModeExec).Scan(&pid); err != nil {
+	if d.pooled, err = isPooled(ctx, conn); err != nil {
 		hangUp(conn)
 		return err
 	}
-	d.pooled = pid != conn.PgConn().PID()
 	if d.pooled {
 		config.DefaultQueryExecMode = pgx.QueryExecModeExec
 		hangUp(conn)

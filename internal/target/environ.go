@@ -30,7 +30,7 @@ func told() []string {
 // nothing else: whoever may read the environment of a process of ours may read
 // our memory. Of our own environment it has what such a program needs.
 func (p *Postgres) Environ(database, application string) ([]string, error) {
-	c, err := p.session(database, application)
+	c, err := p.session(database)
 	if err != nil {
 		return nil, err
 	}

@@ -145,28 +145,59 @@ func (p *Postgres) Database(name string) (*Database, error) {
 	return d, nil
 }
 
+// ErrPooler says that a pooler stands between us and a server: who is answered next
+// by the same session of the server is not known, so nothing may be changed there.
+var ErrPooler = errors.New("the connection goes through a pooler")
+
 // Session opens a connection of its own to one database, for an action. Its
-// application_name is given, so that people see who works there.
+// application_name is given, so that people see who works there. The error is
+// ErrPooler where a pooler answers, which is found out before anything is set: not
+// even the startup packet has a parameter of ours, for the pooler might set it in a
+// session that is another's afterwards.
 func (p *Postgres) Session(ctx context.Context, database, application string, onNotice func(severity, message string)) (*pgx.Conn, error) {
 	if p.config == nil {
 		return nil, errors.New("target: a server without a configuration")
 	}
-	config, err := p.session(database, application)
+	config, err := p.session(database)
 	if err != nil {
 		return nil, err
 	}
-	config.RuntimeParams["search_path"] = "pg_catalog"
 	config.AfterNetConnect = func(_ context.Context, _ *pgconn.Config, c net.Conn) (net.Conn, error) { return inPieces(c), nil }
 	if onNotice != nil {
 		config.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) { onNotice(n.SeverityUnlocalized, n.Message) }
 	}
-	return pgx.ConnectConfig(ctx, config)
+	c, err := pgx.ConnectConfig(ctx, config)
+	if err != nil {
+		return nil, err
+	}
+	pooled, err := isPooled(ctx, c)
+	if err == nil && pooled {
+		err = ErrPooler
+	}
+	if err == nil {
+		_, err = c.Exec(ctx, "select pg_catalog.set_config('application_name', $1, false), pg_catalog.set_config('search_path', 'pg_catalog', false)", pgx.QueryExecModeExec, application)
+	}
+	if err != nil {
+		hangUp(c)
+		return nil, err
+	}
+	return c, nil
 }
 
-func (p *Postgres) session(database, application string) (*pgx.ConnConfig, error) {
+// isPooled tells whether the process that answers is another than the one that the
+// connection was made to. It leaves no trace in the session that answers.
+func isPooled(ctx context.Context, c *pgx.Conn) (bool, error) {
+	var pid uint32
+	if err := c.QueryRow(ctx, "select pg_catalog.pg_backend_pid()", pgx.QueryExecModeSimpleProtocol).Scan(&pid); err != nil {
+		return false, fmt.Errorf("whether a pooler answers: %w", err)
+	}
+	return pid != c.PgConn().PID(), nil
+}
+
+func (p *Postgres) session(database string) (*pgx.ConnConfig, error) {
 	c := p.config.Copy()
 	c.Database = database
-	c.RuntimeParams["application_name"] = application
+	delete(c.RuntimeParams, "application_name") // of the URL: who works there says so himself
 	if p.password == nil {
 		return c, nil
 	}

@@ -16,6 +16,7 @@ import (
 	read "github.com/ai-micro-service/upkeep/collectors/postgres"
 	"github.com/ai-micro-service/upkeep/internal/target"
 	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/session"
 )
 
 // AdviseIndexes writes the list of what could be done about the indexes of a server.
@@ -60,7 +61,11 @@ type adviseIndexes struct {
 const never = 10 * 365 * 24 * time.Hour
 
 // Plan implements remediate.Remedy.
-func (a adviseIndexes) Plan(ctx context.Context, _ remediate.Request) (p remediate.Plan, err error) {
+func (a adviseIndexes) Plan(ctx context.Context, r remediate.Request) (remediate.Plan, error) {
+	return session.Plan(ctx, a.target, r, a.plan)
+}
+
+func (a adviseIndexes) plan(ctx context.Context, _ remediate.Request) (p remediate.Plan, err error) {
 	file := read.AdviceFile(a.target)
 	if file == "" {
 		return p, remediate.Refuse(remediate.ReasonUnfit, "upkeep has no folder for the list: this target was made without one")
@@ -141,6 +146,9 @@ func (a adviseIndexes) Apply(ctx context.Context, f remediate.Fence, s remediate
 	}
 	if now != s.Args["before"] {
 		return f.Check(ctx) // it was written; who may not act is told so all the same
+	}
+	if err := session.Same(ctx, a.target, session.Planned(s)); err != nil {
+		return err
 	}
 	list, err := readAdvice(ctx, a.target, a.now())
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	read "github.com/ai-micro-service/upkeep/collectors/postgres"
 	"github.com/ai-micro-service/upkeep/internal/target"
 	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/session"
 )
 
 // Analyze gathers the planner's statistics of one table anew.
@@ -53,7 +54,11 @@ func (a analyze) Headroom(ctx context.Context, _ remediate.Request) (remediate.H
 }
 
 // Plan implements remediate.Remedy.
-func (a analyze) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan, err error) {
+func (a analyze) Plan(ctx context.Context, r remediate.Request) (remediate.Plan, error) {
+	return session.Plan(ctx, a.target, r, a.plan)
+}
+
+func (a analyze) plan(ctx context.Context, r remediate.Request) (p remediate.Plan, err error) {
 	_, rel, row, err := counted(ctx, a.target, r, "analyze the table")
 	if err != nil {
 		return p, err
@@ -87,7 +92,7 @@ func (a analyze) Apply(ctx context.Context, f remediate.Fence, s remediate.Step)
 		return fmt.Errorf("step: analyzes: %w", err)
 	}
 	return job{
-		target: a.target, action: "postgres/analyze", database: s.Args["database"], schema: s.Args["schema"], table: s.Args["table"],
+		target: a.target, server: session.Planned(s), action: "postgres/analyze", database: s.Args["database"], schema: s.Args["schema"], table: s.Args["table"],
 		lockTimeout: 5 * time.Second, // another vacuum or DDL holds the conflicting locks
 		done: func(ctx context.Context, c *pgx.Conn) (bool, error) {
 			var analyzed int64

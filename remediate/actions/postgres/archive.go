@@ -10,6 +10,7 @@ import (
 	read "github.com/ai-micro-service/upkeep/collectors/postgres"
 	"github.com/ai-micro-service/upkeep/internal/target"
 	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/session"
 )
 
 // Archive moves the rows of one table that are past their age to where its archive
@@ -108,8 +109,13 @@ func (a archive) Headroom(ctx context.Context, _ remediate.Request) (remediate.H
 	return headroom(ctx, a.target)
 }
 
-// Plan implements remediate.Remedy. Each kind of destination has a plan of its own.
-func (a archive) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan, err error) {
+// Plan implements remediate.Remedy.
+func (a archive) Plan(ctx context.Context, r remediate.Request) (remediate.Plan, error) {
+	return session.Plan(ctx, a.target, r, a.plan)
+}
+
+// plan makes it. Each kind of destination has a plan of its own.
+func (a archive) plan(ctx context.Context, r remediate.Request) (p remediate.Plan, err error) {
 	db, rel, entry, err := aged(ctx, a.target, r)
 	if err != nil {
 		return p, err

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,8 @@ import (
 
 	"github.com/ai-micro-service/upkeep/internal/target"
 	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/rows"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/session"
 )
 
 const (
@@ -41,10 +44,13 @@ const (
 )
 
 // unmovableSQL finds what stands against updates that change nothing: who would be
-// told of them, and which column may stand in them.
+// told of them, and which column may stand in them. A trigger that a partition
+// inherits is internal before 15, and has a parent; those of constraints do nothing
+// where the key stays.
 const unmovableSQL = `
-select coalesce((select t.tgname::text from pg_trigger t
-                  where t.tgrelid = c.oid and not t.tgisinternal and t.tgenabled <> 'D' and t.tgtype & 16 <> 0 order by t.tgname limit 1), ''),
+select coalesce((select t.tgname::text from pg_trigger t left join pg_constraint k on k.oid = t.tgconstraint
+                  where t.tgrelid = c.oid and t.tgenabled <> 'D' and t.tgtype & 16 <> 0
+                    and coalesce(k.contype, 't') not in ('f', 'p', 'u', 'x') and (not t.tgisinternal or t.tgparentid <> 0) order by t.tgname limit 1), ''),
        coalesce((select r.rulename::text from pg_rewrite r where r.ev_class = c.oid order by r.rulename limit 1), ''),
        coalesce((select k.conname::text from pg_constraint k where k.conrelid = c.oid and not k.convalidated and k.contype in ('c', 'f') order by k.conname limit 1), ''),
        coalesce((select a.attname::text from pg_attribute a
@@ -55,7 +61,8 @@ select coalesce((select t.tgname::text from pg_trigger t
        coalesce((select string_agg(p.pubname::text, ', ') from pg_publication_tables p join pg_publication q on q.pubname = p.pubname and q.pubupdate
                   where p.schemaname = n.nspname and p.tablename = c.relname), ''),
        coalesce((select m.amname::text from pg_am m where m.oid = c.relam), ''),
-       exists (select from pg_language l where l.lanname = 'plpgsql' and has_language_privilege(l.oid, 'USAGE'))
+       exists (select from pg_language l where l.lanname = 'plpgsql' and has_language_privilege(l.oid, 'USAGE')),
+       (select count(*) from pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and a.attisdropped)
   from pg_class c
   join pg_namespace n on n.oid = c.relnamespace
  where c.oid = $1::text::oid`
@@ -65,7 +72,8 @@ select coalesce((select t.tgname::text from pg_trigger t
 func (a repack) planRows(ctx context.Context, db *target.Database, h heap, r remediate.Request) (p remediate.Plan, err error) {
 	var trigger, rule, constraint, column, identity, publications, method string
 	var identified, plpgsql bool
-	err = db.QueryRow(ctx, unmovableSQL, strconv.FormatInt(h.OID, 10)).Scan(&trigger, &rule, &constraint, &column, &identity, &identified, &publications, &method, &plpgsql)
+	var dropped int
+	err = db.QueryRow(ctx, unmovableSQL, strconv.FormatInt(h.OID, 10)).Scan(&trigger, &rule, &constraint, &column, &identity, &identified, &publications, &method, &plpgsql, &dropped)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return p, remediate.Refuse(remediate.ReasonGone, "the table was dropped meanwhile")
@@ -90,11 +98,25 @@ func (a repack) planRows(ctx context.Context, db *target.Database, h heap, r rem
 	case publications != "" && identity != "f" && !identified:
 		return p, remediate.Refuse(remediate.ReasonUnfit, "the table is published (%s) without a replica identity: it cannot be updated", publications)
 	}
+	relied, err := relianceOn(ctx, db, h.OID)
+	if err == nil {
+		err = relied.contract.Relations[h.OID].Unfit(rows.Update)
+	}
+	if err != nil {
+		return p, err
+	}
 	goal := goalOf(h.needed())
 	if float64(goal) > (1-leastGain)*float64(h.pages()) {
 		return p, remediate.Refuse(remediate.ReasonCannotHelp, "it would take %d of the %d pages that the table has: too little is won", goal, h.pages())
 	}
 	p.Facts = append(p.Facts, h.costs(goal)...)
+	p.Facts = append(p.Facts, newXmin("that is moved"))
+	if h.Toast > 0 {
+		p.Facts = append(p.Facts, fmt.Sprintf("values that are stored out of line (TOAST, %s) stay where they are: nothing of that is won", remediate.Quantity("_bytes", float64(h.Toast))))
+	}
+	if dropped > 0 {
+		p.Facts = append(p.Facts, fmt.Sprintf("%d columns were dropped: rows that are moved leave the values of those behind, rows in front keep them, so less may be won than the estimate says", dropped))
+	}
 	if publications != "" {
 		p.Facts = append(p.Facts, "each of these updates is sent to the subscribers of "+publications)
 	}
@@ -104,9 +126,14 @@ func (a repack) planRows(ctx context.Context, db *target.Database, h heap, r rem
 	name := pgx.Identifier{r.Subject["schema"], r.Subject["table"]}.Sanitize()
 	p.Steps = []remediate.Step{{
 		Do:   fmt.Sprintf("UPDATE ONLY %s SET %[2]s = %[2]s WHERE ctid = ANY (the rows behind page %d, in batches, until they are in front of it); VACUUM (TRUNCATE on) %[1]s", name, pgx.Identifier{column}.Sanitize(), goal),
-		Args: tableArgs(r, h.relation, map[string]string{"way": byRows, "column": column, "goal": strconv.FormatInt(goal, 10), "version": strconv.Itoa(h.Version)}),
+		Args: tableArgs(r, h.relation, map[string]string{"way": byRows, "column": column, "goal": strconv.FormatInt(goal, 10), "version": strconv.Itoa(h.Version), relianceArg: relied.contract.String()}),
 	}}
 	return p, nil
+}
+
+// newXmin is a fact about rows that are written anew.
+func newXmin(which string) string {
+	return "each row " + which + " gets a new xmin: an application that locks optimistically by xmin reports a conflict where it has read the row before"
 }
 
 // goalOf is how many pages are left at the end: what is needed and some more, as
@@ -141,6 +168,9 @@ type mover struct {
 	block int64
 	goal  int64
 
+	relied reliance
+	lock   string // of the table, as far as moving rows relies on it
+
 	list, update string // statements
 	name         string
 }
@@ -153,7 +183,7 @@ func (a repack) applyRows(ctx context.Context, f remediate.Fence, s remediate.St
 	}
 	m := mover{
 		job: job{
-			target: a.target, action: "postgres/repack", database: s.Args["database"], schema: s.Args["schema"], table: s.Args["table"],
+			target: a.target, server: session.Planned(s), action: "postgres/repack", database: s.Args["database"], schema: s.Args["schema"], table: s.Args["table"],
 			// Behind a waiting VACUUM nobody queues who would not conflict with it anyway.
 			lockTimeout: 5 * time.Second,
 		},
@@ -170,6 +200,10 @@ func (a repack) applyRows(ctx context.Context, f remediate.Fence, s remediate.St
 	m.done = func(ctx context.Context, c *pgx.Conn) (bool, error) {
 		m.conn = c
 		pages, err := m.size(ctx)
+		if errors.Is(err, remediate.ErrGone) {
+			_, why := relianceOf(ctx, c, s)
+			err = cmp.Or(why, err)
+		}
 		if err != nil || pages > goal {
 			return false, err
 		}
@@ -197,6 +231,9 @@ func (m *mover) size(ctx context.Context) (int64, error) {
 
 // shrink empties the end and cuts it off, again where others have come in between.
 func (m *mover) shrink(ctx context.Context, _ *pgx.Conn) error {
+	if err := m.begin(ctx); err != nil {
+		return err
+	}
 	pause, began, last := lockPauseFirst, int64(-1), int64(math.MaxInt64)
 	for idle := 0; ; {
 		// The first vacuum tells where there is room, the others also cut off.
@@ -206,7 +243,7 @@ func (m *mover) shrink(ctx context.Context, _ *pgx.Conn) error {
 		pages, err := m.size(ctx)
 		switch {
 		case err != nil:
-			return err
+			return m.blamed(ctx, err)
 		case pages <= m.goal:
 			return nil
 		case idle > vainPasses:
@@ -236,6 +273,24 @@ func (m *mover) shrink(ctx context.Context, _ *pgx.Conn) error {
 	}
 }
 
+// begin compares what the plan relies on before anything is done, and has what
+// compares it planned once for all batches.
+func (m *mover) begin(ctx context.Context) (err error) {
+	if _, err := m.conn.Exec(ctx, "set plan_cache_mode = force_generic_plan"); err != nil {
+		return err
+	}
+	if m.relied, err = relianceOf(ctx, m.conn, m.step); err != nil {
+		return err
+	}
+	for oid, r := range m.relied.contract.Relations {
+		m.lock = rows.LockText(rows.Node{OID: oid, Schema: m.schema, Table: m.table})
+		if err := r.Unfit(rows.Update); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // rest judges a table that does not become smaller by moving rows, and says what
 // has kept its end.
 func (m *mover) rest(ctx context.Context, pages, began int64) error {
@@ -258,7 +313,17 @@ func (m *mover) vacuum(ctx context.Context) error {
 	if err := m.fence.Check(ctx); err != nil {
 		return err
 	}
-	return m.execute(ctx, m.conn, "VACUUM (ANALYZE, INDEX_CLEANUP on, TRUNCATE on) "+m.name)
+	err := m.execute(ctx, m.conn, "VACUUM (ANALYZE, INDEX_CLEANUP on, TRUNCATE on) "+m.name)
+	return m.blamed(ctx, err)
+}
+
+// blamed says of a fault that the table is not what the plan was made for, where that
+// is so.
+func (m *mover) blamed(ctx context.Context, fault error) error {
+	if fault == nil || ctx.Err() != nil || m.conn.IsClosed() {
+		return fault
+	}
+	return cmp.Or(m.relied.holds(ctx, m.conn), fault)
 }
 
 // pass moves the rows behind the goal, from the last page on. Full says that there
@@ -360,20 +425,29 @@ func (m *mover) batch(ctx context.Context, first, end, pages int64) (full bool, 
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }() // nothing, after a commit
 	// A batch that a crash of the server takes back is no loss.
 	_, err = tx.Exec(ctx, `select set_config(name, value, true) from unnest($1::text[], $2::text[]) s (name, value)`,
-		[]string{"lock_timeout", "synchronous_commit", "upkeep.list", "upkeep.update", "upkeep.first", "upkeep.end", "upkeep.pages", "upkeep.most"},
+		[]string{"lock_timeout", "synchronous_commit", "row_security", "upkeep.list", "upkeep.update", "upkeep.first", "upkeep.end", "upkeep.pages", "upkeep.most"},
 		[]string{
-			strconv.FormatInt(batchLock.Milliseconds(), 10), "off", m.list, m.update,
+			strconv.FormatInt(batchLock.Milliseconds(), 10), "off", "off", m.list, m.update,
 			strconv.FormatInt(first, 10), strconv.FormatInt(end, 10), strconv.FormatInt(pages, 10), batchMost.String(),
 		})
 	if err != nil {
 		return false, fmt.Errorf("a batch: %w", err)
 	}
-	_, err = tx.Exec(ctx, moveSQL, pgx.QueryExecModeSimpleProtocol)
+	// The lock keeps what the batch relies on from now to the commit. An ancestor needs
+	// none: what it hands down, it hands down with a lock of the table itself.
+	_, err = tx.Exec(ctx, m.lock, pgx.QueryExecModeSimpleProtocol)
+	if err == nil {
+		_, err = tx.Exec(ctx, moveSQL, pgx.QueryExecModeSimpleProtocol)
+	}
 	if refused, ok := errors.AsType[*pgconn.PgError](err); ok && refused.Code == grown {
 		return true, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("the rows of pages %d to %d: %w", first, end-1, err)
+		_ = tx.Rollback(context.WithoutCancel(ctx)) // it is aborted
+		return false, m.blamed(ctx, fmt.Errorf("the rows of pages %d to %d: %w", first, end-1, err))
+	}
+	if err := m.relied.holds(ctx, tx); err != nil {
+		return false, err
 	}
 	return false, tx.Commit(ctx)
 }

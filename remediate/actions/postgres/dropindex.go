@@ -14,6 +14,7 @@ import (
 	read "github.com/ai-micro-service/upkeep/collectors/postgres"
 	"github.com/ai-micro-service/upkeep/internal/target"
 	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/session"
 )
 
 // Why an index is dropped: the values of the parameter because.
@@ -120,7 +121,11 @@ func (dropIndex) counted(params map[string]string) (time.Duration, error) {
 }
 
 // Plan implements remediate.Remedy.
-func (a dropIndex) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan, err error) {
+func (a dropIndex) Plan(ctx context.Context, r remediate.Request) (remediate.Plan, error) {
+	return session.Plan(ctx, a.target, r, a.plan)
+}
+
+func (a dropIndex) plan(ctx context.Context, r remediate.Request) (p remediate.Plan, err error) {
 	because, err := a.reason(r)
 	if err != nil {
 		return p, err

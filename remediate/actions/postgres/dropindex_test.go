@@ -561,3 +561,36 @@ func TestDropIndexAndStandby(t *testing.T) {
 	t.Cleanup(p.Close)
 	refuses(t, postgres.AdviseIndexes(p), remediate.Request{Subject: map[string]string{"server": "main"}}, remediate.ReasonReadOnly, "primary", false)
 }
+
+// What has come to need the index since the plan was made keeps it, and so does a name
+// that is another's now.
+func TestDropIndexLooksAgain(t *testing.T) {
+	c := open(t)
+	servertest.Exec(t, c.url, "create table other (id int primary key)", "create table t (id int primary key, a int)", "create index unused on t (a)",
+		"insert into t (id) select generate_series(1, 100)", "analyze t", "select pg_stat_force_next_flush()")
+	action := postgres.DropIndexAt(c.server, later(month))
+	for _, test := range []struct{ name, do, undo, says string }{
+		{"a foreign key", "alter table t add constraint refers foreign key (a) references other", "alter table t drop constraint refers", "refers"},
+		{"a foreign key that is not validated", "alter table t add constraint refers foreign key (a) references other not valid", "alter table t drop constraint refers", "refers"},
+		{"CLUSTER", "alter table t cluster on unused", "alter table t set without cluster", "CLUSTER"},
+		{"another name", "alter index unused rename to mine", "alter index mine rename to unused", "has become"},
+		{"built anew", "reindex index concurrently unused", "select 1", "another than the plan"},
+		{"of another", "alter index unused rename to mine; create index unused on t (id, a)", "drop index unused; alter index mine rename to unused", "has become"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			plan, err := action.Plan(t.Context(), c.dropRequest("unused", because("unused")))
+			if err != nil {
+				t.Fatal(err)
+			}
+			servertest.Exec(t, c.url, strings.Split(test.do, "; ")...)
+			before := c.indexes(t)
+			if err := applyAll(t, action, plan); !refusedFor(err, remediate.ReasonChanged, test.says) {
+				t.Errorf("Apply: %v, want a refusal that says %q", err, test.says)
+			}
+			if after := c.indexes(t); after != before {
+				t.Errorf("the indexes were %s and are %s", before, after)
+			}
+			servertest.Exec(t, c.url, strings.Split(test.undo, "; ")...)
+		})
+	}
+}

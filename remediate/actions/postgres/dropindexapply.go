@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/session"
 )
 
 // dropPause is how long a drop that waited too long for somebody leaves the table
@@ -26,10 +27,10 @@ func (a dropIndex) Apply(ctx context.Context, f remediate.Fence, s remediate.Ste
 		return fmt.Errorf("step: patience: %w", err)
 	}
 	j := job{
-		target: a.target, action: "postgres/drop_index", database: s.Args["database"], schema: s.Args["schema"], table: s.Args["table"],
+		target: a.target, server: session.Planned(s), action: "postgres/drop_index", database: s.Args["database"], schema: s.Args["schema"], table: s.Args["table"],
 		lockTimeout: max(wait/4, time.Second), // of one attempt
 	}
-	c, err := a.target.Session(ctx, j.database, fmt.Sprintf("upkeep %s fence %d", j.action, f.Token), nil)
+	c, err := j.open(ctx, f, nil)
 	if err != nil {
 		return err
 	}
@@ -69,7 +70,7 @@ func (a dropIndex) planned(ctx context.Context, c *pgx.Conn, s remediate.Step) (
 	x, err = readIndexOf(ctx, c, s.Args["oid"])
 	if err == nil {
 		if x.Schema != s.Args["schema"] || x.Table != s.Args["table"] || x.Index != s.Args["index"] {
-			return x, false, fmt.Errorf("index %s has become %s since the plan was made", pgx.Identifier{s.Args["schema"], s.Args["index"]}.Sanitize(), x.name())
+			return x, false, remediate.Refuse(remediate.ReasonChanged, "index %s has become %s since the plan was made", pgx.Identifier{s.Args["schema"], s.Args["index"]}.Sanitize(), x.name())
 		}
 		return x, false, nil
 	}
@@ -83,7 +84,7 @@ func (a dropIndex) planned(ctx context.Context, c *pgx.Conn, s remediate.Step) (
 	case err != nil:
 		return x, false, err
 	}
-	return x, false, fmt.Errorf("index %s is another than the plan was made for: somebody has built it anew", other.name())
+	return x, false, remediate.Refuse(remediate.ReasonChanged, "index %s is another than the plan was made for: it was built anew", other.name())
 }
 
 // still looks whether what the plan was made of holds. An index that our own
@@ -106,13 +107,13 @@ func (a dropIndex) still(ctx context.Context, c *pgx.Conn, x indexTraits, s reme
 		return changed(err)
 	}
 	if keeper != s.Args["keeper"] {
-		return errors.New("another index than the plan says would stay in its place")
+		return remediate.Refuse(remediate.ReasonChanged, "another index than the plan says would stay in its place")
 	}
 	return tryLock(ctx, c, x.Schema, x.Table, wait)
 }
 
-// changed says that what is refused now was not when the plan was made: the run has
-// failed, and a person looks. What is refused for now is tried again a little later.
+// changed says that what is refused now was not when the plan was made, which ends
+// the run. What is refused for now is tried again a little later.
 func changed(err error) error {
 	r, refused := remediate.Refused(err)
 	switch {
@@ -121,7 +122,7 @@ func changed(err error) error {
 	case !r.Until.IsZero():
 		return errors.New(r.Detail)
 	}
-	return fmt.Errorf("since the plan was made: %w", err)
+	return remediate.Refuse(remediate.ReasonChanged, "since the plan was made: %s", r.Detail)
 }
 
 // half says what state a drop that was given up has left.

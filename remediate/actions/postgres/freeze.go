@@ -12,6 +12,7 @@ import (
 	read "github.com/ai-micro-service/upkeep/collectors/postgres"
 	"github.com/ai-micro-service/upkeep/internal/target"
 	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/session"
 )
 
 // Freeze vacuums the tables of a database that are oldest.
@@ -111,7 +112,11 @@ type oldTable struct {
 }
 
 // Plan implements remediate.Remedy.
-func (a freeze) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan, err error) {
+func (a freeze) Plan(ctx context.Context, r remediate.Request) (remediate.Plan, error) {
+	return session.Plan(ctx, a.target, r, a.plan)
+}
+
+func (a freeze) plan(ctx context.Context, r remediate.Request) (p remediate.Plan, err error) {
 	db, err := database(ctx, a.target, r)
 	if errors.Is(err, remediate.ErrGone) {
 		return p, remediate.Refuse(remediate.ReasonGone, "%v", err)
@@ -217,7 +222,7 @@ func (a freeze) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) 
 		return fmt.Errorf("step: vacuums: %w", err)
 	}
 	return job{
-		target: a.target, action: "postgres/freeze", database: s.Args["database"], schema: s.Args["schema"], table: s.Args["table"],
+		target: a.target, server: session.Planned(s), action: "postgres/freeze", database: s.Args["database"], schema: s.Args["schema"], table: s.Args["table"],
 		lockTimeout: 5 * time.Second, // another vacuum or DDL holds the conflicting locks
 		done: func(ctx context.Context, c *pgx.Conn) (bool, error) {
 			var there bool

@@ -195,7 +195,7 @@ func rewritten(ctx context.Context, c *pgx.Conn, s remediate.Step) (bool, error)
 	case err != nil:
 		return false, fmt.Errorf("the table's file: %w", err)
 	case oid != s.Args["oid"]:
-		return false, fmt.Errorf("table %q is another one than was planned for: plan again", s.Args["table"])
+		return false, remediate.Refuse(remediate.ReasonChanged, "table %q is another than the plan was made for: plan again", s.Args["table"])
 	}
 	return node != s.Args["node"], nil
 }

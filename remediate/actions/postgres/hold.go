@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -15,7 +14,7 @@ import (
 // change. A process that is killed in the middle loses the session, and the server
 // rolls back what was not committed.
 func (j job) hold(ctx context.Context, f remediate.Fence, work func(ctx context.Context, c *pgx.Conn) error) error {
-	c, err := j.target.Session(ctx, j.database, fmt.Sprintf("upkeep %s fence %d", j.action, f.Token), nil)
+	c, err := j.open(ctx, f, nil)
 	if err != nil {
 		return err
 	}

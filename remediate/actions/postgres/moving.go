@@ -13,6 +13,7 @@ import (
 	read "github.com/ai-micro-service/upkeep/collectors/postgres"
 	"github.com/ai-micro-service/upkeep/internal/target"
 	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/session"
 )
 
 // clashTime is how long a plan looks for rows that are in both tables.
@@ -114,7 +115,7 @@ func (a moving) apply(ctx context.Context, f remediate.Fence, s remediate.Step) 
 	if err := a.configured(s); err != nil {
 		return err
 	}
-	j := job{target: a.target, action: a.action, database: s.Args["database"], schema: s.Args["schema"], table: s.Args["table"], lockTimeout: rowWait}
+	j := job{target: a.target, server: session.Planned(s), action: a.action, database: s.Args["database"], schema: s.Args["schema"], table: s.Args["table"], lockTimeout: rowWait}
 	switch s.Args["part"] {
 	case "rows":
 		return j.hold(ctx, f, func(ctx context.Context, c *pgx.Conn) error { return a.rows(ctx, c, f, s) })

@@ -13,6 +13,7 @@ import (
 	read "github.com/ai-micro-service/upkeep/collectors/postgres"
 	"github.com/ai-micro-service/upkeep/internal/target"
 	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/session"
 )
 
 const (
@@ -50,7 +51,8 @@ select exists (select from pg_index i
                          or i.indpred is null and pg_get_indexdef(x.oid) like '%WHERE%') limit 1), ''),
        coalesce((select p.pubname::text from pg_publication p where p.puballtables limit 1), ''),
        coalesce((select string_agg(quote_ident(e.evtname), ', ') from pg_event_trigger e where e.evtenabled <> 'D'), ''),
-       coalesce((select string_agg(i.indexrelid::text, ',' order by i.indexrelid) from pg_index i where i.indrelid = c.oid), '')
+       coalesce((select string_agg(i.indexrelid::text, ',' order by i.indexrelid) from pg_index i where i.indrelid = c.oid), ''),
+       exists (select from pg_inherits i where i.inhparent = c.oid)
   from pg_class c
  where c.oid = $1::text::oid`
 
@@ -66,10 +68,7 @@ func (a repack) planProgram(ctx context.Context, db *target.Database, h heap, r 
 	if h.Persistence != "p" {
 		return p, remediate.Refuse(remediate.ReasonUnfit, "the table is unlogged")
 	}
-	if h.Children {
-		return p, remediate.Refuse(remediate.ReasonUnfit, "other tables inherit from the table")
-	}
-	events, indexes, err := a.obstacles(ctx, db, h)
+	events, indexes, err := a.obstacles(ctx, db, h.OID)
 	if err != nil {
 		return p, err
 	}
@@ -90,11 +89,15 @@ func (a repack) planProgram(ctx context.Context, db *target.Database, h heap, r 
 	} else if err := understood(r.Subject["database"], env); err != nil {
 		return p, remediate.Refuse(remediate.ReasonUnfit, "%v", err)
 	}
-	p.Facts = append(p.Facts, "the way is pg_repack "+version+": it copies the table, catches up, and changes the files", room)
+	relied, err := relianceOn(ctx, db, h.OID)
+	if err != nil {
+		return p, err
+	}
+	p.Facts = append(p.Facts, "the way is pg_repack "+version+": it copies the table, catches up, and changes the files", room, newXmin("of the table"))
 	if events != "" {
 		p.Facts = append(p.Facts, "its definitions of tables and triggers fire the event triggers "+events)
 	}
-	args := tableArgs(r, h.relation, map[string]string{"way": byProgram, "version": version, "node": strconv.FormatInt(h.Node, 10), "indexes": indexes})
+	args := tableArgs(r, h.relation, map[string]string{"way": byProgram, "version": version, "node": strconv.FormatInt(h.Node, 10), "indexes": indexes, relianceArg: relied.contract.String()})
 	p.Steps = []remediate.Step{{Do: typed("pg_repack", arguments(args, h.Superuser)), Args: args}}
 	if !h.Superuser {
 		args["unprivileged"] = "true"
@@ -126,15 +129,17 @@ func (repack) extension(ctx context.Context, db *target.Database) (version strin
 
 // obstacles refuses a table that pg_repack cannot cope with. It names the event
 // triggers that it fires, and the indexes that there are.
-func (repack) obstacles(ctx context.Context, db *target.Database, h heap) (events, indexes string, err error) {
-	var key bool
+func (repack) obstacles(ctx context.Context, q rower, oid int64) (events, indexes string, err error) {
+	var key, children bool
 	var column, invalid, index, publication string
-	err = db.QueryRow(ctx, obstacleSQL, strconv.FormatInt(h.OID, 10)).Scan(&key, &column, &invalid, &index, &publication, &events, &indexes)
+	err = q.QueryRow(ctx, obstacleSQL, strconv.FormatInt(oid, 10)).Scan(&key, &column, &invalid, &index, &publication, &events, &indexes, &children)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return "", "", remediate.Refuse(remediate.ReasonGone, "the table was dropped meanwhile")
 	case err != nil:
 		return "", "", fmt.Errorf("what stands in the way of pg_repack: %w", err)
+	case children:
+		return "", "", remediate.Refuse(remediate.ReasonUnfit, "other tables inherit from the table")
 	case !key:
 		return "", "", remediate.Refuse(remediate.ReasonUnfit, "the table has neither a primary key nor a unique index of columns that are not null")
 	case column != "":
@@ -352,7 +357,7 @@ func (a repack) applyLeft(ctx context.Context, f remediate.Fence, s remediate.St
 		return fmt.Errorf("step: oid: %w", err)
 	}
 	return job{
-		target: a.target, action: "postgres/repack", database: s.Args["database"], schema: s.Args["schema"], table: s.Args["table"], lockTimeout: shortLock,
+		target: a.target, server: session.Planned(s), action: "postgres/repack", database: s.Args["database"], schema: s.Args["schema"], table: s.Args["table"], lockTimeout: shortLock,
 		done: func(ctx context.Context, c *pgx.Conn) (bool, error) {
 			if err := awaitWorkers(ctx, c, f, oid); err != nil {
 				return false, err
@@ -385,7 +390,7 @@ func (a repack) applyProgram(ctx context.Context, f remediate.Fence, s remediate
 		return true, errors.Join(a.mend(ctx, c, f, s), refresh(ctx, c, f, s))
 	}
 	return job{
-		target: a.target, action: "postgres/repack", database: s.Args["database"], schema: s.Args["schema"], table: s.Args["table"], lockTimeout: shortLock,
+		target: a.target, server: session.Planned(s), action: "postgres/repack", database: s.Args["database"], schema: s.Args["schema"], table: s.Args["table"], lockTimeout: shortLock,
 		done: look,
 		run: func(ctx context.Context, c *pgx.Conn) error {
 			fault := a.execute(ctx, c, f, s, oid)

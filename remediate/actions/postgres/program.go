@@ -17,6 +17,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/session"
 )
 
 const (
@@ -170,6 +171,12 @@ func (a repack) execute(ctx context.Context, c *pgx.Conn, f remediate.Fence, s r
 	if who, err := builder(ctx, c, s); err != nil || who != "" {
 		return errors.Join(err, errors.New("the table is not as it was planned for: "+who))
 	}
+	if _, err := relianceOf(ctx, c, s); err != nil {
+		return err
+	}
+	if _, _, err := a.obstacles(ctx, c, oid); err != nil {
+		return changed(err)
+	}
 	// Its first lock is tried out beforehand, with pauses in which others pass: it
 	// makes none between its own tries.
 	if err := patiently(ctx, c, f, shortPatience, func() error { return momentary(ctx, c, s) }); unlocked(err) {
@@ -286,7 +293,8 @@ func (a repack) environ(ctx context.Context, c *pgx.Conn, f remediate.Fence, s r
 			options += fmt.Sprintf(" -c %s=%d", name, value)
 		}
 	}
-	return append(env, "PGOPTIONS="+strings.TrimSpace(options)), nil
+	env, err = session.Pin(ctx, c, env)
+	return append(env, "PGOPTIONS="+strings.TrimSpace(options)), err
 }
 
 // fault is what the program says when it has not ended well. That it has is for

@@ -7,6 +7,7 @@ import (
 
 	"github.com/ai-micro-service/upkeep/internal/target"
 	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/session"
 )
 
 // Purge deletes the rows of one table that are past their age, for good.
@@ -56,7 +57,11 @@ func (a purge) Headroom(ctx context.Context, _ remediate.Request) (remediate.Hea
 }
 
 // Plan implements remediate.Remedy.
-func (a purge) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan, err error) {
+func (a purge) Plan(ctx context.Context, r remediate.Request) (remediate.Plan, error) {
+	return session.Plan(ctx, a.target, r, a.plan)
+}
+
+func (a purge) plan(ctx context.Context, r remediate.Request) (p remediate.Plan, err error) {
 	db, rel, entry, err := aged(ctx, a.target, r)
 	if err != nil {
 		return p, err

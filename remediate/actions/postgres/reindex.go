@@ -14,6 +14,7 @@ import (
 	read "github.com/ai-micro-service/upkeep/collectors/postgres"
 	"github.com/ai-micro-service/upkeep/internal/target"
 	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/session"
 )
 
 // Reindex builds one bloated index anew without blocking writes.
@@ -64,7 +65,11 @@ func (a reindex) Headroom(ctx context.Context, _ remediate.Request) (remediate.H
 }
 
 // Plan implements remediate.Remedy.
-func (a reindex) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan, err error) {
+func (a reindex) Plan(ctx context.Context, r remediate.Request) (remediate.Plan, error) {
+	return session.Plan(ctx, a.target, r, a.plan)
+}
+
+func (a reindex) plan(ctx context.Context, r remediate.Request) (p remediate.Plan, err error) {
 	wait, err := patienceOf(r.Params)
 	if err != nil {
 		return p, err
@@ -228,7 +233,7 @@ func (a reindex) Apply(ctx context.Context, f remediate.Fence, s remediate.Step)
 		return fmt.Errorf("step: patience: %w", err)
 	}
 	j := job{
-		target: a.target, action: "postgres/reindex", database: s.Args["database"], schema: s.Args["schema"], table: s.Args["table"],
+		target: a.target, server: session.Planned(s), action: "postgres/reindex", database: s.Args["database"], schema: s.Args["schema"], table: s.Args["table"],
 		lockTimeout: wait,
 	}
 	if name := s.Args["drop"]; name != "" {
@@ -310,7 +315,7 @@ const tidyWithin = 10 * time.Second
 func (a reindex) tidy(ctx context.Context, j job, f remediate.Fence, s remediate.Step) (done bool, err error) {
 	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), tidyWithin, errors.New("what was left could not be dropped in a moment"))
 	defer cancel()
-	c, err := a.target.Session(ctx, j.database, fmt.Sprintf("upkeep %s fence %d", j.action, f.Token), nil)
+	c, err := j.open(ctx, f, nil)
 	if err != nil {
 		return false, err
 	}

@@ -8,6 +8,7 @@ import (
 	read "github.com/ai-micro-service/upkeep/collectors/postgres"
 	"github.com/ai-micro-service/upkeep/internal/target"
 	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/session"
 )
 
 // Repack gives the space of a bloated table back while it is in use.
@@ -30,10 +31,15 @@ each write) is removed first, by itself or as a step.
 
 Else the rows at the end of the table are moved into the room in front of them,
 by updates that change nothing, in batches of a tenth of a second; rows that
-somebody holds are passed over; then VACUUM cuts the empty end off, under an ACCESS
+somebody holds are passed over. Each batch compares the table's definition with that of
+the plan right before it commits, and a trigger, a rule or anything else that was made
+meanwhile stops the run; then VACUUM cuts the empty end off, under an ACCESS
 EXCLUSIVE lock that it asks for without waiting and gives up when others wait. On
 replicas that lock is replayed. Each index gets an entry for every row that has moved: reindex it
-afterwards. It refuses tables with triggers or rules on UPDATE, which would fire.
+afterwards. Values out of line (TOAST) are not moved, and nothing of their room is won. It
+refuses tables with triggers or rules on UPDATE, which would fire, also those that a
+partition has of its parent. Both ways give rows a new xmin, which an application that
+locks optimistically by xmin takes for a change.
 
 Both refuse where little can be won: rows that divide a page badly leave room
 that nobody can use. It is done when the table has another file, or as few pages
@@ -67,7 +73,11 @@ func (a repack) Headroom(ctx context.Context, _ remediate.Request) (remediate.He
 }
 
 // Plan implements remediate.Remedy.
-func (a repack) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan, err error) {
+func (a repack) Plan(ctx context.Context, r remediate.Request) (remediate.Plan, error) {
+	return session.Plan(ctx, a.target, r, a.plan)
+}
+
+func (a repack) plan(ctx context.Context, r remediate.Request) (p remediate.Plan, err error) {
 	db, rel, err := find(ctx, a.target, r)
 	if err != nil {
 		return p, err
@@ -104,6 +114,15 @@ func (a repack) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan
 		return p, err
 	}
 	more, err := a.choose(ctx, db, h, r)
+	if no, refused := remediate.Refused(err); refused && left {
+		p.Facts = append(p.Facts, no.Detail)
+		return p, nil
+	}
+	for i := range more.Steps {
+		if left {
+			delete(more.Steps[i].Args, relianceArg) // the table is another when the first step is done
+		}
+	}
 	p.Facts, p.Steps = append(p.Facts, more.Facts...), append(p.Steps, more.Steps...)
 	return p, err
 }

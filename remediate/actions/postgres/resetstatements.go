@@ -11,6 +11,7 @@ import (
 	read "github.com/ai-micro-service/upkeep/collectors/postgres"
 	"github.com/ai-micro-service/upkeep/internal/target"
 	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/session"
 )
 
 // ResetStatements begins the statistics of statements anew.
@@ -73,7 +74,11 @@ func (a resetStatements) place(ctx context.Context) (read.StatementsPlace, *read
 }
 
 // Plan implements remediate.Remedy.
-func (a resetStatements) Plan(ctx context.Context, _ remediate.Request) (p remediate.Plan, err error) {
+func (a resetStatements) Plan(ctx context.Context, r remediate.Request) (remediate.Plan, error) {
+	return session.Plan(ctx, a.target, r, a.plan)
+}
+
+func (a resetStatements) plan(ctx context.Context, _ remediate.Request) (p remediate.Plan, err error) {
 	place, s, err := a.place(ctx)
 	if err != nil {
 		return p, err
@@ -111,7 +116,7 @@ func (a resetStatements) Apply(ctx context.Context, f remediate.Fence, s remedia
 		return fmt.Errorf("step: since: %w", err)
 	}
 	return job{
-		target: a.target, action: "postgres/reset_statements", database: s.Args["database"],
+		target: a.target, server: session.Planned(s), action: "postgres/reset_statements", database: s.Args["database"],
 		schema: "pg_stat_statements", table: "", // no table has that name; the lock is that of the statistics
 		done: func(ctx context.Context, c *pgx.Conn) (done bool, err error) {
 			err = c.QueryRow(ctx, "select stats_reset > $1::text::timestamptz from "+s.Args["schema"]+".pg_stat_statements_info", s.Args["since"]).Scan(&done)

@@ -8,6 +8,7 @@ import (
 	read "github.com/ai-micro-service/upkeep/collectors/postgres"
 	"github.com/ai-micro-service/upkeep/internal/target"
 	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/session"
 )
 
 // RestoreArchived brings rows back from where postgres/archive has moved them.
@@ -66,7 +67,11 @@ func (a restoreArchived) Headroom(ctx context.Context, _ remediate.Request) (rem
 }
 
 // Plan implements remediate.Remedy.
-func (a restoreArchived) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan, err error) {
+func (a restoreArchived) Plan(ctx context.Context, r remediate.Request) (remediate.Plan, error) {
+	return session.Plan(ctx, a.target, r, a.plan)
+}
+
+func (a restoreArchived) plan(ctx context.Context, r remediate.Request) (p remediate.Plan, err error) {
 	db, rel, entry, err := aged(ctx, a.target, r)
 	if err != nil {
 		return p, err

@@ -14,6 +14,7 @@ import (
 
 	"github.com/ai-micro-service/upkeep/internal/target"
 	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/session"
 )
 
 const (
@@ -36,7 +37,8 @@ const (
 // A job is one step on one table.
 type job struct {
 	target        *target.Postgres
-	action        string // for application_name
+	server        session.Server // of the plan; the session is with no other
+	action        string         // for application_name
 	database      string
 	schema, table string
 	lockTimeout   time.Duration // how long a lock of the table is waited for; 0: as long as the step may take
@@ -63,7 +65,7 @@ type job struct {
 // ends that session, so that its owner, should it wake up, can send nothing more.
 func (j job) carry(ctx context.Context, f remediate.Fence, statement string) (err error) {
 	var notices []string
-	c, err := j.target.Session(ctx, j.database, fmt.Sprintf("upkeep %s fence %d", j.action, f.Token), func(severity, message string) {
+	c, err := j.open(ctx, f, func(severity, message string) {
 		if severity == "WARNING" {
 			notices = append(notices, message)
 		}
@@ -88,6 +90,13 @@ func (j job) carry(ctx context.Context, f remediate.Fence, statement string) (er
 		return fmt.Errorf("%s: %w", statement, err)
 	}
 	return honest(notices)
+}
+
+// open opens a session with the server of the plan.
+func (j job) open(ctx context.Context, f remediate.Fence, onNotice func(severity, message string)) (*pgx.Conn, error) {
+	return session.Open(ctx, j.target, session.Request{
+		Database: j.database, Application: fmt.Sprintf("upkeep %s fence %d", j.action, f.Token), Server: j.server, OnNotice: onNotice,
+	})
 }
 
 // prepare bounds the session and takes the subject's lock.

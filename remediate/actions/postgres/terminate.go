@@ -15,6 +15,7 @@ import (
 	read "github.com/ai-micro-service/upkeep/collectors/postgres"
 	"github.com/ai-micro-service/upkeep/internal/target"
 	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/session"
 )
 
 // Terminate ends the one session that is most in the way.
@@ -92,7 +93,11 @@ func (a terminate) worst(ctx context.Context, r remediate.Request) (*read.Sessio
 }
 
 // Plan implements remediate.Remedy.
-func (a terminate) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan, err error) {
+func (a terminate) Plan(ctx context.Context, r remediate.Request) (remediate.Plan, error) {
+	return session.Plan(ctx, a.target, r, a.plan)
+}
+
+func (a terminate) plan(ctx context.Context, r remediate.Request) (p remediate.Plan, err error) {
 	s, err := a.worst(ctx, r)
 	switch {
 	case errors.Is(err, remediate.ErrGone):
@@ -235,7 +240,7 @@ func (a terminate) Apply(ctx context.Context, f remediate.Fence, s remediate.Ste
 		return err
 	}
 	err = job{
-		target: a.target, action: "postgres/terminate", database: s.Args["database"],
+		target: a.target, server: session.Planned(s), action: "postgres/terminate", database: s.Args["database"],
 		schema: "pg_stat_activity", table: s.Args["pid"], // no table has that name; the lock is the session's
 		lockTimeout: 5 * time.Second,
 		done: func(ctx context.Context, c *pgx.Conn) (bool, error) {

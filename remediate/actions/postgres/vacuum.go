@@ -12,6 +12,7 @@ import (
 	read "github.com/ai-micro-service/upkeep/collectors/postgres"
 	"github.com/ai-micro-service/upkeep/internal/target"
 	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/session"
 )
 
 // Vacuum removes the dead rows of one table and analyzes it.
@@ -140,7 +141,11 @@ func (a vacuum) freezes(ctx context.Context, db *target.Database, freeze string,
 }
 
 // Plan implements remediate.Remedy.
-func (a vacuum) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan, err error) {
+func (a vacuum) Plan(ctx context.Context, r remediate.Request) (remediate.Plan, error) {
+	return session.Plan(ctx, a.target, r, a.plan)
+}
+
+func (a vacuum) plan(ctx context.Context, r remediate.Request) (p remediate.Plan, err error) {
 	c, err := choose(r.Params)
 	if err != nil {
 		return p, err
@@ -205,7 +210,7 @@ func (a vacuum) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) 
 		return fmt.Errorf("step: analyzes: %w", err)
 	}
 	return job{
-		target: a.target, action: "postgres/vacuum", database: s.Args["database"], schema: s.Args["schema"], table: s.Args["table"],
+		target: a.target, server: session.Planned(s), action: "postgres/vacuum", database: s.Args["database"], schema: s.Args["schema"], table: s.Args["table"],
 		// Another vacuum or DDL holds the conflicting locks; behind a waiting
 		// VACUUM nobody queues who would not conflict with it anyway.
 		lockTimeout: 5 * time.Second,

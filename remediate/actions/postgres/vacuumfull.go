@@ -12,6 +12,7 @@ import (
 
 	"github.com/ai-micro-service/upkeep/internal/target"
 	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/session"
 )
 
 // VacuumFull writes one table anew while nobody may use it.
@@ -58,7 +59,11 @@ func (a vacuumFull) Headroom(ctx context.Context, _ remediate.Request) (remediat
 }
 
 // Plan implements remediate.Remedy.
-func (a vacuumFull) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan, err error) {
+func (a vacuumFull) Plan(ctx context.Context, r remediate.Request) (remediate.Plan, error) {
+	return session.Plan(ctx, a.target, r, a.plan)
+}
+
+func (a vacuumFull) plan(ctx context.Context, r remediate.Request) (p remediate.Plan, err error) {
 	db, rel, err := find(ctx, a.target, r)
 	if err != nil {
 		return p, err
@@ -171,7 +176,7 @@ func (h heap) dependents(ctx context.Context, db *target.Database) (string, erro
 // Apply implements remediate.Remedy.
 func (a vacuumFull) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
 	j := job{
-		target: a.target, action: "postgres/vacuum_full", database: s.Args["database"], schema: s.Args["schema"], table: s.Args["table"],
+		target: a.target, server: session.Planned(s), action: "postgres/vacuum_full", database: s.Args["database"], schema: s.Args["schema"], table: s.Args["table"],
 		lockTimeout: shortLock,
 		done: func(ctx context.Context, c *pgx.Conn) (bool, error) {
 			done, err := rewritten(ctx, c, s)

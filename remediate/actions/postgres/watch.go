@@ -12,6 +12,7 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/target"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/rows"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/session"
 )
 
 // contractArg is the part of a step's Args in which the plan's contract stands.
@@ -42,7 +43,7 @@ func watching(ctx context.Context, t *target.Postgres, database, application str
 		return nil, remediate.Refuse(remediate.ReasonChanged, "the plan does not say what its tables were like, so that they cannot be compared: plan again")
 	}
 	w = &watch{plan: plan}
-	if w.c, err = t.Session(ctx, database, application, nil); err != nil {
+	if w.c, err = session.Open(ctx, t, session.Request{Database: database, Application: application, Server: session.Planned(remediate.Step{Args: args})}); err != nil {
 		return nil, err
 	}
 	if err = w.begin(ctx); err != nil {

@@ -91,7 +91,7 @@ func (a bgrewriteaof) Plan(ctx context.Context, r remediate.Request) (p remediat
 		rewrites-- // the server counts a rewrite when it begins
 	}
 	p.Steps = []remediate.Step{{Do: "BGREWRITEAOF", Args: map[string]string{
-		"rewrites": strconv.FormatInt(rewrites, 10), "base": strconv.FormatFloat(s.AOFBase, 'f', 0, 64),
+		"rewrites": strconv.FormatInt(rewrites, 10), "base": strconv.FormatFloat(s.AOFBase, 'f', 0, 64), argRunID: state.RunID,
 	}}}
 	return p, nil
 }
@@ -107,7 +107,7 @@ func (a bgrewriteaof) Apply(ctx context.Context, f remediate.Fence, s remediate.
 		return fmt.Errorf("step: base: %w", err)
 	}
 	return child{
-		client: a.target.Client, command: "bgrewriteaof", grant: rewriting().grant,
+		client: a.target.Client, process: s.Args[argRunID], command: "bgrewriteaof", grant: rewriting().grant,
 		failed: "the rewrite failed: the server's log says why, most often a full disk; the old file still holds",
 		done: func(now read.Snapshot) (bool, error) {
 			switch {

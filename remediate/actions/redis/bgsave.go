@@ -85,7 +85,7 @@ func (a bgsave) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan
 		saves-- // the server counts a save when it begins
 	}
 	p.Steps = []remediate.Step{{Do: "BGSAVE", Args: map[string]string{
-		"saves": strconv.FormatInt(saves, 10), "last_save": strconv.FormatInt(s.LastSave.Unix(), 10),
+		"saves": strconv.FormatInt(saves, 10), "last_save": strconv.FormatInt(s.LastSave.Unix(), 10), argRunID: state.RunID,
 	}}}
 	return p, nil
 }
@@ -111,15 +111,15 @@ func (a bgsave) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) 
 	if err != nil {
 		return fmt.Errorf("step: last_save: %w", err)
 	}
-	return a.save(ctx, f, saves, last)
+	return a.save(ctx, f, s.Args[argRunID], saves, last)
 }
 
 // save makes one snapshot more than there were. The count tells begun saves, since
 // 7.0; the time of the last one moves when a save has succeeded, and at a start. A
 // save within the second of the one before would not be known from it.
-func (a bgsave) save(ctx context.Context, f remediate.Fence, saves, last int64) error {
+func (a bgsave) save(ctx context.Context, f remediate.Fence, process string, saves, last int64) error {
 	return child{
-		client: a.target.Client, command: "bgsave", grant: saving().grant,
+		client: a.target.Client, process: process, command: "bgsave", grant: saving().grant,
 		failed: "the save failed: the server's log says why, most often a full disk. With stop-writes-on-bgsave-error the server now refuses every write (MISCONF) until a save succeeds: free space in its folder and save again",
 		early:  func(now read.Snapshot) bool { return now.LastSave.Unix() == last && now.Age < time.Second },
 		done: func(now read.Snapshot) (bool, error) {

@@ -127,7 +127,11 @@ func (a defrag) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan
 	if r.Limit != nil {
 		limit = *r.Limit
 	}
-	args := map[string]string{"limit": strconv.FormatFloat(limit, 'g', -1, 64), "time": cmp.Or(r.Params["time"], "30m")}
+	id, err := process(ctx, a.target.Client)
+	if err != nil {
+		return p, err
+	}
+	args := map[string]string{"limit": strconv.FormatFloat(limit, 'g', -1, 64), "time": cmp.Or(r.Params["time"], "30m"), argRunID: id}
 	before, err := a.before(ctx, slices.Sorted(maps.Keys(wanted)))
 	switch {
 	case err != nil:
@@ -238,6 +242,9 @@ func (a defrag) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) 
 	if err != nil {
 		return fmt.Errorf("step: time: %w", err)
 	}
+	if err := answers(ctx, a.target.Client, s.Args[argRunID]); err != nil {
+		return err
+	}
 	u, err := read.ReadMemory(ctx, a.target.Client)
 	if err != nil {
 		return privilege(err, "+info")
@@ -265,6 +272,10 @@ func (a defrag) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) 
 // configure sets what a step says. The switch itself comes last when it is set, and
 // first when it is set back.
 func (a defrag) configure(ctx context.Context, f remediate.Fence, args map[string]string, kind string) error {
+	// A process that was started anew has the settings of its file.
+	if err := answers(ctx, a.target.Client, args[argRunID]); err != nil {
+		return err
+	}
 	check := f.Check
 	if kind == back {
 		check = f.Keeps

@@ -63,8 +63,9 @@ func (a purgememory) Plan(ctx context.Context, _ remediate.Request) (p remediate
 	}
 	p.Facts = append(p.Facts, fmt.Sprintf("the allocator holds %s that it does not use; the server uses %s and has %s of the machine's memory",
 		remediate.Quantity("_bytes", u.Retained), remediate.Quantity("_bytes", u.Used), remediate.Quantity("_bytes", u.Resident)))
-	p.Steps = []remediate.Step{{Do: "MEMORY PURGE"}}
-	return p, nil
+	id, err := process(ctx, a.target.Client)
+	p.Steps = []remediate.Step{{Do: "MEMORY PURGE", Args: map[string]string{argRunID: id}}}
+	return p, err
 }
 
 // countedIn is how long the server may take to tell what the allocator has: it
@@ -72,10 +73,13 @@ func (a purgememory) Plan(ctx context.Context, _ remediate.Request) (p remediate
 const countedIn = time.Second
 
 // Apply implements remediate.Remedy.
-func (a purgememory) Apply(ctx context.Context, f remediate.Fence, _ remediate.Step) error {
+func (a purgememory) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
 	before, err := read.ReadMemory(ctx, a.target.Client)
 	if err != nil {
 		return privilege(err, "+info")
+	}
+	if err := answers(ctx, a.target.Client, s.Args[argRunID]); err != nil {
+		return err
 	}
 	if err := f.Check(ctx); err != nil {
 		return err

@@ -133,6 +133,7 @@ func pause(ctx context.Context, d time.Duration) error {
 // A child is work that the server does in a process of its own, one at a time.
 type child struct {
 	client  *goredis.Client
+	process string // the run_id of the plan; "" for any
 	command string
 	grant   string
 	done    func(read.Snapshot) (bool, error) // whether it has succeeded since the plan was made
@@ -146,6 +147,9 @@ func (c child) carry(ctx context.Context, f remediate.Fence) error {
 	for {
 		now, err := idle(ctx, c.client)
 		if err != nil {
+			return err
+		}
+		if err := answers(ctx, c.client, c.process); err != nil {
 			return err
 		}
 		if done, err := c.done(now); err != nil || done {
@@ -169,6 +173,9 @@ func (c child) carry(ctx context.Context, f remediate.Fence) error {
 			return c.explain(err)
 		}
 		now, err = idle(ctx, c.client)
+		if err == nil {
+			err = answers(ctx, c.client, c.process)
+		}
 		if err != nil {
 			return err
 		}

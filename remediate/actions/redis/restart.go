@@ -277,7 +277,7 @@ func (a restart) save(ctx context.Context, f remediate.Fence) (time.Duration, er
 		}
 	}
 	began := time.Now()
-	err = bgsave(a).save(ctx, f, s.Saves, s.LastSave.Unix())
+	err = bgsave(a).save(ctx, f, "", s.Saves, s.LastSave.Unix())
 	return time.Since(began), err
 }
 

@@ -1,0 +1,153 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	read "github.com/ai-micro-service/upkeep/collectors/postgres"
+	"github.com/ai-micro-service/upkeep/internal/target"
+	"github.com/ai-micro-service/upkeep/remediate"
+)
+
+// The Args of a step that say for which server it was planned.
+const (
+	argSystem   = "system"
+	argTimeline = "timeline"
+)
+
+// A Server is which server answers.
+type Server struct {
+	System   string // its system identifier; a physical replica has that of its primary
+	Timeline string // another after a promotion or a restore to an earlier moment; "" on a replica
+	Replica  bool   // it is one, as of now
+}
+
+// Planned returns the server that a step was planned for. A step of a plan that was
+// made before plans said so has none.
+func Planned(s remediate.Step) Server {
+	return Server{System: s.Args[argSystem], Timeline: s.Args[argTimeline]}
+}
+
+// serverSQL tells which server answers. Rights: none beyond CONNECT, unless EXECUTE on
+// the function was taken away. Versions: 13 and later.
+const serverSQL = `
+select system_identifier::text,
+       case when pg_is_in_recovery() then '' else left(pg_walfile_name(pg_current_wal_lsn()), 8) end,
+       pg_is_in_recovery()
+  from pg_control_system()`
+
+// Identify asks which server answers.
+func Identify(ctx context.Context, q read.Querier) (s Server, err error) {
+	rows, err := q.Query(ctx, serverSQL)
+	if err == nil {
+		s, err = pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[Server])
+	}
+	var denied interface{ SQLState() string }
+	switch {
+	case errors.As(err, &denied) && denied.SQLState() == "42501":
+		return s, remediate.Refuse(remediate.ReasonPrivilege, "the role may not see which server answers: grant execute on function pg_control_system(), pg_current_wal_lsn(), pg_walfile_name(pg_lsn) to it")
+	case err != nil:
+		return s, fmt.Errorf("which server answers: %w", err)
+	}
+	return s, nil
+}
+
+// same refuses where the server that answers is not the one of the plan. A step that
+// may run on a replica says so by having no timeline.
+func (s Server) same(name string, is Server) error {
+	switch {
+	case s.System == "":
+		return nil
+	case s.System != is.System:
+		return remediate.Refuse(remediate.ReasonTarget, "another server answers at the address of %s: its system identifier is %s, and the plan is for %s; plan again", name, is.System, s.System)
+	case s.Timeline == "":
+		return nil
+	case is.Replica:
+		return remediate.Refuse(remediate.ReasonReadOnly, "a replica answers at the address of %s, and the plan is for the primary: name the primary as the target", name)
+	case s.Timeline != is.Timeline:
+		return remediate.Refuse(remediate.ReasonTarget, "the server that answers at the address of %s was promoted or restored since the plan was made: its timeline is %s, and was %s; plan again", name, is.Timeline, s.Timeline)
+	}
+	return nil
+}
+
+// A Request is for a session.
+type Request struct {
+	Database    string
+	Application string // its application_name
+	Server      Server // for which the plan was made
+	OnNotice    func(severity, message string)
+}
+
+// Open opens a session in which an action may change something: a connection to the
+// server itself, and to the one of the plan. It sets and locks nothing before it has
+// looked. The error is a *remediate.Refusal where the connection is another.
+func Open(ctx context.Context, t *target.Postgres, r Request) (*pgx.Conn, error) {
+	c, err := t.Session(ctx, r.Database, r.Application, r.OnNotice)
+	if errors.Is(err, target.ErrPooler) {
+		return nil, pooled(t)
+	}
+	if err != nil {
+		return nil, err
+	}
+	is, err := Identify(ctx, c)
+	if err == nil {
+		err = r.Server.same(t.Name, is)
+	}
+	if err != nil {
+		_ = c.Close(context.WithoutCancel(ctx)) // it has changed nothing
+		return nil, err
+	}
+	return c, nil
+}
+
+func pooled(t *target.Postgres) error {
+	return remediate.Refuse(remediate.ReasonPooler, "the connection to %s goes through a pooler, where settings and locks of a session reach the sessions of others: give the target's url the server's own address and port", t.Name)
+}
+
+// Same refuses where another server than that of the plan answers, or a pooler, for
+// a step that changes nothing on the server itself.
+func Same(ctx context.Context, t *target.Postgres, planned Server) error {
+	is, err := direct(ctx, t)
+	if err != nil {
+		return err
+	}
+	return planned.same(t.Name, is)
+}
+
+// direct asks which server answers, and refuses a pooler.
+func direct(ctx context.Context, t *target.Postgres) (s Server, err error) {
+	db, err := t.Server()
+	if err != nil {
+		return s, err
+	}
+	switch through, err := db.Pooled(ctx); {
+	case err != nil:
+		return s, err
+	case through:
+		return s, pooled(t)
+	}
+	return Identify(ctx, db)
+}
+
+// Plan makes a plan for the server that answers now: each step says which one that is.
+// It refuses where a pooler answers, since no step could be carried out.
+func Plan(ctx context.Context, t *target.Postgres, r remediate.Request, plan func(context.Context, remediate.Request) (remediate.Plan, error)) (remediate.Plan, error) {
+	is, err := direct(ctx, t)
+	if err != nil {
+		return remediate.Plan{}, err
+	}
+	p, err := plan(ctx, r)
+	for i := range p.Steps {
+		if p.Steps[i].Args == nil {
+			p.Steps[i].Args = make(map[string]string)
+		}
+		p.Steps[i].Args[argSystem] = is.System
+		if is.Timeline != "" {
+			p.Steps[i].Args[argTimeline] = is.Timeline
+		}
+	}
+	return p, err
+}
