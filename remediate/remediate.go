@@ -463,6 +463,18 @@ func Refuse(reason, format string, args ...any) error {
 	return &Refusal{Reason: reason, Detail: fmt.Sprintf(format, args...)}
 }
 
+// A LeftError is the error of a step that was stopped or could not go on, and that
+// leaves something half done. A run's end says so, whatever ended it.
+type LeftError struct {
+	Detail string // what is left, and the statement that mends it
+	Err    error  // why the step ended
+}
+
+func (e *LeftError) Error() string { return e.Err.Error() + "; " + e.Detail }
+
+// Unwrap returns why the step ended.
+func (e *LeftError) Unwrap() error { return e.Err }
+
 // Refused returns the Refusal in err's chain, if there is one.
 func Refused(err error) (*Refusal, bool) {
 	return errors.AsType[*Refusal](err)

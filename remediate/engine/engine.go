@@ -282,6 +282,9 @@ func (e *Engine) Do(ctx context.Context, run remediate.Run, f remediate.Fence) e
 		case err != nil:
 			m = e.fault(c, err)
 		}
+		if half, ok := errors.AsType[*remediate.LeftError](err); ok && !strings.Contains(m.why, half.Detail) {
+			m.why += "; " + half.Detail
+		}
 		left, err := e.move(context.WithoutCancel(ctx), c, m)
 		if err != nil || left {
 			return err

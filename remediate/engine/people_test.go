@@ -201,6 +201,25 @@ func TestCancelOfOneThatActs(t *testing.T) {
 	})
 }
 
+// What a stopped step leaves half done is in the words of the run's end.
+func TestCancelSaysWhatIsLeft(t *testing.T) {
+	bubble(t, func(t *testing.T, h *house) {
+		h.second = remediate.Auto
+		h.ward.slow, h.ward.timeout, h.ward.leaves = time.Hour, 2*time.Hour, "t_2020 is detached: alter table t attach partition t_2020"
+		h.live()
+		h.alert("t", true)
+		pass(time.Minute)
+		if err := h.journal.Cancel(t.Context(), 1, "bob", "stop"); err != nil {
+			t.Fatal(err)
+		}
+		pass(2 * time.Second)
+		if run := h.is(1, remediate.Failed); run.Why != "stopped by bob: stop; "+h.ward.leaves {
+			t.Error(run.Why)
+		}
+		h.verify()
+	})
+}
+
 // Once every step is done there is nothing to stop, and whoever asks is told so.
 func TestCancelComesTooLate(t *testing.T) {
 	bubble(t, func(t *testing.T, h *house) {

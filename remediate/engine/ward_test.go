@@ -29,6 +29,7 @@ type ward struct {
 	refuses                    string          // the verb that is refused; "": each
 	useless                    map[string]bool // verbs that relieve nothing
 	slow                       time.Duration   // that a step takes
+	leaves                     string          // what a step that is stopped leaves half done
 	timeout                    time.Duration
 	before                     func() // called at the beginning of Apply
 	after                      func() // called after an effect
@@ -69,7 +70,7 @@ func (w *ward) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) e
 	w.mu.Lock()
 	w.acting++
 	w.most = max(w.most, w.acting)
-	before, slow := w.before, w.slow
+	before, slow, leaves := w.before, w.slow, w.leaves
 	w.mu.Unlock()
 	defer func() { w.mu.Lock(); w.acting--; w.mu.Unlock() }()
 	if before != nil {
@@ -78,6 +79,9 @@ func (w *ward) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) e
 	select {
 	case <-time.After(slow):
 	case <-ctx.Done():
+		if leaves != "" {
+			return &remediate.LeftError{Detail: leaves, Err: context.Cause(ctx)}
+		}
 		return context.Cause(ctx)
 	}
 	if err := f.Check(ctx); err != nil {
