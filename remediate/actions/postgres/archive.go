@@ -59,7 +59,12 @@ bodies of functions, event triggers, and labels of enum types. A partition that 
 attached to the source since the plan is left for the next run. Where both tables are
 partitioned by the age column, partitions that are past their age as a whole are
 taken from the one and given to the other in one short transaction under an ACCESS
-EXCLUSIVE lock that is waited for 50 ms at a time. Rights: SELECT, UPDATE (to hold rows) and DELETE on the
+EXCLUSIVE lock that is waited for 50 ms at a time; the plan and that transaction
+check that the destination takes the partition (its columns, constraints and indexes,
+no other partition or row of that time) and that both tables are as planned. While it
+waits, the partition has the constraint upkeep_bounds. Rows for which the destination
+has no partition stay until their partition goes as a whole; the plan has the
+statement that makes one. postgres/restore_archived hands partitions back. Rights: SELECT, UPDATE (to hold rows) and DELETE on the
 table, INSERT on the destination, SELECT on the tables that refer to it, and own the
 table or the database (PostgreSQL 13 to 16) or MAINTAIN on the table (17 and later);
 own both where partitions change hands; pg_monitor to see how far replicas are.

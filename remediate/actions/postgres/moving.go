@@ -60,24 +60,43 @@ func (a moving) plan(ctx context.Context, db *target.Database, rel relation, m m
 	if err != nil {
 		return p, err
 	}
-	p.Facts, p.Amount = append(p.Facts, facts...), amount
-	if p.Steps, facts, err = m.wholes(ctx, db, s, rel, r); err != nil {
-		return p, err
-	}
 	p.Facts = append(p.Facts, facts...)
-	aside, err := m.aside(ctx, db, s, p.Steps)
+	whole, err := m.wholes(ctx, db, s, r)
 	if err != nil {
 		return p, err
 	}
-	args := m.args(r.Subject, s.source, s.dest, r.Params)
-	args[contractArg] = s.promise(aside).String()
-	if s.zone != "" {
-		args["zone"] = s.zone
+	p.Steps, p.Facts, p.Amount = whole.steps, append(p.Facts, whole.facts...), whole.within(amount)
+	if p.Steps, facts, err = m.singly(ctx, db, s, whole, r); err != nil {
+		return p, err
 	}
-	p.Steps = append(p.Steps, remediate.Step{Do: m.text(s), Undo: m.undo(), Args: args})
+	p.Facts = append(p.Facts, facts...)
 	after, facts, err := a.upkeep(ctx, db, m, s, r)
 	p.Steps, p.Facts = append(p.Steps, after...), append(p.Facts, facts...)
 	return p, err
+}
+
+// singly adds the step that moves rows one by one to those of whole partitions, where
+// the destination has a place for them.
+func (m movement) singly(ctx context.Context, q read.Querier, s survey, w partitions, r remediate.Request) (steps []remediate.Step, facts []string, err error) {
+	homeless, err := m.homeless(ctx, q, s, w)
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case homeless != "" && (m.back || len(w.steps) == 0):
+		return nil, nil, remediate.Refuse(remediate.ReasonUnfit, "%s", homeless)
+	case homeless != "":
+		return w.steps, []string{homeless}, nil
+	case m.back:
+		if facts, err = m.loose(ctx, q, s); err != nil {
+			return nil, nil, err
+		}
+	}
+	args := m.args(r.Subject, s.source, s.dest, r.Params)
+	args[contractArg] = s.promise(w.aside()).String()
+	if s.zone != "" {
+		args["zone"] = s.zone
+	}
+	return append(w.steps, remediate.Step{Do: m.text(s), Undo: m.undo(), Args: args}), facts, nil
 }
 
 // returning looks, for a plan, for rows that could not come back, and says where
@@ -94,22 +113,6 @@ func (m movement) returning(ctx context.Context, q read.Querier, s survey) (fact
 	return nil, err
 }
 
-// aside lists the partitions of the source that the step of the rows leaves alone:
-// those that go as a whole before it, and those of which no row is past its age.
-func (m movement) aside(ctx context.Context, q read.Querier, s survey, steps []remediate.Step) (oids []int64, err error) {
-	parts, err := m.parts(ctx, q, s)
-	if err != nil {
-		return nil, err
-	}
-	for _, p := range parts {
-		whole := slices.ContainsFunc(steps, func(s remediate.Step) bool { return s.Args["part_oid"] == strconv.FormatInt(p.OID, 10) })
-		if p.Young || p.Pending || whole {
-			oids = append(oids, p.OID)
-		}
-	}
-	return oids, nil
-}
-
 // apply carries out one step of a plan, where the configuration still asks for it.
 func (a moving) apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
 	if err := a.configured(s); err != nil {
@@ -119,15 +122,15 @@ func (a moving) apply(ctx context.Context, f remediate.Fence, s remediate.Step) 
 	switch s.Args["part"] {
 	case "rows":
 		return j.hold(ctx, f, func(ctx context.Context, c *pgx.Conn) error { return a.rows(ctx, c, f, s) })
-	case "detach", "drop", "hand over":
-		return j.hold(ctx, f, func(ctx context.Context, c *pgx.Conn) error { return partStep(ctx, c, f, s) })
+	case partDrop, partOver, partBack, partFinish, partAttach:
+		return j.hold(ctx, f, func(ctx context.Context, c *pgx.Conn) error { return partStep(ctx, j, c, f, s) })
 	case partFile:
 		return j.hold(ctx, f, func(ctx context.Context, c *pgx.Conn) error { return a.file(ctx, c, f, s) })
 	case partUnfile:
 		return j.hold(ctx, f, func(ctx context.Context, c *pgx.Conn) error { return a.unfile(ctx, c, f, s) })
 	case "vacuum", "analyze":
-		j.lockTimeout = 5 * time.Second // as that of postgres/vacuum: behind it queues only who would conflict anyway
-		j.done = func(ctx context.Context, c *pgx.Conn) (bool, error) { return kept(ctx, c, s) }
+		j.lockTimeout = pauseMost // another VACUUM or ANALYZE is waited for: behind it queues only who would conflict anyway
+		j.done = always
 		return j.carry(ctx, f, s.Do)
 	default:
 		return fmt.Errorf("step: part %q: %w", s.Args["part"], errNothing)
@@ -201,28 +204,11 @@ select c.oid::int8, n.nspname::text, c.relname::text
  where c.relkind = 'r'
  order by 2, 3`
 
-// keptSQL counts how often a table and its partitions were vacuumed and analyzed by
-// hand, those that were least.
-const keptSQL = `
-select coalesce(min(pg_stat_get_vacuum_count(c.oid)) filter (where c.relkind = 'r'), 0), coalesce(min(pg_stat_get_analyze_count(c.oid)) filter (where c.relkind = 'r'), 0)
-  from (select relid from pg_partition_tree($1::int8::oid) union select $1::int8::oid) t
-  join pg_class c on c.oid = t.relid`
-
-type visits struct{ Vacuums, Analyzes int64 }
-
-// kept tells whether a table was vacuumed or analyzed since the plan was made.
-func kept(ctx context.Context, c *pgx.Conn, s remediate.Step) (bool, error) {
-	var before int64
-	oid, err := strconv.ParseInt(s.Args["of"], 10, 64)
-	if err == nil {
-		before, err = strconv.ParseInt(s.Args["before"], 10, 64)
-	}
-	if err != nil {
-		return false, fmt.Errorf("step: %w", err)
-	}
-	v, err := one(ctx, c, pgx.RowToStructByPos[visits], keptSQL, oid)
-	return v.Analyzes > before, err
-}
+// always says that VACUUM and ANALYZE after the rows are still to be done. The
+// server's statistics do not tell whether they were: somebody else's VACUUM or ANALYZE
+// counts as much there, a reset takes all away, and they are told late. Done twice is
+// done once: the second has next to nothing to do.
+func always(context.Context, *pgx.Conn) (bool, error) { return false, nil }
 
 // upkeep are the steps after the rows: the source is vacuumed, so that its space is
 // used again and the planner knows that the rows are gone, and the destination is
@@ -247,13 +233,9 @@ func (a moving) upkeep(ctx context.Context, db *target.Database, m movement, s s
 			facts = append(facts, err.Error())
 			continue
 		}
-		v, err := one(ctx, db, pgx.RowToStructByPos[visits], keptSQL, of.oid)
-		if err != nil {
-			return nil, nil, err
-		}
 		steps = append(steps, remediate.Step{Do: of.do + of.place.String(), Args: map[string]string{
 			"part": of.part, "database": m.database, "schema": r.Subject["schema"], "table": r.Subject["table"],
-			"of": strconv.FormatInt(of.oid, 10), "before": strconv.FormatInt(v.Analyzes, 10),
+			"of": strconv.FormatInt(of.oid, 10),
 		}})
 	}
 	return steps, facts, nil

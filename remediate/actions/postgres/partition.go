@@ -2,27 +2,19 @@ package postgres
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"maps"
 	"slices"
-	"strconv"
 	"strings"
-	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	read "github.com/ai-micro-service/upkeep/collectors/postgres"
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
-// handTime is how long the transaction may take in which a partition changes hands
-// or leaves its table: nobody else can use the table meanwhile.
-const handTime = 500 * time.Millisecond
-
 // boundName is the constraint by which a partition proves its bounds, so that it
-// need not be read while nobody else can use its table.
+// need not be read while others wait for its table. Its comment says whose partition
+// it is, so that one that is detached and not yet dropped is found again.
 const boundName = "upkeep_bounds"
 
 // A partition is one of a table that is partitioned by the range of its age column.
@@ -30,121 +22,136 @@ type partition struct {
 	OID           int64
 	Schema, Table string
 	Plain         bool   // it has rows of its own, and no partitions
-	Pending       bool   // its detachment was begun and not finished
-	From, To      string // its bounds, as the server writes them; "" for the default partition
-	Old, Young    bool   // all of its rows are past their age; none is
+	Owned         bool   // by the role, or by one that it is a member of
+	Pending       bool   // its detachment has begun and has not ended
+	Detached      bool   // a run of ours detached it and did not end
+	Marked        bool   // it has our constraint
+	From, To      string // its bounds, quoted; "" for the default partition
+	Old, Young    bool   // all of its rows go; none does
+	Rows, Bytes   float64
 }
 
 func (p partition) place() place { return place{p.Schema, p.Table} }
 
-// partsSQL lists the partitions of a table that is partitioned by the range of the
-// column $2 alone. Bounds are compared as rows are. %[1]s is the column's type, %[2]s
-// what tells a detachment that is pending, which servers before 14 do not know.
+// partsSQL lists the partitions of table $1 where it is partitioned by the range of
+// the column $2 alone, and those that a run of ours detached. Bounds are compared as
+// rows are, and written so that no setting of a session reads them otherwise. %[1]s is
+// the column's type, %[2]s what tells a pending detachment (14 and later), %[3]s how a
+// bound is written, %[4]s when all rows of a partition go, %[5]s when none does.
 const partsSQL = `
-select c.oid::int8, n.nspname::text, c.relname::text, c.relkind = 'r', %[2]s, coalesce(b.low, ''), coalesce(b.high, ''),
-       case when b.high like '''%%''' then trim(both '''' from b.high)::%[1]s <= now() - make_interval(secs => $3) else false end,
-       case when b.low like '''%%''' then trim(both '''' from b.low)::%[1]s >= now() - make_interval(secs => $3) else false end
-  from pg_partitioned_table p
-  join pg_attribute a on a.attrelid = p.partrelid and a.attnum = p.partattrs[0]
-  join pg_inherits i on i.inhparent = p.partrelid
-  join pg_class c on c.oid = i.inhrelid
+with root as (
+  select p.partrelid, r.relowner
+    from pg_partitioned_table p
+    join pg_attribute a on a.attrelid = p.partrelid and a.attnum = p.partattrs[0]
+    join pg_class r on r.oid = p.partrelid
+   where p.partrelid = $1::int8::oid and p.partstrat = 'r' and p.partnatts = 1 and a.attname = $2
+), kin as (
+  select i.inhrelid as oid, %[2]s as pending, false as detached, regexp_match(pg_get_expr(c.relpartbound, c.oid), '^FOR VALUES FROM \((.*)\) TO \((.*)\)$') as b
+    from root join pg_inherits i on i.inhparent = root.partrelid join pg_class c on c.oid = i.inhrelid
+  union all
+  select c.oid, false, true, (regexp_match(obj_description(k.oid, 'pg_constraint'), '` + ledgerRegexp + `'))[2:3]
+    from root
+    join pg_constraint k on k.conname = '` + boundName + `' and k.contype = 'c'
+    join pg_class c on c.oid = k.conrelid and c.relowner = root.relowner
+   where (regexp_match(obj_description(k.oid, 'pg_constraint'), '` + ledgerRegexp + `'))[1] = root.partrelid::text
+     and not exists (select from pg_inherits i where i.inhrelid = c.oid)
+)
+select c.oid::int8, n.nspname::text, c.relname::text,
+       c.relkind = 'r' and not exists (select from pg_inherits i where i.inhparent = c.oid),
+       pg_has_role(c.relowner, 'USAGE'), kin.pending, kin.detached,
+       exists (select from pg_constraint k where k.conrelid = c.oid and k.conname = '` + boundName + `'),
+       coalesce(case when v.low is null then kin.b[1] else %[3]s end, ''),
+       coalesce(case when v.high is null then kin.b[2] else %[6]s end, ''),
+       coalesce(%[4]s, false), coalesce(%[5]s, false),
+       greatest(c.reltuples, 0)::float8, case when c.relkind = 'r' then pg_table_size(c.oid) else 0 end::float8
+  from kin
+  join pg_class c on c.oid = kin.oid
   join pg_namespace n on n.oid = c.relnamespace
-  cross join lateral (select m[1] as low, m[2] as high from regexp_match(pg_get_expr(c.relpartbound, c.oid), '^FOR VALUES FROM \((.*)\) TO \((.*)\)$') m) b
- where p.partrelid = $1::int8::oid and p.partstrat = 'r' and p.partnatts = 1 and a.attname = $2
+  cross join lateral (select case when kin.b[1] like '''%%' then trim(both '''' from kin.b[1])::%[1]s end as low, case when kin.b[2] like '''%%' then trim(both '''' from kin.b[2])::%[1]s end as high) v
+ where $3::float8 is not null and $4::timestamptz is not null and $5::timestamptz is not null
  order by c.relname, n.nspname`
+
+// ledgerRegexp reads the comment of our constraint: whose partition, from where, to where.
+const ledgerRegexp = `^upkeep: partition of (\d+) FROM \((.*)\) TO \((.*)\)$`
+
+// written is how a bound is written: in ISO 8601, and in UTC where it has a zone.
+func written(kind, v string) string {
+	if kind != "timestamptz" {
+		return "quote_literal(to_json(" + v + ") #>> '{}')"
+	}
+	return "quote_literal(case when isfinite(" + v + ") then (to_json(" + v + " at time zone 'UTC') #>> '{}') || '+00:00' else " + v + "::text end)"
+}
+
+// pendingSQL tells a pending detachment, which servers before 14 do not know.
+func pendingSQL(version int) string {
+	if version < 140000 {
+		return "false"
+	}
+	return "i.inhdetachpending"
+}
 
 // parts lists the partitions of the source; none where it is not partitioned by age.
 func (m movement) parts(ctx context.Context, q read.Querier, s survey) ([]partition, error) {
-	if s.source.Kind != "p" || m.back {
+	if s.source.Kind != "p" {
 		return nil, nil
 	}
-	pending := "i.inhdetachpending"
-	if s.version < 140000 {
-		pending = "false"
+	old, young := "v.high <= now() - make_interval(secs => $3)", "v.low >= now() - make_interval(secs => $3)"
+	if m.back {
+		old, young = "v.low >= $4::timestamptz and v.high <= $5::timestamptz", "v.high <= $4::timestamptz or v.low >= $5::timestamptz"
 	}
-	all, err := many[partition](ctx, q, fmt.Sprintf(partsSQL, s.kind, pending), s.source.OID, m.column, m.age.Seconds())
+	sql := fmt.Sprintf(partsSQL, s.kind, pendingSQL(s.version), written(s.kind, "v.low"), old, young, written(s.kind, "v.high"))
+	all, err := many[partition](ctx, q, sql, s.source.OID, m.column, m.age.Seconds(), m.since, m.until)
 	if err != nil {
 		return nil, fmt.Errorf("partitions of %s: %w", m.from, err)
 	}
 	return all, nil
 }
 
-// wholes are the steps on partitions that go as a whole, and what keeps them from it.
-func (m movement) wholes(ctx context.Context, q read.Querier, s survey, rel relation, r remediate.Request) (steps []remediate.Step, facts []string, err error) {
-	parts, err := m.parts(ctx, q, s)
+// bound reports whether a text is how a bound is written; nothing else reaches a
+// statement.
+func bound(text string) bool {
+	if text == "MINVALUE" || text == "MAXVALUE" {
+		return true
+	}
+	inner, ok := strings.CutPrefix(text, "'")
+	inner, closed := strings.CutSuffix(inner, "'")
+	return ok && closed && !strings.ContainsFunc(inner, func(r rune) bool {
+		return !(r >= '0' && r <= '9' || r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z' || strings.ContainsRune(" :+.-", r))
+	})
+}
+
+// hinderSQL names what keeps DROP TABLE … RESTRICT from dropping table $1: what
+// depends on it, or on what falls with it, and does not fall itself. It takes no lock
+// of the table. Any role; 13 and later.
+const hinderSQL = `
+with recursive falls(classid, objid) as (
+  select 'pg_class'::regclass::oid, $1::int8::oid
+  union
+  select d.classid, d.objid from falls f join pg_depend d on d.refclassid = f.classid and d.refobjid = f.objid
+   where d.deptype in ('a', 'i', 'P', 'S') and d.objsubid = 0
+), stays(classid, objid, objsubid) as (
+  select d.classid, d.objid, d.objsubid from falls f join pg_depend d on d.refclassid = f.classid and d.refobjid = f.objid
+   where d.deptype = 'n' and (d.classid, d.objid) not in (select classid, objid from falls)
+  union
+  select d.refclassid, d.refobjid, d.refobjsubid from falls f join pg_depend d on d.classid = f.classid and d.objid = f.objid
+   where d.deptype = 'e'
+)
+select coalesce(string_agg(distinct coalesce(pg_describe_object('pg_class'::regclass, w.ev_class, 0), pg_describe_object(s.classid, s.objid, s.objsubid)), ', '), '')
+  from stays s
+  left join pg_rewrite w on s.classid = 'pg_rewrite'::regclass and w.oid = s.objid and w.rulename = '_RETURN'`
+
+// hinders returns what keeps a table from being dropped, "" where nothing does.
+func hinders(ctx context.Context, q read.Querier, oid int64) (string, error) {
+	what, err := one(ctx, q, pgx.RowTo[string], hinderSQL, oid)
 	if err != nil {
-		return nil, nil, err
+		return "", fmt.Errorf("what depends on table %d: %w", oid, err)
 	}
-	why := ""
-	switch {
-	case !rel.Owner:
-		why = fmt.Sprintf("role %s does not own %s", rel.Role, m.from)
-	case len(s.links) > 0:
-		why = "other tables refer to its rows"
-	case m.to != (place{}):
-		if why, err = m.unlike(ctx, q, s); err != nil {
-			return nil, nil, err
-		}
-	}
-	// CONCURRENTLY is not to be had before 14, nor beside a default partition.
-	concurrently := s.version >= 140000 && !slices.ContainsFunc(parts, func(p partition) bool { return p.To == "" })
-	old := 0
-	for _, p := range parts {
-		args := m.partArgs(p, r)
-		switch {
-		case p.Pending && (!p.Old || !p.Plain || why != ""):
-			if !rel.Owner {
-				return nil, nil, remediate.Refuse(remediate.ReasonPrivilege, "the detachment of %s was interrupted, and its rows are seen by nobody; role %s does not own %s, and cannot finish it: alter table %s detach partition %s finalize", p.place(), rel.Role, m.from, m.from, p.place())
-			}
-			args["part"], args["pending"] = "detach", "true"
-			steps = append(steps, remediate.Step{Do: fmt.Sprintf("ALTER TABLE %s DETACH PARTITION %s FINALIZE", m.from, p.place()), Args: args})
-			facts = append(facts, fmt.Sprintf("the detachment of %s was interrupted, and its rows are seen by nobody; it is finished, and the rows stay in that table", p.place()))
-		case !p.Old || !p.Plain:
-		case why != "":
-			old++
-		default:
-			steps = append(steps, m.whole(p, args, concurrently)...)
-		}
-	}
-	if old > 0 {
-		facts = append(facts, fmt.Sprintf("%d partitions are past their age as a whole, and go row by row all the same: %s", old, why))
-	}
-	return steps, facts, nil
+	return what, nil
 }
 
-func (m movement) partArgs(p partition, r remediate.Request) map[string]string {
-	return map[string]string{
-		"database": m.database, "schema": r.Subject["schema"], "table": r.Subject["table"], "column": m.column, "age": seconds(m.age),
-		"from_schema": m.from.Schema, "from_table": m.from.Table, "to_schema": m.to.Schema, "to_table": m.to.Table,
-		"part_schema": p.Schema, "part_table": p.Table, "part_oid": strconv.FormatInt(p.OID, 10), "low": p.From, "high": p.To,
-	}
-}
-
-// whole are the steps by which one partition goes.
-func (m movement) whole(p partition, args map[string]string, concurrently bool) []remediate.Step {
-	if m.to != (place{}) {
-		args["part"] = "hand over"
-		return []remediate.Step{{
-			Do:   fmt.Sprintf("BEGIN; ALTER TABLE %s DETACH PARTITION %s; ALTER TABLE %s ATTACH PARTITION %s FOR VALUES FROM (%s) TO (%s); COMMIT", m.from, p.place(), m.to, p.place(), p.From, p.To),
-			Undo: fmt.Sprintf("BEGIN; ALTER TABLE %s DETACH PARTITION %s; ALTER TABLE %s ATTACH PARTITION %s FOR VALUES FROM (%s) TO (%s); COMMIT", m.to, p.place(), m.from, p.place(), p.From, p.To),
-			Args: args,
-		}}
-	}
-	detach := fmt.Sprintf("ALTER TABLE %s DETACH PARTITION %s", m.from, p.place())
-	if concurrently {
-		detach += " CONCURRENTLY"
-	}
-	drop := maps.Clone(args)
-	args["part"], drop["part"] = "detach", "drop"
-	return []remediate.Step{
-		{Do: detach, Undo: fmt.Sprintf("ALTER TABLE %s ATTACH PARTITION %s FOR VALUES FROM (%s) TO (%s)", m.from, p.place(), p.From, p.To), Args: args},
-		{Do: "DROP TABLE " + p.place().String(), Args: drop},
-	}
-}
-
-// likeSQL tells what keeps partitions of the first table from becoming partitions of
-// the second: another key, other columns, or an index that would have to be built
-// meanwhile.
+// likeSQL tells what keeps table $1 from becoming a partition of $2 from $4 to $5:
+// another key, other columns, a constraint or an index that would have to be made
+// meanwhile, or partitions that are in its place. %[1]s is the type of the column $3.
 const likeSQL = `
 select case
   when not (select count(*) = 1 from pg_partitioned_table p join pg_attribute a on a.attrelid = p.partrelid and a.attnum = p.partattrs[0]
@@ -157,25 +164,35 @@ select case
   then 'its columns are not exactly the same'
   when exists (select attname from pg_attribute where attrelid = d.oid and attnum > 0 and attnotnull and not attisdropped
                except select attname from pg_attribute where attrelid = s.oid and attnum > 0 and attnotnull and not attisdropped)
-    or exists (select from pg_constraint where conrelid = d.oid and contype in ('c', 'f', 'x'))
-  then 'it has constraints that the partitions lack'
+    or exists (select conname, pg_get_constraintdef(oid) from pg_constraint where conrelid = d.oid and contype = 'c'
+               except select conname, pg_get_constraintdef(oid) from pg_constraint where conrelid = s.oid and contype = 'c' and convalidated)
+    or exists (select pg_get_constraintdef(oid) from pg_constraint where conrelid = d.oid and contype = 'f'
+               except select pg_get_constraintdef(oid) from pg_constraint where conrelid = s.oid and contype = 'f' and convalidated)
+    or exists (select from pg_constraint where conrelid = d.oid and contype = 'x')
+  then 'it has constraints that the partition lacks'
   when exists (select regexp_replace(pg_get_indexdef(indexrelid), '^CREATE (UNIQUE )?INDEX .* ON (ONLY )?.* USING ', '\1') from pg_index where indrelid = d.oid
-               except select regexp_replace(pg_get_indexdef(indexrelid), '^CREATE (UNIQUE )?INDEX .* ON (ONLY )?.* USING ', '\1') from pg_index where indrelid = s.oid)
-  then 'it has an index that the partitions lack'
+               except select regexp_replace(pg_get_indexdef(indexrelid), '^CREATE (UNIQUE )?INDEX .* ON (ONLY )?.* USING ', '\1') from pg_index where indrelid = s.oid and indisvalid)
+  then 'it has an index that the partition lacks'
+  when exists (select from pg_inherits i join pg_class c on c.oid = i.inhrelid
+                 cross join lateral (select m[1] as low, m[2] as high from regexp_match(pg_get_expr(c.relpartbound, c.oid), '^FOR VALUES FROM \((.*)\) TO \((.*)\)$') m) b
+                where i.inhparent = d.oid and i.inhrelid <> s.oid
+                  and case when b.low is null then false when b.low = 'MINVALUE' or $5 = 'MAXVALUE' then true else trim(both '''' from b.low)::%[1]s < nullif($5, 'MAXVALUE')::%[1]s end
+                  and case when b.high is null then false when b.high = 'MAXVALUE' or $4 = 'MINVALUE' then true else trim(both '''' from b.high)::%[1]s > nullif($4, 'MINVALUE')::%[1]s end)
+  then 'it has a partition for that time already'
   when not pg_has_role(d.relowner, 'USAGE')
   then 'the role does not own it'
   else '' end
   from pg_class s, pg_class d
  where s.oid = $1::int8::oid and d.oid = $2::int8::oid`
 
-// unlike returns why partitions of the source cannot become the destination's.
-func (m movement) unlike(ctx context.Context, q read.Querier, s survey) (string, error) {
+// unlike returns why a partition of the source cannot become one of the destination.
+func (m movement) unlike(ctx context.Context, q read.Querier, s survey, p partition) (string, error) {
 	if s.dest.Kind != "p" {
 		return fmt.Sprintf("%s is not partitioned", m.to), nil
 	}
-	why, err := one(ctx, q, pgx.RowTo[string], likeSQL, s.source.OID, s.dest.OID, m.column)
+	why, err := one(ctx, q, pgx.RowTo[string], fmt.Sprintf(likeSQL, s.kind), p.OID, s.dest.OID, m.column, strings.Trim(p.From, "'"), strings.Trim(p.To, "'"))
 	if err != nil {
-		return "", fmt.Errorf("whether %s takes partitions of %s: %w", m.to, m.from, err)
+		return "", fmt.Errorf("whether %s takes %s: %w", m.to, p.place(), err)
 	}
 	if why != "" {
 		why = m.to.String() + ": " + why
@@ -183,236 +200,67 @@ func (m movement) unlike(ctx context.Context, q read.Querier, s survey) (string,
 	return why, nil
 }
 
-// A standing is where a partition is at the moment.
-type standing struct {
-	Name    string // schema and table, quoted
-	Parent  int64  // 0: it is a table of its own
-	Pending bool
-	Proven  bool // it has the constraint that proves its bounds
-}
+// defaultSQL names the default partition of a table.
+const defaultSQL = `
+select coalesce(max(format('%I.%I', n.nspname, c.relname)), '')
+  from pg_partitioned_table p join pg_class c on c.oid = p.partdefid join pg_namespace n on n.oid = c.relnamespace
+ where p.partrelid = $1::int8::oid`
 
-const standingOfSQL = `
-select format('%%I.%%I', n.nspname, c.relname), coalesce(i.inhparent, 0)::int8, coalesce(%s, false),
-       exists (select from pg_constraint k where k.conrelid = c.oid and k.conname = $2)
-  from pg_class c
-  join pg_namespace n on n.oid = c.relnamespace
-  left join pg_inherits i on i.inhrelid = c.oid
- where c.oid = $1::text::oid`
-
-// A part is one step on one partition.
-type part struct {
-	c        *pgx.Conn
-	fence    remediate.Fence
-	args     map[string]string
-	from, to place
-	self     place
-	source   int64 // 0 where it is not there any more
-	dest     int64
-	version  int
-}
-
-// bound reports whether a text is how the server writes a bound; nothing else
-// reaches a statement.
-func bound(text string) bool {
-	if text == "MINVALUE" || text == "MAXVALUE" {
-		return true
+// astray returns why the default partition of the destination keeps another from
+// being attached: it holds rows of that time, or it would take long to see that it
+// does not, while nobody else could use it.
+func (m movement) astray(ctx context.Context, q read.Querier, s survey, p partition) (string, error) {
+	rest, err := one(ctx, q, pgx.RowTo[string], defaultSQL, s.dest.OID)
+	if err != nil || rest == "" {
+		return "", err
 	}
-	inner, ok := strings.CutPrefix(text, "'")
-	inner, closed := strings.CutSuffix(inner, "'")
-	return ok && closed && !strings.ContainsFunc(inner, func(r rune) bool {
-		return !(r >= '0' && r <= '9' || r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z' || strings.ContainsRune(" :+.-", r))
-	})
-}
-
-// partStep carries out a step on one partition.
-func partStep(ctx context.Context, c *pgx.Conn, f remediate.Fence, s remediate.Step) error {
-	p := part{c: c, fence: f, args: s.Args, from: place{s.Args["from_schema"], s.Args["from_table"]}, to: place{s.Args["to_schema"], s.Args["to_table"]}, self: place{s.Args["part_schema"], s.Args["part_table"]}}
-	if s.Args["part"] != "detach" && !(bound(s.Args["low"]) && bound(s.Args["high"])) {
-		return fmt.Errorf("step: bounds %q and %q: %w", s.Args["low"], s.Args["high"], errNothing)
-	}
-	err := c.QueryRow(ctx, "select current_setting('server_version_num')::int, coalesce(to_regclass($1)::oid, 0)::int8, coalesce(to_regclass($2)::oid, 0)::int8", p.from.String(), p.to.String()).Scan(&p.version, &p.source, &p.dest)
-	if err != nil {
-		return err
-	}
-	if err := f.Check(ctx); err != nil {
-		return err
-	}
-	now, err := p.stands(ctx)
-	if s.Args["part"] == "drop" && errors.Is(err, remediate.ErrGone) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	switch s.Args["part"] {
-	case "detach":
-		return p.detach(ctx, now)
-	case "drop":
-		return p.drop(ctx, now)
-	default:
-		return p.handOver(ctx, now)
-	}
-}
-
-// stands tells where the partition is, and that it has its name still.
-func (p part) stands(ctx context.Context) (now standing, err error) {
-	pending := "i.inhdetachpending"
-	if p.version < 140000 {
-		pending = "false"
-	}
-	now, err = one(ctx, p.c, pgx.RowToStructByPos[standing], fmt.Sprintf(standingOfSQL, pending), p.args["part_oid"], boundName)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return now, fmt.Errorf("partition %s: %w", p.self, remediate.ErrGone)
-	}
-	if err != nil {
-		return now, fmt.Errorf("partition %s: %w", p.self, err)
-	}
-	var same bool
-	err = p.c.QueryRow(ctx, "select to_regclass($1)::oid = $2::text::oid", p.self.String(), p.args["part_oid"]).Scan(&same)
-	if err == nil && !same {
-		err = fmt.Errorf("partition %s is called %s by now: %w", p.self, now.Name, remediate.ErrGone)
-	}
-	return now, err
-}
-
-// detach takes the partition out of its table. One whose detachment was interrupted
-// is finished.
-func (p part) detach(ctx context.Context, now standing) error {
-	alter := fmt.Sprintf("ALTER TABLE %s DETACH PARTITION %s", p.from, p.self)
+	soon, cancel := context.WithTimeout(ctx, handTime)
+	defer cancel()
+	there, err := one(soon, q, pgx.RowTo[bool], "select exists (select from "+rest+" where "+within(m.column, p.From, p.To)+")")
 	switch {
-	case now.Parent == 0:
-		return nil
-	case now.Parent != p.source:
-		return fmt.Errorf("partition %s is another table's by now: %w", p.self, remediate.ErrGone)
-	case now.Pending:
-		return p.do(ctx, 0, alter+" FINALIZE")
-	case p.args["pending"] != "":
-		return fmt.Errorf("partition %s is one of %s again: %w", p.self, p.from, errNothing)
-	}
-	var alone bool
-	err := p.c.QueryRow(ctx, "select partdefid = 0 from pg_partitioned_table where partrelid = $1::int8::oid", p.source).Scan(&alone)
-	switch {
+	case soon.Err() != nil && ctx.Err() == nil:
+		return fmt.Sprintf("its default partition %s would have to be read while nobody else can use it", rest), nil
 	case err != nil:
-		return fmt.Errorf("partitions of %s: %w", p.from, err)
-	case alone && p.version >= 140000:
-		// It waits for those who use the table, and nobody waits for it. With a
-		// lock_timeout it would stop half way, and the rows be seen by nobody.
-		return p.do(ctx, 0, alter+" CONCURRENTLY")
+		return "", fmt.Errorf("rows of %s: %w", rest, err)
+	case there:
+		return fmt.Sprintf("its default partition %s holds rows of that time", rest), nil
 	}
-	return p.soon(ctx, alter)
+	return "", nil
 }
 
-// drop removes a partition that is a table of its own, when none of its rows is
-// younger than it should be.
-func (p part) drop(ctx context.Context, now standing) error {
-	if now.Parent != 0 {
-		return fmt.Errorf("partition %s was not detached", p.self)
-	}
-	age, err := strconv.ParseInt(p.args["age"], 10, 64)
-	if err != nil || age <= 0 {
-		return fmt.Errorf("step: age %q: %w", p.args["age"], errNothing)
-	}
-	var young bool
-	column := pgx.Identifier{p.args["column"]}.Sanitize()
-	err = p.c.QueryRow(ctx, "select exists (select from "+p.self.String()+" t where t."+column+" is null or t."+column+" >= now() - make_interval(secs => $1))", float64(age)).Scan(&young)
-	if err != nil {
-		return fmt.Errorf("rows of %s: %w", p.self, err)
-	}
-	if young {
-		return remediate.Refuse(remediate.ReasonUnfit, "%s holds rows that are not past their age: it stays, detached from %s", p.self, p.from)
-	}
-	return p.soon(ctx, "DROP TABLE "+p.self.String())
+// within is the condition that a column keeps bounds.
+func within(column, low, high string) string {
+	return keeps(pgx.Identifier{column}.Sanitize(), low, high)
 }
 
-// handOver makes the partition one of the destination's, so that its rows are at
-// any moment in the one or in the other.
-func (p part) handOver(ctx context.Context, now standing) error {
-	var statements []string
-	switch {
-	case p.dest == 0:
-		return fmt.Errorf("%s: %w", p.to, remediate.ErrGone)
-	case now.Parent == p.dest:
-		return nil
-	case now.Parent == 0: // its detachment was interrupted, and is finished by now
-	case now.Parent != p.source:
-		return fmt.Errorf("partition %s is another table's by now: %w", p.self, remediate.ErrGone)
-	case now.Pending:
-		if err := p.do(ctx, 0, fmt.Sprintf("ALTER TABLE %s DETACH PARTITION %s FINALIZE", p.from, p.self)); err != nil {
-			return err
-		}
-	default:
-		statements = append(statements, fmt.Sprintf("ALTER TABLE %s DETACH PARTITION %s", p.from, p.self))
-	}
-	if !now.Proven {
-		if err := p.soon(ctx, fmt.Sprintf("ALTER TABLE %s ADD CONSTRAINT %s CHECK (%s) NOT VALID", p.self, boundName, p.proof())); err != nil {
-			return err
-		}
-	}
-	if err := p.do(ctx, 5*time.Second, fmt.Sprintf("ALTER TABLE %s VALIDATE CONSTRAINT %s", p.self, boundName)); err != nil {
-		return err
-	}
-	return p.soon(ctx, append(statements,
-		fmt.Sprintf("ALTER TABLE %s ATTACH PARTITION %s FOR VALUES FROM (%s) TO (%s)", p.to, p.self, p.args["low"], p.args["high"]),
-		fmt.Sprintf("ALTER TABLE %s DROP CONSTRAINT %s", p.self, boundName))...)
+// withinOf is the same of a table's column.
+func withinOf(table, column, low, high string) string {
+	return keeps(table+"."+pgx.Identifier{column}.Sanitize(), low, high)
 }
 
-// proof is the condition that the bounds are kept.
-func (p part) proof() string {
-	column := pgx.Identifier{p.args["column"]}.Sanitize()
-	all := column + " is not null"
-	if low := p.args["low"]; low != "MINVALUE" {
-		all += " and " + column + " >= " + low
+func keeps(name, low, high string) string {
+	all := []string{name + " is not null"}
+	if low != "MINVALUE" {
+		all = append(all, name+" >= "+low)
 	}
-	if high := p.args["high"]; high != "MAXVALUE" {
-		all += " and " + column + " < " + high
+	if high != "MAXVALUE" {
+		all = append(all, name+" < "+high)
 	}
-	return all
+	return strings.Join(all, " and ")
 }
 
-// do runs one statement. A lock is waited for at most so long; 0: as long as the
-// step may take.
-func (p part) do(ctx context.Context, lock time.Duration, statement string) error {
-	if err := p.fence.Check(ctx); err != nil {
-		return err
+// amountOf is how much goes with whole partitions: rows as the planner's statistics
+// have them, bytes as the files are.
+func amountOf(parts []partition) (a remediate.Amount) {
+	for _, p := range parts {
+		a.Rows += p.Rows
+		a.Bytes += p.Bytes
 	}
-	if _, err := p.c.Exec(ctx, "select set_config('lock_timeout', $1, false)", strconv.FormatInt(lock.Milliseconds(), 10)+"ms"); err != nil {
-		return fmt.Errorf("lock_timeout: %w", err)
-	}
-	err := bounded(ctx, p.c, func(ctx context.Context) error {
-		_, err := p.c.Exec(ctx, statement, pgx.QueryExecModeSimpleProtocol)
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("%s: %w", statement, err)
-	}
-	return nil
+	return a
 }
 
-// soon runs statements in one transaction that nobody waits for longer than a
-// moment: where a lock is not to be had at once, it is tried again after a pause
-// that lets everybody pass.
-func (p part) soon(ctx context.Context, statements ...string) error {
-	limits := fmt.Sprintf("set local lock_timeout = '%dms'; set local statement_timeout = '%dms'", rowWait.Milliseconds(), handTime.Milliseconds())
-	for began := time.Now(); ; {
-		if err := p.fence.Check(ctx); err != nil {
-			return err
-		}
-		err := bounded(ctx, p.c, func(ctx context.Context) error {
-			return pgx.BeginFunc(ctx, p.c, func(tx pgx.Tx) error {
-				for _, s := range append([]string{limits}, statements...) {
-					if _, err := tx.Exec(ctx, s, pgx.QueryExecModeSimpleProtocol); err != nil {
-						return fmt.Errorf("%s: %w", s, err)
-					}
-				}
-				return nil
-			})
-		})
-		refused, ok := errors.AsType[*pgconn.PgError](err)
-		if !ok || refused.Code != codeLock && refused.Code != codeDeadlock || time.Since(began) > pauseMost {
-			return err
-		}
-		if err := wait(ctx, time.Second); err != nil {
-			return err
-		}
-	}
+// alone reports whether a table has no default partition, beside which none is
+// detached concurrently.
+func alone(parts []partition) bool {
+	return !slices.ContainsFunc(parts, func(p partition) bool { return p.To == "" && !p.Detached })
 }

@@ -22,10 +22,18 @@ say "purge: true"; a table without is refused. Locks, batches, pauses and what i
 refuses, compares before each commit and bounds by the plan's amount are those of
 postgres/archive; nothing is kept of the rows. Where the table
 is partitioned by the age column, a partition that is past its age as a whole is
-detached, CONCURRENTLY where the server can (14 and later, and no default partition)
-and else under an ACCESS EXCLUSIVE lock that is waited for 50 ms at a time, and
-dropped in a step of its own; a detachment that was interrupted before is finished
-first. Rights: SELECT, UPDATE (to hold rows) and DELETE on the table, SELECT on the tables that refer to it,
+dropped in one step. Where the server can (14 and later, and no default partition)
+the step waits until no transaction has used the table for more than a second,
+detaches the partition CONCURRENTLY and drops it; else it drops it out of its table
+in one transaction, under an ACCESS EXCLUSIVE lock that is waited for 50 ms at a time.
+What depends on the partition (a view, a foreign key, a function, a policy) is looked
+for first, and under the lock again: such a partition stays, and its rows are deleted
+one by one. The rows are counted and their ages looked at under the lock in which the
+partition is dropped. A step that is stopped or cannot go on attaches the partition
+again; where a reader keeps it from that for ten seconds, the run's end and the next
+plan have the statements. A detachment of ours that did not end, also after a crash, is
+found by its constraint upkeep_bounds and gone on with or undone; one of somebody else
+is ended. Rights: SELECT, UPDATE (to hold rows) and DELETE on the table, SELECT on the tables that refer to it,
 and own the table or the database (PostgreSQL 13 to 16) or MAINTAIN on the table (17
 and later); own it where partitions are dropped; pg_monitor to see how far replicas
 are.`,

@@ -28,9 +28,13 @@ is refused, and nothing is moved. Columns that are the archive's own, like the t
 at which a row was archived, are named in the parameter without. Rows that are in
 both tables are looked for first: where one is, nothing is done. The rows are past
 their age also after they are back: a policy that archives the table moves them again,
-unless it is paused or the archive's "after" is longer. Rights: SELECT and DELETE on
+unless it is paused or the archive's "after" is longer. Where both tables are
+partitioned by that column, an archive's partition that the span covers is handed back
+as a whole, as postgres/archive has handed it over. A row for which the table has no
+partition is refused in the plan, with the statement that makes one. Rights: SELECT and DELETE on
 the archive's table, SELECT and INSERT on the table, and own the archive's table or
-the database (PostgreSQL 13 to 16) or MAINTAIN on it (17 and later).
+the database (PostgreSQL 13 to 16) or MAINTAIN on it (17 and later); own both tables
+where partitions are handed back.
 
 Where the archive is a folder or a bucket, every object with rows of that time is read
 before the first row is brought back: its checksums are compared, its columns with

@@ -1,0 +1,368 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/ai-micro-service/upkeep/remediate"
+)
+
+const (
+	// backWithin is how long a detachment is tried to be undone after the step was
+	// stopped: a person waits for the answer.
+	backWithin = 10 * time.Second
+
+	// usedFor is how long another transaction has had a lock of the table for it to be
+	// one that a detachment would wait for.
+	usedFor = time.Second
+)
+
+// remove takes the partition out of its table and drops it. Where that cannot be
+// gone through with, the partition is one of its table again.
+func (p part) remove(ctx context.Context) error {
+	now, err := p.stands(ctx, p.c)
+	if errors.Is(err, remediate.ErrGone) {
+		return nil // dropped before
+	}
+	if err != nil {
+		return err
+	}
+	if err := p.still(now); err != nil {
+		return p.leave(ctx, now, err)
+	}
+	if now.Parent != 0 && !now.Pending {
+		if err := p.unhindered(ctx); err != nil {
+			return err
+		}
+		if err := p.affordable(ctx); err != nil {
+			return err
+		}
+		if p.version < 140000 || now.Defaults {
+			return p.dropAttached(ctx)
+		}
+	}
+	if err := p.detached(ctx, now); err != nil {
+		return p.again(ctx, err)
+	}
+	if err := p.dropDetached(ctx); err != nil {
+		return p.again(ctx, err)
+	}
+	return nil
+}
+
+// leave attaches a partition again that the step cannot go on with, where a run of
+// ours has detached it.
+func (p part) leave(ctx context.Context, now standing, err error) error {
+	if (now.Pending || now.Parent == 0 && now.Ours) && now.Named && now.Bounded {
+		return p.again(ctx, err)
+	}
+	return err
+}
+
+// unhindered refuses a partition that something depends on.
+func (p part) unhindered(ctx context.Context) error {
+	what, err := hinders(ctx, p.c, p.part.OID)
+	if err == nil && what != "" {
+		err = remediate.Refuse(remediate.ReasonChanged, "%s depends on partition %s: it is not dropped, and stays in %s", what, p.self, p.from)
+	}
+	return err
+}
+
+// detached takes the partition out of its table without keeping anybody waiting.
+func (p part) detached(ctx context.Context, now standing) error {
+	switch {
+	case now.Parent == 0:
+		return nil
+	case now.Pending:
+		return p.finalize(ctx, now)
+	}
+	if err := p.mark(ctx, now); err != nil {
+		return err
+	}
+	if err := p.quiet(ctx); err != nil {
+		return err
+	}
+	if err := p.unhindered(ctx); err != nil {
+		return err
+	}
+	now.Marked = 1
+	if err := p.relied(ctx, p.c, now); err != nil {
+		return err
+	}
+	// It waits for those who use the table, and nobody waits for it. With a
+	// lock_timeout it would stop half way, and the rows be seen by nobody.
+	return p.do(ctx, 0, p.detachText()+" CONCURRENTLY")
+}
+
+// lockersSQL names the transactions that have a lock of the table $1 or its partition
+// $2, also prepared ones, and their sessions.
+const lockersSQL = `
+select virtualtransaction, coalesce(pid, 0)
+  from pg_locks
+ where locktype = 'relation' and granted and pid is distinct from pg_backend_pid()
+   and database = (select oid from pg_database where datname = current_database())
+   and relation in ($1::int8::oid, $2::int8::oid)
+ group by 1, 2`
+
+type user struct {
+	Transaction string
+	PID         int32
+}
+
+// quiet waits until nobody has used the table for long. A detachment waits for all
+// who use it when it begins, and until then the rows are seen by nobody: that is to
+// be a moment, and a run that is stopped while it waits here leaves all as it was.
+func (p part) quiet(ctx context.Context) error {
+	began := time.Now()
+	before, err := many[user](ctx, p.c, lockersSQL, p.source, p.part.OID)
+	for len(before) > 0 && err == nil {
+		if err := stay(ctx, p.c, usedFor); err != nil {
+			return err
+		}
+		if err := p.fence.Check(ctx); err != nil {
+			return err
+		}
+		var now []user
+		now, err = many[user](ctx, p.c, lockersSQL, p.source, p.part.OID)
+		before = slices.DeleteFunc(now, func(u user) bool { return !slices.Contains(before, u) })
+		if len(before) > 0 && time.Since(began) > pauseMost {
+			var pids []string
+			for _, u := range before {
+				pids = append(pids, fmt.Sprint(u.PID))
+			}
+			return fmt.Errorf("%s is in use for more than %s, by the sessions %s (0: a prepared transaction): %w", p.from, pauseMost, strings.Join(pids, ", "), errPaused)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("who uses %s: %w", p.from, err)
+	}
+	return nil
+}
+
+// affordable counts, before the first partition of a run is dropped, all that the run
+// would remove. Each partition is counted again under the lock in which it is dropped.
+func (p part) affordable(ctx context.Context) error {
+	most := p.fence.Most
+	if p.args["first"] == "" || most == nil || most.Rows == 0 && most.Bytes == 0 {
+		return nil
+	}
+	parts, err := p.parts(ctx, p.c, survey{version: p.version, source: side{OID: p.source, Kind: "p"}, kind: p.args["kind"]})
+	if err != nil {
+		return err
+	}
+	t := tally{Bytes: amountOf(slices.DeleteFunc(parts, func(o partition) bool { return !o.Old || !o.Plain })).Bytes}
+	err = bounded(ctx, p.c, func(ctx context.Context) (err error) {
+		t.Rows, err = one(ctx, p.c, pgx.RowTo[float64], "select count(*)::float8 from "+p.from.String()+" t where t."+pgx.Identifier{p.column}.Sanitize()+" < now() - make_interval(secs => $1)", p.age.Seconds())
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("rows of %s: %w", p.from, err)
+	}
+	return p.allowed(t, p.from)
+}
+
+// A tally is what is counted of a partition.
+type tally struct {
+	Rows, Bytes float64
+	Young       bool // there are rows that are not past their age
+}
+
+func (p part) tallySQL() string {
+	column := "t." + pgx.Identifier{p.column}.Sanitize()
+	return "select count(*)::float8, pg_table_size('" + fmt.Sprint(p.part.OID) + "'::oid)::float8, coalesce(bool_or(" + column + " is null or " + column + " >= now() - make_interval(secs => $1)), false) from only " + p.self.String() + " t"
+}
+
+// allowed refuses what must not be dropped.
+func (p part) allowed(t tally, of place) error {
+	most := p.fence.Most
+	switch {
+	case t.Young:
+		return remediate.Refuse(remediate.ReasonUnfit, "%s holds rows that are not past their age: it is not dropped", of)
+	case most == nil:
+		return nil
+	case most.Rows > 0 && t.Rows > most.Rows:
+		return remediate.Refuse(remediate.ReasonAmount, "%s holds %.0f rows to be removed, and the run may remove %.0f", of, t.Rows, most.Rows)
+	case most.Bytes > 0 && t.Bytes > most.Bytes:
+		return remediate.Refuse(remediate.ReasonAmount, "%s holds %s to be removed, and the run may remove %s", of, remediate.Quantity("_bytes", t.Bytes), remediate.Quantity("_bytes", most.Bytes))
+	}
+	return nil
+}
+
+// dropDetached drops a partition that is a table of its own. Everything is looked at
+// under the lock that the drop has: nobody is kept waiting but who uses that table by
+// its own name.
+func (p part) dropDetached(ctx context.Context) error {
+	return p.soon(ctx, func(ctx context.Context, tx pgx.Tx) error {
+		if err := p.exec(ctx, tx, "LOCK TABLE ONLY "+p.self.String()+" IN ACCESS EXCLUSIVE MODE"); err != nil {
+			return err
+		}
+		return p.dropLocked(ctx, tx, true)
+	})
+}
+
+// dropAttached drops a partition out of its table, in one transaction. While its rows
+// are counted others can read them, and only who writes to this one partition waits.
+func (p part) dropAttached(ctx context.Context) error {
+	root := "LOCK TABLE ONLY " + p.from.String() + " IN ACCESS EXCLUSIVE MODE"
+	return p.soon(ctx, func(ctx context.Context, tx pgx.Tx) error {
+		if err := p.exec(ctx, tx, "LOCK TABLE ONLY "+p.self.String()+" IN SHARE MODE"); err != nil {
+			return err
+		}
+		if err := p.counted(ctx, tx); err != nil {
+			return err
+		}
+		if err := p.exec(ctx, tx, root, "LOCK TABLE ONLY "+p.self.String()+" IN ACCESS EXCLUSIVE MODE"); err != nil {
+			return err
+		}
+		return p.dropLocked(ctx, tx, false)
+	})
+}
+
+// counted counts the rows under a lock that keeps them as they are, however long it
+// takes.
+func (p part) counted(ctx context.Context, tx pgx.Tx) error {
+	if err := p.exec(ctx, tx, "set local statement_timeout = "+literal(p.limit)); err != nil {
+		return err
+	}
+	t, err := one(ctx, tx, pgx.RowToStructByPos[tally], p.tallySQL(), p.age.Seconds())
+	if err != nil {
+		return fmt.Errorf("rows of %s: %w", p.self, err)
+	}
+	if err := p.allowed(t, p.self); err != nil {
+		return err
+	}
+	if err := p.fence.Check(ctx); err != nil {
+		return err
+	}
+	return p.exec(ctx, tx, fmt.Sprintf("set local statement_timeout = '%dms'", handTime.Milliseconds()))
+}
+
+// dropLocked drops the partition, which nobody else can use, where it is as the plan
+// has it.
+func (p part) dropLocked(ctx context.Context, tx pgx.Tx, detached bool) error {
+	now, err := p.stands(ctx, tx)
+	if err != nil {
+		return err
+	}
+	if err := p.still(now); err != nil {
+		return err
+	}
+	if detached != (now.Parent == 0) || now.Pending {
+		return remediate.Refuse(remediate.ReasonChanged, "partition %s was attached or detached by somebody else", p.self)
+	}
+	if err := p.relied(ctx, tx, now); err != nil {
+		return err
+	}
+	what, err := hinders(ctx, tx, p.part.OID)
+	switch {
+	case err != nil:
+		return err
+	case what != "":
+		return remediate.Refuse(remediate.ReasonChanged, "%s depends on partition %s: it is not dropped", what, p.self)
+	}
+	if detached {
+		if err := p.counted(ctx, tx); err != nil {
+			return err
+		}
+	}
+	return p.exec(ctx, tx, "DROP TABLE "+p.self.String()+" RESTRICT")
+}
+
+// again makes the partition one of its table again, after a step that was stopped or
+// could not go on, and adds to its error what came of it.
+func (p part) again(ctx context.Context, cause error) error {
+	if errors.Is(cause, remediate.ErrFenced) {
+		return cause // another goes on with it
+	}
+	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), backWithin, fmt.Errorf("it took longer than %s", backWithin))
+	defer cancel()
+	var err error
+	if p.c.IsClosed() {
+		err = p.j.hold(ctx, p.fence, func(ctx context.Context, c *pgx.Conn) error {
+			p.c = c
+			return p.undone(ctx)
+		})
+	} else {
+		err = p.undone(ctx)
+	}
+	if errors.Is(err, remediate.ErrGone) {
+		return cause
+	}
+	if err == nil {
+		return cause
+	}
+	return &remediate.LeftError{Err: cause, Detail: fmt.Sprintf("the detachment of %s from %s may have begun and was not undone; where its rows are not seen in %s, %s FINALIZE (if it is pending), then %s, has them seen again: %v",
+		p.self, p.from, p.from, p.detachText(), attachText(p.from, p.self, p.part.From, p.part.To), err)}
+}
+
+// undone makes the partition one of its table again, as it was, as soon as nobody
+// uses it who keeps it from that.
+func (p part) undone(ctx context.Context) error {
+	for {
+		now, err := p.stands(ctx, p.c)
+		switch {
+		case err != nil:
+			return err
+		case now.Parent == p.source && !now.Pending && !now.Ours:
+			return nil
+		case now.Parent != p.source && now.Parent != 0 || !now.Named || now.Parent == 0 && !now.Ours:
+			return remediate.Refuse(remediate.ReasonChanged, "%s is not as it was left, and is not attached to %s again", p.self, p.from)
+		}
+		err = p.transact(ctx, func(ctx context.Context, tx pgx.Tx) error { return p.restore(ctx, tx, now) })
+		if err == nil || ctx.Err() != nil && now.Parent == p.source && !now.Pending {
+			return nil // it is attached; our constraint does no harm where it could not be taken away
+		}
+		if refused, ok := errors.AsType[*pgconn.PgError](err); ctx.Err() != nil || !ok || refused.Code != codeLock && refused.Code != codeDeadlock {
+			return err
+		}
+		if err := stay(ctx, p.c, beat); err != nil && (now.Parent != p.source || now.Pending) {
+			return err
+		} else if err != nil {
+			return nil
+		}
+	}
+}
+
+// restore ends a detachment, attaches the partition again, and takes away the
+// constraints that were made for it: ours, and the one by which the server proves the
+// bounds of a partition that it detaches.
+func (p part) restore(ctx context.Context, tx pgx.Tx, now standing) error {
+	statements := []string{fmt.Sprintf("set local lock_timeout = '%dms'; set local statement_timeout = '%dms'", rowWait.Milliseconds(), (5 * time.Second).Milliseconds())}
+	if now.Pending {
+		statements = append(statements, p.detachText()+" FINALIZE")
+	}
+	if now.Pending || now.Parent == 0 {
+		statements = append(statements, attachText(p.from, p.self, p.part.From, p.part.To))
+	}
+	if err := p.exec(ctx, tx, statements...); err != nil {
+		return err
+	}
+	made, err := many[made](ctx, tx, madeSQL, p.part.OID, now.Marked)
+	if err != nil {
+		return fmt.Errorf("constraints of %s: %w", p.self, err)
+	}
+	for _, m := range made {
+		if err := p.exec(ctx, tx, fmt.Sprintf("ALTER TABLE %s DROP CONSTRAINT %s", p.self, pgx.Identifier{m.Name}.Sanitize())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+type made struct{ Name string }
+
+// madeSQL names our constraint $2 of a partition $1, and the one that the server has
+// made after it when it began to detach the partition.
+const madeSQL = `
+select k.conname::text
+  from pg_constraint k
+ where k.conrelid = $1::int8::oid and k.contype = 'c' and $2::int8 <> 0
+   and (k.oid = $2::int8::oid or k.oid > $2::int8::oid and k.conislocal and k.coninhcount = 0
+        and pg_get_constraintdef(k.oid) = format('CHECK (%s)', pg_get_partition_constraintdef(k.conrelid)))`

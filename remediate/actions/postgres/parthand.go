@@ -1,0 +1,115 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/ai-micro-service/upkeep/remediate"
+)
+
+// The error codes with which the server says that a partition does not fit in.
+const (
+	codeCheck   = "23514"
+	codeOverlap = "42P17"
+)
+
+// hand makes the partition one of the destination's, so that its rows are at any
+// moment in the one or in the other.
+func (p part) hand(ctx context.Context) error {
+	now, err := p.stands(ctx, p.c)
+	switch {
+	case err != nil:
+		return err
+	case now.Parent == p.dest && now.Named && now.Bounded:
+		return nil
+	}
+	if err := p.still(now); err != nil {
+		return p.leave(ctx, now, err)
+	}
+	if now.Pending {
+		if err := p.finalize(ctx, now); err != nil {
+			return p.again(ctx, err)
+		}
+		now.Ours = true
+	}
+	if err := p.proven(ctx, now); err != nil {
+		return p.again(ctx, err)
+	}
+	err = p.soon(ctx, p.exchange)
+	if refused, ok := errors.AsType[*pgconn.PgError](err); ok && (refused.Code == codeCheck || refused.Code == codeOverlap) {
+		err = remediate.Refuse(remediate.ReasonChanged, "%s does not take partition %s: %s", p.to, p.self, refused.Message)
+	}
+	if err != nil {
+		return p.again(ctx, err)
+	}
+	return nil
+}
+
+// proven has the partition prove its bounds by a constraint, while others use it.
+func (p part) proven(ctx context.Context, now standing) error {
+	if err := p.mark(ctx, now); err != nil {
+		return err
+	}
+	return p.do(ctx, 5*time.Second, fmt.Sprintf("ALTER TABLE %s VALIDATE CONSTRAINT %s", p.self, boundName))
+}
+
+// exchange is the transaction in which the partition changes hands. What the plan
+// relies on is looked at under its locks.
+func (p part) exchange(ctx context.Context, tx pgx.Tx) error {
+	err := p.exec(ctx, tx,
+		"LOCK TABLE ONLY "+p.from.String()+" IN ACCESS EXCLUSIVE MODE",
+		"LOCK TABLE ONLY "+p.to.String()+" IN SHARE UPDATE EXCLUSIVE MODE",
+		"LOCK TABLE ONLY "+p.self.String()+" IN ACCESS EXCLUSIVE MODE")
+	if err != nil {
+		return err
+	}
+	now, err := p.stands(ctx, tx)
+	if err != nil {
+		return err
+	}
+	if err := p.still(now); err != nil {
+		return err
+	}
+	if now.Pending {
+		return remediate.Refuse(remediate.ReasonChanged, "somebody else detaches partition %s", p.self)
+	}
+	if err := p.relied(ctx, tx, now); err != nil {
+		return err
+	}
+	if err := p.fits(ctx, tx); err != nil {
+		return err
+	}
+	var statements []string
+	if now.Parent != 0 {
+		statements = append(statements, p.detachText())
+	}
+	return p.exec(ctx, tx, append(statements,
+		attachText(p.to, p.self, p.part.From, p.part.To),
+		fmt.Sprintf("ALTER TABLE %s DROP CONSTRAINT %s", p.self, boundName))...)
+}
+
+// fits refuses tables between which a partition cannot change hands, as the plan did.
+func (p part) fits(ctx context.Context, tx pgx.Tx) error {
+	why, err := p.unlike(ctx, tx, survey{version: p.version, kind: p.args["kind"], dest: side{OID: p.dest, Kind: "p"}}, p.part)
+	switch {
+	case err != nil:
+		return err
+	case why != "":
+		return remediate.Refuse(remediate.ReasonChanged, "partition %s cannot change hands any more: %s", p.self, why)
+	case p.back:
+		return nil
+	}
+	wider, err := one(ctx, tx, pgx.RowTo[string], widerSQL, p.source, p.dest)
+	switch {
+	case err != nil:
+		return fmt.Errorf("who may read %s: %w", p.to, err)
+	case wider != p.args["wider"]:
+		return remediate.Refuse(remediate.ReasonChanged, "%s may be read by others than when the plan was made (%s)", p.to, wider)
+	}
+	return nil
+}
