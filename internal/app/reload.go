@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/http"
+	"net/url"
 	"path/filepath"
 	"strconv"
 
@@ -152,7 +153,7 @@ func targets(c *config.Config) (set target.Set, err error) {
 	}
 	engines := make(map[string]*target.Docker)
 	for _, t := range c.Targets.Docker {
-		d, err := target.NewDocker(target.DockerConfig{Name: t.Name, Host: t.Host, Root: t.Root, Logs: target.LogFields(t.Logs), LogArchive: t.LogArchive})
+		d, err := target.NewDocker(target.DockerConfig{Name: t.Name, Host: t.Host, Root: t.Root, Logs: target.LogFields(t.Logs), LogArchive: t.LogArchive, Sightings: filepath.Join(c.DataDir, "images", url.PathEscape(t.Name)+".json")})
 		if err != nil {
 			return set, err
 		}

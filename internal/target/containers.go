@@ -24,7 +24,9 @@ type Container struct {
 	OOMKilled      bool   // the last time that it ended
 	ExitCode       int
 	Restarts       int64 // by its restart policy
-	Started        time.Time
+	Created        time.Time
+	Started        time.Time // zero where it never was
+	Finished       time.Time // zero where it never has
 	LogDriver      string
 	LogPath        string // on the engine's machine; "" where the driver keeps no such file
 	LogRotated     bool   // its log has a limit
@@ -41,12 +43,14 @@ type inspected struct {
 	ID    string `json:"Id"`
 	Name  string
 	Image string
-	State struct {
-		Status    string
-		OOMKilled bool
-		ExitCode  int
-		StartedAt time.Time
-		Health    *struct{ Status string }
+
+	Created time.Time
+	State   struct {
+		Status                string
+		OOMKilled             bool
+		ExitCode              int
+		StartedAt, FinishedAt time.Time
+		Health                *struct{ Status string }
 	}
 	RestartCount int64
 	LogPath      string
@@ -92,7 +96,7 @@ func (i inspected) container() Container {
 	c := Container{
 		ID: i.ID, Name: strings.TrimPrefix(i.Name, "/"), Service: i.Config.Labels["com.docker.compose.service"], Project: i.Config.Labels["com.docker.compose.project"],
 		Image: i.Config.Image, ImageID: i.Image, State: i.State.Status, OOMKilled: i.State.OOMKilled, ExitCode: i.State.ExitCode,
-		Restarts: i.RestartCount, Started: i.State.StartedAt, LogDriver: i.HostConfig.LogConfig.Type, LogPath: i.LogPath,
+		Restarts: i.RestartCount, Created: i.Created, Started: i.State.StartedAt, Finished: i.State.FinishedAt, LogDriver: i.HostConfig.LogConfig.Type, LogPath: i.LogPath,
 	}
 	if c.Service == "" {
 		c.Service = c.Name

@@ -24,6 +24,10 @@ type DockerConfig struct {
 
 	// LogArchive is the folder that keeps what is cut off logs; "" where it is not kept.
 	LogArchive string
+
+	// Sightings is the file in which it is remembered when an image was first seen; ""
+	// where that is known only while upkeep runs.
+	Sightings string
 }
 
 // LogFields are the names that the services' log lines give to what is counted.
@@ -43,6 +47,7 @@ type Docker struct {
 
 	base   string
 	client *http.Client
+	seen   sightings
 
 	mu      sync.Mutex
 	version string // of the API, agreed upon with the engine; "" before the first question
@@ -65,7 +70,7 @@ func NewDocker(c DockerConfig) (*Docker, error) {
 		return nil, fmt.Errorf("docker %s: %w", c.Name, err)
 	}
 	transport := &http.Transport{MaxIdleConns: 2, MaxConnsPerHost: 2, IdleConnTimeout: 2 * time.Minute, ResponseHeaderTimeout: 0}
-	d := &Docker{Name: c.Name, Root: c.Root, Logs: c.Logs, LogArchive: c.LogArchive, client: &http.Client{Transport: transport}}
+	d := &Docker{Name: c.Name, Root: c.Root, Logs: c.Logs, LogArchive: c.LogArchive, client: &http.Client{Transport: transport}, seen: sightings{path: c.Sightings}}
 	switch {
 	case u.Scheme == "unix" && u.Path != "":
 		d.base = "http://docker"
@@ -101,11 +106,11 @@ func (d *Docker) Post(ctx context.Context, query url.Values, path ...string) err
 
 // Delete has the engine remove something. A proxy that lets only GET through refuses
 // it too.
-func (d *Docker) Delete(ctx context.Context, path ...string) error {
+func (d *Docker) Delete(ctx context.Context, query url.Values, path ...string) error {
 	if d.client == nil {
 		return errors.New("target: an engine without a configuration")
 	}
-	return d.call(ctx, http.MethodDelete, nil, nil, path...)
+	return d.call(ctx, http.MethodDelete, nil, query, path...)
 }
 
 // Speaks reports whether questions are put to the engine in a version of the API,

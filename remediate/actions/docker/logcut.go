@@ -60,47 +60,56 @@ func put(ctx context.Context, to depot.Store, id string, lines, sure []byte) err
 	name := id + "." + began(sure) + "." + depot.Sum(sure)[:32] + ".log.gz"
 	content, err := to.Get(ctx, name)
 	if errors.Is(err, depot.ErrMissing) {
-		var b bytes.Buffer
-		z, err := gzip.NewWriterLevel(&b, gzip.BestSpeed)
-		if err != nil {
-			return err
-		}
-		if _, err := z.Write(lines); err != nil {
-			return err
-		}
-		if err := z.Close(); err != nil {
-			return err
-		}
-		return putBack(ctx, to, name, b.Bytes())
+		content, err = packed(lines)
+	} else if err == nil {
+		err = holds(content, lines, sure)
 	}
 	if err != nil {
-		return err
+		return fmt.Errorf("object %s: %w", name, err)
 	}
-	z, err := gzip.NewReader(bytes.NewReader(content))
-	if err != nil {
-		return fmt.Errorf("object %s: %w: %w", name, depot.ErrDamaged, err)
-	}
-	there, err := io.ReadAll(io.LimitReader(z, int64(len(lines))+1))
-	if err != nil {
-		return fmt.Errorf("object %s: %w: %w", name, depot.ErrDamaged, err)
-	}
-	if !bytes.HasPrefix(there, sure) || len(there) > len(lines) {
-		return fmt.Errorf("object %s: %w", name, depot.ErrDiffers)
-	}
-	return putBack(ctx, to, name, content) // makes sure that it has reached the disk
-}
-
-// putBack puts an object and reads it back: what is cut off afterwards is only there.
-func putBack(ctx context.Context, to depot.Store, name string, content []byte) error {
+	// One that is there already is put again: that makes sure that it has reached the disk.
 	if err := to.Put(ctx, name, content); err != nil {
 		return err
 	}
+	// What is cut is read back first.
 	there, err := to.Get(ctx, name)
-	if err == nil && !bytes.Equal(there, content) {
-		err = depot.ErrDiffers
+	if err == nil {
+		err = holds(there, lines, sure)
 	}
 	if err != nil {
-		return fmt.Errorf("object %s: read back: %w", name, err)
+		return fmt.Errorf("object %s, read back: %w", name, err)
+	}
+	return nil
+}
+
+func packed(lines []byte) ([]byte, error) {
+	var b bytes.Buffer
+	z, err := gzip.NewWriterLevel(&b, gzip.BestSpeed)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := z.Write(lines); err != nil {
+		return nil, err
+	}
+	if err := z.Close(); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
+}
+
+// holds makes sure that an object has the lines: all of them, but for the last one,
+// which may have been blanked in the file since.
+func holds(content, lines, sure []byte) error {
+	z, err := gzip.NewReader(bytes.NewReader(content))
+	if err != nil {
+		return fmt.Errorf("%w: %w", depot.ErrDamaged, err)
+	}
+	there, err := io.ReadAll(io.LimitReader(z, int64(len(lines))+1))
+	if err != nil {
+		return fmt.Errorf("%w: %w", depot.ErrDamaged, err)
+	}
+	if !bytes.HasPrefix(there, sure) || len(there) > len(lines) {
+		return depot.ErrDiffers
 	}
 	return nil
 }
@@ -123,20 +132,45 @@ func began(lines []byte) string {
 	return line.Time.UTC().Format("20060102T150405.000000000Z")
 }
 
-// cut takes the first n bytes out of the file. Whoever kills it leaves a log that
-// can be read: either nothing has happened, or one line is blank, or it is done.
-func (l *logFile) cut(ctx context.Context, f remediate.Fence, k target.Container, n int64) error {
-	begin, end, err := l.line(n)
+// A place is where a log is to be cut. The bytes around the cut, with the time of a
+// line in them, tell that nobody else has moved the file since they were read, which is
+// before its lines are archived.
+type place struct {
+	at, begin, from int64 // the cut, where its line begins, where around begins
+	around          []byte
+}
+
+// place reads the bytes around a cut.
+func (l *logFile) place(at int64) (c place, err error) {
+	begin, end, err := l.line(at)
 	if err != nil {
-		return err
+		return c, err
 	}
-	// The bytes around the cut, with the time of a line in them, tell that nobody
-	// else has moved the file meanwhile.
-	from := max(begin-512, 0)
-	around := make([]byte, end-from)
-	if _, err := l.file.ReadAt(around, from); err != nil {
-		return fmt.Errorf("read at %d: %w", from, err)
+	c = place{at: at, begin: begin, from: max(begin-512, 0)}
+	c.around = make([]byte, end-c.from)
+	if _, err := l.file.ReadAt(c.around, c.from); err != nil {
+		return c, fmt.Errorf("read at %d: %w", c.from, err)
 	}
+	return c, nil
+}
+
+// still makes sure that the log is as it was when the place was read.
+func (c place) still(file *os.File, around []byte) error {
+	now := make([]byte, len(around))
+	if _, err := file.ReadAt(now, c.from); err != nil {
+		return fmt.Errorf("read at %d: %w", c.from, err)
+	}
+	if !bytes.Equal(now, around) {
+		return errors.New("somebody else has changed the log while it was to be cut; nothing was cut")
+	}
+	return nil
+}
+
+// cut takes the head out of the file, up to a place. Whoever kills it leaves a log that
+// can be read: either nothing has happened, or one line is blank, or it is done.
+func (l *logFile) cut(ctx context.Context, f remediate.Fence, k target.Container, c place) error {
+	n, begin, from := c.at, c.begin, c.from
+	around := bytes.Clone(c.around)
 	if err := l.appended(k); err != nil {
 		return err // while it was archived somebody may have come
 	}
@@ -149,6 +183,9 @@ func (l *logFile) cut(ctx context.Context, f remediate.Fence, k target.Container
 		return fmt.Errorf("%w: the file is another", remediate.ErrGone)
 	}
 	if err := f.Check(ctx); err != nil {
+		return err
+	}
+	if err := c.still(file, around); err != nil {
 		return err
 	}
 	line := bytes.Clone(around[begin-from:])
@@ -169,12 +206,8 @@ func (l *logFile) cut(ctx context.Context, f remediate.Fence, k target.Container
 	if err := f.Check(ctx); err != nil {
 		return err
 	}
-	now := make([]byte, len(around))
-	if _, err := file.ReadAt(now, from); err != nil {
-		return fmt.Errorf("read at %d: %w", from, err)
-	}
-	if !bytes.Equal(now, around) {
-		return errors.New("somebody else has changed the log while it was to be cut; nothing was cut")
+	if err := c.still(file, around); err != nil {
+		return err
 	}
 	err = collapse(file, n)
 	if refusal, ok := remediate.Refused(err); ok {

@@ -117,7 +117,7 @@ func TestPruneKeeps(t *testing.T) {
 	stays["newest without a name"] = makeImage(t, d, "")
 
 	_, err := plan(t, a, "images", map[string]string{"keep": "1"})
-	refuses(t, err, remediate.ReasonNothing, "were made or tagged less than 1w ago")
+	refuses(t, err, remediate.ReasonNothing, "were made, tagged, used or first seen less than 1w ago")
 	params := map[string]string{"age": "1s", "keep": "1"}
 	time.Sleep(1100 * time.Millisecond)
 	p, err := plan(t, a, "images", params)
@@ -189,11 +189,9 @@ func TestPruneRefuses(t *testing.T) {
 func TestPruneBuildCache(t *testing.T) {
 	d := servertest.Docker(t)
 	a := docker.Prune(engine(t, d.Host))
-	build(t, d, "first")
+	build(t, d, "first", "2", "FROM scratch\nCOPY noise /\n")
 	_, err := plan(t, a, "build_cache", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	refuses(t, err, remediate.ReasonNothing, "was used in the last 1w")
 	size := func() float64 {
 		t.Helper()
 		v, err := a.Measure(t.Context(), remediate.Request{Subject: map[string]string{"server": "engine", "type": "build_cache"}})
@@ -206,18 +204,23 @@ func TestPruneBuildCache(t *testing.T) {
 	if before < megabyte {
 		t.Fatalf("the build cache has %v bytes", before)
 	}
-	p, err := plan(t, a, "build_cache", map[string]string{"age": "1h"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	applyAll(t, a, p)
+	_, err = plan(t, a, "build_cache", map[string]string{"age": "1h"})
+	refuses(t, err, remediate.ReasonNothing, "was used in the last 1h")
+	applyAll(t, a, remediate.Plan{Steps: []remediate.Step{{Args: map[string]string{"until": "1h0m0s"}}}})
 	if after := size(); after != before {
 		t.Errorf("%v bytes, and before %v: what is young has gone", after, before)
 	}
 	time.Sleep(1100 * time.Millisecond)
-	if p, err = plan(t, a, "build_cache", map[string]string{"age": "1s"}); err != nil {
+	p, err := plan(t, a, "build_cache", map[string]string{"age": "1s"})
+	if err != nil {
 		t.Fatal(err)
 	}
+	if p.Amount == nil || p.Amount.Bytes != before {
+		t.Errorf("the plan's amount is %+v, and the cache has %v bytes", p.Amount, before)
+	}
+	f := hold()
+	f.Most = &remediate.Amount{Bytes: before - 1}
+	refuses(t, a.Apply(t.Context(), f, p.Steps[0]), remediate.ReasonAmount, "the run may remove")
 	applyAll(t, a, p)
 	applyAll(t, a, p)
 	if after := size(); after != 0 {
@@ -229,18 +232,18 @@ func TestPruneBuildCache(t *testing.T) {
 }
 
 // build builds an image as a person does, over the engine's socket: there may be no
-// client here that can.
-func build(t *testing.T, d *sandbox.Docker, name string) {
+// client here that can. Version 1 is the classic builder.
+func build(t *testing.T, d *sandbox.Docker, name, version, dockerfile string) {
 	t.Helper()
 	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", strings.TrimPrefix(d.Host, "unix://"))
 	}}}
 	defer client.CloseIdleConnections()
-	files, err := sandbox.Tar(map[string][]byte{"Dockerfile": []byte("FROM scratch\nCOPY noise /\n"), "noise": noise(megabyte)})
+	files, err := sandbox.Tar(map[string][]byte{"Dockerfile": []byte(dockerfile), "noise": noise(megabyte)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	u := url.URL{Scheme: "http", Host: "docker", Path: "/v1.41/build", RawQuery: url.Values{"version": {"2"}, "t": {name}}.Encode()}
+	u := url.URL{Scheme: "http", Host: "docker", Path: "/v1.41/build", RawQuery: url.Values{"version": {version}, "t": {name}}.Encode()}
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, u.String(), bytes.NewReader(files))
 	if err != nil {
 		t.Fatal(err)

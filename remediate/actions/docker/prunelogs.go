@@ -29,7 +29,8 @@ Whole blocks are taken out of the head of the file in one step of the file syste
 line, and the disk has the room at once. The line that the cut goes through is
 blanked first. Where the target names a log_archive, every line that goes is written
 to that folder before, compressed and in whole lines, as zcat reads them: objects
-that are there already are not written again. Without it the lines are gone for good.
+that are there already are not written again, and each is read back and compared before its
+lines go. Without it the lines are gone for good.
 For the driver json-file on this machine, on ext4 or xfs. It refuses a log that is
 rotated or has a limit, which is bounded already; one that somebody writes without
 O_APPEND, where a hole would be left; and one of a running container whose writer
@@ -149,6 +150,7 @@ func (a prunelogs) Plan(ctx context.Context, r remediate.Request) (p remediate.P
 		}
 		p.Facts = append(p.Facts, fmt.Sprintf("the lines that go are kept in %s, in files named %s.TIME.HASH.log.gz", a.target.LogArchive, k.ID))
 	}
+	p.Amount = &remediate.Amount{Bytes: float64(n), OfBytes: float64(l.size)}
 	p.Facts = append(p.Facts, a.readers(ctx), "for good: set logging options max-size and max-file in daemon.json or the Compose file, and make the container anew")
 	p.Steps = []remediate.Step{step}
 	return p, nil
@@ -219,16 +221,40 @@ func (a prunelogs) Apply(ctx context.Context, f remediate.Fence, s remediate.Ste
 	if n == 0 {
 		return nil
 	}
-	if o.archive {
-		if a.target.LogArchive == "" {
-			return remediate.Refuse(remediate.ReasonUnfit, "the plan keeps the lines in a log archive, and the docker target names none any more")
-		}
+	if err := within(f, strconv.FormatInt(n, 10)); err != nil {
+		return err
+	}
+	if err := a.configured(o); err != nil {
+		return err
+	}
+	c, err := l.place(n)
+	if err != nil {
+		return err
+	}
+	// A target that has been given a log archive since the plan has its lines kept.
+	if a.target.LogArchive != "" {
 		if err := l.archive(ctx, f, depot.Folder(a.target.LogArchive), k.ID, n, l.grain(o.keep)); err != nil {
 			return fmt.Errorf("log of container %s: archive: %w", k.Name, err)
 		}
 	}
-	if err := l.cut(ctx, f, k, n); err != nil {
+	if err := l.cut(ctx, f, k, c); err != nil {
 		return fmt.Errorf("log of container %s: %w", k.Name, err)
+	}
+	return nil
+}
+
+// Configured implements remediate.Configurer.
+func (a prunelogs) Configured(_ remediate.Request, s remediate.Step) error {
+	o, err := orderOf(s)
+	if err != nil {
+		return err
+	}
+	return a.configured(o)
+}
+
+func (a prunelogs) configured(o order) error {
+	if o.archive && a.target.LogArchive == "" {
+		return remediate.Refuse(remediate.ReasonConfiguration, "the plan keeps the lines in a log archive, and the docker target names none any more")
 	}
 	return nil
 }

@@ -596,7 +596,7 @@ func TestPruneLogsRefuses(t *testing.T) {
 			t.Fatal(err)
 		}
 		unchanged(t, path, func() {
-			refuses(t, docker.PruneLogs(e).Apply(t.Context(), hold(), plan.Steps[0]), remediate.ReasonUnfit, "names none any more")
+			refuses(t, docker.PruneLogs(e).Apply(t.Context(), hold(), plan.Steps[0]), remediate.ReasonConfiguration, "names none any more")
 		})
 	})
 	t.Run("made anew", func(t *testing.T) {

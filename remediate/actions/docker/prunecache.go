@@ -1,0 +1,119 @@
+package docker
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/common/model"
+
+	"github.com/ai-micro-service/upkeep/remediate"
+)
+
+func (a prune) planCache(ctx context.Context, s settings) (p remediate.Plan, err error) {
+	known, err := a.target.Speaks(ctx, cacheSince)
+	if err != nil {
+		return p, err
+	}
+	if !known {
+		return p, remediate.Refuse(remediate.ReasonUnfit, "the engine is older than API %s and would remove the whole build cache, however young: docker builder prune does it by hand", cacheSince)
+	}
+	engine, err := a.clock(ctx)
+	if err != nil {
+		return p, err
+	}
+	c, err := a.cache(ctx, s.age)
+	if err != nil {
+		return p, err
+	}
+	switch {
+	case c.unused == 0:
+		return p, remediate.Refuse(remediate.ReasonNothing, "nothing of the build cache is unused")
+	case c.going == 0:
+		return p, remediate.Refuse(remediate.ReasonNothing, "%s of the build cache are unused, and all of it was used in the last %s", remediate.Quantity("_bytes", c.unused), model.Duration(s.age))
+	}
+	p.Amount = &remediate.Amount{Bytes: c.bytes, OfBytes: c.all}
+	p.Facts = append(p.Facts, fmt.Sprintf("%d of %d entries of the build cache go, with %s", c.going, c.entries, remediate.Quantity("_bytes", c.bytes)),
+		fmt.Sprintf("%s of it are unused; what was used in the last %s stays", remediate.Quantity("_bytes", c.unused), model.Duration(s.age)),
+		"what goes is built anew when it is needed again, which takes its time")
+	until := s.age.String() // the engine knows no days
+	p.Steps = []remediate.Step{{Do: "docker builder prune --filter until=" + until, Args: map[string]string{"until": until, "engine": engine}}}
+	return p, nil
+}
+
+// cached is what the build cache has.
+type cached struct {
+	entries, going     int
+	all, unused, bytes float64 // bytes is what goes
+}
+
+// cache reads what of the build cache would go now.
+func (a prune) cache(ctx context.Context, age time.Duration) (c cached, err error) {
+	var u struct {
+		BuildCache []struct {
+			Size                  float64
+			InUse, Shared         bool
+			CreatedAt, LastUsedAt time.Time
+		}
+	}
+	if err := a.target.Get(ctx, &u, url.Values{"type": {"build-cache"}}, "system", "df"); err != nil {
+		return c, privilege(err)
+	}
+	for _, b := range u.BuildCache {
+		c.entries++
+		size := b.Size
+		if b.Shared {
+			size = 0 // it is another entry's
+		}
+		c.all += size
+		if b.InUse {
+			continue
+		}
+		c.unused += size
+		if time.Since(latest(b.CreatedAt, b.LastUsedAt)) >= age {
+			c.going++
+			c.bytes += size
+		}
+	}
+	return c, nil
+}
+
+// applyCache has the engine prune what is old now, which may be more than when the
+// plan was made: how much is read again right before.
+func (a prune) applyCache(ctx context.Context, f remediate.Fence, s remediate.Step) error {
+	until := s.Args["until"]
+	age, err := time.ParseDuration(until)
+	if err != nil || age <= 0 {
+		return fmt.Errorf("step: until is %q", until)
+	}
+	if known, err := a.target.Speaks(ctx, cacheSince); err != nil || !known {
+		return cmp.Or(err, errors.New("the engine has become an older one, which would remove the whole build cache"))
+	}
+	engine, err := a.clock(ctx)
+	if err != nil {
+		return err
+	}
+	if was := s.Args["engine"]; was != "" && engine != was {
+		return remediate.Refuse(remediate.ReasonTarget, "another engine answers than the one that the plan was made for")
+	}
+	c, err := a.cache(ctx, age)
+	if err != nil {
+		return err
+	}
+	if err := within(f, strconv.FormatFloat(c.bytes, 'f', 0, 64)); err != nil {
+		return err
+	}
+	filters, err := json.Marshal(map[string][]string{"until": {until}})
+	if err != nil {
+		return err
+	}
+	if err := f.Check(ctx); err != nil {
+		return err
+	}
+	return privilege(a.target.Post(ctx, url.Values{"filters": {string(filters)}}, "build", "prune"))
+}

@@ -1,0 +1,245 @@
+package docker
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/prometheus/common/model"
+
+	"github.com/ai-micro-service/upkeep/internal/target"
+	"github.com/ai-micro-service/upkeep/remediate"
+)
+
+// mostClockDifference is how far the clocks of the engine and of upkeep may be apart:
+// less than any age that makes sense, and more than machines with a time server are.
+const mostClockDifference = 5 * time.Minute
+
+func (a prune) planImages(ctx context.Context, s settings) (p remediate.Plan, err error) {
+	if err := a.mayRemove(ctx); err != nil {
+		return p, err
+	}
+	engine, err := a.clock(ctx)
+	if err != nil {
+		return p, err
+	}
+	k, err := a.read(ctx, "")
+	if err != nil {
+		return p, err
+	}
+	going, facts := k.choose(s, time.Now())
+	p.Facts = facts
+	if len(going) == 0 {
+		return p, remediate.Refuse(remediate.ReasonNothing, "no image may go: %s", strings.Join(facts, "; "))
+	}
+	if len(going) > mostImages {
+		p.Facts = append(p.Facts, fmt.Sprintf("%d more may go, the next time", len(going)-mostImages))
+		going = going[:mostImages]
+	}
+	p.Amount = &remediate.Amount{}
+	for _, i := range k.images {
+		p.Amount.OfBytes += k.size(i)
+	}
+	for _, i := range going {
+		p.Amount.Bytes += k.size(i)
+		p.Facts = append(p.Facts, fmt.Sprintf("%s (%s) has %s, with what it shares", short(i.ID), i, remediate.Quantity("_bytes", i.Size)))
+		p.Steps = append(p.Steps, remediate.Step{Do: "docker image rm " + i.ID, Undo: i.undo(), Args: map[string]string{
+			"image": i.ID, "names": strings.Join(i.Names(), " "), "engine": engine, "tagged": i.tag(),
+			"age": model.Duration(s.age).String(), "keep": strconv.Itoa(s.keep),
+			"bytes": strconv.FormatFloat(p.Amount.Bytes, 'f', 0, 64), // of this image and of those before
+		}})
+	}
+	p.Facts = append(p.Facts, fmt.Sprintf("%d images go, with %s at most", len(going), remediate.Quantity("_bytes", p.Amount.Bytes)))
+	return p, nil
+}
+
+// undo says how to get an image back; "" where it came from no registry.
+func (i image) undo() string {
+	if len(i.RepoDigests) == 0 {
+		return ""
+	}
+	digests := slices.Sorted(slices.Values(i.RepoDigests))
+	from := digests[0]
+	text := "docker pull " + from
+	for _, n := range i.Names() {
+		text += " && docker tag " + from + " " + n
+	}
+	return text
+}
+
+// clock returns who the engine is, and refuses one whose clock differs from ours: ages
+// could not be compared. A proxy before the engine that does not let the question
+// through leaves both unknown.
+func (a prune) clock(ctx context.Context) (engine string, err error) {
+	e, err := a.target.Engine(ctx)
+	if err != nil {
+		return "", privilege(err)
+	}
+	if d := time.Since(e.Time); !e.Time.IsZero() && d.Abs() > mostClockDifference {
+		return "", remediate.Refuse(remediate.ReasonClock, "the engine's clock says %s, and upkeep's %s: ages cannot be compared", e.Time.UTC().Format(time.RFC3339), time.Now().UTC().Format(time.RFC3339))
+	}
+	return e.ID, nil
+}
+
+// nothing is an image that no engine has.
+const nothing = "sha256:0000000000000000000000000000000000000000000000000000000000000000"
+
+// mayRemove asks the engine to remove an image that is not there: a proxy before it
+// that lets nothing be removed says so now.
+func (a prune) mayRemove(ctx context.Context) error {
+	if err := a.target.Delete(ctx, nil, "images", nothing); !target.Gone(err) {
+		return privilege(err)
+	}
+	return nil
+}
+
+// short is an ID as people write it.
+func short(id string) string {
+	_, hash, _ := strings.Cut(id, ":")
+	return hash[:min(12, len(hash))]
+}
+
+// read returns what the engine has, with the times at which images were tagged: of all
+// that nobody uses, or only of the family of one image.
+func (a prune) read(ctx context.Context, family string) (k kit, err error) {
+	all, err := a.target.Images(ctx)
+	if err != nil {
+		return k, privilege(err)
+	}
+	k = kitOf(all)
+	want := func(image) bool { return true }
+	if i, ok := k.find(family); family != "" && ok {
+		want = func(other image) bool { return other.family() == i.family() }
+	}
+	for n := range k.images {
+		i := &k.images[n]
+		if i.InUse || !want(*i) {
+			continue
+		}
+		var more struct {
+			Metadata struct{ LastTagTime time.Time }
+		}
+		err := a.target.Get(ctx, &more, nil, "images", i.ID, "json")
+		if err != nil && !target.Gone(err) { // one that is gone is not removed either
+			return k, privilege(err)
+		}
+		i.tagged = more.Metadata.LastTagTime
+	}
+	return k, nil
+}
+
+// applyImage removes one image, if it may go still: what the plan found is a while
+// ago.
+func (a prune) applyImage(ctx context.Context, f remediate.Fence, step remediate.Step) error {
+	id := step.Args["image"]
+	if !strings.HasPrefix(id, "sha256:") { // a name could be another image's by now
+		return fmt.Errorf("step: %q is no image's ID", id)
+	}
+	s, err := settingsOf(step.Args)
+	if err != nil {
+		return fmt.Errorf("step: %w", err)
+	}
+	if err := within(f, step.Args["bytes"]); err != nil {
+		return err
+	}
+	engine, err := a.clock(ctx)
+	if err != nil {
+		return err
+	}
+	if was := step.Args["engine"]; was != "" && engine != was {
+		return remediate.Refuse(remediate.ReasonTarget, "another engine answers than the one that the plan was made for")
+	}
+	k, err := a.read(ctx, id)
+	if err != nil {
+		return err
+	}
+	going, _ := k.choose(s, time.Now())
+	n := slices.IndexFunc(going, func(i image) bool { return i.ID == id })
+	if err := f.Check(ctx); err != nil {
+		return err
+	}
+	if n < 0 || len(k.children[id]) > 0 {
+		return nil // it is gone, or somebody has begun to need it: it stays
+	}
+	names, planned := step.Args["names"]
+	if planned && (names != strings.Join(going[n].Names(), " ") || step.Args["tagged"] != going[n].tag()) {
+		return nil // somebody has given it a name, or taken one: that is another image to people
+	}
+	// Without noprune the engine would remove images that it was built from, too.
+	err = a.target.Delete(ctx, url.Values{"noprune": {"1"}}, "images", id)
+	refused, ok := errors.AsType[*target.DockerError](err)
+	switch {
+	case target.Gone(err):
+		return nil
+	case ok && refused.Status == http.StatusConflict:
+		return nil // the same, a moment later
+	}
+	return privilege(err)
+}
+
+// within refuses what would be more than the run may remove: bytes are those of the
+// step and of all before it.
+func within(f remediate.Fence, bytes string) error {
+	if f.Most == nil || f.Most.Bytes == 0 || bytes == "" {
+		return nil
+	}
+	sum, err := strconv.ParseFloat(bytes, 64)
+	if err != nil {
+		return fmt.Errorf("step: bytes: %w", err)
+	}
+	if sum > f.Most.Bytes {
+		return remediate.Refuse(remediate.ReasonAmount, "with this step %s go, and the run may remove %s", remediate.Quantity("_bytes", sum), remediate.Quantity("_bytes", f.Most.Bytes))
+	}
+	return nil
+}
+
+// An image is one that an engine has, with what is asked for of it alone.
+type image struct {
+	target.Image
+	tagged time.Time // when it was last given a name here; zero where it never was
+}
+
+// tag is when it was last given a name, for a comparison.
+func (i image) tag() string { return i.tagged.UTC().Format(time.RFC3339Nano) }
+
+// repositories are where it has names, or came from.
+func (i image) repositories() (all []string) {
+	for _, n := range i.Names() {
+		all = append(all, repository(n))
+	}
+	if len(all) == 0 {
+		for _, d := range i.RepoDigests {
+			name, _, _ := strings.Cut(d, "@")
+			all = append(all, name)
+		}
+	}
+	all = slices.DeleteFunc(all, func(n string) bool { return n == "<none>" })
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// repository is a name without its tag. A colon before a slash is a registry's port.
+func repository(name string) string {
+	if i := strings.LastIndexByte(name, ':'); i > strings.LastIndexByte(name, '/') {
+		return name[:i]
+	}
+	return name
+}
+
+// family is whose successors and predecessors are one: of each some stay.
+func (i image) family() string {
+	if all := i.repositories(); len(all) > 0 {
+		return all[0]
+	}
+	return "\x00" + i.Labels["com.docker.compose.project"] + "\x00" + i.Labels["com.docker.compose.service"]
+}
+
+// String is how people know it.
+func (i image) String() string { return cmp.Or(strings.Join(i.Names(), ", "), "without a name") }
