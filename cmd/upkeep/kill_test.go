@@ -272,7 +272,7 @@ func (s *killSite) onceEach(t *testing.T, lines []console.Line, saves int) {
 		t.Errorf("%d snapshots, %d runs that made one", saves, acted["redis/bgsave"])
 	}
 	if left := s.invalid(t); left != "" {
-		t.Errorf("invalid indexes are left: %s", left)
+		t.Errorf("invalid indexes are left: %s; of what the server was asked of them failed:\n%s", left, s.failed(t))
 	}
 	t.Logf("done: %d vacuums, %d rebuilds, %d snapshots, in %d runs", acted["postgres/vacuum"], acted["postgres/reindex"], saves, len(lines))
 }
@@ -292,6 +292,26 @@ func (s *killSite) saves(t *testing.T) (n int) {
 		}
 	}
 	return n
+}
+
+// failed returns what the server's log says of statements on indexes that failed.
+func (s *killSite) failed(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(s.server.Dir, "postgres.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var said strings.Builder
+	last := ""
+	for line := range strings.Lines(string(text)) {
+		if strings.Contains(line, "STATEMENT:") && strings.Contains(line, " INDEX CONCURRENTLY ") {
+			said.WriteString(last + line)
+		}
+		if strings.Contains(line, "ERROR:") || strings.Contains(line, "FATAL:") {
+			last = line
+		}
+	}
+	return said.String()
 }
 
 func (s *killSite) invalid(t *testing.T) (names string) {

