@@ -210,7 +210,7 @@ func (s *site) awaitCleared(t *testing.T, actions ...string) []console.Line {
 	t.Helper()
 	var lines []console.Line
 	var status console.Status
-	for end := time.Now().Add(90 * time.Second); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+	for end := time.Now().Add(5 * time.Minute); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
 		lines, status = nil, console.Status{}
 		if err := s.get("/runs?limit=1000", &lines); err != nil {
 			continue

@@ -590,6 +590,17 @@ func TestPruneLogsRefuses(t *testing.T) {
 			t.Errorf("it was cut twice: %d bytes are left, want %d", now, length)
 		}
 	})
+	t.Run("more than the run may remove", func(t *testing.T) {
+		plan, err := docker.PruneLogs(e).Plan(t.Context(), request("api"))
+		if err != nil || plan.Amount == nil || plan.Amount.Bytes <= 0 || plan.Amount.OfBytes <= plan.Amount.Bytes {
+			t.Fatalf("%+v %v", plan.Amount, err)
+		}
+		f := hold()
+		f.Most = &remediate.Amount{Bytes: plan.Amount.Bytes - 1}
+		unchanged(t, path, func() {
+			refuses(t, docker.PruneLogs(e).Apply(t.Context(), f, plan.Steps[0]), remediate.ReasonAmount, "the run may remove")
+		})
+	})
 	t.Run("the archive is not configured any more", func(t *testing.T) {
 		plan, err := docker.PruneLogs(archiving(t, d, t.TempDir())).Plan(t.Context(), request("api"))
 		if err != nil {
