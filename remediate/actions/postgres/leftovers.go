@@ -13,6 +13,7 @@ import (
 
 	read "github.com/ai-micro-service/upkeep/collectors/postgres"
 	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/session"
 )
 
 // leftoverSQL finds what interrupted builds of this very index have left, whoever
@@ -160,8 +161,8 @@ select i.indexrelid::int8
 
 // watch notes which index the session pid builds. Without it, or before it has looked,
 // what was there before tells them apart.
-func (a reindex) watch(ctx context.Context, pid uint32, r attempt) {
-	c, err := a.target.Session(ctx, r.Database, "upkeep postgres/reindex looks on", nil)
+func (a reindex) watch(ctx context.Context, pid uint32, s remediate.Step, r attempt) {
+	c, err := session.Open(ctx, a.target, session.Request{Database: r.Database, Application: "upkeep postgres/reindex looks on", Server: session.Planned(s)})
 	if err != nil {
 		return
 	}
@@ -191,8 +192,7 @@ func (a reindex) sweep(ctx context.Context, c *pgx.Conn, f remediate.Fence, s re
 		return err
 	}
 	for _, l := range own {
-		err := f.Check(ctx)
-		if _, refused := remediate.Refused(err); err != nil && !refused {
+		if err := f.Keeps(ctx); err != nil {
 			return err
 		}
 		drop := "DROP INDEX CONCURRENTLY " + pgx.Identifier{s.Args["schema"], l.Name}.Sanitize()

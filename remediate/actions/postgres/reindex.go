@@ -253,7 +253,7 @@ func (a reindex) Apply(ctx context.Context, f remediate.Fence, s remediate.Step)
 		began = true
 		looking, enough := context.WithCancel(context.WithoutCancel(ctx))
 		var looks sync.WaitGroup
-		looks.Go(func() { a.watch(looking, c.PgConn().PID(), note) })
+		looks.Go(func() { a.watch(looking, c.PgConn().PID(), s, note) })
 		err = j.execute(ctx, c, s.Do)
 		enough()
 		looks.Wait()
