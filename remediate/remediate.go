@@ -208,6 +208,10 @@ type Configurer interface {
 // ErrGone says that the subject of a request does not exist on the target.
 var ErrGone = errors.New("the subject is not there")
 
+// ErrFinal is in the error of a step that must not be tried again: what the step had
+// to preserve is gone, and another try would hide that.
+var ErrFinal = errors.New("not tried again")
+
 // ErrFenced says that another run holds the right to act on the subject.
 var ErrFenced = errors.New("the right to act on the subject has passed to another")
 
@@ -222,9 +226,13 @@ type Plan struct {
 }
 
 // Hash identifies what the plan would do. Facts and Amount do not count: an approval
-// covers an amount with a tolerance.
+// covers an amount with a tolerance. Nor does what a step kept while it acted.
 func (p Plan) Hash() string {
-	text, err := json.Marshal(p.Steps)
+	steps := slices.Clone(p.Steps)
+	for i := range steps {
+		steps[i].Kept = nil
+	}
+	text, err := json.Marshal(steps)
 	if err != nil {
 		panic(fmt.Sprintf("remediate: a plan that is no JSON: %v", err)) // strings and maps of strings only
 	}
@@ -237,6 +245,10 @@ type Step struct {
 	Do   string            `json:"do"`             // the command, as a person would type it
 	Undo string            `json:"undo,omitempty"` // empty if it cannot be undone
 	Args map[string]string `json:"args,omitempty"` // what Apply needs: where to act, and what the target said before, so that a step that is done is known to be done
+
+	// Kept is what Apply handed to Fence.Keep before it changed anything: each later
+	// try compares with it, in another process too.
+	Kept map[string]string `json:"kept,omitempty"`
 }
 
 // A Fence is the right to act on a subject. Token grows each time the right
@@ -249,10 +261,22 @@ type Fence struct {
 	// window or a limit of now stops the run.
 	Held func(ctx context.Context) error
 
+	// Keep writes what was seen to the journal, before anything is changed, as the
+	// step's Kept; nil where nothing is kept. Why says it for people.
+	Keep func(ctx context.Context, kept map[string]string, why string) error
+
 	// Most is how much the run may delete, drop or prune; nil where nothing bounds it.
 	// Only Rows and Bytes count, and of them those that are not zero. An action that
 	// would take more stops before it does, with ReasonAmount.
 	Most *Amount
+}
+
+// Note hands what was seen to Keep.
+func (f Fence) Note(ctx context.Context, kept map[string]string, why string) error {
+	if f.Keep == nil {
+		return errors.New("there is no journal to keep what was seen")
+	}
+	return f.Keep(ctx, kept, why)
 }
 
 // Check returns nil while the right is held, and otherwise why not. An action

@@ -11,6 +11,7 @@ import (
 	"maps"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -59,9 +60,21 @@ func Run(t *testing.T, p Patient) {
 	t.Run("killed and resumed", p.killed)
 }
 
-// free is a fence that is held.
-func free() remediate.Fence {
-	return remediate.Fence{Token: 1, Held: func(context.Context) error { return nil }}
+// free is a fence that is held. What a step keeps is handed to keep.
+func free(keep func(kept map[string]string) error) remediate.Fence {
+	return remediate.Fence{
+		Token: 1, Held: func(context.Context) error { return nil },
+		Keep: func(_ context.Context, kept map[string]string, _ string) error { return keep(kept) },
+	}
+}
+
+// Fence is one that is held, for a step: what the step keeps is in it afterwards, as
+// the journal would give it back.
+func Fence(s *remediate.Step) remediate.Fence {
+	return free(func(kept map[string]string) error {
+		s.Kept = maps.Clone(kept)
+		return nil
+	})
 }
 
 func (p Patient) request() remediate.Request {
@@ -150,7 +163,7 @@ func (p Patient) twiceIsOnce(t *testing.T) {
 	plan, before := p.plan(t), p.Effects(t)
 	for _, s := range plan.Steps {
 		for range 2 {
-			if err := p.apply(t.Context(), free(), s); err != nil {
+			if err := p.apply(t.Context(), Fence(&s), s); err != nil {
 				t.Fatalf("%s: %v", s.Do, err)
 			}
 			p.Effects(t)
@@ -221,11 +234,11 @@ func (p Patient) interrupted(t *testing.T) {
 			plan, before := p.plan(t), p.Effects(t)
 			for _, s := range plan.Steps {
 				ctx, cancel := context.WithTimeout(t.Context(), after)
-				err := p.apply(ctx, free(), s)
+				err := p.apply(ctx, Fence(&s), s)
 				cancel()
 				p.secretive(t, err)
 				p.Effects(t)
-				if err := p.apply(t.Context(), free(), s); err != nil {
+				if err := p.apply(t.Context(), Fence(&s), s); err != nil {
 					t.Fatalf("%s, taken up again: %v", s.Do, err)
 				}
 			}
@@ -241,6 +254,35 @@ const childEnv = "UPKEEP_ACTIONTEST_APPLY"
 type order struct {
 	Action, Child string
 	Step          remediate.Step
+	Kept          string // the file for what the step keeps
+}
+
+// keep writes what the step keeps to the order's file, whole or not at all.
+func (o order) keep(kept map[string]string) error {
+	text, err := json.Marshal(kept)
+	if err == nil {
+		err = os.WriteFile(o.Kept+".new", text, 0o600)
+	}
+	if err == nil {
+		err = os.Rename(o.Kept+".new", o.Kept)
+	}
+	return err
+}
+
+// kept reads what the step has kept, nothing where it did not come to that.
+func (o order) kept(t *testing.T) (kept map[string]string) {
+	t.Helper()
+	text, err := os.ReadFile(o.Kept)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = json.Unmarshal(text, &kept)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return kept
 }
 
 // Main runs the tests of a package of actions, or one step for a test that will
@@ -259,7 +301,7 @@ func Main(m *testing.M, find func(action, child string) (remediate.Action, error
 	if err == nil {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
-		err = a.Apply(ctx, free(), o.Step)
+		err = a.Apply(ctx, free(o.keep), o.Step)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -284,7 +326,8 @@ func (p Patient) killed(t *testing.T) {
 			p.sicken(t)
 			plan, before := p.plan(t), p.Effects(t)
 			for _, s := range plan.Steps {
-				text, err := json.Marshal(order{p.Action.Name, p.Child, s})
+				o := order{p.Action.Name, p.Child, s, filepath.Join(t.TempDir(), "kept")}
+				text, err := json.Marshal(o)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -305,7 +348,8 @@ func (p Patient) killed(t *testing.T) {
 					t.Fatalf("%s: %v: %s", s.Do, err, said.String())
 				}
 				p.Effects(t)
-				if err := p.apply(t.Context(), free(), s); err != nil {
+				s.Kept = o.kept(t)
+				if err := p.apply(t.Context(), Fence(&s), s); err != nil {
 					t.Fatalf("%s, taken up again: %v", s.Do, err)
 				}
 			}

@@ -116,6 +116,7 @@ func (e *Engine) step(ctx context.Context, c *carried, a remediate.Action, i int
 	c.doing.Store(d)
 	f := c.fence
 	f.Held = func(ctx context.Context) error { return e.held(ctx, c, d) }
+	f.Keep = e.keeper(c, i)
 	err := e.act(limited, a, f, s)
 	c.doing.Store(nil)
 	if err != nil {

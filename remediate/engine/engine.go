@@ -332,15 +332,15 @@ func (e *Engine) halt(run remediate.Run) move {
 }
 
 // fault says what becomes of a run after an error: the same state again a little
-// later, or failed. A refusal while acting holds or ends the run; a deadline is not
-// tried again.
+// later, or failed. A refusal while acting holds or ends the run; a deadline and ErrFinal
+// are not tried again.
 func (e *Engine) fault(c *carried, err error) move {
 	r, refused := remediate.Refused(err)
 	if refused && c.run.State == remediate.Allowed {
 		return e.halted(c.run, r)
 	}
 	c.run.Tries++
-	if refused || c.run.Tries >= maxTries || errors.Is(err, context.DeadlineExceeded) && c.run.State == remediate.Allowed {
+	if refused || errors.Is(err, remediate.ErrFinal) || c.run.Tries >= maxTries || errors.Is(err, context.DeadlineExceeded) && c.run.State == remediate.Allowed {
 		return move{to: remediate.Failed, why: err.Error()}
 	}
 	return move{to: c.run.State, why: fmt.Sprintf("try %d of %d: %v", c.run.Tries, maxTries, err), due: e.now().Add(time.Second << c.run.Tries)}

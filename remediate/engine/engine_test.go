@@ -56,6 +56,11 @@ func TestOutcomes(t *testing.T) {
 		{"a look fails once", func(h *house) { h.ward.measureFaults = 1 }, remediate.Cleared, "limit 0", 2},
 		{"a step fails once", func(h *house) { h.ward.applyFaults = 1 }, remediate.Cleared, "limit 0", 2},
 		{"a step fails always", func(h *house) { h.ward.applyFaults = math.MaxInt }, remediate.Failed, "the connection was lost", 0},
+		{"a step fails for good", func(h *house) {
+			h.ward.seen = func(remediate.Fence, map[string]string) error {
+				return fmt.Errorf("200 keys are gone: %w", remediate.ErrFinal)
+			}
+		}, remediate.Failed, "200 keys are gone: not tried again", 0},
 		{"a step panics", func(h *house) { h.ward.before = func() { panic("no such luck") } }, remediate.Failed, "a bug in it: no such luck", 0},
 		{"a step takes too long", func(h *house) { h.ward.before = func() { time.Sleep(2100 * time.Millisecond) } }, remediate.Failed, "longer than 2s", 0},
 	} {

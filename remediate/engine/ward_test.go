@@ -31,8 +31,9 @@ type ward struct {
 	slow                       time.Duration   // that a step takes
 	leaves                     string          // what a step that is stopped leaves half done
 	timeout                    time.Duration
-	before                     func() // called at the beginning of Apply
-	after                      func() // called after an effect
+	before                     func()                                                // called at the beginning of Apply
+	seen                       func(f remediate.Fence, kept map[string]string) error // called before an effect; may be nil
+	after                      func()                                                // called after an effect
 }
 
 func newWard() *ward {
@@ -86,6 +87,11 @@ func (w *ward) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) e
 	}
 	if err := f.Check(ctx); err != nil {
 		return err
+	}
+	if w.seen != nil {
+		if err := w.seen(f, s.Kept); err != nil {
+			return err
+		}
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
