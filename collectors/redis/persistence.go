@@ -17,14 +17,14 @@ func Persistence(t *target.Redis) collectors.Collector {
 	c := persistence{
 		target:   t,
 		age:      gauge("snapshot_age_seconds", "Seconds since the newest successful RDB snapshot, or since the start of the server when there was none, by the server's clock."),
-		last:     gauge("snapshot_last_success_timestamp_seconds", "When the newest successful RDB snapshot was made; absent when there was none since the start."),
+		last:     gauge("snapshot_last_success_timestamp_seconds", "When the newest successful RDB snapshot was made; absent when none has succeeded since the start."),
 		changes:  gauge("snapshot_changes", "Changes that are not in an RDB snapshot."),
 		ok:       gauge("snapshot_ok", "1 when the last attempt at an RDB snapshot succeeded or there was none, 0 when it failed."),
 		progress: gauge("snapshot_in_progress", "1 while an RDB snapshot is being made."),
 		aof:      gauge("aof_enabled", "1 when every change is also written to the append-only file."),
 		aofOK:    gauge("aof_ok", "1 when the last write to the append-only file succeeded, 0 when it failed; absent when there is none."),
 		fork:     gauge("fork_seconds", "How long the server stood still to begin its last snapshot or rewrite of the append-only file; 0 when there was none."),
-		duration: gauge("snapshot_duration_seconds", "How long the last RDB snapshot took; absent when there was none."),
+		duration: gauge("snapshot_duration_seconds", "How long the last RDB snapshot took; absent when there was none, or it failed."),
 		rewrite:  gauge("aof_rewrite_ok", "1 when the last rewrite of the append-only file succeeded or there was none, 0 when it failed."),
 		size:     gauge("aof_size_bytes", "Size of the append-only file; absent when there is none."),
 		growth:   gauge("aof_growth_ratio", "How far the append-only file has grown since it was last written anew, as a share of its size then; before it was for the first time that is one byte, as the server counts. Absent when there is none."),
@@ -35,8 +35,8 @@ func Persistence(t *target.Redis) collectors.Collector {
 		Doc: `Persistence reports how old the newest snapshot is, whether it succeeded, and what would be lost.
 
 Reads INFO server, persistence, stats and memory. Rights: +info and +client|setname. Cost: one
-INFO. A server that never saved tells its start as the time of its last save;
-the count of saves (Redis 7.0 and later) tells the two apart. The action
+INFO. A server that never saved tells its start as the time of its last save, and
+counts saves that failed: only a save that succeeded is a last success. The action
 redis/bgsave lowers the age, and redis/bgrewriteaof the growth.`,
 		Metrics: []*collectors.Metric{c.age, c.last, c.changes, c.ok, c.progress, c.aof, c.aofOK, c.fork, c.duration, c.rewrite, c.size, c.growth},
 		Every:   every,
@@ -57,7 +57,7 @@ func (c persistence) collect(ctx context.Context, w *collectors.Writer) error {
 		return err
 	}
 	w.Set(c.age, s.Age.Seconds(), c.target.Name)
-	if s.Saved() {
+	if s.Succeeded {
 		w.Set(c.last, float64(s.LastSave.Unix()), c.target.Name)
 	}
 	w.Set(c.changes, float64(s.Changes), c.target.Name)
@@ -70,7 +70,7 @@ func (c persistence) collect(ctx context.Context, w *collectors.Writer) error {
 		w.Set(c.growth, s.AOFGrowth(), c.target.Name)
 	}
 	w.Set(c.fork, s.Fork.Seconds(), c.target.Name)
-	if s.Took >= 0 {
+	if s.Took >= 0 && s.OK {
 		w.Set(c.duration, s.Took.Seconds(), c.target.Name)
 	}
 	w.Set(c.rewrite, one(s.RewriteOK), c.target.Name)
@@ -88,6 +88,8 @@ func one(b bool) float64 {
 type Snapshot struct {
 	Age        time.Duration // of the newest successful one, or since the start when there was none
 	LastSave   time.Time     // the start of the server when there was none
+	RunID      string        // another at each start
+	Succeeded  bool          // a save has succeeded since the start, as far as the server tells
 	Saves      int64         // that were begun since the start; -1 before Redis 7.0, which does not tell
 	Changes    int64         // that are in none
 	OK         bool          // the last attempt succeeded, or there was none
@@ -113,8 +115,20 @@ func (s Snapshot) AOFGrowth() float64 {
 	return max(s.AOFSize/max(s.AOFBase, 1)-1, 0)
 }
 
-// Saved reports whether there was a snapshot since the start, as far as the server tells.
-func (s Snapshot) Saved() bool { return s.Saves != 0 }
+// sameSecond is how much later than its start a server may call its last save though
+// it has made none: both are whole seconds, of clocks that were read one after the other.
+const sameSecond = time.Second
+
+// succeeded reports whether a save has succeeded since the start. A server that has
+// not saved calls its start its last save, and its count of saves is of those that
+// were begun: the time must have moved, or a save have ended well within the first
+// second.
+func (s Snapshot) succeeded(start time.Time) bool {
+	if s.LastSave.Sub(start) > sameSecond {
+		return true
+	}
+	return s.Saves != 0 && s.Took >= 0 && s.OK
+}
 
 // ReadPersistence asks a server how well its data is kept.
 func ReadPersistence(ctx context.Context, c *redis.Client) (s Snapshot, err error) {
@@ -148,6 +162,16 @@ func ReadPersistence(ctx context.Context, c *redis.Client) (s Snapshot, err erro
 	s.Took = time.Duration(took) * time.Second
 	if n, ok := i.number("rdb_saves"); ok {
 		s.Saves = int64(n)
+	}
+	uptime, _ := i.number("uptime_in_seconds")
+	s.RunID, s.Succeeded = i["run_id"], s.succeeded(now.Truncate(time.Second).Add(-time.Duration(uptime)*time.Second))
+	if !s.Succeeded && s.Saves > 0 && !s.InProgress {
+		// One in the foreground may have succeeded within the first second.
+		calls, err := ReadCalls(ctx, c)
+		if err != nil {
+			return s, err
+		}
+		s.Succeeded = calls["save"] > 0
 	}
 	if s.Age = now.Sub(s.LastSave); s.Age < 0 {
 		return s, fmt.Errorf("info: the last save (%s) is later than the server's clock (%s)", s.LastSave, now.UTC())

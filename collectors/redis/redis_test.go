@@ -2,6 +2,8 @@ package redis_test
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -180,5 +182,79 @@ func TestSnapshotDuration(t *testing.T) {
 		if time.Now().After(end) {
 			t.Fatalf("never told:\n%s", got)
 		}
+	}
+}
+
+// Saves that failed are no last success: a server counts them as saves, and calls its
+// start the last. One that succeeded stays the last when others fail after it.
+func TestSnapshotLastSuccess(t *testing.T) {
+	s := servertest.Redis(t)
+	r := looked(t, s.URL)
+	c := redis.Persistence(r)
+	last := func() string {
+		t.Helper()
+		for line := range strings.Lines(collectortest.Answer(t, c)) {
+			if rest, ok := strings.CutPrefix(line, "upkeep_redis_snapshot_last_success_timestamp_seconds{"); ok {
+				return rest
+			}
+		}
+		return ""
+	}
+	save := func(want string) {
+		t.Helper()
+		if err := r.Client.BgSave(t.Context()).Err(); err != nil {
+			t.Fatal(err)
+		}
+		for end := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+			now, err := redis.ReadPersistence(t.Context(), r.Client)
+			if err != nil || time.Now().After(end) {
+				t.Fatal("no end of the save", err)
+			}
+			if !now.InProgress {
+				break
+			}
+		}
+		if got := collectortest.Answer(t, c); !strings.Contains(got, `upkeep_redis_snapshot_ok{server="`+r.Name+`"} `+want) {
+			t.Fatalf("the save is not what the test made it:\n%s", got)
+		}
+	}
+	// A folder in the place of the file: the finished snapshot cannot take its place.
+	inTheWay := filepath.Join(s.Dir, "dump.rdb")
+	if err := os.MkdirAll(inTheWay, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		save("0")
+		if got := last(); got != "" {
+			t.Errorf("after saves that failed the last success is %s", got)
+		}
+	}
+	if got := collectortest.Answer(t, c); strings.Contains(got, "upkeep_redis_snapshot_duration_seconds{") {
+		t.Errorf("one that failed has a duration:\n%s", got)
+	}
+	if err := r.Client.Save(t.Context()).Err(); err == nil {
+		t.Fatal("a save in the foreground has succeeded")
+	}
+	if got := last(); got != "" {
+		t.Errorf("after a save in the foreground that failed the last success is %s", got)
+	}
+	if err := os.Remove(inTheWay); err != nil {
+		t.Fatal(err)
+	}
+	save("1")
+	was := last()
+	if was == "" {
+		t.Fatal("after one that succeeded there is no last success")
+	}
+	if err := os.Remove(inTheWay); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(inTheWay, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(1100 * time.Millisecond) // in another second than the start
+	save("0")
+	if got := last(); got != was && got != "" { // within its first second the server cannot tell
+		t.Errorf("the last success is %s, and was %s", got, was)
 	}
 }

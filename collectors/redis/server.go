@@ -3,6 +3,7 @@ package redis
 import (
 	"context"
 	"errors"
+	"strconv"
 	"strings"
 	"time"
 
@@ -61,6 +62,7 @@ func (c server) collect(ctx context.Context, w *collectors.Writer) error {
 type State struct {
 	RunID      string // another at each start
 	Version    string // that of Redis whose commands it understands
+	Valkey     bool
 	PID        int    // in its own name space of processes
 	Port       int    // 0 where it listens on a socket only
 	Started    time.Time
@@ -74,11 +76,18 @@ type State struct {
 
 	Loading       bool
 	Keys, Expires int64 // of all databases; Expires are those that go away by themselves
+	Databases     map[int]Keys
+
+	Loaded int64 // keys that the snapshot held that was read at the start, those included that had come to their end; -1 before Redis 7.0, which does not tell
+	Gone   int64 // keys that came to their end or were evicted since the start
 }
+
+// Keys are how many there are in a database, and how many of them have an end.
+type Keys struct{ All, Expires int64 }
 
 // ReadState asks a server what it is and does.
 func ReadState(ctx context.Context, c *redis.Client) (s State, err error) {
-	i, err := readInfo(ctx, c, "server", "replication", "persistence", "keyspace", "cluster")
+	i, err := readInfo(ctx, c, "server", "replication", "persistence", "stats", "keyspace", "cluster")
 	if err != nil {
 		return s, err
 	}
@@ -88,19 +97,50 @@ func ReadState(ctx context.Context, c *redis.Client) (s State, err error) {
 		return s, errors.New("info: it says nothing of the server; is +info granted, and is this a Redis?")
 	}
 	s.Version, s.ConfigFile, s.Started = i["redis_version"], i["config_file"], now.Add(-time.Duration(uptime)*time.Second)
+	s.Valkey = i["valkey_version"] != ""
 	for field, into := range map[string]*int{"process_id": &s.PID, "tcp_port": &s.Port, "connected_slaves": &s.Replicas} {
 		v, _ := i.number(field)
 		*into = int(v)
 	}
 	s.Replica, s.LinkUp, s.Syncing = i["role"] == "slave", i["master_link_status"] == "up", i["master_sync_in_progress"] == "1"
 	s.Cluster, s.Loading = i["cluster_enabled"] == "1" || i["redis_mode"] == "cluster", i["loading"] == "1"
+	loaded, told := i.number("rdb_last_load_keys_loaded")
+	ended, _ := i.number("rdb_last_load_keys_expired")
+	if s.Loaded = int64(loaded + ended); !told {
+		s.Loaded = -1
+	}
+	expired, _ := i.number("expired_keys")
+	evicted, _ := i.number("evicted_keys")
+	s.Gone, s.Databases = int64(expired+evicted), make(map[int]Keys)
 	for name, value := range i {
-		if strings.HasPrefix(name, "db") && strings.HasPrefix(value, "keys=") {
+		number, isDB := strings.CutPrefix(name, "db")
+		if n, err := strconv.Atoi(number); isDB && err == nil && strings.HasPrefix(value, "keys=") {
 			p := info(pairs(value))
 			keys, _ := p.number("keys")
 			expires, _ := p.number("expires")
+			s.Databases[n] = Keys{int64(keys), int64(expires)}
 			s.Keys, s.Expires = s.Keys+int64(keys), s.Expires+int64(expires)
 		}
 	}
 	return s, nil
+}
+
+// ReadCalls asks a server how often each command was carried out since the start, or
+// since CONFIG RESETSTAT. Calls that failed do not count. From 7.0 on a subcommand
+// has a name of its own, like "config|set".
+func ReadCalls(ctx context.Context, c *redis.Client) (map[string]int64, error) {
+	i, err := readInfo(ctx, c, "commandstats")
+	if err != nil {
+		return nil, err
+	}
+	all := make(map[string]int64)
+	for name, value := range i {
+		if command, ok := strings.CutPrefix(name, "cmdstat_"); ok {
+			p := info(pairs(value))
+			calls, _ := p.number("calls")
+			failed, _ := p.number("failed_calls")
+			all[command] = int64(calls - failed)
+		}
+	}
+	return all, nil
 }
