@@ -79,7 +79,7 @@ func (c age) collect(ctx context.Context, w *collectors.Writer) error {
 	if err != nil {
 		return err
 	}
-	verified, known, err := c.restored()
+	verified, known, err := restored(c.target)
 	for _, s := range states {
 		set := func(m *collectors.Metric, v float64) { w.Set(m, v, c.target.Name, s.stanza) }
 		set(c.count, float64(s.count))
@@ -98,11 +98,12 @@ func (c age) collect(ctx context.Context, w *collectors.Writer) error {
 	return err
 }
 
-func (c age) restored() (at time.Time, known bool, err error) {
-	if c.target.Verified == "" {
+// restored returns when a backup was last restored and found good.
+func restored(t *target.Backup) (at time.Time, known bool, err error) {
+	if t.Verified == "" {
 		return at, false, nil
 	}
-	info, err := os.Stat(c.target.Verified)
+	info, err := os.Stat(t.Verified)
 	if errors.Is(err, fs.ErrNotExist) {
 		return at, false, nil // never
 	}
@@ -120,14 +121,9 @@ func (c age) read(ctx context.Context) ([]state, error) {
 		s, err := files([]string{c.target.Path}, 0)
 		return []state{s}, err
 	default:
-		all, err := filepath.Glob(c.target.Path)
+		all, err := matched(c.target)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", c.target.Path, err)
-		}
-		if len(all) == 0 { // none, or a folder that is not there or not ours to read
-			if _, err := os.ReadDir(filepath.Dir(c.target.Path)); err != nil && !strings.ContainsAny(filepath.Dir(c.target.Path), "*?[") {
-				return nil, err
-			}
+			return nil, err
 		}
 		s, err := files(all, settled)
 		return []state{s}, err
@@ -187,6 +183,7 @@ func measure(path string) (at time.Time, size float64, err error) {
 type restInfo struct {
 	Name   string
 	Backup []struct {
+		Label     string
 		Error     *bool
 		Info      struct{ Size float64 }
 		Timestamp struct{ Start, Stop int64 }
@@ -200,17 +197,18 @@ type restInfo struct {
 // noBackup is pgBackRest's code for a stanza that has none yet.
 const noBackup = 2
 
-func (c age) pgBackRest(ctx context.Context) (all []state, err error) {
+// pgBackRest asks pgBackRest what backups there are.
+func pgBackRest(ctx context.Context, t *target.Backup) ([]restInfo, error) {
 	path, err := exec.LookPath("pgbackrest")
 	if err != nil {
 		return nil, errors.New("pgbackrest is not installed here; name its files with kind files instead")
 	}
 	args := []string{"info", "--output=json", "--log-level-console=off", "--log-level-file=off"}
-	if c.target.Path != "" {
-		args = append(args, "--config="+c.target.Path)
+	if t.Path != "" {
+		args = append(args, "--config="+t.Path)
 	}
-	if c.target.Stanza != "" {
-		args = append(args, "--stanza="+c.target.Stanza)
+	if t.Stanza != "" {
+		args = append(args, "--stanza="+t.Stanza)
 	}
 	out, err := exec.CommandContext(ctx, path, args...).Output()
 	if err != nil {
@@ -228,6 +226,16 @@ func (c age) pgBackRest(ctx context.Context) (all []state, err error) {
 		if i.Status.Code != 0 && i.Status.Code != noBackup {
 			return nil, fmt.Errorf("pgbackrest info: stanza %s: %s", i.Name, i.Status.Message)
 		}
+	}
+	return infos, nil
+}
+
+func (c age) pgBackRest(ctx context.Context) (all []state, err error) {
+	infos, err := pgBackRest(ctx, c.target)
+	if err != nil {
+		return nil, err
+	}
+	for _, i := range infos {
 		s := state{stanza: i.Name, count: len(i.Backup), duration: -1}
 		if n := len(i.Backup); n > 0 {
 			b := i.Backup[n-1]

@@ -3,15 +3,13 @@ package app
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"time"
 
+	"github.com/ai-micro-service/upkeep/collectors/backup"
 	"github.com/ai-micro-service/upkeep/collectors/scrape"
 	"github.com/ai-micro-service/upkeep/internal/catalog"
 	"github.com/ai-micro-service/upkeep/internal/config"
+	"github.com/ai-micro-service/upkeep/internal/target"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/guard"
 	"github.com/ai-micro-service/upkeep/remediate/notify"
@@ -34,26 +32,29 @@ func (a *App) guard(c *config.Config) []remediate.Guard {
 // answers asks the scraper how collectors do.
 type answers struct{ *scrape.Scraper }
 
-// backups know when a backup of a server was last restored and found good: the
-// backup that has the server's name.
+// backups know what backups there are of a server, and when one was last restored and
+// found good: those that have the server's name.
 type backups []config.Backup
 
-// Verified returns the time of the file that the test of the restore touches.
-func (all backups) Verified(_ context.Context, server string) (at time.Time, err error) {
+// Backups looks at the backups as the collector does.
+func (all backups) Backups(ctx context.Context, server string) (found []guard.Series, err error) {
 	for _, b := range all {
-		if b.Name != server || b.Verified == "" {
+		if b.Name != server {
 			continue
 		}
-		info, err := os.Stat(b.Verified)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
+		series, err := backup.ReadSeries(ctx, new(target.Backup(b)))
 		if err != nil {
-			return at, fmt.Errorf("backup %s: %w", b.Name, err)
+			return nil, fmt.Errorf("backup %s: %w", b.Name, err)
 		}
-		return info.ModTime(), nil
+		for _, s := range series {
+			one := guard.Series{Path: b.Path, Verified: guard.Dated(s.Verified)}
+			for _, d := range s.Backups {
+				one.Backups = append(one.Backups, guard.Dated(d))
+			}
+			found = append(found, one)
+		}
 	}
-	return at, nil
+	return found, nil
 }
 
 // schedules makes the schedules of a configuration.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -49,16 +50,30 @@ func (a answers) Answer(metric, server string) (time.Time, error) {
 }
 
 type backups struct {
-	made time.Time
-	err  error
+	all []guard.Series
+	err error
 }
 
-func (b backups) Verified(_ context.Context, server string) (time.Time, error) {
+func (b backups) Backups(_ context.Context, server string) ([]guard.Series, error) {
 	if server != "main" {
-		return time.Time{}, fmt.Errorf("asked for %s", server)
+		return nil, fmt.Errorf("asked for %s", server)
 	}
-	return b.made, b.err
+	return b.all, b.err
 }
+
+// series is a backup for each age, and a verification; one long ago is none.
+func series(verified time.Duration, ages ...time.Duration) guard.Series {
+	s := guard.Series{Path: "/b/*", Verified: guard.Dated{Name: "/b/verified"}}
+	if verified != unverified {
+		s.Verified.At = noon.Add(-verified)
+	}
+	for i, age := range ages {
+		s.Backups = append(s.Backups, guard.Dated{Name: fmt.Sprint("/b/", i), At: noon.Add(-age)})
+	}
+	return s
+}
+
+const unverified = time.Duration(math.MinInt64)
 
 func asks(p *remediate.Proposal) { p.Action.Asks = true }
 
@@ -332,9 +347,11 @@ func TestElsewhere(t *testing.T) {
 		return guard.Config{Answers: answers{noon.Add(-ago), err}}
 	}
 	day := terms(remediate.Terms{Backup: 24 * time.Hour})
-	made := func(ago time.Duration) guard.Config {
-		return guard.Config{Backups: backups{made: noon.Add(-ago)}}
+	of := func(all ...guard.Series) guard.Config {
+		return guard.Config{Backups: backups{all: all}}
 	}
+	unnamed := series(unverified, time.Hour)
+	unnamed.Verified.Name = ""
 	wants := terms(remediate.Terms{FreeDisk: 0.2, Lag: time.Minute, Transaction: time.Hour})
 	full := remediate.Headroom{FreeDisk: new(0.5), Lag: new(time.Second), Transaction: new(time.Minute), Who: "session 9"}
 	with := func(change func(*remediate.Headroom)) func(*remediate.Proposal) {
@@ -351,11 +368,25 @@ func TestElsewhere(t *testing.T) {
 		{name: "nobody can be asked about the collector", change: changes{fresh}},
 		{name: "a person sees for himself", config: answered(time.Hour, nil), change: changes{fresh, person}},
 
-		{name: "the backup is young enough", config: made(24 * time.Hour), change: changes{destructive, day}},
-		{name: "the backup is too old", config: made(25 * time.Hour), change: changes{destructive, day}, reason: "backup", again: 10 * time.Minute, says: "2025-12-31T11:00:00Z"},
+		{name: "the backup is young enough", config: of(series(time.Hour, 24*time.Hour)), change: changes{destructive, day}},
+		{name: "verified at once", config: of(series(24*time.Hour, 24*time.Hour)), change: changes{destructive, day}},
+		{name: "the backup is too old, verified now", config: of(series(0, 25*time.Hour)), change: changes{destructive, day}, reason: "backup", again: 10 * time.Minute, says: "made at 2025-12-31T11:00:00Z; the last verification (/b/verified) was at 2026-01-01T12:00:00Z"},
+		{name: "a backup of 40 days, verified now", config: of(series(0, 960*time.Hour)), change: changes{destructive, day}, reason: "backup", again: 10 * time.Minute, says: "made longer ago than 24h0m0s"},
+		{name: "the newest is not verified, the one before is young enough", config: of(series(12*time.Hour, time.Hour, 13*time.Hour)), change: changes{destructive, day}},
+		{name: "the newest is not verified, the one before is too old", config: of(series(12*time.Hour, time.Hour, 25*time.Hour)), change: changes{destructive, day}, reason: "backup", again: 10 * time.Minute, says: "the newest verified backup is of 2025-12-31T11:00:00Z"},
+		{name: "written over since it was verified", config: of(series(12*time.Hour, time.Hour)), change: changes{destructive, day}},
+		{name: "written over since it was verified too long ago", config: of(series(25*time.Hour, time.Hour)), change: changes{destructive, day}, reason: "backup", again: 10 * time.Minute, says: "have the newest verified"},
+		{name: "no file, verified now", config: of(series(0)), change: changes{destructive, day}, reason: "backup", again: 10 * time.Minute, says: "no backup of main is there (/b/*)"},
+		{name: "no file, verified in the future", config: of(series(-80000 * time.Hour)), change: changes{destructive, day}, reason: "backup", again: 10 * time.Minute, says: "no backup of main is there"},
+		{name: "verified in the future", config: of(series(-time.Minute, time.Hour)), change: changes{destructive, day}, reason: "backup", again: 10 * time.Minute, says: "/b/verified, which says when a backup of main was verified, has the time 2026-01-01T12:01:00Z, which is in the future"},
+		{name: "made in the future", config: of(series(0, -time.Minute, time.Hour)), change: changes{destructive, day}, reason: "backup", again: 10 * time.Minute, says: "the backup /b/0 of main has the time 2026-01-01T12:01:00Z, which is in the future"},
+		{name: "a clock a little ahead", config: of(series(-time.Second, -time.Second)), change: changes{destructive, day}},
+		{name: "never verified", config: of(series(unverified, time.Hour)), change: changes{destructive, day}, reason: "backup", again: 10 * time.Minute, says: "/b/verified, which the test of the restore touches, is not there"},
+		{name: "no verification is configured", config: of(unnamed), change: changes{destructive, day}, reason: "backup", again: 10 * time.Minute, says: "names no file"},
+		{name: "one of two series is too old", config: of(series(0, time.Hour), series(0, 25*time.Hour)), change: changes{destructive, day}, reason: "backup", again: 10 * time.Minute, says: "longer ago than"},
 		{name: "there is no backup", config: guard.Config{Backups: backups{}}, change: changes{destructive, day}, reason: "backup", again: 10 * time.Minute, says: "no verified backup of main"},
 		{name: "nobody knows of backups", change: changes{destructive, day}, reason: "backup", again: 10 * time.Minute},
-		{name: "backups cannot be asked about", config: guard.Config{Backups: backups{made: noon, err: errors.New("no repository")}}, change: changes{destructive, day}, reason: "backup", again: 10 * time.Minute, says: "no repository"},
+		{name: "backups cannot be asked about", config: guard.Config{Backups: backups{err: errors.New("no repository")}}, change: changes{destructive, day}, reason: "backup", again: 10 * time.Minute, says: "no repository"},
 		{name: "what is guarded needs no backup", change: changes{day}},
 		{name: "the policy asks for no backup", change: changes{destructive}},
 
