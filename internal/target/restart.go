@@ -1,6 +1,7 @@
 package target
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,6 +31,8 @@ type Supervised struct {
 	Started time.Time     // zero where it is not known
 	Grace   time.Duration // how long the server may take to stop before it is killed; negative: as long as it wants
 	Args    []string      // what the server was started with, where that is known
+	WorkDir string        // the folder that it was started in, where that is known
+	Folders []Folder      // what a restart does to its files, where that is known
 }
 
 // UnitName reports whether a text is a name of a systemd service, written out.
@@ -71,33 +74,42 @@ func (r Restart) container(ctx context.Context) (s Supervised, err error) {
 			Pid       int
 			StartedAt time.Time
 		}
-		Config struct{ StopTimeout *int }
+		Config struct {
+			StopTimeout *int
+			WorkingDir  string
+		}
+		mounts
 	}
 	if err := r.Docker.Get(ctx, &i, nil, "containers", r.Container, "json"); err != nil {
 		return s, err
 	}
-	s = Supervised{Running: i.State.Running, PID: i.State.Pid, Started: i.State.StartedAt, Grace: 10 * time.Second, Args: append([]string{i.Path}, i.Args...)}
+	s = Supervised{Running: i.State.Running, PID: i.State.Pid, Started: i.State.StartedAt, Grace: 10 * time.Second, Args: append([]string{i.Path}, i.Args...), WorkDir: cmp.Or(i.Config.WorkingDir, "/")}
 	if t := i.Config.StopTimeout; t != nil {
 		s.Grace = time.Duration(*t) * time.Second
 	}
-	return s, nil
+	s.Folders, err = i.folders(ctx, r.Docker)
+	return s, err
 }
 
+// unitProperties are what is asked of systemd.
+const unitProperties = "LoadState,ActiveState,MainPID,TimeoutStopUSec,ExecStart,WorkingDirectory,RuntimeDirectory,RuntimeDirectoryPreserve,PrivateTmp,DynamicUser,TemporaryFileSystem"
+
 func (r Restart) unit(ctx context.Context) (s Supervised, err error) {
-	text, err := systemctl(ctx, "show", "--no-pager", "--property=LoadState,ActiveState,MainPID,TimeoutStopUSec", "--", r.Unit)
+	text, err := systemctl(ctx, "show", "--no-pager", "--property="+unitProperties, "--", r.Unit)
 	if err != nil {
 		return s, err
 	}
 	said := make(map[string]string)
 	for line := range strings.Lines(text) {
 		name, value, _ := strings.Cut(strings.TrimSpace(line), "=")
-		said[name] = value
+		said[name] += value // one that is there twice, ExecStart, is not understood then
 	}
 	if said["LoadState"] != "loaded" {
 		return s, fmt.Errorf("systemd: %s is %s", r.Unit, said["LoadState"])
 	}
 	s.Running = said["ActiveState"] == "active"
 	s.PID, _ = strconv.Atoi(said["MainPID"]) // 0 is not known
+	s.Args, s.WorkDir, s.Folders = started(said["ExecStart"]), strings.TrimPrefix(cmp.Or(said["WorkingDirectory"], "/"), "!"), unitFolders(said)
 	if s.Grace, err = timespan(said["TimeoutStopUSec"]); err != nil {
 		return s, fmt.Errorf("systemd: %s: TimeoutStopUSec: %w", r.Unit, err)
 	}

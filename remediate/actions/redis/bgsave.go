@@ -74,8 +74,8 @@ func (a bgsave) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan
 	}
 	p.Facts = append(p.Facts, fmt.Sprintf("%d changes are in no snapshot", s.Changes))
 	p.Facts = append(p.Facts, underway(s)...)
-	if s.Saves == 0 {
-		p.Facts = append(p.Facts, "no snapshot was made since the start")
+	if !s.Succeeded {
+		p.Facts = append(p.Facts, "no snapshot has succeeded since the start")
 	}
 	if !s.OK {
 		p.Facts = append(p.Facts, "the last attempt failed, most often for a full disk; the server's log says why. With stop-writes-on-bgsave-error it refuses every write (MISCONF) until a save succeeds")
@@ -115,15 +115,16 @@ func (a bgsave) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) 
 }
 
 // save makes one snapshot more than there were. The count tells begun saves, since
-// 7.0; the time of the last one moves when a save has succeeded, and at a start. A
-// save within the second of the one before would not be known from it.
+// 7.0; the time of the last one moves when a save has succeeded, and at a start, which
+// is none. A save within the second of the one before would not be known from it.
 func (a bgsave) save(ctx context.Context, f remediate.Fence, process string, saves, last int64) error {
 	return child{
 		client: a.target.Client, process: process, command: "bgsave", grant: saving().grant,
 		failed: "the save failed: the server's log says why, most often a full disk. With stop-writes-on-bgsave-error the server now refuses every write (MISCONF) until a save succeeds: free space in its folder and save again",
 		early:  func(now read.Snapshot) bool { return now.LastSave.Unix() == last && now.Age < time.Second },
 		done: func(now read.Snapshot) (bool, error) {
-			return now.OK && now.LastSave.Unix() > last && (now.Saves < 0 || now.Saves > saves), nil
+			counted := now.Saves < 0 || now.Saves > saves
+			return now.OK && now.Succeeded && now.LastSave.Unix() > last && counted, nil
 		},
 	}.carry(ctx, f)
 }

@@ -165,3 +165,13 @@ func TestBGSaveParameters(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// There is no room in a folder that somebody has removed.
+func TestBGSaveInAFolderThatIsGone(t *testing.T) {
+	s, r := processOf(t)
+	if err := os.RemoveAll(s.Dir); err != nil {
+		t.Fatal(err)
+	}
+	_, err := redis.BGSave(r).Plan(t.Context(), remediate.Request{})
+	refuses(t, err, remediate.ReasonUnfit, s.Dir+" was removed")
+}

@@ -93,7 +93,7 @@ func TestRestartInDocker(t *testing.T) {
 
 	t.Run("a proxy that lets only GET through", func(t *testing.T) {
 		shy := as(t, socket, secret, target.Restart{Docker: engineOf(t, servertest.ReadOnly(t, d)), Container: "cache"})
-		refuses(t, redis.Restart(shy).Apply(t.Context(), fence(), plan.Steps[0]), remediate.ReasonPrivilege, "let POST /containers/cache/restart through")
+		refuses(t, apply(t, redis.Restart(shy), &plan.Steps[0]), remediate.ReasonPrivilege, "let POST /containers/cache/restart through")
 		do(t, r, "set", "k", "v") // is not held
 	})
 	t.Run("no such container", func(t *testing.T) {
@@ -114,14 +114,14 @@ func TestRestartInDocker(t *testing.T) {
 	})
 	t.Run("restarted", func(t *testing.T) {
 		was := info(t, r, "run_id")
-		if err := redis.Restart(r).Apply(t.Context(), fence(), plan.Steps[0]); err != nil {
+		if err := apply(t, redis.Restart(r), &plan.Steps[0]); err != nil {
 			t.Fatal(err)
 		}
 		if got := do(t, r, "dbsize"); got != "1001" || info(t, r, "run_id") == was {
 			t.Errorf("%s keys are there, want 1001 of another process", got)
 		}
 		started, err := d.Run(t.Context(), nil, "inspect", "--format", "{{.State.StartedAt}} {{.RestartCount}}", "cache")
-		if err := redis.Restart(r).Apply(t.Context(), fence(), plan.Steps[0]); err != nil {
+		if err := apply(t, redis.Restart(r), &plan.Steps[0]); err != nil {
 			t.Fatal(err)
 		}
 		again, err2 := d.Run(t.Context(), nil, "inspect", "--format", "{{.State.StartedAt}} {{.RestartCount}}", "cache")
@@ -129,6 +129,7 @@ func TestRestartInDocker(t *testing.T) {
 			t.Errorf("a second time it was restarted again: %s, %s (%v, %v)", started, again, err, err2)
 		}
 	})
+	t.Run("what outlives it", func(t *testing.T) { outlivesDocker(t, d) })
 	t.Run("with another append-only file than it was started with", func(t *testing.T) {
 		do(t, r, "config", "set", "appendonly", "yes")
 		for info(t, r, "aof_rewrite_in_progress")+info(t, r, "aof_rewrite_scheduled") != "00" {

@@ -55,8 +55,7 @@ func (now patient) kept() error {
 	return nil
 }
 
-// same refuses where the container or the unit is not the server, and where it was
-// started to read other data than it keeps.
+// same refuses where the container or the unit is not the server.
 func (now patient) same() error {
 	s, state := now.supervised, now.state
 	switch {
@@ -66,15 +65,6 @@ func (now patient) same() error {
 		return remediate.Refuse(remediate.ReasonUnfit, "the container was started at %s and the server at %s: it is another", s.Started.UTC().Format(time.RFC3339), state.Started.UTC().Format(time.RFC3339))
 	case s.Started.IsZero() && s.PID != state.PID:
 		return remediate.Refuse(remediate.ReasonUnfit, "the unit runs process %d and the server is process %d: it is another", s.PID, state.PID)
-	}
-	want := "no"
-	if now.snapshot.AOF {
-		want = "yes"
-	}
-	for where, text := range now.configured() {
-		if got := appendonly(text); got != "" && got != want {
-			return remediate.Refuse(remediate.ReasonUnfit, "the server was told appendonly %s with CONFIG SET, and its %s says %s: after a restart it would read other data than it has now. Make both the same first (CONFIG REWRITE)", want, where, got)
-		}
 	}
 	return nil
 }
@@ -105,7 +95,7 @@ func (now patient) grace(took time.Duration) time.Duration {
 func (now patient) facts(by target.Restart) (facts []string) {
 	load := time.Duration(now.memory.Used / loadRate * float64(time.Second)).Round(time.Second)
 	facts = append(facts, fmt.Sprintf("%d keys, %s; after the restart reading them takes about %s at most, in which nobody is answered", now.state.Keys, remediate.Quantity("_bytes", now.memory.Used), max(load, time.Second)))
-	if now.snapshot.Took >= 0 && now.snapshot.Saves != 0 {
+	if now.snapshot.Took >= 0 && now.snapshot.Succeeded {
 		facts = append(facts, fmt.Sprintf("the last save took %s; writes are held about as long, %s at most, and reads go on", now.snapshot.Took, now.pause))
 	} else {
 		facts = append(facts, fmt.Sprintf("no save was made since the start: how long writes are held is not known, %s at most; reads go on", now.pause))
@@ -119,8 +109,12 @@ func (now patient) facts(by target.Restart) (facts []string) {
 		role = fmt.Sprintf("%d replicas follow it", now.state.Replicas)
 	}
 	facts = append(facts, role)
-	if len(now.configured()) == 0 {
-		facts = append(facts, "its configuration file cannot be read from here: what was set with CONFIG SET and not written there is gone after the restart")
+	facts = append(facts, "its data is in "+now.running.settings["dir"])
+	if !now.begun.known {
+		facts = append(facts, now.begun.lacks+" cannot be read from here; nothing was set since the server was started (INFO commandstats)")
+	}
+	for _, gone := range now.goes() {
+		facts = append(facts, "gone after the restart, since it was set while the server ran and stands nowhere: "+gone)
 	}
 	return facts
 }

@@ -131,6 +131,12 @@ func (h *healings) count(t *testing.T) int {
 	return h.n
 }
 
+// apply carries out a step, and leaves in it what it keeps, as the journal does.
+func apply(t *testing.T, a remediate.Action, s *remediate.Step) error {
+	t.Helper()
+	return a.Apply(t.Context(), actiontest.Fence(s), *s)
+}
+
 // fence is one that is held.
 func fence() remediate.Fence { return remediate.Fence{Token: 1, Held: held} }
 

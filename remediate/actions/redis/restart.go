@@ -6,11 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/prometheus/common/model"
-	goredis "github.com/redis/go-redis/v9"
 
 	read "github.com/ai-micro-service/upkeep/collectors/redis"
 	"github.com/ai-micro-service/upkeep/internal/target"
@@ -71,14 +72,25 @@ server (restart in the target's configuration), where the container or the unit 
 not the server that answers, a server with replicas and one of a cluster (make a
 replica the primary first, or set the parameter replicas), a replica that does not
 follow its primary, one whose save or append-only file fails, a disk without room,
-a time to stop that is shorter than a save, and a configuration file or command
-line whose appendonly is not what the server does. It is done when another process
-answers (run_id), has read its data, has as many keys as before (but for those that
-expire by themselves), and its append-only file, maxmemory and eviction are what
-they were: what was set with CONFIG SET and not written to the file is gone, and
-that fails the run. Rights: +info +bgsave +client|pause +client|unpause
-+client|setname, and +multi +discard so that a lacking right is seen at plan time; of Docker POST, of
-systemd the right to restart the unit (root, or a rule of polkit for
+a time to stop that is shorter than a save. It refuses where the data would not
+outlive the restart: a folder on a tmpfs, on RuntimeDirectory= or PrivateTmp= of
+systemd, in the container's own layer (docker restart keeps it, and making the
+container anew does not: the parameter volatile accepts that), and a server whose
+dir, dbfilename, appendonly, save points, replicaof, maxmemory or eviction were set
+while it ran and are not what it is started with. That is read from its
+configuration file, as its own process sees it, and its command line, as Docker or
+systemd tells it; where one of them cannot be read, and INFO commandstats shows that
+something was set since the start, it refuses too. What else was set while the
+server ran and would be taken back – ACL users, and settings, by their names – the
+plan says, and the person who approves accepts it. Before it begins, the keys of
+each database are counted into the journal; after, each try compares with that, also
+another process's. It is done when another process answers (run_id), has read its
+data, has as many keys as before (but for those that expire by themselves), and is
+set as it was but for what the plan said. A comparison that fails ends the run as
+failed. A server that another restarts meanwhile, before its keys were counted, is
+refused. Rights: +info +bgsave +client|pause +client|unpause +client|setname
++config|get (which shows passwords; none is kept or shown) +acl|list, and +multi +discard so that a
+lacking right is seen at plan time; of Docker POST, of systemd the right to restart the unit (root, or a rule of polkit for
 org.freedesktop.systemd1.manage-units).`,
 		Lowers:   "upkeep_redis_memory_fragmentation_ratio",
 		Risk:     remediate.Guarded,
@@ -88,6 +100,7 @@ org.freedesktop.systemd1.manage-units).`,
 		Params: append(boundParams(),
 			remediate.Param{Name: "pause", Type: remediate.Duration, Default: "1m", Doc: "How long writes may be held for the last save."},
 			remediate.Param{Name: "replicas", Type: remediate.Bool, Default: "false", Doc: "Restart it though replicas follow it or it is part of a cluster: whoever watches it may make another the primary meanwhile, and the replicas take over the data again."},
+			remediate.Param{Name: "volatile", Type: remediate.Bool, Default: "false", Doc: "Restart it though its folder is in the container's own layer, or on a tmpfs of the machine: the restart keeps both, and making the container anew, or a boot, does not."},
 		),
 		Subject:   []string{"server"},
 		Exclusive: []string{"server"},
@@ -97,7 +110,7 @@ org.freedesktop.systemd1.manage-units).`,
 }
 
 func restarting() []need {
-	return []need{saving(), {"+client|pause", []any{"client", "pause", "1", "write"}}, {"+client|unpause", []any{"client", "unpause"}}}
+	return append([]need{saving(), {"+client|pause", []any{"client", "pause", "1", "write"}}, {"+client|unpause", []any{"client", "unpause"}}}, reading()...)
 }
 
 type restart struct{ target *target.Redis }
@@ -114,6 +127,8 @@ type patient struct {
 	state      read.State
 	supervised target.Supervised
 	place      place
+	running    running
+	begun      startup
 	pause      time.Duration
 }
 
@@ -127,8 +142,10 @@ func (a restart) Plan(ctx context.Context, r remediate.Request) (p remediate.Pla
 	if err != nil || hold <= 0 {
 		return p, remediate.Refuse(remediate.ReasonSubject, "pause is %q; a duration was expected, like 1m", r.Params["pause"])
 	}
-	if v := r.Params["replicas"]; v != "" && v != "true" && v != "false" {
-		return p, remediate.Refuse(remediate.ReasonSubject, "replicas is %q; true or false was expected", v)
+	for _, name := range []string{"replicas", "volatile"} {
+		if v := r.Params[name]; v != "" && v != "true" && v != "false" {
+			return p, remediate.Refuse(remediate.ReasonSubject, "%s is %q; true or false was expected", name, v)
+		}
 	}
 	now, err := a.ask(ctx)
 	if err != nil {
@@ -144,27 +161,42 @@ func (a restart) Plan(ctx context.Context, r remediate.Request) (p remediate.Pla
 	if err := a.supervised(ctx, &now); err != nil {
 		return p, err
 	}
-	for _, check := range []func() error{now.role(r.Params["replicas"] == "true"), now.kept, now.same, now.stops} {
-		if err := check(); err != nil {
-			return p, err
-		}
+	volatile := r.Params["volatile"] == "true"
+	if err := a.may(now, r.Params["replicas"] == "true", volatile); err != nil {
+		return p, err
 	}
 	if p.Facts, err = now.place.fits(now.snapshot, b, "a snapshot"); err != nil {
 		return p, err
 	}
 	p.Facts = append(p.Facts, now.facts(a.target.Restart)...)
-	p.Steps = []remediate.Step{a.step(now)}
+	p.Steps = []remediate.Step{a.step(now, volatile)}
 	return p, nil
 }
 
+// may refuses what must not be restarted.
+func (a restart) may(now patient, replicas, volatile bool) error {
+	checks := []func() error{now.role(replicas), now.kept, now.same, now.stops, now.outlives(volatile), now.set}
+	if now.begun.known {
+		checks = append(checks, now.bears, func() error { return now.ourselves(a.target.Client) })
+	}
+	for _, check := range checks {
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // step is what does not change while a person is asked: no count of saves is in it.
-func (a restart) step(now patient) remediate.Step {
+func (a restart) step(now patient, volatile bool) remediate.Step {
 	s := remediate.Step{
 		Do: fmt.Sprintf("BGSAVE; CLIENT PAUSE %d WRITE; BGSAVE; %s", now.pause.Milliseconds(), a.target.Restart),
 		Args: map[string]string{
-			"run_id": now.state.RunID, "pause": model.Duration(now.pause).String(), "replica": strconv.FormatBool(now.state.Replica),
-			"appendonly": strconv.FormatBool(now.snapshot.AOF), "maxmemory": strconv.FormatFloat(now.memory.Limit, 'f', 0, 64), "maxmemory-policy": now.memory.Policy,
+			"run_id": now.state.RunID, "pause": model.Duration(now.pause).String(), "volatile": strconv.FormatBool(volatile), keptGoes: strings.Join(now.goes(), ", "),
 		},
+	}
+	for _, is := range asArgs(now.state, now.snapshot, now.memory) {
+		s.Args[is.name] = is.now
 	}
 	if now.state.Replica {
 		s.Do = "BGSAVE; " + a.target.Restart.String()
@@ -193,7 +225,8 @@ func (a restart) ask(ctx context.Context) (now patient, err error) {
 	return now, err
 }
 
-// supervised adds what is known by who restarts the server, and where it is.
+// supervised adds what is known by who restarts the server, where it is, and what it
+// was started with.
 func (a restart) supervised(ctx context.Context, now *patient) (err error) {
 	now.supervised, err = a.target.Restart.Look(ctx)
 	switch {
@@ -209,6 +242,10 @@ func (a restart) supervised(ctx context.Context, now *patient) (err error) {
 		seen.PID = now.supervised.PID
 		now.place = find(seen)
 	}
+	if now.running, err = a.running(ctx); err != nil {
+		return err
+	}
+	now.begun = now.startup()
 	return nil
 }
 
@@ -223,7 +260,7 @@ func (a restart) Apply(ctx context.Context, f remediate.Fence, s remediate.Step)
 		return privilege(err, "+info")
 	}
 	if state.RunID != s.Args["run_id"] {
-		return a.check(ctx, s, nil) // done, by whomever
+		return a.check(ctx, s) // it was restarted: by a try before, or by another
 	}
 	now, err := a.look(ctx)
 	if err != nil {
@@ -231,9 +268,13 @@ func (a restart) Apply(ctx context.Context, f remediate.Fence, s remediate.Step)
 	}
 	now.pause = time.Duration(hold)
 	// Others may have moved something since the plan was made.
-	for _, check := range []func() error{now.role(true), now.kept, now.same, now.stops} {
-		if err := check(); err != nil {
-			return err
+	if err := a.may(now, true, s.Args["volatile"] == "true"); err != nil {
+		return err
+	}
+	told := strings.Split(s.Args[keptGoes], ", ")
+	for _, gone := range now.goes() {
+		if !slices.Contains(told, gone) {
+			return remediate.Refuse(remediate.ReasonChanged, "%s was set since the plan was made, and the restart would take it back: ask again", gone)
 		}
 	}
 	took, err := a.proved(ctx, f, now.snapshot)
@@ -241,25 +282,43 @@ func (a restart) Apply(ctx context.Context, f remediate.Fence, s remediate.Step)
 		return err
 	}
 	if now.state.Replica { // what it has, its primary has
-		if err := f.Check(ctx); err != nil {
-			return err
+		s.Kept, err = a.kept(ctx, f, s, now, saved{})
+		if err == nil {
+			err = f.Check(ctx)
 		}
-		if err := a.begin(ctx, now.grace(took)); err != nil {
-			return err
+		if err == nil {
+			err = a.begin(ctx, now.grace(took))
 		}
-		return a.check(ctx, s, nil)
+	} else {
+		s.Kept, err = a.still(ctx, f, s, now, took)
 	}
-	keys, err := a.still(ctx, f, now, took)
 	if err != nil {
 		return err
 	}
-	return a.check(ctx, s, &keys)
+	return a.check(ctx, s)
+}
+
+// kept writes to the journal what is compared after the restart.
+func (a restart) kept(ctx context.Context, f remediate.Fence, s remediate.Step, now patient, file saved) (kept map[string]string, err error) {
+	if now.state, err = read.ReadState(ctx, a.target.Client); err != nil {
+		return nil, err
+	}
+	if now.snapshot, err = read.ReadPersistence(ctx, a.target.Client); err != nil {
+		return nil, err
+	}
+	kept = now.keep(file, s.Args[keptGoes])
+	limited, cancel := context.WithTimeoutCause(ctx, endPause, errors.New("the journal did not take what is compared after the restart"))
+	defer cancel()
+	if err := f.Note(limited, kept, fmt.Sprintf("%d keys of %d databases are to be there afterwards", now.state.Keys, len(now.state.Databases))); err != nil {
+		return nil, err
+	}
+	return kept, nil
 }
 
 // proved tells how long a save takes, by one that has succeeded: one of a moment
 // ago will do.
 func (a restart) proved(ctx context.Context, f remediate.Fence, s read.Snapshot) (time.Duration, error) {
-	if s.OK && s.Saves > 0 && s.Took >= 0 && s.Age < provedFor && !s.InProgress {
+	if s.OK && s.Succeeded && s.Took >= 0 && s.Age < provedFor && !s.InProgress {
 		return s.Took + time.Second, f.Check(ctx) // the server tells whole seconds
 	}
 	return a.save(ctx, f)
@@ -277,17 +336,14 @@ func (a restart) save(ctx context.Context, f remediate.Fence) (time.Duration, er
 		}
 	}
 	began := time.Now()
-	err = bgsave(a).save(ctx, f, "", s.Saves, s.LastSave.Unix())
+	err = bgsave(a).save(ctx, f, s.RunID, s.Saves, s.LastSave.Unix())
 	return time.Since(began), err
 }
-
-// A count is how many keys there were, and how many of them may go by themselves.
-type count struct{ keys, expires int64 }
 
 // still holds writes, saves, and restarts the server when nothing has changed since.
 // Where that is not to be, writes are let go on at once; and by themselves where
 // upkeep is killed meanwhile.
-func (a restart) still(ctx context.Context, f remediate.Fence, now patient, took time.Duration) (c count, err error) {
+func (a restart) still(ctx context.Context, f remediate.Fence, s remediate.Step, now patient, took time.Duration) (c map[string]string, err error) {
 	if took > now.pause {
 		return c, remediate.Refuse(remediate.ReasonUnfit, "the save took %s, and writes may be held for %s: give pause more time", took.Round(time.Millisecond), now.pause)
 	}
@@ -304,9 +360,17 @@ func (a restart) still(ctx context.Context, f remediate.Fence, now patient, took
 		}
 		err = errors.Join(err, privilege(a.target.Client.Do(last, "client", "unpause").Err(), "+client|unpause"))
 	}()
+	before := now.snapshotFile()
 	limited, cancel := context.WithTimeoutCause(ctx, within, fmt.Errorf("the save took longer than %s, in which writes may be held", within))
 	defer cancel()
 	if _, err := a.save(limited, f); err != nil {
+		return c, err
+	}
+	file, err := now.wrote(before)
+	if err != nil {
+		return c, err
+	}
+	if c, err = a.kept(ctx, f, s, now, file); err != nil {
 		return c, err
 	}
 	grace := now.grace(took)
@@ -320,10 +384,6 @@ func (a restart) still(ctx context.Context, f remediate.Fence, now patient, took
 	if !kept.OK || kept.Changes != 0 {
 		return c, fmt.Errorf("%d changes were made after the save though writes are held: it is not restarted", kept.Changes)
 	}
-	last, err := read.ReadState(ctx, a.target.Client)
-	if err != nil {
-		return c, err
-	}
 	if err := f.Check(ctx); err != nil {
 		return c, err
 	}
@@ -331,7 +391,7 @@ func (a restart) still(ctx context.Context, f remediate.Fence, now patient, took
 	// Whether it has begun is not known of a request that had no answer: writes stay
 	// held, until the server stops or the time is over.
 	sent = err == nil || ctx.Err() != nil
-	return count{last.Keys, last.Expires}, err
+	return c, err
 }
 
 // hold holds back writes for a time from now on.
@@ -356,58 +416,6 @@ func (a restart) begin(ctx context.Context, grace time.Duration) error {
 		return remediate.Refuse(remediate.ReasonPrivilege, "the engine, or a proxy before it, answered %d: let POST /containers/%s/restart through", refused.Status, a.target.Restart.Container)
 	}
 	return err
-}
-
-// check waits until the server has read its data, and compares with what was.
-func (a restart) check(ctx context.Context, s remediate.Step, before *count) error {
-	state, err := a.back(ctx, s.Args["run_id"])
-	if err != nil {
-		return err
-	}
-	memory, err := read.ReadMemory(ctx, a.target.Client)
-	if err != nil {
-		return err
-	}
-	kept, err := read.ReadPersistence(ctx, a.target.Client)
-	if err != nil {
-		return err
-	}
-	for _, is := range []struct{ name, now string }{
-		{"replica", strconv.FormatBool(state.Replica)},
-		{"appendonly", strconv.FormatBool(kept.AOF)},
-		{"maxmemory", strconv.FormatFloat(memory.Limit, 'f', 0, 64)},
-		{"maxmemory-policy", memory.Policy},
-	} {
-		if was := s.Args[is.name]; was != is.now {
-			return fmt.Errorf("the server is back, and its %s is %s where it was %s: that was set while it ran and stands in no configuration file; set it again and write it down", is.name, is.now, was)
-		}
-	}
-	if before != nil && state.Keys < before.keys-before.expires {
-		return fmt.Errorf("the server is back with %d keys of %d, of which %d may have expired: look at its log and its folder before anything is written over", state.Keys, before.keys, before.expires)
-	}
-	return nil
-}
-
-// back waits until another process than before answers and has all its data.
-func (a restart) back(ctx context.Context, was string) (read.State, error) {
-	for alive := time.Now(); ; {
-		s, err := read.ReadState(ctx, a.target.Client)
-		if err == nil && s.RunID != was {
-			if !s.Loading && (!s.Replica || s.LinkUp && !s.Syncing) {
-				return s, nil
-			}
-			alive = time.Now()
-		}
-		if goredis.HasErrorPrefix(err, "WRONGPASS") || goredis.HasErrorPrefix(err, "NOAUTH") || denied(err) {
-			return s, fmt.Errorf("the server is back and does not let us in: our user, or its password, was set while it ran and stands in no configuration file; what came back could not be looked at: %w", err)
-		}
-		if time.Since(alive) > lifeIn {
-			return s, errors.Join(fmt.Errorf("the server was restarted and nothing was heard of it for %s: look at its log", lifeIn), err)
-		}
-		if stop := pause(ctx, savePoll); stop != nil {
-			return s, errors.Join(fmt.Errorf("waiting for the server to come back: %w", stop), err)
-		}
-	}
 }
 
 // Measure implements remediate.Remedy.

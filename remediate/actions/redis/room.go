@@ -36,6 +36,7 @@ type place struct {
 	available  *float64 // bytes of the machine's memory that may still be taken
 	promise    *float64 // bytes that the kernel may still promise, where it promises no more than there are
 	overcommit string   // vm.overcommit_memory
+	gone       string   // the folder, where somebody has removed it
 }
 
 // find looks for the process of a server on this machine. INFO does not tell where
@@ -47,6 +48,9 @@ func find(s read.State) (p place) {
 		return p
 	}
 	p.root = proc
+	if works, err := os.Readlink(filepath.Join(proc, "cwd")); err == nil && strings.HasSuffix(works, " (deleted)") {
+		p.gone = strings.TrimSuffix(works, " (deleted)")
+	}
 	folders := []string{filepath.Join(proc, "cwd")}
 	// From 7.0 on the append-only files are in a folder of their own, which may be a disk of its own.
 	if own := filepath.Join(proc, "cwd", "appendonlydir"); exists(own) {
@@ -208,6 +212,9 @@ func (p place) fits(s read.Snapshot, b bound, what string) (facts []string, err 
 	disk, memory := s.Used*b.disk, s.Used*b.memory
 	if s.Copied > 0 {
 		memory = min(memory, 2*s.Copied)
+	}
+	if p.gone != "" {
+		return nil, remediate.Refuse(remediate.ReasonUnfit, "the server's folder %s was removed: nothing can be saved there. Make it anew, owned by the server's user, and restart the server or have it work in another (CONFIG SET dir)", p.gone)
 	}
 	if p.free == nil {
 		return []string{"how much of the server's disk is free cannot be seen from here"}, nil

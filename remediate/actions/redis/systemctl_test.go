@@ -34,6 +34,9 @@ type unit struct {
 	grace    string // TimeoutStopUSec
 	pid      int    // that is told instead of the server's; 0: the server's
 	refuse   string // what restart fails with
+	between  func() // carried out while the server is down
+	shows    string // further properties
+	command  string // what it says that it runs, instead of what it does
 }
 
 // An answer is what systemctl prints and returns.
@@ -142,12 +145,21 @@ func (u *unit) answer(args []string) answer {
 		if pid == 0 {
 			pid = u.server.PID()
 		}
-		return answer{Out: fmt.Sprintf("LoadState=loaded\nActiveState=active\nMainPID=%d\nTimeoutStopUSec=%s\n", pid, u.grace)}
+		command := u.command
+		if command == "" {
+			// As systemd writes it: with spaces between, whatever is in them.
+			command = "/usr/bin/redis-server " + strings.Join(append([]string{u.file, "--port", fmt.Sprint(u.server.Port), "--bind", "127.0.0.1", "--dir", u.dir, "--daemonize", "no"}, u.args...), " ")
+		}
+		return answer{Out: fmt.Sprintf("LoadState=loaded\nActiveState=active\nMainPID=%d\nTimeoutStopUSec=%s\n"+
+			"ExecStart={ path=/usr/bin/redis-server ; argv[]=%s ; ignore_errors=no ; start_time=[n/a] ; stop_time=[n/a] ; pid=0 ; code=(null) ; status=0/0 }\n%s", pid, u.grace, command, u.shows)}
 	case args[0] == "restart" && u.refuse != "":
 		return answer{Err: u.refuse, Code: 1}
 	case args[0] == "restart":
 		if err := u.server.Stop(); err != nil {
 			u.t.Error(err)
+		}
+		if u.between != nil {
+			u.between()
 		}
 		u.start(u.server.Port)
 		u.restarts++

@@ -1,0 +1,128 @@
+package target
+
+import (
+	"context"
+	"net/url"
+	"path"
+	"strings"
+)
+
+// Fate says what a restart does to the files in a folder.
+type Fate int
+
+// What becomes of files when their server is restarted.
+const (
+	Kept  Fate = iota // they are on a disk of the machine, or on a volume
+	Layer             // they are in the container's own layer: kept by a restart, lost with the container
+	Lost              // the folder is empty after the restart
+)
+
+// A Folder is one whose files share a fate; the folders below it share it too,
+// unless one of them is a Folder itself.
+type Folder struct {
+	Path string // as the server sees it
+	Fate Fate
+	Bind bool   // it is a folder of the machine that a container has mounted
+	What string // for people: "the tmpfs /data", "RuntimeDirectory=redis"
+}
+
+// Holds returns the folder that holds a path, and whether one is known that does.
+func (s Supervised) Holds(file string) (f Folder, known bool) {
+	file = path.Clean(file)
+	for _, one := range s.Folders {
+		in := one.Path == "/" || file == one.Path || strings.HasPrefix(file, one.Path+"/")
+		if in && (!known || len(one.Path) >= len(f.Path)) {
+			f, known = one, true
+		}
+	}
+	return f, known
+}
+
+// mounts are the parts of a container's description that say where its files are.
+type mounts struct {
+	Mounts []struct {
+		Type, Name, Source, Destination string
+	}
+	HostConfig struct{ Tmpfs map[string]string }
+}
+
+// folders tells what a restart of the container does to its files. The engine makes
+// a tmpfs anew; so is a volume that is a tmpfs, once no container has it mounted.
+func (m mounts) folders(ctx context.Context, d *Docker) ([]Folder, error) {
+	all := []Folder{
+		{Path: "/", Fate: Layer, What: "the container's own layer"},
+		{Path: "/dev", Fate: Lost, What: "the tmpfs /dev"},
+	}
+	for p := range m.HostConfig.Tmpfs {
+		all = append(all, Folder{Path: path.Clean(p), Fate: Lost, What: "the tmpfs " + p})
+	}
+	for _, one := range m.Mounts {
+		f := Folder{Path: path.Clean(one.Destination), Bind: one.Type == "bind", What: one.Type + " " + one.Destination}
+		switch one.Type {
+		case "tmpfs":
+			f.Fate = Lost
+		case "volume":
+			memory, err := d.inMemory(ctx, one.Name)
+			if err != nil {
+				return nil, err
+			}
+			if memory {
+				f.Fate, f.What = Lost, "the volume "+one.Name+", which is a tmpfs"
+			}
+		}
+		all = append(all, f)
+	}
+	return all, nil
+}
+
+// inMemory reports whether a volume is a tmpfs.
+func (d *Docker) inMemory(ctx context.Context, volume string) (bool, error) {
+	var v struct{ Options map[string]string }
+	if err := d.Get(ctx, &v, url.Values{}, "volumes", volume); err != nil {
+		return false, err
+	}
+	return v.Options["type"] == "tmpfs" || v.Options["type"] == "ramfs", nil
+}
+
+// unitFolders tells what a restart of a systemd unit does to its files.
+func unitFolders(said map[string]string) []Folder {
+	all := []Folder{{Path: "/", Fate: Kept, What: "the machine's files"}}
+	if said["RuntimeDirectoryPreserve"] == "" || said["RuntimeDirectoryPreserve"] == "no" {
+		for _, name := range strings.Fields(said["RuntimeDirectory"]) {
+			name, _, _ = strings.Cut(name, ":") // a symbolic link to it
+			all = append(all, Folder{Path: path.Join("/run", name), Fate: Lost, What: "RuntimeDirectory=" + name})
+		}
+	}
+	// DynamicUser= implies it.
+	if p := said["PrivateTmp"]; p != "" && p != "no" || said["DynamicUser"] == "yes" {
+		for _, at := range []string{"/tmp", "/var/tmp"} {
+			all = append(all, Folder{Path: at, Fate: Lost, What: "PrivateTmp=, which gives the unit a " + at + " of its own"})
+		}
+	}
+	for _, entry := range strings.Fields(said["TemporaryFileSystem"]) {
+		at, _, _ := strings.Cut(entry, ":")
+		all = append(all, Folder{Path: path.Clean(at), Fate: Lost, What: "TemporaryFileSystem=" + at})
+	}
+	return all
+}
+
+// started returns the command line of a unit: what systemd runs, as it writes it.
+// Where more than one command is run, or something stands in for an argument, it is
+// not known.
+func started(execStart string) []string {
+	_, rest, ok := strings.Cut(execStart, "argv[]=")
+	if !ok {
+		return nil
+	}
+	line, _, ok := strings.Cut(rest, " ; ")
+	if !ok || strings.Contains(rest, "argv[]=") || strings.ContainsAny(line, "$%") {
+		return nil
+	}
+	args := strings.Fields(line)
+	for i, a := range args {
+		if len(a) > 1 && (a[0] == '"' || a[0] == '\'') && a[len(a)-1] == a[0] {
+			args[i] = a[1 : len(a)-1] // later versions quote
+		}
+	}
+	return args
+}
