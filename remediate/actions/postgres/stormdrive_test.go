@@ -1,0 +1,288 @@
+package postgres_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres"
+)
+
+// stormPatience is how long a step may take: no step may hang.
+const stormPatience = 90 * time.Second
+
+// An act is one action and what it is asked.
+type act struct {
+	name   string
+	action remediate.Action
+	on     string // schema.table
+	params map[string]string
+}
+
+func (w *world) archiving() act {
+	a := act{name: "archive", action: postgres.Archive(w.server), on: srcName}
+	if w.scene.to == "nothing" {
+		a.name, a.action = "purge", postgres.Purge(w.server)
+	}
+	return a
+}
+
+// acts are the actions that take turns in a scene.
+func (w *world) next4() act {
+	restore := act{name: "restore", action: postgres.RestoreArchived(w.server), on: srcName, params: map[string]string{
+		"since": w.now.Add(-time.Duration(2000+w.rng.IntN(100)) * 24 * time.Hour).Format(time.RFC3339), "until": w.now.Add(-time.Duration(182+w.rng.IntN(100)) * 24 * time.Hour).Format(time.RFC3339),
+	}}
+	switch n := w.rng.IntN(10); {
+	case n < 6:
+		return w.archiving()
+	case n < 8 && w.scene.to != "nothing":
+		return restore
+	default:
+		return act{name: "repack", action: postgres.Repack(w.server), on: w.bloated()}
+	}
+}
+
+// bloated is a table with rows, most of which the storm has deleted.
+func (w *world) bloated() string {
+	leaf := srcName
+	w.blow("bloat", func(q *gust) (err error) {
+		if leaf, err = q.leaf(srcName); err != nil {
+			return err
+		}
+		if err := q.put(srcName, 500, 90, 1); err != nil {
+			return err
+		}
+		ids, _, err := q.ids("delete from %s where id %% 8 <> 0 and at > now() - interval '95 days' and %s returning id", srcName, q.unreferred())
+		q.later(func() {
+			for _, id := range ids {
+				delete(q.model.rows, id)
+			}
+		})
+		return err
+	})
+	if w.scene.parts {
+		leaf = "public.src_new"
+	}
+	w.plain("vacuum (analyze, truncate off) " + leaf)
+	return leaf
+}
+
+// label is what a step is counted as.
+func (w *world) label(a act, s remediate.Step) string {
+	part := s.Args["part"]
+	switch {
+	case part == "vacuum" || part == "analyze":
+		return ""
+	case a.name == "repack" && s.Args["way"] != "":
+		return "repack " + s.Args["way"]
+	case strings.Contains(strings.ToLower(part), "hand"):
+		return "hand over"
+	case part == "detach" || part == "drop":
+		return "purge partitions"
+	case w.store != nil && a.name == "archive":
+		return "archive " + w.place()
+	case w.store != nil:
+		return "restore " + w.place()
+	case a.name == "purge":
+		return "purge"
+	default:
+		return a.name + " table"
+	}
+}
+
+func (w *world) place() string { return strings.TrimPrefix(w.server.Archives[0].To.Label, "a ") }
+
+// drive lets the actions run and the storm beside them, until the storm ends, and
+// then once without it.
+func (w *world) drive() {
+	for round := 0; w.left > 0 && round < 30 && !w.t.Failed(); round++ {
+		if round > 0 {
+			w.refill()
+		}
+		for w.rng.IntN(4) == 0 {
+			_ = w.gustOf() // what a plan sees
+		}
+		a := w.next4()
+		err := w.carry(a)
+		w.note("%s of %s: %v", a.name, a.on, err)
+		w.end(a, err)
+		if err != nil {
+			w.heal([]int{1, 100, 100, 100}[w.rng.IntN(4)])
+		}
+		if len(w.hazards) == 0 {
+			w.level()
+		}
+	}
+	w.left = 0
+	w.heal(100)
+	w.level()
+	w.sweep()
+	w.refill()
+	a := w.archiving()
+	err := w.carry(a)
+	w.note("%s of %s, when it is quiet: %v", a.name, a.on, err)
+	w.end(act{name: "quiet " + a.name}, err)
+}
+
+// refill sees to it that there are old rows.
+func (w *world) refill() {
+	if w.scene.parts && w.rng.IntN(2) == 0 {
+		w.blow("refill", func(q *gust) error { return q.newPart(60) })
+	}
+	w.insert("refill", 150, 198, 182)
+}
+
+// carry plans and applies.
+func (w *world) carry(a act) error {
+	schema, table, _ := strings.Cut(a.on, ".")
+	limit := 0.1
+	r := remediate.Request{Action: a.action.Name, Limit: &limit, Params: a.params, Subject: map[string]string{"server": "main", "database": w.database, "schema": schema, "table": table}}
+	ctx, cancel := context.WithTimeout(w.t.Context(), stormPatience)
+	defer cancel()
+	plan, err := a.action.Plan(ctx, r)
+	if err != nil {
+		return fmt.Errorf("plan: %w", err)
+	}
+	for _, s := range plan.Steps {
+		if err := w.apply(a, s); err != nil {
+			return fmt.Errorf("%.60s: %w", s.Do, err)
+		}
+	}
+	return nil
+}
+
+// apply carries out one step, with the storm between its batches or beside them.
+func (w *world) apply(a act, s remediate.Step) error {
+	ctx, cancel := context.WithTimeoutCause(w.t.Context(), stormPatience, errHangs)
+	defer cancel()
+	label := w.label(a, s)
+	w.mu.Lock()
+	w.running, w.checks, w.pending = label, 0, nil
+	w.mu.Unlock()
+	if label != "" {
+		w.tally.actions[label] = true
+	}
+	before := w.count()
+	// pg_repack is asked to give way while a statement waits for it.
+	ended := func() {}
+	if w.beside || s.Args["way"] == "pg_repack" {
+		ended = w.blowBeside()
+	}
+	err := a.action.Apply(ctx, remediate.Fence{Token: 1, Held: w.hook}, s)
+	ended()
+	for _, kind := range w.pending {
+		w.tally.fall(kind, label, 1)
+	}
+	w.running = ""
+	after := w.count()
+	if n := before - after; label != "" && n != 0 {
+		w.tally.acted[label] += max(n, -n)
+		w.tally.moved += max(n, -n)
+	}
+	w.watched(after)
+	return err
+}
+
+var errHangs = errors.New("the step took longer than the storm waits") //nolint:gochecknoglobals // a sentinel
+
+// count is how many rows are in the source, for the log.
+func (w *world) count() (n int) {
+	if err := w.conn.QueryRow(context.Background(), "select count(*) from "+srcName).Scan(&n); err != nil {
+		return 0 // it has another name at the moment
+	}
+	return n
+}
+
+// hook is asked before each batch, and lets the storm blow.
+func (w *world) hook(context.Context) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.checks++
+	if w.running == "" {
+		return nil
+	}
+	if w.tokens != nil {
+		select {
+		case w.tokens <- struct{}{}:
+		default:
+		}
+		return nil
+	}
+	w.look()
+	for w.rng.IntN(5) < 3 {
+		if w.gustOf() != nil {
+			break
+		}
+	}
+	return nil
+}
+
+// blowBeside lets the storm run at the same time. It is given a statement for each
+// batch.
+func (w *world) blowBeside() (end func()) {
+	tokens, ended := make(chan struct{}, 3), make(chan struct{})
+	w.mu.Lock()
+	w.tokens = tokens
+	was := w.beside
+	w.beside = true
+	w.mu.Unlock()
+	go func() {
+		defer close(ended)
+		for range tokens {
+			time.Sleep(time.Duration(w.rng.IntN(4000)) * time.Microsecond)
+			if w.rng.IntN(3) > 0 {
+				_ = w.gustOf()
+			}
+		}
+	}()
+	return func() {
+		w.mu.Lock()
+		w.tokens, w.beside = nil, was
+		close(tokens)
+		w.mu.Unlock()
+		<-ended
+	}
+}
+
+// A watch is on a publication that a plan did not know: after the batch that was
+// under way, no row may leave the source.
+type watch struct {
+	of     string
+	at     int // checks
+	seen   bool
+	source int // rows in the source
+}
+
+func (w *world) published(string) {}
+
+func (w *world) look() {}
+
+func (w *world) watched(int) {}
+
+var numbers = regexp.MustCompile(`[0-9]+`) //nolint:gochecknoglobals // a pattern
+
+// end counts how a run has ended. What is neither nil nor a refusal is a fault, which
+// an engine tries again.
+func (w *world) end(a act, err error) {
+	said := "done"
+	switch refusal, refused := remediate.Refused(err); {
+	case errors.Is(err, errHangs) || errors.Is(err, context.DeadlineExceeded):
+		w.t.Errorf("seed %d: %s: %v", w.seed, a.name, err)
+		said = "hangs"
+	case refused:
+		said = "refused: " + refusal.Reason
+	case errors.Is(err, remediate.ErrGone):
+		said = "gone"
+	case err != nil:
+		said = "fault: " + numbers.ReplaceAllString(err.Error(), "N")
+	}
+	w.tally.ended[a.name+": "+said[:min(len(said), 150)]]++
+}
+
+var _ = pgx.ErrNoRows
