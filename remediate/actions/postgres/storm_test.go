@@ -124,14 +124,21 @@ type tally struct {
 }
 
 func newTally() *tally {
-	return &tally{fell: make(map[string]map[string]int), drawn: make(map[string]int), ended: make(map[string]int), acted: make(map[string]int), actions: make(map[string]bool)}
+	return &tally{fell: make(map[string]map[string]int), drawn: make(map[string]int), ended: make(map[string]int), acted: make(map[string]int), actions: make(map[string]bool), kinds: names()}
+}
+
+func names() (all []string) {
+	for _, k := range kinds() {
+		all = append(all, k.name)
+	}
+	return all
 }
 
 // add takes in what one seed counted.
 func (a *tally) add(b *tally) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.kinds, a.moved = b.kinds, a.moved+b.moved
+	a.moved += b.moved
 	for kind, by := range b.fell {
 		for action, n := range by {
 			a.fall(kind, action, n)

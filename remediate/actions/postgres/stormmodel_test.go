@@ -239,6 +239,9 @@ func (w *world) check() {
 		w.t.Fatal(err)
 	}
 	said := w.losses(all)
+	if len(said) > 0 {
+		w.inventory(ctx)
+	}
 	for _, kids := range slices.Sorted(maps.Keys(w.model.kids)) {
 		said = append(said, w.kidsDiffer(ctx, w.conn, kids)...)
 	}
@@ -262,6 +265,16 @@ func (w *world) check() {
 		said = append(said, more...)
 	}
 	w.lose(said...)
+}
+
+// inventory writes down which tables there are at the end, for who reads a history.
+func (w *world) inventory(ctx context.Context) {
+	rows, err := w.conn.Query(ctx, "select oid::regclass || ' (' || oid || ', ' || relkind || relpersistence || ')' || coalesce(' in ' || (select inhparent::regclass::text from pg_inherits where inhrelid = c.oid), '') from pg_class c where relkind in ('r', 'p') and relnamespace in ('public'::regnamespace, 'other'::regnamespace) order by 1")
+	if err != nil {
+		return
+	}
+	all, _ := pgx.CollectRows(rows, pgx.RowTo[string]) // it only helps to read
+	w.note("tables: %s", strings.Join(all, ", "))
 }
 
 // lose fails the test, and tells the first few of what is wrong.

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -46,10 +47,10 @@ type world struct {
 	history []string
 	tally   *tally
 
-	mu      sync.Mutex // of what the hook reads
-	running string     // the action that is at work
-	checks  int        // how often it asked its fence
-	pending []string   // kinds that committed meanwhile
+	mu      sync.Mutex   // of what the hook reads
+	running string       // the action that is at work
+	checks  atomic.Int64 // how often it asked its fence
+	pending []string     // kinds that committed meanwhile
 	tokens  chan struct{}
 	watch   *watch
 	touched map[int64]int // by id: when the storm last put the row where it is
@@ -171,9 +172,9 @@ func (w *world) tables() {
 		w.must("create table public.dst (" + stormColumns + ", primary key (id, at)) partition by range (at)")
 		w.must("create table public.dst_mix partition of public.dst for values from (" + w.moment(200) + ") to (" + w.moment(100) + ")")
 	case w.scene.parts && w.rng.IntN(2) == 0:
-		w.must("create table public.dst (" + dstColumns + ", primary key (id, at)) partition by range (at)")
-		w.must("create table public.dst_1 partition of public.dst for values from (minvalue) to (" + w.moment(300) + ")")
-		w.must("create table public.dst_2 partition of public.dst for values from (" + w.moment(300) + ") to (maxvalue)")
+		w.must("create table public.dst (" + dstColumns + ", primary key (id, at)) partition by hash (id)")
+		w.must("create table public.dst_1 partition of public.dst for values with (modulus 2, remainder 0)")
+		w.must("create table public.dst_2 partition of public.dst for values with (modulus 2, remainder 1)")
 	case w.scene.parts:
 		w.must("create table public.dst (" + dstColumns + ", primary key (id, at))")
 	default:
@@ -313,7 +314,7 @@ func (w *world) tell(name string, said []string, err error) {
 	}
 	at := ""
 	if w.running != "" {
-		at = fmt.Sprintf(" [%s, check %d]", w.running, w.checks)
+		at = fmt.Sprintf(" [%s, check %d]", w.running, w.checks.Load())
 	}
 	w.note("  %s%s: %s: %s", name, at, strings.Join(said, "; "), end)
 }
