@@ -61,6 +61,18 @@ kills: deps-test ## kill upkeep under load, and freeze replicas of it; KILLS=100
 sim: ## go through simulated histories of the engine; SEEDS=1000000, SEED=1 for the first
 	$(GO) test -count 1 -v -timeout 24h -run TestSimulation ./remediate/engine -seeds $(or $(SEEDS),100000) -seed $(or $(SEED),1)
 
+.PHONY: storm
+storm: deps-test ## run DDL and DML beside the actions, and compare with a model; SEEDS=500, SEED=1 for the first, VERSION=15
+	$(GO) test -count 1 -v -timeout 12h -run 'TestStorm$$' ./remediate/actions/postgres -storm.seeds=$(or $(SEEDS),500) -storm.first=$(or $(SEED),1) -storm.version=$(VERSION) $(if $(VERSION)$(SEEDS),,-storm.all)
+
+.PHONY: mutants
+mutants: deps-test ## take one protection after the other out of a copy, and see that a test misses it; MUTANTS="contract …"
+	$(GO) run ./internal/gen/mutants $(MUTANTS)
+
+.PHONY: soak
+soak: deps-test ## run everything that takes long, and print what belongs in docs/evidence.md; SOAKS="storm kills …"
+	@GO="$(GO)" tools/soak.sh $(SOAKS)
+
 .PHONY: fuzz
 fuzz: ## fuzz what reads foreign input, a while each; FUZZTIME=1m
 	$(GO) test -run '^$$' -fuzz FuzzSet -fuzztime $(or $(FUZZTIME),30s) -fuzzminimizetime 1s ./collectors

@@ -1,0 +1,45 @@
+#!/bin/sh
+# Runs what takes long, one after the other, and prints a line of docs/evidence.md for
+# each: what, the command, the seeds, how many, how long, the commit, the result.
+# Arguments choose some of them; none: all.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+go=${GO:-go}
+commit=$(git rev-parse --short HEAD)$(git diff --quiet HEAD || echo -dirty)
+out=$(mktemp -d)
+trap 'rm -rf "$out"' EXIT
+failed=0
+chosen=" $* "
+
+# soak NAME SEEDS COUNT COMMAND...
+soak() {
+	name=$1 seeds=$2 count=$3
+	shift 3
+	case "$chosen" in
+	"  " | *" $name "*) ;;
+	*) return ;;
+	esac
+	echo "== $name: $*"
+	began=$(date +%s)
+	if "$@" >"$out/$name" 2>&1; then result=passed; else
+		result=FAILED
+		failed=1
+	fi
+	took=$(($(date +%s) - began))
+	# What a run prints for people: figures, and where it failed.
+	grep -E '^ +[a-z0-9_]+_test\.go:[0-9]+:|^ {8}|^--- |^ +--- FAIL|^(ok|FAIL|panic)' "$out/$name" | tail -n 200
+	printf '| %s | %s | `%s` | %s | %s | %d min %02d s | %s | %s |\n' "$(date -u +%F)" "$name" "$*" "$seeds" "$count" $((took / 60)) $((took % 60)) "$commit" "$result" | tee -a "$out/lines"
+}
+
+
+soak storm "1 to 500" 500 "$go" test -count 1 -v -timeout 24h -run 'TestStorm$' ./remediate/actions/postgres -storm.seeds=500 -storm.all
+soak kills "" 1000 "$go" test -count 1 -v -timeout 24h -run UnderLoad ./cmd/upkeep -kills 1000
+soak archive-kills "" 100 "$go" test -count 1 -v -timeout 24h -run 'TestArchiveKilled|TestPurgeKilled|TestRestoreKilled' ./remediate/actions/postgres -kills 100
+soak store-kills "" 100 "$go" test -count 1 -v -timeout 24h -run 'TestFolderKilled|TestBucketKilled' ./remediate/actions/postgres -filekills 100
+soak sim "1 to 100000" 100000 "$go" test -count 1 -v -timeout 24h -run TestSimulation ./remediate/engine -seeds 100000 -seed 1
+soak mutants "" all "$go" run ./internal/gen/mutants
+
+echo
+echo "Lines of docs/evidence.md:"
+cat "$out/lines" 2>/dev/null
+exit $failed
