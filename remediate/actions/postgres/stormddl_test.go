@@ -425,7 +425,6 @@ func publish(q *gust) error {
 	name := q.fresh("pub_")
 	q.hazard("publication", func(q *gust) error { return q.do("drop publication if exists %s", name) })
 	chosen := what[q.rng.IntN(len(what))]
-	q.later(func() { q.published(chosen) })
 	return q.do("create publication %s for %s", name, chosen)
 }
 

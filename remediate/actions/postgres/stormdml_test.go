@@ -2,7 +2,9 @@ package postgres_test
 
 import (
 	"fmt"
+	"hash/fnv"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"strings"
 )
@@ -104,16 +106,24 @@ func (q *gust) age(where string, from, to int) error {
 	return nil
 }
 
-// draw takes the next kind of the deck: each comes once before any comes again.
+// draw takes the next kind of the deck. Each action has a deck of its own, in which
+// each kind comes once before any comes again, and which the next seed of the scene
+// goes on with: so each kind meets each action as often as any other.
 func (w *world) draw() kind {
-	if len(w.deck) == 0 {
-		w.deck = kinds()
-		w.rng.Shuffle(len(w.deck), func(i, j int) { w.deck[i], w.deck[j] = w.deck[j], w.deck[i] })
+	all := kinds()
+	at, begun := w.decks[w.running]
+	if !begun {
+		at = w.seed / len(scenes()) * stormDraws
 	}
-	k := w.deck[0]
-	w.deck = w.deck[1:]
-	return k
+	w.decks[w.running] = at + 1
+	sum := fnv.New64a()
+	_, _ = fmt.Fprintf(sum, "%s %d", w.running, at/len(all)) // a hash takes everything
+	order := rand.New(rand.NewPCG(sum.Sum64(), 11)).Perm(len(all))
+	return all[order[at%len(all)]]
 }
+
+// stormDraws is about how many kinds a seed draws beside one action.
+const stormDraws = 5
 
 // gustOf runs one statement.
 func (w *world) gustOf() {

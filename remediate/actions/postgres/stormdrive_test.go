@@ -8,8 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/actions/postgres"
 )
@@ -55,7 +53,7 @@ func (w *world) bloated() string {
 		if leaf, err = q.leaf(srcName); err != nil {
 			return err
 		}
-		if err := q.put(srcName, 500, 90, 1); err != nil {
+		if err := q.put(srcName, 320, 90, 1); err != nil {
 			return err
 		}
 		ids, _, err := q.ids("delete from %s where id %% 8 <> 0 and at > now() - interval '95 days' and %s returning id", srcName, q.unreferred())
@@ -101,7 +99,7 @@ func (w *world) place() string { return strings.TrimPrefix(w.server.Archives[0].
 // drive lets the actions run and the storm beside them, until the storm ends, and
 // then once without it.
 func (w *world) drive() {
-	for round := 0; w.left > 0 && round < 30 && !w.t.Failed(); round++ {
+	for round := 0; w.left > 0 && round < 14 && !w.t.Failed(); round++ {
 		if round > 0 {
 			w.refill()
 		}
@@ -186,7 +184,6 @@ func (w *world) apply(a act, s remediate.Step) error {
 		w.tally.acted[label] += max(n, -n)
 		w.tally.moved += max(n, -n)
 	}
-	w.watched(after)
 	return err
 }
 
@@ -214,7 +211,6 @@ func (w *world) hook(context.Context) error {
 		}
 		return nil
 	}
-	w.look()
 	for n := w.rng.IntN(3); n > 0; n-- {
 		w.gustOf()
 	}
@@ -248,21 +244,6 @@ func (w *world) blowBeside() (end func()) {
 	}
 }
 
-// A watch is on a publication that a plan did not know: after the batch that was
-// under way, no row may leave the source.
-type watch struct {
-	of     string
-	at     int // checks
-	seen   bool
-	source int // rows in the source
-}
-
-func (w *world) published(string) {}
-
-func (w *world) look() {}
-
-func (w *world) watched(int) {}
-
 var numbers = regexp.MustCompile(`[0-9]+`) //nolint:gochecknoglobals // a pattern
 
 // end counts how a run has ended. What is neither nil nor a refusal is a fault, which
@@ -282,5 +263,3 @@ func (w *world) end(a act, err error) {
 	}
 	w.tally.ended[a.name+": "+said[:min(len(said), 150)]]++
 }
-
-var _ = pgx.ErrNoRows

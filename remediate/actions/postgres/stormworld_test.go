@@ -42,8 +42,8 @@ type world struct {
 	next    int64 // id
 	serial  int   // for names
 	hazards []hazard
-	deck    []kind
-	left    int // statements
+	decks   map[string]int // how far each action is in its deck
+	left    int            // statements
 	history []string
 	tally   *tally
 
@@ -52,7 +52,6 @@ type world struct {
 	checks  atomic.Int64 // how often it asked its fence
 	pending []string     // kinds that committed meanwhile
 	tokens  chan struct{}
-	watch   *watch
 	touched map[int64]int // by id: when the storm last put the row where it is
 	invalid []string      // indexes
 }
@@ -73,7 +72,7 @@ func newWorld(t *testing.T, s *sky, seed int) *world {
 	t.Helper()
 	w := &world{
 		t: t, seed: seed, rng: rand.New(rand.NewPCG(uint64(seed), 11)), scene: scenes()[seed%len(scenes())], beside: seed%3 == 2, //nolint:gosec // seeds are not negative
-		now: time.Now().UTC().Truncate(time.Second), model: newModel(), next: 1, left: 30, tally: newTally(), repack: s.repack, touched: make(map[int64]int),
+		now: time.Now().UTC().Truncate(time.Second), model: newModel(), next: 1, left: 24, tally: newTally(), repack: s.repack, touched: make(map[int64]int), decks: make(map[string]int),
 	}
 	w.url, w.database = s.database(t, seed)
 	var err error
