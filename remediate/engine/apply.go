@@ -11,10 +11,10 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate/journal"
 )
 
-// maxLost is how often in a row upkeep may end without a word in one step that makes
-// no progress: what kills the process each time is taken up no more often than a
+// maxLost bounds how often in a row upkeep may end without a word in one step that
+// makes no progress: what kills the process each time is taken up no more often than a
 // fault is tried. A step that goes on for long or in many batches makes progress.
-const maxLost = maxTries
+const maxLost = maxTries * journal.LostLong
 
 // A doing is a step under way, as the watcher sees it.
 type doing struct {
@@ -66,7 +66,7 @@ func (e *Engine) apply(ctx context.Context, c *carried) (move, error) {
 	e.quieten(c.run)
 	for i := c.run.Done; i < len(c.run.Plan.Steps); i++ {
 		if c.run.Lost >= maxLost && c.run.Begun == i+1 {
-			return move{to: remediate.Failed, why: fmt.Sprintf("step %d was interrupted %d times: upkeep ended each time before the step made progress%s", i+1, c.run.Lost, so(c.run))}, nil
+			return move{to: remediate.Failed, why: fmt.Sprintf("step %d was interrupted again and again: upkeep ended each time before the step made progress%s", i+1, so(c.run))}, nil
 		}
 		if r, err := e.against(ctx, c, c.run, w.Approval, i, true); err != nil || r != nil {
 			return e.withdraw(c.run, r), err

@@ -97,13 +97,21 @@ func TestPolicyBoundsTheAmount(t *testing.T) {
 }
 
 // An engine that dies in a step each time it takes the run up does so no more often
-// than a fault is tried; a step that makes progress may be interrupted for ever.
+// than a fault is tried, and ten times as often where it dies right after its start,
+// which need not be the step's doing; a step that makes progress may be interrupted
+// for ever.
 func TestCrashIsATry(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		checks int
+		life   time.Duration
 		want   remediate.State
-	}{{"no progress", 3, remediate.Failed}, {"progress", 40, remediate.Allowed}} {
+		lives  int
+	}{
+		{"no progress", 3, 5 * time.Second, remediate.Failed, 6},
+		{"killed at once", 3, time.Second, remediate.Failed, 60},
+		{"progress", 40, 5 * time.Second, remediate.Allowed, 70},
+	} {
 		t.Run(test.name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, h *house) {
 				lives := 0
@@ -122,14 +130,14 @@ func TestCrashIsATry(t *testing.T) {
 				}}
 				h.actions = func() []remediate.Action { return []remediate.Action{a} }
 				h.alert("t", true)
-				for range 20 {
+				for range 70 {
 					d.dead.Store(false)
 					_, stop := h.liveOn(&leaveless{dying: d})
-					pass(5 * time.Second)
+					pass(test.life)
 					stop()
 				}
 				run := h.is(1, test.want)
-				if test.want == remediate.Failed && (lives != 6 || !strings.Contains(run.Why, "interrupted 6 times")) || test.want == remediate.Allowed && lives != 20 {
+				if lives != test.lives || test.want == remediate.Failed && !strings.Contains(run.Why, "interrupted again and again") {
 					t.Errorf("%d lives: %s", lives, run.Why)
 				}
 				h.verify()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/ai-micro-service/upkeep/internal/store"
@@ -17,10 +18,14 @@ func (j *Journal) Join(ctx context.Context) error {
 	var id int64
 	err := j.store.Write(ctx, func(tx *store.Tx) error {
 		if !j.shared {
+			var expires int64
+			if err := tx.QueryRow("select coalesce(max(expires), 0) from instances").Scan(&expires); err != nil {
+				return err
+			}
 			if _, err := tx.Exec("delete from instances"); err != nil {
 				return err
 			}
-			if _, err := tx.Exec(lose + " where owner <> 0"); err != nil {
+			if _, err := tx.Exec(lose+" where owner <> 0", j.longBefore(expires)); err != nil {
 				return err
 			}
 		}
@@ -78,18 +83,40 @@ func (j *Journal) Beat(ctx context.Context) (cancelled map[int64]string, err err
 	return cancelled, err
 }
 
-// lose takes runs away from an owner that ended without a word. In the middle of a step
-// that counts as a try of the step.
-const lose = "update runs set lost = lost + case when state = 'allowed' and begun > done then 1 else 0 end, owner = 0"
+const (
+	// LostLong is how much it counts that an owner ended without a word in the middle of
+	// a step that had gone on for longer than longAfter, and 1 is how much otherwise: a
+	// step that ends the process does so when it has worked for a while, and a process
+	// that is killed from outside right after its start says little about its steps.
+	LostLong  = 10
+	longAfter = 3 * time.Second
+)
+
+// lose takes runs away from an owner that ended without a word. The parameter is the
+// moment before which a step had begun that had gone on for long.
+const lose = "update runs set lost = lost + case when state <> 'allowed' or begun <= done then 0 when changed < ? then 10 else 1 end, owner = 0"
+
+// longBefore is that moment, by when the owner's lease would have ended.
+func (j *Journal) longBefore(expires int64) int64 {
+	return expires - (j.lease + longAfter).Milliseconds()
+}
 
 // bury removes the instances whose lease is over and frees their runs.
 func (j *Journal) bury(tx *store.Tx, now time.Time) error {
+	ended, err := named(tx, "select id, expires from instances where expires < ?", store.Millis(now))
+	if err != nil {
+		return err
+	}
 	dead, err := named(tx, "delete from instances where expires < ? returning id, name", store.Millis(now))
 	if err != nil {
 		return err
 	}
 	for id, name := range dead {
-		runs, err := numbers(tx, lose+" where owner = ? returning id", id)
+		expires, err := strconv.ParseInt(ended[id], 10, 64)
+		if err != nil {
+			return fmt.Errorf("when the lease of %s ended: %w", name, err)
+		}
+		runs, err := numbers(tx, lose+" where owner = ? returning id", j.longBefore(expires), id)
 		if err != nil {
 			return err
 		}
