@@ -24,8 +24,11 @@ type Fence struct {
 
 	// Most is how much the run may delete, drop or prune; nil where nothing bounds it.
 	// Only Rows and Bytes count, and of them those that are not zero. An action that
-	// would take more stops before it does, with ReasonAmount.
+	// would take more stops before it does, with ReasonAmount. A Quota counts.
 	Most *Amount
+
+	// Taken is what the other steps of the run have taken of Most.
+	Taken Amount
 }
 
 // Note hands what was seen to Keep.

@@ -25,6 +25,7 @@ type doing struct {
 	cancel context.CancelCauseFunc
 
 	approval *remediate.Approval
+	plan     remediate.Plan // that of run, with what the step has kept; carried.writing is held for it
 
 	noted  string       // the reason of the refusal that the journal has; the watcher's
 	checks atomic.Int32 // how often the action asked for the right to go on
@@ -111,13 +112,17 @@ func (e *Engine) step(ctx context.Context, c *carried, a remediate.Action, i int
 	defer end()
 	limited, cancel := context.WithCancelCause(limited)
 	defer cancel(nil)
-	began := e.now()
-	d := &doing{run: c.run, action: a, step: i, since: began, cancel: cancel, approval: c.working.Approval}
-	c.doing.Store(d)
 	f := c.fence
+	var err error
+	if f.Taken, err = c.run.Plan.TakenBeside(i); err != nil {
+		return err
+	}
+	began := e.now()
+	d := &doing{run: c.run, plan: c.run.Plan, action: a, step: i, since: began, cancel: cancel, approval: c.working.Approval}
+	c.doing.Store(d)
 	f.Held = func(ctx context.Context) error { return e.held(ctx, c, d) }
-	f.Keep = e.keeper(c, i)
-	err := e.act(limited, a, f, s)
+	f.Keep = e.keeper(c, d, i)
+	err = e.act(limited, a, f, s)
 	c.doing.Store(nil)
 	if err != nil {
 		if cause := context.Cause(limited); cause != nil {

@@ -10,7 +10,7 @@ import (
 
 // keeper returns how one step of a run writes what it saw to the journal. The plan
 // there holds it from then on, so each later try of the step gets it.
-func (e *Engine) keeper(c *carried, i int) func(context.Context, map[string]string, string) error {
+func (e *Engine) keeper(c *carried, d *doing, i int) func(context.Context, map[string]string, string) error {
 	return func(ctx context.Context, kept map[string]string, why string) error {
 		c.writing.Lock()
 		defer c.writing.Unlock()
@@ -18,11 +18,14 @@ func (e *Engine) keeper(c *carried, i int) func(context.Context, map[string]stri
 		next := c.run
 		next.Plan.Steps = slices.Clone(next.Plan.Steps)
 		next.Plan.Steps[i].Kept = kept
+		if d.moved.Load() {
+			next.Lost = 0
+		}
 		next.Why, next.Changed = why, entry.At
 		if err := e.c.Journal.Append(ctx, journal.Change{Run: next, Entry: entry, Fence: c.fence.Token, Exclusive: e.exclusive(c.run.Request)}); err != nil {
 			return err
 		}
-		c.run = next
+		c.run, d.plan = next, next.Plan
 		e.tell(next, entry)
 		return nil
 	}

@@ -201,6 +201,7 @@ func (e *Engine) noteHeld(ctx context.Context, c *carried, d *doing, r *remediat
 	why := fmt.Sprintf("%s; the statement of step %d is left to end, since cancelling it would leave something behind, and nothing further is started", r.Detail, d.step+1)
 	entry := remediate.Entry{Run: d.run.ID, At: e.now(), From: d.run.State, To: d.run.State, Note: remediate.NoteHeld, Reason: r.Reason, Why: why}
 	next := d.run
+	next.Plan = d.plan
 	next.Why, next.Reason, next.Changed, next.Due = why, r.Reason, entry.At, time.Time{}
 	if d.moved.Load() {
 		next.Lost = 0

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"strconv"
 	"time"
 
 	"github.com/prometheus/common/model"
@@ -105,7 +104,11 @@ func (a prune) applyCache(ctx context.Context, f remediate.Fence, s remediate.St
 	if err != nil {
 		return err
 	}
-	if err := within(f, strconv.FormatFloat(c.bytes, 'f', 0, 64)); err != nil {
+	q, err := f.Quota(s)
+	if err == nil {
+		err = within(q, f, c.bytes)
+	}
+	if err != nil {
 		return err
 	}
 	filters, err := json.Marshal(map[string][]string{"until": {until}})
@@ -113,6 +116,10 @@ func (a prune) applyCache(ctx context.Context, f remediate.Fence, s remediate.St
 		return err
 	}
 	if err := f.Check(ctx); err != nil {
+		return err
+	}
+	q.Take(remediate.Amount{Bytes: c.bytes}) // also where the answer is lost
+	if err := q.Settle(ctx); err != nil {
 		return err
 	}
 	return privilege(a.target.Post(ctx, url.Values{"filters": {string(filters)}}, "build", "prune"))

@@ -146,7 +146,7 @@ func (a prune) applyImage(ctx context.Context, f remediate.Fence, step remediate
 	if err != nil {
 		return fmt.Errorf("step: %w", err)
 	}
-	if err := within(f, step.Args["bytes"]); err != nil {
+	if err := summed(f, step.Args["bytes"]); err != nil {
 		return err
 	}
 	engine, err := a.clock(ctx)
@@ -184,20 +184,30 @@ func (a prune) applyImage(ctx context.Context, f remediate.Fence, step remediate
 	return privilege(err)
 }
 
-// within refuses what would be more than the run may remove: bytes are those of the
-// step and of all before it.
-func within(f remediate.Fence, bytes string) error {
-	if f.Most == nil || f.Most.Bytes == 0 || bytes == "" {
+// summed refuses what would be more than the run may remove: bytes are those of the
+// step and of all before it, whether these have gone or not, so that there is nothing
+// to be counted over the tries.
+func summed(f remediate.Fence, bytes string) error {
+	if bytes == "" {
 		return nil
 	}
 	sum, err := strconv.ParseFloat(bytes, 64)
 	if err != nil {
 		return fmt.Errorf("step: bytes: %w", err)
 	}
-	if sum > f.Most.Bytes {
-		return remediate.Refuse(remediate.ReasonAmount, "with this step %s go, and the run may remove %s", remediate.Quantity("_bytes", sum), remediate.Quantity("_bytes", f.Most.Bytes))
+	q, err := f.Quota(remediate.Step{})
+	if err != nil {
+		return err
 	}
-	return nil
+	return within(q, f, sum)
+}
+
+// within refuses what would be more than the run may remove.
+func within(q *remediate.Quota, f remediate.Fence, bytes float64) error {
+	if q.Fits(remediate.Amount{Bytes: bytes}) {
+		return nil
+	}
+	return remediate.Refuse(remediate.ReasonAmount, "with this step %s go, and the run may remove %s", remediate.Quantity("_bytes", q.Gone().Bytes+bytes), remediate.Quantity("_bytes", f.Most.Bytes))
 }
 
 // An image is one that an engine has, with what is asked for of it alone.

@@ -221,7 +221,11 @@ func (a prunelogs) Apply(ctx context.Context, f remediate.Fence, s remediate.Ste
 	if n == 0 {
 		return nil
 	}
-	if err := within(f, strconv.FormatInt(n, 10)); err != nil {
+	q, err := f.Quota(s)
+	if err == nil {
+		err = within(q, f, float64(n))
+	}
+	if err != nil {
 		return err
 	}
 	if err := a.configured(o); err != nil {
@@ -237,7 +241,15 @@ func (a prunelogs) Apply(ctx context.Context, f remediate.Fence, s remediate.Ste
 			return fmt.Errorf("log of container %s: archive: %w", k.Name, err)
 		}
 	}
+	q.Take(remediate.Amount{Bytes: float64(n)}) // also where it is not known whether it was done
+	if err := q.Settle(ctx); err != nil {
+		return err
+	}
 	if err := l.cut(ctx, f, k, c); err != nil {
+		if _, refused := remediate.Refused(err); refused { // nothing was cut
+			q.Return(remediate.Amount{Bytes: float64(n)})
+			err = errors.Join(err, q.Settle(ctx))
+		}
 		return fmt.Errorf("log of container %s: %w", k.Name, err)
 	}
 	return nil

@@ -153,20 +153,16 @@ func (a moving) file(ctx context.Context, c *pgx.Conn, f remediate.Fence, s reme
 	if err := clocked(ctx, c, a.now); err != nil {
 		return err
 	}
-	work := filing{movement: m, plan: plan, store: entry.To.Store, label: entry.To.Label, links: v.links, kind: v.kind, c: c, fence: f, pace: pace, most: fileRows}
+	quota, err := f.Quota(s)
+	if err != nil {
+		return err
+	}
+	work := filing{movement: m, quota: quota, plan: plan, store: entry.To.Store, label: entry.To.Label, links: v.links, kind: v.kind, c: c, fence: f, pace: pace, most: fileRows}
 	defer work.end()
 	if err := work.begin(ctx); err != nil {
 		return err
 	}
-	for _, n := range v.giving.leaves() {
-		if _, known := plan.Relations[n.OID]; !known {
-			continue // it was not there when the plan was made
-		}
-		if err := work.run(ctx, leaf{n.OID, n.Schema, n.Table}); err != nil {
-			return err
-		}
-	}
-	return nil
+	return settled(ctx, quota, work.all(ctx, v.giving.leaves()))
 }
 
 // planned is what the plan of a step relied on.

@@ -59,10 +59,12 @@ type batches struct {
 	watch  *watch
 	fence  remediate.Fence
 	pace   *pace
-	args   []any   // the parameters of the condition
-	swift  bool    // batches may be copied and deleted under one snapshot
-	busy   int     // so many batches more are not
-	most   int64   // rows that may go in all; 0: any number
+	args   []any // the parameters of the condition
+	swift  bool  // batches may be copied and deleted under one snapshot
+	busy   int   // so many batches more are not
+	quota  *remediate.Quota
+	weigh  float64 // bytes of a row, on average
+	most   int64   // rows that may go in this try; less than 0: any number
 	lock   string  // the statement that locks what a batch relies on
 	relies []int64 // what is compared at the end of each batch: the table, what is above it, and the same of the destination
 
@@ -72,6 +74,7 @@ type batches struct {
 	blocks  int64         // of the next range
 	rows    int64         // of the next batch, where an index is read
 	moved   int64
+	recent  int64 // of them by the last batch
 	updates int64 // of the table, as the server counts them
 	missed  bool  // rows may have been passed over
 }
@@ -201,7 +204,7 @@ func (b *batches) index(ctx context.Context) error {
 	last, after := "-infinity", false
 	for {
 		n := b.rows
-		if b.most > 0 {
+		if b.most >= 0 {
 			n = min(n, max(1, b.most-b.moved)) // one more than may go shows that there is one more
 		}
 		count, took, err := b.batch(ctx, false, func(h how) (string, []any) { return b.keySQL(last, after, n, h == bySkip) })
@@ -233,6 +236,9 @@ func (b *batches) batch(ctx context.Context, swift bool, text func(how) (string,
 		if err := b.pace.keep(ctx, b.c); err != nil {
 			return n, 0, err
 		}
+		if err := b.quota.Reserve(ctx, b.amount(max(0, min(b.recent, b.most-b.moved)))); err != nil {
+			return n, 0, err
+		}
 		if err := b.fence.Check(ctx); err != nil {
 			return n, 0, err
 		}
@@ -244,7 +250,7 @@ func (b *batches) batch(ctx context.Context, swift bool, text func(how) (string,
 			return err
 		})
 		if err == nil {
-			b.moved += n.Moved
+			b.moved, b.recent = b.moved+n.Moved, n.Moved
 			return n, time.Since(sent), nil
 		}
 		if ctx.Err() != nil {

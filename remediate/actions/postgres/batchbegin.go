@@ -21,7 +21,7 @@ func (b *batches) begin(ctx context.Context, now func() time.Time, s remediate.S
 	if b.swift, err = one(ctx, b.c, pgx.RowTo[bool], "select $1 and current_setting('track_counts')::bool", b.dest.Kind == "r"); err != nil {
 		return fmt.Errorf("track_counts: %w", err)
 	}
-	if b.most, err = b.bound(ctx); err != nil {
+	if b.most, err = b.bound(ctx, s); err != nil {
 		return err
 	}
 	if b.back {
@@ -42,27 +42,27 @@ func (b *batches) begin(ctx context.Context, now func() time.Time, s remediate.S
 	return nil
 }
 
-// bound is how many rows may go by the fence, 0 where any number may. Bytes are
-// counted by the size that a row of the table has on average.
-func (b *batches) bound(ctx context.Context) (int64, error) {
-	most := b.fence.Most
-	if most == nil || b.back {
-		return 0, nil
+// bound is how many rows may go by the fence, less than 0 where any number may. Bytes
+// are counted by the size that a row of the table has on average.
+func (b *batches) bound(ctx context.Context, s remediate.Step) (n int64, err error) {
+	f := b.fence
+	if b.back {
+		f.Most = nil // what comes back is not removed
 	}
-	rows := most.Rows
-	if most.Bytes > 0 {
-		w, err := b.weight(ctx, b.c, b.survey, 1)
-		if err != nil {
-			return 0, err
-		}
-		if n := most.Bytes / max(w.size, 1); rows == 0 || n < rows {
-			rows = n
-		}
+	if b.quota, err = f.Quota(s); err != nil || !b.quota.Bounded() {
+		return -1, err
 	}
-	if rows == 0 {
-		return 0, nil
+	w, err := b.weight(ctx, b.c, b.survey, 1)
+	if err != nil {
+		return 0, err
 	}
-	return max(1, int64(rows)), nil
+	b.weigh = w.size
+	return b.quota.Rows(b.weigh), nil
+}
+
+// amount is what so many rows are of the quota.
+func (b *batches) amount(n int64) remediate.Amount {
+	return remediate.Amount{Rows: float64(n), Bytes: float64(n) * b.weigh}
 }
 
 // of turns to another part of the source.

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/rows"
@@ -77,19 +78,33 @@ func (b *batches) commit(ctx context.Context, h how, sql string, args []any) (n 
 	if err != nil {
 		return n, err
 	}
-	if b.most > 0 && b.moved+n.Moved > b.most {
+	if b.most >= 0 && b.moved+n.Moved > b.most {
 		return n, errOver
+	}
+	if err := b.quota.Reserve(ctx, b.amount(n.Moved)); err != nil {
+		return n, err
 	}
 	if n.Moved > 0 {
 		if err := b.compare(ctx, n.Into); err != nil {
 			return n, err
 		}
 	}
+	b.quota.Take(b.amount(n.Moved))
 	tag, err := b.c.Exec(ctx, "commit", pgx.QueryExecModeSimpleProtocol)
 	if err == nil && tag.String() != "COMMIT" {
 		err = pgx.ErrTxCommitRollback
 	}
+	if undone(err) {
+		b.quota.Return(b.amount(n.Moved))
+	}
 	return n, err
+}
+
+// undone reports whether the server said of a commit that nothing was done. Without
+// its answer the commit counts as done.
+func undone(err error) bool {
+	_, said := errors.AsType[*pgconn.PgError](err)
+	return said || errors.Is(err, pgx.ErrTxCommitRollback)
 }
 
 // compare compares what the batch relied on and what its rows have entered.
@@ -113,5 +128,6 @@ func (b *batches) over(err error) error {
 	if !errors.Is(err, errOver) {
 		return err
 	}
-	return remediate.Refuse(remediate.ReasonAmount, "%d rows of %s are gone, and with the next ones it would be more than the %d that may go: the rest stays; plan again to see how much that is", b.moved, b.from, b.most)
+	gone := int64(b.quota.Gone().Rows)
+	return remediate.Refuse(remediate.ReasonAmount, "%d rows of %s are gone, or count as gone, and with the next ones it would be more than the %d that may go: the rest stays; plan again to see how much that is", gone, b.from, gone-b.moved+b.most)
 }

@@ -63,8 +63,8 @@ type filing struct {
 	last   string // where the next batch begins; "" at the beginning
 	past   bool   // rows of just that age are passed over
 	moved  int64
-	weight float64 // of what was moved, as it lay in the table
-	busy   int     // so many batches more are held from the beginning
+	quota  *remediate.Quota // bytes of it are as rows lie in the table
+	busy   int              // so many batches more are held from the beginning
 
 	afterPut, inEnd func() // for tests
 }
@@ -113,6 +113,11 @@ select case $2::text when 'timestamptz' then to_char((clock_timestamp() - make_i
 // begin prepares a session for the batches.
 func (m *filing) begin(ctx context.Context) (err error) {
 	m.sealer = depot.NewSealer(m.store)
+	if m.quota == nil {
+		if m.quota, err = m.fence.Quota(remediate.Step{}); err != nil {
+			return err
+		}
+	}
 	if m.columns, err = filedColumns(ctx, m.c, m.from); err != nil {
 		return err
 	}
@@ -160,6 +165,19 @@ func (m *filing) unchanged(ctx context.Context, q read.Querier, oids ...int64) e
 		return err
 	}
 	return m.plan.Only(oids...).Check(now)
+}
+
+// all moves the rows of those parts that were there when the plan was made.
+func (m *filing) all(ctx context.Context, parts []rows.Node) error {
+	for _, n := range parts {
+		if _, known := m.plan.Relations[n.OID]; !known {
+			continue
+		}
+		if err := m.run(ctx, leaf{n.OID, n.Schema, n.Table}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // run moves the rows of one table, or of one partition, until nothing is left that
@@ -219,7 +237,6 @@ func (m *filing) next(ctx context.Context) (bool, error) {
 	}
 	n := l.parcel.Rows
 	m.moved += int64(n)
-	m.weight += l.weight
 	m.fewer = max(1, m.fewer/2)
 	if n == 0 {
 		l = first // everything in it is held by others
@@ -290,6 +307,9 @@ func (m *filing) try(ctx context.Context, held bool) (l load, err error) {
 		if err := tx.Commit(ctx); err != nil {
 			return l, err
 		}
+	}
+	if err := m.quota.Reserve(ctx, l.amount()); err != nil {
+		return l, err
 	}
 	name, content, err := m.sealer.Seal(&l.parcel)
 	if err != nil {
@@ -369,7 +389,12 @@ func (m *filing) finish(ctx context.Context, tx pgx.Tx, name string, l load) err
 	if err := m.asPlanned(ctx, tx, l); err != nil {
 		return err
 	}
-	return tx.Commit(ctx)
+	m.quota.Take(l.amount())
+	err := tx.Commit(ctx)
+	if undone(err) {
+		m.quota.Return(l.amount())
+	}
+	return err
 }
 
 // asPlanned compares what a batch has relied on with the plan. The locks of the batch

@@ -243,12 +243,12 @@ func (m *filing) choose(values [][]byte, l *load) error {
 	if err != nil {
 		return fmt.Errorf("size of a row: %w", err)
 	}
-	if l.parcel.Rows > 0 && (l.text+text > fileBytes || m.beyond(int64(l.parcel.Rows)+1, l.weight+stored)) {
+	if l.parcel.Rows > 0 && (l.text+text > fileBytes || m.beyond(l, stored)) {
 		l.full = true
 		return nil
 	}
-	if m.beyond(int64(l.parcel.Rows)+1, l.weight+stored) {
-		return remediate.Refuse(remediate.ReasonAmount, "%d rows were moved, and one more would be more than was approved or the policy allows (%s): what is moved stays moved; plan again", m.moved, m.bound())
+	if m.beyond(l, stored) {
+		return remediate.Refuse(remediate.ReasonAmount, "%.0f rows were moved, or count as moved, and one more would be more than was approved or the policy allows (%s): what is moved stays moved; plan again", m.quota.Gone().Rows, m.bound())
 	}
 	if text > rowMost {
 		return m.tooLarge(id, fmt.Sprintf("%d MiB as text", text>>20))
@@ -264,10 +264,16 @@ func (m *filing) choose(values [][]byte, l *load) error {
 	return l.aged(string(values[2]), string(values[3]))
 }
 
-// beyond reports whether so much more is more than the run may move.
-func (m *filing) beyond(rows int64, weight float64) bool {
-	most := m.fence.Most
-	return most != nil && (most.Rows > 0 && float64(m.moved+rows) > most.Rows || most.Bytes > 0 && m.weight+weight > most.Bytes)
+// beyond reports whether a batch with one row more is more than the run may move.
+func (m *filing) beyond(l *load, stored float64) bool {
+	more := l.amount()
+	more.Rows, more.Bytes = more.Rows+1, more.Bytes+stored
+	return !m.quota.Fits(more)
+}
+
+// amount is what the batch is of the quota.
+func (l *load) amount() remediate.Amount {
+	return remediate.Amount{Rows: float64(l.parcel.Rows), Bytes: l.weight}
 }
 
 func (m *filing) bound() string {

@@ -171,12 +171,25 @@ func (a moving) rows(ctx context.Context, c *pgx.Conn, f remediate.Fence, s reme
 	if err := b.begin(ctx, a.now, s); err != nil {
 		return err
 	}
-	parts, err := m.parts(ctx, c, v)
+	return settled(ctx, b.quota, b.all(ctx))
+}
+
+// settled writes down what a try has really taken, however it ended.
+func settled(ctx context.Context, q *remediate.Quota, err error) error {
+	if errors.Is(err, remediate.ErrFenced) {
+		return err // the run is another's
+	}
+	return errors.Join(err, q.Settle(ctx))
+}
+
+// all moves the rows of the table and of its parts.
+func (b *batches) all(ctx context.Context) error {
+	parts, err := b.parts(ctx, b.c, b.survey)
 	if err != nil {
 		return err
 	}
-	for _, l := range v.giving.leaves() {
-		if !w.knows(l.OID) || slices.ContainsFunc(parts, func(p partition) bool { return p.OID == l.OID && (p.Young || p.Pending) }) {
+	for _, l := range b.giving.leaves() {
+		if !b.watch.knows(l.OID) || slices.ContainsFunc(parts, func(p partition) bool { return p.OID == l.OID && (p.Young || p.Pending) }) {
 			continue // no row of it goes, or it was not there when the plan was made
 		}
 		b.of(l)
@@ -184,8 +197,8 @@ func (a moving) rows(ctx context.Context, c *pgx.Conn, f remediate.Fence, s reme
 			return err
 		}
 	}
-	if m.back {
-		return m.unspoiled(ctx, c, v)
+	if b.back {
+		return b.unspoiled(ctx, b.c, b.survey)
 	}
 	return nil
 }

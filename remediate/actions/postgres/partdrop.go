@@ -149,8 +149,7 @@ func (p part) quiet(ctx context.Context) error {
 // affordable counts, before the first partition of a run is dropped, all that the run
 // would remove. Each partition is counted again under the lock in which it is dropped.
 func (p part) affordable(ctx context.Context) error {
-	most := p.fence.Most
-	if p.args["first"] == "" || most == nil || most.Rows == 0 && most.Bytes == 0 {
+	if p.args["first"] == "" || !p.quota.Bounded() {
 		return nil
 	}
 	parts, err := p.parts(ctx, p.c, survey{version: p.version, source: side{OID: p.source, Kind: "p"}, kind: p.args["kind"]})
@@ -181,19 +180,24 @@ func (p part) tallySQL() string {
 
 // allowed refuses what must not be dropped.
 func (p part) allowed(t tally, of place) error {
-	most := p.fence.Most
-	switch {
-	case t.Young:
+	most, sum := p.fence.Most, p.fence.Taken
+	if t.Young {
 		return remediate.Refuse(remediate.ReasonUnfit, "%s holds rows that are not past their age: it is not dropped", of)
-	case most == nil:
-		return nil
-	case most.Rows > 0 && t.Rows > most.Rows:
-		return remediate.Refuse(remediate.ReasonAmount, "%s holds %.0f rows to be removed, and the run may remove %.0f", of, t.Rows, most.Rows)
-	case most.Bytes > 0 && t.Bytes > most.Bytes:
-		return remediate.Refuse(remediate.ReasonAmount, "%s holds %s to be removed, and the run may remove %s", of, remediate.Quantity("_bytes", t.Bytes), remediate.Quantity("_bytes", most.Bytes))
 	}
-	return nil
+	if p.quota.Fits(t.amount()) {
+		return nil
+	}
+	rest := ""
+	if sum != (remediate.Amount{}) {
+		rest = fmt.Sprintf(", of which %s are removed", &sum)
+	}
+	if most.Rows > 0 && sum.Rows+t.Rows > most.Rows {
+		return remediate.Refuse(remediate.ReasonAmount, "%s holds %.0f rows to be removed, and the run may remove %.0f%s", of, t.Rows, most.Rows, rest)
+	}
+	return remediate.Refuse(remediate.ReasonAmount, "%s holds %s to be removed, and the run may remove %s%s", of, remediate.Quantity("_bytes", t.Bytes), remediate.Quantity("_bytes", most.Bytes), rest)
 }
+
+func (t tally) amount() remediate.Amount { return remediate.Amount{Rows: t.Rows, Bytes: t.Bytes} }
 
 // dropDetached drops a partition that is a table of its own. Everything is looked at
 // under the lock that the drop has: nobody is kept waiting but who uses that table by
@@ -236,6 +240,9 @@ func (p part) counted(ctx context.Context, tx pgx.Tx) error {
 		return fmt.Errorf("rows of %s: %w", p.self, err)
 	}
 	if err := p.allowed(t, p.self); err != nil {
+		return err
+	}
+	if err := p.quota.Exactly(ctx, t.amount()); err != nil {
 		return err
 	}
 	if err := p.fence.Check(ctx); err != nil {

@@ -61,6 +61,15 @@ func (p part) proven(ctx context.Context, now standing) error {
 // exchange is the transaction in which the partition changes hands. What the plan
 // relies on is looked at under its locks.
 func (p part) exchange(ctx context.Context, tx pgx.Tx) error {
+	if !p.back && p.quota.Bounded() {
+		// As before a drop: others read it meanwhile, and what they would write waits.
+		if err := p.exec(ctx, tx, "LOCK TABLE ONLY "+p.self.String()+" IN SHARE MODE"); err != nil {
+			return err
+		}
+		if err := p.counted(ctx, tx); err != nil {
+			return err
+		}
+	}
 	err := p.exec(ctx, tx,
 		"LOCK TABLE ONLY "+p.from.String()+" IN ACCESS EXCLUSIVE MODE",
 		"LOCK TABLE ONLY "+p.to.String()+" IN SHARE UPDATE EXCLUSIVE MODE",

@@ -26,6 +26,7 @@ type part struct {
 	c     *pgx.Conn
 	fence remediate.Fence
 	args  map[string]string
+	quota *remediate.Quota
 	self  place
 	part  partition // as the plan has it
 
@@ -43,6 +44,10 @@ func partStep(ctx context.Context, j job, c *pgx.Conn, f remediate.Fence, s reme
 		return err
 	}
 	p.j, p.c, p.fence = j, c, f
+	if p.quota, err = f.Quota(s); err != nil {
+		return err
+	}
+	p.quota.Anew()
 	if err := c.QueryRow(ctx, "select current_setting('server_version_num')::int, current_setting('statement_timeout')").Scan(&p.version, &p.limit); err != nil {
 		return err
 	}

@@ -1,0 +1,164 @@
+package remediate
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"strconv"
+)
+
+// What a step has taken is in its Kept under these names.
+const (
+	keptRows  = "taken_rows"
+	keptBytes = "taken_bytes"
+)
+
+const (
+	// quotaParts is in how many parts at most a bound is reserved: so often the journal
+	// is written, and so small a part is lost where a process is killed.
+	quotaParts = 16
+
+	leastRows, leastBytes = 256, 1 << 20
+)
+
+// Taken returns what a step has taken of what its run may remove, or had reserved when
+// its process ended without a word.
+func (s Step) Taken() (a Amount, err error) {
+	for name, to := range map[string]*float64{keptRows: &a.Rows, keptBytes: &a.Bytes} {
+		text := s.Kept[name]
+		if text == "" {
+			continue
+		}
+		if *to, err = strconv.ParseFloat(text, 64); err != nil || !(*to >= 0) {
+			return a, fmt.Errorf("step: %s is %q, which is no amount", name, text)
+		}
+	}
+	return a, nil
+}
+
+// TakenBeside returns what the other steps of a plan have taken.
+func (p Plan) TakenBeside(step int) (sum Amount, err error) {
+	for i, s := range p.Steps {
+		if i == step {
+			continue
+		}
+		a, err := s.Taken()
+		if err != nil {
+			return sum, err
+		}
+		sum = sum.plus(a)
+	}
+	return sum, nil
+}
+
+func (a Amount) plus(b Amount) Amount {
+	return Amount{Rows: a.Rows + b.Rows, Bytes: a.Bytes + b.Bytes}
+}
+
+// A Quota counts what one step takes of what its run may remove, over all its tries.
+// The journal is told before it is taken: where a process is killed, what was
+// reserved counts as taken, and so a run never removes more than it may. Where
+// nothing bounds the run it counts nothing and writes nothing.
+type Quota struct {
+	fence    Fence
+	before   Amount // what earlier tries took
+	taken    Amount // by this one
+	reserved Amount // of the step in all, as the journal has it
+}
+
+// Quota returns what is left for a step.
+func (f Fence) Quota(s Step) (*Quota, error) {
+	before, err := s.Taken()
+	return &Quota{fence: f, before: before, reserved: before}, err
+}
+
+// Anew forgets what earlier tries of the step took: it takes one thing, which is there
+// still, and is counted whole.
+func (q *Quota) Anew() { q.before = Amount{} }
+
+// Bounded reports whether anything bounds the run.
+func (q *Quota) Bounded() bool {
+	return q.fence.Most != nil && (q.fence.Most.Rows > 0 || q.fence.Most.Bytes > 0)
+}
+
+// Gone returns what the run has taken until now.
+func (q *Quota) Gone() Amount { return q.fence.Taken.plus(q.before).plus(q.taken) }
+
+// Fits reports whether so much more may go.
+func (q *Quota) Fits(more Amount) bool {
+	if !q.Bounded() {
+		return true
+	}
+	sum, most := q.Gone().plus(more), q.fence.Most
+	return (most.Rows <= 0 || sum.Rows <= most.Rows) && (most.Bytes <= 0 || sum.Bytes <= most.Bytes)
+}
+
+// Rows returns how many rows more may go, where each has so many bytes; without a
+// bound it returns less than zero.
+func (q *Quota) Rows(each float64) int64 {
+	if !q.Bounded() {
+		return -1
+	}
+	left, gone := math.Inf(1), q.Gone()
+	if q.fence.Most.Rows > 0 {
+		left = q.fence.Most.Rows - gone.Rows
+	}
+	if q.fence.Most.Bytes > 0 {
+		left = min(left, (q.fence.Most.Bytes-gone.Bytes)/max(each, 1))
+	}
+	return int64(max(left, 0))
+}
+
+// Reserve makes sure that the journal says of so much more that it is taken, and of
+// some beyond it.
+func (q *Quota) Reserve(ctx context.Context, more Amount) error {
+	need := q.before.plus(q.taken).plus(more)
+	if !q.Bounded() || need.Rows <= q.reserved.Rows && need.Bytes <= q.reserved.Bytes {
+		return nil
+	}
+	most := q.fence.Most
+	return q.write(ctx, Amount{
+		Rows:  ahead(need.Rows, most.Rows, q.fence.Taken.Rows, leastRows),
+		Bytes: ahead(need.Bytes, most.Bytes, q.fence.Taken.Bytes, leastBytes),
+	})
+}
+
+// ahead is some more than is needed, within what is left for the step.
+func ahead(need, most, beside, least float64) float64 {
+	if most <= 0 {
+		return need // counted for people
+	}
+	return max(need, min(need+max(most/quotaParts, least), most-beside))
+}
+
+// Exactly has the journal say that this try takes so much.
+func (q *Quota) Exactly(ctx context.Context, a Amount) error {
+	q.taken = a
+	return q.Settle(ctx)
+}
+
+// Take counts what is taken now.
+func (q *Quota) Take(a Amount) { q.taken = q.taken.plus(a) }
+
+// Return counts back what was not taken after all.
+func (q *Quota) Return(a Amount) { q.taken = q.taken.plus(Amount{Rows: -a.Rows, Bytes: -a.Bytes}) }
+
+// Settle writes what was really taken, at the end of a try, also of one that was
+// stopped.
+func (q *Quota) Settle(ctx context.Context) error {
+	return q.write(context.WithoutCancel(ctx), q.before.plus(q.taken))
+}
+
+func (q *Quota) write(ctx context.Context, a Amount) error {
+	if !q.Bounded() || a == q.reserved {
+		return nil
+	}
+	if q.fence.Keep != nil {
+		kept := map[string]string{keptRows: strconv.FormatFloat(a.Rows, 'f', -1, 64), keptBytes: strconv.FormatFloat(a.Bytes, 'f', -1, 64)}
+		if err := q.fence.Keep(ctx, kept, fmt.Sprintf("up to %s count as removed by this step", &a)); err != nil {
+			return fmt.Errorf("write down what is removed: %w", err)
+		}
+	}
+	q.reserved = a
+	return nil
+}
