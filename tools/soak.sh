@@ -34,8 +34,9 @@ soak() {
 
 soak storm "1 to 500" 500 "$go" test -count 1 -v -timeout 24h -run 'TestStorm$' ./remediate/actions/postgres -storm.seeds=500 -storm.all
 soak kills "" 1000 "$go" test -count 1 -v -timeout 24h -run UnderLoad ./cmd/upkeep -kills 1000
-soak archive-kills "" 100 "$go" test -count 1 -v -timeout 24h -run 'TestArchiveKilled|TestPurgeKilled|TestRestoreKilled' ./remediate/actions/postgres -kills 100
+soak archive-kills "" 100 "$go" test -count 1 -v -timeout 24h -run 'TestArchiveKilled$' ./remediate/actions/postgres -kills 100
 soak store-kills "" 100 "$go" test -count 1 -v -timeout 24h -run 'TestFolderKilled|TestBucketKilled' ./remediate/actions/postgres -filekills 100
+soak present-rules "" "all cells" "$go" test -count 1 -v -timeout 40m -run TestPresentRules ./cmd/upkeep -soakrules
 soak sim "1 to 100000" 100000 "$go" test -count 1 -v -timeout 24h -run TestSimulation ./remediate/engine -seeds 100000 -seed 1
 soak mutants "" all "$go" run ./internal/gen/mutants
 
