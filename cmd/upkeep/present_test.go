@@ -254,14 +254,9 @@ func (o *office) until(t *testing.T, what string, is func() bool) {
 	}
 }
 
-// begin brings the run into the situation.
-func (o *office) begin(t *testing.T) {
+// alert tells the upkeep what is wrong.
+func (o *office) alert(t *testing.T) {
 	t.Helper()
-	o.write(t)
-	o.start(t)
-	if o.situation == "waiting" {
-		o.pause(t, "action/"+o.action)
-	}
 	labels := map[string]string{"alertname": "A", "server": "main", "database": o.database, "schema": "public", "table": "t"}
 	if o.action == "postgres/reindex" {
 		labels["index"] = "t_key"
@@ -270,6 +265,17 @@ func (o *office) begin(t *testing.T) {
 	if code, said := o.post(t, "/webhook/alertmanager", alert); code >= 300 {
 		t.Fatalf("alert: %d %s", code, said)
 	}
+}
+
+// begin brings the run into the situation.
+func (o *office) begin(t *testing.T) {
+	t.Helper()
+	o.write(t)
+	o.start(t)
+	if o.situation == "waiting" {
+		o.pause(t, "action/"+o.action)
+	}
+	o.alert(t)
 	in := map[string]string{
 		"in VACUUM":     "select count(*) from pg_stat_progress_vacuum where datname = current_database() and relid = 't'::regclass",
 		"in REINDEX":    "select count(*) from pg_stat_progress_create_index where datname = current_database() and phase like 'waiting%'",

@@ -11,5 +11,30 @@ func mutants() []mutant {
 			file: actions + "rows/contract.go", search: `if what := was.differs(is); what != "" {`, replace: `if what := was.differs(is); false && what != "" {`,
 			pkg: "./" + actions, run: "TestStorm", args: storm,
 		},
+		{
+			name: "quota", why: "what a step took in an earlier try counts",
+			file: "remediate/quota.go", search: `before, err := s.Taken()`, replace: "_, err := s.Taken()\n\tvar before Amount",
+			pkg: "./remediate/engine", run: "TestQuotaOverLives",
+		},
+		{
+			name: "held", why: "an action that asks for its right is held by the rules of now too",
+			file: "remediate/engine/watch.go", search: "if r != nil {\n\t\treturn r\n\t}\n\tif d.checks", replace: "if r != nil && false {\n\t\treturn r\n\t}\n\tif d.checks",
+			pkg: "./remediate/engine", run: "TestPresentRules",
+		},
+		{
+			name: "amount", why: "a batch that is more than may go is rolled back",
+			file: actions + "batchcommit.go", search: `if b.most >= 0 && b.moved+n.Moved > b.most {`, replace: `if false && b.moved+n.Moved > b.most {`,
+			pkg: "./" + actions, run: "TestPurgeTakesNoMore",
+		},
+		{
+			name: "read back", why: "an object is read back before its rows are deleted",
+			file: actions + "filing.go", search: `if err = depot.ReadBack(ctx, m.store, name, p); err != nil {`, replace: `if err := depot.ReadBack(ctx, m.store, name, p); false && err != nil {`,
+			pkg: "./" + actions, run: "TestFileStoreFaults",
+		},
+		{
+			name: "pooler", why: "what answers is the server itself",
+			file: "internal/target/postgres.go", search: `return pid != c.PgConn().PID(), nil`, replace: `return false && pid != c.PgConn().PID(), nil`,
+			pkg: "./" + actions + "session", run: "TestPooler",
+		},
 	}
 }

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/ai-micro-service/upkeep/internal/console"
+	"github.com/ai-micro-service/upkeep/internal/servertest"
+	"github.com/ai-micro-service/upkeep/remediate"
+)
+
+// newAged is an office with a table of 50,013 rows, 13 of which are past their age.
+func newAged(t *testing.T, mode string) *office {
+	t.Helper()
+	o := newOffice(t, "waiting")
+	o.situation, o.mode = "amount", mode
+	servertest.Exec(t, o.postgres, "truncate t", "alter table t set (autovacuum_enabled = off)",
+		"insert into t select i, now() - case when i <= 13 then interval '2 days' else interval '0' end, 'x' from generate_series(1, 50013) i", "analyze t")
+	return o
+}
+
+// open starts the upkeep and tells it that there are rows past their age.
+func (o *office) open(t *testing.T) {
+	t.Helper()
+	o.write(t)
+	o.start(t)
+	o.alert(t)
+}
+
+// backfill moves all rows over their age; the statistics know of it, or not.
+func (o *office) backfill(t *testing.T, analyze bool) {
+	t.Helper()
+	servertest.Exec(t, o.postgres, "update t set at = now() - interval '2 days'")
+	if analyze {
+		servertest.Exec(t, o.postgres, "analyze t")
+	}
+}
+
+func (o *office) yes(t *testing.T) {
+	t.Helper()
+	if code, said := o.post(t, console.Prefix+"/runs/1/approve", map[string]string{"by": "user/ann"}); code != http.StatusOK {
+		t.Fatalf("approve: %d %s", code, said)
+	}
+}
+
+func (o *office) asked(t *testing.T, what string) {
+	t.Helper()
+	o.until(t, "it asks: "+what, func() bool {
+		run := o.run(t)
+		return run.State == remediate.Asked && strings.Contains(run.Why, what)
+	})
+	if n := o.query(t, "select count(*) from t"); n != 50013 {
+		t.Fatalf("%d rows are left", n)
+	}
+}
+
+// What was approved is an amount: when far more would go the run asks again, and says
+// from what to what it has grown.
+func TestApprovedAmount(t *testing.T) {
+	t.Parallel()
+	o := newAged(t, "ask")
+	o.open(t)
+	o.asked(t, "")
+	o.backfill(t, true)
+	o.yes(t)
+	o.asked(t, "because of the amount")
+	run := o.run(t)
+	if a := run.Plan.Amount; a == nil || a.Rows < 45_000 || !strings.Contains(run.Why, a.String()) || !strings.Contains(run.Why, "user/ann approved of") {
+		t.Errorf("%s: %+v", run.Why, a)
+	}
+	o.yes(t)
+	o.until(t, "all is purged", func() bool { return o.query(t, "select count(*) from t") == 0 })
+	o.until(t, "it is cleared", func() bool { return o.run(t).State == remediate.Cleared })
+}
+
+// Where the plan does not know how much there is, because the statistics are old, the
+// batches stop at what was approved, or at what the policy allows.
+func TestAmountUnknownToThePlan(t *testing.T) {
+	t.Parallel()
+	for mode, most := range map[string]int{"ask": 1100, "auto, most_share: 1%": 1100} {
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			o := newAged(t, mode)
+			if mode == "ask" {
+				o.open(t)
+				o.asked(t, "")
+				o.backfill(t, false)
+				o.yes(t)
+			} else {
+				o.backfill(t, false)
+				o.open(t)
+			}
+			o.until(t, "it stops for the amount", func() bool { run := o.run(t); return run.Reason == remediate.ReasonAmount })
+			run := o.run(t)
+			if gone := 50013 - o.query(t, "select count(*) from t"); gone > most || gone < 100 || run.State != remediate.Declined || run.Plan.Amount.Rows > 100 {
+				t.Errorf("%d rows are gone; %s: %s; the plan: %s", gone, run.State, run.Why, run.Plan.Amount)
+			}
+		})
+	}
+}
