@@ -78,6 +78,7 @@ const (
 type Action struct {
 	Name   string // "domain/verb"
 	Target string // the name of the target that it acts on; the subject's "server" label
+	At     string // the target's address, without secrets: a step stops where the configuration has another
 	Doc    string // the reference text; its first sentence is the summary
 	Lowers string // the metric that falls when it helps; a collector declares it
 	Risk   Risk

@@ -81,7 +81,7 @@ func (a *App) apply(c *config.Config) error {
 		return err
 	}
 	if err := a.engine.Adopt(engine.Setting{
-		Actions: catalog.Actions(set), Policies: c.Book(Known().Actions).Policies, Schedules: requests(schedules), Guards: a.guard(c),
+		Actions: addressed(c, catalog.Actions(set)), Policies: c.Book(Known().Actions).Policies, Schedules: requests(schedules), Guards: a.guard(c),
 	}); err != nil {
 		return err
 	}
@@ -103,6 +103,25 @@ func requests(schedules []schedule.Schedule) map[string]func(map[string]string) 
 		all[s.Name] = s.Request
 	}
 	return all
+}
+
+// addressed says of each action where its target is. A password is in no URL of the
+// configuration.
+func addressed(c *config.Config, actions []remediate.Action) []remediate.Action {
+	at := make(map[string]string)
+	for _, t := range c.Targets.Postgres {
+		at[t.Name] = t.URL
+	}
+	for _, t := range c.Targets.Redis {
+		at[t.Name] = t.URL
+	}
+	for _, t := range c.Targets.Docker {
+		at[t.Name] = t.Host
+	}
+	for i := range actions {
+		actions[i].At = at[actions[i].Target]
+	}
+	return actions
 }
 
 // archive is what the actions and the collectors know of an archive.

@@ -55,6 +55,9 @@ func (e *Engine) apply(ctx context.Context, c *carried) (move, error) {
 	}
 	c.working, c.read = w, e.now()
 	c.fence.Most = bound(c.run, w.Approval)
+	if r, err := e.takenUp(ctx, c, a, w); err != nil || r != nil {
+		return e.withdraw(c.run, r), err
+	}
 	if c.run.Begun == 0 {
 		same, err := e.unchanged(ctx, c)
 		if _, refused := remediate.Refused(err); err != nil && !refused {
@@ -82,6 +85,17 @@ func (e *Engine) apply(ctx context.Context, c *carried) (move, error) {
 	}
 	c.run.Applied = e.now()
 	return move{to: remediate.Applied, why: steps(len(c.run.Plan.Steps)) + " done"}, nil
+}
+
+// takenUp asks every guard again before a run goes on that removes something for good
+// and had begun before: since then a backup may have grown old, or a disk full.
+func (e *Engine) takenUp(ctx context.Context, c *carried, a remediate.Action, w remediate.Working) (*remediate.Refusal, error) {
+	if c.run.Begun == 0 || a.Risk != remediate.Destructive {
+		return nil, nil
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, lookTimeout, errors.New("a guard did not answer in time"))
+	defer cancel()
+	return e.agree(ctx, e.proposal(c.run, a, w), false)
 }
 
 // bound is how much a run may remove: what was approved, and what its policy allows.

@@ -186,7 +186,8 @@ func (e *Engine) resume(ctx context.Context, c *carried) (move, error) {
 	if err != nil {
 		return move{}, err
 	}
-	if r, err := e.agree(ctx, e.proposal(c.run, a, w), true); err != nil || r != nil {
+	// Also those that are not asked while it acts: a backup has grown old meanwhile.
+	if r, err := e.agree(ctx, e.proposal(c.run, a, w), false); err != nil || r != nil {
 		return e.withdraw(c.run, r), err
 	}
 	return move{to: remediate.Allowed, why: fmt.Sprintf("every guard agreed; it goes on with step %d", c.run.Done+1), admit: func(w remediate.Working) error {

@@ -88,6 +88,23 @@ func (e *Engine) allows(ctx context.Context, run remediate.Run, approval *remedi
 	return nil
 }
 
+// under holds a step under way against what holds now. One that acts at an address that
+// the configuration no longer has stops, and begins again at the new one, where it is
+// compared whether the same server answers.
+func (e *Engine) under(ctx context.Context, c *carried, d *doing) (*remediate.Refusal, error) {
+	r, err := e.against(ctx, c, d.run, d.approval, d.step, false)
+	if err != nil || r != nil {
+		return r, err
+	}
+	if a, err := e.inForce(d.run); err == nil && a.At != d.action.At {
+		return &remediate.Refusal{
+			Reason: remediate.ReasonTarget, Until: e.now().Add(tick),
+			Detail: fmt.Sprintf("the configuration has another address of the target %q now", a.Target),
+		}, nil
+	}
+	return nil, nil
+}
+
 // held is asked by an action before it changes anything: the store, whether the right
 // is still this run's, and then the rules of now. In this order, so that a refusal says
 // that the right is held.
@@ -95,7 +112,7 @@ func (e *Engine) held(ctx context.Context, c *carried, d *doing) error {
 	if err := c.fence.Held(ctx); err != nil {
 		return err
 	}
-	r, err := e.against(ctx, c, d.run, d.approval, d.step, false)
+	r, err := e.under(ctx, c, d)
 	if err != nil {
 		return err
 	}
@@ -172,7 +189,7 @@ func (e *Engine) overrule(ctx context.Context, c *carried, d *doing) error {
 			return err
 		}
 	}
-	r, err := e.against(ctx, c, d.run, d.approval, d.step, false)
+	r, err := e.under(ctx, c, d)
 	if err != nil {
 		return err
 	}

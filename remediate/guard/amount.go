@@ -12,7 +12,7 @@ func Amount() remediate.Guard {
 		Name: remediate.ReasonAmount,
 		Doc: "Amount ends the run when its plan expects to delete, drop or prune more rows than most_rows, or a larger share than most_share, of its policy or schedule. " +
 			"A plan that does not know how much ends too where such a bound is set. While the run acts it stops before it removes more.",
-		Exact: true,
+		Exact: true, During: true,
 		Check: func(_ context.Context, p remediate.Proposal) error {
 			terms, amount := p.Run.Request.Terms, p.Run.Plan.Amount
 			if terms.MostRows <= 0 && terms.MostShare <= 0 || amount == nil {

@@ -133,6 +133,9 @@ func (a moving) file(ctx context.Context, c *pgx.Conn, f remediate.Fence, s reme
 	if err := settle(ctx, c); err != nil {
 		return err
 	}
+	if err := inZone(ctx, c, s); err != nil {
+		return err
+	}
 	v, err := m.surveyed(ctx, c)
 	if err == nil {
 		err = mayFile(ctx, c)
@@ -146,9 +149,6 @@ func (a moving) file(ctx context.Context, c *pgx.Conn, f remediate.Fence, s reme
 	plan, err := planned(s)
 	if err != nil {
 		return err
-	}
-	if v.zone != s.Args["zone"] {
-		return remediate.Refuse(remediate.ReasonChanged, "the time zone in which column %s is compared is %q, and was %q for the plan: plan again", pgx.Identifier{m.column}.Sanitize(), v.zone, s.Args["zone"])
 	}
 	if err := clocked(ctx, c, a.now); err != nil {
 		return err

@@ -13,9 +13,6 @@ import (
 
 // begin finds out what all batches have in common.
 func (b *batches) begin(ctx context.Context, now func() time.Time, s remediate.Step) (err error) {
-	if b.zone != s.Args["zone"] {
-		return remediate.Refuse(remediate.ReasonChanged, "column %s has no time zone, and was to be compared in %q, and the session now has %q: nothing was done; plan again", pgx.Identifier{b.column}.Sanitize(), s.Args["zone"], b.zone)
-	}
 	// Into a partitioned table rows are not copied: which parts they enter is told by
 	// the other ways only.
 	if b.swift, err = one(ctx, b.c, pgx.RowTo[bool], "select $1 and current_setting('track_counts')::bool", b.dest.Kind == "r"); err != nil {

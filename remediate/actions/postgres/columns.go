@@ -54,8 +54,13 @@ func match(m movement, from, to []column) (f fitting, err error) {
 		}
 		d := to[i]
 		switch {
-		case d.Generated && c.Generated || d.Generated && m.back && slices.Contains(m.without, c.Name):
-			continue // it is made anew
+		case d.Generated && m.back && slices.Contains(m.without, c.Name):
+			continue // it is made anew, as a person said
+		case d.Generated && c.Generated && d.Expr != c.Expr:
+			return f, unfit("%s is generated as %s in the first and as %s in the second: its values would be others", name, c.Expr, d.Expr)
+		case d.Generated && c.Generated:
+			f.spares = append(f.spares, remade(c))
+			continue
 		case d.Generated && m.back:
 			f.spares = append(f.spares, spare{
 				Name: name, Same: fmt.Sprintf("t.%s::text is not distinct from (%s)::text", name, d.Expr),
@@ -81,6 +86,17 @@ func match(m movement, from, to []column) (f fitting, err error) {
 		return f, unfit("there is nothing to move")
 	}
 	return f, nil
+}
+
+// remade says of a stored generated column that nothing is lost when it is made anew:
+// a function may be another by now. A virtual one is made anew at each look.
+func remade(c column) spare {
+	name := pgx.Identifier{c.Name}.Sanitize()
+	s := spare{Name: name, Same: "true", Why: fmt.Sprintf("column %s is generated, and would be made anew with another value than rows have", name)}
+	if c.Stored {
+		s.Same = fmt.Sprintf("t.%s::text is not distinct from (%s)::text", name, c.Expr)
+	}
+	return s
 }
 
 // constant reports whether a default is the same for every row: what the server

@@ -46,7 +46,8 @@ const (
 // unmovableSQL finds what stands against updates that change nothing: who would be
 // told of them, and which column may stand in them. A trigger that a partition
 // inherits is internal before 15, and has a parent; those of constraints do nothing
-// where the key stays.
+// where the key stays. An update of a column that a generated one is made of has that
+// made anew, by the function and in the time zone of now: such a column stays out.
 const unmovableSQL = `
 select coalesce((select t.tgname::text from pg_trigger t left join pg_constraint k on k.oid = t.tgconstraint
                   where t.tgrelid = c.oid and t.tgenabled <> 'D' and t.tgtype & 16 <> 0
@@ -55,6 +56,11 @@ select coalesce((select t.tgname::text from pg_trigger t left join pg_constraint
        coalesce((select k.conname::text from pg_constraint k where k.conrelid = c.oid and not k.convalidated and k.contype in ('c', 'f') order by k.conname limit 1), ''),
        coalesce((select a.attname::text from pg_attribute a
                   where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and a.attgenerated = '' and a.attidentity <> 'a'
+                    and not exists (select from pg_depend d
+                                      left join pg_attrdef f on d.classid = 'pg_attrdef'::regclass and f.oid = d.objid
+                                      join pg_attribute g on g.attrelid = c.oid and g.attgenerated <> '' and g.attnum = case when d.classid = 'pg_class'::regclass then d.objsubid else f.adnum end
+                                     where d.refclassid = 'pg_class'::regclass and d.refobjid = c.oid and d.refobjsubid = a.attnum
+                                       and (d.classid = 'pg_class'::regclass and d.objid = c.oid or f.adrelid = c.oid))
                   order by a.attlen < 0, a.attlen, a.attnum limit 1), ''),
        c.relreplident::text,
        exists (select from pg_index i where i.indrelid = c.oid and (i.indisreplident or c.relreplident = 'd' and i.indisprimary)),
@@ -94,7 +100,7 @@ func (a repack) planRows(ctx context.Context, db *target.Database, h heap, r rem
 	case constraint != "":
 		return p, remediate.Refuse(remediate.ReasonUnfit, "the constraint %q is not validated: rows that break it cannot be updated", constraint)
 	case column == "":
-		return p, remediate.Refuse(remediate.ReasonUnfit, "no column of the table may stand in an update")
+		return p, remediate.Refuse(remediate.ReasonUnfit, "no column of the table may stand in an update: each is generated or an identity, or a generated column is made of it")
 	case publications != "" && identity != "f" && !identified:
 		return p, remediate.Refuse(remediate.ReasonUnfit, "the table is published (%s) without a replica identity: it cannot be updated", publications)
 	}

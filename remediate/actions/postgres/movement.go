@@ -267,7 +267,7 @@ func (m movement) facts(ctx context.Context, db *target.Database, s survey) (fac
 		facts = append(facts, fmt.Sprintf("rows that %s refers to are left", l.place()))
 	}
 	if by := s.giving.published(); by != "" {
-		facts = append(facts, fmt.Sprintf("%s is published in %s: its subscribers lose the rows too", m.from, by))
+		facts = append(facts, fmt.Sprintf("%s is published in %s: its subscribers lose the rows too, but for those of partitions that go as a whole, which they keep", m.from, by))
 	}
 	if s.giving.subscribed() {
 		facts = append(facts, fmt.Sprintf("%s is filled by a logical subscription: the rows stay at its publisher, and come again when the table is copied anew", m.from))

@@ -154,6 +154,9 @@ func (a moving) rows(ctx context.Context, c *pgx.Conn, f remediate.Fence, s reme
 	if err := settle(ctx, c); err != nil {
 		return err
 	}
+	if err := inZone(ctx, c, s); err != nil {
+		return err
+	}
 	if err := f.Check(ctx); err != nil {
 		return err
 	}

@@ -305,9 +305,16 @@ func (p part) again(ctx context.Context, cause error) error {
 	if err == nil {
 		return cause
 	}
+	if errors.Is(err, errMarked) {
+		return &remediate.LeftError{Err: cause, Detail: fmt.Sprintf("%s is in %s, and has a constraint of ours that is still to be taken away: alter table %s drop constraint if exists %s", p.self, p.from, p.self, boundName)}
+	}
 	return &remediate.LeftError{Err: cause, Detail: fmt.Sprintf("the detachment of %s from %s may have begun and was not undone; where its rows are not seen in %s, %s FINALIZE (if it is pending), then %s, has them seen again: %v",
 		p.self, p.from, p.from, p.detachText(), attachText(p.from, p.self, p.part.From, p.part.To), err)}
 }
+
+// errMarked says that a partition is in its table with a constraint of ours, which
+// somebody's lock kept from being taken away.
+var errMarked = errors.New("a constraint of ours is left")
 
 // undone makes the partition one of its table again, as it was, as soon as nobody
 // uses it who keeps it from that.
@@ -323,8 +330,11 @@ func (p part) undone(ctx context.Context) error {
 			return remediate.Refuse(remediate.ReasonChanged, "%s is not as it was left, and is not attached to %s again", p.self, p.from)
 		}
 		err = p.transact(ctx, func(ctx context.Context, tx pgx.Tx) error { return p.restore(ctx, tx, now) })
-		if err == nil || ctx.Err() != nil && now.Parent == p.source && !now.Pending {
-			return nil // it is attached; our constraint does no harm where it could not be taken away
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil && now.Parent == p.source && !now.Pending {
+			return errMarked
 		}
 		if refused, ok := errors.AsType[*pgconn.PgError](err); ctx.Err() != nil || !ok || refused.Code != codeLock && refused.Code != codeDeadlock {
 			return err
@@ -332,7 +342,7 @@ func (p part) undone(ctx context.Context) error {
 		if err := stay(ctx, p.c, beat); err != nil && (now.Parent != p.source || now.Pending) {
 			return err
 		} else if err != nil {
-			return nil
+			return errMarked
 		}
 	}
 }

@@ -121,8 +121,9 @@ func bound(text string) bool {
 }
 
 // hinderSQL names what keeps DROP TABLE … RESTRICT from dropping table $1: what
-// depends on it, or on what falls with it, and does not fall itself. It takes no lock
-// of the table. Any role; 13 and later.
+// depends on it, or on what falls with it, and does not fall itself. A sequence that
+// the table owns would fall too, and functions may use it by its name, which the server
+// does not know of: it counts. It takes no lock of the table. Any role; 13 and later.
 const hinderSQL = `
 with recursive falls(classid, objid) as (
   select 'pg_class'::regclass::oid, $1::int8::oid
@@ -135,6 +136,10 @@ with recursive falls(classid, objid) as (
   union
   select d.refclassid, d.refobjid, d.refobjsubid from falls f join pg_depend d on d.classid = f.classid and d.objid = f.objid
    where d.deptype = 'e'
+  union
+  select f.classid, f.objid, 0 from falls f
+    join pg_class q on f.classid = 'pg_class'::regclass and q.oid = f.objid and q.relkind = 'S'
+    join pg_depend d on d.classid = f.classid and d.objid = f.objid and d.refclassid = 'pg_class'::regclass and d.deptype = 'a'
 )
 select coalesce(string_agg(distinct coalesce(pg_describe_object('pg_class'::regclass, w.ev_class, 0), pg_describe_object(s.classid, s.objid, s.objsubid)), ', '), '')
   from stays s

@@ -154,11 +154,12 @@ type column struct {
 	Generated bool
 	Identity  bool
 	Expr      string // its default, or what it is generated from
+	Stored    bool   // it is generated and stored
 }
 
 const columnSQL = `
 select a.attname::text, coalesce(nullif(t.typbasetype, 0), t.oid)::int8, a.atttypmod, format_type(a.atttypid, a.atttypmod),
-       a.attnotnull, a.atthasdef, a.attgenerated <> '', a.attidentity <> '', coalesce(pg_get_expr(d.adbin, d.adrelid), '')
+       a.attnotnull, a.atthasdef, a.attgenerated <> '', a.attidentity <> '', coalesce(pg_get_expr(d.adbin, d.adrelid), ''), a.attgenerated = 's'
   from pg_attribute a
   join pg_type t on t.oid = a.atttypid
   left join pg_attrdef d on a.atthasdef and d.adrelid = a.attrelid and d.adnum = a.attnum

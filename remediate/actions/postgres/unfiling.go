@@ -68,10 +68,23 @@ func (u unfiling) run(ctx context.Context) (n int64, err error) {
 		got, err := u.object(ctx, e, true)
 		n += got
 		if err != nil {
-			return n, err
+			return n, broughtBack(n, err)
 		}
 	}
 	return n, nil
+}
+
+// broughtBack says in an error how many rows are back: each object is a transaction.
+func broughtBack(n int64, err error) error {
+	if n == 0 {
+		return err
+	}
+	if r, ok := remediate.Refused(err); ok {
+		stopped := *r
+		stopped.Detail = fmt.Sprintf("%d rows are back, and the rest is not: %s", n, r.Detail)
+		return &stopped
+	}
+	return fmt.Errorf("%d rows are back, and the rest is not: %w", n, err)
 }
 
 // object looks at one object and, where it is told to, brings its rows back. It is
