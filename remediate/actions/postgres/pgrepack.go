@@ -29,9 +29,6 @@ const (
 	// frozenFor is after which time without a statement a pg_repack is taken for one
 	// that stands still: when it waits for others, it asks every second.
 	frozenFor = 5 * time.Second
-
-	// withoutSuperuser is the first version that the owner of a table may use.
-	withoutSuperuser = 10502
 )
 
 // obstacleSQL finds what pg_repack cannot cope with, the first of each kind. The
@@ -62,8 +59,8 @@ func (a repack) planProgram(ctx context.Context, db *target.Database, h heap, r 
 	if err != nil {
 		return p, err
 	}
-	if !h.Superuser && number(version) < withoutSuperuser {
-		return p, remediate.Refuse(remediate.ReasonPrivilege, "before version 1.5.2 it works for a superuser only, and here is %s", version)
+	if !h.Superuser {
+		return p, remediate.Refuse(remediate.ReasonPrivilege, "only a superuser can hold back its change of the files until the table was compared with what it has copied")
 	}
 	if h.Persistence != "p" {
 		return p, remediate.Refuse(remediate.ReasonUnfit, "the table is unlogged")
@@ -98,10 +95,7 @@ func (a repack) planProgram(ctx context.Context, db *target.Database, h heap, r 
 		p.Facts = append(p.Facts, "its definitions of tables and triggers fire the event triggers "+events)
 	}
 	args := tableArgs(r, h.relation, map[string]string{"way": byProgram, "version": version, "node": strconv.FormatInt(h.Node, 10), "indexes": indexes, relianceArg: relied.contract.String()})
-	p.Steps = []remediate.Step{{Do: typed("pg_repack", arguments(args, h.Superuser)), Args: args}}
-	if !h.Superuser {
-		args["unprivileged"] = "true"
-	}
+	p.Steps = []remediate.Step{{Do: typed("pg_repack", arguments(args)), Args: args}}
 	return p, nil
 }
 
@@ -154,31 +148,13 @@ func (repack) obstacles(ctx context.Context, q rower, oid int64) (events, indexe
 	return events, indexes, nil
 }
 
-// number is a version as one can compare it: 1.5.2 is 10502.
-func number(version string) int {
-	n := 0
-	parts := strings.SplitN(version, ".", 3)
-	for i := range 3 {
-		part := 0
-		if i < len(parts) {
-			part, _ = strconv.Atoi(parts[i]) // what is no number is the oldest
-		}
-		n = n*100 + part
-	}
-	return n
-}
-
 // arguments are those of the program. It reads the table's name as PostgreSQL
 // does, so it is quoted; where the server is and who we are is in the environment.
-func arguments(args map[string]string, superuser bool) []string {
-	list := []string{
+func arguments(args map[string]string) []string {
+	return []string{
 		"--no-password", "--no-order", "--no-kill-backend", fmt.Sprintf("--wait-timeout=%d", int(repackWait.Seconds())),
 		"--dbname=" + args["database"], "--table=" + pgx.Identifier{args["schema"], args["table"]}.Sanitize(),
 	}
-	if !superuser {
-		list = append(list, "--no-superuser-check")
-	}
-	return list
 }
 
 // typed is a command as a person would type it.
@@ -242,11 +218,21 @@ func atWork(ctx context.Context, q read.Querier, oid int64) (who string, ours bo
 // awaitWorkers waits until no pg_repack works on the table any more. One of ours that
 // works is not ended but waited for, and its work adopted; one that stands still is ended,
 // by who holds the fence. Whose client was killed ends with its statement.
+//
+// The sessions of a guard that stands still are ended last: without them pg_repack
+// would go on unguarded.
 func awaitWorkers(ctx context.Context, c *pgx.Conn, f remediate.Fence, oid int64) error {
 	for {
 		all, err := workers(ctx, c, oid)
-		if err != nil || len(all) == 0 {
+		if err != nil {
 			return err
+		}
+		guards, err := stillGuards(ctx, c, oid)
+		if err != nil {
+			return err
+		}
+		if len(all) == 0 {
+			return dismiss(ctx, c, f, guards)
 		}
 		still := true
 		for _, w := range all {
@@ -255,7 +241,7 @@ func awaitWorkers(ctx context.Context, c *pgx.Conn, f remediate.Fence, oid int64
 			}
 			still = still && strings.HasPrefix(w.State, "idle") && w.Still > frozenFor.Seconds()
 		}
-		if still {
+		if still || len(guards) > 0 {
 			if err := dismiss(ctx, c, f, all); err != nil {
 				return err
 			}
@@ -270,6 +256,9 @@ func awaitWorkers(ctx context.Context, c *pgx.Conn, f remediate.Fence, oid int64
 
 // dismiss ends sessions of ours.
 func dismiss(ctx context.Context, c *pgx.Conn, f remediate.Fence, all []worker) error {
+	if len(all) == 0 {
+		return nil
+	}
 	if err := f.Check(ctx); err != nil {
 		return err
 	}
@@ -283,8 +272,7 @@ func dismiss(ctx context.Context, c *pgx.Conn, f remediate.Fence, all []worker) 
 
 // leftSQL tells whether a pg_repack that is gone has left something of the table.
 const leftSQL = `
-select exists (select from pg_trigger t join pg_proc p on p.oid = t.tgfoid join pg_namespace n on n.oid = p.pronamespace
-                where t.tgrelid = $1::text::oid and t.tgname = 'repack_trigger' and n.nspname = 'repack')
+select exists (` + orphansSQL + `)
     or exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = 'repack' and c.relname in ('log_' || $1, 'table_' || $1))
     or exists (select from pg_type t join pg_namespace n on n.oid = t.typnamespace where n.nspname = 'repack' and t.typname = 'pk_' || $1)`
 
@@ -341,10 +329,8 @@ func (a repack) sweep(ctx context.Context, c *pgx.Conn, f remediate.Fence, s rem
 		if _, err := tx.Exec(ctx, fmt.Sprintf("set local lock_timeout = %d", shortLock.Milliseconds())); err != nil {
 			return err
 		}
-		for _, sql := range sweepSQL(s.Args) {
-			if _, err := tx.Exec(ctx, sql); err != nil {
-				return fmt.Errorf("%s: %w", sql, err)
-			}
+		if err := sweeps(ctx, tx, s.Args["oid"]); err != nil {
+			return err
 		}
 		return tx.Commit(ctx)
 	})
@@ -380,11 +366,12 @@ func (a repack) applyProgram(ctx context.Context, f remediate.Fence, s remediate
 		if err := awaitWorkers(ctx, c, f, oid); err != nil {
 			return false, err
 		}
-		done, err := rewritten(ctx, c, s)
-		if err != nil {
+		// First, whatever has become of the table: a trigger without a log fails each write.
+		if err := a.sweep(ctx, c, f, s); err != nil {
 			return false, err
 		}
-		if err := a.sweep(ctx, c, f, s); err != nil || !done {
+		done, err := rewritten(ctx, c, s)
+		if err != nil || !done {
 			return false, err
 		}
 		return true, errors.Join(a.mend(ctx, c, f, s), refresh(ctx, c, f, s))

@@ -171,9 +171,6 @@ func (a repack) execute(ctx context.Context, c *pgx.Conn, f remediate.Fence, s r
 	if who, err := builder(ctx, c, s); err != nil || who != "" {
 		return errors.Join(err, errors.New("the table is not as it was planned for: "+who))
 	}
-	if _, err := relianceOf(ctx, c, s); err != nil {
-		return err
-	}
 	if _, _, err := a.obstacles(ctx, c, oid); err != nil {
 		return changed(err)
 	}
@@ -184,29 +181,54 @@ func (a repack) execute(ctx context.Context, c *pgx.Conn, f remediate.Fence, s r
 	} else if err != nil {
 		return err
 	}
-	if err := f.Check(ctx); err != nil {
-		return err
+	if s.Args["unprivileged"] != "" { // in plans of earlier versions
+		return remediate.Refuse(remediate.ReasonPrivilege, "pg_repack is used as a superuser only: plan again")
 	}
-	ours, err := launch(path, arguments(s.Args, s.Args["unprivileged"] == ""), env)
+	g, err := a.newGuard(ctx, c, f, s, oid)
 	if err != nil {
 		return err
 	}
-	defer ours.end()
+	defer g.close(ctx)
+	if err := f.Check(ctx); err != nil {
+		return err
+	}
+	ours, err := launch(path, arguments(s.Args), env)
+	if err != nil {
+		return err
+	}
+	err = attend(ctx, c, f, s, g, ours)
+	if g.stop(ctx) {
+		select { // it cleans up when it has lost its sessions
+		case <-ours.ended:
+		case <-time.After(cancelWithin):
+		}
+	}
+	ours.end()
+	if ctx.Err() != nil {
+		return errors.Join(err, ours.fault())
+	}
+	return err
+}
+
+// attend looks after a pg_repack until it ends, or is to be ended.
+func attend(ctx context.Context, c *pgx.Conn, f remediate.Fence, s remediate.Step, g *guard, ours *child) error {
 	waiting := ""
 	for {
 		select {
 		case <-ours.ended:
 			return ours.fault()
 		case <-ctx.Done():
-			ours.end()
-			return errors.Join(context.Cause(ctx), ours.fault())
+			return context.Cause(ctx)
 		case <-time.After(lookAfter):
+		}
+		if err := g.look(ctx, c); err != nil {
+			return fmt.Errorf("pg_repack was stopped: %w", err)
 		}
 		// Ending the program would leave what it has made: a refusal waits for its end.
 		if err := f.Keeps(ctx); err != nil {
 			return err
 		}
-		if err := yield(ctx, c, oid); err != nil {
+		if err := yield(ctx, c, g.oid); err != nil {
 			return fmt.Errorf("the session with the subject's lock: %w", err)
 		}
 		who, err := builder(ctx, c, s)
@@ -216,7 +238,7 @@ func (a repack) execute(ctx context.Context, c *pgx.Conn, f remediate.Fence, s r
 		if who != "" {
 			return fmt.Errorf("pg_repack was stopped: %s, which it would leave pointing into the old file", who)
 		}
-		who, err = definer(ctx, c, oid)
+		who, err = definer(ctx, c, g.oid)
 		if err != nil {
 			return fmt.Errorf("the session with the subject's lock: %w", err)
 		}

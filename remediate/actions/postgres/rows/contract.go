@@ -137,6 +137,17 @@ func (c Contract) Only(oids ...int64) Contract {
 	return part
 }
 
+// Without is the contract without the lines of a kind and a name: what the work itself
+// has made. It can be said only of one that was read.
+func (c Contract) Without(kind, name string) Contract {
+	rest := Contract{System: c.System, Relations: make(map[int64]Relation)}
+	for oid, r := range c.Relations {
+		lines := slices.DeleteFunc(slices.Clone(r.Lines), func(l Line) bool { return l.Kind == kind && l.Name == name })
+		rest.Relations[oid] = relationOf(oid, lines)
+	}
+	return rest
+}
+
 // Check returns a *remediate.Refusal with ReasonChanged where a relation of c is not
 // now as c has it, and one with ReasonTarget where another server answers.
 func (c Contract) Check(now Contract) error {
