@@ -36,5 +36,10 @@ func mutants() []mutant {
 			file: "internal/target/postgres.go", search: `return pid != c.PgConn().PID(), nil`, replace: `return false && pid != c.PgConn().PID(), nil`,
 			pkg: "./" + actions + "session", run: "TestPooler",
 		},
+		{
+			name: "repackguard", why: "before pg_repack changes the files, the table and its copy are compared with the plan",
+			file: actions + "repackguard.go", search: "	var what, marks string\n", replace: "	var what, marks string\n	if pid >= 0 {\n		return nil\n	}\n",
+			pkg: "./" + actions, run: "TestPgRepackBesideDefinitions",
+		},
 	}
 }

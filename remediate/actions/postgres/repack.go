@@ -26,7 +26,8 @@ beginning and at its end, is waited for a fifth of a second at most each time it
 and ends nobody's session: one that stays in the way makes it give up. It wants a
 primary key, or a unique index of columns that are not null, and disk for a copy
 of the table and its indexes. Who wants to change the table's definition meanwhile,
-or makes an index, makes it give way. What a killed one leaves (a trigger, and a log that grows with
+or makes an index, makes it give way. Before it changes the files, the table, its copy and
+its trigger are compared with the plan; after a difference nothing is changed. What a killed one leaves (a trigger, and a log that grows with
 each write) is removed first, by itself or as a step.
 
 Else the rows at the end of the table are moved into the room in front of them,
@@ -43,8 +44,8 @@ locks optimistically by xmin takes for a change.
 
 Both refuse where little can be won: rows that divide a page badly leave room
 that nobody can use. It is done when the table has another file, or as few pages
-as its rows need. Stopped, it leaves the table whole. Rights: superuser for pg_repack
-before 1.5.2; else own the table.`,
+as its rows need. Stopped, it leaves the table whole. Rights: superuser for pg_repack;
+else own the table.`,
 		Lowers:    "upkeep_postgres_table_bloat_ratio",
 		Risk:      remediate.Guarded,
 		Subject:   []string{"server", "database", "schema", "table"},
