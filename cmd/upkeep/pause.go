@@ -18,7 +18,7 @@ func pauseCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "pause SCOPE --reason WHY",
 		Short:   "Stop upkeep from acting: all, policy/NAME, action/NAME or target/NAME",
-		Long:    "Stop upkeep from acting on all, or on one policy/NAME, action/NAME or target/NAME.\nRuns that are acting go on to their end; all others wait. A pause outlives a restart.",
+		Long:    "Stop upkeep from acting on all, or on one policy/NAME, action/NAME or target/NAME.\nRuns that act stop, where that leaves nothing behind, and go on when the pause ends; all others wait. A pause outlives a restart.",
 		Example: "  upkeep pause all --reason 'release of the shop' --for 2h",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

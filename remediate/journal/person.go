@@ -62,7 +62,7 @@ func (j *Journal) answer(ctx context.Context, run int64, plan string, keep func(
 		case err != nil:
 			return err
 		case r.State != remediate.Asked:
-			return &StaleError{fmt.Sprintf("run %d is %s and asks nobody", run, r.State)}
+			return &StaleError{fmt.Sprintf("run %d is %s and asks for no approval; to stop it: upkeep cancel %d", run, r.State, run)}
 		case r.Cancel != "":
 			return &StaleError{fmt.Sprintf("run %d was answered already: %s", run, r.Cancel)}
 		case plan != "" && plan != r.Plan.Hash():
