@@ -63,8 +63,8 @@ type State struct {
 	RunID      string // another at each start
 	Version    string // that of Redis whose commands it understands
 	Valkey     bool
-	PID        int    // in its own name space of processes
-	Port       int    // 0 where it listens on a socket only
+	PID        int // in its own name space of processes
+	Port       int // 0 where it listens on a socket only
 	Started    time.Time
 	ConfigFile string // "" where it was started without
 
