@@ -115,6 +115,7 @@ func TestPruneKeeps(t *testing.T) {
 	nameless := makeImage(t, d, "")
 	time.Sleep(1100 * time.Millisecond)
 	stays["newest without a name"] = makeImage(t, d, "")
+	stays["without a name, and first seen together with the newest"] = nameless // no tag tells when it came
 
 	_, err := plan(t, a, "images", map[string]string{"keep": "1"})
 	refuses(t, err, remediate.ReasonNothing, "were made, tagged, used or first seen less than 1w ago")
@@ -128,7 +129,7 @@ func TestPruneKeeps(t *testing.T) {
 	for _, s := range p.Steps {
 		got = append(got, s.Args["image"])
 	}
-	if want := []string{oldest, nameless}; strings.Join(got, " ") != strings.Join(want, " ") {
+	if want := []string{oldest}; strings.Join(got, " ") != strings.Join(want, " ") {
 		t.Errorf("the plan removes\n%v, want\n%v", got, want)
 	}
 	if facts := strings.Join(p.Facts, "\n"); !strings.Contains(facts, "1 images are used by containers") || !strings.Contains(facts, "2 images are meant to stay") || !strings.Contains(facts, "2 images have several names") {
@@ -146,9 +147,6 @@ func TestPruneKeeps(t *testing.T) {
 	}
 	if !strings.Contains(left, oldest) {
 		t.Error("an image is gone that a container has")
-	}
-	if strings.Contains(left, nameless) {
-		t.Errorf("left are %s", left)
 	}
 }
 

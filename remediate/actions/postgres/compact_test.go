@@ -83,7 +83,7 @@ func TestRepackRefuses(t *testing.T) {
 		{name: "without the right", server: clerk, reason: remediate.ReasonPrivilege, says: "role clerk may not"},
 		{
 			name: "of another owner", server: clerk, do: []string{"alter table " + c.qTable + " owner to clerk"}, undo: []string{"alter table " + c.qTable + " owner to upkeep"},
-			says: "it works for a superuser only",
+			says: "only a superuser can hold back",
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
