@@ -25,6 +25,9 @@ import (
 //	zcat FILE | head -1                              what it is
 //	zcat FILE | tail -n +2 | psql -c "COPY … FROM stdin"   its rows, back; the statement is in the first line
 //
+// Where a column was generated, which takes no value, that is three statements: the
+// rows go to a temporary table first.
+//
 // The name of the object ends in the SHA-256 of the file, and the first line has
 // that of the rows. The same rows give the same object.
 type Parcel struct {
@@ -35,6 +38,7 @@ type Parcel struct {
 	OID      int64    `json:"oid,omitempty"` // of the table
 	Columns  []Column `json:"columns"`
 	Types    []Type   `json:"types,omitempty"` // those of the columns whose text has a meaning of its own
+	Names    []Name   `json:"names,omitempty"` // what names in the rows stood for
 	Column   string   `json:"column"`          // with the age of a row
 	Oldest   string   `json:"oldest"`          // as PostgreSQL writes it, in UTC
 	Newest   string   `json:"newest"`
@@ -42,7 +46,7 @@ type Parcel struct {
 	Bytes    int      `json:"bytes"` // of the rows' text
 	SHA256   string   `json:"sha256"`
 	Server   int      `json:"server"` // version of the server, as a number
-	Load     string   `json:"load"`   // the statement that reads the rows
+	Load     string   `json:"load"`   // the statement, or the statements, that read the rows
 }
 
 // A Column is one column of the rows.
@@ -50,6 +54,7 @@ type Column struct {
 	Name   string `json:"name"`
 	Type   string `json:"type"`             // as format_type says it
 	Number int    `json:"number,omitempty"` // in the table; a column keeps it when it is renamed
+	Made   string `json:"made,omitempty"`   // the expression that it was generated from; its values are those that were stored
 }
 
 // A Type is an enum or a composite type: its values are written by names, or in an
@@ -65,6 +70,14 @@ type Member struct {
 	Number int64  `json:"number"` // the label's OID, or the attribute's number: it stays when the name is changed
 	Name   string `json:"name"`
 	Type   string `json:"type,omitempty"` // of an attribute
+}
+
+// A Name is a value whose text is the name of something else in its database, like a
+// table, which may be another's one day.
+type Name struct {
+	Type string `json:"type"` // regclass and the like
+	Name string `json:"name"`
+	OID  int64  `json:"oid"`
 }
 
 const (

@@ -12,6 +12,16 @@ func mutants() []mutant {
 			pkg: "./" + actions, run: "TestStorm", args: storm,
 		},
 		{
+			name: "lock", why: "a batch locks what is above its rows, so that nothing changes there between the comparison and the commit",
+			file: actions + "batchbegin.go", search: `b.lock = rows.LockText(locked...)`, replace: `b.lock = rows.LockText(locked[:1]...)`,
+			pkg: "./" + actions, run: "TestBatchLocksWhatIsAbove",
+		},
+		{
+			name: "made anew", why: "what a table would generate is compared with what an object has",
+			file: actions + "unfiling.go", search: `for _, c := range r.made {`, replace: `for _, c := range r.made[:0] {`,
+			pkg: "./" + actions, run: "TestRestoreMadeAnew",
+		},
+		{
 			name: "quota", why: "what a step took in an earlier try counts",
 			file: "remediate/quota.go", search: `before, err := s.Taken()`, replace: "_, err := s.Taken()\n\tvar before Amount",
 			pkg: "./remediate/engine", run: "TestQuotaOverLives",

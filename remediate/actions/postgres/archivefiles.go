@@ -67,6 +67,9 @@ func (a moving) planFiles(ctx context.Context, db *target.Database, rel relation
 	if err != nil {
 		return p, err
 	}
+	if _, err := namesOf(ctx, db, m.from, s.source.OID); err != nil {
+		return p, err
+	}
 	sized, err := m.tooLarge(ctx, db, s.giving.tree, s.kind)
 	if err != nil {
 		return p, err
@@ -218,8 +221,16 @@ func (a moving) planUnfiles(ctx context.Context, db *target.Database, rel relati
 	}
 	p.Facts = append(p.Facts, fmt.Sprintf("%d objects with %d rows in all have rows of that time", len(all), n),
 		"their checksums, and rows that are there already, are looked for in all of them before the first row is brought back")
+	if r.Params[earlierParam] != "true" {
+		if err := ofEarlier(ctx, entry.To.Store, all, unfiling{entry: entry, root: s.OID}); err != nil {
+			return p, err
+		}
+	}
 	m := movement{database: entry.Database, to: table, column: entry.Column, since: since, until: until, back: true}
 	args := m.args(r.Subject, side{}, s, r.Params)
+	if r.Params[earlierParam] == "true" {
+		args[earlierParam] = "true"
+	}
 	args["part"], args["label"], args[contractArg] = partUnfile, entry.To.Label, g.now.String()
 	p.Steps = append(p.Steps, remediate.Step{
 		Do:   "COPY " + table.String() + " FROM objects in " + entry.To.Label + " WHERE " + m.which() + " -- object by object",
@@ -228,6 +239,30 @@ func (a moving) planUnfiles(ctx context.Context, db *target.Database, rel relati
 	after, facts, err := a.upkeep(ctx, db, m, survey{dest: s}, r)
 	p.Steps, p.Facts = append(p.Steps, after...), append(p.Facts, facts...)
 	return p, err
+}
+
+// earlierParam says that rows of an earlier table of the same name come back too.
+const earlierParam = "earlier_table"
+
+// ofEarlier refuses a plan for objects of an earlier table of the same name. It looks
+// at the first and at the last of them; the step looks at all before it changes
+// anything.
+func ofEarlier(ctx context.Context, store depot.Store, all []read.Parcel, u unfiling) error {
+	for _, e := range []read.Parcel{all[0], all[len(all)-1]} {
+		object, err := depot.Open(ctx, store, e.Object)
+		if err != nil {
+			return err
+		}
+		p, err := depot.ReadParcel(e.Object, object)
+		_ = object.Close() // was read
+		if err != nil {
+			return err
+		}
+		if err := u.ofAnother(p.Parcel); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // mayUnfile refuses a table that rows cannot be brought back to without harm.
@@ -291,6 +326,6 @@ func (a moving) unfile(ctx context.Context, c *pgx.Conn, f remediate.Fence, s re
 	if err := f.Check(ctx); err != nil {
 		return err
 	}
-	_, err = unfiling{entry: entry, since: since, until: until, plan: plan, root: v.OID, c: c, fence: f, pace: pace}.run(ctx)
+	_, err = unfiling{entry: entry, since: since, until: until, without: listed(s.Args["without"]), earlier: s.Args[earlierParam] == "true", plan: plan, root: v.OID, c: c, fence: f, pace: pace}.run(ctx)
 	return err
 }

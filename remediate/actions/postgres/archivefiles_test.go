@@ -339,7 +339,7 @@ func TestRestoreStops(t *testing.T) {
 			}
 		})
 	}
-	// A column that was generated need not be there: no object has it.
+	// A column that was generated need not be there: it is made of the others.
 	servertest.Exec(t, s.url, `alter table `+s.qTable+` drop column long`)
 	if err := carryOut(t, postgres.RestoreArchived(s.server), remediate.Request{Subject: s.subject(), Params: map[string]string{"since": "2000-01-01", "until": "2100-01-01"}}); err != nil {
 		t.Fatal(err)

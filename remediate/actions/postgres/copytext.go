@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	read "github.com/ai-micro-service/upkeep/collectors/postgres"
 	"github.com/ai-micro-service/upkeep/internal/depot"
@@ -17,18 +18,25 @@ select set_config('datestyle', 'ISO, YMD', false), set_config('intervalstyle', '
        set_config('bytea_output', 'hex', false), set_config('lc_monetary', 'C', false), set_config('timezone', 'UTC', false), set_config('xmloption', 'content', false),
        set_config('client_encoding', case current_setting('server_encoding') when 'SQL_ASCII' then 'SQL_ASCII' else 'UTF8' end, false)`
 
-// filedColumnsSQL lists the columns that rows are made of. Those that are generated
-// come back by themselves.
+// filedColumnsSQL lists the columns that rows are made of, and what they are generated
+// from. Those that are generated at each look (PostgreSQL 18) have no value of their
+// own; $3 asks for them too.
 const filedColumnsSQL = `
-select a.attname::text, format_type(a.atttypid, a.atttypmod), a.attnum::int
+select a.attname::text, format_type(a.atttypid, a.atttypmod), a.attnum::int, case when a.attgenerated <> '' then pg_get_expr(d.adbin, d.adrelid) else '' end
   from pg_attribute a
   join pg_class c on c.oid = a.attrelid
   join pg_namespace n on n.oid = c.relnamespace
- where n.nspname = $1 and c.relname = $2 and a.attnum > 0 and not a.attisdropped and a.attgenerated = ''
+  left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
+ where n.nspname = $1 and c.relname = $2 and a.attnum > 0 and not a.attisdropped and (a.attgenerated in ('', 's') or $3)
  order by a.attnum`
 
+// filedColumns returns the columns of which an object has values.
 func filedColumns(ctx context.Context, q read.Querier, p place) ([]depot.Column, error) {
-	all, err := many[depot.Column](ctx, q, filedColumnsSQL, p.Schema, p.Table)
+	return columnsOf(ctx, q, p, false)
+}
+
+func columnsOf(ctx context.Context, q read.Querier, p place, virtual bool) ([]depot.Column, error) {
+	all, err := many[depot.Column](ctx, q, filedColumnsSQL, p.Schema, p.Table, virtual)
 	if err == nil && len(all) == 0 {
 		err = remediate.ErrGone
 	}
@@ -38,9 +46,17 @@ func filedColumns(ctx context.Context, q read.Querier, p place) ([]depot.Column,
 	return all, nil
 }
 
-// loadStatement is what reads the rows of an object.
+// loadStatement is what reads the rows of an object. A generated column takes no
+// value, so that the rows go another way where there is one.
 func loadStatement(into place, columns []depot.Column) string {
-	return "COPY " + into.String() + " (" + list(names(columns)) + ") FROM stdin"
+	all := list(names(columns))
+	own := slices.DeleteFunc(slices.Clone(columns), func(c depot.Column) bool { return c.Made != "" })
+	if len(own) == len(columns) {
+		return "COPY " + into.String() + " (" + all + ") FROM stdin"
+	}
+	back := list(names(own))
+	return "CREATE TEMPORARY TABLE upkeep_rows AS SELECT " + all + " FROM " + into.String() + " WITH NO DATA; COPY upkeep_rows (" + all + ") FROM stdin; INSERT INTO " +
+		into.String() + " (" + back + ") OVERRIDING SYSTEM VALUE SELECT " + back + " FROM upkeep_rows; DROP TABLE upkeep_rows"
 }
 
 func names(columns []depot.Column) (all []string) {

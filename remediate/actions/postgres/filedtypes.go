@@ -5,17 +5,17 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/jackc/pgx/v5"
+
 	read "github.com/ai-micro-service/upkeep/collectors/postgres"
 	"github.com/ai-micro-service/upkeep/internal/depot"
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
-// filedTypesSQL lists the labels of enums and the attributes of composite types that
-// the columns of a table are made of, also within arrays, domains, ranges and one
-// another. No lock of a table keeps them as they are. Any role may; 13 and later.
-const filedTypesSQL = `
-with recursive used(oid) as (
-  select a.atttypid from pg_attribute a where a.attrelid = $1::int8::oid and a.attnum > 0 and not a.attisdropped and a.attgenerated = ''
+// usedTypes are the types that the columns of a table are made of, also within arrays,
+// domains, ranges and one another.
+const usedTypes = `used(oid) as (
+  select a.atttypid from pg_attribute a where a.attrelid = $1::int8::oid and a.attnum > 0 and not a.attisdropped and a.attgenerated in ('', 's')
   union
   select n.oid
     from used u
@@ -26,7 +26,13 @@ with recursive used(oid) as (
                         union all select r.rngtypid from pg_range r where to_jsonb(r) ->> 'rngmultitypid' = t.oid::text
                         union all select b.atttypid from pg_attribute b where b.attrelid = t.typrelid and t.typtype = 'c' and b.attnum > 0 and not b.attisdropped) n
    where n.oid <> 0
-)
+)`
+
+// filedTypesSQL lists the labels of enums and the attributes of composite types that
+// the columns of a table are made of, also within arrays, domains, ranges and one
+// another. No lock of a table keeps them as they are. Any role may; 13 and later.
+const filedTypesSQL = `
+with recursive ` + usedTypes + `
 select t.oid::int8, format_type(t.oid, null), coalesce(p.number, 0)::int8, coalesce(p.name, ''), coalesce(p.type, '')
   from used u
   join pg_type t on t.oid = u.oid
@@ -92,26 +98,46 @@ func labelled(was depot.Member, same bool, now []depot.Member) bool {
 	return slices.ContainsFunc(now, func(m depot.Member) bool { return m.Name == was.Name && (!same || m.Number == was.Number) })
 }
 
-// loadable refuses a table whose columns are not those that the rows of an object
-// were made of.
-func loadable(p depot.Parcel, oid int64, now []depot.Column, types []depot.Type) error {
+// returning is how the columns of an object's rows go into the table.
+type returning struct {
+	names []string // of those that the table takes
+	made  []spare  // those that it makes anew
+	gone  []string // those that were generated, and that it has no more
+}
+
+// intoTable returns how the rows of an object go into a table, and refuses one whose
+// columns are not those that they were made of. Columns that a person named are made
+// anew, whatever they were.
+func intoTable(p depot.Parcel, oid int64, now []depot.Column, types []depot.Type, without []string) (r returning, err error) {
 	for _, want := range p.Columns {
 		i := slices.IndexFunc(now, func(c depot.Column) bool { return c.Name == want.Name })
 		switch {
-		case i < 0:
-			return remediate.Refuse(remediate.ReasonUnfit, "the rows have a column %q, which the table has not any more: add it as %s, or load the object by hand", want.Name, want.Type)
-		case now[i].Type != want.Type:
-			return remediate.Refuse(remediate.ReasonUnfit, "the rows have column %q as %s, and the table has it as %s: load the object by hand", want.Name, want.Type, now[i].Type)
-		}
-		if p.OID != oid || want.Number == 0 || now[i].Number == want.Number {
+		case i < 0 && want.Made != "":
+			r.gone = append(r.gone, want.Name) // made of the others
 			continue
+		case i < 0:
+			return r, remediate.Refuse(remediate.ReasonUnfit, "the rows have a column %q, which the table has not any more: add it as %s, or load the object by hand", want.Name, want.Type)
+		case now[i].Type != want.Type:
+			return r, remediate.Refuse(remediate.ReasonUnfit, "the rows have column %q as %s, and the table has it as %s: load the object by hand", want.Name, want.Type, now[i].Type)
 		}
-		if k := slices.IndexFunc(now, func(c depot.Column) bool { return c.Number == want.Number }); k >= 0 {
-			return remediate.Refuse(remediate.ReasonUnfit, "the column that was called %q when the rows were archived is called %q now, and another has its name: load the object by hand", want.Name, now[k].Name)
+		if p.OID == oid && want.Number != 0 && now[i].Number != want.Number {
+			if k := slices.IndexFunc(now, func(c depot.Column) bool { return c.Number == want.Number }); k >= 0 {
+				return r, remediate.Refuse(remediate.ReasonUnfit, "the column that was called %q when the rows were archived is called %q now, and another has its name: load the object by hand", want.Name, now[k].Name)
+			}
+		}
+		name := pgx.Identifier{want.Name}.Sanitize()
+		switch {
+		case now[i].Made == "":
+			r.names = append(r.names, want.Name)
+		case !slices.Contains(without, want.Name):
+			r.made = append(r.made, spare{
+				Name: name, Same: fmt.Sprintf("t.%s::text is not distinct from (%s)::text", name, now[i].Made),
+				Why: fmt.Sprintf("the table generates column %s, and would make another value for rows of the object than they had", name),
+			})
 		}
 	}
 	if what := unlike(p.Types, types); what != "" {
-		return remediate.Refuse(remediate.ReasonUnfit, "the types are not as they were when the rows were archived: %s; load the object by hand", what)
+		return r, remediate.Refuse(remediate.ReasonUnfit, "the types are not as they were when the rows were archived: %s; load the object by hand", what)
 	}
-	return nil
+	return r, nil
 }

@@ -52,6 +52,7 @@ type filing struct {
 	pace    *pace
 	columns []depot.Column
 	types   []depot.Type // of the columns
+	named   []named      // columns with names of other things
 	widths  widths
 	root    int64 // OID of the table
 	version int
@@ -128,6 +129,9 @@ func (m *filing) begin(ctx context.Context) (err error) {
 		return err
 	}
 	if m.types, err = filedTypes(ctx, m.c, m.root); err != nil {
+		return err
+	}
+	if m.named, err = namesOf(ctx, m.c, m.from, m.root); err != nil {
 		return err
 	}
 	if m.tree, err = rows.ReadTree(ctx, m.c, m.root); err != nil {

@@ -126,7 +126,7 @@ func (c *cabinet) rows(t *testing.T) []string {
 		t.Fatal(err)
 	}
 	var b strings.Builder
-	statement := strings.Replace(loadStatement(c.place(), columns), "FROM stdin", "TO stdout", 1)
+	statement := "copy (select " + list(names(columns)) + " from " + c.table + ") to stdout"
 	if _, err := conn.PgConn().CopyTo(t.Context(), &b, statement); err != nil {
 		t.Fatal(err)
 	}

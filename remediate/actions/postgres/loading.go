@@ -46,7 +46,7 @@ type widths struct {
 // and v for the others.
 const widthSQL = `
 with recursive base(num, typ) as (
-  select a.attnum, a.atttypid from pg_attribute a where a.attrelid = $1::int8::oid and a.attnum > 0 and not a.attisdropped and a.attgenerated = ''
+  select a.attnum, a.atttypid from pg_attribute a where a.attrelid = $1::int8::oid and a.attnum > 0 and not a.attisdropped and a.attgenerated in ('', 's')
   union all
   select b.num, t.typbasetype from base b join pg_type t on t.oid = b.typ where t.typtype = 'd'
 )
@@ -202,6 +202,9 @@ func (m *filing) read(ctx context.Context, tx pgx.Tx, held bool) (l load, err er
 	l.parcel.Database, l.parcel.Schema, l.parcel.Table, l.parcel.OID = m.database, m.from.Schema, m.from.Table, m.root
 	l.parcel.Columns, l.parcel.Types, l.parcel.Column = m.columns, types, m.column
 	l.parcel.Server, l.parcel.Load = m.version, loadStatement(m.from, m.columns)
+	if l.parcel.Names, err = m.means(ctx, tx, l.ids); err != nil {
+		return l, err
+	}
 	return l, m.copy(ctx, tx, &l)
 }
 

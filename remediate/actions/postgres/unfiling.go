@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,6 +30,8 @@ import (
 type unfiling struct {
 	entry        target.Archive
 	since, until time.Time
+	without      []string // generated columns that are made anew
+	earlier      bool     // rows of an earlier table of the name come back too
 
 	plan   rows.Contract // of the plan: the table, its parts and what is above it
 	root   int64         // OID of the table
@@ -108,10 +111,14 @@ func (u unfiling) object(ctx context.Context, e read.Parcel, change bool) (n int
 		return 0, err
 	}
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }() // no error after a commit
-	if err := u.spread(ctx, tx, p, e); err != nil {
+	r, err := u.spread(ctx, tx, p, e)
+	if err != nil {
 		return 0, err
 	}
 	if err := u.choose(ctx, tx, e); err != nil {
+		return 0, fmt.Errorf("object %s: %w", e.Object, err)
+	}
+	if err := u.unspoiled(ctx, tx, r); err != nil {
 		return 0, fmt.Errorf("object %s: %w", e.Object, err)
 	}
 	if err := u.conflicts(ctx, tx); err != nil {
@@ -120,7 +127,7 @@ func (u unfiling) object(ctx context.Context, e read.Parcel, change bool) (n int
 	if !change {
 		return 0, nil
 	}
-	if n, err = u.insert(ctx, tx, p.Parcel, e); err != nil {
+	if n, err = u.insert(ctx, tx, p.Parcel, r, e); err != nil {
 		return 0, fmt.Errorf("object %s: %w", e.Object, err)
 	}
 	return n, tx.Commit(ctx)
@@ -133,54 +140,74 @@ const rowsOfObject = "pg_temp.upkeep_rows"
 
 // spread reads the rows of an object into a temporary table, which has the types
 // of the table and none of its constraints.
-func (u unfiling) spread(ctx context.Context, tx pgx.Tx, p *depot.ParcelReader, e read.Parcel) error {
-	if err := u.loadable(ctx, tx, p); err != nil {
-		return fmt.Errorf("object %s: %w", e.Object, err)
+func (u unfiling) spread(ctx context.Context, tx pgx.Tx, p *depot.ParcelReader, e read.Parcel) (r returning, err error) {
+	if r, err = u.fitting(ctx, tx, p); err != nil {
+		return r, fmt.Errorf("object %s: %w", e.Object, err)
 	}
-	list := list(names(p.Columns))
-	if _, err := tx.Exec(ctx, "create temporary table upkeep_rows on commit drop as select "+list+" from "+u.table().String()+" with no data", pgx.QueryExecModeSimpleProtocol); err != nil {
-		return fmt.Errorf("temporary table: %w", err)
+	all := make([]string, len(p.Columns))
+	for i, c := range p.Columns {
+		all[i] = pgx.Identifier{c.Name}.Sanitize()
+		if slices.Contains(r.gone, c.Name) {
+			all[i] = "null::text as " + all[i]
+		}
 	}
-	got, err := tx.Conn().PgConn().CopyFrom(ctx, p, "copy "+rowsOfObject+" ("+list+") from stdin")
+	if _, err := tx.Exec(ctx, "create temporary table upkeep_rows on commit drop as select "+strings.Join(all, ", ")+" from "+u.table().String()+" with no data", pgx.QueryExecModeSimpleProtocol); err != nil {
+		return r, fmt.Errorf("temporary table: %w", err)
+	}
+	got, err := tx.Conn().PgConn().CopyFrom(ctx, p, "copy "+rowsOfObject+" ("+list(names(p.Columns))+") from stdin")
 	if ctx.Err() != nil {
-		return context.Cause(ctx)
+		return r, context.Cause(ctx)
 	}
 	// What the server does not understand of it may be damaged, which is the cause then.
 	if damaged := p.Whole(); damaged != nil {
-		return damaged
+		return r, damaged
 	}
 	if err != nil {
-		return fmt.Errorf("object %s: read the rows: %w", e.Object, discreet(err))
+		return r, fmt.Errorf("object %s: read the rows: %w", e.Object, discreet(err))
 	}
 	if got.RowsAffected() != int64(p.Rows) {
-		return fmt.Errorf("object %s: the server read %d rows of %d", e.Object, got.RowsAffected(), p.Rows)
+		return r, fmt.Errorf("object %s: the server read %d rows of %d", e.Object, got.RowsAffected(), p.Rows)
 	}
 	if int64(p.Rows) != e.Rows {
-		return fmt.Errorf("object %s has %d rows, and the ledger says %d", e.Object, p.Rows, e.Rows)
+		return r, fmt.Errorf("object %s has %d rows, and the ledger says %d", e.Object, p.Rows, e.Rows)
 	}
-	return nil
+	return r, nil
 }
 
-// loadable refuses a table that is not made as the rows of an object are. What the
+// fitting refuses a table that is not made as the rows of an object are. What the
 // object says is believed only where it leads to no more than a refusal: it is
 // compared when the rows are read.
-func (u unfiling) loadable(ctx context.Context, tx pgx.Tx, p *depot.ParcelReader) error {
-	now, err := filedColumns(ctx, tx, u.table())
+func (u unfiling) fitting(ctx context.Context, tx pgx.Tx, p *depot.ParcelReader) (r returning, err error) {
+	now, err := columnsOf(ctx, tx, u.table(), true)
 	if err != nil {
-		return err
+		return r, err
 	}
 	types, err := filedTypes(ctx, tx, u.root)
 	if err != nil {
-		return err
+		return r, err
 	}
-	refused := loadable(p.Parcel, u.root, now, types)
+	refused := u.ofAnother(p.Parcel)
 	if refused == nil {
-		return nil
+		r, refused = intoTable(p.Parcel, u.root, now, types, u.without)
+	}
+	if refused == nil && p.OID == u.root {
+		refused = sameMeaning(ctx, tx, p.Names)
+	}
+	if refused == nil {
+		return r, nil
 	}
 	if damaged := p.Whole(); damaged != nil {
-		return damaged
+		return r, damaged
 	}
-	return refused
+	return r, refused
+}
+
+// ofAnother refuses the rows of another table, which had the name before this one.
+func (u unfiling) ofAnother(p depot.Parcel) error {
+	if p.OID == 0 || p.OID == u.root || u.earlier {
+		return nil
+	}
+	return remediate.Refuse(remediate.ReasonUnfit, "the rows were archived from another table, which was called %s then (its OID was %d, and this one has %d): where this one was made in its place, from a dump for example, say so with the parameter earlier_table=true", u.table(), p.OID, u.root)
 }
 
 // choose leaves the rows that are to come back: those of the period, without those
@@ -196,37 +223,93 @@ func (u unfiling) choose(ctx context.Context, tx pgx.Tx, e read.Parcel) error {
 	return nil
 }
 
-// keysSQL lists the columns of each unique index over plain columns and all rows.
+// unspoiled refuses rows of which the table would make another value than they had.
+func (u unfiling) unspoiled(ctx context.Context, tx pgx.Tx, r returning) error {
+	for _, c := range r.made {
+		n, err := howMany(ctx, tx, "select count(*) from "+rowsOfObject+" t where not "+c.Same)
+		switch {
+		case errors.Is(err, errUndefined):
+			return remediate.Refuse(remediate.ReasonUnfit, "%s: it is made of a column that the rows do not have; name it in the parameter without where it may be made anew", c.Why)
+		case err != nil:
+			return fmt.Errorf("values that are made anew: %w", err)
+		case n > 0:
+			return remediate.Refuse(remediate.ReasonUnfit, "%s, %d in this object: drop the expression of the column, or name it in the parameter without where it may be made anew", c.Why, n)
+		}
+	}
+	return nil
+}
+
+// errUndefined says that a statement names a column that is not there.
+var errUndefined = errors.New("there is no such column")
+
+// howMany asks for a number. An error leaves the transaction as it was.
+func howMany(ctx context.Context, tx pgx.Tx, sql string) (n int64, err error) {
+	err = pgx.BeginFunc(ctx, tx, func(tx pgx.Tx) error { return tx.QueryRow(ctx, sql).Scan(&n) })
+	if refused, ok := errors.AsType[*pgconn.PgError](err); ok && refused.Code == "42703" {
+		return 0, errUndefined
+	}
+	return n, discreet(err)
+}
+
+// A unique is what a unique index or an exclusion constraint compares, as SQL.
+type unique struct {
+	Keys      []string // columns or expressions
+	Signs     []string // the operators that compare them
+	Predicate string   // of which rows; "" for all
+	Plain     bool     // columns of all rows
+}
+
+// keysSQL lists the unique indexes and exclusion constraints of a table.
 const keysSQL = `
-select array(select quote_ident(a.attname) from unnest(i.indkey[0:i.indnkeyatts-1]) with ordinality k(num, place)
-               join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.num order by k.place)
+select array(select pg_get_indexdef(i.indexrelid, n, true) from generate_series(1, i.indnkeyatts) n order by n),
+       case when i.indisexclusion
+            then array(select format('operator(%I.%s)', s.nspname, o.oprname) from unnest(k.conexclop) with ordinality u(op, n)
+                         join pg_operator o on o.oid = u.op join pg_namespace s on s.oid = o.oprnamespace order by u.n)
+            else array_fill('='::text, array[i.indnkeyatts::int]) end,
+       coalesce(pg_get_expr(i.indpred, i.indrelid), ''),
+       i.indpred is null and i.indexprs is null and not i.indisexclusion
   from pg_index i
-  join pg_class c on c.oid = i.indrelid
-  join pg_namespace n on n.oid = c.relnamespace
- where n.nspname = $1 and c.relname = $2 and i.indisunique and i.indpred is null and i.indexprs is null
+  left join pg_constraint k on k.conindid = i.indexrelid and k.contype = 'x'
+ where i.indrelid = $1::int8::oid and (i.indisunique or i.indisexclusion)
  order by i.indisprimary desc, i.indexrelid`
+
+// clash counts the rows that the table has already by this key.
+func (k unique) clash(table string) string {
+	of := func(from string) string {
+		keys := make([]string, len(k.Keys))
+		for i, key := range k.Keys {
+			keys[i] = fmt.Sprintf("(%s) as k%d", key, i)
+		}
+		sql := "(select " + strings.Join(keys, ", ") + " from " + from + " t"
+		if k.Predicate != "" {
+			sql += " where " + k.Predicate
+		}
+		return sql + ")"
+	}
+	on := make([]string, len(k.Keys))
+	for i := range k.Keys {
+		on[i] = fmt.Sprintf("a.k%d %s b.k%d", i, k.Signs[i], i)
+	}
+	return "select count(*) from " + of(rowsOfObject) + " a join " + of(table) + " b on " + strings.Join(on, " and ")
+}
 
 // conflicts refuses rows of which the table has one with the same key.
 func (u unfiling) conflicts(ctx context.Context, tx pgx.Tx) error {
-	found, err := tx.Query(ctx, keysSQL, u.entry.Schema, u.entry.Table)
-	if err != nil {
-		return fmt.Errorf("keys: %w", err)
-	}
-	keys, err := pgx.CollectRows(found, pgx.RowTo[[]string])
+	keys, err := many[unique](ctx, tx, keysSQL, u.root)
 	if err != nil {
 		return fmt.Errorf("keys: %w", err)
 	}
 	for _, key := range keys {
-		list := strings.Join(key, ", ")
-		var n int64
-		err := tx.QueryRow(ctx, "select count(*) from "+rowsOfObject+" join "+u.table().String()+" using ("+list+")").Scan(&n)
-		if undefined, ok := errors.AsType[*pgconn.PgError](err); ok && undefined.Code == "42703" {
+		list := strings.Join(key.Keys, ", ")
+		n, err := howMany(ctx, tx, key.clash(u.table().String()))
+		switch {
+		case errors.Is(err, errUndefined) && key.Plain:
 			return remediate.Refuse(remediate.ReasonUnfit, "the table has a key (%s) of which the rows have no column", list)
-		}
-		if err != nil {
+		case errors.Is(err, errUndefined):
+			continue // the server compares when the rows come: what they have in it is its default
+		case err != nil:
 			return fmt.Errorf("look for rows of the same key: %w", err)
-		}
-		if n > 0 {
+		case n > 0:
 			return remediate.Refuse(remediate.ReasonUnfit, "the table has %d rows with the same (%s) already: change or delete these, or load the object by hand", n, list)
 		}
 	}
@@ -235,8 +318,8 @@ func (u unfiling) conflicts(ctx context.Context, tx pgx.Tx) error {
 
 // insert puts the chosen rows into the table and writes the period down, unless
 // something that the plan relies on has changed.
-func (u unfiling) insert(ctx context.Context, tx pgx.Tx, p depot.Parcel, e read.Parcel) (n int64, err error) {
-	list := list(names(p.Columns))
+func (u unfiling) insert(ctx context.Context, tx pgx.Tx, p depot.Parcel, r returning, e read.Parcel) (n int64, err error) {
+	list := list(r.names)
 	into, err := tx.Query(ctx, "with back as (insert into "+u.table().String()+" ("+list+") overriding system value select "+list+" from "+rowsOfObject+" where "+firing+" returning tableoid) select tableoid::int8, count(*) from back group by 1", pgx.QueryExecModeExec)
 	if err != nil {
 		return 0, fmt.Errorf("insert rows: %w", discreet(err))
