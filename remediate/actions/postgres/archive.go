@@ -73,8 +73,8 @@ Where the destination is a folder or a bucket, each batch of at most 5,000 rows 
 some 16 MB becomes one object: a gzip file whose first line says what it is and whose
 other lines are the rows as COPY writes them, so that every type comes back exactly
 and "zcat FILE | tail -n +2 | psql -c 'COPY …'" is all that people need. Its name ends
-in its SHA-256, and the first line has that of the rows, and the labels of enums and
-the attributes of composite types. The object is written, synced, read back and
+in its SHA-256, and the first line has that of the rows, the labels of enums, the
+attributes of composite types, and what values of regclass and the like stood for. The object is written, synced, read back and
 compared first; then one transaction deletes exactly those versions of the rows
 and writes the object down in the table upkeep.parcels of the same database, so that
 rows are in the table, or in an object that the ledger names. An object that cannot be
@@ -116,7 +116,7 @@ func (a archive) Headroom(ctx context.Context, _ remediate.Request) (remediate.H
 
 // Plan implements remediate.Remedy.
 func (a archive) Plan(ctx context.Context, r remediate.Request) (remediate.Plan, error) {
-	return session.Plan(ctx, a.target, r, a.plan)
+	return session.PlanWrites(ctx, a.target, r, a.plan)
 }
 
 // plan makes it. Each kind of destination has a plan of its own.

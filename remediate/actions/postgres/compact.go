@@ -189,7 +189,7 @@ func (a repack) applyRows(ctx context.Context, f remediate.Fence, s remediate.St
 	}
 	m := mover{
 		job: job{
-			target: a.target, server: session.Planned(s), action: "postgres/repack", database: s.Args["database"], schema: s.Args["schema"], table: s.Args["table"],
+			target: a.target, server: session.Planned(s), action: "postgres/repack", writes: true, database: s.Args["database"], schema: s.Args["schema"], table: s.Args["table"],
 			// Behind a waiting VACUUM nobody queues who would not conflict with it anyway.
 			lockTimeout: 5 * time.Second,
 		},

@@ -122,7 +122,7 @@ func (dropIndex) counted(params map[string]string) (time.Duration, error) {
 
 // Plan implements remediate.Remedy.
 func (a dropIndex) Plan(ctx context.Context, r remediate.Request) (remediate.Plan, error) {
-	return session.Plan(ctx, a.target, r, a.plan)
+	return session.PlanWrites(ctx, a.target, r, a.plan)
 }
 
 func (a dropIndex) plan(ctx context.Context, r remediate.Request) (p remediate.Plan, err error) {

@@ -27,7 +27,7 @@ func (a dropIndex) Apply(ctx context.Context, f remediate.Fence, s remediate.Ste
 		return fmt.Errorf("step: patience: %w", err)
 	}
 	j := job{
-		target: a.target, server: session.Planned(s), action: "postgres/drop_index", database: s.Args["database"], schema: s.Args["schema"], table: s.Args["table"],
+		target: a.target, server: session.Planned(s), action: "postgres/drop_index", writes: true, database: s.Args["database"], schema: s.Args["schema"], table: s.Args["table"],
 		lockTimeout: max(wait/4, time.Second), // of one attempt
 	}
 	c, err := j.open(ctx, f, nil)

@@ -119,6 +119,7 @@ func (a moving) apply(ctx context.Context, f remediate.Fence, s remediate.Step) 
 		return err
 	}
 	j := job{target: a.target, server: session.Planned(s), action: a.action, database: s.Args["database"], schema: s.Args["schema"], table: s.Args["table"], lockTimeout: rowWait}
+	j.writes = s.Args["part"] != "vacuum" && s.Args["part"] != "analyze"
 	switch s.Args["part"] {
 	case "rows":
 		return j.hold(ctx, f, func(ctx context.Context, c *pgx.Conn) error { return a.rows(ctx, c, f, s) })

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -115,6 +116,12 @@ func TestHandOverInTheWay(t *testing.T) {
 			t.Errorf("%s: %s", name, loose)
 		}
 	}
+	// A trigger that is off for one partition would be on after it was handed back.
+	servertest.Exec(t, y.url, "create function off() returns trigger language plpgsql as 'begin return new; end'", "create trigger off after update on t for each row execute function off()", "alter table t_2023 disable trigger off")
+	if plan := y.plan(t, a); !slices.Equal(parts(plan), []string{"hand over t_2022"}) || !strings.Contains(strings.Join(plan.Facts, "\n"), "a trigger of the partition is disabled") {
+		t.Errorf("the plan beside a trigger that is disabled: %v\n%s", parts(plan), strings.Join(plan.Facts, "\n"))
+	}
+	servertest.Exec(t, y.url, "drop function off() cascade")
 	if err := carryOut(t, a, y.request()); err != nil {
 		t.Error(err)
 	}
@@ -148,5 +155,48 @@ func TestArchiveAnalyzedMeanwhile(t *testing.T) {
 		if err != nil || v > 10 {
 			t.Errorf("%s: measured %v, %v", name, v, err)
 		}
+	}
+}
+
+// A batch locks what is above the rows' own table too, on both sides: else a definition
+// could change there between the comparison and the commit.
+func TestBatchLocksWhatIsAbove(t *testing.T) {
+	t.Parallel()
+	y := yards(t, "", false, "create table t_archive_rest partition of t_archive default", "insert into t_archive values (-1, '2020-05-05Z', '')")
+	a := postgres.Archive(y.server)
+	plan := y.plan(t, a)
+	i := slices.IndexFunc(plan.Steps, func(s remediate.Step) bool { return s.Args["part"] == "rows" })
+	if i < 0 {
+		t.Fatalf("the plan: %v", plan.Steps)
+	}
+	// A batch stands still where somebody else is about to write its rows there.
+	blocker := servertest.Connect(t, y.url)
+	tx, err := blocker.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec(t.Context(), "insert into t_archive select id, at, '' from t where at < '2021-01-01Z'"); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	ctx := deadline(t)
+	go func() { done <- a.Apply(ctx, remediate.Fence{Held: held}, plan.Steps[i]) }()
+	const locksSQL = `select concat_ws(' ', bool_or(relation = 't'::regclass), bool_or(relation = 't_2020'::regclass), bool_or(relation = 't_archive'::regclass))
+		from pg_locks l join pg_stat_activity s using (pid) where s.application_name like 'upkeep postgres/archive fence%' and s.datname = current_database() and l.mode = 'RowExclusiveLock' and l.granted`
+	for y.text(t, locksSQL) != "t t t" {
+		select {
+		case err := <-done:
+			t.Fatalf("the step has ended, and did not lock what is above its rows: %v", err)
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+	if err := tx.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if n := y.number(t, "select count(*) from t where at < '2021-01-01Z'"); n != 0 {
+		t.Errorf("%d rows are left", n)
 	}
 }

@@ -156,7 +156,7 @@ func hinders(ctx context.Context, q read.Querier, oid int64) (string, error) {
 
 // likeSQL tells what keeps table $1 from becoming a partition of $2 from $4 to $5:
 // another key, other columns, a constraint or an index that would have to be made
-// meanwhile, or partitions that are in its place. %[1]s is the type of the column $3.
+// meanwhile, partitions that are in its place, or a trigger whose state would be lost. %[1]s is the type of the column $3.
 const likeSQL = `
 select case
   when not (select count(*) = 1 from pg_partitioned_table p join pg_attribute a on a.attrelid = p.partrelid and a.attnum = p.partattrs[0]
@@ -184,6 +184,8 @@ select case
                   and case when b.low is null then false when b.low = 'MINVALUE' or $5 = 'MAXVALUE' then true else trim(both '''' from b.low)::%[1]s < nullif($5, 'MAXVALUE')::%[1]s end
                   and case when b.high is null then false when b.high = 'MAXVALUE' or $4 = 'MINVALUE' then true else trim(both '''' from b.high)::%[1]s > nullif($4, 'MINVALUE')::%[1]s end)
   then 'it has a partition for that time already'
+  when exists (select from pg_trigger g join pg_trigger h on h.oid = g.tgparentid where g.tgrelid = s.oid and g.tgenabled <> h.tgenabled)
+  then 'a trigger of the partition is disabled, or enabled, where that of its table is not, and would be as there when it is handed back'
   when not pg_has_role(d.relowner, 'USAGE')
   then 'the role does not own it'
   else '' end

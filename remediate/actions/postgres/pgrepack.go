@@ -343,7 +343,7 @@ func (a repack) applyLeft(ctx context.Context, f remediate.Fence, s remediate.St
 		return fmt.Errorf("step: oid: %w", err)
 	}
 	return job{
-		target: a.target, server: session.Planned(s), action: "postgres/repack", database: s.Args["database"], schema: s.Args["schema"], table: s.Args["table"], lockTimeout: shortLock,
+		target: a.target, server: session.Planned(s), action: "postgres/repack", writes: true, database: s.Args["database"], schema: s.Args["schema"], table: s.Args["table"], lockTimeout: shortLock,
 		done: func(ctx context.Context, c *pgx.Conn) (bool, error) {
 			if err := awaitWorkers(ctx, c, f, oid); err != nil {
 				return false, err
@@ -377,7 +377,7 @@ func (a repack) applyProgram(ctx context.Context, f remediate.Fence, s remediate
 		return true, errors.Join(a.mend(ctx, c, f, s), refresh(ctx, c, f, s))
 	}
 	return job{
-		target: a.target, server: session.Planned(s), action: "postgres/repack", database: s.Args["database"], schema: s.Args["schema"], table: s.Args["table"], lockTimeout: shortLock,
+		target: a.target, server: session.Planned(s), action: "postgres/repack", writes: true, database: s.Args["database"], schema: s.Args["schema"], table: s.Args["table"], lockTimeout: shortLock,
 		done: look,
 		run: func(ctx context.Context, c *pgx.Conn) error {
 			fault := a.execute(ctx, c, f, s, oid)

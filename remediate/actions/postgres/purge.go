@@ -66,7 +66,7 @@ func (a purge) Headroom(ctx context.Context, _ remediate.Request) (remediate.Hea
 
 // Plan implements remediate.Remedy.
 func (a purge) Plan(ctx context.Context, r remediate.Request) (remediate.Plan, error) {
-	return session.Plan(ctx, a.target, r, a.plan)
+	return session.PlanWrites(ctx, a.target, r, a.plan)
 }
 
 func (a purge) plan(ctx context.Context, r remediate.Request) (p remediate.Plan, err error) {

@@ -75,7 +75,7 @@ func (a repack) Headroom(ctx context.Context, _ remediate.Request) (remediate.He
 
 // Plan implements remediate.Remedy.
 func (a repack) Plan(ctx context.Context, r remediate.Request) (remediate.Plan, error) {
-	return session.Plan(ctx, a.target, r, a.plan)
+	return session.PlanWrites(ctx, a.target, r, a.plan)
 }
 
 func (a repack) plan(ctx context.Context, r remediate.Request) (p remediate.Plan, err error) {

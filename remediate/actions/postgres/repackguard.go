@@ -100,7 +100,7 @@ func (a repack) newGuard(ctx context.Context, c *pgx.Conn, f remediate.Fence, s 
 	}
 	for _, conn := range []**pgx.Conn{&g.older, &g.holder} {
 		*conn, err = session.Open(ctx, a.target, session.Request{
-			Database: s.Args["database"], Application: fmt.Sprintf("%sof %d fence %d", guardPrefix, oid, f.Token), Server: session.Planned(s),
+			Database: s.Args["database"], Application: fmt.Sprintf("%sof %d fence %d", guardPrefix, oid, f.Token), Server: session.Planned(s), Writes: true,
 		})
 		if err == nil {
 			// The server must not end it: pg_repack would go on unguarded. Who stands still

@@ -39,7 +39,12 @@ where partitions are handed back.
 Where the archive is a folder or a bucket, every object with rows of that time is read
 before the first row is brought back: its checksums are compared, its columns with
 those of the table, labels of enums and attributes of composite types too, and its
-rows with those that are there. It is read piece by piece, so that an object of any size
+rows with those that are there, by each unique index and exclusion constraint. Rows of
+two objects with the same key are met only when they come: the run stops there, and
+says how many are back. An object has the values of stored generated columns: where the
+table would make others, the run is refused, unless the column is named in without.
+A name (regclass and the like) that stands for something else by now is refused.
+Objects of an earlier table of the same name are refused, unless earlier_table is true. It is read piece by piece, so that an object of any size
 can be brought back. Each object is then one
 transaction, which compares the definitions of the table and of the partitions that the
 rows went into with those of the plan before it commits, and which also writes down in upkeep.restored which time of it is back: a row
@@ -55,7 +60,8 @@ schema upkeep; nothing on an archive's table.`,
 		Params: append([]remediate.Param{
 			{Name: "since", Type: remediate.Text, Doc: "Rows of this moment or later: 2026-01-31, or 2026-01-31T12:00:00Z. A day begins at midnight UTC."},
 			{Name: "until", Type: remediate.Text, Doc: "Rows of before this moment, written the same."},
-			{Name: "without", Type: remediate.Text, Doc: "Columns of the archive's own, with commas between: their values are not brought back, and are gone with the archive's rows."},
+			{Name: "without", Type: remediate.Text, Doc: "Columns of the archive's own, with commas between: their values are not brought back, and are gone with the archive's rows. Of a folder or a bucket: columns that the table may generate anew, with other values than the rows had."},
+			{Name: earlierParam, Type: remediate.Bool, Doc: "Rows come back that a folder or a bucket has of an earlier table of the same name: the one of now was made in its place, from a dump for example."},
 		}, pacing()...),
 		Timeout: 6 * time.Hour,
 		Cancel:  remediate.CancelAnytime,
@@ -72,7 +78,7 @@ func (a restoreArchived) Headroom(ctx context.Context, _ remediate.Request) (rem
 
 // Plan implements remediate.Remedy.
 func (a restoreArchived) Plan(ctx context.Context, r remediate.Request) (remediate.Plan, error) {
-	return session.Plan(ctx, a.target, r, a.plan)
+	return session.PlanWrites(ctx, a.target, r, a.plan)
 }
 
 func (a restoreArchived) plan(ctx context.Context, r remediate.Request) (p remediate.Plan, err error) {

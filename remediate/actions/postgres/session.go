@@ -41,6 +41,7 @@ type job struct {
 	action        string         // for application_name
 	database      string
 	schema, table string
+	writes        bool          // it needs transactions that write
 	lockTimeout   time.Duration // how long a lock of the table is waited for; 0: as long as the step may take
 
 	// done looks at the server and tells whether the step was carried out already.
@@ -95,7 +96,7 @@ func (j job) carry(ctx context.Context, f remediate.Fence, statement string) (er
 // open opens a session with the server of the plan.
 func (j job) open(ctx context.Context, f remediate.Fence, onNotice func(severity, message string)) (*pgx.Conn, error) {
 	return session.Open(ctx, j.target, session.Request{
-		Database: j.database, Application: fmt.Sprintf("upkeep %s fence %d", j.action, f.Token), Server: j.server, OnNotice: onNotice,
+		Database: j.database, Application: fmt.Sprintf("upkeep %s fence %d", j.action, f.Token), Server: j.server, Writes: j.writes, OnNotice: onNotice,
 	})
 }
 

@@ -78,6 +78,7 @@ type Request struct {
 	Database    string
 	Application string // its application_name
 	Server      Server // for which the plan was made
+	Writes      bool   // what is done there needs transactions that write
 	OnNotice    func(severity, message string)
 }
 
@@ -96,11 +97,28 @@ func Open(ctx context.Context, t *target.Postgres, r Request) (*pgx.Conn, error)
 	if err == nil {
 		err = r.Server.same(t.Name, is)
 	}
+	if err == nil && r.Writes {
+		err = writable(ctx, c)
+	}
 	if err != nil {
 		_ = c.Close(context.WithoutCancel(ctx)) // it has changed nothing
 		return nil, err
 	}
 	return c, nil
+}
+
+// writable refuses a session whose transactions are read-only. Somebody has set the
+// role, the database or the server to that, and may mean it.
+func writable(ctx context.Context, c *pgx.Conn) error {
+	var only bool
+	if err := c.QueryRow(ctx, "select current_setting('default_transaction_read_only')::bool").Scan(&only); err != nil {
+		return fmt.Errorf("whether transactions write: %w", err)
+	}
+	if only {
+		return remediate.Refuse(remediate.ReasonReadOnly, "default_transaction_read_only is on for role %s in database %s, so that nothing there may be changed: alter role %[1]s in database %[2]s set default_transaction_read_only = off, where upkeep may change something all the same",
+			pgx.Identifier{c.Config().User}.Sanitize(), pgx.Identifier{c.Config().Database}.Sanitize())
+	}
+	return nil
 }
 
 func pooled(t *target.Postgres) error {
@@ -130,6 +148,20 @@ func direct(ctx context.Context, t *target.Postgres) (s Server, err error) {
 		return s, pooled(t)
 	}
 	return Identify(ctx, db)
+}
+
+// PlanWrites makes a plan as Plan does, for steps that need transactions that write. It
+// refuses where those of a new session with the database of the request do not.
+func PlanWrites(ctx context.Context, t *target.Postgres, r remediate.Request, plan func(context.Context, remediate.Request) (remediate.Plan, error)) (remediate.Plan, error) {
+	p, err := Plan(ctx, t, r, plan)
+	if err != nil {
+		return p, err
+	}
+	c, err := Open(ctx, t, Request{Database: r.Subject["database"], Application: "upkeep plans", Writes: true})
+	if err != nil {
+		return remediate.Plan{}, err
+	}
+	return p, c.Close(ctx)
 }
 
 // Plan makes a plan for the server that answers now: each step says which one that is.
