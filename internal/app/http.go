@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"net/http"
 
+	"github.com/gin-gonic/gin"
+
+	"github.com/ai-micro-service/upkeep/internal/web"
 	"github.com/ai-micro-service/upkeep/internal/webconfig"
 )
 
@@ -16,55 +19,37 @@ const GrafanaPath = "/webhook/grafana"
 
 // router returns everything that is served.
 func (a *App) router() http.Handler {
-	r := http.NewServeMux()
-	r.Handle("GET /metrics", a.scraper)
-	r.HandleFunc("GET /-/healthy", func(w http.ResponseWriter, _ *http.Request) { say(w, http.StatusOK, "upkeep is healthy") })
-	r.HandleFunc("GET /-/ready", a.ready)
-	r.Handle("POST /-/reload", a.gate.Guarded(http.HandlerFunc(a.reload)))
-	r.Handle(GrafanaPath, a.webhook.Grafana())
-	r.Handle(WebhookPath, a.webhook) // it answers every method itself, and counts it
+	r := web.New(a.log)
+	web.Get(r, "/metrics", gin.WrapH(a.scraper))
+	web.Get(r, "/-/healthy", func(g *gin.Context) { say(g, http.StatusOK, "upkeep is healthy") })
+	web.Get(r, "/-/ready", a.ready)
+	r.POST("/-/reload", a.gate.Guarded(), a.reload)
+	r.Any(GrafanaPath, gin.WrapH(a.webhook.Grafana()))
+	r.Any(WebhookPath, gin.WrapH(a.webhook)) // it answers every method itself, and counts it
 	a.console.Mount(r)
 	if a.embedded != nil {
-		r.Handle("/api/v1/", a.embedded.Prometheus()) // it only reads, with POST too: a query may be long
-		r.Handle("/api/v2/", a.gate.Reading(a.embedded.Alertmanager()))
+		r.Any("/api/v1/*path", gin.WrapH(a.embedded.Prometheus())) // it only reads, with POST too: a query may be long
+		r.Any("/api/v2/*path", a.gate.Reading(), gin.WrapH(a.embedded.Alertmanager()))
 	}
-	return a.recovered(r)
+	return r
 }
 
-func say(w http.ResponseWriter, status int, format string, args ...any) {
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	w.WriteHeader(status)
-	_, _ = fmt.Fprintf(w, format+"\n", args...) // who hung up needs no answer
+func say(g *gin.Context, status int, format string, args ...any) {
+	g.Header("Content-Type", "text/plain; charset=utf-8")
+	g.Status(status)
+	_, _ = fmt.Fprintf(g.Writer, format+"\n", args...) // who hung up needs no answer
 }
 
-// recovered turns a panic of one request into a 500 and a line in the log.
-func (a *App) recovered(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		defer func() {
-			p := recover()
-			if p == nil {
-				return
-			}
-			if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
-				panic(p)
-			}
-			a.log.Error("request panicked", "path", r.URL.Path, "err", fmt.Errorf("%v", p))
-			w.WriteHeader(http.StatusInternalServerError)
-		}()
-		next.ServeHTTP(w, r)
-	})
-}
-
-func (a *App) ready(w http.ResponseWriter, r *http.Request) {
-	if err := a.store.Ping(r.Context()); err != nil {
-		say(w, http.StatusServiceUnavailable, "not ready: %v", err)
+func (a *App) ready(g *gin.Context) {
+	if err := a.store.Ping(g.Request.Context()); err != nil {
+		say(g, http.StatusServiceUnavailable, "not ready: %v", err)
 		return
 	}
 	if a.embedded != nil && !a.embedded.Ready() {
-		say(w, http.StatusServiceUnavailable, "not ready: the embedded Prometheus does not run yet")
+		say(g, http.StatusServiceUnavailable, "not ready: the embedded Prometheus does not run yet")
 		return
 	}
-	say(w, http.StatusOK, "upkeep is ready")
+	say(g, http.StatusOK, "upkeep is ready")
 }
 
 // serve answers on the listener, with TLS and basic authentication as the web

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 
+	"github.com/gin-gonic/gin"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/ai-micro-service/upkeep/alerts"
@@ -51,12 +52,12 @@ func (a *App) Reload() error {
 	return nil
 }
 
-func (a *App) reload(w http.ResponseWriter, _ *http.Request) {
+func (a *App) reload(g *gin.Context) {
 	if err := a.Reload(); err != nil {
-		say(w, http.StatusUnprocessableEntity, "the configuration was refused, the old one stays:\n%v", err)
+		say(g, http.StatusUnprocessableEntity, "the configuration was refused, the old one stays:\n%v", err)
 		return
 	}
-	say(w, http.StatusOK, "reloaded")
+	say(g, http.StatusOK, "reloaded")
 }
 
 // use works by a configuration for the first time.

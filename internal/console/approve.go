@@ -2,6 +2,7 @@ package console
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -12,9 +13,11 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/gin-gonic/gin"
 	. "maragu.dev/gomponents"
 	. "maragu.dev/gomponents/html"
 
+	"github.com/ai-micro-service/upkeep/internal/web"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/journal"
 	"github.com/ai-micro-service/upkeep/remediate/notify"
@@ -48,13 +51,13 @@ func NoticeLinks(base string, s *notify.Signer) func(n remediate.Notice, approve
 	}
 }
 
-func (c *Console) mountApprove(r *http.ServeMux) {
+func (c *Console) mountApprove(r gin.IRouter) {
 	if c.Signer == nil {
 		return
 	}
 	// Chat programs fetch what they are shown: to look is never to answer.
-	r.HandleFunc("GET "+approvePath, c.showQuestion)
-	r.HandleFunc("POST "+approvePath, c.takeAnswer)
+	web.Get(r, approvePath, c.showQuestion)
+	r.POST(approvePath, c.takeAnswer)
 }
 
 // A question is a plan that waits for a person.
@@ -74,26 +77,26 @@ type verdict struct {
 	text   string
 }
 
-func (c *Console) showQuestion(w http.ResponseWriter, r *http.Request) {
-	q, v := c.ask(r, r.URL.Query().Get("token"))
-	c.show(w, q, v)
+func (c *Console) showQuestion(g *gin.Context) {
+	q, v := c.ask(g.Request.Context(), g.Query("token"))
+	c.show(g, q, v)
 }
 
-func (c *Console) takeAnswer(w http.ResponseWriter, r *http.Request) {
-	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
-	if err := r.ParseForm(); err != nil {
-		c.show(w, nil, &verdict{http.StatusBadRequest, "bad", "This answer cannot be read", "Nothing was done. Open the link of the notice again."})
+func (c *Console) takeAnswer(g *gin.Context) {
+	g.Request.Body = http.MaxBytesReader(g.Writer, g.Request.Body, maxForm)
+	if err := g.Request.ParseForm(); err != nil {
+		c.show(g, nil, &verdict{http.StatusBadRequest, "bad", "This answer cannot be read", "Nothing was done. Open the link of the notice again."})
 		return
 	}
-	q, v := c.ask(r, r.PostForm.Get("token"))
+	q, v := c.ask(g.Request.Context(), g.Request.PostForm.Get("token"))
 	if v == nil {
-		v = c.say(r, q)
+		v = c.say(g.Request, q)
 	}
-	c.show(w, q, v)
+	c.show(g, q, v)
 }
 
 // ask finds the question of a token, or says why there is none.
-func (c *Console) ask(r *http.Request, token string) (*question, *verdict) {
+func (c *Console) ask(ctx context.Context, token string) (*question, *verdict) {
 	id, plan, until, err := c.Signer.Verify(token, time.Now())
 	switch {
 	case errors.Is(err, notify.ErrExpired):
@@ -101,7 +104,7 @@ func (c *Console) ask(r *http.Request, token string) (*question, *verdict) {
 	case err != nil || plan == "":
 		return nil, &verdict{http.StatusForbidden, "bad", "This link is not whole", "It was not signed by this upkeep, or a part of it is missing. Copy the whole link of the notice."}
 	}
-	run, err := c.Journal.Get(r.Context(), id)
+	run, err := c.Journal.Get(ctx, id)
 	switch {
 	case errors.Is(err, journal.ErrNoRun):
 		return nil, &verdict{http.StatusNotFound, "bad", "There is no such run", fmt.Sprintf("The journal has no run %d.", id)}
@@ -175,8 +178,8 @@ func line(text string, limit int) string {
 // show writes the page. Neither the address of the page, which has the token in
 // it, nor the page itself is to get anywhere else: no referrer, no cache, no
 // frame, and no form of it leads to another site.
-func (c *Console) show(w http.ResponseWriter, q *question, v *verdict) {
-	h := w.Header()
+func (c *Console) show(g *gin.Context, q *question, v *verdict) {
+	h := g.Writer.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
 	h.Set("X-Frame-Options", "DENY")
@@ -186,7 +189,7 @@ func (c *Console) show(w http.ResponseWriter, q *question, v *verdict) {
 	title := "May upkeep do this?"
 	if v != nil {
 		title = v.title
-		w.WriteHeader(v.status)
+		g.Status(v.status)
 	}
 	page := Doctype(HTML(Lang("en"),
 		Head(
@@ -202,7 +205,7 @@ func (c *Console) show(w http.ResponseWriter, q *question, v *verdict) {
 			Iff(q != nil && v == nil, func() Node { return q.form() }),
 		),
 	))
-	if err := page.Render(w); err != nil {
+	if err := page.Render(g.Writer); err != nil {
 		c.Logger.Debug("page not delivered", "err", err)
 	}
 }

@@ -20,6 +20,7 @@ import (
 
 	"github.com/ai-micro-service/upkeep/internal/console"
 	"github.com/ai-micro-service/upkeep/internal/store"
+	"github.com/ai-micro-service/upkeep/internal/web"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/engine"
 	"github.com/ai-micro-service/upkeep/remediate/guard"
@@ -113,7 +114,7 @@ func open(t *testing.T) *clinic {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := http.NewServeMux()
+	r := web.New(slog.New(slog.DiscardHandler))
 	console.New(console.Config{
 		Inbox: i, Journal: c.journal, Engine: c.engine, Gate: console.NewGate(func() (string, error) { return "right", nil }),
 		Signer: c.signer, Version: "1.2.3", Logger: slog.New(slog.NewTextHandler(&c.log, nil)),

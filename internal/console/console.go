@@ -14,7 +14,10 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/gin-gonic/gin"
+
 	"github.com/ai-micro-service/upkeep/collectors/scrape"
+	"github.com/ai-micro-service/upkeep/internal/web"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/engine"
 	"github.com/ai-micro-service/upkeep/remediate/inbox"
@@ -52,24 +55,21 @@ type Console struct{ Config }
 func New(c Config) *Console { return &Console{c} }
 
 // Mount adds the console to a router.
-func (c *Console) Mount(r *http.ServeMux) {
-	r.HandleFunc("GET /{$}", c.page)
-	r.HandleFunc("GET "+Prefix+"/status", c.status)
-	r.HandleFunc("GET "+Prefix+"/runs", c.runs)
-	r.HandleFunc("GET "+Prefix+"/runs/{id}", c.run)
-	r.HandleFunc("GET "+Prefix+"/pauses", c.pauses)
-	r.HandleFunc("GET "+Prefix+"/schedules", c.schedules)
+func (c *Console) Mount(r gin.IRouter) {
+	web.Get(r, "/", c.page)
+	web.Get(r, Prefix+"/status", c.status)
+	web.Get(r, Prefix+"/runs", c.runs)
+	web.Get(r, Prefix+"/runs/:id", c.run)
+	web.Get(r, Prefix+"/pauses", c.pauses)
+	web.Get(r, Prefix+"/schedules", c.schedules)
 	c.mountPeople(r)
 	c.mountApprove(r)
 	c.mountInbox(r)
-	for pattern, change := range map[string]http.HandlerFunc{
-		"POST " + Prefix + "/plans":    c.plan,
-		"POST " + Prefix + "/runs":     c.request,
-		"POST " + Prefix + "/pauses":   c.pause,
-		"DELETE " + Prefix + "/pauses": c.resume,
-	} {
-		r.Handle(pattern, c.Gate.Guarded(change))
-	}
+	may := c.Gate.Guarded()
+	r.POST(Prefix+"/plans", may, c.plan)
+	r.POST(Prefix+"/runs", may, c.request)
+	r.POST(Prefix+"/pauses", may, c.pause)
+	r.DELETE(Prefix+"/pauses", may, c.resume)
 }
 
 // An Ask is what a person asks for.
@@ -83,26 +83,26 @@ type Ask struct {
 	Key     string            `json:"key,omitempty"` // two asks with one key are one run
 }
 
-func (c *Console) plan(w http.ResponseWriter, r *http.Request) {
+func (c *Console) plan(g *gin.Context) {
 	var ask Ask
-	if !c.read(w, r, &ask) {
+	if !c.read(g, &ask) {
 		return
 	}
-	p, err := c.Engine.Preview(r.Context(), c.wanted(ask))
-	c.answer(w, r, http.StatusOK, p, err)
+	p, err := c.Engine.Preview(g.Request.Context(), c.wanted(ask))
+	c.answer(g, http.StatusOK, p, err)
 }
 
-func (c *Console) request(w http.ResponseWriter, r *http.Request) {
+func (c *Console) request(g *gin.Context) {
 	var ask Ask
-	if !c.read(w, r, &ask) {
+	if !c.read(g, &ask) {
 		return
 	}
 	if ask.By == "" || ask.Key == "" {
-		c.answer(w, r, 0, nil, badRequest("by and key are wanted: who asks, and a word that makes the ask one run however often it is sent"))
+		c.answer(g, 0, nil, badRequest("by and key are wanted: who asks, and a word that makes the ask one run however often it is sent"))
 		return
 	}
-	run, err := c.Engine.Request(r.Context(), c.wanted(ask))
-	c.answer(w, r, http.StatusAccepted, run, err)
+	run, err := c.Engine.Request(g.Request.Context(), c.wanted(ask))
+	c.answer(g, http.StatusAccepted, run, err)
 }
 
 func (c *Console) wanted(ask Ask) remediate.Request {
@@ -121,13 +121,13 @@ type Story struct {
 	Episode *remediate.Episode `json:"episode,omitempty"`
 }
 
-func (c *Console) run(w http.ResponseWriter, r *http.Request) {
-	id, err := strconv.ParseInt(r.PathValue("id"), 10, 64)
+func (c *Console) run(g *gin.Context) {
+	id, err := strconv.ParseInt(g.Param("id"), 10, 64)
 	if err != nil {
-		c.answer(w, r, 0, nil, badRequest(fmt.Sprintf("run %q: want a number", r.PathValue("id"))))
+		c.answer(g, 0, nil, badRequest(fmt.Sprintf("run %q: want a number", g.Param("id"))))
 		return
 	}
-	ctx := r.Context()
+	ctx := g.Request.Context()
 	var s Story
 	if s.Run, err = c.Journal.Get(ctx, id); err == nil {
 		s.Entries, err = c.Journal.Entries(ctx, id)
@@ -138,7 +138,7 @@ func (c *Console) run(w http.ResponseWriter, r *http.Request) {
 		s.Episode = &e
 	}
 	s.Lowers = c.lowers()[s.Run.Request.Action]
-	c.answer(w, r, http.StatusOK, s, err)
+	c.answer(g, http.StatusOK, s, err)
 }
 
 // A Line is one run in a list.
@@ -147,14 +147,14 @@ type Line struct {
 	Lowers string `json:"lowers,omitempty"` // the metric that Before and After are of
 }
 
-func (c *Console) runs(w http.ResponseWriter, r *http.Request) {
-	n, err := strconv.Atoi(cmp.Or(r.URL.Query().Get("limit"), "50"))
+func (c *Console) runs(g *gin.Context) {
+	n, err := strconv.Atoi(cmp.Or(g.Query("limit"), "50"))
 	if err != nil || n < 1 || n > 1000 {
-		c.answer(w, r, 0, nil, badRequest("limit: want a number from 1 to 1000"))
+		c.answer(g, 0, nil, badRequest("limit: want a number from 1 to 1000"))
 		return
 	}
-	lines, err := c.lines(r.Context(), n)
-	c.answer(w, r, http.StatusOK, lines, err)
+	lines, err := c.lines(g.Request.Context(), n)
+	c.answer(g, http.StatusOK, lines, err)
 }
 
 func (c *Console) lines(ctx context.Context, n int) ([]Line, error) {
@@ -195,19 +195,19 @@ func (c *Console) now(ctx context.Context) (s Status, err error) {
 	return s, err
 }
 
-func (c *Console) status(w http.ResponseWriter, r *http.Request) {
-	s, err := c.now(r.Context())
-	c.answer(w, r, http.StatusOK, s, err)
+func (c *Console) status(g *gin.Context) {
+	s, err := c.now(g.Request.Context())
+	c.answer(g, http.StatusOK, s, err)
 }
 
-func (c *Console) pauses(w http.ResponseWriter, r *http.Request) {
-	all, err := c.Journal.Pauses(r.Context())
-	c.answer(w, r, http.StatusOK, all, err)
+func (c *Console) pauses(g *gin.Context) {
+	all, err := c.Journal.Pauses(g.Request.Context())
+	c.answer(g, http.StatusOK, all, err)
 }
 
-func (c *Console) pause(w http.ResponseWriter, r *http.Request) {
+func (c *Console) pause(g *gin.Context) {
 	var p remediate.Pause
-	if !c.read(w, r, &p) {
+	if !c.read(g, &p) {
 		return
 	}
 	err := journal.CheckPause(p)
@@ -219,17 +219,17 @@ func (c *Console) pause(w http.ResponseWriter, r *http.Request) {
 	case !p.Until.IsZero() && p.Until.Before(time.Now()):
 		err = badRequest("until is over already")
 	default:
-		err = c.Journal.SetPause(r.Context(), p)
+		err = c.Journal.SetPause(g.Request.Context(), p)
 	}
 	if err == nil {
 		c.Logger.Info("paused", "scope", p.Scope, "by", p.By, "why", p.Reason)
 	}
-	c.answer(w, r, http.StatusOK, p, err)
+	c.answer(g, http.StatusOK, p, err)
 }
 
-func (c *Console) resume(w http.ResponseWriter, r *http.Request) {
-	scope := r.URL.Query().Get("scope")
-	was, err := c.Journal.EndPause(r.Context(), scope, cmp.Or(r.URL.Query().Get("by"), "unknown"))
+func (c *Console) resume(g *gin.Context) {
+	scope := g.Query("scope")
+	was, err := c.Journal.EndPause(g.Request.Context(), scope, cmp.Or(g.Query("by"), "unknown"))
 	if err == nil && !was {
 		err = &statusError{http.StatusNotFound, fmt.Sprintf("%q is not paused", scope)}
 	}
@@ -237,7 +237,7 @@ func (c *Console) resume(w http.ResponseWriter, r *http.Request) {
 		c.Logger.Info("resumed", "scope", scope)
 		c.Engine.Wake()
 	}
-	c.answer(w, r, http.StatusOK, object{"scope": scope}, err)
+	c.answer(g, http.StatusOK, object{"scope": scope}, err)
 }
 
 // A statusError is an error that has its status.
@@ -251,39 +251,39 @@ func (e *statusError) Error() string { return e.text }
 func badRequest(text string) error { return &statusError{http.StatusBadRequest, text} }
 
 // read takes the body of a request, or answers what is wrong with it.
-func (c *Console) read(w http.ResponseWriter, r *http.Request, into any) bool {
-	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
+func (c *Console) read(g *gin.Context, into any) bool {
+	d := json.NewDecoder(http.MaxBytesReader(g.Writer, g.Request.Body, maxBody))
 	d.DisallowUnknownFields()
 	if err := d.Decode(into); err != nil {
-		c.answer(w, r, 0, nil, badRequest("body: "+err.Error()))
+		c.answer(g, 0, nil, badRequest("body: "+err.Error()))
 		return false
 	}
 	return true
 }
 
 // answer writes a value, or what went wrong in its place.
-func (c *Console) answer(w http.ResponseWriter, r *http.Request, status int, value any, err error) {
+func (c *Console) answer(g *gin.Context, status int, value any, err error) {
 	refusal, refused := remediate.Refused(err)
 	known, hasStatus := errors.AsType[*statusError](err)
 	switch {
 	case err == nil:
-		reply(w, status, value)
+		reply(g, status, value)
 	case refused:
-		reply(w, http.StatusUnprocessableEntity, object{"error": refusal.Detail, "reason": refusal.Reason})
+		reply(g, http.StatusUnprocessableEntity, object{"error": refusal.Detail, "reason": refusal.Reason})
 	case hasStatus:
-		reply(w, known.status, object{"error": known.text})
+		reply(g, known.status, object{"error": known.text})
 	case errors.Is(err, journal.ErrNoRun):
-		reply(w, http.StatusNotFound, object{"error": err.Error()})
+		reply(g, http.StatusNotFound, object{"error": err.Error()})
 	default:
-		c.Logger.Error("request broke", "path", r.URL.Path, "err", err)
-		reply(w, http.StatusInternalServerError, object{"error": err.Error()})
+		c.Logger.Error("request broke", "path", g.Request.URL.Path, "err", err)
+		reply(g, http.StatusInternalServerError, object{"error": err.Error()})
 	}
 }
 
 type object map[string]any
 
-func reply(w http.ResponseWriter, status int, value any) {
-	w.Header().Set("Content-Type", "application/json; charset=utf-8")
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(value) // who hung up needs no answer
+func reply(g *gin.Context, status int, value any) {
+	g.Header("Content-Type", "application/json; charset=utf-8")
+	g.Status(status)
+	_ = json.NewEncoder(g.Writer).Encode(value) // who hung up needs no answer
 }

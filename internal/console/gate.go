@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/http"
 	"strings"
+
+	"github.com/gin-gonic/gin"
 )
 
 // A Gate says who may change something: whoever shows the token, or where there
@@ -78,24 +80,21 @@ func hostOf(address string) string {
 }
 
 // Guarded refuses every request that the gate does not let through.
-func (g *Gate) Guarded(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if status, err := g.Authorize(r); err != nil {
-			reply(w, status, object{"error": err.Error()})
-			return
+func (g *Gate) Guarded() gin.HandlerFunc {
+	return func(c *gin.Context) {
+		if status, err := g.Authorize(c.Request); err != nil {
+			reply(c, status, object{"error": err.Error()})
+			c.Abort()
 		}
-		next.ServeHTTP(w, r)
-	})
+	}
 }
 
 // Reading lets everybody read and asks of everybody else what Guarded asks.
-func (g *Gate) Reading(next http.Handler) http.Handler {
-	guarded := g.Guarded(next)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == http.MethodGet || r.Method == http.MethodHead {
-			next.ServeHTTP(w, r)
-			return
+func (g *Gate) Reading() gin.HandlerFunc {
+	guarded := g.Guarded()
+	return func(c *gin.Context) {
+		if c.Request.Method != http.MethodGet && c.Request.Method != http.MethodHead {
+			guarded(c)
 		}
-		guarded.ServeHTTP(w, r)
-	})
+	}
 }

@@ -7,39 +7,43 @@ import (
 	"net/http"
 	"strconv"
 
+	"github.com/gin-gonic/gin"
+
+	"github.com/ai-micro-service/upkeep/internal/web"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/inbox"
 )
 
 // mountInbox adds the deliveries that could not be read. Whoever may change
 // something may read them: nobody knows what is in such a body.
-func (c *Console) mountInbox(r *http.ServeMux) {
-	r.Handle("GET "+Prefix+"/letters", c.Gate.Guarded(http.HandlerFunc(c.letters)))
-	r.Handle("GET "+Prefix+"/letters/{id}", c.Gate.Guarded(http.HandlerFunc(c.letter)))
+func (c *Console) mountInbox(r gin.IRouter) {
+	may := c.Gate.Guarded()
+	web.Get(r, Prefix+"/letters", may, c.letters)
+	web.Get(r, Prefix+"/letters/:id", may, c.letter)
 }
 
-func (c *Console) letters(w http.ResponseWriter, r *http.Request) {
-	n, err := strconv.Atoi(cmp.Or(r.URL.Query().Get("limit"), "50"))
+func (c *Console) letters(g *gin.Context) {
+	n, err := strconv.Atoi(cmp.Or(g.Query("limit"), "50"))
 	if err != nil || n < 1 || n > 1000 {
-		c.answer(w, r, 0, nil, badRequest("limit: want a number from 1 to 1000"))
+		c.answer(g, 0, nil, badRequest("limit: want a number from 1 to 1000"))
 		return
 	}
-	all, err := c.Inbox.Letters(r.Context(), n)
+	all, err := c.Inbox.Letters(g.Request.Context(), n)
 	if all == nil {
 		all = []remediate.Letter{} // a list in JSON too
 	}
-	c.answer(w, r, http.StatusOK, all, err)
+	c.answer(g, http.StatusOK, all, err)
 }
 
-func (c *Console) letter(w http.ResponseWriter, r *http.Request) {
-	id, err := strconv.ParseInt(r.PathValue("id"), 10, 64)
+func (c *Console) letter(g *gin.Context) {
+	id, err := strconv.ParseInt(g.Param("id"), 10, 64)
 	if err != nil {
-		c.answer(w, r, 0, nil, badRequest(fmt.Sprintf("letter %q: want a number", r.PathValue("id"))))
+		c.answer(g, 0, nil, badRequest(fmt.Sprintf("letter %q: want a number", g.Param("id"))))
 		return
 	}
-	l, err := c.Inbox.Letter(r.Context(), id)
+	l, err := c.Inbox.Letter(g.Request.Context(), id)
 	if errors.Is(err, inbox.ErrNoLetter) {
 		err = &statusError{http.StatusNotFound, err.Error()}
 	}
-	c.answer(w, r, http.StatusOK, l, err)
+	c.answer(g, http.StatusOK, l, err)
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/ai-micro-service/upkeep/internal/console"
 	"github.com/ai-micro-service/upkeep/internal/store"
+	"github.com/ai-micro-service/upkeep/internal/web"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/inbox"
 )
@@ -21,7 +22,7 @@ func TestLetters(t *testing.T) {
 	}
 	defer s.Close()
 	i := inbox.New(inbox.Config{Store: s})
-	r := http.NewServeMux()
+	r := web.New(slog.New(slog.DiscardHandler))
 	gate := console.NewGate(func() (string, error) { return "right", nil })
 	console.New(console.Config{Inbox: i, Gate: gate, Logger: slog.New(slog.DiscardHandler)}).Mount(r)
 	ask := func(path, token string) *httptest.ResponseRecorder {

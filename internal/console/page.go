@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/gin-gonic/gin"
 	. "maragu.dev/gomponents"
 	. "maragu.dev/gomponents/html"
 
@@ -37,21 +38,21 @@ type targetView struct {
 	Failing    int
 }
 
-func (c *Console) page(w http.ResponseWriter, r *http.Request) {
+func (c *Console) page(g *gin.Context) {
 	v := view{now: time.Now()}
 	var err error
-	if v.Status, err = c.now(r.Context()); err == nil {
-		v.runs, err = c.lines(r.Context(), pageRuns)
+	if v.Status, err = c.now(g.Request.Context()); err == nil {
+		v.runs, err = c.lines(g.Request.Context(), pageRuns)
 	}
 	if err != nil {
 		c.Logger.Error("page broke", "err", err)
-		http.Error(w, "upkeep cannot read its store: "+err.Error(), http.StatusInternalServerError)
+		http.Error(g.Writer, "upkeep cannot read its store: "+err.Error(), http.StatusInternalServerError)
 		return
 	}
 	v.targets = targets(v.Collectors)
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
-	if err := v.document().Render(w); err != nil {
+	g.Header("Content-Type", "text/html; charset=utf-8")
+	g.Header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
+	if err := v.document().Render(g.Writer); err != nil {
 		c.Logger.Debug("page not delivered", "err", err)
 	}
 }

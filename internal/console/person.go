@@ -9,6 +9,9 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/gin-gonic/gin"
+
+	"github.com/ai-micro-service/upkeep/internal/web"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/journal"
 	"github.com/ai-micro-service/upkeep/remediate/policy"
@@ -18,19 +21,16 @@ import (
 const approvalHolds = 24 * time.Hour
 
 // mountPeople adds what people say to runs and policies.
-func (c *Console) mountPeople(r *http.ServeMux) {
-	r.HandleFunc("GET "+Prefix+"/policies", c.policies)
-	r.HandleFunc("GET "+Prefix+"/journal/verify", c.verify)
-	r.HandleFunc("GET "+Prefix+"/journal/replay", c.replay)
-	for pattern, change := range map[string]http.HandlerFunc{
-		"POST " + Prefix + "/runs/{id}/approve":       c.approve,
-		"POST " + Prefix + "/runs/{id}/decline":       c.decline,
-		"POST " + Prefix + "/runs/{id}/cancel":        c.cancel,
-		"POST " + Prefix + "/policies/{name}/promote": c.promote,
-		"POST " + Prefix + "/policies/{name}/close":   c.closeBreaker,
-	} {
-		r.Handle(pattern, c.Gate.Guarded(change))
-	}
+func (c *Console) mountPeople(r gin.IRouter) {
+	web.Get(r, Prefix+"/policies", c.policies)
+	web.Get(r, Prefix+"/journal/verify", c.verify)
+	web.Get(r, Prefix+"/journal/replay", c.replay)
+	may := c.Gate.Guarded()
+	r.POST(Prefix+"/runs/:id/approve", may, c.approve)
+	r.POST(Prefix+"/runs/:id/decline", may, c.decline)
+	r.POST(Prefix+"/runs/:id/cancel", may, c.cancel)
+	r.POST(Prefix+"/policies/:name/promote", may, c.promote)
+	r.POST(Prefix+"/policies/:name/close", may, c.closeBreaker)
 }
 
 // An Answer is what a person says to a run or a policy.
@@ -41,35 +41,35 @@ type Answer struct {
 }
 
 // answered reads the number of the run and the answer, and lets say act on them.
-func (c *Console) answered(w http.ResponseWriter, r *http.Request, needsWhy bool, say func(ctx context.Context, run int64, a Answer) error) {
-	id, err := strconv.ParseInt(r.PathValue("id"), 10, 64)
+func (c *Console) answered(g *gin.Context, needsWhy bool, say func(ctx context.Context, run int64, a Answer) error) {
+	id, err := strconv.ParseInt(g.Param("id"), 10, 64)
 	if err != nil {
-		c.answer(w, r, 0, nil, badRequest(fmt.Sprintf("run %q: want a number", r.PathValue("id"))))
+		c.answer(g, 0, nil, badRequest(fmt.Sprintf("run %q: want a number", g.Param("id"))))
 		return
 	}
-	a, ok := c.said(w, r, needsWhy)
+	a, ok := c.said(g, needsWhy)
 	if !ok {
 		return
 	}
 	var run remediate.Run
-	if err = say(r.Context(), id, a); err == nil {
-		c.Logger.Info("a person answered", "run", id, "by", a.By, "path", r.URL.Path)
+	if err = say(g.Request.Context(), id, a); err == nil {
+		c.Logger.Info("a person answered", "run", id, "by", a.By, "path", g.Request.URL.Path)
 		c.Engine.Wake()
-		run, err = c.Journal.Get(r.Context(), id)
+		run, err = c.Journal.Get(g.Request.Context(), id)
 	}
-	c.answer(w, r, http.StatusOK, run, stale(err))
+	c.answer(g, http.StatusOK, run, stale(err))
 }
 
-func (c *Console) said(w http.ResponseWriter, r *http.Request, needsWhy bool) (a Answer, ok bool) {
-	if !c.read(w, r, &a) {
+func (c *Console) said(g *gin.Context, needsWhy bool) (a Answer, ok bool) {
+	if !c.read(g, &a) {
 		return a, false
 	}
 	switch {
 	case a.By == "":
-		c.answer(w, r, 0, nil, badRequest("by is wanted: who says so"))
+		c.answer(g, 0, nil, badRequest("by is wanted: who says so"))
 		return a, false
 	case needsWhy && a.Why == "":
-		c.answer(w, r, 0, nil, badRequest("why is wanted, for those who read the journal"))
+		c.answer(g, 0, nil, badRequest("why is wanted, for those who read the journal"))
 		return a, false
 	}
 	return a, true
@@ -83,8 +83,8 @@ func stale(err error) error {
 	return err
 }
 
-func (c *Console) approve(w http.ResponseWriter, r *http.Request) {
-	c.answered(w, r, false, func(ctx context.Context, id int64, a Answer) error {
+func (c *Console) approve(g *gin.Context) {
+	c.answered(g, false, func(ctx context.Context, id int64, a Answer) error {
 		run, err := c.Journal.Get(ctx, id)
 		if err != nil {
 			return err
@@ -120,14 +120,14 @@ func Holds(run remediate.Run) time.Duration {
 	return approvalHolds
 }
 
-func (c *Console) decline(w http.ResponseWriter, r *http.Request) {
-	c.answered(w, r, true, func(ctx context.Context, id int64, a Answer) error {
+func (c *Console) decline(g *gin.Context) {
+	c.answered(g, true, func(ctx context.Context, id int64, a Answer) error {
 		return c.Journal.Refuse(ctx, id, a.Plan, a.By, a.Why)
 	})
 }
 
-func (c *Console) cancel(w http.ResponseWriter, r *http.Request) {
-	c.answered(w, r, true, func(ctx context.Context, id int64, a Answer) error { return c.Journal.Cancel(ctx, id, a.By, a.Why) })
+func (c *Console) cancel(g *gin.Context) {
+	c.answered(g, true, func(ctx context.Context, id int64, a Answer) error { return c.Journal.Cancel(ctx, id, a.By, a.Why) })
 }
 
 // A PolicyLine is how one policy stands and what it has done.
@@ -138,9 +138,9 @@ type PolicyLine struct {
 	Judged  int `json:"judged"`
 }
 
-func (c *Console) policies(w http.ResponseWriter, r *http.Request) {
+func (c *Console) policies(g *gin.Context) {
 	var lines []PolicyLine
-	standings, err := c.Journal.Standings(r.Context())
+	standings, err := c.Journal.Standings(g.Request.Context())
 	for _, name := range c.Engine.Policies() {
 		l := PolicyLine{Name: name, Standing: journal.Standing{Policy: name}}
 		for _, s := range standings {
@@ -149,35 +149,35 @@ func (c *Console) policies(w http.ResponseWriter, r *http.Request) {
 			}
 		}
 		if err == nil {
-			l.Cleared, l.Judged, err = c.Journal.Effect(r.Context(), name)
+			l.Cleared, l.Judged, err = c.Journal.Effect(g.Request.Context(), name)
 		}
 		lines = append(lines, l)
 	}
-	c.answer(w, r, http.StatusOK, lines, err)
+	c.answer(g, http.StatusOK, lines, err)
 }
 
-func (c *Console) promote(w http.ResponseWriter, r *http.Request) { c.reset(w, r, c.Journal.Promote) }
+func (c *Console) promote(g *gin.Context) { c.reset(g, c.Journal.Promote) }
 
-func (c *Console) closeBreaker(w http.ResponseWriter, r *http.Request) {
-	c.reset(w, r, c.Journal.CloseBreaker)
+func (c *Console) closeBreaker(g *gin.Context) {
+	c.reset(g, c.Journal.CloseBreaker)
 }
 
-func (c *Console) reset(w http.ResponseWriter, r *http.Request, say func(ctx context.Context, policy, by, why string) error) {
-	a, ok := c.said(w, r, true)
+func (c *Console) reset(g *gin.Context, say func(ctx context.Context, policy, by, why string) error) {
+	a, ok := c.said(g, true)
 	if !ok {
 		return
 	}
-	name := r.PathValue("name")
+	name := g.Param("name")
 	var err error = &statusError{http.StatusNotFound, fmt.Sprintf("there is no policy %q", name)}
 	for _, known := range c.Engine.Policies() {
 		if known == name {
-			err = say(r.Context(), name, a.By, a.Why)
+			err = say(g.Request.Context(), name, a.By, a.Why)
 		}
 	}
 	if err == nil {
 		c.Engine.Wake()
 	}
-	c.answer(w, r, http.StatusOK, object{"policy": name}, err)
+	c.answer(g, http.StatusOK, object{"policy": name}, err)
 }
 
 // A Check is what reading the whole journal has shown.
@@ -187,19 +187,19 @@ type Check struct {
 	Wrong   []string `json:"wrong,omitempty"` // what is not as it was written or decided
 }
 
-func (c *Console) verify(w http.ResponseWriter, r *http.Request) {
-	n, err := c.Journal.Verify(r.Context())
+func (c *Console) verify(g *gin.Context) {
+	n, err := c.Journal.Verify(g.Request.Context())
 	k := Check{Entries: n}
-	if err != nil && r.Context().Err() == nil {
+	if err != nil && g.Request.Context().Err() == nil {
 		k.Wrong = append(k.Wrong, err.Error())
 		err = nil
 	}
-	c.answer(w, r, http.StatusOK, k, err)
+	c.answer(g, http.StatusOK, k, err)
 }
 
-func (c *Console) replay(w http.ResponseWriter, r *http.Request) {
-	k, err := Replay(r.Context(), c.Journal)
-	c.answer(w, r, http.StatusOK, k, err)
+func (c *Console) replay(g *gin.Context) {
+	k, err := Replay(g.Request.Context(), c.Journal)
+	c.answer(g, http.StatusOK, k, err)
 }
 
 // maxWrong is how many differences are listed: one is bad enough.

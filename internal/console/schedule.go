@@ -2,9 +2,12 @@ package console
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"net/http"
 	"strconv"
+
+	"github.com/gin-gonic/gin"
 
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/journal"
@@ -30,29 +33,29 @@ type Made struct {
 	Why   string          `json:"why,omitempty"`
 }
 
-func (c *Console) schedules(w http.ResponseWriter, r *http.Request) {
-	n, err := strconv.Atoi(cmp.Or(r.URL.Query().Get("limit"), "10"))
+func (c *Console) schedules(g *gin.Context) {
+	n, err := strconv.Atoi(cmp.Or(g.Query("limit"), "10"))
 	if err != nil || n < 1 || n > 1000 {
-		c.answer(w, r, 0, nil, badRequest("limit: want a number from 1 to 1000"))
+		c.answer(g, 0, nil, badRequest("limit: want a number from 1 to 1000"))
 		return
 	}
-	calendar, err := c.calendar(r, n)
-	c.answer(w, r, http.StatusOK, calendar, err)
+	calendar, err := c.calendar(g.Request.Context(), n)
+	c.answer(g, http.StatusOK, calendar, err)
 }
 
-func (c *Console) calendar(r *http.Request, n int) (Calendar, error) {
+func (c *Console) calendar(ctx context.Context, n int) (Calendar, error) {
 	calendar := Calendar{Next: c.Scheduler.Coming(n), Last: []Happened{}}
 	if calendar.Next == nil {
 		calendar.Next = []schedule.Coming{} // a list in JSON too
 	}
-	last, err := c.Scheduler.Last(r.Context(), n)
+	last, err := c.Scheduler.Last(ctx, n)
 	if err != nil {
 		return calendar, err
 	}
 	for _, o := range last {
 		h := Happened{Occurrence: o, Runs: []Made{}}
 		for _, id := range o.Runs {
-			run, err := c.Journal.Get(r.Context(), id)
+			run, err := c.Journal.Get(ctx, id)
 			if err != nil && !errors.Is(err, journal.ErrNoRun) {
 				return calendar, err
 			}

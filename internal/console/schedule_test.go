@@ -11,6 +11,7 @@ import (
 
 	"github.com/ai-micro-service/upkeep/internal/console"
 	"github.com/ai-micro-service/upkeep/internal/store"
+	"github.com/ai-micro-service/upkeep/internal/web"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/journal"
 	"github.com/ai-micro-service/upkeep/remediate/schedule"
@@ -38,7 +39,7 @@ func TestSchedules(t *testing.T) {
 	}
 	clock := func() time.Time { return now }
 	keeper := schedule.NewScheduler(schedule.Config{Store: s, Journal: j, Now: clock, Logger: slog.New(slog.DiscardHandler)}, nil)
-	r := http.NewServeMux()
+	r := web.New(slog.New(slog.DiscardHandler))
 	console.New(console.Config{Journal: j, Scheduler: keeper, Gate: console.NewGate(nil), Logger: slog.New(slog.DiscardHandler)}).Mount(r)
 	ask := func(query string) *httptest.ResponseRecorder {
 		w := httptest.NewRecorder()
