@@ -45,12 +45,6 @@ type containers struct {
 	up, info, state, running, unhealthy, oom, exit, restarts, started, image *collectors.Metric
 }
 
-// listedImage is the part of the engine's answer that is read.
-type listedImage struct {
-	ID      string `json:"Id"`
-	Created int64
-}
-
 func (c containers) collect(ctx context.Context, w *collectors.Writer) error {
 	name := c.target.Name
 	all, err := c.target.Containers(ctx)
@@ -64,8 +58,7 @@ func (c containers) collect(ctx context.Context, w *collectors.Writer) error {
 	w.Set(c.up, 1, name)
 	kept, rest := collectors.Largest(all, w.Limit(), func(k target.Container) float64 { return float64(k.Started.Unix()) })
 	w.Cut(len(rest))
-	var images []listedImage
-	fault := c.target.Get(ctx, &images, nil, "images", "json")
+	images, fault := c.target.ImageList(ctx, false)
 	built := make(map[string]int64, len(images))
 	for _, i := range images {
 		built[i.ID] = i.Created

@@ -5,9 +5,10 @@ import (
 	"errors"
 	"maps"
 	"net/http"
-	"net/url"
 	"slices"
 	"time"
+
+	"github.com/docker/docker/api/types"
 
 	"github.com/ai-micro-service/upkeep/collectors"
 	"github.com/ai-micro-service/upkeep/internal/target"
@@ -44,24 +45,6 @@ type diskUsage struct {
 	size, reclaimable, objects *collectors.Metric
 }
 
-// used is the part of the engine's answer that is read. What is shared is not
-// known where it is -1.
-type used struct {
-	LayersSize float64
-	Images     []struct{ Containers, Size, SharedSize float64 }
-	Containers []struct {
-		SizeRw float64
-		State  string
-	}
-	Volumes []struct {
-		UsageData *struct{ Size, RefCount float64 }
-	}
-	BuildCache []struct {
-		Size          float64
-		InUse, Shared bool
-	}
-}
-
 // A Usage is what an engine keeps on disk of one kind.
 type Usage struct{ Objects, Bytes, Reclaimable float64 }
 
@@ -76,18 +59,18 @@ const (
 // ReadDiskUsage returns what an engine keeps on disk by kind. It is asked for the
 // kinds that are named, or for all; one before API 1.42 looks at everything each time.
 func ReadDiskUsage(ctx context.Context, t *target.Docker, kinds ...string) (map[string]Usage, error) {
-	names := map[string]string{KindImages: "image", KindContainers: "container", KindVolumes: "volume", KindBuildCache: "build-cache"}
-	query := url.Values{}
+	names := map[string]types.DiskUsageObject{KindImages: types.ImageObject, KindContainers: types.ContainerObject, KindVolumes: types.VolumeObject, KindBuildCache: types.BuildCacheObject}
+	var asked []types.DiskUsageObject
 	for _, k := range slices.Sorted(maps.Keys(names)) {
 		if len(kinds) == 0 || slices.Contains(kinds, k) {
-			query.Add("type", names[k])
+			asked = append(asked, names[k])
 		}
 	}
-	var u used
-	if err := t.Get(ctx, &u, query, "system", "df"); err != nil {
+	u, err := t.DiskUsage(ctx, asked...)
+	if err != nil {
 		return nil, err
 	}
-	return u.usage(), nil
+	return usage(u), nil
 }
 
 func (c diskUsage) collect(ctx context.Context, w *collectors.Writer) error {
@@ -107,24 +90,25 @@ func (c diskUsage) collect(ctx context.Context, w *collectors.Writer) error {
 	return err
 }
 
-func (u used) usage() map[string]Usage {
+func usage(u types.DiskUsage) map[string]Usage {
 	all := make(map[string]Usage)
-	set := func(kind string, n int, size, reclaimable float64) { all[kind] = Usage{float64(n), size, reclaimable} }
-	inUse := 0.0
+	set := func(kind string, n int, size, reclaimable int64) {
+		all[kind] = Usage{float64(n), float64(size), float64(reclaimable)}
+	}
+	var inUse, shared int64
 	for _, i := range u.Images {
 		if i.Containers > 0 {
 			inUse += i.Size - max(i.SharedSize, 0)
 		}
 	}
 	// What images in use share among themselves is counted as shared by all.
-	shared := 0.0
 	for _, i := range u.Images {
 		if i.Containers > 0 {
 			shared = max(shared, i.SharedSize)
 		}
 	}
 	set(KindImages, len(u.Images), u.LayersSize, max(u.LayersSize-inUse-shared, 0))
-	var size, free float64
+	var size, free int64
 	for _, k := range u.Containers {
 		size += k.SizeRw
 		if k.State != "running" && k.State != "paused" && k.State != "restarting" {

@@ -5,12 +5,13 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/docker/docker/api/types/container"
 )
 
 // A Container is what an engine says of one container.
@@ -32,52 +33,18 @@ type Container struct {
 	LogRotated     bool   // its log has a limit
 }
 
-// listed and inspected are the parts of the engine's answers that are read.
-type listed struct {
-	ID     string `json:"Id"`
-	Names  []string
-	Labels map[string]string
-}
-
-type inspected struct {
-	ID    string `json:"Id"`
-	Name  string
-	Image string
-
-	Created time.Time
-	State   struct {
-		Status                string
-		OOMKilled             bool
-		ExitCode              int
-		StartedAt, FinishedAt time.Time
-		Health                *struct{ Status string }
-	}
-	RestartCount int64
-	LogPath      string
-	Config       struct {
-		Image  string
-		Labels map[string]string
-	}
-	HostConfig struct {
-		LogConfig struct {
-			Type   string
-			Config map[string]string
-		}
-	}
-}
-
 // Containers returns every container of the engine, in the order of their names.
 // One that goes away meanwhile is left out.
 func (d *Docker) Containers(ctx context.Context) ([]Container, error) {
-	var list []listed
-	if err := d.Get(ctx, &list, url.Values{"all": {"1"}}, "containers", "json"); err != nil {
+	list, err := d.list(ctx)
+	if err != nil {
 		return nil, err
 	}
 	var all []Container
 	var faults []error
 	for _, l := range list {
-		var i inspected
-		if err := d.Get(ctx, &i, nil, "containers", l.ID, "json"); err != nil {
+		i, err := d.inspect(ctx, l.ID)
+		if err != nil {
 			if ctx.Err() != nil {
 				return nil, err
 			}
@@ -86,23 +53,27 @@ func (d *Docker) Containers(ctx context.Context) ([]Container, error) {
 			}
 			continue
 		}
-		all = append(all, i.container())
+		all = append(all, containerOf(i))
 	}
 	slices.SortFunc(all, func(a, b Container) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID)) })
 	return all, errors.Join(faults...)
 }
 
-func (i inspected) container() Container {
+func containerOf(i container.InspectResponse) Container {
+	at := func(text string) time.Time {
+		t, _ := time.Parse(time.RFC3339Nano, text) // zero where the engine does not say
+		return t
+	}
 	c := Container{
 		ID: i.ID, Name: strings.TrimPrefix(i.Name, "/"), Service: i.Config.Labels["com.docker.compose.service"], Project: i.Config.Labels["com.docker.compose.project"],
-		Image: i.Config.Image, ImageID: i.Image, State: i.State.Status, OOMKilled: i.State.OOMKilled, ExitCode: i.State.ExitCode,
-		Restarts: i.RestartCount, Created: i.Created, Started: i.State.StartedAt, Finished: i.State.FinishedAt, LogDriver: i.HostConfig.LogConfig.Type, LogPath: i.LogPath,
+		Image: i.Config.Image, ImageID: i.Image, State: string(i.State.Status), OOMKilled: i.State.OOMKilled, ExitCode: i.State.ExitCode,
+		Restarts: int64(i.RestartCount), Created: at(i.Created), Started: at(i.State.StartedAt), Finished: at(i.State.FinishedAt), LogDriver: i.HostConfig.LogConfig.Type, LogPath: i.LogPath,
 	}
 	if c.Service == "" {
 		c.Service = c.Name
 	}
 	if h := i.State.Health; h != nil && h.Status != "none" {
-		c.Health = h.Status
+		c.Health = string(h.Status)
 	}
 	// The driver local rotates unless it is told otherwise, json-file when it is told to.
 	size, set := i.HostConfig.LogConfig.Config["max-size"]

@@ -9,10 +9,18 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/docker/docker/api/types"
+	"github.com/docker/docker/api/types/build"
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/filters"
+	"github.com/docker/docker/api/types/image"
+	"github.com/docker/docker/api/types/versions"
+	"github.com/docker/docker/api/types/volume"
+	"github.com/docker/docker/client"
 )
 
 // DockerConfig says where a Docker engine is.
@@ -36,8 +44,8 @@ type LogFields struct {
 	Slow                           time.Duration // a request that takes longer is slow
 }
 
-// A Docker is one Docker engine. Collectors only read it: whoever may write to it
-// is root on its machine.
+// A Docker is one Docker engine, for reading alone: whoever may write to it is root on
+// its machine. What changes something is in DockerChanges.
 type Docker struct {
 	Name string
 	Root string
@@ -45,20 +53,13 @@ type Docker struct {
 
 	LogArchive string // keeps what is cut off logs; "" where it is not kept
 
-	base   string
-	client *http.Client
-	seen   sightings
+	host      string
+	transport *http.Transport
+	seen      sightings
 
-	mu      sync.Mutex
-	version string // of the API, agreed upon with the engine; "" before the first question
+	mu     sync.Mutex
+	client *client.Client // has agreed upon a version of the API with the engine; nil before
 }
-
-// The versions of the API whose answers are understood. An engine that speaks
-// another is asked in the nearest one that it speaks.
-const (
-	oldestAPI = "1.24"
-	newestAPI = "1.47"
-)
 
 // maxAnswer is more than any engine has to say.
 const maxAnswer = 256 << 20
@@ -69,155 +70,231 @@ func NewDocker(c DockerConfig) (*Docker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("docker %s: %w", c.Name, err)
 	}
-	transport := &http.Transport{MaxIdleConns: 2, MaxConnsPerHost: 2, IdleConnTimeout: 2 * time.Minute, ResponseHeaderTimeout: 0}
-	d := &Docker{Name: c.Name, Root: c.Root, Logs: c.Logs, LogArchive: c.LogArchive, client: &http.Client{Transport: transport}, seen: sightings{path: c.Sightings}}
-	switch {
-	case u.Scheme == "unix" && u.Path != "":
-		d.base = "http://docker"
-		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, "unix", u.Path)
-		}
-	case u.Scheme == "tcp" && u.Host != "":
-		d.base = "http://" + u.Host
-		transport.DialContext = (&net.Dialer{Timeout: 5 * time.Second}).DialContext
-	default:
+	d := &Docker{Name: c.Name, Root: c.Root, Logs: c.Logs, LogArchive: c.LogArchive, host: c.Host, seen: sightings{path: c.Sightings}}
+	network, address := "tcp", u.Host
+	if u.Scheme == "unix" {
+		network, address = "unix", u.Path
+	}
+	if address == "" || u.Scheme != "unix" && u.Scheme != "tcp" {
 		return nil, fmt.Errorf("docker %s: host is %q; unix:///var/run/docker.sock or tcp://host:port was expected", c.Name, c.Host)
+	}
+	d.transport = &http.Transport{
+		MaxIdleConns: 2, MaxConnsPerHost: 2, IdleConnTimeout: 2 * time.Minute,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, network, address)
+		},
 	}
 	return d, nil
 }
 
-// Get asks the engine and reads its answer into what is given. The parts of path
-// are escaped.
-func (d *Docker) Get(ctx context.Context, into any, query url.Values, path ...string) error {
-	if d.client == nil {
-		return errors.New("target: an engine without a configuration")
+// Close closes every connection to the engine.
+func (d *Docker) Close() {
+	if d.transport != nil {
+		d.transport.CloseIdleConnections()
 	}
-	return d.call(ctx, http.MethodGet, into, query, path...)
 }
 
-// Post has the engine do something. A proxy that lets only GET through refuses it,
-// with 403 or 405.
-func (d *Docker) Post(ctx context.Context, query url.Values, path ...string) error {
-	if d.client == nil {
-		return errors.New("target: an engine without a configuration")
+// answers is the way to an engine on which an answer that is none is an error with its
+// status, and none is larger than it may be.
+type answers struct{ *http.Transport }
+
+// RoundTrip implements http.RoundTripper.
+func (a answers) RoundTrip(r *http.Request) (*http.Response, error) {
+	res, err := a.Transport.RoundTrip(r)
+	if err != nil {
+		return nil, err
 	}
-	return d.call(ctx, http.MethodPost, nil, query, path...)
+	if res.StatusCode < http.StatusBadRequest || strings.HasSuffix(r.URL.Path, "/_ping") { // which is asked in another way then
+		res.Body = bounded{io.LimitReader(res.Body, maxAnswer), res.Body}
+		return res, nil
+	}
+	var said struct{ Message string }
+	_ = json.NewDecoder(io.LimitReader(res.Body, 1<<20)).Decode(&said) // what is no JSON says nothing
+	_ = res.Body.Close()                                               // was read
+	return nil, &DockerError{Status: res.StatusCode, Message: said.Message, Path: r.URL.Path}
 }
 
-// Delete has the engine remove something. A proxy that lets only GET through refuses
-// it too.
-func (d *Docker) Delete(ctx context.Context, query url.Values, path ...string) error {
-	if d.client == nil {
+type bounded struct {
+	io.Reader
+	io.Closer
+}
+
+// ask puts one question to the engine, in a version of the API that both speak.
+func (d *Docker) ask(ctx context.Context, question func(*client.Client) error) error {
+	if d.transport == nil {
 		return errors.New("target: an engine without a configuration")
 	}
-	return d.call(ctx, http.MethodDelete, nil, query, path...)
+	d.mu.Lock()
+	c := d.client
+	d.mu.Unlock()
+	var err error
+	if c == nil {
+		c, err = d.connect(ctx)
+	}
+	if err == nil {
+		err = question(c)
+	}
+	if err != nil && ctx.Err() == nil {
+		c = nil // it may be another engine by now
+	}
+	d.mu.Lock()
+	d.client = c
+	d.mu.Unlock()
+	if said, ok := errors.AsType[*DockerError](err); ok {
+		return said
+	}
+	if err != nil {
+		return fmt.Errorf("docker: %w", err)
+	}
+	return nil
+}
+
+// oldestAPI is the oldest version of the API whose answers are understood.
+const oldestAPI = "1.24"
+
+// connect agrees upon a version of the API: the newest that both know.
+func (d *Docker) connect(ctx context.Context) (*client.Client, error) {
+	c, err := client.NewClientWithOpts(client.WithHost(d.host), client.WithHTTPClient(&http.Client{Transport: answers{d.transport}}), client.WithUserAgent("upkeep"))
+	if err != nil {
+		return nil, err
+	}
+	ping, err := c.Ping(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if ping.APIVersion == "" || versions.LessThan(ping.APIVersion, oldestAPI) {
+		return nil, fmt.Errorf("the engine speaks version %q of the API; %s or later was expected", ping.APIVersion, oldestAPI)
+	}
+	c.NegotiateAPIVersionPing(ping)
+	return c, nil
+}
+
+// asked is ask for a question that is answered with a value.
+func asked[T any](ctx context.Context, d *Docker, question func(*client.Client) (T, error)) (v T, err error) {
+	err = d.ask(ctx, func(c *client.Client) (err error) {
+		v, err = question(c)
+		return err
+	})
+	return v, err
+}
+
+// plain refuses what is no name and no ID: it becomes a part of a path.
+func plain(name string) error {
+	stem := strings.TrimPrefix(name, "sha256:")
+	odd := func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '.' || r == '_' || r == '-')
+	}
+	if stem == "" || stem[0] == '.' || strings.ContainsFunc(stem, odd) {
+		return fmt.Errorf("docker: %q is no name or ID", name)
+	}
+	return nil
 }
 
 // Speaks reports whether questions are put to the engine in a version of the API,
 // like 1.39, or in a later one. What a parameter of a later version forbids, an engine
 // that does not know it does.
 func (d *Docker) Speaks(ctx context.Context, version string) (bool, error) {
-	theirs, err := d.agree(ctx)
-	return err == nil && !before(theirs, version), err
+	return asked(ctx, d, func(c *client.Client) (bool, error) {
+		return versions.GreaterThanOrEqualTo(c.ClientVersion(), version), nil
+	})
 }
 
-func (d *Docker) call(ctx context.Context, method string, into any, query url.Values, path ...string) error {
-	version, err := d.agree(ctx)
-	if err != nil {
+// Version returns the engine's own version, like 20.10.24.
+func (d *Docker) Version(ctx context.Context) (string, error) {
+	v, err := asked(ctx, d, func(c *client.Client) (types.Version, error) { return c.ServerVersion(ctx) })
+	return v.Version, err
+}
+
+// ImageList lists the images of the engine; those too that are only a stage of a build
+// where all is set.
+func (d *Docker) ImageList(ctx context.Context, all bool) ([]image.Summary, error) {
+	return asked(ctx, d, func(c *client.Client) ([]image.Summary, error) {
+		return c.ImageList(ctx, image.ListOptions{All: all})
+	})
+}
+
+// ImageTagged returns when an image was last given a name; zero where the engine does
+// not say.
+func (d *Docker) ImageTagged(ctx context.Context, id string) (time.Time, error) {
+	if err := plain(id); err != nil {
+		return time.Time{}, err
+	}
+	i, err := asked(ctx, d, func(c *client.Client) (image.InspectResponse, error) { return c.ImageInspect(ctx, id) })
+	return i.Metadata.LastTagTime, err
+}
+
+// DiskUsage returns what the engine keeps on disk, of the kinds that are named: image,
+// container, volume, build-cache. One before API 1.42 looks at everything each time.
+func (d *Docker) DiskUsage(ctx context.Context, kinds ...types.DiskUsageObject) (types.DiskUsage, error) {
+	return asked(ctx, d, func(c *client.Client) (types.DiskUsage, error) {
+		return c.DiskUsage(ctx, types.DiskUsageOptions{Types: kinds})
+	})
+}
+
+// list lists all containers.
+func (d *Docker) list(ctx context.Context) ([]container.Summary, error) {
+	return asked(ctx, d, func(c *client.Client) ([]container.Summary, error) {
+		return c.ContainerList(ctx, container.ListOptions{All: true})
+	})
+}
+
+// inspect describes one container.
+func (d *Docker) inspect(ctx context.Context, name string) (i container.InspectResponse, err error) {
+	if err := plain(name); err != nil {
+		return i, err
+	}
+	i, err = asked(ctx, d, func(c *client.Client) (container.InspectResponse, error) { return c.ContainerInspect(ctx, name) })
+	if err == nil && (i.ContainerJSONBase == nil || i.State == nil || i.HostConfig == nil || i.Config == nil) {
+		err = fmt.Errorf("docker: the engine's description of container %s lacks its state or its configuration", name)
+	}
+	return i, err
+}
+
+// volume describes one volume.
+func (d *Docker) volume(ctx context.Context, name string) (v volume.Volume, err error) {
+	if err := plain(name); err != nil {
+		return v, err
+	}
+	return asked(ctx, d, func(c *client.Client) (volume.Volume, error) { return c.VolumeInspect(ctx, name) })
+}
+
+// DockerChanges is what actions change on an engine. A proxy that lets only GET through
+// refuses all of it, with 403 or 405.
+type DockerChanges struct{ *Docker }
+
+// Changes returns what changes something on the engine.
+func (d *Docker) Changes() DockerChanges { return DockerChanges{d} }
+
+// RemoveImage has the engine remove one image by its ID, without force, and none of
+// those that it was built from.
+func (d DockerChanges) RemoveImage(ctx context.Context, id string) error {
+	if err := plain(id); err != nil {
 		return err
 	}
-	err = d.send(ctx, method, into, query, append([]string{"v" + version}, path...)...)
-	if err != nil && ctx.Err() == nil {
-		d.mu.Lock()
-		d.version = "" // it may be another engine by now
-		d.mu.Unlock()
-	}
-	return err
+	return d.ask(ctx, func(c *client.Client) error {
+		_, err := c.ImageRemove(ctx, id, image.RemoveOptions{})
+		return err
+	})
 }
 
-// agree returns the version in which the engine is asked.
-func (d *Docker) agree(ctx context.Context) (string, error) {
-	d.mu.Lock()
-	version := d.version
-	d.mu.Unlock()
-	if version != "" {
-		return version, nil
-	}
-	var theirs struct{ APIVersion, MinAPIVersion string }
-	if err := d.send(ctx, http.MethodGet, &theirs, nil, "version"); err != nil {
-		return "", err
-	}
-	version = newestAPI
-	if before(theirs.APIVersion, version) {
-		version = theirs.APIVersion
-	}
-	if before(version, theirs.MinAPIVersion) {
-		version = theirs.MinAPIVersion
-	}
-	if before(version, oldestAPI) {
-		return "", fmt.Errorf("the engine speaks version %q of the API; %s or later was expected", theirs.APIVersion, oldestAPI)
-	}
-	d.mu.Lock()
-	d.version = version
-	d.mu.Unlock()
-	return version, nil
+// PruneBuildCache has the engine remove what of its build cache was not used for a
+// time, as Go writes it.
+func (d DockerChanges) PruneBuildCache(ctx context.Context, until string) error {
+	return d.ask(ctx, func(c *client.Client) error {
+		_, err := c.BuildCachePrune(ctx, build.CachePruneOptions{Filters: filters.NewArgs(filters.Arg("until", until))})
+		return err
+	})
 }
 
-// before reports whether a version of the API is older than another.
-func before(a, b string) bool {
-	x, y := parts(a), parts(b)
-	return x[0] < y[0] || x[0] == y[0] && x[1] < y[1]
-}
-
-func parts(version string) (n [2]int) {
-	major, minor, _ := strings.Cut(version, ".")
-	n[0], _ = strconv.Atoi(major) // 0 is older than any
-	n[1], _ = strconv.Atoi(minor)
-	return n
-}
-
-// send asks, and reads the answer into what is given; into nothing where that is nil.
-func (d *Docker) send(ctx context.Context, method string, into any, query url.Values, path ...string) error {
-	u, err := url.Parse(d.base)
-	if err != nil {
+// RestartContainer has the engine restart a container, which may take so many seconds
+// to stop before it is killed, and waits until it has been started.
+func (d DockerChanges) RestartContainer(ctx context.Context, name string, seconds int) error {
+	if err := plain(name); err != nil {
 		return err
 	}
-	u = u.JoinPath(escaped(path)...)
-	u.RawQuery = query.Encode()
-	r, err := http.NewRequestWithContext(ctx, method, u.String(), nil)
-	if err != nil {
-		return err
-	}
-	r.Header.Set("User-Agent", "upkeep")
-	res, err := d.client.Do(r)
-	if err != nil {
-		if inner, ok := errors.AsType[*url.Error](err); ok {
-			err = inner.Err // the address says nothing: it is a socket's
-		}
-		return fmt.Errorf("docker: %w", err)
-	}
-	defer func() { _ = res.Body.Close() }() // read only
-	body := io.LimitReader(res.Body, maxAnswer)
-	if res.StatusCode != http.StatusOK && !(into == nil && res.StatusCode == http.StatusNoContent) {
-		var said struct{ Message string }
-		_ = json.NewDecoder(body).Decode(&said) // what is no JSON says nothing
-		return &DockerError{Status: res.StatusCode, Message: said.Message, Path: strings.Join(path, "/")}
-	}
-	if into == nil {
-		return nil
-	}
-	if err := json.NewDecoder(body).Decode(into); err != nil {
-		return fmt.Errorf("docker: %s: %w", strings.Join(path, "/"), err)
-	}
-	return nil
-}
-
-func escaped(path []string) []string {
-	all := make([]string, len(path))
-	for i, p := range path {
-		all[i] = url.PathEscape(p)
-	}
-	return all
+	return d.ask(ctx, func(c *client.Client) error {
+		return c.ContainerRestart(ctx, name, container.StopOptions{Timeout: &seconds})
+	})
 }
 
 // A DockerError is what the engine answered instead of what was asked for.
@@ -235,11 +312,4 @@ func (e *DockerError) Error() string {
 func Gone(err error) bool {
 	var e *DockerError
 	return errors.As(err, &e) && e.Status == http.StatusNotFound
-}
-
-// Close closes every connection to the engine.
-func (d *Docker) Close() {
-	if d.client != nil {
-		d.client.CloseIdleConnections()
-	}
 }

@@ -3,17 +3,20 @@ package target
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/docker/docker/api/types/system"
+	"github.com/docker/docker/client"
 )
 
 // An Image is what an engine says of one image, and what is remembered of it.
 type Image struct {
-	ID          string `json:"Id"`
-	ParentID    string `json:"ParentId"` // the image that it was built from, where it was built here
+	ID          string
+	ParentID    string // the image that it was built from, where it was built here
 	RepoTags    []string
 	RepoDigests []string
 	Created     int64 // seconds since 1970, as its builder says
@@ -21,9 +24,9 @@ type Image struct {
 	Labels      map[string]string
 
 	// InUse says that a container has it, running or not.
-	InUse bool `json:"-"`
+	InUse bool
 
-	Sighting `json:"-"`
+	Sighting
 }
 
 // Names returns the names that people gave it.
@@ -40,15 +43,17 @@ func (d *Docker) Images(ctx context.Context) ([]Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	var all []Image
-	if err := d.Get(ctx, &all, url.Values{"all": {"1"}}, "images", "json"); err != nil {
+	there, err := d.ImageList(ctx, true)
+	if err != nil {
 		return nil, err
 	}
-	// Containers are listed after the images: one that is made meanwhile is seen.
-	var list []struct {
-		ImageID string
+	all := make([]Image, len(there))
+	for n, i := range there {
+		all[n] = Image{ID: i.ID, ParentID: i.ParentID, RepoTags: i.RepoTags, RepoDigests: i.RepoDigests, Created: i.Created, Size: float64(i.Size), Labels: i.Labels}
 	}
-	if err := d.Get(ctx, &list, url.Values{"all": {"1"}}, "containers", "json"); err != nil {
+	// Containers are listed after the images: one that is made meanwhile is seen.
+	list, err := d.list(ctx)
+	if err != nil {
 		return nil, err
 	}
 	uses := make(map[string]bool)
@@ -96,15 +101,24 @@ func (c Container) used(now time.Time) time.Time {
 // An Engine is what an engine says of itself.
 type Engine struct {
 	ID   string
-	Time time.Time `json:"SystemTime"`
+	Time time.Time
 }
 
 // Engine asks the engine who it is and what time it has. A proxy before it that does
 // not let the question through leaves both unknown.
 func (d *Docker) Engine(ctx context.Context) (e Engine, err error) {
-	err = d.Get(ctx, &e, nil, "info")
+	i, err := asked(ctx, d, func(c *client.Client) (system.Info, error) { return c.Info(ctx) })
 	if refused, ok := errors.AsType[*DockerError](err); ok && (refused.Status == http.StatusForbidden || refused.Status == http.StatusMethodNotAllowed) {
 		return Engine{}, nil
 	}
-	return e, err
+	if err != nil {
+		return e, err
+	}
+	e.ID = i.ID
+	if i.SystemTime != "" {
+		if e.Time, err = time.Parse(time.RFC3339Nano, i.SystemTime); err != nil {
+			return e, fmt.Errorf("docker: the engine's time: %w", err)
+		}
+	}
+	return e, nil
 }

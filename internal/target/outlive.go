@@ -2,9 +2,11 @@ package target
 
 import (
 	"context"
-	"net/url"
 	"path"
 	"strings"
+
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/mount"
 )
 
 // Fate says what a restart does to the files in a folder.
@@ -38,30 +40,22 @@ func (s Supervised) Holds(file string) (f Folder, known bool) {
 	return f, known
 }
 
-// mounts are the parts of a container's description that say where its files are.
-type mounts struct {
-	Mounts []struct {
-		Type, Name, Source, Destination string
-	}
-	HostConfig struct{ Tmpfs map[string]string }
-}
-
 // folders tells what a restart of the container does to its files. The engine makes
 // a tmpfs anew; so is a volume that is a tmpfs, once no container has it mounted.
-func (m mounts) folders(ctx context.Context, d *Docker) ([]Folder, error) {
+func (d *Docker) folders(ctx context.Context, i container.InspectResponse) ([]Folder, error) {
 	all := []Folder{
 		{Path: "/", Fate: Layer, What: "the container's own layer"},
 		{Path: "/dev", Fate: Lost, What: "the tmpfs /dev"},
 	}
-	for p := range m.HostConfig.Tmpfs {
+	for p := range i.HostConfig.Tmpfs {
 		all = append(all, Folder{Path: path.Clean(p), Fate: Lost, What: "the tmpfs " + p})
 	}
-	for _, one := range m.Mounts {
-		f := Folder{Path: path.Clean(one.Destination), Bind: one.Type == "bind", What: one.Type + " " + one.Destination}
+	for _, one := range i.Mounts {
+		f := Folder{Path: path.Clean(one.Destination), Bind: one.Type == mount.TypeBind, What: string(one.Type) + " " + one.Destination}
 		switch one.Type {
-		case "tmpfs":
+		case mount.TypeTmpfs:
 			f.Fate = Lost
-		case "volume":
+		case mount.TypeVolume:
 			memory, err := d.inMemory(ctx, one.Name)
 			if err != nil {
 				return nil, err
@@ -77,8 +71,8 @@ func (m mounts) folders(ctx context.Context, d *Docker) ([]Folder, error) {
 
 // inMemory reports whether a volume is a tmpfs.
 func (d *Docker) inMemory(ctx context.Context, volume string) (bool, error) {
-	var v struct{ Options map[string]string }
-	if err := d.Get(ctx, &v, url.Values{}, "volumes", volume); err != nil {
+	v, err := d.volume(ctx, volume)
+	if err != nil {
 		return false, err
 	}
 	return v.Options["type"] == "tmpfs" || v.Options["type"] == "ramfs", nil

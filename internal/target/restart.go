@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
 	"os"
 	"os/exec"
 	"regexp"
@@ -66,28 +65,19 @@ func (r Restart) Look(ctx context.Context) (s Supervised, err error) {
 }
 
 func (r Restart) container(ctx context.Context) (s Supervised, err error) {
-	var i struct {
-		Path  string
-		Args  []string
-		State struct {
-			Running   bool
-			Pid       int
-			StartedAt time.Time
-		}
-		Config struct {
-			StopTimeout *int
-			WorkingDir  string
-		}
-		mounts
-	}
-	if err := r.Docker.Get(ctx, &i, nil, "containers", r.Container, "json"); err != nil {
+	i, err := r.Docker.inspect(ctx, r.Container)
+	if err != nil {
 		return s, err
 	}
-	s = Supervised{Running: i.State.Running, PID: i.State.Pid, Started: i.State.StartedAt, Grace: 10 * time.Second, Args: append([]string{i.Path}, i.Args...), WorkDir: cmp.Or(i.Config.WorkingDir, "/")}
+	started, err := time.Parse(time.RFC3339Nano, i.State.StartedAt)
+	if err != nil {
+		return s, fmt.Errorf("docker: when container %s was started: %w", r.Container, err)
+	}
+	s = Supervised{Running: i.State.Running, PID: i.State.Pid, Started: started, Grace: 10 * time.Second, Args: append([]string{i.Path}, i.Args...), WorkDir: cmp.Or(i.Config.WorkingDir, "/")}
 	if t := i.Config.StopTimeout; t != nil {
 		s.Grace = time.Duration(*t) * time.Second
 	}
-	s.Folders, err = i.folders(ctx, r.Docker)
+	s.Folders, err = r.Docker.folders(ctx, i)
 	return s, err
 }
 
@@ -145,8 +135,7 @@ func timespan(text string) (d time.Duration, err error) {
 func (r Restart) Do(ctx context.Context, grace time.Duration) error {
 	switch {
 	case r.Docker != nil && r.Container != "":
-		seconds := strconv.Itoa(int(grace.Round(time.Second) / time.Second))
-		return r.Docker.Post(ctx, url.Values{"t": {seconds}}, "containers", r.Container, "restart")
+		return r.Docker.Changes().RestartContainer(ctx, r.Container, int(grace.Round(time.Second)/time.Second))
 	case r.Unit != "":
 		_, err := systemctl(ctx, "restart", "--no-ask-password", "--", r.Unit)
 		return err

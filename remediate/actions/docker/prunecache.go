@@ -3,12 +3,11 @@ package docker
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"net/url"
 	"time"
 
+	"github.com/docker/docker/api/types"
 	"github.com/prometheus/common/model"
 
 	"github.com/ai-micro-service/upkeep/remediate"
@@ -53,19 +52,13 @@ type cached struct {
 
 // cache reads what of the build cache would go now.
 func (a prune) cache(ctx context.Context, age time.Duration) (c cached, err error) {
-	var u struct {
-		BuildCache []struct {
-			Size                  float64
-			InUse, Shared         bool
-			CreatedAt, LastUsedAt time.Time
-		}
-	}
-	if err := a.target.Get(ctx, &u, url.Values{"type": {"build-cache"}}, "system", "df"); err != nil {
+	u, err := a.target.DiskUsage(ctx, types.BuildCacheObject)
+	if err != nil {
 		return c, privilege(err)
 	}
 	for _, b := range u.BuildCache {
 		c.entries++
-		size := b.Size
+		size := float64(b.Size)
 		if b.Shared {
 			size = 0 // it is another entry's
 		}
@@ -74,7 +67,11 @@ func (a prune) cache(ctx context.Context, age time.Duration) (c cached, err erro
 			continue
 		}
 		c.unused += size
-		if time.Since(latest(b.CreatedAt, b.LastUsedAt)) >= age {
+		last := b.CreatedAt
+		if b.LastUsedAt != nil {
+			last = latest(last, *b.LastUsedAt)
+		}
+		if time.Since(last) >= age {
 			c.going++
 			c.bytes += size
 		}
@@ -111,10 +108,6 @@ func (a prune) applyCache(ctx context.Context, f remediate.Fence, s remediate.St
 	if err != nil {
 		return err
 	}
-	filters, err := json.Marshal(map[string][]string{"until": {until}})
-	if err != nil {
-		return err
-	}
 	if err := f.Check(ctx); err != nil {
 		return err
 	}
@@ -122,5 +115,5 @@ func (a prune) applyCache(ctx context.Context, f remediate.Fence, s remediate.St
 	if err := q.Settle(ctx); err != nil {
 		return err
 	}
-	return privilege(a.target.Post(ctx, url.Values{"filters": {string(filters)}}, "build", "prune"))
+	return privilege(a.target.Changes().PruneBuildCache(ctx, until))
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -94,7 +93,7 @@ const nothing = "sha256:00000000000000000000000000000000000000000000000000000000
 // mayRemove asks the engine to remove an image that is not there: a proxy before it
 // that lets nothing be removed says so now.
 func (a prune) mayRemove(ctx context.Context) error {
-	if err := a.target.Delete(ctx, nil, "images", nothing); !target.Gone(err) {
+	if err := a.target.Changes().RemoveImage(ctx, nothing); !target.Gone(err) {
 		return privilege(err)
 	}
 	return nil
@@ -123,14 +122,11 @@ func (a prune) read(ctx context.Context, family string) (k kit, err error) {
 		if i.InUse || !want(*i) {
 			continue
 		}
-		var more struct {
-			Metadata struct{ LastTagTime time.Time }
-		}
-		err := a.target.Get(ctx, &more, nil, "images", i.ID, "json")
+		tagged, err := a.target.ImageTagged(ctx, i.ID)
 		if err != nil && !target.Gone(err) { // one that is gone is not removed either
 			return k, privilege(err)
 		}
-		i.tagged = more.Metadata.LastTagTime
+		i.tagged = tagged
 	}
 	return k, nil
 }
@@ -172,8 +168,7 @@ func (a prune) applyImage(ctx context.Context, f remediate.Fence, step remediate
 	if planned && (names != strings.Join(going[n].Names(), " ") || step.Args["tagged"] != going[n].tag()) {
 		return nil // somebody has given it a name, or taken one: that is another image to people
 	}
-	// Without noprune the engine would remove images that it was built from, too.
-	err = a.target.Delete(ctx, url.Values{"noprune": {"1"}}, "images", id)
+	err = a.target.Changes().RemoveImage(ctx, id)
 	refused, ok := errors.AsType[*target.DockerError](err)
 	switch {
 	case target.Gone(err):

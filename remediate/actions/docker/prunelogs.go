@@ -158,14 +158,14 @@ func (a prunelogs) Plan(ctx context.Context, r remediate.Request) (p remediate.P
 
 // readers tells who else feels it.
 func (a prunelogs) readers(ctx context.Context) string {
-	var engine struct{ Version string }
 	text := "who reads the file by its offset may read the part that stays once more; upkeep's own count of lines does not"
-	if err := a.target.Get(ctx, &engine, nil, "version"); err != nil {
+	version, err := a.target.Version(ctx)
+	if err != nil {
 		return text // a fact, without which the plan is the same
 	}
-	major, _, _ := strings.Cut(engine.Version, ".")
+	major, _, _ := strings.Cut(version, ".")
 	if n, err := strconv.Atoi(major); err != nil || n >= 23 {
-		text += fmt.Sprintf("; on engine %q whoever follows with docker logs -f sees no more lines until following anew, and --tail tells too few until the container is started again; docker logs without --tail tells all", engine.Version)
+		text += fmt.Sprintf("; on engine %q whoever follows with docker logs -f sees no more lines until following anew, and --tail tells too few until the container is started again; docker logs without --tail tells all", version)
 	}
 	return text
 }
