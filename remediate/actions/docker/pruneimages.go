@@ -67,11 +67,11 @@ func (i image) undo() string {
 	}
 	digests := slices.Sorted(slices.Values(i.RepoDigests))
 	from := digests[0]
-	text := "docker pull " + from
+	words := []string{"docker pull " + from}
 	for _, n := range i.Names() {
-		text += " && docker tag " + from + " " + n
+		words = append(words, "docker tag "+from+" "+n)
 	}
-	return text
+	return strings.Join(words, " && ")
 }
 
 // clock returns who the engine is, and refuses one whose clock differs from ours: ages

@@ -213,14 +213,6 @@ type leaf struct {
 	Schema, Table string
 }
 
-const leavesSQL = `
-select c.oid::int8, n.nspname::text, c.relname::text
-  from (select relid from pg_partition_tree($1::int8::oid) where isleaf union select $1::int8::oid) t
-  join pg_class c on c.oid = t.relid
-  join pg_namespace n on n.oid = c.relnamespace
- where c.relkind = 'r'
- order by 2, 3`
-
 // always says that VACUUM and ANALYZE after the rows are still to be done. The
 // server's statistics do not tell whether they were: somebody else's VACUUM or ANALYZE
 // counts as much there, a reset takes all away, and they are told late. Done twice is

@@ -187,7 +187,7 @@ func (w *world) apply(a act, s remediate.Step) error {
 	return err
 }
 
-var errHangs = errors.New("the step took longer than the storm waits") //nolint:gochecknoglobals // a sentinel
+var errHangs = errors.New("the step took longer than the storm waits")
 
 // count is how many rows are in the source, for the log.
 func (w *world) count() (n int) {
@@ -244,7 +244,7 @@ func (w *world) blowBeside() (end func()) {
 	}
 }
 
-var numbers = regexp.MustCompile(`[0-9]+`) //nolint:gochecknoglobals // a pattern
+var numbers = regexp.MustCompile(`[0-9]+`)
 
 // end counts how a run has ended. What is neither nil nor a refusal is a fault, which
 // an engine tries again.

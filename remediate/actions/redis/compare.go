@@ -103,7 +103,7 @@ func parsed(text string) (map[string]string, error) {
 // keysOf reads the keys that were kept.
 func keysOf(text string) (map[int]read.Keys, error) {
 	all := make(map[int]read.Keys)
-	for _, one := range strings.Fields(text) {
+	for one := range strings.FieldsSeq(text) {
 		var n int
 		var k read.Keys
 		if _, err := fmt.Sscanf(one, "%d=%d/%d", &n, &k.All, &k.Expires); err != nil {

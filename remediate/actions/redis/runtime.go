@@ -92,11 +92,12 @@ func (now patient) bears() error {
 		if !there || name == "replicaof" && now.state.Cluster {
 			continue // it is older than the setting, or keeps it in a file of its own
 		}
-		starts, where := bearing()[name], "configuration"
+		starts, where := bearing()[name], "command line"
+		if now.state.ConfigFile != "" {
+			where = "configuration file"
+		}
 		if said, ok := begun.said[name]; ok {
 			starts, where = said, begun.where[name]
-		} else if where = "command line"; now.state.ConfigFile != "" {
-			where = "configuration file"
 		}
 		if !alike(name, is, starts) {
 			return remediate.Refuse(remediate.ReasonUnfit, "the server was told %s %s with CONFIG SET, and its %s says %s: after a restart it would read or keep other data than now. Make both the same first (CONFIG REWRITE)", name, shown(is), where, shown(starts))

@@ -82,13 +82,13 @@ func (c Contract) String() string {
 	words := []string{"system=" + c.System}
 	for _, oid := range slices.Sorted(maps.Keys(c.Relations)) {
 		r := c.Relations[oid]
-		word := strconv.FormatInt(oid, 10) + "=" + r.hash
+		hashes := []string{strconv.FormatInt(oid, 10) + "=" + r.hash}
 		if len(c.Relations) <= fewRelations {
 			for _, kind := range slices.Sorted(maps.Keys(r.kinds)) {
-				word += "/" + kind + ":" + r.kinds[kind]
+				hashes = append(hashes, kind+":"+r.kinds[kind])
 			}
 		}
-		words = append(words, word)
+		words = append(words, strings.Join(hashes, "/"))
 	}
 	return strings.Join(words, " ")
 }
