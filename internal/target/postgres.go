@@ -1,10 +1,12 @@
 package target
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net"
+	"strconv"
 	"sync"
 	"time"
 
@@ -175,11 +177,14 @@ func (p *Postgres) Session(ctx context.Context, database, application string, on
 		return nil, err
 	}
 	pooled, err := isPooled(ctx, c)
+	if err == nil && !pooled {
+		pooled, err = isPgpool(ctx, c)
+	}
 	if err == nil && pooled {
 		err = ErrPooler
 	}
 	if err == nil {
-		_, err = c.Exec(ctx, "select pg_catalog.set_config('application_name', $1, false), pg_catalog.set_config('search_path', 'pg_catalog', false)", pgx.QueryExecModeExec, application)
+		_, err = c.Exec(ctx, "select pg_catalog.set_config('application_name', $1, false), pg_catalog.set_config('search_path', 'pg_catalog', false), pg_catalog.set_config('standard_conforming_strings', 'on', false)", pgx.QueryExecModeExec, application)
 	}
 	if err != nil {
 		hangUp(c)
@@ -191,16 +196,52 @@ func (p *Postgres) Session(ctx context.Context, database, application string, on
 // isPooled tells whether the process that answers is another than the one that the
 // connection was made to. It leaves no trace in the session that answers.
 func isPooled(ctx context.Context, c *pgx.Conn) (bool, error) {
-	var pid uint32
-	if err := c.QueryRow(ctx, "select pg_catalog.pg_backend_pid()", pgx.QueryExecModeSimpleProtocol).Scan(&pid); err != nil {
+	pid, err := said(ctx, c, "select pg_catalog.pg_backend_pid()")
+	if err != nil {
 		return false, fmt.Errorf("whether a pooler answers: %w", err)
 	}
-	return pid != c.PgConn().PID(), nil
+	return pid != strconv.FormatUint(uint64(c.PgConn().PID()), 10), nil
 }
+
+// isPgpool tells whether Pgpool-II answers, which hands out the server's own process
+// id. The server sees its port then and not ours; where that is so, which a machine in
+// between can do as well, it is asked what it answers itself and a server has no
+// setting for.
+func isPgpool(ctx context.Context, c *pgx.Conn) (bool, error) {
+	port, err := said(ctx, c, "select coalesce(pg_catalog.inet_client_port()::text, '')")
+	if err != nil {
+		return false, fmt.Errorf("whether a pooler answers: %w", err)
+	}
+	if ours, ok := c.PgConn().Conn().LocalAddr().(*net.TCPAddr); ok && port == strconv.Itoa(ours.Port) {
+		return false, nil
+	}
+	_, err = said(ctx, c, "show pool_version")
+	refused, ok := errors.AsType[*pgconn.PgError](err)
+	if err != nil && !ok {
+		return false, fmt.Errorf("whether a pooler answers: %w", err)
+	}
+	return !ok || refused.Code != unknownSetting, nil
+}
+
+// said returns the one value of the answer to one message, which prepares nothing and
+// needs no setting to be as it should.
+func said(ctx context.Context, c *pgx.Conn, sql string) (string, error) {
+	results, err := c.PgConn().Exec(ctx, sql).ReadAll()
+	if err != nil {
+		return "", err
+	}
+	if len(results) != 1 || len(results[0].Rows) != 1 || len(results[0].Rows[0]) == 0 {
+		return "", fmt.Errorf("%s: there is no answer", sql)
+	}
+	return string(results[0].Rows[0][0]), nil
+}
+
+// unknownSetting is the error code of a setting that a server does not have.
+const unknownSetting = "42704"
 
 func (p *Postgres) session(database string) (*pgx.ConnConfig, error) {
 	c := p.config.Copy()
-	c.Database = database
+	c.Database = cmp.Or(database, c.Database)
 	delete(c.RuntimeParams, "application_name") // of the URL: who works there says so himself
 	if p.password == nil {
 		return c, nil

@@ -43,7 +43,7 @@ func mutants() []mutant {
 		},
 		{
 			name: "pooler", why: "what answers is the server itself",
-			file: "internal/target/postgres.go", search: `return pid != c.PgConn().PID(), nil`, replace: `return false && pid != c.PgConn().PID(), nil`,
+			file: "internal/target/postgres.go", search: `return pid != strconv.FormatUint(`, replace: `return false && pid != strconv.FormatUint(`,
 			pkg: "./" + actions + "session", run: "TestPooler",
 		},
 		{

@@ -52,6 +52,9 @@ func (a moving) planFiles(ctx context.Context, db *target.Database, rel relation
 	if err == nil {
 		err = reach(ctx, entry.To)
 	}
+	if err == nil {
+		err = mounted(ctx, db, entry.To)
+	}
 	if err != nil {
 		return p, err
 	}
@@ -110,9 +113,10 @@ func (a moving) storeOf(s remediate.Step) (target.Archive, error) {
 	return entryOf(a.target, remediate.Request{Subject: s.Args})
 }
 
-// settle makes the settings of a session for a movement.
+// settle makes the settings of a session for a movement. Moments are written as text
+// between batches: another form of them may name a time zone that is read as another's.
 func settle(ctx context.Context, c *pgx.Conn) error {
-	if _, err := c.Exec(ctx, "set default_transaction_isolation = 'read committed'; set row_security = off; set jit = off; set max_parallel_workers_per_gather = 0"); err != nil {
+	if _, err := c.Exec(ctx, "set default_transaction_isolation = 'read committed'; set datestyle = 'ISO, YMD'; set row_security = off; set jit = off; set max_parallel_workers_per_gather = 0"); err != nil {
 		return fmt.Errorf("settings: %w", err)
 	}
 	return nil
@@ -142,6 +146,9 @@ func (a moving) file(ctx context.Context, c *pgx.Conn, f remediate.Fence, s reme
 	v, err := m.surveyed(ctx, c)
 	if err == nil {
 		err = mayFile(ctx, c)
+	}
+	if err == nil {
+		err = mounted(ctx, c, entry.To)
 	}
 	if err != nil {
 		return err
@@ -221,10 +228,11 @@ func (a moving) planUnfiles(ctx context.Context, db *target.Database, rel relati
 	}
 	p.Facts = append(p.Facts, fmt.Sprintf("%d objects with %d rows in all have rows of that time", len(all), n),
 		"their checksums, and rows that are there already, are looked for in all of them before the first row is brought back")
-	if r.Params[earlierParam] != "true" {
-		if err := ofEarlier(ctx, entry.To.Store, all, unfiling{entry: entry, root: s.OID}); err != nil {
-			return p, err
-		}
+	if err := ofEarlier(ctx, entry.To, all, unfiling{entry: entry, root: s.OID, earlier: r.Params[earlierParam] == "true"}); err != nil {
+		return p, err
+	}
+	if p.Facts, err = byOthers(ctx, db, entry); err != nil {
+		return p, err
 	}
 	m := movement{database: entry.Database, to: table, column: entry.Column, since: since, until: until, back: true}
 	args := m.args(r.Subject, side{}, s, r.Params)
@@ -244,12 +252,15 @@ func (a moving) planUnfiles(ctx context.Context, db *target.Database, rel relati
 // earlierParam says that rows of an earlier table of the same name come back too.
 const earlierParam = "earlier_table"
 
-// ofEarlier refuses a plan for objects of an earlier table of the same name. It looks
-// at the first and at the last of them; the step looks at all before it changes
-// anything.
-func ofEarlier(ctx context.Context, store depot.Store, all []read.Parcel, u unfiling) error {
+// ofEarlier refuses a plan for objects of an earlier table of the same name, or that are
+// elsewhere. It looks at the first and at the last of them; the step looks at all before
+// it changes anything.
+func ofEarlier(ctx context.Context, from target.Destination, all []read.Parcel, u unfiling) error {
 	for _, e := range []read.Parcel{all[0], all[len(all)-1]} {
-		object, err := depot.Open(ctx, store, e.Object)
+		object, err := depot.Open(ctx, from.Store, e.Object)
+		if errors.Is(err, depot.ErrMissing) {
+			return remediate.Refuse(remediate.ReasonUnfit, "%s has no object %s, which was put into %s: name that one as the archive's destination, or mount what it is on", from.Label, e.Object, e.Place)
+		}
 		if err != nil {
 			return err
 		}
@@ -263,6 +274,41 @@ func ofEarlier(ctx context.Context, store depot.Store, all []read.Parcel, u unfi
 		}
 	}
 	return nil
+}
+
+// byOthersSQL counts the objects whose rows were past their age by other columns.
+const byOthersSQL = `
+select to_jsonb(p) ->> 'age_column', count(*), sum(p.rows)::int8 from upkeep.parcels p
+ where p.schema_name = $1 and p.table_name = $2 and to_jsonb(p) ->> 'age_column' <> $3 group by 1 order by 1`
+
+// byOthers are the facts about objects that no period of the archive's column tells of.
+func byOthers(ctx context.Context, q read.Querier, entry target.Archive) (facts []string, err error) {
+	type other struct {
+		Column        string
+		Objects, Rows int64
+	}
+	all, err := many[other](ctx, q, byOthersSQL, entry.Schema, entry.Table, entry.Column)
+	if err != nil {
+		return nil, fmt.Errorf("ledger: %w", err)
+	}
+	for _, o := range all {
+		facts = append(facts, fmt.Sprintf("%d objects with %d rows were archived by the column %s and are not looked at: name that column in the archive to bring those back", o.Objects, o.Rows, pgx.Identifier{o.Column}.Sanitize()))
+	}
+	return facts, nil
+}
+
+// inObjects are the facts about rows of a period that are in objects, for a table whose
+// archive is a table now.
+func inObjects(ctx context.Context, q read.Querier, entry target.Archive, since, until time.Time) (facts []string, err error) {
+	all, err := read.ReadParcels(ctx, q, entry, since, until)
+	if err != nil || len(all) == 0 {
+		return nil, err
+	}
+	var n int64
+	for _, e := range all {
+		n += e.Rows
+	}
+	return []string{fmt.Sprintf("%d objects with %d rows in all have rows of that time too, in %s among others, and do not come back: name that as the archive's destination to bring those back", len(all), n, all[len(all)-1].Place)}, nil
 }
 
 // mayUnfile refuses a table that rows cannot be brought back to without harm.

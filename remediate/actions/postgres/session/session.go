@@ -153,25 +153,30 @@ func direct(ctx context.Context, t *target.Postgres) (s Server, err error) {
 // PlanWrites makes a plan as Plan does, for steps that need transactions that write. It
 // refuses where those of a new session with the database of the request do not.
 func PlanWrites(ctx context.Context, t *target.Postgres, r remediate.Request, plan func(context.Context, remediate.Request) (remediate.Plan, error)) (remediate.Plan, error) {
-	p, err := Plan(ctx, t, r, plan)
-	if err != nil {
-		return p, err
-	}
-	c, err := Open(ctx, t, Request{Database: r.Subject["database"], Application: "upkeep plans", Writes: true})
-	if err != nil {
-		return remediate.Plan{}, err
-	}
-	return p, c.Close(ctx)
+	return planned(ctx, t, r, true, plan)
 }
 
 // Plan makes a plan for the server that answers now: each step says which one that is.
 // It refuses where a pooler answers, since no step could be carried out.
 func Plan(ctx context.Context, t *target.Postgres, r remediate.Request, plan func(context.Context, remediate.Request) (remediate.Plan, error)) (remediate.Plan, error) {
+	return planned(ctx, t, r, false, plan)
+}
+
+func planned(ctx context.Context, t *target.Postgres, r remediate.Request, writes bool, plan func(context.Context, remediate.Request) (remediate.Plan, error)) (remediate.Plan, error) {
 	is, err := direct(ctx, t)
 	if err != nil {
 		return remediate.Plan{}, err
 	}
 	p, err := plan(ctx, r)
+	if err == nil {
+		// A step works in a session of its own, which may be another than those that are
+		// kept for reading.
+		var c *pgx.Conn
+		if c, err = Open(ctx, t, Request{Database: r.Subject["database"], Application: "upkeep plans", Writes: writes}); err != nil {
+			return remediate.Plan{}, err
+		}
+		err = c.Close(ctx)
+	}
 	for i := range p.Steps {
 		if p.Steps[i].Args == nil {
 			p.Steps[i].Args = make(map[string]string)
