@@ -296,7 +296,7 @@ func (a *App) Run(ctx context.Context) error {
 }
 
 // auditAgain is how soon the journal is read again that could not be read to its end.
-const auditAgain = 10 * time.Second
+const auditAgain = 3 * time.Second
 
 // audit reads the journal once, from its beginning. A journal that somebody has
 // changed is said aloud; upkeep goes on, since the servers still need it. One that

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // openAgain is how soon it is tried again to open a store that could not be had.
@@ -83,9 +85,23 @@ func (s *Store) prepare(ctx context.Context) error {
 		o.lock = lock
 	}
 	if err := s.migrate(ctx); err != nil {
-		return fmt.Errorf("store %s: %w", s.name, err)
+		return fmt.Errorf("store %s: %w%s", s.name, err, room(s.opening.dir))
 	}
 	return nil
+}
+
+// room says so where the file system of a folder is full: SQLite calls that an I/O error
+// where it makes its files.
+func room(dir string) string {
+	const little = 1 << 20
+	var fs unix.Statfs_t
+	if dir == "" || unix.Statfs(dir, &fs) != nil {
+		return ""
+	}
+	if left := fs.Bavail * uint64(fs.Bsize); left < little {
+		return fmt.Sprintf(" (the disk is full: %d bytes are left)", left)
+	}
+	return ""
 }
 
 // close gives the folder back.
