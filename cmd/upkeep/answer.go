@@ -45,7 +45,8 @@ func cancelCommand() *cobra.Command {
 	})
 	cmd.Long = `Stop a run. One that waits or asks is declined. One that acts is stopped in its step: a
 VACUUM or REINDEX is cancelled on the server, and the run has failed. No other step is
-tried for its trouble. A run whose steps are all done cannot be stopped any more.`
+tried for its trouble. A run whose steps are all done cannot be stopped any more. The
+answer says whether the run has ended, and otherwise what it waits for.`
 	cmd.Example = "  upkeep cancel 7 --why 'the disk is too slow today'"
 	c.why(cmd)
 	return cmd
