@@ -51,15 +51,15 @@ func TestOutages(t *testing.T) {
 	const twice = 2 // of each, so that all are side by side
 	var mu sync.Mutex
 	var took []time.Duration
-	t.Run("worlds", func(t *testing.T) {
-		for n := range twice * len(worlds) {
-			kind := worlds[n%len(worlds)]
+	var all sync.WaitGroup
+	for n := range twice * len(worlds) {
+		kind := worlds[n%len(worlds)]
+		count := *outages / (twice * len(worlds))
+		if n < *outages%(twice*len(worlds)) {
+			count++
+		}
+		all.Go(func() { // not t.Parallel, which runs as many as there are processors
 			t.Run(fmt.Sprintf("%s, %d", kind.name, n/len(worlds)+1), func(t *testing.T) {
-				t.Parallel()
-				count := *outages / (twice * len(worlds))
-				if n < *outages%(twice*len(worlds)) {
-					count++
-				}
 				c := newClimate(t, *outagesSeed+uint64(n), kind.postgres, kind.replicas)
 				c.endure(t, count)
 				c.settle(t)
@@ -70,8 +70,9 @@ func TestOutages(t *testing.T) {
 					took = append(took, c.took[kind]...)
 				}
 			})
-		}
-	})
+		})
+	}
+	all.Wait()
 	t.Logf("%d outages of at most %s, seed %d; all runs had moved after the store's return: %s", *outages, *outagesLongest, *outagesSeed, summary(took))
 }
 
