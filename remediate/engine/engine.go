@@ -344,8 +344,8 @@ func (e *Engine) halt(run remediate.Run) move {
 }
 
 // fault says what becomes of a run after an error: the same state again a little
-// later, or failed. A refusal while acting holds or ends the run; a deadline and ErrFinal
-// are not tried again.
+// later, or failed. A refusal while acting holds or ends the run; the step's own deadline
+// and ErrFinal are not tried again.
 func (e *Engine) fault(c *carried, err error) move {
 	r, refused := remediate.Refused(err)
 	if refused && c.run.State == remediate.Allowed {
@@ -355,7 +355,8 @@ func (e *Engine) fault(c *carried, err error) move {
 	if c.run.State == remediate.Applied && (refused || c.run.Tries >= maxTries) {
 		return unknown(c.run, err) // what was done is done
 	}
-	if refused || errors.Is(err, remediate.ErrFinal) || c.run.Tries >= maxTries || errors.Is(err, context.DeadlineExceeded) && c.run.State == remediate.Allowed {
+	_, late := errors.AsType[*lateError](err)
+	if refused || errors.Is(err, remediate.ErrFinal) || c.run.Tries >= maxTries || late && c.run.State == remediate.Allowed {
 		return move{to: remediate.Failed, why: err.Error()}
 	}
 	return move{to: c.run.State, why: fmt.Sprintf("try %d of %d: %v", c.run.Tries, maxTries, err), due: e.now().Add(time.Second << c.run.Tries)}

@@ -320,3 +320,36 @@ func (l *landing) Claim(ctx context.Context, id int64) (remediate.Run, remediate
 	time.Sleep(4 * time.Second)
 	return l.Journal.Claim(ctx, id)
 }
+
+// A process that stood still finds the deadline of its connection over when it wakes up.
+// That is no deadline of the step, and is tried again.
+func TestFrozenWhileConnecting(t *testing.T) {
+	bubble(t, func(t *testing.T, h *house) {
+		connects := &connecting{ward: h.ward}
+		h.actions = func() []remediate.Action {
+			a := h.ward.action()
+			a.Remedy = connects
+			return []remediate.Action{a}
+		}
+		h.live()
+		h.alert("t", true)
+		pass(time.Minute)
+		h.is(1, remediate.Cleared)
+		if connects.tries.Load() < 3 {
+			t.Error("every connection was made at once: the test shows nothing")
+		}
+	})
+}
+
+// connecting gets no connection with the first try.
+type connecting struct {
+	*ward
+	tries atomic.Int32
+}
+
+func (c *connecting) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
+	if c.tries.Add(1) == 1 {
+		return fmt.Errorf("connect: timeout: %w", context.DeadlineExceeded)
+	}
+	return c.ward.Apply(ctx, f, s)
+}
