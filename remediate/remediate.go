@@ -209,6 +209,10 @@ type Configurer interface {
 // ErrGone says that the subject of a request does not exist on the target.
 var ErrGone = errors.New("the subject is not there")
 
+// ErrNoData says that the target has no figures of the subject, because a crash emptied
+// its statistics. What it counts again is known again, and what it counted before is not.
+var ErrNoData = errors.New("the target has no figures of it")
+
 // ErrFinal is in the error of a step that must not be tried again: what the step had
 // to preserve is gone, and another try would hide that.
 var ErrFinal = errors.New("not tried again")
@@ -391,6 +395,7 @@ const (
 	ReasonSubject    = "subject"       // a label is missing or does not name one thing
 	ReasonAction     = "action"        // no such action for that target
 	ReasonGone       = "gone"          // the subject does not exist
+	ReasonNoData     = "no_data"       // the target's statistics are empty: the measure is not known
 	ReasonNothing    = "nothing_to_do" // the measure is within its limit already
 	ReasonPrivilege  = "privilege"     // the target does not let us
 	ReasonReadOnly   = "read_only"     // the target is a replica
@@ -427,7 +432,7 @@ const ReasonApproval = "approval"
 // Reasons lists every reason that is not a guard's name.
 func Reasons() []string {
 	return []string{
-		ReasonSubject, ReasonAction, ReasonGone, ReasonNothing, ReasonPrivilege, ReasonReadOnly, ReasonUnfit, ReasonResolved, ReasonMode, ReasonCannotHelp, ReasonCancelled, ReasonPerson, ReasonUnanswered, ReasonPrepared,
+		ReasonSubject, ReasonAction, ReasonGone, ReasonNoData, ReasonNothing, ReasonPrivilege, ReasonReadOnly, ReasonUnfit, ReasonResolved, ReasonMode, ReasonCannotHelp, ReasonCancelled, ReasonPerson, ReasonUnanswered, ReasonPrepared,
 		ReasonChanged, ReasonPolicy, ReasonConfiguration, ReasonTarget, ReasonAmount, ReasonClock, ReasonPooler,
 	}
 }

@@ -36,7 +36,7 @@ func Transitions() map[State][]State {
 		Asked:    {Received, Waiting, Declined},
 		Waiting:  {Received, Asked, Allowed, Declined, Failed},
 		Allowed:  {Applied, Received, Waiting, Asked, Declined, Failed},
-		Applied:  {Cleared, Uncleared, Inconclusive, Failed},
+		Applied:  {Cleared, Uncleared, Inconclusive}, // what was done is done, whatever becomes of the measure
 	}
 }
 

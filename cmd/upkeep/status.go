@@ -17,7 +17,7 @@ func statusCommand() *cobra.Command {
 	var c client
 	cmd := &cobra.Command{
 		Use:   "status",
-		Short: "List what fires, what is paused, and how the collectors are doing",
+		Short: "List runs that do not move, what fires, what is paused, and how the collectors are doing",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var s console.Status
@@ -35,6 +35,10 @@ func statusCommand() *cobra.Command {
 }
 
 func printStatus(w io.Writer, s console.Status) error {
+	for _, r := range s.Stuck {
+		fmt.Fprintf(w, "STUCK run %d: %s on %s is %s: %s. Look with upkeep show %d, stop it with upkeep cancel %d --why …\n",
+			r.Run.ID, r.Run.Request.Action, journal.Subject(r.Run.Request.Subject), r.Run.State, r.Why, r.Run.ID, r.Run.ID)
+	}
 	for _, p := range s.Pauses {
 		fmt.Fprintf(w, "PAUSED %s by %s: %s\n", p.Scope, p.By, p.Reason)
 	}

@@ -103,7 +103,7 @@ func (a *App) open(ctx context.Context, c *config.Config) (err error) {
 			return err
 		}
 	}
-	if a.store, err = OpenStore(ctx, c); err != nil {
+	if a.store, err = store.Open(ctx, storeOptions(c, true)); err != nil {
 		return err
 	}
 	if a.listener, err = net.Listen("tcp", c.Web.Listen); err != nil {
@@ -149,7 +149,7 @@ func (a *App) carriers(ctx context.Context) error {
 		Journal: a.journal, Queue: a.journal, Desk: a.journal, Members: a.journal, Standing: a.journal, Watch: a.journal, Inbox: a.inbox,
 		Refresh:     func(metric, server string) { a.scraper.Refresh(metric, server) },
 		Told:        a.outbox.Wake,
-		Concurrency: c.Engine.Concurrency, Lease: c.Engine.Lease,
+		Concurrency: c.Engine.Concurrency, Lease: c.Engine.Lease, Alone: !a.store.Shared(), Unmoved: a.journal.Unmoved,
 		Logger: a.log.With("component", "engine"), Registerer: a.registry,
 	}
 	if p, ok := a.prometheus(); ok {
@@ -181,7 +181,13 @@ func instanceName() string {
 
 // OpenStore opens the store that a configuration names.
 func OpenStore(ctx context.Context, c *config.Config) (*store.Store, error) {
-	return store.Open(ctx, store.Options{Dir: c.DataDir, Postgres: c.Store.URL, Password: c.Store.Password()})
+	return store.Open(ctx, storeOptions(c, false))
+}
+
+// storeOptions say which store a configuration names. A late one is served without until
+// it can be had: metrics go on, and deliveries are answered 503.
+func storeOptions(c *config.Config, late bool) store.Options {
+	return store.Options{Dir: c.DataDir, Postgres: c.Store.URL, Password: c.Store.Password(), Late: late}
 }
 
 func (a *App) reconcileNow() {
@@ -289,21 +295,36 @@ func (a *App) Run(ctx context.Context) error {
 	return errors.Join(err, a.close())
 }
 
+// auditAgain is how soon the journal is read again that could not be read to its end.
+const auditAgain = 3 * time.Second
+
 // audit reads the journal once, from its beginning. A journal that somebody has
-// changed is said aloud; upkeep goes on, since the servers still need it.
+// changed is said aloud; upkeep goes on, since the servers still need it. One that
+// cannot be read says nothing, and is read again.
 func (a *App) audit(ctx context.Context) {
-	entries, err := a.journal.Verify(ctx)
-	if ctx.Err() != nil {
-		return
-	}
 	intact := prometheus.NewGauge(prometheus.GaugeOpts{Name: "upkeep_journal_intact", Help: "1 when every entry of the journal was what had been written, at the start of the process, else 0."})
-	if err != nil {
-		a.log.Error("the journal is not what was written", "err", err)
-	} else {
-		intact.Set(1)
-		a.log.Debug("the journal is what was written", "entries", entries)
+	for {
+		entries, err := a.journal.Verify(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err == nil:
+			intact.Set(1)
+			a.log.Debug("the journal is what was written", "entries", entries)
+			a.registry.MustRegister(intact) // not before it is known
+			return
+		case journal.Broken(err):
+			a.log.Error("the journal is not what was written", "err", err)
+			a.registry.MustRegister(intact)
+			return
+		}
+		a.log.Warn("the journal could not be read; it is read again", "err", err)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(auditAgain):
+		}
 	}
-	a.registry.MustRegister(intact) // not before it is known
 }
 
 // alertmanager says which Alertmanager is asked what is still there, if one is.

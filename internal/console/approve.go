@@ -44,7 +44,11 @@ func NoticeLinks(base string, s *notify.Signer) func(n remediate.Notice, approve
 		if until.IsZero() {
 			until = n.At.Add(approvalHolds)
 		}
-		return base + approvePath + "?token=" + url.QueryEscape(s.Sign(n.Run, n.Plan, until))
+		token := s.Sign(n.Run, n.Plan, until)
+		if token == "" {
+			return "" // a link that leads nowhere is worse than none
+		}
+		return base + approvePath + "?token=" + url.QueryEscape(token)
 	}
 }
 
@@ -98,6 +102,8 @@ func (c *Console) ask(r *http.Request, token string) (*question, *verdict) {
 	switch {
 	case errors.Is(err, notify.ErrExpired):
 		return nil, &verdict{http.StatusGone, "busy", "This link is over", fmt.Sprintf("The question about run %d was open until %s. Nothing can be answered here any more.", id, moment(until))}
+	case err != nil && !errors.Is(err, notify.ErrForeign):
+		return nil, c.broken("approve: key not read", err)
 	case err != nil || plan == "":
 		return nil, &verdict{http.StatusForbidden, "bad", "This link is not whole", "It was not signed by this upkeep, or a part of it is missing. Copy the whole link of the notice."}
 	}

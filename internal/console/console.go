@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/ai-micro-service/upkeep/collectors/scrape"
+	"github.com/ai-micro-service/upkeep/internal/store"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/engine"
 	"github.com/ai-micro-service/upkeep/remediate/inbox"
@@ -178,6 +179,7 @@ func (c *Console) lowers() map[string]string {
 // A Status is what is seen and what is going on now.
 type Status struct {
 	Version    string              `json:"version"`
+	Stuck      []engine.Stuck      `json:"stuck"` // runs that have not moved for longer than their step may take
 	Collectors []scrape.Status     `json:"collectors"`
 	Episodes   []remediate.Episode `json:"episodes"` // open ones
 	Pauses     []remediate.Pause   `json:"pauses"`
@@ -191,6 +193,9 @@ func (c *Console) now(ctx context.Context) (s Status, err error) {
 	}
 	if err == nil {
 		s.Asked, err = c.Journal.In(ctx, remediate.Asked, maxAsked)
+	}
+	if err == nil {
+		s.Stuck, err = c.Engine.Stuck(ctx)
 	}
 	return s, err
 }
@@ -274,6 +279,9 @@ func (c *Console) answer(w http.ResponseWriter, r *http.Request, status int, val
 		reply(w, known.status, object{"error": known.text})
 	case errors.Is(err, journal.ErrNoRun):
 		reply(w, http.StatusNotFound, object{"error": err.Error()})
+	case store.Away(err):
+		c.Logger.Warn("request needs the store", "path", r.URL.Path, "err", err)
+		reply(w, http.StatusServiceUnavailable, object{"error": "the store cannot be had at the moment, try again: " + err.Error()})
 	default:
 		c.Logger.Error("request broke", "path", r.URL.Path, "err", err)
 		reply(w, http.StatusInternalServerError, object{"error": err.Error()})

@@ -13,6 +13,7 @@ import (
 
 	"github.com/ai-micro-service/upkeep/collectors/scrape"
 	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/engine"
 	"github.com/ai-micro-service/upkeep/remediate/journal"
 )
 
@@ -75,6 +76,7 @@ func (v view) document() Node {
 				Small(Text(v.Version+" · "+v.now.UTC().Format(time.DateTime)+" UTC")),
 				Nav(A(Href("/metrics"), Text("metrics")), A(Href(Prefix+"/runs"), Text("runs (JSON)"))),
 			),
+			Map(v.Stuck, v.stuck),
 			Map(v.Pauses, v.pause),
 			Map(v.Asked, v.ask),
 			H2(Text("What fires")), v.fires(),
@@ -82,6 +84,15 @@ func (v view) document() Node {
 			H2(Text("Targets")), v.looks(),
 		),
 	))
+}
+
+// stuck shows a run that does not move.
+func (v view) stuck(s engine.Stuck) Node {
+	id := strconv.FormatInt(s.Run.ID, 10)
+	return Div(Class("box"),
+		Strong(Class("bad"), Text("Run "+id+" does not move: "+s.Run.Request.Action+", "+string(s.Run.State))),
+		Text(" on "), Code(Text(journal.Subject(s.Run.Request.Subject))), Text(": "+s.Why+". Stop it with "), Code(Text("upkeep cancel "+id+" --why …")),
+	)
 }
 
 func (v view) pause(p remediate.Pause) Node {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/ai-micro-service/upkeep/internal/store"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/journal"
 	"github.com/ai-micro-service/upkeep/remediate/policy"
@@ -38,7 +39,7 @@ const looking = 8
 // all it carried has stopped; what was not finished goes on in another process,
 // or at the next start.
 func (e *Engine) Run(ctx context.Context) error {
-	if err := e.Join(ctx); err != nil {
+	if err := e.begin(ctx); err != nil {
 		if ctx.Err() != nil {
 			return nil // stopped before it had begun
 		}
@@ -54,17 +55,41 @@ func (e *Engine) Run(ctx context.Context) error {
 	slots := make(chan struct{}, e.c.Concurrency+looking)
 	timer := time.NewTicker(tick)
 	defer timer.Stop()
+	said := ""
 	for {
 		err := e.Decide(ctx)
 		err = errors.Join(err, e.dispatch(ctx, slots, &carriers))
-		if err != nil && ctx.Err() == nil {
-			e.log.Error("cannot look for work", "err", err)
+		if text := fmt.Sprint(err); text != said && ctx.Err() == nil { // an outage is one line, not one a second
+			if said = text; err != nil {
+				e.log.Error("cannot look for work", "err", err)
+			}
 		}
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-e.wake:
 		case <-timer.C:
+		}
+	}
+}
+
+// begin makes this process one of those that carry runs, as soon as the store can be had.
+func (e *Engine) begin(ctx context.Context) error {
+	again := time.NewTicker(tick)
+	defer again.Stop()
+	for said := ""; ; {
+		err := e.Join(ctx)
+		if err == nil || ctx.Err() != nil || !store.Away(err) {
+			return err
+		}
+		if text := err.Error(); text != said {
+			said = text
+			e.log.Error("the store cannot be had; runs are carried when it can", "err", err)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-again.C:
 		}
 	}
 }
@@ -170,6 +195,8 @@ func (e *Engine) dispatch(ctx context.Context, slots chan struct{}, carriers *sy
 			case err == nil || ctx.Err() != nil:
 			case errors.Is(err, remediate.ErrFenced):
 				log.Warn("run is carried on by others", "err", err)
+			case store.Away(err):
+				log.Warn("run goes on when the store answers", "err", err)
 			default:
 				log.Error("run stopped", "err", err)
 			}
@@ -188,20 +215,14 @@ func (e *Engine) Carry(ctx context.Context, id int64) error {
 	return err
 }
 
+// carry leaves a run with its owner where the store went away meanwhile, and also where
+// it is not known whether a claim was kept: the next beat finds out what is ours.
 func (e *Engine) carry(ctx context.Context, id int64) (claimed bool, err error) {
+	e.expect(id)
 	defer e.unexpect(id)
 	run, f, ok, err := e.c.Queue.Claim(ctx, id)
-	if err == nil && !ok {
-		return false, nil
-	}
-	if err == nil {
+	if err == nil && ok {
 		err = e.Do(ctx, run, f)
-	}
-	if err != nil {
-		// The run may be ours though the store says that something went wrong.
-		e.mu.Lock()
-		e.adrift[id] = f.Token
-		e.mu.Unlock()
 	}
 	return ok, err
 }

@@ -120,6 +120,9 @@ func (e *Engine) look(ctx context.Context, r remediate.Request) (before *float64
 	}
 	value, err := e.measure(ctx, a, r)
 	switch {
+	case errors.Is(err, remediate.ErrNoData) && r.Episode == 0: // a person or a schedule wants it done anyway
+		plan, err = e.proposeSome(ctx, a, r)
+		return nil, plan, err
 	case err != nil:
 		return nil, plan, e.unmeasured(ctx, a, r, err)
 	case math.IsNaN(value) || math.IsInf(value, 0):
@@ -133,11 +136,17 @@ func (e *Engine) look(ctx context.Context, r remediate.Request) (before *float64
 			Until:  e.now().Add(within),
 		}
 	}
-	plan, err = e.propose(ctx, a, r)
+	plan, err = e.proposeSome(ctx, a, r)
+	return &value, plan, err
+}
+
+// proposeSome refuses a plan that has nothing to do.
+func (e *Engine) proposeSome(ctx context.Context, a remediate.Action, r remediate.Request) (remediate.Plan, error) {
+	plan, err := e.propose(ctx, a, r)
 	if err == nil && len(plan.Steps) == 0 {
 		err = remediate.Refuse(remediate.ReasonNothing, "%s has nothing to do", a.Name)
 	}
-	return &value, plan, err
+	return plan, err
 }
 
 func (e *Engine) measure(ctx context.Context, a remediate.Action, r remediate.Request) (v float64, err error) {
@@ -172,8 +181,11 @@ func (e *Engine) unmeasured(ctx context.Context, a remediate.Action, r remediate
 	if _, refused := remediate.Refused(err); refused {
 		return err
 	}
-	if errors.Is(fault, remediate.ErrGone) {
+	switch {
+	case errors.Is(fault, remediate.ErrGone):
 		return remediate.Refuse(remediate.ReasonGone, "%s is not there", journal.Subject(r.Subject))
+	case errors.Is(fault, remediate.ErrNoData): // its alert ends, or the target counts again
+		return &remediate.Refusal{Reason: remediate.ReasonNoData, Detail: fmt.Sprintf("%s is not known: %v", a.Lowers, fault), Until: e.now().Add(within)}
 	}
 	return fmt.Errorf("measure %s: %w", a.Lowers, fault)
 }
@@ -363,9 +375,10 @@ func (e *Engine) evidence(ctx context.Context, c *carried, a remediate.Action) (
 		v.After, c.run.After = new(0.0), new(0.0)
 	case errors.Is(err, remediate.ErrGone):
 		v.Gone = true
-	case err != nil && v.Since < v.Horizon:
-		return v, fmt.Errorf("measure %s: %w", a.Lowers, err)
-	case err == nil && !math.IsNaN(after) && !math.IsInf(after, 0):
+	case err != nil: // what was done is done: it is measured again, until there is no more to wait for
+		v.NoData, v.Unread = errors.Is(err, remediate.ErrNoData), err.Error()
+		e.log.Warn("the effect could not be measured", "run", c.run.ID, "err", err)
+	case !math.IsNaN(after) && !math.IsInf(after, 0):
 		v.After, c.run.After = &after, &after
 	}
 	if first && e.c.Refresh != nil {
@@ -386,6 +399,12 @@ func (e *Engine) evidence(ctx context.Context, c *carried, a remediate.Action) (
 		v.Firing = &firing
 	}
 	return v, nil
+}
+
+// unknown ends a run whose steps are done and of which it cannot be said whether that
+// helped.
+func unknown(run remediate.Run, why error) move {
+	return move{to: remediate.Inconclusive, why: fmt.Sprintf("%s done; whether that helped is not known: %v", steps(len(run.Plan.Steps)), why)}
 }
 
 func steps(n int) string {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -98,13 +99,15 @@ func (i *Inbox) Describe(ch chan<- *prometheus.Desc) {
 // each alert, and of letters.
 func (i *Inbox) Collect(ch chan<- prometheus.Metric) {
 	i.alerts.Collect(ch)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second) // a scrape waits no longer
+	defer cancel()
 	var letters int64
-	if err := i.one(context.Background(), &letters, "select count(*) from letters"); err != nil {
+	if err := i.one(ctx, &letters, "select count(*) from letters"); err != nil {
 		ch <- prometheus.NewInvalidMetric(lettersDesc(), err)
 	} else {
 		ch <- prometheus.MustNewConstMetric(lettersDesc(), prometheus.GaugeValue, float64(letters))
 	}
-	open, err := i.Episodes(context.Background())
+	open, err := i.Episodes(ctx)
 	if err != nil {
 		ch <- prometheus.NewInvalidMetric(openDesc(), err)
 		return

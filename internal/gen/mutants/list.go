@@ -51,5 +51,30 @@ func mutants() []mutant {
 			file: actions + "repackguard.go", search: "	var what, marks string\n", replace: "	var what, marks string\n	if pid >= 0 {\n		return nil\n	}\n",
 			pkg: "./" + actions, run: "TestPgRepackBesideDefinitions",
 		},
+		{
+			name: "adrift", why: "runs that are this process' and that it does not carry go on when the store answers",
+			file: "remediate/engine/member.go", search: `if e.carries(run.Run) {`, replace: `if true || e.carries(run.Run) {`,
+			pkg: "./remediate/engine", run: "TestOutageOfTheStore",
+		},
+		{
+			name: "adrift, simulated", why: "the same, found by the simulator",
+			file: "remediate/engine/member.go", search: `if e.carries(run.Run) {`, replace: `if true || e.carries(run.Run) {`,
+			pkg: "./remediate/engine", run: "TestSimulation",
+		},
+		{
+			name: "adrift, real", why: "the same, with real outages",
+			file: "remediate/engine/member.go", search: `if e.carries(run.Run) {`, replace: `if true || e.carries(run.Run) {`,
+			pkg: "./cmd/upkeep", run: "TestOutages",
+		},
+		{
+			name: "store's fault", why: "a store that is away is no fault of the run",
+			file: "remediate/engine/engine.go", search: `|| store.Away(err) ||`, replace: `|| false && store.Away(err) ||`,
+			pkg: "./remediate/engine", run: "TestStoreIsNoFaultOfTheRun",
+		},
+		{
+			name: "judges", why: "who could not renew itself finds nobody dead",
+			file: "remediate/journal/member.go", search: `if me.expires < store.Millis(now) {`, replace: `if false && me.expires < store.Millis(now) {`,
+			pkg: "./remediate/journal", run: "TestNobodyIsBuriedAfterAnOutage",
+		},
 	}
 }

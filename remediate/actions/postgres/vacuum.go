@@ -255,7 +255,7 @@ func (a vacuum) Measure(ctx context.Context, r remediate.Request) (float64, erro
 	case len(rows) == 0:
 		return 0, fmt.Errorf("table %q: %w", r.Subject["table"], remediate.ErrGone)
 	case rows[0].DeadRatio == nil:
-		return 0, fmt.Errorf("the server's statistics of table %q are empty", r.Subject["table"])
+		return 0, fmt.Errorf("the server's statistics of table %q are empty: %w", r.Subject["table"], remediate.ErrNoData)
 	}
 	return *rows[0].DeadRatio, nil
 }
