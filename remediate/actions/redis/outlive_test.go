@@ -204,7 +204,7 @@ func TestRestartNamesAllThatWasSet(t *testing.T) {
 		do(t, r, set...)
 	}
 	plan, err := redis.Restart(r).Plan(t.Context(), remediate.Request{})
-	refuses(t, err, remediate.ReasonUnfit, "told appendfsync always with CONFIG SET", "told save 900 1 with CONFIG SET")
+	refuses(t, err, remediate.ReasonUnfit, "told appendfsync always with CONFIG SET", "told save 900 1 with CONFIG SET", "also take back the setting timeout, the user app")
 	facts := strings.Join(plan.Facts, "; ")
 	for _, want := range []string{"the setting timeout", "the user app"} {
 		if !strings.Contains(facts, want) {

@@ -105,7 +105,11 @@ func (now patient) bears() error {
 		}
 	}
 	if len(others) > 0 {
-		return remediate.Refuse(remediate.ReasonUnfit, "%s: after a restart it would read or keep other data than now. Make both the same first (CONFIG REWRITE)", strings.Join(others, "; "))
+		also := ""
+		if goes := now.goes(); len(goes) > 0 {
+			also = ". A restart would also take back " + strings.Join(goes, ", ")
+		}
+		return remediate.Refuse(remediate.ReasonUnfit, "%s: after a restart it would read or keep other data than now. Make both the same first (CONFIG REWRITE)%s", strings.Join(others, "; "), also)
 	}
 	return now.works()
 }
