@@ -206,6 +206,14 @@ type Configurer interface {
 	Configured(r Request, s Step) error
 }
 
+// An Identifier is a Remedy whose steps are for one server, whatever answers at the
+// address of its target. An action whose steps return the error of Elsewhere is one.
+type Identifier interface {
+	// Identified returns nil where the server answers that the step was planned for, and
+	// the error of Elsewhere where another one does. It changes nothing.
+	Identified(ctx context.Context, s Step) error
+}
+
 // ErrGone says that the subject of a request does not exist on the target.
 var ErrGone = errors.New("the subject is not there")
 
@@ -442,6 +450,16 @@ func (r *Refusal) Error() string { return r.Reason + ": " + r.Detail }
 // Refuse returns a final Refusal.
 func Refuse(reason, format string, args ...any) error {
 	return &Refusal{Reason: reason, Detail: fmt.Sprintf(format, args...)}
+}
+
+// elsewhereAgain is how often a run looks whether the server of its plan answers again.
+const elsewhereAgain = 5 * time.Second
+
+// Elsewhere returns a Refusal with ReasonTarget: another server answers at the address of
+// the target than the one that the plan was made for. The run is held, and goes on when
+// the server of its plan answers again.
+func Elsewhere(format string, args ...any) error {
+	return &Refusal{Reason: ReasonTarget, Detail: fmt.Sprintf(format, args...), Until: time.Now().Add(elsewhereAgain)}
 }
 
 // A LeftError is the error of a step that was stopped or could not go on, and that

@@ -41,6 +41,9 @@ func printStatus(w io.Writer, s console.Status) error {
 	}
 	for _, p := range s.Pauses {
 		fmt.Fprintf(w, "PAUSED %s by %s: %s\n", p.Scope, p.By, p.Reason)
+		if p.Unknown != "" {
+			fmt.Fprintf(w, "  %s: this pauses nothing\n", p.Unknown)
+		}
 	}
 	for _, r := range s.Asked {
 		fmt.Fprintf(w, "ASKS run %d: %s on %s? Look with upkeep show %d, answer with upkeep approve %d or upkeep decline %d --why …\n", r.ID, r.Request.Action, journal.Subject(r.Request.Subject), r.ID, r.ID, r.ID)

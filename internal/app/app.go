@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -26,7 +27,6 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/embedded"
 	"github.com/ai-micro-service/upkeep/internal/prom"
 	"github.com/ai-micro-service/upkeep/internal/store"
-	"github.com/ai-micro-service/upkeep/internal/target"
 	"github.com/ai-micro-service/upkeep/internal/webconfig"
 	"github.com/ai-micro-service/upkeep/remediate/engine"
 	"github.com/ai-micro-service/upkeep/remediate/inbox"
@@ -58,6 +58,7 @@ type App struct {
 	log      *slog.Logger
 	registry *prometheus.Registry
 	listener net.Listener
+	start    *config.Config // for what a reload cannot change
 
 	store    *store.Store
 	scraper  *scrape.Scraper
@@ -77,9 +78,15 @@ type App struct {
 
 	reloaded reloadMetrics
 
-	mu      sync.Mutex // held during a reload
-	config  *config.Config
-	targets target.Set
+	known atomic.Pointer[console.Names] // of the configuration in force
+
+	queue sync.Mutex
+	next  *reload // that has not begun
+
+	mu     sync.Mutex // held during a reload
+	config *config.Config
+	pieces pieces
+	read   time.Time // when the last reload ended
 }
 
 // New opens the store and the address to listen on, and prepares the rest. It
@@ -88,7 +95,7 @@ func New(ctx context.Context, c *config.Config, o Options) (*App, error) {
 	if o.Rules == nil {
 		o.Rules = alerts.Files()
 	}
-	a := &App{options: o, log: o.Logger, registry: prometheus.NewRegistry(), config: c, hurry: make(chan struct{}, 1)}
+	a := &App{options: o, log: o.Logger, registry: prometheus.NewRegistry(), start: c, config: c, hurry: make(chan struct{}, 1)}
 	if err := a.open(ctx, c); err != nil {
 		return nil, errors.Join(err, a.close())
 	}
@@ -124,7 +131,7 @@ func (a *App) open(ctx context.Context, c *config.Config) (err error) {
 
 // remediation makes what is between an alert and its effect.
 func (a *App) remediation() {
-	c := a.config
+	c := a.start
 	a.journal = journal.New(journal.Config{Store: a.store, Name: instanceName(), Lease: c.Engine.Lease, Shared: a.store.Shared()})
 	a.inbox = inbox.New(inbox.Config{Store: a.store, FlapWindow: c.Engine.Flap, Wake: func() { a.engine.Wake() }})
 	a.scraper = scrape.New(scrape.Config{Logger: a.log.With("component", "scrape"), Registry: a.registry})
@@ -138,7 +145,7 @@ func (a *App) remediation() {
 
 // carriers makes what carries runs. It is the last, since it asks all others.
 func (a *App) carriers(ctx context.Context) error {
-	c := a.config
+	c := a.start
 	signer, err := notify.NewSigner(ctx, a.store)
 	if err != nil {
 		return err
@@ -199,7 +206,7 @@ func (a *App) reconcileNow() {
 
 // embed makes Prometheus and Alertmanager, where the configuration wants them.
 func (a *App) embed() error {
-	c := a.config
+	c := a.start
 	if !c.Embedded.Enabled {
 		return nil
 	}
@@ -242,8 +249,8 @@ func (q quiet) WithAttrs(attrs []slog.Attr) slog.Handler { return quiet{q.Handle
 func (q quiet) WithGroup(name string) slog.Handler { return quiet{q.Handler.WithGroup(name)} }
 
 func (a *App) externalURL() string {
-	if a.config.Web.ExternalURL != "" {
-		return a.config.Web.ExternalURL
+	if a.start.Web.ExternalURL != "" {
+		return a.start.Web.ExternalURL
 	}
 	return "http://" + a.Addr()
 }
@@ -258,7 +265,7 @@ func (a *App) page() error {
 	}
 	a.console = console.New(console.Config{
 		Scraper: a.scraper, Inbox: a.inbox, Journal: a.journal, Engine: a.engine, Scheduler: a.scheduler,
-		Gate: a.gate, Limits: limits, Version: a.options.Version, Logger: a.log.With("component", "console"), Signer: a.signer,
+		Gate: a.gate, Names: a.names, Limits: limits, Version: a.options.Version, Logger: a.log.With("component", "console"), Signer: a.signer,
 	})
 	return nil
 }
@@ -290,7 +297,7 @@ func (a *App) Run(ctx context.Context) error {
 		}
 		return nil
 	})
-	a.log.Info("upkeep serves", "address", a.Addr(), "data_dir", a.config.DataDir, "embedded", a.embedded != nil)
+	a.log.Info("upkeep serves", "address", a.Addr(), "data_dir", a.start.DataDir, "embedded", a.embedded != nil)
 	err := group.Wait()
 	return errors.Join(err, a.close())
 }
@@ -330,8 +337,8 @@ func (a *App) audit(ctx context.Context) {
 // alertmanager says which Alertmanager is asked what is still there, if one is.
 func (a *App) alertmanager() (inbox.Alertmanager, bool) {
 	am := inbox.Alertmanager{
-		URLs: a.config.Alertmanager.All(), Receiver: a.config.Alertmanager.Receiver, Source: webhook.Alertmanager,
-		Every: a.config.Engine.ReconcileInterval, Absent: a.config.Engine.ResolveAfter,
+		URLs: a.start.Alertmanager.All(), Receiver: a.start.Alertmanager.Receiver, Source: webhook.Alertmanager,
+		Every: a.start.Engine.ReconcileInterval, Absent: a.start.Engine.ResolveAfter,
 		Hurry: a.hurry, Logger: a.log.With("component", "inbox"),
 	}
 	if a.embedded != nil {
@@ -350,7 +357,7 @@ func (a *App) prometheus() (prom.Prometheus, bool) {
 	if a.embedded != nil {
 		return prom.Prometheus{URL: inProcess, Client: a.embedded.Client()}, true
 	}
-	return prom.Prometheus{URL: a.config.Prometheus.URL}, a.config.Prometheus.URL != ""
+	return prom.Prometheus{URL: a.start.Prometheus.URL}, a.start.Prometheus.URL != ""
 }
 
 // query asks for the subjects of a schedule.
@@ -374,7 +381,7 @@ func (a *App) close() error {
 		}
 	}
 	a.mu.Lock()
-	a.targets.Close()
+	a.pieces.close(nil)
 	a.mu.Unlock()
 	if a.store != nil {
 		err = errors.Join(err, a.store.Close())

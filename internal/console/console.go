@@ -12,7 +12,6 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
-	"time"
 
 	"github.com/ai-micro-service/upkeep/collectors/scrape"
 	"github.com/ai-micro-service/upkeep/internal/store"
@@ -40,6 +39,7 @@ type Config struct {
 	Engine    *engine.Engine
 	Scheduler *schedule.Scheduler
 	Gate      *Gate
+	Names     func() Names       // what a pause can be about
 	Signer    *notify.Signer     // of the links by which a plan is approved; nil: there are none
 	Limits    map[string]float64 // action → the limit of the rule that asks for it
 	Version   string
@@ -182,14 +182,14 @@ type Status struct {
 	Stuck      []engine.Stuck      `json:"stuck"` // runs that have not moved for longer than their step may take
 	Collectors []scrape.Status     `json:"collectors"`
 	Episodes   []remediate.Episode `json:"episodes"` // open ones
-	Pauses     []remediate.Pause   `json:"pauses"`
+	Pauses     []PauseLine         `json:"pauses"`
 	Asked      []remediate.Run     `json:"asked"` // runs that wait for a person's answer
 }
 
 func (c *Console) now(ctx context.Context) (s Status, err error) {
 	s.Version, s.Collectors = c.Version, c.Scraper.Status()
 	if s.Episodes, err = c.Inbox.Episodes(ctx); err == nil {
-		s.Pauses, err = c.Journal.Pauses(ctx)
+		s.Pauses, err = c.paused(ctx)
 	}
 	if err == nil {
 		s.Asked, err = c.Journal.In(ctx, remediate.Asked, maxAsked)
@@ -203,46 +203,6 @@ func (c *Console) now(ctx context.Context) (s Status, err error) {
 func (c *Console) status(w http.ResponseWriter, r *http.Request) {
 	s, err := c.now(r.Context())
 	c.answer(w, r, http.StatusOK, s, err)
-}
-
-func (c *Console) pauses(w http.ResponseWriter, r *http.Request) {
-	all, err := c.Journal.Pauses(r.Context())
-	c.answer(w, r, http.StatusOK, all, err)
-}
-
-func (c *Console) pause(w http.ResponseWriter, r *http.Request) {
-	var p remediate.Pause
-	if !c.read(w, r, &p) {
-		return
-	}
-	err := journal.CheckPause(p)
-	switch {
-	case err != nil:
-		err = badRequest(err.Error())
-	case p.By == "":
-		err = badRequest("by is wanted: who pauses")
-	case !p.Until.IsZero() && p.Until.Before(time.Now()):
-		err = badRequest("until is over already")
-	default:
-		err = c.Journal.SetPause(r.Context(), p)
-	}
-	if err == nil {
-		c.Logger.Info("paused", "scope", p.Scope, "by", p.By, "why", p.Reason)
-	}
-	c.answer(w, r, http.StatusOK, p, err)
-}
-
-func (c *Console) resume(w http.ResponseWriter, r *http.Request) {
-	scope := r.URL.Query().Get("scope")
-	was, err := c.Journal.EndPause(r.Context(), scope, cmp.Or(r.URL.Query().Get("by"), "unknown"))
-	if err == nil && !was {
-		err = &statusError{http.StatusNotFound, fmt.Sprintf("%q is not paused", scope)}
-	}
-	if err == nil {
-		c.Logger.Info("resumed", "scope", scope)
-		c.Engine.Wake()
-	}
-	c.answer(w, r, http.StatusOK, object{"scope": scope}, err)
 }
 
 // A statusError is an error that has its status.

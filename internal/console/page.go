@@ -95,11 +95,12 @@ func (v view) stuck(s engine.Stuck) Node {
 	)
 }
 
-func (v view) pause(p remediate.Pause) Node {
+func (v view) pause(p PauseLine) Node {
 	return Div(Class("box"),
 		Strong(Class("busy"), Text("Paused: "+p.Scope)),
 		Text(" by "+p.By+", "+ago(v.now, p.Since)+": "+p.Reason),
 		If(!p.Until.IsZero(), Span(Class("soft"), Text(" (until "+p.Until.UTC().Format(time.DateTime)+" UTC)"))),
+		If(p.Unknown != "", Strong(Class("bad"), Text(" – "+p.Unknown))),
 	)
 }
 

@@ -99,6 +99,11 @@ func unitFolders(said map[string]string) []Folder {
 			all = append(all, Folder{Path: at, Fate: Lost, What: "PrivateTmp=, which gives the unit a " + at + " of its own"})
 		}
 	}
+	if said["ProtectHome"] == "tmpfs" {
+		for _, at := range []string{"/home", "/root", "/run/user"} {
+			all = append(all, Folder{Path: at, Fate: Lost, What: "ProtectHome=tmpfs, which gives the unit an empty " + at})
+		}
+	}
 	for entry := range strings.FieldsSeq(said["TemporaryFileSystem"]) {
 		at, _, _ := strings.Cut(entry, ":")
 		all = append(all, Folder{Path: path.Clean(at), Fate: Lost, What: "TemporaryFileSystem=" + at})

@@ -79,16 +79,25 @@ type Postgres struct {
 
 // NewPostgres returns a server. It connects to nothing yet.
 func NewPostgres(c PostgresConfig) (*Postgres, error) {
-	config, err := pgx.ParseConfig(c.URL)
+	config, err := parsed(c.Name, c.URL)
 	if err != nil {
-		return nil, fmt.Errorf("postgres %s: %w", c.Name, err)
-	}
-	if config.ConnectTimeout == 0 {
-		config.ConnectTimeout = 5 * time.Second
+		return nil, err
 	}
 	p := &Postgres{Name: c.Name, Archives: c.Archives, Advice: c.Advice, Rebuilds: c.Rebuilds, Alone: c.Alone, WithoutText: c.WithoutText, config: config, url: c.URL, password: c.Password, slots: make(chan struct{}, databaseConnections), databases: make(map[string]*Database)}
 	p.server = p.database(p.Maintenance())
 	return p, nil
+}
+
+// parsed reads a URL, and the files with certificates and passwords that it names.
+func parsed(name, url string) (*pgx.ConnConfig, error) {
+	config, err := pgx.ParseConfig(url)
+	if err != nil {
+		return nil, fmt.Errorf("postgres %s: %w", name, err)
+	}
+	if config.ConnectTimeout == 0 {
+		config.ConnectTimeout = 5 * time.Second
+	}
+	return config, nil
 }
 
 // databasesSQL lists the databases that can be asked. A limit of -2 marks one
@@ -239,8 +248,13 @@ func said(ctx context.Context, c *pgx.Conn, sql string) (string, error) {
 // unknownSetting is the error code of a setting that a server does not have.
 const unknownSetting = "42704"
 
+// session is how a connection is made. The files that the URL names are read each time:
+// a certificate may have been renewed since.
 func (p *Postgres) session(database string) (*pgx.ConnConfig, error) {
-	c := p.config.Copy()
+	c, err := parsed(p.Name, p.url)
+	if err != nil {
+		return nil, err
+	}
 	c.Database = cmp.Or(database, c.Database)
 	delete(c.RuntimeParams, "application_name") // of the URL: who works there says so himself
 	if p.password == nil {

@@ -289,6 +289,7 @@ type Preview struct {
 // Preview makes the plan of a request and asks every guard. It journals nothing
 // and changes nothing.
 func (e *Engine) Preview(ctx context.Context, r remediate.Request) (p Preview, err error) {
+	defer e.uses.begin()()
 	a, err := e.action(r)
 	if err != nil {
 		return p, err

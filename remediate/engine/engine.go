@@ -132,6 +132,7 @@ type Engine struct {
 
 	turned  chan struct{} // another setting is in force
 	setting atomic.Pointer[setting]
+	uses    uses // of the settings
 
 	looked *setting // against which waiting runs were held last; the watcher's
 	pauses pauses
@@ -308,6 +309,7 @@ func (e *Engine) Do(ctx context.Context, run remediate.Run, f remediate.Fence) e
 // next asks the stage of the run's state, unless a person wants it to stop or the
 // configuration of now does not let it go on.
 func (e *Engine) next(ctx context.Context, c *carried) (move, error) {
+	defer e.uses.begin()()
 	if c.run.Cancel != "" {
 		if m, stop := stopped(c.run); stop {
 			return m, nil
@@ -329,7 +331,7 @@ func stopped(run remediate.Run) (move, bool) {
 	case remediate.Received, remediate.Planned, remediate.Waiting:
 		return move{to: remediate.Declined, why: "stopped by " + run.Cancel, reason: remediate.ReasonCancelled}, true
 	case remediate.Allowed:
-		return move{to: remediate.Failed, why: "stopped by " + run.Cancel, reason: remediate.ReasonCancelled}, true
+		return move{to: remediate.Failed, why: "stopped by " + run.Cancel + removed(run), reason: remediate.ReasonCancelled}, true
 	default: // every step is done: there is nothing to stop
 		return move{}, false
 	}
@@ -357,7 +359,7 @@ func (e *Engine) fault(c *carried, err error) move {
 	}
 	_, late := errors.AsType[*lateError](err)
 	if refused || errors.Is(err, remediate.ErrFinal) || c.run.Tries >= maxTries || late && c.run.State == remediate.Allowed {
-		return move{to: remediate.Failed, why: err.Error()}
+		return move{to: remediate.Failed, why: err.Error() + removed(c.run)}
 	}
 	return move{to: c.run.State, why: fmt.Sprintf("try %d of %d: %v", c.run.Tries, maxTries, err), due: e.now().Add(time.Second << c.run.Tries)}
 }

@@ -340,17 +340,24 @@ func (e *Engine) verify(ctx context.Context, c *carried) (move, error) {
 	defer cancel()
 	a, err := e.action(c.run.Request)
 	if _, refused := remediate.Refused(err); refused {
-		return e.unverified(c.run), nil
+		return e.unverified(c.run, fmt.Sprintf("the target %q is gone from the configuration", c.run.Request.Subject["server"])), nil
 	}
 	if err != nil {
 		return move{}, err
 	}
 	e.quieten(c.run)
+	after := c.run.After
 	evidence, err := e.evidence(ctx, c, a)
+	v := policy.Judge(evidence)
+	if err != nil || v.State != "" {
+		if r, refused := remediate.Refused(e.identified(ctx, c.run, a)); refused && away(r) {
+			c.run.After = after // it was another server's
+			return e.unverified(c.run, r.Detail), nil
+		}
+	}
 	if err != nil {
 		return move{}, err
 	}
-	v := policy.Judge(evidence)
 	if v.State == "" {
 		pause := max(min(evidence.Since/4, 5*time.Second), 250*time.Millisecond)
 		return move{stay: true, due: e.now().Add(pause)}, nil

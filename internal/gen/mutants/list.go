@@ -76,5 +76,50 @@ func mutants() []mutant {
 			file: "remediate/journal/member.go", search: `if me.expires < store.Millis(now) {`, replace: `if false && me.expires < store.Millis(now) {`,
 			pkg: "./remediate/journal", run: "TestNobodyIsBuriedAfterAnOutage",
 		},
+		{
+			name: "reload keeps", why: "a target whose configuration has not changed is used again",
+			file: "internal/app/targets.go", search: `old != nil && reflect.DeepEqual(old.of, of)`, replace: `old != nil && false && reflect.DeepEqual(old.of, of)`,
+			pkg: "./internal/app", run: "TestReloadLeavesAlone",
+		},
+		{
+			name: "reload frees", why: "connections are closed when no run uses them any more",
+			file: "remediate/engine/uses.go", search: `if n <= u.freed[0].setting {`, replace: `if false && n <= u.freed[0].setting {`,
+			pkg: "./remediate/engine", run: "TestSettingIsFreed",
+		},
+		{
+			name: "elsewhere", why: "a run that was held goes on only where the server of its plan answers",
+			file: "remediate/engine/elsewhere.go", search: "err := e.identified(ctx, run, a)\n", replace: "err := e.identified(ctx, run, a)\n\terr = nil\n",
+			pkg: "./remediate/engine", run: "TestGoesOnWhenItsServerAnswersAgain",
+		},
+		{
+			name: "verdict elsewhere", why: "what another server measures is no verdict",
+			file: "remediate/engine/stage.go", search: `refused && away(r) {`, replace: `refused && false && away(r) {`,
+			pkg: "./remediate/engine", run: "TestNoVerdictByAnotherServer",
+		},
+		{
+			name: "pause scope", why: "a pause of what does not exist would pause nothing",
+			file: "internal/console/pause.go", search: `if slices.Contains(names, name) {`, replace: `if true || slices.Contains(names, name) {`,
+			pkg: "./cmd/upkeep", run: "TestScript/serve",
+		},
+		{
+			name: "outlives", why: "a server whose data folder is empty after a restart is not restarted",
+			file: "remediate/actions/redis/folder.go", search: `if known && held.Fate == target.Lost {`, replace: `if false && known && held.Fate == target.Lost {`,
+			pkg: "./remediate/actions/redis", run: "TestRestartOutlives",
+		},
+		{
+			name: "final", why: "a comparison that has failed is not made again",
+			file: "remediate/actions/redis/compare.go", search: `return fmt.Errorf("%w: %w", fmt.Errorf(format, args...), remediate.ErrFinal)`, replace: `return errors.Join(fmt.Errorf(format, args...), nil)`,
+			pkg: "./remediate/actions/redis", run: "TestRestartComparesEachTime",
+		},
+		{
+			name: "shorter", why: "keys that clients have written since do not stand for those that were lost",
+			file: "remediate/actions/redis/compare.go", search: `s.AOFSize < appended && state.Loaded < must {`, replace: `false && state.Loaded < must {`,
+			pkg: "./remediate/actions/redis", run: "TestRestartThatLostKeysIsNotMadeGood",
+		},
+		{
+			name: "backup's time", why: "a backup that was verified is as old as it is, whenever that was",
+			file: "remediate/guard/backup.go", search: `if now.Sub(checked.At) <= within {`, replace: `if now.Sub(s.Verified.At) <= within {`,
+			pkg: "./internal/app", run: "TestBackupGuard",
+		},
 	}
 }

@@ -153,8 +153,8 @@ func (a prune) applyImage(ctx context.Context, f remediate.Fence, step remediate
 	if err != nil {
 		return err
 	}
-	if was := step.Args["engine"]; was != "" && engine != was {
-		return remediate.Refuse(remediate.ReasonTarget, "another engine answers than the one that the plan was made for")
+	if err := elsewhere(engine, step); err != nil {
+		return err
 	}
 	k, err := a.read(ctx, id)
 	if err != nil {

@@ -172,7 +172,7 @@ func (a moving) file(ctx context.Context, c *pgx.Conn, f remediate.Fence, s reme
 	if err := work.begin(ctx); err != nil {
 		return err
 	}
-	return settled(ctx, quota, work.all(ctx, v.giving.leaves()))
+	return quota.Stopped(ctx, work.all(ctx, v.giving.leaves()))
 }
 
 // planned is what the plan of a step relied on.

@@ -175,15 +175,10 @@ func (a moving) rows(ctx context.Context, c *pgx.Conn, f remediate.Fence, s reme
 	if err := b.begin(ctx, a.now, s); err != nil {
 		return err
 	}
-	return settled(ctx, b.quota, b.all(ctx))
-}
-
-// settled writes down what a try has really taken, however it ended.
-func settled(ctx context.Context, q *remediate.Quota, err error) error {
-	if errors.Is(err, remediate.ErrFenced) {
-		return err // the run is another's
+	if b.back {
+		return b.all(ctx) // what comes back is not removed
 	}
-	return errors.Join(err, q.Settle(ctx))
+	return b.quota.Stopped(ctx, b.all(ctx))
 }
 
 // all moves the rows of the table and of its parts.

@@ -124,7 +124,8 @@ func (a bgsave) save(ctx context.Context, f remediate.Fence, process string, sav
 		early:  func(now read.Snapshot) bool { return now.LastSave.Unix() == last && now.Age < time.Second },
 		done: func(now read.Snapshot) (bool, error) {
 			counted := now.Saves < 0 || now.Saves > saves
-			return now.OK && now.Succeeded && now.LastSave.Unix() > last && counted, nil
+			// Of one process the time moves by a save alone; a start moves it too.
+			return now.OK && (process != "" || now.Succeeded) && now.LastSave.Unix() > last && counted, nil
 		},
 	}.carry(ctx, f)
 }

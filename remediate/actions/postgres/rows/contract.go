@@ -152,7 +152,7 @@ func (c Contract) Without(kind, name string) Contract {
 // now as c has it, and one with ReasonTarget where another server answers.
 func (c Contract) Check(now Contract) error {
 	if c.System != now.System {
-		return remediate.Refuse(remediate.ReasonTarget, "the plan was made for the server with the system identifier %s, and at its address answers %s: plan again", c.System, now.System)
+		return remediate.Elsewhere("another server answers: its system identifier is %s, and the plan is for %s", now.System, c.System)
 	}
 	for _, oid := range slices.Sorted(maps.Keys(c.Relations)) {
 		was := c.Relations[oid]

@@ -62,11 +62,11 @@ func (s Server) same(name string, is Server) error {
 	case s.System == "":
 		return nil
 	case s.System != is.System:
-		return remediate.Refuse(remediate.ReasonTarget, "another server answers at the address of %s: its system identifier is %s, and the plan is for %s; plan again", name, is.System, s.System)
+		return remediate.Elsewhere("another server answers at the address of %s: its system identifier is %s, and the plan is for %s", name, is.System, s.System)
 	case s.Timeline == "":
 		return nil
 	case is.Replica:
-		return remediate.Refuse(remediate.ReasonReadOnly, "a replica answers at the address of %s, and the plan is for the primary: name the primary as the target", name)
+		return remediate.Elsewhere("a replica answers at the address of %s, and the plan is for the primary", name)
 	case s.Timeline != is.Timeline:
 		return remediate.Refuse(remediate.ReasonTarget, "the server that answers at the address of %s was promoted or restored since the plan was made: its timeline is %s, and was %s; plan again", name, is.Timeline, s.Timeline)
 	}
@@ -133,6 +133,16 @@ func Same(ctx context.Context, t *target.Postgres, planned Server) error {
 		return err
 	}
 	return planned.same(t.Name, is)
+}
+
+// Answers refuses where another server than that of the plan answers whoever connects
+// now: a connection that is kept may still lead to the one before.
+func Answers(ctx context.Context, t *target.Postgres, planned Server) error {
+	c, err := Open(ctx, t, Request{Database: t.Maintenance(), Application: "upkeep looks who answers", Server: planned})
+	if err != nil {
+		return err
+	}
+	return c.Close(context.WithoutCancel(ctx))
 }
 
 // direct asks which server answers, and refuses a pooler.

@@ -212,7 +212,7 @@ func TestOpenIsBoundToTheServer(t *testing.T) {
 	restart("", map[string]string{}) // the same server, started anew
 	opens("open")
 	restart("standby.signal", map[string]string{})
-	opens(remediate.ReasonReadOnly)
+	opens(remediate.ReasonTarget)
 	restart("recovery.signal", map[string]string{"restore_command": "false"})
 	servertest.Exec(t, s.URL, "create table public.after (id int)") // waits for the end of the recovery
 	opens(remediate.ReasonTarget)
