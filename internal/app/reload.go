@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -72,7 +73,7 @@ func (a *App) use(c *config.Config) error {
 // in place of those before. The connections of the old targets end when nobody
 // uses them any more; a run that loses its connection is taken up again.
 func (a *App) apply(c *config.Config) error {
-	set, err := targets(c)
+	set, err := targets(c, a.store)
 	if err != nil {
 		return err
 	}
@@ -145,13 +146,14 @@ func destination(a config.Archive) (to target.Destination, err error) {
 
 // Targets makes the targets of a configuration. It connects to none of them; they
 // are the caller's to close.
-func Targets(c *config.Config) (target.Set, error) { return targets(c) }
+func Targets(c *config.Config) (target.Set, error) { return targets(c, nil) }
 
-func targets(c *config.Config) (set target.Set, err error) {
+func targets(c *config.Config, notes target.Notes) (set target.Set, err error) {
 	byName := make(map[string]*target.Postgres)
 	for _, t := range c.Targets.Postgres {
 		k := target.PostgresConfig{Name: t.Name, URL: t.URL, Password: t.Password(), WithoutText: !t.StatementText, Advice: filepath.Join(c.DataDir, "advice")}
 		k.Rebuilds, k.Alone = filepath.Join(c.DataDir, "rebuilds", url.PathEscape(t.Name)+".json"), c.Store.URL == ""
+		k.Notes, k.StandbysListed = notes, t.StandbysListed
 		for _, a := range t.Archives {
 			made, err := archive(a)
 			if err != nil {
@@ -230,13 +232,17 @@ func configured(c *config.Config, all []collectors.Collector) (wanted []collecto
 }
 
 // ruleLimits returns for each action the limit in the first rule that asks for it: a
-// person who runs the action means the same.
+// person who runs the action means the same. An action that lowers one metric or another
+// has a limit for each, under "action metric".
 func ruleLimits(files fs.FS) (map[string]float64, error) {
 	rules, err := alerts.Parse(files)
 	if err != nil {
 		return nil, err
 	}
-	limits := make(map[string]float64)
+	limits, lowers := make(map[string]float64), make(map[string][]string)
+	for _, a := range catalog.EveryAction() {
+		lowers[a.Name] = a.Metrics()
+	}
 	for _, r := range rules {
 		action := r.Annotations["action"]
 		if action == "" || action == "none" {
@@ -246,12 +252,22 @@ func ruleLimits(files fs.FS) (map[string]float64, error) {
 		if err != nil {
 			return nil, fmt.Errorf("rule %s: limit: %w", r.Name, err)
 		}
-		if _, named := limits[action]; !named { // several rules may name it; the first is what it is mostly for
-			limits[action] = limit
+		of := []string{action} // several rules may name it; the first is what it is mostly for
+		for _, metric := range lowers[action] {
+			if strings.Contains(r.Expr, metric) {
+				of = append(of, limitOf(action, metric))
+			}
+		}
+		for _, name := range of {
+			if _, named := limits[name]; !named {
+				limits[name] = limit
+			}
 		}
 	}
 	return limits, nil
 }
+
+func limitOf(action, metric string) string { return action + " " + metric }
 
 // reloadMetrics say how the last reload went.
 type reloadMetrics struct{ ok, at prometheus.Gauge }
