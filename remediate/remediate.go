@@ -100,7 +100,8 @@ type Action struct {
 	Removes bool
 
 	// Rights are what the target must allow beyond a connection. Plan refuses with
-	// ReasonPrivilege and names the one that lacks.
+	// ReasonPrivilege and names the one that lacks; the plan that it returns beside is
+	// whole, with what lacks in Needs, unless it cannot look without that.
 	Rights []Right
 
 	// Params are what the action may be told beside its subject.
@@ -193,7 +194,8 @@ type Remedy interface {
 
 	// Measure reads the lowered metric for the subject, now. The engine calls it
 	// before and after, and the engine, not the action, says whether it helped.
-	// It returns ErrGone when the subject is not there.
+	// It returns ErrGone when the subject is not there, and ErrNoData when the target has
+	// no figures of it.
 	Measure(ctx context.Context, r Request) (float64, error)
 }
 
@@ -209,6 +211,10 @@ type Configurer interface {
 // ErrGone says that the subject of a request does not exist on the target.
 var ErrGone = errors.New("the subject is not there")
 
+// ErrNoData says that the target has no figures of the subject, because a crash emptied
+// its statistics. What it counts again is known again, and what it counted before is not.
+var ErrNoData = errors.New("the target has no figures of it")
+
 // ErrFinal is in the error of a step that must not be tried again: what the step had
 // to preserve is gone, and another try would hide that.
 var ErrFinal = errors.New("not tried again")
@@ -221,10 +227,13 @@ type Plan struct {
 	// Amount is how much the plan expects to delete, drop or prune; nil where it
 	// removes nothing.
 	Amount *Amount `json:"amount,omitempty"`
+
+	// Needs are the rights that lack before the plan may act.
+	Needs []string `json:"needs,omitempty"`
 }
 
-// Hash identifies what the plan would do. Facts and Amount do not count: an approval
-// covers an amount with a tolerance. Nor does what a step kept while it acted.
+// Hash identifies what the plan would do. Facts, Amount and Needs do not count: an
+// approval covers an amount with a tolerance. Nor does what a step kept while it acted.
 func (p Plan) Hash() string {
 	steps := slices.Clone(p.Steps)
 	for i := range steps {
@@ -391,6 +400,7 @@ const (
 	ReasonSubject    = "subject"       // a label is missing or does not name one thing
 	ReasonAction     = "action"        // no such action for that target
 	ReasonGone       = "gone"          // the subject does not exist
+	ReasonNoData     = "no_data"       // the target's statistics are empty: the measure is not known
 	ReasonNothing    = "nothing_to_do" // the measure is within its limit already
 	ReasonPrivilege  = "privilege"     // the target does not let us
 	ReasonReadOnly   = "read_only"     // the target is a replica
@@ -427,7 +437,7 @@ const ReasonApproval = "approval"
 // Reasons lists every reason that is not a guard's name.
 func Reasons() []string {
 	return []string{
-		ReasonSubject, ReasonAction, ReasonGone, ReasonNothing, ReasonPrivilege, ReasonReadOnly, ReasonUnfit, ReasonResolved, ReasonMode, ReasonCannotHelp, ReasonCancelled, ReasonPerson, ReasonUnanswered, ReasonPrepared,
+		ReasonSubject, ReasonAction, ReasonGone, ReasonNoData, ReasonNothing, ReasonPrivilege, ReasonReadOnly, ReasonUnfit, ReasonResolved, ReasonMode, ReasonCannotHelp, ReasonCancelled, ReasonPerson, ReasonUnanswered, ReasonPrepared,
 		ReasonChanged, ReasonPolicy, ReasonConfiguration, ReasonTarget, ReasonAmount, ReasonClock, ReasonPooler,
 	}
 }

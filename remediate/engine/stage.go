@@ -103,16 +103,24 @@ func (e *Engine) plan(ctx context.Context, c *carried) (move, error) {
 	}
 	before, plan, err := e.look(ctx, c.run.Request)
 	c.run.Before = before
+	if err == nil || len(plan.Needs) > 0 {
+		c.run.Plan, c.run.Begun, c.run.Done = plan, 0, 0 // people see the whole of it, though it may not act
+	}
 	if r, ok := remediate.Refused(err); ok {
 		return e.refusal(c.run, r), nil
 	} else if err != nil {
 		return move{}, err
 	}
-	c.run.Plan, c.run.Begun, c.run.Done = plan, 0, 0
-	return move{to: remediate.Planned, why: fmt.Sprintf("%s, plan %s", steps(len(plan.Steps)), plan.Hash())}, nil
+	why := fmt.Sprintf("%s, plan %s", steps(len(plan.Steps)), plan.Hash())
+	if err := plan.Lacking(); err != nil { // it is only observed
+		r, _ := remediate.Refused(err)
+		why += "; " + r.Detail
+	}
+	return move{to: remediate.Planned, why: why}, nil
 }
 
-// look measures and plans, and changes nothing.
+// look measures and plans, and changes nothing. A plan for which rights lack is
+// returned beside the refusal that says so.
 func (e *Engine) look(ctx context.Context, r remediate.Request) (before *float64, plan remediate.Plan, err error) {
 	a, err := e.action(r)
 	if err != nil {
@@ -120,6 +128,9 @@ func (e *Engine) look(ctx context.Context, r remediate.Request) (before *float64
 	}
 	value, err := e.measure(ctx, a, r)
 	switch {
+	case errors.Is(err, remediate.ErrNoData) && r.Episode == 0: // a person or a schedule wants it done anyway
+		plan, err = e.proposeSome(ctx, a, r)
+		return nil, plan, err
 	case err != nil:
 		return nil, plan, e.unmeasured(ctx, a, r, err)
 	case math.IsNaN(value) || math.IsInf(value, 0):
@@ -133,11 +144,25 @@ func (e *Engine) look(ctx context.Context, r remediate.Request) (before *float64
 			Until:  e.now().Add(within),
 		}
 	}
-	plan, err = e.propose(ctx, a, r)
+	plan, err = e.proposeSome(ctx, a, r)
+	return &value, plan, err
+}
+
+// proposeSome refuses a plan that has nothing to do, and one for which rights lack,
+// unless it is only to be seen.
+func (e *Engine) proposeSome(ctx context.Context, a remediate.Action, r remediate.Request) (remediate.Plan, error) {
+	plan, err := e.propose(ctx, a, r)
 	if err == nil && len(plan.Steps) == 0 {
 		err = remediate.Refuse(remediate.ReasonNothing, "%s has nothing to do", a.Name)
 	}
-	return &value, plan, err
+	lacks := plan.Lacking()
+	switch refusal, refused := remediate.Refused(err); {
+	case err == nil && r.Mode != remediate.Observe:
+		err = lacks
+	case r.Mode == remediate.Observe && lacks != nil && refused && refusal.Reason == remediate.ReasonPrivilege && len(plan.Steps) > 0:
+		err = nil
+	}
+	return plan, err
 }
 
 func (e *Engine) measure(ctx context.Context, a remediate.Action, r remediate.Request) (v float64, err error) {
@@ -172,8 +197,11 @@ func (e *Engine) unmeasured(ctx context.Context, a remediate.Action, r remediate
 	if _, refused := remediate.Refused(err); refused {
 		return err
 	}
-	if errors.Is(fault, remediate.ErrGone) {
+	switch {
+	case errors.Is(fault, remediate.ErrGone):
 		return remediate.Refuse(remediate.ReasonGone, "%s is not there", journal.Subject(r.Subject))
+	case errors.Is(fault, remediate.ErrNoData): // its alert ends, or the target counts again
+		return &remediate.Refusal{Reason: remediate.ReasonNoData, Detail: fmt.Sprintf("%s is not known: %v", a.Lowers, fault), Until: e.now().Add(within)}
 	}
 	return fmt.Errorf("measure %s: %w", a.Lowers, fault)
 }

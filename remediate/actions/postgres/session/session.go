@@ -158,6 +158,10 @@ func PlanWrites(ctx context.Context, t *target.Postgres, r remediate.Request, pl
 		return p, err
 	}
 	c, err := Open(ctx, t, Request{Database: r.Subject["database"], Application: "upkeep plans", Writes: true})
+	if no, refused := remediate.Refused(err); refused && no.Reason == remediate.ReasonReadOnly {
+		p.Needs = append(p.Needs, no.Detail) // people see the whole plan all the same
+		return p, err
+	}
 	if err != nil {
 		return remediate.Plan{}, err
 	}
@@ -165,7 +169,8 @@ func PlanWrites(ctx context.Context, t *target.Postgres, r remediate.Request, pl
 }
 
 // Plan makes a plan for the server that answers now: each step says which one that is.
-// It refuses where a pooler answers, since no step could be carried out.
+// It refuses where a pooler answers, since no step could be carried out, and returns the
+// whole plan beside the refusal where only rights lack.
 func Plan(ctx context.Context, t *target.Postgres, r remediate.Request, plan func(context.Context, remediate.Request) (remediate.Plan, error)) (remediate.Plan, error) {
 	is, err := direct(ctx, t)
 	if err != nil {
@@ -180,6 +185,9 @@ func Plan(ctx context.Context, t *target.Postgres, r remediate.Request, plan fun
 		if is.Timeline != "" {
 			p.Steps[i].Args[argTimeline] = is.Timeline
 		}
+	}
+	if _, refused := remediate.Refused(err); err == nil || refused && len(p.Needs) > 0 && r.Mode != remediate.Observe {
+		err = p.Lacking()
 	}
 	return p, err
 }
