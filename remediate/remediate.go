@@ -100,7 +100,8 @@ type Action struct {
 	Removes bool
 
 	// Rights are what the target must allow beyond a connection. Plan refuses with
-	// ReasonPrivilege and names the one that lacks.
+	// ReasonPrivilege and names the one that lacks; the plan that it returns beside is
+	// whole, with what lacks in Needs, unless it cannot look without that.
 	Rights []Right
 
 	// Params are what the action may be told beside its subject.
@@ -193,7 +194,8 @@ type Remedy interface {
 
 	// Measure reads the lowered metric for the subject, now. The engine calls it
 	// before and after, and the engine, not the action, says whether it helped.
-	// It returns ErrGone when the subject is not there.
+	// It returns ErrGone when the subject is not there, and ErrNoData when the target has
+	// no figures of it.
 	Measure(ctx context.Context, r Request) (float64, error)
 }
 
@@ -233,10 +235,13 @@ type Plan struct {
 	// Amount is how much the plan expects to delete, drop or prune; nil where it
 	// removes nothing.
 	Amount *Amount `json:"amount,omitempty"`
+
+	// Needs are the rights that lack before the plan may act.
+	Needs []string `json:"needs,omitempty"`
 }
 
-// Hash identifies what the plan would do. Facts and Amount do not count: an approval
-// covers an amount with a tolerance. Nor does what a step kept while it acted.
+// Hash identifies what the plan would do. Facts, Amount and Needs do not count: an
+// approval covers an amount with a tolerance. Nor does what a step kept while it acted.
 func (p Plan) Hash() string {
 	steps := slices.Clone(p.Steps)
 	for i := range steps {

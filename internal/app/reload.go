@@ -110,7 +110,7 @@ func (a *App) use(c *config.Config) error {
 // in place of those before. A target whose configuration has not changed stays. The
 // connections of one that has end when no run uses them any more.
 func (a *App) apply(c *config.Config) error {
-	made, err := targets(c, a.pieces)
+	made, err := targets(c, a.pieces, a.store)
 	if err != nil {
 		return err
 	}
@@ -233,13 +233,17 @@ func configured(c *config.Config, all []collectors.Collector) (wanted []collecto
 }
 
 // ruleLimits returns for each action the limit in the first rule that asks for it: a
-// person who runs the action means the same.
+// person who runs the action means the same. An action that lowers one metric or another
+// has a limit for each, under "action metric".
 func ruleLimits(files fs.FS) (map[string]float64, error) {
 	rules, err := alerts.Parse(files)
 	if err != nil {
 		return nil, err
 	}
-	limits := make(map[string]float64)
+	limits, lowers := make(map[string]float64), make(map[string][]string)
+	for _, a := range catalog.EveryAction() {
+		lowers[a.Name] = a.Metrics()
+	}
 	for _, r := range rules {
 		action := r.Annotations["action"]
 		if action == "" || action == "none" {
@@ -249,12 +253,22 @@ func ruleLimits(files fs.FS) (map[string]float64, error) {
 		if err != nil {
 			return nil, fmt.Errorf("rule %s: limit: %w", r.Name, err)
 		}
-		if _, named := limits[action]; !named { // several rules may name it; the first is what it is mostly for
-			limits[action] = limit
+		of := []string{action} // several rules may name it; the first is what it is mostly for
+		for _, metric := range lowers[action] {
+			if strings.Contains(r.Expr, metric) {
+				of = append(of, limitOf(action, metric))
+			}
+		}
+		for _, name := range of {
+			if _, named := limits[name]; !named {
+				limits[name] = limit
+			}
 		}
 	}
 	return limits, nil
 }
+
+func limitOf(action, metric string) string { return action + " " + metric }
 
 // reloadMetrics say how the last reload went.
 type reloadMetrics struct{ ok, at prometheus.Gauge }

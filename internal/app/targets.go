@@ -89,14 +89,14 @@ func (all pieces) set() (s target.Set) {
 // Targets makes the targets of a configuration. It connects to none of them; they
 // are the caller's to close.
 func Targets(c *config.Config) (target.Set, error) {
-	all, err := targets(c, nil)
+	all, err := targets(c, nil, nil)
 	return all.set(), err
 }
 
 // targets makes the targets of a configuration, and uses those of before again where
 // nothing that they were made of has changed.
-func targets(c *config.Config, before pieces) (pieces, error) {
-	b := builder{config: c, before: before}
+func targets(c *config.Config, before pieces, notes target.Notes) (pieces, error) {
+	b := builder{config: c, before: before, notes: notes}
 	for _, t := range c.Targets.Backup {
 		_ = take(&b, "backup", t.Name, t, func() (*target.Backup, error) { return new(target.Backup(t)), nil })
 	}
@@ -137,6 +137,7 @@ func targets(c *config.Config, before pieces) (pieces, error) {
 type builder struct {
 	config *config.Config
 	before pieces
+	notes  target.Notes // nil: what is seen is forgotten when the process ends
 	all    pieces
 	made   pieces // those that are new
 	err    error
@@ -220,6 +221,7 @@ func (b *builder) family(t config.Postgres, seen map[string]bool) (all []config.
 func (b *builder) postgres(t config.Postgres) (*target.Postgres, error) {
 	k := target.PostgresConfig{Name: t.Name, URL: t.URL, Password: t.Password(), WithoutText: !t.StatementText, Advice: filepath.Join(b.config.DataDir, "advice")}
 	k.Rebuilds, k.Alone = filepath.Join(b.config.DataDir, "rebuilds", url.PathEscape(t.Name)+".json"), b.config.Store.URL == ""
+	k.Notes, k.StandbysListed = b.notes, t.StandbysListed
 	for _, a := range t.Archives {
 		made, err := archive(a)
 		if err != nil {

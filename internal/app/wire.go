@@ -79,8 +79,10 @@ func (a *App) schedules(c *config.Config) (all []schedule.Schedule, err error) {
 			return nil, fmt.Errorf("schedule %q: %w", s.Name, err)
 		}
 		limit := s.Limit
-		if l, ok := limits[s.Action]; ok && limit == nil {
-			limit = &l
+		for _, name := range []string{limitOf(s.Action, actions[s.Action].For(remediate.Request{Params: s.Step().With}).Lowers), s.Action} {
+			if l, ok := limits[name]; ok && limit == nil {
+				limit = &l
+			}
 		}
 		made.Request = asked(s.Step(), actions[s.Action].Subject, s.Query, limit)
 		all = append(all, made)

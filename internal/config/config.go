@@ -68,13 +68,14 @@ func (t Targets) Count() int {
 
 // Postgres is one PostgreSQL server.
 type Postgres struct {
-	Name          string    `yaml:"name" required:"a name, the server label of its metrics" doc:"The server label of its metrics."`
-	URL           string    `yaml:"url" required:"a URL" doc:"Where it is: postgres://user@host:5432/postgres?sslmode=verify-full. Without a password."`
-	PasswordFile  string    `yaml:"password_file" check:"path" doc:"File with the password, read at each new connection."`
-	PasswordEnv   string    `yaml:"password_env" doc:"Environment variable with the password, instead of a file."`
-	ReplicaOf     string    `yaml:"replica_of" doc:"Name of the server whose standby this one is, when that is a target too: what only the standby's queries use is in use."`
-	StatementText bool      `yaml:"statement_text" default:"true" doc:"Tell the text of expensive statements, without literals."`
-	Archives      []Archive `yaml:"archives" doc:"Tables whose rows come to an age."`
+	Name           string    `yaml:"name" required:"a name, the server label of its metrics" doc:"The server label of its metrics."`
+	URL            string    `yaml:"url" required:"a URL" doc:"Where it is: postgres://user@host:5432/postgres?sslmode=verify-full. Without a password."`
+	PasswordFile   string    `yaml:"password_file" check:"path" doc:"File with the password, read at each new connection."`
+	PasswordEnv    string    `yaml:"password_env" doc:"Environment variable with the password, instead of a file."`
+	ReplicaOf      string    `yaml:"replica_of" doc:"Name of the server whose standby this one is, when that is a target too: what only the standby's queries use is in use."`
+	StandbysListed bool      `yaml:"standbys_listed" default:"false" doc:"Every standby of this server that answers queries, one that is fed from the WAL archive or follows another standby too, is a target that names in replica_of the server that it follows. Until this is true, no index counts as unused where WAL is archived, or where a standby that was seen in the last 35 days is away or no target."`
+	StatementText  bool      `yaml:"statement_text" default:"true" doc:"Tell the text of expensive statements, without literals."`
+	Archives       []Archive `yaml:"archives" doc:"Tables whose rows come to an age."`
 }
 
 // An Archive says which rows of a table are past their age.

@@ -114,7 +114,7 @@ func (c *Console) ask(r *http.Request, token string) (*question, *verdict) {
 	case err != nil:
 		return nil, c.broken("approve: run not read", err)
 	}
-	q := &question{run: run, lowers: c.lowers()[run.Request.Action], token: token, plan: plan, until: until}
+	q := &question{run: run, lowers: c.lowers(run.Request), token: token, plan: plan, until: until}
 	switch {
 	case run.State != remediate.Asked:
 		return q, &verdict{http.StatusGone, "busy", "Nothing is asked any more", fmt.Sprintf("Run %d is %s: %s", id, run.State, run.Why)}
@@ -231,6 +231,7 @@ func (q *question) describe() Node {
 		Ol(Map(q.run.Plan.Steps, func(s remediate.Step) Node {
 			return Li(Code(Text(s.Do)), If(s.Undo != "", Group{Br(), Small(Text("undone by: "), Code(Text(s.Undo)))}))
 		})),
+		If(len(q.run.Plan.Needs) > 0, P(Class("bad"), Text("Before it may act it needs: "+strings.Join(q.run.Plan.Needs, "; ")))),
 		If(len(q.run.Plan.Facts) > 0, Group{
 			H2(Text("What was seen")),
 			Ul(Map(q.run.Plan.Facts, func(f string) Node { return Li(Text(f)) })),

@@ -41,7 +41,7 @@ type Config struct {
 	Gate      *Gate
 	Names     func() Names       // what a pause can be about
 	Signer    *notify.Signer     // of the links by which a plan is approved; nil: there are none
-	Limits    map[string]float64 // action → the limit of the rule that asks for it
+	Limits    map[string]float64 // "action metric", or action → the limit of the rule that asks for it
 	Version   string
 	Logger    *slog.Logger
 }
@@ -108,8 +108,10 @@ func (c *Console) request(w http.ResponseWriter, r *http.Request) {
 
 func (c *Console) wanted(ask Ask) remediate.Request {
 	r := remediate.Request{Key: "person/" + ask.By + "/" + ask.Key, Action: ask.Action, Subject: ask.Subject, Params: ask.Params, Limit: ask.Limit, Mode: remediate.Auto, By: "user/" + ask.By, Terms: remediate.Terms{Windows: ask.Windows}}
-	if limit, ok := c.Limits[ask.Action]; ok && r.Limit == nil {
-		r.Limit = &limit
+	for _, name := range []string{ask.Action + " " + c.lowers(r), ask.Action} {
+		if limit, ok := c.Limits[name]; ok && r.Limit == nil {
+			r.Limit = &limit
+		}
 	}
 	return r
 }
@@ -138,7 +140,7 @@ func (c *Console) run(w http.ResponseWriter, r *http.Request) {
 		e, err = c.Inbox.Episode(ctx, s.Run.Request.Episode)
 		s.Episode = &e
 	}
-	s.Lowers = c.lowers()[s.Run.Request.Action]
+	s.Lowers = c.lowers(s.Run.Request)
 	c.answer(w, r, http.StatusOK, s, err)
 }
 
@@ -160,20 +162,22 @@ func (c *Console) runs(w http.ResponseWriter, r *http.Request) {
 
 func (c *Console) lines(ctx context.Context, n int) ([]Line, error) {
 	runs, err := c.Journal.Recent(ctx, n)
-	lowers := c.lowers()
 	lines := make([]Line, len(runs))
 	for i, run := range runs {
-		lines[i] = Line{run, lowers[run.Request.Action]}
+		lines[i] = Line{run, c.lowers(run.Request)}
 	}
 	return lines, err
 }
 
-func (c *Console) lowers() map[string]string {
-	all := make(map[string]string)
+// lowers is the metric that a request is about; "" where no target takes its action any
+// more.
+func (c *Console) lowers(r remediate.Request) string {
 	for _, a := range c.Engine.Actions() {
-		all[a.Name] = a.Lowers
+		if a.Name == r.Action {
+			return a.For(r).Lowers
+		}
 	}
-	return all
+	return ""
 }
 
 // A Status is what is seen and what is going on now.

@@ -30,6 +30,9 @@ type PostgresConfig struct {
 	Rebuilds string // file of upkeep's own that notes which indexes are being built anew; "" for none
 	Alone    bool   // no other upkeep carries runs of the same store: what is not noted here was not begun
 
+	Notes          Notes // what was seen of the server; nil: it is remembered while upkeep runs
+	StandbysListed bool  // every standby that answers queries is a target that names in replica_of whom it follows
+
 	// WithoutText leaves the texts of statements out of what is told.
 	WithoutText bool
 }
@@ -64,6 +67,9 @@ type Postgres struct {
 	Alone    bool        // no other upkeep carries runs of the same store: what is not noted here was not begun
 	Replicas []*Postgres // standbys of this server that are targets too
 
+	Notes          Notes // what was seen of the server
+	StandbysListed bool  // every standby that answers queries is a target that names in replica_of whom it follows
+
 	WithoutText bool // the texts of statements are not told
 
 	config   *pgx.ConnConfig
@@ -83,7 +89,10 @@ func NewPostgres(c PostgresConfig) (*Postgres, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Postgres{Name: c.Name, Archives: c.Archives, Advice: c.Advice, Rebuilds: c.Rebuilds, Alone: c.Alone, WithoutText: c.WithoutText, config: config, url: c.URL, password: c.Password, slots: make(chan struct{}, databaseConnections), databases: make(map[string]*Database)}
+	p := &Postgres{Name: c.Name, Archives: c.Archives, Advice: c.Advice, Rebuilds: c.Rebuilds, Alone: c.Alone, WithoutText: c.WithoutText, Notes: c.Notes, StandbysListed: c.StandbysListed, config: config, url: c.URL, password: c.Password, slots: make(chan struct{}, databaseConnections), databases: make(map[string]*Database)}
+	if p.Notes == nil {
+		p.Notes = new(memory)
+	}
 	p.server = p.database(p.Maintenance())
 	return p, nil
 }
@@ -98,6 +107,14 @@ func parsed(name, url string) (*pgx.ConnConfig, error) {
 		config.ConnectTimeout = 5 * time.Second
 	}
 	return config, nil
+}
+
+// Port returns the port of the configuration, by which a standby may follow the server.
+func (p *Postgres) Port() int {
+	if p.config == nil {
+		return 0
+	}
+	return int(p.config.Port)
 }
 
 // databasesSQL lists the databases that can be asked. A limit of -2 marks one

@@ -298,7 +298,9 @@ func (e *Engine) Preview(ctx context.Context, r remediate.Request) (p Preview, e
 	p.Before, p.Plan, err = e.look(ctx, r)
 	if refused, ok := remediate.Refused(err); ok {
 		p.Refusals = append(p.Refusals, refused)
-		return p, nil
+		if len(p.Plan.Needs) == 0 {
+			return p, nil
+		}
 	} else if err != nil {
 		return p, err
 	}

@@ -103,16 +103,24 @@ func (e *Engine) plan(ctx context.Context, c *carried) (move, error) {
 	}
 	before, plan, err := e.look(ctx, c.run.Request)
 	c.run.Before = before
+	if err == nil || len(plan.Needs) > 0 {
+		c.run.Plan, c.run.Begun, c.run.Done = plan, 0, 0 // people see the whole of it, though it may not act
+	}
 	if r, ok := remediate.Refused(err); ok {
 		return e.refusal(c.run, r), nil
 	} else if err != nil {
 		return move{}, err
 	}
-	c.run.Plan, c.run.Begun, c.run.Done = plan, 0, 0
-	return move{to: remediate.Planned, why: fmt.Sprintf("%s, plan %s", steps(len(plan.Steps)), plan.Hash())}, nil
+	why := fmt.Sprintf("%s, plan %s", steps(len(plan.Steps)), plan.Hash())
+	if err := plan.Lacking(); err != nil { // it is only observed
+		r, _ := remediate.Refused(err)
+		why += "; " + r.Detail
+	}
+	return move{to: remediate.Planned, why: why}, nil
 }
 
-// look measures and plans, and changes nothing.
+// look measures and plans, and changes nothing. A plan for which rights lack is
+// returned beside the refusal that says so.
 func (e *Engine) look(ctx context.Context, r remediate.Request) (before *float64, plan remediate.Plan, err error) {
 	a, err := e.action(r)
 	if err != nil {
@@ -140,11 +148,19 @@ func (e *Engine) look(ctx context.Context, r remediate.Request) (before *float64
 	return &value, plan, err
 }
 
-// proposeSome refuses a plan that has nothing to do.
+// proposeSome refuses a plan that has nothing to do, and one for which rights lack,
+// unless it is only to be seen.
 func (e *Engine) proposeSome(ctx context.Context, a remediate.Action, r remediate.Request) (remediate.Plan, error) {
 	plan, err := e.propose(ctx, a, r)
 	if err == nil && len(plan.Steps) == 0 {
 		err = remediate.Refuse(remediate.ReasonNothing, "%s has nothing to do", a.Name)
+	}
+	lacks := plan.Lacking()
+	switch refusal, refused := remediate.Refused(err); {
+	case err == nil && r.Mode != remediate.Observe:
+		err = lacks
+	case r.Mode == remediate.Observe && lacks != nil && refused && refusal.Reason == remediate.ReasonPrivilege && len(plan.Steps) > 0:
+		err = nil
 	}
 	return plan, err
 }

@@ -1,6 +1,9 @@
 package main
 
-const actions = "remediate/actions/postgres/"
+const (
+	actions = "remediate/actions/postgres/"
+	read    = "collectors/postgres/"
+)
 
 // mutants are the protections, the first of which is what all others rest on.
 func mutants() []mutant {
@@ -120,6 +123,46 @@ func mutants() []mutant {
 			name: "backup's time", why: "a backup that was verified is as old as it is, whenever that was",
 			file: "remediate/guard/backup.go", search: `if now.Sub(checked.At) <= within {`, replace: `if now.Sub(s.Verified.At) <= within {`,
 			pkg: "./internal/app", run: "TestBackupGuard",
+		},
+		{
+			name: "first seen", why: "an index counts as unused not before upkeep first saw it",
+			file: read + "indexusage.go", search: `since := latest(begun, moment{`, replace: `since := latest(begun); _ = latest(moment{`,
+			pkg: "./" + actions, run: "TestUnusedIsProven/version_$/^a_fresh_index$",
+		},
+		{
+			name: "promotion", why: "a promoted server has not counted its standbys' scans",
+			file: read + "usagebook.go", search: `case b.Timeline != l.Timeline:`, replace: `case false && b.Timeline != l.Timeline:`,
+			pkg: "./" + actions, run: "TestUnusedIsProven/version_$/^failover$",
+		},
+		{
+			name: "standby away", why: "a standby that was seen and is not there may use an index again",
+			file: read + "usagebook.go", search: `time.Millisecond < standbyLife {`, replace: `time.Millisecond < 0 {`,
+			pkg: "./" + actions, run: "TestUnusedIsProven/version_$/^a_standby_away_for_a_day$",
+		},
+		{
+			name: "track_counts", why: "nothing is unused while scans are not counted",
+			file: read + "indexusage.go", search: `Counted: e.Counts,`, replace: `Counted: true,`,
+			pkg: "./" + actions, run: "TestUnusedIsProven/version_$/^track_counts_off$",
+		},
+		{
+			name: "emptied", why: "a crash empties the counters without a new start of the server",
+			file: read + "indexusage.go", search: `least(b.stats_reset, a.stats_reset)`, replace: `null::timestamptz`,
+			pkg: "./" + actions, run: "TestUnusedIsProven/version_$/^a_crash_of_a_session$",
+		},
+		{
+			name: "extension", why: "what an extension has made is its own",
+			file: actions + "indextraits.go", search: `d.objid in (c.oid, t.oid)`, replace: `d.objid in (c.oid)`,
+			pkg: "./" + actions, run: "TestUnusedIsProven/version_$/^the_table_of_an_extension$",
+		},
+		{
+			name: "young counters", why: "after a crash the catalog says how many rows a table has",
+			file: read + "vacuum.sql", search: `when t.reltuples > t.live + t.dead then 'young'`, replace: `when t.reltuples > t.live + t.dead then 'whole'`,
+			pkg: "./" + read, run: "TestVacuumAfterCrash/version_$",
+		},
+		{
+			name: "lacking rights", why: "a plan for which rights lack is shown, and does not act",
+			file: "remediate/engine/stage.go", search: `		err = lacks`, replace: `		_ = lacks`,
+			pkg: "./remediate/engine", run: "TestLackingRights",
 		},
 	}
 }

@@ -42,12 +42,12 @@ func (a moving) planFiles(ctx context.Context, db *target.Database, rel relation
 	if err != nil {
 		return p, remediate.Refuse(remediate.ReasonSubject, "%v", err)
 	}
-	s, err := m.surveyed(ctx, db)
+	s, err := m.survey(ctx, db, &p)
 	if errors.Is(err, remediate.ErrGone) {
 		return p, remediate.Refuse(remediate.ReasonGone, "%v", err)
 	}
 	if err == nil {
-		err = mayFile(ctx, db)
+		err = p.Lack(mayFile(ctx, db))
 	}
 	if err == nil {
 		err = reach(ctx, entry.To)
@@ -90,7 +90,7 @@ func (a moving) planFiles(ctx context.Context, db *target.Database, rel relation
 		args["zone"] = s.zone
 	}
 	p.Steps = append(p.Steps, remediate.Step{Do: m.filedText(entry.To.Label, columns), Undo: "postgres/restore_archived brings them back", Args: args})
-	after, facts, err := a.upkeep(ctx, db, m, s, r)
+	after, facts, err := a.upkeep(ctx, db, m, s, r, &p)
 	p.Steps, p.Facts = append(p.Steps, after...), append(p.Facts, facts...)
 	return p, err
 }
@@ -200,7 +200,7 @@ func (a moving) planUnfiles(ctx context.Context, db *target.Database, rel relati
 	table := place{entry.Schema, entry.Table}
 	s, err := readSide(ctx, db, table, inserts())
 	if err == nil {
-		err = mayUnfile(ctx, db, table, s)
+		err = mayUnfile(ctx, db, table, s, &p)
 	}
 	if err == nil {
 		err = reach(ctx, entry.To)
@@ -244,7 +244,7 @@ func (a moving) planUnfiles(ctx context.Context, db *target.Database, rel relati
 		Do:   "COPY " + table.String() + " FROM objects in " + entry.To.Label + " WHERE " + m.which() + " -- object by object",
 		Undo: "postgres/archive moves them again", Args: args,
 	})
-	after, facts, err := a.upkeep(ctx, db, m, survey{dest: s}, r)
+	after, facts, err := a.upkeep(ctx, db, m, survey{dest: s}, r, &p)
 	p.Steps, p.Facts = append(p.Steps, after...), append(p.Facts, facts...)
 	return p, err
 }
@@ -311,27 +311,29 @@ func inObjects(ctx context.Context, q read.Querier, entry target.Archive, since,
 	return []string{fmt.Sprintf("%d objects with %d rows in all have rows of that time too, in %s among others, and do not come back: name that as the archive's destination to bring those back", len(all), n, all[len(all)-1].Place)}, nil
 }
 
-// mayUnfile refuses a table that rows cannot be brought back to without harm.
-func mayUnfile(ctx context.Context, q read.Querier, table place, s side) error {
-	if err := s.fit(table, inserts()); err != nil {
+// mayUnfile refuses a table that rows cannot be brought back to without harm. Which
+// rights lack is noted in the plan.
+func mayUnfile(ctx context.Context, q read.Querier, table place, s side, p *remediate.Plan) error {
+	if err := s.fit(table, inserts(), p); err != nil {
 		return err
 	}
 	state, err := readLedgerState(ctx, q)
 	if err != nil {
 		return err
 	}
-	if err := state.usable(); err != nil {
+	if err := p.Blind(state.usable()); err != nil {
 		return err
 	}
 	type right struct{ Temporary, Select bool }
 	have, err := one(ctx, q, pgx.RowToStructByPos[right], "select has_database_privilege(current_database(), 'TEMPORARY'), has_table_privilege($1::int8::oid, 'SELECT')", s.OID)
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
-	case !have.Temporary:
-		return remediate.Refuse(remediate.ReasonPrivilege, "role %s lacks a right: grant temporary on database of the table to %s", s.Role, state.Role)
-	case !have.Select:
-		return remediate.Refuse(remediate.ReasonPrivilege, "role %s lacks a right: grant select on table %s to %s", s.Role, table, state.Role)
+	}
+	if !have.Temporary {
+		_ = p.Lack(remediate.Refuse(remediate.ReasonPrivilege, "role %s lacks a right: grant temporary on database of the table to %s", s.Role, state.Role)) // it is noted
+	}
+	if !have.Select {
+		return p.Blind(remediate.Refuse(remediate.ReasonPrivilege, "role %s lacks a right: grant select on table %s to %s", s.Role, table, state.Role))
 	}
 	return nil
 }
@@ -357,7 +359,10 @@ func (a moving) unfile(ctx context.Context, c *pgx.Conn, f remediate.Fence, s re
 	table := place{entry.Schema, entry.Table}
 	v, err := readSide(ctx, c, table, inserts())
 	if err == nil {
-		err = mayUnfile(ctx, c, table, v)
+		var p remediate.Plan
+		if err = mayUnfile(ctx, c, table, v, &p); err == nil {
+			err = p.Lacking()
+		}
 	}
 	if err != nil {
 		return err

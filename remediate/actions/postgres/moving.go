@@ -36,7 +36,7 @@ func (a moving) plan(ctx context.Context, db *target.Database, rel relation, m m
 	if err != nil {
 		return p, remediate.Refuse(remediate.ReasonSubject, "%v", err)
 	}
-	s, err := m.surveyed(ctx, db)
+	s, err := m.survey(ctx, db, &p)
 	if errors.Is(err, remediate.ErrGone) {
 		return p, remediate.Refuse(remediate.ReasonGone, "%v", err)
 	}
@@ -70,7 +70,7 @@ func (a moving) plan(ctx context.Context, db *target.Database, rel relation, m m
 		return p, err
 	}
 	p.Facts = append(p.Facts, facts...)
-	after, facts, err := a.upkeep(ctx, db, m, s, r)
+	after, facts, err := a.upkeep(ctx, db, m, s, r, &p)
 	p.Steps, p.Facts = append(p.Steps, after...), append(p.Facts, facts...)
 	return p, err
 }
@@ -217,7 +217,7 @@ func always(context.Context, *pgx.Conn) (bool, error) { return false, nil }
 // upkeep are the steps after the rows: the source is vacuumed, so that its space is
 // used again and the planner knows that the rows are gone, and the destination is
 // analyzed.
-func (a moving) upkeep(ctx context.Context, db *target.Database, m movement, s survey, r remediate.Request) (steps []remediate.Step, facts []string, err error) {
+func (a moving) upkeep(ctx context.Context, db *target.Database, m movement, s survey, r remediate.Request, p *remediate.Plan) (steps []remediate.Step, facts []string, err error) {
 	for _, of := range []struct {
 		place    place
 		oid      int64
@@ -231,7 +231,11 @@ func (a moving) upkeep(ctx context.Context, db *target.Database, m movement, s s
 		if err != nil {
 			return nil, nil, err
 		}
-		if err := rel.allowed(of.part + " " + of.place.String() + " afterwards"); err != nil && of.must {
+		lacks := rel.allowed(of.part + " " + of.place.String() + " afterwards")
+		if of.must {
+			lacks = p.Lack(lacks)
+		}
+		if err := lacks; err != nil && of.must {
 			return nil, nil, err
 		} else if err != nil {
 			facts = append(facts, err.Error())

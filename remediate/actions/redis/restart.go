@@ -152,7 +152,7 @@ func (a restart) Plan(ctx context.Context, r remediate.Request) (p remediate.Pla
 		return p, err
 	}
 	now.pause = time.Duration(hold)
-	if err := allowed(ctx, a.target.Client, restarting()...); err != nil {
+	if err := p.Lack(allowed(ctx, a.target.Client, restarting()...)); err != nil {
 		return p, err
 	}
 	if !a.target.Restart.Configured() {
@@ -171,7 +171,7 @@ func (a restart) Plan(ctx context.Context, r remediate.Request) (p remediate.Pla
 		return p, err
 	}
 	p.Steps = []remediate.Step{a.step(now, volatile)}
-	return p, nil
+	return p, p.Lacking()
 }
 
 // may refuses what must not be restarted.

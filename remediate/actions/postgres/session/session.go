@@ -167,7 +167,8 @@ func PlanWrites(ctx context.Context, t *target.Postgres, r remediate.Request, pl
 }
 
 // Plan makes a plan for the server that answers now: each step says which one that is.
-// It refuses where a pooler answers, since no step could be carried out.
+// It refuses where a pooler answers, since no step could be carried out, and returns the
+// whole plan beside the refusal where only rights lack.
 func Plan(ctx context.Context, t *target.Postgres, r remediate.Request, plan func(context.Context, remediate.Request) (remediate.Plan, error)) (remediate.Plan, error) {
 	return planned(ctx, t, r, false, plan)
 }
@@ -182,10 +183,16 @@ func planned(ctx context.Context, t *target.Postgres, r remediate.Request, write
 		// A step works in a session of its own, which may be another than those that are
 		// kept for reading.
 		var c *pgx.Conn
-		if c, err = Open(ctx, t, Request{Database: r.Subject["database"], Application: "upkeep plans", Writes: writes}); err != nil {
+		c, err = Open(ctx, t, Request{Database: r.Subject["database"], Application: "upkeep plans", Writes: writes})
+		no, refused := remediate.Refused(err)
+		switch {
+		case err == nil:
+			err = c.Close(ctx)
+		case refused && no.Reason == remediate.ReasonReadOnly:
+			p.Needs = append(p.Needs, no.Detail) // people see the whole plan all the same
+		default:
 			return remediate.Plan{}, err
 		}
-		err = c.Close(ctx)
 	}
 	for i := range p.Steps {
 		if p.Steps[i].Args == nil {
@@ -195,6 +202,9 @@ func planned(ctx context.Context, t *target.Postgres, r remediate.Request, write
 		if is.Timeline != "" {
 			p.Steps[i].Args[argTimeline] = is.Timeline
 		}
+	}
+	if _, refused := remediate.Refused(err); err == nil || refused && len(p.Needs) > 0 && r.Mode != remediate.Observe {
+		err = p.Lacking()
 	}
 	return p, err
 }
