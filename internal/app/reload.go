@@ -152,6 +152,7 @@ func targets(c *config.Config) (set target.Set, err error) {
 	for _, t := range c.Targets.Postgres {
 		k := target.PostgresConfig{Name: t.Name, URL: t.URL, Password: t.Password(), WithoutText: !t.StatementText, Advice: filepath.Join(c.DataDir, "advice")}
 		k.Rebuilds, k.Alone = filepath.Join(c.DataDir, "rebuilds", url.PathEscape(t.Name)+".json"), c.Store.URL == ""
+		k.Exclude = t.Exclude
 		for _, a := range t.Archives {
 			made, err := archive(a)
 			if err != nil {

@@ -312,7 +312,7 @@ notify:
 		0,
 		true, true, false,
 		"observe", "late", time.Hour, 0.25,
-		config.Engine{Concurrency: 8, PerTarget: 2, Lease: 5 * time.Second, ReconcileInterval: time.Minute, ResolveAfter: 5 * time.Minute, Flap: 10 * time.Minute},
+		config.Engine{Concurrency: 8, PerTarget: 2, Lease: 5 * time.Second, ReconcileInterval: time.Minute, ResolveAfter: 5 * time.Minute, ExpireAfter: 12 * time.Hour, Flap: 10 * time.Minute},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -30,6 +31,8 @@ type PostgresConfig struct {
 
 	// WithoutText leaves the texts of statements out of what is told.
 	WithoutText bool
+
+	Exclude []string // databases that are left alone
 }
 
 // An Archive says which rows of a table are past their age, and what becomes of them.
@@ -61,6 +64,7 @@ type Postgres struct {
 	Rebuilds string      // file of upkeep's own that notes which indexes are being built anew; "" for none
 	Alone    bool        // no other upkeep carries runs of the same store: what is not noted here was not begun
 	Replicas []*Postgres // standbys of this server that are targets too
+	Exclude  []string    // databases that are left alone
 
 	WithoutText bool // the texts of statements are not told
 
@@ -84,7 +88,7 @@ func NewPostgres(c PostgresConfig) (*Postgres, error) {
 	if config.ConnectTimeout == 0 {
 		config.ConnectTimeout = 5 * time.Second
 	}
-	p := &Postgres{Name: c.Name, Archives: c.Archives, Advice: c.Advice, Rebuilds: c.Rebuilds, Alone: c.Alone, WithoutText: c.WithoutText, config: config, url: c.URL, password: c.Password, slots: make(chan struct{}, databaseConnections), databases: make(map[string]*Database)}
+	p := &Postgres{Name: c.Name, Archives: c.Archives, Advice: c.Advice, Rebuilds: c.Rebuilds, Alone: c.Alone, WithoutText: c.WithoutText, Exclude: c.Exclude, config: config, url: c.URL, password: c.Password, slots: make(chan struct{}, databaseConnections), databases: make(map[string]*Database)}
 	p.server = p.database(p.Maintenance())
 	return p, nil
 }
@@ -108,7 +112,8 @@ func (p *Postgres) Databases(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return pgx.CollectRows(rows, pgx.RowTo[string])
+	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	return slices.DeleteFunc(names, func(name string) bool { return slices.Contains(p.Exclude, name) }), err
 }
 
 // Maintenance returns the name of the database that the configuration names,
