@@ -392,7 +392,7 @@ func TestParseMatchers(t *testing.T) {
 		`"my.label"="x"`: `my.label="x"`, `{"my.label"="x"}`: `my.label="x"`, `my.label="x"`: `my.label="x"`,
 		`"with space"!~"x"`: `"with space"!~"x"`, `"q\"uote"="x"`: `"q\"uote"="x"`, `größe="x"`: `größe="x"`, `"日本"="🙂"`: `日本="🙂"`,
 		`a=b c`: `a="b c"`, `a="\d"`: `a="\\d"`, // the classic parser alone
-		`a`: "", `="x"`: "", `"a"`: "", `a=~"("`: "", `{a="b"`: "",
+		`a`: "", `="x"`: "", `"a"`: "", `a=~"("`: "", `{"a.b"="c"`: "",
 	} {
 		all, err := policy.ParseMatchers(text)
 		var got []string
