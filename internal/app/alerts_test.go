@@ -60,10 +60,16 @@ func serve(t *testing.T, text string) *life {
 // fire posts alerts of these kinds to an Alertmanager.
 func fire(t *testing.T, amURL string, kinds ...string) {
 	t.Helper()
+	fireWith(t, amURL, "kind2", kinds...)
+}
+
+// fireWith names the kind in a second label, too.
+func fireWith(t *testing.T, amURL, label string, kinds ...string) {
+	t.Helper()
 	var all []map[string]any
 	for _, kind := range kinds {
 		all = append(all, map[string]any{
-			"labels":      map[string]string{"alertname": "RedisSnapshotOld", "server": "cache", "kind": kind},
+			"labels":      map[string]string{"alertname": "RedisSnapshotOld", "server": "cache", "kind": kind, label: kind},
 			"annotations": map[string]string{"limit": "-1"}, "endsAt": time.Now().Add(time.Hour),
 		})
 	}
@@ -215,18 +221,19 @@ engine: {reconcile_interval: 100ms, resolve_after: 1h}
 	}
 }
 
-// A silence in the embedded Alertmanager holds what it has delivered before.
+// A silence in the embedded Alertmanager holds what it has delivered before. Names of
+// labels are in UTF-8 in alerts, policies and silences alike.
 func TestEmbeddedSilence(t *testing.T) {
 	cache := servertest.Redis(t)
 	l := serve(t, fmt.Sprintf(`targets: {redis: [{name: cache, url: %q}]}
 embedded: {group_wait: 10ms}
 engine: {reconcile_interval: 100ms, resolve_after: 1h}
-%s`, cache.URL, strings.Replace(saving, "HOLD", "hold: 2s", 1)))
+%s`, cache.URL, strings.NewReplacer("HOLD", "hold: 2s", `alertname="RedisSnapshotOld"`, `"my.label"=~"plain|silenced"`).Replace(saving)))
 	eventually(t, "it is ready", func() bool { code, _ := l.send(t, "GET", "/-/ready", "", ""); return code == 200 })
-	fire(t, l.url, "plain", "silenced")
+	fireWith(t, l.url, "my.label", "plain", "silenced")
 	eventually(t, "both are delivered", func() bool { return len(l.kinds(t)) == 2 })
 	if _, err := (prom.Alertmanager{URL: l.url}).Set(t.Context(), prom.Silence{
-		Matchers: []prom.Matcher{prom.Equal("kind", "silenced")}, StartsAt: time.Now(), EndsAt: time.Now().Add(time.Hour), CreatedBy: "ann", Comment: "we move it",
+		Matchers: []prom.Matcher{prom.Equal("my.label", "silenced")}, StartsAt: time.Now(), EndsAt: time.Now().Add(time.Hour), CreatedBy: "ann", Comment: "we move it",
 	}); err != nil {
 		t.Fatal(err)
 	}
