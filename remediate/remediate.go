@@ -305,6 +305,10 @@ type Guard struct {
 	// each step and each statement, of a proposal with the pauses and the approval.
 	During bool
 
+	// Step says that the guard is asked again right before each step, though it asks
+	// elsewhere.
+	Step bool
+
 	Check func(ctx context.Context, p Proposal) error // nil, a *Refusal, or a failure to find out
 }
 

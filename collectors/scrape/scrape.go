@@ -4,7 +4,6 @@ package scrape
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -71,6 +70,7 @@ type asker struct {
 
 	mu     sync.Mutex
 	status Status
+	fault  error     // of the last question
 	good   time.Time // when it last answered without an error
 }
 
@@ -290,7 +290,7 @@ func (s *Scraper) ask(ctx context.Context, a *asker) {
 	s.keep(a, status.At)
 	a.mu.Lock()
 	before := a.status
-	a.status = status
+	a.status, a.fault = status, err
 	if err == nil {
 		a.good = status.At
 	}
@@ -347,24 +347,35 @@ func (s *Scraper) Refresh(metric, target string) {
 	}
 }
 
-// Answer tells when the collector that writes a metric of a target last answered
-// without an error, zero when never, and the error that it has met since.
-func (s *Scraper) Answer(metric, target string) (last time.Time, err error) {
+// Answer tells when the collector that writes a metric last answered about a subject
+// without an error, zero when never, and the error that it has met since. The error of
+// a part of the target that the subject is not in does not count.
+func (s *Scraper) Answer(metric string, subject map[string]string) (last time.Time, err error) {
 	s.mu.RLock()
 	askers := s.askers
 	s.mu.RUnlock()
 	for _, a := range askers {
-		if a.Target != target || !a.writes(metric) {
+		if a.Target != subject["server"] || !a.writes(metric) {
 			continue
 		}
 		a.mu.Lock()
 		defer a.mu.Unlock()
-		if a.status.Err != "" {
-			err = errors.New(a.status.Err)
+		if a.fault != nil && elsewhere(a.fault, subject) {
+			return a.status.At, nil
 		}
-		return a.good, err
+		return a.good, a.fault
 	}
 	return last, nil
+}
+
+// elsewhere reports whether an error is about parts of a target only that a subject is
+// not in.
+func elsewhere(err error, subject map[string]string) bool {
+	parts, only := collectors.Parts(err)
+	return only && !slices.ContainsFunc(parts, func(p *collectors.PartError) bool {
+		value, named := subject[p.Label]
+		return !named || value == p.Value
+	})
 }
 
 func (a *asker) writes(metric string) bool {

@@ -73,6 +73,7 @@ type App struct {
 	signer   *notify.Signer
 	outbox   *notify.Outbox
 	keeper   *silence.Keeper // nil where there is no Alertmanager to ask
+	delivery *inbox.Delivery // the same
 
 	scheduler *schedule.Scheduler
 
@@ -168,6 +169,7 @@ func (a *App) carriers(ctx context.Context) error {
 			a.keeper.Alertmanagers = append(a.keeper.Alertmanagers, prom.Alertmanager{URL: url, Client: am.Client})
 		}
 		e.Silences = a.keeper
+		a.delivery = &inbox.Delivery{Inbox: a.inbox, Alertmanager: am}
 	}
 	a.engine = engine.New(e)
 	a.scheduler = schedule.NewScheduler(schedule.Config{
@@ -279,10 +281,14 @@ func (a *App) Run(ctx context.Context) error {
 	if a.embedded != nil {
 		group.Go(func() error { return a.embedded.Run(ctx) })
 	}
+	unlisted := inbox.Unlisted{Sources: []string{webhook.Grafana}, After: a.config.Engine.ExpireAfter, Every: a.config.Engine.ReconcileInterval, Logger: a.log.With("component", "inbox")}
 	if am, ok := a.alertmanager(); ok {
 		group.Go(func() error { return a.inbox.Watch(ctx, am) })
 		group.Go(func() error { return a.keeper.Run(ctx) })
+	} else {
+		unlisted.Sources = append(unlisted.Sources, webhook.Alertmanager)
 	}
+	group.Go(func() error { return a.inbox.Expire(ctx, unlisted) })
 	group.Go(func() error { return a.outbox.Run(ctx) })
 	group.Go(func() error { return a.scheduler.Run(ctx) })
 	group.Go(func() error { a.audit(ctx); return nil })

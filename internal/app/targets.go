@@ -222,6 +222,7 @@ func (b *builder) postgres(t config.Postgres) (*target.Postgres, error) {
 	k := target.PostgresConfig{Name: t.Name, URL: t.URL, Password: t.Password(), WithoutText: !t.StatementText, Advice: filepath.Join(b.config.DataDir, "advice")}
 	k.Rebuilds, k.Alone = filepath.Join(b.config.DataDir, "rebuilds", url.PathEscape(t.Name)+".json"), b.config.Store.URL == ""
 	k.Notes, k.StandbysListed = b.notes, t.StandbysListed
+	k.Exclude = t.Exclude
 	for _, a := range t.Archives {
 		made, err := archive(a)
 		if err != nil {

@@ -23,10 +23,14 @@ func (a *App) guard(c *config.Config) []remediate.Guard {
 	for name, w := range c.Times() {
 		open[name] = w
 	}
-	return guard.All(guard.Config{
+	g := guard.Config{
 		Windows: open, Limits: guard.Limits{All: c.Engine.Concurrency, PerTarget: c.Engine.PerTarget},
 		Answers: answers{a.scraper}, Backups: backups(c.Targets.Backup),
-	})
+	}
+	if a.delivery != nil {
+		g.Deliveries = a.delivery
+	}
+	return guard.All(g)
 }
 
 // answers asks the scraper how collectors do.

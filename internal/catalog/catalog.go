@@ -37,6 +37,7 @@ func Own() []*collectors.Metric {
 		{Name: "upkeep_episodes_open", Type: collectors.Gauge, Help: "Number of troubles that alerts have told of and that are not over.", Labels: []string{"alertname"}},
 		{Name: "upkeep_inbox_alerts_total", Type: collectors.Counter, Help: "Alerts that were taken in and are on disk, told twice or not, by their source and status.", Labels: []string{"source", "status"}},
 		{Name: "upkeep_inbox_letters", Type: collectors.Gauge, Help: "Number of deliveries that could not be read and are kept for people, a thousand at most."},
+		{Name: "upkeep_inbox_letters_total", Type: collectors.Counter, Help: "Deliveries, and alerts of one, that could not be read and were kept for people, each time they were sent."},
 		{Name: "upkeep_journal_intact", Type: collectors.Gauge, Help: "1 when every entry of the journal was what had been written, at the start of the process, else 0."},
 		{Name: "upkeep_notices_pending", Type: collectors.Gauge, Help: "Number of notices that people have not been told of yet, summed over the notifiers."},
 		{Name: "upkeep_notices_total", Type: collectors.Counter, Help: "Notices to people, by what came of each try: told, failed or given_up.", Labels: []string{"notifier", "kind", "result"}},

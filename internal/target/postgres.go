@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -35,6 +36,8 @@ type PostgresConfig struct {
 
 	// WithoutText leaves the texts of statements out of what is told.
 	WithoutText bool
+
+	Exclude []string // databases that are left alone
 }
 
 // An Archive says which rows of a table are past their age, and what becomes of them.
@@ -66,6 +69,7 @@ type Postgres struct {
 	Rebuilds string      // file of upkeep's own that notes which indexes are being built anew; "" for none
 	Alone    bool        // no other upkeep carries runs of the same store: what is not noted here was not begun
 	Replicas []*Postgres // standbys of this server that are targets too
+	Exclude  []string    // databases that are left alone
 
 	Notes          Notes // what was seen of the server
 	StandbysListed bool  // every standby that answers queries is a target that names in replica_of whom it follows
@@ -89,7 +93,7 @@ func NewPostgres(c PostgresConfig) (*Postgres, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Postgres{Name: c.Name, Archives: c.Archives, Advice: c.Advice, Rebuilds: c.Rebuilds, Alone: c.Alone, WithoutText: c.WithoutText, Notes: c.Notes, StandbysListed: c.StandbysListed, config: config, url: c.URL, password: c.Password, slots: make(chan struct{}, databaseConnections), databases: make(map[string]*Database)}
+	p := &Postgres{Name: c.Name, Archives: c.Archives, Advice: c.Advice, Rebuilds: c.Rebuilds, Alone: c.Alone, WithoutText: c.WithoutText, Exclude: c.Exclude, Notes: c.Notes, StandbysListed: c.StandbysListed, config: config, url: c.URL, password: c.Password, slots: make(chan struct{}, databaseConnections), databases: make(map[string]*Database)}
 	if p.Notes == nil {
 		p.Notes = new(memory)
 	}
@@ -136,7 +140,8 @@ func (p *Postgres) Databases(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return pgx.CollectRows(rows, pgx.RowTo[string])
+	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	return slices.DeleteFunc(names, func(name string) bool { return slices.Contains(p.Exclude, name) }), err
 }
 
 // Maintenance returns the name of the database that the configuration names,

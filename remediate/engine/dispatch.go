@@ -164,6 +164,10 @@ func (e *Engine) decide(ctx context.Context, book policy.Book, edition string, e
 			Key: fmt.Sprintf("page/%d/%s", episode.ID, decision.Policy), Kind: remediate.NoticePage, Episode: episode.ID, At: e.now(),
 			Title: fmt.Sprintf("%s needs a person", episode.Name()), Text: e.diagnosis(episode, runs, decision.Why),
 		}
+		if episode.FlappingFrom != 0 { // once for all the time in which nothing was decided
+			d.Notice.Key = fmt.Sprintf("flapping/%d/%s", episode.FlappingFrom, decision.Policy)
+			d.Notice.Title = episode.Name() + " is flapping, and nothing was done about it"
+		}
 	}
 	return d, nil
 }

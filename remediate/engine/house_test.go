@@ -86,7 +86,7 @@ func houseOn(t *testing.T, o store.Options) *house {
 	})
 	h := &house{t: t, ward: newWard(), store: s, mode: remediate.Auto, guards: guard.Config{Limits: guard.Limits{All: 4}}}
 	h.journal = journal.New(journal.Config{Store: s, Now: h.now})
-	h.inbox = inbox.New(inbox.Config{Store: s, Now: h.now, Wake: func() {
+	h.inbox = inbox.New(inbox.Config{Store: s, Now: h.now, FlapWindow: 10 * time.Minute, Wake: func() {
 		if e := h.waker.Load(); e != nil {
 			e.Wake()
 		}

@@ -478,7 +478,7 @@ func (w *sim) pick() *replica {
 func (w *sim) start(r *replica) {
 	r.life++
 	r.Journal = journal.New(journal.Config{Store: w.store, Name: r.name(), Lease: simLease, Now: w.clock, Shared: !r.alone})
-	r.inbox = inbox.New(inbox.Config{Store: w.store, Now: w.clock})
+	r.inbox = inbox.New(inbox.Config{Store: w.store, Now: w.clock, FlapWindow: 10 * time.Minute})
 	r.engine = engine.New(engine.Config{
 		Journal: r, Queue: r, Desk: r, Members: r, Standing: r.Journal, Watch: r.Journal, Inbox: r.inbox, Rules: w.ward,
 		Guards: func() []remediate.Guard {

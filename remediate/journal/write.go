@@ -216,8 +216,7 @@ func (j *Journal) Decide(ctx context.Context, edition string, book json.RawMessa
 
 func (j *Journal) decide(tx *store.Tx, edition string, d Decided) (run remediate.Run, made bool, err error) {
 	if !d.Wait.IsZero() {
-		_, err := tx.Exec("update episodes set ripe = ? where id = ?", store.Millis(d.Wait), d.Episode)
-		return run, false, err
+		return run, false, j.wait(tx, d)
 	}
 	if d.Request != nil {
 		// Another replica may have decided the same; its run is the one. A request
@@ -249,6 +248,19 @@ func (j *Journal) decide(tx *store.Tx, edition string, d Decided) (run remediate
 		}
 	}
 	return run, false, appendEntry(tx, e)
+}
+
+// wait lets an episode be decided later, and tells people meanwhile where the decision
+// says so.
+func (j *Journal) wait(tx *store.Tx, d Decided) error {
+	if _, err := tx.Exec("update episodes set ripe = ? where id = ?", store.Millis(d.Wait), d.Episode); err != nil || d.Notice == nil {
+		return err
+	}
+	told, err := tell(tx, *d.Notice)
+	if err != nil || !told {
+		return err
+	}
+	return appendEntry(tx, remediate.Entry{Episode: d.Episode, At: j.now(), Note: remediate.NotePaged, Why: d.Why, Case: d.Case})
 }
 
 // NoteIn writes an entry that is no transition, as a part of a transaction.

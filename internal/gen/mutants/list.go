@@ -164,5 +164,40 @@ func mutants() []mutant {
 			file: "remediate/engine/stage.go", search: `		err = lacks`, replace: `		_ = lacks`,
 			pkg: "./remediate/engine", run: "TestLackingRights",
 		},
+		{
+			name: "listing", why: "a listing of alerts starts nothing that was not delivered",
+			file: "remediate/inbox/reconcile.go", search: `case a.Firing && delivered(before, a.Alert) && !over`, replace: `case a.Firing && !over`,
+			pkg: "./remediate/inbox", run: "TestListingStartsNothing",
+		},
+		{
+			name: "suppressed", why: "what was delivered and would not be now is not acted on",
+			file: "remediate/guard/suppressed.go", search: `case why != "":`, replace: `case false && why != "":`,
+			pkg: "./remediate/engine", run: "TestSuppressed",
+		},
+		{
+			name: "suppressed step", why: "Alertmanager is asked again before each step",
+			file: "remediate/engine/watch.go", search: `!g.During && !(g.Step && anew)`, replace: `!g.During && !(false && g.Step && anew)`,
+			pkg: "./remediate/engine", run: "TestSuppressed",
+		},
+		{
+			name: "muted", why: "the routes of the configuration tell what is muted",
+			file: "remediate/inbox/held.go", search: `by != "" {`, replace: `false && by != "" {`,
+			pkg: "./remediate/inbox", run: "TestHeld$",
+		},
+		{
+			name: "unread", why: "an alert that cannot be read costs only itself",
+			file: "remediate/webhook/webhook.go", search: `case len(told) == 0:`, replace: `case len(rest) > 0:`,
+			pkg: "./remediate/webhook", run: "TestUnreadAlerts",
+		},
+		{
+			name: "clock", why: "the beginning of an alert is compared by the clock of its source",
+			file: "remediate/inbox/episode.go", search: `began := a.StartsAt.After(open.Alert.StartsAt) && byOurs(open.Alert, a.Alert, now).After(since)`, replace: `began := a.StartsAt.After(since)`,
+			pkg: "./remediate/inbox", run: "TestClockAhead",
+		},
+		{
+			name: "parts", why: "a database that does not answer holds the runs of no other",
+			file: "collectors/scrape/scrape.go", search: `if a.fault != nil && elsewhere(a.fault, subject) {`, replace: `if false && a.fault != nil && elsewhere(a.fault, subject) {`,
+			pkg: "./internal/app", run: "TestOneDatabaseRefuses",
+		},
 	}
 }
