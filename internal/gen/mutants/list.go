@@ -1,5 +1,7 @@
 package main
 
+import "slices"
+
 const (
 	actions = "remediate/actions/postgres/"
 	read    = "collectors/postgres/"
@@ -7,6 +9,11 @@ const (
 
 // mutants are the protections, the first of which is what all others rest on.
 func mutants() []mutant {
+	return slices.Concat(ofActions(), ofEngine(), ofEvidence(), ofInbox())
+}
+
+// ofActions are the protections of what is changed on targets.
+func ofActions() []mutant {
 	storm := []string{"-storm.version=15", "-storm.seeds=21"}
 	return []mutant{
 		{
@@ -54,6 +61,12 @@ func mutants() []mutant {
 			file: actions + "repackguard.go", search: "	var what, marks string\n", replace: "	var what, marks string\n	if pid >= 0 {\n		return nil\n	}\n",
 			pkg: "./" + actions, run: "TestPgRepackBesideDefinitions",
 		},
+	}
+}
+
+// ofEngine are those of runs: outages, reloads, restarts.
+func ofEngine() []mutant {
+	return []mutant{
 		{
 			name: "adrift", why: "runs that are this process' and that it does not carry go on when the store answers",
 			file: "remediate/engine/member.go", search: `if e.carries(run.Run) {`, replace: `if true || e.carries(run.Run) {`,
@@ -124,6 +137,12 @@ func mutants() []mutant {
 			file: "remediate/guard/backup.go", search: `if now.Sub(checked.At) <= within {`, replace: `if now.Sub(s.Verified.At) <= within {`,
 			pkg: "./internal/app", run: "TestBackupGuard",
 		},
+	}
+}
+
+// ofEvidence are those of what is taken for proven.
+func ofEvidence() []mutant {
+	return []mutant{
 		{
 			name: "first seen", why: "an index counts as unused not before upkeep first saw it",
 			file: read + "indexusage.go", search: `since := latest(begun, moment{`, replace: `since := latest(begun); _ = latest(moment{`,
@@ -164,6 +183,12 @@ func mutants() []mutant {
 			file: "remediate/engine/stage.go", search: `		err = lacks`, replace: `		_ = lacks`,
 			pkg: "./remediate/engine", run: "TestLackingRights",
 		},
+	}
+}
+
+// ofInbox are those of alerts that come in.
+func ofInbox() []mutant {
+	return []mutant{
 		{
 			name: "listing", why: "a listing of alerts starts nothing that was not delivered",
 			file: "remediate/inbox/reconcile.go", search: `case a.Firing && delivered(before, a.Alert) && !over`, replace: `case a.Firing && !over`,
