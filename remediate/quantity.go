@@ -7,11 +7,16 @@ import (
 	"time"
 )
 
+// Never is the age of what has never happened, where a measure needs a number.
+const Never = 10 * 365 * 24 * time.Hour
+
 // Quantity writes the value of a metric for people, in the unit that its name ends with.
 func Quantity(metric string, v float64) string {
 	switch {
 	case strings.HasSuffix(metric, "_ratio"):
 		return fmt.Sprintf("%.3g %%", v*100)
+	case strings.HasSuffix(metric, "_seconds") && v == Never.Seconds():
+		return "never"
 	case strings.HasSuffix(metric, "_seconds"):
 		return (time.Duration(v*1000) * time.Millisecond).Round(precision(v)).String()
 	case strings.HasSuffix(metric, "_bytes"):

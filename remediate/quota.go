@@ -2,6 +2,7 @@ package remediate
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -11,6 +12,7 @@ import (
 const (
 	keptRows  = "taken_rows"
 	keptBytes = "taken_bytes"
+	keptExact = "taken_exactly" // is there where they are what was taken, and not what was reserved
 )
 
 const (
@@ -36,6 +38,10 @@ func (s Step) Taken() (a Amount, err error) {
 	return a, nil
 }
 
+// Exact reports whether Taken is what was really taken. It is the most that can have
+// been where a try has not ended by itself.
+func (s Step) Exact() bool { return s.Kept[keptExact] != "" }
+
 // TakenBeside returns what the other steps of a plan have taken.
 func (p Plan) TakenBeside(step int) (sum Amount, err error) {
 	for i, s := range p.Steps {
@@ -58,23 +64,26 @@ func (a Amount) plus(b Amount) Amount {
 // A Quota counts what one step takes of what its run may remove, over all its tries.
 // The journal is told before it is taken: where a process is killed, what was
 // reserved counts as taken, and so a run never removes more than it may. Where
-// nothing bounds the run it counts nothing and writes nothing.
+// nothing bounds the run it is counted for people, who read how much has gone.
 type Quota struct {
 	fence    Fence
 	before   Amount // what earlier tries took
+	exact    bool   // before is what they took, and not what they had reserved
 	taken    Amount // by this one
 	reserved Amount // of the step in all, as the journal has it
+	settled  bool   // the journal has what was taken
 }
 
 // Quota returns what is left for a step.
 func (f Fence) Quota(s Step) (*Quota, error) {
 	before, err := s.Taken()
-	return &Quota{fence: f, before: before, reserved: before}, err
+	exact := s.Exact() || before == Amount{}
+	return &Quota{fence: f, before: before, exact: exact, reserved: before, settled: exact}, err
 }
 
 // Anew forgets what earlier tries of the step took: it takes one thing, which is there
 // still, and is counted whole.
-func (q *Quota) Anew() { q.before = Amount{} }
+func (q *Quota) Anew() { q.before, q.exact = Amount{}, true }
 
 // Bounded reports whether anything bounds the run.
 func (q *Quota) Bounded() bool {
@@ -113,14 +122,16 @@ func (q *Quota) Rows(each float64) int64 {
 // some beyond it.
 func (q *Quota) Reserve(ctx context.Context, more Amount) error {
 	need := q.before.plus(q.taken).plus(more)
-	if !q.Bounded() || need.Rows <= q.reserved.Rows && need.Bytes <= q.reserved.Bytes {
+	switch most := q.fence.Most; {
+	case need.Rows <= q.reserved.Rows && need.Bytes <= q.reserved.Bytes:
 		return nil
+	case q.Bounded():
+		need.Rows = ahead(need.Rows, most.Rows, q.fence.Taken.Rows, leastRows)
+		need.Bytes = ahead(need.Bytes, most.Bytes, q.fence.Taken.Bytes, leastBytes)
+	default: // twice as much each time: the journal is written seldom
+		need.Rows, need.Bytes = doubled(need.Rows, leastRows), doubled(need.Bytes, leastBytes)
 	}
-	most := q.fence.Most
-	return q.write(ctx, Amount{
-		Rows:  ahead(need.Rows, most.Rows, q.fence.Taken.Rows, leastRows),
-		Bytes: ahead(need.Bytes, most.Bytes, q.fence.Taken.Bytes, leastBytes),
-	})
+	return q.write(ctx, need, false)
 }
 
 // ahead is some more than is needed, within what is left for the step.
@@ -131,10 +142,17 @@ func ahead(need, most, beside, least float64) float64 {
 	return max(need, min(need+max(most/quotaParts, least), most-beside))
 }
 
-// Exactly has the journal say that this try takes so much.
+func doubled(need, least float64) float64 {
+	if need <= 0 {
+		return 0
+	}
+	return max(2*need, least)
+}
+
+// Exactly has the journal say, before it is done, that this try takes so much.
 func (q *Quota) Exactly(ctx context.Context, a Amount) error {
 	q.taken = a
-	return q.Settle(ctx)
+	return q.write(context.WithoutCancel(ctx), q.before.plus(q.taken), false)
 }
 
 // Take counts what is taken now.
@@ -143,22 +161,44 @@ func (q *Quota) Take(a Amount) { q.taken = q.taken.plus(a) }
 // Return counts back what was not taken after all.
 func (q *Quota) Return(a Amount) { q.taken = q.taken.plus(Amount{Rows: -a.Rows, Bytes: -a.Bytes}) }
 
+// Unsure says that what is counted may not have been taken.
+func (q *Quota) Unsure() { q.exact = false }
+
 // Settle writes what was really taken, at the end of a try, also of one that was
 // stopped.
 func (q *Quota) Settle(ctx context.Context) error {
-	return q.write(context.WithoutCancel(ctx), q.before.plus(q.taken))
+	return q.write(context.WithoutCancel(ctx), q.before.plus(q.taken), q.exact)
 }
 
-func (q *Quota) write(ctx context.Context, a Amount) error {
-	if !q.Bounded() || a == q.reserved {
+// Stopped is Settle for a try that ended with an error, nil where it did not. What
+// nothing bounds is written for people then, and not where the step is done.
+func (q *Quota) Stopped(ctx context.Context, err error) error {
+	switch {
+	case errors.Is(err, ErrFenced):
+		return err // the run is another's
+	case err == nil && !q.Bounded():
 		return nil
 	}
+	return errors.Join(err, q.Settle(ctx))
+}
+
+func (q *Quota) write(ctx context.Context, a Amount, exact bool) error {
+	if a == q.reserved && (exact == q.settled || a == Amount{}) {
+		return nil
+	}
+	kept := map[string]string{keptRows: strconv.FormatFloat(a.Rows, 'f', -1, 64), keptBytes: strconv.FormatFloat(a.Bytes, 'f', -1, 64)}
+	why := fmt.Sprintf("up to %s count as removed by this step", &a)
+	switch {
+	case exact && a == Amount{}:
+		kept[keptExact], why = "yes", "nothing was removed by this step"
+	case exact:
+		kept[keptExact], why = "yes", fmt.Sprintf("%s were removed by this step", &a)
+	}
 	if q.fence.Keep != nil {
-		kept := map[string]string{keptRows: strconv.FormatFloat(a.Rows, 'f', -1, 64), keptBytes: strconv.FormatFloat(a.Bytes, 'f', -1, 64)}
-		if err := q.fence.Keep(ctx, kept, fmt.Sprintf("up to %s count as removed by this step", &a)); err != nil {
+		if err := q.fence.Keep(ctx, kept, why); err != nil {
 			return fmt.Errorf("write down what is removed: %w", err)
 		}
 	}
-	q.reserved = a
+	q.reserved, q.settled = a, exact
 	return nil
 }

@@ -100,7 +100,8 @@ type Action struct {
 	Removes bool
 
 	// Rights are what the target must allow beyond a connection. Plan refuses with
-	// ReasonPrivilege and names the one that lacks.
+	// ReasonPrivilege and names the one that lacks; the plan that it returns beside is
+	// whole, with what lacks in Needs, unless it cannot look without that.
 	Rights []Right
 
 	// Params are what the action may be told beside its subject.
@@ -193,7 +194,8 @@ type Remedy interface {
 
 	// Measure reads the lowered metric for the subject, now. The engine calls it
 	// before and after, and the engine, not the action, says whether it helped.
-	// It returns ErrGone when the subject is not there.
+	// It returns ErrGone when the subject is not there, and ErrNoData when the target has
+	// no figures of it.
 	Measure(ctx context.Context, r Request) (float64, error)
 }
 
@@ -206,8 +208,20 @@ type Configurer interface {
 	Configured(r Request, s Step) error
 }
 
+// An Identifier is a Remedy whose steps are for one server, whatever answers at the
+// address of its target. An action whose steps return the error of Elsewhere is one.
+type Identifier interface {
+	// Identified returns nil where the server answers that the step was planned for, and
+	// the error of Elsewhere where another one does. It changes nothing.
+	Identified(ctx context.Context, s Step) error
+}
+
 // ErrGone says that the subject of a request does not exist on the target.
 var ErrGone = errors.New("the subject is not there")
+
+// ErrNoData says that the target has no figures of the subject, because a crash emptied
+// its statistics. What it counts again is known again, and what it counted before is not.
+var ErrNoData = errors.New("the target has no figures of it")
 
 // ErrFinal is in the error of a step that must not be tried again: what the step had
 // to preserve is gone, and another try would hide that.
@@ -221,10 +235,13 @@ type Plan struct {
 	// Amount is how much the plan expects to delete, drop or prune; nil where it
 	// removes nothing.
 	Amount *Amount `json:"amount,omitempty"`
+
+	// Needs are the rights that lack before the plan may act.
+	Needs []string `json:"needs,omitempty"`
 }
 
-// Hash identifies what the plan would do. Facts and Amount do not count: an approval
-// covers an amount with a tolerance. Nor does what a step kept while it acted.
+// Hash identifies what the plan would do. Facts, Amount and Needs do not count: an
+// approval covers an amount with a tolerance. Nor does what a step kept while it acted.
 func (p Plan) Hash() string {
 	steps := slices.Clone(p.Steps)
 	for i := range steps {
@@ -287,6 +304,10 @@ type Guard struct {
 	// During says that the guard holds while the run acts too: it is asked before
 	// each step and each statement, of a proposal with the pauses and the approval.
 	During bool
+
+	// Step says that the guard is asked again right before each step, though it asks
+	// elsewhere.
+	Step bool
 
 	Check func(ctx context.Context, p Proposal) error // nil, a *Refusal, or a failure to find out
 }
@@ -391,6 +412,7 @@ const (
 	ReasonSubject    = "subject"       // a label is missing or does not name one thing
 	ReasonAction     = "action"        // no such action for that target
 	ReasonGone       = "gone"          // the subject does not exist
+	ReasonNoData     = "no_data"       // the target's statistics are empty: the measure is not known
 	ReasonNothing    = "nothing_to_do" // the measure is within its limit already
 	ReasonPrivilege  = "privilege"     // the target does not let us
 	ReasonReadOnly   = "read_only"     // the target is a replica
@@ -426,8 +448,10 @@ const ReasonApproval = "approval"
 
 // Reasons lists every reason that is not a guard's name.
 func Reasons() []string {
-	return []string{ReasonSubject, ReasonAction, ReasonGone, ReasonNothing, ReasonPrivilege, ReasonReadOnly, ReasonUnfit, ReasonResolved, ReasonMode, ReasonCannotHelp, ReasonCancelled, ReasonPerson, ReasonUnanswered, ReasonPrepared,
-		ReasonChanged, ReasonPolicy, ReasonConfiguration, ReasonTarget, ReasonAmount, ReasonClock, ReasonPooler}
+	return []string{
+		ReasonSubject, ReasonAction, ReasonGone, ReasonNoData, ReasonNothing, ReasonPrivilege, ReasonReadOnly, ReasonUnfit, ReasonResolved, ReasonMode, ReasonCannotHelp, ReasonCancelled, ReasonPerson, ReasonUnanswered, ReasonPrepared,
+		ReasonChanged, ReasonPolicy, ReasonConfiguration, ReasonTarget, ReasonAmount, ReasonClock, ReasonPooler,
+	}
 }
 
 func (r *Refusal) Error() string { return r.Reason + ": " + r.Detail }
@@ -435,6 +459,16 @@ func (r *Refusal) Error() string { return r.Reason + ": " + r.Detail }
 // Refuse returns a final Refusal.
 func Refuse(reason, format string, args ...any) error {
 	return &Refusal{Reason: reason, Detail: fmt.Sprintf(format, args...)}
+}
+
+// elsewhereAgain is how often a run looks whether the server of its plan answers again.
+const elsewhereAgain = 5 * time.Second
+
+// Elsewhere returns a Refusal with ReasonTarget: another server answers at the address of
+// the target than the one that the plan was made for. The run is held, and goes on when
+// the server of its plan answers again.
+func Elsewhere(format string, args ...any) error {
+	return &Refusal{Reason: ReasonTarget, Detail: fmt.Sprintf(format, args...), Until: time.Now().Add(elsewhereAgain)}
 }
 
 // A LeftError is the error of a step that was stopped or could not go on, and that

@@ -36,7 +36,7 @@ func Transitions() map[State][]State {
 		Asked:    {Received, Waiting, Declined},
 		Waiting:  {Received, Asked, Allowed, Declined, Failed},
 		Allowed:  {Applied, Received, Waiting, Asked, Declined, Failed},
-		Applied:  {Cleared, Uncleared, Inconclusive, Failed},
+		Applied:  {Cleared, Uncleared, Inconclusive}, // what was done is done, whatever becomes of the measure
 	}
 }
 
@@ -121,6 +121,14 @@ type Alert struct {
 	StartsAt    time.Time         `json:"starts_at"`
 	EndsAt      time.Time         `json:"ends_at,omitzero"` // of one that is not firing, where the source tells it
 	Expr        string            `json:"expr,omitempty"`   // the rule's expression, where the source tells it
+
+	// Receiver is the receiver of Alertmanager that the alert was delivered to, quoted
+	// as a regular expression, as Alertmanager writes it.
+	Receiver string `json:"receiver,omitempty"`
+
+	// Ahead is by how much the clock of the source is ahead of ours at least: so much
+	// later than it was received the alert had begun.
+	Ahead time.Duration `json:"ahead,omitempty"`
 }
 
 // An Episode is one trouble from when it was first told of until it is over. It
@@ -134,6 +142,12 @@ type Episode struct {
 	Why    string    `json:"why,omitempty"`   // it was closed
 	Ripe   time.Time `json:"ripe,omitzero"`   // nothing is decided before: an alert that comes and goes is held down
 	Flaps  int       `json:"flaps,omitempty"` // how often the same alert has come and gone shortly before
+
+	// FlappingSince is set when the alert has been flapping for long and each time ended
+	// during its hold-down, so that nothing was decided: since when. FlappingFrom is the
+	// first episode of that time.
+	FlappingSince time.Time `json:"flapping_since,omitzero"`
+	FlappingFrom  int64     `json:"flapping_from,omitempty"`
 }
 
 // Name returns the name of the alert.

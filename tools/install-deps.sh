@@ -44,6 +44,7 @@ report=$(
 		need prometheus 'Prometheus and promtool, for the mode outside and the rule tests' has_server prometheus promtool
 		need pgbackrest 'pgBackRest, whose backups are looked at' has pgbackrest
 		need pgbouncer 'PgBouncer, a pooler between upkeep and a server' has pgbouncer
+		need pgpool2 'Pgpool-II, another one' has pgpool
 		need gcc 'a C compiler, for the Redis that can defragment' has gcc
 		need libc6-dev 'the C library to compile with' test -e /usr/include/stdio.h
 		need make 'make, for the same' has make

@@ -8,12 +8,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ai-micro-service/upkeep/internal/console"
-	"github.com/ai-micro-service/upkeep/remediate"
 )
 
 func approveCommand() *cobra.Command {
 	var plan string
-	cmd, c := answerCommand("approve", "Say yes to the plan of a run that asks", func(run remediate.Run) string {
+	cmd, c := answerCommand("approve", "Say yes to the plan of a run that asks", func(run console.Stopped) string {
 		return fmt.Sprintf("plan %s of run %d is approved; it acts when the plan, made again, is the same", run.Plan.Hash(), run.ID)
 	})
 	cmd.Long = `Say yes to the plan of a run that asks. The yes is to this plan alone: the plan is made
@@ -27,7 +26,7 @@ may wait for its window or its turn.`
 }
 
 func declineCommand() *cobra.Command {
-	cmd, c := answerCommand("decline", "Say no to the plan of a run that asks", func(run remediate.Run) string {
+	cmd, c := answerCommand("decline", "Say no to the plan of a run that asks", func(run console.Stopped) string {
 		return fmt.Sprintf("run %d is declined", run.ID)
 	})
 	cmd.Long = `Say no to the plan of a run that asks. The run is declined, and no other step is tried
@@ -38,12 +37,16 @@ for this trouble: it is yours now. When its alert comes again, the policy asks a
 }
 
 func cancelCommand() *cobra.Command {
-	cmd, c := answerCommand("cancel", "Stop a run, also in the middle of a step", func(run remediate.Run) string {
-		return fmt.Sprintf("run %d is being stopped; see what came of it with: upkeep show %d", run.ID, run.ID)
+	cmd, c := answerCommand("cancel", "Stop a run, also in the middle of a step", func(run console.Stopped) string {
+		if run.Waits != "" {
+			return fmt.Sprintf("run %d is being stopped and has not ended yet: %s; see what came of it with: upkeep show %d", run.ID, run.Waits, run.ID)
+		}
+		return fmt.Sprintf("run %d is stopped; it is %s: %s", run.ID, run.State, run.Why)
 	})
 	cmd.Long = `Stop a run. One that waits or asks is declined. One that acts is stopped in its step: a
 VACUUM or REINDEX is cancelled on the server, and the run has failed. No other step is
-tried for its trouble. A run whose steps are all done cannot be stopped any more.`
+tried for its trouble. A run whose steps are all done cannot be stopped any more. The
+answer says whether the run has ended, and otherwise what it waits for.`
 	cmd.Example = "  upkeep cancel 7 --why 'the disk is too slow today'"
 	c.why(cmd)
 	return cmd
@@ -55,7 +58,7 @@ type answerer struct {
 	answer func() console.Answer
 }
 
-func answerCommand(verb, short string, done func(remediate.Run) string) (*cobra.Command, *answerer) {
+func answerCommand(verb, short string, done func(console.Stopped) string) (*cobra.Command, *answerer) {
 	c := new(answerer)
 	cmd := &cobra.Command{
 		Use:   verb + " RUN",
@@ -64,7 +67,7 @@ func answerCommand(verb, short string, done func(remediate.Run) string) (*cobra.
 		RunE: func(cmd *cobra.Command, args []string) error {
 			a := c.answer()
 			a.By = whoami()
-			var run remediate.Run
+			var run console.Stopped
 			if err := c.do(cmd.Context(), http.MethodPost, "/runs/"+url.PathEscape(args[0])+"/"+verb, a, &run); err != nil {
 				return err
 			}

@@ -42,6 +42,9 @@ func markdown(w io.Writer, s console.Story) {
 		for _, fact := range r.Plan.Facts {
 			fmt.Fprintf(w, "- %s\n", quoteText(fact))
 		}
+		for _, need := range r.Plan.Needs {
+			fmt.Fprintf(w, "- before it may act it needs: %s\n", quoteText(need))
+		}
 	}
 	people(w, s.Entries)
 	fmt.Fprintf(w, "\n## Timeline\n\n| at | what | why |\n| --- | --- | --- |\n")

@@ -32,7 +32,11 @@ func pauseCommand() *cobra.Command {
 			if c.json {
 				return printJSON(cmd.OutOrStdout(), p)
 			}
-			_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s is paused; end it with: upkeep resume %s\n", p.Scope, p.Scope)
+			until := ""
+			if !p.Until.IsZero() {
+				until = " until " + p.Until.Local().Format(time.DateTime)
+			}
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s is paused%s; end it with: upkeep resume %s\n", p.Scope, until, p.Scope)
 			return err
 		},
 	}

@@ -87,6 +87,9 @@ func printPlan(w io.Writer, p remediate.Plan) {
 	for _, fact := range p.Facts {
 		fmt.Fprintf(w, "  - %s\n", fact)
 	}
+	for _, need := range p.Needs {
+		fmt.Fprintf(w, "  - before it may act it needs: %s\n", need)
+	}
 }
 
 func printEntry(w io.Writer, e remediate.Entry) {

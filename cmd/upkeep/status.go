@@ -17,7 +17,7 @@ func statusCommand() *cobra.Command {
 	var c client
 	cmd := &cobra.Command{
 		Use:   "status",
-		Short: "List what fires, what is paused, and how the collectors are doing",
+		Short: "List runs that do not move, what fires, what is paused, and how the collectors are doing",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var s console.Status
@@ -35,8 +35,15 @@ func statusCommand() *cobra.Command {
 }
 
 func printStatus(w io.Writer, s console.Status) error {
+	for _, r := range s.Stuck {
+		fmt.Fprintf(w, "STUCK run %d: %s on %s is %s: %s. Look with upkeep show %d, stop it with upkeep cancel %d --why …\n",
+			r.Run.ID, r.Run.Request.Action, journal.Subject(r.Run.Request.Subject), r.Run.State, r.Why, r.Run.ID, r.Run.ID)
+	}
 	for _, p := range s.Pauses {
 		fmt.Fprintf(w, "PAUSED %s by %s: %s\n", p.Scope, p.By, p.Reason)
+		if p.Unknown != "" {
+			fmt.Fprintf(w, "  %s: this pauses nothing\n", p.Unknown)
+		}
 	}
 	for _, r := range s.Asked {
 		fmt.Fprintf(w, "ASKS run %d: %s on %s? Look with upkeep show %d, answer with upkeep approve %d or upkeep decline %d --why …\n", r.ID, r.Request.Action, journal.Subject(r.Request.Subject), r.ID, r.ID, r.ID)

@@ -39,7 +39,8 @@ func Age(t *target.Backup) collectors.Collector {
 Reads the folder of the files, Redis' dump file, or what "pgbackrest info" says, and
 the time of the file that the test of the restore touches. A backup that was never
 restored is not known to work: only the verified time says that. A file that is
-written to while it is looked at counts once it is older than a minute. Rights: to
+written to while it is looked at counts once it is older than a minute. A time in the
+future is none: it is an error, and tells no age. Rights: to
 list the folder; for pgBackRest its own configuration. Cost: one look at each file,
 or one run of pgbackrest.`,
 		Metrics: []*collectors.Metric{c.count, c.last, c.size, c.duration, c.ok, c.verified},
@@ -80,10 +81,15 @@ func (c age) collect(ctx context.Context, w *collectors.Writer) error {
 		return err
 	}
 	verified, known, err := restored(c.target)
+	if known && future(verified) {
+		known, err = false, fmt.Errorf("%s has the time %s, which is in the future", c.target.Verified, verified.UTC().Format(time.RFC3339))
+	}
 	for _, s := range states {
 		set := func(m *collectors.Metric, v float64) { w.Set(m, v, c.target.Name, s.stanza) }
 		set(c.count, float64(s.count))
-		if s.count > 0 {
+		if s.count > 0 && future(s.at) {
+			err = errors.Join(err, fmt.Errorf("the newest backup of stanza %q has the time %s, which is in the future", s.stanza, s.at.UTC().Format(time.RFC3339)))
+		} else if s.count > 0 {
 			set(c.last, float64(s.at.UnixMilli())/1000)
 			set(c.size, s.size)
 			set(c.ok, map[bool]float64{true: 1}[s.ok])
@@ -97,6 +103,12 @@ func (c age) collect(ctx context.Context, w *collectors.Writer) error {
 	}
 	return err
 }
+
+// ahead is how far ahead of ours the clock may be that a time comes from.
+const ahead = 5 * time.Second
+
+// future reports whether a time is to come: nothing is known of an age then.
+func future(at time.Time) bool { return time.Until(at) > ahead }
 
 // restored returns when a backup was last restored and found good.
 func restored(t *target.Backup) (at time.Time, known bool, err error) {
@@ -118,7 +130,11 @@ func (c age) read(ctx context.Context) ([]state, error) {
 	case "pgbackrest":
 		return c.pgBackRest(ctx)
 	case "rdb":
-		s, err := files([]string{c.target.Path}, 0)
+		all, err := resolved([]string{c.target.Path})
+		if err != nil {
+			return nil, err
+		}
+		s, err := files(all, 0)
 		return []state{s}, err
 	default:
 		all, err := matched(c.target)
@@ -143,7 +159,7 @@ func files(paths []string, unfinished time.Duration) (s state, err error) {
 			continue // it was removed, or there is none yet
 		case err != nil:
 			return s, err
-		case time.Since(at) < unfinished:
+		case at.IsZero() || time.Since(at) < unfinished:
 			continue
 		}
 		s.count++
@@ -160,7 +176,7 @@ func files(paths []string, unfinished time.Duration) (s state, err error) {
 }
 
 // measure returns when a file, or the newest in a folder, was written, and the
-// size of all.
+// size of all. What has no file in it has no time.
 func measure(path string) (at time.Time, size float64, err error) {
 	err = filepath.WalkDir(path, func(_ string, e fs.DirEntry, err error) error {
 		if err != nil {

@@ -95,6 +95,45 @@ func TestFiles(t *testing.T) {
 	}
 }
 
+// A link to a backup is none of its own, what has no file in it is none, and a time to
+// come is an error, and no age.
+func TestWhatIsNoBackup(t *testing.T) {
+	dir := t.TempDir()
+	pattern := target.Backup{Path: filepath.Join(dir, "*.dump"), Verified: filepath.Join(dir, "verified")}
+	file(t, filepath.Join(dir, "1.dump"), 1000, 48*time.Hour)
+	file(t, filepath.Join(dir, "2.dump"), 400, 24*time.Hour)
+	err := os.Symlink("2.dump", filepath.Join(dir, "latest.dump"))
+	if err == nil {
+		err = os.Symlink("gone", filepath.Join(dir, "gone.dump"))
+	}
+	if err == nil {
+		err = os.Mkdir(filepath.Join(dir, "empty.dump"), 0o755)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	expect(t, answer(t, pattern), `upkeep_backups{server="s",stanza=""} 2`, `upkeep_backup_last_timestamp_seconds{server="s",stanza=""} 1699913600`,
+		`upkeep_backup_last_size_bytes{server="s",stanza=""} 400`, `upkeep_backup_last_ok{server="s",stanza=""} 0`)
+	all, err := backup.ReadSeries(t.Context(), &pattern)
+	if err != nil || len(all) != 1 || len(all[0].Backups) != 2 {
+		t.Errorf("%+v, %v", all, err)
+	}
+	link := target.Backup{Kind: "rdb", Path: filepath.Join(dir, "latest.dump")}
+	if got := answer(t, link); !strings.Contains(got, "last_size_bytes{server=\"s\",stanza=\"\"} 400") {
+		t.Errorf("got:\n%s", got)
+	}
+	file(t, pattern.Verified, 0, 0)
+	later := time.Now().Add(time.Hour)
+	if err := os.Chtimes(pattern.Verified, later, later); err != nil {
+		t.Fatal(err)
+	}
+	c := backup.Age(&pattern)
+	w := collectors.NewWriter(c)
+	if err := c.Collect(t.Context(), w); err == nil || !strings.Contains(err.Error(), "in the future") || strings.Contains(string(w.Text()), "verified_timestamp") {
+		t.Errorf("%v:\n%s", err, w.Text())
+	}
+}
+
 // A backup can be a folder, as pg_basebackup makes.
 func TestFolders(t *testing.T) {
 	dir := t.TempDir()
@@ -169,5 +208,10 @@ func TestPgBackRest(t *testing.T) {
 		if !strings.Contains(got, want) {
 			t.Errorf("no %s in:\n%s", want, got)
 		}
+	}
+	// The guard sees the same backup, with its own time.
+	all, err := backup.ReadSeries(t.Context(), &b)
+	if err != nil || len(all) != 1 || len(all[0].Backups) != 1 || !strings.Contains(all[0].Backups[0].Name, "stanza main, backup 20") || time.Since(all[0].Backups[0].At).Abs() > time.Hour {
+		t.Errorf("%+v, %v", all, err)
 	}
 }

@@ -55,12 +55,16 @@ func ReadSeries(ctx context.Context, t *target.Backup) ([]Series, error) {
 		}
 		return all, nil
 	}
-	paths, unfinished := []string{t.Path}, time.Duration(0)
-	if t.Kind != "rdb" {
+	var paths []string
+	unfinished := time.Duration(0)
+	if t.Kind == "rdb" {
+		paths, err = resolved([]string{t.Path})
+	} else {
 		unfinished = settled
-		if paths, err = matched(t); err != nil {
-			return nil, err
-		}
+		paths, err = matched(t)
+	}
+	if err != nil {
+		return nil, err
 	}
 	s := Series{Verified: verified}
 	for _, path := range paths {
@@ -90,6 +94,9 @@ func matched(t *target.Backup) ([]string, error) {
 			return nil, err
 		}
 	}
+	if all, err = resolved(all); err != nil {
+		return nil, err
+	}
 	verified, err := os.Stat(t.Verified)
 	if err != nil {
 		return all, nil //nolint:nilerr // there is none, and nothing to leave out
@@ -98,4 +105,22 @@ func matched(t *target.Backup) ([]string, error) {
 		info, err := os.Stat(path)
 		return err == nil && os.SameFile(info, verified)
 	}), nil
+}
+
+// resolved returns what paths lead to, each once: a link to the newest backup is no
+// backup of its own.
+func resolved(paths []string) (all []string, err error) {
+	for _, path := range paths {
+		to, err := filepath.EvalSymlinks(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // it was removed
+		}
+		if err != nil {
+			return nil, err
+		}
+		if !slices.Contains(all, to) {
+			all = append(all, to)
+		}
+	}
+	return all, nil
 }

@@ -23,11 +23,11 @@ func DuplicateIndex(t *target.Postgres) collectors.Collector {
 
 Reads pg_index of every database and compares access method, columns and
 expressions, operator classes and their parameters, collations, directions,
-predicates and included columns. identical: all are the same. redundant: a B-tree
+predicates, included columns, storage parameters and tablespaces. identical: all are the same. redundant: a B-tree
 index whose keys are the first of another's, and which holds nothing that the other
 does not. Of identical ones the one that enforces or backs something stays, or the
-younger, which the planner prefers. An index that is unique, backs a constraint, names rows for replication or
-belongs to a partitioned index is never reported. A redundant index can still be
+younger, which the planner prefers. An index that is unique, backs a constraint, names rows for replication,
+belongs to a partitioned index or is of an extension is never reported. A redundant index can still be
 worth its space where it is much smaller. Rights: CONNECT on each database. Cost: one
 pass over the catalogs of each database; no file is looked at.`,
 		Metrics: []*collectors.Metric{c.size},
@@ -63,6 +63,7 @@ type indexTraits struct {
 	Columns              []string // keys and then included columns
 	Keys                 int32
 	Order                []string // of each key
+	Storage              string   // its tablespace and its storage parameters
 }
 
 func (c duplicateIndex) collect(ctx context.Context, w *collectors.Writer) error {
@@ -131,7 +132,7 @@ func superfluous(table []indexTraits) (found []DuplicateIndexRow) {
 // more than one that is not.
 func identical(by, it indexTraits) bool {
 	return (!it.Unique || by.Unique && by.OneNull == it.OneNull) && by.Method == it.Method && by.Predicate == it.Predicate && by.Keys == it.Keys &&
-		slices.Equal(by.Columns, it.Columns) && slices.Equal(by.Order, it.Order)
+		slices.Equal(by.Columns, it.Columns) && slices.Equal(by.Order, it.Order) && by.Storage == it.Storage
 }
 
 // redundant reports whether the keys of it are the first of by's, and by has its

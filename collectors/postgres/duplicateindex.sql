@@ -15,7 +15,10 @@ select n.nspname, t.relname, c.relname, c.oid::int8, t.oid::int8,
        i.indisunique,
        i.indisprimary or i.indisexclusion or i.indisreplident or i.indisclustered or c.relispartition
          or exists (select from pg_constraint k where k.conindid = c.oid)
-         or exists (select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e'),
+         or exists (
+              select from pg_depend d
+               where d.deptype = 'e'
+                 and (d.classid = 'pg_class'::regclass and d.objid in (c.oid, i.indrelid) or d.classid = 'pg_namespace'::regclass and d.objid = n.oid)),
        coalesce((to_jsonb(i) ->> 'indnullsnotdistinct')::bool, false),
        coalesce(pg_get_expr(i.indpred, i.indrelid), ''),
        array(select case k.attnum when 0 then pg_get_indexdef(i.indexrelid, k.n::int, false) else k.attnum::text end from unnest(i.indkey::int2[]) with ordinality as k (attnum, n) order by k.n),
@@ -23,7 +26,8 @@ select n.nspname, t.relname, c.relname, c.oid::int8, t.oid::int8,
        array(select concat_ws(' ', i.indclass[k - 1], i.indcollation[k - 1], i.indoption[k - 1], array_to_string(a.attoptions, ','))
                from generate_series(1, i.indnkeyatts) k
                join pg_attribute a on a.attrelid = c.oid and a.attnum = k
-              order by k)
+              order by k),
+       c.reltablespace::int8::text || ' ' || array_to_string(array(select o from unnest(c.reloptions) o order by o), ',')
   from pg_index i
   join pg_class c on c.oid = i.indexrelid
   join pg_class t on t.oid = i.indrelid

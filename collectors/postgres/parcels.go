@@ -22,7 +22,7 @@ type Parcel struct {
 }
 
 // parcelsSQL lists the objects with rows of a period, in whole or in part; where $5
-// is false, only those that are not all back in the table. Rights: SELECT on the tables of the schema upkeep,
+// is false, only those that are not all back in the table, and whose rows were past their age by the column $6. Rights: SELECT on the tables of the schema upkeep,
 // which the action postgres/archive makes. 13 and later.
 const parcelsSQL = `
 select p.id, p.object, p.place, p.rows, p.oldest::text, p.newest::text, p.moved_at,
@@ -30,6 +30,7 @@ select p.id, p.object, p.place, p.rows, p.oldest::text, p.newest::text, p.moved_
   from upkeep.parcels p
  where p.schema_name = $1 and p.table_name = $2
    and p.oldest < $4::text::timestamptz and p.newest >= $3::text::timestamptz
+   and ($5 or coalesce(to_jsonb(p) ->> 'age_column', $6) = $6)
    and ($5 or not exists (select from upkeep.restored r where r.parcel = p.id and r.since <= $3::text::timestamptz and r.until >= $4::text::timestamptz))
  order by p.oldest, p.id`
 
@@ -55,7 +56,7 @@ func readParcels(ctx context.Context, q Querier, a target.Archive, since, until 
 		return nil, err
 	}
 	from, to := Bounds(since, until)
-	if rows, err = q.Query(ctx, parcelsSQL, a.Schema, a.Table, from, to, whole); err != nil {
+	if rows, err = q.Query(ctx, parcelsSQL, a.Schema, a.Table, from, to, whole, a.Column); err != nil {
 		return nil, fmt.Errorf("ledger: %w", wants(err, "USAGE on the schema upkeep and SELECT on its tables"))
 	}
 	all, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Parcel])

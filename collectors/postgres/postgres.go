@@ -26,7 +26,7 @@ type Subject struct {
 
 // eachDatabase asks every database of a server, one after the other, so that a slow
 // one keeps one connection busy and no more. A database that fails does not keep the others
-// from answering; its error is returned.
+// from answering; its error is a *collectors.PartError.
 func eachDatabase(ctx context.Context, t *target.Postgres, ask func(database string, q Querier) error) error {
 	names, err := t.Databases(ctx)
 	if err != nil {
@@ -39,10 +39,10 @@ func eachDatabase(ctx context.Context, t *target.Postgres, ask func(database str
 			err = ask(name, database)
 		}
 		if err != nil {
-			faults = append(faults, fmt.Errorf("database %s: %w", name, err))
+			faults = append(faults, &collectors.PartError{Label: "database", Value: name, Err: err})
 		}
 		if ctx.Err() != nil {
-			break
+			return fmt.Errorf("not every database was asked: %w", errors.Join(faults...))
 		}
 	}
 	return errors.Join(faults...)

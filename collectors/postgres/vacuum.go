@@ -35,10 +35,13 @@ func Vacuum(t *target.Postgres) collectors.Collector {
 
 Reads pg_class and the cumulative statistics of every database. Rights: CONNECT
 on each database. Cost: one pass over pg_class for each database; no file is
-looked at. A database in which no row was changed since the last time is not
-connected to: its figures stay for five minutes at most. After a crash the server's statistics are empty: the dead ratio and the changed rows of a
-table are left out until they know of it again. The action postgres/vacuum lowers
-the dead ratio, and postgres/analyze the changed rows.`,
+looked at, but those of tables that were never vacuumed or analyzed. A database in which
+no row was changed since the last time is not connected to: its figures stay for five
+minutes at most. After a crash or a reset the server's statistics are empty: what they
+do not know of a table is left out, and not zero, until it is vacuumed or analyzed.
+Where dead rows were counted since, the ratio is theirs to the live rows that the
+catalog knows of (reltuples), and so the least that it can be. The action
+postgres/vacuum lowers the dead ratio, and postgres/analyze the changed rows.`,
 		Metrics: []*collectors.Metric{c.ratio, c.dead, c.live, c.lastVacuum, c.lastAnalyze, c.freezeAge, c.multixactAge, c.changed},
 		Every:   time.Minute,
 		Timeout: 30 * time.Second,
@@ -106,17 +109,14 @@ func (c *vacuum) read(ctx context.Context) (all []in[VacuumRow], err error) {
 
 func (c *vacuum) collect(ctx context.Context, w *collectors.Writer) error {
 	all, err := c.read(ctx)
-	kept, rest := collectors.Largest(all, w.Limit(), func(r in[VacuumRow]) float64 { return r.Row.LiveRows + r.Row.DeadRows })
+	kept, rest := collectors.Largest(all, w.Limit(), func(r in[VacuumRow]) float64 { return known(r.Row.LiveRows) + known(r.Row.DeadRows) })
 	for i := range kept {
 		r := &kept[i].Row
 		set := func(m *collectors.Metric, v float64) { w.Set(m, v, c.target.Name, kept[i].Database, r.Schema, r.Table) }
-		if r.DeadRatio != nil {
-			set(c.ratio, *r.DeadRatio)
-		}
-		set(c.dead, r.DeadRows)
-		set(c.live, r.LiveRows)
-		if r.Changed != nil {
-			set(c.changed, *r.Changed)
+		for m, v := range map[*collectors.Metric]*float64{c.ratio: r.DeadRatio, c.dead: r.DeadRows, c.live: r.LiveRows, c.changed: r.Changed} {
+			if v != nil {
+				set(m, *v)
+			}
 		}
 		set(c.freezeAge, float64(r.FreezeAge))
 		set(c.multixactAge, float64(r.MultixactAge))
@@ -130,7 +130,7 @@ func (c *vacuum) collect(ctx context.Context, w *collectors.Writer) error {
 	if len(rest) > 0 {
 		var dead, live float64
 		for _, r := range rest {
-			dead, live = dead+r.Row.DeadRows, live+r.Row.LiveRows
+			dead, live = dead+known(r.Row.DeadRows), live+known(r.Row.LiveRows)
 		}
 		w.Set(c.dead, dead, c.target.Name, collectors.Other, collectors.Other, collectors.Other)
 		w.Set(c.live, live, c.target.Name, collectors.Other, collectors.Other, collectors.Other)
@@ -142,14 +142,23 @@ func (c *vacuum) collect(ctx context.Context, w *collectors.Writer) error {
 // A VacuumRow is how well one table is looked after.
 type VacuumRow struct {
 	Schema, Table           string
-	LiveRows, DeadRows      float64
-	DeadRatio               *float64 // nil when it is not known
+	LiveRows, DeadRows      *float64 // nil when they are not known
+	DeadRatio               *float64 // the same
+	Young                   bool     // the counters began after the table had rows: there may be more dead ones
 	LastVacuum, LastAnalyze *time.Time
 	VacuumCount             int64 // of vacuums by hand, since the statistics were reset
 	FreezeAge               int64 // in transactions
 	MultixactAge            int64
 	Changed                 *float64 // rows since the last ANALYZE; nil when it is not known
 	AnalyzeCount            int64    // of analyzes by hand, since the statistics were reset
+}
+
+// known is a number that is left out of a sum where it is not known.
+func known(v *float64) float64 {
+	if v == nil {
+		return 0
+	}
+	return *v
 }
 
 // ReadVacuum reads the tables of one database that are of the subject.

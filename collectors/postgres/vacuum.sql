@@ -3,34 +3,69 @@
 -- Partitioned tables have no rows of their own; their partitions are here.
 --
 -- Rights: none beyond CONNECT; the cumulative statistics are for everybody.
--- Versions: 13 and later. Cost: one pass over pg_class, no file is looked at.
+-- Versions: 13 and later. Cost: one pass over pg_class; the file is looked at (not
+-- read) of tables alone that were never vacuumed or analyzed or are empty, unless somebody has locked
+-- them for himself alone.
 --
--- The ratio and the number of changed rows are null where they are not known: the
--- statistics are gone (a crash empties them) while the catalog still knows of rows.
-select n.nspname,
-       c.relname,
-       pg_stat_get_live_tuples(c.oid)::float8,
-       pg_stat_get_dead_tuples(c.oid)::float8,
+-- A crash or a reset empties the counters. Those of a table are whole again once it was
+-- vacuumed or analyzed. Until then they are changes since their beginning, and whole only
+-- where they explain all that is there: as many rows as the catalog knows of, in as many
+-- pages as the file has by now (a fifth may lack: the catalog estimates). Of a table that
+-- the catalog knows nothing of, a row explains what its columns take, 64 bytes for each
+-- whose length varies, and nothing can have died where nothing was inserted.
+-- A file without a page has no rows, whatever a session that has just vacuumed it tells.
+-- Counters that are too young say too little: a dead row that they do not know of is no
+-- sign that there is none, and the catalog says how many live ones there are. What is
+-- not known is null.
+with counts as (
+  select c.oid, n.nspname, c.relname, c.reltuples, c.relpages, c.relfrozenxid, c.relminmxid,
+         pg_stat_get_live_tuples(c.oid)::float8 as live,
+         pg_stat_get_dead_tuples(c.oid)::float8 as dead,
+         pg_stat_get_mod_since_analyze(c.oid)::float8 as changed,
+         greatest(pg_stat_get_last_vacuum_time(c.oid), pg_stat_get_last_autovacuum_time(c.oid)) as vacuumed,
+         greatest(pg_stat_get_last_analyze_time(c.oid), pg_stat_get_last_autoanalyze_time(c.oid)) as analyzed
+    from pg_class c
+    join pg_namespace n on n.oid = c.relnamespace
+   where c.relkind in ('r', 'm')
+     and c.relpersistence <> 't'
+     and n.nspname <> all (array['pg_catalog', 'information_schema'])
+     and ($1 = '' or n.nspname = $1)
+     and ($2 = '' or c.relname = $2)
+), locked as materialized (
+  select l.relation as oid
+    from pg_locks l
+   where l.mode = 'AccessExclusiveLock' and l.relation is not null and l.database = (select d.oid from pg_database d where d.datname = current_database())
+), judged as (
+  select t.*,
+         case
+           when t.relpages = 0 and t.oid not in (select l.oid from locked l) and pg_relation_size(t.oid) = 0 then 'none'
+           when t.vacuumed is not null or t.analyzed is not null then 'whole'
+           when t.reltuples > t.live + t.dead then 'young'
+           when t.oid in (select l.oid from locked l) then 'young'
+           when t.reltuples > 0 and t.relpages > 0 then
+             case when (t.live + t.dead) * 1.25 >= t.reltuples / t.relpages * (pg_relation_size(t.oid) / current_setting('block_size')::int8) then 'whole' else 'young' end
+           when pg_stat_get_tuples_inserted(t.oid) > 0 and pg_relation_size(t.oid) <= current_setting('block_size')::int8 + (t.live + t.dead)
+             * (select 28 + sum(case when a.attlen > 0 then greatest(a.attlen, 8) else 64 end) from pg_attribute a where a.attrelid = t.oid and a.attnum > 0) then 'whole'
+           else 'young'
+         end as counters
+    from counts t
+)
+select t.nspname,
+       t.relname,
+       case when t.counters = 'none' then 0 when t.counters = 'whole' then t.live when t.reltuples > 0 then greatest(t.live, t.reltuples) end,
+       case when t.counters = 'none' then 0 when t.counters = 'whole' or t.dead > 0 then t.dead end,
        case
-         when pg_stat_get_live_tuples(c.oid) + pg_stat_get_dead_tuples(c.oid) > 0
-           then pg_stat_get_dead_tuples(c.oid)::float8 / (pg_stat_get_live_tuples(c.oid) + pg_stat_get_dead_tuples(c.oid))
-         when c.reltuples = 0 or c.relpages = 0 then 0
+         when t.counters = 'none' then 0
+         when t.counters = 'whole' then case when t.dead > 0 then t.dead / (t.live + t.dead) else 0 end
+         when t.dead > 0 and t.reltuples > 0 then t.dead / (greatest(t.live, t.reltuples) + t.dead)
        end,
-       greatest(pg_stat_get_last_vacuum_time(c.oid), pg_stat_get_last_autovacuum_time(c.oid)),
-       greatest(pg_stat_get_last_analyze_time(c.oid), pg_stat_get_last_autoanalyze_time(c.oid)),
-       pg_stat_get_vacuum_count(c.oid),
-       age(c.relfrozenxid)::int8,
-       mxid_age(c.relminmxid)::int8,
-       case
-         when pg_stat_get_live_tuples(c.oid) + pg_stat_get_dead_tuples(c.oid) + pg_stat_get_mod_since_analyze(c.oid) > 0 or c.reltuples <= 0 or c.relpages = 0
-           then pg_stat_get_mod_since_analyze(c.oid)::float8
-       end,
-       pg_stat_get_analyze_count(c.oid)
-  from pg_class c
-  join pg_namespace n on n.oid = c.relnamespace
- where c.relkind in ('r', 'm')
-   and c.relpersistence <> 't'
-   and n.nspname <> all (array['pg_catalog', 'information_schema'])
-   and ($1 = '' or n.nspname = $1)
-   and ($2 = '' or c.relname = $2)
+       t.counters = 'young',
+       t.vacuumed,
+       t.analyzed,
+       pg_stat_get_vacuum_count(t.oid),
+       age(t.relfrozenxid)::int8,
+       mxid_age(t.relminmxid)::int8,
+       case when t.counters <> 'young' or t.changed > 0 then t.changed end,
+       pg_stat_get_analyze_count(t.oid)
+  from judged t
  order by 1, 2

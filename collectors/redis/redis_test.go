@@ -185,6 +185,42 @@ func TestSnapshotDuration(t *testing.T) {
 	}
 }
 
+// A save that was stopped is no last success, though the server counts it, calls its start
+// the last and has no error.
+func TestStoppedSnapshotIsNoSuccess(t *testing.T) {
+	r := looked(t, servertest.Redis(t).URL)
+	for i := range 200 {
+		if err := r.Client.Set(t.Context(), fmt.Sprint(i), "v", 0).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := r.Client.ConfigSet(t.Context(), "rdb-key-save-delay", "100000").Err(); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Client.BgSave(t.Context()).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Client.FlushAll(t.Context()).Err(); err != nil { // ends the save
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		s, err := redis.ReadPersistence(t.Context(), r.Client)
+		if err != nil || time.Now().After(end) {
+			t.Fatal("no end of the save", err)
+		}
+		if s.InProgress {
+			continue
+		}
+		if s.Succeeded || s.Saves != 1 || s.Took < 0 || !s.OK {
+			t.Errorf("%+v", s)
+		}
+		break
+	}
+	if got := collectortest.Answer(t, redis.Persistence(r)); strings.Contains(got, "last_success") {
+		t.Errorf("a save that was stopped is a success:\n%s", got)
+	}
+}
+
 // Saves that failed are no last success: a server counts them as saves, and calls its
 // start the last. One that succeeded stays the last when others fail after it.
 func TestSnapshotLastSuccess(t *testing.T) {

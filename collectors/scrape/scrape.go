@@ -4,7 +4,6 @@ package scrape
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -55,9 +54,8 @@ type Scraper struct {
 	ownLast *block
 	ownAt   time.Time
 
-	mu      sync.RWMutex
-	askers  []*asker
-	pending int // collectors that have not answered for the first time
+	mu     sync.RWMutex
+	askers []*asker
 }
 
 // An asker is one collector with its last answer.
@@ -68,8 +66,11 @@ type asker struct {
 	hurry  chan struct{}      // it is to be asked before its time
 	answer atomic.Pointer[answer]
 
+	retired atomic.Bool // it is no longer asked: what it says now counts for nothing
+
 	mu     sync.Mutex
 	status Status
+	fault  error     // of the last question
 	good   time.Time // when it last answered without an error
 }
 
@@ -112,13 +113,20 @@ func New(c Config) *Scraper {
 	return s
 }
 
-// Use sets the collectors that are asked, in place of those before, whose
-// answers are forgotten. Two collectors of one name and target are an error.
+// Use sets the collectors that are asked, in place of those before. One that is the
+// same as before goes on with its clock and its answer; the answers of all others are
+// forgotten. Two collectors of one name and target are an error.
 func (s *Scraper) Use(all []collectors.Collector) error {
+	before := make(map[id]*asker)
+	s.mu.RLock()
+	for _, a := range s.askers {
+		before[a.id()] = a
+	}
+	s.mu.RUnlock()
 	askers := make([]*asker, len(all))
-	seen := make(map[[2]string]bool)
+	seen := make(map[id]bool)
 	for i, c := range all {
-		id := [2]string{c.Name, c.Target}
+		id := id{c.Name, c.Target}
 		switch {
 		case seen[id]:
 			return fmt.Errorf("collector %s for %s is there twice", c.Name, c.Target)
@@ -126,19 +134,39 @@ func (s *Scraper) Use(all []collectors.Collector) error {
 			return fmt.Errorf("collector %s for %s needs an interval and a timeout", c.Name, c.Target)
 		}
 		seen[id] = true
+		if old := before[id]; old != nil && same(old.Collector, c) {
+			askers[i] = old
+			continue
+		}
 		askers[i] = &asker{Collector: c, writer: collectors.NewWriter(c), hurry: make(chan struct{}, 1), status: Status{Collector: c.Name, Server: c.Target, Every: c.Every}}
 	}
 	s.mu.Lock()
-	s.askers, s.pending = askers, len(askers)
+	s.askers = askers
 	s.mu.Unlock()
 	s.joined.Store(s.join(askers))
-	s.metrics.reset()
+	for id, old := range before {
+		if !slices.Contains(askers, old) {
+			old.retired.Store(true)
+			s.metrics.forget(id)
+		}
+	}
 	select {
 	case <-s.next: // a set that Run has not taken yet
 	default:
 	}
 	s.next <- askers
 	return nil
+}
+
+// An id names a collector: there is one of a name for each target.
+type id struct{ name, target string }
+
+func (a *asker) id() id { return id{a.Name, a.Target} }
+
+// same reports whether two collectors are one. Each call of a constructor makes metrics
+// of its own.
+func same(a, b collectors.Collector) bool {
+	return a.Every == b.Every && a.Timeout == b.Timeout && a.Limit == b.Limit && slices.Equal(a.Metrics, b.Metrics)
 }
 
 // join finds which collectors write which metric. The families are in the order
@@ -161,29 +189,54 @@ func (s *Scraper) join(askers []*asker) *[]family {
 
 // Run asks until ctx is done.
 func (s *Scraper) Run(ctx context.Context) error {
-	stop := func() {}
+	running := make(map[*asker]func())
 	for {
 		select {
 		case <-ctx.Done():
-			stop()
+			for _, stop := range running {
+				stop()
+			}
 			return nil
 		case askers := <-s.next:
-			stop()
-			stop = s.start(ctx, askers)
+			s.turn(ctx, running, askers)
 		}
 	}
 }
 
-// start asks each collector on a clock of its own, and returns what ends that.
-func (s *Scraper) start(ctx context.Context, askers []*asker) (stop func()) {
-	ctx, cancel := context.WithCancel(ctx)
-	var all sync.WaitGroup
-	for _, a := range askers {
-		all.Go(func() { s.clock(ctx, a) })
+// turn ends the clocks of the collectors that are no longer asked, and starts those of
+// the ones that are new.
+func (s *Scraper) turn(ctx context.Context, running map[*asker]func(), askers []*asker) {
+	var ending sync.WaitGroup
+	for a, stop := range running {
+		if !slices.Contains(askers, a) {
+			delete(running, a)
+			ending.Go(func() {
+				stop()
+				if !slices.ContainsFunc(askers, func(now *asker) bool { return now.id() == a.id() }) {
+					s.metrics.forget(a.id()) // it may have answered once more
+				}
+			})
+		}
 	}
+	ending.Wait()
+	for _, a := range askers {
+		if running[a] == nil {
+			running[a] = s.start(ctx, a)
+		}
+	}
+}
+
+// start asks a collector on a clock of its own, and returns what ends that.
+func (s *Scraper) start(ctx context.Context, a *asker) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		s.clock(ctx, a)
+	}()
 	return func() {
 		cancel()
-		all.Wait()
+		<-ended
 	}
 }
 
@@ -224,7 +277,7 @@ func (s *Scraper) ask(ctx context.Context, a *asker) {
 	began := time.Now()
 	a.writer.Reset()
 	err := s.collect(limited, a)
-	if ctx.Err() != nil {
+	if ctx.Err() != nil || a.retired.Load() {
 		return // stopped, not failed
 	}
 	if err != nil && limited.Err() != nil {
@@ -234,27 +287,21 @@ func (s *Scraper) ask(ctx context.Context, a *asker) {
 	if err != nil {
 		status.Err = err.Error()
 	}
-	first := s.keep(a, status.At)
+	s.keep(a, status.At)
 	a.mu.Lock()
 	before := a.status
-	a.status = status
+	a.status, a.fault = status, err
 	if err == nil {
 		a.good = status.At
 	}
 	a.mu.Unlock()
-	if first {
-		s.mu.Lock()
-		s.pending--
-		s.mu.Unlock()
-	}
 	s.metrics.observe(status)
 	s.ownOld.Store(true)
 	s.tell(before, status)
 }
 
-// keep puts what was written in the place of the last answer, and reports
-// whether there was none.
-func (s *Scraper) keep(a *asker, at time.Time) (first bool) {
+// keep puts what was written in the place of the last answer.
+func (s *Scraper) keep(a *asker, at time.Time) {
 	next := &answer{blocks: make([]*block, len(a.Metrics)), at: at}
 	last := a.answer.Load()
 	for i := range a.Metrics {
@@ -265,7 +312,6 @@ func (s *Scraper) keep(a *asker, at time.Time) (first bool) {
 		next.blocks[i] = s.press.press(a.writer.Family(i), old)
 	}
 	a.answer.Store(next)
-	return last == nil
 }
 
 // tell logs a change aloud and everything else softly.
@@ -301,24 +347,35 @@ func (s *Scraper) Refresh(metric, target string) {
 	}
 }
 
-// Answer tells when the collector that writes a metric of a target last answered
-// without an error, zero when never, and the error that it has met since.
-func (s *Scraper) Answer(metric, target string) (last time.Time, err error) {
+// Answer tells when the collector that writes a metric last answered about a subject
+// without an error, zero when never, and the error that it has met since. The error of
+// a part of the target that the subject is not in does not count.
+func (s *Scraper) Answer(metric string, subject map[string]string) (last time.Time, err error) {
 	s.mu.RLock()
 	askers := s.askers
 	s.mu.RUnlock()
 	for _, a := range askers {
-		if a.Target != target || !a.writes(metric) {
+		if a.Target != subject["server"] || !a.writes(metric) {
 			continue
 		}
 		a.mu.Lock()
 		defer a.mu.Unlock()
-		if a.status.Err != "" {
-			err = errors.New(a.status.Err)
+		if a.fault != nil && elsewhere(a.fault, subject) {
+			return a.status.At, nil
 		}
-		return a.good, err
+		return a.good, a.fault
 	}
 	return last, nil
+}
+
+// elsewhere reports whether an error is about parts of a target only that a subject is
+// not in.
+func elsewhere(err error, subject map[string]string) bool {
+	parts, only := collectors.Parts(err)
+	return only && !slices.ContainsFunc(parts, func(p *collectors.PartError) bool {
+		value, named := subject[p.Label]
+		return !named || value == p.Value
+	})
 }
 
 func (a *asker) writes(metric string) bool {
@@ -343,7 +400,11 @@ func (s *Scraper) Status() []Status {
 func (s *Scraper) Answered() bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return s.pending <= 0
+	return !slices.ContainsFunc(s.askers, func(a *asker) bool {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		return a.status.At.IsZero()
+	})
 }
 
 // metrics say how the collectors are doing.
@@ -378,10 +439,8 @@ func (m metrics) observe(s Status) {
 	m.beyond.WithLabelValues(s.Collector, s.Server).Set(float64(s.Beyond))
 }
 
-func (m metrics) reset() {
-	m.success.Reset()
-	m.duration.Reset()
-	m.last.Reset()
-	m.samples.Reset()
-	m.beyond.Reset()
+func (m metrics) forget(of id) {
+	for _, v := range []*prometheus.GaugeVec{m.success, m.duration, m.last, m.samples, m.beyond} {
+		v.DeleteLabelValues(of.name, of.target)
+	}
 }

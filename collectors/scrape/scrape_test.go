@@ -112,6 +112,48 @@ func TestFailedCollectorReportsNoValue(t *testing.T) {
 	eventually(t, "a value again", func() bool { return strings.Contains(get(s), "upkeep_test_questions{") })
 }
 
+// An error of a part of a target is one for what is in that part, and for nothing else.
+func TestAnswerOfParts(t *testing.T) {
+	c := counter("test/a", "one", nil)
+	part := func(name string) error {
+		return &collectors.PartError{Label: "database", Value: name, Err: errors.New("no entry")}
+	}
+	var fault atomic.Value
+	c.Collect = func(context.Context, *collectors.Writer) error { return fault.Load().(func() error)() }
+	subject := func(database string) map[string]string {
+		return map[string]string{"server": "one", "database": database, "table": "t"}
+	}
+	set := func(err error) { fault.Store(func() error { return err }) }
+	set(nil)
+	s := start(t, c)
+	eventually(t, "an answer", s.Answered)
+	for _, test := range []struct {
+		name        string
+		err         error
+		shop, other bool // whether they answer
+	}{
+		{"one part", part("other"), true, false},
+		{"two parts", errors.Join(part("other"), part("third")), true, false},
+		{"within each other", errors.Join(errors.Join(part("other")), part("other")), true, false},
+		{"a part and more", errors.Join(part("other"), errors.New("no route")), false, false},
+		{"all of it", errors.New("no route"), false, false},
+	} {
+		set(test.err)
+		before := time.Now()
+		eventually(t, test.name, func() bool { return s.Status()[0].Err == test.err.Error() && s.Status()[0].At.After(before) })
+		for database, answers := range map[string]bool{"shop": test.shop, "other": test.other, "": false} {
+			of := subject(database)
+			if database == "" {
+				delete(of, "database")
+			}
+			last, err := s.Answer("upkeep_test_questions", of)
+			if (err == nil) != answers || answers && !last.After(before) {
+				t.Errorf("%s: database %q answered at %s, %v", test.name, database, last, err)
+			}
+		}
+	}
+}
+
 func TestPanickingCollectorHarmsNobody(t *testing.T) {
 	c := counter("test/a", "odd", nil)
 	c.Collect = func(context.Context, *collectors.Writer) error { panic("an answer that nobody thought of") }

@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -26,7 +27,6 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/embedded"
 	"github.com/ai-micro-service/upkeep/internal/prom"
 	"github.com/ai-micro-service/upkeep/internal/store"
-	"github.com/ai-micro-service/upkeep/internal/target"
 	"github.com/ai-micro-service/upkeep/internal/webconfig"
 	"github.com/ai-micro-service/upkeep/remediate/engine"
 	"github.com/ai-micro-service/upkeep/remediate/inbox"
@@ -58,6 +58,7 @@ type App struct {
 	log      *slog.Logger
 	registry *prometheus.Registry
 	listener net.Listener
+	start    *config.Config // for what a reload cannot change
 
 	store    *store.Store
 	scraper  *scrape.Scraper
@@ -72,14 +73,21 @@ type App struct {
 	signer   *notify.Signer
 	outbox   *notify.Outbox
 	keeper   *silence.Keeper // nil where there is no Alertmanager to ask
+	delivery *inbox.Delivery // the same
 
 	scheduler *schedule.Scheduler
 
 	reloaded reloadMetrics
 
-	mu      sync.Mutex // held during a reload
-	config  *config.Config
-	targets target.Set
+	known atomic.Pointer[console.Names] // of the configuration in force
+
+	queue sync.Mutex
+	next  *reload // that has not begun
+
+	mu     sync.Mutex // held during a reload
+	config *config.Config
+	pieces pieces
+	read   time.Time // when the last reload ended
 }
 
 // New opens the store and the address to listen on, and prepares the rest. It
@@ -88,7 +96,7 @@ func New(ctx context.Context, c *config.Config, o Options) (*App, error) {
 	if o.Rules == nil {
 		o.Rules = alerts.Files()
 	}
-	a := &App{options: o, log: o.Logger, registry: prometheus.NewRegistry(), config: c, hurry: make(chan struct{}, 1)}
+	a := &App{options: o, log: o.Logger, registry: prometheus.NewRegistry(), start: c, config: c, hurry: make(chan struct{}, 1)}
 	if err := a.open(ctx, c); err != nil {
 		return nil, errors.Join(err, a.close())
 	}
@@ -103,7 +111,7 @@ func (a *App) open(ctx context.Context, c *config.Config) (err error) {
 			return err
 		}
 	}
-	if a.store, err = OpenStore(ctx, c); err != nil {
+	if a.store, err = store.Open(ctx, storeOptions(c, true)); err != nil {
 		return err
 	}
 	if a.listener, err = net.Listen("tcp", c.Web.Listen); err != nil {
@@ -124,7 +132,7 @@ func (a *App) open(ctx context.Context, c *config.Config) (err error) {
 
 // remediation makes what is between an alert and its effect.
 func (a *App) remediation() {
-	c := a.config
+	c := a.start
 	a.journal = journal.New(journal.Config{Store: a.store, Name: instanceName(), Lease: c.Engine.Lease, Shared: a.store.Shared()})
 	a.inbox = inbox.New(inbox.Config{Store: a.store, FlapWindow: c.Engine.Flap, Wake: func() { a.engine.Wake() }})
 	a.scraper = scrape.New(scrape.Config{Logger: a.log.With("component", "scrape"), Registry: a.registry})
@@ -138,7 +146,7 @@ func (a *App) remediation() {
 
 // carriers makes what carries runs. It is the last, since it asks all others.
 func (a *App) carriers(ctx context.Context) error {
-	c := a.config
+	c := a.start
 	signer, err := notify.NewSigner(ctx, a.store)
 	if err != nil {
 		return err
@@ -149,7 +157,7 @@ func (a *App) carriers(ctx context.Context) error {
 		Journal: a.journal, Queue: a.journal, Desk: a.journal, Members: a.journal, Standing: a.journal, Watch: a.journal, Inbox: a.inbox,
 		Refresh:     func(metric, server string) { a.scraper.Refresh(metric, server) },
 		Told:        a.outbox.Wake,
-		Concurrency: c.Engine.Concurrency, Lease: c.Engine.Lease,
+		Concurrency: c.Engine.Concurrency, Lease: c.Engine.Lease, Alone: !a.store.Shared(), Unmoved: a.journal.Unmoved,
 		Logger: a.log.With("component", "engine"), Registerer: a.registry,
 	}
 	if p, ok := a.prometheus(); ok {
@@ -161,6 +169,7 @@ func (a *App) carriers(ctx context.Context) error {
 			a.keeper.Alertmanagers = append(a.keeper.Alertmanagers, prom.Alertmanager{URL: url, Client: am.Client})
 		}
 		e.Silences = a.keeper
+		a.delivery = &inbox.Delivery{Inbox: a.inbox, Alertmanager: am}
 	}
 	a.engine = engine.New(e)
 	a.scheduler = schedule.NewScheduler(schedule.Config{
@@ -181,7 +190,13 @@ func instanceName() string {
 
 // OpenStore opens the store that a configuration names.
 func OpenStore(ctx context.Context, c *config.Config) (*store.Store, error) {
-	return store.Open(ctx, store.Options{Dir: c.DataDir, Postgres: c.Store.URL, Password: c.Store.Password()})
+	return store.Open(ctx, storeOptions(c, false))
+}
+
+// storeOptions say which store a configuration names. A late one is served without until
+// it can be had: metrics go on, and deliveries are answered 503.
+func storeOptions(c *config.Config, late bool) store.Options {
+	return store.Options{Dir: c.DataDir, Postgres: c.Store.URL, Password: c.Store.Password(), Late: late}
 }
 
 func (a *App) reconcileNow() {
@@ -193,7 +208,7 @@ func (a *App) reconcileNow() {
 
 // embed makes Prometheus and Alertmanager, where the configuration wants them.
 func (a *App) embed() error {
-	c := a.config
+	c := a.start
 	if !c.Embedded.Enabled {
 		return nil
 	}
@@ -236,8 +251,8 @@ func (q quiet) WithAttrs(attrs []slog.Attr) slog.Handler { return quiet{q.Handle
 func (q quiet) WithGroup(name string) slog.Handler { return quiet{q.Handler.WithGroup(name)} }
 
 func (a *App) externalURL() string {
-	if a.config.Web.ExternalURL != "" {
-		return a.config.Web.ExternalURL
+	if a.start.Web.ExternalURL != "" {
+		return a.start.Web.ExternalURL
 	}
 	return "http://" + a.Addr()
 }
@@ -252,7 +267,7 @@ func (a *App) page() error {
 	}
 	a.console = console.New(console.Config{
 		Scraper: a.scraper, Inbox: a.inbox, Journal: a.journal, Engine: a.engine, Scheduler: a.scheduler,
-		Gate: a.gate, Limits: limits, Version: a.options.Version, Logger: a.log.With("component", "console"), Signer: a.signer,
+		Gate: a.gate, Names: a.names, Limits: limits, Version: a.options.Version, Logger: a.log.With("component", "console"), Signer: a.signer,
 	})
 	return nil
 }
@@ -266,10 +281,14 @@ func (a *App) Run(ctx context.Context) error {
 	if a.embedded != nil {
 		group.Go(func() error { return a.embedded.Run(ctx) })
 	}
+	unlisted := inbox.Unlisted{Sources: []string{webhook.Grafana}, After: a.config.Engine.ExpireAfter, Every: a.config.Engine.ReconcileInterval, Logger: a.log.With("component", "inbox")}
 	if am, ok := a.alertmanager(); ok {
 		group.Go(func() error { return a.inbox.Watch(ctx, am) })
 		group.Go(func() error { return a.keeper.Run(ctx) })
+	} else {
+		unlisted.Sources = append(unlisted.Sources, webhook.Alertmanager)
 	}
+	group.Go(func() error { return a.inbox.Expire(ctx, unlisted) })
 	group.Go(func() error { return a.outbox.Run(ctx) })
 	group.Go(func() error { return a.scheduler.Run(ctx) })
 	group.Go(func() error { a.audit(ctx); return nil })
@@ -284,33 +303,48 @@ func (a *App) Run(ctx context.Context) error {
 		}
 		return nil
 	})
-	a.log.Info("upkeep serves", "address", a.Addr(), "data_dir", a.config.DataDir, "embedded", a.embedded != nil)
+	a.log.Info("upkeep serves", "address", a.Addr(), "data_dir", a.start.DataDir, "embedded", a.embedded != nil)
 	err := group.Wait()
 	return errors.Join(err, a.close())
 }
 
+// auditAgain is how soon the journal is read again that could not be read to its end.
+const auditAgain = 3 * time.Second
+
 // audit reads the journal once, from its beginning. A journal that somebody has
-// changed is said aloud; upkeep goes on, since the servers still need it.
+// changed is said aloud; upkeep goes on, since the servers still need it. One that
+// cannot be read says nothing, and is read again.
 func (a *App) audit(ctx context.Context) {
-	entries, err := a.journal.Verify(ctx)
-	if ctx.Err() != nil {
-		return
-	}
 	intact := prometheus.NewGauge(prometheus.GaugeOpts{Name: "upkeep_journal_intact", Help: "1 when every entry of the journal was what had been written, at the start of the process, else 0."})
-	if err != nil {
-		a.log.Error("the journal is not what was written", "err", err)
-	} else {
-		intact.Set(1)
-		a.log.Debug("the journal is what was written", "entries", entries)
+	for {
+		entries, err := a.journal.Verify(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err == nil:
+			intact.Set(1)
+			a.log.Debug("the journal is what was written", "entries", entries)
+			a.registry.MustRegister(intact) // not before it is known
+			return
+		case journal.Broken(err):
+			a.log.Error("the journal is not what was written", "err", err)
+			a.registry.MustRegister(intact)
+			return
+		}
+		a.log.Warn("the journal could not be read; it is read again", "err", err)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(auditAgain):
+		}
 	}
-	a.registry.MustRegister(intact) // not before it is known
 }
 
 // alertmanager says which Alertmanager is asked what is still there, if one is.
 func (a *App) alertmanager() (inbox.Alertmanager, bool) {
 	am := inbox.Alertmanager{
-		URLs: a.config.Alertmanager.All(), Receiver: a.config.Alertmanager.Receiver, Source: webhook.Alertmanager,
-		Every: a.config.Engine.ReconcileInterval, Absent: a.config.Engine.ResolveAfter,
+		URLs: a.start.Alertmanager.All(), Receiver: a.start.Alertmanager.Receiver, Source: webhook.Alertmanager,
+		Every: a.start.Engine.ReconcileInterval, Absent: a.start.Engine.ResolveAfter,
 		Hurry: a.hurry, Logger: a.log.With("component", "inbox"),
 	}
 	if a.embedded != nil {
@@ -329,7 +363,7 @@ func (a *App) prometheus() (prom.Prometheus, bool) {
 	if a.embedded != nil {
 		return prom.Prometheus{URL: inProcess, Client: a.embedded.Client()}, true
 	}
-	return prom.Prometheus{URL: a.config.Prometheus.URL}, a.config.Prometheus.URL != ""
+	return prom.Prometheus{URL: a.start.Prometheus.URL}, a.start.Prometheus.URL != ""
 }
 
 // query asks for the subjects of a schedule.
@@ -353,7 +387,7 @@ func (a *App) close() error {
 		}
 	}
 	a.mu.Lock()
-	a.targets.Close()
+	a.pieces.close(nil)
 	a.mu.Unlock()
 	if a.store != nil {
 		err = errors.Join(err, a.store.Close())

@@ -239,7 +239,7 @@ func TestWebhookRefuses(t *testing.T) {
 	}{
 		{"not JSON", "POST", token, "hello", 400},
 		{"wrong version", "POST", token, strings.Replace(alert(t, "t", "firing"), `"4"`, `"5"`, 1), 400},
-		{"10 MB", "POST", token, strings.Repeat("x", 10<<20), 413},
+		{"17 MB", "POST", token, strings.Repeat("x", 17<<20), 413},
 		{"GET", "GET", token, "", 405},
 		{"no token", "POST", "", alert(t, "t", "firing"), 401},
 		{"wrong token", "POST", "guess", alert(t, "t", "firing"), 401},

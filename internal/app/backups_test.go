@@ -33,6 +33,8 @@ func TestBackupGuard(t *testing.T) {
 		{"made tomorrow", config.Backup{Path: "*.dump"}, files{"a.dump": -day, "b.dump": 2 * hour, "verified": hour}, "a.dump of main has the time"},
 		{"verified before the newest was made", config.Backup{Path: "*.dump"}, files{"a.dump": 30 * hour, "b.dump": hour, "verified": 2 * hour}, "the newest verified backup is of"},
 		{"the one before is young enough", config.Backup{Path: "*.dump"}, files{"a.dump": 23 * hour, "b.dump": hour, "verified": 2 * hour}, ""},
+		{"verified to the second of the future", config.Backup{Path: "*.dump"}, files{"a.dump": hour, "verified": -6 * time.Second}, "which is in the future"},
+		{"the clock of the file system a little ahead", config.Backup{Path: "*.dump"}, files{"a.dump": hour, "verified": -2 * time.Second}, ""},
 		{"never verified", config.Backup{Path: "*.dump"}, files{"a.dump": hour}, "is not there"},
 		{"a snapshot that is written over", config.Backup{Kind: "rdb", Path: "a.rdb"}, files{"a.rdb": 0, "verified": 2 * hour}, ""},
 		{"a snapshot that is written over, verified long ago", config.Backup{Kind: "rdb", Path: "a.rdb"}, files{"a.rdb": 0, "verified": 25 * hour}, "have the newest verified"},

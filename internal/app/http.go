@@ -55,7 +55,7 @@ func (a *App) ready(g *gin.Context) {
 // serve answers on the listener, with TLS and basic authentication as the web
 // configuration file says.
 func (a *App) serve(server *http.Server) error {
-	err := webconfig.Serve(a.listener, server, a.config.Web.ConfigFile)
+	err := webconfig.Serve(a.listener, server, a.start.Web.ConfigFile)
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}

@@ -1,14 +1,16 @@
 package app
 
 import (
-	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net/http"
-	"net/url"
-	"path/filepath"
+	"reflect"
+	"slices"
 	"strconv"
+	"strings"
+	"time"
 
 	"github.com/gin-gonic/gin"
 	"github.com/prometheus/client_golang/prometheus"
@@ -17,19 +19,52 @@ import (
 	"github.com/ai-micro-service/upkeep/collectors"
 	"github.com/ai-micro-service/upkeep/internal/catalog"
 	"github.com/ai-micro-service/upkeep/internal/config"
-	"github.com/ai-micro-service/upkeep/internal/depot"
-	"github.com/ai-micro-service/upkeep/internal/target"
+	"github.com/ai-micro-service/upkeep/internal/console"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/engine"
 	"github.com/ai-micro-service/upkeep/remediate/policy"
 	"github.com/ai-micro-service/upkeep/remediate/schedule"
 )
 
+// reloadPause is the least time from the end of one reload to the next: those who ask
+// for one without end must not take the processor from the runs.
+const reloadPause = 250 * time.Millisecond
+
+// A reload is one reading of the configuration, for all who ask before it begins.
+type reload struct {
+	done chan struct{}
+	err  error
+}
+
 // Reload reads the configuration again and works by it. When anything is wrong
-// with the new one it is refused whole, and the old one stays.
+// with the new one it is refused whole, and the old one stays. One reading serves all
+// who ask before it begins; what has not changed is left alone.
 func (a *App) Reload() error {
+	a.queue.Lock()
+	r := a.next
+	if r != nil {
+		a.queue.Unlock()
+		<-r.done
+		return r.err
+	}
+	r = &reload{done: make(chan struct{})}
+	a.next = r
+	a.queue.Unlock()
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	time.Sleep(time.Until(a.read.Add(reloadPause)))
+	a.queue.Lock()
+	a.next = nil // who asks from now on may have changed the file since
+	a.queue.Unlock()
+	defer close(r.done)
+	r.err = a.again()
+	a.read = time.Now()
+	return r.err
+}
+
+// again reads the configuration and puts it in the place of the one before. The caller
+// holds mu.
+func (a *App) again() error {
 	if a.options.Load == nil {
 		return errors.New("there is no configuration file to read again")
 	}
@@ -40,15 +75,18 @@ func (a *App) Reload() error {
 	if err == nil && a.embedded != nil {
 		err = a.embedded.Reload(a.options.Rules, c.Embedded.RuleFiles)
 	}
-	if err == nil {
-		err = a.apply(c)
+	changed := err == nil && !reflect.DeepEqual(c, a.config)
+	if changed {
+		if err = a.apply(c); err == nil {
+			a.idle()
+		}
 	}
 	a.reloaded.observe(err)
 	if err != nil {
 		a.log.Error("configuration refused, the old one stays", "err", err)
 		return err
 	}
-	a.log.Info("configuration reloaded")
+	a.log.Info("configuration reloaded", "changed", changed)
 	return nil
 }
 
@@ -70,10 +108,10 @@ func (a *App) use(c *config.Config) error {
 }
 
 // apply makes targets, collectors and policies of a configuration and puts them
-// in place of those before. The connections of the old targets end when nobody
-// uses them any more; a run that loses its connection is taken up again.
+// in place of those before. A target whose configuration has not changed stays. The
+// connections of one that has end when no run uses them any more.
 func (a *App) apply(c *config.Config) error {
-	set, err := targets(c)
+	made, err := targets(c, a.pieces, a.store)
 	if err != nil {
 		return err
 	}
@@ -81,20 +119,66 @@ func (a *App) apply(c *config.Config) error {
 	if err != nil {
 		return err
 	}
+	// First of all those are not asked any more whose connections end.
+	if err := a.scraper.Use(configured(c, made.collectors())); err != nil {
+		return err
+	}
+	old := a.pieces
 	if err := a.engine.Adopt(engine.Setting{
-		Actions: addressed(c, catalog.Actions(set)), Policies: c.Book(Known().Actions).Policies, Schedules: requests(schedules), Guards: a.guard(c),
+		Actions: addressed(c, made.actions()), Policies: c.Book(Known().Actions).Policies, Schedules: requests(schedules), Guards: a.guard(c),
+		Freed: func() { go old.close(made) }, // waits for what a collector asks
 	}); err != nil {
 		return err
 	}
 	a.scheduler.Use(schedules)
 	a.outbox.Use(notifiers(c))
-	if err := a.scraper.Use(configured(c, catalog.Collectors(set))); err != nil {
-		return err
-	}
-	old := a.targets
-	a.config, a.targets = c, set
-	go old.Close() // waits for the collection that is under way
+	a.config, a.pieces = c, made
+	a.known.Store(names(c, made))
 	return nil
+}
+
+// names are what a pause can be about.
+func names(c *config.Config, made pieces) *console.Names {
+	n := new(console.Names)
+	for _, p := range made {
+		_, name, _ := strings.Cut(p.id, "/")
+		n.Targets = append(n.Targets, name)
+	}
+	slices.Sort(n.Targets)
+	n.Targets = slices.Compact(n.Targets) // a backup has the name of its server
+	for _, p := range c.Policies {
+		n.Policies = append(n.Policies, p.Name)
+	}
+	for name := range Known().Actions {
+		n.Actions = append(n.Actions, name)
+	}
+	for _, s := range c.Schedules {
+		n.Schedules = append(n.Schedules, s.Name)
+	}
+	return n
+}
+
+func (a *App) names() console.Names {
+	if n := a.known.Load(); n != nil {
+		return *n
+	}
+	return console.Names{}
+}
+
+// idle warns of pauses whose target, policy or action is no longer there: who set them
+// may believe that something is safe.
+func (a *App) idle() {
+	ctx, cancel := context.WithTimeout(context.Background(), farewell)
+	defer cancel()
+	all, err := a.journal.Pauses(ctx)
+	if err != nil {
+		a.log.Warn("whether pauses are about what is there could not be asked", "err", err)
+	}
+	for _, p := range all {
+		if err := a.names().Check(p.Scope); err != nil {
+			a.log.Warn("a pause has no effect any more", "scope", p.Scope, "by", p.By, "err", err)
+		}
+	}
 }
 
 // requests are what the schedules ask for now, by their names.
@@ -125,87 +209,6 @@ func addressed(c *config.Config, actions []remediate.Action) []remediate.Action 
 	return actions
 }
 
-// archive is what the actions and the collectors know of an archive.
-func archive(a config.Archive) (target.Archive, error) {
-	to, err := destination(a)
-	return target.Archive{Database: a.Database, Schema: a.Schema, Table: a.Table, Column: a.Column, After: a.After, To: to, Purge: a.Purge}, err
-}
-
-func destination(a config.Archive) (to target.Destination, err error) {
-	switch c := a.To; {
-	case c.Table != "":
-		to.Schema, to.Table = cmp.Or(c.Schema, a.Schema), c.Table
-	case c.Folder != "":
-		to.Store, to.Label = depot.Folder(c.Folder), "folder "+c.Folder
-	case c.Bucket != "":
-		to.Label = "bucket " + c.Bucket + " at " + c.Endpoint + ", keys " + c.Prefix + "*"
-		to.Store, err = depot.Bucket(depot.BucketConfig{Endpoint: c.Endpoint, Region: c.Region, Bucket: c.Bucket, Prefix: c.Prefix, VirtualHost: c.VirtualHost, ID: c.KeyID(), Secret: c.Secret()})
-	}
-	return to, err
-}
-
-// Targets makes the targets of a configuration. It connects to none of them; they
-// are the caller's to close.
-func Targets(c *config.Config) (target.Set, error) { return targets(c) }
-
-func targets(c *config.Config) (set target.Set, err error) {
-	byName := make(map[string]*target.Postgres)
-	for _, t := range c.Targets.Postgres {
-		k := target.PostgresConfig{Name: t.Name, URL: t.URL, Password: t.Password(), WithoutText: !t.StatementText, Advice: filepath.Join(c.DataDir, "advice")}
-		k.Rebuilds, k.Alone = filepath.Join(c.DataDir, "rebuilds", url.PathEscape(t.Name)+".json"), c.Store.URL == ""
-		for _, a := range t.Archives {
-			made, err := archive(a)
-			if err != nil {
-				return set, fmt.Errorf("postgres %s: archive of %s.%s: %w", t.Name, a.Schema, a.Table, err)
-			}
-			k.Archives = append(k.Archives, made)
-		}
-		p, err := target.NewPostgres(k)
-		if err != nil {
-			return set, err
-		}
-		byName[t.Name] = p
-		set.Postgres = append(set.Postgres, p)
-	}
-	for _, t := range c.Targets.Postgres {
-		if primary := byName[t.ReplicaOf]; primary != nil {
-			primary.Replicas = append(primary.Replicas, byName[t.Name])
-		}
-	}
-	engines := make(map[string]*target.Docker)
-	for _, t := range c.Targets.Docker {
-		d, err := target.NewDocker(target.DockerConfig{Name: t.Name, Host: t.Host, Root: t.Root, Logs: target.LogFields(t.Logs), LogArchive: t.LogArchive, Sightings: filepath.Join(c.DataDir, "images", url.PathEscape(t.Name)+".json")})
-		if err != nil {
-			return set, err
-		}
-		set.Docker = append(set.Docker, d)
-		engines[t.Name] = d
-	}
-	for _, t := range c.Targets.Redis {
-		r, err := target.NewRedis(target.RedisConfig{
-			Name: t.Name, URL: t.URL, Password: t.Password(),
-			Restart: target.Restart{Docker: engines[t.Restart.Docker], Container: t.Restart.Container, Unit: t.Restart.Systemd},
-		})
-		if err != nil {
-			return set, err
-		}
-		set.Redis = append(set.Redis, r)
-	}
-	for _, h := range c.Targets.Host {
-		set.Host = append(set.Host, new(target.Host(h)))
-	}
-	for _, p := range c.Targets.Probe {
-		set.Probe = append(set.Probe, new(target.Probe(p)))
-	}
-	for _, b := range c.Targets.Backup {
-		set.Backup = append(set.Backup, new(target.Backup(b)))
-	}
-	for _, p := range c.Targets.Packages {
-		set.Packages = append(set.Packages, new(target.Packages(p)))
-	}
-	return set, nil
-}
-
 // configured applies the intervals of the configuration and leaves out what it disables.
 func configured(c *config.Config, all []collectors.Collector) (wanted []collectors.Collector) {
 	for _, k := range all {
@@ -231,13 +234,17 @@ func configured(c *config.Config, all []collectors.Collector) (wanted []collecto
 }
 
 // ruleLimits returns for each action the limit in the first rule that asks for it: a
-// person who runs the action means the same.
+// person who runs the action means the same. An action that lowers one metric or another
+// has a limit for each, under "action metric".
 func ruleLimits(files fs.FS) (map[string]float64, error) {
 	rules, err := alerts.Parse(files)
 	if err != nil {
 		return nil, err
 	}
-	limits := make(map[string]float64)
+	limits, lowers := make(map[string]float64), make(map[string][]string)
+	for _, a := range catalog.EveryAction() {
+		lowers[a.Name] = a.Metrics()
+	}
 	for _, r := range rules {
 		action := r.Annotations["action"]
 		if action == "" || action == "none" {
@@ -247,12 +254,22 @@ func ruleLimits(files fs.FS) (map[string]float64, error) {
 		if err != nil {
 			return nil, fmt.Errorf("rule %s: limit: %w", r.Name, err)
 		}
-		if _, named := limits[action]; !named { // several rules may name it; the first is what it is mostly for
-			limits[action] = limit
+		of := []string{action} // several rules may name it; the first is what it is mostly for
+		for _, metric := range lowers[action] {
+			if strings.Contains(r.Expr, metric) {
+				of = append(of, limitOf(action, metric))
+			}
+		}
+		for _, name := range of {
+			if _, named := limits[name]; !named {
+				limits[name] = limit
+			}
 		}
 	}
 	return limits, nil
 }
+
+func limitOf(action, metric string) string { return action + " " + metric }
 
 // reloadMetrics say how the last reload went.
 type reloadMetrics struct{ ok, at prometheus.Gauge }

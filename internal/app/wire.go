@@ -23,10 +23,14 @@ func (a *App) guard(c *config.Config) []remediate.Guard {
 	for name, w := range c.Times() {
 		open[name] = w
 	}
-	return guard.All(guard.Config{
+	g := guard.Config{
 		Windows: open, Limits: guard.Limits{All: c.Engine.Concurrency, PerTarget: c.Engine.PerTarget},
 		Answers: answers{a.scraper}, Backups: backups(c.Targets.Backup),
-	})
+	}
+	if a.delivery != nil {
+		g.Deliveries = a.delivery
+	}
+	return guard.All(g)
 }
 
 // answers asks the scraper how collectors do.
@@ -79,8 +83,10 @@ func (a *App) schedules(c *config.Config) (all []schedule.Schedule, err error) {
 			return nil, fmt.Errorf("schedule %q: %w", s.Name, err)
 		}
 		limit := s.Limit
-		if l, ok := limits[s.Action]; ok && limit == nil {
-			limit = &l
+		for _, name := range []string{limitOf(s.Action, actions[s.Action].For(remediate.Request{Params: s.Step().With}).Lowers), s.Action} {
+			if l, ok := limits[name]; ok && limit == nil {
+				limit = &l
+			}
 		}
 		made.Request = asked(s.Step(), actions[s.Action].Subject, s.Query, limit)
 		all = append(all, made)

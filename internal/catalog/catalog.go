@@ -37,6 +37,7 @@ func Own() []*collectors.Metric {
 		{Name: "upkeep_episodes_open", Type: collectors.Gauge, Help: "Number of troubles that alerts have told of and that are not over.", Labels: []string{"alertname"}},
 		{Name: "upkeep_inbox_alerts_total", Type: collectors.Counter, Help: "Alerts that were taken in and are on disk, told twice or not, by their source and status.", Labels: []string{"source", "status"}},
 		{Name: "upkeep_inbox_letters", Type: collectors.Gauge, Help: "Number of deliveries that could not be read and are kept for people, a thousand at most."},
+		{Name: "upkeep_inbox_letters_total", Type: collectors.Counter, Help: "Deliveries, and alerts of one, that could not be read and were kept for people, each time they were sent."},
 		{Name: "upkeep_journal_intact", Type: collectors.Gauge, Help: "1 when every entry of the journal was what had been written, at the start of the process, else 0."},
 		{Name: "upkeep_notices_pending", Type: collectors.Gauge, Help: "Number of notices that people have not been told of yet, summed over the notifiers."},
 		{Name: "upkeep_notices_total", Type: collectors.Counter, Help: "Notices to people, by what came of each try: told, failed or given_up.", Labels: []string{"notifier", "kind", "result"}},
@@ -50,6 +51,7 @@ func Own() []*collectors.Metric {
 		{Name: "upkeep_run_refusals_total", Type: collectors.Counter, Help: "Runs that were declined or made to wait, by the reason.", Labels: []string{"reason"}},
 		{Name: "upkeep_run_transitions_total", Type: collectors.Counter, Help: "Runs that went into a state, since the start of the process.", Labels: []string{"action", "to"}},
 		{Name: "upkeep_runs_active", Type: collectors.Gauge, Help: "Number of runs that have not ended, by their state; waiting ones and those that ask a person are included.", Labels: []string{"action", "state"}},
+		{Name: "upkeep_runs_stuck", Type: collectors.Gauge, Help: "Number of runs that have not moved for longer than their step may take, or have not been looked at when it was time."},
 		{Name: "upkeep_webhook_duration_seconds", Type: collectors.Histogram, Help: "How long a delivery to the webhook took to be answered."},
 		{Name: "upkeep_webhook_requests_total", Type: collectors.Counter, Help: "Deliveries to the webhook, by whose they were and the status that was answered.", Labels: []string{"source", "code"}},
 	}

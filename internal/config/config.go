@@ -68,13 +68,15 @@ func (t Targets) Count() int {
 
 // Postgres is one PostgreSQL server.
 type Postgres struct {
-	Name          string    `yaml:"name" required:"a name, the server label of its metrics" doc:"The server label of its metrics."`
-	URL           string    `yaml:"url" required:"a URL" doc:"Where it is: postgres://user@host:5432/postgres?sslmode=verify-full. Without a password."`
-	PasswordFile  string    `yaml:"password_file" check:"path" doc:"File with the password, read at each new connection."`
-	PasswordEnv   string    `yaml:"password_env" doc:"Environment variable with the password, instead of a file."`
-	ReplicaOf     string    `yaml:"replica_of" doc:"Name of the server whose standby this one is, when that is a target too: what only the standby's queries use is in use."`
-	StatementText bool      `yaml:"statement_text" default:"true" doc:"Tell the text of expensive statements, without literals."`
-	Archives      []Archive `yaml:"archives" doc:"Tables whose rows come to an age."`
+	Name           string    `yaml:"name" required:"a name, the server label of its metrics" doc:"The server label of its metrics."`
+	URL            string    `yaml:"url" required:"a URL" doc:"Where it is: postgres://user@host:5432/postgres?sslmode=verify-full. Without a password."`
+	PasswordFile   string    `yaml:"password_file" check:"path" doc:"File with the password, read at each new connection."`
+	PasswordEnv    string    `yaml:"password_env" doc:"Environment variable with the password, instead of a file."`
+	ReplicaOf      string    `yaml:"replica_of" doc:"Name of the server whose standby this one is, when that is a target too: what only the standby's queries use is in use."`
+	StandbysListed bool      `yaml:"standbys_listed" default:"false" doc:"Every standby of this server that answers queries, one that is fed from the WAL archive or follows another standby too, is a target that names in replica_of the server that it follows. Until this is true, no index counts as unused where WAL is archived, or where a standby that was seen in the last 35 days is away or no target."`
+	Exclude        []string  `yaml:"exclude" doc:"Databases that are left alone: they are neither read nor worked on. For those that a provider keeps for itself, like rdsadmin or cloudsqladmin."`
+	StatementText  bool      `yaml:"statement_text" default:"true" doc:"Tell the text of expensive statements, without literals."`
+	Archives       []Archive `yaml:"archives" doc:"Tables whose rows come to an age."`
 }
 
 // An Archive says which rows of a table are past their age.
@@ -203,9 +205,9 @@ type Prometheus struct {
 
 // Alertmanager is the one outside.
 type Alertmanager struct {
-	URL      string   `yaml:"url" check:"http" doc:"Where it is asked, now and then, which alerts are still there; what a lost delivery would have said is found so. Silences are made there too. Empty: it is not asked."`
+	URL      string   `yaml:"url" check:"http" doc:"Where it is asked, now and then, which alerts are still there, and before anything is done whether it silences, inhibits or mutes the alert. An end whose delivery was lost is found so; what was never delivered is left alone. Silences are made there too. Empty: it is not asked."`
 	URLs     []string `yaml:"urls" check:"http" doc:"The members of a cluster, instead of url: an alert counts when any of them has it."`
-	Receiver string   `yaml:"receiver" doc:"Name of the receiver that delivers to upkeep: only its alerts count. Empty: every alert counts."`
+	Receiver string   `yaml:"receiver" doc:"Name of the receiver that delivers to upkeep: only its alerts and routes count. Empty: every alert counts, and of routes those to the receiver that delivered it."`
 }
 
 // All returns where Alertmanager is asked: none, one, or the members of a cluster.
@@ -230,7 +232,8 @@ type Engine struct {
 	Lease             time.Duration `yaml:"lease" default:"5s" min:"1s" doc:"How long the right to act holds without being renewed. After so long, another replica takes over from one that has died."`
 	ReconcileInterval time.Duration `yaml:"reconcile_interval" default:"1m" min:"100ms" doc:"How often Alertmanager is asked which alerts are still there."`
 	ResolveAfter      time.Duration `yaml:"resolve_after" default:"5m" min:"1s" doc:"How long an alert must be missing there before its episode is closed."`
-	Flap              time.Duration `yaml:"flap" default:"10m" doc:"An alert that comes again within this time is held down before anything is decided, longer each time; 0s: never."`
+	ExpireAfter       time.Duration `yaml:"expire_after" default:"12h" doc:"How long an alert may go without being delivered again before its episode is closed, where its source cannot be asked which alerts are still there: Grafana, and an Alertmanager without url. It must be longer than the source's repeat interval, which is 4h by default in both. 0s: never."`
+	Flap              time.Duration `yaml:"flap" default:"10m" doc:"An alert that comes again within this time is held down before anything is decided, longer each time; 0s: never. One that is flapping for 10 minutes without outlasting its hold-down is told to people, once."`
 }
 
 // Known are the names that a configuration may use.

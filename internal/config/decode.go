@@ -15,6 +15,8 @@ import (
 	"github.com/prometheus/alertmanager/pkg/labels"
 	"github.com/prometheus/common/model"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/ai-micro-service/upkeep/remediate/policy"
 )
 
 // A decoder puts a document into a Config and notes everything that is wrong.
@@ -304,7 +306,7 @@ func (d *decoder) matchers(n *yaml.Node, v reflect.Value, key string) {
 	var all labels.Matchers
 	for _, item := range n.Content {
 		item = resolve(item)
-		one, err := labels.ParseMatchers(item.Value)
+		one, err := policy.ParseMatchers(item.Value)
 		if item.Kind != yaml.ScalarNode || err != nil || len(one) == 0 {
 			d.fault(item, `%s %s does not parse (%v); a matcher was expected, like alertname="PostgresDeadRows" or severity=~"warning|critical"`, key, kind(item), err)
 			continue

@@ -22,7 +22,7 @@ type Window struct {
 // A Policy says what is done about which alert.
 type Policy struct {
 	Name    string            `yaml:"name" required:"a name, for the journal" doc:"Name of the policy in the journal."`
-	Match   labels.Matchers   `yaml:"match" required:"at least one matcher, like alertname=\"PostgresDeadRows\"" doc:"Matchers, as Alertmanager writes them; all must match the alert's labels."`
+	Match   labels.Matchers   `yaml:"match" required:"at least one matcher, like alertname=\"PostgresDeadRows\"" doc:"Matchers, as Alertmanager writes them; all must match the alert's labels. The name of a label may be in UTF-8, in quotation marks: '\"my.label\"=\"x\"'."`
 	Hold    time.Duration     `yaml:"hold" default:"0s" doc:"How long the alert must have fired before the first step."`
 	Steps   []Step            `yaml:"steps" doc:"What is done, in this order: the next step when the one before did not help, and people are told at the end. For one step alone, action, mode, subject and with may stand here instead."`
 	Action  string            `yaml:"action" doc:"What is done, where there is one step."`

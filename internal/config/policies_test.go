@@ -27,6 +27,7 @@ func TestWrongPolicies(t *testing.T) {
 		{"steps and action", onePolicy("match: ['a=b'], action: redis/bgsave, steps: [{action: redis/bgsave}]"), `f:3: policy "p" has both steps and action; action was expected within a step`},
 		{"steps and mode", onePolicy("match: ['a=b'], mode: ask, steps: [{action: redis/bgsave}]"), `f:3: policy "p" has both steps and mode; mode was expected within a step`},
 		{"no step", onePolicy("match: ['a=b'], steps: []"), `f:3: policy "p" has no step; at least one was expected`},
+		{"a matcher in UTF-8 without its value", onePolicy(`match: ['"my.label"'], action: redis/bgsave`), `f:3: match "\"my.label\"" does not parse`},
 		{"steps that are none", onePolicy("match: ['a=b'], steps: redis/bgsave"), `f:3: steps is "redis/bgsave"; a list was expected`},
 		{"a step without an action", onePolicy("match: ['a=b'], steps: [{mode: auto}]"), `f:3: an entry of steps has no "action"; an action was expected`},
 		{"unknown action of a step", target + "policies:\n- name: p\n  match: ['a=b']\n  steps:\n  - {action: redis/bgsave}\n  - {action: redis/bgsafe}\n", `f:7: policy "p" names no action that there is: "redis/bgsafe"; did you mean "redis/bgsave"?`},
@@ -312,7 +313,7 @@ notify:
 		0,
 		true, true, false,
 		"observe", "late", time.Hour, 0.25,
-		config.Engine{Concurrency: 8, PerTarget: 2, Lease: 5 * time.Second, ReconcileInterval: time.Minute, ResolveAfter: 5 * time.Minute, Flap: 10 * time.Minute},
+		config.Engine{Concurrency: 8, PerTarget: 2, Lease: 5 * time.Second, ReconcileInterval: time.Minute, ResolveAfter: 5 * time.Minute, ExpireAfter: 12 * time.Hour, Flap: 10 * time.Minute},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

@@ -16,8 +16,8 @@ func Reference() string {
 
 upkeep reads one YAML file, and reads it strictly: what it does not understand is
 an error with file, line and what was expected. ` + "`upkeep check --config upkeep.yaml`" + ` says
-the same without starting. SIGHUP or ` + "`POST /-/reload`" + ` reads the file again; a bad
-one is refused and the old one stays.
+the same without starting. SIGHUP or ` + "`POST /-/reload`" + ` reads the file again; what
+has not changed is left alone, and a bad file is refused and the old one stays.
 
 Durations are written as in Prometheus: 30s, 5m, 1h30m, 15d; shares as 20% or 0.2.
 No password, token or address of a chat's webhook stands in the file: it names a file

@@ -47,7 +47,11 @@ func NoticeLinks(base string, s *notify.Signer) func(n remediate.Notice, approve
 		if until.IsZero() {
 			until = n.At.Add(approvalHolds)
 		}
-		return base + approvePath + "?token=" + url.QueryEscape(s.Sign(n.Run, n.Plan, until))
+		token := s.Sign(n.Run, n.Plan, until)
+		if token == "" {
+			return "" // a link that leads nowhere is worse than none
+		}
+		return base + approvePath + "?token=" + url.QueryEscape(token)
 	}
 }
 
@@ -101,6 +105,8 @@ func (c *Console) ask(ctx context.Context, token string) (*question, *verdict) {
 	switch {
 	case errors.Is(err, notify.ErrExpired):
 		return nil, &verdict{http.StatusGone, "busy", "This link is over", fmt.Sprintf("The question about run %d was open until %s. Nothing can be answered here any more.", id, moment(until))}
+	case err != nil && !errors.Is(err, notify.ErrForeign):
+		return nil, c.broken("approve: key not read", err)
 	case err != nil || plan == "":
 		return nil, &verdict{http.StatusForbidden, "bad", "This link is not whole", "It was not signed by this upkeep, or a part of it is missing. Copy the whole link of the notice."}
 	}
@@ -111,7 +117,7 @@ func (c *Console) ask(ctx context.Context, token string) (*question, *verdict) {
 	case err != nil:
 		return nil, c.broken("approve: run not read", err)
 	}
-	q := &question{run: run, lowers: c.lowers()[run.Request.Action], token: token, plan: plan, until: until}
+	q := &question{run: run, lowers: c.lowers(run.Request), token: token, plan: plan, until: until}
 	switch {
 	case run.State != remediate.Asked:
 		return q, &verdict{http.StatusGone, "busy", "Nothing is asked any more", fmt.Sprintf("Run %d is %s: %s", id, run.State, run.Why)}
@@ -228,6 +234,7 @@ func (q *question) describe() Node {
 		Ol(Map(q.run.Plan.Steps, func(s remediate.Step) Node {
 			return Li(Code(Text(s.Do)), If(s.Undo != "", Group{Br(), Small(Text("undone by: "), Code(Text(s.Undo)))}))
 		})),
+		If(len(q.run.Plan.Needs) > 0, P(Class("bad"), Text("Before it may act it needs: "+strings.Join(q.run.Plan.Needs, "; ")))),
 		If(len(q.run.Plan.Facts) > 0, Group{
 			H2(Text("What was seen")),
 			Ul(Map(q.run.Plan.Facts, func(f string) Node { return Li(Text(f)) })),

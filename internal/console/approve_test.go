@@ -110,6 +110,7 @@ func open(t *testing.T) *clinic {
 	})
 	err = c.engine.Use([]remediate.Action{{
 		Name: "bed/reindex", Target: "main", Lowers: "upkeep_bed_bloat_ratio", Subject: []string{"server", "table"}, Exclusive: []string{"server", "table"}, Timeout: time.Second, Remedy: c.bed,
+		Params: []remediate.Param{{Name: "because", Type: remediate.Text}}, LowersBy: map[string]string{"because=empty": "upkeep_bed_empty_bytes"},
 	}}, []policy.Policy{{Name: "bloat", Steps: []policy.Step{{Action: "bed/reindex", Mode: remediate.Ask}}}})
 	if err != nil {
 		t.Fatal(err)
@@ -248,6 +249,32 @@ func wants(t *testing.T, status int, text string, want int, parts ...string) {
 	}
 	if strings.Contains(text, "<script") || strings.Contains(text, "<b>it") {
 		t.Errorf("a name is part of the page:\n%s", text)
+	}
+}
+
+// The page, the API and the list tell the metric of this request, where it depends on a
+// parameter.
+func TestMetricOfTheRequest(t *testing.T) {
+	c := open(t)
+	limit := 0.3
+	for i, test := range []struct {
+		params      map[string]string
+		metric, not string
+	}{{map[string]string{"because": "empty"}, "upkeep_bed_empty_bytes", "upkeep_bed_bloat_ratio"}, {nil, "upkeep_bed_bloat_ratio", "upkeep_bed_empty_bytes"}} {
+		run, err := c.engine.Request(t.Context(), remediate.Request{
+			Key: fmt.Sprint(i), Action: "bed/reindex", Subject: map[string]string{"server": "main", "table": fmt.Sprint(i)}, Params: test.params, Limit: &limit, Policy: "bloat", Mode: remediate.Ask, By: "alert/Bloat",
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, page, _ := get(t, c.link(t, i))
+		_, story, _ := get(t, fmt.Sprintf("%s%s/runs/%d", c.page.URL, console.Prefix, run.ID))
+		_, list, _ := get(t, c.page.URL+console.Prefix+"/runs?limit=1")
+		for where, text := range map[string]string{"the page": page, "the API": story, "the list": list} {
+			if !strings.Contains(text, test.metric) || strings.Contains(text, test.not) {
+				t.Errorf("%s of run %d does not tell %s:\n%s", where, run.ID, test.metric, text)
+			}
+		}
 	}
 }
 

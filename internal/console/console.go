@@ -12,11 +12,11 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
-	"time"
 
 	"github.com/gin-gonic/gin"
 
 	"github.com/ai-micro-service/upkeep/collectors/scrape"
+	"github.com/ai-micro-service/upkeep/internal/store"
 	"github.com/ai-micro-service/upkeep/internal/web"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/engine"
@@ -42,8 +42,9 @@ type Config struct {
 	Engine    *engine.Engine
 	Scheduler *schedule.Scheduler
 	Gate      *Gate
+	Names     func() Names       // what a pause can be about
 	Signer    *notify.Signer     // of the links by which a plan is approved; nil: there are none
-	Limits    map[string]float64 // action → the limit of the rule that asks for it
+	Limits    map[string]float64 // "action metric", or action → the limit of the rule that asks for it
 	Version   string
 	Logger    *slog.Logger
 }
@@ -107,8 +108,10 @@ func (c *Console) request(g *gin.Context) {
 
 func (c *Console) wanted(ask Ask) remediate.Request {
 	r := remediate.Request{Key: "person/" + ask.By + "/" + ask.Key, Action: ask.Action, Subject: ask.Subject, Params: ask.Params, Limit: ask.Limit, Mode: remediate.Auto, By: "user/" + ask.By, Terms: remediate.Terms{Windows: ask.Windows}}
-	if limit, ok := c.Limits[ask.Action]; ok && r.Limit == nil {
-		r.Limit = &limit
+	for _, name := range []string{ask.Action + " " + c.lowers(r), ask.Action} {
+		if limit, ok := c.Limits[name]; ok && r.Limit == nil {
+			r.Limit = &limit
+		}
 	}
 	return r
 }
@@ -137,7 +140,7 @@ func (c *Console) run(g *gin.Context) {
 		e, err = c.Inbox.Episode(ctx, s.Run.Request.Episode)
 		s.Episode = &e
 	}
-	s.Lowers = c.lowers()[s.Run.Request.Action]
+	s.Lowers = c.lowers(s.Run.Request)
 	c.answer(g, http.StatusOK, s, err)
 }
 
@@ -159,38 +162,44 @@ func (c *Console) runs(g *gin.Context) {
 
 func (c *Console) lines(ctx context.Context, n int) ([]Line, error) {
 	runs, err := c.Journal.Recent(ctx, n)
-	lowers := c.lowers()
 	lines := make([]Line, len(runs))
 	for i, run := range runs {
-		lines[i] = Line{run, lowers[run.Request.Action]}
+		lines[i] = Line{run, c.lowers(run.Request)}
 	}
 	return lines, err
 }
 
-func (c *Console) lowers() map[string]string {
-	all := make(map[string]string)
+// lowers is the metric that a request is about; "" where no target takes its action any
+// more.
+func (c *Console) lowers(r remediate.Request) string {
 	for _, a := range c.Engine.Actions() {
-		all[a.Name] = a.Lowers
+		if a.Name == r.Action {
+			return a.For(r).Lowers
+		}
 	}
-	return all
+	return ""
 }
 
 // A Status is what is seen and what is going on now.
 type Status struct {
 	Version    string              `json:"version"`
+	Stuck      []engine.Stuck      `json:"stuck"` // runs that have not moved for longer than their step may take
 	Collectors []scrape.Status     `json:"collectors"`
 	Episodes   []remediate.Episode `json:"episodes"` // open ones
-	Pauses     []remediate.Pause   `json:"pauses"`
+	Pauses     []PauseLine         `json:"pauses"`
 	Asked      []remediate.Run     `json:"asked"` // runs that wait for a person's answer
 }
 
 func (c *Console) now(ctx context.Context) (s Status, err error) {
 	s.Version, s.Collectors = c.Version, c.Scraper.Status()
 	if s.Episodes, err = c.Inbox.Episodes(ctx); err == nil {
-		s.Pauses, err = c.Journal.Pauses(ctx)
+		s.Pauses, err = c.paused(ctx)
 	}
 	if err == nil {
 		s.Asked, err = c.Journal.In(ctx, remediate.Asked, maxAsked)
+	}
+	if err == nil {
+		s.Stuck, err = c.Engine.Stuck(ctx)
 	}
 	return s, err
 }
@@ -198,46 +207,6 @@ func (c *Console) now(ctx context.Context) (s Status, err error) {
 func (c *Console) status(g *gin.Context) {
 	s, err := c.now(g.Request.Context())
 	c.answer(g, http.StatusOK, s, err)
-}
-
-func (c *Console) pauses(g *gin.Context) {
-	all, err := c.Journal.Pauses(g.Request.Context())
-	c.answer(g, http.StatusOK, all, err)
-}
-
-func (c *Console) pause(g *gin.Context) {
-	var p remediate.Pause
-	if !c.read(g, &p) {
-		return
-	}
-	err := journal.CheckPause(p)
-	switch {
-	case err != nil:
-		err = badRequest(err.Error())
-	case p.By == "":
-		err = badRequest("by is wanted: who pauses")
-	case !p.Until.IsZero() && p.Until.Before(time.Now()):
-		err = badRequest("until is over already")
-	default:
-		err = c.Journal.SetPause(g.Request.Context(), p)
-	}
-	if err == nil {
-		c.Logger.Info("paused", "scope", p.Scope, "by", p.By, "why", p.Reason)
-	}
-	c.answer(g, http.StatusOK, p, err)
-}
-
-func (c *Console) resume(g *gin.Context) {
-	scope := g.Query("scope")
-	was, err := c.Journal.EndPause(g.Request.Context(), scope, cmp.Or(g.Query("by"), "unknown"))
-	if err == nil && !was {
-		err = &statusError{http.StatusNotFound, fmt.Sprintf("%q is not paused", scope)}
-	}
-	if err == nil {
-		c.Logger.Info("resumed", "scope", scope)
-		c.Engine.Wake()
-	}
-	c.answer(g, http.StatusOK, object{"scope": scope}, err)
 }
 
 // A statusError is an error that has its status.
@@ -274,6 +243,9 @@ func (c *Console) answer(g *gin.Context, status int, value any, err error) {
 		reply(g, known.status, object{"error": known.text})
 	case errors.Is(err, journal.ErrNoRun):
 		reply(g, http.StatusNotFound, object{"error": err.Error()})
+	case store.Away(err):
+		c.Logger.Warn("request needs the store", "path", g.Request.URL.Path, "err", err)
+		reply(g, http.StatusServiceUnavailable, object{"error": "the store cannot be had at the moment, try again: " + err.Error()})
 	default:
 		c.Logger.Error("request broke", "path", g.Request.URL.Path, "err", err)
 		reply(g, http.StatusInternalServerError, object{"error": err.Error()})

@@ -14,6 +14,7 @@ import (
 
 	"github.com/ai-micro-service/upkeep/collectors/scrape"
 	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/engine"
 	"github.com/ai-micro-service/upkeep/remediate/journal"
 )
 
@@ -76,6 +77,7 @@ func (v view) document() Node {
 				Small(Text(v.Version+" · "+v.now.UTC().Format(time.DateTime)+" UTC")),
 				Nav(A(Href("/metrics"), Text("metrics")), A(Href(Prefix+"/runs"), Text("runs (JSON)"))),
 			),
+			Map(v.Stuck, v.stuck),
 			Map(v.Pauses, v.pause),
 			Map(v.Asked, v.ask),
 			H2(Text("What fires")), v.fires(),
@@ -85,11 +87,21 @@ func (v view) document() Node {
 	))
 }
 
-func (v view) pause(p remediate.Pause) Node {
+// stuck shows a run that does not move.
+func (v view) stuck(s engine.Stuck) Node {
+	id := strconv.FormatInt(s.Run.ID, 10)
+	return Div(Class("box"),
+		Strong(Class("bad"), Text("Run "+id+" does not move: "+s.Run.Request.Action+", "+string(s.Run.State))),
+		Text(" on "), Code(Text(journal.Subject(s.Run.Request.Subject))), Text(": "+s.Why+". Stop it with "), Code(Text("upkeep cancel "+id+" --why …")),
+	)
+}
+
+func (v view) pause(p PauseLine) Node {
 	return Div(Class("box"),
 		Strong(Class("busy"), Text("Paused: "+p.Scope)),
 		Text(" by "+p.By+", "+ago(v.now, p.Since)+": "+p.Reason),
 		If(!p.Until.IsZero(), Span(Class("soft"), Text(" (until "+p.Until.UTC().Format(time.DateTime)+" UTC)"))),
+		If(p.Unknown != "", Strong(Class("bad"), Text(" – "+p.Unknown))),
 	)
 }
 

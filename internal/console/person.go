@@ -126,8 +126,54 @@ func (c *Console) decline(g *gin.Context) {
 	})
 }
 
+// A Stopped is a run that a person wants to stop, and why it has not ended yet.
+type Stopped struct {
+	remediate.Run
+	Waits string `json:"waits,omitempty"` // "" where it has ended
+}
+
+// stopsIn is how long the answer to a cancel waits for the run's end: a statement that is
+// cancelled ends within a second on a server that is well.
+const stopsIn = 3 * time.Second
+
 func (c *Console) cancel(g *gin.Context) {
-	c.answered(g, true, func(ctx context.Context, id int64, a Answer) error { return c.Journal.Cancel(ctx, id, a.By, a.Why) })
+	id, err := strconv.ParseInt(g.Param("id"), 10, 64)
+	if err != nil {
+		c.answer(g, 0, nil, badRequest(fmt.Sprintf("run %q: want a number", g.Param("id"))))
+		return
+	}
+	a, ok := c.said(g, true)
+	if !ok {
+		return
+	}
+	if err := c.Journal.Cancel(g.Request.Context(), id, a.By, a.Why); err != nil {
+		c.answer(g, 0, nil, stale(err))
+		return
+	}
+	c.Logger.Info("a person answered", "run", id, "by", a.By, "path", g.Request.URL.Path)
+	c.Engine.Wake()
+	s, err := c.stopped(g.Request.Context(), id)
+	c.answer(g, http.StatusOK, s, err)
+}
+
+// stopped waits a moment for the end of a run.
+func (c *Console) stopped(ctx context.Context, id int64) (s Stopped, err error) {
+	again := time.NewTicker(50 * time.Millisecond)
+	defer again.Stop()
+	for end := time.Now().Add(stopsIn); ; {
+		if s.Run, err = c.Journal.Get(ctx, id); err != nil || s.State.Final() {
+			return s, err
+		}
+		if time.Now().After(end) {
+			s.Waits = c.Engine.Stopping(s.Run)
+			return s, nil
+		}
+		select {
+		case <-ctx.Done():
+			return s, ctx.Err()
+		case <-again.C:
+		}
+	}
 }
 
 // A PolicyLine is how one policy stands and what it has done.

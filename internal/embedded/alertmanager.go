@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/alertmanager/featurecontrol"
 	"github.com/prometheus/alertmanager/inhibit"
 	"github.com/prometheus/alertmanager/marker"
+	"github.com/prometheus/alertmanager/matcher/compat"
 	"github.com/prometheus/alertmanager/nflog"
 	"github.com/prometheus/alertmanager/nflog/nflogpb"
 	"github.com/prometheus/alertmanager/notify"
@@ -61,6 +62,9 @@ type alertmanager struct {
 }
 
 func newAlertmanager(c Config, p *pipe) (*alertmanager, error) {
+	if !compat.IsValidLabelName("in.utf-8") { // the library begins with the classic parser, and its command does not
+		compat.InitFromFlags(slog.New(slog.DiscardHandler), featurecontrol.NoopFlags{})
+	}
 	a := &alertmanager{log: c.Logger.With("part", "alertmanager"), external: c.ExternalURL.String(), ended: make(chan struct{})}
 	conf, err := config.Load(fmt.Sprintf(`route:
   receiver: %s

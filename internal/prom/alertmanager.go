@@ -9,6 +9,8 @@ import (
 	"net/url"
 	"strconv"
 	"time"
+
+	"github.com/prometheus/common/model"
 )
 
 // An Alertmanager keeps silences.
@@ -41,10 +43,15 @@ type Matcher struct {
 // Equal returns a Matcher that wants the label to have the value.
 func Equal(name, value string) Matcher { return Matcher{Name: name, Value: value, IsEqual: true} }
 
-// String writes the matcher as a filter of the API.
+// String writes the matcher as a filter of the API. A name in UTF-8 stands in quotation
+// marks; an Alertmanager that does not understand them has no such label either.
 func (m Matcher) String() string {
+	name := m.Name
+	if !model.LegacyValidation.IsValidLabelName(name) {
+		name = strconv.Quote(name)
+	}
 	op := map[[2]bool]string{{true, false}: "=", {false, false}: "!=", {true, true}: "=~", {false, true}: "!~"}[[2]bool{m.IsEqual, m.IsRegex}]
-	return m.Name + op + strconv.Quote(m.Value)
+	return name + op + strconv.Quote(m.Value)
 }
 
 // SilenceState says whether a silence holds.
@@ -153,4 +160,53 @@ func (a Alertmanager) ask(ctx context.Context, c call, into any) error {
 		return fmt.Errorf("alertmanager: %s: the answer is not Alertmanager's JSON: %w", c.path, err)
 	}
 	return nil
+}
+
+// A Standing is how an alert stands in one of Alertmanager's groups: what keeps it from
+// being delivered. MutedBy is told by 0.28 and later.
+type Standing struct {
+	Labels                           map[string]string
+	SilencedBy, InhibitedBy, MutedBy []string
+}
+
+// Standings returns how the alerts stand that fit each filter, in each group for the
+// receivers that the pattern matches whole; "" is every receiver.
+func (a Alertmanager) Standings(ctx context.Context, receiver string, filter ...Matcher) (all []Standing, err error) {
+	query := url.Values{"active": {"true"}, "silenced": {"true"}, "inhibited": {"true"}}
+	if receiver != "" {
+		query.Set("receiver", receiver)
+	}
+	for _, m := range filter {
+		query.Add("filter", m.String())
+	}
+	var groups []struct {
+		Alerts []struct {
+			Labels map[string]string `json:"labels"`
+			Status struct {
+				SilencedBy  []string `json:"silencedBy"`
+				InhibitedBy []string `json:"inhibitedBy"`
+				MutedBy     []string `json:"mutedBy"`
+			} `json:"status"`
+		} `json:"alerts"`
+	}
+	if err := a.ask(ctx, call{method: http.MethodGet, path: "/api/v2/alerts/groups", query: query}, &groups); err != nil {
+		return nil, err
+	}
+	for _, g := range groups {
+		for _, one := range g.Alerts {
+			all = append(all, Standing{one.Labels, one.Status.SilencedBy, one.Status.InhibitedBy, one.Status.MutedBy})
+		}
+	}
+	return all, nil
+}
+
+// Configuration returns the text of Alertmanager's configuration, without its secrets.
+func (a Alertmanager) Configuration(ctx context.Context) (string, error) {
+	var status struct {
+		Config struct {
+			Original string `json:"original"`
+		} `json:"config"`
+	}
+	err := a.ask(ctx, call{method: http.MethodGet, path: "/api/v2/status"}, &status)
+	return status.Config.Original, err
 }

@@ -166,6 +166,18 @@ func TestReachesNobody(t *testing.T) {
 	}
 }
 
+func TestMatcherAsAFilter(t *testing.T) {
+	for want, m := range map[string]prom.Matcher{
+		`a="b"`:                prom.Equal("a", "b"),
+		`"my.label"="x \"y\""`: prom.Equal("my.label", `x "y"`),
+		`"größe"!~"a|b"`:       {Name: "größe", Value: "a|b", IsRegex: true},
+	} {
+		if got := m.String(); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+}
+
 func TestSilences(t *testing.T) {
 	a := prom.Alertmanager{URL: servertest.Alertmanager(t).URL}
 	now := time.Now()

@@ -19,6 +19,7 @@ type PostgresOptions struct {
 	Dir      string            // made where it is missing; its parents must let other users pass
 	Bin      string            // folder of initdb and postgres; the installed ones where empty
 	Settings map[string]string // of postgresql.conf
+	Port     int               // to listen on; 0: one that is free
 }
 
 // A Postgres is a running private PostgreSQL server.
@@ -46,13 +47,15 @@ func StartPostgres(ctx context.Context, o PostgresOptions) (*Postgres, error) {
 			return nil, err
 		}
 	}
-	p := &Postgres{Dir: o.Dir}
-	if p.Port, err = FreePort(); err != nil {
-		return nil, err
+	p := &Postgres{Dir: o.Dir, Port: o.Port}
+	if p.Port == 0 {
+		if p.Port, err = FreePort(); err != nil {
+			return nil, err
+		}
 	}
 	p.URL = fmt.Sprintf("postgres://upkeep@127.0.0.1:%d/postgres?sslmode=disable", p.Port)
 	logFile := filepath.Join(o.Dir, "postgres.log")
-	logTo, err := os.Create(logFile)
+	logTo, err := os.OpenFile(logFile, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600) // a restart adds to it
 	if err != nil {
 		return nil, err
 	}
@@ -101,3 +104,12 @@ func makeCluster(ctx context.Context, initdb, dir, data string) error {
 
 // Stop ends the server and its sessions, and waits for it.
 func (p *Postgres) Stop() error { return p.child.end(syscall.SIGINT) }
+
+// Abort ends the server at once, without a checkpoint, as pg_ctl stop -m immediate does.
+func (p *Postgres) Abort() error { return p.child.end(syscall.SIGQUIT) }
+
+// PID returns the number of the server's first process.
+func (p *Postgres) PID() int { return p.child.cmd.Process.Pid }
+
+// Kill kills the server's first process. The others end as soon as they see it.
+func (p *Postgres) Kill() { p.child.kill() }

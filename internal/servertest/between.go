@@ -86,6 +86,27 @@ func (n *Name) serve(c net.Conn) {
 // The settings are lines of its section [pgbouncer].
 func Pooler(t testing.TB, s *sandbox.Postgres, settings string) (pooled string) {
 	t.Helper()
+	return between(t, s, "pgbouncer", func(dir string, port int) (files map[string]string, args []string) {
+		config, users := filepath.Join(dir, "pgbouncer.ini"), filepath.Join(dir, "users")
+		text := fmt.Sprintf("[databases]\n* = host=127.0.0.1 port=%d\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = %d\nunix_socket_dir =\nauth_type = trust\nauth_file = %s\n%s\n", s.Port, port, users, settings)
+		return map[string]string{users: `"upkeep" ""` + "\n", config: text}, []string{config}
+	})
+}
+
+// Pgpool starts a Pgpool-II before a server, and returns the URL to go through it.
+func Pgpool(t testing.TB, s *sandbox.Postgres) (pooled string) {
+	t.Helper()
+	return between(t, s, "pgpool", func(dir string, port int) (files map[string]string, args []string) {
+		config, hba, pcp := filepath.Join(dir, "pgpool.conf"), filepath.Join(dir, "pool_hba.conf"), filepath.Join(dir, "pcp.conf")
+		text := fmt.Sprintf("backend_clustering_mode = 'raw'\nlisten_addresses = '127.0.0.1'\nport = %d\nsocket_dir = '%[2]s'\npcp_socket_dir = '%[2]s'\npcp_listen_addresses = ''\n"+
+			"work_dir = '%[2]s'\nlogdir = '%[2]s'\npid_file_name = '%[2]s/pgpool.pid'\nbackend_hostname0 = '127.0.0.1'\nbackend_port0 = %[3]d\nbackend_weight0 = 1\nnum_init_children = 8\nhealth_check_period = 0\n", port, dir, s.Port)
+		return map[string]string{config: text, hba: "", pcp: ""}, []string{"-n", "-f", config, "-F", pcp, "-a", hba}
+	})
+}
+
+// between starts a pooler as the owner of the server's files.
+func between(t testing.TB, s *sandbox.Postgres, program string, configured func(dir string, port int) (files map[string]string, args []string)) (pooled string) {
+	t.Helper()
 	dir, err := Dir()
 	if err != nil {
 		t.Fatal(err)
@@ -95,14 +116,13 @@ func Pooler(t testing.TB, s *sandbox.Postgres, settings string) (pooled string) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	config, users := filepath.Join(dir, "pgbouncer.ini"), filepath.Join(dir, "users")
-	text := fmt.Sprintf("[databases]\n* = host=127.0.0.1 port=%d\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = %d\nunix_socket_dir =\nauth_type = trust\nauth_file = %s\n%s\n", s.Port, port, users, settings)
-	for file, text := range map[string]string{users: `"upkeep" ""` + "\n", config: text} {
+	files, args := configured(dir, port)
+	for file, text := range files {
 		if err := os.WriteFile(file, []byte(text), 0o644); err != nil { // another user reads it
 			t.Fatal(err)
 		}
 	}
-	pooler := exec.CommandContext(t.Context(), "pgbouncer", config)
+	pooler := exec.CommandContext(t.Context(), path(program), args...)
 	pooler.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if os.Geteuid() == 0 { // which it refuses to be
 		owner, err := os.Stat(filepath.Join(s.Dir, "data"))
@@ -111,9 +131,12 @@ func Pooler(t testing.TB, s *sandbox.Postgres, settings string) (pooled string) 
 		}
 		who := owner.Sys().(*syscall.Stat_t)
 		pooler.SysProcAttr.Credential = &syscall.Credential{Uid: who.Uid, Gid: who.Gid}
+		if err := os.Chown(dir, int(who.Uid), int(who.Gid)); err != nil { // sockets are made there
+			t.Fatal(err)
+		}
 	}
 	if err := pooler.Start(); err != nil {
-		t.Fatalf("pgbouncer (Debian package pgbouncer): %v", err)
+		t.Fatalf("%s (of Debian's packages pgbouncer and pgpool2): %v", program, err)
 	}
 	t.Cleanup(func() {
 		_ = pooler.Process.Kill() // it runs
@@ -131,7 +154,7 @@ func Pooler(t testing.TB, s *sandbox.Postgres, settings string) (pooled string) 
 			return u.String()
 		}
 		if time.Now().After(end) {
-			t.Fatalf("pgbouncer: %v", err)
+			t.Fatalf("%s: %v", program, err)
 		}
 	}
 }
@@ -150,4 +173,12 @@ func Connect(t testing.TB, databaseURL string) *pgx.Conn {
 	}
 	t.Cleanup(func() { _ = c.Close(t.Context()) }) // nothing is left to be written
 	return c
+}
+
+// path finds a program also where only root looks for it.
+func path(program string) string {
+	if at, err := exec.LookPath(program); err == nil {
+		return at
+	}
+	return filepath.Join("/usr/sbin", program)
 }

@@ -24,6 +24,9 @@ type Monitor struct {
 	name string
 	args []string
 	log  string
+
+	config string // file of an Alertmanager
+
 	cmd  *exec.Cmd
 	done chan struct{} // closed when it has ended
 }
@@ -45,10 +48,33 @@ func Prometheus(t testing.TB, config string, files map[string]string) *Monitor {
 // receiver that tells nobody.
 func Alertmanager(t testing.TB) *Monitor {
 	t.Helper()
+	return AlertmanagerWith(t, "route: {receiver: nobody}\nreceivers: [{name: nobody}]\n")
+}
+
+// AlertmanagerWith starts it with a configuration.
+func AlertmanagerWith(t testing.TB, config string) *Monitor {
+	t.Helper()
 	dir, address := t.TempDir(), address(t)
-	put(t, filepath.Join(dir, "alertmanager.yml"), "route: {receiver: nobody}\nreceivers: [{name: nobody}]\n")
-	return monitor(t, "prometheus-alertmanager", dir, address,
-		"--config.file="+filepath.Join(dir, "alertmanager.yml"), "--storage.path="+filepath.Join(dir, "data"), "--web.listen-address="+address, "--cluster.listen-address=")
+	file := filepath.Join(dir, "alertmanager.yml")
+	put(t, file, config)
+	m := monitor(t, "prometheus-alertmanager", dir, address,
+		"--config.file="+file, "--storage.path="+filepath.Join(dir, "data"), "--web.listen-address="+address, "--cluster.listen-address=")
+	m.config = file
+	return m
+}
+
+// Reload gives an Alertmanager another configuration.
+func (m *Monitor) Reload(config string) {
+	m.t.Helper()
+	put(m.t, m.config, config)
+	res, err := http.Post(m.URL+"/-/reload", "", nil)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	_ = res.Body.Close() // nothing is in it
+	if res.StatusCode != http.StatusOK {
+		m.t.Fatalf("reload: %s", res.Status)
+	}
 }
 
 func address(t testing.TB) string {

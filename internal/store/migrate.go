@@ -39,7 +39,7 @@ func (s *Store) migrate(ctx context.Context) error {
 		return err
 	}
 	for have := -1; have < len(all); {
-		err := s.Write(ctx, func(tx *Tx) (err error) {
+		err := s.write(ctx, func(tx *Tx) (err error) {
 			if have, err = s.dialect.version(tx); err != nil {
 				return fmt.Errorf("its version: %w", err)
 			}

@@ -63,7 +63,7 @@ func (s *Store) openPostgres(address string, password func() (string, error)) er
 		begin:   []string{"begin isolation level read committed read write", writeLock},
 		text:    numbered, schema: postgresTypes,
 		version: postgresVersion, setVersion: setPostgresVersion,
-		aborted: aborted, lost: lost, unknown: unknown,
+		aborted: aborted, lost: lost, unknown: unknown, away: postgresAway,
 	}
 	config, err := pgx.ParseConfig(address)
 	if err != nil {

@@ -18,13 +18,7 @@ func (s *Store) openFolder(dir string) error {
 	if err != nil {
 		return fmt.Errorf("store: %w", err)
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("store: %w", err)
-	}
-	if s.lock, err = takeLock(filepath.Join(dir, "upkeep.lock")); err != nil {
-		return err
-	}
-	s.name = dir
+	s.name, s.opening.dir = dir, dir
 	return s.openSQLite(dsn(filepath.Join(dir, "upkeep.db")))
 }
 
@@ -74,6 +68,7 @@ func (s *Store) openSQLite(dsn string) error {
 		aborted: func(*sql.Conn) bool { return false },
 		lost:    func(error) bool { return false },
 		unknown: func(error) bool { return false },
+		away:    sqliteAway,
 	}
 	c, err := sqlite.NewConnector(dsn)
 	if err != nil {

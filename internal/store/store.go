@@ -15,7 +15,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"os"
 	"sync"
 	"time"
 )
@@ -52,6 +51,10 @@ type Options struct {
 
 	Memory bool // SQLite without a file, for tests and simulations
 
+	// Late lets Open return a store that cannot be had yet, because its disk is full or
+	// its server does not answer. Whatever is asked of it tries again to open it.
+	Late bool
+
 	Now func() time.Time // the clock of a store that is not shared; time.Now where nil
 }
 
@@ -62,7 +65,8 @@ type Store struct {
 	dialect dialect
 	texts   sync.Map         // from statements with ? to those of the dialect; there are finitely many
 	clock   func() time.Time // of a store that is not shared
-	lock    *os.File         // of the folder; nil where there is none
+	opening opening
+	proof   proof
 
 	lead chan struct{} // held by the caller that commits for all who wait
 
@@ -70,6 +74,7 @@ type Store struct {
 	waiting   []*write
 	closed    bool
 	intercept func(before bool) error
+	question  func() error
 }
 
 // A dialect is what sets one database apart from the other.
@@ -90,6 +95,7 @@ type dialect struct {
 	aborted func(*sql.Conn) bool // a statement of the transaction has failed, and no other will pass
 	lost    func(error) bool     // the connection is gone
 	unknown func(error) bool     // the commit that failed so may have been carried out
+	away    func(error) bool     // the database cannot be had at the moment
 }
 
 // Open opens the store, which it makes where there is none, and brings it to its
@@ -109,11 +115,9 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		err = s.openFolder(o.Dir)
 	}
 	if err == nil {
-		if err = s.migrate(ctx); err != nil {
-			err = fmt.Errorf("store %s: %w", s.name, err)
-		}
+		err = s.opened(ctx)
 	}
-	if err != nil {
+	if err != nil && (!o.Late || !Away(err)) {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
@@ -139,7 +143,31 @@ func (s *Store) intercepted(before bool) error {
 	if f == nil {
 		return nil
 	}
-	return f(before)
+	if err := f(before); err != nil {
+		return &AwayError{err}
+	}
+	return nil
+}
+
+// InterceptQueries sets a function that is called before each question, which its error
+// answers in the place of the database. It may be nil.
+func (s *Store) InterceptQueries(f func() error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.question = f
+}
+
+func (s *Store) questioned() error {
+	s.mu.Lock()
+	f := s.question
+	s.mu.Unlock()
+	if f == nil {
+		return nil
+	}
+	if err := f(); err != nil {
+		return &AwayError{err}
+	}
+	return nil
 }
 
 // Query reads. What it sees is what was committed when it began. In memory the
@@ -148,14 +176,30 @@ func (s *Store) Query(ctx context.Context, query string, args ...any) (*sql.Rows
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	if err := errors.Join(s.opened(ctx), s.questioned()); err != nil {
+		return nil, err
+	}
+	limited := ctx
 	if s.dialect.memory {
-		ctx = context.Background() // an answer of microseconds is not watched over
+		limited = context.Background() // an answer of microseconds is not watched over
+	}
+	if limit := s.dialect.limit; limit > 0 {
+		// What is read long before then is not watched over by anybody else.
+		var cancel context.CancelFunc
+		limited, cancel = context.WithTimeoutCause(ctx, limit, errSlow)
+		context.AfterFunc(limited, cancel)
 	}
 	query, args = s.text(query), clean(args)
 	for tries := 0; ; tries++ {
-		rows, err := s.db.QueryContext(ctx, query, args...)
-		if err == nil || !s.dialect.lost(err) || tries == connections {
-			return rows, err //nolint:sqlclosecheck,rowserrcheck // the caller's
+		rows, err := s.db.QueryContext(limited, query, args...)
+		switch {
+		case err == nil:
+			return rows, nil //nolint:sqlclosecheck,rowserrcheck // the caller's
+		case s.dialect.lost(err) && tries < connections && limited.Err() == nil:
+		case ctx.Err() != nil:
+			return nil, err // the caller's own time is over
+		default:
+			return nil, s.judged(err)
 		}
 	}
 }
@@ -182,20 +226,6 @@ func readTime(rows *sql.Rows) (now time.Time, err error) {
 	return now.UTC(), rows.Err()
 }
 
-// Ping reports whether the store can be read and takes writes.
-func (s *Store) Ping(ctx context.Context) error {
-	s.mu.Lock()
-	closed, waiting := s.closed, len(s.waiting)
-	s.mu.Unlock()
-	switch {
-	case closed:
-		return ErrClosed
-	case waiting >= queueLimit:
-		return ErrFull
-	}
-	return s.db.PingContext(ctx)
-}
-
 // Close refuses further writes, waits for those that are being committed and
 // gives the folder back.
 func (s *Store) Close() error {
@@ -211,10 +241,7 @@ func (s *Store) Close() error {
 	if s.db != nil {
 		err = s.db.Close()
 	}
-	if s.lock != nil {
-		err = errors.Join(err, s.lock.Close())
-	}
-	return err
+	return errors.Join(err, s.opening.close())
 }
 
 // Millis is how the store keeps a time: milliseconds since 1970, 0 for none.

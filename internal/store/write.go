@@ -29,6 +29,17 @@ var errWentOn = errors.New("store: a statement of the write failed, and the writ
 // alone. It is not tried again by itself: a connection that was lost is made
 // anew for the next write.
 func (s *Store) Write(ctx context.Context, do func(tx *Tx) error) error {
+	if err := s.opened(ctx); err != nil {
+		return err
+	}
+	err := s.write(ctx, do)
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		return err // the caller's own time is over
+	}
+	return s.judged(err)
+}
+
+func (s *Store) write(ctx context.Context, do func(tx *Tx) error) error {
 	w := &write{ctx: ctx, do: do, done: make(chan struct{})}
 	if err := s.enqueue(w); err != nil {
 		return err
@@ -95,25 +106,44 @@ func (w *write) finished() bool {
 }
 
 // commit writes a batch in one transaction. Each write has a savepoint, so one
-// that fails takes no other with it.
+// that fails takes no other with it. What a slow database has not got to goes back to
+// those that wait.
 func (s *Store) commit(batch []*write) {
 	ctx, cancel := context.Background(), context.CancelFunc(func() {}) // the batch is not one caller's: nobody's cancelled context may end it
 	if limit := s.dialect.limit; limit > 0 {
 		ctx, cancel = context.WithTimeoutCause(ctx, limit, fmt.Errorf("store: no answer within %s", limit))
 	}
 	defer cancel()
-	err := s.transact(ctx, batch)
-	for _, w := range batch {
+	s.proof.begin()
+	n, err := s.transact(ctx, batch)
+	s.putBack(batch[n:])
+	var away error
+	for _, w := range batch[:n] {
 		if w.err == nil {
 			w.err = err
 		}
+		if away == nil && w.err != nil && Away(s.judged(w.err)) {
+			away = w.err
+		}
 		close(w.done)
 	}
+	s.proof.end(away)
 }
 
-// transact runs the writes of a batch whose callers still want them. What lies
-// between two of them is sent together with what comes next.
-func (s *Store) transact(ctx context.Context, batch []*write) error {
+// putBack lets writes wait again, before all others.
+func (s *Store) putBack(batch []*write) {
+	if len(batch) == 0 {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.waiting = slices.Concat(batch, s.waiting)
+}
+
+// transact runs the writes of a batch whose callers still want them, and returns how
+// many it has got to. What lies between two of them is sent together with what comes
+// next. A part of the time that a commit may take is left for the commit itself.
+func (s *Store) transact(ctx context.Context, batch []*write) (n int, err error) {
 	tx := Tx{store: s, ctx: ctx}
 	defer tx.end()
 	mark, keep, undo := []string{"savepoint w"}, []string{"release w"}, []string{"rollback to w", "release w"}
@@ -121,13 +151,17 @@ func (s *Store) transact(ctx context.Context, batch []*write) error {
 		mark, keep, undo = nil, nil, nil // a write alone is the transaction
 	}
 	var next []string // what is still to be sent for the write before
-	kept := 0
-	for _, w := range batch {
+	began, kept := time.Now(), 0
+	for i, w := range batch {
+		if limit := s.dialect.limit; i > 0 && limit > 0 && time.Since(began) > limit/3 {
+			batch = batch[:i]
+			break
+		}
 		if w.err = w.ctx.Err(); w.err != nil {
 			continue
 		}
 		if err := tx.proceed(next, mark); err != nil {
-			return err
+			return len(batch), err
 		}
 		if w.err = w.do(&tx); w.err == nil && s.dialect.aborted(tx.conn) {
 			w.err = errWentOn
@@ -138,9 +172,9 @@ func (s *Store) transact(ctx context.Context, batch []*write) error {
 		}
 	}
 	if kept == 0 {
-		return nil
+		return len(batch), nil
 	}
-	return tx.commit(next)
+	return len(batch), tx.commit(next)
 }
 
 // proceed ends the write before and marks where the next one begins.
@@ -177,6 +211,7 @@ func (t *Tx) commit(keep []string) error {
 		return err
 	}
 	t.committed = true
+	t.store.proof.keep()
 	return t.store.intercepted(false)
 }
 

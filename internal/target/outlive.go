@@ -82,7 +82,7 @@ func (d *Docker) inMemory(ctx context.Context, volume string) (bool, error) {
 func unitFolders(said map[string]string) []Folder {
 	all := []Folder{{Path: "/", Fate: Kept, What: "the machine's files"}}
 	if said["RuntimeDirectoryPreserve"] == "" || said["RuntimeDirectoryPreserve"] == "no" {
-		for _, name := range strings.Fields(said["RuntimeDirectory"]) {
+		for name := range strings.FieldsSeq(said["RuntimeDirectory"]) {
 			name, _, _ = strings.Cut(name, ":") // a symbolic link to it
 			all = append(all, Folder{Path: path.Join("/run", name), Fate: Lost, What: "RuntimeDirectory=" + name})
 		}
@@ -93,7 +93,12 @@ func unitFolders(said map[string]string) []Folder {
 			all = append(all, Folder{Path: at, Fate: Lost, What: "PrivateTmp=, which gives the unit a " + at + " of its own"})
 		}
 	}
-	for _, entry := range strings.Fields(said["TemporaryFileSystem"]) {
+	if said["ProtectHome"] == "tmpfs" {
+		for _, at := range []string{"/home", "/root", "/run/user"} {
+			all = append(all, Folder{Path: at, Fate: Lost, What: "ProtectHome=tmpfs, which gives the unit an empty " + at})
+		}
+	}
+	for entry := range strings.FieldsSeq(said["TemporaryFileSystem"]) {
 		at, _, _ := strings.Cut(entry, ":")
 		all = append(all, Folder{Path: path.Clean(at), Fate: Lost, What: "TemporaryFileSystem=" + at})
 	}

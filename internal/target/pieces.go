@@ -103,6 +103,6 @@ func (p *pieces) begin(kind byte, size int) {
 		p.left, p.more = pieceSize, size-pieceSize
 	}
 	p.head[0] = kind
-	binary.BigEndian.PutUint32(p.head[1:], uint32(p.left+headSize-1)) //nolint:gosec // it was one
+	binary.BigEndian.PutUint32(p.head[1:], uint32(p.left+headSize-1))
 	p.out = headSize
 }

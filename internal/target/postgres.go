@@ -1,10 +1,13 @@
 package target
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net"
+	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -28,8 +31,13 @@ type PostgresConfig struct {
 	Rebuilds string // file of upkeep's own that notes which indexes are being built anew; "" for none
 	Alone    bool   // no other upkeep carries runs of the same store: what is not noted here was not begun
 
+	Notes          Notes // what was seen of the server; nil: it is remembered while upkeep runs
+	StandbysListed bool  // every standby that answers queries is a target that names in replica_of whom it follows
+
 	// WithoutText leaves the texts of statements out of what is told.
 	WithoutText bool
+
+	Exclude []string // databases that are left alone
 }
 
 // An Archive says which rows of a table are past their age, and what becomes of them.
@@ -61,6 +69,10 @@ type Postgres struct {
 	Rebuilds string      // file of upkeep's own that notes which indexes are being built anew; "" for none
 	Alone    bool        // no other upkeep carries runs of the same store: what is not noted here was not begun
 	Replicas []*Postgres // standbys of this server that are targets too
+	Exclude  []string    // databases that are left alone
+
+	Notes          Notes // what was seen of the server
+	StandbysListed bool  // every standby that answers queries is a target that names in replica_of whom it follows
 
 	WithoutText bool // the texts of statements are not told
 
@@ -77,16 +89,36 @@ type Postgres struct {
 
 // NewPostgres returns a server. It connects to nothing yet.
 func NewPostgres(c PostgresConfig) (*Postgres, error) {
-	config, err := pgx.ParseConfig(c.URL)
+	config, err := parsed(c.Name, c.URL)
 	if err != nil {
-		return nil, fmt.Errorf("postgres %s: %w", c.Name, err)
+		return nil, err
+	}
+	p := &Postgres{Name: c.Name, Archives: c.Archives, Advice: c.Advice, Rebuilds: c.Rebuilds, Alone: c.Alone, WithoutText: c.WithoutText, Exclude: c.Exclude, Notes: c.Notes, StandbysListed: c.StandbysListed, config: config, url: c.URL, password: c.Password, slots: make(chan struct{}, databaseConnections), databases: make(map[string]*Database)}
+	if p.Notes == nil {
+		p.Notes = new(memory)
+	}
+	p.server = p.database(p.Maintenance())
+	return p, nil
+}
+
+// parsed reads a URL, and the files with certificates and passwords that it names.
+func parsed(name, url string) (*pgx.ConnConfig, error) {
+	config, err := pgx.ParseConfig(url)
+	if err != nil {
+		return nil, fmt.Errorf("postgres %s: %w", name, err)
 	}
 	if config.ConnectTimeout == 0 {
 		config.ConnectTimeout = 5 * time.Second
 	}
-	p := &Postgres{Name: c.Name, Archives: c.Archives, Advice: c.Advice, Rebuilds: c.Rebuilds, Alone: c.Alone, WithoutText: c.WithoutText, config: config, url: c.URL, password: c.Password, slots: make(chan struct{}, databaseConnections), databases: make(map[string]*Database)}
-	p.server = p.database(p.Maintenance())
-	return p, nil
+	return config, nil
+}
+
+// Port returns the port of the configuration, by which a standby may follow the server.
+func (p *Postgres) Port() int {
+	if p.config == nil {
+		return 0
+	}
+	return int(p.config.Port)
 }
 
 // databasesSQL lists the databases that can be asked. A limit of -2 marks one
@@ -108,7 +140,8 @@ func (p *Postgres) Databases(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return pgx.CollectRows(rows, pgx.RowTo[string])
+	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	return slices.DeleteFunc(names, func(name string) bool { return slices.Contains(p.Exclude, name) }), err
 }
 
 // Maintenance returns the name of the database that the configuration names,
@@ -175,11 +208,14 @@ func (p *Postgres) Session(ctx context.Context, database, application string, on
 		return nil, err
 	}
 	pooled, err := isPooled(ctx, c)
+	if err == nil && !pooled {
+		pooled, err = isPgpool(ctx, c)
+	}
 	if err == nil && pooled {
 		err = ErrPooler
 	}
 	if err == nil {
-		_, err = c.Exec(ctx, "select pg_catalog.set_config('application_name', $1, false), pg_catalog.set_config('search_path', 'pg_catalog', false)", pgx.QueryExecModeExec, application)
+		_, err = c.Exec(ctx, "select pg_catalog.set_config('application_name', $1, false), pg_catalog.set_config('search_path', 'pg_catalog', false), pg_catalog.set_config('standard_conforming_strings', 'on', false)", pgx.QueryExecModeExec, application)
 	}
 	if err != nil {
 		hangUp(c)
@@ -191,16 +227,57 @@ func (p *Postgres) Session(ctx context.Context, database, application string, on
 // isPooled tells whether the process that answers is another than the one that the
 // connection was made to. It leaves no trace in the session that answers.
 func isPooled(ctx context.Context, c *pgx.Conn) (bool, error) {
-	var pid uint32
-	if err := c.QueryRow(ctx, "select pg_catalog.pg_backend_pid()", pgx.QueryExecModeSimpleProtocol).Scan(&pid); err != nil {
+	pid, err := said(ctx, c, "select pg_catalog.pg_backend_pid()")
+	if err != nil {
 		return false, fmt.Errorf("whether a pooler answers: %w", err)
 	}
-	return pid != c.PgConn().PID(), nil
+	return pid != strconv.FormatUint(uint64(c.PgConn().PID()), 10), nil
 }
 
+// isPgpool tells whether Pgpool-II answers, which hands out the server's own process
+// id. The server sees its port then and not ours; where that is so, which a machine in
+// between can do as well, it is asked what it answers itself and a server has no
+// setting for.
+func isPgpool(ctx context.Context, c *pgx.Conn) (bool, error) {
+	port, err := said(ctx, c, "select coalesce(pg_catalog.inet_client_port()::text, '')")
+	if err != nil {
+		return false, fmt.Errorf("whether a pooler answers: %w", err)
+	}
+	if ours, ok := c.PgConn().Conn().LocalAddr().(*net.TCPAddr); ok && port == strconv.Itoa(ours.Port) {
+		return false, nil
+	}
+	_, err = said(ctx, c, "show pool_version")
+	refused, ok := errors.AsType[*pgconn.PgError](err)
+	if err != nil && !ok {
+		return false, fmt.Errorf("whether a pooler answers: %w", err)
+	}
+	return !ok || refused.Code != unknownSetting, nil
+}
+
+// said returns the one value of the answer to one message, which prepares nothing and
+// needs no setting to be as it should.
+func said(ctx context.Context, c *pgx.Conn, sql string) (string, error) {
+	results, err := c.PgConn().Exec(ctx, sql).ReadAll()
+	if err != nil {
+		return "", err
+	}
+	if len(results) != 1 || len(results[0].Rows) != 1 || len(results[0].Rows[0]) == 0 {
+		return "", fmt.Errorf("%s: there is no answer", sql)
+	}
+	return string(results[0].Rows[0][0]), nil
+}
+
+// unknownSetting is the error code of a setting that a server does not have.
+const unknownSetting = "42704"
+
+// session is how a connection is made. The files that the URL names are read each time:
+// a certificate may have been renewed since.
 func (p *Postgres) session(database string) (*pgx.ConnConfig, error) {
-	c := p.config.Copy()
-	c.Database = database
+	c, err := parsed(p.Name, p.url)
+	if err != nil {
+		return nil, err
+	}
+	c.Database = cmp.Or(database, c.Database)
 	delete(c.RuntimeParams, "application_name") // of the URL: who works there says so himself
 	if p.password == nil {
 		return c, nil

@@ -82,7 +82,7 @@ func (r Restart) container(ctx context.Context) (s Supervised, err error) {
 }
 
 // unitProperties are what is asked of systemd.
-const unitProperties = "LoadState,ActiveState,MainPID,TimeoutStopUSec,ExecStart,WorkingDirectory,RuntimeDirectory,RuntimeDirectoryPreserve,PrivateTmp,DynamicUser,TemporaryFileSystem"
+const unitProperties = "LoadState,ActiveState,MainPID,TimeoutStopUSec,ExecStart,WorkingDirectory,RuntimeDirectory,RuntimeDirectoryPreserve,PrivateTmp,DynamicUser,TemporaryFileSystem,ProtectHome"
 
 func (r Restart) unit(ctx context.Context) (s Supervised, err error) {
 	text, err := systemctl(ctx, "show", "--no-pager", "--property="+unitProperties, "--", r.Unit)

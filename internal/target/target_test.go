@@ -214,3 +214,19 @@ func TestWrongURLs(t *testing.T) {
 		t.Error("a scheme that is not Redis' was taken")
 	}
 }
+
+// A database that is left alone is none of the server's.
+func TestExclude(t *testing.T) {
+	url, name := servertest.Database(t)
+	for exclude, want := range map[string]bool{name: false, "rdsadmin": true} {
+		p, err := target.NewPostgres(target.PostgresConfig{Name: "s", URL: url, Exclude: []string{exclude}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		names, err := p.Databases(t.Context())
+		if err != nil || slices.Contains(names, name) != want {
+			t.Errorf("without %s: %q, %v", exclude, names, err)
+		}
+		p.Close()
+	}
+}

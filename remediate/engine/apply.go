@@ -44,6 +44,15 @@ func (e *stopError) Unwrap() error {
 	return &r
 }
 
+// A lateError is the cause of a step's context whose own time is over. Other deadlines,
+// as of a connection while the process stood still, are faults that are tried again.
+type lateError struct{ limit time.Duration }
+
+func (e *lateError) Error() string { return fmt.Sprintf("the step took longer than %s", e.limit) }
+
+// Unwrap makes it a deadline.
+func (e *lateError) Unwrap() error { return context.DeadlineExceeded }
+
 func (e *Engine) apply(ctx context.Context, c *carried) (move, error) {
 	a, err := e.action(c.run.Request)
 	if err != nil {
@@ -122,7 +131,7 @@ func (e *Engine) step(ctx context.Context, c *carried, a remediate.Action, i int
 	if err := e.write(ctx, c, i+1, false, s.Do); err != nil {
 		return err
 	}
-	limited, end := context.WithTimeoutCause(ctx, a.Timeout, fmt.Errorf("the step took longer than %s: %w", a.Timeout, context.DeadlineExceeded))
+	limited, end := context.WithTimeoutCause(ctx, a.Timeout, &lateError{a.Timeout})
 	defer end()
 	limited, cancel := context.WithCancelCause(limited)
 	defer cancel(nil)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/ai-micro-service/upkeep/internal/store"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/journal"
 	"github.com/ai-micro-service/upkeep/remediate/policy"
@@ -38,7 +39,7 @@ const looking = 8
 // all it carried has stopped; what was not finished goes on in another process,
 // or at the next start.
 func (e *Engine) Run(ctx context.Context) error {
-	if err := e.Join(ctx); err != nil {
+	if err := e.begin(ctx); err != nil {
 		if ctx.Err() != nil {
 			return nil // stopped before it had begun
 		}
@@ -54,17 +55,41 @@ func (e *Engine) Run(ctx context.Context) error {
 	slots := make(chan struct{}, e.c.Concurrency+looking)
 	timer := time.NewTicker(tick)
 	defer timer.Stop()
+	said := ""
 	for {
 		err := e.Decide(ctx)
 		err = errors.Join(err, e.dispatch(ctx, slots, &carriers))
-		if err != nil && ctx.Err() == nil {
-			e.log.Error("cannot look for work", "err", err)
+		if text := fmt.Sprint(err); text != said && ctx.Err() == nil { // an outage is one line, not one a second
+			if said = text; err != nil {
+				e.log.Error("cannot look for work", "err", err)
+			}
 		}
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-e.wake:
 		case <-timer.C:
+		}
+	}
+}
+
+// begin makes this process one of those that carry runs, as soon as the store can be had.
+func (e *Engine) begin(ctx context.Context) error {
+	again := time.NewTicker(tick)
+	defer again.Stop()
+	for said := ""; ; {
+		err := e.Join(ctx)
+		if err == nil || ctx.Err() != nil || !store.Away(err) {
+			return err
+		}
+		if text := err.Error(); text != said {
+			said = text
+			e.log.Error("the store cannot be had; runs are carried when it can", "err", err)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-again.C:
 		}
 	}
 }
@@ -139,6 +164,10 @@ func (e *Engine) decide(ctx context.Context, book policy.Book, edition string, e
 			Key: fmt.Sprintf("page/%d/%s", episode.ID, decision.Policy), Kind: remediate.NoticePage, Episode: episode.ID, At: e.now(),
 			Title: fmt.Sprintf("%s needs a person", episode.Name()), Text: e.diagnosis(episode, runs, decision.Why),
 		}
+		if episode.FlappingFrom != 0 { // once for all the time in which nothing was decided
+			d.Notice.Key = fmt.Sprintf("flapping/%d/%s", episode.FlappingFrom, decision.Policy)
+			d.Notice.Title = episode.Name() + " is flapping, and nothing was done about it"
+		}
 	}
 	return d, nil
 }
@@ -170,6 +199,8 @@ func (e *Engine) dispatch(ctx context.Context, slots chan struct{}, carriers *sy
 			case err == nil || ctx.Err() != nil:
 			case errors.Is(err, remediate.ErrFenced):
 				log.Warn("run is carried on by others", "err", err)
+			case store.Away(err):
+				log.Warn("run goes on when the store answers", "err", err)
 			default:
 				log.Error("run stopped", "err", err)
 			}
@@ -188,20 +219,14 @@ func (e *Engine) Carry(ctx context.Context, id int64) error {
 	return err
 }
 
+// carry leaves a run with its owner where the store went away meanwhile, and also where
+// it is not known whether a claim was kept: the next beat finds out what is ours.
 func (e *Engine) carry(ctx context.Context, id int64) (claimed bool, err error) {
+	e.expect(id)
 	defer e.unexpect(id)
 	run, f, ok, err := e.c.Queue.Claim(ctx, id)
-	if err == nil && !ok {
-		return false, nil
-	}
-	if err == nil {
+	if err == nil && ok {
 		err = e.Do(ctx, run, f)
-	}
-	if err != nil {
-		// The run may be ours though the store says that something went wrong.
-		e.mu.Lock()
-		e.adrift[id] = f.Token
-		e.mu.Unlock()
 	}
 	return ok, err
 }
@@ -268,6 +293,7 @@ type Preview struct {
 // Preview makes the plan of a request and asks every guard. It journals nothing
 // and changes nothing.
 func (e *Engine) Preview(ctx context.Context, r remediate.Request) (p Preview, err error) {
+	defer e.uses.begin()()
 	a, err := e.action(r)
 	if err != nil {
 		return p, err
@@ -276,7 +302,9 @@ func (e *Engine) Preview(ctx context.Context, r remediate.Request) (p Preview, e
 	p.Before, p.Plan, err = e.look(ctx, r)
 	if refused, ok := remediate.Refused(err); ok {
 		p.Refusals = append(p.Refusals, refused)
-		return p, nil
+		if len(p.Plan.Needs) == 0 {
+			return p, nil
+		}
 	} else if err != nil {
 		return p, err
 	}

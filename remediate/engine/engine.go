@@ -20,6 +20,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/ai-micro-service/upkeep/internal/store"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/journal"
 	"github.com/ai-micro-service/upkeep/remediate/policy"
@@ -58,7 +59,7 @@ type Desk interface {
 // Members are the processes that carry runs; this one is alive while it beats.
 type Members interface {
 	Join(ctx context.Context) error
-	Beat(ctx context.Context) (cancelled map[int64]string, err error)
+	Beat(ctx context.Context) (mine []journal.Carried, err error)
 	Leave(ctx context.Context) error
 }
 
@@ -109,9 +110,15 @@ type Config struct {
 	Told        func()                      // called after a notice was written; may be nil
 	Concurrency int                         // runs that act at once; 8 where 0
 	Lease       time.Duration               // how long others wait for a sign of life; 5 s where 0
-	Now         func() time.Time            // time.Now where nil
-	Logger      *slog.Logger
-	Registerer  prometheus.Registerer
+	Alone       bool                        // no other process works on the store: a lease that cannot be renewed passes to nobody
+
+	// Unmoved finds the runs that have not moved since a moment, for the metric and for
+	// people; nil: nobody asks.
+	Unmoved func(ctx context.Context, since time.Time, n int) ([]remediate.Run, error)
+
+	Now        func() time.Time // time.Now where nil
+	Logger     *slog.Logger
+	Registerer prometheus.Registerer
 }
 
 // An Engine carries out runs, one at a time on each subject.
@@ -125,6 +132,7 @@ type Engine struct {
 
 	turned  chan struct{} // another setting is in force
 	setting atomic.Pointer[setting]
+	uses    uses // of the settings
 
 	looked *setting // against which waiting runs were held last; the watcher's
 	pauses pauses
@@ -133,7 +141,8 @@ type Engine struct {
 	expected map[int64]bool // runs that are carried here, or are about to be claimed
 	carried  map[int64]*carried
 	silent   map[int64]remediate.Run // that act and have their alert silenced
-	adrift   map[int64]int64         // runs that could not be given back, with their tokens
+	renewed  time.Time               // when the last beat began that renewed the lease
+	lapsed   bool                    // the lease is over, and what was carried was let go
 }
 
 // A key finds an action: its name and the target that it acts on.
@@ -153,7 +162,10 @@ func New(c Config) *Engine {
 	e := &Engine{
 		turned: make(chan struct{}, 1),
 		c:      c, now: c.Now, log: c.Logger, metrics: newMetrics(c.Registerer), wake: make(chan struct{}, 1), hush: make(chan struct{}, 1),
-		expected: make(map[int64]bool), carried: make(map[int64]*carried), silent: make(map[int64]remediate.Run), adrift: make(map[int64]int64),
+		expected: make(map[int64]bool), carried: make(map[int64]*carried), silent: make(map[int64]remediate.Run),
+	}
+	if c.Unmoved != nil {
+		c.Registerer.MustRegister(stuckMetric{e})
 	}
 	e.setting.Store(&setting{})
 	return e
@@ -273,8 +285,9 @@ func (e *Engine) Do(ctx context.Context, run remediate.Run, f remediate.Fence) e
 		m, err := e.next(ctx, c)
 		cancelled, stop := errors.AsType[*cancelError](context.Cause(ctx))
 		switch {
-		case errors.Is(err, remediate.ErrFenced) || ctx.Err() != nil && !stop:
-			// Nothing is written: whoever carries it next goes on from here.
+		case errors.Is(err, remediate.ErrFenced) || store.Away(err) || ctx.Err() != nil && !stop:
+			// Nothing is written, and a store that cannot be had is no fault of the run's:
+			// whoever carries it next goes on from here.
 			return fmt.Errorf("run %d: %w", run.ID, errors.Join(err, context.Cause(ctx)))
 		case err != nil && stop:
 			c.run.Cancel = cancelled.who
@@ -296,6 +309,7 @@ func (e *Engine) Do(ctx context.Context, run remediate.Run, f remediate.Fence) e
 // next asks the stage of the run's state, unless a person wants it to stop or the
 // configuration of now does not let it go on.
 func (e *Engine) next(ctx context.Context, c *carried) (move, error) {
+	defer e.uses.begin()()
 	if c.run.Cancel != "" {
 		if m, stop := stopped(c.run); stop {
 			return m, nil
@@ -317,7 +331,7 @@ func stopped(run remediate.Run) (move, bool) {
 	case remediate.Received, remediate.Planned, remediate.Waiting:
 		return move{to: remediate.Declined, why: "stopped by " + run.Cancel, reason: remediate.ReasonCancelled}, true
 	case remediate.Allowed:
-		return move{to: remediate.Failed, why: "stopped by " + run.Cancel, reason: remediate.ReasonCancelled}, true
+		return move{to: remediate.Failed, why: "stopped by " + run.Cancel + removed(run), reason: remediate.ReasonCancelled}, true
 	default: // every step is done: there is nothing to stop
 		return move{}, false
 	}
@@ -332,16 +346,20 @@ func (e *Engine) halt(run remediate.Run) move {
 }
 
 // fault says what becomes of a run after an error: the same state again a little
-// later, or failed. A refusal while acting holds or ends the run; a deadline and ErrFinal
-// are not tried again.
+// later, or failed. A refusal while acting holds or ends the run; the step's own deadline
+// and ErrFinal are not tried again.
 func (e *Engine) fault(c *carried, err error) move {
 	r, refused := remediate.Refused(err)
 	if refused && c.run.State == remediate.Allowed {
 		return e.halted(c.run, r)
 	}
 	c.run.Tries++
-	if refused || errors.Is(err, remediate.ErrFinal) || c.run.Tries >= maxTries || errors.Is(err, context.DeadlineExceeded) && c.run.State == remediate.Allowed {
-		return move{to: remediate.Failed, why: err.Error()}
+	if c.run.State == remediate.Applied && (refused || c.run.Tries >= maxTries) {
+		return unknown(c.run, err) // what was done is done
+	}
+	_, late := errors.AsType[*lateError](err)
+	if refused || errors.Is(err, remediate.ErrFinal) || c.run.Tries >= maxTries || late && c.run.State == remediate.Allowed {
+		return move{to: remediate.Failed, why: err.Error() + removed(c.run)}
 	}
 	return move{to: c.run.State, why: fmt.Sprintf("try %d of %d: %v", c.run.Tries, maxTries, err), due: e.now().Add(time.Second << c.run.Tries)}
 }

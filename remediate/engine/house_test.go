@@ -32,6 +32,7 @@ type house struct {
 	ward      *ward
 	actions   func() []remediate.Action // nil: the ward's
 	slots     int                       // runs that act at once; 4 at least
+	alone     bool                      // no other replica works on the store
 	store     *store.Store
 	journal   *journal.Journal
 	inbox     *inbox.Inbox
@@ -85,7 +86,7 @@ func houseOn(t *testing.T, o store.Options) *house {
 	})
 	h := &house{t: t, ward: newWard(), store: s, mode: remediate.Auto, guards: guard.Config{Limits: guard.Limits{All: 4}}}
 	h.journal = journal.New(journal.Config{Store: s, Now: h.now})
-	h.inbox = inbox.New(inbox.Config{Store: s, Now: h.now, Wake: func() {
+	h.inbox = inbox.New(inbox.Config{Store: s, Now: h.now, FlapWindow: 10 * time.Minute, Wake: func() {
 		if e := h.waker.Load(); e != nil {
 			e.Wake()
 		}
@@ -126,7 +127,7 @@ type papers interface {
 
 func (h *house) engine(j record) *engine.Engine {
 	e := engine.New(engine.Config{
-		Journal: j, Queue: j, Desk: j, Members: j, Standing: j, Watch: j, Inbox: h.inbox, Rules: h.rules, Silences: h.silences, Now: h.now, Concurrency: max(h.slots, 4),
+		Journal: j, Queue: j, Desk: j, Members: j, Standing: j, Watch: j, Inbox: h.inbox, Rules: h.rules, Silences: h.silences, Now: h.now, Concurrency: max(h.slots, 4), Alone: h.alone, Unmoved: h.journal.Unmoved,
 		Guards:  func() []remediate.Guard { return guard.All(h.guards) },
 		Refresh: func(metric, server string) { h.refreshed.Store(metric + " " + server) },
 		Logger:  slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),

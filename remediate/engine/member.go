@@ -9,29 +9,65 @@ import (
 	"time"
 
 	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/journal"
 	"github.com/ai-micro-service/upkeep/remediate/policy"
 )
 
 // Join makes this process one of those that carry runs.
-func (e *Engine) Join(ctx context.Context) error { return e.c.Members.Join(ctx) }
+func (e *Engine) Join(ctx context.Context) error {
+	began := e.now()
+	if err := e.c.Members.Join(ctx); err != nil {
+		return err
+	}
+	e.renew(began)
+	return nil
+}
 
-// Beat renews this process' right to carry runs and passes on what people want
-// to stop. Where others have taken it for dead, everything that it carries is let
-// go, and it begins anew.
+// Beat renews this process' right to carry runs, passes on what people want to stop,
+// and gives back what the store says is carried here and is not. Where others have taken
+// it for dead, or may have, everything that it carries is let go; in the first case it
+// begins anew.
 func (e *Engine) Beat(ctx context.Context) error {
-	cancelled, err := e.c.Members.Beat(ctx)
+	began := e.now()
+	mine, err := e.c.Members.Beat(ctx)
 	if errors.Is(err, remediate.ErrFenced) {
 		e.log.Warn("others took this process for dead; it begins anew")
 		e.letGo(remediate.ErrFenced)
-		return e.c.Members.Join(ctx)
+		return e.Join(ctx)
 	}
 	if err != nil {
+		e.lapse(err)
 		return err
 	}
-	for id, who := range cancelled {
-		e.stop(id, who)
+	e.renew(began)
+	for _, run := range mine {
+		if run.Cancel != "" {
+			e.stop(run.Run, run.Cancel)
+		}
 	}
-	return e.giveBack(ctx)
+	return e.giveBack(ctx, mine)
+}
+
+func (e *Engine) renew(at time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.renewed, e.lapsed = at, false
+}
+
+// lapse lets go of everything once the lease could not be renewed in time: others may
+// take it over now.
+func (e *Engine) lapse(why error) {
+	e.mu.Lock()
+	over, first := !e.c.Alone && e.now().Sub(e.renewed) > e.c.Lease, !e.lapsed
+	e.lapsed = e.lapsed || over
+	e.mu.Unlock()
+	if !over {
+		return
+	}
+	if first {
+		e.log.Error("the lease could not be renewed; what is carried is let go", "err", why)
+	}
+	e.letGo(fmt.Errorf("the lease could not be renewed: %w", remediate.ErrFenced))
 }
 
 // letGo ends everything that is carried.
@@ -41,7 +77,6 @@ func (e *Engine) letGo(cause error) {
 	for _, c := range e.carried {
 		c.cancel(cause)
 	}
-	clear(e.adrift)
 	clear(e.silent) // whoever carries the runs on holds theirs
 }
 
@@ -54,49 +89,62 @@ func (e *Engine) stop(id int64, who string) {
 	}
 }
 
-// giveBack frees the runs whose carrier ended with an error of the store.
-func (e *Engine) giveBack(ctx context.Context) error {
-	e.mu.Lock()
-	adrift := maps.Clone(e.adrift)
-	e.mu.Unlock()
-	for id, token := range adrift {
-		if err := e.c.Queue.Release(ctx, id, token); err != nil {
+// giveBack frees the runs that are this process' and that it does not carry: their
+// carrier ended while the store was away, or never knew that its claim was kept. What
+// was claimed before the store was asked is expected here; what was claimed after it has
+// another token.
+func (e *Engine) giveBack(ctx context.Context, mine []journal.Carried) error {
+	freed := false
+	for _, run := range mine {
+		if e.carries(run.Run) {
+			continue
+		}
+		if err := e.c.Queue.Release(ctx, run.Run, run.Token); err != nil {
 			return err
 		}
-		e.mu.Lock()
-		delete(e.adrift, id)
-		e.mu.Unlock()
+		e.log.Info("run goes on that had stopped while the store was away", "run", run.Run)
+		freed = true
+	}
+	if freed {
+		e.Wake()
 	}
 	return nil
 }
 
-// beats renews the lease until ctx is done. A lease that could not be renewed in
-// time ends what is carried: others may take it over now.
+// beats renews the lease until ctx is done. A store that does not answer keeps nobody
+// from letting go in time.
 func (e *Engine) beats(ctx context.Context) {
 	every := time.NewTicker(e.c.Lease / 5)
 	defer every.Stop()
-	last := e.now()
+	failing := false
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-every.C:
 		}
+		late := time.AfterFunc(e.left(), func() { e.lapse(errors.New("the store does not answer")) })
 		limited, cancel := context.WithTimeout(ctx, e.c.Lease/2)
 		err := e.Beat(limited)
 		cancel()
+		late.Stop()
 		switch {
 		case ctx.Err() != nil:
 			return
-		case err == nil:
-			last = e.now()
-		case e.now().Sub(last) > e.c.Lease:
-			e.log.Error("the lease could not be renewed; what is carried is let go", "err", err)
-			e.letGo(fmt.Errorf("the lease could not be renewed: %w", remediate.ErrFenced))
-		default:
+		case err != nil && !failing:
 			e.log.Warn("the lease was not renewed", "err", err)
+		case err == nil && failing:
+			e.log.Info("the lease is renewed again")
 		}
+		failing = err != nil
 	}
+}
+
+// left is how long it takes until the lease is over.
+func (e *Engine) left() time.Duration {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return max(0, e.renewed.Add(e.c.Lease).Sub(e.now())) + time.Millisecond
 }
 
 func (e *Engine) note(c *carried) {

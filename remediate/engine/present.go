@@ -172,7 +172,23 @@ func so(run remediate.Run) string {
 	if run.Done > 0 {
 		done = fmt.Sprintf("%d of", run.Done)
 	}
-	return fmt.Sprintf("; %s %s done, nothing further was started", done, steps(len(run.Plan.Steps)))
+	return fmt.Sprintf("; %s %s done%s, nothing further was started", done, steps(len(run.Plan.Steps)), removed(run))
+}
+
+// removed says how much the step has removed that a run was stopped in.
+func removed(run remediate.Run) string {
+	if run.Begun <= run.Done || run.Begun > len(run.Plan.Steps) {
+		return ""
+	}
+	s := run.Plan.Steps[run.Begun-1]
+	gone, err := s.Taken()
+	switch {
+	case err != nil || gone == remediate.Amount{}:
+		return ""
+	case s.Exact():
+		return fmt.Sprintf(", step %d has removed %s", run.Begun, &gone)
+	}
+	return fmt.Sprintf(", step %d has removed %s at most", run.Begun, &gone)
 }
 
 // resume lets a run go on that was held while it acted, with the plan that it has: its
@@ -185,6 +201,9 @@ func (e *Engine) resume(ctx context.Context, c *carried) (move, error) {
 	w, err := e.c.Journal.Working(ctx, c.run)
 	if err != nil {
 		return move{}, err
+	}
+	if r, err := e.elsewhere(ctx, c.run, a); err != nil || r != nil {
+		return e.withdraw(c.run, r), err
 	}
 	// Also those that are not asked while it acts: a backup has grown old meanwhile.
 	if r, err := e.agree(ctx, e.proposal(c.run, a, w), false); err != nil || r != nil {
@@ -209,13 +228,13 @@ func answered(run remediate.Run, why string) move {
 
 // unverified says what becomes of a run whose target went away before it was known
 // whether it helped.
-func (e *Engine) unverified(run remediate.Run) move {
+func (e *Engine) unverified(run remediate.Run, what string) move {
 	if e.now().Sub(run.Applied) < absent {
 		return move{stay: true, due: e.now().Add(absentAgain)}
 	}
 	return move{
 		to: remediate.Inconclusive, reason: remediate.ReasonTarget,
-		why: fmt.Sprintf("%s done; whether that helped is not known: the target %q is gone from the configuration", steps(len(run.Plan.Steps)), run.Request.Subject["server"]),
+		why: fmt.Sprintf("%s done; whether that helped is not known: %s", steps(len(run.Plan.Steps)), what),
 	}
 }
 

@@ -175,7 +175,7 @@ func TestPresentRules(t *testing.T) {
 // present brings a run into a situation, changes something, and compares.
 func present(t *testing.T, h *house, change, situation, want string) {
 	s := &scene{house: h, mode: remediate.Auto, entry: "1y", stay: time.Second, batches: 20}
-	cancel, stop := remediate.CancelNever, func() {}
+	cancel := remediate.CancelNever
 	switch situation {
 	case "awaiting approval":
 		s.mode, s.batches = remediate.Ask, 1
@@ -188,7 +188,8 @@ func present(t *testing.T, h *house, change, situation, want string) {
 		s.batches, s.stay, cancel = 1, 20*time.Second, remediate.CancelAnytime
 	}
 	h.actions = func() []remediate.Action { return s.setting(cancel).Actions }
-	s.e, stop = h.live()
+	e, stop := h.live()
+	s.e = e
 	s.adopt(cancel)
 	h.alert("t", true)
 	pass(5 * time.Second)

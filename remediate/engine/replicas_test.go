@@ -143,7 +143,7 @@ func (f *freezing) wait() {
 	}
 }
 
-func (f *freezing) Beat(ctx context.Context) (map[int64]string, error) {
+func (f *freezing) Beat(ctx context.Context) ([]journal.Carried, error) {
 	f.wait()
 	return f.Journal.Beat(ctx)
 }
@@ -199,7 +199,7 @@ type lonely struct {
 	cut atomic.Bool
 }
 
-func (l *lonely) Beat(ctx context.Context) (map[int64]string, error) {
+func (l *lonely) Beat(ctx context.Context) ([]journal.Carried, error) {
 	if l.cut.Load() {
 		return nil, errors.New("the store does not answer")
 	}

@@ -21,6 +21,10 @@ type Setting struct {
 	Schedules map[string]func(labels map[string]string) (r remediate.Request, ok bool)
 
 	Guards []remediate.Guard // nil: those of the engine's Config
+
+	// Freed is called once, when nothing uses the setting before this one any more: no
+	// run is in a stage that began under it. It may be nil.
+	Freed func()
 }
 
 // A setting is a Setting in force. It is never changed, only replaced.
@@ -64,6 +68,7 @@ func (e *Engine) Adopt(s Setting) error {
 	}
 	made.edition, made.bookText = made.book.Hash(), text
 	e.setting.Store(made)
+	e.uses.replace(s.Freed)
 	e.Wake()
 	select {
 	case e.turned <- struct{}{}:

@@ -47,7 +47,8 @@ const (
 func TestSimulation(t *testing.T) {
 	workers := min(runtime.GOMAXPROCS(0), *simSeeds)
 	var next atomic.Uint64
-	var moves, crashes, takeovers atomic.Int64
+	var moves, crashes, takeovers, outages atomic.Int64
+	began := time.Now()
 	var all sync.WaitGroup
 	for range workers {
 		all.Go(func() {
@@ -67,13 +68,15 @@ func TestSimulation(t *testing.T) {
 				moves.Add(int64(w.turns))
 				crashes.Add(int64(w.crashes))
 				takeovers.Add(int64(w.ward.takeovers))
+				outages.Add(int64(w.outages))
 			}
 		})
 	}
 	all.Wait()
-	t.Logf("%d histories, %d turns, %d crashes, %d sessions taken over from frozen owners", *simSeeds, moves.Load(), crashes.Load(), takeovers.Load())
-	if !t.Failed() && *simSeeds >= 400 && (crashes.Load() == 0 || takeovers.Load() == 0) {
-		t.Error("no crash or no takeover: the simulation shows nothing")
+	t.Logf("%d histories, %.0f a second, %d turns, %d crashes, %d outages of the store, %d sessions taken over from frozen owners",
+		*simSeeds, float64(*simSeeds)/time.Since(began).Seconds(), moves.Load(), crashes.Load(), outages.Load(), takeovers.Load())
+	if !t.Failed() && *simSeeds >= 400 && (crashes.Load() == 0 || takeovers.Load() == 0 || outages.Load() == 0) {
+		t.Error("no crash, no outage or no takeover: the simulation shows nothing")
 	}
 }
 
@@ -96,6 +99,10 @@ type sim struct {
 	depth    int  // of turns within turns
 	turns    int
 	crashes  int
+	outages  int
+	back     time.Time       // until then the store answers nobody
+	looking  int             // the simulator itself asks, which no outage stops
+	current  *replica        // that does something
 	acked    map[string]bool // subjects whose firing was acknowledged
 	trace    []string
 }
@@ -107,6 +114,8 @@ type replica struct {
 	s       *sim
 	dead    bool
 	frozen  bool
+	busy    bool // in the middle of a long step, while its beats go on
+	alone   bool // no other replica ever works on the store
 	variant simVariant
 	*journal.Journal
 	inbox  *inbox.Inbox
@@ -120,6 +129,7 @@ func newSim(t *testing.T, s *store.Store, seed uint64) *sim {
 	w := &sim{t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 7)), now: time.Date(2026, 3, 29, 0, 50, 0, 0, time.UTC), store: s, acked: make(map[string]bool)}
 	w.ward = newSimWard(w)
 	s.Intercept(nil)
+	s.InterceptQueries(nil)
 	err := s.Write(t.Context(), func(tx *store.Tx) error {
 		for _, table := range []string{"episodes", "runs", "entries", "instances", "pauses", "approvals", "standings", "books", "notices"} {
 			if _, err := tx.Exec("delete from " + table); err != nil {
@@ -135,14 +145,65 @@ func newSim(t *testing.T, s *store.Store, seed uint64) *sim {
 	for n := range 1 + w.rng.IntN(3) {
 		w.replicas = append(w.replicas, &replica{n: n, s: w, dead: true})
 	}
-	s.Intercept(func(before bool) error {
-		if w.quiet || w.rng.IntN(150) != 0 {
-			return nil
+	if len(w.replicas) == 1 {
+		w.replicas[0].alone = w.rng.IntN(2) == 0
+	}
+	s.Intercept(w.commits)
+	s.InterceptQueries(func() error {
+		if w.away() {
+			return errStore
 		}
-		w.say("the store fails, before the commit: %v", before)
-		return errStore
+		return nil
 	})
 	return w
+}
+
+// commits lets commits fail, one by one or in an outage, and take their time.
+func (w *sim) commits(before bool) error {
+	switch {
+	case w.quiet || w.looking > 0:
+		return nil
+	case w.away():
+		if before {
+			return errStore
+		}
+		return nil
+	case before && w.rng.IntN(200) == 0:
+		slow := time.Duration(w.rng.Int64N(int64(9 * time.Second)))
+		w.say("the store is slow: %s", slow.Round(time.Millisecond))
+		w.now = w.now.Add(slow)
+	}
+	if w.rng.IntN(150) != 0 {
+		return nil
+	}
+	w.say("the store fails, before the commit: %v", before)
+	return errStore
+}
+
+// away reports whether an outage of the store lasts.
+func (w *sim) away() bool { return !w.quiet && w.looking == 0 && w.now.Before(w.back) }
+
+// own lets the simulator itself ask the store.
+func (w *sim) own(ask func()) {
+	w.looking++
+	defer func() { w.looking-- }()
+	ask()
+}
+
+// outage takes the store away for a while, which the replicas survive. Shorter and longer
+// than a lease.
+func (w *sim) outage() {
+	if w.away() {
+		return
+	}
+	d := []time.Duration{time.Second, 4 * time.Second, 8 * time.Second, 20 * time.Second, 3 * time.Minute}[w.rng.IntN(5)]
+	w.outages++
+	w.back = w.now.Add(d)
+	w.say("the store is away for %s", d)
+	for range w.rng.IntN(8) {
+		w.now = w.now.Add(time.Second)
+		w.beats()
+	}
 }
 
 func (w *sim) clock() time.Time { return w.now }
@@ -190,6 +251,8 @@ func (w *sim) turn() {
 		w.person()
 	case n < 48:
 		w.reload()
+	case n < 52:
+		w.outage()
 	default:
 		w.act()
 	}
@@ -216,6 +279,8 @@ const (
 	simObserves
 	simNoPolicy
 	simNoTarget
+	simMoved   // the targets have another address
+	simOneStep // the second step is gone
 	simVariants
 )
 
@@ -234,6 +299,12 @@ func (w *sim) adopt(r *replica) {
 		policies = nil
 	case simNoTarget:
 		actions = actions[2:]
+	case simMoved:
+		for i := range actions {
+			actions[i].At = "elsewhere"
+		}
+	case simOneStep:
+		policies[0].Steps = policies[0].Steps[:1]
 	default:
 	}
 	if err := r.engine.Use(actions, policies); err != nil {
@@ -251,8 +322,18 @@ func (w *sim) advance() {
 	}
 	w.say("%s pass", d)
 	for _, r := range w.replicas {
-		if !r.dead && !r.frozen {
+		if !r.dead && (!r.frozen || r.busy) && !w.away() {
 			w.renew(r)
+		}
+	}
+	w.beats()
+}
+
+// beats lets each replica that lives beat once, also one in the middle of a long step.
+func (w *sim) beats() {
+	for _, r := range w.replicas {
+		if !r.dead && (!r.frozen || r.busy) {
+			w.as(r, func() { w.note(r, "beat", r.engine.Beat(context.Background())) })
 		}
 	}
 }
@@ -335,6 +416,9 @@ func (w *sim) person() {
 	}
 	ctx := context.Background()
 	runs, err := r.Recent(ctx, 20)
+	if store.Away(err) {
+		return
+	}
 	if err != nil {
 		w.broken("runs: %v", err)
 		return
@@ -393,14 +477,14 @@ func (w *sim) pick() *replica {
 // start begins another life of a replica.
 func (w *sim) start(r *replica) {
 	r.life++
-	r.Journal = journal.New(journal.Config{Store: w.store, Name: r.name(), Lease: simLease, Now: w.clock, Shared: true})
-	r.inbox = inbox.New(inbox.Config{Store: w.store, Now: w.clock})
+	r.Journal = journal.New(journal.Config{Store: w.store, Name: r.name(), Lease: simLease, Now: w.clock, Shared: !r.alone})
+	r.inbox = inbox.New(inbox.Config{Store: w.store, Now: w.clock, FlapWindow: 10 * time.Minute})
 	r.engine = engine.New(engine.Config{
 		Journal: r, Queue: r, Desk: r, Members: r, Standing: r.Journal, Watch: r.Journal, Inbox: r.inbox, Rules: w.ward,
 		Guards: func() []remediate.Guard {
 			return guard.All(guard.Config{Limits: guard.Limits{All: simAll, PerTarget: simPerTarget}})
 		},
-		Lease: simLease, Now: w.clock, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
+		Lease: simLease, Alone: r.alone, Now: w.clock, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
 	})
 	w.adopt(r)
 	r.dead = false
@@ -458,10 +542,10 @@ func (w *sim) note(r *replica, what string, err error) {
 
 // as lets a replica do something during which it may die.
 func (w *sim) as(r *replica, do func()) {
-	frozen := r.frozen
-	r.frozen = true // nobody else uses it meanwhile
+	frozen, busy, before := r.frozen, r.busy, w.current
+	r.frozen, r.busy, w.current = true, false, r // nobody else uses it meanwhile
 	defer func() {
-		r.frozen = frozen
+		r.frozen, r.busy, w.current = frozen, busy, before
 		if p := recover(); p != nil {
 			if _, ok := p.(crash); !ok {
 				panic(p)
@@ -499,6 +583,23 @@ func (w *sim) freeze(r *replica) {
 	}
 	w.depth--
 	w.say("replica %d goes on", r.n)
+}
+
+// long lets time and others go on in the middle of a step, and the beats of its owner too.
+func (w *sim) long() {
+	r := w.current
+	w.say("replica %d is long at a step", r.n)
+	w.depth++
+	r.busy = true
+	for range 1 + w.rng.IntN(8) {
+		w.turn()
+	}
+	r.busy = false
+	w.depth--
+	if r.dead { // in one of its beats
+		panic(crash{})
+	}
+	w.say("replica %d comes to the end of it", r.n)
 }
 
 // others lets a lease run out, and another replica take over what it finds.
@@ -714,7 +815,7 @@ func (r *replica) Decide(ctx context.Context, edition string, book json.RawMessa
 	return made, err
 }
 
-func (r *replica) Beat(ctx context.Context) (map[int64]string, error) {
+func (r *replica) Beat(ctx context.Context) ([]journal.Carried, error) {
 	r.s.boundary(r)
 	return r.Journal.Beat(ctx)
 }
@@ -724,7 +825,9 @@ func (w *sim) check(r *replica, c journal.Change) {
 	if c.Entry.To != remediate.Allowed || c.Entry.From == c.Entry.To {
 		return
 	}
-	now, err := r.Working(context.Background(), remediate.Run{})
+	var now remediate.Working
+	var err error
+	w.own(func() { now, err = r.Working(context.Background(), remediate.Run{}) })
 	if err != nil {
 		w.broken("working: %v", err)
 		return

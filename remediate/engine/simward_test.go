@@ -153,6 +153,9 @@ func (r simRemedy) Apply(ctx context.Context, f remediate.Fence, step remediate.
 		r.s.w.depth--
 		r.s.w.say("the owner of fence %d wakes up", f.Token)
 	}
+	if !r.s.w.quiet && r.s.w.depth < 2 && r.s.w.rng.IntN(5) == 0 {
+		r.s.w.long()
+	}
 	if me.ended {
 		return errors.New("the connection was closed")
 	}

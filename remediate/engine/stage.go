@@ -103,16 +103,24 @@ func (e *Engine) plan(ctx context.Context, c *carried) (move, error) {
 	}
 	before, plan, err := e.look(ctx, c.run.Request)
 	c.run.Before = before
+	if err == nil || len(plan.Needs) > 0 {
+		c.run.Plan, c.run.Begun, c.run.Done = plan, 0, 0 // people see the whole of it, though it may not act
+	}
 	if r, ok := remediate.Refused(err); ok {
 		return e.refusal(c.run, r), nil
 	} else if err != nil {
 		return move{}, err
 	}
-	c.run.Plan, c.run.Begun, c.run.Done = plan, 0, 0
-	return move{to: remediate.Planned, why: fmt.Sprintf("%s, plan %s", steps(len(plan.Steps)), plan.Hash())}, nil
+	why := fmt.Sprintf("%s, plan %s", steps(len(plan.Steps)), plan.Hash())
+	if err := plan.Lacking(); err != nil { // it is only observed
+		r, _ := remediate.Refused(err)
+		why += "; " + r.Detail
+	}
+	return move{to: remediate.Planned, why: why}, nil
 }
 
-// look measures and plans, and changes nothing.
+// look measures and plans, and changes nothing. A plan for which rights lack is
+// returned beside the refusal that says so.
 func (e *Engine) look(ctx context.Context, r remediate.Request) (before *float64, plan remediate.Plan, err error) {
 	a, err := e.action(r)
 	if err != nil {
@@ -120,6 +128,9 @@ func (e *Engine) look(ctx context.Context, r remediate.Request) (before *float64
 	}
 	value, err := e.measure(ctx, a, r)
 	switch {
+	case errors.Is(err, remediate.ErrNoData) && r.Episode == 0: // a person or a schedule wants it done anyway
+		plan, err = e.proposeSome(ctx, a, r)
+		return nil, plan, err
 	case err != nil:
 		return nil, plan, e.unmeasured(ctx, a, r, err)
 	case math.IsNaN(value) || math.IsInf(value, 0):
@@ -133,11 +144,25 @@ func (e *Engine) look(ctx context.Context, r remediate.Request) (before *float64
 			Until:  e.now().Add(within),
 		}
 	}
-	plan, err = e.propose(ctx, a, r)
+	plan, err = e.proposeSome(ctx, a, r)
+	return &value, plan, err
+}
+
+// proposeSome refuses a plan that has nothing to do, and one for which rights lack,
+// unless it is only to be seen.
+func (e *Engine) proposeSome(ctx context.Context, a remediate.Action, r remediate.Request) (remediate.Plan, error) {
+	plan, err := e.propose(ctx, a, r)
 	if err == nil && len(plan.Steps) == 0 {
 		err = remediate.Refuse(remediate.ReasonNothing, "%s has nothing to do", a.Name)
 	}
-	return &value, plan, err
+	lacks := plan.Lacking()
+	switch refusal, refused := remediate.Refused(err); {
+	case err == nil && r.Mode != remediate.Observe:
+		err = lacks
+	case r.Mode == remediate.Observe && lacks != nil && refused && refusal.Reason == remediate.ReasonPrivilege && len(plan.Steps) > 0:
+		err = nil
+	}
+	return plan, err
 }
 
 func (e *Engine) measure(ctx context.Context, a remediate.Action, r remediate.Request) (v float64, err error) {
@@ -172,8 +197,11 @@ func (e *Engine) unmeasured(ctx context.Context, a remediate.Action, r remediate
 	if _, refused := remediate.Refused(err); refused {
 		return err
 	}
-	if errors.Is(fault, remediate.ErrGone) {
+	switch {
+	case errors.Is(fault, remediate.ErrGone):
 		return remediate.Refuse(remediate.ReasonGone, "%s is not there", journal.Subject(r.Subject))
+	case errors.Is(fault, remediate.ErrNoData): // its alert ends, or the target counts again
+		return &remediate.Refusal{Reason: remediate.ReasonNoData, Detail: fmt.Sprintf("%s is not known: %v", a.Lowers, fault), Until: e.now().Add(within)}
 	}
 	return fmt.Errorf("measure %s: %w", a.Lowers, fault)
 }
@@ -328,17 +356,24 @@ func (e *Engine) verify(ctx context.Context, c *carried) (move, error) {
 	defer cancel()
 	a, err := e.action(c.run.Request)
 	if _, refused := remediate.Refused(err); refused {
-		return e.unverified(c.run), nil
+		return e.unverified(c.run, fmt.Sprintf("the target %q is gone from the configuration", c.run.Request.Subject["server"])), nil
 	}
 	if err != nil {
 		return move{}, err
 	}
 	e.quieten(c.run)
+	after := c.run.After
 	evidence, err := e.evidence(ctx, c, a)
+	v := policy.Judge(evidence)
+	if err != nil || v.State != "" {
+		if r, refused := remediate.Refused(e.identified(ctx, c.run, a)); refused && away(r) {
+			c.run.After = after // it was another server's
+			return e.unverified(c.run, r.Detail), nil
+		}
+	}
 	if err != nil {
 		return move{}, err
 	}
-	v := policy.Judge(evidence)
 	if v.State == "" {
 		pause := max(min(evidence.Since/4, 5*time.Second), 250*time.Millisecond)
 		return move{stay: true, due: e.now().Add(pause)}, nil
@@ -363,9 +398,10 @@ func (e *Engine) evidence(ctx context.Context, c *carried, a remediate.Action) (
 		v.After, c.run.After = new(0.0), new(0.0)
 	case errors.Is(err, remediate.ErrGone):
 		v.Gone = true
-	case err != nil && v.Since < v.Horizon:
-		return v, fmt.Errorf("measure %s: %w", a.Lowers, err)
-	case err == nil && !math.IsNaN(after) && !math.IsInf(after, 0):
+	case err != nil: // what was done is done: it is measured again, until there is no more to wait for
+		v.NoData, v.Unread = errors.Is(err, remediate.ErrNoData), err.Error()
+		e.log.Warn("the effect could not be measured", "run", c.run.ID, "err", err)
+	case !math.IsNaN(after) && !math.IsInf(after, 0):
 		v.After, c.run.After = &after, &after
 	}
 	if first && e.c.Refresh != nil {
@@ -386,6 +422,12 @@ func (e *Engine) evidence(ctx context.Context, c *carried, a remediate.Action) (
 		v.Firing = &firing
 	}
 	return v, nil
+}
+
+// unknown ends a run whose steps are done and of which it cannot be said whether that
+// helped.
+func unknown(run remediate.Run, why error) move {
+	return move{to: remediate.Inconclusive, why: fmt.Sprintf("%s done; whether that helped is not known: %v", steps(len(run.Plan.Steps)), why)}
 }
 
 func steps(n int) string {

@@ -21,6 +21,9 @@ func (e *Engine) planText(run remediate.Run) string {
 	for _, fact := range run.Plan.Facts {
 		fmt.Fprintf(&b, "- %s\n", fact)
 	}
+	for _, need := range run.Plan.Needs {
+		fmt.Fprintf(&b, "- before it may act it needs: %s\n", need)
+	}
 	if a := run.Plan.Amount; a != nil {
 		fmt.Fprintf(&b, "- it removes %s; an approval covers up to %s\n", a, a.Tolerated())
 	}

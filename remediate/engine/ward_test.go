@@ -24,7 +24,9 @@ type ward struct {
 	acting   int                // applies at this moment
 	most     int                // and at most at once
 
-	measureFaults, applyFaults int // how many fail before one does not
+	measureFaults, applyFaults int    // how many fail before one does not
+	lacks                      string // a right that the plan needs and has not
+	unknown                    bool   // it cannot tell its measure
 	refuse                     error
 	refuses                    string          // the verb that is refused; "": each
 	useless                    map[string]bool // verbs that relieve nothing
@@ -62,9 +64,14 @@ func (w *ward) Plan(_ context.Context, r remediate.Request) (p remediate.Plan, e
 		return p, w.refuse
 	}
 	for i := range w.steps {
+		if w.lacks != "" {
+			if err := p.Lack(remediate.Refuse(remediate.ReasonPrivilege, "%s", w.lacks)); err != nil {
+				return p, err
+			}
+		}
 		p.Steps = append(p.Steps, remediate.Step{Do: fmt.Sprintf("%s %q %d", verb, table, i+1), Args: map[string]string{"table": table, "verb": verb, "sickness": fmt.Sprint(w.sickness[table])}})
 	}
-	return p, nil
+	return p, p.Lacking()
 }
 
 func (w *ward) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
@@ -121,6 +128,9 @@ func (w *ward) Measure(_ context.Context, r remediate.Request) (float64, error) 
 	if w.measureFaults > 0 {
 		w.measureFaults--
 		return 0, errors.New("no answer")
+	}
+	if w.unknown {
+		return 0, fmt.Errorf("the ward has crashed: %w", remediate.ErrNoData)
 	}
 	v, ok := w.sickness[r.Subject["table"]]
 	if !ok {

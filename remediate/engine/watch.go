@@ -78,7 +78,7 @@ func (e *Engine) allows(ctx context.Context, run remediate.Run, approval *remedi
 	}
 	p := e.proposal(run, a, remediate.Working{Pauses: pauses, Approval: approval})
 	for _, g := range e.guards() {
-		if !g.During {
+		if !g.During && !(g.Step && anew) { // anew: before a step, not while one is under way
 			continue
 		}
 		if err := g.Check(ctx, p); err != nil {

@@ -14,9 +14,9 @@ const freshAgain = 2 * time.Second
 
 // Answers tells how the collectors do.
 type Answers interface {
-	// Answer returns when the collector that writes a metric of a server last
-	// answered, zero when never, and why it failed if it did so since.
-	Answer(metric, server string) (last time.Time, err error)
+	// Answer returns when the collector that writes a metric last answered about a
+	// subject, zero when never, and why it failed if it did so since.
+	Answer(metric string, subject map[string]string) (last time.Time, err error)
 }
 
 // Freshness makes a run wait while the collector of the metric that its action
@@ -24,14 +24,14 @@ type Answers interface {
 func Freshness(a Answers) remediate.Guard {
 	return remediate.Guard{
 		Name:  "freshness",
-		Doc:   "Freshness makes the run wait while the collector of the metric that the action lowers fails, or has not answered for as long as the policy says. It asks the collectors' clock, not the target.",
+		Doc:   "Freshness makes the run wait while the collector of the metric that the action lowers fails, or has not answered for as long as the policy says. A database that does not answer holds the runs that are about it, and those of no other database. It asks the collectors' clock, not the target.",
 		Early: true,
 		Check: func(_ context.Context, p remediate.Proposal) error {
 			fresh, metric, server := p.Run.Request.Terms.Fresh, p.Action.Lowers, on(p.Run.Request)
 			if a == nil || fresh <= 0 || metric == "" || byHand(p.Run.Request) {
 				return nil
 			}
-			last, err := a.Answer(metric, server)
+			last, err := a.Answer(metric, p.Run.Request.Subject)
 			what := fmt.Sprintf("the collector of %s on %s ", metric, server)
 			switch {
 			case err != nil:

@@ -18,6 +18,8 @@ type Config struct {
 	Limits  Limits
 	Answers Answers // nil: no collector is asked about
 	Backups Backups // nil: no backup is known of
+
+	Deliveries Deliveries // nil: no Alertmanager is asked about the alert
 }
 
 // All returns every guard, in the order in which they are asked: first those that
@@ -37,6 +39,7 @@ func All(c Config) []remediate.Guard {
 		Limit(c.Limits),
 		Budget(),
 		Breaker(),
+		Suppressed(c.Deliveries),
 		Freshness(c.Answers),
 		Backup(c.Backups),
 		Headroom(),

@@ -42,11 +42,24 @@ type answers struct {
 	err  error
 }
 
-func (a answers) Answer(metric, server string) (time.Time, error) {
-	if metric != "upkeep_postgres_table_dead_ratio" || server != "main" {
-		return time.Time{}, fmt.Errorf("asked for %s of %s", metric, server)
+func (a answers) Answer(metric string, subject map[string]string) (time.Time, error) {
+	if metric != "upkeep_postgres_table_dead_ratio" || subject["server"] != "main" || subject["table"] != "logs" {
+		return time.Time{}, fmt.Errorf("asked for %s of %s", metric, subject)
 	}
 	return a.last, a.err
+}
+
+// deliveries is what Alertmanager would do with the alert of episode 5.
+type deliveries struct {
+	why string
+	err error
+}
+
+func (d deliveries) Held(_ context.Context, episode int64) (string, error) {
+	if episode != 5 {
+		return "", fmt.Errorf("asked for episode %d", episode)
+	}
+	return d.why, d.err
 }
 
 type backups struct {
@@ -342,6 +355,7 @@ func TestBreaker(t *testing.T) {
 }
 
 func TestElsewhere(t *testing.T) {
+	episode := func(p *remediate.Proposal) { p.Run.Request.Episode = 5 }
 	fresh := terms(remediate.Terms{Fresh: time.Minute})
 	answered := func(ago time.Duration, err error) guard.Config {
 		return guard.Config{Answers: answers{noon.Add(-ago), err}}
@@ -367,6 +381,12 @@ func TestElsewhere(t *testing.T) {
 		{name: "the collector is not asked about", config: answered(time.Hour, nil)},
 		{name: "nobody can be asked about the collector", change: changes{fresh}},
 		{name: "a person sees for himself", config: answered(time.Hour, nil), change: changes{fresh, person}},
+
+		{name: "the alert would be delivered", config: guard.Config{Deliveries: deliveries{}}, change: changes{episode}},
+		{name: "the alert is silenced", config: guard.Config{Deliveries: deliveries{why: "silenced by ann"}}, change: changes{episode}, reason: "suppressed", again: 15 * time.Second, says: "does not deliver the alert now: it is silenced by ann"},
+		{name: "whether it would be is not known", config: guard.Config{Deliveries: deliveries{err: errors.New("no route")}}, change: changes{episode}, reason: "suppressed", again: 5 * time.Second, says: "is not known: no route"},
+		{name: "no alert asks", config: guard.Config{Deliveries: deliveries{why: "silenced by ann"}}},
+		{name: "nobody can be asked about the alert", change: changes{episode}},
 
 		{name: "the backup is young enough", config: of(series(time.Hour, 24*time.Hour)), change: changes{destructive, day}},
 		{name: "verified at once", config: of(series(24*time.Hour, 24*time.Hour)), change: changes{destructive, day}},

@@ -16,7 +16,11 @@ func Mode() remediate.Guard {
 			if p.Run.Request.Mode != remediate.Observe {
 				return nil
 			}
-			return remediate.Refuse(remediate.ReasonMode, "policy %q only observes; this is what it would do", p.Run.Request.Policy)
+			needs := ""
+			if r, lacks := remediate.Refused(p.Run.Plan.Lacking()); lacks {
+				needs = "; " + r.Detail
+			}
+			return remediate.Refuse(remediate.ReasonMode, "policy %q only observes; this is what it would do%s", p.Run.Request.Policy, needs)
 		},
 	}
 }

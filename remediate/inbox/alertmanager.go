@@ -98,12 +98,15 @@ func redacted(address string) string {
 	return u.Redacted()
 }
 
+// pattern returns the receiver as a regular expression, "" where none is named.
+func (am Alertmanager) pattern() string { return regexp.QuoteMeta(am.Receiver) }
+
 func (am Alertmanager) ask(ctx context.Context, peer string) ([]remediate.Alert, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, askTimeout, fmt.Errorf("no answer within %s", askTimeout))
 	defer cancel()
 	query := url.Values{"active": {"true"}, "silenced": {"true"}, "inhibited": {"true"}, "unprocessed": {"true"}}
-	if am.Receiver != "" {
-		query.Set("receiver", regexp.QuoteMeta(am.Receiver))
+	if pattern := am.pattern(); pattern != "" {
+		query.Set("receiver", pattern)
 	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(peer, "/")+"/api/v2/alerts?"+query.Encode(), nil)
 	if err != nil {

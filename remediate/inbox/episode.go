@@ -16,6 +16,7 @@ const (
 	whyResolved = "resolved"
 	whyAbsent   = "no longer told of"
 	whyAnew     = "cleared, and it fires anew"
+	whySilent   = "not repeated by its source, which cannot be asked whether it fires"
 )
 
 const (
@@ -84,13 +85,14 @@ func scan(rows *sql.Rows, more ...any) (e episode, err error) {
 }
 
 // again refreshes an open episode. Where its run has cleared it and the alert
-// began to fire after that, the end was missed and this is another trouble: the
+// began to fire anew after that, the end was missed and this is another trouble: the
 // episode is closed and another one opens. The beginning of an alert alone does
 // not tell, since it moves when Prometheus is restarted. And an alert that fires
 // long after the clearing fires for a trouble that came back before it could end.
 func (i *Inbox) again(tx *store.Tx, open episode, a keyed, now time.Time) (anew bool, err error) {
 	since := open.cleared
-	if !a.Firing || since.IsZero() || !a.StartsAt.After(since) && now.Before(since.Add(lingers)) {
+	began := a.StartsAt.After(open.Alert.StartsAt) && byOurs(open.Alert, a.Alert, now).After(since)
+	if !a.Firing || since.IsZero() || !began && now.Before(since.Add(lingers)) {
 		return false, refresh(tx, open, a.Alert, now)
 	}
 	if err := end(tx, open.ID, whyAnew, now); err != nil {
@@ -111,6 +113,10 @@ func (i *Inbox) start(tx *store.Tx, a keyed, before *episode, now time.Time) err
 	if hold > 0 {
 		ripe = store.Millis(now.Add(hold))
 	}
+	if flaps > 0 {
+		i.restless.add(a.key, now)
+	}
+	a.Ahead = ahead(a.Alert, now)
 	text, err := json.Marshal(a.Alert)
 	if err != nil {
 		return err
@@ -118,6 +124,16 @@ func (i *Inbox) start(tx *store.Tx, a keyed, before *episode, now time.Time) err
 	_, err = tx.Exec("insert into episodes (key, alert, opened, seen, ripe, flaps) values (?, ?, ?, ?, ?, ?)",
 		a.key, string(text), store.Millis(now), store.Millis(now), ripe, flaps)
 	return err
+}
+
+// ahead returns by how much the clock of an alert's source is ahead of ours at least: no
+// alert is told of before it begins.
+func ahead(a remediate.Alert, now time.Time) time.Duration { return max(a.StartsAt.Sub(now), 0) }
+
+// byOurs returns when an alert began by our clock, as far as it is known how far the
+// clock of its source is ahead. was is what was told of the same alert before.
+func byOurs(was, a remediate.Alert, now time.Time) time.Time {
+	return a.StartsAt.Add(-max(was.Ahead, ahead(a, now)))
 }
 
 // flapping returns how long an alert is held down that came back so many times.
@@ -135,8 +151,12 @@ func flapping(flaps int) time.Duration {
 // peer that is behind says of an earlier trouble would else make that trouble's
 // late end the end of this one.
 func refresh(tx *store.Tx, open episode, a remediate.Alert, now time.Time) error {
+	a.Ahead = max(open.Alert.Ahead, ahead(a, now))
 	if open.Alert.StartsAt.After(a.StartsAt) {
 		a.StartsAt = open.Alert.StartsAt
+	}
+	if a.Receiver == "" { // it was listed, and not delivered
+		a.Receiver = open.Alert.Receiver
 	}
 	text, err := json.Marshal(a)
 	switch {

@@ -20,9 +20,9 @@ import (
 )
 
 const (
-	// flapWindow is twice Prometheus' usual look-back: what comes back sooner was
-	// hardly gone.
-	flapWindow = 10 * time.Minute
+	// together is how many alerts of a delivery are written in one transaction: other
+	// deliveries come in between the parts of a large one.
+	together = 500
 
 	// lateness is how long after its end an alert may still be told of as firing
 	// by a peer that is behind: Alertmanager tries a delivery for group_interval,
@@ -39,8 +39,8 @@ type Config struct {
 	// Hold is how long nothing is decided for an episode after it opened.
 	Hold time.Duration
 
-	// FlapWindow is how soon after its end an alert that fires again is flapping;
-	// 10 minutes where 0. Each such return doubles the hold-down.
+	// FlapWindow is how soon after its end an alert that fires again is flapping; each
+	// such return doubles the hold-down. 0: none is ever held down.
 	FlapWindow time.Duration
 
 	// ReplicaLabels tell apart the members of a highly available pair, which tell
@@ -55,6 +55,10 @@ type Inbox struct {
 	now    func() time.Time
 	begun  time.Time // absence counts from here at the earliest
 	alerts *prometheus.CounterVec
+	kept   prometheus.Counter
+
+	restless restless
+	recent   recentLetters
 }
 
 // New returns an Inbox.
@@ -65,13 +69,10 @@ func New(c Config) *Inbox {
 	if c.Wake == nil {
 		c.Wake = func() {}
 	}
-	if c.FlapWindow == 0 {
-		c.FlapWindow = flapWindow
-	}
 	if c.ReplicaLabels == nil {
 		c.ReplicaLabels = []string{"replica", "prometheus_replica"}
 	}
-	return &Inbox{config: c, store: c.Store, now: c.Now, begun: c.Now(), alerts: alertsVec()}
+	return &Inbox{config: c, store: c.Store, now: c.Now, begun: c.Now(), alerts: alertsVec(), kept: keptCounter()}
 }
 
 // key identifies the alert by its source and labels, but for those that Grafana
@@ -86,13 +87,16 @@ func (i *Inbox) key(a remediate.Alert) string {
 	}
 	write(a.Source)
 	for _, name := range slices.Sorted(maps.Keys(a.Labels)) {
-		if !strings.HasPrefix(name, "__") && !slices.Contains(i.config.ReplicaLabels, name) {
+		if !strings.HasPrefix(name, "__") && !i.replica(name) {
 			write(name)
 			write(a.Labels[name])
 		}
 	}
 	return hex.EncodeToString(h.Sum(nil)[:16])
 }
+
+// replica reports whether a label only tells apart who tells of an alert.
+func (i *Inbox) replica(name string) bool { return slices.Contains(i.config.ReplicaLabels, name) }
 
 // A keyed alert is one with its key.
 type keyed struct {
@@ -123,13 +127,37 @@ func newer(a, b remediate.Alert) bool {
 	return a.StartsAt.After(b.StartsAt) || a.StartsAt.Equal(b.StartsAt) && a.EndsAt.After(b.EndsAt)
 }
 
-// Accept takes alerts in, all or none. When it returns nil they are on disk.
-// Episodes open, are refreshed and close; what was told twice changes nothing.
+// Accept takes alerts in. When it returns nil they are all on disk; where it returns an
+// error some may be, and to tell them again changes nothing. Episodes open, are
+// refreshed and close.
 func (i *Inbox) Accept(ctx context.Context, alerts []remediate.Alert) error {
-	all := i.merge(alerts)
-	now := i.now()
 	changed := false
-	err := i.store.Write(ctx, func(tx *store.Tx) error {
+	defer func() {
+		if changed {
+			i.config.Wake()
+		}
+	}()
+	for some := range slices.Chunk(i.merge(alerts), together) {
+		moved, err := i.acceptSome(ctx, some)
+		if err != nil {
+			return err
+		}
+		changed = changed || moved
+	}
+	for _, a := range alerts {
+		status := "resolved"
+		if a.Firing {
+			status = "firing"
+		}
+		i.alerts.WithLabelValues(a.Source, status).Inc()
+	}
+	return nil
+}
+
+// acceptSome takes alerts in, all or none.
+func (i *Inbox) acceptSome(ctx context.Context, all []keyed) (changed bool, err error) {
+	now := i.now()
+	err = i.store.Write(ctx, func(tx *store.Tx) error {
 		changed = false
 		for _, a := range all {
 			moved, err := i.accept(tx, a, now)
@@ -140,20 +168,7 @@ func (i *Inbox) Accept(ctx context.Context, alerts []remediate.Alert) error {
 		}
 		return nil
 	})
-	if err != nil {
-		return err
-	}
-	for _, a := range alerts {
-		status := "resolved"
-		if a.Firing {
-			status = "firing"
-		}
-		i.alerts.WithLabelValues(a.Source, status).Inc()
-	}
-	if changed {
-		i.config.Wake()
-	}
-	return nil
+	return changed && err == nil, err
 }
 
 func (i *Inbox) accept(tx *store.Tx, a keyed, now time.Time) (changed bool, err error) {
@@ -177,7 +192,7 @@ func (i *Inbox) accept(tx *store.Tx, a keyed, now time.Time) (changed bool, err 
 // was told or seen first. Peers deliver in any order, for a while.
 func late(before *episode, a remediate.Alert, now time.Time) bool {
 	return before != nil && now.Sub(before.Closed) < lateness &&
-		(told(*before, a) || before.Why == whyAbsent && a.StartsAt.Before(before.Seen))
+		(told(*before, a) || before.Why == whyAbsent && byOurs(before.Alert, a, now).Before(before.Seen))
 }
 
 // told reports whether an alert fires for the trouble whose end was told as before's.

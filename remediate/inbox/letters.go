@@ -2,9 +2,11 @@ package inbox
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 
 	"github.com/ai-micro-service/upkeep/internal/store"
 	"github.com/ai-micro-service/upkeep/remediate"
@@ -20,21 +22,81 @@ const (
 var ErrNoLetter = errors.New("there is no such letter; the oldest make room for new ones")
 
 // Keep puts a delivery that could not be read where people find it. Its number,
-// and the moment at which it was received, are given here.
+// and the moment at which it was received, are given here. One that is sent again takes
+// the place of the one before: Alertmanager repeats a group, and what is wrong with it,
+// every few minutes.
 func (i *Inbox) Keep(ctx context.Context, l remediate.Letter) error {
 	now := i.now()
+	sum := digest(l)
+	var id int64
 	err := i.store.Write(ctx, func(tx *store.Tx) error {
+		if before, known := i.recent.get(sum); known {
+			if _, err := tx.Exec("delete from letters where id = ? and error = ?", before, text(l.Error)); err != nil {
+				return err
+			}
+		}
 		_, err := tx.Exec("insert into letters (received, remote, source, status, error, body, size) values (?, ?, ?, ?, ?, ?, ?)",
 			store.Millis(now), text(l.Remote), text(l.Source), l.Status, text(l.Error), append([]byte{}, l.Body[:min(len(l.Body), maxLetter)]...), max(l.Size, int64(len(l.Body))))
 		if err == nil {
 			_, err = tx.Exec("delete from letters where id <= (select max(id) from letters) - ?", maxLetters)
+		}
+		if err == nil {
+			id, err = newest(tx)
 		}
 		return err
 	})
 	if err != nil {
 		return fmt.Errorf("letter: %w", err)
 	}
+	i.recent.put(sum, id)
+	i.kept.Inc()
 	return nil
+}
+
+// newest returns the number of the letter that was written last.
+func newest(tx *store.Tx) (id int64, err error) {
+	rows, err := tx.Query("select max(id) from letters")
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		if err := rows.Scan(&id); err != nil {
+			return 0, err
+		}
+	}
+	return id, rows.Err()
+}
+
+// recentLetters are those that this process has kept, by what is in them.
+type recentLetters struct {
+	mu  sync.Mutex
+	ids map[[sha256.Size]byte]int64
+}
+
+func digest(l remediate.Letter) (sum [sha256.Size]byte) {
+	h := sha256.New()
+	for _, part := range []string{l.Source, l.Error, string(l.Body)} {
+		fmt.Fprintf(h, "%d:%s", len(part), part)
+	}
+	h.Sum(sum[:0])
+	return sum
+}
+
+func (r *recentLetters) get(sum [sha256.Size]byte) (id int64, known bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	id, known = r.ids[sum]
+	return id, known
+}
+
+func (r *recentLetters) put(sum [sha256.Size]byte, id int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ids == nil || len(r.ids) >= maxLetters {
+		r.ids = make(map[[sha256.Size]byte]int64) // what is older may stand twice
+	}
+	r.ids[sum] = id
 }
 
 // text makes what somebody sent fit for every database.

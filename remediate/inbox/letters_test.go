@@ -92,6 +92,9 @@ upkeep_inbox_alerts_total{source="alertmanager",status="resolved"} 1
 # HELP upkeep_inbox_letters Number of deliveries that could not be read and are kept for people, a thousand at most.
 # TYPE upkeep_inbox_letters gauge
 upkeep_inbox_letters 1
+# HELP upkeep_inbox_letters_total Deliveries, and alerts of one, that could not be read and were kept for people, each time they were sent.
+# TYPE upkeep_inbox_letters_total counter
+upkeep_inbox_letters_total 1
 `)); err != nil {
 		t.Error(err)
 	}

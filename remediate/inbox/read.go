@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -19,7 +20,9 @@ func (i *Inbox) Episodes(ctx context.Context) ([]remediate.Episode, error) {
 
 // Undecided returns the open episodes that want a decision, the oldest first and
 // limit of them at most: their hold-down is over, no run of theirs is under way,
-// and they were not settled under this edition of the policies.
+// and they were not settled under this edition of the policies. Episodes that are over
+// before their hold-down is, again and again, are among them after a while, with
+// FlappingSince set.
 func (i *Inbox) Undecided(ctx context.Context, edition string, limit int) ([]remediate.Episode, error) {
 	var unfinished []string
 	for _, s := range remediate.States() {
@@ -30,8 +33,13 @@ func (i *Inbox) Undecided(ctx context.Context, edition string, limit int) ([]rem
 	// Two ranges instead of an inequality: an index finds them, however many are settled.
 	rest := "? and ripe <= ? and not exists (select 1 from runs where runs.episode = episodes.id and runs.state in (" + strings.Join(unfinished, ", ") + "))"
 	now := store.Millis(i.now())
-	return i.episodes(ctx, "where closed = 0 and settled < "+rest+" union all select "+columns+" from episodes where closed = 0 and settled > "+rest+" order by 1 limit ?",
+	all, err := i.episodes(ctx, "where closed = 0 and settled < "+rest+" union all select "+columns+" from episodes where closed = 0 and settled > "+rest+" order by 1 limit ?",
 		edition, now, edition, now, limit)
+	if err != nil {
+		return nil, err
+	}
+	flapping, err := i.flapping(ctx)
+	return append(all, flapping...), err
 }
 
 // Episode returns one episode, open or closed.
@@ -92,19 +100,23 @@ func (i *Inbox) Describe(ch chan<- *prometheus.Desc) {
 	ch <- openDesc()
 	ch <- lettersDesc()
 	i.alerts.Describe(ch)
+	i.kept.Describe(ch)
 }
 
 // Collect writes the number of alerts that were taken in, of open episodes for
 // each alert, and of letters.
 func (i *Inbox) Collect(ch chan<- prometheus.Metric) {
 	i.alerts.Collect(ch)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second) // a scrape waits no longer
+	defer cancel()
+	i.kept.Collect(ch)
 	var letters int64
-	if err := i.one(context.Background(), &letters, "select count(*) from letters"); err != nil {
+	if err := i.one(ctx, &letters, "select count(*) from letters"); err != nil {
 		ch <- prometheus.NewInvalidMetric(lettersDesc(), err)
 	} else {
 		ch <- prometheus.MustNewConstMetric(lettersDesc(), prometheus.GaugeValue, float64(letters))
 	}
-	open, err := i.Episodes(context.Background())
+	open, err := i.Episodes(ctx)
 	if err != nil {
 		ch <- prometheus.NewInvalidMetric(openDesc(), err)
 		return
@@ -124,6 +136,13 @@ func openDesc() *prometheus.Desc {
 
 func lettersDesc() *prometheus.Desc {
 	return prometheus.NewDesc("upkeep_inbox_letters", "Number of deliveries that could not be read and are kept for people, a thousand at most.", nil, nil)
+}
+
+func keptCounter() prometheus.Counter {
+	return prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "upkeep_inbox_letters_total",
+		Help: "Deliveries, and alerts of one, that could not be read and were kept for people, each time they were sent.",
+	})
 }
 
 func alertsVec() *prometheus.CounterVec {

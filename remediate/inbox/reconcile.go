@@ -28,11 +28,13 @@ type Listing struct {
 	Whole  bool              // nothing that the source holds is left out
 }
 
-// Reconcile compares the open episodes of a source with a listing: what fires and
-// was missed is opened, and, where the listing is whole, what has been absent for
-// longer than absent is closed. An end that was never delivered is found in this
-// way. An alert that is there and not Firing (a person, or a run of ours, has
-// silenced it) keeps an episode open and opens none.
+// Reconcile compares the open episodes of a source with a listing, which confirms or
+// ends what was delivered. Where the listing is whole, what has been absent for longer
+// than absent is closed: an end that was never delivered is found in this way. An alert
+// that is there and not Firing (a person, or a run of ours, has silenced it) keeps an
+// episode open. What was never delivered is left alone: a listing does not tell what a
+// time interval mutes, nor what still waits for the rest of its group. Alertmanager goes
+// on to deliver what fires until it is taken.
 func (i *Inbox) Reconcile(ctx context.Context, l Listing, absent time.Duration) error {
 	all := i.merge(l.Alerts)
 	changed := false
@@ -51,7 +53,7 @@ func (i *Inbox) Reconcile(ctx context.Context, l Listing, absent time.Duration) 
 	if !l.Whole {
 		return nil
 	}
-	ended, err := i.endAbsent(ctx, l.Source, all, i.now().Add(-absent))
+	ended, err := i.endAbsent(ctx, l.Source, all, i.now().Add(-absent), whyAbsent)
 	changed = changed || ended
 	if err != nil {
 		return fmt.Errorf("alerts that are gone: %w", err)
@@ -76,7 +78,7 @@ func (i *Inbox) present(ctx context.Context, alerts []keyed, asked time.Time) (c
 					return err
 				}
 				moved = moved || anew
-			case a.Firing && !over(before, a.Alert, asked):
+			case a.Firing && delivered(before, a.Alert) && !over(before, a.Alert, asked):
 				if err := i.start(tx, a, before, now); err != nil {
 					return err
 				}
@@ -88,6 +90,12 @@ func (i *Inbox) present(ctx context.Context, alerts []keyed, asked time.Time) (c
 	return moved && err == nil, err
 }
 
+// delivered reports whether an alert that is listed is the one whose episode was closed
+// last: its end was told by a peer that was behind, or it was missing for a while.
+func delivered(before *episode, a remediate.Alert) bool {
+	return before != nil && before.Why != whyAnew && (told(*before, a) || !a.StartsAt.After(before.Alert.StartsAt))
+}
+
 // over reports whether the end of an alert that is listed as firing is known: it
 // was told after the list was asked for, or a moment before to another peer.
 func over(before *episode, a remediate.Alert, asked time.Time) bool {
@@ -96,7 +104,7 @@ func over(before *episode, a remediate.Alert, asked time.Time) bool {
 
 // endAbsent closes the open episodes of source that are not there and were last
 // told of before limit. Time during which nobody listened does not count.
-func (i *Inbox) endAbsent(ctx context.Context, source string, there []keyed, limit time.Time) (ended bool, err error) {
+func (i *Inbox) endAbsent(ctx context.Context, source string, there []keyed, limit time.Time, why string) (ended bool, err error) {
 	if i.begun.After(limit) {
 		return false, nil
 	}
@@ -114,7 +122,7 @@ func (i *Inbox) endAbsent(ctx context.Context, source string, there []keyed, lim
 		err := i.store.Write(ctx, func(tx *store.Tx) error {
 			for _, e := range some {
 				// It may have been told of since it was read.
-				_, err := tx.Exec("update episodes set closed = ?, why = ? where id = ? and closed = 0 and seen <= ?", store.Millis(now), whyAbsent, e.ID, store.Millis(limit))
+				_, err := tx.Exec("update episodes set closed = ?, why = ? where id = ? and closed = 0 and seen <= ?", store.Millis(now), why, e.ID, store.Millis(limit))
 				if err != nil {
 					return err
 				}

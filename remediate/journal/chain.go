@@ -39,6 +39,20 @@ func chain(before string, entry []byte) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
+// A brokenError says that the journal is not what was written.
+type brokenError struct{ text string }
+
+func (e *brokenError) Error() string { return e.text }
+
+func broken(format string, args ...any) error { return &brokenError{fmt.Sprintf(format, args...)} }
+
+// Broken reports whether an error of Verify says that the journal was changed, and not
+// that it could not be read.
+func Broken(err error) bool {
+	_, ok := errors.AsType[*brokenError](err)
+	return ok
+}
+
 // Verify reads the whole journal and returns an error that names the first entry
 // that was changed or moved, or before which one is missing. Entries cut off at
 // the end are found by the runs, whose state must be the last entry's; whoever
@@ -72,7 +86,7 @@ func (j *Journal) ends(ctx context.Context, last map[int64]remediate.State, read
 			return err
 		}
 		if last[run] != state {
-			return fmt.Errorf("journal: run %d is %s, and its last entry does not say so: entries at the end are missing", run, state)
+			return broken("journal: run %d is %s, and its last entry does not say so: entries at the end are missing", run, state)
 		}
 	}
 	return rows.Err()
@@ -94,11 +108,11 @@ func (j *Journal) walk(ctx context.Context, each func(remediate.Entry) error) (e
 			return entries, err
 		}
 		if seq != entries+1 || hash != chain(before, text) {
-			return entries, fmt.Errorf("journal: entry %d is not what was written, or one before it is missing", seq)
+			return entries, broken("journal: entry %d is not what was written, or one before it is missing", seq)
 		}
 		var e remediate.Entry
 		if err := json.Unmarshal(text, &e); err != nil {
-			return entries, fmt.Errorf("journal: entry %d: %w", seq, err)
+			return entries, broken("journal: entry %d: %v", seq, err)
 		}
 		e.Seq = seq
 		if err := each(e); err != nil {

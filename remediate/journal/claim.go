@@ -53,14 +53,18 @@ func (j *Journal) Claim(ctx context.Context, id int64) (run remediate.Run, f rem
 
 // holds asks the store whether the right is still held, and by an instance that
 // is alive: one that has not renewed itself in time may be taken for dead by
-// others at any moment.
+// others at any moment, where there can be others.
 func (j *Journal) holds(ctx context.Context, run, me, token int64) error {
 	now, err := j.outsideClock(ctx)
 	if err != nil {
 		return err
 	}
+	alive := store.Millis(now)
+	if !j.shared {
+		alive = 0
+	}
 	rows, err := j.store.Query(ctx, `select 1 from runs where id = ? and owner = ? and fence = ?
-		and exists (select 1 from instances where instances.id = ? and expires > ?)`, run, me, token, me, store.Millis(now))
+		and exists (select 1 from instances where instances.id = ? and expires > ?)`, run, me, token, me, alive)
 	if err != nil {
 		return fmt.Errorf("fence: %w", err)
 	}

@@ -324,8 +324,8 @@ func TestPeople(t *testing.T) {
 		if err := d.Cancel(t.Context(), acts.ID, "ann", "release"); err != nil {
 			t.Fatal(err)
 		}
-		if cancelled, err := d.Beat(t.Context()); err != nil || cancelled[acts.ID] != "ann: release" {
-			t.Errorf("Beat: %v %v", cancelled, err)
+		if mine, err := d.Beat(t.Context()); err != nil || len(mine) != 1 || mine[0].Run != acts.ID || mine[0].Cancel != "ann: release" {
+			t.Errorf("Beat: %v %v", mine, err)
 		}
 		entries, err := d.Entries(t.Context(), run.ID)
 		if err != nil || entries[3].Note != remediate.NoteApproved || entries[3].By != "ann" || entries[4].Note != remediate.NoteRefused {
@@ -534,4 +534,63 @@ func FuzzSubject(f *testing.F) {
 func ExampleSubject() {
 	fmt.Println(journal.Subject(map[string]string{"table": `täble"; DROP`, "server": "main"}))
 	// Output: server="main",table="täble\"; DROP"
+}
+
+// Whoever could not renew itself in time finds nobody dead: the store was away for the
+// others too. They get the time of a lease, and those that do not come back are buried.
+func TestNobodyIsBuriedAfterAnOutage(t *testing.T) {
+	both(t, func(t *testing.T, open func() *desk) {
+		d := open()
+		alive, dead := d.another("alive"), d.another("dead")
+		held, _ := claim(t, alive, create(t, d.Journal, "k1").ID)
+		left, _ := claim(t, dead, create(t, d.Journal, "k2").ID)
+		d.passes(t, 5*time.Minute) // the store is away
+		if _, err := d.Beat(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		d.passes(t, 30*time.Second)
+		mine, err := alive.Beat(t.Context())
+		if err != nil || len(mine) != 1 || mine[0].Run != held.ID {
+			t.Errorf("the one that came back: %v %v", mine, err)
+		}
+		if d.store.Shared() {
+			return // its clock cannot be moved
+		}
+		for range 3 {
+			d.passes(t, 25*time.Second)
+			for _, j := range []*journal.Journal{d.Journal, alive} {
+				if _, err := j.Beat(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if _, err := dead.Beat(t.Context()); !errors.Is(err, remediate.ErrFenced) {
+			t.Errorf("the one that did not come back in time: %v", err)
+		}
+		claim(t, d.Journal, left.ID)
+		run, err := d.Get(t.Context(), held.ID)
+		if err != nil || run.Lost != 0 {
+			t.Errorf("%d times lost (%v), want never", run.Lost, err)
+		}
+	})
+}
+
+// A run whose owner is no instance, because somebody has removed its row, is free with
+// the next beat.
+func TestOrphansAreFreed(t *testing.T) {
+	both(t, func(t *testing.T, open func() *desk) {
+		d := open()
+		other := d.another("other")
+		run, _ := claim(t, other, create(t, d.Journal, "k").ID)
+		if err := d.store.Write(t.Context(), func(tx *store.Tx) error {
+			_, err := tx.Exec("delete from instances where name = ?", "other")
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if mine, err := d.Beat(t.Context()); err != nil || len(mine) != 0 {
+			t.Errorf("Beat: %v %v", mine, err)
+		}
+		claim(t, d.Journal, run.ID)
+	})
 }

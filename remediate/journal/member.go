@@ -4,7 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/ai-micro-service/upkeep/internal/store"
@@ -56,31 +57,109 @@ func (j *Journal) clock(tx *store.Tx) (time.Time, error) {
 	return j.now(), nil
 }
 
-// Beat renews the instance and takes away what dead ones carried. It returns the
-// runs of this instance that a person wants to stop, with who it is. When others found this
-// instance dead before, it returns remediate.ErrFenced: whatever it carries is
-// others' now.
-func (j *Journal) Beat(ctx context.Context) (cancelled map[int64]string, err error) {
+// A Carried is a run that the store says is an instance's.
+type Carried struct {
+	Run, Token int64
+	Cancel     string // who wants it to stop, and why; "" while nobody does, or where every step is done
+}
+
+// Beat renews the instance and takes away what dead ones carried. It returns the runs
+// that the store says are this instance's, whatever this process believes. When others
+// found this instance dead before, it returns remediate.ErrFenced: whatever it carried
+// is others' now.
+func (j *Journal) Beat(ctx context.Context) (mine []Carried, err error) {
 	me := j.instance.Load()
 	err = j.store.Write(ctx, func(tx *store.Tx) error {
 		now, err := j.clock(tx)
 		if err != nil {
 			return err
 		}
-		res, err := tx.Exec("update instances set expires = ? where id = ?", store.Millis(now.Add(j.lease)), me)
+		all, err := members(tx)
 		if err != nil {
 			return err
 		}
-		if n, err := res.RowsAffected(); err != nil || n == 0 {
-			return errors.Join(err, remediate.ErrFenced)
+		if _, alive := all[me]; !alive {
+			return remediate.ErrFenced
 		}
-		if err := j.bury(tx, now); err != nil {
+		if _, err := tx.Exec("update instances set expires = ? where id = ?", store.Millis(now.Add(j.lease)), me); err != nil {
 			return err
 		}
-		cancelled, err = named(tx, "select id, cancel from runs where owner = ? and cancel <> '' and state <> ?", me, string(remediate.Applied))
+		if j.mayJudge(all[me], now) {
+			if err := j.bury(tx, me, all, now); err != nil {
+				return err
+			}
+		}
+		mine, err = carriedBy(tx, me, all)
 		return err
 	})
-	return cancelled, err
+	return mine, err
+}
+
+// A member is an instance as the store has it.
+type member struct {
+	name    string
+	expires int64
+}
+
+func members(tx *store.Tx) (all map[int64]member, err error) {
+	rows, err := tx.Query("select id, name, expires from instances")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	all = make(map[int64]member)
+	for rows.Next() {
+		var id int64
+		var m member
+		if err := rows.Scan(&id, &m.name, &m.expires); err != nil {
+			return nil, err
+		}
+		all[id] = m
+	}
+	return all, rows.Err()
+}
+
+// mayJudge reports whether others that did not renew themselves are to be found dead.
+// Whoever could not renew itself in time knows nothing of the others: the store was away
+// for them too, and they get the time of a lease to come back.
+func (j *Journal) mayJudge(me member, now time.Time) bool {
+	if me.expires < store.Millis(now) {
+		j.judges.Store(store.Millis(now.Add(j.lease)))
+	}
+	return store.Millis(now) >= j.judges.Load()
+}
+
+// carriedBy returns the runs that an instance carries, and frees those of an owner that
+// is no instance.
+func carriedBy(tx *store.Tx, me int64, all map[int64]member) (mine []Carried, err error) {
+	states := unfinished() // there is an index of them
+	rows, err := tx.Query("select owner, id, fence, case when state = ? then '' else cancel end from runs where state in ("+marks(len(states))+") and owner <> 0",
+		append([]any{string(remediate.Applied)}, states...)...)
+	if err != nil {
+		return nil, err
+	}
+	var orphans []int64
+	for rows.Next() {
+		var owner int64
+		var c Carried
+		if err = rows.Scan(&owner, &c.Run, &c.Token, &c.Cancel); err != nil {
+			break
+		}
+		if owner == me {
+			mine = append(mine, c)
+		} else if _, known := all[owner]; !known {
+			orphans = append(orphans, c.Run)
+		}
+	}
+	if err := errors.Join(err, rows.Err(), rows.Close()); err != nil {
+		return nil, err
+	}
+	for _, run := range orphans {
+		if _, err := tx.Exec("update runs set owner = 0 where id = ?", run); err != nil {
+			return nil, err
+		}
+	}
+	return mine, nil
 }
 
 const (
@@ -101,27 +180,22 @@ func (j *Journal) longBefore(expires int64) int64 {
 	return expires - (j.lease + longAfter).Milliseconds()
 }
 
-// bury removes the instances whose lease is over and frees their runs.
-func (j *Journal) bury(tx *store.Tx, now time.Time) error {
-	ended, err := named(tx, "select id, expires from instances where expires < ?", store.Millis(now))
-	if err != nil {
-		return err
-	}
-	dead, err := named(tx, "delete from instances where expires < ? returning id, name", store.Millis(now))
-	if err != nil {
-		return err
-	}
-	for id, name := range dead {
-		expires, err := strconv.ParseInt(ended[id], 10, 64)
-		if err != nil {
-			return fmt.Errorf("when the lease of %s ended: %w", name, err)
+// bury removes the other instances whose lease is over and frees their runs.
+func (j *Journal) bury(tx *store.Tx, me int64, all map[int64]member, now time.Time) error {
+	for _, id := range slices.Sorted(maps.Keys(all)) {
+		dead := all[id]
+		if id == me || dead.expires >= store.Millis(now) {
+			continue
 		}
-		runs, err := numbers(tx, lose+" where owner = ? returning id", j.longBefore(expires), id)
+		if _, err := tx.Exec("delete from instances where id = ?", id); err != nil {
+			return err
+		}
+		runs, err := numbers(tx, lose+" where owner = ? returning id", j.longBefore(dead.expires), id)
 		if err != nil {
 			return err
 		}
 		for _, run := range runs {
-			e := remediate.Entry{Run: run, At: now, Note: remediate.NoteLeft, Why: fmt.Sprintf("%s did not renew its lease; others carry the run on", name)}
+			e := remediate.Entry{Run: run, At: now, Note: remediate.NoteLeft, Why: fmt.Sprintf("%s did not renew its lease; others carry the run on", dead.name)}
 			if err := appendEntry(tx, e); err != nil {
 				return err
 			}
@@ -140,25 +214,6 @@ func (j *Journal) Leave(ctx context.Context) error {
 		_, err := tx.Exec("delete from instances where id = ?", me)
 		return err
 	})
-}
-
-// named reads rows of a number and a text.
-func named(tx *store.Tx, query string, args ...any) (all map[int64]string, err error) {
-	rows, err := tx.Query(query, args...)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	all = make(map[int64]string)
-	for rows.Next() {
-		var n int64
-		var text string
-		if err := rows.Scan(&n, &text); err != nil {
-			return nil, err
-		}
-		all[n] = text
-	}
-	return all, rows.Err()
 }
 
 // numbers reads rows of one number.

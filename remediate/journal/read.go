@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/ai-micro-service/upkeep/internal/store"
 	"github.com/ai-micro-service/upkeep/remediate"
@@ -38,6 +39,14 @@ func (j *Journal) History(ctx context.Context, episode int64) ([]remediate.Run, 
 // In returns the runs in a state, the oldest first, at most n.
 func (j *Journal) In(ctx context.Context, state remediate.State, n int) ([]remediate.Run, error) {
 	return j.read(ctx, "state = ? order by id limit ?", string(state), n)
+}
+
+// Unmoved returns the runs that have not ended, that nothing was written about since a
+// moment, and that were to be looked at before it: those that have not moved for the
+// longest first, at most n.
+func (j *Journal) Unmoved(ctx context.Context, since time.Time, n int) ([]remediate.Run, error) {
+	states, ms := unfinished(), store.Millis(since)
+	return j.read(ctx, "state in ("+marks(len(states))+") and changed < ? and due < ? order by changed, id limit ?", append(states, ms, ms, n)...)
 }
 
 // Entries returns what the journal says of a run, in order.

@@ -18,7 +18,7 @@ type Change struct {
 	Run       remediate.Run
 	Entry     remediate.Entry
 	Fence     int64  // the token under which the run is carried
-	Exclusive string // what of the subject nobody else may work on
+	Exclusive string // what of the subject no other run may work on; "" leaves it as it is
 	Leave     bool   // nobody carries the run on for now
 
 	Notice *remediate.Notice // told to people, in the same transaction
@@ -97,7 +97,7 @@ func (j *Journal) update(tx *store.Tx, c Change, plan string) error {
 	if err != nil {
 		return err
 	}
-	res, err := tx.Exec(`update runs set state = ?, why = ?, reason = ?, request = ?, plan = ?, before = ?, after = ?, begun = ?, done = ?, tries = ?, lost = ?, due = ?, changed = ?, applied = ?, exclusive = ?, owner = ?
+	res, err := tx.Exec(`update runs set state = ?, why = ?, reason = ?, request = ?, plan = ?, before = ?, after = ?, begun = ?, done = ?, tries = ?, lost = ?, due = ?, changed = ?, applied = ?, exclusive = coalesce(nullif(?, ''), exclusive), owner = ?
 		where id = ? and state = ?`,
 		string(e.To), e.Why, e.Reason, string(request), plan, r.Before, r.After, r.Begun, r.Done, r.Tries, r.Lost, due, store.Millis(e.At), store.Millis(r.Applied), c.Exclusive, owner, r.ID, string(e.From))
 	if err != nil {
@@ -137,7 +137,7 @@ func wake(tx *store.Tx, c Change, now time.Time) error {
 		condition string
 		args      []any
 	}{
-		{"reason = ? and exclusive = ? order by id limit 2", []any{remediate.ReasonBusy, c.Exclusive}},
+		{"reason = ? and exclusive = (select exclusive from runs where id = ?) order by id limit 2", []any{remediate.ReasonBusy, c.Run.ID}},
 		{"reason = ? and target = ? order by id limit 4", []any{remediate.ReasonLimit, r.Subject["server"]}},
 		{"reason = ? order by id limit 4", []any{remediate.ReasonLimit}},
 		{"reason = ? and (policy = ? or action = ?) order by id limit 8", []any{remediate.ReasonBudget, r.Policy, r.Action}},
@@ -216,8 +216,7 @@ func (j *Journal) Decide(ctx context.Context, edition string, book json.RawMessa
 
 func (j *Journal) decide(tx *store.Tx, edition string, d Decided) (run remediate.Run, made bool, err error) {
 	if !d.Wait.IsZero() {
-		_, err := tx.Exec("update episodes set ripe = ? where id = ?", store.Millis(d.Wait), d.Episode)
-		return run, false, err
+		return run, false, j.wait(tx, d)
 	}
 	if d.Request != nil {
 		// Another replica may have decided the same; its run is the one. A request
@@ -249,6 +248,19 @@ func (j *Journal) decide(tx *store.Tx, edition string, d Decided) (run remediate
 		}
 	}
 	return run, false, appendEntry(tx, e)
+}
+
+// wait lets an episode be decided later, and tells people meanwhile where the decision
+// says so.
+func (j *Journal) wait(tx *store.Tx, d Decided) error {
+	if _, err := tx.Exec("update episodes set ripe = ? where id = ?", store.Millis(d.Wait), d.Episode); err != nil || d.Notice == nil {
+		return err
+	}
+	told, err := tell(tx, *d.Notice)
+	if err != nil || !told {
+		return err
+	}
+	return appendEntry(tx, remediate.Entry{Episode: d.Episode, At: j.now(), Note: remediate.NotePaged, Why: d.Why, Case: d.Case})
 }
 
 // NoteIn writes an entry that is no transition, as a part of a transaction.

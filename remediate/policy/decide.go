@@ -39,6 +39,9 @@ import (
 // At the end of the chain people are told, at whichever step it ended. A chain that
 // only observes tells nobody: it promised to do no more than to write down.
 func (b Book) Decide(c Case) Decision {
+	if !c.Episode.FlappingSince.IsZero() {
+		return b.flapping(c.Episode)
+	}
 	if !c.Episode.Closed.IsZero() {
 		return Decision{Why: "the episode is over"}
 	}
@@ -58,6 +61,21 @@ func (b Book) Decide(c Case) Decision {
 	if c.Now.Before(ripe) {
 		return Decision{Policy: p.Name, Wait: ripe, Why: why}
 	}
+	return d
+}
+
+// flapping pages people about an alert that ends during its hold-down again and again,
+// so that its policy never comes to act. An episode that outlasts its hold-down is
+// decided as ever.
+func (b Book) flapping(e remediate.Episode) Decision {
+	ripe := e.Ripe.UTC().Round(0)
+	p, ok := b.first(e.Alert.Labels)
+	if !ok {
+		return Decision{Wait: ripe, Why: "no policy matches its labels"}
+	}
+	d := people(p, fmt.Sprintf("the alert has been flapping since %s (%d returns) and each time ended during its hold-down, which is %s now, so nothing was done; set a longer for or a keep_firing_for in its rule, or a shorter engine.flap",
+		e.FlappingSince.UTC().Format(time.RFC3339), e.Flaps, model.Duration(e.Ripe.Sub(e.Opened).Round(time.Second))))
+	d.Wait = ripe
 	return d
 }
 

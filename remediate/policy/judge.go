@@ -19,7 +19,12 @@ func Judge(e Evidence) Verdict {
 		return Verdict{State: remediate.Inconclusive, Why: "the subject is not there any more"}
 	}
 	early := e.Since < max(e.Settle, e.Horizon)
-	if e.After == nil {
+	switch {
+	case e.After == nil && e.NoData: // what was counted before is gone, and nobody brings it back
+		return undecided(e.Since < e.Settle, e.Metric+" is not known: "+e.Unread)
+	case e.After == nil && e.Unread != "":
+		return undecided(early, e.Metric+" could not be read: "+e.Unread)
+	case e.After == nil:
 		return undecided(early, e.Metric+" could not be read")
 	}
 	why := e.effect()

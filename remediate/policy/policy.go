@@ -8,8 +8,10 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"time"
 
+	"github.com/prometheus/alertmanager/matcher/compat"
 	"github.com/prometheus/alertmanager/pkg/labels"
 
 	"github.com/ai-micro-service/upkeep/remediate"
@@ -85,13 +87,19 @@ func (p *Policy) UnmarshalJSON(text []byte) error {
 	}
 	*p = Policy{Name: read.Name, Hold: read.Hold, Steps: read.Steps}
 	for _, one := range read.Match {
-		m, err := labels.ParseMatcher(one)
+		m, err := ParseMatchers(one)
 		if err != nil {
 			return fmt.Errorf("policy %q: matcher %q: %w", read.Name, one, err)
 		}
-		p.Match = append(p.Match, m)
+		p.Match = append(p.Match, m...)
 	}
 	return nil
+}
+
+// ParseMatchers reads matchers as Alertmanager does since it takes label names in UTF-8,
+// like "my.label"="x". What only its classic parser understands is read by that one.
+func ParseMatchers(text string) (labels.Matchers, error) {
+	return compat.FallbackMatchersParser(slog.New(slog.DiscardHandler))(text, "policy")
 }
 
 // Matches reports whether every matcher matches the labels, and otherwise the
@@ -140,8 +148,10 @@ type Decision struct {
 type Evidence struct {
 	Metric  string        `json:"metric"`
 	Before  *float64      `json:"before,omitempty"`
-	After   *float64      `json:"after,omitempty"` // nil: it could not be read
-	Gone    bool          `json:"gone,omitempty"`  // the subject is not there any more
+	After   *float64      `json:"after,omitempty"`   // nil: it could not be read
+	Unread  string        `json:"unread,omitempty"`  // why it could not be
+	NoData  bool          `json:"no_data,omitempty"` // the target has no figures of the subject, as after a crash
+	Gone    bool          `json:"gone,omitempty"`    // the subject is not there any more
 	Limit   *float64      `json:"limit,omitempty"`
 	Firing  *bool         `json:"firing,omitempty"` // whether the alert's own expression still holds for the subject; nil: not known
 	Aside   bool          `json:"aside,omitempty"`  // the limit is the step's own: what is left of the alert is the next step's

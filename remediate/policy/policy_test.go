@@ -20,11 +20,11 @@ import (
 func matchers(t testing.TB, texts ...string) (all labels.Matchers) {
 	t.Helper()
 	for _, text := range texts {
-		m, err := labels.ParseMatcher(text)
+		m, err := policy.ParseMatchers(text)
 		if err != nil {
 			t.Fatal(err)
 		}
-		all = append(all, m)
+		all = append(all, m...)
 	}
 	return all
 }
@@ -325,7 +325,7 @@ func TestLookBack(t *testing.T) {
 // What is written down decides the same.
 func TestBookRoundTrip(t *testing.T) {
 	b := book(t)
-	b.Policies[0].Match = matchers(t, `a="x\"y\\z\n,{}"`, `b!="1"`, `c=~"a|b"`, `d!~".+"`, `e=""`)
+	b.Policies[0].Match = matchers(t, `a="x\"y\\z\n,{}"`, `b!="1"`, `c=~"a|b"`, `d!~".+"`, `e=""`, `"my.label"="täble"`, `"a \"quoted\" name"=~"x"`, `"größe"!=""`)
 	text, err := json.Marshal(b)
 	if err != nil {
 		t.Fatal(err)
@@ -344,7 +344,7 @@ func TestBookRoundTrip(t *testing.T) {
 	if b.Hash() != again.Hash() || len(b.Hash()) != 16 {
 		t.Errorf("hashes %s and %s", b.Hash(), again.Hash())
 	}
-	have := map[string]string{"a": "x\"y\\z\n,{}", "c": "b"}
+	have := map[string]string{"a": "x\"y\\z\n,{}", "c": "b", "my.label": "täble", `a "quoted" name`: "x", "größe": "5"}
 	if ok, m := again.Policies[0].Matches(have); !ok {
 		t.Errorf("%s does not match what it was made for", m)
 	}
@@ -384,6 +384,27 @@ func TestHash(t *testing.T) {
 	}
 }
 
+// Matchers are read as Alertmanager reads them: names in UTF-8, and what only its
+// classic parser takes.
+func TestParseMatchers(t *testing.T) {
+	for text, want := range map[string]string{
+		`a="b"`: `a="b"`, ` a = b `: `a="b"`, `{a="b", c=~"d|e"}`: `a="b" c=~"d|e"`, `a="b",c!="d"`: `a="b" c!="d"`,
+		`"my.label"="x"`: `my.label="x"`, `{"my.label"="x"}`: `my.label="x"`, `my.label="x"`: `my.label="x"`,
+		`"with space"!~"x"`: `"with space"!~"x"`, `"q\"uote"="x"`: `"q\"uote"="x"`, `größe="x"`: `größe="x"`, `"日本"="🙂"`: `日本="🙂"`,
+		`a=b c`: `a="b c"`, `a="\d"`: `a="\\d"`, // the classic parser alone
+		`a`: "", `="x"`: "", `"a"`: "", `a=~"("`: "", `{"a.b"="c"`: "",
+	} {
+		all, err := policy.ParseMatchers(text)
+		var got []string
+		for _, m := range all {
+			got = append(got, m.String())
+		}
+		if strings.Join(got, " ") != want || (err != nil) != (want == "") {
+			t.Errorf("%s: %q, %v; want %q", text, got, err, want)
+		}
+	}
+}
+
 func TestMatches(t *testing.T) {
 	p := policy.Policy{Match: matchers(t, `a="1"`, `b=~"x.*"`, `c!=""`)}
 	for _, tc := range []struct {
@@ -399,6 +420,12 @@ func TestMatches(t *testing.T) {
 		ok, m := p.Matches(tc.have)
 		if got := m; ok != (tc.want == "") || m != nil && got.String() != tc.want {
 			t.Errorf("%v: %v %v, want %s", tc.have, ok, m, tc.want)
+		}
+	}
+	utf8 := policy.Policy{Match: matchers(t, `"my.label"="x"`, `"a b"=~"y.*"`)}
+	for have, want := range map[string]bool{"x": true, "z": false, "": false} {
+		if ok, _ := utf8.Matches(map[string]string{"my.label": have, "a b": "yy"}); ok != want {
+			t.Errorf("my.label=%q: %t", have, ok)
 		}
 	}
 	if ok, m := (policy.Policy{}).Matches(nil); ok || m != nil {

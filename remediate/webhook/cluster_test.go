@@ -26,10 +26,10 @@ import (
 // each of them delivers.
 type cluster struct{ urls []string }
 
-func startCluster(t *testing.T, hook string) *cluster {
+func startCluster(t *testing.T, hook, routes string) *cluster {
 	t.Helper()
 	dir := t.TempDir()
-	config := fmt.Sprintf(`route: {receiver: upkeep, group_by: ['...'], group_wait: 100ms, group_interval: 500ms, repeat_interval: 1h}
+	config := routes + fmt.Sprintf(`
 receivers:
   - name: upkeep
     webhook_configs: [{url: %q, send_resolved: true, http_config: {authorization: {credentials: right}}}]
@@ -125,10 +125,15 @@ func within(t *testing.T, what string, f func() error) {
 // tell posts an alert to every peer, as Prometheus does.
 func (c *cluster) tell(t *testing.T, starts, ends time.Time) {
 	t.Helper()
-	text, err := json.Marshal([]map[string]any{{
+	c.post(t, map[string]any{
 		"labels": map[string]string{"alertname": "A", "table": "t"}, "annotations": map[string]string{"limit": "0.2"},
 		"startsAt": starts, "endsAt": ends, "generatorURL": "http://p/graph?g0.expr=a+%3E+0.2",
-	}})
+	})
+}
+
+func (c *cluster) post(t *testing.T, alerts ...map[string]any) {
+	t.Helper()
+	text, err := json.Marshal(alerts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,7 +159,7 @@ func TestThreePeers(t *testing.T) {
 		deliveries.Add(1)
 	}))
 	t.Cleanup(hook.Close)
-	c := startCluster(t, hook.URL)
+	c := startCluster(t, hook.URL, "route: {receiver: upkeep, group_by: ['...'], group_wait: 100ms, group_interval: 500ms, repeat_interval: 1h}")
 	ctx, stop := context.WithCancel(t.Context())
 	var watching sync.WaitGroup
 	watching.Go(func() {
@@ -192,5 +197,88 @@ func TestThreePeers(t *testing.T) {
 	}
 	if e, err := d.inbox.Episode(t.Context(), 2); err == nil {
 		t.Errorf("%d deliveries of one trouble made a second episode: %+v", deliveries.Load(), e)
+	}
+}
+
+// Three peers mute, inhibit, silence and hold alerts, and one of a group cannot be read:
+// what has an episode is what they deliver, and a silence that one peer was told of holds
+// what was delivered before.
+func TestThreePeersHold(t *testing.T) {
+	d := open(t)
+	hook := httptest.NewServer(d)
+	t.Cleanup(hook.Close)
+	c := startCluster(t, hook.URL, `route:
+  receiver: upkeep
+  group_by: [kind]
+  group_wait: 1s
+  group_interval: 2s
+  routes:
+    - {matchers: ['kind="muted"'], mute_time_intervals: [always]}
+    - {matchers: ['kind="waits"'], group_wait: 10m}
+inhibit_rules: [{source_matchers: ['kind="source"'], target_matchers: ['kind="inhibited"']}]
+time_intervals: [{name: always, time_intervals: [{times: [{start_time: '00:00', end_time: '24:00'}]}]}]
+`)
+	silence := func(peer int, kind string) {
+		t.Helper()
+		body := fmt.Sprintf(`{"matchers":[{"name":"kind","value":%q,"isRegex":false}],"startsAt":"2020-01-01T00:00:00Z","endsAt":%q,"createdBy":"ann","comment":"we move it"}`, kind, time.Now().Add(time.Hour).UTC().Format(time.RFC3339))
+		res, err := http.Post(c.urls[peer]+"/api/v2/silences", "application/json", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close() // its ID is not asked for
+		if res.StatusCode != http.StatusOK {
+			t.Fatal(res.Status)
+		}
+	}
+	silence(0, "silenced")
+	am := inbox.Alertmanager{URLs: c.urls, Receiver: "upkeep", Source: webhook.Alertmanager, Every: 100 * time.Millisecond, Absent: 5 * time.Minute, Logger: slog.New(slog.DiscardHandler)}
+	ctx, stop := context.WithCancel(t.Context())
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		if err := d.inbox.Watch(ctx, am); err != nil {
+			t.Error(err)
+		}
+	})
+	defer watching.Wait()
+	defer stop()
+	var all []map[string]any
+	for _, kind := range []string{"source", "silenced", "muted", "waits", "inhibited", "plain"} {
+		all = append(all, map[string]any{"labels": map[string]string{"alertname": "A", "kind": kind}, "endsAt": time.Now().Add(time.Hour)})
+	}
+	all = append(all, map[string]any{"labels": map[string]string{"check": "legacy cron", "kind": "plain"}, "endsAt": time.Now().Add(time.Hour)})
+	time.Sleep(500 * time.Millisecond) // the peers tell each other of the silence
+	c.post(t, all...)
+	kinds := func() (ids map[string]int64) {
+		open, err := d.inbox.Episodes(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids = make(map[string]int64)
+		for _, e := range open {
+			ids[e.Alert.Labels["kind"]] = e.ID
+		}
+		return ids
+	}
+	within(t, "what is delivered", func() error {
+		if all := kinds(); all["plain"] == 0 || all["source"] == 0 {
+			return fmt.Errorf("%v", all)
+		}
+		return nil
+	})
+	time.Sleep(3 * time.Second) // each peer has had its turn, and is listed
+	ids := kinds()
+	if len(ids) != 2 {
+		t.Errorf("episodes %v, want those of plain and source", ids)
+	}
+	if letters := d.letters(t); len(letters) != 1 || !strings.Contains(letters[0].Error, "it has no alertname; the others were taken") || !strings.Contains(string(letters[0].Body), "legacy cron") {
+		t.Errorf("letters %+v", letters)
+	}
+	delivery := &inbox.Delivery{Inbox: d.inbox, Alertmanager: am}
+	if why, err := delivery.Held(t.Context(), ids["plain"]); err != nil || why != "" {
+		t.Errorf("held: %q, %v", why, err)
+	}
+	silence(2, "plain")
+	if why, err := delivery.Held(t.Context(), ids["plain"]); err != nil || !strings.Contains(why, "silenced by ann") {
+		t.Errorf("held: %q, %v", why, err)
 	}
 }

@@ -125,7 +125,7 @@ func TestGrafanaRefusals(t *testing.T) {
 		{"another version", `{"version":"2"}`, signed(secret, `{"version":"2"}`), 400, "version"},
 		{"a template of one's own", `"fire"`, signed(secret, `"fire"`), 400, "JSON"},
 		{"no alertname", `{"version":"1","alerts":[{"status":"firing"}]}`, signed(secret, `{"version":"1","alerts":[{"status":"firing"}]}`), 400, "alertname"},
-		{"too large to know whose", strings.Repeat(" ", 5<<20), signed(secret, strings.Repeat(" ", 5<<20)), 413, "larger than"},
+		{"too large to know whose", strings.Repeat(" ", 17<<20), signed(secret, strings.Repeat(" ", 17<<20)), 413, "larger than"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			d := open(t)

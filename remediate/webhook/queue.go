@@ -16,6 +16,10 @@ const (
 	// haste is patience while many wait: who is told within 100 ms that there is
 	// no room comes back when there is.
 	haste = 90 * time.Millisecond
+
+	// eachAlert is how much longer it may take for each alert of a large delivery, of
+	// which each is written: ten thousand take no longer than a peer waits.
+	eachAlert = 800 * time.Microsecond
 )
 
 var (
@@ -33,8 +37,9 @@ func (q *queue) full() bool { return len(q.places) == cap(q.places) }
 // do calls f and returns what it does, errBusy where the queue is full, or errSlow
 // where f does not return in time. Then f may still succeed: whoever sends it
 // again tells nothing new. The place is held until f has returned, so that a
-// store that hangs fills the queue, and no more than that.
-func (q *queue) do(ctx context.Context, f func(context.Context) error) error {
+// store that hangs fills the queue, and no more than that. A delivery of many alerts has
+// more time.
+func (q *queue) do(ctx context.Context, alerts int, f func(context.Context) error) error {
 	select {
 	case q.places <- struct{}{}:
 	default:
@@ -44,6 +49,7 @@ func (q *queue) do(ctx context.Context, f func(context.Context) error) error {
 	if len(q.places) > cap(q.places)/2 {
 		limit = haste
 	}
+	limit += time.Duration(alerts) * eachAlert
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, errSlow)
 	defer cancel()
 	done := make(chan error, 1)

@@ -21,16 +21,26 @@ import (
 )
 
 const (
-	// maxBody is far above what is sent for one group: an alert takes about one
-	// kilobyte.
-	maxBody = 4 << 20
+	// usualBody is far above what is sent for most groups: an alert takes about one
+	// kilobyte. Larger ones are read a few at a time, for they take memory.
+	usualBody = 4 << 20
+
+	// maxBody is what is read of a delivery; of a larger one its first part.
+	maxBody = 16 << 20
+
+	// large is how many deliveries beyond usualBody are taken at once.
+	large = 2
 
 	// maxLetter is how much is kept of a body that could not be read.
 	maxLetter = 64 << 10
 
-	// bodyTimeout is how long a body may take to arrive.
+	// bodyTimeout is how long a body may take to arrive, and the rest of a large one
+	// again.
 	bodyTimeout = 5 * time.Second
 )
+
+// splits says how groups become smaller.
+const splits = "split the group with group_by in Alertmanager's route, or limit it with max_alerts in the receiver"
 
 // An Inbox makes alerts durable, and keeps what could not be read.
 type Inbox interface {
@@ -56,6 +66,7 @@ type Handler struct {
 	config   Config
 	queue    *queue
 	reading  chan struct{} // bodies that are being read
+	large    chan struct{} // bodies beyond usualBody that are being read or taken
 	log      *sparing
 	requests *prometheus.CounterVec
 	duration prometheus.Histogram
@@ -70,7 +81,7 @@ func New(c Config) *Handler {
 		c.Now = time.Now
 	}
 	h := &Handler{
-		config: c, queue: newQueue(c.Waiting), reading: make(chan struct{}, c.Waiting), log: &sparing{log: c.Logger, now: c.Now},
+		config: c, queue: newQueue(c.Waiting), reading: make(chan struct{}, c.Waiting), large: make(chan struct{}, large), log: &sparing{log: c.Logger, now: c.Now},
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "upkeep_webhook_requests_total",
 			Help: "Deliveries to the webhook, by whose they were and the status that was answered.",
@@ -154,9 +165,15 @@ func (h *Handler) take(w http.ResponseWriter, r *http.Request, from sender) (ale
 			return 0, &fault{status: status, err: err}
 		}
 	}
-	body, f := h.body(w, r, from)
-	if f != nil {
+	body, cut, f := h.body(w, r)
+	if len(body) > usualBody {
+		defer func() { <-h.large }()
+	}
+	switch {
+	case f != nil:
 		return 0, f
+	case cut:
+		return 0, h.takePart(r, from, body)
 	}
 	if from.verify != nil {
 		if status, err := from.verify(r, body); err != nil {
@@ -167,49 +184,98 @@ func (h *Handler) take(w http.ResponseWriter, r *http.Request, from sender) (ale
 	if err != nil {
 		return 0, &fault{http.StatusBadRequest, err, body}
 	}
-	told := m.alerts(from.source)
-	// A caller who hangs up has not undone what he sent.
-	err = h.queue.do(context.WithoutCancel(r.Context()), func(ctx context.Context) error { return h.config.Inbox.Accept(ctx, told) })
-	if err != nil {
+	return h.takeMessage(r, from, m, body)
+}
+
+// takeMessage takes the alerts of a message. What could not be read is kept for people,
+// and the rest is taken; where nothing could be read the delivery is refused.
+func (h *Handler) takeMessage(r *http.Request, from sender, m message, body []byte) (int, *fault) {
+	told, rest := m.alerts(from.source)
+	switch {
+	case len(m.Alerts) == 0:
+		return 0, &fault{http.StatusBadRequest, errors.New("no alerts in the body"), body}
+	case len(told) == 0:
+		return 0, &fault{http.StatusBadRequest, errors.New(rest[0].text(len(m.Alerts))), body}
+	}
+	if err := h.accept(r, told); err != nil {
 		return 0, &fault{status: http.StatusServiceUnavailable, err: fmt.Errorf("inbox: %w", err)}
 	}
-	if m.Truncated > 0 && h.config.Truncated != nil {
-		h.config.Truncated()
+	for _, u := range rest {
+		why := u.text(len(m.Alerts)) + "; the others were taken"
+		h.log.warn(r.Context(), "alerts could not be read", slog.String("source", from.source), slog.String("remote", r.RemoteAddr), slog.String("err", why))
+		h.keep(r, from, fault{http.StatusOK, errors.New(why), u.body()})
+	}
+	if m.Truncated > 0 {
+		why := fmt.Sprintf("%d alerts of the group were left out by max_alerts of the receiver, and upkeep does not know of them: raise max_alerts, or split the group with group_by in Alertmanager's route", m.Truncated)
+		h.log.warn(r.Context(), "alerts were left out", slog.String("source", from.source), slog.Any("group", m.GroupKey), slog.String("err", why))
+		h.keep(r, from, fault{http.StatusOK, errors.New(why), fmt.Appendf(nil, "%v", m.GroupKey)})
+		if h.config.Truncated != nil {
+			h.config.Truncated()
+		}
 	}
 	return len(told), nil
 }
 
-// body reads what was sent. Where it would wait in vain it is not read at all.
-func (h *Handler) body(w http.ResponseWriter, r *http.Request, from sender) ([]byte, *fault) {
+// takePart takes what stands whole in the first part of a body that is too large, and
+// refuses the rest. A part of a signed body proves nothing.
+func (h *Handler) takePart(r *http.Request, from sender, body []byte) *fault {
+	tooLarge := fmt.Sprintf("body is larger than %d MiB", maxBody>>20)
+	if from.verify != nil {
+		return &fault{status: http.StatusRequestEntityTooLarge, err: errors.New(tooLarge + " and nothing of it was taken: " + splits)}
+	}
+	told, _ := salvage(body).alerts(from.source)
+	if len(told) > 0 {
+		if err := h.accept(r, told); err != nil {
+			return &fault{status: http.StatusServiceUnavailable, err: fmt.Errorf("inbox: %w", err)}
+		}
+	}
+	return &fault{http.StatusRequestEntityTooLarge, fmt.Errorf("%s; its first %d alerts were taken, and upkeep does not know of the others: %s", tooLarge, len(told), splits), body}
+}
+
+// accept makes alerts durable. A caller who hangs up has not undone what he sent.
+func (h *Handler) accept(r *http.Request, told []remediate.Alert) error {
+	return h.queue.do(context.WithoutCancel(r.Context()), len(told), func(ctx context.Context) error { return h.config.Inbox.Accept(ctx, told) })
+}
+
+// body reads what was sent, and says whether more was sent than is read. Where it would
+// only wait it is not read at all. A body beyond usualBody holds a place in h.large.
+func (h *Handler) body(w http.ResponseWriter, r *http.Request) (body []byte, cut bool, f *fault) {
 	busy := &fault{status: http.StatusServiceUnavailable, err: errBusy}
 	if h.queue.full() {
-		return nil, busy
+		return nil, false, busy
 	}
 	select {
 	case h.reading <- struct{}{}:
 		defer func() { <-h.reading }()
 	default:
-		return nil, busy
+		return nil, false, busy
 	}
 	// Not every connection has a deadline; the ones within the process need none.
 	conn := http.NewResponseController(w)
 	_ = conn.SetReadDeadline(time.Now().Add(bodyTimeout))
 	defer func() { _ = conn.SetReadDeadline(time.Time{}) }()
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	if err == nil {
-		return body, nil
-	}
-	if large, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		f := &fault{status: http.StatusRequestEntityTooLarge, err: fmt.Errorf("body is larger than %d bytes; set max_alerts in the receiver", large.Limit)}
-		if from.verify == nil { // a part of a body proves nothing
-			f.body = body
+	limited := http.MaxBytesReader(w, r.Body, maxBody)
+	body, err := io.ReadAll(io.LimitReader(limited, usualBody+1))
+	if err == nil && len(body) > usualBody {
+		select {
+		case h.large <- struct{}{}:
+		default:
+			return nil, false, busy
 		}
-		return nil, f
+		_ = conn.SetReadDeadline(time.Now().Add(bodyTimeout))
+		var rest []byte
+		rest, err = io.ReadAll(limited)
+		body = append(body, rest...)
 	}
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return nil, &fault{status: http.StatusServiceUnavailable, err: fmt.Errorf("the body did not arrive within %s", bodyTimeout)}
+	_, tooLarge := errors.AsType[*http.MaxBytesError](err)
+	switch {
+	case err == nil || tooLarge:
+		return body, tooLarge, nil
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return body, false, &fault{status: http.StatusServiceUnavailable, err: fmt.Errorf("the body did not arrive within %s", bodyTimeout)}
+	default:
+		return body, false, &fault{status: http.StatusBadRequest, err: fmt.Errorf("body: %w", err)}
 	}
-	return nil, &fault{status: http.StatusBadRequest, err: fmt.Errorf("body: %w", err)}
 }
 
 // keep puts what could not be read where people find it. Nothing of the headers
@@ -217,7 +283,7 @@ func (h *Handler) body(w http.ResponseWriter, r *http.Request, from sender) ([]b
 // and the answer is the same.
 func (h *Handler) keep(r *http.Request, from sender, f fault) {
 	l := remediate.Letter{Remote: r.RemoteAddr, Source: from.source, Status: f.status, Error: f.err.Error(), Body: f.body[:min(len(f.body), maxLetter)], Size: max(r.ContentLength, int64(len(f.body)))}
-	err := h.queue.do(context.WithoutCancel(r.Context()), func(ctx context.Context) error { return h.config.Inbox.Keep(ctx, l) })
+	err := h.queue.do(context.WithoutCancel(r.Context()), 1, func(ctx context.Context) error { return h.config.Inbox.Keep(ctx, l) })
 	if err != nil {
 		h.log.warn(r.Context(), "delivery could not be kept", slog.String("source", from.source), slog.String("remote", r.RemoteAddr), slog.Any("err", err))
 	}

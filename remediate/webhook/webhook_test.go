@@ -129,9 +129,9 @@ func TestRefusals(t *testing.T) {
 		{"no alerts", "POST", "right", message(""), 400, "no alerts"},
 		{"wrong status", "POST", "right", message(strings.Replace(alert, "firing", "burning", 1)), 400, "burning"},
 		{"no alertname", "POST", "right", message(strings.Replace(alert, "alertname", "name", 1)), 400, "alertname"},
-		{"one of two is wrong", "POST", "right", message(alert + "," + strings.Replace(alert, "alertname", "name", 1)), 400, "alert 2"},
-		{"wrong time", "POST", "right", message(strings.Replace(alert, "2026-01-01T", "yesterday ", 1)), 400, "JSON"},
-		{"10 MB", "POST", "right", message(alert + strings.Repeat(" ", 10<<20)), 413, "larger than"},
+		{"both are wrong", "POST", "right", message(strings.Replace(alert, "firing", "on", 1) + "," + strings.Replace(alert, "alertname", "name", 1)), 400, "alert 1 of 2"},
+		{"wrong time", "POST", "right", message(strings.Replace(alert, "2026-01-01T", "yesterday ", 1)), 400, "alert 1 of 1: parsing time"},
+		{"17 MB of nothing", "POST", "right", strings.Repeat(" ", 17<<20), 413, "larger than"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			d := open(t)
@@ -230,7 +230,7 @@ func TestAlert(t *testing.T) {
 	if w := d.send("POST", "right", message(one)); w.Code != 200 {
 		t.Fatal(w.Code, w.Body)
 	}
-	want := remediate.Alert{Source: "alertmanager", Labels: map[string]string{"alertname": "A"}, Annotations: map[string]string{"limit": "0.2"}, Firing: true, StartsAt: start, Expr: "a > 0.2"}
+	want := remediate.Alert{Source: "alertmanager", Labels: map[string]string{"alertname": "A"}, Annotations: map[string]string{"limit": "0.2"}, Firing: true, StartsAt: start, Expr: "a > 0.2", Receiver: "upkeep"}
 	check := func() {
 		t.Helper()
 		e, err := d.inbox.Episode(t.Context(), 1)
@@ -265,7 +265,7 @@ func FuzzWebhook(f *testing.F) {
 	f.Add([]byte(`{"version":"1","alerts":[{"status":"firing","labels":{"alertname":"A"},"valueString":"x"}]}`), true)
 	d := openWith(f, store.Options{Memory: true}) // a disk would be most of the time
 	f.Fuzz(func(t *testing.T, body []byte, grafana bool) {
-		opened, letters := d.count(t, "select coalesce(max(id), 0) from episodes"), d.count(t, "select coalesce(max(id), 0) from letters")
+		opened := d.count(t, "select coalesce(max(id), 0) from episodes")
 		var w *httptest.ResponseRecorder
 		if grafana {
 			w = d.grafana(string(body), signed(secret, string(body)))
@@ -278,7 +278,7 @@ func FuzzWebhook(f *testing.F) {
 				t.Error(err)
 			}
 		case 400:
-			if d.count(t, "select coalesce(max(id), 0) from letters") != letters+1 {
+			if d.count(t, "select count(*) from letters where body = ?", body[:min(len(body), 64<<10)]) == 0 {
 				t.Error("what could not be read was not kept")
 			}
 			if after := d.count(t, "select coalesce(max(id), 0) from episodes"); after != opened {
@@ -310,18 +310,25 @@ func (d *door) count(t testing.TB, query string, args ...any) (n int) {
 }
 
 // holds returns nil when each alert of a body that fires has an episode, open or
-// ended a moment ago.
+// ended a moment ago, or stands in a letter.
 func (d *door) holds(body []byte) error {
-	var sent struct {
-		Alerts []struct {
-			Status string
-			Labels map[string]string
-		}
-	}
+	var sent struct{ Alerts []json.RawMessage }
 	if err := json.Unmarshal(body, &sent); err != nil {
 		return fmt.Errorf("200 for what is no JSON: %w", err)
 	}
-	for _, a := range sent.Alerts {
+	for _, text := range sent.Alerts {
+		var a struct {
+			Status           string
+			Labels           map[string]string
+			Annotations      map[string]string
+			StartsAt, EndsAt time.Time
+			GeneratorURL     string
+			ValueString      string
+		}
+		err := json.Unmarshal(text, &a)
+		if err != nil || a.Labels["alertname"] == "" || a.StartsAt.UTC().Year() > 9999 || a.StartsAt.UTC().Year() < 0 {
+			continue // TestUnreadAlerts looks at their letters
+		}
 		if a.Status != "firing" {
 			continue
 		}

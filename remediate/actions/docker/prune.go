@@ -124,6 +124,24 @@ func (a prune) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) e
 	return a.applyImage(ctx, f, s)
 }
 
+// Identified implements remediate.Identifier.
+func (a prune) Identified(ctx context.Context, s remediate.Step) error {
+	e, err := a.target.Engine(ctx)
+	if err != nil {
+		return err
+	}
+	return elsewhere(e.ID, s)
+}
+
+// elsewhere refuses where another engine answers than the one of the plan. A step of a
+// plan that was made before plans said so is for any.
+func elsewhere(engine string, s remediate.Step) error {
+	if was := s.Args["engine"]; was != "" && engine != was {
+		return remediate.Elsewhere("another engine answers than the one that the plan was made for")
+	}
+	return nil
+}
+
 // Measure implements remediate.Remedy.
 func (a prune) Measure(ctx context.Context, r remediate.Request) (float64, error) {
 	all, err := read.ReadDiskUsage(ctx, a.target, r.Subject["type"])

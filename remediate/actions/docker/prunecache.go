@@ -94,8 +94,8 @@ func (a prune) applyCache(ctx context.Context, f remediate.Fence, s remediate.St
 	if err != nil {
 		return err
 	}
-	if was := s.Args["engine"]; was != "" && engine != was {
-		return remediate.Refuse(remediate.ReasonTarget, "another engine answers than the one that the plan was made for")
+	if err := elsewhere(engine, s); err != nil {
+		return err
 	}
 	c, err := a.cache(ctx, age)
 	if err != nil {
@@ -111,8 +111,8 @@ func (a prune) applyCache(ctx context.Context, f remediate.Fence, s remediate.St
 	if err := f.Check(ctx); err != nil {
 		return err
 	}
-	q.Take(remediate.Amount{Bytes: c.bytes}) // also where the answer is lost
-	if err := q.Settle(ctx); err != nil {
+	// Also where the answer is lost.
+	if err := q.Exactly(ctx, remediate.Amount{Bytes: c.bytes}); err != nil {
 		return err
 	}
 	return privilege(a.target.Changes().PruneBuildCache(ctx, until))

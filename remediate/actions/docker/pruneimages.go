@@ -66,11 +66,11 @@ func (i image) undo() string {
 	}
 	digests := slices.Sorted(slices.Values(i.RepoDigests))
 	from := digests[0]
-	text := "docker pull " + from
+	words := []string{"docker pull " + from}
 	for _, n := range i.Names() {
-		text += " && docker tag " + from + " " + n
+		words = append(words, "docker tag "+from+" "+n)
 	}
-	return text
+	return strings.Join(words, " && ")
 }
 
 // clock returns who the engine is, and refuses one whose clock differs from ours: ages
@@ -149,8 +149,8 @@ func (a prune) applyImage(ctx context.Context, f remediate.Fence, step remediate
 	if err != nil {
 		return err
 	}
-	if was := step.Args["engine"]; was != "" && engine != was {
-		return remediate.Refuse(remediate.ReasonTarget, "another engine answers than the one that the plan was made for")
+	if err := elsewhere(engine, step); err != nil {
+		return err
 	}
 	k, err := a.read(ctx, id)
 	if err != nil {

@@ -241,8 +241,8 @@ func (a prunelogs) Apply(ctx context.Context, f remediate.Fence, s remediate.Ste
 			return fmt.Errorf("log of container %s: archive: %w", k.Name, err)
 		}
 	}
-	q.Take(remediate.Amount{Bytes: float64(n)}) // also where it is not known whether it was done
-	if err := q.Settle(ctx); err != nil {
+	// Also where it is not known whether it was done.
+	if err := q.Exactly(ctx, remediate.Amount{Bytes: float64(n)}); err != nil {
 		return err
 	}
 	if err := l.cut(ctx, f, k, c); err != nil {

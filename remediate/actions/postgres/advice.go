@@ -35,8 +35,11 @@ type advice struct {
 type databaseAdvice struct {
 	Database    string        `json:"database"`
 	Fault       string        `json:"fault,omitempty"`     // why it could not be read, or not all of it
-	Since       time.Time     `json:"since"`               // since when scans and writes are counted
-	Unasked     int           `json:"standbys_unasked"`    // whose use of indexes is not known
+	Begun       time.Time     `json:"writes_since"`        // since when writes are counted
+	Since       time.Time     `json:"since"`               // since when scans are known to be counted
+	Why         string        `json:"since_why"`           // what happened then
+	Counted     bool          `json:"counted"`             // scans are counted now
+	Unasked     []string      `json:"standbys_unasked"`    // whose use of indexes is not known
 	Unused      []indexAdvice `json:"unused,omitempty"`    // not used by any query
 	Duplicate   []indexAdvice `json:"duplicate,omitempty"` // identical to another
 	Redundant   []indexAdvice `json:"redundant,omitempty"` // the first keys of another
@@ -52,6 +55,8 @@ type indexAdvice struct {
 	SizeBytes     int64    `json:"size_bytes"`
 	Scans         int64    `json:"scans"`
 	LastScan      string   `json:"last_scan,omitempty"` // 16 and later
+	Since         string   `json:"unused_since,omitempty"`
+	From          string   `json:"proven_from,omitempty"` // when that will be long enough; "" where it is
 	Beside        string   `json:"covered_by,omitempty"`
 	Note          string   `json:"note,omitempty"`
 	BloatRatio    float64  `json:"bloat_ratio,omitempty"`
@@ -144,11 +149,11 @@ func (d *databaseAdvice) read(ctx context.Context, t *target.Postgres, now time.
 	if err != nil {
 		return err
 	}
-	usage, err := read.ReadIndexUsage(ctx, t, d.Database, db)
+	usage, err := read.ReadIndexUsage(ctx, t, d.Database, db, now)
 	if err != nil {
 		return fmt.Errorf("unused indexes: %w", err)
 	}
-	d.Since, d.Unasked = usage.Since, usage.Unasked
+	d.Begun, d.Since, d.Why, d.Counted, d.Unasked = usage.Begun, usage.Since, usage.Why, usage.Counted, usage.Unasked
 	add := func(to *[]indexAdvice, schema, table, index string, do func(indexTraits) string, undo bool, change func(*indexAdvice)) error {
 		x, err := readIndex(ctx, db, schema, table, index)
 		if err != nil {
@@ -158,7 +163,7 @@ func (d *databaseAdvice) read(ctx context.Context, t *target.Postgres, now time.
 		if undo {
 			one.Undo = x.again()
 		}
-		if err := one.writes(ctx, db, x.OID, now.Sub(d.Since)); err != nil {
+		if err := one.writes(ctx, db, x.OID, now.Sub(d.Begun)); err != nil {
 			return err
 		}
 		if change != nil {
@@ -168,7 +173,7 @@ func (d *databaseAdvice) read(ctx context.Context, t *target.Postgres, now time.
 		return nil
 	}
 	for _, r := range largest(usage.Unused, func(r read.UnusedIndexRow) float64 { return r.SizeBytes }) {
-		if err := add(&d.Unused, r.Schema, r.Table, r.Index, indexTraits.drop, true, nil); err != nil {
+		if err := add(&d.Unused, r.Schema, r.Table, r.Index, indexTraits.drop, true, func(one *indexAdvice) { one.prove(r.Since, r.Why, usage, now) }); err != nil {
 			return err
 		}
 	}
@@ -181,7 +186,11 @@ func (d *databaseAdvice) read(ctx context.Context, t *target.Postgres, now time.
 		if r.Kind != "identical" {
 			to = &d.Redundant
 		}
-		if err := add(to, r.Schema, r.Table, r.Index, indexTraits.drop, true, func(one *indexAdvice) { one.Beside = r.CoveredBy }); err != nil {
+		if err := add(to, r.Schema, r.Table, r.Index, indexTraits.drop, true, func(one *indexAdvice) {
+			if one.Beside = r.CoveredBy; r.Kind != "identical" { // its use is what people weigh
+				one.prove(usage.Since, usage.Why, usage, now)
+			}
+		}); err != nil {
 			return err
 		}
 	}
@@ -212,22 +221,41 @@ func (d *databaseAdvice) read(ctx context.Context, t *target.Postgres, now time.
 	return nil
 }
 
+// prove says since when the use of an index is known, and takes its statements away
+// where that is not long enough, or not all of it is known.
+func (one *indexAdvice) prove(since time.Time, why string, usage read.IndexUsage, now time.Time) {
+	one.Since = since.UTC().Format(time.RFC3339)
+	switch {
+	case !usage.Counted:
+		one.withhold("scans are not counted")
+	case len(usage.Unasked) > 0:
+		one.withhold("a standby may use it and is not asked")
+	case now.Sub(since) < provenAfter:
+		one.From = since.Add(provenAfter).UTC().Format(time.RFC3339)
+		one.withhold("not proven yet: " + why)
+	}
+}
+
+// withhold takes the statements away: what must not be done is not printed ready to be.
+func (one *indexAdvice) withhold(why string) { one.Note, one.Do, one.Undo = why, "", "" }
+
 // settle takes away the statements that must not be carried out beside others of the
 // list: who does all that it says must not lose an index and the one that was to
 // stay in its place.
 func (d *databaseAdvice) settle() {
-	unused := make(map[[2]string]bool)
+	unused := make(map[[2]string]bool) // those that the list says to drop
 	for _, x := range d.Unused {
-		unused[[2]string{x.Schema, x.Index}] = true
+		unused[[2]string{x.Schema, x.Index}] = x.Do != ""
 	}
 	for _, all := range [][]indexAdvice{d.Duplicate, d.Redundant} {
 		for i := range all {
 			x := &all[i]
 			switch {
+			case x.Do == "":
 			case unused[[2]string{x.Schema, x.Index}]:
-				x.Note, x.Do, x.Undo = "unused too: see there", "", ""
+				x.withhold("unused too: see there")
 			case unused[[2]string{x.Schema, x.Beside}]:
-				x.Note, x.Do, x.Undo = "that one counts as unused: only one of the two may go", "", ""
+				x.withhold("that one counts as unused: only one of the two may go")
 			}
 		}
 	}
@@ -278,7 +306,7 @@ func (d *databaseAdvice) foreignKeys(ctx context.Context, q read.Querier, now ti
 	}
 	for _, r := range all[:min(len(all), mostAdvice)] {
 		k := keyAdvice{Schema: r.Schema, Table: r.Table, Constraint: r.Constraint, Refers: pgx.Identifier{r.RefersSchema, r.Refers}.Sanitize(), Rows: r.Rows}
-		if counted := now.Sub(d.Since); counted >= time.Hour {
+		if counted := now.Sub(d.Begun); counted >= time.Hour {
 			k.PerDay = new(r.Changes / (counted.Hours() / 24))
 		}
 		if r.Plain { // an index of a partitioned table cannot be made concurrently

@@ -28,12 +28,15 @@ func (d databaseAdvice) markdown(b *strings.Builder, now time.Time) {
 	if d.Since.IsZero() {
 		return
 	}
-	fmt.Fprintf(b, "Scans and writes are counted since %s, %d days.", d.Since.UTC().Format(time.RFC3339), days(now.Sub(d.Since)))
-	if now.Sub(d.Since) < provenAfter {
-		b.WriteString(" **That is less than 30 days: that an index is unused proves nothing yet.**")
+	fmt.Fprintf(b, "Writes are counted since %s. That scans are counted is known since %s, %d days: %s.", d.Begun.UTC().Format(time.RFC3339), d.Since.UTC().Format(time.RFC3339), days(now.Sub(d.Since)), plain(d.Why))
+	switch {
+	case !d.Counted:
+		b.WriteString(" **Scans are not counted: track_counts is off, or not known to be on for every role and database. Nothing counts as unused.**")
+	case now.Sub(d.Since) < provenAfter:
+		fmt.Fprintf(b, " **That is less than 30 days: that an index is unused proves nothing yet, and will from %s on.**", d.Since.Add(provenAfter).UTC().Format(time.DateOnly))
 	}
-	if d.Unasked > 0 {
-		fmt.Fprintf(b, " **%d standbys may use indexes and were not asked: make them targets with `replica_of`.**", d.Unasked)
+	if len(d.Unasked) > 0 {
+		fmt.Fprintf(b, " **%d standbys may use indexes and were not asked (%s): make them targets with `replica_of`, and set `standbys_listed` when no other answers queries.**", len(d.Unasked), plain(strings.Join(d.Unasked, ", ")))
 	}
 	b.WriteString("\n")
 	section(b, "Unused", "No query has used them. Ask who made them and for what; work of the end of a quarter or year may not be in the count.", d.Unused)
@@ -69,7 +72,10 @@ func section(b *strings.Builder, title, what string, all []indexAdvice) {
 			note = remediate.Quantity("_ratio", x.BloatRatio) + " bloat"
 		}
 		if x.Note != "" {
-			note += "; " + x.Note
+			note = strings.TrimPrefix(note+"; "+plain(x.Note), "; ")
+		}
+		if x.From != "" {
+			note += "; no DROP before " + x.From
 		}
 		fmt.Fprintf(b, "| %s.%s | %s | %s | %d | %s | %s | %s | %s | %s |\n", plain(x.Schema), plain(x.Table), plain(x.Index), byteText(x.SizeBytes), x.Scans, plain(x.LastScan),
 			known("", x.EntriesPerDay), known("_bytes", x.BytesPerDay), known("_ratio", x.HotRatio), note)

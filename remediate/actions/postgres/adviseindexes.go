@@ -57,9 +57,6 @@ type adviseIndexes struct {
 	now    func() time.Time
 }
 
-// never is the age of a list that was never written.
-const never = 10 * 365 * 24 * time.Hour
-
 // Plan implements remediate.Remedy.
 func (a adviseIndexes) Plan(ctx context.Context, r remediate.Request) (remediate.Plan, error) {
 	return session.Plan(ctx, a.target, r, a.plan)
@@ -203,11 +200,11 @@ func escapeGlob(path string) string {
 	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`).Replace(path)
 }
 
-// Measure implements remediate.Remedy. A list that was never written is ten years old.
+// Measure implements remediate.Remedy.
 func (a adviseIndexes) Measure(context.Context, remediate.Request) (float64, error) {
 	age, there, err := read.ReadIndexAdvice(a.target)
 	if err == nil && !there {
-		age = never
+		age = remediate.Never
 	}
 	return age.Seconds(), err
 }

@@ -60,7 +60,7 @@ func (a analyze) Plan(ctx context.Context, r remediate.Request) (remediate.Plan,
 
 func (a analyze) plan(ctx context.Context, r remediate.Request) (p remediate.Plan, err error) {
 	_, rel, row, err := counted(ctx, a.target, r, "analyze the table")
-	if err != nil {
+	if err := p.Lack(err); err != nil {
 		return p, err
 	}
 	last := "it was never analyzed that the server knows of"
@@ -72,8 +72,10 @@ func (a analyze) plan(ctx context.Context, r remediate.Request) (p remediate.Pla
 		p.Facts = append(p.Facts, "the server's statistics are empty, as a crash leaves them: how many rows were changed is not known; "+last)
 	case *row.Changed == 0 && row.LastAnalyze != nil:
 		return p, remediate.Refuse(remediate.ReasonNothing, "no row was changed since %s was analyzed at %s", r.Subject["table"], when(row.LastAnalyze))
+	case row.LiveRows == nil:
+		p.Facts = append(p.Facts, fmt.Sprintf("%.0f rows were changed since the server's statistics began; %s", *row.Changed, last))
 	default:
-		p.Facts = append(p.Facts, fmt.Sprintf("%.0f rows were changed, there are %.0f; %s", *row.Changed, row.LiveRows, last))
+		p.Facts = append(p.Facts, fmt.Sprintf("%.0f rows were changed, there are %.0f; %s", *row.Changed, *row.LiveRows, last))
 	}
 	p.Steps = []remediate.Step{{
 		Do: "ANALYZE " + pgx.Identifier{r.Subject["schema"], r.Subject["table"]}.Sanitize(),
@@ -115,7 +117,7 @@ func (a analyze) Measure(ctx context.Context, r remediate.Request) (float64, err
 	case len(rows) == 0:
 		return 0, fmt.Errorf("table %q: %w", r.Subject["table"], remediate.ErrGone)
 	case rows[0].Changed == nil:
-		return 0, fmt.Errorf("the server's statistics of table %q are empty", r.Subject["table"])
+		return 0, fmt.Errorf("the server's statistics of table %q are empty: %w", r.Subject["table"], remediate.ErrNoData)
 	}
 	return *rows[0].Changed, nil
 }

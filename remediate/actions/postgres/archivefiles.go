@@ -42,15 +42,18 @@ func (a moving) planFiles(ctx context.Context, db *target.Database, rel relation
 	if err != nil {
 		return p, remediate.Refuse(remediate.ReasonSubject, "%v", err)
 	}
-	s, err := m.surveyed(ctx, db)
+	s, err := m.survey(ctx, db, &p)
 	if errors.Is(err, remediate.ErrGone) {
 		return p, remediate.Refuse(remediate.ReasonGone, "%v", err)
 	}
 	if err == nil {
-		err = mayFile(ctx, db)
+		err = p.Lack(mayFile(ctx, db))
 	}
 	if err == nil {
 		err = reach(ctx, entry.To)
+	}
+	if err == nil {
+		err = mounted(ctx, db, entry.To)
 	}
 	if err != nil {
 		return p, err
@@ -87,7 +90,7 @@ func (a moving) planFiles(ctx context.Context, db *target.Database, rel relation
 		args["zone"] = s.zone
 	}
 	p.Steps = append(p.Steps, remediate.Step{Do: m.filedText(entry.To.Label, columns), Undo: "postgres/restore_archived brings them back", Args: args})
-	after, facts, err := a.upkeep(ctx, db, m, s, r)
+	after, facts, err := a.upkeep(ctx, db, m, s, r, &p)
 	p.Steps, p.Facts = append(p.Steps, after...), append(p.Facts, facts...)
 	return p, err
 }
@@ -110,9 +113,10 @@ func (a moving) storeOf(s remediate.Step) (target.Archive, error) {
 	return entryOf(a.target, remediate.Request{Subject: s.Args})
 }
 
-// settle makes the settings of a session for a movement.
+// settle makes the settings of a session for a movement. Moments are written as text
+// between batches: another form of them may name a time zone that is read as another's.
 func settle(ctx context.Context, c *pgx.Conn) error {
-	if _, err := c.Exec(ctx, "set default_transaction_isolation = 'read committed'; set row_security = off; set jit = off; set max_parallel_workers_per_gather = 0"); err != nil {
+	if _, err := c.Exec(ctx, "set default_transaction_isolation = 'read committed'; set datestyle = 'ISO, YMD'; set row_security = off; set jit = off; set max_parallel_workers_per_gather = 0"); err != nil {
 		return fmt.Errorf("settings: %w", err)
 	}
 	return nil
@@ -143,6 +147,9 @@ func (a moving) file(ctx context.Context, c *pgx.Conn, f remediate.Fence, s reme
 	if err == nil {
 		err = mayFile(ctx, c)
 	}
+	if err == nil {
+		err = mounted(ctx, c, entry.To)
+	}
 	if err != nil {
 		return err
 	}
@@ -165,7 +172,7 @@ func (a moving) file(ctx context.Context, c *pgx.Conn, f remediate.Fence, s reme
 	if err := work.begin(ctx); err != nil {
 		return err
 	}
-	return settled(ctx, quota, work.all(ctx, v.giving.leaves()))
+	return quota.Stopped(ctx, work.all(ctx, v.giving.leaves()))
 }
 
 // planned is what the plan of a step relied on.
@@ -193,7 +200,7 @@ func (a moving) planUnfiles(ctx context.Context, db *target.Database, rel relati
 	table := place{entry.Schema, entry.Table}
 	s, err := readSide(ctx, db, table, inserts())
 	if err == nil {
-		err = mayUnfile(ctx, db, table, s)
+		err = mayUnfile(ctx, db, table, s, &p)
 	}
 	if err == nil {
 		err = reach(ctx, entry.To)
@@ -221,10 +228,11 @@ func (a moving) planUnfiles(ctx context.Context, db *target.Database, rel relati
 	}
 	p.Facts = append(p.Facts, fmt.Sprintf("%d objects with %d rows in all have rows of that time", len(all), n),
 		"their checksums, and rows that are there already, are looked for in all of them before the first row is brought back")
-	if r.Params[earlierParam] != "true" {
-		if err := ofEarlier(ctx, entry.To.Store, all, unfiling{entry: entry, root: s.OID}); err != nil {
-			return p, err
-		}
+	if err := ofEarlier(ctx, entry.To, all, unfiling{entry: entry, root: s.OID, earlier: r.Params[earlierParam] == "true"}); err != nil {
+		return p, err
+	}
+	if p.Facts, err = byOthers(ctx, db, entry); err != nil {
+		return p, err
 	}
 	m := movement{database: entry.Database, to: table, column: entry.Column, since: since, until: until, back: true}
 	args := m.args(r.Subject, side{}, s, r.Params)
@@ -236,7 +244,7 @@ func (a moving) planUnfiles(ctx context.Context, db *target.Database, rel relati
 		Do:   "COPY " + table.String() + " FROM objects in " + entry.To.Label + " WHERE " + m.which() + " -- object by object",
 		Undo: "postgres/archive moves them again", Args: args,
 	})
-	after, facts, err := a.upkeep(ctx, db, m, survey{dest: s}, r)
+	after, facts, err := a.upkeep(ctx, db, m, survey{dest: s}, r, &p)
 	p.Steps, p.Facts = append(p.Steps, after...), append(p.Facts, facts...)
 	return p, err
 }
@@ -244,12 +252,15 @@ func (a moving) planUnfiles(ctx context.Context, db *target.Database, rel relati
 // earlierParam says that rows of an earlier table of the same name come back too.
 const earlierParam = "earlier_table"
 
-// ofEarlier refuses a plan for objects of an earlier table of the same name. It looks
-// at the first and at the last of them; the step looks at all before it changes
-// anything.
-func ofEarlier(ctx context.Context, store depot.Store, all []read.Parcel, u unfiling) error {
+// ofEarlier refuses a plan for objects of an earlier table of the same name, or that are
+// elsewhere. It looks at the first and at the last of them; the step looks at all before
+// it changes anything.
+func ofEarlier(ctx context.Context, from target.Destination, all []read.Parcel, u unfiling) error {
 	for _, e := range []read.Parcel{all[0], all[len(all)-1]} {
-		object, err := depot.Open(ctx, store, e.Object)
+		object, err := depot.Open(ctx, from.Store, e.Object)
+		if errors.Is(err, depot.ErrMissing) {
+			return remediate.Refuse(remediate.ReasonUnfit, "%s has no object %s, which was put into %s: name that one as the archive's destination, or mount what it is on", from.Label, e.Object, e.Place)
+		}
 		if err != nil {
 			return err
 		}
@@ -265,27 +276,64 @@ func ofEarlier(ctx context.Context, store depot.Store, all []read.Parcel, u unfi
 	return nil
 }
 
-// mayUnfile refuses a table that rows cannot be brought back to without harm.
-func mayUnfile(ctx context.Context, q read.Querier, table place, s side) error {
-	if err := s.fit(table, inserts()); err != nil {
+// byOthersSQL counts the objects whose rows were past their age by other columns.
+const byOthersSQL = `
+select to_jsonb(p) ->> 'age_column', count(*), sum(p.rows)::int8 from upkeep.parcels p
+ where p.schema_name = $1 and p.table_name = $2 and to_jsonb(p) ->> 'age_column' <> $3 group by 1 order by 1`
+
+// byOthers are the facts about objects that no period of the archive's column tells of.
+func byOthers(ctx context.Context, q read.Querier, entry target.Archive) (facts []string, err error) {
+	type other struct {
+		Column        string
+		Objects, Rows int64
+	}
+	all, err := many[other](ctx, q, byOthersSQL, entry.Schema, entry.Table, entry.Column)
+	if err != nil {
+		return nil, fmt.Errorf("ledger: %w", err)
+	}
+	for _, o := range all {
+		facts = append(facts, fmt.Sprintf("%d objects with %d rows were archived by the column %s and are not looked at: name that column in the archive to bring those back", o.Objects, o.Rows, pgx.Identifier{o.Column}.Sanitize()))
+	}
+	return facts, nil
+}
+
+// inObjects are the facts about rows of a period that are in objects, for a table whose
+// archive is a table now.
+func inObjects(ctx context.Context, q read.Querier, entry target.Archive, since, until time.Time) (facts []string, err error) {
+	all, err := read.ReadParcels(ctx, q, entry, since, until)
+	if err != nil || len(all) == 0 {
+		return nil, err
+	}
+	var n int64
+	for _, e := range all {
+		n += e.Rows
+	}
+	return []string{fmt.Sprintf("%d objects with %d rows in all have rows of that time too, in %s among others, and do not come back: name that as the archive's destination to bring those back", len(all), n, all[len(all)-1].Place)}, nil
+}
+
+// mayUnfile refuses a table that rows cannot be brought back to without harm. Which
+// rights lack is noted in the plan.
+func mayUnfile(ctx context.Context, q read.Querier, table place, s side, p *remediate.Plan) error {
+	if err := s.fit(table, inserts(), p); err != nil {
 		return err
 	}
 	state, err := readLedgerState(ctx, q)
 	if err != nil {
 		return err
 	}
-	if err := state.usable(); err != nil {
+	if err := p.Blind(state.usable()); err != nil {
 		return err
 	}
 	type right struct{ Temporary, Select bool }
 	have, err := one(ctx, q, pgx.RowToStructByPos[right], "select has_database_privilege(current_database(), 'TEMPORARY'), has_table_privilege($1::int8::oid, 'SELECT')", s.OID)
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
-	case !have.Temporary:
-		return remediate.Refuse(remediate.ReasonPrivilege, "role %s lacks a right: grant temporary on database of the table to %s", s.Role, state.Role)
-	case !have.Select:
-		return remediate.Refuse(remediate.ReasonPrivilege, "role %s lacks a right: grant select on table %s to %s", s.Role, table, state.Role)
+	}
+	if !have.Temporary {
+		_ = p.Lack(remediate.Refuse(remediate.ReasonPrivilege, "role %s lacks a right: grant temporary on database of the table to %s", s.Role, state.Role)) // it is noted
+	}
+	if !have.Select {
+		return p.Blind(remediate.Refuse(remediate.ReasonPrivilege, "role %s lacks a right: grant select on table %s to %s", s.Role, table, state.Role))
 	}
 	return nil
 }
@@ -311,7 +359,10 @@ func (a moving) unfile(ctx context.Context, c *pgx.Conn, f remediate.Fence, s re
 	table := place{entry.Schema, entry.Table}
 	v, err := readSide(ctx, c, table, inserts())
 	if err == nil {
-		err = mayUnfile(ctx, c, table, v)
+		var p remediate.Plan
+		if err = mayUnfile(ctx, c, table, v, &p); err == nil {
+			err = p.Lacking()
+		}
 	}
 	if err != nil {
 		return err

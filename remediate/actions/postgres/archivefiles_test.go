@@ -318,7 +318,7 @@ func TestRestoreStops(t *testing.T) {
 		{"another byte", "the object is damaged: its SHA-256 is", write(flipped), write(good)},
 		{"cut off", "the object is damaged", write(good[:len(good)-10]), write(good)},
 		{"emptied", "the object is damaged", write(nil), write(good)},
-		{"gone", "there is no such object", func() { _ = os.Remove(last) }, write(good)},
+		{"gone", "which was put into the store", func() { _ = os.Remove(last) }, write(good)},
 		{"a row of the same key", `with the same (id) already`, exec(`insert into TABLE (id, AGE, "Bo""dy") overriding system value values (6000, now(), 'x')`), exec(`delete from TABLE`)},
 		{"a column less", `which the table has not any more`, exec(`alter table TABLE rename "Bo""dy" to other`), exec(`alter table TABLE rename other to "Bo""dy"`)},
 		{"another type", `as text, and the table has it as character varying`, exec(`alter table TABLE alter long drop expression; alter table TABLE alter "Bo""dy" type varchar`), exec(`alter table TABLE alter "Bo""dy" type text`)},

@@ -236,7 +236,11 @@ func (b *batches) batch(ctx context.Context, swift bool, text func(how) (string,
 		if err := b.pace.keep(ctx, b.c); err != nil {
 			return n, 0, err
 		}
-		if err := b.quota.Reserve(ctx, b.amount(max(0, min(b.recent, b.most-b.moved)))); err != nil {
+		next := b.recent
+		if b.most >= 0 {
+			next = max(0, min(next, b.most-b.moved))
+		}
+		if err := b.quota.Reserve(ctx, b.amount(next)); err != nil {
 			return n, 0, err
 		}
 		if err := b.fence.Check(ctx); err != nil {

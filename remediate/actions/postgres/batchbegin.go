@@ -44,7 +44,7 @@ func (b *batches) begin(ctx context.Context, now func() time.Time, s remediate.S
 func (b *batches) bound(ctx context.Context, s remediate.Step) (n int64, err error) {
 	f := b.fence
 	if b.back {
-		f.Most = nil // what comes back is not removed
+		f.Most, f.Keep = nil, nil // what comes back is not removed
 	}
 	if b.quota, err = f.Quota(s); err != nil || !b.quota.Bounded() {
 		return -1, err

@@ -96,6 +96,8 @@ func (b *batches) commit(ctx context.Context, h how, sql string, args []any) (n 
 	}
 	if undone(err) {
 		b.quota.Return(b.amount(n.Moved))
+	} else if err != nil {
+		b.quota.Unsure()
 	}
 	return n, err
 }

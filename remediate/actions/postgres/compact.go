@@ -85,10 +85,6 @@ func (a repack) planRows(ctx context.Context, db *target.Database, h heap, r rem
 		return p, remediate.Refuse(remediate.ReasonGone, "the table was dropped meanwhile")
 	case err != nil:
 		return p, fmt.Errorf("what stands against moving rows: %w", err)
-	case !h.Update:
-		return p, remediate.Refuse(remediate.ReasonPrivilege, "role %s may not update the table: own it, or GRANT UPDATE ON TABLE", h.Role)
-	case h.Filtered:
-		return p, remediate.Refuse(remediate.ReasonPrivilege, "row security hides rows of the table from role %s: it must own the table or have BYPASSRLS", h.Role)
 	case !plpgsql:
 		return p, remediate.Refuse(remediate.ReasonUnfit, "the database has no PL/pgSQL for role %s, in which rows are moved", h.Role)
 	case method != "heap":
@@ -103,6 +99,12 @@ func (a repack) planRows(ctx context.Context, db *target.Database, h heap, r rem
 		return p, remediate.Refuse(remediate.ReasonUnfit, "no column of the table may stand in an update: each is generated or an identity, or a generated column is made of it")
 	case publications != "" && identity != "f" && !identified:
 		return p, remediate.Refuse(remediate.ReasonUnfit, "the table is published (%s) without a replica identity: it cannot be updated", publications)
+	}
+	if !h.Update {
+		_ = p.Lack(remediate.Refuse(remediate.ReasonPrivilege, "role %s may not update the table: own it, or GRANT UPDATE ON TABLE", h.Role)) // it is noted
+	}
+	if h.Filtered {
+		_ = p.Lack(remediate.Refuse(remediate.ReasonPrivilege, "row security hides rows of the table from role %s: it must own the table or have BYPASSRLS", h.Role)) // as above
 	}
 	relied, err := relianceOn(ctx, db, h.OID)
 	if err == nil {

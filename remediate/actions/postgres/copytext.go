@@ -15,7 +15,7 @@ import (
 // Text comes in UTF-8, but from a database that knows no encoding.
 const formSQL = `
 select set_config('datestyle', 'ISO, YMD', false), set_config('intervalstyle', 'postgres', false), set_config('extra_float_digits', '3', false),
-       set_config('bytea_output', 'hex', false), set_config('lc_monetary', 'C', false), set_config('timezone', 'UTC', false), set_config('xmloption', 'content', false),
+       set_config('bytea_output', 'hex', false), set_config('lc_monetary', 'C', false), set_config('timezone', 'UTC', false), set_config('xmloption', 'content', false), set_config('array_nulls', 'on', false),
        set_config('client_encoding', case current_setting('server_encoding') when 'SQL_ASCII' then 'SQL_ASCII' else 'UTF8' end, false)`
 
 // filedColumnsSQL lists the columns that rows are made of, and what they are generated

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -38,11 +39,16 @@ func DropIndex(t *target.Postgres) remediate.Action {
 		Doc: `DropIndex drops one index that is unused, a duplicate or invalid, with DROP INDEX CONCURRENTLY.
 
 A person is always asked. The parameter because says why it is to go, and names the
-number that is verified; the reason is read anew for the plan and once more right
-before the drop, from the same queries as the collectors'. unused: no query has used
+number that is verified; the reason is read anew for the plan and once more in the
+session that drops, right before the drop (DROP INDEX CONCURRENTLY cannot be part of
+a transaction), from the same queries as the collectors'. unused: no query has used
 it here or on a standby, and that was counted for 30 days at least, on every standby
-too; a crash empties the counters, so they count from the start of the server at the
-earliest. duplicate: another index of the table is identical, valid, and not itself
+too. It counts from the latest of these: upkeep first saw the index, a reset of the
+statistics or of this index's, a start of the server (it may have crashed, which
+empties the counters), a crash without one, a promotion, and the end of a time with
+track_counts off. A standby that was seen in the last 35 days and is not asked makes
+it unfit, and so does a WAL archive, from which others may be fed, until the target's
+standbys_listed says that every standby is a target. duplicate: another index of the table is identical, valid, and not itself
 one that no query uses where this one is used; of two that are identical to each
 other one alone is ever taken. An index whose keys are merely the first of another's
 stays. invalid: an interrupted build or drop has left it, and no build goes on.
@@ -149,7 +155,7 @@ func (a dropIndex) plan(ctx context.Context, r remediate.Request) (p remediate.P
 	if err != nil {
 		return p, err
 	}
-	if err := x.mayGo(because); err != nil {
+	if err := p.Lack(x.mayGo(because)); err != nil {
 		return p, err
 	}
 	proof, keeper, err := a.verify(ctx, db, r.Subject["database"], x, because, counted)
@@ -193,10 +199,10 @@ func (x indexTraits) mayGo(because string) error {
 		return remediate.Refuse(remediate.ReasonUnfit, "it alone finds the rows of the foreign key %s, which are looked for only when a row that they refer to goes or changes", x.ForeignKey)
 	case because == becauseUnused && x.Expressions:
 		return remediate.Refuse(remediate.ReasonUnfit, "the planner uses the statistics of its expressions without a scan: make them with CREATE STATISTICS (14 and later) and drop it by hand")
-	case !x.MayDrop:
-		return remediate.Refuse(remediate.ReasonPrivilege, "role %s may not drop the index: it must own the table or its schema; grant %s to it", x.Role, pgx.Identifier{x.Owner}.Sanitize())
 	case x.Building != "":
 		return &remediate.Refusal{Reason: reasonHeadroom, Detail: "an index of the table is being built by " + x.Building, Until: time.Now().Add(builtAgain)}
+	case !x.MayDrop: // the last: a plan is made all the same
+		return remediate.Refuse(remediate.ReasonPrivilege, "role %s may not drop the index: it must own the table or its schema; grant %s to it", x.Role, pgx.Identifier{x.Owner}.Sanitize())
 	}
 	return nil
 }
@@ -218,34 +224,54 @@ func (a dropIndex) verify(ctx context.Context, q read.Querier, database string, 
 }
 
 func (a dropIndex) verifyUnused(ctx context.Context, q read.Querier, database string, x indexTraits, counted time.Duration) ([]string, error) {
-	usage, err := read.ReadIndexUsage(ctx, a.target, database, q)
+	usage, err := a.usage(ctx, q, database)
 	if err != nil {
-		return nil, fmt.Errorf("the use of indexes: %w", err)
+		return nil, err
 	}
-	age := a.now().Sub(usage.Since)
+	row := usage.Of(x.Schema, x.Index)
 	switch {
 	case !x.Valid:
 		return nil, remediate.Refuse(remediate.ReasonNothing, "the index is invalid: nothing can use it; the reason to drop it is invalid")
 	case x.Scans > 0:
 		return nil, remediate.Refuse(remediate.ReasonNothing, "queries have used the index %d times", x.Scans)
-	case age < counted:
-		return nil, remediate.Refuse(remediate.ReasonUnfit, "scans are counted since %s, which is less than %d days: statistics that are young prove nothing (a reset, or a start of the server, which may have been a crash)", usage.Since.UTC().Format(time.RFC3339), days(counted))
+	case !usage.Counted:
+		return nil, remediate.Refuse(remediate.ReasonUnfit, "scans are not counted: track_counts is off, or not known to be on for every role and database, here and on the standbys")
+	case len(usage.Unasked) > 0:
+		return nil, remediate.Refuse(remediate.ReasonUnfit, "%s", unaskedText(usage.Unasked))
+	case a.now().Sub(usage.Since) < counted:
+		return nil, young(usage.Since, usage.Why, counted)
 	case x.Made != nil && a.now().Sub(*x.Made) < counted:
 		return nil, remediate.Refuse(remediate.ReasonUnfit, "the index was made or changed at %s, less than %d days ago", x.Made.UTC().Format(time.RFC3339), days(counted))
-	case usage.Unasked > 0:
-		return nil, remediate.Refuse(remediate.ReasonUnfit, "%d standbys may use the index and are not asked: make them targets that name this one in replica_of", usage.Unasked)
-	case !among(usage.Unused, x):
+	case row == nil:
 		return nil, remediate.Refuse(remediate.ReasonNothing, "the index is in use on a standby, or is there for more than queries")
+	case a.now().Sub(row.Since) < counted:
+		return nil, young(row.Since, row.Why, counted)
 	}
-	facts := []string{fmt.Sprintf("no query has used it since %s (%d days), here or on the %d standbys that are asked", usage.Since.UTC().Format(time.RFC3339), days(age), len(a.target.Replicas))}
-	if x.Made == nil {
-		facts = append(facts, "the server does not know when the index was made (track_commit_timestamp is off, or it was long ago): ask who made it")
-	}
-	return facts, nil
+	return []string{fmt.Sprintf("no query has used it since %s (%d days), here or on the %d standbys that are asked; %s", row.Since.UTC().Format(time.RFC3339), days(a.now().Sub(row.Since)), usage.Asked, row.Why)}, nil
 }
 
-func among(rows []read.UnusedIndexRow, x indexTraits) bool {
-	return slices.ContainsFunc(rows, func(r read.UnusedIndexRow) bool { return r.Schema == x.Schema && r.Index == x.Index })
+// usage reads what is known of the use of indexes. A standby that is not there to be
+// asked may use any.
+func (a dropIndex) usage(ctx context.Context, q read.Querier, database string) (read.IndexUsage, error) {
+	usage, err := read.ReadIndexUsage(ctx, a.target, database, q, a.now())
+	if silent, ok := errors.AsType[*read.StandbyError](err); ok && ctx.Err() == nil {
+		return usage, remediate.Refuse(remediate.ReasonUnfit, "standby %s may use the index and cannot be asked: %v", silent.Name, silent.Err)
+	}
+	if err != nil {
+		return usage, fmt.Errorf("the use of indexes: %w", err)
+	}
+	return usage, nil
+}
+
+// young refuses what was not counted for long enough, and says when it will have been.
+func young(since time.Time, why string, counted time.Duration) error {
+	return remediate.Refuse(remediate.ReasonUnfit, "scans of the index count since %s: %s; that is less than %d days, and young statistics prove nothing: enough on %s",
+		since.UTC().Format(time.RFC3339), why, days(counted), since.Add(counted).UTC().Format(time.DateOnly))
+}
+
+// unaskedText tells which standbys may use an index, and what to do about it.
+func unaskedText(all []string) string {
+	return fmt.Sprintf("%d standbys may use the index and are not asked: %s; make each a target that names in replica_of the server it follows, and set standbys_listed when no other answers queries", len(all), strings.Join(all, ", "))
 }
 
 func (a dropIndex) verifyDuplicate(ctx context.Context, q read.Querier, database string, x indexTraits) (facts []string, keeper string, err error) {
@@ -265,11 +291,11 @@ func (a dropIndex) verifyDuplicate(ctx context.Context, q read.Querier, database
 	case !by.Valid:
 		return nil, "", remediate.Refuse(remediate.ReasonUnfit, "%s, which would stay, is invalid", by.name())
 	}
-	usage, err := read.ReadIndexUsage(ctx, a.target, database, q)
+	usage, err := a.usage(ctx, q, database)
 	if err != nil {
-		return nil, "", fmt.Errorf("the use of indexes: %w", err)
+		return nil, "", err
 	}
-	if among(usage.Unused, by) && !among(usage.Unused, x) {
+	if usage.Of(by.Schema, by.Index) != nil && usage.Of(x.Schema, x.Index) == nil {
 		return nil, "", remediate.Refuse(remediate.ReasonUnfit, "%s, which would stay, counts as unused while this one is used: drop that one, or both would go", by.name())
 	}
 	return []string{fmt.Sprintf("%s is identical and stays: %s; it has %s and was scanned %d times", by.name(), by.Definition, byteText(by.SizeBytes), by.Scans)}, strconv.FormatInt(by.OID, 10), nil
@@ -320,11 +346,15 @@ func (a dropIndex) Measure(ctx context.Context, r remediate.Request) (float64, e
 		}
 		return 0, err
 	}
-	usage, err := read.ReadIndexUsage(ctx, a.target, r.Subject["database"], db)
-	for _, row := range usage.Unused {
-		if row.Schema == of.Schema && row.Index == of.Index {
-			return row.SizeBytes, err
-		}
+	usage, err := read.ReadIndexUsage(ctx, a.target, r.Subject["database"], db, a.now())
+	switch {
+	case err != nil:
+		return 0, fmt.Errorf("the use of indexes: %w", err)
+	case !usage.Counted && !usage.Standby:
+		return 0, errors.New("the use of indexes: scans are not counted")
 	}
-	return 0, err
+	if row := usage.Of(of.Schema, of.Index); row != nil {
+		return row.SizeBytes, nil
+	}
+	return 0, nil
 }

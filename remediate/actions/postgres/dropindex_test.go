@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	read "github.com/ai-micro-service/upkeep/collectors/postgres"
 	"github.com/ai-micro-service/upkeep/internal/sandbox"
 	"github.com/ai-micro-service/upkeep/internal/servertest"
 	"github.com/ai-micro-service/upkeep/internal/target"
@@ -106,6 +106,18 @@ func later(d time.Duration) func() time.Time {
 
 const month = 31 * 24 * time.Hour
 
+// seen is a first look at the indexes of a clinic: what is not known by then is younger.
+func (c *clinic) seen(t *testing.T) {
+	t.Helper()
+	db, err := c.server.Database(c.database)
+	if err == nil {
+		_, err = read.ReadIndexUsage(t.Context(), c.server, c.database, db, time.Now())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestDropIndexRefusals(t *testing.T) {
 	c := open(t)
 	servertest.Exec(t, c.url,
@@ -121,6 +133,7 @@ func TestDropIndexRefusals(t *testing.T) {
 		"analyze t", "set enable_seqscan = off")
 	conn := c.connect(t)
 	exec(t, conn, "set enable_seqscan = off", "select count(*) from t where c = '5'", "select pg_stat_force_next_flush()")
+	c.seen(t)
 	servertest.Exec(t, c.url, "create role stranger login", "create role holder login", "alter schema public owner to upkeep", "alter database "+c.database+" owner to holder")
 	t.Cleanup(func() {
 		servertest.Exec(t, c.url, "alter database "+c.database+" owner to upkeep", "drop role stranger", "drop role holder")
@@ -131,6 +144,7 @@ func TestDropIndexRefusals(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(p.Close)
+		p.Notes = c.server.Notes
 		return p
 	}
 	for _, test := range []struct {
@@ -176,6 +190,11 @@ func TestDropIndexRefusals(t *testing.T) {
 				r.Subject["table"], r.Subject["index"] = parts[0], parts[1]
 			}
 			plan, err := test.action.Plan(t.Context(), r)
+			if test.reason == remediate.ReasonPrivilege { // it is shown all the same
+				if len(plan.Steps) != 1 || len(plan.Needs) != 1 {
+					t.Errorf("Plan: %+v, want all of it", plan)
+				}
+			}
 			if refusal, ok := remediate.Refused(err); !ok || refusal.Reason != test.reason || !strings.Contains(refusal.Detail, test.says) {
 				t.Errorf("Plan: %+v, %v, want the refusal %q that says %q", plan.Steps, err, test.reason, test.says)
 			}
@@ -209,6 +228,7 @@ func TestIndexesOfEveryVersion(t *testing.T) {
 // between the plan and the drop stays.
 func unused(t *testing.T, c *clinic, _ *sandbox.Postgres) {
 	servertest.Exec(t, c.url, "create table t (a int, b int)", "insert into t select n, n from generate_series(1, 5000) n", "create index one on t (a)", "create index two on t (b)", "analyze t")
+	c.seen(t)
 	refuses(t, postgres.DropIndexAt(c.server, later(month-2*24*time.Hour)), c.dropRequest("one", because("unused")), remediate.ReasonUnfit, "prove nothing", false)
 	action := postgres.DropIndexAt(c.server, later(month))
 	for _, name := range []string{"one", "two"} {
@@ -250,8 +270,15 @@ func (c *clinic) use(t *testing.T, query, name string) {
 // crashed: the statistics after a crash are empty, and nothing says since when.
 func crashed(t *testing.T, s *sandbox.Postgres, version string) {
 	t.Helper()
-	c := serverClinic(t, strings.Replace(crash(t, s, version).URL, "/postgres?", "/unused?", 1))
-	c.database = "unused"
+	at := func(url string) *clinic {
+		c := serverClinic(t, strings.Replace(url, "/postgres?", "/unused?", 1))
+		c.database = "unused"
+		return c
+	}
+	before := at(s.URL)
+	before.seen(t)
+	c := at(crash(t, s, version).URL)
+	c.server.Notes = before.server.Notes
 	if n := c.number(t, "select count(*) from pg_stat_user_indexes where idx_scan <> 0"); n != 0 {
 		t.Fatalf("%d indexes have scans after a crash: the test shows nothing", n)
 	}
@@ -284,22 +311,7 @@ func applyAll(t *testing.T, a remediate.Action, p remediate.Plan) error {
 // crash ends a server as a failure does, and starts it again on the same data.
 func crash(t *testing.T, s *sandbox.Postgres, version string) *sandbox.Postgres {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(s.Dir, "data", "postmaster.pid"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	pid, err := strconv.Atoi(strings.SplitN(string(text), "\n", 2)[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := syscall.Kill(pid, syscall.SIGQUIT); err != nil { // the test's own server
-		t.Fatal(err)
-	}
-	for end := time.Now().Add(20 * time.Second); syscall.Kill(pid, 0) == nil; time.Sleep(50 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("the server does not end")
-		}
-	}
+	quit(t, s)
 	bin := ""
 	if version != "" {
 		bin = servertest.Versions(t)[version]
@@ -543,6 +555,7 @@ func TestDropIndexAndStandby(t *testing.T) {
 			t.Fatal("the replica does not follow")
 		}
 	}
+	c.seen(t)
 	action := postgres.DropIndexAt(c.server, later(month))
 	refuses(t, action, c.dropRequest("here", because("unused")), remediate.ReasonUnfit, "1 standbys may use the index", false)
 	standby.use(t, "select count(*) from t where b = 7", "there")
@@ -568,6 +581,7 @@ func TestDropIndexLooksAgain(t *testing.T) {
 	c := open(t)
 	servertest.Exec(t, c.url, "create table other (id int primary key)", "create table t (id int primary key, a int)", "create index unused on t (a)",
 		"insert into t (id) select generate_series(1, 100)", "analyze t", "select pg_stat_force_next_flush()")
+	c.seen(t)
 	action := postgres.DropIndexAt(c.server, later(month))
 	for _, test := range []struct{ name, do, undo, says string }{
 		{"a foreign key", "alter table t add constraint refers foreign key (a) references other", "alter table t drop constraint refers", "refers"},
@@ -578,6 +592,7 @@ func TestDropIndexLooksAgain(t *testing.T) {
 		{"of another", "alter index unused rename to mine; create index unused on t (id, a)", "drop index unused; alter index mine rename to unused", "has become"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			c.seen(t)
 			plan, err := action.Plan(t.Context(), c.dropRequest("unused", because("unused")))
 			if err != nil {
 				t.Fatal(err)

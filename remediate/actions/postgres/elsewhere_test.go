@@ -3,6 +3,7 @@ package postgres_test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -129,9 +130,7 @@ func TestNothingIsDoneElsewhere(t *testing.T) {
 			if e.table != "" {
 				r.Subject["table"] = e.table
 			}
-			for k, v := range e.more {
-				r.Subject[k] = v
-			}
+			maps.Copy(r.Subject, e.more)
 			plan, err := action.Plan(t.Context(), r)
 			if err != nil || len(plan.Steps) == 0 {
 				t.Fatalf("Plan: %+v, %v", plan, err)

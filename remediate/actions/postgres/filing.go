@@ -397,6 +397,8 @@ func (m *filing) finish(ctx context.Context, tx pgx.Tx, name string, l load) err
 	err := tx.Commit(ctx)
 	if undone(err) {
 		m.quota.Return(l.amount())
+	} else if err != nil {
+		m.quota.Unsure()
 	}
 	return err
 }

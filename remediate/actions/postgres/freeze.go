@@ -152,8 +152,8 @@ func (a freeze) plan(ctx context.Context, r remediate.Request) (p remediate.Plan
 			return p, remediate.Refuse(remediate.ReasonCannotHelp, "the temporary table %s is %d transactions old, and only its own session can vacuum it: end that session", name, t.Age)
 		case t.Temporary:
 			continue // ends with its session, or is looked at when it is too old
-		case !t.MayVacuum && t.Age > limit:
-			return p, remediate.Refuse(remediate.ReasonPrivilege, "role %s may not vacuum %s, which is %d transactions old: %s", role, name, t.Age, wantsFreeze(version))
+		case !t.MayVacuum && t.Age > limit: // it is noted
+			_ = p.Lack(remediate.Refuse(remediate.ReasonPrivilege, "role %s may not vacuum %s, which is %d transactions old: %s", role, name, t.Age, wantsFreeze(version)))
 		case !t.MayVacuum:
 			continue
 		}

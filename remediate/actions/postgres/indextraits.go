@@ -33,8 +33,10 @@ select c.oid::int8, t.oid::int8, n.nspname::text, t.relname::text, c.relname::te
          case when i.indisreplident then 'it names rows for logical replication' end,
          case when i.indisclustered then 'CLUSTER orders the table by it' end,
          (select 'the constraint ' || quote_ident(k.conname) || ' of ' || k.conrelid::regclass || ' needs it' from pg_constraint k where k.conindid = c.oid order by k.oid limit 1),
-         (select 'the extension ' || quote_ident(e.extname) || ' has made it' from pg_depend d join pg_extension e on e.oid = d.refobjid
-           where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.refclassid = 'pg_extension'::regclass and d.deptype = 'e' limit 1),
+         (select 'the extension ' || quote_ident(e.extname) || case when d.objid = c.oid then ' has made it' when d.objid = t.oid then ' has made its table' else ' has made its schema' end
+            from pg_depend d join pg_extension e on e.oid = d.refobjid
+           where d.refclassid = 'pg_extension'::regclass and d.deptype = 'e'
+             and (d.classid = 'pg_class'::regclass and d.objid in (c.oid, t.oid) or d.classid = 'pg_namespace'::regclass and d.objid = n.oid) limit 1),
          (select 'depends on it: ' || pg_describe_object(d.classid, d.objid, d.objsubid) from pg_depend d
            where d.refclassid = 'pg_class'::regclass and d.refobjid = c.oid order by d.classid, d.objid limit 1)
        ], null)::text[],

@@ -2,12 +2,14 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
 
 	read "github.com/ai-micro-service/upkeep/collectors/postgres"
 	"github.com/ai-micro-service/upkeep/internal/depot"
+	"github.com/ai-micro-service/upkeep/internal/target"
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
@@ -29,7 +31,8 @@ create table if not exists upkeep.parcels (
   oldest timestamptz not null,
   newest timestamptz not null,
   before text not null,
-  moved_at timestamptz not null default clock_timestamp()
+  moved_at timestamptz not null default clock_timestamp(),
+  age_column text
 );
 create index if not exists parcels_table on upkeep.parcels (schema_name, table_name, oldest);
 create table if not exists upkeep.restored (
@@ -57,7 +60,9 @@ select (select count(*) from pg_class c join pg_namespace n on n.oid = c.relname
        coalesce((select bool_and(has_table_privilege(c.oid, 'SELECT') and has_table_privilege(c.oid, 'INSERT'))
                    from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = 'upkeep' and c.relname in ('parcels', 'restored')), false),
        quote_ident(current_user),
-       exists (select from pg_namespace where nspname = 'upkeep')`
+       exists (select from pg_namespace where nspname = 'upkeep'),
+       exists (select from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_namespace n on n.oid = c.relnamespace
+                where n.nspname = 'upkeep' and c.relname = 'parcels' and a.attname = 'age_column' and not a.attisdropped)`
 
 // A ledgerState is what is known of the ledger before it is used.
 type ledgerState struct {
@@ -66,6 +71,7 @@ type ledgerState struct {
 	Writable        bool
 	Role            string
 	Schema          bool // it is there
+	Column          bool // it says by which column rows were past their age, which older ones do not
 }
 
 func readLedgerState(ctx context.Context, q read.Querier) (s ledgerState, err error) {
@@ -94,11 +100,17 @@ func ensureLedger(ctx context.Context, c *pgx.Conn, f remediate.Fence) error {
 	if err != nil {
 		return err
 	}
-	if err := s.usable(); err != nil || s.There {
+	if err := s.usable(); err != nil || s.There && s.Column {
 		return err
 	}
 	if err := f.Check(ctx); err != nil {
 		return err
+	}
+	if s.There {
+		if _, err := c.Exec(ctx, "alter table upkeep.parcels add column if not exists age_column text", pgx.QueryExecModeSimpleProtocol); err != nil {
+			return fmt.Errorf("alter table upkeep.parcels add column age_column text, as its owner: %w", err)
+		}
+		return nil
 	}
 	// One transaction, since it is one message. Another table's archive may be at
 	// it at the same moment: the lock lets one after the other.
@@ -112,10 +124,38 @@ func ensureLedger(ctx context.Context, c *pgx.Conn, f remediate.Fence) error {
 	return nil
 }
 
+// newestSQL names the object of a destination that was written down last.
+const newestSQL = "select object, id from upkeep.parcels where place = $1 order by id desc limit 1"
+
+// mounted refuses a destination that lacks the object which was put there last: a
+// folder whose file system is not mounted looks like an empty one.
+func mounted(ctx context.Context, q read.Querier, to target.Destination) error {
+	s, err := readLedgerState(ctx, q)
+	if err != nil || !s.There {
+		return err
+	}
+	type entry struct {
+		Object string
+		ID     int64
+	}
+	all, err := many[entry](ctx, q, newestSQL, to.Label)
+	if err != nil || len(all) == 0 {
+		return err
+	}
+	object, err := depot.Open(ctx, to.Store, all[0].Object)
+	if errors.Is(err, depot.ErrMissing) {
+		return remediate.Refuse(remediate.ReasonUnfit, "%s has no object %s, which was put there last: mount what it is on; or, where that object was removed on purpose, delete the line with the id %d from upkeep.parcels", to.Label, all[0].Object, all[0].ID)
+	}
+	if err != nil {
+		return fmt.Errorf("the destination, %s: %w", to.Label, err)
+	}
+	return object.Close()
+}
+
 // enter writes an object down, in the transaction that deletes its rows.
 func enter(ctx context.Context, tx pgx.Tx, object, label, before string, p depot.Parcel) error {
-	_, err := tx.Exec(ctx, `insert into upkeep.parcels (object, place, schema_name, table_name, rows, oldest, newest, before)
-		values ($1, $2, $3, $4, $5, $6::text::timestamptz, $7::text::timestamptz, $8)`, object, label, p.Schema, p.Table, p.Rows, p.Oldest, p.Newest, before)
+	_, err := tx.Exec(ctx, `insert into upkeep.parcels (object, place, schema_name, table_name, rows, oldest, newest, before, age_column)
+		values ($1, $2, $3, $4, $5, $6::text::timestamptz, $7::text::timestamptz, $8, $9)`, object, label, p.Schema, p.Table, p.Rows, p.Oldest, p.Newest, before, p.Column)
 	if err != nil {
 		return fmt.Errorf("write object %s down: %w", object, err)
 	}

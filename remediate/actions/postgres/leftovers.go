@@ -169,7 +169,7 @@ func (a reindex) watch(ctx context.Context, pid uint32, s remediate.Step, r atte
 	defer func() { _ = c.Close(context.WithoutCancel(ctx)) }() // it only looks
 	for {
 		var oid int64
-		err := c.QueryRow(ctx, watchSQL, int32(pid), strconv.FormatInt(r.Table, 10), strconv.FormatInt(r.Index, 10)).Scan(&oid) //nolint:gosec // a process id is positive
+		err := c.QueryRow(ctx, watchSQL, int32(pid), strconv.FormatInt(r.Table, 10), strconv.FormatInt(r.Index, 10)).Scan(&oid)
 		switch {
 		case err == nil && !slices.Contains(r.Known, oid):
 			r.Left, r.Seen = append(r.Left, oid), true

@@ -101,8 +101,19 @@ type survey struct {
 	uniques      []uniqueness // of the destination
 }
 
-// surveyed looks at both tables and refuses what would do harm.
+// surveyed looks at both tables and refuses what would do harm, or cannot be done for
+// want of a right.
 func (m movement) surveyed(ctx context.Context, q read.Querier) (s survey, err error) {
+	var p remediate.Plan
+	if s, err = m.survey(ctx, q, &p); err == nil {
+		err = p.Lacking()
+	}
+	return s, err
+}
+
+// survey looks at both tables and refuses what would do harm. Which rights lack is noted
+// in the plan.
+func (m movement) survey(ctx context.Context, q read.Querier, p *remediate.Plan) (s survey, err error) {
 	if s.reader, err = rows.NewReader(ctx, q); err != nil {
 		return s, err
 	}
@@ -110,7 +121,7 @@ func (m movement) surveyed(ctx context.Context, q read.Querier) (s survey, err e
 	if s.source, err = readSide(ctx, q, m.from, deletes()); err != nil {
 		return s, err
 	}
-	if err := s.source.fit(m.from, deletes()); err != nil {
+	if err := s.source.fit(m.from, deletes(), p); err != nil {
 		return s, err
 	}
 	if s.giving, err = standingOf(ctx, q, s.reader, s.source.OID); err != nil {
@@ -133,14 +144,14 @@ func (m movement) surveyed(ctx context.Context, q read.Querier) (s survey, err e
 		return s, fmt.Errorf("foreign keys to %s: %w", m.from, err)
 	}
 	for _, l := range s.links {
-		if err := l.fit(s.source.Role); err != nil {
+		if err := p.Blind(l.fit(s.source.Role)); err != nil {
 			return s, err
 		}
 	}
 	if m.to == (place{}) {
 		return s, nil
 	}
-	return s, m.destination(ctx, q, &s, columns)
+	return s, m.destination(ctx, q, &s, columns, p)
 }
 
 // ages returns the type of the age column.
@@ -172,7 +183,7 @@ with recursive above(child, parent) as (
 select exists (select from above where child = $1::int8::oid and parent = $2::int8::oid or child = $2::int8::oid and parent = $1::int8::oid)`
 
 // destination looks at the second table, and whether it takes the rows of the first.
-func (m movement) destination(ctx context.Context, q read.Querier, s *survey, columns []column) (err error) {
+func (m movement) destination(ctx context.Context, q read.Querier, s *survey, columns []column, p *remediate.Plan) (err error) {
 	s.dest, err = readSide(ctx, q, m.to, inserts())
 	if errors.Is(err, remediate.ErrGone) {
 		return remediate.Refuse(remediate.ReasonUnfit, "the destination %s is not there: create table %s (like %s including defaults including generated including indexes), and grant as few people as there", m.to, m.to, m.from)
@@ -180,7 +191,7 @@ func (m movement) destination(ctx context.Context, q read.Querier, s *survey, co
 	if err != nil {
 		return err
 	}
-	if err := s.dest.fit(m.to, inserts()); err != nil {
+	if err := s.dest.fit(m.to, inserts(), p); err != nil {
 		return err
 	}
 	kin, err := one(ctx, q, pgx.RowTo[bool], kinSQL, s.source.OID, s.dest.OID)

@@ -36,7 +36,7 @@ func (a moving) plan(ctx context.Context, db *target.Database, rel relation, m m
 	if err != nil {
 		return p, remediate.Refuse(remediate.ReasonSubject, "%v", err)
 	}
-	s, err := m.surveyed(ctx, db)
+	s, err := m.survey(ctx, db, &p)
 	if errors.Is(err, remediate.ErrGone) {
 		return p, remediate.Refuse(remediate.ReasonGone, "%v", err)
 	}
@@ -70,7 +70,7 @@ func (a moving) plan(ctx context.Context, db *target.Database, rel relation, m m
 		return p, err
 	}
 	p.Facts = append(p.Facts, facts...)
-	after, facts, err := a.upkeep(ctx, db, m, s, r)
+	after, facts, err := a.upkeep(ctx, db, m, s, r, &p)
 	p.Steps, p.Facts = append(p.Steps, after...), append(p.Facts, facts...)
 	return p, err
 }
@@ -175,15 +175,10 @@ func (a moving) rows(ctx context.Context, c *pgx.Conn, f remediate.Fence, s reme
 	if err := b.begin(ctx, a.now, s); err != nil {
 		return err
 	}
-	return settled(ctx, b.quota, b.all(ctx))
-}
-
-// settled writes down what a try has really taken, however it ended.
-func settled(ctx context.Context, q *remediate.Quota, err error) error {
-	if errors.Is(err, remediate.ErrFenced) {
-		return err // the run is another's
+	if b.back {
+		return b.all(ctx) // what comes back is not removed
 	}
-	return errors.Join(err, q.Settle(ctx))
+	return b.quota.Stopped(ctx, b.all(ctx))
 }
 
 // all moves the rows of the table and of its parts.
@@ -213,14 +208,6 @@ type leaf struct {
 	Schema, Table string
 }
 
-const leavesSQL = `
-select c.oid::int8, n.nspname::text, c.relname::text
-  from (select relid from pg_partition_tree($1::int8::oid) where isleaf union select $1::int8::oid) t
-  join pg_class c on c.oid = t.relid
-  join pg_namespace n on n.oid = c.relnamespace
- where c.relkind = 'r'
- order by 2, 3`
-
 // always says that VACUUM and ANALYZE after the rows are still to be done. The
 // server's statistics do not tell whether they were: somebody else's VACUUM or ANALYZE
 // counts as much there, a reset takes all away, and they are told late. Done twice is
@@ -230,7 +217,7 @@ func always(context.Context, *pgx.Conn) (bool, error) { return false, nil }
 // upkeep are the steps after the rows: the source is vacuumed, so that its space is
 // used again and the planner knows that the rows are gone, and the destination is
 // analyzed.
-func (a moving) upkeep(ctx context.Context, db *target.Database, m movement, s survey, r remediate.Request) (steps []remediate.Step, facts []string, err error) {
+func (a moving) upkeep(ctx context.Context, db *target.Database, m movement, s survey, r remediate.Request, p *remediate.Plan) (steps []remediate.Step, facts []string, err error) {
 	for _, of := range []struct {
 		place    place
 		oid      int64
@@ -244,7 +231,11 @@ func (a moving) upkeep(ctx context.Context, db *target.Database, m movement, s s
 		if err != nil {
 			return nil, nil, err
 		}
-		if err := rel.allowed(of.part + " " + of.place.String() + " afterwards"); err != nil && of.must {
+		lacks := rel.allowed(of.part + " " + of.place.String() + " afterwards")
+		if of.must {
+			lacks = p.Lack(lacks)
+		}
+		if err := lacks; err != nil && of.must {
 			return nil, nil, err
 		} else if err != nil {
 			facts = append(facts, err.Error())

@@ -37,6 +37,9 @@ func (p part) remove(ctx context.Context) error {
 	if err := p.still(now); err != nil {
 		return p.leave(ctx, now, err)
 	}
+	if now, err = p.ours(ctx, now); err != nil {
+		return err
+	}
 	if now.Parent != 0 && !now.Pending {
 		if err := p.unhindered(ctx); err != nil {
 			return err
@@ -98,7 +101,10 @@ func (p part) detached(ctx context.Context, now standing) error {
 	}
 	// It waits for those who use the table, and nobody waits for it. With a
 	// lock_timeout it would stop half way, and the rows be seen by nobody.
-	return p.do(ctx, 0, p.detachText()+" CONCURRENTLY")
+	if err := p.do(ctx, 0, p.detachText()+" CONCURRENTLY"); err != nil {
+		return err
+	}
+	return p.soon(ctx, func(ctx context.Context, tx pgx.Tx) error { return p.exec(ctx, tx, p.claim()) })
 }
 
 // lockersSQL names the transactions that have a lock of the table $1 or its partition
@@ -261,7 +267,7 @@ func (p part) dropLocked(ctx context.Context, tx pgx.Tx, detached bool) error {
 	if err := p.still(now); err != nil {
 		return err
 	}
-	if detached != (now.Parent == 0) || now.Pending {
+	if detached != (now.Parent == 0) || now.Pending || detached && !now.Proven {
 		return remediate.Refuse(remediate.ReasonChanged, "partition %s was attached or detached by somebody else", p.self)
 	}
 	if err := p.relied(ctx, tx, now); err != nil {

@@ -31,6 +31,9 @@ func (p part) hand(ctx context.Context) error {
 	if err := p.still(now); err != nil {
 		return p.leave(ctx, now, err)
 	}
+	if now, err = p.ours(ctx, now); err != nil {
+		return err
+	}
 	if now.Pending {
 		if err := p.finalize(ctx, now); err != nil {
 			return p.again(ctx, err)

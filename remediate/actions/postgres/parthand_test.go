@@ -87,7 +87,7 @@ func TestHandOverAndBack(t *testing.T) {
 func TestHandOverInTheWay(t *testing.T) {
 	t.Parallel()
 	y := yards(t, "", false, "create table t_archive_rest partition of t_archive default", "insert into t_archive values (-1, '2020-05-05Z', '')", "create table t_archive_2021 partition of t_archive for values from ('2021-06-01Z') to ('2021-07-01Z')",
-		`create schema "o""ther"`, `alter table t_2022 set schema "o""ther"`)
+		`create schema "ot""her"`, `alter table t_2022 set schema "ot""her"`)
 	a := postgres.Archive(y.server)
 	plan := y.plan(t, a)
 	if !slices.Equal(parts(plan), []string{"hand over t_2022", "hand over t_2023"}) || !strings.Contains(strings.Join(plan.Facts, "\n"), "holds rows of that time") || !strings.Contains(strings.Join(plan.Facts, "\n"), "has a partition for that time") {
@@ -100,7 +100,7 @@ func TestHandOverInTheWay(t *testing.T) {
 		"a trigger":      {"create function tf() returns trigger language plpgsql as 'begin return null; end'; create trigger tr before insert on t_archive for each row execute function tf()", "drop function tf cascade"},
 		"a rule":         {"create rule r as on delete to t do instead nothing", "drop rule r on t"},
 		"a key":          {"create table child (id bigint, at timestamptz, foreign key (id, at) references t); create index on child (id, at)", "drop table child"},
-		"another name":   {`alter table "o""ther".t_2022 rename to t_2022_`, `alter table "o""ther".t_2022_ rename to t_2022`},
+		"another name":   {`alter table "ot""her".t_2022 rename to t_2022_`, `alter table "ot""her".t_2022_ rename to t_2022`},
 		"another parent": {"alter table t rename to t_; create table t (like t_)", "drop table t; alter table t_ rename to t"},
 	} {
 		servertest.Exec(t, y.url, sql[0])

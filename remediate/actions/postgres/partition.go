@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -53,7 +54,9 @@ with root as (
     from root
     join pg_constraint k on k.conname = '` + boundName + `' and k.contype = 'c'
     join pg_class c on c.oid = k.conrelid and c.relowner = root.relowner
+    join pg_namespace n on n.oid = c.relnamespace
    where (regexp_match(obj_description(k.oid, 'pg_constraint'), '` + ledgerRegexp + `'))[1] = root.partrelid::text
+     and (regexp_match(obj_description(k.oid, 'pg_constraint'), '` + ledgerRegexp + `'))[4] = ` + quotedName + `
      and not exists (select from pg_inherits i where i.inhrelid = c.oid)
 )
 select c.oid::int8, n.nspname::text, c.relname::text,
@@ -71,8 +74,43 @@ select c.oid::int8, n.nspname::text, c.relname::text,
  where $3::float8 is not null and $4::timestamptz is not null and $5::timestamptz is not null
  order by c.relname, n.nspname`
 
-// ledgerRegexp reads the comment of our constraint: whose partition, from where, to where.
-const ledgerRegexp = `^upkeep: partition of (\d+) FROM \((.*)\) TO \((.*)\)$`
+// ledgerRegexp reads the comment of our constraint on a table that a run of ours has
+// detached: whose partition it was, from where, to where, and under which name. Before
+// the detachment the comment lacks the end: a partition that has it so, and is one no
+// more, may have been detached by somebody else, or was given another name since, and is
+// nothing of ours.
+const ledgerRegexp = `^upkeep: partition of (\d+) FROM \((.*)\) TO \((.*)\), detached as (.*)$`
+
+// quotedName is the name of relation c as this package writes it.
+const quotedName = `'"' || replace(n.nspname, '"', '""') || '"."' || replace(c.relname, '"', '""') || '"'`
+
+// unclaimedSQL lists the tables that have our constraint of partitions of table $1, and
+// of which it is not proven that a run of ours detached them under their name.
+const unclaimedSQL = `
+select ` + quotedName + `
+  from pg_constraint k
+  join pg_class c on c.oid = k.conrelid
+  join pg_namespace n on n.oid = c.relnamespace
+ where k.conname = '` + boundName + `' and k.contype = 'c' and obj_description(k.oid, 'pg_constraint') like 'upkeep: partition of ' || $1::text || ' FROM %'
+   and coalesce((regexp_match(obj_description(k.oid, 'pg_constraint'), '` + ledgerRegexp + `'))[4] <> ` + quotedName + `, true)
+   and not exists (select from pg_inherits i where i.inhrelid = c.oid)
+ order by 1`
+
+// unclaimed are the facts about those tables: they are left alone.
+func (m movement) unclaimed(ctx context.Context, q read.Querier, s survey) (facts []string, err error) {
+	rows, err := q.Query(ctx, unclaimedSQL, strconv.FormatInt(s.source.OID, 10))
+	if err != nil {
+		return nil, fmt.Errorf("tables that were partitions of %s: %w", m.from, err)
+	}
+	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return nil, fmt.Errorf("tables that were partitions of %s: %w", m.from, err)
+	}
+	for _, name := range names {
+		facts = append(facts, fmt.Sprintf("%s was a partition of %s, has a constraint that a run of upkeep began with, and is left alone: attach it again where its rows belong to %[2]s, or alter table %[1]s drop constraint %[3]s", name, m.from, boundName))
+	}
+	return facts, nil
+}
 
 // written is how a bound is written: in ISO 8601, and in UTC where it has a zone.
 func written(kind, v string) string {

@@ -36,7 +36,10 @@ type partitions struct {
 // wholes looks for the partitions that go as a whole, and for detachments that have
 // not ended.
 func (m movement) wholes(ctx context.Context, q read.Querier, s survey, r remediate.Request) (w partitions, err error) {
-	if w.all, err = m.parts(ctx, q, s); err != nil || len(w.all) == 0 {
+	if w.all, err = m.parts(ctx, q, s); err != nil {
+		return w, err
+	}
+	if w.facts, err = m.unclaimed(ctx, q, s); err != nil || len(w.all) == 0 {
 		return w, err
 	}
 	owned, why, err := m.entire(ctx, q, s)
@@ -62,7 +65,7 @@ func (m movement) wholes(ctx context.Context, q read.Querier, s survey, r remedi
 			}
 		}
 		switch {
-		case p.Old && p.Plain && keeps == "":
+		case p.Old && p.Plain && keeps == "" && (p.Marked || !p.Pending): // what somebody else detaches is to stay a table
 			w.whole = append(w.whole, p)
 			args := m.partArgs(p, s, r)
 			if wider != "" {

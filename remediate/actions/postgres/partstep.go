@@ -104,6 +104,7 @@ type standing struct {
 	Pending  bool
 	Marked   int64 // the oid of our constraint; 0: it has none
 	Ours     bool  // the comment of that says the table and the bounds of the plan
+	Proven   bool  // and that a run of ours has detached it, under this name
 	Plain    bool
 	Named    bool // it, the source and the destination have the names that the plan has
 	Bounded  bool // it has the bounds of the plan, where it has any
@@ -118,7 +119,8 @@ type standing struct {
 const whereSQL = `
 select format('%%I.%%I', n.nspname, c.relname), coalesce(i.inhparent, 0)::int8, coalesce(%[1]s, false),
        coalesce(k.oid, 0)::int8,
-       coalesce(obj_description(k.oid, 'pg_constraint') = format('upkeep: partition of %%s FROM (%%s) TO (%%s)', $5::int8, $7::text, $8::text), false),
+       coalesce(starts_with(obj_description(k.oid, 'pg_constraint'), format('upkeep: partition of %%s FROM (%%s) TO (%%s)', $5::int8, $7::text, $8::text)), false),
+       coalesce(obj_description(k.oid, 'pg_constraint') = format('upkeep: partition of %%s FROM (%%s) TO (%%s), detached as %%s', $5::int8, $7::text, $8::text, $2::text), false),
        c.relkind = 'r' and not exists (select from pg_inherits o where o.inhparent = c.oid),
        coalesce(to_regclass($2)::oid = c.oid and to_regclass($3)::oid = $5::int8::oid and ($4::text = '' or to_regclass(nullif($4, ''))::oid = $6::int8::oid), false),
        coalesce(case when v.low is null then b.b[1] else %[3]s end = $7 and case when v.high is null then b.b[2] else %[4]s end = $8, i.inhparent is null),
@@ -239,7 +241,32 @@ func (p part) marks(now standing) (statements []string) {
 	}
 	return append(statements,
 		fmt.Sprintf("ALTER TABLE %s ADD CONSTRAINT %s CHECK (%s) NOT VALID", p.self, boundName, within(p.column, p.part.From, p.part.To)),
-		fmt.Sprintf("COMMENT ON CONSTRAINT %s ON %s IS %s", boundName, p.self, literal(fmt.Sprintf("upkeep: partition of %d FROM (%s) TO (%s)", p.source, p.part.From, p.part.To))))
+		p.comments(""))
+}
+
+// comments says by our constraint whose partition it is, and how it left its table.
+func (p part) comments(how string) string {
+	return fmt.Sprintf("COMMENT ON CONSTRAINT %s ON %s IS %s", boundName, p.self, literal(fmt.Sprintf("upkeep: partition of %d FROM (%s) TO (%s)%s", p.source, p.part.From, p.part.To, how)))
+}
+
+// claim says by our constraint that we have detached the partition. Before that it may
+// have been anybody, so that nothing is dropped.
+func (p part) claim() string { return p.comments(", detached as " + p.self.String()) }
+
+// ours attaches a partition again that was detached by nobody knows whom: a run that was
+// killed, or somebody since. The step begins anew with it.
+func (p part) ours(ctx context.Context, now standing) (standing, error) {
+	if now.Parent != 0 || now.Proven {
+		return now, nil
+	}
+	if err := p.undone(ctx); err != nil {
+		return now, err
+	}
+	now, err := p.stands(ctx, p.c)
+	if err == nil {
+		err = p.still(now)
+	}
+	return now, err
 }
 
 // finalize ends a detachment that is pending, and marks the partition, which could not
@@ -249,7 +276,7 @@ func (p part) finalize(ctx context.Context, now standing) error {
 		return err
 	}
 	return p.transact(ctx, func(ctx context.Context, tx pgx.Tx) error {
-		return p.exec(ctx, tx, append([]string{"set local lock_timeout = 0", p.detachText() + " FINALIZE"}, p.marks(now)...)...)
+		return p.exec(ctx, tx, append(append([]string{"set local lock_timeout = 0", p.detachText() + " FINALIZE"}, p.marks(now)...), p.claim())...)
 	})
 }
 

@@ -84,7 +84,7 @@ func (a reindex) plan(ctx context.Context, r remediate.Request) (p remediate.Pla
 	if err != nil {
 		return p, err
 	}
-	if err := a.fit(ctx, db, rel, r); err != nil {
+	if err := a.fit(ctx, db, rel, r, &p); err != nil {
 		return p, err
 	}
 	p.Facts = append(p.Facts, fmt.Sprintf("the index has %s; the new one is built beside it", byteText(rel.SizeBytes)))
@@ -165,9 +165,10 @@ func step(r remediate.Request, do, index string, args map[string]string) remedia
 	return remediate.Step{Do: do + pgx.Identifier{r.Subject["schema"], index}.Sanitize(), Args: args}
 }
 
-// fit refuses what REINDEX CONCURRENTLY cannot or must not do.
-func (a reindex) fit(ctx context.Context, db *target.Database, rel relation, r remediate.Request) error {
-	if err := rel.allowed("reindex"); err != nil {
+// fit refuses what REINDEX CONCURRENTLY cannot or must not do, and notes in the plan
+// which rights lack.
+func (a reindex) fit(ctx context.Context, db *target.Database, rel relation, r remediate.Request, p *remediate.Plan) error {
+	if err := p.Lack(rel.allowed("reindex")); err != nil {
 		return err
 	}
 	switch {
@@ -187,7 +188,7 @@ func (a reindex) fit(ctx context.Context, db *target.Database, rel relation, r r
 	case exclusion:
 		return remediate.Refuse(remediate.ReasonUnfit, "the index of an exclusion constraint cannot be built concurrently")
 	case !drops:
-		return remediate.Refuse(remediate.ReasonPrivilege, "role %s may reindex but not drop what an interruption leaves: it must own the table or its schema", rel.Role)
+		return p.Lack(remediate.Refuse(remediate.ReasonPrivilege, "role %s may not drop what an interruption leaves: it must own the table or its schema", rel.Role))
 	}
 	return nil
 }

@@ -83,7 +83,7 @@ func (a repack) plan(ctx context.Context, r remediate.Request) (p remediate.Plan
 	if err != nil {
 		return p, err
 	}
-	if err := rel.allowed("repack the table"); err != nil {
+	if err := p.Lack(rel.allowed("repack the table")); err != nil {
 		return p, err
 	}
 	h, err := surveyHeap(ctx, db, rel, r)
@@ -124,7 +124,7 @@ func (a repack) plan(ctx context.Context, r remediate.Request) (p remediate.Plan
 			delete(more.Steps[i].Args, relianceArg) // the table is another when the first step is done
 		}
 	}
-	p.Facts, p.Steps = append(p.Facts, more.Facts...), append(p.Steps, more.Steps...)
+	p.Facts, p.Steps, p.Needs = append(p.Facts, more.Facts...), append(p.Steps, more.Steps...), append(p.Needs, more.Needs...)
 	return p, err
 }
 

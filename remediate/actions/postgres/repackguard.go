@@ -129,6 +129,7 @@ func (g *guard) look(ctx context.Context, c *pgx.Conn) error {
 		return g.afterCopy(ctx, c)
 	case copied:
 		return g.beforeChange(ctx, c)
+	case released:
 	}
 	return nil
 }

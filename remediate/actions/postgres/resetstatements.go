@@ -84,7 +84,7 @@ func (a resetStatements) plan(ctx context.Context, _ remediate.Request) (p remed
 		return p, err
 	}
 	if !s.MayReset {
-		return p, remediate.Refuse(remediate.ReasonPrivilege, "role %s may not reset the statistics: grant execute on function %s.pg_stat_statements_reset to it, in database %q", s.Role, place.Schema, place.Database)
+		_ = p.Lack(remediate.Refuse(remediate.ReasonPrivilege, "role %s may not reset the statistics: grant execute on function %s.pg_stat_statements_reset to it, in database %q", s.Role, place.Schema, place.Database)) // it is noted
 	}
 	rows, err := read.ReadSlowest(ctx, a.target, place, slowest)
 	switch {

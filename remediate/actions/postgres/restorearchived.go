@@ -96,7 +96,13 @@ func (a restoreArchived) plan(ctx context.Context, r remediate.Request) (p remed
 	if m.since, m.until, err = span(r.Params); err != nil {
 		return p, err
 	}
-	return a.moving().plan(ctx, db, rel, m, r)
+	facts, err := inObjects(ctx, db, entry, m.since, m.until)
+	if err != nil {
+		return p, err
+	}
+	p, err = a.moving().plan(ctx, db, rel, m, r)
+	p.Facts = append(p.Facts, facts...)
+	return p, err
 }
 
 // Apply implements remediate.Remedy.

@@ -187,7 +187,7 @@ func (w *world) apply(a act, s remediate.Step) error {
 	return err
 }
 
-var errHangs = errors.New("the step took longer than the storm waits") //nolint:gochecknoglobals // a sentinel
+var errHangs = errors.New("the step took longer than the storm waits")
 
 // count is how many rows are in the source, for the log.
 func (w *world) count() (n int) {
@@ -244,8 +244,6 @@ func (w *world) blowBeside() (end func()) {
 	}
 }
 
-var numbers = regexp.MustCompile(`[0-9]+`) //nolint:gochecknoglobals // a pattern
-
 // end counts how a run has ended. What is neither nil nor a refusal is a fault, which
 // an engine tries again.
 func (w *world) end(a act, err error) {
@@ -259,7 +257,7 @@ func (w *world) end(a act, err error) {
 	case errors.Is(err, remediate.ErrGone):
 		said = "gone"
 	case err != nil:
-		said = "fault: " + numbers.ReplaceAllString(err.Error(), "N")
+		said = "fault: " + regexp.MustCompile(`[0-9]+`).ReplaceAllString(err.Error(), "N")
 	}
 	w.tally.ended[a.name+": "+said[:min(len(said), 150)]]++
 }

@@ -313,9 +313,7 @@ func (w *world) plain(sql string) error {
 	if fault != nil {
 		return fault
 	}
-	for _, index := range left {
-		w.invalid = append(w.invalid, index)
-	}
+	w.invalid = append(w.invalid, left...)
 	return err
 }
 

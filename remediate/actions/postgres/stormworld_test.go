@@ -71,7 +71,7 @@ const (
 func newWorld(t *testing.T, s *sky, seed int) *world {
 	t.Helper()
 	w := &world{
-		t: t, seed: seed, rng: rand.New(rand.NewPCG(uint64(seed), 11)), scene: scenes()[seed%len(scenes())], beside: seed%3 == 2, //nolint:gosec // seeds are not negative
+		t: t, seed: seed, rng: rand.New(rand.NewPCG(uint64(seed), 11)), scene: scenes()[seed%len(scenes())], beside: seed%3 == 2,
 		now: time.Now().UTC().Truncate(time.Second), model: newModel(), next: 1, left: 24, tally: newTally(), repack: s.repack, touched: make(map[int64]int), decks: make(map[string]int),
 	}
 	w.url, w.database = s.database(t, seed)

@@ -97,8 +97,9 @@ func many[T any](ctx context.Context, q read.Querier, sql string, args ...any) (
 	return pgx.CollectRows(rows, pgx.RowToStructByPos[T])
 }
 
-// fit refuses a table that rows cannot be moved from or to without harm.
-func (s side) fit(p place, o operation) error {
+// fit refuses a table that rows cannot be moved from or to without harm. Which rights lack
+// is noted in the plan.
+func (s side) fit(p place, o operation, plan *remediate.Plan) error {
 	unfit := func(format string, args ...any) error {
 		return remediate.Refuse(remediate.ReasonUnfit, "%s "+format, append([]any{p}, args...)...)
 	}
@@ -120,25 +121,30 @@ func (s side) fit(p place, o operation) error {
 	case s.Secured:
 		return unfit("has row security, which hides rows from role %s: use the owner, or a role with BYPASSRLS", s.Role)
 	}
-	return s.permitted(p, o)
+	return s.permitted(p, o, plan)
 }
 
-// permitted refuses a role that lacks a right, and names the right.
-func (s side) permitted(p place, o operation) error {
+// permitted notes the rights that the role lacks, and refuses where it may not even look.
+func (s side) permitted(p place, o operation, plan *remediate.Plan) error {
 	lacks := func(grant string) error {
 		return remediate.Refuse(remediate.ReasonPrivilege, "role %s lacks a right: %s to %s", s.Role, grant, pgx.Identifier{s.Role}.Sanitize())
 	}
-	switch {
-	case !s.Usage:
-		return lacks("grant usage on schema " + pgx.Identifier{p.Schema}.Sanitize())
-	case o == deletes() && !s.Delete:
-		return lacks("grant delete on table " + p.String())
-	case o == deletes() && !s.Select:
-		return lacks("grant select on table " + p.String())
-	case o == deletes() && !s.Update:
-		return lacks("grant update on table " + p.String() + ", to hold rows while they are taken,")
-	case o == inserts() && !s.Insert:
-		return lacks("grant insert on table " + p.String())
+	for _, right := range []struct {
+		lacks, blind bool
+		grant        string
+	}{
+		{!s.Usage, true, "grant usage on schema " + pgx.Identifier{p.Schema}.Sanitize()},
+		{o == deletes() && !s.Delete, false, "grant delete on table " + p.String()},
+		{o == deletes() && !s.Update, false, "grant update on table " + p.String() + ", to hold rows while they are taken,"},
+		{o == inserts() && !s.Insert, false, "grant insert on table " + p.String()},
+		{o == deletes() && !s.Select, true, "grant select on table " + p.String()},
+	} {
+		switch {
+		case right.lacks && right.blind:
+			return plan.Blind(lacks(right.grant))
+		case right.lacks:
+			_ = plan.Lack(lacks(right.grant)) // it is noted
+		}
 	}
 	return nil
 }

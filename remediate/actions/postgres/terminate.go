@@ -107,7 +107,7 @@ func (a terminate) plan(ctx context.Context, r remediate.Request) (p remediate.P
 	case s == nil:
 		return p, remediate.Refuse(remediate.ReasonNothing, "nobody is in the way")
 	}
-	if err := mayBeEnded(*s); err != nil {
+	if err := p.Lack(mayBeEnded(*s)); err != nil {
 		return p, err
 	}
 	p.Facts = a.facts(*s)

@@ -202,8 +202,12 @@ func (u unfiling) fitting(ctx context.Context, tx pgx.Tx, p *depot.ParcelReader)
 	return r, refused
 }
 
-// ofAnother refuses the rows of another table, which had the name before this one.
+// ofAnother refuses the rows of another table, which had the name before this one, and
+// those that were past their age by another column.
 func (u unfiling) ofAnother(p depot.Parcel) error {
+	if p.Column != u.entry.Column {
+		return remediate.Refuse(remediate.ReasonUnfit, "the rows were archived by the column %q, and the archive names %q: what is back is written down by the first, so name that one to bring them back", p.Column, u.entry.Column)
+	}
 	if p.OID == 0 || p.OID == u.root || u.earlier {
 		return nil
 	}
@@ -259,7 +263,8 @@ type unique struct {
 	Plain     bool     // columns of all rows
 }
 
-// keysSQL lists the unique indexes and exclusion constraints of a table.
+// keysSQL lists the unique indexes and exclusion constraints of a table. A key WITHOUT
+// OVERLAPS (PostgreSQL 18) is both.
 const keysSQL = `
 select array(select pg_get_indexdef(i.indexrelid, n, true) from generate_series(1, i.indnkeyatts) n order by n),
        case when i.indisexclusion
@@ -269,7 +274,7 @@ select array(select pg_get_indexdef(i.indexrelid, n, true) from generate_series(
        coalesce(pg_get_expr(i.indpred, i.indrelid), ''),
        i.indpred is null and i.indexprs is null and not i.indisexclusion
   from pg_index i
-  left join pg_constraint k on k.conindid = i.indexrelid and k.contype = 'x'
+  left join pg_constraint k on k.conindid = i.indexrelid and k.contype in ('p', 'u', 'x')
  where i.indrelid = $1::int8::oid and (i.indisunique or i.indisexclusion)
  order by i.indisprimary desc, i.indexrelid`
 

@@ -151,10 +151,10 @@ func (a vacuum) plan(ctx context.Context, r remediate.Request) (p remediate.Plan
 		return p, err
 	}
 	db, rel, row, err := counted(ctx, a.target, r, "vacuum the table")
-	if err != nil {
+	if err := p.Lack(err); err != nil {
 		return p, err
 	}
-	p.Facts = append(p.Facts, fmt.Sprintf("%.0f of %.0f rows are dead, the heap has %s", row.DeadRows, row.DeadRows+row.LiveRows, remediate.Quantity("_bytes", float64(rel.SizeBytes))))
+	p.Facts = append(p.Facts, deadRows(row)+", the heap has "+remediate.Quantity("_bytes", float64(rel.SizeBytes)))
 	freeze, why, err := a.freezes(ctx, db, c.freeze, row)
 	if err != nil {
 		return p, err
@@ -181,6 +181,19 @@ func (a vacuum) plan(ctx context.Context, r remediate.Request) (p remediate.Plan
 	return p, nil
 }
 
+// deadRows says what the server knows of them.
+func deadRows(row read.VacuumRow) string {
+	switch {
+	case row.DeadRows == nil:
+		return "the server's statistics are empty, as a crash leaves them: how many rows are dead is not known"
+	case row.LiveRows == nil:
+		return fmt.Sprintf("at least %.0f rows are dead; the server's statistics are younger than the table, as after a crash", *row.DeadRows)
+	case row.Young:
+		return fmt.Sprintf("at least %.0f of about %.0f rows are dead; the server's statistics are younger than the table, as after a crash", *row.DeadRows, *row.DeadRows+*row.LiveRows)
+	}
+	return fmt.Sprintf("%.0f of %.0f rows are dead", *row.DeadRows, *row.DeadRows+*row.LiveRows)
+}
+
 // held refuses a vacuum that would remove nothing, and otherwise tells who holds
 // rows back that some of the dead may be of. In a later step of a chain somebody
 // older may have been ended since the last vacuum, and it is tried.
@@ -191,8 +204,8 @@ func (a vacuum) held(ctx context.Context, r remediate.Request, row read.VacuumRo
 	}
 	vain := a.seen.inVain(h, row.LastVacuum, rel.SizeBytes)
 	switch {
-	case vain && r.Step == 0 && row.DeadRows > 0:
-		return "", cannotHelp(*h, fmt.Sprintf("a vacuum would remove none of the %.0f dead rows, as the last one, at %s, did not", row.DeadRows, row.LastVacuum.UTC().Format(time.DateTime)))
+	case vain && r.Step == 0 && row.DeadRows != nil && *row.DeadRows > 0:
+		return "", cannotHelp(*h, fmt.Sprintf("a vacuum would remove none of the %.0f dead rows, as the last one, at %s, did not", *row.DeadRows, row.LastVacuum.UTC().Format(time.DateTime)))
 	case h != nil && (vain || h.Age >= worthTelling || h.Seconds >= againIn.Seconds()):
 		return held(*h), nil
 	}
@@ -255,7 +268,9 @@ func (a vacuum) Measure(ctx context.Context, r remediate.Request) (float64, erro
 	case len(rows) == 0:
 		return 0, fmt.Errorf("table %q: %w", r.Subject["table"], remediate.ErrGone)
 	case rows[0].DeadRatio == nil:
-		return 0, fmt.Errorf("the server's statistics of table %q are empty", r.Subject["table"])
+		return 0, fmt.Errorf("the server's statistics of table %q are empty: %w", r.Subject["table"], remediate.ErrNoData)
+	case rows[0].Young && r.Limit != nil && *rows[0].DeadRatio <= *r.Limit:
+		return 0, fmt.Errorf("the server's statistics of table %q are younger than the table, and %s is the least of its share of dead rows: %w", r.Subject["table"], remediate.Quantity("_ratio", *rows[0].DeadRatio), remediate.ErrNoData)
 	}
 	return *rows[0].DeadRatio, nil
 }
@@ -266,12 +281,14 @@ func of(r remediate.Request) read.Subject {
 }
 
 // counted returns the table of a request with the server's counts of its rows. It
-// refuses who may not do what is said, and what has no rows of its own.
+// refuses what has no rows of its own. Where the role may not do what is said, it
+// returns all of that beside the refusal.
 func counted(ctx context.Context, t *target.Postgres, r remediate.Request, what string) (db *target.Database, rel relation, row read.VacuumRow, err error) {
 	if db, rel, err = find(ctx, t, r); err != nil {
 		return db, rel, row, err
 	}
-	if err := rel.allowed(what); err != nil {
+	lacks := rel.allowed(what)
+	if err := new(remediate.Plan).Lack(lacks); err != nil {
 		return db, rel, row, err
 	}
 	if rel.Kind != "r" && rel.Kind != "m" {
@@ -284,5 +301,5 @@ func counted(ctx context.Context, t *target.Postgres, r remediate.Request, what 
 	if len(rows) != 1 {
 		return db, rel, row, remediate.Refuse(remediate.ReasonUnfit, "the server keeps no statistics of %s", r.Subject["table"])
 	}
-	return db, rel, rows[0], nil
+	return db, rel, rows[0], lacks
 }

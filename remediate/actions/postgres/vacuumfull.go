@@ -68,7 +68,7 @@ func (a vacuumFull) plan(ctx context.Context, r remediate.Request) (p remediate.
 	if err != nil {
 		return p, err
 	}
-	if err := rel.allowed("vacuum the table"); err != nil {
+	if err := p.Lack(rel.allowed("vacuum the table")); err != nil {
 		return p, err
 	}
 	h, err := surveyHeap(ctx, db, rel, r)

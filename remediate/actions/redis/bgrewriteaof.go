@@ -68,7 +68,7 @@ func (a bgrewriteaof) Plan(ctx context.Context, r remediate.Request) (p remediat
 	if err != nil {
 		return p, err
 	}
-	if err := allowed(ctx, a.target.Client, rewriting()); err != nil {
+	if err := p.Lack(allowed(ctx, a.target.Client, rewriting())); err != nil {
 		return p, err
 	}
 	state, err := read.ReadState(ctx, a.target.Client)
@@ -93,7 +93,7 @@ func (a bgrewriteaof) Plan(ctx context.Context, r remediate.Request) (p remediat
 	p.Steps = []remediate.Step{{Do: "BGREWRITEAOF", Args: map[string]string{
 		"rewrites": strconv.FormatInt(rewrites, 10), "base": strconv.FormatFloat(s.AOFBase, 'f', 0, 64), argRunID: state.RunID,
 	}}}
-	return p, nil
+	return p, p.Lacking()
 }
 
 // Apply implements remediate.Remedy.

@@ -62,7 +62,7 @@ func (a bgsave) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan
 	if err != nil {
 		return p, err
 	}
-	if err := allowed(ctx, a.target.Client, saving()); err != nil {
+	if err := p.Lack(allowed(ctx, a.target.Client, saving())); err != nil {
 		return p, err
 	}
 	state, err := read.ReadState(ctx, a.target.Client)
@@ -87,7 +87,7 @@ func (a bgsave) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan
 	p.Steps = []remediate.Step{{Do: "BGSAVE", Args: map[string]string{
 		"saves": strconv.FormatInt(saves, 10), "last_save": strconv.FormatInt(s.LastSave.Unix(), 10), argRunID: state.RunID,
 	}}}
-	return p, nil
+	return p, p.Lacking()
 }
 
 // underway tells what is waited for first.
@@ -124,7 +124,8 @@ func (a bgsave) save(ctx context.Context, f remediate.Fence, process string, sav
 		early:  func(now read.Snapshot) bool { return now.LastSave.Unix() == last && now.Age < time.Second },
 		done: func(now read.Snapshot) (bool, error) {
 			counted := now.Saves < 0 || now.Saves > saves
-			return now.OK && now.Succeeded && now.LastSave.Unix() > last && counted, nil
+			// Of one process the time moves by a save alone; a start moves it too.
+			return now.OK && (process != "" || now.Succeeded) && now.LastSave.Unix() > last && counted, nil
 		},
 	}.carry(ctx, f)
 }

@@ -103,7 +103,7 @@ func parsed(text string) (map[string]string, error) {
 // keysOf reads the keys that were kept.
 func keysOf(text string) (map[int]read.Keys, error) {
 	all := make(map[int]read.Keys)
-	for _, one := range strings.Fields(text) {
+	for one := range strings.FieldsSeq(text) {
 		var n int
 		var k read.Keys
 		if _, err := fmt.Sscanf(one, "%d=%d/%d", &n, &k.All, &k.Expires); err != nil {
@@ -198,6 +198,11 @@ func (a restart) complete(ctx context.Context, kept map[string]string, state rea
 	}
 	if short > 0 {
 		return final("the server is back with %d keys of %d, of which %d may have expired: look at its log and its folder before anything is written over", have, all, all-must)
+	}
+	if appended, err := strconv.ParseFloat(kept[keptAppended], 64); err == nil && s.AOF && s.Rewrites == 0 && s.AOFSize < appended && state.Loaded < must {
+		// Clients may have written as many keys since as were lost. One that was written
+		// anew right before the stop is shorter too, and has all keys at its beginning.
+		return final("the server is back, and its append-only file has %s where it had %s: look at its log and its folder before anything is written over", remediate.Quantity("_bytes", s.AOFSize), remediate.Quantity("_bytes", appended))
 	}
 	return nil
 }

@@ -117,10 +117,10 @@ func (a defrag) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan
 	if !u.Jemalloc() {
 		return p, remediate.Refuse(remediate.ReasonCannotHelp, "the server's allocator is %q: only jemalloc can be defragmented", u.Allocator)
 	}
-	if err := allowed(ctx, a.target.Client, setting()); err != nil {
+	if err := p.Lack(allowed(ctx, a.target.Client, setting())); err != nil {
 		return p, err
 	}
-	if err := a.able(ctx); err != nil {
+	if err := p.Lack(a.able(ctx)); err != nil {
 		return p, err
 	}
 	limit := defaultLimit
@@ -153,7 +153,7 @@ func (a defrag) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan
 		Do:   fmt.Sprintf("CONFIG SET %s; wait for a ratio of %s, %s at most; CONFIG SET %s", listed(args, set), args["limit"], args["time"], listed(args, back)),
 		Undo: "CONFIG SET " + listed(args, back), Args: args,
 	}}
-	return p, nil
+	return p, p.Lacking()
 }
 
 // wanted returns what is to be set, and whether the request says limits of its own.

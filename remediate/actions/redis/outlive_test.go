@@ -197,6 +197,53 @@ func TestRestartOutlives(t *testing.T) {
 	}
 }
 
+// All that was set while it ran is named at once, also where the restart is refused.
+func TestRestartNamesAllThatWasSet(t *testing.T) {
+	u, r := supervised(t)
+	for _, set := range [][]any{{"config", "set", "appendfsync", "always"}, {"config", "set", "save", "900 1"}, {"config", "set", "timeout", "77"}, {"acl", "setuser", "app", "on", ">pw", "~*", "+@all"}} {
+		do(t, r, set...)
+	}
+	plan, err := redis.Restart(r).Plan(t.Context(), remediate.Request{})
+	refuses(t, err, remediate.ReasonUnfit, "told appendfsync always with CONFIG SET", "told save 900 1 with CONFIG SET", "also take back the setting timeout, the user app")
+	facts := strings.Join(plan.Facts, "; ")
+	for _, want := range []string{"the setting timeout", "the user app"} {
+		if !strings.Contains(facts, want) {
+			t.Errorf("the plan says %q, and not %q", facts, want)
+		}
+	}
+	if u.count() != 0 {
+		t.Error("it was restarted")
+	}
+}
+
+// As many other keys as were lost make no good restart.
+func TestRestartThatLostKeysIsNotMadeGood(t *testing.T) {
+	for name, aof := range map[string]string{"a snapshot": "no", "an append-only file": "yes"} {
+		t.Run(name, func(t *testing.T) {
+			u, r := supervised(t, "--appendonly", aof)
+			populate(t, r, keysThere)
+			step := plannedRestart(t, r)
+			killed, kill := context.WithCancel(t.Context())
+			u.between = func() {
+				kill()
+				for _, file := range []string{"dump.rdb", "appendonlydir"} {
+					if err := os.RemoveAll(filepath.Join(u.dir, file)); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+			_ = redis.Restart(r).Apply(killed, actiontest.Fence(&step), step) // upkeep is killed meanwhile
+			answers(t, r)
+			for i := range keysThere {
+				do(t, r, "set", fmt.Sprint("n", i), "v")
+			}
+			if err := apply(t, redis.Restart(r), &step); !errors.Is(err, remediate.ErrFinal) {
+				t.Errorf("with other keys in the place of those that were lost: %v", err)
+			}
+		})
+	}
+}
+
 // What a server is started with must be known, or nothing have been set since.
 func TestRestartOfAnUnknownStart(t *testing.T) {
 	u, r := supervised(t)

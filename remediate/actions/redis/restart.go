@@ -152,7 +152,7 @@ func (a restart) Plan(ctx context.Context, r remediate.Request) (p remediate.Pla
 		return p, err
 	}
 	now.pause = time.Duration(hold)
-	if err := allowed(ctx, a.target.Client, restarting()...); err != nil {
+	if err := p.Lack(allowed(ctx, a.target.Client, restarting()...)); err != nil {
 		return p, err
 	}
 	if !a.target.Restart.Configured() {
@@ -161,16 +161,17 @@ func (a restart) Plan(ctx context.Context, r remediate.Request) (p remediate.Pla
 	if err := a.supervised(ctx, &now); err != nil {
 		return p, err
 	}
+	p.Facts = now.facts(a.target.Restart) // also where it is refused: what would go is told at once
 	volatile := r.Params["volatile"] == "true"
 	if err := a.may(now, r.Params["replicas"] == "true", volatile); err != nil {
 		return p, err
 	}
-	if p.Facts, err = now.place.fits(now.snapshot, b, "a snapshot"); err != nil {
+	room, err := now.place.fits(now.snapshot, b, "a snapshot")
+	if p.Facts = append(room, p.Facts...); err != nil {
 		return p, err
 	}
-	p.Facts = append(p.Facts, now.facts(a.target.Restart)...)
 	p.Steps = []remediate.Step{a.step(now, volatile)}
-	return p, nil
+	return p, p.Lacking()
 }
 
 // may refuses what must not be restarted.

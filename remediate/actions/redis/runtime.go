@@ -84,23 +84,32 @@ func bearing() map[string]string {
 }
 
 // bears refuses where the server would read other data after a restart than it has
-// now, or keep them otherwise.
+// now, or keep them otherwise. It names all such settings.
 func (now patient) bears() error {
 	begun := now.begun
+	var others []string
 	for _, name := range slices.Sorted(maps.Keys(bearing())) {
 		is, there := now.running.settings[name]
 		if !there || name == "replicaof" && now.state.Cluster {
 			continue // it is older than the setting, or keeps it in a file of its own
 		}
-		starts, where := bearing()[name], "configuration"
-		if said, ok := begun.said[name]; ok {
-			starts, where = said, begun.where[name]
-		} else if where = "command line"; now.state.ConfigFile != "" {
+		starts, where := bearing()[name], "command line"
+		if now.state.ConfigFile != "" {
 			where = "configuration file"
 		}
-		if !alike(name, is, starts) {
-			return remediate.Refuse(remediate.ReasonUnfit, "the server was told %s %s with CONFIG SET, and its %s says %s: after a restart it would read or keep other data than now. Make both the same first (CONFIG REWRITE)", name, shown(is), where, shown(starts))
+		if said, ok := begun.said[name]; ok {
+			starts, where = said, begun.where[name]
 		}
+		if !alike(name, is, starts) {
+			others = append(others, fmt.Sprintf("the server was told %s %s with CONFIG SET, and its %s says %s", name, shown(is), where, shown(starts)))
+		}
+	}
+	if len(others) > 0 {
+		also := ""
+		if goes := now.goes(); len(goes) > 0 {
+			also = ". A restart would also take back " + strings.Join(goes, ", ")
+		}
+		return remediate.Refuse(remediate.ReasonUnfit, "%s: after a restart it would read or keep other data than now. Make both the same first (CONFIG REWRITE)%s", strings.Join(others, "; "), also)
 	}
 	return now.works()
 }

@@ -82,13 +82,13 @@ func (c Contract) String() string {
 	words := []string{"system=" + c.System}
 	for _, oid := range slices.Sorted(maps.Keys(c.Relations)) {
 		r := c.Relations[oid]
-		word := strconv.FormatInt(oid, 10) + "=" + r.hash
+		hashes := []string{strconv.FormatInt(oid, 10) + "=" + r.hash}
 		if len(c.Relations) <= fewRelations {
 			for _, kind := range slices.Sorted(maps.Keys(r.kinds)) {
-				word += "/" + kind + ":" + r.kinds[kind]
+				hashes = append(hashes, kind+":"+r.kinds[kind])
 			}
 		}
-		words = append(words, word)
+		words = append(words, strings.Join(hashes, "/"))
 	}
 	return strings.Join(words, " ")
 }
@@ -152,7 +152,7 @@ func (c Contract) Without(kind, name string) Contract {
 // now as c has it, and one with ReasonTarget where another server answers.
 func (c Contract) Check(now Contract) error {
 	if c.System != now.System {
-		return remediate.Refuse(remediate.ReasonTarget, "the plan was made for the server with the system identifier %s, and at its address answers %s: plan again", c.System, now.System)
+		return remediate.Elsewhere("another server answers: its system identifier is %s, and the plan is for %s", now.System, c.System)
 	}
 	for _, oid := range slices.Sorted(maps.Keys(c.Relations)) {
 		was := c.Relations[oid]

@@ -46,9 +46,9 @@ insert into s (id, at, body) select i, now(), i from generate_series(1, 50) i`
 
 // A change is a statement and what takes it back.
 type change struct {
-	kind, on  string // kind of line that differs, of which relation; on "" where nothing may differ
-	do, undo  string
-	since, to int // versions
+	kind, on string // kind of line that differs, of which relation; on "" where nothing may differ
+	do, undo string
+	since    int // versions
 }
 
 func changes() []change {
@@ -107,7 +107,12 @@ func changes() []change {
 		{kind: "extension", on: "s", do: "alter extension plpgsql add table s", undo: "alter extension plpgsql drop table s"},
 		{kind: "setting", on: "s", do: "set session_replication_role = replica", undo: "set session_replication_role = origin"},
 
-		{do: "vacuum s"}, {do: "vacuum full s"}, {do: "analyze s"}, {do: "cluster s using s_pkey"}, {do: "reindex table concurrently s"}, {do: "reindex table s"},
+		{do: "vacuum s"},
+		{do: "vacuum full s"},
+		{do: "analyze s"},
+		{do: "cluster s using s_pkey"},
+		{do: "reindex table concurrently s"},
+		{do: "reindex table s"},
 		{do: "comment on table s is 'a'; comment on column s.body is 'b'"},
 		{do: "alter table s alter body set statistics 500", undo: "alter table s alter body set statistics -1"},
 		{do: "alter table s set (fillfactor = 70)", undo: "alter table s reset (fillfactor)"},

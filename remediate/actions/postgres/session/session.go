@@ -62,11 +62,11 @@ func (s Server) same(name string, is Server) error {
 	case s.System == "":
 		return nil
 	case s.System != is.System:
-		return remediate.Refuse(remediate.ReasonTarget, "another server answers at the address of %s: its system identifier is %s, and the plan is for %s; plan again", name, is.System, s.System)
+		return remediate.Elsewhere("another server answers at the address of %s: its system identifier is %s, and the plan is for %s", name, is.System, s.System)
 	case s.Timeline == "":
 		return nil
 	case is.Replica:
-		return remediate.Refuse(remediate.ReasonReadOnly, "a replica answers at the address of %s, and the plan is for the primary: name the primary as the target", name)
+		return remediate.Elsewhere("a replica answers at the address of %s, and the plan is for the primary", name)
 	case s.Timeline != is.Timeline:
 		return remediate.Refuse(remediate.ReasonTarget, "the server that answers at the address of %s was promoted or restored since the plan was made: its timeline is %s, and was %s; plan again", name, is.Timeline, s.Timeline)
 	}
@@ -135,6 +135,16 @@ func Same(ctx context.Context, t *target.Postgres, planned Server) error {
 	return planned.same(t.Name, is)
 }
 
+// Answers refuses where another server than that of the plan answers whoever connects
+// now: a connection that is kept may still lead to the one before.
+func Answers(ctx context.Context, t *target.Postgres, planned Server) error {
+	c, err := Open(ctx, t, Request{Database: t.Maintenance(), Application: "upkeep looks who answers", Server: planned})
+	if err != nil {
+		return err
+	}
+	return c.Close(context.WithoutCancel(ctx))
+}
+
 // direct asks which server answers, and refuses a pooler.
 func direct(ctx context.Context, t *target.Postgres) (s Server, err error) {
 	db, err := t.Server()
@@ -153,25 +163,37 @@ func direct(ctx context.Context, t *target.Postgres) (s Server, err error) {
 // PlanWrites makes a plan as Plan does, for steps that need transactions that write. It
 // refuses where those of a new session with the database of the request do not.
 func PlanWrites(ctx context.Context, t *target.Postgres, r remediate.Request, plan func(context.Context, remediate.Request) (remediate.Plan, error)) (remediate.Plan, error) {
-	p, err := Plan(ctx, t, r, plan)
-	if err != nil {
-		return p, err
-	}
-	c, err := Open(ctx, t, Request{Database: r.Subject["database"], Application: "upkeep plans", Writes: true})
-	if err != nil {
-		return remediate.Plan{}, err
-	}
-	return p, c.Close(ctx)
+	return planned(ctx, t, r, true, plan)
 }
 
 // Plan makes a plan for the server that answers now: each step says which one that is.
-// It refuses where a pooler answers, since no step could be carried out.
+// It refuses where a pooler answers, since no step could be carried out, and returns the
+// whole plan beside the refusal where only rights lack.
 func Plan(ctx context.Context, t *target.Postgres, r remediate.Request, plan func(context.Context, remediate.Request) (remediate.Plan, error)) (remediate.Plan, error) {
+	return planned(ctx, t, r, false, plan)
+}
+
+func planned(ctx context.Context, t *target.Postgres, r remediate.Request, writes bool, plan func(context.Context, remediate.Request) (remediate.Plan, error)) (remediate.Plan, error) {
 	is, err := direct(ctx, t)
 	if err != nil {
 		return remediate.Plan{}, err
 	}
 	p, err := plan(ctx, r)
+	if err == nil {
+		// A step works in a session of its own, which may be another than those that are
+		// kept for reading.
+		var c *pgx.Conn
+		c, err = Open(ctx, t, Request{Database: r.Subject["database"], Application: "upkeep plans", Writes: writes})
+		no, refused := remediate.Refused(err)
+		switch {
+		case err == nil:
+			err = c.Close(ctx)
+		case refused && no.Reason == remediate.ReasonReadOnly:
+			p.Needs = append(p.Needs, no.Detail) // people see the whole plan all the same
+		default:
+			return remediate.Plan{}, err
+		}
+	}
 	for i := range p.Steps {
 		if p.Steps[i].Args == nil {
 			p.Steps[i].Args = make(map[string]string)
@@ -180,6 +202,9 @@ func Plan(ctx context.Context, t *target.Postgres, r remediate.Request, plan fun
 		if is.Timeline != "" {
 			p.Steps[i].Args[argTimeline] = is.Timeline
 		}
+	}
+	if _, refused := remediate.Refused(err); err == nil || refused && len(p.Needs) > 0 && r.Mode != remediate.Observe {
+		err = p.Lacking()
 	}
 	return p, err
 }

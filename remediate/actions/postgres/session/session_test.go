@@ -120,6 +120,36 @@ func TestPooler(t *testing.T) {
 	}
 }
 
+// Pgpool-II hands out the server's own process id. Nothing is opened or planned through
+// it all the same, and what reads goes on.
+func TestPgpool(t *testing.T) {
+	s := start(t, map[string]string{})
+	p := targetOf(t, servertest.Pgpool(t, s))
+	c, err := session.Open(t.Context(), p, session.Request{Database: "postgres", Application: "upkeep test fence 1"})
+	if r, ok := remediate.Refused(err); !ok || r.Reason != remediate.ReasonPooler {
+		t.Errorf("Open: %v, %v; want a refusal for the pooler", c, err)
+	}
+	_, err = session.Plan(t.Context(), p, remediate.Request{}, func(context.Context, remediate.Request) (remediate.Plan, error) { return remediate.Plan{}, nil })
+	if r, ok := remediate.Refused(err); !ok || r.Reason != remediate.ReasonPooler {
+		t.Errorf("Plan: %v, want a refusal for the pooler", err)
+	}
+	if names, err := p.Databases(t.Context()); err != nil || len(names) == 0 {
+		t.Errorf("Databases: %q, %v", names, err)
+	}
+}
+
+// A server whose strings are read in the old way is served too.
+func TestOldStrings(t *testing.T) {
+	s := start(t, map[string]string{"standard_conforming_strings": "off"})
+	c, err := session.Open(t.Context(), targetOf(t, s.URL), session.Request{Database: "postgres", Application: "upkeep test fence 1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
 // A name that leads to another server, to a replica, or to the same server after a
 // promotion or a restore is none at which a plan is carried out.
 func TestOpenIsBoundToTheServer(t *testing.T) {
@@ -182,7 +212,7 @@ func TestOpenIsBoundToTheServer(t *testing.T) {
 	restart("", map[string]string{}) // the same server, started anew
 	opens("open")
 	restart("standby.signal", map[string]string{})
-	opens(remediate.ReasonReadOnly)
+	opens(remediate.ReasonTarget)
 	restart("recovery.signal", map[string]string{"restore_command": "false"})
 	servertest.Exec(t, s.URL, "create table public.after (id int)") // waits for the end of the recovery
 	opens(remediate.ReasonTarget)

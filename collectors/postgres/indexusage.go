@@ -1,0 +1,211 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/ai-micro-service/upkeep/internal/target"
+)
+
+// evidenceSQL tells what the server itself knows of how long it has counted scans.
+//
+// A crash empties the statistics, with or without a new start of the server, and the
+// database does not say so; the statistics of the whole server that cannot be read
+// begin anew, and say when. Those of one kind can be reset alone, so the earlier of two
+// kinds counts. A promotion is another timeline. track_counts may be off for sessions
+// of some role or database only, and what a session of ours has been told is not what
+// others have.
+//
+// Rights: none beyond CONNECT, unless EXECUTE on the functions was taken away.
+// Versions: 13 and later.
+const evidenceSQL = `
+select d.oid::int8,
+       (select c.system_identifier::text from pg_control_system() c),
+       case when pg_is_in_recovery() then '' else left(pg_walfile_name(pg_current_wal_lsn()), 8) end,
+       pg_is_in_recovery(),
+       s.stats_reset, pg_postmaster_start_time(), least(b.stats_reset, a.stats_reset),
+       clock_timestamp(), pg_conf_load_time(),
+       t.setting::bool and t.source <> all (array['database', 'user', 'database user', 'client', 'session', 'global'])
+         and not exists (
+           select from pg_db_role_setting r, unnest(r.setconfig) c
+            where r.setdatabase in (0, d.oid)
+              and case when lower(split_part(c, '=', 1)) = 'track_counts' then not split_part(c, '=', 2)::bool else false end),
+       current_setting('archive_mode') <> 'off',
+       current_setting('port')::int4
+  from pg_stat_database s
+  join pg_database d on d.oid = s.datid
+  cross join pg_stat_bgwriter b
+  cross join pg_stat_archiver a
+  join pg_settings t on t.name = 'track_counts'
+ where s.datname = current_database()`
+
+// evidenceRow is one row of evidenceSQL.
+type evidenceRow struct {
+	Database         int64
+	System, Timeline string
+	Recovery         bool
+	Reset            *time.Time
+	Started          time.Time
+	Emptied          *time.Time // when all statistics began anew
+	Now, Loaded      time.Time
+	Counts           bool
+	Archives         bool
+	Port             int32
+}
+
+// since is when the statistics of a server began.
+func (e evidenceRow) since(of string) moment {
+	at := func(t *time.Time) time.Time {
+		if t == nil {
+			return time.Time{}
+		}
+		return *t
+	}
+	return latest(
+		moment{at(e.Reset), "the statistics" + of + " were reset then, by somebody or a crash"},
+		moment{e.Started, "the server" + of + " was started then, perhaps after a crash, which empties its statistics"},
+		moment{at(e.Emptied), "the statistics" + of + " were emptied then, as by a crash"},
+	)
+}
+
+// indexesSQL lists every index of a database that upkeep may come to think of, and
+// whether a query has used it.
+const indexesSQL = `
+select n.nspname, c.relname, c.oid::int8, pg_stat_get_numscans(c.oid) > 0
+  from pg_class c
+  join pg_namespace n on n.oid = c.relnamespace
+ where c.relkind = 'i'
+   and c.relpersistence <> 't'
+   and n.nspname <> all (array['pg_catalog', 'information_schema', 'pg_toast'])`
+
+type indexRow struct {
+	Schema, Index string
+	OID           int64
+	Used          bool
+}
+
+// usedSQL names the indexes that queries have used.
+const usedSQL = `
+select n.nspname, c.relname
+  from pg_class c
+  join pg_namespace n on n.oid = c.relnamespace
+ where c.relkind = 'i' and pg_stat_get_numscans(c.oid) > 0`
+
+type usedIndexRow struct {
+	Schema, Index string
+}
+
+// An IndexUsage is what is known of the use of a database's indexes.
+type IndexUsage struct {
+	Begun   time.Time // when the server's own statistics began
+	Since   time.Time // since when scans are known to be counted, here and on the standbys that are asked
+	Why     string    // what happened then
+	Counted bool      // they are counted now; else nothing is unused
+	Unasked []string  // standbys whose use of indexes is not known, for people
+	Asked   int       // standbys that were asked
+	Standby bool      // the server is one itself: then nothing else is said
+	Unused  []UnusedIndexRow
+}
+
+// ReadIndexUsage finds the unused indexes of a database that q asks, and asks the
+// server's standbys about it too: where one does not answer, nothing is said, and the
+// error is a *StandbyError. What the server does not tell is kept in a note, from one
+// look to the next: when an index was first seen, which standbys there were, and what
+// took the count back.
+func ReadIndexUsage(ctx context.Context, t *target.Postgres, database string, q Querier, now time.Time) (u IndexUsage, err error) {
+	server, err := readNode(ctx, t, q)
+	if err != nil || server.evidence.Recovery {
+		return IndexUsage{Standby: server.evidence.Recovery}, err
+	}
+	indexes, err := read[indexRow](ctx, q, indexesSQL)
+	if err != nil {
+		return u, err
+	}
+	rows, err := read[unusedRow](ctx, q, unusedIndexSQL)
+	if err != nil {
+		return u, err
+	}
+	used := make(map[usedIndexRow]bool)
+	asked, err := askStandbys(ctx, server, database, used)
+	if err != nil {
+		return u, err
+	}
+	book, err := look(ctx, t, database, lookAt(server, asked, indexes, used, now))
+	if err != nil {
+		return u, err
+	}
+	return book.usage(server, asked, rows, used), nil
+}
+
+// lookAt is one look as the book takes it. An index that one standby alone uses is used.
+func lookAt(server usageNode, asked []usageNode, indexes []indexRow, used map[usedIndexRow]bool, now time.Time) usageLook {
+	e := server.evidence
+	l := usageLook{
+		System: e.System, Timeline: e.Timeline, Database: e.Database, Now: now, Loaded: e.Loaded, Counted: e.Counts,
+		Indexes: make(map[int64]bool, len(indexes)), Standbys: standbysOf(server, asked), Listed: server.target.StandbysListed,
+	}
+	if e.Now.After(l.Now) {
+		l.Now = e.Now // nothing was seen earlier than either clock says
+	}
+	for _, n := range asked {
+		l.Counted = l.Counted && n.evidence.Counts
+		if n.evidence.Loaded.After(l.Loaded) {
+			l.Loaded = n.evidence.Loaded
+		}
+	}
+	for _, i := range indexes {
+		l.Indexes[i.OID] = i.Used || used[usedIndexRow{i.Schema, i.Index}]
+	}
+	return l
+}
+
+// look writes a look into the book of a database, and returns the book.
+func look(ctx context.Context, t *target.Postgres, database string, l usageLook) (book usageBook, err error) {
+	err = t.Notes.Change(ctx, "indexes of "+database+" on "+t.Name, func(old []byte) ([]byte, error) {
+		var worth bool
+		if book, worth = parseBook(old).after(l); !worth {
+			return nil, nil
+		}
+		return json.Marshal(book)
+	})
+	if err != nil {
+		return book, fmt.Errorf("what was seen of indexes before: %w", err)
+	}
+	return book, nil
+}
+
+// usage says what is known after a look.
+func (b usageBook) usage(server usageNode, asked []usageNode, rows []unusedRow, used map[usedIndexRow]bool) IndexUsage {
+	names := make(map[string]bool)
+	all := []moment{{time.UnixMilli(b.Begun), b.Why}, server.evidence.since("")}
+	for _, n := range asked {
+		names[n.target.Name] = true
+		all = append(all, n.evidence.since(" of standby "+n.target.Name))
+	}
+	begun := latest(all...)
+	u := IndexUsage{Begun: server.evidence.since("").At, Since: begun.At, Why: begun.Why, Counted: !b.Off, Unasked: b.unasked(names), Asked: len(asked)}
+	if b.Off {
+		return u
+	}
+	for _, r := range rows {
+		seen, known := b.Indexes[r.OID]
+		if seen.Used || !known || used[usedIndexRow{r.Schema, r.Index}] {
+			continue
+		}
+		since := latest(begun, moment{time.UnixMilli(seen.Since), "upkeep first saw the index then, or its counter went back to 0"})
+		u.Unused = append(u.Unused, UnusedIndexRow{r.Schema, r.Table, r.Index, r.SizeBytes, since.At, since.Why})
+	}
+	return u
+}
+
+// Of returns what is said of one index, nil for nothing.
+func (u IndexUsage) Of(schema, index string) *UnusedIndexRow {
+	i := slices.IndexFunc(u.Unused, func(r UnusedIndexRow) bool { return r.Schema == schema && r.Index == index })
+	if i < 0 {
+		return nil
+	}
+	return &u.Unused[i]
+}

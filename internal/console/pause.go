@@ -1,0 +1,159 @@
+package console
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/journal"
+)
+
+// Names are those that the configuration in force has, and the actions that there are.
+type Names struct{ Targets, Policies, Actions, Schedules []string }
+
+// of returns the names of a kind of scope.
+func (n Names) of(kind string) (names []string, plural string) {
+	switch kind {
+	case "target":
+		return n.Targets, "targets"
+	case "policy":
+		return n.Policies, "policies"
+	case "action":
+		return n.Actions, "actions"
+	}
+	return nil, ""
+}
+
+// check is Check by the names of now. Where they are not known any scope is taken.
+func (c *Console) check(scope string) error {
+	if c.Names == nil {
+		return nil
+	}
+	return c.Names().Check(scope)
+}
+
+// Check returns what is wrong with the scope of a pause: a name that nothing has would
+// pause nothing.
+func (n Names) Check(scope string) error {
+	kind, name, named := strings.Cut(scope, "/")
+	if !named {
+		return nil // all
+	}
+	names, plural := n.of(kind)
+	if slices.Contains(names, name) {
+		return nil
+	}
+	for _, other := range names {
+		if strings.EqualFold(strings.TrimSpace(name), other) {
+			return fmt.Errorf("unknown %s %q: did you mean %s/%s?", kind, name, kind, other)
+		}
+	}
+	switch {
+	case kind == "policy" && slices.Contains(n.Schedules, name):
+		return fmt.Errorf("unknown policy %q: it is a schedule; pause its action or its target", name)
+	case len(names) == 0:
+		return fmt.Errorf("unknown %s %q: the configuration has no %s", kind, name, plural)
+	}
+	sorted := slices.Sorted(slices.Values(names))
+	return fmt.Errorf("unknown %s %q; %s: %s", kind, name, plural, strings.Join(sorted, ", "))
+}
+
+// A PauseLine is a pause that holds.
+type PauseLine struct {
+	remediate.Pause
+	Unknown string `json:"unknown,omitempty"` // says so where nothing has the name of its scope any more
+}
+
+// paused returns the pauses that hold.
+func (c *Console) paused(ctx context.Context) ([]PauseLine, error) {
+	all, err := c.Journal.Pauses(ctx)
+	lines := make([]PauseLine, len(all))
+	for i, p := range all {
+		lines[i].Pause = p
+		if c.check(p.Scope) != nil {
+			kind, _, _ := strings.Cut(p.Scope, "/")
+			lines[i].Unknown = "the configuration has no such " + kind + " any more"
+		}
+	}
+	return lines, err
+}
+
+func (c *Console) pauses(g *gin.Context) {
+	all, err := c.paused(g.Request.Context())
+	c.answer(g, http.StatusOK, all, err)
+}
+
+func (c *Console) pause(g *gin.Context) {
+	var p remediate.Pause
+	if !c.read(g, &p) {
+		return
+	}
+	err := journal.CheckPause(p)
+	if err == nil {
+		err = c.check(p.Scope)
+	}
+	switch {
+	case err != nil:
+		err = badRequest(err.Error())
+	case p.By == "":
+		err = badRequest("by is wanted: who pauses")
+	case !p.Until.IsZero() && p.Until.Before(time.Now()):
+		err = badRequest("until is over already")
+	default:
+		if err = c.Journal.SetPause(g.Request.Context(), p); err == nil {
+			p, err = c.kept(g.Request.Context(), p)
+		}
+	}
+	if err == nil {
+		c.Logger.Info("paused", "scope", p.Scope, "by", p.By, "why", p.Reason)
+	}
+	c.answer(g, http.StatusOK, p, err)
+}
+
+// kept returns a pause as the journal has it: since when.
+func (c *Console) kept(ctx context.Context, p remediate.Pause) (remediate.Pause, error) {
+	all, err := c.Journal.Pauses(ctx)
+	for _, one := range all {
+		if one.Scope == p.Scope {
+			return one, err
+		}
+	}
+	return p, err // it was ended meanwhile
+}
+
+func (c *Console) resume(g *gin.Context) {
+	scope := g.Query("scope")
+	was, err := c.Journal.EndPause(g.Request.Context(), scope, cmp.Or(g.Query("by"), "unknown"))
+	if err == nil && !was {
+		err = c.unpaused(g.Request.Context(), scope)
+	}
+	if err == nil {
+		c.Logger.Info("resumed", "scope", scope)
+		c.Engine.Wake()
+	}
+	c.answer(g, http.StatusOK, object{"scope": scope}, err)
+}
+
+// unpaused says that a scope is not paused, and what is.
+func (c *Console) unpaused(ctx context.Context, scope string) error {
+	all, err := c.Journal.Pauses(ctx)
+	if err != nil {
+		return err
+	}
+	what := "nothing is"
+	var scopes []string
+	for _, p := range all {
+		scopes = append(scopes, p.Scope)
+	}
+	if len(scopes) > 0 {
+		what = "paused: " + strings.Join(scopes, ", ")
+	}
+	return &statusError{http.StatusNotFound, fmt.Sprintf("%q is not paused; %s", scope, what)}
+}

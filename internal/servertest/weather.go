@@ -1,0 +1,146 @@
+package servertest
+
+import (
+	"math/rand/v2"
+	"net"
+	"sync"
+	"testing"
+	"time"
+)
+
+// A Weather is what a connection has to go through. It is a proxy before a server, whose
+// address stays.
+type Weather struct {
+	Address string // host:port
+
+	to string
+
+	mu     sync.Mutex
+	l      net.Listener // nil while connections are refused
+	open   map[net.Conn]bool
+	still  chan struct{} // closed when what is held back goes on; nil while nothing is
+	slower time.Duration // that an answer takes at most
+}
+
+// NewWeather starts a proxy before the server at an address.
+func NewWeather(t testing.TB, to string) *Weather {
+	t.Helper()
+	w := &Weather{to: to, open: make(map[net.Conn]bool)}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Address, w.l = l.Addr().String(), l
+	go w.accept(l)
+	t.Cleanup(func() { w.Fine(t); w.Refuse() })
+	return w
+}
+
+// Refuse ends every connection and takes no new one.
+func (w *Weather) Refuse() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.l != nil {
+		_ = w.l.Close() // that is the point
+		w.l = nil
+	}
+	for c := range w.open {
+		_ = c.Close() // the same
+	}
+}
+
+// Hush holds back whatever is said, in both directions.
+func (w *Weather) Hush() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.still == nil {
+		w.still = make(chan struct{})
+	}
+}
+
+// Slow lets each answer take a while, at most so long.
+func (w *Weather) Slow(most time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.slower = most
+}
+
+// Fine lets everything through again.
+func (w *Weather) Fine(t testing.TB) {
+	t.Helper()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.slower = 0
+	if w.still != nil {
+		close(w.still)
+		w.still = nil
+	}
+	if w.l != nil {
+		return
+	}
+	l, err := net.Listen("tcp", w.Address)
+	if err != nil {
+		t.Errorf("weather: %v", err)
+		return
+	}
+	w.l = l
+	go w.accept(l)
+}
+
+func (w *Weather) accept(l net.Listener) {
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		go w.serve(c)
+	}
+}
+
+func (w *Weather) serve(c net.Conn) {
+	defer w.keep(c)()
+	s, err := net.Dial("tcp", w.to)
+	if err != nil {
+		return // the client sees that nothing answers
+	}
+	defer w.keep(s)()
+	go func() {
+		w.copy(s, c, false)
+		_ = s.Close() // its end is the connection's
+	}()
+	w.copy(c, s, true)
+}
+
+func (w *Weather) keep(c net.Conn) (forget func()) {
+	w.mu.Lock()
+	w.open[c] = true
+	w.mu.Unlock()
+	return func() {
+		_ = c.Close() // it may be closed already
+		w.mu.Lock()
+		delete(w.open, c)
+		w.mu.Unlock()
+	}
+}
+
+func (w *Weather) copy(to, from net.Conn, answers bool) {
+	buf := make([]byte, 16<<10)
+	for {
+		n, err := from.Read(buf)
+		if err != nil {
+			return
+		}
+		w.mu.Lock()
+		still, slower := w.still, w.slower
+		w.mu.Unlock()
+		if still != nil {
+			<-still
+		}
+		if answers && slower > 0 {
+			time.Sleep(rand.N(slower))
+		}
+		if _, err := to.Write(buf[:n]); err != nil {
+			return
+		}
+	}
+}

@@ -1,0 +1,115 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// openAgain is how soon it is tried again to open a store that could not be had.
+const openAgain = 250 * time.Millisecond
+
+// An opening is how a store comes to be usable: its folder is made and locked, and its
+// form is the newest.
+type opening struct {
+	dir  string // of the SQLite file; "" where there is none
+	done atomic.Bool
+
+	mu   sync.Mutex // held while it is tried
+	lock *os.File   // of the folder; nil where there is none
+
+	last struct {
+		sync.Mutex
+		err error
+		at  time.Time
+	}
+}
+
+// opened opens the store where that is not done yet. While one caller tries, and for a
+// moment after, the others get the error of the last try.
+func (s *Store) opened(ctx context.Context) error {
+	o := &s.opening
+	if o.done.Load() {
+		return nil
+	}
+	if !o.mu.TryLock() {
+		return o.failed(errors.New("it is being opened"), s.name)
+	}
+	defer o.mu.Unlock()
+	if o.done.Load() {
+		return nil
+	}
+	o.last.Lock()
+	err, at := o.last.err, o.last.at
+	o.last.Unlock()
+	if err != nil && time.Since(at) < openAgain {
+		return err
+	}
+	if err = s.judged(s.prepare(context.WithoutCancel(ctx))); err == nil {
+		o.done.Store(true)
+		return nil
+	}
+	o.last.Lock()
+	defer o.last.Unlock()
+	o.last.err, o.last.at = err, time.Now()
+	return err
+}
+
+// failed is why the last try did not open the store.
+func (o *opening) failed(none error, name string) error {
+	o.last.Lock()
+	defer o.last.Unlock()
+	if o.last.err != nil {
+		return o.last.err
+	}
+	return &AwayError{fmt.Errorf("store %s: %w", name, none)}
+}
+
+// prepare makes and locks the folder, and brings the store to its newest form.
+func (s *Store) prepare(ctx context.Context) error {
+	if o := &s.opening; o.dir != "" && o.lock == nil {
+		if err := os.MkdirAll(o.dir, 0o700); err != nil {
+			return fmt.Errorf("store: %w", err)
+		}
+		lock, err := takeLock(filepath.Join(o.dir, "upkeep.lock"))
+		if err != nil {
+			return err
+		}
+		o.lock = lock
+	}
+	if err := s.migrate(ctx); err != nil {
+		return fmt.Errorf("store %s: %w%s", s.name, err, room(s.opening.dir))
+	}
+	return nil
+}
+
+// room says so where the file system of a folder is full: SQLite calls that an I/O error
+// where it makes its files.
+func room(dir string) string {
+	const little = 1 << 20
+	var fs unix.Statfs_t
+	if dir == "" || unix.Statfs(dir, &fs) != nil {
+		return ""
+	}
+	if left := fs.Bavail * uint64(fs.Bsize); left < little {
+		return fmt.Sprintf(" (the disk is full: %d bytes are left)", left)
+	}
+	return ""
+}
+
+// close gives the folder back.
+func (o *opening) close() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.lock == nil {
+		return nil
+	}
+	return o.lock.Close()
+}

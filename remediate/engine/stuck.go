@@ -1,0 +1,117 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/ai-micro-service/upkeep/remediate"
+)
+
+const (
+	// unmovedFor is how long a run may stay as it is beyond what its step may take, or
+	// beyond the moment at which it was to be looked at: a look takes half a minute at
+	// most, and some others may be before it.
+	unmovedFor = 5 * time.Minute
+
+	// longestStep is how long a step may take of which nothing is known, because the
+	// configuration no longer has its target.
+	longestStep = 12 * time.Hour
+
+	// mostStuck is how many are looked for: one is bad enough.
+	mostStuck = 1000
+)
+
+// A Stuck is a run that has not moved for longer than what it does may take.
+type Stuck struct {
+	Run   remediate.Run `json:"run"`
+	Since time.Time     `json:"since"` // from then on it should have moved
+	Why   string        `json:"why"`
+}
+
+// Stuck returns the runs that have not moved for longer than what they do may take,
+// those that were written about longest ago first.
+func (e *Engine) Stuck(ctx context.Context) (all []Stuck, err error) {
+	if e.c.Unmoved == nil {
+		return nil, nil
+	}
+	now := e.now()
+	runs, err := e.c.Unmoved(ctx, now.Add(-unmovedFor), mostStuck)
+	if err != nil {
+		return nil, fmt.Errorf("runs that do not move: %w", err)
+	}
+	for _, run := range runs {
+		if s := e.deadline(run); now.Sub(s.Since) > unmovedFor {
+			all = append(all, s)
+		}
+	}
+	return all, nil
+}
+
+// deadline says until when a run should have moved.
+func (e *Engine) deadline(run remediate.Run) Stuck {
+	s := Stuck{Run: run, Since: run.Changed}
+	switch i := run.Begun - 1; {
+	case run.State == remediate.Allowed && run.Begun > run.Done && i < len(run.Plan.Steps):
+		may := e.stepTime(run)
+		s.Since = run.Changed.Add(may)
+		s.Why = fmt.Sprintf("step %d (%s) may take %s, and nothing was written about it since %s", run.Begun, run.Plan.Steps[i].Do, may, run.Changed.UTC().Format(time.RFC3339))
+	case run.Due.After(run.Changed):
+		s.Since = run.Due
+		s.Why = fmt.Sprintf("it was to be looked at at %s, and was not", run.Due.UTC().Format(time.RFC3339))
+	default:
+		s.Why = fmt.Sprintf("nothing was written about it since %s", run.Changed.UTC().Format(time.RFC3339))
+	}
+	return s
+}
+
+// stepTime is how long a step of a run may take.
+func (e *Engine) stepTime(run remediate.Run) time.Duration {
+	if a, ok := e.setting.Load().actions[key{run.Request.Action, run.Request.Subject["server"]}]; ok {
+		return a.Timeout
+	}
+	return longestStep
+}
+
+// Stopping says why a run that a person wants to stop has not ended yet.
+func (e *Engine) Stopping(run remediate.Run) string {
+	e.mu.Lock()
+	c := e.carried[run.ID]
+	e.mu.Unlock()
+	switch {
+	case run.State.Final():
+		return ""
+	case run.State == remediate.Applied:
+		return "every step of it is done, and it is only looked at whether that helped"
+	case c == nil:
+		return "it stops when it is taken up: at once where nobody carries it, or with the next sign of life of the replica that does"
+	}
+	if d := c.doing.Load(); d != nil {
+		return fmt.Sprintf("step %d (%s) was told to stop and has not ended; it began at %s and may take until %s", d.step+1, d.run.Plan.Steps[d.step].Do, d.since.UTC().Format(time.RFC3339), d.since.Add(d.action.Timeout).UTC().Format(time.RFC3339))
+	}
+	return "it is being looked at, which takes half a minute at most"
+}
+
+// stuckMetric counts the runs that do not move.
+type stuckMetric struct{ e *Engine }
+
+func (stuckMetric) desc() *prometheus.Desc {
+	return prometheus.NewDesc("upkeep_runs_stuck", "Number of runs that have not moved for longer than their step may take, or have not been looked at when it was time.", nil, nil)
+}
+
+// Describe implements prometheus.Collector.
+func (m stuckMetric) Describe(ch chan<- *prometheus.Desc) { ch <- m.desc() }
+
+// Collect writes the number. One that cannot be read is an invalid metric, never zero.
+func (m stuckMetric) Collect(ch chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second) // a scrape waits no longer
+	defer cancel()
+	all, err := m.e.Stuck(ctx)
+	if err != nil {
+		ch <- prometheus.NewInvalidMetric(m.desc(), err)
+		return
+	}
+	ch <- prometheus.MustNewConstMetric(m.desc(), prometheus.GaugeValue, float64(len(all)))
+}

@@ -1,0 +1,214 @@
+package inbox_test
+
+import (
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/inbox"
+)
+
+// What a source that cannot be asked no longer repeats is over, and the next trouble
+// gets an episode of its own; a source that can be asked is left to its listing.
+func TestExpire(t *testing.T) {
+	d := open(t)
+	grafana := func(labels ...string) remediate.Alert {
+		a := firing(at(0), labels...)
+		a.Source = "grafana"
+		return a
+	}
+	d.accept(t, grafana("n", "repeated"), grafana("n", "lost"), firing(at(0), "n", "listed"))
+	d.run(t, 2, remediate.Waiting, 0)
+	expire := func(after, limit time.Duration) (names []string) {
+		t.Helper()
+		d.now = d.now.Add(after)
+		if err := inbox.ExpireOnce(d.Inbox, inbox.Unlisted{Sources: []string{"grafana"}, After: limit}); err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range d.open(t) {
+			names = append(names, e.Alert.Labels["n"])
+		}
+		return names
+	}
+	if got := expire(11*time.Hour, 12*time.Hour); len(got) != 3 {
+		t.Errorf("after 11 hours: %q", got)
+	}
+	d.accept(t, grafana("n", "repeated"))
+	if diff := cmp.Diff([]string{"repeated", "listed"}, expire(61*time.Minute, 12*time.Hour)); diff != "" {
+		t.Error(diff)
+	}
+	if e, err := d.Episode(t.Context(), 2); err != nil || !strings.Contains(e.Why, "not repeated") {
+		t.Errorf("%+v, %v", e, err)
+	}
+	if n := d.number(t, "select due from runs where episode = 2"); n == 0 {
+		t.Error("the run that waits does not hear of it")
+	}
+	d.accept(t, grafana("n", "lost"))
+	d.has(t, 4, 3)
+	// 0 is never: it returns at once.
+	if err := d.Expire(t.Context(), inbox.Unlisted{Sources: []string{"grafana"}, Every: time.Hour, Logger: slog.New(slog.DiscardHandler)}); err != nil {
+		t.Error(err)
+	}
+}
+
+// number reads one number.
+func (d *desk) number(t *testing.T, query string) (n int64) {
+	t.Helper()
+	rows, err := d.store.Query(t.Context(), query)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := rows.Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// A source whose clock is ahead tells of one trouble that "began" after its clearing:
+// that is no other trouble. One that began anew by the same clock is.
+func TestClockAhead(t *testing.T) {
+	for _, lead := range []time.Duration{0, time.Second, 10 * time.Minute, 24 * time.Hour} {
+		d := open(t)
+		began := d.now.Add(time.Second)
+		told := func(start time.Time) remediate.Alert { return firing(start.Add(lead)) }
+		d.accept(t, told(began))
+		d.now = d.now.Add(10 * time.Second)
+		cleared := d.now
+		d.run(t, 1, remediate.Cleared, int(cleared.UnixMilli()))
+		for range 4 {
+			d.now = d.now.Add(12 * time.Second)
+			d.accept(t, told(began))
+		}
+		d.has(t, 1, 1)
+		// Prometheus was restarted, and its alert begins a little later, before the clearing.
+		d.accept(t, told(began.Add(5*time.Second)))
+		d.has(t, 1, 1)
+		d.now = d.now.Add(time.Minute)
+		d.accept(t, told(d.now.Add(-10*time.Second)))
+		d.has(t, 2, 1)
+		if t.Failed() {
+			t.Fatalf("with a clock that is %s ahead", lead)
+		}
+	}
+}
+
+// flap: 0s holds nothing down.
+func TestFlapNever(t *testing.T) {
+	d := open(t)
+	d.Inbox = inbox.New(inbox.Config{Store: d.store, Now: func() time.Time { return d.now }})
+	for minute := range 5 {
+		d.accept(t, firing(at(minute)))
+		if e := d.open(t)[0]; e.Flaps != 0 || !e.Ripe.IsZero() {
+			t.Errorf("%d flaps, ripe at %s", e.Flaps, e.Ripe)
+		}
+		d.accept(t, resolved(at(minute)))
+	}
+	d.now = d.now.Add(time.Hour)
+	if all := d.undecided(t, "e"); len(all) != 0 {
+		t.Errorf("undecided: %+v", all)
+	}
+}
+
+// An alert that is flapping so that it never outlasts its hold-down is told of after ten
+// minutes; one whose policy had its turn meanwhile, or that has stopped, is not.
+func TestFlappingWithoutADecision(t *testing.T) {
+	const second, minute = time.Second, time.Minute
+	for _, c := range []struct {
+		name    string
+		on, off time.Duration
+		lasts   time.Duration
+		from    int64 // the first episode without a decision; 0: none is told of
+	}{
+		{"fast", second, second, 11 * minute, 2},
+		{"fast, for nine minutes", second, second, 9 * minute, 0},
+		{"slow, decided for the first minutes", 230 * second, minute, 30 * minute, 4},
+		{"slow, decided each time", 31 * minute, minute, 3 * 60 * minute, 0},
+		{"once", minute, 20 * minute, 20 * minute, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d := open(t)
+			begun := d.now
+			var told []remediate.Episode
+			look := func() {
+				for _, e := range d.undecided(t, "e") {
+					if !e.FlappingSince.IsZero() {
+						told = append(told, e)
+					}
+				}
+			}
+			for n := 0; d.now.Sub(begun) < c.lasts; n++ {
+				if n == 5 { // upkeep is restarted
+					d.Inbox = inbox.New(inbox.Config{Store: d.store, Now: func() time.Time { return d.now }, FlapWindow: 10 * minute})
+				}
+				d.accept(t, firing(at(n)))
+				look()
+				d.now = d.now.Add(c.on)
+				look()
+				d.accept(t, over(at(n), at(n).Add(second)))
+				look()
+				d.now = d.now.Add(c.off)
+			}
+			d.now = d.now.Add(30 * minute)
+			look()
+			if c.from == 0 {
+				if len(told) != 0 {
+					t.Errorf("told of %+v", told)
+				}
+				return
+			}
+			if len(told) == 0 || told[0].FlappingFrom != c.from || told[0].Flaps == 0 {
+				t.Fatalf("told of %+v, want it from episode %d on", told, c.from)
+			}
+			for _, e := range told {
+				if e.FlappingFrom != c.from {
+					t.Errorf("a second time, from episode %d on", e.FlappingFrom)
+				}
+			}
+		})
+	}
+}
+
+// What Alertmanager sends again every few minutes is one letter.
+func TestLetterSentAgain(t *testing.T) {
+	d := open(t)
+	keep := func(text, body string) {
+		t.Helper()
+		if err := d.Keep(t.Context(), remediate.Letter{Source: "alertmanager", Status: 400, Error: text, Body: []byte(body)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	keep("no alertname", "a")
+	keep("no alertname", "b")
+	d.now = d.now.Add(time.Minute)
+	keep("no alertname", "a")
+	keep("no alertname", "a")
+	keep("no status", "a")
+	all, err := d.Letters(t.Context(), 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, l := range all {
+		l, err := d.Letter(t.Context(), l.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, l.Error+" "+string(l.Body))
+	}
+	if diff := cmp.Diff([]string{"no status a", "no alertname a", "no alertname b"}, got); diff != "" {
+		t.Error(diff)
+	}
+	if !all[1].Received.Equal(d.now) {
+		t.Errorf("received at %s, want the last time", all[1].Received)
+	}
+}

@@ -1,0 +1,50 @@
+package inbox
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+)
+
+// An Unlisted is a source that cannot be asked which of its alerts are still there. An
+// end that is lost is found by its silence alone: it repeats what fires.
+type Unlisted struct {
+	Sources []string
+	After   time.Duration // how long an alert may go unrepeated before its episode is over; 0: for ever
+	Every   time.Duration // how often that is looked at
+	Logger  *slog.Logger
+}
+
+// Expire closes the episodes of sources that cannot be asked, as u says, until ctx is
+// done. Time during which nobody listened does not count.
+func (i *Inbox) Expire(ctx context.Context, u Unlisted) error {
+	if u.After <= 0 || len(u.Sources) == 0 {
+		return nil
+	}
+	timer := time.NewTicker(u.Every)
+	defer timer.Stop()
+	for {
+		if err := i.expire(ctx, u); err != nil && ctx.Err() == nil {
+			u.Logger.Warn("cannot close what is not repeated", "err", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-timer.C:
+		}
+	}
+}
+
+func (i *Inbox) expire(ctx context.Context, u Unlisted) error {
+	for _, source := range u.Sources {
+		ended, err := i.endAbsent(ctx, source, nil, i.now().Add(-u.After), whySilent)
+		if ended {
+			i.config.Wake()
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", source, err)
+		}
+	}
+	return nil
+}

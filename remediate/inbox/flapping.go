@@ -1,0 +1,121 @@
+package inbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/ai-micro-service/upkeep/internal/store"
+	"github.com/ai-micro-service/upkeep/remediate"
+)
+
+// unhandled is how long an alert may be flapping without anything being decided, since
+// each time it ends during its hold-down, before people hear of it.
+const unhandled = 10 * time.Minute
+
+// restless are the alerts that came back soon after their end, by their keys, and when
+// each is looked at. It is kept in memory: after a restart the next return is noted.
+type restless struct {
+	mu  sync.Mutex
+	all map[string]time.Time
+}
+
+func (r *restless) add(key string, now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.all == nil {
+		r.all = make(map[string]time.Time)
+	}
+	if _, known := r.all[key]; !known {
+		r.all[key] = now
+	}
+}
+
+func (r *restless) due(now time.Time) (keys []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for key, at := range r.all {
+		if !at.After(now) {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
+// again looks at an alert later; a zero time forgets it.
+func (r *restless) again(key string, at time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if at.IsZero() {
+		delete(r.all, key)
+		return
+	}
+	r.all[key] = at
+}
+
+// flapping returns the newest episode of each alert that has been flapping for too long
+// without a decision. It may be over: what flaps fast is hardly ever seen open.
+func (i *Inbox) flapping(ctx context.Context) (all []remediate.Episode, err error) {
+	now := i.now()
+	for _, key := range i.restless.due(now) {
+		e, err := i.stretch(ctx, key)
+		if err != nil {
+			return nil, fmt.Errorf("flapping: %w", err)
+		}
+		lasts := now
+		if !e.Closed.IsZero() {
+			lasts = e.Closed
+		}
+		switch {
+		case e.Flaps == 0 || !e.Closed.IsZero() && now.Sub(e.Closed) >= i.config.FlapWindow:
+			i.restless.again(key, time.Time{}) // it has stopped
+		case e.Closed.IsZero() && !e.Ripe.After(now):
+			i.restless.again(key, now.Add(unhandled)) // it is decided now
+		case lasts.Sub(e.FlappingSince) < unhandled:
+			i.restless.again(key, later(e.FlappingSince.Add(unhandled), now.Add(time.Second)))
+		default:
+			i.restless.again(key, now.Add(unhandled))
+			all = append(all, e.Episode)
+		}
+	}
+	return all, nil
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// stretch returns the newest episode of an alert, with since when nothing was decided:
+// since the end of the last episode that outlasted its hold-down, or since the first.
+func (i *Inbox) stretch(ctx context.Context, key string) (e episode, err error) {
+	newest, err := i.read(ctx, "where key = ? order by id desc limit 1", key)
+	if err != nil || len(newest) == 0 {
+		return e, err
+	}
+	e = newest[0]
+	rows, err := i.store.Query(ctx, "select id, opened, closed, closed >= ripe from episodes where key = ? and id < ?"+
+		" and id >= (select coalesce(max(id), 0) from episodes where key = ? and flaps = 0) order by id desc", key, e.ID, key)
+	if err != nil {
+		return e, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	e.FlappingFrom, e.FlappingSince = e.ID, e.Opened
+	for rows.Next() {
+		var id, opened, closed int64
+		var decided bool
+		if err := rows.Scan(&id, &opened, &closed, &decided); err != nil {
+			return e, err
+		}
+		if decided {
+			e.FlappingSince = store.Time(closed)
+			break
+		}
+		e.FlappingFrom, e.FlappingSince = id, store.Time(opened)
+	}
+	return e, rows.Err()
+}

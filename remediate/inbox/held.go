@@ -1,0 +1,173 @@
+package inbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/common/model"
+
+	"github.com/ai-micro-service/upkeep/internal/prom"
+	"github.com/ai-micro-service/upkeep/remediate"
+)
+
+const (
+	// heldTimeout is how long each Alertmanager may take to tell how an alert stands: a
+	// run is waiting.
+	heldTimeout = 5 * time.Second
+
+	// own is who makes the silences that hold while a run works.
+	own = "upkeep"
+
+	// longestComment is how much of a silence's comment is repeated.
+	longestComment = 200
+)
+
+// A Delivery tells whether Alertmanager would deliver an alert now.
+type Delivery struct {
+	Inbox        *Inbox
+	Alertmanager Alertmanager
+
+	routings sync.Map // text of a configuration → *routing
+}
+
+// Held returns why Alertmanager would not deliver the alert of an episode now: it is
+// silenced, inhibited or muted; "" where nothing keeps it. A silence that a run of ours
+// holds does not count. Where one of several peers holds the alert back it is held: the
+// others have not heard of it yet. An error says that none of them can be asked.
+func (d *Delivery) Held(ctx context.Context, id int64) (why string, err error) {
+	episode, err := d.Inbox.Episode(ctx, id)
+	if err != nil || episode.Alert.Source != d.Alertmanager.Source || !episode.Closed.IsZero() {
+		return "", err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, heldTimeout, fmt.Errorf("no answer within %s", heldTimeout))
+	defer cancel()
+	am := d.Alertmanager
+	whys, errs := make([]string, len(am.URLs)), make([]error, len(am.URLs))
+	var peers sync.WaitGroup
+	for n, peer := range am.URLs {
+		peers.Go(func() {
+			whys[n], errs[n] = d.ask(ctx, prom.Alertmanager{URL: peer, Client: am.Client}, episode.Alert)
+		})
+	}
+	peers.Wait()
+	answered := false
+	for n := range am.URLs {
+		if whys[n] != "" {
+			return whys[n], nil
+		}
+		if answered = answered || errs[n] == nil; errs[n] != nil {
+			errs[n] = fmt.Errorf("%s: %w", redacted(am.URLs[n]), errs[n])
+		}
+	}
+	if answered {
+		return "", nil
+	}
+	return "", errors.Join(errs...)
+}
+
+// ask asks one peer.
+func (d *Delivery) ask(ctx context.Context, am prom.Alertmanager, a remediate.Alert) (string, error) {
+	receiver := d.receiver(a)
+	all, err := am.Standings(ctx, receiver, d.filter(a.Labels)...)
+	if err != nil {
+		return "", err
+	}
+	key := d.Inbox.key(a)
+	why := ""
+	for _, s := range all {
+		if d.Inbox.key(remediate.Alert{Source: a.Source, Labels: s.Labels}) != key {
+			continue
+		}
+		// Several are members of a highly available pair, or groups of several routes:
+		// the alert is delivered where one of them is.
+		if why, err = d.keeps(ctx, am, s); err != nil || why == "" {
+			break
+		}
+	}
+	if err != nil || why != "" {
+		return why, err
+	}
+	return d.muted(ctx, am, a.Labels, receiver)
+}
+
+// receiver returns the pattern of the receivers that count: the one that the
+// configuration names, or else the one that the alert was delivered to.
+func (d *Delivery) receiver(a remediate.Alert) string {
+	if named := d.Alertmanager.pattern(); named != "" {
+		return named
+	}
+	return a.Receiver
+}
+
+// filter returns matchers for those labels that every Alertmanager's parser reads alike;
+// the others are compared here.
+func (d *Delivery) filter(have map[string]string) (all []prom.Matcher) {
+	for name, value := range have {
+		plain := model.LegacyValidation.IsValidLabelName(name) && !strings.HasPrefix(name, "__") && !d.Inbox.replica(name)
+		if plain && value != "" && !strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r > '~' || r == '"' || r == '\\' }) {
+			all = append(all, prom.Equal(name, value))
+		}
+	}
+	return all
+}
+
+// keeps returns what keeps an alert of a group from being delivered.
+func (d *Delivery) keeps(ctx context.Context, am prom.Alertmanager, s prom.Standing) (string, error) {
+	for _, id := range s.SilencedBy {
+		silence, err := am.Silence(ctx, id)
+		switch {
+		case prom.NotFound(err):
+		case err != nil:
+			return "", err
+		case silence.State == prom.SilenceActive && silence.CreatedBy != own:
+			comment := silence.Comment
+			if len(comment) > longestComment {
+				comment = strings.ToValidUTF8(comment[:longestComment], "") + "…"
+			}
+			return fmt.Sprintf("silenced by %s until %s: %s", silence.CreatedBy, silence.EndsAt.Format(time.RFC3339), comment), nil
+		}
+	}
+	if len(s.InhibitedBy) > 0 {
+		return "inhibited by another alert, " + strings.Join(s.InhibitedBy, ", "), nil
+	}
+	if len(s.MutedBy) > 0 {
+		return "muted by the time interval " + strings.Join(s.MutedBy, ", "), nil
+	}
+	return "", nil
+}
+
+// muted asks the configuration of a peer what its time intervals mute. One that cannot
+// be understood says nothing: later versions tell what is muted by themselves.
+func (d *Delivery) muted(ctx context.Context, am prom.Alertmanager, have map[string]string, receiver string) (string, error) {
+	text, err := am.Configuration(ctx)
+	if err != nil {
+		return "", err
+	}
+	r, err := d.routing(text)
+	if err != nil {
+		d.Alertmanager.Logger.Warn("cannot tell what alertmanager mutes", "err", err)
+		return "", nil
+	}
+	if by := r.mutes(have, receiver, d.Inbox.now()); by != "" {
+		return "muted by " + by, nil
+	}
+	return "", nil
+}
+
+// routing parses a configuration, once for each text.
+func (d *Delivery) routing(text string) (*routing, error) {
+	if known, ok := d.routings.Load(text); ok {
+		return known.(*routing), nil
+	}
+	r, err := parseRouting(text)
+	if err != nil {
+		return nil, err
+	}
+	d.routings.Clear() // of the configuration before
+	d.routings.Store(text, r)
+	return r, nil
+}

@@ -1,0 +1,209 @@
+package inbox_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ai-micro-service/upkeep/internal/prom"
+	"github.com/ai-micro-service/upkeep/internal/servertest"
+	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/inbox"
+)
+
+const holding = `route:
+  receiver: upkeep
+  group_by: ['...']
+  group_wait: 10ms
+  routes:
+    - matchers: ['kind="muted"']
+      mute_time_intervals: [always]
+    - matchers: ['kind="elsewhere"']
+      receiver: people
+      mute_time_intervals: [always]
+      continue: true
+    - matchers: ['kind="elsewhere"']
+    - matchers: ['kind="asleep"']
+      active_time_intervals: [never]
+receivers: [{name: upkeep}, {name: people}]
+inhibit_rules: [{source_matchers: ['kind="source"'], target_matchers: ['kind="inhibited"']}]
+time_intervals:
+  - {name: always, time_intervals: [{times: [{start_time: '00:00', end_time: '24:00'}]}]}
+  - {name: never, time_intervals: [{years: ['1999']}]}
+`
+
+// A holder is an inbox beside real Alertmanagers.
+type holder struct {
+	*desk
+	*inbox.Delivery
+	peers []*servertest.Monitor
+	log   bytes.Buffer
+}
+
+func hold(t *testing.T, peers int) *holder {
+	t.Helper()
+	h := &holder{desk: open(t)}
+	h.now = time.Now()
+	am := inbox.Alertmanager{Source: "alertmanager", Receiver: "upkeep", Logger: slog.New(slog.NewTextHandler(&h.log, nil))}
+	for range peers {
+		m := servertest.AlertmanagerWith(t, holding)
+		h.peers, am.URLs = append(h.peers, m), append(am.URLs, m.URL)
+	}
+	h.Delivery = &inbox.Delivery{Inbox: h.desk.Inbox, Alertmanager: am}
+	return h
+}
+
+// tell lets the peers and the inbox know of an alert, and returns its episode.
+func (h *holder) tell(t *testing.T, labels ...string) int64 {
+	t.Helper()
+	a := firing(h.now.Add(-time.Minute).Truncate(time.Millisecond), labels...)
+	a.Receiver = "upkeep"
+	h.post(t, a)
+	h.accept(t, a)
+	all := h.open(t)
+	return all[len(all)-1].ID
+}
+
+func (h *holder) post(t *testing.T, a remediate.Alert) {
+	t.Helper()
+	body, err := json.Marshal([]map[string]any{{"labels": a.Labels, "startsAt": a.StartsAt, "endsAt": time.Now().Add(time.Hour)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range h.peers {
+		res, err := http.Post(p.URL+"/api/v2/alerts", "application/json", bytes.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close() // nothing is in it
+		if res.StatusCode != http.StatusOK {
+			t.Fatal(res.Status)
+		}
+	}
+}
+
+// stands waits until an episode is held for a reason; "" is that it is not held.
+func (h *holder) stands(t *testing.T, id int64, want string) {
+	t.Helper()
+	var why string
+	var err error
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		if why, err = h.Held(t.Context(), id); err == nil && strings.Contains(why, want) && (why == "") == (want == "") {
+			return
+		}
+	}
+	t.Errorf("episode %d is held because it is %q (%v), want %q", id, why, err, want)
+}
+
+func silence(t *testing.T, m *servertest.Monitor, by string, matchers ...prom.Matcher) string {
+	t.Helper()
+	id, err := prom.Alertmanager{URL: m.URL}.Set(t.Context(), prom.Silence{Matchers: matchers, StartsAt: time.Now(), EndsAt: time.Now().Add(time.Hour), CreatedBy: by, Comment: "we move the disks"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+// What Alertmanager silences, inhibits or mutes is known before anything is done about
+// it, from Debian's Alertmanager, which does not tell by itself what it mutes.
+func TestHeld(t *testing.T) {
+	h := hold(t, 1)
+	am := h.peers[0]
+	plain := h.tell(t, "kind", "plain", "table", `täble "x"\`)
+	h.stands(t, plain, "")
+	h.stands(t, h.tell(t, "kind", "muted"), `muted by the time interval "always"`)
+	h.stands(t, h.tell(t, "kind", "asleep"), `muted by its route, which is active in ["never"] only`)
+	h.stands(t, h.tell(t, "kind", "elsewhere"), "")
+	inhibited := h.tell(t, "kind", "inhibited")
+	h.stands(t, inhibited, "")
+	h.tell(t, "kind", "source")
+	h.stands(t, inhibited, "inhibited by")
+
+	ours := silence(t, am, "upkeep", prom.Equal("kind", "plain"))
+	time.Sleep(50 * time.Millisecond) // it is looked at again and again below
+	h.stands(t, plain, "")
+	id := silence(t, am, "ann", prom.Matcher{Name: "table", Value: ".*x.*", IsRegex: true, IsEqual: true})
+	h.stands(t, plain, "silenced by ann")
+	for _, one := range []string{id, ours} {
+		if err := (prom.Alertmanager{URL: am.URL}).Expire(t.Context(), one); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h.stands(t, plain, "")
+	am.Reload(strings.Replace(holding, `'kind="muted"'`, `'kind="plain"'`, 1))
+	h.stands(t, plain, "muted by")
+
+	// One of a pair is silenced, and the other is delivered.
+	pair := h.tell(t, "kind", "pair", "replica", "a")
+	h.tell(t, "kind", "pair", "replica", "b")
+	silence(t, am, "ann", prom.Equal("kind", "pair"), prom.Equal("replica", "b"))
+	h.stands(t, pair, "")
+	silence(t, am, "ann", prom.Equal("kind", "pair"))
+	h.stands(t, pair, "silenced by ann")
+	am.Kill()
+	if why, err := h.Held(t.Context(), pair); err == nil {
+		t.Errorf("nobody answers, and it is %q", why)
+	}
+	am.Start() // without what it knew
+	h.stands(t, pair, "")
+	if h.log.Len() > 0 {
+		t.Error(h.log.String())
+	}
+}
+
+// Of three peers one is enough that has heard of a silence, and one that answers.
+func TestHeldByPeers(t *testing.T) {
+	h := hold(t, 3)
+	id := h.tell(t, "kind", "plain")
+	h.stands(t, id, "")
+	h.peers[0].Kill()
+	h.stands(t, id, "")
+	silence(t, h.peers[2], "ann", prom.Equal("kind", "plain"))
+	h.stands(t, id, "silenced by ann")
+	h.peers[1].Kill()
+	h.stands(t, id, "silenced by ann")
+	h.peers[2].Kill()
+	if why, err := h.Held(t.Context(), id); err == nil {
+		t.Errorf("nobody answers, and it is %q", why)
+	}
+}
+
+// A newer Alertmanager tells what is muted; what other sources tell of is not asked about.
+func TestHeldByWhatItTells(t *testing.T) {
+	d := open(t)
+	d.now = time.Now()
+	a := firing(d.now, "n", "1")
+	other := firing(d.now, "n", "2")
+	other.Source = "grafana"
+	a.Receiver = `up\.keep`
+	d.accept(t, a, other)
+	var asked []string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked = append(asked, r.URL.Path+" "+r.URL.Query().Get("receiver"))
+		if strings.HasSuffix(r.URL.Path, "/groups") {
+			fmt.Fprint(w, `[{"receiver":{"name":"up.keep"},"alerts":[{"labels":{"alertname":"A","n":"1"},"status":{"state":"active","silencedBy":[],"inhibitedBy":[],"mutedBy":["nights"]}}]}]`)
+			return
+		}
+		http.Error(w, "not now", http.StatusInternalServerError)
+	}))
+	t.Cleanup(server.Close)
+	delivery := &inbox.Delivery{Inbox: d.Inbox, Alertmanager: inbox.Alertmanager{URLs: []string{server.URL}, Source: "alertmanager", Logger: slog.New(slog.DiscardHandler)}}
+	if why, err := delivery.Held(t.Context(), 1); err != nil || why != "muted by the time interval nights" {
+		t.Errorf("%q, %v", why, err)
+	}
+	if why, err := delivery.Held(t.Context(), 2); err != nil || why != "" {
+		t.Errorf("Grafana's: %q, %v", why, err)
+	}
+	if len(asked) != 1 || asked[0] != `/api/v2/alerts/groups up\.keep` {
+		t.Errorf("asked %q", asked)
+	}
+	if _, err := delivery.Held(t.Context(), 99); err == nil {
+		t.Error("no error for an episode that is not there")
+	}
+}

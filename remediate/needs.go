@@ -1,0 +1,40 @@
+package remediate
+
+import (
+	"slices"
+	"strings"
+)
+
+// Lack notes what a refusal for want of a right says, and lets the plan be made to its
+// end: people see the whole of it before they grant anything. Any other error is
+// returned.
+func (p *Plan) Lack(err error) error {
+	r, ok := Refused(err)
+	if !ok || r.Reason != ReasonPrivilege {
+		return err
+	}
+	if !slices.Contains(p.Needs, r.Detail) {
+		p.Needs = append(p.Needs, r.Detail)
+	}
+	return nil
+}
+
+// Blind is Lack for a right without which the plan cannot look any further: it refuses
+// with all that lack.
+func (p *Plan) Blind(err error) error {
+	if err == nil {
+		return nil
+	}
+	if err := p.Lack(err); err != nil {
+		return err
+	}
+	return p.Lacking()
+}
+
+// Lacking returns a refusal where rights lack that the plan needs to act.
+func (p *Plan) Lacking() error {
+	if len(p.Needs) == 0 {
+		return nil
+	}
+	return Refuse(ReasonPrivilege, "before it may act it needs: %s", strings.Join(p.Needs, "; "))
+}
