@@ -216,6 +216,17 @@ type Identifier interface {
 	Identified(ctx context.Context, s Step) error
 }
 
+// An Undoer is a Remedy of which a step that is interrupted, by a crash or a stop, can
+// leave something half done. The engine asks it before a run ends in such a step: the
+// next plan would go on with what was left, and there may be none.
+type Undoer interface {
+	// Undo takes back what the step has left, and changes nothing else. It works by the
+	// step alone, whatever the configuration says by now, on the server of the plan and
+	// under the locks of Apply. It returns what it found and did, for people; "" where
+	// nothing was left. Undone twice is undone once.
+	Undo(ctx context.Context, f Fence, s Step) (found string, err error)
+}
+
 // ErrGone says that the subject of a request does not exist on the target.
 var ErrGone = errors.New("the subject is not there")
 
@@ -255,11 +266,29 @@ func (p Plan) Hash() string {
 	return hex.EncodeToString(sum[:8])
 }
 
+// Question identifies what a person is asked: what the plan would do, and how much it
+// expects to remove. A yes to a smaller amount is no answer to it.
+func (p Plan) Question() string {
+	if p.Amount == nil {
+		return p.Hash()
+	}
+	text, err := json.Marshal(p.Amount)
+	if err != nil {
+		panic(fmt.Sprintf("remediate: an amount that is no JSON: %v", err)) // four finite numbers
+	}
+	sum := sha256.Sum256(append([]byte(p.Hash()+" "), text...))
+	return hex.EncodeToString(sum[:8])
+}
+
 // A Step is the smallest thing that is done whole or not at all.
 type Step struct {
 	Do   string            `json:"do"`             // the command, as a person would type it
 	Undo string            `json:"undo,omitempty"` // empty if it cannot be undone
 	Args map[string]string `json:"args,omitempty"` // what Apply needs: where to act, and what the target said before, so that a step that is done is known to be done
+
+	// Left says what the step leaves where it is interrupted and not undone, and the
+	// statements that mend it; "" where it leaves nothing half done.
+	Left string `json:"left,omitempty"`
 
 	// Kept is what Apply handed to Fence.Keep before it changed anything: each later
 	// try compares with it, in another process too.
@@ -366,7 +395,7 @@ type Pause struct {
 // An Approval is what a person said to the plan of a run.
 type Approval struct {
 	Run   int64     `json:"run"`
-	Plan  string    `json:"plan"` // the hash of the plan that was approved
+	Plan  string    `json:"plan"` // the question that was answered: Plan.Question
 	By    string    `json:"by"`
 	At    time.Time `json:"at"`
 	Until time.Time `json:"until"` // it holds until then
@@ -376,6 +405,13 @@ type Approval struct {
 	Amount *Amount `json:"amount,omitempty"`
 }
 
+// Of reports whether the approval is of a plan that does what this one does. How much
+// that plan may remove is another matter.
+func (a Approval) Of(p Plan) bool {
+	p.Amount = a.Amount
+	return a.Plan == p.Question()
+}
+
 // A Notice is something that people are told, once for each Key.
 type Notice struct {
 	ID      int64      `json:"id"`
@@ -383,7 +419,7 @@ type Notice struct {
 	Kind    NoticeKind `json:"kind"`
 	Run     int64      `json:"run,omitempty"`
 	Episode int64      `json:"episode,omitempty"`
-	Plan    string     `json:"plan,omitempty"` // the hash of the plan that is to be approved
+	Plan    string     `json:"plan,omitempty"` // the question that is asked: Plan.Question
 	Title   string     `json:"title"`
 	Text    string     `json:"text"`
 	At      time.Time  `json:"at"`

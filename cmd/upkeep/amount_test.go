@@ -62,10 +62,14 @@ func TestApprovedAmount(t *testing.T) {
 	o := newAged(t, "ask")
 	o.open(t)
 	o.asked(t, "")
+	seen := o.run(t).Plan.Question()
 	o.backfill(t, true)
 	o.yes(t)
 	o.asked(t, "because of the amount")
 	run := o.run(t)
+	if code, said := o.post(t, console.Prefix+"/runs/1/approve", console.Answer{By: "user/bob", Plan: seen}); code != http.StatusConflict {
+		t.Errorf("a yes to the amount of before: %d %s", code, said)
+	}
 	if a := run.Plan.Amount; a == nil || a.Rows < 45_000 || !strings.Contains(run.Why, a.String()) || !strings.Contains(run.Why, "user/ann approved of") {
 		t.Errorf("%s: %+v", run.Why, a)
 	}

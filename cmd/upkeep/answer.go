@@ -13,7 +13,7 @@ import (
 func approveCommand() *cobra.Command {
 	var plan string
 	cmd, c := answerCommand("approve", "Say yes to the plan of a run that asks", func(run console.Stopped) string {
-		return fmt.Sprintf("plan %s of run %d is approved; it acts when the plan, made again, is the same", run.Plan.Hash(), run.ID)
+		return fmt.Sprintf("plan %s of run %d is approved; it acts when the plan, made again, is the same", run.Plan.Question(), run.ID)
 	})
 	cmd.Long = `Say yes to the plan of a run that asks. The yes is to this plan alone: the plan is made
 again before anything is done, and when the target has changed meanwhile the run asks

@@ -32,7 +32,7 @@ func markdown(w io.Writer, s console.Story) {
 		fmt.Fprintf(w, ".\n\n%s\n", quoteText(e.Alert.Annotations["summary"]))
 	}
 	if len(r.Plan.Steps) > 0 {
-		fmt.Fprintf(w, "\n## Plan %s\n\n", r.Plan.Hash())
+		fmt.Fprintf(w, "\n## Plan %s\n\n", r.Plan.Question())
 		for i, step := range r.Plan.Steps {
 			fmt.Fprintf(w, "%d. %s\n", i+1, quoteText(step.Do))
 			if step.Undo != "" {

@@ -43,7 +43,7 @@ func TestMarkdown(t *testing.T) {
 		"| from, to | 2026-03-01 01:02:03.000Z, 2026-03-01 01:03:33.000Z (1m30s) |\n" +
 		"| outcome | `it went \\| down` |\n\n" +
 		"## What was wrong\n\n`PostgresDeadRows` since 2026-03-01 01:02:03.000Z.\n\n`dead ## rows`\n\n" +
-		"## Plan " + s.Run.Plan.Hash() + "\n\n1. `` VACUUM `t` ``\n- `1 of 2 rows are dead`\n\n" +
+		"## Plan " + s.Run.Plan.Question() + "\n\n1. `` VACUUM `t` ``\n- `1 of 2 rows are dead`\n\n" +
 		"## Who decided\n\n- 2026-03-01 01:02:03.000Z, `ann`: approved, `plan x`\n\n" +
 		"## Timeline\n\n| at | what | why |\n| --- | --- | --- |\n" +
 		"| 2026-03-01 01:02:03.000Z | received | `asked` |\n" +

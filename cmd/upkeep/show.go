@@ -74,7 +74,7 @@ func printPlan(w io.Writer, p remediate.Plan) {
 	if len(p.Steps) == 0 {
 		return
 	}
-	fmt.Fprintf(w, "\nplan %s:\n", p.Hash())
+	fmt.Fprintf(w, "\nplan %s:\n", p.Question())
 	for i, step := range p.Steps {
 		fmt.Fprintf(w, "  %d. %s\n", i+1, step.Do)
 		if step.Undo != "" {

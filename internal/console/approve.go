@@ -123,8 +123,8 @@ func (c *Console) ask(ctx context.Context, token string) (*question, *verdict) {
 		return q, &verdict{http.StatusGone, "busy", "Nothing is asked any more", fmt.Sprintf("Run %d is %s: %s", id, run.State, run.Why)}
 	case run.Cancel != "":
 		return q, &verdict{http.StatusGone, "busy", "This was answered already", fmt.Sprintf("Run %d: %s", id, run.Cancel)}
-	case run.Plan.Hash() != plan:
-		return q, &verdict{http.StatusConflict, "busy", "The plan has changed", fmt.Sprintf("This link is for another plan (%s) than the one that run %d asks about now (%s). The notice of the new plan has the link to answer.", plan, id, run.Plan.Hash())}
+	case run.Plan.Question() != plan:
+		return q, &verdict{http.StatusConflict, "busy", "The plan has changed", fmt.Sprintf("This link is for another plan, or another amount, (%s) than run %d asks about now (%s). The notice of the new plan has the link to answer.", plan, id, run.Plan.Question())}
 	}
 	return q, nil
 }
@@ -242,7 +242,7 @@ func (q *question) describe() Node {
 		Iff(q.run.Plan.Amount != nil, func() Node {
 			return P(Text(fmt.Sprintf("It removes %s. The approval covers up to %s; for more it asks again.", q.run.Plan.Amount, q.run.Plan.Amount.Tolerated())))
 		}),
-		P(Class("soft"), Text("Plan "+q.run.Plan.Hash()+".")),
+		P(Class("soft"), Text("Plan "+q.run.Plan.Question()+".")),
 	}
 }
 

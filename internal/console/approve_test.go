@@ -379,7 +379,7 @@ func TestLinkOfAnotherPlan(t *testing.T) {
 func TestBadLinks(t *testing.T) {
 	c := open(t)
 	run, link := c.ask(t, "a", 0)
-	plan := c.state(t, run).Plan.Hash()
+	plan := c.state(t, run).Plan.Question()
 	token := func(text string) string { return c.page.URL + "/approve?token=" + url.QueryEscape(text) }
 	later := time.Now().Add(time.Hour)
 	for _, test := range []struct {

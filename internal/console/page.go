@@ -112,7 +112,7 @@ func (v view) ask(r remediate.Run) Node {
 		Strong(Class("busy"), Text("Run "+id+" asks: may it do "+r.Request.Action+"?")),
 		Text(" on "), Code(Text(journal.Subject(r.Request.Subject))), Text(", "+ago(v.now, r.Changed)+": "+r.Why),
 		Ol(Map(r.Plan.Steps, func(s remediate.Step) Node { return Li(Code(Text(s.Do))) })),
-		Text("Answer with "), Code(Text("upkeep approve "+id+" --plan "+r.Plan.Hash())), Text(" or "), Code(Text("upkeep decline "+id+" --why …")),
+		Text("Answer with "), Code(Text("upkeep approve "+id+" --plan "+r.Plan.Question())), Text(" or "), Code(Text("upkeep decline "+id+" --why …")),
 		Span(Class("soft"), Text(" (until "+r.Due.UTC().Format(time.DateTime)+" UTC)")),
 	)
 }

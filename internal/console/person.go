@@ -37,7 +37,7 @@ func (c *Console) mountPeople(r gin.IRouter) {
 type Answer struct {
 	By   string `json:"by"`
 	Why  string `json:"why,omitempty"`
-	Plan string `json:"plan,omitempty"` // the hash of the plan that the person saw; any where empty
+	Plan string `json:"plan,omitempty"` // the plan that the person saw, with its amount: Plan.Question; any where empty
 }
 
 // answered reads the number of the run and the answer, and lets say act on them.
@@ -93,7 +93,7 @@ func (c *Console) approve(g *gin.Context) {
 			return err
 		}
 		if a.Plan == "" {
-			a.Plan = run.Plan.Hash()
+			a.Plan = run.Plan.Question()
 		}
 		return c.Journal.Approve(ctx, id, a.Plan, a.By, time.Now().Add(Holds(run)))
 	})

@@ -360,7 +360,7 @@ func approve(_ *testscript.TestScript, h *house, args []string) error {
 	if err != nil {
 		return err
 	}
-	err = h.journal.Approve(ctx, run.ID, run.Plan.Hash(), "ann", h.now().Add(24*time.Hour))
+	err = h.journal.Approve(ctx, run.ID, run.Plan.Question(), "ann", h.now().Add(24*time.Hour))
 	h.engine.Wake()
 	return err
 }
@@ -374,7 +374,7 @@ func decline(_ *testscript.TestScript, h *house, args []string) error {
 	if err != nil {
 		return err
 	}
-	err = h.journal.Refuse(ctx, run.ID, run.Plan.Hash(), "ann", "not today")
+	err = h.journal.Refuse(ctx, run.ID, run.Plan.Question(), "ann", "not today")
 	h.engine.Wake()
 	return err
 }

@@ -110,7 +110,7 @@ func (e *Engine) takenUp(ctx context.Context, c *carried, a remediate.Action, w 
 // bound is how much a run may remove: what was approved, and what its policy allows.
 func bound(run remediate.Run, a *remediate.Approval) *remediate.Amount {
 	most := run.Request.Terms.Most(run.Plan.Amount)
-	if a != nil && a.Plan == run.Plan.Hash() {
+	if a != nil && a.Of(run.Plan) {
 		most = most.Least(a.Amount.Tolerated())
 	}
 	return most

@@ -17,7 +17,7 @@ import (
 func (h *house) approve(id int64) {
 	h.t.Helper()
 	run := h.is(id, remediate.Asked)
-	if err := h.journal.Approve(h.t.Context(), id, run.Plan.Hash(), "ann", h.now().Add(time.Hour)); err != nil {
+	if err := h.journal.Approve(h.t.Context(), id, run.Plan.Question(), "ann", h.now().Add(time.Hour)); err != nil {
 		h.t.Fatal(err)
 	}
 }
@@ -50,7 +50,7 @@ func TestChain(t *testing.T) {
 			t.Errorf("%+v", run.Request)
 		}
 		asked := h.notices(remediate.NoticeAsk)
-		if len(asked) != 1 || asked[0].Run != 2 || asked[0].Plan != run.Plan.Hash() || !asked[0].Until.Equal(run.Due) {
+		if len(asked) != 1 || asked[0].Run != 2 || asked[0].Plan != run.Plan.Question() || !asked[0].Until.Equal(run.Due) {
 			t.Fatalf("%+v", asked)
 		}
 		says(t, asked[0].Title, "ward/operate", `table="t"`)

@@ -308,7 +308,7 @@ func (e *Engine) Preview(ctx context.Context, r remediate.Request) (p Preview, e
 	} else if err != nil {
 		return p, err
 	}
-	p.Hash = p.Plan.Hash()
+	p.Hash = p.Plan.Question()
 	run := remediate.Run{Request: r, Plan: p.Plan}
 	w, err := e.c.Journal.Working(ctx, run)
 	if err != nil {

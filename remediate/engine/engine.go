@@ -276,6 +276,7 @@ func (e *Engine) stages() map[remediate.State]stage {
 // crash: each transition is in the journal before the next stage begins, and a
 // step that was begun is begun again, which is the same as once.
 func (e *Engine) Do(ctx context.Context, run remediate.Run, f remediate.Fence) error {
+	whole := ctx // a person's cancel does not end it
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	c := &carried{run: run, fence: f, cancel: cancel}
@@ -295,8 +296,8 @@ func (e *Engine) Do(ctx context.Context, run remediate.Run, f remediate.Fence) e
 		case err != nil:
 			m = e.fault(c, err)
 		}
-		if half, ok := errors.AsType[*remediate.LeftError](err); ok && !strings.Contains(m.why, half.Detail) {
-			m.why += "; " + half.Detail
+		if m, err = e.ending(whole, c, m, err); err != nil {
+			return err
 		}
 		left, err := e.move(context.WithoutCancel(ctx), c, m)
 		if err != nil || left {

@@ -10,6 +10,7 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/engine"
 	"github.com/ai-micro-service/upkeep/remediate/guard"
+	"github.com/ai-micro-service/upkeep/remediate/journal"
 )
 
 // A remover is a remedy that removes rows, and is bound by what may go.
@@ -59,6 +60,10 @@ func TestApprovalIsForAnAmount(t *testing.T) {
 		says(t, run.Why, "because of the amount", "ann approved of 13 of 50000 rows", "now it is 50000 of 50000 rows")
 		if n := len(h.notices(remediate.NoticeAsk)); r.gone != 0 || n != 2 {
 			t.Fatalf("%v rows are gone, %d notices", r.gone, n)
+		}
+		err := h.journal.Approve(t.Context(), 1, h.notices(remediate.NoticeAsk)[0].Plan, "bob", h.now().Add(time.Hour))
+		if _, stale := errors.AsType[*journal.StaleError](err); !stale || h.notices(remediate.NoticeAsk)[1].Plan != run.Plan.Question() {
+			t.Errorf("an answer to the amount of before: %v", err)
 		}
 		r.rows = 51000 // within the tolerance
 		h.approve(1)

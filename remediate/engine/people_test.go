@@ -31,13 +31,13 @@ func asks(t *testing.T, test func(t *testing.T, h *house)) {
 // is to act, it asks again.
 func TestApprovalIsOfOnePlan(t *testing.T) {
 	asks(t, func(t *testing.T, h *house) {
-		old := h.is(1, remediate.Asked).Plan.Hash()
+		old := h.is(1, remediate.Asked).Plan.Question()
 		h.ward.set("t", 20)
 		h.approve(1)
 		pass(2 * time.Second)
 		run := h.is(1, remediate.Asked)
-		if run.Plan.Hash() == old || len(h.ward.did()) != 0 {
-			t.Fatalf("plan %s was %s, effects %v", run.Plan.Hash(), old, h.ward.did())
+		if run.Plan.Question() == old || len(h.ward.did()) != 0 {
+			t.Fatalf("plan %s was %s, effects %v", run.Plan.Question(), old, h.ward.did())
 		}
 		says(t, run.Why, "another than the plan "+old+" that ann approved of")
 		err := h.journal.Approve(t.Context(), 1, old, "ann", h.now().Add(time.Hour))
@@ -49,7 +49,7 @@ func TestApprovalIsOfOnePlan(t *testing.T) {
 		for _, n := range h.notices(remediate.NoticeAsk) {
 			plans = append(plans, n.Plan)
 		}
-		if diff := cmp.Diff([]string{old, run.Plan.Hash()}, plans); diff != "" {
+		if diff := cmp.Diff([]string{old, run.Plan.Question()}, plans); diff != "" {
 			t.Errorf("people were asked about these plans, each once: %s", diff)
 		}
 		h.ward.change(func() { h.ward.relief = 10 })

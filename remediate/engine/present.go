@@ -172,7 +172,7 @@ func so(run remediate.Run) string {
 	if run.Done > 0 {
 		done = fmt.Sprintf("%d of", run.Done)
 	}
-	return fmt.Sprintf("; %s %s done%s, nothing further was started", done, steps(len(run.Plan.Steps)), removed(run))
+	return fmt.Sprintf("; %s %s done%s, nothing further was started", done, steps(len(run.Plan.Steps)), begun(run)+removed(run))
 }
 
 // removed says how much the step has removed that a run was stopped in.

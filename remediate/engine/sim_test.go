@@ -455,7 +455,7 @@ func (w *sim) approve(r *replica, runs []remediate.Run) {
 			w.say("ann declines run %d: %v", run.ID, r.Refuse(context.Background(), run.ID, "", "ann", "no"))
 			continue
 		}
-		err := r.Approve(context.Background(), run.ID, run.Plan.Hash(), "ann", w.now.Add(24*time.Hour))
+		err := r.Approve(context.Background(), run.ID, run.Plan.Question(), "ann", w.now.Add(24*time.Hour))
 		w.say("ann approves of run %d: %v", run.ID, err)
 	}
 }

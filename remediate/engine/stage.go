@@ -111,7 +111,7 @@ func (e *Engine) plan(ctx context.Context, c *carried) (move, error) {
 	} else if err != nil {
 		return move{}, err
 	}
-	why := fmt.Sprintf("%s, plan %s", steps(len(plan.Steps)), plan.Hash())
+	why := fmt.Sprintf("%s, plan %s", steps(len(plan.Steps)), plan.Question())
 	if err := plan.Lacking(); err != nil { // it is only observed
 		r, _ := remediate.Refused(err)
 		why += "; " + r.Detail
@@ -222,9 +222,9 @@ func (e *Engine) refusal(run remediate.Run, r *remediate.Refusal) move {
 // ask puts the plan to people.
 func (e *Engine) ask(run remediate.Run, r *remediate.Refusal) move {
 	until := e.now().Add(answerWithin(run.Request.Terms))
-	hash := run.Plan.Hash()
+	question := run.Plan.Question()
 	return move{to: remediate.Asked, why: r.Detail, reason: r.Reason, due: until, notice: &remediate.Notice{
-		Key: fmt.Sprintf("ask/%d/%s/%d", run.ID, hash, e.now().UnixMilli()), Kind: remediate.NoticeAsk, Run: run.ID, Episode: run.Request.Episode, Plan: hash, At: e.now(), Until: until,
+		Key: fmt.Sprintf("ask/%d/%s/%d", run.ID, question, e.now().UnixMilli()), Kind: remediate.NoticeAsk, Run: run.ID, Episode: run.Request.Episode, Plan: question, At: e.now(), Until: until,
 		Title: fmt.Sprintf("May run %d do %s on %s?", run.ID, run.Request.Action, journal.Subject(run.Request.Subject)),
 		Text:  r.Detail + "\n" + e.planText(run) + fmt.Sprintf("\nAnswer until %s: upkeep approve %d, or upkeep decline %d --why …", until.UTC().Format(time.RFC3339), run.ID, run.ID),
 	}}
@@ -335,9 +335,8 @@ func (e *Engine) asked(ctx context.Context, c *carried) (move, error) {
 	if err != nil {
 		return move{}, err
 	}
-	hash := c.run.Plan.Hash()
-	if a := w.Approval; a != nil && a.Plan == hash && a.Until.After(e.now()) {
-		return answered(c.run, fmt.Sprintf("%s approved of plan %s", a.By, hash)), nil
+	if a := w.Approval; a != nil && a.Of(c.run.Plan) && !c.run.Plan.Amount.Exceeds(a.Amount.Tolerated()) && a.Until.After(e.now()) {
+		return answered(c.run, fmt.Sprintf("%s approved of plan %s", a.By, a.Plan)), nil
 	}
 	if c.run.Request.Mode == remediate.Auto && w.Demoted == "" {
 		return answered(c.run, "the policy acts by itself again"), nil

@@ -25,7 +25,7 @@ func Approval() remediate.Guard {
 			if !p.Action.Asks && (byHand(p.Run.Request) || mode == remediate.Auto && demoted == "") {
 				return nil
 			}
-			plan, a := p.Run.Plan.Hash(), p.Working.Approval
+			plan, a := p.Run.Plan.Question(), p.Working.Approval
 			why := "the policy asks first"
 			switch {
 			case p.Action.Asks:
@@ -36,7 +36,7 @@ func Approval() remediate.Guard {
 			switch {
 			case a == nil:
 				return remediate.Refuse(ReasonApproval, "a person is to approve of plan %s: %s", plan, why)
-			case a.Plan != plan:
+			case !a.Of(p.Run.Plan):
 				return remediate.Refuse(ReasonApproval, "a person is to approve of plan %s: it is another than the plan %s that %s approved of", plan, a.Plan, a.By)
 			case p.Run.Plan.Amount != nil && a.Amount == nil:
 				return remediate.Refuse(ReasonApproval, "a person is to approve of plan %s again: it would now remove %s, which %s did not approve of", plan, p.Run.Plan.Amount, a.By)

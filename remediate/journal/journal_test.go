@@ -301,10 +301,10 @@ func TestPeople(t *testing.T) {
 			}
 		}
 		until := d.now.Add(time.Hour)
-		stale(d.Approve(t.Context(), run.ID, run.Plan.Hash(), "ann", until))
+		stale(d.Approve(t.Context(), run.ID, run.Plan.Question(), "ann", until))
 		run = walk(t, d.Journal, run, remediate.Planned, remediate.Asked)
 		stale(d.Approve(t.Context(), run.ID, "another plan", "ann", until))
-		if err := d.Approve(t.Context(), run.ID, run.Plan.Hash(), "ann", until); err != nil {
+		if err := d.Approve(t.Context(), run.ID, run.Plan.Question(), "ann", until); err != nil {
 			t.Fatal(err)
 		}
 		w, err := d.Working(t.Context(), run)
@@ -314,7 +314,7 @@ func TestPeople(t *testing.T) {
 		if err := d.Refuse(t.Context(), run.ID, "", "bob", "not today"); err != nil {
 			t.Fatal(err)
 		}
-		stale(d.Approve(t.Context(), run.ID, run.Plan.Hash(), "ann", until))
+		stale(d.Approve(t.Context(), run.ID, run.Plan.Question(), "ann", until))
 		run = walk(t, d.Journal, run, remediate.Declined)
 		stale(d.Cancel(t.Context(), run.ID, "ann", "r"))
 		if err := d.Cancel(t.Context(), 99, "ann", "r"); !errors.Is(err, journal.ErrNoRun) {

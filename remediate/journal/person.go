@@ -17,7 +17,7 @@ type StaleError struct{ Text string }
 func (e *StaleError) Error() string { return e.Text }
 
 // Approve keeps a person's yes to a plan: the run acts when the plan, made again,
-// is still this one. plan is the hash that the person saw.
+// is still this one and removes no more. plan is the question that the person saw, or "".
 func (j *Journal) Approve(ctx context.Context, run int64, plan, by string, until time.Time) error {
 	return j.answer(ctx, run, plan, func(tx *store.Tx, asked remediate.Plan, now time.Time) error {
 		amount, said := "", ""
@@ -28,6 +28,7 @@ func (j *Journal) Approve(ctx context.Context, run int64, plan, by string, until
 			}
 			amount, said = string(text), fmt.Sprintf(" for %s", asked.Amount)
 		}
+		plan := asked.Question()
 		_, err := tx.Exec(`insert into approvals (run, plan, approver, said, until, amount) values (?, ?, ?, ?, ?, ?)
 			on conflict (run) do update set plan = excluded.plan, approver = excluded.approver, said = excluded.said, until = excluded.until, amount = excluded.amount`,
 			run, plan, by, store.Millis(now), store.Millis(until), amount)
@@ -65,8 +66,8 @@ func (j *Journal) answer(ctx context.Context, run int64, plan string, keep func(
 			return &StaleError{fmt.Sprintf("run %d is %s and asks for no approval; to stop it: upkeep cancel %d", run, r.State, run)}
 		case r.Cancel != "":
 			return &StaleError{fmt.Sprintf("run %d was answered already: %s", run, r.Cancel)}
-		case plan != "" && plan != r.Plan.Hash():
-			return &StaleError{fmt.Sprintf("the plan of run %d is another one now: %s; look at it and answer again", run, r.Plan.Hash())}
+		case plan != "" && plan != r.Plan.Question():
+			return &StaleError{fmt.Sprintf("the plan of run %d has changed: it is %s now, which removes another amount or does something else; look at it and answer again", run, r.Plan.Question())}
 		}
 		return keep(tx, r.Plan, j.now().UTC())
 	})

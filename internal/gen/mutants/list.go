@@ -57,6 +57,21 @@ func ofActions() []mutant {
 			pkg: "./" + actions + "session", run: "TestPooler",
 		},
 		{
+			name: "undo", why: "what a step left that had begun is undone before its run ends",
+			file: "remediate/engine/undo.go", search: `run.Begun > run.Done &&`, replace: `false && run.Begun > run.Done &&`,
+			pkg: "./remediate/engine", run: "TestBegunStepIsUndone",
+		},
+		{
+			name: "question", why: "a yes to another amount is no yes",
+			file: "remediate/remediate.go", search: `if p.Amount == nil {`, replace: `if p.Amount == nil || len(p.Steps) >= 0 {`,
+			pkg: "./remediate/engine", run: "TestApprovalIsForAnAmount",
+		},
+		{
+			name: "wider", why: "others who may read the archive stop its run",
+			file: actions + "movement.go", search: `if err == nil && wider != planned {`, replace: `if err == nil && false && wider != planned {`,
+			pkg: "./" + actions, run: "TestWiderIsPlanned",
+		},
+		{
 			name: "repackguard", why: "before pg_repack changes the files, the table and its copy are compared with the plan",
 			file: actions + "repackguard.go", search: "	var what, marks string\n", replace: "	var what, marks string\n	if pid >= 0 {\n		return nil\n	}\n",
 			pkg: "./" + actions, run: "TestPgRepackBesideDefinitions",

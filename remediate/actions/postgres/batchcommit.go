@@ -119,7 +119,10 @@ func (b *batches) compare(ctx context.Context, into []int64) error {
 		}
 	}
 	slices.Sort(all)
-	return b.watch.check(ctx, slices.Compact(all)...)
+	if err := b.watch.check(ctx, slices.Compact(all)...); err != nil {
+		return err
+	}
+	return b.unseen(ctx, b.watch.c, b.source.OID, b.dest.OID, b.wider)
 }
 
 // errOver says that a batch would have taken more rows than may go.

@@ -99,6 +99,7 @@ type survey struct {
 	zone         string   // in which it is compared, where it has none
 	links        []link
 	uniques      []uniqueness // of the destination
+	wider        string       // who may read the destination and not the source
 }
 
 // surveyed looks at both tables and refuses what would do harm, or cannot be done for
@@ -207,6 +208,9 @@ func (m movement) destination(ctx context.Context, q read.Querier, s *survey, co
 	if err := s.taking.takes(s.durable); err != nil {
 		return err
 	}
+	if s.wider, err = m.reads(ctx, q, s.source.OID, s.dest.OID); err != nil {
+		return err
+	}
 	into, err := many[column](ctx, q, columnSQL, s.dest.OID)
 	if err != nil {
 		return fmt.Errorf("columns of %s: %w", m.to, err)
@@ -286,8 +290,7 @@ func (m movement) facts(ctx context.Context, db *target.Database, s survey) (fac
 	if m.to == (place{}) || m.back {
 		return facts, amount, nil
 	}
-	more, err := m.readers(ctx, db, s)
-	return append(facts, more...), amount, err
+	return append(facts, m.readers(s)...), amount, nil
 }
 
 // cutFact says before which moment rows are past their age now.
@@ -300,28 +303,56 @@ func (m movement) cutFact(ctx context.Context, q read.Querier, s survey) (string
 }
 
 // readers tells who could read the rows in the destination and not in the source.
-func (m movement) readers(ctx context.Context, db *target.Database, s survey) (facts []string, err error) {
-	wider, err := one(ctx, db, pgx.RowTo[string], widerSQL, s.source.OID, s.dest.OID)
-	if err != nil {
-		return nil, fmt.Errorf("who may read %s: %w", m.to, err)
-	}
-	if wider != "" {
-		facts = append(facts, fmt.Sprintf("%s may be read by %s, and %s may not: personal data would be seen by more people", m.to, wider, m.from))
+func (m movement) readers(s survey) (facts []string) {
+	if s.wider != "" {
+		facts = append(facts, fmt.Sprintf("%s may be read by %s, and %s may not: personal data would be seen by more people", m.to, s.wider, m.from))
 	}
 	if s.source.Policies && !s.dest.Policies {
 		facts = append(facts, fmt.Sprintf("%s has row security and %s has none: personal data would be seen by more people", m.from, m.to))
 	}
-	return facts, nil
+	return facts
 }
 
-// widerSQL names the roles that may read the second table and not the first.
+// reads names who could read the rows in the destination and not in the source; "" for
+// rows that come back.
+func (m movement) reads(ctx context.Context, q read.Querier, from, to int64) (string, error) {
+	if m.back || m.to == (place{}) {
+		return "", nil
+	}
+	wider, err := one(ctx, q, pgx.RowTo[string], widerSQL, from, to)
+	if err != nil {
+		return "", fmt.Errorf("who may read %s: %w", m.to, err)
+	}
+	return wider, nil
+}
+
+// unseen refuses where others may read the rows in the destination than the plan says,
+// which is a part of what was approved.
+func (m movement) unseen(ctx context.Context, q read.Querier, from, to int64, planned string) error {
+	wider, err := m.reads(ctx, q, from, to)
+	if err == nil && wider != planned {
+		err = remediate.Refuse(remediate.ReasonChanged, "%s may be read by others than when the plan was made (%s)", m.to, wider)
+	}
+	return err
+}
+
+// widerSQL names the roles that may read the second table, or a column of it, and not
+// that of the first.
 const widerSQL = `
-select coalesce(string_agg(distinct who, ', '), '')
-  from (select case x.grantee when 0 then 'everybody' else quote_ident(pg_get_userbyid(x.grantee)) end as who, x.grantee
+select coalesce(string_agg(distinct case grantee when 0 then 'everybody' else quote_ident(pg_get_userbyid(grantee)) end, ', '), '')
+  from (select x.grantee, null::name as col
           from pg_class c cross join lateral (select grantee from aclexplode(c.relacl) where privilege_type = 'SELECT' union select c.relowner) x
-         where c.oid = $2::int8::oid) readers
- where case grantee when 0 then not exists (select from pg_class s cross join lateral aclexplode(s.relacl) y where s.oid = $1::int8::oid and y.grantee = 0 and y.privilege_type = 'SELECT')
-       else not has_table_privilege(grantee, $1::int8::oid, 'SELECT') end`
+         where c.oid = $2::int8::oid
+        union
+        select x.grantee, a.attname
+          from pg_attribute a cross join lateral aclexplode(a.attacl) x
+         where a.attrelid = $2::int8::oid and not a.attisdropped and x.privilege_type = 'SELECT') readers
+  left join pg_attribute s on s.attrelid = $1::int8::oid and s.attname = readers.col and not s.attisdropped
+ where case grantee
+       when 0 then not exists (select from pg_class t cross join lateral aclexplode(t.relacl) y where t.oid = $1::int8::oid and y.grantee = 0 and y.privilege_type = 'SELECT')
+               and not exists (select from aclexplode(s.attacl) y where y.grantee = 0 and y.privilege_type = 'SELECT')
+       else not has_table_privilege(grantee, $1::int8::oid, 'SELECT')
+        and not coalesce(has_column_privilege(grantee, $1::int8::oid, s.attnum, 'SELECT'), false) end`
 
 // expect estimates how many rows of a table go.
 func (m movement) expect(ctx context.Context, q read.Querier, p place) (float64, error) {

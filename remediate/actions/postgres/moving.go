@@ -93,10 +93,19 @@ func (m movement) singly(ctx context.Context, q read.Querier, s survey, w partit
 	}
 	args := m.args(r.Subject, s.source, s.dest, r.Params)
 	args[contractArg] = s.promise(w.aside()).String()
+	s.seen(args)
 	if s.zone != "" {
 		args["zone"] = s.zone
 	}
 	return append(w.steps, remediate.Step{Do: m.text(s), Undo: m.undo(), Args: args}), facts, nil
+}
+
+// seen puts into a step who may read the destination and not the source: an approval is
+// of that too.
+func (s survey) seen(args map[string]string) {
+	if s.wider != "" {
+		args["wider"] = s.wider
+	}
 }
 
 // returning looks, for a plan, for rows that could not come back, and says where
@@ -171,6 +180,10 @@ func (a moving) rows(ctx context.Context, c *pgx.Conn, f remediate.Fence, s reme
 		return err
 	}
 	w.durable = v.durable
+	v.wider = s.Args["wider"] // of the plan: it is compared before each commit
+	if err := m.unseen(ctx, c, v.source.OID, v.dest.OID, v.wider); err != nil {
+		return err
+	}
 	b := batches{movement: m, survey: v, c: c, fence: f, pace: pace, watch: w}
 	if err := b.begin(ctx, a.now, s); err != nil {
 		return err

@@ -116,12 +116,5 @@ func (p part) fits(ctx context.Context, tx pgx.Tx) error {
 	case p.back:
 		return nil
 	}
-	wider, err := one(ctx, tx, pgx.RowTo[string], widerSQL, p.source, p.dest)
-	switch {
-	case err != nil:
-		return fmt.Errorf("who may read %s: %w", p.to, err)
-	case wider != p.args["wider"]:
-		return remediate.Refuse(remediate.ReasonChanged, "%s may be read by others than when the plan was made (%s)", p.to, wider)
-	}
-	return nil
+	return p.unseen(ctx, tx, p.source, p.dest, p.args["wider"])
 }

@@ -46,12 +46,6 @@ func (m movement) wholes(ctx context.Context, q read.Querier, s survey, r remedi
 	if err != nil {
 		return w, err
 	}
-	wider := ""
-	if m.to != (place{}) && !m.back {
-		if wider, err = one(ctx, q, pgx.RowTo[string], widerSQL, s.source.OID, s.dest.OID); err != nil {
-			return w, fmt.Errorf("who may read %s: %w", m.to, err)
-		}
-	}
 	var singly []string // all of their rows go, and not as a whole
 	for i, p := range w.all {
 		if p.Old, err = m.open(ctx, q, s, p); err != nil {
@@ -67,11 +61,7 @@ func (m movement) wholes(ctx context.Context, q read.Querier, s survey, r remedi
 		switch {
 		case p.Old && p.Plain && keeps == "" && (p.Marked || !p.Pending): // what somebody else detaches is to stay a table
 			w.whole = append(w.whole, p)
-			args := m.partArgs(p, s, r)
-			if wider != "" {
-				args["wider"] = wider // readers of the destination that the source does not have
-			}
-			w.steps = append(w.steps, m.whole(p, args, s.version >= 140000 && alone(w.all)))
+			w.steps = append(w.steps, m.whole(p, m.partArgs(p, s, r), s.version >= 140000 && alone(w.all)))
 		case p.Pending || p.Detached:
 			p.Owned = p.Owned && owned
 			step, fact, err := m.unended(p, m.partArgs(p, s, r), keeps)
@@ -181,6 +171,7 @@ func (m movement) partArgs(p partition, s survey, r remediate.Request) map[strin
 	maps.Copy(args, map[string]string{
 		"kind": s.kind, "part_schema": p.Schema, "part_table": p.Table, "part_oid": strconv.FormatInt(p.OID, 10), "low": p.From, "high": p.To,
 	})
+	s.seen(args)
 	args[contractArg] = s.promise(nil).Only(s.source.OID, s.dest.OID, p.OID).String()
 	delete(args, "lag")
 	delete(args, "wal")
@@ -206,7 +197,7 @@ func (m movement) whole(p partition, args map[string]string, concurrently bool) 
 		if !p.Pending && !concurrently {
 			detach = "" // it goes with the table, in one transaction
 		}
-		return remediate.Step{Do: detach + drop, Args: args}
+		return remediate.Step{Do: detach + drop, Left: m.left(p), Args: args}
 	}
 	args["part"] = partOver
 	if m.back {
@@ -215,7 +206,7 @@ func (m movement) whole(p partition, args map[string]string, concurrently bool) 
 	return remediate.Step{
 		Do:   "BEGIN; " + detach + attachText(m.to, p.place(), p.From, p.To) + "; COMMIT",
 		Undo: fmt.Sprintf("BEGIN; ALTER TABLE %s DETACH PARTITION %s; %s; COMMIT", m.to, p.place(), attachText(m.from, p.place(), p.From, p.To)),
-		Args: args,
+		Left: m.left(p), Args: args,
 	}
 }
 
@@ -238,10 +229,10 @@ func (m movement) unended(p partition, args map[string]string, why string) (reme
 	switch {
 	case p.Detached:
 		args["part"] = partAttach
-		return remediate.Step{Do: attach, Args: args}, fmt.Sprintf("a run detached %s from %s and did not end; it is attached again, and its rows go with the next run (%s)", p.place(), m.from, why), nil
+		return remediate.Step{Do: attach, Left: m.left(p), Args: args}, fmt.Sprintf("a run detached %s from %s and did not end; it is attached again, and its rows go with the next run (%s)", p.place(), m.from, why), nil
 	case p.Marked:
 		args["part"] = partAttach
-		return remediate.Step{Do: finish + "; " + attach, Args: args}, fmt.Sprintf("a run began to detach %s from %s and did not end, so that its rows are not seen; it is attached again, and its rows go with the next run (%s)", p.place(), m.from, why), nil
+		return remediate.Step{Do: finish + "; " + attach, Left: m.left(p), Args: args}, fmt.Sprintf("a run began to detach %s from %s and did not end, so that its rows are not seen; it is attached again, and its rows go with the next run (%s)", p.place(), m.from, why), nil
 	}
 	args["part"] = partFinish
 	return remediate.Step{Do: finish, Args: args}, fmt.Sprintf("the detachment of %s from %s was interrupted, so that its rows are not seen; it is ended, and the rows stay in that table (%s). To have them in %s again: %s", p.place(), m.from, why, m.from, attach), nil

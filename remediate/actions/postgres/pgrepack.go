@@ -95,7 +95,7 @@ func (a repack) planProgram(ctx context.Context, db *target.Database, h heap, r 
 		p.Facts = append(p.Facts, "its definitions of tables and triggers fire the event triggers "+events)
 	}
 	args := tableArgs(r, h.relation, map[string]string{"way": byProgram, "version": version, "node": strconv.FormatInt(h.Node, 10), "indexes": indexes, relianceArg: relied.contract.String()})
-	p.Steps = []remediate.Step{{Do: typed("pg_repack", arguments(args)), Args: args}}
+	p.Steps = []remediate.Step{{Do: typed("pg_repack", arguments(args)), Args: args, Left: swept(args)}}
 	return p, nil
 }
 
@@ -293,7 +293,12 @@ func (repack) left(ctx context.Context, db *target.Database, oid int64) (left bo
 // what runs on other tables need.
 func leftStep(r remediate.Request, rel relation) remediate.Step {
 	args := tableArgs(r, rel, map[string]string{"way": sweeping})
-	return remediate.Step{Do: strings.Join(sweepSQL(args), "; "), Args: args}
+	return remediate.Step{Do: strings.Join(sweepSQL(args), "; "), Args: args, Left: swept(args)}
+}
+
+// swept says what a pg_repack leaves that is interrupted.
+func swept(args map[string]string) string {
+	return "a trigger that writes down every change of the table may be left, and its log: BEGIN; " + strings.Join(sweepSQL(args), "; ") + "; COMMIT"
 }
 
 // sweepSQL takes the locks in the order in which a writer does, who fires the
@@ -336,24 +341,33 @@ func (a repack) sweep(ctx context.Context, c *pgx.Conn, f remediate.Fence, s rem
 	})
 }
 
-// applyLeft removes what was left.
-func (a repack) applyLeft(ctx context.Context, f remediate.Fence, s remediate.Step) error {
+// clear removes what was left, if anything was, and then looks further.
+func (a repack) clear(ctx context.Context, f remediate.Fence, s remediate.Step, then func(context.Context, *pgx.Conn) error) (swept bool, err error) {
 	oid, err := strconv.ParseInt(s.Args["oid"], 10, 64)
 	if err != nil {
-		return fmt.Errorf("step: oid: %w", err)
+		return false, fmt.Errorf("step: oid: %w", err)
 	}
-	return job{
+	err = job{
 		target: a.target, server: session.Planned(s), action: "postgres/repack", writes: true, database: s.Args["database"], schema: s.Args["schema"], table: s.Args["table"], lockTimeout: shortLock,
 		done: func(ctx context.Context, c *pgx.Conn) (bool, error) {
 			if err := awaitWorkers(ctx, c, f, oid); err != nil {
 				return false, err
 			}
 			var left bool
-			err := c.QueryRow(ctx, leftSQL, s.Args["oid"]).Scan(&left)
-			return !left, err
+			if err := c.QueryRow(ctx, leftSQL, s.Args["oid"]).Scan(&left); err != nil || left {
+				return false, err
+			}
+			return true, then(ctx, c)
 		},
-		run: func(ctx context.Context, c *pgx.Conn) error { return a.sweep(ctx, c, f, s) },
-	}.carry(ctx, f, s.Do)
+		run: func(ctx context.Context, c *pgx.Conn) error {
+			if err := a.sweep(ctx, c, f, s); err != nil {
+				return err
+			}
+			swept = true
+			return then(ctx, c)
+		},
+	}.carry(ctx, f, strings.Join(sweepSQL(s.Args), "; "))
+	return swept, err
 }
 
 // applyProgram runs pg_repack, unless the table has another file already.

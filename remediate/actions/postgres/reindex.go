@@ -105,9 +105,11 @@ func (a reindex) plan(ctx context.Context, r remediate.Request) (p remediate.Pla
 		return p, err
 	}
 	p.Facts = append(p.Facts, facts...)
-	p.Steps = append(drops, step(r, "REINDEX INDEX CONCURRENTLY ", r.Subject["index"], map[string]string{
+	build := step(r, "REINDEX INDEX CONCURRENTLY ", r.Subject["index"], map[string]string{
 		"oid": strconv.FormatInt(rel.OID, 10), "node": strconv.FormatInt(rel.Node, 10), "patience": wait.String(), "known": strings.Join(known, ","),
-	}))
+	})
+	build.Left = fmt.Sprintf("the build may go on on the server, or an invalid index may be left whose name ends with _ccnew or _ccold: DROP INDEX CONCURRENTLY %s", pgx.Identifier{r.Subject["schema"], r.Subject["index"] + "_ccnew"}.Sanitize())
+	p.Steps = append(drops, build)
 	return p, nil
 }
 

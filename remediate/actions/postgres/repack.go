@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	read "github.com/ai-micro-service/upkeep/collectors/postgres"
 	"github.com/ai-micro-service/upkeep/internal/target"
 	"github.com/ai-micro-service/upkeep/remediate"
@@ -151,7 +153,8 @@ func (a repack) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) 
 	case byRows:
 		return a.applyRows(ctx, f, s)
 	case sweeping:
-		return a.applyLeft(ctx, f, s)
+		_, err := a.clear(ctx, f, s, func(context.Context, *pgx.Conn) error { return nil })
+		return err
 	}
 	return fmt.Errorf("step: the way %q is not known", s.Args["way"])
 }

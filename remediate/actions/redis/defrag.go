@@ -152,6 +152,7 @@ func (a defrag) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan
 	p.Steps = []remediate.Step{{
 		Do:   fmt.Sprintf("CONFIG SET %s; wait for a ratio of %s, %s at most; CONFIG SET %s", listed(args, set), args["limit"], args["time"], listed(args, back)),
 		Undo: "CONFIG SET " + listed(args, back), Args: args,
+		Left: "settings of the defragmentation may be those that the step has set: CONFIG SET " + listed(args, back),
 	}}
 	return p, p.Lacking()
 }
@@ -292,7 +293,7 @@ func (a defrag) configure(ctx context.Context, f remediate.Fence, args map[strin
 	slices.Sort(names)
 	if kind == set {
 		names = append(names, activeDefrag)
-	} else {
+	} else if _, ok := args[kind+activeDefrag]; ok {
 		names = slices.Insert(names, 0, activeDefrag)
 	}
 	for _, name := range names {
@@ -303,6 +304,37 @@ func (a defrag) configure(ctx context.Context, f remediate.Fence, args map[strin
 		}
 	}
 	return nil
+}
+
+// Undo implements remediate.Undoer. What somebody has set since stays.
+func (a defrag) Undo(ctx context.Context, f remediate.Fence, s remediate.Step) (string, error) {
+	if err := answers(ctx, a.target.Client, s.Args[argRunID]); err != nil {
+		return "", err
+	}
+	ours := maps.Clone(s.Args)
+	var names []string
+	for name := range s.Args {
+		if setting, ok := strings.CutPrefix(name, back); ok {
+			names = append(names, setting)
+		}
+	}
+	now, err := a.before(ctx, names)
+	if err != nil {
+		return "", err
+	}
+	for _, name := range names {
+		if now != nil && now[name] != s.Args[set+name] || s.Args[set+name] == s.Args[back+name] {
+			delete(ours, back+name)
+		}
+	}
+	text := listed(ours, back)
+	if text == "" {
+		return "", nil
+	}
+	if err := a.configure(ctx, f, ours, back); err != nil {
+		return "", err
+	}
+	return "set back: " + text, nil
 }
 
 // watch looks on until the defragmentation has an end. That it did not help enough

@@ -200,3 +200,35 @@ func TestDefragParameters(t *testing.T) {
 		refuses(t, err, remediate.ReasonSubject, "expected")
 	}
 }
+
+// A run that was killed in the middle leaves its settings; undone, they are what they
+// were, and what somebody has set since stays.
+func TestDefragIsUndone(t *testing.T) {
+	t.Parallel()
+	r := defragmenting(t)
+	before := settings(t, r)
+	step := planned(t, r, nil)
+	step.Args["limit"] = "1"
+	checks := 0
+	err := redis.Defrag(r).Apply(t.Context(), remediate.Fence{Held: func(context.Context) error {
+		if checks++; checks > 3 {
+			return remediate.ErrFenced
+		}
+		return nil
+	}}, step)
+	if !errors.Is(err, remediate.ErrFenced) || !strings.Contains(settings(t, r), "activedefrag=yes active-defrag-cycle-min=1 active-defrag-cycle-max=25 active-defrag-ignore-bytes=1048576 active-defrag-threshold-lower=1 ") {
+		t.Fatalf("%v: %s", err, settings(t, r))
+	}
+	do(t, r, "config", "set", "active-defrag-cycle-max", "33")
+	u := redis.Defrag(r).Remedy.(remediate.Undoer)
+	found, err := u.Undo(t.Context(), fence(), step)
+	if want := strings.Replace(before, "cycle-max=40", "cycle-max=33", 1); err != nil || settings(t, r) != want || !strings.Contains(found, "activedefrag no") {
+		t.Errorf("%q %v: the settings are %s, want %s", found, err, settings(t, r), want)
+	}
+	if found, err := u.Undo(t.Context(), fence(), step); err != nil || found != "" {
+		t.Errorf("undone twice: %q %v", found, err)
+	}
+	if !strings.Contains(step.Left, "CONFIG SET active-defrag-cycle-max 40") && !strings.Contains(step.Left, "active-defrag-cycle-max 40") {
+		t.Errorf("what people are told: %s", step.Left)
+	}
+}
