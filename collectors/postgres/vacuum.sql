@@ -12,7 +12,7 @@
 -- where they explain all that is there: as many rows as the catalog knows of, in as many
 -- pages as the file has by now (a fifth may lack: the catalog estimates). Of a table that
 -- the catalog knows nothing of, a row explains what its columns take, 64 bytes for each
--- whose length varies, and nothing can have died where nothing was inserted.
+-- whose length varies, and a quarter for what pages lose, and nothing can have died where nothing was inserted.
 -- A file without a page has no rows, whatever a session that has just vacuumed it tells.
 -- Counters that are too young say too little: a dead row that they do not know of is no
 -- sign that there is none, and the catalog says how many live ones there are. What is
@@ -44,7 +44,7 @@ with counts as (
            when t.oid in (select l.oid from locked l) then 'young'
            when t.reltuples > 0 and t.relpages > 0 then
              case when (t.live + t.dead) * 1.25 >= t.reltuples / t.relpages * (pg_relation_size(t.oid) / current_setting('block_size')::int8) then 'whole' else 'young' end
-           when pg_stat_get_tuples_inserted(t.oid) > 0 and pg_relation_size(t.oid) <= current_setting('block_size')::int8 + (t.live + t.dead)
+           when pg_stat_get_tuples_inserted(t.oid) > 0 and pg_relation_size(t.oid) <= current_setting('block_size')::int8 + (t.live + t.dead) * 1.25
              * (select 28 + sum(case when a.attlen > 0 then greatest(a.attlen, 8) else 64 end) from pg_attribute a where a.attrelid = t.oid and a.attnum > 0) then 'whole'
            else 'young'
          end as counters
