@@ -219,6 +219,9 @@ func (a moving) planUnfiles(ctx context.Context, db *target.Database, rel relati
 	if err == nil {
 		err = g.fit(rows.Insert)
 	}
+	if err == nil {
+		err = g.durable()
+	}
 	if err != nil {
 		return p, err
 	}

@@ -57,6 +57,17 @@ func (g grounds) fit(o rows.Operation) error {
 	return nil
 }
 
+// durable refuses a table, or a part of it, that a crash of the server empties: rows
+// that come back there count as back.
+func (g grounds) durable() error {
+	for _, n := range g.tree {
+		if r := g.now.Relations[n.OID]; !n.Above && n.Kind == "r" && r.Unlogged() {
+			return remediate.Refuse(remediate.ReasonUnfit, "%s is unlogged: a crash would empty it, and its rows would count as back: alter table %[1]s set logged", n.Name())
+		}
+	}
+	return nil
+}
+
 // largeTime is how long a plan looks for rows that are too large for an object.
 const largeTime = 10 * time.Second
 

@@ -334,6 +334,10 @@ func (p part) undone(ctx context.Context) error {
 			return nil
 		case now.Parent != p.source && now.Parent != 0 || !now.Named || now.Parent == 0 && !now.Ours:
 			return remediate.Refuse(remediate.ReasonChanged, "%s is not as it was left, and is not attached to %s again", p.self, p.from)
+		case now.Parent == 0 && !now.Proven:
+			if err := p.byOthers(ctx, now); err != nil {
+				return err
+			}
 		}
 		err = p.transact(ctx, func(ctx context.Context, tx pgx.Tx) error { return p.restore(ctx, tx, now) })
 		if err == nil {
@@ -351,6 +355,27 @@ func (p part) undone(ctx context.Context) error {
 			return errMarked
 		}
 	}
+}
+
+// concurrentSQL tells whether table $1 has the constraint that the server makes when it
+// begins to detach a partition concurrently, made after ours, $2. Nobody else's DETACH
+// makes one, unless it is concurrent too.
+const concurrentSQL = `
+select exists (select from pg_constraint k
+                where k.conrelid = $1::int8::oid and k.contype = 'c' and k.oid > $2::int8::oid and k.conislocal and k.coninhcount = 0
+                  and pg_get_constraintdef(k.oid) like '% IS NOT NULL)%')`
+
+// byOthers refuses to attach a partition again that somebody else has detached, and takes
+// our constraint off it.
+func (p part) byOthers(ctx context.Context, now standing) error {
+	ours, err := one(ctx, p.c, pgx.RowTo[bool], concurrentSQL, p.part.OID, now.Marked)
+	if err != nil || ours {
+		return err
+	}
+	err = p.transact(ctx, func(ctx context.Context, tx pgx.Tx) error {
+		return p.exec(ctx, tx, fmt.Sprintf("set local lock_timeout = '%dms'", rowWait.Milliseconds()), fmt.Sprintf("ALTER TABLE %s DROP CONSTRAINT %s", p.self, boundName))
+	})
+	return errors.Join(remediate.Refuse(remediate.ReasonChanged, "%s was detached from %s by somebody else, and stays a table of its own", p.self, p.from), err)
 }
 
 // restore ends a detachment, attaches the partition again, and takes away the

@@ -130,6 +130,10 @@ func dropColumn(q *gust) error {
 	} else if err := q.do("alter table %s add column %s text default 'd'", srcName, c); err != nil {
 		return err
 	}
+	// Else rows that come back in between lose a value that the model does not know of.
+	if err := q.do("lock table %s in access exclusive mode", srcName); err != nil {
+		return err
+	}
 	ids, _, err := q.ids("select id from %s", srcName)
 	if err != nil {
 		return err

@@ -383,6 +383,9 @@ func (u unfiling) asPlanned(ctx context.Context, tx pgx.Tx, p depot.Parcel, hit 
 		if _, known := u.plan.Relations[oid]; known {
 			continue
 		}
+		if r.Unlogged() {
+			return remediate.Refuse(remediate.ReasonChanged, "%s was attached since the plan was made, and is unlogged: a crash would empty it, and its rows would count as back; nothing more was done; plan again", r.Name)
+		}
 		if refusal, ok := remediate.Refused(r.Unfit(rows.Insert)); ok {
 			return remediate.Refuse(remediate.ReasonChanged, "%s was attached since the plan was made, and %s: nothing more was done; look at it, and plan again", r.Name, refusal.Detail)
 		}
