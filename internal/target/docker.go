@@ -44,7 +44,7 @@ type LogFields struct {
 	Slow                           time.Duration // a request that takes longer is slow
 }
 
-// A Docker is one Docker engine, for reading alone: whoever may write to it is root on
+// A Docker is one Docker engine, for reading alone: who may write to it is root on
 // its machine. What changes something is in DockerChanges.
 type Docker struct {
 	Name string

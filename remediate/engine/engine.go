@@ -288,7 +288,7 @@ func (e *Engine) Do(ctx context.Context, run remediate.Run, f remediate.Fence) e
 		switch {
 		case errors.Is(err, remediate.ErrFenced) || store.Away(err) || ctx.Err() != nil && !stop:
 			// Nothing is written, and a store that cannot be had is no fault of the run's:
-			// whoever carries it next goes on from here.
+			// the next instance that carries it goes on from here.
 			return fmt.Errorf("run %d: %w", run.ID, errors.Join(err, context.Cause(ctx)))
 		case err != nil && stop:
 			c.run.Cancel = cancelled.who

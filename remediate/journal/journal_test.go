@@ -536,7 +536,7 @@ func ExampleSubject() {
 	// Output: server="main",table="täble\"; DROP"
 }
 
-// Whoever could not renew itself in time finds nobody dead: the store was away for the
+// An instance that could not renew itself in time declares no other dead: the store was away for the
 // others too. They get the time of a lease, and those that do not come back are buried.
 func TestNobodyIsBuriedAfterAnOutage(t *testing.T) {
 	both(t, func(t *testing.T, open func() *desk) {

@@ -120,7 +120,7 @@ func members(tx *store.Tx) (all map[int64]member, err error) {
 }
 
 // mayJudge reports whether others that did not renew themselves are to be found dead.
-// Whoever could not renew itself in time knows nothing of the others: the store was away
+// An instance that could not renew itself in time knows nothing of the others: the store was away
 // for them too, and they get the time of a lease to come back.
 func (j *Journal) mayJudge(me member, now time.Time) bool {
 	if me.expires < store.Millis(now) {

@@ -253,7 +253,7 @@ func (p part) comments(how string) string {
 // have been anybody, so that nothing is dropped.
 func (p part) claim() string { return p.comments(", detached as " + p.self.String()) }
 
-// ours attaches a partition again that was detached by nobody knows whom: a run that was
+// ours attaches a partition again of which it is not known who detached it: a run that was
 // killed, or somebody since. The step begins anew with it.
 func (p part) ours(ctx context.Context, now standing) (standing, error) {
 	if now.Parent != 0 || now.Proven {
