@@ -254,11 +254,14 @@ const childEnv = "UPKEEP_ACTIONTEST_APPLY"
 type order struct {
 	Action, Child string
 	Step          remediate.Step
-	Kept          string // the file for what the step keeps
+	Kept          string // the file for what the step keeps, "" where that is not asked for
 }
 
 // keep writes what the step keeps to the order's file, whole or not at all.
 func (o order) keep(kept map[string]string) error {
+	if o.Kept == "" {
+		return nil
+	}
 	text, err := json.Marshal(kept)
 	if err == nil {
 		err = os.WriteFile(o.Kept+".new", text, 0o600)

@@ -234,9 +234,11 @@ func (a moving) planUnfiles(ctx context.Context, db *target.Database, rel relati
 	if err := ofEarlier(ctx, entry.To, all, unfiling{entry: entry, root: s.OID, earlier: r.Params[earlierParam] == "true"}); err != nil {
 		return p, err
 	}
-	if p.Facts, err = byOthers(ctx, db, entry); err != nil {
+	others, err := byOthers(ctx, db, entry)
+	if err != nil {
 		return p, err
 	}
+	p.Facts = append(p.Facts, others...)
 	m := movement{database: entry.Database, to: table, column: entry.Column, since: since, until: until, back: true}
 	args := m.args(r.Subject, side{}, s, r.Params)
 	if r.Params[earlierParam] == "true" {

@@ -128,10 +128,11 @@ func ensureLedger(ctx context.Context, c *pgx.Conn, f remediate.Fence) error {
 const newestSQL = "select object, id from upkeep.parcels where place = $1 order by id desc limit 1"
 
 // mounted refuses a destination that lacks the object which was put there last: a
-// folder whose file system is not mounted looks like an empty one.
+// folder whose file system is not mounted looks like an empty one. A ledger that may
+// not be read says nothing of that: mayFile refuses it.
 func mounted(ctx context.Context, q read.Querier, to target.Destination) error {
 	s, err := readLedgerState(ctx, q)
-	if err != nil || !s.There {
+	if err != nil || !s.There || s.usable() != nil {
 		return err
 	}
 	type entry struct {

@@ -50,11 +50,14 @@ func TestReadOnlyByDefault(t *testing.T) {
 		set = strings.ReplaceAll(set, "DB", `"`+database+`"`)
 		servertest.Exec(t, url, strings.ReplaceAll(set, "%s", "on"))
 		for name, s := range tries {
-			_, planned := s.action.Plan(t.Context(), s.r)
-			refusedReadOnly(t, name+": plan", planned, s.writes)
+			p, planned := s.action.Plan(t.Context(), s.r)
+			refusedReadOnly(t, name+": plan", planned, remediate.ReasonPrivilege, s.writes)
+			if len(p.Steps) != len(s.plan.Steps) {
+				t.Errorf("%s: people see %d of %d steps", name, len(p.Steps), len(s.plan.Steps))
+			}
 			if s.writes {
 				err := s.action.Apply(deadline(t), remediate.Fence{Held: func(context.Context) error { return nil }}, s.plan.Steps[0])
-				refusedReadOnly(t, name+": apply", err, true)
+				refusedReadOnly(t, name+": apply", err, remediate.ReasonReadOnly, true)
 			}
 		}
 		servertest.Exec(t, url, "begin read write", strings.ReplaceAll(set, "%s", "off"), "commit")
@@ -69,10 +72,10 @@ func TestReadOnlyByDefault(t *testing.T) {
 	}
 }
 
-func refusedReadOnly(t *testing.T, what string, err error, want bool) {
+func refusedReadOnly(t *testing.T, what string, err error, reason string, want bool) {
 	t.Helper()
 	r, refused := remediate.Refused(err)
-	if got := refused && r.Reason == remediate.ReasonReadOnly && strings.Contains(r.Detail, "alter role"); got != want {
-		t.Errorf("%s: %v, want a refusal that says read_only: %v", what, err, want)
+	if got := refused && r.Reason == reason && strings.Contains(r.Detail, "set default_transaction_read_only = off"); got != want {
+		t.Errorf("%s: %v, want a refusal for %s that says what to do: %v", what, err, reason, want)
 	}
 }

@@ -189,7 +189,7 @@ func planned(ctx context.Context, t *target.Postgres, r remediate.Request, write
 		case err == nil:
 			err = c.Close(ctx)
 		case refused && no.Reason == remediate.ReasonReadOnly:
-			p.Needs = append(p.Needs, no.Detail) // people see the whole plan all the same
+			p.Needs, err = append(p.Needs, no.Detail), nil // people see the whole plan all the same
 		default:
 			return remediate.Plan{}, err
 		}
@@ -203,7 +203,7 @@ func planned(ctx context.Context, t *target.Postgres, r remediate.Request, write
 			p.Steps[i].Args[argTimeline] = is.Timeline
 		}
 	}
-	if _, refused := remediate.Refused(err); err == nil || refused && len(p.Needs) > 0 && r.Mode != remediate.Observe {
+	if err == nil {
 		err = p.Lacking()
 	}
 	return p, err
