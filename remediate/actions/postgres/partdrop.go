@@ -312,7 +312,12 @@ func (p part) again(ctx context.Context, cause error) error {
 		return cause
 	}
 	if errors.Is(err, errMarked) {
-		return &remediate.LeftError{Err: cause, Detail: fmt.Sprintf("%s is in %s, and has a constraint of ours that is still to be taken away: alter table %s drop constraint if exists %s", p.self, p.from, p.self, boundName)}
+		return &remediate.LeftError{Err: cause, Detail: fmt.Sprintf("%s, which is in %s or which somebody else has taken, has a constraint of ours that is still to be taken away: alter table %s drop constraint if exists %s", p.self, p.from, p.self, boundName)}
+	}
+	if no, refused := remediate.Refused(err); refused {
+		if now, err := p.stands(ctx, p.c); err == nil && !now.Ours {
+			return &remediate.LeftError{Err: cause, Detail: no.Detail} // nothing of ours is left, but people should know
+		}
 	}
 	return &remediate.LeftError{Err: cause, Detail: fmt.Sprintf("the detachment of %s from %s may have begun and was not undone; where its rows are not seen in %s, %s FINALIZE (if it is pending), then %s, has them seen again: %v",
 		p.self, p.from, p.from, p.detachText(), attachText(p.from, p.self, p.part.From, p.part.To), err)}
@@ -323,27 +328,33 @@ func (p part) again(ctx context.Context, cause error) error {
 var errMarked = errors.New("a constraint of ours is left")
 
 // undone makes the partition one of its table again, as it was, as soon as nobody
-// uses it who keeps it from that.
+// uses it who keeps it from that. Where somebody else has made something else of it, it
+// takes our constraint off it, and refuses.
 func (p part) undone(ctx context.Context) error {
 	for {
 		now, err := p.stands(ctx, p.c)
+		if err != nil {
+			return err
+		}
+		theirs, err := p.theirs(ctx, now)
 		switch {
 		case err != nil:
 			return err
 		case now.Parent == p.source && !now.Pending && !now.Ours:
 			return nil
+		case theirs:
+			err = p.transact(ctx, func(ctx context.Context, tx pgx.Tx) error { return p.unmark(ctx, tx, now) })
 		case now.Parent != p.source && now.Parent != 0 || !now.Named || now.Parent == 0 && !now.Ours:
 			return remediate.Refuse(remediate.ReasonChanged, "%s is not as it was left, and is not attached to %s again", p.self, p.from)
-		case now.Parent == 0 && !now.Proven:
-			if err := p.byOthers(ctx, now); err != nil {
-				return err
-			}
+		default:
+			err = p.transact(ctx, func(ctx context.Context, tx pgx.Tx) error { return p.restore(ctx, tx, now) })
 		}
-		err = p.transact(ctx, func(ctx context.Context, tx pgx.Tx) error { return p.restore(ctx, tx, now) })
-		if err == nil {
+		if err == nil && theirs {
+			return remediate.Refuse(remediate.ReasonChanged, "somebody else detached or renamed %s, which was a partition of %s and is %s now: it stays as it is", p.self, p.from, now.Name)
+		} else if err == nil {
 			return nil
 		}
-		if ctx.Err() != nil && now.Parent == p.source && !now.Pending {
+		if ctx.Err() != nil && (now.Parent == p.source && !now.Pending || theirs) {
 			return errMarked
 		}
 		if refused, ok := errors.AsType[*pgconn.PgError](err); ctx.Err() != nil || !ok || refused.Code != codeLock && refused.Code != codeDeadlock {
@@ -365,17 +376,34 @@ select exists (select from pg_constraint k
                 where k.conrelid = $1::int8::oid and k.contype = 'c' and k.oid > $2::int8::oid and k.conislocal and k.coninhcount = 0
                   and pg_get_constraintdef(k.oid) like '% IS NOT NULL)%')`
 
-// byOthers refuses to attach a partition again that somebody else has detached, and takes
-// our constraint off it.
-func (p part) byOthers(ctx context.Context, now standing) error {
+// theirs reports whether somebody else has detached the partition, attached it to
+// another table, or given it or a table of the plan another name, so that nothing but our
+// constraint is ours to take back.
+func (p part) theirs(ctx context.Context, now standing) (bool, error) {
+	switch {
+	case !now.Ours, now.Pending:
+		return false, nil
+	case now.Parent == p.source:
+		return !now.Named, nil
+	case now.Parent != 0:
+		return true, nil
+	case now.Proven:
+		return false, nil
+	}
 	ours, err := one(ctx, p.c, pgx.RowTo[bool], concurrentSQL, p.part.OID, now.Marked)
-	if err != nil || ours {
+	return !ours, err
+}
+
+// unmark takes our constraint off the table, whatever its name is by now.
+func (p part) unmark(ctx context.Context, tx pgx.Tx, now standing) error {
+	if err := p.exec(ctx, tx, fmt.Sprintf("set local lock_timeout = '%dms'", rowWait.Milliseconds()), fmt.Sprintf("ALTER TABLE %s DROP CONSTRAINT %s", now.Name, boundName)); err != nil {
 		return err
 	}
-	err = p.transact(ctx, func(ctx context.Context, tx pgx.Tx) error {
-		return p.exec(ctx, tx, fmt.Sprintf("set local lock_timeout = '%dms'", rowWait.Milliseconds()), fmt.Sprintf("ALTER TABLE %s DROP CONSTRAINT %s", p.self, boundName))
-	})
-	return errors.Join(remediate.Refuse(remediate.ReasonChanged, "%s was detached from %s by somebody else, and stays a table of its own", p.self, p.from), err)
+	is, err := one(ctx, tx, pgx.RowTo[bool], "select coalesce(to_regclass($1)::oid = $2::int8::oid, false) and not exists (select from pg_constraint where oid = $3::int8::oid)", now.Name, p.part.OID, now.Marked)
+	if err == nil && !is {
+		err = remediate.Refuse(remediate.ReasonChanged, "%s has another name again", now.Name)
+	}
+	return err
 }
 
 // restore ends a detachment, attaches the partition again, and takes away the

@@ -56,7 +56,7 @@ with root as (
     join pg_class c on c.oid = k.conrelid and c.relowner = root.relowner
     join pg_namespace n on n.oid = c.relnamespace
    where (regexp_match(obj_description(k.oid, 'pg_constraint'), '` + ledgerRegexp + `'))[1] = root.partrelid::text
-     and (regexp_match(obj_description(k.oid, 'pg_constraint'), '` + ledgerRegexp + `'))[4] = ` + quotedName + `
+     and (regexp_match(obj_description(k.oid, 'pg_constraint'), '` + ledgerRegexp + `'))[4:5] = array[` + quotedName + `, c.oid::text]
      and not exists (select from pg_inherits i where i.inhrelid = c.oid)
 )
 select c.oid::int8, n.nspname::text, c.relname::text,
@@ -75,11 +75,12 @@ select c.oid::int8, n.nspname::text, c.relname::text,
  order by c.relname, n.nspname`
 
 // ledgerRegexp reads the comment of our constraint on a table that a run of ours has
-// detached: whose partition it was, from where, to where, and under which name. Before
-// the detachment the comment lacks the end: a partition that has it so, and is one no
-// more, may have been detached by somebody else, or was given another name since, and is
-// nothing of ours.
-const ledgerRegexp = `^upkeep: partition of (\d+) FROM \((.*)\) TO \((.*)\), detached as (.*)$`
+// detached: whose partition it was, from where, to where, under which name, and its own
+// oid, since CREATE TABLE … (LIKE … INCLUDING ALL) copies the comment. Before the
+// detachment the comment lacks the end: a partition that has it so, and is one no more,
+// may have been detached by somebody else, or was given another name since, and is nothing
+// of ours.
+const ledgerRegexp = `^upkeep: partition of (\d+) FROM \((.*)\) TO \((.*)\), detached as (.*), table (\d+)$`
 
 // quotedName is the name of relation c as this package writes it.
 const quotedName = `'"' || replace(n.nspname, '"', '""') || '"."' || replace(c.relname, '"', '""') || '"'`
@@ -92,7 +93,7 @@ select ` + quotedName + `
   join pg_class c on c.oid = k.conrelid
   join pg_namespace n on n.oid = c.relnamespace
  where k.conname = '` + boundName + `' and k.contype = 'c' and obj_description(k.oid, 'pg_constraint') like 'upkeep: partition of ' || $1::text || ' FROM %'
-   and coalesce((regexp_match(obj_description(k.oid, 'pg_constraint'), '` + ledgerRegexp + `'))[4] <> ` + quotedName + `, true)
+   and coalesce((regexp_match(obj_description(k.oid, 'pg_constraint'), '` + ledgerRegexp + `'))[4:5] <> array[` + quotedName + `, c.oid::text], true)
    and not exists (select from pg_inherits i where i.inhrelid = c.oid)
  order by 1`
 

@@ -104,7 +104,7 @@ type standing struct {
 	Pending  bool
 	Marked   int64 // the oid of our constraint; 0: it has none
 	Ours     bool  // the comment of that says the table and the bounds of the plan
-	Proven   bool  // and that a run of ours has detached it, under this name
+	Proven   bool  // and that a run of ours has detached it, under the name of the plan
 	Plain    bool
 	Named    bool // it, the source and the destination have the names that the plan has
 	Bounded  bool // it has the bounds of the plan, where it has any
@@ -120,7 +120,7 @@ const whereSQL = `
 select format('%%I.%%I', n.nspname, c.relname), coalesce(i.inhparent, 0)::int8, coalesce(%[1]s, false),
        coalesce(k.oid, 0)::int8,
        coalesce(starts_with(obj_description(k.oid, 'pg_constraint'), format('upkeep: partition of %%s FROM (%%s) TO (%%s)', $5::int8, $7::text, $8::text)), false),
-       coalesce(obj_description(k.oid, 'pg_constraint') = format('upkeep: partition of %%s FROM (%%s) TO (%%s), detached as %%s', $5::int8, $7::text, $8::text, $2::text), false),
+       coalesce(obj_description(k.oid, 'pg_constraint') = format('upkeep: partition of %%s FROM (%%s) TO (%%s), detached as %%s, table %%s', $5::int8, $7::text, $8::text, $2::text, $1::int8), false),
        c.relkind = 'r' and not exists (select from pg_inherits o where o.inhparent = c.oid),
        coalesce(to_regclass($2)::oid = c.oid and to_regclass($3)::oid = $5::int8::oid and ($4::text = '' or to_regclass(nullif($4, ''))::oid = $6::int8::oid), false),
        coalesce(case when v.low is null then b.b[1] else %[3]s end = $7 and case when v.high is null then b.b[2] else %[4]s end = $8, i.inhparent is null),
@@ -251,7 +251,9 @@ func (p part) comments(how string) string {
 
 // claim says by our constraint that we have detached the partition. Before that it may
 // have been anybody, so that nothing is dropped.
-func (p part) claim() string { return p.comments(", detached as " + p.self.String()) }
+func (p part) claim() string {
+	return p.comments(fmt.Sprintf(", detached as %s, table %d", p.self, p.part.OID))
+}
 
 // ours attaches a partition again of which it is not known who detached it: a run that was
 // killed, or somebody since. The step begins anew with it.

@@ -139,6 +139,7 @@ func (q *gust) exchange(root string) error {
 		fmt.Sprintf("alter table %s detach partition %s", root, leaf),
 		fmt.Sprintf("alter table %s rename to %s", leaf, old),
 		fmt.Sprintf("create %s table %s (like public.%s including all)", how, leaf, old),
+		fmt.Sprintf("alter table %s drop constraint if exists upkeep_bounds", leaf), // LIKE copies what a run has begun with
 	} {
 		if err := q.do("%s", sql); err != nil {
 			return err
