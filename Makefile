@@ -5,6 +5,12 @@ GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 LDFLAGS  = -s -w -X main.version=$(VERSION)
 
+# A folder in memory keeps nothing, and is refused as an archive: the tests have theirs
+# on a disk.
+ifeq ($(shell stat -f -c %T $${TMPDIR:-/tmp}),tmpfs)
+export TMPDIR = /var/tmp
+endif
+
 .DEFAULT_GOAL := help
 .PHONY: help
 help: ## say what there is

@@ -28,10 +28,11 @@ func Retention(t *target.Postgres) collectors.Collector {
 		Doc: `Retention estimates how many rows of the configured archives are past their age.
 
 Asks the planner, which knows the distribution of the column from ANALYZE and its
-newest and oldest value from an index: EXPLAIN, which runs nothing. Rights: SELECT
-on the tables of the archives and on those that rows are moved to. Cost: one or two
-plans for each archive; no row is read. The estimate is as good as the tables'
-statistics.`,
+newest and oldest value from an index: EXPLAIN, which runs nothing. Where the planner
+expects little work, the rows are counted instead. Rights: SELECT on the tables of the
+archives and on those that rows are moved to. Cost: one or two plans for each archive,
+and at most as many counts of up to 100000 rows. An estimate is as good as the tables'
+statistics, and never 0.`,
 		Metrics: []*collectors.Metric{c.rows, c.archived},
 		Every:   10 * time.Minute,
 		Timeout: 30 * time.Second,
@@ -119,23 +120,54 @@ func ReadArchived(ctx context.Context, q Querier, a target.Archive, since, until
 	return estimate(ctx, q, from)
 }
 
-// estimate returns how many rows the planner expects of what stands behind "from".
+const (
+	// countCost is up to which cost, as the planner has it, rows are counted: that of
+	// some thousand pages.
+	countCost = 5000
+	// countMost is up to how many are.
+	countMost = 100_000
+)
+
+// estimate returns how many rows there are of what stands behind "from": counted where
+// that costs little, since the planner never expects 0, and else as the planner expects.
 func estimate(ctx context.Context, q Querier, from string) (float64, error) {
-	rows, err := q.Query(ctx, "explain (format json) select from "+from)
+	rows, cost, err := expected(ctx, q, from)
+	if err != nil || cost > countCost || rows > countMost {
+		return rows, err
+	}
+	found, err := q.Query(ctx, "select count(*)::float8 from (select from "+from+" limit "+strconv.Itoa(countMost+1)+") x")
 	if err != nil {
 		return 0, explained(err)
 	}
-	text, err := pgx.CollectExactlyOneRow(rows, pgx.RowTo[[]byte])
+	n, err := pgx.CollectExactlyOneRow(found, pgx.RowTo[float64])
 	if err != nil {
 		return 0, explained(err)
+	}
+	if n > countMost {
+		n = max(n, rows) // there are more, and nobody knows how many
+	}
+	return n, nil
+}
+
+// expected returns how many rows, and which cost, the planner expects of what stands
+// behind "from".
+func expected(ctx context.Context, q Querier, from string) (n, cost float64, err error) {
+	rows, err := q.Query(ctx, "explain (format json) select from "+from)
+	if err != nil {
+		return 0, 0, explained(err)
+	}
+	text, err := pgx.CollectExactlyOneRow(rows, pgx.RowTo[[]byte])
+	if err != nil {
+		return 0, 0, explained(err)
 	}
 	var plans []struct {
 		Plan struct {
 			Rows float64 `json:"Plan Rows"`
+			Cost float64 `json:"Total Cost"`
 		}
 	}
 	if err := json.Unmarshal(text, &plans); err != nil || len(plans) != 1 {
-		return 0, fmt.Errorf("the plan is not one: %q: %w", text, err)
+		return 0, 0, fmt.Errorf("the plan is not one: %q: %w", text, err)
 	}
-	return plans[0].Plan.Rows, nil
+	return plans[0].Plan.Rows, plans[0].Plan.Cost, nil
 }

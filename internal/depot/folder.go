@@ -43,6 +43,40 @@ func (f *folder) open() (*os.Root, error) {
 	return root, nil
 }
 
+// Lasting returns an error where the store is a folder in memory, whose objects would not
+// be there after the machine has restarted.
+func Lasting(s Store) error {
+	f, ok := s.(*folder)
+	if !ok {
+		return nil
+	}
+	root, err := f.open()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = root.Close() }() // was only looked at
+	return f.lasting(root)
+}
+
+func (f *folder) lasting(root *os.Root) error {
+	dir, err := root.Open(".")
+	if err != nil {
+		return fmt.Errorf("folder %s: %w", f.path, explained(err))
+	}
+	defer func() { _ = dir.Close() }() // was only looked at
+	var of unix.Statfs_t
+	if err := unix.Fstatfs(int(dir.Fd()), &of); err != nil {
+		return fmt.Errorf("folder %s: its file system: %w", f.path, err)
+	}
+	if of.Type == unix.TMPFS_MAGIC || of.Type == unix.RAMFS_MAGIC {
+		return fmt.Errorf("folder %s: %w: name one on a disk", f.path, ErrVolatile)
+	}
+	return nil
+}
+
+// ErrVolatile says that a folder is in memory.
+var ErrVolatile = errors.New("it is on a tmpfs, which is empty after the machine has restarted")
+
 // explained says what to do about what a file system answers.
 func explained(err error) error {
 	switch {
@@ -79,6 +113,9 @@ func (f *folder) PutFrom(ctx context.Context, name string, content Content) erro
 		return err
 	}
 	defer func() { _ = root.Close() }() // was only looked through
+	if err := f.lasting(root); err != nil {
+		return err
+	}
 	f.swept.Do(func() { sweep(root) })
 	beside := part + rand.Text()
 	defer func() { _ = root.Remove(beside) }() // it has its name, or is worth nothing

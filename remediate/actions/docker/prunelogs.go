@@ -148,6 +148,9 @@ func (a prunelogs) Plan(ctx context.Context, r remediate.Request) (p remediate.P
 		if _, err := depot.Folder(a.target.LogArchive).List(ctx, k.ID); err != nil {
 			return p, remediate.Refuse(remediate.ReasonUnfit, "log archive: %v", err)
 		}
+		if err := depot.Lasting(depot.Folder(a.target.LogArchive)); err != nil {
+			return p, remediate.Refuse(remediate.ReasonUnfit, "log archive: %v", err)
+		}
 		p.Facts = append(p.Facts, fmt.Sprintf("the lines that go are kept in %s, in files named %s.TIME.HASH.log.gz", a.target.LogArchive, k.ID))
 	}
 	p.Amount = &remediate.Amount{Bytes: float64(n), OfBytes: float64(l.size)}

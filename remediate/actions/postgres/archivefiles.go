@@ -30,6 +30,15 @@ func reach(ctx context.Context, to target.Destination) error {
 	return nil
 }
 
+// outlasts refuses a destination whose objects do not outlast a restart of the machine.
+func outlasts(to target.Destination) error {
+	err := depot.Lasting(to.Store)
+	if errors.Is(err, depot.ErrVolatile) {
+		return remediate.Refuse(remediate.ReasonUnfit, "the destination: %v", err)
+	}
+	return err
+}
+
 // planFiles looks at the table, the ledger and the store, and says which steps it
 // takes to move rows into the store.
 func (a moving) planFiles(ctx context.Context, db *target.Database, rel relation, entry target.Archive, r remediate.Request) (p remediate.Plan, err error) {
@@ -51,6 +60,9 @@ func (a moving) planFiles(ctx context.Context, db *target.Database, rel relation
 	}
 	if err == nil {
 		err = reach(ctx, entry.To)
+	}
+	if err == nil {
+		err = outlasts(entry.To)
 	}
 	if err == nil {
 		err = mounted(ctx, db, entry.To)
@@ -80,6 +92,11 @@ func (a moving) planFiles(ctx context.Context, db *target.Database, rel relation
 	if p.Facts, p.Amount, err = m.facts(ctx, db, s); err != nil {
 		return p, err
 	}
+	lax, err := m.laxity(ctx, db, s)
+	if err != nil {
+		return p, err
+	}
+	p.Facts = append(p.Facts, lax...)
 	if !sized {
 		p.Facts = append(p.Facts, fmt.Sprintf("whether a row is larger than the %d MiB that an object can hold takes long to find out: it is looked at before each batch", rowMost>>20))
 	}

@@ -37,6 +37,7 @@ const (
 // The error codes that a batch may end with.
 const (
 	codeLock       = "55P03"
+	codeCancelled  = "57014"
 	codeDeadlock   = "40P01"
 	codeConflict   = "40001"
 	codeForeignKey = "23503"

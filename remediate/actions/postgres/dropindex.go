@@ -179,7 +179,7 @@ func (a dropIndex) plan(ctx context.Context, r remediate.Request) (p remediate.P
 		args["keeper"] = keeper
 	}
 	s := step(r, "DROP INDEX CONCURRENTLY ", r.Subject["index"], args)
-	s.Undo = x.again()
+	s.Undo, s.Left = x.again(), begunLeft(x.name())
 	p.Steps = []remediate.Step{s}
 	return p, nil
 }

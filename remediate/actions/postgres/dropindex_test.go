@@ -430,6 +430,13 @@ func TestDropIndexBehindReader(t *testing.T) {
 	if _, err := action.Plan(t.Context(), c.dropRequest("older", because("invalid", "patience", "1s"))); err == nil || !strings.Contains(err.Error(), "report") {
 		t.Errorf("Plan behind the reader: %v", err)
 	}
+	// A run that must not go on says what it has left, and leaves it to people.
+	undo := func() (string, error) {
+		return action.Remedy.(remediate.Undoer).Undo(t.Context(), remediate.Fence{Token: 1, Held: held}, plan.Steps[0])
+	}
+	if found, err := undo(); found != "" || err == nil || !strings.Contains(err.Error(), "is invalid") || !strings.Contains(plan.Steps[0].Left, "REINDEX INDEX CONCURRENTLY") {
+		t.Errorf("Undo of a drop that was given up: %q, %v; left: %q", found, err, plan.Steps[0].Left)
+	}
 	exec(t, reader, "rollback")
 	if _, err := action.Plan(t.Context(), c.dropRequest("older", because("invalid"))); err != nil {
 		t.Errorf("Plan: %v", err)
@@ -441,6 +448,9 @@ func TestDropIndexBehindReader(t *testing.T) {
 	}
 	if got := c.invalid(t); got != "" || c.number(t, "select count(*) from pg_class where relname = 'older'") != 0 {
 		t.Errorf("invalid is %q", got)
+	}
+	if found, err := undo(); found != "the index is dropped" || err != nil {
+		t.Errorf("Undo of a drop that has ended: %q, %v", found, err)
 	}
 }
 

@@ -148,3 +148,28 @@ func (a dropIndex) half(ctx context.Context, c *pgx.Conn, s remediate.Step, x in
 	}
 	return fmt.Errorf("%w; the index is invalid now%s: no query uses it, and every write maintains it; the next try goes on, for %s, and REINDEX INDEX CONCURRENTLY %s would have it back", cause, who, wait, x.name())
 }
+
+// Undo implements remediate.Undoer. A drop that was begun has no way back that does not
+// build the index anew, and none forward that somebody allows any more: people decide.
+func (a dropIndex) Undo(ctx context.Context, f remediate.Fence, s remediate.Step) (found string, err error) {
+	j := job{target: a.target, server: session.Planned(s), action: "postgres/drop_index", database: s.Args["database"], schema: s.Args["schema"], table: s.Args["table"], lockTimeout: rowWait}
+	err = j.hold(ctx, f, func(ctx context.Context, c *pgx.Conn) error {
+		x, err := readIndexOf(ctx, c, s.Args["oid"])
+		switch {
+		case errors.Is(err, remediate.ErrGone):
+			found = "the index is dropped"
+			return nil
+		case err != nil:
+			return err
+		case !x.Valid:
+			return remediate.Refuse(remediate.ReasonUnfit, "index %s is invalid: no query uses it, and every write maintains it", x.name())
+		}
+		return nil
+	})
+	return found, err
+}
+
+// begunLeft says what a drop leaves that was begun.
+func begunLeft(name string) string {
+	return fmt.Sprintf("where index %s is invalid: DROP INDEX CONCURRENTLY IF EXISTS %[1]s ends the drop, REINDEX INDEX CONCURRENTLY %[1]s has the index back", name)
+}

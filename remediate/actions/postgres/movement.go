@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	read "github.com/ai-micro-service/upkeep/collectors/postgres"
 	"github.com/ai-micro-service/upkeep/internal/target"
@@ -257,7 +258,7 @@ func (m movement) undo() string {
 
 // facts are what a person wants to know before saying yes, and how much goes.
 func (m movement) facts(ctx context.Context, db *target.Database, s survey) (facts []string, amount *remediate.Amount, err error) {
-	n, err := m.expect(ctx, db, m.from)
+	n, counted, err := m.counts(ctx, db)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -265,8 +266,11 @@ func (m movement) facts(ctx context.Context, db *target.Database, s survey) (fac
 	if err != nil {
 		return nil, nil, err
 	}
-	all := max(w.tuples, n)
-	facts = append(facts, fmt.Sprintf("about %.0f of %.0f rows go, some %s; expect %s of WAL", n, all, remediate.Quantity("_bytes", w.size), remediate.Quantity("_bytes", w.wal)))
+	all, how := max(w.tuples, n), "about "
+	if counted {
+		how = ""
+	}
+	facts = append(facts, fmt.Sprintf("%s%.0f of about %.0f rows go, some %s; expect %s of WAL", how, n, all, remediate.Quantity("_bytes", w.size), remediate.Quantity("_bytes", w.wal)))
 	if !m.back {
 		amount = &remediate.Amount{Rows: n, Bytes: w.size, OfRows: all, OfBytes: w.bytes}
 		cut, err := m.cutFact(ctx, db, s)
@@ -290,8 +294,26 @@ func (m movement) facts(ctx context.Context, db *target.Database, s survey) (fac
 	if m.to == (place{}) || m.back {
 		return facts, amount, nil
 	}
-	return append(facts, m.readers(s)...), amount, nil
+	lax, err := m.laxity(ctx, db, s)
+	return append(append(facts, lax...), m.readers(s)...), amount, err
 }
+
+// laxity are the facts about constraints that rows which go may break.
+func (m movement) laxity(ctx context.Context, q read.Querier, s survey) (facts []string, err error) {
+	all, err := many[lax](ctx, q, laxSQL, s.source.OID)
+	if err != nil {
+		return nil, fmt.Errorf("constraints of %s: %w", m.from, err)
+	}
+	for _, k := range all {
+		facts = append(facts, fmt.Sprintf("the constraint %s of %s is not valid: rows that break it do not come back while it is there", pgx.Identifier{k.Name}.Sanitize(), m.from))
+	}
+	return facts, nil
+}
+
+type lax struct{ Name string }
+
+// laxSQL names the constraints of table $1 that its own rows may break.
+const laxSQL = "select conname::text from pg_constraint where conrelid = $1::int8::oid and contype in ('c', 'f') and not convalidated order by 1"
 
 // cutFact says before which moment rows are past their age now.
 func (m movement) cutFact(ctx context.Context, q read.Querier, s survey) (string, error) {
@@ -360,6 +382,32 @@ func (m movement) expect(ctx context.Context, q read.Querier, p place) (float64,
 		return read.ReadArchived(ctx, q, target.Archive{Column: m.column, To: target.Destination{Schema: p.Schema, Table: p.Table}}, m.since, m.until)
 	}
 	return read.ReadRetention(ctx, q, target.Archive{Schema: p.Schema, Table: p.Table, Column: m.column, After: m.age})
+}
+
+const (
+	// countWithin is how long a plan counts the rows that go, and countMost how many it
+	// counts at most: an approval is for that amount, and statistics may be old.
+	countWithin = 3 * time.Second
+	countMost   = 10_000_000
+)
+
+// counts says how many rows go, and whether they were counted: where that takes too long
+// it is as the planner expects.
+func (m movement) counts(ctx context.Context, q read.Querier) (n float64, counted bool, err error) {
+	if n, err = m.expect(ctx, q, m.from); err != nil || n > countMost {
+		return n, false, err
+	}
+	soon, cancel := context.WithTimeout(ctx, countWithin)
+	defer cancel()
+	of, err := one(soon, q, pgx.RowTo[float64], fmt.Sprintf("select count(*)::float8 from (select from %s where %s limit %d) x", m.from, m.which(), countMost+1))
+	cancelled, ok := errors.AsType[*pgconn.PgError](err)
+	switch {
+	case soon.Err() != nil && ctx.Err() == nil, ok && cancelled.Code == codeCancelled:
+		return n, false, nil
+	case err != nil:
+		return 0, false, fmt.Errorf("rows of %s that go: %w", m.from, err)
+	}
+	return of, of <= countMost, nil
 }
 
 // weightSQL tells the size of a table with all its parts and the number of its

@@ -29,7 +29,8 @@ func nameTypes() []string {
 }
 
 // namedSQL lists the columns that have such a type, an array or a domain of it, and
-// those types that have it within them, without a column. $2 are the types.
+// those types that have it within them, without a column; aclitem is one of those. $2 are
+// the types.
 const namedSQL = `
 with recursive ` + usedTypes + `, leads(oid, name, many) as (
   select t.oid, t.typname::text, false from pg_type t where t.oid = any($2::text[]::regtype[]::oid[])
@@ -44,6 +45,8 @@ select '', format_type(t.oid, null), false
   join pg_type t on t.oid = u.oid and t.typtype = 'c'
   join pg_attribute b on b.attrelid = t.typrelid and b.attnum > 0 and not b.attisdropped
   join leads l on l.oid = b.atttypid
+union
+select '', 'aclitem', false from used u where u.oid = 'aclitem'::regtype
 union
 select a.attname::text, l.name, l.many
   from pg_attribute a

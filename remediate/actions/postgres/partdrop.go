@@ -60,10 +60,10 @@ func (p part) remove(ctx context.Context) error {
 	return nil
 }
 
-// leave attaches a partition again that the step cannot go on with, where a run of
-// ours has detached it.
+// leave takes back what a run of ours has done to a partition that the step cannot go on
+// with.
 func (p part) leave(ctx context.Context, now standing, err error) error {
-	if (now.Pending || now.Parent == 0 && now.Ours) && now.Named && now.Bounded {
+	if now.Ours || now.Pending && now.Named && now.Bounded {
 		return p.again(ctx, err)
 	}
 	return err

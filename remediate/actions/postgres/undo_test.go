@@ -104,6 +104,58 @@ func TestUndoPartitions(t *testing.T) {
 	}
 }
 
+// What somebody else made of a partition that a run of ours had begun with stays so, and
+// nothing of ours stays on it, whatever its name is by now; the next run leaves it alone,
+// and what was made like it.
+func TestUndoTaken(t *testing.T) {
+	t.Parallel()
+	const like = "; create table t_2020 (like old including all); insert into t_2020 values (-1, '2020-05-05', 'kept')"
+	for _, c := range []struct{ until, do, marked string }{
+		{"t_2020 has upkeep_bounds", "alter table t_2020 rename to old", ""},
+		{"t_2020 has upkeep_bounds", "alter table t detach partition t_2020", ""},
+		{"t_2020 has upkeep_bounds", "alter table t detach partition t_2020; alter table t_2020 rename to old", ""},
+		{"t_2020 has upkeep_bounds", "alter table t detach partition t_2020; alter table t_archive attach partition t_2020 for values from ('2020-01-01Z') to ('2021-01-01Z')", ""},
+		{"t_2020 is detached", "alter table t_2020 rename to old" + like, "old, t_2020"},
+	} {
+		t.Run(c.do, func(t *testing.T) {
+			t.Parallel()
+			y := yards(t, "", true)
+			a := postgres.Purge(y.server)
+			plan := y.plan(t, a)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			for n := 1; n < 20 && !strings.HasPrefix(y.loose(t), c.until); n++ {
+				if err := a.Apply(ctx, killed(n), plan.Steps[0]); err == nil {
+					t.Fatalf("the step ended before %s", c.until)
+				}
+			}
+			rows := y.number(t, "select count(*) from t_2020")
+			servertest.Exec(t, y.url, strings.Split(c.do, "; ")...)
+			if _, err := a.Remedy.(remediate.Undoer).Undo(ctx, remediate.Fence{Token: 2, Held: held}, plan.Steps[0]); err == nil {
+				t.Error("nobody is told")
+			}
+			if err := a.Apply(ctx, remediate.Fence{Token: 3, Held: held}, plan.Steps[0]); err == nil {
+				t.Error("the step of before goes on")
+			}
+			if marked := y.text(t, "select coalesce(string_agg(conrelid::regclass::text, ', ' order by 1), '') from pg_constraint where conname = 'upkeep_bounds'"); marked != c.marked {
+				t.Errorf("our constraint is on %q, want %q", marked, c.marked)
+			}
+			for _, s := range y.plan(t, a).Steps {
+				if c.do != "alter table t_2020 rename to old" && (s.Args["part_table"] == "t_2020" || s.Args["part_table"] == "old") {
+					t.Errorf("the next run would take %s", s.Args["part_table"])
+				}
+			}
+			name := "t_2020"
+			if strings.Contains(c.do, "rename") {
+				name = "old"
+			}
+			if n := y.number(t, "select count(*) from "+name); n != rows {
+				t.Errorf("%s has %d rows, want %d", name, n, rows)
+			}
+		})
+	}
+}
+
 // Who may read the archive and not the table is a part of what is approved.
 func TestWiderIsPlanned(t *testing.T) {
 	t.Parallel()
