@@ -22,7 +22,7 @@ demo: deps-demo build ## see the whole loop on private servers; ARGS=--once ends
 
 .PHONY: test
 test: deps-test ## run every test; ARGS=-race and the like go to go test
-	$(GO) test -timeout 60m $(ARGS) ./...
+	$(GO) run ./internal/gen/slowest $(GO) test -json -timeout 60m $(ARGS) ./...
 
 .PHONY: check
 check: deps-test ## what must hold before a change goes in: generated files, lint, tests, nothing written

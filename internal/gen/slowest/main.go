@@ -1,0 +1,192 @@
+// Command slowest runs a command that prints what "go test -json" prints, shows of it
+// what "go test" would, and names the ten slowest tests at the end. It ends as the
+// command does.
+//
+//	go run ./internal/gen/slowest go test -json ./...
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// named is how many tests are named.
+const named = 10
+
+func main() {
+	if len(os.Args) < 2 {
+		fmt.Fprintln(os.Stderr, "slowest: name a command that prints what go test -json prints")
+		os.Exit(2)
+	}
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run returns the exit code of the command.
+func run(command []string, out, errors io.Writer) int {
+	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // it ends its tests itself
+	cmd.Stderr = errors
+	from, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		_, _ = fmt.Fprintln(errors, "slowest:", err)
+		return 1
+	}
+	s := show{out: out, said: make(map[test][]string)}
+	s.all(from)
+	return code(cmd.Wait(), errors)
+}
+
+func code(err error, out io.Writer) int {
+	if err == nil {
+		return 0
+	}
+	ended, ok := errors.AsType[*exec.ExitError](err)
+	if ok && ended.Exited() {
+		return ended.ExitCode()
+	}
+	_, _ = fmt.Fprintln(out, "slowest:", err)
+	return 1
+}
+
+// An event is one line of go test -json.
+type event struct {
+	Action, Package, Test, Output string
+	Elapsed                       float64
+}
+
+// A test is known by its package and its name; without a name it is the package.
+type test struct{ pkg, name string }
+
+type took struct {
+	test
+	seconds float64
+}
+
+// A show is what is printed of the events.
+type show struct {
+	out  io.Writer
+	said map[test][]string // what tests that have not ended have printed
+	took []took
+}
+
+func (s *show) all(from io.Reader) {
+	lines := bufio.NewReader(from)
+	for {
+		line, err := lines.ReadString('\n')
+		if line != "" {
+			s.line(line)
+		}
+		if err != nil {
+			break
+		}
+	}
+	s.slowest()
+}
+
+// line shows one line; what is no event is shown as it is.
+func (s *show) line(line string) {
+	var e event
+	if json.Unmarshal([]byte(line), &e) != nil {
+		s.print(line)
+		return
+	}
+	is := test{e.Package, e.Test}
+	switch e.Action {
+	case "build-output":
+		s.print(e.Output)
+	case "output":
+		s.said[is] = append(s.said[is], e.Output)
+	case "pass", "skip", "fail":
+		s.end(is, e)
+	}
+}
+
+// end shows what a test printed that failed, with what its subtests did, and of a
+// package its result.
+func (s *show) end(is test, e event) {
+	said := s.said[is]
+	delete(s.said, is)
+	if is.name == "" {
+		for _, left := range s.unfinished(is.pkg) { // a panic, or a limit of time
+			s.print(s.said[left]...)
+			delete(s.said, left)
+		}
+		s.print(slices.DeleteFunc(said, func(text string) bool { return text == "PASS\n" })...)
+		return
+	}
+	parent, _, sub := cutLast(is.name)
+	if !sub {
+		s.took = append(s.took, took{is, e.Elapsed})
+	}
+	if e.Action != "fail" {
+		return
+	}
+	said = slices.DeleteFunc(said, func(text string) bool { return strings.HasPrefix(text, "=== ") })
+	if sub {
+		above := test{is.pkg, parent}
+		s.said[above] = append(s.said[above], said...)
+		return
+	}
+	// The line with the result stands last, and first where go test prints it.
+	if i := slices.IndexFunc(said, func(text string) bool { return strings.HasPrefix(text, "--- FAIL") }); i > 0 {
+		said = append([]string{said[i]}, slices.Delete(said, i, i+1)...)
+	}
+	s.print(said...)
+}
+
+func (s *show) unfinished(pkg string) (all []test) {
+	for is := range s.said {
+		if is.pkg == pkg && is.name != "" {
+			all = append(all, is)
+		}
+	}
+	slices.SortFunc(all, func(a, b test) int { return strings.Compare(a.name, b.name) })
+	return all
+}
+
+func cutLast(name string) (before, after string, found bool) {
+	i := strings.LastIndex(name, "/")
+	if i < 0 {
+		return name, "", false
+	}
+	return name[:i], name[i+1:], true
+}
+
+func (s *show) print(texts ...string) {
+	for _, text := range texts {
+		_, _ = io.WriteString(s.out, text) // to people
+	}
+}
+
+func (s *show) slowest() {
+	slices.SortFunc(s.took, func(a, b took) int {
+		if a.seconds != b.seconds {
+			return int(max(-1, min(1, (b.seconds-a.seconds)*1e6)))
+		}
+		return strings.Compare(a.name, b.name)
+	})
+	if len(s.took) == 0 || s.took[0].seconds == 0 {
+		return // all of it was cached
+	}
+	s.print("slowest tests, which may have waited for others:\n")
+	for _, t := range s.took[:min(named, len(s.took))] {
+		took := time.Duration(t.seconds * float64(time.Second)).Round(100 * time.Millisecond)
+		s.print(fmt.Sprintf("%9s  %s  %s\n", took, t.name, t.pkg))
+	}
+}
