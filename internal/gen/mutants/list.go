@@ -72,6 +72,11 @@ func ofActions() []mutant {
 			pkg: "./" + actions, run: "TestWiderIsPlanned",
 		},
 		{
+			name: "taken", why: "our constraint does not stay on a partition that somebody else renamed",
+			file: actions + "partdrop.go", search: `return !now.Named, nil`, replace: `return false && !now.Named, nil`,
+			pkg: "./" + actions, run: "TestUndoTaken",
+		},
+		{
 			name: "repackguard", why: "before pg_repack changes the files, the table and its copy are compared with the plan",
 			file: actions + "repackguard.go", search: "	var what, marks string\n", replace: "	var what, marks string\n	if pid >= 0 {\n		return nil\n	}\n",
 			pkg: "./" + actions, run: "TestPgRepackBesideDefinitions",
