@@ -34,7 +34,7 @@ func TestQuery(t *testing.T) {
 	m := servertest.Prometheus(t, "rule_files: [rules.yml]\n", map[string]string{"rules.yml": rules})
 	p := prom.Prometheus{URL: m.URL + "/"}
 	var samples []prom.Sample
-	for end := time.Now().Add(20 * time.Second); len(samples) < 2 && time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); len(samples) < 2 && time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		var err error
 		if samples, err = p.Query(t.Context(), "used_ratio", time.Now()); err != nil {
 			t.Fatal(err)
@@ -44,7 +44,7 @@ func TestQuery(t *testing.T) {
 		t.Fatalf("samples: %+v", samples)
 	}
 	for _, s := range samples {
-		if s.Labels["table"] == odd && s.Value == 0.9 && time.Since(s.At).Abs() < time.Minute {
+		if s.Labels["table"] == odd && s.Value == 0.9 && time.Since(s.At).Abs() < 10*time.Minute {
 			continue
 		}
 		if s.Labels["table"] != "t" || s.Value != 0.1 {
