@@ -83,7 +83,7 @@ func TestLogsTopOfContainers(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out string
-	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
 		var err error
 		if out, err = upkeep(t, "logs", "top", "--config", file, "--service", "users", "--json"); err != nil {
 			t.Fatalf("%v:\n%s", err, out)

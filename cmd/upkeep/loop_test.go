@@ -124,7 +124,7 @@ func (s *site) get(path string, into any) error {
 // awaitReady waits until the upkeep is ready.
 func (s *site) awaitReady(t *testing.T) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		if res, err := http.Get("http://" + s.address + "/-/ready"); err == nil {
 			_ = res.Body.Close() // not read
 			if res.StatusCode == http.StatusOK {
@@ -390,7 +390,7 @@ func (s *site) hangUp(t *testing.T, cmd *exec.Cmd) {
 			t.Fatal(err)
 		}
 		seen := ""
-		for end := time.Now().Add(10 * time.Second); !strings.Contains(seen, step.want); time.Sleep(50 * time.Millisecond) {
+		for end := time.Now().Add(2 * time.Minute); !strings.Contains(seen, step.want); time.Sleep(50 * time.Millisecond) {
 			if time.Now().After(end) {
 				t.Fatalf("after SIGHUP there is no %q", step.want)
 			}

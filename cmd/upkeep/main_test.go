@@ -56,7 +56,7 @@ func expand(ts *testscript.TestScript, _ bool, files []string) {
 
 // ready waits until the upkeep at $ADDRESS is ready.
 func ready(ts *testscript.TestScript, _ bool, _ []string) {
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		if res, err := http.Get("http://" + ts.Getenv("ADDRESS") + "/-/ready"); err == nil {
 			_ = res.Body.Close() // not read
 			if res.StatusCode == http.StatusOK {
@@ -72,7 +72,7 @@ func eventually(ts *testscript.TestScript, _ bool, args []string) {
 	pattern, err := regexp.Compile(args[0])
 	ts.Check(err)
 	var text string
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		if err := ts.Exec(args[1], args[2:]...); err == nil {
 			if text = ts.ReadFile("stdout"); pattern.MatchString(text) {
 				return

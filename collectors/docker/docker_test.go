@@ -124,7 +124,7 @@ func TestEngine(t *testing.T) {
 		got := until(t, c, `upkeep_docker_log_rotated{server="s",container="well"} 1`, `upkeep_docker_log_rotated{server="s",container="talks"} 0`)
 		path := run(t, d, "inspect", "--format", "{{.LogPath}}", "talks")
 		var size int64
-		for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+		for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
 			info, err := os.Stat(path)
 			if err != nil {
 				t.Fatal(err)

@@ -36,7 +36,7 @@ func TestLines(t *testing.T) {
 	}
 	begin("speaks", "users")
 	var got, missing string
-	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
 		got, missing = collectortest.Answer(t, c), ""
 		for _, want := range []string{
 			`upkeep_logs_lines_total{server="s",service="users"} 201`,

@@ -61,7 +61,7 @@ func TestActivityOfSessions(t *testing.T) {
 	t.Cleanup(p.Close)
 	c := postgres.Activity(p)
 	var got string
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		w := collectors.NewWriter(c)
 		if err := c.Collect(t.Context(), w); err != nil {
 			t.Fatal(err)

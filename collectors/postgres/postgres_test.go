@@ -157,7 +157,7 @@ func TestVacuumVisitsWhatChanges(t *testing.T) {
 	db := connect(t, address)
 	await := func(want float64) {
 		t.Helper()
-		for end := time.Now().Add(20 * time.Second); value(t, collectortest.Answer(t, c), sample) != want; time.Sleep(50 * time.Millisecond) {
+		for end := time.Now().Add(2 * time.Minute); value(t, collectortest.Answer(t, c), sample) != want; time.Sleep(50 * time.Millisecond) {
 			if time.Now().After(end) {
 				t.Fatalf("never %v rows", want)
 			}
@@ -170,7 +170,7 @@ func TestVacuumVisitsWhatChanges(t *testing.T) {
 		t.Errorf("nobody has analyzed:\n%s", text)
 	}
 	servertest.Exec(t, address, "analyze t")
-	for end := time.Now().Add(20 * time.Second); !strings.Contains(collectortest.Answer(t, c), `last_analyze_timestamp_seconds{server="s",database="`+name); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); !strings.Contains(collectortest.Answer(t, c), `last_analyze_timestamp_seconds{server="s",database="`+name); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("the ANALYZE is never seen")
 		}

@@ -175,7 +175,7 @@ func TestStandby(t *testing.T) {
 	if n := value(t, text, `upkeep_postgres_slot_age_xids{server="s",slot="thinks",type="logical"`); n < 0 {
 		t.Errorf("the age of a slot is %v", n)
 	}
-	for end := time.Now().Add(20 * time.Second); !strings.Contains(text, `standby_lag_bytes{server="s",standby="two",address="127.0.0.1"} 0`); text = collectortest.Answer(t, postgres.Replication(primary)) {
+	for end := time.Now().Add(2 * time.Minute); !strings.Contains(text, `standby_lag_bytes{server="s",standby="two",address="127.0.0.1"} 0`); text = collectortest.Answer(t, postgres.Replication(primary)) {
 		if time.Now().After(end) {
 			t.Fatalf("the standby never catches up:\n%s", text)
 		}
@@ -203,7 +203,7 @@ func TestStandby(t *testing.T) {
 	}
 	_ = db.Close(t.Context()) // its statistics are told at the end of the session
 	primary.Replicas = []*target.Postgres{replica}
-	for end := time.Now().Add(20 * time.Second); strings.Count(text, sample) != 1 || value(t, text, "upkeep_postgres_index_usage_standbys_unasked{") != 1; text = collectortest.Answer(t, unused) {
+	for end := time.Now().Add(2 * time.Minute); strings.Count(text, sample) != 1 || value(t, text, "upkeep_postgres_index_usage_standbys_unasked{") != 1; text = collectortest.Answer(t, unused) {
 		if time.Now().After(end) {
 			t.Fatalf("what the standby uses is unused:\n%s", text)
 		}
@@ -256,7 +256,7 @@ func TestPooler(t *testing.T) {
 		_ = pooler.Wait()         // by that signal
 	})
 	url := strings.Replace(s.URL, fmt.Sprint(s.Port), fmt.Sprint(port), 1)
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(50 * time.Millisecond) {
 		p := looked(t, target.PostgresConfig{URL: url})
 		if _, err := p.Databases(t.Context()); err == nil {
 			break

@@ -70,7 +70,7 @@ func TestSessionsInTheWay(t *testing.T) {
 		return rows[0]
 	}
 	var blocker postgres.SessionRow
-	for end := time.Now().Add(20 * time.Second); blocker.Blocked != 2; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); blocker.Blocked != 2; time.Sleep(20 * time.Millisecond) {
 		if blocker = read(postgres.OfBlocker); time.Now().After(end) {
 			t.Fatalf("never two that wait: %+v", blocker)
 		}
@@ -105,7 +105,7 @@ func TestSessionsInTheWay(t *testing.T) {
 func awaitGone(t *testing.T, url, sql string) {
 	t.Helper()
 	c := connect(t, url)
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		var n int
 		if err := c.QueryRow(t.Context(), sql).Scan(&n); err != nil {
 			t.Fatal(err)

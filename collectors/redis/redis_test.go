@@ -72,7 +72,7 @@ func TestReplicationOfTwo(t *testing.T) {
 	await := func(c collectors.Collector, want string) string {
 		t.Helper()
 		var got string
-		for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 			if got = collectortest.Answer(t, c); strings.Contains(got, want) {
 				return got
 			}
@@ -174,7 +174,7 @@ func TestSnapshotDuration(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := redis.Persistence(r)
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(50 * time.Millisecond) {
 		got := collectortest.Answer(t, c)
 		if strings.Contains(got, "upkeep_redis_snapshot_duration_seconds{") {
 			return
@@ -203,7 +203,7 @@ func TestStoppedSnapshotIsNoSuccess(t *testing.T) {
 	if err := r.Client.FlushAll(t.Context()).Err(); err != nil { // ends the save
 		t.Fatal(err)
 	}
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		s, err := redis.ReadPersistence(t.Context(), r.Client)
 		if err != nil || time.Now().After(end) {
 			t.Fatal("no end of the save", err)
@@ -241,7 +241,7 @@ func TestSnapshotLastSuccess(t *testing.T) {
 		if err := r.Client.BgSave(t.Context()).Err(); err != nil {
 			t.Fatal(err)
 		}
-		for end := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		for end := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
 			now, err := redis.ReadPersistence(t.Context(), r.Client)
 			if err != nil || time.Now().After(end) {
 				t.Fatal("no end of the save", err)

@@ -180,7 +180,7 @@ embedded: {enabled: false}
 	await := func(what string, is func(text string) bool) {
 		t.Helper()
 		var text string
-		for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 			if text, _ = scrape(); is(text) {
 				return
 			}

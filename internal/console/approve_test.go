@@ -168,7 +168,7 @@ func (c *clinic) ask(t *testing.T, key string, message int) (run int64, link str
 func (c *clinic) link(t *testing.T, message int) string {
 	t.Helper()
 	found := regexp.MustCompile(`<(http[^|>]*/approve[^|>]*)\|Approve or refuse>`)
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		c.mu.Lock()
 		all := strings.Join(c.chat, "\n")
 		c.mu.Unlock()
@@ -192,7 +192,7 @@ func (c *clinic) state(t *testing.T, run int64) remediate.Run {
 func (c *clinic) await(t *testing.T, run int64, state remediate.State) remediate.Run {
 	t.Helper()
 	r := c.state(t, run)
-	for end := time.Now().Add(20 * time.Second); r.State != state; r = c.state(t, run) {
+	for end := time.Now().Add(2 * time.Minute); r.State != state; r = c.state(t, run) {
 		if time.Now().After(end) {
 			t.Fatalf("run %d is %s (%s), want %s", run, r.State, r.Why, state)
 		}

@@ -111,7 +111,7 @@ func (s *stage) deliveries() []string {
 // await waits until something was delivered whose beginning is want.
 func (s *stage) await(t *testing.T, want string) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		for _, d := range s.deliveries() {
 			if strings.HasPrefix(d, want) {
 				return

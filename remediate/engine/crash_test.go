@@ -99,7 +99,7 @@ func TestCrashAfterEffect(t *testing.T) {
 			}
 		}
 		h.alert("t", true)
-		for end := time.Now().Add(10 * time.Second); !d.dead.Load() && time.Now().Before(end); {
+		for end := time.Now().Add(2 * time.Minute); !d.dead.Load() && time.Now().Before(end); {
 			time.Sleep(5 * time.Millisecond)
 		}
 		stop()

@@ -192,7 +192,7 @@ func (h *house) await(id int64, want remediate.State) remediate.Run {
 	h.t.Helper()
 	var run remediate.Run
 	var err error
-	for end := time.Now().Add(15 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		if run, err = h.journal.Get(h.t.Context(), id); err == nil && run.State == want {
 			return run
 		}

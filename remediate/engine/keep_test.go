@@ -36,7 +36,7 @@ func TestStepKeeps(t *testing.T) {
 	}
 	_, stop := h.liveOn(d)
 	h.alert("t", true)
-	for end := time.Now().Add(10 * time.Second); !d.dead.Load() && time.Now().Before(end); {
+	for end := time.Now().Add(2 * time.Minute); !d.dead.Load() && time.Now().Before(end); {
 		time.Sleep(5 * time.Millisecond)
 	}
 	stop()

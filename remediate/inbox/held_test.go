@@ -93,7 +93,7 @@ func (h *holder) stands(t *testing.T, id int64, want string) {
 	t.Helper()
 	var why string
 	var err error
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		if why, err = h.Held(t.Context(), id); err == nil && strings.Contains(why, want) && (why == "") == (want == "") {
 			return
 		}

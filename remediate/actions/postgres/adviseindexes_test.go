@@ -111,7 +111,7 @@ func advised(t *testing.T, c *clinic, _ *sandbox.Postgres) {
 	p, file := c.adviser(t, "ma..in")
 	action := postgres.AdviseIndexesAt(p, later(month))
 	r := remediate.Request{Action: action.Name, Subject: map[string]string{"server": "ma..in"}}
-	for end := time.Now().Add(20 * time.Second); c.number(t, "select pg_stat_get_tuples_updated(oid) from pg_class where relname = $1", evil) != 5000; time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); c.number(t, "select pg_stat_get_tuples_updated(oid) from pg_class where relname = $1", evil) != 5000; time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("the statistics do not arrive")
 		}

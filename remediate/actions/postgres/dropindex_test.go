@@ -260,7 +260,7 @@ func (c *clinic) use(t *testing.T, query, name string) {
 	conn := c.connect(t)
 	exec(t, conn, "set enable_seqscan = off", query)
 	_ = conn.Close(t.Context()) // the statistics of a session arrive with its end
-	for end := time.Now().Add(20 * time.Second); c.number(t, "select pg_stat_get_numscans($1::text::regclass)", name) == 0; time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); c.number(t, "select pg_stat_get_numscans($1::text::regclass)", name) == 0; time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("%s did not use %s", query, name)
 		}
@@ -371,7 +371,7 @@ func TestDropIndexOfPair(t *testing.T) {
 	conn := c.connect(t)
 	exec(t, conn, "set enable_seqscan = off", "begin", "drop index youngest", "select count(*) from t where a = 7", "rollback", "select pg_stat_force_next_flush()")
 	_ = conn.Close(t.Context()) // so that its statistics arrive
-	for end := time.Now().Add(10 * time.Second); c.number(t, "select pg_stat_get_numscans('younger'::regclass)") == 0; time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); c.number(t, "select pg_stat_get_numscans('younger'::regclass)") == 0; time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("the index was not used")
 		}
@@ -412,7 +412,7 @@ func TestDropIndexBehindReader(t *testing.T) {
 	waits := func() bool {
 		return c.number(t, "select count(*) from pg_stat_activity where application_name like 'upkeep postgres/drop_index%' and wait_event_type = 'Lock'") > 0
 	}
-	for end := time.Now().Add(10 * time.Second); !waits(); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); !waits(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("the drop does not wait")
 		}
@@ -560,7 +560,7 @@ func TestDropIndexAndStandby(t *testing.T) {
 	servertest.Exec(t, primary.URL, "create table t (a int, b int)", "insert into t select n, n from generate_series(1, 5000) n", "create index here on t (a)", "create index there on t (b)", "analyze t")
 	second := replica(t, primary)
 	c, standby := serverClinic(t, primary.URL), serverClinic(t, second.URL)
-	for end := time.Now().Add(20 * time.Second); c.number(t, "select count(*) from pg_stat_replication where state = 'streaming' and replay_lsn = pg_current_wal_lsn()") != 1; time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); c.number(t, "select count(*) from pg_stat_replication where state = 'streaming' and replay_lsn = pg_current_wal_lsn()") != 1; time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("the replica does not follow")
 		}

@@ -148,7 +148,7 @@ func TestVacuum(t *testing.T) {
 		Sicken: func(t *testing.T) {
 			c.fill(t, 20_000)
 			action := postgres.Vacuum(c.server)
-			for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+			for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 				if v, err := action.Measure(t.Context(), remediate.Request{Subject: c.subject("server", "database", "schema", "table")}); err == nil && v > 0.2 {
 					return // the statistics have arrived
 				}

@@ -108,7 +108,7 @@ func TestReindexOneAtATime(t *testing.T) {
 		_, err := builder.Exec(ctx, "create index concurrently on "+elsewhere.qTable+" (id)")
 		ended <- err
 	}()
-	for end := time.Now().Add(10 * time.Second); c.number(t, "select count(*) from pg_stat_progress_create_index") == 0; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); c.number(t, "select count(*) from pg_stat_progress_create_index") == 0; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("no index is being built")
 		}
@@ -212,7 +212,7 @@ func TestReindexTidiesUp(t *testing.T) {
 	exec(t, other, "begin", "select from "+c.qTable)
 	ended := make(chan error, 1)
 	go func() { ended <- applyAll(t, action, plan) }()
-	for end := time.Now().Add(20 * time.Second); c.number(t, "select count(*) from pg_stat_activity where application_name like 'upkeep postgres/reindex%' and query like 'DROP INDEX%'") == 0; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); c.number(t, "select count(*) from pg_stat_activity where application_name like 'upkeep postgres/reindex%' and query like 'DROP INDEX%'") == 0; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("nothing is dropped")
 		}

@@ -202,7 +202,7 @@ func (c *clinic) start(t *testing.T, action remediate.Action, token int64) (ende
 // until waits for a count that is not zero.
 func (c *clinic) until(t *testing.T, what, count string) {
 	t.Helper()
-	for end := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(50 * time.Millisecond) {
 		if c.number(t, count) > 0 {
 			return
 		}

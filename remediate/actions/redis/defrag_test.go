@@ -119,7 +119,7 @@ func TestDefragStopped(t *testing.T) {
 	go func() { ended <- redis.Defrag(r).Apply(ctx, fence(), step) }()
 	begun := func() {
 		t.Helper()
-		for end := time.Now().Add(20 * time.Second); setting(t, r, "activedefrag") != "yes"; time.Sleep(time.Millisecond) {
+		for end := time.Now().Add(2 * time.Minute); setting(t, r, "activedefrag") != "yes"; time.Sleep(time.Millisecond) {
 			if time.Now().After(end) {
 				t.Fatal("it does not begin")
 			}

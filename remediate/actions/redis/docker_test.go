@@ -77,7 +77,7 @@ func TestRestartInDocker(t *testing.T) {
 	by := target.Restart{Docker: engineOf(t, d.Host), Container: "cache"}
 	socket := "unix://" + filepath.Join(data, "cache")
 	r := as(t, socket, secret, by)
-	for end := time.Now().Add(30 * time.Second); r.Client.Ping(t.Context()).Err() != nil; time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); r.Client.Ping(t.Context()).Err() != nil; time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("the server in the container does not answer")
 		}

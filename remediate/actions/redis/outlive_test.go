@@ -154,7 +154,7 @@ func outlivesDocker(t *testing.T, d *sandbox.Docker) {
 // answers waits for a server.
 func answers(t *testing.T, r *target.Redis) {
 	t.Helper()
-	for end := time.Now().Add(30 * time.Second); r.Client.Ping(t.Context()).Err() != nil; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); r.Client.Ping(t.Context()).Err() != nil; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("the server does not answer")
 		}

@@ -57,7 +57,7 @@ func TestNothingIsDoneByAnotherProcess(t *testing.T) {
 				t.Fatal(err)
 			}
 			name.Point(addressOf(other))
-			for end := time.Now().Add(10 * time.Second); r.Client.Ping(t.Context()).Err() != nil; {
+			for end := time.Now().Add(2 * time.Minute); r.Client.Ping(t.Context()).Err() != nil; {
 				if time.Now().After(end) { // connections of before are given up one by one
 					t.Fatal("the other server does not answer")
 				}
@@ -79,7 +79,7 @@ func TestNothingIsDoneByAnotherProcess(t *testing.T) {
 				t.Errorf("the other server was told to do %v", did)
 			}
 			name.Point(addressOf(planned))
-			for end := time.Now().Add(10 * time.Second); r.Client.Ping(t.Context()).Err() != nil; {
+			for end := time.Now().Add(2 * time.Minute); r.Client.Ping(t.Context()).Err() != nil; {
 				if time.Now().After(end) {
 					t.Fatal("the server of the plan does not answer")
 				}

@@ -164,7 +164,7 @@ func TestRestartRefuses(t *testing.T) {
 	refuses(t, err, remediate.ReasonUnfit, "nobody is configured")
 
 	second := servertest.Redis(t, "--replicaof", "127.0.0.1", fmt.Sprint(u.server.Port), "--masterauth", secret, "--repl-diskless-sync-delay", "0")
-	for end := time.Now().Add(20 * time.Second); info(t, r, "connected_slaves") != "1"; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); info(t, r, "connected_slaves") != "1"; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("nobody follows")
 		}
@@ -176,7 +176,7 @@ func TestRestartRefuses(t *testing.T) {
 	if err := second.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	for end := time.Now().Add(20 * time.Second); info(t, r, "connected_slaves") != "0"; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); info(t, r, "connected_slaves") != "0"; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("it is still followed")
 		}
@@ -262,7 +262,7 @@ func TestRestartOfAReplica(t *testing.T) {
 	if err != nil {
 		refuses(t, err, remediate.ReasonUnfit)
 	}
-	for end := time.Now().Add(20 * time.Second); info(t, r, "master_link_status") != "up"; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); info(t, r, "master_link_status") != "up"; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("it does not follow")
 		}

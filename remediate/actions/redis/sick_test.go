@@ -21,7 +21,7 @@ func TestLoading(t *testing.T) {
 		defer close(reloaded)
 		_ = r.Client.Do(context.WithoutCancel(t.Context()), "debug", "reload").Err() // it takes longer than the client waits
 	}()
-	for end := time.Now().Add(20 * time.Second); info(t, r, "loading") != "1"; time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); info(t, r, "loading") != "1"; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("it does not load")
 		}
@@ -92,7 +92,7 @@ func TestKilledInTheMiddle(t *testing.T) {
 			}
 			ended := make(chan error, 1)
 			go func() { ended <- a.Apply(t.Context(), fence(), plan.Steps[0]) }()
-			for end := time.Now().Add(20 * time.Second); info(t, r, "rdb_bgsave_in_progress")+info(t, r, "aof_rewrite_in_progress") == "00"; time.Sleep(5 * time.Millisecond) {
+			for end := time.Now().Add(2 * time.Minute); info(t, r, "rdb_bgsave_in_progress")+info(t, r, "aof_rewrite_in_progress") == "00"; time.Sleep(5 * time.Millisecond) {
 				if time.Now().After(end) {
 					t.Fatal("it does not begin")
 				}
@@ -111,7 +111,7 @@ func TestKilledInTheMiddle(t *testing.T) {
 func TestOnAReplica(t *testing.T) {
 	primary := servertest.Redis(t, "--repl-diskless-sync-delay", "0")
 	_, r := processOf(t, "--replicaof", "127.0.0.1 "+strings.TrimPrefix(primary.URL, "redis://127.0.0.1:"), "--appendonly", "yes")
-	for end := time.Now().Add(20 * time.Second); info(t, r, "master_link_status") != "up"; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); info(t, r, "master_link_status") != "up"; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("it does not follow")
 		}
