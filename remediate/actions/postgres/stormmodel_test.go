@@ -245,6 +245,7 @@ func (w *world) check() {
 	for _, kids := range slices.Sorted(maps.Keys(w.model.kids)) {
 		said = append(said, w.kidsDiffer(ctx, w.conn, kids)...)
 	}
+	w.parted(ctx)
 	remains := remainsSQL
 	if w.version >= 14 {
 		remains += " union all select 'a detachment that is pending: ' || inhrelid::regclass from pg_inherits where inhdetachpending"
@@ -265,6 +266,21 @@ func (w *world) check() {
 		said = append(said, more...)
 	}
 	w.lose(said...)
+}
+
+// parted waits until the sessions of ours with locks have ended, which were closed: on a busy machine
+// the server needs a while for that.
+func (w *world) parted(ctx context.Context) {
+	w.t.Helper()
+	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		var n int
+		if err := w.conn.QueryRow(ctx, "select count(*) from pg_locks l join pg_stat_activity a on a.pid = l.pid where l.locktype = 'advisory' and a.datname = current_database()").Scan(&n); err != nil {
+			w.t.Fatal(err)
+		}
+		if n == 0 {
+			return
+		}
+	}
 }
 
 // inventory writes down which tables there are at the end, for who reads a history.
