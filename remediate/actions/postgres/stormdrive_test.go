@@ -36,13 +36,33 @@ func (w *world) turn() act {
 	restore := act{name: "restore", action: postgres.RestoreArchived(w.server), on: srcName, params: map[string]string{
 		"since": w.now.Add(-time.Duration(2000+w.rng.IntN(100)) * 24 * time.Hour).Format(time.RFC3339), "until": w.now.Add(-time.Duration(182+w.rng.IntN(100)) * 24 * time.Hour).Format(time.RFC3339),
 	}}
+	often := 2
+	if w.store != nil { // the work with an object is over soon: it takes more of them for the storm to fall into it
+		often, restore.params["until"] = 5, w.now.Add(-time.Duration(182+w.rng.IntN(3))*24*time.Hour).Format(time.RFC3339)
+	}
 	switch n := w.rng.IntN(10); {
-	case n < 6:
+	case n < 8-often:
 		return w.archiving()
 	case n < 8 && w.scene.to != "nothing":
+		w.stock()
 		return restore
 	default:
 		return act{name: "repack", action: postgres.Repack(w.server), on: w.bloated()}
+	}
+}
+
+// stock puts a few objects into the store, with no storm, so that there is something to
+// bring back, in several transactions. An archive that is refused stays away.
+func (w *world) stock() {
+	if w.store == nil {
+		return
+	}
+	w.still = true
+	defer func() { w.still = false }()
+	for range 3 {
+		w.insert("stock", 40, 198, 185)
+		a := w.archiving()
+		w.note("stock: %v", w.carry(a))
 	}
 }
 
@@ -201,7 +221,11 @@ func (w *world) count() (n int) {
 func (w *world) hook(context.Context) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if n := w.checks.Add(1); w.running == "" || n == 1 && w.seed%4 > 0 {
+	if w.still {
+		return nil
+	}
+	objects := strings.HasPrefix(w.running, "restore ") && w.store != nil
+	if n := w.checks.Add(1); w.running == "" || n == 1 && w.seed%4 > 0 && !objects {
 		return nil // before the first look at the tables: seldom
 	}
 	if w.tokens != nil {
@@ -211,7 +235,11 @@ func (w *world) hook(context.Context) error {
 		}
 		return nil
 	}
-	for n := w.rng.IntN(3); n > 0; n-- {
+	n := w.rng.IntN(3)
+	if objects {
+		n = max(n, 1)
+	}
+	for ; n > 0; n-- {
 		w.gustOf()
 	}
 	return nil

@@ -44,6 +44,7 @@ type world struct {
 	hazards []hazard
 	decks   map[string]int // how far each action is in its deck
 	left    int            // statements
+	still   bool           // no storm blows
 	history []string
 	tally   *tally
 

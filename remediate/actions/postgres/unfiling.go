@@ -97,6 +97,9 @@ func (u unfiling) object(ctx context.Context, e read.Parcel, change bool) (n int
 	if err := u.pace.keep(ctx, u.c); err != nil {
 		return 0, err
 	}
+	if err := u.fence.Check(ctx); err != nil {
+		return 0, err
+	}
 	content, err := depot.Open(ctx, u.entry.To.Store, e.Object)
 	if err != nil {
 		return 0, err
