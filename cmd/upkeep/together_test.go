@@ -159,10 +159,11 @@ func (s *crashSite) crash(t *testing.T, n int) {
 	if n%2 == 0 {
 		s.start(t)
 	}
-	var err error
-	if s.server, err = sandbox.StartPostgres(t.Context(), s.how); err != nil {
-		t.Fatal(err)
-	}
+	// A backend that was forked at that moment keeps the memory of its server for a while.
+	await(t, time.Minute, "the server to start again", func() (err error) {
+		s.server, err = sandbox.StartPostgres(t.Context(), s.how)
+		return err
+	})
 	if n%2 == 1 {
 		s.start(t)
 	}
