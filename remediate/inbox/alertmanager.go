@@ -46,11 +46,14 @@ type Alertmanager struct {
 func (i *Inbox) Watch(ctx context.Context, am Alertmanager) error {
 	timer := time.NewTicker(am.Every)
 	defer timer.Stop()
+	answers := unbroken{most: 2*am.Every + askTimeout}
 	for failing := false; ; {
 		l := Listing{Source: am.Source, Asked: i.now()}
 		var err error
 		l.Alerts, err = am.alerts(ctx)
-		l.Whole = err == nil
+		if l.Whole = err == nil; l.Whole {
+			l.Since = answers.at(i.now())
+		}
 		err = errors.Join(err, i.Reconcile(ctx, l, am.Absent))
 		switch {
 		case ctx.Err() != nil:
