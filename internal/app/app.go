@@ -67,6 +67,7 @@ type App struct {
 	engine   *engine.Engine
 	webhook  *webhook.Handler
 	embedded *embedded.Embedded // nil in outside mode
+	web      *webconfig.File
 	gate     *console.Gate
 	console  *console.Console
 	hurry    chan struct{}
@@ -106,10 +107,8 @@ func New(ctx context.Context, c *config.Config, o Options) (*App, error) {
 func (a *App) open(ctx context.Context, c *config.Config) (err error) {
 	a.registry.MustRegister(promcollectors.NewGoCollector(), promcollectors.NewProcessCollector(promcollectors.ProcessCollectorOpts{}), buildInfo(a.options.Version))
 	a.reloaded = newReloadMetrics(a.registry)
-	if c.Web.ConfigFile != "" {
-		if _, err := webconfig.Load(c.Web.ConfigFile); err != nil {
-			return err
-		}
+	if a.web, err = webconfig.New(c.Web.ConfigFile, c.Web.Token()); err != nil {
+		return err
 	}
 	if a.store, err = store.Open(ctx, storeOptions(c, true)); err != nil {
 		return err

@@ -45,7 +45,7 @@ type Log struct {
 type Web struct {
 	Listen      string `yaml:"listen" default:"127.0.0.1:9847" check:"listen" doc:"Address of the page, the API, the webhook and /metrics."`
 	ExternalURL string `yaml:"external_url" check:"http" doc:"How people reach upkeep; links are made of it. http://<listen> where empty."`
-	ConfigFile  string `yaml:"config_file" check:"path" doc:"TLS and basic authentication, in the web configuration format that Prometheus' own exporters share."`
+	ConfigFile  string `yaml:"config_file" check:"path" doc:"TLS, users, headers and a rate limit, in the web configuration format that Prometheus' own exporters share. Where it has users, the bearer token is accepted in the place of one."`
 	TokenFile   string `yaml:"token_file" check:"path" doc:"File with the bearer token that the webhook, and everything that changes something, asks for. Without a token these are answered to callers on the same machine only."`
 	TokenEnv    string `yaml:"token_env" doc:"Environment variable with that token, instead of a file."`
 }
@@ -97,8 +97,8 @@ type Destination struct {
 
 	Folder      string `yaml:"folder" check:"path" doc:"Or a folder of this machine, which must be there: the rows become compressed files, whose names end in their SHA-256."`
 	Bucket      string `yaml:"bucket" doc:"Or a bucket of a store that speaks S3: the rows become such objects."`
-	Endpoint    string `yaml:"endpoint" check:"http" doc:"Where the store is: https://s3.eu-central-1.amazonaws.com or http://host:9000."`
-	Region      string `yaml:"region" doc:"Region of the bucket; us-east-1 where empty, which stores without regions take."`
+	Endpoint    string `yaml:"endpoint" check:"http" doc:"Where the store is: https://s3.eu-central-1.amazonaws.com or http://host:9000, without a path."`
+	Region      string `yaml:"region" doc:"Region of the bucket; where empty that of the endpoint of AWS, or us-east-1, which stores without regions take."`
 	Prefix      string `yaml:"prefix" doc:"What the keys of the objects begin with, like archive/."`
 	VirtualHost bool   `yaml:"virtual_host" default:"false" doc:"The bucket is the first part of the host's name and not of the path: AWS wants it so of newer buckets."`
 	KeyIDFile   string `yaml:"key_id_file" check:"path" doc:"File with the id of the key, read at each request. The key needs s3:PutObject, s3:GetObject and s3:ListBucket, and nothing to delete."`

@@ -1,7 +1,6 @@
 // Package embedded runs Prometheus' storage, query engine and rule manager and
 // Alertmanager as libraries, in the process and without a port of their own.
-// Their stock APIs are handlers that the caller mounts. With the build tag
-// noembed it is a stub that says so.
+// Their stock APIs are handlers that the caller mounts.
 package embedded
 
 import (

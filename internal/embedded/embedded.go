@@ -1,5 +1,3 @@
-//go:build !noembed
-
 package embedded
 
 import (
@@ -14,8 +12,11 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/gin-gonic/gin"
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/ai-micro-service/upkeep/internal/web"
 )
 
 // webhookPath is where the webhook handler is called within the process.
@@ -101,12 +102,12 @@ func (e *Embedded) opened(ctx context.Context) (*parts, error) {
 
 // Run scrapes, evaluates and delivers until ctx is done, and closes the storage.
 func (e *Embedded) Run(ctx context.Context) error {
-	mux := http.NewServeMux()
-	mux.Handle("/metrics", e.config.Metrics)
-	mux.Handle(webhookPath, e.config.Webhook)
-	mux.Handle("/api/v1/", e.Prometheus())
-	mux.Handle("/api/v2/", e.Alertmanager())
-	inner := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	router := web.New(e.config.Logger)
+	router.Any("/metrics", gin.WrapH(e.config.Metrics))
+	router.Any(webhookPath, gin.WrapH(e.config.Webhook))
+	router.Any("/api/v1/*path", gin.WrapH(e.Prometheus()))
+	router.Any("/api/v2/*path", gin.WrapH(e.Alertmanager()))
+	inner := &http.Server{Handler: router, ReadHeaderTimeout: 10 * time.Second}
 
 	var group errgroup.Group
 	group.Go(func() error {

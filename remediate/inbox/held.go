@@ -60,9 +60,7 @@ func (d *Delivery) Held(ctx context.Context, id int64) (why string, err error) {
 		if whys[n] != "" {
 			return whys[n], nil
 		}
-		if answered = answered || errs[n] == nil; errs[n] != nil {
-			errs[n] = fmt.Errorf("%s: %w", redacted(am.URLs[n]), errs[n])
-		}
+		answered = answered || errs[n] == nil
 	}
 	if answered {
 		return "", nil
