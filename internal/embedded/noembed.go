@@ -38,5 +38,8 @@ func (*Embedded) Ready() bool { return false }
 // Reload is never reached.
 func (*Embedded) Reload(fs.FS, []string) error { return nil }
 
+// Route is never reached.
+func (*Embedded) Route(Routing) error { return nil }
+
 // CheckRules returns an error: rules are not evaluated here.
 func CheckRules(fs.FS, []string) error { return errLeftOut }
