@@ -22,6 +22,7 @@ import (
 
 	"github.com/ai-micro-service/upkeep/alerts"
 	"github.com/ai-micro-service/upkeep/collectors/scrape"
+	"github.com/ai-micro-service/upkeep/docs/runbooks"
 	"github.com/ai-micro-service/upkeep/internal/config"
 	"github.com/ai-micro-service/upkeep/internal/console"
 	"github.com/ai-micro-service/upkeep/internal/embedded"
@@ -80,7 +81,8 @@ type App struct {
 
 	reloaded reloadMetrics
 
-	known atomic.Pointer[console.Names] // of the configuration in force
+	known  atomic.Pointer[console.Names] // of the configuration in force
+	people atomic.Pointer[people]        // who is notified under it
 
 	queue sync.Mutex
 	next  *reload // that has not begun
@@ -151,11 +153,12 @@ func (a *App) carriers(ctx context.Context) error {
 		return err
 	}
 	a.signer = signer
-	a.outbox = notify.New(notify.Config{Store: a.store, Link: console.NoticeLinks(a.externalURL(), a.signer), Logger: a.log.With("component", "notify"), Registerer: a.registry})
+	a.outbox = notify.New(notify.Config{Store: a.store, Link: console.NoticeLinks(a.externalURL(), a.signer), Over: a.over, Logger: a.log.With("component", "notify"), Registerer: a.registry})
 	e := engine.Config{
 		Journal: a.journal, Queue: a.journal, Desk: a.journal, Members: a.journal, Standing: a.journal, Watch: a.journal, Inbox: a.inbox,
 		Refresh:     func(metric, server string) { a.scraper.Refresh(metric, server) },
 		Told:        a.outbox.Wake,
+		Announce:    a.announced,
 		Concurrency: c.Engine.Concurrency, Lease: c.Engine.Lease, Alone: !a.store.Shared(), Unmoved: a.journal.Unmoved,
 		Logger: a.log.With("component", "engine"), Registerer: a.registry,
 	}
@@ -215,6 +218,10 @@ func (a *App) embed() error {
 	if err != nil {
 		return fmt.Errorf("web.external_url: %w", err)
 	}
+	informed, err := newPeople(c, a.externalURL(), a.log)
+	if err != nil {
+		return err
+	}
 	a.embedded, err = embedded.New(embedded.Config{
 		Dir:                c.DataDir,
 		ScrapeInterval:     c.Embedded.ScrapeInterval,
@@ -222,6 +229,8 @@ func (a *App) embed() error {
 		Retention:          c.Embedded.Retention,
 		Rules:              a.options.Rules,
 		RuleFiles:          c.Embedded.RuleFiles,
+		Rewrite:            runbooks.At(a.externalURL()),
+		Routing:            informed.routing,
 		Metrics:            a.scraper,
 		Webhook:            a.webhook.Trusted(),
 		ExternalURL:        external,

@@ -72,6 +72,10 @@ func (a *App) again() error {
 	if err == nil {
 		err = c.Restartless(a.config)
 	}
+	var informed people
+	if err == nil {
+		informed, err = newPeople(c, a.externalURL(), a.log)
+	}
 	if err == nil && a.embedded != nil {
 		err = a.embedded.Reload(a.options.Rules, c.Embedded.RuleFiles)
 	}
@@ -79,6 +83,7 @@ func (a *App) again() error {
 	if changed {
 		if err = a.apply(c); err == nil {
 			a.idle()
+			err = a.inform(informed)
 		}
 	}
 	a.reloaded.observe(err)
@@ -102,7 +107,13 @@ func (a *App) reload(g *gin.Context) {
 func (a *App) use(c *config.Config) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	err := a.apply(c)
+	informed, err := newPeople(c, a.externalURL(), a.log)
+	if err == nil {
+		err = a.apply(c)
+	}
+	if err == nil {
+		err = a.inform(informed)
+	}
 	a.reloaded.observe(err)
 	return err
 }
@@ -131,7 +142,6 @@ func (a *App) apply(c *config.Config) error {
 		return err
 	}
 	a.scheduler.Use(schedules)
-	a.outbox.Use(notifiers(c))
 	a.config, a.pieces = c, made
 	a.known.Store(names(c, made))
 	return nil

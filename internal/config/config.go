@@ -6,6 +6,7 @@ package config
 import (
 	"time"
 
+	"github.com/ai-micro-service/upkeep/internal/receivers"
 	"github.com/ai-micro-service/upkeep/remediate/policy"
 )
 
@@ -25,7 +26,9 @@ type Config struct {
 	Windows      []Window     `yaml:"windows" doc:"Times in which policies and schedules may act, by name."`
 	Policies     []Policy     `yaml:"policies" doc:"What is done about which alert. The first that matches decides; an alert that none matches is shown and left alone. Without policies and schedules nothing is ever changed. upkeep policy test says which one matches."`
 	Schedules    []Schedule   `yaml:"schedules" doc:"What is done at its time, whether an alert fires or not. upkeep schedule shows when."`
-	Notify       []Notify     `yaml:"notify" doc:"Who is told when a person is asked or needed."`
+	Notify       Notify       `yaml:"notify" doc:"Who is notified, of alerts and of what upkeep does. A list alone is the list of places."`
+
+	alertmanager *receivers.File // that embedded or notify names; nil: none
 }
 
 // A Store is the database of the journal and the inbox.
@@ -196,6 +199,7 @@ type Embedded struct {
 	GroupWait          time.Duration `yaml:"group_wait" default:"5s" min:"1ms" doc:"How long a new alert waits before it is delivered."`
 	GroupInterval      time.Duration `yaml:"group_interval" default:"30s" min:"1ms" doc:"Least time between two deliveries about the same alert."`
 	ResendDelay        time.Duration `yaml:"resend_delay" default:"30s" min:"1ms" doc:"How often a firing alert is confirmed."`
+	AlertmanagerFile   string        `yaml:"alertmanager_file" check:"path" doc:"An ordinary configuration file of Alertmanager: routes, receivers of every kind, inhibition, time intervals and templates; amtool check-config says whether it is right. Paths in it start at its folder. Before its top route upkeep puts one of its own, so that it gets every alert too. Its tracing and event_recorder are not used. Empty: every alert of severity warning or worse goes to the places of notify. It is read again by a reload; a wrong one is refused and the old one stays."`
 }
 
 // Prometheus is the one outside.

@@ -146,6 +146,8 @@ targets:
 embedded:
   enabled: ` + defaultText[Embedded]("Enabled") + `
   retention: ` + defaultText[Embedded]("Retention") + `
+  # Routes, receivers of every kind, inhibition and templates, as Alertmanager has them:
+  # alertmanager_file: /etc/upkeep/alertmanager.yml
 
 `
 }
@@ -308,7 +310,10 @@ schedules:
     mode: observe
     windows: [night]
 
-# Who is told when a person is asked or needed.
+# Who is notified: of every alert of severity warning or worse and its end, when a plan
+# awaits approval, when a person is needed, and of what came of a run. "upkeep notify test
+# operators" tries it. With embedded.alertmanager_file its receivers can stand here, of
+# every kind that Alertmanager has, also by role: [{name: tech-lead}, {name: support}].
 # notify:
 #   - {name: operators, kind: slack, url_file: /etc/upkeep/slack-url}
 `

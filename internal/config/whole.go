@@ -274,6 +274,7 @@ func (c *Config) Restartless(old *Config) error {
 	differs("engine", c.Engine == old.Engine)
 	now, before := c.Embedded, old.Embedded
 	now.RuleFiles, before.RuleFiles = nil, nil // these are read again
-	differs("embedded (but for rule_files)", fmt.Sprint(now) == fmt.Sprint(before))
+	now.AlertmanagerFile, before.AlertmanagerFile = "", ""
+	differs("embedded (but for rule_files and alertmanager_file)", fmt.Sprint(now) == fmt.Sprint(before))
 	return errors.Join(faults...)
 }

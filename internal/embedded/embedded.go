@@ -120,8 +120,13 @@ func (e *Embedded) Run(ctx context.Context) error {
 	if err != nil || p == nil {
 		return errors.Join(err, inner.Close(), group.Wait())
 	}
-	p.alert.start()
+	if err := p.alert.start(); err != nil {
+		return errors.Join(err, inner.Close(), group.Wait())
+	}
 	p.prom.start(&group)
+	revived, over := context.WithCancel(ctx)
+	defer over()
+	group.Go(func() error { p.alert.revive(revived, p.prom.active); return nil })
 	e.ready.Store(true)
 	<-ctx.Done()
 	e.ready.Store(false)
@@ -159,6 +164,21 @@ func (e *Embedded) Client() *http.Client { return e.pipe.client() }
 
 // Ready reports whether the rules are being evaluated and alerts delivered.
 func (e *Embedded) Ready() bool { return e.ready.Load() }
+
+// Route puts another routing in the place of the one in use. What has not changed is left
+// alone: a notification that is under way is not sent twice. When the error is not nil,
+// the old one stays.
+func (e *Embedded) Route(r Routing) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if p := e.parts.Load(); p != nil {
+		if err := p.alert.reroute(r); err != nil {
+			return fmt.Errorf("embedded alertmanager: %w", err)
+		}
+	}
+	e.config.Routing = r
+	return nil
+}
 
 // Reload puts other rules in the place of those in use. When one of them is
 // wrong, the error says where and all old ones stay.

@@ -145,6 +145,17 @@ func (m *prom) stop() {
 	m.rules.Stop()
 }
 
+// active returns the alerts that the rules hold: they fire, or wait for their time.
+func (m *prom) active() map[model.Fingerprint]bool {
+	all := make(map[model.Fingerprint]bool)
+	for _, r := range m.rules.AlertingRules() {
+		for _, a := range r.ActiveAlerts() {
+			all[labelSet(a.Labels).Fingerprint()] = true
+		}
+	}
+	return all
+}
+
 func (m *prom) close() error { return m.db.Close() }
 
 // newAPI returns the stock API. What would change the storage or reach other

@@ -89,6 +89,9 @@ func (m *prom) load(shipped fs.FS, patterns []string) error {
 		if err != nil {
 			return err
 		}
+		if m.config.Rewrite != nil {
+			text = m.config.Rewrite(text)
+		}
 		file := filepath.Join(dir, name)
 		if err := os.WriteFile(file, text, 0o600); err != nil {
 			return err
