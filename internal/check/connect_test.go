@@ -103,7 +103,6 @@ policies:
   - {name: b, match: ['alertname="RedisSnapshotOld"'], action: redis/bgsave}
 `, u.String(), strings.Replace(r.URL, "redis://", "redis://weak@", 1), secret, prometheus.URL, am.URL))
 	wants(t, seen, "postgres main: PostgreSQL 15.", "redis cache: Redis 7.", "prometheus: Prometheus 2.", "alertmanager: Alertmanager 0.")
-	t.Log(strings.Join(found, "\n"))
 	for _, want := range []string{
 		`upkeep.yaml:3: warning: postgres main: collecting needs pg_monitor (`,
 		`run: grant pg_monitor to "` + weak + `"`,

@@ -25,7 +25,7 @@ func (v visit) postgres(ctx context.Context, p *target.Postgres) {
 	var version, user, preloaded string
 	var super bool
 	err = server.QueryRow(ctx, `select current_setting('server_version_num')::int, split_part(current_setting('server_version'), ' ', 1), current_user::text,
-		coalesce((select rolsuper from pg_catalog.pg_roles where rolname = current_user), false), coalesce(current_setting('shared_preload_libraries', true), '')`).Scan(&number, &version, &user, &super, &preloaded)
+		coalesce((select rolsuper from pg_catalog.pg_roles where rolname = current_user), false), coalesce((select setting from pg_catalog.pg_settings where name = 'shared_preload_libraries'), 'hidden')`).Scan(&number, &version, &user, &super, &preloaded)
 	if err != nil {
 		v.unreachable(ctx, "url", err)
 		return
@@ -42,6 +42,7 @@ func (v visit) postgres(ctx context.Context, p *target.Postgres) {
 	extensions := v.extensions(ctx, p, databases)
 	v.seen.Text += "; extensions: " + extensions
 	switch {
+	case preloaded == "hidden": // which needs pg_monitor, and that is said below
 	case !slices.Contains(strings.FieldsFunc(preloaded, func(r rune) bool { return r == ',' || r == ' ' || r == '"' }), "pg_stat_statements"):
 		v.warn(v.at, "%s does not load pg_stat_statements, so slow statements are not known; add it to shared_preload_libraries, restart, and create extension pg_stat_statements", v.seen.What)
 	case !strings.Contains(extensions, "pg_stat_statements"):
