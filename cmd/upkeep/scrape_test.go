@@ -79,8 +79,8 @@ web: {listen: %q}
 targets: {host: [{name: here}]}
 collectors: {settings: {host/updates: {disabled: true}}}
 embedded:
-  scrape_interval: 400ms
-  evaluation_interval: 400ms
+  scrape_interval: 1s
+  evaluation_interval: 1s
   group_wait: 10ms
   group_interval: 300ms
   resend_delay: 300ms
@@ -97,7 +97,7 @@ embedded:
         - {source_labels: [__name__], regex: prometheus_build_info, action: keep}
   remote_write:
     - url: %s/api/v1/write
-      queue_config: {batch_send_deadline: 200ms}
+      queue_config: {batch_send_deadline: 500ms}
       write_relabel_configs:
         - {source_labels: [__name__], regex: 'go_.*|process_.*', action: drop}
 `, s.address, strings.TrimPrefix(s.remote.URL, "http://"), s.remote.URL))

@@ -105,13 +105,12 @@ func (w *writer) begin(ctx context.Context, r *promconfig.RemoteWriteConfig) {
 	c := &catchUp{writer: w, config: r, client: client, sent: make(map[uint64]int64), slack: w.slack().Milliseconds()}
 	from -= c.slack
 	for {
-		now := time.Now().UnixMilli()
-		to := min(now, from+atOnce.Milliseconds())
+		to := min(time.Now().UnixMilli(), from+atOnce.Milliseconds())
 		if err := c.send(ctx, from, to); err != nil {
 			return // it is over, or another configuration is used
 		}
-		if from = to; now-from < handOver.Milliseconds() {
-			break
+		if from = to; time.Now().UnixMilli()-from < handOver.Milliseconds() {
+			break // to send took no longer than that: little has come meanwhile
 		}
 		w.marks.set(id(r), from-c.slack)
 	}
@@ -150,7 +149,7 @@ func (w *writer) slack() time.Duration {
 // changes nothing.
 func (c *catchUp) rest(ctx context.Context, from int64) {
 	started := time.Now().Add(handOver).UnixMilli()
-	for _, wait := range []time.Duration{handOver, time.Second, 10 * time.Second} {
+	for _, wait := range []time.Duration{0, handOver, time.Second, 10 * time.Second} {
 		select {
 		case <-ctx.Done():
 			return
