@@ -127,6 +127,8 @@ func expressions() []wrong {
 			`upkeep.yaml:12: schedule "s": postgres/reindex needs the label "table"`,
 			`upkeep.yaml:12: schedule "s": postgres/reindex needs the label "index"`,
 		}},
+		{name: "query whose series are not about the action", text: schedule(`action: redis/bgsave, query: up == 0`), want: []string{`upkeep.yaml:12: schedule "s": redis/bgsave needs the label "server", which the series of the query do not have; name it in subject`}},
+		{name: "two mistakes in one line", text: schedule(`action: redis/bgsave, subject: {server: cache}, windows: [nite], query: "rate("`), want: []string{`upkeep.yaml:12: schedule "s" names no window that there is: "nite"; `, `upkeep.yaml:12: schedule "s": the query does not parse: `}},
 		{name: "query about another kind of target", text: schedule(`action: redis/bgsave, query: upkeep_postgres_up == 1`), want: []string{`upkeep.yaml:12: schedule "s": redis/bgsave acts on redis targets (cache), and the query reads upkeep_postgres_up, which is about others; name a server in subject`}},
 		{name: "query and subject of two servers", text: schedule(`action: postgres/advise_indexes, subject: {server: main}, query: 'upkeep_postgres_up{server="prod"} == 1'`), want: []string{`upkeep.yaml:12: schedule "s": the query reads server "prod", and the subject names "main": no series is the schedule's; name the same in both`}},
 	}

@@ -91,6 +91,8 @@ func (v *vocabulary) selected(e *parser.VectorSelector) series {
 	case v.recorded[e.Name] != nil:
 		r := v.recorded[e.Name]
 		s = v.infer(r.expr).with(r)
+	case v.embedded && !v.others && e.Name == "up":
+		s.labels["job"], s.labels["instance"] = true, true
 	default:
 		s.open = true
 	}

@@ -19,6 +19,7 @@ import (
 // A vocabulary is every name that has a meaning in one configuration.
 type vocabulary struct {
 	embedded bool
+	others   bool // are scraped too
 	metrics  map[string]metric
 	recorded map[string]*rule
 	alerts   []*rule
@@ -37,7 +38,7 @@ type metric struct {
 
 func newVocabulary(c *config.Config) (*vocabulary, error) {
 	v := &vocabulary{
-		embedded: c.Embedded.Enabled, metrics: make(map[string]metric), recorded: make(map[string]*rule),
+		embedded: c.Embedded.Enabled, others: scrapesOthers(c), metrics: make(map[string]metric), recorded: make(map[string]*rule),
 		actions: make(map[string]remediate.Action), targets: targetNames(c.Targets), every: make(map[string]time.Duration),
 	}
 	for _, m := range catalog.Own() {
