@@ -1,8 +1,10 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -10,6 +12,7 @@ import (
 	"github.com/ai-micro-service/upkeep/alerts"
 	"github.com/ai-micro-service/upkeep/internal/app"
 	"github.com/ai-micro-service/upkeep/internal/catalog"
+	configcheck "github.com/ai-micro-service/upkeep/internal/check"
 	"github.com/ai-micro-service/upkeep/internal/config"
 	"github.com/ai-micro-service/upkeep/internal/embedded"
 	"github.com/ai-micro-service/upkeep/remediate"
@@ -17,28 +20,96 @@ import (
 
 func checkCommand() *cobra.Command {
 	var file string
+	var strict, connect bool
 	cmd := &cobra.Command{
 		Use:   "check --config upkeep.yaml",
 		Short: "Say what is wrong with a configuration, without starting",
-		Args:  cobra.NoArgs,
+		Long: `Say what is wrong with a configuration, without starting: each line has file, line, what
+is wrong and what to do. An error cannot work as it is written: a key or query that does
+not parse, a policy that no alert reaches, a server, window or file that does not exist.
+A warning may be right with what upkeep does not see from here.
+
+With --connect it logs in to every PostgreSQL, Redis, Docker engine, Prometheus and
+Alertmanager of the configuration as well, lists their versions, and says which rights and
+extensions are missing. It changes nothing.
+
+The exit status is 1 when there is an error, and with --strict when there is a warning.`,
+		Example: "  upkeep check --config upkeep.yaml --connect",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := config.Load(file, app.Known())
-			if err == nil && c.Embedded.Enabled {
-				err = embedded.CheckRules(alerts.Files(), c.Embedded.RuleFiles)
-			}
-			if err != nil {
-				fmt.Fprintln(cmd.ErrOrStderr(), err)
-				return errors.Join(errSaid, err)
-			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s is good: %d targets, %d policies\n", file, c.Targets.Count(), len(c.Policies))
-			for _, who := range unbounded(c) {
-				fmt.Fprintf(cmd.OutOrStdout(), "note: %s deletes by itself, however much: most_rows or most_share would bound it\n", who)
-			}
-			return err
+			return checkConfig(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), file, strict, connect)
 		},
 	}
 	configFlag(cmd, &file)
+	cmd.Flags().BoolVar(&connect, "connect", false, "log in to every server and look at versions, rights and extensions")
+	cmd.Flags().BoolVar(&strict, "strict", false, "treat warnings as errors")
 	return cmd
+}
+
+func checkConfig(ctx context.Context, out, errs io.Writer, file string, strict, connect bool) error {
+	c, source, err := config.Read(file, app.Known())
+	if err != nil {
+		fmt.Fprintln(errs, err)
+		return errors.Join(errSaid, err)
+	}
+	if c.Embedded.Enabled {
+		if err := embedded.CheckRules(alerts.Files(), nil); err != nil {
+			return err
+		}
+	}
+	found, err := configcheck.Config(c, source)
+	if err != nil {
+		return err
+	}
+	if connect {
+		more, err := connected(ctx, out, c, source)
+		if err != nil {
+			return err
+		}
+		found = append(found, more...)
+	}
+	faults, warnings := 0, 0
+	for _, f := range found {
+		fmt.Fprintln(errs, f)
+		if f.Warning {
+			warnings++
+		} else {
+			faults++
+		}
+	}
+	if faults > 0 || strict && warnings > 0 {
+		return errSaid
+	}
+	verdict := "good"
+	if warnings > 0 {
+		verdict = fmt.Sprintf("valid, with %s", count(warnings, "warning"))
+	}
+	_, err = fmt.Fprintf(out, "%s is %s: %d targets, %d policies\n", file, verdict, c.Targets.Count(), len(c.Policies))
+	for _, who := range unbounded(c) {
+		fmt.Fprintf(out, "note: %s deletes by itself, however much: most_rows or most_share would bound it\n", who)
+	}
+	return err
+}
+
+// connected writes what the servers say of themselves, and returns what is wrong.
+func connected(ctx context.Context, out io.Writer, c *config.Config, source *config.Source) ([]configcheck.Finding, error) {
+	set, err := app.Targets(c)
+	if err != nil {
+		return nil, err
+	}
+	defer set.Close()
+	seen, found, err := configcheck.Connect(ctx, c, source, set)
+	for _, s := range seen {
+		fmt.Fprintf(out, "%s: %s\n", s.What, s.Text)
+	}
+	return found, err
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 // unbounded names the policies and schedules that act by themselves, remove for good,

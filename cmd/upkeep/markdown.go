@@ -21,7 +21,7 @@ func markdown(w io.Writer, s console.Story) {
 		fmt.Fprintf(w, "| policy | %s, step %d |\n", quoteCell(r.Request.Policy), r.Request.Step+1)
 	}
 	if s.Lowers != "" {
-		fmt.Fprintf(w, "| `%s` | %s → %s, limit %s |\n", s.Lowers, quantity(s.Lowers, r.Before), quantity(s.Lowers, r.After), quantity(s.Lowers, r.Request.Limit))
+		fmt.Fprintf(w, "| `%s` | %s → %s, %s |\n", s.Lowers, quantity(s.Lowers, r.Before), quantity(s.Lowers, r.After), limit(s.Lowers, r.Request.Limit))
 	}
 	fmt.Fprintf(w, "| from, to | %s, %s (%s) |\n| outcome | %s |\n", stamp(r.Created), stamp(r.Changed), r.Changed.Sub(r.Created).Round(time.Millisecond), quoteCell(r.Why))
 	if e := s.Episode; e != nil {

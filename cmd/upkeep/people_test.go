@@ -89,8 +89,8 @@ func until(t *testing.T, what string, is func() bool) {
 	}
 }
 
-// count returns how many texts begin so.
-func count(all []string, prefix string) (n int) {
+// beginning returns how many texts begin so.
+func beginning(all []string, prefix string) (n int) {
 	for _, s := range all {
 		if strings.HasPrefix(s, prefix) {
 			n++
@@ -143,7 +143,7 @@ func TestNotifiedOfAlerts(t *testing.T) {
 	until(t, "the server answers", func() bool { return s.answers(t) })
 	s.stop(t)
 	const fires, over = "alert critical ServerGone", "resolved resolved: ServerGone"
-	until(t, "people are notified of the alert", func() bool { return count(hook.Alerts(t), fires) > 0 })
+	until(t, "people are notified of the alert", func() bool { return beginning(hook.Alerts(t), fires) > 0 })
 	until(t, "the command lists it", func() bool {
 		out, err := exec.CommandContext(t.Context(), "upkeep", "alerts", "--url", "http://"+s.address).CombinedOutput()
 		return err == nil && strings.Contains(string(out), "critical  ServerGone")
@@ -154,9 +154,9 @@ func TestNotifiedOfAlerts(t *testing.T) {
 	_ = cmd.Wait() // by that signal
 	s.start(t)
 	s.serve(t)
-	until(t, "people are notified of its end", func() bool { return count(hook.Alerts(t), over) > 0 })
+	until(t, "people are notified of its end", func() bool { return beginning(hook.Alerts(t), over) > 0 })
 	all := hook.Alerts(t)
-	if count(all, fires) != 1 || count(all, over) != 1 {
+	if beginning(all, fires) != 1 || beginning(all, over) != 1 {
 		t.Errorf("each was to come once:\n%s", strings.Join(all, "\n"))
 	}
 	if page := s.read(t, "/"); !strings.Contains(page, "upkeep") {
@@ -234,7 +234,7 @@ policies: [{name: save, match: ['alertname="Unsaved"'], action: redis/bgsave, mo
 	s.fire(t, "Other", "nobody's")
 	s.fire(t, "Muted", "")
 	until(t, "the database team has its alert", func() bool { return slices.Contains(database.Alerts(t), "firing ServerGone") })
-	until(t, "the cache team has its alert", func() bool { return count(mail.Mails(), "") > 0 })
+	until(t, "the cache team has its alert", func() bool { return beginning(mail.Mails(), "") > 0 })
 	until(t, "the web team has its alert", func() bool {
 		return strings.Contains(strings.Join(slack.Bodies(), ""), "web team: Slow firing")
 	})
@@ -334,7 +334,7 @@ func (s *service) asks(t *testing.T, lead *servertest.Hook) {
 	}
 	until(t, "the run is over and the lead is notified", func() bool {
 		all := lead.Alerts(t)
-		return count(all, "resolved UpkeepAwaitingApproval")+count(all, "resolved UpkeepHelped") > 0
+		return beginning(all, "resolved UpkeepAwaitingApproval")+beginning(all, "resolved UpkeepHelped") > 0
 	})
 }
 

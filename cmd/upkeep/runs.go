@@ -60,3 +60,11 @@ func quantity(metric string, v *float64) string {
 	}
 	return remediate.Quantity(metric, *v)
 }
+
+// limit writes what the metric should fall to.
+func limit(metric string, v *float64) string {
+	if v == nil {
+		return "no limit"
+	}
+	return "limit " + remediate.Quantity(metric, *v)
+}

@@ -54,7 +54,7 @@ func printStory(w io.Writer, s console.Story) {
 		fmt.Fprintf(w, "  policy  %s\n", r.Request.Policy)
 	}
 	if s.Lowers != "" {
-		fmt.Fprintf(w, "  %s: %s → %s, limit %s\n", s.Lowers, quantity(s.Lowers, r.Before), quantity(s.Lowers, r.After), quantity(s.Lowers, r.Request.Limit))
+		fmt.Fprintf(w, "  %s: %s → %s, %s\n", s.Lowers, quantity(s.Lowers, r.Before), quantity(s.Lowers, r.After), limit(s.Lowers, r.Request.Limit))
 	}
 	if e := s.Episode; e != nil {
 		fmt.Fprintf(w, "\nepisode %d: %s since %s", e.ID, e.Name(), e.Opened.Local().Format(time.DateTime))
@@ -97,7 +97,7 @@ func printEntry(w io.Writer, e remediate.Entry) {
 	if e.By != "" {
 		why = e.By + ": " + why
 	}
-	fmt.Fprintf(w, "  %s  %-22s %s\n", e.At.Local().Format("15:04:05.000"), what(e), why)
+	fmt.Fprintf(w, "  %s  %-22s %s\n", e.At.Local().Format(time.DateTime+".000"), what(e), why)
 }
 
 // what says in a word or two what an entry is.

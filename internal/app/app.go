@@ -177,7 +177,7 @@ func (a *App) carriers(ctx context.Context) error {
 	a.scheduler = schedule.NewScheduler(schedule.Config{
 		Store: a.store, Journal: a.journal, Query: a.query, Wake: a.engine.Wake, Logger: a.log.With("component", "schedule"),
 	}, nil)
-	a.registry.MustRegister(a.journal, a.inbox)
+	a.registry.MustRegister(a.journal, a.inbox, a.scheduler)
 	return nil
 }
 
@@ -227,6 +227,10 @@ func (a *App) embed() error {
 		ScrapeInterval:     c.Embedded.ScrapeInterval,
 		EvaluationInterval: c.Embedded.EvaluationInterval,
 		Retention:          c.Embedded.Retention,
+		RetentionSize:      c.Embedded.RetentionSize,
+		ScrapeConfigs:      string(c.Embedded.ScrapeConfigs),
+		RemoteWrite:        string(c.Embedded.RemoteWrite),
+		ConfigDir:          c.Embedded.Dir(),
 		Rules:              a.options.Rules,
 		RuleFiles:          c.Embedded.RuleFiles,
 		Rewrite:            runbooks.At(a.externalURL()),

@@ -20,8 +20,10 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/catalog"
 	"github.com/ai-micro-service/upkeep/internal/config"
 	"github.com/ai-micro-service/upkeep/internal/console"
+	"github.com/ai-micro-service/upkeep/internal/embedded"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/engine"
+	"github.com/ai-micro-service/upkeep/remediate/journal"
 	"github.com/ai-micro-service/upkeep/remediate/policy"
 	"github.com/ai-micro-service/upkeep/remediate/schedule"
 )
@@ -78,6 +80,9 @@ func (a *App) again() error {
 	}
 	if err == nil && a.embedded != nil {
 		err = a.embedded.Reload(a.options.Rules, c.Embedded.RuleFiles)
+		if err == nil {
+			err = a.embedded.Configure(string(c.Embedded.ScrapeConfigs), string(c.Embedded.RemoteWrite))
+		}
 	}
 	changed := err == nil && !reflect.DeepEqual(c, a.config)
 	if changed {
@@ -141,10 +146,21 @@ func (a *App) apply(c *config.Config) error {
 	}); err != nil {
 		return err
 	}
+	a.journal.Expect(expected(c))
 	a.scheduler.Use(schedules)
 	a.config, a.pieces = c, made
 	a.known.Store(names(c, made))
 	return nil
+}
+
+// expected are the policies with the actions of their steps.
+func expected(c *config.Config) (all []journal.Expected) {
+	for _, p := range c.Policies {
+		for _, s := range p.Steps {
+			all = append(all, journal.Expected{Policy: p.Name, Action: s.Action})
+		}
+	}
+	return all
 }
 
 // names are what a pause can be about.
@@ -310,7 +326,7 @@ func buildInfo(version string) prometheus.Collector {
 
 // Known returns the names that a configuration may use.
 func Known() config.Known {
-	k := config.Known{Actions: make(map[string]policy.Action)}
+	k := config.Known{Actions: make(map[string]policy.Action), Foreign: foreign}
 	for _, c := range catalog.EveryCollector() {
 		k.Collectors = append(k.Collectors, c.Name)
 	}
@@ -318,4 +334,12 @@ func Known() config.Known {
 		k.Actions[a.Name] = policy.Action{Name: a.Name, Subject: a.Subject, Params: a.Params, Asks: a.Asks, Windowed: a.Windowed}
 	}
 	return k
+}
+
+// foreign asks Prometheus what it does not take of a part in its own syntax.
+func foreign(part, text, dir string) (all []config.Fault) {
+	for _, f := range embedded.CheckPart(part, text, dir) {
+		all = append(all, config.Fault(f))
+	}
+	return all
 }

@@ -52,6 +52,8 @@ func Own() []*collectors.Metric {
 		{Name: "upkeep_run_transitions_total", Type: collectors.Counter, Help: "Runs that went into a state, since the start of the process.", Labels: []string{"action", "to"}},
 		{Name: "upkeep_runs_active", Type: collectors.Gauge, Help: "Number of runs that have not ended, by their state; waiting ones and those that ask a person are included.", Labels: []string{"action", "state"}},
 		{Name: "upkeep_runs_stuck", Type: collectors.Gauge, Help: "Number of runs that have not moved for longer than their step may take, or have not been looked at when it was time."},
+		{Name: "upkeep_schedule_query_failing", Type: collectors.Gauge, Help: "1 while the last try of a schedule's query was not answered: what it is due to do is not done.", Labels: []string{"schedule"}},
+		{Name: "upkeep_schedule_query_failures_total", Type: collectors.Counter, Help: "Tries of a schedule's query that were not answered, since the start of the process.", Labels: []string{"schedule"}},
 		{Name: "upkeep_webhook_duration_seconds", Type: collectors.Histogram, Help: "How long a delivery to the webhook took to be answered."},
 		{Name: "upkeep_webhook_requests_total", Type: collectors.Counter, Help: "Deliveries to the webhook, by whose they were and the status that was answered.", Labels: []string{"source", "code"}},
 	}

@@ -173,6 +173,9 @@ func (d *decoder) schedules(c *Config, n *yaml.Node) {
 		if s.Query != "" && !c.Embedded.Enabled && c.Prometheus.URL == "" {
 			d.fault(at(node, "query"), "%s has a query, and there is no Prometheus to ask; name yours in prometheus.url, or a subject instead of the query", who)
 		}
+		if s.Query != "" {
+			d.query(at(node, "query"), who, s.Query)
+		}
 		d.when(s, node, who)
 	}
 	d.twice(n, "schedules", "schedule", names)

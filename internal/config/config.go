@@ -194,12 +194,17 @@ type Embedded struct {
 	Enabled            bool          `yaml:"enabled" default:"true" doc:"Run them. With false, your own Prometheus scrapes /metrics and evaluates the rules (upkeep export writes them), and your own Alertmanager delivers to /webhook/alertmanager."`
 	ScrapeInterval     time.Duration `yaml:"scrape_interval" default:"15s" min:"100ms" doc:"How often samples are stored."`
 	EvaluationInterval time.Duration `yaml:"evaluation_interval" default:"15s" min:"100ms" doc:"How often rules are evaluated."`
-	Retention          time.Duration `yaml:"retention" default:"15d" min:"1h" doc:"How long samples are kept."`
+	Retention          time.Duration `yaml:"retention" default:"90d" min:"1h" doc:"How long samples are kept."`
+	RetentionSize      string        `yaml:"retention_size" default:"10GB" check:"size" doc:"How much room samples may take, like 512MB or 20GB; beyond it the oldest go first. What was written in the last hours is not counted. 0: as much as retention needs."`
+	ScrapeConfigs      Raw           `yaml:"scrape_configs" doc:"What is scraped beside upkeep: your services' own metrics, node_exporter. A list of scrape configurations in Prometheus' own syntax, with static_configs, file_sd_configs, http_sd_configs and dns_sd_configs. The metrics http_request_duration_seconds and http_requests_total of a job have rules and alerts: docs/alerts.md. Reloaded with the file."`
+	RemoteWrite        Raw           `yaml:"remote_write" doc:"Where samples are written to as well: a list in Prometheus' own syntax. What could not be sent before upkeep ended or was killed is sent when it starts again. Reloaded with the file."`
 	RuleFiles          []string      `yaml:"rule_files" check:"path" doc:"Rule files of your own, as glob patterns, beside the shipped ones."`
 	GroupWait          time.Duration `yaml:"group_wait" default:"5s" min:"1ms" doc:"How long a new alert waits before it is delivered."`
 	GroupInterval      time.Duration `yaml:"group_interval" default:"30s" min:"1ms" doc:"Least time between two deliveries about the same alert."`
 	ResendDelay        time.Duration `yaml:"resend_delay" default:"30s" min:"1ms" doc:"How often a firing alert is confirmed."`
 	AlertmanagerFile   string        `yaml:"alertmanager_file" check:"path" doc:"An ordinary configuration file of Alertmanager: routes, receivers of every kind, inhibition, time intervals and templates; amtool check-config says whether it is right. Paths in it start at its folder. Before its top route upkeep puts one of its own, so that it gets every alert too. Its tracing and event_recorder are not used. Empty: every alert of severity warning or worse goes to the places of notify. It is read again by a reload; a wrong one is refused and the old one stays."`
+
+	dir string // of the configuration file, where relative paths of the parts in Prometheus' syntax begin
 }
 
 // Prometheus is the one outside.
@@ -244,4 +249,9 @@ type Engine struct {
 type Known struct {
 	Collectors []string
 	Actions    map[string]policy.Action
+
+	// Foreign returns what another program would not take of a part in its syntax: the
+	// name of the part, its YAML and the folder where its relative paths begin. Nil: it is
+	// not asked.
+	Foreign func(part, text, dir string) []Fault
 }

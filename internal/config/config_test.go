@@ -160,7 +160,7 @@ policies: [{name: p, match: ['a="b"', 'c=~"d|e"'], action: redis/bgsave}]
 		t.Fatal(err)
 	}
 	got := []any{c.DataDir, c.Web.TokenFile, c.Targets.Postgres[0].PasswordFile, c.Embedded.RuleFiles[0], c.Embedded.Enabled, c.Embedded.Retention, c.Collectors.Settings["postgres/tablebloat"].Every, c.Policies[0].Mode, c.Policies[0].Match.String(), c.Web.Listen, c.Log.Level}
-	want := []any{"/etc/upkeep/data", "/etc/upkeep/token", "/etc/upkeep/secret", "/etc/upkeep/rules/*.yaml", true, 15 * 24 * time.Hour, 10 * time.Minute, "observe", `{a="b",c=~"d|e"}`, "127.0.0.1:9847", "info"}
+	want := []any{"/etc/upkeep/data", "/etc/upkeep/token", "/etc/upkeep/secret", "/etc/upkeep/rules/*.yaml", true, 90 * 24 * time.Hour, 10 * time.Minute, "observe", `{a="b",c=~"d|e"}`, "127.0.0.1:9847", "info"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}

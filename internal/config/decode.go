@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -114,6 +115,8 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, f reflect.StructField, ke
 		d.matchers(n, v, key)
 	case *float64:
 		d.number(n, v, key)
+	case Raw:
+		d.raw(n, v, f, key)
 	default:
 		d.plain(n, v, f, key)
 	}
@@ -262,6 +265,10 @@ func (d *decoder) text(n *yaml.Node, v reflect.Value, f reflect.StructField, key
 	case "listen":
 		if _, port, err := net.SplitHostPort(value); err != nil || !isPort(port) {
 			d.fault(n, "%s is %q; an address and a port was expected, like 127.0.0.1:9847 or :9847", key, value)
+		}
+	case "size":
+		if !regexp.MustCompile(`^(0|[1-9][0-9]*(B|[KMGTPE]B))$`).MatchString(value) {
+			d.fault(n, "%s is %q; a number with a unit was expected, like 512MB or 20GB, or 0 for no limit", key, value)
 		}
 	case "http":
 		if u, err := url.Parse(value); value != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {

@@ -37,16 +37,21 @@ func expected(got string, names []string) string {
 	if len(names) == 0 {
 		return "there is none"
 	}
-	best, least := "", 3
+	if best := Nearest(got, names); best != "" {
+		return fmt.Sprintf("did you mean %q?", best)
+	}
+	return "expected one of " + strings.Join(names, ", ")
+}
+
+// Nearest returns the name that differs least, by two letters at most, or "".
+func Nearest(got string, names []string) (best string) {
+	least := 3
 	for _, n := range names {
 		if distance := edits(got, n); distance < least {
 			best, least = n, distance
 		}
 	}
-	if best != "" {
-		return fmt.Sprintf("did you mean %q?", best)
-	}
-	return "expected one of " + strings.Join(names, ", ")
+	return best
 }
 
 // edits counts the letters that must be put in, left out or changed.

@@ -54,7 +54,7 @@ type Step struct {
 type Terms struct {
 	Windows     []string      `yaml:"windows" doc:"Act only while one of these windows is open, and wait until then; none: at any time."`
 	Budget      float64       `yaml:"budget" default:"20%" doc:"Share of the action's targets that may be worked on at once, one at least; 0%: any. Runs that are not yet verified count."`
-	Fresh       time.Duration `yaml:"fresh" default:"30m" doc:"How old the last good answer of the collector may be that reads what the action lowers; it must be longer than the collector's interval, of which the slowest is 10m. 0s: not asked."`
+	Fresh       time.Duration `yaml:"fresh" default:"30m" doc:"How old the last good answer of the collector may be that reads what the action lowers; it must be longer than the collector's interval, which is 10s to 10m, and 30m of docker/diskusage. 0s: not asked."`
 	Backup      time.Duration `yaml:"backup" default:"0s" doc:"How old the target's last verified backup may be before a destructive action; 0s: not asked."`
 	FreeDisk    float64       `yaml:"free_disk" default:"0%" doc:"Least share of the target's disk that must be free; 0%: not asked."`
 	Lag         time.Duration `yaml:"lag" default:"0s" doc:"How far the target's replicas may be behind; 0s: not asked."`

@@ -72,6 +72,8 @@ func typeName(f reflect.StructField) string {
 		return "duration"
 	case f.Type == reflect.TypeFor[labels.Matchers]():
 		return "list of matchers"
+	case f.Type == reflect.TypeFor[Raw]():
+		return "list, as Prometheus has it"
 	case f.Tag.Get("enum") != "" && f.Type.Kind() == reflect.Slice:
 		return "list of " + strings.ReplaceAll(f.Tag.Get("enum"), "|", ", ")
 	case f.Tag.Get("enum") != "":
@@ -124,7 +126,7 @@ targets:
   postgres:
     - name: main
       url: postgres://upkeep@127.0.0.1:5432/postgres
-      password_file: /etc/upkeep/postgres-password
+      # password_file: /etc/upkeep/postgres-password
       # Rows that come to an age: moved to a table of the same columns, to files or to
       # objects, or deleted for good. The three of a product with logs and tokens:
       # archives:
@@ -136,7 +138,9 @@ targets:
       url: redis://127.0.0.1:6379
   host:
     - name: this
-  # docker: [{name: engine, log_archive: /var/backups/container-logs}]
+  docker: # without Docker, remove this and the policies that upkeep check then names
+    - name: engine
+      # log_archive: /var/backups/container-logs
   # probe: [{name: user-api, url: "http://127.0.0.1:8002/health"}]
   # backup: [{name: main, path: "/var/backups/main-*.dump", verified: /var/backups/main.verified}]
   # packages: [{name: user-api, kind: pip, path: /var/reports/user-api.json}]
@@ -146,8 +150,17 @@ targets:
 embedded:
   enabled: ` + defaultText[Embedded]("Enabled") + `
   retention: ` + defaultText[Embedded]("Retention") + `
+  retention_size: ` + defaultText[Embedded]("RetentionSize") + `
   # Routes, receivers of every kind, inhibition and templates, as Alertmanager has them:
   # alertmanager_file: /etc/upkeep/alertmanager.yml
+  # The services' own metrics and node_exporter, in Prometheus' own syntax; their
+  # latency and error rate have rules. And where samples are written to as well.
+  # scrape_configs:
+  #   - job_name: user-api
+  #     static_configs: [{targets: ["127.0.0.1:8002"]}]
+  #   - job_name: node
+  #     file_sd_configs: [{files: [/etc/upkeep/nodes.yml]}]
+  # remote_write: [{url: "https://prometheus.example/api/v1/write"}]
 
 `
 }
@@ -209,7 +222,7 @@ policies:
   - name: rows past their age
     match: ['alertname="PostgresRowsPastRetention"']
     cooldown: 1d
-    backup: 1d # before rows are deleted for good
+    # backup: 1d # before rows are deleted for good; it needs a target below backup called main
     windows: [night]
     steps:
       - {action: postgres/archive, mode: ask}
@@ -220,7 +233,8 @@ policies:
       - {action: docker/prune, subject: {server: engine, type: images}, limit: 1073741824, mode: ask}
       - {action: docker/prune, subject: {server: engine, type: build_cache}, limit: 1073741824, mode: ask}
       - {action: docker/prune_logs, subject: {server: engine, container: admin-api}, limit: 134217728, mode: ask}
-      - {action: postgres/archive, subject: {server: main, database: admindb, schema: public, table: logs}, limit: 10000, mode: ask}
+      # With the archives above:
+      # - {action: postgres/archive, subject: {server: main, database: admindb, schema: public, table: logs}, limit: 10000, mode: ask}
   - name: unused images and build cache
     match: ['alertname="DockerDiskReclaimable"']
     cooldown: 1d

@@ -19,6 +19,12 @@ func (d *decoder) whole(c *Config, n *yaml.Node) {
 	if !filepath.IsAbs(c.DataDir) {
 		c.DataDir = filepath.Join(d.dir, c.DataDir)
 	}
+	c.Embedded.dir = d.dir
+	for _, key := range []string{"scrape_configs", "remote_write"} {
+		if part := at(n, "embedded", key); !c.Embedded.Enabled && has(at(n, "embedded"), key) {
+			d.fault(part, "embedded.%s is for the Prometheus within upkeep, and embedded.enabled is false; write it into your own Prometheus' configuration", key)
+		}
+	}
 	if c.Web.TokenFile != "" && c.Web.TokenEnv != "" {
 		d.fault(at(n, "web", "token_env"), "web has both token_file and token_env; one was expected")
 	}
@@ -275,6 +281,7 @@ func (c *Config) Restartless(old *Config) error {
 	now, before := c.Embedded, old.Embedded
 	now.RuleFiles, before.RuleFiles = nil, nil // these are read again
 	now.AlertmanagerFile, before.AlertmanagerFile = "", ""
-	differs("embedded (but for rule_files and alertmanager_file)", fmt.Sprint(now) == fmt.Sprint(before))
+	now.ScrapeConfigs, before.ScrapeConfigs, now.RemoteWrite, before.RemoteWrite = "", "", "", ""
+	differs("embedded (but for rule_files, alertmanager_file, scrape_configs and remote_write)", fmt.Sprint(now) == fmt.Sprint(before))
 	return errors.Join(faults...)
 }

@@ -39,6 +39,11 @@ type Config struct {
 	ScrapeInterval     time.Duration
 	EvaluationInterval time.Duration
 	Retention          time.Duration
+	RetentionSize      string // like 10GB; "" or 0 is no limit
+
+	// ScrapeConfigs and RemoteWrite are lists in Prometheus' own syntax, as YAML. Relative
+	// paths in them begin at ConfigDir.
+	ScrapeConfigs, RemoteWrite, ConfigDir string
 
 	Rules     fs.FS                     // rule files, *.rules.yaml
 	Rewrite   func(rules []byte) []byte // what is evaluated of them; nil: they as they are

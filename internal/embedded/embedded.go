@@ -196,3 +196,27 @@ func (e *Embedded) Reload(rules fs.FS, files []string) error {
 	e.config.Rules, e.config.RuleFiles = rules, files
 	return nil
 }
+
+// Configure puts other scrape configurations and other places to write to in the place
+// of those in use. When something is wrong with them, all old ones stay.
+func (e *Embedded) Configure(scrapeConfigs, remoteWrite string) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	c := e.config
+	if c.ScrapeConfigs == scrapeConfigs && c.RemoteWrite == remoteWrite {
+		return nil
+	}
+	c.ScrapeConfigs, c.RemoteWrite = scrapeConfigs, remoteWrite
+	made, err := promConfig(c)
+	if err != nil {
+		return err
+	}
+	if p := e.parts.Load(); p != nil {
+		if err := p.prom.apply(made); err != nil {
+			return err
+		}
+		p.prom.writer.use(made)
+	}
+	e.config.ScrapeConfigs, e.config.RemoteWrite = scrapeConfigs, remoteWrite
+	return nil
+}

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"runtime"
+	"sync/atomic"
 	"time"
 
 	"github.com/grafana/regexp"
@@ -17,7 +18,7 @@ import (
 	"github.com/prometheus/common/route"
 	"github.com/prometheus/common/version"
 	promconfig "github.com/prometheus/prometheus/config"
-	"github.com/prometheus/prometheus/discovery/targetgroup"
+	"github.com/prometheus/prometheus/discovery"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
@@ -45,25 +46,34 @@ const (
 	outageTolerance = time.Hour
 	forGracePeriod  = 10 * time.Minute
 
-	// rereadTargets is how soon the one target is known after the start.
+	// rereadTargets is how soon a target is scraped that was found.
 	rereadTargets = 100 * time.Millisecond
 )
 
 // A prom is Prometheus without its command: storage, scraping, rules and API.
 type prom struct {
 	config  Config
+	own     atomic.Pointer[promconfig.Config]
 	db      *tsdb.DB
+	finder  *discovery.Manager
 	scraper *scrape.Manager
+	writer  *writer
 	rules   *rules.Manager
 	api     http.Handler
+	ctx     context.Context // of the evaluations and of what finds targets; ended by stop
 	cancel  context.CancelFunc
 	begun   time.Time
-	targets chan map[string][]*targetgroup.Group
 }
 
 func newProm(c Config, p *pipe, notify rules.NotifyFunc) (_ *prom, err error) {
-	m := &prom{config: c, begun: time.Now(), targets: make(chan map[string][]*targetgroup.Group, 1)}
-	if m.db, err = openDB(c); err != nil {
+	own, err := promConfig(c)
+	if err != nil {
+		return nil, err
+	}
+	m := &prom{config: c, begun: time.Now()}
+	m.ctx, m.cancel = context.WithCancel(context.Background())
+	m.own.Store(own)
+	if m.db, err = openDB(c, own); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -71,32 +81,34 @@ func newProm(c Config, p *pipe, notify rules.NotifyFunc) (_ *prom, err error) {
 			err = errors.Join(err, m.db.Close())
 		}
 	}()
-	own, err := ownConfig(c)
-	if err != nil {
-		return nil, err
-	}
+	m.writer = newWriter(c, m.db, func() (*scrape.Manager, error) { return m.scraper, nil })
 	m.scraper, err = scrape.NewManager(&scrape.Options{
-		HTTPClientOptions:        []config.HTTPClientOption{config.WithDialContextFunc(p.DialContext)},
+		HTTPClientOptions:        []config.HTTPClientOption{config.WithDialContextFunc(p.dial)},
 		DiscoveryReloadInterval:  model.Duration(rereadTargets),
 		DiscoveryReloadOnStartup: true,
-	}, c.Logger.With("part", "scrape"), nil, nil, m.db, c.Registerer)
+	}, c.Logger.With("part", "scrape"), nil, nil, m.writer, c.Registerer)
 	if err != nil {
 		return nil, err
 	}
-	if err := m.scraper.ApplyConfig(own); err != nil {
+	found, err := discovery.CreateAndRegisterSDMetrics(c.Registerer)
+	if err != nil {
 		return nil, err
 	}
-	m.targets <- map[string][]*targetgroup.Group{"upkeep": {{Source: "upkeep", Targets: []model.LabelSet{{model.AddressLabel: "upkeep", model.InstanceLabel: "upkeep"}}}}}
+	m.finder = discovery.NewManager(m.ctx, c.Logger.With("part", "discovery"), c.Registerer, found, discovery.Name("scrape"), discovery.Updatert(rereadTargets))
+	if m.finder == nil {
+		return nil, errors.New("what finds targets cannot be made")
+	}
+	if err := m.apply(own); err != nil {
+		return nil, err
+	}
 
 	engine := promql.NewEngine(promql.EngineOpts{
 		Logger: c.Logger.With("part", "promql"), Reg: c.Registerer, MaxSamples: maxSamples, Timeout: queryTimeout,
 		LookbackDelta: lookback, EnableAtModifier: true, EnableNegativeOffset: true, Parser: promqlParser(),
 	})
-	var ctx context.Context
-	ctx, m.cancel = context.WithCancel(context.Background()) // of the evaluations; ended by stop
 	m.rules = rules.NewManager(&rules.ManagerOptions{
-		ExternalURL: c.ExternalURL, QueryFunc: rules.EngineQueryFunc(engine, m.db), NotifyFunc: notify, Context: ctx,
-		AppendableV2: m.db, Queryable: m.db, Logger: c.Logger.With("part", "rules"), Registerer: c.Registerer,
+		ExternalURL: c.ExternalURL, QueryFunc: rules.EngineQueryFunc(engine, m.db), NotifyFunc: notify, Context: m.ctx,
+		AppendableV2: m.writer, Queryable: m.db, Logger: c.Logger.With("part", "rules"), Registerer: c.Registerer,
 		OutageTolerance: outageTolerance, ForGracePeriod: forGracePeriod, ResendDelay: c.ResendDelay, Parser: promqlParser(),
 	})
 	if err := CheckRules(c.Rules, c.RuleFiles); err != nil {
@@ -105,36 +117,49 @@ func newProm(c Config, p *pipe, notify rules.NotifyFunc) (_ *prom, err error) {
 	if err := m.load(c.Rules, c.RuleFiles); err != nil {
 		return nil, err
 	}
-	m.api = m.newAPI(engine, own)
+	m.api = m.newAPI(engine)
 	return m, nil
 }
 
 func promqlParser() parser.Parser { return parser.NewParser(parser.Options{}) }
 
-func openDB(c Config) (*tsdb.DB, error) {
+func openDB(c Config, own *promconfig.Config) (*tsdb.DB, error) {
 	o := tsdb.DefaultOptions()
 	o.RetentionDuration = c.Retention.Milliseconds()
+	if r := own.StorageConfig.TSDBConfig.Retention; r != nil {
+		o.MaxBytes = int64(r.Size)
+	}
 	o.StripeSize = stripes
 	o.HeadChunksWriteBufferSize = chunkBuffer
 	o.WALCompression = compression.Snappy
 	return tsdb.Open(filepath.Join(c.Dir, "tsdb"), c.Logger.With("part", "tsdb"), c.Registerer, o, nil)
 }
 
-// ownConfig is what prometheus.yml would say: this process, and nothing else.
-func ownConfig(c Config) (*promconfig.Config, error) {
-	return promconfig.Load(fmt.Sprintf(`global:
-  scrape_interval: %s
-  scrape_timeout: %s
-  evaluation_interval: %s
-scrape_configs:
-  - job_name: upkeep
-    enable_compression: false
-    static_configs: [{targets: [upkeep]}]
-`, model.Duration(c.ScrapeInterval), model.Duration(min(c.ScrapeInterval, 10*time.Second)), model.Duration(c.EvaluationInterval)), c.Logger)
+// apply makes scraping work by a configuration.
+func (m *prom) apply(c *promconfig.Config) error {
+	jobs, err := discoverers(c)
+	if err != nil {
+		return err
+	}
+	if err := m.scraper.ApplyConfig(c); err != nil {
+		return fmt.Errorf("scrape_configs: %w", hush(err))
+	}
+	if err := m.finder.ApplyConfig(jobs); err != nil {
+		return fmt.Errorf("scrape_configs: %w", hush(err))
+	}
+	m.own.Store(c)
+	return nil
 }
 
 func (m *prom) start(group *errgroup.Group) {
-	group.Go(func() error { return m.scraper.Run(m.targets) })
+	group.Go(func() error {
+		if err := m.finder.Run(); m.ctx.Err() == nil {
+			return err
+		}
+		return nil
+	})
+	group.Go(func() error { return m.scraper.Run(m.finder.SyncCh()) })
+	m.writer.use(m.own.Load())
 	group.Go(func() error { m.rules.Run(); return nil })
 }
 
@@ -156,18 +181,18 @@ func (m *prom) active() map[model.Fingerprint]bool {
 	return all
 }
 
-func (m *prom) close() error { return m.db.Close() }
+func (m *prom) close() error { return errors.Join(m.writer.close(), m.db.Close()) }
 
 // newAPI returns the stock API. What would change the storage or reach other
 // servers is off.
-func (m *prom) newAPI(engine *promql.Engine, own *promconfig.Config) http.Handler {
+func (m *prom) newAPI(engine *promql.Engine) http.Handler {
 	info := &apiv1.PrometheusVersion{Version: version.Version, Revision: version.Revision, Branch: version.Branch, BuildUser: version.BuildUser, BuildDate: version.BuildDate, GoVersion: version.GoVersion}
 	api := apiv1.NewAPI(
 		engine, m.db, nil, m.db,
 		func(context.Context) apiv1.ScrapePoolsRetriever { return m.scraper },
 		func(context.Context) apiv1.TargetRetriever { return m.scraper },
 		func(context.Context) apiv1.AlertmanagerRetriever { return ownAlertmanager{m.config.ExternalURL} },
-		func() promconfig.Config { return *own },
+		func() promconfig.Config { return *m.own.Load() },
 		map[string]string{},
 		apiv1.GlobalURLOptions{ListenAddress: m.config.ExternalURL.Host, Host: m.config.ExternalURL.Host, Scheme: m.config.ExternalURL.Scheme},
 		func(f http.HandlerFunc) http.HandlerFunc { return f },

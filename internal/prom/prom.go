@@ -17,10 +17,12 @@ import (
 )
 
 const (
-	askTimeout  = 10 * time.Second // of one request, whoever calls
-	answerLimit = 16 << 20         // an answer is read up to here: 50,000 series are some 10 MB
-	errorLimit  = 64 << 10         // the same for an answer that is an error
-	whyLimit    = 300              // so much of a refusal's text is repeated
+	// AskTimeout is how long one request may take, whoever calls.
+	AskTimeout = 10 * time.Second
+
+	answerLimit = 16 << 20 // an answer is read up to here: 50,000 series are some 10 MB
+	errorLimit  = 64 << 10 // the same for an answer that is an error
+	whyLimit    = 300      // so much of a refusal's text is repeated
 )
 
 // A StatusError is an answer that is neither what was asked for nor a failure to
@@ -58,7 +60,7 @@ func address(server string) (*url.URL, error) {
 
 // patience limits how long one request may take.
 func patience(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeoutCause(ctx, askTimeout, fmt.Errorf("no answer within %s", askTimeout))
+	return context.WithTimeoutCause(ctx, AskTimeout, fmt.Errorf("no answer within %s", AskTimeout))
 }
 
 // client returns a client as base is, whose answers are checked.

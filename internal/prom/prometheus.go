@@ -52,7 +52,7 @@ func (p Prometheus) query(ctx context.Context, expr string, at time.Time) ([]Sam
 	if !at.IsZero() {
 		at = at.Truncate(time.Millisecond) // the client writes seconds as a float, the server reads milliseconds
 	}
-	value, warnings, _, err := promv1.NewAPI(c).Query(ctx, expr, at, promv1.WithTimeout(askTimeout))
+	value, warnings, _, err := promv1.NewAPI(c).Query(ctx, expr, at, promv1.WithTimeout(AskTimeout))
 	if said, ok := errors.AsType[*promv1.Error](err); ok {
 		return nil, wrong(said)
 	}

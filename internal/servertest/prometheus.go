@@ -32,16 +32,16 @@ type Monitor struct {
 }
 
 // Prometheus starts Debian's prometheus with a configuration. The other files
-// are written beside it, so that it can name rule files.
-func Prometheus(t testing.TB, config string, files map[string]string) *Monitor {
+// are written beside it, so that it can name rule files. Further arguments are flags.
+func Prometheus(t testing.TB, config string, files map[string]string, flags ...string) *Monitor {
 	t.Helper()
 	dir, address := t.TempDir(), address(t)
 	for name, text := range files {
 		put(t, filepath.Join(dir, name), text)
 	}
 	put(t, filepath.Join(dir, "prometheus.yml"), config)
-	return monitor(t, "prometheus", dir, address,
-		"--config.file="+filepath.Join(dir, "prometheus.yml"), "--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+address)
+	return monitor(t, "prometheus", dir, address, append([]string{
+		"--config.file=" + filepath.Join(dir, "prometheus.yml"), "--storage.tsdb.path=" + filepath.Join(dir, "data"), "--web.listen-address=" + address}, flags...)...)
 }
 
 // Alertmanager starts Debian's prometheus-alertmanager, without peers, with a

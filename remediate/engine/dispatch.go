@@ -365,6 +365,22 @@ func newMetrics(r prometheus.Registerer) metrics {
 	return m
 }
 
+// begin makes the counters of a setting exist at zero: a counter that appears with its
+// first event at 1 has not increased for Prometheus.
+func (m metrics) begin(s Setting) {
+	for _, a := range s.Actions {
+		for _, state := range remediate.States() {
+			m.transitions.WithLabelValues(a.Name, string(state))
+		}
+	}
+	for _, reason := range remediate.Reasons() {
+		m.refusals.WithLabelValues(reason)
+	}
+	for _, g := range s.Guards {
+		m.refusals.WithLabelValues(g.Name)
+	}
+}
+
 func (m metrics) count(run remediate.Run, entry remediate.Entry) {
 	if entry.From != entry.To {
 		m.transitions.WithLabelValues(run.Request.Action, string(entry.To)).Inc()

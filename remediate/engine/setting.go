@@ -67,6 +67,7 @@ func (e *Engine) Adopt(s Setting) error {
 		return fmt.Errorf("policies: %w", err)
 	}
 	made.edition, made.bookText = made.book.Hash(), text
+	e.metrics.begin(s)
 	e.setting.Store(made)
 	e.uses.replace(s.Freed)
 	e.Wake()

@@ -32,7 +32,7 @@ import (
 // freezes that one seed decides, in one goroutine: the same seed is the same
 // history. make sim SEEDS=1000000 runs many.
 var (
-	simSeeds = flag.Int("seeds", 1000, "how many histories the simulator goes through")           //nolint:gochecknoglobals // flags of the test
+	simSeeds = flag.Int("seeds", 1000, "how many histories the simulator goes through")          //nolint:gochecknoglobals // flags of the test
 	simFirst = flag.Uint64("seed", 1, "the first seed; with -seeds 1 -v its history is printed") //nolint:gochecknoglobals // the same
 )
 

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"log/slog"
 	"time"
+
+	"github.com/ai-micro-service/upkeep/internal/prom"
 )
 
 // An Unlisted is a source that cannot be asked which of its alerts are still there. An
@@ -25,7 +27,7 @@ func (i *Inbox) Expire(ctx context.Context, u Unlisted) error {
 	}
 	timer := time.NewTicker(u.Every)
 	defer timer.Stop()
-	listens := unbroken{most: 2*u.Every + askTimeout}
+	listens := unbroken{most: 2*u.Every + prom.AskTimeout}
 	for {
 		err := i.store.Ping(ctx)
 		if err == nil { // else no delivery can be taken

@@ -89,6 +89,8 @@ upkeep_episodes_open{alertname="A"} 1
 # TYPE upkeep_inbox_alerts_total counter
 upkeep_inbox_alerts_total{source="alertmanager",status="firing"} 3
 upkeep_inbox_alerts_total{source="alertmanager",status="resolved"} 1
+upkeep_inbox_alerts_total{source="grafana",status="firing"} 0
+upkeep_inbox_alerts_total{source="grafana",status="resolved"} 0
 # HELP upkeep_inbox_letters Number of deliveries that could not be read and are kept for people, a thousand at most.
 # TYPE upkeep_inbox_letters gauge
 upkeep_inbox_letters 1

@@ -146,8 +146,14 @@ func keptCounter() prometheus.Counter {
 }
 
 func alertsVec() *prometheus.CounterVec {
-	return prometheus.NewCounterVec(prometheus.CounterOpts{
+	vec := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "upkeep_inbox_alerts_total",
 		Help: "Alerts that were taken in and are on disk, told twice or not, by their source and status.",
 	}, []string{"source", "status"})
+	for _, source := range []string{"alertmanager", "grafana"} {
+		for _, status := range []string{"firing", "resolved"} {
+			vec.WithLabelValues(source, status) // a counter that appears at 1 has not increased
+		}
+	}
+	return vec
 }

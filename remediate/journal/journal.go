@@ -44,6 +44,7 @@ type Journal struct {
 	now      func() time.Time
 	shared   bool
 	instance atomic.Int64 // 0 before Join
+	expected atomic.Pointer[[]Expected]
 	judges   atomic.Int64 // before this moment, by the clock of leases, it finds nobody dead
 }
 

@@ -64,21 +64,22 @@ func (j *Journal) Collect(ch chan<- prometheus.Metric) {
 	}
 	states := unfinished()
 	j.sums(ctx, ch, d.active, prometheus.GaugeValue, 2, "select count(*), action, state from runs where state in ("+marks(len(states))+") group by action, state", states...)
-	j.sums(ctx, ch, d.ended, prometheus.CounterValue, 3, "select count(*), policy, action, state from runs where policy <> '' and state not in ("+marks(len(states))+") group by policy, action, state", states...)
-	j.sums(ctx, ch, d.acted, prometheus.CounterValue, 2, "select count(*), policy, action from runs where policy <> '' and begun > 0 group by policy, action")
-	j.sums(ctx, ch, d.clearing, prometheus.CounterValue, 2, "select sum(changed - created) / 1000.0, policy, action from runs where policy <> '' and state = ? group by policy, action", string(remediate.Cleared))
-	j.sums(ctx, ch, d.back, prometheus.CounterValue, 2, `select count(*), policy, action from runs r where policy <> '' and state = ? and exists (select 1 from runs n
+	j.counts(ctx, ch, d.ended, ends(), "select count(*), policy, action, state from runs where policy <> '' and state not in ("+marks(len(states))+") group by policy, action, state", states...)
+	j.counts(ctx, ch, d.acted, nil, "select count(*), policy, action from runs where policy <> '' and begun > 0 group by policy, action")
+	j.counts(ctx, ch, d.clearing, nil, "select sum(changed - created) / 1000.0, policy, action from runs where policy <> '' and state = ? group by policy, action", string(remediate.Cleared))
+	j.counts(ctx, ch, d.back, nil, `select count(*), policy, action from runs r where policy <> '' and state = ? and exists (select 1 from runs n
 		where n.subject = r.subject and n.action = r.action and n.policy = r.policy and n.id > r.id and n.begun > 0 and n.created > r.changed and n.created <= r.changed + ?) group by policy, action`,
 		string(remediate.Cleared), comeBack.Milliseconds())
 	j.sums(ctx, ch, d.members, prometheus.GaugeValue, 0, "select count(*) from instances where expires > ?", store.Millis(j.now()))
 }
 
-// sums writes a sample for each row: a number, and as many labels.
-func (j *Journal) sums(ctx context.Context, ch chan<- prometheus.Metric, d *prometheus.Desc, kind prometheus.ValueType, labels int, query string, args ...any) {
+// sums writes a sample for each row: a number, and as many labels. It returns the labels
+// that were written, and whether all rows could be read.
+func (j *Journal) sums(ctx context.Context, ch chan<- prometheus.Metric, d *prometheus.Desc, kind prometheus.ValueType, labels int, query string, args ...any) (written [][]string, ok bool) {
 	rows, err := j.store.Query(ctx, query, args...)
 	if err != nil {
 		ch <- prometheus.NewInvalidMetric(d, err)
-		return
+		return nil, false
 	}
 	for rows.Next() {
 		var value float64
@@ -91,8 +92,11 @@ func (j *Journal) sums(ctx context.Context, ch chan<- prometheus.Metric, d *prom
 			break
 		}
 		ch <- prometheus.MustNewConstMetric(d, kind, value, names...)
+		written = append(written, names)
 	}
 	if err := errors.Join(err, rows.Err(), rows.Close()); err != nil {
 		ch <- prometheus.NewInvalidMetric(d, err)
+		return nil, false
 	}
+	return written, true
 }

@@ -131,6 +131,7 @@ func (o *Outbox) Use(notifiers []Named) {
 	o.mu.Lock()
 	o.notifiers, o.rests = notifiers, make(map[string]rest)
 	o.mu.Unlock()
+	o.begin(notifiers)
 	o.Wake()
 }
 

@@ -97,7 +97,8 @@ type Scheduler struct {
 	schedules []Schedule
 	renewed   bool // since the last Tick
 
-	tick    sync.Mutex           // held by Tick
+	tick    sync.Mutex // held by Tick
+	queries queries
 	since   map[string]time.Time // from when each schedule counts; nil until it was looked up
 	trouble map[string]string    // why a query could not be asked
 }
@@ -107,7 +108,9 @@ func NewScheduler(c Config, schedules []Schedule) *Scheduler {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	return &Scheduler{Config: c, changed: make(chan struct{}, 1), schedules: schedules, trouble: make(map[string]string)}
+	s := &Scheduler{Config: c, changed: make(chan struct{}, 1), schedules: schedules, trouble: make(map[string]string)}
+	s.queries.use(schedules)
+	return s
 }
 
 // Use replaces the schedules.
@@ -115,6 +118,7 @@ func (s *Scheduler) Use(schedules []Schedule) {
 	s.mu.Lock()
 	s.schedules, s.renewed = schedules, true
 	s.mu.Unlock()
+	s.queries.use(schedules)
 	select {
 	case s.changed <- struct{}{}:
 	default: // Run has not yet seen the change before
@@ -226,7 +230,9 @@ func (s *Scheduler) keep(ctx context.Context, c Schedule, from, ahead, now time.
 	var wanted []remediate.Request
 	if d.outcome != Skipped {
 		var err error
-		if wanted, err = s.requests(ctx, c, now); err != nil {
+		wanted, err = s.requests(ctx, c, now)
+		s.queries.note(c.Name, err)
+		if err != nil {
 			return s.troubled(c, err)
 		}
 	}

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/ai-micro-service/upkeep/internal/servertest"
 	"github.com/ai-micro-service/upkeep/internal/store"
 	"github.com/ai-micro-service/upkeep/remediate"
@@ -471,4 +473,48 @@ func TestRun(t *testing.T) {
 	if keys := maps.Collect(slices.All(texts(t, b.store, "key", "runs"))); len(keys) != 1 {
 		t.Errorf("%v", keys)
 	}
+}
+
+// A query that is not answered is a metric from its first try on, until one is answered
+// or the query is another; before, the metrics are there and zero.
+func TestQueryThatFailsIsAMetric(t *testing.T) {
+	c := plan(t, "s", "0 3 * * *", schedule.Late)
+	c.Query = "q"
+	b := newBench(t, c)
+	read := func() (failing, failures float64) {
+		t.Helper()
+		r := prometheus.NewRegistry()
+		r.MustRegister(b.Scheduler)
+		families, err := r.Gather()
+		if err != nil || len(families) != 2 {
+			t.Fatalf("%v %v", families, err)
+		}
+		return families[0].GetMetric()[0].GetGauge().GetValue(), families[1].GetMetric()[0].GetCounter().GetValue()
+	}
+	want := func(failing, failures float64) {
+		t.Helper()
+		if gotFailing, gotFailures := read(); gotFailing != failing || gotFailures != failures {
+			t.Errorf("failing %v, failures %v; want %v, %v", gotFailing, gotFailures, failing, failures)
+		}
+	}
+	b.query = func(context.Context, string, time.Time) ([]map[string]string, error) { return nil, errors.New("away") }
+	b.at("2026-03-01 02:00:00")
+	want(0, 0)
+	if _, err := b.Tick(t.Context(), moment(t, "2026-03-01 03:00:00")); err == nil {
+		t.Error("a query that is not answered is no error")
+	}
+	want(1, 1)
+	b.at("2026-03-01 03:01:00")
+	want(1, 2)
+	b.Use([]schedule.Schedule{c})
+	want(1, 2)
+	other := c
+	other.Query = "r"
+	b.Use([]schedule.Schedule{other})
+	want(0, 2)
+	b.at("2026-03-01 03:02:00")
+	want(1, 3)
+	b.query = func(context.Context, string, time.Time) ([]map[string]string, error) { return nil, nil }
+	b.at("2026-03-01 03:03:00")
+	want(0, 3)
 }

@@ -84,7 +84,14 @@ func TestGrafana(t *testing.T) {
 	if err := testutil.GatherAndCompare(d.registry, strings.NewReader(`
 # HELP upkeep_webhook_requests_total Deliveries to the webhook, by whose they were and the status that was answered.
 # TYPE upkeep_webhook_requests_total counter
+upkeep_webhook_requests_total{code="200",source="alertmanager"} 0
 upkeep_webhook_requests_total{code="200",source="grafana"} 3
+upkeep_webhook_requests_total{code="400",source="alertmanager"} 0
+upkeep_webhook_requests_total{code="400",source="grafana"} 0
+upkeep_webhook_requests_total{code="413",source="alertmanager"} 0
+upkeep_webhook_requests_total{code="413",source="grafana"} 0
+upkeep_webhook_requests_total{code="503",source="alertmanager"} 0
+upkeep_webhook_requests_total{code="503",source="grafana"} 0
 `), "upkeep_webhook_requests_total"); err != nil {
 		t.Error(err)
 	}

@@ -93,6 +93,11 @@ func New(c Config) *Handler {
 		}),
 	}
 	c.Registerer.MustRegister(h.requests, h.duration)
+	for _, source := range []string{Alertmanager, Grafana} {
+		for _, status := range []int{http.StatusOK, http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusServiceUnavailable} {
+			h.requests.WithLabelValues(source, strconv.Itoa(status)) // the first increase counts only from a zero
+		}
+	}
 	return h
 }
 

@@ -22,6 +22,10 @@ func services(limit map[string]float64) dashboard {
 		"topk(20, round(increase("+on("upkeep_logs_error_messages_total")+"[$__range])) > 0)", "server", "service", "template"))
 	l.add(12, 10, table("Requests by endpoint", "In the chosen range; ids are folded.", "short", "requests", levels(),
 		"topk(20, round(increase("+on("upkeep_logs_requests_total")+"[$__range])) > 0)", "server", "service", "endpoint"))
+	l.add(12, 8, graph("API latency p95", "Of scraped services, by job, over five minutes.", "s", levels(from(limit["ApiLatencyHigh"], "red")),
+		line{"job:http_request_duration_seconds:p95_rate5m", "{{job}}"}))
+	l.add(12, 8, graph("API error rate", "Share of the requests to scraped services that end with a status of 5xx.", "percentunit", levels(from(limit["ApiErrorRateHigh"], "red")),
+		line{"job:http_requests_errors:ratio_rate5m", "{{job}}"}))
 
 	l.row("Containers")
 	l.add(12, 8, table("Containers that do not run", "What they ended with.", "short", "exit code", levels(),

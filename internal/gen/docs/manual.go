@@ -33,7 +33,7 @@ func duties() []duty {
 		{"month", "index bloat", []string{"postgres/indexbloat", "PostgresIndexBloat", "postgres/reindex"}, "", nil},
 		{"month", "archive and delete old rows", []string{"postgres/retention", "PostgresRowsPastRetention", "postgres/archive", "postgres/purge", "postgres/restore_archived"}, "", []string{"schedules"}},
 		{"month", "give the space back", []string{"PostgresTableBloat", "postgres/repack", "postgres/vacuum_full"}, "", []string{"windows"}},
-		{"month", "performance review", []string{"postgres/statements", "postgres/reset_statements", "redis/keyspace", "logs/lines"}, "a report of the month beside the one before", nil},
+		{"month", "performance review", []string{"postgres/statements", "postgres/reset_statements", "redis/keyspace", "logs/lines", "ApiLatencyHigh", "ApiErrorRateHigh"}, "a report of the month beside the one before", nil},
 		{"when asked for", "update a service, and roll it back", nil, "all of it", nil},
 		{"when asked for", "change record: the plan, who approved of it, each step, before and after", nil, "a record of what people change by hand", []string{"upkeep show"}},
 		{"when asked for", "stop all automation for a while, with the reason", nil, "a maintenance page for users", []string{"upkeep pause"}},

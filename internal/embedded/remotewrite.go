@@ -1,0 +1,214 @@
+package embedded
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	promconfig "github.com/prometheus/prometheus/config"
+	"github.com/prometheus/prometheus/scrape"
+	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/storage/remote"
+	"github.com/prometheus/prometheus/tsdb"
+)
+
+const (
+	// flushDeadline is how long the end waits for samples that are being sent.
+	flushDeadline = 5 * time.Second
+
+	// remember is how often it is written down up to when all samples have arrived.
+	remember = time.Second
+)
+
+// A writer is what scrapes and rules write to: the storage and, where there are remote
+// ones, Prometheus' own queues to them, which follow the storage's log.
+//
+// A queue begins at the moment at which it is started, so what a killed process had not
+// sent would never arrive. The writer keeps in a file up to when all has arrived, and
+// sends what the storage has from then on before it starts the queue.
+type writer struct {
+	log     *slog.Logger
+	db      *tsdb.DB
+	dir     string
+	scraper func() (*scrape.Manager, error)
+	marks   *marks
+
+	mu      sync.Mutex
+	queues  *remote.Storage // nil where nothing is written elsewhere
+	metrics *prometheus.Registry
+	begun   []*promconfig.RemoteWriteConfig // whose queues run
+	whole   *promconfig.Config
+	cancel  context.CancelFunc // of what is sent before
+	group   sync.WaitGroup
+
+	sink   atomic.Pointer[storage.AppendableV2]
+	notify atomic.Pointer[remote.Storage]
+}
+
+func newWriter(c Config, db *tsdb.DB, scraper func() (*scrape.Manager, error)) *writer {
+	w := &writer{log: c.Logger.With("part", "remote_write"), db: db, dir: c.Dir, scraper: scraper, cancel: func() {}, marks: readMarks(filepath.Join(c.Dir, "remote_write.json"))}
+	w.write(db)
+	db.SetWriteNotified(w)
+	return w
+}
+
+func (w *writer) write(to storage.AppendableV2) { w.sink.Store(&to) }
+
+// AppenderV2 implements storage.AppendableV2.
+func (w *writer) AppenderV2(ctx context.Context) storage.AppenderV2 {
+	return (*w.sink.Load()).AppenderV2(ctx)
+}
+
+// Notify implements the notification of the storage's log: there is more in it.
+func (w *writer) Notify() {
+	if q := w.notify.Load(); q != nil {
+		q.Notify()
+	}
+}
+
+// Get implements remote.ReadyScrapeManager.
+func (w *writer) Get() (*scrape.Manager, error) { return w.scraper() }
+
+// use writes to the remote storages of a configuration from now on. Queues whose
+// configuration has not changed go on.
+func (w *writer) use(c *promconfig.Config) {
+	w.cancel()
+	w.group.Wait()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(c.RemoteWriteConfigs) == 0 && w.queues == nil {
+		return
+	}
+	if w.queues == nil {
+		w.metrics = prometheus.NewRegistry()
+		w.queues = remote.NewStorage(w.log, w.metrics, w.db.StartTime, filepath.Join(w.dir, "tsdb"), flushDeadline, w, false)
+		w.notify.Store(w.queues)
+		w.write(storage.NewFanout(w.log, w.db, w.queues))
+	}
+	running := w.begun
+	w.whole, w.begun = c, nil
+	var fresh []*promconfig.RemoteWriteConfig
+	for _, r := range c.RemoteWriteConfigs {
+		if contains(running, r) {
+			w.begun = append(w.begun, r)
+			continue
+		}
+		fresh = append(fresh, r)
+	}
+	if err := w.apply(); err != nil {
+		w.log.Error("remote_write is not applied", "err", hush(err))
+	}
+	var ctx context.Context
+	ctx, w.cancel = context.WithCancel(context.Background())
+	for _, r := range fresh {
+		w.group.Go(func() { w.begin(ctx, r) })
+	}
+	w.group.Go(func() { w.follow(ctx) })
+}
+
+func contains(all []*promconfig.RemoteWriteConfig, r *promconfig.RemoteWriteConfig) bool {
+	for _, other := range all {
+		if id(other) == id(r) {
+			return true
+		}
+	}
+	return false
+}
+
+// id tells one remote storage from another over restarts.
+func id(r *promconfig.RemoteWriteConfig) string {
+	sum := sha256.Sum256([]byte(r.Name + "\n" + r.URL.String()))
+	return hex.EncodeToString(sum[:8])
+}
+
+// apply starts and stops queues so that those of begun run. The caller holds mu.
+func (w *writer) apply() error {
+	c := *w.whole
+	c.RemoteWriteConfigs = w.begun
+	return w.queues.ApplyConfig(&c)
+}
+
+// start starts the queue of one remote storage.
+func (w *writer) start(r *promconfig.RemoteWriteConfig) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.begun = append(w.begun, r)
+	return w.apply()
+}
+
+// follow writes down up to when all samples have arrived, until ctx is done.
+func (w *writer) follow(ctx context.Context) {
+	tick := time.NewTicker(remember)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		w.mark()
+	}
+}
+
+// mark writes down where the queues are that have nothing left to send.
+func (w *writer) mark() {
+	w.mu.Lock()
+	begun, metrics := w.begun, w.metrics
+	w.mu.Unlock()
+	if len(begun) == 0 {
+		return
+	}
+	families, err := metrics.Gather()
+	if err != nil {
+		w.log.Warn("what remote_write has sent is not known", "err", err)
+		return
+	}
+	pending, sent := make(map[string]float64), make(map[string]float64)
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			var url string
+			for _, l := range m.GetLabel() {
+				if l.GetName() == "url" {
+					url = l.GetValue()
+				}
+			}
+			switch f.GetName() {
+			case "prometheus_remote_storage_samples_pending", "prometheus_remote_storage_histograms_pending":
+				pending[url] += m.GetGauge().GetValue()
+			case "prometheus_remote_storage_queue_highest_sent_timestamp_seconds":
+				if v := m.GetGauge().GetValue(); sent[url] == 0 || v < sent[url] {
+					sent[url] = v
+				}
+			}
+		}
+	}
+	for _, r := range begun {
+		if url := r.URL.Redacted(); pending[url] == 0 && sent[url] > 0 {
+			w.marks.set(id(r), int64(sent[url]*1000))
+		}
+	}
+	if err := w.marks.write(); err != nil {
+		w.log.Warn("what remote_write has sent is not written down", "err", err)
+	}
+}
+
+// close sends what is left and ends the queues.
+func (w *writer) close() error {
+	w.cancel()
+	w.group.Wait()
+	w.mu.Lock()
+	queues := w.queues
+	w.mu.Unlock()
+	if queues == nil {
+		return nil
+	}
+	w.write(w.db)
+	w.notify.Store(nil)
+	return queues.Close()
+}

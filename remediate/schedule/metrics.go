@@ -1,0 +1,80 @@
+package schedule
+
+import (
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// queries knows of each schedule with a query whether the last try could be answered.
+type queries struct {
+	mu  sync.Mutex
+	all map[string]*asked
+}
+
+type asked struct {
+	query    string
+	failing  bool
+	failures float64
+}
+
+// use forgets schedules that do not exist any more, and the fault of a query that was
+// replaced.
+func (q *queries) use(schedules []Schedule) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	before := q.all
+	q.all = make(map[string]*asked)
+	for _, s := range schedules {
+		if s.Query == "" {
+			continue
+		}
+		q.all[s.Name] = &asked{query: s.Query}
+		if b := before[s.Name]; b != nil {
+			q.all[s.Name].failures = b.failures
+			q.all[s.Name].failing = b.failing && b.query == s.Query
+		}
+	}
+}
+
+// note takes how a try has ended.
+func (q *queries) note(name string, err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	a := q.all[name]
+	if a == nil {
+		return
+	}
+	a.failing = err != nil
+	if err != nil {
+		a.failures++
+	}
+}
+
+func failingDesc() *prometheus.Desc {
+	return prometheus.NewDesc("upkeep_schedule_query_failing", "1 while the last try of a schedule's query was not answered: what it is due to do is not done.", []string{"schedule"}, nil)
+}
+
+func failuresDesc() *prometheus.Desc {
+	return prometheus.NewDesc("upkeep_schedule_query_failures_total", "Tries of a schedule's query that were not answered, since the start of the process.", []string{"schedule"}, nil)
+}
+
+// Describe and Collect make the Scheduler a prometheus.Collector of its queries.
+func (s *Scheduler) Describe(ch chan<- *prometheus.Desc) {
+	ch <- failingDesc()
+	ch <- failuresDesc()
+}
+
+// Collect writes how the queries do.
+func (s *Scheduler) Collect(ch chan<- prometheus.Metric) {
+	s.queries.mu.Lock()
+	defer s.queries.mu.Unlock()
+	for name, a := range s.queries.all {
+		failing := 0.0
+		if a.failing {
+			failing = 1
+		}
+		ch <- prometheus.MustNewConstMetric(failingDesc(), prometheus.GaugeValue, failing, name)
+		ch <- prometheus.MustNewConstMetric(failuresDesc(), prometheus.CounterValue, a.failures, name)
+	}
+}
