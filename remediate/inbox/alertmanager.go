@@ -34,7 +34,7 @@ type Alertmanager struct {
 func (i *Inbox) Watch(ctx context.Context, am Alertmanager) error {
 	timer := time.NewTicker(am.Every)
 	defer timer.Stop()
-	answers := unbroken{most: 2*am.Every + askTimeout}
+	answers := unbroken{most: 2*am.Every + slowAnswer}
 	for failing := false; ; {
 		l := Listing{Source: am.Source, Asked: i.now()}
 		var err error

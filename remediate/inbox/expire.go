@@ -25,7 +25,7 @@ func (i *Inbox) Expire(ctx context.Context, u Unlisted) error {
 	}
 	timer := time.NewTicker(u.Every)
 	defer timer.Stop()
-	listens := unbroken{most: 2*u.Every + askTimeout}
+	listens := unbroken{most: 2*u.Every + slowAnswer}
 	for {
 		err := i.store.Ping(ctx)
 		if err == nil { // else no delivery can be taken

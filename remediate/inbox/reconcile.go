@@ -18,6 +18,10 @@ const (
 	// behind is how long after the end of an alert a peer may still list it as
 	// firing. Prometheus tells each of them, within seconds.
 	behind = time.Minute
+
+	// slowAnswer is how much later than its turn an answer may come that breaks nothing:
+	// an Alertmanager has so long to give its list.
+	slowAnswer = 10 * time.Second
 )
 
 // A Listing is every alert that a source holds at one moment.
