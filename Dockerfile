@@ -5,7 +5,7 @@ COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
 ARG VERSION=
-RUN CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=${VERSION}" -o /upkeep ./cmd/upkeep \
+RUN CGO_ENABLED=0 go build -trimpath -tags nomsgpack -ldflags "-s -w -X main.version=${VERSION}" -o /upkeep ./cmd/upkeep \
  && mkdir -p /rootfs/var/lib/upkeep /rootfs/etc/upkeep /rootfs/tmp
 
 FROM scratch

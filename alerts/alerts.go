@@ -1,7 +1,7 @@
 // Package alerts holds the rules that say when something matters, in Prometheus'
 // own rule files, and their tests in promtool's format beside them.
 //
-// A rule's annotations are part of the contract: summary is for people, runbook
+// A rule's annotations are part of the contract: summary is for people, runbook_url
 // tells them more, limit is the number that the rule compares with, and action
 // names what upkeep can do about it, or is "none" and reason says why.
 package alerts

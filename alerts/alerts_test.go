@@ -56,7 +56,7 @@ func TestEveryAlertIsTested(t *testing.T) {
 
 func TestAnnotations(t *testing.T) {
 	for _, r := range rules(t) {
-		for _, key := range []string{"summary", "runbook", "limit", "action"} {
+		for _, key := range []string{"summary", "runbook_url", "limit", "action"} {
 			if r.Annotations[key] == "" {
 				t.Errorf("%s has no annotation %s", r.Name, key)
 			}
@@ -68,8 +68,8 @@ func TestAnnotations(t *testing.T) {
 			t.Errorf("%s has no severity", r.Name)
 		}
 		page := filepath.Join("..", "docs", "runbooks", r.Name+".md")
-		if _, err := os.Stat(page); err != nil || !strings.HasSuffix(r.Annotations["runbook"], "/docs/runbooks/"+r.Name+".md") {
-			t.Errorf("%s: runbook %s: %v", r.Name, r.Annotations["runbook"], err)
+		if _, err := os.Stat(page); err != nil || !strings.HasSuffix(r.Annotations["runbook_url"], "/docs/runbooks/"+r.Name+".md") {
+			t.Errorf("%s: runbook %s: %v", r.Name, r.Annotations["runbook_url"], err)
 		}
 	}
 }

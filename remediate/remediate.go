@@ -405,6 +405,8 @@ type Notice struct {
 	Text    string     `json:"text"`
 	At      time.Time  `json:"at"`
 	Until   time.Time  `json:"until,omitzero"` // a question is answered until then; zero where nothing is asked
+
+	Labels map[string]string `json:"labels,omitempty"` // what it is about: the subject, policy and action
 }
 
 // NoticeKind says what a notice wants of people.
@@ -415,6 +417,15 @@ const (
 	NoticeAsk  NoticeKind = "ask"  // approve or decline a plan
 	NoticePage NoticeKind = "page" // a person is needed: nothing that may be done by itself has helped
 	NoticeTell NoticeKind = "tell" // to know: a policy stopped, or was put back to ask
+
+	NoticeActed     NoticeKind = "acted"      // a run has done all its steps
+	NoticeHelped    NoticeKind = "helped"     // a run has ended, and it helped
+	NoticeNotHelped NoticeKind = "not_helped" // a run has acted and ended, and it is not known to have helped
+
+	NoticeAlert    NoticeKind = "alert"    // an alert fires
+	NoticeResolved NoticeKind = "resolved" // it fires no more
+
+	NoticeTest NoticeKind = "test" // of upkeep notify test
 )
 
 // A Refusal says that a run was stopped on purpose. It is an outcome, not a fault.

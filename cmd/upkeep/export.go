@@ -10,10 +10,12 @@ import (
 
 	"github.com/ai-micro-service/upkeep/alerts"
 	"github.com/ai-micro-service/upkeep/dashboards"
+	"github.com/ai-micro-service/upkeep/docs/runbooks"
 )
 
 func exportCommand() *cobra.Command {
-	return &cobra.Command{
+	var external string
+	cmd := &cobra.Command{
 		Use:   "export DIR",
 		Short: "Write the rule files and dashboards of this binary into a folder, for a Prometheus and a Grafana of your own",
 		Args:  cobra.ExactArgs(1),
@@ -23,7 +25,11 @@ func exportCommand() *cobra.Command {
 				if err := os.MkdirAll(dir, 0o755); err != nil {
 					return err
 				}
-				if err := copyInto(dir, files); err != nil {
+				rewrite := func(text []byte) []byte { return text }
+				if name == "alerts" && external != "" {
+					rewrite = runbooks.At(external)
+				}
+				if err := copyInto(dir, files, rewrite); err != nil {
 					return err
 				}
 				fmt.Fprintln(cmd.OutOrStdout(), "wrote", dir)
@@ -31,10 +37,12 @@ func exportCommand() *cobra.Command {
 			return nil
 		},
 	}
+	cmd.Flags().StringVar(&external, "external-url", "", "how people reach upkeep, to make runbook_url of the rules lead there (default: the pages on GitHub)")
+	return cmd
 }
 
-// copyInto writes every file of files into dir, over what is there.
-func copyInto(dir string, files fs.FS) error {
+// copyInto writes every file of files, rewritten, into dir, over what is there.
+func copyInto(dir string, files fs.FS, rewrite func([]byte) []byte) error {
 	return fs.WalkDir(files, ".", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
@@ -43,6 +51,6 @@ func copyInto(dir string, files fs.FS) error {
 		if err != nil {
 			return err
 		}
-		return os.WriteFile(filepath.Join(dir, path), text, 0o644)
+		return os.WriteFile(filepath.Join(dir, path), rewrite(text), 0o644)
 	})
 }

@@ -369,7 +369,7 @@ func upkeepOn(b *testing.B, s *sandbox.Postgres) (c cost) {
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		b.Fatal(err)
 	}
-	e := exporting(b, "http://127.0.0.1:19848/metrics", nil, built(b, "upkeep-noembed"), "serve", "--config", config)
+	e := exporting(b, "http://127.0.0.1:19848/metrics", nil, built(b, "upkeep"), "serve", "--config", config)
 	defer e.stop()
 	done := func() int {
 		return strings.Count(e.log.String(), `msg="collector asked" component=scrape collector=postgres/vacuum`)
@@ -411,7 +411,7 @@ func BenchmarkRedisExporter(b *testing.B) {
 	if err := os.WriteFile(config, fmt.Appendf(nil, "data_dir: data\nweb: {listen: '127.0.0.1:19848'}\nembedded: {enabled: false}\ntargets: {redis: [{name: main, url: %q}]}\n", s.URL), 0o600); err != nil {
 		b.Fatal(err)
 	}
-	ours := exporting(b, "http://127.0.0.1:19848/metrics", nil, built(b, "upkeep-noembed"), "serve", "--config", config)
+	ours := exporting(b, "http://127.0.0.1:19848/metrics", nil, built(b, "upkeep"), "serve", "--config", config)
 	defer ours.stop()
 	theirs := exporting(b, "http://127.0.0.1:19121/metrics", nil, "prometheus-redis-exporter", "-web.listen-address=127.0.0.1:19121", "-redis.addr="+s.URL)
 	defer theirs.stop()

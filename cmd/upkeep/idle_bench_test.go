@@ -27,17 +27,17 @@ type contender struct {
 }
 
 // BenchmarkIdle measures the size of the binaries, the time from start to ready,
-// and the resident memory when idle, beside the Prometheus and the Alertmanager
-// that embedded mode takes the place of. It measures what make build and make
-// noembed have built.
+// and the resident memory when idle, with and without the embedded parts, beside the
+// Prometheus and the Alertmanager that they take the place of. It measures what make
+// build has built.
 func BenchmarkIdle(b *testing.B) {
 	dir := b.TempDir()
-	full, light := built(b, "upkeep"), built(b, "upkeep-noembed")
+	binary := built(b, "upkeep")
 	prometheus, alertmanager := found(b, "prometheus"), found(b, "prometheus-alertmanager")
 	const listen = "127.0.0.1:1984"
 	for name, text := range map[string]string{
-		"full.yaml":        "data_dir: full\nweb: {listen: '" + listen + "0'}\ntargets: {host: [{name: here}]}\n",
-		"light.yaml":       "data_dir: light\nweb: {listen: '" + listen + "1'}\ntargets: {host: [{name: here}]}\nembedded: {enabled: false}\n",
+		"embedded.yaml":    "data_dir: embedded\nweb: {listen: '" + listen + "0'}\ntargets: {host: [{name: here}]}\n",
+		"outside.yaml":     "data_dir: outside\nweb: {listen: '" + listen + "1'}\ntargets: {host: [{name: here}]}\nembedded: {enabled: false}\n",
 		"prometheus.yml":   "scrape_configs: [{job_name: self, static_configs: [{targets: ['" + listen + "2']}]}]\n",
 		"alertmanager.yml": "route: {receiver: none}\nreceivers: [{name: none}]\n",
 	} {
@@ -46,8 +46,8 @@ func BenchmarkIdle(b *testing.B) {
 		}
 	}
 	for _, c := range []contender{
-		{"upkeep", [][]string{{full, "serve", "--config", "full.yaml"}}, []string{listen + "0"}, []string{full}},
-		{"upkeep-noembed", [][]string{{light, "serve", "--config", "light.yaml"}}, []string{listen + "1"}, []string{light}},
+		{"embedded", [][]string{{binary, "serve", "--config", "embedded.yaml"}}, []string{listen + "0"}, []string{binary}},
+		{"outside", [][]string{{binary, "serve", "--config", "outside.yaml"}}, []string{listen + "1"}, []string{binary}},
 		{"prometheus+alertmanager", [][]string{
 			{prometheus, "--config.file=prometheus.yml", "--storage.tsdb.path=tsdb", "--web.listen-address=" + listen + "2"},
 			{alertmanager, "--config.file=alertmanager.yml", "--storage.path=am", "--web.listen-address=" + listen + "3", "--cluster.listen-address="},
@@ -68,7 +68,7 @@ func built(b *testing.B, name string) string {
 		_, err = os.Stat(path)
 	}
 	if err != nil {
-		b.Fatalf("%v: make build noembed makes it", err)
+		b.Fatalf("%v: make build before makes it", err)
 	}
 	return path
 }
@@ -148,7 +148,7 @@ func (c contender) start(b *testing.B, dir string) (stop func() int64, took time
 	}, took
 }
 
-func resident(b *testing.B, pid int) (bytes int64) {
+func resident(b testing.TB, pid int) (bytes int64) {
 	b.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {

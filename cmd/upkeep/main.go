@@ -54,11 +54,11 @@ needs the token, where one is configured (web.token_file).`,
 		Version:           buildVersion(),
 	}
 	root.AddGroup(&cobra.Group{ID: "here", Title: "Run upkeep:"}, &cobra.Group{ID: "there", Title: "Ask a running upkeep:"})
-	for _, c := range []*cobra.Command{serveCommand(), checkCommand(), demoCommand(), exportCommand(), logsCommand(), archivesCommand(), rightsCommand()} {
+	for _, c := range []*cobra.Command{serveCommand(), checkCommand(), notifyCommand(), demoCommand(), exportCommand(), logsCommand(), archivesCommand(), rightsCommand()} {
 		c.GroupID = "here"
 		root.AddCommand(c)
 	}
-	for _, c := range []*cobra.Command{statusCommand(), inboxCommand(), runsCommand(), showCommand(), scheduleCommand(), planCommand(), runCommand(), approveCommand(), declineCommand(), cancelCommand(), pauseCommand(), resumeCommand(), policyCommand(), journalCommand()} {
+	for _, c := range []*cobra.Command{statusCommand(), alertsCommand(), inboxCommand(), runsCommand(), showCommand(), scheduleCommand(), planCommand(), runCommand(), approveCommand(), declineCommand(), cancelCommand(), pauseCommand(), resumeCommand(), policyCommand(), journalCommand()} {
 		c.GroupID = "there"
 		root.AddCommand(c)
 	}

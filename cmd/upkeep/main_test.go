@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -113,24 +112,5 @@ func TestReference(t *testing.T) {
 	}
 	if diff := cmp.Diff(b.String(), string(got)); diff != "" {
 		t.Errorf("docs/cli.md is old; run make generate\n%s", diff)
-	}
-}
-
-// Without the libraries it still builds, says so, and serves the outside mode.
-func TestNoembedBuilds(t *testing.T) {
-	binary := filepath.Join(t.TempDir(), "upkeep")
-	build := exec.CommandContext(t.Context(), "go", "build", "-tags", "noembed", "-o", binary, ".")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	file := filepath.Join(t.TempDir(), "upkeep.yaml")
-	if err := os.WriteFile(file, []byte("targets: {host: [{name: here}]}\ndata_dir: data\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	for _, command := range []string{"check", "serve"} {
-		out, err := exec.CommandContext(t.Context(), binary, command, "--config", file).CombinedOutput()
-		if err == nil || !strings.Contains(string(out), "embedded.enabled") {
-			t.Errorf("%s: %v %s, want an error that says what to set", command, err, out)
-		}
 	}
 }

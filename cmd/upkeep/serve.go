@@ -55,6 +55,7 @@ func serve(ctx context.Context, file string) error {
 			}
 		}
 	}()
+	go trimAfterStart(ctx, log)
 	return a.Run(ctx)
 }
 

@@ -152,6 +152,7 @@ func (s *crashSite) inStep(t *testing.T, n int) {
 // first and now the other.
 func (s *crashSite) crash(t *testing.T, n int) {
 	t.Helper()
+	servertest.Signal([]int{s.server.PID()}, syscall.SIGSTOP) // it has no more children meanwhile
 	all := servertest.Family(t, s.server.PID())
 	servertest.Signal(append(all, s.cmd.Process.Pid), syscall.SIGKILL)
 	_ = s.cmd.Wait() // killed
@@ -159,7 +160,7 @@ func (s *crashSite) crash(t *testing.T, n int) {
 	if n%2 == 0 {
 		s.start(t)
 	}
-	// A backend that was forked at that moment keeps the memory of its server for a while.
+	// Those that are killed keep the memory of their server until they have ended.
 	await(t, time.Minute, "the server to start again", func() (err error) {
 		s.server, err = sandbox.StartPostgres(t.Context(), s.how)
 		return err

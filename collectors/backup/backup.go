@@ -122,6 +122,9 @@ func restored(t *target.Backup) (at time.Time, known bool, err error) {
 	if err != nil {
 		return at, false, err
 	}
+	if !info.Mode().IsRegular() { // the time of a folder changes with what is in it
+		return at, false, fmt.Errorf("%s is no file, so its time says of no restore when it was made", t.Verified)
+	}
 	return info.ModTime(), true, nil
 }
 

@@ -134,6 +134,21 @@ func TestWhatIsNoBackup(t *testing.T) {
 	}
 }
 
+// A folder says of no restore: its time changes with whatever is put into it.
+func TestVerifiedByAFolder(t *testing.T) {
+	dir := t.TempDir()
+	file(t, filepath.Join(dir, "1.dump"), 1000, 48*time.Hour)
+	b := target.Backup{Name: "s", Path: filepath.Join(dir, "*.dump"), Verified: dir}
+	if all, err := backup.ReadSeries(t.Context(), &b); err == nil || !strings.Contains(err.Error(), "is no file") {
+		t.Errorf("%+v, %v", all, err)
+	}
+	c := backup.Age(&b)
+	w := collectors.NewWriter(c)
+	if err := c.Collect(t.Context(), w); err == nil || !strings.Contains(err.Error(), "is no file") || strings.Contains(string(w.Text()), "verified_timestamp") {
+		t.Errorf("%v:\n%s", err, w.Text())
+	}
+}
+
 // A backup can be a folder, as pg_basebackup makes.
 func TestFolders(t *testing.T) {
 	dir := t.TempDir()

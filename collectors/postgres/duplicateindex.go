@@ -23,7 +23,8 @@ func DuplicateIndex(t *target.Postgres) collectors.Collector {
 
 Reads pg_index of every database and compares access method, columns and
 expressions, operator classes and their parameters, collations, directions,
-predicates, included columns, storage parameters and tablespaces. identical: all are the same. redundant: a B-tree
+predicates, included columns, storage parameters and tablespaces, and of unique
+indexes whether rows are checked at once. identical: all are the same. redundant: a B-tree
 index whose keys are the first of another's, and which holds nothing that the other
 does not. Of identical ones the one that enforces or backs something stays, or the
 younger, which the planner prefers. An index that is unique, backs a constraint, names rows for replication,
@@ -59,6 +60,7 @@ type indexTraits struct {
 	Method               string
 	Unique, Needed       bool // Needed: for something else than queries
 	OneNull              bool // a unique one takes nulls for equal
+	AtOnce               bool // a unique one is checked with each row, not at the end of a statement or transaction
 	Predicate            string
 	Columns              []string // keys and then included columns
 	Keys                 int32
@@ -129,9 +131,10 @@ func superfluous(table []indexTraits) (found []DuplicateIndexRow) {
 }
 
 // identical reports whether by says everything that it says. A unique index says
-// more than one that is not.
+// more than one that is not, and one that is checked at once more than that of a
+// deferrable constraint: only it serves ON CONFLICT and lets the planner rely on it.
 func identical(by, it indexTraits) bool {
-	return (!it.Unique || by.Unique && by.OneNull == it.OneNull) && by.Method == it.Method && by.Predicate == it.Predicate && by.Keys == it.Keys &&
+	return (!it.Unique || by.Unique && by.OneNull == it.OneNull && by.AtOnce == it.AtOnce) && by.Method == it.Method && by.Predicate == it.Predicate && by.Keys == it.Keys &&
 		slices.Equal(by.Columns, it.Columns) && slices.Equal(by.Order, it.Order) && by.Storage == it.Storage
 }
 

@@ -20,6 +20,7 @@ select n.nspname, t.relname, c.relname, c.oid::int8, t.oid::int8,
                where d.deptype = 'e'
                  and (d.classid = 'pg_class'::regclass and d.objid in (c.oid, i.indrelid) or d.classid = 'pg_namespace'::regclass and d.objid = n.oid)),
        coalesce((to_jsonb(i) ->> 'indnullsnotdistinct')::bool, false),
+       i.indimmediate,
        coalesce(pg_get_expr(i.indpred, i.indrelid), ''),
        array(select case k.attnum when 0 then pg_get_indexdef(i.indexrelid, k.n::int, false) else k.attnum::text end from unnest(i.indkey::int2[]) with ordinality as k (attnum, n) order by k.n),
        i.indnkeyatts::int4,

@@ -22,6 +22,7 @@ import (
 
 	"github.com/ai-micro-service/upkeep/alerts"
 	"github.com/ai-micro-service/upkeep/collectors/scrape"
+	"github.com/ai-micro-service/upkeep/docs/runbooks"
 	"github.com/ai-micro-service/upkeep/internal/config"
 	"github.com/ai-micro-service/upkeep/internal/console"
 	"github.com/ai-micro-service/upkeep/internal/embedded"
@@ -67,6 +68,7 @@ type App struct {
 	engine   *engine.Engine
 	webhook  *webhook.Handler
 	embedded *embedded.Embedded // nil in outside mode
+	web      *webconfig.File
 	gate     *console.Gate
 	console  *console.Console
 	hurry    chan struct{}
@@ -79,7 +81,8 @@ type App struct {
 
 	reloaded reloadMetrics
 
-	known atomic.Pointer[console.Names] // of the configuration in force
+	known  atomic.Pointer[console.Names] // of the configuration in force
+	people atomic.Pointer[people]        // who is notified under it
 
 	queue sync.Mutex
 	next  *reload // that has not begun
@@ -106,10 +109,8 @@ func New(ctx context.Context, c *config.Config, o Options) (*App, error) {
 func (a *App) open(ctx context.Context, c *config.Config) (err error) {
 	a.registry.MustRegister(promcollectors.NewGoCollector(), promcollectors.NewProcessCollector(promcollectors.ProcessCollectorOpts{}), buildInfo(a.options.Version))
 	a.reloaded = newReloadMetrics(a.registry)
-	if c.Web.ConfigFile != "" {
-		if _, err := webconfig.Load(c.Web.ConfigFile); err != nil {
-			return err
-		}
+	if a.web, err = webconfig.New(c.Web.ConfigFile, c.Web.Token()); err != nil {
+		return err
 	}
 	if a.store, err = store.Open(ctx, storeOptions(c, true)); err != nil {
 		return err
@@ -152,11 +153,12 @@ func (a *App) carriers(ctx context.Context) error {
 		return err
 	}
 	a.signer = signer
-	a.outbox = notify.New(notify.Config{Store: a.store, Link: console.NoticeLinks(a.externalURL(), a.signer), Logger: a.log.With("component", "notify"), Registerer: a.registry})
+	a.outbox = notify.New(notify.Config{Store: a.store, Link: console.NoticeLinks(a.externalURL(), a.signer), Over: a.over, Logger: a.log.With("component", "notify"), Registerer: a.registry})
 	e := engine.Config{
 		Journal: a.journal, Queue: a.journal, Desk: a.journal, Members: a.journal, Standing: a.journal, Watch: a.journal, Inbox: a.inbox,
 		Refresh:     func(metric, server string) { a.scraper.Refresh(metric, server) },
 		Told:        a.outbox.Wake,
+		Announce:    a.announced,
 		Concurrency: c.Engine.Concurrency, Lease: c.Engine.Lease, Alone: !a.store.Shared(), Unmoved: a.journal.Unmoved,
 		Logger: a.log.With("component", "engine"), Registerer: a.registry,
 	}
@@ -216,6 +218,10 @@ func (a *App) embed() error {
 	if err != nil {
 		return fmt.Errorf("web.external_url: %w", err)
 	}
+	informed, err := newPeople(c, a.externalURL(), a.log)
+	if err != nil {
+		return err
+	}
 	a.embedded, err = embedded.New(embedded.Config{
 		Dir:                c.DataDir,
 		ScrapeInterval:     c.Embedded.ScrapeInterval,
@@ -227,6 +233,8 @@ func (a *App) embed() error {
 		ConfigDir:          c.Embedded.Dir(),
 		Rules:              a.options.Rules,
 		RuleFiles:          c.Embedded.RuleFiles,
+		Rewrite:            runbooks.At(a.externalURL()),
+		Routing:            informed.routing,
 		Metrics:            a.scraper,
 		Webhook:            a.webhook.Trusted(),
 		ExternalURL:        external,

@@ -8,7 +8,6 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/ai-micro-service/upkeep/internal/web"
-	"github.com/ai-micro-service/upkeep/internal/webconfig"
 )
 
 // WebhookPath is where Alertmanager delivers.
@@ -20,6 +19,7 @@ const GrafanaPath = "/webhook/grafana"
 // router returns everything that is served.
 func (a *App) router() http.Handler {
 	r := web.New(a.log)
+	r.Use(a.web.Middleware())
 	web.Get(r, "/metrics", gin.WrapH(a.scraper))
 	web.Get(r, "/-/healthy", func(g *gin.Context) { say(g, http.StatusOK, "upkeep is healthy") })
 	web.Get(r, "/-/ready", a.ready)
@@ -52,10 +52,9 @@ func (a *App) ready(g *gin.Context) {
 	say(g, http.StatusOK, "upkeep is ready")
 }
 
-// serve answers on the listener, with TLS and basic authentication as the web
-// configuration file says.
+// serve answers on the listener, with TLS where the web configuration file has it.
 func (a *App) serve(server *http.Server) error {
-	err := webconfig.Serve(a.listener, server, a.start.Web.ConfigFile)
+	err := a.web.Serve(a.listener, server)
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}

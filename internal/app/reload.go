@@ -74,6 +74,10 @@ func (a *App) again() error {
 	if err == nil {
 		err = c.Restartless(a.config)
 	}
+	var informed people
+	if err == nil {
+		informed, err = newPeople(c, a.externalURL(), a.log)
+	}
 	if err == nil && a.embedded != nil {
 		err = a.embedded.Reload(a.options.Rules, c.Embedded.RuleFiles)
 		if err == nil {
@@ -84,6 +88,7 @@ func (a *App) again() error {
 	if changed {
 		if err = a.apply(c); err == nil {
 			a.idle()
+			err = a.inform(informed)
 		}
 	}
 	a.reloaded.observe(err)
@@ -107,7 +112,13 @@ func (a *App) reload(g *gin.Context) {
 func (a *App) use(c *config.Config) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	err := a.apply(c)
+	informed, err := newPeople(c, a.externalURL(), a.log)
+	if err == nil {
+		err = a.apply(c)
+	}
+	if err == nil {
+		err = a.inform(informed)
+	}
 	a.reloaded.observe(err)
 	return err
 }
@@ -137,7 +148,6 @@ func (a *App) apply(c *config.Config) error {
 	}
 	a.journal.Expect(expected(c))
 	a.scheduler.Use(schedules)
-	a.outbox.Use(notifiers(c))
 	a.config, a.pieces = c, made
 	a.known.Store(names(c, made))
 	return nil

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -36,10 +37,25 @@ func TestRoutes(t *testing.T) {
 	for _, r := range router.Routes() {
 		methods[r.Path] = append(methods[r.Path], r.Method)
 	}
+	ask := func(method, path string) *httptest.ResponseRecorder {
+		w := httptest.NewRecorder()
+		router.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), method, path, nil))
+		if to := w.Header().Get("Location"); to != "" {
+			t.Errorf("%s %s is redirected to %s", method, path, to)
+		}
+		return w
+	}
 	var lines []string
 	for path, all := range methods {
 		slices.Sort(all)
-		lines = append(lines, path+" "+strings.Join(all, " "))
+		line := path + " " + strings.Join(all, " ")
+		if !strings.Contains(path, "*") { // the embedded part answers whatever is asked there
+			line += answered(ask, path, all)
+		}
+		lines = append(lines, line)
+	}
+	for _, unknown := range []string{"/unknown", "/api", "/api/upkeep/v1", "/api/upkeep/v2/runs", "/webhook", "/-", "//", "/metrics%2F", "/..%2fmetrics"} {
+		lines = append(lines, fmt.Sprintf("%s unknown: GET %d, POST %d", unknown, ask(http.MethodGet, unknown).Code, ask(http.MethodPost, unknown).Code))
 	}
 	slices.Sort(lines)
 	got := strings.Join(lines, "\n") + "\n"
@@ -55,34 +71,38 @@ func TestRoutes(t *testing.T) {
 	if diff := cmp.Diff(string(want), got); diff != "" {
 		t.Errorf("testdata/routes.txt (-update writes it):\n%s", diff)
 	}
-	ask := func(method, path string) *httptest.ResponseRecorder {
-		w := httptest.NewRecorder()
-		router.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), method, path, nil))
-		return w
-	}
-	for path, all := range methods {
-		if strings.Contains(path, "*") {
-			continue // the embedded part answers whatever is asked there
-		}
-		at := strings.NewReplacer(":id", "1", ":name", "x%2Fy").Replace(path)
-		for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, "BREW"} {
-			if slices.Contains(all, method) {
-				continue
-			}
-			w := ask(method, at)
-			if allow := w.Header().Get("Allow"); w.Code != http.StatusMethodNotAllowed || allow == "" {
-				t.Errorf("%s %s: %d, Allow: %q", method, at, w.Code, allow)
-			}
-		}
-		if at == "/" {
+}
+
+// answered says what a path answers that is asked for in another way than it takes: the
+// statuses of other methods, with a slash too many, with more behind it, in capitals.
+func answered(ask func(method, path string) *httptest.ResponseRecorder, path string, methods []string) string {
+	at := strings.NewReplacer(":id", "1", ":name", "x%2Fy").Replace(path)
+	var others []string
+	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, "BREW"} {
+		if slices.Contains(methods, method) {
 			continue
 		}
-		for _, other := range []string{at + "/", at + "/x/y", strings.ToUpper(at)} {
-			for _, method := range all {
-				if w := ask(method, other); w.Code != http.StatusNotFound && w.Code != http.StatusMethodNotAllowed || w.Header().Get("Location") != "" {
-					t.Errorf("%s %s: %d, Location: %q", method, other, w.Code, w.Header().Get("Location"))
-				}
-			}
+		status := strconv.Itoa(ask(method, at).Code)
+		if allow := ask(method, at).Header().Get("Allow"); allow == "" {
+			status += " without Allow"
 		}
+		others = append(others, status)
 	}
+	line := "; another method " + distinct(others)
+	if at == "/" {
+		return line
+	}
+	for _, way := range [][2]string{{"slash", at + "/"}, {"below", at + "/x/y"}, {"capitals", strings.ToUpper(at)}} {
+		var statuses []string
+		for _, method := range methods {
+			statuses = append(statuses, strconv.Itoa(ask(method, way[1]).Code))
+		}
+		line += ", " + way[0] + " " + distinct(statuses)
+	}
+	return line
+}
+
+func distinct(all []string) string {
+	slices.Sort(all)
+	return strings.Join(slices.Compact(all), "/")
 }

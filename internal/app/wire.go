@@ -12,7 +12,6 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/target"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/guard"
-	"github.com/ai-micro-service/upkeep/remediate/notify"
 	"github.com/ai-micro-service/upkeep/remediate/policy"
 	"github.com/ai-micro-service/upkeep/remediate/schedule"
 )
@@ -115,16 +114,4 @@ func asked(step policy.Step, subject []string, query string, limit *float64) fun
 		}
 		return r, true
 	}
-}
-
-// notifiers makes those who tell people.
-func notifiers(c *config.Config) (all []notify.Named) {
-	for _, n := range c.Notify {
-		var to notify.Notifier = notify.Webhook{URL: notify.Secret(n.URL())}
-		if n.Kind == "slack" {
-			to = notify.Slack{URL: notify.Secret(n.URL())}
-		}
-		all = append(all, notify.Named{Name: n.Name, Wants: n.Wants, Notifier: to})
-	}
-	return all
 }

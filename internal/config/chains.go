@@ -191,20 +191,5 @@ func (d *decoder) when(s Schedule, n *yaml.Node, who string) {
 	}
 }
 
-func (d *decoder) notify(c *Config, n *yaml.Node) {
-	var names []string
-	for i, place := range c.Notify {
-		names = append(names, place.Name)
-		node := at(n, "notify", i)
-		switch {
-		case place.URLFile != "" && place.URLEnv != "":
-			d.fault(at(node, "url_env"), "notify %s has both url_file and url_env; one was expected", strconv.Quote(place.Name))
-		case place.URL() == nil && !d.faultIn(resolve(node)):
-			d.fault(node, "notify %s has neither url_file nor url_env; one was expected", strconv.Quote(place.Name))
-		}
-	}
-	d.twice(n, "notify", "place to notify", names)
-}
-
 // has reports whether a key stands in a mapping.
 func has(n *yaml.Node, key string) bool { return child(resolve(n), key) != nil }

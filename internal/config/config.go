@@ -6,6 +6,7 @@ package config
 import (
 	"time"
 
+	"github.com/ai-micro-service/upkeep/internal/receivers"
 	"github.com/ai-micro-service/upkeep/remediate/policy"
 )
 
@@ -25,7 +26,9 @@ type Config struct {
 	Windows      []Window     `yaml:"windows" doc:"Times in which policies and schedules may act, by name."`
 	Policies     []Policy     `yaml:"policies" doc:"What is done about which alert. The first that matches decides; an alert that none matches is shown and left alone. Without policies and schedules nothing is ever changed. upkeep policy test says which one matches."`
 	Schedules    []Schedule   `yaml:"schedules" doc:"What is done at its time, whether an alert fires or not. upkeep schedule shows when."`
-	Notify       []Notify     `yaml:"notify" doc:"Who is told when a person is asked or needed."`
+	Notify       Notify       `yaml:"notify" doc:"Who is notified, of alerts and of what upkeep does. A list alone is the list of places."`
+
+	alertmanager *receivers.File // that embedded or notify names; nil: none
 }
 
 // A Store is the database of the journal and the inbox.
@@ -45,7 +48,7 @@ type Log struct {
 type Web struct {
 	Listen      string `yaml:"listen" default:"127.0.0.1:9847" check:"listen" doc:"Address of the page, the API, the webhook and /metrics."`
 	ExternalURL string `yaml:"external_url" check:"http" doc:"How people reach upkeep; links are made of it. http://<listen> where empty."`
-	ConfigFile  string `yaml:"config_file" check:"path" doc:"TLS and basic authentication, in the web configuration format that Prometheus' own exporters share."`
+	ConfigFile  string `yaml:"config_file" check:"path" doc:"TLS, users, headers and a rate limit, in the web configuration format that Prometheus' own exporters share. Where it has users, the bearer token is accepted in the place of one."`
 	TokenFile   string `yaml:"token_file" check:"path" doc:"File with the bearer token that the webhook, and everything that changes something, asks for. Without a token these are answered to callers on the same machine only."`
 	TokenEnv    string `yaml:"token_env" doc:"Environment variable with that token, instead of a file."`
 }
@@ -97,8 +100,8 @@ type Destination struct {
 
 	Folder      string `yaml:"folder" check:"path" doc:"Or a folder of this machine, which must be there: the rows become compressed files, whose names end in their SHA-256."`
 	Bucket      string `yaml:"bucket" doc:"Or a bucket of a store that speaks S3: the rows become such objects."`
-	Endpoint    string `yaml:"endpoint" check:"http" doc:"Where the store is: https://s3.eu-central-1.amazonaws.com or http://host:9000."`
-	Region      string `yaml:"region" doc:"Region of the bucket; us-east-1 where empty, which stores without regions take."`
+	Endpoint    string `yaml:"endpoint" check:"http" doc:"Where the store is: https://s3.eu-central-1.amazonaws.com or http://host:9000, without a path."`
+	Region      string `yaml:"region" doc:"Region of the bucket; where empty that of the endpoint of AWS, or us-east-1, which stores without regions take."`
 	Prefix      string `yaml:"prefix" doc:"What the keys of the objects begin with, like archive/."`
 	VirtualHost bool   `yaml:"virtual_host" default:"false" doc:"The bucket is the first part of the host's name and not of the path: AWS wants it so of newer buckets."`
 	KeyIDFile   string `yaml:"key_id_file" check:"path" doc:"File with the id of the key, read at each request. The key needs s3:PutObject, s3:GetObject and s3:ListBucket, and nothing to delete."`
@@ -199,6 +202,7 @@ type Embedded struct {
 	GroupWait          time.Duration `yaml:"group_wait" default:"5s" min:"1ms" doc:"How long a new alert waits before it is delivered."`
 	GroupInterval      time.Duration `yaml:"group_interval" default:"30s" min:"1ms" doc:"Least time between two deliveries about the same alert."`
 	ResendDelay        time.Duration `yaml:"resend_delay" default:"30s" min:"1ms" doc:"How often a firing alert is confirmed."`
+	AlertmanagerFile   string        `yaml:"alertmanager_file" check:"path" doc:"An ordinary configuration file of Alertmanager: routes, receivers of every kind, inhibition, time intervals and templates; amtool check-config says whether it is right. Paths in it start at its folder. Before its top route upkeep puts one of its own, so that it gets every alert too. Its tracing and event_recorder are not used. Empty: every alert of severity warning or worse goes to the places of notify. It is read again by a reload; a wrong one is refused and the old one stays."`
 
 	dir string // of the configuration file, where relative paths of the parts in Prometheus' syntax begin
 }

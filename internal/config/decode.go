@@ -44,6 +44,7 @@ func yamlError(err error) error {
 
 func (d *decoder) root(c *Config, doc *yaml.Node) {
 	n := resolve(doc.Content[0])
+	placesAlone(n)
 	d.object(n, reflect.ValueOf(c).Elem(), "the configuration")
 	d.whole(c, n)
 }

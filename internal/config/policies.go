@@ -1,7 +1,6 @@
 package config
 
 import (
-	"slices"
 	"time"
 
 	"github.com/prometheus/alertmanager/pkg/labels"
@@ -81,20 +80,6 @@ type Schedule struct {
 	Terms
 
 	Cooldown time.Duration `yaml:"cooldown" default:"0s" doc:"How long the same subject is left alone after a run of the same action."`
-}
-
-// Notify is one place where people are told.
-type Notify struct {
-	Name    string   `yaml:"name" required:"a name" doc:"Name of the place, in logs and metrics."`
-	Kind    string   `yaml:"kind" required:"slack or webhook" enum:"slack|webhook" doc:"slack: an incoming webhook of Slack, or of what understands its messages. webhook: the notice as JSON."`
-	URLFile string   `yaml:"url_file" check:"path" doc:"File with the URL, which is a secret: whoever has it can write there."`
-	URLEnv  string   `yaml:"url_env" doc:"Environment variable with the URL, instead of a file."`
-	On      []string `yaml:"on" enum:"ask|page|tell" doc:"What is told: ask (approve of a plan), page (a person is needed), tell (to know). All where there is none."`
-}
-
-// Wants reports whether a notice of a kind is told here.
-func (n Notify) Wants(kind remediate.NoticeKind) bool {
-	return len(n.On) == 0 || slices.Contains(n.On, string(kind))
 }
 
 // Book returns the policies as they decide, with what they know of each action.

@@ -91,8 +91,16 @@ func TestWrongPolicies(t *testing.T) {
 		{"notify", target + "notify: [{name: n, kind: slack}]\n", `f:2: notify "n" has neither url_file nor url_env; one was expected`},
 		{"notify twice", target + "notify:\n- name: n\n  kind: slack\n  url_file: a\n  url_env: B\n", `f:6: notify "n" has both url_file and url_env`},
 		{"notify of a kind", target + "notify: [{name: n, kind: mail, url_env: B}]\n", `f:2: kind is "mail"; slack or webhook was expected`},
-		{"notify on", target + "notify: [{name: n, kind: slack, url_env: B, on: [ask, alarm]}]\n", `f:2: an entry of on is "alarm"; ask or page or tell was expected`},
-		{"notify without a name", target + "notify: [{kind: slack, url_env: B}]\n", `f:2: an entry of notify has no "name"`},
+		{"notify on", target + "notify: [{name: n, kind: slack, url_env: B, on: [ask, alarm]}]\n", `f:2: an entry of on is "alarm"; alert or ask or page or tell or acted or helped or not_helped was expected`},
+		{"notify without a name", target + "notify: [{kind: slack, url_env: B}]\n", `f:2: an entry of places has no "name"`},
+		{"notify without a kind", target + "notify: [{name: n}]\n", `f:2: notify "n" has no kind; slack or webhook was expected, or a file with receivers in embedded.alertmanager_file`},
+		{"notify without a kind, outside", outside + "notify: {places: [{name: n}]}\n", `f:3: notify "n" has no kind; slack or webhook was expected, or a file with receivers in notify.receivers_file`},
+		{"notify with a URL alone", target + "notify: [{name: n, url_env: B}]\n", `f:2: notify "n" has a URL and no kind; slack or webhook was expected`},
+		{"notify of a kind and a receiver", target + "notify: [{name: n, kind: slack, url_env: B, receiver: r}]\n", `f:2: notify "n" has both receiver and kind; one was expected`},
+		{"places twice", target + "notify:\n- {name: n, kind: slack, url_env: B}\n- {name: n, kind: slack, url_env: B}\n", `f:4: a second place to notify is called "n"`},
+		{"receivers of the embedded", target + "notify: {receivers_file: a}\n", "f:2: notify.receivers_file is for your own Alertmanager, and embedded mode has one"},
+		{"an embedded file outside", target + "embedded:\n  enabled: false\n  alertmanager_file: a\n", "f:4: embedded.alertmanager_file is for embedded mode, which is off; name the file in notify.receivers_file"},
+		{"an Alertmanager file that is not there", target + "embedded: {alertmanager_file: /nowhere/am.yml}\n", "alertmanager configuration: open /nowhere/am.yml: no such file or directory"},
 		{"url in the file", target + "notify: [{name: n, kind: slack, url: https://hooks.example/T0/secret}]\n", `f:2: unknown key "url"`},
 
 		{"both Prometheus", target + "prometheus:\n  url: http://p:9090\n", "f:3: prometheus.url is for your own Prometheus"},
@@ -293,17 +301,17 @@ notify:
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, read := range map[string]func() (string, error){"store": c.Store.Password(), "grafana": c.Grafana.Secret(), "notify": c.Notify[0].URL()} {
+	for name, read := range map[string]func() (string, error){"store": c.Store.Password(), "grafana": c.Grafana.Secret(), "notify": c.Notify.Places[0].URL()} {
 		if got, err := read(); err != nil || got != "s3cret" {
 			t.Errorf("secret of %s: %q %v", name, got, err)
 		}
 	}
-	if _, err := c.Notify[1].URL()(); err == nil || !strings.Contains(err.Error(), "/etc/upkeep/url") {
+	if _, err := c.Notify.Places[1].URL()(); err == nil || !strings.Contains(err.Error(), "/etc/upkeep/url") {
 		t.Errorf("the file is not the one beside the configuration: %v", err)
 	}
 	got := []any{
 		c.Alertmanager.All(), config.Alertmanager{URL: "x"}.All(), len(config.Alertmanager{}.All()),
-		c.Notify[0].Wants(remediate.NoticeTell), c.Notify[1].Wants(remediate.NoticePage), c.Notify[1].Wants(remediate.NoticeAsk),
+		c.Notify.Places[0].Wants(remediate.NoticeTell), c.Notify.Places[1].Wants(remediate.NoticePage), c.Notify.Places[1].Wants(remediate.NoticeAsk),
 		c.Schedules[0].Mode, c.Schedules[0].Missed, c.Schedules[0].Cooldown, *c.Schedules[0].Limit,
 		c.Engine,
 	}
@@ -360,7 +368,7 @@ func TestReferenceOfPolicies(t *testing.T) {
 			t.Errorf("%d times %q in:\n%s", strings.Count(section, row), row, section)
 		}
 	}
-	for _, row := range []string{"## `windows[].time_intervals[].times[]`", "| `on` | list of ask, page, tell |", "## `policies[].steps[]`", "## `schedules[]`"} {
+	for _, row := range []string{"## `windows[].time_intervals[].times[]`", "| `on` | list of alert, ask, page, tell, acted, helped, not_helped |", "## `policies[].steps[]`", "## `schedules[]`"} {
 		if !strings.Contains(page, row) {
 			t.Errorf("no %q in the reference", row)
 		}

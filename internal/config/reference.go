@@ -159,6 +159,8 @@ embedded:
   #   - job_name: node
   #     file_sd_configs: [{files: [/etc/upkeep/nodes.yml]}]
   # remote_write: [{url: "https://prometheus.example/api/v1/write"}]
+  # Routes, receivers of every kind, inhibition and templates, as Alertmanager has them:
+  # alertmanager_file: /etc/upkeep/alertmanager.yml
 
 `
 }
@@ -322,7 +324,10 @@ schedules:
     mode: observe
     windows: [night]
 
-# Who is told when a person is asked or needed.
+# Who is notified: of every alert of severity warning or worse and its end, when a plan
+# awaits approval, when a person is needed, and of what came of a run. "upkeep notify test
+# operators" tries it. With embedded.alertmanager_file its receivers can stand here, of
+# every kind that Alertmanager has, also by role: [{name: tech-lead}, {name: support}].
 # notify:
 #   - {name: operators, kind: slack, url_file: /etc/upkeep/slack-url}
 `

@@ -51,8 +51,8 @@ func (t Destination) Secret() func() (string, error) {
 }
 
 // URL returns what reads the URL when it is needed.
-func (n Notify) URL() func() (string, error) {
-	return secret(n.URLFile, n.URLEnv)
+func (p Place) URL() func() (string, error) {
+	return secret(p.URLFile, p.URLEnv)
 }
 
 // secret reads anew each time, so that a changed secret needs no restart. An

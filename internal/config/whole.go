@@ -280,7 +280,8 @@ func (c *Config) Restartless(old *Config) error {
 	differs("engine", c.Engine == old.Engine)
 	now, before := c.Embedded, old.Embedded
 	now.RuleFiles, before.RuleFiles = nil, nil // these are read again
+	now.AlertmanagerFile, before.AlertmanagerFile = "", ""
 	now.ScrapeConfigs, before.ScrapeConfigs, now.RemoteWrite, before.RemoteWrite = "", "", "", ""
-	differs("embedded (but for rule_files, scrape_configs and remote_write)", fmt.Sprint(now) == fmt.Sprint(before))
+	differs("embedded (but for rule_files, alertmanager_file, scrape_configs and remote_write)", fmt.Sprint(now) == fmt.Sprint(before))
 	return errors.Join(faults...)
 }

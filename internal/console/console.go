@@ -66,6 +66,7 @@ func (c *Console) Mount(r gin.IRouter) {
 	c.mountPeople(r)
 	c.mountApprove(r)
 	c.mountInbox(r)
+	c.mountRunbooks(r)
 	may := c.Gate.Guarded()
 	r.POST(Prefix+"/plans", may, c.plan)
 	r.POST(Prefix+"/runs", may, c.request)

@@ -121,9 +121,14 @@ func (v view) fires() Node {
 	if len(v.Episodes) == 0 {
 		return P(Class("good"), Text("Nothing. All is well."))
 	}
-	return table([]string{"alert", "on", "summary", "since"}, Map(v.Episodes, func(e remediate.Episode) Node {
+	return table([]string{"alert", "severity", "on", "summary", "since"}, Map(v.Episodes, func(e remediate.Episode) Node {
+		name := Strong(Class("bad"), Text(e.Name()))
+		if at := runbookOf(e); at != "" {
+			name = A(Href(at), name)
+		}
 		return Tr(
-			Td(Strong(Class("bad"), Text(e.Name()))),
+			Td(name),
+			Td(Text(e.Alert.Labels["severity"])),
 			Td(Code(Text(labels(e)))),
 			Td(Text(e.Alert.Annotations["summary"])),
 			Td(Class("num"), Text(ago(v.now, e.Opened))),

@@ -8,9 +8,6 @@ import (
 	"time"
 )
 
-// streamed in the place of a size says that the answer is read piece by piece.
-const streamed = -1
-
 // A watch ends a request that takes too long.
 type watch struct {
 	ctx    context.Context
@@ -28,6 +25,14 @@ func newWatch(ctx context.Context, limit time.Duration) *watch {
 func (w *watch) end() {
 	w.timer.Stop()
 	w.cancel(nil)
+}
+
+// cause says whose deadline has ended a request.
+func cause(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
 }
 
 // A stream is the body of an answer. A store has answerWithin for each piece, and who

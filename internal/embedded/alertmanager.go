@@ -1,5 +1,3 @@
-//go:build !noembed
-
 package embedded
 
 import (
@@ -9,27 +7,22 @@ import (
 	"log/slog"
 	"net/http"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/prometheus/alertmanager/alert"
 	"github.com/prometheus/alertmanager/api"
-	"github.com/prometheus/alertmanager/config"
 	"github.com/prometheus/alertmanager/dispatch"
 	"github.com/prometheus/alertmanager/eventrecorder"
 	"github.com/prometheus/alertmanager/featurecontrol"
-	"github.com/prometheus/alertmanager/inhibit"
 	"github.com/prometheus/alertmanager/marker"
 	"github.com/prometheus/alertmanager/matcher/compat"
 	"github.com/prometheus/alertmanager/nflog"
 	"github.com/prometheus/alertmanager/nflog/nflogpb"
 	"github.com/prometheus/alertmanager/notify"
-	"github.com/prometheus/alertmanager/notify/webhook"
 	"github.com/prometheus/alertmanager/provider/mem"
 	"github.com/prometheus/alertmanager/silence"
-	"github.com/prometheus/alertmanager/template"
-	"github.com/prometheus/alertmanager/timeinterval"
 	"github.com/prometheus/client_golang/prometheus"
-	commonconfig "github.com/prometheus/common/config"
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/common/route"
 	promlabels "github.com/prometheus/prometheus/model/labels"
@@ -46,52 +39,61 @@ const (
 	deliverAtLeast = 10 * time.Second // how long a delivery may take
 )
 
-// An alertmanager is Alertmanager without its command: one route, one receiver.
+// An alertmanager is Alertmanager without its command. What depends on its
+// configuration is in the routed, which a reload replaces.
 type alertmanager struct {
-	log        *slog.Logger
-	external   string
-	alerts     *mem.Alerts
-	silences   *silence.Silences
-	inhibitor  *inhibit.Inhibitor
-	dispatcher *dispatch.Dispatcher
-	silenced   *snapshotFile
-	notified   *durableLog
-	api        http.Handler
-	ended      chan struct{} // closed to end the maintenance
-	cancel     context.CancelFunc
+	log       *slog.Logger
+	config    Config
+	pipe      *pipe
+	alerts    *mem.Alerts
+	silences  *silence.Silences
+	silencer  *silence.Silencer
+	groups    marker.GroupMarker
+	pipelines *notify.PipelineBuilder
+	measured  *dispatch.DispatcherMetrics
+	silenced  *snapshotFile
+	notified  *durableLog
+	kept      *keptAlerts
+	stock     *api.API
+	api       http.Handler
+	ended     chan struct{} // closed to end the maintenance
+	cancel    context.CancelFunc
+
+	mu     sync.Mutex // held while the routed is replaced
+	routed *routed    // nil before the start and after the end
 }
 
 func newAlertmanager(c Config, p *pipe) (*alertmanager, error) {
 	if !compat.IsValidLabelName("in.utf-8") { // the library begins with the classic parser, and its command does not
 		compat.InitFromFlags(slog.New(slog.DiscardHandler), featurecontrol.NoopFlags{})
 	}
-	a := &alertmanager{log: c.Logger.With("part", "alertmanager"), external: c.ExternalURL.String(), ended: make(chan struct{})}
-	conf, err := config.Load(fmt.Sprintf(`route:
-  receiver: %s
-  group_by: ['...']
-  group_wait: %s
-  group_interval: %s
-  repeat_interval: %s
-receivers:
-  - name: %s
-    webhook_configs: [{url: 'http://upkeep%s'}]
-`, Receiver, model.Duration(c.GroupWait), model.Duration(c.GroupInterval), model.Duration(repeatInterval), Receiver, webhookPath))
-	if err != nil {
-		return nil, err
-	}
+	a := &alertmanager{log: c.Logger.With("part", "alertmanager"), config: c, pipe: p, ended: make(chan struct{})}
 	if err := a.openLogs(c); err != nil {
 		return nil, err
 	}
 	var ctx context.Context
 	ctx, a.cancel = context.WithCancel(context.Background()) // of the store of alerts; ended by close
 	recorder := eventrecorder.NopRecorder()
+	var err error
 	if a.alerts, err = mem.NewAlerts(ctx, alertGC, 0, nil, a.log, recorder, c.Registerer, featurecontrol.NoopFlags{}); err != nil {
 		return nil, err
 	}
-	return a, a.assemble(c, conf, p, recorder)
+	a.groups = marker.NewGroupMarker()
+	a.silencer = silence.NewSilencer(a.silences, a.log, recorder)
+	a.pipelines = notify.NewPipelineBuilder(c.Registerer, featurecontrol.NoopFlags{}, recorder)
+	a.measured = dispatch.NewDispatcherMetrics(false, c.Registerer, featurecontrol.NoopFlags{})
+	first, err := a.prepare(c.Routing)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.serve(); err != nil {
+		return nil, err
+	}
+	a.stock.Update(first.conf, func(_ context.Context, l model.LabelSet) {}) // it answers before the start, too
+	return a, nil
 }
 
-// openLogs reads what was silenced and what was told.
+// openLogs reads what was silenced, what was notified and what fired.
 func (a *alertmanager) openLogs(c Config) (err error) {
 	silencesFile, nflogFile := filepath.Join(c.Dir, "silences"), filepath.Join(c.Dir, "nflog")
 	a.silences, err = silence.New(silence.Options{SnapshotFile: silencesFile, Retention: retention, Logger: a.log, Metrics: c.Registerer, EventRecorder: eventrecorder.NopRecorder()})
@@ -104,47 +106,29 @@ func (a *alertmanager) openLogs(c Config) (err error) {
 	}
 	a.silenced = &snapshotFile{path: silencesFile, snapshot: a.silences.Snapshot}
 	a.notified = &durableLog{log: l, file: &snapshotFile{path: nflogFile, snapshot: l.Snapshot}}
-	return nil
+	a.kept, err = openKept(filepath.Join(c.Dir, "alerts"))
+	return err
 }
 
-// assemble joins the parts from the alert to the webhook.
-func (a *alertmanager) assemble(c Config, conf *config.Config, p *pipe, recorder eventrecorder.Recorder) error {
-	tmpl, err := template.FromGlobs(nil)
-	if err != nil {
-		return err
-	}
-	tmpl.ExternalURL = c.ExternalURL
-	hook := conf.Receivers[0].WebhookConfigs[0]
-	notifier, err := webhook.New(hook, tmpl, a.log, commonconfig.WithDialContextFunc(p.DialContext))
-	if err != nil {
-		return err
-	}
-	receivers := map[string][]notify.Integration{Receiver: {notify.NewIntegration(notifier, hook, "webhook", 0, Receiver)}}
-	silencer := silence.NewSilencer(a.silences, a.log, recorder)
-	groups := marker.NewGroupMarker()
-	a.inhibitor = inhibit.NewInhibitor(a.alerts, nil, a.log, recorder)
-	pipeline := notify.NewPipelineBuilder(c.Registerer, featurecontrol.NoopFlags{}, recorder).New(
-		receivers, func() time.Duration { return 0 }, a.inhibitor, silencer, timeinterval.NewIntervener(nil), groups, a.notified, nil)
-	routes := dispatch.NewRoute(conf.Route, nil)
-	a.dispatcher = dispatch.NewDispatcher(a.alerts, routes, pipeline, groups,
-		func(d time.Duration) time.Duration { return max(d, deliverAtLeast) },
-		dispatchGC, nil, a.log, recorder, dispatch.NewDispatcherMetrics(false, c.Registerer, featurecontrol.NoopFlags{}), tmpl)
-
-	stock, err := api.New(api.Options{
-		Alerts: a.alerts, Silences: a.silences, GroupMutedFunc: groups.Muted, Logger: a.log, Registry: c.Registerer,
-		RequestDuration: requestDuration(c.Registerer),
+// serve makes the stock API.
+func (a *alertmanager) serve() (err error) {
+	a.stock, err = api.New(api.Options{
+		Alerts: a.alerts, Silences: a.silences, GroupMutedFunc: a.groups.Muted, Logger: a.log, Registry: a.config.Registerer,
+		RequestDuration: requestDuration(a.config.Registerer),
 		GroupFunc: func(ctx context.Context, r func(*dispatch.Route) bool, f func(*alert.Alert, time.Time) bool) (dispatch.AlertGroups, map[model.Fingerprint][]string, error) {
-			return a.dispatcher.Groups(ctx, r, f)
+			a.mu.Lock()
+			now := a.routed
+			a.mu.Unlock()
+			if now == nil {
+				return nil, nil, nil
+			}
+			return now.dispatcher.Groups(ctx, r, f)
 		},
 	})
 	if err != nil {
 		return err
 	}
-	stock.Update(conf, func(ctx context.Context, l model.LabelSet) {
-		a.inhibitor.Mutes(ctx, l)
-		silencer.Mutes(ctx, l)
-	})
-	a.api = durable(stock.Register(route.New(), "/"), a.silenced)
+	a.api = durable(a.stock.Register(route.New(), "/"), a.silenced)
 	return nil
 }
 
@@ -154,12 +138,20 @@ func requestDuration(r prometheus.Registerer) *prometheus.HistogramVec {
 	return h
 }
 
-func (a *alertmanager) start() {
+// start brings back the alerts of before and begins to notify.
+func (a *alertmanager) start() error {
+	if err := a.alerts.Put(context.Background(), a.kept.revived(a.linger())...); err != nil {
+		return fmt.Errorf("alerts of before: %w", err)
+	}
 	go a.maintain()
-	go a.inhibitor.Run()
-	a.inhibitor.WaitForLoading()
-	go a.dispatcher.Run(time.Now())
-	a.dispatcher.WaitForLoading()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	next, err := a.prepare(a.config.Routing)
+	if err != nil {
+		return err
+	}
+	a.begin(next)
+	return nil
 }
 
 // maintain removes silences and notifications that are over for long.
@@ -182,8 +174,10 @@ func (a *alertmanager) maintain() {
 
 func (a *alertmanager) close() {
 	close(a.ended)
-	a.dispatcher.Stop()
-	a.inhibitor.Stop()
+	a.mu.Lock()
+	a.routed.stop()
+	a.routed = nil
+	a.mu.Unlock()
 	a.alerts.Close()
 	a.cancel()
 }
@@ -201,10 +195,13 @@ func (a *alertmanager) take(ctx context.Context, expr string, told ...*rules.Ale
 		all = append(all, &alert.Alert{
 			Alert: model.Alert{
 				Labels: labelSet(t.Labels), Annotations: labelSet(t.Annotations), StartsAt: t.FiredAt, EndsAt: ends,
-				GeneratorURL: a.external + strutil.TableLinkForExpression(expr),
+				GeneratorURL: a.config.ExternalURL.String() + strutil.TableLinkForExpression(expr),
 			},
 			UpdatedAt: now,
 		})
+	}
+	if err := a.kept.keep(all); err != nil { // before people are notified of them
+		a.log.Error("alerts not written; after a crash their end may not be notified", "err", err)
 	}
 	if err := a.alerts.Put(ctx, all...); err != nil {
 		a.log.Error("alerts not taken", "err", err)

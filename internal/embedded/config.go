@@ -1,7 +1,6 @@
 // Package embedded runs Prometheus' storage, query engine and rule manager and
 // Alertmanager as libraries, in the process and without a port of their own.
-// Their stock APIs are handlers that the caller mounts. With the build tag
-// noembed it is a stub that says so.
+// Their stock APIs are handlers that the caller mounts.
 package embedded
 
 import (
@@ -12,10 +11,26 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/ai-micro-service/upkeep/internal/receivers"
+	"github.com/ai-micro-service/upkeep/remediate/notify"
 )
 
-// Receiver is the name of Alertmanager's only receiver.
-const Receiver = "upkeep"
+// Receiver is the name of the receiver that delivers to upkeep.
+const Receiver = receivers.Own
+
+// A Routing says who is notified of alerts beside upkeep.
+type Routing struct {
+	File   *receivers.File // Alertmanager's own configuration; nil: the places
+	Places []Place         // get every alert of severity warning or worse, grouped, and its end
+}
+
+// A Place is notified of alerts.
+type Place struct {
+	Name string
+	Of   string // says what it was made of: two of the same name and Of are the same
+	To   notify.Notifier
+}
 
 // Config says what runs and for whom.
 type Config struct {
@@ -30,11 +45,14 @@ type Config struct {
 	// paths in them begin at ConfigDir.
 	ScrapeConfigs, RemoteWrite, ConfigDir string
 
-	Rules     fs.FS    // rule files, *.rules.yaml
-	RuleFiles []string // patterns of further rule files
+	Rules     fs.FS                     // rule files, *.rules.yaml
+	Rewrite   func(rules []byte) []byte // what is evaluated of them; nil: they as they are
+	RuleFiles []string                  // patterns of further rule files
 
 	Metrics http.Handler // what is scraped
 	Webhook http.Handler // where alerts are delivered
+
+	Routing Routing // who else is notified of alerts
 
 	ExternalURL   *url.URL
 	GroupWait     time.Duration // of an alert before it is delivered

@@ -1,5 +1,3 @@
-//go:build !noembed
-
 package embedded
 
 import (
@@ -14,8 +12,11 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/gin-gonic/gin"
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/ai-micro-service/upkeep/internal/web"
 )
 
 // webhookPath is where the webhook handler is called within the process.
@@ -101,12 +102,12 @@ func (e *Embedded) opened(ctx context.Context) (*parts, error) {
 
 // Run scrapes, evaluates and delivers until ctx is done, and closes the storage.
 func (e *Embedded) Run(ctx context.Context) error {
-	mux := http.NewServeMux()
-	mux.Handle("/metrics", e.config.Metrics)
-	mux.Handle(webhookPath, e.config.Webhook)
-	mux.Handle("/api/v1/", e.Prometheus())
-	mux.Handle("/api/v2/", e.Alertmanager())
-	inner := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	router := web.New(e.config.Logger)
+	router.Any("/metrics", gin.WrapH(e.config.Metrics))
+	router.Any(webhookPath, gin.WrapH(e.config.Webhook))
+	router.Any("/api/v1/*path", gin.WrapH(e.Prometheus()))
+	router.Any("/api/v2/*path", gin.WrapH(e.Alertmanager()))
+	inner := &http.Server{Handler: router, ReadHeaderTimeout: 10 * time.Second}
 
 	var group errgroup.Group
 	group.Go(func() error {
@@ -119,8 +120,13 @@ func (e *Embedded) Run(ctx context.Context) error {
 	if err != nil || p == nil {
 		return errors.Join(err, inner.Close(), group.Wait())
 	}
-	p.alert.start()
+	if err := p.alert.start(); err != nil {
+		return errors.Join(err, inner.Close(), group.Wait())
+	}
 	p.prom.start(&group)
+	revived, over := context.WithCancel(ctx)
+	defer over()
+	group.Go(func() error { p.alert.revive(revived, p.prom.active); return nil })
 	e.ready.Store(true)
 	<-ctx.Done()
 	e.ready.Store(false)
@@ -158,6 +164,21 @@ func (e *Embedded) Client() *http.Client { return e.pipe.client() }
 
 // Ready reports whether the rules are being evaluated and alerts delivered.
 func (e *Embedded) Ready() bool { return e.ready.Load() }
+
+// Route puts another routing in the place of the one in use. What has not changed is left
+// alone: a notification that is under way is not sent twice. When the error is not nil,
+// the old one stays.
+func (e *Embedded) Route(r Routing) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if p := e.parts.Load(); p != nil {
+		if err := p.alert.reroute(r); err != nil {
+			return fmt.Errorf("embedded alertmanager: %w", err)
+		}
+	}
+	e.config.Routing = r
+	return nil
+}
 
 // Reload puts other rules in the place of those in use. When one of them is
 // wrong, the error says where and all old ones stay.

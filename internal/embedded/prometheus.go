@@ -1,5 +1,3 @@
-//go:build !noembed
-
 package embedded
 
 import (
@@ -170,6 +168,17 @@ func (m *prom) stop() {
 	m.scraper.Stop()
 	m.cancel()
 	m.rules.Stop()
+}
+
+// active returns the alerts that the rules hold: they fire, or wait for their time.
+func (m *prom) active() map[model.Fingerprint]bool {
+	all := make(map[model.Fingerprint]bool)
+	for _, r := range m.rules.AlertingRules() {
+		for _, a := range r.ActiveAlerts() {
+			all[labelSet(a.Labels).Fingerprint()] = true
+		}
+	}
+	return all
 }
 
 func (m *prom) close() error { return errors.Join(m.writer.close(), m.db.Close()) }

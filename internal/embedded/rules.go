@@ -1,5 +1,3 @@
-//go:build !noembed
-
 package embedded
 
 import (
@@ -90,6 +88,9 @@ func (m *prom) load(shipped fs.FS, patterns []string) error {
 		text, err := fs.ReadFile(shipped, name)
 		if err != nil {
 			return err
+		}
+		if m.config.Rewrite != nil {
+			text = m.config.Rewrite(text)
 		}
 		file := filepath.Join(dir, name)
 		if err := os.WriteFile(file, text, 0o600); err != nil {

@@ -5,15 +5,28 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"strconv"
 	"time"
 
+	"github.com/go-openapi/runtime"
+	openapi "github.com/go-openapi/runtime/client"
+	"github.com/go-openapi/strfmt"
+	amclient "github.com/prometheus/alertmanager/api/v2/client"
+	"github.com/prometheus/alertmanager/api/v2/client/alert"
+	"github.com/prometheus/alertmanager/api/v2/client/alertgroup"
+	"github.com/prometheus/alertmanager/api/v2/client/general"
+	"github.com/prometheus/alertmanager/api/v2/client/silence"
+	"github.com/prometheus/alertmanager/api/v2/models"
 	"github.com/prometheus/common/model"
 )
 
-// An Alertmanager keeps silences.
+// listingLimit is far above what a hundred thousand alerts take.
+const listingLimit = 256 << 20
+
+// An Alertmanager keeps silences, and knows which alerts are still there.
 type Alertmanager struct {
 	URL    string       // where /api/v2 is
 	Client *http.Client // http.DefaultClient where nil
@@ -64,28 +77,6 @@ const (
 	SilenceExpired SilenceState = "expired"
 )
 
-// A wire is a silence as the API writes it.
-type wire struct {
-	ID        string    `json:"id,omitempty"`
-	Matchers  []Matcher `json:"matchers"`
-	StartsAt  time.Time `json:"startsAt"`
-	EndsAt    time.Time `json:"endsAt"`
-	UpdatedAt time.Time `json:"updatedAt,omitzero"`
-	CreatedBy string    `json:"createdBy"`
-	Comment   string    `json:"comment"`
-	Status    *struct {
-		State SilenceState `json:"state"`
-	} `json:"status,omitempty"`
-}
-
-func (w wire) silence() Silence {
-	s := Silence{ID: w.ID, Matchers: w.Matchers, StartsAt: w.StartsAt.UTC(), EndsAt: w.EndsAt.UTC(), UpdatedAt: w.UpdatedAt.UTC(), CreatedBy: w.CreatedBy, Comment: w.Comment}
-	if w.Status != nil {
-		s.State = w.Status.State
-	}
-	return s
-}
-
 // Set makes a silence, or changes the one whose ID it has, and returns its ID.
 // Alertmanager puts another in the place of one whose matchers or beginning are
 // to change, or which has expired; so the ID may be a new one. One that it does
@@ -94,46 +85,58 @@ func (a Alertmanager) Set(ctx context.Context, s Silence) (id string, err error)
 	if len(s.Matchers) == 0 {
 		return "", errors.New("alertmanager: a silence without a matcher would silence everything")
 	}
-	body, err := json.Marshal(wire{ID: s.ID, Matchers: s.Matchers, StartsAt: s.StartsAt.UTC(), EndsAt: s.EndsAt.UTC(), CreatedBy: s.CreatedBy, Comment: s.Comment})
-	if err != nil {
-		return "", fmt.Errorf("alertmanager: silence: %w", err)
+	body := &models.PostableSilence{ID: s.ID, Silence: models.Silence{
+		StartsAt: new(strfmt.DateTime(s.StartsAt.UTC())), EndsAt: new(strfmt.DateTime(s.EndsAt.UTC())), CreatedBy: &s.CreatedBy, Comment: &s.Comment,
+	}}
+	for _, m := range s.Matchers {
+		body.Matchers = append(body.Matchers, &models.Matcher{Name: &m.Name, Value: &m.Value, IsRegex: &m.IsRegex, IsEqual: &m.IsEqual})
 	}
-	var made struct {
-		ID string `json:"silenceID"`
+	err = a.ask(ctx, question{http.MethodPost, "silences", answerLimit}, func(ctx context.Context, api *amclient.AlertmanagerAPI) error {
+		made, err := api.Silence.PostSilences(silence.NewPostSilencesParamsWithContext(ctx).WithSilence(body))
+		if err == nil {
+			id = made.Payload.SilenceID
+		}
+		return err
+	})
+	if err == nil && id == "" {
+		err = errors.New("alertmanager: it took the silence and did not say its id")
 	}
-	if err := a.ask(ctx, call{method: http.MethodPost, path: "/api/v2/silences", kind: "application/json", body: body}, &made); err != nil {
-		return "", err
-	}
-	if made.ID == "" {
-		return "", errors.New("alertmanager: it took the silence and did not say its id")
-	}
-	return made.ID, nil
+	return id, err
 }
 
 // Silence returns one silence, expired ones included while they are kept. One
 // that is not known is an error for which NotFound is true.
-func (a Alertmanager) Silence(ctx context.Context, id string) (Silence, error) {
-	var w wire
-	err := a.ask(ctx, call{method: http.MethodGet, path: "/api/v2/silence/" + url.PathEscape(id)}, &w)
-	return w.silence(), err
+func (a Alertmanager) Silence(ctx context.Context, id string) (s Silence, err error) {
+	err = a.ask(ctx, question{http.MethodGet, "silence/" + url.PathEscape(id), answerLimit}, func(ctx context.Context, api *amclient.AlertmanagerAPI) error {
+		got, err := api.Silence.GetSilence(silence.NewGetSilenceParamsWithContext(ctx).WithSilenceID(strfmt.UUID(id)))
+		if err == nil {
+			s, err = silenceOf(got.Payload)
+		}
+		return err
+	})
+	return s, err
 }
 
 // Silences returns those silences whose own matchers fit each filter; expired
 // ones are among them.
-func (a Alertmanager) Silences(ctx context.Context, filter ...Matcher) ([]Silence, error) {
-	query := url.Values{}
-	for _, m := range filter {
-		query.Add("filter", m.String())
-	}
-	var all []wire
-	if err := a.ask(ctx, call{method: http.MethodGet, path: "/api/v2/silences", query: query}, &all); err != nil {
-		return nil, err
-	}
-	silences := make([]Silence, len(all))
-	for i, w := range all {
-		silences[i] = w.silence()
-	}
-	return silences, nil
+func (a Alertmanager) Silences(ctx context.Context, filter ...Matcher) (all []Silence, err error) {
+	err = a.ask(ctx, question{http.MethodGet, "silences", answerLimit}, func(ctx context.Context, api *amclient.AlertmanagerAPI) error {
+		got, err := api.Silence.GetSilences(silence.NewGetSilencesParamsWithContext(ctx).WithFilter(filters(filter)))
+		if err == nil && got.Payload == nil {
+			err = errNoList
+		}
+		if err != nil {
+			return err
+		}
+		all = make([]Silence, len(got.Payload))
+		for i, one := range got.Payload {
+			if all[i], err = silenceOf(one); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return all, err
 }
 
 // Expire ends a silence. One that has expired already is not an error; one that
@@ -143,23 +146,48 @@ func (a Alertmanager) Expire(ctx context.Context, id string) error {
 	if err != nil || s.State == SilenceExpired {
 		return err
 	}
-	return a.ask(ctx, call{method: http.MethodDelete, path: "/api/v2/silence/" + url.PathEscape(id)}, nil)
+	return a.ask(ctx, question{http.MethodDelete, "silence/" + url.PathEscape(id), answerLimit}, func(ctx context.Context, api *amclient.AlertmanagerAPI) error {
+		_, err := api.Silence.DeleteSilence(silence.NewDeleteSilenceParamsWithContext(ctx).WithSilenceID(strfmt.UUID(id)))
+		return err
+	})
 }
 
-// ask sends a request and reads the answer, where there is one to be read.
-func (a Alertmanager) ask(ctx context.Context, c call, into any) error {
-	c.client, c.server = a.Client, a.URL
-	body, err := c.do(ctx)
-	if err != nil {
-		return fmt.Errorf("alertmanager: %w", err)
-	}
-	if into == nil {
+// An Alert is one of those that Alertmanager holds.
+type Alert struct {
+	Labels, Annotations map[string]string
+	StartsAt            time.Time
+	GeneratorURL        string
+	Suppressed          bool // silenced, inhibited or muted
+}
+
+// Alerts returns every alert that is held for the receivers that the pattern matches
+// whole, silenced ones too; "" is every receiver.
+func (a Alertmanager) Alerts(ctx context.Context, receiver string) (all []Alert, err error) {
+	err = a.ask(ctx, question{http.MethodGet, "alerts", listingLimit}, func(ctx context.Context, api *amclient.AlertmanagerAPI) error {
+		p := alert.NewGetAlertsParamsWithContext(ctx).WithActive(new(true)).WithSilenced(new(true)).WithInhibited(new(true)).WithUnprocessed(new(true))
+		if receiver != "" {
+			p.SetReceiver(&receiver)
+		}
+		got, err := api.Alert.GetAlerts(p)
+		if err == nil && got.Payload == nil {
+			err = errNoList
+		}
+		if err != nil {
+			return err
+		}
+		all = make([]Alert, len(got.Payload))
+		for i, one := range got.Payload {
+			if one == nil {
+				return errHalf
+			}
+			all[i] = Alert{
+				Labels: one.Labels, Annotations: one.Annotations, StartsAt: moment(one.StartsAt), GeneratorURL: string(one.GeneratorURL),
+				Suppressed: value(one.Status).State != nil && *one.Status.State == models.AlertStatusStateSuppressed,
+			}
+		}
 		return nil
-	}
-	if err := json.Unmarshal(body, into); err != nil {
-		return fmt.Errorf("alertmanager: %s: the answer is not Alertmanager's JSON: %w", c.path, err)
-	}
-	return nil
+	})
+	return all, err
 }
 
 // A Standing is how an alert stands in one of Alertmanager's groups: what keeps it from
@@ -172,41 +200,127 @@ type Standing struct {
 // Standings returns how the alerts stand that fit each filter, in each group for the
 // receivers that the pattern matches whole; "" is every receiver.
 func (a Alertmanager) Standings(ctx context.Context, receiver string, filter ...Matcher) (all []Standing, err error) {
-	query := url.Values{"active": {"true"}, "silenced": {"true"}, "inhibited": {"true"}}
-	if receiver != "" {
-		query.Set("receiver", receiver)
-	}
-	for _, m := range filter {
-		query.Add("filter", m.String())
-	}
-	var groups []struct {
-		Alerts []struct {
-			Labels map[string]string `json:"labels"`
-			Status struct {
-				SilencedBy  []string `json:"silencedBy"`
-				InhibitedBy []string `json:"inhibitedBy"`
-				MutedBy     []string `json:"mutedBy"`
-			} `json:"status"`
-		} `json:"alerts"`
-	}
-	if err := a.ask(ctx, call{method: http.MethodGet, path: "/api/v2/alerts/groups", query: query}, &groups); err != nil {
-		return nil, err
-	}
-	for _, g := range groups {
-		for _, one := range g.Alerts {
-			all = append(all, Standing{one.Labels, one.Status.SilencedBy, one.Status.InhibitedBy, one.Status.MutedBy})
+	err = a.ask(ctx, question{http.MethodGet, "alerts/groups", answerLimit}, func(ctx context.Context, api *amclient.AlertmanagerAPI) error {
+		p := alertgroup.NewGetAlertGroupsParamsWithContext(ctx).WithActive(new(true)).WithSilenced(new(true)).WithInhibited(new(true)).WithFilter(filters(filter))
+		if receiver != "" {
+			p.SetReceiver(&receiver)
 		}
-	}
-	return all, nil
+		got, err := api.Alertgroup.GetAlertGroups(p)
+		if err == nil && got.Payload == nil {
+			err = errNoList
+		}
+		if err != nil {
+			return err
+		}
+		for _, group := range got.Payload {
+			for _, one := range value(group).Alerts {
+				if one == nil {
+					return errHalf
+				}
+				s := value(one.Status)
+				all = append(all, Standing{one.Labels, s.SilencedBy, s.InhibitedBy, s.MutedBy})
+			}
+		}
+		return nil
+	})
+	return all, err
 }
 
 // Configuration returns the text of Alertmanager's configuration, without its secrets.
-func (a Alertmanager) Configuration(ctx context.Context) (string, error) {
-	var status struct {
-		Config struct {
-			Original string `json:"original"`
-		} `json:"config"`
+func (a Alertmanager) Configuration(ctx context.Context) (text string, err error) {
+	err = a.ask(ctx, question{http.MethodGet, "status", answerLimit}, func(ctx context.Context, api *amclient.AlertmanagerAPI) error {
+		got, err := api.General.GetStatus(general.NewGetStatusParamsWithContext(ctx))
+		if err == nil {
+			text = value(value(got.Payload.Config).Original)
+		}
+		return err
+	})
+	return text, err
+}
+
+// A question is one request, as an error says it.
+type question struct {
+	method, path string // below /api/v2
+	limit        int64  // to the size of the answer
+}
+
+// ask has Alertmanager's client ask. A listing may be redirected, as by a proxy that
+// wants HTTPS.
+func (a Alertmanager) ask(ctx context.Context, q question, call func(context.Context, *amclient.AlertmanagerAPI) error) error {
+	ctx, cancel := patience(ctx)
+	defer cancel()
+	u, err := address(a.URL)
+	if err != nil {
+		return fmt.Errorf("alertmanager: %w", err)
 	}
-	err := a.ask(ctx, call{method: http.MethodGet, path: "/api/v2/status"}, &status)
-	return status.Config.Original, err
+	base := u.JoinPath("api/v2")
+	t := openapi.NewWithClient(base.Host, base.Path, []string{base.Scheme}, client(a.Client, answers{limit: q.limit, follow: q.limit == listingLimit}))
+	t.Debug = false // set by the environment, it would print passwords
+	t.Consumers = map[string]runtime.Consumer{"*/*": runtime.ConsumerFunc(whole)}
+	if u.User != nil {
+		password, _ := u.User.Password()
+		t.DefaultAuthentication = openapi.BasicAuth(u.User.Username(), password)
+	}
+	if err := call(ctx, amclient.New(t, strfmt.Default)); err != nil {
+		return fmt.Errorf("alertmanager: %w", explain(ctx, q.method, base.JoinPath(q.path), err))
+	}
+	return nil
+}
+
+// whole reads an answer, which is one value of JSON. The client takes an empty answer for
+// a good one: an empty list would end every alert.
+func whole(r io.Reader, into any) error {
+	d := json.NewDecoder(r)
+	err := d.Decode(into)
+	if errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF
+	}
+	if err == nil && d.More() {
+		err = errors.New("more follows")
+	}
+	if err != nil {
+		return fmt.Errorf("the answer is not Alertmanager's JSON: %w", err)
+	}
+	return nil
+}
+
+var (
+	errNoList = errors.New("the answer is not Alertmanager's JSON: it is no list")
+	errHalf   = errors.New("the answer is not Alertmanager's JSON: parts of it are missing")
+)
+
+func filters(all []Matcher) (texts []string) {
+	for _, m := range all {
+		texts = append(texts, m.String())
+	}
+	return texts
+}
+
+// silenceOf returns a silence that the API told. IsEqual is missing where Alertmanager is
+// older than 0.22, and is true then.
+func silenceOf(g *models.GettableSilence) (Silence, error) {
+	if g == nil || g.Status == nil {
+		return Silence{}, errHalf
+	}
+	s := Silence{
+		ID: value(g.ID), StartsAt: moment(g.StartsAt), EndsAt: moment(g.EndsAt), UpdatedAt: moment(g.UpdatedAt),
+		CreatedBy: value(g.CreatedBy), Comment: value(g.Comment), State: SilenceState(value(g.Status.State)),
+	}
+	for _, m := range g.Matchers {
+		if m == nil || m.Name == nil || m.Value == nil {
+			return Silence{}, errHalf
+		}
+		s.Matchers = append(s.Matchers, Matcher{Name: *m.Name, Value: *m.Value, IsRegex: value(m.IsRegex), IsEqual: m.IsEqual == nil || *m.IsEqual})
+	}
+	return s, nil
+}
+
+func moment(t *strfmt.DateTime) time.Time { return time.Time(value(t)).UTC() }
+
+// value returns what a pointer leads to, or nothing where it is nil.
+func value[T any](p *T) (v T) {
+	if p != nil {
+		v = *p
+	}
+	return v
 }

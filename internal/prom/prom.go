@@ -1,10 +1,10 @@
-// Package prom asks Prometheus and Alertmanager by their stock HTTP APIs, which
-// are the same for the embedded ones and for those outside. It speaks HTTP and
-// JSON only, so that a build without the libraries stays small.
+// Package prom asks Prometheus and Alertmanager, by client_golang's and Alertmanager's
+// own API clients, which are the same for the embedded ones and for those outside. What the
+// clients do not do is done around them: a time limit, a limit to the size of an answer,
+// and errors that keep the status of an answer and repeat no password.
 package prom
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -19,6 +19,7 @@ import (
 const (
 	askTimeout  = 10 * time.Second // of one request, whoever calls
 	answerLimit = 16 << 20         // an answer is read up to here: 50,000 series are some 10 MB
+	errorLimit  = 64 << 10         // the same for an answer that is an error
 	whyLimit    = 300              // so much of a refusal's text is repeated
 )
 
@@ -45,65 +46,89 @@ func NotFound(err error) bool {
 // errURL does not repeat the URL: there may be a password in it.
 var errURL = errors.New("its URL cannot be read; want http://host:port")
 
-// A call is one request to one server.
-type call struct {
-	client       *http.Client // http.DefaultClient where nil
-	server       string       // the URL below which path is
-	method, path string
-	query        url.Values
-	kind         string // the media type of body
-	body         []byte
-}
-
-// do sends the request and returns the body of a good answer. Nobody's redirect
-// is followed: it turns a POST into a GET that does nothing.
-func (c call) do(ctx context.Context) ([]byte, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, askTimeout, fmt.Errorf("no answer within %s", askTimeout))
-	defer cancel()
-	u, err := url.Parse(strings.TrimSuffix(c.server, "/") + c.path)
+// address reads the URL of a server, below which its API is.
+func address(server string) (*url.URL, error) {
+	u, err := url.Parse(strings.TrimSuffix(server, "/"))
 	if err != nil || u.Host == "" {
 		return nil, errURL
 	}
-	u.RawQuery = c.query.Encode()
-	r, err := http.NewRequestWithContext(ctx, c.method, u.String(), bytes.NewReader(c.body))
-	if err != nil {
-		return nil, errURL
-	}
-	if c.kind != "" {
-		r.Header.Set("Content-Type", c.kind)
-	}
-	client := http.Client{}
-	if c.client != nil {
-		client = *c.client
-	}
-	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	res, err := client.Do(r)
-	if err != nil {
-		return nil, fmt.Errorf("%s %s: %w", c.method, u.Redacted(), reason(ctx, err))
-	}
-	defer func() { _ = res.Body.Close() }() // read only
-	body, err := io.ReadAll(io.LimitReader(res.Body, answerLimit+1))
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("%s %s: %w", c.method, u.Redacted(), reason(ctx, err))
-	case len(body) > answerLimit:
-		return nil, fmt.Errorf("%s %s: the answer is larger than %d MiB", c.method, u.Redacted(), answerLimit>>20)
-	case res.StatusCode/100 != 2:
-		return body, fmt.Errorf("%s %s: %w", c.method, u.Redacted(), &StatusError{res.StatusCode, why(body)})
-	}
-	return body, nil
+	u.RawQuery, u.Fragment = "", ""
+	return u, nil
 }
 
-// reason takes the URL out of a client's error, since it stands before it, and
-// says whose deadline it was.
-func reason(ctx context.Context, err error) error {
+// patience limits how long one request may take.
+func patience(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, askTimeout, fmt.Errorf("no answer within %s", askTimeout))
+}
+
+// client returns a client as base is, whose answers are checked.
+func client(base *http.Client, a answers) *http.Client {
+	c := http.Client{}
+	if base != nil {
+		c = *base
+	}
+	if a.next = c.Transport; a.next == nil {
+		a.next = http.DefaultTransport
+	}
+	c.Transport = a
+	return &c
+}
+
+// answers stands between an API client and a server. It makes a *StatusError of an answer
+// that is not a good one, since the clients lose its status. A redirect is such an answer:
+// it turns a POST into a GET that does nothing.
+type answers struct {
+	next   http.RoundTripper
+	limit  int64 // to the size of an answer
+	follow bool  // redirects
+}
+
+// RoundTrip implements http.RoundTripper.
+func (a answers) RoundTrip(r *http.Request) (*http.Response, error) {
+	res, err := a.next.RoundTrip(r)
+	switch {
+	case err != nil:
+		return nil, err
+	case res.StatusCode/100 == 2, a.follow && res.StatusCode/100 == 3 && res.Header.Get("Location") != "":
+		res.Body = &limited{ReadCloser: res.Body, limit: a.limit, left: a.limit}
+		return res, nil
+	}
+	defer func() { _ = res.Body.Close() }() // read only
+	body, err := io.ReadAll(io.LimitReader(res.Body, errorLimit))
+	if err != nil {
+		return nil, err
+	}
+	return nil, &StatusError{res.StatusCode, why(body)}
+}
+
+// A limited body is an error where it is larger than its limit: half an answer could be
+// taken for a whole one.
+type limited struct {
+	io.ReadCloser
+	limit, left int64
+}
+
+// Read implements io.Reader.
+func (l *limited) Read(p []byte) (int, error) {
+	n, err := l.ReadCloser.Read(p)
+	if l.left -= int64(n); l.left < 0 {
+		return 0, fmt.Errorf("the answer is larger than %d MiB", l.limit>>20)
+	}
+	return n, err
+}
+
+// explain says what was asked, without a password, and whose deadline it was.
+func explain(ctx context.Context, method string, u *url.URL, err error) error {
+	if err == nil {
+		return nil
+	}
 	if ctx.Err() != nil {
-		return context.Cause(ctx)
+		err = context.Cause(ctx)
 	}
 	if wrapped, ok := errors.AsType[*url.Error](err); ok {
-		return wrapped.Err
+		err = wrapped.Err // the URL is said already
 	}
-	return err
+	return fmt.Errorf("%s %s: %w", method, u.Redacted(), err)
 }
 
 // why returns what an answer that is no good says of itself. Prometheus says it

@@ -3,6 +3,8 @@ package prom_test
 import (
 	"context"
 	"fmt"
+	"io"
+	stdlog "log"
 	"math"
 	"net/http"
 	"net/http/httptest"
@@ -112,8 +114,12 @@ func TestBadAnswers(t *testing.T) {
 		{"a warning", `{"status":"success","warnings":["store a: down"],"data":{"resultType":"vector","result":[]}}`, "may be incomplete: store a: down"},
 		{"an error with 200", `{"status":"error","error":"no"}`, "not answered: no"},
 		{"a page", `<html>`, "not Prometheus' JSON"},
-		{"half a point", `{"status":"success","data":{"resultType":"scalar","result":[1]}}`, "want a time and a value"},
-		{"no number", `{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1,"x"]}]}}`, `value "x"`},
+		{"half a point", `{"status":"success","data":{"resultType":"scalar","result":[1]}}`, "parsing"},
+		{"no number", `{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1,"x"]}]}}`, `"x": invalid syntax`},
+		{"a histogram", `{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"histogram":[1,{"count":"1","sum":"1","buckets":[]}]}]}}`, "without a number"},
+		{"a series alone", `{"status":"success","data":{"resultType":"vector","result":[{"metric":{"a":"b"}}]}}`, "without a number"},
+		{"no result", `{"status":"success"}`, "has no result"},
+		{"nothing", ``, "not Prometheus' JSON"},
 		{"too much", `"` + strings.Repeat("x", 17<<20) + `"`, "larger than 16 MiB"},
 	} {
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, test.body) }))
@@ -122,6 +128,72 @@ func TestBadAnswers(t *testing.T) {
 			t.Errorf("%s: %v, want %q", test.name, err, test.want)
 		}
 		server.Close()
+	}
+}
+
+// What Alertmanager's client would take for a good answer, or would panic about.
+func TestBadAnswersOfAlertmanager(t *testing.T) {
+	for _, test := range []struct{ name, kind, body, want string }{
+		{"nothing", "application/json", "", "not Alertmanager's JSON"},
+		{"null", "application/json", "null", "not Alertmanager's JSON"},
+		{"half", "application/json", `[{"labels":`, "not Alertmanager's JSON"},
+		{"two", "application/json", `[] []`, "not Alertmanager's JSON"},
+		{"a null within", "application/json", `[null]`, "parts of it are missing"},
+		{"a page", "text/html", "<html>", "not Alertmanager's JSON"},
+		{"a page that is none", "application/json", "<html>", "not Alertmanager's JSON"},
+		{"a kind that is none", ";;", "[]", "content type"},
+		{"too much", "application/json", `["` + strings.Repeat("x", 17<<20) + `"]`, "larger than 16 MiB"},
+	} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", test.kind)
+			fmt.Fprint(w, test.body)
+		}))
+		a := prom.Alertmanager{URL: server.URL}
+		_, errSilences := a.Silences(t.Context())
+		_, errAlerts := a.Alerts(t.Context(), "")
+		_, errStandings := a.Standings(t.Context(), "")
+		for what, err := range map[string]error{"Silences": errSilences, "Alerts": errAlerts, "Standings": errStandings} {
+			if test.name == "too much" && what == "Alerts" || test.name == "a null within" && what == "Standings" {
+				continue // its listing may be larger; a group without alerts is one
+			}
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("%s, %s: %v, want %q", test.name, what, err, test.want)
+			}
+		}
+		server.Close()
+	}
+}
+
+// A user's name and password are sent, below the path of the URL, and what an answer of
+// another status says is in the error.
+func TestAuthorization(t *testing.T) {
+	t.Setenv("DEBUG", "1") // at which the client of Alertmanager prints what it sends
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		name, password, _ := r.BasicAuth()
+		w.WriteHeader(http.StatusTeapot)
+		fmt.Fprintf(w, `{"code":418,"message":"%s %s as %s with %d letters"}`, r.Method, r.URL.Path, name, len(password))
+	}))
+	defer server.Close()
+	base := strings.Replace(server.URL, "http://", "http://ann:pass-word@", 1) + "/am/"
+	var log strings.Builder
+	defer func(w io.Writer) { stdlog.SetOutput(w) }(stdlog.Writer())
+	stdlog.SetOutput(&log)
+	_, err := prom.Prometheus{URL: base}.Query(t.Context(), "up", time.Time{})
+	_, errAlerts := prom.Alertmanager{URL: base}.Alerts(t.Context(), "")
+	_, errSet := prom.Alertmanager{URL: base}.Set(t.Context(), prom.Silence{Matchers: []prom.Matcher{prom.Equal("a", "b")}})
+	errExpire := prom.Alertmanager{URL: base}.Expire(t.Context(), "a/b")
+	for want, err := range map[string]error{
+		"status 418: POST /am/api/v1/query as ann with 9 letters":      err,
+		"status 418: GET /am/api/v2/alerts as ann with 9 letters":      errAlerts,
+		"status 418: POST /am/api/v2/silences as ann with 9 letters":   errSet,
+		"status 418: GET /am/api/v2/silence/a/b as ann with 9 letters": errExpire,
+	} {
+		if err == nil || !strings.HasSuffix(err.Error(), want) || strings.Contains(err.Error(), "pass-word") {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+	if log.Len() > 0 {
+		t.Errorf("it prints %s", &log)
 	}
 }
 

@@ -2,14 +2,15 @@ package prom
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
-	"strconv"
 	"strings"
 	"time"
+
+	"github.com/prometheus/client_golang/api"
+	promv1 "github.com/prometheus/client_golang/api/prometheus/v1"
+	"github.com/prometheus/common/model"
 )
 
 // A Prometheus answers questions in PromQL.
@@ -30,22 +31,73 @@ type Sample struct {
 // labels. An answer with a warning is an error: it may be a part of the truth
 // only, and nothing is decided by a part.
 func (p Prometheus) Query(ctx context.Context, expr string, at time.Time) ([]Sample, error) {
-	form := url.Values{"query": {expr}, "timeout": {askTimeout.String()}}
-	if !at.IsZero() {
-		form.Set("time", at.UTC().Format(time.RFC3339Nano))
-	}
-	body, err := call{
-		client: p.Client, server: p.URL, method: http.MethodPost, path: "/api/v1/query",
-		kind: "application/x-www-form-urlencoded", body: []byte(form.Encode()), // a long expression is no URL
-	}.do(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("prometheus: %w", err)
-	}
-	samples, err := answer(body)
+	samples, err := p.query(ctx, expr, at)
 	if err != nil {
 		return nil, fmt.Errorf("prometheus: %w", err)
 	}
 	return samples, nil
+}
+
+func (p Prometheus) query(ctx context.Context, expr string, at time.Time) ([]Sample, error) {
+	ctx, cancel := patience(ctx)
+	defer cancel()
+	u, err := address(p.URL)
+	if err != nil {
+		return nil, err
+	}
+	c, err := api.NewClient(api.Config{Address: u.String(), Client: client(p.Client, answers{limit: answerLimit})})
+	if err != nil {
+		return nil, errURL
+	}
+	if !at.IsZero() {
+		at = at.Truncate(time.Millisecond) // the client writes seconds as a float, the server reads milliseconds
+	}
+	value, warnings, _, err := promv1.NewAPI(c).Query(ctx, expr, at, promv1.WithTimeout(askTimeout))
+	if said, ok := errors.AsType[*promv1.Error](err); ok {
+		return nil, wrong(said)
+	}
+	if err != nil {
+		return nil, explain(ctx, http.MethodPost, u.JoinPath("api/v1/query"), err)
+	}
+	if len(warnings) > 0 {
+		return nil, fmt.Errorf("the answer may be incomplete: %s", strings.Join(warnings, "; "))
+	}
+	return samples(value)
+}
+
+// wrong says what is wrong with an answer of a good status.
+func wrong(e *promv1.Error) error {
+	if kind, ok := strings.CutPrefix(e.Msg, "unexpected value type "); ok {
+		return fmt.Errorf("the expression gives a %s; want one that gives a vector or a scalar", strings.Trim(kind, `"`))
+	}
+	if e.Type == promv1.ErrBadResponse {
+		return fmt.Errorf("the answer is not Prometheus' JSON: %s", e.Msg)
+	}
+	return fmt.Errorf("the query was not answered: %s", e.Msg)
+}
+
+// samples returns what a query gave.
+func samples(value model.Value) ([]Sample, error) {
+	switch v := value.(type) {
+	case model.Vector:
+		all := make([]Sample, len(v))
+		for i, s := range v {
+			if s == nil || s.Histogram != nil || s.Timestamp == 0 {
+				return nil, errors.New("the expression gives a series without a number; want numbers, and of a native histogram a quantile or a count")
+			}
+			labels := make(map[string]string, len(s.Metric))
+			for name, value := range s.Metric {
+				labels[string(name)] = string(value)
+			}
+			all[i] = Sample{Labels: labels, Value: float64(s.Value), At: s.Timestamp.Time().UTC()}
+		}
+		return all, nil
+	case *model.Scalar:
+		return []Sample{{Value: float64(v.Value), At: v.Timestamp.Time().UTC()}}, nil
+	case nil:
+		return nil, errors.New("the answer has no result")
+	}
+	return nil, fmt.Errorf("the expression gives a %s; want one that gives a vector or a scalar", value.Type())
 }
 
 // Firing reports whether the expression has a series for the subject now: one
@@ -73,78 +125,4 @@ func (s Sample) has(labels map[string]string) bool {
 		}
 	}
 	return true
-}
-
-// answer reads what a query gave.
-func answer(body []byte) ([]Sample, error) {
-	var said struct {
-		Status, Error string
-		Warnings      []string
-		Data          struct {
-			ResultType string          `json:"resultType"`
-			Result     json.RawMessage `json:"result"`
-		}
-	}
-	if err := json.Unmarshal(body, &said); err != nil {
-		return nil, fmt.Errorf("the answer is not Prometheus' JSON: %w", err)
-	}
-	switch {
-	case said.Status != "success":
-		return nil, fmt.Errorf("the query was not answered: %s", said.Error)
-	case len(said.Warnings) > 0:
-		return nil, fmt.Errorf("the answer may be incomplete: %s", strings.Join(said.Warnings, "; "))
-	}
-	switch said.Data.ResultType {
-	case "vector":
-		var series []struct {
-			Metric map[string]string
-			Value  point
-		}
-		if err := json.Unmarshal(said.Data.Result, &series); err != nil {
-			return nil, fmt.Errorf("the answer is no vector: %w", err)
-		}
-		samples := make([]Sample, len(series))
-		for i, s := range series {
-			samples[i] = Sample{Labels: s.Metric, Value: s.Value.value, At: s.Value.at}
-		}
-		return samples, nil
-	case "scalar":
-		var v point
-		if err := json.Unmarshal(said.Data.Result, &v); err != nil {
-			return nil, fmt.Errorf("the answer is no scalar: %w", err)
-		}
-		return []Sample{{Value: v.value, At: v.at}}, nil
-	}
-	return nil, fmt.Errorf("the expression gives a %s; want one that gives a vector or a scalar", said.Data.ResultType)
-}
-
-// A point is a moment in seconds and a value in quotation marks.
-type point struct {
-	at    time.Time
-	value float64
-}
-
-// UnmarshalJSON implements json.Unmarshaler.
-func (p *point) UnmarshalJSON(text []byte) error {
-	var parts []json.RawMessage
-	if err := json.Unmarshal(text, &parts); err != nil {
-		return err
-	}
-	if len(parts) != 2 {
-		return errors.New("want a time and a value")
-	}
-	var seconds float64
-	var value string
-	if err := json.Unmarshal(parts[0], &seconds); err != nil {
-		return err
-	}
-	if err := json.Unmarshal(parts[1], &value); err != nil {
-		return err
-	}
-	v, err := strconv.ParseFloat(value, 64) // knows NaN and +Inf too
-	if err != nil {
-		return fmt.Errorf("value %q: want a number", value)
-	}
-	p.at, p.value = time.UnixMilli(int64(seconds*1000)).UTC(), v
-	return nil
 }

@@ -13,13 +13,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// database is the SQLite file in its folder.
+const database = "upkeep.db"
+
 // openAgain is how soon it is tried again to open a store that could not be had.
 const openAgain = 250 * time.Millisecond
 
 // An opening is how a store comes to be usable: its folder is made and locked, and its
 // form is the newest.
 type opening struct {
-	dir  string // of the SQLite file; "" where there is none
+	dir  string      // of the SQLite file; "" where there is none
+	file os.FileInfo // the SQLite file that was opened; set before done
 	done atomic.Bool
 
 	mu   sync.Mutex // held while it is tried
@@ -37,7 +41,7 @@ type opening struct {
 func (s *Store) opened(ctx context.Context) error {
 	o := &s.opening
 	if o.done.Load() {
-		return nil
+		return o.stays()
 	}
 	if !o.mu.TryLock() {
 		return o.failed(errors.New("it is being opened"), s.name)
@@ -52,7 +56,10 @@ func (s *Store) opened(ctx context.Context) error {
 	if err != nil && time.Since(at) < openAgain {
 		return err
 	}
-	if err = s.judged(s.prepare(context.WithoutCancel(ctx))); err == nil {
+	if err = s.judged(s.prepare(context.WithoutCancel(ctx))); err == nil && o.dir != "" {
+		o.file, err = os.Stat(filepath.Join(o.dir, database))
+	}
+	if err == nil {
 		o.done.Store(true)
 		return nil
 	}
@@ -60,6 +67,24 @@ func (s *Store) opened(ctx context.Context) error {
 	defer o.last.Unlock()
 	o.last.err, o.last.at = err, time.Now()
 	return err
+}
+
+// stays refuses where the SQLite file is not where it was opened: SQLite would go on with
+// the one that somebody has moved, removed or replaced, and a restart would not find what
+// was written to it; a further connection would make an empty one.
+func (o *opening) stays() error {
+	if o.file == nil {
+		return nil
+	}
+	path := filepath.Join(o.dir, database)
+	is, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return &AwayError{fmt.Errorf("store: the file that is open was moved or removed, put it back or restart upkeep: %w", err)}
+	case !os.SameFile(is, o.file):
+		return &AwayError{fmt.Errorf("store: %s is another file than the one that is open, put that one back or restart upkeep", path)}
+	}
+	return nil
 }
 
 // failed is why the last try did not open the store.

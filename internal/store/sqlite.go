@@ -19,7 +19,7 @@ func (s *Store) openFolder(dir string) error {
 		return fmt.Errorf("store: %w", err)
 	}
 	s.name, s.opening.dir = dir, dir
-	return s.openSQLite(dsn(filepath.Join(dir, "upkeep.db")))
+	return s.openSQLite(dsn(filepath.Join(dir, database)))
 }
 
 func takeLock(path string) (*os.File, error) {

@@ -5,12 +5,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"os/exec"
 	"regexp"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/docker/docker/api/types/container"
 )
 
 // A Restart says who restarts a server: a Docker engine, systemd, or nobody.
@@ -32,6 +35,8 @@ type Supervised struct {
 	Args    []string      // what the server was started with, where that is known
 	WorkDir string        // the folder that it was started in, where that is known
 	Folders []Folder      // what a restart does to its files, where that is known
+
+	Addresses []netip.Addr // that the server has of its own, where that is known
 }
 
 // UnitName reports whether a text is a name of a systemd service, written out.
@@ -77,8 +82,28 @@ func (r Restart) container(ctx context.Context) (s Supervised, err error) {
 	if t := i.Config.StopTimeout; t != nil {
 		s.Grace = time.Duration(*t) * time.Second
 	}
+	s.Addresses = addresses(i.NetworkSettings)
 	s.Folders, err = r.Docker.folders(ctx, i)
 	return s, err
+}
+
+// addresses are those of a container in its networks; none where it has the machine's, or
+// another container's.
+func addresses(of *container.NetworkSettings) (all []netip.Addr) {
+	if of == nil {
+		return nil
+	}
+	for _, one := range of.Networks {
+		if one == nil {
+			continue
+		}
+		for _, text := range []string{one.IPAddress, one.GlobalIPv6Address} {
+			if a, err := netip.ParseAddr(text); err == nil {
+				all = append(all, a)
+			}
+		}
+	}
+	return all
 }
 
 // unitProperties are what is asked of systemd.

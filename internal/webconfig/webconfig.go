@@ -1,13 +1,13 @@
-// Package webconfig serves with TLS and asks for a name and a password, as a web
-// configuration file says. The file has the form that Prometheus and its
-// exporters share, of which it takes tls_server_config and basic_auth_users; it
-// is read again at each connection and request, so that a renewed certificate or
-// a removed user counts at once.
+// Package webconfig serves with TLS, checks users and tokens, and limits the rate of
+// requests, as a web configuration file says. The file has the format that Prometheus
+// and its exporters share; its types and its TLS come from prometheus/exporter-toolkit.
+// The toolkit's own handler is not used: it answers 401 to a bearer token. The file is
+// read at each connection and request, so that a renewed certificate or a removed user
+// counts at once.
 package webconfig
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -17,198 +17,160 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"sync"
 
+	"github.com/prometheus/exporter-toolkit/web"
 	"go.yaml.in/yaml/v3"
 	"golang.org/x/crypto/bcrypt"
+	"golang.org/x/time/rate"
 )
 
-// A Config is what a file says.
-type Config struct {
-	TLS   *TLS              `yaml:"tls_server_config"`
-	Users map[string]string `yaml:"basic_auth_users"` // name → bcrypt hash
+// A File is a web configuration file, or none.
+type File struct {
+	path  string
+	token func() (string, error)
+
+	mu  sync.Mutex
+	now *settings // what the file said when it was last read
+
+	passwords
 }
 
-// TLS is how connections are encrypted and who may make them.
-type TLS struct {
-	CertFile       string `yaml:"cert_file"`
-	KeyFile        string `yaml:"key_file"`
-	ClientAuthType string `yaml:"client_auth_type"`
-	ClientCAFile   string `yaml:"client_ca_file"`
-	MinVersion     string `yaml:"min_version"`
+// settings are what a file says.
+type settings struct {
+	text    []byte
+	config  *web.Config
+	limiter *rate.Limiter // nil: there is no limit
 }
 
-// Load reads a file and the certificates that it names, and says what is wrong
-// with them. Nothing of a hash is shown.
-func Load(file string) (*Config, error) {
-	c, err := read(file)
+// New reads a file and the certificates that it names, and says what is wrong with them.
+// No part of a hash or of a key is in the error. An empty path stands for no file. token
+// returns the bearer token that is accepted in the place of a user; nil: there is none.
+func New(path string, token func() (string, error)) (*File, error) {
+	f := &File{path: path, token: token, passwords: passwords{right: make(map[[32]byte]bool)}}
+	if path == "" {
+		return f, nil
+	}
+	s, err := f.read()
+	if err == nil && s.config.TLSConfig.IsEnabled() {
+		if _, err = tlsOf(s.config, true); err != nil {
+			err = fmt.Errorf("web configuration %s: %w", path, err)
+		}
+	}
+	if err == nil {
+		if err = web.Validate(path); err != nil { // headers, too
+			err = fmt.Errorf("web configuration %s: %w", path, err)
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
-	if c.TLS != nil {
-		if _, err := c.TLS.server(); err != nil {
-			return nil, fmt.Errorf("web configuration %s: %w", file, err)
-		}
-	}
-	return c, nil
+	return f, nil
 }
 
-// read reads the file alone.
-func read(file string) (*Config, error) {
-	text, err := os.ReadFile(file)
+// read returns what the file says now. What has not changed is not parsed again.
+func (f *File) read() (*settings, error) {
+	text, err := os.ReadFile(f.path)
 	if err != nil {
 		return nil, fmt.Errorf("web configuration: %w", err)
 	}
-	c := new(Config)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.now != nil && bytes.Equal(f.now.text, text) {
+		return f.now, nil
+	}
+	c, err := parse(f.path, text)
+	if err != nil {
+		return nil, err
+	}
+	s := &settings{text: text, config: c}
+	switch limit := c.RateLimiterConfig; {
+	case limit.Interval == 0:
+	case f.now != nil && f.now.config.RateLimiterConfig == limit:
+		s.limiter = f.now.limiter // it goes on counting
+	default:
+		s.limiter = rate.NewLimiter(rate.Every(limit.Interval), limit.Burst)
+	}
+	f.now = s
+	return s, nil
+}
+
+// parse reads the text of a file, with the toolkit's defaults.
+func parse(file string, text []byte) (*web.Config, error) {
+	c := &web.Config{TLSConfig: web.TLSConfig{MinVersion: tls.VersionTLS12, MaxVersion: tls.VersionTLS13}, HTTPConfig: web.HTTPConfig{HTTP2: true}}
 	d := yaml.NewDecoder(bytes.NewReader(text))
 	d.KnownFields(true)
 	if err := d.Decode(c); err != nil && !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("web configuration %s (tls_server_config and basic_auth_users are known): %w", file, err)
+		// The parser repeats values, of which some are secrets.
+		return nil, fmt.Errorf("web configuration %s: %s", file, regexp.MustCompile("`[^`]*`").ReplaceAllString(err.Error(), "a value"))
 	}
-	if c.TLS != nil {
-		dir := filepath.Dir(file)
-		for _, path := range []*string{&c.TLS.CertFile, &c.TLS.KeyFile, &c.TLS.ClientCAFile} {
-			if *path != "" && !filepath.IsAbs(*path) {
-				*path = filepath.Join(dir, *path)
-			}
-		}
-	}
+	c.TLSConfig.SetDirectory(filepath.Dir(file))
 	for name, hash := range c.Users {
 		if _, err := bcrypt.Cost([]byte(hash)); err != nil {
 			return nil, fmt.Errorf("web configuration %s: the password of user %q is no bcrypt hash", file, name)
 		}
 	}
+	if limit := c.RateLimiterConfig; limit.Interval < 0 || limit.Interval > 0 && limit.Burst < 1 {
+		return nil, fmt.Errorf("web configuration %s: rate_limit: interval and burst must be positive, else no request is answered", file)
+	}
 	return c, nil
 }
 
-// server makes what crypto/tls wants.
-func (t *TLS) server() (*tls.Config, error) {
-	cert, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
+// tlsOf makes what crypto/tls takes. What the toolkit accepts and what would let in
+// somebody who was meant to stay out is refused.
+func tlsOf(c *web.Config, http2 bool) (*tls.Config, error) {
+	if c.TLSConfig.MinVersion < tls.VersionTLS12 {
+		return nil, errors.New("min_version is older than TLS12: set TLS12 or TLS13")
+	}
+	t, err := web.ConfigToTLSConfig(&c.TLSConfig)
 	if err != nil {
-		return nil, fmt.Errorf("certificate: %w", err)
+		return nil, err
 	}
-	c := &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}
-	switch t.MinVersion {
-	case "", "TLS12":
-	case "TLS13":
-		c.MinVersion = tls.VersionTLS13
-	default:
-		return nil, fmt.Errorf("min_version is %q; TLS12 or TLS13 was expected", t.MinVersion)
-	}
-	types := map[string]tls.ClientAuthType{
-		"": tls.NoClientCert, "NoClientCert": tls.NoClientCert, "RequestClientCert": tls.RequestClientCert, "RequireAnyClientCert": tls.RequireAnyClientCert,
-		"VerifyClientCertIfGiven": tls.VerifyClientCertIfGiven, "RequireAndVerifyClientCert": tls.RequireAndVerifyClientCert,
-	}
-	auth, ok := types[t.ClientAuthType]
-	if !ok {
-		return nil, fmt.Errorf("client_auth_type %q is none of crypto/tls", t.ClientAuthType)
-	}
-	c.ClientAuth = auth
-	if t.ClientCAFile != "" {
-		text, err := os.ReadFile(t.ClientCAFile)
-		if err != nil {
-			return nil, fmt.Errorf("client_ca_file: %w", err)
-		}
-		c.ClientCAs = x509.NewCertPool()
-		if !c.ClientCAs.AppendCertsFromPEM(text) {
-			return nil, fmt.Errorf("client_ca_file %s holds no certificate", t.ClientCAFile)
-		}
-	}
-	if (c.ClientCAs == nil) == (auth >= tls.VerifyClientCertIfGiven) {
+	if (t.ClientCAs == nil) == (t.ClientAuth >= tls.VerifyClientCertIfGiven) {
 		return nil, errors.New("client_ca_file and a client_auth_type that verifies by it stand together")
 	}
-	return c, nil
+	if t.ClientCAs != nil && t.ClientCAs.Equal(x509.NewCertPool()) {
+		return nil, errors.New("client_ca_file holds no certificate")
+	}
+	t.NextProtos = []string{"h2", "http/1.1"}
+	if !http2 {
+		t.NextProtos = t.NextProtos[1:]
+	}
+	return t, nil
 }
 
-// Serve serves h on l until the server is shut down. Where file is empty there
-// is neither encryption nor a password.
-func Serve(l net.Listener, server *http.Server, file string) error {
-	if file == "" {
+// Serve serves on l until the server is shut down, with TLS where the file has it.
+func (f *File) Serve(l net.Listener, server *http.Server) error {
+	if f.path == "" {
 		return server.Serve(l)
 	}
-	c, err := Load(file)
+	s, err := f.read()
 	if err != nil {
 		return err
 	}
-	server.Handler = &asking{file: file, next: server.Handler, right: make(map[[32]byte]bool)}
-	if c.TLS == nil {
+	if !s.config.TLSConfig.IsEnabled() {
 		return server.Serve(l)
+	}
+	http2 := s.config.HTTPConfig.HTTP2
+	if !http2 {
+		server.TLSNextProto = make(map[string]func(*http.Server, *tls.Conn, http.Handler))
 	}
 	server.TLSConfig = &tls.Config{
 		MinVersion: tls.VersionTLS12,
 		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
-			c, err := read(file)
+			s, err := f.read()
 			if err != nil {
 				return nil, err
 			}
-			if c.TLS == nil {
+			if !s.config.TLSConfig.IsEnabled() {
 				return nil, errors.New("tls_server_config was taken out of the file; that needs a restart")
 			}
-			return c.TLS.server()
+			return tlsOf(s.config, http2)
 		},
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 			return nil, errors.New("every connection has a configuration of its own")
 		},
 	}
 	return server.ServeTLS(l, "", "")
-}
-
-// asking lets a request through that names a user and the right password.
-type asking struct {
-	file string
-	next http.Handler
-
-	mu    sync.Mutex
-	right map[[32]byte]bool // of name, password and hash: bcrypt is slow by design, once
-}
-
-// remembered bounds the passwords that are known to be right.
-const remembered = 100
-
-// ServeHTTP implements http.Handler.
-func (a *asking) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	c, err := read(a.file)
-	if err != nil {
-		http.Error(w, "the web configuration cannot be read; the log of the start says more", http.StatusInternalServerError)
-		return
-	}
-	if len(c.Users) == 0 {
-		a.next.ServeHTTP(w, r)
-		return
-	}
-	name, password, ok := r.BasicAuth()
-	if ok && a.known(c.Users, name, password) {
-		a.next.ServeHTTP(w, r)
-		return
-	}
-	w.Header().Set("WWW-Authenticate", "Basic")
-	http.Error(w, http.StatusText(http.StatusUnauthorized), http.StatusUnauthorized)
-}
-
-// nobody is the hash that an unknown user's password is compared with, so that
-// the time of an answer does not tell who there is.
-const nobody = "$2a$10$7EqJtq98hPqEX7fNZaFWoOhiN0k2WlTpoEOVKTIn1F1pSW7mHIpwK"
-
-func (a *asking) known(users map[string]string, name, password string) bool {
-	hash, there := users[name]
-	if !there {
-		hash = nobody
-	}
-	key := sha256.Sum256(fmt.Appendf(nil, "%q %q %q", name, password, hash))
-	a.mu.Lock()
-	right := a.right[key]
-	a.mu.Unlock()
-	if right {
-		return true
-	}
-	if bcrypt.CompareHashAndPassword([]byte(hash), []byte(password)) != nil || !there {
-		return false
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if len(a.right) >= remembered {
-		clear(a.right)
-	}
-	a.right[key] = true
-	return true
 }

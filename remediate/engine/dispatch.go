@@ -161,7 +161,7 @@ func (e *Engine) decide(ctx context.Context, book policy.Book, edition string, e
 	}
 	if decision.Page {
 		d.Notice = &remediate.Notice{
-			Key: fmt.Sprintf("page/%d/%s", episode.ID, decision.Policy), Kind: remediate.NoticePage, Episode: episode.ID, At: e.now(),
+			Key: fmt.Sprintf("page/%d/%s", episode.ID, decision.Policy), Kind: remediate.NoticePage, Episode: episode.ID, At: e.now(), Labels: aboutAlert(episode.Alert.Labels, decision.Policy),
 			Title: fmt.Sprintf("%s needs a person", episode.Name()), Text: e.diagnosis(episode, runs, decision.Why),
 		}
 		if episode.FlappingFrom != 0 { // once for all the time in which nothing was decided

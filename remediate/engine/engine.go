@@ -105,12 +105,13 @@ type Config struct {
 	Silences Silences // nil: nothing is silenced
 	Watch    Watch    // nil: nothing is noticed before it is looked at anyway
 
-	Guards      func() []remediate.Guard    // those that hold now, in the order in which they are asked
-	Refresh     func(metric, server string) // has a metric read again that an action lowers; may be nil
-	Told        func()                      // called after a notice was written; may be nil
-	Concurrency int                         // runs that act at once; 8 where 0
-	Lease       time.Duration               // how long others wait for a sign of life; 5 s where 0
-	Alone       bool                        // no other process works on the store: a lease that cannot be renewed passes to nobody
+	Guards      func() []remediate.Guard        // those that hold now, in the order in which they are asked
+	Refresh     func(metric, server string)     // has a metric read again that an action lowers; may be nil
+	Told        func()                          // called after a notice was written; may be nil
+	Announce    func(remediate.NoticeKind) bool // whether people are notified of what a run did and what came of it; nil: they are not
+	Concurrency int                             // runs that act at once; 8 where 0
+	Lease       time.Duration                   // how long others wait for a sign of life; 5 s where 0
+	Alone       bool                            // no other process works on the store: a lease that cannot be renewed passes to nobody
 
 	// Unmoved finds the runs that have not moved since a moment, for the metric and for
 	// people; nil: nobody asks.
@@ -377,6 +378,9 @@ func (e *Engine) move(ctx context.Context, c *carried, m move) (left bool, err e
 	next.State, next.Why, next.Reason, next.Due, next.Changed = m.to, m.why, m.reason, m.due, entry.At
 	if m.to != c.run.State {
 		next.Tries, next.Lost = 0, 0
+	}
+	if m.notice == nil && m.to != c.run.State {
+		m.notice = e.outcome(next)
 	}
 	c.writing.Lock()
 	err = e.c.Journal.Append(ctx, journal.Change{

@@ -173,6 +173,7 @@ func (r simRemedy) effect(p *patient, f remediate.Fence, step remediate.Step, se
 	name := step.Args["effect"]
 	p.effects[name]++
 	r.s.w.say("effect %s on %s under fence %d", name, p.key(), f.Token)
+	r.s.w.manager.acted(p)
 	if p.effects[name] > seen+1 {
 		r.s.w.broken("%s on %s was done twice", name, p.key())
 	}

@@ -224,7 +224,7 @@ func (e *Engine) ask(run remediate.Run, r *remediate.Refusal) move {
 	until := e.now().Add(answerWithin(run.Request.Terms))
 	question := run.Plan.Question()
 	return move{to: remediate.Asked, why: r.Detail, reason: r.Reason, due: until, notice: &remediate.Notice{
-		Key: fmt.Sprintf("ask/%d/%s/%d", run.ID, question, e.now().UnixMilli()), Kind: remediate.NoticeAsk, Run: run.ID, Episode: run.Request.Episode, Plan: question, At: e.now(), Until: until,
+		Key: fmt.Sprintf("ask/%d/%s/%d", run.ID, question, e.now().UnixMilli()), Kind: remediate.NoticeAsk, Run: run.ID, Episode: run.Request.Episode, Plan: question, At: e.now(), Until: until, Labels: about(run),
 		Title: fmt.Sprintf("May run %d do %s on %s?", run.ID, run.Request.Action, journal.Subject(run.Request.Subject)),
 		Text:  r.Detail + "\n" + e.planText(run) + fmt.Sprintf("\nAnswer until %s: upkeep approve %d, or upkeep decline %d --why …", until.UTC().Format(time.RFC3339), run.ID, run.ID),
 	}}

@@ -49,7 +49,7 @@ func quantity(metric string, v *float64) string {
 func (e *Engine) diagnosis(episode remediate.Episode, runs []remediate.Run, why string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\n%s since %s on %s\n", why, episode.Name(), episode.Opened.UTC().Format(time.RFC3339), journal.Subject(episode.Alert.Labels))
-	for _, name := range []string{"summary", "description", "runbook", "runbook_url"} {
+	for _, name := range []string{"summary", "description", "runbook_url", "runbook"} {
 		if text := episode.Alert.Annotations[name]; text != "" {
 			fmt.Fprintf(&b, "%s: %s\n", name, text)
 		}

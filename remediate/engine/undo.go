@@ -122,7 +122,7 @@ func (e *Engine) undoes(ctx context.Context, a remediate.Action, u remediate.Und
 // mendable tells people what a run has left that they are to mend.
 func (e *Engine) mendable(run remediate.Run, m move) *remediate.Notice {
 	return &remediate.Notice{
-		Key: fmt.Sprintf("left/%d", run.ID), Kind: remediate.NoticePage, Run: run.ID, Episode: run.Request.Episode, At: e.now(),
+		Key: fmt.Sprintf("left/%d", run.ID), Kind: remediate.NoticePage, Run: run.ID, Episode: run.Request.Episode, At: e.now(), Labels: about(run),
 		Title: fmt.Sprintf("Run %d has ended and left something half done: %s", run.ID, run.Request.Action),
 		Text:  m.why,
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/ai-micro-service/upkeep/internal/store"
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
@@ -37,8 +38,8 @@ func Suppressed(d Deliveries) remediate.Guard {
 			}
 			why, err := d.Held(ctx, episode)
 			switch {
-			case err != nil && ctx.Err() != nil:
-				return err
+			case err != nil && (ctx.Err() != nil || store.Away(err)):
+				return err // that the store does not answer says nothing of Alertmanager
 			case err != nil:
 				return &remediate.Refusal{Reason: "suppressed", Detail: "whether Alertmanager suppresses the alert is not known: " + err.Error(), Until: p.Now.Add(unknownAgain)}
 			case why != "":

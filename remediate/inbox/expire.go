@@ -17,15 +17,21 @@ type Unlisted struct {
 }
 
 // Expire closes the episodes of sources that cannot be asked, as u says, until ctx is
-// done. Time during which nobody listened does not count.
+// done. Time during which nobody listened does not count: before the start, and while the
+// machine was suspended or no delivery could be taken.
 func (i *Inbox) Expire(ctx context.Context, u Unlisted) error {
 	if u.After <= 0 || len(u.Sources) == 0 {
 		return nil
 	}
 	timer := time.NewTicker(u.Every)
 	defer timer.Stop()
+	listens := unbroken{most: 2*u.Every + askTimeout}
 	for {
-		if err := i.expire(ctx, u); err != nil && ctx.Err() == nil {
+		err := i.store.Ping(ctx)
+		if err == nil { // else no delivery can be taken
+			err = i.expire(ctx, u, listens.at(i.now()))
+		}
+		if err != nil && ctx.Err() == nil {
 			u.Logger.Warn("cannot close what is not repeated", "err", err)
 		}
 		select {
@@ -36,9 +42,9 @@ func (i *Inbox) Expire(ctx context.Context, u Unlisted) error {
 	}
 }
 
-func (i *Inbox) expire(ctx context.Context, u Unlisted) error {
+func (i *Inbox) expire(ctx context.Context, u Unlisted, since time.Time) error {
 	for _, source := range u.Sources {
-		ended, err := i.endAbsent(ctx, source, nil, i.now().Add(-u.After), whySilent)
+		ended, err := i.endAbsent(ctx, absence{source: source, since: since, limit: i.now().Add(-u.After), why: whySilent})
 		if ended {
 			i.config.Wake()
 		}

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/alertmanager/pkg/labels"
 	"github.com/prometheus/common/model"
 
 	"github.com/ai-micro-service/upkeep/internal/prom"
@@ -59,9 +60,7 @@ func (d *Delivery) Held(ctx context.Context, id int64) (why string, err error) {
 		if whys[n] != "" {
 			return whys[n], nil
 		}
-		if answered = answered || errs[n] == nil; errs[n] != nil {
-			errs[n] = fmt.Errorf("%s: %w", redacted(am.URLs[n]), errs[n])
-		}
+		answered = answered || errs[n] == nil
 	}
 	if answered {
 		return "", nil
@@ -77,21 +76,60 @@ func (d *Delivery) ask(ctx context.Context, am prom.Alertmanager, a remediate.Al
 		return "", err
 	}
 	key := d.Inbox.key(a)
-	why := ""
+	why, known := "", false
 	for _, s := range all {
 		if d.Inbox.key(remediate.Alert{Source: a.Source, Labels: s.Labels}) != key {
 			continue
 		}
+		known = true
 		// Several are members of a highly available pair, or groups of several routes:
 		// the alert is delivered where one of them is.
 		if why, err = d.keeps(ctx, am, s); err != nil || why == "" {
 			break
 		}
 	}
+	if err == nil && !known {
+		why, err = d.silenced(ctx, am, a.Labels)
+	}
 	if err != nil || why != "" {
 		return why, err
 	}
 	return d.muted(ctx, am, a.Labels, receiver)
+}
+
+// silenced looks for a silence of an alert that a peer does not list. Alertmanager keeps
+// silences over a restart, and no alerts.
+func (d *Delivery) silenced(ctx context.Context, am prom.Alertmanager, have map[string]string) (string, error) {
+	all, err := am.Silences(ctx)
+	if err != nil {
+		return "", err
+	}
+	for _, s := range all {
+		if s.State == prom.SilenceActive && s.CreatedBy != own && matches(s.Matchers, have) {
+			return silencedText(s), nil
+		}
+	}
+	return "", nil
+}
+
+// matches reports whether all matchers fit. One that cannot be read fits: who made the
+// silence meant something by it.
+func matches(all []prom.Matcher, have map[string]string) bool {
+	for _, one := range all {
+		kind := map[[2]bool]labels.MatchType{{true, false}: labels.MatchEqual, {false, false}: labels.MatchNotEqual, {true, true}: labels.MatchRegexp, {false, true}: labels.MatchNotRegexp}[[2]bool{one.IsEqual, one.IsRegex}]
+		if m, err := labels.NewMatcher(kind, one.Name, one.Value); err == nil && !m.Matches(have[one.Name]) {
+			return false
+		}
+	}
+	return len(all) > 0
+}
+
+func silencedText(s prom.Silence) string {
+	comment := s.Comment
+	if len(comment) > longestComment {
+		comment = strings.ToValidUTF8(comment[:longestComment], "") + "…"
+	}
+	return fmt.Sprintf("silenced by %s until %s: %s", s.CreatedBy, s.EndsAt.Format(time.RFC3339), comment)
 }
 
 // receiver returns the pattern of the receivers that count: the one that the
@@ -124,11 +162,7 @@ func (d *Delivery) keeps(ctx context.Context, am prom.Alertmanager, s prom.Stand
 		case err != nil:
 			return "", err
 		case silence.State == prom.SilenceActive && silence.CreatedBy != own:
-			comment := silence.Comment
-			if len(comment) > longestComment {
-				comment = strings.ToValidUTF8(comment[:longestComment], "") + "…"
-			}
-			return fmt.Sprintf("silenced by %s until %s: %s", silence.CreatedBy, silence.EndsAt.Format(time.RFC3339), comment), nil
+			return silencedText(silence), nil
 		}
 	}
 	if len(s.InhibitedBy) > 0 {

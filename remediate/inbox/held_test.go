@@ -174,6 +174,32 @@ func TestHeldByPeers(t *testing.T) {
 	}
 }
 
+// An Alertmanager that was restarted knows its silences, and for a while no alert.
+func TestHeldWhileAlertmanagerKnowsNoAlert(t *testing.T) {
+	h := hold(t, 1)
+	am := h.peers[0]
+	a := firing(h.now.Add(-time.Minute).Truncate(time.Millisecond), "kind", "plain", "table", "x")
+	a.Receiver = "upkeep"
+	h.accept(t, a)
+	silence(t, am, "ann", prom.Equal("kind", "plain"), prom.Equal("table", "y"))
+	silence(t, am, "ann", prom.Matcher{Name: "kind", Value: "pla", IsRegex: true, IsEqual: true})
+	silence(t, am, "ann", prom.Equal("kind", "plain"), prom.Matcher{Name: "table", Value: "x|z", IsRegex: true})
+	silence(t, am, "upkeep", prom.Equal("kind", "plain"))
+	h.stands(t, 1, "")
+	for _, matchers := range [][]prom.Matcher{
+		{prom.Equal("kind", "plain"), prom.Equal("absent", "")},
+		{prom.Matcher{Name: "table", Value: "x|y", IsRegex: true, IsEqual: true}},
+		{prom.Matcher{Name: "kind", Value: "other"}},
+	} {
+		id := silence(t, am, "ann", matchers...)
+		h.stands(t, 1, "silenced by ann")
+		if err := (prom.Alertmanager{URL: am.URL}).Expire(t.Context(), id); err != nil {
+			t.Fatal(err)
+		}
+		h.stands(t, 1, "")
+	}
+}
+
 // A newer Alertmanager tells what is muted; what other sources tell of is not asked about.
 func TestHeldByWhatItTells(t *testing.T) {
 	d := open(t)

@@ -26,6 +26,7 @@ type Listing struct {
 	Alerts []remediate.Alert // one that is there and not Firing is silenced
 	Asked  time.Time         // what was told since is not in it
 	Whole  bool              // nothing that the source holds is left out
+	Since  time.Time         // since when its listings were whole, one after the other; absence counts from here at the earliest
 }
 
 // Reconcile compares the open episodes of a source with a listing, which confirms or
@@ -53,7 +54,7 @@ func (i *Inbox) Reconcile(ctx context.Context, l Listing, absent time.Duration) 
 	if !l.Whole {
 		return nil
 	}
-	ended, err := i.endAbsent(ctx, l.Source, all, i.now().Add(-absent), whyAbsent)
+	ended, err := i.endAbsent(ctx, absence{source: l.Source, there: all, since: l.Since, limit: i.now().Add(-absent), why: whyAbsent})
 	changed = changed || ended
 	if err != nil {
 		return fmt.Errorf("alerts that are gone: %w", err)
@@ -102,27 +103,55 @@ func over(before *episode, a remediate.Alert, asked time.Time) bool {
 	return before != nil && (before.Closed.After(asked) || asked.Sub(before.Closed) < behind && told(*before, a))
 }
 
-// endAbsent closes the open episodes of source that are not there and were last
-// told of before limit. Time during which nobody listened does not count.
-func (i *Inbox) endAbsent(ctx context.Context, source string, there []keyed, limit time.Time, why string) (ended bool, err error) {
-	if i.begun.After(limit) {
+// An absence is what a source does not tell of any more.
+type absence struct {
+	source string
+	there  []keyed   // what it does tell of
+	since  time.Time // since when it could be heard without a break
+	limit  time.Time // what was last told of before is over
+	why    string
+}
+
+// An unbroken is a time during which something was heard again and again.
+type unbroken struct {
+	most        time.Duration // how long a break may be that does not count
+	since, last time.Time
+}
+
+// at notes that it was heard, and returns since when it was without a break. A machine
+// that was suspended shows by its wall clock alone.
+func (u *unbroken) at(now time.Time) time.Time {
+	now = now.Round(0)
+	if u.last.IsZero() || now.Sub(u.last) > u.most {
+		u.since = now
+	}
+	u.last = now
+	return u.since
+}
+
+// endAbsent closes the open episodes of a source that are not there and were last told
+// of before a limit. Time during which nobody listened does not count, nor during which
+// the source was away: an Alertmanager that was restarted knows of no alert until
+// Prometheus tells it again.
+func (i *Inbox) endAbsent(ctx context.Context, a absence) (ended bool, err error) {
+	if i.begun.After(a.limit) || a.since.After(a.limit) {
 		return false, nil
 	}
-	open, err := i.read(ctx, "where closed = 0 and seen <= ? order by id", store.Millis(limit))
+	open, err := i.read(ctx, "where closed = 0 and seen <= ? order by id", store.Millis(a.limit))
 	if err != nil {
 		return false, err
 	}
-	present := make(map[string]bool, len(there))
-	for _, a := range there {
-		present[a.key] = true
+	present := make(map[string]bool, len(a.there))
+	for _, one := range a.there {
+		present[one.key] = true
 	}
-	open = slices.DeleteFunc(open, func(e episode) bool { return e.Alert.Source != source || present[e.key] })
+	open = slices.DeleteFunc(open, func(e episode) bool { return e.Alert.Source != a.source || present[e.key] })
 	for some := range slices.Chunk(open, chunk) {
 		now := i.now()
 		err := i.store.Write(ctx, func(tx *store.Tx) error {
 			for _, e := range some {
 				// It may have been told of since it was read.
-				_, err := tx.Exec("update episodes set closed = ?, why = ? where id = ? and closed = 0 and seen <= ?", store.Millis(now), why, e.ID, store.Millis(limit))
+				_, err := tx.Exec("update episodes set closed = ?, why = ? where id = ? and closed = 0 and seen <= ?", store.Millis(now), a.why, e.ID, store.Millis(a.limit))
 				if err != nil {
 					return err
 				}

@@ -3,6 +3,7 @@ package inbox_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -116,6 +117,63 @@ func TestWatchAsksForOurAlertsOnly(t *testing.T) {
 	if open := d.open(t); len(open) != 1 || !open[0].Seen.After(seen) {
 		t.Errorf("open: %+v", open)
 	}
+}
+
+// An answer that is no list ends nothing: it is not an empty list.
+func TestWatchTakesNoAnswerForAnEmptyList(t *testing.T) {
+	for _, body := range []string{"", "null", "[", `[null]`, "{}", "<html>", `[{"labels":{"alertname":"A"`, "[] []"} {
+		d := open(t)
+		d.accept(t, firing(at(0)))
+		d.now = d.now.Add(time.Hour)
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			fmt.Fprint(w, body)
+		}))
+		hurry := make(chan struct{})
+		ctx, stop := context.WithCancel(t.Context())
+		var done sync.WaitGroup
+		var log strings.Builder
+		done.Go(func() {
+			am := inbox.Alertmanager{URLs: []string{server.URL}, Source: "alertmanager", Every: time.Hour, Absent: -time.Hour, Hurry: hurry, Logger: slog.New(slog.NewTextHandler(&log, nil))}
+			if err := d.Watch(ctx, am); err != nil {
+				t.Error(err)
+			}
+		})
+		hurry <- struct{}{}
+		hurry <- struct{}{} // taken only when what came of the second answer is in the inbox
+		d.has(t, 1, 1)
+		stop()
+		done.Wait()
+		server.Close()
+		if !strings.Contains(log.String(), "not Alertmanager's JSON") {
+			t.Errorf("%q: the log says %s", body, &log)
+		}
+	}
+}
+
+// A listing is redirected by a proxy that wants another address, and followed.
+func TestWatchFollows(t *testing.T) {
+	asked := make(chan string, 10)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/api/v2/alerts" {
+			http.Redirect(w, r, "/am"+r.URL.Path+"?"+r.URL.RawQuery, http.StatusMovedPermanently)
+			return
+		}
+		asked <- r.URL.Path + " " + r.URL.Query().Get("silenced")
+		fmt.Fprint(w, "[]")
+	}))
+	t.Cleanup(server.Close)
+	d := open(t)
+	ctx, stop := context.WithCancel(t.Context())
+	var done sync.WaitGroup
+	done.Go(func() {
+		_ = d.Watch(ctx, inbox.Alertmanager{URLs: []string{server.URL}, Source: "alertmanager", Every: time.Hour, Logger: slog.New(slog.DiscardHandler)})
+	})
+	if got := <-asked; got != "/am/api/v2/alerts true" {
+		t.Errorf("asked %q", got)
+	}
+	stop()
+	done.Wait()
 }
 
 // What was told after the list was asked for is newer than the list.
@@ -271,7 +329,7 @@ func TestWatchPeers(t *testing.T) {
 	}
 	stop()
 	done.Wait()
-	if said := log.String(); !strings.Contains(said, "500 Internal") || !strings.Contains(said, "reconciles with alertmanager again") || strings.Contains(said, "secret") {
+	if said := log.String(); !strings.Contains(said, "status 500: not now") || !strings.Contains(said, "reconciles with alertmanager again") || strings.Contains(said, "secret") {
 		t.Errorf("the log says %s", said)
 	}
 }

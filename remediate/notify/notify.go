@@ -68,15 +68,24 @@ func (f *FaultError) Unwrap() error { return f.Err }
 type Named struct {
 	Name  string
 	Wants func(remediate.NoticeKind) bool // which notices are for it; nil: all
+	Alone bool                            // each notice travels alone
 	Notifier
 }
 
+// wants reports whether a kind of notice is for it.
+func (n Named) wants(kind remediate.NoticeKind) bool { return n.Wants == nil || n.Wants(kind) }
+
 // Config is what an Outbox works with.
 type Config struct {
-	Store      *store.Store
-	Notifiers  []Named
-	Link       func(n remediate.Notice, approve bool) string // "" for no link; may be nil
-	Now        func() time.Time                              // for the pauses of this process; time.Now where nil. What replicas share goes by the store's clock
+	Store     *store.Store
+	Notifiers []Named
+	Link      func(n remediate.Notice, approve bool) string // "" for no link; may be nil
+
+	// Over reports whether what a notice is about is over, and whether it helped; nil: nothing
+	// is ever over.
+	Over func(ctx context.Context, n remediate.Notice) (over, helped bool, err error)
+
+	Now        func() time.Time // for the pauses of this process; time.Now where nil. What replicas share goes by the store's clock
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 }
@@ -200,6 +209,9 @@ func (o *Outbox) tell(ctx context.Context, n Named) (left int, err error) {
 			return 0, err
 		}
 	}
+	if err := o.over(ctx, n); err != nil {
+		return 0, err
+	}
 	return o.left(ctx, n.Name)
 }
 
@@ -229,9 +241,14 @@ func (o *Outbox) send(ctx context.Context, n Named, b batch) error {
 	return o.postpone(ctx, n.Name, b, 0, 0, err.Error())
 }
 
-// notify lets a message that is under way at the end of the process be taken, so
-// that it need not be told twice.
+// notify sends the message of a batch.
 func (o *Outbox) notify(ctx context.Context, n Named, b batch) error {
+	return o.within(ctx, func(ctx context.Context) error { return n.Notify(ctx, o.message(b.notices)) })
+}
+
+// within lets a message that is under way at the end of the process be taken, so that
+// it need not be told twice.
+func (o *Outbox) within(ctx context.Context, send func(context.Context) error) error {
 	sending, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), sendTimeout, fmt.Errorf("no answer within %s", sendTimeout))
 	defer cancel()
 	defer context.AfterFunc(ctx, func() {
@@ -241,7 +258,7 @@ func (o *Outbox) notify(ctx context.Context, n Named, b batch) error {
 			cancel()
 		}
 	})()
-	return n.Notify(sending, o.message(b.notices))
+	return send(sending)
 }
 
 func (o *Outbox) message(notices []remediate.Notice) Message {

@@ -58,6 +58,7 @@ func (b *mailbox) taken() map[string]int {
 type stage struct {
 	store    *store.Store
 	registry *prometheus.Registry
+	over     func(n remediate.Notice) (over, helped bool) // nil: nothing is
 
 	mu  sync.Mutex
 	now time.Time
@@ -125,7 +126,15 @@ func (s *stage) logged() string {
 // outbox starts anew, as a restart does.
 func (s *stage) outbox(notifiers ...notify.Named) *notify.Outbox {
 	s.registry = prometheus.NewRegistry()
+	var over func(context.Context, remediate.Notice) (bool, bool, error)
+	if s.over != nil {
+		over = func(_ context.Context, n remediate.Notice) (bool, bool, error) {
+			over, helped := s.over(n)
+			return over, helped, nil
+		}
+	}
 	return notify.New(notify.Config{
+		Over:  over,
 		Store: s.store, Notifiers: notifiers, Now: s.clock, Registerer: s.registry,
 		Logger: slog.New(slog.NewTextHandler(s, nil)),
 		Link: func(n remediate.Notice, approve bool) string {

@@ -102,10 +102,10 @@ func (o *Outbox) claim(ctx context.Context, n Named) (b batch, err error) {
 		b.until = store.Millis(now.Add(claimFor))
 		for _, f := range due {
 			switch {
-			case n.Wants != nil && !n.Wants(f.notice.Kind):
+			case !n.wants(f.notice.Kind):
 				b.others = true
 				err = mark(tx, name, f.notice.ID, "ended", store.Millis(now))
-			case len(b.notices) > 0 && b.tries+f.tries > 0: // a refused one travels alone
+			case len(b.notices) > 0 && (n.Alone || b.tries+f.tries > 0): // a refused one travels alone
 			default:
 				b.notices, b.tries = append(b.notices, f.notice), f.tries
 				err = mark(tx, name, f.notice.ID, "claimed", b.until)

@@ -311,10 +311,13 @@ func TestLookBack(t *testing.T) {
 		"x[ 5m : 1m ] offset 1m":                              "6m",
 		"x[":                                                  "0s",
 		"x[five]":                                             "0s",
-		")))((([5m]":                                          "5m",
-		"x[5m] @ 1609746000 > 1":                              "5m",
-		"predict_linear(disk[6h], 4 * 3600) < 0":              "6h",
-		"(rate(x[5m]))[1h:] or absent_over_time(y[2h])":       "2h",
+		")))((([5m]":                                          "0s",
+		"x[5m + 1m]":                                          "0s", // arithmetic is evaluated with the query
+		"new_function(rate(x[5m])) > 1":                       "5m",
+		"max_over_time(rate(x[100y])[200y:1d] offset 100y)": "106751d23h47m16s854ms",
+		"x[5m] @ 1609746000 > 1":                            "5m",
+		"predict_linear(disk[6h], 4 * 3600) < 0":            "6h",
+		"(rate(x[5m]))[1h:] or absent_over_time(y[2h])":     "2h",
 	} {
 		if got := model.Duration(policy.LookBack(expr)).String(); got != want {
 			t.Errorf("LookBack(%s) = %s, want %s", expr, got, want)

@@ -127,6 +127,8 @@ func TestDropIndexRefusals(t *testing.T) {
 		"create index unused on t (a)", "create index used on t (c)", "create index of_expression on t (lower(c))", "create index for_key on t (d)",
 		"create unique index uni on t (a, b)", "create unique index ident on t (id)", "alter table t replica identity using index ident",
 		"create index prefix on t (b, a)", "create index longer on t (b, a, c)",
+		"create table st (ts timestamptz, w text[])", "create index brin_fine on st using brin (ts) with (pages_per_range = 1)", "create index brin_coarse on st using brin (ts) with (pages_per_range = 128)",
+		"create index gin_fast on st using gin (w)", "create index gin_slow on st using gin (w) with (fastupdate = off)",
 		"create table clu (a int)", "create index clu_a on clu (a)", "cluster clu using clu_a",
 		"create table p (a int) partition by range (a)", "create index p_a on p (a)", "create table p_1 partition of p for values from (0) to (9)",
 		"insert into t (id, a, b, c) select n, n, n, n::text from generate_series(1, 1000) n",
@@ -173,6 +175,8 @@ func TestDropIndexRefusals(t *testing.T) {
 		{"foreign key", postgres.DropIndexAt(c.server, later(month)), "for_key", because("unused"), remediate.ReasonUnfit, "t_d_fkey"},
 		{"only the first keys", postgres.DropIndexAt(c.server, later(month)), "prefix", because("duplicate"), remediate.ReasonUnfit, "first of longer"},
 		{"no duplicate", postgres.DropIndexAt(c.server, later(month)), "longer", because("duplicate"), remediate.ReasonNothing, "identical"},
+		{"another granularity", postgres.DropIndexAt(c.server, later(month)), "st/brin_fine", because("duplicate"), remediate.ReasonNothing, "identical"},
+		{"another storage parameter", postgres.DropIndexAt(c.server, later(month)), "st/gin_fast", because("duplicate"), remediate.ReasonNothing, "identical"},
 		{"valid", postgres.DropIndexAt(c.server, later(month)), "unused", because("invalid"), remediate.ReasonNothing, "valid"},
 		{"gone", postgres.DropIndexAt(c.server, later(month)), "nowhere", because("unused"), remediate.ReasonGone, "nowhere"},
 		{"a table", postgres.DropIndexAt(c.server, later(month)), "t", because("unused"), remediate.ReasonGone, ""},
@@ -379,6 +383,40 @@ func TestDropIndexOfPair(t *testing.T) {
 	_, err = action.Plan(t.Context(), c.dropRequest("younger", because("duplicate")))
 	if r, ok := remediate.Refused(err); !ok || !strings.Contains(r.Detail, "both would go") {
 		t.Errorf("Plan of the used one, whose twin counts as unused: %v", err)
+	}
+}
+
+// Two that read the same and are stored in another way are two indexes, also where the one
+// that was to stay is altered after the plan was made.
+func TestDropIndexOfAnotherStorage(t *testing.T) {
+	c := open(t)
+	servertest.Exec(t, c.url, "create table t (a int)", "create index older on t using brin (a) with (autosummarize = on, pages_per_range = 16)", "create index younger on t using brin (a) with (pages_per_range = 16, autosummarize = on)")
+	action := postgres.DropIndexAt(c.server, later(month))
+	plan, err := action.Plan(t.Context(), c.dropRequest("older", because("duplicate")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	servertest.Exec(t, c.url, "alter index younger set (pages_per_range = 128)")
+	if err := applyAll(t, action, plan); err == nil || !strings.Contains(err.Error(), "no other index of the table is identical") {
+		t.Errorf("Apply: %v", err)
+	}
+	for _, name := range []string{"older", "younger"} {
+		if v, err := action.Measure(t.Context(), c.dropRequest(name, because("duplicate"))); err != nil || v != 0 {
+			t.Errorf("%s is a duplicate of %v bytes, %v", name, v, err)
+		}
+	}
+}
+
+// A unique index that is checked at once is more than that of a deferrable constraint: no
+// ON CONFLICT is answered by the second.
+func TestDropIndexBesideADeferredOne(t *testing.T) {
+	c := open(t)
+	servertest.Exec(t, c.url, "create table t (a int unique deferrable, b int unique)", "create unique index at_once on t (a)", "create unique index twice on t (b)")
+	for name, want := range map[string]float64{"at_once": 0, "twice": 8192} {
+		v, err := postgres.DropIndex(c.server).Measure(t.Context(), c.dropRequest(name, because("duplicate")))
+		if err != nil || v != want {
+			t.Errorf("%s is a duplicate of %v bytes, want %v (%v)", name, v, want, err)
+		}
 	}
 }
 

@@ -29,6 +29,7 @@ var (
 	stormSeeds   = flag.Int("storm.seeds", 20, "how many seeds the storm takes")                                               //nolint:gochecknoglobals // a flag of the test
 	stormFirst   = flag.Int("storm.first", 1, "the first of them")                                                             //nolint:gochecknoglobals // the same
 	stormVersion = flag.String("storm.version", "", "the one major version of the server; else it depends on the seed")        //nolint:gochecknoglobals // the same
+	stormScene   = flag.String("storm.scene", "", "only the seeds in whose scene this occurs, as \"store\"")                   //nolint:gochecknoglobals // the same
 	stormAll     = flag.Bool("storm.all", false, "fail where a kind of statement never fell between two batches of an action") //nolint:gochecknoglobals // the same
 	stormLog     = flag.Bool("storm.log", false, "print the history of each seed, of those that hold too")                     //nolint:gochecknoglobals // the same
 )
@@ -48,7 +49,9 @@ func TestStorm(t *testing.T) {
 	t.Parallel()
 	byVersion := make(map[string][]int)
 	for seed := *stormFirst; seed < *stormFirst+*stormSeeds; seed++ {
-		byVersion[versionOf(seed)] = append(byVersion[versionOf(seed)], seed)
+		if scene := scenes()[seed%len(scenes())]; strings.Contains(scene.name, *stormScene) {
+			byVersion[versionOf(seed)] = append(byVersion[versionOf(seed)], seed)
+		}
 	}
 	total := newTally()
 	t.Cleanup(func() {

@@ -163,22 +163,27 @@ func asArgs(state read.State, s read.Snapshot, m read.Usage) []arg {
 	}
 }
 
-// complete compares the keys. What the server itself says that it has read is exact.
-// Where it does not say that, keys may have gone since by what clients have done.
+// complete compares the keys. What the server itself says that it has read is exact: it
+// counts what came to its end while it was down too, and while writes are held nothing
+// does. Where it does not say that, keys may have gone since by what clients have done,
+// and before 7.0 those that have an end may have gone unseen.
 func (a restart) complete(ctx context.Context, kept map[string]string, state read.State, s read.Snapshot) error {
 	before, err := keysOf(kept[keptKeys])
 	if err != nil {
 		return err
 	}
-	var all, must, short int64
+	var all, may, short int64
 	for n, k := range before {
-		lasting := k.All - k.Expires
-		all, must = all+k.All, must+lasting
-		short += max(0, lasting-state.Databases[n].All)
+		must := k.All
+		if state.Loaded < 0 {
+			must -= k.Expires
+		}
+		all, may = all+k.All, may+k.All-must
+		short += max(0, must-state.Databases[n].All)
 	}
 	have := state.Keys
 	if !s.AOF && state.Loaded >= 0 {
-		have, short = state.Loaded, max(0, must-state.Loaded)
+		have, short = state.Loaded, max(0, all-state.Loaded)
 	} else if short > 0 {
 		calls, err := read.ReadCalls(ctx, a.target.Client)
 		if err != nil {
@@ -197,9 +202,9 @@ func (a restart) complete(ctx context.Context, kept map[string]string, state rea
 		}
 	}
 	if short > 0 {
-		return final("the server is back with %d keys of %d, of which %d may have expired: look at its log and its folder before anything is written over", have, all, all-must)
+		return final("the server is back with %d keys of %d, of which %d may have expired: look at its log and its folder before anything is written over", have, all, may)
 	}
-	if appended, err := strconv.ParseFloat(kept[keptAppended], 64); err == nil && s.AOF && s.Rewrites == 0 && s.AOFSize < appended && state.Loaded < must {
+	if appended, err := strconv.ParseFloat(kept[keptAppended], 64); err == nil && s.AOF && s.Rewrites == 0 && s.AOFSize < appended && state.Loaded < all-may {
 		// Clients may have written as many keys since as were lost. One that was written
 		// anew right before the stop is shorter too, and has all keys at its beginning.
 		return final("the server is back, and its append-only file has %s where it had %s: look at its log and its folder before anything is written over", remediate.Quantity("_bytes", s.AOFSize), remediate.Quantity("_bytes", appended))

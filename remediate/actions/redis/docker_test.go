@@ -1,6 +1,8 @@
 package redis_test
 
 import (
+	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -138,4 +140,47 @@ func TestRestartInDocker(t *testing.T) {
 		_, err := redis.Restart(r).Plan(t.Context(), remediate.Request{})
 		refuses(t, err, remediate.ReasonUnfit, "its command line says no")
 	})
+}
+
+// Containers of one docker compose up are started together, each with a server on the same
+// port: which of them answers is told by its address.
+func TestRestartOfTheContainerBesideIt(t *testing.T) {
+	d := servertest.Docker(t)
+	redisImage(t, d)
+	if _, err := d.Run(t.Context(), nil, "network", "create", "beside"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if _, err := d.Run(context.WithoutCancel(t.Context()), nil, "rm", "--force", "one", "two"); err != nil {
+			t.Error(err)
+		}
+		if _, err := d.Run(context.WithoutCancel(t.Context()), nil, "network", "rm", "beside"); err != nil {
+			t.Error(err)
+		}
+	})
+	at := make(map[string]string)
+	for _, name := range []string{"one", "two"} {
+		if _, err := d.Run(t.Context(), nil, "run", "--detach", "--network", "beside", "--volume", "/data", "--name", name, "redis:1", "/redis-server", "--save", "", "--dir", "/data", "--requirepass", secret); err != nil {
+			t.Fatal(err)
+		}
+		address, err := d.Run(t.Context(), nil, "inspect", "--format", "{{.NetworkSettings.Networks.beside.IPAddress}}", name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		at[name] = "redis://" + address + ":6379"
+	}
+	by := engineOf(t, d.Host)
+	r := as(t, at["two"], secret, target.Restart{Docker: by, Container: "one"}) // which was started a moment before
+	answers(t, r)
+	_, err := redis.Restart(r).Plan(t.Context(), remediate.Request{})
+	refuses(t, err, remediate.ReasonUnfit, "the server answers at "+strings.TrimSuffix(strings.TrimPrefix(at["two"], "redis://"), ":6379")+": it is another")
+	r = as(t, at["one"], secret, target.Restart{Docker: by, Container: "one"})
+	populate(t, r, keysThere)
+	step := plannedRestart(t, r)
+	if err := apply(t, redis.Restart(r), &step); err != nil {
+		t.Errorf("Apply: %v", err)
+	}
+	if got := do(t, r, "dbsize"); got != fmt.Sprint(keysThere) {
+		t.Errorf("%s keys are there, want %d", got, keysThere)
+	}
 }

@@ -1,10 +1,16 @@
 package redis
 
 import (
+	"cmp"
+	"context"
 	"fmt"
+	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/ai-micro-service/upkeep/internal/target"
 	"github.com/ai-micro-service/upkeep/remediate"
@@ -61,10 +67,46 @@ func (now patient) same() error {
 	switch {
 	case !s.Running:
 		return remediate.Refuse(remediate.ReasonUnfit, "whoever restarts the server says that it does not run: it is another")
+	case now.address.IsValid() && len(s.Addresses) > 0 && !slices.Contains(s.Addresses, now.address):
+		return remediate.Refuse(remediate.ReasonUnfit, "the container has the address %s and the server answers at %s: it is another", s.Addresses[0], now.address)
 	case !s.Started.IsZero() && (state.Started.Before(s.Started.Add(-2*time.Second)) || state.Started.After(s.Started.Add(bootWithin))):
 		return remediate.Refuse(remediate.ReasonUnfit, "the container was started at %s and the server at %s: it is another", s.Started.UTC().Format(time.RFC3339), state.Started.UTC().Format(time.RFC3339))
 	case s.Started.IsZero() && s.PID != state.PID:
 		return remediate.Refuse(remediate.ReasonUnfit, "the unit runs process %d and the server is process %d: it is another", s.PID, state.PID)
+	case now.hidden && len(s.Addresses) > 0 && now.place.root == "":
+		return remediate.Refuse(remediate.ReasonPrivilege, "whether the container is the server cannot be seen: grant +client|info")
+	}
+	return now.listens()
+}
+
+// address asks the server which address of its own we talk to: also behind a published
+// port it is the container's. A loopback address is every machine's.
+func address(ctx context.Context, c *goredis.Client) (at netip.Addr, hidden bool, err error) {
+	text, err := c.Do(ctx, "client", "info").Text()
+	switch {
+	case denied(err):
+		return at, true, nil
+	case err != nil && strings.HasPrefix(err.Error(), "ERR "): // before 6.2 there is no such command
+		return at, false, nil
+	case err != nil:
+		return at, false, fmt.Errorf("client info: %w", err)
+	}
+	for field := range strings.FieldsSeq(text) {
+		if local, ok := strings.CutPrefix(field, "laddr="); ok {
+			if a, err := netip.ParseAddrPort(local); err == nil && !a.Addr().IsLoopback() {
+				return a.Addr().Unmap().WithZone(""), false, nil
+			}
+		}
+	}
+	return at, false, nil
+}
+
+// listens refuses a server on another port than the container or the unit starts one on:
+// those that share the machine's network are told apart by it alone.
+func (now patient) listens() error {
+	starts := cmp.Or(now.begun.said["port"], "6379")
+	if is := now.state.Port; now.begun.known && is != 0 && strconv.Itoa(is) != starts && strconv.Itoa(is) != now.begun.said["tls-port"] { // it tells the second where the first is 0
+		return remediate.Refuse(remediate.ReasonUnfit, "the server listens on port %d, and who restarts it starts one on port %s: it is another, or would come back at another address", is, starts)
 	}
 	return nil
 }

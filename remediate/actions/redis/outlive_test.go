@@ -326,6 +326,39 @@ func TestRestartComparesEachTime(t *testing.T) {
 	}
 }
 
+// Keys that have an end are data too: where all of them have one, as those of sessions and
+// caches do, their loss is a loss. Those that came to their end meanwhile are none.
+func TestRestartComparesKeysThatHaveAnEnd(t *testing.T) {
+	for name, aof := range map[string]string{"a snapshot": "no", "an append-only file": "yes"} {
+		t.Run(name, func(t *testing.T) {
+			u, r := supervised(t, "--appendonly", aof)
+			do(t, r, "eval", `for i=1,200 do redis.call("set","key"..i,"value"..i,"ex",100000) end`, 0)
+			step := plannedRestart(t, r)
+			do(t, r, "eval", `for i=1,50 do redis.call("pexpire","key"..i,1) end`, 0)
+			if err := apply(t, redis.Restart(r), &step); err != nil {
+				t.Fatalf("Apply: %v", err)
+			}
+			step = plannedRestart(t, r)
+			u.between = func() {
+				for _, file := range []string{"dump.rdb", "appendonlydir"} {
+					if err := os.RemoveAll(filepath.Join(u.dir, file)); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+			for range 2 {
+				err := apply(t, redis.Restart(r), &step)
+				if !errors.Is(err, remediate.ErrFinal) || !strings.Contains(err.Error(), "the server is back with 0 keys of") {
+					t.Errorf("with its data lost: %v", err)
+				}
+			}
+			if u.count() != 2 {
+				t.Errorf("%d restarts, want 2", u.count())
+			}
+		})
+	}
+}
+
 // The server is back with its keys, and not as it was: what nobody was told of.
 func TestRestartComparesSettings(t *testing.T) {
 	file := readable(t, "redis.conf", "timeout 10\nuser app on nopass ~* +@all\n")

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -88,7 +89,7 @@ another process's. It is done when another process answers (run_id), has read it
 data, has as many keys as before (but for those that expire by themselves), and is
 set as it was but for what the plan said. A comparison that fails ends the run as
 failed. A server that another restarts meanwhile, before its keys were counted, is
-refused. Rights: +info +bgsave +client|pause +client|unpause +client|setname
+refused. Rights: +info +bgsave +client|pause +client|unpause +client|info +client|setname
 +config|get (which shows passwords; none is kept or shown) +acl|list, and +multi +discard so that a
 lacking right is seen at plan time; of Docker POST, of systemd the right to restart the unit (root, or a rule of polkit for
 org.freedesktop.systemd1.manage-units).`,
@@ -110,7 +111,7 @@ org.freedesktop.systemd1.manage-units).`,
 }
 
 func restarting() []need {
-	return append([]need{saving(), {"+client|pause", []any{"client", "pause", "1", "write"}}, {"+client|unpause", []any{"client", "unpause"}}}, reading()...)
+	return append([]need{saving(), {"+client|pause", []any{"client", "pause", "1", "write"}}, {"+client|unpause", []any{"client", "unpause"}}, {"+client|info", []any{"client", "info"}}}, reading()...)
 }
 
 type restart struct{ target *target.Redis }
@@ -130,6 +131,8 @@ type patient struct {
 	running    running
 	begun      startup
 	pause      time.Duration
+	address    netip.Addr // that the server itself has for us; not valid where it is not known, or tells nothing
+	hidden     bool       // we may not ask for it
 }
 
 // Plan implements remediate.Remedy.
@@ -222,7 +225,10 @@ func (a restart) ask(ctx context.Context) (now patient, err error) {
 	if now.memory, err = read.ReadMemory(ctx, a.target.Client); err != nil {
 		return now, err
 	}
-	now.state, err = read.ReadState(ctx, a.target.Client)
+	if now.state, err = read.ReadState(ctx, a.target.Client); err != nil {
+		return now, err
+	}
+	now.address, now.hidden, err = address(ctx, a.target.Client)
 	return now, err
 }
 

@@ -14,6 +14,7 @@ import (
 
 	goredis "github.com/redis/go-redis/v9"
 
+	"github.com/ai-micro-service/upkeep/internal/sandbox"
 	"github.com/ai-micro-service/upkeep/internal/servertest"
 	"github.com/ai-micro-service/upkeep/internal/target"
 	"github.com/ai-micro-service/upkeep/remediate"
@@ -144,6 +145,25 @@ func TestRestartChecksWhatCameBack(t *testing.T) {
 	refuses(t, apply(t, redis.Restart(r), &step), remediate.ReasonUnfit, "told maxmemory 209715200 with CONFIG SET, and its command line says 100mb")
 	if u.count() != 1 {
 		t.Errorf("it was restarted")
+	}
+}
+
+// A server that listens elsewhere than it is started is another, or comes back where nobody
+// looks for it.
+func TestRestartOnAnotherPort(t *testing.T) {
+	u, r := supervised(t)
+	populate(t, r, 10)
+	port, err := sandbox.FreePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	do(t, r, "config", "set", "port", fmt.Sprint(port))
+	r = as(t, fmt.Sprintf("redis://127.0.0.1:%d", port), secret, r.Restart)
+	answers(t, r)
+	_, err = redis.Restart(r).Plan(t.Context(), remediate.Request{})
+	refuses(t, err, remediate.ReasonUnfit, fmt.Sprintf("the server listens on port %d, and who restarts it starts one on port", port))
+	if u.count() != 0 {
+		t.Error("it was restarted")
 	}
 }
 

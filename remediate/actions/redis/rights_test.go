@@ -73,7 +73,7 @@ func TestRights(t *testing.T) {
 					refuses(t, err, remediate.ReasonPrivilege, lacks)
 				}
 				// Who may not ask beforehand is told at the moment of acting.
-				if lacks == "+discard" || lacks == "+info" || lacks == "+config|set" || lacks == "+client|unpause" || lacks == "+config|get" || lacks == "+acl|list" {
+				if lacks == "+discard" || lacks == "+info" || lacks == "+config|set" || lacks == "+client|unpause" || lacks == "+client|info" || lacks == "+config|get" || lacks == "+acl|list" {
 					continue
 				}
 				rest = slices.DeleteFunc(rest, func(g string) bool { return g == "+multi" })

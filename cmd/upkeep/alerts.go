@@ -1,0 +1,72 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"slices"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ai-micro-service/upkeep/internal/console"
+	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/journal"
+)
+
+func alertsCommand() *cobra.Command {
+	var c client
+	cmd := &cobra.Command{
+		Use:   "alerts",
+		Short: "List the alerts that fire, the worst first",
+		Long: `List the alerts that fire, the worst first: also those of severity info, and those that
+no policy matches.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var s console.Status
+			if err := c.do(cmd.Context(), http.MethodGet, "/status", nil, &s); err != nil {
+				return err
+			}
+			slices.SortStableFunc(s.Episodes, func(a, b remediate.Episode) int {
+				return cmp.Or(rank(a)-rank(b), a.Opened.Compare(b.Opened))
+			})
+			if c.json {
+				return printJSON(cmd.OutOrStdout(), s.Episodes)
+			}
+			return printAlerts(cmd.OutOrStdout(), s.Episodes)
+		},
+	}
+	c.flags(cmd)
+	return cmd
+}
+
+// rank orders severities, those that are not known after the warnings.
+func rank(e remediate.Episode) int {
+	if i := slices.Index([]string{"critical", "warning"}, e.Alert.Labels["severity"]); i >= 0 {
+		return i
+	}
+	if slices.Contains([]string{"info", "none", "debug"}, e.Alert.Labels["severity"]) {
+		return 3
+	}
+	return 2
+}
+
+func printAlerts(w io.Writer, all []remediate.Episode) error {
+	if len(all) == 0 {
+		_, err := fmt.Fprintln(w, "No alert fires.")
+		return err
+	}
+	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(t, "SEVERITY\tALERT\tSINCE\tON\tSUMMARY")
+	for _, e := range all {
+		on := maps.Clone(e.Alert.Labels)
+		for _, name := range []string{"alertname", "severity", "job", "instance"} {
+			delete(on, name)
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", visible(e.Alert.Labels["severity"]), visible(e.Name()), e.Opened.Local().Format(time.DateTime), journal.Subject(on), visible(e.Alert.Annotations["summary"]))
+	}
+	return t.Flush()
+}

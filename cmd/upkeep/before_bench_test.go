@@ -1,0 +1,159 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// noWorse is how much slower than before a start or the webhook may be.
+const noWorse = 1.1
+
+// figures are what one binary was measured to do.
+type figures struct {
+	size         int64
+	starts       []time.Duration
+	idle, loaded int64 // bytes resident
+	posts        []float64
+}
+
+// BenchmarkBefore measures the binary that make build has built beside the one of another
+// commit, which make before has built: size, time from start to ready, memory when idle and
+// after a flood of deliveries, and how many deliveries a second its webhook takes.
+func BenchmarkBefore(b *testing.B) {
+	binaries := [2]string{built(b, "upkeep"), built(b, "upkeep-before")}
+	for name, more := range map[string]string{"embedded": "", "outside": "embedded: {enabled: false}\n"} {
+		b.Run(name, func(b *testing.B) {
+			dir := b.TempDir()
+			var all [2]contender
+			for i, binary := range binaries {
+				address, who := fmt.Sprintf("127.0.0.1:1986%d", i), fmt.Sprintf("upkeep%d", i)
+				text := fmt.Sprintf("data_dir: %s\nweb: {listen: '%s'}\ntargets: {host: [{name: here}]}\n%s", who, address, more)
+				if err := os.WriteFile(filepath.Join(dir, who+".yaml"), []byte(text), 0o600); err != nil {
+					b.Fatal(err)
+				}
+				all[i] = contender{who, [][]string{{binary, "serve", "--config", who + ".yaml"}}, []string{address}, []string{binary}}
+			}
+			for range b.N {
+				var f [2]figures
+				beside(b, dir, all, &f)
+				report(b, f)
+			}
+		})
+	}
+}
+
+// beside measures two contenders in turns, since the machine's own pace drifts.
+func beside(b *testing.B, dir string, all [2]contender, f *[2]figures) {
+	b.Helper()
+	for range 7 {
+		for i, c := range all {
+			stop, took := c.start(b, dir)
+			stop()
+			f[i].starts = append(f[i].starts, took)
+		}
+	}
+	var stops [2]func() int64
+	for i, c := range all {
+		info, err := os.Stat(c.binaries[0])
+		if err != nil {
+			b.Fatal(err)
+		}
+		f[i].size = info.Size()
+		stop, _ := c.start(b, dir)
+		time.Sleep(settled)
+		f[i].idle = stop()
+	}
+	for i, c := range all {
+		stops[i], _ = c.start(b, dir)
+	}
+	var serial atomic.Int64
+	for range 5 {
+		for i, c := range all {
+			f[i].posts = append(f[i].posts, flood(b, c.ready[0], &serial, 2*time.Second))
+		}
+	}
+	for i := range all {
+		f[i].loaded = stops[i]()
+	}
+}
+
+func report(b *testing.B, f [2]figures) {
+	b.Helper()
+	for i, suffix := range []string{"", "-before"} {
+		slices.Sort(f[i].starts)
+		slices.Sort(f[i].posts)
+		b.ReportMetric(float64(f[i].size)/1e6, "MB-binary"+suffix)
+		b.ReportMetric(float64(middle(f[i].starts).Milliseconds()), "ms-to-ready"+suffix)
+		b.ReportMetric(float64(f[i].idle)/1e6, "MB-idle"+suffix)
+		b.ReportMetric(float64(f[i].loaded)/1e6, "MB-loaded"+suffix)
+		b.ReportMetric(middle(f[i].posts), "posts/s"+suffix)
+	}
+	start, posts := middle(f[0].starts).Seconds()/middle(f[1].starts).Seconds(), middle(f[1].posts)/middle(f[0].posts)
+	b.ReportMetric(start, "start-to-before")
+	b.ReportMetric(posts, "webhook-to-before")
+	b.ReportMetric(0, "ns/op") // says nothing here
+	if start > noWorse || posts > noWorse {
+		b.Errorf("slower than before: start %.2f ×, webhook %.2f ×, want %.1f × at most", start, posts, noWorse)
+	}
+}
+
+func middle[T any](sorted []T) T { return sorted[len(sorted)/2] }
+
+// flood delivers alerts from 64 connections for a while, none of which was sent before, and
+// returns how many deliveries were taken a second.
+func flood(b *testing.B, address string, serial *atomic.Int64, long time.Duration) float64 {
+	b.Helper()
+	var taken atomic.Int64
+	var clients sync.WaitGroup
+	begun := time.Now()
+	for range 64 {
+		clients.Go(func() {
+			conn, err := net.Dial("tcp", address)
+			if err != nil {
+				b.Error(err)
+				return
+			}
+			defer func() { _ = conn.Close() }() // everything was read
+			read := bufio.NewReader(conn)
+			for time.Since(begun) < long {
+				if err := deliver(conn, read, serial.Add(1)); err != nil {
+					b.Error(err)
+					return
+				}
+				taken.Add(1)
+			}
+		})
+	}
+	clients.Wait()
+	return float64(taken.Load()) / time.Since(begun).Seconds()
+}
+
+func deliver(conn io.Writer, read *bufio.Reader, n int64) error {
+	body := fmt.Sprintf(`{"version":"4","groupKey":"k%d","status":"firing","receiver":"upkeep","groupLabels":{},"commonLabels":{},"commonAnnotations":{},"externalURL":"http://am","alerts":[{"status":"firing","labels":{"alertname":"A","severity":"warning","server":"main","database":"app","schema":"public","table":"t%d"},"annotations":{"summary":"dead rows"},"startsAt":%q,"endsAt":"0001-01-01T00:00:00Z","generatorURL":"http://p/graph?g0.expr=up","fingerprint":"f%d"}]}`, n, n, time.Now().UTC().Format(time.RFC3339), n)
+	if _, err := fmt.Fprintf(conn, "POST /webhook/alertmanager HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(body), body); err != nil {
+		return err
+	}
+	res, err := http.ReadResponse(read, nil)
+	if err != nil {
+		return err
+	}
+	var text strings.Builder
+	if _, err := io.Copy(&text, res.Body); err != nil {
+		return err
+	}
+	if res.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s: %s", res.Status, text.String())
+	}
+	return nil
+}

@@ -1,0 +1,10 @@
+package receivers
+
+import (
+	_ "embed"
+)
+
+// ownTemplates are the texts of upkeep's own notifications under Alertmanager's names.
+//
+//go:embed own.tmpl
+var ownTemplates string

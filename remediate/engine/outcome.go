@@ -1,0 +1,81 @@
+package engine
+
+import (
+	"fmt"
+	"maps"
+
+	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/journal"
+)
+
+// outcome notifies people of what a run has done and what came of it, where any of them is
+// to be notified of that. It returns nil for every other transition.
+func (e *Engine) outcome(run remediate.Run) *remediate.Notice {
+	kind, says := effect(run)
+	if kind == "" || e.c.Announce == nil || !e.c.Announce(kind) {
+		return nil
+	}
+	n := &remediate.Notice{
+		Key: fmt.Sprintf("%s/%d", kind, run.ID), Kind: kind, Run: run.ID, Episode: run.Request.Episode, At: run.Changed, Labels: about(run),
+		Title: fmt.Sprintf("Run %d %s: %s on %s", run.ID, says, run.Request.Action, journal.Subject(run.Request.Subject)), Text: run.Why,
+	}
+	if a, err := e.action(run.Request); err == nil && a.Lowers != "" {
+		n.Text += fmt.Sprintf("\n%s: %s before", a.Lowers, quantity(a.Lowers, run.Before))
+		if run.After != nil {
+			n.Text += fmt.Sprintf(", %s after", quantity(a.Lowers, run.After))
+		}
+		if run.Request.Limit != nil {
+			n.Text += fmt.Sprintf(", limit %s", quantity(a.Lowers, run.Request.Limit))
+		}
+	}
+	return n
+}
+
+// effect returns the kind of notice for the state of a run, and the words for it.
+func effect(run remediate.Run) (kind remediate.NoticeKind, says string) {
+	switch run.State {
+	case remediate.Applied:
+		return remediate.NoticeActed, "has acted"
+	case remediate.Cleared:
+		return remediate.NoticeHelped, "helped"
+	case remediate.Uncleared:
+		return remediate.NoticeNotHelped, "did not help"
+	case remediate.Inconclusive:
+		return remediate.NoticeNotHelped, "acted, and it is not known whether it helped"
+	case remediate.Failed:
+		if run.Acted() {
+			return remediate.NoticeNotHelped, "failed"
+		}
+	default:
+	}
+	return "", ""
+}
+
+// about returns the labels by which a notification of a run can be routed.
+func about(run remediate.Run) map[string]string {
+	labels := maps.Clone(run.Request.Subject)
+	if labels == nil {
+		labels = make(map[string]string)
+	}
+	labels["action"] = run.Request.Action
+	if run.Request.Policy != "" {
+		labels["policy"] = run.Request.Policy
+	}
+	return labels
+}
+
+// aboutAlert returns those of a notification of an alert: its own, and the policy. The
+// name and the severity are those of the notification.
+func aboutAlert(alert map[string]string, policy string) map[string]string {
+	labels := maps.Clone(alert)
+	if labels == nil {
+		labels = make(map[string]string)
+	}
+	labels["alert"] = labels["alertname"]
+	delete(labels, "alertname")
+	delete(labels, "severity")
+	if policy != "" {
+		labels["policy"] = policy
+	}
+	return labels
+}

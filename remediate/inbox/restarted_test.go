@@ -1,0 +1,64 @@
+package inbox_test
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ai-micro-service/upkeep/remediate/inbox"
+)
+
+// An Alertmanager keeps no alerts on its disk: one that comes back after a long time
+// lists none until Prometheus sends them again. What it does not list then is not over.
+func TestAlertmanagerComesBackWithoutAlerts(t *testing.T) {
+	h := hold(t, 1)
+	var ahead atomic.Int64
+	h.desk.Inbox = inbox.New(inbox.Config{Store: h.store, Now: func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }, FlapWindow: 10 * time.Minute})
+	lasts := h.tell(t, "kind", "plain", "n", "lasts")
+	h.tell(t, "kind", "plain", "n", "ends")
+	am := h.Alertmanager
+	hurry := make(chan struct{})
+	am.Every, am.Absent, am.Hurry, am.Logger = time.Hour, 5*time.Minute, hurry, slog.New(slog.DiscardHandler)
+	ctx, stop := context.WithCancel(t.Context())
+	var done sync.WaitGroup
+	done.Go(func() {
+		if err := h.desk.Watch(ctx, am); err != nil {
+			t.Error(err)
+		}
+	})
+	is := func(when string, want ...string) {
+		t.Helper()
+		hurry <- struct{}{}
+		hurry <- struct{}{} // taken only when the answer before is in the inbox
+		var got []string
+		for _, e := range h.open(t) {
+			got = append(got, e.Alert.Labels["n"])
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s: %s", when, diff)
+		}
+	}
+	is("at first", "lasts", "ends")
+	h.peers[0].Kill()
+	ahead.Add(int64(3 * time.Hour))
+	is("while it is away", "lasts", "ends")
+	h.peers[0].Start()
+	is("before Prometheus has sent anything", "lasts", "ends")
+	e, err := h.Episode(t.Context(), lasts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.post(t, e.Alert)
+	ahead.Add(int64(6 * time.Minute))
+	is("after six minutes more", "lasts")
+	if all := h.open(t); len(all) != 1 || all[0].ID != lasts {
+		t.Errorf("another episode is open: %+v", all)
+	}
+	stop()
+	done.Wait()
+}

@@ -1,0 +1,141 @@
+package notify
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/ai-micro-service/upkeep/internal/store"
+	"github.com/ai-micro-service/upkeep/remediate"
+)
+
+// A Closer is a Notifier that also takes word of the end of what it told.
+type Closer interface {
+	Closes() bool
+	Close(ctx context.Context, n Item) error
+}
+
+// ends is the name under which it is noted which ends a notifier was told of.
+func ends(name string) string { return name + ", ends" }
+
+// over tells a notifier that keeps incidents which of them are over: the run of a notice
+// has ended, or the alert of a page fires no more. It looks at what is, and so misses no
+// way in which a run can end.
+func (o *Outbox) over(ctx context.Context, n Named) error {
+	closer, ok := n.Notifier.(Closer)
+	if !ok || !closer.Closes() || o.config.Over == nil || o.resting(n.Name) {
+		return nil
+	}
+	told, err := o.unended(ctx, n.Name)
+	if err != nil {
+		return err
+	}
+	for _, notice := range told {
+		if ctx.Err() != nil || o.resting(n.Name) {
+			return nil
+		}
+		over, helped, err := o.config.Over(ctx, notice)
+		if err != nil {
+			return err
+		}
+		// That it helped is told in its own notice, which is the end too.
+		said := helped && n.wants(remediate.NoticeHelped) && notice.Run != 0
+		switch {
+		case !n.wants(notice.Kind) || endless(notice) || over && said:
+			err = o.ended(ctx, n.Name, notice.ID)
+		case over:
+			err = o.end(ctx, n, closer, notice)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// endless reports whether a notice has no end that could be told.
+func endless(n remediate.Notice) bool {
+	switch n.Kind {
+	case remediate.NoticeAsk, remediate.NoticeActed:
+		return false
+	case remediate.NoticePage, remediate.NoticeNotHelped:
+		return n.Episode == 0
+	default:
+		return true
+	}
+}
+
+// unended returns the notices that a notifier was told of and whose end it was not.
+func (o *Outbox) unended(ctx context.Context, name string) (all []remediate.Notice, err error) {
+	// What was given up or is not for it was never claimed.
+	rows, err := o.config.Store.Query(ctx, `select n.id, n.notice from notices n join deliveries d on d.notice = n.id and d.notifier = ? and d.ended <> 0 and d.claimed <> 0
+		where not exists (select 1 from deliveries e where e.notice = n.id and e.notifier = ? and e.ended <> 0) order by n.id`, name, ends(name))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		var id int64
+		var text []byte
+		if err := rows.Scan(&id, &text); err != nil {
+			return nil, err
+		}
+		var notice remediate.Notice
+		if err := json.Unmarshal(text, &notice); err != nil {
+			return nil, fmt.Errorf("notice %d: %w", id, err)
+		}
+		notice.ID = id
+		all = append(all, notice)
+	}
+	return all, rows.Err()
+}
+
+// end tells one end, unless another replica is at it.
+func (o *Outbox) end(ctx context.Context, n Named, closer Closer, notice remediate.Notice) error {
+	mine := false
+	err := o.config.Store.Write(ctx, func(tx *store.Tx) error {
+		mine = false
+		now, err := tx.Now()
+		if err != nil {
+			return err
+		}
+		var claimed, ended int64
+		err = tx.QueryRow("select coalesce(max(claimed), 0), coalesce(max(ended), 0) from deliveries where notifier = ? and notice = ?", ends(n.Name), notice.ID).Scan(&claimed, &ended)
+		if err != nil || ended != 0 || claimed > store.Millis(now) {
+			return err
+		}
+		mine = true
+		return mark(tx, ends(n.Name), notice.ID, "claimed", store.Millis(now.Add(claimFor)))
+	})
+	if err != nil || !mine {
+		return err
+	}
+	err = o.within(ctx, func(ctx context.Context) error {
+		return closer.Close(ctx, o.message([]remediate.Notice{notice}).Notices[0])
+	})
+	fault, known := asFault(err)
+	switch {
+	case err == nil:
+		o.rested(n.Name)
+	case known && fault.Refused: // a server that does not take the end will not take it later
+		o.config.Logger.Warn("end of a notice not taken", "notifier", n.Name, "notice", notice.ID, "err", err)
+	default:
+		o.config.Logger.Warn("end of a notice not taken", "notifier", n.Name, "notice", notice.ID, "pause", o.rest(n.Name, fault.After), "err", err)
+		return nil // it is tried again when the claim is over
+	}
+	return o.ended(context.WithoutCancel(ctx), n.Name, notice.ID)
+}
+
+// ended notes that nothing is left to be said of a notice.
+func (o *Outbox) ended(ctx context.Context, name string, notice int64) error {
+	ctx, cancel := context.WithTimeout(ctx, noteTimeout)
+	defer cancel()
+	return o.config.Store.Write(ctx, func(tx *store.Tx) error {
+		now, err := tx.Now()
+		if err != nil {
+			return err
+		}
+		return mark(tx, ends(name), notice, "ended", store.Millis(now))
+	})
+}
