@@ -164,14 +164,23 @@ func samples(t *testing.T, base string) map[string]bool {
 	return all
 }
 
+// more waits until upkeep has so many samples at least, and returns them.
+func (s *scrapingSite) more(t *testing.T, n int) map[string]bool {
+	t.Helper()
+	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+		if all := samples(t, "http://"+s.address); len(all) >= n {
+			return all
+		}
+	}
+	t.Fatalf("upkeep does not come to %d samples", n)
+	return nil
+}
+
 // same waits until the other Prometheus has each sample that upkeep has now, and checks
 // that it has no others.
 func (s *scrapingSite) same(t *testing.T) {
 	t.Helper()
-	want := samples(t, "http://"+s.address)
-	if len(want) < 50 {
-		t.Fatalf("upkeep has only %d samples", len(want))
-	}
+	want := s.more(t, 50)
 	var lacks []string
 	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
 		got := samples(t, s.remote.URL)
@@ -225,13 +234,11 @@ func TestScrapedServiceAndRemoteWrite(t *testing.T) {
 	for range 2 {
 		s.kill(t)
 		s.start(t)
+		s.more(t, len(samples(t, "http://"+s.address))+20)
 		s.same(t)
 	}
 	s.remote.Kill()
-	before := len(samples(t, "http://"+s.address))
-	for end := time.Now().Add(time.Minute); len(samples(t, "http://"+s.address)) < before+50 && time.Now().Before(end); {
-		time.Sleep(100 * time.Millisecond)
-	}
+	s.more(t, len(samples(t, "http://"+s.address))+50)
 	s.kill(t)
 	s.start(t)
 	s.remote.Start()
