@@ -6,7 +6,7 @@ import "github.com/ai-micro-service/upkeep/remediate"
 // appears at 1 has not increased.
 func (o *Outbox) begin(notifiers []Named) {
 	for _, n := range notifiers {
-		for _, kind := range []remediate.NoticeKind{remediate.NoticeAsk, remediate.NoticePage, remediate.NoticeTell} {
+		for _, kind := range kinds() {
 			if n.Wants != nil && !n.Wants(kind) {
 				continue
 			}
@@ -14,5 +14,14 @@ func (o *Outbox) begin(notifiers []Named) {
 				o.total.WithLabelValues(n.Name, string(kind), result)
 			}
 		}
+	}
+}
+
+// kinds are those of notices that people are sent unasked.
+func kinds() []remediate.NoticeKind {
+	return []remediate.NoticeKind{
+		remediate.NoticeAsk, remediate.NoticePage, remediate.NoticeTell,
+		remediate.NoticeActed, remediate.NoticeHelped, remediate.NoticeNotHelped,
+		remediate.NoticeAlert, remediate.NoticeResolved,
 	}
 }
