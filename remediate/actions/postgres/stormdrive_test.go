@@ -38,7 +38,7 @@ func (w *world) turn() act {
 	}}
 	often := 2
 	if w.store != nil { // the work with an object is over soon: it takes more of them for the storm to fall into it
-		often, restore.params["until"] = 5, w.now.Add(-time.Duration(182+w.rng.IntN(3))*24*time.Hour).Format(time.RFC3339)
+		often, restore.params["until"] = 3, w.now.Add(-time.Duration(182+w.rng.IntN(3))*24*time.Hour).Format(time.RFC3339)
 	}
 	switch n := w.rng.IntN(10); {
 	case n < 8-often:
