@@ -18,7 +18,7 @@ import (
 // A Store keeps objects under their names.
 type Store interface {
 	// Put keeps content under a name. When it returns nil, the object is there,
-	// whole, and would be after a loss of power. To put the same content under the
+	// whole, and would be after a loss of power where the store is Lasting. To put the same content under the
 	// same name again is no error; other content gives ErrDiffers, and what is
 	// there stays.
 	Put(ctx context.Context, name string, content []byte) error

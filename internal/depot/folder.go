@@ -113,9 +113,6 @@ func (f *folder) PutFrom(ctx context.Context, name string, content Content) erro
 		return err
 	}
 	defer func() { _ = root.Close() }() // was only looked through
-	if err := f.lasting(root); err != nil {
-		return err
-	}
 	f.swept.Do(func() { sweep(root) })
 	beside := part + rand.Text()
 	defer func() { _ = root.Remove(beside) }() // it has its name, or is worth nothing

@@ -240,7 +240,11 @@ func (a prunelogs) Apply(ctx context.Context, f remediate.Fence, s remediate.Ste
 	}
 	// A target that has been given a log archive since the plan has its lines kept.
 	if a.target.LogArchive != "" {
-		if err := l.archive(ctx, f, depot.Folder(a.target.LogArchive), k.ID, n, l.grain(o.keep)); err != nil {
+		aside := depot.Folder(a.target.LogArchive)
+		if err := depot.Lasting(aside); err != nil {
+			return remediate.Refuse(remediate.ReasonUnfit, "log archive: %v", err)
+		}
+		if err := l.archive(ctx, f, aside, k.ID, n, l.grain(o.keep)); err != nil {
 			return fmt.Errorf("log of container %s: archive: %w", k.Name, err)
 		}
 	}

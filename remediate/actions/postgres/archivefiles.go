@@ -30,11 +30,18 @@ func reach(ctx context.Context, to target.Destination) error {
 	return nil
 }
 
-// outlasts refuses a destination whose objects do not outlast a restart of the machine.
-func outlasts(to target.Destination) error {
+// volatileParam says that a folder in memory is taken.
+const volatileParam = "volatile"
+
+// outlasts refuses a destination whose objects do not outlast a restart of the machine,
+// unless a person takes that.
+func outlasts(to target.Destination, volatile string) error {
 	err := depot.Lasting(to.Store)
 	if errors.Is(err, depot.ErrVolatile) {
-		return remediate.Refuse(remediate.ReasonUnfit, "the destination: %v", err)
+		if volatile == "true" {
+			return nil
+		}
+		return remediate.Refuse(remediate.ReasonUnfit, "the destination: %v, or set the parameter volatile", err)
 	}
 	return err
 }
@@ -62,7 +69,7 @@ func (a moving) planFiles(ctx context.Context, db *target.Database, rel relation
 		err = reach(ctx, entry.To)
 	}
 	if err == nil {
-		err = outlasts(entry.To)
+		err = outlasts(entry.To, r.Params[volatileParam])
 	}
 	if err == nil {
 		err = mounted(ctx, db, entry.To)
@@ -105,6 +112,9 @@ func (a moving) planFiles(ctx context.Context, db *target.Database, rel relation
 	args["part"], args["label"], args[contractArg] = partFile, entry.To.Label, s.giving.contract.String()
 	if s.zone != "" {
 		args["zone"] = s.zone
+	}
+	if r.Params[volatileParam] == "true" {
+		args[volatileParam] = "true"
 	}
 	p.Steps = append(p.Steps, remediate.Step{Do: m.filedText(entry.To.Label, columns), Undo: "postgres/restore_archived brings them back", Args: args})
 	after, facts, err := a.upkeep(ctx, db, m, s, r, &p)
@@ -163,6 +173,9 @@ func (a moving) file(ctx context.Context, c *pgx.Conn, f remediate.Fence, s reme
 	v, err := m.surveyed(ctx, c)
 	if err == nil {
 		err = mayFile(ctx, c)
+	}
+	if err == nil {
+		err = outlasts(entry.To, s.Args[volatileParam])
 	}
 	if err == nil {
 		err = mounted(ctx, c, entry.To)

@@ -424,7 +424,7 @@ func TestArchiveStoreFails(t *testing.T) {
 		}
 		t.Cleanup(p.Close)
 		a := postgres.Archive(p)
-		plan, err := a.Plan(t.Context(), remediate.Request{Subject: s.subject()})
+		plan, err := a.Plan(t.Context(), remediate.Request{Subject: s.subject(), Params: map[string]string{"volatile": "true"}})
 		return a, plan, err
 	}
 	fails := func(t *testing.T, err error, want string) {

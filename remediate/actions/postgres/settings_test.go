@@ -134,7 +134,7 @@ func TestArchiveLasts(t *testing.T) {
 			t.Errorf("%v, want a refusal that says %q", err, want)
 		}
 	}
-	refused(postgres.Archive(configured(t, s.url, memory)), requestFor(s.database, "logs"), "tmpfs")
+	refused(postgres.Archive(configured(t, s.url, memory)), requestFor(s.database, "logs"), "set the parameter volatile")
 	p := configured(t, s.url, s.entry)
 	plan, err := postgres.Archive(p).Plan(t.Context(), requestFor(s.database, "logs"))
 	if facts := strings.Join(plan.Facts, "\n"); err != nil || !strings.Contains(facts, `the constraint "positive"`) || !strings.Contains(facts, "100 of about") {

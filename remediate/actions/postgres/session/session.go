@@ -203,7 +203,8 @@ func planned(ctx context.Context, t *target.Postgres, r remediate.Request, write
 			p.Steps[i].Args[argTimeline] = is.Timeline
 		}
 	}
-	if err == nil {
+	// Who may act is told first what lacks, and who only looks why nothing would be done.
+	if _, refused := remediate.Refused(err); err == nil || refused && len(p.Needs) > 0 && r.Mode != remediate.Observe {
 		err = p.Lacking()
 	}
 	return p, err
