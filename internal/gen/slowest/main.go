@@ -139,13 +139,18 @@ func (s *show) end(is test, e event) {
 	}
 	said = slices.DeleteFunc(said, func(text string) bool { return strings.HasPrefix(text, "=== ") })
 	if sub {
+		if n := len(said); n > 0 && strings.HasPrefix(said[n-1], "--- FAIL: ") { // as go test prints it
+			said = append([]string{"    " + said[n-1]}, said[:n-1]...)
+		}
 		above := test{is.pkg, parent}
 		s.said[above] = append(s.said[above], said...)
 		return
 	}
 	// The line with the result stands last, and first where go test prints it.
-	if i := slices.IndexFunc(said, func(text string) bool { return strings.HasPrefix(text, "--- FAIL") }); i > 0 {
-		said = append([]string{said[i]}, slices.Delete(said, i, i+1)...)
+	own := func(text string) bool { return strings.HasPrefix(text, "--- FAIL: "+is.name+" ") }
+	if i := slices.IndexFunc(said, own); i > 0 {
+		s.print(said[i])
+		said = slices.Delete(said, i, i+1)
 	}
 	s.print(said...)
 }

@@ -31,7 +31,7 @@ func TestShows(t *testing.T) {
 		has, no []string
 	}{
 		"good":   {0, []string{"ok  \texample.test/good", "slowest tests", "TestSlow  example.test/good"}, []string{"quiet", "=== RUN", "FAIL"}},
-		"bad":    {1, []string{"--- FAIL: TestBad", "this is wrong", "panic: all ends", "FAIL\texample.test/bad"}, nil},
+		"bad":    {1, []string{"--- FAIL: TestBad", "--- FAIL: TestBad/part", "this is wrong", "panic: all ends", "FAIL\texample.test/bad"}, nil},
 		"broken": {1, []string{"a_test.go:3", "FAIL\texample.test/broken"}, nil},
 	} {
 		var out, errors bytes.Buffer
@@ -42,6 +42,9 @@ func TestShows(t *testing.T) {
 			if !strings.Contains(out.String(), want) {
 				t.Errorf("%s: %q is not in\n%s", name, want, &out)
 			}
+		}
+		if n := strings.Count(out.String(), "--- FAIL: TestBad "); name == "bad" && n != 1 {
+			t.Errorf("%s: its failure is told %d times:\n%s", name, n, &out)
 		}
 		for _, no := range c.no {
 			if strings.Contains(out.String(), no) {
