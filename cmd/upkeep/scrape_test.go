@@ -125,7 +125,8 @@ func query(t *testing.T, base, question string) (all []struct {
 	Metric map[string]string
 	Value  []any
 	Values [][]any
-}) {
+},
+) {
 	t.Helper()
 	res, err := http.Get(base + "/api/v1/query?query=" + url.QueryEscape(question))
 	if err != nil {

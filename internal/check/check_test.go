@@ -108,11 +108,15 @@ func expressions() []wrong {
 		{name: "query with an unknown function", text: schedule(reindex + `, query: "rat(upkeep_postgres_index_bloat_ratio[5m]) > 0"`), want: []string{`upkeep.yaml:12: schedule "s": the query does not parse: unknown function with name "rat"`}},
 		{name: "range instead of a vector", text: schedule(reindex + `, query: "upkeep_postgres_index_bloat_ratio[5m]"`), want: []string{`upkeep.yaml:12: schedule "s": the query gives a range vector; an instant vector was expected`}},
 		{name: "text instead of a vector", text: schedule(reindex + `, query: "'x'"`), want: []string{`upkeep.yaml:12: schedule "s": the query gives a string; an instant vector was expected`}},
-		{name: "fault in the third line of a text", text: sound + "schedules:\n  - name: s\n    cron: '0 3 * * *'\n    action: postgres/reindex\n    query: |\n      upkeep_postgres_index_bloat_ratio\n        > 0.3 and\n        upkeep_postgres_index_bloat_bytes{ > 1\n",
-			want: []string{`upkeep.yaml:18: schedule "s": the query does not parse: `}},
+		{
+			name: "fault in the third line of a text", text: sound + "schedules:\n  - name: s\n    cron: '0 3 * * *'\n    action: postgres/reindex\n    query: |\n      upkeep_postgres_index_bloat_ratio\n        > 0.3 and\n        upkeep_postgres_index_bloat_bytes{ > 1\n",
+			want: []string{`upkeep.yaml:18: schedule "s": the query does not parse: `},
+		},
 		{name: "misspelt metric", text: schedule(`action: postgres/vacuum, query: upkeep_postgres_tabel_dead_ratio > 0.1`), want: []string{`upkeep.yaml:12: schedule "s": nothing declares the metric upkeep_postgres_tabel_dead_ratio; did you mean "upkeep_postgres_table_dead_ratio"?`}},
-		{name: "misspelt metric in the third line of a text", text: sound + "schedules:\n  - name: s\n    cron: '0 3 * * *'\n    action: postgres/vacuum\n    query: |\n      upkeep_postgres_table_dead_ratio > 0.1\n      and\n      upkeep_postgres_table_dead_row > 1\n",
-			want: []string{`upkeep.yaml:18: schedule "s": nothing declares the metric upkeep_postgres_table_dead_row; did you mean "upkeep_postgres_table_dead_rows"?`}},
+		{
+			name: "misspelt metric in the third line of a text", text: sound + "schedules:\n  - name: s\n    cron: '0 3 * * *'\n    action: postgres/vacuum\n    query: |\n      upkeep_postgres_table_dead_ratio > 0.1\n      and\n      upkeep_postgres_table_dead_row > 1\n",
+			want: []string{`upkeep.yaml:18: schedule "s": nothing declares the metric upkeep_postgres_table_dead_row; did you mean "upkeep_postgres_table_dead_rows"?`},
+		},
 		{name: "metric of nobody", text: schedule(`action: postgres/vacuum, query: upkeep_postgres_happiness > 0.1`), want: []string{`upkeep.yaml:12: schedule "s": nothing declares the metric upkeep_postgres_happiness; docs/metrics.md lists the metrics of upkeep`}},
 		{name: "metric of another exporter", text: schedule(`action: redis/bgsave, query: redis_memory_used_bytes > 1`), want: []string{`upkeep.yaml:12: schedule "s": nothing declares the metric redis_memory_used_bytes, and only upkeep itself is scraped; name what exports it in embedded.scrape_configs`}},
 		{name: "key twice", text: sound + "targets: &t {}\n", want: []string{`upkeep.yaml:11: "targets" stands here for the second time; `}},
@@ -164,8 +168,10 @@ func reached() []wrong {
 		{name: "behind one for every alert", text: two(`match: ['alertname=~".*"'], steps: [{action: postgres/advise_indexes, subject: {server: main}, limit: 1}]`, vacuum), want: []string{`upkeep.yaml:13: policy "b" is never reached: policy "a"`}},
 		{name: "behind one for every severity", text: two(`match: ['severity=~"info|warning|critical"'], steps: [{action: postgres/advise_indexes, subject: {server: main}, limit: 1}]`, vacuum), want: []string{`upkeep.yaml:13: policy "b" is never reached: policy "a"`}},
 		{name: "behind one for every server", text: two(`match: ['alertname="PostgresDeadRows"', 'server=~"main|prod"'], action: postgres/vacuum`, vacuum), want: []string{`upkeep.yaml:13: policy "b" is never reached: policy "a"`}},
-		{name: "behind two that share its alerts", text: sound + "policies:\n  - {name: a, match: ['alertname=\"RedisSnapshotOld\"'], action: redis/bgsave}\n  - {name: b, match: ['alertname=\"RedisSnapshotFailed\"'], action: redis/bgsave}\n  - {name: c, match: ['alertname=~\"RedisSnapshotOld|RedisSnapshotFailed\"'], action: redis/bgsave}\n",
-			want: []string{`upkeep.yaml:14: policy "c" is never reached: the policies before it match all of its alerts: policy "a" (RedisSnapshotOld), policy "b" (RedisSnapshotFailed); the first that matches decides; put it before them`}},
+		{
+			name: "behind two that share its alerts", text: sound + "policies:\n  - {name: a, match: ['alertname=\"RedisSnapshotOld\"'], action: redis/bgsave}\n  - {name: b, match: ['alertname=\"RedisSnapshotFailed\"'], action: redis/bgsave}\n  - {name: c, match: ['alertname=~\"RedisSnapshotOld|RedisSnapshotFailed\"'], action: redis/bgsave}\n",
+			want: []string{`upkeep.yaml:14: policy "c" is never reached: the policies before it match all of its alerts: policy "a" (RedisSnapshotOld), policy "b" (RedisSnapshotFailed); the first that matches decides; put it before them`},
+		},
 		{name: "behind the same in the outside mode", text: two(`match: ['team="db"', 'alertname="PostgresDeadRows"'], action: postgres/vacuum`, `match: ['alertname="PostgresDeadRows"', 'team="db"', 'server="main"'], action: postgres/vacuum`) + "embedded: {enabled: false}\n", want: []string{`upkeep.yaml:13: policy "b" is never reached: policy "a"`}},
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 
@@ -76,7 +77,7 @@ func (k *checker) unknown(name, who string, at int, add note) {
 // matchers checks the labels that a selector names.
 func (k *checker) matchers(s *parser.VectorSelector, gives series, who string, add note) {
 	for _, m := range s.LabelMatchers {
-		if m.Name == labels.MetricName || gives.has(m.Name) {
+		if m.Name == model.MetricNameLabel || gives.has(m.Name) {
 			continue
 		}
 		near := meant(m.Name, gives.names(), "")

@@ -80,6 +80,7 @@ func (k *checker) keys(v reflect.Value, at place) {
 		for i := range v.Len() {
 			k.keys(v.Index(i), at.in(i))
 		}
+	default: // it has no keys
 	}
 }
 

@@ -65,8 +65,9 @@ func values(m *labels.Matcher) []string {
 		return []string{m.Value}
 	case labels.MatchRegexp:
 		return alternatives(m.Value)
+	default:
+		return nil
 	}
-	return nil
 }
 
 // covers reports whether an earlier policy matches each alert of a rule that a later one

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 )
@@ -17,8 +18,6 @@ type series struct {
 	fixed   map[string]string // labels that have one value
 	metrics []string          // the families whose labels they carry; of an operator, those of its left side
 }
-
-func anything() series { return series{open: true} }
 
 func (s series) has(label string) bool { return s.open || s.labels[label] }
 
@@ -97,7 +96,7 @@ func (v *vocabulary) selected(e *parser.VectorSelector) series {
 		s.open = true
 	}
 	for _, m := range e.LabelMatchers {
-		if m.Type == labels.MatchEqual && m.Name != labels.MetricName && m.Value != "" && s.has(m.Name) {
+		if m.Type == labels.MatchEqual && m.Name != model.MetricNameLabel && m.Value != "" && s.has(m.Name) {
 			s.labels[m.Name], s.fixed[m.Name] = true, m.Value
 		}
 	}
@@ -161,6 +160,7 @@ func (v *vocabulary) joined(e *parser.BinaryExpr) series {
 		return left.keep(func(label string) bool { return slices.Contains(m.MatchingLabels, label) == m.On })
 	case parser.CardOneToMany:
 		many, one = right, left
+	default: // the side of the many is the left one
 	}
 	out := many.keep(func(string) bool { return true })
 	for _, l := range m.Include {

@@ -308,10 +308,10 @@ func (b *bucket) do(ctx context.Context, request func() error) error {
 
 // passes reports whether what is wrong may be right the next time.
 func passes(err error) bool {
-	switch status := statusOf(err); {
-	case status == 0:
+	switch status := statusOf(err); status {
+	case 0:
 		return !errors.Is(err, errKey)
-	case status == http.StatusTooManyRequests, status == http.StatusRequestTimeout, status == http.StatusConflict:
+	case http.StatusTooManyRequests, http.StatusRequestTimeout, http.StatusConflict:
 		return true
 	default:
 		return status >= 500 && status != http.StatusNotImplemented

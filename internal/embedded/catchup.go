@@ -12,6 +12,7 @@ import (
 	"time"
 
 	remoteapi "github.com/prometheus/client_golang/exp/api/remote"
+	"github.com/prometheus/common/model"
 	promconfig "github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/relabel"
@@ -187,7 +188,7 @@ func (c *catchUp) read(ctx context.Context, from, to int64) (all map[int64][]pro
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, q.Close()) }()
-	found := q.Select(ctx, false, nil, labels.MustNewMatcher(labels.MatchNotEqual, labels.MetricName, ""))
+	found := q.Select(ctx, false, nil, labels.MustNewMatcher(labels.MatchNotEqual, model.MetricNameLabel, ""))
 	var it chunkenc.Iterator
 	for found.Next() {
 		series := found.At()

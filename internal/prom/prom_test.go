@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
-	stdlog "log"
+	stdlog "log" //nolint:depguard // what a library prints when it is asked to
 	"math"
 	"net/http"
 	"net/http/httptest"

@@ -71,6 +71,7 @@ func secretValues(n *yaml.Node, key string) (all []string) {
 				all = append(all, n.Value[:7]+"...")
 			}
 		}
+	default: // a document, or an alias, whose anchor is looked at where it stands
 	}
 	return all
 }

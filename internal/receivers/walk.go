@@ -18,7 +18,7 @@ import (
 func absolute(v reflect.Value, dir string) {
 	walk(v, func(v reflect.Value, field reflect.StructField) {
 		if v.CanAddr() {
-			if c, ok := v.Addr().Interface().(*common.HTTPClientConfig); ok {
+			if c, ok := reflect.TypeAssert[*common.HTTPClientConfig](v.Addr()); ok {
 				c.SetDirectory(dir)
 			}
 		}
@@ -53,7 +53,7 @@ func walkIn(v reflect.Value, field reflect.StructField, f func(reflect.Value, re
 		return
 	case reflect.Struct:
 		f(v, field)
-		if _, ok := v.Interface().(url.URL); ok {
+		if _, ok := reflect.TypeAssert[url.URL](v); ok {
 			return
 		}
 		for i := range v.NumField() {

@@ -41,7 +41,8 @@ func Prometheus(t testing.TB, config string, files map[string]string, flags ...s
 	}
 	put(t, filepath.Join(dir, "prometheus.yml"), config)
 	return monitor(t, "prometheus", dir, address, append([]string{
-		"--config.file=" + filepath.Join(dir, "prometheus.yml"), "--storage.tsdb.path=" + filepath.Join(dir, "data"), "--web.listen-address=" + address}, flags...)...)
+		"--config.file=" + filepath.Join(dir, "prometheus.yml"), "--storage.tsdb.path=" + filepath.Join(dir, "data"), "--web.listen-address=" + address,
+	}, flags...)...)
 }
 
 // Alertmanager starts Debian's prometheus-alertmanager, without peers, with a

@@ -63,6 +63,7 @@ func (d *Docker) folders(ctx context.Context, i container.InspectResponse) ([]Fo
 			if memory {
 				f.Fate, f.What = Lost, "the volume "+one.Name+", which is a tmpfs"
 			}
+		default: // it is judged by the folder of the machine
 		}
 		all = append(all, f)
 	}

@@ -120,14 +120,14 @@ func firstFailure(output string) (string, bool) {
 // patch replaces the one occurrence of a text.
 func patch(dir string, m mutant) error {
 	path := filepath.Join(dir, m.file)
-	text, err := os.ReadFile(path) //nolint:gosec // of the list
+	text, err := os.ReadFile(path)
 	if err != nil {
 		return err
 	}
 	if n := strings.Count(string(text), m.search); n != 1 {
 		return fmt.Errorf("%s has %d times %q, want once: the list of mutants is old", m.file, n, m.search)
 	}
-	return os.WriteFile(path, []byte(strings.Replace(string(text), m.search, m.replace, 1)), 0o600)
+	return os.WriteFile(path, []byte(strings.Replace(string(text), m.search, m.replace, 1)), 0o600) //nolint:gosec // of the list
 }
 
 // copyTree copies what git knows, and what it would be asked to know.

@@ -36,7 +36,7 @@ func main() {
 func run(command []string, out, errors io.Writer) int {
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
+	cmd := exec.CommandContext(ctx, command[0], command[1:]...)           //nolint:gosec // it is what this is for
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // it ends its tests itself
 	cmd.Stderr = errors
 	from, err := cmd.StdoutPipe()

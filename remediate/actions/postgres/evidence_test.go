@@ -2,6 +2,7 @@ package postgres_test
 
 import (
 	"fmt"
+	"maps"
 	"net/url"
 	"os"
 	command "os/exec"
@@ -64,9 +65,7 @@ func (p *pair) start(t *testing.T, folder string, more map[string]string) *sandb
 	t.Helper()
 	settings := make(map[string]string)
 	for _, from := range []map[string]string{p.settings, more} {
-		for name, value := range from {
-			settings[name] = value
-		}
+		maps.Copy(settings, from)
 	}
 	s, err := sandbox.StartPostgres(t.Context(), sandbox.PostgresOptions{Dir: folder, Bin: p.bin, Settings: settings})
 	if err != nil {

@@ -278,7 +278,7 @@ func TestTree(t *testing.T) {
 			}
 			got[word] = true
 		}
-		for _, word := range strings.Fields(want) {
+		for word := range strings.FieldsSeq(want) {
 			if !got[word] {
 				t.Errorf("the tree of %s: %+v, want %s", name, tree, want)
 			}
