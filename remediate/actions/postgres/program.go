@@ -222,6 +222,13 @@ func attend(ctx context.Context, c *pgx.Conn, f remediate.Fence, s remediate.Ste
 		case <-time.After(lookAfter):
 		}
 		if err := g.look(ctx, c); err != nil {
+			select {
+			case <-ours.ended: // by another's hand, and its locks with it
+				if fault := ours.fault(); fault != nil {
+					return fault
+				}
+			case <-time.After(time.Second):
+			}
 			return fmt.Errorf("pg_repack was stopped: %w", err)
 		}
 		// Ending the program would leave what it has made: a refusal waits for its end.
