@@ -7,11 +7,13 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -36,20 +38,20 @@ func main() {
 func run(command []string, out, errors io.Writer) int {
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, command[0], command[1:]...)           //nolint:gosec // it is what this is for
-	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // it ends its tests itself
-	cmd.Stderr = errors
-	from, err := cmd.StdoutPipe()
+	child := exec.CommandContext(ctx, command[0], command[1:]...)             //nolint:gosec // it is what this is for
+	child.Cancel = func() error { return child.Process.Signal(os.Interrupt) } // it ends its tests itself
+	child.Stderr = errors
+	from, err := child.StdoutPipe()
 	if err == nil {
-		err = cmd.Start()
+		err = child.Start()
 	}
 	if err != nil {
 		_, _ = fmt.Fprintln(errors, "slowest:", err)
 		return 1
 	}
-	s := show{out: out, said: make(map[test][]string)}
+	s := show{out: out, said: make(map[test][]string), took: make(map[test]float64)}
 	s.all(from)
-	return code(cmd.Wait(), errors)
+	return code(child.Wait(), errors)
 }
 
 func code(err error, out io.Writer) int {
@@ -73,16 +75,11 @@ type event struct {
 // A test is known by its package and its name; without a name it is the package.
 type test struct{ pkg, name string }
 
-type took struct {
-	test
-	seconds float64
-}
-
 // A show is what is printed of the events.
 type show struct {
 	out  io.Writer
 	said map[test][]string // what tests that have not ended have printed
-	took []took
+	took map[test]float64  // seconds, by test; of its longest subtest where that took longer
 }
 
 func (s *show) all(from io.Reader) {
@@ -131,9 +128,8 @@ func (s *show) end(is test, e event) {
 		return
 	}
 	parent, _, sub := cutLast(is.name)
-	if !sub {
-		s.took = append(s.took, took{is, e.Elapsed})
-	}
+	top, _, _ := strings.Cut(is.name, "/")
+	s.took[test{is.pkg, top}] = max(s.took[test{is.pkg, top}], e.Elapsed) // that of parallel subtests is not in their parent's
 	if e.Action != "fail" {
 		return
 	}
@@ -180,18 +176,15 @@ func (s *show) print(texts ...string) {
 }
 
 func (s *show) slowest() {
-	slices.SortFunc(s.took, func(a, b took) int {
-		if a.seconds != b.seconds {
-			return int(max(-1, min(1, (b.seconds-a.seconds)*1e6)))
-		}
-		return strings.Compare(a.name, b.name)
+	all := slices.SortedFunc(maps.Keys(s.took), func(a, b test) int {
+		return cmp.Or(cmp.Compare(s.took[b], s.took[a]), cmp.Compare(a.name, b.name), cmp.Compare(a.pkg, b.pkg))
 	})
-	if len(s.took) == 0 || s.took[0].seconds == 0 {
+	if len(all) == 0 || s.took[all[0]] == 0 {
 		return // all of it was cached
 	}
 	s.print("slowest tests, which may have waited for others:\n")
-	for _, t := range s.took[:min(named, len(s.took))] {
-		took := time.Duration(t.seconds * float64(time.Second)).Round(100 * time.Millisecond)
+	for _, t := range all[:min(named, len(all))] {
+		took := time.Duration(s.took[t] * float64(time.Second)).Round(100 * time.Millisecond)
 		s.print(fmt.Sprintf("%9s  %s  %s\n", took, t.name, t.pkg))
 	}
 }
