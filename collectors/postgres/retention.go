@@ -144,7 +144,7 @@ func estimate(ctx context.Context, q Querier, from string) (float64, error) {
 		return 0, explained(err)
 	}
 	if n > countMost {
-		n = max(n, rows) // there are more, and nobody knows how many
+		n = max(n, rows) // there are more, and it is not known how many
 	}
 	return n, nil
 }

@@ -85,8 +85,8 @@ func (a *App) inform(p people) error {
 	return nil
 }
 
-// announced reports whether anybody is notified of a kind of notice that nobody need be
-// notified of.
+// announced reports whether a place of the configuration takes a kind of notice that is
+// optional.
 func (a *App) announced(kind remediate.NoticeKind) bool {
 	p := a.people.Load()
 	return p != nil && slices.ContainsFunc(p.notifiers, func(n notify.Named) bool { return n.Wants == nil || n.Wants(kind) })

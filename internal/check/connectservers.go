@@ -177,7 +177,7 @@ func (v visit) tableRights(ctx context.Context, p *target.Postgres, databases []
 func (v visit) redis(ctx context.Context, r *target.Redis) {
 	options := *r.Client.Options()
 	options.PoolSize = 1
-	alone := goredis.NewClient(&options) // a transaction that could not be left is nobody's
+	alone := goredis.NewClient(&options) // a transaction that could not be left is of no other command
 	defer func() { _ = alone.Close() }() // nothing was written
 	conn := alone.Conn()
 	defer func() { _ = conn.Close() }()

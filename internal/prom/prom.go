@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	// AskTimeout is how long one request may take, whoever calls.
+	// AskTimeout is how long one request may take.
 	AskTimeout = 10 * time.Second
 
 	answerLimit = 16 << 20 // an answer is read up to here: 50,000 series are some 10 MB

@@ -92,14 +92,14 @@ type passwords struct {
 // remembered limits the passwords that are known to be right.
 const remembered = 100
 
-// nobody is the hash that an unknown user's password is compared with, so that the time of
+// unknownUser is the hash that an unknown user's password is compared with, so that the time of
 // an answer does not say which users exist.
-const nobody = "$2a$10$7EqJtq98hPqEX7fNZaFWoOhiN0k2WlTpoEOVKTIn1F1pSW7mHIpwK"
+const unknownUser = "$2a$10$7EqJtq98hPqEX7fNZaFWoOhiN0k2WlTpoEOVKTIn1F1pSW7mHIpwK"
 
 func (p *passwords) known(users map[string]config.Secret, name, password string) bool {
 	hash, there := users[name]
 	if !there {
-		hash = nobody
+		hash = unknownUser
 	}
 	key := sha256.Sum256(fmt.Appendf(nil, "%q %q %q", name, password, string(hash)))
 	p.cache.Lock()

@@ -111,7 +111,7 @@ type Config struct {
 	Announce    func(remediate.NoticeKind) bool // whether people are notified of what a run did and what came of it; nil: they are not
 	Concurrency int                             // runs that act at once; 8 where 0
 	Lease       time.Duration                   // how long others wait for a sign of life; 5 s where 0
-	Alone       bool                            // no other process works on the store: a lease that cannot be renewed passes to nobody
+	Alone       bool                            // no other process works on the store: a lease that cannot be renewed passes to no other
 
 	// Unmoved finds the runs that have not moved since a moment, for the metric and for
 	// people; nil: nobody asks.

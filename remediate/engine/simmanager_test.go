@@ -55,7 +55,7 @@ func (m *simManager) acted(p *patient) {
 	}
 	switch last, asked := m.answers[m.w.current][p.key()]; {
 	case !asked:
-		m.w.broken("%s was acted on, and nobody had asked whether its alert is muted", p.key())
+		m.w.broken("%s was acted on before the engine had asked whether its alert is muted", p.key())
 	case last.err != nil || last.why != "":
 		m.w.broken("%s was acted on though its alert is held back: %s %v", p.key(), last.why, last.err)
 	}

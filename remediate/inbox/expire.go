@@ -19,7 +19,7 @@ type Unlisted struct {
 }
 
 // Expire closes the episodes of sources that cannot be asked, as u says, until ctx is
-// done. Time during which nobody listened does not count: before the start, and while the
+// done. Time during which nothing was received does not count: before the start, and while the
 // machine was suspended or no delivery could be taken.
 func (i *Inbox) Expire(ctx context.Context, u Unlisted) error {
 	if u.After <= 0 || len(u.Sources) == 0 {

@@ -130,7 +130,7 @@ func (u *unbroken) at(now time.Time) time.Time {
 }
 
 // endAbsent closes the open episodes of a source that are not there and were last told
-// of before a limit. Time during which nobody listened does not count, nor during which
+// of before a limit. Time during which nothing was received does not count, nor during which
 // the source was away: an Alertmanager that was restarted knows of no alert until
 // Prometheus tells it again.
 func (i *Inbox) endAbsent(ctx context.Context, a absence) (ended bool, err error) {

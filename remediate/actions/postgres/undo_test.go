@@ -132,7 +132,7 @@ func TestUndoTaken(t *testing.T) {
 			rows := y.number(t, "select count(*) from t_2020")
 			servertest.Exec(t, y.url, strings.Split(c.do, "; ")...)
 			if _, err := a.Remedy.(remediate.Undoer).Undo(ctx, remediate.Fence{Token: 2, Held: held}, plan.Steps[0]); err == nil {
-				t.Error("nobody is told")
+				t.Error("Undo reports nothing")
 			}
 			if err := a.Apply(ctx, remediate.Fence{Token: 3, Held: held}, plan.Steps[0]); err == nil {
 				t.Error("the step of before goes on")

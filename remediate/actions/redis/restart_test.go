@@ -148,8 +148,8 @@ func TestRestartChecksWhatCameBack(t *testing.T) {
 	}
 }
 
-// A server that listens elsewhere than it is started is another, or comes back where nobody
-// looks for it.
+// A server that listens elsewhere than it is started is another, or comes back on a
+// port that no client uses.
 func TestRestartOnAnotherPort(t *testing.T) {
 	u, r := supervised(t)
 	populate(t, r, 10)
