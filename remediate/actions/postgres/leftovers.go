@@ -13,7 +13,6 @@ import (
 
 	read "github.com/ai-micro-service/upkeep/collectors/postgres"
 	"github.com/ai-micro-service/upkeep/remediate"
-	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/session"
 )
 
 // leftoverSQL finds what interrupted builds of this very index have left, whoever
@@ -84,7 +83,7 @@ func (a reindex) planLeftovers(ctx context.Context, q read.Querier, rel relation
 			continue
 		}
 		known = append(known, strconv.FormatInt(l.OID, 10))
-		facts = append(facts, fmt.Sprintf("the invalid index %s was left by a build that upkeep did not begin: it stays; drop it by hand, or with postgres/drop_index because=invalid", pgx.Identifier{r.Subject["schema"], l.Name}.Sanitize()))
+		facts = append(facts, fmt.Sprintf("the invalid index %s was not seen to be built by upkeep: it stays; drop it by hand, or with postgres/drop_index because=invalid", pgx.Identifier{r.Subject["schema"], l.Name}.Sanitize()))
 	}
 	return drops, known, facts, nil
 }
@@ -159,13 +158,9 @@ select i.indexrelid::int8
    and l.database = (select oid from pg_database where datname = current_database())
    and i.indrelid = $2::text::oid and not i.indisvalid and i.indexrelid <> $3::text::oid`
 
-// watch notes which index the session pid builds. Without it, or before it has looked,
-// what was there before tells them apart.
-func (a reindex) watch(ctx context.Context, pid uint32, s remediate.Step, r attempt) {
-	c, err := session.Open(ctx, a.target, session.Request{Database: r.Database, Application: "upkeep postgres/reindex looks on", Server: session.Planned(s)})
-	if err != nil {
-		return
-	}
+// watch notes which index the session pid builds, by a session c of its own, which it
+// closes. Without it, or before it has looked, what was there before tells them apart.
+func (a reindex) watch(ctx context.Context, c *pgx.Conn, pid uint32, r attempt) {
 	defer func() { _ = c.Close(context.WithoutCancel(ctx)) }() // it only looks
 	for {
 		var oid int64

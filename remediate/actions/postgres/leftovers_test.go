@@ -3,6 +3,7 @@ package postgres_test
 import (
 	"context"
 	"errors"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -32,6 +33,20 @@ func waiting(t *testing.T, c *clinic, want int, sql string, args ...any) {
 	for end := time.Now().Add(time.Minute); c.number(t, sql, args...) != want; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("%s is never %d", sql, want)
+		}
+	}
+}
+
+// seen waits until the notes in a file say which index is being built.
+func seen(t *testing.T, file string) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		text, err := os.ReadFile(file)
+		if err == nil && strings.Contains(string(text), `"seen":true`) {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("the notes never say what is built: %s, %v", text, err)
 		}
 	}
 }
@@ -98,6 +113,7 @@ func TestReindexTellsLeftoversApart(t *testing.T) {
 	c.interruptBuild(t, "row exclusive") // another's, before the step
 	theirs := c.invalid(t)
 	release, ended := broken(t, c, noting(t, c, file), plan.Steps[0], c.qTable, func(context.CancelCauseFunc) {
+		seen(t, file)
 		c.number(t, "select count(pg_terminate_backend(pid)) from pg_stat_activity where application_name like 'upkeep postgres/reindex fence%'")
 	})
 	if err := <-ended; err == nil {

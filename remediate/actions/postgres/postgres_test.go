@@ -206,7 +206,7 @@ func TestReindexLeavesWhatOthersLeft(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if facts := strings.Join(plan.Facts, "\n"); len(plan.Steps) != 1 || !strings.Contains(facts, "the invalid index "+quoted(schema, index+"_ccnew")+" was left by a build that upkeep did not begin") {
+	if facts := strings.Join(plan.Facts, "\n"); len(plan.Steps) != 1 || !strings.Contains(facts, "the invalid index "+quoted(schema, index+"_ccnew")+" was not seen to be built by upkeep") {
 		t.Fatalf("the plan is %+v", plan)
 	}
 	before := c.node(t)

@@ -256,7 +256,11 @@ func (a reindex) Apply(ctx context.Context, f remediate.Fence, s remediate.Step)
 		began = true
 		looking, enough := context.WithCancel(context.WithoutCancel(ctx))
 		var looks sync.WaitGroup
-		looks.Go(func() { a.watch(looking, c.PgConn().PID(), s, note) })
+		// Connected before the build begins, it sees the new index soon after it is made.
+		request := session.Request{Database: note.Database, Application: "upkeep postgres/reindex looks on", Server: session.Planned(s)}
+		if onlooker, err := session.Open(ctx, a.target, request); err == nil {
+			looks.Go(func() { a.watch(looking, onlooker, c.PgConn().PID(), note) })
+		}
 		err = j.execute(ctx, c, s.Do)
 		enough()
 		looks.Wait()

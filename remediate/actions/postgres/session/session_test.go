@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -214,7 +215,12 @@ func TestOpenIsBoundToTheServer(t *testing.T) {
 	restart("standby.signal", map[string]string{})
 	opens(remediate.ReasonTarget)
 	restart("recovery.signal", map[string]string{"restore_command": "false"})
-	servertest.Exec(t, s.URL, "create table public.after (id int)") // waits for the end of the recovery
+	conn := servertest.Connect(t, s.URL)
+	for recovering := true; recovering; time.Sleep(20 * time.Millisecond) {
+		if err := conn.QueryRow(t.Context(), "select pg_is_in_recovery()").Scan(&recovering); err != nil {
+			t.Fatal(err)
+		}
+	}
 	opens(remediate.ReasonTarget)
 }
 
