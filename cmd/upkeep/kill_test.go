@@ -47,7 +47,7 @@ func newKillSite(t *testing.T) *killSite {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) }) // data of a test
-	s.server, err = sandbox.StartPostgres(t.Context(), sandbox.PostgresOptions{Dir: filepath.Join(dir, "postgres"), Settings: map[string]string{
+	s.server, err = servertest.StartPostgres(t.Context(), sandbox.PostgresOptions{Dir: filepath.Join(dir, "postgres"), Settings: map[string]string{
 		"fsync": "off", "log_min_duration_statement": "0", "autovacuum": "off",
 	}})
 	if err != nil {

@@ -263,7 +263,7 @@ func version(t *testing.T, major string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := sandbox.StartPostgres(t.Context(), sandbox.PostgresOptions{
+	p, err := servertest.StartPostgres(t.Context(), sandbox.PostgresOptions{
 		Dir: filepath.Join(dir, "postgres"), Bin: servertest.Versions(t)[major], Settings: map[string]string{"fsync": "off", "autovacuum": "off", "shared_preload_libraries": "pg_stat_statements"},
 	})
 	if err != nil {

@@ -35,7 +35,7 @@ func startPostgres() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	p, err := sandbox.StartPostgres(context.Background(), sandbox.PostgresOptions{Dir: dir, Settings: map[string]string{
+	p, err := StartPostgres(context.Background(), sandbox.PostgresOptions{Dir: dir, Settings: map[string]string{
 		"fsync": "off", "synchronous_commit": "off", "max_connections": "60", "autovacuum": "off", "track_functions": "all", "shared_preload_libraries": "pg_stat_statements", "max_prepared_transactions": "4",
 	}})
 	if err != nil {

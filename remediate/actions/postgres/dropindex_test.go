@@ -320,7 +320,7 @@ func crash(t *testing.T, s *sandbox.Postgres, version string) *sandbox.Postgres 
 	if version != "" {
 		bin = servertest.Versions(t)[version]
 	}
-	again, err := sandbox.StartPostgres(t.Context(), sandbox.PostgresOptions{Dir: s.Dir, Bin: bin, Settings: map[string]string{"fsync": "off", "autovacuum": "off", "track_commit_timestamp": "on"}})
+	again, err := servertest.StartPostgres(t.Context(), sandbox.PostgresOptions{Dir: s.Dir, Bin: bin, Settings: map[string]string{"fsync": "off", "autovacuum": "off", "track_commit_timestamp": "on"}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -67,7 +67,7 @@ func (p *pair) start(t *testing.T, folder string, more map[string]string) *sandb
 	for _, from := range []map[string]string{p.settings, more} {
 		maps.Copy(settings, from)
 	}
-	s, err := sandbox.StartPostgres(t.Context(), sandbox.PostgresOptions{Dir: folder, Bin: p.bin, Settings: settings})
+	s, err := servertest.StartPostgres(t.Context(), sandbox.PostgresOptions{Dir: folder, Bin: p.bin, Settings: settings})
 	if err != nil {
 		t.Fatal(err)
 	}
