@@ -19,8 +19,6 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/ai-micro-service/upkeep/internal/sandbox"
 )
 
@@ -154,22 +152,6 @@ func Database(t testing.TB) (databaseURL, name string) {
 	}
 	u.Path = "/" + name
 	return u.String(), name
-}
-
-// Exec runs statements, one after the other and each on its own.
-func Exec(t testing.TB, databaseURL string, statements ...string) {
-	t.Helper()
-	ctx := context.Background() // also after the test's own has ended
-	c, err := pgx.Connect(ctx, databaseURL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = c.Close(ctx) }() // nothing is left to be written
-	for _, s := range statements {
-		if _, err := c.Exec(ctx, s); err != nil {
-			t.Fatalf("%s: %v", s, err)
-		}
-	}
 }
 
 // Redis starts a server for the test, without snapshots of its own accord.
