@@ -97,20 +97,35 @@ func (s *sessions) put(databaseURL string, c *pgx.Conn) bool {
 	return true
 }
 
-// concernsSessions reports whether a statement changes what a new session is like, or
-// cannot be run beside idle ones.
-func concernsSessions(statement string) bool {
-	return regexp.MustCompile(`(?i)\b(alter\s+(database|role|user|system)|drop\s+(role|user|database)|template|rename\s+to|pg_reload_conf|pg_promote)\b`).MatchString(statement) &&
-		!regexp.MustCompile(`(?i)^drop database \S+ with \(force\)$`).MatchString(statement)
-}
+// What changes what a new session is like, or cannot be run beside idle ones; and what
+// concerns those alone who are not the user that runs it.
+const (
+	forAll    = `(?i)\b(alter\s+(database|role|user|system)|drop\s+database|template|rename\s+to|pg_reload_conf|pg_promote)\b`
+	forOthers = `(?i)\b(drop\s+(role|user|owned)|reassign\s+owned)\b`
+	byForce   = `(?i)^drop database .* with \(force\)$`
+)
 
-// forget ends all that are idle.
-func (s *sessions) forget(ctx context.Context) {
+// forget ends those idle sessions that the statements concern.
+func (s *sessions) forget(ctx context.Context, databaseURL string, statements []string) {
+	all, others := false, false
+	for _, sql := range statements {
+		all = all || regexp.MustCompile(forAll).MatchString(sql) && !regexp.MustCompile(byForce).MatchString(sql)
+		others = others || regexp.MustCompile(forOthers).MatchString(sql)
+	}
+	if !all && !others {
+		return
+	}
+	user, _, _ := strings.Cut(databaseURL, "@")
+	var ended []*session
 	s.mu.Lock()
-	all := s.idle
-	s.idle = make(map[string]*session)
+	for url, one := range s.idle {
+		if all || !strings.HasPrefix(url, user+"@") {
+			delete(s.idle, url)
+			ended = append(ended, one)
+		}
+	}
 	s.mu.Unlock()
-	for _, one := range all {
+	for _, one := range ended {
 		one.end.Stop()
 		_ = one.Close(ctx) // as above
 	}
@@ -120,13 +135,8 @@ func (s *sessions) forget(ctx context.Context) {
 func Exec(t testing.TB, databaseURL string, statements ...string) {
 	t.Helper()
 	ctx := context.Background() // also after the test's own has ended
-	for _, s := range statements {
-		if concernsSessions(s) {
-			kept.forget(ctx)
-			defer kept.forget(ctx)
-			break
-		}
-	}
+	kept.forget(ctx, databaseURL, statements)
+	defer kept.forget(ctx, databaseURL, statements)
 	c, err := kept.take(ctx, databaseURL)
 	if err != nil {
 		t.Fatal(err)

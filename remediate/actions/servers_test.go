@@ -61,7 +61,7 @@ func server(_ *testscript.TestScript, h *house, args []string) error {
 	if err := h.serve("main", dir, settings(args)); err != nil {
 		return err
 	}
-	return errors.Join(execute(context.Background(), h.servers["main"].URL, "create database "+h.database, "create role "+h.role+" login"), h.configure(h.text))
+	return errors.Join(execute(context.Background(), h.servers["main"].URL, "create database "+h.database+" strategy file_copy", "create role "+h.role+" login"), h.configure(h.text))
 }
 
 // serve starts the server of a target.

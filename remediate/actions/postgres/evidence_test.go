@@ -390,7 +390,7 @@ func TestUnusedIsProven(t *testing.T) {
 }
 
 func (h happening) run(t *testing.T, both *pair, database string) {
-	servertest.Exec(t, both.primary.URL, "create database "+database)
+	servertest.NewDatabase(t, both.primary.URL, database)
 	t.Cleanup(func() {
 		both.down(t)
 		for _, sql := range []string{"alter system reset all", "select pg_reload_conf()", "drop database if exists " + database + " with (force)"} {

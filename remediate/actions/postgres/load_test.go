@@ -138,7 +138,7 @@ type bed struct {
 
 func (w site) bed(tb testing.TB, r remedy) *bed {
 	tb.Helper()
-	servertest.Exec(tb, w.URL, "drop database if exists work with (force)", "create database work template bloated")
+	servertest.Exec(tb, w.URL, "drop database if exists work with (force)", "create database work template bloated strategy file_copy")
 	b := &bed{remedy: r, site: w, url: in(w.URL, "work")}
 	servertest.Exec(tb, b.url, r.prepare...)
 	servertest.Exec(tb, b.url, "checkpoint")

@@ -219,7 +219,7 @@ func (s *sky) storm(t *testing.T, seed int, total *tally) {
 func (s *sky) database(t *testing.T, seed int) (url, name string) {
 	t.Helper()
 	name = fmt.Sprintf("storm_%d", seed)
-	servertest.Exec(t, s.server.URL, "create database "+name)
+	servertest.NewDatabase(t, s.server.URL, name)
 	t.Cleanup(func() { servertest.Exec(t, s.server.URL, "drop database "+name+" with (force)") })
 	c, err := pgx.ParseConfig(s.server.URL)
 	if err != nil {
