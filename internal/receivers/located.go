@@ -3,6 +3,8 @@ package receivers
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -46,6 +48,54 @@ func document(text []byte) *yaml.Node {
 		return nil
 	}
 	return doc.Content[0]
+}
+
+// A Lack is a file that a configuration names and that is not there.
+type Lack struct {
+	Line       int
+	Path, Text string
+}
+
+// Lacks returns the files that are named and not there: Alertmanager reads them when it
+// notifies, and then it cannot.
+func (f *File) Lacks() (all []Lack, err error) {
+	text, err := os.ReadFile(f.Path)
+	if err != nil {
+		return nil, fmt.Errorf("alertmanager configuration: %w", err)
+	}
+	if doc := document(text); doc != nil {
+		f.lacks(doc, "", &all)
+	}
+	return all, nil
+}
+
+func (f *File) lacks(n *yaml.Node, key string, all *[]Lack) {
+	for i, c := range n.Content {
+		of := key
+		if n.Kind == yaml.MappingNode {
+			if i%2 == 0 {
+				continue
+			}
+			of = n.Content[i-1].Value
+		}
+		if c.Kind != yaml.ScalarNode {
+			f.lacks(c, of, all)
+			continue
+		}
+		path := c.Value
+		if !filepath.IsAbs(path) {
+			path = filepath.Join(filepath.Dir(f.Path), path)
+		}
+		switch found, err := filepath.Glob(path); {
+		case c.Value == "":
+		case of == "templates" && (err != nil || len(found) == 0):
+			*all = append(*all, Lack{c.Line, path, fmt.Sprintf("templates: no file matches %s; a receiver that uses one of its templates cannot notify", c.Value)})
+		case strings.HasSuffix(of, "_file"):
+			if _, err := os.Stat(path); err != nil {
+				*all = append(*all, Lack{c.Line, path, fmt.Sprintf("%s names %s, which is not there; without it nothing is sent", of, path)})
+			}
+		}
+	}
 }
 
 // secretKey is what the keys of secrets, and of URLs that are such, end in.

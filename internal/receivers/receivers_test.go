@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -282,5 +283,29 @@ func TestWrongTemplate(t *testing.T) {
 	}
 	if text, err := own.ExecuteTextString(`{{ template "slack.default.text" . }}`, nil); err != nil || text != "mine" {
 		t.Errorf("%q %v", text, err)
+	}
+}
+
+// A file that is named and not there is found before anything is to be sent.
+func TestLacks(t *testing.T) {
+	path := file(t, "global: {slack_api_url_file: there}\nroute: {receiver: r}\ntemplates: ['there', 'gone.tmpl', 'gone/*.tmpl']\nreceivers:\n  - name: r\n    slack_configs: [{channel: c}]\n    webhook_configs:\n      - url_file: gone\n      - url: http://h/\n        http_config: {authorization: {credentials_file: /gone/secret}}\n")
+	if err := os.WriteFile(filepath.Join(filepath.Dir(path), "there"), []byte("http://h/"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := receivers.Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lacks, err := f.Lacks()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, l := range lacks {
+		name, _, _ := strings.Cut(l.Text, " ")
+		got = append(got, fmt.Sprintf("%d %s", l.Line, strings.TrimSuffix(name, ":")))
+	}
+	if want := []string{"3 templates", "3 templates", "8 url_file", "10 credentials_file"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
