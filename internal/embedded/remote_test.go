@@ -150,6 +150,7 @@ func TestWhatWasLeftIsWaitedFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	until(t, "it is refused", func() bool { return r.asked(http.StatusUnauthorized) >= 4 })
+	time.Sleep(2 * time.Second) // in which what gives up gives up
 	r.answer(http.StatusNoContent)
 	lacks := func() (all []int64) {
 		got, _, _ := r.has("used_ratio")

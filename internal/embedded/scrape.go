@@ -119,6 +119,9 @@ func CheckPart(part, text, _ string) (faults []Fault) {
 			faults = append(faults, Fault{items[i].Line + max(f.Line-1, 0), f.Text})
 		}
 		if made != nil && part == "remote_write" {
+			if scheme := made.RemoteWriteConfigs[0].URL.Scheme; scheme != "http" && scheme != "https" {
+				faults = append(faults, Fault{items[i].Line, fmt.Sprintf("its url begins with %q; http:// or https:// was expected", scheme+":")})
+			}
 			if first, twice := remotes[made.String()]; twice {
 				faults = append(faults, Fault{items[i].Line, fmt.Sprintf("it writes to the same place as entry %d and in the same way; remove one of them", first)})
 			} else {
