@@ -30,8 +30,8 @@ not parse, a policy that no alert reaches, a server, window or file that does no
 A warning may be right with what upkeep does not see from here.
 
 With --connect it logs in to every PostgreSQL, Redis, Docker engine, Prometheus,
-Alertmanager and bucket of the configuration and to the store as well, lists their versions, and says which rights and
-extensions are missing. It changes nothing.
+Alertmanager and bucket of the configuration and to the store as well, lists their
+versions, and says which rights and extensions are missing. It changes nothing.
 
 The exit status is 1 when there is an error, and with --strict when there is a warning.`,
 		Example: "  upkeep check --config upkeep.yaml --connect",
