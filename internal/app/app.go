@@ -308,7 +308,10 @@ func (a *App) Run(ctx context.Context) error {
 	group.Go(func() error { return a.outbox.Run(ctx) })
 	group.Go(func() error { return a.scheduler.Run(ctx) })
 	group.Go(func() error { a.audit(ctx); return nil })
-	server := &http.Server{Handler: a.router(), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, IdleTimeout: 2 * time.Minute}
+	server := &http.Server{
+		Handler: a.router(), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, IdleTimeout: 2 * time.Minute,
+		ErrorLog: slog.NewLogLogger(a.log.With("component", "web").Handler(), slog.LevelWarn), // of handshakes, in the form of all others
+	}
 	group.Go(func() error { return a.serve(server) })
 	group.Go(func() error {
 		<-ctx.Done()
