@@ -29,9 +29,9 @@ is wrong and what to do. An error cannot work as it is written: a key or query t
 not parse, a policy that no alert reaches, a server, window or file that does not exist.
 A warning may be right with what upkeep does not see from here.
 
-With --connect it logs in to every PostgreSQL, Redis, Docker engine, Prometheus and
-Alertmanager of the configuration as well, lists their versions, and says which rights and
-extensions are missing. It changes nothing.
+With --connect it logs in to every PostgreSQL, Redis, Docker engine, Prometheus,
+Alertmanager and bucket of the configuration and to the store as well, lists their
+versions, and says which rights and extensions are missing. It changes nothing.
 
 The exit status is 1 when there is an error, and with --strict when there is a warning.`,
 		Example: "  upkeep check --config upkeep.yaml --connect",

@@ -241,7 +241,7 @@ type Engine struct {
 	Lease             time.Duration `yaml:"lease" default:"5s" min:"1s" doc:"How long the right to act holds without being renewed. After so long, another replica takes over from one that has died."`
 	ReconcileInterval time.Duration `yaml:"reconcile_interval" default:"1m" min:"100ms" doc:"How often Alertmanager is asked which alerts are still there."`
 	ResolveAfter      time.Duration `yaml:"resolve_after" default:"5m" min:"1s" doc:"How long an alert must be missing there before its episode is closed."`
-	ExpireAfter       time.Duration `yaml:"expire_after" default:"12h" doc:"How long an alert may go without being delivered again before its episode is closed, where its source cannot be asked which alerts are still there: Grafana, and an Alertmanager without url. It must be longer than the source's repeat interval, which is 4h by default in both. 0s: never."`
+	ExpireAfter       time.Duration `yaml:"expire_after" default:"12h" doc:"How long an alert may go without being delivered again before its episode is closed, where its source cannot be asked which alerts are still there: Grafana, and an Alertmanager without url. Time in which no upkeep ran is not counted, and a restart does not begin it anew. It must be longer than the source's repeat interval, which is 4h by default in both. 0s: never."`
 	Flap              time.Duration `yaml:"flap" default:"10m" doc:"An alert that comes again within this time is held down before anything is decided, longer each time; 0s: never. One that is flapping for 10 minutes without outlasting its hold-down is told to people, once."`
 }
 
