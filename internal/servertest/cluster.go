@@ -63,7 +63,8 @@ func cluster(ctx context.Context, o sandbox.PostgresOptions) (string, error) {
 	if owner := info.Sys().(*syscall.Stat_t).Uid; !info.IsDir() || int(owner) != os.Geteuid() {
 		return "", fmt.Errorf("%s is not a folder of ours", all)
 	}
-	if _, err := os.Stat(template); err == nil {
+	last := filepath.Join(template, "data", "PG_VERSION") // which those who tidy up a machine remove with the rest
+	if _, err := os.Stat(last); err == nil {
 		return template, nil
 	}
 	lock, err := os.OpenFile(filepath.Join(all, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
@@ -79,7 +80,7 @@ func cluster(ctx context.Context, o sandbox.PostgresOptions) (string, error) {
 			break
 		}
 	}
-	if _, err := os.Stat(template); err == nil {
+	if _, err := os.Stat(last); err == nil {
 		return template, nil // another process made it meanwhile
 	}
 	return template, makeTemplate(ctx, o.Bin, template)
@@ -119,7 +120,7 @@ func makeTemplate(ctx context.Context, bin, template string) error {
 		return err
 	}
 	_, err = conf.WriteString(recipe)
-	if err = errors.Join(err, conf.Close()); err != nil {
+	if err = errors.Join(err, conf.Close(), os.RemoveAll(template)); err != nil {
 		return err
 	}
 	return os.Rename(made, template)

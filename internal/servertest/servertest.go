@@ -1,6 +1,7 @@
 // Package servertest gives tests real servers: one PostgreSQL for the test
 // process with a database for each test, and a Redis for each test. A server
-// that cannot be started fails the test; nothing is skipped.
+// that cannot be started fails the test; nothing is skipped. What is dear is done
+// once: clusters are copied, and a package can have its sessions kept.
 package servertest
 
 import (
