@@ -302,7 +302,7 @@ func Main(m *testing.M, find func(action, child string) (remediate.Action, error
 		a, err = find(o.Action, o.Child)
 	}
 	if err == nil {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute) // who waits for it ends it earlier
 		defer cancel()
 		err = a.Apply(ctx, free(o.keep), o.Step)
 	}
