@@ -21,9 +21,9 @@ func alertsCommand() *cobra.Command {
 	var c client
 	cmd := &cobra.Command{
 		Use:   "alerts",
-		Short: "List the alerts that fire, the worst first",
-		Long: `List the alerts that fire, the worst first: also those of severity info, and those that
-no policy matches.`,
+		Short: "List firing alerts, worst first",
+		Long: `List firing alerts, worst first. The list includes alerts of severity info and alerts that no
+policy matches.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var s console.Status
@@ -56,7 +56,7 @@ func rank(e remediate.Episode) int {
 
 func printAlerts(w io.Writer, all []remediate.Episode) error {
 	if len(all) == 0 {
-		_, err := fmt.Fprintln(w, "No alert fires.")
+		_, err := fmt.Fprintln(w, "No alert is firing.")
 		return err
 	}
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)

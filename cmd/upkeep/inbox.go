@@ -22,10 +22,10 @@ func inboxCommand() *cobra.Command {
 	var limit int
 	cmd := &cobra.Command{
 		Use:   "inbox [LETTER]",
-		Short: "List the troubles that alerts tell of now, and the deliveries that could not be read",
-		Long: `List the troubles that alerts tell of now, and the letters: deliveries to the webhook
-that could not be read, of which the last thousand are kept. With the number of a letter,
-show it whole. Nobody knows what is in one, so this needs the token that changes need.`,
+		Short: "List open incidents and dead letters (payloads that could not be parsed)",
+		Long: `List open incidents and dead letters. A dead letter is a webhook payload that could not be
+parsed; upkeep keeps the last thousand. With the number of a dead letter, print all of it.
+Payloads may contain secrets, so this command needs the write token.`,
 		Example: "  upkeep inbox\n  upkeep inbox 12",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -36,7 +36,7 @@ show it whole. Nobody knows what is in one, so this needs the token that changes
 		},
 	}
 	c.flags(cmd)
-	cmd.Flags().IntVar(&limit, "limit", 20, "how many letters to list")
+	cmd.Flags().IntVar(&limit, "limit", 20, "how many dead letters to list")
 	return cmd
 }
 
@@ -64,9 +64,9 @@ func showInbox(cmd *cobra.Command, c client, limit int) error {
 func printInbox(w io.Writer, list inboxList, now time.Time) error {
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	if len(list.Episodes) == 0 {
-		fmt.Fprintln(t, "No alert tells of a trouble.")
+		fmt.Fprintln(t, "No open incidents.")
 	} else {
-		fmt.Fprintln(t, "EPISODE\tSINCE\tALERT\tFROM\tLABELS\tNOTE")
+		fmt.Fprintln(t, "INCIDENT\tSINCE\tALERT\tFROM\tLABELS\tNOTE")
 	}
 	for _, e := range list.Episodes {
 		labels := make(map[string]string, len(e.Alert.Labels))
@@ -79,9 +79,9 @@ func printInbox(w io.Writer, list inboxList, now time.Time) error {
 	}
 	fmt.Fprintln(t)
 	if len(list.Letters) == 0 {
-		fmt.Fprintln(t, "Every delivery could be read.")
+		fmt.Fprintln(t, "No dead letters.")
 	} else {
-		fmt.Fprintln(t, "LETTER\tRECEIVED\tFROM\tBY\tSTATUS\tBYTES\tWHY")
+		fmt.Fprintln(t, "DEAD LETTER\tRECEIVED\tFROM\tBY\tSTATUS\tBYTES\tWHY")
 	}
 	for _, l := range list.Letters {
 		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%d\t%d\t%s\n", l.ID, l.Received.Local().Format(time.DateTime), l.Source, visible(l.Remote), l.Status, l.Size, visible(l.Error))
@@ -114,7 +114,7 @@ func showLetter(cmd *cobra.Command, c client, id string) error {
 }
 
 func printLetter(w io.Writer, l remediate.Letter) {
-	fmt.Fprintf(w, "letter %d: answered with %d\n  why       %s\n  received  %s\n  from      %s, %s\n", l.ID, l.Status, visible(l.Error), l.Received.Local().Format(time.DateTime), l.Source, visible(l.Remote))
+	fmt.Fprintf(w, "dead letter %d: answered with %d\n  why       %s\n  received  %s\n  from      %s, %s\n", l.ID, l.Status, visible(l.Error), l.Received.Local().Format(time.DateTime), l.Source, visible(l.Remote))
 	fmt.Fprintf(w, "  body      %d bytes", l.Size)
 	if int64(len(l.Body)) < l.Size {
 		fmt.Fprintf(w, ", of which the first %d are here", len(l.Body))

@@ -51,7 +51,7 @@ func markdown(w io.Writer, s console.Story) {
 	for _, e := range s.Entries {
 		fmt.Fprintf(w, "| %s | %s | %s |\n", stamp(e.At), what(e), quoteCell(e.Why))
 	}
-	fmt.Fprintf(w, "\n## To be written by people\n\n- What did users notice, from when to when?\n- What was the cause, and what would have told of it earlier?\n- What is changed so that it does not come back, by whom, until when?\n")
+	fmt.Fprintf(w, "\n## Questions for people\n\n- What did users notice, from when to when?\n- What was the cause, and what would have shown it earlier?\n- What will be changed so that it does not come back, who does it, and until when?\n")
 }
 
 // people lists who said what to the run.

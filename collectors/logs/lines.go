@@ -50,7 +50,7 @@ not counted; "upkeep logs top" reads that. Rights: GET on the engine's socket, a
 to read the log files, which only root may: run as root, or mount
 /var/lib/docker/containers for reading. Cost: about a second of one core for each
 gigabyte that is written; the engine is asked for the list of containers. Messages
-and paths are folded to templates and the most frequent of a service are told, so
+and paths are folded to templates and only the most frequent of a service are exported, so
 neither memory nor the number of series grows with what is written. The names of
 the fields are in the target's configuration; lines that are no JSON are counted,
 and are errors when they begin like one.`,

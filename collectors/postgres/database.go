@@ -22,8 +22,8 @@ func Database(t *target.Postgres) collectors.Collector {
 		counters: [13]*collectors.Metric{
 			counter("database_commits_total", "Transactions that were committed.", "database"),
 			counter("database_rollbacks_total", "Transactions that were rolled back.", "database"),
-			counter("database_blocks_read_total", "Blocks that were not in the server's buffers when they were wanted.", "database"),
-			counter("database_blocks_hit_total", "Blocks that were in the server's buffers when they were wanted.", "database"),
+			counter("database_blocks_read_total", "Blocks that were read from outside the buffer cache (shared_buffers).", "database"),
+			counter("database_blocks_hit_total", "Blocks that were found in the buffer cache (shared_buffers).", "database"),
 			counter("database_rows_returned_total", "Rows that scans went over.", "database"),
 			counter("database_rows_fetched_total", "Rows that scans by index fetched.", "database"),
 			counter("database_rows_inserted_total", "Rows that were inserted.", "database"),

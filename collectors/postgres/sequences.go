@@ -24,7 +24,7 @@ func Sequences(t *target.Postgres) collectors.Collector {
 
 Reads every sequence of each database. Rights: SELECT on the sequences (grant
 pg_read_all_data). Cost: one page is read for each sequence. Those nearest their
-end are told, up to the limit; one that cycles has no end.`,
+end are exported, up to the limit; a sequence that cycles has no end.`,
 		Metrics: []*collectors.Metric{c.used},
 		Every:   10 * time.Minute,
 		Timeout: time.Minute,

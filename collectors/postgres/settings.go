@@ -19,7 +19,7 @@ func Settings(t *target.Postgres) collectors.Collector {
 		target:  t,
 		plain:   gauge("setting", "What a setting without a unit is set to: a number, or 1 for on and 0 for off.", "name"),
 		bytes:   gauge("setting_bytes", "What a setting of a size is set to; -1 is no limit or another setting's value.", "name"),
-		seconds: gauge("setting_seconds", "What a setting of a time is set to; -1 is none or another setting's value.", "name"),
+		seconds: gauge("setting_seconds", "Value of a setting that is a duration; -1 means disabled or inherited from another setting.", "name"),
 		pending: gauge("setting_pending_restart", "1 for each setting that was changed and takes effect at the next start of the server.", "name"),
 	}
 	return collectors.Collector{

@@ -61,8 +61,8 @@ func Statements(t *target.Postgres) collectors.Collector {
 			counter("statement_temporary_blocks_total", "Blocks that the statement wrote to temporary files.", labels...),
 			counter("statement_wal_bytes_total", "Write-ahead log that the statement wrote.", labels...),
 		},
-		age:   gauge("statements_age_seconds", "How long ago the statistics of statements were last reset; absent before PostgreSQL 14, which does not tell it."),
-		info:  gauge("statement_info", "1, with the text of a statement that is told: without literals, and shortened. Only of statements that read or change rows.", "queryid", "query"),
+		age:   gauge("statements_age_seconds", "How long ago the statistics of statements were last reset; absent before PostgreSQL 14, which does not report it."),
+		info:  gauge("statement_info", "1, with the text of an exported statement, without literals and shortened. Only for statements that read or change rows.", "queryid", "query"),
 		known: make(map[statementKey]*statementState),
 		texts: make(map[int64]string),
 	}
@@ -72,9 +72,9 @@ func Statements(t *target.Postgres) collectors.Collector {
 		Doc: `Statements reports what the most expensive statements cost: by total time, mean time, calls, and blocks read.
 
 Reads pg_stat_statements, once for the whole server, from whichever database has
-the extension; without it there is nothing to read, and that is no fault. Those at
-the top of any of the four orders are told one by one and stay for an hour; the sum
-of all others is under the labels "other". The counters go on where the statistics
+the extension; without the extension there is nothing to read, which is not a fault. The
+top statements of each of the four orders are exported one by one and stay for an hour;
+the sum of all others has the labels "other". The counters continue when the statistics
 are reset. The text is that of the extension with every literal left out, and only
 of SELECT, INSERT, UPDATE, DELETE, MERGE and WITH; statement_text: false in the
 target's configuration leaves it out altogether. The action postgres/reset_statements

@@ -11,7 +11,7 @@ import (
 func Clients(t *target.Redis) collectors.Collector {
 	c := clients{
 		target: t,
-		ratio:  gauge("clients_used_ratio", "Share of the connections that the server allows that is taken; absent before Redis 7.0, which does not tell the limit."),
+		ratio:  gauge("clients_used_ratio", "Share of the connections that the server allows that is taken; absent before Redis 7.0, which does not report the limit."),
 		fields: []field{
 			{"connected_clients", gauge("clients", "Number of clients that are connected, replicas left out.")},
 			{"blocked_clients", gauge("clients_blocked", "Number of clients that wait within a blocking command.")},

@@ -35,8 +35,8 @@ func Commands(t *target.Redis) collectors.Collector {
 
 Reads INFO commandstats and LATENCY HISTOGRAM. Rights: +info, +latency|histogram
 and +client|setname; without the second, or before Redis 7.0, there are no
-histograms. Cost: two questions. The commands that took the server longest are
-told, up to the limit, and the sum of the others.`,
+histograms. Cost: two commands. The commands that took the most server time
+are exported, up to the limit, and the sum of the others.`,
 		Metrics: []*collectors.Metric{c.calls, c.seconds, c.failures, c.latency},
 		Every:   every,
 		Timeout: timeout,

@@ -16,18 +16,18 @@ import (
 func Persistence(t *target.Redis) collectors.Collector {
 	c := persistence{
 		target:   t,
-		age:      gauge("snapshot_age_seconds", "Seconds since the newest successful RDB snapshot, or since the start of the server when there was none, by the server's clock."),
+		age:      gauge("snapshot_age_seconds", "Seconds since the newest successful RDB snapshot, or since the server start if it never made one, by the server's clock."),
 		last:     gauge("snapshot_last_success_timestamp_seconds", "When the newest successful RDB snapshot was made; absent when none has succeeded since the start."),
 		changes:  gauge("snapshot_changes", "Changes that are not in an RDB snapshot."),
-		ok:       gauge("snapshot_ok", "1 when the last attempt at an RDB snapshot succeeded or there was none, 0 when it failed."),
+		ok:       gauge("snapshot_ok", "1 when the last RDB snapshot succeeded or none was attempted, 0 when it failed."),
 		progress: gauge("snapshot_in_progress", "1 while an RDB snapshot is being made."),
 		aof:      gauge("aof_enabled", "1 when every change is also written to the append-only file."),
-		aofOK:    gauge("aof_ok", "1 when the last write to the append-only file succeeded, 0 when it failed; absent when there is none."),
-		fork:     gauge("fork_seconds", "How long the server stood still to begin its last snapshot or rewrite of the append-only file; 0 when there was none."),
-		duration: gauge("snapshot_duration_seconds", "How long the last RDB snapshot took; absent when there was none, or it failed."),
-		rewrite:  gauge("aof_rewrite_ok", "1 when the last rewrite of the append-only file succeeded or there was none, 0 when it failed."),
-		size:     gauge("aof_size_bytes", "Size of the append-only file; absent when there is none."),
-		growth:   gauge("aof_growth_ratio", "How far the append-only file has grown since it was last written anew, as a share of its size then; before it was for the first time that is one byte, as the server counts. Absent when there is none."),
+		aofOK:    gauge("aof_ok", "1 when the last write to the append-only file succeeded, 0 when it failed; absent without an append-only file."),
+		fork:     gauge("fork_seconds", "Duration of the fork for the last snapshot or rewrite of the append-only file, during which the server is blocked; 0 without one."),
+		duration: gauge("snapshot_duration_seconds", "Duration of the last RDB snapshot; absent without one or if it failed."),
+		rewrite:  gauge("aof_rewrite_ok", "1 when the last rewrite of the append-only file succeeded or none was attempted, 0 when it failed."),
+		size:     gauge("aof_size_bytes", "Size of the append-only file; absent without one."),
+		growth:   gauge("aof_growth_ratio", "Growth of the append-only file since its last rewrite, as a ratio of its size then. Before the first rewrite the server counts that size as one byte. Absent without an append-only file."),
 	}
 	return collectors.Collector{
 		Name:   "redis/persistence",
@@ -35,8 +35,8 @@ func Persistence(t *target.Redis) collectors.Collector {
 		Doc: `Persistence reports how old the newest snapshot is, whether it succeeded, and what would be lost.
 
 Reads INFO server, persistence, stats and memory. Rights: +info and +client|setname. Cost: one
-INFO. A server that never saved tells its start as the time of its last save, and
-counts saves that failed: only a save that succeeded is a last success. The action
+INFO. A server that never saved reports its start as the time of its last save, and
+counts failed saves too; this collector counts only successful ones. The action
 redis/bgsave lowers the age, and redis/bgrewriteaof the growth.`,
 		Metrics: []*collectors.Metric{c.age, c.last, c.changes, c.ok, c.progress, c.aof, c.aofOK, c.fork, c.duration, c.rewrite, c.size, c.growth},
 		Every:   every,

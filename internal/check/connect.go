@@ -199,7 +199,7 @@ func (v visit) prometheus(ctx context.Context, base string) {
 	}
 	v.seen.Text += fmt.Sprintf(", %d of %d shipped alerts", len(shipped)-len(lacks), len(shipped))
 	if len(lacks) > 0 {
-		v.warn(v.at, "prometheus lacks %d of the shipped alerts (%s); upkeep export DIR writes them for its rule_files", len(lacks), few(lacks))
+		v.warn(v.at, "Prometheus does not have %d of the shipped alerts (%s); upkeep export DIR writes them for its rule_files", len(lacks), few(lacks))
 	}
 	for i, p := range v.config.Policies { // of alerts that a policy names
 		for _, m := range p.Match {

@@ -170,7 +170,7 @@ func (v visit) tableRights(ctx context.Context, p *target.Postgres, databases []
 		if need.By == rights.Watching {
 			advice = "upkeep rights writes the grants"
 		}
-		v.warn(v.at, "%s: %s lacks the right %s on %d of %d tables (%s); %s", v.seen.What, by(need), strings.TrimSuffix(strings.TrimPrefix(r.Grant, "grant "), ` to :"role"`), len(lacks), tables, few(lacks), advice)
+		v.warn(v.at, "%s: %s needs the right %s on %d of %d tables (%s); %s", v.seen.What, by(need), strings.TrimSuffix(strings.TrimPrefix(r.Grant, "grant "), ` to :"role"`), len(lacks), tables, few(lacks), advice)
 	}
 }
 
@@ -186,7 +186,7 @@ func (v visit) redis(ctx context.Context, r *target.Redis) {
 		v.unreachable(ctx, "url", err)
 		return
 	}
-	version := "of a version that it does not tell"
+	version := "of unknown version"
 	for line := range strings.Lines(info) {
 		if text, ok := strings.CutPrefix(strings.TrimSpace(line), "redis_version:"); ok {
 			version = text

@@ -92,7 +92,7 @@ func (c *Config) windowNames() (all []string) {
 func (d *decoder) inWindows(c *Config, n *yaml.Node, who string, names []string) {
 	for i, name := range names {
 		if !slices.Contains(c.windowNames(), name) {
-			d.fault(at(n, "windows", i), "%s names no window that there is: %q; %s", who, name, expected(name, c.windowNames()))
+			d.fault(at(n, "windows", i), "%s: unknown window %q; %s", who, name, expected(name, "windows", c.windowNames()))
 		}
 	}
 }
@@ -143,7 +143,7 @@ func (d *decoder) step(n *yaml.Node, who string, s policy.Step, literal bool) {
 		return // said already
 	}
 	if _, ok := d.known.Actions[s.Action]; !ok {
-		d.fault(at(n, "action"), "%s names no action that there is: %q; %s", who, s.Action, expected(s.Action, slices.Sorted(maps.Keys(d.known.Actions))))
+		d.fault(at(n, "action"), "%s: unknown action %q; %s", who, s.Action, expected(s.Action, "actions", slices.Sorted(maps.Keys(d.known.Actions))))
 		return
 	}
 	a := d.known.Actions[s.Action]

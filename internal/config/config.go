@@ -14,15 +14,15 @@ import (
 type Config struct {
 	DataDir      string       `yaml:"data_dir" default:"/var/lib/upkeep" doc:"Folder of the journal, the inbox and, in embedded mode, the samples. A relative path starts at the configuration file."`
 	Store        Store        `yaml:"store" doc:"Where the journal and the inbox are kept, when that is not the file in data_dir."`
-	Log          Log          `yaml:"log" doc:"What is written to standard error."`
-	Web          Web          `yaml:"web" doc:"What is served, and to whom."`
-	Targets      Targets      `yaml:"targets" doc:"What is looked after. At least one is needed."`
-	Collectors   Collectors   `yaml:"collectors" doc:"How often the targets are asked."`
+	Log          Log          `yaml:"log" doc:"Log on standard error."`
+	Web          Web          `yaml:"web" doc:"HTTP server: pages, API, webhook and /metrics."`
+	Targets      Targets      `yaml:"targets" doc:"Servers, services and files that upkeep monitors. At least one is required."`
+	Collectors   Collectors   `yaml:"collectors" doc:"Intervals and limits of the collectors."`
 	Embedded     Embedded     `yaml:"embedded" doc:"Prometheus and Alertmanager within the process. Switch it off to use your own."`
 	Prometheus   Prometheus   `yaml:"prometheus" doc:"Your own Prometheus, when embedded mode is off."`
 	Alertmanager Alertmanager `yaml:"alertmanager" doc:"Your own Alertmanager, when embedded mode is off."`
 	Grafana      Grafana      `yaml:"grafana" doc:"How deliveries from Grafana's alerting to /webhook/grafana are known to be its own."`
-	Engine       Engine       `yaml:"engine" doc:"How actions are run."`
+	Engine       Engine       `yaml:"engine" doc:"Limits and timeouts of runs and incidents."`
 	Windows      []Window     `yaml:"windows" doc:"Times in which policies and schedules may act, by name."`
 	Policies     []Policy     `yaml:"policies" doc:"What is done about which alert. The first that matches decides; an alert that none matches is shown and left alone. Without policies and schedules nothing is ever changed. upkeep policy test says which one matches."`
 	Schedules    []Schedule   `yaml:"schedules" doc:"What is done at its time, whether an alert fires or not. upkeep schedule shows when."`
@@ -78,7 +78,7 @@ type Postgres struct {
 	ReplicaOf      string    `yaml:"replica_of" doc:"Name of the server whose standby this one is, when that is a target too: what only the standby's queries use is in use."`
 	StandbysListed bool      `yaml:"standbys_listed" default:"false" doc:"Every standby of this server that answers queries, one that is fed from the WAL archive or follows another standby too, is a target that names in replica_of the server that it follows. Until this is true, no index counts as unused where WAL is archived, or where a standby that was seen in the last 35 days is away or no target."`
 	Exclude        []string  `yaml:"exclude" doc:"Databases that are left alone: they are neither read nor worked on. For those that a provider keeps for itself, like rdsadmin or cloudsqladmin."`
-	StatementText  bool      `yaml:"statement_text" default:"true" doc:"Tell the text of expensive statements, without literals."`
+	StatementText  bool      `yaml:"statement_text" default:"true" doc:"Export the text of expensive statements, without literals."`
 	Archives       []Archive `yaml:"archives" doc:"Tables whose rows come to an age."`
 }
 
@@ -99,7 +99,7 @@ type Destination struct {
 	Table  string `yaml:"table" doc:"A table of the same database that has the columns of the rows' table."`
 
 	Folder      string `yaml:"folder" check:"path" doc:"Or a folder of this machine, which must be there: the rows become compressed files, whose names end in their SHA-256."`
-	Bucket      string `yaml:"bucket" doc:"Or a bucket of a store that speaks S3: the rows become such objects."`
+	Bucket      string `yaml:"bucket" doc:"Or a bucket of an S3-compatible store: the rows become objects in it."`
 	Endpoint    string `yaml:"endpoint" check:"http" doc:"Where the store is: https://s3.eu-central-1.amazonaws.com or http://host:9000, without a path."`
 	Region      string `yaml:"region" doc:"Region of the bucket; where empty that of the endpoint of AWS, or us-east-1, which stores without regions take."`
 	Prefix      string `yaml:"prefix" doc:"What the keys of the objects begin with, like archive/."`
@@ -116,7 +116,7 @@ type Redis struct {
 	URL          string  `yaml:"url" required:"a URL" doc:"Where it is: redis://host:6379, rediss://host:6379 with TLS, unix:///path. Without a password."`
 	PasswordFile string  `yaml:"password_file" check:"path" doc:"File with the password, read at each new connection."`
 	PasswordEnv  string  `yaml:"password_env" doc:"Environment variable with the password, instead of a file."`
-	Restart      Restart `yaml:"restart" doc:"Who restarts it, for the action redis/restart: docker and container, or systemd. Empty: nobody does."`
+	Restart      Restart `yaml:"restart" doc:"How the action redis/restart restarts it: docker and container, or systemd. Empty: the action is refused."`
 }
 
 // A Restart says who restarts a server.
@@ -185,7 +185,7 @@ type Collectors struct {
 type Collector struct {
 	Every    time.Duration `yaml:"every" doc:"How often it asks; 0s leaves its own interval."`
 	Timeout  time.Duration `yaml:"timeout" doc:"How long an answer may take; 0s leaves its own."`
-	Limit    int           `yaml:"limit" doc:"How many tables, statements or other subjects are told one by one; 0 leaves its own."`
+	Limit    int           `yaml:"limit" doc:"How many tables, statements or other subjects are exported one by one; 0 keeps the collector's own limit."`
 	Disabled bool          `yaml:"disabled" default:"false" doc:"Do not ask at all."`
 }
 
@@ -242,7 +242,7 @@ type Engine struct {
 	ReconcileInterval time.Duration `yaml:"reconcile_interval" default:"1m" min:"100ms" doc:"How often Alertmanager is asked which alerts are still there."`
 	ResolveAfter      time.Duration `yaml:"resolve_after" default:"5m" min:"1s" doc:"How long an alert must be missing there before its episode is closed."`
 	ExpireAfter       time.Duration `yaml:"expire_after" default:"12h" doc:"How long an alert may go without being delivered again before its episode is closed, where its source cannot be asked which alerts are still there: Grafana, and an Alertmanager without url. It must be longer than the source's repeat interval, which is 4h by default in both. 0s: never."`
-	Flap              time.Duration `yaml:"flap" default:"10m" doc:"An alert that comes again within this time is held down before anything is decided, longer each time; 0s: never. One that is flapping for 10 minutes without outlasting its hold-down is told to people, once."`
+	Flap              time.Duration `yaml:"flap" default:"10m" doc:"An alert that fires again within this time is flapping: it is held down before upkeep decides, twice as long each time. 0s: never. If an alert flaps for 10 minutes without outlasting its hold-down, people are notified once."`
 }
 
 // Known are the names that a configuration may use.

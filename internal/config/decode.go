@@ -73,13 +73,13 @@ func (d *decoder) object(n *yaml.Node, v reflect.Value, what string) {
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := n.Content[i], resolve(n.Content[i+1])
 		if line, ok := seen[key.Value]; ok {
-			d.fault(key, "%q stands here for the second time; the first is in line %d", key.Value, line)
+			d.fault(key, "duplicate key %q; it was first set in line %d", key.Value, line)
 			continue
 		}
 		seen[key.Value] = key.Line
 		f, ok := field(v.Type(), key.Value)
 		if !ok {
-			d.fault(key, "unknown key %q; %s", key.Value, expected(key.Value, keys(v.Type())))
+			d.fault(key, "unknown key %q; %s", key.Value, expected(key.Value, "keys", keys(v.Type())))
 			continue
 		}
 		d.value(value, v.FieldByIndex(f.Index), f, key.Value)
@@ -215,7 +215,7 @@ func (d *decoder) texts(n *yaml.Node, v reflect.Value, key string) {
 		name, value := n.Content[i], resolve(n.Content[i+1])
 		switch _, twice := all[name.Value]; {
 		case twice:
-			d.fault(name, "%q stands here for the second time", name.Value)
+			d.fault(name, "duplicate key %q", name.Value)
 		case value.Kind != yaml.ScalarNode || null(value):
 			d.fault(value, "%s of %s is %s; text was expected", name.Value, key, kind(value))
 		default:
@@ -238,11 +238,11 @@ func (d *decoder) table(n *yaml.Node, v reflect.Value, f reflect.StructField, ke
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		name := n.Content[i]
 		if !slices.Contains(d.known.Collectors, name.Value) {
-			d.fault(name, "unknown %s %q; %s", f.Tag.Get("key"), name.Value, expected(name.Value, d.known.Collectors))
+			d.fault(name, "unknown %s %q; %s", f.Tag.Get("key"), name.Value, expected(name.Value, f.Tag.Get("key")+"s", d.known.Collectors))
 			continue
 		}
 		if v.MapIndex(reflect.ValueOf(name.Value)).IsValid() {
-			d.fault(name, "%q stands here for the second time", name.Value)
+			d.fault(name, "duplicate key %q", name.Value)
 			continue
 		}
 		e := reflect.New(v.Type().Elem()).Elem()

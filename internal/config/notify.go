@@ -127,7 +127,7 @@ func (d *decoder) receiver(c *Config, n *yaml.Node, p Place) {
 		return
 	}
 	names := c.alertmanager.Names()
-	d.fault(at(n, "receiver"), "notify %s: %s has no receiver %q; %s", strconv.Quote(p.Name), c.alertmanager.Path, p.Receiver, expected(p.Receiver, names))
+	d.fault(at(n, "receiver"), "notify %s: %s has no receiver %q; %s", strconv.Quote(p.Name), c.alertmanager.Path, p.Receiver, expected(p.Receiver, "receivers", names))
 }
 
 // Receivers returns the names under which people can be notified: places and receivers.

@@ -23,9 +23,9 @@ type Policy struct {
 	Name    string            `yaml:"name" required:"a name, for the journal" doc:"Name of the policy in the journal."`
 	Match   labels.Matchers   `yaml:"match" required:"at least one matcher, like alertname=\"PostgresDeadRows\"" doc:"Matchers, as Alertmanager writes them; all must match the alert's labels. The name of a label may be in UTF-8, in quotation marks: '\"my.label\"=\"x\"'."`
 	Hold    time.Duration     `yaml:"hold" default:"0s" doc:"How long the alert must have fired before the first step."`
-	Steps   []Step            `yaml:"steps" doc:"What is done, in this order: the next step when the one before did not help, and people are told at the end. For one step alone, action, mode, subject and with may stand here instead."`
+	Steps   []Step            `yaml:"steps" doc:"The steps of the chain, in order: the next step runs if the previous one did not help; after the last one people are notified. A policy with a single step may set action, mode, subject and with here instead."`
 	Action  string            `yaml:"action" doc:"What is done, where there is one step."`
-	Mode    string            `yaml:"mode" default:"observe" enum:"observe|ask|auto" doc:"Of that step. A policy that says nothing only observes: it changes nothing and asks nobody."`
+	Mode    string            `yaml:"mode" default:"observe" enum:"observe|ask|auto" doc:"Mode of that step. The default only observes: it changes nothing and asks no one for approval."`
 	Subject map[string]string `yaml:"subject" doc:"Of that step."`
 	With    map[string]string `yaml:"with" doc:"Of that step."`
 
@@ -75,7 +75,7 @@ type Schedule struct {
 	With     map[string]string `yaml:"with" doc:"Parameters of the action."`
 	Limit    *float64          `yaml:"limit" doc:"What the action's metric should fall to for the run to be called cleared. Without: the limit in the rule that names the action. What is there already is worked on too: the query says on what."`
 	Mode     string            `yaml:"mode" default:"observe" enum:"observe|ask|auto" doc:"As in a policy's step."`
-	Missed   string            `yaml:"missed" default:"skip" enum:"skip|late" doc:"What becomes of a time at which no upkeep ran: skip leaves it out, late makes up for it once. Either is written into the journal."`
+	Missed   string            `yaml:"missed" default:"skip" enum:"skip|late" doc:"Missed occurrences (upkeep was down): skip ignores them, late runs once after the start. Both are recorded in the journal."`
 
 	Terms
 

@@ -140,7 +140,7 @@ func (d *decoder) archives(n *yaml.Node, all []Archive) {
 	for i, a := range all {
 		subject := table{a.Database, a.Schema, a.Table}
 		if first, twice := seen[subject]; twice && a.Table != "" {
-			d.fault(at(n, i, "table"), "table %s.%s of database %s stands here for the second time; the first is in line %d", a.Schema, a.Table, a.Database, first)
+			d.fault(at(n, i, "table"), "duplicate table %s.%s of database %s; it was first listed in line %d", a.Schema, a.Table, a.Database, first)
 			continue
 		}
 		seen[subject] = at(n, i, "table").Line
@@ -193,7 +193,7 @@ func (d *decoder) restart(n *yaml.Node, r Redis, engines []string) {
 	case by.Systemd != "" && !target.UnitName(by.Systemd):
 		d.fault(at(n, "systemd"), "systemd is %q; the whole name of a service was expected, like redis-server.service", by.Systemd)
 	case by.Docker != "" && !slices.Contains(engines, by.Docker):
-		d.fault(at(n, "docker"), "docker is %q; %s", by.Docker, expected(by.Docker, engines))
+		d.fault(at(n, "docker"), "docker is %q; %s", by.Docker, expected(by.Docker, "docker targets", engines))
 	case by.Docker != "" && by.Container == "":
 		d.fault(at(n, "docker"), "restart of redis %s has docker and no container; the name of the container was expected", r.Name)
 	case by.Docker == "" && by.Container != "":
@@ -220,7 +220,7 @@ func (d *decoder) server(n *yaml.Node, name, address, passwordFile, passwordEnv 
 	case err != nil || !slices.Contains(schemes, u.Scheme):
 		// The URL itself is not shown: where it does not parse, nobody knows
 		// whether there is a password in it.
-		d.fault(at(n, "url"), "the url of %s is none; one that begins with %s:// was expected", name, strings.Join(schemes, ":// or "))
+		d.fault(at(n, "url"), "%s: invalid url: it must start with %s://", name, strings.Join(schemes, ":// or "))
 	case hasPassword(u):
 		d.fault(at(n, "url"), "the url of %s has a password in it; put it into a file and name that in password_file, or name an environment variable in password_env", name)
 	}

@@ -100,7 +100,7 @@ func (c *Console) request(g *gin.Context) {
 		return
 	}
 	if ask.By == "" || ask.Key == "" {
-		c.answer(g, 0, nil, badRequest("by and key are wanted: who asks, and a word that makes the ask one run however often it is sent"))
+		c.answer(g, 0, nil, badRequest("missing by or key: by is the name of the requester, key is an idempotency key for retries"))
 		return
 	}
 	run, err := c.Engine.Request(g.Request.Context(), c.wanted(ask))

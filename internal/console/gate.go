@@ -40,7 +40,7 @@ func (g *Gate) Authorize(r *http.Request) (status int, err error) {
 	got, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	switch {
 	case !ok:
-		return http.StatusUnauthorized, errors.New("a bearer token is wanted (web.token_file or web.token_env)")
+		return http.StatusUnauthorized, errors.New("missing bearer token (web.token_file or web.token_env)")
 	case want == "" || !equal(got, want):
 		return http.StatusUnauthorized, errors.New("the bearer token is not the one of web.token_file or web.token_env")
 	}
@@ -59,7 +59,7 @@ func equal(a, b string) bool {
 func local(r *http.Request) (status int, err error) {
 	for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Real-Ip"} {
 		if r.Header.Get(name) != "" {
-			return http.StatusForbidden, errors.New("a proxy speaks for somebody else here; changes through it need web.token_file or web.token_env")
+			return http.StatusForbidden, errors.New("the request comes through a proxy: changes through a proxy need web.token_file or web.token_env")
 		}
 	}
 	if host := hostOf(r.Host); host != "localhost" && net.ParseIP(host) == nil {

@@ -103,7 +103,7 @@ func (c *Console) pause(g *gin.Context) {
 	case err != nil:
 		err = badRequest(err.Error())
 	case p.By == "":
-		err = badRequest("by is wanted: who pauses")
+		err = badRequest("missing by: the name of the person who pauses")
 	case !p.Until.IsZero() && p.Until.Before(time.Now()):
 		err = badRequest("until is over already")
 	default:

@@ -66,10 +66,10 @@ func (c *Console) said(g *gin.Context, needsWhy bool) (a Answer, ok bool) {
 	}
 	switch {
 	case a.By == "":
-		c.answer(g, 0, nil, badRequest("by is wanted: who says so"))
+		c.answer(g, 0, nil, badRequest("missing by: the name of the person who answers"))
 		return a, false
 	case needsWhy && a.Why == "":
-		c.answer(g, 0, nil, badRequest("why is wanted, for those who read the journal"))
+		c.answer(g, 0, nil, badRequest("missing --why: give a reason; it is recorded in the journal"))
 		return a, false
 	}
 	return a, true

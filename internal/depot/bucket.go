@@ -56,7 +56,7 @@ const (
 func Bucket(c BucketConfig) (Store, error) {
 	u, err := url.Parse(c.Endpoint)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.User != nil || strings.Trim(u.Path, "/") != "" {
-		return nil, errors.New("bucket: the endpoint is none, or has a path; something like https://s3.eu-central-1.amazonaws.com was expected")
+		return nil, errors.New("bucket: invalid endpoint: expected a URL without a path, like https://s3.eu-central-1.amazonaws.com")
 	}
 	if s3utils.CheckValidBucketName(c.Bucket) != nil {
 		return nil, fmt.Errorf("bucket: %q is no name of a bucket", c.Bucket)

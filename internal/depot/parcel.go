@@ -298,7 +298,7 @@ func (c *counted) Read(p []byte) (int, error) {
 func ReadParcel(name string, object io.Reader) (*ParcelReader, error) {
 	r := &ParcelReader{name: name, raw: &counted{from: object, sum: sha256.New()}, sum: sha256.New()}
 	if stem, ours := strings.CutSuffix(name, suffix); !ours || len(stem) < digits {
-		return nil, fmt.Errorf("object %s: its name is none of a parcel", name)
+		return nil, fmt.Errorf("object %s: not the name of an archive object", name)
 	}
 	z, err := gzip.NewReader(bufio.NewReaderSize(r.raw, chunk))
 	if err != nil {

@@ -62,11 +62,11 @@ func (f *Floors) Of(dir string) (height int, ok bool) {
 func (f *Floors) Check(from, to string) error {
 	above, ok := f.Of(from)
 	if !ok {
-		return fmt.Errorf("%s stands on no floor: add it to internal/house/floors.txt", from)
+		return fmt.Errorf("%s is on no floor: add it to internal/house/floors.txt", from)
 	}
 	below, ok := f.Of(to)
 	if !ok {
-		return fmt.Errorf("%s stands on no floor: add it to internal/house/floors.txt", to)
+		return fmt.Errorf("%s is on no floor: add it to internal/house/floors.txt", to)
 	}
 	for _, n := range f.never {
 		if under(from, n[0]) && under(to, n[1]) {
@@ -74,7 +74,7 @@ func (f *Floors) Check(from, to string) error {
 		}
 	}
 	if below >= above {
-		return fmt.Errorf("%s must not import %s: it stands on no lower floor", from, to)
+		return fmt.Errorf("%s must not import %s: it is not on a lower floor", from, to)
 	}
 	return nil
 }

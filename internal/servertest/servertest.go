@@ -101,7 +101,7 @@ func S3(t testing.TB) *sandbox.S3 {
 		}
 	}
 	if bin == "" {
-		t.Fatal("a store that speaks S3 is needed: tools/install-deps.sh test builds it")
+		t.Fatal("an S3-compatible store is needed: tools/install-deps.sh test builds it")
 	}
 	dir, err := Dir()
 	if err != nil {
@@ -110,7 +110,7 @@ func S3(t testing.TB) *sandbox.S3 {
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	s, err := sandbox.StartS3(t.Context(), bin, filepath.Join(dir, "s3"))
 	if err != nil {
-		t.Fatalf("a store that speaks S3 is needed: %v", err)
+		t.Fatalf("an S3-compatible store is needed: %v", err)
 	}
 	t.Cleanup(func() {
 		if err := s.Stop(); err != nil {

@@ -163,7 +163,7 @@ func (d *Docker) connect(ctx context.Context) (*client.Client, error) {
 		return nil, err
 	}
 	if ping.APIVersion == "" || versions.LessThan(ping.APIVersion, oldestAPI) {
-		return nil, fmt.Errorf("the engine speaks version %q of the API; %s or later was expected", ping.APIVersion, oldestAPI)
+		return nil, fmt.Errorf("the engine has API version %q; %s or later is required", ping.APIVersion, oldestAPI)
 	}
 	c.NegotiateAPIVersionPing(ping)
 	return c, nil
@@ -245,7 +245,7 @@ func (d *Docker) inspect(ctx context.Context, name string) (i container.InspectR
 	}
 	i, err = asked(ctx, d, func(c *client.Client) (container.InspectResponse, error) { return c.ContainerInspect(ctx, name) })
 	if err == nil && (i.ContainerJSONBase == nil || i.State == nil || i.HostConfig == nil || i.Config == nil) {
-		err = fmt.Errorf("docker: the engine's description of container %s lacks its state or its configuration", name)
+		err = fmt.Errorf("docker: the engine's description of container %s has no state or no configuration", name)
 	}
 	return i, err
 }

@@ -57,14 +57,14 @@ func (p *Postgres) Environ(database, application string) ([]string, error) {
 	}
 	u, err := url.Parse(p.url)
 	if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" {
-		return nil, fmt.Errorf("postgres %s: PostgreSQL's own programs are told where the server is by a URL (postgres://…) only", p.Name)
+		return nil, fmt.Errorf("postgres %s: PostgreSQL's own programs need the target as a URL (postgres://…)", p.Name)
 	}
 	for name, values := range u.Query() {
 		variable := environment()[name]
 		switch {
 		case slices.Contains(told(), name) || len(values) == 0:
 		case variable == "":
-			return nil, fmt.Errorf("postgres %s: PostgreSQL's own programs cannot be told the parameter %q of the URL", p.Name, name)
+			return nil, fmt.Errorf("postgres %s: PostgreSQL's own programs do not support the parameter %q of the URL", p.Name, name)
 		default:
 			all[variable] = values[0]
 		}

@@ -184,7 +184,7 @@ func (p *Postgres) Database(name string) (*Database, error) {
 
 // ErrPooler says that a pooler stands between us and a server: who is answered next
 // by the same session of the server is not known, so nothing may be changed there.
-var ErrPooler = errors.New("the connection goes through a pooler")
+var ErrPooler = errors.New("the connection is through a pooler")
 
 // Session opens a connection of its own to one database, for an action. Its
 // application_name is given, so that people see who works there. The error is

@@ -24,7 +24,7 @@ type Restart struct {
 }
 
 // ErrNobodyRestarts says that a server has nobody who restarts it.
-var ErrNobodyRestarts = errors.New("nobody is configured who restarts the server")
+var ErrNobodyRestarts = errors.New("no way to restart the server is configured")
 
 // A Supervised is a server as whoever restarts it sees it.
 type Supervised struct {
@@ -55,7 +55,7 @@ func (r Restart) String() string {
 	case r.Unit != "":
 		return "systemctl restart " + r.Unit
 	}
-	return "nobody"
+	return "none"
 }
 
 // Look asks whoever restarts the server how it is, and changes nothing.

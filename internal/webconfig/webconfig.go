@@ -128,7 +128,7 @@ func tlsOf(c *web.Config, http2 bool) (*tls.Config, error) {
 		return nil, err
 	}
 	if (t.ClientCAs == nil) == (t.ClientAuth >= tls.VerifyClientCertIfGiven) {
-		return nil, errors.New("client_ca_file and a client_auth_type that verifies by it stand together")
+		return nil, errors.New("client_ca_file and a client_auth_type that verifies certificates must be set together")
 	}
 	if t.ClientCAs != nil && t.ClientCAs.Equal(x509.NewCertPool()) {
 		return nil, errors.New("client_ca_file holds no certificate")

@@ -308,7 +308,7 @@ func (e *Engine) again(ctx context.Context, c *carried) (move, error) {
 			return move{stay: true, due: e.later(c.run, r)}, nil
 		}
 	}
-	return move{to: remediate.Received, why: "it is due"}, nil
+	return move{to: remediate.Received, why: "ready"}, nil
 }
 
 // later says when a run that goes on waiting is looked at again: the longer it
@@ -343,7 +343,7 @@ func (e *Engine) asked(ctx context.Context, c *carried) (move, error) {
 	}
 	until := c.run.Changed.Add(answerWithin(c.run.Request.Terms))
 	if !until.After(e.now()) {
-		return move{to: remediate.Declined, why: "nobody answered in time" + so(c.run), reason: remediate.ReasonUnanswered}, nil
+		return move{to: remediate.Declined, why: "approval not given in time" + so(c.run), reason: remediate.ReasonUnanswered}, nil
 	}
 	return move{stay: true, due: until}, nil
 }

@@ -86,10 +86,10 @@ func (e *Engine) Stopping(run remediate.Run) string {
 	case run.State == remediate.Applied:
 		return "every step of it is done, and it is only looked at whether that helped"
 	case c == nil:
-		return "it stops when it is taken up: at once where nobody carries it, or with the next sign of life of the replica that does"
+		return "it stops when a replica picks it up: at once if no replica owns it, else with the next heartbeat of its owner"
 	}
 	if d := c.doing.Load(); d != nil {
-		return fmt.Sprintf("step %d (%s) was told to stop and has not ended; it began at %s and may take until %s", d.step+1, d.run.Plan.Steps[d.step].Do, d.since.UTC().Format(time.RFC3339), d.since.Add(d.action.Timeout).UTC().Format(time.RFC3339))
+		return fmt.Sprintf("step %d (%s) was cancelled and has not ended; it began at %s and may take until %s", d.step+1, d.run.Plan.Steps[d.step].Do, d.since.UTC().Format(time.RFC3339), d.since.Add(d.action.Timeout).UTC().Format(time.RFC3339))
 	}
 	return "it is being looked at, which takes half a minute at most"
 }

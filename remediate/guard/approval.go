@@ -16,7 +16,7 @@ const ReasonApproval = remediate.ReasonApproval
 func Approval() remediate.Guard {
 	return remediate.Guard{
 		Name: ReasonApproval,
-		Doc: "Approval makes the run ask a person, where its policy asks or was put back to ask because its runs do not clear, and where its action always asks, whoever wants it. " +
+		Doc: "Approval makes the run wait for approval by a person if the mode of its policy is ask, if its policy is demoted because its runs do not help, or if its action always needs approval. " +
 			"The answer holds for one plan, for the amount that this plan expected to remove and a tenth more (at least 1000 rows or 64 MiB more), and for a time: " +
 			"a plan that is another or would remove more when the run is to act is asked about again.",
 		Exact: true, During: true,

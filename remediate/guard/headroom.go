@@ -63,7 +63,7 @@ func enough(p remediate.Proposal, room remediate.Headroom) error {
 	if terms.Lag > 0 {
 		switch {
 		case room.Lag == nil:
-			lack(roomAgain, "not known: how far the replicas are behind; a replica may be beginning, or upkeep's role may lack the right to see it (pg_monitor on PostgreSQL)")
+			lack(roomAgain, "not known: how far the replicas are behind; a replica may be beginning, or upkeep's role needs the right to see it (pg_monitor on PostgreSQL)")
 		case *room.Lag > terms.Lag:
 			lack(roomAgain, "a replica is %s behind, more than %s: wait until it has caught up", *room.Lag, terms.Lag)
 		}

@@ -14,7 +14,7 @@ import (
 // Reasons why an episode was closed.
 const (
 	whyResolved = "resolved"
-	whyAbsent   = "no longer told of"
+	whyAbsent   = "no longer in Alertmanager's list"
 	whyAnew     = "cleared, and it fires anew"
 	whySilent   = "not repeated by its source, which cannot be asked whether it fires"
 )

@@ -131,7 +131,7 @@ func (i *Inbox) Collect(ch chan<- prometheus.Metric) {
 }
 
 func openDesc() *prometheus.Desc {
-	return prometheus.NewDesc("upkeep_episodes_open", "Number of troubles that alerts have told of and that are not over.", []string{"alertname"}, nil)
+	return prometheus.NewDesc("upkeep_episodes_open", "Number of open incidents.", []string{"alertname"}, nil)
 }
 
 func lettersDesc() *prometheus.Desc {
@@ -148,7 +148,7 @@ func keptCounter() prometheus.Counter {
 func alertsVec() *prometheus.CounterVec {
 	vec := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "upkeep_inbox_alerts_total",
-		Help: "Alerts that were taken in and are on disk, told twice or not, by their source and status.",
+		Help: "Alerts received and stored, duplicates included, by source and status.",
 	}, []string{"source", "status"})
 	for _, source := range []string{"alertmanager", "grafana"} {
 		for _, status := range []string{"firing", "resolved"} {

@@ -116,10 +116,10 @@ func New(c Config) *Outbox {
 	o := &Outbox{
 		config: c, wake: make(chan struct{}, 1), notifiers: c.Notifiers, rests: make(map[string]rest),
 		total: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "upkeep_notices_total", Help: "Notices to people, by what came of each try: told, failed or given_up.",
+			Name: "upkeep_notices_total", Help: "Notifications by result of each attempt: told, failed or given_up.",
 		}, []string{"notifier", "kind", "result"}),
 		pending: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "upkeep_notices_pending", Help: "Number of notices that people have not been told of yet, summed over the notifiers.",
+			Name: "upkeep_notices_pending", Help: "Number of notifications that are not delivered yet, summed over the notifiers.",
 		}),
 	}
 	c.Registerer.MustRegister(o.total, o.pending)

@@ -145,7 +145,7 @@ func giveUp(tx *store.Tx, name string, since, oldest, now time.Time) (all []give
 		}
 		for _, f := range old {
 			if f.why == "" {
-				f.why = "nobody was there to tell it"
+				f.why = "no upkeep was running to deliver it"
 			}
 			if err := mark(tx, name, f.notice.ID, "ended", store.Millis(now)); err != nil {
 				return nil, err

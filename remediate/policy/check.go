@@ -49,7 +49,7 @@ func wrong(t remediate.ParamType, value string) string {
 	case remediate.Bool:
 		ok, want = value == "true" || value == "false", "true or false"
 	default:
-		want = fmt.Sprintf("a type that there is, not %q,", t)
+		want = fmt.Sprintf("a known type, not %q,", t)
 	}
 	if ok {
 		return ""

@@ -52,7 +52,7 @@ func (q *queries) note(name string, err error) {
 }
 
 func failingDesc() *prometheus.Desc {
-	return prometheus.NewDesc("upkeep_schedule_query_failing", "1 while the last try of a schedule's query was not answered: what it is due to do is not done.", []string{"schedule"}, nil)
+	return prometheus.NewDesc("upkeep_schedule_query_failing", "1 while the last attempt of a schedule's query failed: its runs do not start.", []string{"schedule"}, nil)
 }
 
 func failuresDesc() *prometheus.Desc {

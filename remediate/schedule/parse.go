@@ -206,7 +206,7 @@ func (f field) parse(item string) (first, last, step int, err error) {
 		first, err = f.value(span)
 		last = first
 		if err == nil && stepped {
-			err = fmt.Errorf("a step wants a range; write %s-%d/%s or */%s", span, f.last(), by, by)
+			err = fmt.Errorf("a step needs a range; write %s-%d/%s or */%s", span, f.last(), by, by)
 		}
 	}
 	if err != nil || !stepped {

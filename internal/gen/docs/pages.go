@@ -119,7 +119,7 @@ func actionsPage(rules []alerts.Rule) string {
 	}
 	for _, a := range catalog.EveryAction() {
 		summary, rest := doc(a.Doc)
-		p.f("\n## %s\n\n%s\n\n%s\n\nSubject: %s. Nobody else may work meanwhile on the same %s. A step may take %s. %s\n", a.Name, summary, rest, code(a.Subject), code(a.Exclusive), model.Duration(a.Timeout), stops(a.Cancel))
+		p.f("\n## %s\n\n%s\n\n%s\n\nSubject: %s. Runs on the same %s exclude each other. Timeout of a step: %s. %s\n", a.Name, summary, rest, code(a.Subject), code(a.Exclusive), model.Duration(a.Timeout), stops(a.Cancel))
 		if len(a.Params) > 0 {
 			p.f("\n| parameter | type | default | what it does |\n| --- | --- | --- | --- |\n")
 		}
@@ -184,7 +184,7 @@ func askedBy(rules []alerts.Rule, action string) string {
 
 func alertsPage(rules []alerts.Rule) string {
 	p := new(page)
-	p.f("# Alerts\n\nThe rules stand in [alerts](../alerts), in Prometheus' own format, with their tests beside them.\n\n| alert | severity | limit | action |\n| --- | --- | --- | --- |\n")
+	p.f("# Alerts\n\nThe rules are in [alerts](../alerts), in Prometheus' own format, together with their tests.\n\n| alert | severity | limit | action |\n| --- | --- | --- | --- |\n")
 	for _, r := range rules {
 		p.f("| [%s](#%s) | %s | %s | %s |\n", r.Name, strings.ToLower(r.Name), r.Labels["severity"], r.Annotations["limit"], actionLink(r))
 	}
@@ -236,16 +236,16 @@ func statesPage() string {
 
 func meaning(s remediate.State) string {
 	return map[remediate.State]string{
-		remediate.Received:     "on disk, not yet looked at, or to be looked at anew",
-		remediate.Planned:      "it is known what would be done",
-		remediate.Asked:        "a person is to approve of the plan",
-		remediate.Waiting:      "not now; it is looked at again when it is due. One that has begun to act keeps its plan and goes on with it",
-		remediate.Allowed:      "every guard agreed; steps are being carried out",
-		remediate.Applied:      "every step was done; it is not known yet whether it helped",
-		remediate.Cleared:      "the measure is back within its limit, and the alert's expression agrees",
-		remediate.Uncleared:    "done as planned, and the measure is not within its limit",
-		remediate.Inconclusive: "done as planned, and what was seen afterwards contradicts itself or is not known",
-		remediate.Declined:     "on purpose: a guard, the action, the policy or a person said no, before anything was done or between two statements",
-		remediate.Failed:       "something broke; the last entry says what",
+		remediate.Received:     "stored, and not evaluated yet, or to be evaluated again",
+		remediate.Planned:      "the plan is made",
+		remediate.Asked:        "the plan awaits approval by a person",
+		remediate.Waiting:      "blocked by a guard; it is evaluated again later. A run that has begun to act keeps its plan and continues with it",
+		remediate.Allowed:      "all guards passed; steps are running",
+		remediate.Applied:      "all steps are done; verification is pending",
+		remediate.Cleared:      "the metric is back within its limit, and the alert's expression no longer holds",
+		remediate.Uncleared:    "all steps are done, and the metric is still over its limit",
+		remediate.Inconclusive: "all steps are done, and the metric and the alert's expression disagree or are unknown",
+		remediate.Declined:     "a guard, the action, the policy or a person stopped the run, before it acted or between two statements",
+		remediate.Failed:       "a fault ended the run; the last journal entry has the error",
 	}[s]
 }

@@ -177,7 +177,7 @@ func (l *logFile) appended(k target.Container) error {
 	if hidden != nil {
 		why = hidden.Error()
 	}
-	return remediate.Refuse(remediate.ReasonPrivilege, "container %s is %s, and nobody is seen who writes its log (%s): run upkeep as root and in the machine's PID namespace (pid: host)", k.Name, k.State, why)
+	return remediate.Refuse(remediate.ReasonPrivilege, "container %s is %s, and the process that writes its log is not visible (%s): run upkeep as root and in the machine's PID namespace (pid: host)", k.Name, k.State, why)
 }
 
 // A writer is a process that has the file open for writing.

@@ -57,9 +57,9 @@ that has a container, another name or a successor less by then stays. Each is re
 by its ID, without force and without the images that it was built from: the engine
 itself refuses one that a container has by then, and that one stays.
 
-Of the build cache goes what was not used for as long as age says; an engine that
-cannot be told so (before API 1.39) is refused, since it would remove everything. Containers
-and volumes are never removed: they have data that somebody may miss. It refuses an
+Build cache that was not used for the time in age is removed; an engine without that
+filter (before API 1.39) is refused, because it would remove everything. Containers
+and volumes are never removed: they may hold data that is still needed. It refuses an
 engine whose clock differs from upkeep's by more than 5 minutes.
 
 How much an image gives back is less than its size where others share its layers: the
@@ -70,8 +70,8 @@ Rights: GET, DELETE /images/* and POST /build/prune on the engine's socket.`,
 		Subject:   []string{"server", "type"},
 		Exclusive: []string{"server"},
 		Params: []remediate.Param{
-			{Name: "age", Type: remediate.Duration, Default: "7d", Doc: "How long an image was not made, tagged or used, or an entry of the cache not used."},
-			{Name: "keep", Type: remediate.Int, Default: "2", Doc: "How many images of a repository that nobody uses stay, the newest."},
+			{Name: "age", Type: remediate.Duration, Default: "7d", Doc: "Minimum age: time since an image was last built, tagged or used, or since a cache entry was last used."},
+			{Name: "keep", Type: remediate.Int, Default: "2", Doc: "How many unused images of a repository are kept, the newest ones."},
 		},
 		Timeout: 10 * time.Minute,
 		Remedy:  prune{t},

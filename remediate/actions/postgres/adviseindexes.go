@@ -27,15 +27,14 @@ func AdviseIndexes(t *target.Postgres) remediate.Action {
 		Doc: `AdviseIndexes writes a list of the indexes of a server that are unused, duplicate, redundant, invalid or bloated, and of foreign keys without one.
 
 It changes nothing on the server. The list is two files in the folder "advice" of
-data_dir: indexes-SERVER.md for people, and the same as JSON. Each index stands
-there with its size, its scans and since when they are counted, what it costs those
-who write (entries and their bytes a day, and the share of updates that touch no
-index), the statement that is advised and the one that takes it back. The hundred
-largest of each kind are listed. What the collectors report is read by their own
-queries, of every database that the role may connect to; one that cannot be read is
-named with the reason. The files are replaced as a whole or not at all, and it is done
-when the list is another than before. It refuses a replica, whose indexes are its
-primary's. Rights: CONNECT on each database; SELECT on the tables (pg_read_all_data)
+data_dir: indexes-SERVER.md for people, and the same as JSON. For each index
+they list its size, its scans and the start of the count, its write cost (entries and
+bytes a day, and the share of updates that touch no index), the advised statement and
+the statement that reverts it. The hundred
+largest of each kind are listed. It runs the collectors' own
+queries on every database that the role may connect to; a database that cannot be read
+is listed with the reason. The files are replaced atomically; the action is done when
+the list has changed. It refuses a replica, whose indexes are those of its primary. Rights: CONNECT on each database; SELECT on the tables (pg_read_all_data)
 for the bloat.`,
 		Lowers:    "upkeep_postgres_index_advice_age_seconds",
 		Risk:      remediate.Safe,

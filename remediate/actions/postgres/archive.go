@@ -74,7 +74,7 @@ some 16 MB becomes one object: a gzip file whose first line says what it is and 
 other lines are the rows as COPY writes them, so that every type comes back exactly
 and "zcat FILE | tail -n +2 | psql -c 'COPY …'" is all that people need. Its name ends
 in its SHA-256, and the first line has that of the rows, the labels of enums, the
-attributes of composite types, and what values of regclass and the like stood for. The object is written, synced, read back and
+attributes of composite types, and the names behind values of regclass and similar types. The object is written, synced, read back and
 compared first; then one transaction deletes exactly those versions of the rows
 and writes the object down in the table upkeep.parcels of the same database, so that
 rows are in the table, or in an object that the ledger names. An object that cannot be
@@ -233,4 +233,4 @@ func maintainRights() []remediate.Right {
 func seconds(d time.Duration) string { return strconv.FormatInt(int64(d/time.Second), 10) }
 
 // errNothing is what a step says that no plan has made.
-var errNothing = errors.New("the step is of no kind that there is")
+var errNothing = errors.New("unknown kind of step")

@@ -365,10 +365,10 @@ func mayUnfile(ctx context.Context, q read.Querier, table place, s side, p *reme
 		return err
 	}
 	if !have.Temporary {
-		_ = p.Lack(remediate.Refuse(remediate.ReasonPrivilege, "role %s lacks a right: grant temporary on database of the table to %s", s.Role, state.Role)) // it is noted
+		_ = p.Lack(remediate.Refuse(remediate.ReasonPrivilege, "role %s needs a right: grant temporary on database of the table to %s", s.Role, state.Role)) // it is noted
 	}
 	if !have.Select {
-		return p.Blind(remediate.Refuse(remediate.ReasonPrivilege, "role %s lacks a right: grant select on table %s to %s", s.Role, table, state.Role))
+		return p.Blind(remediate.Refuse(remediate.ReasonPrivilege, "role %s needs a right: grant select on table %s to %s", s.Role, table, state.Role))
 	}
 	return nil
 }

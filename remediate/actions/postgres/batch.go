@@ -265,7 +265,7 @@ func (b *batches) batch(ctx context.Context, swift bool, text func(how) (string,
 			return n, 0, err
 		}
 		if time.Since(began) > pauseMost {
-			return n, 0, fmt.Errorf("%s: in vain for %s: %w: %w", b.table, pauseMost, err, errPaused)
+			return n, 0, fmt.Errorf("%s: no success after %s of retries: %w: %w", b.table, pauseMost, err, errPaused)
 		}
 		b.missed = true
 		if h == byCopy {

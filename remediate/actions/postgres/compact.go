@@ -84,7 +84,7 @@ func (a repack) planRows(ctx context.Context, db *target.Database, h heap, r rem
 	case errors.Is(err, pgx.ErrNoRows):
 		return p, remediate.Refuse(remediate.ReasonGone, "the table was dropped meanwhile")
 	case err != nil:
-		return p, fmt.Errorf("what stands against moving rows: %w", err)
+		return p, fmt.Errorf("what prevents moving rows: %w", err)
 	case !plpgsql:
 		return p, remediate.Refuse(remediate.ReasonUnfit, "the database has no PL/pgSQL for role %s, in which rows are moved", h.Role)
 	case method != "heap":
@@ -96,7 +96,7 @@ func (a repack) planRows(ctx context.Context, db *target.Database, h heap, r rem
 	case constraint != "":
 		return p, remediate.Refuse(remediate.ReasonUnfit, "the constraint %q is not validated: rows that break it cannot be updated", constraint)
 	case column == "":
-		return p, remediate.Refuse(remediate.ReasonUnfit, "no column of the table may stand in an update: each is generated or an identity, or a generated column is made of it")
+		return p, remediate.Refuse(remediate.ReasonUnfit, "no column of the table can be used in an UPDATE: each is generated, an identity, or the base of a generated column")
 	case publications != "" && identity != "f" && !identified:
 		return p, remediate.Refuse(remediate.ReasonUnfit, "the table is published (%s) without a replica identity: it cannot be updated", publications)
 	}
@@ -305,7 +305,7 @@ func (m *mover) rest(ctx context.Context, pages, began int64) error {
 	if pages <= began-(began-m.goal)/2 {
 		return nil // more than half of what was to be won
 	}
-	said := fmt.Sprintf("the table still has %d pages, of %d; %d were wanted", pages, began, m.goal)
+	said := fmt.Sprintf("the table still has %d of %d pages; the goal was %d", pages, began, m.goal)
 	var who string
 	var age int64
 	err := m.conn.QueryRow(ctx, holderSQL).Scan(&who, &age)

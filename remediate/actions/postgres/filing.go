@@ -222,7 +222,7 @@ func (m *filing) next(ctx context.Context) (bool, error) {
 			break
 		}
 		if time.Since(began) > pauseMost {
-			return false, fmt.Errorf("%s: in vain for %s: %w: %w", m.part, pauseMost, err, errPaused)
+			return false, fmt.Errorf("%s: no success after %s of retries: %w: %w", m.part, pauseMost, err, errPaused)
 		}
 		if errors.Is(err, errWide) {
 			m.fewer, try = 8*m.fewer, try-1

@@ -106,7 +106,7 @@ func (h heap) pages() int64 { return h.SizeBytes / h.Block }
 // worth refuses where little can be won, and tells how much otherwise.
 func (h heap) worth(ctx context.Context, db *target.Database, r remediate.Request) (facts []string, err error) {
 	if !h.seen {
-		return nil, remediate.Refuse(remediate.ReasonCannotHelp, "the table was never analyzed, so nobody knows how much could be won: run ANALYZE (postgres/vacuum does), then plan again")
+		return nil, remediate.Refuse(remediate.ReasonCannotHelp, "the table was never analyzed, so the reclaimable space is unknown: run ANALYZE (postgres/vacuum does), then plan again")
 	}
 	gain := h.SizeBytes - h.needed()*h.Block
 	said := fmt.Sprintf("written anew, its %.0f rows would take %d of its %d pages, as %.0f of such rows fit on a page", h.Rows, h.needed(), h.pages(), h.Rows/float64(max(h.needed(), 1)))

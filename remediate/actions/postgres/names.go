@@ -87,7 +87,7 @@ func (m *filing) means(ctx context.Context, tx pgx.Tx, ids []string) (all []depo
 func sameMeaning(ctx context.Context, tx pgx.Tx, all []depot.Name) error {
 	for _, n := range all {
 		if !slices.Contains(nameTypes(), n.Type) {
-			return remediate.Refuse(remediate.ReasonUnfit, "the rows have names of the type %q, which is none that this upkeep knows", n.Type)
+			return remediate.Refuse(remediate.ReasonUnfit, "the rows have names of the type %q, which this version of upkeep does not know", n.Type)
 		}
 		var is int64
 		err := pgx.BeginFunc(ctx, tx, func(tx pgx.Tx) error {

@@ -338,7 +338,7 @@ func (p part) soon(ctx context.Context, work func(ctx context.Context, tx pgx.Tx
 			return err
 		}
 		if time.Since(began) > pauseMost {
-			return fmt.Errorf("in vain for %s: %w", pauseMost, err)
+			return fmt.Errorf("no success after %s of retries: %w", pauseMost, err)
 		}
 		if err := stay(ctx, p.c, time.Second); err != nil {
 			return err

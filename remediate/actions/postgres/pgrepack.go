@@ -131,7 +131,7 @@ func (repack) obstacles(ctx context.Context, q rower, oid int64) (events, indexe
 	case errors.Is(err, pgx.ErrNoRows):
 		return "", "", remediate.Refuse(remediate.ReasonGone, "the table was dropped meanwhile")
 	case err != nil:
-		return "", "", fmt.Errorf("what stands in the way of pg_repack: %w", err)
+		return "", "", fmt.Errorf("what blocks pg_repack: %w", err)
 	case children:
 		return "", "", remediate.Refuse(remediate.ReasonUnfit, "other tables inherit from the table")
 	case !key:

@@ -25,13 +25,12 @@ func Reindex(t *target.Postgres) remediate.Action {
 		Target: t.Name,
 		Doc: `Reindex builds one bloated index anew with REINDEX INDEX CONCURRENTLY, while reads and writes go on.
 
-It takes a SHARE UPDATE EXCLUSIVE lock of the table, which excludes maintenance and
-DDL alone, and takes it once for a moment beforehand, within 5 seconds, or begins
-nothing. It then waits for the transactions of its database that are older than it,
-and nobody queues behind that; each is waited for as long as the parameter patience
-says. It does not begin while such a transaction is older, while a session holds or
-awaits a lock that excludes it, or while another index is built anywhere on the
-server: two would take the disk twice.
+It takes a SHARE UPDATE EXCLUSIVE lock on the table, which conflicts only with
+maintenance and DDL. It first takes the lock for a moment, within 5 seconds, or does not
+start. It then waits for older transactions of its database, each for at most the
+parameter patience; no session queues behind that wait. It does not start while such a
+transaction is older, while a session holds or awaits a conflicting lock, or while
+another index is built anywhere on the server: two builds need twice the disk space.
 
 It needs the space of the new index beside the old one, and as much again for
 sorting and for WAL: where the server's disk can be seen from here and has less, or

@@ -43,7 +43,7 @@ rows with those that are there, by each unique index and exclusion constraint. R
 two objects with the same key are met only when they come: the run stops there, and
 says how many are back. An object has the values of stored generated columns: where the
 table would make others, the run is refused, unless the column is named in without.
-A name (regclass and the like) that stands for something else by now is refused.
+A name (regclass and similar types) that now refers to another object is refused.
 Objects of an earlier table of the same name are refused, unless earlier_table is true. It is read piece by piece, so that an object of any size
 can be brought back. Each object is then one
 transaction, which compares the definitions of the table and of the partitions that the

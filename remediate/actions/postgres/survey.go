@@ -127,7 +127,7 @@ func (s side) fit(p place, o operation, plan *remediate.Plan) error {
 // permitted notes the rights that the role lacks, and refuses where it may not even look.
 func (s side) permitted(p place, o operation, plan *remediate.Plan) error {
 	lacks := func(grant string) error {
-		return remediate.Refuse(remediate.ReasonPrivilege, "role %s lacks a right: %s to %s", s.Role, grant, pgx.Identifier{s.Role}.Sanitize())
+		return remediate.Refuse(remediate.ReasonPrivilege, "role %s needs a right: %s to %s", s.Role, grant, pgx.Identifier{s.Role}.Sanitize())
 	}
 	for _, right := range []struct {
 		lacks, blind bool

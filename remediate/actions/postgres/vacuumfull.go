@@ -20,16 +20,16 @@ func VacuumFull(t *target.Postgres) remediate.Action {
 	return remediate.Action{
 		Name:   "postgres/vacuum_full",
 		Target: t.Name,
-		Doc: `VacuumFull writes one table and its indexes anew with VACUUM (FULL, ANALYZE), while nobody can read or write it.
+		Doc: `VacuumFull writes one table and its indexes anew with VACUUM (FULL, ANALYZE), under a lock that blocks all reads and writes.
 
-It is for what postgres/repack cannot do, asks a person each time, and waits for a
-maintenance window. It holds an ACCESS EXCLUSIVE lock to its end: the plan says for about
-how long, from the sizes and a careful rate, who uses the table now, and what else
-would wait with it. It does not queue for that lock: it waits half a second for it, in
-which others queue behind it, lets those pass, and tries again, for ten minutes; then it
-gives up and names who was in the way. It refuses where the disk is known to be too
-small for the copy, or little can be won. It is done when the table has another file;
-cancelled before, it leaves the table as it was. Transactions that began before it and
+It is for tables that postgres/repack cannot handle. It needs approval each time, and
+waits for a maintenance window. It holds an ACCESS EXCLUSIVE lock until its end: the plan
+estimates the duration from the sizes and a conservative rate, and lists the sessions that
+use the table and what else would wait. It does not stay in the lock queue: it waits half
+a second for the lock, while others queue behind it, lets them pass, and retries, for ten
+minutes; then it gives up and names the blocking sessions. It refuses if the disk is known
+to be too small for the copy, or if little space can be reclaimed. It is done when the
+table has another file; if it is cancelled before, the table is unchanged. Transactions that began before it and
 have not read the table yet see it as it was afterwards. Rights: own the table or the
 database (PostgreSQL 13 to 16), or MAINTAIN on the table and USAGE on its schema (17 and
 later); SELECT on the table, for the estimate.`,
@@ -122,7 +122,7 @@ func (h heap) locked(ctx context.Context, db *target.Database) (string, error) {
 		rate, how = measured, "the rate at which this database has read its disk (track_io_timing)"
 	}
 	bytes := float64(h.SizeBytes + h.copyBytes())
-	return fmt.Sprintf("nobody can use the table for about %s: %s are read and written, at %s a second, %s",
+	return fmt.Sprintf("the table is locked for reads and writes for about %s: %s are read and written, at %s a second, %s",
 		remediate.Quantity("_seconds", max(bytes/rate, 1)), remediate.Quantity("_bytes", bytes), remediate.Quantity("_bytes", rate), how), nil
 }
 
@@ -145,7 +145,7 @@ func (h heap) users(ctx context.Context, db *target.Database) (string, error) {
 		return "", fmt.Errorf("who uses the table: %w", err)
 	}
 	if n == 0 {
-		return "nobody uses the table now", nil
+		return "no session uses the table now", nil
 	}
 	return fmt.Sprintf("%d sessions use the table now, the longest for %s: %s", n, remediate.Quantity("_seconds", age), who), nil
 }
@@ -211,7 +211,7 @@ func holders(ctx context.Context, c *pgx.Conn, s remediate.Step) error {
 	case err != nil:
 		return fmt.Errorf("who uses the table: %w", err)
 	case n == 0:
-		return errors.New("nobody holds it now")
+		return errors.New("no session holds it now")
 	}
 	return fmt.Errorf("%d sessions hold the table, the longest for %s: %s; end it, or wait for another window", n, remediate.Quantity("_seconds", age), who)
 }

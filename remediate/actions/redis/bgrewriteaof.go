@@ -16,18 +16,18 @@ func BGRewriteAOF(t *target.Redis) remediate.Action {
 	return remediate.Action{
 		Name:   "redis/bgrewriteaof",
 		Target: t.Name,
-		Doc: `BGRewriteAOF writes the append-only file anew with BGREWRITEAOF, as small as the data allow, and waits for its end.
+		Doc: `BGRewriteAOF rewrites the append-only file with BGREWRITEAOF, to its smallest size, and waits for the end.
 
-A long file takes long to read at a start, and its disk. The server forks, which it
-stands still for (about 10 ms for each GB), and memory that is written meanwhile is
-needed twice; nobody waits otherwise, and the old file holds until the new one is
-whole. A save or a rewrite that somebody else has begun is told and waited for, and
-a rewrite that succeeds so is this one. It refuses a server that keeps no
-append-only file, one that reads its data set, and, where upkeep runs beside the
-server and may look into its process, a disk or a machine without the room. It is
-done when the server's count of rewrites (before Redis 7.0: the size that the file
-had when it was last written anew) has moved and the last rewrite has succeeded. Rights: +info
-+bgrewriteaof +client|setname, and +multi +discard so that a lacking right is seen
+A large file takes disk space and makes the next start slow. The server is blocked during
+the fork (about 10 ms for each GB), and memory that is written meanwhile is needed twice.
+Clients do not wait otherwise, and the old file stays in use until the new one is
+complete. If another client has already started a save or a rewrite, the plan says so and
+the action waits for it; a rewrite that succeeds counts as this one. It refuses a server
+without an append-only file, one that is loading its data set, and, if upkeep runs on the
+same machine and can read the server's process, a disk or a machine without enough space.
+The step is done when the server's count of rewrites (before Redis 7.0: the size that the file
+had at its last rewrite) has changed and the last rewrite has succeeded. Rights: +info
++bgrewriteaof +client|setname, and +multi +discard to find a missing right
 at plan time.`,
 		Lowers:    "upkeep_redis_aof_growth_ratio",
 		Risk:      remediate.Guarded,

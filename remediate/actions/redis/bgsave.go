@@ -18,19 +18,19 @@ func BGSave(t *target.Redis) remediate.Action {
 		Target: t.Name,
 		Doc: `BGSave makes an RDB snapshot with BGSAVE, waits for its end and checks that it succeeded.
 
-The server forks, which it stands still for (about 10 ms for each GB), and memory
-that is written meanwhile is needed twice; nobody waits otherwise. A save or a
-rewrite of the append-only file that somebody else has begun is told and waited
-for, and a save that succeeds so is this one. On a full disk a save fails, and with
+The server is blocked during the fork (about 10 ms for each GB), and memory that is
+written meanwhile is needed twice; clients do not wait otherwise. If another client has
+already started a save or a rewrite of the append-only file, the plan says so and the
+action waits for it; a save that succeeds counts as this one. On a full disk a save fails, and with
 stop-writes-on-bgsave-error (the default) the server then answers every write and
-PING with MISCONF, until a save succeeds: free space, and let this action run. So
-it refuses when the disk of the server's folder has less free than the server uses,
-or when the machine lacks the memory for the fork, as far as upkeep runs beside the
-server and may look into its process (as root or as the server's user); and while
-the server reads its data set. It is done when the time of the server's last save has moved, and since Redis 7.0 its
-count of saves too, and the last save has succeeded: a server that never saved calls its start its
-last save. Rights: +info
-+bgsave +client|setname, and +multi +discard so that a lacking right is seen at
+PING with MISCONF until a save succeeds: free disk space, then run this action. So
+it refuses if the free disk space is less than the server's memory, or if the machine
+has too little memory for the fork; both are known only if upkeep runs on the same
+machine and can read the server's process (as root or as the server's user). It also
+refuses while the server loads its data set. The step is done when the time of the last
+save (since Redis 7.0 also the number of saves) has changed and the last save succeeded:
+a server that never saved reports its start as its last save. Rights: +info
++bgsave +client|setname, and +multi +discard to find a missing right at
 plan time.`,
 		Lowers:    "upkeep_redis_snapshot_age_seconds",
 		Risk:      remediate.Guarded,

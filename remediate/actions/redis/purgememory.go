@@ -21,11 +21,11 @@ That is memory in whole pages that was freed and kept for later. Pages that are
 partly used stay: of the allocator's fragmentation nothing goes away by it, which
 redis/defrag and redis/restart are for. With background threads, which is the
 default since Redis 6, the allocator gives such pages back by itself within ten
-seconds or so; so it helps rarely, and soon. The server answers nobody while the
-kernel takes the pages, some tens of milliseconds for each GB. It refuses an
+seconds or so; so the action rarely helps, and soon if at all. The server is blocked while
+the kernel takes the pages, some tens of milliseconds for each GB. It refuses an
 allocator that is not jemalloc, for which the command does nothing. Done twice it
-does no harm. Rights: +info +memory|purge +client|setname, and +multi +discard so
-that a lacking right is seen at plan time.`,
+does no harm. Rights: +info +memory|purge +client|setname, and +multi +discard
+to find a missing right at plan time.`,
 		Lowers:    "upkeep_redis_memory_retained_bytes",
 		Risk:      remediate.Guarded,
 		Rights:    rights(purging()),

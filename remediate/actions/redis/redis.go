@@ -79,7 +79,7 @@ func allowed(ctx context.Context, c *goredis.Client, needs ...need) error {
 		return remediate.Refuse(remediate.ReasonPrivilege, "the user may begin a transaction and not leave it: grant +discard")
 	}
 	if len(lacking) > 0 {
-		return remediate.Refuse(remediate.ReasonPrivilege, "the user lacks rights: grant %s", strings.Join(lacking, " "))
+		return remediate.Refuse(remediate.ReasonPrivilege, "the user needs further rights: grant %s", strings.Join(lacking, " "))
 	}
 	return fault
 }
@@ -90,7 +90,7 @@ func denied(err error) bool { return goredis.HasErrorPrefix(err, "NOPERM") }
 // privilege makes a refusal that names the right of an answer that says it lacks.
 func privilege(err error, grant string) error {
 	if denied(err) {
-		return remediate.Refuse(remediate.ReasonPrivilege, "the user lacks rights: grant %s", grant)
+		return remediate.Refuse(remediate.ReasonPrivilege, "the user needs further rights: grant %s", grant)
 	}
 	return err
 }

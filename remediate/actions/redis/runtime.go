@@ -101,7 +101,7 @@ func (now patient) bears() error {
 			starts, where = said, begun.where[name]
 		}
 		if !alike(name, is, starts) {
-			others = append(others, fmt.Sprintf("the server was told %s %s with CONFIG SET, and its %s says %s", name, shown(is), where, shown(starts)))
+			others = append(others, fmt.Sprintf("%s is %s by CONFIG SET, and its %s has %s", name, shown(is), where, shown(starts)))
 		}
 	}
 	if len(others) > 0 {
@@ -272,7 +272,7 @@ func (now patient) usersGo() (all []string) {
 	}
 	for name := range starts {
 		if _, there := now.running.users[name]; !there {
-			all = append(all, "that there is no user "+name)
+			all = append(all, "the removal of user "+name)
 		}
 	}
 	return all

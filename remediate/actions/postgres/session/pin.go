@@ -38,7 +38,7 @@ func Pin(ctx context.Context, c *pgx.Conn, env []string) ([]string, error) {
 		set("PGHOSTADDR", a.IP.String())
 		set("PGPORT", strconv.Itoa(a.Port))
 	default:
-		return nil, fmt.Errorf("a connection by %s: PostgreSQL's own programs cannot be told the same", a.Network())
+		return nil, fmt.Errorf("a connection by %s: PostgreSQL's own programs cannot connect the same way", a.Network())
 	}
 	pinned := make([]string, len(order))
 	for i, name := range order {

@@ -122,7 +122,7 @@ func writable(ctx context.Context, c *pgx.Conn) error {
 }
 
 func pooled(t *target.Postgres) error {
-	return remediate.Refuse(remediate.ReasonPooler, "the connection to %s goes through a pooler, where settings and locks of a session reach the sessions of others: give the target's url the server's own address and port", t.Name)
+	return remediate.Refuse(remediate.ReasonPooler, "the connection to %s is through a pooler, where settings and locks of a session can leak into other sessions: give the target's url the server's own address and port", t.Name)
 }
 
 // Same refuses where another server than that of the plan answers, or a pooler, for
