@@ -95,7 +95,7 @@ type Action struct {
 	// is declined.
 	Windowed bool
 
-	// Removes says that the subject is not there any more when the action is done:
+	// Removes says that the subject no longer exists when the action is done:
 	// that it is gone counts as a measure of 0.
 	Removes bool
 

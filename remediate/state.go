@@ -14,7 +14,7 @@ const (
 	Planned      State = "planned"      // it is known what would be done
 	Asked        State = "asked"        // a person is to approve of the plan
 	Waiting      State = "waiting"      // not now; looked at again when it is due
-	Allowed      State = "allowed"      // every guard agreed; steps are being carried out
+	Allowed      State = "allowed"      // all guards passed; steps are being carried out
 	Applied      State = "applied"      // every step was done; it is not known yet whether it helped
 	Cleared      State = "cleared"      // the measure is back within its limit, and the alert's expression agrees
 	Uncleared    State = "uncleared"    // done as planned, and the measure is not

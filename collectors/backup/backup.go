@@ -24,7 +24,7 @@ func Age(t *target.Backup) collectors.Collector {
 	}
 	c := age{
 		target:   t,
-		count:    &collectors.Metric{Name: "upkeep_backups", Type: collectors.Gauge, Help: "Number of backups that are there.", Labels: []string{"server", "stanza"}},
+		count:    &collectors.Metric{Name: "upkeep_backups", Type: collectors.Gauge, Help: "Number of existing backups.", Labels: []string{"server", "stanza"}},
 		last:     gauge("last_timestamp_seconds", "When the newest backup was finished; absent when no backup exists."),
 		size:     gauge("last_size_bytes", "Size of the newest backup; of pgBackRest, of what it would restore."),
 		duration: gauge("last_duration_seconds", "How long the newest backup took; known of pgBackRest only."),

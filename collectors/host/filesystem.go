@@ -29,7 +29,7 @@ func Filesystem(t *target.Host) collectors.Collector {
 		size:      gauge("size_bytes", "Size of the file system."),
 		used:      gauge("used_bytes", "Bytes that are used."),
 		available: gauge("available_bytes", "Bytes that a user without privileges can still write."),
-		ratio:     gauge("used_ratio", "Share of what users can have that is used, as df counts it."),
+		ratio:     gauge("used_ratio", "Used share of the space available to users, as df counts it."),
 		inodes:    gauge("inodes_used_ratio", "Share of the file system's inodes that is used; absent where it has no fixed number."),
 		readonly:  gauge("readonly", "1 when the file system takes no writes."),
 	}

@@ -34,8 +34,8 @@ func Lines(t *target.Docker) collectors.Collector {
 		plain:     counter("plain_lines_total", "Lines that are no JSON object."),
 		templates: counter("error_messages_total", "Errors by their message, in which ids, numbers and addresses are folded; those that are not among the most frequent are under other.", "template"),
 		requests:  counter("requests_total", "Requests by their path, in which ids are folded; those that are not among the most frequent are under other.", "endpoint"),
-		slow:      counter("slow_requests_total", "Requests that took longer than the configured limit."),
-		duration:  &collectors.Metric{Name: "upkeep_logs_request_duration_seconds", Type: collectors.Histogram, Help: "How long requests took, as the service's lines say.", Labels: []string{"server", "service"}},
+		slow:      counter("slow_requests_total", "Requests slower than the configured limit."),
+		duration:  &collectors.Metric{Name: "upkeep_logs_request_duration_seconds", Type: collectors.Histogram, Help: "Request latency, from the service's log lines.", Labels: []string{"server", "service"}},
 		services:  make(map[string]*tally),
 		files:     make(map[string]*follower),
 	}

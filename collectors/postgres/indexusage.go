@@ -65,7 +65,7 @@ func (e evidenceRow) since(of string) moment {
 		return *t
 	}
 	return latest(
-		moment{at(e.Reset), "the statistics" + of + " were reset then, by somebody or a crash"},
+		moment{at(e.Reset), "the statistics" + of + " were reset then, by a person or a crash"},
 		moment{e.Started, "the server" + of + " was started then, perhaps after a crash, which empties its statistics"},
 		moment{at(e.Emptied), "the statistics" + of + " were emptied then, as by a crash"},
 	)

@@ -16,7 +16,7 @@ var sequencesSQL string
 
 // Sequences reports how near each sequence is to its end.
 func Sequences(t *target.Postgres) collectors.Collector {
-	c := sequences{target: t, used: gauge("sequence_used_ratio", "Share of the values that the sequence, or the column it feeds, can have that is used up; absent before its first value.", "database", "schema", "sequence", "table", "column")}
+	c := sequences{target: t, used: gauge("sequence_used_ratio", "Used share of the values of the sequence, or of the column that it feeds; absent before its first value.", "database", "schema", "sequence", "table", "column")}
 	return collectors.Collector{
 		Name:   "postgres/sequences",
 		Target: t.Name,

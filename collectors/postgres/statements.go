@@ -52,11 +52,11 @@ func Statements(t *target.Postgres) collectors.Collector {
 	c := &statements{
 		target: t,
 		costs: [8]*collectors.Metric{
-			counter("statement_calls_total", "Times that the statement was executed.", labels...),
-			counter("statement_seconds_total", "Time that executing the statement took.", labels...),
+			counter("statement_calls_total", "Executions of the statement.", labels...),
+			counter("statement_seconds_total", "Execution time of the statement.", labels...),
 			counter("statement_rows_total", "Rows that the statement returned or changed.", labels...),
-			counter("statement_blocks_read_total", "Blocks that were not in the server's buffers when the statement wanted them.", labels...),
-			counter("statement_blocks_hit_total", "Blocks that were in the server's buffers when the statement wanted them.", labels...),
+			counter("statement_blocks_read_total", "Blocks that the statement read from outside the buffer cache (shared_buffers).", labels...),
+			counter("statement_blocks_hit_total", "Blocks that the statement found in the buffer cache (shared_buffers).", labels...),
 			counter("statement_io_seconds_total", "Time that the statement waited for blocks of tables and indexes to be read or written; 0 without track_io_timing.", labels...),
 			counter("statement_temporary_blocks_total", "Blocks that the statement wrote to temporary files.", labels...),
 			counter("statement_wal_bytes_total", "Write-ahead log that the statement wrote.", labels...),

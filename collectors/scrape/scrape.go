@@ -419,9 +419,9 @@ func newMetrics(r *prometheus.Registry) metrics {
 		return v
 	}
 	return metrics{
-		success:  gauge("upkeep_collector_success", "1 when the last collection read everything, 0 when something of it failed."),
-		duration: gauge("upkeep_collector_duration_seconds", "How long the last collection took."),
-		last:     gauge("upkeep_collector_last_success_timestamp_seconds", "When a collection last read everything; absent before the first."),
+		success:  gauge("upkeep_collector_success", "1 when the last collection succeeded completely, else 0."),
+		duration: gauge("upkeep_collector_duration_seconds", "Duration of the last collection."),
+		last:     gauge("upkeep_collector_last_success_timestamp_seconds", "When a collection last succeeded completely; absent before the first."),
 		samples:  gauge("upkeep_collector_samples", "Number of samples that the last collection wrote."),
 		beyond:   gauge("upkeep_collector_beyond_limit", "Number of tables, statements or other subjects beyond the limit, which are not exported one by one."),
 	}

@@ -327,7 +327,7 @@ const auditAgain = 3 * time.Second
 // changed is said aloud; upkeep goes on, since the servers still need it. One that
 // cannot be read says nothing, and is read again.
 func (a *App) audit(ctx context.Context) {
-	intact := prometheus.NewGauge(prometheus.GaugeOpts{Name: "upkeep_journal_intact", Help: "1 when every entry of the journal was what had been written, at the start of the process, else 0."})
+	intact := prometheus.NewGauge(prometheus.GaugeOpts{Name: "upkeep_journal_intact", Help: "1 when every entry of the journal was unchanged at the start of the process, else 0."})
 	for {
 		entries, err := a.journal.Verify(ctx)
 		switch {
@@ -335,15 +335,15 @@ func (a *App) audit(ctx context.Context) {
 			return
 		case err == nil:
 			intact.Set(1)
-			a.log.Debug("the journal is what was written", "entries", entries)
+			a.log.Debug("the journal is unchanged", "entries", entries)
 			a.registry.MustRegister(intact) // not before it is known
 			return
 		case journal.Broken(err):
-			a.log.Error("the journal is not what was written", "err", err)
+			a.log.Error("the journal was changed", "err", err)
 			a.registry.MustRegister(intact)
 			return
 		}
-		a.log.Warn("the journal could not be read; it is read again", "err", err)
+		a.log.Warn("the journal could not be read; retrying", "err", err)
 		select {
 		case <-ctx.Done():
 			return
@@ -382,7 +382,7 @@ func (a *App) prometheus() (prom.Prometheus, bool) {
 func (a *App) query(ctx context.Context, expr string, at time.Time) (labels []map[string]string, err error) {
 	p, ok := a.prometheus()
 	if !ok {
-		return nil, errors.New("there is no Prometheus to ask; name yours in prometheus.url")
+		return nil, errors.New("no Prometheus is configured; set prometheus.url")
 	}
 	samples, err := p.Query(ctx, expr, at)
 	for _, s := range samples {

@@ -393,7 +393,7 @@ func TestChangedJournal(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- a.Run(ctx) }()
-	eventually(t, "it is said", func() bool { return strings.Contains(said.String(), "the journal is not what was written") })
+	eventually(t, "it is said", func() bool { return strings.Contains(said.String(), "the journal was changed") })
 	cancel()
 	if err := <-ended; err != nil {
 		t.Error(err)

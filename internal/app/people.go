@@ -137,14 +137,14 @@ func TestNotification(ctx context.Context, c *config.Config, name string, log *s
 	now := time.Now()
 	m := notify.Message{Notices: []notify.Item{{Open: external, Notice: remediate.Notice{
 		Key: fmt.Sprintf("test/%d", now.UnixNano()), Kind: remediate.NoticeTest, At: now, Title: "Test notification from upkeep",
-		Text: fmt.Sprintf("upkeep notify test %s was run. Nothing is wrong, and nothing need be done.", name),
+		Text: fmt.Sprintf("upkeep notify test %s was run. This is only a test.", name),
 	}}}}
 	for _, n := range all {
 		sending, cancel := context.WithTimeoutCause(ctx, testTimeout, fmt.Errorf("no answer within %s", testTimeout))
 		err := n.Notify(sending, m)
 		if closer, ok := n.Notifier.(notify.Closer); ok && err == nil && closer.Closes() {
 			if err = closer.Close(sending, m.Notices[0]); err != nil {
-				err = fmt.Errorf("it was taken, and its end was not: %w", err)
+				err = fmt.Errorf("it was accepted, and its resolved notification was not: %w", err)
 			}
 		}
 		cancel()

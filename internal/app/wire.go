@@ -107,7 +107,7 @@ func asked(step policy.Step, subject []string, query string, limit *float64) fun
 			}
 			value := cmp.Or(fixed, found)
 			if value == "" {
-				r.Wrong = fmt.Sprintf("neither the schedule nor the series of its query says what the label %s is", name)
+				r.Wrong = fmt.Sprintf("neither the schedule nor the series of its query has the label %s", name)
 				continue
 			}
 			r.Subject[name] = value

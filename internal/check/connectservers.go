@@ -44,9 +44,9 @@ func (v visit) postgres(ctx context.Context, p *target.Postgres) {
 	switch {
 	case preloaded == "hidden": // which needs pg_monitor, and that is said below
 	case !slices.Contains(strings.FieldsFunc(preloaded, func(r rune) bool { return r == ',' || r == ' ' || r == '"' }), "pg_stat_statements"):
-		v.warn(v.at, "%s does not load pg_stat_statements, so slow statements are not known; add it to shared_preload_libraries, restart, and create extension pg_stat_statements", v.seen.What)
+		v.warn(v.at, "%s does not load pg_stat_statements, so slow statements are unknown; add it to shared_preload_libraries, restart, and create extension pg_stat_statements", v.seen.What)
 	case !strings.Contains(extensions, "pg_stat_statements"):
-		v.warn(v.at, "%s has the extension pg_stat_statements in no database, so slow statements are not known; run create extension pg_stat_statements in one", v.seen.What)
+		v.warn(v.at, "%s has the extension pg_stat_statements in no database, so slow statements are unknown; run create extension pg_stat_statements in one", v.seen.What)
 	}
 	if super {
 		return

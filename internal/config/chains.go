@@ -148,10 +148,10 @@ func (d *decoder) step(n *yaml.Node, who string, s policy.Step, literal bool) {
 	}
 	a := d.known.Actions[s.Action]
 	if a.Asks && s.Mode == remediate.Auto {
-		d.fault(at(n, "mode"), "%s: %s never acts unasked; ask or observe was expected", who, s.Action)
+		d.fault(at(n, "mode"), "%s: %s always needs approval; mode must be ask or observe", who, s.Action)
 	}
 	if a.Windowed && s.Mode != remediate.Observe && len(s.Terms.Windows) == 0 {
-		d.fault(at(n, "action"), "%s: %s acts within a maintenance window only; name one in windows", who, s.Action)
+		d.fault(at(n, "action"), "%s: %s needs a maintenance window; name one in windows", who, s.Action)
 	}
 	for _, m := range s.Check(d.known.Actions, literal) {
 		d.fault(at(n, m.Key, m.Name), "%s: %s", who, m.Text)
@@ -171,7 +171,7 @@ func (d *decoder) schedules(c *Config, n *yaml.Node) {
 			}
 		}
 		if s.Query != "" && !c.Embedded.Enabled && c.Prometheus.URL == "" {
-			d.fault(at(node, "query"), "%s has a query, and there is no Prometheus to ask; name yours in prometheus.url, or a subject instead of the query", who)
+			d.fault(at(node, "query"), "%s has a query, but no Prometheus is configured; set prometheus.url, or use subject instead of query", who)
 		}
 		if s.Query != "" {
 			d.query(at(node, "query"), who, s.Query)

@@ -272,7 +272,7 @@ func (d *decoder) text(n *yaml.Node, v reflect.Value, f reflect.StructField, key
 		}
 	case "http":
 		if u, err := url.Parse(value); value != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
-			d.fault(n, "%s is no address of a web server; something like http://host:9093 was expected", key)
+			d.fault(n, "%s is not an HTTP URL; expected a URL like http://host:9093", key)
 		} else if u != nil && u.User != nil {
 			d.fault(n, "%s has a user or password in it; a URL without was expected", key)
 		}

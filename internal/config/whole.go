@@ -31,7 +31,7 @@ func (d *decoder) whole(c *Config, n *yaml.Node) {
 	d.elsewhere(c, n)
 	t := c.Targets
 	if t.Count() == 0 && len(d.faults) == 0 {
-		d.fault(n, "no target is named; at least one is expected:\n%s", beginning)
+		d.fault(n, "no target is configured; at least one is required:\n%s", beginning)
 	}
 	d.targets(t, n)
 	d.windows(c, n)
@@ -175,13 +175,13 @@ func (d *decoder) destination(n *yaml.Node, a Archive) {
 		d.fault(n, "to of %s says how to reach a bucket, and names none; bucket was expected beside endpoint", a.Table)
 	case to.Bucket == "":
 	case strings.ContainsAny(to.Bucket, "/\\?#%: \t\r\n"):
-		d.fault(at(n, "bucket"), "bucket is %q, which is no name of one; a prefix of the keys goes into prefix", to.Bucket)
+		d.fault(at(n, "bucket"), "bucket %q is not a valid bucket name; put a prefix of the keys into prefix", to.Bucket)
 	case to.Endpoint == "":
 		d.fault(n, "to of %s has a bucket and no endpoint; something like https://s3.eu-central-1.amazonaws.com was expected", a.Table)
 	case (to.KeyIDFile == "") == (to.KeyIDEnv == ""):
-		d.fault(n, "to of %s has a bucket, and wants one of key_id_file and key_id_env", a.Table)
+		d.fault(n, "to of %s has a bucket and needs key_id_file or key_id_env", a.Table)
 	case (to.SecretFile == "") == (to.SecretEnv == ""):
-		d.fault(n, "to of %s has a bucket, and wants one of secret_file and secret_env", a.Table)
+		d.fault(n, "to of %s has a bucket and needs secret_file or secret_env", a.Table)
 	}
 }
 

@@ -246,7 +246,7 @@ func (c *Console) answer(g *gin.Context, status int, value any, err error) {
 		reply(g, http.StatusNotFound, object{"error": err.Error()})
 	case store.Away(err):
 		c.Logger.Warn("request needs the store", "path", g.Request.URL.Path, "err", err)
-		reply(g, http.StatusServiceUnavailable, object{"error": "the store cannot be had at the moment, try again: " + err.Error()})
+		reply(g, http.StatusServiceUnavailable, object{"error": "the store is unavailable at the moment, retry: " + err.Error()})
 	default:
 		c.Logger.Error("request broke", "path", g.Request.URL.Path, "err", err)
 		reply(g, http.StatusInternalServerError, object{"error": err.Error()})

@@ -42,7 +42,7 @@ func (g *Gate) Authorize(r *http.Request) (status int, err error) {
 	case !ok:
 		return http.StatusUnauthorized, errors.New("missing bearer token (web.token_file or web.token_env)")
 	case want == "" || !equal(got, want):
-		return http.StatusUnauthorized, errors.New("the bearer token is not the one of web.token_file or web.token_env")
+		return http.StatusUnauthorized, errors.New("wrong bearer token (web.token_file or web.token_env)")
 	}
 	return 0, nil
 }
@@ -63,12 +63,12 @@ func local(r *http.Request) (status int, err error) {
 		}
 	}
 	if host := hostOf(r.Host); host != "localhost" && net.ParseIP(host) == nil {
-		return http.StatusForbidden, fmt.Errorf("without web.token_file or web.token_env, changes are taken under an IP address or localhost, not under the name %q", host)
+		return http.StatusForbidden, fmt.Errorf("without web.token_file or web.token_env, changes are accepted only under an IP address or localhost, not under the name %q", host)
 	}
 	if ip := net.ParseIP(hostOf(r.RemoteAddr)); ip != nil && ip.IsLoopback() {
 		return 0, nil
 	}
-	return http.StatusForbidden, errors.New("without web.token_file or web.token_env, changes are only taken from this machine")
+	return http.StatusForbidden, errors.New("without web.token_file or web.token_env, changes are accepted only from this machine")
 }
 
 // hostOf returns an address without its port.

@@ -201,7 +201,7 @@ func (a *alertmanager) take(ctx context.Context, expr string, told ...*rules.Ale
 		})
 	}
 	if err := a.kept.keep(all); err != nil { // before people are notified of them
-		a.log.Error("alerts not written; after a crash their end may not be notified", "err", err)
+		a.log.Error("alerts not stored; after a crash their resolved notification may be missing", "err", err)
 	}
 	if err := a.alerts.Put(ctx, all...); err != nil {
 		a.log.Error("alerts not taken", "err", err)

@@ -39,7 +39,7 @@ var (
 	// kept as a whole or not at all, and nobody can tell which. After any other
 	// error of Write nothing was kept. A write that may come twice, or that looks
 	// first at what is there, can be tried again in both cases.
-	ErrUnknown = errors.New("store: it is not known whether the write was kept")
+	ErrUnknown = errors.New("store: the result of the write is unknown")
 )
 
 // Options say which database a Store is.

@@ -20,7 +20,7 @@ type write struct {
 
 // errWentOn is what a write gets that swallowed the error of a statement. One
 // database would keep the rest of it, the other one nothing.
-var errWentOn = errors.New("store: a statement of the write failed, and the write went on")
+var errWentOn = errors.New("store: a statement of the write failed, and the write continued")
 
 // Write runs do in a transaction and returns when it is durable, or what went
 // wrong; then nothing of it was kept, unless the error is ErrUnknown. It may be

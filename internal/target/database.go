@@ -194,7 +194,7 @@ func (d *Database) dial(ctx context.Context) error {
 	closed := d.postgres.closed
 	d.postgres.mu.Unlock()
 	if closed {
-		return errors.New("target: the server is not looked after any more")
+		return errors.New("target: the server is no longer a target")
 	}
 	config, err := d.postgres.session(d.name)
 	if err != nil {

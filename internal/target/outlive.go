@@ -91,7 +91,7 @@ func unitFolders(said map[string]string) []Folder {
 	// DynamicUser= implies it.
 	if p := said["PrivateTmp"]; p != "" && p != "no" || said["DynamicUser"] == "yes" {
 		for _, at := range []string{"/tmp", "/var/tmp"} {
-			all = append(all, Folder{Path: at, Fate: Lost, What: "PrivateTmp=, which gives the unit a " + at + " of its own"})
+			all = append(all, Folder{Path: at, Fate: Lost, What: "PrivateTmp=, which gives the unit its own " + at + ""})
 		}
 	}
 	if said["ProtectHome"] == "tmpfs" {

@@ -79,7 +79,7 @@ func (e *Engine) apply(ctx context.Context, c *carried) (move, error) {
 	e.quieten(c.run)
 	for i := c.run.Done; i < len(c.run.Plan.Steps); i++ {
 		if c.run.Lost >= maxLost && c.run.Begun == i+1 {
-			return move{to: remediate.Failed, why: fmt.Sprintf("step %d was interrupted again and again: upkeep ended each time before the step made progress%s", i+1, so(c.run))}, nil
+			return move{to: remediate.Failed, why: fmt.Sprintf("step %d was interrupted repeatedly: upkeep was stopped each time before the step made progress%s", i+1, so(c.run))}, nil
 		}
 		if r, err := e.against(ctx, c, c.run, w.Approval, i, true); err != nil || r != nil {
 			return e.withdraw(c.run, r), err

@@ -85,7 +85,7 @@ func TestChainClearsTheWay(t *testing.T) {
 		h.alert("t", true)
 		pass(time.Minute)
 		run := h.is(1, remediate.Inconclusive)
-		says(t, run.Why, "from 18 to 8, limit 8; the way is clear for the next step")
+		says(t, run.Why, "from 18 to 8, limit 8; the next step can run")
 		if run.Reason != remediate.ReasonPrepared || !run.Request.Aside {
 			t.Errorf("%+v", run)
 		}
@@ -109,7 +109,7 @@ func TestAsideWithNothingInTheWay(t *testing.T) {
 		if run.Reason != remediate.ReasonCannotHelp {
 			t.Errorf("%+v", run)
 		}
-		says(t, run.Why, "nothing is in the way here")
+		says(t, run.Why, "nothing to clear here")
 		h.is(2, remediate.Cleared)
 		h.verify()
 	})

@@ -84,7 +84,7 @@ func (e *Engine) begin(ctx context.Context) error {
 		}
 		if text := err.Error(); text != said {
 			said = text
-			e.log.Error("the store cannot be had; runs are carried when it can", "err", err)
+			e.log.Error("the store is unavailable; runs continue when it is available again", "err", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -99,7 +99,7 @@ func (e *Engine) leave(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), e.c.Lease)
 	defer cancel()
 	if err := e.c.Members.Leave(ctx); err != nil {
-		e.log.Warn("what was carried is free when the lease is over", "err", err)
+		e.log.Warn("runs could not be released; they are free when the lease expires", "err", err)
 	}
 }
 
@@ -198,9 +198,9 @@ func (e *Engine) dispatch(ctx context.Context, slots chan struct{}, carriers *sy
 			switch {
 			case err == nil || ctx.Err() != nil:
 			case errors.Is(err, remediate.ErrFenced):
-				log.Warn("run is carried on by others", "err", err)
+				log.Warn("another instance has taken over the run", "err", err)
 			case store.Away(err):
-				log.Warn("run goes on when the store answers", "err", err)
+				log.Warn("the run continues when the store answers", "err", err)
 			default:
 				log.Error("run stopped", "err", err)
 			}
@@ -354,11 +354,11 @@ func newMetrics(r prometheus.Registerer) metrics {
 	m := metrics{
 		transitions: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "upkeep_run_transitions_total",
-			Help: "Runs that went into a state, since the start of the process.",
+			Help: "Transitions of runs into a state, since the start of the process.",
 		}, []string{"action", "to"}),
 		refusals: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "upkeep_run_refusals_total",
-			Help: "Runs that were declined or made to wait, by the reason.",
+			Help: "Runs that were refused or have to wait, by reason.",
 		}, []string{"reason"}),
 	}
 	r.MustRegister(m.transitions, m.refusals)

@@ -183,9 +183,9 @@ func (e *Engine) action(r remediate.Request) (remediate.Action, error) {
 	case r.Wrong != "":
 		return a, remediate.Refuse(remediate.ReasonSubject, "%s", r.Wrong)
 	case !ok && len(names) == 0:
-		return a, remediate.Refuse(remediate.ReasonAction, "there is no action %q: the configuration has no target that takes any", r.Action)
+		return a, remediate.Refuse(remediate.ReasonAction, "unknown action %q: the configuration has no target with actions", r.Action)
 	case !ok && !known:
-		return a, remediate.Refuse(remediate.ReasonAction, "there is no action %q for any target; there are %s", r.Action, strings.Join(names, ", "))
+		return a, remediate.Refuse(remediate.ReasonAction, "unknown action %q; the targets have %s", r.Action, strings.Join(names, ", "))
 	case !ok && r.Subject["server"] == "":
 		return a, remediate.Refuse(remediate.ReasonSubject, "%s needs the label server, which is not there", r.Action)
 	case !ok:

@@ -31,7 +31,7 @@ func (e *Engine) Beat(ctx context.Context) error {
 	began := e.now()
 	mine, err := e.c.Members.Beat(ctx)
 	if errors.Is(err, remediate.ErrFenced) {
-		e.log.Warn("others took this process for dead; it begins anew")
+		e.log.Warn("other instances declared this process dead; it registers again")
 		e.letGo(remediate.ErrFenced)
 		return e.Join(ctx)
 	}
@@ -65,7 +65,7 @@ func (e *Engine) lapse(why error) {
 		return
 	}
 	if first {
-		e.log.Error("the lease could not be renewed; what is carried is let go", "err", why)
+		e.log.Error("the lease could not be renewed; all runs of this process are released", "err", why)
 	}
 	e.letGo(fmt.Errorf("the lease could not be renewed: %w", remediate.ErrFenced))
 }
@@ -102,7 +102,7 @@ func (e *Engine) giveBack(ctx context.Context, mine []journal.Carried) error {
 		if err := e.c.Queue.Release(ctx, run.Run, run.Token); err != nil {
 			return err
 		}
-		e.log.Info("run goes on that had stopped while the store was away", "run", run.Run)
+		e.log.Info("a run that stopped during the store outage continues", "run", run.Run)
 		freed = true
 	}
 	if freed {

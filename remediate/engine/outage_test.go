@@ -29,7 +29,7 @@ func (h *house) away(gone bool) {
 }
 
 // The store is away for a while, at any moment in the life of runs and for shorter and
-// longer than a lease, and upkeep lives on: every run goes on when the store answers, and
+// longer than a lease, and upkeep lives on: every the run continues when the store answers, and
 // nothing is done twice.
 func TestOutageOfTheStore(t *testing.T) {
 	const patients, each = 3, 3 * time.Second // a step takes so long

@@ -41,7 +41,7 @@ func effect(run remediate.Run) (kind remediate.NoticeKind, says string) {
 	case remediate.Uncleared:
 		return remediate.NoticeNotHelped, "did not help"
 	case remediate.Inconclusive:
-		return remediate.NoticeNotHelped, "acted, and it is not known whether it helped"
+		return remediate.NoticeNotHelped, "acted, with an unknown result"
 	case remediate.Failed:
 		if run.Acted() {
 			return remediate.NoticeNotHelped, "failed"

@@ -172,7 +172,7 @@ func so(run remediate.Run) string {
 	if run.Done > 0 {
 		done = fmt.Sprintf("%d of", run.Done)
 	}
-	return fmt.Sprintf("; %s %s done%s, nothing further was started", done, steps(len(run.Plan.Steps)), begun(run)+removed(run))
+	return fmt.Sprintf("; %s %s done%s, no further step was started", done, steps(len(run.Plan.Steps)), begun(run)+removed(run))
 }
 
 // removed says how much the step has removed that a run was stopped in.
@@ -209,7 +209,7 @@ func (e *Engine) resume(ctx context.Context, c *carried) (move, error) {
 	if r, err := e.agree(ctx, e.proposal(c.run, a, w), false); err != nil || r != nil {
 		return e.withdraw(c.run, r), err
 	}
-	return move{to: remediate.Allowed, why: fmt.Sprintf("every guard agreed; it goes on with step %d", c.run.Done+1), admit: func(w remediate.Working) error {
+	return move{to: remediate.Allowed, why: fmt.Sprintf("all guards passed; it goes on with step %d", c.run.Done+1), admit: func(w remediate.Working) error {
 		r, err := e.agree(ctx, e.proposal(c.run, a, w), true)
 		if r != nil {
 			return r
@@ -234,7 +234,7 @@ func (e *Engine) unverified(run remediate.Run, what string) move {
 	}
 	return move{
 		to: remediate.Inconclusive, reason: remediate.ReasonTarget,
-		why: fmt.Sprintf("%s done; whether that helped is not known: %s", steps(len(run.Plan.Steps)), what),
+		why: fmt.Sprintf("%s done; the result is unknown: %s", steps(len(run.Plan.Steps)), what),
 	}
 }
 

@@ -136,7 +136,7 @@ func (e *Engine) look(ctx context.Context, r remediate.Request) (before *float64
 	case math.IsNaN(value) || math.IsInf(value, 0):
 		return nil, plan, fmt.Errorf("measure %s: %v is no measure", a.Lowers, value)
 	case r.Episode != 0 && value <= *r.Limit && r.Aside:
-		return &value, plan, remediate.Refuse(remediate.ReasonCannotHelp, "%s is %s, within the step's limit of %s: nothing is in the way here", a.Lowers, remediate.Quantity(a.Lowers, value), remediate.Quantity(a.Lowers, *r.Limit))
+		return &value, plan, remediate.Refuse(remediate.ReasonCannotHelp, "%s is %s, within the step's limit of %s: nothing to clear here", a.Lowers, remediate.Quantity(a.Lowers, value), remediate.Quantity(a.Lowers, *r.Limit))
 	case r.Episode != 0 && value <= *r.Limit:
 		return &value, plan, &remediate.Refusal{
 			Reason: remediate.ReasonNothing,
@@ -251,7 +251,7 @@ func (e *Engine) guard(ctx context.Context, c *carried) (move, error) {
 	if r, err := e.agree(ctx, e.proposal(c.run, a, w), false); err != nil || r != nil {
 		return e.refusal(c.run, r), err
 	}
-	return move{to: remediate.Allowed, why: "every guard agreed", admit: func(w remediate.Working) error {
+	return move{to: remediate.Allowed, why: "all guards passed", admit: func(w remediate.Working) error {
 		// Asked again where nobody can come in between: what was free may be taken now.
 		r, err := e.agree(ctx, e.proposal(c.run, a, w), true)
 		if r != nil {
@@ -339,7 +339,7 @@ func (e *Engine) asked(ctx context.Context, c *carried) (move, error) {
 		return answered(c.run, fmt.Sprintf("%s approved of plan %s", a.By, a.Plan)), nil
 	}
 	if c.run.Request.Mode == remediate.Auto && w.Demoted == "" {
-		return answered(c.run, "the policy acts by itself again"), nil
+		return answered(c.run, "the policy is promoted"), nil
 	}
 	until := c.run.Changed.Add(answerWithin(c.run.Request.Terms))
 	if !until.After(e.now()) {
@@ -416,7 +416,7 @@ func (e *Engine) evidence(ctx context.Context, c *carried, a remediate.Action) (
 	v.Told = true
 	firing, err := e.c.Rules.Firing(ctx, episode.Alert.Expr, r.Subject)
 	if err != nil {
-		e.log.Warn("the alert's expression could not be asked", "run", c.run.ID, "err", err)
+		e.log.Warn("the alert's expression could not be evaluated", "run", c.run.ID, "err", err)
 	} else {
 		v.Firing = &firing
 	}
@@ -426,7 +426,7 @@ func (e *Engine) evidence(ctx context.Context, c *carried, a remediate.Action) (
 // unknown ends a run whose steps are done and of which it cannot be said whether that
 // helped.
 func unknown(run remediate.Run, why error) move {
-	return move{to: remediate.Inconclusive, why: fmt.Sprintf("%s done; whether that helped is not known: %v", steps(len(run.Plan.Steps)), why)}
+	return move{to: remediate.Inconclusive, why: fmt.Sprintf("%s done; the result is unknown: %v", steps(len(run.Plan.Steps)), why)}
 }
 
 func steps(n int) string {

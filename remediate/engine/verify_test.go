@@ -129,7 +129,7 @@ func TestDemotedByItsEffect(t *testing.T) {
 		if len(got) != 1 || got[0].Run != 6 {
 			t.Fatalf("4 of 6 promise 41 %%, which is too little: %+v", got)
 		}
-		says(t, got[0].Title, `Policy "heal" asks before it acts`)
+		says(t, got[0].Title, `Policy "heal" is demoted`)
 		says(t, got[0].Text, "4 of 6 runs have cleared, which promises 41 %", "at least 50 %", "upkeep policy promote 'heal'")
 		if diff := cmp.Diff([]remediate.Note{remediate.NoteDemoted}, h.notes(6)); diff != "" {
 			t.Error(diff)

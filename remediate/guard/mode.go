@@ -11,7 +11,7 @@ import (
 func Mode() remediate.Guard {
 	return remediate.Guard{
 		Name: remediate.ReasonMode,
-		Doc:  "Mode ends the run when its policy only observes: the plan is in the journal and nothing is done.",
+		Doc:  "Mode ends the run if the mode of its policy is observe: the plan is in the journal and nothing is changed.",
 		Check: func(_ context.Context, p remediate.Proposal) error {
 			if p.Run.Request.Mode != remediate.Observe {
 				return nil

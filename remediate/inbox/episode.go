@@ -15,8 +15,8 @@ import (
 const (
 	whyResolved = "resolved"
 	whyAbsent   = "no longer in Alertmanager's list"
-	whyAnew     = "cleared, and it fires anew"
-	whySilent   = "not repeated by its source, which cannot be asked whether it fires"
+	whyAnew     = "resolved, and it fires again"
+	whySilent   = "not repeated by its source, which has no list of alerts"
 )
 
 const (

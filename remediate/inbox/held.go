@@ -183,7 +183,7 @@ func (d *Delivery) muted(ctx context.Context, am prom.Alertmanager, have map[str
 	}
 	r, err := d.routing(text)
 	if err != nil {
-		d.Alertmanager.Logger.Warn("cannot tell what alertmanager mutes", "err", err)
+		d.Alertmanager.Logger.Warn("cannot read what alertmanager mutes", "err", err)
 		return "", nil
 	}
 	if by := r.mutes(have, receiver, d.Inbox.now()); by != "" {

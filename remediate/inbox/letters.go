@@ -19,7 +19,7 @@ const (
 )
 
 // ErrNoLetter says that there is no such letter, or no more.
-var ErrNoLetter = errors.New("there is no such letter; the oldest make room for new ones")
+var ErrNoLetter = errors.New("no such dead letter; the oldest are deleted when there are more than the limit")
 
 // Keep puts a delivery that could not be read where people find it. Its number,
 // and the moment at which it was received, are given here. One that is sent again takes

@@ -135,13 +135,13 @@ func openDesc() *prometheus.Desc {
 }
 
 func lettersDesc() *prometheus.Desc {
-	return prometheus.NewDesc("upkeep_inbox_letters", "Number of deliveries that could not be read and are kept for people, a thousand at most.", nil, nil)
+	return prometheus.NewDesc("upkeep_inbox_letters", "Number of dead letters: webhook payloads that could not be parsed. At most a thousand are kept.", nil, nil)
 }
 
 func keptCounter() prometheus.Counter {
 	return prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "upkeep_inbox_letters_total",
-		Help: "Deliveries, and alerts of one, that could not be read and were kept for people, each time they were sent.",
+		Help: "Webhook payloads, or alerts of one, that could not be parsed and were kept as dead letters; each delivery counts.",
 	})
 }
 

@@ -39,7 +39,7 @@ func chain(before string, entry []byte) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// A brokenError says that the journal is not what was written.
+// A brokenError says that the journal was changed.
 type brokenError struct{ text string }
 
 func (e *brokenError) Error() string { return e.text }
@@ -108,7 +108,7 @@ func (j *Journal) walk(ctx context.Context, each func(remediate.Entry) error) (e
 			return entries, err
 		}
 		if seq != entries+1 || hash != chain(before, text) {
-			return entries, broken("journal: entry %d is not what was written, or one before it is missing", seq)
+			return entries, broken("journal: entry %d was changed, or one before it is missing", seq)
 		}
 		var e remediate.Entry
 		if err := json.Unmarshal(text, &e); err != nil {

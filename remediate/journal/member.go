@@ -195,7 +195,7 @@ func (j *Journal) bury(tx *store.Tx, me int64, all map[int64]member, now time.Ti
 			return err
 		}
 		for _, run := range runs {
-			e := remediate.Entry{Run: run, At: now, Note: remediate.NoteLeft, Why: fmt.Sprintf("%s did not renew its lease; others carry the run on", dead.name)}
+			e := remediate.Entry{Run: run, At: now, Note: remediate.NoteLeft, Why: fmt.Sprintf("%s did not renew its lease; another instance takes over the run", dead.name)}
 			if err := appendEntry(tx, e); err != nil {
 				return err
 			}

@@ -22,7 +22,7 @@ func CheckPause(p remediate.Pause) error {
 		return fmt.Errorf("scope %q: want all, policy/NAME, action/NAME or target/NAME", p.Scope)
 	}
 	if p.Reason == "" {
-		return errors.New("a pause needs a reason, for those who find it")
+		return errors.New("a pause needs a reason")
 	}
 	return nil
 }

@@ -234,7 +234,7 @@ func (o *Outbox) send(ctx context.Context, n Named, b batch) error {
 	for _, notice := range b.notices {
 		o.count(n, notice, "failed")
 	}
-	o.config.Logger.Warn("notice not taken", "notifier", n.Name, "notices", len(b.notices), "pause", pause, "err", err)
+	o.config.Logger.Warn("notification not accepted", "notifier", n.Name, "notices", len(b.notices), "pause", pause, "err", err)
 	if known && fault.Refused {
 		return o.postpone(ctx, n.Name, b, 1, grow(againFirst, againLast, b.tries+1), err.Error())
 	}

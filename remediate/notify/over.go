@@ -119,9 +119,9 @@ func (o *Outbox) end(ctx context.Context, n Named, closer Closer, notice remedia
 	case err == nil:
 		o.rested(n.Name)
 	case known && fault.Refused: // a server that does not take the end will not take it later
-		o.config.Logger.Warn("end of a notice not taken", "notifier", n.Name, "notice", notice.ID, "err", err)
+		o.config.Logger.Warn("notification of the end not accepted", "notifier", n.Name, "notice", notice.ID, "err", err)
 	default:
-		o.config.Logger.Warn("end of a notice not taken", "notifier", n.Name, "notice", notice.ID, "pause", o.rest(n.Name, fault.After), "err", err)
+		o.config.Logger.Warn("notification of the end not accepted", "notifier", n.Name, "notice", notice.ID, "pause", o.rest(n.Name, fault.After), "err", err)
 		return nil // it is tried again when the claim is over
 	}
 	return o.ended(context.WithoutCancel(ctx), n.Name, notice.ID)

@@ -66,11 +66,11 @@ func post(ctx context.Context, client *http.Client, secretURL, secretToken Secre
 	}
 	u, err := url.Parse(strings.TrimSpace(text))
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return errors.New("its URL cannot be read; want https://host/path") // parsing errors repeat it
+		return errors.New("invalid URL; expected https://host/path") // parsing errors repeat it
 	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), bytes.NewReader(body))
 	if err != nil {
-		return errors.New("its URL cannot be read; want https://host/path")
+		return errors.New("invalid URL; expected https://host/path")
 	}
 	secrets := secretsOf(u)
 	r.Header.Set("Content-Type", "application/json")

@@ -108,7 +108,7 @@ func TestNoSecretIsTold(t *testing.T) {
 				s.write(t, notices(0, 1)...)
 				deliver(t, s.outbox(notify.Named{Name: "chat", Notifier: n}))
 			}
-			if log := s.logged(); leaks(log) || !strings.Contains(test.url, "hang") && !strings.Contains(log, "notice not taken") {
+			if log := s.logged(); leaks(log) || !strings.Contains(test.url, "hang") && !strings.Contains(log, "notification not accepted") {
 				t.Errorf("log: %s", log)
 			}
 		})

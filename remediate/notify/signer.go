@@ -22,7 +22,7 @@ var (
 	ErrExpired = errors.New("the link has expired")
 
 	// ErrForeign says that a link is not one that we signed, or not whole.
-	ErrForeign = errors.New("the link was not signed here, or a part of it is missing")
+	ErrForeign = errors.New("the link was not signed by this upkeep, or a part of it is missing")
 )
 
 const (

@@ -170,7 +170,7 @@ type Mistake struct {
 // a schedule answers none: what is literal stands for itself, and a dollar is a dollar.
 func (s Step) Check(actions map[string]Action, literal bool) (all []Mistake) {
 	if s.Action == "" {
-		return []Mistake{{"action", "", "there is a step without an action"}}
+		return []Mistake{{"action", "", "a step has no action"}}
 	}
 	a, ok := actions[s.Action]
 	if !ok {
@@ -212,7 +212,7 @@ func (a Action) paramMistake(name, value string, literal bool) string {
 			names = append(names, p.Name)
 		}
 		if len(names) == 0 {
-			return fmt.Sprintf("%s has no parameter %q; it has none", a.Name, name)
+			return fmt.Sprintf("%s has no parameter %q; it has no parameters", a.Name, name)
 		}
 		return fmt.Sprintf("%s has no parameter %q; expected one of %s", a.Name, name, strings.Join(names, ", "))
 	}

@@ -88,7 +88,7 @@ func TestBookCheck(t *testing.T) {
 		{Name: "q", Match: matchers(t, `a="b"`)},
 	}}
 	want := []string{
-		`policy "p", step 1: there is a step without an action`,
+		`policy "p", step 1: a step has no action`,
 		`policy "p", step 2: there is no action "postgres/vacum"`,
 		`policy "p", step 3: redis/bgsave has no parameter "x"; it has none`,
 		`policy "p", step 4: parameter "count" is "-1"; a whole number of at least 0 was expected`,

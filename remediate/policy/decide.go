@@ -102,7 +102,7 @@ func (b Book) step(p Policy, c Case) Decision {
 		}
 	}
 	if withdrawn > mostWithdrawn {
-		return people(p, fmt.Sprintf("%d runs were declined because the configuration had changed", withdrawn))
+		return people(p, fmt.Sprintf("%d runs were refused because the configuration had changed", withdrawn))
 	}
 	if last == nil {
 		return b.ask(p, next, c.Episode, "").again(withdrawn)

@@ -151,7 +151,7 @@ type Evidence struct {
 	After   *float64      `json:"after,omitempty"`   // nil: it could not be read
 	Unread  string        `json:"unread,omitempty"`  // why it could not be
 	NoData  bool          `json:"no_data,omitempty"` // the target has no figures of the subject, as after a crash
-	Gone    bool          `json:"gone,omitempty"`    // the subject is not there any more
+	Gone    bool          `json:"gone,omitempty"`    // the subject no longer exists
 	Limit   *float64      `json:"limit,omitempty"`
 	Firing  *bool         `json:"firing,omitempty"` // whether the alert's own expression still holds for the subject; nil: not known
 	Aside   bool          `json:"aside,omitempty"`  // the limit is the step's own: what is left of the alert is the next step's

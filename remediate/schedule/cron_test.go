@@ -115,7 +115,7 @@ func TestParseErrors(t *testing.T) {
 		"0 0 * * SUN#6":   `day of week "SUN#6": #6: want #1 to #5 for the first to the fifth of the month, or #L for the last`,
 		"0 0 * * SUN#":    `want #1 to #5`,
 		"0 0 L#1 * *":     `day of month "L#1": want 1 to 31`,
-		"0 0 31 2 *":      `it never comes: day 31 is in none of its months; L as day of month is the last one`,
+		"0 0 31 2 *":      `it never matches: day 31 is in none of its months; L as day of month is the last one`,
 		"0 0 31 4,6 *":    `it never comes`,
 		"0 0 */2 * MON":   `write the days as a list`,
 		"0 0 1 * */2":     `write the days as a list`,

@@ -56,7 +56,7 @@ func failingDesc() *prometheus.Desc {
 }
 
 func failuresDesc() *prometheus.Desc {
-	return prometheus.NewDesc("upkeep_schedule_query_failures_total", "Tries of a schedule's query that were not answered, since the start of the process.", []string{"schedule"}, nil)
+	return prometheus.NewDesc("upkeep_schedule_query_failures_total", "Failed queries of a schedule, since the start of the process.", []string{"schedule"}, nil)
 }
 
 // Describe and Collect make the Scheduler a prometheus.Collector of its queries.

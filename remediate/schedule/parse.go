@@ -113,7 +113,7 @@ func (c *Cron) joinDays(dayText, weekdayText string) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("it never comes: day %d is in none of its months; L as day of month is the last one", least)
+	return fmt.Errorf("it never matches: day %d is in none of its months; L as day of month is the last one", least)
 }
 
 // forgetCovered drops those weekdays of the month that come every week anyway, so

@@ -142,7 +142,7 @@ func (s *Scheduler) Run(ctx context.Context) error {
 		case ctx.Err() != nil:
 			return nil
 		case err != nil:
-			s.Logger.Warn("schedules not kept, trying again", "err", err)
+			s.Logger.Warn("schedule query failed, retrying", "err", err)
 		case !next.IsZero():
 			wait = min(wait, next.Sub(now))
 		}

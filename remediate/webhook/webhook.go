@@ -84,11 +84,11 @@ func New(c Config) *Handler {
 		config: c, queue: newQueue(c.Waiting), reading: make(chan struct{}, c.Waiting), large: make(chan struct{}, large), log: &sparing{log: c.Logger, now: c.Now},
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "upkeep_webhook_requests_total",
-			Help: "Deliveries to the webhook, by whose they were and the status that was answered.",
+			Help: "Webhook deliveries, by source and HTTP status of the response.",
 		}, []string{"source", "code"}),
 		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "upkeep_webhook_duration_seconds",
-			Help:    "How long a delivery to the webhook took to be answered.",
+			Help:    "Latency of webhook responses.",
 			Buckets: []float64{0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5},
 		}),
 	}
