@@ -17,7 +17,7 @@ type Identifier interface {
 
 // An Undoer is a Remedy of which a step that is interrupted, by a crash or a stop, can
 // leave something half done. The engine asks it before a run ends in such a step: the
-// next plan would go on with what was left, and there may be none.
+// next plan would continue with what was left, but there may be no next plan.
 type Undoer interface {
 	// Undo takes back what the step has left, and changes nothing else. It works by the
 	// step alone, whatever the configuration says by now, on the server of the plan and

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// Lack notes what a refusal for want of a right says, and lets the plan be made to its
+// Lack records a refusal because of a missing right, and lets the plan be made to its
 // end: people see the whole of it before they grant anything. Any other error is
 // returned.
 func (p *Plan) Lack(err error) error {
@@ -19,8 +19,8 @@ func (p *Plan) Lack(err error) error {
 	return nil
 }
 
-// Blind is Lack for a right without which the plan cannot look any further: it refuses
-// with all that lack.
+// Blind is Lack for a right without which the plan cannot continue: it refuses
+// with all missing rights.
 func (p *Plan) Blind(err error) error {
 	if err == nil {
 		return nil
@@ -31,7 +31,7 @@ func (p *Plan) Blind(err error) error {
 	return p.Lacking()
 }
 
-// Lacking returns a refusal where rights lack that the plan needs to act.
+// Lacking returns a refusal if the plan needs missing rights to act.
 func (p *Plan) Lacking() error {
 	if len(p.Needs) == 0 {
 		return nil

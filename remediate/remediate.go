@@ -1,6 +1,6 @@
 // Package remediate is the vocabulary of change: what an alert, an episode, an
 // action, a plan and a run are, what an action promises, and the states that a
-// run goes through. It does nothing by itself. Package engine carries runs out;
+// run passes. It does nothing by itself. Package engine executes runs;
 // the packages under actions do the work.
 package remediate
 
@@ -22,7 +22,7 @@ type Request struct {
 	Key      string            `json:"key"`
 	Action   string            `json:"action"`             // "postgres/reindex"
 	Subject  map[string]string `json:"subject"`            // the labels that say on what
-	Params   map[string]string `json:"params,omitempty"`   // what the action is told beside; checked against its Params
+	Params   map[string]string `json:"params,omitempty"`   // further parameters of the action; checked against its Params
 	Limit    *float64          `json:"limit,omitempty"`    // the limit in the rule; the action's metric should fall to it
 	Policy   string            `json:"policy,omitempty"`   // the policy that asked, if one did
 	Step     int               `json:"step,omitempty"`     // of the policy's chain, counted from 0
@@ -87,8 +87,8 @@ type Action struct {
 	// has a value, by "name=value".
 	LowersBy map[string]string
 
-	// Asks makes every run ask a person, whatever its policy says and whoever
-	// wants it.
+	// Asks makes every run need approval, whatever its policy says and for every
+	// requester.
 	Asks bool
 
 	// Windowed makes every run wait for a maintenance window: one that names none
@@ -100,11 +100,11 @@ type Action struct {
 	Removes bool
 
 	// Rights are what the target must allow beyond a connection. Plan refuses with
-	// ReasonPrivilege and names the one that lacks; the plan that it returns beside is
-	// whole, with what lacks in Needs, unless it cannot look without that.
+	// ReasonPrivilege and names the missing one; the plan that it also returns is
+	// complete, with the missing rights in Needs, unless it cannot look without them.
 	Rights []Right
 
-	// Params are what the action may be told beside its subject.
+	// Params are the parameters of the action in addition to its subject.
 	Params []Param
 
 	// Subject lists the labels that say on what the action works. Each must be
@@ -117,7 +117,7 @@ type Action struct {
 
 	Timeout time.Duration // of one step
 
-	// Cancel says what becomes of a statement under way when a person, a pause, a
+	// Cancel says what happens to an active statement when a person, a pause, a
 	// closed window or a changed configuration stops the run.
 	Cancel Cancel
 
@@ -150,7 +150,7 @@ func (a Action) Metrics() []string {
 }
 
 // A Right is one thing that a target must allow. Grant is what gives it: for
-// PostgreSQL a statement in which psql's variables stand for names, :"role" who
+// PostgreSQL a statement with psql variables: :"role" is the role that
 // acts, :"owner" who owns the table, :"database", :"schema" and :"table"; for Redis
 // a rule of an access control list, like "+memory|purge".
 type Right struct {
@@ -160,7 +160,7 @@ type Right struct {
 	For   string `json:"for,omitempty"`   // what it is needed for, for people
 }
 
-// A Param is one thing that an action may be told. What is not told is Default.
+// A Param is one parameter of an action. If it is not set, it is Default.
 type Param struct {
 	Name    string
 	Type    ParamType
@@ -228,7 +228,7 @@ type Plan struct {
 	// removes nothing.
 	Amount *Amount `json:"amount,omitempty"`
 
-	// Needs are the rights that lack before the plan may act.
+	// Needs are the missing rights without which the plan must not act.
 	Needs []string `json:"needs,omitempty"`
 }
 
@@ -281,7 +281,7 @@ type Risk int
 
 // The risks, from the smaller to the larger.
 const (
-	Safe        Risk = iota // blocks nobody and can be stopped at any moment
+	Safe        Risk = iota // blocks no session and can be stopped at any moment
 	Guarded                 // takes disk, locks or load that others may feel
 	Destructive             // what it removes is gone: it wants a backup before
 )
@@ -298,7 +298,7 @@ type Roomer interface {
 // never taken for enough.
 type Headroom struct {
 	FreeDisk    *float64       // share of the disk that is free, 0 to 1
-	Lag         *time.Duration // of the replica that is the farthest behind; 0 where there is none
+	Lag         *time.Duration // of the replica that is the farthest behind; 0 without replicas
 	Transaction *time.Duration // age of the oldest transaction
 	Who         string         // whose transaction that is, for people
 }
@@ -326,7 +326,7 @@ type Guard struct {
 type Proposal struct {
 	Run       Run
 	Action    Action
-	Exclusive string // the part of the subject that nobody else may work on meanwhile
+	Exclusive string // the part of the subject that no other run may work on meanwhile
 	Targets   int    // how many targets take the action
 	Working   Working
 	Now       time.Time
@@ -393,7 +393,7 @@ func (a Approval) Of(p Plan) bool {
 	return a.Plan == p.Question()
 }
 
-// A Notice is something that people are told, once for each Key.
+// A Notice is sent to people, once for each Key.
 type Notice struct {
 	ID      int64      `json:"id"`
 	Key     string     `json:"key"`
@@ -429,7 +429,7 @@ const (
 )
 
 // A Refusal says that a run was stopped on purpose. It is an outcome, not a fault.
-type Refusal struct { //nolint:errname // an outcome that travels as an error, and is none
+type Refusal struct { //nolint:errname // an outcome that travels as an error but is not one
 	Reason string    // small and enumerated: a guard's name or one of the Reason constants; a metric label
 	Detail string    // for people
 	Until  time.Time // when to look again; zero when the refusal is final
@@ -450,7 +450,7 @@ const (
 	ReasonCannotHelp = "cannot_help"   // the action would do no harm and no good
 	ReasonCancelled  = "cancelled"     // a person stopped the run
 	ReasonPerson     = "person"        // a person said no to the plan
-	ReasonUnanswered = "unanswered"    // nobody answered in time
+	ReasonUnanswered = "unanswered"    // approval not given in time
 	ReasonPrepared   = "prepared"      // the step has cleared the way for the next one of its chain
 
 	ReasonChanged       = "changed"       // the subject is not as it was when the plan was made
@@ -459,7 +459,7 @@ const (
 	ReasonTarget        = "target"        // the target is gone from the configuration, or another server answers at its address
 	ReasonAmount        = "amount"        // more would go than was approved or than the policy allows
 	ReasonClock         = "clock"         // the clocks of the target and of upkeep disagree
-	ReasonPooler        = "pooler"        // the connection goes through a pooler
+	ReasonPooler        = "pooler"        // the connection is through a pooler
 )
 
 // The reasons of guards that the end of another run takes away. Who waits for one

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// A State is where a run stands.
+// A State is the state of a run.
 type State string
 
 // The states of a run. The last five are final.
@@ -13,7 +13,7 @@ const (
 	Received     State = "received"     // on disk, not yet looked at
 	Planned      State = "planned"      // it is known what would be done
 	Asked        State = "asked"        // a person is to approve of the plan
-	Waiting      State = "waiting"      // not now; looked at again when it is due
+	Waiting      State = "waiting"      // blocked by a guard; evaluated again later
 	Allowed      State = "allowed"      // all guards passed; steps are being carried out
 	Applied      State = "applied"      // every step was done; it is not known yet whether it helped
 	Cleared      State = "cleared"      // the measure is back within its limit, and the alert's expression agrees
@@ -79,7 +79,7 @@ const (
 	NoteRefused  Note = "refused" // a person said no to the plan
 	NoteCancel   Note = "cancel"  // a person wants the run to stop
 	NoteDecided  Note = "decided" // an episode or an occurrence gets no run, and why
-	NotePaged    Note = "paged"   // people were told that they are needed
+	NotePaged    Note = "paged"   // people were paged
 	NoteDemoted  Note = "demoted" // a policy was put back to ask
 	NotePromoted Note = "promoted"
 	NoteClosed   Note = "closed" // a person closed the breaker of a policy
@@ -105,13 +105,13 @@ type Run struct {
 	Applied time.Time `json:"applied,omitzero"` // when the last step was done
 	Created time.Time `json:"created"`
 	Changed time.Time `json:"changed"`          // when the last entry was written
-	Cancel  string    `json:"cancel,omitempty"` // who wants it to stop, and why; "" while nobody does
+	Cancel  string    `json:"cancel,omitempty"` // who cancelled it, and why; or ""
 }
 
 // Acted reports whether the run has begun to change anything.
 func (r Run) Acted() bool { return r.Begun > 0 }
 
-// An Alert is one alert as a source told it. Firing and resolved are hints: the
+// An Alert is one alert as a source sent it. Firing and resolved are hints: the
 // engine reads the target itself before it acts and before it calls a run cleared.
 type Alert struct {
 	Source      string            `json:"source"` // "alertmanager", "grafana"
@@ -131,13 +131,13 @@ type Alert struct {
 	Ahead time.Duration `json:"ahead,omitempty"`
 }
 
-// An Episode is one trouble from when it was first told of until it is over. It
+// An Episode is an incident: the time in which one alert fires for one subject. It
 // opens with the first firing alert of its labels and is not opened twice.
 type Episode struct {
 	ID     int64     `json:"id"`
-	Alert  Alert     `json:"alert"` // as last told
+	Alert  Alert     `json:"alert"` // as last delivered
 	Opened time.Time `json:"opened"`
-	Seen   time.Time `json:"seen"`            // when it was last told of
+	Seen   time.Time `json:"seen"`            // when it was last delivered
 	Closed time.Time `json:"closed,omitzero"` // zero while open
 	Why    string    `json:"why,omitempty"`   // it was closed
 	Ripe   time.Time `json:"ripe,omitzero"`   // nothing is decided before: an alert that comes and goes is held down

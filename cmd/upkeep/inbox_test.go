@@ -18,7 +18,7 @@ func TestPrintInbox(t *testing.T) {
 		list inboxList
 		want string
 	}{
-		{"nothing", inboxList{}, "No alert tells of a trouble.\n\nEvery delivery could be read.\n"},
+		{"nothing", inboxList{}, "No open incidents.\n\nNo dead letters.\n"},
 		{"both", inboxList{
 			Episodes: []remediate.Episode{
 				{ID: 1, Opened: now, Alert: remediate.Alert{Source: "grafana", Labels: map[string]string{"alertname": "A", "table": "t\x1b[2J"}}},

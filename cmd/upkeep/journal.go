@@ -42,7 +42,9 @@ changed, the command names the first wrong entry and exits with status 1.`,
 the recorded values. Nothing is changed on the targets. If this version decides differently,
 the command names each case and exits with status 1: review those before you let it act.`,
 			console.Replay,
-			func(k console.Check) string { return fmt.Sprintf("journal OK: %d decisions repeated, all the same", k.Cases) }),
+			func(k console.Check) string {
+				return fmt.Sprintf("journal OK: %d decisions repeated, all the same", k.Cases)
+			}),
 	)
 	return cmd
 }

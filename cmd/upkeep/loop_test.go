@@ -237,7 +237,7 @@ func (s *site) awaitCleared(t *testing.T, actions ...string) []console.Line {
 	for _, l := range lines {
 		t.Logf("run %d %s %s: %s", l.ID, l.Request.Action, l.State, l.Why)
 	}
-	t.Fatal("not every alert has cleared")
+	t.Fatal("not every alert was resolved")
 	return nil
 }
 

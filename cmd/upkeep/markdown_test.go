@@ -50,7 +50,7 @@ func TestMarkdown(t *testing.T) {
 		"| 2026-03-01 01:02:03.000Z | approved | `plan x` |\n" +
 		"| 2026-03-01 01:02:03.000Z | step 1 | `VACUUM` |\n" +
 		"| 2026-03-01 01:02:03.000Z | cleared | `it went \\| down` |\n\n" +
-		"## To be written by people\n\n- What did users notice, from when to when?\n- What was the cause, and what would have told of it earlier?\n- What is changed so that it does not come back, by whom, until when?\n"
+		"## Questions for people\n\n- What did users notice, from when to when?\n- What was the cause, and what would have shown it earlier?\n- What will be changed so that it does not come back, who does it, and until when?\n"
 	if diff := cmp.Diff(want, b.String()); diff != "" {
 		t.Error(diff)
 	}

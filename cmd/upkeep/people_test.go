@@ -294,7 +294,7 @@ func (s *service) test(t *testing.T, lead *servertest.Hook) {
 	if got := lead.Alerts(t); !slices.Equal(got, []string{"firing UpkeepTest", "resolved UpkeepTest"}) {
 		t.Errorf("%q", got)
 	}
-	if out, err := command("support"); err == nil || !strings.Contains(out, `no place or receiver is called "support"; there are tech-lead, database, cache, web`) {
+	if out, err := command("support"); err == nil || !strings.Contains(out, `unknown place or receiver "support"; the configuration has tech-lead, database, cache, web`) {
 		t.Errorf("%v: %s", err, out)
 	}
 	lead.Answer(func(w http.ResponseWriter, r *http.Request, _ string) bool {

@@ -54,7 +54,7 @@ or one run of pgbackrest.`,
 const settled = time.Minute
 
 // shrunk is the share of its predecessor's size below which a backup is not
-// believed: nobody loses half of the data from one backup to the next.
+// believed: a backup does not lose half of its data from one day to the next.
 const shrunk = 0.5
 
 type age struct {
@@ -159,7 +159,7 @@ func files(paths []string, unfinished time.Duration) (s state, err error) {
 		at, size, err := measure(path)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
-			continue // it was removed, or there is none yet
+			continue // it was removed, or does not exist yet
 		case err != nil:
 			return s, err
 		case at.IsZero() || time.Since(at) < unfinished:

@@ -14,7 +14,7 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/target"
 )
 
-// DiskUsage reports what the engine keeps on disk and what of it nobody uses.
+// DiskUsage reports the engine's disk usage and its reclaimable part.
 func DiskUsage(t *target.Docker) collectors.Collector {
 	c := diskUsage{
 		target:      t,

@@ -163,8 +163,8 @@ func TestVersionsAndNonsense(t *testing.T) {
 	for _, tc := range []struct{ theirs, want, body, wrong string }{
 		{"1.41", "/v1.41/images/json", "[]", ""},
 		{"1.60", "/v1.51/images/json", "[]", ""},
-		{"1.10", "", "[]", "1.24 or later was expected"},
-		{"", "", "[]", "1.24 or later was expected"},
+		{"1.10", "", "[]", "1.24 or later is required"},
+		{"", "", "[]", "1.24 or later is required"},
 		{"1.41", "/v1.41/images/json", "<html>", "invalid character"},
 		{"1.41", "/v1.41/images/json", `[{"Id":`, "unexpected EOF"},
 	} {

@@ -67,7 +67,7 @@ func (c filesystem) collect(ctx context.Context, w *collectors.Writer) error {
 	if err != nil {
 		return err
 	}
-	answers := make([]<-chan answer, len(mounts)) // all are asked at once: one that hangs keeps nobody waiting
+	answers := make([]<-chan answer, len(mounts)) // all in parallel: one that hangs does not delay the others
 	for i, m := range mounts {
 		answers[i] = c.hung.statfs(filepath.Join(c.target.Root, m.MountPoint))
 	}
@@ -168,7 +168,7 @@ func (h *hung) statfs(path string) <-chan answer {
 		return nil
 	}
 	h.asked[path] = true
-	answered := make(chan answer, 1) // taken by nobody where the answer came too late
+	answered := make(chan answer, 1) // buffered: a late answer has no receiver
 	go func() {
 		var a answer
 		a.err = unix.Statfs(path, &a.Statfs_t)

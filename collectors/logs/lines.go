@@ -18,7 +18,7 @@ import (
 )
 
 const (
-	errorsTold   = 20 // templates of a service that are told one by one
+	errorsTold   = 20 // templates of a service that are exported one by one
 	requestsTold = 50 // endpoints
 )
 
@@ -153,9 +153,9 @@ func (c *lines) write(w *collectors.Writer) {
 	}
 }
 
-// tell writes the most frequent and the rest. One that was told stays told while
-// there is room for it, so that its line goes on; what of it was counted before it
-// was told stays in the rest, which never becomes less.
+// tell exports the most frequent and the rest. A template that was exported stays
+// exported while there is room for it, so that its series continues. What was counted
+// before it was exported stays in the rest, which never decreases.
 func (c *lines) tell(w *collectors.Writer, m *collectors.Metric, service string, t *top, n int) {
 	all := t.sorted()
 	room := n

@@ -51,7 +51,7 @@ type audit struct {
 	vulnerable, fixable, reported *collectors.Metric
 }
 
-// severities are all that are told, so that none is missing where there is none.
+// severities are all levels that are exported, so that a level without findings is 0.
 func severities() []string { return []string{"critical", "high", "medium", "low", "unknown"} }
 
 // A tally counts vulnerabilities.

@@ -16,8 +16,8 @@ import (
 // database does not say so; the statistics of the whole server that cannot be read
 // begin anew, and say when. Those of one kind can be reset alone, so the earlier of two
 // kinds counts. A promotion is another timeline. track_counts may be off for sessions
-// of some role or database only, and what a session of ours has been told is not what
-// others have.
+// of some role or database only, and the setting in our session is not that of
+// others.
 //
 // Rights: none beyond CONNECT, unless EXECUTE on the functions was taken away.
 // Versions: 13 and later.

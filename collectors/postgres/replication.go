@@ -8,7 +8,7 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/target"
 )
 
-// Who follows this server, whom it follows, and what slots keep for whom.
+// The standbys and upstream of this server, and what its slots retain.
 //
 // Rights: pg_monitor, to see where the standbys are. Versions: 13 and later.
 // Cost: a row for each standby and slot.

@@ -102,9 +102,9 @@ type SessionRow struct {
 // hiddenSQL counts the sessions of which the role does not see what they do.
 const hiddenSQL = `select count(*) from pg_stat_activity where state is null and backend_type is null and query = '<insufficient privilege>'`
 
-// ReadSessions reads who is most in the way: in one way and one database, or in all
-// where these are empty. Whoever does not see every session knows nobody to be the
-// worst: that is an error, which names the grant.
+// ReadSessions reads the worst blocking session: of one kind and one database, or of all
+// if these are empty. A role that does not see every session cannot know the worst one:
+// that is an error, which names the grant.
 func ReadSessions(ctx context.Context, q Querier, of, database string) ([]SessionRow, error) {
 	unseen, err := read[struct{ N int64 }](ctx, q, hiddenSQL)
 	if err != nil {

@@ -101,7 +101,7 @@ func (c settings) collect(ctx context.Context, w *collectors.Writer) error {
 	return nil
 }
 
-// number returns the value; what is a word is none, but for on and off.
+// number returns the value; a word is not a number, except on and off.
 func (r settingRow) number() (float64, bool) {
 	switch r.Value {
 	case "on":

@@ -51,7 +51,7 @@ type tableBloat struct {
 }
 
 func (c tableBloat) collect(ctx context.Context, w *collectors.Writer) error {
-	// Those that may be seen are told also where some may not.
+	// The readable ones are exported even if others are not readable.
 	all, err := readEach(ctx, c.target, func(q Querier) ([]TableBloatRow, error) { return ReadTableBloat(ctx, q, Subject{}) })
 	candidates := make([]candidate, len(all))
 	for i, r := range all {

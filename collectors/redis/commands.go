@@ -107,8 +107,8 @@ func costs(i info) (all []commandCost, err error) {
 	return all, nil
 }
 
-// histograms writes the distribution of the commands that are told. A server
-// that has none is no fault.
+// histograms writes the distribution of the exported commands. A server
+// without histograms is not a fault.
 func (c commands) histograms(ctx context.Context, w *collectors.Writer, seconds map[string]float64) error {
 	answer, err := c.target.Client.Do(ctx, "latency", "histogram").Result()
 	if err != nil {

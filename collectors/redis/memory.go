@@ -66,7 +66,7 @@ func (c memory) collect(ctx context.Context, w *collectors.Writer) error {
 
 // Usage is what a server does with its memory.
 type Usage struct {
-	Used, Limit   float64 // bytes; a limit of 0 is none
+	Used, Limit   float64 // bytes; 0 means no limit
 	Fragmentation float64 // active bytes for each that is allocated; 0 where the allocator does not tell
 	Fragmented    float64 // active bytes that are not allocated
 	Retained      float64 // bytes that the allocator has and holds nothing active in

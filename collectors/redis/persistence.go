@@ -86,25 +86,25 @@ func one(b bool) float64 {
 
 // A Snapshot is how well the data of a server is kept.
 type Snapshot struct {
-	Age        time.Duration // of the newest successful one, or since the start when there was none
-	LastSave   time.Time     // the start of the server when there was none
+	Age        time.Duration // of the newest successful one, or since the start
+	LastSave   time.Time     // the start of the server if it never saved
 	RunID      string        // another at each start
 	Succeeded  bool          // a save has succeeded since the start, as far as the server tells
 	Saves      int64         // that were begun since the start; -1 before Redis 7.0, which does not tell
 	Changes    int64         // that are in none
-	OK         bool          // the last attempt succeeded, or there was none
+	OK         bool          // the last attempt did not fail
 	InProgress bool
 	Loading    bool // the data set is being read
 	AOF, AOFOK bool
 	Rewriting  bool          // of the append-only file, or it is to begin when the save has ended
 	Scheduled  bool          // it is to begin
-	RewriteOK  bool          // the last one succeeded, or there was none
+	RewriteOK  bool          // the last one did not fail
 	Rewrites   int64         // that were begun since the start; -1 before Redis 7.0, which does not tell
 	AOFSize    float64       // bytes
 	AOFBase    float64       // bytes that the append-only file had when it was last written anew
-	Fork       time.Duration // the server stood still so long to begin the last of either
-	Took       time.Duration // the last one; negative when there was none
-	Copied     float64       // bytes that were copied during the last save since they were written to; 0 when there was none
+	Fork       time.Duration // duration of the last fork of either, which blocks the server
+	Took       time.Duration // the last one; negative without one
+	Copied     float64       // bytes that were copied during the last save since they were written to; 0 without a save
 	Used       float64       // bytes of data and the server's own: no snapshot is larger
 }
 

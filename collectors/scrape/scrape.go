@@ -314,7 +314,7 @@ func (s *Scraper) keep(a *asker, at time.Time) {
 	a.answer.Store(next)
 }
 
-// tell logs a change aloud and everything else softly.
+// tell logs state changes at Info or Warn and everything else at Debug.
 func (s *Scraper) tell(before, now Status) {
 	log := s.log.With("collector", now.Collector, "target", now.Server, "duration", now.Took)
 	if now.Beyond > 0 && before.Beyond == 0 {

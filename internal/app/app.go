@@ -46,7 +46,7 @@ type Options struct {
 	Version string
 	Logger  *slog.Logger
 
-	// Load reads the configuration again, for a reload; nil: there is none.
+	// Load reads the configuration again, for a reload; nil: a reload is not possible.
 	Load func() (*config.Config, error)
 
 	// Rules are the rule files of the embedded Prometheus; the shipped ones where nil.
@@ -242,13 +242,13 @@ func (a *App) embed() error {
 		GroupInterval:      c.Embedded.GroupInterval,
 		ResendDelay:        c.Embedded.ResendDelay,
 		Logger:             slog.New(quiet{a.log.With("component", "embedded").Handler()}),
-		Registerer:         prometheus.NewRegistry(), // thousands of series about the libraries are nobody's question here
+		Registerer:         prometheus.NewRegistry(), // private registry: the libraries' own metrics are not exported
 	})
 	return err
 }
 
-// quiet lets the libraries' own news pass at the level debug only: how they
-// replay a log is nobody's question while all is well.
+// quiet logs the libraries' own messages at the level debug only: how they
+// replay a log does not matter in normal operation.
 type quiet struct{ slog.Handler }
 
 // Enabled implements slog.Handler.
@@ -284,8 +284,8 @@ func (a *App) page() error {
 	return nil
 }
 
-// Run serves until ctx is done, and then ends in order: nobody is served any
-// more, runs stop where they can go on later, the store is closed last.
+// Run serves until ctx is done, and then ends in order: requests are refused,
+// runs stop where they can continue later, the store is closed last.
 func (a *App) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return a.scraper.Run(ctx) })
@@ -323,8 +323,8 @@ func (a *App) Run(ctx context.Context) error {
 // auditAgain is how soon the journal is read again that could not be read to its end.
 const auditAgain = 3 * time.Second
 
-// audit reads the journal once, from its beginning. A journal that somebody has
-// changed is said aloud; upkeep goes on, since the servers still need it. One that
+// audit reads the journal once, from its beginning. If the journal was
+// changed, that is logged and exported; upkeep goes on, since the servers still need it. One that
 // cannot be read says nothing, and is read again.
 func (a *App) audit(ctx context.Context) {
 	intact := prometheus.NewGauge(prometheus.GaugeOpts{Name: "upkeep_journal_intact", Help: "1 when every entry of the journal was unchanged at the start of the process, else 0."})
@@ -366,7 +366,7 @@ func (a *App) alertmanager() (inbox.Alertmanager, bool) {
 	return am, len(am.URLs) > 0
 }
 
-// inProcess stands for the Prometheus and the Alertmanager within the process,
+// inProcess is the address of the Prometheus and the Alertmanager within the process,
 // whose client goes there whatever the host.
 const inProcess = "http://embedded"
 

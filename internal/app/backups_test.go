@@ -38,7 +38,7 @@ func TestBackupGuard(t *testing.T) {
 		{"never verified", config.Backup{Path: "*.dump"}, files{"a.dump": hour}, "is not there"},
 		{"a snapshot that is written over", config.Backup{Kind: "rdb", Path: "a.rdb"}, files{"a.rdb": 0, "verified": 2 * hour}, ""},
 		{"a snapshot that is written over, verified long ago", config.Backup{Kind: "rdb", Path: "a.rdb"}, files{"a.rdb": 0, "verified": 25 * hour}, "have the newest verified"},
-		{"a folder that is not there", config.Backup{Path: "no/*.dump"}, files{"verified": 0}, "it is not known whether main has a verified backup"},
+		{"a folder that is not there", config.Backup{Path: "no/*.dump"}, files{"verified": 0}, "whether main has a verified backup is unknown"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir, now := t.TempDir(), time.Now()

@@ -117,7 +117,7 @@ type Tried struct {
 }
 
 // TestNotification sends one test notification to a place or a receiver of a
-// configuration, and says what came of it. A kind that keeps incidents is told at once
+// configuration, and says what came of it. A receiver that opens incidents is notified at once
 // that the test is over.
 func TestNotification(ctx context.Context, c *config.Config, name string, log *slog.Logger) (tried []Tried, err error) {
 	place, err := c.Place(name)

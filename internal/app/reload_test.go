@@ -249,7 +249,7 @@ func TestReloadStorm(t *testing.T) {
 	if n := len(f.pids(t)); n > 6 {
 		t.Errorf("upkeep has %d sessions on the server, want 6 at most", n)
 	}
-	if text := f.log.String(); strings.Contains(text, "not looked after") || strings.Contains(text, "closed") {
+	if text := f.log.String(); strings.Contains(text, "no longer a target") || strings.Contains(text, "closed") {
 		t.Errorf("a connection was taken away from who used it:\n%s", text)
 	}
 	t.Logf("%d answered reloads", reloads.Load())

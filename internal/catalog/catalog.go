@@ -8,7 +8,7 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
-// anyTarget stands for whatever may be configured: one target of each kind.
+// anyTarget is a sample configuration: one target of each kind.
 func anyTarget() target.Set {
 	return target.Set{
 		Postgres: []*target.Postgres{{}}, Redis: []*target.Redis{{}}, Host: []*target.Host{{}}, Docker: []*target.Docker{{}},

@@ -316,7 +316,7 @@ func TestActionsAndRulesFitEachOther(t *testing.T) {
 		}
 		i := slices.IndexFunc(catalog.EveryAction(), func(a remediate.Action) bool { return a.Name == name })
 		if i < 0 {
-			t.Errorf("%s names no action that there is: %s", r.Name, name)
+			t.Errorf("%s: unknown action %s", r.Name, name)
 			continue
 		}
 		read := selectors(t, r.Expr)

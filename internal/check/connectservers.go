@@ -90,7 +90,7 @@ func (v visit) extensions(ctx context.Context, p *target.Postgres, databases []s
 	return strings.Join(all, "; ")
 }
 
-// postgresRights says which rights of a need the role lacks.
+// postgresRights reports which rights of a need the role does not have.
 func (v visit) postgresRights(ctx context.Context, p *target.Postgres, databases []string, major int, user string, need rights.Need) {
 	for _, r := range need.Rights {
 		if r.Since > major || r.Until != 0 && r.Until < major {
@@ -196,7 +196,7 @@ func (v visit) redis(ctx context.Context, r *target.Redis) {
 	if user, err := conn.Do(ctx, "acl", "whoami").Text(); err == nil {
 		v.seen.Text += " as " + user
 	}
-	lacks := make(map[string][]string) // who lacks each right
+	lacks := make(map[string][]string) // who needs each missing right
 	var order []string
 	for _, need := range v.needs(rights.Redis) {
 		for _, right := range need.Rights {

@@ -177,7 +177,7 @@ func (k *checker) fresh(at place, who string, fresh time.Duration, a remediate.A
 		who, model.Duration(fresh), collector, model.Duration(every), a.Name, collector)
 }
 
-// backedUp checks that there is a backup to ask about.
+// backedUp checks that a backup target exists.
 func (k *checker) backedUp(at place, who string, t config.Terms, a remediate.Action) {
 	if t.Backup == 0 || a.Risk != remediate.Destructive {
 		return

@@ -43,8 +43,8 @@ func (d *decoder) windows(c *Config, n *yaml.Node) {
 	d.twice(n, "windows", "window", c.windowNames())
 }
 
-// noneEmpty refuses a list without an entry: to Alertmanager it is never, and to
-// whoever reads it as not there it is always.
+// noneEmpty rejects an empty list: Alertmanager reads it as "never", most people
+// as "always".
 func (d *decoder) noneEmpty(n *yaml.Node, name string) {
 	for _, key := range keys(reflect.TypeFor[schedule.Spec]()) {
 		if list := child(n, key); list != nil && resolve(list).Kind == yaml.SequenceNode && len(resolve(list).Content) == 0 {
@@ -137,7 +137,7 @@ func (d *decoder) short(p *Policy, n *yaml.Node, who string) {
 	p.Steps = []Step{{Action: p.Action, Mode: p.Mode, Subject: p.Subject, With: p.With}}
 }
 
-// step checks what stands in a step against what its action takes.
+// step checks the keys of a step against its action.
 func (d *decoder) step(n *yaml.Node, who string, s policy.Step, literal bool) {
 	if s.Action == "" {
 		return // said already
@@ -191,5 +191,5 @@ func (d *decoder) when(s Schedule, n *yaml.Node, who string) {
 	}
 }
 
-// has reports whether a key stands in a mapping.
+// has reports whether a mapping has a key.
 func has(n *yaml.Node, key string) bool { return child(resolve(n), key) != nil }

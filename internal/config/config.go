@@ -1,6 +1,6 @@
 // Package config reads upkeep.yaml. It is strict: what it does not understand is
 // an error with file, line and what was expected, and all of a file's errors are
-// told at once. The reference page and the example come from the tags below.
+// reported at once. The reference page and the example come from the tags below.
 package config
 
 import (

@@ -49,7 +49,7 @@ func (d *decoder) root(c *Config, doc *yaml.Node) {
 	d.whole(c, n)
 }
 
-// resolve follows an alias to what it stands for.
+// resolve follows an alias to its value.
 func resolve(n *yaml.Node) *yaml.Node {
 	if n.Kind == yaml.AliasNode {
 		return n.Alias
@@ -92,7 +92,7 @@ func (d *decoder) object(n *yaml.Node, v reflect.Value, what string) {
 }
 
 // faultIn reports whether something on these lines is wrong already: one
-// mistake is told once.
+// mistake is reported once.
 func (d *decoder) faultIn(n *yaml.Node) bool {
 	last := n.Line
 	for _, c := range n.Content {
@@ -201,7 +201,7 @@ func (d *decoder) number(n *yaml.Node, v reflect.Value, key string) {
 	v.Set(reflect.ValueOf(&got))
 }
 
-// texts fills a map of texts whose keys are nobody's list.
+// texts fills a map of texts with free keys.
 func (d *decoder) texts(n *yaml.Node, v reflect.Value, key string) {
 	if null(n) {
 		return

@@ -44,8 +44,8 @@ func (p Place) Wants(kind remediate.NoticeKind) bool {
 	return slices.Contains(p.On, string(kind))
 }
 
-// AlertmanagerFile returns the Alertmanager configuration file that is used, nil where there
-// is none.
+// AlertmanagerFile returns the Alertmanager configuration file that is used, or
+// nil.
 func (c *Config) AlertmanagerFile() *receivers.File { return c.alertmanager }
 
 // Informed returns the places, each with a receiver or a kind: those that are named, or
@@ -58,7 +58,7 @@ func (c *Config) Informed() []Place {
 	return []Place{{Name: name, Receiver: name}}
 }
 
-// placesAlone makes of a list under notify what it stands for.
+// placesAlone expands the short form: a list under notify is its places.
 func placesAlone(n *yaml.Node) {
 	for i := 0; n.Kind == yaml.MappingNode && i+1 < len(n.Content); i += 2 {
 		list := resolve(n.Content[i+1])

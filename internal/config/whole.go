@@ -218,7 +218,7 @@ func (d *decoder) server(n *yaml.Node, name, address, passwordFile, passwordEnv 
 	u, err := url.Parse(address)
 	switch {
 	case err != nil || !slices.Contains(schemes, u.Scheme):
-		// The URL itself is not shown: where it does not parse, nobody knows
+		// The URL itself is not shown: if it does not parse, it is unknown
 		// whether there is a password in it.
 		d.fault(at(n, "url"), "%s: invalid url: it must start with %s://", name, strings.Join(schemes, ":// or "))
 	case hasPassword(u):

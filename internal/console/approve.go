@@ -23,7 +23,7 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate/notify"
 )
 
-// approvePath is where a signed link leads. Whoever has the link may answer, with
+// approvePath is where a signed link leads. The holder of the link may answer, with
 // no other token: it is for one plan of one run, and for a while.
 const approvePath = "/approve"
 
@@ -73,7 +73,7 @@ type question struct {
 	until  time.Time
 }
 
-// A verdict is how it stands, in place of the question.
+// A verdict is the page with the result, in place of the question.
 type verdict struct {
 	status int
 	class  string // of the style sheet
@@ -99,7 +99,7 @@ func (c *Console) takeAnswer(g *gin.Context) {
 	c.show(g, q, v)
 }
 
-// ask finds the question of a token, or says why there is none.
+// ask finds the question of a token, or the reason why there is no question.
 func (c *Console) ask(ctx context.Context, token string) (*question, *verdict) {
 	id, plan, until, err := c.Signer.Verify(token, time.Now())
 	switch {

@@ -300,9 +300,9 @@ func TestApproveByLink(t *testing.T) {
 		t.Fatalf("to look was to answer: %s, %d steps", r.State, c.steps())
 	}
 	status, text := press(t, link, "maybe")
-	wants(t, status, text, 400, "This is no answer")
+	wants(t, status, text, 400, "No answer")
 	status, text = press(t, link, "approve", "name", "  ann\n<b>it</b>\x00 "+strings.Repeat("x", 100))
-	wants(t, status, text, 200, "Approved", "Your word holds until")
+	wants(t, status, text, 200, "Approved", "The approval is valid until")
 	if strings.Contains(text, "<button") {
 		t.Error("the page asks again")
 	}
@@ -386,11 +386,11 @@ func TestBadLinks(t *testing.T) {
 		name, link, want string
 		status           int
 	}{
-		{"no token", c.page.URL + "/approve", "This link is not whole", 403},
-		{"cut off", link[:len(link)-3], "This link is not whole", 403},
-		{"hostile", token(hostile), "This link is not whole", 403},
-		{"for any plan", token(c.signer.Sign(run, "", later)), "This link is not whole", 403},
-		{"expired", token(c.signer.Sign(run, plan, time.Now())), "This link is over", 410},
+		{"no token", c.page.URL + "/approve", "This link is invalid", 403},
+		{"cut off", link[:len(link)-3], "This link is invalid", 403},
+		{"hostile", token(hostile), "This link is invalid", 403},
+		{"for any plan", token(c.signer.Sign(run, "", later)), "This link is invalid", 403},
+		{"expired", token(c.signer.Sign(run, plan, time.Now())), "This link has expired", 410},
 		{"another run", token(c.signer.Sign(99, plan, later)), "There is no such run", 404},
 		{"another plan", token(c.signer.Sign(run, "0123456789abcdef", later)), "The plan has changed", 409},
 	} {

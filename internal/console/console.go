@@ -43,7 +43,7 @@ type Config struct {
 	Scheduler *schedule.Scheduler
 	Gate      *Gate
 	Names     func() Names       // what a pause can be about
-	Signer    *notify.Signer     // of the links by which a plan is approved; nil: there are none
+	Signer    *notify.Signer     // of approval links; nil: no links
 	Limits    map[string]float64 // "action metric", or action → the limit of the rule that asks for it
 	Version   string
 	Logger    *slog.Logger

@@ -12,11 +12,11 @@ import (
 	"github.com/gin-gonic/gin"
 )
 
-// A Gate says who may change something: whoever shows the token, or where there
-// is none, whoever is on the same machine. Nobody else's page may make a
-// person's browser do it.
+// A Gate decides who may change something: the holder of the token, or without a token
+// every caller on the same machine. A page of another site must not make a person's
+// browser do it.
 type Gate struct {
-	token  func() (string, error) // read at each request, so that a new file counts at once; nil: there is none
+	token  func() (string, error) // read at each request, so that a new file counts at once; nil: no token
 	origin *http.CrossOriginProtection
 }
 
@@ -54,7 +54,7 @@ func equal(a, b string) bool {
 }
 
 // local lets a request through that comes from this machine and means it: not
-// from a proxy here that speaks for somebody elsewhere, and not from a browser
+// from a local proxy for a remote caller, and not from a browser
 // here whose page has had its own name lead to this address.
 func local(r *http.Request) (status int, err error) {
 	for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Real-Ip"} {

@@ -14,8 +14,8 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate/inbox"
 )
 
-// mountInbox adds the deliveries that could not be read. Whoever may change
-// something may read them: nobody knows what is in such a body.
+// mountInbox adds the deliveries that could not be read. Reading them
+// needs the write token: such a body may contain secrets.
 func (c *Console) mountInbox(r gin.IRouter) {
 	may := c.Gate.Guarded()
 	web.Get(r, Prefix+"/letters", may, c.letters)

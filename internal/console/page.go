@@ -179,7 +179,7 @@ func table(columns []string, rows Node) Node {
 	return Div(Class("scroll"), Table(Tr(Map(columns, func(c string) Node { return Th(Text(c)) })), rows))
 }
 
-// colour tells how a run stands, as a class of the style sheet.
+// colour returns the style class of a run's state.
 func colour(s remediate.State) string {
 	switch {
 	case s == remediate.Cleared:

@@ -15,7 +15,7 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate/journal"
 )
 
-// Names are those that the configuration in force has, and the actions that there are.
+// Names are those that the configuration in force has, and all actions.
 type Names struct{ Targets, Policies, Actions, Schedules []string }
 
 // of returns the names of a kind of scope.

@@ -99,7 +99,7 @@ func (c *Console) approve(g *gin.Context) {
 	})
 }
 
-// stands refuses the approval of a run that the configuration of now no longer lets act.
+// stands refuses the approval of a run that the current configuration no longer allows.
 // The run ends or waits with the same reason as soon as it is looked at.
 func (c *Console) stands(ctx context.Context, run remediate.Run) error {
 	if run.State != remediate.Asked {
@@ -176,7 +176,7 @@ func (c *Console) stopped(ctx context.Context, id int64) (s Stopped, err error) 
 	}
 }
 
-// A PolicyLine is how one policy stands and what it has done.
+// A PolicyLine is the state of one policy and its results.
 type PolicyLine struct {
 	Name string `json:"name"`
 	journal.Standing

@@ -318,7 +318,7 @@ func passes(err error) bool {
 	}
 }
 
-// statusOf returns the status of an answer that is an error, 0 where there was none.
+// statusOf returns the status of an answer that is an error, or 0.
 func statusOf(err error) int {
 	if e, ok := errors.AsType[*StatusError](err); ok {
 		return e.Status

@@ -38,7 +38,7 @@ type Parcel struct {
 	OID      int64    `json:"oid,omitempty"` // of the table
 	Columns  []Column `json:"columns"`
 	Types    []Type   `json:"types,omitempty"` // those of the columns whose text has a meaning of its own
-	Names    []Name   `json:"names,omitempty"` // what names in the rows stood for
+	Names    []Name   `json:"names,omitempty"` // the objects behind names in the rows
 	Column   string   `json:"column"`          // with the age of a row
 	Oldest   string   `json:"oldest"`          // as PostgreSQL writes it, in UTC
 	Newest   string   `json:"newest"`

@@ -41,7 +41,7 @@ func (p Place) Notify(ctx context.Context, alerts ...*alert.Alert) (again bool, 
 	return !known || !fault.Refused, err
 }
 
-// message tells of a group of alerts: the worst first, and those that have ended last.
+// message describes a group of alerts: the worst first, and those that have ended last.
 func message(alerts []*alert.Alert) (m notify.Message) {
 	alerts = slices.Clone(alerts)
 	slices.SortStableFunc(alerts, func(a, b *alert.Alert) int { return order(a) - order(b) })

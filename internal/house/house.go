@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// Floors say which package stands how high, and which never meet.
+// Floors give the floor of each package, and the imports that are never allowed.
 type Floors struct {
 	height map[string]int // by folder, or "folder/..." for all below it
 	never  [][2]string
@@ -44,8 +44,8 @@ func ReadFloors(r io.Reader) (*Floors, error) {
 	return f, lines.Err()
 }
 
-// Of returns how high a folder stands. What is named itself counts before what
-// is named for all below.
+// Of returns the floor of a folder. An exact name has precedence over
+// a name for all below.
 func (f *Floors) Of(dir string) (height int, ok bool) {
 	if h, ok := f.height[dir]; ok {
 		return h, true

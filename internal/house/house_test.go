@@ -103,7 +103,7 @@ func TestFloors(t *testing.T) {
 			continue
 		}
 		if _, ok := plan.Of(s.dir); !ok {
-			t.Errorf("%s stands on no floor: add it to internal/house/floors.txt", s.dir)
+			t.Errorf("%s is on no floor: add it to internal/house/floors.txt", s.dir)
 		}
 		for _, spec := range s.file.Imports {
 			if to, ours := strings.CutPrefix(strings.Trim(spec.Path.Value, `"`), module); ours {
@@ -378,7 +378,7 @@ func TestArchitectureShowsTheFloors(t *testing.T) {
 		for _, name := range code.FindAllStringSubmatch(m[2], -1) {
 			h, ok := plan.Of(name[1])
 			if !ok {
-				t.Errorf("ARCHITECTURE.md: %s stands on no floor", name[1])
+				t.Errorf("ARCHITECTURE.md: %s is on no floor", name[1])
 			}
 			heights[h] = true
 		}

@@ -71,7 +71,7 @@ func secretValues(n *yaml.Node, key string) (all []string) {
 				all = append(all, n.Value[:7]+"...")
 			}
 		}
-	default: // a document, or an alias, whose anchor is looked at where it stands
+	default: // a document, or an alias, whose anchor is checked at its own place
 	}
 	return all
 }
@@ -83,8 +83,8 @@ type search struct {
 	try   func(part string) error
 }
 
-// line returns the line of the smallest part that is wrong in the same way alone; 0
-// where there is none.
+// line returns the line of the smallest part that is wrong in the same way alone; 0 if
+// there is no such part.
 func (s search) line() int {
 	for i := 0; i+1 < len(s.doc.Content); i += 2 {
 		key, value := s.doc.Content[i], s.doc.Content[i+1]

@@ -172,7 +172,7 @@ func major(path string) int {
 	return n
 }
 
-// FreePort returns a port of this machine that nobody listens on. It is below
+// FreePort returns a free port of this machine. It is below
 // those that the kernel gives to outgoing connections, so that none of them takes
 // it before its server does.
 func FreePort() (int, error) {

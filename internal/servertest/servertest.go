@@ -56,7 +56,7 @@ func Dir() (string, error) {
 }
 
 // sweep removes the folders of test processes that are gone: a server that lives
-// as long as its process leaves nobody to remove its data.
+// as long as its process cannot remove its own data.
 func sweep() {
 	dirs, _ := filepath.Glob(filepath.Join(os.TempDir(), "upkeep-test-*-*")) // the pattern is well formed
 	for _, dir := range dirs {
@@ -90,7 +90,7 @@ func caches() []string {
 	return folders
 }
 
-// S3 starts a store for the test that speaks S3.
+// S3 starts an S3-compatible store for the test.
 func S3(t testing.TB) *sandbox.S3 {
 	t.Helper()
 	bin := ""

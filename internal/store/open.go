@@ -22,12 +22,12 @@ const openAgain = 250 * time.Millisecond
 // An opening is how a store comes to be usable: its folder is made and locked, and its
 // form is the newest.
 type opening struct {
-	dir  string      // of the SQLite file; "" where there is none
+	dir  string      // of the SQLite file, or ""
 	file os.FileInfo // the SQLite file that was opened; set before done
 	done atomic.Bool
 
 	mu   sync.Mutex // held while it is tried
-	lock *os.File   // of the folder; nil where there is none
+	lock *os.File   // of the folder, or nil
 
 	last struct {
 		sync.Mutex

@@ -94,7 +94,7 @@ func (d *Docker) Close() {
 	}
 }
 
-// answers is the way to an engine on which an answer that is none is an error with its
+// answers is the transport to an engine: an answer that is not a success is an error with its
 // status, and none is larger than it may be.
 type answers struct{ *http.Transport }
 
@@ -119,7 +119,7 @@ type bounded struct {
 	io.Closer
 }
 
-// ask puts one question to the engine, in a version of the API that both speak.
+// ask puts one question to the engine, in an API version that both support.
 func (d *Docker) ask(ctx context.Context, question func(*client.Client) error) error {
 	if d.transport == nil {
 		return errors.New("target: an engine without a configuration")
@@ -190,7 +190,7 @@ func plain(name string) error {
 	return nil
 }
 
-// Speaks reports whether questions are put to the engine in a version of the API,
+// Speaks reports whether the API version used with the engine is a given one,
 // like 1.39, or in a later one. What a parameter of a later version forbids, an engine
 // that does not know it does.
 func (d *Docker) Speaks(ctx context.Context, version string) (bool, error) {
@@ -308,7 +308,7 @@ func (e *DockerError) Error() string {
 	return fmt.Sprintf("docker: %s: %d %s", e.Path, e.Status, e.Message)
 }
 
-// Gone reports whether an engine answered that there is no such thing.
+// Gone reports whether an engine answered "not found".
 func Gone(err error) bool {
 	var e *DockerError
 	return errors.As(err, &e) && e.Status == http.StatusNotFound

@@ -25,7 +25,7 @@ func TestEnviron(t *testing.T) {
 		},
 		{url: "postgres://ann@/app?host=/var/run/postgresql&port=6000", want: []string{"PGHOST=/var/run/postgresql", "PGPORT=6000"}},
 		{url: "postgres://ann@one,two:7000/app?target_session_attrs=read-write&sslmode=prefer", want: []string{"PGHOST=one,two", "PGPORT=5432,7000", "PGTARGETSESSIONATTRS=read-write"}},
-		{url: "host=db user=ann", says: "by a URL"},
+		{url: "host=db user=ann", says: "as a URL"},
 		{url: "postgres://ann@db/app?statement_cache_capacity=3", says: `the parameter "statement_cache_capacity"`},
 	} {
 		t.Run(test.url, func(t *testing.T) {

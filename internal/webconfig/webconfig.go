@@ -45,8 +45,8 @@ type settings struct {
 }
 
 // New reads a file and the certificates that it names, and says what is wrong with them.
-// No part of a hash or of a key is in the error. An empty path stands for no file. token
-// returns the bearer token that is accepted in the place of a user; nil: there is none.
+// No part of a hash or of a key is in the error. An empty path means no file. token
+// returns the bearer token that is accepted in the place of a user; nil: no token.
 func New(path string, token func() (string, error)) (*File, error) {
 	f := &File{path: path, token: token, passwords: passwords{right: make(map[[32]byte]bool)}}
 	if path == "" {

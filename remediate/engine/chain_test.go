@@ -145,7 +145,7 @@ func TestInsists(t *testing.T) {
 		h.approve(1)
 		pass(time.Minute)
 		h.is(1, remediate.Uncleared)
-		says(t, h.is(2, remediate.Declined).Why, "ward/operate acts within a maintenance window only")
+		says(t, h.is(2, remediate.Declined).Why, "ward/operate needs a maintenance window")
 		if got := len(h.ward.did()); got != 2 {
 			t.Errorf("%d effects, want those of the first step", got)
 		}
@@ -214,7 +214,7 @@ func TestChainGoesOn(t *testing.T) {
 		}, remediate.Declined, "too sick", 2, 0},
 		{"it is not known whether it helped", func(h *house) {
 			h.ward.after = func() { delete(h.ward.sickness, "t") }
-		}, remediate.Inconclusive, "not there any more", 1, 1},
+		}, remediate.Inconclusive, "no longer exists", 1, 1},
 		{"the action sees nothing wrong", func(h *house) { h.ward.refuse = remediate.Refuse(remediate.ReasonNothing, "nothing to do") }, remediate.Declined, "nothing to do", 1, 1},
 		{"it only observes", func(h *house) { h.mode = remediate.Observe }, remediate.Declined, "only observes", 1, 0},
 	} {

@@ -205,7 +205,7 @@ func (e *Engine) dispatch(ctx context.Context, slots chan struct{}, carriers *sy
 				log.Error("run stopped", "err", err)
 			}
 			<-slots
-			if claimed { // what others have, or nobody can claim now, is looked at with the next tick
+			if claimed { // a run with another owner, or that cannot be claimed now, is tried at the next tick
 				e.Wake()
 			}
 		})
@@ -287,7 +287,7 @@ type Preview struct {
 	Risk     string               `json:"risk"`
 	Before   *float64             `json:"before,omitempty"`
 	Limit    *float64             `json:"limit,omitempty"`
-	Refusals []*remediate.Refusal `json:"refusals,omitempty"` // what stands in the way
+	Refusals []*remediate.Refusal `json:"refusals,omitempty"` // what blocks the run
 }
 
 // Preview makes the plan of a request and asks every guard. It journals nothing

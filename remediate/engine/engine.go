@@ -63,7 +63,7 @@ type Members interface {
 	Leave(ctx context.Context) error
 }
 
-// A Standing measures how much good a policy does.
+// A Standing measures the success rate of a policy.
 type Standing interface {
 	Effect(ctx context.Context, policy string) (cleared, judged int, err error)
 	Demote(ctx context.Context, policy, why string, run int64) (bool, error)
@@ -114,7 +114,7 @@ type Config struct {
 	Alone       bool                            // no other process works on the store: a lease that cannot be renewed passes to no other
 
 	// Unmoved finds the runs that have not moved since a moment, for the metric and for
-	// people; nil: nobody asks.
+	// people; nil: not used.
 	Unmoved func(ctx context.Context, since time.Time, n int) ([]remediate.Run, error)
 
 	Now        func() time.Time // time.Now where nil
@@ -129,7 +129,7 @@ type Engine struct {
 	log     *slog.Logger
 	metrics metrics
 	wake    chan struct{}
-	hush    chan struct{} // a silence is wanted
+	hush    chan struct{} // a silence is needed
 
 	turned  chan struct{} // another setting is in force
 	setting atomic.Pointer[setting]
@@ -235,7 +235,7 @@ type move struct {
 	why    string
 	reason string
 	due    time.Time
-	stay   bool // nothing has happened: look again when it is due, without an entry
+	stay   bool // nothing has happened: evaluate again at the due time, without an entry
 
 	notice *remediate.Notice
 	admit  func(remediate.Working) error
@@ -267,7 +267,7 @@ func (e *Engine) stages() map[remediate.State]stage {
 		remediate.Received: e.plan,   // look; change nothing
 		remediate.Planned:  e.guard,  // every guard must agree
 		remediate.Asked:    e.asked,  // a person must agree
-		remediate.Waiting:  e.again,  // it is due: look again
+		remediate.Waiting:  e.again,  // the due time has come: evaluate again
 		remediate.Allowed:  e.apply,  // one step after the other, under the fence
 		remediate.Applied:  e.verify, // measure again, and ask the alert's expression
 	}
@@ -325,7 +325,7 @@ func (e *Engine) next(ctx context.Context, c *carried) (move, error) {
 	return e.stages()[c.run.State](ctx, c)
 }
 
-// stopped says what becomes of a run that a person wants to stop.
+// stopped returns the next state of a run that a person has cancelled.
 func stopped(run remediate.Run) (move, bool) {
 	switch run.State {
 	case remediate.Asked:
@@ -339,7 +339,7 @@ func stopped(run remediate.Run) (move, bool) {
 	}
 }
 
-// halt says what becomes of a run whose stage a person's cancel has interrupted.
+// halt returns the next state of a run whose stage was interrupted by a cancel.
 func (e *Engine) halt(run remediate.Run) move {
 	if m, stop := stopped(run); stop {
 		return m
@@ -347,7 +347,7 @@ func (e *Engine) halt(run remediate.Run) move {
 	return move{stay: true, due: e.now().Add(tick)}
 }
 
-// fault says what becomes of a run after an error: the same state again a little
+// fault returns the next state of a run after an error: the same state again a little
 // later, or failed. A refusal while acting holds or ends the run; the step's own deadline
 // and ErrFinal are not tried again.
 func (e *Engine) fault(c *carried, err error) move {

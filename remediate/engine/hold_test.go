@@ -142,7 +142,7 @@ func TestCrashIsATry(t *testing.T) {
 					stop()
 				}
 				run := h.is(1, test.want)
-				if lives != test.lives || test.want == remediate.Failed && !strings.Contains(run.Why, "interrupted again and again") {
+				if lives != test.lives || test.want == remediate.Failed && !strings.Contains(run.Why, "interrupted repeatedly") {
 					t.Errorf("%d lives: %s", lives, run.Why)
 				}
 				h.verify()

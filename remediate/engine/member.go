@@ -77,7 +77,7 @@ func (e *Engine) letGo(cause error) {
 	for _, c := range e.carried {
 		c.cancel(cause)
 	}
-	clear(e.silent) // whoever carries the runs on holds theirs
+	clear(e.silent) // the process that takes over the runs renews their silences
 }
 
 // stop ends the step of a run that a person wants to stop.
@@ -111,8 +111,8 @@ func (e *Engine) giveBack(ctx context.Context, mine []journal.Carried) error {
 	return nil
 }
 
-// beats renews the lease until ctx is done. A store that does not answer keeps nobody
-// from letting go in time.
+// beats renews the lease until ctx is done. A store that does not answer must not keep
+// this process from releasing its runs in time.
 func (e *Engine) beats(ctx context.Context) {
 	every := time.NewTicker(e.c.Lease / 5)
 	defer every.Stop()

@@ -83,7 +83,7 @@ func TestApprovalExpires(t *testing.T) {
 			t.Fatal(err)
 		}
 		pass(2 * time.Second)
-		says(t, h.is(1, remediate.Asked).Why, "again", "what ann approved of held until")
+		says(t, h.is(1, remediate.Asked).Why, "again", "the approval by ann expired at")
 		if asked := h.notices(remediate.NoticeAsk); len(asked) != 2 || asked[0].Plan != asked[1].Plan {
 			t.Errorf("%+v", asked)
 		}
@@ -107,7 +107,7 @@ func TestQuestionEnds(t *testing.T) {
 	}{
 		{"no", func(h *house) error { return h.journal.Refuse(h.t.Context(), 1, "", "ann", "not before the audit") }, 2 * time.Second, remediate.ReasonPerson, "ann: not before the audit"},
 		{"stopped", func(h *house) error { return h.journal.Cancel(h.t.Context(), 1, "ann", "wrong table") }, 2 * time.Second, remediate.ReasonPerson, "ann: wrong table"},
-		{"nobody answers", func(*house) error { return nil }, 10*time.Minute + time.Second, remediate.ReasonUnanswered, "nobody answered in time"},
+		{"nobody answers", func(*house) error { return nil }, 10*time.Minute + time.Second, remediate.ReasonUnanswered, "approval not given in time"},
 		{"it is over", func(h *house) error { h.alert("t", false); return nil }, 2 * time.Second, remediate.ReasonResolved, "the episode is over"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

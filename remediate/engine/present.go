@@ -156,7 +156,7 @@ func (e *Engine) withdraw(run remediate.Run, r *remediate.Refusal) move {
 	return m
 }
 
-// halted says what becomes of a run that was stopped in the middle of a step.
+// halted returns the next state of a run that was stopped in the middle of a step.
 func (e *Engine) halted(run remediate.Run, r *remediate.Refusal) move {
 	stopped := *r
 	stopped.Detail = fmt.Sprintf("stopped in step %d: %s", run.Begun, r.Detail)
@@ -226,7 +226,7 @@ func answered(run remediate.Run, why string) move {
 	return move{to: remediate.Received, why: why}
 }
 
-// unverified says what becomes of a run whose target went away before it was known
+// unverified returns the next state of a run whose target went away before it was known
 // whether it helped.
 func (e *Engine) unverified(run remediate.Run, what string) move {
 	if e.now().Sub(run.Applied) < absent {
@@ -238,7 +238,7 @@ func (e *Engine) unverified(run remediate.Run, what string) move {
 	}
 }
 
-// Stands returns nil where the configuration of now lets a run act once its plan is
+// Stands returns nil if the current configuration allows a run to act once its plan is
 // approved, and otherwise a *Refusal that says why not.
 func (e *Engine) Stands(ctx context.Context, run remediate.Run) error {
 	request, err := e.today(ctx, new(present), run.Request)

@@ -78,7 +78,7 @@ func (e *Engine) early(ctx context.Context, c *carried, a remediate.Action) (*re
 
 // working returns what the guards decide by. What was read a moment ago will do
 // for the next stage too: nothing acts on it before it is read once more, where
-// nobody can come in between.
+// no other write can come in between.
 func (e *Engine) working(ctx context.Context, c *carried) (remediate.Working, error) {
 	if age := e.now().Sub(c.read); !c.read.IsZero() && age >= 0 && age < moment {
 		return c.working, nil
@@ -119,7 +119,7 @@ func (e *Engine) plan(ctx context.Context, c *carried) (move, error) {
 	return move{to: remediate.Planned, why: why}, nil
 }
 
-// look measures and plans, and changes nothing. A plan for which rights lack is
+// look measures and plans, and changes nothing. A plan with missing rights is
 // returned beside the refusal that says so.
 func (e *Engine) look(ctx context.Context, r remediate.Request) (before *float64, plan remediate.Plan, err error) {
 	a, err := e.action(r)
@@ -148,7 +148,7 @@ func (e *Engine) look(ctx context.Context, r remediate.Request) (before *float64
 	return &value, plan, err
 }
 
-// proposeSome refuses a plan that has nothing to do, and one for which rights lack,
+// proposeSome refuses a plan that has nothing to do, and one with missing rights,
 // unless it is only to be seen.
 func (e *Engine) proposeSome(ctx context.Context, a remediate.Action, r remediate.Request) (remediate.Plan, error) {
 	plan, err := e.propose(ctx, a, r)
@@ -252,7 +252,7 @@ func (e *Engine) guard(ctx context.Context, c *carried) (move, error) {
 		return e.refusal(c.run, r), err
 	}
 	return move{to: remediate.Allowed, why: "all guards passed", admit: func(w remediate.Working) error {
-		// Asked again where nobody can come in between: what was free may be taken now.
+		// Evaluated again without a race: what was free may be taken now.
 		r, err := e.agree(ctx, e.proposal(c.run, a, w), true)
 		if r != nil {
 			return r
@@ -290,7 +290,7 @@ func (e *Engine) over(ctx context.Context, run remediate.Run) (move, bool, error
 }
 
 // again looks whether what a run waited for still matters, and whether it still
-// stands in the way.
+// blocks it.
 func (e *Engine) again(ctx context.Context, c *carried) (move, error) {
 	if c.run.Begun > 0 {
 		return e.resume(ctx, c) // also where the episode is over: what it began is not left half done

@@ -17,7 +17,7 @@ const (
 	clockAhead = 5 * time.Second
 )
 
-// Backups tells of the backups that there are, and of those that were read back and
+// Backups returns the existing backups, and those that were read back and
 // found good.
 type Backups interface {
 	// Backups returns every series of backups of a server.

@@ -8,7 +8,7 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
-// rampMemory is how long a run that cleared speaks for the next one. What worked
+// rampMemory is how long a successful run counts for the ramp. What worked
 // the day before yesterday may be done by another version of everything today.
 const rampMemory = 24 * time.Hour
 

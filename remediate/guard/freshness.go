@@ -20,7 +20,7 @@ type Answers interface {
 }
 
 // Freshness makes a run wait while the collector of the metric that its action
-// lowers does not answer: what nobody sees is not acted on.
+// lowers does not answer: without a current measurement upkeep does not act.
 func Freshness(a Answers) remediate.Guard {
 	return remediate.Guard{
 		Name:  "freshness",

@@ -260,10 +260,10 @@ func TestTime(t *testing.T) {
 		{name: "the window is closed", config: windows, change: in("night"), reason: "window", again: 15 * time.Hour, says: "opens at 2026-01-02T03:00:00Z"},
 		{name: "two windows are closed", config: windows, change: in("night", "evening"), reason: "window", again: 8 * time.Hour},
 		{name: "no such window", config: windows, change: in("day", "weekend"), reason: "window", says: `no window "weekend"`},
-		{name: "a window that is over for good", config: windows, change: in("past"), reason: "window", says: "does not open again"},
+		{name: "a window that is over for good", config: windows, change: in("past"), reason: "window", says: "never opens again"},
 		{name: "a window that is over for good and one that is not", config: windows, change: in("past", "night"), reason: "window", again: 15 * time.Hour},
 		{name: "a person waits for the window that the person names", config: windows, change: append(in("night"), person), reason: "window", again: 15 * time.Hour},
-		{name: "an action that wants a window, without one", config: windows, change: changes{windowed}, reason: "window", says: "postgres/vacuum acts within a maintenance window only"},
+		{name: "an action that wants a window, without one", config: windows, change: changes{windowed}, reason: "window", says: "postgres/vacuum needs a maintenance window"},
 		{name: "an action that wants a window, without one, asked for by a person", config: windows, change: changes{windowed, person}, reason: "window", says: "--window"},
 		{name: "an action that wants a window, in one", config: windows, change: append(in("day"), windowed)},
 
@@ -312,7 +312,7 @@ func TestCrowds(t *testing.T) {
 		{name: "the second is too early", change: changes{ramp, work(on("a", applied))}, reason: "budget", again: 15 * time.Second, says: "allows 1"},
 		{name: "others' runs do not count in a ramp", change: changes{ramp, work(stranger)}},
 		{name: "two after one", change: changes{ramp, ended(cleared), work(on("a", applied))}},
-		{name: "not three after two", change: changes{ramp, ended(cleared, cleared), work(many(2)...)}, reason: "budget", again: 15 * time.Second, says: "after 2 that cleared in a row the ramp allows 2"},
+		{name: "not three after two", change: changes{ramp, ended(cleared, cleared), work(many(2)...)}, reason: "budget", again: 15 * time.Second, says: "after 2 successful runs in a row the ramp allows 2"},
 		{name: "four after three", change: changes{ramp, ended(cleared, inconclusive, cleared, cleared, uncleared), work(many(3)...)}},
 		{name: "one after one that did not help", change: changes{ramp, ended(uncleared, cleared, cleared, cleared), work(many(1)...)}, reason: "budget", again: 15 * time.Second},
 		{name: "one after one that failed", change: changes{ramp, ended(remediate.Failed, cleared), work(many(1)...)}, reason: "budget", again: 15 * time.Second},
@@ -375,7 +375,7 @@ func TestElsewhere(t *testing.T) {
 	}
 	for _, c := range []testCase{
 		{name: "the collector answers", config: answered(time.Minute, nil), change: changes{fresh}},
-		{name: "the collector is late", config: answered(time.Minute+1, nil), change: changes{fresh}, reason: "freshness", again: 2 * time.Second, says: "upkeep_postgres_table_dead_ratio on main answered last at"},
+		{name: "the collector is late", config: answered(time.Minute+1, nil), change: changes{fresh}, reason: "freshness", again: 2 * time.Second, says: "upkeep_postgres_table_dead_ratio on main last succeeded at"},
 		{name: "the collector fails", config: answered(time.Second, errors.New("no route")), change: changes{fresh}, reason: "freshness", again: 2 * time.Second, says: "fails: no route"},
 		{name: "the collector never answered", config: guard.Config{Answers: answers{}}, change: changes{fresh}, reason: "freshness", again: 2 * time.Second, says: "never"},
 		{name: "the collector is not asked about", config: answered(time.Hour, nil)},

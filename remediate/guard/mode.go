@@ -7,7 +7,7 @@ import (
 )
 
 // Mode stops a run whose policy only observes. It is asked first, so that what
-// is observed is declined whatever else stands in the way.
+// is observed is refused whatever else blocks it.
 func Mode() remediate.Guard {
 	return remediate.Guard{
 		Name: remediate.ReasonMode,

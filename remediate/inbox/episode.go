@@ -25,8 +25,8 @@ const (
 	// the end delivered within a few more.
 	lingers = 15 * time.Minute
 
-	// freshness is how old the moment may be at which an episode was last told of,
-	// before it is written again though nothing else is new. Three peers tell of it
+	// freshness is how old the moment may be at which an incident was last reported,
+	// before it is written again though nothing else is new. Three peers report it
 	// within a moment, and absence is counted in minutes.
 	freshness = time.Second
 
@@ -48,7 +48,7 @@ type episode struct {
 }
 
 // latest returns the open episode of a key and the one that was closed last; nil
-// where there is none. It is one statement, since it is asked for every alert.
+// if it does not exist. It is one statement, since it is asked for every alert.
 func latest(tx *store.Tx, key string) (open, before *episode, err error) {
 	rows, err := tx.Query("select "+columns+", (select coalesce(max(changed), 0) from runs where runs.episode = episodes.id and runs.state = '"+string(remediate.Cleared)+"')"+
 		" from episodes where key = ? and closed = 0 union all select * from (select "+columns+", 0 from episodes where key = ? and closed > 0 order by closed desc, id desc limit 1) as before", key, key)
@@ -127,11 +127,11 @@ func (i *Inbox) start(tx *store.Tx, a keyed, before *episode, now time.Time) err
 }
 
 // ahead returns by how much the clock of an alert's source is ahead of ours at least: no
-// alert is told of before it begins.
+// alert is delivered before it begins.
 func ahead(a remediate.Alert, now time.Time) time.Duration { return max(a.StartsAt.Sub(now), 0) }
 
 // byOurs returns when an alert began by our clock, as far as it is known how far the
-// clock of its source is ahead. was is what was told of the same alert before.
+// clock of its source is ahead. was is the previous report of the same alert.
 func byOurs(was, a remediate.Alert, now time.Time) time.Time {
 	return a.StartsAt.Add(-max(was.Ahead, ahead(a, now)))
 }
@@ -170,7 +170,7 @@ func refresh(tx *store.Tx, open episode, a remediate.Alert, now time.Time) error
 	return err
 }
 
-// finish closes an episode whose end was told, and keeps when that was.
+// finish closes an incident whose end was delivered, and keeps when that was.
 func finish(tx *store.Tx, open episode, ended, now time.Time) error {
 	a := open.Alert
 	a.Firing, a.EndsAt = false, ended

@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	// heldTimeout is how long each Alertmanager may take to tell how an alert stands: a
+	// heldTimeout is how long each Alertmanager may take to return the status of an alert: a
 	// run is waiting.
 	heldTimeout = 5 * time.Second
 

@@ -14,11 +14,11 @@ import (
 
 const (
 	maxLetters = 1000     // that are kept; the oldest go
-	maxLetter  = 64 << 10 // bytes that are kept of a body: whoever reads it sees what it was
+	maxLetter  = 64 << 10 // bytes that are kept of a body, enough to recognize it
 	maxError   = 1 << 10  // bytes that are kept of an error, which may quote the body
 )
 
-// ErrNoLetter says that there is no such letter, or no more.
+// ErrNoLetter says that the dead letter does not exist, or no longer.
 var ErrNoLetter = errors.New("no such dead letter; the oldest are deleted when there are more than the limit")
 
 // Keep puts a delivery that could not be read where people find it. Its number,
@@ -94,7 +94,7 @@ func (r *recentLetters) put(sum [sha256.Size]byte, id int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.ids == nil || len(r.ids) >= maxLetters {
-		r.ids = make(map[[sha256.Size]byte]int64) // what is older may stand twice
+		r.ids = make(map[[sha256.Size]byte]int64) // older ones may be there twice
 	}
 	r.ids[sum] = id
 }

@@ -20,7 +20,7 @@ func appendEntry(tx *store.Tx, e remediate.Entry) error {
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return err
 	}
-	e.Seq = 0 // stands beside the text
+	e.Seq = 0 // is beside the text
 	e.At = e.At.UTC()
 	text, err := json.Marshal(e)
 	if err != nil {
@@ -55,8 +55,8 @@ func Broken(err error) bool {
 
 // Verify reads the whole journal and returns an error that names the first entry
 // that was changed or moved, or before which one is missing. Entries cut off at
-// the end are found by the runs, whose state must be the last entry's; whoever
-// also changes the runs cuts off what no chain can show.
+// the end are found by the runs, whose state must be the last entry's; an attacker
+// who also changes the runs can cut off entries, which no chain can show.
 func (j *Journal) Verify(ctx context.Context) (entries int64, err error) {
 	last := make(map[int64]remediate.State)
 	entries, err = j.walk(ctx, func(e remediate.Entry) error {

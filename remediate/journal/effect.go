@@ -10,7 +10,7 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
-// Standings returns every policy that does not stand as its text says.
+// Standings returns every policy whose state differs from its configuration.
 func (j *Journal) Standings(ctx context.Context) ([]Standing, error) {
 	return standings(j.store.Query(ctx, "select policy, demoted, why, breaker, effect from standings order by policy"))
 }

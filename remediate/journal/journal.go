@@ -21,7 +21,7 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
-// ErrNoRun says that there is no run of that number.
+// ErrNoRun says that no run has that number.
 var ErrNoRun = errors.New("there is no such run")
 
 // Config is what a Journal is made of.
@@ -45,7 +45,7 @@ type Journal struct {
 	shared   bool
 	instance atomic.Int64 // 0 before Join
 	expected atomic.Pointer[[]Expected]
-	judges   atomic.Int64 // before this moment, by the clock of leases, it finds nobody dead
+	judges   atomic.Int64 // before this moment, by the clock of leases, it declares no instance dead
 }
 
 // New returns a Journal.

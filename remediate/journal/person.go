@@ -97,7 +97,7 @@ func (j *Journal) Cancel(ctx context.Context, run int64, by, why string) error {
 	})
 }
 
-// A Standing is how a policy stands, where it is not as its text says.
+// A Standing is the state of a policy that differs from its configuration.
 type Standing struct {
 	Policy  string    `json:"policy"`
 	Demoted time.Time `json:"demoted,omitzero"` // since when it asks instead of acting

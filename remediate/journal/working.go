@@ -56,7 +56,7 @@ func (j *Journal) working(q querier, run remediate.Run) (w remediate.Working, er
 	if !s.Demoted.IsZero() {
 		w.Demoted = s.Why
 	}
-	if r.Terms.Ramp || r.Terms.Breaker > 0 { // nobody else asks how they ended
+	if r.Terms.Ramp || r.Terms.Breaker > 0 { // only these need the results
 		w.Ended, err = ended(q, r.Policy, s.Breaker)
 	}
 	return w, err

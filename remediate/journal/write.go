@@ -19,9 +19,9 @@ type Change struct {
 	Entry     remediate.Entry
 	Fence     int64  // the token under which the run is carried
 	Exclusive string // what of the subject no other run may work on; "" leaves it as it is
-	Leave     bool   // nobody carries the run on for now
+	Leave     bool   // the run has no owner for now
 
-	Notice *remediate.Notice // told to people, in the same transaction
+	Notice *remediate.Notice // sent to people, in the same transaction
 
 	// Admit is asked in the transaction; an error of it undoes the change and is returned.
 	Admit func(remediate.Working) error
@@ -152,7 +152,7 @@ func wake(tx *store.Tx, c Change, now time.Time) error {
 }
 
 // Postpone lets a run stay as it is until it is looked at again, without an
-// entry: nothing has happened. Nobody carries it meanwhile. Where it was made due
+// entry: nothing has happened. It has no owner meanwhile. Where it was made due
 // since it was claimed, by the end of another run or by a person, it stays due.
 func (j *Journal) Postpone(ctx context.Context, run remediate.Run, token int64, due time.Time) error {
 	return j.store.Write(ctx, func(tx *store.Tx) error {
@@ -243,7 +243,7 @@ func (j *Journal) decide(tx *store.Tx, edition string, d Decided) (run remediate
 		if err != nil {
 			return run, false, err
 		}
-		if told { // under an edition before it was told too, and nobody is paged twice
+		if told { // under an earlier edition it was sent too, and people are not paged twice
 			e.Note = remediate.NotePaged
 		}
 	}

@@ -1,7 +1,7 @@
 // Package notify tells people what the journal wants them to know: each notice
 // once to each notifier, across restarts and replicas. The journal writes the
 // notice in the transaction that makes it true; here it is delivered, and tried
-// again when nobody takes it. It also signs the links by which people approve of
+// again when it is not accepted. It also signs the links by which people approve of
 // a plan.
 package notify
 
@@ -30,7 +30,7 @@ const (
 	askedLongest           = time.Hour                         // a server that asks for more patience gets so much
 
 	keepFor  = 72 * time.Hour // a long weekend; what is older is no news
-	lookBack = time.Hour      // of a notifier that is new: what waits for an answer is told to it
+	lookBack = time.Hour      // of a new notifier: pending approvals of this age are sent to it
 	noteEach = time.Hour      // how often it is written down that older notices are settled
 )
 
@@ -135,7 +135,7 @@ func (o *Outbox) Use(notifiers []Named) {
 	o.Wake()
 }
 
-// Wake says that there is a notice.
+// Wake signals a new notice.
 func (o *Outbox) Wake() {
 	select {
 	case o.wake <- struct{}{}:
@@ -247,7 +247,7 @@ func (o *Outbox) notify(ctx context.Context, n Named, b batch) error {
 }
 
 // within lets a message that is under way at the end of the process be taken, so that
-// it need not be told twice.
+// it need not be sent twice.
 func (o *Outbox) within(ctx context.Context, send func(context.Context) error) error {
 	sending, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), sendTimeout, fmt.Errorf("no answer within %s", sendTimeout))
 	defer cancel()

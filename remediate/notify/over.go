@@ -10,13 +10,13 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
-// A Closer is a Notifier that also takes word of the end of what it told.
+// A Closer is a Notifier that also accepts the end of its notices.
 type Closer interface {
 	Closes() bool
 	Close(ctx context.Context, n Item) error
 }
 
-// ends is the name under which it is noted which ends a notifier was told of.
+// ends is the name under which the delivered ends of a notifier are stored.
 func ends(name string) string { return name + ", ends" }
 
 // over tells a notifier that keeps incidents which of them are over: the run of a notice
@@ -39,7 +39,7 @@ func (o *Outbox) over(ctx context.Context, n Named) error {
 		if err != nil {
 			return err
 		}
-		// That it helped is told in its own notice, which is the end too.
+		// That it helped has its own notice, which is the end too.
 		said := helped && n.wants(remediate.NoticeHelped) && notice.Run != 0
 		switch {
 		case !n.wants(notice.Kind) || endless(notice) || over && said:
@@ -54,7 +54,7 @@ func (o *Outbox) over(ctx context.Context, n Named) error {
 	return nil
 }
 
-// endless reports whether a notice has no end that could be told.
+// endless reports whether a notice has no end to deliver.
 func endless(n remediate.Notice) bool {
 	switch n.Kind {
 	case remediate.NoticeAsk, remediate.NoticeActed:
@@ -66,7 +66,7 @@ func endless(n remediate.Notice) bool {
 	}
 }
 
-// unended returns the notices that a notifier was told of and whose end it was not.
+// unended returns the notices that were delivered to a notifier without their end.
 func (o *Outbox) unended(ctx context.Context, name string) (all []remediate.Notice, err error) {
 	// What was given up or is not for it was never claimed.
 	rows, err := o.config.Store.Query(ctx, `select n.id, n.notice from notices n join deliveries d on d.notice = n.id and d.notifier = ? and d.ended <> 0 and d.claimed <> 0

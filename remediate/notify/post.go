@@ -36,7 +36,7 @@ func (w Webhook) Notify(ctx context.Context, m Message) error {
 	}
 	type notice struct {
 		ID      int64     `json:"id"`
-		Key     string    `json:"key"` // whoever gets a key again has been told
+		Key     string    `json:"key"` // idempotency key of the notification
 		Kind    string    `json:"kind"`
 		Run     int64     `json:"run,omitempty"`
 		Episode int64     `json:"episode,omitempty"`
@@ -53,8 +53,8 @@ func (w Webhook) Notify(ctx context.Context, m Message) error {
 	return post(ctx, w.Client, w.URL, w.Token, map[string]any{"version": "1", "notices": all})
 }
 
-// post sends a value as JSON. Nobody's redirect is followed, and no secret is in
-// the error: neither the URL nor the token, whoever repeats them.
+// post sends a value as JSON. Redirects are not followed, and no secret is in
+// the error: neither the URL nor the token, even if the answer repeats them.
 func post(ctx context.Context, client *http.Client, secretURL, secretToken Secret, value any) error {
 	body, err := json.Marshal(value)
 	if err != nil {
@@ -102,7 +102,7 @@ func post(ctx context.Context, client *http.Client, secretURL, secretToken Secre
 	return refusal(res, redact(string(said), secrets))
 }
 
-// cause returns what stands in a client's error beside the URL, or whose deadline
+// cause returns a client's error without the URL, or whose deadline
 // it was.
 func cause(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
@@ -152,7 +152,7 @@ func secretsOf(u *url.URL) []string {
 	return append(all, strings.Split(u.Path, "/")...)
 }
 
-// redact takes secrets out of a text. What is shorter than four letters is none.
+// redact takes secrets out of a text. A text of less than four letters is not a secret.
 func redact(text string, secrets []string) string {
 	for _, s := range secrets {
 		if len(s) >= 4 {

@@ -23,12 +23,12 @@ import (
 //	inconclusive, prepared   the next step: this one has cleared the way for it
 //	inconclusive otherwise   people: what is not understood is not answered with more
 //	declined, because of
-//	  cannot_help, unfit     the next step: this remedy is none here
+//	  cannot_help, unfit     the next step: this action cannot help here
 //	  privilege, read_only   the next step: this target does not take it
 //	  gone, subject, action  the next step: it found nothing to work on; another may
 //	  policy, configuration  decided anew, where it had not begun to act: another configuration is in force
 //	  target                 nothing: somebody took the target out
-//	  observe                nothing: what would be done is known, and no more was wanted
+//	  observe                nothing: the plan is known, and the mode asks for no more
 //	  resolved               nothing: the trouble was over before
 //	  cancelled, person      nothing: a person said no, and knows of it
 //	  unanswered             nothing: people were asked, and silence is no yes to the next
@@ -36,8 +36,8 @@ import (
 //	  nothing_to_do          people otherwise: the alert fires, and the action sees nothing wrong
 //	  a guard's name         people: it will not agree, and may be right for the next too
 //
-// At the end of the chain people are told, at whichever step it ended. A chain that
-// only observes tells nobody: it promised to do no more than to write down.
+// At the end of the chain people are notified, at whichever step it ended. A chain that
+// only observes notifies no one: it promised only to record.
 func (b Book) Decide(c Case) Decision {
 	if !c.Episode.FlappingSince.IsZero() {
 		return b.flapping(c.Episode)
@@ -97,7 +97,7 @@ func (b Book) step(p Policy, c Case) Decision {
 		case run.withdrawn():
 			withdrawn++
 		default:
-			// No step is asked for twice, in whatever order the runs are told.
+			// No step is requested twice, in whatever order the runs are listed.
 			next, last = max(next, run.Step+1), &c.History[i]
 		}
 	}
@@ -154,7 +154,7 @@ func (p Policy) after(run Past) consequence {
 		return goOn
 	}
 	if run.Reason == remediate.ReasonCancelled {
-		return stop // whoever stopped it in the middle of a step did not ask for the next
+		return stop // the person who stopped it in the middle of a step did not ask for the next
 	}
 	switch run.State {
 	case remediate.Uncleared, remediate.Failed:
@@ -192,7 +192,7 @@ func people(p Policy, why string) Decision {
 	return Decision{Policy: p.Name, Page: true, Why: why}
 }
 
-// ask requests the step of a number, or tells people that there is none.
+// ask requests the step of a number, or notifies people that the chain has ended.
 func (b Book) ask(p Policy, number int, e remediate.Episode, said string) Decision {
 	if number >= len(p.Steps) {
 		return people(p, strings.TrimPrefix(fmt.Sprintf("%s; policy %q has no further step", said, p.Name), "; "))

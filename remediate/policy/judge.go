@@ -7,8 +7,8 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
-// Judge says what came of a run. It is never called cleared while anything speaks
-// against it: the measure must be within its limit (where there is none: no worse
+// Judge returns the verdict of a run. It is never cleared while any source contradicts
+// it: the measure must be within its limit (without a limit: no worse
 // than before), and the alert's own expression must not hold any more. Where the
 // two contradict each other until the expression has had its time, or one of them
 // is not known by then, the run is inconclusive. A step with a limit of its own has
@@ -20,7 +20,7 @@ func Judge(e Evidence) Verdict {
 	}
 	early := e.Since < max(e.Settle, e.Horizon)
 	switch {
-	case e.After == nil && e.NoData: // what was counted before is gone, and nobody brings it back
+	case e.After == nil && e.NoData: // what was counted before is lost
 		return undecided(e.Since < e.Settle, e.Metric+" is not known: "+e.Unread)
 	case e.After == nil && e.Unread != "":
 		return undecided(early, e.Metric+" could not be read: "+e.Unread)

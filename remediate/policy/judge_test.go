@@ -204,7 +204,7 @@ func TestFalls(t *testing.T) {
 			t.Errorf("%d of %d at %g: %v %s", tc.cleared, tc.all, tc.effect, falls, why)
 		}
 	}
-	if _, why := policy.Falls(remediate.Terms{Effect: 0.5}, 2, 8); why != "2 of 8 runs have cleared, which promises 11 %; at least 50 % is asked for" {
+	if _, why := policy.Falls(remediate.Terms{Effect: 0.5}, 2, 8); why != "2 of 8 runs resolved the incident (lower bound 11 %); at least 50 % is required" {
 		t.Error(why)
 	}
 }

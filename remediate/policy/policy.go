@@ -155,7 +155,7 @@ type Evidence struct {
 	Limit   *float64      `json:"limit,omitempty"`
 	Firing  *bool         `json:"firing,omitempty"` // whether the alert's own expression still holds for the subject; nil: not known
 	Aside   bool          `json:"aside,omitempty"`  // the limit is the step's own: what is left of the alert is the next step's
-	Told    bool          `json:"told,omitempty"`   // there is somebody to tell whether it does
+	Told    bool          `json:"told,omitempty"`   // a Prometheus is configured to evaluate it
 	Since   time.Duration `json:"since"`            // the last step
 	Settle  time.Duration `json:"settle"`           // how long the measure may take to show what was done
 	Horizon time.Duration `json:"horizon"`          // how long the expression may hold after its cause is gone

@@ -197,7 +197,7 @@ func TestDecide(t *testing.T) {
 		{"parameters from labels", labelled("alertname", "Typed", "server", "a", "count", "12", "name", `x"; drop`), `ask episode/7/typed/0 auto test/all server=a --count=12 --name=x"; drop | policy "typed" asks for test/all`},
 		{"an ill-typed parameter", labelled("alertname", "Typed", "server", "a", "count", "12.5", "name", "x"), `ask episode/7/typed/0 auto test/all server=a --name=x WRONG parameter "count" is "12.5"; a whole number of at least 0 was expected | policy "typed" asks for test/all`},
 		{"two mistakes", labelled("alertname", "Typed", "server", "a", "name", strings.Repeat("n", 64)), `ask episode/7/typed/0 auto test/all server=a WRONG parameter "count": the alert has no label "count"; parameter "name" is "` + strings.Repeat("n", 64) + `"; a name of 1 to 63 bytes was expected | policy "typed" asks for test/all`},
-		{"an action that is none", labelled("alertname", "Unknown", "server", "a"), `ask episode/7/unknown/0 auto test/none WRONG there is no action "test/none" | policy "unknown" asks for test/none`},
+		{"an unknown action", labelled("alertname", "Unknown", "server", "a"), `ask episode/7/unknown/0 auto test/none WRONG unknown action "test/none" | policy "unknown" asks for test/none`},
 
 		{"who only observes tells nobody", with(labelled("team", "watched", "server", "a"), func(c *policy.Case) {
 			c.History = []policy.Past{{Run: 9, Policy: "watched", Step: 1, Action: "postgres/vacuum", State: remediate.Declined, Reason: remediate.ReasonUnfit}}

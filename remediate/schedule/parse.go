@@ -37,7 +37,7 @@ func fields() [5]field {
 	}
 }
 
-// longForm returns what a short form stands for.
+// longForm returns the long form of a short form.
 func longForm(text string) (string, error) {
 	switch strings.ToLower(text) {
 	case "@hourly":

@@ -370,7 +370,7 @@ func TestQueryWithoutSubjects(t *testing.T) {
 	b.at("2026-06-01 03:00:00")
 	b.at("2026-06-01 03:01:00")
 	b.want("q 01 03:00 run 0")
-	if got := b.notes(); !strings.Contains(got, "its query gives no series") {
+	if got := b.notes(); !strings.Contains(got, "its query returned no series") {
 		t.Error(got)
 	}
 }
@@ -408,7 +408,7 @@ func TestQueryFails(t *testing.T) {
 		return remediate.Request{Subject: labels}, true
 	}
 	b.restart(late)
-	if _, err := b.Tick(t.Context(), moment(t, "2026-06-02 03:00:00")); err == nil || !strings.Contains(err.Error(), "1001 subjects; more than 1000 are not worked on at once") {
+	if _, err := b.Tick(t.Context(), moment(t, "2026-06-02 03:00:00")); err == nil || !strings.Contains(err.Error(), "1001 subjects, more than the maximum of 1000") {
 		t.Errorf("error %v", err)
 	}
 }

@@ -226,7 +226,7 @@ func TestIntervalErrors(t *testing.T) {
 		`days_of_month "-1:-3": -1 comes after -3`:                                                 {DaysOfMonth: []string{"-1:-3"}},
 		`months "jan": want january to december, 1 to 12`:                                          {Months: []string{"jan"}},
 		`years "26": want a year like 2030`:                                                        {Years: []string{"26"}},
-		`the interval says nothing and would always hold`:                                          {Location: "UTC"},
+		`the interval is empty and would always be open`:                                           {Location: "UTC"},
 	} {
 		if _, err := schedule.ParseInterval(s); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%+v: %v\nwant %s", s, err, want)

@@ -170,7 +170,7 @@ func bytesOf(all []json.RawMessage) (texts [][]byte) {
 	return texts
 }
 
-// salvage returns the alerts that stand whole in a body that was cut off.
+// salvage returns the complete alerts of a body that was cut off.
 func salvage(body []byte) (m message) {
 	d := json.NewDecoder(bytes.NewReader(body))
 	if t, err := d.Token(); err != nil || t != json.Delim('{') {

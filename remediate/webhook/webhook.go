@@ -221,7 +221,7 @@ func (h *Handler) takeMessage(r *http.Request, from sender, m message, body []by
 	return len(told), nil
 }
 
-// takePart takes what stands whole in the first part of a body that is too large, and
+// takePart takes the complete alerts in the first part of a body that is too large, and
 // refuses the rest. A part of a signed body proves nothing.
 func (h *Handler) takePart(r *http.Request, from sender, body []byte) *fault {
 	tooLarge := fmt.Sprintf("body is larger than %d MiB", maxBody>>20)

@@ -1,6 +1,6 @@
 package main
 
-// databases is the page for whoever looks into a PostgreSQL or Redis server.
+// databases is the page for the analysis of a PostgreSQL or Redis server.
 func databases(limit map[string]float64) dashboard {
 	l := new(layout)
 	postgresWork(l)

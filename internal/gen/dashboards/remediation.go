@@ -1,7 +1,7 @@
 package main
 
-// remediation is the page for whoever answers for what upkeep does: what came of
-// each policy, who is waited for, and whether alerts come in and notices go out.
+// remediation is the page for the owners of upkeep's actions: the results of
+// each policy, pending approvals, and the flow of alerts and notifications.
 func remediation(limit map[string]float64) dashboard {
 	l := new(layout)
 	effect(l)
@@ -12,8 +12,8 @@ func remediation(limit map[string]float64) dashboard {
 	return d
 }
 
-// once takes away what tells replicas apart: what they read from the store that
-// they share is there once, whoever tells of it.
+// once removes the labels of replicas: what they read from the store that
+// they share is shown once.
 func once(selector string) string { return "max without (instance) (" + selector + ")" }
 
 // grown is by how much a counter of the store has grown in the chosen range. It

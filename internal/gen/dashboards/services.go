@@ -1,6 +1,6 @@
 package main
 
-// services is the page for whoever runs the services, their machines and their backups.
+// services is the page for operators of the services, their machines and their backups.
 func services(limit map[string]float64) dashboard {
 	l := new(layout)
 	l.row("Services")

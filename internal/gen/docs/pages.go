@@ -137,7 +137,7 @@ func actionsPage(rules []alerts.Rule) string {
 	return p.String()
 }
 
-// stops says what becomes of a statement under way when the run is stopped.
+// stops describes what happens to an active statement when the run is stopped.
 func stops(c remediate.Cancel) string {
 	if c == remediate.CancelAnytime {
 		return "A statement under way is cancelled when a pause, a closed window or a changed configuration stops the run: that leaves nothing behind."

@@ -199,7 +199,7 @@ func ofEvidence() []mutant {
 			pkg: "./" + read, run: "TestVacuumAfterCrash/version_$",
 		},
 		{
-			name: "lacking rights", why: "a plan with missing rights is shown, and does not act",
+			name: "missing rights", why: "a plan with missing rights is shown, and does not act",
 			file: "remediate/engine/stage.go", search: `		err = lacks`, replace: `		_ = lacks`,
 			pkg: "./remediate/engine", run: "TestLackingRights",
 		},

@@ -32,7 +32,7 @@ const (
 	keepLabel = "upkeep.keep"
 )
 
-// Prune removes images, or entries of the build cache, that nobody uses.
+// Prune removes unused images, or unused entries of the build cache.
 func Prune(t *target.Docker) remediate.Action {
 	return remediate.Action{
 		Name:   "docker/prune",

@@ -106,7 +106,7 @@ func short(id string) string {
 }
 
 // read returns what the engine has, with the times at which images were tagged: of all
-// that nobody uses, or only of the family of one image.
+// unused images, or only of the family of one image.
 func (a prune) read(ctx context.Context, family string) (k kit, err error) {
 	all, err := a.target.Images(ctx)
 	if err != nil {

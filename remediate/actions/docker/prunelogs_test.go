@@ -502,7 +502,7 @@ func TestPruneLogsRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if facts := strings.Join(young.Facts, "; "); !strings.Contains(facts, "--tail tells too few") || young.Hash() != plan.Hash() {
+	if facts := strings.Join(young.Facts, "; "); !strings.Contains(facts, "--tail prints too few") || young.Hash() != plan.Hash() {
 		t.Errorf("of engine 28 the plan says %s", facts)
 	}
 	unchanged := func(t *testing.T, path string, act func()) {
@@ -541,7 +541,7 @@ func TestPruneLogsRefuses(t *testing.T) {
 			if err := docker.PruneLogs(e).Apply(t.Context(), hold(), plan.Steps[0]); !errors.Is(err, remediate.ErrGone) {
 				t.Errorf("another file: %v", err)
 			}
-			refuses(t, planned(t, e, "api"), remediate.ReasonPrivilege, "nobody is seen who writes")
+			refuses(t, planned(t, e, "api"), remediate.ReasonPrivilege, "the process that writes its log is not visible")
 		})
 		if err := os.Rename(aside, path); err != nil {
 			t.Fatal(err)

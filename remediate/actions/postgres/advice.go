@@ -15,7 +15,7 @@ import (
 
 const (
 	// mostAdvice is how many indexes of each kind are listed, the largest first: a
-	// list that nobody reads to its end helps nobody.
+	// longer list would not be read.
 	mostAdvice = 100
 
 	// adviseBloat and adviseBytes are from which bloat on a rebuild is advised: what
@@ -207,7 +207,7 @@ func (d *databaseAdvice) read(ctx context.Context, t *target.Postgres, now time.
 	if err := d.foreignKeys(ctx, db, now); err != nil {
 		return err
 	}
-	bloated, fault := read.ReadIndexBloat(ctx, db, read.Subject{}) // what may be seen is told
+	bloated, fault := read.ReadIndexBloat(ctx, db, read.Subject{}) // what may be read is reported
 	bloated = slices.DeleteFunc(bloated, func(r read.IndexBloatRow) bool { return r.Ratio <= adviseBloat || r.BloatBytes <= adviseBytes })
 	for _, r := range largest(bloated, func(r read.IndexBloatRow) float64 { return float64(r.BloatBytes) }) {
 		rebuild := func(x indexTraits) string { return "REINDEX INDEX CONCURRENTLY " + x.name() }

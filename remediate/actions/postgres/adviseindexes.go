@@ -119,7 +119,7 @@ func (d databaseAdvice) fact() string {
 	return fmt.Sprintf("database %q: %s", d.Database, strings.Join(parts, ", "))
 }
 
-// fingerprint tells one list from another; "" where there is none.
+// fingerprint identifies a list, or is "" without one.
 func fingerprint(file string) (string, error) {
 	text, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -141,7 +141,7 @@ func (a adviseIndexes) Apply(ctx context.Context, f remediate.Fence, s remediate
 		return err
 	}
 	if now != s.Args["before"] {
-		return f.Check(ctx) // it was written; who may not act is told so all the same
+		return f.Check(ctx) // it was written; a lost fence is an error all the same
 	}
 	if err := session.Same(ctx, a.target, session.Planned(s)); err != nil {
 		return err
@@ -166,14 +166,14 @@ func (a adviseIndexes) Apply(ctx context.Context, f remediate.Fence, s remediate
 	return replace(ctx, f, file, []byte(list.markdown()))
 }
 
-// replace writes a file as a whole: whoever reads it sees the old or the new one.
+// replace writes a file atomically: a reader sees the old or the new one.
 // The name of what is being written has the fence, so that two never write one, and
 // what an earlier attempt has left is removed.
 func replace(ctx context.Context, f remediate.Fence, file string, text []byte) (err error) {
 	fresh := fmt.Sprintf("%s.new-%d", file, f.Token)
 	if left, err := filepath.Glob(escapeGlob(file) + ".new-*"); err == nil {
 		for _, l := range left {
-			_ = os.Remove(l) // whoever still writes it has lost its right
+			_ = os.Remove(l) // a process that still writes it has lost its fence
 		}
 	}
 	w, err := os.OpenFile(fresh, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o640)

@@ -316,7 +316,7 @@ const byOthersSQL = `
 select to_jsonb(p) ->> 'age_column', count(*), sum(p.rows)::int8 from upkeep.parcels p
  where p.schema_name = $1 and p.table_name = $2 and to_jsonb(p) ->> 'age_column' <> $3 group by 1 order by 1`
 
-// byOthers are the facts about objects that no period of the archive's column tells of.
+// byOthers are the facts about objects without a period of the archive's column.
 func byOthers(ctx context.Context, q read.Querier, entry target.Archive) (facts []string, err error) {
 	type other struct {
 		Column        string
@@ -347,7 +347,7 @@ func inObjects(ctx context.Context, q read.Querier, entry target.Archive, since,
 }
 
 // mayUnfile refuses a table that rows cannot be brought back to without harm. Which
-// rights lack is noted in the plan.
+// rights are missing is noted in the plan.
 func mayUnfile(ctx context.Context, q read.Querier, table place, s side, p *remediate.Plan) error {
 	if err := s.fit(table, inserts(), p); err != nil {
 		return err

@@ -27,7 +27,7 @@ const (
 	batchMost = 100 * time.Millisecond
 
 	// batchLock is how long a batch waits for a lock. It is below deadlock_timeout
-	// by far, so that nobody else is ever the one who is ended for a deadlock with us.
+	// by far, so that a deadlock with us never ends another session.
 	batchLock = 100 * time.Millisecond
 
 	// leastPages and mostPages bound how many pages a batch empties. On a busy machine
@@ -43,8 +43,8 @@ const (
 	vainPasses = 6
 )
 
-// unmovableSQL finds what stands against updates that change nothing: who would be
-// told of them, and which column may stand in them. A trigger that a partition
+// unmovableSQL finds what prevents updates that change nothing: triggers and rules that
+// would fire, and which column can be used in them. A trigger that a partition
 // inherits is internal before 15, and has a parent; those of constraints do nothing
 // where the key stays. An update of a column that a generated one is made of has that
 // made anew, by the function and in the time zone of now: such a column stays out.
@@ -192,7 +192,7 @@ func (a repack) applyRows(ctx context.Context, f remediate.Fence, s remediate.St
 	m := mover{
 		job: job{
 			target: a.target, server: session.Planned(s), action: "postgres/repack", writes: true, database: s.Args["database"], schema: s.Args["schema"], table: s.Args["table"],
-			// Behind a waiting VACUUM nobody queues who would not conflict with it anyway.
+			// Behind a waiting VACUUM only sessions queue that would conflict with it anyway.
 			lockTimeout: 5 * time.Second,
 		},
 		fence: f, step: s, goal: goal, name: pgx.Identifier{s.Args["schema"], s.Args["table"]}.Sanitize(),
@@ -392,7 +392,7 @@ func (m *mover) follow(ctx context.Context) error {
 // in settings of the transaction, for a block has no parameters.
 //
 // An update finds room on the row's own page first, so it is done again and again:
-// the page fills up with versions that nobody can remove before the transaction
+// the page fills up with versions that cannot be removed before the transaction
 // ends, and then the row goes where the free space map says, which is further in
 // front, or on a page that is to be emptied later. Rows that somebody holds stay.
 const moveSQL = `do $upkeep$

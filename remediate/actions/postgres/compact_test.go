@@ -294,7 +294,7 @@ func TestVacuumFullDoesNotQueue(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wants(t, plan, "nobody can use the table for about")
+	wants(t, plan, "the table is locked for reads and writes for about")
 	reader, other := c.connect(t), c.connect(t)
 	exec(t, reader, "set application_name = 'report'", "begin", "select count(*) from "+c.qTable)
 	plan, err = action.Plan(t.Context(), c.order(action))

@@ -68,7 +68,7 @@ func (a freeze) Headroom(ctx context.Context, _ remediate.Request) (remediate.He
 // is left is in the next plan.
 const mostFrozen = 200
 
-// ageSQL is what the collector tells of a database, for one of them.
+// ageSQL is the collector's query, for one database.
 const ageSQL = `select age(datfrozenxid)::float8 from pg_database where datname = $1`
 
 // Measure implements remediate.Remedy.

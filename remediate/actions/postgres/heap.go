@@ -23,7 +23,7 @@ type heap struct {
 
 	Toast, Indexes int64   // bytes
 	Block          int64   // bytes of a page
-	Rows           float64 // as of the last vacuum or analyze; -1 when there was none
+	Rows           float64 // as of the last vacuum or analyze; -1 without one
 	Persistence    string  // pg_class.relpersistence
 	Tablespace     int64   // 0 is the database's own
 	DefaultSpace   int64   // that of the database
@@ -119,7 +119,7 @@ func (h heap) worth(ctx context.Context, db *target.Database, r remediate.Reques
 	case err != nil && ctx.Err() != nil:
 		return nil, err
 	case err != nil:
-		return append(facts, fmt.Sprintf("the estimate could not be checked: %v", err)), nil //nolint:nilerr // the estimate stands by itself, as where the extension is not installed
+		return append(facts, fmt.Sprintf("the estimate could not be checked: %v", err)), nil //nolint:nilerr // the estimate is enough, as if the extension were not installed
 	case known && ratio < leastGain:
 		return nil, remediate.Refuse(remediate.ReasonCannotHelp, "pgstattuple_approx finds %s of the table free or dead, whatever the estimate says (%s)", remediate.Quantity("_ratio", ratio), remediate.Quantity("_ratio", h.bloat.Ratio))
 	case known:

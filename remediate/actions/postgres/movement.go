@@ -18,7 +18,7 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/rows"
 )
 
-// A place is a table by its names. The zero value is none.
+// A place is a table by its names. The zero value means no table.
 type place struct{ Schema, Table string }
 
 func (p place) String() string { return pgx.Identifier{p.Schema, p.Table}.Sanitize() }
@@ -113,7 +113,7 @@ func (m movement) surveyed(ctx context.Context, q read.Querier) (s survey, err e
 	return s, err
 }
 
-// survey looks at both tables and refuses what would do harm. Which rights lack is noted
+// survey looks at both tables and refuses what would do harm. Missing rights are noted
 // in the plan.
 func (m movement) survey(ctx context.Context, q read.Querier, p *remediate.Plan) (s survey, err error) {
 	if s.reader, err = rows.NewReader(ctx, q); err != nil {

@@ -25,7 +25,7 @@ const (
 )
 
 // remove takes the partition out of its table and drops it. Where that cannot be
-// gone through with, the partition is one of its table again.
+// completed, the partition is one of its table again.
 func (p part) remove(ctx context.Context) error {
 	now, err := p.stands(ctx, p.c)
 	if errors.Is(err, remediate.ErrGone) {
@@ -99,8 +99,8 @@ func (p part) detached(ctx context.Context, now standing) error {
 	if err := p.relied(ctx, p.c, now); err != nil {
 		return err
 	}
-	// It waits for those who use the table, and nobody waits for it. With a
-	// lock_timeout it would stop half way, and the rows be seen by nobody.
+	// It waits for the sessions that use the table, and no session waits for it. With a
+	// lock_timeout it would stop half way, and the rows would be invisible.
 	if err := p.do(ctx, 0, p.detachText()+" CONCURRENTLY"); err != nil {
 		return err
 	}
@@ -122,8 +122,8 @@ type user struct {
 	PID         int32
 }
 
-// quiet waits until nobody has used the table for long. A detachment waits for all
-// who use it when it begins, and until then the rows are seen by nobody: that is to
+// quiet waits until no session has used the table for long. A detachment waits for all
+// who use it when it begins, and until then the rows are invisible: that is to
 // be a moment, and a run that is stopped while it waits here leaves all as it was.
 func (p part) quiet(ctx context.Context) error {
 	began := time.Now()
@@ -206,7 +206,7 @@ func (p part) allowed(t tally, of place) error {
 func (t tally) amount() remediate.Amount { return remediate.Amount{Rows: t.Rows, Bytes: t.Bytes} }
 
 // dropDetached drops a partition that is a table of its own. Everything is looked at
-// under the lock that the drop has: nobody is kept waiting but who uses that table by
+// under the lock that the drop has: only sessions wait that use that table by
 // its own name.
 func (p part) dropDetached(ctx context.Context) error {
 	return p.soon(ctx, func(ctx context.Context, tx pgx.Tx) error {
@@ -257,7 +257,7 @@ func (p part) counted(ctx context.Context, tx pgx.Tx) error {
 	return p.exec(ctx, tx, fmt.Sprintf("set local statement_timeout = '%dms'", handTime.Milliseconds()))
 }
 
-// dropLocked drops the partition, which nobody else can use, where it is as the plan
+// dropLocked drops the partition, which no other session can use, if it is as the plan
 // has it.
 func (p part) dropLocked(ctx context.Context, tx pgx.Tx, detached bool) error {
 	now, err := p.stands(ctx, tx)
@@ -327,8 +327,8 @@ func (p part) again(ctx context.Context, cause error) error {
 // somebody's lock kept from being taken away.
 var errMarked = errors.New("a constraint of ours is left")
 
-// undone makes the partition one of its table again, as it was, as soon as nobody
-// uses it who keeps it from that. Where somebody else has made something else of it, it
+// undone makes the partition one of its table again, as it was, as soon as no session
+// uses it that prevents it. Where somebody else has made something else of it, it
 // takes our constraint off it, and refuses.
 func (p part) undone(ctx context.Context) error {
 	for {

@@ -77,8 +77,8 @@ select c.oid::int8, n.nspname::text, c.relname::text,
 // ledgerRegexp reads the comment of our constraint on a table that a run of ours has
 // detached: whose partition it was, from where, to where, under which name, and its own
 // oid, since CREATE TABLE … (LIKE … INCLUDING ALL) copies the comment. Before the
-// detachment the comment lacks the end: a partition that has it so, and is one no more,
-// may have been detached by somebody else, or was given another name since, and is nothing
+// detachment the comment has no end: a partition that has it so, and is one no more,
+// may have been detached by another session, or was given another name since, and is nothing
 // of ours.
 const ledgerRegexp = `^upkeep: partition of (\d+) FROM \((.*)\) TO \((.*)\), detached as (.*), table (\d+)$`
 
@@ -254,7 +254,7 @@ select coalesce(max(format('%I.%I', n.nspname, c.relname)), '')
 
 // astray returns why the default partition of the destination keeps another from
 // being attached: it holds rows of that time, or it would take long to see that it
-// does not, while nobody else could use it.
+// does not, while no other session could use it.
 func (m movement) astray(ctx context.Context, q read.Querier, s survey, p partition) (string, error) {
 	rest, err := one(ctx, q, pgx.RowTo[string], defaultSQL, s.dest.OID)
 	if err != nil || rest == "" {

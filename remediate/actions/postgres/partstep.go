@@ -16,7 +16,7 @@ import (
 )
 
 // handTime is how long a statement may take while a partition changes hands or leaves
-// its table: nobody else can use the table meanwhile.
+// its table: no other session can use the table meanwhile.
 const handTime = 500 * time.Millisecond
 
 // A part is one step on one partition.
@@ -32,7 +32,7 @@ type part struct {
 
 	version      int
 	limit        string // the statement_timeout of the session
-	source, dest int64  // the roots of the plan; 0: there is none
+	source, dest int64  // the roots of the plan; 0: no table
 	reader       rows.Reader
 	plan         rows.Contract
 }
@@ -97,7 +97,7 @@ func partOf(args map[string]string) (p part, err error) {
 	return p, fmt.Errorf("step: kind %q: %w", args["kind"], errNothing)
 }
 
-// A standing is where a partition is at the moment.
+// A standing is the current place of a partition.
 type standing struct {
 	Name     string // schema and table, quoted
 	Parent   int64  // 0: it is a table of its own
@@ -135,7 +135,7 @@ select format('%%I.%%I', n.nspname, c.relname), coalesce(i.inhparent, 0)::int8, 
   cross join (select case when $7::text like '''%%' then trim(both '''' from $7::text)::%[2]s end as low, case when $8::text like '''%%' then trim(both '''' from $8::text)::%[2]s end as high) w
  where c.oid = $1::int8::oid and $9::float8 is not null and $10::timestamptz is not null and $11::timestamptz is not null`
 
-// stands tells where the partition is; ErrGone where the table is not there any more.
+// stands returns where the partition is; ErrGone where the table is not there any more.
 func (p part) stands(ctx context.Context, q read.Querier) (now standing, err error) {
 	kind := p.args["kind"]
 	old := "w.high <= now() - make_interval(secs => $9)"
@@ -216,7 +216,7 @@ func (p part) detachText() string {
 }
 
 // mark gives the partition the constraint by which it is known as one of ours, and
-// by which nobody puts other rows into it while it is detached.
+// which keeps other rows out of it while it is detached.
 func (p part) mark(ctx context.Context, now standing) error {
 	if now.Ours {
 		return nil
@@ -318,7 +318,7 @@ func (p part) do(ctx context.Context, lock time.Duration, statement string) erro
 	return nil
 }
 
-// soon does work in one transaction that nobody waits for longer than a moment:
+// soon does work in one transaction that blocks no session for longer than a moment:
 // where a lock is not to be had at once, it is tried again after a pause that lets
 // everybody pass.
 func (p part) soon(ctx context.Context, work func(ctx context.Context, tx pgx.Tx) error) error {

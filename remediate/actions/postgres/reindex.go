@@ -145,7 +145,7 @@ func (a reindex) mayBegin(ctx context.Context, db *target.Database, rel relation
 }
 
 // building names a session that builds an index, of whichever database. Another
-// role sees that there is one, and not which.
+// role sees that one runs, but not which.
 func building(ctx context.Context, q rower) (who string, err error) {
 	err = q.QueryRow(ctx, `select 'session ' || pid || ' in database ' || datname || coalesce(' (' || phase || ')', '')
 		from pg_stat_progress_create_index where pid <> pg_backend_pid() order by pid limit 1`).Scan(&who)
@@ -167,7 +167,7 @@ func step(r remediate.Request, do, index string, args map[string]string) remedia
 }
 
 // fit refuses what REINDEX CONCURRENTLY cannot or must not do, and notes in the plan
-// which rights lack.
+// which rights are missing.
 func (a reindex) fit(ctx context.Context, db *target.Database, rel relation, r remediate.Request, p *remediate.Plan) error {
 	if err := p.Lack(rel.allowed("reindex")); err != nil {
 		return err
@@ -203,7 +203,7 @@ const mayDropSQL = `pg_has_role(c.relowner, 'USAGE') or pg_has_role(n.nspowner, 
 // lock_timeout counts for each transaction of others that a concurrent build waits
 // for too, and when it runs out it leaves an invalid index. So the table's lock is
 // taken for a moment beforehand, within seconds, and the build itself waits with
-// patience: behind it nobody queues.
+// patience: no session queues behind it.
 func (a reindex) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
 	wait, err := patienceOf(nil)
 	if text := s.Args["patience"]; text != "" { // plans of before do not say it
@@ -379,7 +379,7 @@ func (a reindex) Measure(ctx context.Context, r remediate.Request) (float64, err
 const measureWithin = 10 * time.Second
 
 // bloat is measured where it can be, and estimated where the extension, the right
-// or the time for it lacks. Before and after are read alike: what lacks once lacks
+// or the time for it is missing. Before and after are read alike: what is missing once is missing
 // again, unless the old index was too large to be read in time.
 func bloat(ctx context.Context, db *target.Database, estimate read.IndexBloatRow) float64 {
 	ctx, cancel := context.WithTimeout(ctx, measureWithin)

@@ -51,7 +51,7 @@ type resetStatements struct{ target *target.Postgres }
 // slowest is how many statements of each order are written down.
 const slowest = 10
 
-// place finds the statistics, and refuses where there are none that could be reset.
+// place finds the statistics, and refuses if none can be reset.
 func (a resetStatements) place(ctx context.Context) (read.StatementsPlace, *read.Statistics, error) {
 	p, err := read.FindStatements(ctx, a.target)
 	switch {

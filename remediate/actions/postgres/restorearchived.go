@@ -143,7 +143,7 @@ func (a restoreArchived) Measure(ctx context.Context, r remediate.Request) (floa
 	return read.ReadArchived(ctx, db, entry, since, until)
 }
 
-// span reads the parameters since and until. Both are wanted: an empty one never
+// span reads the parameters since and until. Both are required: an empty one never
 // means "all".
 func span(params map[string]string) (since, until time.Time, err error) {
 	if since, err = moment("since", params["since"]); err != nil {

@@ -97,8 +97,8 @@ func many[T any](ctx context.Context, q read.Querier, sql string, args ...any) (
 	return pgx.CollectRows(rows, pgx.RowToStructByPos[T])
 }
 
-// fit refuses a table that rows cannot be moved from or to without harm. Which rights lack
-// is noted in the plan.
+// fit refuses a table that rows cannot be moved from or to without harm. Missing rights
+// are noted in the plan.
 func (s side) fit(p place, o operation, plan *remediate.Plan) error {
 	unfit := func(format string, args ...any) error {
 		return remediate.Refuse(remediate.ReasonUnfit, "%s "+format, append([]any{p}, args...)...)
@@ -124,7 +124,7 @@ func (s side) fit(p place, o operation, plan *remediate.Plan) error {
 	return s.permitted(p, o, plan)
 }
 
-// permitted notes the rights that the role lacks, and refuses where it may not even look.
+// permitted notes the missing rights of the role, and refuses if it may not even look.
 func (s side) permitted(p place, o operation, plan *remediate.Plan) error {
 	lacks := func(grant string) error {
 		return remediate.Refuse(remediate.ReasonPrivilege, "role %s needs a right: %s to %s", s.Role, grant, pgx.Identifier{s.Role}.Sanitize())
@@ -252,7 +252,7 @@ func (l link) fit(role string) error {
 	return nil
 }
 
-// free is the condition that nobody refers to row t. OFFSET 0 keeps it a look into
+// free is the condition that no row refers to row t. OFFSET 0 keeps it a look into
 // the index for each row, instead of a join that reads the whole other table.
 func (l link) free() string {
 	var on []string

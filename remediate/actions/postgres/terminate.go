@@ -66,7 +66,7 @@ session's role; a superuser's session is ended by superusers only.`,
 
 type terminate struct{ target *target.Postgres }
 
-// worst returns who is most in the way, or nil where nobody is.
+// worst returns the worst blocking session, or nil.
 func (a terminate) worst(ctx context.Context, r remediate.Request) (*read.SessionRow, error) {
 	of := cmp.Or(r.Params["of"], read.OfIdle)
 	if !slices.Contains([]string{read.OfIdle, read.OfTransaction, read.OfBlocker, read.OfHorizon}, of) {
@@ -87,7 +87,7 @@ func (a terminate) worst(ctx context.Context, r remediate.Request) (*read.Sessio
 	case err != nil:
 		return nil, fmt.Errorf("sessions: %w", err)
 	case len(rows) == 0:
-		return nil, nil //nolint:nilnil // nobody is in the way, and that is no fault
+		return nil, nil //nolint:nilnil // no session blocks, which is not a fault
 	}
 	return &rows[0], nil
 }
@@ -193,7 +193,7 @@ func when(t *time.Time) string {
 	return t.UTC().Format(time.DateTime)
 }
 
-// stamp writes a time as exactly as the server knows it; "" where there is none.
+// stamp writes a time as exactly as the server knows it, or "".
 func stamp(t *time.Time) string {
 	if t == nil {
 		return ""

@@ -109,7 +109,7 @@ func choose(params map[string]string) (c choices, err error) {
 	return choices{fmt.Sprintf("ANALYZE, TRUNCATE %s, PARALLEL %d%s", truncate, parallel, cleanup), freeze}, err
 }
 
-// oneOf returns what a parameter stands for.
+// oneOf returns the value of a parameter's choice.
 func oneOf(params map[string]string, name string, all map[string]string, want string) (string, error) {
 	v, ok := all[params[name]]
 	if !ok {
@@ -224,7 +224,7 @@ func (a vacuum) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) 
 	return job{
 		target: a.target, server: session.Planned(s), action: "postgres/vacuum", database: s.Args["database"], schema: s.Args["schema"], table: s.Args["table"],
 		// Another vacuum or DDL holds the conflicting locks; behind a waiting
-		// VACUUM nobody queues who would not conflict with it anyway.
+		// VACUUM only sessions queue that would conflict with it anyway.
 		lockTimeout: 5 * time.Second,
 		done: func(ctx context.Context, c *pgx.Conn) (bool, error) {
 			// The statistics of a session that has just ended arrive with its end.

@@ -15,7 +15,7 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/session"
 )
 
-// VacuumFull writes one table anew while nobody may use it.
+// VacuumFull rewrites one table under an exclusive lock.
 func VacuumFull(t *target.Postgres) remediate.Action {
 	return remediate.Action{
 		Name:   "postgres/vacuum_full",

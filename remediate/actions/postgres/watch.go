@@ -15,7 +15,7 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/session"
 )
 
-// contractArg is the part of a step's Args in which the plan's contract stands.
+// contractArg is the key of the plan's contract in a step's Args.
 const contractArg = "contract"
 
 // A watch compares the tables of a step with what its plan relied on.
@@ -118,14 +118,14 @@ func fitInto(r rows.Relation, durable bool) error {
 	return nil
 }
 
-// A stand is one side of a movement with all of its parts, and what is relied on of
+// A stand is the state of one side of a movement with all of its parts, and what is relied on of
 // them.
 type stand struct {
 	tree     []rows.Node
 	contract rows.Contract
 }
 
-// standing reads one side of a movement.
+// standingOf reads one side of a movement.
 func standingOf(ctx context.Context, q read.Querier, reader rows.Reader, oid int64) (s stand, err error) {
 	if s.tree, err = rows.ReadTree(ctx, q, oid); err != nil {
 		return s, err

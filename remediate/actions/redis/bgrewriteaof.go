@@ -49,7 +49,7 @@ func (a bgrewriteaof) Headroom(ctx context.Context, _ remediate.Request) (remedi
 	return headroom(ctx, a.target)
 }
 
-// look asks how the file is, and refuses where there is none.
+// look reads the state of the file, and refuses if there is no file.
 func (a bgrewriteaof) look(ctx context.Context) (read.Snapshot, error) {
 	s, err := persistence(ctx, a.target.Client)
 	if err == nil && !s.AOF {

@@ -116,7 +116,7 @@ func (a bgsave) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) 
 
 // save makes one snapshot more than there were. The count tells begun saves, since
 // 7.0; the time of the last one moves when a save has succeeded, and at a start, which
-// is none. A save within the second of the one before would not be known from it.
+// is not a save. A save within the second of the one before would not be known from it.
 func (a bgsave) save(ctx context.Context, f remediate.Fence, process string, saves, last int64) error {
 	return child{
 		client: a.target.Client, process: process, command: "bgsave", grant: saving().grant,

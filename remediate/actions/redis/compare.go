@@ -26,7 +26,7 @@ const (
 	keptFile     = "file"     // the snapshot that the server reads when it starts
 	keptSettings = "settings" // a digest of each that is no password
 	keptUsers    = "users"    // a digest of the rules of each, without passwords
-	keptGoes     = "goes"     // what the person was told that it goes
+	keptGoes     = "goes"     // what the plan said would be lost
 )
 
 // keep is what is kept of a server.
@@ -225,7 +225,7 @@ func removals(calls map[string]int64) (n int64) {
 	return n
 }
 
-// settled compares settings and users: only what the person was told may have gone.
+// settled compares settings and users: only what the plan announced may be lost.
 func (a restart) settled(ctx context.Context, kept map[string]string) error {
 	now, err := a.running(ctx)
 	if err != nil {

@@ -102,7 +102,7 @@ func address(ctx context.Context, c *goredis.Client) (at netip.Addr, hidden bool
 }
 
 // listens refuses a server on another port than the container or the unit starts one on:
-// those that share the machine's network are told apart by it alone.
+// those that share the machine's network are distinguished by it alone.
 func (now patient) listens() error {
 	starts := cmp.Or(now.begun.said["port"], "6379")
 	if is := now.state.Port; now.begun.known && is != 0 && strconv.Itoa(is) != starts && strconv.Itoa(is) != now.begun.said["tls-port"] { // it tells the second where the first is 0
@@ -126,7 +126,7 @@ func (now patient) grace(took time.Duration) time.Duration {
 	switch g := now.supervised.Grace; {
 	case g < 0:
 		return longestGrace
-	case now.dockered(): // Docker is told
+	case now.dockered(): // Docker gets the timeout
 		return max(g, 10*time.Second, 2*took+10*time.Second)
 	default:
 		return g

@@ -111,7 +111,7 @@ func (now patient) outlive(folder string, volatile bool) error {
 	return nil
 }
 
-// stands refuses where the folder in which the server works is not, or no longer, the
+// stands refuses if the folder in which the server works is not, or no longer, the
 // one that its path leads to.
 func (now patient) stands(folder string) error {
 	if now.place.root == "" {
@@ -148,7 +148,7 @@ func (now patient) snapshotFile() (s saved) {
 	s.path = path.Join(now.folder(), now.file("dbfilename"))
 	f, err := openInside(now.place.root, s.path, unix.O_PATH)
 	if err != nil {
-		return s // there is none yet
+		return s // the file does not exist yet
 	}
 	defer func() { _ = f.Close() }() // nothing was written
 	var st unix.Stat_t

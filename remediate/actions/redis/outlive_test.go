@@ -79,7 +79,7 @@ func whileItRuns(folder string) []fate {
 		{name: "save points", before: []string{"config|set|save|900 1"}, refused: "told save 900 1 with CONFIG SET"},
 		{name: "an append-only file", before: []string{"config|set|appendonly|yes"}, refused: "told appendonly yes"},
 		{name: "an eviction", before: []string{"config|set|maxmemory-policy|allkeys-lru"}, refused: "told maxmemory-policy allkeys-lru"},
-		{name: "a user", before: []string{"acl|setuser|app|on|>pw|~*|+@all"}, told: []string{"gone after the restart, since it was set while the server ran and stands nowhere: the user app"}},
+		{name: "a user", before: []string{"acl|setuser|app|on|>pw|~*|+@all"}, told: []string{"lost by the restart, because it was set at run time and is in no file: the user app"}},
 		{name: "other settings", before: []string{"config|set|timeout|321", "config|set|notify-keyspace-events|KEA", "config|set|masterauth|hidden"}, told: []string{"the setting timeout", "the setting notify-keyspace-events", "the setting masterauth"}},
 		{name: "a setting and back", before: []string{"config|set|timeout|321", "config|set|timeout|0"}},
 	}

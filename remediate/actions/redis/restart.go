@@ -24,7 +24,7 @@ const (
 	// a save on a busy disk varies.
 	leastPause = 10 * time.Second
 
-	// endPause is how long writes are held from the moment that the server is told to
+	// endPause is how long writes are held from the moment of the request to
 	// stop beyond the time that it may take for that.
 	endPause = 5 * time.Second
 
@@ -162,7 +162,7 @@ func (a restart) Plan(ctx context.Context, r remediate.Request) (p remediate.Pla
 	if err := a.supervised(ctx, &now); err != nil {
 		return p, err
 	}
-	p.Facts = now.facts(a.target.Restart) // also where it is refused: what would go is told at once
+	p.Facts = now.facts(a.target.Restart) // also if it is refused: what would be lost is listed at once
 	volatile := r.Params["volatile"] == "true"
 	if err := a.may(now, r.Params["replicas"] == "true", volatile); err != nil {
 		return p, err
@@ -215,7 +215,7 @@ func (a restart) look(ctx context.Context) (now patient, err error) {
 	return now, err
 }
 
-// ask has the server tell of itself.
+// ask reads the state of the server.
 func (a restart) ask(ctx context.Context) (now patient, err error) {
 	if now.snapshot, err = persistence(ctx, a.target.Client); err != nil {
 		return now, err

@@ -181,7 +181,7 @@ func TestRestartRefuses(t *testing.T) {
 	expect(remediate.ReasonUnfit, remediate.Request{}, "it is another")
 	u.pid = 0
 	_, err := redis.Restart(as(t, u.server.URL, secret, target.Restart{})).Plan(t.Context(), remediate.Request{})
-	refuses(t, err, remediate.ReasonUnfit, "nobody is configured")
+	refuses(t, err, remediate.ReasonUnfit, "no way to restart the server is configured")
 
 	second := servertest.Redis(t, "--replicaof", "127.0.0.1", fmt.Sprint(u.server.Port), "--masterauth", secret, "--repl-diskless-sync-delay", "0")
 	for end := time.Now().Add(2 * time.Minute); info(t, r, "connected_slaves") != "1"; time.Sleep(20 * time.Millisecond) {

@@ -63,7 +63,7 @@ func (a restart) running(ctx context.Context) (r running, err error) {
 }
 
 // changes counts the commands that set something which a restart may take back. Who
-// resets the count is counted too. Before 7.0 subcommands are not told apart.
+// resets the count is counted too. Before 7.0 subcommands are not distinguished.
 func changes(calls map[string]int64) (n int64) {
 	if _, told := calls["config|get"]; !told {
 		return -1
@@ -309,7 +309,7 @@ func (now patient) startUsers() (map[string][]string, bool) {
 }
 
 // plain writes the rules of a user in one way. Two that are written differently may
-// still mean the same: that is told, and refuses nothing.
+// still mean the same: that is reported, but does not refuse the run.
 func plain(rules []string) (all []string) {
 	for _, r := range rules {
 		switch r {

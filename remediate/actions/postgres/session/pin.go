@@ -57,7 +57,7 @@ func nameOf(ctx context.Context, hosts, ports string, a *net.TCPAddr) string {
 		if i < len(port) && port[i] != strconv.Itoa(a.Port) {
 			continue
 		}
-		found, _ := net.DefaultResolver.LookupIPAddr(ctx, host) // a name that is none is not it
+		found, _ := net.DefaultResolver.LookupIPAddr(ctx, host) // an unknown name does not match
 		if slices.ContainsFunc(found, func(ip net.IPAddr) bool { return ip.IP.Equal(a.IP) }) {
 			return host
 		}
