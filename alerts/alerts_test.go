@@ -62,7 +62,7 @@ func TestAnnotations(t *testing.T) {
 			}
 		}
 		if (r.Annotations["action"] == "none") != (r.Annotations["reason"] != "") {
-			t.Errorf("%s: a reason stands where the action is none, and only there", r.Name)
+			t.Errorf("%s: a reason is given if and only if the action is none", r.Name)
 		}
 		if r.Labels["severity"] == "" {
 			t.Errorf("%s has no severity", r.Name)
@@ -74,7 +74,7 @@ func TestAnnotations(t *testing.T) {
 	}
 }
 
-// The limit stands once: what the annotation says is what the expression compares.
+// The limit is written once: what the annotation says is what the expression compares.
 func TestLimitIsTheOneCompared(t *testing.T) {
 	for _, r := range rules(t) {
 		limit, err := strconv.ParseFloat(r.Annotations["limit"], 64)

@@ -125,7 +125,7 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
-// The same while the PostgreSQL server of the store is stopped, stands still or refuses
+// The same while the PostgreSQL server of the store is stopped, frozen or refuses
 // connections.
 func TestStoreServerAway(t *testing.T) {
 	for kind, why := range map[string]string{"stopped": "connect", "frozen": "no answer", "refused": "connect"} {
@@ -165,7 +165,7 @@ func TestStoreThatNeedsAPerson(t *testing.T) {
 	}
 }
 
-// A run that does not move stands first.
+// A stuck run is listed first.
 func TestStatusBeginsWithStuckRuns(t *testing.T) {
 	var out bytes.Buffer
 	run := remediate.Run{ID: 3, State: remediate.Allowed, Request: remediate.Request{Action: "postgres/vacuum", Subject: map[string]string{"table": "t"}}}

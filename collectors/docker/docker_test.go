@@ -28,7 +28,7 @@ func engine(t *testing.T, host string) *target.Docker {
 	return d
 }
 
-// until asks until the answer has all that is wanted.
+// until asks until the answer has all expected parts.
 func until(t *testing.T, c collectors.Collector, want ...string) string {
 	t.Helper()
 	var got, missing string

@@ -12,7 +12,7 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/target"
 )
 
-// A container that speaks after upkeep has begun to listen, beside one that spoke
+// A container that logs after upkeep has begun to listen, beside one that logged
 // before.
 func TestLines(t *testing.T) {
 	d := servertest.Docker(t)

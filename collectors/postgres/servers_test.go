@@ -107,7 +107,7 @@ func TestEveryVersion(t *testing.T) {
 		})
 	}
 	// Servers before 15 tell when their statistics began, and 18 has checksums unless
-	// it is told otherwise.
+	// configured otherwise.
 	differs := []string{"upkeep_postgres_database_statistics_reset_timestamp_seconds", "upkeep_postgres_database_checksum_failures_total"}
 	for version, is := range said {
 		for name := range said["15"] {
@@ -163,7 +163,7 @@ func standby(t *testing.T, primary *sandbox.Postgres) *sandbox.Postgres {
 	return s
 }
 
-// A primary and its standby tell of each other; what only the standby's queries
+// A primary and its standby report each other; what only the standby's queries
 // use is in use; and what a standby cannot say it does not.
 func TestStandby(t *testing.T) {
 	one := server(t, map[string]string{"shared_preload_libraries": "pg_stat_statements", "wal_level": "logical", "fsync": "off", "autovacuum": "off"})
@@ -201,7 +201,7 @@ func TestStandby(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	_ = db.Close(t.Context()) // its statistics are told at the end of the session
+	_ = db.Close(t.Context()) // its statistics are reported at the end of the session
 	primary.Replicas = []*target.Postgres{replica}
 	for end := time.Now().Add(2 * time.Minute); strings.Count(text, sample) != 1 || value(t, text, "upkeep_postgres_index_usage_standbys_unasked{") != 1; text = collectortest.Answer(t, unused) {
 		if time.Now().After(end) {

@@ -338,7 +338,7 @@ func TestAskedFor(t *testing.T) {
 		{"no JSON", "/plans", "x", 400, "body"},
 		{"unknown field", "/plans", `{"acton": "redis/bgsave"}`, 400, "acton"},
 		{"unknown action", "/plans", `{"action": "redis/flushall", "subject": {"server": "cache"}}`, 422, "there is no action"},
-		{"nobody asks", "/runs", `{"action": "redis/bgsave", "subject": {"server": "cache"}}`, 400, "who asks"},
+		{"no requester", "/runs", `{"action": "redis/bgsave", "subject": {"server": "cache"}}`, 400, "by is the name of the requester"},
 		{"pause without a reason", "/pauses", `{"scope": "all", "by": "ann"}`, 400, "reason"},
 		{"pause that is over", "/pauses", `{"scope": "all", "by": "ann", "reason": "r", "until": "2001-01-01T00:00:00Z"}`, 400, "over already"},
 	} {
@@ -364,7 +364,7 @@ func TestAskedFor(t *testing.T) {
 	})
 }
 
-// A journal that somebody has changed is said aloud at the next start.
+// A changed journal is reported at the next start.
 func TestChangedJournal(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
 	s, err := store.Open(t.Context(), store.Options{Dir: dir})

@@ -29,7 +29,7 @@ type file struct {
 	app  *app.App
 	conn *pgx.Conn
 
-	name  string // of the role by which upkeep's sessions are told from others'
+	name  string // of the role that distinguishes upkeep's sessions from others'
 	admin string // the URL of another role
 	url   string
 	more  atomic.Value // further targets
@@ -157,7 +157,7 @@ func TestReloadLeavesAlone(t *testing.T) {
 	f.more.Store("")
 	reload("that target removed", "changed=true")
 	kept("that target removed")
-	eventually(t, "nothing is told of it any more", func() bool {
+	eventually(t, "no metric of it is left", func() bool {
 		_, text := f.send(t, "GET", "/metrics", "", "")
 		return !strings.Contains(text, `server="shop"`)
 	})

@@ -46,7 +46,7 @@ func connect(t *testing.T, text string) (seen, found []string) {
 	return seen, found
 }
 
-// wants checks that each text is a part of one line, and that there are as many lines.
+// wants checks that each text is a part of one line, and that the number of lines is right.
 func wants(t *testing.T, got []string, want ...string) {
 	t.Helper()
 	if len(got) != len(want) {
@@ -112,8 +112,8 @@ policies:
 		`upkeep.yaml:6: redis away rejects the login: `,
 		`upkeep.yaml:8: docker engine rejects the login: `,
 		`upkeep.yaml:10: warning: prometheus has no series upkeep_build_info: it does not scrape upkeep yet; `,
-		`upkeep.yaml:10: warning: prometheus lacks `,
-		`upkeep.yaml:13: alertmanager has no receiver "upkep"; choose one of nobody`,
+		`upkeep.yaml:10: warning: Prometheus does not have `,
+		`upkeep.yaml:13: alertmanager has no receiver "upkep"; choose one of none`,
 	} {
 		if !strings.Contains(strings.Join(found, "\n"), want) {
 			t.Errorf("nothing is said of %q", want)
@@ -121,7 +121,7 @@ policies:
 	}
 }
 
-// A superuser, and a Redis user with every right, lack nothing.
+// A superuser, and a Redis user with every right, miss no right.
 func TestConnectLacksNothing(t *testing.T) {
 	address, _ := servertest.Database(t)
 	d := servertest.Docker(t)

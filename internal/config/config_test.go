@@ -76,7 +76,7 @@ func TestWrong(t *testing.T) {
 		{"no name", "targets:\n  redis:\n  - url: redis://x\n", `f:3: an entry of redis has no "name"; a name, the server label`},
 		{"target twice", "targets:\n  redis:\n  - {name: a, url: redis://x}\n  - {name: a, url: redis://y}\n", `f:4: a second redis is called "a"`},
 		{"scheme", "targets: {postgres: [{name: a, url: 'mysql://x'}]}\n", "f:1: postgres a: invalid url: it must start with postgres:// or postgresql://"},
-		{"replica of nobody", "targets:\n  postgres:\n  - {name: a, url: 'postgres://h', replica_of: b}\n", `f:3: replica_of is "b"; the name of another postgres server was expected`},
+		{"replica of no server", "targets:\n  postgres:\n  - {name: a, url: 'postgres://h', replica_of: b}\n", `f:3: replica_of is "b"; the name of another postgres server was expected`},
 		{"replica of itself", "targets: {postgres: [{name: a, url: 'postgres://h', replica_of: a}]}\n", `f:1: replica_of is "a"`},
 		{"archive with two ends", archived("to: {table: old}, purge: true"), "f:6: the archive of t has both to and purge; one was expected"},
 		{"archive into itself", archived("to: {schema: public, table: t}"), "f:6: the archive of t is the table itself; another table was expected"},
@@ -107,7 +107,7 @@ func TestWrong(t *testing.T) {
 		{"restart of half a unit", redisRestart("{systemd: redis-server}"), `f:3: systemd is "redis-server"; the whole name of a service`},
 		{"restart by no engine", redisRestart("{docker: x, container: c}"), `f:3: docker is "x"; `},
 		{"restart of no container", redisRestart("{docker: d}"), "f:3: restart of redis a has docker and no container; the name of the container was expected"},
-		{"restart by nobody", redisRestart("{container: c}"), "f:3: restart of redis a has container and no docker; the name of a docker target was expected"},
+		{"restart without docker", redisRestart("{container: c}"), "f:3: restart of redis a has container and no docker; the name of a docker target was expected"},
 		{"root", "targets: {host: [{name: a, root: x}]}\n", `f:1: root is "x"; an absolute path was expected`},
 		{"both alertmanagers", target + "alertmanager:\n  url: http://am:9093\n", "f:3: alertmanager.url is for your own Alertmanager"},
 	} {
@@ -117,7 +117,7 @@ func TestWrong(t *testing.T) {
 				t.Errorf("Parse: %v\nwant %s…", err, test.want)
 			}
 			if err != nil && len(strings.Split(err.Error(), "\nf:")) != 1 {
-				t.Errorf("one mistake is told more than once:\n%v", err)
+				t.Errorf("one mistake is reported more than once:\n%v", err)
 			}
 		})
 	}

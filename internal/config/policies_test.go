@@ -28,7 +28,7 @@ func TestWrongPolicies(t *testing.T) {
 		{"steps and mode", onePolicy("match: ['a=b'], mode: ask, steps: [{action: redis/bgsave}]"), `f:3: policy "p" has both steps and mode; mode was expected within a step`},
 		{"no step", onePolicy("match: ['a=b'], steps: []"), `f:3: policy "p" has no step; at least one was expected`},
 		{"a matcher in UTF-8 without its value", onePolicy(`match: ['"my.label"'], action: redis/bgsave`), `f:3: match "\"my.label\"" does not parse`},
-		{"steps that are none", onePolicy("match: ['a=b'], steps: redis/bgsave"), `f:3: steps is "redis/bgsave"; a list was expected`},
+		{"steps that are not a list", onePolicy("match: ['a=b'], steps: redis/bgsave"), `f:3: steps is "redis/bgsave"; a list was expected`},
 		{"a step without an action", onePolicy("match: ['a=b'], steps: [{mode: auto}]"), `f:3: an entry of steps has no "action"; an action was expected`},
 		{"unknown action of a step", target + "policies:\n- name: p\n  match: ['a=b']\n  steps:\n  - {action: redis/bgsave}\n  - {action: redis/bgsafe}\n", `f:7: policy "p": unknown action "redis/bgsafe"; did you mean "redis/bgsave"?`},
 		{"unknown parameter", target + "policies:\n- name: p\n  match: ['a=b']\n  steps:\n  - action: redis/trim\n    with:\n      cuont: 3\n", `f:8: policy "p": redis/trim has no parameter "cuont"; expected one of count, key`},
@@ -106,7 +106,7 @@ func TestWrongPolicies(t *testing.T) {
 		{"both Prometheus", target + "prometheus:\n  url: http://p:9090\n", "f:3: prometheus.url is for your own Prometheus"},
 		{"both Alertmanagers of a cluster", target + "alertmanager:\n  urls: ['http://a:9093']\n", "f:3: alertmanager.urls is for your own Alertmanager"},
 		{"url and urls", outside + "alertmanager:\n  url: http://a:9093\n  urls: ['http://b:9093']\n", "f:5: alertmanager has both url and urls; one was expected"},
-		{"a member that is none", outside + "alertmanager:\n  urls:\n  - a:9093\n", "f:5: an entry of urls is not an HTTP URL"},
+		{"an invalid member", outside + "alertmanager:\n  urls:\n  - a:9093\n", "f:5: an entry of urls is not an HTTP URL"},
 		{"an empty member", outside + "alertmanager: {urls: ['']}\n", "f:3: a url of alertmanager.urls is empty"},
 		{"two secrets", target + "grafana:\n  secret_file: a\n  secret_env: B\n", "f:4: grafana has both secret_file and secret_env"},
 		{"a time and no secret", target + "grafana: {timestamp_header: X-Time}\n", "f:2: grafana has a timestamp_header and neither secret_file nor secret_env"},
@@ -122,7 +122,7 @@ func TestWrongPolicies(t *testing.T) {
 				t.Errorf("Parse: %v\nwant %s…", err, test.want)
 			}
 			if err != nil && len(strings.Split(err.Error(), "\nf:")) != 1 {
-				t.Errorf("one mistake is told more than once:\n%v", err)
+				t.Errorf("one mistake is reported more than once:\n%v", err)
 			}
 			if err != nil && (strings.Contains(err.Error(), "hunter2") || strings.Contains(err.Error(), "T0/secret")) {
 				t.Errorf("a secret is shown: %v", err)
@@ -136,7 +136,7 @@ const chains = target + `policies:
   - name: dead rows
     match: ['alertname="PostgresDeadRows"']
     hold: 5m # less is no trouble yet
-    steps: # the next one when the one before did not help; people are told at the end
+    steps: # the next one when the one before did not help; people are notified at the end
       - {action: postgres/vacuum, mode: ask}
       - {action: postgres/vacuum, with: {parallel: 2}, mode: ask, windows: [night]}
   - name: index bloat
@@ -328,7 +328,7 @@ notify:
 	}
 }
 
-// What is asked and told at a start is not taken up by a reload; what is done is.
+// Targets and listen addresses of a start are not changed by a reload; policies are.
 func TestRestartlessSections(t *testing.T) {
 	parse := func(text string) *config.Config {
 		c, err := config.Parse("f", []byte(outside+text), known())

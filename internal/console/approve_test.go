@@ -45,7 +45,7 @@ func (b *bed) Plan(_ context.Context, r remediate.Request) (remediate.Plan, erro
 	defer b.mu.Unlock()
 	return remediate.Plan{
 		Steps: []remediate.Step{{Do: b.plan + ` "` + r.Subject["table"] + `"`, Undo: "drop index new"}, {Do: "analyze"}},
-		Facts: []string{"the index has 1.2 GB, of which 900 MB are empty", "nobody has used <b>it</b> since noon"},
+		Facts: []string{"the index has 1.2 GB, of which 900 MB are empty", "no query has used <b>it</b> since noon"},
 	}, nil
 }
 

@@ -255,7 +255,7 @@ func said(t *testing.T, s source, n ast.Node, name string, doc *ast.CommentGroup
 }
 
 // Nothing at package level changes: embedded files, errors, the version that the
-// linker sets and what the compiler checks may stand there; the rest says why in
+// linker sets and what the compiler checks are allowed; the rest says why in
 // a nolint.
 func TestNoStateAtPackageLevel(t *testing.T) {
 	for _, s := range sources(t) {
@@ -383,7 +383,7 @@ func TestArchitectureShowsTheFloors(t *testing.T) {
 			heights[h] = true
 		}
 		if len(heights) != 1 {
-			t.Errorf("ARCHITECTURE.md puts on floor %s what stands on %d: %s", m[1], len(heights), m[2])
+			t.Errorf("ARCHITECTURE.md puts on floor %s what is on %d: %s", m[1], len(heights), m[2])
 		}
 	}
 }

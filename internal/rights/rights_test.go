@@ -27,7 +27,7 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
-// Names that hurt: whoever forgets to quote one grants something else.
+// Names that need quoting: without it one grants something else.
 const (
 	schema = `My "Schema"`
 	table  = `täble"; drop table victim; --\ '`
@@ -95,7 +95,7 @@ func open(t *testing.T, server string) *ward {
 		"analyze "+quoted(schema, table),
 		"delete from "+quoted(schema, table)+" where id % 10 <> 0",
 		"alter table "+quoted(schema, table)+" owner to "+quoted(w.owner),
-		"grant usage on schema "+quoted(schema)+" to "+quoted(w.owner)) // whoever owns a table can reach it
+		"grant usage on schema "+quoted(schema)+" to "+quoted(w.owner)) // the owner of a table can reach it
 	w.version = w.number(t, "select current_setting('server_version_num')::int / 10000")
 	return w
 }
@@ -169,7 +169,7 @@ func applies(r remediate.Right, version int) bool {
 	return (r.Since == 0 || version >= r.Since) && (r.Until == 0 || version <= r.Until)
 }
 
-// names reports whether a refusal names a right that lacks, as a person would
+// names reports whether a refusal names a missing right, as a person would
 // look for it.
 func names(detail string, r remediate.Right) bool {
 	words := regexp.MustCompile(`^grant (.*?) (?:on|to) `).FindStringSubmatch(line(r.Grant))
@@ -228,8 +228,8 @@ func (f fixture) request(a remediate.Action, w *ward) remediate.Request {
 	return r
 }
 
-// lacks checks that a plan is refused for want of rights, and that one of those
-// that lack is named.
+// lacks checks that a plan is refused because of missing rights, and that one of them
+// is named.
 func lacks(t *testing.T, err error, missing []remediate.Right) {
 	t.Helper()
 	r, refused := remediate.Refused(err)
@@ -304,7 +304,7 @@ func oneAction(t *testing.T, server, name string, f fixture) {
 		return byName(t, target.Set{Postgres: []*target.Postgres{w.as(t, role)}}, name)
 	}
 	var needed []remediate.Right
-	for _, r := range on("nobody").Rights {
+	for _, r := range on("unknown").Rights {
 		if applies(r, w.version) {
 			needed = append(needed, r)
 		}
@@ -405,7 +405,7 @@ func collect(t *testing.T, all []collectors.Collector) {
 }
 
 // A superuser's rights are not lent, a table that is not there is said, and one that
-// was not named is left out aloud.
+// was not named is left out with a message.
 func TestPostgresScriptRefuses(t *testing.T) {
 	w := open(t, servertest.Postgres(t))
 	servertest.Exec(t, w.url, "create table public.ours (id int)")
@@ -500,7 +500,7 @@ func oneRedis(t *testing.T, name string, f redisFixture) {
 		r := remediate.Request{Action: name, Subject: map[string]string{"server": "cache"}, Params: f.params, Mode: remediate.Auto, By: "user/test"}
 		p, err := a.Plan(t.Context(), r)
 		if lacks := p.Lacking(); lacks != nil {
-			err = lacks // whatever else is in the way: the plan says it beside
+			err = lacks // the plan reports it even if something else blocks it
 		}
 		return a, r, err
 	}
@@ -578,7 +578,7 @@ func TestWatchingRedis(t *testing.T) {
 	}
 }
 
-// Nobody logs in as a user of the line before it has a password.
+// A user of the line cannot log in before it has a password.
 func TestRedisLineHasNoPassword(t *testing.T) {
 	dir, err := servertest.Dir()
 	if err != nil {

@@ -220,7 +220,7 @@ func hold(t *testing.T, s *store.Store) (release func()) {
 	})
 }
 
-// Whoever waits for the commit before may give up; nothing of it is written.
+// A caller that waits for the commit before may give up; nothing of it is written.
 func TestWriteGivesUp(t *testing.T) {
 	each(t, func(t *testing.T, o store.Options) {
 		s := table(t, o)

@@ -8,7 +8,7 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/target"
 )
 
-// PostgreSQL's own programs are told in their environment what we know, and of
+// PostgreSQL's own programs get in their environment what we know, and of
 // our own environment no more than they need.
 func TestEnviron(t *testing.T) {
 	t.Setenv("UPKEEP_SECRET", "ours")
@@ -50,7 +50,7 @@ func TestEnviron(t *testing.T) {
 				}
 			}
 			if strings.Contains(strings.Join(env, "\n"), "ours") {
-				t.Error("more than is needed is told")
+				t.Error("more than is needed is passed on")
 			}
 		})
 	}

@@ -147,7 +147,7 @@ func (h *house) configure(text string) error {
 	return nil
 }
 
-// targets are what stands in the configuration.
+// targets are those of the configuration.
 func (h *house) targets() map[string][]map[string]any {
 	all := make(map[string][]map[string]any)
 	for name, u := range h.urls {
@@ -231,7 +231,7 @@ func (h *house) story(ctx context.Context, run remediate.Run) string {
 	return b.String()
 }
 
-// notices are what people were told, of one kind.
+// notices are the sent notices of one kind.
 func (h *house) notices(ctx context.Context, kind remediate.NoticeKind) (all []remediate.Notice, err error) {
 	rows, err := h.store.Query(ctx, "select notice from notices order by id")
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
-// An alert that is flapping, and never outlasts its hold-down, is told to people once.
+// An alert that is flapping, and never outlasts its hold-down, is notified once.
 func TestFlappingIsToldOnce(t *testing.T) {
 	for _, c := range []struct {
 		name    string

@@ -101,7 +101,7 @@ func newLane(b *testing.B) *lane {
 	return l
 }
 
-// next announces a table and returns where the beginning of its action is told.
+// next announces a table and returns the channel of the start of its action.
 func (l *lane) next() (table string, began chan time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -111,7 +111,7 @@ func (l *lane) next() (table string, began chan time.Time) {
 	return table, began
 }
 
-// post tells of one alert and returns how long after the answer its action has started.
+// post delivers one alert and returns how long after the answer its action has started.
 func (l *lane) post() time.Duration {
 	table, began := l.next()
 	body := fmt.Sprintf(`{"version": "4", "alerts": [{"status": "firing", "startsAt": "2026-01-02T03:04:05Z",

@@ -97,8 +97,8 @@ func TestChainClearsTheWay(t *testing.T) {
 	})
 }
 
-// Where nothing is in the way, a step that would clear it hands on at once: the alert
-// fires for another reason, and waiting would tell nobody.
+// If nothing blocks, a step that would clear it hands on at once: the alert
+// fires for another reason, and waiting would not help.
 func TestAsideWithNothingInTheWay(t *testing.T) {
 	bubble(t, func(t *testing.T, h *house) {
 		h.second, h.first = remediate.Auto, new(1000.0)
@@ -153,8 +153,8 @@ func TestInsists(t *testing.T) {
 	})
 }
 
-// At the end of the chain people are told everything that was seen, and once:
-// however often the alert is told of, and whatever else the policies say later.
+// At the end of the chain people are notified of all measurements, once:
+// however often the alert is delivered, and whatever else the policies say later.
 func TestChainEndsWithAPage(t *testing.T) {
 	bubble(t, func(t *testing.T, h *house) {
 		h.second = remediate.Auto

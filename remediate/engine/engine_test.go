@@ -210,8 +210,8 @@ func TestWithinLimit(t *testing.T) {
 	}
 }
 
-// What its run cleared and what fires again later are two troubles, even when
-// nobody told of the end of the first.
+// What its run cleared and what fires again later are two incidents, even if
+// the end of the first was not delivered.
 func TestFiresAnew(t *testing.T) {
 	h := newHouse(t)
 	h.live()
@@ -329,7 +329,7 @@ func (c *changing) Append(ctx context.Context, change journal.Change) error {
 	return c.Journal.Append(ctx, change)
 }
 
-// Two runs on one subject never act at once, whoever asks for them.
+// Two runs on one subject never act at once, for every requester.
 func TestOneAtATimeOnASubject(t *testing.T) {
 	bubble(t, func(t *testing.T, h *house) {
 		h.ward.sickness["t"], h.ward.slow = 1000, 20*time.Millisecond

@@ -37,7 +37,7 @@ type house struct {
 	journal   *journal.Journal
 	inbox     *inbox.Inbox
 	mode      remediate.Mode
-	second    remediate.Mode // of the second step; "": there is none
+	second    remediate.Mode // of the second step, or ""
 	first     *float64       // limit of the first step's own
 	terms     remediate.Terms
 	rules     engine.Rules
@@ -47,7 +47,7 @@ type house struct {
 	with      map[string]string // parameters of the second step
 	expr      string            // of the alerts
 	cool      time.Duration
-	waker     atomic.Pointer[engine.Engine] // who is told of episodes
+	waker     atomic.Pointer[engine.Engine] // is woken for episodes
 
 	shift struct {
 		sync.Mutex
@@ -248,7 +248,7 @@ func (h *house) runs(want int) {
 	}
 }
 
-// notices are what people are told, of one kind.
+// notices are the sent notices of one kind.
 func (h *house) notices(kind remediate.NoticeKind) (all []remediate.Notice) {
 	h.t.Helper()
 	rows, err := h.store.Query(h.t.Context(), "select notice from notices order by id")

@@ -68,7 +68,7 @@ func TestOutageOfTheStore(t *testing.T) {
 						}
 						for i := range patients {
 							if notes := h.notes(int64(i + 1)); len(notes) != 0 {
-								t.Errorf("run %d: %v; nobody has died", i+1, notes)
+								t.Errorf("run %d: %v; no instance has died", i+1, notes)
 							}
 						}
 						h.verify()
@@ -313,7 +313,7 @@ func (l *landing) Claim(ctx context.Context, id int64) (remediate.Run, remediate
 		l.done = true
 		go func() {
 			time.Sleep(3 * time.Second)
-			_, _, _, _ = l.Journal.Claim(context.WithoutCancel(ctx), id) // nobody hears of it
+			_, _, _, _ = l.Journal.Claim(context.WithoutCancel(ctx), id) // the answer is lost
 		}()
 		return remediate.Run{}, remediate.Fence{}, false, &store.AwayError{Err: errStore}
 	}
@@ -321,7 +321,7 @@ func (l *landing) Claim(ctx context.Context, id int64) (remediate.Run, remediate
 	return l.Journal.Claim(ctx, id)
 }
 
-// A process that stood still finds the deadline of its connection over when it wakes up.
+// A process that was frozen finds the deadline of its connection over when it wakes up.
 // That is no deadline of the step, and is tried again.
 func TestFrozenWhileConnecting(t *testing.T) {
 	bubble(t, func(t *testing.T, h *house) {

@@ -107,7 +107,7 @@ func TestQuestionEnds(t *testing.T) {
 	}{
 		{"no", func(h *house) error { return h.journal.Refuse(h.t.Context(), 1, "", "ann", "not before the audit") }, 2 * time.Second, remediate.ReasonPerson, "ann: not before the audit"},
 		{"stopped", func(h *house) error { return h.journal.Cancel(h.t.Context(), 1, "ann", "wrong table") }, 2 * time.Second, remediate.ReasonPerson, "ann: wrong table"},
-		{"nobody answers", func(*house) error { return nil }, 10*time.Minute + time.Second, remediate.ReasonUnanswered, "approval not given in time"},
+		{"no answer", func(*house) error { return nil }, 10*time.Minute + time.Second, remediate.ReasonUnanswered, "approval not given in time"},
 		{"it is over", func(h *house) error { h.alert("t", false); return nil }, 2 * time.Second, remediate.ReasonResolved, "the episode is over"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -220,7 +220,7 @@ func TestCancelSaysWhatIsLeft(t *testing.T) {
 	})
 }
 
-// Once every step is done there is nothing to stop, and whoever asks is told so.
+// Once every step is done there is nothing to stop, and a cancel is refused.
 func TestCancelComesTooLate(t *testing.T) {
 	bubble(t, func(t *testing.T, h *house) {
 		h.ward.relief = 1

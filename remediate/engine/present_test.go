@@ -14,7 +14,7 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate/policy"
 )
 
-// What becomes of a run when the configuration or a pause changes while it is in a
+// What happens to a run when the configuration or a pause changes while it is in a
 // situation: its state and reason. "+" joins what comes next when what held it is over.
 //
 // A run that waits here waits for a pause of its action, which ends afterwards.
@@ -37,7 +37,7 @@ entry of another age     | waiting pause + cleared        | declined configurati
 nothing                  | waiting pause + cleared        | asked + cleared               | cleared
 `
 
-// The situations that acting stands for.
+// The situations of acting.
 var acting = []string{"between steps", "in a batch", "in a statement that may be cancelled", "in one that may not", "after a crash"} //nolint:gochecknoglobals // a table of the test
 
 // A scene is a configuration that changes, and a remedy that works by its archive entry.
@@ -47,7 +47,7 @@ type scene struct {
 	mode remediate.Mode
 
 	mu      sync.Mutex
-	entry   string // age of the archive entry; "": there is none
+	entry   string // age of the archive entry, or ""
 	effects int
 	begun   [3]int        // how often each step was begun
 	stay    time.Duration // of a statement

@@ -12,8 +12,8 @@ import (
 
 // A simWard is the targets of a simulated world, with the truth about each
 // subject and a ledger of every effect. As on PostgreSQL, an action works in a
-// session that holds the subject's lock; one that stands idle with the lock can
-// be ended by whoever holds the fence.
+// session that holds the subject's lock; one that is idle with the lock can
+// be ended by the holder of the fence.
 type simWard struct {
 	w         *sim
 	patients  []*patient

@@ -97,7 +97,7 @@ func TestBegunStepIsUndone(t *testing.T) {
 					}
 				}
 				if want := map[bool]int{true: 1}[test.left]; told != want || len(d.undone) == 0 != test.left {
-					t.Errorf("undone: %v; told %d times: %+v", d.undone, told, pages)
+					t.Errorf("undone: %v; notified %d times: %+v", d.undone, told, pages)
 				}
 				h.verify()
 			})

@@ -45,7 +45,7 @@ func TestVerifiedByTheExpression(t *testing.T) {
 		at     time.Duration // and then it is
 		says   string
 	}{
-		{"nobody can be asked", "sick > 0", nil, 0, 0, 0, remediate.Cleared, 0, "from 10 to 0, limit 0"},
+		{"no Prometheus", "sick > 0", nil, 0, 0, 0, remediate.Cleared, 0, "from 10 to 0, limit 0"},
 		{"no expression", "", &rulebook{}, time.Hour, 0, 0, remediate.Cleared, 0, "from 10 to 0, limit 0"},
 		{"it does not hold", "sick > 0", &rulebook{}, 0, 0, 0, remediate.Cleared, 0, "no longer holds"},
 		{"it holds for a while", "sick > 0", &rulebook{}, 2 * time.Minute, 0, 119 * time.Second, remediate.Cleared, 126 * time.Second, "no longer holds"},
@@ -102,7 +102,7 @@ func TestRelapseWhileVerified(t *testing.T) {
 	})
 }
 
-// sick makes tables sick that a step relieves by so much, and tells of them one
+// sick makes tables sick that a step relieves by so much, and delivers them one
 // after the other.
 func (h *house) sick(first, n int) {
 	for i := first; i < first+n; i++ {

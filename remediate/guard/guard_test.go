@@ -74,7 +74,7 @@ func (b backups) Backups(_ context.Context, server string) ([]guard.Series, erro
 	return b.all, b.err
 }
 
-// series is a backup for each age, and a verification; one long ago is none.
+// series is a backup for each age, and a verification; one long ago does not count.
 func series(verified time.Duration, ages ...time.Duration) guard.Series {
 	s := guard.Series{Path: "/b/*", Verified: guard.Dated{Name: "/b/verified"}}
 	if verified != unverified {
@@ -105,7 +105,7 @@ func (r roomy) Headroom(context.Context, remediate.Request) (remediate.Headroom,
 	return r.room, r.err
 }
 
-// proposal is a run that nothing stands in the way of, changed by the test.
+// proposal is a run that nothing blocks, changed by the test.
 func proposal(change ...func(*remediate.Proposal)) remediate.Proposal {
 	p := remediate.Proposal{
 		Run: remediate.Run{
@@ -221,9 +221,9 @@ type changes = []func(*remediate.Proposal)
 func TestPeople(t *testing.T) {
 	hash, other := proposal().Run.Plan.Hash(), remediate.Plan{}.Hash()
 	for _, c := range []testCase{
-		{name: "nothing stands in the way"},
+		{name: "nothing blocks"},
 		{name: "observe", change: changes{mode(remediate.Observe)}, reason: "observe"},
-		{name: "nothing but its mode stands in the way of one that observes", change: changes{mode(remediate.Observe), paused("all", time.Time{}), demoted}, reason: "observe"},
+		{name: "only its mode blocks one that observes", change: changes{mode(remediate.Observe), paused("all", time.Time{}), demoted}, reason: "observe"},
 		{name: "all is paused", change: changes{paused("all", time.Time{})}, reason: "pause", again: 30 * time.Second, says: "upkeep resume all"},
 		{name: "paused for a moment", change: changes{paused("all", noon.Add(time.Second))}, reason: "pause", again: time.Second, says: "ends at 2026-01-01T12:00:01Z"},
 		{name: "a pause that is over", change: changes{paused("all", noon)}},
@@ -233,8 +233,8 @@ func TestPeople(t *testing.T) {
 		{name: "another target is paused", change: changes{paused("target/other", time.Time{})}},
 		{name: "a person's own run is paused too", change: changes{person, paused("all", time.Time{})}, reason: "pause", again: 30 * time.Second},
 
-		{name: "nobody has answered", change: changes{mode(remediate.Ask)}, reason: "approval", says: hash},
-		{name: "a mode that nobody knows asks", change: changes{mode("automatic")}, reason: "approval"},
+		{name: "not answered", change: changes{mode(remediate.Ask)}, reason: "approval", says: hash},
+		{name: "an unknown mode asks", change: changes{mode("automatic")}, reason: "approval"},
 		{name: "approved", change: changes{mode(remediate.Ask), approved(hash, noon.Add(time.Hour))}},
 		{name: "another plan was approved", change: changes{mode(remediate.Ask), approved(other, noon.Add(time.Hour))}, reason: "approval", says: "another than the plan " + other + " that ann"},
 		{name: "the approval has run out", change: changes{mode(remediate.Ask), approved(hash, noon)}, reason: "approval", says: "again"},
@@ -379,14 +379,14 @@ func TestElsewhere(t *testing.T) {
 		{name: "the collector fails", config: answered(time.Second, errors.New("no route")), change: changes{fresh}, reason: "freshness", again: 2 * time.Second, says: "fails: no route"},
 		{name: "the collector never answered", config: guard.Config{Answers: answers{}}, change: changes{fresh}, reason: "freshness", again: 2 * time.Second, says: "never"},
 		{name: "the collector is not asked about", config: answered(time.Hour, nil)},
-		{name: "nobody can be asked about the collector", change: changes{fresh}},
+		{name: "no source of collections", change: changes{fresh}},
 		{name: "a person sees for himself", config: answered(time.Hour, nil), change: changes{fresh, person}},
 
 		{name: "the alert would be delivered", config: guard.Config{Deliveries: deliveries{}}, change: changes{episode}},
 		{name: "the alert is silenced", config: guard.Config{Deliveries: deliveries{why: "silenced by ann"}}, change: changes{episode}, reason: "suppressed", again: 15 * time.Second, says: "does not deliver the alert now: it is silenced by ann"},
 		{name: "whether it would be is not known", config: guard.Config{Deliveries: deliveries{err: errors.New("no route")}}, change: changes{episode}, reason: "suppressed", again: 5 * time.Second, says: "is not known: no route"},
 		{name: "no alert asks", config: guard.Config{Deliveries: deliveries{why: "silenced by ann"}}},
-		{name: "nobody can be asked about the alert", change: changes{episode}},
+		{name: "no source of alerts", change: changes{episode}},
 
 		{name: "the backup is young enough", config: of(series(time.Hour, 24*time.Hour)), change: changes{destructive, day}},
 		{name: "verified at once", config: of(series(24*time.Hour, 24*time.Hour)), change: changes{destructive, day}},
@@ -405,7 +405,7 @@ func TestElsewhere(t *testing.T) {
 		{name: "no verification is configured", config: of(unnamed), change: changes{destructive, day}, reason: "backup", again: 10 * time.Minute, says: "names no file"},
 		{name: "one of two series is too old", config: of(series(0, time.Hour), series(0, 25*time.Hour)), change: changes{destructive, day}, reason: "backup", again: 10 * time.Minute, says: "longer ago than"},
 		{name: "there is no backup", config: guard.Config{Backups: backups{}}, change: changes{destructive, day}, reason: "backup", again: 10 * time.Minute, says: "no verified backup of main"},
-		{name: "nobody knows of backups", change: changes{destructive, day}, reason: "backup", again: 10 * time.Minute},
+		{name: "no source of backups", change: changes{destructive, day}, reason: "backup", again: 10 * time.Minute},
 		{name: "backups cannot be asked about", config: guard.Config{Backups: backups{err: errors.New("no repository")}}, change: changes{destructive, day}, reason: "backup", again: 10 * time.Minute, says: "no repository"},
 		{name: "what is guarded needs no backup", change: changes{day}},
 		{name: "the policy asks for no backup", change: changes{destructive}},

@@ -74,8 +74,8 @@ func (d *desk) number(t *testing.T, query string) (n int64) {
 	return n
 }
 
-// A source whose clock is ahead tells of one trouble that "began" after its clearing:
-// that is no other trouble. One that began anew by the same clock is.
+// A source whose clock is ahead reports one incident that "began" after its resolution:
+// that is not another incident. One that began anew by the same clock is.
 func TestClockAhead(t *testing.T) {
 	for _, lead := range []time.Duration{0, time.Second, 10 * time.Minute, 24 * time.Hour} {
 		d := open(t)
@@ -119,7 +119,7 @@ func TestFlapNever(t *testing.T) {
 	}
 }
 
-// An alert that is flapping so that it never outlasts its hold-down is told of after ten
+// An alert that is flapping so that it never outlasts its hold-down is reported after ten
 // minutes; one whose policy had its turn meanwhile, or that has stopped, is not.
 func TestFlappingWithoutADecision(t *testing.T) {
 	const second, minute = time.Second, time.Minute
@@ -127,7 +127,7 @@ func TestFlappingWithoutADecision(t *testing.T) {
 		name    string
 		on, off time.Duration
 		lasts   time.Duration
-		from    int64 // the first episode without a decision; 0: none is told of
+		from    int64 // the first episode without a decision; 0: none is reported
 	}{
 		{"fast", second, second, 11 * minute, 2},
 		{"fast, for nine minutes", second, second, 9 * minute, 0},
@@ -162,12 +162,12 @@ func TestFlappingWithoutADecision(t *testing.T) {
 			look()
 			if c.from == 0 {
 				if len(told) != 0 {
-					t.Errorf("told of %+v", told)
+					t.Errorf("reported %+v", told)
 				}
 				return
 			}
 			if len(told) == 0 || told[0].FlappingFrom != c.from || told[0].Flaps == 0 {
-				t.Fatalf("told of %+v, want it from episode %d on", told, c.from)
+				t.Fatalf("reported %+v, want it from episode %d on", told, c.from)
 			}
 			for _, e := range told {
 				if e.FlappingFrom != c.from {

@@ -37,7 +37,7 @@ func TestOnPostgres(t *testing.T) {
 		"episodes": TestEpisodes, "pairs": TestPairInOneDelivery, "late": TestLateFiringIsBelievedAtLast, "flapping": TestFlapping, "hold": TestHold, "undecided": TestUndecided, "anew": TestAnew,
 		"hostile labels": TestHostileLabelsComeBackAsTheyWent, "letters": TestLetters, "old letters": TestOldLettersGo, "metrics": TestMetrics,
 		"reconcile": TestReconcile, "after a rest": TestReconcileAfterARest, "what is newer": TestReconcileKnowsWhatIsNewer, "merges": TestReconcileMerges, "many": TestReconcileManyAndAbsence,
-		"starts nothing": TestListingStartsNothing, "expire": TestExpire, "ahead": TestClockAhead, "no hold-down": TestFlapNever, "told of flapping": TestFlappingWithoutADecision, "sent again": TestLetterSentAgain,
+		"starts nothing": TestListingStartsNothing, "expire": TestExpire, "ahead": TestClockAhead, "no hold-down": TestFlapNever, "reported flapping": TestFlappingWithoutADecision, "sent again": TestLetterSentAgain,
 	} {
 		t.Run(name, test)
 	}
@@ -110,12 +110,12 @@ func TestEpisodes(t *testing.T) {
 		open   int
 	}{
 		{"one trouble", alerts{firing(at(0))}, 1, 1},
-		{"told again and again", alerts{firing(at(0)), firing(at(0)), firing(at(0))}, 1, 1},
-		{"told by both of a pair", alerts{firing(at(0), "replica", "a"), firing(at(1), "replica", "b"), firing(at(0), "prometheus_replica", "c")}, 1, 1},
-		{"told by Grafana with labels of its own", alerts{firing(at(0)), firing(at(0), "__alert_rule_uid__", "x")}, 1, 1},
+		{"delivered repeatedly", alerts{firing(at(0)), firing(at(0)), firing(at(0))}, 1, 1},
+		{"delivered by both of a pair", alerts{firing(at(0), "replica", "a"), firing(at(1), "replica", "b"), firing(at(0), "prometheus_replica", "c")}, 1, 1},
+		{"delivered by Grafana with labels of its own", alerts{firing(at(0)), firing(at(0), "__alert_rule_uid__", "x")}, 1, 1},
 		{"two subjects", alerts{firing(at(0), "table", "a"), firing(at(0), "table", "b")}, 2, 2},
 		{"over", alerts{firing(at(0)), resolved(at(0))}, 1, 0},
-		{"over, told twice", alerts{firing(at(0)), resolved(at(0)), resolved(at(0))}, 1, 0},
+		{"resolved, delivered twice", alerts{firing(at(0)), resolved(at(0)), resolved(at(0))}, 1, 0},
 		{"over for both of a pair", alerts{firing(at(0), "replica", "a"), firing(at(0), "replica", "b"), over(at(0), at(5), "replica", "a"), firing(at(0), "replica", "b"), over(at(0), at(6), "replica", "b")}, 1, 0},
 		{"a late firing of what is over", alerts{firing(at(0)), resolved(at(0)), firing(at(0))}, 1, 0},
 		{"a late firing of what is over, whose start had moved on", alerts{firing(at(0)), over(at(0), at(5)), firing(at(3))}, 1, 0},
@@ -179,7 +179,7 @@ func TestReplicaLabelsOfOnesOwn(t *testing.T) {
 	d.has(t, 2, 2)
 }
 
-// A source that goes on to tell of what had ended is believed in the end.
+// A source that keeps sending a resolved alert is believed in the end.
 func TestLateFiringIsBelievedAtLast(t *testing.T) {
 	d := open(t)
 	d.accept(t, firing(at(0)))

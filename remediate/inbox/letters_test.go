@@ -82,10 +82,10 @@ func TestMetrics(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := testutil.CollectAndCompare(d.Inbox, strings.NewReader(`
-# HELP upkeep_episodes_open Number of troubles that alerts have told of and that are not over.
+# HELP upkeep_episodes_open Number of open incidents.
 # TYPE upkeep_episodes_open gauge
 upkeep_episodes_open{alertname="A"} 1
-# HELP upkeep_inbox_alerts_total Alerts that were taken in and are on disk, told twice or not, by their source and status.
+# HELP upkeep_inbox_alerts_total Alerts received and stored, duplicates included, by source and status.
 # TYPE upkeep_inbox_alerts_total counter
 upkeep_inbox_alerts_total{source="alertmanager",status="firing"} 3
 upkeep_inbox_alerts_total{source="alertmanager",status="resolved"} 1

@@ -15,7 +15,7 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate/inbox"
 )
 
-// A world has troubles, and three Alertmanagers that tell of them: each late,
+// A world has troubles, and three Alertmanagers that deliver them: each late,
 // some twice, some never, and in any order.
 type world struct {
 	*rand.Rand
@@ -33,7 +33,7 @@ func (t trouble) at(when time.Time) bool {
 // An event is something that reaches the inbox.
 type event struct {
 	at    time.Time
-	of    trouble          // what a delivery tells of
+	of    trouble          // the subject of a delivery
 	alert *remediate.Alert // a delivery
 	list  *inbox.Listing   // or an answer
 }
@@ -79,7 +79,7 @@ func newWorld(seed uint64, begin time.Time) *world {
 	return w
 }
 
-// tell lets each peer tell of the beginning, some times in between, and the end,
+// tell lets each peer deliver the beginning, some times in between, and the end,
 // unless the trouble is silenced then.
 func (w *world) tell(name string, t trouble) {
 	silenced := w.IntN(3) == 0
@@ -140,7 +140,7 @@ func (w *world) list(asked time.Time) {
 	w.events = append(w.events, event{at: asked.Add(w.until(5 * time.Second)), list: &l})
 }
 
-// delivered reports whether a trouble was told of as firing, at least four minutes before
+// delivered reports whether a trouble was delivered as firing, at least four minutes before
 // its end.
 func (w *world) delivered(name string, t trouble) bool {
 	return slices.ContainsFunc(w.events, func(e event) bool {
@@ -159,7 +159,7 @@ func TestThreePeersInAnyOrder(t *testing.T) {
 			d.now = w.begin.Add(-time.Hour)
 			d.Inbox = inbox.New(inbox.Config{Store: d.store, Now: func() time.Time { return d.now }})
 			before := make(map[string]bool)
-			known := make(map[string]trouble) // the newest trouble that the inbox was told of
+			known := make(map[string]trouble) // the newest trouble delivered to the inbox
 			for _, e := range w.events {
 				d.now = e.at
 				w.happen(t, d, e)
@@ -228,7 +228,7 @@ func (w *world) judge(t *testing.T, d *desk) {
 			if !slices.ContainsFunc(episodes[name], func(e remediate.Episode) bool {
 				return e.Opened.Before(tr.end) && (e.Closed.IsZero() || e.Closed.After(tr.start))
 			}) {
-				t.Errorf("%s: nobody noticed the trouble from %s to %s\n%s", name, tr.start, tr.end, story(all, episodes[name]))
+				t.Errorf("%s: missed the trouble from %s to %s\n%s", name, tr.start, tr.end, story(all, episodes[name]))
 			}
 		}
 	}

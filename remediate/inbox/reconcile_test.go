@@ -62,7 +62,7 @@ func TestReconcile(t *testing.T) {
 	}
 }
 
-// Time during which nobody listened is no absence.
+// Time without a listener is not an absence.
 func TestReconcileAfterARest(t *testing.T) {
 	s, err := store.Open(t.Context(), options(t))
 	if err != nil {
@@ -176,7 +176,7 @@ func TestWatchFollows(t *testing.T) {
 	done.Wait()
 }
 
-// What was told after the list was asked for is newer than the list.
+// A delivery after the request for the list is newer than the list.
 func TestReconcileKnowsWhatIsNewer(t *testing.T) {
 	d := open(t)
 	d.accept(t, firing(at(0), "n", "over since"), firing(at(0), "n", "over before"))

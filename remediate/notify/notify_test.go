@@ -65,7 +65,7 @@ type stage struct {
 	log bytes.Buffer
 }
 
-// begin returns a stage whose clock stands still until it is told to pass.
+// begin returns a stage whose clock moves only on request.
 func begin(t *testing.T) *stage {
 	t.Helper()
 	s := &stage{now: time.Now()}
@@ -86,7 +86,7 @@ func (s *stage) open(t *testing.T, o store.Options) {
 	})
 }
 
-// onBoth runs a test on SQLite and on PostgreSQL, whose clock nobody sets.
+// onBoth runs a test on SQLite and on PostgreSQL, whose clock cannot be set.
 func onBoth(t *testing.T, test func(t *testing.T, s *stage)) {
 	t.Helper()
 	t.Run("sqlite", func(t *testing.T) { test(t, begin(t)) })
@@ -298,7 +298,7 @@ func TestPausesGrow(t *testing.T) {
 	}
 }
 
-// One that is refused keeps nobody else waiting, and is given up in the end.
+// A refused one does not delay others, and is given up in the end.
 func TestRefusedAndGivenUp(t *testing.T) {
 	s := begin(t)
 	all := notices(0, 25)
@@ -350,7 +350,7 @@ func newNotifier(t *testing.T, s *stage) {
 	s.write(t, notices(3, 5)...)
 	var first, second mailbox
 	o := s.outbox()
-	deliver(t, o) // nobody is to be told
+	deliver(t, o) // nothing to deliver
 	o.Use([]notify.Named{{Name: "first", Notifier: &first}})
 	deliver(t, o)
 	if got := first.taken(); !maps.Equal(got, each(notices(3, 5)...)) {
@@ -388,7 +388,7 @@ func replicas(t *testing.T, s *stage) {
 	}
 }
 
-// Who wants only some kinds is told only those, and nothing else stays behind.
+// A notifier of some kinds gets only those, and nothing else stays behind.
 func TestWants(t *testing.T) {
 	s := begin(t)
 	all := notices(0, 40)
@@ -426,7 +426,7 @@ func TestReplicaDies(t *testing.T) {
 	o := s.outbox(notify.Named{Name: "chat", Notifier: &box})
 	s.pass(59 * time.Second)
 	if deliver(t, o); box.tries != 0 {
-		t.Error("told by two at once")
+		t.Error("delivered by two at once")
 	}
 	s.pass(time.Second)
 	if deliver(t, o); !maps.Equal(box.taken(), each(notices(0, 1)...)) {
@@ -436,11 +436,11 @@ func TestReplicaDies(t *testing.T) {
 	dead.Wait()
 	s.pass(time.Hour)
 	if deliver(t, o); box.tries != 1 {
-		t.Errorf("the dead one's word made it told %d times", box.tries)
+		t.Errorf("the dead instance's claim made it %d deliveries", box.tries)
 	}
 }
 
-// A message that is under way when the process stops is told once.
+// A message that is under way when the process stops is delivered once.
 func TestStops(t *testing.T) { onBoth(t, stops) }
 
 func stops(t *testing.T, s *stage) {
@@ -452,7 +452,7 @@ func stops(t *testing.T, s *stage) {
 		t.Errorf("Run: %v", err)
 	}
 	if deliver(t, s.outbox(notify.Named{Name: "chat", Notifier: &box})); box.tries != 1 {
-		t.Errorf("told %d times", box.tries)
+		t.Errorf("delivered %d times", box.tries)
 	}
 }
 
@@ -468,7 +468,7 @@ func TestWake(t *testing.T) {
 	o.Wake()
 	for end := time.Now().Add(2 * time.Second); len(box.taken()) == 0; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatal("not told within two seconds of Wake")
+			t.Fatal("not delivered within two seconds of Wake")
 		}
 	}
 	stop()

@@ -21,7 +21,7 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate/notify"
 )
 
-// The parts of a webhook's URL that nobody is to see.
+// The secret parts of a webhook's URL.
 const (
 	path     = "/services/T0SECRET/B0HIDDEN/x y%2Fz"
 	query    = "key=QUERYKEY&b=c%20dddd"
@@ -77,7 +77,7 @@ func TestNoSecretIsTold(t *testing.T) {
 		{"a server that repeats it", whole(server.URL), "status 404: no hook at"},
 		{"a redirect", whole(server.URL) + "&do=redirect", "status 302"},
 		{"a redirect to nowhere", whole(server.URL) + "&do=broken", "Location"},
-		{"nobody listens", whole("http://127.0.0.1:1"), "connection refused"},
+		{"no listener", whole("http://127.0.0.1:1"), "connection refused"},
 		{"no such host", whole("http://nowhere.invalid"), "nowhere.invalid"},
 		{"no certificate of ours", strings.Replace(whole("http://"+strings.TrimPrefix(secure.URL, "https://")), "http://", "https://", 1), "certificate"},
 		{"plain HTTP to TLS", whole("http://" + strings.TrimPrefix(secure.URL, "https://")), "status 400"},
@@ -100,7 +100,7 @@ func TestNoSecretIsTold(t *testing.T) {
 					t.Errorf("%v, want %q", err, test.want)
 				}
 				if leaks(fmt.Sprintf("%v %+v %#v %s", err, err, errors.Unwrap(err), test.name)) {
-					t.Errorf("a secret is told: %v", err)
+					t.Errorf("a secret is shown: %v", err)
 				}
 				if strings.Contains(test.url, "hang") {
 					continue

@@ -18,7 +18,7 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate/notify"
 )
 
-// An incidentKeeper is an integration of Alertmanager's that keeps what it is told.
+// An incidentKeeper is an integration of Alertmanager's that keeps what it receives.
 type incidentKeeper struct {
 	resolves bool
 	fails    func() (again bool, err error)
@@ -58,7 +58,7 @@ func (k *incidentKeeper) named(wants func(remediate.NoticeKind) bool) notify.Nam
 }
 
 // An incident is opened by what asks or pages, and closed when that is over; where it
-// takes no ends, nothing is said of them. Each is told once, over restarts too.
+// takes no ends, none is sent. Each is sent once, over restarts too.
 func TestIncidentsEnd(t *testing.T) {
 	for _, resolves := range []bool{true, false} {
 		s, k := begin(t), &incidentKeeper{resolves: resolves}
@@ -99,7 +99,7 @@ func TestIncidentsEnd(t *testing.T) {
 	}
 }
 
-// What helped is the end of the incident itself, for whom it is told to; what is not told
+// What helped is the end of the incident itself, for its receivers; what is not sent
 // to a notifier has no end either.
 func TestHelpedIsTheEnd(t *testing.T) {
 	s, k := begin(t), &incidentKeeper{resolves: true}

@@ -74,7 +74,7 @@ func TestSubstitute(t *testing.T) {
 
 func TestBookCheck(t *testing.T) {
 	if got := book(t).Check(); len(got) != 2 {
-		t.Errorf("the book of the tests has a policy without a matcher and one with an action that is none: %v", got)
+		t.Errorf("the book of the tests has a policy without a matcher and one with an unknown action: %v", got)
 	}
 	b := policy.Book{Actions: actions(), Policies: []policy.Policy{
 		{Name: "p", Match: matchers(t, `a="b"`), Steps: []policy.Step{
@@ -178,7 +178,7 @@ func FuzzParams(f *testing.F) {
 		}
 		for name, v := range params {
 			if _, told := step.With[name]; !told {
-				t.Errorf("nobody told of the parameter %q", name)
+				t.Errorf("the parameter %q is missing", name)
 			}
 			if strings.ContainsRune(v, 0) || !utf8.ValidString(v) {
 				t.Errorf("parameter %q is %q", name, v)

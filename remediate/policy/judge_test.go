@@ -22,7 +22,7 @@ func TestJudgeAside(t *testing.T) {
 		want   policy.Verdict
 	}{
 		{"done, the alert holds", 5, new(true), policy.Verdict{State: remediate.Inconclusive, Reason: remediate.ReasonPrepared}},
-		{"done, and nobody knows of the alert", 5, nil, policy.Verdict{State: remediate.Inconclusive, Reason: remediate.ReasonPrepared}},
+		{"done, and the alert is unknown", 5, nil, policy.Verdict{State: remediate.Inconclusive, Reason: remediate.ReasonPrepared}},
 		{"done, and the alert is over", 5, new(false), policy.Verdict{State: remediate.Cleared}},
 		{"not done", 500, new(true), policy.Verdict{State: remediate.Uncleared}},
 	} {
@@ -62,7 +62,7 @@ func TestJudge(t *testing.T) {
 		want                 remediate.State
 		why                  string
 	}{
-		{"within, and nobody to tell", 0.5, 0.1, 0.2, nil, false, false, 1, remediate.Cleared, "upkeep_x_ratio went from 50 % to 10 %, limit 20 %"},
+		{"within, and no Prometheus", 0.5, 0.1, 0.2, nil, false, false, 1, remediate.Cleared, "upkeep_x_ratio went from 50 % to 10 %, limit 20 %"},
 		{"at the limit", 0.5, 0.2, 0.2, nil, false, false, 1, remediate.Cleared, "upkeep_x_ratio went from 50 % to 20 %, limit 20 %"},
 		{"within, and the expression agrees", 0.5, 0.1, 0.2, no, true, false, 1, remediate.Cleared, "upkeep_x_ratio went from 50 % to 10 %, limit 20 %; the alert's expression no longer holds"},
 		{"within, it still holds, early", 0.5, 0.1, 0.2, yes, true, false, 59, early, "upkeep_x_ratio went from 50 % to 10 %, limit 20 %; the metric is within its limit, but the alert's expression still holds"},
@@ -73,7 +73,7 @@ func TestJudge(t *testing.T) {
 		{"not within, early", 0.5, 0.3, 0.2, yes, true, false, 9, early, "upkeep_x_ratio went from 50 % to 30 %, limit 20 %"},
 		{"not within", 0.5, 0.3, 0.2, yes, true, false, 10, remediate.Uncleared, "upkeep_x_ratio went from 50 % to 30 %, limit 20 %"},
 		{"not within, and the expression would let it pass", 0.5, 0.3, 0.2, no, true, false, 10, remediate.Uncleared, "upkeep_x_ratio went from 50 % to 30 %, limit 20 %"},
-		{"not within, and nobody to tell", 0.5, 0.3, 0.2, nil, false, false, 3600, remediate.Uncleared, "upkeep_x_ratio went from 50 % to 30 %, limit 20 %"},
+		{"not within, and no Prometheus", 0.5, 0.3, 0.2, nil, false, false, 3600, remediate.Uncleared, "upkeep_x_ratio went from 50 % to 30 %, limit 20 %"},
 		{"worse", 0.5, 0.9, 0.2, nil, false, false, 10, remediate.Uncleared, "upkeep_x_ratio went from 50 % to 90 %, limit 20 %"},
 
 		{"no limit, better", 0.5, 0.3, none, nil, false, false, 1, remediate.Cleared, "upkeep_x_ratio went from 50 % to 30 %"},
@@ -114,7 +114,7 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-// Nobody waits longer for the measure than for the expression: with a horizon that
+// The measure is not awaited longer than the expression: with a horizon that
 // is shorter than what the measure needs to settle, the longer counts.
 func TestJudgeShortHorizon(t *testing.T) {
 	e := policy.Evidence{Metric: "m", Told: true, After: new(0.0), Limit: new(1.0), Firing: new(true), Settle: time.Minute, Since: 30 * time.Second}
@@ -240,7 +240,7 @@ func TestReplay(t *testing.T) {
 	}
 }
 
-// A decision that would be another one is told, with what differs.
+// A decision that would be another one is reported, with the difference.
 func TestReplayFindsWhatDiffers(t *testing.T) {
 	b := book(t)
 	c, evidence := dead(), policy.Evidence{Metric: "m", After: new(0.1), Limit: new(0.2)}

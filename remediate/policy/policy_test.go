@@ -175,8 +175,8 @@ func TestDecide(t *testing.T) {
 		{"cancelled", dead(past(0, remediate.Declined, remediate.ReasonCancelled)), "| run 100 of postgres/vacuum is declined (cancelled)"},
 		{"a person said no", dead(past(1, remediate.Declined, remediate.ReasonPerson)), "| run 101 of postgres/vacuum is declined (person)"},
 		{"a person said no at the end", dead(past(2, remediate.Declined, remediate.ReasonPerson)), "| run 102 of postgres/vacuum is declined (person)"},
-		{"nobody answered", dead(past(1, remediate.Declined, remediate.ReasonUnanswered)), "| run 101 of postgres/vacuum is declined (unanswered)"},
-		{"nobody answered at the end", dead(past(2, remediate.Declined, remediate.ReasonUnanswered)), "| run 102 of postgres/vacuum is declined (unanswered)"},
+		{"not answered", dead(past(1, remediate.Declined, remediate.ReasonUnanswered)), "| run 101 of postgres/vacuum is declined (unanswered)"},
+		{"not answered at the end", dead(past(2, remediate.Declined, remediate.ReasonUnanswered)), "| run 102 of postgres/vacuum is declined (unanswered)"},
 		{"nothing to do", dead(past(0, remediate.Declined, remediate.ReasonNothing)), "page | run 100 of postgres/vacuum is declined (nothing_to_do)"},
 		{"a guard's last word", dead(past(0, remediate.Declined, "backup")), "page | run 100 of postgres/vacuum is declined (backup)"},
 
@@ -199,7 +199,7 @@ func TestDecide(t *testing.T) {
 		{"two mistakes", labelled("alertname", "Typed", "server", "a", "name", strings.Repeat("n", 64)), `ask episode/7/typed/0 auto test/all server=a WRONG parameter "count": the alert has no label "count"; parameter "name" is "` + strings.Repeat("n", 64) + `"; a name of 1 to 63 bytes was expected | policy "typed" asks for test/all`},
 		{"an unknown action", labelled("alertname", "Unknown", "server", "a"), `ask episode/7/unknown/0 auto test/none WRONG unknown action "test/none" | policy "unknown" asks for test/none`},
 
-		{"who only observes tells nobody", with(labelled("team", "watched", "server", "a"), func(c *policy.Case) {
+		{"observe notifies no one", with(labelled("team", "watched", "server", "a"), func(c *policy.Case) {
 			c.History = []policy.Past{{Run: 9, Policy: "watched", Step: 1, Action: "postgres/vacuum", State: remediate.Declined, Reason: remediate.ReasonUnfit}}
 		}), `| run 9 of postgres/vacuum is declined (unfit); policy "watched" has no further step; the policy only observes`},
 	} {

@@ -389,7 +389,7 @@ func TestQueryFails(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "schedule skip: its query: connection refused\nschedule late: its query") {
 		t.Errorf("error %v", err)
 	}
-	b.at("2026-06-01 03:00:15") // the same trouble is not told again
+	b.at("2026-06-01 03:00:15") // the same error is not logged again
 	b.want("plain 01 03:00 run 1")
 	b.at("2026-06-01 03:05:01")
 	b.want("skip 01 03:00 skipped 0", "plain 01 03:00 run 1")
@@ -439,7 +439,7 @@ func TestLast(t *testing.T) {
 	b.restart(plan(t, "new", "0 4 * * *", schedule.Late))
 	b.at("2026-06-01 03:30:00")
 	b.at("2026-06-01 04:00:00")
-	b.want("gone 01 01:00 run 1", "new 01 04:00 run 1") // nobody knows the zone of the first
+	b.want("gone 01 01:00 run 1", "new 01 04:00 run 1") // the zone of the first is unknown
 	if last, err := b.Last(t.Context(), 1); err != nil || len(last) != 1 || last[0].Schedule != "new" {
 		t.Errorf("%v %v", last, err)
 	}

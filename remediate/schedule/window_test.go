@@ -160,7 +160,7 @@ func theirs(t *testing.T, s schedule.Spec) (i timeinterval.TimeInterval) {
 // A year minute by minute: what is open is what Alertmanager holds for open, and it
 // opens and closes when that walk finds that it does. Alertmanager counts the days of a
 // month in hours, and so is a day short in months whose clock is put forward: those are
-// left out here, and stand in TestWindow.
+// left out here, and are in TestWindow.
 func TestWindowsLikeAlertmanager(t *testing.T) {
 	for name, year := range map[string]int{"Europe/Berlin": 2027, "Australia/Lord_Howe": 2024, "Africa/Cairo": 2010, "America/Sao_Paulo": 2016, "America/New_York": 2044} {
 		t.Run(name, func(t *testing.T) {

@@ -151,8 +151,8 @@ func (c *cluster) post(t *testing.T, alerts ...map[string]any) {
 	}
 }
 
-// Three peers of a real cluster tell of one trouble, and it is one episode, from
-// its beginning to its end, whoever is asked meanwhile.
+// Three peers of a real cluster deliver one alert, and it is one incident, from
+// its beginning to its end, whichever peer is queried meanwhile.
 func TestThreePeers(t *testing.T) {
 	d := open(t)
 	var deliveries atomic.Int64
@@ -203,7 +203,7 @@ func TestThreePeers(t *testing.T) {
 }
 
 // Three peers mute, inhibit, silence and hold alerts, and one of a group cannot be read:
-// what has an episode is what they deliver, and a silence that one peer was told of holds
+// what has an episode is what they deliver, and a silence that one peer knows holds
 // what was delivered before.
 func TestThreePeersHold(t *testing.T) {
 	d := open(t)
@@ -252,7 +252,7 @@ time_intervals: [{name: always, time_intervals: [{times: [{start_time: '00:00', 
 		within(t, "the silence", func() error {
 			all, err := prom.Alertmanager{URL: peer}.Silences(t.Context())
 			if err == nil && len(all) == 0 {
-				err = errors.New("there is none")
+				err = errors.New("not found")
 			}
 			return err
 		})

@@ -89,7 +89,7 @@ func group(alerts, size int) string {
 }
 
 // A group of 8 MB is taken whole. Of one that is larger than what is read the first part
-// is taken, and people are told what splits it.
+// is taken, and a dead letter says what splits it.
 func TestLargeGroups(t *testing.T) {
 	d := open(t)
 	if w := d.send("POST", "right", group(2000, 4<<10)); w.Code != 200 || d.episodes(t) != 2000 {

@@ -157,7 +157,7 @@ func TestRefusals(t *testing.T) {
 				}
 			default:
 				if len(letters) != 0 {
-					t.Errorf("%d letters of nobody in particular", len(letters))
+					t.Errorf("%d dead letters of no sender", len(letters))
 				}
 			}
 			if test.method == "GET" && w.Header().Get("Allow") != "POST" {
@@ -199,7 +199,7 @@ func TestAccepts(t *testing.T) {
 	}
 	d.send("POST", "right", strings.Replace(message(alert), `"truncatedAlerts":0`, `"truncatedAlerts":3`, 1))
 	if d.truncated != 1 {
-		t.Error("nobody was told of the alerts that were left out")
+		t.Error("no dead letter about the alerts that were left out")
 	}
 }
 
@@ -310,7 +310,7 @@ func (d *door) count(t testing.TB, query string, args ...any) (n int) {
 }
 
 // holds returns nil when each alert of a body that fires has an episode, open or
-// ended a moment ago, or stands in a letter.
+// ended a moment ago, or is in a dead letter.
 func (d *door) holds(body []byte) error {
 	var sent struct{ Alerts []json.RawMessage }
 	if err := json.Unmarshal(body, &sent); err != nil {
@@ -349,8 +349,8 @@ func (d *door) holds(body []byte) error {
 		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
 			return err
 		}
-		// Labels that only Grafana or a replica tells apart are one episode, under
-		// the labels that were told last.
+		// Labels that differ only by Grafana or a replica are one incident, under
+		// the labels that were delivered last.
 		if n == 0 && !slices.ContainsFunc(slices.Collect(maps.Keys(a.Labels)), func(l string) bool {
 			return strings.HasPrefix(l, "__") || strings.HasSuffix(l, "replica")
 		}) {

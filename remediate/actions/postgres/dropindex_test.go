@@ -332,7 +332,7 @@ func crash(t *testing.T, s *sandbox.Postgres, version string) *sandbox.Postgres 
 	return again
 }
 
-// Of two that are identical one may go, and then the other is nobody's duplicate.
+// Of two that are identical one may go, and then the other is no longer a duplicate.
 // The one that stays is the one that the planner uses.
 func TestDropIndexOfPair(t *testing.T) {
 	c := open(t)
@@ -432,7 +432,7 @@ func TestDropIndexNullsNotDistinct(t *testing.T) {
 	}
 }
 
-// While somebody reads, a drop waits, and nobody waits behind it. Given up, it says
+// While somebody reads, a drop waits, and no session waits behind it. Given up, it says
 // what it has left; taken up again, it ends.
 func TestDropIndexBehindReader(t *testing.T) {
 	c := open(t)
@@ -464,7 +464,7 @@ func TestDropIndexBehindReader(t *testing.T) {
 	if got := c.invalid(t); got != "older" {
 		t.Fatalf("invalid is %q: the test shows nothing", got)
 	}
-	// A person who looks at it now is told the same, and may ask for it as invalid.
+	// A person who looks at it now sees the same, and may request it as invalid.
 	if _, err := action.Plan(t.Context(), c.dropRequest("older", because("invalid", "patience", "1s"))); err == nil || !strings.Contains(err.Error(), "report") {
 		t.Errorf("Plan behind the reader: %v", err)
 	}

@@ -42,7 +42,7 @@ type remedy struct {
 	limit   float64
 	archive *target.Archive // of accounts; its database is that of the copy
 	prepare []string        // run in the copy before, for both
-	naive   []string        // each a statement of its own; none where nobody would stop anybody
+	naive   []string        // each a statement of its own; empty if no session would block another
 	lock    time.Duration   // how long the action says it waits for a lock of a table, at most
 	reader  time.Duration   // a report reads accounts for so long, from before the work
 	holder  string          // what a session runs that forgets to commit, from before the work
@@ -73,7 +73,7 @@ func remedies() []remedy {
 		{name: "repack", action: postgres.Repack, naive: []string{naiveFull}, lock: 1200 * time.Millisecond},
 		{name: "repack beside a reader", action: postgres.Repack, naive: []string{naiveFull}, lock: 1200 * time.Millisecond, reader: 4 * time.Second},
 		{name: "repack by rows", action: postgres.Repack, prepare: []string{"drop extension pg_repack"}, naive: []string{naiveFull}, lock: 5 * time.Second},
-		// Small, since nobody can do anything while it is written; what counts is the wait before.
+		// Small, because all sessions are blocked while it is written; what counts is the wait before.
 		{name: "vacuum_full beside a reader", action: postgres.VacuumFull, prepare: []string{
 			"delete from public.accounts where aid > (select max(aid) / 20 from public.accounts)", naiveFull, "update public.accounts set abalance = 0", "vacuum (analyze, truncate off) public.accounts",
 		}, naive: []string{naiveFull}, lock: 500 * time.Millisecond, reader: 15 * time.Second},
@@ -313,7 +313,7 @@ type outcome struct {
 	errors        string
 	before, worst time.Duration // the longest transaction before the work, and of those that ended later
 	lock          time.Duration // the longest that the action itself was seen to wait for a table's lock
-	blocked       time.Duration // the longest that a client was seen to wait for a lock of whoever works
+	blocked       time.Duration // the longest that a client was seen to wait for a lock of the worker
 	took          time.Duration
 }
 

@@ -63,7 +63,7 @@ func (w site) run(b *testing.B, r remedy, work func(*bed, context.Context) error
 
 func (r remedy) report(b *testing.B, ours, naive outcome) {
 	b.Helper()
-	beside := "nobody does it in a way that stops others"
+	beside := "the usual way does not block others"
 	if len(r.naive) > 0 {
 		ratio := ours.worst.Seconds() / max(naive.worst.Seconds(), 1e-9)
 		verdict := "goal met"

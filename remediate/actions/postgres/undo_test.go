@@ -98,7 +98,7 @@ func TestUndoPartitions(t *testing.T) {
 				t.Errorf("somebody else's detachment: %q %v", found, err)
 			}
 			if !strings.Contains(plan.Steps[0].Left, `ALTER TABLE "public"."t" ATTACH PARTITION "public"."t_2020" FOR VALUES FROM`) {
-				t.Errorf("what people are told: %s", plan.Steps[0].Left)
+				t.Errorf("the text for people: %s", plan.Steps[0].Left)
 			}
 		})
 	}
@@ -215,6 +215,6 @@ func TestUndoRepack(t *testing.T) {
 		}
 	}
 	if !strings.Contains(step.Left, "DROP TRIGGER IF EXISTS repack_trigger ON "+c.qTable) {
-		t.Errorf("what people are told: %s", step.Left)
+		t.Errorf("the text for people: %s", step.Left)
 	}
 }

@@ -18,7 +18,7 @@ import (
 // fragLimit is the fragmentation that the patients should come to.
 const fragLimit = 1.5
 
-// fragment deletes three of four values that stand together.
+// fragment deletes three of four adjacent values.
 func fragment(t testing.TB, r *target.Redis) {
 	t.Helper()
 	do(t, r, "flushall", "sync")
@@ -229,6 +229,6 @@ func TestDefragIsUndone(t *testing.T) {
 		t.Errorf("undone twice: %q %v", found, err)
 	}
 	if !strings.Contains(step.Left, "CONFIG SET active-defrag-cycle-max 40") && !strings.Contains(step.Left, "active-defrag-cycle-max 40") {
-		t.Errorf("what people are told: %s", step.Left)
+		t.Errorf("the text for people: %s", step.Left)
 	}
 }

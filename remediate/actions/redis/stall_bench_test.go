@@ -149,7 +149,7 @@ func (r remedy) run(b *testing.B, s *target.Redis, work func(context.Context) er
 	if err := work(limited); err != nil {
 		b.Errorf("%s: %v", r.name, err)
 	}
-	time.Sleep(50 * time.Millisecond) // whoever waited has been answered
+	time.Sleep(50 * time.Millisecond) // all waiting clients have been answered
 	stop()
 	clients.Wait()
 	return o

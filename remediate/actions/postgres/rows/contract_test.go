@@ -233,7 +233,7 @@ func stranger(t *testing.T, c *pgx.Conn, r rows.Reader, oids []int64) {
 	}
 }
 
-// Another server and a table that was dropped are told apart, and a text that is no
+// Another server and a table that was dropped are distinguished, and a text that is no
 // contract is an error.
 func TestContractOfAnother(t *testing.T) {
 	c := serve(t, "")
