@@ -180,7 +180,7 @@ func (a prune) applyImage(ctx context.Context, f remediate.Fence, step remediate
 }
 
 // summed refuses what would be more than the run may remove: bytes are those of the
-// step and of all before it, whether these have gone or not, so that there is nothing
+// step and of all before it, whether these have gone or not, so that nothing is left
 // to be counted over the tries.
 func summed(f remediate.Fence, bytes string) error {
 	if bytes == "" {
