@@ -62,7 +62,7 @@ func TestAnnotations(t *testing.T) {
 			}
 		}
 		if (r.Annotations["action"] == "none") != (r.Annotations["reason"] != "") {
-			t.Errorf("%s: a reason is given if and only if the action is none", r.Name)
+			t.Errorf("%s: a reason is given if and only if no action is named", r.Name)
 		}
 		if r.Labels["severity"] == "" {
 			t.Errorf("%s has no severity", r.Name)

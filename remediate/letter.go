@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// A Letter is a delivery that could not be read, kept for people.
-type Letter struct {
+// A DeadLetter is a delivery that could not be read, kept for people.
+type DeadLetter struct {
 	ID       int64     `json:"id"`
 	Received time.Time `json:"received"`
 	Remote   string    `json:"remote"` // who sent it

@@ -27,7 +27,7 @@ type Request struct {
 	Policy   string            `json:"policy,omitempty"`   // the policy that asked, if one did
 	Step     int               `json:"step,omitempty"`     // of the policy's chain, counted from 0
 	Mode     Mode              `json:"mode"`               // whether it may act
-	Episode  int64             `json:"episode,omitempty"`  // the episode that asks; 0 when none does
+	Incident int64             `json:"episode,omitempty"`  // the episode that asks; 0 when none does
 	Schedule string            `json:"schedule,omitempty"` // the schedule that asks, if one does
 	Query    string            `json:"query,omitempty"`    // of the schedule, by which it found the subject
 	By       string            `json:"by"`                 // "alert/PostgresIndexBloat", "schedule/nightly", "user/ann"
@@ -121,7 +121,7 @@ type Action struct {
 	// closed window or a changed configuration stops the run.
 	Cancel Cancel
 
-	Remedy
+	Executor
 }
 
 // Cancel says whether a statement under way may be cancelled.
@@ -181,8 +181,8 @@ const (
 	Bool     ParamType = "bool"     // true or false
 )
 
-// A Remedy is the part of an action that touches the world.
-type Remedy interface {
+// A Executor is the part of an action that touches the world.
+type Executor interface {
 	// Plan looks and changes nothing. It returns a *Refusal where the action
 	// cannot or need not be taken. The same state of the target gives the same
 	// steps, so that a plan can be made again and compared.
@@ -199,7 +199,7 @@ type Remedy interface {
 	Measure(ctx context.Context, r Request) (float64, error)
 }
 
-// A Configurer is a Remedy whose steps rest on more of the configuration than the
+// A Configurer is a Executor whose steps rest on more of the configuration than the
 // address of the target: an archive entry, a folder. The engine asks the action of
 // the configuration in force, before each step and while one is under way.
 type Configurer interface {
@@ -288,7 +288,7 @@ const (
 
 func (r Risk) String() string { return [...]string{"safe", "guarded", "destructive"}[r] }
 
-// A Roomer is a Remedy that can tell how much room its target has. The guard
+// A Roomer is a Executor that can tell how much room its target has. The guard
 // headroom asks it; nothing is changed.
 type Roomer interface {
 	Headroom(ctx context.Context, r Request) (Headroom, error)
@@ -393,39 +393,39 @@ func (a Approval) Of(p Plan) bool {
 	return a.Plan == p.Question()
 }
 
-// A Notice is sent to people, once for each Key.
-type Notice struct {
-	ID      int64      `json:"id"`
-	Key     string     `json:"key"`
-	Kind    NoticeKind `json:"kind"`
-	Run     int64      `json:"run,omitempty"`
-	Episode int64      `json:"episode,omitempty"`
-	Plan    string     `json:"plan,omitempty"` // the question that is asked: Plan.Question
-	Title   string     `json:"title"`
-	Text    string     `json:"text"`
-	At      time.Time  `json:"at"`
-	Until   time.Time  `json:"until,omitzero"` // a question is answered until then; zero where nothing is asked
+// A Notification is sent to people, once for each Key.
+type Notification struct {
+	ID       int64            `json:"id"`
+	Key      string           `json:"key"`
+	Kind     NotificationKind `json:"kind"`
+	Run      int64            `json:"run,omitempty"`
+	Incident int64            `json:"episode,omitempty"`
+	Plan     string           `json:"plan,omitempty"` // the question that is asked: Plan.Question
+	Title    string           `json:"title"`
+	Text     string           `json:"text"`
+	At       time.Time        `json:"at"`
+	Until    time.Time        `json:"until,omitzero"` // a question is answered until then; zero where nothing is asked
 
 	Labels map[string]string `json:"labels,omitempty"` // what it is about: the subject, policy and action
 }
 
-// NoticeKind says what a notice wants of people.
-type NoticeKind string
+// NotificationKind says what a notice wants of people.
+type NotificationKind string
 
 // The kinds of notices.
 const (
-	NoticeAsk  NoticeKind = "ask"  // approve or decline a plan
-	NoticePage NoticeKind = "page" // a person is needed: nothing that may be done by itself has helped
-	NoticeTell NoticeKind = "tell" // to know: a policy stopped, or was put back to ask
+	NotificationAsk  NotificationKind = "ask"  // approve or reject a plan
+	NotificationPage NotificationKind = "page" // a person is needed: nothing that may be done by itself has helped
+	NotificationTell NotificationKind = "tell" // to know: a policy stopped, or was put back to ask
 
-	NoticeActed     NoticeKind = "acted"      // a run has done all its steps
-	NoticeHelped    NoticeKind = "helped"     // a run has ended, and it helped
-	NoticeNotHelped NoticeKind = "not_helped" // a run has acted and ended, and it is not known to have helped
+	NotificationActed     NotificationKind = "acted"      // a run has done all its steps
+	NotificationHelped    NotificationKind = "helped"     // a run has ended, and it helped
+	NotificationNotHelped NotificationKind = "not_helped" // a run has acted and ended, and it is not known to have helped
 
-	NoticeAlert    NoticeKind = "alert"    // an alert fires
-	NoticeResolved NoticeKind = "resolved" // it fires no more
+	NotificationAlert    NotificationKind = "alert"    // an alert fires
+	NotificationResolved NotificationKind = "resolved" // it fires no more
 
-	NoticeTest NoticeKind = "test" // of upkeep notify test
+	NotificationTest NotificationKind = "test" // of upkeep notify test
 )
 
 // A Refusal says that a run was stopped on purpose. It is an outcome, not a fault.

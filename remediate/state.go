@@ -48,17 +48,17 @@ func (s State) Final() bool { return len(Transitions()[s]) == 0 }
 // that a person or the engine did that is no transition. Entries are appended and
 // never changed.
 type Entry struct {
-	Seq     int64     `json:"seq"`
-	Run     int64     `json:"run,omitempty"` // 0: it concerns no single run
-	Episode int64     `json:"episode,omitempty"`
-	At      time.Time `json:"at"`
-	From    State     `json:"from,omitempty"` // empty for the first entry of a run
-	To      State     `json:"to,omitempty"`   // empty where Note says what it is
-	Step    int       `json:"step,omitempty"` // counted from 1; 0 for a transition
-	Done    bool      `json:"done,omitempty"` // of a step: it is done, not begun
-	Note    Note      `json:"note,omitempty"`
-	By      string    `json:"by,omitempty"` // the person, where one did it
-	Why     string    `json:"why"`          // for people
+	Seq      int64     `json:"seq"`
+	Run      int64     `json:"run,omitempty"` // 0: it concerns no single run
+	Incident int64     `json:"episode,omitempty"`
+	At       time.Time `json:"at"`
+	From     State     `json:"from,omitempty"` // empty for the first entry of a run
+	To       State     `json:"to,omitempty"`   // empty where Note says what it is
+	Step     int       `json:"step,omitempty"` // counted from 1; 0 for a transition
+	Done     bool      `json:"done,omitempty"` // of a step: it is done, not begun
+	Note     Note      `json:"note,omitempty"`
+	By       string    `json:"by,omitempty"` // the person, where one did it
+	Why      string    `json:"why"`          // for people
 
 	// Reason is small and enumerated where the entry is a refusal, else empty.
 	Reason string `json:"reason,omitempty"`
@@ -131,9 +131,9 @@ type Alert struct {
 	Ahead time.Duration `json:"ahead,omitempty"`
 }
 
-// An Episode is an incident: the time in which one alert fires for one subject. It
+// An Incident is an incident: the time in which one alert fires for one subject. It
 // opens with the first firing alert of its labels and is not opened twice.
-type Episode struct {
+type Incident struct {
 	ID     int64     `json:"id"`
 	Alert  Alert     `json:"alert"` // as last delivered
 	Opened time.Time `json:"opened"`
@@ -151,4 +151,4 @@ type Episode struct {
 }
 
 // Name returns the name of the alert.
-func (e Episode) Name() string { return e.Alert.Labels["alertname"] }
+func (e Incident) Name() string { return e.Alert.Labels["alertname"] }

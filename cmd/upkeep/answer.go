@@ -25,13 +25,13 @@ that time the run may wait for its window or its turn.`
 	return cmd
 }
 
-func declineCommand() *cobra.Command {
-	cmd, c := answerCommand("decline", "Reject the plan of a run that awaits approval", func(run console.Stopped) string {
+func rejectCommand() *cobra.Command {
+	cmd, c := answerCommand("reject", "Reject the plan of a run that awaits approval", func(run console.Stopped) string {
 		return fmt.Sprintf("run %d is rejected", run.ID)
 	})
 	cmd.Long = `Reject the plan of a run that awaits approval. The run ends, and the policy tries no other
 step for this incident. When the alert fires again, the policy asks again.`
-	cmd.Example = "  upkeep decline 7 --why 'the shop opens in an hour'"
+	cmd.Example = "  upkeep reject 7 --why 'the shop opens in an hour'"
 	c.why(cmd)
 	return cmd
 }

@@ -256,7 +256,7 @@ func (s *killSite) onceEach(t *testing.T, lines []console.Line, saves int) {
 	t.Helper()
 	episodes, acted := make(map[int64]int), make(map[string]int)
 	for _, l := range lines {
-		episodes[l.Request.Episode]++
+		episodes[l.Request.Incident]++
 		switch {
 		case l.State == remediate.Cleared:
 			acted[l.Request.Action]++

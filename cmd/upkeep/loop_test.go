@@ -227,11 +227,11 @@ func (s *site) awaitCleared(t *testing.T, actions ...string) []console.Line {
 				moving++
 			}
 		}
-		if len(cleared) == len(actions) && moving == 0 && len(status.Episodes) == 0 {
+		if len(cleared) == len(actions) && moving == 0 && len(status.Incidents) == 0 {
 			return lines
 		}
 	}
-	for _, e := range status.Episodes {
+	for _, e := range status.Incidents {
 		t.Logf("fires: %v", e.Alert.Labels)
 	}
 	for _, l := range lines {

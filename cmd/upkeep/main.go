@@ -58,7 +58,7 @@ need the write token if one is configured (web.token_file).`,
 		c.GroupID = "here"
 		root.AddCommand(c)
 	}
-	for _, c := range []*cobra.Command{statusCommand(), alertsCommand(), inboxCommand(), runsCommand(), showCommand(), scheduleCommand(), planCommand(), runCommand(), approveCommand(), declineCommand(), cancelCommand(), pauseCommand(), resumeCommand(), policyCommand(), journalCommand()} {
+	for _, c := range []*cobra.Command{statusCommand(), alertsCommand(), inboxCommand(), runsCommand(), showCommand(), scheduleCommand(), planCommand(), runCommand(), approveCommand(), rejectCommand(), cancelCommand(), pauseCommand(), resumeCommand(), policyCommand(), journalCommand()} {
 		c.GroupID = "there"
 		root.AddCommand(c)
 	}

@@ -425,7 +425,7 @@ alerting: {alertmanagers: [{static_configs: [{targets: [%q]}]}]}
 	s.fire(t, "Unsaved", "")
 	s.address = own
 	until(t, "the receiver is asked", func() bool { return slices.Contains(hook.Alerts(t), "firing UpkeepAwaitingApproval") })
-	out, err := exec.CommandContext(t.Context(), "upkeep", "decline", "1", "--why", "not now", "--url", "http://"+s.address).CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), "upkeep", "reject", "1", "--why", "not now", "--url", "http://"+s.address).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v %s", err, out)
 	}

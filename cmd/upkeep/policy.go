@@ -90,7 +90,7 @@ func tryPolicies(w io.Writer, b policy.Book, alert remediate.Alert) error {
 		return errors.New("no policy matches; the alert would be shown and left alone")
 	}
 	now := time.Now()
-	c := policy.Case{Episode: remediate.Episode{ID: 1, Alert: alert, Opened: now}, Now: now}
+	c := policy.Case{Incident: remediate.Incident{ID: 1, Alert: alert, Opened: now}, Now: now}
 	if d := b.Decide(c); !d.Wait.IsZero() {
 		fmt.Fprintf(w, "\nwaits %s: %s\n", model.Duration(d.Wait.Sub(now).Round(time.Millisecond)), d.Why)
 		c.Now = d.Wait

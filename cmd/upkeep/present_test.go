@@ -227,7 +227,7 @@ func (o *office) pause(t *testing.T, scope string) {
 // run is the state of run 1.
 func (o *office) run(t *testing.T) remediate.Run {
 	t.Helper()
-	var s console.Story
+	var s console.RunDetails
 	if err := o.get("/runs/1", &s); err != nil {
 		return remediate.Run{}
 	}

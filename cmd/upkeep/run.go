@@ -54,7 +54,7 @@ func runCommand() *cobra.Command {
 
 // follow prints the entries of a run as they come, until it has ended.
 func (c *client) follow(ctx context.Context, w io.Writer, run int64) error {
-	var s console.Story
+	var s console.RunDetails
 	for shown := 0; ; {
 		if err := c.do(ctx, http.MethodGet, fmt.Sprintf("/runs/%d", run), nil, &s); err != nil {
 			if ctx.Err() != nil {

@@ -21,7 +21,7 @@ func runsCommand() *cobra.Command {
 		Use:   "runs",
 		Short: "List runs and their results, newest first",
 		Long: `List runs and their results, newest first. A run in state "asked" awaits approval (upkeep
-approve or upkeep decline), one in state "waiting" waits for a guard. docs/states.md lists
+approve or upkeep reject), one in state "waiting" waits for a guard. docs/states.md lists
 all states.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

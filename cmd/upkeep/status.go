@@ -46,12 +46,12 @@ func printStatus(w io.Writer, s console.Status) error {
 		}
 	}
 	for _, r := range s.Asked {
-		fmt.Fprintf(w, "AWAITING APPROVAL run %d: %s on %s. See upkeep show %d; then upkeep approve %d, or upkeep decline %d --why …\n", r.ID, r.Request.Action, journal.Subject(r.Request.Subject), r.ID, r.ID, r.ID)
+		fmt.Fprintf(w, "AWAITING APPROVAL run %d: %s on %s. See upkeep show %d; then upkeep approve %d, or upkeep reject %d --why …\n", r.ID, r.Request.Action, journal.Subject(r.Request.Subject), r.ID, r.ID, r.ID)
 	}
-	if len(s.Episodes) == 0 {
+	if len(s.Incidents) == 0 {
 		fmt.Fprintln(w, "No alert is firing.")
 	}
-	for _, e := range s.Episodes {
+	for _, e := range s.Incidents {
 		fmt.Fprintf(w, "FIRING %s since %s: %s\n", e.Name(), e.Opened.Local().Format(time.DateTime), e.Alert.Annotations["summary"])
 	}
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)

@@ -106,7 +106,7 @@ func value(b []byte, at int) int {
 	if at < len(b) && b[at] == '\\' {
 		return at
 	}
-	// Letters beyond ASCII, or the end of the line.
+	// DeadLetters beyond ASCII, or the end of the line.
 	n := bytes.IndexByte(b[from:], '\\')
 	if n < 0 || bytes.IndexByte(b[from:from+n], '"') >= 0 || !plainText(b[from:from+n]) {
 		return -1

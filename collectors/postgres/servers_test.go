@@ -192,7 +192,7 @@ func TestStandby(t *testing.T) {
 	}
 	unused := postgres.UnusedIndex(primary)
 	const sample = `index_unused_bytes{server="s",database="postgres",schema="public",table="t",index="t_a`
-	if text = collectortest.Answer(t, unused); strings.Count(text, sample) != 2 || value(t, text, "upkeep_postgres_index_usage_standbys_unasked{") != 2 { // and a slot for one that is away
+	if text = collectortest.Answer(t, unused); strings.Count(text, sample) != 2 || value(t, text, "upkeep_postgres_index_usage_standbys_unmonitored{") != 2 { // and a slot for one that is away
 		t.Errorf("a standby that is no target:\n%s", text)
 	}
 	db := connect(t, two.URL)
@@ -203,7 +203,7 @@ func TestStandby(t *testing.T) {
 	}
 	_ = db.Close(t.Context()) // its statistics are reported at the end of the session
 	primary.Replicas = []*target.Postgres{replica}
-	for end := time.Now().Add(2 * time.Minute); strings.Count(text, sample) != 1 || value(t, text, "upkeep_postgres_index_usage_standbys_unasked{") != 1; text = collectortest.Answer(t, unused) {
+	for end := time.Now().Add(2 * time.Minute); strings.Count(text, sample) != 1 || value(t, text, "upkeep_postgres_index_usage_standbys_unmonitored{") != 1; text = collectortest.Answer(t, unused) {
 		if time.Now().After(end) {
 			t.Fatalf("what the standby uses is unused:\n%s", text)
 		}

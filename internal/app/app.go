@@ -153,11 +153,11 @@ func (a *App) carriers(ctx context.Context) error {
 		return err
 	}
 	a.signer = signer
-	a.outbox = notify.New(notify.Config{Store: a.store, Link: console.NoticeLinks(a.externalURL(), a.signer), Over: a.over, Logger: a.log.With("component", "notify"), Registerer: a.registry})
+	a.outbox = notify.New(notify.Config{Store: a.store, Link: console.NotificationLinks(a.externalURL(), a.signer), Over: a.over, Logger: a.log.With("component", "notify"), Registerer: a.registry})
 	e := engine.Config{
-		Journal: a.journal, Queue: a.journal, Desk: a.journal, Members: a.journal, Standing: a.journal, Watch: a.journal, Inbox: a.inbox,
+		Journal: a.journal, Queue: a.journal, Desk: a.journal, Members: a.journal, Demoter: a.journal, Watch: a.journal, Inbox: a.inbox,
 		Refresh:     func(metric, server string) { a.scraper.Refresh(metric, server) },
-		Told:        a.outbox.Wake,
+		Notified:    a.outbox.Wake,
 		Announce:    a.announced,
 		Concurrency: c.Engine.Concurrency, Lease: c.Engine.Lease, Alone: !a.store.Shared(), Unmoved: a.journal.Unmoved,
 		Logger: a.log.With("component", "engine"), Registerer: a.registry,

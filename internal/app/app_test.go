@@ -221,7 +221,7 @@ func TestServedIsDeclared(t *testing.T) {
 	}
 	// That a collector writes what it declares is tested where it is. What needs a
 	// run that acts, a notice, or a schedule with a query, is absent here.
-	absent := []string{"upkeep_schedule_query_failing", "upkeep_schedule_query_failures_total", "upkeep_runs_active", "upkeep_policy_acted_total", "upkeep_policy_came_back_total", "upkeep_policy_clear_seconds_total", "upkeep_policy_demoted", "upkeep_notices_total"}
+	absent := []string{"upkeep_schedule_query_failing", "upkeep_schedule_query_failures_total", "upkeep_runs_active", "upkeep_policy_acted_total", "upkeep_policy_came_back_total", "upkeep_policy_resolve_seconds_total", "upkeep_policy_demoted", "upkeep_notifications_total"}
 	for _, m := range catalog.Own() {
 		if !served[m.Name] && !slices.Contains(absent, m.Name) {
 			t.Errorf("%s is declared and not served", m.Name)
@@ -254,8 +254,8 @@ func TestWebhookRefuses(t *testing.T) {
 	}
 	var s console.Status
 	_, text := l.send(t, "GET", console.Prefix+"/status", "", "")
-	if err := json.Unmarshal([]byte(text), &s); err != nil || len(s.Episodes) != 0 {
-		t.Errorf("episodes: %+v %v", s.Episodes, err)
+	if err := json.Unmarshal([]byte(text), &s); err != nil || len(s.Incidents) != 0 {
+		t.Errorf("episodes: %+v %v", s.Incidents, err)
 	}
 }
 

@@ -228,7 +228,7 @@ func TestReloadStorm(t *testing.T) {
 	close(over)
 	storm.Wait()
 	for _, r := range runs {
-		var s console.Story
+		var s console.RunDetails
 		_, text := f.send(t, "GET", fmt.Sprint(console.Prefix, "/runs/", r.ID), "", "")
 		if err := json.Unmarshal([]byte(text), &s); err != nil {
 			t.Fatal(err)

@@ -30,16 +30,16 @@ type Place struct {
 }
 
 // Wants reports whether a kind of notification is sent here.
-func (p Place) Wants(kind remediate.NoticeKind) bool {
+func (p Place) Wants(kind remediate.NotificationKind) bool {
 	switch kind {
-	case remediate.NoticeTest:
+	case remediate.NotificationTest:
 		return true
-	case remediate.NoticeResolved:
-		kind = remediate.NoticeAlert
+	case remediate.NotificationResolved:
+		kind = remediate.NotificationAlert
 	default:
 	}
 	if len(p.On) == 0 { // that a run has acted is no reason to wake anybody
-		return kind != remediate.NoticeActed
+		return kind != remediate.NotificationActed
 	}
 	return slices.Contains(p.On, string(kind))
 }

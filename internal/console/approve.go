@@ -35,11 +35,11 @@ const (
 	whyRefused = "rejected by the link in the notification"
 )
 
-// NoticeLinks returns what makes the links of notices: to the page where a plan is approved, and to
+// NotificationLinks returns what makes the links of notices: to the page where a plan is approved, and to
 // the run. base is where people reach this upkeep.
-func NoticeLinks(base string, s *notify.Signer) func(n remediate.Notice, approve bool) string {
+func NotificationLinks(base string, s *notify.Signer) func(n remediate.Notification, approve bool) string {
 	base = strings.TrimSuffix(base, "/")
-	return func(n remediate.Notice, approve bool) string {
+	return func(n remediate.Notification, approve bool) string {
 		if !approve {
 			return fmt.Sprintf("%s%s/runs/%d", base, Prefix, n.Run)
 		}
@@ -140,7 +140,7 @@ func (c *Console) say(r *http.Request, q *question) *verdict {
 	switch r.PostForm.Get("answer") {
 	case "approve":
 		holds := time.Now().Add(Holds(q.run))
-		if err = c.stands(r.Context(), q.run); err == nil {
+		if err = c.stillAllowed(r.Context(), q.run); err == nil {
 			err = c.Journal.Approve(r.Context(), q.run.ID, q.plan, by, holds)
 		}
 		done = verdict{http.StatusOK, "good", "Approved", fmt.Sprintf("Run %d acts as soon as all guards pass, if its plan has not changed by then. The approval is valid until %s.", q.run.ID, moment(holds))}

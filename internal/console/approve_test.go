@@ -105,11 +105,11 @@ func open(t *testing.T) *clinic {
 	i := inbox.New(inbox.Config{Store: c.store, Wake: func() {}})
 	var outbox *notify.Outbox
 	c.engine = engine.New(engine.Config{
-		Journal: c.journal, Queue: c.journal, Desk: c.journal, Members: c.journal, Standing: c.journal, Inbox: i,
-		Guards: func() []remediate.Guard { return guard.All(guard.Config{}) }, Told: func() { outbox.Wake() }, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
+		Journal: c.journal, Queue: c.journal, Desk: c.journal, Members: c.journal, Demoter: c.journal, Inbox: i,
+		Guards: func() []remediate.Guard { return guard.All(guard.Config{}) }, Notified: func() { outbox.Wake() }, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
 	})
 	err = c.engine.Use([]remediate.Action{{
-		Name: "bed/reindex", Target: "main", Lowers: "upkeep_bed_bloat_ratio", Subject: []string{"server", "table"}, Exclusive: []string{"server", "table"}, Timeout: time.Second, Remedy: c.bed,
+		Name: "bed/reindex", Target: "main", Lowers: "upkeep_bed_bloat_ratio", Subject: []string{"server", "table"}, Exclusive: []string{"server", "table"}, Timeout: time.Second, Executor: c.bed,
 		Params: []remediate.Param{{Name: "because", Type: remediate.Text}}, LowersBy: map[string]string{"because=empty": "upkeep_bed_empty_bytes"},
 	}}, []policy.Policy{{Name: "bloat", Steps: []policy.Step{{Action: "bed/reindex", Mode: remediate.Ask}}}})
 	if err != nil {
@@ -125,7 +125,7 @@ func open(t *testing.T) *clinic {
 	slack := httptest.NewServer(http.HandlerFunc(c.post))
 	t.Cleanup(slack.Close)
 	outbox = notify.New(notify.Config{
-		Store: c.store, Link: console.NoticeLinks(c.page.URL+"/", c.signer), Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
+		Store: c.store, Link: console.NotificationLinks(c.page.URL+"/", c.signer), Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
 		Notifiers: []notify.Named{{Name: "chat", Notifier: notify.Slack{URL: func() (string, error) { return slack.URL, nil }}}},
 	})
 	ctx, stop := context.WithCancel(context.Background())
@@ -419,15 +419,15 @@ func TestBadLinks(t *testing.T) {
 	}
 }
 
-func TestNoticeLinks(t *testing.T) {
+func TestNotificationLinks(t *testing.T) {
 	c := open(t)
 	at := time.Now().Truncate(time.Second).UTC()
-	links := console.NoticeLinks("https://upkeep.example/", c.signer)
-	if got := links(remediate.Notice{Run: 7}, false); got != "https://upkeep.example"+console.Prefix+"/runs/7" {
+	links := console.NotificationLinks("https://upkeep.example/", c.signer)
+	if got := links(remediate.Notification{Run: 7}, false); got != "https://upkeep.example"+console.Prefix+"/runs/7" {
 		t.Errorf("the run's link: %s", got)
 	}
 	for until, want := range map[time.Time]time.Time{at.Add(time.Hour): at.Add(time.Hour), {}: at.Add(24 * time.Hour)} {
-		link := links(remediate.Notice{Run: 7, Plan: "p", At: at, Until: until}, true)
+		link := links(remediate.Notification{Run: 7, Plan: "p", At: at, Until: until}, true)
 		run, plan, end, err := c.signer.Verify(strings.TrimPrefix(link, "https://upkeep.example/approve?token="), at)
 		if err != nil || run != 7 || plan != "p" || !end.Equal(want) {
 			t.Errorf("%s: %s", link, fmt.Sprint(run, plan, end, err))

@@ -52,7 +52,7 @@ func TestBucketSaysWhatToDo(t *testing.T) {
 		"another key":    {change: func(c *BucketConfig) { c.ID = text("unknown") }, want: "does not know the key's id"},
 		"no such bucket": {change: func(c *BucketConfig) { c.Bucket = "elsewhere" }, want: `there is no bucket "elsewhere"`},
 		"another region": {change: func(c *BucketConfig) { c.Region = "us-west-9" }, want: "region"},
-		"no listener": {change: func(c *BucketConfig) { c.Endpoint = "http://127.0.0.1:1" }, want: "connection refused"},
+		"no listener":    {change: func(c *BucketConfig) { c.Endpoint = "http://127.0.0.1:1" }, want: "connection refused"},
 		"a key not to read": {change: func(c *BucketConfig) {
 			c.Secret = func() (string, error) { return "", errors.New("secret: /x is empty") }
 		}, want: "/x is empty"},

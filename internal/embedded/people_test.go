@@ -33,7 +33,7 @@ func (i *inbox) Notify(_ context.Context, m notify.Message) error {
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	for _, n := range m.Notices {
+	for _, n := range m.Notifications {
 		i.all = append(i.all, fmt.Sprintf("%s %s", n.Kind, n.Title))
 	}
 	return nil

@@ -15,6 +15,7 @@ import (
 // words is the content of words.txt.
 type words struct {
 	turns, names []word
+	any          *regexp.Regexp // any of the turns, since most lines have none
 	allow        []exception
 }
 
@@ -59,6 +60,11 @@ func readWords(t *testing.T) *words {
 			t.Fatalf("words.txt: %q is neither turn, not nor allow", line)
 		}
 	}
+	var each []string
+	for _, one := range all.turns {
+		each = append(each, strings.TrimPrefix(one.find.String(), "(?i)"))
+	}
+	all.any = regexp.MustCompile("(?i)" + strings.Join(each, "|"))
 	return all
 }
 
@@ -75,6 +81,9 @@ func (w *words) allowed(path, text string) bool {
 
 // turn returns a turn of phrase in a line, and what to write; "" if there is no such turn.
 func (w *words) turn(path, line string) (found, instead string) {
+	if !w.any.MatchString(line) {
+		return "", ""
+	}
 	for _, one := range w.turns {
 		for _, found := range one.find.FindAllString(line, -1) {
 			if !w.allowed(path, found) {

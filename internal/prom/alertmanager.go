@@ -190,16 +190,16 @@ func (a Alertmanager) Alerts(ctx context.Context, receiver string) (all []Alert,
 	return all, err
 }
 
-// A Standing is the status of an alert in one of Alertmanager's groups: what keeps it from
+// A AlertStatus is the status of an alert in one of Alertmanager's groups: what keeps it from
 // being delivered. MutedBy exists in 0.28 and later.
-type Standing struct {
+type AlertStatus struct {
 	Labels                           map[string]string
 	SilencedBy, InhibitedBy, MutedBy []string
 }
 
-// Standings returns the status of the alerts that match each filter, in each group for the
+// AlertStatuses returns the status of the alerts that match each filter, in each group for the
 // receivers that the pattern matches whole; "" is every receiver.
-func (a Alertmanager) Standings(ctx context.Context, receiver string, filter ...Matcher) (all []Standing, err error) {
+func (a Alertmanager) AlertStatuses(ctx context.Context, receiver string, filter ...Matcher) (all []AlertStatus, err error) {
 	err = a.ask(ctx, question{http.MethodGet, "alerts/groups", answerLimit}, func(ctx context.Context, api *amclient.AlertmanagerAPI) error {
 		p := alertgroup.NewGetAlertGroupsParamsWithContext(ctx).WithActive(new(true)).WithSilenced(new(true)).WithInhibited(new(true)).WithFilter(filters(filter))
 		if receiver != "" {
@@ -218,7 +218,7 @@ func (a Alertmanager) Standings(ctx context.Context, receiver string, filter ...
 					return errHalf
 				}
 				s := value(one.Status)
-				all = append(all, Standing{one.Labels, s.SilencedBy, s.InhibitedBy, s.MutedBy})
+				all = append(all, AlertStatus{one.Labels, s.SilencedBy, s.InhibitedBy, s.MutedBy})
 			}
 		}
 		return nil

@@ -228,9 +228,9 @@ func (f fixture) request(a remediate.Action, w *ward) remediate.Request {
 	return r
 }
 
-// lacks checks that a plan is refused because of missing rights, and that one of them
+// refusedFor checks that a plan is refused because of missing rights, and that one of them
 // is named.
-func lacks(t *testing.T, err error, missing []remediate.Right) {
+func refusedFor(t *testing.T, err error, missing []remediate.Right) {
 	t.Helper()
 	r, refused := remediate.Refused(err)
 	if !refused || r.Reason != remediate.ReasonPrivilege {
@@ -323,7 +323,7 @@ func oneAction(t *testing.T, server, name string, f fixture) {
 		a := on(w.role(t))
 		_, err := a.Plan(t.Context(), f.request(a, w))
 		if !f.open {
-			lacks(t, err, needed)
+			refusedFor(t, err, needed)
 		}
 	})
 	for i, less := range needed {
@@ -335,7 +335,7 @@ func oneAction(t *testing.T, server, name string, f fixture) {
 			w.allow(t, role, f, slices.Delete(slices.Clone(needed), i, i+1)...)
 			a := on(role)
 			_, err := a.Plan(t.Context(), f.request(a, w))
-			lacks(t, err, needed[i:i+1])
+			refusedFor(t, err, needed[i:i+1])
 		})
 	}
 	t.Run("with all", func(t *testing.T) {
@@ -499,7 +499,7 @@ func oneRedis(t *testing.T, name string, f redisFixture) {
 		a := byName(t, target.Set{Redis: []*target.Redis{allowed(t, f, []rights.Need{{Rights: rules}})}}, name)
 		r := remediate.Request{Action: name, Subject: map[string]string{"server": "cache"}, Params: f.params, Mode: remediate.Auto, By: "user/test"}
 		p, err := a.Plan(t.Context(), r)
-		if lacks := p.Lacking(); lacks != nil {
+		if lacks := p.Missing(); lacks != nil {
 			err = lacks // the plan reports it even if something else blocks it
 		}
 		return a, r, err
@@ -507,7 +507,7 @@ func oneRedis(t *testing.T, name string, f redisFixture) {
 	connect := remediate.Right{Grant: "+client|setname"} // how every session begins
 	t.Run("with none", func(t *testing.T) {
 		_, _, err := plan(t, []remediate.Right{connect})
-		lacks(t, err, needed)
+		refusedFor(t, err, needed)
 	})
 	for i, less := range needed {
 		t.Run("without "+less.Grant, func(t *testing.T) {
@@ -515,7 +515,7 @@ func oneRedis(t *testing.T, name string, f redisFixture) {
 				return
 			}
 			_, _, err := plan(t, slices.Delete(slices.Clone(needed), i, i+1))
-			lacks(t, err, needed[i:i+1])
+			refusedFor(t, err, needed[i:i+1])
 		})
 	}
 	t.Run("with all", func(t *testing.T) {

@@ -190,10 +190,10 @@ func plain(name string) error {
 	return nil
 }
 
-// Speaks reports whether the API version used with the engine is a given one,
+// Supports reports whether the API version used with the engine is a given one,
 // like 1.39, or in a later one. What a parameter of a later version forbids, an engine
 // that does not know it does.
-func (d *Docker) Speaks(ctx context.Context, version string) (bool, error) {
+func (d *Docker) Supports(ctx context.Context, version string) (bool, error) {
 	return asked(ctx, d, func(c *client.Client) (bool, error) {
 		return versions.GreaterThanOrEqualTo(c.ClientVersion(), version), nil
 	})

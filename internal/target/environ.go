@@ -20,8 +20,8 @@ func environment() map[string]string {
 	}
 }
 
-// told lists the parameters of a URL that reach a program by other means.
-func told() []string {
+// passed lists the parameters of a URL that reach a program by other means.
+func passed() []string {
 	return []string{"host", "port", "user", "password", "dbname", "database", "application_name", "fallback_application_name"}
 }
 
@@ -62,7 +62,7 @@ func (p *Postgres) Environ(database, application string) ([]string, error) {
 	for name, values := range u.Query() {
 		variable := environment()[name]
 		switch {
-		case slices.Contains(told(), name) || len(values) == 0:
+		case slices.Contains(passed(), name) || len(values) == 0:
 		case variable == "":
 			return nil, fmt.Errorf("postgres %s: PostgreSQL's own programs do not support the parameter %q of the URL", p.Name, name)
 		default:

@@ -30,7 +30,7 @@ import (
 //	want [RUN] STATE [REASON]                         the run, or the last one, comes to that state
 //	says [RUN] TEXT…                                  its story has each of the texts
 //	runs N                                            there are so many runs
-//	approve, decline                                  what a person says to the last run
+//	approve, reject                                   what a person says to the last run
 //	notified ask|page|tell TEXT…                      a notification has these words
 //	clock DURATION|at HH:MM                           so much time passes
 //	value QUERY WANT                                  the query's answer comes to be that
@@ -41,7 +41,7 @@ func commands() map[string]func(*testscript.TestScript, bool, []string) {
 	all := make(map[string]func(*testscript.TestScript, bool, []string))
 	for name, do := range map[string]func(*testscript.TestScript, *house, []string) error{
 		"sql": sql, "session": session, "configure": configure, "as": actAs, "alert": alert, "ask": ask, "want": want, "says": says,
-		"runs": runs, "approve": approve, "decline": decline, "notified": notified, "clock": clock, "value": value, "keep": keep, "kept": kept,
+		"runs": runs, "approve": approve, "reject": reject, "notified": notified, "clock": clock, "value": value, "keep": keep, "kept": kept,
 		"server": server, "standby": standby, "halt": halt, "start": start, "redis": redisServer, "cli": redisCLI, "archive": archiveRows, "disk": disk, "engine": dockerEngine, "image": dockerImage, "has": dockerHas, "psql": psqlFile,
 	} {
 		all[name] = func(ts *testscript.TestScript, neg bool, args []string) {
@@ -365,7 +365,7 @@ func approve(_ *testscript.TestScript, h *house, args []string) error {
 	return err
 }
 
-func decline(_ *testscript.TestScript, h *house, args []string) error {
+func reject(_ *testscript.TestScript, h *house, args []string) error {
 	ctx := context.Background()
 	if err := want(nil, h, append(args, "asked")); err != nil {
 		return err
@@ -382,7 +382,7 @@ func decline(_ *testscript.TestScript, h *house, args []string) error {
 func notified(_ *testscript.TestScript, h *house, args []string) error {
 	return until(func() error {
 		h.engine.Wake()
-		all, err := h.notices(context.Background(), remediate.NoticeKind(args[0]))
+		all, err := h.notices(context.Background(), remediate.NotificationKind(args[0]))
 		if err != nil {
 			return err
 		}

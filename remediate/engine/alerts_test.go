@@ -52,7 +52,7 @@ func TestFlappingIsToldOnce(t *testing.T) {
 					tell(began, false)
 					pass(c.off)
 				}
-				pages := h.notices(remediate.NoticePage)
+				pages := h.notices(remediate.NotificationPage)
 				if len(pages) != c.pages {
 					t.Fatalf("%d pages, want %d: %+v", len(pages), c.pages, pages)
 				}

@@ -46,10 +46,10 @@ func TestChain(t *testing.T) {
 		says(t, h.is(1, remediate.Uncleared).Why, "from 10 to 10, limit 0")
 
 		run := h.is(2, remediate.Asked)
-		if run.Request.Action != "ward/operate" || run.Request.Step != 1 || run.Request.Episode != 1 {
+		if run.Request.Action != "ward/operate" || run.Request.Step != 1 || run.Request.Incident != 1 {
 			t.Errorf("%+v", run.Request)
 		}
-		asked := h.notices(remediate.NoticeAsk)
+		asked := h.notices(remediate.NotificationAsk)
 		if len(asked) != 1 || asked[0].Run != 2 || asked[0].Plan != run.Plan.Question() || !asked[0].Until.Equal(run.Due) {
 			t.Fatalf("%+v", asked)
 		}
@@ -68,7 +68,7 @@ func TestChain(t *testing.T) {
 		}
 		pass(time.Minute)
 		h.runs(2)
-		if pages := h.notices(remediate.NoticePage); len(pages) != 0 {
+		if pages := h.notices(remediate.NotificationPage); len(pages) != 0 {
 			t.Errorf("people were paged about what was cleared: %+v", pages)
 		}
 		h.verify()
@@ -90,7 +90,7 @@ func TestChainClearsTheWay(t *testing.T) {
 			t.Errorf("%+v", run)
 		}
 		h.is(2, remediate.Cleared)
-		if pages := h.notices(remediate.NoticePage); len(pages) != 0 {
+		if pages := h.notices(remediate.NotificationPage); len(pages) != 0 {
 			t.Errorf("people were paged: %+v", pages)
 		}
 		h.verify()
@@ -170,8 +170,8 @@ func TestChainEndsWithAPage(t *testing.T) {
 		h.is(1, remediate.Uncleared)
 		h.is(2, remediate.Failed)
 
-		pages := h.notices(remediate.NoticePage)
-		if len(pages) != 1 || pages[0].Episode != 1 {
+		pages := h.notices(remediate.NotificationPage)
+		if len(pages) != 1 || pages[0].Incident != 1 {
 			t.Fatalf("%+v", pages)
 		}
 		says(t, pages[0].Title, "Sick needs a person")
@@ -188,7 +188,7 @@ func TestChainEndsWithAPage(t *testing.T) {
 		}
 		h.alert("t", true)
 		pass(time.Minute)
-		if pages := h.notices(remediate.NoticePage); len(pages) != 1 {
+		if pages := h.notices(remediate.NotificationPage); len(pages) != 1 {
 			t.Errorf("%d pages, want one", len(pages))
 		}
 		if diff := cmp.Diff([]remediate.Note{remediate.NotePaged, remediate.NoteDecided}, h.notes(0)); diff != "" {
@@ -230,7 +230,7 @@ func TestChainGoesOn(t *testing.T) {
 				if test.runs == 2 {
 					h.is(2, remediate.Cleared)
 				}
-				if pages := h.notices(remediate.NoticePage); len(pages) != test.pages {
+				if pages := h.notices(remediate.NotificationPage); len(pages) != test.pages {
 					t.Errorf("%d pages, want %d", len(pages), test.pages)
 				}
 				h.verify()
@@ -240,7 +240,7 @@ func TestChainGoesOn(t *testing.T) {
 }
 
 // A chain ends with its episode: what is over is not remedied further.
-func TestChainStopsWithTheEpisode(t *testing.T) {
+func TestChainStopsWithTheIncident(t *testing.T) {
 	bubble(t, func(t *testing.T, h *house) {
 		h.second = remediate.Auto
 		h.ward.useless = map[string]bool{"heal": true}
@@ -252,7 +252,7 @@ func TestChainStopsWithTheEpisode(t *testing.T) {
 		pass(time.Minute)
 		h.is(1, remediate.Uncleared)
 		h.runs(1)
-		if pages := h.notices(remediate.NoticePage); len(pages) != 0 {
+		if pages := h.notices(remediate.NotificationPage); len(pages) != 0 {
 			t.Errorf("%+v", pages)
 		}
 	})

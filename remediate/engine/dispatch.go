@@ -129,11 +129,11 @@ func (e *Engine) Decide(ctx context.Context) error {
 			e.tell(run, remediate.Entry{Run: run.ID, To: run.State, Why: run.Why})
 		}
 		for _, d := range all {
-			if d.Notice != nil && e.c.Told != nil {
-				e.c.Told()
+			if d.Notification != nil && e.c.Notified != nil {
+				e.c.Notified()
 			}
 			if d.Request == nil && d.Wait.IsZero() {
-				e.log.Info("episode left alone", "episode", d.Episode, "why", d.Why)
+				e.log.Info("episode left alone", "episode", d.Incident, "why", d.Why)
 			}
 		}
 		if len(episodes) < batch {
@@ -143,30 +143,30 @@ func (e *Engine) Decide(ctx context.Context) error {
 }
 
 // decide puts one episode with its history to the policies.
-func (e *Engine) decide(ctx context.Context, book policy.Book, edition string, episode remediate.Episode) (d journal.Decided, err error) {
+func (e *Engine) decide(ctx context.Context, book policy.Book, edition string, episode remediate.Incident) (d journal.Decided, err error) {
 	runs, err := e.c.Desk.History(ctx, episode.ID)
 	if err != nil {
 		return d, err
 	}
-	k := policy.Case{Episode: episode, Now: e.now().UTC()}
+	k := policy.Case{Incident: episode, Now: e.now().UTC()}
 	for _, r := range runs {
 		k.History = append(k.History, policy.Past{
 			Run: r.ID, Policy: r.Request.Policy, Step: r.Request.Step, Action: r.Request.Action, State: r.State, Reason: r.Reason, Why: r.Why, Acted: r.Acted(),
 		})
 	}
 	decision := book.Decide(k)
-	d = journal.Decided{Episode: episode.ID, Request: decision.Request, Wait: decision.Wait, Why: decision.Why}
+	d = journal.Decided{Incident: episode.ID, Request: decision.Request, Wait: decision.Wait, Why: decision.Why}
 	if d.Case, err = json.Marshal(policy.Record{Kind: policy.KindDecide, Book: edition, Case: &k, Decision: &decision}); err != nil {
 		return d, err
 	}
 	if decision.Page {
-		d.Notice = &remediate.Notice{
-			Key: fmt.Sprintf("page/%d/%s", episode.ID, decision.Policy), Kind: remediate.NoticePage, Episode: episode.ID, At: e.now(), Labels: aboutAlert(episode.Alert.Labels, decision.Policy),
+		d.Notification = &remediate.Notification{
+			Key: fmt.Sprintf("page/%d/%s", episode.ID, decision.Policy), Kind: remediate.NotificationPage, Incident: episode.ID, At: e.now(), Labels: aboutAlert(episode.Alert.Labels, decision.Policy),
 			Title: fmt.Sprintf("%s needs a person", episode.Name()), Text: e.diagnosis(episode, runs, decision.Why),
 		}
 		if episode.FlappingFrom != 0 { // once for all the time in which nothing was decided
-			d.Notice.Key = fmt.Sprintf("flapping/%d/%s", episode.FlappingFrom, decision.Policy)
-			d.Notice.Title = episode.Name() + " is flapping, and nothing was done about it"
+			d.Notification.Key = fmt.Sprintf("flapping/%d/%s", episode.FlappingFrom, decision.Policy)
+			d.Notification.Title = episode.Name() + " is flapping, and nothing was done about it"
 		}
 	}
 	return d, nil

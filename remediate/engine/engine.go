@@ -63,16 +63,16 @@ type Members interface {
 	Leave(ctx context.Context) error
 }
 
-// A Standing measures the success rate of a policy.
-type Standing interface {
+// A Demoter measures the success rate of a policy.
+type Demoter interface {
 	Effect(ctx context.Context, policy string) (cleared, judged int, err error)
 	Demote(ctx context.Context, policy, why string, run int64) (bool, error)
 }
 
 // An Inbox tells which episodes are open.
 type Inbox interface {
-	Undecided(ctx context.Context, edition string, n int) ([]remediate.Episode, error)
-	Episode(ctx context.Context, id int64) (remediate.Episode, error)
+	Undecided(ctx context.Context, edition string, n int) ([]remediate.Incident, error)
+	Incident(ctx context.Context, id int64) (remediate.Incident, error)
 }
 
 // Rules tell whether the expression of an alert still holds for a subject.
@@ -99,19 +99,19 @@ type Config struct {
 	Queue    Queue
 	Desk     Desk
 	Members  Members
-	Standing Standing
+	Demoter  Demoter
 	Inbox    Inbox
 	Rules    Rules    // nil: the measure alone decides whether a run helped
 	Silences Silences // nil: nothing is silenced
 	Watch    Watch    // nil: nothing is noticed before it is looked at anyway
 
-	Guards      func() []remediate.Guard        // those that hold now, in the order in which they are asked
-	Refresh     func(metric, server string)     // has a metric read again that an action lowers; may be nil
-	Told        func()                          // called after a notice was written; may be nil
-	Announce    func(remediate.NoticeKind) bool // whether people are notified of what a run did and what came of it; nil: they are not
-	Concurrency int                             // runs that act at once; 8 where 0
-	Lease       time.Duration                   // how long others wait for a sign of life; 5 s where 0
-	Alone       bool                            // no other process works on the store: a lease that cannot be renewed passes to no other
+	Guards      func() []remediate.Guard              // those that hold now, in the order in which they are asked
+	Refresh     func(metric, server string)           // has a metric read again that an action lowers; may be nil
+	Notified    func()                                // called after a notice was written; may be nil
+	Announce    func(remediate.NotificationKind) bool // whether people are notified of what a run did and what came of it; nil: they are not
+	Concurrency int                                   // runs that act at once; 8 where 0
+	Lease       time.Duration                         // how long others wait for a sign of life; 5 s where 0
+	Alone       bool                                  // no other process works on the store: a lease that cannot be renewed passes to no other
 
 	// Unmoved finds the runs that have not moved since a moment, for the metric and for
 	// people; nil: not used.
@@ -215,7 +215,7 @@ func checkRequest(a remediate.Action, r remediate.Request) error {
 			return remediate.Refuse(remediate.ReasonSubject, "%s: %v", r.Action, err)
 		}
 	}
-	if r.Episode != 0 && r.Limit == nil {
+	if r.Incident != 0 && r.Limit == nil {
 		return remediate.Refuse(remediate.ReasonSubject, "the alert has no annotation \"limit\" that is a number, so nothing could be called cleared")
 	}
 	return nil
@@ -237,7 +237,7 @@ type move struct {
 	due    time.Time
 	stay   bool // nothing has happened: evaluate again at the due time, without an entry
 
-	notice *remediate.Notice
+	notice *remediate.Notification
 	admit  func(remediate.Working) error
 	proof  json.RawMessage // what a verdict was made of
 }
@@ -384,7 +384,7 @@ func (e *Engine) move(ctx context.Context, c *carried, m move) (left bool, err e
 	}
 	c.writing.Lock()
 	err = e.c.Journal.Append(ctx, journal.Change{
-		Run: next, Entry: entry, Fence: c.fence.Token, Exclusive: e.exclusive(c.run.Request), Leave: left, Notice: m.notice, Admit: m.admit,
+		Run: next, Entry: entry, Fence: c.fence.Token, Exclusive: e.exclusive(c.run.Request), Leave: left, Notification: m.notice, Admit: m.admit,
 	})
 	c.writing.Unlock()
 	if r, refused := remediate.Refused(err); refused && m.admit != nil {

@@ -218,7 +218,7 @@ func TestFiresAnew(t *testing.T) {
 	h.alert("t", true)
 	h.await(1, remediate.Cleared)
 	h.alert("t", true)
-	if open, err := h.inbox.Episodes(t.Context()); err != nil || len(open) != 1 || open[0].ID != 1 {
+	if open, err := h.inbox.Incidents(t.Context()); err != nil || len(open) != 1 || open[0].ID != 1 {
 		t.Fatalf("the late repetition of an alert opened another episode: %+v %v", open, err)
 	}
 	h.ward.mu.Lock()
@@ -243,7 +243,7 @@ func TestFiresOn(t *testing.T) {
 	h.ward.mu.Unlock()
 	h.skip(14 * time.Minute)
 	h.alert("t", true)
-	if open, err := h.inbox.Episodes(t.Context()); err != nil || len(open) != 1 || open[0].ID != 1 {
+	if open, err := h.inbox.Incidents(t.Context()); err != nil || len(open) != 1 || open[0].ID != 1 {
 		t.Fatalf("too early: %+v %v", open, err)
 	}
 	h.skip(2 * time.Minute)
@@ -251,7 +251,7 @@ func TestFiresOn(t *testing.T) {
 	h.await(2, remediate.Cleared)
 }
 
-func TestEpisodeEndsWhileWaiting(t *testing.T) {
+func TestIncidentEndsWhileWaiting(t *testing.T) {
 	h := newHouse(t)
 	if err := h.journal.SetPause(t.Context(), remediate.Pause{Scope: "all", Reason: "move", By: "ann"}); err != nil {
 		t.Fatal(err)
@@ -352,7 +352,7 @@ func TestOneAtATimeOnASubject(t *testing.T) {
 }
 
 // Many troubles at once: as many act as may, and each subject once.
-func TestManyEpisodes(t *testing.T) {
+func TestManyIncidents(t *testing.T) {
 	const n = 200
 	h := newHouse(t)
 	h.ward.steps, h.ward.relief, h.ward.before = 1, 10, func() { time.Sleep(time.Millisecond) }

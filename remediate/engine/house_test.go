@@ -115,7 +115,7 @@ type record interface {
 }
 
 type regards interface {
-	engine.Standing
+	engine.Demoter
 	engine.Watch
 }
 
@@ -127,7 +127,7 @@ type papers interface {
 
 func (h *house) engine(j record) *engine.Engine {
 	e := engine.New(engine.Config{
-		Journal: j, Queue: j, Desk: j, Members: j, Standing: j, Watch: j, Inbox: h.inbox, Rules: h.rules, Silences: h.silences, Now: h.now, Concurrency: max(h.slots, 4), Alone: h.alone, Unmoved: h.journal.Unmoved,
+		Journal: j, Queue: j, Desk: j, Members: j, Demoter: j, Watch: j, Inbox: h.inbox, Rules: h.rules, Silences: h.silences, Now: h.now, Concurrency: max(h.slots, 4), Alone: h.alone, Unmoved: h.journal.Unmoved,
 		Guards:  func() []remediate.Guard { return guard.All(h.guards) },
 		Refresh: func(metric, server string) { h.refreshed.Store(metric + " " + server) },
 		Logger:  slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
@@ -249,14 +249,14 @@ func (h *house) runs(want int) {
 }
 
 // notices are the sent notices of one kind.
-func (h *house) notices(kind remediate.NoticeKind) (all []remediate.Notice) {
+func (h *house) notices(kind remediate.NotificationKind) (all []remediate.Notification) {
 	h.t.Helper()
 	rows, err := h.store.Query(h.t.Context(), "select notice from notices order by id")
 	if err != nil {
 		h.t.Fatal(err)
 	}
 	for rows.Next() {
-		var n remediate.Notice
+		var n remediate.Notification
 		var text []byte
 		if err := errors.Join(rows.Scan(&text), json.Unmarshal(text, &n)); err != nil {
 			h.t.Error(err)

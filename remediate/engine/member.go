@@ -162,7 +162,7 @@ func (e *Engine) forget(c *carried) {
 // silence holds the silence of a run that works, where its policy wants one. That
 // it cannot be held is no reason not to act.
 func (e *Engine) silence(ctx context.Context, run remediate.Run) {
-	episode, err := e.c.Inbox.Episode(ctx, run.Request.Episode)
+	episode, err := e.c.Inbox.Incident(ctx, run.Request.Incident)
 	if err == nil {
 		err = e.c.Silences.Hold(ctx, run, episode.Alert)
 	}
@@ -174,7 +174,7 @@ func (e *Engine) silence(ctx context.Context, run remediate.Run) {
 // quieten lets the silence of a run that works be made and renewed, and does not
 // wait for it: Alertmanager may be slow, and the run must not be.
 func (e *Engine) quieten(run remediate.Run) {
-	if e.c.Silences == nil || !run.Request.Terms.Silence || run.Request.Episode == 0 {
+	if e.c.Silences == nil || !run.Request.Terms.Silence || run.Request.Incident == 0 {
 		return
 	}
 	e.mu.Lock()
@@ -213,8 +213,8 @@ func (e *Engine) silences(ctx context.Context) {
 // after does what follows a transition and may be lost in a crash: what was not
 // done is done at the next occasion.
 func (e *Engine) after(ctx context.Context, c *carried, m move) {
-	if m.notice != nil && e.c.Told != nil {
-		e.c.Told()
+	if m.notice != nil && e.c.Notified != nil {
+		e.c.Notified()
 	}
 	if m.to == remediate.Allowed || m.to == remediate.Applied {
 		return
@@ -242,7 +242,7 @@ func (e *Engine) weigh(ctx context.Context, run remediate.Run) error {
 	if name == "" || !run.Acted() || run.Request.Terms.Effect <= 0 {
 		return nil
 	}
-	cleared, judged, err := e.c.Standing.Effect(ctx, name)
+	cleared, judged, err := e.c.Demoter.Effect(ctx, name)
 	if err != nil {
 		return err
 	}
@@ -250,11 +250,11 @@ func (e *Engine) weigh(ctx context.Context, run remediate.Run) error {
 	if !falls {
 		return nil
 	}
-	done, err := e.c.Standing.Demote(ctx, name, why, run.ID)
+	done, err := e.c.Demoter.Demote(ctx, name, why, run.ID)
 	if done {
 		e.log.Warn("policy put back to ask", "policy", name, "why", why)
-		if e.c.Told != nil {
-			e.c.Told()
+		if e.c.Notified != nil {
+			e.c.Notified()
 		}
 	}
 	return err

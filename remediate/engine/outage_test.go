@@ -192,7 +192,7 @@ func TestMeasureIsGoneAfterTheSteps(t *testing.T) {
 				h.ward.after = func() { crashed.Store(true) }
 				h.actions = func() []remediate.Action {
 					a := h.ward.action()
-					a.Remedy = forgetful{h.ward, &crashed, tc.fault}
+					a.Executor = forgetful{h.ward, &crashed, tc.fault}
 					return []remediate.Action{a}
 				}
 				h.live()
@@ -228,7 +228,7 @@ func TestMeasureIsGoneBeforeTheSteps(t *testing.T) {
 		crashed.Store(true)
 		h.actions = func() []remediate.Action {
 			a := h.ward.action()
-			a.Remedy = forgetful{h.ward, &crashed, remediate.ErrNoData}
+			a.Executor = forgetful{h.ward, &crashed, remediate.ErrNoData}
 			return []remediate.Action{a}
 		}
 		h.live()
@@ -328,7 +328,7 @@ func TestFrozenWhileConnecting(t *testing.T) {
 		connects := &connecting{ward: h.ward}
 		h.actions = func() []remediate.Action {
 			a := h.ward.action()
-			a.Remedy = connects
+			a.Executor = connects
 			return []remediate.Action{a}
 		}
 		h.live()

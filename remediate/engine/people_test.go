@@ -46,7 +46,7 @@ func TestApprovalIsOfOnePlan(t *testing.T) {
 		}
 		pass(10 * time.Minute)
 		var plans []string
-		for _, n := range h.notices(remediate.NoticeAsk) {
+		for _, n := range h.notices(remediate.NotificationAsk) {
 			plans = append(plans, n.Plan)
 		}
 		if diff := cmp.Diff([]string{old, run.Plan.Question()}, plans); diff != "" {
@@ -84,7 +84,7 @@ func TestApprovalExpires(t *testing.T) {
 		}
 		pass(2 * time.Second)
 		says(t, h.is(1, remediate.Asked).Why, "again", "the approval by ann expired at")
-		if asked := h.notices(remediate.NoticeAsk); len(asked) != 2 || asked[0].Plan != asked[1].Plan {
+		if asked := h.notices(remediate.NotificationAsk); len(asked) != 2 || asked[0].Plan != asked[1].Plan {
 			t.Errorf("%+v", asked)
 		}
 		if len(h.ward.did()) != 0 {
@@ -128,8 +128,8 @@ func TestQuestionEnds(t *testing.T) {
 				}
 				pass(time.Minute)
 				h.runs(1)
-				if len(h.ward.did()) != 0 || len(h.notices(remediate.NoticePage)) != 0 {
-					t.Errorf("effects %v, pages %+v", h.ward.did(), h.notices(remediate.NoticePage))
+				if len(h.ward.did()) != 0 || len(h.notices(remediate.NotificationPage)) != 0 {
+					t.Errorf("effects %v, pages %+v", h.ward.did(), h.notices(remediate.NotificationPage))
 				}
 				var stale *journal.StaleError
 				if err := h.journal.Approve(t.Context(), 1, "", "bob", h.now().Add(time.Hour)); !errors.As(err, &stale) {
@@ -160,7 +160,7 @@ func TestCancelOfOneThatWaits(t *testing.T) {
 		}
 		pass(time.Minute)
 		h.runs(1)
-		if len(h.notices(remediate.NoticePage)) != 0 {
+		if len(h.notices(remediate.NotificationPage)) != 0 {
 			t.Error("people were paged about what a person wanted")
 		}
 	})

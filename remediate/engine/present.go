@@ -26,7 +26,7 @@ const (
 type present struct {
 	mu      sync.Mutex
 	setting *setting // for which it was made
-	episode remediate.Episode
+	episode remediate.Incident
 	request remediate.Request
 	err     error // a refusal, where the setting no longer asks for it
 }
@@ -41,10 +41,10 @@ func (e *Engine) today(ctx context.Context, p *present, r remediate.Request) (re
 	if p.setting == s {
 		return p.request, p.err
 	}
-	if r.Policy != "" && r.Episode != 0 && p.episode.ID == 0 {
-		episode, err := e.c.Inbox.Episode(ctx, r.Episode)
+	if r.Policy != "" && r.Incident != 0 && p.episode.ID == 0 {
+		episode, err := e.c.Inbox.Incident(ctx, r.Incident)
 		if err != nil {
-			return r, fmt.Errorf("episode %d: %w", r.Episode, err)
+			return r, fmt.Errorf("episode %d: %w", r.Incident, err)
 		}
 		p.episode = episode
 	}
@@ -54,7 +54,7 @@ func (e *Engine) today(ctx context.Context, p *present, r remediate.Request) (re
 }
 
 // present derives a request anew. What a person asked for is bound by its own terms.
-func (s *setting) present(r remediate.Request, episode remediate.Episode) (remediate.Request, error) {
+func (s *setting) present(r remediate.Request, episode remediate.Incident) (remediate.Request, error) {
 	switch {
 	case r.Policy != "":
 		return s.book.Present(r, episode)
@@ -132,7 +132,7 @@ func (e *Engine) inForce(run remediate.Run) (remediate.Action, error) {
 
 // configured asks the action whether the configuration still asks for what a step does.
 func configured(a remediate.Action, r remediate.Request, s remediate.Step) (*remediate.Refusal, error) {
-	asked, ok := a.Remedy.(remediate.Configurer)
+	asked, ok := a.Executor.(remediate.Configurer)
 	if !ok {
 		return nil, nil
 	}
@@ -238,9 +238,9 @@ func (e *Engine) unverified(run remediate.Run, what string) move {
 	}
 }
 
-// Stands returns nil if the current configuration allows a run to act once its plan is
+// StillAllowed returns nil if the current configuration allows a run to act once its plan is
 // approved, and otherwise a *Refusal that says why not.
-func (e *Engine) Stands(ctx context.Context, run remediate.Run) error {
+func (e *Engine) StillAllowed(ctx context.Context, run remediate.Run) error {
 	request, err := e.today(ctx, new(present), run.Request)
 	if err != nil {
 		return err
@@ -268,7 +268,7 @@ func (e *Engine) affected(ctx context.Context, run remediate.Run) bool {
 		return true
 	}
 	if run.State == remediate.Asked || run.Begun > 0 {
-		if e.Stands(ctx, run) != nil {
+		if e.StillAllowed(ctx, run) != nil {
 			return true
 		}
 	}

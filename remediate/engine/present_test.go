@@ -54,7 +54,7 @@ type scene struct {
 	batches int           // of a step
 }
 
-// Plan implements remediate.Remedy.
+// Plan implements remediate.Executor.
 func (s *scene) Plan(context.Context, remediate.Request) (p remediate.Plan, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -77,7 +77,7 @@ func (s *scene) Configured(_ remediate.Request, step remediate.Step) error {
 	return nil
 }
 
-// Apply implements remediate.Remedy: batches, each of which asks before it has an
+// Apply implements remediate.Executor: batches, each of which asks before it has an
 // effect, and stays for a while.
 func (s *scene) Apply(ctx context.Context, f remediate.Fence, step remediate.Step) error {
 	s.mu.Lock()
@@ -100,7 +100,7 @@ func (s *scene) Apply(ctx context.Context, f remediate.Fence, step remediate.Ste
 	return nil
 }
 
-// Measure implements remediate.Remedy: all is well as soon as something was done.
+// Measure implements remediate.Executor: all is well as soon as something was done.
 func (s *scene) Measure(context.Context, remediate.Request) (float64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -117,7 +117,7 @@ func (s *scene) change(do func()) { s.mu.Lock(); defer s.mu.Unlock(); do() }
 // setting is the configuration; edit changes it.
 func (s *scene) setting(cancel remediate.Cancel, edit ...func(*engine.Setting)) engine.Setting {
 	a := s.house.ward.action()
-	a.Timeout, a.Remedy, a.Cancel = time.Hour, s, cancel
+	a.Timeout, a.Executor, a.Cancel = time.Hour, s, cancel
 	s.house.mode = s.mode
 	set := engine.Setting{Actions: []remediate.Action{a}, Policies: s.policies()}
 	set.Policies[0].Steps[0].Terms = remediate.Terms{Windows: []string{"w"}}

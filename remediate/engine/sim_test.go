@@ -32,7 +32,7 @@ import (
 // freezes that one seed decides, in one goroutine: the same seed is the same
 // history. make sim SEEDS=1000000 runs many.
 var (
-	simSeeds = flag.Int("seeds", 1000, "how many histories the simulator runs")          //nolint:gochecknoglobals // flags of the test
+	simSeeds = flag.Int("seeds", 1000, "how many histories the simulator runs")                  //nolint:gochecknoglobals // flags of the test
 	simFirst = flag.Uint64("seed", 1, "the first seed; with -seeds 1 -v its history is printed") //nolint:gochecknoglobals // the same
 )
 
@@ -495,7 +495,7 @@ func (w *sim) start(r *replica) {
 	r.Journal = journal.New(journal.Config{Store: w.store, Name: r.name(), Lease: simLease, Now: w.clock, Shared: !r.alone})
 	r.inbox = inbox.New(inbox.Config{Store: w.store, Now: w.clock, FlapWindow: 10 * time.Minute})
 	r.engine = engine.New(engine.Config{
-		Journal: r, Queue: r, Desk: r, Members: r, Standing: r.Journal, Watch: r.Journal, Inbox: r.inbox, Rules: w.ward,
+		Journal: r, Queue: r, Desk: r, Members: r, Demoter: r.Journal, Watch: r.Journal, Inbox: r.inbox, Rules: w.ward,
 		Guards: func() []remediate.Guard {
 			return guard.All(guard.Config{Limits: guard.Limits{All: simAll, PerTarget: simPerTarget}, Deliveries: simDelivery{w.manager, r}})
 		},

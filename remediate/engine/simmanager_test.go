@@ -69,7 +69,7 @@ type simDelivery struct {
 
 // Held implements guard.Deliveries.
 func (d simDelivery) Held(ctx context.Context, id int64) (string, error) {
-	episode, err := d.r.inbox.Episode(ctx, id)
+	episode, err := d.r.inbox.Incident(ctx, id)
 	if err != nil {
 		return "", err
 	}

@@ -112,7 +112,7 @@ func (e *Engine) plan(ctx context.Context, c *carried) (move, error) {
 		return move{}, err
 	}
 	why := fmt.Sprintf("%s, plan %s", steps(len(plan.Steps)), plan.Question())
-	if err := plan.Lacking(); err != nil { // it is only observed
+	if err := plan.Missing(); err != nil { // it is only observed
 		r, _ := remediate.Refused(err)
 		why += "; " + r.Detail
 	}
@@ -128,16 +128,16 @@ func (e *Engine) look(ctx context.Context, r remediate.Request) (before *float64
 	}
 	value, err := e.measure(ctx, a, r)
 	switch {
-	case errors.Is(err, remediate.ErrNoData) && r.Episode == 0: // a person or a schedule wants it done anyway
+	case errors.Is(err, remediate.ErrNoData) && r.Incident == 0: // a person or a schedule wants it done anyway
 		plan, err = e.proposeSome(ctx, a, r)
 		return nil, plan, err
 	case err != nil:
 		return nil, plan, e.unmeasured(ctx, a, r, err)
 	case math.IsNaN(value) || math.IsInf(value, 0):
 		return nil, plan, fmt.Errorf("measure %s: %v is no measure", a.Lowers, value)
-	case r.Episode != 0 && value <= *r.Limit && r.Aside:
+	case r.Incident != 0 && value <= *r.Limit && r.Aside:
 		return &value, plan, remediate.Refuse(remediate.ReasonCannotHelp, "%s is %s, within the step's limit of %s: nothing to clear here", a.Lowers, remediate.Quantity(a.Lowers, value), remediate.Quantity(a.Lowers, *r.Limit))
-	case r.Episode != 0 && value <= *r.Limit:
+	case r.Incident != 0 && value <= *r.Limit:
 		return &value, plan, &remediate.Refusal{
 			Reason: remediate.ReasonNothing,
 			Detail: fmt.Sprintf("%s is %s, within its limit of %s", a.Lowers, remediate.Quantity(a.Lowers, value), remediate.Quantity(a.Lowers, *r.Limit)),
@@ -155,11 +155,11 @@ func (e *Engine) proposeSome(ctx context.Context, a remediate.Action, r remediat
 	if err == nil && len(plan.Steps) == 0 {
 		err = remediate.Refuse(remediate.ReasonNothing, "%s has nothing to do", a.Name)
 	}
-	lacks := plan.Lacking()
+	missing := plan.Missing()
 	switch refusal, refused := remediate.Refused(err); {
 	case err == nil && r.Mode != remediate.Observe:
-		err = lacks
-	case r.Mode == remediate.Observe && lacks != nil && refused && refusal.Reason == remediate.ReasonPrivilege && len(plan.Steps) > 0:
+		err = missing
+	case r.Mode == remediate.Observe && missing != nil && refused && refusal.Reason == remediate.ReasonPrivilege && len(plan.Steps) > 0:
 		err = nil
 	}
 	return plan, err
@@ -223,10 +223,10 @@ func (e *Engine) refusal(run remediate.Run, r *remediate.Refusal) move {
 func (e *Engine) ask(run remediate.Run, r *remediate.Refusal) move {
 	until := e.now().Add(answerWithin(run.Request.Terms))
 	question := run.Plan.Question()
-	return move{to: remediate.Asked, why: r.Detail, reason: r.Reason, due: until, notice: &remediate.Notice{
-		Key: fmt.Sprintf("ask/%d/%s/%d", run.ID, question, e.now().UnixMilli()), Kind: remediate.NoticeAsk, Run: run.ID, Episode: run.Request.Episode, Plan: question, At: e.now(), Until: until, Labels: about(run),
+	return move{to: remediate.Asked, why: r.Detail, reason: r.Reason, due: until, notice: &remediate.Notification{
+		Key: fmt.Sprintf("ask/%d/%s/%d", run.ID, question, e.now().UnixMilli()), Kind: remediate.NotificationAsk, Run: run.ID, Incident: run.Request.Incident, Plan: question, At: e.now(), Until: until, Labels: about(run),
 		Title: fmt.Sprintf("May run %d do %s on %s?", run.ID, run.Request.Action, journal.Subject(run.Request.Subject)),
-		Text:  r.Detail + "\n" + e.planText(run) + fmt.Sprintf("\nAnswer until %s: upkeep approve %d, or upkeep decline %d --why …", until.UTC().Format(time.RFC3339), run.ID, run.ID),
+		Text:  r.Detail + "\n" + e.planText(run) + fmt.Sprintf("\nAnswer until %s: upkeep approve %d, or upkeep reject %d --why …", until.UTC().Format(time.RFC3339), run.ID, run.ID),
 	}}
 }
 
@@ -279,10 +279,10 @@ func (e *Engine) agree(ctx context.Context, p remediate.Proposal, exact bool) (*
 
 // over reports whether the episode that asked for a run is over.
 func (e *Engine) over(ctx context.Context, run remediate.Run) (move, bool, error) {
-	if run.Request.Episode == 0 {
+	if run.Request.Incident == 0 {
 		return move{}, false, nil
 	}
-	episode, err := e.c.Inbox.Episode(ctx, run.Request.Episode)
+	episode, err := e.c.Inbox.Incident(ctx, run.Request.Incident)
 	if err != nil || episode.Closed.IsZero() {
 		return move{}, false, err
 	}
@@ -406,14 +406,14 @@ func (e *Engine) evidence(ctx context.Context, c *carried, a remediate.Action) (
 	if first && e.c.Refresh != nil {
 		e.c.Refresh(a.Lowers, a.Target)
 	}
-	if r.Episode == 0 || e.c.Rules == nil {
+	if r.Incident == 0 || e.c.Rules == nil {
 		return v, nil
 	}
-	episode, err := e.c.Inbox.Episode(ctx, r.Episode)
+	episode, err := e.c.Inbox.Incident(ctx, r.Incident)
 	if err != nil || episode.Alert.Expr == "" {
 		return v, err
 	}
-	v.Told = true
+	v.Evaluable = true
 	firing, err := e.c.Rules.Firing(ctx, episode.Alert.Expr, r.Subject)
 	if err != nil {
 		e.log.Warn("the alert's expression could not be evaluated", "run", c.run.ID, "err", err)

@@ -91,7 +91,7 @@ func (e *Engine) undo(ctx context.Context, c *carried, s remediate.Step) (found 
 	if !ok {
 		return "", fmt.Errorf("the configuration has no target %q that takes %s", r.Subject["server"], r.Action)
 	}
-	u, ok := a.Remedy.(remediate.Undoer)
+	u, ok := a.Executor.(remediate.Undoer)
 	if !ok {
 		return "", errNoUndo
 	}
@@ -120,9 +120,9 @@ func (e *Engine) undoes(ctx context.Context, a remediate.Action, u remediate.Und
 }
 
 // mendable tells people what a run has left that they are to mend.
-func (e *Engine) mendable(run remediate.Run, m move) *remediate.Notice {
-	return &remediate.Notice{
-		Key: fmt.Sprintf("left/%d", run.ID), Kind: remediate.NoticePage, Run: run.ID, Episode: run.Request.Episode, At: e.now(), Labels: about(run),
+func (e *Engine) mendable(run remediate.Run, m move) *remediate.Notification {
+	return &remediate.Notification{
+		Key: fmt.Sprintf("left/%d", run.ID), Kind: remediate.NotificationPage, Run: run.ID, Incident: run.Request.Incident, At: e.now(), Labels: about(run),
 		Title: fmt.Sprintf("Run %d has ended with an incomplete step: %s", run.ID, run.Request.Action),
 		Text:  m.why,
 	}

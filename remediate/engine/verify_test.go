@@ -73,7 +73,7 @@ func TestVerifiedByTheExpression(t *testing.T) {
 				if test.state == remediate.Inconclusive {
 					pages = 1 // what contradicts itself is for people
 				}
-				if got := h.notices(remediate.NoticePage); len(got) != pages {
+				if got := h.notices(remediate.NotificationPage); len(got) != pages {
 					t.Errorf("%d pages, want %d", len(got), pages)
 				}
 				h.runs(1)
@@ -121,11 +121,11 @@ func TestDemotedByItsEffect(t *testing.T) {
 		h.sick(1, 4)
 		h.ward.change(func() { h.ward.relief = 1 })
 		h.sick(5, 1)
-		if got := h.notices(remediate.NoticeTell); len(got) != 0 {
+		if got := h.notices(remediate.NotificationTell); len(got) != 0 {
 			t.Fatalf("4 of 5 promise 52 %%, which is enough: %+v", got)
 		}
 		h.sick(6, 1)
-		got := h.notices(remediate.NoticeTell)
+		got := h.notices(remediate.NotificationTell)
 		if len(got) != 1 || got[0].Run != 6 {
 			t.Fatalf("4 of 6 promise 41 %%, which is too little: %+v", got)
 		}
@@ -149,7 +149,7 @@ func TestDemotedByItsEffect(t *testing.T) {
 		}
 		h.ward.change(func() { h.ward.relief = 1 })
 		h.sick(8, 3) // 1 of 4 since: too few to tell
-		if got := h.notices(remediate.NoticeTell); len(got) != 1 {
+		if got := h.notices(remediate.NotificationTell); len(got) != 1 {
 			t.Errorf("what was before the promotion counts: %+v", got)
 		}
 		h.verify()

@@ -65,7 +65,7 @@ func Backup(b Backups) remediate.Guard {
 			}
 			for _, s := range all {
 				if what == "" {
-					what = s.lacks(server, within, p.Now)
+					what = s.shortfall(server, within, p.Now)
 				}
 			}
 			if what == "" {
@@ -76,8 +76,8 @@ func Backup(b Backups) remediate.Guard {
 	}
 }
 
-// lacks says why a series is not enough, nothing where it is.
-func (s Series) lacks(server string, within time.Duration, now time.Time) string {
+// shortfall says why a series is not enough, nothing where it is.
+func (s Series) shortfall(server string, within time.Duration, now time.Time) string {
 	stamp := func(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 	var newest, checked Dated
 	for _, b := range s.Backups {

@@ -92,11 +92,11 @@ func asks(p *remediate.Proposal) { p.Action.Asks = true }
 
 func windowed(p *remediate.Proposal) { p.Action.Windowed = true }
 
-// remedy cannot tell how much room there is, and roomy can.
-type remedy struct{ remediate.Remedy }
+// executor cannot tell how much room there is, and roomy can.
+type executor struct{ remediate.Executor }
 
 type roomy struct {
-	remediate.Remedy
+	remediate.Executor
 	room remediate.Headroom
 	err  error
 }
@@ -116,7 +116,7 @@ func proposal(change ...func(*remediate.Proposal)) remediate.Proposal {
 			},
 			Plan: remediate.Plan{Steps: []remediate.Step{{Do: "VACUUM logs"}}},
 		},
-		Action:    remediate.Action{Name: "postgres/vacuum", Target: "main", Lowers: "upkeep_postgres_table_dead_ratio", Remedy: remedy{}},
+		Action:    remediate.Action{Name: "postgres/vacuum", Target: "main", Lowers: "upkeep_postgres_table_dead_ratio", Executor: executor{}},
 		Exclusive: "main/logs", Targets: 10, Now: noon,
 	}
 	for _, c := range change {
@@ -171,7 +171,7 @@ func person(p *remediate.Proposal) {
 }
 
 func room(r remediate.Headroom) func(*remediate.Proposal) {
-	return func(p *remediate.Proposal) { p.Action.Remedy = roomy{room: r} }
+	return func(p *remediate.Proposal) { p.Action.Executor = roomy{room: r} }
 }
 
 // on is a run of the proposal's action and policy on another subject.
@@ -355,7 +355,7 @@ func TestBreaker(t *testing.T) {
 }
 
 func TestElsewhere(t *testing.T) {
-	episode := func(p *remediate.Proposal) { p.Run.Request.Episode = 5 }
+	episode := func(p *remediate.Proposal) { p.Run.Request.Incident = 5 }
 	fresh := terms(remediate.Terms{Fresh: time.Minute})
 	answered := func(ago time.Duration, err error) guard.Config {
 		return guard.Config{Answers: answers{noon.Add(-ago), err}}
@@ -429,7 +429,7 @@ func TestElsewhere(t *testing.T) {
 // A target that cannot be asked is a fault, which is tried again, not a refusal.
 func TestHeadroomFails(t *testing.T) {
 	down := errors.New("no route")
-	p := proposal(terms(remediate.Terms{Lag: time.Second}), func(p *remediate.Proposal) { p.Action.Remedy = roomy{err: down} })
+	p := proposal(terms(remediate.Terms{Lag: time.Second}), func(p *remediate.Proposal) { p.Action.Executor = roomy{err: down} })
 	err := guard.Headroom().Check(t.Context(), p)
 	if _, refused := remediate.Refused(err); refused || !errors.Is(err, down) || !strings.Contains(err.Error(), "headroom of main") {
 		t.Errorf("Check: %v", err)

@@ -30,7 +30,7 @@ func Headroom() remediate.Guard {
 			if terms.FreeDisk <= 0 && terms.Lag <= 0 && terms.Transaction <= 0 {
 				return nil
 			}
-			roomer, ok := p.Action.Remedy.(remediate.Roomer)
+			roomer, ok := p.Action.Executor.(remediate.Roomer)
 			if !ok {
 				return remediate.Refuse("headroom", "unknown: %s cannot report the headroom of its target; remove free_disk, lag and transaction from the policy", p.Action.Name)
 			}

@@ -17,7 +17,7 @@ func Mode() remediate.Guard {
 				return nil
 			}
 			needs := ""
-			if r, lacks := remediate.Refused(p.Run.Plan.Lacking()); lacks {
+			if r, lacks := remediate.Refused(p.Run.Plan.Missing()); lacks {
 				needs = "; " + r.Detail
 			}
 			return remediate.Refuse(remediate.ReasonMode, "policy %q only observes; this is what it would do%s", p.Run.Request.Policy, needs)

@@ -32,7 +32,7 @@ func Suppressed(d Deliveries) remediate.Guard {
 		Early: true,
 		Step:  true,
 		Check: func(ctx context.Context, p remediate.Proposal) error {
-			episode := p.Run.Request.Episode
+			episode := p.Run.Request.Incident
 			if d == nil || episode == 0 {
 				return nil
 			}

@@ -41,7 +41,7 @@ func TestExpire(t *testing.T) {
 	if diff := cmp.Diff([]string{"repeated", "listed"}, expire(61*time.Minute, 12*time.Hour)); diff != "" {
 		t.Error(diff)
 	}
-	if e, err := d.Episode(t.Context(), 2); err != nil || !strings.Contains(e.Why, "not repeated") {
+	if e, err := d.Incident(t.Context(), 2); err != nil || !strings.Contains(e.Why, "not repeated") {
 		t.Errorf("%+v, %v", e, err)
 	}
 	if n := d.number(t, "select due from runs where episode = 2"); n == 0 {
@@ -138,7 +138,7 @@ func TestFlappingWithoutADecision(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			d := open(t)
 			begun := d.now
-			var told []remediate.Episode
+			var told []remediate.Incident
 			look := func() {
 				for _, e := range d.undecided(t, "e") {
 					if !e.FlappingSince.IsZero() {
@@ -183,7 +183,7 @@ func TestLetterSentAgain(t *testing.T) {
 	d := open(t)
 	keep := func(text, body string) {
 		t.Helper()
-		if err := d.Keep(t.Context(), remediate.Letter{Source: "alertmanager", Status: 400, Error: text, Body: []byte(body)}); err != nil {
+		if err := d.Keep(t.Context(), remediate.DeadLetter{Source: "alertmanager", Status: 400, Error: text, Body: []byte(body)}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -193,13 +193,13 @@ func TestLetterSentAgain(t *testing.T) {
 	keep("no alertname", "a")
 	keep("no alertname", "a")
 	keep("no status", "a")
-	all, err := d.Letters(t.Context(), 10)
+	all, err := d.DeadLetters(t.Context(), 10)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var got []string
 	for _, l := range all {
-		l, err := d.Letter(t.Context(), l.ID)
+		l, err := d.DeadLetter(t.Context(), l.ID)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -39,9 +39,9 @@ const (
 // columns are what scan reads of an episode, in its order.
 const columns = "id, key, alert, opened, seen, closed, why, ripe, flaps"
 
-// An episode is one as the store has it.
-type episode struct {
-	remediate.Episode
+// An incident is one as the store has it.
+type incident struct {
+	remediate.Incident
 	key     string
 	text    string    // of its alert
 	cleared time.Time // when a run last cleared it; read for an open one only
@@ -49,7 +49,7 @@ type episode struct {
 
 // latest returns the open episode of a key and the one that was closed last; nil
 // if it does not exist. It is one statement, since it is asked for every alert.
-func latest(tx *store.Tx, key string) (open, before *episode, err error) {
+func latest(tx *store.Tx, key string) (open, before *incident, err error) {
 	rows, err := tx.Query("select "+columns+", (select coalesce(max(changed), 0) from runs where runs.episode = episodes.id and runs.state = '"+string(remediate.Cleared)+"')"+
 		" from episodes where key = ? and closed = 0 union all select * from (select "+columns+", 0 from episodes where key = ? and closed > 0 order by closed desc, id desc limit 1) as before", key, key)
 	if err != nil {
@@ -72,7 +72,7 @@ func latest(tx *store.Tx, key string) (open, before *episode, err error) {
 	return open, before, rows.Err()
 }
 
-func scan(rows *sql.Rows, more ...any) (e episode, err error) {
+func scan(rows *sql.Rows, more ...any) (e incident, err error) {
 	var opened, seen, closed, ripe int64
 	if err := rows.Scan(append([]any{&e.ID, &e.key, &e.text, &opened, &seen, &closed, &e.Why, &ripe, &e.Flaps}, more...)...); err != nil {
 		return e, err
@@ -89,7 +89,7 @@ func scan(rows *sql.Rows, more ...any) (e episode, err error) {
 // episode is closed and another one opens. The beginning of an alert alone does
 // not tell, since it moves when Prometheus is restarted. And an alert that fires
 // long after the clearing fires for a trouble that came back before it could end.
-func (i *Inbox) again(tx *store.Tx, open episode, a keyed, now time.Time) (anew bool, err error) {
+func (i *Inbox) again(tx *store.Tx, open incident, a keyed, now time.Time) (anew bool, err error) {
 	since := open.cleared
 	began := a.StartsAt.After(open.Alert.StartsAt) && byOurs(open.Alert, a.Alert, now).After(since)
 	if !a.Firing || since.IsZero() || !began && now.Before(since.Add(lingers)) {
@@ -103,7 +103,7 @@ func (i *Inbox) again(tx *store.Tx, open episode, a keyed, now time.Time) (anew 
 
 // start opens an episode. One that follows soon on the end of the one before is
 // held down, and longer each time.
-func (i *Inbox) start(tx *store.Tx, a keyed, before *episode, now time.Time) error {
+func (i *Inbox) start(tx *store.Tx, a keyed, before *incident, now time.Time) error {
 	flaps, hold := 0, i.config.Hold
 	if before != nil && before.Why != whyAnew && now.Sub(before.Closed) < i.config.FlapWindow {
 		flaps = before.Flaps + 1
@@ -150,7 +150,7 @@ func flapping(flaps int) time.Duration {
 // refresh writes what an alert says now. Its beginning only moves forward: what a
 // peer that is behind says of an earlier trouble would else make that trouble's
 // late end the end of this one.
-func refresh(tx *store.Tx, open episode, a remediate.Alert, now time.Time) error {
+func refresh(tx *store.Tx, open incident, a remediate.Alert, now time.Time) error {
 	a.Ahead = max(open.Alert.Ahead, ahead(a, now))
 	if open.Alert.StartsAt.After(a.StartsAt) {
 		a.StartsAt = open.Alert.StartsAt
@@ -171,7 +171,7 @@ func refresh(tx *store.Tx, open episode, a remediate.Alert, now time.Time) error
 }
 
 // finish closes an incident whose end was delivered, and keeps when that was.
-func finish(tx *store.Tx, open episode, ended, now time.Time) error {
+func finish(tx *store.Tx, open incident, ended, now time.Time) error {
 	a := open.Alert
 	a.Firing, a.EndsAt = false, ended
 	text, err := json.Marshal(a)

@@ -58,7 +58,7 @@ type Inbox struct {
 	kept   prometheus.Counter
 
 	restless restless
-	recent   recentLetters
+	recent   recentDeadLetters
 }
 
 // New returns an Inbox.
@@ -128,7 +128,7 @@ func newer(a, b remediate.Alert) bool {
 }
 
 // Accept takes alerts in. When it returns nil they are all on disk; where it returns an
-// error some may be, and to tell them again changes nothing. Episodes open, are
+// error some may be, and to tell them again changes nothing. Incidents open, are
 // refreshed and close.
 func (i *Inbox) Accept(ctx context.Context, alerts []remediate.Alert) error {
 	changed := false
@@ -190,13 +190,13 @@ func (i *Inbox) accept(tx *store.Tx, a keyed, now time.Time) (changed bool, err 
 
 // late reports whether an alert fires for the trouble that before was, whose end
 // was delivered or seen first. Peers deliver in any order, for a while.
-func late(before *episode, a remediate.Alert, now time.Time) bool {
+func late(before *incident, a remediate.Alert, now time.Time) bool {
 	return before != nil && now.Sub(before.Closed) < lateness &&
-		(told(*before, a) || before.Why == whyAbsent && byOurs(before.Alert, a, now).Before(before.Seen))
+		(sameEnd(*before, a) || before.Why == whyAbsent && byOurs(before.Alert, a, now).Before(before.Seen))
 }
 
-// told reports whether an alert fires for the trouble whose end was told as before's.
-func told(before episode, a remediate.Alert) bool {
+// sameEnd reports whether an alert fires for the incident whose end was delivered as before's.
+func sameEnd(before incident, a remediate.Alert) bool {
 	return before.Why == whyResolved && (a.StartsAt.Equal(before.Alert.StartsAt) || a.StartsAt.Before(before.Alert.EndsAt))
 }
 

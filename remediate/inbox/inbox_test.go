@@ -34,7 +34,7 @@ func options(t *testing.T) store.Options {
 // What an inbox promises it promises on either database.
 func TestOnPostgres(t *testing.T) {
 	for name, test := range map[string]func(*testing.T){
-		"episodes": TestEpisodes, "pairs": TestPairInOneDelivery, "late": TestLateFiringIsBelievedAtLast, "flapping": TestFlapping, "hold": TestHold, "undecided": TestUndecided, "anew": TestAnew,
+		"episodes": TestIncidents, "pairs": TestPairInOneDelivery, "late": TestLateFiringIsBelievedAtLast, "flapping": TestFlapping, "hold": TestHold, "undecided": TestUndecided, "anew": TestAnew,
 		"hostile labels": TestHostileLabelsComeBackAsTheyWent, "letters": TestLetters, "old letters": TestOldLettersGo, "metrics": TestMetrics,
 		"reconcile": TestReconcile, "after a rest": TestReconcileAfterARest, "what is newer": TestReconcileKnowsWhatIsNewer, "merges": TestReconcileMerges, "many": TestReconcileManyAndAbsence,
 		"starts nothing": TestListingStartsNothing, "expire": TestExpire, "ahead": TestClockAhead, "no hold-down": TestFlapNever, "reported flapping": TestFlappingWithoutADecision, "sent again": TestLetterSentAgain,
@@ -68,9 +68,9 @@ func (d *desk) accept(t *testing.T, alerts ...remediate.Alert) {
 	}
 }
 
-func (d *desk) open(t *testing.T) []remediate.Episode {
+func (d *desk) open(t *testing.T) []remediate.Incident {
 	t.Helper()
-	all, err := d.Episodes(t.Context())
+	all, err := d.Incidents(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,7 +101,7 @@ func over(start, end time.Time, labels ...string) remediate.Alert {
 	return a
 }
 
-func TestEpisodes(t *testing.T) {
+func TestIncidents(t *testing.T) {
 	type alerts = []remediate.Alert
 	for _, test := range []struct {
 		name   string
@@ -148,11 +148,11 @@ func (d *desk) has(t *testing.T, opened int64, open int) {
 	if got := d.open(t); len(got) != open {
 		t.Errorf("%d episodes are open, want %d: %+v", len(got), open, got)
 	}
-	if _, err := d.Episode(t.Context(), opened+1); err == nil {
+	if _, err := d.Incident(t.Context(), opened+1); err == nil {
 		t.Errorf("there is an episode %d", opened+1)
 	}
 	if opened > 0 {
-		if _, err := d.Episode(t.Context(), opened); err != nil {
+		if _, err := d.Incident(t.Context(), opened); err != nil {
 			t.Error(err)
 		}
 	}
@@ -314,7 +314,7 @@ func (d *desk) exec(t *testing.T, query string, args ...any) {
 	}
 }
 
-func (d *desk) undecided(t *testing.T, edition string) []remediate.Episode {
+func (d *desk) undecided(t *testing.T, edition string) []remediate.Incident {
 	t.Helper()
 	all, err := d.Undecided(t.Context(), edition, 100)
 	if err != nil {

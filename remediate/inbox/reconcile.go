@@ -93,14 +93,14 @@ func (i *Inbox) present(ctx context.Context, alerts []keyed, asked time.Time) (c
 
 // delivered reports whether an alert that is listed is the one whose episode was closed
 // last: its end was delivered by a peer that was behind, or it was missing for a while.
-func delivered(before *episode, a remediate.Alert) bool {
-	return before != nil && before.Why != whyAnew && (told(*before, a) || !a.StartsAt.After(before.Alert.StartsAt))
+func delivered(before *incident, a remediate.Alert) bool {
+	return before != nil && before.Why != whyAnew && (sameEnd(*before, a) || !a.StartsAt.After(before.Alert.StartsAt))
 }
 
 // over reports whether the end of an alert that is listed as firing is known: it
 // was delivered after the list was requested, or a moment before to another peer.
-func over(before *episode, a remediate.Alert, asked time.Time) bool {
-	return before != nil && (before.Closed.After(asked) || asked.Sub(before.Closed) < behind && told(*before, a))
+func over(before *incident, a remediate.Alert, asked time.Time) bool {
+	return before != nil && (before.Closed.After(asked) || asked.Sub(before.Closed) < behind && sameEnd(*before, a))
 }
 
 // An absence is the set of alerts that a source no longer reports.
@@ -145,7 +145,7 @@ func (i *Inbox) endAbsent(ctx context.Context, a absence) (ended bool, err error
 	for _, one := range a.there {
 		present[one.key] = true
 	}
-	open = slices.DeleteFunc(open, func(e episode) bool { return e.Alert.Source != a.source || present[e.key] })
+	open = slices.DeleteFunc(open, func(e incident) bool { return e.Alert.Source != a.source || present[e.key] })
 	for some := range slices.Chunk(open, chunk) {
 		now := i.now()
 		err := i.store.Write(ctx, func(tx *store.Tx) error {

@@ -84,7 +84,7 @@ func TestReconcileAfterARest(t *testing.T) {
 		if err := i.Reconcile(t.Context(), inbox.Listing{Source: "alertmanager", Asked: now, Whole: true}, 5*time.Minute); err != nil {
 			t.Fatal(err)
 		}
-		if open, err := i.Episodes(t.Context()); len(open) != step.open || err != nil {
+		if open, err := i.Incidents(t.Context()); len(open) != step.open || err != nil {
 			t.Errorf("after %s %d are open, want %d (%v)", step.after, len(open), step.open, err)
 		}
 	}

@@ -87,7 +87,7 @@ func (j *Journal) CreateIn(tx *store.Tx, r remediate.Request, why string, decide
 	ms := store.Millis(now)
 	res, err := tx.Exec(`insert into runs (key, request, action, subject, episode, state, why, plan, due, created, changed, policy, target)
 		values (?, ?, ?, ?, ?, ?, ?, '{}', ?, ?, ?, ?, ?) on conflict (key) do nothing`,
-		r.Key, string(request), r.Action, Subject(r.Subject), r.Episode, string(remediate.Received), why, ms, ms, ms, r.Policy, r.Subject["server"])
+		r.Key, string(request), r.Action, Subject(r.Subject), r.Incident, string(remediate.Received), why, ms, ms, ms, r.Policy, r.Subject["server"])
 	if err != nil {
 		return run, false, err
 	}
@@ -98,7 +98,7 @@ func (j *Journal) CreateIn(tx *store.Tx, r remediate.Request, why string, decide
 	if run, err = one(tx, "key = ?", r.Key); err != nil || n == 0 {
 		return run, false, err
 	}
-	return run, true, appendEntry(tx, remediate.Entry{Run: run.ID, Episode: r.Episode, At: now, To: remediate.Received, Why: why, Case: decided})
+	return run, true, appendEntry(tx, remediate.Entry{Run: run.ID, Incident: r.Incident, At: now, To: remediate.Received, Why: why, Case: decided})
 }
 
 // unfinished are the states of runs that have not ended.

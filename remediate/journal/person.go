@@ -97,8 +97,8 @@ func (j *Journal) Cancel(ctx context.Context, run int64, by, why string) error {
 	})
 }
 
-// A Standing is the state of a policy that differs from its configuration.
-type Standing struct {
+// A PolicyState is the state of a policy that differs from its configuration.
+type PolicyState struct {
 	Policy  string    `json:"policy"`
 	Demoted time.Time `json:"demoted,omitzero"` // since when it asks instead of acting
 	Why     string    `json:"why,omitempty"`
@@ -111,7 +111,7 @@ func (j *Journal) Demote(ctx context.Context, policy, why string, run int64) (do
 	now := j.now().UTC()
 	err = j.store.Write(ctx, func(tx *store.Tx) error {
 		done = false
-		s, err := standing(tx.Query, policy)
+		s, err := policyState(tx.Query, policy)
 		if err != nil || !s.Demoted.IsZero() {
 			return err
 		}
@@ -121,8 +121,8 @@ func (j *Journal) Demote(ctx context.Context, policy, why string, run int64) (do
 		if err != nil {
 			return err
 		}
-		n := remediate.Notice{
-			Key: fmt.Sprintf("demoted/%s/%d", policy, run), Kind: remediate.NoticeTell, Run: run, At: now,
+		n := remediate.Notification{
+			Key: fmt.Sprintf("demoted/%s/%d", policy, run), Kind: remediate.NotificationTell, Run: run, At: now,
 			Title: fmt.Sprintf("Policy %q is demoted: its runs need approval", policy), Text: why + ". To promote it: upkeep policy promote '" + policy + "'",
 		}
 		if _, err := tell(tx, n); err != nil {
@@ -160,14 +160,14 @@ func (j *Journal) reset(ctx context.Context, policy string, e remediate.Entry, s
 	})
 }
 
-func standing(q querier, policy string) (s Standing, err error) {
+func policyState(q querier, policy string) (s PolicyState, err error) {
 	rows, err := q("select policy, demoted, why, breaker, effect from standings where policy = ?", policy)
 	if err != nil {
 		return s, err
 	}
-	all, err := standings(rows, err)
+	all, err := policyStates(rows, err)
 	if err != nil || len(all) == 0 {
-		return Standing{Policy: policy}, err
+		return PolicyState{Policy: policy}, err
 	}
 	return all[0], nil
 }

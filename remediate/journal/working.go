@@ -49,7 +49,7 @@ func (j *Journal) working(q querier, run remediate.Run) (w remediate.Working, er
 	if r.Policy == "" {
 		return w, nil
 	}
-	s, err := standing(q, r.Policy)
+	s, err := policyState(q, r.Policy)
 	if err != nil {
 		return w, err
 	}

@@ -40,7 +40,7 @@ func (o *Outbox) over(ctx context.Context, n Named) error {
 			return err
 		}
 		// That it helped has its own notice, which is the end too.
-		said := helped && n.wants(remediate.NoticeHelped) && notice.Run != 0
+		said := helped && n.wants(remediate.NotificationHelped) && notice.Run != 0
 		switch {
 		case !n.wants(notice.Kind) || endless(notice) || over && said:
 			err = o.ended(ctx, n.Name, notice.ID)
@@ -55,19 +55,19 @@ func (o *Outbox) over(ctx context.Context, n Named) error {
 }
 
 // endless reports whether a notice has no end to deliver.
-func endless(n remediate.Notice) bool {
+func endless(n remediate.Notification) bool {
 	switch n.Kind {
-	case remediate.NoticeAsk, remediate.NoticeActed:
+	case remediate.NotificationAsk, remediate.NotificationActed:
 		return false
-	case remediate.NoticePage, remediate.NoticeNotHelped:
-		return n.Episode == 0
+	case remediate.NotificationPage, remediate.NotificationNotHelped:
+		return n.Incident == 0
 	default:
 		return true
 	}
 }
 
 // unended returns the notices that were delivered to a notifier without their end.
-func (o *Outbox) unended(ctx context.Context, name string) (all []remediate.Notice, err error) {
+func (o *Outbox) unended(ctx context.Context, name string) (all []remediate.Notification, err error) {
 	// What was given up or is not for it was never claimed.
 	rows, err := o.config.Store.Query(ctx, `select n.id, n.notice from notices n join deliveries d on d.notice = n.id and d.notifier = ? and d.ended <> 0 and d.claimed <> 0
 		where not exists (select 1 from deliveries e where e.notice = n.id and e.notifier = ? and e.ended <> 0) order by n.id`, name, ends(name))
@@ -81,7 +81,7 @@ func (o *Outbox) unended(ctx context.Context, name string) (all []remediate.Noti
 		if err := rows.Scan(&id, &text); err != nil {
 			return nil, err
 		}
-		var notice remediate.Notice
+		var notice remediate.Notification
 		if err := json.Unmarshal(text, &notice); err != nil {
 			return nil, fmt.Errorf("notice %d: %w", id, err)
 		}
@@ -92,7 +92,7 @@ func (o *Outbox) unended(ctx context.Context, name string) (all []remediate.Noti
 }
 
 // end tells one end, unless another replica is at it.
-func (o *Outbox) end(ctx context.Context, n Named, closer Closer, notice remediate.Notice) error {
+func (o *Outbox) end(ctx context.Context, n Named, closer Closer, notice remediate.Notification) error {
 	mine := false
 	err := o.config.Store.Write(ctx, func(tx *store.Tx) error {
 		mine = false
@@ -112,7 +112,7 @@ func (o *Outbox) end(ctx context.Context, n Named, closer Closer, notice remedia
 		return err
 	}
 	err = o.within(ctx, func(ctx context.Context) error {
-		return closer.Close(ctx, o.message([]remediate.Notice{notice}).Notices[0])
+		return closer.Close(ctx, o.message([]remediate.Notification{notice}).Notifications[0])
 	})
 	fault, known := asFault(err)
 	switch {

@@ -20,7 +20,7 @@ const whyLimit = 200
 // A Secret is read when it is needed, so that a new file counts at once.
 type Secret func() (string, error)
 
-// A Webhook posts each message as JSON: {"version":"1","notices":[…]}, where a
+// A Webhook posts each message as JSON: {"version":"1","notifications":[…]}, where a
 // notice has its id, key, kind, run, episode, plan, title, text, time and links.
 type Webhook struct {
 	URL    Secret       // may have a secret in it, and is in no error
@@ -34,23 +34,23 @@ func (w Webhook) Notify(ctx context.Context, m Message) error {
 		Approve string `json:"approve,omitempty"`
 		Open    string `json:"open,omitempty"`
 	}
-	type notice struct {
-		ID      int64     `json:"id"`
-		Key     string    `json:"key"` // idempotency key of the notification
-		Kind    string    `json:"kind"`
-		Run     int64     `json:"run,omitempty"`
-		Episode int64     `json:"episode,omitempty"`
-		Plan    string    `json:"plan,omitempty"`
-		Title   string    `json:"title"`
-		Text    string    `json:"text"`
-		At      time.Time `json:"at"`
-		Links   links     `json:"links"`
+	type notification struct {
+		ID       int64     `json:"id"`
+		Key      string    `json:"key"` // idempotency key of the notification
+		Kind     string    `json:"kind"`
+		Run      int64     `json:"run,omitempty"`
+		Incident int64     `json:"episode,omitempty"`
+		Plan     string    `json:"plan,omitempty"`
+		Title    string    `json:"title"`
+		Text     string    `json:"text"`
+		At       time.Time `json:"at"`
+		Links    links     `json:"links"`
 	}
-	all := make([]notice, len(m.Notices))
-	for i, n := range m.Notices {
-		all[i] = notice{n.ID, n.Key, string(n.Kind), n.Run, n.Episode, n.Plan, n.Title, n.Text, n.At, links{n.Approve, n.Open}}
+	all := make([]notification, len(m.Notifications))
+	for i, n := range m.Notifications {
+		all[i] = notification{n.ID, n.Key, string(n.Kind), n.Run, n.Incident, n.Plan, n.Title, n.Text, n.At, links{n.Approve, n.Open}}
 	}
-	return post(ctx, w.Client, w.URL, w.Token, map[string]any{"version": "1", "notices": all})
+	return post(ctx, w.Client, w.URL, w.Token, map[string]any{"version": "1", "notifications": all})
 }
 
 // post sends a value as JSON. Redirects are not followed, and no secret is in

@@ -19,7 +19,7 @@ const noteTimeout = 5 * time.Second
 // A batch is what one message tells. This process alone tells it until the claim
 // is over.
 type batch struct {
-	notices []remediate.Notice
+	notices []remediate.Notification
 	until   int64 // when the claim is over, which tells it from every other claim of the same notices
 	tries   int   // how often the notice was refused; a refused one travels alone
 	others  bool  // there were notices that are not for this notifier
@@ -28,7 +28,7 @@ type batch struct {
 
 // A givenUp is a notice that was not accepted in time.
 type givenUp struct {
-	notice remediate.Notice
+	notice remediate.Notification
 	why    string
 }
 
@@ -157,7 +157,7 @@ func giveUp(tx *store.Tx, name string, since, oldest, now time.Time) (all []give
 
 // A found is a notice with how it went so far.
 type found struct {
-	notice remediate.Notice
+	notice remediate.Notification
 	tries  int
 	why    string
 }
@@ -194,8 +194,8 @@ func mark(tx *store.Tx, name string, notice int64, column string, value int64) e
 	return err
 }
 
-// told records that a batch was accepted.
-func (o *Outbox) told(ctx context.Context, name string, b batch) error {
+// delivered records that a batch was accepted.
+func (o *Outbox) delivered(ctx context.Context, name string, b batch) error {
 	return o.note(ctx, name, b, "set ended = ?, error = '' where", func(now time.Time) []any { return []any{store.Millis(now)} })
 }
 

@@ -37,7 +37,7 @@ func Judge(e Evidence) Verdict {
 	switch {
 	case e.Aside && (e.Firing == nil || *e.Firing):
 		return Verdict{State: remediate.Inconclusive, Why: why + "; the next step can run", Reason: remediate.ReasonPrepared}
-	case !e.Told:
+	case !e.Evaluable:
 		return Verdict{State: remediate.Cleared, Why: why}
 	case e.Firing == nil:
 		return undecided(early, why+"; the alert's expression could not be evaluated")

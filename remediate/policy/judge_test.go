@@ -29,7 +29,7 @@ func TestJudgeAside(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			got := policy.Judge(policy.Evidence{
 				Metric: "upkeep_x_seconds", Before: new(500.0), After: &tc.after, Limit: new(60.0), Aside: true,
-				Firing: tc.firing, Told: tc.firing != nil, Since: 11 * time.Second, Settle: 10 * time.Second, Horizon: time.Minute,
+				Firing: tc.firing, Evaluable: tc.firing != nil, Since: 11 * time.Second, Settle: 10 * time.Second, Horizon: time.Minute,
 			})
 			got.Why = ""
 			if diff := cmp.Diff(tc.want, got); diff != "" {
@@ -92,7 +92,7 @@ func TestJudge(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			e := policy.Evidence{
 				Metric: "upkeep_x_ratio", Before: number(tc.before), After: number(tc.after), Limit: number(tc.limit),
-				Firing: tc.firing, Told: tc.told, Gone: tc.gone, Since: at(tc.since), Settle: at(10), Horizon: at(60),
+				Firing: tc.firing, Evaluable: tc.told, Gone: tc.gone, Since: at(tc.since), Settle: at(10), Horizon: at(60),
 			}
 			got := policy.Judge(e)
 			if diff := cmp.Diff(policy.Verdict{State: tc.want, Why: tc.why}, got); diff != "" {
@@ -117,7 +117,7 @@ func TestJudge(t *testing.T) {
 // The measure is not awaited longer than the expression: with a horizon that
 // is shorter than what the measure needs to settle, the longer counts.
 func TestJudgeShortHorizon(t *testing.T) {
-	e := policy.Evidence{Metric: "m", Told: true, After: new(0.0), Limit: new(1.0), Firing: new(true), Settle: time.Minute, Since: 30 * time.Second}
+	e := policy.Evidence{Metric: "m", Evaluable: true, After: new(0.0), Limit: new(1.0), Firing: new(true), Settle: time.Minute, Since: 30 * time.Second}
 	if v := policy.Judge(e); v.State != "" {
 		t.Errorf("after 30 s: %+v", v)
 	}
@@ -135,7 +135,7 @@ func TestJudgeIsFinal(t *testing.T) {
 				var last remediate.State
 				for s := range 120 {
 					v := policy.Judge(policy.Evidence{
-						Metric: "m", Before: new(0.5), After: after, Limit: new(0.2), Firing: firing, Told: told,
+						Metric: "m", Before: new(0.5), After: after, Limit: new(0.2), Firing: firing, Evaluable: told,
 						Since: time.Duration(s) * time.Second, Settle: 10 * time.Second, Horizon: time.Minute,
 					})
 					if last != "" && v.State != last {
@@ -219,8 +219,8 @@ func TestReplay(t *testing.T) {
 	cases := map[string]policy.Case{
 		"new": dead(), "next": dead(past(0, remediate.Uncleared, "")), "page": dead(past(0, remediate.Inconclusive, "")),
 		"held over a change of the clock": with(dead(), func(c *policy.Case) {
-			c.Episode.Opened = time.Date(2026, 3, 29, 1, 58, 0, 5, berlin)
-			c.Now = c.Episode.Opened.Add(time.Minute)
+			c.Incident.Opened = time.Date(2026, 3, 29, 1, 58, 0, 5, berlin)
+			c.Now = c.Incident.Opened.Add(time.Minute)
 		}),
 		"none": labelled("alertname", "Nothing"), "wrong": labelled("alertname", "Typed", "count", "x\x00"),
 	}
@@ -260,7 +260,7 @@ func TestReplayFindsWhatDiffers(t *testing.T) {
 		{"mode", decide, func(r *policy.Record) { r.Decision.Request.Mode = remediate.Ask }, nil, `decision.request.mode was "ask" and is "auto" now`},
 		{"subject", decide, func(r *policy.Record) { r.Decision.Request.Subject["table"] = "x" }, nil, `decision.request.subject.table was "x" and is "logs" now`},
 		{"page", decide, func(r *policy.Record) { r.Decision.Page = true }, nil, `decision.page was true and is not there now`},
-		{"case", decide, func(r *policy.Record) { r.Case.Episode.Closed = r.Case.Now }, nil, `decision.policy was "dead rows" and is not there now`},
+		{"case", decide, func(r *policy.Record) { r.Case.Incident.Closed = r.Case.Now }, nil, `decision.policy was "dead rows" and is not there now`},
 		{"no such book", decide, func(r *policy.Record) { r.Book = "0000" }, nil, "the policies 0000, which decided, are not kept"},
 		{"another book", decide, func(*policy.Record) {}, map[string]policy.Book{b.Hash(): other}, "the policies that are kept as"},
 		{"no case", decide, func(r *policy.Record) { r.Case = nil }, nil, "holds no case"},

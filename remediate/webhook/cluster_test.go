@@ -184,7 +184,7 @@ func TestThreePeers(t *testing.T) {
 	begun := time.Now().Truncate(time.Millisecond).UTC()
 	c.tell(t, begun, begun.Add(5*time.Minute))
 	all(3)
-	e, err := d.inbox.Episode(t.Context(), 1)
+	e, err := d.inbox.Incident(t.Context(), 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -194,10 +194,10 @@ func TestThreePeers(t *testing.T) {
 	c.tell(t, begun, time.Now())
 	all(6)
 	time.Sleep(500 * time.Millisecond) // the peers are asked some times more
-	if e, err = d.inbox.Episode(t.Context(), 1); err != nil || e.Closed.IsZero() || e.Alert.EndsAt.IsZero() {
+	if e, err = d.inbox.Incident(t.Context(), 1); err != nil || e.Closed.IsZero() || e.Alert.EndsAt.IsZero() {
 		t.Errorf("after the end: %+v, %v", e, err)
 	}
-	if e, err := d.inbox.Episode(t.Context(), 2); err == nil {
+	if e, err := d.inbox.Incident(t.Context(), 2); err == nil {
 		t.Errorf("%d deliveries of one trouble made a second episode: %+v", deliveries.Load(), e)
 	}
 }
@@ -259,7 +259,7 @@ time_intervals: [{name: always, time_intervals: [{times: [{start_time: '00:00', 
 	}
 	c.post(t, all...)
 	kinds := func() (ids map[string]int64) {
-		open, err := d.inbox.Episodes(t.Context())
+		open, err := d.inbox.Incidents(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -62,7 +62,7 @@ func TestGrafana(t *testing.T) {
 	if w := d.grafana(grafanaMessage, stamped(secret, grafanaMessage, time.Now())); w.Code != 200 {
 		t.Fatal(w.Code, w.Body)
 	}
-	e, err := d.inbox.Episode(t.Context(), 1)
+	e, err := d.inbox.Incident(t.Context(), 1)
 	if err != nil {
 		t.Fatal(err)
 	}

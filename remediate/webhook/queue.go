@@ -13,9 +13,9 @@ const (
 	// copy when the first is not answered within 15 s.
 	patience = 5 * time.Second
 
-	// haste is the shorter timeout used when the queue is over half full; a fast 503 makes
+	// shortPatience is the shorter timeout used when the queue is over half full; a fast 503 makes
 	// the sender retry.
-	haste = 90 * time.Millisecond
+	shortPatience = 90 * time.Millisecond
 
 	// eachAlert is how much longer it may take for each alert of a large delivery, of
 	// which each is written: ten thousand take no longer than a peer waits.
@@ -47,7 +47,7 @@ func (q *queue) do(ctx context.Context, alerts int, f func(context.Context) erro
 	}
 	limit := patience
 	if len(q.places) > cap(q.places)/2 {
-		limit = haste
+		limit = shortPatience
 	}
 	limit += time.Duration(alerts) * eachAlert
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, errSlow)

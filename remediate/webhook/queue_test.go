@@ -32,7 +32,7 @@ func (s *stuck) Accept(context.Context, []remediate.Alert) error {
 	return nil
 }
 
-func (s *stuck) Keep(context.Context, remediate.Letter) error {
+func (s *stuck) Keep(context.Context, remediate.DeadLetter) error {
 	return errors.New("no room for letters")
 }
 

@@ -45,7 +45,7 @@ const splits = "split the group with group_by in Alertmanager's route, or limit 
 // An Inbox makes alerts durable, and keeps what could not be read.
 type Inbox interface {
 	Accept(ctx context.Context, alerts []remediate.Alert) error
-	Keep(ctx context.Context, l remediate.Letter) error
+	Keep(ctx context.Context, l remediate.DeadLetter) error
 }
 
 // Config is what a Handler is made of.
@@ -195,14 +195,14 @@ func (h *Handler) take(w http.ResponseWriter, r *http.Request, from sender) (ale
 // takeMessage takes the alerts of a message. What could not be read is kept for people,
 // and the rest is taken; where nothing could be read the delivery is refused.
 func (h *Handler) takeMessage(r *http.Request, from sender, m message, body []byte) (int, *fault) {
-	told, rest := m.alerts(from.source)
+	taken, rest := m.alerts(from.source)
 	switch {
 	case len(m.Alerts) == 0:
 		return 0, &fault{http.StatusBadRequest, errors.New("no alerts in the body"), body}
-	case len(told) == 0:
+	case len(taken) == 0:
 		return 0, &fault{http.StatusBadRequest, errors.New(rest[0].text(len(m.Alerts))), body}
 	}
-	if err := h.accept(r, told); err != nil {
+	if err := h.accept(r, taken); err != nil {
 		return 0, &fault{status: http.StatusServiceUnavailable, err: fmt.Errorf("inbox: %w", err)}
 	}
 	for _, u := range rest {
@@ -218,7 +218,7 @@ func (h *Handler) takeMessage(r *http.Request, from sender, m message, body []by
 			h.config.Truncated()
 		}
 	}
-	return len(told), nil
+	return len(taken), nil
 }
 
 // takePart takes the complete alerts in the first part of a body that is too large, and
@@ -228,18 +228,18 @@ func (h *Handler) takePart(r *http.Request, from sender, body []byte) *fault {
 	if from.verify != nil {
 		return &fault{status: http.StatusRequestEntityTooLarge, err: errors.New(tooLarge + " and nothing of it was taken: " + splits)}
 	}
-	told, _ := salvage(body).alerts(from.source)
-	if len(told) > 0 {
-		if err := h.accept(r, told); err != nil {
+	taken, _ := salvage(body).alerts(from.source)
+	if len(taken) > 0 {
+		if err := h.accept(r, taken); err != nil {
 			return &fault{status: http.StatusServiceUnavailable, err: fmt.Errorf("inbox: %w", err)}
 		}
 	}
-	return &fault{http.StatusRequestEntityTooLarge, fmt.Errorf("%s; its first %d alerts were taken, and upkeep does not know of the others: %s", tooLarge, len(told), splits), body}
+	return &fault{http.StatusRequestEntityTooLarge, fmt.Errorf("%s; its first %d alerts were taken, and upkeep does not know of the others: %s", tooLarge, len(taken), splits), body}
 }
 
 // accept makes alerts durable. A caller who hangs up has not undone what he sent.
-func (h *Handler) accept(r *http.Request, told []remediate.Alert) error {
-	return h.queue.do(context.WithoutCancel(r.Context()), len(told), func(ctx context.Context) error { return h.config.Inbox.Accept(ctx, told) })
+func (h *Handler) accept(r *http.Request, taken []remediate.Alert) error {
+	return h.queue.do(context.WithoutCancel(r.Context()), len(taken), func(ctx context.Context) error { return h.config.Inbox.Accept(ctx, taken) })
 }
 
 // body reads what was sent, and says whether more was sent than is read. Where it would
@@ -287,7 +287,7 @@ func (h *Handler) body(w http.ResponseWriter, r *http.Request) (body []byte, cut
 // is kept: a token may be among them. Where it cannot be kept the log has to do,
 // and the answer is the same.
 func (h *Handler) keep(r *http.Request, from sender, f fault) {
-	l := remediate.Letter{Remote: r.RemoteAddr, Source: from.source, Status: f.status, Error: f.err.Error(), Body: f.body[:min(len(f.body), maxLetter)], Size: max(r.ContentLength, int64(len(f.body)))}
+	l := remediate.DeadLetter{Remote: r.RemoteAddr, Source: from.source, Status: f.status, Error: f.err.Error(), Body: f.body[:min(len(f.body), maxLetter)], Size: max(r.ContentLength, int64(len(f.body)))}
 	err := h.queue.do(context.WithoutCancel(r.Context()), 1, func(ctx context.Context) error { return h.config.Inbox.Keep(ctx, l) })
 	if err != nil {
 		h.log.warn(r.Context(), "delivery could not be kept", slog.String("source", from.source), slog.String("remote", r.RemoteAddr), slog.Any("err", err))

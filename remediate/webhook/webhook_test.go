@@ -76,14 +76,14 @@ func (d *door) send(method, token, body string) *httptest.ResponseRecorder {
 }
 
 // letters returns what was kept, bodies included.
-func (d *door) letters(t testing.TB) (all []remediate.Letter) {
+func (d *door) letters(t testing.TB) (all []remediate.DeadLetter) {
 	t.Helper()
-	list, err := d.inbox.Letters(context.Background(), 10)
+	list, err := d.inbox.DeadLetters(context.Background(), 10)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, l := range list {
-		if l, err = d.inbox.Letter(context.Background(), l.ID); err != nil {
+		if l, err = d.inbox.DeadLetter(context.Background(), l.ID); err != nil {
 			t.Fatal(err)
 		}
 		all = append(all, l)
@@ -93,7 +93,7 @@ func (d *door) letters(t testing.TB) (all []remediate.Letter) {
 
 func (d *door) episodes(t testing.TB) int {
 	t.Helper()
-	open, err := d.inbox.Episodes(context.Background())
+	open, err := d.inbox.Incidents(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -183,7 +183,7 @@ func TestAccepts(t *testing.T) {
 			t.Errorf("%s: %d %s", name, w.Code, w.Body)
 		}
 	}
-	open, err := d.inbox.Episodes(t.Context())
+	open, err := d.inbox.Incidents(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -233,7 +233,7 @@ func TestAlert(t *testing.T) {
 	want := remediate.Alert{Source: "alertmanager", Labels: map[string]string{"alertname": "A"}, Annotations: map[string]string{"limit": "0.2"}, Firing: true, StartsAt: start, Expr: "a > 0.2", Receiver: "upkeep"}
 	check := func() {
 		t.Helper()
-		e, err := d.inbox.Episode(t.Context(), 1)
+		e, err := d.inbox.Incident(t.Context(), 1)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -8,7 +8,7 @@ func overview(limit map[string]float64) dashboard {
 	l.add(4, 4, stat("Servers down", "PostgreSQL and Redis servers that do not answer.", "short", levels(from(1, "red")),
 		"count("+on("upkeep_postgres_up")+" == 0 or "+on("upkeep_redis_up")+" == 0) or vector(0)"))
 	l.add(4, 4, stat("Open incidents", "Incidents whose alert is not resolved.", "short", levels(from(1, "orange")),
-		"sum("+once("upkeep_episodes_open")+") or vector(0)"))
+		"sum("+once("upkeep_incidents_open")+") or vector(0)"))
 	l.add(4, 4, stat("Runs under way", "Runs that have not ended, waiting ones included.", "short", levels(from(1, "blue")),
 		"sum("+once("upkeep_runs_active")+") or vector(0)"))
 	l.add(4, 4, stat("Cleared", "Runs in the selected range that brought the metric back within its limit.", "short", levels(),

@@ -35,7 +35,7 @@ func effect(l *layout) {
 	l.add(4, 4, stat("Cleared", "Share of the acting runs after which the problem was gone, by the metric and by the alert's own expression.", "percentunit", levels(),
 		"sum("+grown(runs, cleared)+") / (sum("+grown(runs, ofPolicy+","+judged)+") > 0)"))
 	l.add(4, 4, stat("Time to clear", "From the request to the resolution, on average.", "s", levels(),
-		"sum("+grown("upkeep_policy_clear_seconds_total", ofPolicy)+") / (sum("+grown(runs, cleared)+") > 0)"))
+		"sum("+grown("upkeep_policy_resolve_seconds_total", ofPolicy)+") / (sum("+grown(runs, cleared)+") > 0)"))
 	l.add(4, 4, stat("Came back within a day", "Incidents that were resolved and needed another run soon after.", "short", levels(from(1, "orange")),
 		"sum("+grown("upkeep_policy_came_back_total", ofPolicy)+") or vector(0)"))
 	l.add(4, 4, stat("Awaiting approval", "Plans that are neither approved nor rejected: upkeep runs lists them.", "short", levels(from(1, "orange")),
@@ -52,7 +52,7 @@ func effect(l *layout) {
 	l.add(8, 8, table("Runs that changed something", "The others were refused or failed before they acted.", "short", "runs", levels(),
 		grown("upkeep_policy_acted_total", ofPolicy)+" > 0", "policy", "action"))
 	l.add(8, 8, table("Time to clear, by policy", "From the request to the resolution, on average; time spent waiting for windows and approval counts.", "s", "time", levels(),
-		"sum by (policy, action) ("+grown("upkeep_policy_clear_seconds_total", ofPolicy)+") / (sum by (policy, action) ("+grown(runs, cleared)+") > 0)", "policy", "action"))
+		"sum by (policy, action) ("+grown("upkeep_policy_resolve_seconds_total", ofPolicy)+") / (sum by (policy, action) ("+grown(runs, cleared)+") > 0)", "policy", "action"))
 	l.add(8, 8, table("Came back within a day, by policy", "If an incident comes back soon, the cause is not fixed.", "short", "runs", levels(),
 		grown("upkeep_policy_came_back_total", ofPolicy)+" > 0", "policy", "action"))
 }
@@ -66,7 +66,7 @@ func underWay(l *layout) {
 	l.add(8, 8, graph("Reasons for refused and waiting runs", "Per hour, by guard or reason.", "short", levels(),
 		line{"sum by (reason) (increase(upkeep_run_refusals_total[1h]))", "{{reason}}"}))
 	l.add(8, 8, graph("Open incidents", "Incidents whose alert is not resolved.", "short", levels(),
-		line{once("upkeep_episodes_open"), "{{alertname}}"}))
+		line{once("upkeep_incidents_open"), "{{alertname}}"}))
 	l.add(8, 8, table("Pauses", "upkeep does not act in their scope: upkeep status shows who set them and why.", "short", "pauses", levels(),
 		once("upkeep_paused"), "scope"))
 	l.add(8, 8, table("Demoted policies", "To let one act without approval again: upkeep policy promote POLICY --why REASON.", "short", "asks", levels(),
@@ -81,12 +81,12 @@ func inAndOut(l *layout, limit map[string]float64) {
 		line{"sum by (source, code) (rate(upkeep_webhook_requests_total[5m]))", "{{source}} {{code}}"}))
 	l.add(8, 8, graph("Webhook latency p99", "Includes the write to the store.", "s", levels(),
 		line{"histogram_quantile(0.99, sum by (le) (rate(upkeep_webhook_duration_seconds_bucket[5m])))", "all"}))
-	l.add(8, 8, graph("Undelivered notifications", "Summed over the notifiers.", "short", levels(from(limit["UpkeepNoticesNotDelivered"]+1, "red")),
-		line{once("upkeep_notices_pending"), "notices"}))
+	l.add(8, 8, graph("Undelivered notifications", "Summed over the notifiers.", "short", levels(from(limit["UpkeepNotificationsNotDelivered"]+1, "red")),
+		line{once("upkeep_notifications_pending"), "notices"}))
 	l.add(8, 8, graph("Notifications", "Per hour, by result of each attempt.", "short", levels(),
-		line{"sum by (notifier, kind, result) (increase(upkeep_notices_total[1h]))", "{{notifier}} {{kind}} {{result}}"}))
+		line{"sum by (notifier, kind, result) (increase(upkeep_notifications_total[1h]))", "{{notifier}} {{kind}} {{result}}"}))
 	l.add(4, 8, stat("Dead letters", "Payloads that could not be parsed: upkeep inbox lists them.", "short", levels(from(1, "orange")),
-		once("upkeep_inbox_letters")))
+		once("upkeep_inbox_dead_letters")))
 	l.add(4, 8, stat("Journal", "1 if every entry was unchanged when the process started.", "short", thresholds{Mode: "absolute", Steps: []threshold{{Color: "red"}, from(1, "green")}},
 		"min(upkeep_journal_intact)"))
 }

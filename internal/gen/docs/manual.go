@@ -37,7 +37,7 @@ func duties() []duty {
 		{"when asked for", "update a service, and roll it back", nil, "all of it", nil},
 		{"when asked for", "change record: the plan, who approved of it, each step, before and after", nil, "a record of what people change by hand", []string{"upkeep show"}},
 		{"when asked for", "stop all automation for a while, with the reason", nil, "a maintenance page for users", []string{"upkeep pause"}},
-		{"when asked for", "notify people: an alert fires or is resolved, a plan awaits approval, what came of it, nothing has helped, a policy was stopped", []string{"UpkeepNoticesNotDelivered", "UpkeepPlanUnanswered"}, "notices of planned work to users, 24 hours and 5 minutes before", []string{"notify.places", "upkeep notify test"}},
+		{"when asked for", "notify people: an alert fires or is resolved, a plan awaits approval, what came of it, nothing has helped, a policy was stopped", []string{"UpkeepNotificationsNotDelivered", "UpkeepPlanUnanswered"}, "notices of planned work to users, 24 hours and 5 minutes before", []string{"notify.places", "upkeep notify test"}},
 		{"when it went wrong", "the draft of a postmortem: what happened, when, with which error", nil, "", []string{"upkeep show"}},
 	}
 }

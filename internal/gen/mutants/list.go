@@ -200,7 +200,7 @@ func ofEvidence() []mutant {
 		},
 		{
 			name: "missing rights", why: "a plan with missing rights is shown, and does not act",
-			file: "remediate/engine/stage.go", search: `		err = lacks`, replace: `		_ = lacks`,
+			file: "remediate/engine/stage.go", search: `		err = missing`, replace: `		_ = missing`,
 			pkg: "./remediate/engine", run: "TestLackingRights",
 		},
 	}
@@ -231,7 +231,7 @@ func ofInbox() []mutant {
 		},
 		{
 			name: "unread", why: "an alert that cannot be read costs only itself",
-			file: "remediate/webhook/webhook.go", search: `case len(told) == 0:`, replace: `case len(rest) > 0:`,
+			file: "remediate/webhook/webhook.go", search: `case len(taken) == 0:`, replace: `case len(rest) > 0:`,
 			pkg: "./remediate/webhook", run: "TestUnreadAlerts",
 		},
 		{

@@ -73,8 +73,8 @@ Rights: GET, DELETE /images/* and POST /build/prune on the engine's socket.`,
 			{Name: "age", Type: remediate.Duration, Default: "7d", Doc: "Minimum age: time since an image was last built, tagged or used, or since a cache entry was last used."},
 			{Name: "keep", Type: remediate.Int, Default: "2", Doc: "How many unused images of a repository are kept, the newest ones."},
 		},
-		Timeout: 10 * time.Minute,
-		Remedy:  prune{t},
+		Timeout:  10 * time.Minute,
+		Executor: prune{t},
 	}
 }
 
@@ -98,7 +98,7 @@ func settingsOf(params map[string]string) (s settings, err error) {
 	return settings{time.Duration(age), keep}, nil
 }
 
-// Plan implements remediate.Remedy.
+// Plan implements remediate.Executor.
 func (a prune) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan, err error) {
 	s, err := settingsOf(r.Params)
 	if err != nil {
@@ -116,7 +116,7 @@ func (a prune) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan,
 	}
 }
 
-// Apply implements remediate.Remedy.
+// Apply implements remediate.Executor.
 func (a prune) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
 	if s.Args["until"] != "" {
 		return a.applyCache(ctx, f, s)
@@ -142,7 +142,7 @@ func elsewhere(engine string, s remediate.Step) error {
 	return nil
 }
 
-// Measure implements remediate.Remedy.
+// Measure implements remediate.Executor.
 func (a prune) Measure(ctx context.Context, r remediate.Request) (float64, error) {
 	all, err := read.ReadDiskUsage(ctx, a.target, r.Subject["type"])
 	if err != nil {

@@ -48,7 +48,7 @@ to see the engine's open files in /proc: root, in the machine's own PID namespac
 		Subject:   []string{"server", "container"},
 		Exclusive: []string{"server", "container"},
 		Timeout:   time.Hour,
-		Remedy:    prunelogs{t},
+		Executor:  prunelogs{t},
 	}
 }
 
@@ -103,7 +103,7 @@ func (a prunelogs) named(ctx context.Context, r remediate.Request) (target.Conta
 	return k, nil
 }
 
-// Plan implements remediate.Remedy. The log grows while it is planned, approved and
+// Plan implements remediate.Executor. The log grows while it is planned, approved and
 // cut: its size is a fact and no part of the step.
 func (a prunelogs) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan, err error) {
 	keep, err := kept(r.Params)
@@ -197,7 +197,7 @@ func orderOf(s remediate.Step) (o order, err error) {
 	return o, nil
 }
 
-// Apply implements remediate.Remedy. It is done when no more than what stays is
+// Apply implements remediate.Executor. It is done when no more than what stays is
 // there. What was archived by an attempt that was stopped is found in the archive,
 // and what it has blanked is blank.
 func (a prunelogs) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
@@ -278,7 +278,7 @@ func (a prunelogs) configured(o order) error {
 	return nil
 }
 
-// Measure implements remediate.Remedy.
+// Measure implements remediate.Executor.
 func (a prunelogs) Measure(ctx context.Context, r remediate.Request) (float64, error) {
 	k, err := a.named(ctx, r)
 	if err != nil {

@@ -34,15 +34,15 @@ type advice struct {
 
 type databaseAdvice struct {
 	Database    string        `json:"database"`
-	Fault       string        `json:"fault,omitempty"`     // why it could not be read, or not all of it
-	Begun       time.Time     `json:"writes_since"`        // since when writes are counted
-	Since       time.Time     `json:"since"`               // since when scans are known to be counted
-	Why         string        `json:"since_why"`           // what happened then
-	Counted     bool          `json:"counted"`             // scans are counted now
-	Unasked     []string      `json:"standbys_unasked"`    // whose use of indexes is not known
-	Unused      []indexAdvice `json:"unused,omitempty"`    // not used by any query
-	Duplicate   []indexAdvice `json:"duplicate,omitempty"` // identical to another
-	Redundant   []indexAdvice `json:"redundant,omitempty"` // the first keys of another
+	Fault       string        `json:"fault,omitempty"`      // why it could not be read, or not all of it
+	Begun       time.Time     `json:"writes_since"`         // since when writes are counted
+	Since       time.Time     `json:"since"`                // since when scans are known to be counted
+	Why         string        `json:"since_why"`            // what happened then
+	Counted     bool          `json:"counted"`              // scans are counted now
+	Unasked     []string      `json:"standbys_unmonitored"` // whose use of indexes is not known
+	Unused      []indexAdvice `json:"unused,omitempty"`     // not used by any query
+	Duplicate   []indexAdvice `json:"duplicate,omitempty"`  // identical to another
+	Redundant   []indexAdvice `json:"redundant,omitempty"`  // the first keys of another
 	Invalid     []indexAdvice `json:"invalid,omitempty"`
 	Bloated     []indexAdvice `json:"bloated,omitempty"`
 	ForeignKeys []keyAdvice   `json:"foreign_keys_without_index,omitempty"`

@@ -45,9 +45,9 @@ for the bloat.`,
 			{Grant: `grant pg_read_all_data to :"role"`, Since: 14, For: "to estimate the bloat of indexes"},
 			{Grant: `grant select on all tables in schema :"schema" to :"role"`, Until: 13, For: "to estimate the bloat of indexes"},
 		},
-		Timeout: 10 * time.Minute,
-		Cancel:  remediate.CancelAnytime,
-		Remedy:  adviseIndexes{t, time.Now},
+		Timeout:  10 * time.Minute,
+		Cancel:   remediate.CancelAnytime,
+		Executor: adviseIndexes{t, time.Now},
 	}
 }
 
@@ -56,7 +56,7 @@ type adviseIndexes struct {
 	now    func() time.Time
 }
 
-// Plan implements remediate.Remedy.
+// Plan implements remediate.Executor.
 func (a adviseIndexes) Plan(ctx context.Context, r remediate.Request) (remediate.Plan, error) {
 	return session.Plan(ctx, a.target, r, a.plan)
 }
@@ -132,7 +132,7 @@ func fingerprint(file string) (string, error) {
 	return hex.EncodeToString(sum[:8]), nil
 }
 
-// Apply implements remediate.Remedy. The list for people is written last: when that
+// Apply implements remediate.Executor. The list for people is written last: when that
 // is another, the step is done.
 func (a adviseIndexes) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
 	file := s.Args["file"]
@@ -199,7 +199,7 @@ func escapeGlob(path string) string {
 	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`).Replace(path)
 }
 
-// Measure implements remediate.Remedy.
+// Measure implements remediate.Executor.
 func (a adviseIndexes) Measure(context.Context, remediate.Request) (float64, error) {
 	age, there, err := read.ReadIndexAdvice(a.target)
 	if err == nil && !there {

@@ -100,7 +100,7 @@ authorization "role".`,
 		Params:    append(pacing(), remediate.Param{Name: volatileParam, Type: remediate.Bool, Default: "false", Doc: "Take a folder that is in memory (tmpfs) as the destination: its objects, and with them the rows, are gone after a restart of the machine."}),
 		Timeout:   6 * time.Hour,
 		Cancel:    remediate.CancelAnytime,
-		Remedy:    archive{t, time.Now},
+		Executor:  archive{t, time.Now},
 	}
 }
 
@@ -114,7 +114,7 @@ func (a archive) Headroom(ctx context.Context, _ remediate.Request) (remediate.H
 	return headroom(ctx, a.target)
 }
 
-// Plan implements remediate.Remedy.
+// Plan implements remediate.Executor.
 func (a archive) Plan(ctx context.Context, r remediate.Request) (remediate.Plan, error) {
 	return session.PlanWrites(ctx, a.target, r, a.plan)
 }
@@ -137,7 +137,7 @@ func (a archive) plan(ctx context.Context, r remediate.Request) (p remediate.Pla
 	}
 }
 
-// Apply implements remediate.Remedy.
+// Apply implements remediate.Executor.
 func (a archive) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
 	return a.moving().apply(ctx, f, s)
 }
@@ -149,7 +149,7 @@ func (a archive) Configured(_ remediate.Request, s remediate.Step) error {
 
 func (a archive) moving() moving { return moving{a.target, nameArchive, a.now} }
 
-// Measure implements remediate.Remedy.
+// Measure implements remediate.Executor.
 func (a archive) Measure(ctx context.Context, r remediate.Request) (float64, error) {
 	return retained(ctx, a.target, r)
 }

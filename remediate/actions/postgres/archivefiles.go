@@ -63,7 +63,7 @@ func (a moving) planFiles(ctx context.Context, db *target.Database, rel relation
 		return p, remediate.Refuse(remediate.ReasonGone, "%v", err)
 	}
 	if err == nil {
-		err = p.Lack(mayFile(ctx, db))
+		err = p.NoteMissing(mayFile(ctx, db))
 	}
 	if err == nil {
 		err = reach(ctx, entry.To)
@@ -365,7 +365,7 @@ func mayUnfile(ctx context.Context, q read.Querier, table place, s side, p *reme
 		return err
 	}
 	if !have.Temporary {
-		_ = p.Lack(remediate.Refuse(remediate.ReasonPrivilege, "role %s needs a right: grant temporary on database of the table to %s", s.Role, state.Role)) // it is noted
+		_ = p.NoteMissing(remediate.Refuse(remediate.ReasonPrivilege, "role %s needs a right: grant temporary on database of the table to %s", s.Role, state.Role)) // it is noted
 	}
 	if !have.Select {
 		return p.Blind(remediate.Refuse(remediate.ReasonPrivilege, "role %s needs a right: grant select on table %s to %s", s.Role, table, state.Role))
@@ -396,7 +396,7 @@ func (a moving) unfile(ctx context.Context, c *pgx.Conn, f remediate.Fence, s re
 	if err == nil {
 		var p remediate.Plan
 		if err = mayUnfile(ctx, c, table, v, &p); err == nil {
-			err = p.Lacking()
+			err = p.Missing()
 		}
 	}
 	if err != nil {

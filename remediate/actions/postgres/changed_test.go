@@ -354,7 +354,7 @@ func TestArchiveConfigured(t *testing.T) {
 			t.Fatal(err)
 		}
 		now := of(test.action, configured(t, url, test.is))
-		err = now.Remedy.(remediate.Configurer).Configured(r, rowsStep(t, plan))
+		err = now.Executor.(remediate.Configurer).Configured(r, rowsStep(t, plan))
 		if test.unchanged {
 			if err != nil {
 				t.Errorf("%s: %v", test.action, err)

@@ -101,10 +101,10 @@ func (a repack) planRows(ctx context.Context, db *target.Database, h heap, r rem
 		return p, remediate.Refuse(remediate.ReasonUnfit, "the table is published (%s) without a replica identity: it cannot be updated", publications)
 	}
 	if !h.Update {
-		_ = p.Lack(remediate.Refuse(remediate.ReasonPrivilege, "role %s may not update the table: own it, or GRANT UPDATE ON TABLE", h.Role)) // it is noted
+		_ = p.NoteMissing(remediate.Refuse(remediate.ReasonPrivilege, "role %s may not update the table: own it, or GRANT UPDATE ON TABLE", h.Role)) // it is noted
 	}
 	if h.Filtered {
-		_ = p.Lack(remediate.Refuse(remediate.ReasonPrivilege, "row security hides rows of the table from role %s: it must own the table or have BYPASSRLS", h.Role)) // as above
+		_ = p.NoteMissing(remediate.Refuse(remediate.ReasonPrivilege, "row security hides rows of the table from role %s: it must own the table or have BYPASSRLS", h.Role)) // as above
 	}
 	relied, err := relianceOn(ctx, db, h.OID)
 	if err == nil {

@@ -89,8 +89,8 @@ the transactions of others are.`,
 			{Grant: `grant :"owner" to :"role"`, For: "to drop an index of the table"},
 			{Grant: `grant pg_monitor to :"role"`, For: "to see how old the transactions of others are"},
 		},
-		Timeout: 2 * time.Hour, // longer than patience may be
-		Remedy:  dropIndex{t, time.Now},
+		Timeout:  2 * time.Hour, // longer than patience may be
+		Executor: dropIndex{t, time.Now},
 	}
 }
 
@@ -126,7 +126,7 @@ func (dropIndex) counted(params map[string]string) (time.Duration, error) {
 	return time.Duration(d), nil
 }
 
-// Plan implements remediate.Remedy.
+// Plan implements remediate.Executor.
 func (a dropIndex) Plan(ctx context.Context, r remediate.Request) (remediate.Plan, error) {
 	return session.PlanWrites(ctx, a.target, r, a.plan)
 }
@@ -155,7 +155,7 @@ func (a dropIndex) plan(ctx context.Context, r remediate.Request) (p remediate.P
 	if err != nil {
 		return p, err
 	}
-	if err := p.Lack(x.mayGo(because)); err != nil {
+	if err := p.NoteMissing(x.mayGo(because)); err != nil {
 		return p, err
 	}
 	proof, keeper, err := a.verify(ctx, db, r.Subject["database"], x, because, counted)
@@ -315,7 +315,7 @@ func duplicateOf(ctx context.Context, q read.Querier, schema, table, index strin
 	return nil, nil //nolint:nilnil // nothing is said of it
 }
 
-// Measure implements remediate.Remedy. An invalid index that has no page yet counts
+// Measure implements remediate.Executor. An invalid index that has no page yet counts
 // as one byte: it is there.
 func (a dropIndex) Measure(ctx context.Context, r remediate.Request) (float64, error) {
 	because, err := a.reason(r)

@@ -470,7 +470,7 @@ func TestDropIndexBehindReader(t *testing.T) {
 	}
 	// A run that must not go on says what it has left, and leaves it to people.
 	undo := func() (string, error) {
-		return action.Remedy.(remediate.Undoer).Undo(deadline(t), remediate.Fence{Token: 1, Held: held}, plan.Steps[0])
+		return action.Executor.(remediate.Undoer).Undo(deadline(t), remediate.Fence{Token: 1, Held: held}, plan.Steps[0])
 	}
 	if found, err := undo(); found != "" || err == nil || !strings.Contains(err.Error(), "is invalid") || !strings.Contains(plan.Steps[0].Left, "REINDEX INDEX CONCURRENTLY") {
 		t.Errorf("Undo of a drop that was given up: %q, %v; left: %q", found, err, plan.Steps[0].Left)

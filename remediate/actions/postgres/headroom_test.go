@@ -29,7 +29,7 @@ func roomOf(t *testing.T, url, role string) remediate.Headroom {
 	t.Cleanup(p.Close)
 	var h remediate.Headroom
 	for _, a := range []remediate.Action{postgres.Reindex(p), postgres.Vacuum(p)} {
-		roomer, ok := a.Remedy.(remediate.Roomer)
+		roomer, ok := a.Executor.(remediate.Roomer)
 		if !ok {
 			t.Fatalf("%s cannot tell how much room there is", a.Name)
 		}

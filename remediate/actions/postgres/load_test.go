@@ -27,14 +27,14 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate/actions/postgres"
 )
 
-// A remedy is an action beside what the manuals say for the same trouble. Both run
+// An executor is an action beside what the manuals say for the same trouble. Both run
 // while pgbench works on the same tables (pgbenchScript), each in a copy of the same
 // database: public.accounts, of whose rows seven tenths are gone and two thirds of
 // the rest are more than a year old, and public.tellers, public.branches and
 // public.history.
 //
 // To add a case, add a line to remedies.
-type remedy struct {
+type executor struct {
 	name    string
 	action  func(*target.Postgres) remediate.Action
 	subject map[string]string // beside server and database; that of accounts where nil
@@ -48,7 +48,7 @@ type remedy struct {
 	holder  string          // what a session runs that forgets to commit, from before the work
 }
 
-func remedies() []remedy {
+func remedies() []executor {
 	const naiveFull = "vacuum full public.accounts"
 	year := target.Archive{Schema: "public", Table: "accounts", Column: "seen", After: 365 * 24 * time.Hour}
 	toTable, toFiles, away := year, year, year
@@ -58,7 +58,7 @@ func remedies() []remedy {
 	const old = " from public.accounts where seen < now() - interval '365 days'"
 	move := []string{"begin", "insert into public.accounts_archive select *" + old, "delete" + old, "commit"}
 	server := map[string]string{}
-	return []remedy{
+	return []executor{
 		{name: "vacuum", action: postgres.Vacuum, prepare: []string{"delete from public.accounts where aid > (select max(aid) / 2 from public.accounts)"}, naive: []string{naiveFull}, lock: 5 * time.Second},
 		{name: "analyze", action: postgres.Analyze, prepare: []string{"update public.accounts set filler = 'x' where aid % 10 = 1"}, naive: []string{"vacuum (full, analyze) public.accounts"}, lock: 5 * time.Second},
 		{name: "freeze", action: postgres.Freeze, subject: server, limit: 500, naive: []string{"vacuum (full, freeze) public.accounts"}, lock: 5 * time.Second},
@@ -130,16 +130,16 @@ func in(url, database string) string { return strings.Replace(url, "/postgres?",
 
 // A bed is one copy of the database, with the case's trouble.
 type bed struct {
-	remedy
+	executor
 	site
 	url    string
 	server *target.Postgres
 }
 
-func (w site) bed(tb testing.TB, r remedy) *bed {
+func (w site) bed(tb testing.TB, r executor) *bed {
 	tb.Helper()
 	servertest.Exec(tb, w.URL, "drop database if exists work with (force)", "create database work template bloated")
-	b := &bed{remedy: r, site: w, url: in(w.URL, "work")}
+	b := &bed{executor: r, site: w, url: in(w.URL, "work")}
 	servertest.Exec(tb, b.url, r.prepare...)
 	servertest.Exec(tb, b.url, "checkpoint")
 	config := target.PostgresConfig{Name: "main", URL: b.url, Advice: tb.TempDir()}

@@ -91,8 +91,8 @@ type survey struct {
 	version      int
 	reader       rows.Reader
 	source, dest side
-	giving       stand    // the source with all of its parts
-	taking       stand    // the destination the same
+	giving       sideState     // the source with all of its parts
+	taking       sideState     // the destination the same
 	durable      bool     // the rows of the source are safe in a crash
 	columns      []string // that are moved
 	spares       []spare  // columns that are not, of rows that come back
@@ -108,7 +108,7 @@ type survey struct {
 func (m movement) surveyed(ctx context.Context, q read.Querier) (s survey, err error) {
 	var p remediate.Plan
 	if s, err = m.survey(ctx, q, &p); err == nil {
-		err = p.Lacking()
+		err = p.Missing()
 	}
 	return s, err
 }
@@ -126,7 +126,7 @@ func (m movement) survey(ctx context.Context, q read.Querier, p *remediate.Plan)
 	if err := s.source.fit(m.from, deletes(), p); err != nil {
 		return s, err
 	}
-	if s.giving, err = standingOf(ctx, q, s.reader, s.source.OID); err != nil {
+	if s.giving, err = sideOf(ctx, q, s.reader, s.source.OID); err != nil {
 		return s, fmt.Errorf("%s: %w", m.from, err)
 	}
 	if s.durable, err = s.giving.gives(); err != nil {
@@ -203,7 +203,7 @@ func (m movement) destination(ctx context.Context, q read.Querier, s *survey, co
 	case kin || s.source.OID == s.dest.OID:
 		return remediate.Refuse(remediate.ReasonUnfit, "%s and %s are parts of one table: what is moved would be there still", m.from, m.to)
 	}
-	if s.taking, err = standingOf(ctx, q, s.reader, s.dest.OID); err != nil {
+	if s.taking, err = sideOf(ctx, q, s.reader, s.dest.OID); err != nil {
 		return fmt.Errorf("%s: %w", m.to, err)
 	}
 	if err := s.taking.takes(s.durable); err != nil {

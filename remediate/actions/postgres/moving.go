@@ -246,7 +246,7 @@ func (a moving) upkeep(ctx context.Context, db *target.Database, m movement, s s
 		}
 		lacks := rel.allowed(of.part + " " + of.place.String() + " afterwards")
 		if of.must {
-			lacks = p.Lack(lacks)
+			lacks = p.NoteMissing(lacks)
 		}
 		if err := lacks; err != nil && of.must {
 			return nil, nil, err

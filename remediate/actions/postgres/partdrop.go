@@ -27,7 +27,7 @@ const (
 // remove takes the partition out of its table and drops it. Where that cannot be
 // completed, the partition is one of its table again.
 func (p part) remove(ctx context.Context) error {
-	now, err := p.stands(ctx, p.c)
+	now, err := p.whereabouts(ctx, p.c)
 	if errors.Is(err, remediate.ErrGone) {
 		return nil // dropped before
 	}
@@ -62,7 +62,7 @@ func (p part) remove(ctx context.Context) error {
 
 // leave takes back what a run of ours has done to a partition that the step cannot go on
 // with.
-func (p part) leave(ctx context.Context, now standing, err error) error {
+func (p part) leave(ctx context.Context, now partState, err error) error {
 	if now.Ours || now.Pending && now.Named && now.Bounded {
 		return p.again(ctx, err)
 	}
@@ -79,7 +79,7 @@ func (p part) unhindered(ctx context.Context) error {
 }
 
 // detached takes the partition out of its table without keeping anybody waiting.
-func (p part) detached(ctx context.Context, now standing) error {
+func (p part) detached(ctx context.Context, now partState) error {
 	switch {
 	case now.Parent == 0:
 		return nil
@@ -260,7 +260,7 @@ func (p part) counted(ctx context.Context, tx pgx.Tx) error {
 // dropLocked drops the partition, which no other session can use, if it is as the plan
 // has it.
 func (p part) dropLocked(ctx context.Context, tx pgx.Tx, detached bool) error {
-	now, err := p.stands(ctx, tx)
+	now, err := p.whereabouts(ctx, tx)
 	if err != nil {
 		return err
 	}
@@ -315,7 +315,7 @@ func (p part) again(ctx context.Context, cause error) error {
 		return &remediate.LeftError{Err: cause, Detail: fmt.Sprintf("%s, which is in %s or which somebody else has taken, has a constraint of ours that is still to be taken away: alter table %s drop constraint if exists %s", p.self, p.from, p.self, boundName)}
 	}
 	if no, refused := remediate.Refused(err); refused {
-		if now, err := p.stands(ctx, p.c); err == nil && !now.Ours {
+		if now, err := p.whereabouts(ctx, p.c); err == nil && !now.Ours {
 			return &remediate.LeftError{Err: cause, Detail: no.Detail} // nothing of ours is left, but people should know
 		}
 	}
@@ -332,7 +332,7 @@ var errMarked = errors.New("a constraint of ours is left")
 // takes our constraint off it, and refuses.
 func (p part) undone(ctx context.Context) error {
 	for {
-		now, err := p.stands(ctx, p.c)
+		now, err := p.whereabouts(ctx, p.c)
 		if err != nil {
 			return err
 		}
@@ -379,7 +379,7 @@ select exists (select from pg_constraint k
 // theirs reports whether somebody else has detached the partition, attached it to
 // another table, or given it or a table of the plan another name, so that nothing but our
 // constraint is ours to take back.
-func (p part) theirs(ctx context.Context, now standing) (bool, error) {
+func (p part) theirs(ctx context.Context, now partState) (bool, error) {
 	switch {
 	case !now.Ours, now.Pending:
 		return false, nil
@@ -395,7 +395,7 @@ func (p part) theirs(ctx context.Context, now standing) (bool, error) {
 }
 
 // unmark takes our constraint off the table, whatever its name is by now.
-func (p part) unmark(ctx context.Context, tx pgx.Tx, now standing) error {
+func (p part) unmark(ctx context.Context, tx pgx.Tx, now partState) error {
 	if err := p.exec(ctx, tx, fmt.Sprintf("set local lock_timeout = '%dms'", rowWait.Milliseconds()), fmt.Sprintf("ALTER TABLE %s DROP CONSTRAINT %s", now.Name, boundName)); err != nil {
 		return err
 	}
@@ -409,7 +409,7 @@ func (p part) unmark(ctx context.Context, tx pgx.Tx, now standing) error {
 // restore ends a detachment, attaches the partition again, and takes away the
 // constraints that were made for it: ours, and the one by which the server proves the
 // bounds of a partition that it detaches.
-func (p part) restore(ctx context.Context, tx pgx.Tx, now standing) error {
+func (p part) restore(ctx context.Context, tx pgx.Tx, now partState) error {
 	statements := []string{fmt.Sprintf("set local lock_timeout = '%dms'; set local statement_timeout = '%dms'", rowWait.Milliseconds(), (5 * time.Second).Milliseconds())}
 	if now.Pending {
 		statements = append(statements, p.detachText()+" FINALIZE")

@@ -54,8 +54,8 @@ transactions of others are and to measure.`,
 			{Grant: `grant :"owner" to :"role"`, For: "to build the index anew and to drop what an interruption leaves; MAINTAIN does not allow the second"},
 			{Grant: `grant pg_monitor to :"role"`, For: "to see how old the transactions of others are, and to measure with pgstatindex"},
 		},
-		Timeout: 6 * time.Hour,
-		Remedy:  reindex{t, &attempts{path: t.Rebuilds}},
+		Timeout:  6 * time.Hour,
+		Executor: reindex{t, &attempts{path: t.Rebuilds}},
 	}
 }
 
@@ -69,7 +69,7 @@ func (a reindex) Headroom(ctx context.Context, _ remediate.Request) (remediate.H
 	return headroom(ctx, a.target)
 }
 
-// Plan implements remediate.Remedy.
+// Plan implements remediate.Executor.
 func (a reindex) Plan(ctx context.Context, r remediate.Request) (remediate.Plan, error) {
 	return session.Plan(ctx, a.target, r, a.plan)
 }
@@ -169,7 +169,7 @@ func step(r remediate.Request, do, index string, args map[string]string) remedia
 // fit refuses what REINDEX CONCURRENTLY cannot or must not do, and notes in the plan
 // which rights are missing.
 func (a reindex) fit(ctx context.Context, db *target.Database, rel relation, r remediate.Request, p *remediate.Plan) error {
-	if err := p.Lack(rel.allowed("reindex")); err != nil {
+	if err := p.NoteMissing(rel.allowed("reindex")); err != nil {
 		return err
 	}
 	switch {
@@ -189,7 +189,7 @@ func (a reindex) fit(ctx context.Context, db *target.Database, rel relation, r r
 	case exclusion:
 		return remediate.Refuse(remediate.ReasonUnfit, "the index of an exclusion constraint cannot be built concurrently")
 	case !drops:
-		return p.Lack(remediate.Refuse(remediate.ReasonPrivilege, "role %s may not drop what an interruption leaves: it must own the table or its schema", rel.Role))
+		return p.NoteMissing(remediate.Refuse(remediate.ReasonPrivilege, "role %s may not drop what an interruption leaves: it must own the table or its schema", rel.Role))
 	}
 	return nil
 }
@@ -198,7 +198,7 @@ func (a reindex) fit(ctx context.Context, db *target.Database, rel relation, r r
 // Neither MAINTAIN nor the database is enough for it.
 const mayDropSQL = `pg_has_role(c.relowner, 'USAGE') or pg_has_role(n.nspowner, 'USAGE') or (select r.rolsuper from pg_roles r where r.rolname = current_user)`
 
-// Apply implements remediate.Remedy.
+// Apply implements remediate.Executor.
 //
 // lock_timeout counts for each transaction of others that a concurrent build waits
 // for too, and when it runs out it leaves an invalid index. So the table's lock is
@@ -355,7 +355,7 @@ func rebuilt(ctx context.Context, c *pgx.Conn, s remediate.Step) (bool, error) {
 	return oid != s.Args["oid"] || node != s.Args["node"], err
 }
 
-// Measure implements remediate.Remedy.
+// Measure implements remediate.Executor.
 func (a reindex) Measure(ctx context.Context, r remediate.Request) (float64, error) {
 	db, err := database(ctx, a.target, r)
 	if err != nil {

@@ -56,8 +56,8 @@ superuser for pg_repack; else own the table.`,
 			{Grant: `grant :"owner" to :"role"`, For: "to lock, to vacuum and to analyze the table, and to read and to move its rows"},
 			{Grant: `grant usage on schema :"schema" to :"role"`, For: "to find the table"},
 		},
-		Timeout: 6 * time.Hour,
-		Remedy:  repack{t},
+		Timeout:  6 * time.Hour,
+		Executor: repack{t},
 	}
 }
 
@@ -75,7 +75,7 @@ func (a repack) Headroom(ctx context.Context, _ remediate.Request) (remediate.He
 	return headroom(ctx, a.target)
 }
 
-// Plan implements remediate.Remedy.
+// Plan implements remediate.Executor.
 func (a repack) Plan(ctx context.Context, r remediate.Request) (remediate.Plan, error) {
 	return session.PlanWrites(ctx, a.target, r, a.plan)
 }
@@ -85,7 +85,7 @@ func (a repack) plan(ctx context.Context, r remediate.Request) (p remediate.Plan
 	if err != nil {
 		return p, err
 	}
-	if err := p.Lack(rel.allowed("repack the table")); err != nil {
+	if err := p.NoteMissing(rel.allowed("repack the table")); err != nil {
 		return p, err
 	}
 	h, err := surveyHeap(ctx, db, rel, r)
@@ -145,7 +145,7 @@ func (a repack) choose(ctx context.Context, db *target.Database, h heap, r remed
 	return p, err
 }
 
-// Apply implements remediate.Remedy.
+// Apply implements remediate.Executor.
 func (a repack) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
 	switch s.Args["way"] {
 	case byProgram:
@@ -159,7 +159,7 @@ func (a repack) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) 
 	return fmt.Errorf("step: the way %q is not known", s.Args["way"])
 }
 
-// Measure implements remediate.Remedy.
+// Measure implements remediate.Executor.
 func (a repack) Measure(ctx context.Context, r remediate.Request) (float64, error) {
 	return tableBloat(ctx, a.target, r)
 }

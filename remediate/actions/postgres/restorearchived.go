@@ -63,9 +63,9 @@ schema upkeep; nothing on an archive's table.`,
 			{Name: "without", Type: remediate.Text, Doc: "Columns of the archive's own, with commas between: their values are not brought back, and are gone with the archive's rows. Of a folder or a bucket: columns that the table may generate anew, with other values than the rows had."},
 			{Name: earlierParam, Type: remediate.Bool, Doc: "Rows come back that a folder or a bucket has of an earlier table of the same name: the one of now was made in its place, from a dump for example."},
 		}, pacing()...),
-		Timeout: 6 * time.Hour,
-		Cancel:  remediate.CancelAnytime,
-		Remedy:  restoreArchived{t},
+		Timeout:  6 * time.Hour,
+		Cancel:   remediate.CancelAnytime,
+		Executor: restoreArchived{t},
 	}
 }
 
@@ -76,7 +76,7 @@ func (a restoreArchived) Headroom(ctx context.Context, _ remediate.Request) (rem
 	return headroom(ctx, a.target)
 }
 
-// Plan implements remediate.Remedy.
+// Plan implements remediate.Executor.
 func (a restoreArchived) Plan(ctx context.Context, r remediate.Request) (remediate.Plan, error) {
 	return session.PlanWrites(ctx, a.target, r, a.plan)
 }
@@ -105,7 +105,7 @@ func (a restoreArchived) plan(ctx context.Context, r remediate.Request) (p remed
 	return p, err
 }
 
-// Apply implements remediate.Remedy.
+// Apply implements remediate.Executor.
 func (a restoreArchived) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
 	return a.moving().apply(ctx, f, s)
 }
@@ -117,7 +117,7 @@ func (a restoreArchived) Configured(_ remediate.Request, s remediate.Step) error
 
 func (a restoreArchived) moving() moving { return moving{target: a.target, action: nameRestore} }
 
-// Measure implements remediate.Remedy.
+// Measure implements remediate.Executor.
 func (a restoreArchived) Measure(ctx context.Context, r remediate.Request) (float64, error) {
 	db, err := database(ctx, a.target, r)
 	if err != nil {

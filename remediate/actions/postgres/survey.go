@@ -143,7 +143,7 @@ func (s side) permitted(p place, o operation, plan *remediate.Plan) error {
 		case right.lacks && right.blind:
 			return plan.Blind(lacks(right.grant))
 		case right.lacks:
-			_ = plan.Lack(lacks(right.grant)) // it is noted
+			_ = plan.NoteMissing(lacks(right.grant)) // it is noted
 		}
 	}
 	return nil

@@ -58,9 +58,9 @@ session's role; a superuser's session is ended by superusers only.`,
 			{Grant: `grant pg_read_all_stats to :"role"`, For: "to see the sessions of others"},
 			{Grant: `grant pg_signal_backend to :"role"`, For: "to end the sessions of roles that are no superusers"},
 		},
-		Timeout: time.Minute,
-		Cancel:  remediate.CancelAnytime,
-		Remedy:  terminate{t},
+		Timeout:  time.Minute,
+		Cancel:   remediate.CancelAnytime,
+		Executor: terminate{t},
 	}
 }
 
@@ -92,7 +92,7 @@ func (a terminate) worst(ctx context.Context, r remediate.Request) (*read.Sessio
 	return &rows[0], nil
 }
 
-// Plan implements remediate.Remedy.
+// Plan implements remediate.Executor.
 func (a terminate) Plan(ctx context.Context, r remediate.Request) (remediate.Plan, error) {
 	return session.Plan(ctx, a.target, r, a.plan)
 }
@@ -107,7 +107,7 @@ func (a terminate) plan(ctx context.Context, r remediate.Request) (p remediate.P
 	case s == nil:
 		return p, remediate.Refuse(remediate.ReasonNothing, "no session blocks")
 	}
-	if err := p.Lack(mayBeEnded(*s)); err != nil {
+	if err := p.NoteMissing(mayBeEnded(*s)); err != nil {
 		return p, err
 	}
 	p.Facts = a.facts(*s)
@@ -233,7 +233,7 @@ func identity(args map[string]string) (string, error) {
 // it does just then may not be interruptible.
 const goneWithin = 30 * time.Second
 
-// Apply implements remediate.Remedy.
+// Apply implements remediate.Executor.
 func (a terminate) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
 	which, err := identity(s.Args)
 	if err != nil {
@@ -284,7 +284,7 @@ func (a terminate) gone(ctx context.Context, which string) error {
 	}
 }
 
-// Measure implements remediate.Remedy.
+// Measure implements remediate.Executor.
 func (a terminate) Measure(ctx context.Context, r remediate.Request) (float64, error) {
 	s, err := a.worst(ctx, r)
 	if err != nil || s == nil {

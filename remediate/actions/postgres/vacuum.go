@@ -65,9 +65,9 @@ headroom.`,
 			{Grant: `grant usage on schema :"schema" to :"role"`, Since: 17, For: "to name the table"},
 			{Grant: `grant pg_read_all_stats to :"role"`, For: "to name who holds dead rows back"},
 		},
-		Timeout: 2 * time.Hour,
-		Cancel:  remediate.CancelAnytime,
-		Remedy:  vacuum{t, &sightings{first: make(map[string]time.Time)}},
+		Timeout:  2 * time.Hour,
+		Cancel:   remediate.CancelAnytime,
+		Executor: vacuum{t, &sightings{first: make(map[string]time.Time)}},
 	}
 }
 
@@ -139,7 +139,7 @@ func (a vacuum) freezes(ctx context.Context, db *target.Database, freeze string,
 	return false, "", nil
 }
 
-// Plan implements remediate.Remedy.
+// Plan implements remediate.Executor.
 func (a vacuum) Plan(ctx context.Context, r remediate.Request) (remediate.Plan, error) {
 	return session.Plan(ctx, a.target, r, a.plan)
 }
@@ -150,7 +150,7 @@ func (a vacuum) plan(ctx context.Context, r remediate.Request) (p remediate.Plan
 		return p, err
 	}
 	db, rel, row, err := counted(ctx, a.target, r, "vacuum the table")
-	if err := p.Lack(err); err != nil {
+	if err := p.NoteMissing(err); err != nil {
 		return p, err
 	}
 	p.Facts = append(p.Facts, deadRows(row)+", the heap has "+remediate.Quantity("_bytes", float64(rel.SizeBytes)))
@@ -211,7 +211,7 @@ func (a vacuum) held(ctx context.Context, r remediate.Request, row read.VacuumRo
 	return "", nil
 }
 
-// Apply implements remediate.Remedy.
+// Apply implements remediate.Executor.
 func (a vacuum) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
 	vacuums, err := strconv.ParseInt(s.Args["vacuums"], 10, 64)
 	if err != nil {
@@ -254,7 +254,7 @@ func analyzeRest(ctx context.Context, c *pgx.Conn, f remediate.Fence, s remediat
 	return nil
 }
 
-// Measure implements remediate.Remedy.
+// Measure implements remediate.Executor.
 func (a vacuum) Measure(ctx context.Context, r remediate.Request) (float64, error) {
 	db, err := database(ctx, a.target, r)
 	if err != nil {
@@ -287,7 +287,7 @@ func counted(ctx context.Context, t *target.Postgres, r remediate.Request, what 
 		return db, rel, row, err
 	}
 	lacks := rel.allowed(what)
-	if err := new(remediate.Plan).Lack(lacks); err != nil {
+	if err := new(remediate.Plan).NoteMissing(lacks); err != nil {
 		return db, rel, row, err
 	}
 	if rel.Kind != "r" && rel.Kind != "m" {

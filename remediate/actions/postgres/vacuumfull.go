@@ -45,9 +45,9 @@ later); SELECT on the table, for the estimate.`,
 			{Grant: `grant usage on schema :"schema" to :"role"`, For: "to find the table"},
 			{Grant: `grant select on table :"schema".:"table" to :"role"`, For: "to see the statistics that the estimate is made from"},
 		},
-		Timeout: 6 * time.Hour,
-		Cancel:  remediate.CancelAnytime,
-		Remedy:  vacuumFull{t},
+		Timeout:  6 * time.Hour,
+		Cancel:   remediate.CancelAnytime,
+		Executor: vacuumFull{t},
 	}
 }
 
@@ -58,7 +58,7 @@ func (a vacuumFull) Headroom(ctx context.Context, _ remediate.Request) (remediat
 	return headroom(ctx, a.target)
 }
 
-// Plan implements remediate.Remedy.
+// Plan implements remediate.Executor.
 func (a vacuumFull) Plan(ctx context.Context, r remediate.Request) (remediate.Plan, error) {
 	return session.Plan(ctx, a.target, r, a.plan)
 }
@@ -68,7 +68,7 @@ func (a vacuumFull) plan(ctx context.Context, r remediate.Request) (p remediate.
 	if err != nil {
 		return p, err
 	}
-	if err := p.Lack(rel.allowed("vacuum the table")); err != nil {
+	if err := p.NoteMissing(rel.allowed("vacuum the table")); err != nil {
 		return p, err
 	}
 	h, err := surveyHeap(ctx, db, rel, r)
@@ -173,7 +173,7 @@ func (h heap) dependents(ctx context.Context, db *target.Database) (string, erro
 	return strings.Join(said, "; "), nil
 }
 
-// Apply implements remediate.Remedy.
+// Apply implements remediate.Executor.
 func (a vacuumFull) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
 	j := job{
 		target: a.target, server: session.Planned(s), action: "postgres/vacuum_full", database: s.Args["database"], schema: s.Args["schema"], table: s.Args["table"],
@@ -216,7 +216,7 @@ func holders(ctx context.Context, c *pgx.Conn, s remediate.Step) error {
 	return fmt.Errorf("%d sessions hold the table, the longest for %s: %s; end it, or wait for another window", n, remediate.Quantity("_seconds", age), who)
 }
 
-// Measure implements remediate.Remedy.
+// Measure implements remediate.Executor.
 func (a vacuumFull) Measure(ctx context.Context, r remediate.Request) (float64, error) {
 	return tableBloat(ctx, a.target, r)
 }

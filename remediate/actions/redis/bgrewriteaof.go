@@ -36,7 +36,7 @@ at plan time.`,
 		Subject:   []string{"server"},
 		Exclusive: []string{"server"},
 		Timeout:   time.Hour,
-		Remedy:    bgrewriteaof{t},
+		Executor:  bgrewriteaof{t},
 	}
 }
 
@@ -58,7 +58,7 @@ func (a bgrewriteaof) look(ctx context.Context) (read.Snapshot, error) {
 	return s, err
 }
 
-// Plan implements remediate.Remedy.
+// Plan implements remediate.Executor.
 func (a bgrewriteaof) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan, err error) {
 	b, err := bounds(r.Params)
 	if err != nil {
@@ -68,7 +68,7 @@ func (a bgrewriteaof) Plan(ctx context.Context, r remediate.Request) (p remediat
 	if err != nil {
 		return p, err
 	}
-	if err := p.Lack(allowed(ctx, a.target.Client, rewriting())); err != nil {
+	if err := p.NoteMissing(allowed(ctx, a.target.Client, rewriting())); err != nil {
 		return p, err
 	}
 	state, err := read.ReadState(ctx, a.target.Client)
@@ -93,10 +93,10 @@ func (a bgrewriteaof) Plan(ctx context.Context, r remediate.Request) (p remediat
 	p.Steps = []remediate.Step{{Do: "BGREWRITEAOF", Args: map[string]string{
 		"rewrites": strconv.FormatInt(rewrites, 10), "base": strconv.FormatFloat(s.AOFBase, 'f', 0, 64), argRunID: state.RunID,
 	}}}
-	return p, p.Lacking()
+	return p, p.Missing()
 }
 
-// Apply implements remediate.Remedy.
+// Apply implements remediate.Executor.
 func (a bgrewriteaof) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
 	rewrites, err := strconv.ParseInt(s.Args["rewrites"], 10, 64)
 	if err != nil {
@@ -123,7 +123,7 @@ func (a bgrewriteaof) Apply(ctx context.Context, f remediate.Fence, s remediate.
 	}.carry(ctx, f)
 }
 
-// Measure implements remediate.Remedy.
+// Measure implements remediate.Executor.
 func (a bgrewriteaof) Measure(ctx context.Context, _ remediate.Request) (float64, error) {
 	s, err := a.look(ctx)
 	return s.AOFGrowth(), err

@@ -39,7 +39,7 @@ plan time.`,
 		Subject:   []string{"server"},
 		Exclusive: []string{"server"},
 		Timeout:   time.Hour,
-		Remedy:    bgsave{t},
+		Executor:  bgsave{t},
 	}
 }
 
@@ -52,7 +52,7 @@ func (a bgsave) Headroom(ctx context.Context, _ remediate.Request) (remediate.He
 	return headroom(ctx, a.target)
 }
 
-// Plan implements remediate.Remedy.
+// Plan implements remediate.Executor.
 func (a bgsave) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan, err error) {
 	b, err := bounds(r.Params)
 	if err != nil {
@@ -62,7 +62,7 @@ func (a bgsave) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan
 	if err != nil {
 		return p, err
 	}
-	if err := p.Lack(allowed(ctx, a.target.Client, saving())); err != nil {
+	if err := p.NoteMissing(allowed(ctx, a.target.Client, saving())); err != nil {
 		return p, err
 	}
 	state, err := read.ReadState(ctx, a.target.Client)
@@ -87,7 +87,7 @@ func (a bgsave) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan
 	p.Steps = []remediate.Step{{Do: "BGSAVE", Args: map[string]string{
 		"saves": strconv.FormatInt(saves, 10), "last_save": strconv.FormatInt(s.LastSave.Unix(), 10), argRunID: state.RunID,
 	}}}
-	return p, p.Lacking()
+	return p, p.Missing()
 }
 
 // underway tells what is waited for first.
@@ -101,7 +101,7 @@ func underway(s read.Snapshot) (facts []string) {
 	return facts
 }
 
-// Apply implements remediate.Remedy.
+// Apply implements remediate.Executor.
 func (a bgsave) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
 	saves, err := strconv.ParseInt(s.Args["saves"], 10, 64)
 	if err != nil {
@@ -130,7 +130,7 @@ func (a bgsave) save(ctx context.Context, f remediate.Fence, process string, sav
 	}.carry(ctx, f)
 }
 
-// Measure implements remediate.Remedy.
+// Measure implements remediate.Executor.
 func (a bgsave) Measure(ctx context.Context, _ remediate.Request) (float64, error) {
 	s, err := read.ReadPersistence(ctx, a.target.Client)
 	return s.Age.Seconds(), privilege(err, "+info")

@@ -77,7 +77,7 @@ a missing right at plan time.`,
 		Exclusive: []string{"server"},
 		Timeout:   3 * time.Hour,
 		Cancel:    remediate.CancelAnytime,
-		Remedy:    defrag{t},
+		Executor:  defrag{t},
 	}
 }
 
@@ -100,7 +100,7 @@ const (
 	back = "back "
 )
 
-// Plan implements remediate.Remedy.
+// Plan implements remediate.Executor.
 func (a defrag) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan, err error) {
 	wanted, limited, err := a.wanted(r.Params)
 	if err != nil {
@@ -116,10 +116,10 @@ func (a defrag) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan
 	if !u.Jemalloc() {
 		return p, remediate.Refuse(remediate.ReasonCannotHelp, "the server's allocator is %q: only jemalloc can be defragmented", u.Allocator)
 	}
-	if err := p.Lack(allowed(ctx, a.target.Client, setting())); err != nil {
+	if err := p.NoteMissing(allowed(ctx, a.target.Client, setting())); err != nil {
 		return p, err
 	}
-	if err := p.Lack(a.able(ctx)); err != nil {
+	if err := p.NoteMissing(a.able(ctx)); err != nil {
 		return p, err
 	}
 	limit := defaultLimit
@@ -153,7 +153,7 @@ func (a defrag) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan
 		Undo: "CONFIG SET " + listed(args, back), Args: args,
 		Left: "settings of the defragmentation may be those that the step has set: CONFIG SET " + listed(args, back),
 	}}
-	return p, p.Lacking()
+	return p, p.Missing()
 }
 
 // wanted returns what is to be set, and whether the request says limits of its own.
@@ -232,7 +232,7 @@ func listed(args map[string]string, kind string) string {
 	return strings.Join(all, " ")
 }
 
-// Apply implements remediate.Remedy.
+// Apply implements remediate.Executor.
 func (a defrag) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) (err error) {
 	limit, err := strconv.ParseFloat(s.Args["limit"], 64)
 	if err != nil {
@@ -367,7 +367,7 @@ func (a defrag) watch(ctx context.Context, f remediate.Fence, u read.Usage, limi
 	}
 }
 
-// Measure implements remediate.Remedy.
+// Measure implements remediate.Executor.
 func (a defrag) Measure(ctx context.Context, _ remediate.Request) (float64, error) {
 	return fragmentation(ctx, a.target)
 }

@@ -220,7 +220,7 @@ func TestDefragIsUndone(t *testing.T) {
 		t.Fatalf("%v: %s", err, settings(t, r))
 	}
 	do(t, r, "config", "set", "active-defrag-cycle-max", "33")
-	u := redis.Defrag(r).Remedy.(remediate.Undoer)
+	u := redis.Defrag(r).Executor.(remediate.Undoer)
 	found, err := u.Undo(t.Context(), fence(), step)
 	if want := strings.Replace(before, "cycle-max=40", "cycle-max=33", 1); err != nil || settings(t, r) != want || !strings.Contains(found, "activedefrag no") {
 		t.Errorf("%q %v: the settings are %s, want %s", found, err, settings(t, r), want)

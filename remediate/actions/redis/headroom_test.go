@@ -15,7 +15,7 @@ import (
 
 func roomOf(t *testing.T, r *target.Redis) remediate.Headroom {
 	t.Helper()
-	roomer, ok := redis.BGSave(r).Remedy.(remediate.Roomer)
+	roomer, ok := redis.BGSave(r).Executor.(remediate.Roomer)
 	if !ok {
 		t.Fatal("the action cannot tell how much room there is")
 	}
@@ -73,7 +73,7 @@ func TestHeadroomOfNobody(t *testing.T) {
 	t.Cleanup(r.Close)
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
-	if h, err := redis.BGSave(r).Remedy.(remediate.Roomer).Headroom(ctx, remediate.Request{}); err == nil {
+	if h, err := redis.BGSave(r).Executor.(remediate.Roomer).Headroom(ctx, remediate.Request{}); err == nil {
 		t.Errorf("a server that does not answer says %+v", h)
 	}
 }

@@ -33,7 +33,7 @@ to find a missing right at plan time.`,
 		Exclusive: []string{"server"},
 		Timeout:   time.Minute,
 		Cancel:    remediate.CancelAnytime,
-		Remedy:    purgememory{t},
+		Executor:  purgememory{t},
 	}
 }
 
@@ -46,7 +46,7 @@ func (a purgememory) Headroom(ctx context.Context, _ remediate.Request) (remedia
 	return headroom(ctx, a.target)
 }
 
-// Plan implements remediate.Remedy.
+// Plan implements remediate.Executor.
 func (a purgememory) Plan(ctx context.Context, _ remediate.Request) (p remediate.Plan, err error) {
 	if _, err := persistence(ctx, a.target.Client); err != nil {
 		return p, err
@@ -58,7 +58,7 @@ func (a purgememory) Plan(ctx context.Context, _ remediate.Request) (p remediate
 	if !u.Jemalloc() {
 		return p, remediate.Refuse(remediate.ReasonCannotHelp, "the server's allocator is %q: MEMORY PURGE does nothing but for jemalloc", u.Allocator)
 	}
-	if err := p.Lack(allowed(ctx, a.target.Client, purging())); err != nil {
+	if err := p.NoteMissing(allowed(ctx, a.target.Client, purging())); err != nil {
 		return p, err
 	}
 	p.Facts = append(p.Facts, fmt.Sprintf("the allocator holds %s that it does not use; the server uses %s and has %s of the machine's memory",
@@ -66,7 +66,7 @@ func (a purgememory) Plan(ctx context.Context, _ remediate.Request) (p remediate
 	id, err := process(ctx, a.target.Client)
 	p.Steps = []remediate.Step{{Do: "MEMORY PURGE", Args: map[string]string{argRunID: id}}}
 	if err == nil {
-		err = p.Lacking()
+		err = p.Missing()
 	}
 	return p, err
 }
@@ -75,7 +75,7 @@ func (a purgememory) Plan(ctx context.Context, _ remediate.Request) (p remediate
 // counts every tenth of a second.
 const countedIn = time.Second
 
-// Apply implements remediate.Remedy.
+// Apply implements remediate.Executor.
 func (a purgememory) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
 	before, err := read.ReadMemory(ctx, a.target.Client)
 	if err != nil {
@@ -102,7 +102,7 @@ func (a purgememory) Apply(ctx context.Context, f remediate.Fence, s remediate.S
 	return nil // it had nothing to give back
 }
 
-// Measure implements remediate.Remedy.
+// Measure implements remediate.Executor.
 func (a purgememory) Measure(ctx context.Context, _ remediate.Request) (float64, error) {
 	u, err := read.ReadMemory(ctx, a.target.Client)
 	return u.Retained, privilege(err, "+info")

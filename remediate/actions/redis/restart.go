@@ -104,7 +104,7 @@ org.freedesktop.systemd1.manage-units).`,
 		Subject:   []string{"server"},
 		Exclusive: []string{"server"},
 		Timeout:   2 * time.Hour,
-		Remedy:    restart{t},
+		Executor:  restart{t},
 	}
 }
 
@@ -133,7 +133,7 @@ type patient struct {
 	hidden     bool       // we may not ask for it
 }
 
-// Plan implements remediate.Remedy.
+// Plan implements remediate.Executor.
 func (a restart) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan, err error) {
 	b, err := bounds(r.Params)
 	if err != nil {
@@ -153,7 +153,7 @@ func (a restart) Plan(ctx context.Context, r remediate.Request) (p remediate.Pla
 		return p, err
 	}
 	now.pause = time.Duration(hold)
-	if err := p.Lack(allowed(ctx, a.target.Client, restarting()...)); err != nil {
+	if err := p.NoteMissing(allowed(ctx, a.target.Client, restarting()...)); err != nil {
 		return p, err
 	}
 	if !a.target.Restart.Configured() {
@@ -172,7 +172,7 @@ func (a restart) Plan(ctx context.Context, r remediate.Request) (p remediate.Pla
 		return p, err
 	}
 	p.Steps = []remediate.Step{a.step(now, volatile)}
-	return p, p.Lacking()
+	return p, p.Missing()
 }
 
 // may refuses what must not be restarted.
@@ -254,7 +254,7 @@ func (a restart) supervised(ctx context.Context, now *patient) (err error) {
 	return nil
 }
 
-// Apply implements remediate.Remedy.
+// Apply implements remediate.Executor.
 func (a restart) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
 	hold, err := model.ParseDuration(s.Args["pause"])
 	if err != nil {
@@ -423,7 +423,7 @@ func (a restart) begin(ctx context.Context, grace time.Duration) error {
 	return err
 }
 
-// Measure implements remediate.Remedy.
+// Measure implements remediate.Executor.
 func (a restart) Measure(ctx context.Context, _ remediate.Request) (float64, error) {
 	return fragmentation(ctx, a.target)
 }

@@ -205,7 +205,7 @@ func planned(ctx context.Context, t *target.Postgres, r remediate.Request, write
 	}
 	// With rights to act the missing rights come first, without them the reason why nothing would be done.
 	if _, refused := remediate.Refused(err); err == nil || refused && len(p.Needs) > 0 && r.Mode != remediate.Observe {
-		err = p.Lacking()
+		err = p.Missing()
 	}
 	return p, err
 }
