@@ -337,7 +337,7 @@ func TestAskedFor(t *testing.T) {
 	}{
 		{"no JSON", "/plans", "x", 400, "body"},
 		{"unknown field", "/plans", `{"acton": "redis/bgsave"}`, 400, "acton"},
-		{"unknown action", "/plans", `{"action": "redis/flushall", "subject": {"server": "cache"}}`, 422, "there is no action"},
+		{"unknown action", "/plans", `{"action": "redis/flushall", "subject": {"server": "cache"}}`, 422, "unknown action"},
 		{"no requester", "/runs", `{"action": "redis/bgsave", "subject": {"server": "cache"}}`, 400, "by is the name of the requester"},
 		{"pause without a reason", "/pauses", `{"scope": "all", "by": "ann"}`, 400, "reason"},
 		{"pause that is over", "/pauses", `{"scope": "all", "by": "ann", "reason": "r", "until": "2001-01-01T00:00:00Z"}`, 400, "over already"},

@@ -401,11 +401,11 @@ func TestBadLinks(t *testing.T) {
 	}
 	res, err := http.Post(c.page.URL+"/approve", "application/x-www-form-urlencoded", strings.NewReader("token="+strings.Repeat("x", 1<<20)))
 	status, text, _ := fetch(t, res, err)
-	wants(t, status, text, 400, "cannot be read")
+	wants(t, status, text, 400, "Invalid answer")
 	u := link[strings.Index(link, "?"):]
 	res, err = http.PostForm(c.page.URL+"/approve"+u, url.Values{"answer": {"approve"}}) // the token in the address is no answer
 	status, text, _ = fetch(t, res, err)
-	wants(t, status, text, 403, "not whole")
+	wants(t, status, text, 403, "This link is invalid")
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodHead, link, nil)
 	if err != nil {
 		t.Fatal(err)

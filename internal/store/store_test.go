@@ -396,7 +396,7 @@ func TestNewerFormIsRefused(t *testing.T) {
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := store.Open(t.Context(), o); err == nil || !strings.Contains(err.Error(), "newer upkeep (version 99") {
+		if _, err := store.Open(t.Context(), o); err == nil || !strings.Contains(err.Error(), "newer version of upkeep (schema 99") {
 			t.Errorf("got %v", err)
 		}
 	})

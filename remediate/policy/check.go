@@ -174,7 +174,7 @@ func (s Step) Check(actions map[string]Action, literal bool) (all []Mistake) {
 	}
 	a, ok := actions[s.Action]
 	if !ok {
-		return []Mistake{{"action", "", fmt.Sprintf("there is no action %q", s.Action)}}
+		return []Mistake{{"action", "", fmt.Sprintf("unknown action %q", s.Action)}}
 	}
 	note := func(key, name, text string) {
 		if text != "" {

@@ -89,7 +89,7 @@ func TestBookCheck(t *testing.T) {
 	}}
 	want := []string{
 		`policy "p", step 1: a step has no action`,
-		`policy "p", step 2: there is no action "postgres/vacum"`,
+		`policy "p", step 2: unknown action "postgres/vacum"`,
 		`policy "p", step 3: redis/bgsave has no parameter "x"; it has no parameters`,
 		`policy "p", step 4: parameter "count" is "-1"; a whole number of at least 0 was expected`,
 		`policy "p", step 4: test/all has no parameter "cuont"; expected one of note, name, count, share, age, force`,

@@ -67,7 +67,7 @@ func code(names []string) string {
 
 func collectorsPage() string {
 	p := new(page)
-	p.f("# Collectors\n\nEach is one question put to one target, on its own clock. One that failed reports no\nvalue, never zero.\n\n| collector | every | at most | what it reports |\n| --- | --- | --- | --- |\n")
+	p.f("# Collectors\n\nA collector runs one query on one target at its own interval. A failed collector reports no\nvalue, never zero.\n\n| collector | every | at most | what it reports |\n| --- | --- | --- | --- |\n")
 	for _, c := range catalog.EveryCollector() {
 		summary, _ := doc(c.Doc)
 		p.f("| [`%s`](#%s) | %s | %s | %s |\n", c.Name, anchor(c.Name), model.Duration(c.Every), model.Duration(c.Timeout), cell(summary))
@@ -89,7 +89,7 @@ func metricTable(p *page, metrics []*collectors.Metric) {
 
 func metricsPage() string {
 	p := new(page)
-	p.f("# Metrics\n\nIn base units; ratios are from 0 to 1. What is not known is absent, not zero.\n\n## Of the targets\n\n| metric | type | labels | collector | what it means |\n| --- | --- | --- | --- | --- |\n")
+	p.f("# Metrics\n\nMetrics have base units; ratios are from 0 to 1. Unknown values are absent, not zero.\n\n## Of the targets\n\n| metric | type | labels | collector | what it means |\n| --- | --- | --- | --- | --- |\n")
 	type row struct {
 		*collectors.Metric
 		by string
@@ -106,13 +106,13 @@ func metricsPage() string {
 	}
 	p.f("\n## Of upkeep itself\n\n")
 	metricTable(p, catalog.Own())
-	p.f("\nBeside these it serves the usual `go_…` and `process_…` metrics of its process.\n")
+	p.f("\nupkeep also serves the usual `go_…` and `process_…` metrics of its process.\n")
 	return p.String()
 }
 
 func actionsPage(rules []alerts.Rule) string {
 	p := new(page)
-	p.f("# Actions\n\nWhat upkeep can do. None is done unless a policy names it with `mode: auto`, or a person\nasks for it: `upkeep plan ACTION key=value…` shows what would be done, `upkeep run` does it.\n\nThe rights of all of them, as scripts: [rights/postgres.sql](rights/postgres.sql) for psql and\n[rights/redis.acl](rights/redis.acl) for Redis; `upkeep rights` writes those that your policies need.\n\n| action | risk | lowers | asked for by | what it does |\n| --- | --- | --- | --- | --- |\n")
+	p.f("# Actions\n\nAn action runs only if a policy names it with `mode: auto`, or a person approves or requests\nit: `upkeep plan ACTION key=value…` shows the plan, `upkeep run` executes it.\n\nThe rights of all of them, as scripts: [rights/postgres.sql](rights/postgres.sql) for psql and\n[rights/redis.acl](rights/redis.acl) for Redis; `upkeep rights` writes those that your policies need.\n\n| action | risk | lowers | asked for by | what it does |\n| --- | --- | --- | --- | --- |\n")
 	for _, a := range catalog.EveryAction() {
 		summary, _ := doc(a.Doc)
 		p.f("| [`%s`](#%s) | %s | %s | %s | %s |\n", a.Name, anchor(a.Name), a.Risk, code(a.Metrics()), askedBy(rules, a.Name), cell(summary))
@@ -128,12 +128,12 @@ func actionsPage(rules []alerts.Rule) string {
 		}
 		rightsTable(p, a)
 	}
-	p.f("\n## When an action is not taken\n\nGuards are asked for every action, with the plan at hand:\n\n| guard | what it asks |\n| --- | --- |\n")
+	p.f("\n## When an action does not run\n\nThe guards are evaluated for every action, with its plan:\n\n| guard | what it checks |\n| --- | --- |\n")
 	for _, g := range guard.All(guard.Config{}) {
 		summary, rest := doc(g.Doc)
 		p.f("| `%s` | %s |\n", g.Name, cell(summary+" "+rest))
 	}
-	p.f("\nThe action itself, and the engine, decline for one of these reasons, which are the label of\n`upkeep_run_refusals_total` as a guard's name is: %s.\n", code(remediate.Reasons()))
+	p.f("\nThe action itself and the engine refuse a run for one of these reasons. Like the guards' names they are\nvalues of the label of `upkeep_run_refusals_total`: %s.\n", code(remediate.Reasons()))
 	return p.String()
 }
 
