@@ -10,8 +10,11 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
+	"github.com/prometheus/prometheus/promql/promqltest"
 
 	"github.com/ai-micro-service/upkeep/alerts"
 )
@@ -129,4 +132,43 @@ func rules(t *testing.T) []alerts.Rule {
 		t.Fatalf("Parse: %v %v", all, err)
 	}
 	return all
+}
+
+// A service with a native histogram alone, and no counter of requests, can be slow too.
+func TestNativeHistogramAlone(t *testing.T) {
+	storage := promqltest.LoadedStorage(t, `load 1m
+  http_request_duration_seconds{job="native"} {{schema:0 sum:0 count:0 buckets:[0]}}+{{schema:0 sum:180 count:60 buckets:[0 0 60]}}x30
+`)
+	engine := promqltest.NewTestEngine(t, false, 0, 1000)
+	ask := func(expr string) promql.Vector {
+		t.Helper()
+		q, err := engine.NewInstantQuery(t.Context(), storage, nil, expr, time.UnixMilli(0).Add(20*time.Minute))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := q.Exec(t.Context()).Vector()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	recorded, err := alerts.Recording(alerts.Files())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range rules(t) {
+		if r.Name != "ApiLatencyHigh" {
+			continue
+		}
+		expr := r.Expr
+		for range 2 { // what is recorded is not stored here: one may be made of another
+			for _, one := range recorded {
+				expr = strings.ReplaceAll(expr, one.Name, "("+one.Expr+")")
+			}
+		}
+		got := ask(expr)
+		if len(got) != 1 || got[0].Metric.Get("job") != "native" || got[0].F < 1 {
+			t.Errorf("%s: %v", expr, got)
+		}
+	}
 }

@@ -216,7 +216,8 @@ var ErrGone = errors.New("the subject is not there")
 var ErrNoData = errors.New("the target has no figures of it")
 
 // ErrFinal is in the error of a step that must not be tried again: what the step had
-// to preserve is gone, and another try would hide that.
+// to preserve is gone, and another try would hide that, or another try would find the
+// same.
 var ErrFinal = errors.New("not tried again")
 
 // A Plan is what an action would do.

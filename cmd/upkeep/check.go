@@ -29,9 +29,9 @@ to do. An error can never work as written: a key or query that does not parse, a
 no alert reaches, a server, window or file that does not exist. A warning may be correct
 because of something that upkeep cannot see from here.
 
-With --connect the command also logs in to every PostgreSQL, Redis, Docker engine, Prometheus and
-Alertmanager of the configuration, and lists versions, missing rights and missing
-extensions. It changes nothing.
+With --connect the command also logs in to every PostgreSQL, Redis, Docker engine, Prometheus,
+Alertmanager and bucket of the configuration and to the store, and lists versions, missing
+rights and missing extensions. It changes nothing.
 
 The exit status is 1 if there is an error, and with --strict also if there is a warning.`,
 		Example: "  upkeep check --config upkeep.yaml --connect",

@@ -159,7 +159,7 @@ func anotherServer(t *testing.T, database string) (address string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := sandbox.StartPostgres(t.Context(), sandbox.PostgresOptions{Dir: dir, Settings: map[string]string{"fsync": "off"}})
+	s, err := servertest.StartPostgres(t.Context(), sandbox.PostgresOptions{Dir: dir, Settings: map[string]string{"fsync": "off"}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -253,7 +253,7 @@ func populated(b *testing.B, databases, tables, statements int) *sandbox.Postgre
 	if err != nil {
 		b.Fatal(err)
 	}
-	s, err := sandbox.StartPostgres(b.Context(), sandbox.PostgresOptions{Dir: filepath.Join(dir, "postgres"), Settings: map[string]string{
+	s, err := servertest.StartPostgres(b.Context(), sandbox.PostgresOptions{Dir: filepath.Join(dir, "postgres"), Settings: map[string]string{
 		"shared_preload_libraries": "pg_stat_statements", "fsync": "off", "synchronous_commit": "off", "autovacuum": "off", "max_locks_per_transaction": "1024", "max_wal_size": "8GB", "max_connections": "200",
 	}})
 	if err != nil {

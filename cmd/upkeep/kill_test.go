@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -22,8 +23,7 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate/journal"
 )
 
-// kills is how often upkeep is killed at a random moment.
-const kills = 50
+var moments = flag.Int("moments", 16, "at how many random moments upkeep is killed") //nolint:gochecknoglobals // a flag of the test
 
 // A killSite is a site whose upkeep is killed while alerts fire: in each round a
 // table with dead rows, another with a bloated index, and changes in Redis.
@@ -47,7 +47,7 @@ func newKillSite(t *testing.T) *killSite {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) }) // data of a test
-	s.server, err = sandbox.StartPostgres(t.Context(), sandbox.PostgresOptions{Dir: filepath.Join(dir, "postgres"), Settings: map[string]string{
+	s.server, err = servertest.StartPostgres(t.Context(), sandbox.PostgresOptions{Dir: filepath.Join(dir, "postgres"), Settings: map[string]string{
 		"fsync": "off", "log_min_duration_statement": "0", "autovacuum": "off",
 	}})
 	if err != nil {
@@ -135,8 +135,8 @@ func (s *killSite) done(t *testing.T, statement string) int {
 	return n
 }
 
-// upkeep is killed with SIGKILL at fifty moments while alerts fire, half of them
-// wherever it is and half of them in a step. In the
+// upkeep is killed with SIGKILL while alerts fire, fifty times by "make soak" and by
+// "make test" the first sixteen: half of them wherever it is and half of them in a step. In the
 // end every alert has cleared, no run hangs, and the servers themselves say that
 // nothing was done twice for one episode.
 func TestKilledFiftyTimes(t *testing.T) {
@@ -148,7 +148,7 @@ func TestKilledFiftyTimes(t *testing.T) {
 	}
 	defer func() { _ = log.Close() }() // the children wrote it
 	met := 0
-	for n := range kills {
+	for n := range *moments {
 		s.sickenRound(t, n)
 		release := s.hold(t, n)
 		before := begun(t, log.Name())
@@ -169,8 +169,8 @@ func TestKilledFiftyTimes(t *testing.T) {
 		}
 		release()
 	}
-	t.Logf("%d kills, of which %d left a run in the middle", kills, met)
-	if met < kills/5 {
+	t.Logf("%d kills, of which %d left a run in the middle", *moments, met)
+	if met < *moments/5 {
 		t.Error("too few kills met a run: the test shows nothing")
 	}
 	spawn(t, s.dir, "upkeep", "serve", "--config", "upkeep.yaml")
@@ -193,7 +193,7 @@ func TestKilledFiftyTimes(t *testing.T) {
 // rebuilt reports whether every index was built anew.
 func (s *killSite) rebuilt(t *testing.T) bool {
 	t.Helper()
-	for n := range kills {
+	for n := range *moments {
 		if s.done(t, fmt.Sprintf(`REINDEX INDEX CONCURRENTLY "public"."bloated_%d_key"`, n)) == 0 {
 			return false
 		}
@@ -272,7 +272,7 @@ func (s *killSite) onceEach(t *testing.T, lines []console.Line, saves int) {
 			t.Errorf("episode %d has %d runs", id, n)
 		}
 	}
-	for n := range kills {
+	for n := range *moments {
 		for work, statement := range map[string]string{
 			fmt.Sprintf("postgres/vacuum dead_%d", n):     fmt.Sprintf(`VACUUM (ANALYZE, TRUNCATE off, PARALLEL 0) "public"."dead_%d"`, n),
 			fmt.Sprintf("postgres/reindex bloated_%d", n): fmt.Sprintf(`REINDEX INDEX CONCURRENTLY "public"."bloated_%d_key"`, n),

@@ -19,7 +19,7 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
-var killsUnderLoad = flag.Int("kills", 40, "how often upkeep is killed under load; of replicas, a twelfth") //nolint:gochecknoglobals // a flag of the test
+var killsUnderLoad = flag.Int("kills", 20, "how often upkeep is killed under load; of replicas, a twelfth") //nolint:gochecknoglobals // a flag of the test
 
 // carriedOnWithin is how long after its start an upkeep may take to carry on what
 // the one before left in the middle.

@@ -101,7 +101,7 @@ func startServer(t *testing.T, settings map[string]string, last func() *sandbox.
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) }) // data of a test
 	how := sandbox.PostgresOptions{Dir: filepath.Join(dir, "postgres"), Settings: settings}
-	server, err := sandbox.StartPostgres(t.Context(), how)
+	server, err := servertest.StartPostgres(t.Context(), how)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,7 +130,7 @@ func (a *away) outage(t *testing.T, kind string) (end func()) {
 		}
 		return func() {
 			var err error
-			if a.server, err = sandbox.StartPostgres(t.Context(), a.how); err != nil {
+			if a.server, err = servertest.StartPostgres(t.Context(), a.how); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -59,7 +59,7 @@ func newService(t *testing.T) *service {
 func (s *service) start(t *testing.T) {
 	t.Helper()
 	var err error
-	if s.postgres, err = sandbox.StartPostgres(t.Context(), s.options); err != nil {
+	if s.postgres, err = servertest.StartPostgres(t.Context(), s.options); err != nil {
 		t.Fatal(err)
 	}
 }

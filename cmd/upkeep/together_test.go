@@ -162,7 +162,7 @@ func (s *crashSite) crash(t *testing.T, n int) {
 	}
 	// Those that are killed keep the memory of their server until they have ended.
 	await(t, time.Minute, "the server to start again", func() (err error) {
-		s.server, err = sandbox.StartPostgres(t.Context(), s.how)
+		s.server, err = servertest.StartPostgres(t.Context(), s.how)
 		return err
 	})
 	if n%2 == 1 {

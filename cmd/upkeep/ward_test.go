@@ -50,7 +50,7 @@ func newWard(t *testing.T) *ward {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) }) // data of a test
-	w.server, err = sandbox.StartPostgres(t.Context(), sandbox.PostgresOptions{Dir: filepath.Join(dir, "postgres"), Settings: map[string]string{
+	w.server, err = servertest.StartPostgres(t.Context(), sandbox.PostgresOptions{Dir: filepath.Join(dir, "postgres"), Settings: map[string]string{
 		"fsync": "off", "autovacuum": "off", "max_connections": "300", "log_min_duration_statement": "0",
 		// A vacuum of a small table takes its time without a load, so that many are met in the middle.
 		"vacuum_cost_delay": "10ms", "vacuum_cost_limit": "20",

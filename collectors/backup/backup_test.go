@@ -187,7 +187,7 @@ func TestPgBackRest(t *testing.T) {
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	folder := filepath.Join(dir, "server")
 	config := filepath.Join(dir, "pgbackrest.conf")
-	server, err := sandbox.StartPostgres(t.Context(), sandbox.PostgresOptions{Dir: folder, Settings: map[string]string{
+	server, err := servertest.StartPostgres(t.Context(), sandbox.PostgresOptions{Dir: folder, Settings: map[string]string{
 		"archive_mode": "on", "archive_command": "pgbackrest --config=" + config + " --stanza=main archive-push %p", "unix_socket_directories": folder,
 	}})
 	if err != nil {

@@ -29,7 +29,7 @@ func TestActivityOfSessions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server, err := sandbox.StartPostgres(t.Context(), sandbox.PostgresOptions{Dir: filepath.Join(dir, "postgres"), Settings: map[string]string{"max_connections": "23", "superuser_reserved_connections": "3"}})
+	server, err := servertest.StartPostgres(t.Context(), sandbox.PostgresOptions{Dir: filepath.Join(dir, "postgres"), Settings: map[string]string{"max_connections": "23", "superuser_reserved_connections": "3"}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -93,7 +93,7 @@ func began(t *testing.T, dir, version string) *sandbox.Postgres {
 	if version != "" {
 		bin = servertest.Versions(t)[version]
 	}
-	s, err := sandbox.StartPostgres(t.Context(), sandbox.PostgresOptions{Dir: filepath.Join(dir, "postgres"), Bin: bin, Settings: map[string]string{"fsync": "off", "autovacuum": "off"}})
+	s, err := servertest.StartPostgres(t.Context(), sandbox.PostgresOptions{Dir: filepath.Join(dir, "postgres"), Bin: bin, Settings: map[string]string{"fsync": "off", "autovacuum": "off"}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -70,7 +70,7 @@ func TestEveryVersion(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			s, err := sandbox.StartPostgres(t.Context(), sandbox.PostgresOptions{Dir: filepath.Join(dir, "postgres"), Bin: bins[version], Settings: settings})
+			s, err := servertest.StartPostgres(t.Context(), sandbox.PostgresOptions{Dir: filepath.Join(dir, "postgres"), Bin: bins[version], Settings: settings})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -151,7 +151,7 @@ func standby(t *testing.T, primary *sandbox.Postgres) *sandbox.Postgres {
 	if out, err := copied.CombinedOutput(); err != nil {
 		t.Fatalf("pg_basebackup: %v\n%s", err, out)
 	}
-	s, err := sandbox.StartPostgres(t.Context(), sandbox.PostgresOptions{Dir: folder, Settings: map[string]string{"hot_standby": "on", "shared_preload_libraries": "pg_stat_statements"}})
+	s, err := servertest.StartPostgres(t.Context(), sandbox.PostgresOptions{Dir: folder, Settings: map[string]string{"hot_standby": "on", "shared_preload_libraries": "pg_stat_statements"}})
 	if err != nil {
 		t.Fatal(err)
 	}

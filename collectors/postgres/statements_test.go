@@ -26,7 +26,7 @@ func server(t *testing.T, settings map[string]string) *sandbox.Postgres {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := sandbox.StartPostgres(t.Context(), sandbox.PostgresOptions{Dir: filepath.Join(dir, "postgres"), Settings: settings})
+	s, err := servertest.StartPostgres(t.Context(), sandbox.PostgresOptions{Dir: filepath.Join(dir, "postgres"), Settings: settings})
 	if err != nil {
 		t.Fatal(err)
 	}

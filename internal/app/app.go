@@ -228,13 +228,9 @@ func (a *App) embed() error {
 		EvaluationInterval: c.Embedded.EvaluationInterval,
 		Retention:          c.Embedded.Retention,
 		RetentionSize:      c.Embedded.RetentionSize,
-		ScrapeConfigs:      string(c.Embedded.ScrapeConfigs),
-		RemoteWrite:        string(c.Embedded.RemoteWrite),
+		Parts:              a.parts(c, informed),
 		ConfigDir:          c.Embedded.Dir(),
-		Rules:              a.options.Rules,
-		RuleFiles:          c.Embedded.RuleFiles,
 		Rewrite:            runbooks.At(a.externalURL()),
-		Routing:            informed.routing,
 		Metrics:            a.scraper,
 		Webhook:            a.webhook.Trusted(),
 		ExternalURL:        external,
@@ -245,6 +241,14 @@ func (a *App) embed() error {
 		Registerer:         prometheus.NewRegistry(), // private registry: the libraries' own metrics are not exported
 	})
 	return err
+}
+
+// parts are what of the embedded ones a reload may replace.
+func (a *App) parts(c *config.Config, informed people) embedded.Parts {
+	return embedded.Parts{
+		Rules: a.options.Rules, RuleFiles: c.Embedded.RuleFiles, Routing: informed.routing,
+		ScrapeConfigs: string(c.Embedded.ScrapeConfigs), RemoteWrite: string(c.Embedded.RemoteWrite),
+	}
 }
 
 // quiet logs the libraries' own messages at the level debug only: how they
@@ -304,7 +308,10 @@ func (a *App) Run(ctx context.Context) error {
 	group.Go(func() error { return a.outbox.Run(ctx) })
 	group.Go(func() error { return a.scheduler.Run(ctx) })
 	group.Go(func() error { a.audit(ctx); return nil })
-	server := &http.Server{Handler: a.router(), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, IdleTimeout: 2 * time.Minute}
+	server := &http.Server{
+		Handler: a.router(), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, IdleTimeout: 2 * time.Minute,
+		ErrorLog: slog.NewLogLogger(a.log.With("component", "web").Handler(), slog.LevelWarn), // of handshakes, in the form of all others
+	}
 	group.Go(func() error { return a.serve(server) })
 	group.Go(func() error {
 		<-ctx.Done()

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"path"
 
 	"github.com/gin-gonic/gin"
 
@@ -28,10 +29,18 @@ func (a *App) router() http.Handler {
 	r.Any(WebhookPath, gin.WrapH(a.webhook)) // it answers every method itself, and counts it
 	a.console.Mount(r)
 	if a.embedded != nil {
-		r.Any("/api/v1/*path", gin.WrapH(a.embedded.Prometheus())) // it only reads, with POST too: a query may be long
-		r.Any("/api/v2/*path", a.gate.Reading(), gin.WrapH(a.embedded.Alertmanager()))
+		r.Any("/api/v1/*path", exact, gin.WrapH(a.embedded.Prometheus())) // it only reads, with POST too: a query may be long
+		r.Any("/api/v2/*path", exact, a.gate.Reading(), gin.WrapH(a.embedded.Alertmanager()))
 	}
 	return r
+}
+
+// exact answers 404 to what the stock APIs would redirect: a path with a slash too many.
+func exact(g *gin.Context) {
+	if p := g.Request.URL.Path; path.Clean(p) != p {
+		say(g, http.StatusNotFound, "404 page not found")
+		g.Abort()
+	}
 }
 
 func say(g *gin.Context, status int, format string, args ...any) {

@@ -73,18 +73,6 @@ func integrations(c *config.Config, place config.Place, external string, log *sl
 	return named, nil
 }
 
-// inform notifies people as a configuration says.
-func (a *App) inform(p people) error {
-	if a.embedded != nil {
-		if err := a.embedded.Route(p.routing); err != nil {
-			return err
-		}
-	}
-	a.people.Store(&p)
-	a.outbox.Use(p.notifiers)
-	return nil
-}
-
 // announced reports whether a place of the configuration takes a kind of notice that is
 // optional.
 func (a *App) announced(kind remediate.NotificationKind) bool {

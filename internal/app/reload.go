@@ -74,30 +74,59 @@ func (a *App) again() error {
 	if err == nil {
 		err = c.Restartless(a.config)
 	}
-	var informed people
-	if err == nil {
-		informed, err = newPeople(c, a.externalURL(), a.log)
-	}
-	if err == nil && a.embedded != nil {
-		err = a.embedded.Reload(a.options.Rules, c.Embedded.RuleFiles)
-		if err == nil {
-			err = a.embedded.Configure(string(c.Embedded.ScrapeConfigs), string(c.Embedded.RemoteWrite))
-		}
-	}
 	changed := err == nil && !reflect.DeepEqual(c, a.config)
-	if changed {
-		if err = a.apply(c); err == nil {
-			a.idle()
-			err = a.inform(informed)
-		}
+	if err == nil {
+		err = a.replace(c)
 	}
 	a.reloaded.observe(err)
 	if err != nil {
 		a.log.Error("configuration refused, the old one stays in force", "err", err)
 		return err
 	}
+	if changed {
+		a.idle()
+	}
 	a.log.Info("configuration reloaded", "changed", changed)
 	return nil
+}
+
+// replace makes all that a configuration says before any of it is used: what is wrong
+// leaves everything as it was.
+func (a *App) replace(c *config.Config) error {
+	s, err := a.prepare(c)
+	if err == nil && a.embedded != nil {
+		var change *embedded.Change
+		if change, err = a.embedded.Prepare(a.parts(c, s.people)); err == nil {
+			err = change.Use()
+		}
+	}
+	if err == nil && !reflect.DeepEqual(c, a.config) {
+		err = a.apply(s)
+	}
+	if err != nil {
+		s.made.close(a.pieces)
+	}
+	return err
+}
+
+// A setting is a configuration with what is made of it.
+type setting struct {
+	config    *config.Config
+	people    people
+	made      pieces
+	schedules []schedule.Schedule
+}
+
+func (a *App) prepare(c *config.Config) (s setting, err error) {
+	s.config = c
+	if s.people, err = newPeople(c, a.externalURL(), a.log); err != nil {
+		return s, err
+	}
+	if s.schedules, err = a.schedules(c); err != nil {
+		return s, err
+	}
+	s.made, err = targets(c, a.pieces, a.store)
+	return s, err
 }
 
 func (a *App) reload(g *gin.Context) {
@@ -112,44 +141,36 @@ func (a *App) reload(g *gin.Context) {
 func (a *App) use(c *config.Config) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	informed, err := newPeople(c, a.externalURL(), a.log)
+	s, err := a.prepare(c)
 	if err == nil {
-		err = a.apply(c)
-	}
-	if err == nil {
-		err = a.inform(informed)
+		err = a.apply(s)
 	}
 	a.reloaded.observe(err)
 	return err
 }
 
-// apply makes targets, collectors and policies of a configuration and puts them
-// in place of those before. A target whose configuration has not changed stays. The
-// connections of one that has end when no run uses them any more.
-func (a *App) apply(c *config.Config) error {
-	made, err := targets(c, a.pieces, a.store)
-	if err != nil {
-		return err
-	}
-	schedules, err := a.schedules(c)
-	if err != nil {
-		return err
-	}
+// apply puts targets, collectors, policies and people in place of those before. A target
+// whose configuration has not changed stays. The connections of one that has end when no
+// run uses them any more. It fails for a mistake of upkeep's own alone.
+func (a *App) apply(s setting) error {
+	c := s.config
 	// First of all those are not asked any more whose connections end.
-	if err := a.scraper.Use(configured(c, made.collectors())); err != nil {
+	if err := a.scraper.Use(configured(c, s.made.collectors())); err != nil {
 		return err
 	}
 	old := a.pieces
 	if err := a.engine.Adopt(engine.Setting{
-		Actions: addressed(c, made.actions()), Policies: c.Book(Known().Actions).Policies, Schedules: requests(schedules), Guards: a.guard(c),
-		Freed: func() { go old.close(made) }, // waits for what a collector asks
+		Actions: addressed(c, s.made.actions()), Policies: c.Book(Known().Actions).Policies, Schedules: requests(s.schedules), Guards: a.guard(c),
+		Freed: func() { go old.close(s.made) }, // waits for what a collector asks
 	}); err != nil {
 		return err
 	}
 	a.journal.Expect(expected(c))
-	a.scheduler.Use(schedules)
-	a.config, a.pieces = c, made
-	a.known.Store(names(c, made))
+	a.scheduler.Use(s.schedules)
+	a.people.Store(&s.people)
+	a.outbox.Use(s.people.notifiers)
+	a.config, a.pieces = c, s.made
+	a.known.Store(names(c, s.made))
 	return nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -253,4 +254,63 @@ func TestReloadStorm(t *testing.T) {
 		t.Errorf("a connection was taken away from who used it:\n%s", text)
 	}
 	t.Logf("%d answered reloads", reloads.Load())
+}
+
+// A reload is whole: where one part of the new configuration cannot be made, none of it is
+// in force, and it is not taken for the one in use at the next reload.
+func TestReloadAllOrNone(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "upkeep.yaml")
+	configure := func(embedded, more string) {
+		t.Helper()
+		text := fmt.Sprintf("data_dir: data\nweb: {listen: '127.0.0.1:0'}\ntargets: {host: [{name: here}%s]}\ncollectors: {settings: {host/updates: {disabled: true}}}\nembedded: {%s}\n", more, embedded)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	load := func() (*config.Config, error) { c, _, err := config.Read(path, app.Known()); return c, err }
+	if err := os.WriteFile(filepath.Join(dir, "more.yaml"), []byte("groups:\n- name: more\n  rules: [{alert: More, expr: up == 0, labels: {severity: info}}]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	job := "scrape_configs: [{job_name: api, static_configs: [{targets: ['127.0.0.1:1']}]%s}]"
+	configure(fmt.Sprintf(job, ""), "")
+	c, err := load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := app.New(t.Context(), c, app.Options{Version: "test", Logger: slog.New(slog.DiscardHandler), Load: load})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &life{url: "http://" + a.Addr(), log: new(log)}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- a.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	})
+	says := func(path, want string) bool {
+		_, text := l.send(t, "GET", path, "", "")
+		return strings.Contains(text, want)
+	}
+	eventually(t, "it is ready", func() bool { code, _ := l.send(t, "GET", "/-/ready", "", ""); return code == 200 })
+	configure("rule_files: [more.yaml], "+fmt.Sprintf(job, ", scheme: https, tls_config: {ca_file: none.pem}"), ", {name: there, root: /usr}")
+	for range 2 {
+		if err := a.Reload(); err == nil || !strings.Contains(err.Error(), "none.pem") {
+			t.Fatalf("a certificate that is missing: %v", err)
+		}
+		if says("/api/v1/rules", `"More"`) || says(console.Prefix+"/status", `"there"`) {
+			t.Error("a part of the refused configuration is in force")
+		}
+	}
+	configure("rule_files: [more.yaml], "+fmt.Sprintf(job, ""), ", {name: there, root: /usr}")
+	if err := a.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	if !says("/api/v1/rules", `"More"`) || !says(console.Prefix+"/status", `"there"`) {
+		t.Error("the good configuration is not in force")
+	}
 }

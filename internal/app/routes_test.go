@@ -54,7 +54,7 @@ func TestRoutes(t *testing.T) {
 		}
 		lines = append(lines, line)
 	}
-	for _, unknown := range []string{"/unknown", "/api", "/api/upkeep/v1", "/api/upkeep/v2/runs", "/webhook", "/-", "//", "/metrics%2F", "/..%2fmetrics"} {
+	for _, unknown := range []string{"/unknown", "/api", "/api/upkeep/v1", "/api/upkeep/v2/runs", "/webhook", "/-", "//", "/metrics%2F", "/..%2fmetrics", "/api/v1/query/", "/api/v1//query", "/api/v1/", "/api/v2/alerts/", "/api/v2//alerts", "/api/v2/../v1/query"} {
 		lines = append(lines, fmt.Sprintf("%s unknown: GET %d, POST %d", unknown, ask(http.MethodGet, unknown).Code, ask(http.MethodPost, unknown).Code))
 	}
 	slices.Sort(lines)

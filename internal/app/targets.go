@@ -124,6 +124,7 @@ func targets(c *config.Config, before pieces, notes target.Notes) (pieces, error
 		})
 	}
 	if b.err != nil {
+		b.made.close(nil)
 		return nil, b.err
 	}
 	for _, p := range b.made {

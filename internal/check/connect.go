@@ -2,10 +2,7 @@ package check
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"io"
-	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -13,6 +10,7 @@ import (
 
 	"github.com/ai-micro-service/upkeep/alerts"
 	"github.com/ai-micro-service/upkeep/internal/config"
+	"github.com/ai-micro-service/upkeep/internal/prom"
 	"github.com/ai-micro-service/upkeep/internal/rights"
 	"github.com/ai-micro-service/upkeep/internal/target"
 	"github.com/ai-micro-service/upkeep/remediate"
@@ -56,8 +54,17 @@ func Connect(ctx context.Context, c *config.Config, source *config.Source, set t
 			f(ctx, v)
 		})
 	}
+	if u := c.Store.URL; u != "" {
+		look(in("store", "url"), "store", func(ctx context.Context, v visit) { v.store(ctx, u, c.Store.Password()) })
+	}
 	for i, p := range set.Postgres {
 		look(in("targets", "postgres", i), "postgres "+p.Name, func(ctx context.Context, v visit) { v.postgres(ctx, p) })
+		for j, a := range c.Targets.Postgres[i].Archives {
+			if a.To.Bucket != "" {
+				at := in("targets", "postgres", i, "archives", j, "to", "bucket")
+				look(at, "bucket "+a.To.Bucket, func(ctx context.Context, v visit) { v.bucket(ctx, p.Archives[j].To.Store) })
+			}
+		}
 	}
 	for i, r := range set.Redis {
 		look(in("targets", "redis", i), "redis "+r.Name, func(ctx context.Context, v visit) { v.redis(ctx, r) })
@@ -143,48 +150,25 @@ func (v visit) docker(ctx context.Context, d *target.Docker) {
 	v.seen.Text += fmt.Sprintf(", %d containers", len(containers))
 }
 
-// fetch reads JSON from a server's API.
-func fetch(ctx context.Context, base, path string, into any) error {
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(base, "/")+path, nil)
-	if err != nil {
-		return err
-	}
-	res, err := http.DefaultClient.Do(r)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = res.Body.Close() }() // read only
-	if res.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s: %s", path, res.Status)
-	}
-	return json.NewDecoder(io.LimitReader(res.Body, 64<<20)).Decode(into)
-}
-
 func (v visit) prometheus(ctx context.Context, base string) {
-	var build struct{ Data struct{ Version string } }
-	if err := fetch(ctx, base, "/api/v1/status/buildinfo", &build); err != nil {
+	server := prom.Prometheus{URL: base}
+	version, err := server.Version(ctx)
+	if err != nil {
 		v.unreachable(ctx, "", err)
 		return
 	}
-	v.seen.Text = "Prometheus " + build.Data.Version
-	var series struct{ Data struct{ Result []any } }
-	if err := fetch(ctx, base, "/api/v1/query?query=upkeep_build_info", &series); err == nil && len(series.Data.Result) == 0 {
+	v.seen.Text = "Prometheus " + version
+	if series, err := server.Query(ctx, "upkeep_build_info", time.Time{}); err == nil && len(series) == 0 {
 		v.warn(v.at, "prometheus has no series upkeep_build_info: it does not scrape upkeep yet; add upkeep's address to its scrape_configs")
 	}
-	var loaded struct {
-		Data struct {
-			Groups []struct{ Rules []struct{ Name string } }
-		}
-	}
-	if err := fetch(ctx, base, "/api/v1/rules?type=alert", &loaded); err != nil {
+	loaded, err := server.Alerts(ctx)
+	if err != nil {
 		v.fault(v.at, "prometheus does not say which rules it has: %v; let upkeep reach its API", err)
 		return
 	}
 	has := make(map[string]bool)
-	for _, g := range loaded.Data.Groups {
-		for _, r := range g.Rules {
-			has[r.Name] = true
-		}
+	for _, name := range loaded {
+		has[name] = true
 	}
 	shipped, err := alerts.Parse(alerts.Files())
 	if err != nil {
@@ -213,20 +197,17 @@ func (v visit) prometheus(ctx context.Context, base string) {
 }
 
 func (v visit) alertmanager(ctx context.Context, base string) {
-	var status struct{ VersionInfo struct{ Version string } }
-	if err := fetch(ctx, base, "/api/v2/status", &status); err != nil {
+	server := prom.Alertmanager{URL: base}
+	version, err := server.Version(ctx)
+	if err != nil {
 		v.unreachable(ctx, "", err)
 		return
 	}
-	v.seen.Text = "Alertmanager " + status.VersionInfo.Version
-	var receivers []struct{ Name string }
-	if err := fetch(ctx, base, "/api/v2/receivers", &receivers); err != nil {
+	v.seen.Text = "Alertmanager " + version
+	names, err := server.Receivers(ctx)
+	if err != nil {
 		v.fault(v.at, "alertmanager does not list its receivers: %v; let upkeep reach its API", err)
 		return
-	}
-	var names []string
-	for _, r := range receivers {
-		names = append(names, r.Name)
 	}
 	if want := v.config.Alertmanager.Receiver; want != "" && !slices.Contains(names, want) {
 		v.fault(in("alertmanager", "receiver"), "alertmanager has no receiver %q; %s", want, meant(want, names, choose(names)))

@@ -3,6 +3,8 @@ package check_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -138,5 +140,63 @@ policies:
 		if !strings.Contains(f, "pg_stat_statements") { // the server of the tests has it or not
 			t.Error(f)
 		}
+	}
+}
+
+// What answers there need not be Prometheus or Alertmanager.
+func TestConnectToOthers(t *testing.T) {
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprint(w, `{"status":"success","data":{}}`)
+	}))
+	t.Cleanup(other.Close)
+	seen, found := connect(t, fmt.Sprintf("targets: {host: [{name: here}]}\nembedded: {enabled: false}\nprometheus: {url: %q}\nalertmanager: {url: %q}\n", other.URL+"/prom/", other.URL))
+	wants(t, seen)
+	wants(t, found,
+		"upkeep.yaml:3: prometheus does not let upkeep in: prometheus: GET "+other.URL+"/prom/api/v1/status/buildinfo: the answer is not Prometheus' JSON: it has no version; ",
+		"upkeep.yaml:4: alertmanager does not let upkeep in: alertmanager: the answer is not Alertmanager's JSON: it has no version; ",
+	)
+}
+
+// The store and the buckets of archives are logged in to as well.
+func TestConnectToStores(t *testing.T) {
+	address, database := servertest.Database(t)
+	poor := "poor_" + database
+	servertest.Exec(t, address, "create role "+poor+" login")
+	t.Cleanup(func() { servertest.Exec(t, address, "drop owned by "+poor, "drop role "+poor) })
+	text := func(store, key string) string {
+		secret := filepath.Join(t.TempDir(), "secret")
+		if err := os.WriteFile(secret, []byte(key), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s3 := servertest.S3(t)
+		return fmt.Sprintf(`targets:
+  postgres:
+    - name: main
+      url: %q
+      archives:
+        - {database: d, table: t, column: c, to: {bucket: %s, endpoint: %q, key_id_env: PATH, secret_file: %q}}
+embedded: {enabled: false}
+store: {url: %q}
+`, address, s3.Bucket, s3.Endpoint, secret, store)
+	}
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.User = url.User(poor)
+	seen, found := connect(t, text(u.String(), "wr0ng-key"))
+	wants(t, seen, "store: PostgreSQL 15.", "postgres main: PostgreSQL 15.")
+	all := strings.Join(found, "\n")
+	for _, want := range []string{
+		`upkeep.yaml:8: the store: "` + poor + `" may not make the schema upkeep in database ` + database + `; run: create schema upkeep authorization "` + poor + `"`,
+		"upkeep.yaml:6: bucket ", " does not let upkeep list its objects: ",
+	} {
+		if !strings.Contains(all, want) {
+			t.Errorf("nothing is said of %q:\n%s", want, all)
+		}
+	}
+	if strings.Contains(all, "wr0ng-key") {
+		t.Errorf("a secret is shown: %s", all)
 	}
 }

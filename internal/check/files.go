@@ -51,6 +51,25 @@ func (k *checker) files() {
 		}
 	}
 	k.reports()
+	k.receivers()
+}
+
+// receivers checks the files that the Alertmanager configuration file names.
+func (k *checker) receivers() {
+	f := k.config.AlertmanagerFile()
+	if f == nil {
+		return
+	}
+	lacks, err := f.MissingFiles()
+	if err != nil {
+		k.add(f.Path, 0, false, fmt.Sprintf("%v; let upkeep's user read it", err))
+	}
+	for _, l := range lacks {
+		if away(l.Path) {
+			continue
+		}
+		k.add(f.Path, l.Line, true, l.Text)
+	}
 }
 
 // reports checks what others write: it may not be there yet.

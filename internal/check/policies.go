@@ -36,6 +36,7 @@ func (k *checker) policies() {
 		}
 		said := k.names(c)
 		switch {
+		case k.contradicts(c):
 		case len(c.matches) == 0 && !said:
 			k.matchesNothing(c)
 		case len(c.matches) > 0 && k.shadowed(c, before):
@@ -44,6 +45,18 @@ func (k *checker) policies() {
 		}
 		before = append(before, c)
 	}
+}
+
+// contradicts says when the matchers of one label leave it no value.
+func (k *checker) contradicts(c chain) bool {
+	for i, m := range c.Match {
+		all := values(m)
+		if len(all) > 0 && !slices.ContainsFunc(all, func(v string) bool { return allows(c, m.Name, v) }) {
+			k.fault(c.lines[i], "%s can never match: no value of %s satisfies all of its matchers for it; an alert has one value of each label, so leave one matcher, like %s=~\"a|b\" for either", c.who, m.Name, m.Name)
+			return true
+		}
+	}
+	return false
 }
 
 // matcherPlaces returns where each matcher is: an entry of the list may hold several.
@@ -159,11 +172,8 @@ func (k *checker) matchesNothing(c chain) {
 			named = slices.DeleteFunc(slices.Clone(named), func(a *rule) bool { return !m.Matches(a.alert) })
 		}
 	}
-	if len(named) == 0 {
-		return // every name is known, and no alert has them all
-	}
 	for i, m := range c.Match {
-		if m.Name == "alertname" || slices.ContainsFunc(named, func(a *rule) bool { return k.can(m, a) }) {
+		if len(named) == 0 || m.Name == "alertname" || slices.ContainsFunc(named, func(a *rule) bool { return k.can(m, a) }) {
 			continue
 		}
 		k.impossible(c, i, named)

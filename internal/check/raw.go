@@ -18,6 +18,23 @@ func (k *checker) parts() {
 			continue
 		}
 		k.part(n.Content[0], in("embedded", key), "")
+		if key == "scrape_configs" {
+			k.targetless(n.Content[0])
+		}
+	}
+}
+
+// targetless says which jobs have nothing that names their targets.
+func (k *checker) targetless(jobs *yaml.Node) {
+	for i, job := range jobs.Content {
+		finds := false
+		for j := 0; j+1 < len(job.Content); j += 2 {
+			key := job.Content[j].Value
+			finds = finds || len(job.Content[j+1].Content) > 0 && (key == "static_configs" || strings.HasSuffix(key, "_sd_configs"))
+		}
+		if !finds {
+			k.warn(in("embedded", "scrape_configs", i), "embedded.scrape_configs: entry %d scrapes nothing; name its targets in static_configs, or a file with them in file_sd_configs", i+1)
+		}
 	}
 }
 

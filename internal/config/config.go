@@ -241,7 +241,7 @@ type Engine struct {
 	Lease             time.Duration `yaml:"lease" default:"5s" min:"1s" doc:"Lease duration. When a replica does not renew its lease for this long, another takes over its runs."`
 	ReconcileInterval time.Duration `yaml:"reconcile_interval" default:"1m" min:"100ms" doc:"How often Alertmanager's list of active alerts is read."`
 	ResolveAfter      time.Duration `yaml:"resolve_after" default:"5m" min:"1s" doc:"How long an alert must be missing from that list before its incident is closed."`
-	ExpireAfter       time.Duration `yaml:"expire_after" default:"12h" doc:"How long an alert may go without being delivered again before its incident is closed, if its source has no list to query: Grafana, and an Alertmanager without url. It must be longer than the source's repeat interval, which is 4h by default in both. 0s: never."`
+	ExpireAfter       time.Duration `yaml:"expire_after" default:"12h" doc:"How long an alert may go without being delivered again before its incident is closed, if its source has no list to query: Grafana, and an Alertmanager without url. Time in which upkeep did not run does not count, and a restart does not reset the time. It must be longer than the source's repeat interval, which is 4h by default in both. 0s: never."`
 	Flap              time.Duration `yaml:"flap" default:"10m" doc:"An alert that fires again within this time is flapping: it is held down before upkeep decides, twice as long each time. 0s: never. If an alert flaps for 10 minutes without outlasting its hold-down, people are notified once."`
 }
 

@@ -2,7 +2,9 @@ package config
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strconv"
 	"strings"
@@ -85,7 +87,11 @@ func (d *decoder) notify(c *Config, n *yaml.Node) {
 	}
 	if file != "" {
 		var err error
-		if c.alertmanager, err = receivers.Load(file); err != nil {
+		c.alertmanager, err = receivers.Load(file)
+		if unread, ok := errors.AsType[*fs.PathError](err); ok {
+			section, name, _ := strings.Cut(key, ".")
+			d.fault(at(n, section, name), "%s: %v; name a file that upkeep's user can read", key, unread)
+		} else if err != nil {
 			d.faults = append(d.faults, err) // with its own file and line
 		}
 	}

@@ -6,8 +6,11 @@ import (
 	"errors"
 	"maps"
 	"math"
+	"net/http"
 	"os"
+	"regexp"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -93,10 +96,7 @@ func (w *writer) begin(ctx context.Context, r *promconfig.RemoteWriteConfig) {
 		}
 		return
 	}
-	client, err := remote.NewWriteClient("upkeep-"+id(r), &remote.ClientConfig{
-		URL: r.URL, WriteProtoMsg: remoteapi.WriteV1MessageType, Timeout: r.RemoteTimeout, HTTPClientConfig: r.HTTPClientConfig, SigV4Config: r.SigV4Config,
-		AzureADConfig: r.AzureADConfig, GoogleIAMConfig: r.GoogleIAMConfig, Headers: r.Headers, RetryOnRateLimit: true,
-	})
+	client, err := writeClient(r)
 	if err != nil {
 		log.Error("remote_write does not start", "err", hush(err))
 		return
@@ -119,6 +119,14 @@ func (w *writer) begin(ctx context.Context, r *promconfig.RemoteWriteConfig) {
 	}
 	c.rest(ctx, from)
 	log.Info("remote_write has sent the remaining samples", "samples", c.samples, "refused", c.refused)
+}
+
+// writeClient makes what sends to one remote storage.
+func writeClient(r *promconfig.RemoteWriteConfig) (remote.WriteClient, error) {
+	return remote.NewWriteClient("upkeep-"+id(r), &remote.ClientConfig{
+		URL: r.URL, WriteProtoMsg: remoteapi.WriteV1MessageType, Timeout: r.RemoteTimeout, HTTPClientConfig: r.HTTPClientConfig, SigV4Config: r.SigV4Config,
+		AzureADConfig: r.AzureADConfig, GoogleIAMConfig: r.GoogleIAMConfig, Headers: r.Headers, RoundRobinDNS: r.RoundRobinDNS, RetryOnRateLimit: true,
+	})
 }
 
 // A catchUp sends what the storage has to one remote storage.
@@ -199,6 +207,9 @@ func (c *catchUp) read(ctx context.Context, from, to int64) (all map[int64][]pro
 		}
 		it = series.Iterator(it)
 		for kind := it.Next(); kind != chunkenc.ValNone; kind = it.Next() {
+			if kind != chunkenc.ValFloat && !c.config.SendNativeHistograms {
+				continue
+			}
 			one, at := sample(it, kind)
 			if at <= c.sent[hash] || at < from || at > to {
 				continue
@@ -239,9 +250,10 @@ func sample(it chunkenc.Iterator, kind chunkenc.ValueType) (one prompb.TimeSerie
 	return one, at
 }
 
-// deliver sends samples until they have arrived. Where the other side refuses them, some
+// deliver sends samples until they have arrived. Where the other side refuses some, they
 // may be there already, and then it refuses all: they are sent in halves, down to those
-// that it does not take.
+// that it does not take. An answer that is not about the samples, as to a wrong password
+// or path, is waited out: somebody sets it right, and nothing is lost meanwhile.
 func (c *catchUp) deliver(ctx context.Context, batch []prompb.TimeSeries) error {
 	if len(batch) == 0 {
 		return ctx.Err()
@@ -256,17 +268,16 @@ func (c *catchUp) deliver(ctx context.Context, batch []prompb.TimeSeries) error 
 	}
 	for pause, try := retryFirst, 0; ; pause, try = min(2*pause, retryLast), try+1 {
 		_, err := c.client.Store(ctx, text, try)
-		var again remote.RecoverableError
-		switch {
+		switch status := refusal(err); {
 		case err == nil:
 			c.samples += len(batch)
 			return nil
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case !errors.As(err, &again) && len(batch) == 1:
-			c.refused++
+		case status == http.StatusUnsupportedMediaType, slices.Contains(ofSamples(), status) && len(batch) == 1:
+			c.refused += len(batch)
 			return nil
-		case !errors.As(err, &again):
+		case slices.Contains(ofSamples(), status):
 			half := len(batch) / 2
 			if err := c.deliver(ctx, batch[:half]); err != nil {
 				return err
@@ -281,4 +292,24 @@ func (c *catchUp) deliver(ctx context.Context, batch []prompb.TimeSeries) error 
 		case <-time.After(pause):
 		}
 	}
+}
+
+// ofSamples are the answers that say that samples are not taken.
+func ofSamples() []int {
+	return []int{http.StatusBadRequest, http.StatusConflict, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity}
+}
+
+// refusal returns the status of an answer that is final, or 0: the
+// client tells it in words alone.
+func refusal(err error) int {
+	var again remote.RecoverableError
+	if err == nil || errors.As(err, &again) {
+		return 0
+	}
+	m := regexp.MustCompile(`^server returned HTTP status (\d{3})`).FindStringSubmatch(err.Error())
+	if m == nil {
+		return 0
+	}
+	status, _ := strconv.Atoi(m[1]) // digits
+	return status
 }

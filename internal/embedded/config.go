@@ -4,7 +4,6 @@
 package embedded
 
 import (
-	"io/fs"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -41,18 +40,12 @@ type Config struct {
 	Retention          time.Duration
 	RetentionSize      string // like 10GB; "" or 0 is no limit
 
-	// ScrapeConfigs and RemoteWrite are lists in Prometheus' own syntax, as YAML. Relative
-	// paths in them begin at ConfigDir.
-	ScrapeConfigs, RemoteWrite, ConfigDir string
-
-	Rules     fs.FS                     // rule files, *.rules.yaml
-	Rewrite   func(rules []byte) []byte // what is evaluated of them; nil: they as they are
-	RuleFiles []string                  // patterns of further rule files
+	Parts
+	ConfigDir string                    // of the configuration file
+	Rewrite   func(rules []byte) []byte // what is evaluated of the rules; nil: they as they are
 
 	Metrics http.Handler // what is scraped
 	Webhook http.Handler // where alerts are delivered
-
-	Routing Routing // who else is notified of alerts
 
 	ExternalURL   *url.URL
 	GroupWait     time.Duration // of an alert before it is delivered

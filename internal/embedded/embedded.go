@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net/http"
 	"slices"
 	"sync"
@@ -164,59 +163,3 @@ func (e *Embedded) Client() *http.Client { return e.pipe.client() }
 
 // Ready reports whether the rules are being evaluated and alerts delivered.
 func (e *Embedded) Ready() bool { return e.ready.Load() }
-
-// Route puts another routing in the place of the one in use. What has not changed is left
-// alone: a notification that is under way is not sent twice. When the error is not nil,
-// the old one stays.
-func (e *Embedded) Route(r Routing) error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if p := e.parts.Load(); p != nil {
-		if err := p.alert.reroute(r); err != nil {
-			return fmt.Errorf("embedded alertmanager: %w", err)
-		}
-	}
-	e.config.Routing = r
-	return nil
-}
-
-// Reload puts other rules in the place of those in use. When one of them is
-// wrong, the error says where and all old ones stay.
-func (e *Embedded) Reload(rules fs.FS, files []string) error {
-	if err := CheckRules(rules, files); err != nil {
-		return err
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if p := e.parts.Load(); p != nil {
-		if err := p.prom.load(rules, files); err != nil {
-			return err
-		}
-	}
-	e.config.Rules, e.config.RuleFiles = rules, files
-	return nil
-}
-
-// Configure puts other scrape configurations and other places to write to in the place
-// of those in use. When something is wrong with them, all old ones stay.
-func (e *Embedded) Configure(scrapeConfigs, remoteWrite string) error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	c := e.config
-	if c.ScrapeConfigs == scrapeConfigs && c.RemoteWrite == remoteWrite {
-		return nil
-	}
-	c.ScrapeConfigs, c.RemoteWrite = scrapeConfigs, remoteWrite
-	made, err := promConfig(c)
-	if err != nil {
-		return err
-	}
-	if p := e.parts.Load(); p != nil {
-		if err := p.prom.apply(made); err != nil {
-			return err
-		}
-		p.prom.writer.use(made)
-	}
-	e.config.ScrapeConfigs, e.config.RemoteWrite = scrapeConfigs, remoteWrite
-	return nil
-}

@@ -41,15 +41,39 @@ type stage struct {
 	told []string // "firing Full a" for each alert delivered
 	dir  string
 	end  func()
+
+	parts embedded.Parts // in use
+}
+
+// change reloads with other parts.
+func (s *stage) change(edit func(*embedded.Parts)) error {
+	parts := s.parts
+	edit(&parts)
+	c, err := s.Prepare(parts)
+	if err == nil {
+		err = c.Use()
+	}
+	if err == nil {
+		s.parts = parts
+	}
+	return err
+}
+
+func (s *stage) reroute(r embedded.Routing) error {
+	return s.change(func(p *embedded.Parts) { p.Routing = r })
+}
+
+func (s *stage) configure(scrapeConfigs, remoteWrite string) error {
+	return s.change(func(p *embedded.Parts) { p.ScrapeConfigs, p.RemoteWrite = scrapeConfigs, remoteWrite })
 }
 
 func begin(t *testing.T, dir string, used float64) *stage {
 	t.Helper()
-	s := &stage{dir: dir}
+	s := &stage{dir: dir, parts: embedded.Parts{Rules: fstest.MapFS{"g.rules.yaml": {Data: []byte(rules)}}}}
 	s.used.Store(used)
 	c := embedded.Config{
 		Dir: dir, ScrapeInterval: 200 * time.Millisecond, EvaluationInterval: 200 * time.Millisecond, Retention: time.Hour,
-		Rules:   fstest.MapFS{"g.rules.yaml": {Data: []byte(rules)}},
+		Parts:   s.parts,
 		Metrics: http.HandlerFunc(s.metrics), Webhook: http.HandlerFunc(s.webhook),
 		ExternalURL: &url.URL{Scheme: "http", Host: "upkeep.example"},
 		GroupWait:   10 * time.Millisecond, GroupInterval: 200 * time.Millisecond, ResendDelay: 200 * time.Millisecond,
@@ -187,11 +211,13 @@ func TestKilledKeepsSilencesAndWhatWasTold(t *testing.T) {
 func TestReloadKeepsOldRulesWhenNewOnesAreWrong(t *testing.T) {
 	s := begin(t, t.TempDir(), 0.1)
 	bad := fstest.MapFS{"g.rules.yaml": {Data: []byte("groups:\n  - name: g\n    rules:\n      - alert: A\n        expr: x >\n")}}
-	err := s.Reload(bad, nil)
+	err := s.change(func(p *embedded.Parts) { p.Rules = bad })
 	if err == nil || !strings.Contains(err.Error(), "g.rules.yaml: 5:") {
 		t.Errorf("Reload: %v, want an error with file and line", err)
 	}
-	if err := s.Reload(fstest.MapFS{}, []string{filepath.Join(t.TempDir(), "*.yaml")}); err == nil {
+	if err := s.change(func(p *embedded.Parts) {
+		p.Rules, p.RuleFiles = fstest.MapFS{}, []string{filepath.Join(t.TempDir(), "*.yaml")}
+	}); err == nil {
 		t.Error("a pattern that matches no file is no error")
 	}
 	s.used.Store(0.9)

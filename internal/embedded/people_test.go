@@ -67,7 +67,7 @@ func (s *stage) post(t *testing.T, name, severity string) {
 // A place is notified of what is warning or worse, and of its end; upkeep of everything.
 func TestPlaces(t *testing.T) {
 	s, in := begin(t, t.TempDir(), 0.9), newInbox()
-	if err := s.Route(embedded.Routing{Places: []embedded.Place{{Name: "p", To: in}}}); err != nil {
+	if err := s.reroute(embedded.Routing{Places: []embedded.Place{{Name: "p", To: in}}}); err != nil {
 		t.Fatal(err)
 	}
 	until(t, "the alert comes", func() bool { return slices.Contains(in.got(), "alert warning Full: Full") })
@@ -88,7 +88,7 @@ func TestRerouteWaits(t *testing.T) {
 	in.delay = make(chan struct{})
 	route := func(of string) {
 		t.Helper()
-		if err := s.Route(embedded.Routing{Places: []embedded.Place{{Name: "p", Of: of, To: in}}}); err != nil {
+		if err := s.reroute(embedded.Routing{Places: []embedded.Place{{Name: "p", Of: of, To: in}}}); err != nil {
 			t.Error(err)
 		}
 	}
@@ -113,7 +113,7 @@ func TestEndsWhileKilled(t *testing.T) {
 	routing := func(in *inbox) embedded.Routing {
 		return embedded.Routing{Places: []embedded.Place{{Name: "p", To: in}}}
 	}
-	if err := s.Route(routing(in)); err != nil {
+	if err := s.reroute(routing(in)); err != nil {
 		t.Fatal(err)
 	}
 	until(t, "the alert is in the log", func() bool {
@@ -129,7 +129,7 @@ func TestEndsWhileKilled(t *testing.T) {
 			t.Fatal(err)
 		}
 		again, in := begin(t, left, test.used), newInbox()
-		if err := again.Route(routing(in)); err != nil {
+		if err := again.reroute(routing(in)); err != nil {
 			t.Fatal(err)
 		}
 		again.post(t, "Next", "critical")
@@ -164,13 +164,13 @@ func TestFile(t *testing.T) {
 		return f
 	}
 	s := begin(t, t.TempDir(), 0.9)
-	if err := s.Route(embedded.Routing{File: load("a")}); err != nil {
+	if err := s.reroute(embedded.Routing{File: load("a")}); err != nil {
 		t.Fatal(err)
 	}
 	until(t, "the file's receiver has it", func() bool { return slices.Contains(hook.Alerts(t), "firing Full") })
 	s.await(t, "firing Full")
 	n := len(hook.Bodies())
-	if err := s.Route(embedded.Routing{File: load("a")}); err != nil { // the same again
+	if err := s.reroute(embedded.Routing{File: load("a")}); err != nil { // the same again
 		t.Fatal(err)
 	}
 	s.used.Store(0.1)

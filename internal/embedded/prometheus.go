@@ -67,6 +67,9 @@ type prom struct {
 
 func newProm(c Config, p *pipe, notify rules.NotifyFunc) (_ *prom, err error) {
 	own, err := promConfig(c)
+	if err == nil {
+		err = connectable(own)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -129,6 +132,7 @@ func openDB(c Config, own *promconfig.Config) (*tsdb.DB, error) {
 	if r := own.StorageConfig.TSDBConfig.Retention; r != nil {
 		o.MaxBytes = int64(r.Size)
 	}
+	o.EnableExemplarStorage, o.MaxExemplars = true, own.StorageConfig.ExemplarsConfig.MaxExemplars
 	o.StripeSize = stripes
 	o.HeadChunksWriteBufferSize = chunkBuffer
 	o.WALCompression = compression.Snappy
@@ -139,6 +143,9 @@ func openDB(c Config, own *promconfig.Config) (*tsdb.DB, error) {
 func (m *prom) apply(c *promconfig.Config) error {
 	jobs, err := discoverers(c)
 	if err != nil {
+		return err
+	}
+	if err := m.db.ApplyConfig(c); err != nil { // how many exemplars are kept
 		return err
 	}
 	if err := m.scraper.ApplyConfig(c); err != nil {

@@ -188,20 +188,15 @@ func (n *routed) stop() {
 }
 
 // reroute puts another routing in the place of the one in use, where it differs.
-func (a *alertmanager) reroute(r Routing) error {
+func (a *alertmanager) reroute(next *routed) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	next, err := a.prepare(r)
-	if err != nil {
-		return err
-	}
-	a.config.Routing = r
-	if a.routed == nil || a.routed.routing.same(r) {
-		return nil
+	a.config.Routing = next.routing
+	if a.routed == nil || a.routed.routing.same(next.routing) {
+		return
 	}
 	a.routed.stop()
 	a.begin(next)
-	return nil
 }
 
 // same reports whether two routings notify alike.

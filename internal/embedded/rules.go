@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -66,13 +67,10 @@ func matching(patterns []string) (all []string, err error) {
 	return all, nil
 }
 
-// load writes the shipped rules to disk, where the rule manager wants them, and
-// makes it work by them and the others.
+// load writes the shipped rules to disk, where the rule manager wants them, and makes it
+// work by them and the others. When something is wrong with them, it works by the old ones.
 func (m *prom) load(shipped fs.FS, patterns []string) error {
 	dir := filepath.Join(m.config.Dir, "rules")
-	if err := os.RemoveAll(dir); err != nil {
-		return err
-	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
@@ -93,10 +91,21 @@ func (m *prom) load(shipped fs.FS, patterns []string) error {
 			text = m.config.Rewrite(text)
 		}
 		file := filepath.Join(dir, name)
-		if err := os.WriteFile(file, text, 0o600); err != nil {
+		if err := replace(file, text); err != nil {
 			return err
 		}
 		files = append(files, file)
 	}
 	return m.rules.Update(m.config.EvaluationInterval, files, labels.EmptyLabels(), m.config.ExternalURL.String(), nil)
+}
+
+// replace writes a file whole, where it says something else.
+func replace(file string, text []byte) error {
+	if old, err := os.ReadFile(file); err == nil && bytes.Equal(old, text) {
+		return nil
+	}
+	if err := os.WriteFile(file+".part", text, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(file+".part", file)
 }

@@ -64,6 +64,10 @@ scrape_configs:
 		return nil, fmt.Errorf("scrape_configs or remote_write: %w", hush(err))
 	}
 	made.SetDirectory(c.ConfigDir)
+	made.StorageConfig.ExemplarsConfig = new(promconfig.ExemplarsConfig) // kept only where they are sent on
+	if slices.ContainsFunc(made.RemoteWriteConfigs, func(r *promconfig.RemoteWriteConfig) bool { return r.SendExemplars }) {
+		*made.StorageConfig.ExemplarsConfig = promconfig.DefaultExemplarsConfig
+	}
 	return made, nil
 }
 
@@ -104,15 +108,25 @@ func CheckPart(part, text, _ string) (faults []Fault) {
 	if err := yaml.Unmarshal([]byte(text), &items); err != nil {
 		return []Fault{{1, hush(err).Error()}}
 	}
-	seen := make(map[string]int)
+	seen, remotes := make(map[string]int), make(map[string]int)
 	for i := range items {
 		one, err := yaml.Marshal([]*yaml.Node{&items[i]})
 		if err != nil {
 			return []Fault{{items[i].Line, hush(err).Error()}}
 		}
-		found := checkItem(part, string(one))
+		made, found := checkItem(part, string(one))
 		for _, f := range found {
 			faults = append(faults, Fault{items[i].Line + max(f.Line-1, 0), f.Text})
+		}
+		if made != nil && part == "remote_write" {
+			if scheme := made.RemoteWriteConfigs[0].URL.Scheme; scheme != "http" && scheme != "https" {
+				faults = append(faults, Fault{items[i].Line, fmt.Sprintf("its url begins with %q; http:// or https:// was expected", scheme+":")})
+			}
+			if first, twice := remotes[made.String()]; twice {
+				faults = append(faults, Fault{items[i].Line, fmt.Sprintf("it writes to the same place as entry %d and in the same way; remove one of them", first)})
+			} else {
+				remotes[made.String()] = i + 1
+			}
 		}
 		name := nameOf(&items[i], map[string]string{"scrape_configs": "job_name", "remote_write": "name"}[part])
 		switch first, twice := seen[name]; {
@@ -137,11 +151,12 @@ func nameOf(n *yaml.Node, key string) string {
 	return ""
 }
 
-// checkItem loads a configuration with one entry. Its lines are those of the entry.
-func checkItem(part, item string) (faults []Fault) {
-	_, err := promconfig.Load(part+":\n"+item, quietLog())
+// checkItem loads a configuration with one entry. The lines of its faults are those of the
+// entry.
+func checkItem(part, item string) (made *promconfig.Config, faults []Fault) {
+	made, err := promconfig.Load(part+":\n"+item, quietLog())
 	if err == nil {
-		return nil
+		return made, nil
 	}
 	line := regexp.MustCompile(`^\s*line (\d+): (.*)$`)
 	for text := range strings.SplitSeq(strings.TrimPrefix(err.Error(), "yaml: "), "\n") {
@@ -155,7 +170,7 @@ func checkItem(part, item string) (faults []Fault) {
 	if len(faults) == 0 {
 		faults = []Fault{{1, explain(err.Error())}}
 	}
-	return faults
+	return nil, faults
 }
 
 // explain says what Prometheus says, in words that name no type of its code and no value:

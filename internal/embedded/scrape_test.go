@@ -34,20 +34,20 @@ func TestScrapeConfigsAreReplaced(t *testing.T) {
 	scrape := func(path string) string {
 		return fmt.Sprintf("- job_name: api\n  metrics_path: %s\n  static_configs: [{targets: [%q]}]\n", path, strings.TrimPrefix(api.URL, "http://"))
 	}
-	if err := s.Configure(scrape("/a"), ""); err != nil {
+	if err := s.configure(scrape("/a"), ""); err != nil {
 		t.Fatal(err)
 	}
 	s.says(t, "query?query=served_total", `"/a"`, true)
 	s.says(t, "query?query=up", `"upkeep"`, true)
-	if err := s.Configure(strings.Replace(scrape("/b"), "metrics_path", "metrics_pth", 1), ""); err == nil || !strings.Contains(err.Error(), "metrics_pth") {
-		t.Errorf("Configure: %v", err)
+	if err := s.configure(strings.Replace(scrape("/b"), "metrics_path", "metrics_pth", 1), ""); err == nil || !strings.Contains(err.Error(), "metrics_pth") {
+		t.Errorf("configure: %v", err)
 	}
 	s.says(t, "query?query=served_total", `"/a"`, true)
-	if err := s.Configure(scrape("/c"), ""); err != nil {
+	if err := s.configure(scrape("/c"), ""); err != nil {
 		t.Fatal(err)
 	}
 	s.says(t, "query?query=served_total", `"/c"`, true)
-	if err := s.Configure("", ""); err != nil {
+	if err := s.configure("", ""); err != nil {
 		t.Fatal(err)
 	}
 	s.says(t, "targets", `"job":"api"`, false)

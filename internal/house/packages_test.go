@@ -78,3 +78,27 @@ func TestOneRouter(t *testing.T) {
 		})
 	}
 }
+
+// One file calls Docker engines, so that another client is a change of one file; and
+// what changes something there is asked for by actions alone.
+func TestDockerByOneFile(t *testing.T) {
+	for _, s := range sources(t) {
+		if s.test() {
+			continue
+		}
+		for _, spec := range s.file.Imports {
+			if strings.Trim(spec.Path.Value, `"`) == "github.com/docker/docker/client" && s.dir+"/"+s.name != "internal/target/docker.go" {
+				t.Errorf("%s imports docker's client; internal/target/docker.go asks the engine", s.at(spec))
+			}
+		}
+		if !strings.HasPrefix(s.dir, "collectors") {
+			continue
+		}
+		ast.Inspect(s.file, func(n ast.Node) bool {
+			if sel, ok := n.(*ast.SelectorExpr); ok && (sel.Sel.Name == "Changes" || sel.Sel.Name == "DockerChanges") {
+				t.Errorf("%s: a collector only reads", s.at(n))
+			}
+			return true
+		})
+	}
+}

@@ -18,13 +18,11 @@ import (
 	"github.com/prometheus/alertmanager/api/v2/client/alert"
 	"github.com/prometheus/alertmanager/api/v2/client/alertgroup"
 	"github.com/prometheus/alertmanager/api/v2/client/general"
+	"github.com/prometheus/alertmanager/api/v2/client/receiver"
 	"github.com/prometheus/alertmanager/api/v2/client/silence"
 	"github.com/prometheus/alertmanager/api/v2/models"
 	"github.com/prometheus/common/model"
 )
-
-// listingLimit is far above what a hundred thousand alerts take.
-const listingLimit = 256 << 20
 
 // An Alertmanager keeps silences, and knows which alerts are still there.
 type Alertmanager struct {
@@ -228,20 +226,46 @@ func (a Alertmanager) AlertStatuses(ctx context.Context, receiver string, filter
 
 // Configuration returns the text of Alertmanager's configuration, without its secrets.
 func (a Alertmanager) Configuration(ctx context.Context) (text string, err error) {
+	status, err := a.status(ctx)
+	return value(value(status.Config).Original), err
+}
+
+// Version returns the server's version.
+func (a Alertmanager) Version(ctx context.Context) (version string, err error) {
+	status, err := a.status(ctx)
+	if version = value(value(status.VersionInfo).Version); err == nil && version == "" {
+		err = errors.New("alertmanager: the answer is not Alertmanager's JSON: it has no version")
+	}
+	return version, err
+}
+
+func (a Alertmanager) status(ctx context.Context) (status models.AlertmanagerStatus, err error) {
 	err = a.ask(ctx, question{http.MethodGet, "status", answerLimit}, func(ctx context.Context, api *amclient.AlertmanagerAPI) error {
 		got, err := api.General.GetStatus(general.NewGetStatusParamsWithContext(ctx))
 		if err == nil {
-			text = value(value(got.Payload.Config).Original)
+			status = value(got.Payload)
 		}
 		return err
 	})
-	return text, err
+	return status, err
 }
 
-// A question is one request, as an error says it.
-type question struct {
-	method, path string // below /api/v2
-	limit        int64  // to the size of the answer
+// Receivers returns the names of the receivers.
+func (a Alertmanager) Receivers(ctx context.Context) (names []string, err error) {
+	err = a.ask(ctx, question{http.MethodGet, "receivers", answerLimit}, func(ctx context.Context, api *amclient.AlertmanagerAPI) error {
+		got, err := api.Receiver.GetReceivers(receiver.NewGetReceiversParamsWithContext(ctx))
+		if err != nil {
+			return err
+		}
+		if got.Payload == nil {
+			return errNoList
+		}
+		for _, one := range got.Payload {
+			names = append(names, value(value(one).Name))
+		}
+		return nil
+	})
+	return names, err
 }
 
 // ask has Alertmanager's client ask. A listing may be redirected, as by a proxy that

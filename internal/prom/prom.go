@@ -21,8 +21,11 @@ const (
 	AskTimeout = 10 * time.Second
 
 	answerLimit = 16 << 20 // an answer is read up to here: 50,000 series are some 10 MB
-	errorLimit  = 64 << 10 // the same for an answer that is an error
-	whyLimit    = 300      // so much of a refusal's text is repeated
+	// listingLimit is far above what a hundred thousand alerts take.
+	listingLimit = 256 << 20
+
+	errorLimit = 64 << 10 // the same for an answer that is an error
+	whyLimit   = 300      // so much of a refusal's text is repeated
 )
 
 // A StatusError is an answer that is neither what was asked for nor a failure to
@@ -56,6 +59,12 @@ func address(server string) (*url.URL, error) {
 	}
 	u.RawQuery, u.Fragment = "", ""
 	return u, nil
+}
+
+// A question is one request, as an error says it.
+type question struct {
+	method, path string // below /api/v1 or /api/v2
+	limit        int64  // to the size of the answer
 }
 
 // patience limits how long one request may take.

@@ -39,30 +39,75 @@ func (p Prometheus) Query(ctx context.Context, expr string, at time.Time) ([]Sam
 }
 
 func (p Prometheus) query(ctx context.Context, expr string, at time.Time) ([]Sample, error) {
-	ctx, cancel := patience(ctx)
-	defer cancel()
-	u, err := address(p.URL)
-	if err != nil {
-		return nil, err
-	}
-	c, err := api.NewClient(api.Config{Address: u.String(), Client: client(p.Client, answers{limit: answerLimit})})
-	if err != nil {
-		return nil, errURL
-	}
 	if !at.IsZero() {
 		at = at.Truncate(time.Millisecond) // the client writes seconds as a float, the server reads milliseconds
 	}
-	value, warnings, _, err := promv1.NewAPI(c).Query(ctx, expr, at, promv1.WithTimeout(AskTimeout))
-	if said, ok := errors.AsType[*promv1.Error](err); ok {
-		return nil, wrong(said)
-	}
+	var value model.Value
+	var warnings promv1.Warnings
+	err := p.ask(ctx, question{http.MethodPost, "query", answerLimit}, func(ctx context.Context, a promv1.API) (err error) {
+		value, warnings, _, err = a.Query(ctx, expr, at, promv1.WithTimeout(AskTimeout))
+		return err
+	})
 	if err != nil {
-		return nil, explain(ctx, http.MethodPost, u.JoinPath("api/v1/query"), err)
+		return nil, err
 	}
 	if len(warnings) > 0 {
 		return nil, fmt.Errorf("the answer may be incomplete: %s", strings.Join(warnings, "; "))
 	}
 	return samples(value)
+}
+
+// Version returns the server's version.
+func (p Prometheus) Version(ctx context.Context) (version string, err error) {
+	err = p.ask(ctx, question{http.MethodGet, "status/buildinfo", answerLimit}, func(ctx context.Context, a promv1.API) error {
+		info, err := a.Buildinfo(ctx)
+		if version = info.Version; err == nil && version == "" {
+			err = errors.New("the answer is not Prometheus' JSON: it has no version")
+		}
+		return err
+	})
+	if err != nil {
+		return "", fmt.Errorf("prometheus: %w", err)
+	}
+	return version, nil
+}
+
+// Alerts returns the names of the alerting rules that the server evaluates.
+func (p Prometheus) Alerts(ctx context.Context) (names []string, err error) {
+	err = p.ask(ctx, question{http.MethodGet, "rules", listingLimit}, func(ctx context.Context, a promv1.API) error {
+		rules, err := a.Rules(ctx, nil)
+		for _, g := range rules.Groups {
+			for _, r := range g.Rules {
+				if alert, ok := r.(promv1.AlertingRule); ok {
+					names = append(names, alert.Name)
+				}
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("prometheus: %w", err)
+	}
+	return names, nil
+}
+
+// ask has Prometheus' client ask.
+func (p Prometheus) ask(ctx context.Context, q question, call func(context.Context, promv1.API) error) error {
+	ctx, cancel := patience(ctx)
+	defer cancel()
+	u, err := address(p.URL)
+	if err != nil {
+		return err
+	}
+	c, err := api.NewClient(api.Config{Address: u.String(), Client: client(p.Client, answers{limit: q.limit})})
+	if err != nil {
+		return errURL
+	}
+	err = call(ctx, promv1.NewAPI(c))
+	if said, ok := errors.AsType[*promv1.Error](err); ok {
+		return wrong(said)
+	}
+	return explain(ctx, q.method, u.JoinPath("api/v1", q.path), err)
 }
 
 // wrong says what is wrong with an answer of a good status.

@@ -3,6 +3,8 @@ package receivers
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -46,6 +48,54 @@ func document(text []byte) *yaml.Node {
 		return nil
 	}
 	return doc.Content[0]
+}
+
+// A MissingFile is a file that a configuration names and that is not there.
+type MissingFile struct {
+	Line       int
+	Path, Text string
+}
+
+// MissingFiles returns the files that are named and not there: Alertmanager reads them when it
+// notifies, and then it cannot.
+func (f *File) MissingFiles() (all []MissingFile, err error) {
+	text, err := os.ReadFile(f.Path)
+	if err != nil {
+		return nil, fmt.Errorf("alertmanager configuration: %w", err)
+	}
+	if doc := document(text); doc != nil {
+		f.lacks(doc, "", &all)
+	}
+	return all, nil
+}
+
+func (f *File) lacks(n *yaml.Node, key string, all *[]MissingFile) {
+	for i, c := range n.Content {
+		of := key
+		if n.Kind == yaml.MappingNode {
+			if i%2 == 0 {
+				continue
+			}
+			of = n.Content[i-1].Value
+		}
+		if c.Kind != yaml.ScalarNode {
+			f.lacks(c, of, all)
+			continue
+		}
+		path := c.Value
+		if !filepath.IsAbs(path) {
+			path = filepath.Join(filepath.Dir(f.Path), path)
+		}
+		switch found, err := filepath.Glob(path); {
+		case c.Value == "":
+		case of == "templates" && (err != nil || len(found) == 0):
+			*all = append(*all, MissingFile{c.Line, path, fmt.Sprintf("templates: no file matches %s; a receiver that uses one of its templates cannot notify", c.Value)})
+		case strings.HasSuffix(of, "_file"):
+			if _, err := os.Stat(path); err != nil {
+				*all = append(*all, MissingFile{c.Line, path, fmt.Sprintf("%s names %s, which is not there; create it, since nothing is sent without it", of, path)})
+			}
+		}
+	}
 }
 
 // secretKey is what the keys of secrets, and of URLs that are such, end in.
@@ -97,7 +147,9 @@ func (s search) line() int {
 			line = s.keys(value)
 		case "receivers":
 			line = s.receivers(value)
-		case "route", "templates":
+		case "route":
+			line = s.matchers(value)
+		case "templates":
 		default:
 			line = s.items(key.Value, value)
 		}
@@ -114,6 +166,32 @@ func (s search) line() int {
 	}
 	if n := child(s.doc, "route"); n != nil && strings.Contains(s.wrong, "route") {
 		return n.Line
+	}
+	return 0
+}
+
+// matchers looks for the matcher that is wrong, in a route and in those below it.
+func (s search) matchers(route *yaml.Node) int {
+	for i := 0; route.Kind == yaml.MappingNode && i+1 < len(route.Content); i += 2 {
+		key, list := route.Content[i], route.Content[i+1]
+		for j, item := range list.Content {
+			one := sequence(item)
+			switch {
+			case key.Value == "routes":
+				if line := s.matchers(item); line > 0 {
+					return line
+				}
+				continue
+			case key.Value == "match_re" && j+1 < len(list.Content) && j%2 == 0:
+				one = mapping(item, list.Content[j+1])
+			case key.Value != "matchers":
+				continue
+			}
+			below := sequence(mapping(scalar("receiver"), scalar("x"), key, one))
+			if s.same(mapping(scalar("route"), mapping(scalar("receiver"), scalar("x"), scalar("routes"), below), scalar("receivers"), sequence(mapping(scalar("name"), scalar("x"))))) {
+				return item.Line
+			}
+		}
 	}
 	return 0
 }

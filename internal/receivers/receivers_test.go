@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -213,7 +214,8 @@ func TestWrong(t *testing.T) {
 		{"unknown key", head + "    webhok_configs: []\n", "am.yml:4: field webhok_configs not found"},
 		{"unknown key of a kind", head + "    webhook_configs:\n      - {url: 'http://h/'}\n      - url: http://h/\n        sendresolved: true\n", "am.yml:7: field sendresolved not found"},
 		{"no such receiver", "route:\n  receiver: r\n  routes:\n    - matchers: [a=b]\n      receiver: missing\nreceivers: [{name: r}]\n", `am.yml:5: undefined receiver "missing" used in route`},
-		{"matcher", "route:\n  receiver: r\n  routes:\n    - matchers: ['a=~\"(\"']\nreceivers: [{name: r}]\n", "am.yml:"},
+		{"matcher", "route:\n  receiver: r\n  routes:\n    - matchers: ['a=~\"(\"']\nreceivers: [{name: r}]\n", "am.yml:4: error parsing regexp"},
+		{"matcher below", "route:\n  receiver: r\n  routes:\n    - receiver: r\n      routes:\n        - receiver: r\n          match_re:\n            a: b\n            c: '('\nreceivers: [{name: r}]\n", "am.yml:9: error parsing regexp"},
 		{"no such interval", "route:\n  receiver: r\n  routes:\n    - matchers: [a=b]\n      mute_time_intervals: [night]\nreceivers: [{name: r}]\n", `am.yml:5: undefined time interval "night" used in route`},
 		{"receiver twice", head + "  - name: r\n", `am.yml:4: notification config name "r" is not unique`},
 		{"no smarthost", head + "  - name: s\n    webhook_configs: [{url: 'http://h/'}]\n  - name: t\n    email_configs:\n      - to: a@b\n        from: c@d\n", "am.yml:8: no global SMTP smarthost set"},
@@ -282,5 +284,29 @@ func TestWrongTemplate(t *testing.T) {
 	}
 	if text, err := own.ExecuteTextString(`{{ template "slack.default.text" . }}`, nil); err != nil || text != "mine" {
 		t.Errorf("%q %v", text, err)
+	}
+}
+
+// A file that is named and not there is found before anything is to be sent.
+func TestLacks(t *testing.T) {
+	path := file(t, "global: {slack_api_url_file: there}\nroute: {receiver: r}\ntemplates: ['there', 'gone.tmpl', 'gone/*.tmpl']\nreceivers:\n  - name: r\n    slack_configs: [{channel: c}]\n    webhook_configs:\n      - url_file: gone\n      - url: http://h/\n        http_config: {authorization: {credentials_file: /gone/secret}}\n")
+	if err := os.WriteFile(filepath.Join(filepath.Dir(path), "there"), []byte("http://h/"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := receivers.Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lacks, err := f.MissingFiles()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, l := range lacks {
+		name, _, _ := strings.Cut(l.Text, " ")
+		got = append(got, fmt.Sprintf("%d %s", l.Line, strings.TrimSuffix(name, ":")))
+	}
+	if want := []string{"3 templates", "3 templates", "8 url_file", "10 credentials_file"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
 	}
 }

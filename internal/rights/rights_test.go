@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -60,6 +61,11 @@ type fixture struct {
 	planOnly string
 }
 
+func TestMain(m *testing.M) {
+	servertest.KeepSessions()
+	os.Exit(m.Run())
+}
+
 // A ward is a database with a table, which belongs to a role that is no superuser.
 type ward struct {
 	server   string // URL of its superuser
@@ -82,7 +88,8 @@ func open(t *testing.T, server string) *ward {
 	}
 	u.Path = "/" + w.database
 	w.url = u.String()
-	servertest.Exec(t, server, "create database "+quoted(w.database), "create role "+quoted(w.owner))
+	servertest.NewDatabase(t, server, quoted(w.database))
+	servertest.Exec(t, server, "create role "+quoted(w.owner))
 	t.Cleanup(func() {
 		servertest.Exec(t, server, "drop database "+quoted(w.database)+" with (force)", "drop role "+quoted(w.owner))
 	})
@@ -100,15 +107,11 @@ func open(t *testing.T, server string) *ward {
 	return w
 }
 
-func (w *ward) number(t *testing.T, sql string) (n int) {
+func (w *ward) number(t *testing.T, sql string) int {
 	t.Helper()
-	c, err := pgx.Connect(t.Context(), w.url)
+	n, err := strconv.Atoi(servertest.Ask(t, w.url, sql))
 	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = c.Close(context.WithoutCancel(t.Context())) }() // read only
-	if err := c.QueryRow(t.Context(), sql).Scan(&n); err != nil {
-		t.Fatal(err)
+		t.Fatalf("%s: %v", sql, err)
 	}
 	return n
 }
@@ -263,7 +266,7 @@ func version(t *testing.T, major string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := sandbox.StartPostgres(t.Context(), sandbox.PostgresOptions{
+	p, err := servertest.StartPostgres(t.Context(), sandbox.PostgresOptions{
 		Dir: filepath.Join(dir, "postgres"), Bin: servertest.Versions(t)[major], Settings: map[string]string{"fsync": "off", "autovacuum": "off", "shared_preload_libraries": "pg_stat_statements"},
 	})
 	if err != nil {

@@ -34,19 +34,14 @@ type Postgres struct {
 // StartPostgres makes a cluster in the folder if necessary, and starts its
 // server, which answers when StartPostgres returns.
 func StartPostgres(ctx context.Context, o PostgresOptions) (*Postgres, error) {
-	initdb, server, err := o.programs()
+	_, server, err := o.Programs()
 	if err != nil {
 		return nil, err
 	}
-	if err := folder(o.Dir); err != nil {
-		return nil, fmt.Errorf("sandbox: %w", err)
+	if err := MakeCluster(ctx, o); err != nil {
+		return nil, err
 	}
 	data := filepath.Join(o.Dir, "data")
-	if _, err := os.Stat(filepath.Join(data, "PG_VERSION")); err != nil { // unless one was put there
-		if err := makeCluster(ctx, initdb, o.Dir, data); err != nil {
-			return nil, err
-		}
-	}
 	p := &Postgres{Dir: o.Dir, Port: o.Port}
 	if p.Port == 0 {
 		if p.Port, err = FreePort(); err != nil {
@@ -76,7 +71,8 @@ func StartPostgres(ctx context.Context, o PostgresOptions) (*Postgres, error) {
 	})
 }
 
-func (o PostgresOptions) programs() (initdb, server string, err error) {
+// Programs returns where initdb and postgres are.
+func (o PostgresOptions) Programs() (initdb, server string, err error) {
 	if o.Bin != "" {
 		return filepath.Join(o.Bin, "initdb"), filepath.Join(o.Bin, "postgres"), nil
 	}
@@ -87,9 +83,21 @@ func (o PostgresOptions) programs() (initdb, server string, err error) {
 	return initdb, server, err
 }
 
-func makeCluster(ctx context.Context, initdb, dir, data string) error {
+// MakeCluster makes a cluster in the folder o.Dir/data, unless there is one.
+func MakeCluster(ctx context.Context, o PostgresOptions) error {
+	if err := folder(o.Dir); err != nil {
+		return fmt.Errorf("sandbox: %w", err)
+	}
+	data := filepath.Join(o.Dir, "data")
+	if _, err := os.Stat(filepath.Join(data, "PG_VERSION")); err == nil {
+		return nil
+	}
+	initdb, _, err := o.Programs()
+	if err != nil {
+		return err
+	}
 	cmd := exec.CommandContext(ctx, initdb, "-D", data, "--username=upkeep", "--auth=trust", "--no-sync", "--locale=C.UTF-8", "--encoding=UTF8")
-	cmd.Dir = dir
+	cmd.Dir = o.Dir
 	attr, err := unprivileged()
 	if err != nil {
 		return err

@@ -18,6 +18,7 @@ import (
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/image"
+	"github.com/docker/docker/api/types/system"
 	"github.com/docker/docker/api/types/versions"
 	"github.com/docker/docker/api/types/volume"
 	"github.com/docker/docker/client"
@@ -203,6 +204,11 @@ func (d *Docker) Supports(ctx context.Context, version string) (bool, error) {
 func (d *Docker) Version(ctx context.Context) (string, error) {
 	v, err := asked(ctx, d, func(c *client.Client) (types.Version, error) { return c.ServerVersion(ctx) })
 	return v.Version, err
+}
+
+// info is what the engine says of itself.
+func (d *Docker) info(ctx context.Context) (system.Info, error) {
+	return asked(ctx, d, func(c *client.Client) (system.Info, error) { return c.Info(ctx) })
 }
 
 // ImageList lists the images of the engine; those too that are only a stage of a build

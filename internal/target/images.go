@@ -8,9 +8,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/docker/docker/api/types/system"
-	"github.com/docker/docker/client"
 )
 
 // An Image is what an engine says of one image, and what is remembered of it.
@@ -107,7 +104,7 @@ type Engine struct {
 // Engine asks the engine who it is and what time it has. A proxy before it that does
 // not let the question through leaves both unknown.
 func (d *Docker) Engine(ctx context.Context) (e Engine, err error) {
-	i, err := asked(ctx, d, func(c *client.Client) (system.Info, error) { return c.Info(ctx) })
+	i, err := d.info(ctx)
 	if refused, ok := errors.AsType[*DockerError](err); ok && (refused.Status == http.StatusForbidden || refused.Status == http.StatusMethodNotAllowed) {
 		return Engine{}, nil
 	}

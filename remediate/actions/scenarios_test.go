@@ -56,7 +56,7 @@ func (h *house) settle(ctx context.Context, server string) (err error) {
 	if h.urls["main"], err = at(server, h.database); err != nil {
 		return err
 	}
-	if err := execute(ctx, server, "create database "+h.database, "create role "+h.role+" login"); err != nil {
+	if err := execute(ctx, server, "create database "+h.database+" strategy file_copy", "create role "+h.role+" login"); err != nil {
 		return err
 	}
 	h.cleanup = append(h.cleanup, func() error {

@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 
 	"github.com/redis/go-redis/v9"
@@ -20,22 +19,6 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/sandbox"
 	"github.com/ai-micro-service/upkeep/internal/servertest"
 )
-
-// cluster is a new cluster that is copied for each scenario that needs a server of
-// its own: a copy takes a tenth of the time of initdb.
-var cluster = sync.OnceValues(newCluster) //nolint:gochecknoglobals // one for all scenarios
-
-func newCluster() (string, error) {
-	dir, err := servertest.Dir()
-	if err != nil {
-		return "", err
-	}
-	p, err := sandbox.StartPostgres(context.Background(), sandbox.PostgresOptions{Dir: dir})
-	if err != nil {
-		return "", err
-	}
-	return dir, p.Stop()
-}
 
 // place makes a folder for a server of a scenario, which goes with it.
 func (h *house) place() (string, error) {
@@ -68,28 +51,22 @@ func settings(args []string) map[string]string {
 // server [-dir DIR] [SETTING=VALUE]… gives the scenario a server of its own as main.
 func server(_ *testscript.TestScript, h *house, args []string) error {
 	set, args := flags(args)
-	template, err := cluster()
-	if err != nil {
-		return err
-	}
 	dir := set["dir"]
 	if dir == "" {
+		var err error
 		if dir, err = h.place(); err != nil {
 			return err
 		}
 	}
-	if err := copied(filepath.Join(template, "data"), filepath.Join(dir, "data")); err != nil {
-		return err
-	}
 	if err := h.serve("main", dir, settings(args)); err != nil {
 		return err
 	}
-	return errors.Join(execute(context.Background(), h.servers["main"].URL, "create database "+h.database, "create role "+h.role+" login"), h.configure(h.text))
+	return errors.Join(execute(context.Background(), h.servers["main"].URL, "create database "+h.database+" strategy file_copy", "create role "+h.role+" login"), h.configure(h.text))
 }
 
 // serve starts the server of a target.
 func (h *house) serve(name, dir string, settings map[string]string) error {
-	p, err := sandbox.StartPostgres(context.Background(), sandbox.PostgresOptions{Dir: dir, Settings: settings})
+	p, err := servertest.StartPostgres(context.Background(), sandbox.PostgresOptions{Dir: dir, Settings: settings})
 	if err != nil {
 		return err
 	}
@@ -151,7 +128,8 @@ func standby(ts *testscript.TestScript, h *house, args []string) error {
 	return h.configure(h.text)
 }
 
-// disk SIZE mounts a file system of that size at $DISK, for the servers' user.
+// disk SIZE mounts a file system of that size at $DISK. A server whose folder it is owns
+// it.
 func disk(ts *testscript.TestScript, h *house, args []string) error {
 	dir, err := h.place()
 	if err != nil {
@@ -159,7 +137,7 @@ func disk(ts *testscript.TestScript, h *house, args []string) error {
 	}
 	image, mount := filepath.Join(dir, "image"), filepath.Join(dir, "disk")
 	for _, command := range [][]string{
-		{"truncate", "-s", args[0], image}, {"mkfs.ext4", "-q", "-m", "0", image}, {"mkdir", mount}, {"mount", "-o", "loop", image, mount}, {"chown", "--reference", filepath.Dir(h.dataOf()), mount}, {"chmod", "755", dir},
+		{"truncate", "-s", args[0], image}, {"mkfs.ext4", "-q", "-m", "0", image}, {"mkdir", mount}, {"mount", "-o", "loop", image, mount}, {"chmod", "755", dir},
 	} {
 		if out, err := exec.Command(command[0], command[1:]...).CombinedOutput(); err != nil {
 			return fmt.Errorf("%s: %w\n%s", strings.Join(command, " "), err, out)
@@ -170,15 +148,6 @@ func disk(ts *testscript.TestScript, h *house, args []string) error {
 	}
 	ts.Setenv("DISK", mount)
 	return nil
-}
-
-// dataOf is a file of the servers' user.
-func (h *house) dataOf() string {
-	template, err := cluster()
-	if err != nil {
-		return ""
-	}
-	return filepath.Join(template, "data", "PG_VERSION")
 }
 
 // dockerEngine NAME starts a Docker engine as a target.

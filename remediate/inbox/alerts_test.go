@@ -55,6 +55,56 @@ func TestExpire(t *testing.T) {
 	}
 }
 
+// The time without a repetition goes on over restarts, and stops while no upkeep
+// ran: nothing could be taken then.
+func TestExpireOverRestarts(t *testing.T) {
+	d := open(t)
+	u := inbox.Unlisted{Sources: []string{"grafana"}, After: 12 * time.Hour, Every: 10 * time.Minute}
+	restart := func() { d.Inbox = inbox.New(inbox.Config{Store: d.store, Now: func() time.Time { return d.now }}) }
+	lost := firing(at(0), "n", "lost")
+	lost.Source = "grafana"
+	listens := func(hours float64) {
+		t.Helper()
+		for end := d.now.Add(time.Duration(hours * float64(time.Hour))); ; d.now = d.now.Add(u.Every) {
+			if err := inbox.Listen(d.Inbox, u); err != nil {
+				t.Fatal(err)
+			}
+			if !d.now.Before(end) {
+				return
+			}
+		}
+	}
+	listens(0)
+	d.accept(t, lost)
+	for range 3 {
+		listens(3)
+		d.now = d.now.Add(5 * time.Minute) // for which Grafana tries again
+		restart()
+	}
+	d.now = d.now.Add(20 * time.Hour)
+	restart()
+	listens(2.5)
+	if n := len(d.open(t)); n != 1 {
+		t.Fatalf("after 11 hours 45 minutes of listening %d are open", n)
+	}
+	listens(0.5)
+	if n := len(d.open(t)); n != 0 {
+		t.Errorf("after 12 hours 15 minutes of listening %d are open", n)
+	}
+	// A machine that does not run for long at a time, again and again.
+	d.accept(t, lost)
+	for range 300 {
+		d.now = d.now.Add(time.Hour)
+		listens(0)
+	}
+	if n := len(d.open(t)); n != 1 {
+		t.Errorf("what could never be repeated: %d are open", n)
+	}
+	if n := d.number(t, "select length(value) from notes where name = 'hearing of the inbox'"); n > 10000 {
+		t.Errorf("%d bytes are kept", n)
+	}
+}
+
 // number reads one number.
 func (d *desk) number(t *testing.T, query string) (n int64) {
 	t.Helper()

@@ -6,7 +6,12 @@ import (
 )
 
 // ExpireOnce looks once.
-func ExpireOnce(i *Inbox, u Unlisted) error { return i.expire(context.Background(), u, time.Time{}) }
+func ExpireOnce(i *Inbox, u Unlisted) error {
+	return i.expire(context.Background(), u, i.now().Add(-u.After))
+}
+
+// Listen notes that sources can be heard and closes what is over, once.
+func Listen(i *Inbox, u Unlisted) error { return i.listen(context.Background(), u) }
 
 // Mutes reads a configuration and tells what mutes an alert.
 func Mutes(config string, have map[string]string, receiver string, now time.Time) (string, error) {

@@ -37,7 +37,7 @@ func TestOnPostgres(t *testing.T) {
 		"episodes": TestIncidents, "pairs": TestPairInOneDelivery, "late": TestLateFiringIsBelievedAtLast, "flapping": TestFlapping, "hold": TestHold, "undecided": TestUndecided, "anew": TestAnew,
 		"hostile labels": TestHostileLabelsComeBackAsTheyWent, "letters": TestLetters, "old letters": TestOldLettersGo, "metrics": TestMetrics,
 		"reconcile": TestReconcile, "after a rest": TestReconcileAfterARest, "what is newer": TestReconcileKnowsWhatIsNewer, "merges": TestReconcileMerges, "many": TestReconcileManyAndAbsence,
-		"starts nothing": TestListingStartsNothing, "expire": TestExpire, "ahead": TestClockAhead, "no hold-down": TestFlapNever, "reported flapping": TestFlappingWithoutADecision, "sent again": TestLetterSentAgain,
+		"starts nothing": TestListingStartsNothing, "expire": TestExpire, "over restarts": TestExpireOverRestarts, "ahead": TestClockAhead, "no hold-down": TestFlapNever, "reported flapping": TestFlappingWithoutADecision, "sent again": TestLetterSentAgain,
 	} {
 		t.Run(name, test)
 	}

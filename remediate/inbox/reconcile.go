@@ -54,7 +54,7 @@ func (i *Inbox) Reconcile(ctx context.Context, l Listing, absent time.Duration) 
 	if !l.Whole {
 		return nil
 	}
-	ended, err := i.endAbsent(ctx, absence{source: l.Source, there: all, since: l.Since, limit: i.now().Add(-absent), why: whyAbsent})
+	ended, err := i.endAbsent(ctx, absence{source: l.Source, there: all, since: later(l.Since, i.begun), limit: i.now().Add(-absent), why: whyAbsent})
 	changed = changed || ended
 	if err != nil {
 		return fmt.Errorf("alerts that are gone: %w", err)
@@ -130,11 +130,10 @@ func (u *unbroken) at(now time.Time) time.Time {
 }
 
 // endAbsent closes the open episodes of a source that are not there and were last reported
-// before a limit. Time during which nothing was received does not count, nor during which
-// the source was away: an Alertmanager that was restarted knows of no alert until
+// before a limit. Time does not count during which the source was away: an Alertmanager that was restarted knows of no alert until
 // Prometheus tells it again.
 func (i *Inbox) endAbsent(ctx context.Context, a absence) (ended bool, err error) {
-	if i.begun.After(a.limit) || a.since.After(a.limit) {
+	if a.since.After(a.limit) {
 		return false, nil
 	}
 	open, err := i.read(ctx, "where closed = 0 and seen <= ? order by id", store.Millis(a.limit))

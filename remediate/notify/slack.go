@@ -40,7 +40,11 @@ func slackNotification(n Item) string {
 	if n.Approve != "" {
 		links = append(links, slackLink(n.Approve, "Approve or refuse"))
 	}
-	if n.Open != "" {
+	switch {
+	case n.Open == "":
+	case n.Run == 0:
+		links = append(links, slackLink(n.Open, "upkeep"))
+	default:
 		links = append(links, slackLink(n.Open, fmt.Sprintf("Run %d", n.Run)))
 	}
 	line := strings.Join(links, " · ")

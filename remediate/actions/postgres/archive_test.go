@@ -7,8 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/ai-micro-service/upkeep/internal/servertest"
 	"github.com/ai-micro-service/upkeep/internal/target"
 	"github.com/ai-micro-service/upkeep/remediate"
@@ -239,20 +237,9 @@ func TestArchiveAndBack(t *testing.T) {
 	}
 }
 
-// text and number ask over a connection that ends with the answer: some of these
-// tests ask often.
-func (s *stack) text(t *testing.T, sql string, args ...any) (text string) {
+func (s *stack) text(t *testing.T, sql string, args ...any) string {
 	t.Helper()
-	ctx := context.WithoutCancel(t.Context()) // in cleanups too
-	conn, err := pgx.Connect(ctx, s.url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = conn.Close(ctx) }() // it has answered
-	if err := conn.QueryRow(ctx, sql, args...).Scan(&text); err != nil {
-		t.Fatalf("%s: %v", sql, err)
-	}
-	return text
+	return servertest.Ask(t, s.url, sql, args...)
 }
 
 func (s *stack) number(t *testing.T, sql string, args ...any) (n int) {

@@ -302,7 +302,7 @@ func ofEarlier(ctx context.Context, from target.Destination, all []read.Parcel, 
 		p, err := depot.ReadParcel(e.Object, object)
 		_ = object.Close() // was read
 		if err != nil {
-			return err
+			return damaged(err)
 		}
 		if err := u.ofAnother(p.Parcel); err != nil {
 			return err

@@ -330,8 +330,9 @@ func TestRestoreStops(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("%v, want one that says %q", err, c.want)
 			}
-			if strings.HasPrefix(c.want, "the object") && !errors.Is(err, depot.ErrDamaged) {
-				t.Errorf("%v is not %v", err, depot.ErrDamaged)
+			damaged := strings.HasPrefix(c.want, "the object")
+			if errors.Is(err, depot.ErrDamaged) != damaged || errors.Is(err, remediate.ErrFinal) != damaged {
+				t.Errorf("%v, want one that is %v and not tried again: %t", err, depot.ErrDamaged, damaged)
 			}
 			c.put()
 			if n := s.number(t, "select count(*) from "+s.qTable); n != 0 {

@@ -217,7 +217,7 @@ func TestIndexesOfEveryVersion(t *testing.T) {
 				run  func(t *testing.T, c *clinic, s *sandbox.Postgres)
 			}{{"undo", undone}, {"toast", ofToast}, {"advice", advised}, {"unused", unused}} {
 				t.Run(test.name, func(t *testing.T) {
-					servertest.Exec(t, s.URL, "create database "+test.name)
+					servertest.NewDatabase(t, s.URL, test.name)
 					c := serverClinic(t, strings.Replace(s.URL, "/postgres?", "/"+test.name+"?", 1))
 					c.database = test.name
 					test.run(t, c, s)
@@ -320,7 +320,7 @@ func crash(t *testing.T, s *sandbox.Postgres, version string) *sandbox.Postgres 
 	if version != "" {
 		bin = servertest.Versions(t)[version]
 	}
-	again, err := sandbox.StartPostgres(t.Context(), sandbox.PostgresOptions{Dir: s.Dir, Bin: bin, Settings: map[string]string{"fsync": "off", "autovacuum": "off", "track_commit_timestamp": "on"}})
+	again, err := servertest.StartPostgres(t.Context(), sandbox.PostgresOptions{Dir: s.Dir, Bin: bin, Settings: map[string]string{"fsync": "off", "autovacuum": "off", "track_commit_timestamp": "on"}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -67,7 +67,7 @@ func (p *pair) start(t *testing.T, folder string, more map[string]string) *sandb
 	for _, from := range []map[string]string{p.settings, more} {
 		maps.Copy(settings, from)
 	}
-	s, err := sandbox.StartPostgres(t.Context(), sandbox.PostgresOptions{Dir: folder, Bin: p.bin, Settings: settings})
+	s, err := servertest.StartPostgres(t.Context(), sandbox.PostgresOptions{Dir: folder, Bin: p.bin, Settings: settings})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -390,7 +390,7 @@ func TestUnusedIsProven(t *testing.T) {
 }
 
 func (h happening) run(t *testing.T, both *pair, database string) {
-	servertest.Exec(t, both.primary.URL, "create database "+database)
+	servertest.NewDatabase(t, both.primary.URL, database)
 	t.Cleanup(func() {
 		both.down(t)
 		for _, sql := range []string{"alter system reset all", "select pg_reload_conf()", "drop database if exists " + database + " with (force)"} {

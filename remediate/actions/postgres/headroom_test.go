@@ -221,7 +221,7 @@ func replica(t *testing.T, primary *sandbox.Postgres) *sandbox.Postgres {
 	if out, err := copied.CombinedOutput(); err != nil {
 		t.Fatalf("pg_basebackup: %v\n%s", err, out)
 	}
-	s, err := sandbox.StartPostgres(t.Context(), sandbox.PostgresOptions{Dir: folder, Settings: map[string]string{"hot_standby": "on", "wal_receiver_status_interval": "1s"}})
+	s, err := servertest.StartPostgres(t.Context(), sandbox.PostgresOptions{Dir: folder, Settings: map[string]string{"hot_standby": "on", "wal_receiver_status_interval": "1s"}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -104,7 +104,7 @@ func openSite(tb testing.TB, rows int) site {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() { _ = os.RemoveAll(dir) })
-	s, err := sandbox.StartPostgres(tb.Context(), sandbox.PostgresOptions{Dir: filepath.Join(dir, "postgres"), Settings: map[string]string{
+	s, err := servertest.StartPostgres(tb.Context(), sandbox.PostgresOptions{Dir: filepath.Join(dir, "postgres"), Settings: map[string]string{
 		"autovacuum": "off", "max_wal_size": "8GB", "shared_buffers": "1GB", "synchronous_commit": "off", "shared_preload_libraries": "pg_stat_statements",
 	}})
 	if err != nil {
@@ -138,7 +138,7 @@ type bed struct {
 
 func (w site) bed(tb testing.TB, r executor) *bed {
 	tb.Helper()
-	servertest.Exec(tb, w.URL, "drop database if exists work with (force)", "create database work template bloated")
+	servertest.Exec(tb, w.URL, "drop database if exists work with (force)", "create database work template bloated strategy file_copy")
 	b := &bed{executor: r, site: w, url: in(w.URL, "work")}
 	servertest.Exec(tb, b.url, r.prepare...)
 	servertest.Exec(tb, b.url, "checkpoint")

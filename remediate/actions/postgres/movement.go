@@ -91,13 +91,13 @@ type survey struct {
 	version      int
 	reader       rows.Reader
 	source, dest side
-	giving       sideState     // the source with all of its parts
-	taking       sideState     // the destination the same
-	durable      bool     // the rows of the source are safe in a crash
-	columns      []string // that are moved
-	spares       []spare  // columns that are not, of rows that come back
-	kind         string   // the type of the age column
-	zone         string   // in which it is compared, where it has none
+	giving       sideState // the source with all of its parts
+	taking       sideState // the destination the same
+	durable      bool      // the rows of the source are safe in a crash
+	columns      []string  // that are moved
+	spares       []spare   // columns that are not, of rows that come back
+	kind         string    // the type of the age column
+	zone         string    // in which it is compared, where it has none
 	links        []link
 	uniques      []uniqueness // of the destination
 	wider        string       // who may read the destination and not the source

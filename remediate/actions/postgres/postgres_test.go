@@ -27,6 +27,7 @@ func quoted(names ...string) string { return pgx.Identifier(names).Sanitize() }
 
 // TestMain also carries out the steps whose process is to be killed.
 func TestMain(m *testing.M) {
+	servertest.KeepSessions()
 	actiontest.Main(m, func(action, child string) (remediate.Action, error) {
 		p, err := serverOf(child)
 		if err != nil {
@@ -104,15 +105,9 @@ func (c *clinic) connect(t testing.TB) *pgx.Conn {
 	return conn
 }
 
-func (c *clinic) text(t testing.TB, sql string, args ...any) (s string) {
+func (c *clinic) text(t testing.TB, sql string, args ...any) string {
 	t.Helper()
-	ctx := context.WithoutCancel(t.Context())
-	conn := c.connect(t)
-	defer func() { _ = conn.Close(ctx) }() // who waits asks often
-	if err := conn.QueryRow(ctx, sql, args...).Scan(&s); err != nil {
-		t.Fatalf("%s: %v", sql, err)
-	}
-	return s
+	return servertest.Ask(t, c.url, sql, args...)
 }
 
 func (c *clinic) number(t testing.TB, sql string, args ...any) (n int) {

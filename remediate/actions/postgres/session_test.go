@@ -38,7 +38,7 @@ func own(t *testing.T, version string, settings map[string]string) *sandbox.Post
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	all := map[string]string{"fsync": "off", "autovacuum": "off"}
 	maps.Copy(all, settings)
-	s, err := sandbox.StartPostgres(t.Context(), sandbox.PostgresOptions{Dir: filepath.Join(dir, "postgres"), Bin: bin, Settings: all})
+	s, err := servertest.StartPostgres(t.Context(), sandbox.PostgresOptions{Dir: filepath.Join(dir, "postgres"), Bin: bin, Settings: all})
 	if err != nil {
 		t.Fatal(err)
 	}

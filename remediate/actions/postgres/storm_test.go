@@ -26,7 +26,7 @@ import (
 // statements. One seed in three lets the storm run beside the action and not between
 // its batches; there the server's timing decides too.
 var (
-	stormSeeds   = flag.Int("storm.seeds", 20, "how many seeds the storm takes")                                               //nolint:gochecknoglobals // a flag of the test
+	stormSeeds   = flag.Int("storm.seeds", 14, "how many seeds the storm takes; each scene twice, and each version")           //nolint:gochecknoglobals // a flag of the test
 	stormFirst   = flag.Int("storm.first", 1, "the first of them")                                                             //nolint:gochecknoglobals // the same
 	stormVersion = flag.String("storm.version", "", "the one major version of the server; else it depends on the seed")        //nolint:gochecknoglobals // the same
 	stormScene   = flag.String("storm.scene", "", "only the seeds in whose scene this occurs, as \"store\"")                   //nolint:gochecknoglobals // the same
@@ -219,7 +219,7 @@ func (s *sky) storm(t *testing.T, seed int, total *tally) {
 func (s *sky) database(t *testing.T, seed int) (url, name string) {
 	t.Helper()
 	name = fmt.Sprintf("storm_%d", seed)
-	servertest.Exec(t, s.server.URL, "create database "+name)
+	servertest.NewDatabase(t, s.server.URL, name)
 	t.Cleanup(func() { servertest.Exec(t, s.server.URL, "drop database "+name+" with (force)") })
 	c, err := pgx.ParseConfig(s.server.URL)
 	if err != nil {

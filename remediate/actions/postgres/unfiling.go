@@ -94,6 +94,7 @@ func broughtBack(n int64, err error) error {
 // read piece by piece: what it holds goes to a temporary table of the server, and no
 // further until all of it was compared.
 func (u unfiling) object(ctx context.Context, e read.Parcel, change bool) (n int64, err error) {
+	defer func() { err = damaged(err) }()
 	if err := u.pace.keep(ctx, u.c); err != nil {
 		return 0, err
 	}
@@ -136,6 +137,15 @@ func (u unfiling) object(ctx context.Context, e read.Parcel, change bool) (n int
 	return n, tx.Commit(ctx)
 }
 
+// damaged marks the error for an object that is not what was put: it was read to its
+// end, and another try would read the same.
+func damaged(err error) error {
+	if errors.Is(err, depot.ErrDamaged) {
+		return fmt.Errorf("%w: %w", err, remediate.ErrFinal)
+	}
+	return err
+}
+
 func (u unfiling) table() place { return place{u.entry.Schema, u.entry.Table} }
 
 // rowsOfObject is the temporary table with the rows of one object.
@@ -162,8 +172,8 @@ func (u unfiling) spread(ctx context.Context, tx pgx.Tx, p *depot.ParcelReader, 
 		return r, context.Cause(ctx)
 	}
 	// What the server does not understand of it may be damaged, which is the cause then.
-	if damaged := p.Whole(); damaged != nil {
-		return r, damaged
+	if err := p.Whole(); err != nil {
+		return r, err
 	}
 	if err != nil {
 		return r, fmt.Errorf("object %s: read the rows: %w", e.Object, discreet(err))
@@ -199,8 +209,8 @@ func (u unfiling) fitting(ctx context.Context, tx pgx.Tx, p *depot.ParcelReader)
 	if refused == nil {
 		return r, nil
 	}
-	if damaged := p.Whole(); damaged != nil {
-		return r, damaged
+	if err := p.Whole(); err != nil {
+		return r, err
 	}
 	return r, refused
 }

@@ -94,14 +94,22 @@ with rels as materialized (
    where q.partrelid = any($1)
   union all
   select r.oid, 'publication', pg_catalog.quote_ident(b.pubname), concat_ws(' ', b.pubname, b.pubinsert, b.pubupdate, b.pubdelete, b.pubtruncate, b.pubviaroot, x.prrelid, md5(regexp_replace((to_jsonb(x) - 'oid')::text, ':location -?\d+', '', 'g'))),
-         concat_ws(' ', case when b.pubdelete then 'DELETE' end, case when b.pubinsert then 'INSERT' end)
+         concat_ws(' ', case when b.pubdelete then 'DELETE' end, case when b.pubinsert then 'INSERT' end, case when b.pubupdate then 'UPDATE' end,
+                   -- The row filter that counts for r reads a column outside its replica identity.
+                   case when (x.prrelid = r.oid or b.pubviaroot) and (r.c).relreplident <> 'f' and exists (
+                     select from regexp_matches(to_jsonb(x) ->> 'prqual', ':varattno (\d+)', 'g') v
+                       join pg_catalog.pg_attribute f on f.attrelid = x.prrelid and f.attnum = v[1]::int2
+                       join pg_catalog.pg_attribute a on a.attrelid = r.oid and a.attname = f.attname
+                      where not exists (select from pg_catalog.pg_index i
+                                         where i.indrelid = r.oid and case (r.c).relreplident when 'd' then i.indisprimary when 'i' then i.indisreplident end
+                                           and a.attnum = any((i.indkey::int2[])[0:i.indnkeyatts - 1]))) then 'filtered' end)
     from pg_catalog.pg_publication b
     join rels r on true
     left join pg_catalog.pg_publication_rel x on x.prpubid = b.oid and x.prrelid = any(r.line)
    where b.puballtables or x.oid is not null
 /*15*/  union all
 /*15*/  select r.oid, 'publication', pg_catalog.quote_ident(b.pubname), concat_ws(' ', b.pubname, b.pubinsert, b.pubupdate, b.pubdelete, b.pubtruncate, b.pubviaroot, y.pnnspid),
-/*15*/         concat_ws(' ', case when b.pubdelete then 'DELETE' end, case when b.pubinsert then 'INSERT' end)
+/*15*/         concat_ws(' ', case when b.pubdelete then 'DELETE' end, case when b.pubinsert then 'INSERT' end, case when b.pubupdate then 'UPDATE' end)
 /*15*/    from pg_catalog.pg_publication_namespace y
 /*15*/    join pg_catalog.pg_publication b on b.oid = y.pnpubid
 /*15*/    join pg_catalog.pg_class z on z.relnamespace = y.pnnspid

@@ -314,7 +314,7 @@ func serve(t *testing.T, version string) *pgx.Conn {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = os.RemoveAll(dir) })
-		s, err := sandbox.StartPostgres(t.Context(), sandbox.PostgresOptions{Dir: filepath.Join(dir, "postgres"), Bin: servertest.Versions(t)[version], Settings: map[string]string{"fsync": "off", "autovacuum": "off"}})
+		s, err := servertest.StartPostgres(t.Context(), sandbox.PostgresOptions{Dir: filepath.Join(dir, "postgres"), Bin: servertest.Versions(t)[version], Settings: map[string]string{"fsync": "off", "autovacuum": "off"}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -40,7 +40,9 @@ func (r Relation) Unfit(o Operation) error {
 		case l.Kind == "rule" && l.has(string(o)) && !l.has("off"):
 			return unfit("has the rule %s for %s, which may do something else instead", l.Name, o)
 		case l.Kind == "publication" && l.has(string(o)) && o != Insert && r.marked("unnamed"):
-			return unfit("publishes its deletes in %s and has no replica identity, without which they fail: give it a primary key or a replica identity", l.Name)
+			return unfit("is published in %s, which includes each %s, and has no replica identity, without which they fail: give it a primary key or a replica identity", l.Name, o)
+		case l.Kind == "publication" && l.has(string(o)) && o != Insert && l.has("filtered"):
+			return unfit("is published in %s with a row filter on a column outside its replica identity, so that the server refuses each %s: alter table %s replica identity full, or filter by the key", l.Name, o, r.Name)
 		case l.Kind == "subscription" && o == Insert:
 			return unfit("is filled by a logical subscription, which a row of ours could stop: disable the subscription and take the table out of it first")
 		case l.Kind == "extension":

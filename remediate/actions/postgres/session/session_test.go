@@ -32,7 +32,7 @@ func start(t *testing.T, settings map[string]string) *sandbox.Postgres {
 func again(t *testing.T, dir string, settings map[string]string) *sandbox.Postgres {
 	t.Helper()
 	settings["fsync"], settings["autovacuum"] = "off", "off"
-	s, err := sandbox.StartPostgres(t.Context(), sandbox.PostgresOptions{Dir: dir, Settings: settings})
+	s, err := servertest.StartPostgres(t.Context(), sandbox.PostgresOptions{Dir: dir, Settings: settings})
 	if err != nil {
 		t.Fatal(err)
 	}
