@@ -4,7 +4,7 @@
 GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 LDFLAGS  = -s -w -X main.version=$(VERSION)
-# MessagePack is spoken to nobody; gin brings it where this tag is not set.
+# MessagePack is not used; without this tag gin includes it.
 TAGS     = nomsgpack
 BEFORE  ?= HEAD^
 
@@ -70,7 +70,7 @@ kills: deps-test ## kill upkeep under load, and freeze replicas of it; KILLS=100
 	$(GO) test -count 1 -v -timeout 2h -run UnderLoad ./cmd/upkeep -kills $(or $(KILLS),1000)
 
 .PHONY: sim
-sim: ## go through simulated histories of the engine; SEEDS=1000000, SEED=1 for the first
+sim: ## run simulated histories of the engine; SEEDS=1000000, SEED=1 for the first
 	$(GO) test -count 1 -v -timeout 24h -run TestSimulation ./remediate/engine -seeds $(or $(SEEDS),100000) -seed $(or $(SEED),1)
 
 .PHONY: storm
@@ -118,9 +118,9 @@ release: ## build for Linux on amd64 and arm64 into dist/
 	cd dist && sha256sum upkeep-* > SHA256SUMS
 
 .PHONY: deps-demo deps-test
-deps-demo: ## install what the demo needs and this machine lacks
+deps-demo: ## install the missing dependencies of the demo
 	@tools/install-deps.sh demo
-deps-test: ## install what the tests need and this machine lacks
+deps-test: ## install the missing dependencies of the tests
 	@tools/install-deps.sh test
 
 .PHONY: clean

@@ -65,7 +65,7 @@ func TestAnnotations(t *testing.T) {
 			}
 		}
 		if (r.Annotations["action"] == "none") != (r.Annotations["reason"] != "") {
-			t.Errorf("%s: a reason stands where the action is none, and only there", r.Name)
+			t.Errorf("%s: a reason is given if and only if no action is named", r.Name)
 		}
 		if r.Labels["severity"] == "" {
 			t.Errorf("%s has no severity", r.Name)
@@ -77,7 +77,7 @@ func TestAnnotations(t *testing.T) {
 	}
 }
 
-// The limit stands once: what the annotation says is what the expression compares.
+// The limit is written once: what the annotation says is what the expression compares.
 func TestLimitIsTheOneCompared(t *testing.T) {
 	for _, r := range rules(t) {
 		limit, err := strconv.ParseFloat(r.Annotations["limit"], 64)

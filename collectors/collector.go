@@ -40,7 +40,7 @@ type Collector struct {
 	// one answer may take. Both are greater than zero.
 	Every, Timeout time.Duration
 
-	// Limit is how many subjects (tables, statements, endpoints) are told one by
+	// Limit is how many subjects (tables, statements, endpoints) are exported one by
 	// one; 0 where their number is bounded by itself. The largest are, and of the
 	// others the sum where a sum means something.
 	Limit int
@@ -62,7 +62,7 @@ const (
 	Histogram Type = "histogram"
 )
 
-// Other is the value of a label that stands for all subjects beyond the limit.
+// Other is the value of a label for the sum of all subjects beyond the limit.
 const Other = "other"
 
 // A Metric describes one metric family.
@@ -111,7 +111,7 @@ func NewWriter(c Collector) *Writer {
 	return &Writer{metrics: c.Metrics, text: make([][]byte, len(c.Metrics)), limit: c.Limit}
 }
 
-// Limit returns how many subjects may be told one by one; 0 is all.
+// Limit returns how many subjects may be exported one by one; 0 is all.
 func (w *Writer) Limit() int { return w.limit }
 
 // Cut says how many subjects were beyond the limit.

@@ -11,8 +11,8 @@ import (
 type Amount struct {
 	Rows    float64 `json:"rows,omitempty"`
 	Bytes   float64 `json:"bytes,omitempty"`
-	OfRows  float64 `json:"of_rows,omitempty"`  // rows that there are in all, for the share
-	OfBytes float64 `json:"of_bytes,omitempty"` // bytes that there are in all
+	OfRows  float64 `json:"of_rows,omitempty"`  // total number of rows, for the share
+	OfBytes float64 `json:"of_bytes,omitempty"` // total number of bytes
 }
 
 // What may go beyond the approved amount without another question: a plan's numbers

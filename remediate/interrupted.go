@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// An Identifier is a Remedy whose steps are for one server, whatever answers at the
+// An Identifier is a Executor whose steps are for one server, whatever answers at the
 // address of its target. An action whose steps return the error of Elsewhere is one.
 type Identifier interface {
 	// Identified returns nil where the server answers that the step was planned for, and
@@ -15,9 +15,9 @@ type Identifier interface {
 	Identified(ctx context.Context, s Step) error
 }
 
-// An Undoer is a Remedy of which a step that is interrupted, by a crash or a stop, can
+// An Undoer is a Executor of which a step that is interrupted, by a crash or a stop, can
 // leave something half done. The engine asks it before a run ends in such a step: the
-// next plan would go on with what was left, and there may be none.
+// next plan would continue with what was left, but there may be no next plan.
 type Undoer interface {
 	// Undo takes back what the step has left, and changes nothing else. It works by the
 	// step alone, whatever the configuration says by now, on the server of the plan and

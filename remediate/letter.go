@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// A Letter is a delivery that could not be read, kept for people.
-type Letter struct {
+// A DeadLetter is a delivery that could not be read, kept for people.
+type DeadLetter struct {
 	ID       int64     `json:"id"`
 	Received time.Time `json:"received"`
 	Remote   string    `json:"remote"` // who sent it
@@ -18,15 +18,15 @@ type Letter struct {
 }
 
 // maxExpr is the longest expression that is kept of a rule. Longer ones are
-// written by programs, and nobody evaluates them twice.
+// written by programs, and evaluating them twice is too expensive.
 const maxExpr = 16 << 10
 
 // RuleExpr returns the expression of the rule that an alert's generatorURL leads
-// to, as Prometheus writes it, or "" where there is none.
+// to, as Prometheus writes it, or "".
 func RuleExpr(generatorURL string) string {
 	u, err := url.Parse(generatorURL)
 	if err != nil {
-		return "" // whoever made the alert may write there what he likes
+		return "" // the sender of the alert can write anything there
 	}
 	query, err := url.ParseQuery(u.RawQuery)
 	if err != nil {

@@ -5,10 +5,10 @@ import (
 	"strings"
 )
 
-// Lack notes what a refusal for want of a right says, and lets the plan be made to its
+// NoteMissing records a refusal because of a missing right, and lets the plan be made to its
 // end: people see the whole of it before they grant anything. Any other error is
 // returned.
-func (p *Plan) Lack(err error) error {
+func (p *Plan) NoteMissing(err error) error {
 	r, ok := Refused(err)
 	if !ok || r.Reason != ReasonPrivilege {
 		return err
@@ -19,20 +19,20 @@ func (p *Plan) Lack(err error) error {
 	return nil
 }
 
-// Blind is Lack for a right without which the plan cannot look any further: it refuses
-// with all that lack.
+// Blind is NoteMissing for a right without which the plan cannot continue: it refuses
+// with all missing rights.
 func (p *Plan) Blind(err error) error {
 	if err == nil {
 		return nil
 	}
-	if err := p.Lack(err); err != nil {
+	if err := p.NoteMissing(err); err != nil {
 		return err
 	}
-	return p.Lacking()
+	return p.Missing()
 }
 
-// Lacking returns a refusal where rights lack that the plan needs to act.
-func (p *Plan) Lacking() error {
+// Missing returns a refusal if the plan needs missing rights to act.
+func (p *Plan) Missing() error {
 	if len(p.Needs) == 0 {
 		return nil
 	}

@@ -62,7 +62,7 @@ func (a Amount) plus(b Amount) Amount {
 }
 
 // A Quota counts what one step takes of what its run may remove, over all its tries.
-// The journal is told before it is taken: where a process is killed, what was
+// The journal records it before it is taken: if a process is killed, what was
 // reserved counts as taken, and so a run never removes more than it may. Where
 // nothing bounds the run it is counted for people, who read how much has gone.
 type Quota struct {

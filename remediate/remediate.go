@@ -1,6 +1,6 @@
 // Package remediate is the vocabulary of change: what an alert, an episode, an
 // action, a plan and a run are, what an action promises, and the states that a
-// run goes through. It does nothing by itself. Package engine carries runs out;
+// run passes. It does nothing by itself. Package engine executes runs;
 // the packages under actions do the work.
 package remediate
 
@@ -22,12 +22,12 @@ type Request struct {
 	Key      string            `json:"key"`
 	Action   string            `json:"action"`             // "postgres/reindex"
 	Subject  map[string]string `json:"subject"`            // the labels that say on what
-	Params   map[string]string `json:"params,omitempty"`   // what the action is told beside; checked against its Params
+	Params   map[string]string `json:"params,omitempty"`   // further parameters of the action; checked against its Params
 	Limit    *float64          `json:"limit,omitempty"`    // the limit in the rule; the action's metric should fall to it
 	Policy   string            `json:"policy,omitempty"`   // the policy that asked, if one did
 	Step     int               `json:"step,omitempty"`     // of the policy's chain, counted from 0
 	Mode     Mode              `json:"mode"`               // whether it may act
-	Episode  int64             `json:"episode,omitempty"`  // the episode that asks; 0 when none does
+	Incident int64             `json:"episode,omitempty"`  // the episode that asks; 0 when none does
 	Schedule string            `json:"schedule,omitempty"` // the schedule that asks, if one does
 	Query    string            `json:"query,omitempty"`    // of the schedule, by which it found the subject
 	By       string            `json:"by"`                 // "alert/PostgresIndexBloat", "schedule/nightly", "user/ann"
@@ -87,24 +87,24 @@ type Action struct {
 	// has a value, by "name=value".
 	LowersBy map[string]string
 
-	// Asks makes every run ask a person, whatever its policy says and whoever
-	// wants it.
+	// Asks makes every run need approval, whatever its policy says and for every
+	// requester.
 	Asks bool
 
 	// Windowed makes every run wait for a maintenance window: one that names none
 	// is declined.
 	Windowed bool
 
-	// Removes says that the subject is not there any more when the action is done:
+	// Removes says that the subject no longer exists when the action is done:
 	// that it is gone counts as a measure of 0.
 	Removes bool
 
 	// Rights are what the target must allow beyond a connection. Plan refuses with
-	// ReasonPrivilege and names the one that lacks; the plan that it returns beside is
-	// whole, with what lacks in Needs, unless it cannot look without that.
+	// ReasonPrivilege and names the missing one; the plan that it also returns is
+	// complete, with the missing rights in Needs, unless it cannot look without them.
 	Rights []Right
 
-	// Params are what the action may be told beside its subject.
+	// Params are the parameters of the action in addition to its subject.
 	Params []Param
 
 	// Subject lists the labels that say on what the action works. Each must be
@@ -117,11 +117,11 @@ type Action struct {
 
 	Timeout time.Duration // of one step
 
-	// Cancel says what becomes of a statement under way when a person, a pause, a
+	// Cancel says what happens to an active statement when a person, a pause, a
 	// closed window or a changed configuration stops the run.
 	Cancel Cancel
 
-	Remedy
+	Executor
 }
 
 // Cancel says whether a statement under way may be cancelled.
@@ -150,7 +150,7 @@ func (a Action) Metrics() []string {
 }
 
 // A Right is one thing that a target must allow. Grant is what gives it: for
-// PostgreSQL a statement in which psql's variables stand for names, :"role" who
+// PostgreSQL a statement with psql variables: :"role" is the role that
 // acts, :"owner" who owns the table, :"database", :"schema" and :"table"; for Redis
 // a rule of an access control list, like "+memory|purge".
 type Right struct {
@@ -160,7 +160,7 @@ type Right struct {
 	For   string `json:"for,omitempty"`   // what it is needed for, for people
 }
 
-// A Param is one thing that an action may be told. What is not told is Default.
+// A Param is one parameter of an action. If it is not set, it is Default.
 type Param struct {
 	Name    string
 	Type    ParamType
@@ -181,8 +181,8 @@ const (
 	Bool     ParamType = "bool"     // true or false
 )
 
-// A Remedy is the part of an action that touches the world.
-type Remedy interface {
+// A Executor is the part of an action that touches the world.
+type Executor interface {
 	// Plan looks and changes nothing. It returns a *Refusal where the action
 	// cannot or need not be taken. The same state of the target gives the same
 	// steps, so that a plan can be made again and compared.
@@ -199,7 +199,7 @@ type Remedy interface {
 	Measure(ctx context.Context, r Request) (float64, error)
 }
 
-// A Configurer is a Remedy whose steps rest on more of the configuration than the
+// A Configurer is a Executor whose steps rest on more of the configuration than the
 // address of the target: an archive entry, a folder. The engine asks the action of
 // the configuration in force, before each step and while one is under way.
 type Configurer interface {
@@ -229,7 +229,7 @@ type Plan struct {
 	// removes nothing.
 	Amount *Amount `json:"amount,omitempty"`
 
-	// Needs are the rights that lack before the plan may act.
+	// Needs are the missing rights without which the plan must not act.
 	Needs []string `json:"needs,omitempty"`
 }
 
@@ -282,14 +282,14 @@ type Risk int
 
 // The risks, from the smaller to the larger.
 const (
-	Safe        Risk = iota // blocks nobody and can be stopped at any moment
+	Safe        Risk = iota // blocks no session and can be stopped at any moment
 	Guarded                 // takes disk, locks or load that others may feel
 	Destructive             // what it removes is gone: it wants a backup before
 )
 
 func (r Risk) String() string { return [...]string{"safe", "guarded", "destructive"}[r] }
 
-// A Roomer is a Remedy that can tell how much room its target has. The guard
+// A Roomer is a Executor that can tell how much room its target has. The guard
 // headroom asks it; nothing is changed.
 type Roomer interface {
 	Headroom(ctx context.Context, r Request) (Headroom, error)
@@ -299,7 +299,7 @@ type Roomer interface {
 // never taken for enough.
 type Headroom struct {
 	FreeDisk    *float64       // share of the disk that is free, 0 to 1
-	Lag         *time.Duration // of the replica that is the farthest behind; 0 where there is none
+	Lag         *time.Duration // of the replica that is the farthest behind; 0 without replicas
 	Transaction *time.Duration // age of the oldest transaction
 	Who         string         // whose transaction that is, for people
 }
@@ -327,7 +327,7 @@ type Guard struct {
 type Proposal struct {
 	Run       Run
 	Action    Action
-	Exclusive string // the part of the subject that nobody else may work on meanwhile
+	Exclusive string // the part of the subject that no other run may work on meanwhile
 	Targets   int    // how many targets take the action
 	Working   Working
 	Now       time.Time
@@ -394,43 +394,43 @@ func (a Approval) Of(p Plan) bool {
 	return a.Plan == p.Question()
 }
 
-// A Notice is something that people are told, once for each Key.
-type Notice struct {
-	ID      int64      `json:"id"`
-	Key     string     `json:"key"`
-	Kind    NoticeKind `json:"kind"`
-	Run     int64      `json:"run,omitempty"`
-	Episode int64      `json:"episode,omitempty"`
-	Plan    string     `json:"plan,omitempty"` // the question that is asked: Plan.Question
-	Title   string     `json:"title"`
-	Text    string     `json:"text"`
-	At      time.Time  `json:"at"`
-	Until   time.Time  `json:"until,omitzero"` // a question is answered until then; zero where nothing is asked
+// A Notification is sent to people, once for each Key.
+type Notification struct {
+	ID       int64            `json:"id"`
+	Key      string           `json:"key"`
+	Kind     NotificationKind `json:"kind"`
+	Run      int64            `json:"run,omitempty"`
+	Incident int64            `json:"episode,omitempty"`
+	Plan     string           `json:"plan,omitempty"` // the question that is asked: Plan.Question
+	Title    string           `json:"title"`
+	Text     string           `json:"text"`
+	At       time.Time        `json:"at"`
+	Until    time.Time        `json:"until,omitzero"` // a question is answered until then; zero where nothing is asked
 
 	Labels map[string]string `json:"labels,omitempty"` // what it is about: the subject, policy and action
 }
 
-// NoticeKind says what a notice wants of people.
-type NoticeKind string
+// NotificationKind says what a notice wants of people.
+type NotificationKind string
 
 // The kinds of notices.
 const (
-	NoticeAsk  NoticeKind = "ask"  // approve or decline a plan
-	NoticePage NoticeKind = "page" // a person is needed: nothing that may be done by itself has helped
-	NoticeTell NoticeKind = "tell" // to know: a policy stopped, or was put back to ask
+	NotificationAsk  NotificationKind = "ask"  // approve or reject a plan
+	NotificationPage NotificationKind = "page" // a person is needed: nothing that may be done by itself has helped
+	NotificationTell NotificationKind = "tell" // to know: a policy stopped, or was put back to ask
 
-	NoticeActed     NoticeKind = "acted"      // a run has done all its steps
-	NoticeHelped    NoticeKind = "helped"     // a run has ended, and it helped
-	NoticeNotHelped NoticeKind = "not_helped" // a run has acted and ended, and it is not known to have helped
+	NotificationActed     NotificationKind = "acted"      // a run has done all its steps
+	NotificationHelped    NotificationKind = "helped"     // a run has ended, and it helped
+	NotificationNotHelped NotificationKind = "not_helped" // a run has acted and ended, and it is not known to have helped
 
-	NoticeAlert    NoticeKind = "alert"    // an alert fires
-	NoticeResolved NoticeKind = "resolved" // it fires no more
+	NotificationAlert    NotificationKind = "alert"    // an alert fires
+	NotificationResolved NotificationKind = "resolved" // it fires no more
 
-	NoticeTest NoticeKind = "test" // of upkeep notify test
+	NotificationTest NotificationKind = "test" // of upkeep notify test
 )
 
 // A Refusal says that a run was stopped on purpose. It is an outcome, not a fault.
-type Refusal struct { //nolint:errname // an outcome that travels as an error, and is none
+type Refusal struct { //nolint:errname // an outcome that travels as an error but is not one
 	Reason string    // small and enumerated: a guard's name or one of the Reason constants; a metric label
 	Detail string    // for people
 	Until  time.Time // when to look again; zero when the refusal is final
@@ -451,7 +451,7 @@ const (
 	ReasonCannotHelp = "cannot_help"   // the action would do no harm and no good
 	ReasonCancelled  = "cancelled"     // a person stopped the run
 	ReasonPerson     = "person"        // a person said no to the plan
-	ReasonUnanswered = "unanswered"    // nobody answered in time
+	ReasonUnanswered = "unanswered"    // approval not given in time
 	ReasonPrepared   = "prepared"      // the step has cleared the way for the next one of its chain
 
 	ReasonChanged       = "changed"       // the subject is not as it was when the plan was made
@@ -460,7 +460,7 @@ const (
 	ReasonTarget        = "target"        // the target is gone from the configuration, or another server answers at its address
 	ReasonAmount        = "amount"        // more would go than was approved or than the policy allows
 	ReasonClock         = "clock"         // the clocks of the target and of upkeep disagree
-	ReasonPooler        = "pooler"        // the connection goes through a pooler
+	ReasonPooler        = "pooler"        // the connection is through a pooler
 )
 
 // The reasons of guards that the end of another run takes away. Who waits for one

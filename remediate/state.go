@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// A State is where a run stands.
+// A State is the state of a run.
 type State string
 
 // The states of a run. The last five are final.
@@ -13,8 +13,8 @@ const (
 	Received     State = "received"     // on disk, not yet looked at
 	Planned      State = "planned"      // it is known what would be done
 	Asked        State = "asked"        // a person is to approve of the plan
-	Waiting      State = "waiting"      // not now; looked at again when it is due
-	Allowed      State = "allowed"      // every guard agreed; steps are being carried out
+	Waiting      State = "waiting"      // blocked by a guard; evaluated again later
+	Allowed      State = "allowed"      // all guards passed; steps are being carried out
 	Applied      State = "applied"      // every step was done; it is not known yet whether it helped
 	Cleared      State = "cleared"      // the measure is back within its limit, and the alert's expression agrees
 	Uncleared    State = "uncleared"    // done as planned, and the measure is not
@@ -48,17 +48,17 @@ func (s State) Final() bool { return len(Transitions()[s]) == 0 }
 // that a person or the engine did that is no transition. Entries are appended and
 // never changed.
 type Entry struct {
-	Seq     int64     `json:"seq"`
-	Run     int64     `json:"run,omitempty"` // 0: it concerns no single run
-	Episode int64     `json:"episode,omitempty"`
-	At      time.Time `json:"at"`
-	From    State     `json:"from,omitempty"` // empty for the first entry of a run
-	To      State     `json:"to,omitempty"`   // empty where Note says what it is
-	Step    int       `json:"step,omitempty"` // counted from 1; 0 for a transition
-	Done    bool      `json:"done,omitempty"` // of a step: it is done, not begun
-	Note    Note      `json:"note,omitempty"`
-	By      string    `json:"by,omitempty"` // the person, where one did it
-	Why     string    `json:"why"`          // for people
+	Seq      int64     `json:"seq"`
+	Run      int64     `json:"run,omitempty"` // 0: it concerns no single run
+	Incident int64     `json:"episode,omitempty"`
+	At       time.Time `json:"at"`
+	From     State     `json:"from,omitempty"` // empty for the first entry of a run
+	To       State     `json:"to,omitempty"`   // empty where Note says what it is
+	Step     int       `json:"step,omitempty"` // counted from 1; 0 for a transition
+	Done     bool      `json:"done,omitempty"` // of a step: it is done, not begun
+	Note     Note      `json:"note,omitempty"`
+	By       string    `json:"by,omitempty"` // the person, where one did it
+	Why      string    `json:"why"`          // for people
 
 	// Reason is small and enumerated where the entry is a refusal, else empty.
 	Reason string `json:"reason,omitempty"`
@@ -79,7 +79,7 @@ const (
 	NoteRefused  Note = "refused" // a person said no to the plan
 	NoteCancel   Note = "cancel"  // a person wants the run to stop
 	NoteDecided  Note = "decided" // an episode or an occurrence gets no run, and why
-	NotePaged    Note = "paged"   // people were told that they are needed
+	NotePaged    Note = "paged"   // people were paged
 	NoteDemoted  Note = "demoted" // a policy was put back to ask
 	NotePromoted Note = "promoted"
 	NoteClosed   Note = "closed" // a person closed the breaker of a policy
@@ -105,13 +105,13 @@ type Run struct {
 	Applied time.Time `json:"applied,omitzero"` // when the last step was done
 	Created time.Time `json:"created"`
 	Changed time.Time `json:"changed"`          // when the last entry was written
-	Cancel  string    `json:"cancel,omitempty"` // who wants it to stop, and why; "" while nobody does
+	Cancel  string    `json:"cancel,omitempty"` // who cancelled it, and why; or ""
 }
 
 // Acted reports whether the run has begun to change anything.
 func (r Run) Acted() bool { return r.Begun > 0 }
 
-// An Alert is one alert as a source told it. Firing and resolved are hints: the
+// An Alert is one alert as a source sent it. Firing and resolved are hints: the
 // engine reads the target itself before it acts and before it calls a run cleared.
 type Alert struct {
 	Source      string            `json:"source"` // "alertmanager", "grafana"
@@ -131,13 +131,13 @@ type Alert struct {
 	Ahead time.Duration `json:"ahead,omitempty"`
 }
 
-// An Episode is one trouble from when it was first told of until it is over. It
+// An Incident is an incident: the time in which one alert fires for one subject. It
 // opens with the first firing alert of its labels and is not opened twice.
-type Episode struct {
+type Incident struct {
 	ID     int64     `json:"id"`
-	Alert  Alert     `json:"alert"` // as last told
+	Alert  Alert     `json:"alert"` // as last delivered
 	Opened time.Time `json:"opened"`
-	Seen   time.Time `json:"seen"`            // when it was last told of
+	Seen   time.Time `json:"seen"`            // when it was last delivered
 	Closed time.Time `json:"closed,omitzero"` // zero while open
 	Why    string    `json:"why,omitempty"`   // it was closed
 	Ripe   time.Time `json:"ripe,omitzero"`   // nothing is decided before: an alert that comes and goes is held down
@@ -151,4 +151,4 @@ type Episode struct {
 }
 
 // Name returns the name of the alert.
-func (e Episode) Name() string { return e.Alert.Labels["alertname"] }
+func (e Incident) Name() string { return e.Alert.Labels["alertname"] }

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what the demo or the tests need and this machine lacks, from the
+# Installs the missing dependencies of the demo or the tests, from the
 # packages of Debian or Ubuntu. What is there is left alone; when nothing is
 # missing it says nothing and changes nothing.
 #
@@ -31,7 +31,7 @@ repack_package() {
 }
 has_server() { has "$1" && has "$2"; }
 
-heading="upkeep's $purpose needs packages that this machine lacks:"
+heading="upkeep's $purpose needs packages that are not installed:"
 report=$(
 	exec 2>&1
 	need postgresql 'PostgreSQL, the server that is looked after' has_postgres
@@ -83,7 +83,7 @@ other_servers() {
 		rm -rf "$part"
 	done
 }
-# A store that speaks S3 and verifies signatures is in no package of Debian's: it is
+# An S3-compatible store that verifies signatures is in no Debian package: it is
 # built, once, from the module that tools/s3 pins.
 object_store() {
 	[ "$purpose" = test ] && [ -z "$dry" ] || return 0
@@ -151,7 +151,7 @@ if [ "$dry" ]; then
 	exit 0
 fi
 
-# The programs are wanted, not Debian's own servers on their usual ports: while
+# Only the programs are needed, not Debian's own servers on their usual ports: while
 # the packages are set up, no service may start. A policy that is there stays.
 policy=/usr/sbin/policy-rc.d
 if [ ! -e "$policy" ]; then

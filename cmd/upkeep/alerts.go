@@ -21,22 +21,22 @@ func alertsCommand() *cobra.Command {
 	var c client
 	cmd := &cobra.Command{
 		Use:   "alerts",
-		Short: "List the alerts that fire, the worst first",
-		Long: `List the alerts that fire, the worst first: also those of severity info, and those that
-no policy matches.`,
+		Short: "List firing alerts, worst first",
+		Long: `List firing alerts, worst first. The list includes alerts of severity info and alerts that no
+policy matches.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var s console.Status
 			if err := c.do(cmd.Context(), http.MethodGet, "/status", nil, &s); err != nil {
 				return err
 			}
-			slices.SortStableFunc(s.Episodes, func(a, b remediate.Episode) int {
+			slices.SortStableFunc(s.Incidents, func(a, b remediate.Incident) int {
 				return cmp.Or(rank(a)-rank(b), a.Opened.Compare(b.Opened))
 			})
 			if c.json {
-				return printJSON(cmd.OutOrStdout(), s.Episodes)
+				return printJSON(cmd.OutOrStdout(), s.Incidents)
 			}
-			return printAlerts(cmd.OutOrStdout(), s.Episodes)
+			return printAlerts(cmd.OutOrStdout(), s.Incidents)
 		},
 	}
 	c.flags(cmd)
@@ -44,7 +44,7 @@ no policy matches.`,
 }
 
 // rank orders severities, those that are not known after the warnings.
-func rank(e remediate.Episode) int {
+func rank(e remediate.Incident) int {
 	if i := slices.Index([]string{"critical", "warning"}, e.Alert.Labels["severity"]); i >= 0 {
 		return i
 	}
@@ -54,9 +54,9 @@ func rank(e remediate.Episode) int {
 	return 2
 }
 
-func printAlerts(w io.Writer, all []remediate.Episode) error {
+func printAlerts(w io.Writer, all []remediate.Incident) error {
 	if len(all) == 0 {
-		_, err := fmt.Fprintln(w, "No alert fires.")
+		_, err := fmt.Fprintln(w, "No alert is firing.")
 		return err
 	}
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)

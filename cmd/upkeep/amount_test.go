@@ -23,7 +23,7 @@ func newAged(t *testing.T, mode string) *office {
 	return o
 }
 
-// open starts the upkeep and tells it that there are rows past their age.
+// open starts the upkeep and sends it the alert on rows past their age.
 func (o *office) open(t *testing.T) {
 	t.Helper()
 	o.write(t)

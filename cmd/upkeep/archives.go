@@ -22,12 +22,12 @@ import (
 func archivesCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "archives",
-		Short: "Look at the objects that hold archived rows: files of a folder, or of a bucket",
-		Long: `Look at the objects that postgres/archive has moved rows to. The database says which rows
-are in which object and not in the table any more; the folder or the bucket says what is
-there. Where the two do not agree, the command ends with status 1.
+		Short: "List and verify the objects that hold archived rows, in a folder or a bucket",
+		Long: `List and verify the objects to which postgres/archive has moved rows. The database records
+which rows were moved to which object; the folder or bucket shows which objects exist. If the
+two do not match, the command exits with status 1.
 
-An object without an entry in the database holds copies: the process that wrote it was
+An object without a record in the database holds copies: the process that wrote it was
 killed, or rows changed meanwhile, before they were deleted. It may be removed.`,
 		Example: `  upkeep archives list -c upkeep.yaml
   upkeep archives verify -c upkeep.yaml

@@ -23,17 +23,17 @@ func checkCommand() *cobra.Command {
 	var strict, connect bool
 	cmd := &cobra.Command{
 		Use:   "check --config upkeep.yaml",
-		Short: "Say what is wrong with a configuration, without starting",
-		Long: `Say what is wrong with a configuration, without starting: each line has file, line, what
-is wrong and what to do. An error cannot work as it is written: a key or query that does
-not parse, a policy that no alert reaches, a server, window or file that does not exist.
-A warning may be right with what upkeep does not see from here.
+		Short: "Check a configuration without starting",
+		Long: `Check a configuration without starting. Each finding has file, line, what is wrong and what
+to do. An error can never work as written: a key or query that does not parse, a policy that
+no alert reaches, a server, window or file that does not exist. A warning may be correct
+because of something that upkeep cannot see from here.
 
-With --connect it logs in to every PostgreSQL, Redis, Docker engine, Prometheus,
-Alertmanager and bucket of the configuration and to the store as well, lists their
-versions, and says which rights and extensions are missing. It changes nothing.
+With --connect the command also logs in to every PostgreSQL, Redis, Docker engine, Prometheus,
+Alertmanager and bucket of the configuration and to the store, and lists versions, missing
+rights and missing extensions. It changes nothing.
 
-The exit status is 1 when there is an error, and with --strict when there is a warning.`,
+The exit status is 1 if there is an error, and with --strict also if there is a warning.`,
 		Example: "  upkeep check --config upkeep.yaml --connect",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -41,7 +41,7 @@ The exit status is 1 when there is an error, and with --strict when there is a w
 		},
 	}
 	configFlag(cmd, &file)
-	cmd.Flags().BoolVar(&connect, "connect", false, "log in to every server and look at versions, rights and extensions")
+	cmd.Flags().BoolVar(&connect, "connect", false, "log in to every server and check versions, rights and extensions")
 	cmd.Flags().BoolVar(&strict, "strict", false, "treat warnings as errors")
 	return cmd
 }
@@ -86,7 +86,7 @@ func checkConfig(ctx context.Context, out, errs io.Writer, file string, strict, 
 	}
 	_, err = fmt.Fprintf(out, "%s is %s: %d targets, %d policies\n", file, verdict, c.Targets.Count(), len(c.Policies))
 	for _, who := range unbounded(c) {
-		fmt.Fprintf(out, "note: %s deletes by itself, however much: most_rows or most_share would bound it\n", who)
+		fmt.Fprintf(out, "note: %s deletes any amount without approval; most_rows or most_share limits it\n", who)
 	}
 	return err
 }

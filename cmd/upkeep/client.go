@@ -29,8 +29,8 @@ type client struct {
 
 // flags adds to a command what it needs to find a running upkeep.
 func (c *client) flags(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&c.url, "url", "", "where upkeep answers (default $UPKEEP_URL, else "+defaultURL+")")
-	cmd.Flags().StringVar(&c.tokenFile, "token-file", "", "file with the bearer token that changes need (default $UPKEEP_TOKEN)")
+	cmd.Flags().StringVar(&c.url, "url", "", "URL of the running upkeep (default $UPKEEP_URL, else "+defaultURL+")")
+	cmd.Flags().StringVar(&c.tokenFile, "token-file", "", "file with the write token (default $UPKEEP_TOKEN)")
 	cmd.Flags().BoolVar(&c.json, "json", false, "print the answer as JSON")
 }
 

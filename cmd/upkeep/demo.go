@@ -14,12 +14,12 @@ func demoCommand() *cobra.Command {
 	var verbose bool
 	cmd := &cobra.Command{
 		Use:   "demo",
-		Short: "Show the whole loop on a private PostgreSQL and Redis that are made sick, and clean up",
+		Short: "Show the whole loop on a private PostgreSQL and Redis with real problems, and clean up",
 		Long: `Start a private PostgreSQL and Redis in a temporary folder from the installed
-binaries, make them sick with real data, run upkeep on them with short clocks,
-and print what happens: alert, plan, guards, steps, measures, cleared.
+binaries, create real problems in them, run upkeep with short intervals, and print
+what happens: alert, plan, guards, steps, measurements, result.
 
-The console stays until Ctrl-C, or with --once until every alert has cleared.`,
+The console runs until Ctrl-C, or with --once until every alert is resolved.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o.Out, o.Version = cmd.OutOrStdout(), buildVersion()
@@ -29,8 +29,8 @@ The console stays until Ctrl-C, or with --once until every alert has cleared.`,
 			return demo.Run(cmd.Context(), o)
 		},
 	}
-	cmd.Flags().BoolVar(&o.Once, "once", false, "end with status 0 when every alert has cleared")
-	cmd.Flags().DurationVar(&o.Timeout, "timeout", 3*time.Minute, "end with status 1 when not every alert has cleared after this long")
+	cmd.Flags().BoolVar(&o.Once, "once", false, "exit with status 0 when every alert is resolved")
+	cmd.Flags().DurationVar(&o.Timeout, "timeout", 3*time.Minute, "exit with status 1 if not every alert is resolved within this time")
 	cmd.Flags().StringVar(&o.Listen, "listen", "127.0.0.1:0", "address of the console")
 	cmd.Flags().BoolVar(&verbose, "verbose", false, "print upkeep's own log too")
 	return cmd

@@ -17,7 +17,7 @@ func exportCommand() *cobra.Command {
 	var external string
 	cmd := &cobra.Command{
 		Use:   "export DIR",
-		Short: "Write the rule files and dashboards of this binary into a folder, for a Prometheus and a Grafana of your own",
+		Short: "Write the rule files and dashboards into a folder, for your own Prometheus and Grafana",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			for name, files := range map[string]fs.FS{"alerts": alerts.Files(), "dashboards": dashboards.Files()} {
@@ -37,7 +37,7 @@ func exportCommand() *cobra.Command {
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&external, "external-url", "", "how people reach upkeep, to make runbook_url of the rules lead there (default: the pages on GitHub)")
+	cmd.Flags().StringVar(&external, "external-url", "", "external URL of upkeep, used for runbook_url in the rules (default: the pages on GitHub)")
 	return cmd
 }
 

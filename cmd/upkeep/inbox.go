@@ -22,10 +22,10 @@ func inboxCommand() *cobra.Command {
 	var limit int
 	cmd := &cobra.Command{
 		Use:   "inbox [LETTER]",
-		Short: "List the troubles that alerts tell of now, and the deliveries that could not be read",
-		Long: `List the troubles that alerts tell of now, and the letters: deliveries to the webhook
-that could not be read, of which the last thousand are kept. With the number of a letter,
-show it whole. Nobody knows what is in one, so this needs the token that changes need.`,
+		Short: "List open incidents and dead letters (payloads that could not be parsed)",
+		Long: `List open incidents and dead letters. A dead letter is a webhook payload that could not be
+parsed; upkeep keeps the last thousand. With the number of a dead letter, print all of it.
+Payloads may contain secrets, so this command needs the write token.`,
 		Example: "  upkeep inbox\n  upkeep inbox 12",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -36,14 +36,14 @@ show it whole. Nobody knows what is in one, so this needs the token that changes
 		},
 	}
 	c.flags(cmd)
-	cmd.Flags().IntVar(&limit, "limit", 20, "how many letters to list")
+	cmd.Flags().IntVar(&limit, "limit", 20, "how many dead letters to list")
 	return cmd
 }
 
 // An inboxList is what the command lists.
 type inboxList struct {
-	Episodes []remediate.Episode `json:"episodes"`
-	Letters  []remediate.Letter  `json:"letters"`
+	Incidents   []remediate.Incident   `json:"episodes"`
+	DeadLetters []remediate.DeadLetter `json:"letters"`
 }
 
 func showInbox(cmd *cobra.Command, c client, limit int) error {
@@ -51,8 +51,8 @@ func showInbox(cmd *cobra.Command, c client, limit int) error {
 	if err := c.do(cmd.Context(), http.MethodGet, "/status", nil, &s); err != nil {
 		return err
 	}
-	list := inboxList{Episodes: s.Episodes}
-	if err := c.do(cmd.Context(), http.MethodGet, fmt.Sprintf("/letters?limit=%d", limit), nil, &list.Letters); err != nil {
+	list := inboxList{Incidents: s.Incidents}
+	if err := c.do(cmd.Context(), http.MethodGet, fmt.Sprintf("/dead-letters?limit=%d", limit), nil, &list.DeadLetters); err != nil {
 		return err
 	}
 	if c.json {
@@ -63,12 +63,12 @@ func showInbox(cmd *cobra.Command, c client, limit int) error {
 
 func printInbox(w io.Writer, list inboxList, now time.Time) error {
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	if len(list.Episodes) == 0 {
-		fmt.Fprintln(t, "No alert tells of a trouble.")
+	if len(list.Incidents) == 0 {
+		fmt.Fprintln(t, "No open incidents.")
 	} else {
-		fmt.Fprintln(t, "EPISODE\tSINCE\tALERT\tFROM\tLABELS\tNOTE")
+		fmt.Fprintln(t, "INCIDENT\tSINCE\tALERT\tFROM\tLABELS\tNOTE")
 	}
-	for _, e := range list.Episodes {
+	for _, e := range list.Incidents {
 		labels := make(map[string]string, len(e.Alert.Labels))
 		for name, value := range e.Alert.Labels {
 			if name != "alertname" {
@@ -78,19 +78,19 @@ func printInbox(w io.Writer, list inboxList, now time.Time) error {
 		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%s\n", e.ID, e.Opened.Local().Format(time.DateTime), visible(e.Name()), e.Alert.Source, journal.Subject(labels), held(e, now))
 	}
 	fmt.Fprintln(t)
-	if len(list.Letters) == 0 {
-		fmt.Fprintln(t, "Every delivery could be read.")
+	if len(list.DeadLetters) == 0 {
+		fmt.Fprintln(t, "No dead letters.")
 	} else {
-		fmt.Fprintln(t, "LETTER\tRECEIVED\tFROM\tBY\tSTATUS\tBYTES\tWHY")
+		fmt.Fprintln(t, "DEAD LETTER\tRECEIVED\tFROM\tBY\tSTATUS\tBYTES\tWHY")
 	}
-	for _, l := range list.Letters {
+	for _, l := range list.DeadLetters {
 		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%d\t%d\t%s\n", l.ID, l.Received.Local().Format(time.DateTime), l.Source, visible(l.Remote), l.Status, l.Size, visible(l.Error))
 	}
 	return t.Flush()
 }
 
 // held says that an episode is held down, where it is.
-func held(e remediate.Episode, now time.Time) string {
+func held(e remediate.Incident, now time.Time) string {
 	var notes []string
 	if e.Flaps > 0 {
 		notes = append(notes, fmt.Sprintf("came back %d times", e.Flaps))
@@ -102,8 +102,8 @@ func held(e remediate.Episode, now time.Time) string {
 }
 
 func showLetter(cmd *cobra.Command, c client, id string) error {
-	var l remediate.Letter
-	if err := c.do(cmd.Context(), http.MethodGet, "/letters/"+url.PathEscape(id), nil, &l); err != nil {
+	var l remediate.DeadLetter
+	if err := c.do(cmd.Context(), http.MethodGet, "/dead-letters/"+url.PathEscape(id), nil, &l); err != nil {
 		return err
 	}
 	if c.json {
@@ -113,8 +113,8 @@ func showLetter(cmd *cobra.Command, c client, id string) error {
 	return nil
 }
 
-func printLetter(w io.Writer, l remediate.Letter) {
-	fmt.Fprintf(w, "letter %d: answered with %d\n  why       %s\n  received  %s\n  from      %s, %s\n", l.ID, l.Status, visible(l.Error), l.Received.Local().Format(time.DateTime), l.Source, visible(l.Remote))
+func printLetter(w io.Writer, l remediate.DeadLetter) {
+	fmt.Fprintf(w, "dead letter %d: answered with %d\n  why       %s\n  received  %s\n  from      %s, %s\n", l.ID, l.Status, visible(l.Error), l.Received.Local().Format(time.DateTime), l.Source, visible(l.Remote))
 	fmt.Fprintf(w, "  body      %d bytes", l.Size)
 	if int64(len(l.Body)) < l.Size {
 		fmt.Fprintf(w, ", of which the first %d are here", len(l.Body))

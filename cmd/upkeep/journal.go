@@ -17,16 +17,16 @@ import (
 func journalCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "journal",
-		Short: "Check that the journal is what was written, and decide its cases again",
-		Long: `Check the journal, which has every transition of every run, every step before it was done,
-every decision with what it was made of, and who said what. A running upkeep is asked over
-HTTP; with --config the store is read of one that is stopped.`,
+		Short: "Verify the journal, and repeat its decisions",
+		Long: `Check the journal. It records every transition of every run, every step before it runs,
+every decision with its inputs, and what each person approved or rejected. The command asks
+a running upkeep over HTTP; with --config it reads the store of a stopped one.`,
 	}
 	cmd.AddCommand(
 		checkJournal("verify", "Read every entry and find any change, deletion or reordering",
-			`Read every entry and find any change, deletion or reordering: each carries the hash of the
-one before, and the state of each run must be what its last entry says. Ends with status 1,
-and names the first entry that is wrong, when the journal is not what was written.`,
+			`Read every entry and find any change, deletion or reordering. Each entry contains the hash
+of the one before, and the state of each run must match its last entry. If the journal was
+changed, the command names the first wrong entry and exits with status 1.`,
 			func(ctx context.Context, j *journal.Journal) (console.Check, error) {
 				n, err := j.Verify(ctx)
 				k := console.Check{Entries: n}
@@ -36,13 +36,15 @@ and names the first entry that is wrong, when the journal is not what was writte
 				}
 				return k, err
 			},
-			func(k console.Check) string { return fmt.Sprintf("%d entries are what was written", k.Entries) }),
-		checkJournal("replay", "Decide every recorded case again and compare",
-			`Decide every recorded case again, by the policies that were in force, and judge every run
-again by what was seen. Nothing is done. Ends with status 1, and names each case, where
-this version comes to another decision: look at those before you let it act.`,
+			func(k console.Check) string { return fmt.Sprintf("journal OK: %d entries verified", k.Entries) }),
+		checkJournal("replay", "Repeat every recorded decision and compare",
+			`Repeat every recorded decision with the policies that were in force, and every verdict with
+the recorded values. Nothing is changed on the targets. If this version decides differently,
+the command names each case and exits with status 1: review those before you let it act.`,
 			console.Replay,
-			func(k console.Check) string { return fmt.Sprintf("%d cases come to the same decision again", k.Cases) }),
+			func(k console.Check) string {
+				return fmt.Sprintf("journal OK: %d decisions repeated, all the same", k.Cases)
+			}),
 	)
 	return cmd
 }
@@ -84,7 +86,7 @@ func checkJournal(verb, short, long string, here func(context.Context, *journal.
 		},
 	}
 	c.flags(cmd)
-	cmd.Flags().StringVarP(&file, "config", "c", "", "read the store of this configuration, whose upkeep is stopped")
+	cmd.Flags().StringVarP(&file, "config", "c", "", "read the store of this configuration; its upkeep must be stopped")
 	return cmd
 }
 

@@ -34,7 +34,7 @@ type killSite struct {
 	client *redis.Client
 }
 
-// newKillSite starts a server whose log tells of every statement that ended: it
+// newKillSite starts a server that logs every statement that ended: the log
 // is the witness of what was done how often.
 func newKillSite(t *testing.T) *killSite {
 	t.Helper()
@@ -80,7 +80,7 @@ func (s *killSite) sickenRound(t *testing.T, n int) {
 		"insert into bloated_%d select i, md5(i::text) from generate_series(1, 20000) i",
 		"create index bloated_%d_key on bloated_%d (key)",
 		"delete from bloated_%d where id % 10 <> 0",
-		"select pg_stat_force_next_flush()", // or it would be told of these dead rows after the vacuum
+		"select pg_stat_force_next_flush()", // or these dead rows would be reported after the vacuum
 		"vacuum bloated_%d", "analyze bloated_%d",
 		"create table dead_%d (id int)",
 		"insert into dead_%d select generate_series(1, 20000)",
@@ -256,7 +256,7 @@ func (s *killSite) onceEach(t *testing.T, lines []console.Line, saves int) {
 	t.Helper()
 	episodes, acted := make(map[int64]int), make(map[string]int)
 	for _, l := range lines {
-		episodes[l.Request.Episode]++
+		episodes[l.Request.Incident]++
 		switch {
 		case l.State == remediate.Cleared:
 			acted[l.Request.Action]++

@@ -29,7 +29,7 @@ const carriedOnWithin = 2 * time.Second
 type life struct{ begun, killed time.Time }
 
 // upkeep is killed with SIGKILL at random moments, while tables fall sick as fast
-// as they are healed and three Alertmanagers tell of them. In the end no alert
+// as they are healed and three Alertmanagers deliver the alerts. In the end no alert
 // that was acknowledged is lost, the server's log says that each table was healed
 // once, no run hangs, and each start carried on at once.
 func TestKilledUnderLoad(t *testing.T) {

@@ -124,8 +124,8 @@ func (w *ward) awaitQuiet(t *testing.T, address string) {
 				return fmt.Errorf("run %d on %v is %s: %s", l.ID, l.Request.Subject, l.State, l.Why)
 			}
 		}
-		if n := len(status.Episodes); n > 0 {
-			return fmt.Errorf("%d episodes are open, of %v first", n, status.Episodes[0].Alert.Labels)
+		if n := len(status.Incidents); n > 0 {
+			return fmt.Errorf("%d episodes are open, of %v first", n, status.Incidents[0].Alert.Labels)
 		}
 		return nil
 	})

@@ -34,16 +34,16 @@ const (
 type patient struct {
 	table     string
 	rebuild   bool // its index is bloated; else rows of it are dead
-	direct    bool // the test itself tells of it
+	direct    bool // the test itself delivers it
 	since     time.Time
 	healed    time.Time // zero while it is sick
-	over      bool      // its end was told directly
+	over      bool      // its end was delivered directly
 	index     uint32    // before
 	rebuilt   uint32    // the index that was seen first in its place
 	statement string    // that heals it
 }
 
-// load lets tables fall sick, sees how they are and tells of it, until stop is
+// load lets tables fall sick, sees how they are and delivers alerts, until stop is
 // called: from then on no other falls sick. All ends with the test.
 func (w *ward) load(t *testing.T) (stop func()) {
 	t.Helper()

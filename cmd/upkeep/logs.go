@@ -39,22 +39,22 @@ func logsTopCommand() *cobra.Command {
 	var o logsTop
 	cmd := &cobra.Command{
 		Use:   "top [FILE...]",
-		Short: "Say which errors, endpoints and slow requests are the most frequent in the logs of containers",
-		Long: `Reads the log files of Docker's json-file driver, those that were rotated and
-compressed too, in one pass, and prints for each service its most frequent errors
-(ids, numbers and addresses folded), its endpoints by number of requests and of slow
-ones, and how long requests take.
+		Short: "List the most frequent errors, endpoints and slow requests in container logs",
+		Long: `Read the log files of Docker's json-file driver in one pass, rotated and compressed ones
+included. Print for each service the most frequent errors (ids, numbers and addresses
+are replaced by placeholders), the endpoints by number of requests and of slow requests,
+and the request latency.
 
-Without a FILE the engines in the configuration are asked where the files are; only
-root may read them. The names of the fields are those of the configuration.`,
+Without a FILE, upkeep asks the Docker engines of the configuration where the files are;
+only root may read them. The field names come from the configuration.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return o.run(cmd.Context(), cmd.OutOrStdout(), args, cmd.Flags().Changed("config"))
 		},
 	}
 	configFlag(cmd, &o.config)
-	cmd.Flags().StringVar(&o.since, "since", "168h", "how far back; 0s is everything")
-	cmd.Flags().StringVar(&o.service, "service", "", "only this service")
-	cmd.Flags().IntVar(&o.most, "top", 10, "how many of each")
+	cmd.Flags().StringVar(&o.since, "since", "168h", "how far to look back; 0s means everything")
+	cmd.Flags().StringVar(&o.service, "service", "", "show only this service")
+	cmd.Flags().IntVar(&o.most, "top", 10, "how many entries of each list")
 	cmd.Flags().BoolVar(&o.json, "json", false, "print JSON")
 	return cmd
 }
@@ -126,7 +126,7 @@ func (o logsTop) sources(ctx context.Context, args []string, configured bool) (m
 		faults = append(faults, o.ask(ctx, t, all))
 	}
 	if len(all) == 0 && errors.Join(faults...) == nil {
-		return nil, errors.New("there is no container with a log file; only the driver json-file keeps one")
+		return nil, errors.New("no container has a log file; only the json-file driver writes one")
 	}
 	return all, errors.Join(faults...)
 }
@@ -162,7 +162,7 @@ func (o logsTop) print(w io.Writer, name string, r *logs.Report) error {
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	fmt.Fprintf(t, "%s: %d lines, %d errors, %d requests, %d slow", name, r.Lines, r.Errors, r.Requests, r.Slow)
 	if r.P50 > 0 {
-		fmt.Fprintf(t, "; half take less than %s, 95 %% %s, 99 %% %s", short(r.P50), short(r.P95), short(r.P99))
+		fmt.Fprintf(t, "; p50 %s, p95 %s, p99 %s", short(r.P50), short(r.P95), short(r.P99))
 	}
 	fmt.Fprintln(t)
 	for _, list := range []struct {

@@ -27,7 +27,7 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
-// Names that hurt: whoever forgets to quote one drops a table, breaks a line of
+// Names that need quoting: without it one drops a table, breaks a line of
 // the exposition format, or expands a template.
 const (
 	hostileSchema = `My "Schema"`
@@ -67,7 +67,7 @@ func write(t *testing.T, file, text string) {
 	}
 }
 
-// freeAddress returns an address that nobody listens on.
+// freeAddress returns a free address.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	port, err := sandbox.FreePort()
@@ -227,17 +227,17 @@ func (s *site) awaitCleared(t *testing.T, actions ...string) []console.Line {
 				moving++
 			}
 		}
-		if len(cleared) == len(actions) && moving == 0 && len(status.Episodes) == 0 {
+		if len(cleared) == len(actions) && moving == 0 && len(status.Incidents) == 0 {
 			return lines
 		}
 	}
-	for _, e := range status.Episodes {
+	for _, e := range status.Incidents {
 		t.Logf("fires: %v", e.Alert.Labels)
 	}
 	for _, l := range lines {
 		t.Logf("run %d %s %s: %s", l.ID, l.Request.Action, l.State, l.Why)
 	}
-	t.Fatal("not every alert has cleared")
+	t.Fatal("not every alert was resolved")
 	return nil
 }
 
@@ -453,7 +453,7 @@ alerting: {alertmanagers: [{static_configs: [{targets: [%q]}]}]}
 	spawn(t, s.dir, "prometheus-alertmanager", "--config.file=alertmanager.yml", "--storage.path=am", "--web.listen-address="+am, "--cluster.listen-address="+cluster)
 	spawn(t, s.dir, "upkeep", "serve", "--config", "upkeep.yaml")
 	s.awaitReady(t)
-	// What fires before the first delivery is told again after the resend delay,
+	// What fires before the first delivery is sent again after the resend delay,
 	// which is a minute by default.
 	spawn(t, s.dir, "prometheus", "--config.file=prometheus.yml", "--storage.tsdb.path=tsdb", "--web.listen-address="+prom, "--rules.alert.resend-delay=1s")
 	lines := s.awaitCleared(t, loopActions...)

@@ -41,13 +41,13 @@ func command() *cobra.Command {
 needs care, takes the action that a policy names, and measures whether it helped.
 
   upkeep demo                        see the whole loop on private servers, in a minute
-  upkeep check  --config upkeep.yaml say what is wrong with a configuration
+  upkeep check  --config upkeep.yaml check a configuration
   upkeep serve  --config upkeep.yaml run
-  upkeep runs                        what was done, and what came of it
-  upkeep approve 7                   say yes to the plan of run 7, which asks
+  upkeep runs                        list runs and their results
+  upkeep approve 7                   approve the plan of run 7
 
-The commands below "Ask a running upkeep" talk to one over HTTP. What changes something
-needs the token, where one is configured (web.token_file).`,
+The commands under "Ask a running upkeep" call its HTTP API. Commands that change something
+need the write token if one is configured (web.token_file).`,
 		SilenceUsage:      true,
 		SilenceErrors:     true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
@@ -58,7 +58,7 @@ needs the token, where one is configured (web.token_file).`,
 		c.GroupID = "here"
 		root.AddCommand(c)
 	}
-	for _, c := range []*cobra.Command{statusCommand(), alertsCommand(), inboxCommand(), runsCommand(), showCommand(), scheduleCommand(), planCommand(), runCommand(), approveCommand(), declineCommand(), cancelCommand(), pauseCommand(), resumeCommand(), policyCommand(), journalCommand()} {
+	for _, c := range []*cobra.Command{statusCommand(), alertsCommand(), inboxCommand(), runsCommand(), showCommand(), scheduleCommand(), planCommand(), runCommand(), approveCommand(), rejectCommand(), cancelCommand(), pauseCommand(), resumeCommand(), policyCommand(), journalCommand()} {
 		c.GroupID = "there"
 		root.AddCommand(c)
 	}

@@ -13,7 +13,7 @@ import (
 
 // markdown writes the story of a run as the draft of a postmortem. Text of others
 // is quoted as code, so that it cannot become markup.
-func markdown(w io.Writer, s console.Story) {
+func markdown(w io.Writer, s console.RunDetails) {
 	r := s.Run
 	fmt.Fprintf(w, "# Run %d: %s is %s\n\n", r.ID, r.Request.Action, r.State)
 	fmt.Fprintf(w, "| | |\n| --- | --- |\n| on | %s |\n| asked for by | %s |\n", quoteCell(journal.Subject(r.Request.Subject)), quoteCell(r.Request.By))
@@ -24,7 +24,7 @@ func markdown(w io.Writer, s console.Story) {
 		fmt.Fprintf(w, "| `%s` | %s → %s, %s |\n", s.Lowers, quantity(s.Lowers, r.Before), quantity(s.Lowers, r.After), limit(s.Lowers, r.Request.Limit))
 	}
 	fmt.Fprintf(w, "| from, to | %s, %s (%s) |\n| outcome | %s |\n", stamp(r.Created), stamp(r.Changed), r.Changed.Sub(r.Created).Round(time.Millisecond), quoteCell(r.Why))
-	if e := s.Episode; e != nil {
+	if e := s.Incident; e != nil {
 		fmt.Fprintf(w, "\n## What was wrong\n\n%s since %s", quoteText(e.Name()), stamp(e.Opened))
 		if !e.Closed.IsZero() {
 			fmt.Fprintf(w, ", over since %s (%s)", stamp(e.Closed), e.Why)
@@ -51,7 +51,7 @@ func markdown(w io.Writer, s console.Story) {
 	for _, e := range s.Entries {
 		fmt.Fprintf(w, "| %s | %s | %s |\n", stamp(e.At), what(e), quoteCell(e.Why))
 	}
-	fmt.Fprintf(w, "\n## To be written by people\n\n- What did users notice, from when to when?\n- What was the cause, and what would have told of it earlier?\n- What is changed so that it does not come back, by whom, until when?\n")
+	fmt.Fprintf(w, "\n## Questions for people\n\n- What did users notice, from when to when?\n- What was the cause, and what would have shown it earlier?\n- What will be changed so that it does not come back, who does it, and until when?\n")
 }
 
 // people lists who said what to the run.

@@ -14,7 +14,7 @@ import (
 func notifyCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "notify",
-		Short: "Try whether notifications reach people",
+		Short: "Test notifications",
 		Args:  cobra.NoArgs,
 	}
 	cmd.AddCommand(notifyTestCommand())
@@ -25,11 +25,11 @@ func notifyTestCommand() *cobra.Command {
 	var file string
 	cmd := &cobra.Command{
 		Use:   "test RECEIVER",
-		Short: "Send one test notification, and say what the receiver answered",
+		Short: "Send one test notification and print the receiver's answer",
 		Long: `Send one test notification to a place of notify or to a receiver of the Alertmanager
-configuration file, and say what the receiver answered. A kind that keeps incidents is
-notified of the end at once. No running upkeep is needed; the secrets are read as upkeep
-would read them. Ends with status 1 when the notification was not taken.`,
+configuration file, and print the receiver's answer. A receiver that opens incidents gets
+the resolved notification at once. The command needs no running upkeep and reads the secrets
+as upkeep would. It exits with status 1 if the receiver did not accept the notification.`,
 		Example: "  upkeep notify test operators --config /etc/upkeep/upkeep.yaml",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -43,7 +43,7 @@ would read them. Ends with status 1 when the notification was not taken.`,
 				return err
 			}
 			if len(tried) == 0 {
-				return fmt.Errorf("receiver %q has no configuration by which it could notify anybody", args[0])
+				return fmt.Errorf("receiver %q has no integration that could notify anyone", args[0])
 			}
 			for _, one := range tried {
 				if one.Err != nil {

@@ -204,7 +204,7 @@ func (c *climate) begin(t *testing.T, kind string) (end func()) {
 	return func() { servertest.Signal(pids, syscall.SIGCONT) }
 }
 
-// sicken makes a table sick and tells of it until that is acknowledged, as Alertmanager
+// sicken makes a table sick and delivers the alert until it is acknowledged, as Alertmanager
 // does. There are some sick tables at any time.
 func (c *climate) sicken(ctx context.Context, table string) error {
 	conn, err := pgx.Connect(ctx, c.url)
@@ -302,7 +302,7 @@ func (c *climate) awaitStep(t *testing.T) {
 	await(t, movesWithin, "a run in the middle of a step", func() error {
 		lines, err := c.lines()
 		if err == nil && !slices.ContainsFunc(lines, func(l console.Line) bool { return l.State == remediate.Allowed && l.Begun > l.Done }) {
-			err = fmt.Errorf("there is none in %d", len(lines))
+			err = fmt.Errorf("not found in %d", len(lines))
 		}
 		return err
 	})

@@ -18,7 +18,7 @@ func pauseCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "pause SCOPE --reason WHY",
 		Short:   "Stop upkeep from acting: all, policy/NAME, action/NAME or target/NAME",
-		Long:    "Stop upkeep from acting on all, or on one policy/NAME, action/NAME or target/NAME.\nRuns that act stop, where that leaves nothing behind, and go on when the pause ends; all others wait. A pause outlives a restart.",
+		Long:    "Stop upkeep from acting: on everything, or on one policy/NAME, action/NAME or target/NAME.\nRunning steps are stopped where that leaves nothing behind, and continue when the pause ends.\nAll other runs wait. A pause survives a restart.",
 		Example: "  upkeep pause all --reason 'release of the shop' --for 2h",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -41,8 +41,8 @@ func pauseCommand() *cobra.Command {
 		},
 	}
 	c.flags(cmd)
-	cmd.Flags().StringVar(&reason, "reason", "", "why, for those who find it (needed)")
-	cmd.Flags().DurationVar(&length, "for", 0, "end by itself after this long (default: until resumed)")
+	cmd.Flags().StringVar(&reason, "reason", "", "reason, shown with the pause (required)")
+	cmd.Flags().DurationVar(&length, "for", 0, "duration of the pause (default: until upkeep resume)")
 	return cmd
 }
 

@@ -231,14 +231,14 @@ policies: [{name: save, match: ['alertname="Unsaved"'], action: redis/bgsave, mo
 	s.stop(t)
 	s.fire(t, "Hot", "cache")
 	s.fire(t, "Slow", "web")
-	s.fire(t, "Other", "nobody's")
+	s.fire(t, "Other", "unassigned")
 	s.fire(t, "Muted", "")
 	until(t, "the database team has its alert", func() bool { return slices.Contains(database.Alerts(t), "firing ServerGone") })
 	until(t, "the cache team has its alert", func() bool { return beginning(mail.Mails(), "") > 0 })
 	until(t, "the web team has its alert", func() bool {
 		return strings.Contains(strings.Join(slack.Bodies(), ""), "web team: Slow firing")
 	})
-	until(t, "the lead has the alert of nobody", func() bool { return slices.Contains(lead.Alerts(t), "firing Other") })
+	until(t, "the lead has the unassigned alert", func() bool { return slices.Contains(lead.Alerts(t), "firing Other") })
 	s.fire(t, "Inhibited", "web")
 	s.fire(t, "Slowest", "web")
 	until(t, "the web team has the next alert", func() bool { return strings.Contains(strings.Join(slack.Bodies(), ""), "Slowest") })
@@ -279,7 +279,7 @@ func (s *service) fire(t *testing.T, name, team string) {
 	}
 }
 
-// test sends a test notification, which is taken, and one to a receiver that there is not.
+// test sends a test notification, which is taken, and one to an unknown receiver.
 func (s *service) test(t *testing.T, lead *servertest.Hook) {
 	t.Helper()
 	command := func(args ...string) (string, error) {
@@ -294,7 +294,7 @@ func (s *service) test(t *testing.T, lead *servertest.Hook) {
 	if got := lead.Alerts(t); !slices.Equal(got, []string{"firing UpkeepTest", "resolved UpkeepTest"}) {
 		t.Errorf("%q", got)
 	}
-	if out, err := command("support"); err == nil || !strings.Contains(out, `no place or receiver is called "support"; there are tech-lead, database, cache, web`) {
+	if out, err := command("support"); err == nil || !strings.Contains(out, `unknown place or receiver "support"; the configuration has tech-lead, database, cache, web`) {
 		t.Errorf("%v: %s", err, out)
 	}
 	lead.Answer(func(w http.ResponseWriter, r *http.Request, _ string) bool {
@@ -425,7 +425,7 @@ alerting: {alertmanagers: [{static_configs: [{targets: [%q]}]}]}
 	s.fire(t, "Unsaved", "")
 	s.address = own
 	until(t, "the receiver is asked", func() bool { return slices.Contains(hook.Alerts(t), "firing UpkeepAwaitingApproval") })
-	out, err := exec.CommandContext(t.Context(), "upkeep", "decline", "1", "--why", "not now", "--url", "http://"+s.address).CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), "upkeep", "reject", "1", "--why", "not now", "--url", "http://"+s.address).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v %s", err, out)
 	}

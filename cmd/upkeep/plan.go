@@ -15,7 +15,7 @@ func planCommand() *cobra.Command {
 	var c client
 	cmd := &cobra.Command{
 		Use:     "plan ACTION key=value…",
-		Short:   "Say what an action would do now and what stands in its way; change nothing",
+		Short:   "Show what an action would do now and what blocks it; change nothing",
 		Example: "  upkeep plan postgres/vacuum server=main database=admindb schema=public table=logs",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

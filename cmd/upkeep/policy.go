@@ -22,11 +22,11 @@ import (
 func policyCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "policy",
-		Short: "Say what policies decide and how much good they do; let one act again",
-		Long: `Say what policies decide (test) and how much good they do (list). A policy whose runs
-help too rarely is put back to ask a person, until somebody promotes it; one whose last
-runs were all of no use is stopped by its breaker, until somebody closes that or its time
-is over.`,
+		Short: "Test policies, list their success rates, promote a demoted one",
+		Long: `Show what policies decide (test) and the success rate of their runs (list). A policy whose
+runs help too rarely is demoted: its runs need approval until a person promotes it. A policy
+whose last runs all failed or did not help is stopped by its breaker, until a person closes
+the breaker or its time is over.`,
 		Args: cobra.NoArgs,
 	}
 	cmd.AddCommand(policyTestCommand(), policyListCommand(), policyPromoteCommand(), policyCloseCommand())
@@ -38,10 +38,10 @@ func policyTestCommand() *cobra.Command {
 	var annotations []string
 	cmd := &cobra.Command{
 		Use:   "test LABEL=VALUE…",
-		Short: "Say which policy answers an alert of these labels, and what it would ask for",
-		Long: `Say which policy answers an alert of these labels, why those before it do not, and
-what it would ask for, step by step. Nothing is asked or changed: neither a running
-upkeep nor a target is needed. Ends with status 1 when no policy matches.`,
+		Short: "Show which policy matches an alert with these labels, and what it would do",
+		Long: `Show which policy matches an alert with these labels, why the policies before it do not
+match, and what it would do, step by step. The command needs neither a running upkeep nor a
+target, and changes nothing. It exits with status 1 when no policy matches.`,
 		Example: "  upkeep policy test alertname=PostgresDeadRows server=main database=admindb schema=public table=logs --annotation limit=0.2",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -61,8 +61,8 @@ upkeep nor a target is needed. Ends with status 1 when no policy matches.`,
 		},
 	}
 	configFlag(cmd, &file)
-	cmd.Flags().StringArrayVar(&annotations, "annotation", nil, "an annotation of the alert, like limit=0.2; may be given again")
-	cmd.Flags().StringVar(&expr, "expr", "", "the expression of the alert's rule: how far it looks back is how long it may fire on")
+	cmd.Flags().StringArrayVar(&annotations, "annotation", nil, "an annotation of the alert, like limit=0.2; may be repeated")
+	cmd.Flags().StringVar(&expr, "expr", "", "the expression of the alert's rule; its range is how long the alert may keep firing after its cause is gone")
 	return cmd
 }
 
@@ -90,7 +90,7 @@ func tryPolicies(w io.Writer, b policy.Book, alert remediate.Alert) error {
 		return errors.New("no policy matches; the alert would be shown and left alone")
 	}
 	now := time.Now()
-	c := policy.Case{Episode: remediate.Episode{ID: 1, Alert: alert, Opened: now}, Now: now}
+	c := policy.Case{Incident: remediate.Incident{ID: 1, Alert: alert, Opened: now}, Now: now}
 	if d := b.Decide(c); !d.Wait.IsZero() {
 		fmt.Fprintf(w, "\nwaits %s: %s\n", model.Duration(d.Wait.Sub(now).Round(time.Millisecond)), d.Why)
 		c.Now = d.Wait
@@ -133,17 +133,17 @@ func match(w io.Writer, b policy.Book, have map[string]string) string {
 
 func ending(w io.Writer, d policy.Decision) error {
 	if d.Page {
-		_, err := fmt.Fprint(w, "\nif that does not help: people are told\n")
+		_, err := fmt.Fprint(w, "\nif that does not help: people are notified\n")
 		return err
 	}
-	_, err := fmt.Fprint(w, "\nif that does not help: nothing more; the policy only observes\n")
+	_, err := fmt.Fprint(w, "\nif that does not help: no further step; the policy only observes\n")
 	return err
 }
 
 func printRequest(w io.Writer, r remediate.Request) {
 	fmt.Fprintf(w, "\n%d. %s, mode %s\n", r.Step+1, r.Action, r.Mode)
 	if r.Wrong != "" {
-		fmt.Fprintf(w, "   would be declined: %s\n", r.Wrong)
+		fmt.Fprintf(w, "   would be refused: %s\n", r.Wrong)
 	}
 	line := func(name, text string) {
 		if text != "" {

@@ -24,8 +24,8 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate/journal"
 )
 
-// soakRules goes through every cell of the table; without it one cell of each column.
-var soakRules = flag.Bool("soakrules", false, "go through the whole table of the present rules") //nolint:gochecknoglobals // a flag of the test
+// soakRules runs every cell of the table; without it one cell of each column.
+var soakRules = flag.Bool("soakrules", false, "run the whole table of the present rules") //nolint:gochecknoglobals // a flag of the test
 
 // What the run of a real upkeep on a real PostgreSQL says after a change, by the
 // situation in which the change meets it: state and reason. A cell in brackets is one
@@ -224,10 +224,10 @@ func (o *office) pause(t *testing.T, scope string) {
 	}
 }
 
-// run is how run 1 stands.
+// run is the state of run 1.
 func (o *office) run(t *testing.T) remediate.Run {
 	t.Helper()
-	var s console.Story
+	var s console.RunDetails
 	if err := o.get("/runs/1", &s); err != nil {
 		return remediate.Run{}
 	}

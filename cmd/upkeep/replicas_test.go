@@ -34,7 +34,7 @@ type pair struct {
 	log      *os.File
 
 	took   map[string][]time.Duration // until others carried a run on, by what befell its owner
-	locked int                        // how often the store's write lock was held by one who stood still
+	locked int                        // how often the store's write lock was held by a frozen one
 }
 
 // A replica is one of them.
@@ -74,7 +74,7 @@ func newPair(t *testing.T) *pair {
 	return p
 }
 
-// start starts a replica that dies with the test, also while it stands still.
+// start starts a replica that dies with the test, also while it is frozen.
 func (p *pair) start(t *testing.T, r *replica) {
 	t.Helper()
 	cmd := p.serve(t, r.dir, p.log)
@@ -105,7 +105,7 @@ func (p *pair) inStep(t *testing.T) (r *replica) {
 		}
 		i := slices.IndexFunc(p.replicas, func(r *replica) bool { return r.id == owner })
 		if i < 0 {
-			return fmt.Errorf("instance %d is none of ours", owner)
+			return fmt.Errorf("instance %d is not ours", owner)
 		}
 		r = p.replicas[i]
 		return nil
@@ -179,7 +179,7 @@ func (p *pair) killed(t *testing.T) {
 	p.awaitMember(t, r)
 }
 
-// frozen lets a replica stand still until the other one has carried its runs on.
+// frozen freezes a replica until the other one has carried its runs on.
 // Woken, it changes nothing of theirs, and works on others.
 func (p *pair) frozen(t *testing.T, what string, r *replica) {
 	t.Helper()
@@ -256,7 +256,7 @@ func send(t *testing.T, r *replica, s syscall.Signal) {
 	}
 }
 
-// Of two replicas one is killed, stands still, or is stopped, again and again
+// Of two replicas one is killed, freezes, or is stopped, again and again
 // while tables fall sick: the other one carries on what it had, and the woken one
 // changes nothing. The ledger of the target has each table once.
 func TestReplicasUnderLoad(t *testing.T) {
@@ -289,8 +289,8 @@ func TestReplicasUnderLoad(t *testing.T) {
 		slices.Sort(took)
 		t.Logf("%s: %d, p50 %s, at most %s", what, len(took), took[len(took)/2].Round(time.Millisecond), took[len(took)-1].Round(time.Millisecond))
 	}
-	t.Logf("%d of those that stood still held the store's write lock", p.locked)
+	t.Logf("%d of the frozen ones held the store's write lock", p.locked)
 	if len(p.took["killed"]) == 0 || len(p.took["frozen in a step"]) == 0 {
-		t.Error("nobody had a run: the test shows nothing")
+		t.Error("no replica had a run: the test shows nothing")
 	}
 }

@@ -23,12 +23,12 @@ func rightsCommand() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "rights [ACTION…]",
-		Short: "Write the statements that grant what the configuration's policies and schedules need, and no more",
-		Long: `Write the statements that grant what looking on and the actions of the configuration's
-policies and schedules need, and no more; or what the named actions need. Nothing is
-asked or granted: what is written is a script for psql, in which the line for Redis'
-aclfile is a comment, or with --kind redis that line alone. A user of that line has no
-password yet: ACL SETUSER upkeep >… gives it one.`,
+		Short: "Write the GRANT statements and the Redis ACL that the policies and schedules need, and no more",
+		Long: `Write the grants that monitoring and the actions of the configured policies and schedules
+need, and no more; or those that the named actions need. The command connects to nothing and
+grants nothing: its output is a script for psql, with the line for Redis' aclfile as a
+comment, or with --kind redis that line alone. The Redis user has no password yet: set one
+with ACL SETUSER upkeep >….`,
 		Example: `  upkeep rights --config upkeep.yaml | psql -v schema=public -v table=logs admindb
   upkeep rights postgres/vacuum --role ops
   upkeep rights --kind redis >> /etc/redis/users.acl`,
@@ -48,8 +48,8 @@ password yet: ACL SETUSER upkeep >… gives it one.`,
 		},
 	}
 	configFlag(cmd, &file)
-	cmd.Flags().StringVar(&role, "role", "", "the role or user that acts; psql's variable role, or upkeep, where empty")
-	cmd.Flags().StringVar(&kind, "kind", "", "write for this kind of target only: postgres or redis")
+	cmd.Flags().StringVar(&role, "role", "", "role or user that upkeep logs in as (default: psql's variable role, or upkeep)")
+	cmd.Flags().StringVar(&kind, "kind", "", "write only for this kind of target: postgres or redis")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "write JSON")
 	return cmd
 }
@@ -69,7 +69,7 @@ func wanted(stderr io.Writer, file string, names []string) (actions []remediate.
 	for _, name := range names {
 		i := slices.IndexFunc(all, func(a remediate.Action) bool { return a.Name == name })
 		if i < 0 {
-			return nil, fmt.Errorf("there is no action %q; docs/actions.md lists all", name)
+			return nil, fmt.Errorf("unknown action %q; docs/actions.md lists all actions", name)
 		}
 		actions = append(actions, all[i])
 	}

@@ -22,8 +22,8 @@ func runCommand() *cobra.Command {
 	var detach bool
 	cmd := &cobra.Command{
 		Use:     "run ACTION key=value…",
-		Short:   "Have an action carried out now, through the same guards, journal and measures as for an alert",
-		Long:    "Have an action carried out now, through the same guards, journal and measures as for an alert.\nEnds with status 0 when the run cleared, 1 when it did not.",
+		Short:   "Run an action now, with the same guards, journal and verification as for an alert",
+		Long:    "Run an action now, with the same guards, journal and verification as for an alert.\nExits with status 0 when the run resolved the problem, else with 1.",
 		Example: "  upkeep run postgres/reindex server=main database=admindb schema=public table=logs index=logs_pkey",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -42,7 +42,7 @@ func runCommand() *cobra.Command {
 			if c.json {
 				return printJSON(cmd.OutOrStdout(), r)
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "run %d is asked for; see it with: upkeep show %d\n", r.ID, r.ID)
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "run %d was requested; see it with: upkeep show %d\n", r.ID, r.ID)
 			return err
 		},
 	}
@@ -54,11 +54,11 @@ func runCommand() *cobra.Command {
 
 // follow prints the entries of a run as they come, until it has ended.
 func (c *client) follow(ctx context.Context, w io.Writer, run int64) error {
-	var s console.Story
+	var s console.RunDetails
 	for shown := 0; ; {
 		if err := c.do(ctx, http.MethodGet, fmt.Sprintf("/runs/%d", run), nil, &s); err != nil {
 			if ctx.Err() != nil {
-				return fmt.Errorf("stopped watching; run %d goes on: upkeep show %d", run, run)
+				return fmt.Errorf("stopped watching; run %d continues: upkeep show %d", run, run)
 			}
 			return err
 		}

@@ -19,9 +19,9 @@ func runsCommand() *cobra.Command {
 	var limit int
 	cmd := &cobra.Command{
 		Use:   "runs",
-		Short: "List what was done and what came of it, the newest first",
-		Long: `List what was done and what came of it, the newest first. A run that is "asked" waits for
-upkeep approve or upkeep decline, one that is "waiting" for a guard; docs/states.md tells
+		Short: "List runs and their results, newest first",
+		Long: `List runs and their results, newest first. A run in state "asked" awaits approval (upkeep
+approve or upkeep reject), one in state "waiting" waits for a guard. docs/states.md lists
 all states.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -21,7 +21,7 @@ func scheduleCommand() *cobra.Command {
 	var limit int
 	cmd := &cobra.Command{
 		Use:   "schedule",
-		Short: "List what the schedules do next, and what became of what they did last",
+		Short: "List the next occurrences of the schedules, and the results of the last ones",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var all console.Calendar
@@ -50,7 +50,7 @@ func printCalendar(w io.Writer, all console.Calendar) error {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", clock(n.At), n.Zone, n.Schedule, n.Action, n.Mode, subjects(n))
 	}
 	if len(all.Last) > 0 {
-		fmt.Fprintln(t, "\nLAST\tZONE\tSCHEDULE\tBECAME\tRUNS\tWHY")
+		fmt.Fprintln(t, "\nLAST\tZONE\tSCHEDULE\tRESULT\tRUNS\tWHY")
 	}
 	for _, h := range all.Last {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", clock(h.At), h.Zone, h.Schedule, h.Outcome, made(h.Runs), cmp.Or(h.Why, "–"))

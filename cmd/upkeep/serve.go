@@ -19,7 +19,7 @@ func serveCommand() *cobra.Command {
 	var file string
 	cmd := &cobra.Command{
 		Use:   "serve --config upkeep.yaml",
-		Short: "Watch, alert, act and answer, until stopped; SIGHUP reads the configuration again",
+		Short: "Run upkeep until stopped; SIGHUP reloads the configuration",
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return serve(cmd.Context(), file) },
 	}

@@ -19,14 +19,14 @@ func showCommand() *cobra.Command {
 	var asMarkdown bool
 	cmd := &cobra.Command{
 		Use:   "show RUN",
-		Short: "Tell the whole story of a run: the alert, the plan, every entry, the measures",
-		Long: `Tell the whole story of a run: the alert, the plan, every entry of the journal, and the
-measure before and after. --markdown prints it as the draft of a postmortem, with who
-decided what and the questions that people answer.`,
+		Short: "Show everything about a run: alert, plan, journal entries, measurements",
+		Long: `Show everything about a run: the alert, the plan, every journal entry, and the metric before
+and after. --markdown prints the draft of a postmortem, with all approvals and rejections
+and the questions that people have to answer.`,
 		Example: "  upkeep show 7\n  upkeep show 7 --markdown > run-7.md",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			var s console.Story
+			var s console.RunDetails
 			if err := c.do(cmd.Context(), http.MethodGet, "/runs/"+url.PathEscape(args[0]), nil, &s); err != nil {
 				return err
 			}
@@ -46,7 +46,7 @@ decided what and the questions that people answer.`,
 	return cmd
 }
 
-func printStory(w io.Writer, s console.Story) {
+func printStory(w io.Writer, s console.RunDetails) {
 	r := s.Run
 	fmt.Fprintf(w, "run %d: %s is %s\n", r.ID, r.Request.Action, r.State)
 	fmt.Fprintf(w, "  on      %s\n  by      %s\n", journal.Subject(r.Request.Subject), r.Request.By)
@@ -56,8 +56,8 @@ func printStory(w io.Writer, s console.Story) {
 	if s.Lowers != "" {
 		fmt.Fprintf(w, "  %s: %s → %s, %s\n", s.Lowers, quantity(s.Lowers, r.Before), quantity(s.Lowers, r.After), limit(s.Lowers, r.Request.Limit))
 	}
-	if e := s.Episode; e != nil {
-		fmt.Fprintf(w, "\nepisode %d: %s since %s", e.ID, e.Name(), e.Opened.Local().Format(time.DateTime))
+	if e := s.Incident; e != nil {
+		fmt.Fprintf(w, "\nincident %d: %s since %s", e.ID, e.Name(), e.Opened.Local().Format(time.DateTime))
 		if !e.Closed.IsZero() {
 			fmt.Fprintf(w, ", over since %s (%s)", e.Closed.Local().Format(time.DateTime), e.Why)
 		}

@@ -16,10 +16,10 @@ func policyListCommand() *cobra.Command {
 	var c client
 	cmd := &cobra.Command{
 		Use:   "list",
-		Short: "List the policies with how many of their runs helped, and which were put back to ask",
-		Long: `List the policies with how many of their last runs cleared the trouble for good, of those
-that acted and could be judged, and which were put back to ask because these were too few.
-A trouble that comes back within a day was not cleared for good.`,
+		Short: "List the policies with the success rate of their runs, and which are demoted",
+		Long: `List the policies. For each: how many of its last runs resolved the incident for good, out of
+those that acted and have a verdict, and whether it is demoted because these were too few.
+An incident that comes back within a day was not resolved for good.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var lines []console.PolicyLine
@@ -30,17 +30,17 @@ A trouble that comes back within a day was not cleared for good.`,
 				return printJSON(cmd.OutOrStdout(), lines)
 			}
 			if len(lines) == 0 {
-				fmt.Fprintln(cmd.OutOrStdout(), "There are no policies: upkeep changes nothing by itself.")
+				fmt.Fprintln(cmd.OutOrStdout(), "No policies: upkeep changes nothing by itself.")
 				return nil
 			}
 			t := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 8, 2, ' ', 0)
-			fmt.Fprintln(t, "POLICY\tCLEARED FOR GOOD\tSTANDING")
+			fmt.Fprintln(t, "POLICY\tRESOLVED FOR GOOD\tMODE")
 			for _, l := range lines {
-				standing := "as configured"
+				mode := "as configured"
 				if !l.Demoted.IsZero() {
-					standing = fmt.Sprintf("asks since %s: %s", l.Demoted.Local().Format(time.DateTime), l.Why)
+					mode = fmt.Sprintf("demoted since %s: %s", l.Demoted.Local().Format(time.DateTime), l.Why)
 				}
-				fmt.Fprintf(t, "%s\t%d of %d\t%s\n", l.Name, l.Cleared, l.Judged, standing)
+				fmt.Fprintf(t, "%s\t%d of %d\t%s\n", l.Name, l.Cleared, l.Judged, mode)
 			}
 			return t.Flush()
 		},
@@ -50,17 +50,17 @@ A trouble that comes back within a day was not cleared for good.`,
 }
 
 func policyPromoteCommand() *cobra.Command {
-	cmd := resetCommand("promote", "Let a policy that was put back to ask act by itself again", "policy %s may act by itself again\n")
-	cmd.Long = `Let a policy that was put back to ask act by itself again, and close its breaker. The runs
-before no longer count for its effect: it is judged anew.`
+	cmd := resetCommand("promote", "Promote a demoted policy: it acts without approval again", "policy %s is promoted: it acts without approval again\n")
+	cmd.Long = `Promote a demoted policy: it acts without approval again, and its breaker is closed. Earlier
+runs no longer count for its success rate.`
 	cmd.Example = "  upkeep policy promote 'index bloat' --why 'the long transactions are gone'"
 	return cmd
 }
 
 func policyCloseCommand() *cobra.Command {
-	cmd := resetCommand("close", "Close the breaker of a policy that useless runs have stopped", "the breaker of policy %s is closed\n")
-	cmd.Long = `Close the breaker of a policy that useless or failed runs in a row have stopped: what waits
-for it goes on at once. The runs still count for its effect.`
+	cmd := resetCommand("close", "Close the breaker of a policy that was stopped after failed or useless runs", "the breaker of policy %s is closed\n")
+	cmd.Long = `Close the breaker of a policy that was stopped after several failed or useless runs in a row.
+Its waiting runs continue at once. The failed runs still count for its success rate.`
 	cmd.Example = "  upkeep policy close 'index bloat' --why 'the disk has room again'"
 	return cmd
 }
@@ -87,6 +87,6 @@ func resetCommand(verb, short, done string) *cobra.Command {
 		},
 	}
 	c.flags(cmd)
-	cmd.Flags().StringVar(&why, "why", "", "why, for those who read the journal (needed)")
+	cmd.Flags().StringVar(&why, "why", "", "reason, recorded in the journal (required)")
 	return cmd
 }

@@ -17,7 +17,7 @@ func statusCommand() *cobra.Command {
 	var c client
 	cmd := &cobra.Command{
 		Use:   "status",
-		Short: "List runs that do not move, what fires, what is paused, and how the collectors are doing",
+		Short: "Show stuck runs, firing alerts, pauses and collector health",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var s console.Status
@@ -36,7 +36,7 @@ func statusCommand() *cobra.Command {
 
 func printStatus(w io.Writer, s console.Status) error {
 	for _, r := range s.Stuck {
-		fmt.Fprintf(w, "STUCK run %d: %s on %s is %s: %s. Look with upkeep show %d, stop it with upkeep cancel %d --why …\n",
+		fmt.Fprintf(w, "STUCK run %d: %s on %s is %s: %s. See upkeep show %d; cancel it with upkeep cancel %d --why …\n",
 			r.Run.ID, r.Run.Request.Action, journal.Subject(r.Run.Request.Subject), r.Run.State, r.Why, r.Run.ID, r.Run.ID)
 	}
 	for _, p := range s.Pauses {
@@ -46,16 +46,16 @@ func printStatus(w io.Writer, s console.Status) error {
 		}
 	}
 	for _, r := range s.Asked {
-		fmt.Fprintf(w, "ASKS run %d: %s on %s? Look with upkeep show %d, answer with upkeep approve %d or upkeep decline %d --why …\n", r.ID, r.Request.Action, journal.Subject(r.Request.Subject), r.ID, r.ID, r.ID)
+		fmt.Fprintf(w, "AWAITING APPROVAL run %d: %s on %s. See upkeep show %d; then upkeep approve %d, or upkeep reject %d --why …\n", r.ID, r.Request.Action, journal.Subject(r.Request.Subject), r.ID, r.ID, r.ID)
 	}
-	if len(s.Episodes) == 0 {
-		fmt.Fprintln(w, "Nothing fires.")
+	if len(s.Incidents) == 0 {
+		fmt.Fprintln(w, "No alert is firing.")
 	}
-	for _, e := range s.Episodes {
+	for _, e := range s.Incidents {
 		fmt.Fprintf(w, "FIRING %s since %s: %s\n", e.Name(), e.Opened.Local().Format(time.DateTime), e.Alert.Annotations["summary"])
 	}
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(t, "\nTARGET\tCOLLECTOR\tSAMPLES\tTOOK\tASKED\tSTATE")
+	fmt.Fprintln(t, "\nTARGET\tCOLLECTOR\tSAMPLES\tDURATION\tLAST RUN\tSTATE")
 	for _, k := range s.Collectors {
 		asked, state := k.At.Local().Format(time.TimeOnly), firstOf(k.Err, "ok")
 		if k.At.IsZero() {

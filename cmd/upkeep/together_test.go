@@ -80,7 +80,7 @@ func (s *crashSite) start(t *testing.T) {
 	})
 }
 
-// alert tells of tables until it is acknowledged.
+// alert delivers the alerts of tables until they are acknowledged.
 func (s *crashSite) alert(t *testing.T, status string, tables ...string) {
 	t.Helper()
 	var all []alert
@@ -228,7 +228,7 @@ func (s *crashSite) wrong(t *testing.T, l console.Line) string {
 	case slices.Contains([]remediate.State{remediate.Uncleared, remediate.Failed}, l.State):
 		return fmt.Sprintf("%d rows are dead, and nothing was wrong but a crash", dead)
 	case l.State == remediate.Declined && l.Reason != remediate.ReasonResolved:
-		return "nobody refused it: " + l.Reason
+		return "it was not refused: " + l.Reason
 	}
 	return ""
 }

@@ -25,7 +25,7 @@ import (
 // A ward is a PostgreSQL server whose tables fall sick as fast as they are
 // healed, each once. Of most of them three real Alertmanagers tell, whom the test
 // tells as Prometheus would; of every third the test itself tells, once. All
-// deliveries go through a door that notes what was acknowledged, and the log of
+// deliveries pass a proxy that notes what was acknowledged, and the log of
 // the server is the ledger of what was done.
 type ward struct {
 	dir, token string

@@ -125,7 +125,7 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
-// The same while the PostgreSQL server of the store is stopped, stands still or refuses
+// The same while the PostgreSQL server of the store is stopped, frozen or refuses
 // connections.
 func TestStoreServerAway(t *testing.T) {
 	for kind, why := range map[string]string{"stopped": "connect", "frozen": "no answer", "refused": "connect"} {
@@ -165,15 +165,15 @@ func TestStoreThatNeedsAPerson(t *testing.T) {
 	}
 }
 
-// A run that does not move stands first.
+// A stuck run is listed first.
 func TestStatusBeginsWithStuckRuns(t *testing.T) {
 	var out bytes.Buffer
 	run := remediate.Run{ID: 3, State: remediate.Allowed, Request: remediate.Request{Action: "postgres/vacuum", Subject: map[string]string{"table": "t"}}}
 	err := printStatus(&out, console.Status{
 		Pauses: []console.PauseLine{{Pause: remediate.Pause{Scope: "all", By: "ann", Reason: "r"}}},
-		Stuck:  []engine.Stuck{{Run: run, Why: "step 1 (VACUUM t) may take 2h0m0s, and nothing was written about it since 10:00"}},
+		Stuck:  []engine.Stuck{{Run: run, Why: "step 1 (VACUUM t) has a timeout of 2h0m0s, and no progress was recorded since 10:00"}},
 	})
-	const want = `STUCK run 3: postgres/vacuum on table="t" is allowed: step 1 (VACUUM t) may take 2h0m0s, and nothing was written about it since 10:00. Look with upkeep show 3, stop it with upkeep cancel 3 --why …` + "\n"
+	const want = `STUCK run 3: postgres/vacuum on table="t" is allowed: step 1 (VACUUM t) has a timeout of 2h0m0s, and no progress was recorded since 10:00. See upkeep show 3; cancel it with upkeep cancel 3 --why …` + "\n"
 	if err != nil || !strings.HasPrefix(out.String(), want) {
 		t.Errorf("%v\n%s", err, out.String())
 	}

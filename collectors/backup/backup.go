@@ -24,11 +24,11 @@ func Age(t *target.Backup) collectors.Collector {
 	}
 	c := age{
 		target:   t,
-		count:    &collectors.Metric{Name: "upkeep_backups", Type: collectors.Gauge, Help: "Number of backups that are there.", Labels: []string{"server", "stanza"}},
-		last:     gauge("last_timestamp_seconds", "When the newest backup was finished; absent when there is none."),
+		count:    &collectors.Metric{Name: "upkeep_backups", Type: collectors.Gauge, Help: "Number of existing backups.", Labels: []string{"server", "stanza"}},
+		last:     gauge("last_timestamp_seconds", "When the newest backup was finished; absent when no backup exists."),
 		size:     gauge("last_size_bytes", "Size of the newest backup; of pgBackRest, of what it would restore."),
 		duration: gauge("last_duration_seconds", "How long the newest backup took; known of pgBackRest only."),
-		ok:       gauge("last_ok", "1 when the newest backup is what it should be as far as can be told without restoring it: it is not empty, and not far smaller than the one before; of pgBackRest, it has no error. Else 0."),
+		ok:       gauge("last_ok", "1 when the newest backup looks valid without a restore: it is not empty, not much smaller than the one before, and pgBackRest reports no error for it. Else 0."),
 		verified: gauge("verified_timestamp_seconds", "When a backup was last restored and found good, as the configured file says; absent when never."),
 	}
 	return collectors.Collector{
@@ -39,8 +39,8 @@ func Age(t *target.Backup) collectors.Collector {
 Reads the folder of the files, Redis' dump file, or what "pgbackrest info" says, and
 the time of the file that the test of the restore touches. A backup that was never
 restored is not known to work: only the verified time says that. A file that is
-written to while it is looked at counts once it is older than a minute. A time in the
-future is none: it is an error, and tells no age. Rights: to
+still written to counts once it is older than a minute. A time in the future is an error:
+no age is reported. Rights: to
 list the folder; for pgBackRest its own configuration. Cost: one look at each file,
 or one run of pgbackrest.`,
 		Metrics: []*collectors.Metric{c.count, c.last, c.size, c.duration, c.ok, c.verified},
@@ -54,7 +54,7 @@ or one run of pgbackrest.`,
 const settled = time.Minute
 
 // shrunk is the share of its predecessor's size below which a backup is not
-// believed: nobody loses half of the data from one backup to the next.
+// believed: a backup does not lose half of its data from one day to the next.
 const shrunk = 0.5
 
 type age struct {
@@ -159,7 +159,7 @@ func files(paths []string, unfinished time.Duration) (s state, err error) {
 		at, size, err := measure(path)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
-			continue // it was removed, or there is none yet
+			continue // it was removed, or does not exist yet
 		case err != nil:
 			return s, err
 		case at.IsZero() || time.Since(at) < unfinished:

@@ -95,7 +95,7 @@ func TestFiles(t *testing.T) {
 	}
 }
 
-// A link to a backup is none of its own, what has no file in it is none, and a time to
+// A link to a backup does not count, nor does a folder without a file, and a time to
 // come is an error, and no age.
 func TestWhatIsNoBackup(t *testing.T) {
 	dir := t.TempDir()

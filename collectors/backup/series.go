@@ -83,7 +83,7 @@ func ReadSeries(ctx context.Context, t *target.Backup) ([]Series, error) {
 }
 
 // matched returns the backups that are files or folders. The file that says when one
-// was verified is none, whatever the pattern is.
+// was verified is not a backup, even if the pattern matches it.
 func matched(t *target.Backup) ([]string, error) {
 	all, err := filepath.Glob(t.Path)
 	if err != nil {
@@ -99,7 +99,7 @@ func matched(t *target.Backup) ([]string, error) {
 	}
 	verified, err := os.Stat(t.Verified)
 	if err != nil {
-		return all, nil //nolint:nilerr // there is none, and nothing to leave out
+		return all, nil //nolint:nilerr // the file does not exist, so nothing is left out
 	}
 	return slices.DeleteFunc(all, func(path string) bool {
 		info, err := os.Stat(path)

@@ -193,10 +193,10 @@ func declared(t *testing.T, c collectors.Collector) {
 	t.Helper()
 	summary, rest, _ := strings.Cut(c.Doc, "\n")
 	if !strings.HasSuffix(summary, ".") || !strings.Contains(rest, "Rights:") || !strings.Contains(rest, "Cost:") {
-		t.Errorf("the Doc of %s lacks a summary, its rights or its cost", c.Name)
+		t.Errorf("the Doc of %s has no summary, no rights or no cost", c.Name)
 	}
 	if c.Target != "s" || c.Every <= 0 || c.Timeout <= 0 || strings.Count(c.Name, "/") != 1 {
-		t.Errorf("%s lacks a name, target, interval or timeout: %+v", c.Name, c)
+		t.Errorf("%s has no name, target, interval or timeout: %+v", c.Name, c)
 	}
 	for _, m := range c.Metrics {
 		if len(m.Labels) == 0 || m.Labels[0] != "server" {

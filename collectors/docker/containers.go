@@ -18,15 +18,15 @@ func Containers(t *target.Docker) collectors.Collector {
 		running:   gauge("container_running", "1 when the container runs, else 0.", "container"),
 		unhealthy: gauge("container_unhealthy", "1 when the container's health check fails, 0 when it succeeds or has not ended yet; absent without a health check.", "container"),
 		oom:       gauge("container_oom_killed", "1 when the container was ended the last time since its memory was used up, else 0.", "container"),
-		exit:      gauge("container_exit_code", "What the container ended with; absent while it runs.", "container"),
-		restarts:  &collectors.Metric{Name: "upkeep_docker_container_restarts_total", Type: collectors.Counter, Help: "Times that the restart policy has started the container again.", Labels: []string{"server", "container"}},
-		started:   gauge("container_start_timestamp_seconds", "When the container was started the last time; absent when never.", "container"),
+		exit:      gauge("container_exit_code", "Exit code of the container; absent while it runs.", "container"),
+		restarts:  &collectors.Metric{Name: "upkeep_docker_container_restarts_total", Type: collectors.Counter, Help: "Restarts of the container by its restart policy.", Labels: []string{"server", "container"}},
+		started:   gauge("container_start_timestamp_seconds", "When the container was last started; absent if never.", "container"),
 		image:     gauge("container_image_created_timestamp_seconds", "When the image of the container was built; absent when the engine does not know the image any more.", "container"),
 	}
 	return collectors.Collector{
 		Name:   "docker/containers",
 		Target: t.Name,
-		Doc: `Containers reports the state of each container: running, healthy, restarted, ended for want of memory, and how old its image is.
+		Doc: `Containers reports the state of each container: running, healthy, restarted, OOM-killed, and the age of its image.
 
 Reads the list of containers, each of them, and the list of images. Rights: GET on
 the engine's socket; where that is too much, a proxy that lets only GET

@@ -14,12 +14,12 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/target"
 )
 
-// DiskUsage reports what the engine keeps on disk and what of it nobody uses.
+// DiskUsage reports the engine's disk usage and its reclaimable part.
 func DiskUsage(t *target.Docker) collectors.Collector {
 	c := diskUsage{
 		target:      t,
 		size:        gauge("disk_used_bytes", "Bytes on disk of images, of what containers have written, of volumes, and of the build cache.", "type"),
-		reclaimable: gauge("disk_reclaimable_bytes", "Bytes of them that no container uses. Of volumes that is data which somebody may miss.", "type"),
+		reclaimable: gauge("disk_reclaimable_bytes", "Reclaimable bytes: not used by any container. For volumes this is data that may still be needed.", "type"),
 		objects:     gauge("disk_objects", "Number of images, containers, volumes, and entries of the build cache.", "type"),
 	}
 	return collectors.Collector{

@@ -28,7 +28,7 @@ func engine(t *testing.T, host string) *target.Docker {
 	return d
 }
 
-// until asks until the answer has all that is wanted.
+// until asks until the answer has all expected parts.
 func until(t *testing.T, c collectors.Collector, want ...string) string {
 	t.Helper()
 	var got, missing string
@@ -163,8 +163,8 @@ func TestVersionsAndNonsense(t *testing.T) {
 	for _, tc := range []struct{ theirs, want, body, wrong string }{
 		{"1.41", "/v1.41/images/json", "[]", ""},
 		{"1.60", "/v1.51/images/json", "[]", ""},
-		{"1.10", "", "[]", "1.24 or later was expected"},
-		{"", "", "[]", "1.24 or later was expected"},
+		{"1.10", "", "[]", "1.24 or later is required"},
+		{"", "", "[]", "1.24 or later is required"},
 		{"1.41", "/v1.41/images/json", "<html>", "invalid character"},
 		{"1.41", "/v1.41/images/json", `[{"Id":`, "unexpected EOF"},
 	} {

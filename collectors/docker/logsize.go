@@ -15,7 +15,7 @@ import (
 func LogSize(t *target.Docker) collectors.Collector {
 	c := logSize{
 		target:  t,
-		size:    gauge("log_size_bytes", "Size of the container's log files, those that were rotated included; absent where the log driver keeps none.", "container"),
+		size:    gauge("log_size_bytes", "Size of the container's log files, rotated ones included; absent if the log driver writes no files.", "container"),
 		rotated: gauge("log_rotated", "1 when the container's log has a limit beyond which it is rotated, 0 when it grows for ever.", "container"),
 	}
 	return collectors.Collector{

@@ -29,7 +29,7 @@ func Filesystem(t *target.Host) collectors.Collector {
 		size:      gauge("size_bytes", "Size of the file system."),
 		used:      gauge("used_bytes", "Bytes that are used."),
 		available: gauge("available_bytes", "Bytes that a user without privileges can still write."),
-		ratio:     gauge("used_ratio", "Share of what users can have that is used, as df counts it."),
+		ratio:     gauge("used_ratio", "Used share of the space available to users, as df counts it."),
 		inodes:    gauge("inodes_used_ratio", "Share of the file system's inodes that is used; absent where it has no fixed number."),
 		readonly:  gauge("readonly", "1 when the file system takes no writes."),
 	}
@@ -67,7 +67,7 @@ func (c filesystem) collect(ctx context.Context, w *collectors.Writer) error {
 	if err != nil {
 		return err
 	}
-	answers := make([]<-chan answer, len(mounts)) // all are asked at once: one that hangs keeps nobody waiting
+	answers := make([]<-chan answer, len(mounts)) // all in parallel: one that hangs does not delay the others
 	for i, m := range mounts {
 		answers[i] = c.hung.statfs(filepath.Join(c.target.Root, m.MountPoint))
 	}
@@ -168,7 +168,7 @@ func (h *hung) statfs(path string) <-chan answer {
 		return nil
 	}
 	h.asked[path] = true
-	answered := make(chan answer, 1) // taken by nobody where the answer came too late
+	answered := make(chan answer, 1) // buffered: a late answer has no receiver
 	go func() {
 		var a answer
 		a.err = unix.Statfs(path, &a.Statfs_t)

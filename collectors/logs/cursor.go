@@ -5,7 +5,7 @@ import "bytes"
 // deepest is how deep values may be within others before the slow way is taken.
 const deepest = 32
 
-// A cursor reads a JSON object that stands within a JSON string, in which every
+// A cursor reads a JSON object inside a JSON string, in which every
 // quote is escaped by a backslash and nothing else is. Each method leaves the
 // cursor behind what it read and reports whether it could; a backslash that
 // belongs to anything else is more than it can.
@@ -17,7 +17,7 @@ type cursor struct {
 	nested  bool // a member of the outermost object is made of several
 }
 
-// A member is where the value of the outermost object's member stands, without
+// A member is the position of the value of a member of the outermost object, without
 // quotes.
 type member struct {
 	from, to int
@@ -108,7 +108,7 @@ func (c *cursor) value(depth int, f Fields, rec *record) bool {
 	return number(c.b[from:c.at])
 }
 
-// text reads a string, without its quotes. That no quote stands within is found
+// text reads a string, without its quotes. That it contains no quote is found
 // out for the whole line at its end.
 func (c *cursor) text() ([]byte, bool) {
 	if c.at+1 >= len(c.b) || c.b[c.at] != '\\' || c.b[c.at+1] != '"' {

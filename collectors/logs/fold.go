@@ -50,7 +50,7 @@ func joins(b []byte) bool {
 	return len(b) > 1 && isJoint(b[0]) && (isWord(b[1]) || b[0] == ':' && b[1] == ':')
 }
 
-// foldWord appends what stands for a word.
+// foldWord appends the placeholder of a word.
 func foldWord(into, word []byte) []byte {
 	if !bytes.ContainsFunc(word, func(r rune) bool { return '0' <= r && r <= '9' }) {
 		if bytes.IndexByte(word, '@') > 0 {
@@ -87,7 +87,7 @@ func foldWord(into, word []byte) []byte {
 	return into
 }
 
-// foldPart appends what stands for letters and digits without a sign between.
+// foldPart appends the placeholder of letters and digits without a sign between.
 func foldPart(into, part []byte) []byte {
 	digits, hexadecimal := 0, true
 	for _, b := range part {

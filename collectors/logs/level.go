@@ -29,7 +29,7 @@ func errorLevel(level []byte) bool {
 	return false
 }
 
-// levelWithin is how far into a line that is no JSON its level stands at most.
+// levelWithin is the maximum offset of the level in a line that is not JSON.
 const levelWithin = 120
 
 // plainError reports whether a line that is no JSON begins like that of an error:

@@ -18,7 +18,7 @@ import (
 )
 
 const (
-	errorsTold   = 20 // templates of a service that are told one by one
+	errorsTold   = 20 // templates of a service that are exported one by one
 	requestsTold = 50 // endpoints
 )
 
@@ -34,8 +34,8 @@ func Lines(t *target.Docker) collectors.Collector {
 		plain:     counter("plain_lines_total", "Lines that are no JSON object."),
 		templates: counter("error_messages_total", "Errors by their message, in which ids, numbers and addresses are folded; those that are not among the most frequent are under other.", "template"),
 		requests:  counter("requests_total", "Requests by their path, in which ids are folded; those that are not among the most frequent are under other.", "endpoint"),
-		slow:      counter("slow_requests_total", "Requests that took longer than the configured limit."),
-		duration:  &collectors.Metric{Name: "upkeep_logs_request_duration_seconds", Type: collectors.Histogram, Help: "How long requests took, as the service's lines say.", Labels: []string{"server", "service"}},
+		slow:      counter("slow_requests_total", "Requests slower than the configured limit."),
+		duration:  &collectors.Metric{Name: "upkeep_logs_request_duration_seconds", Type: collectors.Histogram, Help: "Request latency, from the service's log lines.", Labels: []string{"server", "service"}},
 		services:  make(map[string]*tally),
 		files:     make(map[string]*follower),
 	}
@@ -50,7 +50,7 @@ not counted; "upkeep logs top" reads that. Rights: GET on the engine's socket, a
 to read the log files, which only root may: run as root, or mount
 /var/lib/docker/containers for reading. Cost: about a second of one core for each
 gigabyte that is written; the engine is asked for the list of containers. Messages
-and paths are folded to templates and the most frequent of a service are told, so
+and paths are folded to templates and only the most frequent of a service are exported, so
 neither memory nor the number of series grows with what is written. The names of
 the fields are in the target's configuration; lines that are no JSON are counted,
 and are errors when they begin like one.`,
@@ -153,9 +153,9 @@ func (c *lines) write(w *collectors.Writer) {
 	}
 }
 
-// tell writes the most frequent and the rest. One that was told stays told while
-// there is room for it, so that its line goes on; what of it was counted before it
-// was told stays in the rest, which never becomes less.
+// tell exports the most frequent and the rest. A template that was exported stays
+// exported while there is room for it, so that its series continues. What was counted
+// before it was exported stays in the rest, which never decreases.
 func (c *lines) tell(w *collectors.Writer, m *collectors.Metric, service string, t *top, n int) {
 	all := t.sorted()
 	room := n

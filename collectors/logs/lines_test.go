@@ -12,7 +12,7 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/target"
 )
 
-// A container that speaks after upkeep has begun to listen, beside one that spoke
+// A container that logs after upkeep has begun to listen, beside one that logged
 // before.
 func TestLines(t *testing.T) {
 	d := servertest.Docker(t)
@@ -29,12 +29,12 @@ func TestLines(t *testing.T) {
 	}
 	t.Cleanup(engine.Close)
 	c := logs.Lines(engine)
-	begin("spoke", "before")
+	begin("old", "before")
 	time.Sleep(time.Second) // it says all at once
 	if got := collectortest.Answer(t, c); strings.Contains(got, `lines_total{server="s",service="before"} 2`) {
 		t.Errorf("what was written before counts:\n%s", got)
 	}
-	begin("speaks", "users")
+	begin("new", "users")
 	var got, missing string
 	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
 		got, missing = collectortest.Answer(t, c), ""

@@ -14,7 +14,7 @@ type record struct {
 	json     bool   // the line is one JSON object
 	isError  bool   // the level says so
 	message  []byte // of JSON, or the whole line
-	path     []byte // of a request; empty where there is none
+	path     []byte // of a request, or empty
 	duration float64
 	timed    bool // duration is known, in milliseconds
 }
@@ -26,7 +26,7 @@ type Fields struct{ Level, Message, Path, Duration string }
 //
 // Such a line is a JSON object whose first member holds, as a string, what the
 // service wrote, which is itself most often a JSON object. The common case is read
-// in one pass where it stands, without undoing the outer string: in it every
+// in one pass in place, without unescaping the outer string: in it every
 // quote of the inner object is \" and nothing else is escaped. Whatever is not
 // so is undone and read by encoding/json, which is right in every case.
 type reader struct {

@@ -7,15 +7,15 @@ import (
 )
 
 // A shape is how a line was written whose members are strings, numbers and words:
-// what stands before each value, and what after the last. A service writes most
+// the text before each value, and after the last. A service writes most
 // of its lines in few shapes, and one that is known is read faster than any: all
-// that stands between the values is compared at once.
+// the text between the values is compared at once.
 type shape struct {
 	before []separator
 	after  []byte
 }
 
-// A separator is what stands before a value.
+// A separator is the text before a value.
 type separator struct {
 	text   []byte
 	quoted bool  // the value is a string, whose quotes are part of the separators
@@ -94,7 +94,7 @@ func (s *shape) read(b []byte, rec *record) int {
 }
 
 // value returns the place of the backslash that ends a string, or -1 where
-// something stands before it that a JSON string may not hold.
+// a character before it is not valid in a JSON string.
 func value(b []byte, at int) int {
 	from := at
 	for ; at+8 <= len(b); at += 8 {
@@ -106,7 +106,7 @@ func value(b []byte, at int) int {
 	if at < len(b) && b[at] == '\\' {
 		return at
 	}
-	// Letters beyond ASCII, or the end of the line.
+	// DeadLetters beyond ASCII, or the end of the line.
 	n := bytes.IndexByte(b[from:], '\\')
 	if n < 0 || bytes.IndexByte(b[from:from+n], '"') >= 0 || !plainText(b[from:from+n]) {
 		return -1
@@ -123,7 +123,7 @@ func special(w uint64) uint64 {
 }
 
 // scalar returns the place after a number, true, false or null, or -1 where none
-// of them stands.
+// of them is there.
 func scalar(b []byte, at int) int {
 	from := at
 	for at < len(b) && isDigit(b[at]) {

@@ -53,7 +53,7 @@ func (w *written) half(s string) {
 // rotate moves the files as the driver does.
 func (w *written) rotate() {
 	w.t.Helper()
-	_ = os.Rename(w.path+".1", w.path+".2") // there may be none
+	_ = os.Rename(w.path+".1", w.path+".2") // it may not exist
 	if err := os.Rename(w.path, w.path+".1"); err != nil {
 		w.t.Fatal(err)
 	}

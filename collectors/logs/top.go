@@ -15,7 +15,7 @@ type top struct {
 	byKey map[string]*entry
 	least leastFirst
 	all   uint64 // everything that was counted
-	rest  uint64 // of it, what was counted while it was not told
+	rest  uint64 // of it, what was counted while it was not exported
 }
 
 // An entry is one name with what is counted of it.
@@ -24,7 +24,7 @@ type entry struct {
 	Count uint64
 	Over  uint64 // Count may be too large by so much
 	Slow  uint64 // of requests: those that were slow
-	told  bool   // by the collector; its counts are not in the rest
+	told  bool   // is exported by the collector; its counts are not in the rest
 	gone  bool   // another has its place
 	at    int    // in the heap
 	key   uint64 // Count when its place in the heap was last found

@@ -51,7 +51,7 @@ type audit struct {
 	vulnerable, fixable, reported *collectors.Metric
 }
 
-// severities are all that are told, so that none is missing where there is none.
+// severities are all levels that are exported, so that a level without findings is 0.
 func severities() []string { return []string{"critical", "high", "medium", "low", "unknown"} }
 
 // A tally counts vulnerabilities.
@@ -87,7 +87,7 @@ func (c audit) collect(ctx context.Context, w *collectors.Writer) error {
 	t := tally{bySeverity: make(map[string]int)}
 	read := map[string]func([]byte, *tally) error{"pip": pip, "npm": npm, "trivy": trivy}[c.target.Kind]
 	if read == nil {
-		return fmt.Errorf("nobody makes reports of kind %q", c.target.Kind)
+		return fmt.Errorf("unknown kind of report: %q", c.target.Kind)
 	}
 	if err := read(text, &t); err != nil {
 		return fmt.Errorf("%s: it is no report of %s: %w", c.target.Path, c.target.Kind, err)

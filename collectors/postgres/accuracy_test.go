@@ -109,7 +109,7 @@ func TestIndexBloatAccuracy(t *testing.T) {
 				t.Fatalf("%d rows, %v", len(got), err)
 			}
 			// What building it anew wins is the truth; pgstatindex would have to be
-			// told the fill factor and what deduplication does.
+			// given the fill factor and the effect of deduplication.
 			before := number(t, db, "select pg_relation_size('i')::float8")
 			servertest.Exec(t, address, "reindex index i")
 			wins := 1 - number(t, db, "select pg_relation_size('i')::float8")/before

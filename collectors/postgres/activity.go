@@ -17,13 +17,13 @@ var activitySQL string
 func Activity(t *target.Postgres) collectors.Collector {
 	c := activity{
 		target:      t,
-		connections: gauge("connections", "Number of clients' sessions by what they do: active, idle, idle_in_transaction or other.", "state"),
+		connections: gauge("connections", "Number of client sessions by state: active, idle, idle_in_transaction or other.", "state"),
 		limit:       gauge("connections_max", "Number of sessions that clients without superuser rights can have."),
-		used:        gauge("connections_used_ratio", "Share of connections_max that is taken."),
-		oldest:      gauge("oldest_transaction_seconds", "How long the oldest open transaction of a client has been open; 0 when none is."),
-		oldestIdle:  gauge("oldest_idle_in_transaction_seconds", "How long the session has been idle that has been so longest within a transaction; 0 when none is."),
-		blocked:     gauge("blocked_sessions", "Number of sessions that wait for another's lock."),
-		waits:       gauge("waiting_sessions", "Number of clients' sessions that are active and wait, by what they wait for, as the server calls it.", "event"),
+		used:        gauge("connections_used_ratio", "Used share of connections_max."),
+		oldest:      gauge("oldest_transaction_seconds", "Age of the oldest open client transaction; 0 when no transaction is open."),
+		oldestIdle:  gauge("oldest_idle_in_transaction_seconds", "Idle time of the session that has been idle in transaction for the longest time; 0 when there is no such session."),
+		blocked:     gauge("blocked_sessions", "Number of sessions that wait for a lock of another session."),
+		waits:       gauge("waiting_sessions", "Number of active client sessions that wait, by wait event.", "event"),
 	}
 	return collectors.Collector{
 		Name:   "postgres/activity",

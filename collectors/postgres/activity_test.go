@@ -95,7 +95,7 @@ func TestActivityOfSessions(t *testing.T) {
 	}
 }
 
-// Without the right the limit is still told, and which grant is missing.
+// Without the right the limit is still reported, with the missing grant.
 func TestActivityHidden(t *testing.T) {
 	address, _ := servertest.Database(t)
 	other, err := pgx.Connect(t.Context(), address) // a session of somebody else
@@ -117,6 +117,6 @@ func TestActivityHidden(t *testing.T) {
 		t.Errorf("Collect: %v", err)
 	}
 	if got := string(w.Text()); !strings.Contains(got, "connections_used_ratio") || strings.Contains(got, "oldest_transaction") {
-		t.Errorf("what is not known was told:\n%s", got)
+		t.Errorf("an unknown value was reported:\n%s", got)
 	}
 }

@@ -14,7 +14,7 @@ var databaseSizeSQL string
 
 // DatabaseSize reports how large each database is.
 func DatabaseSize(t *target.Postgres) collectors.Collector {
-	c := databaseSize{target: t, size: gauge("database_size_bytes", "Size of everything in the database on disk.", "database")}
+	c := databaseSize{target: t, size: gauge("database_size_bytes", "Total size of the database on disk.", "database")}
 	return collectors.Collector{
 		Name:   "postgres/databasesize",
 		Target: t.Name,

@@ -15,7 +15,7 @@ var duplicateIndexSQL string
 
 // DuplicateIndex reports the indexes that another index makes superfluous.
 func DuplicateIndex(t *target.Postgres) collectors.Collector {
-	c := duplicateIndex{target: t, size: gauge("index_duplicate_bytes", "Size of an index that another index of its table makes superfluous: it is identical to it, or redundant since its keys are the first of the other's.", "database", "schema", "table", "index", "covered_by", "kind")}
+	c := duplicateIndex{target: t, size: gauge("index_duplicate_bytes", "Size of an index that another index of its table covers: identical, or redundant because its keys are a prefix of the other's.", "database", "schema", "table", "index", "covered_by", "kind")}
 	return collectors.Collector{
 		Name:   "postgres/duplicateindex",
 		Target: t.Name,

@@ -18,8 +18,8 @@ func IndexBloat(t *target.Postgres) collectors.Collector {
 	c := indexBloat{
 		target: t,
 		gauger: &gauger{method: "pgstatindex", query: measureIndexSQL},
-		ratio:  gauge("index_bloat_ratio", "Share of the B-tree index that its entries would not need if it were built anew, by the method that found it: estimate, or pgstatindex for the worst.", "database", "schema", "table", "index", "method"),
-		bloat:  gauge("index_bloat_bytes", "Bytes of the B-tree index that its entries would not need if it were built anew, by the method that found it.", "database", "schema", "table", "index", "method"),
+		ratio:  gauge("index_bloat_ratio", "Share of the B-tree index that a rebuild would reclaim, by method: estimate, or pgstatindex for the worst.", "database", "schema", "table", "index", "method"),
+		bloat:  gauge("index_bloat_bytes", "Bytes of the B-tree index that a rebuild would reclaim, by method.", "database", "schema", "table", "index", "method"),
 		size:   gauge("index_size_bytes", "Size of the B-tree index when it was last vacuumed, analyzed or built.", "database", "schema", "table", "index"),
 	}
 	return collectors.Collector{
@@ -51,7 +51,7 @@ type indexBloat struct {
 }
 
 func (c indexBloat) collect(ctx context.Context, w *collectors.Writer) error {
-	// Those that may be seen are told also where some may not.
+	// The readable ones are exported even if others are not readable.
 	all, err := readEach(ctx, c.target, func(q Querier) ([]IndexBloatRow, error) { return ReadIndexBloat(ctx, q, Subject{}) })
 	candidates := make([]candidate, len(all))
 	for i, r := range all {

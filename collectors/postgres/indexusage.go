@@ -16,8 +16,8 @@ import (
 // database does not say so; the statistics of the whole server that cannot be read
 // begin anew, and say when. Those of one kind can be reset alone, so the earlier of two
 // kinds counts. A promotion is another timeline. track_counts may be off for sessions
-// of some role or database only, and what a session of ours has been told is not what
-// others have.
+// of some role or database only, and the setting in our session is not that of
+// others.
 //
 // Rights: none beyond CONNECT, unless EXECUTE on the functions was taken away.
 // Versions: 13 and later.
@@ -65,7 +65,7 @@ func (e evidenceRow) since(of string) moment {
 		return *t
 	}
 	return latest(
-		moment{at(e.Reset), "the statistics" + of + " were reset then, by somebody or a crash"},
+		moment{at(e.Reset), "the statistics" + of + " were reset then, by a person or a crash"},
 		moment{e.Started, "the server" + of + " was started then, perhaps after a crash, which empties its statistics"},
 		moment{at(e.Emptied), "the statistics" + of + " were emptied then, as by a crash"},
 	)

@@ -3,7 +3,7 @@
 -- Rights: none beyond CONNECT. Versions: 13 and later. Cost: one pass over
 -- pg_index; the file of each invalid index is looked at.
 --
--- One that is being built now is invalid too, and nobody's leftover.
+-- One that is being built now is invalid too, and not a leftover.
 select n.nspname, t.relname, c.relname, pg_relation_size(c.oid)::float8
   from pg_index i
   join pg_class c on c.oid = i.indexrelid

@@ -31,7 +31,7 @@ const (
 	space // or a comment
 )
 
-// A scanner goes through a statement, token by token.
+// A scanner reads a statement, token by token.
 type scanner struct{ rest string }
 
 func (s *scanner) end() bool { return s.rest == "" }
@@ -53,7 +53,7 @@ func (s *scanner) next() (tokenKind, string) {
 		return space, s.take(comment(s.rest))
 	case c == '\'':
 		// Whether a backslash escapes depends on a setting of the session. Where
-		// that decides what the end is, nobody knows what follows.
+		// that decides where the end is, the rest cannot be parsed.
 		n := quoted(s.rest, 1, '\'', false)
 		if strings.Contains(s.rest[:n], `\'`) {
 			n = len(s.rest)

@@ -42,7 +42,7 @@ func TestShown(t *testing.T) {
 	}
 }
 
-// Whatever stands between quotes is not shown, wherever it stands.
+// Text between quotes is never shown.
 func FuzzWithoutLiterals(f *testing.F) {
 	for _, s := range []string{"", "a", "$$", "--", "/*", "e", "\"", "$a$", "1"} {
 		f.Add(s, s)

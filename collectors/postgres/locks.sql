@@ -4,7 +4,7 @@
 -- Versions: 13 and later. Cost: one pass over the sessions; who blocks is asked
 -- only for those that wait.
 --
--- A session that waits behind others is in the way of nobody by itself: only
+-- A session that waits behind others does not block by itself: only
 -- those that do not wait are counted as blockers.
 with waiting as (
   select pid, clock_timestamp() - coalesce(state_change, query_start, xact_start) as since, pg_blocking_pids(pid) as blockers

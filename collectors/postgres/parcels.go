@@ -36,7 +36,7 @@ select p.id, p.object, p.place, p.rows, p.oldest::text, p.newest::text, p.moved_
 
 // ReadParcels lists the objects that hold rows of an archive's table of the moment
 // since or later and of before until, and are not all back in the table. A zero
-// time is no bound. Where nothing was ever moved to a store, there are none.
+// time is no bound. If nothing was ever moved to a store, the list is empty.
 func ReadParcels(ctx context.Context, q Querier, a target.Archive, since, until time.Time) ([]Parcel, error) {
 	return readParcels(ctx, q, a, since, until, false)
 }

@@ -19,7 +19,7 @@ type Querier interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 }
 
-// A Subject names what is asked about. What is empty stands for all.
+// A Subject names what is asked about. An empty field means all.
 type Subject struct {
 	Schema, Table, Index string
 }
@@ -49,7 +49,7 @@ func eachDatabase(ctx context.Context, t *target.Postgres, ask func(database str
 }
 
 const (
-	// tables and indexes are how many of a server are told one by one.
+	// tables and indexes are the limits of a server: how many are exported one by one.
 	tables  = 10_000
 	indexes = 30_000
 )

@@ -167,7 +167,7 @@ func TestVacuumVisitsWhatChanges(t *testing.T) {
 	servertest.Exec(t, address, "insert into t select generate_series(1, 500)")
 	await(1500)
 	if text := collectortest.Answer(t, c); strings.Contains(text, `last_analyze_timestamp_seconds{server="s",database="`+name) {
-		t.Errorf("nobody has analyzed:\n%s", text)
+		t.Errorf("never analyzed:\n%s", text)
 	}
 	servertest.Exec(t, address, "analyze t")
 	for end := time.Now().Add(2 * time.Minute); !strings.Contains(collectortest.Answer(t, c), `last_analyze_timestamp_seconds{server="s",database="`+name); time.Sleep(50 * time.Millisecond) {

@@ -8,7 +8,7 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/target"
 )
 
-// Who follows this server, whom it follows, and what slots keep for whom.
+// The standbys and upstream of this server, and what its slots retain.
 //
 // Rights: pg_monitor, to see where the standbys are. Versions: 13 and later.
 // Cost: a row for each standby and slot.
@@ -45,13 +45,13 @@ func Replication(t *target.Postgres) collectors.Collector {
 	c := replication{
 		target:     t,
 		recovery:   gauge("in_recovery", "1 when the server is a standby, 0 when it takes writes."),
-		behind:     gauge("replay_lag_seconds", "How old what the standby replays is, by its own clock; 0 when it has replayed all it received; absent on a primary."),
+		behind:     gauge("replay_lag_seconds", "Replication lag of the standby by its own clock; 0 when it has replayed everything it received; absent on a primary."),
 		streaming:  gauge("receiver_streaming", "1 when the standby receives from its primary, 0 when it does not; absent on a primary."),
 		lagBytes:   gauge("standby_lag_bytes", "Write-ahead log that the standby has not replayed yet.", "standby", "address"),
-		lagSeconds: gauge("standby_lag_seconds", "How long ago the primary wrote what the standby has confirmed last; 0 when it is idle and up to date.", "standby", "address"),
-		active:     gauge("slot_active", "1 when somebody receives from the slot, else 0.", "slot", "type"),
-		kept:       gauge("slot_kept_bytes", "Write-ahead log that is kept for the slot; absent when nothing is.", "slot", "type"),
-		lost:       gauge("slot_lost", "1 when log that the slot needs is gone: who receives from it must start anew.", "slot", "type"),
+		lagSeconds: gauge("standby_lag_seconds", "Replication lag of the standby by the primary's clock; 0 when it is idle and up to date.", "standby", "address"),
+		active:     gauge("slot_active", "1 when a consumer is connected to the slot, else 0.", "slot", "type"),
+		kept:       gauge("slot_kept_bytes", "Write-ahead log that is retained for the slot; absent without any.", "slot", "type"),
+		lost:       gauge("slot_lost", "1 when WAL that the slot needs was removed: its consumer must be rebuilt.", "slot", "type"),
 		age:        gauge("slot_age_xids", "Age of the oldest transaction that the slot keeps from being vacuumed.", "slot", "type"),
 	}
 	return collectors.Collector{

@@ -128,7 +128,7 @@ const (
 	countMost = 100_000
 )
 
-// estimate returns how many rows there are of what stands behind "from": counted where
+// estimate returns the number of rows of the clause after "from": counted where
 // that costs little, since the planner never expects 0, and else as the planner expects.
 func estimate(ctx context.Context, q Querier, from string) (float64, error) {
 	rows, cost, err := expected(ctx, q, from)
@@ -149,8 +149,8 @@ func estimate(ctx context.Context, q Querier, from string) (float64, error) {
 	return n, nil
 }
 
-// expected returns how many rows, and which cost, the planner expects of what stands
-// behind "from".
+// expected returns how many rows, and which cost, the planner expects of the clause
+// after "from".
 func expected(ctx context.Context, q Querier, from string) (n, cost float64, err error) {
 	rows, err := q.Query(ctx, "explain (format json) select from "+from)
 	if err != nil {

@@ -16,7 +16,7 @@ var sequencesSQL string
 
 // Sequences reports how near each sequence is to its end.
 func Sequences(t *target.Postgres) collectors.Collector {
-	c := sequences{target: t, used: gauge("sequence_used_ratio", "Share of the values that the sequence, or the column it feeds, can have that is used up; absent before its first value.", "database", "schema", "sequence", "table", "column")}
+	c := sequences{target: t, used: gauge("sequence_used_ratio", "Used share of the values of the sequence, or of the column that it feeds; absent before its first value.", "database", "schema", "sequence", "table", "column")}
 	return collectors.Collector{
 		Name:   "postgres/sequences",
 		Target: t.Name,
@@ -24,7 +24,7 @@ func Sequences(t *target.Postgres) collectors.Collector {
 
 Reads every sequence of each database. Rights: SELECT on the sequences (grant
 pg_read_all_data). Cost: one page is read for each sequence. Those nearest their
-end are told, up to the limit; one that cycles has no end.`,
+end are exported, up to the limit; a sequence that cycles has no end.`,
 		Metrics: []*collectors.Metric{c.used},
 		Every:   10 * time.Minute,
 		Timeout: time.Minute,

@@ -20,7 +20,7 @@ func Server(t *target.Postgres) collectors.Collector {
 	return collectors.Collector{
 		Name:   "postgres/server",
 		Target: t.Name,
-		Doc: `Server tells whether the server answers, its version and since when it runs.
+		Doc: `Server reports whether the server answers, its version and its start time.
 
 Reads version settings and the start time. Rights: CONNECT on the database that
 the target names. Cost: one question of less than a millisecond. A server that

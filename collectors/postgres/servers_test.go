@@ -107,7 +107,7 @@ func TestEveryVersion(t *testing.T) {
 		})
 	}
 	// Servers before 15 tell when their statistics began, and 18 has checksums unless
-	// it is told otherwise.
+	// configured otherwise.
 	differs := []string{"upkeep_postgres_database_statistics_reset_timestamp_seconds", "upkeep_postgres_database_checksum_failures_total"}
 	for version, is := range said {
 		for name := range said["15"] {
@@ -163,7 +163,7 @@ func standby(t *testing.T, primary *sandbox.Postgres) *sandbox.Postgres {
 	return s
 }
 
-// A primary and its standby tell of each other; what only the standby's queries
+// A primary and its standby report each other; what only the standby's queries
 // use is in use; and what a standby cannot say it does not.
 func TestStandby(t *testing.T) {
 	one := server(t, map[string]string{"shared_preload_libraries": "pg_stat_statements", "wal_level": "logical", "fsync": "off", "autovacuum": "off"})
@@ -192,7 +192,7 @@ func TestStandby(t *testing.T) {
 	}
 	unused := postgres.UnusedIndex(primary)
 	const sample = `index_unused_bytes{server="s",database="postgres",schema="public",table="t",index="t_a`
-	if text = collectortest.Answer(t, unused); strings.Count(text, sample) != 2 || value(t, text, "upkeep_postgres_index_usage_standbys_unasked{") != 2 { // and a slot for one that is away
+	if text = collectortest.Answer(t, unused); strings.Count(text, sample) != 2 || value(t, text, "upkeep_postgres_index_usage_standbys_unmonitored{") != 2 { // and a slot for one that is away
 		t.Errorf("a standby that is no target:\n%s", text)
 	}
 	db := connect(t, two.URL)
@@ -201,9 +201,9 @@ func TestStandby(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	_ = db.Close(t.Context()) // its statistics are told at the end of the session
+	_ = db.Close(t.Context()) // its statistics are reported at the end of the session
 	primary.Replicas = []*target.Postgres{replica}
-	for end := time.Now().Add(2 * time.Minute); strings.Count(text, sample) != 1 || value(t, text, "upkeep_postgres_index_usage_standbys_unasked{") != 1; text = collectortest.Answer(t, unused) {
+	for end := time.Now().Add(2 * time.Minute); strings.Count(text, sample) != 1 || value(t, text, "upkeep_postgres_index_usage_standbys_unmonitored{") != 1; text = collectortest.Answer(t, unused) {
 		if time.Now().After(end) {
 			t.Fatalf("what the standby uses is unused:\n%s", text)
 		}

@@ -23,22 +23,21 @@ const (
 
 // Sessions reports the session of each database that is most in the way.
 func Sessions(t *target.Postgres) collectors.Collector {
-	c := sessions{target: t, worst: gauge("worst_session_seconds", "How long the session has been in the way that is so most: idle within its transaction (idle), its transaction open (transaction), keeping the one that waits longest from its lock (blocker), or keeping dead rows from being removed (horizon). Absent when there is none.", "database", "of", "user", "application")}
+	c := sessions{target: t, worst: gauge("worst_session_seconds", "Age of the worst blocking session of each kind: idle in transaction (idle), oldest transaction (transaction), blocker of the longest lock wait (blocker), or oldest xmin horizon, which keeps dead rows from being removed (horizon). Absent when no session blocks.", "database", "of", "user", "application")}
 	return collectors.Collector{
 		Name:   "postgres/sessions",
 		Target: t.Name,
-		Doc: `Sessions reports the one session of each database that is most in the way, in each of four ways.
+		Doc: `Sessions reports the worst blocking session of each database, of each of four kinds.
 
-They are: idle within its transaction for longest; its transaction open for longest;
-keeping the session that waits longest from its lock; holding back the most dead
-rows. Prepared transactions and replication slots hold locks and dead rows too:
-their names are the label application then. Of a slot the server tells since when it
-is inactive (17 and later), and else the time since the server has started, which is
-the longest that it can be. Sessions of upkeep do not count as idle or as old. Reads
+The kinds are: longest idle in transaction; oldest open transaction; blocker of the
+longest lock wait; oldest xmin horizon, which holds back the most dead rows. Prepared
+transactions and replication slots hold locks and dead rows too: the label application
+is then their name. For a slot the server reports since when it is inactive (17 and
+later); before, the time since the server start is used, which is the upper bound. Sessions of upkeep do not count as idle or as old. Reads
 pg_stat_activity, once for the whole server. Rights: pg_read_all_stats (it is in
-pg_monitor), to see other roles' sessions. Cost: one pass over the sessions; who
-blocks is asked only for those that wait. The action postgres/terminate ends the one
-that this reports.`,
+pg_monitor), to see other roles' sessions. Cost: one pass over the sessions;
+blockers are looked up only for sessions that wait. The action postgres/terminate ends
+the reported session.`,
 		Metrics: []*collectors.Metric{c.worst},
 		Every:   15 * time.Second,
 		Timeout: 10 * time.Second,
@@ -103,9 +102,9 @@ type SessionRow struct {
 // hiddenSQL counts the sessions of which the role does not see what they do.
 const hiddenSQL = `select count(*) from pg_stat_activity where state is null and backend_type is null and query = '<insufficient privilege>'`
 
-// ReadSessions reads who is most in the way: in one way and one database, or in all
-// where these are empty. Whoever does not see every session knows nobody to be the
-// worst: that is an error, which names the grant.
+// ReadSessions reads the worst blocking session: of one kind and one database, or of all
+// if these are empty. A role that does not see every session cannot know the worst one:
+// that is an error, which names the grant.
 func ReadSessions(ctx context.Context, q Querier, of, database string) ([]SessionRow, error) {
 	unseen, err := read[struct{ N int64 }](ctx, q, hiddenSQL)
 	if err != nil {

@@ -7,7 +7,7 @@
 --
 -- Not only sessions hold dead rows and locks: prepared transactions do, and the
 -- xmin of replication slots, and standbys that feed theirs back. A logical slot
--- holds the catalog's rows only, and is none of them. A snapshot of another
+-- holds back only the catalog's rows, and is left out. A snapshot of another
 -- database holds nothing here, and neither does a vacuum.
 --
 -- Rights: pg_read_all_stats (in pg_monitor); without it other roles' sessions are
@@ -18,7 +18,7 @@
 -- Of two that hold the same rows the one whose transaction it is comes first: others
 -- have seen it, and hold them for its sake.
 --
--- $1 is a kind and $2 a database; empty they stand for all.
+-- $1 is a kind and $2 a database; empty means all.
 with recursive me as (
   select a.usesysid, r.rolsuper
     from pg_stat_activity a join pg_roles r on r.oid = a.usesysid
@@ -64,7 +64,7 @@ with recursive me as (
   select 'blocker', coalesce(s.datname, r.datname)::text, 'session', r.blocker, null, clock_timestamp() - r.since, s.holds, s.oldest, extract(epoch from r.since), false, r.blocked
     from roots r join sessions s on s.pid = r.blocker
   union all
-  -- A prepared transaction has no process to be named by; the oldest stands for them.
+  -- A prepared transaction has no process to be named by; the oldest represents them.
   select 'blocker', r.datname::text, 'prepared', 0, (select p.gid from pg_prepared_xacts p where p.database = r.datname order by p.prepared limit 1),
          clock_timestamp() - r.since, null, null, extract(epoch from r.since), false, r.blocked
     from roots r where r.blocker = 0

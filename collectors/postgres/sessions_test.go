@@ -83,7 +83,7 @@ func TestSessionsInTheWay(t *testing.T) {
 	}
 	answer := collectortest.Answer(t, c)
 	if n := strings.Count(answer, `user="upkeep",application="wo\"rst', 1); --"`); n != 4 {
-		t.Errorf("told %d times, want 4:\n%s", n, answer)
+		t.Errorf("reported %d times, want 4:\n%s", n, answer)
 	}
 	collectortest.Promises(t, c)
 
@@ -119,7 +119,7 @@ func awaitGone(t *testing.T, url, sql string) {
 	}
 }
 
-// Who does not see every session says so, and names nobody.
+// Without the right to see every session it is an error, and no session is named.
 func TestSessionsHidden(t *testing.T) {
 	address, _ := servertest.Database(t)
 	connect(t, address) // a session of somebody else

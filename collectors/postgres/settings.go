@@ -17,9 +17,9 @@ var settingsSQL string
 func Settings(t *target.Postgres) collectors.Collector {
 	c := settings{
 		target:  t,
-		plain:   gauge("setting", "What a setting without a unit is set to: a number, or 1 for on and 0 for off.", "name"),
-		bytes:   gauge("setting_bytes", "What a setting of a size is set to; -1 is no limit or another setting's value.", "name"),
-		seconds: gauge("setting_seconds", "What a setting of a time is set to; -1 is none or another setting's value.", "name"),
+		plain:   gauge("setting", "Value of a setting without a unit: a number, or 1 for on and 0 for off.", "name"),
+		bytes:   gauge("setting_bytes", "Value of a setting that is a size; -1 means no limit or inherited from another setting.", "name"),
+		seconds: gauge("setting_seconds", "Value of a setting that is a duration; -1 means disabled or inherited from another setting.", "name"),
 		pending: gauge("setting_pending_restart", "1 for each setting that was changed and takes effect at the next start of the server.", "name"),
 	}
 	return collectors.Collector{
@@ -101,7 +101,7 @@ func (c settings) collect(ctx context.Context, w *collectors.Writer) error {
 	return nil
 }
 
-// number returns the value; what is a word is none, but for on and off.
+// number returns the value; a word is not a number, except on and off.
 func (r settingRow) number() (float64, bool) {
 	switch r.Value {
 	case "on":

@@ -11,9 +11,9 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/target"
 )
 
-// sendersSQL names to whom a server sends its WAL, and for whom it keeps some though
+// sendersSQL lists the standbys that receive WAL from a server, and those for which it retains WAL though
 // they are away. A base backup under way is no standby. A role without pg_monitor sees
-// that there is one and not who it is.
+// one exists, but not which.
 //
 // Rights: none beyond CONNECT; pg_monitor to see who they are. Versions: 13 and later.
 const sendersSQL = `
@@ -68,7 +68,7 @@ select w.pid is not null, w.status is not null, coalesce(w.slot_name, ''), coale
 type receiverRow struct {
 	There, Seen         bool // Seen: the role may see the rest
 	Slot                string
-	Port                int32  // of whom it follows
+	Port                int32  // of its upstream
 	Application, Answer string // Answer: the address where it answers
 }
 
@@ -155,7 +155,7 @@ func askStandby(ctx context.Context, r *target.Postgres, of usageNode, database 
 }
 
 // standbysOf lists the standbys of a server and of those that are asked: which of them
-// is asked itself is said in As. What was matched to an asked one follows nobody else.
+// is asked itself is said in As. What was matched to a monitored one has no other upstream.
 func standbysOf(server usageNode, asked []usageNode) (all []seenStandby) {
 	listed := server.target.StandbysListed
 	var senders []senderRow

@@ -21,7 +21,7 @@ import (
 // Rights: pg_read_all_stats (in pg_monitor); without it other roles' statements
 // are hidden. Versions: 13 and later; two columns have another name since 17.
 // Cost: one pass over the statistics, without the file of their texts. A text is
-// read when a statement is told for the first time.
+// read when a statement is exported for the first time.
 const (
 	statementsSQL = `
 select d.datname, r.rolname, coalesce(s.queryid, 0),
@@ -38,8 +38,8 @@ const (
 	// topOfEach is how many statements each order brings in.
 	topOfEach = 15
 
-	// staysFor is how long a statement that is told stays told after it has left
-	// the top, so that a line in a picture does not come and go.
+	// staysFor is how long a statement stays exported after it leaves the top list, so that
+	// graphs do not flicker.
 	staysFor = time.Hour
 
 	// textLength is how much of a statement is shown, in characters.
@@ -52,17 +52,17 @@ func Statements(t *target.Postgres) collectors.Collector {
 	c := &statements{
 		target: t,
 		costs: [8]*collectors.Metric{
-			counter("statement_calls_total", "Times that the statement was executed.", labels...),
-			counter("statement_seconds_total", "Time that executing the statement took.", labels...),
+			counter("statement_calls_total", "Executions of the statement.", labels...),
+			counter("statement_seconds_total", "Execution time of the statement.", labels...),
 			counter("statement_rows_total", "Rows that the statement returned or changed.", labels...),
-			counter("statement_blocks_read_total", "Blocks that were not in the server's buffers when the statement wanted them.", labels...),
-			counter("statement_blocks_hit_total", "Blocks that were in the server's buffers when the statement wanted them.", labels...),
+			counter("statement_blocks_read_total", "Blocks that the statement read from outside the buffer cache (shared_buffers).", labels...),
+			counter("statement_blocks_hit_total", "Blocks that the statement found in the buffer cache (shared_buffers).", labels...),
 			counter("statement_io_seconds_total", "Time that the statement waited for blocks of tables and indexes to be read or written; 0 without track_io_timing.", labels...),
 			counter("statement_temporary_blocks_total", "Blocks that the statement wrote to temporary files.", labels...),
 			counter("statement_wal_bytes_total", "Write-ahead log that the statement wrote.", labels...),
 		},
-		age:   gauge("statements_age_seconds", "How long ago the statistics of statements were last reset; absent before PostgreSQL 14, which does not tell it."),
-		info:  gauge("statement_info", "1, with the text of a statement that is told: without literals, and shortened. Only of statements that read or change rows.", "queryid", "query"),
+		age:   gauge("statements_age_seconds", "How long ago the statistics of statements were last reset; absent before PostgreSQL 14, which does not report it."),
+		info:  gauge("statement_info", "1, with the text of an exported statement, without literals and shortened. Only for statements that read or change rows.", "queryid", "query"),
 		known: make(map[statementKey]*statementState),
 		texts: make(map[int64]string),
 	}
@@ -72,9 +72,9 @@ func Statements(t *target.Postgres) collectors.Collector {
 		Doc: `Statements reports what the most expensive statements cost: by total time, mean time, calls, and blocks read.
 
 Reads pg_stat_statements, once for the whole server, from whichever database has
-the extension; without it there is nothing to read, and that is no fault. Those at
-the top of any of the four orders are told one by one and stay for an hour; the sum
-of all others is under the labels "other". The counters go on where the statistics
+the extension; without the extension there is nothing to read, which is not a fault. The
+top statements of each of the four orders are exported one by one and stay for an hour;
+the sum of all others has the labels "other". The counters continue when the statistics
 are reset. The text is that of the extension with every literal left out, and only
 of SELECT, INSERT, UPDATE, DELETE, MERGE and WITH; statement_text: false in the
 target's configuration leaves it out altogether. The action postgres/reset_statements
@@ -98,7 +98,7 @@ type statements struct {
 	schema   string
 	known    map[statementKey]*statementState
 	other    [8]float64
-	texts    map[int64]string // of those that are told; "" for one that is not shown
+	texts    map[int64]string // of the exported ones; "" for one that is not shown
 }
 
 type statementKey struct {
@@ -205,7 +205,7 @@ func (c *statements) read(ctx context.Context) (map[statementKey][8]float64, err
 }
 
 // account adds what each statement has cost since the last time, to its own sum
-// or to that of the others, and returns those that are told.
+// or to that of the others, and returns the exported ones.
 //
 // A figure that went down begins anew: the statistics were reset, or the server
 // forgot the statement and met it again.
@@ -242,8 +242,8 @@ func (c *statements) account(rows map[statementKey][8]float64, limit int, now ti
 	return told, cut
 }
 
-// choose decides who is told: the top of each order, and who was there within
-// the last hour, while there is room; cut is how many there was none for.
+// choose selects the exported ones: the top of each order, and those that were there
+// within the last hour, while there is room; cut is how many there was no room for.
 func (c *statements) choose(limit int, now time.Time) (told []statementKey, cut int) {
 	keys := make([]statementKey, 0, len(c.known))
 	for k := range c.known {
@@ -293,8 +293,8 @@ func (c *statements) since(ctx context.Context, w *collectors.Writer) error {
 	return nil
 }
 
-// text reads the texts of those that are told and were not before. That they are
-// missing is an error of its own: the costs are told all the same.
+// text reads the texts of statements that are exported for the first time. If they are
+// missing that is a separate error: the costs are exported all the same.
 func (c *statements) text(ctx context.Context, told []statementKey) error {
 	if c.target.WithoutText {
 		return nil

@@ -69,7 +69,7 @@ func value(t *testing.T, text, sample string) float64 {
 	return found[0]
 }
 
-// A server with six statements of which three are told: the others are summed,
+// A server with six statements of which three are exported: the others are summed,
 // no literal is shown, and a reset of the statistics takes nothing away.
 func TestStatements(t *testing.T) {
 	s := server(t, map[string]string{"shared_preload_libraries": "pg_stat_statements", "pg_stat_statements.track_planning": "off"})
@@ -112,7 +112,7 @@ func TestStatements(t *testing.T) {
 	}
 	id := regexp.MustCompile(`queryid="(-?\d+)",query="select count\(\*\) from secrets`).FindStringSubmatch(first)
 	if id == nil {
-		t.Fatalf("no statement is told:\n%s", first)
+		t.Fatalf("no statement is exported:\n%s", first)
 	}
 	sample := fmt.Sprintf(`upkeep_postgres_statement_calls_total{server="s",database="postgres",user="upkeep",queryid="%s"`, id[1])
 	if n := value(t, first, sample); n != 50 {
@@ -136,7 +136,7 @@ func TestStatements(t *testing.T) {
 	few.Limit = 3
 	all, some := calls(collectortest.Answer(t, postgres.Statements(p))), collectortest.Answer(t, few)
 	if n := strings.Count(some, "statement_calls_total{"); n != 4 {
-		t.Errorf("%d are told, want 3 and the others:\n%s", n, some)
+		t.Errorf("%d are exported, want 3 and the others:\n%s", n, some)
 	}
 	if got := calls(some); got < all || got > all+60 {
 		t.Errorf("%v calls in all, want %v", got, all)
@@ -159,7 +159,7 @@ func TestStatements(t *testing.T) {
 }
 
 // The planner's estimate of what is past its age is near the truth, and names
-// that hurt hurt nobody.
+// with special characters do no harm.
 func TestRetention(t *testing.T) {
 	address, name := servertest.Database(t)
 	servertest.Exec(t, address,
@@ -208,7 +208,7 @@ func TestRetention(t *testing.T) {
 }
 
 // A session in the way of two others, one of which is in the way of the second
-// too: the one at the head of the queue is told.
+// too: the one at the head of the queue is reported.
 func TestLocksOfSessions(t *testing.T) {
 	s := server(t, nil)
 	open := func(application, sql string) *pgx.Conn {

@@ -18,8 +18,8 @@ func TableBloat(t *target.Postgres) collectors.Collector {
 	c := tableBloat{
 		target: t,
 		gauger: &gauger{method: "pgstattuple_approx", query: measureTableSQL},
-		ratio:  gauge("table_bloat_ratio", "Share of the table's heap that its rows would not need if they were written anew, by the method that found it: estimate, or pgstattuple_approx for the worst.", "database", "schema", "table", "method"),
-		bloat:  gauge("table_bloat_bytes", "Bytes of the table's heap that its rows would not need if they were written anew, by the method that found it.", "database", "schema", "table", "method"),
+		ratio:  gauge("table_bloat_ratio", "Share of the table's heap that a rewrite would reclaim, by method: estimate, or pgstattuple_approx for the worst.", "database", "schema", "table", "method"),
+		bloat:  gauge("table_bloat_bytes", "Bytes of the table's heap that a rewrite would reclaim, by method.", "database", "schema", "table", "method"),
 		heap:   gauge("table_heap_bytes", "Size of the table's heap when it was last vacuumed or analyzed, without indexes and TOAST.", "database", "schema", "table"),
 	}
 	return collectors.Collector{
@@ -51,7 +51,7 @@ type tableBloat struct {
 }
 
 func (c tableBloat) collect(ctx context.Context, w *collectors.Writer) error {
-	// Those that may be seen are told also where some may not.
+	// The readable ones are exported even if others are not readable.
 	all, err := readEach(ctx, c.target, func(q Querier) ([]TableBloatRow, error) { return ReadTableBloat(ctx, q, Subject{}) })
 	candidates := make([]candidate, len(all))
 	for i, r := range all {

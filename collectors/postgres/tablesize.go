@@ -14,7 +14,7 @@ var tableSizeSQL string
 
 // TableSize reports how large each table is and what it is made of.
 func TableSize(t *target.Postgres) collectors.Collector {
-	c := tableSize{target: t, size: gauge("table_size_bytes", "Size on disk of a part of the table: its heap, what it stores out of line (toast), and all its indexes.", "database", "schema", "table", "part")}
+	c := tableSize{target: t, size: gauge("table_size_bytes", "Size on disk of a part of the table: heap, TOAST, and all indexes.", "database", "schema", "table", "part")}
 	return collectors.Collector{
 		Name:   "postgres/tablesize",
 		Target: t.Name,

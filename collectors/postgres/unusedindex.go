@@ -16,10 +16,10 @@ var unusedIndexSQL string
 func UnusedIndex(t *target.Postgres) collectors.Collector {
 	c := unusedIndex{
 		target: t,
-		size:   gauge("index_unused_bytes", "Size of an index that no query has used, here and on the standbys that are asked, and that is there for nothing else.", "database", "schema", "table", "index"),
-		unused: gauge("index_unused_since_timestamp_seconds", "Since when no query is known to have used the index: since scans are counted, but not before upkeep first saw the index, or its counter went back.", "database", "schema", "table", "index"),
-		since:  gauge("index_usage_since_timestamp_seconds", "Since when scans of indexes are known to be counted, here and on the standbys that are asked: the latest of the first look of upkeep, a reset of the statistics, a start of the server, a crash, a promotion, and the end of a time with track_counts off.", "database"),
-		unseen: gauge("index_usage_standbys_unasked", "Number of standbys whose use of indexes is not known: there now or seen in the last 35 days, and not asked.", "database"),
+		size:   gauge("index_unused_bytes", "Size of an index that no query has used, here and on the monitored standbys, and that serves no other purpose.", "database", "schema", "table", "index"),
+		unused: gauge("index_unused_since_timestamp_seconds", "Time since which the index is known to be unused: the start of the scan count, but not before upkeep first saw the index or its counter went back.", "database", "schema", "table", "index"),
+		since:  gauge("index_usage_since_timestamp_seconds", "Start of the scan count, here and on the monitored standbys: the latest of the first collection, a reset of the statistics, a start of the server, a crash, a promotion, and the end of a period with track_counts off.", "database"),
+		unseen: gauge("index_usage_standbys_unmonitored", "Number of standbys whose index usage is unknown: connected now or in the last 35 days, and not monitored.", "database"),
 	}
 	return collectors.Collector{
 		Name:   "postgres/unusedindex",
@@ -34,14 +34,13 @@ reported, nor is one of an expression, whose statistics the planner uses, nor wh
 an extension has made or keeps in a schema of its own. While track_counts is off
 anywhere, nothing is reported. A standby itself reports nothing.
 
-Statistics that are young prove nothing. What the server does not tell is kept in
-the store, from one look to the next: when upkeep first saw the index, a counter
-that went back, another timeline (a promotion), a time with track_counts off, and
-which standbys there were. A standby, or a slot for one, that was seen in the last
-35 days and is not asked counts as unasked, and so does a WAL archive, from which a
-standby may be fed that is not seen here, until standbys_listed says that there is
-none. Rights: CONNECT on each database; pg_monitor here and on the standbys to tell
-them apart. Cost: one pass over the catalogs of each database; no file is looked at.`,
+Young statistics prove nothing. The store keeps what the server does not report: when
+upkeep first saw the index, a counter that went back, another timeline (a promotion), a
+period with track_counts off, and the known standbys. A standby, or a slot for one, that
+was seen in the last 35 days and cannot be queried counts as unchecked. So does a WAL
+archive, which may feed a standby that is not visible here, until standbys_listed is
+true. Rights: CONNECT on each database; pg_monitor here and on the standbys to identify
+them. Cost: one pass over the catalogs of each database; no file is read.`,
 		Metrics: []*collectors.Metric{c.size, c.unused, c.since, c.unseen},
 		Every:   10 * time.Minute,
 		Timeout: time.Minute,

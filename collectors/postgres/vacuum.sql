@@ -10,12 +10,12 @@
 -- A crash or a reset empties the counters. Those of a table are whole again once it was
 -- vacuumed or analyzed. Until then they are changes since their beginning, and whole only
 -- where they explain all that is there: as many rows as the catalog knows of, in as many
--- pages as the file has by now (a fifth may lack: the catalog estimates). Of a table that
+-- pages as the file has by now (a fifth may be missing: the catalog estimates). Of a table that
 -- the catalog knows nothing of, a row explains what its columns take, 64 bytes for each
 -- whose length varies, and a quarter for what pages lose, and nothing can have died where nothing was inserted.
 -- A file without a page has no rows, whatever a session that has just vacuumed it tells.
 -- Counters that are too young say too little: a dead row that they do not know of is no
--- sign that there is none, and the catalog says how many live ones there are. What is
+-- sign that no dead row exists, and the catalog has the number of live ones. What is
 -- not known is null.
 with counts as (
   select c.oid, n.nspname, c.relname, c.reltuples, c.relpages, c.relfrozenxid, c.relminmxid,

@@ -36,13 +36,13 @@ func WAL(t *target.Postgres) collectors.Collector {
 	c := wal{
 		target:       t,
 		written:      counter("wal_written_bytes_total", "Bytes of write-ahead log that were written; on a standby, that were replayed."),
-		folder:       gauge("wal_size_bytes", "Size of the write-ahead log that the server keeps."),
+		folder:       gauge("wal_size_bytes", "Size of the write-ahead log that the server retains."),
 		archived:     counter("wal_archived_total", "Files of the write-ahead log that were archived; absent when nothing is archived."),
 		failed:       counter("wal_archive_failures_total", "Attempts to archive a file that failed; absent when nothing is archived."),
 		lastArchived: gauge("wal_last_archived_timestamp_seconds", "When a file was last archived; absent when never."),
 		failing:      gauge("wal_archive_failing", "1 when the last attempt to archive a file failed, else 0; absent when nothing is archived."),
-		checkpoints:  counter("checkpoints_total", "Checkpoints, by what asked for them: the clock (timed), or too much write-ahead log or a command (requested).", "cause"),
-		seconds:      counter("checkpoint_seconds_total", "Time that checkpoints spent, by what they did: write or sync.", "phase"),
+		checkpoints:  counter("checkpoints_total", "Checkpoints by cause: timed (checkpoint_timeout), or requested (max_wal_size or a command).", "cause"),
+		seconds:      counter("checkpoint_seconds_total", "Time spent in checkpoints, by phase: write or sync.", "phase"),
 		buffers:      counter("checkpoint_blocks_total", "Blocks that checkpoints wrote."),
 	}
 	return collectors.Collector{

@@ -76,7 +76,7 @@ func TestHTTP(t *testing.T) {
 	collectortest.Promises(t, probe.HTTP(&target.Probe{Name: "s", URL: s.URL}))
 	s.Close()
 	if got := answer(t, target.Probe{URL: s.URL}, time.Second); got != "upkeep_probe_healthy{server=\"s\"} 0\n" {
-		t.Errorf("nobody listens:\n%s", got)
+		t.Errorf("no listener:\n%s", got)
 	}
 }
 
@@ -93,7 +93,7 @@ func TestTLS(t *testing.T) {
 		t.Errorf("no %s in:\n%s", want, got)
 	}
 	if got := answer(t, target.Probe{URL: s.URL, Status: 404}, time.Second); got != "upkeep_probe_healthy{server=\"s\"} 0\n" {
-		t.Errorf("a certificate that nobody trusts:\n%s", got)
+		t.Errorf("an untrusted certificate:\n%s", got)
 	}
 	c := probe.HTTP(&target.Probe{Name: "s", URL: s.URL, CAFile: filepath.Join(t.TempDir(), "gone")})
 	if err := c.Collect(t.Context(), collectors.NewWriter(c)); err == nil {
@@ -101,7 +101,7 @@ func TestTLS(t *testing.T) {
 	}
 }
 
-// Something that speaks no HTTP is not healthy, and no more.
+// A service without HTTP is unhealthy, and no more.
 func TestNonsense(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

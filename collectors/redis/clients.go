@@ -11,14 +11,14 @@ import (
 func Clients(t *target.Redis) collectors.Collector {
 	c := clients{
 		target: t,
-		ratio:  gauge("clients_used_ratio", "Share of the connections that the server allows that is taken; absent before Redis 7.0, which does not tell the limit."),
+		ratio:  gauge("clients_used_ratio", "Used share of maxclients; absent before Redis 7.0, which does not report the limit."),
 		fields: []field{
-			{"connected_clients", gauge("clients", "Number of clients that are connected, replicas left out.")},
-			{"blocked_clients", gauge("clients_blocked", "Number of clients that wait within a blocking command.")},
-			{"maxclients", gauge("clients_max", "Number of connections that the server allows.")},
+			{"connected_clients", gauge("clients", "Number of connected clients, without replicas.")},
+			{"blocked_clients", gauge("clients_blocked", "Number of clients that wait in a blocking command.")},
+			{"maxclients", gauge("clients_max", "Maximum number of connections (maxclients).")},
 			{"client_recent_max_output_buffer", gauge("client_output_buffer_max_bytes", "The largest of the clients' output buffers.")},
 			{"total_connections_received", counter("connections_total", "Connections that were accepted.")},
-			{"rejected_connections", counter("connections_rejected_total", "Connections that were refused since there were as many as the server allows.")},
+			{"rejected_connections", counter("connections_rejected_total", "Connections that were refused because maxclients was reached.")},
 			{"total_commands_processed", counter("commands_total", "Commands that were processed.")},
 			{"total_net_input_bytes", counter("network_received_bytes_total", "Bytes that clients sent.")},
 			{"total_net_output_bytes", counter("network_sent_bytes_total", "Bytes that were sent to clients.")},

@@ -23,10 +23,10 @@ func latencyBounds() []float64 {
 func Commands(t *target.Redis) collectors.Collector {
 	c := commands{
 		target:   t,
-		calls:    counter("command_calls_total", "Times that the command was run.", "command"),
-		seconds:  counter("command_seconds_total", "Time that the command took the server.", "command"),
+		calls:    counter("command_calls_total", "Executions of the command.", "command"),
+		seconds:  counter("command_seconds_total", "Execution time of the command.", "command"),
 		failures: counter("command_failures_total", "Times that the command was refused or failed; absent before Redis 6.2.", "command"),
-		latency:  &collectors.Metric{Name: "upkeep_redis_command_duration_seconds", Type: collectors.Histogram, Help: "How long the command took the server, each time; absent before Redis 7.0.", Labels: []string{"server", "command"}},
+		latency:  &collectors.Metric{Name: "upkeep_redis_command_duration_seconds", Type: collectors.Histogram, Help: "Latency of the command; absent before Redis 7.0.", Labels: []string{"server", "command"}},
 	}
 	return collectors.Collector{
 		Name:   "redis/commands",
@@ -35,8 +35,8 @@ func Commands(t *target.Redis) collectors.Collector {
 
 Reads INFO commandstats and LATENCY HISTOGRAM. Rights: +info, +latency|histogram
 and +client|setname; without the second, or before Redis 7.0, there are no
-histograms. Cost: two questions. The commands that took the server longest are
-told, up to the limit, and the sum of the others.`,
+histograms. Cost: two commands. The commands that took the most server time
+are exported, up to the limit, and the sum of the others.`,
 		Metrics: []*collectors.Metric{c.calls, c.seconds, c.failures, c.latency},
 		Every:   every,
 		Timeout: timeout,
@@ -107,8 +107,8 @@ func costs(i info) (all []commandCost, err error) {
 	return all, nil
 }
 
-// histograms writes the distribution of the commands that are told. A server
-// that has none is no fault.
+// histograms writes the distribution of the exported commands. A server
+// without histograms is not a fault.
 func (c commands) histograms(ctx context.Context, w *collectors.Writer, seconds map[string]float64) error {
 	answer, err := c.target.Client.Do(ctx, "latency", "histogram").Result()
 	if err != nil {

@@ -19,13 +19,13 @@ func Memory(t *target.Redis) collectors.Collector {
 		ratio:  gauge("memory_used_ratio", "Share of memory_max_bytes that is allocated; absent when there is no limit."),
 		fields: []field{
 			{"used_memory", gauge("memory_used_bytes", "Bytes that the server has allocated for data and itself.")},
-			{"used_memory_rss", gauge("memory_rss_bytes", "Bytes of the server that are in the machine's memory.")},
-			{"used_memory_peak", gauge("memory_peak_bytes", "The most bytes that the server had allocated since its start.")},
+			{"used_memory_rss", gauge("memory_rss_bytes", "Resident memory of the server.")},
+			{"used_memory_peak", gauge("memory_peak_bytes", "Peak of the allocated bytes since the start of the server.")},
 			{"allocator_frag_ratio", gauge("memory_fragmentation_ratio", "Bytes that the allocator holds active for each byte allocated. Large on a small heap, where it is no harm: read it with the bytes.")},
 			{"allocator_frag_bytes", gauge("memory_fragmentation_bytes", "Bytes that the allocator holds active and that are not allocated.")},
 			{"mem_fragmentation_ratio", gauge("memory_rss_ratio", "Bytes in the machine's memory for each byte allocated. Large on a small server and after a peak, and below 1 where the server is swapped out.")},
 			{"allocator_rss_bytes", gauge("memory_retained_bytes", "Bytes that the allocator has from the machine and holds nothing active in: what MEMORY PURGE may give back.")},
-			{"evicted_keys", counter("evicted_keys_total", "Keys that were evicted for want of memory, since the start of the server.")},
+			{"evicted_keys", counter("evicted_keys_total", "Keys that were evicted because maxmemory was reached, since the start of the server.")},
 		},
 	}
 	return collectors.Collector{
@@ -66,7 +66,7 @@ func (c memory) collect(ctx context.Context, w *collectors.Writer) error {
 
 // Usage is what a server does with its memory.
 type Usage struct {
-	Used, Limit   float64 // bytes; a limit of 0 is none
+	Used, Limit   float64 // bytes; 0 means no limit
 	Fragmentation float64 // active bytes for each that is allocated; 0 where the allocator does not tell
 	Fragmented    float64 // active bytes that are not allocated
 	Retained      float64 // bytes that the allocator has and holds nothing active in

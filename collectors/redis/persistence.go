@@ -16,18 +16,18 @@ import (
 func Persistence(t *target.Redis) collectors.Collector {
 	c := persistence{
 		target:   t,
-		age:      gauge("snapshot_age_seconds", "Seconds since the newest successful RDB snapshot, or since the start of the server when there was none, by the server's clock."),
+		age:      gauge("snapshot_age_seconds", "Seconds since the newest successful RDB snapshot, or since the server start if it never made one, by the server's clock."),
 		last:     gauge("snapshot_last_success_timestamp_seconds", "When the newest successful RDB snapshot was made; absent when none has succeeded since the start."),
 		changes:  gauge("snapshot_changes", "Changes that are not in an RDB snapshot."),
-		ok:       gauge("snapshot_ok", "1 when the last attempt at an RDB snapshot succeeded or there was none, 0 when it failed."),
+		ok:       gauge("snapshot_ok", "1 when the last RDB snapshot succeeded or none was attempted, 0 when it failed."),
 		progress: gauge("snapshot_in_progress", "1 while an RDB snapshot is being made."),
 		aof:      gauge("aof_enabled", "1 when every change is also written to the append-only file."),
-		aofOK:    gauge("aof_ok", "1 when the last write to the append-only file succeeded, 0 when it failed; absent when there is none."),
-		fork:     gauge("fork_seconds", "How long the server stood still to begin its last snapshot or rewrite of the append-only file; 0 when there was none."),
-		duration: gauge("snapshot_duration_seconds", "How long the last RDB snapshot took; absent when there was none, or it failed."),
-		rewrite:  gauge("aof_rewrite_ok", "1 when the last rewrite of the append-only file succeeded or there was none, 0 when it failed."),
-		size:     gauge("aof_size_bytes", "Size of the append-only file; absent when there is none."),
-		growth:   gauge("aof_growth_ratio", "How far the append-only file has grown since it was last written anew, as a share of its size then; before it was for the first time that is one byte, as the server counts. Absent when there is none."),
+		aofOK:    gauge("aof_ok", "1 when the last write to the append-only file succeeded, 0 when it failed; absent without an append-only file."),
+		fork:     gauge("fork_seconds", "Duration of the fork for the last snapshot or rewrite of the append-only file, during which the server is blocked; 0 without one."),
+		duration: gauge("snapshot_duration_seconds", "Duration of the last RDB snapshot; absent without one or if it failed."),
+		rewrite:  gauge("aof_rewrite_ok", "1 when the last rewrite of the append-only file succeeded or none was attempted, 0 when it failed."),
+		size:     gauge("aof_size_bytes", "Size of the append-only file; absent without one."),
+		growth:   gauge("aof_growth_ratio", "Growth of the append-only file since its last rewrite, as a ratio of its size then. Before the first rewrite the server counts that size as one byte. Absent without an append-only file."),
 	}
 	return collectors.Collector{
 		Name:   "redis/persistence",
@@ -35,8 +35,8 @@ func Persistence(t *target.Redis) collectors.Collector {
 		Doc: `Persistence reports how old the newest snapshot is, whether it succeeded, and what would be lost.
 
 Reads INFO server, persistence, stats and memory. Rights: +info and +client|setname. Cost: one
-INFO. A server that never saved tells its start as the time of its last save, and
-counts saves that failed: only a save that succeeded is a last success. The action
+INFO. A server that never saved reports its start as the time of its last save, and
+counts failed saves too; this collector counts only successful ones. The action
 redis/bgsave lowers the age, and redis/bgrewriteaof the growth.`,
 		Metrics: []*collectors.Metric{c.age, c.last, c.changes, c.ok, c.progress, c.aof, c.aofOK, c.fork, c.duration, c.rewrite, c.size, c.growth},
 		Every:   every,
@@ -86,25 +86,25 @@ func one(b bool) float64 {
 
 // A Snapshot is how well the data of a server is kept.
 type Snapshot struct {
-	Age        time.Duration // of the newest successful one, or since the start when there was none
-	LastSave   time.Time     // the start of the server when there was none
+	Age        time.Duration // of the newest successful one, or since the start
+	LastSave   time.Time     // the start of the server if it never saved
 	RunID      string        // another at each start
 	Succeeded  bool          // a save has succeeded since the start, as far as the server tells
 	Saves      int64         // that were begun since the start; -1 before Redis 7.0, which does not tell
 	Changes    int64         // that are in none
-	OK         bool          // the last attempt succeeded, or there was none
+	OK         bool          // the last attempt did not fail
 	InProgress bool
 	Loading    bool // the data set is being read
 	AOF, AOFOK bool
 	Rewriting  bool          // of the append-only file, or it is to begin when the save has ended
 	Scheduled  bool          // it is to begin
-	RewriteOK  bool          // the last one succeeded, or there was none
+	RewriteOK  bool          // the last one did not fail
 	Rewrites   int64         // that were begun since the start; -1 before Redis 7.0, which does not tell
 	AOFSize    float64       // bytes
 	AOFBase    float64       // bytes that the append-only file had when it was last written anew
-	Fork       time.Duration // the server stood still so long to begin the last of either
-	Took       time.Duration // the last one; negative when there was none
-	Copied     float64       // bytes that were copied during the last save since they were written to; 0 when there was none
+	Fork       time.Duration // duration of the last fork of either, which blocks the server
+	Took       time.Duration // the last one; negative without one
+	Copied     float64       // bytes that were copied during the last save since they were written to; 0 without a save
 	Used       float64       // bytes of data and the server's own: no snapshot is larger
 }
 

@@ -79,7 +79,7 @@ func readInfo(ctx context.Context, c *redis.Client, sections ...string) (info, e
 	return all, nil
 }
 
-// number returns a field as a number; a field that is not there, or is none, is not known.
+// number returns a field as a number; a missing or invalid field is unknown.
 func (i info) number(name string) (v float64, known bool) {
 	v, err := strconv.ParseFloat(i[name], 64)
 	return v, err == nil

@@ -63,7 +63,7 @@ func looked(t *testing.T, url string) *target.Redis {
 	return r
 }
 
-// A primary and its replica tell of each other; without its primary the replica
+// A primary and its replica report each other; without its primary the replica
 // says so.
 func TestReplicationOfTwo(t *testing.T) {
 	primary := servertest.Redis(t)
@@ -180,7 +180,7 @@ func TestSnapshotDuration(t *testing.T) {
 			return
 		}
 		if time.Now().After(end) {
-			t.Fatalf("never told:\n%s", got)
+			t.Fatalf("never reported:\n%s", got)
 		}
 	}
 }

@@ -19,12 +19,12 @@ func Replication(t *target.Redis) collectors.Collector {
 		target:   t,
 		replica:  gauge("is_replica", "1 when the server is a replica, 0 when it takes writes."),
 		replicas: gauge("replicas", "Number of replicas that are connected."),
-		lagBytes: gauge("replica_lag_bytes", "What the replica has not confirmed yet.", "replica"),
-		lag:      gauge("replica_lag_seconds", "How long ago the replica confirmed last; it does so once a second.", "replica"),
+		lagBytes: gauge("replica_lag_bytes", "Replication offset that the replica has not confirmed yet.", "replica"),
+		lag:      gauge("replica_lag_seconds", "Time since the replica's last confirmation; it confirms once a second.", "replica"),
 		link:     gauge("primary_link_up", "1 when the replica is connected to its primary, 0 when it is not; absent on a primary."),
-		silence:  gauge("primary_silent_seconds", "How long ago the replica heard of its primary; absent on a primary and while there is no connection."),
+		silence:  gauge("primary_silent_seconds", "Time since the replica last received data from its primary; absent on a primary and without a connection."),
 		syncing:  gauge("primary_sync_in_progress", "1 while the replica takes over the whole data set; absent on a primary."),
-		full:     counter("full_syncs_total", "Times that a replica took over the whole data set from this server."),
+		full:     counter("full_syncs_total", "Full resyncs of replicas from this server."),
 	}
 	return collectors.Collector{
 		Name:   "redis/replication",

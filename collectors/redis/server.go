@@ -24,7 +24,7 @@ func Server(t *target.Redis) collectors.Collector {
 	return collectors.Collector{
 		Name:   "redis/server",
 		Target: t.Name,
-		Doc: `Server tells whether the server answers, its version and since when it runs.
+		Doc: `Server reports whether the server answers, its version and its start time.
 
 Reads INFO server. Rights: +info and +client|setname. Cost: one INFO. A server
 that does not answer is the answer 0 of upkeep_redis_up, not a failed collection.`,

@@ -13,7 +13,7 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/target"
 )
 
-// slowlogLength is how many entries a server keeps unless it is told otherwise.
+// slowlogLength is how many entries a server keeps by default.
 const slowlogLength = 128
 
 // Slowlog reports the commands that took longer than the server's limit.
@@ -128,7 +128,7 @@ func (c *slowlog) count(entries []redis.SlowLog) {
 const containers = " acl client cluster command config debug function latency memory module object pubsub script slowlog xgroup xinfo "
 
 // command returns the name of a command without its arguments. What is no name
-// of a command is not told either: it may be anything.
+// of a command is not exported: it may be anything.
 func command(args []string) string {
 	if len(args) == 0 {
 		return collectors.Other

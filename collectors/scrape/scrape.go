@@ -314,11 +314,11 @@ func (s *Scraper) keep(a *asker, at time.Time) {
 	a.answer.Store(next)
 }
 
-// tell logs a change aloud and everything else softly.
+// tell logs state changes at Info or Warn and everything else at Debug.
 func (s *Scraper) tell(before, now Status) {
 	log := s.log.With("collector", now.Collector, "target", now.Server, "duration", now.Took)
 	if now.Beyond > 0 && before.Beyond == 0 {
-		log.Warn("not everything is told one by one; set collectors.settings for a higher limit", "beyond", now.Beyond)
+		log.Warn("more subjects than the limit: the rest is summed or left out; raise the limit in collectors.settings", "beyond", now.Beyond)
 	}
 	switch {
 	case now.Err != "" && now.Err != before.Err:
@@ -419,11 +419,11 @@ func newMetrics(r *prometheus.Registry) metrics {
 		return v
 	}
 	return metrics{
-		success:  gauge("upkeep_collector_success", "1 when the last collection read everything, 0 when something of it failed."),
-		duration: gauge("upkeep_collector_duration_seconds", "How long the last collection took."),
-		last:     gauge("upkeep_collector_last_success_timestamp_seconds", "When a collection last read everything; absent before the first."),
+		success:  gauge("upkeep_collector_success", "1 when the last collection succeeded completely, else 0."),
+		duration: gauge("upkeep_collector_duration_seconds", "Duration of the last collection."),
+		last:     gauge("upkeep_collector_last_success_timestamp_seconds", "When a collection last succeeded completely; absent before the first."),
 		samples:  gauge("upkeep_collector_samples", "Number of samples that the last collection wrote."),
-		beyond:   gauge("upkeep_collector_beyond_limit", "Number of tables, statements or other subjects that are not told one by one, since there are more than the limit."),
+		beyond:   gauge("upkeep_collector_beyond_limit", "Number of tables, statements or other subjects beyond the limit, which are not exported one by one."),
 	}
 }
 

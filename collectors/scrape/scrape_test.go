@@ -156,7 +156,7 @@ func TestAnswerOfParts(t *testing.T) {
 
 func TestPanickingCollectorHarmsNobody(t *testing.T) {
 	c := counter("test/a", "odd", nil)
-	c.Collect = func(context.Context, *collectors.Writer) error { panic("an answer that nobody thought of") }
+	c.Collect = func(context.Context, *collectors.Writer) error { panic("an unexpected answer") }
 	s := start(t, c, counter("test/a", "one", nil))
 	eventually(t, "every collector answers", s.Answered)
 	text := get(s)
@@ -173,7 +173,7 @@ func TestHangingCollectorDelaysNobody(t *testing.T) {
 	eventually(t, "the hanging one has failed", func() bool { return strings.Contains(s.Status()[0].Err, "no answer within") })
 }
 
-// What is asked once an hour is asked at once when it is wanted, and nothing else is.
+// An hourly collector runs at once on request, and no other does.
 func TestRefresh(t *testing.T) {
 	slow, other := counter("test/a", "one", nil), counter("test/a", "two", nil)
 	slow.Every, other.Every = time.Hour, time.Hour
@@ -286,7 +286,7 @@ func TestBeyondTheLimit(t *testing.T) {
 	}
 }
 
-// While answers change, whoever reads gets whole ones.
+// While answers change, a reader gets complete ones.
 func TestManyClients(t *testing.T) {
 	s := start(t, counter("test/a", "one", nil), counter("test/b", "two", nil), still())
 	eventually(t, "a value", s.Answered)

@@ -24,7 +24,7 @@ func (s *Scraper) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		out := plain{w: w}
 		s.each(out.add)
 		out.add(own)
-		return // whoever hung up needs no answer
+		return // the client has closed the connection
 	}
 	w.Header().Set("Content-Encoding", "gzip")
 	out := stream{w: w}

@@ -232,7 +232,7 @@ grant maintain on table :"schema".:"table" to :"role"; -- vacuum and analyze the
 \endif
 grant temporary on database :"database" to :"role"; -- look at the rows of an object before they are brought back
 
--- postgres/terminate: Terminate ends the one session of a database that is most in the way, with pg_terminate_backend, when a person agrees.
+-- postgres/terminate: Terminate ends the worst blocking session of a database with pg_terminate_backend, after a person has approved it.
 grant pg_read_all_stats to :"role"; -- to see the sessions of others
 grant pg_signal_backend to :"role"; -- to end the sessions of roles that are no superusers
 
@@ -261,7 +261,7 @@ grant usage on schema :"schema" to :"role"; -- to name the table
 \endif
 grant pg_read_all_stats to :"role"; -- to name who holds dead rows back
 
--- postgres/vacuum_full: VacuumFull writes one table and its indexes anew with VACUUM (FULL, ANALYZE), while nobody can read or write it.
+-- postgres/vacuum_full: VacuumFull writes one table and its indexes anew with VACUUM (FULL, ANALYZE), under a lock that blocks all reads and writes.
 \if :until_16
 \if :{?table}
 \if :lends

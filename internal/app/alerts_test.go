@@ -97,14 +97,14 @@ func (l *life) kinds(t *testing.T) (all []string) {
 	return all
 }
 
-func (l *life) episodes(t *testing.T) []remediate.Episode {
+func (l *life) episodes(t *testing.T) []remediate.Incident {
 	t.Helper()
 	var s console.Status
 	_, text := l.send(t, "GET", console.Prefix+"/status", "", "")
 	if err := json.Unmarshal([]byte(text), &s); err != nil {
 		t.Fatalf("%s: %v", text, err)
 	}
-	return s.Episodes
+	return s.Incidents
 }
 
 // runs returns the runs by the kind of the alert that asked for them.
@@ -121,7 +121,7 @@ func (l *life) runs(t *testing.T) map[string]remediate.Run {
 	}
 	all := make(map[string]remediate.Run)
 	for _, r := range runs {
-		all[kinds[r.Request.Episode]] = r
+		all[kinds[r.Request.Incident]] = r
 	}
 	return all
 }
@@ -130,7 +130,7 @@ func (l *life) runs(t *testing.T) map[string]remediate.Run {
 func (l *life) confirmed(t *testing.T, kind string, since time.Time) {
 	t.Helper()
 	eventually(t, "the listing confirms "+kind, func() bool {
-		return slices.ContainsFunc(l.episodes(t), func(e remediate.Episode) bool { return e.Alert.Labels["kind"] == kind && e.Seen.After(since) })
+		return slices.ContainsFunc(l.episodes(t), func(e remediate.Incident) bool { return e.Alert.Labels["kind"] == kind && e.Seen.After(since) })
 	})
 }
 

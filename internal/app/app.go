@@ -46,7 +46,7 @@ type Options struct {
 	Version string
 	Logger  *slog.Logger
 
-	// Load reads the configuration again, for a reload; nil: there is none.
+	// Load reads the configuration again, for a reload; nil: a reload is not possible.
 	Load func() (*config.Config, error)
 
 	// Rules are the rule files of the embedded Prometheus; the shipped ones where nil.
@@ -153,11 +153,11 @@ func (a *App) carriers(ctx context.Context) error {
 		return err
 	}
 	a.signer = signer
-	a.outbox = notify.New(notify.Config{Store: a.store, Link: console.NoticeLinks(a.externalURL(), a.signer), Over: a.over, Logger: a.log.With("component", "notify"), Registerer: a.registry})
+	a.outbox = notify.New(notify.Config{Store: a.store, Link: console.NotificationLinks(a.externalURL(), a.signer), Over: a.over, Logger: a.log.With("component", "notify"), Registerer: a.registry})
 	e := engine.Config{
-		Journal: a.journal, Queue: a.journal, Desk: a.journal, Members: a.journal, Standing: a.journal, Watch: a.journal, Inbox: a.inbox,
+		Journal: a.journal, Queue: a.journal, Desk: a.journal, Members: a.journal, Demoter: a.journal, Watch: a.journal, Inbox: a.inbox,
 		Refresh:     func(metric, server string) { a.scraper.Refresh(metric, server) },
-		Told:        a.outbox.Wake,
+		Notified:    a.outbox.Wake,
 		Announce:    a.announced,
 		Concurrency: c.Engine.Concurrency, Lease: c.Engine.Lease, Alone: !a.store.Shared(), Unmoved: a.journal.Unmoved,
 		Logger: a.log.With("component", "engine"), Registerer: a.registry,
@@ -238,7 +238,7 @@ func (a *App) embed() error {
 		GroupInterval:      c.Embedded.GroupInterval,
 		ResendDelay:        c.Embedded.ResendDelay,
 		Logger:             slog.New(quiet{a.log.With("component", "embedded").Handler()}),
-		Registerer:         prometheus.NewRegistry(), // thousands of series about the libraries are nobody's question here
+		Registerer:         prometheus.NewRegistry(), // private registry: the libraries' own metrics are not exported
 	})
 	return err
 }
@@ -251,8 +251,8 @@ func (a *App) parts(c *config.Config, informed people) embedded.Parts {
 	}
 }
 
-// quiet lets the libraries' own news pass at the level debug only: how they
-// replay a log is nobody's question while all is well.
+// quiet logs the libraries' own messages at the level debug only: how they
+// replay a log does not matter in normal operation.
 type quiet struct{ slog.Handler }
 
 // Enabled implements slog.Handler.
@@ -288,8 +288,8 @@ func (a *App) page() error {
 	return nil
 }
 
-// Run serves until ctx is done, and then ends in order: nobody is served any
-// more, runs stop where they can go on later, the store is closed last.
+// Run serves until ctx is done, and then ends in order: requests are refused,
+// runs stop where they can continue later, the store is closed last.
 func (a *App) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return a.scraper.Run(ctx) })
@@ -330,11 +330,11 @@ func (a *App) Run(ctx context.Context) error {
 // auditAgain is how soon the journal is read again that could not be read to its end.
 const auditAgain = 3 * time.Second
 
-// audit reads the journal once, from its beginning. A journal that somebody has
-// changed is said aloud; upkeep goes on, since the servers still need it. One that
+// audit reads the journal once, from its beginning. If the journal was
+// changed, that is logged and exported; upkeep goes on, since the servers still need it. One that
 // cannot be read says nothing, and is read again.
 func (a *App) audit(ctx context.Context) {
-	intact := prometheus.NewGauge(prometheus.GaugeOpts{Name: "upkeep_journal_intact", Help: "1 when every entry of the journal was what had been written, at the start of the process, else 0."})
+	intact := prometheus.NewGauge(prometheus.GaugeOpts{Name: "upkeep_journal_intact", Help: "1 when every entry of the journal was unchanged at the start of the process, else 0."})
 	for {
 		entries, err := a.journal.Verify(ctx)
 		switch {
@@ -342,15 +342,15 @@ func (a *App) audit(ctx context.Context) {
 			return
 		case err == nil:
 			intact.Set(1)
-			a.log.Debug("the journal is what was written", "entries", entries)
+			a.log.Debug("the journal is unchanged", "entries", entries)
 			a.registry.MustRegister(intact) // not before it is known
 			return
 		case journal.Broken(err):
-			a.log.Error("the journal is not what was written", "err", err)
+			a.log.Error("the journal was changed", "err", err)
 			a.registry.MustRegister(intact)
 			return
 		}
-		a.log.Warn("the journal could not be read; it is read again", "err", err)
+		a.log.Warn("the journal could not be read; retrying", "err", err)
 		select {
 		case <-ctx.Done():
 			return
@@ -373,7 +373,7 @@ func (a *App) alertmanager() (inbox.Alertmanager, bool) {
 	return am, len(am.URLs) > 0
 }
 
-// inProcess stands for the Prometheus and the Alertmanager within the process,
+// inProcess is the address of the Prometheus and the Alertmanager within the process,
 // whose client goes there whatever the host.
 const inProcess = "http://embedded"
 
@@ -389,7 +389,7 @@ func (a *App) prometheus() (prom.Prometheus, bool) {
 func (a *App) query(ctx context.Context, expr string, at time.Time) (labels []map[string]string, err error) {
 	p, ok := a.prometheus()
 	if !ok {
-		return nil, errors.New("there is no Prometheus to ask; name yours in prometheus.url")
+		return nil, errors.New("no Prometheus is configured; set prometheus.url")
 	}
 	samples, err := p.Query(ctx, expr, at)
 	for _, s := range samples {

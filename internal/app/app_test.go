@@ -221,7 +221,7 @@ func TestServedIsDeclared(t *testing.T) {
 	}
 	// That a collector writes what it declares is tested where it is. What needs a
 	// run that acts, a notice, or a schedule with a query, is absent here.
-	absent := []string{"upkeep_schedule_query_failing", "upkeep_schedule_query_failures_total", "upkeep_runs_active", "upkeep_policy_acted_total", "upkeep_policy_came_back_total", "upkeep_policy_clear_seconds_total", "upkeep_policy_demoted", "upkeep_notices_total"}
+	absent := []string{"upkeep_schedule_query_failing", "upkeep_schedule_query_failures_total", "upkeep_runs_active", "upkeep_policy_acted_total", "upkeep_policy_came_back_total", "upkeep_policy_resolve_seconds_total", "upkeep_policy_demoted", "upkeep_notifications_total"}
 	for _, m := range catalog.Own() {
 		if !served[m.Name] && !slices.Contains(absent, m.Name) {
 			t.Errorf("%s is declared and not served", m.Name)
@@ -254,8 +254,8 @@ func TestWebhookRefuses(t *testing.T) {
 	}
 	var s console.Status
 	_, text := l.send(t, "GET", console.Prefix+"/status", "", "")
-	if err := json.Unmarshal([]byte(text), &s); err != nil || len(s.Episodes) != 0 {
-		t.Errorf("episodes: %+v %v", s.Episodes, err)
+	if err := json.Unmarshal([]byte(text), &s); err != nil || len(s.Incidents) != 0 {
+		t.Errorf("episodes: %+v %v", s.Incidents, err)
 	}
 }
 
@@ -337,8 +337,8 @@ func TestAskedFor(t *testing.T) {
 	}{
 		{"no JSON", "/plans", "x", 400, "body"},
 		{"unknown field", "/plans", `{"acton": "redis/bgsave"}`, 400, "acton"},
-		{"unknown action", "/plans", `{"action": "redis/flushall", "subject": {"server": "cache"}}`, 422, "there is no action"},
-		{"nobody asks", "/runs", `{"action": "redis/bgsave", "subject": {"server": "cache"}}`, 400, "who asks"},
+		{"unknown action", "/plans", `{"action": "redis/flushall", "subject": {"server": "cache"}}`, 422, "unknown action"},
+		{"no requester", "/runs", `{"action": "redis/bgsave", "subject": {"server": "cache"}}`, 400, "by is the name of the requester"},
 		{"pause without a reason", "/pauses", `{"scope": "all", "by": "ann"}`, 400, "reason"},
 		{"pause that is over", "/pauses", `{"scope": "all", "by": "ann", "reason": "r", "until": "2001-01-01T00:00:00Z"}`, 400, "over already"},
 	} {
@@ -364,7 +364,7 @@ func TestAskedFor(t *testing.T) {
 	})
 }
 
-// A journal that somebody has changed is said aloud at the next start.
+// A changed journal is reported at the next start.
 func TestChangedJournal(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
 	s, err := store.Open(t.Context(), store.Options{Dir: dir})
@@ -393,7 +393,7 @@ func TestChangedJournal(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- a.Run(ctx) }()
-	eventually(t, "it is said", func() bool { return strings.Contains(said.String(), "the journal is not what was written") })
+	eventually(t, "it is said", func() bool { return strings.Contains(said.String(), "the journal was changed") })
 	cancel()
 	if err := <-ended; err != nil {
 		t.Error(err)

@@ -28,7 +28,7 @@ func TestBackupGuard(t *testing.T) {
 		{"no backup, verified now", config.Backup{Path: "*.dump"}, files{"verified": 0}, "no backup of main is there"},
 		{"the pattern matches the verification alone", config.Backup{Path: "*"}, files{"verified": hour}, "no backup of main is there"},
 		{"an empty file is no backup", config.Backup{Path: "*.dump"}, files{"empty.dump": hour, "verified": 0}, "no backup of main is there"},
-		{"one that is being written is none", config.Backup{Path: "*.dump"}, files{"a.dump": 0, "verified": 0}, "no backup of main is there"},
+		{"one that is still being written does not count", config.Backup{Path: "*.dump"}, files{"a.dump": 0, "verified": 0}, "main has no backup"},
 		{"verified in a minute", config.Backup{Path: "*.dump"}, files{"a.dump": hour, "verified": -time.Minute}, "verified, which says when a backup of main was verified, has the time"},
 		{"made tomorrow", config.Backup{Path: "*.dump"}, files{"a.dump": -day, "b.dump": 2 * hour, "verified": hour}, "a.dump of main has the time"},
 		{"verified before the newest was made", config.Backup{Path: "*.dump"}, files{"a.dump": 30 * hour, "b.dump": hour, "verified": 2 * hour}, "the newest verified backup is of"},
@@ -38,7 +38,7 @@ func TestBackupGuard(t *testing.T) {
 		{"never verified", config.Backup{Path: "*.dump"}, files{"a.dump": hour}, "is not there"},
 		{"a snapshot that is written over", config.Backup{Kind: "rdb", Path: "a.rdb"}, files{"a.rdb": 0, "verified": 2 * hour}, ""},
 		{"a snapshot that is written over, verified long ago", config.Backup{Kind: "rdb", Path: "a.rdb"}, files{"a.rdb": 0, "verified": 25 * hour}, "have the newest verified"},
-		{"a folder that is not there", config.Backup{Path: "no/*.dump"}, files{"verified": 0}, "it is not known whether main has a verified backup"},
+		{"a folder that is not there", config.Backup{Path: "no/*.dump"}, files{"verified": 0}, "whether main has a verified backup is unknown"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir, now := t.TempDir(), time.Now()

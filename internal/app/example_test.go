@@ -8,7 +8,7 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/config"
 )
 
-// The example is right as it stands, by the actions that there are, and nothing in it
+// The example is valid with the existing actions, and nothing in it
 // acts without a person.
 func TestExample(t *testing.T) {
 	c, err := config.Parse("upkeep.example.yaml", []byte(config.Example()), app.Known())
@@ -24,7 +24,7 @@ func TestExample(t *testing.T) {
 	}
 }
 
-// So are the archives, which stand in it as a comment since they name tables.
+// So are the archives, which are a comment in it because they name tables.
 func TestExampleArchives(t *testing.T) {
 	text := config.Example()
 	if !strings.Contains(text, "      # archives:\n") {

@@ -22,7 +22,7 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/servertest"
 )
 
-// A proxy stands before a server and does what its mode says.
+// A proxy is in front of a server and does what its mode says.
 type proxy struct {
 	address, to string
 	mode        atomic.Value
@@ -124,9 +124,9 @@ func (p *proxy) serve(c net.Conn) {
 	}
 }
 
-// One target of each kind is well, another stands behind a proxy that hangs, is
+// One target of each kind is well, another is behind a proxy that hangs, is
 // slow, drops answers in the middle and talks nonsense. The others are asked on
-// time, scrapes are answered at once, what is not known is not told, memory does
+// time, scrapes are answered at once, unknown values are not exported, memory does
 // not grow, and when the fault is over nothing is left of it.
 func TestFaults(t *testing.T) {
 	good := servertest.Postgres(t)
@@ -202,7 +202,7 @@ embedded: {enabled: false}
 		for _, mode := range []string{"hang", "drop", "nonsense", "slow"} {
 			postgres.turn(mode)
 			redis.turn(mode)
-			await(mode+": what is not known is not told", func(text string) bool {
+			await(mode+": unknown values are not exported", func(text string) bool {
 				return strings.Contains(text, up("postgres", 0)) && strings.Contains(text, up("redis", 0)) && !strings.Contains(text, `upkeep_redis_memory_used_bytes{server="sick"}`) && !strings.Contains(text, `upkeep_postgres_connections_max{server="sick"}`)
 			})
 			undisturbed(t, scrape, mode)
@@ -248,7 +248,7 @@ func undisturbed(t *testing.T, scrape func() (string, time.Duration), mode strin
 	}
 }
 
-// lateness says what a scrape lacks of the target that is well, and what is old in it.
+// lateness says what is missing in a scrape of the target that is well, and what is old in it.
 func lateness(t *testing.T, text string) (late []string) {
 	t.Helper()
 	for collector, metric := range map[string]string{"redis/memory": "upkeep_redis_memory_used_bytes", "postgres/activity": "upkeep_postgres_connections_max"} {

@@ -34,7 +34,7 @@ func newPeople(c *config.Config, external string, log *slog.Logger) (p people, e
 		}
 		to := chat(place)
 		p.notifiers = append(p.notifiers, notify.Named{Name: place.Name, Wants: place.Wants, Notifier: to})
-		if p.routing.File == nil && place.Wants(remediate.NoticeAlert) {
+		if p.routing.File == nil && place.Wants(remediate.NotificationAlert) {
 			of := fmt.Sprintf("%s %q %q", place.Kind, place.URLFile, place.URLEnv)
 			p.routing.Places = append(p.routing.Places, embedded.Place{Name: place.Name, Of: of, To: to})
 		}
@@ -75,23 +75,23 @@ func integrations(c *config.Config, place config.Place, external string, log *sl
 
 // announced reports whether a place of the configuration takes a kind of notice that is
 // optional.
-func (a *App) announced(kind remediate.NoticeKind) bool {
+func (a *App) announced(kind remediate.NotificationKind) bool {
 	p := a.people.Load()
 	return p != nil && slices.ContainsFunc(p.notifiers, func(n notify.Named) bool { return n.Wants == nil || n.Wants(kind) })
 }
 
 // over reports whether what a notice is about is over: a run that asked or acted has
 // ended, the alert of a page fires no more.
-func (a *App) over(ctx context.Context, n remediate.Notice) (over, helped bool, err error) {
+func (a *App) over(ctx context.Context, n remediate.Notification) (over, helped bool, err error) {
 	switch n.Kind {
-	case remediate.NoticeAsk, remediate.NoticeActed:
+	case remediate.NotificationAsk, remediate.NotificationActed:
 		run, err := a.journal.Get(ctx, n.Run)
 		return err == nil && run.State.Final(), run.State == remediate.Cleared, err
-	case remediate.NoticePage, remediate.NoticeNotHelped:
-		if n.Episode == 0 {
+	case remediate.NotificationPage, remediate.NotificationNotHelped:
+		if n.Incident == 0 {
 			return false, false, nil
 		}
-		e, err := a.inbox.Episode(ctx, n.Episode)
+		e, err := a.inbox.Incident(ctx, n.Incident)
 		return err == nil && !e.Closed.IsZero(), false, err
 	default:
 		return false, false, nil
@@ -105,7 +105,7 @@ type Tried struct {
 }
 
 // TestNotification sends one test notification to a place or a receiver of a
-// configuration, and says what came of it. A kind that keeps incidents is told at once
+// configuration, and says what came of it. A receiver that opens incidents is notified at once
 // that the test is over.
 func TestNotification(ctx context.Context, c *config.Config, name string, log *slog.Logger) (tried []Tried, err error) {
 	place, err := c.Place(name)
@@ -123,16 +123,16 @@ func TestNotification(ctx context.Context, c *config.Config, name string, log *s
 		return nil, err
 	}
 	now := time.Now()
-	m := notify.Message{Notices: []notify.Item{{Open: external, Notice: remediate.Notice{
-		Key: fmt.Sprintf("test/%d", now.UnixNano()), Kind: remediate.NoticeTest, At: now, Title: "Test notification from upkeep",
-		Text: fmt.Sprintf("upkeep notify test %s was run. Nothing is wrong, and nothing need be done.", name),
+	m := notify.Message{Notifications: []notify.Item{{Open: external, Notification: remediate.Notification{
+		Key: fmt.Sprintf("test/%d", now.UnixNano()), Kind: remediate.NotificationTest, At: now, Title: "Test notification from upkeep",
+		Text: fmt.Sprintf("upkeep notify test %s was run. This is only a test.", name),
 	}}}}
 	for _, n := range all {
 		sending, cancel := context.WithTimeoutCause(ctx, testTimeout, fmt.Errorf("no answer within %s", testTimeout))
 		err := n.Notify(sending, m)
 		if closer, ok := n.Notifier.(notify.Closer); ok && err == nil && closer.Closes() {
-			if err = closer.Close(sending, m.Notices[0]); err != nil {
-				err = fmt.Errorf("it was taken, and its end was not: %w", err)
+			if err = closer.Close(sending, m.Notifications[0]); err != nil {
+				err = fmt.Errorf("it was accepted, and its resolved notification was not: %w", err)
 			}
 		}
 		cancel()

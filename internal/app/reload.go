@@ -68,7 +68,7 @@ func (a *App) Reload() error {
 // holds mu.
 func (a *App) again() error {
 	if a.options.Load == nil {
-		return errors.New("there is no configuration file to read again")
+		return errors.New("no configuration file to reload")
 	}
 	c, err := a.options.Load()
 	if err == nil {
@@ -80,7 +80,7 @@ func (a *App) again() error {
 	}
 	a.reloaded.observe(err)
 	if err != nil {
-		a.log.Error("configuration refused, the old one stays", "err", err)
+		a.log.Error("configuration refused, the old one stays in force", "err", err)
 		return err
 	}
 	if changed {
@@ -131,7 +131,7 @@ func (a *App) prepare(c *config.Config) (s setting, err error) {
 
 func (a *App) reload(g *gin.Context) {
 	if err := a.Reload(); err != nil {
-		say(g, http.StatusUnprocessableEntity, "the configuration was refused, the old one stays:\n%v", err)
+		say(g, http.StatusUnprocessableEntity, "the configuration was refused, the old one stays in force:\n%v", err)
 		return
 	}
 	say(g, http.StatusOK, "reloaded")
@@ -219,11 +219,11 @@ func (a *App) idle() {
 	defer cancel()
 	all, err := a.journal.Pauses(ctx)
 	if err != nil {
-		a.log.Warn("whether pauses are about what is there could not be asked", "err", err)
+		a.log.Warn("pauses could not be checked against the configuration", "err", err)
 	}
 	for _, p := range all {
 		if err := a.names().Check(p.Scope); err != nil {
-			a.log.Warn("a pause has no effect any more", "scope", p.Scope, "by", p.By, "err", err)
+			a.log.Warn("a pause no longer has any effect", "scope", p.Scope, "by", p.By, "err", err)
 		}
 	}
 }
@@ -323,8 +323,8 @@ type reloadMetrics struct{ ok, at prometheus.Gauge }
 
 func newReloadMetrics(r prometheus.Registerer) reloadMetrics {
 	m := reloadMetrics{
-		ok: prometheus.NewGauge(prometheus.GaugeOpts{Name: "upkeep_config_last_reload_success", Help: "1 when the last configuration that was read is the one in use, 0 when it was refused."}),
-		at: prometheus.NewGauge(prometheus.GaugeOpts{Name: "upkeep_config_last_reload_success_timestamp_seconds", Help: "When the configuration in use was taken."}),
+		ok: prometheus.NewGauge(prometheus.GaugeOpts{Name: "upkeep_config_last_reload_success", Help: "1 when the last reload of the configuration succeeded, else 0."}),
+		at: prometheus.NewGauge(prometheus.GaugeOpts{Name: "upkeep_config_last_reload_success_timestamp_seconds", Help: "When the configuration in use was loaded."}),
 	}
 	r.MustRegister(m.ok, m.at)
 	return m

@@ -30,7 +30,7 @@ type file struct {
 	app  *app.App
 	conn *pgx.Conn
 
-	name  string // of the role by which upkeep's sessions are told from others'
+	name  string // of the role that distinguishes upkeep's sessions from others'
 	admin string // the URL of another role
 	url   string
 	more  atomic.Value // further targets
@@ -158,7 +158,7 @@ func TestReloadLeavesAlone(t *testing.T) {
 	f.more.Store("")
 	reload("that target removed", "changed=true")
 	kept("that target removed")
-	eventually(t, "nothing is told of it any more", func() bool {
+	eventually(t, "no metric of it is left", func() bool {
 		_, text := f.send(t, "GET", "/metrics", "", "")
 		return !strings.Contains(text, `server="shop"`)
 	})
@@ -229,7 +229,7 @@ func TestReloadStorm(t *testing.T) {
 	close(over)
 	storm.Wait()
 	for _, r := range runs {
-		var s console.Story
+		var s console.RunDetails
 		_, text := f.send(t, "GET", fmt.Sprint(console.Prefix, "/runs/", r.ID), "", "")
 		if err := json.Unmarshal([]byte(text), &s); err != nil {
 			t.Fatal(err)
@@ -250,7 +250,7 @@ func TestReloadStorm(t *testing.T) {
 	if n := len(f.pids(t)); n > 6 {
 		t.Errorf("upkeep has %d sessions on the server, want 6 at most", n)
 	}
-	if text := f.log.String(); strings.Contains(text, "not looked after") || strings.Contains(text, "closed") {
+	if text := f.log.String(); strings.Contains(text, "no longer a target") || strings.Contains(text, "closed") {
 		t.Errorf("a connection was taken away from who used it:\n%s", text)
 	}
 	t.Logf("%d answered reloads", reloads.Load())

@@ -30,7 +30,7 @@ type piece struct {
 // pieces are the targets of a configuration, in the order in which they are shown.
 type pieces []*piece
 
-// find returns a piece by its id, nil where there is none.
+// find returns a piece by its id, or nil.
 func (all pieces) find(id string) *piece {
 	for _, p := range all {
 		if p.id == id {

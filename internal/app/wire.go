@@ -95,8 +95,8 @@ func (a *App) schedules(c *config.Config) (all []schedule.Schedule, err error) {
 
 // asked returns what makes a schedule's request from the labels of a series: what
 // the schedule names of the subject is as it says, the rest is the series'. A
-// label that neither has declines the run, and a series that says otherwise than the
-// schedule is none of it: what was found on one server is not done on another.
+// label that neither has declines the run, and a series whose labels contradict the
+// schedule is skipped: what was found on one server is not done on another.
 func asked(step policy.Step, subject []string, query string, limit *float64) func(map[string]string) (remediate.Request, bool) {
 	return func(labels map[string]string) (remediate.Request, bool) {
 		r := remediate.Request{Action: step.Action, Mode: step.Mode, Subject: make(map[string]string), Params: step.With, Query: query, Limit: limit, Terms: step.Terms}
@@ -107,7 +107,7 @@ func asked(step policy.Step, subject []string, query string, limit *float64) fun
 			}
 			value := cmp.Or(fixed, found)
 			if value == "" {
-				r.Wrong = fmt.Sprintf("neither the schedule nor the series of its query says what the label %s is", name)
+				r.Wrong = fmt.Sprintf("neither the schedule nor the series of its query has the label %s", name)
 				continue
 			}
 			r.Subject[name] = value

@@ -171,8 +171,8 @@ func scraped(name string) bool {
 func unused() map[string]string {
 	reasons := map[string]string{
 		"upkeep_collector_last_success_timestamp_seconds":      "the age of an answer, for rules of one's own",
-		"upkeep_collector_beyond_limit":                        "the log says it aloud",
-		"upkeep_config_last_reload_success":                    "for rules of one's own; who reloads is told the answer",
+		"upkeep_collector_beyond_limit":                        "the log reports it",
+		"upkeep_config_last_reload_success":                    "for users' own rules; a reload returns the answer",
 		"upkeep_schedule_query_failures_total":                 "beside the gauge of the same, which has an alert",
 		"upkeep_postgres_statements_age_seconds":               "a schedule asks it whether a month is over",
 		"upkeep_postgres_connections_max":                      "beside the ratio, which is in rule and panel",
@@ -269,7 +269,7 @@ func TestEveryMetricIsUsedOrSaysWhyNot(t *testing.T) {
 	}
 	for name := range unused() {
 		if declared(t)[name] == nil {
-			t.Errorf("%s has a reason, and is declared by nobody", name)
+			t.Errorf("%s has a reason, and is not declared", name)
 		}
 	}
 }
@@ -291,7 +291,7 @@ func TestActionsAndRulesFitEachOther(t *testing.T) {
 		for _, lowered := range a.Metrics() {
 			m := all[lowered]
 			if m == nil {
-				t.Errorf("%s lowers %s, which nobody declares", a.Name, lowered)
+				t.Errorf("%s lowers %s, which is not declared", a.Name, lowered)
 				continue
 			}
 			for _, l := range a.Subject {
@@ -316,7 +316,7 @@ func TestActionsAndRulesFitEachOther(t *testing.T) {
 		}
 		i := slices.IndexFunc(catalog.EveryAction(), func(a remediate.Action) bool { return a.Name == name })
 		if i < 0 {
-			t.Errorf("%s names no action that there is: %s", r.Name, name)
+			t.Errorf("%s: unknown action %s", r.Name, name)
 			continue
 		}
 		read := selectors(t, r.Expr)
@@ -326,7 +326,7 @@ func TestActionsAndRulesFitEachOther(t *testing.T) {
 	}
 }
 
-// The value that an alert carries is the one that the action lowers: it stands
+// The value that an alert carries is the one that the action lowers: it is
 // first in the expression.
 func TestAlertCarriesTheLoweredMetric(t *testing.T) {
 	for _, r := range rules(t) {

@@ -119,7 +119,7 @@ func expressions() []wrong {
 		},
 		{name: "unknown metric", text: schedule(`action: postgres/vacuum, query: upkeep_postgres_happiness > 0.1`), want: []string{`upkeep.yaml:12: schedule "s": nothing declares the metric upkeep_postgres_happiness; docs/metrics.md lists the metrics of upkeep`}},
 		{name: "metric of another exporter", text: schedule(`action: redis/bgsave, query: redis_memory_used_bytes > 1`), want: []string{`upkeep.yaml:12: schedule "s": nothing declares the metric redis_memory_used_bytes, and only upkeep itself is scraped; name what exports it in embedded.scrape_configs`}},
-		{name: "key twice", text: sound + "targets: &t {}\n", want: []string{`upkeep.yaml:11: "targets" stands here for the second time; `}},
+		{name: "key twice", text: sound + "targets: &t {}\n", want: []string{`upkeep.yaml:11: duplicate key "targets"; `}},
 		{name: "misspelt label in a query", text: schedule(`action: postgres/vacuum, query: 'upkeep_postgres_table_dead_ratio{databse="shop"} > 0.1'`), want: []string{`upkeep.yaml:12: schedule "s": upkeep_postgres_table_dead_ratio has no label "databse"; did you mean "database"?`}},
 		{name: "unknown label in a query", text: schedule(`action: redis/bgsave, query: 'upkeep_redis_snapshot_age_seconds{owner="ann"} > 1'`), want: []string{`upkeep.yaml:12: schedule "s": upkeep_redis_snapshot_age_seconds has no label "owner"; its labels are instance, job, server`}},
 		{name: "unknown server in a query", text: schedule(`action: postgres/vacuum, query: 'upkeep_postgres_table_dead_ratio{server="prodd"} > 0.1'`), want: []string{`upkeep.yaml:12: schedule "s": no postgres target is called "prodd"; did you mean "prod"?`}},
@@ -132,7 +132,7 @@ func expressions() []wrong {
 			`upkeep.yaml:12: schedule "s": postgres/reindex needs the label "index"`,
 		}},
 		{name: "query whose series are not about the action", text: schedule(`action: redis/bgsave, query: up == 0`), want: []string{`upkeep.yaml:12: schedule "s": redis/bgsave needs the label "server", which the series of the query do not have; name it in subject`}},
-		{name: "two mistakes in one line", text: schedule(`action: redis/bgsave, subject: {server: cache}, windows: [nite], query: "rate("`), want: []string{`upkeep.yaml:12: schedule "s" names no window that there is: "nite"; `, `upkeep.yaml:12: schedule "s": the query does not parse: `}},
+		{name: "two mistakes in one line", text: schedule(`action: redis/bgsave, subject: {server: cache}, windows: [nite], query: "rate("`), want: []string{`upkeep.yaml:12: schedule "s": unknown window "nite"; `, `upkeep.yaml:12: schedule "s": the query does not parse: `}},
 		{name: "query about another kind of target", text: schedule(`action: redis/bgsave, query: upkeep_postgres_up == 1`), want: []string{`upkeep.yaml:12: schedule "s": redis/bgsave acts on redis targets (cache), and the query reads upkeep_postgres_up, which is about others; name a server in subject`}},
 		{name: "query and subject of two servers", text: schedule(`action: postgres/advise_indexes, subject: {server: main}, query: 'upkeep_postgres_up{server="prod"} == 1'`), want: []string{`upkeep.yaml:12: schedule "s": the query reads server "prod", and the subject names "main": no series is the schedule's; name the same in both`}},
 	}
@@ -183,7 +183,7 @@ func stepsOfPolicies() []wrong {
 	return []wrong{
 		{name: "action of another kind", text: policy(`match: ['alertname="RedisSnapshotOld"'], action: postgres/reindex, windows: [night]`), want: []string{`upkeep.yaml:12: policy "p": postgres/reindex needs the label "database", which RedisSnapshotOld does not have; name it in subject, or match other alerts`}},
 		{name: "action of another kind with the same labels", text: policy(`match: ['alertname="RedisSnapshotOld"'], action: postgres/advise_indexes`), want: []string{`upkeep.yaml:12: policy "p": RedisSnapshotOld is about cache, and postgres/advise_indexes acts on postgres targets (main, prod); name one in subject: {server: …}`, `upkeep.yaml:12: warning: policy "p": postgres/advise_indexes lowers `}},
-		{name: "one of its alerts lacks a label", text: policy(`match: ['alertname=~"PostgresDeadRows|PostgresDown"'], action: postgres/vacuum`), want: []string{`upkeep.yaml:12: warning: policy "p": postgres/vacuum needs the label "database", which PostgresDown does not have; `}},
+		{name: "one of its alerts has no such label", text: policy(`match: ['alertname=~"PostgresDeadRows|PostgresDown"'], action: postgres/vacuum`), want: []string{`upkeep.yaml:12: warning: policy "p": postgres/vacuum needs the label "database", which PostgresDown does not have; `}},
 		{name: "subject of no target", text: policy(`match: ['alertname="HostFilesystemFilling"'], steps: [{action: postgres/advise_indexes, subject: {server: mian}, limit: 1}]`), want: []string{`upkeep.yaml:12: policy "p": no postgres target is called "mian"; did you mean "main"?`}},
 		{name: "subject takes a label that is not there", text: policy(`match: ['alertname="HostFilesystemFilling"'], steps: [{action: postgres/advise_indexes, subject: {server: $host}, limit: 1}]`), want: []string{`upkeep.yaml:12: policy "p": server of subject takes $host, and none of its alerts has that label; their labels are `}},
 		{name: "parameter takes a label that is not there", text: policy(`match: ['alertname="PostgresIdleInTransaction"'], steps: [{action: postgres/terminate, with: {of: "${off}"}, mode: ask}]`), want: []string{`upkeep.yaml:12: policy "p": of of with takes $off, and none of its alerts has that label; did you mean "of"?`}},
@@ -194,7 +194,7 @@ func stepsOfPolicies() []wrong {
 		{name: "collector that is slower than the answer may be old", text: policy(`match: ['alertname="RedisSnapshotOld"'], action: redis/bgsave`) + "collectors: {interval: 1h}\n", want: []string{`upkeep.yaml:12: warning: policy "p": an answer is to be at most 30m old, and redis/`}},
 		{name: "unknown backup", text: policy(`match: ['alertname="PostgresRowsPastRetention"'], action: postgres/purge, backup: 1d, mode: ask`), want: []string{`upkeep.yaml:12: policy "p" asks for a verified backup, and no target of targets.backup is named like a postgres target, so postgres/purge is refused; add one called "main" or "prod"`}},
 		{name: "table without an archive", text: policy(`match: ['alertname="HostFilesystemFilling"'], steps: [{action: postgres/archive, subject: {server: main, database: shop, schema: public, table: orders}, limit: 1}]`), want: []string{`upkeep.yaml:12: policy "p": postgres main has no archive of table public.orders in database shop, so postgres/archive is refused; add it to targets.postgres.archives`}},
-		{name: "unknown window", text: policy(`match: ['alertname="PostgresDeadRows"'], action: postgres/vacuum, windows: [nite]`), want: []string{`upkeep.yaml:12: policy "p" names no window that there is: "nite"; `}},
+		{name: "unknown window", text: policy(`match: ['alertname="PostgresDeadRows"'], action: postgres/vacuum, windows: [nite]`), want: []string{`upkeep.yaml:12: policy "p": unknown window "nite"; `}},
 	}
 }
 
@@ -208,7 +208,7 @@ func times() []wrong {
 		{name: "archive of what is purged", text: schedule(`action: postgres/archive, subject: {server: main, database: shop, schema: public, table: tokens}`), want: []string{`upkeep.yaml:12: schedule "s": the archive of tokens has no destination (to), so postgres/archive is refused; `}},
 		{name: "window that never opens", text: sound + "  - {name: never, time_intervals: [{days_of_month: ['31'], months: ['2']}]}\n", want: []string{`upkeep.yaml:11: window "never" does not open within the next two years; look at its days_of_month, months and years together`}},
 		{name: "window of a year that is over", text: sound + "  - {name: past, time_intervals: [{years: ['2020']}]}\n", want: []string{`upkeep.yaml:11: window "past" does not open within the next two years; `}},
-		{name: "unknown window of a schedule", text: schedule(`action: redis/bgsave, subject: {server: cache}, windows: [nigth]`), want: []string{`upkeep.yaml:12: schedule "s" names no window that there is: "nigth"; did you mean "night"?`}},
+		{name: "unknown window of a schedule", text: schedule(`action: redis/bgsave, subject: {server: cache}, windows: [nigth]`), want: []string{`upkeep.yaml:12: schedule "s": unknown window "nigth"; did you mean "night"?`}},
 	}
 }
 

@@ -110,7 +110,7 @@ func (v visit) unreachable(ctx context.Context, key string, err error) {
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
-	v.fault(v.at.in(key), "%s does not let upkeep in: %s; look at its address, user and password", v.seen.What, strings.Join(strings.Fields(err.Error()), " "))
+	v.fault(v.at.in(key), "%s rejects the login: %s; check its address, user and password", v.seen.What, strings.Join(strings.Fields(err.Error()), " "))
 }
 
 // needs returns what looking and the actions of the configuration need of a kind of
@@ -183,7 +183,7 @@ func (v visit) prometheus(ctx context.Context, base string) {
 	}
 	v.seen.Text += fmt.Sprintf(", %d of %d shipped alerts", len(shipped)-len(lacks), len(shipped))
 	if len(lacks) > 0 {
-		v.warn(v.at, "prometheus lacks %d of the shipped alerts (%s); upkeep export DIR writes them for its rule_files", len(lacks), few(lacks))
+		v.warn(v.at, "Prometheus does not have %d of the shipped alerts (%s); upkeep export DIR writes them for its rule_files", len(lacks), few(lacks))
 	}
 	for i, p := range v.config.Policies { // of alerts that a policy names
 		for _, m := range p.Match {

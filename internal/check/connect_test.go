@@ -48,7 +48,7 @@ func connect(t *testing.T, text string) (seen, found []string) {
 	return seen, found
 }
 
-// wants checks that each text is a part of one line, and that there are as many lines.
+// wants checks that each text is a part of one line, and that the number of lines is right.
 func wants(t *testing.T, got []string, want ...string) {
 	t.Helper()
 	if len(got) != len(want) {
@@ -108,14 +108,14 @@ policies:
 	for _, want := range []string{
 		`upkeep.yaml:3: warning: postgres main: collecting needs pg_monitor (`,
 		`run: grant pg_monitor to "` + weak + `"`,
-		`upkeep.yaml:3: warning: postgres main: postgres/vacuum lacks the right :"owner" on `,
+		`upkeep.yaml:3: warning: postgres main: postgres/vacuum needs the right :"owner" on `,
 		`upkeep.yaml:5: warning: redis cache: redis/bgsave needs the right +bgsave; run: ACL SETUSER … +bgsave`,
 		`upkeep.yaml:5: warning: redis cache: collecting needs the right +slowlog|get; run: ACL SETUSER … +slowlog|get`,
-		`upkeep.yaml:6: redis away does not let upkeep in: `,
-		`upkeep.yaml:8: docker engine does not let upkeep in: `,
+		`upkeep.yaml:6: redis away rejects the login: `,
+		`upkeep.yaml:8: docker engine rejects the login: `,
 		`upkeep.yaml:10: warning: prometheus has no series upkeep_build_info: it does not scrape upkeep yet; `,
-		`upkeep.yaml:10: warning: prometheus lacks `,
-		`upkeep.yaml:13: alertmanager has no receiver "upkep"; choose one of nobody`,
+		`upkeep.yaml:10: warning: Prometheus does not have `,
+		`upkeep.yaml:13: alertmanager has no receiver "upkep"; choose one of none`,
 	} {
 		if !strings.Contains(strings.Join(found, "\n"), want) {
 			t.Errorf("nothing is said of %q", want)
@@ -123,7 +123,7 @@ policies:
 	}
 }
 
-// A superuser, and a Redis user with every right, lack nothing.
+// A superuser, and a Redis user with every right, miss no right.
 func TestConnectLacksNothing(t *testing.T) {
 	address, _ := servertest.Database(t)
 	d := servertest.Docker(t)

@@ -44,9 +44,9 @@ func (v visit) postgres(ctx context.Context, p *target.Postgres) {
 	switch {
 	case preloaded == "hidden": // which needs pg_monitor, and that is said below
 	case !slices.Contains(strings.FieldsFunc(preloaded, func(r rune) bool { return r == ',' || r == ' ' || r == '"' }), "pg_stat_statements"):
-		v.warn(v.at, "%s does not load pg_stat_statements, so slow statements are not known; add it to shared_preload_libraries, restart, and create extension pg_stat_statements", v.seen.What)
+		v.warn(v.at, "%s does not load pg_stat_statements, so slow statements are unknown; add it to shared_preload_libraries, restart, and create extension pg_stat_statements", v.seen.What)
 	case !strings.Contains(extensions, "pg_stat_statements"):
-		v.warn(v.at, "%s has the extension pg_stat_statements in no database, so slow statements are not known; run create extension pg_stat_statements in one", v.seen.What)
+		v.warn(v.at, "%s has the extension pg_stat_statements in no database, so slow statements are unknown; run create extension pg_stat_statements in one", v.seen.What)
 	}
 	if super {
 		return
@@ -90,7 +90,7 @@ func (v visit) extensions(ctx context.Context, p *target.Postgres, databases []s
 	return strings.Join(all, "; ")
 }
 
-// postgresRights says which rights of a need the role lacks.
+// postgresRights reports which rights of a need the role does not have.
 func (v visit) postgresRights(ctx context.Context, p *target.Postgres, databases []string, major int, user string, need rights.Need) {
 	for _, r := range need.Rights {
 		if r.Since > major || r.Until != 0 && r.Until < major {
@@ -170,7 +170,7 @@ func (v visit) tableRights(ctx context.Context, p *target.Postgres, databases []
 		if need.By == rights.Watching {
 			advice = "upkeep rights writes the grants"
 		}
-		v.warn(v.at, "%s: %s lacks the right %s on %d of %d tables (%s); %s", v.seen.What, by(need), strings.TrimSuffix(strings.TrimPrefix(r.Grant, "grant "), ` to :"role"`), len(lacks), tables, few(lacks), advice)
+		v.warn(v.at, "%s: %s needs the right %s on %d of %d tables (%s); %s", v.seen.What, by(need), strings.TrimSuffix(strings.TrimPrefix(r.Grant, "grant "), ` to :"role"`), len(lacks), tables, few(lacks), advice)
 	}
 }
 
@@ -186,7 +186,7 @@ func (v visit) redis(ctx context.Context, r *target.Redis) {
 		v.unreachable(ctx, "url", err)
 		return
 	}
-	version := "of a version that it does not tell"
+	version := "of unknown version"
 	for line := range strings.Lines(info) {
 		if text, ok := strings.CutPrefix(strings.TrimSpace(line), "redis_version:"); ok {
 			version = text
@@ -196,7 +196,7 @@ func (v visit) redis(ctx context.Context, r *target.Redis) {
 	if user, err := conn.Do(ctx, "acl", "whoami").Text(); err == nil {
 		v.seen.Text += " as " + user
 	}
-	lacks := make(map[string][]string) // who lacks each right
+	lacks := make(map[string][]string) // who needs each missing right
 	var order []string
 	for _, need := range v.needs(rights.Redis) {
 		for _, right := range need.Rights {

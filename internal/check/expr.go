@@ -121,7 +121,7 @@ func kindName(kind string) string {
 // choose lists what there is to choose from.
 func choose(names []string) string {
 	if len(names) == 0 {
-		return "there is none"
+		return "none is configured"
 	}
 	return "choose one of " + strings.Join(names, ", ")
 }

@@ -60,7 +60,7 @@ func (k *checker) receivers() {
 	if f == nil {
 		return
 	}
-	lacks, err := f.Lacks()
+	lacks, err := f.MissingFiles()
 	if err != nil {
 		k.add(f.Path, 0, false, fmt.Sprintf("%v; let upkeep's user read it", err))
 	}

@@ -51,7 +51,7 @@ func (k *checker) part(n *yaml.Node, at place, key string) {
 		}
 	case yaml.ScalarNode:
 		k.partValue(n.Value, at, key)
-	default: // a document, or an alias, whose anchor is looked at where it stands
+	default: // a document, or an alias, whose anchor is checked at its own place
 	}
 }
 

@@ -175,7 +175,7 @@ func (k *checker) userRule(r, first *rule) {
 	}
 	action := r.annotations["action"]
 	if _, ok := k.words.actions[action]; action != "" && action != "none" && !ok {
-		say("annotations.action", false, "%s: the annotation action names %q, which does not exist; %s", r.name(), action, meant(action, k.actionNames(), "docs/actions.md lists the actions; write none where there is none"))
+		say("annotations.action", false, "%s: the annotation action names %q, which does not exist; %s", r.name(), action, meant(action, k.actionNames(), "docs/actions.md lists the actions; write none for an alert without an action"))
 	}
 	if limit, ok := r.annotations["limit"]; ok {
 		if _, err := strconv.ParseFloat(limit, 64); err != nil {

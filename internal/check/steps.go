@@ -50,7 +50,7 @@ func (k *checker) step(at place, c chain, s config.Step, a remediate.Action) {
 	var fit, unfit []string
 	var lacks string
 	for _, r := range c.matches {
-		if label := lacking(s, a, r); label != "" {
+		if label := missingLabel(s, a, r); label != "" {
 			unfit, lacks = append(unfit, r.alert), label
 			continue
 		}
@@ -69,9 +69,9 @@ func (k *checker) step(at place, c chain, s config.Step, a remediate.Action) {
 	k.limit(at, c, s, a)
 }
 
-// lacking returns a label of an action's subject that neither the step names nor the
+// missingLabel returns a label of an action's subject that neither the step names nor the
 // alert can have.
-func lacking(s config.Step, a remediate.Action, r *rule) string {
+func missingLabel(s config.Step, a remediate.Action, r *rule) string {
 	for _, label := range a.Subject {
 		if _, named := s.Subject[label]; !named && !r.gives.has(label) {
 			return label
@@ -177,7 +177,7 @@ func (k *checker) fresh(at place, who string, fresh time.Duration, a remediate.A
 		who, model.Duration(fresh), collector, model.Duration(every), a.Name, collector)
 }
 
-// backedUp checks that there is a backup to ask about.
+// backedUp checks that a backup target exists.
 func (k *checker) backedUp(at place, who string, t config.Terms, a remediate.Action) {
 	if t.Backup == 0 || a.Risk != remediate.Destructive {
 		return

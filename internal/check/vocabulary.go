@@ -130,7 +130,7 @@ func (v *vocabulary) alertNames() (names []string) {
 	return names
 }
 
-// seriesNames are the names that stand in expressions: a histogram's have suffixes.
+// seriesNames are the names used in expressions: a histogram's have suffixes.
 func (v *vocabulary) seriesNames() (names []string) {
 	for name, m := range v.metrics {
 		if m.Type == collectors.Histogram {

@@ -43,8 +43,8 @@ func (d *decoder) windows(c *Config, n *yaml.Node) {
 	d.twice(n, "windows", "window", c.windowNames())
 }
 
-// noneEmpty refuses a list without an entry: to Alertmanager it is never, and to
-// whoever reads it as not there it is always.
+// noneEmpty rejects an empty list: Alertmanager reads it as "never", most people
+// as "always".
 func (d *decoder) noneEmpty(n *yaml.Node, name string) {
 	for _, key := range keys(reflect.TypeFor[schedule.Spec]()) {
 		if list := child(n, key); list != nil && resolve(list).Kind == yaml.SequenceNode && len(resolve(list).Content) == 0 {
@@ -92,7 +92,7 @@ func (c *Config) windowNames() (all []string) {
 func (d *decoder) inWindows(c *Config, n *yaml.Node, who string, names []string) {
 	for i, name := range names {
 		if !slices.Contains(c.windowNames(), name) {
-			d.fault(at(n, "windows", i), "%s names no window that there is: %q; %s", who, name, expected(name, c.windowNames()))
+			d.fault(at(n, "windows", i), "%s: unknown window %q; %s", who, name, expected(name, "windows", c.windowNames()))
 		}
 	}
 }
@@ -137,21 +137,21 @@ func (d *decoder) short(p *Policy, n *yaml.Node, who string) {
 	p.Steps = []Step{{Action: p.Action, Mode: p.Mode, Subject: p.Subject, With: p.With}}
 }
 
-// step checks what stands in a step against what its action takes.
+// step checks the keys of a step against its action.
 func (d *decoder) step(n *yaml.Node, who string, s policy.Step, literal bool) {
 	if s.Action == "" {
 		return // said already
 	}
 	if _, ok := d.known.Actions[s.Action]; !ok {
-		d.fault(at(n, "action"), "%s names no action that there is: %q; %s", who, s.Action, expected(s.Action, slices.Sorted(maps.Keys(d.known.Actions))))
+		d.fault(at(n, "action"), "%s: unknown action %q; %s", who, s.Action, expected(s.Action, "actions", slices.Sorted(maps.Keys(d.known.Actions))))
 		return
 	}
 	a := d.known.Actions[s.Action]
 	if a.Asks && s.Mode == remediate.Auto {
-		d.fault(at(n, "mode"), "%s: %s never acts unasked; ask or observe was expected", who, s.Action)
+		d.fault(at(n, "mode"), "%s: %s always needs approval; mode must be ask or observe", who, s.Action)
 	}
 	if a.Windowed && s.Mode != remediate.Observe && len(s.Terms.Windows) == 0 {
-		d.fault(at(n, "action"), "%s: %s acts within a maintenance window only; name one in windows", who, s.Action)
+		d.fault(at(n, "action"), "%s: %s needs a maintenance window; name one in windows", who, s.Action)
 	}
 	for _, m := range s.Check(d.known.Actions, literal) {
 		d.fault(at(n, m.Key, m.Name), "%s: %s", who, m.Text)
@@ -171,7 +171,7 @@ func (d *decoder) schedules(c *Config, n *yaml.Node) {
 			}
 		}
 		if s.Query != "" && !c.Embedded.Enabled && c.Prometheus.URL == "" {
-			d.fault(at(node, "query"), "%s has a query, and there is no Prometheus to ask; name yours in prometheus.url, or a subject instead of the query", who)
+			d.fault(at(node, "query"), "%s has a query, but no Prometheus is configured; set prometheus.url, or use subject instead of query", who)
 		}
 		if s.Query != "" {
 			d.query(at(node, "query"), who, s.Query)
@@ -191,5 +191,5 @@ func (d *decoder) when(s Schedule, n *yaml.Node, who string) {
 	}
 }
 
-// has reports whether a key stands in a mapping.
+// has reports whether a mapping has a key.
 func has(n *yaml.Node, key string) bool { return child(resolve(n), key) != nil }

@@ -49,7 +49,7 @@ func (d *decoder) root(c *Config, doc *yaml.Node) {
 	d.whole(c, n)
 }
 
-// resolve follows an alias to what it stands for.
+// resolve follows an alias to its value.
 func resolve(n *yaml.Node) *yaml.Node {
 	if n.Kind == yaml.AliasNode {
 		return n.Alias
@@ -73,13 +73,13 @@ func (d *decoder) object(n *yaml.Node, v reflect.Value, what string) {
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := n.Content[i], resolve(n.Content[i+1])
 		if line, ok := seen[key.Value]; ok {
-			d.fault(key, "%q stands here for the second time; the first is in line %d", key.Value, line)
+			d.fault(key, "duplicate key %q; it was first set in line %d", key.Value, line)
 			continue
 		}
 		seen[key.Value] = key.Line
 		f, ok := field(v.Type(), key.Value)
 		if !ok {
-			d.fault(key, "unknown key %q; %s", key.Value, expected(key.Value, keys(v.Type())))
+			d.fault(key, "unknown key %q; %s", key.Value, expected(key.Value, "keys", keys(v.Type())))
 			continue
 		}
 		d.value(value, v.FieldByIndex(f.Index), f, key.Value)
@@ -92,7 +92,7 @@ func (d *decoder) object(n *yaml.Node, v reflect.Value, what string) {
 }
 
 // faultIn reports whether something on these lines is wrong already: one
-// mistake is told once.
+// mistake is reported once.
 func (d *decoder) faultIn(n *yaml.Node) bool {
 	last := n.Line
 	for _, c := range n.Content {
@@ -201,7 +201,7 @@ func (d *decoder) number(n *yaml.Node, v reflect.Value, key string) {
 	v.Set(reflect.ValueOf(&got))
 }
 
-// texts fills a map of texts whose keys are nobody's list.
+// texts fills a map of texts with free keys.
 func (d *decoder) texts(n *yaml.Node, v reflect.Value, key string) {
 	if null(n) {
 		return
@@ -215,7 +215,7 @@ func (d *decoder) texts(n *yaml.Node, v reflect.Value, key string) {
 		name, value := n.Content[i], resolve(n.Content[i+1])
 		switch _, twice := all[name.Value]; {
 		case twice:
-			d.fault(name, "%q stands here for the second time", name.Value)
+			d.fault(name, "duplicate key %q", name.Value)
 		case value.Kind != yaml.ScalarNode || null(value):
 			d.fault(value, "%s of %s is %s; text was expected", name.Value, key, kind(value))
 		default:
@@ -238,11 +238,11 @@ func (d *decoder) table(n *yaml.Node, v reflect.Value, f reflect.StructField, ke
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		name := n.Content[i]
 		if !slices.Contains(d.known.Collectors, name.Value) {
-			d.fault(name, "unknown %s %q; %s", f.Tag.Get("key"), name.Value, expected(name.Value, d.known.Collectors))
+			d.fault(name, "unknown %s %q; %s", f.Tag.Get("key"), name.Value, expected(name.Value, f.Tag.Get("key")+"s", d.known.Collectors))
 			continue
 		}
 		if v.MapIndex(reflect.ValueOf(name.Value)).IsValid() {
-			d.fault(name, "%q stands here for the second time", name.Value)
+			d.fault(name, "duplicate key %q", name.Value)
 			continue
 		}
 		e := reflect.New(v.Type().Elem()).Elem()
@@ -272,7 +272,7 @@ func (d *decoder) text(n *yaml.Node, v reflect.Value, f reflect.StructField, key
 		}
 	case "http":
 		if u, err := url.Parse(value); value != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
-			d.fault(n, "%s is no address of a web server; something like http://host:9093 was expected", key)
+			d.fault(n, "%s is not an HTTP URL; expected a URL like http://host:9093", key)
 		} else if u != nil && u.User != nil {
 			d.fault(n, "%s has a user or password in it; a URL without was expected", key)
 		}

@@ -33,9 +33,9 @@ func keys(t reflect.Type) (all []string) {
 }
 
 // expected says what would have been right: the nearest name, or all of them.
-func expected(got string, names []string) string {
+func expected(got, kind string, names []string) string {
 	if len(names) == 0 {
-		return "there is none"
+		return "no " + kind + " are defined"
 	}
 	if best := Nearest(got, names); best != "" {
 		return fmt.Sprintf("did you mean %q?", best)

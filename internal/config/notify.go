@@ -17,37 +17,37 @@ import (
 
 // Notify says who is notified.
 type Notify struct {
-	ReceiversFile string  `yaml:"receivers_file" check:"path" doc:"Configuration file of your own Alertmanager, whose receivers the places may name, when embedded mode is off. With embedded mode on, they are those of embedded.alertmanager_file. Only its receivers, global settings and templates are used here: what it routes is Alertmanager's own matter."`
-	Places        []Place `yaml:"places" doc:"Where upkeep's own notifications go; without embedded.alertmanager_file, in embedded mode, alerts of severity warning or worse too. Where there is a file with receivers and no place, they go to the receiver of its top route."`
+	ReceiversFile string  `yaml:"receivers_file" check:"path" doc:"Configuration file of your own Alertmanager, if embedded mode is off; places may name its receivers. In embedded mode the receivers are those of embedded.alertmanager_file. Only receivers, global settings and templates are used, not routes."`
+	Places        []Place `yaml:"places" doc:"Destinations of upkeep's own notifications; in embedded mode without alertmanager_file also of alerts of severity warning or worse. With a receivers file and no place, they are sent to the receiver of its top route."`
 }
 
 // Place is one place where people are notified.
 type Place struct {
 	Name     string   `yaml:"name" required:"a name" doc:"Name of the place, in logs and metrics; or a role, like tech-lead, product or support."`
-	Receiver string   `yaml:"receiver" doc:"Receiver of the Alertmanager configuration file that is used, of any kind; the one that is called as the place where there is neither this nor kind. Incidents are closed when the run or the alert is over, where the receiver has send_resolved."`
-	Kind     string   `yaml:"kind" enum:"slack|webhook" doc:"Without a receiver: slack, an incoming webhook of Slack, or of what understands its messages, with links to approve and reject; or webhook, the notification as JSON."`
-	URLFile  string   `yaml:"url_file" check:"path" doc:"Of a kind: file with the URL, which is a secret: it alone lets its owner write there."`
+	Receiver string   `yaml:"receiver" doc:"Receiver in the Alertmanager configuration file, of any kind. Default, without kind: the receiver with the name of the place. If the receiver has send_resolved, its incident is resolved when the run or the alert has ended."`
+	Kind     string   `yaml:"kind" enum:"slack|webhook" doc:"Without a receiver: slack, an incoming webhook of Slack or a compatible service, with links to approve and reject; or webhook, the notification as JSON."`
+	URLFile  string   `yaml:"url_file" check:"path" doc:"With kind: file with the URL. The URL is a secret: it is all that is needed to post messages."`
 	URLEnv   string   `yaml:"url_env" doc:"Environment variable with the URL, instead of a file."`
-	On       []string `yaml:"on" enum:"alert|ask|page|tell|acted|helped|not_helped" doc:"What is sent: alert (an alert of severity warning or worse fires, and is resolved; of a kind, in embedded mode without alertmanager_file), ask (a plan awaits approval), page (a person is needed), tell (to know: a policy was demoted), acted (a run has done all its steps), helped and not_helped (what came of it). Left out: everything but acted."`
+	On       []string `yaml:"on" enum:"alert|ask|page|tell|acted|helped|not_helped" doc:"Which notifications are sent: alert (an alert of severity warning or worse fires or is resolved; only with kind, in embedded mode without alertmanager_file), ask (a plan awaits approval), page (a person is needed), tell (for information: a policy was demoted), acted (a run has done all its steps), helped and not_helped (the result). Default: everything but acted."`
 }
 
 // Wants reports whether a kind of notification is sent here.
-func (p Place) Wants(kind remediate.NoticeKind) bool {
+func (p Place) Wants(kind remediate.NotificationKind) bool {
 	switch kind {
-	case remediate.NoticeTest:
+	case remediate.NotificationTest:
 		return true
-	case remediate.NoticeResolved:
-		kind = remediate.NoticeAlert
+	case remediate.NotificationResolved:
+		kind = remediate.NotificationAlert
 	default:
 	}
 	if len(p.On) == 0 { // that a run has acted is no reason to wake anybody
-		return kind != remediate.NoticeActed
+		return kind != remediate.NotificationActed
 	}
 	return slices.Contains(p.On, string(kind))
 }
 
-// AlertmanagerFile returns the Alertmanager configuration file that is used, nil where there
-// is none.
+// AlertmanagerFile returns the Alertmanager configuration file that is used, or
+// nil.
 func (c *Config) AlertmanagerFile() *receivers.File { return c.alertmanager }
 
 // Informed returns the places, each with a receiver or a kind: those that are named, or
@@ -60,7 +60,7 @@ func (c *Config) Informed() []Place {
 	return []Place{{Name: name, Receiver: name}}
 }
 
-// placesAlone makes of a list under notify what it stands for.
+// placesAlone expands the short form: a list under notify is its places.
 func placesAlone(n *yaml.Node) {
 	for i := 0; n.Kind == yaml.MappingNode && i+1 < len(n.Content); i += 2 {
 		list := resolve(n.Content[i+1])
@@ -133,7 +133,7 @@ func (d *decoder) receiver(c *Config, n *yaml.Node, p Place) {
 		return
 	}
 	names := c.alertmanager.Names()
-	d.fault(at(n, "receiver"), "notify %s: %s has no receiver %q; %s", strconv.Quote(p.Name), c.alertmanager.Path, p.Receiver, expected(p.Receiver, names))
+	d.fault(at(n, "receiver"), "notify %s: %s has no receiver %q; %s", strconv.Quote(p.Name), c.alertmanager.Path, p.Receiver, expected(p.Receiver, "receivers", names))
 }
 
 // Receivers returns the names under which people can be notified: places and receivers.
@@ -162,7 +162,7 @@ func (c *Config) Place(name string) (Place, error) {
 		if len(c.Receivers()) == 0 {
 			return Place{}, fmt.Errorf("the configuration has no place to notify: add one to notify, or name an Alertmanager configuration file")
 		}
-		return Place{}, fmt.Errorf("no place or receiver is called %q; there are %s", name, strings.Join(c.Receivers(), ", "))
+		return Place{}, fmt.Errorf("unknown place or receiver %q; the configuration has %s", name, strings.Join(c.Receivers(), ", "))
 	}
 	return Place{Name: name, Receiver: name}, nil
 }

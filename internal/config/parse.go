@@ -22,7 +22,7 @@ func Load(path string, known Known) (*Config, error) {
 func Read(path string, known Known) (*Config, *Source, error) {
 	text, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil, fmt.Errorf("there is no configuration file %s; name one with --config, or begin with this:\n%s", path, beginning)
+		return nil, nil, fmt.Errorf("configuration file %s does not exist; name one with --config, or start with this:\n%s", path, beginning)
 	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("configuration: %w", err)
@@ -37,7 +37,7 @@ const beginning = `
       - {name: main, url: "postgres://upkeep@127.0.0.1:5432/postgres", password_file: password}
 `
 
-// Parse reads a configuration; name stands before the line in errors, and
+// Parse reads a configuration; name precedes the line in errors, and
 // relative paths start at its folder.
 func Parse(name string, text []byte, known Known) (*Config, error) {
 	c, _, err := ParseSource(name, text, known)

@@ -13,7 +13,7 @@ import (
 // A Window is a time in which may be acted.
 type Window struct {
 	Name          string          `yaml:"name" required:"a name, which policies and schedules use" doc:"Name of the window."`
-	TimeIntervals []schedule.Spec `yaml:"time_intervals" required:"at least one time interval, like {times: [{start_time: '01:00', end_time: '05:00'}]}" doc:"When it is open, as Alertmanager writes time intervals: while any of them holds, each of which holds while all of its keys do."`
+	TimeIntervals []schedule.Spec `yaml:"time_intervals" required:"at least one time interval, like {times: [{start_time: '01:00', end_time: '05:00'}]}" doc:"When it is open, in Alertmanager's time-interval syntax: while any interval holds; an interval holds while all of its keys do."`
 
 	parsed schedule.Window
 }
@@ -22,64 +22,64 @@ type Window struct {
 type Policy struct {
 	Name    string            `yaml:"name" required:"a name, for the journal" doc:"Name of the policy in the journal."`
 	Match   labels.Matchers   `yaml:"match" required:"at least one matcher, like alertname=\"PostgresDeadRows\"" doc:"Matchers, as Alertmanager writes them; all must match the alert's labels. The name of a label may be in UTF-8, in quotation marks: '\"my.label\"=\"x\"'."`
-	Hold    time.Duration     `yaml:"hold" default:"0s" doc:"How long the alert must have fired before the first step."`
-	Steps   []Step            `yaml:"steps" doc:"What is done, in this order: the next step when the one before did not help, and people are told at the end. For one step alone, action, mode, subject and with may stand here instead."`
-	Action  string            `yaml:"action" doc:"What is done, where there is one step."`
-	Mode    string            `yaml:"mode" default:"observe" enum:"observe|ask|auto" doc:"Of that step. A policy that says nothing only observes: it changes nothing and asks nobody."`
+	Hold    time.Duration     `yaml:"hold" default:"0s" doc:"How long the alert must fire before the first step."`
+	Steps   []Step            `yaml:"steps" doc:"The steps of the chain, in order: the next step runs if the previous one did not help; after the last one people are notified. A policy with a single step may set action, mode, subject and with here instead."`
+	Action  string            `yaml:"action" doc:"Action of a policy with one step."`
+	Mode    string            `yaml:"mode" default:"observe" enum:"observe|ask|auto" doc:"Mode of that step. The default only observes: it changes nothing and asks no one for approval."`
 	Subject map[string]string `yaml:"subject" doc:"Of that step."`
 	With    map[string]string `yaml:"with" doc:"Of that step."`
 
 	Terms
 
-	Cooldown   time.Duration `yaml:"cooldown" default:"1h" doc:"How long the same subject is left alone after a run of the same action."`
-	Decay      time.Duration `yaml:"decay" default:"0s" doc:"How long the alert's expression may hold after its cause is gone: so long is waited before a run that helped is called useless, and before the next. 0s: as the rule's decay annotation says it, or as far as its expression looks back."`
-	Ramp       bool          `yaml:"ramp" default:"true" doc:"Begin with one run at once, then two, four and so on as they clear."`
-	Breaker    int           `yaml:"breaker" default:"3" doc:"So many failed or useless runs in a row stop the policy; 0: never."`
-	BreakerFor time.Duration `yaml:"breaker_for" default:"1d" doc:"After which one run may try again; 0s: when a person says so."`
-	Effect     float64       `yaml:"effect" default:"50%" doc:"Least share of runs that clear, by the lower bound of Wilson's interval (90 %). Below it the policy asks a person from then on; 0%: never. At least five runs are judged before."`
-	Silence    bool          `yaml:"silence" default:"false" doc:"Silence the alert while a run works on it; the silence ends with the run."`
+	Cooldown   time.Duration `yaml:"cooldown" default:"1h" doc:"Minimum time between two runs of the same action on the same subject."`
+	Decay      time.Duration `yaml:"decay" default:"0s" doc:"How long the alert's expression may keep holding after its cause is gone. upkeep waits this long before the verdict of a run, and before the next run. 0s: the rule's decay annotation, else the range of its expression."`
+	Ramp       bool          `yaml:"ramp" default:"true" doc:"Ramp up concurrency: one run at first, then two, four and so on while runs succeed."`
+	Breaker    int           `yaml:"breaker" default:"3" doc:"Number of failed or useless runs in a row that stop the policy; 0: never."`
+	BreakerFor time.Duration `yaml:"breaker_for" default:"1d" doc:"Time after which one run may try again; 0s: only after upkeep policy close."`
+	Effect     float64       `yaml:"effect" default:"50%" doc:"Minimum success rate of runs, by the lower bound of Wilson's interval (90 %). Below it the policy is demoted: its runs need approval. 0%: never. At least five verdicts are needed."`
+	Silence    bool          `yaml:"silence" default:"false" doc:"Silence the alert in Alertmanager during a run; the silence ends with the run."`
 }
 
 // A Step is one action of a policy.
 type Step struct {
-	Action  string            `yaml:"action" required:"an action" doc:"What is done; docs/actions.md lists all."`
-	Mode    string            `yaml:"mode" default:"observe" enum:"observe|ask|auto" doc:"observe plans and journals, and changes nothing; ask acts when a person has approved of the plan; auto acts when every guard agrees."`
+	Action  string            `yaml:"action" required:"an action" doc:"The action; docs/actions.md lists all."`
+	Mode    string            `yaml:"mode" default:"observe" enum:"observe|ask|auto" doc:"observe makes the plan, records it in the journal and changes nothing; ask acts after a person has approved the plan; auto acts when all guards pass."`
 	Subject map[string]string `yaml:"subject" doc:"Labels of the action that the alert does not have by the same name: a fixed text, or the alert's own as $label or ${label}; $$ is a dollar."`
-	With    map[string]string `yaml:"with" doc:"Parameters of the action, written in the same way. A label that the alert does not have, or a value of another type, declines the run."`
-	Limit   *float64          `yaml:"limit" doc:"What the action's own metric should fall to, where the step only clears the way for the next one. Without: the limit in the rule, and the step should end the alert."`
-	Windows []string          `yaml:"windows" doc:"Windows of this step, instead of the policy's."`
+	With    map[string]string `yaml:"with" doc:"Parameters of the action, in the same syntax. If the alert does not have the label, or the value has another type, the run is refused."`
+	Limit   *float64          `yaml:"limit" doc:"Limit for the action's own metric, if the step only prepares the next one. Default: the limit in the rule, and the step should resolve the alert."`
+	Windows []string          `yaml:"windows" doc:"Windows of this step; they replace the policy's."`
 }
 
 // Terms are what policies and schedules ask alike before anything is done.
 type Terms struct {
-	Windows     []string      `yaml:"windows" doc:"Act only while one of these windows is open, and wait until then; none: at any time."`
-	Budget      float64       `yaml:"budget" default:"20%" doc:"Share of the action's targets that may be worked on at once, one at least; 0%: any. Runs that are not yet verified count."`
-	Fresh       time.Duration `yaml:"fresh" default:"30m" doc:"How old the last good answer of the collector may be that reads what the action lowers; it must be longer than the collector's interval, which is 10s to 10m, and 30m of docker/diskusage. 0s: not asked."`
-	Backup      time.Duration `yaml:"backup" default:"0s" doc:"How old the target's last verified backup may be before a destructive action; 0s: not asked."`
-	FreeDisk    float64       `yaml:"free_disk" default:"0%" doc:"Least share of the target's disk that must be free; 0%: not asked."`
-	Lag         time.Duration `yaml:"lag" default:"0s" doc:"How far the target's replicas may be behind; 0s: not asked."`
-	Transaction time.Duration `yaml:"transaction" default:"0s" doc:"How old the target's oldest transaction may be; 0s: not asked."`
-	MostRows    int           `yaml:"most_rows" default:"0" doc:"How many rows a run may delete, drop or prune; a plan that expects more is refused with the reason amount, and a run that would remove more stops. 0: any number. A run by hand is not bound."`
-	MostShare   float64       `yaml:"most_share" default:"0%" doc:"What share of all rows, or of all bytes where rows are not counted, a run may remove, in the same way. 0%: any."`
-	Answer      time.Duration `yaml:"answer" default:"1d" min:"1m" doc:"How long a person may take to answer, and how long the answer holds."`
+	Windows     []string      `yaml:"windows" doc:"Act only while one of these windows is open, and wait until then. Empty: at any time."`
+	Budget      float64       `yaml:"budget" default:"20%" doc:"Maximum share of the action's targets with concurrent runs, at least one target; 0%: no limit. Runs that are not verified yet count."`
+	Fresh       time.Duration `yaml:"fresh" default:"30m" doc:"Maximum age of the last successful collection of the metric that the action lowers. It must be longer than the collector's interval, which is 10s to 10m, and 30m for docker/diskusage. 0s: not checked."`
+	Backup      time.Duration `yaml:"backup" default:"0s" doc:"Maximum age of the target's last verified backup before a destructive action; 0s: not checked."`
+	FreeDisk    float64       `yaml:"free_disk" default:"0%" doc:"Minimum share of free disk space on the target; 0%: not checked."`
+	Lag         time.Duration `yaml:"lag" default:"0s" doc:"Maximum replication lag of the target's replicas; 0s: not checked."`
+	Transaction time.Duration `yaml:"transaction" default:"0s" doc:"Maximum age of the target's oldest transaction; 0s: not checked."`
+	MostRows    int           `yaml:"most_rows" default:"0" doc:"Maximum number of rows that a run may delete, drop or prune. A plan that expects more is refused with the reason amount, and a run that would remove more stops. 0: no limit. It does not apply to runs started by hand."`
+	MostShare   float64       `yaml:"most_share" default:"0%" doc:"Maximum share of all rows (or bytes, if rows are not counted) that a run may remove, in the same way. 0%: no limit."`
+	Answer      time.Duration `yaml:"answer" default:"1d" min:"1m" doc:"How long a run awaits approval before it expires, and how long an approval is valid."`
 }
 
 // A Schedule says what is done at its time.
 type Schedule struct {
 	Name     string            `yaml:"name" required:"a name, for the journal" doc:"Name of the schedule in the journal."`
 	Cron     string            `yaml:"cron" required:"a cron expression, like '0 3 * * *'" doc:"When: minute, hour, day of the month, month, day of the week. '0 3 * * *' is daily at 03:00, '0 2 * * SUN' on Sundays at 02:00, '0 1 * * SUN#1' on the first Sunday of a month at 01:00."`
-	TimeZone string            `yaml:"time_zone" default:"UTC" doc:"Whose clock is meant, like Europe/Berlin. What the clock jumps over is made up for at once; what it shows twice is done once."`
-	Action   string            `yaml:"action" required:"an action" doc:"What is done; docs/actions.md lists all."`
-	Subject  map[string]string `yaml:"subject" doc:"On what: every label of the action, or with a query, those that are the same for all."`
-	Query    string            `yaml:"query" doc:"PromQL; the action is done for each series that it finds, with the series' labels as the rest of the subject."`
+	TimeZone string            `yaml:"time_zone" default:"UTC" doc:"Time zone, like Europe/Berlin. At daylight saving changes a skipped occurrence runs at once, and a repeated one runs only once."`
+	Action   string            `yaml:"action" required:"an action" doc:"The action; docs/actions.md lists all."`
+	Subject  map[string]string `yaml:"subject" doc:"Subject of the run: every label of the action, or with a query, the labels that are the same for all."`
+	Query    string            `yaml:"query" doc:"PromQL; one run for each series in the result, with the series' labels as the rest of the subject."`
 	With     map[string]string `yaml:"with" doc:"Parameters of the action."`
-	Limit    *float64          `yaml:"limit" doc:"What the action's metric should fall to for the run to be called cleared. Without: the limit in the rule that names the action. What is there already is worked on too: the query says on what."`
+	Limit    *float64          `yaml:"limit" doc:"Limit that the action's metric must fall to. Default: the limit in the rule that names the action. Subjects that are within it already are worked on too: the query selects the subjects."`
 	Mode     string            `yaml:"mode" default:"observe" enum:"observe|ask|auto" doc:"As in a policy's step."`
-	Missed   string            `yaml:"missed" default:"skip" enum:"skip|late" doc:"What becomes of a time at which no upkeep ran: skip leaves it out, late makes up for it once. Either is written into the journal."`
+	Missed   string            `yaml:"missed" default:"skip" enum:"skip|late" doc:"Missed occurrences (upkeep was down): skip ignores them, late runs once after the start. Both are recorded in the journal."`
 
 	Terms
 
-	Cooldown time.Duration `yaml:"cooldown" default:"0s" doc:"How long the same subject is left alone after a run of the same action."`
+	Cooldown time.Duration `yaml:"cooldown" default:"0s" doc:"Minimum time between two runs of the same action on the same subject."`
 }
 
 // Book returns the policies as they decide, with what they know of each action.

@@ -28,23 +28,23 @@ func TestWrongPolicies(t *testing.T) {
 		{"steps and mode", onePolicy("match: ['a=b'], mode: ask, steps: [{action: redis/bgsave}]"), `f:3: policy "p" has both steps and mode; mode was expected within a step`},
 		{"no step", onePolicy("match: ['a=b'], steps: []"), `f:3: policy "p" has no step; at least one was expected`},
 		{"a matcher in UTF-8 without its value", onePolicy(`match: ['"my.label"'], action: redis/bgsave`), `f:3: match "\"my.label\"" does not parse`},
-		{"steps that are none", onePolicy("match: ['a=b'], steps: redis/bgsave"), `f:3: steps is "redis/bgsave"; a list was expected`},
+		{"steps that are not a list", onePolicy("match: ['a=b'], steps: redis/bgsave"), `f:3: steps is "redis/bgsave"; a list was expected`},
 		{"a step without an action", onePolicy("match: ['a=b'], steps: [{mode: auto}]"), `f:3: an entry of steps has no "action"; an action was expected`},
-		{"unknown action of a step", target + "policies:\n- name: p\n  match: ['a=b']\n  steps:\n  - {action: redis/bgsave}\n  - {action: redis/bgsafe}\n", `f:7: policy "p" names no action that there is: "redis/bgsafe"; did you mean "redis/bgsave"?`},
+		{"unknown action of a step", target + "policies:\n- name: p\n  match: ['a=b']\n  steps:\n  - {action: redis/bgsave}\n  - {action: redis/bgsafe}\n", `f:7: policy "p": unknown action "redis/bgsafe"; did you mean "redis/bgsave"?`},
 		{"unknown parameter", target + "policies:\n- name: p\n  match: ['a=b']\n  steps:\n  - action: redis/trim\n    with:\n      cuont: 3\n", `f:8: policy "p": redis/trim has no parameter "cuont"; expected one of count, key`},
 		{"ill-typed parameter", onePolicy("match: ['a=b'], action: redis/trim, with: {count: 3.5}"), `f:3: policy "p": parameter "count" is "3.5"; a whole number of at least 0 was expected`},
-		{"parameter of an action without", onePolicy("match: ['a=b'], action: redis/bgsave, with: {count: 3}"), `f:3: policy "p": redis/bgsave has no parameter "count"; it has none`},
+		{"parameter of an action without", onePolicy("match: ['a=b'], action: redis/bgsave, with: {count: 3}"), `f:3: policy "p": redis/bgsave has no parameter "count"; it has no parameters`},
 		{"a dollar", onePolicy("match: ['a=b'], action: redis/trim, with: {key: 'a$'}"), `f:3: policy "p": parameter "key": a $ is followed by no label`},
 		{"unknown label", onePolicy("match: ['a=b'], action: redis/bgsave, subject: {host: x}"), `f:3: policy "p": redis/bgsave has no label "host" in its subject; expected one of server`},
 		{"empty label", onePolicy("match: ['a=b'], action: redis/bgsave, subject: {server: ''}"), `f:3: policy "p": label "server" is ""; text that is not empty was expected: an empty subject never means all`},
 		{"a list as a parameter", onePolicy("match: ['a=b'], action: redis/trim, with: {key: [a]}"), `f:3: key of with is a list; text was expected`},
 		{"parameters as a list", onePolicy("match: ['a=b'], action: redis/trim, with: [a]"), `f:3: with is a list; names and their values were expected`},
-		{"a parameter twice", onePolicy("match: ['a=b'], action: redis/trim, with: {key: a, key: b}"), `f:3: "key" stands here for the second time`},
-		{"unknown window", target + "policies:\n- name: p\n  match: ['a=b']\n  action: redis/bgsave\n  windows: [nigt]\nwindows:\n- {name: night, time_intervals: [{weekdays: [sunday]}]}\n", `f:6: policy "p" names no window that there is: "nigt"; did you mean "night"?`},
-		{"auto where it always asks", target + "policies:\n- name: p\n  match: ['a=b']\n  windows: [w]\n  steps:\n  - action: redis/restart\n    mode: auto\nwindows:\n- {name: w, time_intervals: [{weekdays: [sunday]}]}\n", `f:8: policy "p": redis/restart never acts unasked; ask or observe was expected`},
-		{"no window where one is wanted", target + "policies:\n- name: p\n  match: ['a=b']\n  action: redis/restart\n  mode: ask\n", `f:5: policy "p": redis/restart acts within a maintenance window only; name one in windows`},
-		{"no window of a schedule where one is wanted", target + "schedules:\n- name: s\n  cron: '0 1 * * SUN'\n  action: redis/restart\n  subject: {server: here}\n  mode: ask\n", `f:5: schedule "s": redis/restart acts within a maintenance window only; name one in windows`},
-		{"window of a step", target + "policies:\n- name: p\n  match: ['a=b']\n  steps:\n  - action: redis/bgsave\n    windows: [night]\n", `f:7: policy "p" names no window that there is: "night"; there is none`},
+		{"a parameter twice", onePolicy("match: ['a=b'], action: redis/trim, with: {key: a, key: b}"), `f:3: duplicate key "key"`},
+		{"unknown window", target + "policies:\n- name: p\n  match: ['a=b']\n  action: redis/bgsave\n  windows: [nigt]\nwindows:\n- {name: night, time_intervals: [{weekdays: [sunday]}]}\n", `f:6: policy "p": unknown window "nigt"; did you mean "night"?`},
+		{"auto where it always asks", target + "policies:\n- name: p\n  match: ['a=b']\n  windows: [w]\n  steps:\n  - action: redis/restart\n    mode: auto\nwindows:\n- {name: w, time_intervals: [{weekdays: [sunday]}]}\n", `f:8: policy "p": redis/restart always needs approval; mode must be ask or observe`},
+		{"no window where one is needed", target + "policies:\n- name: p\n  match: ['a=b']\n  action: redis/restart\n  mode: ask\n", `f:5: policy "p": redis/restart needs a maintenance window; name one in windows`},
+		{"no window of a schedule where one is needed", target + "schedules:\n- name: s\n  cron: '0 1 * * SUN'\n  action: redis/restart\n  subject: {server: here}\n  mode: ask\n", `f:5: schedule "s": redis/restart needs a maintenance window; name one in windows`},
+		{"window of a step", target + "policies:\n- name: p\n  match: ['a=b']\n  steps:\n  - action: redis/bgsave\n    windows: [night]\n", `f:7: policy "p": unknown window "night"; no windows are defined`},
 		{"budget", onePolicy("match: ['a=b'], action: redis/bgsave, budget: 120%"), `f:3: budget is "120%"; a share was expected, like 20% or 0.2`},
 		{"budget as a number", onePolicy("match: ['a=b'], action: redis/bgsave, budget: 5"), `f:3: budget is "5"; a share was expected`},
 		{"effect", onePolicy("match: ['a=b'], action: redis/bgsave, effect: .nan"), `f:3: effect is ".nan"; a share was expected`},
@@ -59,8 +59,8 @@ func TestWrongPolicies(t *testing.T) {
 		{"window without a name", target + "windows: [{time_intervals: [{years: ['2026']}]}]\n", `f:2: an entry of windows has no "name"`},
 		{"window without a time", target + "windows: [{name: w}]\n", `f:2: an entry of windows has no "time_intervals"; at least one time interval`},
 		{"window twice", target + "windows:\n- {name: w, time_intervals: [{years: ['2026']}]}\n- {name: w, time_intervals: [{years: ['2026']}]}\n", `f:4: a second window is called "w"`},
-		{"always open", interval("{}"), `f:5: window "w": the interval says nothing and would always hold`},
-		{"a place and no time", interval("location: Europe/Berlin"), `f:5: window "w": the interval says nothing and would always hold`},
+		{"always open", interval("{}"), `f:5: window "w": the interval is empty and would always be open`},
+		{"a place and no time", interval("location: Europe/Berlin"), `f:5: window "w": the interval is empty and would always be open`},
 		{"never open", interval("{weekdays: [], years: [2030]}"), `f:5: window "w": weekdays is empty; an entry was expected`},
 		{"unknown key of an interval", interval("weekday: [sunday]"), `f:5: unknown key "weekday"; did you mean "weekdays"?`},
 		{"an interval that is text", interval("sunday"), `f:5: an entry of time_intervals is "sunday"; keys and values were expected: times`},
@@ -85,8 +85,8 @@ func TestWrongPolicies(t *testing.T) {
 		{"zone", oneSchedule("action: redis/bgsave, subject: {server: a}, time_zone: Berlin"), `f:3: schedule "s": time zone "Berlin" is not known on this machine`},
 		{"missed", oneSchedule("action: redis/bgsave, subject: {server: a}, missed: never"), `f:3: missed is "never"; skip or late was expected`},
 		{"schedule twice", target + "schedules:\n- &s {name: s, cron: '0 3 * * *', action: redis/bgsave, subject: {server: a}}\n- *s\n", `f:3: a second schedule is called "s"`},
-		{"window of a schedule", oneSchedule("action: redis/bgsave, subject: {server: a}, windows: [x]"), `f:3: schedule "s" names no window that there is: "x"; there is none`},
-		{"a query and nobody to ask", outside + "schedules:\n- name: s\n  cron: '0 3 * * *'\n  action: redis/bgsave\n  query: up\n", `f:7: schedule "s" has a query, and there is no Prometheus to ask`},
+		{"window of a schedule", oneSchedule("action: redis/bgsave, subject: {server: a}, windows: [x]"), `f:3: schedule "s": unknown window "x"; no windows are defined`},
+		{"a query and no Prometheus", outside + "schedules:\n- name: s\n  cron: '0 3 * * *'\n  action: redis/bgsave\n  query: up\n", `f:7: schedule "s" has a query, but no Prometheus is configured`},
 
 		{"notify", target + "notify: [{name: n, kind: slack}]\n", `f:2: notify "n" has neither url_file nor url_env; one was expected`},
 		{"notify twice", target + "notify:\n- name: n\n  kind: slack\n  url_file: a\n  url_env: B\n", `f:6: notify "n" has both url_file and url_env`},
@@ -106,11 +106,11 @@ func TestWrongPolicies(t *testing.T) {
 		{"both Prometheus", target + "prometheus:\n  url: http://p:9090\n", "f:3: prometheus.url is for your own Prometheus"},
 		{"both Alertmanagers of a cluster", target + "alertmanager:\n  urls: ['http://a:9093']\n", "f:3: alertmanager.urls is for your own Alertmanager"},
 		{"url and urls", outside + "alertmanager:\n  url: http://a:9093\n  urls: ['http://b:9093']\n", "f:5: alertmanager has both url and urls; one was expected"},
-		{"a member that is none", outside + "alertmanager:\n  urls:\n  - a:9093\n", "f:5: an entry of urls is no address of a web server"},
+		{"an invalid member", outside + "alertmanager:\n  urls:\n  - a:9093\n", "f:5: an entry of urls is not an HTTP URL"},
 		{"an empty member", outside + "alertmanager: {urls: ['']}\n", "f:3: a url of alertmanager.urls is empty"},
 		{"two secrets", target + "grafana:\n  secret_file: a\n  secret_env: B\n", "f:4: grafana has both secret_file and secret_env"},
 		{"a time and no secret", target + "grafana: {timestamp_header: X-Time}\n", "f:2: grafana has a timestamp_header and neither secret_file nor secret_env"},
-		{"store", target + "store: {url: 'mysql://h/db'}\n", "f:2: the url of the store is none; one that begins with postgres:// or postgresql:// was expected"},
+		{"store", target + "store: {url: 'mysql://h/db'}\n", "f:2: the store: invalid url: it must start with postgres:// or postgresql://"},
 		{"password of the store", target + "store: {url: 'postgres://u:hunter2@h/db'}\n", "f:2: the url of the store has a password in it"},
 		{"password of no store", target + "store: {password_env: X}\n", "f:2: the store has a password and no url"},
 		{"lease", target + "engine: {lease: 100ms}\n", "f:2: lease is 100ms; at least 1s was expected"},
@@ -122,7 +122,7 @@ func TestWrongPolicies(t *testing.T) {
 				t.Errorf("Parse: %v\nwant %s…", err, test.want)
 			}
 			if err != nil && len(strings.Split(err.Error(), "\nf:")) != 1 {
-				t.Errorf("one mistake is told more than once:\n%v", err)
+				t.Errorf("one mistake is reported more than once:\n%v", err)
 			}
 			if err != nil && (strings.Contains(err.Error(), "hunter2") || strings.Contains(err.Error(), "T0/secret")) {
 				t.Errorf("a secret is shown: %v", err)
@@ -136,7 +136,7 @@ const chains = target + `policies:
   - name: dead rows
     match: ['alertname="PostgresDeadRows"']
     hold: 5m # less is no trouble yet
-    steps: # the next one when the one before did not help; people are told at the end
+    steps: # the next one when the one before did not help; people are notified at the end
       - {action: postgres/vacuum, mode: ask}
       - {action: postgres/vacuum, with: {parallel: 2}, mode: ask, windows: [night]}
   - name: index bloat
@@ -311,7 +311,7 @@ notify:
 	}
 	got := []any{
 		c.Alertmanager.All(), config.Alertmanager{URL: "x"}.All(), len(config.Alertmanager{}.All()),
-		c.Notify.Places[0].Wants(remediate.NoticeTell), c.Notify.Places[1].Wants(remediate.NoticePage), c.Notify.Places[1].Wants(remediate.NoticeAsk),
+		c.Notify.Places[0].Wants(remediate.NotificationTell), c.Notify.Places[1].Wants(remediate.NotificationPage), c.Notify.Places[1].Wants(remediate.NotificationAsk),
 		c.Schedules[0].Mode, c.Schedules[0].Missed, c.Schedules[0].Cooldown, *c.Schedules[0].Limit,
 		c.Engine,
 	}
@@ -328,7 +328,7 @@ notify:
 	}
 }
 
-// What is asked and told at a start is not taken up by a reload; what is done is.
+// Targets and listen addresses of a start are not changed by a reload; policies are.
 func TestRestartlessSections(t *testing.T) {
 	parse := func(text string) *config.Config {
 		c, err := config.Parse("f", []byte(outside+text), known())

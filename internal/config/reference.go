@@ -14,15 +14,16 @@ func Reference() string {
 	var b strings.Builder
 	b.WriteString(`# Configuration
 
-upkeep reads one YAML file, and reads it strictly: what it does not understand is
-an error with file, line and what was expected. ` + "`upkeep check --config upkeep.yaml`" + ` says
-the same without starting. SIGHUP or ` + "`POST /-/reload`" + ` reads the file again; what
-has not changed is left alone, and a bad file is refused and the old one stays.
+upkeep reads one YAML file strictly: an unknown key or an invalid value is an error
+with file, line and the expected value. ` + "`upkeep check --config upkeep.yaml`" + ` reports
+the same errors without starting. SIGHUP or ` + "`POST /-/reload`" + ` reloads the file; parts
+that have not changed are left alone. If the file is invalid, the reload is refused and the
+old configuration stays in force.
 
 Durations are written as in Prometheus: 30s, 5m, 1h30m, 15d; shares as 20% or 0.2.
-No password, token or address of a chat's webhook stands in the file: it names a file
-or an environment variable that holds it, which is read whenever it is needed. A
-complete file is
+The file contains no password, token or webhook URL of a chat: it names a file or an
+environment variable, which upkeep reads whenever it needs the secret. A complete
+example is
 [upkeep.example.yaml](../upkeep.example.yaml).
 `)
 	section(&b, "", "", reflect.TypeFor[Config]())
@@ -41,7 +42,7 @@ func section(b *strings.Builder, path, doc string, t reflect.Type) {
 	if doc != "" {
 		fmt.Fprintf(b, "%s\n\n", doc)
 	}
-	b.WriteString("| key | type | default | what it says |\n| --- | --- | --- | --- |\n")
+	b.WriteString("| key | type | default | description |\n| --- | --- | --- | --- |\n")
 	for _, f := range fields(t) {
 		fmt.Fprintf(b, "| `%s` | %s | %s | %s |\n", f.Tag.Get("yaml"), typeName(f), defaultOf(f), strings.ReplaceAll(f.Tag.Get("doc"), "|", `\|`))
 	}
@@ -167,16 +168,16 @@ embedded:
 
 func examplePolicies() string {
 	return `# observe: plan and journal, change nothing. ask: act when a person has approved of
-# the plan. auto: act when every guard agrees. When you like what you see in "upkeep
-# runs", write ask or auto. "upkeep policy test alertname=PostgresDeadRows server=main"
-# shows which policy answers, and with what.
+# the plan. auto: act when all guards pass. When you trust the plans that "upkeep runs"
+# shows, change the mode to ask or auto. "upkeep policy test alertname=PostgresDeadRows server=main"
+# shows which policy matches and what it would do.
 policies:
-  # Vacuum; where somebody holds the dead rows, ask to end his session; vacuum again.
+  # Vacuum; if a session holds back the xmin horizon, ask to terminate it; vacuum again.
   - name: dead rows
     match: ['alertname="PostgresDeadRows"']
-    hold: 5m # less is no trouble yet
+    hold: 5m # shorter alerts are ignored
     cooldown: 5m # between the two vacuums
-    steps: # the next one when the one before did not help; people are told at the end
+    steps: # the next one if the previous one did not help; people are notified after the last
       - {action: postgres/vacuum, mode: ask}
       # A limit of its own: this step only clears the way for the next.
       - {action: postgres/terminate, with: {of: horizon}, limit: 600, mode: ask}
@@ -205,7 +206,7 @@ policies:
     mode: observe
     cooldown: 1d
     windows: [night]
-  # These always ask, whatever stands here.
+  # These actions always need approval, whatever the mode.
   - name: unused index
     match: ['alertname="PostgresIndexUnused"']
     steps: [{action: postgres/drop_index, with: {because: unused}, mode: ask, windows: [night]}]
@@ -215,7 +216,7 @@ policies:
   - name: invalid index
     match: ['alertname="PostgresIndexInvalid"']
     steps: [{action: postgres/drop_index, with: {because: invalid}, mode: ask}]
-  - name: sessions in the way # the alert says of what kind they are
+  - name: blocking sessions # the alert's label "of" is their kind
     match: ['alertname=~"PostgresIdleInTransaction|PostgresTransactionOld|PostgresSessionsBlocked"']
     steps: [{action: postgres/terminate, with: {of: $of}, mode: ask}]
   # Moved where the archive has a destination, else deleted where it says purge.
@@ -227,7 +228,7 @@ policies:
     steps:
       - {action: postgres/archive, mode: ask}
       - {action: postgres/purge, mode: ask}
-  - name: disk filling # at the end people are told
+  - name: disk filling # after the last step people are notified
     match: ['alertname=~"HostFilesystemFilling|HostFilesystemFullSoon"']
     steps: # each with a limit of its own: what it clears away makes room, and the file system's own measure decides
       - {action: docker/prune, subject: {server: engine, type: images}, limit: 1073741824, mode: ask}
@@ -273,15 +274,15 @@ policies:
 }
 
 func exampleTimes() string {
-	return `# Times in which may be acted, as Alertmanager writes them.
+	return `# Maintenance windows, in Alertmanager's time-interval syntax.
 windows:
   - name: night
     time_intervals:
       - times: [{start_time: "01:00", end_time: "05:00"}]
         location: UTC # or Europe/Berlin
 
-# What is done at its time, whether an alert fires or not: minute, hour, day of the
-# month, month, day of the week. With a query it is done for each series that it finds.
+# Schedules run without an alert. The cron fields are minute, hour, day of the month,
+# month, day of the week. With a query, one run starts for each series that it returns.
 schedules:
   - name: daily snapshot
     cron: "0 3 * * *" # 03:00
@@ -299,7 +300,7 @@ schedules:
     action: postgres/reindex
     mode: observe
     windows: [night]
-    missed: late # skip leaves out what came while no upkeep ran
+    missed: late # skip ignores occurrences that were missed while upkeep was down
   - name: monthly index advice
     cron: "0 1 * * SUN#1"
     action: postgres/advise_indexes
@@ -326,7 +327,7 @@ schedules:
 
 # Who is notified: of every alert of severity warning or worse and its end, when a plan
 # awaits approval, when a person is needed, and of what came of a run. "upkeep notify test
-# operators" tries it. With embedded.alertmanager_file its receivers can stand here, of
+# operators" tests it. With embedded.alertmanager_file its receivers can be named here, of
 # every kind that Alertmanager has, also by role: [{name: tech-lead}, {name: support}].
 # notify:
 #   - {name: operators, kind: slack, url_file: /etc/upkeep/slack-url}

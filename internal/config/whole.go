@@ -31,7 +31,7 @@ func (d *decoder) whole(c *Config, n *yaml.Node) {
 	d.elsewhere(c, n)
 	t := c.Targets
 	if t.Count() == 0 && len(d.faults) == 0 {
-		d.fault(n, "no target is named; at least one is expected:\n%s", beginning)
+		d.fault(n, "no target is configured; at least one is required:\n%s", beginning)
 	}
 	d.targets(t, n)
 	d.windows(c, n)
@@ -140,7 +140,7 @@ func (d *decoder) archives(n *yaml.Node, all []Archive) {
 	for i, a := range all {
 		subject := table{a.Database, a.Schema, a.Table}
 		if first, twice := seen[subject]; twice && a.Table != "" {
-			d.fault(at(n, i, "table"), "table %s.%s of database %s stands here for the second time; the first is in line %d", a.Schema, a.Table, a.Database, first)
+			d.fault(at(n, i, "table"), "duplicate table %s.%s of database %s; it was first listed in line %d", a.Schema, a.Table, a.Database, first)
 			continue
 		}
 		seen[subject] = at(n, i, "table").Line
@@ -175,13 +175,13 @@ func (d *decoder) destination(n *yaml.Node, a Archive) {
 		d.fault(n, "to of %s says how to reach a bucket, and names none; bucket was expected beside endpoint", a.Table)
 	case to.Bucket == "":
 	case strings.ContainsAny(to.Bucket, "/\\?#%: \t\r\n"):
-		d.fault(at(n, "bucket"), "bucket is %q, which is no name of one; a prefix of the keys goes into prefix", to.Bucket)
+		d.fault(at(n, "bucket"), "bucket %q is not a valid bucket name; put a prefix of the keys into prefix", to.Bucket)
 	case to.Endpoint == "":
 		d.fault(n, "to of %s has a bucket and no endpoint; something like https://s3.eu-central-1.amazonaws.com was expected", a.Table)
 	case (to.KeyIDFile == "") == (to.KeyIDEnv == ""):
-		d.fault(n, "to of %s has a bucket, and wants one of key_id_file and key_id_env", a.Table)
+		d.fault(n, "to of %s has a bucket and needs key_id_file or key_id_env", a.Table)
 	case (to.SecretFile == "") == (to.SecretEnv == ""):
-		d.fault(n, "to of %s has a bucket, and wants one of secret_file and secret_env", a.Table)
+		d.fault(n, "to of %s has a bucket and needs secret_file or secret_env", a.Table)
 	}
 }
 
@@ -193,7 +193,7 @@ func (d *decoder) restart(n *yaml.Node, r Redis, engines []string) {
 	case by.Systemd != "" && !target.UnitName(by.Systemd):
 		d.fault(at(n, "systemd"), "systemd is %q; the whole name of a service was expected, like redis-server.service", by.Systemd)
 	case by.Docker != "" && !slices.Contains(engines, by.Docker):
-		d.fault(at(n, "docker"), "docker is %q; %s", by.Docker, expected(by.Docker, engines))
+		d.fault(at(n, "docker"), "docker is %q; %s", by.Docker, expected(by.Docker, "docker targets", engines))
 	case by.Docker != "" && by.Container == "":
 		d.fault(at(n, "docker"), "restart of redis %s has docker and no container; the name of the container was expected", r.Name)
 	case by.Docker == "" && by.Container != "":
@@ -218,9 +218,9 @@ func (d *decoder) server(n *yaml.Node, name, address, passwordFile, passwordEnv 
 	u, err := url.Parse(address)
 	switch {
 	case err != nil || !slices.Contains(schemes, u.Scheme):
-		// The URL itself is not shown: where it does not parse, nobody knows
+		// The URL itself is not shown: if it does not parse, it is unknown
 		// whether there is a password in it.
-		d.fault(at(n, "url"), "the url of %s is none; one that begins with %s:// was expected", name, strings.Join(schemes, ":// or "))
+		d.fault(at(n, "url"), "%s: invalid url: it must start with %s://", name, strings.Join(schemes, ":// or "))
 	case hasPassword(u):
 		d.fault(at(n, "url"), "the url of %s has a password in it; put it into a file and name that in password_file, or name an environment variable in password_env", name)
 	}

@@ -23,7 +23,7 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate/notify"
 )
 
-// approvePath is where a signed link leads. Whoever has the link may answer, with
+// approvePath is where a signed link leads. The holder of the link may answer, with
 // no other token: it is for one plan of one run, and for a while.
 const approvePath = "/approve"
 
@@ -32,14 +32,14 @@ const (
 	nameLimit  = 60      // letters
 	whyLimit   = 500
 	byLink     = "link" // who answers, where no name is given; "link/ann" where one is
-	whyRefused = "refused by the link of the notice"
+	whyRefused = "rejected by the link in the notification"
 )
 
-// NoticeLinks returns what makes the links of notices: to the page where a plan is approved, and to
+// NotificationLinks returns what makes the links of notices: to the page where a plan is approved, and to
 // the run. base is where people reach this upkeep.
-func NoticeLinks(base string, s *notify.Signer) func(n remediate.Notice, approve bool) string {
+func NotificationLinks(base string, s *notify.Signer) func(n remediate.Notification, approve bool) string {
 	base = strings.TrimSuffix(base, "/")
-	return func(n remediate.Notice, approve bool) string {
+	return func(n remediate.Notification, approve bool) string {
 		if !approve {
 			return fmt.Sprintf("%s%s/runs/%d", base, Prefix, n.Run)
 		}
@@ -73,7 +73,7 @@ type question struct {
 	until  time.Time
 }
 
-// A verdict is how it stands, in place of the question.
+// A verdict is the page with the result, in place of the question.
 type verdict struct {
 	status int
 	class  string // of the style sheet
@@ -89,7 +89,7 @@ func (c *Console) showQuestion(g *gin.Context) {
 func (c *Console) takeAnswer(g *gin.Context) {
 	g.Request.Body = http.MaxBytesReader(g.Writer, g.Request.Body, maxForm)
 	if err := g.Request.ParseForm(); err != nil {
-		c.show(g, nil, &verdict{http.StatusBadRequest, "bad", "This answer cannot be read", "Nothing was done. Open the link of the notice again."})
+		c.show(g, nil, &verdict{http.StatusBadRequest, "bad", "Invalid answer", "Nothing was changed. Open the link in the notification again."})
 		return
 	}
 	q, v := c.ask(g.Request.Context(), g.Request.PostForm.Get("token"))
@@ -99,16 +99,16 @@ func (c *Console) takeAnswer(g *gin.Context) {
 	c.show(g, q, v)
 }
 
-// ask finds the question of a token, or says why there is none.
+// ask finds the question of a token, or the reason why there is no question.
 func (c *Console) ask(ctx context.Context, token string) (*question, *verdict) {
 	id, plan, until, err := c.Signer.Verify(token, time.Now())
 	switch {
 	case errors.Is(err, notify.ErrExpired):
-		return nil, &verdict{http.StatusGone, "busy", "This link is over", fmt.Sprintf("The question about run %d was open until %s. Nothing can be answered here any more.", id, moment(until))}
+		return nil, &verdict{http.StatusGone, "busy", "This link has expired", fmt.Sprintf("The approval of run %d was possible until %s.", id, moment(until))}
 	case err != nil && !errors.Is(err, notify.ErrForeign):
 		return nil, c.broken("approve: key not read", err)
 	case err != nil || plan == "":
-		return nil, &verdict{http.StatusForbidden, "bad", "This link is not whole", "It was not signed by this upkeep, or a part of it is missing. Copy the whole link of the notice."}
+		return nil, &verdict{http.StatusForbidden, "bad", "This link is invalid", "It was not signed by this upkeep, or a part of it is missing. Copy the whole link from the notification."}
 	}
 	run, err := c.Journal.Get(ctx, id)
 	switch {
@@ -124,7 +124,7 @@ func (c *Console) ask(ctx context.Context, token string) (*question, *verdict) {
 	case run.Cancel != "":
 		return q, &verdict{http.StatusGone, "busy", "This was answered already", fmt.Sprintf("Run %d: %s", id, run.Cancel)}
 	case run.Plan.Question() != plan:
-		return q, &verdict{http.StatusConflict, "busy", "The plan has changed", fmt.Sprintf("This link is for another plan, or another amount, (%s) than run %d asks about now (%s). The notice of the new plan has the link to answer.", plan, id, run.Plan.Question())}
+		return q, &verdict{http.StatusConflict, "busy", "The plan has changed", fmt.Sprintf("This link is for another plan or another amount (%s) than the current one of run %d (%s). Use the link in the notification of the new plan.", plan, id, run.Plan.Question())}
 	}
 	return q, nil
 }
@@ -140,15 +140,15 @@ func (c *Console) say(r *http.Request, q *question) *verdict {
 	switch r.PostForm.Get("answer") {
 	case "approve":
 		holds := time.Now().Add(Holds(q.run))
-		if err = c.stands(r.Context(), q.run); err == nil {
+		if err = c.stillAllowed(r.Context(), q.run); err == nil {
 			err = c.Journal.Approve(r.Context(), q.run.ID, q.plan, by, holds)
 		}
-		done = verdict{http.StatusOK, "good", "Approved", fmt.Sprintf("Run %d acts as soon as every guard agrees, if its plan is still this one then. Your word holds until %s.", q.run.ID, moment(holds))}
+		done = verdict{http.StatusOK, "good", "Approved", fmt.Sprintf("Run %d acts as soon as all guards pass, if its plan has not changed by then. The approval is valid until %s.", q.run.ID, moment(holds))}
 	case "refuse":
 		err = c.Journal.Refuse(r.Context(), q.run.ID, q.plan, by, cmp.Or(line(r.PostForm.Get("why"), whyLimit), whyRefused))
-		done = verdict{http.StatusOK, "good", "Refused", fmt.Sprintf("Run %d is declined. Nothing was changed.", q.run.ID)}
+		done = verdict{http.StatusOK, "good", "Rejected", fmt.Sprintf("Run %d is rejected. Nothing was changed.", q.run.ID)}
 	default:
-		return &verdict{http.StatusBadRequest, "bad", "This is no answer", "Nothing was done. Open the link of the notice and press one of its buttons."}
+		return &verdict{http.StatusBadRequest, "bad", "No answer", "Nothing was changed. Open the link in the notification and press one of its buttons."}
 	}
 	if late, ok := errors.AsType[*journal.StaleError](err); ok {
 		return &verdict{http.StatusConflict, "busy", "The answer came too late", late.Text}
@@ -163,7 +163,7 @@ func (c *Console) say(r *http.Request, q *question) *verdict {
 
 func (c *Console) broken(what string, err error) *verdict {
 	c.Logger.Error("page broke", "page", approvePath, "what", what, "err", err)
-	return &verdict{http.StatusServiceUnavailable, "bad", "upkeep cannot do this now", "Its store does not answer. Nothing is known to have been done: open the link again in a moment."}
+	return &verdict{http.StatusServiceUnavailable, "bad", "upkeep cannot do this now", "Its store does not answer, so the result is unknown: open the link again in a moment."}
 }
 
 // line returns what a person typed as one line of at most so many letters.
@@ -249,7 +249,7 @@ func (q *question) describe() Node {
 // form is the two buttons. The token travels in the body, where no log keeps it.
 func (q *question) form() Node {
 	return Form(Method("post"), Action(approvePath), AutoComplete("off"),
-		P(Text("The answer is for this plan alone: if the plan has changed when the run is to act, it asks again. This page is over at "+moment(q.until)+".")),
+		P(Text("The answer is for this plan only: if the plan has changed by the time the run acts, it asks again. This page expires at "+moment(q.until)+".")),
 		Input(Type("hidden"), Name("token"), Value(q.token)),
 		// Enter in a field presses the first button: it is to press none.
 		Button(Type("submit"), Disabled(), Attr("hidden")),

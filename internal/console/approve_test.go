@@ -45,7 +45,7 @@ func (b *bed) Plan(_ context.Context, r remediate.Request) (remediate.Plan, erro
 	defer b.mu.Unlock()
 	return remediate.Plan{
 		Steps: []remediate.Step{{Do: b.plan + ` "` + r.Subject["table"] + `"`, Undo: "drop index new"}, {Do: "analyze"}},
-		Facts: []string{"the index has 1.2 GB, of which 900 MB are empty", "nobody has used <b>it</b> since noon"},
+		Facts: []string{"the index has 1.2 GB, of which 900 MB are empty", "no query has used <b>it</b> since noon"},
 	}, nil
 }
 
@@ -105,11 +105,11 @@ func open(t *testing.T) *clinic {
 	i := inbox.New(inbox.Config{Store: c.store, Wake: func() {}})
 	var outbox *notify.Outbox
 	c.engine = engine.New(engine.Config{
-		Journal: c.journal, Queue: c.journal, Desk: c.journal, Members: c.journal, Standing: c.journal, Inbox: i,
-		Guards: func() []remediate.Guard { return guard.All(guard.Config{}) }, Told: func() { outbox.Wake() }, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
+		Journal: c.journal, Queue: c.journal, Desk: c.journal, Members: c.journal, Demoter: c.journal, Inbox: i,
+		Guards: func() []remediate.Guard { return guard.All(guard.Config{}) }, Notified: func() { outbox.Wake() }, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
 	})
 	err = c.engine.Use([]remediate.Action{{
-		Name: "bed/reindex", Target: "main", Lowers: "upkeep_bed_bloat_ratio", Subject: []string{"server", "table"}, Exclusive: []string{"server", "table"}, Timeout: time.Second, Remedy: c.bed,
+		Name: "bed/reindex", Target: "main", Lowers: "upkeep_bed_bloat_ratio", Subject: []string{"server", "table"}, Exclusive: []string{"server", "table"}, Timeout: time.Second, Executor: c.bed,
 		Params: []remediate.Param{{Name: "because", Type: remediate.Text}}, LowersBy: map[string]string{"because=empty": "upkeep_bed_empty_bytes"},
 	}}, []policy.Policy{{Name: "bloat", Steps: []policy.Step{{Action: "bed/reindex", Mode: remediate.Ask}}}})
 	if err != nil {
@@ -125,7 +125,7 @@ func open(t *testing.T) *clinic {
 	slack := httptest.NewServer(http.HandlerFunc(c.post))
 	t.Cleanup(slack.Close)
 	outbox = notify.New(notify.Config{
-		Store: c.store, Link: console.NoticeLinks(c.page.URL+"/", c.signer), Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
+		Store: c.store, Link: console.NotificationLinks(c.page.URL+"/", c.signer), Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
 		Notifiers: []notify.Named{{Name: "chat", Notifier: notify.Slack{URL: func() (string, error) { return slack.URL, nil }}}},
 	})
 	ctx, stop := context.WithCancel(context.Background())
@@ -300,9 +300,9 @@ func TestApproveByLink(t *testing.T) {
 		t.Fatalf("to look was to answer: %s, %d steps", r.State, c.steps())
 	}
 	status, text := press(t, link, "maybe")
-	wants(t, status, text, 400, "This is no answer")
+	wants(t, status, text, 400, "No answer")
 	status, text = press(t, link, "approve", "name", "  ann\n<b>it</b>\x00 "+strings.Repeat("x", 100))
-	wants(t, status, text, 200, "Approved", "Your word holds until")
+	wants(t, status, text, 200, "Approved", "The approval is valid until")
 	if strings.Contains(text, "<button") {
 		t.Error("the page asks again")
 	}
@@ -386,11 +386,11 @@ func TestBadLinks(t *testing.T) {
 		name, link, want string
 		status           int
 	}{
-		{"no token", c.page.URL + "/approve", "This link is not whole", 403},
-		{"cut off", link[:len(link)-3], "This link is not whole", 403},
-		{"hostile", token(hostile), "This link is not whole", 403},
-		{"for any plan", token(c.signer.Sign(run, "", later)), "This link is not whole", 403},
-		{"expired", token(c.signer.Sign(run, plan, time.Now())), "This link is over", 410},
+		{"no token", c.page.URL + "/approve", "This link is invalid", 403},
+		{"cut off", link[:len(link)-3], "This link is invalid", 403},
+		{"hostile", token(hostile), "This link is invalid", 403},
+		{"for any plan", token(c.signer.Sign(run, "", later)), "This link is invalid", 403},
+		{"expired", token(c.signer.Sign(run, plan, time.Now())), "This link has expired", 410},
 		{"another run", token(c.signer.Sign(99, plan, later)), "There is no such run", 404},
 		{"another plan", token(c.signer.Sign(run, "0123456789abcdef", later)), "The plan has changed", 409},
 	} {
@@ -401,11 +401,11 @@ func TestBadLinks(t *testing.T) {
 	}
 	res, err := http.Post(c.page.URL+"/approve", "application/x-www-form-urlencoded", strings.NewReader("token="+strings.Repeat("x", 1<<20)))
 	status, text, _ := fetch(t, res, err)
-	wants(t, status, text, 400, "cannot be read")
+	wants(t, status, text, 400, "Invalid answer")
 	u := link[strings.Index(link, "?"):]
 	res, err = http.PostForm(c.page.URL+"/approve"+u, url.Values{"answer": {"approve"}}) // the token in the address is no answer
 	status, text, _ = fetch(t, res, err)
-	wants(t, status, text, 403, "not whole")
+	wants(t, status, text, 403, "This link is invalid")
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodHead, link, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -419,15 +419,15 @@ func TestBadLinks(t *testing.T) {
 	}
 }
 
-func TestNoticeLinks(t *testing.T) {
+func TestNotificationLinks(t *testing.T) {
 	c := open(t)
 	at := time.Now().Truncate(time.Second).UTC()
-	links := console.NoticeLinks("https://upkeep.example/", c.signer)
-	if got := links(remediate.Notice{Run: 7}, false); got != "https://upkeep.example"+console.Prefix+"/runs/7" {
+	links := console.NotificationLinks("https://upkeep.example/", c.signer)
+	if got := links(remediate.Notification{Run: 7}, false); got != "https://upkeep.example"+console.Prefix+"/runs/7" {
 		t.Errorf("the run's link: %s", got)
 	}
 	for until, want := range map[time.Time]time.Time{at.Add(time.Hour): at.Add(time.Hour), {}: at.Add(24 * time.Hour)} {
-		link := links(remediate.Notice{Run: 7, Plan: "p", At: at, Until: until}, true)
+		link := links(remediate.Notification{Run: 7, Plan: "p", At: at, Until: until}, true)
 		run, plan, end, err := c.signer.Verify(strings.TrimPrefix(link, "https://upkeep.example/approve?token="), at)
 		if err != nil || run != 7 || plan != "p" || !end.Equal(want) {
 			t.Errorf("%s: %s", link, fmt.Sprint(run, plan, end, err))

@@ -43,7 +43,7 @@ type Config struct {
 	Scheduler *schedule.Scheduler
 	Gate      *Gate
 	Names     func() Names       // what a pause can be about
-	Signer    *notify.Signer     // of the links by which a plan is approved; nil: there are none
+	Signer    *notify.Signer     // of approval links; nil: no links
 	Limits    map[string]float64 // "action metric", or action → the limit of the rule that asks for it
 	Version   string
 	Logger    *slog.Logger
@@ -100,7 +100,7 @@ func (c *Console) request(g *gin.Context) {
 		return
 	}
 	if ask.By == "" || ask.Key == "" {
-		c.answer(g, 0, nil, badRequest("by and key are wanted: who asks, and a word that makes the ask one run however often it is sent"))
+		c.answer(g, 0, nil, badRequest("missing by or key: by is the name of the requester, key is an idempotency key for retries"))
 		return
 	}
 	run, err := c.Engine.Request(g.Request.Context(), c.wanted(ask))
@@ -117,12 +117,12 @@ func (c *Console) wanted(ask Ask) remediate.Request {
 	return r
 }
 
-// A Story is one run with everything that the journal says of it.
-type Story struct {
-	Run     remediate.Run      `json:"run"`
-	Lowers  string             `json:"lowers,omitempty"` // the metric that Before and After are of
-	Entries []remediate.Entry  `json:"entries"`
-	Episode *remediate.Episode `json:"episode,omitempty"`
+// A RunDetails is one run with everything that the journal says of it.
+type RunDetails struct {
+	Run      remediate.Run       `json:"run"`
+	Lowers   string              `json:"lowers,omitempty"` // the metric that Before and After are of
+	Entries  []remediate.Entry   `json:"entries"`
+	Incident *remediate.Incident `json:"episode,omitempty"`
 }
 
 func (c *Console) run(g *gin.Context) {
@@ -132,14 +132,14 @@ func (c *Console) run(g *gin.Context) {
 		return
 	}
 	ctx := g.Request.Context()
-	var s Story
+	var s RunDetails
 	if s.Run, err = c.Journal.Get(ctx, id); err == nil {
 		s.Entries, err = c.Journal.Entries(ctx, id)
 	}
-	if err == nil && s.Run.Request.Episode != 0 {
-		var e remediate.Episode
-		e, err = c.Inbox.Episode(ctx, s.Run.Request.Episode)
-		s.Episode = &e
+	if err == nil && s.Run.Request.Incident != 0 {
+		var e remediate.Incident
+		e, err = c.Inbox.Incident(ctx, s.Run.Request.Incident)
+		s.Incident = &e
 	}
 	s.Lowers = c.lowers(s.Run.Request)
 	c.answer(g, http.StatusOK, s, err)
@@ -183,17 +183,17 @@ func (c *Console) lowers(r remediate.Request) string {
 
 // A Status is what is seen and what is going on now.
 type Status struct {
-	Version    string              `json:"version"`
-	Stuck      []engine.Stuck      `json:"stuck"` // runs that have not moved for longer than their step may take
-	Collectors []scrape.Status     `json:"collectors"`
-	Episodes   []remediate.Episode `json:"episodes"` // open ones
-	Pauses     []PauseLine         `json:"pauses"`
-	Asked      []remediate.Run     `json:"asked"` // runs that wait for a person's answer
+	Version    string               `json:"version"`
+	Stuck      []engine.Stuck       `json:"stuck"` // runs that have not moved for longer than their step may take
+	Collectors []scrape.Status      `json:"collectors"`
+	Incidents  []remediate.Incident `json:"episodes"` // open ones
+	Pauses     []PauseLine          `json:"pauses"`
+	Asked      []remediate.Run      `json:"asked"` // runs that wait for a person's answer
 }
 
 func (c *Console) now(ctx context.Context) (s Status, err error) {
 	s.Version, s.Collectors = c.Version, c.Scraper.Status()
-	if s.Episodes, err = c.Inbox.Episodes(ctx); err == nil {
+	if s.Incidents, err = c.Inbox.Incidents(ctx); err == nil {
 		s.Pauses, err = c.paused(ctx)
 	}
 	if err == nil {
@@ -246,7 +246,7 @@ func (c *Console) answer(g *gin.Context, status int, value any, err error) {
 		reply(g, http.StatusNotFound, object{"error": err.Error()})
 	case store.Away(err):
 		c.Logger.Warn("request needs the store", "path", g.Request.URL.Path, "err", err)
-		reply(g, http.StatusServiceUnavailable, object{"error": "the store cannot be had at the moment, try again: " + err.Error()})
+		reply(g, http.StatusServiceUnavailable, object{"error": "the store is unavailable at the moment, retry: " + err.Error()})
 	default:
 		c.Logger.Error("request broke", "path", g.Request.URL.Path, "err", err)
 		reply(g, http.StatusInternalServerError, object{"error": err.Error()})

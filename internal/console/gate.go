@@ -12,11 +12,11 @@ import (
 	"github.com/gin-gonic/gin"
 )
 
-// A Gate says who may change something: whoever shows the token, or where there
-// is none, whoever is on the same machine. Nobody else's page may make a
-// person's browser do it.
+// A Gate decides who may change something: the holder of the token, or without a token
+// every caller on the same machine. A page of another site must not make a person's
+// browser do it.
 type Gate struct {
-	token  func() (string, error) // read at each request, so that a new file counts at once; nil: there is none
+	token  func() (string, error) // read at each request, so that a new file counts at once; nil: no token
 	origin *http.CrossOriginProtection
 }
 
@@ -40,9 +40,9 @@ func (g *Gate) Authorize(r *http.Request) (status int, err error) {
 	got, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	switch {
 	case !ok:
-		return http.StatusUnauthorized, errors.New("a bearer token is wanted (web.token_file or web.token_env)")
+		return http.StatusUnauthorized, errors.New("missing bearer token (web.token_file or web.token_env)")
 	case want == "" || !equal(got, want):
-		return http.StatusUnauthorized, errors.New("the bearer token is not the one of web.token_file or web.token_env")
+		return http.StatusUnauthorized, errors.New("wrong bearer token (web.token_file or web.token_env)")
 	}
 	return 0, nil
 }
@@ -54,21 +54,21 @@ func equal(a, b string) bool {
 }
 
 // local lets a request through that comes from this machine and means it: not
-// from a proxy here that speaks for somebody elsewhere, and not from a browser
+// from a local proxy for a remote caller, and not from a browser
 // here whose page has had its own name lead to this address.
 func local(r *http.Request) (status int, err error) {
 	for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Real-Ip"} {
 		if r.Header.Get(name) != "" {
-			return http.StatusForbidden, errors.New("a proxy speaks for somebody else here; changes through it need web.token_file or web.token_env")
+			return http.StatusForbidden, errors.New("the request comes through a proxy: changes through a proxy need web.token_file or web.token_env")
 		}
 	}
 	if host := hostOf(r.Host); host != "localhost" && net.ParseIP(host) == nil {
-		return http.StatusForbidden, fmt.Errorf("without web.token_file or web.token_env, changes are taken under an IP address or localhost, not under the name %q", host)
+		return http.StatusForbidden, fmt.Errorf("without web.token_file or web.token_env, changes are accepted only under an IP address or localhost, not under the name %q", host)
 	}
 	if ip := net.ParseIP(hostOf(r.RemoteAddr)); ip != nil && ip.IsLoopback() {
 		return 0, nil
 	}
-	return http.StatusForbidden, errors.New("without web.token_file or web.token_env, changes are only taken from this machine")
+	return http.StatusForbidden, errors.New("without web.token_file or web.token_env, changes are accepted only from this machine")
 }
 
 // hostOf returns an address without its port.

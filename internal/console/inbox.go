@@ -14,12 +14,12 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate/inbox"
 )
 
-// mountInbox adds the deliveries that could not be read. Whoever may change
-// something may read them: nobody knows what is in such a body.
+// mountInbox adds the deliveries that could not be read. Reading them
+// needs the write token: such a body may contain secrets.
 func (c *Console) mountInbox(r gin.IRouter) {
 	may := c.Gate.Guarded()
-	web.Get(r, Prefix+"/letters", may, c.letters)
-	web.Get(r, Prefix+"/letters/:id", may, c.letter)
+	web.Get(r, Prefix+"/dead-letters", may, c.letters)
+	web.Get(r, Prefix+"/dead-letters/:id", may, c.letter)
 }
 
 func (c *Console) letters(g *gin.Context) {
@@ -28,9 +28,9 @@ func (c *Console) letters(g *gin.Context) {
 		c.answer(g, 0, nil, badRequest("limit: want a number from 1 to 1000"))
 		return
 	}
-	all, err := c.Inbox.Letters(g.Request.Context(), n)
+	all, err := c.Inbox.DeadLetters(g.Request.Context(), n)
 	if all == nil {
-		all = []remediate.Letter{} // a list in JSON too
+		all = []remediate.DeadLetter{} // a list in JSON too
 	}
 	c.answer(g, http.StatusOK, all, err)
 }
@@ -41,8 +41,8 @@ func (c *Console) letter(g *gin.Context) {
 		c.answer(g, 0, nil, badRequest(fmt.Sprintf("letter %q: want a number", g.Param("id"))))
 		return
 	}
-	l, err := c.Inbox.Letter(g.Request.Context(), id)
-	if errors.Is(err, inbox.ErrNoLetter) {
+	l, err := c.Inbox.DeadLetter(g.Request.Context(), id)
+	if errors.Is(err, inbox.ErrNoDeadLetter) {
 		err = &statusError{http.StatusNotFound, err.Error()}
 	}
 	c.answer(g, http.StatusOK, l, err)

@@ -60,7 +60,7 @@ func (c *Console) page(g *gin.Context) {
 
 func (v view) document() Node {
 	title := "upkeep"
-	if n := len(v.Episodes); n > 0 {
+	if n := len(v.Incidents); n > 0 {
 		title += " (" + strconv.Itoa(n) + ")"
 	}
 	return Doctype(HTML(Lang("en"),
@@ -112,16 +112,16 @@ func (v view) ask(r remediate.Run) Node {
 		Strong(Class("busy"), Text("Run "+id+" asks: may it do "+r.Request.Action+"?")),
 		Text(" on "), Code(Text(journal.Subject(r.Request.Subject))), Text(", "+ago(v.now, r.Changed)+": "+r.Why),
 		Ol(Map(r.Plan.Steps, func(s remediate.Step) Node { return Li(Code(Text(s.Do))) })),
-		Text("Answer with "), Code(Text("upkeep approve "+id+" --plan "+r.Plan.Question())), Text(" or "), Code(Text("upkeep decline "+id+" --why …")),
+		Text("Answer with "), Code(Text("upkeep approve "+id+" --plan "+r.Plan.Question())), Text(" or "), Code(Text("upkeep reject "+id+" --why …")),
 		Span(Class("soft"), Text(" (until "+r.Due.UTC().Format(time.DateTime)+" UTC)")),
 	)
 }
 
 func (v view) fires() Node {
-	if len(v.Episodes) == 0 {
+	if len(v.Incidents) == 0 {
 		return P(Class("good"), Text("Nothing. All is well."))
 	}
-	return table([]string{"alert", "severity", "on", "summary", "since"}, Map(v.Episodes, func(e remediate.Episode) Node {
+	return table([]string{"alert", "severity", "on", "summary", "since"}, Map(v.Incidents, func(e remediate.Incident) Node {
 		name := Strong(Class("bad"), Text(e.Name()))
 		if at := runbookOf(e); at != "" {
 			name = A(Href(at), name)
@@ -179,7 +179,7 @@ func table(columns []string, rows Node) Node {
 	return Div(Class("scroll"), Table(Tr(Map(columns, func(c string) Node { return Th(Text(c)) })), rows))
 }
 
-// colour tells how a run stands, as a class of the style sheet.
+// colour returns the style class of a run's state.
 func colour(s remediate.State) string {
 	switch {
 	case s == remediate.Cleared:
@@ -235,7 +235,7 @@ func quantity(metric string, v *float64) string {
 }
 
 // labels writes those labels of an alert that say on what it is.
-func labels(e remediate.Episode) string {
+func labels(e remediate.Incident) string {
 	rest := maps.Clone(e.Alert.Labels)
 	for _, name := range []string{"alertname", "severity", "job", "instance"} {
 		delete(rest, name)

@@ -15,7 +15,7 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate/journal"
 )
 
-// Names are those that the configuration in force has, and the actions that there are.
+// Names are those that the configuration in force has, and all actions.
 type Names struct{ Targets, Policies, Actions, Schedules []string }
 
 // of returns the names of a kind of scope.
@@ -103,7 +103,7 @@ func (c *Console) pause(g *gin.Context) {
 	case err != nil:
 		err = badRequest(err.Error())
 	case p.By == "":
-		err = badRequest("by is wanted: who pauses")
+		err = badRequest("missing by: the name of the person who pauses")
 	case !p.Until.IsZero() && p.Until.Before(time.Now()):
 		err = badRequest("until is over already")
 	default:

@@ -27,7 +27,7 @@ func (c *Console) mountPeople(r gin.IRouter) {
 	web.Get(r, Prefix+"/journal/replay", c.replay)
 	may := c.Gate.Guarded()
 	r.POST(Prefix+"/runs/:id/approve", may, c.approve)
-	r.POST(Prefix+"/runs/:id/decline", may, c.decline)
+	r.POST(Prefix+"/runs/:id/reject", may, c.reject)
 	r.POST(Prefix+"/runs/:id/cancel", may, c.cancel)
 	r.POST(Prefix+"/policies/:name/promote", may, c.promote)
 	r.POST(Prefix+"/policies/:name/close", may, c.closeBreaker)
@@ -66,10 +66,10 @@ func (c *Console) said(g *gin.Context, needsWhy bool) (a Answer, ok bool) {
 	}
 	switch {
 	case a.By == "":
-		c.answer(g, 0, nil, badRequest("by is wanted: who says so"))
+		c.answer(g, 0, nil, badRequest("missing by: the name of the person who answers"))
 		return a, false
 	case needsWhy && a.Why == "":
-		c.answer(g, 0, nil, badRequest("why is wanted, for those who read the journal"))
+		c.answer(g, 0, nil, badRequest("missing --why: give a reason; it is recorded in the journal"))
 		return a, false
 	}
 	return a, true
@@ -89,7 +89,7 @@ func (c *Console) approve(g *gin.Context) {
 		if err != nil {
 			return err
 		}
-		if err := c.stands(ctx, run); err != nil {
+		if err := c.stillAllowed(ctx, run); err != nil {
 			return err
 		}
 		if a.Plan == "" {
@@ -99,13 +99,13 @@ func (c *Console) approve(g *gin.Context) {
 	})
 }
 
-// stands refuses the approval of a run that the configuration of now no longer lets act.
+// stillAllowed refuses the approval of a run that the current configuration no longer allows.
 // The run ends or waits with the same reason as soon as it is looked at.
-func (c *Console) stands(ctx context.Context, run remediate.Run) error {
+func (c *Console) stillAllowed(ctx context.Context, run remediate.Run) error {
 	if run.State != remediate.Asked {
 		return nil // the journal says so
 	}
-	err := c.Engine.Stands(ctx, run)
+	err := c.Engine.StillAllowed(ctx, run)
 	if r, refused := remediate.Refused(err); refused {
 		return &journal.StaleError{Text: fmt.Sprintf("run %d cannot be approved: %s (%s)", run.ID, r.Detail, r.Reason)}
 	}
@@ -120,7 +120,7 @@ func Holds(run remediate.Run) time.Duration {
 	return approvalHolds
 }
 
-func (c *Console) decline(g *gin.Context) {
+func (c *Console) reject(g *gin.Context) {
 	c.answered(g, true, func(ctx context.Context, id int64, a Answer) error {
 		return c.Journal.Refuse(ctx, id, a.Plan, a.By, a.Why)
 	})
@@ -176,22 +176,22 @@ func (c *Console) stopped(ctx context.Context, id int64) (s Stopped, err error) 
 	}
 }
 
-// A PolicyLine is how one policy stands and what it has done.
+// A PolicyLine is the state of one policy and its results.
 type PolicyLine struct {
 	Name string `json:"name"`
-	journal.Standing
+	journal.PolicyState
 	Cleared int `json:"cleared"` // of the last judged runs, for good
 	Judged  int `json:"judged"`
 }
 
 func (c *Console) policies(g *gin.Context) {
 	var lines []PolicyLine
-	standings, err := c.Journal.Standings(g.Request.Context())
+	states, err := c.Journal.PolicyStates(g.Request.Context())
 	for _, name := range c.Engine.Policies() {
-		l := PolicyLine{Name: name, Standing: journal.Standing{Policy: name}}
-		for _, s := range standings {
+		l := PolicyLine{Name: name, PolicyState: journal.PolicyState{Policy: name}}
+		for _, s := range states {
 			if s.Policy == name {
-				l.Standing = s
+				l.PolicyState = s
 			}
 		}
 		if err == nil {

@@ -57,7 +57,7 @@ func (c *Console) plain(g *gin.Context, title string, content Node) {
 
 // runbookOf returns where the runbook of an alert is: here, or where its rule says. Only
 // a web page is a link.
-func runbookOf(e remediate.Episode) string {
+func runbookOf(e remediate.Incident) string {
 	if _, ok := runbooks.Read(e.Name()); ok {
 		return runbooks.Path + e.Name()
 	}

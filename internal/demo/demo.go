@@ -37,7 +37,7 @@ type Servers struct {
 }
 
 // ErrNotCleared says that not every alert had cleared in time.
-var ErrNotCleared = errors.New("not every alert has cleared in time")
+var ErrNotCleared = errors.New("not every alert was resolved in time")
 
 // Run runs the demo until ctx is done or, with Once, until every alert has
 // cleared. Everything that it started has ended and its folder is gone when it
@@ -111,7 +111,7 @@ func care(ctx context.Context, o Options, dir string, servers Servers, before fi
 		return nil
 	}
 	fmt.Fprintf(o.Out, "See for yourself:\n  psql '%s'\n  redis-cli -u %s\n  upkeep runs --url %s\n\n", servers.Postgres, servers.Redis, servers.Console)
-	tell.say("all is well. The console stays at %s until Ctrl-C", servers.Console)
+	tell.say("all alerts are resolved. The console runs at %s until Ctrl-C", servers.Console)
 	select {
 	case <-ctx.Done():
 		return nil

@@ -13,7 +13,7 @@ import (
 
 const (
 	// dayLimit is the limit on the age of a snapshot in the shipped rule, and
-	// shortLimit what it is in the demo, where nobody waits for a day.
+	// shortLimit what it is in the demo, which must not take a day.
 	dayLimit   = "86400"
 	shortLimit = "15"
 )

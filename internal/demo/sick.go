@@ -19,7 +19,7 @@ const keys, batch = 100_000, 1_000
 type spoiler struct{ say, sql string }
 
 // spoilers are how a healthy database becomes sick in a few seconds. What makes
-// it sick is ordinary: rows that are deleted while nobody vacuums, and an index
+// it sick is ordinary: rows that are deleted without a vacuum, and an index
 // whose entries come and go at random places.
 func spoilers() []spoiler {
 	return []spoiler{

@@ -23,7 +23,7 @@ const lookEvery = 150 * time.Millisecond
 type teller struct {
 	out   io.Writer
 	begun time.Time
-	runs  map[int64]*told
+	runs  map[int64]*printed
 	news  []news
 }
 
@@ -34,16 +34,16 @@ type news struct {
 	what, text string
 }
 
-// told is what was printed of a run.
-type told struct {
-	story   console.Story
+// printed is what was printed of a run.
+type printed struct {
+	story   console.RunDetails
 	alert   bool
 	entries int
 	over    bool
 }
 
 func newTeller(out io.Writer) *teller {
-	return &teller{out: out, begun: time.Now(), runs: make(map[int64]*told)}
+	return &teller{out: out, begun: time.Now(), runs: make(map[int64]*printed)}
 }
 
 func (t *teller) say(format string, args ...any) {
@@ -91,13 +91,13 @@ func (t *teller) look(ctx context.Context, url string) error {
 	for _, l := range lines {
 		r := t.runs[l.ID]
 		if r == nil {
-			r = &told{}
+			r = &printed{}
 			t.runs[l.ID] = r
 		}
 		if r.over {
 			continue
 		}
-		var story console.Story
+		var story console.RunDetails
 		if err := get(ctx, fmt.Sprintf("%s%s/runs/%d", url, console.Prefix, l.ID), &story); err != nil {
 			return err
 		}
@@ -108,10 +108,10 @@ func (t *teller) look(ctx context.Context, url string) error {
 }
 
 // tell prints what is new of a run.
-func (t *teller) tell(r *told) {
+func (t *teller) tell(r *printed) {
 	s := r.story
 	name := fmt.Sprintf("run %d", s.Run.ID)
-	if e := s.Episode; e != nil && !r.alert {
+	if e := s.Incident; e != nil && !r.alert {
 		r.alert = true
 		t.line(e.Opened, "ALERT", fmt.Sprintf("%s fires: %s", e.Name(), e.Alert.Annotations["summary"]))
 	}
@@ -119,13 +119,13 @@ func (t *teller) tell(r *told) {
 		r.entries++
 		t.entry(name, s, e)
 	}
-	if e := s.Episode; e != nil && !e.Closed.IsZero() && s.Run.State.Final() {
+	if e := s.Incident; e != nil && !e.Closed.IsZero() && s.Run.State.Final() {
 		r.over = true
 		t.line(e.Closed, "CLEAR", fmt.Sprintf("%s is over (%s)", e.Name(), e.Why))
 	}
 }
 
-func (t *teller) entry(name string, s console.Story, e remediate.Entry) {
+func (t *teller) entry(name string, s console.RunDetails, e remediate.Entry) {
 	switch {
 	case e.Step != 0 && e.Done:
 		t.line(e.At, name, fmt.Sprintf("step %d done, %s", e.Step, e.Why))
@@ -149,20 +149,20 @@ func (t *teller) entry(name string, s console.Story, e remediate.Entry) {
 // of it that cleared.
 func (t *teller) cleared() bool {
 	for _, name := range expected {
-		if !slices.ContainsFunc(t.ended(), func(s console.Story) bool { return s.Episode.Name() == name && s.Run.State == remediate.Cleared }) {
+		if !slices.ContainsFunc(t.ended(), func(s console.RunDetails) bool { return s.Incident.Name() == name && s.Run.State == remediate.Cleared }) {
 			return false
 		}
 	}
 	return true
 }
 
-func (t *teller) ended() (all []console.Story) {
+func (t *teller) ended() (all []console.RunDetails) {
 	for _, r := range t.runs {
 		if r.over {
 			all = append(all, r.story)
 		}
 	}
-	slices.SortFunc(all, func(a, b console.Story) int { return int(a.Run.ID - b.Run.ID) })
+	slices.SortFunc(all, func(a, b console.RunDetails) int { return int(a.Run.ID - b.Run.ID) })
 	return all
 }
 
@@ -171,7 +171,7 @@ func (t *teller) ended() (all []console.Story) {
 func (t *teller) summary(before, after findings) {
 	fmt.Fprintf(t.out, "\nWhat came of it, as upkeep measured it:\n")
 	for _, story := range t.ended() {
-		fmt.Fprintf(t.out, "  %-18s %-18s %8s → %-8s limit %s\n", story.Episode.Name(), story.Run.Request.Action,
+		fmt.Fprintf(t.out, "  %-18s %-18s %8s → %-8s limit %s\n", story.Incident.Name(), story.Run.Request.Action,
 			quantity(story.Lowers, story.Run.Before), quantity(story.Lowers, story.Run.After), quantity(story.Lowers, story.Run.Request.Limit))
 	}
 	fmt.Fprintf(t.out, "and as psql and redis-cli say:\n")

@@ -19,7 +19,7 @@ type transport struct {
 	next   http.RoundTripper
 }
 
-// errClosed stands for the end of a connection where an answer was expected. The client
+// errClosed replaces the end of a connection where an answer was expected. The client
 // replaces an error that has EOF in its text.
 var errClosed = errors.New("the store closed the connection")
 
@@ -69,7 +69,7 @@ func (p *page) Read(into []byte) (int, error) {
 // A StatusError is an answer of a store that is not the wanted one.
 type StatusError struct {
 	Status int    // of HTTP
-	Code   string // of S3, where one was told
+	Code   string // of S3, if one was sent
 	what   string
 }
 
@@ -84,7 +84,7 @@ func (e *StatusError) Is(err error) bool {
 }
 
 // refusal returns what an answer that is not a good one means, and what to do about it.
-// Of the store's own words only the code is told: the rest may repeat the request.
+// Of the store's own text only the code is shown: the rest may repeat the request.
 func refusal(bucket string, a *http.Response, body []byte) *StatusError {
 	var said struct{ Code string }
 	_ = xml.Unmarshal(body, &said) // an answer without a body, or from somebody between, has no code

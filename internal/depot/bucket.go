@@ -56,7 +56,7 @@ const (
 func Bucket(c BucketConfig) (Store, error) {
 	u, err := url.Parse(c.Endpoint)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.User != nil || strings.Trim(u.Path, "/") != "" {
-		return nil, errors.New("bucket: the endpoint is none, or has a path; something like https://s3.eu-central-1.amazonaws.com was expected")
+		return nil, errors.New("bucket: invalid endpoint: expected a URL without a path, like https://s3.eu-central-1.amazonaws.com")
 	}
 	if s3utils.CheckValidBucketName(c.Bucket) != nil {
 		return nil, fmt.Errorf("bucket: %q is no name of a bucket", c.Bucket)
@@ -318,7 +318,7 @@ func passes(err error) bool {
 	}
 }
 
-// statusOf returns the status of an answer that is an error, 0 where there was none.
+// statusOf returns the status of an answer that is an error, or 0.
 func statusOf(err error) int {
 	if e, ok := errors.AsType[*StatusError](err); ok {
 		return e.Status

@@ -40,7 +40,7 @@ func of(t *testing.T, server *sandbox.S3, change func(*BucketConfig)) *bucket {
 	return b
 }
 
-// What a store answers to a wrong setting is told with what to do about it, and
+// What a store answers to a wrong setting is reported with what to do about it, and
 // without the secret.
 func TestBucketSaysWhatToDo(t *testing.T) {
 	server := servertest.S3(t)
@@ -49,10 +49,10 @@ func TestBucketSaysWhatToDo(t *testing.T) {
 		want   string
 	}{
 		"another secret": {change: func(c *BucketConfig) { c.Secret = text("Zx-very-secret-81") }, want: "the secret of the key is another"},
-		"another key":    {change: func(c *BucketConfig) { c.ID = text("nobody") }, want: "does not know the key's id"},
+		"another key":    {change: func(c *BucketConfig) { c.ID = text("unknown") }, want: "does not know the key's id"},
 		"no such bucket": {change: func(c *BucketConfig) { c.Bucket = "elsewhere" }, want: `there is no bucket "elsewhere"`},
 		"another region": {change: func(c *BucketConfig) { c.Region = "us-west-9" }, want: "region"},
-		"nobody listens": {change: func(c *BucketConfig) { c.Endpoint = "http://127.0.0.1:1" }, want: "connection refused"},
+		"no listener":    {change: func(c *BucketConfig) { c.Endpoint = "http://127.0.0.1:1" }, want: "connection refused"},
 		"a key not to read": {change: func(c *BucketConfig) {
 			c.Secret = func() (string, error) { return "", errors.New("secret: /x is empty") }
 		}, want: "/x is empty"},
@@ -77,7 +77,7 @@ func TestBucketSaysWhatToDo(t *testing.T) {
 	}
 }
 
-// between stands between us and a store and does to requests what networks do. It
+// between is a proxy to a store and does to requests what networks do. It
 // passes the Host on that was signed.
 func between(t *testing.T, server *sandbox.S3, do func(pass http.Handler, w http.ResponseWriter, r *http.Request)) *bucket {
 	t.Helper()
@@ -105,7 +105,7 @@ func TestBucketSaysWhoseClock(t *testing.T) {
 	}
 }
 
-// What passes is gone through; what has been done though its answer was lost is
+// A passing fault is retried; what has been done though its answer was lost is
 // found done.
 func TestBucketTriesAgain(t *testing.T) {
 	server := servertest.S3(t)
@@ -146,7 +146,7 @@ func TestBucketTriesAgain(t *testing.T) {
 			}
 			pass.ServeHTTP(w, r)
 		},
-		"no checksums told": func(_ int32, pass http.Handler, w http.ResponseWriter, r *http.Request) {
+		"no checksums sent": func(_ int32, pass http.Handler, w http.ResponseWriter, r *http.Request) {
 			rec := httptest.NewRecorder()
 			pass.ServeHTTP(rec, r)
 			for k, v := range rec.Header() {

@@ -1,5 +1,5 @@
 // Package depot keeps objects that are written once and never changed: in a
-// folder, or in a bucket of a store that speaks S3. It also knows the form of the
+// folder, or in a bucket of an S3-compatible store. It also knows the form of the
 // objects that hold rows, see Parcel.
 package depot
 
@@ -37,7 +37,7 @@ type Object struct {
 	Modified time.Time
 }
 
-// ErrMissing says that there is no object of that name.
+// ErrMissing says that no object has that name.
 var ErrMissing = errors.New("there is no such object")
 
 // ErrDiffers says that an object of that name holds something else.

@@ -163,7 +163,7 @@ func give(root *os.Root, from, to string) error {
 	return root.Rename(from, to)
 }
 
-// abandoned is the age from which on nobody can be writing a file any more.
+// abandoned is the age from which on no process can be writing a file any more.
 const abandoned = 24 * time.Hour
 
 // sweep removes what those have left who were killed while they wrote.

@@ -38,7 +38,7 @@ type Parcel struct {
 	OID      int64    `json:"oid,omitempty"` // of the table
 	Columns  []Column `json:"columns"`
 	Types    []Type   `json:"types,omitempty"` // those of the columns whose text has a meaning of its own
-	Names    []Name   `json:"names,omitempty"` // what names in the rows stood for
+	Names    []Name   `json:"names,omitempty"` // the objects behind names in the rows
 	Column   string   `json:"column"`          // with the age of a row
 	Oldest   string   `json:"oldest"`          // as PostgreSQL writes it, in UTC
 	Newest   string   `json:"newest"`
@@ -298,7 +298,7 @@ func (c *counted) Read(p []byte) (int, error) {
 func ReadParcel(name string, object io.Reader) (*ParcelReader, error) {
 	r := &ParcelReader{name: name, raw: &counted{from: object, sum: sha256.New()}, sum: sha256.New()}
 	if stem, ours := strings.CutSuffix(name, suffix); !ours || len(stem) < digits {
-		return nil, fmt.Errorf("object %s: its name is none of a parcel", name)
+		return nil, fmt.Errorf("object %s: not the name of an archive object", name)
 	}
 	z, err := gzip.NewReader(bufio.NewReaderSize(r.raw, chunk))
 	if err != nil {

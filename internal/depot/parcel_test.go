@@ -133,7 +133,7 @@ func TestPrefix(t *testing.T) {
 }
 
 // An object of any size is written and read piece by piece: what is more than the
-// memory is for goes to a file that nobody sees, in the folder of the store.
+// memory limit goes to a hidden file in the folder of the store.
 func TestSealer(t *testing.T) {
 	dir := t.TempDir()
 	store := depot.Folder(dir)

@@ -182,8 +182,8 @@ func (a *alertmanager) close() {
 	a.cancel()
 }
 
-// take is told by the rule manager what fires and what is over, as Alertmanager
-// would be over HTTP. An alert that is not told again ends by itself.
+// take receives firing and resolved alerts from the rule manager, as Alertmanager
+// would over HTTP. An alert that is not sent again resolves by itself.
 func (a *alertmanager) take(ctx context.Context, expr string, told ...*rules.Alert) {
 	now := time.Now()
 	all := make([]*alert.Alert, 0, len(told))
@@ -201,7 +201,7 @@ func (a *alertmanager) take(ctx context.Context, expr string, told ...*rules.Ale
 		})
 	}
 	if err := a.kept.keep(all); err != nil { // before people are notified of them
-		a.log.Error("alerts not written; after a crash their end may not be notified", "err", err)
+		a.log.Error("alerts not stored; after a crash their resolved notification may be missing", "err", err)
 	}
 	if err := a.alerts.Put(ctx, all...); err != nil {
 		a.log.Error("alerts not taken", "err", err)
@@ -211,15 +211,15 @@ func (a *alertmanager) take(ctx context.Context, expr string, told ...*rules.Ale
 func labelSet(l promlabels.Labels) model.LabelSet {
 	set := make(model.LabelSet, l.Len())
 	l.Range(func(l promlabels.Label) {
-		if l.Value != "" { // an empty label is none
+		if l.Value != "" { // an empty label is the same as no label
 			set[model.LabelName(l.Name)] = model.LabelValue(l.Value)
 		}
 	})
 	return set
 }
 
-// A durableLog is the notification log, on disk after each entry: what was told
-// before a kill is not told again after it.
+// A durableLog is the notification log, on disk after each entry: what was sent
+// before a kill is not sent again after it.
 type durableLog struct {
 	log  *nflog.Log
 	file *snapshotFile

@@ -118,7 +118,7 @@ func (w *writer) begin(ctx context.Context, r *promconfig.RemoteWriteConfig) {
 		return
 	}
 	c.rest(ctx, from)
-	log.Info("remote_write has sent what was left", "samples", c.samples, "refused", c.refused)
+	log.Info("remote_write has sent the remaining samples", "samples", c.samples, "refused", c.refused)
 }
 
 // writeClient makes what sends to one remote storage.
@@ -284,7 +284,7 @@ func (c *catchUp) deliver(ctx context.Context, batch []prompb.TimeSeries) error 
 			}
 			return c.deliver(ctx, batch[half:])
 		case try == 0:
-			c.log.Warn("remote_write cannot send what was left; it is tried again", "err", hush(err))
+			c.log.Warn("remote_write cannot send the remaining samples; retrying", "err", hush(err))
 		}
 		select {
 		case <-ctx.Done():
@@ -299,7 +299,7 @@ func ofSamples() []int {
 	return []int{http.StatusBadRequest, http.StatusConflict, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity}
 }
 
-// refusal returns the status of an answer that is final, and 0 where there is none: the
+// refusal returns the status of an answer that is final, or 0: the
 // client tells it in words alone.
 func refusal(err error) int {
 	var again remote.RecoverableError

@@ -31,7 +31,7 @@ type Place struct {
 	To   notify.Notifier
 }
 
-// Config says what runs and for whom.
+// Config is the configuration of the embedded servers.
 type Config struct {
 	Dir string // storage, rule files, silences and notification log
 
@@ -50,7 +50,7 @@ type Config struct {
 	ExternalURL   *url.URL
 	GroupWait     time.Duration // of an alert before it is delivered
 	GroupInterval time.Duration // between deliveries of one alert's changes
-	ResendDelay   time.Duration // how often a firing alert is told to Alertmanager again
+	ResendDelay   time.Duration // how often a firing alert is sent to Alertmanager again
 
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer // of the libraries' own metrics

@@ -58,7 +58,7 @@ func durable(stock http.Handler, file *snapshotFile) http.Handler {
 		}
 		maps.Copy(w.Header(), held.header)
 		w.WriteHeader(held.status)
-		_, _ = w.Write(held.body.Bytes()) // whoever hung up needs no answer
+		_, _ = w.Write(held.body.Bytes()) // the client has closed the connection
 	})
 }
 

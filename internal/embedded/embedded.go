@@ -89,7 +89,7 @@ func (e *Embedded) opened(ctx context.Context) (*parts, error) {
 		case !noRoom(err):
 			return nil, err
 		}
-		e.config.Logger.Error("the storage cannot be opened; it is tried again", "err", err)
+		e.config.Logger.Error("the storage cannot be opened; retrying", "err", err)
 		select {
 		case <-ctx.Done():
 			return nil, nil

@@ -199,7 +199,7 @@ func TestKilledKeepsSilencesAndWhatWasTold(t *testing.T) {
 	again := begin(t, left, 0.9)
 	time.Sleep(3 * time.Second) // ten evaluations
 	if told := again.deliveries(); len(told) != 0 {
-		t.Errorf("told again after the kill: %q", told)
+		t.Errorf("sent again after the kill: %q", told)
 	}
 	if _, text := ask(t, again.Alertmanager(), "GET", "/api/v2/silences", ""); !strings.Contains(text, `"Other"`) {
 		t.Errorf("the silence is gone: %s", text)

@@ -25,7 +25,7 @@ type keptAlerts struct {
 
 	mu   sync.Mutex
 	all  map[model.Fingerprint]keptAlert
-	back map[model.Fingerprint]*alert.Alert // that were brought back, and that no rule has told of since
+	back map[model.Fingerprint]*alert.Alert // restored, and not sent by any rule since
 }
 
 // A keptAlert is one of them. That it has ended is noted: when it would end by itself, as
@@ -112,7 +112,7 @@ func (k *keptAlerts) revived(linger time.Duration) (all []*alert.Alert) {
 	return all
 }
 
-// waiting returns those that were brought back and that no rule has told of since, and
+// waiting returns the restored ones that no rule has sent since, and
 // forgets those that none is about to.
 func (k *keptAlerts) waiting(active map[model.Fingerprint]bool, linger time.Duration) (all []*alert.Alert) {
 	now := time.Now()
@@ -131,11 +131,11 @@ func (k *keptAlerts) waiting(active map[model.Fingerprint]bool, linger time.Dura
 	return all
 }
 
-// lingers is how many times the rules are evaluated, and their alerts told, before an alert
-// that none tells of has ended.
+// lingers is how many times the rules are evaluated, and their alerts sent, before an alert
+// that no rule sends is resolved.
 const lingers = 4
 
-// linger is how long an alert of before fires without being told of: as long as one of
+// linger is how long a restored alert fires without being sent again: as long as one of
 // Prometheus' would.
 func (a *alertmanager) linger() time.Duration {
 	return lingers * max(a.config.ResendDelay, a.config.EvaluationInterval, a.config.ScrapeInterval)

@@ -33,7 +33,7 @@ func (i *inbox) Notify(_ context.Context, m notify.Message) error {
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	for _, n := range m.Notices {
+	for _, n := range m.Notifications {
 		i.all = append(i.all, fmt.Sprintf("%s %s", n.Kind, n.Title))
 	}
 	return nil
@@ -137,7 +137,7 @@ func TestEndsWhileKilled(t *testing.T) {
 		if test.want != nil {
 			until(t, "the end comes", func() bool { return len(in.got()) > 1 })
 		} else {
-			time.Sleep(3 * time.Second) // as long as four times an alert is told of, and more
+			time.Sleep(3 * time.Second) // longer than four deliveries of an alert
 		}
 		if got := slices.DeleteFunc(in.got(), func(s string) bool { return strings.Contains(s, "Next") }); !slices.Equal(got, test.want) {
 			t.Errorf("used %v: %q, want %q", test.used, got, test.want)

@@ -9,7 +9,7 @@ import (
 )
 
 // A pipe is a listener within the process: what is dialled is accepted, and no
-// port, TLS or token stands between. Only this process can reach it.
+// port, TLS or token is needed. Only this process can reach it.
 type pipe struct {
 	conns  chan net.Conn
 	closed chan struct{}
@@ -20,7 +20,7 @@ func newPipe() *pipe {
 	return &pipe{conns: make(chan net.Conn), closed: make(chan struct{})}
 }
 
-// DialContext connects to whoever accepts; the address does not matter.
+// DialContext connects to the listener; the address does not matter.
 func (p *pipe) DialContext(ctx context.Context, _, _ string) (net.Conn, error) {
 	near, far := net.Pipe()
 	select {
@@ -57,7 +57,7 @@ type address struct{}
 func (address) Network() string { return "pipe" }
 func (address) String() string  { return "pipe" }
 
-// client returns an HTTP client whose every request goes through the pipe.
+// client returns an HTTP client that sends every request over the pipe.
 func (p *pipe) client() *http.Client {
 	return &http.Client{Transport: &http.Transport{DialContext: p.DialContext, IdleConnTimeout: time.Minute, DisableCompression: true}}
 }

@@ -41,16 +41,16 @@ func (p Place) Notify(ctx context.Context, alerts ...*alert.Alert) (again bool, 
 	return !known || !fault.Refused, err
 }
 
-// message tells of a group of alerts: the worst first, and those that have ended last.
+// message describes a group of alerts: the worst first, and those that have ended last.
 func message(alerts []*alert.Alert) (m notify.Message) {
 	alerts = slices.Clone(alerts)
 	slices.SortStableFunc(alerts, func(a, b *alert.Alert) int { return order(a) - order(b) })
 	for _, a := range alerts[:min(len(alerts), groupLimit)] {
-		m.Notices = append(m.Notices, item(a))
+		m.Notifications = append(m.Notifications, item(a))
 	}
 	if more := len(alerts) - groupLimit; more > 0 {
-		m.Notices = append(m.Notices, notify.Item{Notice: remediate.Notice{
-			Key: "more/" + m.Notices[0].Key, Kind: m.Notices[0].Kind, At: m.Notices[0].At, Title: fmt.Sprintf("And %d more alerts of the same group", more), Text: "See them with: upkeep alerts",
+		m.Notifications = append(m.Notifications, notify.Item{Notification: remediate.Notification{
+			Key: "more/" + m.Notifications[0].Key, Kind: m.Notifications[0].Kind, At: m.Notifications[0].At, Title: fmt.Sprintf("And %d more alerts of the same group", more), Text: "See them with: upkeep alerts",
 		}})
 	}
 	return m
@@ -83,18 +83,18 @@ func item(a *alert.Alert) notify.Item {
 	if summary == "" {
 		summary = a.Name()
 	}
-	n := remediate.Notice{
-		Key: fmt.Sprintf("alert/%s/%d", a.Fingerprint(), a.StartsAt.UnixMilli()), Kind: remediate.NoticeAlert, At: a.StartsAt, Labels: labels,
+	n := remediate.Notification{
+		Key: fmt.Sprintf("alert/%s/%d", a.Fingerprint(), a.StartsAt.UnixMilli()), Kind: remediate.NotificationAlert, At: a.StartsAt, Labels: labels,
 		Title: strings.TrimSpace(string(a.Labels["severity"])+" "+a.Name()) + ": " + summary,
 	}
 	text := []string{journal.Subject(about), "firing since " + a.StartsAt.UTC().Format(time.DateTime) + " UTC"}
 	if a.Resolved() {
-		n.Key, n.Kind, n.At = "resolved/"+n.Key, remediate.NoticeResolved, a.EndsAt
+		n.Key, n.Kind, n.At = "resolved/"+n.Key, remediate.NotificationResolved, a.EndsAt
 		n.Title = "resolved: " + a.Name() + ": " + summary
 		text[1] = "fired from " + a.StartsAt.UTC().Format(time.DateTime) + " to " + a.EndsAt.UTC().Format(time.DateTime) + " UTC"
 	} else if runbook := a.Annotations["runbook_url"]; runbook != "" {
 		text = append(text, "runbook: "+string(runbook))
 	}
 	n.Text = strings.Join(text, "\n")
-	return notify.Item{Notice: n}
+	return notify.Item{Notification: n}
 }

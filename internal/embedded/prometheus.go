@@ -241,7 +241,7 @@ func (ownAlertmanager) DroppedAlertmanagers() []*url.URL { return nil }
 // stats answers what the API asks of the storage, and refuses to change it.
 type stats struct{ db *tsdb.DB }
 
-var errReadOnly = errors.New("the storage is upkeep's own and is not changed from outside")
+var errReadOnly = errors.New("the storage is read-only for clients")
 
 func (stats) CleanTombstones() error                                         { return errReadOnly }
 func (stats) Delete(context.Context, int64, int64, ...*labels.Matcher) error { return errReadOnly }

@@ -199,7 +199,7 @@ func TestNativeHistogramsAndExemplars(t *testing.T) {
 	})
 	until(t, "the other one has samples", func() bool { got, _, _ := plain.has("used_ratio"); return len(got) > 3 })
 	if _, histograms, exemplars := plain.has("took_seconds"); histograms+exemplars > 0 {
-		t.Errorf("%d histograms and %d exemplars came where they are not wanted", histograms, exemplars)
+		t.Errorf("%d histograms and %d exemplars came where they are switched off", histograms, exemplars)
 	}
 	// After a kill, too.
 	left := filepath.Join(t.TempDir(), "left")
@@ -217,7 +217,7 @@ func TestNativeHistogramsAndExemplars(t *testing.T) {
 	n, _, _ := plain.has("used_ratio")
 	until(t, "it goes on", func() bool { got, _, _ := plain.has("used_ratio"); return len(got) > len(n)+5 })
 	if _, histograms, _ := plain.has("took_seconds"); histograms > 0 {
-		t.Errorf("%d histograms came where they are not wanted, of what was left", histograms)
+		t.Errorf("%d histograms came where they are switched off, of what was left", histograms)
 	}
 }
 

@@ -166,7 +166,7 @@ func (w *writer) mark() {
 	}
 	families, err := metrics.Gather()
 	if err != nil {
-		w.log.Warn("what remote_write has sent is not known", "err", err)
+		w.log.Warn("the progress of remote_write is unknown", "err", err)
 		return
 	}
 	pending, sent := make(map[string]float64), make(map[string]float64)
@@ -194,7 +194,7 @@ func (w *writer) mark() {
 		}
 	}
 	if err := w.marks.write(); err != nil {
-		w.log.Warn("what remote_write has sent is not written down", "err", err)
+		w.log.Warn("the progress of remote_write is not stored", "err", err)
 	}
 }
 

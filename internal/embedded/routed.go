@@ -141,7 +141,7 @@ func important() *labels.Matcher {
 	return m
 }
 
-// begin lets a routed take the alerts, those that there are first.
+// begin lets a routed take the alerts, the present ones first.
 func (a *alertmanager) begin(n *routed) {
 	recorder := eventrecorder.NopRecorder()
 	intervals := make(map[string][]timeinterval.TimeInterval)
@@ -183,7 +183,7 @@ func (n *routed) stop() {
 	}
 	n.dispatcher.Stop()
 	n.inhibitor.Stop()
-	n.under.Lock()   // those that are under way have been told to end
+	n.under.Lock()   // those that are under way have been cancelled
 	n.under.Unlock() //nolint:staticcheck // nothing is to be done under it
 }
 

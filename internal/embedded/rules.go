@@ -60,7 +60,7 @@ func matching(patterns []string) (all []string, err error) {
 			return nil, fmt.Errorf("rule files %q: %w", p, err)
 		}
 		if len(files) == 0 {
-			return nil, fmt.Errorf("rule files %q: no file is called so", p)
+			return nil, fmt.Errorf("rule files %q: no such file", p)
 		}
 		all = append(all, files...)
 	}

@@ -29,7 +29,7 @@ const (
 	ownAddress = "upkeep.invalid:80"
 )
 
-// dial goes through the pipe for upkeep's own metrics, and over the network for all
+// dial uses the pipe for upkeep's own metrics, and over the network for all
 // others.
 func (p *pipe) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	if address == ownAddress {

@@ -77,7 +77,7 @@ func TestCompose(t *testing.T) {
 	}
 }
 
-// What the README shows is right, whole as it stands.
+// The configuration in the README is valid as it is.
 func TestReadmeConfigurations(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(root, "README.md"))
 	if err != nil {

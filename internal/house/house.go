@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// Floors say which package stands how high, and which never meet.
+// Floors give the floor of each package, and the imports that are never allowed.
 type Floors struct {
 	height map[string]int // by folder, or "folder/..." for all below it
 	never  [][2]string
@@ -44,8 +44,8 @@ func ReadFloors(r io.Reader) (*Floors, error) {
 	return f, lines.Err()
 }
 
-// Of returns how high a folder stands. What is named itself counts before what
-// is named for all below.
+// Of returns the floor of a folder. An exact name has precedence over
+// a name for all below.
 func (f *Floors) Of(dir string) (height int, ok bool) {
 	if h, ok := f.height[dir]; ok {
 		return h, true
@@ -62,11 +62,11 @@ func (f *Floors) Of(dir string) (height int, ok bool) {
 func (f *Floors) Check(from, to string) error {
 	above, ok := f.Of(from)
 	if !ok {
-		return fmt.Errorf("%s stands on no floor: add it to internal/house/floors.txt", from)
+		return fmt.Errorf("%s is on no floor: add it to internal/house/floors.txt", from)
 	}
 	below, ok := f.Of(to)
 	if !ok {
-		return fmt.Errorf("%s stands on no floor: add it to internal/house/floors.txt", to)
+		return fmt.Errorf("%s is on no floor: add it to internal/house/floors.txt", to)
 	}
 	for _, n := range f.never {
 		if under(from, n[0]) && under(to, n[1]) {
@@ -74,7 +74,7 @@ func (f *Floors) Check(from, to string) error {
 		}
 	}
 	if below >= above {
-		return fmt.Errorf("%s must not import %s: it stands on no lower floor", from, to)
+		return fmt.Errorf("%s must not import %s: it is not on a lower floor", from, to)
 	}
 	return nil
 }

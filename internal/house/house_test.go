@@ -103,7 +103,7 @@ func TestFloors(t *testing.T) {
 			continue
 		}
 		if _, ok := plan.Of(s.dir); !ok {
-			t.Errorf("%s stands on no floor: add it to internal/house/floors.txt", s.dir)
+			t.Errorf("%s is on no floor: add it to internal/house/floors.txt", s.dir)
 		}
 		for _, spec := range s.file.Imports {
 			if to, ours := strings.CutPrefix(strings.Trim(spec.Path.Value, `"`), module); ours {
@@ -255,7 +255,7 @@ func said(t *testing.T, s source, n ast.Node, name string, doc *ast.CommentGroup
 }
 
 // Nothing at package level changes: embedded files, errors, the version that the
-// linker sets and what the compiler checks may stand there; the rest says why in
+// linker sets and what the compiler checks are allowed; the rest says why in
 // a nolint.
 func TestNoStateAtPackageLevel(t *testing.T) {
 	for _, s := range sources(t) {
@@ -378,12 +378,12 @@ func TestArchitectureShowsTheFloors(t *testing.T) {
 		for _, name := range code.FindAllStringSubmatch(m[2], -1) {
 			h, ok := plan.Of(name[1])
 			if !ok {
-				t.Errorf("ARCHITECTURE.md: %s stands on no floor", name[1])
+				t.Errorf("ARCHITECTURE.md: %s is on no floor", name[1])
 			}
 			heights[h] = true
 		}
 		if len(heights) != 1 {
-			t.Errorf("ARCHITECTURE.md puts on floor %s what stands on %d: %s", m[1], len(heights), m[2])
+			t.Errorf("ARCHITECTURE.md puts on floor %s what is on %d: %s", m[1], len(heights), m[2])
 		}
 	}
 }

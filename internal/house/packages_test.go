@@ -79,7 +79,7 @@ func TestOneRouter(t *testing.T) {
 	}
 }
 
-// One file speaks to Docker engines, so that another client is a change of one file; and
+// One file calls Docker engines, so that another client is a change of one file; and
 // what changes something there is asked for by actions alone.
 func TestDockerByOneFile(t *testing.T) {
 	for _, s := range sources(t) {

@@ -54,7 +54,7 @@ type Matcher struct {
 // Equal returns a Matcher that wants the label to have the value.
 func Equal(name, value string) Matcher { return Matcher{Name: name, Value: value, IsEqual: true} }
 
-// String writes the matcher as a filter of the API. A name in UTF-8 stands in quotation
+// String writes the matcher as a filter of the API. A name in UTF-8 is in quotation
 // marks; an Alertmanager that does not understand them has no such label either.
 func (m Matcher) String() string {
 	name := m.Name
@@ -188,16 +188,16 @@ func (a Alertmanager) Alerts(ctx context.Context, receiver string) (all []Alert,
 	return all, err
 }
 
-// A Standing is how an alert stands in one of Alertmanager's groups: what keeps it from
-// being delivered. MutedBy is told by 0.28 and later.
-type Standing struct {
+// A AlertStatus is the status of an alert in one of Alertmanager's groups: what keeps it from
+// being delivered. MutedBy exists in 0.28 and later.
+type AlertStatus struct {
 	Labels                           map[string]string
 	SilencedBy, InhibitedBy, MutedBy []string
 }
 
-// Standings returns how the alerts stand that fit each filter, in each group for the
+// AlertStatuses returns the status of the alerts that match each filter, in each group for the
 // receivers that the pattern matches whole; "" is every receiver.
-func (a Alertmanager) Standings(ctx context.Context, receiver string, filter ...Matcher) (all []Standing, err error) {
+func (a Alertmanager) AlertStatuses(ctx context.Context, receiver string, filter ...Matcher) (all []AlertStatus, err error) {
 	err = a.ask(ctx, question{http.MethodGet, "alerts/groups", answerLimit}, func(ctx context.Context, api *amclient.AlertmanagerAPI) error {
 		p := alertgroup.NewGetAlertGroupsParamsWithContext(ctx).WithActive(new(true)).WithSilenced(new(true)).WithInhibited(new(true)).WithFilter(filters(filter))
 		if receiver != "" {
@@ -216,7 +216,7 @@ func (a Alertmanager) Standings(ctx context.Context, receiver string, filter ...
 					return errHalf
 				}
 				s := value(one.Status)
-				all = append(all, Standing{one.Labels, s.SilencedBy, s.InhibitedBy, s.MutedBy})
+				all = append(all, AlertStatus{one.Labels, s.SilencedBy, s.InhibitedBy, s.MutedBy})
 			}
 		}
 		return nil
@@ -320,7 +320,7 @@ func filters(all []Matcher) (texts []string) {
 	return texts
 }
 
-// silenceOf returns a silence that the API told. IsEqual is missing where Alertmanager is
+// silenceOf returns a silence from the API. IsEqual is missing where Alertmanager is
 // older than 0.22, and is true then.
 func silenceOf(g *models.GettableSilence) (Silence, error) {
 	if g == nil || g.Status == nil {

@@ -85,7 +85,7 @@ func client(base *http.Client, a answers) *http.Client {
 	return &c
 }
 
-// answers stands between an API client and a server. It makes a *StatusError of an answer
+// answers is a layer between an API client and a server. It makes a *StatusError of an answer
 // that is not a good one, since the clients lose its status. A redirect is such an answer:
 // it turns a POST into a GET that does nothing.
 type answers struct {

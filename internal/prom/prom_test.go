@@ -17,7 +17,7 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/servertest"
 )
 
-// odd is a value that hurts whoever does not quote it.
+// odd is a value that must be quoted.
 const odd = "a \"b\" \\ ,} täble\n{{ x }} &"
 
 const rules = `groups:
@@ -140,8 +140,8 @@ func TestBadAnswersOfAlertmanager(t *testing.T) {
 		{"two", "application/json", `[] []`, "not Alertmanager's JSON"},
 		{"a null within", "application/json", `[null]`, "parts of it are missing"},
 		{"a page", "text/html", "<html>", "not Alertmanager's JSON"},
-		{"a page that is none", "application/json", "<html>", "not Alertmanager's JSON"},
-		{"a kind that is none", ";;", "[]", "content type"},
+		{"an HTML page", "application/json", "<html>", "not Alertmanager's JSON"},
+		{"an invalid content type", ";;", "[]", "content type"},
 		{"too much", "application/json", `["` + strings.Repeat("x", 17<<20) + `"]`, "larger than 16 MiB"},
 	} {
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -151,9 +151,9 @@ func TestBadAnswersOfAlertmanager(t *testing.T) {
 		a := prom.Alertmanager{URL: server.URL}
 		_, errSilences := a.Silences(t.Context())
 		_, errAlerts := a.Alerts(t.Context(), "")
-		_, errStandings := a.Standings(t.Context(), "")
-		for what, err := range map[string]error{"Silences": errSilences, "Alerts": errAlerts, "Standings": errStandings} {
-			if test.name == "too much" && what == "Alerts" || test.name == "a null within" && what == "Standings" {
+		_, errStatuses := a.AlertStatuses(t.Context(), "")
+		for what, err := range map[string]error{"Silences": errSilences, "Alerts": errAlerts, "AlertStatuses": errStatuses} {
+			if test.name == "too much" && what == "Alerts" || test.name == "a null within" && what == "AlertStatuses" {
 				continue // its listing may be larger; a group without alerts is one
 			}
 			if err == nil || !strings.Contains(err.Error(), test.want) {
@@ -216,7 +216,7 @@ func TestReachesNobody(t *testing.T) {
 		ctx             context.Context
 	}{
 		{"a redirect", withPassword, "status 302", t.Context()},
-		{"nobody listens", "http://ann:pass-word@127.0.0.1:1", "connection refused", t.Context()},
+		{"no listener", "http://ann:pass-word@127.0.0.1:1", "connection refused", t.Context()},
 		{"no URL", "http://ann:pass-word/x@host", "cannot be read", t.Context()},
 		{"no host", "pass-word", "cannot be read", t.Context()},
 		{"cancelled", withPassword, "context canceled", cancelled},

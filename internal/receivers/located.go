@@ -50,15 +50,15 @@ func document(text []byte) *yaml.Node {
 	return doc.Content[0]
 }
 
-// A Lack is a file that a configuration names and that is not there.
-type Lack struct {
+// A MissingFile is a file that a configuration names and that is not there.
+type MissingFile struct {
 	Line       int
 	Path, Text string
 }
 
-// Lacks returns the files that are named and not there: Alertmanager reads them when it
+// MissingFiles returns the files that are named and not there: Alertmanager reads them when it
 // notifies, and then it cannot.
-func (f *File) Lacks() (all []Lack, err error) {
+func (f *File) MissingFiles() (all []MissingFile, err error) {
 	text, err := os.ReadFile(f.Path)
 	if err != nil {
 		return nil, fmt.Errorf("alertmanager configuration: %w", err)
@@ -69,7 +69,7 @@ func (f *File) Lacks() (all []Lack, err error) {
 	return all, nil
 }
 
-func (f *File) lacks(n *yaml.Node, key string, all *[]Lack) {
+func (f *File) lacks(n *yaml.Node, key string, all *[]MissingFile) {
 	for i, c := range n.Content {
 		of := key
 		if n.Kind == yaml.MappingNode {
@@ -89,10 +89,10 @@ func (f *File) lacks(n *yaml.Node, key string, all *[]Lack) {
 		switch found, err := filepath.Glob(path); {
 		case c.Value == "":
 		case of == "templates" && (err != nil || len(found) == 0):
-			*all = append(*all, Lack{c.Line, path, fmt.Sprintf("templates: no file matches %s; a receiver that uses one of its templates cannot notify", c.Value)})
+			*all = append(*all, MissingFile{c.Line, path, fmt.Sprintf("templates: no file matches %s; a receiver that uses one of its templates cannot notify", c.Value)})
 		case strings.HasSuffix(of, "_file"):
 			if _, err := os.Stat(path); err != nil {
-				*all = append(*all, Lack{c.Line, path, fmt.Sprintf("%s names %s, which is not there; create it, since nothing is sent without it", of, path)})
+				*all = append(*all, MissingFile{c.Line, path, fmt.Sprintf("%s names %s, which is not there; create it, since nothing is sent without it", of, path)})
 			}
 		}
 	}
@@ -121,7 +121,7 @@ func secretValues(n *yaml.Node, key string) (all []string) {
 				all = append(all, n.Value[:7]+"...")
 			}
 		}
-	default: // a document, or an alias, whose anchor is looked at where it stands
+	default: // a document, or an alias, whose anchor is checked at its own place
 	}
 	return all
 }
@@ -133,8 +133,8 @@ type search struct {
 	try   func(part string) error
 }
 
-// line returns the line of the smallest part that is wrong in the same way alone; 0
-// where there is none.
+// line returns the line of the smallest part that is wrong in the same way alone; 0 if
+// there is no such part.
 func (s search) line() int {
 	for i := 0; i+1 < len(s.doc.Content); i += 2 {
 		key, value := s.doc.Content[i], s.doc.Content[i+1]

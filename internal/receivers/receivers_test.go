@@ -22,7 +22,7 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/servertest"
 )
 
-// secret stands in every place of a configuration where a secret can be.
+// secret is in every place of a configuration where a secret can be.
 const secret = "S3cr3tT0ken"
 
 // kinds are the least of each kind of receiver, with the address of a server, %s.
@@ -213,7 +213,7 @@ func TestWrong(t *testing.T) {
 		{"not YAML", "route: [\n", "am.yml:1: did not find expected node content"},
 		{"unknown key", head + "    webhok_configs: []\n", "am.yml:4: field webhok_configs not found"},
 		{"unknown key of a kind", head + "    webhook_configs:\n      - {url: 'http://h/'}\n      - url: http://h/\n        sendresolved: true\n", "am.yml:7: field sendresolved not found"},
-		{"no such receiver", "route:\n  receiver: r\n  routes:\n    - matchers: [a=b]\n      receiver: nobody\nreceivers: [{name: r}]\n", `am.yml:5: undefined receiver "nobody" used in route`},
+		{"no such receiver", "route:\n  receiver: r\n  routes:\n    - matchers: [a=b]\n      receiver: missing\nreceivers: [{name: r}]\n", `am.yml:5: undefined receiver "missing" used in route`},
 		{"matcher", "route:\n  receiver: r\n  routes:\n    - matchers: ['a=~\"(\"']\nreceivers: [{name: r}]\n", "am.yml:4: error parsing regexp"},
 		{"matcher below", "route:\n  receiver: r\n  routes:\n    - receiver: r\n      routes:\n        - receiver: r\n          match_re:\n            a: b\n            c: '('\nreceivers: [{name: r}]\n", "am.yml:9: error parsing regexp"},
 		{"no such interval", "route:\n  receiver: r\n  routes:\n    - matchers: [a=b]\n      mute_time_intervals: [night]\nreceivers: [{name: r}]\n", `am.yml:5: undefined time interval "night" used in route`},
@@ -297,7 +297,7 @@ func TestLacks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lacks, err := f.Lacks()
+	lacks, err := f.MissingFiles()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -115,7 +115,7 @@ func redisFixtures() map[string]redisFixture {
 		"redis/bgsave":       {},
 		"redis/defrag":       {refuses: "cannot_help", later: []string{"+config|get"}}, // as Debian builds it
 		"redis/purge_memory": {},
-		"redis/restart":      {refuses: "unfit"}, // nobody restarts this one
+		"redis/restart":      {refuses: "unfit"}, // this one has no restart
 	}
 	for name, f := range all {
 		// Servers let everybody say these; a list that is handed on may say so all the same.

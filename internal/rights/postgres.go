@@ -22,15 +22,15 @@ set client_min_messages = warning;
 set search_path = pg_catalog, public;
 `
 
-// roleDefault is what the role is called where psql was not told.
+// roleDefault is the name of the role if the psql variable is not set.
 const roleDefault = `\if :{?role}
 \else
 \set role %s
 \endif
 `
 
-// tail of the beginning: what psql was not told, and whose table it is. A member of
-// a superuser may do all that a superuser may, and nobody is a member of himself.
+// tail of the beginning: defaults of psql variables, and the owner of the table. A member of
+// a superuser may do all that a superuser may, and no role is a member of itself.
 const variables = `\if :{?schema}
 \else
 \set schema public
@@ -57,9 +57,9 @@ select pg_get_userbyid(c.relowner) as owner, r.rolname = :'role' as owns, r.roln
 const ofSuperuser = `do $$ begin raise exception 'the %[1]s belongs to a superuser, and who may act for it is one: give the %[1]s an owner of its own before (alter %[1]s … owner to …)'; end $$;
 `
 
-// PostgresScript writes the needs as a script for psql. What psql is not told is
-// asked of the server: the owner of the table, the database. A role of "" is the
-// one that psql is told, or Role.
+// PostgresScript writes the needs as a script for psql. A variable that is not set is
+// read from the server: the owner of the table, the database. A role of "" is the
+// psql variable role, or Role.
 func PostgresScript(role string, needs []Need) string {
 	var b strings.Builder
 	b.WriteString(head)

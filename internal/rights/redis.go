@@ -6,8 +6,8 @@ import (
 )
 
 // RedisLine writes the needs as a line for Redis' aclfile (or its users.acl): a
-// user without keys, channels or a password, and with these commands. Nobody can
-// log in as that user before a password is set, as with
+// user without keys, channels or a password, and with these commands. Logging
+// in as that user needs a password first, as with
 // ACL SETUSER upkeep >… and ACL SAVE.
 func RedisLine(role string, needs []Need) string {
 	if role == "" {

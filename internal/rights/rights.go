@@ -12,7 +12,7 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
-// Role is the name that upkeep has on its targets where nobody says otherwise.
+// Role is the name that upkeep has on its targets by default.
 const Role = "upkeep"
 
 // longestRole is how many bytes the name of a role may have: PostgreSQL cuts what

@@ -28,7 +28,7 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
-// Names that hurt: whoever forgets to quote one grants something else.
+// Names that need quoting: without it one grants something else.
 const (
 	schema = `My "Schema"`
 	table  = `täble"; drop table victim; --\ '`
@@ -102,7 +102,7 @@ func open(t *testing.T, server string) *ward {
 		"analyze "+quoted(schema, table),
 		"delete from "+quoted(schema, table)+" where id % 10 <> 0",
 		"alter table "+quoted(schema, table)+" owner to "+quoted(w.owner),
-		"grant usage on schema "+quoted(schema)+" to "+quoted(w.owner)) // whoever owns a table can reach it
+		"grant usage on schema "+quoted(schema)+" to "+quoted(w.owner)) // the owner of a table can reach it
 	w.version = w.number(t, "select current_setting('server_version_num')::int / 10000")
 	return w
 }
@@ -172,7 +172,7 @@ func applies(r remediate.Right, version int) bool {
 	return (r.Since == 0 || version >= r.Since) && (r.Until == 0 || version <= r.Until)
 }
 
-// names reports whether a refusal names a right that lacks, as a person would
+// names reports whether a refusal names a missing right, as a person would
 // look for it.
 func names(detail string, r remediate.Right) bool {
 	words := regexp.MustCompile(`^grant (.*?) (?:on|to) `).FindStringSubmatch(line(r.Grant))
@@ -231,9 +231,9 @@ func (f fixture) request(a remediate.Action, w *ward) remediate.Request {
 	return r
 }
 
-// lacks checks that a plan is refused for want of rights, and that one of those
-// that lack is named.
-func lacks(t *testing.T, err error, missing []remediate.Right) {
+// refusedFor checks that a plan is refused because of missing rights, and that one of them
+// is named.
+func refusedFor(t *testing.T, err error, missing []remediate.Right) {
 	t.Helper()
 	r, refused := remediate.Refused(err)
 	if !refused || r.Reason != remediate.ReasonPrivilege {
@@ -307,7 +307,7 @@ func oneAction(t *testing.T, server, name string, f fixture) {
 		return byName(t, target.Set{Postgres: []*target.Postgres{w.as(t, role)}}, name)
 	}
 	var needed []remediate.Right
-	for _, r := range on("nobody").Rights {
+	for _, r := range on("unknown").Rights {
 		if applies(r, w.version) {
 			needed = append(needed, r)
 		}
@@ -326,7 +326,7 @@ func oneAction(t *testing.T, server, name string, f fixture) {
 		a := on(w.role(t))
 		_, err := a.Plan(t.Context(), f.request(a, w))
 		if !f.open {
-			lacks(t, err, needed)
+			refusedFor(t, err, needed)
 		}
 	})
 	for i, less := range needed {
@@ -338,7 +338,7 @@ func oneAction(t *testing.T, server, name string, f fixture) {
 			w.allow(t, role, f, slices.Delete(slices.Clone(needed), i, i+1)...)
 			a := on(role)
 			_, err := a.Plan(t.Context(), f.request(a, w))
-			lacks(t, err, needed[i:i+1])
+			refusedFor(t, err, needed[i:i+1])
 		})
 	}
 	t.Run("with all", func(t *testing.T) {
@@ -408,7 +408,7 @@ func collect(t *testing.T, all []collectors.Collector) {
 }
 
 // A superuser's rights are not lent, a table that is not there is said, and one that
-// was not named is left out aloud.
+// was not named is left out with a message.
 func TestPostgresScriptRefuses(t *testing.T) {
 	w := open(t, servertest.Postgres(t))
 	servertest.Exec(t, w.url, "create table public.ours (id int)")
@@ -502,15 +502,15 @@ func oneRedis(t *testing.T, name string, f redisFixture) {
 		a := byName(t, target.Set{Redis: []*target.Redis{allowed(t, f, []rights.Need{{Rights: rules}})}}, name)
 		r := remediate.Request{Action: name, Subject: map[string]string{"server": "cache"}, Params: f.params, Mode: remediate.Auto, By: "user/test"}
 		p, err := a.Plan(t.Context(), r)
-		if lacks := p.Lacking(); lacks != nil {
-			err = lacks // whatever else is in the way: the plan says it beside
+		if lacks := p.Missing(); lacks != nil {
+			err = lacks // the plan reports it even if something else blocks it
 		}
 		return a, r, err
 	}
 	connect := remediate.Right{Grant: "+client|setname"} // how every session begins
 	t.Run("with none", func(t *testing.T) {
 		_, _, err := plan(t, []remediate.Right{connect})
-		lacks(t, err, needed)
+		refusedFor(t, err, needed)
 	})
 	for i, less := range needed {
 		t.Run("without "+less.Grant, func(t *testing.T) {
@@ -518,7 +518,7 @@ func oneRedis(t *testing.T, name string, f redisFixture) {
 				return
 			}
 			_, _, err := plan(t, slices.Delete(slices.Clone(needed), i, i+1))
-			lacks(t, err, needed[i:i+1])
+			refusedFor(t, err, needed[i:i+1])
 		})
 	}
 	t.Run("with all", func(t *testing.T) {
@@ -581,7 +581,7 @@ func TestWatchingRedis(t *testing.T) {
 	}
 }
 
-// Nobody logs in as a user of the line before it has a password.
+// A user of the line cannot log in before it has a password.
 func TestRedisLineHasNoPassword(t *testing.T) {
 	dir, err := servertest.Dir()
 	if err != nil {

@@ -31,7 +31,7 @@ type Postgres struct {
 	child *child
 }
 
-// StartPostgres makes a cluster in the folder, where there is none, and starts its
+// StartPostgres makes a cluster in the folder if necessary, and starts its
 // server, which answers when StartPostgres returns.
 func StartPostgres(ctx context.Context, o PostgresOptions) (*Postgres, error) {
 	_, server, err := o.Programs()

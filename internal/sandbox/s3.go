@@ -12,7 +12,7 @@ import (
 	"syscall"
 )
 
-// An S3 is a running private store that speaks S3 and verifies every signature.
+// An S3 is a running private S3-compatible store that verifies every signature.
 type S3 struct {
 	Endpoint   string // http://127.0.0.1:port
 	Bucket     string // one that is there

@@ -130,7 +130,7 @@ func account() (uid, gid int, other bool, err error) {
 		gid, err2 := strconv.Atoi(u.Gid)
 		return uid, gid, true, errors.Join(err1, err2)
 	}
-	return 0, 0, false, errors.New("there is neither a user postgres nor a user nobody to run the servers as")
+	return 0, 0, false, errors.New("no user to run the servers as: neither postgres nor the system's unprivileged user exists")
 }
 
 func unprivileged() (*syscall.SysProcAttr, error) {
@@ -172,7 +172,7 @@ func major(path string) int {
 	return n
 }
 
-// FreePort returns a port of this machine that nobody listens on. It is below
+// FreePort returns a free port of this machine. It is below
 // those that the kernel gives to outgoing connections, so that none of them takes
 // it before its server does.
 func FreePort() (int, error) {

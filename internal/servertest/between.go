@@ -93,7 +93,7 @@ func Pooler(t testing.TB, s *sandbox.Postgres, settings string) (pooled string) 
 	})
 }
 
-// Pgpool starts a Pgpool-II before a server, and returns the URL to go through it.
+// Pgpool starts a Pgpool-II before a server, and returns its URL.
 func Pgpool(t testing.TB, s *sandbox.Postgres) (pooled string) {
 	t.Helper()
 	return between(t, s, "pgpool", func(dir string, port int) (files map[string]string, args []string) {

@@ -19,10 +19,10 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/sandbox"
 )
 
-// recipe is appended to the configuration of every cluster of the tests. It stands in
+// recipe is appended to the configuration of every cluster of the tests. It is in
 // the file, so that a test's own settings and ALTER SYSTEM override it. A query of a
 // test looks expensive to the planner where nothing was analyzed, and compiling it
-// takes a second; segments of zeros are written for nobody.
+// takes a second; segments of zeros are written for nothing.
 const recipe = `
 jit = off
 wal_init_zero = off

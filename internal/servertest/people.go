@@ -82,7 +82,7 @@ func (h *Hook) Alerts(t testing.TB) (all []string) {
 				Status string
 				Labels map[string]string
 			}
-			Notices []struct{ Kind, Title string }
+			Notifications []struct{ Kind, Title string }
 		}
 		if err := json.Unmarshal([]byte(body), &m); err != nil {
 			t.Errorf("%s: %v", body, err)
@@ -90,7 +90,7 @@ func (h *Hook) Alerts(t testing.TB) (all []string) {
 		for _, a := range m.Alerts {
 			all = append(all, a.Status+" "+a.Labels["alertname"])
 		}
-		for _, n := range m.Notices {
+		for _, n := range m.Notifications {
 			all = append(all, n.Kind+" "+n.Title)
 		}
 	}

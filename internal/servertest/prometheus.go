@@ -46,10 +46,10 @@ func Prometheus(t testing.TB, config string, files map[string]string, flags ...s
 }
 
 // Alertmanager starts Debian's prometheus-alertmanager, without peers, with a
-// receiver that tells nobody.
+// receiver without an integration.
 func Alertmanager(t testing.TB) *Monitor {
 	t.Helper()
-	return AlertmanagerWith(t, "route: {receiver: nobody}\nreceivers: [{name: nobody}]\n")
+	return AlertmanagerWith(t, "route: {receiver: none}\nreceivers: [{name: none}]\n")
 }
 
 // AlertmanagerWith starts it with a configuration.

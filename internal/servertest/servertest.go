@@ -55,7 +55,7 @@ func Dir() (string, error) {
 }
 
 // sweep removes the folders of test processes that are gone: a server that lives
-// as long as its process leaves nobody to remove its data.
+// as long as its process cannot remove its own data.
 func sweep() {
 	dirs, _ := filepath.Glob(filepath.Join(os.TempDir(), "upkeep-test-*-*")) // the pattern is well formed
 	for _, dir := range dirs {
@@ -89,7 +89,7 @@ func caches() []string {
 	return folders
 }
 
-// S3 starts a store for the test that speaks S3.
+// S3 starts an S3-compatible store for the test.
 func S3(t testing.TB) *sandbox.S3 {
 	t.Helper()
 	bin := ""
@@ -100,7 +100,7 @@ func S3(t testing.TB) *sandbox.S3 {
 		}
 	}
 	if bin == "" {
-		t.Fatal("a store that speaks S3 is needed: tools/install-deps.sh test builds it")
+		t.Fatal("an S3-compatible store is needed: tools/install-deps.sh test builds it")
 	}
 	dir, err := Dir()
 	if err != nil {
@@ -109,7 +109,7 @@ func S3(t testing.TB) *sandbox.S3 {
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	s, err := sandbox.StartS3(t.Context(), bin, filepath.Join(dir, "s3"))
 	if err != nil {
-		t.Fatalf("a store that speaks S3 is needed: %v", err)
+		t.Fatalf("an S3-compatible store is needed: %v", err)
 	}
 	t.Cleanup(func() {
 		if err := s.Stop(); err != nil {

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// A Weather is what a connection has to go through. It is a proxy before a server, whose
+// A Weather disturbs connections. It is a proxy in front of a server, whose
 // address stays.
 type Weather struct {
 	Address string // host:port

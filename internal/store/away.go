@@ -64,8 +64,8 @@ func sqliteAway(err error) bool {
 }
 
 // postgresAway reports whether the server cannot be reached, is starting or stopping,
-// lacks a resource, or takes no writes. That it knows no such role or database, or that
-// a right is missing, is for a person to mend.
+// is out of a resource, or accepts no writes. An unknown role or database, or
+// a missing right, is for a person to fix.
 func postgresAway(err error) bool {
 	if said, ok := errors.AsType[*pgconn.PgError](err); ok {
 		switch said.Code[:min(2, len(said.Code))] {

@@ -23,7 +23,7 @@ func behind(t *testing.T, o store.Options) (store.Options, *servertest.Weather) 
 	return o, w
 }
 
-// A store whose server does not answer is opened late, where that is wanted: what is asked
+// A store whose server does not answer is opened late, if requested: what is asked
 // of it before says that it is away, and what is asked after is done.
 func TestLate(t *testing.T) {
 	o, w := behind(t, shared(t))
@@ -99,7 +99,7 @@ func TestAway(t *testing.T) {
 	})
 }
 
-// A server that holds back its answers keeps nobody waiting for ever, and what was asked
+// A server that holds back its answers keeps no caller waiting for ever, and what was asked
 // is done with the next connection.
 func TestSilence(t *testing.T) {
 	o, w := behind(t, shared(t))

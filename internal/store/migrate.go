@@ -45,7 +45,7 @@ func (s *Store) migrate(ctx context.Context) error {
 			}
 			switch {
 			case have > len(all):
-				return fmt.Errorf("it was written by a newer upkeep (version %d, this one knows %d); start that one", have, len(all))
+				return fmt.Errorf("it was written by a newer version of upkeep (schema %d, this one knows %d); start that version", have, len(all))
 			case have == len(all):
 				return nil
 			}

@@ -51,7 +51,7 @@ func TestFileMovedAway(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	away("a copy in its place", "is another file")
+	away("a copy in its place", "is not the database file that is open")
 	if err := os.Rename(aside, file); err != nil {
 		t.Fatal(err)
 	}

@@ -22,12 +22,12 @@ const openAgain = 250 * time.Millisecond
 // An opening is how a store comes to be usable: its folder is made and locked, and its
 // form is the newest.
 type opening struct {
-	dir  string      // of the SQLite file; "" where there is none
+	dir  string      // of the SQLite file, or ""
 	file os.FileInfo // the SQLite file that was opened; set before done
 	done atomic.Bool
 
 	mu   sync.Mutex // held while it is tried
-	lock *os.File   // of the folder; nil where there is none
+	lock *os.File   // of the folder, or nil
 
 	last struct {
 		sync.Mutex
@@ -80,9 +80,9 @@ func (o *opening) stays() error {
 	is, err := os.Stat(path)
 	switch {
 	case err != nil:
-		return &AwayError{fmt.Errorf("store: the file that is open was moved or removed, put it back or restart upkeep: %w", err)}
+		return &AwayError{fmt.Errorf("store: the open database file was moved or removed; put it back or restart upkeep: %w", err)}
 	case !os.SameFile(is, o.file):
-		return &AwayError{fmt.Errorf("store: %s is another file than the one that is open, put that one back or restart upkeep", path)}
+		return &AwayError{fmt.Errorf("store: %s is not the database file that is open; put that one back or restart upkeep", path)}
 	}
 	return nil
 }

@@ -21,7 +21,7 @@ const (
 // A proof is what the last writes say of the store.
 type proof struct {
 	mu     sync.Mutex
-	begun  time.Time // of the commit under way; zero while there is none
+	begun  time.Time // of the active commit, or zero
 	kept   time.Time // when a write was kept last
 	failed error     // why the last write could not be kept; nil where it was
 

@@ -19,11 +19,11 @@ import (
 )
 
 const (
-	// serverTime is not now(), which stands still from the transaction's begin on:
+	// serverTime is not now(), which is constant within a transaction:
 	// that may be before it waited for the others.
 	serverTime = "select clock_timestamp()"
 
-	// writeLock is the advisory lock of whoever writes: "upkeepwr" as a
+	// writeLock is the advisory lock of the writer: "upkeepwr" as a
 	// number. The locks of actions are made of hashes, in the targets' databases.
 	writeLock = "select pg_advisory_xact_lock(8462381783066900338)"
 
@@ -51,7 +51,7 @@ func sessionSettings() map[string]string {
 // Each transaction that writes holds one advisory lock, so that writes come one
 // after the other over all processes, as SQLite has them. Under read committed a
 // statement sees all that was committed before it began, and after the lock
-// nobody else commits: a write that looks first and writes then needs no further
+// no other session commits: a write that looks first and writes then needs no further
 // care, and the chain of the journal does not fork. The level is said each time,
 // because under a stricter one the sight of the transaction would be older than
 // the lock.
@@ -165,7 +165,7 @@ func aborted(c *sql.Conn) (is bool) {
 // lost reports whether an error ended its connection.
 func lost(err error) bool {
 	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok {
-		return false // there was none
+		return false // no commit was sent
 	}
 	if said, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return fatal(said)

@@ -140,7 +140,7 @@ func TestConnectionIsLostInTheMiddle(t *testing.T) {
 	}
 }
 
-// Between the last statement and the answer to the commit nobody can tell.
+// Between the last statement and the answer to the commit the result is unknown.
 func TestConnectionIsLostAtTheCommit(t *testing.T) {
 	o := shared(t)
 	s := table(t, o)

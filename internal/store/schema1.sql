@@ -3,9 +3,9 @@
 create table episodes (
   id          integer primary key,
   key         text    not null, -- of the alert: its source and labels
-  alert       text    not null, -- as last told
+  alert       text    not null, -- as last delivered
   opened      integer not null,
-  seen        integer not null, -- when it was last told of
+  seen        integer not null, -- when it was last delivered
   closed      integer not null default 0, -- 0 while open
   why         text    not null default ''
 );
@@ -45,7 +45,7 @@ create index entries_run on entries (run);
 
 create table leases (
   subject     text    primary key,
-  run         integer not null, -- 0 while nobody holds it
+  run         integer not null, -- 0 without an owner
   fence       integer not null  -- grows each time the lease changes hands
 );
 

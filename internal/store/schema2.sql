@@ -3,10 +3,10 @@
 create table instances ( -- the processes that work on this store
   id          integer primary key,
   name        text    not null, -- host and process, for people
-  expires     integer not null  -- renewed while it lives; whoever finds it expired removes it
+  expires     integer not null  -- renewed while it lives; others remove it when it has expired
 );
 
--- What of a subject is taken stands in the runs that act; a fence grows each time
+-- The runs that act show what of a subject is taken; a fence grows each time
 -- any run changes hands.
 drop table leases;
 create table fences (
@@ -17,9 +17,9 @@ insert into fences (id, last) values (1, 0);
 
 alter table runs add column policy text not null default '';
 alter table runs add column target text not null default '';    -- the subject's server
-alter table runs add column exclusive text not null default ''; -- what of the subject nobody else may work on
+alter table runs add column exclusive text not null default ''; -- the part of the subject that no other run may work on
 alter table runs add column reason text not null default '';    -- of the last entry
-alter table runs add column owner integer not null default 0;   -- the instance that carries it; 0: nobody
+alter table runs add column owner integer not null default 0;   -- the instance that owns it; 0: none
 alter table runs add column fence integer not null default 0;   -- grows each time it is claimed
 alter table runs add column cancel text not null default '';    -- who wants it to stop, and why
 alter table runs add column applied integer not null default 0; -- when the last step was done
@@ -43,7 +43,7 @@ create table approvals (
   until       integer not null
 );
 
-create table standings ( -- how the policies stand, where it is not as their text says
+create table standings ( -- the state of policies that differs from their configuration
   policy      text    primary key,
   demoted     integer not null default 0, -- since when it asks instead of acting; 0: it does not
   why         text    not null default '',
@@ -58,15 +58,15 @@ create table books ( -- every edition of the policies that has decided something
 
 create table notices (
   id          integer primary key,
-  key         text    not null unique, -- each is told once
+  key         text    not null unique, -- each is delivered once
   notice      text    not null,
   created     integer not null,
-  due         integer not null  -- not told before
+  due         integer not null  -- not delivered before
 );
 create index notices_created on notices (created);
-create table notifiers ( -- who is told
+create table notifiers ( -- the recipients
   name        text    primary key,
-  since       integer not null -- notices of before are told, given up, or were never for it
+  since       integer not null -- earlier notices are delivered, given up, or were never for it
 );
 create table deliveries ( -- of a notice to a notifier, from the first try on
   notifier    text    not null,
@@ -74,7 +74,7 @@ create table deliveries ( -- of a notice to a notifier, from the first try on
   tries       integer not null default 0, -- how often this very notice was refused
   due         integer not null default 0, -- not tried again before
   claimed     integer not null default 0, -- until then a replica is at it
-  ended       integer not null default 0, -- when it was told or given up; 0 before
+  ended       integer not null default 0, -- when it was delivered or given up; 0 before
   error       text    not null default '',
   primary key (notifier, notice)
 );

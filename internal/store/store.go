@@ -36,10 +36,10 @@ var (
 	ErrClosed = errors.New("store: closed")
 
 	// ErrUnknown says that the connection broke during the commit: the write was
-	// kept as a whole or not at all, and nobody can tell which. After any other
+	// kept as a whole or not at all, and it is unknown which. After any other
 	// error of Write nothing was kept. A write that may come twice, or that looks
 	// first at what is there, can be tried again in both cases.
-	ErrUnknown = errors.New("store: it is not known whether the write was kept")
+	ErrUnknown = errors.New("store: the result of the write is unknown")
 )
 
 // Options say which database a Store is.
@@ -89,7 +89,7 @@ type dialect struct {
 	text   func(query string) string // parameters as the database wants them
 	schema func(text string) string  // types as the database wants them
 
-	version    func(*Tx) (int, error) // of the schema; 0 where there is none yet
+	version    func(*Tx) (int, error) // of the schema; 0 before the first
 	setVersion func(*Tx, int) error
 
 	aborted func(*sql.Conn) bool // a statement of the transaction has failed, and no other will pass
@@ -98,7 +98,7 @@ type dialect struct {
 	away    func(error) bool     // the database cannot be had at the moment
 }
 
-// Open opens the store, which it makes where there is none, and brings it to its
+// Open opens or creates the store, and migrates it to its
 // newest form.
 func Open(ctx context.Context, o Options) (*Store, error) {
 	s := &Store{clock: o.Now, lead: make(chan struct{}, 1)}

@@ -220,7 +220,7 @@ func hold(t *testing.T, s *store.Store) (release func()) {
 	})
 }
 
-// Whoever waits for the commit before may give up; nothing of it is written.
+// A caller that waits for the commit before may give up; nothing of it is written.
 func TestWriteGivesUp(t *testing.T) {
 	each(t, func(t *testing.T, o store.Options) {
 		s := table(t, o)
@@ -396,7 +396,7 @@ func TestNewerFormIsRefused(t *testing.T) {
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := store.Open(t.Context(), o); err == nil || !strings.Contains(err.Error(), "newer upkeep (version 99") {
+		if _, err := store.Open(t.Context(), o); err == nil || !strings.Contains(err.Error(), "newer version of upkeep (schema 99") {
 			t.Errorf("got %v", err)
 		}
 	})

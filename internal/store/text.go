@@ -49,7 +49,7 @@ func clean(args []any) []any {
 	return args
 }
 
-// numbered turns each ? that stands for a parameter into $1, $2 and so on.
+// numbered turns each ? parameter into $1, $2 and so on.
 func numbered(query string) string {
 	n := 0
 	return outside(query, func(code string) string {
@@ -81,7 +81,7 @@ func outside(query string, f func(code string) string) string {
 	return b.String()
 }
 
-// quoted returns what stands before the first quoted part or comment, what
+// quoted returns the text before the first quoted part or comment, what
 // begins with it, and its length. A quote that is doubled inside of a quoted part
 // ends it and begins another one, which comes to the same.
 func quoted(query string) (code, rest string, length int) {

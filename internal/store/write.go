@@ -20,11 +20,11 @@ type write struct {
 
 // errWentOn is what a write gets that swallowed the error of a statement. One
 // database would keep the rest of it, the other one nothing.
-var errWentOn = errors.New("store: a statement of the write failed, and the write went on")
+var errWentOn = errors.New("store: a statement of the write failed, and the write continued")
 
 // Write runs do in a transaction and returns when it is durable, or what went
 // wrong; then nothing of it was kept, unless the error is ErrUnknown. It may be
-// called by many at once: one of them commits for all who wait, so nobody waits
+// called by many at once: one of them commits for all waiting ones, so no caller waits
 // for a timer. do may run in a transaction with others' writes, but is undone
 // alone. It is not tried again by itself: a connection that was lost is made
 // anew for the next write.
@@ -75,7 +75,7 @@ func (s *Store) enqueue(w *write) error {
 	return nil
 }
 
-// withdraw takes a write back that nobody has begun to commit.
+// withdraw removes a write whose commit has not begun.
 func (s *Store) withdraw(w *write) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -109,7 +109,7 @@ func (w *write) finished() bool {
 // that fails takes no other with it. What a slow database has not got to goes back to
 // those that wait.
 func (s *Store) commit(batch []*write) {
-	ctx, cancel := context.Background(), context.CancelFunc(func() {}) // the batch is not one caller's: nobody's cancelled context may end it
+	ctx, cancel := context.Background(), context.CancelFunc(func() {}) // the batch has several callers: the context of one must not cancel it
 	if limit := s.dialect.limit; limit > 0 {
 		ctx, cancel = context.WithTimeoutCause(ctx, limit, fmt.Errorf("store: no answer within %s", limit))
 	}

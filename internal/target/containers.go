@@ -75,7 +75,7 @@ func containerOf(i container.InspectResponse) Container {
 	if h := i.State.Health; h != nil && h.Status != "none" {
 		c.Health = string(h.Status)
 	}
-	// The driver local rotates unless it is told otherwise, json-file when it is told to.
+	// The driver local rotates by default, json-file only if configured.
 	size, set := i.HostConfig.LogConfig.Config["max-size"]
 	c.LogRotated = set && size != "" && size != "-1" || c.LogDriver == "local" && !set
 	return c

@@ -28,8 +28,8 @@ type Database struct {
 	turn     chan struct{} // held by who asks
 	slots    chan struct{} // of the server; nil where the connection does not count
 
-	conn   *pgx.Conn // nil when there is none
-	pooled bool      // a pooler stands between us and the server
+	conn   *pgx.Conn // nil while disconnected
+	pooled bool      // a pooler is between us and the server
 	limit  string    // the statement_timeout of the session
 	asked  time.Time // when the last question ended
 }
@@ -41,7 +41,7 @@ func (p *Postgres) database(name string) *Database {
 // Name returns the name of the database.
 func (d *Database) Name() string { return d.name }
 
-// Query asks one question. Nobody else can ask the database before the rows are
+// Query asks one question. No other query can run on the connection before the rows are
 // closed, which reading them to the end does.
 func (d *Database) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error) {
 	if ctx.Err() != nil {
@@ -77,7 +77,7 @@ func (d *Database) Version(ctx context.Context) (version int, err error) {
 	return version, err
 }
 
-// Pooled tells whether a pooler stands between us and the server. It asks each time:
+// Pooled reports whether a pooler is between us and the server. It asks each time:
 // who answers may be another since the last question.
 func (d *Database) Pooled(ctx context.Context) (bool, error) {
 	select {
@@ -127,8 +127,8 @@ func (d *Database) begin(ctx context.Context) error {
 	return err
 }
 
-// within returns the statement_timeout for a question, so that what nobody waits
-// for ends on the server too. There are few of them: each is a statement of its
+// within returns the statement_timeout for a question, so that a query without a waiting caller
+// ends on the server too. There are few of them: each is a statement of its
 // own for pg_stat_statements, where it would drive others out.
 func within(ctx context.Context) string {
 	end, ok := ctx.Deadline()
@@ -147,7 +147,7 @@ func within(ctx context.Context) string {
 // settings are the statements that make a session one for reading. A table that
 // is being rewritten is not waited for: it is asked another time. A question to a
 // large catalog looks so dear to the planner that it would compile it, which takes
-// longer than to answer it. The name stands here and not in the startup packet: a
+// longer than to answer it. The name is set here and not in the startup packet: a
 // pooler would give it to the session of the server, and so to its next client.
 func settings(set, limit string) []string {
 	return []string{set + "statement_timeout = '" + limit + "'", set + "lock_timeout = '1s'", set + "search_path = pg_catalog", set + "jit = off", set + "application_name = 'upkeep'", set + "max_parallel_workers_per_gather = 0"}
@@ -194,7 +194,7 @@ func (d *Database) dial(ctx context.Context) error {
 	closed := d.postgres.closed
 	d.postgres.mu.Unlock()
 	if closed {
-		return errors.New("target: the server is not looked after any more")
+		return errors.New("target: the server is no longer a target")
 	}
 	config, err := d.postgres.session(d.name)
 	if err != nil {

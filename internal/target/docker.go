@@ -95,7 +95,7 @@ func (d *Docker) Close() {
 	}
 }
 
-// answers is the way to an engine on which an answer that is none is an error with its
+// answers is the transport to an engine: an answer that is not a success is an error with its
 // status, and none is larger than it may be.
 type answers struct{ *http.Transport }
 
@@ -120,7 +120,7 @@ type bounded struct {
 	io.Closer
 }
 
-// ask puts one question to the engine, in a version of the API that both speak.
+// ask puts one question to the engine, in an API version that both support.
 func (d *Docker) ask(ctx context.Context, question func(*client.Client) error) error {
 	if d.transport == nil {
 		return errors.New("target: an engine without a configuration")
@@ -164,7 +164,7 @@ func (d *Docker) connect(ctx context.Context) (*client.Client, error) {
 		return nil, err
 	}
 	if ping.APIVersion == "" || versions.LessThan(ping.APIVersion, oldestAPI) {
-		return nil, fmt.Errorf("the engine speaks version %q of the API; %s or later was expected", ping.APIVersion, oldestAPI)
+		return nil, fmt.Errorf("the engine has API version %q; %s or later is required", ping.APIVersion, oldestAPI)
 	}
 	c.NegotiateAPIVersionPing(ping)
 	return c, nil
@@ -191,10 +191,10 @@ func plain(name string) error {
 	return nil
 }
 
-// Speaks reports whether questions are put to the engine in a version of the API,
+// Supports reports whether the API version used with the engine is a given one,
 // like 1.39, or in a later one. What a parameter of a later version forbids, an engine
 // that does not know it does.
-func (d *Docker) Speaks(ctx context.Context, version string) (bool, error) {
+func (d *Docker) Supports(ctx context.Context, version string) (bool, error) {
 	return asked(ctx, d, func(c *client.Client) (bool, error) {
 		return versions.GreaterThanOrEqualTo(c.ClientVersion(), version), nil
 	})
@@ -251,7 +251,7 @@ func (d *Docker) inspect(ctx context.Context, name string) (i container.InspectR
 	}
 	i, err = asked(ctx, d, func(c *client.Client) (container.InspectResponse, error) { return c.ContainerInspect(ctx, name) })
 	if err == nil && (i.ContainerJSONBase == nil || i.State == nil || i.HostConfig == nil || i.Config == nil) {
-		err = fmt.Errorf("docker: the engine's description of container %s lacks its state or its configuration", name)
+		err = fmt.Errorf("docker: the engine's description of container %s has no state or no configuration", name)
 	}
 	return i, err
 }
@@ -314,7 +314,7 @@ func (e *DockerError) Error() string {
 	return fmt.Sprintf("docker: %s: %d %s", e.Path, e.Status, e.Message)
 }
 
-// Gone reports whether an engine answered that there is no such thing.
+// Gone reports whether an engine answered "not found".
 func Gone(err error) bool {
 	var e *DockerError
 	return errors.As(err, &e) && e.Status == http.StatusNotFound

@@ -10,7 +10,7 @@ import (
 )
 
 // environment maps the parameters of a server's URL to the variables by which
-// libpq's programs are told the same.
+// libpq's programs get the same.
 func environment() map[string]string {
 	return map[string]string{
 		"sslmode": "PGSSLMODE", "sslrootcert": "PGSSLROOTCERT", "sslcert": "PGSSLCERT", "sslkey": "PGSSLKEY", "sslsni": "PGSSLSNI",
@@ -20,14 +20,14 @@ func environment() map[string]string {
 	}
 }
 
-// told are the parameters of a URL that reach a program by other ways.
-func told() []string {
+// passed lists the parameters of a URL that reach a program by other means.
+func passed() []string {
 	return []string{"host", "port", "user", "password", "dbname", "database", "application_name", "fallback_application_name"}
 }
 
 // Environ returns the environment in which one of PostgreSQL's own programs comes
 // to the same database as the same role. The password is in it and must be in
-// nothing else: whoever may read the environment of a process of ours may read
+// nothing else: a user who may read the environment of our process may read
 // our memory. Of our own environment it has what such a program needs.
 func (p *Postgres) Environ(database, application string) ([]string, error) {
 	c, err := p.session(database)
@@ -57,14 +57,14 @@ func (p *Postgres) Environ(database, application string) ([]string, error) {
 	}
 	u, err := url.Parse(p.url)
 	if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" {
-		return nil, fmt.Errorf("postgres %s: PostgreSQL's own programs are told where the server is by a URL (postgres://…) only", p.Name)
+		return nil, fmt.Errorf("postgres %s: PostgreSQL's own programs need the target as a URL (postgres://…)", p.Name)
 	}
 	for name, values := range u.Query() {
 		variable := environment()[name]
 		switch {
-		case slices.Contains(told(), name) || len(values) == 0:
+		case slices.Contains(passed(), name) || len(values) == 0:
 		case variable == "":
-			return nil, fmt.Errorf("postgres %s: PostgreSQL's own programs cannot be told the parameter %q of the URL", p.Name, name)
+			return nil, fmt.Errorf("postgres %s: PostgreSQL's own programs do not support the parameter %q of the URL", p.Name, name)
 		default:
 			all[variable] = values[0]
 		}

@@ -8,7 +8,7 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/target"
 )
 
-// PostgreSQL's own programs are told in their environment what we know, and of
+// PostgreSQL's own programs get in their environment what we know, and of
 // our own environment no more than they need.
 func TestEnviron(t *testing.T) {
 	t.Setenv("UPKEEP_SECRET", "ours")
@@ -25,7 +25,7 @@ func TestEnviron(t *testing.T) {
 		},
 		{url: "postgres://ann@/app?host=/var/run/postgresql&port=6000", want: []string{"PGHOST=/var/run/postgresql", "PGPORT=6000"}},
 		{url: "postgres://ann@one,two:7000/app?target_session_attrs=read-write&sslmode=prefer", want: []string{"PGHOST=one,two", "PGPORT=5432,7000", "PGTARGETSESSIONATTRS=read-write"}},
-		{url: "host=db user=ann", says: "by a URL"},
+		{url: "host=db user=ann", says: "as a URL"},
 		{url: "postgres://ann@db/app?statement_cache_capacity=3", says: `the parameter "statement_cache_capacity"`},
 	} {
 		t.Run(test.url, func(t *testing.T) {
@@ -50,7 +50,7 @@ func TestEnviron(t *testing.T) {
 				}
 			}
 			if strings.Contains(strings.Join(env, "\n"), "ours") {
-				t.Error("more than is needed is told")
+				t.Error("more than is needed is passed on")
 			}
 		})
 	}

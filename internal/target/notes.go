@@ -7,8 +7,8 @@ import (
 
 // Notes keep what was seen of a target, across restarts of upkeep.
 type Notes interface {
-	// Change replaces a note by what change makes of it. The old one is nil where there
-	// is none; a nil result leaves it as it is. Change may be called again.
+	// Change replaces a note by what change makes of it. The old one is nil if there
+	// is no note; a nil result leaves it as it is. Change may be called again.
 	Change(ctx context.Context, name string, change func(old []byte) ([]byte, error)) error
 }
 

@@ -12,7 +12,7 @@ import (
 // Fate says what a restart does to the files in a folder.
 type Fate int
 
-// What becomes of files when their server is restarted.
+// What happens to files when their server is restarted.
 const (
 	Kept  Fate = iota // they are on a disk of the machine, or on a volume
 	Layer             // they are in the container's own layer: kept by a restart, lost with the container
@@ -91,7 +91,7 @@ func unitFolders(said map[string]string) []Folder {
 	// DynamicUser= implies it.
 	if p := said["PrivateTmp"]; p != "" && p != "no" || said["DynamicUser"] == "yes" {
 		for _, at := range []string{"/tmp", "/var/tmp"} {
-			all = append(all, Folder{Path: at, Fate: Lost, What: "PrivateTmp=, which gives the unit a " + at + " of its own"})
+			all = append(all, Folder{Path: at, Fate: Lost, What: "PrivateTmp=, which gives the unit its own " + at + ""})
 		}
 	}
 	if said["ProtectHome"] == "tmpfs" {
@@ -107,7 +107,7 @@ func unitFolders(said map[string]string) []Folder {
 }
 
 // started returns the command line of a unit: what systemd runs, as it writes it.
-// Where more than one command is run, or something stands in for an argument, it is
+// Where more than one command is run, or an argument has a placeholder, it is
 // not known.
 func started(execStart string) []string {
 	_, rest, ok := strings.Cut(execStart, "argv[]=")

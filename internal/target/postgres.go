@@ -17,8 +17,8 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/depot"
 )
 
-// A Password tells a password at the moment a connection is made, so that a
-// file that was changed is read again. It returns "" where there is none.
+// A Password returns a password at the moment a connection is made, so that a
+// file that was changed is read again. It returns "" without a password.
 type Password func() (string, error)
 
 // PostgresConfig says where a PostgreSQL server is.
@@ -34,13 +34,13 @@ type PostgresConfig struct {
 	Notes          Notes // what was seen of the server; nil: it is remembered while upkeep runs
 	StandbysListed bool  // every standby that answers queries is a target that names in replica_of whom it follows
 
-	// WithoutText leaves the texts of statements out of what is told.
+	// WithoutText leaves out the texts of statements.
 	WithoutText bool
 
 	Exclude []string // databases that are left alone
 }
 
-// An Archive says which rows of a table are past their age, and what becomes of them.
+// An Archive says which rows of a table are past their age, and what is done with them.
 type Archive struct {
 	Database, Schema, Table string
 	Column                  string // a timestamp or a date
@@ -53,7 +53,7 @@ type Archive struct {
 type Destination struct {
 	Schema, Table string // a table of the same database
 
-	Store depot.Store // or a store of objects; nil where it is none
+	Store depot.Store // or a store of objects, or nil
 	Label string      // the store, for people
 }
 
@@ -74,7 +74,7 @@ type Postgres struct {
 	Notes          Notes // what was seen of the server
 	StandbysListed bool  // every standby that answers queries is a target that names in replica_of whom it follows
 
-	WithoutText bool // the texts of statements are not told
+	WithoutText bool // the texts of statements are not exported
 
 	config   *pgx.ConnConfig
 	url      string // that config was made of
@@ -182,9 +182,9 @@ func (p *Postgres) Database(name string) (*Database, error) {
 	return d, nil
 }
 
-// ErrPooler says that a pooler stands between us and a server: who is answered next
+// ErrPooler says that a pooler is between us and a server: who is answered next
 // by the same session of the server is not known, so nothing may be changed there.
-var ErrPooler = errors.New("the connection goes through a pooler")
+var ErrPooler = errors.New("the connection is through a pooler")
 
 // Session opens a connection of its own to one database, for an action. Its
 // application_name is given, so that people see who works there. The error is
@@ -311,7 +311,7 @@ func (p *Postgres) Close() {
 	}
 }
 
-// evict closes the connection of a database that nobody asks at the moment, so
+// evict closes an idle connection of a database, so
 // that another can have its slot. Which one is left to chance: who walks through
 // more databases than there are slots would otherwise never find one open.
 func (p *Postgres) evict() {

@@ -16,17 +16,17 @@ import (
 	"github.com/docker/docker/api/types/container"
 )
 
-// A Restart says who restarts a server: a Docker engine, systemd, or nobody.
+// A Restart is the way to restart a server: a Docker engine, systemd, or none.
 type Restart struct {
 	Docker    *Docker // nil: not Docker
 	Container string  // its name in the engine
 	Unit      string  // of systemd on this machine; "": not systemd
 }
 
-// ErrNobodyRestarts says that a server has nobody who restarts it.
-var ErrNobodyRestarts = errors.New("nobody is configured who restarts the server")
+// ErrNobodyRestarts says that no way to restart a server is configured.
+var ErrNobodyRestarts = errors.New("no way to restart the server is configured")
 
-// A Supervised is a server as whoever restarts it sees it.
+// A Supervised is the state of a server as Docker or systemd sees it.
 type Supervised struct {
 	Running bool
 	PID     int           // on this machine; 0 where it is not known
@@ -55,10 +55,10 @@ func (r Restart) String() string {
 	case r.Unit != "":
 		return "systemctl restart " + r.Unit
 	}
-	return "nobody"
+	return "none"
 }
 
-// Look asks whoever restarts the server how it is, and changes nothing.
+// Look asks Docker or systemd for the state of the server, and changes nothing.
 func (r Restart) Look(ctx context.Context) (s Supervised, err error) {
 	switch {
 	case r.Docker != nil && r.Container != "":
@@ -168,7 +168,7 @@ func (r Restart) Do(ctx context.Context, grace time.Duration) error {
 	return ErrNobodyRestarts
 }
 
-// ErrMayNotRestart says that whoever restarts servers does not do it for us.
+// ErrMayNotRestart says that Docker or systemd denied the restart.
 var ErrMayNotRestart = errors.New("that is not allowed")
 
 // systemctl runs systemd's own program. It gets nothing of our environment but what

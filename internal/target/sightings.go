@@ -48,7 +48,7 @@ func (s *sightings) look(engine string, now time.Time, ids []string, used map[st
 				s.book = sightingBook{}
 			}
 		} else if !errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("what is remembered of images: %w", err)
+			return nil, fmt.Errorf("stored sightings of images: %w", err)
 		}
 	}
 	first := s.book.Images == nil || s.book.Engine != engine
@@ -72,7 +72,7 @@ func (s *sightings) look(engine string, now time.Time, ids []string, used map[st
 		return maps.Clone(seen), nil
 	}
 	if err := WriteNote(s.path, s.book); err != nil {
-		return nil, fmt.Errorf("what is remembered of images: %w", err)
+		return nil, fmt.Errorf("stored sightings of images: %w", err)
 	}
 	return maps.Clone(seen), nil
 }

@@ -43,7 +43,7 @@ func TestDatabasesAreFound(t *testing.T) {
 		}
 	}
 	if slices.Contains(names, closed) || slices.Contains(names, "template1") {
-		t.Errorf("found what nobody can ask: %v", names)
+		t.Errorf("found databases that cannot be queried: %v", names)
 	}
 }
 
@@ -58,7 +58,7 @@ func TestReadingIsReadOnly(t *testing.T) {
 	}
 	for _, sql := range []string{"insert into public.t values (1)", "drop table public.t", "select pg_catalog.setval('public.s', 1)"} {
 		if err := db.QueryRow(t.Context(), sql).Scan(); err == nil || errors.Is(err, pgx.ErrNoRows) {
-			t.Errorf("%s went through: %v", sql, err)
+			t.Errorf("%s succeeded: %v", sql, err)
 		}
 	}
 	if again, err := p.Database(name); err != nil || again != db {
@@ -208,14 +208,14 @@ func TestRedisPassword(t *testing.T) {
 
 func TestWrongURLs(t *testing.T) {
 	if _, err := target.NewPostgres(target.PostgresConfig{Name: "main", URL: "postgres://h:port/db"}); err == nil {
-		t.Error("a port that is none was taken")
+		t.Error("an invalid port was accepted")
 	}
 	if _, err := target.NewRedis(target.RedisConfig{Name: "cache", URL: "http://h"}); err == nil {
 		t.Error("a scheme that is not Redis' was taken")
 	}
 }
 
-// A database that is left alone is none of the server's.
+// An excluded database is not among the server's.
 func TestExclude(t *testing.T) {
 	url, name := servertest.Database(t)
 	for exclude, want := range map[string]bool{name: false, "rdsadmin": true} {

@@ -26,7 +26,7 @@ func (f *File) Middleware() gin.HandlerFunc {
 		}
 		s, err := f.read()
 		if err != nil {
-			refuse(g, http.StatusInternalServerError, "the web configuration file cannot be read, or is wrong")
+			refuse(g, http.StatusInternalServerError, "the web configuration file cannot be read, or is invalid")
 			return
 		}
 		if s.limiter != nil && !s.limiter.Allow() {

@@ -45,8 +45,8 @@ type settings struct {
 }
 
 // New reads a file and the certificates that it names, and says what is wrong with them.
-// No part of a hash or of a key is in the error. An empty path stands for no file. token
-// returns the bearer token that is accepted in the place of a user; nil: there is none.
+// No part of a hash or of a key is in the error. An empty path means no file. token
+// returns the bearer token that is accepted in the place of a user; nil: no token.
 func New(path string, token func() (string, error)) (*File, error) {
 	f := &File{path: path, token: token, passwords: passwords{right: make(map[[32]byte]bool)}}
 	if path == "" {
@@ -128,7 +128,7 @@ func tlsOf(c *web.Config, http2 bool) (*tls.Config, error) {
 		return nil, err
 	}
 	if (t.ClientCAs == nil) == (t.ClientAuth >= tls.VerifyClientCertIfGiven) {
-		return nil, errors.New("client_ca_file and a client_auth_type that verifies by it stand together")
+		return nil, errors.New("client_ca_file and a client_auth_type that verifies certificates must be set together")
 	}
 	if t.ClientCAs != nil && t.ClientCAs.Equal(x509.NewCertPool()) {
 		return nil, errors.New("client_ca_file holds no certificate")

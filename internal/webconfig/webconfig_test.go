@@ -192,7 +192,7 @@ func TestWrong(t *testing.T) {
 		"client type":     {"tls_server_config: {cert_file: cert.pem, key_file: key.pem, client_auth_type: Maybe}", "ClientAuth"},
 		"CA without type": {"tls_server_config: {cert_file: cert.pem, key_file: key.pem, client_ca_file: cert.pem}", "without a Client Auth Policy"},
 		"CA is a key":     {"tls_server_config: {cert_file: cert.pem, key_file: key.pem, client_ca_file: key.pem, client_auth_type: RequireAndVerifyClientCert}", "holds no certificate"},
-		"type without CA": {"tls_server_config: {cert_file: cert.pem, key_file: key.pem, client_auth_type: RequireAndVerifyClientCert}", "stand together"},
+		"type without CA": {"tls_server_config: {cert_file: cert.pem, key_file: key.pem, client_auth_type: RequireAndVerifyClientCert}", "must be set together"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := webconfig.New(write(t, filepath.Join(dir, "web.yaml"), test.text), nil)
@@ -252,7 +252,7 @@ func TestRateLimit(t *testing.T) {
 	}
 }
 
-// HTTP/2 is spoken where the file does not turn it off.
+// HTTP/2 is used unless the file turns it off.
 func TestProtocol(t *testing.T) {
 	dir := t.TempDir()
 	certify(t, dir, 1)

@@ -30,18 +30,18 @@ import (
 //	want [RUN] STATE [REASON]                         the run, or the last one, comes to that state
 //	says [RUN] TEXT…                                  its story has each of the texts
 //	runs N                                            there are so many runs
-//	approve, decline                                  what a person says to the last run
-//	told ask|page|tell TEXT…                          people are told that
+//	approve, reject                                   what a person says to the last run
+//	notified ask|page|tell TEXT…                      a notification has these words
 //	clock DURATION|at HH:MM                           so much time passes
 //	value QUERY WANT                                  the query's answer comes to be that
 //	keep QUERY…; kept                                 what is answered now is answered later too
 //
-// Those of servers stand in servers_test.go.
+// Those of servers are in servers_test.go.
 func commands() map[string]func(*testscript.TestScript, bool, []string) {
 	all := make(map[string]func(*testscript.TestScript, bool, []string))
 	for name, do := range map[string]func(*testscript.TestScript, *house, []string) error{
 		"sql": sql, "session": session, "configure": configure, "as": actAs, "alert": alert, "ask": ask, "want": want, "says": says,
-		"runs": runs, "approve": approve, "decline": decline, "told": told, "clock": clock, "value": value, "keep": keep, "kept": kept,
+		"runs": runs, "approve": approve, "reject": reject, "notified": notified, "clock": clock, "value": value, "keep": keep, "kept": kept,
 		"server": server, "standby": standby, "halt": halt, "start": start, "redis": redisServer, "cli": redisCLI, "archive": archiveRows, "disk": disk, "engine": dockerEngine, "image": dockerImage, "has": dockerHas, "psql": psqlFile,
 	} {
 		all[name] = func(ts *testscript.TestScript, neg bool, args []string) {
@@ -100,7 +100,7 @@ func (h *house) url(set map[string]string) (string, error) {
 	}
 	role := set["as"]
 	if role == "" {
-		role = "upkeep" // the superuser, whoever the engine is
+		role = "upkeep" // the superuser, for every engine
 	}
 	return as(raw, role)
 }
@@ -313,7 +313,7 @@ func want(_ *testscript.TestScript, h *house, args []string) error {
 // another is how long it may take until the next run of a chain is there.
 const another = 5 * time.Second
 
-// neverError says that there is nothing to wait for.
+// neverError says that nothing remains to wait for.
 type neverError struct{ error }
 
 func says(_ *testscript.TestScript, h *house, args []string) error {
@@ -365,7 +365,7 @@ func approve(_ *testscript.TestScript, h *house, args []string) error {
 	return err
 }
 
-func decline(_ *testscript.TestScript, h *house, args []string) error {
+func reject(_ *testscript.TestScript, h *house, args []string) error {
 	ctx := context.Background()
 	if err := want(nil, h, append(args, "asked")); err != nil {
 		return err
@@ -379,10 +379,10 @@ func decline(_ *testscript.TestScript, h *house, args []string) error {
 	return err
 }
 
-func told(_ *testscript.TestScript, h *house, args []string) error {
+func notified(_ *testscript.TestScript, h *house, args []string) error {
 	return until(func() error {
 		h.engine.Wake()
-		all, err := h.notices(context.Background(), remediate.NoticeKind(args[0]))
+		all, err := h.notices(context.Background(), remediate.NotificationKind(args[0]))
 		if err != nil {
 			return err
 		}
@@ -391,7 +391,7 @@ func told(_ *testscript.TestScript, h *house, args []string) error {
 			fmt.Fprintln(&b, n.Title, "\n", n.Text)
 		}
 		if len(all) == 0 {
-			return errors.New("nobody was told anything")
+			return errors.New("no notification was sent")
 		}
 		return has(b.String(), args[1:])
 	})

@@ -87,7 +87,7 @@ func newHouse(ctx context.Context) (*house, error) {
 	h.journal = journal.New(journal.Config{Store: h.store, Now: h.now, Lease: 10_000 * time.Hour})
 	h.inbox = inbox.New(inbox.Config{Store: h.store, Now: h.now, Wake: func() { h.engine.Wake() }})
 	h.engine = engine.New(engine.Config{
-		Journal: h.journal, Queue: h.journal, Desk: h.journal, Members: h.journal, Standing: h.journal, Inbox: h.inbox, Now: h.now,
+		Journal: h.journal, Queue: h.journal, Desk: h.journal, Members: h.journal, Demoter: h.journal, Inbox: h.inbox, Now: h.now,
 		Guards: func() []remediate.Guard { h.mu.Lock(); defer h.mu.Unlock(); return h.guards },
 		Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
 	})
@@ -147,7 +147,7 @@ func (h *house) configure(text string) error {
 	return nil
 }
 
-// targets are what stands in the configuration.
+// targets are those of the configuration.
 func (h *house) targets() map[string][]map[string]any {
 	all := make(map[string][]map[string]any)
 	for name, u := range h.urls {
@@ -231,15 +231,15 @@ func (h *house) story(ctx context.Context, run remediate.Run) string {
 	return b.String()
 }
 
-// notices are what people were told, of one kind.
-func (h *house) notices(ctx context.Context, kind remediate.NoticeKind) (all []remediate.Notice, err error) {
+// notices are the sent notices of one kind.
+func (h *house) notices(ctx context.Context, kind remediate.NotificationKind) (all []remediate.Notification, err error) {
 	rows, err := h.store.Query(ctx, "select notice from notices order by id")
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = rows.Close() }() // read only
 	for rows.Next() {
-		var n remediate.Notice
+		var n remediate.Notification
 		var text []byte
 		if err := errors.Join(rows.Scan(&text), json.Unmarshal(text, &n)); err != nil {
 			return nil, err

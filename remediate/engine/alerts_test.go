@@ -13,7 +13,7 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
-// An alert that is flapping, and never outlasts its hold-down, is told to people once.
+// An alert that is flapping, and never outlasts its hold-down, is notified once.
 func TestFlappingIsToldOnce(t *testing.T) {
 	for _, c := range []struct {
 		name    string
@@ -52,7 +52,7 @@ func TestFlappingIsToldOnce(t *testing.T) {
 					tell(began, false)
 					pass(c.off)
 				}
-				pages := h.notices(remediate.NoticePage)
+				pages := h.notices(remediate.NotificationPage)
 				if len(pages) != c.pages {
 					t.Fatalf("%d pages, want %d: %+v", len(pages), c.pages, pages)
 				}

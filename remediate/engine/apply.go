@@ -45,7 +45,7 @@ func (e *stopError) Unwrap() error {
 }
 
 // A lateError is the cause of a step's context whose own time is over. Other deadlines,
-// as of a connection while the process stood still, are faults that are tried again.
+// for example of a connection while the process was frozen, are faults and are retried.
 type lateError struct{ limit time.Duration }
 
 func (e *lateError) Error() string { return fmt.Sprintf("the step took longer than %s", e.limit) }
@@ -79,7 +79,7 @@ func (e *Engine) apply(ctx context.Context, c *carried) (move, error) {
 	e.quieten(c.run)
 	for i := c.run.Done; i < len(c.run.Plan.Steps); i++ {
 		if c.run.Lost >= maxLost && c.run.Begun == i+1 {
-			return move{to: remediate.Failed, why: fmt.Sprintf("step %d was interrupted again and again: upkeep ended each time before the step made progress%s", i+1, so(c.run))}, nil
+			return move{to: remediate.Failed, why: fmt.Sprintf("step %d was interrupted repeatedly: upkeep was stopped each time before the step made progress%s", i+1, so(c.run))}, nil
 		}
 		if r, err := e.against(ctx, c, c.run, w.Approval, i, true); err != nil || r != nil {
 			return e.withdraw(c.run, r), err
@@ -116,7 +116,7 @@ func bound(run remediate.Run, a *remediate.Approval) *remediate.Amount {
 	return most
 }
 
-// unchanged makes the plan again, now that nobody else may act, and compares what it
+// unchanged makes the plan again, now that no other run may act, and compares what it
 // would do, and whether it would remove more than may go.
 func (e *Engine) unchanged(ctx context.Context, c *carried) (bool, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, lookTimeout, errors.New("the target did not answer in time"))

@@ -83,7 +83,7 @@ func newLane(b *testing.B) *lane {
 	h.actions = func() []remediate.Action {
 		return []remediate.Action{{
 			Name: "ward/heal", Target: "main", Lowers: "upkeep_ward_sickness", Subject: []string{"server", "table"},
-			Exclusive: []string{"server", "table"}, Timeout: time.Minute, Remedy: l,
+			Exclusive: []string{"server", "table"}, Timeout: time.Minute, Executor: l,
 		}}
 	}
 	e := h.engine(h.journal)
@@ -101,7 +101,7 @@ func newLane(b *testing.B) *lane {
 	return l
 }
 
-// next announces a table and returns where the beginning of its action is told.
+// next announces a table and returns the channel of the start of its action.
 func (l *lane) next() (table string, began chan time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -111,7 +111,7 @@ func (l *lane) next() (table string, began chan time.Time) {
 	return table, began
 }
 
-// post tells of one alert and returns how long after the answer its action has started.
+// post delivers one alert and returns how long after the answer its action has started.
 func (l *lane) post() time.Duration {
 	table, began := l.next()
 	body := fmt.Sprintf(`{"version": "4", "alerts": [{"status": "firing", "startsAt": "2026-01-02T03:04:05Z",
@@ -156,12 +156,12 @@ func (l *lane) steady(rate int, long time.Duration) (took []time.Duration) {
 	return took
 }
 
-// Plan implements remediate.Remedy.
+// Plan implements remediate.Executor.
 func (l *lane) Plan(_ context.Context, r remediate.Request) (remediate.Plan, error) {
 	return remediate.Plan{Steps: []remediate.Step{{Do: "heal", Args: r.Subject}}}, nil
 }
 
-// Apply implements remediate.Remedy.
+// Apply implements remediate.Executor.
 func (l *lane) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -172,7 +172,7 @@ func (l *lane) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) e
 	return f.Check(ctx)
 }
 
-// Measure implements remediate.Remedy: what was begun is healed.
+// Measure implements remediate.Executor: what was begun is healed.
 func (l *lane) Measure(_ context.Context, r remediate.Request) (float64, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

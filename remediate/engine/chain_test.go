@@ -46,10 +46,10 @@ func TestChain(t *testing.T) {
 		says(t, h.is(1, remediate.Uncleared).Why, "from 10 to 10, limit 0")
 
 		run := h.is(2, remediate.Asked)
-		if run.Request.Action != "ward/operate" || run.Request.Step != 1 || run.Request.Episode != 1 {
+		if run.Request.Action != "ward/operate" || run.Request.Step != 1 || run.Request.Incident != 1 {
 			t.Errorf("%+v", run.Request)
 		}
-		asked := h.notices(remediate.NoticeAsk)
+		asked := h.notices(remediate.NotificationAsk)
 		if len(asked) != 1 || asked[0].Run != 2 || asked[0].Plan != run.Plan.Question() || !asked[0].Until.Equal(run.Due) {
 			t.Fatalf("%+v", asked)
 		}
@@ -68,7 +68,7 @@ func TestChain(t *testing.T) {
 		}
 		pass(time.Minute)
 		h.runs(2)
-		if pages := h.notices(remediate.NoticePage); len(pages) != 0 {
+		if pages := h.notices(remediate.NotificationPage); len(pages) != 0 {
 			t.Errorf("people were paged about what was cleared: %+v", pages)
 		}
 		h.verify()
@@ -85,20 +85,20 @@ func TestChainClearsTheWay(t *testing.T) {
 		h.alert("t", true)
 		pass(time.Minute)
 		run := h.is(1, remediate.Inconclusive)
-		says(t, run.Why, "from 18 to 8, limit 8; the way is clear for the next step")
+		says(t, run.Why, "from 18 to 8, limit 8; the next step can run")
 		if run.Reason != remediate.ReasonPrepared || !run.Request.Aside {
 			t.Errorf("%+v", run)
 		}
 		h.is(2, remediate.Cleared)
-		if pages := h.notices(remediate.NoticePage); len(pages) != 0 {
+		if pages := h.notices(remediate.NotificationPage); len(pages) != 0 {
 			t.Errorf("people were paged: %+v", pages)
 		}
 		h.verify()
 	})
 }
 
-// Where nothing is in the way, a step that would clear it hands on at once: the alert
-// fires for another reason, and waiting would tell nobody.
+// If nothing blocks, a step that would clear it hands on at once: the alert
+// fires for another reason, and waiting would not help.
 func TestAsideWithNothingInTheWay(t *testing.T) {
 	bubble(t, func(t *testing.T, h *house) {
 		h.second, h.first = remediate.Auto, new(1000.0)
@@ -109,7 +109,7 @@ func TestAsideWithNothingInTheWay(t *testing.T) {
 		if run.Reason != remediate.ReasonCannotHelp {
 			t.Errorf("%+v", run)
 		}
-		says(t, run.Why, "nothing is in the way here")
+		says(t, run.Why, "nothing to clear here")
 		h.is(2, remediate.Cleared)
 		h.verify()
 	})
@@ -145,7 +145,7 @@ func TestInsists(t *testing.T) {
 		h.approve(1)
 		pass(time.Minute)
 		h.is(1, remediate.Uncleared)
-		says(t, h.is(2, remediate.Declined).Why, "ward/operate acts within a maintenance window only")
+		says(t, h.is(2, remediate.Declined).Why, "ward/operate needs a maintenance window")
 		if got := len(h.ward.did()); got != 2 {
 			t.Errorf("%d effects, want those of the first step", got)
 		}
@@ -153,8 +153,8 @@ func TestInsists(t *testing.T) {
 	})
 }
 
-// At the end of the chain people are told everything that was seen, and once:
-// however often the alert is told of, and whatever else the policies say later.
+// At the end of the chain people are notified of all measurements, once:
+// however often the alert is delivered, and whatever else the policies say later.
 func TestChainEndsWithAPage(t *testing.T) {
 	bubble(t, func(t *testing.T, h *house) {
 		h.second = remediate.Auto
@@ -170,8 +170,8 @@ func TestChainEndsWithAPage(t *testing.T) {
 		h.is(1, remediate.Uncleared)
 		h.is(2, remediate.Failed)
 
-		pages := h.notices(remediate.NoticePage)
-		if len(pages) != 1 || pages[0].Episode != 1 {
+		pages := h.notices(remediate.NotificationPage)
+		if len(pages) != 1 || pages[0].Incident != 1 {
 			t.Fatalf("%+v", pages)
 		}
 		says(t, pages[0].Title, "Sick needs a person")
@@ -188,7 +188,7 @@ func TestChainEndsWithAPage(t *testing.T) {
 		}
 		h.alert("t", true)
 		pass(time.Minute)
-		if pages := h.notices(remediate.NoticePage); len(pages) != 1 {
+		if pages := h.notices(remediate.NotificationPage); len(pages) != 1 {
 			t.Errorf("%d pages, want one", len(pages))
 		}
 		if diff := cmp.Diff([]remediate.Note{remediate.NotePaged, remediate.NoteDecided}, h.notes(0)); diff != "" {
@@ -214,7 +214,7 @@ func TestChainGoesOn(t *testing.T) {
 		}, remediate.Declined, "too sick", 2, 0},
 		{"it is not known whether it helped", func(h *house) {
 			h.ward.after = func() { delete(h.ward.sickness, "t") }
-		}, remediate.Inconclusive, "not there any more", 1, 1},
+		}, remediate.Inconclusive, "no longer exists", 1, 1},
 		{"the action sees nothing wrong", func(h *house) { h.ward.refuse = remediate.Refuse(remediate.ReasonNothing, "nothing to do") }, remediate.Declined, "nothing to do", 1, 1},
 		{"it only observes", func(h *house) { h.mode = remediate.Observe }, remediate.Declined, "only observes", 1, 0},
 	} {
@@ -230,7 +230,7 @@ func TestChainGoesOn(t *testing.T) {
 				if test.runs == 2 {
 					h.is(2, remediate.Cleared)
 				}
-				if pages := h.notices(remediate.NoticePage); len(pages) != test.pages {
+				if pages := h.notices(remediate.NotificationPage); len(pages) != test.pages {
 					t.Errorf("%d pages, want %d", len(pages), test.pages)
 				}
 				h.verify()
@@ -240,7 +240,7 @@ func TestChainGoesOn(t *testing.T) {
 }
 
 // A chain ends with its episode: what is over is not remedied further.
-func TestChainStopsWithTheEpisode(t *testing.T) {
+func TestChainStopsWithTheIncident(t *testing.T) {
 	bubble(t, func(t *testing.T, h *house) {
 		h.second = remediate.Auto
 		h.ward.useless = map[string]bool{"heal": true}
@@ -252,7 +252,7 @@ func TestChainStopsWithTheEpisode(t *testing.T) {
 		pass(time.Minute)
 		h.is(1, remediate.Uncleared)
 		h.runs(1)
-		if pages := h.notices(remediate.NoticePage); len(pages) != 0 {
+		if pages := h.notices(remediate.NotificationPage); len(pages) != 0 {
 			t.Errorf("%+v", pages)
 		}
 	})

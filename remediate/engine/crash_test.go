@@ -47,7 +47,7 @@ func TestCrashAnywhere(t *testing.T) {
 		h.verify()
 		if !crashed {
 			if n < 9 { // created, planned, allowed, leased, 2×(begun, done), applied
-				t.Errorf("a whole run took %d writes: the crashes were none", n-1)
+				t.Errorf("a whole run took %d writes: there were no crashes", n-1)
 			}
 			return
 		}

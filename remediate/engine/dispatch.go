@@ -84,7 +84,7 @@ func (e *Engine) begin(ctx context.Context) error {
 		}
 		if text := err.Error(); text != said {
 			said = text
-			e.log.Error("the store cannot be had; runs are carried when it can", "err", err)
+			e.log.Error("the store is unavailable; runs continue when it is available again", "err", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -99,7 +99,7 @@ func (e *Engine) leave(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), e.c.Lease)
 	defer cancel()
 	if err := e.c.Members.Leave(ctx); err != nil {
-		e.log.Warn("what was carried is free when the lease is over", "err", err)
+		e.log.Warn("runs could not be released; they are free when the lease expires", "err", err)
 	}
 }
 
@@ -129,11 +129,11 @@ func (e *Engine) Decide(ctx context.Context) error {
 			e.tell(run, remediate.Entry{Run: run.ID, To: run.State, Why: run.Why})
 		}
 		for _, d := range all {
-			if d.Notice != nil && e.c.Told != nil {
-				e.c.Told()
+			if d.Notification != nil && e.c.Notified != nil {
+				e.c.Notified()
 			}
 			if d.Request == nil && d.Wait.IsZero() {
-				e.log.Info("episode left alone", "episode", d.Episode, "why", d.Why)
+				e.log.Info("episode left alone", "episode", d.Incident, "why", d.Why)
 			}
 		}
 		if len(episodes) < batch {
@@ -143,30 +143,30 @@ func (e *Engine) Decide(ctx context.Context) error {
 }
 
 // decide puts one episode with its history to the policies.
-func (e *Engine) decide(ctx context.Context, book policy.Book, edition string, episode remediate.Episode) (d journal.Decided, err error) {
+func (e *Engine) decide(ctx context.Context, book policy.Book, edition string, episode remediate.Incident) (d journal.Decided, err error) {
 	runs, err := e.c.Desk.History(ctx, episode.ID)
 	if err != nil {
 		return d, err
 	}
-	k := policy.Case{Episode: episode, Now: e.now().UTC()}
+	k := policy.Case{Incident: episode, Now: e.now().UTC()}
 	for _, r := range runs {
 		k.History = append(k.History, policy.Past{
 			Run: r.ID, Policy: r.Request.Policy, Step: r.Request.Step, Action: r.Request.Action, State: r.State, Reason: r.Reason, Why: r.Why, Acted: r.Acted(),
 		})
 	}
 	decision := book.Decide(k)
-	d = journal.Decided{Episode: episode.ID, Request: decision.Request, Wait: decision.Wait, Why: decision.Why}
+	d = journal.Decided{Incident: episode.ID, Request: decision.Request, Wait: decision.Wait, Why: decision.Why}
 	if d.Case, err = json.Marshal(policy.Record{Kind: policy.KindDecide, Book: edition, Case: &k, Decision: &decision}); err != nil {
 		return d, err
 	}
 	if decision.Page {
-		d.Notice = &remediate.Notice{
-			Key: fmt.Sprintf("page/%d/%s", episode.ID, decision.Policy), Kind: remediate.NoticePage, Episode: episode.ID, At: e.now(), Labels: aboutAlert(episode.Alert.Labels, decision.Policy),
+		d.Notification = &remediate.Notification{
+			Key: fmt.Sprintf("page/%d/%s", episode.ID, decision.Policy), Kind: remediate.NotificationPage, Incident: episode.ID, At: e.now(), Labels: aboutAlert(episode.Alert.Labels, decision.Policy),
 			Title: fmt.Sprintf("%s needs a person", episode.Name()), Text: e.diagnosis(episode, runs, decision.Why),
 		}
 		if episode.FlappingFrom != 0 { // once for all the time in which nothing was decided
-			d.Notice.Key = fmt.Sprintf("flapping/%d/%s", episode.FlappingFrom, decision.Policy)
-			d.Notice.Title = episode.Name() + " is flapping, and nothing was done about it"
+			d.Notification.Key = fmt.Sprintf("flapping/%d/%s", episode.FlappingFrom, decision.Policy)
+			d.Notification.Title = episode.Name() + " is flapping, and nothing was done about it"
 		}
 	}
 	return d, nil
@@ -198,14 +198,14 @@ func (e *Engine) dispatch(ctx context.Context, slots chan struct{}, carriers *sy
 			switch {
 			case err == nil || ctx.Err() != nil:
 			case errors.Is(err, remediate.ErrFenced):
-				log.Warn("run is carried on by others", "err", err)
+				log.Warn("another instance has taken over the run", "err", err)
 			case store.Away(err):
-				log.Warn("run goes on when the store answers", "err", err)
+				log.Warn("the run continues when the store answers", "err", err)
 			default:
 				log.Error("run stopped", "err", err)
 			}
 			<-slots
-			if claimed { // what others have, or nobody can claim now, is looked at with the next tick
+			if claimed { // a run with another owner, or that cannot be claimed now, is tried at the next tick
 				e.Wake()
 			}
 		})
@@ -287,7 +287,7 @@ type Preview struct {
 	Risk     string               `json:"risk"`
 	Before   *float64             `json:"before,omitempty"`
 	Limit    *float64             `json:"limit,omitempty"`
-	Refusals []*remediate.Refusal `json:"refusals,omitempty"` // what stands in the way
+	Refusals []*remediate.Refusal `json:"refusals,omitempty"` // what blocks the run
 }
 
 // Preview makes the plan of a request and asks every guard. It journals nothing
@@ -354,11 +354,11 @@ func newMetrics(r prometheus.Registerer) metrics {
 	m := metrics{
 		transitions: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "upkeep_run_transitions_total",
-			Help: "Runs that went into a state, since the start of the process.",
+			Help: "Transitions of runs into a state, since the start of the process.",
 		}, []string{"action", "to"}),
 		refusals: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "upkeep_run_refusals_total",
-			Help: "Runs that were declined or made to wait, by the reason.",
+			Help: "Runs that were refused or have to wait, by reason.",
 		}, []string{"reason"}),
 	}
 	r.MustRegister(m.transitions, m.refusals)

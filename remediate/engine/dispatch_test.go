@@ -10,7 +10,7 @@ import (
 )
 
 // What a policy holds gets its run as soon as it has been open for so long, though
-// nothing new is told; what is over before gets none.
+// nothing new is delivered; what is over before gets none.
 func TestHeldUntilRipe(t *testing.T) {
 	bubble(t, func(t *testing.T, h *house) {
 		h.hold = 5 * time.Minute
@@ -49,7 +49,7 @@ func TestFlappingIsHeldDown(t *testing.T) {
 	})
 }
 
-// fires tells of an alert that began at a moment.
+// fires delivers an alert that began at a moment.
 func (h *house) fires(table string, since time.Time) {
 	h.t.Helper()
 	a := remediate.Alert{
@@ -123,7 +123,7 @@ func TestReloadWhileAsked(t *testing.T) {
 	})
 }
 
-// A policy that comes later takes up the alerts that nobody cared for.
+// A policy that comes later takes up the alerts without a policy.
 func TestReloadFindsALateMatch(t *testing.T) {
 	bubble(t, func(t *testing.T, h *house) {
 		e, _ := h.live()

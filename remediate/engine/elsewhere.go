@@ -43,7 +43,7 @@ func away(r *remediate.Refusal) bool {
 // identified asks an action whether the server answers that the next step of a run is
 // for, or the last one where all are done.
 func (e *Engine) identified(ctx context.Context, run remediate.Run, a remediate.Action) (err error) {
-	asks, ok := a.Remedy.(remediate.Identifier)
+	asks, ok := a.Executor.(remediate.Identifier)
 	if !ok || len(run.Plan.Steps) == 0 {
 		return nil
 	}

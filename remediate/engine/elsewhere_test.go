@@ -64,7 +64,7 @@ func (h *house) twin() *twin {
 	w := &twin{ward: h.ward, server: "a"}
 	h.actions = func() []remediate.Action {
 		a := h.ward.action()
-		a.Timeout, a.Remedy = time.Hour, w
+		a.Timeout, a.Executor = time.Hour, w
 		return []remediate.Action{a}
 	}
 	h.ward.slow = 20 * time.Second
@@ -214,7 +214,7 @@ func TestSaysWhatWasRemoved(t *testing.T) {
 		bubble(t, func(t *testing.T, h *house) {
 			r := &eater{random: rand.New(rand.NewPCG(1, 2)), end: func() error { return nil }}
 			a := h.ward.action()
-			a.Remedy, a.Timeout = &glutton{r}, time.Hour
+			a.Executor, a.Timeout = &glutton{r}, time.Hour
 			h.actions = func() []remediate.Action { return []remediate.Action{a} }
 			d := &dying{Journal: h.journal}
 			e, stop := h.liveOn(&leaveless{dying: d})

@@ -63,16 +63,16 @@ type Members interface {
 	Leave(ctx context.Context) error
 }
 
-// A Standing measures how much good a policy does.
-type Standing interface {
+// A Demoter measures the success rate of a policy.
+type Demoter interface {
 	Effect(ctx context.Context, policy string) (cleared, judged int, err error)
 	Demote(ctx context.Context, policy, why string, run int64) (bool, error)
 }
 
 // An Inbox tells which episodes are open.
 type Inbox interface {
-	Undecided(ctx context.Context, edition string, n int) ([]remediate.Episode, error)
-	Episode(ctx context.Context, id int64) (remediate.Episode, error)
+	Undecided(ctx context.Context, edition string, n int) ([]remediate.Incident, error)
+	Incident(ctx context.Context, id int64) (remediate.Incident, error)
 }
 
 // Rules tell whether the expression of an alert still holds for a subject.
@@ -99,22 +99,22 @@ type Config struct {
 	Queue    Queue
 	Desk     Desk
 	Members  Members
-	Standing Standing
+	Demoter  Demoter
 	Inbox    Inbox
 	Rules    Rules    // nil: the measure alone decides whether a run helped
 	Silences Silences // nil: nothing is silenced
 	Watch    Watch    // nil: nothing is noticed before it is looked at anyway
 
-	Guards      func() []remediate.Guard        // those that hold now, in the order in which they are asked
-	Refresh     func(metric, server string)     // has a metric read again that an action lowers; may be nil
-	Told        func()                          // called after a notice was written; may be nil
-	Announce    func(remediate.NoticeKind) bool // whether people are notified of what a run did and what came of it; nil: they are not
-	Concurrency int                             // runs that act at once; 8 where 0
-	Lease       time.Duration                   // how long others wait for a sign of life; 5 s where 0
-	Alone       bool                            // no other process works on the store: a lease that cannot be renewed passes to no other
+	Guards      func() []remediate.Guard              // those that hold now, in the order in which they are asked
+	Refresh     func(metric, server string)           // has a metric read again that an action lowers; may be nil
+	Notified    func()                                // called after a notice was written; may be nil
+	Announce    func(remediate.NotificationKind) bool // whether people are notified of what a run did and what came of it; nil: they are not
+	Concurrency int                                   // runs that act at once; 8 where 0
+	Lease       time.Duration                         // how long others wait for a sign of life; 5 s where 0
+	Alone       bool                                  // no other process works on the store: a lease that cannot be renewed passes to no other
 
 	// Unmoved finds the runs that have not moved since a moment, for the metric and for
-	// people; nil: nobody asks.
+	// people; nil: not used.
 	Unmoved func(ctx context.Context, since time.Time, n int) ([]remediate.Run, error)
 
 	Now        func() time.Time // time.Now where nil
@@ -129,7 +129,7 @@ type Engine struct {
 	log     *slog.Logger
 	metrics metrics
 	wake    chan struct{}
-	hush    chan struct{} // a silence is wanted
+	hush    chan struct{} // a silence is needed
 
 	turned  chan struct{} // another setting is in force
 	setting atomic.Pointer[setting]
@@ -183,9 +183,9 @@ func (e *Engine) action(r remediate.Request) (remediate.Action, error) {
 	case r.Wrong != "":
 		return a, remediate.Refuse(remediate.ReasonSubject, "%s", r.Wrong)
 	case !ok && len(names) == 0:
-		return a, remediate.Refuse(remediate.ReasonAction, "there is no action %q: the configuration has no target that takes any", r.Action)
+		return a, remediate.Refuse(remediate.ReasonAction, "unknown action %q: the configuration has no target with actions", r.Action)
 	case !ok && !known:
-		return a, remediate.Refuse(remediate.ReasonAction, "there is no action %q for any target; there are %s", r.Action, strings.Join(names, ", "))
+		return a, remediate.Refuse(remediate.ReasonAction, "unknown action %q; the targets have %s", r.Action, strings.Join(names, ", "))
 	case !ok && r.Subject["server"] == "":
 		return a, remediate.Refuse(remediate.ReasonSubject, "%s needs the label server, which is not there", r.Action)
 	case !ok:
@@ -215,7 +215,7 @@ func checkRequest(a remediate.Action, r remediate.Request) error {
 			return remediate.Refuse(remediate.ReasonSubject, "%s: %v", r.Action, err)
 		}
 	}
-	if r.Episode != 0 && r.Limit == nil {
+	if r.Incident != 0 && r.Limit == nil {
 		return remediate.Refuse(remediate.ReasonSubject, "the alert has no annotation \"limit\" that is a number, so nothing could be called cleared")
 	}
 	return nil
@@ -235,9 +235,9 @@ type move struct {
 	why    string
 	reason string
 	due    time.Time
-	stay   bool // nothing has happened: look again when it is due, without an entry
+	stay   bool // nothing has happened: evaluate again at the due time, without an entry
 
-	notice *remediate.Notice
+	notice *remediate.Notification
 	admit  func(remediate.Working) error
 	proof  json.RawMessage // what a verdict was made of
 }
@@ -267,7 +267,7 @@ func (e *Engine) stages() map[remediate.State]stage {
 		remediate.Received: e.plan,   // look; change nothing
 		remediate.Planned:  e.guard,  // every guard must agree
 		remediate.Asked:    e.asked,  // a person must agree
-		remediate.Waiting:  e.again,  // it is due: look again
+		remediate.Waiting:  e.again,  // the due time has come: evaluate again
 		remediate.Allowed:  e.apply,  // one step after the other, under the fence
 		remediate.Applied:  e.verify, // measure again, and ask the alert's expression
 	}
@@ -325,7 +325,7 @@ func (e *Engine) next(ctx context.Context, c *carried) (move, error) {
 	return e.stages()[c.run.State](ctx, c)
 }
 
-// stopped says what becomes of a run that a person wants to stop.
+// stopped returns the next state of a run that a person has cancelled.
 func stopped(run remediate.Run) (move, bool) {
 	switch run.State {
 	case remediate.Asked:
@@ -339,7 +339,7 @@ func stopped(run remediate.Run) (move, bool) {
 	}
 }
 
-// halt says what becomes of a run whose stage a person's cancel has interrupted.
+// halt returns the next state of a run whose stage was interrupted by a cancel.
 func (e *Engine) halt(run remediate.Run) move {
 	if m, stop := stopped(run); stop {
 		return m
@@ -347,7 +347,7 @@ func (e *Engine) halt(run remediate.Run) move {
 	return move{stay: true, due: e.now().Add(tick)}
 }
 
-// fault says what becomes of a run after an error: the same state again a little
+// fault returns the next state of a run after an error: the same state again a little
 // later, or failed. A refusal while acting holds or ends the run; the step's own deadline
 // and ErrFinal are not tried again.
 func (e *Engine) fault(c *carried, err error) move {
@@ -384,7 +384,7 @@ func (e *Engine) move(ctx context.Context, c *carried, m move) (left bool, err e
 	}
 	c.writing.Lock()
 	err = e.c.Journal.Append(ctx, journal.Change{
-		Run: next, Entry: entry, Fence: c.fence.Token, Exclusive: e.exclusive(c.run.Request), Leave: left, Notice: m.notice, Admit: m.admit,
+		Run: next, Entry: entry, Fence: c.fence.Token, Exclusive: e.exclusive(c.run.Request), Leave: left, Notification: m.notice, Admit: m.admit,
 	})
 	c.writing.Unlock()
 	if r, refused := remediate.Refused(err); refused && m.admit != nil {

@@ -210,15 +210,15 @@ func TestWithinLimit(t *testing.T) {
 	}
 }
 
-// What its run cleared and what fires again later are two troubles, even when
-// nobody told of the end of the first.
+// What its run cleared and what fires again later are two incidents, even if
+// the end of the first was not delivered.
 func TestFiresAnew(t *testing.T) {
 	h := newHouse(t)
 	h.live()
 	h.alert("t", true)
 	h.await(1, remediate.Cleared)
 	h.alert("t", true)
-	if open, err := h.inbox.Episodes(t.Context()); err != nil || len(open) != 1 || open[0].ID != 1 {
+	if open, err := h.inbox.Incidents(t.Context()); err != nil || len(open) != 1 || open[0].ID != 1 {
 		t.Fatalf("the late repetition of an alert opened another episode: %+v %v", open, err)
 	}
 	h.ward.mu.Lock()
@@ -243,7 +243,7 @@ func TestFiresOn(t *testing.T) {
 	h.ward.mu.Unlock()
 	h.skip(14 * time.Minute)
 	h.alert("t", true)
-	if open, err := h.inbox.Episodes(t.Context()); err != nil || len(open) != 1 || open[0].ID != 1 {
+	if open, err := h.inbox.Incidents(t.Context()); err != nil || len(open) != 1 || open[0].ID != 1 {
 		t.Fatalf("too early: %+v %v", open, err)
 	}
 	h.skip(2 * time.Minute)
@@ -251,7 +251,7 @@ func TestFiresOn(t *testing.T) {
 	h.await(2, remediate.Cleared)
 }
 
-func TestEpisodeEndsWhileWaiting(t *testing.T) {
+func TestIncidentEndsWhileWaiting(t *testing.T) {
 	h := newHouse(t)
 	if err := h.journal.SetPause(t.Context(), remediate.Pause{Scope: "all", Reason: "move", By: "ann"}); err != nil {
 		t.Fatal(err)
@@ -329,7 +329,7 @@ func (c *changing) Append(ctx context.Context, change journal.Change) error {
 	return c.Journal.Append(ctx, change)
 }
 
-// Two runs on one subject never act at once, whoever asks for them.
+// Two runs on one subject never act at once, for every requester.
 func TestOneAtATimeOnASubject(t *testing.T) {
 	bubble(t, func(t *testing.T, h *house) {
 		h.ward.sickness["t"], h.ward.slow = 1000, 20*time.Millisecond
@@ -352,7 +352,7 @@ func TestOneAtATimeOnASubject(t *testing.T) {
 }
 
 // Many troubles at once: as many act as may, and each subject once.
-func TestManyEpisodes(t *testing.T) {
+func TestManyIncidents(t *testing.T) {
 	const n = 200
 	h := newHouse(t)
 	h.ward.steps, h.ward.relief, h.ward.before = 1, 10, func() { time.Sleep(time.Millisecond) }

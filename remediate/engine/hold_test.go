@@ -37,7 +37,7 @@ func (r *remover) Measure(context.Context, remediate.Request) (float64, error) {
 func removing(h *house) *remover {
 	r := &remover{rows: 13}
 	a := h.ward.action()
-	a.Remedy = r
+	a.Executor = r
 	h.actions = func() []remediate.Action { return []remediate.Action{a} }
 	return r
 }
@@ -52,17 +52,17 @@ func TestApprovalIsForAnAmount(t *testing.T) {
 		h.alert("t", true)
 		pass(time.Second)
 		h.is(1, remediate.Asked)
-		says(t, h.notices(remediate.NoticeAsk)[0].Text, "13 of 50000 rows", "up to 1013 rows")
+		says(t, h.notices(remediate.NotificationAsk)[0].Text, "13 of 50000 rows", "up to 1013 rows")
 		r.rows = 50000
 		h.approve(1)
 		pass(5 * time.Second)
 		run := h.is(1, remediate.Asked)
 		says(t, run.Why, "because of the amount", "ann approved of 13 of 50000 rows", "now it is 50000 of 50000 rows")
-		if n := len(h.notices(remediate.NoticeAsk)); r.gone != 0 || n != 2 {
+		if n := len(h.notices(remediate.NotificationAsk)); r.gone != 0 || n != 2 {
 			t.Fatalf("%v rows are gone, %d notices", r.gone, n)
 		}
-		err := h.journal.Approve(t.Context(), 1, h.notices(remediate.NoticeAsk)[0].Plan, "bob", h.now().Add(time.Hour))
-		if _, stale := errors.AsType[*journal.StaleError](err); !stale || h.notices(remediate.NoticeAsk)[1].Plan != run.Plan.Question() {
+		err := h.journal.Approve(t.Context(), 1, h.notices(remediate.NotificationAsk)[0].Plan, "bob", h.now().Add(time.Hour))
+		if _, stale := errors.AsType[*journal.StaleError](err); !stale || h.notices(remediate.NotificationAsk)[1].Plan != run.Plan.Question() {
 			t.Errorf("an answer to the amount of before: %v", err)
 		}
 		r.rows = 51000 // within the tolerance
@@ -122,7 +122,7 @@ func TestCrashIsATry(t *testing.T) {
 				lives := 0
 				d := &dying{Journal: h.journal}
 				a := h.ward.action()
-				a.Remedy = &mortal{ward: h.ward, die: func(ctx context.Context, f remediate.Fence) error {
+				a.Executor = &mortal{ward: h.ward, die: func(ctx context.Context, f remediate.Fence) error {
 					lives++
 					for range test.checks {
 						if err := f.Check(ctx); err != nil {
@@ -142,7 +142,7 @@ func TestCrashIsATry(t *testing.T) {
 					stop()
 				}
 				run := h.is(1, test.want)
-				if lives != test.lives || test.want == remediate.Failed && !strings.Contains(run.Why, "interrupted again and again") {
+				if lives != test.lives || test.want == remediate.Failed && !strings.Contains(run.Why, "interrupted repeatedly") {
 					t.Errorf("%d lives: %s", lives, run.Why)
 				}
 				h.verify()
@@ -195,7 +195,7 @@ func TestRefusedWhileActing(t *testing.T) {
 			&remediate.Refusal{Reason: remediate.ReasonCannotHelp, Detail: "a replica is behind", Until: h.now().Add(time.Minute)},
 			remediate.Refuse(remediate.ReasonChanged, "a column came"),
 		}
-		a.Remedy = &mortal{ward: h.ward, die: func(context.Context, remediate.Fence) error {
+		a.Executor = &mortal{ward: h.ward, die: func(context.Context, remediate.Fence) error {
 			err := refusals[0]
 			refusals = refusals[1:]
 			return err

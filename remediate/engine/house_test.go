@@ -37,7 +37,7 @@ type house struct {
 	journal   *journal.Journal
 	inbox     *inbox.Inbox
 	mode      remediate.Mode
-	second    remediate.Mode // of the second step; "": there is none
+	second    remediate.Mode // of the second step, or ""
 	first     *float64       // limit of the first step's own
 	terms     remediate.Terms
 	rules     engine.Rules
@@ -47,7 +47,7 @@ type house struct {
 	with      map[string]string // parameters of the second step
 	expr      string            // of the alerts
 	cool      time.Duration
-	waker     atomic.Pointer[engine.Engine] // who is told of episodes
+	waker     atomic.Pointer[engine.Engine] // is woken for episodes
 
 	shift struct {
 		sync.Mutex
@@ -115,7 +115,7 @@ type record interface {
 }
 
 type regards interface {
-	engine.Standing
+	engine.Demoter
 	engine.Watch
 }
 
@@ -127,7 +127,7 @@ type papers interface {
 
 func (h *house) engine(j record) *engine.Engine {
 	e := engine.New(engine.Config{
-		Journal: j, Queue: j, Desk: j, Members: j, Standing: j, Watch: j, Inbox: h.inbox, Rules: h.rules, Silences: h.silences, Now: h.now, Concurrency: max(h.slots, 4), Alone: h.alone, Unmoved: h.journal.Unmoved,
+		Journal: j, Queue: j, Desk: j, Members: j, Demoter: j, Watch: j, Inbox: h.inbox, Rules: h.rules, Silences: h.silences, Now: h.now, Concurrency: max(h.slots, 4), Alone: h.alone, Unmoved: h.journal.Unmoved,
 		Guards:  func() []remediate.Guard { return guard.All(h.guards) },
 		Refresh: func(metric, server string) { h.refreshed.Store(metric + " " + server) },
 		Logger:  slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
@@ -248,15 +248,15 @@ func (h *house) runs(want int) {
 	}
 }
 
-// notices are what people are told, of one kind.
-func (h *house) notices(kind remediate.NoticeKind) (all []remediate.Notice) {
+// notices are the sent notices of one kind.
+func (h *house) notices(kind remediate.NotificationKind) (all []remediate.Notification) {
 	h.t.Helper()
 	rows, err := h.store.Query(h.t.Context(), "select notice from notices order by id")
 	if err != nil {
 		h.t.Fatal(err)
 	}
 	for rows.Next() {
-		var n remediate.Notice
+		var n remediate.Notification
 		var text []byte
 		if err := errors.Join(rows.Scan(&text), json.Unmarshal(text, &n)); err != nil {
 			h.t.Error(err)

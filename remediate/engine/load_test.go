@@ -49,7 +49,7 @@ func (o *hospital) actions() (all []remediate.Action) {
 	for n := range loadTargets {
 		all = append(all, remediate.Action{
 			Name: "ward/heal", Target: fmt.Sprint("s", n), Lowers: "upkeep_ward_sickness", Subject: []string{"server", "table"},
-			Exclusive: []string{"server", "table"}, Timeout: time.Minute, Remedy: o,
+			Exclusive: []string{"server", "table"}, Timeout: time.Minute, Executor: o,
 		})
 	}
 	return all
@@ -57,12 +57,12 @@ func (o *hospital) actions() (all []remediate.Action) {
 
 func bed(subject map[string]string) string { return subject["server"] + "/" + subject["table"] }
 
-// Plan implements remediate.Remedy.
+// Plan implements remediate.Executor.
 func (o *hospital) Plan(_ context.Context, r remediate.Request) (remediate.Plan, error) {
 	return remediate.Plan{Steps: []remediate.Step{{Do: "heal " + bed(r.Subject), Args: r.Subject}}}, nil
 }
 
-// Measure implements remediate.Remedy.
+// Measure implements remediate.Executor.
 func (o *hospital) Measure(_ context.Context, r remediate.Request) (float64, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -80,7 +80,7 @@ func (o *hospital) Measure(_ context.Context, r remediate.Request) (float64, err
 	return 0, nil
 }
 
-// Apply implements remediate.Remedy: it takes a while, and has one effect.
+// Apply implements remediate.Executor: it takes a while, and has one effect.
 func (o *hospital) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
 	key, server := bed(s.Args), s.Args["server"]
 	o.begin(key, server)

@@ -31,7 +31,7 @@ func (e *Engine) Beat(ctx context.Context) error {
 	began := e.now()
 	mine, err := e.c.Members.Beat(ctx)
 	if errors.Is(err, remediate.ErrFenced) {
-		e.log.Warn("others took this process for dead; it begins anew")
+		e.log.Warn("other instances declared this process dead; it registers again")
 		e.letGo(remediate.ErrFenced)
 		return e.Join(ctx)
 	}
@@ -65,7 +65,7 @@ func (e *Engine) lapse(why error) {
 		return
 	}
 	if first {
-		e.log.Error("the lease could not be renewed; what is carried is let go", "err", why)
+		e.log.Error("the lease could not be renewed; all runs of this process are released", "err", why)
 	}
 	e.letGo(fmt.Errorf("the lease could not be renewed: %w", remediate.ErrFenced))
 }
@@ -77,7 +77,7 @@ func (e *Engine) letGo(cause error) {
 	for _, c := range e.carried {
 		c.cancel(cause)
 	}
-	clear(e.silent) // whoever carries the runs on holds theirs
+	clear(e.silent) // the process that takes over the runs renews their silences
 }
 
 // stop ends the step of a run that a person wants to stop.
@@ -102,7 +102,7 @@ func (e *Engine) giveBack(ctx context.Context, mine []journal.Carried) error {
 		if err := e.c.Queue.Release(ctx, run.Run, run.Token); err != nil {
 			return err
 		}
-		e.log.Info("run goes on that had stopped while the store was away", "run", run.Run)
+		e.log.Info("a run that stopped during the store outage continues", "run", run.Run)
 		freed = true
 	}
 	if freed {
@@ -111,8 +111,8 @@ func (e *Engine) giveBack(ctx context.Context, mine []journal.Carried) error {
 	return nil
 }
 
-// beats renews the lease until ctx is done. A store that does not answer keeps nobody
-// from letting go in time.
+// beats renews the lease until ctx is done. A store that does not answer must not keep
+// this process from releasing its runs in time.
 func (e *Engine) beats(ctx context.Context) {
 	every := time.NewTicker(e.c.Lease / 5)
 	defer every.Stop()
@@ -162,7 +162,7 @@ func (e *Engine) forget(c *carried) {
 // silence holds the silence of a run that works, where its policy wants one. That
 // it cannot be held is no reason not to act.
 func (e *Engine) silence(ctx context.Context, run remediate.Run) {
-	episode, err := e.c.Inbox.Episode(ctx, run.Request.Episode)
+	episode, err := e.c.Inbox.Incident(ctx, run.Request.Incident)
 	if err == nil {
 		err = e.c.Silences.Hold(ctx, run, episode.Alert)
 	}
@@ -174,7 +174,7 @@ func (e *Engine) silence(ctx context.Context, run remediate.Run) {
 // quieten lets the silence of a run that works be made and renewed, and does not
 // wait for it: Alertmanager may be slow, and the run must not be.
 func (e *Engine) quieten(run remediate.Run) {
-	if e.c.Silences == nil || !run.Request.Terms.Silence || run.Request.Episode == 0 {
+	if e.c.Silences == nil || !run.Request.Terms.Silence || run.Request.Incident == 0 {
 		return
 	}
 	e.mu.Lock()
@@ -213,8 +213,8 @@ func (e *Engine) silences(ctx context.Context) {
 // after does what follows a transition and may be lost in a crash: what was not
 // done is done at the next occasion.
 func (e *Engine) after(ctx context.Context, c *carried, m move) {
-	if m.notice != nil && e.c.Told != nil {
-		e.c.Told()
+	if m.notice != nil && e.c.Notified != nil {
+		e.c.Notified()
 	}
 	if m.to == remediate.Allowed || m.to == remediate.Applied {
 		return
@@ -242,7 +242,7 @@ func (e *Engine) weigh(ctx context.Context, run remediate.Run) error {
 	if name == "" || !run.Acted() || run.Request.Terms.Effect <= 0 {
 		return nil
 	}
-	cleared, judged, err := e.c.Standing.Effect(ctx, name)
+	cleared, judged, err := e.c.Demoter.Effect(ctx, name)
 	if err != nil {
 		return err
 	}
@@ -250,11 +250,11 @@ func (e *Engine) weigh(ctx context.Context, run remediate.Run) error {
 	if !falls {
 		return nil
 	}
-	done, err := e.c.Standing.Demote(ctx, name, why, run.ID)
+	done, err := e.c.Demoter.Demote(ctx, name, why, run.ID)
 	if done {
 		e.log.Warn("policy put back to ask", "policy", name, "why", why)
-		if e.c.Told != nil {
-			e.c.Told()
+		if e.c.Notified != nil {
+			e.c.Notified()
 		}
 	}
 	return err

@@ -29,7 +29,7 @@ func (h *house) away(gone bool) {
 }
 
 // The store is away for a while, at any moment in the life of runs and for shorter and
-// longer than a lease, and upkeep lives on: every run goes on when the store answers, and
+// longer than a lease, and upkeep lives on: every the run continues when the store answers, and
 // nothing is done twice.
 func TestOutageOfTheStore(t *testing.T) {
 	const patients, each = 3, 3 * time.Second // a step takes so long
@@ -68,7 +68,7 @@ func TestOutageOfTheStore(t *testing.T) {
 						}
 						for i := range patients {
 							if notes := h.notes(int64(i + 1)); len(notes) != 0 {
-								t.Errorf("run %d: %v; nobody has died", i+1, notes)
+								t.Errorf("run %d: %v; no instance has died", i+1, notes)
 							}
 						}
 						h.verify()
@@ -192,7 +192,7 @@ func TestMeasureIsGoneAfterTheSteps(t *testing.T) {
 				h.ward.after = func() { crashed.Store(true) }
 				h.actions = func() []remediate.Action {
 					a := h.ward.action()
-					a.Remedy = forgetful{h.ward, &crashed, tc.fault}
+					a.Executor = forgetful{h.ward, &crashed, tc.fault}
 					return []remediate.Action{a}
 				}
 				h.live()
@@ -228,7 +228,7 @@ func TestMeasureIsGoneBeforeTheSteps(t *testing.T) {
 		crashed.Store(true)
 		h.actions = func() []remediate.Action {
 			a := h.ward.action()
-			a.Remedy = forgetful{h.ward, &crashed, remediate.ErrNoData}
+			a.Executor = forgetful{h.ward, &crashed, remediate.ErrNoData}
 			return []remediate.Action{a}
 		}
 		h.live()
@@ -313,7 +313,7 @@ func (l *landing) Claim(ctx context.Context, id int64) (remediate.Run, remediate
 		l.done = true
 		go func() {
 			time.Sleep(3 * time.Second)
-			_, _, _, _ = l.Journal.Claim(context.WithoutCancel(ctx), id) // nobody hears of it
+			_, _, _, _ = l.Journal.Claim(context.WithoutCancel(ctx), id) // the answer is lost
 		}()
 		return remediate.Run{}, remediate.Fence{}, false, &store.AwayError{Err: errStore}
 	}
@@ -321,14 +321,14 @@ func (l *landing) Claim(ctx context.Context, id int64) (remediate.Run, remediate
 	return l.Journal.Claim(ctx, id)
 }
 
-// A process that stood still finds the deadline of its connection over when it wakes up.
+// A process that was frozen finds the deadline of its connection over when it wakes up.
 // That is no deadline of the step, and is tried again.
 func TestFrozenWhileConnecting(t *testing.T) {
 	bubble(t, func(t *testing.T, h *house) {
 		connects := &connecting{ward: h.ward}
 		h.actions = func() []remediate.Action {
 			a := h.ward.action()
-			a.Remedy = connects
+			a.Executor = connects
 			return []remediate.Action{a}
 		}
 		h.live()

@@ -10,13 +10,13 @@ import (
 
 // outcome notifies people of what a run has done and what came of it, where any of them is
 // to be notified of that. It returns nil for every other transition.
-func (e *Engine) outcome(run remediate.Run) *remediate.Notice {
+func (e *Engine) outcome(run remediate.Run) *remediate.Notification {
 	kind, says := effect(run)
 	if kind == "" || e.c.Announce == nil || !e.c.Announce(kind) {
 		return nil
 	}
-	n := &remediate.Notice{
-		Key: fmt.Sprintf("%s/%d", kind, run.ID), Kind: kind, Run: run.ID, Episode: run.Request.Episode, At: run.Changed, Labels: about(run),
+	n := &remediate.Notification{
+		Key: fmt.Sprintf("%s/%d", kind, run.ID), Kind: kind, Run: run.ID, Incident: run.Request.Incident, At: run.Changed, Labels: about(run),
 		Title: fmt.Sprintf("Run %d %s: %s on %s", run.ID, says, run.Request.Action, journal.Subject(run.Request.Subject)), Text: run.Why,
 	}
 	if a, err := e.action(run.Request); err == nil && a.Lowers != "" {
@@ -32,19 +32,19 @@ func (e *Engine) outcome(run remediate.Run) *remediate.Notice {
 }
 
 // effect returns the kind of notice for the state of a run, and the words for it.
-func effect(run remediate.Run) (kind remediate.NoticeKind, says string) {
+func effect(run remediate.Run) (kind remediate.NotificationKind, says string) {
 	switch run.State {
 	case remediate.Applied:
-		return remediate.NoticeActed, "has acted"
+		return remediate.NotificationActed, "has acted"
 	case remediate.Cleared:
-		return remediate.NoticeHelped, "helped"
+		return remediate.NotificationHelped, "helped"
 	case remediate.Uncleared:
-		return remediate.NoticeNotHelped, "did not help"
+		return remediate.NotificationNotHelped, "did not help"
 	case remediate.Inconclusive:
-		return remediate.NoticeNotHelped, "acted, and it is not known whether it helped"
+		return remediate.NotificationNotHelped, "acted, with an unknown result"
 	case remediate.Failed:
 		if run.Acted() {
-			return remediate.NoticeNotHelped, "failed"
+			return remediate.NotificationNotHelped, "failed"
 		}
 	default:
 	}

@@ -46,7 +46,7 @@ func TestApprovalIsOfOnePlan(t *testing.T) {
 		}
 		pass(10 * time.Minute)
 		var plans []string
-		for _, n := range h.notices(remediate.NoticeAsk) {
+		for _, n := range h.notices(remediate.NotificationAsk) {
 			plans = append(plans, n.Plan)
 		}
 		if diff := cmp.Diff([]string{old, run.Plan.Question()}, plans); diff != "" {
@@ -83,8 +83,8 @@ func TestApprovalExpires(t *testing.T) {
 			t.Fatal(err)
 		}
 		pass(2 * time.Second)
-		says(t, h.is(1, remediate.Asked).Why, "again", "what ann approved of held until")
-		if asked := h.notices(remediate.NoticeAsk); len(asked) != 2 || asked[0].Plan != asked[1].Plan {
+		says(t, h.is(1, remediate.Asked).Why, "again", "the approval by ann expired at")
+		if asked := h.notices(remediate.NotificationAsk); len(asked) != 2 || asked[0].Plan != asked[1].Plan {
 			t.Errorf("%+v", asked)
 		}
 		if len(h.ward.did()) != 0 {
@@ -107,7 +107,7 @@ func TestQuestionEnds(t *testing.T) {
 	}{
 		{"no", func(h *house) error { return h.journal.Refuse(h.t.Context(), 1, "", "ann", "not before the audit") }, 2 * time.Second, remediate.ReasonPerson, "ann: not before the audit"},
 		{"stopped", func(h *house) error { return h.journal.Cancel(h.t.Context(), 1, "ann", "wrong table") }, 2 * time.Second, remediate.ReasonPerson, "ann: wrong table"},
-		{"nobody answers", func(*house) error { return nil }, 10*time.Minute + time.Second, remediate.ReasonUnanswered, "nobody answered in time"},
+		{"no answer", func(*house) error { return nil }, 10*time.Minute + time.Second, remediate.ReasonUnanswered, "approval not given in time"},
 		{"it is over", func(h *house) error { h.alert("t", false); return nil }, 2 * time.Second, remediate.ReasonResolved, "the episode is over"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -128,8 +128,8 @@ func TestQuestionEnds(t *testing.T) {
 				}
 				pass(time.Minute)
 				h.runs(1)
-				if len(h.ward.did()) != 0 || len(h.notices(remediate.NoticePage)) != 0 {
-					t.Errorf("effects %v, pages %+v", h.ward.did(), h.notices(remediate.NoticePage))
+				if len(h.ward.did()) != 0 || len(h.notices(remediate.NotificationPage)) != 0 {
+					t.Errorf("effects %v, pages %+v", h.ward.did(), h.notices(remediate.NotificationPage))
 				}
 				var stale *journal.StaleError
 				if err := h.journal.Approve(t.Context(), 1, "", "bob", h.now().Add(time.Hour)); !errors.As(err, &stale) {
@@ -160,7 +160,7 @@ func TestCancelOfOneThatWaits(t *testing.T) {
 		}
 		pass(time.Minute)
 		h.runs(1)
-		if len(h.notices(remediate.NoticePage)) != 0 {
+		if len(h.notices(remediate.NotificationPage)) != 0 {
 			t.Error("people were paged about what a person wanted")
 		}
 	})
@@ -220,7 +220,7 @@ func TestCancelSaysWhatIsLeft(t *testing.T) {
 	})
 }
 
-// Once every step is done there is nothing to stop, and whoever asks is told so.
+// Once every step is done there is nothing to stop, and a cancel is refused.
 func TestCancelComesTooLate(t *testing.T) {
 	bubble(t, func(t *testing.T, h *house) {
 		h.ward.relief = 1

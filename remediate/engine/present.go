@@ -26,7 +26,7 @@ const (
 type present struct {
 	mu      sync.Mutex
 	setting *setting // for which it was made
-	episode remediate.Episode
+	episode remediate.Incident
 	request remediate.Request
 	err     error // a refusal, where the setting no longer asks for it
 }
@@ -41,10 +41,10 @@ func (e *Engine) today(ctx context.Context, p *present, r remediate.Request) (re
 	if p.setting == s {
 		return p.request, p.err
 	}
-	if r.Policy != "" && r.Episode != 0 && p.episode.ID == 0 {
-		episode, err := e.c.Inbox.Episode(ctx, r.Episode)
+	if r.Policy != "" && r.Incident != 0 && p.episode.ID == 0 {
+		episode, err := e.c.Inbox.Incident(ctx, r.Incident)
 		if err != nil {
-			return r, fmt.Errorf("episode %d: %w", r.Episode, err)
+			return r, fmt.Errorf("episode %d: %w", r.Incident, err)
 		}
 		p.episode = episode
 	}
@@ -54,7 +54,7 @@ func (e *Engine) today(ctx context.Context, p *present, r remediate.Request) (re
 }
 
 // present derives a request anew. What a person asked for is bound by its own terms.
-func (s *setting) present(r remediate.Request, episode remediate.Episode) (remediate.Request, error) {
+func (s *setting) present(r remediate.Request, episode remediate.Incident) (remediate.Request, error) {
 	switch {
 	case r.Policy != "":
 		return s.book.Present(r, episode)
@@ -132,7 +132,7 @@ func (e *Engine) inForce(run remediate.Run) (remediate.Action, error) {
 
 // configured asks the action whether the configuration still asks for what a step does.
 func configured(a remediate.Action, r remediate.Request, s remediate.Step) (*remediate.Refusal, error) {
-	asked, ok := a.Remedy.(remediate.Configurer)
+	asked, ok := a.Executor.(remediate.Configurer)
 	if !ok {
 		return nil, nil
 	}
@@ -156,7 +156,7 @@ func (e *Engine) withdraw(run remediate.Run, r *remediate.Refusal) move {
 	return m
 }
 
-// halted says what becomes of a run that was stopped in the middle of a step.
+// halted returns the next state of a run that was stopped in the middle of a step.
 func (e *Engine) halted(run remediate.Run, r *remediate.Refusal) move {
 	stopped := *r
 	stopped.Detail = fmt.Sprintf("stopped in step %d: %s", run.Begun, r.Detail)
@@ -172,7 +172,7 @@ func so(run remediate.Run) string {
 	if run.Done > 0 {
 		done = fmt.Sprintf("%d of", run.Done)
 	}
-	return fmt.Sprintf("; %s %s done%s, nothing further was started", done, steps(len(run.Plan.Steps)), begun(run)+removed(run))
+	return fmt.Sprintf("; %s %s done%s, no further step was started", done, steps(len(run.Plan.Steps)), begun(run)+removed(run))
 }
 
 // removed says how much the step has removed that a run was stopped in.
@@ -209,7 +209,7 @@ func (e *Engine) resume(ctx context.Context, c *carried) (move, error) {
 	if r, err := e.agree(ctx, e.proposal(c.run, a, w), false); err != nil || r != nil {
 		return e.withdraw(c.run, r), err
 	}
-	return move{to: remediate.Allowed, why: fmt.Sprintf("every guard agreed; it goes on with step %d", c.run.Done+1), admit: func(w remediate.Working) error {
+	return move{to: remediate.Allowed, why: fmt.Sprintf("all guards passed; it goes on with step %d", c.run.Done+1), admit: func(w remediate.Working) error {
 		r, err := e.agree(ctx, e.proposal(c.run, a, w), true)
 		if r != nil {
 			return r
@@ -226,7 +226,7 @@ func answered(run remediate.Run, why string) move {
 	return move{to: remediate.Received, why: why}
 }
 
-// unverified says what becomes of a run whose target went away before it was known
+// unverified returns the next state of a run whose target went away before it was known
 // whether it helped.
 func (e *Engine) unverified(run remediate.Run, what string) move {
 	if e.now().Sub(run.Applied) < absent {
@@ -234,13 +234,13 @@ func (e *Engine) unverified(run remediate.Run, what string) move {
 	}
 	return move{
 		to: remediate.Inconclusive, reason: remediate.ReasonTarget,
-		why: fmt.Sprintf("%s done; whether that helped is not known: %s", steps(len(run.Plan.Steps)), what),
+		why: fmt.Sprintf("%s done; the result is unknown: %s", steps(len(run.Plan.Steps)), what),
 	}
 }
 
-// Stands returns nil where the configuration of now lets a run act once its plan is
+// StillAllowed returns nil if the current configuration allows a run to act once its plan is
 // approved, and otherwise a *Refusal that says why not.
-func (e *Engine) Stands(ctx context.Context, run remediate.Run) error {
+func (e *Engine) StillAllowed(ctx context.Context, run remediate.Run) error {
 	request, err := e.today(ctx, new(present), run.Request)
 	if err != nil {
 		return err
@@ -268,7 +268,7 @@ func (e *Engine) affected(ctx context.Context, run remediate.Run) bool {
 		return true
 	}
 	if run.State == remediate.Asked || run.Begun > 0 {
-		if e.Stands(ctx, run) != nil {
+		if e.StillAllowed(ctx, run) != nil {
 			return true
 		}
 	}

@@ -14,7 +14,7 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate/policy"
 )
 
-// What becomes of a run when the configuration or a pause changes while it is in a
+// What happens to a run when the configuration or a pause changes while it is in a
 // situation: its state and reason. "+" joins what comes next when what held it is over.
 //
 // A run that waits here waits for a pause of its action, which ends afterwards.
@@ -37,7 +37,7 @@ entry of another age     | waiting pause + cleared        | declined configurati
 nothing                  | waiting pause + cleared        | asked + cleared               | cleared
 `
 
-// The situations that acting stands for.
+// The situations of acting.
 var acting = []string{"between steps", "in a batch", "in a statement that may be cancelled", "in one that may not", "after a crash"} //nolint:gochecknoglobals // a table of the test
 
 // A scene is a configuration that changes, and a remedy that works by its archive entry.
@@ -47,14 +47,14 @@ type scene struct {
 	mode remediate.Mode
 
 	mu      sync.Mutex
-	entry   string // age of the archive entry; "": there is none
+	entry   string // age of the archive entry, or ""
 	effects int
 	begun   [3]int        // how often each step was begun
 	stay    time.Duration // of a statement
 	batches int           // of a step
 }
 
-// Plan implements remediate.Remedy.
+// Plan implements remediate.Executor.
 func (s *scene) Plan(context.Context, remediate.Request) (p remediate.Plan, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -77,7 +77,7 @@ func (s *scene) Configured(_ remediate.Request, step remediate.Step) error {
 	return nil
 }
 
-// Apply implements remediate.Remedy: batches, each of which asks before it has an
+// Apply implements remediate.Executor: batches, each of which asks before it has an
 // effect, and stays for a while.
 func (s *scene) Apply(ctx context.Context, f remediate.Fence, step remediate.Step) error {
 	s.mu.Lock()
@@ -100,7 +100,7 @@ func (s *scene) Apply(ctx context.Context, f remediate.Fence, step remediate.Ste
 	return nil
 }
 
-// Measure implements remediate.Remedy: all is well as soon as something was done.
+// Measure implements remediate.Executor: all is well as soon as something was done.
 func (s *scene) Measure(context.Context, remediate.Request) (float64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -117,7 +117,7 @@ func (s *scene) change(do func()) { s.mu.Lock(); defer s.mu.Unlock(); do() }
 // setting is the configuration; edit changes it.
 func (s *scene) setting(cancel remediate.Cancel, edit ...func(*engine.Setting)) engine.Setting {
 	a := s.house.ward.action()
-	a.Timeout, a.Remedy, a.Cancel = time.Hour, s, cancel
+	a.Timeout, a.Executor, a.Cancel = time.Hour, s, cancel
 	s.house.mode = s.mode
 	set := engine.Setting{Actions: []remediate.Action{a}, Policies: s.policies()}
 	set.Policies[0].Steps[0].Terms = remediate.Terms{Windows: []string{"w"}}

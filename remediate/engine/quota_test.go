@@ -84,7 +84,7 @@ func TestQuotaOverLives(t *testing.T) {
 				return nil
 			}
 			a := h.ward.action()
-			a.Remedy = r
+			a.Executor = r
 			h.actions = func() []remediate.Action { return []remediate.Action{a} }
 			h.alert("t", true)
 			var run remediate.Run

@@ -275,7 +275,7 @@ func TestSilence(t *testing.T) {
 					stop()
 					pass(time.Minute)
 					if held, released := c.seen(); len(held) != 2 || len(released) != 0 {
-						t.Errorf("while nobody works: held %v, released %v", held, released)
+						t.Errorf("without a run: held %v, released %v", held, released)
 					}
 					h.live()
 					pass(time.Second)
@@ -309,7 +309,7 @@ func TestNoSilence(t *testing.T) {
 		pass(time.Minute)
 		h.is(1, remediate.Asked)
 		if len(c.held) != 0 {
-			t.Errorf("an alert is silenced on which nobody works: %v", c.held)
+			t.Errorf("an alert without a run is silenced: %v", c.held)
 		}
 	})
 	bubble(t, func(t *testing.T, h *house) {

@@ -16,7 +16,7 @@ type Setting struct {
 	Policies []policy.Policy
 
 	// Schedules make the request of each schedule by its name, from the labels of its
-	// subject, or say that the subject is none of the schedule's. Where the map is nil
+	// subject, or report that the subject is not the schedule's. If the map is nil
 	// nothing is known of schedules, and what they asked for stays as it was.
 	Schedules map[string]func(labels map[string]string) (r remediate.Request, ok bool)
 
@@ -37,7 +37,7 @@ type setting struct {
 	bookText json.RawMessage // the book, as it is kept for replays
 }
 
-// Use sets the actions that there are and the policies that ask for them, and
+// Use sets the actions and the policies that request them, and
 // nothing else.
 func (e *Engine) Use(actions []remediate.Action, policies []policy.Policy) error {
 	return e.Adopt(Setting{Actions: actions, Policies: policies})
@@ -100,7 +100,7 @@ func (e *Engine) Policies() (names []string) {
 	return names
 }
 
-// Actions returns the actions that there are.
+// Actions returns all actions.
 func (e *Engine) Actions() []remediate.Action {
 	return slices.Collect(maps.Values(e.setting.Load().actions))
 }

@@ -32,7 +32,7 @@ import (
 // freezes that one seed decides, in one goroutine: the same seed is the same
 // history. make sim SEEDS=1000000 runs many.
 var (
-	simSeeds = flag.Int("seeds", 1000, "how many histories the simulator goes through")          //nolint:gochecknoglobals // flags of the test
+	simSeeds = flag.Int("seeds", 1000, "how many histories the simulator runs")                  //nolint:gochecknoglobals // flags of the test
 	simFirst = flag.Uint64("seed", 1, "the first seed; with -seeds 1 -v its history is printed") //nolint:gochecknoglobals // the same
 )
 
@@ -102,7 +102,7 @@ type sim struct {
 	turns    int
 	crashes  int
 	outages  int
-	back     time.Time       // until then the store answers nobody
+	back     time.Time       // until then the store does not answer
 	looking  int             // the simulator itself asks, which no outage stops
 	current  *replica        // that does something
 	acked    map[string]bool // subjects whose firing was acknowledged
@@ -224,7 +224,7 @@ func (w *sim) broken(format string, args ...any) {
 	w.t.Errorf("seed %d: %s\n%s", w.seed, fmt.Sprintf(format, args...), strings.Join(w.trace[from:], "\n"))
 }
 
-// live goes through one history: a time of faults, and then a quiet time in which
+// live runs one history: a time of faults, and then a quiet time in which
 // everything must come to its end.
 func (w *sim) live() {
 	for range 6 + w.rng.IntN(24) {
@@ -343,7 +343,7 @@ func (w *sim) beats() {
 	}
 }
 
-// renew stands for all the beats of a replica in a time that has passed.
+// renew replaces all heartbeats of a replica in a time that has passed.
 func (w *sim) renew(r *replica) {
 	lives := simLease
 	if w.quiet {
@@ -495,7 +495,7 @@ func (w *sim) start(r *replica) {
 	r.Journal = journal.New(journal.Config{Store: w.store, Name: r.name(), Lease: simLease, Now: w.clock, Shared: !r.alone})
 	r.inbox = inbox.New(inbox.Config{Store: w.store, Now: w.clock, FlapWindow: 10 * time.Minute})
 	r.engine = engine.New(engine.Config{
-		Journal: r, Queue: r, Desk: r, Members: r, Standing: r.Journal, Watch: r.Journal, Inbox: r.inbox, Rules: w.ward,
+		Journal: r, Queue: r, Desk: r, Members: r, Demoter: r.Journal, Watch: r.Journal, Inbox: r.inbox, Rules: w.ward,
 		Guards: func() []remediate.Guard {
 			return guard.All(guard.Config{Limits: guard.Limits{All: simAll, PerTarget: simPerTarget}, Deliveries: simDelivery{w.manager, r}})
 		},
@@ -558,7 +558,7 @@ func (w *sim) note(r *replica, what string, err error) {
 // as lets a replica do something during which it may die.
 func (w *sim) as(r *replica, do func()) {
 	frozen, busy, before := r.frozen, r.busy, w.current
-	r.frozen, r.busy, w.current = true, false, r // nobody else uses it meanwhile
+	r.frozen, r.busy, w.current = true, false, r // no other replica uses it meanwhile
 	defer func() {
 		r.frozen, r.busy, w.current = frozen, busy, before
 		if p := recover(); p != nil {
@@ -637,7 +637,7 @@ func (w *sim) others() {
 	})
 }
 
-// settle is the quiet time: everything is told, everybody answers, and every run
+// settle is the quiet time: everything is delivered, all answer, and every run
 // must end.
 func (w *sim) settle() {
 	w.say("quiet")

@@ -11,8 +11,8 @@ import (
 type simManager struct {
 	w         *sim
 	muted     map[string]time.Time             // subjects, and until when
-	delivered map[string]bool                  // subjects of which somebody was told that they fire
-	answers   map[*replica]map[string]simAsked // what each replica was last told of a subject
+	delivered map[string]bool                  // subjects whose alert was delivered as firing
+	answers   map[*replica]map[string]simAsked // the last answer to each replica about a subject
 	heldBack  int                              // answers that held a run back
 }
 
@@ -47,7 +47,7 @@ func (m *simManager) unmute() { clear(m.muted) }
 
 func (m *simManager) mutes(p *patient) bool { return m.w.now.Before(m.muted[p.key()]) }
 
-// acted holds an effect against what the replica was told last: nothing is done for an
+// acted checks an effect against the last answer to the replica: nothing is done for an
 // alert of which it knows that it is muted, or does not know that it is not.
 func (m *simManager) acted(p *patient) {
 	if m.w.quiet { // nothing is muted any more
@@ -69,7 +69,7 @@ type simDelivery struct {
 
 // Held implements guard.Deliveries.
 func (d simDelivery) Held(ctx context.Context, id int64) (string, error) {
-	episode, err := d.r.inbox.Episode(ctx, id)
+	episode, err := d.r.inbox.Incident(ctx, id)
 	if err != nil {
 		return "", err
 	}

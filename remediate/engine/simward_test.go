@@ -12,8 +12,8 @@ import (
 
 // A simWard is the targets of a simulated world, with the truth about each
 // subject and a ledger of every effect. As on PostgreSQL, an action works in a
-// session that holds the subject's lock; one that stands idle with the lock can
-// be ended by whoever holds the fence.
+// session that holds the subject's lock; one that is idle with the lock can
+// be ended by the holder of the fence.
 type simWard struct {
 	w         *sim
 	patients  []*patient
@@ -76,31 +76,31 @@ func (s *simWard) actions() (all []remediate.Action) {
 		for _, verb := range []string{"heal", "operate"} {
 			all = append(all, remediate.Action{
 				Name: "ward/" + verb, Target: fmt.Sprint("s", n), Lowers: "upkeep_ward_sickness", Subject: []string{"server", "table"},
-				Exclusive: []string{"server", "table"}, Timeout: time.Hour, Remedy: simRemedy{s, verb},
+				Exclusive: []string{"server", "table"}, Timeout: time.Hour, Executor: simExecutor{s, verb},
 			})
 		}
 	}
 	return all
 }
 
-// A simRemedy is one verb of the ward.
-type simRemedy struct {
+// A simExecutor is one verb of the ward.
+type simExecutor struct {
 	s    *simWard
 	verb string
 }
 
-func (r simRemedy) fault(what string) error {
+func (r simExecutor) fault(what string) error {
 	if !r.s.w.quiet && r.s.w.rng.IntN(25) == 0 {
 		return errors.New(what)
 	}
 	return nil
 }
 
-func (r simRemedy) Measure(_ context.Context, request remediate.Request) (float64, error) {
+func (r simExecutor) Measure(_ context.Context, request remediate.Request) (float64, error) {
 	return r.s.find(request.Subject).sickness, r.fault("no answer")
 }
 
-func (r simRemedy) Plan(_ context.Context, request remediate.Request) (p remediate.Plan, err error) {
+func (r simExecutor) Plan(_ context.Context, request remediate.Request) (p remediate.Plan, err error) {
 	patient := r.s.find(request.Subject)
 	for n := range 2 {
 		name := fmt.Sprint(r.verb, n)
@@ -114,7 +114,7 @@ func (r simRemedy) Plan(_ context.Context, request remediate.Request) (p remedia
 // Apply does what an action on PostgreSQL does, in its order: the session takes
 // the lock, what is done already is known by a count, the fence is checked, and
 // then comes the effect. It may be frozen between any two of them.
-func (r simRemedy) Apply(ctx context.Context, f remediate.Fence, step remediate.Step) error {
+func (r simExecutor) Apply(ctx context.Context, f remediate.Fence, step remediate.Step) error {
 	p := r.s.find(step.Args)
 	me := &session{}
 	if p.lock != nil {
@@ -169,7 +169,7 @@ func (r simRemedy) Apply(ctx context.Context, f remediate.Fence, step remediate.
 	return r.fault("the connection was lost after")
 }
 
-func (r simRemedy) effect(p *patient, f remediate.Fence, step remediate.Step, seen int) {
+func (r simExecutor) effect(p *patient, f remediate.Fence, step remediate.Step, seen int) {
 	name := step.Args["effect"]
 	p.effects[name]++
 	r.s.w.say("effect %s on %s under fence %d", name, p.key(), f.Token)

@@ -78,7 +78,7 @@ func (e *Engine) early(ctx context.Context, c *carried, a remediate.Action) (*re
 
 // working returns what the guards decide by. What was read a moment ago will do
 // for the next stage too: nothing acts on it before it is read once more, where
-// nobody can come in between.
+// no other write can come in between.
 func (e *Engine) working(ctx context.Context, c *carried) (remediate.Working, error) {
 	if age := e.now().Sub(c.read); !c.read.IsZero() && age >= 0 && age < moment {
 		return c.working, nil
@@ -112,14 +112,14 @@ func (e *Engine) plan(ctx context.Context, c *carried) (move, error) {
 		return move{}, err
 	}
 	why := fmt.Sprintf("%s, plan %s", steps(len(plan.Steps)), plan.Question())
-	if err := plan.Lacking(); err != nil { // it is only observed
+	if err := plan.Missing(); err != nil { // it is only observed
 		r, _ := remediate.Refused(err)
 		why += "; " + r.Detail
 	}
 	return move{to: remediate.Planned, why: why}, nil
 }
 
-// look measures and plans, and changes nothing. A plan for which rights lack is
+// look measures and plans, and changes nothing. A plan with missing rights is
 // returned beside the refusal that says so.
 func (e *Engine) look(ctx context.Context, r remediate.Request) (before *float64, plan remediate.Plan, err error) {
 	a, err := e.action(r)
@@ -128,16 +128,16 @@ func (e *Engine) look(ctx context.Context, r remediate.Request) (before *float64
 	}
 	value, err := e.measure(ctx, a, r)
 	switch {
-	case errors.Is(err, remediate.ErrNoData) && r.Episode == 0: // a person or a schedule wants it done anyway
+	case errors.Is(err, remediate.ErrNoData) && r.Incident == 0: // a person or a schedule wants it done anyway
 		plan, err = e.proposeSome(ctx, a, r)
 		return nil, plan, err
 	case err != nil:
 		return nil, plan, e.unmeasured(ctx, a, r, err)
 	case math.IsNaN(value) || math.IsInf(value, 0):
 		return nil, plan, fmt.Errorf("measure %s: %v is no measure", a.Lowers, value)
-	case r.Episode != 0 && value <= *r.Limit && r.Aside:
-		return &value, plan, remediate.Refuse(remediate.ReasonCannotHelp, "%s is %s, within the step's limit of %s: nothing is in the way here", a.Lowers, remediate.Quantity(a.Lowers, value), remediate.Quantity(a.Lowers, *r.Limit))
-	case r.Episode != 0 && value <= *r.Limit:
+	case r.Incident != 0 && value <= *r.Limit && r.Aside:
+		return &value, plan, remediate.Refuse(remediate.ReasonCannotHelp, "%s is %s, within the step's limit of %s: nothing to clear here", a.Lowers, remediate.Quantity(a.Lowers, value), remediate.Quantity(a.Lowers, *r.Limit))
+	case r.Incident != 0 && value <= *r.Limit:
 		return &value, plan, &remediate.Refusal{
 			Reason: remediate.ReasonNothing,
 			Detail: fmt.Sprintf("%s is %s, within its limit of %s", a.Lowers, remediate.Quantity(a.Lowers, value), remediate.Quantity(a.Lowers, *r.Limit)),
@@ -148,18 +148,18 @@ func (e *Engine) look(ctx context.Context, r remediate.Request) (before *float64
 	return &value, plan, err
 }
 
-// proposeSome refuses a plan that has nothing to do, and one for which rights lack,
+// proposeSome refuses a plan that has nothing to do, and one with missing rights,
 // unless it is only to be seen.
 func (e *Engine) proposeSome(ctx context.Context, a remediate.Action, r remediate.Request) (remediate.Plan, error) {
 	plan, err := e.propose(ctx, a, r)
 	if err == nil && len(plan.Steps) == 0 {
 		err = remediate.Refuse(remediate.ReasonNothing, "%s has nothing to do", a.Name)
 	}
-	lacks := plan.Lacking()
+	missing := plan.Missing()
 	switch refusal, refused := remediate.Refused(err); {
 	case err == nil && r.Mode != remediate.Observe:
-		err = lacks
-	case r.Mode == remediate.Observe && lacks != nil && refused && refusal.Reason == remediate.ReasonPrivilege && len(plan.Steps) > 0:
+		err = missing
+	case r.Mode == remediate.Observe && missing != nil && refused && refusal.Reason == remediate.ReasonPrivilege && len(plan.Steps) > 0:
 		err = nil
 	}
 	return plan, err
@@ -223,10 +223,10 @@ func (e *Engine) refusal(run remediate.Run, r *remediate.Refusal) move {
 func (e *Engine) ask(run remediate.Run, r *remediate.Refusal) move {
 	until := e.now().Add(answerWithin(run.Request.Terms))
 	question := run.Plan.Question()
-	return move{to: remediate.Asked, why: r.Detail, reason: r.Reason, due: until, notice: &remediate.Notice{
-		Key: fmt.Sprintf("ask/%d/%s/%d", run.ID, question, e.now().UnixMilli()), Kind: remediate.NoticeAsk, Run: run.ID, Episode: run.Request.Episode, Plan: question, At: e.now(), Until: until, Labels: about(run),
+	return move{to: remediate.Asked, why: r.Detail, reason: r.Reason, due: until, notice: &remediate.Notification{
+		Key: fmt.Sprintf("ask/%d/%s/%d", run.ID, question, e.now().UnixMilli()), Kind: remediate.NotificationAsk, Run: run.ID, Incident: run.Request.Incident, Plan: question, At: e.now(), Until: until, Labels: about(run),
 		Title: fmt.Sprintf("May run %d do %s on %s?", run.ID, run.Request.Action, journal.Subject(run.Request.Subject)),
-		Text:  r.Detail + "\n" + e.planText(run) + fmt.Sprintf("\nAnswer until %s: upkeep approve %d, or upkeep decline %d --why …", until.UTC().Format(time.RFC3339), run.ID, run.ID),
+		Text:  r.Detail + "\n" + e.planText(run) + fmt.Sprintf("\nAnswer until %s: upkeep approve %d, or upkeep reject %d --why …", until.UTC().Format(time.RFC3339), run.ID, run.ID),
 	}}
 }
 
@@ -251,8 +251,8 @@ func (e *Engine) guard(ctx context.Context, c *carried) (move, error) {
 	if r, err := e.agree(ctx, e.proposal(c.run, a, w), false); err != nil || r != nil {
 		return e.refusal(c.run, r), err
 	}
-	return move{to: remediate.Allowed, why: "every guard agreed", admit: func(w remediate.Working) error {
-		// Asked again where nobody can come in between: what was free may be taken now.
+	return move{to: remediate.Allowed, why: "all guards passed", admit: func(w remediate.Working) error {
+		// Evaluated again without a race: what was free may be taken now.
 		r, err := e.agree(ctx, e.proposal(c.run, a, w), true)
 		if r != nil {
 			return r
@@ -279,10 +279,10 @@ func (e *Engine) agree(ctx context.Context, p remediate.Proposal, exact bool) (*
 
 // over reports whether the episode that asked for a run is over.
 func (e *Engine) over(ctx context.Context, run remediate.Run) (move, bool, error) {
-	if run.Request.Episode == 0 {
+	if run.Request.Incident == 0 {
 		return move{}, false, nil
 	}
-	episode, err := e.c.Inbox.Episode(ctx, run.Request.Episode)
+	episode, err := e.c.Inbox.Incident(ctx, run.Request.Incident)
 	if err != nil || episode.Closed.IsZero() {
 		return move{}, false, err
 	}
@@ -290,7 +290,7 @@ func (e *Engine) over(ctx context.Context, run remediate.Run) (move, bool, error
 }
 
 // again looks whether what a run waited for still matters, and whether it still
-// stands in the way.
+// blocks it.
 func (e *Engine) again(ctx context.Context, c *carried) (move, error) {
 	if c.run.Begun > 0 {
 		return e.resume(ctx, c) // also where the episode is over: what it began is not left half done
@@ -308,7 +308,7 @@ func (e *Engine) again(ctx context.Context, c *carried) (move, error) {
 			return move{stay: true, due: e.later(c.run, r)}, nil
 		}
 	}
-	return move{to: remediate.Received, why: "it is due"}, nil
+	return move{to: remediate.Received, why: "ready"}, nil
 }
 
 // later says when a run that goes on waiting is looked at again: the longer it
@@ -339,11 +339,11 @@ func (e *Engine) asked(ctx context.Context, c *carried) (move, error) {
 		return answered(c.run, fmt.Sprintf("%s approved of plan %s", a.By, a.Plan)), nil
 	}
 	if c.run.Request.Mode == remediate.Auto && w.Demoted == "" {
-		return answered(c.run, "the policy acts by itself again"), nil
+		return answered(c.run, "the policy is promoted"), nil
 	}
 	until := c.run.Changed.Add(answerWithin(c.run.Request.Terms))
 	if !until.After(e.now()) {
-		return move{to: remediate.Declined, why: "nobody answered in time" + so(c.run), reason: remediate.ReasonUnanswered}, nil
+		return move{to: remediate.Declined, why: "approval not given in time" + so(c.run), reason: remediate.ReasonUnanswered}, nil
 	}
 	return move{stay: true, due: until}, nil
 }
@@ -406,17 +406,17 @@ func (e *Engine) evidence(ctx context.Context, c *carried, a remediate.Action) (
 	if first && e.c.Refresh != nil {
 		e.c.Refresh(a.Lowers, a.Target)
 	}
-	if r.Episode == 0 || e.c.Rules == nil {
+	if r.Incident == 0 || e.c.Rules == nil {
 		return v, nil
 	}
-	episode, err := e.c.Inbox.Episode(ctx, r.Episode)
+	episode, err := e.c.Inbox.Incident(ctx, r.Incident)
 	if err != nil || episode.Alert.Expr == "" {
 		return v, err
 	}
-	v.Told = true
+	v.Evaluable = true
 	firing, err := e.c.Rules.Firing(ctx, episode.Alert.Expr, r.Subject)
 	if err != nil {
-		e.log.Warn("the alert's expression could not be asked", "run", c.run.ID, "err", err)
+		e.log.Warn("the alert's expression could not be evaluated", "run", c.run.ID, "err", err)
 	} else {
 		v.Firing = &firing
 	}
@@ -426,7 +426,7 @@ func (e *Engine) evidence(ctx context.Context, c *carried, a remediate.Action) (
 // unknown ends a run whose steps are done and of which it cannot be said whether that
 // helped.
 func unknown(run remediate.Run, why error) move {
-	return move{to: remediate.Inconclusive, why: fmt.Sprintf("%s done; whether that helped is not known: %v", steps(len(run.Plan.Steps)), why)}
+	return move{to: remediate.Inconclusive, why: fmt.Sprintf("%s done; the result is unknown: %v", steps(len(run.Plan.Steps)), why)}
 }
 
 func steps(n int) string {

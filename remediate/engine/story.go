@@ -44,9 +44,9 @@ func quantity(metric string, v *float64) string {
 	return remediate.Quantity(metric, *v)
 }
 
-// diagnosis tells people what is wrong and what was tried, so that whoever is
-// paged need not look for it.
-func (e *Engine) diagnosis(episode remediate.Episode, runs []remediate.Run, why string) string {
+// diagnosis describes what is wrong and what was tried, so that the person who is
+// paged need not search.
+func (e *Engine) diagnosis(episode remediate.Incident, runs []remediate.Run, why string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\n%s since %s on %s\n", why, episode.Name(), episode.Opened.UTC().Format(time.RFC3339), journal.Subject(episode.Alert.Labels))
 	for _, name := range []string{"summary", "description", "runbook_url", "runbook"} {

@@ -40,7 +40,7 @@ func (e *Engine) Stuck(ctx context.Context) (all []Stuck, err error) {
 	now := e.now()
 	runs, err := e.c.Unmoved(ctx, now.Add(-unmovedFor), mostStuck)
 	if err != nil {
-		return nil, fmt.Errorf("runs that do not move: %w", err)
+		return nil, fmt.Errorf("stuck runs: %w", err)
 	}
 	for _, run := range runs {
 		if s := e.deadline(run); now.Sub(s.Since) > unmovedFor {
@@ -57,12 +57,12 @@ func (e *Engine) deadline(run remediate.Run) Stuck {
 	case run.State == remediate.Allowed && run.Begun > run.Done && i < len(run.Plan.Steps):
 		may := e.stepTime(run)
 		s.Since = run.Changed.Add(may)
-		s.Why = fmt.Sprintf("step %d (%s) may take %s, and nothing was written about it since %s", run.Begun, run.Plan.Steps[i].Do, may, run.Changed.UTC().Format(time.RFC3339))
+		s.Why = fmt.Sprintf("step %d (%s) has a timeout of %s, and no progress was recorded since %s", run.Begun, run.Plan.Steps[i].Do, may, run.Changed.UTC().Format(time.RFC3339))
 	case run.Due.After(run.Changed):
 		s.Since = run.Due
-		s.Why = fmt.Sprintf("it was to be looked at at %s, and was not", run.Due.UTC().Format(time.RFC3339))
+		s.Why = fmt.Sprintf("it was due at %s and was not picked up", run.Due.UTC().Format(time.RFC3339))
 	default:
-		s.Why = fmt.Sprintf("nothing was written about it since %s", run.Changed.UTC().Format(time.RFC3339))
+		s.Why = fmt.Sprintf("no progress was recorded since %s", run.Changed.UTC().Format(time.RFC3339))
 	}
 	return s
 }
@@ -84,21 +84,21 @@ func (e *Engine) Stopping(run remediate.Run) string {
 	case run.State.Final():
 		return ""
 	case run.State == remediate.Applied:
-		return "every step of it is done, and it is only looked at whether that helped"
+		return "all its steps are done; only the verification is pending"
 	case c == nil:
-		return "it stops when it is taken up: at once where nobody carries it, or with the next sign of life of the replica that does"
+		return "it stops when a replica picks it up: at once if no replica owns it, else with the next heartbeat of its owner"
 	}
 	if d := c.doing.Load(); d != nil {
-		return fmt.Sprintf("step %d (%s) was told to stop and has not ended; it began at %s and may take until %s", d.step+1, d.run.Plan.Steps[d.step].Do, d.since.UTC().Format(time.RFC3339), d.since.Add(d.action.Timeout).UTC().Format(time.RFC3339))
+		return fmt.Sprintf("step %d (%s) was cancelled and has not ended; it began at %s and may take until %s", d.step+1, d.run.Plan.Steps[d.step].Do, d.since.UTC().Format(time.RFC3339), d.since.Add(d.action.Timeout).UTC().Format(time.RFC3339))
 	}
-	return "it is being looked at, which takes half a minute at most"
+	return "it is being evaluated, which takes at most half a minute"
 }
 
 // stuckMetric counts the runs that do not move.
 type stuckMetric struct{ e *Engine }
 
 func (stuckMetric) desc() *prometheus.Desc {
-	return prometheus.NewDesc("upkeep_runs_stuck", "Number of runs that have not moved for longer than their step may take, or have not been looked at when it was time.", nil, nil)
+	return prometheus.NewDesc("upkeep_runs_stuck", "Number of stuck runs: no progress for longer than the timeout of their step, or not picked up when due.", nil, nil)
 }
 
 // Describe implements prometheus.Collector.

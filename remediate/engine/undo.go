@@ -91,12 +91,12 @@ func (e *Engine) undo(ctx context.Context, c *carried, s remediate.Step) (found 
 	if !ok {
 		return "", fmt.Errorf("the configuration has no target %q that takes %s", r.Subject["server"], r.Action)
 	}
-	u, ok := a.Remedy.(remediate.Undoer)
+	u, ok := a.Executor.(remediate.Undoer)
 	if !ok {
 		return "", errNoUndo
 	}
 	if c.run.Lost >= 2*maxLost {
-		return "", errors.New("upkeep ended again and again in it")
+		return "", errors.New("upkeep was stopped repeatedly during it")
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, undoWithin, fmt.Errorf("it took longer than %s", undoWithin))
 	defer cancel()
@@ -120,10 +120,10 @@ func (e *Engine) undoes(ctx context.Context, a remediate.Action, u remediate.Und
 }
 
 // mendable tells people what a run has left that they are to mend.
-func (e *Engine) mendable(run remediate.Run, m move) *remediate.Notice {
-	return &remediate.Notice{
-		Key: fmt.Sprintf("left/%d", run.ID), Kind: remediate.NoticePage, Run: run.ID, Episode: run.Request.Episode, At: e.now(), Labels: about(run),
-		Title: fmt.Sprintf("Run %d has ended and left something half done: %s", run.ID, run.Request.Action),
+func (e *Engine) mendable(run remediate.Run, m move) *remediate.Notification {
+	return &remediate.Notification{
+		Key: fmt.Sprintf("left/%d", run.ID), Kind: remediate.NotificationPage, Run: run.ID, Incident: run.Request.Incident, At: e.now(), Labels: about(run),
+		Title: fmt.Sprintf("Run %d has ended with an incomplete step: %s", run.ID, run.Request.Action),
 		Text:  m.why,
 	}
 }

@@ -64,7 +64,7 @@ func TestBegunStepIsUndone(t *testing.T) {
 			bubble(t, func(t *testing.T, h *house) {
 				s := &scene{house: h, mode: remediate.Auto, entry: "1y", stay: time.Second, batches: 20}
 				d := &halved{scene: s, faults: test.faults}
-				mine := func(set *engine.Setting) { set.Actions[0].Remedy = d }
+				mine := func(set *engine.Setting) { set.Actions[0].Executor = d }
 				h.actions = func() []remediate.Action { return s.setting(remediate.CancelNever, mine).Actions }
 				e, stop := h.live()
 				s.e = e
@@ -86,7 +86,7 @@ func TestBegunStepIsUndone(t *testing.T) {
 				pass(3 * time.Minute)
 				run := h.is(1, remediate.Declined)
 				says(t, run.Why, "none of 2 steps done, step 1 was begun", test.says)
-				pages := h.notices(remediate.NoticePage)
+				pages := h.notices(remediate.NotificationPage)
 				if test.left {
 					says(t, run.Why, "half of step 1: MEND IT")
 				}
@@ -97,7 +97,7 @@ func TestBegunStepIsUndone(t *testing.T) {
 					}
 				}
 				if want := map[bool]int{true: 1}[test.left]; told != want || len(d.undone) == 0 != test.left {
-					t.Errorf("undone: %v; told %d times: %+v", d.undone, told, pages)
+					t.Errorf("undone: %v; notified %d times: %+v", d.undone, told, pages)
 				}
 				h.verify()
 			})

@@ -45,14 +45,14 @@ func TestVerifiedByTheExpression(t *testing.T) {
 		at     time.Duration // and then it is
 		says   string
 	}{
-		{"nobody can be asked", "sick > 0", nil, 0, 0, 0, remediate.Cleared, 0, "from 10 to 0, limit 0"},
+		{"no Prometheus", "sick > 0", nil, 0, 0, 0, remediate.Cleared, 0, "from 10 to 0, limit 0"},
 		{"no expression", "", &rulebook{}, time.Hour, 0, 0, remediate.Cleared, 0, "from 10 to 0, limit 0"},
-		{"it does not hold", "sick > 0", &rulebook{}, 0, 0, 0, remediate.Cleared, 0, "does not hold any more"},
-		{"it holds for a while", "sick > 0", &rulebook{}, 2 * time.Minute, 0, 119 * time.Second, remediate.Cleared, 126 * time.Second, "does not hold any more"},
+		{"it does not hold", "sick > 0", &rulebook{}, 0, 0, 0, remediate.Cleared, 0, "no longer holds"},
+		{"it holds for a while", "sick > 0", &rulebook{}, 2 * time.Minute, 0, 119 * time.Second, remediate.Cleared, 126 * time.Second, "no longer holds"},
 		{"it holds on", "sick > 0", &rulebook{}, time.Hour, 0, 299 * time.Second, remediate.Inconclusive, 306 * time.Second, "still holds"},
-		{"it looks back", "avg_over_time(sick[10m]) > 0", &rulebook{}, 14 * time.Minute, 0, 839 * time.Second, remediate.Cleared, 846 * time.Second, "does not hold any more"},
+		{"it looks back", "avg_over_time(sick[10m]) > 0", &rulebook{}, 14 * time.Minute, 0, 839 * time.Second, remediate.Cleared, 846 * time.Second, "no longer holds"},
 		{"it looks back as the policy says", "sick > 0", &rulebook{}, time.Hour, 5 * time.Minute, 599 * time.Second, remediate.Inconclusive, 606 * time.Second, "still holds"},
-		{"it cannot be asked", "sick > 0", &rulebook{err: errors.New("no answer")}, 0, 0, 299 * time.Second, remediate.Inconclusive, 306 * time.Second, "could not be asked"},
+		{"it cannot be asked", "sick > 0", &rulebook{err: errors.New("no answer")}, 0, 0, 299 * time.Second, remediate.Inconclusive, 306 * time.Second, "could not be evaluated"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, h *house) {
@@ -73,7 +73,7 @@ func TestVerifiedByTheExpression(t *testing.T) {
 				if test.state == remediate.Inconclusive {
 					pages = 1 // what contradicts itself is for people
 				}
-				if got := h.notices(remediate.NoticePage); len(got) != pages {
+				if got := h.notices(remediate.NotificationPage); len(got) != pages {
 					t.Errorf("%d pages, want %d", len(got), pages)
 				}
 				h.runs(1)
@@ -102,7 +102,7 @@ func TestRelapseWhileVerified(t *testing.T) {
 	})
 }
 
-// sick makes tables sick that a step relieves by so much, and tells of them one
+// sick makes tables sick that a step relieves by so much, and delivers them one
 // after the other.
 func (h *house) sick(first, n int) {
 	for i := first; i < first+n; i++ {
@@ -121,21 +121,21 @@ func TestDemotedByItsEffect(t *testing.T) {
 		h.sick(1, 4)
 		h.ward.change(func() { h.ward.relief = 1 })
 		h.sick(5, 1)
-		if got := h.notices(remediate.NoticeTell); len(got) != 0 {
+		if got := h.notices(remediate.NotificationTell); len(got) != 0 {
 			t.Fatalf("4 of 5 promise 52 %%, which is enough: %+v", got)
 		}
 		h.sick(6, 1)
-		got := h.notices(remediate.NoticeTell)
+		got := h.notices(remediate.NotificationTell)
 		if len(got) != 1 || got[0].Run != 6 {
 			t.Fatalf("4 of 6 promise 41 %%, which is too little: %+v", got)
 		}
-		says(t, got[0].Title, `Policy "heal" asks before it acts`)
-		says(t, got[0].Text, "4 of 6 runs have cleared, which promises 41 %", "at least 50 %", "upkeep policy promote 'heal'")
+		says(t, got[0].Title, `Policy "heal" is demoted`)
+		says(t, got[0].Text, "4 of 6 runs resolved the incident (lower bound 41 %)", "at least 50 %", "upkeep policy promote 'heal'")
 		if diff := cmp.Diff([]remediate.Note{remediate.NoteDemoted}, h.notes(6)); diff != "" {
 			t.Error(diff)
 		}
 		h.sick(7, 1)
-		says(t, h.is(7, remediate.Asked).Why, "the policy was put back to ask", "at least 50 %")
+		says(t, h.is(7, remediate.Asked).Why, "the policy is demoted", "at least 50 %")
 		effects := len(h.ward.did())
 
 		if err := h.journal.Promote(t.Context(), "heal", "ann", "the remedy is mended"); err != nil {
@@ -149,7 +149,7 @@ func TestDemotedByItsEffect(t *testing.T) {
 		}
 		h.ward.change(func() { h.ward.relief = 1 })
 		h.sick(8, 3) // 1 of 4 since: too few to tell
-		if got := h.notices(remediate.NoticeTell); len(got) != 1 {
+		if got := h.notices(remediate.NotificationTell); len(got) != 1 {
 			t.Errorf("what was before the promotion counts: %+v", got)
 		}
 		h.verify()

@@ -45,7 +45,7 @@ func newWard() *ward {
 func (w *ward) action() remediate.Action {
 	return remediate.Action{
 		Name: "ward/heal", Target: "main", Lowers: "upkeep_ward_sickness", Subject: []string{"server", "table"},
-		Exclusive: []string{"server", "table"}, Timeout: w.timeout, Remedy: w,
+		Exclusive: []string{"server", "table"}, Timeout: w.timeout, Executor: w,
 	}
 }
 
@@ -65,13 +65,13 @@ func (w *ward) Plan(_ context.Context, r remediate.Request) (p remediate.Plan, e
 	}
 	for i := range w.steps {
 		if w.lacks != "" {
-			if err := p.Lack(remediate.Refuse(remediate.ReasonPrivilege, "%s", w.lacks)); err != nil {
+			if err := p.NoteMissing(remediate.Refuse(remediate.ReasonPrivilege, "%s", w.lacks)); err != nil {
 				return p, err
 			}
 		}
 		p.Steps = append(p.Steps, remediate.Step{Do: fmt.Sprintf("%s %q %d", verb, table, i+1), Args: map[string]string{"table": table, "verb": verb, "sickness": fmt.Sprint(w.sickness[table])}})
 	}
-	return p, p.Lacking()
+	return p, p.Missing()
 }
 
 func (w *ward) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {

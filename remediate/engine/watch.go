@@ -139,7 +139,7 @@ func (e *Engine) watch(ctx context.Context) {
 	defer every.Stop()
 	for {
 		if err := e.overlook(ctx); err != nil && ctx.Err() == nil {
-			e.log.Warn("runs could not be held against the configuration", "err", err)
+			e.log.Warn("runs could not be checked against the configuration", "err", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -215,7 +215,7 @@ func (e *Engine) noteHeld(ctx context.Context, c *carried, d *doing, r *remediat
 	if c.doing.Load() != d {
 		return nil // it has ended meanwhile
 	}
-	why := fmt.Sprintf("%s; the statement of step %d is left to end, since cancelling it would leave something behind, and nothing further is started", r.Detail, d.step+1)
+	why := fmt.Sprintf("%s; the statement of step %d runs to its end, because cancelling it would leave something behind, and no further step is started", r.Detail, d.step+1)
 	entry := remediate.Entry{Run: d.run.ID, At: e.now(), From: d.run.State, To: d.run.State, Note: remediate.NoteHeld, Reason: r.Reason, Why: why}
 	next := d.run
 	next.Plan = d.plan

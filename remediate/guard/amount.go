@@ -11,7 +11,7 @@ func Amount() remediate.Guard {
 	return remediate.Guard{
 		Name: remediate.ReasonAmount,
 		Doc: "Amount ends the run when its plan expects to delete, drop or prune more rows than most_rows, or a larger share than most_share, of its policy or schedule. " +
-			"A plan that does not know how much ends too where such a bound is set. While the run acts it stops before it removes more.",
+			"If such a limit is set, a plan with an unknown amount ends the run too. While the run acts, it stops before it removes more.",
 		Exact: true, During: true,
 		Check: func(_ context.Context, p remediate.Proposal) error {
 			terms, amount := p.Run.Request.Terms, p.Run.Plan.Amount
@@ -21,9 +21,9 @@ func Amount() remediate.Guard {
 			most := terms.Most(amount)
 			switch {
 			case most == nil || amount.Rows == 0 && amount.Bytes == 0:
-				return remediate.Refuse(remediate.ReasonAmount, "%s bounds how much may go, and the plan does not know how much that is: run it by hand", whose(p.Run.Request))
+				return remediate.Refuse(remediate.ReasonAmount, "%s limits the amount, and the plan's amount is unknown: run it by hand", whose(p.Run.Request))
 			case amount.Exceeds(most):
-				return remediate.Refuse(remediate.ReasonAmount, "%s would go, and %s allows %s: raise most_rows or most_share, or run it by hand", amount, whose(p.Run.Request), most)
+				return remediate.Refuse(remediate.ReasonAmount, "the plan would remove %s, and %s allows %s: raise most_rows or most_share, or run it by hand", amount, whose(p.Run.Request), most)
 			}
 			return nil
 		},

@@ -17,7 +17,7 @@ const (
 	clockAhead = 5 * time.Second
 )
 
-// Backups tells of the backups that there are, and of those that were read back and
+// Backups returns the existing backups, and those that were read back and
 // found good.
 type Backups interface {
 	// Backups returns every series of backups of a server.
@@ -43,7 +43,7 @@ type Dated struct {
 func Backup(b Backups) remediate.Guard {
 	return remediate.Guard{
 		Name: "backup",
-		Doc: "Backup makes the run of a destructive action wait while the newest verified backup of its target is older than the policy says, or none is there. " +
+		Doc: "Backup makes the run of a destructive action wait while the newest verified backup of its target is older than the policy allows, or does not exist. " +
 			"That is the newest backup that was made before the last verification; where only newer ones are left, the time of the verification counts. A time in the future is refused.",
 		Early: true,
 		Check: func(ctx context.Context, p remediate.Proposal) error {
@@ -59,13 +59,13 @@ func Backup(b Backups) remediate.Guard {
 			var what string
 			switch {
 			case err != nil:
-				what = fmt.Sprintf("it is not known whether %s has a verified backup: %v", server, err)
+				what = fmt.Sprintf("whether %s has a verified backup is unknown: %v", server, err)
 			case len(all) == 0:
-				what = fmt.Sprintf("no verified backup of %s is known: make one, have it verified, and name it in the configuration", server)
+				what = fmt.Sprintf("%s has no verified backup: make one, verify it, and name it in the configuration", server)
 			}
 			for _, s := range all {
 				if what == "" {
-					what = s.lacks(server, within, p.Now)
+					what = s.shortfall(server, within, p.Now)
 				}
 			}
 			if what == "" {
@@ -76,8 +76,8 @@ func Backup(b Backups) remediate.Guard {
 	}
 }
 
-// lacks says why a series is not enough, nothing where it is.
-func (s Series) lacks(server string, within time.Duration, now time.Time) string {
+// shortfall says why a series is not enough, nothing where it is.
+func (s Series) shortfall(server string, within time.Duration, now time.Time) string {
 	stamp := func(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 	var newest, checked Dated
 	for _, b := range s.Backups {
@@ -94,7 +94,7 @@ func (s Series) lacks(server string, within time.Duration, now time.Time) string
 	verified := fmt.Sprintf("the newest backup of %s, %s, was made at %s; the last verification (%s) was at %s", server, newest.Name, stamp(newest.At), s.Verified.Name, stamp(s.Verified.At))
 	switch {
 	case newest.At.IsZero():
-		return fmt.Sprintf("no backup of %s is there (%s): make one and have it verified", server, s.Path)
+		return fmt.Sprintf("%s has no backup (%s): make one and verify it", server, s.Path)
 	case s.Verified.Name == "":
 		return fmt.Sprintf("no verified backup of %s is known: the newest, %s, was made at %s, and the configuration names no file (verified) that says when one was restored and found good", server, newest.Name, stamp(newest.At))
 	case s.Verified.At.IsZero():

@@ -17,8 +17,8 @@ const breakerAgain = time.Minute
 func Breaker() remediate.Guard {
 	return remediate.Guard{
 		Name: "breaker",
-		Doc: "Breaker makes the run wait after so many runs of its policy in a row failed or did not help. " +
-			"After the time that the policy says, one run may try again, or else when a person closes the breaker. A run that could not be judged does not count.",
+		Doc: "Breaker makes the run wait after several runs of its policy in a row failed or did not help. " +
+			"One run may try again after the time that the policy sets, or when a person closes the breaker. A run without a verdict does not count.",
 		Early: true, Exact: true,
 		Check: func(_ context.Context, p remediate.Proposal) error {
 			terms := p.Run.Request.Terms
@@ -45,7 +45,7 @@ func Breaker() remediate.Guard {
 			}
 			for _, w := range p.Working.Acting {
 				if ofSame(w, p.Run.Request) {
-					return crowded(p, "breaker", "%s: run %d tries again, and its end is waited for", what, w.Run)
+					return crowded(p, "breaker", "%s: run %d is trying again; waiting for its end", what, w.Run)
 				}
 			}
 			return nil

@@ -8,7 +8,7 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
-// rampMemory is how long a run that cleared speaks for the next one. What worked
+// rampMemory is how long a successful run counts for the ramp. What worked
 // the day before yesterday may be done by another version of everything today.
 const rampMemory = 24 * time.Hour
 
@@ -17,8 +17,8 @@ const rampMemory = 24 * time.Hour
 func Budget() remediate.Guard {
 	return remediate.Guard{
 		Name: remediate.ReasonBudget,
-		Doc: "Budget makes the run wait while as large a share of the action's targets is worked on as the policy allows, but never less than one target; " +
-			"a target counts until its run is verified. With a ramp the policy begins with one run at once, and may have two, four, eight as they clear; one that fails or does not help begins anew.",
+		Doc: "Budget makes the run wait while the policy's maximum share of the action's targets has concurrent runs (at least one target is always allowed); " +
+			"a target counts until its run is verified. With a ramp the policy starts with one concurrent run, then allows two, four, eight while runs succeed; a failed or useless run resets the ramp.",
 		Early: true, Exact: true,
 		Check: func(_ context.Context, p remediate.Proposal) error {
 			if byHand(p.Run.Request) {
@@ -50,7 +50,7 @@ func share(p remediate.Proposal) error {
 	if len(targets) <= allowed {
 		return nil
 	}
-	return crowded(p, remediate.ReasonBudget, "with this run %d of %d targets would be worked on by %s or be not yet verified; the budget of %g allows %d: wait until one has ended",
+	return crowded(p, remediate.ReasonBudget, "with this run, %d of %d targets would have active or unverified runs of %s; the budget of %g allows %d: waiting for one to end",
 		len(targets), p.Targets, p.Run.Request.Action, budget, allowed)
 }
 
@@ -69,7 +69,7 @@ func ramp(p remediate.Proposal) error {
 	if at < allowed {
 		return nil
 	}
-	return crowded(p, remediate.ReasonBudget, "%d runs of %s are under way or not yet verified; after %d that cleared in a row the ramp allows %d at once: wait until one has ended",
+	return crowded(p, remediate.ReasonBudget, "%d runs of %s are active or unverified; after %d successful runs in a row the ramp allows %d: waiting for one to end",
 		at, whose(p.Run.Request), cleared, allowed)
 }
 

@@ -13,7 +13,7 @@ import (
 func Cooldown() remediate.Guard {
 	return remediate.Guard{
 		Name:  "cooldown",
-		Doc:   "Cooldown makes the run wait until the last run of this action on this subject ended as long ago as the policy says.",
+		Doc:   "Cooldown makes the run wait until the cooldown of the policy has passed since the last run of this action on this subject.",
 		Early: true, Exact: true,
 		Check: func(_ context.Context, p remediate.Proposal) error {
 			cooldown, last := p.Run.Request.Terms.Cooldown, p.Working.LastEnd

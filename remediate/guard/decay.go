@@ -26,7 +26,7 @@ func Decay() remediate.Guard {
 			}
 			return &remediate.Refusal{
 				Reason: "decay",
-				Detail: fmt.Sprintf("the last run ended at %s and the alert looks back for %s: what fires now may be what was cured then", last.Format(time.RFC3339), decay),
+				Detail: fmt.Sprintf("the last run ended at %s and the alert looks back for %s: the alert may still show what that run fixed", last.Format(time.RFC3339), decay),
 				Until:  until,
 			}
 		},

@@ -20,11 +20,11 @@ type Answers interface {
 }
 
 // Freshness makes a run wait while the collector of the metric that its action
-// lowers does not answer: what nobody sees is not acted on.
+// lowers does not answer: without a current measurement upkeep does not act.
 func Freshness(a Answers) remediate.Guard {
 	return remediate.Guard{
 		Name:  "freshness",
-		Doc:   "Freshness makes the run wait while the collector of the metric that the action lowers fails, or has not answered for as long as the policy says. A database that does not answer holds the runs that are about it, and those of no other database. It asks the collectors' clock, not the target.",
+		Doc:   "Freshness makes the run wait while the collector of the metric that the action lowers fails, or its last success is older than the policy allows. A database that does not answer blocks only its own runs. The guard reads the time of the last collection and does not query the target.",
 		Early: true,
 		Check: func(_ context.Context, p remediate.Proposal) error {
 			fresh, metric, server := p.Run.Request.Terms.Fresh, p.Action.Lowers, on(p.Run.Request)
@@ -37,9 +37,9 @@ func Freshness(a Answers) remediate.Guard {
 			case err != nil:
 				what += "fails: " + err.Error()
 			case last.IsZero():
-				what += "has never answered; see whether it is switched on, and its log"
+				what += "has never succeeded; check whether it is enabled, and its log"
 			case p.Now.Sub(last) > fresh:
-				what += fmt.Sprintf("answered last at %s, longer ago than %s; see its log", last.Format(time.RFC3339), fresh)
+				what += fmt.Sprintf("last succeeded at %s, longer ago than %s; see its log", last.Format(time.RFC3339), fresh)
 			default:
 				return nil
 			}

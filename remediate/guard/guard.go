@@ -26,7 +26,7 @@ type Config struct {
 // decide from the proposal alone, then those that ask elsewhere, and last the one
 // that asks a person, who is not bothered while something else is in the way.
 //
-// A run that only observes changes nothing. Nothing but Mode stands in its way, so
+// A run that only observes changes nothing. Only the guard Mode applies to it, so
 // that its plan is in the journal at once.
 func All(c Config) []remediate.Guard {
 	all := []remediate.Guard{
@@ -62,7 +62,7 @@ func unlessObserved(check func(context.Context, remediate.Proposal) error) func(
 }
 
 // byHand reports whether a person asked for the run. What a policy is held to,
-// because nobody looks, does not hold for one who does.
+// because it acts unattended, does not apply to a person who watches.
 func byHand(r remediate.Request) bool {
 	return r.Policy == "" && r.Schedule == "" && strings.HasPrefix(r.By, "user/")
 }

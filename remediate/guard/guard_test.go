@@ -74,7 +74,7 @@ func (b backups) Backups(_ context.Context, server string) ([]guard.Series, erro
 	return b.all, b.err
 }
 
-// series is a backup for each age, and a verification; one long ago is none.
+// series is a backup for each age, and a verification; one long ago does not count.
 func series(verified time.Duration, ages ...time.Duration) guard.Series {
 	s := guard.Series{Path: "/b/*", Verified: guard.Dated{Name: "/b/verified"}}
 	if verified != unverified {
@@ -92,11 +92,11 @@ func asks(p *remediate.Proposal) { p.Action.Asks = true }
 
 func windowed(p *remediate.Proposal) { p.Action.Windowed = true }
 
-// remedy cannot tell how much room there is, and roomy can.
-type remedy struct{ remediate.Remedy }
+// executor cannot tell how much room there is, and roomy can.
+type executor struct{ remediate.Executor }
 
 type roomy struct {
-	remediate.Remedy
+	remediate.Executor
 	room remediate.Headroom
 	err  error
 }
@@ -105,7 +105,7 @@ func (r roomy) Headroom(context.Context, remediate.Request) (remediate.Headroom,
 	return r.room, r.err
 }
 
-// proposal is a run that nothing stands in the way of, changed by the test.
+// proposal is a run that nothing blocks, changed by the test.
 func proposal(change ...func(*remediate.Proposal)) remediate.Proposal {
 	p := remediate.Proposal{
 		Run: remediate.Run{
@@ -116,7 +116,7 @@ func proposal(change ...func(*remediate.Proposal)) remediate.Proposal {
 			},
 			Plan: remediate.Plan{Steps: []remediate.Step{{Do: "VACUUM logs"}}},
 		},
-		Action:    remediate.Action{Name: "postgres/vacuum", Target: "main", Lowers: "upkeep_postgres_table_dead_ratio", Remedy: remedy{}},
+		Action:    remediate.Action{Name: "postgres/vacuum", Target: "main", Lowers: "upkeep_postgres_table_dead_ratio", Executor: executor{}},
 		Exclusive: "main/logs", Targets: 10, Now: noon,
 	}
 	for _, c := range change {
@@ -171,7 +171,7 @@ func person(p *remediate.Proposal) {
 }
 
 func room(r remediate.Headroom) func(*remediate.Proposal) {
-	return func(p *remediate.Proposal) { p.Action.Remedy = roomy{room: r} }
+	return func(p *remediate.Proposal) { p.Action.Executor = roomy{room: r} }
 }
 
 // on is a run of the proposal's action and policy on another subject.
@@ -221,9 +221,9 @@ type changes = []func(*remediate.Proposal)
 func TestPeople(t *testing.T) {
 	hash, other := proposal().Run.Plan.Hash(), remediate.Plan{}.Hash()
 	for _, c := range []testCase{
-		{name: "nothing stands in the way"},
+		{name: "nothing blocks"},
 		{name: "observe", change: changes{mode(remediate.Observe)}, reason: "observe"},
-		{name: "nothing but its mode stands in the way of one that observes", change: changes{mode(remediate.Observe), paused("all", time.Time{}), demoted}, reason: "observe"},
+		{name: "only its mode blocks one that observes", change: changes{mode(remediate.Observe), paused("all", time.Time{}), demoted}, reason: "observe"},
 		{name: "all is paused", change: changes{paused("all", time.Time{})}, reason: "pause", again: 30 * time.Second, says: "upkeep resume all"},
 		{name: "paused for a moment", change: changes{paused("all", noon.Add(time.Second))}, reason: "pause", again: time.Second, says: "ends at 2026-01-01T12:00:01Z"},
 		{name: "a pause that is over", change: changes{paused("all", noon)}},
@@ -233,11 +233,11 @@ func TestPeople(t *testing.T) {
 		{name: "another target is paused", change: changes{paused("target/other", time.Time{})}},
 		{name: "a person's own run is paused too", change: changes{person, paused("all", time.Time{})}, reason: "pause", again: 30 * time.Second},
 
-		{name: "nobody has answered", change: changes{mode(remediate.Ask)}, reason: "approval", says: hash},
-		{name: "a mode that nobody knows asks", change: changes{mode("automatic")}, reason: "approval"},
+		{name: "not answered", change: changes{mode(remediate.Ask)}, reason: "approval", says: hash},
+		{name: "an unknown mode asks", change: changes{mode("automatic")}, reason: "approval"},
 		{name: "approved", change: changes{mode(remediate.Ask), approved(hash, noon.Add(time.Hour))}},
-		{name: "another plan was approved", change: changes{mode(remediate.Ask), approved(other, noon.Add(time.Hour))}, reason: "approval", says: "another than the plan " + other + " that ann"},
-		{name: "the approval has run out", change: changes{mode(remediate.Ask), approved(hash, noon)}, reason: "approval", says: "again"},
+		{name: "another plan was approved", change: changes{mode(remediate.Ask), approved(other, noon.Add(time.Hour))}, reason: "approval", says: "differs from plan " + other + ", which ann"},
+		{name: "the approval has run out", change: changes{mode(remediate.Ask), approved(hash, noon)}, reason: "approval", says: "the approval by ann expired"},
 		{name: "put back to ask", change: changes{demoted}, reason: "approval", says: "3 of 10 runs cleared"},
 		{name: "put back to ask and approved", change: changes{demoted, approved(hash, noon.Add(time.Hour))}},
 		{name: "a person does not approve of a person", change: changes{person, mode(remediate.Ask)}},
@@ -259,11 +259,11 @@ func TestTime(t *testing.T) {
 		{name: "one of two windows is open", config: windows, change: in("night", "day")},
 		{name: "the window is closed", config: windows, change: in("night"), reason: "window", again: 15 * time.Hour, says: "opens at 2026-01-02T03:00:00Z"},
 		{name: "two windows are closed", config: windows, change: in("night", "evening"), reason: "window", again: 8 * time.Hour},
-		{name: "no such window", config: windows, change: in("day", "weekend"), reason: "window", says: `no window "weekend"`},
-		{name: "a window that is over for good", config: windows, change: in("past"), reason: "window", says: "does not open again"},
+		{name: "no such window", config: windows, change: in("day", "weekend"), reason: "window", says: `unknown window "weekend"`},
+		{name: "a window that is over for good", config: windows, change: in("past"), reason: "window", says: "never opens again"},
 		{name: "a window that is over for good and one that is not", config: windows, change: in("past", "night"), reason: "window", again: 15 * time.Hour},
 		{name: "a person waits for the window that the person names", config: windows, change: append(in("night"), person), reason: "window", again: 15 * time.Hour},
-		{name: "an action that wants a window, without one", config: windows, change: changes{windowed}, reason: "window", says: "postgres/vacuum acts within a maintenance window only"},
+		{name: "an action that wants a window, without one", config: windows, change: changes{windowed}, reason: "window", says: "postgres/vacuum needs a maintenance window"},
 		{name: "an action that wants a window, without one, asked for by a person", config: windows, change: changes{windowed, person}, reason: "window", says: "--window"},
 		{name: "an action that wants a window, in one", config: windows, change: append(in("day"), windowed)},
 
@@ -293,7 +293,7 @@ func TestCrowds(t *testing.T) {
 
 		{name: "room on the target", config: limits, change: changes{work(on("main", allowed), on("a", allowed))}},
 		{name: "the target is full", config: limits, change: changes{work(on("main", allowed), on("main", allowed))}, reason: "limit", again: 15 * time.Second, says: "2 runs act on target main, the limit is 2"},
-		{name: "all is full", config: limits, change: changes{work(on("a", allowed), on("b", allowed), stranger)}, reason: "limit", again: 15 * time.Second, says: "3 runs act in all"},
+		{name: "all is full", config: limits, change: changes{work(on("a", allowed), on("b", allowed), stranger)}, reason: "limit", again: 15 * time.Second, says: "3 runs act in total"},
 		{name: "runs that are verified do not act", config: limits, change: changes{work(on("main", applied), on("main", applied), on("a", applied), stranger)}},
 		{name: "without limits", change: changes{work(on("main", allowed), on("main", allowed), on("main", allowed), on("main", allowed))}},
 		{name: "a person is limited too", config: limits, change: changes{person, work(on("main", allowed), on("main", allowed))}, reason: "limit", again: 15 * time.Second},
@@ -312,7 +312,7 @@ func TestCrowds(t *testing.T) {
 		{name: "the second is too early", change: changes{ramp, work(on("a", applied))}, reason: "budget", again: 15 * time.Second, says: "allows 1"},
 		{name: "others' runs do not count in a ramp", change: changes{ramp, work(stranger)}},
 		{name: "two after one", change: changes{ramp, ended(cleared), work(on("a", applied))}},
-		{name: "not three after two", change: changes{ramp, ended(cleared, cleared), work(many(2)...)}, reason: "budget", again: 15 * time.Second, says: "after 2 that cleared in a row the ramp allows 2"},
+		{name: "not three after two", change: changes{ramp, ended(cleared, cleared), work(many(2)...)}, reason: "budget", again: 15 * time.Second, says: "after 2 successful runs in a row the ramp allows 2"},
 		{name: "four after three", change: changes{ramp, ended(cleared, inconclusive, cleared, cleared, uncleared), work(many(3)...)}},
 		{name: "one after one that did not help", change: changes{ramp, ended(uncleared, cleared, cleared, cleared), work(many(1)...)}, reason: "budget", again: 15 * time.Second},
 		{name: "one after one that failed", change: changes{ramp, ended(remediate.Failed, cleared), work(many(1)...)}, reason: "budget", again: 15 * time.Second},
@@ -343,7 +343,7 @@ func TestBreaker(t *testing.T) {
 		{name: "one in between could not be judged", change: changes{three, ended(none, bad, none, bad, bad)}, reason: "breaker", again: 58 * time.Minute},
 		{name: "those that could not be judged do not count", change: changes{three, ended(none, none, none, bad, bad)}},
 		{name: "one may try", change: changes{three, ended(bad, failed, bad), later}},
-		{name: "while one tries the others wait", change: changes{three, ended(bad, failed, bad), later, work(on("a", remediate.Applied))}, reason: "breaker", again: 59*time.Minute + 15*time.Second, says: "run 3 tries again"},
+		{name: "while one tries the others wait", change: changes{three, ended(bad, failed, bad), later, work(on("a", remediate.Applied))}, reason: "breaker", again: 59*time.Minute + 15*time.Second, says: "run 3 is trying again"},
 		{name: "another policy's run is no try", change: changes{three, ended(bad, failed, bad), later, work(remediate.Work{Policy: "other", Action: "postgres/vacuum"})}},
 		{name: "until a person closes it", change: changes{forever, ended(bad, failed, bad), later}, reason: "breaker", again: time.Hour, says: "close the breaker"},
 		{name: "one is enough", change: changes{terms(remediate.Terms{Breaker: 1}), ended(bad)}, reason: "breaker", again: time.Minute, says: "the last run of"},
@@ -355,7 +355,7 @@ func TestBreaker(t *testing.T) {
 }
 
 func TestElsewhere(t *testing.T) {
-	episode := func(p *remediate.Proposal) { p.Run.Request.Episode = 5 }
+	episode := func(p *remediate.Proposal) { p.Run.Request.Incident = 5 }
 	fresh := terms(remediate.Terms{Fresh: time.Minute})
 	answered := func(ago time.Duration, err error) guard.Config {
 		return guard.Config{Answers: answers{noon.Add(-ago), err}}
@@ -375,18 +375,18 @@ func TestElsewhere(t *testing.T) {
 	}
 	for _, c := range []testCase{
 		{name: "the collector answers", config: answered(time.Minute, nil), change: changes{fresh}},
-		{name: "the collector is late", config: answered(time.Minute+1, nil), change: changes{fresh}, reason: "freshness", again: 2 * time.Second, says: "upkeep_postgres_table_dead_ratio on main answered last at"},
+		{name: "the collector is late", config: answered(time.Minute+1, nil), change: changes{fresh}, reason: "freshness", again: 2 * time.Second, says: "upkeep_postgres_table_dead_ratio on main last succeeded at"},
 		{name: "the collector fails", config: answered(time.Second, errors.New("no route")), change: changes{fresh}, reason: "freshness", again: 2 * time.Second, says: "fails: no route"},
 		{name: "the collector never answered", config: guard.Config{Answers: answers{}}, change: changes{fresh}, reason: "freshness", again: 2 * time.Second, says: "never"},
 		{name: "the collector is not asked about", config: answered(time.Hour, nil)},
-		{name: "nobody can be asked about the collector", change: changes{fresh}},
+		{name: "no source of collections", change: changes{fresh}},
 		{name: "a person sees for himself", config: answered(time.Hour, nil), change: changes{fresh, person}},
 
 		{name: "the alert would be delivered", config: guard.Config{Deliveries: deliveries{}}, change: changes{episode}},
 		{name: "the alert is silenced", config: guard.Config{Deliveries: deliveries{why: "silenced by ann"}}, change: changes{episode}, reason: "suppressed", again: 15 * time.Second, says: "does not deliver the alert now: it is silenced by ann"},
-		{name: "whether it would be is not known", config: guard.Config{Deliveries: deliveries{err: errors.New("no route")}}, change: changes{episode}, reason: "suppressed", again: 5 * time.Second, says: "is not known: no route"},
+		{name: "whether it would be is not known", config: guard.Config{Deliveries: deliveries{err: errors.New("no route")}}, change: changes{episode}, reason: "suppressed", again: 5 * time.Second, says: "unknown whether Alertmanager suppresses the alert: no route"},
 		{name: "no alert asks", config: guard.Config{Deliveries: deliveries{why: "silenced by ann"}}},
-		{name: "nobody can be asked about the alert", change: changes{episode}},
+		{name: "no source of alerts", change: changes{episode}},
 
 		{name: "the backup is young enough", config: of(series(time.Hour, 24*time.Hour)), change: changes{destructive, day}},
 		{name: "verified at once", config: of(series(24*time.Hour, 24*time.Hour)), change: changes{destructive, day}},
@@ -396,16 +396,16 @@ func TestElsewhere(t *testing.T) {
 		{name: "the newest is not verified, the one before is too old", config: of(series(12*time.Hour, time.Hour, 25*time.Hour)), change: changes{destructive, day}, reason: "backup", again: 10 * time.Minute, says: "the newest verified backup is of 2025-12-31T11:00:00Z"},
 		{name: "written over since it was verified", config: of(series(12*time.Hour, time.Hour)), change: changes{destructive, day}},
 		{name: "written over since it was verified too long ago", config: of(series(25*time.Hour, time.Hour)), change: changes{destructive, day}, reason: "backup", again: 10 * time.Minute, says: "have the newest verified"},
-		{name: "no file, verified now", config: of(series(0)), change: changes{destructive, day}, reason: "backup", again: 10 * time.Minute, says: "no backup of main is there (/b/*)"},
-		{name: "no file, verified in the future", config: of(series(-80000 * time.Hour)), change: changes{destructive, day}, reason: "backup", again: 10 * time.Minute, says: "no backup of main is there"},
+		{name: "no file, verified now", config: of(series(0)), change: changes{destructive, day}, reason: "backup", again: 10 * time.Minute, says: "main has no backup (/b/*)"},
+		{name: "no file, verified in the future", config: of(series(-80000 * time.Hour)), change: changes{destructive, day}, reason: "backup", again: 10 * time.Minute, says: "main has no backup"},
 		{name: "verified in the future", config: of(series(-time.Minute, time.Hour)), change: changes{destructive, day}, reason: "backup", again: 10 * time.Minute, says: "/b/verified, which says when a backup of main was verified, has the time 2026-01-01T12:01:00Z, which is in the future"},
 		{name: "made in the future", config: of(series(0, -time.Minute, time.Hour)), change: changes{destructive, day}, reason: "backup", again: 10 * time.Minute, says: "the backup /b/0 of main has the time 2026-01-01T12:01:00Z, which is in the future"},
 		{name: "a clock a little ahead", config: of(series(-time.Second, -time.Second)), change: changes{destructive, day}},
 		{name: "never verified", config: of(series(unverified, time.Hour)), change: changes{destructive, day}, reason: "backup", again: 10 * time.Minute, says: "/b/verified, which the test of the restore touches, is not there"},
 		{name: "no verification is configured", config: of(unnamed), change: changes{destructive, day}, reason: "backup", again: 10 * time.Minute, says: "names no file"},
 		{name: "one of two series is too old", config: of(series(0, time.Hour), series(0, 25*time.Hour)), change: changes{destructive, day}, reason: "backup", again: 10 * time.Minute, says: "longer ago than"},
-		{name: "there is no backup", config: guard.Config{Backups: backups{}}, change: changes{destructive, day}, reason: "backup", again: 10 * time.Minute, says: "no verified backup of main"},
-		{name: "nobody knows of backups", change: changes{destructive, day}, reason: "backup", again: 10 * time.Minute},
+		{name: "there is no backup", config: guard.Config{Backups: backups{}}, change: changes{destructive, day}, reason: "backup", again: 10 * time.Minute, says: "main has no verified backup"},
+		{name: "no source of backups", change: changes{destructive, day}, reason: "backup", again: 10 * time.Minute},
 		{name: "backups cannot be asked about", config: guard.Config{Backups: backups{err: errors.New("no repository")}}, change: changes{destructive, day}, reason: "backup", again: 10 * time.Minute, says: "no repository"},
 		{name: "what is guarded needs no backup", change: changes{day}},
 		{name: "the policy asks for no backup", change: changes{destructive}},
@@ -413,13 +413,13 @@ func TestElsewhere(t *testing.T) {
 		{name: "room enough", change: changes{wants, room(full)}},
 		{name: "exactly enough", change: changes{wants, room(remediate.Headroom{FreeDisk: new(0.2), Lag: new(time.Minute), Transaction: new(time.Hour)})}},
 		{name: "too little disk", change: changes{wants, with(func(r *remediate.Headroom) { r.FreeDisk = new(0.199) })}, reason: "headroom", again: 10 * time.Minute, says: "19.9 % of the disk is free"},
-		{name: "the disk cannot be seen", change: changes{wants, with(func(r *remediate.Headroom) { r.FreeDisk = nil })}, reason: "headroom", says: "not known"},
+		{name: "the disk cannot be seen", change: changes{wants, with(func(r *remediate.Headroom) { r.FreeDisk = nil })}, reason: "headroom", says: "unknown: the disk of main is not visible"},
 		{name: "a replica is behind", change: changes{wants, with(func(r *remediate.Headroom) { r.Lag = new(61 * time.Second) })}, reason: "headroom", again: 30 * time.Second, says: "1m1s behind"},
-		{name: "the lag is not known", change: changes{wants, with(func(r *remediate.Headroom) { r.Lag = nil })}, reason: "headroom", again: 30 * time.Second, says: "not known"},
+		{name: "the lag is not known", change: changes{wants, with(func(r *remediate.Headroom) { r.Lag = nil })}, reason: "headroom", again: 30 * time.Second, says: "unknown replication lag"},
 		{name: "a transaction is old", change: changes{wants, with(func(r *remediate.Headroom) { r.Transaction = new(time.Hour + time.Second) })}, reason: "headroom", again: 30 * time.Second, says: "session 9"},
-		{name: "transactions are not known", change: changes{wants, with(func(r *remediate.Headroom) { r.Transaction = nil })}, reason: "headroom", again: 30 * time.Second, says: "not known"},
+		{name: "transactions are not known", change: changes{wants, with(func(r *remediate.Headroom) { r.Transaction = nil })}, reason: "headroom", again: 30 * time.Second, says: "unknown age of the oldest transaction"},
 		{name: "all at once", change: changes{wants, room(remediate.Headroom{FreeDisk: new(0.0), Lag: new(time.Hour), Transaction: new(24 * time.Hour), Who: "session 9"})}, reason: "headroom", again: 10 * time.Minute, says: "behind, more than 1m0s: wait until it has caught up; a transaction"},
-		{name: "the action cannot tell", change: changes{wants}, reason: "headroom", says: "postgres/vacuum cannot tell"},
+		{name: "the action cannot tell", change: changes{wants}, reason: "headroom", says: "postgres/vacuum cannot report"},
 		{name: "nothing is asked", change: changes{room(remediate.Headroom{})}},
 	} {
 		t.Run(c.name, c.run)
@@ -429,7 +429,7 @@ func TestElsewhere(t *testing.T) {
 // A target that cannot be asked is a fault, which is tried again, not a refusal.
 func TestHeadroomFails(t *testing.T) {
 	down := errors.New("no route")
-	p := proposal(terms(remediate.Terms{Lag: time.Second}), func(p *remediate.Proposal) { p.Action.Remedy = roomy{err: down} })
+	p := proposal(terms(remediate.Terms{Lag: time.Second}), func(p *remediate.Proposal) { p.Action.Executor = roomy{err: down} })
 	err := guard.Headroom().Check(t.Context(), p)
 	if _, refused := remediate.Refused(err); refused || !errors.Is(err, down) || !strings.Contains(err.Error(), "headroom of main") {
 		t.Errorf("Check: %v", err)

@@ -22,7 +22,7 @@ type Limits struct {
 func Limit(l Limits) remediate.Guard {
 	return remediate.Guard{
 		Name:  remediate.ReasonLimit,
-		Doc:   "Limit makes the run wait while as many others act as may act at once, on its target or in all. Runs that wait for their verification do not count.",
+		Doc:   "Limit makes the run wait while the maximum number of concurrent runs is reached, on its target or in total. Runs that await verification do not count.",
 		Early: true, Exact: true,
 		Check: func(_ context.Context, p remediate.Proposal) error {
 			all, here := 0, 0
@@ -36,10 +36,10 @@ func Limit(l Limits) remediate.Guard {
 				}
 			}
 			if l.PerTarget > 0 && here >= l.PerTarget {
-				return crowded(p, remediate.ReasonLimit, "%s on target %s, the limit is %d: wait until one has ended", acting(here), on(p.Run.Request), l.PerTarget)
+				return crowded(p, remediate.ReasonLimit, "%s on target %s, the limit is %d: waiting for one to end", acting(here), on(p.Run.Request), l.PerTarget)
 			}
 			if l.All > 0 && all >= l.All {
-				return crowded(p, remediate.ReasonLimit, "%s in all, the limit is %d: wait until one has ended", acting(all), l.All)
+				return crowded(p, remediate.ReasonLimit, "%s in total, the limit is %d: waiting for one to end", acting(all), l.All)
 			}
 			return nil
 		},

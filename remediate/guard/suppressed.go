@@ -32,7 +32,7 @@ func Suppressed(d Deliveries) remediate.Guard {
 		Early: true,
 		Step:  true,
 		Check: func(ctx context.Context, p remediate.Proposal) error {
-			episode := p.Run.Request.Episode
+			episode := p.Run.Request.Incident
 			if d == nil || episode == 0 {
 				return nil
 			}
@@ -41,7 +41,7 @@ func Suppressed(d Deliveries) remediate.Guard {
 			case err != nil && (ctx.Err() != nil || store.Away(err)):
 				return err // that the store does not answer says nothing of Alertmanager
 			case err != nil:
-				return &remediate.Refusal{Reason: "suppressed", Detail: "whether Alertmanager suppresses the alert is not known: " + err.Error(), Until: p.Now.Add(unknownAgain)}
+				return &remediate.Refusal{Reason: "suppressed", Detail: "unknown whether Alertmanager suppresses the alert: " + err.Error(), Until: p.Now.Add(unknownAgain)}
 			case why != "":
 				return &remediate.Refusal{Reason: "suppressed", Detail: "Alertmanager does not deliver the alert now: it is " + why, Until: p.Now.Add(suppressedAgain)}
 			}

@@ -22,14 +22,14 @@ func WithinWindow(windows map[string]Window) remediate.Guard {
 	return remediate.Guard{
 		Name: "window",
 		Doc: "Window makes the run wait until one of the maintenance windows is open that its policy, or the person who asks for it, names. " +
-			"An action that acts within a window only is declined where none is named. A window that is not configured ends the run. " +
-			"It holds while the run acts too: when the window closes, nothing further is started, and the run goes on in the next one.",
+			"An action that needs a window is refused if none is named. A window that is not configured ends the run. " +
+			"It also applies while the run acts: when the window closes, no further step starts, and the run continues in the next window.",
 		Early: true, Exact: true, During: true,
 		Check: func(_ context.Context, p remediate.Proposal) error {
 			names := p.Run.Request.Terms.Windows
 			switch {
 			case p.Action.Windowed && len(names) == 0:
-				return remediate.Refuse("window", "%s acts within a maintenance window only; name one in the policy, or with --window", p.Action.Name)
+				return remediate.Refuse("window", "%s needs a maintenance window; name one in the policy, or with --window", p.Action.Name)
 			case len(names) == 0:
 				return nil
 			}
@@ -46,7 +46,7 @@ func WithinWindow(windows map[string]Window) remediate.Guard {
 				}
 			}
 			if next.IsZero() {
-				return remediate.Refuse("window", "%s does not open again as far as can be foreseen; correct its times in the configuration", strings.Join(names, ", "))
+				return remediate.Refuse("window", "%s never opens again; correct its times in the configuration", strings.Join(names, ", "))
 			}
 			return &remediate.Refusal{
 				Reason: "window",
@@ -62,7 +62,7 @@ func WithinWindow(windows map[string]Window) remediate.Guard {
 func known(windows map[string]Window, names []string) error {
 	for _, name := range names {
 		if windows[name] == nil {
-			return remediate.Refuse("window", "there is no window %q; the configuration has %q", name, slices.Sorted(maps.Keys(windows)))
+			return remediate.Refuse("window", "unknown window %q; the configuration has %q", name, slices.Sorted(maps.Keys(windows)))
 		}
 	}
 	return nil

@@ -41,7 +41,7 @@ func TestExpire(t *testing.T) {
 	if diff := cmp.Diff([]string{"repeated", "listed"}, expire(61*time.Minute, 12*time.Hour)); diff != "" {
 		t.Error(diff)
 	}
-	if e, err := d.Episode(t.Context(), 2); err != nil || !strings.Contains(e.Why, "not repeated") {
+	if e, err := d.Incident(t.Context(), 2); err != nil || !strings.Contains(e.Why, "not repeated") {
 		t.Errorf("%+v, %v", e, err)
 	}
 	if n := d.number(t, "select due from runs where episode = 2"); n == 0 {
@@ -55,7 +55,7 @@ func TestExpire(t *testing.T) {
 	}
 }
 
-// The time without a repetition goes on over restarts, and stands still while no upkeep
+// The time without a repetition goes on over restarts, and stops while no upkeep
 // ran: nothing could be taken then.
 func TestExpireOverRestarts(t *testing.T) {
 	d := open(t)
@@ -124,8 +124,8 @@ func (d *desk) number(t *testing.T, query string) (n int64) {
 	return n
 }
 
-// A source whose clock is ahead tells of one trouble that "began" after its clearing:
-// that is no other trouble. One that began anew by the same clock is.
+// A source whose clock is ahead reports one incident that "began" after its resolution:
+// that is not another incident. One that began anew by the same clock is.
 func TestClockAhead(t *testing.T) {
 	for _, lead := range []time.Duration{0, time.Second, 10 * time.Minute, 24 * time.Hour} {
 		d := open(t)
@@ -169,7 +169,7 @@ func TestFlapNever(t *testing.T) {
 	}
 }
 
-// An alert that is flapping so that it never outlasts its hold-down is told of after ten
+// An alert that is flapping so that it never outlasts its hold-down is reported after ten
 // minutes; one whose policy had its turn meanwhile, or that has stopped, is not.
 func TestFlappingWithoutADecision(t *testing.T) {
 	const second, minute = time.Second, time.Minute
@@ -177,7 +177,7 @@ func TestFlappingWithoutADecision(t *testing.T) {
 		name    string
 		on, off time.Duration
 		lasts   time.Duration
-		from    int64 // the first episode without a decision; 0: none is told of
+		from    int64 // the first episode without a decision; 0: none is reported
 	}{
 		{"fast", second, second, 11 * minute, 2},
 		{"fast, for nine minutes", second, second, 9 * minute, 0},
@@ -188,7 +188,7 @@ func TestFlappingWithoutADecision(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			d := open(t)
 			begun := d.now
-			var told []remediate.Episode
+			var told []remediate.Incident
 			look := func() {
 				for _, e := range d.undecided(t, "e") {
 					if !e.FlappingSince.IsZero() {
@@ -212,12 +212,12 @@ func TestFlappingWithoutADecision(t *testing.T) {
 			look()
 			if c.from == 0 {
 				if len(told) != 0 {
-					t.Errorf("told of %+v", told)
+					t.Errorf("reported %+v", told)
 				}
 				return
 			}
 			if len(told) == 0 || told[0].FlappingFrom != c.from || told[0].Flaps == 0 {
-				t.Fatalf("told of %+v, want it from episode %d on", told, c.from)
+				t.Fatalf("reported %+v, want it from episode %d on", told, c.from)
 			}
 			for _, e := range told {
 				if e.FlappingFrom != c.from {
@@ -233,7 +233,7 @@ func TestLetterSentAgain(t *testing.T) {
 	d := open(t)
 	keep := func(text, body string) {
 		t.Helper()
-		if err := d.Keep(t.Context(), remediate.Letter{Source: "alertmanager", Status: 400, Error: text, Body: []byte(body)}); err != nil {
+		if err := d.Keep(t.Context(), remediate.DeadLetter{Source: "alertmanager", Status: 400, Error: text, Body: []byte(body)}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -243,13 +243,13 @@ func TestLetterSentAgain(t *testing.T) {
 	keep("no alertname", "a")
 	keep("no alertname", "a")
 	keep("no status", "a")
-	all, err := d.Letters(t.Context(), 10)
+	all, err := d.DeadLetters(t.Context(), 10)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var got []string
 	for _, l := range all {
-		l, err := d.Letter(t.Context(), l.ID)
+		l, err := d.DeadLetter(t.Context(), l.ID)
 		if err != nil {
 			t.Fatal(err)
 		}

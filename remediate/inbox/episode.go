@@ -14,9 +14,9 @@ import (
 // Reasons why an episode was closed.
 const (
 	whyResolved = "resolved"
-	whyAbsent   = "no longer told of"
-	whyAnew     = "cleared, and it fires anew"
-	whySilent   = "not repeated by its source, which cannot be asked whether it fires"
+	whyAbsent   = "no longer in Alertmanager's list"
+	whyAnew     = "resolved, and it fires again"
+	whySilent   = "not repeated by its source, which has no list of alerts"
 )
 
 const (
@@ -25,8 +25,8 @@ const (
 	// the end delivered within a few more.
 	lingers = 15 * time.Minute
 
-	// freshness is how old the moment may be at which an episode was last told of,
-	// before it is written again though nothing else is new. Three peers tell of it
+	// freshness is how old the moment may be at which an incident was last reported,
+	// before it is written again though nothing else is new. Three peers report it
 	// within a moment, and absence is counted in minutes.
 	freshness = time.Second
 
@@ -39,17 +39,17 @@ const (
 // columns are what scan reads of an episode, in its order.
 const columns = "id, key, alert, opened, seen, closed, why, ripe, flaps"
 
-// An episode is one as the store has it.
-type episode struct {
-	remediate.Episode
+// An incident is one as the store has it.
+type incident struct {
+	remediate.Incident
 	key     string
 	text    string    // of its alert
 	cleared time.Time // when a run last cleared it; read for an open one only
 }
 
 // latest returns the open episode of a key and the one that was closed last; nil
-// where there is none. It is one statement, since it is asked for every alert.
-func latest(tx *store.Tx, key string) (open, before *episode, err error) {
+// if it does not exist. It is one statement, since it is asked for every alert.
+func latest(tx *store.Tx, key string) (open, before *incident, err error) {
 	rows, err := tx.Query("select "+columns+", (select coalesce(max(changed), 0) from runs where runs.episode = episodes.id and runs.state = '"+string(remediate.Cleared)+"')"+
 		" from episodes where key = ? and closed = 0 union all select * from (select "+columns+", 0 from episodes where key = ? and closed > 0 order by closed desc, id desc limit 1) as before", key, key)
 	if err != nil {
@@ -72,7 +72,7 @@ func latest(tx *store.Tx, key string) (open, before *episode, err error) {
 	return open, before, rows.Err()
 }
 
-func scan(rows *sql.Rows, more ...any) (e episode, err error) {
+func scan(rows *sql.Rows, more ...any) (e incident, err error) {
 	var opened, seen, closed, ripe int64
 	if err := rows.Scan(append([]any{&e.ID, &e.key, &e.text, &opened, &seen, &closed, &e.Why, &ripe, &e.Flaps}, more...)...); err != nil {
 		return e, err
@@ -89,7 +89,7 @@ func scan(rows *sql.Rows, more ...any) (e episode, err error) {
 // episode is closed and another one opens. The beginning of an alert alone does
 // not tell, since it moves when Prometheus is restarted. And an alert that fires
 // long after the clearing fires for a trouble that came back before it could end.
-func (i *Inbox) again(tx *store.Tx, open episode, a keyed, now time.Time) (anew bool, err error) {
+func (i *Inbox) again(tx *store.Tx, open incident, a keyed, now time.Time) (anew bool, err error) {
 	since := open.cleared
 	began := a.StartsAt.After(open.Alert.StartsAt) && byOurs(open.Alert, a.Alert, now).After(since)
 	if !a.Firing || since.IsZero() || !began && now.Before(since.Add(lingers)) {
@@ -103,7 +103,7 @@ func (i *Inbox) again(tx *store.Tx, open episode, a keyed, now time.Time) (anew 
 
 // start opens an episode. One that follows soon on the end of the one before is
 // held down, and longer each time.
-func (i *Inbox) start(tx *store.Tx, a keyed, before *episode, now time.Time) error {
+func (i *Inbox) start(tx *store.Tx, a keyed, before *incident, now time.Time) error {
 	flaps, hold := 0, i.config.Hold
 	if before != nil && before.Why != whyAnew && now.Sub(before.Closed) < i.config.FlapWindow {
 		flaps = before.Flaps + 1
@@ -127,11 +127,11 @@ func (i *Inbox) start(tx *store.Tx, a keyed, before *episode, now time.Time) err
 }
 
 // ahead returns by how much the clock of an alert's source is ahead of ours at least: no
-// alert is told of before it begins.
+// alert is delivered before it begins.
 func ahead(a remediate.Alert, now time.Time) time.Duration { return max(a.StartsAt.Sub(now), 0) }
 
 // byOurs returns when an alert began by our clock, as far as it is known how far the
-// clock of its source is ahead. was is what was told of the same alert before.
+// clock of its source is ahead. was is the previous report of the same alert.
 func byOurs(was, a remediate.Alert, now time.Time) time.Time {
 	return a.StartsAt.Add(-max(was.Ahead, ahead(a, now)))
 }
@@ -150,7 +150,7 @@ func flapping(flaps int) time.Duration {
 // refresh writes what an alert says now. Its beginning only moves forward: what a
 // peer that is behind says of an earlier trouble would else make that trouble's
 // late end the end of this one.
-func refresh(tx *store.Tx, open episode, a remediate.Alert, now time.Time) error {
+func refresh(tx *store.Tx, open incident, a remediate.Alert, now time.Time) error {
 	a.Ahead = max(open.Alert.Ahead, ahead(a, now))
 	if open.Alert.StartsAt.After(a.StartsAt) {
 		a.StartsAt = open.Alert.StartsAt
@@ -170,8 +170,8 @@ func refresh(tx *store.Tx, open episode, a remediate.Alert, now time.Time) error
 	return err
 }
 
-// finish closes an episode whose end was told, and keeps when that was.
-func finish(tx *store.Tx, open episode, ended, now time.Time) error {
+// finish closes an incident whose end was delivered, and keeps when that was.
+func finish(tx *store.Tx, open incident, ended, now time.Time) error {
 	a := open.Alert
 	a.Firing, a.EndsAt = false, ended
 	text, err := json.Marshal(a)

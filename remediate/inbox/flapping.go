@@ -57,7 +57,7 @@ func (r *restless) again(key string, at time.Time) {
 
 // flapping returns the newest episode of each alert that has been flapping for too long
 // without a decision. It may be over: what flaps fast is hardly ever seen open.
-func (i *Inbox) flapping(ctx context.Context) (all []remediate.Episode, err error) {
+func (i *Inbox) flapping(ctx context.Context) (all []remediate.Incident, err error) {
 	now := i.now()
 	for _, key := range i.restless.due(now) {
 		e, err := i.stretch(ctx, key)
@@ -77,7 +77,7 @@ func (i *Inbox) flapping(ctx context.Context) (all []remediate.Episode, err erro
 			i.restless.again(key, later(e.FlappingSince.Add(unhandled), now.Add(time.Second)))
 		default:
 			i.restless.again(key, now.Add(unhandled))
-			all = append(all, e.Episode)
+			all = append(all, e.Incident)
 		}
 	}
 	return all, nil
@@ -92,7 +92,7 @@ func later(a, b time.Time) time.Time {
 
 // stretch returns the newest episode of an alert, with since when nothing was decided:
 // since the end of the last episode that outlasted its hold-down, or since the first.
-func (i *Inbox) stretch(ctx context.Context, key string) (e episode, err error) {
+func (i *Inbox) stretch(ctx context.Context, key string) (e incident, err error) {
 	newest, err := i.read(ctx, "where key = ? order by id desc limit 1", key)
 	if err != nil || len(newest) == 0 {
 		return e, err

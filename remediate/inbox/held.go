@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	// heldTimeout is how long each Alertmanager may take to tell how an alert stands: a
+	// heldTimeout is how long each Alertmanager may take to return the status of an alert: a
 	// run is waiting.
 	heldTimeout = 5 * time.Second
 
@@ -40,7 +40,7 @@ type Delivery struct {
 // holds does not count. Where one of several peers holds the alert back it is held: the
 // others have not heard of it yet. An error says that none of them can be asked.
 func (d *Delivery) Held(ctx context.Context, id int64) (why string, err error) {
-	episode, err := d.Inbox.Episode(ctx, id)
+	episode, err := d.Inbox.Incident(ctx, id)
 	if err != nil || episode.Alert.Source != d.Alertmanager.Source || !episode.Closed.IsZero() {
 		return "", err
 	}
@@ -71,7 +71,7 @@ func (d *Delivery) Held(ctx context.Context, id int64) (why string, err error) {
 // ask asks one peer.
 func (d *Delivery) ask(ctx context.Context, am prom.Alertmanager, a remediate.Alert) (string, error) {
 	receiver := d.receiver(a)
-	all, err := am.Standings(ctx, receiver, d.filter(a.Labels)...)
+	all, err := am.AlertStatuses(ctx, receiver, d.filter(a.Labels)...)
 	if err != nil {
 		return "", err
 	}
@@ -154,7 +154,7 @@ func (d *Delivery) filter(have map[string]string) (all []prom.Matcher) {
 }
 
 // keeps returns what keeps an alert of a group from being delivered.
-func (d *Delivery) keeps(ctx context.Context, am prom.Alertmanager, s prom.Standing) (string, error) {
+func (d *Delivery) keeps(ctx context.Context, am prom.Alertmanager, s prom.AlertStatus) (string, error) {
 	for _, id := range s.SilencedBy {
 		silence, err := am.Silence(ctx, id)
 		switch {
@@ -183,7 +183,7 @@ func (d *Delivery) muted(ctx context.Context, am prom.Alertmanager, have map[str
 	}
 	r, err := d.routing(text)
 	if err != nil {
-		d.Alertmanager.Logger.Warn("cannot tell what alertmanager mutes", "err", err)
+		d.Alertmanager.Logger.Warn("cannot read what alertmanager mutes", "err", err)
 		return "", nil
 	}
 	if by := r.mutes(have, receiver, d.Inbox.now()); by != "" {

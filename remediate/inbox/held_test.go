@@ -88,8 +88,8 @@ func (h *holder) post(t *testing.T, a remediate.Alert) {
 	}
 }
 
-// stands waits until an episode is held for a reason; "" is that it is not held.
-func (h *holder) stands(t *testing.T, id int64, want string) {
+// awaitHeld waits until an episode is held for a reason; "" is that it is not held.
+func (h *holder) awaitHeld(t *testing.T, id int64, want string) {
 	t.Helper()
 	var why string
 	var err error
@@ -116,42 +116,42 @@ func TestHeld(t *testing.T) {
 	h := hold(t, 1)
 	am := h.peers[0]
 	plain := h.tell(t, "kind", "plain", "table", `täble "x"\`)
-	h.stands(t, plain, "")
-	h.stands(t, h.tell(t, "kind", "muted"), `muted by the time interval "always"`)
-	h.stands(t, h.tell(t, "kind", "asleep"), `muted by its route, which is active in ["never"] only`)
-	h.stands(t, h.tell(t, "kind", "elsewhere"), "")
+	h.awaitHeld(t, plain, "")
+	h.awaitHeld(t, h.tell(t, "kind", "muted"), `muted by the time interval "always"`)
+	h.awaitHeld(t, h.tell(t, "kind", "asleep"), `muted by its route, which is active in ["never"] only`)
+	h.awaitHeld(t, h.tell(t, "kind", "elsewhere"), "")
 	inhibited := h.tell(t, "kind", "inhibited")
-	h.stands(t, inhibited, "")
+	h.awaitHeld(t, inhibited, "")
 	h.tell(t, "kind", "source")
-	h.stands(t, inhibited, "inhibited by")
+	h.awaitHeld(t, inhibited, "inhibited by")
 
 	ours := silence(t, am, "upkeep", prom.Equal("kind", "plain"))
 	time.Sleep(50 * time.Millisecond) // it is looked at again and again below
-	h.stands(t, plain, "")
+	h.awaitHeld(t, plain, "")
 	id := silence(t, am, "ann", prom.Matcher{Name: "table", Value: ".*x.*", IsRegex: true, IsEqual: true})
-	h.stands(t, plain, "silenced by ann")
+	h.awaitHeld(t, plain, "silenced by ann")
 	for _, one := range []string{id, ours} {
 		if err := (prom.Alertmanager{URL: am.URL}).Expire(t.Context(), one); err != nil {
 			t.Fatal(err)
 		}
 	}
-	h.stands(t, plain, "")
+	h.awaitHeld(t, plain, "")
 	am.Reload(strings.Replace(holding, `'kind="muted"'`, `'kind="plain"'`, 1))
-	h.stands(t, plain, "muted by")
+	h.awaitHeld(t, plain, "muted by")
 
 	// One of a pair is silenced, and the other is delivered.
 	pair := h.tell(t, "kind", "pair", "replica", "a")
 	h.tell(t, "kind", "pair", "replica", "b")
 	silence(t, am, "ann", prom.Equal("kind", "pair"), prom.Equal("replica", "b"))
-	h.stands(t, pair, "")
+	h.awaitHeld(t, pair, "")
 	silence(t, am, "ann", prom.Equal("kind", "pair"))
-	h.stands(t, pair, "silenced by ann")
+	h.awaitHeld(t, pair, "silenced by ann")
 	am.Kill()
 	if why, err := h.Held(t.Context(), pair); err == nil {
-		t.Errorf("nobody answers, and it is %q", why)
+		t.Errorf("no Alertmanager answers, and it is %q", why)
 	}
 	am.Start() // without what it knew
-	h.stands(t, pair, "")
+	h.awaitHeld(t, pair, "")
 	if h.log.Len() > 0 {
 		t.Error(h.log.String())
 	}
@@ -161,16 +161,16 @@ func TestHeld(t *testing.T) {
 func TestHeldByPeers(t *testing.T) {
 	h := hold(t, 3)
 	id := h.tell(t, "kind", "plain")
-	h.stands(t, id, "")
+	h.awaitHeld(t, id, "")
 	h.peers[0].Kill()
-	h.stands(t, id, "")
+	h.awaitHeld(t, id, "")
 	silence(t, h.peers[2], "ann", prom.Equal("kind", "plain"))
-	h.stands(t, id, "silenced by ann")
+	h.awaitHeld(t, id, "silenced by ann")
 	h.peers[1].Kill()
-	h.stands(t, id, "silenced by ann")
+	h.awaitHeld(t, id, "silenced by ann")
 	h.peers[2].Kill()
 	if why, err := h.Held(t.Context(), id); err == nil {
-		t.Errorf("nobody answers, and it is %q", why)
+		t.Errorf("no Alertmanager answers, and it is %q", why)
 	}
 }
 
@@ -185,22 +185,22 @@ func TestHeldWhileAlertmanagerKnowsNoAlert(t *testing.T) {
 	silence(t, am, "ann", prom.Matcher{Name: "kind", Value: "pla", IsRegex: true, IsEqual: true})
 	silence(t, am, "ann", prom.Equal("kind", "plain"), prom.Matcher{Name: "table", Value: "x|z", IsRegex: true})
 	silence(t, am, "upkeep", prom.Equal("kind", "plain"))
-	h.stands(t, 1, "")
+	h.awaitHeld(t, 1, "")
 	for _, matchers := range [][]prom.Matcher{
 		{prom.Equal("kind", "plain"), prom.Equal("absent", "")},
 		{prom.Matcher{Name: "table", Value: "x|y", IsRegex: true, IsEqual: true}},
 		{prom.Matcher{Name: "kind", Value: "other"}},
 	} {
 		id := silence(t, am, "ann", matchers...)
-		h.stands(t, 1, "silenced by ann")
+		h.awaitHeld(t, 1, "silenced by ann")
 		if err := (prom.Alertmanager{URL: am.URL}).Expire(t.Context(), id); err != nil {
 			t.Fatal(err)
 		}
-		h.stands(t, 1, "")
+		h.awaitHeld(t, 1, "")
 	}
 }
 
-// A newer Alertmanager tells what is muted; what other sources tell of is not asked about.
+// A newer Alertmanager reports what is muted; alerts of other sources are not checked.
 func TestHeldByWhatItTells(t *testing.T) {
 	d := open(t)
 	d.now = time.Now()

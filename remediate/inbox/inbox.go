@@ -24,7 +24,7 @@ const (
 	// deliveries come in between the parts of a large one.
 	together = 500
 
-	// lateness is how long after its end an alert may still be told of as firing
+	// lateness is how long after its end an alert may still be delivered as firing
 	// by a peer that is behind: Alertmanager tries a delivery for group_interval,
 	// five minutes by default, and a peer waits some more for the one before it.
 	lateness = 10 * time.Minute
@@ -58,7 +58,7 @@ type Inbox struct {
 	kept   prometheus.Counter
 
 	restless restless
-	recent   recentLetters
+	recent   recentDeadLetters
 }
 
 // New returns an Inbox.
@@ -95,7 +95,7 @@ func (i *Inbox) key(a remediate.Alert) string {
 	return hex.EncodeToString(h.Sum(nil)[:16])
 }
 
-// replica reports whether a label only tells apart who tells of an alert.
+// replica reports whether a label only distinguishes the senders of an alert.
 func (i *Inbox) replica(name string) bool { return slices.Contains(i.config.ReplicaLabels, name) }
 
 // A keyed alert is one with its key.
@@ -105,7 +105,7 @@ type keyed struct {
 }
 
 // merge gives each alert its key, and leaves one of those that are the same but
-// for the replica that tells of it: what fires for one of them fires.
+// for the replica that sends it: what fires for one of them fires.
 func (i *Inbox) merge(alerts []remediate.Alert) []keyed {
 	all := make([]keyed, 0, len(alerts))
 	place := make(map[string]int, len(alerts))
@@ -128,7 +128,7 @@ func newer(a, b remediate.Alert) bool {
 }
 
 // Accept takes alerts in. When it returns nil they are all on disk; where it returns an
-// error some may be, and to tell them again changes nothing. Episodes open, are
+// error some may be, and to tell them again changes nothing. Incidents open, are
 // refreshed and close.
 func (i *Inbox) Accept(ctx context.Context, alerts []remediate.Alert) error {
 	changed := false
@@ -189,14 +189,14 @@ func (i *Inbox) accept(tx *store.Tx, a keyed, now time.Time) (changed bool, err 
 }
 
 // late reports whether an alert fires for the trouble that before was, whose end
-// was told or seen first. Peers deliver in any order, for a while.
-func late(before *episode, a remediate.Alert, now time.Time) bool {
+// was delivered or seen first. Peers deliver in any order, for a while.
+func late(before *incident, a remediate.Alert, now time.Time) bool {
 	return before != nil && now.Sub(before.Closed) < lateness &&
-		(told(*before, a) || before.Why == whyAbsent && byOurs(before.Alert, a, now).Before(before.Seen))
+		(sameEnd(*before, a) || before.Why == whyAbsent && byOurs(before.Alert, a, now).Before(before.Seen))
 }
 
-// told reports whether an alert fires for the trouble whose end was told as before's.
-func told(before episode, a remediate.Alert) bool {
+// sameEnd reports whether an alert fires for the incident whose end was delivered as before's.
+func sameEnd(before incident, a remediate.Alert) bool {
 	return before.Why == whyResolved && (a.StartsAt.Equal(before.Alert.StartsAt) || a.StartsAt.Before(before.Alert.EndsAt))
 }
 

@@ -34,10 +34,10 @@ func options(t *testing.T) store.Options {
 // What an inbox promises it promises on either database.
 func TestOnPostgres(t *testing.T) {
 	for name, test := range map[string]func(*testing.T){
-		"episodes": TestEpisodes, "pairs": TestPairInOneDelivery, "late": TestLateFiringIsBelievedAtLast, "flapping": TestFlapping, "hold": TestHold, "undecided": TestUndecided, "anew": TestAnew,
+		"episodes": TestIncidents, "pairs": TestPairInOneDelivery, "late": TestLateFiringIsBelievedAtLast, "flapping": TestFlapping, "hold": TestHold, "undecided": TestUndecided, "anew": TestAnew,
 		"hostile labels": TestHostileLabelsComeBackAsTheyWent, "letters": TestLetters, "old letters": TestOldLettersGo, "metrics": TestMetrics,
 		"reconcile": TestReconcile, "after a rest": TestReconcileAfterARest, "what is newer": TestReconcileKnowsWhatIsNewer, "merges": TestReconcileMerges, "many": TestReconcileManyAndAbsence,
-		"starts nothing": TestListingStartsNothing, "expire": TestExpire, "over restarts": TestExpireOverRestarts, "ahead": TestClockAhead, "no hold-down": TestFlapNever, "told of flapping": TestFlappingWithoutADecision, "sent again": TestLetterSentAgain,
+		"starts nothing": TestListingStartsNothing, "expire": TestExpire, "over restarts": TestExpireOverRestarts, "ahead": TestClockAhead, "no hold-down": TestFlapNever, "reported flapping": TestFlappingWithoutADecision, "sent again": TestLetterSentAgain,
 	} {
 		t.Run(name, test)
 	}
@@ -68,9 +68,9 @@ func (d *desk) accept(t *testing.T, alerts ...remediate.Alert) {
 	}
 }
 
-func (d *desk) open(t *testing.T) []remediate.Episode {
+func (d *desk) open(t *testing.T) []remediate.Incident {
 	t.Helper()
-	all, err := d.Episodes(t.Context())
+	all, err := d.Incidents(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,7 +101,7 @@ func over(start, end time.Time, labels ...string) remediate.Alert {
 	return a
 }
 
-func TestEpisodes(t *testing.T) {
+func TestIncidents(t *testing.T) {
 	type alerts = []remediate.Alert
 	for _, test := range []struct {
 		name   string
@@ -110,12 +110,12 @@ func TestEpisodes(t *testing.T) {
 		open   int
 	}{
 		{"one trouble", alerts{firing(at(0))}, 1, 1},
-		{"told again and again", alerts{firing(at(0)), firing(at(0)), firing(at(0))}, 1, 1},
-		{"told by both of a pair", alerts{firing(at(0), "replica", "a"), firing(at(1), "replica", "b"), firing(at(0), "prometheus_replica", "c")}, 1, 1},
-		{"told by Grafana with labels of its own", alerts{firing(at(0)), firing(at(0), "__alert_rule_uid__", "x")}, 1, 1},
+		{"delivered repeatedly", alerts{firing(at(0)), firing(at(0)), firing(at(0))}, 1, 1},
+		{"delivered by both of a pair", alerts{firing(at(0), "replica", "a"), firing(at(1), "replica", "b"), firing(at(0), "prometheus_replica", "c")}, 1, 1},
+		{"delivered by Grafana with labels of its own", alerts{firing(at(0)), firing(at(0), "__alert_rule_uid__", "x")}, 1, 1},
 		{"two subjects", alerts{firing(at(0), "table", "a"), firing(at(0), "table", "b")}, 2, 2},
 		{"over", alerts{firing(at(0)), resolved(at(0))}, 1, 0},
-		{"over, told twice", alerts{firing(at(0)), resolved(at(0)), resolved(at(0))}, 1, 0},
+		{"resolved, delivered twice", alerts{firing(at(0)), resolved(at(0)), resolved(at(0))}, 1, 0},
 		{"over for both of a pair", alerts{firing(at(0), "replica", "a"), firing(at(0), "replica", "b"), over(at(0), at(5), "replica", "a"), firing(at(0), "replica", "b"), over(at(0), at(6), "replica", "b")}, 1, 0},
 		{"a late firing of what is over", alerts{firing(at(0)), resolved(at(0)), firing(at(0))}, 1, 0},
 		{"a late firing of what is over, whose start had moved on", alerts{firing(at(0)), over(at(0), at(5)), firing(at(3))}, 1, 0},
@@ -148,11 +148,11 @@ func (d *desk) has(t *testing.T, opened int64, open int) {
 	if got := d.open(t); len(got) != open {
 		t.Errorf("%d episodes are open, want %d: %+v", len(got), open, got)
 	}
-	if _, err := d.Episode(t.Context(), opened+1); err == nil {
+	if _, err := d.Incident(t.Context(), opened+1); err == nil {
 		t.Errorf("there is an episode %d", opened+1)
 	}
 	if opened > 0 {
-		if _, err := d.Episode(t.Context(), opened); err != nil {
+		if _, err := d.Incident(t.Context(), opened); err != nil {
 			t.Error(err)
 		}
 	}
@@ -179,7 +179,7 @@ func TestReplicaLabelsOfOnesOwn(t *testing.T) {
 	d.has(t, 2, 2)
 }
 
-// A source that goes on to tell of what had ended is believed in the end.
+// A source that keeps sending a resolved alert is believed in the end.
 func TestLateFiringIsBelievedAtLast(t *testing.T) {
 	d := open(t)
 	d.accept(t, firing(at(0)))
@@ -314,7 +314,7 @@ func (d *desk) exec(t *testing.T, query string, args ...any) {
 	}
 }
 
-func (d *desk) undecided(t *testing.T, edition string) []remediate.Episode {
+func (d *desk) undecided(t *testing.T, edition string) []remediate.Incident {
 	t.Helper()
 	all, err := d.Undecided(t.Context(), edition, 100)
 	if err != nil {

@@ -14,18 +14,18 @@ import (
 
 const (
 	maxLetters = 1000     // that are kept; the oldest go
-	maxLetter  = 64 << 10 // bytes that are kept of a body: whoever reads it sees what it was
+	maxLetter  = 64 << 10 // bytes that are kept of a body, enough to recognize it
 	maxError   = 1 << 10  // bytes that are kept of an error, which may quote the body
 )
 
-// ErrNoLetter says that there is no such letter, or no more.
-var ErrNoLetter = errors.New("there is no such letter; the oldest make room for new ones")
+// ErrNoDeadLetter says that the dead letter does not exist, or no longer.
+var ErrNoDeadLetter = errors.New("no such dead letter; the oldest are deleted when there are more than the limit")
 
 // Keep puts a delivery that could not be read where people find it. Its number,
 // and the moment at which it was received, are given here. One that is sent again takes
 // the place of the one before: Alertmanager repeats a group, and what is wrong with it,
 // every few minutes.
-func (i *Inbox) Keep(ctx context.Context, l remediate.Letter) error {
+func (i *Inbox) Keep(ctx context.Context, l remediate.DeadLetter) error {
 	now := i.now()
 	sum := digest(l)
 	var id int64
@@ -68,13 +68,13 @@ func newest(tx *store.Tx) (id int64, err error) {
 	return id, rows.Err()
 }
 
-// recentLetters are those that this process has kept, by what is in them.
-type recentLetters struct {
+// recentDeadLetters are those that this process has kept, by what is in them.
+type recentDeadLetters struct {
 	mu  sync.Mutex
 	ids map[[sha256.Size]byte]int64
 }
 
-func digest(l remediate.Letter) (sum [sha256.Size]byte) {
+func digest(l remediate.DeadLetter) (sum [sha256.Size]byte) {
 	h := sha256.New()
 	for _, part := range []string{l.Source, l.Error, string(l.Body)} {
 		fmt.Fprintf(h, "%d:%s", len(part), part)
@@ -83,18 +83,18 @@ func digest(l remediate.Letter) (sum [sha256.Size]byte) {
 	return sum
 }
 
-func (r *recentLetters) get(sum [sha256.Size]byte) (id int64, known bool) {
+func (r *recentDeadLetters) get(sum [sha256.Size]byte) (id int64, known bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	id, known = r.ids[sum]
 	return id, known
 }
 
-func (r *recentLetters) put(sum [sha256.Size]byte, id int64) {
+func (r *recentDeadLetters) put(sum [sha256.Size]byte, id int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.ids == nil || len(r.ids) >= maxLetters {
-		r.ids = make(map[[sha256.Size]byte]int64) // what is older may stand twice
+		r.ids = make(map[[sha256.Size]byte]int64) // older ones may be there twice
 	}
 	r.ids[sum] = id
 }
@@ -105,31 +105,31 @@ func text(s string) string {
 	return strings.ReplaceAll(strings.ToValidUTF8(s, "\ufffd"), "\x00", "\ufffd")
 }
 
-// Letters returns the newest n letters, the newest first, without their bodies.
-func (i *Inbox) Letters(ctx context.Context, n int) ([]remediate.Letter, error) {
+// DeadLetters returns the newest n letters, the newest first, without their bodies.
+func (i *Inbox) DeadLetters(ctx context.Context, n int) ([]remediate.DeadLetter, error) {
 	return i.letters(ctx, "select id, received, remote, source, status, error, '', size from letters order by id desc limit ?", n)
 }
 
-// Letter returns one letter, whole.
-func (i *Inbox) Letter(ctx context.Context, id int64) (remediate.Letter, error) {
+// DeadLetter returns one letter, whole.
+func (i *Inbox) DeadLetter(ctx context.Context, id int64) (remediate.DeadLetter, error) {
 	all, err := i.letters(ctx, "select id, received, remote, source, status, error, body, size from letters where id = ?", id)
 	if err == nil && len(all) == 0 {
-		err = fmt.Errorf("letter %d: %w", id, ErrNoLetter)
+		err = fmt.Errorf("letter %d: %w", id, ErrNoDeadLetter)
 	}
 	if err != nil {
-		return remediate.Letter{}, err
+		return remediate.DeadLetter{}, err
 	}
 	return all[0], nil
 }
 
-func (i *Inbox) letters(ctx context.Context, query string, args ...any) (all []remediate.Letter, err error) {
+func (i *Inbox) letters(ctx context.Context, query string, args ...any) (all []remediate.DeadLetter, err error) {
 	rows, err := i.store.Query(ctx, query, args...)
 	if err != nil {
 		return nil, fmt.Errorf("letters: %w", err)
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	for rows.Next() {
-		var l remediate.Letter
+		var l remediate.DeadLetter
 		var received int64
 		if err := rows.Scan(&l.ID, &received, &l.Remote, &l.Source, &l.Status, &l.Error, &l.Body, &l.Size); err != nil {
 			return nil, fmt.Errorf("letters: %w", err)

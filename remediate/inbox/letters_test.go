@@ -16,7 +16,7 @@ import (
 
 func TestLetters(t *testing.T) {
 	d := open(t)
-	l := remediate.Letter{Remote: "192.0.2.1:99", Source: "grafana", Status: 400, Error: "no\x00 \xff JSON " + strings.Repeat("x", 2000), Size: 9, Body: []byte("\x00\xff'; drop")}
+	l := remediate.DeadLetter{Remote: "192.0.2.1:99", Source: "grafana", Status: 400, Error: "no\x00 \xff JSON " + strings.Repeat("x", 2000), Size: 9, Body: []byte("\x00\xff'; drop")}
 	if err := d.Keep(t.Context(), l); err != nil {
 		t.Fatal(err)
 	}
@@ -24,26 +24,26 @@ func TestLetters(t *testing.T) {
 	if err := d.Keep(t.Context(), l); err != nil {
 		t.Fatal(err)
 	}
-	if err := d.Keep(t.Context(), remediate.Letter{Source: "alertmanager", Status: 400, Error: "empty"}); err != nil {
+	if err := d.Keep(t.Context(), remediate.DeadLetter{Source: "alertmanager", Status: 400, Error: "empty"}); err != nil {
 		t.Fatal(err)
 	}
-	got, err := d.Letter(t.Context(), 1)
+	got, err := d.DeadLetter(t.Context(), 1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := remediate.Letter{ID: 1, Received: d.now, Remote: l.Remote, Source: "grafana", Status: 400, Error: "no\ufffd \ufffd JSON " + strings.Repeat("x", 1024-len("no. . JSON ")), Size: 9, Body: []byte("\x00\xff'; drop")}
+	want := remediate.DeadLetter{ID: 1, Received: d.now, Remote: l.Remote, Source: "grafana", Status: 400, Error: "no\ufffd \ufffd JSON " + strings.Repeat("x", 1024-len("no. . JSON ")), Size: 9, Body: []byte("\x00\xff'; drop")}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
-	if got, err = d.Letter(t.Context(), 2); err != nil || len(got.Body) != 64<<10 || got.Size != 1<<40 {
+	if got, err = d.DeadLetter(t.Context(), 2); err != nil || len(got.Body) != 64<<10 || got.Size != 1<<40 {
 		t.Errorf("%d bytes of %d are kept (%v)", len(got.Body), got.Size, err)
 	}
-	all, err := d.Letters(t.Context(), 2)
+	all, err := d.DeadLetters(t.Context(), 2)
 	if err != nil || len(all) != 2 || all[0].ID != 3 || all[1].ID != 2 || len(all[1].Body) != 0 {
 		t.Errorf("%+v, %v; want the newest two, without bodies", all, err)
 	}
-	if _, err := d.Letter(t.Context(), 9); !errors.Is(err, inbox.ErrNoLetter) {
-		t.Errorf("got %v, want ErrNoLetter", err)
+	if _, err := d.DeadLetter(t.Context(), 9); !errors.Is(err, inbox.ErrNoDeadLetter) {
+		t.Errorf("got %v, want ErrNoDeadLetter", err)
 	}
 }
 
@@ -61,13 +61,13 @@ func TestOldLettersGo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := d.Letter(t.Context(), 1); err != nil {
+	if _, err := d.DeadLetter(t.Context(), 1); err != nil {
 		t.Errorf("one of a thousand is gone: %v", err)
 	}
-	if err := d.Keep(t.Context(), remediate.Letter{Error: "newest"}); err != nil {
+	if err := d.Keep(t.Context(), remediate.DeadLetter{Error: "newest"}); err != nil {
 		t.Fatal(err)
 	}
-	all, err := d.Letters(t.Context(), 2000)
+	all, err := d.DeadLetters(t.Context(), 2000)
 	if err != nil || len(all) != 1000 || all[0].Error != "newest" || all[999].ID != 2 {
 		t.Errorf("%d letters, %v; want the newest thousand", len(all), err)
 	}
@@ -78,25 +78,25 @@ func TestMetrics(t *testing.T) {
 	d.accept(t, firing(at(0)), firing(at(0), "table", "t"))
 	d.accept(t, firing(at(0)))
 	d.accept(t, resolved(at(0)))
-	if err := d.Keep(t.Context(), remediate.Letter{}); err != nil {
+	if err := d.Keep(t.Context(), remediate.DeadLetter{}); err != nil {
 		t.Fatal(err)
 	}
 	if err := testutil.CollectAndCompare(d.Inbox, strings.NewReader(`
-# HELP upkeep_episodes_open Number of troubles that alerts have told of and that are not over.
-# TYPE upkeep_episodes_open gauge
-upkeep_episodes_open{alertname="A"} 1
-# HELP upkeep_inbox_alerts_total Alerts that were taken in and are on disk, told twice or not, by their source and status.
+# HELP upkeep_incidents_open Number of open incidents.
+# TYPE upkeep_incidents_open gauge
+upkeep_incidents_open{alertname="A"} 1
+# HELP upkeep_inbox_alerts_total Alerts received and stored, duplicates included, by source and status.
 # TYPE upkeep_inbox_alerts_total counter
 upkeep_inbox_alerts_total{source="alertmanager",status="firing"} 3
 upkeep_inbox_alerts_total{source="alertmanager",status="resolved"} 1
 upkeep_inbox_alerts_total{source="grafana",status="firing"} 0
 upkeep_inbox_alerts_total{source="grafana",status="resolved"} 0
-# HELP upkeep_inbox_letters Number of deliveries that could not be read and are kept for people, a thousand at most.
-# TYPE upkeep_inbox_letters gauge
-upkeep_inbox_letters 1
-# HELP upkeep_inbox_letters_total Deliveries, and alerts of one, that could not be read and were kept for people, each time they were sent.
-# TYPE upkeep_inbox_letters_total counter
-upkeep_inbox_letters_total 1
+# HELP upkeep_inbox_dead_letters Number of deliveries that could not be read and are kept for people, a thousand at most.
+# TYPE upkeep_inbox_dead_letters gauge
+upkeep_inbox_dead_letters 1
+# HELP upkeep_inbox_dead_letters_total Deliveries, and alerts of one, that could not be read and were kept for people, each time they were sent.
+# TYPE upkeep_inbox_dead_letters_total counter
+upkeep_inbox_dead_letters_total 1
 `)); err != nil {
 		t.Error(err)
 	}

@@ -15,25 +15,25 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate/inbox"
 )
 
-// A world has troubles, and three Alertmanagers that tell of them: each late,
+// A world has problems, and three Alertmanagers that deliver them: each late,
 // some twice, some never, and in any order.
 type world struct {
 	*rand.Rand
 	begin    time.Time
-	troubles map[string][]trouble
+	problems map[string][]problem
 	events   []event
 }
 
-type trouble struct{ start, end time.Time } // end is zero where it lasts
+type problem struct{ start, end time.Time } // end is zero where it lasts
 
-func (t trouble) at(when time.Time) bool {
+func (t problem) at(when time.Time) bool {
 	return !when.Before(t.start) && (t.end.IsZero() || when.Before(t.end))
 }
 
 // An event is something that reaches the inbox.
 type event struct {
 	at    time.Time
-	of    trouble          // what a delivery tells of
+	of    problem          // the subject of a delivery
 	alert *remediate.Alert // a delivery
 	list  *inbox.Listing   // or an answer
 }
@@ -51,22 +51,22 @@ const (
 func (w *world) until(most time.Duration) time.Duration { return time.Duration(w.Int64N(int64(most))) }
 
 func newWorld(seed uint64, begin time.Time) *world {
-	w := &world{Rand: rand.New(rand.NewPCG(seed, 1)), begin: begin, troubles: make(map[string][]trouble)}
+	w := &world{Rand: rand.New(rand.NewPCG(seed, 1)), begin: begin, problems: make(map[string][]problem)}
 	for n := range 4 {
 		name := strconv.Itoa(n)
 		for now := begin.Add(w.until(10 * time.Minute)); now.Before(begin.Add(span)); {
-			t := trouble{start: now, end: now.Add(time.Second + w.until(25*time.Minute))}
+			t := problem{start: now, end: now.Add(time.Second + w.until(25*time.Minute))}
 			if t.end.After(begin.Add(span)) {
 				t.end = time.Time{}
 			}
-			w.troubles[name] = append(w.troubles[name], t)
+			w.problems[name] = append(w.problems[name], t)
 			if t.end.IsZero() {
 				break
 			}
 			w.tell(name, t)
 			now = t.end.Add(w.until(15 * time.Minute))
 		}
-		for _, t := range w.troubles[name] {
+		for _, t := range w.problems[name] {
 			if t.end.IsZero() {
 				w.deliver(name, t, t.start.Add(w.until(lag)), true)
 			}
@@ -79,9 +79,9 @@ func newWorld(seed uint64, begin time.Time) *world {
 	return w
 }
 
-// tell lets each peer tell of the beginning, some times in between, and the end,
-// unless the trouble is silenced then.
-func (w *world) tell(name string, t trouble) {
+// tell lets each peer deliver the beginning, some times in between, and the end,
+// unless the problem is silenced then.
+func (w *world) tell(name string, t problem) {
 	silenced := w.IntN(3) == 0
 	for range 3 {
 		w.deliver(name, t, t.start.Add(w.until(lag)), true)
@@ -95,7 +95,7 @@ func (w *world) tell(name string, t trouble) {
 }
 
 // deliver sends what a peer knows at a moment: lost, or soon, or late, or twice.
-func (w *world) deliver(name string, t trouble, known time.Time, firing bool) {
+func (w *world) deliver(name string, t problem, known time.Time, firing bool) {
 	a := w.alert(name, t, known, firing)
 	for range []int{0, 1, 1, 1, 2}[w.IntN(5)] {
 		delay := w.until(2 * time.Second)
@@ -106,8 +106,8 @@ func (w *world) deliver(name string, t trouble, known time.Time, firing bool) {
 	}
 }
 
-// alert is what is known of a trouble at a moment. Its start moves both ways.
-func (w *world) alert(name string, t trouble, known time.Time, firing bool) remediate.Alert {
+// alert is what is known of a problem at a moment. Its start moves both ways.
+func (w *world) alert(name string, t problem, known time.Time, firing bool) remediate.Alert {
 	start := t.start
 	if !t.end.IsZero() && w.IntN(3) == 0 && known.After(start) {
 		start = start.Add(min(w.until(known.Sub(start)), t.end.Sub(start)))
@@ -129,8 +129,8 @@ func (w *world) list(asked time.Time) {
 			continue
 		}
 		sees := asked.Add(-w.until(lag))
-		for _, name := range slices.Sorted(maps.Keys(w.troubles)) {
-			for _, t := range w.troubles[name] {
+		for _, name := range slices.Sorted(maps.Keys(w.problems)) {
+			for _, t := range w.problems[name] {
 				if t.at(sees) {
 					l.Alerts = append(l.Alerts, w.alert(name, t, sees, true))
 				}
@@ -140,16 +140,16 @@ func (w *world) list(asked time.Time) {
 	w.events = append(w.events, event{at: asked.Add(w.until(5 * time.Second)), list: &l})
 }
 
-// delivered reports whether a trouble was told of as firing, at least four minutes before
+// delivered reports whether a problem was delivered as firing, at least four minutes before
 // its end.
-func (w *world) delivered(name string, t trouble) bool {
+func (w *world) delivered(name string, t problem) bool {
 	return slices.ContainsFunc(w.events, func(e event) bool {
 		return e.alert != nil && e.alert.Firing && e.alert.Labels["n"] == name && e.of == t && (t.end.IsZero() || e.at.Before(t.end.Add(-4*time.Minute)))
 	})
 }
 
-// Whatever order three peers tell it in: an episode for each trouble at most,
-// never two at once, none that ends while its trouble lasts, none that is missed
+// Whatever order three peers tell it in: an episode for each problem at most,
+// never two at once, none that ends while its problem lasts, none that is missed
 // though it was delivered, and in the end those are open that last.
 func TestThreePeersInAnyOrder(t *testing.T) {
 	for seed := range uint64(50) {
@@ -159,7 +159,7 @@ func TestThreePeersInAnyOrder(t *testing.T) {
 			d.now = w.begin.Add(-time.Hour)
 			d.Inbox = inbox.New(inbox.Config{Store: d.store, Now: func() time.Time { return d.now }})
 			before := make(map[string]bool)
-			known := make(map[string]trouble) // the newest trouble that the inbox was told of
+			known := make(map[string]problem) // the newest problem delivered to the inbox
 			for _, e := range w.events {
 				d.now = e.at
 				w.happen(t, d, e)
@@ -176,7 +176,7 @@ func TestThreePeersInAnyOrder(t *testing.T) {
 				}
 				for n := range before {
 					if known := known[n]; !open[n] && !known.start.IsZero() && known.at(d.now) {
-						t.Fatalf("at %s the episode of %s ended, and its trouble lasts from %s until %s", d.now, n, known.start, known.end)
+						t.Fatalf("at %s the episode of %s ended, and its problem lasts from %s until %s", d.now, n, known.start, known.end)
 					}
 				}
 				before = open
@@ -201,17 +201,17 @@ func (w *world) happen(t *testing.T, d *desk, e event) {
 
 func (w *world) judge(t *testing.T, d *desk) {
 	t.Helper()
-	episodes := make(map[string][]remediate.Episode)
+	episodes := make(map[string][]remediate.Incident)
 	for id := int64(1); ; id++ {
-		e, err := d.Episode(t.Context(), id)
+		e, err := d.Incident(t.Context(), id)
 		if err != nil {
 			break // there are no more
 		}
 		episodes[e.Alert.Labels["n"]] = append(episodes[e.Alert.Labels["n"]], e)
 	}
-	for name, all := range w.troubles {
+	for name, all := range w.problems {
 		last := all[len(all)-1]
-		got := slices.ContainsFunc(episodes[name], func(e remediate.Episode) bool { return e.Closed.IsZero() })
+		got := slices.ContainsFunc(episodes[name], func(e remediate.Incident) bool { return e.Closed.IsZero() })
 		if want := last.end.IsZero(); got != want && (got || w.delivered(name, last)) {
 			t.Errorf("%s: open in the end: %t, want %t\n%s", name, got, want, story(all, episodes[name]))
 		}
@@ -225,24 +225,24 @@ func (w *world) judge(t *testing.T, d *desk) {
 			if tr.end.IsZero() || tr.end.Sub(tr.start) < 4*time.Minute || !asked || !w.delivered(name, tr) {
 				continue // it may be too short to be found where its deliveries were late
 			}
-			if !slices.ContainsFunc(episodes[name], func(e remediate.Episode) bool {
+			if !slices.ContainsFunc(episodes[name], func(e remediate.Incident) bool {
 				return e.Opened.Before(tr.end) && (e.Closed.IsZero() || e.Closed.After(tr.start))
 			}) {
-				t.Errorf("%s: nobody noticed the trouble from %s to %s\n%s", name, tr.start, tr.end, story(all, episodes[name]))
+				t.Errorf("%s: missed the problem from %s to %s\n%s", name, tr.start, tr.end, story(all, episodes[name]))
 			}
 		}
 	}
 }
 
-// story lays troubles and episodes beside each other.
-func story(troubles []trouble, episodes []remediate.Episode) (text string) {
+// story lays problems and episodes beside each other.
+func story(problems []problem, episodes []remediate.Incident) (text string) {
 	type line struct {
 		at   time.Time
 		text string
 	}
 	var lines []line
-	for _, t := range troubles {
-		lines = append(lines, line{t.start, "trouble until " + t.end.Format(time.TimeOnly)})
+	for _, t := range problems {
+		lines = append(lines, line{t.start, "problem until " + t.end.Format(time.TimeOnly)})
 	}
 	for _, e := range episodes {
 		lines = append(lines, line{e.Opened, fmt.Sprintf("    episode %d until %s: %s", e.ID, e.Closed.Format(time.TimeOnly), cmp.Or(e.Why, "open"))})

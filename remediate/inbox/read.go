@@ -13,17 +13,17 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
-// Episodes returns every open episode, the oldest first.
-func (i *Inbox) Episodes(ctx context.Context) ([]remediate.Episode, error) {
+// Incidents returns every open incident, the oldest first.
+func (i *Inbox) Incidents(ctx context.Context) ([]remediate.Incident, error) {
 	return i.episodes(ctx, "where closed = 0 order by id")
 }
 
 // Undecided returns the open episodes that want a decision, the oldest first and
 // limit of them at most: their hold-down is over, no run of theirs is under way,
-// and they were not settled under this edition of the policies. Episodes that are over
+// and they were not settled under this edition of the policies. Incidents that are over
 // before their hold-down is, again and again, are among them after a while, with
 // FlappingSince set.
-func (i *Inbox) Undecided(ctx context.Context, edition string, limit int) ([]remediate.Episode, error) {
+func (i *Inbox) Undecided(ctx context.Context, edition string, limit int) ([]remediate.Incident, error) {
 	var unfinished []string
 	for _, s := range remediate.States() {
 		if !s.Final() {
@@ -42,28 +42,28 @@ func (i *Inbox) Undecided(ctx context.Context, edition string, limit int) ([]rem
 	return append(all, flapping...), err
 }
 
-// Episode returns one episode, open or closed.
-func (i *Inbox) Episode(ctx context.Context, id int64) (remediate.Episode, error) {
+// Incident returns one episode, open or closed.
+func (i *Inbox) Incident(ctx context.Context, id int64) (remediate.Incident, error) {
 	all, err := i.episodes(ctx, "where id = ?", id)
 	if err != nil {
-		return remediate.Episode{}, err
+		return remediate.Incident{}, err
 	}
 	if len(all) == 0 {
-		return remediate.Episode{}, fmt.Errorf("there is no episode %d", id)
+		return remediate.Incident{}, fmt.Errorf("there is no episode %d", id)
 	}
 	return all[0], nil
 }
 
-func (i *Inbox) episodes(ctx context.Context, condition string, args ...any) ([]remediate.Episode, error) {
+func (i *Inbox) episodes(ctx context.Context, condition string, args ...any) ([]remediate.Incident, error) {
 	rows, err := i.read(ctx, condition, args...)
-	all := make([]remediate.Episode, len(rows))
+	all := make([]remediate.Incident, len(rows))
 	for n, e := range rows {
-		all[n] = e.Episode
+		all[n] = e.Incident
 	}
 	return all, err
 }
 
-func (i *Inbox) read(ctx context.Context, condition string, args ...any) (all []episode, err error) {
+func (i *Inbox) read(ctx context.Context, condition string, args ...any) (all []incident, err error) {
 	rows, err := i.store.Query(ctx, "select "+columns+" from episodes "+condition, args...)
 	if err != nil {
 		return nil, fmt.Errorf("episodes: %w", err)
@@ -116,7 +116,7 @@ func (i *Inbox) Collect(ch chan<- prometheus.Metric) {
 	} else {
 		ch <- prometheus.MustNewConstMetric(lettersDesc(), prometheus.GaugeValue, float64(letters))
 	}
-	open, err := i.Episodes(ctx)
+	open, err := i.Incidents(ctx)
 	if err != nil {
 		ch <- prometheus.NewInvalidMetric(openDesc(), err)
 		return
@@ -131,24 +131,24 @@ func (i *Inbox) Collect(ch chan<- prometheus.Metric) {
 }
 
 func openDesc() *prometheus.Desc {
-	return prometheus.NewDesc("upkeep_episodes_open", "Number of troubles that alerts have told of and that are not over.", []string{"alertname"}, nil)
+	return prometheus.NewDesc("upkeep_incidents_open", "Number of open incidents.", []string{"alertname"}, nil)
 }
 
 func lettersDesc() *prometheus.Desc {
-	return prometheus.NewDesc("upkeep_inbox_letters", "Number of deliveries that could not be read and are kept for people, a thousand at most.", nil, nil)
+	return prometheus.NewDesc("upkeep_inbox_dead_letters", "Number of dead letters: webhook payloads that could not be parsed. At most a thousand are kept.", nil, nil)
 }
 
 func keptCounter() prometheus.Counter {
 	return prometheus.NewCounter(prometheus.CounterOpts{
-		Name: "upkeep_inbox_letters_total",
-		Help: "Deliveries, and alerts of one, that could not be read and were kept for people, each time they were sent.",
+		Name: "upkeep_inbox_dead_letters_total",
+		Help: "Webhook payloads, or alerts of one, that could not be parsed and were kept as dead letters; each delivery counts.",
 	})
 }
 
 func alertsVec() *prometheus.CounterVec {
 	vec := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "upkeep_inbox_alerts_total",
-		Help: "Alerts that were taken in and are on disk, told twice or not, by their source and status.",
+		Help: "Alerts received and stored, duplicates included, by source and status.",
 	}, []string{"source", "status"})
 	for _, source := range []string{"alertmanager", "grafana"} {
 		for _, status := range []string{"firing", "resolved"} {

@@ -24,7 +24,7 @@ const (
 type Listing struct {
 	Source string
 	Alerts []remediate.Alert // one that is there and not Firing is silenced
-	Asked  time.Time         // what was told since is not in it
+	Asked  time.Time         // what was delivered since is not in it
 	Whole  bool              // nothing that the source holds is left out
 	Since  time.Time         // since when its listings were whole, one after the other; absence counts from here at the earliest
 }
@@ -92,23 +92,23 @@ func (i *Inbox) present(ctx context.Context, alerts []keyed, asked time.Time) (c
 }
 
 // delivered reports whether an alert that is listed is the one whose episode was closed
-// last: its end was told by a peer that was behind, or it was missing for a while.
-func delivered(before *episode, a remediate.Alert) bool {
-	return before != nil && before.Why != whyAnew && (told(*before, a) || !a.StartsAt.After(before.Alert.StartsAt))
+// last: its end was delivered by a peer that was behind, or it was missing for a while.
+func delivered(before *incident, a remediate.Alert) bool {
+	return before != nil && before.Why != whyAnew && (sameEnd(*before, a) || !a.StartsAt.After(before.Alert.StartsAt))
 }
 
 // over reports whether the end of an alert that is listed as firing is known: it
-// was told after the list was asked for, or a moment before to another peer.
-func over(before *episode, a remediate.Alert, asked time.Time) bool {
-	return before != nil && (before.Closed.After(asked) || asked.Sub(before.Closed) < behind && told(*before, a))
+// was delivered after the list was requested, or a moment before to another peer.
+func over(before *incident, a remediate.Alert, asked time.Time) bool {
+	return before != nil && (before.Closed.After(asked) || asked.Sub(before.Closed) < behind && sameEnd(*before, a))
 }
 
-// An absence is what a source does not tell of any more.
+// An absence is the set of alerts that a source no longer reports.
 type absence struct {
 	source string
-	there  []keyed   // what it does tell of
+	there  []keyed   // what it does report
 	since  time.Time // since when it could be heard without a break
-	limit  time.Time // what was last told of before is over
+	limit  time.Time // alerts last reported before this have ended
 	why    string
 }
 
@@ -129,8 +129,8 @@ func (u *unbroken) at(now time.Time) time.Time {
 	return u.since
 }
 
-// endAbsent closes the open episodes of a source that are not there and were last told
-// of before a limit. Time does not count during which the source was away: an Alertmanager that was restarted knows of no alert until
+// endAbsent closes the open episodes of a source that are not there and were last reported
+// before a limit. Time does not count during which the source was away: an Alertmanager that was restarted knows of no alert until
 // Prometheus tells it again.
 func (i *Inbox) endAbsent(ctx context.Context, a absence) (ended bool, err error) {
 	if a.since.After(a.limit) {
@@ -144,12 +144,12 @@ func (i *Inbox) endAbsent(ctx context.Context, a absence) (ended bool, err error
 	for _, one := range a.there {
 		present[one.key] = true
 	}
-	open = slices.DeleteFunc(open, func(e episode) bool { return e.Alert.Source != a.source || present[e.key] })
+	open = slices.DeleteFunc(open, func(e incident) bool { return e.Alert.Source != a.source || present[e.key] })
 	for some := range slices.Chunk(open, chunk) {
 		now := i.now()
 		err := i.store.Write(ctx, func(tx *store.Tx) error {
 			for _, e := range some {
-				// It may have been told of since it was read.
+				// It may have been delivered again since it was read.
 				_, err := tx.Exec("update episodes set closed = ?, why = ? where id = ? and closed = 0 and seen <= ?", store.Millis(now), a.why, e.ID, store.Millis(a.limit))
 				if err != nil {
 					return err

@@ -62,7 +62,7 @@ func TestReconcile(t *testing.T) {
 	}
 }
 
-// Time during which nobody listened is no absence.
+// Time without a listener is not an absence.
 func TestReconcileAfterARest(t *testing.T) {
 	s, err := store.Open(t.Context(), options(t))
 	if err != nil {
@@ -84,7 +84,7 @@ func TestReconcileAfterARest(t *testing.T) {
 		if err := i.Reconcile(t.Context(), inbox.Listing{Source: "alertmanager", Asked: now, Whole: true}, 5*time.Minute); err != nil {
 			t.Fatal(err)
 		}
-		if open, err := i.Episodes(t.Context()); len(open) != step.open || err != nil {
+		if open, err := i.Incidents(t.Context()); len(open) != step.open || err != nil {
 			t.Errorf("after %s %d are open, want %d (%v)", step.after, len(open), step.open, err)
 		}
 	}
@@ -176,7 +176,7 @@ func TestWatchFollows(t *testing.T) {
 	done.Wait()
 }
 
-// What was told after the list was asked for is newer than the list.
+// A delivery after the request for the list is newer than the list.
 func TestReconcileKnowsWhatIsNewer(t *testing.T) {
 	d := open(t)
 	d.accept(t, firing(at(0), "n", "over since"), firing(at(0), "n", "over before"))

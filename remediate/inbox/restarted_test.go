@@ -49,7 +49,7 @@ func TestAlertmanagerComesBackWithoutAlerts(t *testing.T) {
 	is("while it is away", "lasts", "ends")
 	h.peers[0].Start()
 	is("before Prometheus has sent anything", "lasts", "ends")
-	e, err := h.Episode(t.Context(), lasts)
+	e, err := h.Incident(t.Context(), lasts)
 	if err != nil {
 		t.Fatal(err)
 	}

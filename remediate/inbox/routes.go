@@ -14,8 +14,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// A routing is what an Alertmanager's configuration says of who is told and when. Before
-// 0.28 its API does not tell what a time interval mutes, and after it tells what was
+// A routing is the routes and time intervals of an Alertmanager's configuration. Before
+// 0.28 its API does not return what a time interval mutes, and after it returns what was
 // muted when the group was last looked at; the configuration tells it for now.
 type routing struct {
 	root      *route
@@ -134,8 +134,8 @@ func (r *route) find(have map[string]string) (all []*route) {
 }
 
 // mutes returns which time intervals mute every route of an alert to a receiver, or ""
-// where one of them is open or there is none. A receiver is quoted as a regular
-// expression; "" stands for every one.
+// if one of them is open or none exists. A receiver is quoted as a regular
+// expression; "" means every one.
 func (r *routing) mutes(have map[string]string, receiver string, now time.Time) string {
 	var by []string
 	for _, route := range r.root.find(have) {

@@ -20,7 +20,7 @@ func appendEntry(tx *store.Tx, e remediate.Entry) error {
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return err
 	}
-	e.Seq = 0 // stands beside the text
+	e.Seq = 0 // is beside the text
 	e.At = e.At.UTC()
 	text, err := json.Marshal(e)
 	if err != nil {
@@ -39,7 +39,7 @@ func chain(before string, entry []byte) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// A brokenError says that the journal is not what was written.
+// A brokenError says that the journal was changed.
 type brokenError struct{ text string }
 
 func (e *brokenError) Error() string { return e.text }
@@ -55,8 +55,8 @@ func Broken(err error) bool {
 
 // Verify reads the whole journal and returns an error that names the first entry
 // that was changed or moved, or before which one is missing. Entries cut off at
-// the end are found by the runs, whose state must be the last entry's; whoever
-// also changes the runs cuts off what no chain can show.
+// the end are found by the runs, whose state must be the last entry's; an attacker
+// who also changes the runs can cut off entries, which no chain can show.
 func (j *Journal) Verify(ctx context.Context) (entries int64, err error) {
 	last := make(map[int64]remediate.State)
 	entries, err = j.walk(ctx, func(e remediate.Entry) error {
@@ -108,7 +108,7 @@ func (j *Journal) walk(ctx context.Context, each func(remediate.Entry) error) (e
 			return entries, err
 		}
 		if seq != entries+1 || hash != chain(before, text) {
-			return entries, broken("journal: entry %d is not what was written, or one before it is missing", seq)
+			return entries, broken("journal: entry %d was changed, or one before it is missing", seq)
 		}
 		var e remediate.Entry
 		if err := json.Unmarshal(text, &e); err != nil {

@@ -10,8 +10,8 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
-// isDue says which runs are to be looked at: those that nobody carries and whose
-// time has come. A person's word and the end of an episode make a run due. It is
+// isDue selects the runs to evaluate: those without an owner whose
+// time has come. A person's answer and the end of an episode make a run due. It is
 // written as the index runs_due is, which serves no other text.
 const isDue = "owner = 0 and state in ('received', 'planned', 'asked', 'waiting', 'allowed', 'applied') and due <= ?"
 
@@ -21,7 +21,7 @@ func (j *Journal) Due(ctx context.Context, n int) ([]remediate.Run, error) {
 	return j.read(ctx, isDue+" order by due, id limit ?", store.Millis(j.now()), n)
 }
 
-// Claim gives this instance the right to carry a run, where nobody has it and the
+// Claim gives this instance the right to execute a run, if it has no owner and the
 // run is due. The fence is the right to act; it is void as soon as the run has
 // changed hands.
 func (j *Journal) Claim(ctx context.Context, id int64) (run remediate.Run, f remediate.Fence, ok bool, err error) {

@@ -10,18 +10,18 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
-// Standings returns every policy that does not stand as its text says.
-func (j *Journal) Standings(ctx context.Context) ([]Standing, error) {
-	return standings(j.store.Query(ctx, "select policy, demoted, why, breaker, effect from standings order by policy"))
+// PolicyStates returns every policy whose state differs from its configuration.
+func (j *Journal) PolicyStates(ctx context.Context) ([]PolicyState, error) {
+	return policyStates(j.store.Query(ctx, "select policy, demoted, why, breaker, effect from standings order by policy"))
 }
 
-func standings(rows *sql.Rows, err error) (all []Standing, _ error) {
+func policyStates(rows *sql.Rows, err error) (all []PolicyState, _ error) {
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	for rows.Next() {
-		var s Standing
+		var s PolicyState
 		var demoted, breaker, effect int64
 		if err := rows.Scan(&s.Policy, &demoted, &s.Why, &breaker, &effect); err != nil {
 			return nil, err
@@ -43,7 +43,7 @@ const comeBack = 24 * time.Hour
 // their trouble for good: it did not come back within a day.
 func (j *Journal) Effect(ctx context.Context, policy string) (cleared, judged int, err error) {
 	query := func(query string, args ...any) (*sql.Rows, error) { return j.store.Query(ctx, query, args...) }
-	s, err := standing(query, policy)
+	s, err := policyState(query, policy)
 	if err != nil {
 		return 0, 0, err
 	}

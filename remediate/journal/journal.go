@@ -21,7 +21,7 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
-// ErrNoRun says that there is no run of that number.
+// ErrNoRun says that no run has that number.
 var ErrNoRun = errors.New("there is no such run")
 
 // Config is what a Journal is made of.
@@ -45,7 +45,7 @@ type Journal struct {
 	shared   bool
 	instance atomic.Int64 // 0 before Join
 	expected atomic.Pointer[[]Expected]
-	judges   atomic.Int64 // before this moment, by the clock of leases, it finds nobody dead
+	judges   atomic.Int64 // before this moment, by the clock of leases, it declares no instance dead
 }
 
 // New returns a Journal.
@@ -87,7 +87,7 @@ func (j *Journal) CreateIn(tx *store.Tx, r remediate.Request, why string, decide
 	ms := store.Millis(now)
 	res, err := tx.Exec(`insert into runs (key, request, action, subject, episode, state, why, plan, due, created, changed, policy, target)
 		values (?, ?, ?, ?, ?, ?, ?, '{}', ?, ?, ?, ?, ?) on conflict (key) do nothing`,
-		r.Key, string(request), r.Action, Subject(r.Subject), r.Episode, string(remediate.Received), why, ms, ms, ms, r.Policy, r.Subject["server"])
+		r.Key, string(request), r.Action, Subject(r.Subject), r.Incident, string(remediate.Received), why, ms, ms, ms, r.Policy, r.Subject["server"])
 	if err != nil {
 		return run, false, err
 	}
@@ -98,7 +98,7 @@ func (j *Journal) CreateIn(tx *store.Tx, r remediate.Request, why string, decide
 	if run, err = one(tx, "key = ?", r.Key); err != nil || n == 0 {
 		return run, false, err
 	}
-	return run, true, appendEntry(tx, remediate.Entry{Run: run.ID, Episode: r.Episode, At: now, To: remediate.Received, Why: why, Case: decided})
+	return run, true, appendEntry(tx, remediate.Entry{Run: run.ID, Incident: r.Incident, At: now, To: remediate.Received, Why: why, Case: decided})
 }
 
 // unfinished are the states of runs that have not ended.

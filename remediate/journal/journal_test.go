@@ -156,7 +156,7 @@ func TestClaim(t *testing.T) {
 	})
 }
 
-// Whoever does not renew its lease is found dead by the others, and what it
+// An instance that does not renew its lease is declared dead by the others, and what it
 // carried is free; when it wakes up it has no right left.
 func TestTheDeadAreBuried(t *testing.T) {
 	both(t, func(t *testing.T, open func() *desk) {
@@ -227,7 +227,7 @@ func TestAppendRefuses(t *testing.T) {
 		d := open()
 		run, f := claim(t, d.Journal, create(t, d.Journal, "k").ID)
 		if _, err := appended(t, d.Journal, f.Token, run, remediate.Cleared); err == nil {
-			t.Error("a transition that is none was written")
+			t.Error("an invalid transition was written")
 		}
 		if _, err := appended(t, d.Journal, f.Token, run, remediate.Planned); err != nil {
 			t.Fatal(err)
@@ -278,7 +278,7 @@ func TestTheEndWakes(t *testing.T) {
 			t.Errorf("Working: %+v %v", w, err)
 		}
 		if due, err := d.Due(t.Context(), 9); len(due) != 0 || err != nil {
-			t.Errorf("it is due while the other acts: %v %v", due, err)
+			t.Errorf("it is ready while the other acts: %v %v", due, err)
 		}
 		if _, err := appended(t, d.Journal, f.Token, acts, remediate.Cleared); err != nil {
 			t.Fatal(err)

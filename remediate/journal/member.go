@@ -12,7 +12,7 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
-// Join makes this process an instance. Where nobody else can work on the store,
+// Join makes this process an instance. If no other process can use the store,
 // what the last one carried is free again; otherwise that happens as soon as its
 // lease is over.
 func (j *Journal) Join(ctx context.Context) error {
@@ -60,7 +60,7 @@ func (j *Journal) clock(tx *store.Tx) (time.Time, error) {
 // A Carried is a run that the store says is an instance's.
 type Carried struct {
 	Run, Token int64
-	Cancel     string // who wants it to stop, and why; "" while nobody does, or where every step is done
+	Cancel     string // who cancelled it, and why; "" if not cancelled, or if every step is done
 }
 
 // Beat renews the instance and takes away what dead ones carried. It returns the runs
@@ -195,7 +195,7 @@ func (j *Journal) bury(tx *store.Tx, me int64, all map[int64]member, now time.Ti
 			return err
 		}
 		for _, run := range runs {
-			e := remediate.Entry{Run: run, At: now, Note: remediate.NoteLeft, Why: fmt.Sprintf("%s did not renew its lease; others carry the run on", dead.name)}
+			e := remediate.Entry{Run: run, At: now, Note: remediate.NoteLeft, Why: fmt.Sprintf("%s did not renew its lease; another instance takes over the run", dead.name)}
 			if err := appendEntry(tx, e); err != nil {
 				return err
 			}

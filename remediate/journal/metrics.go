@@ -22,14 +22,14 @@ func describe() description {
 		return prometheus.NewDesc(name, help, labels, nil)
 	}
 	return description{
-		paused:   d("upkeep_paused", "1 for each pause that holds; its scope is all, a policy, an action or a target.", "scope"),
-		active:   d("upkeep_runs_active", "Number of runs that have not ended, by their state; waiting ones and those that ask a person are included.", "action", "state"),
-		ended:    d("upkeep_policy_runs_total", "Runs of a policy that have ended, by how; since the store was made.", "policy", "action", "outcome"),
-		acted:    d("upkeep_policy_acted_total", "Runs of a policy that have changed something, since the store was made.", "policy", "action"),
-		clearing: d("upkeep_policy_clear_seconds_total", "Time from the request to the clearing, summed over the runs of a policy that have cleared.", "policy", "action"),
-		back:     d("upkeep_policy_came_back_total", "Runs of a policy that cleared a trouble which needed another run within 24 hours.", "policy", "action"),
-		demoted:  d("upkeep_policy_demoted", "1 for each policy that was put back to ask because its measured effect has fallen.", "policy"),
-		members:  d("upkeep_replicas", "Number of processes that carry runs from this store."),
+		paused:   d("upkeep_paused", "1 for each active pause; its scope is all, a policy, an action or a target.", "scope"),
+		active:   d("upkeep_runs_active", "Number of runs that have not ended, by state; runs that wait or await approval are included.", "action", "state"),
+		ended:    d("upkeep_policy_runs_total", "Runs of a policy that have ended, by outcome; since the store was created.", "policy", "action", "outcome"),
+		acted:    d("upkeep_policy_acted_total", "Runs of a policy that have changed something, since the store was created.", "policy", "action"),
+		clearing: d("upkeep_policy_resolve_seconds_total", "Time from the request to the resolution, summed over the runs of a policy that resolved the incident.", "policy", "action"),
+		back:     d("upkeep_policy_came_back_total", "Runs of a policy that resolved an incident which needed another run within 24 hours.", "policy", "action"),
+		demoted:  d("upkeep_policy_demoted", "1 for each policy that is demoted because too few of its runs helped.", "policy"),
+		members:  d("upkeep_replicas", "Number of processes that execute runs from this store."),
 	}
 }
 
@@ -53,7 +53,7 @@ func (j *Journal) Collect(ch chan<- prometheus.Metric) {
 	for _, p := range pauses {
 		ch <- prometheus.MustNewConstMetric(d.paused, prometheus.GaugeValue, 1, p.Scope)
 	}
-	all, err := j.Standings(ctx)
+	all, err := j.PolicyStates(ctx)
 	if err != nil {
 		ch <- prometheus.NewInvalidMetric(d.demoted, err)
 	}

@@ -22,7 +22,7 @@ func CheckPause(p remediate.Pause) error {
 		return fmt.Errorf("scope %q: want all, policy/NAME, action/NAME or target/NAME", p.Scope)
 	}
 	if p.Reason == "" {
-		return errors.New("a pause needs a reason, for those who find it")
+		return errors.New("a pause needs a reason")
 	}
 	return nil
 }
@@ -58,7 +58,7 @@ func (j *Journal) EndPause(ctx context.Context, scope, by string) (was bool, err
 		if was = n > 0; err != nil || !was {
 			return err
 		}
-		// Whoever waits for it looks again now, and not when the guard had said.
+		// Runs that wait for it are evaluated now, not at the time that the guard had set.
 		if _, err := tx.Exec("update runs set due = ? where state = ? and reason = ?", store.Millis(j.now()), string(remediate.Waiting), "pause"); err != nil {
 			return err
 		}

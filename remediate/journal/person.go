@@ -63,11 +63,11 @@ func (j *Journal) answer(ctx context.Context, run int64, plan string, keep func(
 		case err != nil:
 			return err
 		case r.State != remediate.Asked:
-			return &StaleError{fmt.Sprintf("run %d is %s and asks for no approval; to stop it: upkeep cancel %d", run, r.State, run)}
+			return &StaleError{fmt.Sprintf("run %d is %s and does not await approval; to stop it: upkeep cancel %d", run, r.State, run)}
 		case r.Cancel != "":
 			return &StaleError{fmt.Sprintf("run %d was answered already: %s", run, r.Cancel)}
 		case plan != "" && plan != r.Plan.Question():
-			return &StaleError{fmt.Sprintf("the plan of run %d has changed: it is %s now, which removes another amount or does something else; look at it and answer again", run, r.Plan.Question())}
+			return &StaleError{fmt.Sprintf("the plan of run %d has changed: it is now %s, with another amount or other steps; review it and answer again", run, r.Plan.Question())}
 		}
 		return keep(tx, r.Plan, j.now().UTC())
 	})
@@ -86,7 +86,7 @@ func (j *Journal) Cancel(ctx context.Context, run int64, by, why string) error {
 		case r.State.Final():
 			return &StaleError{fmt.Sprintf("run %d has ended: it is %s", run, r.State)}
 		case r.State == remediate.Applied:
-			return &StaleError{fmt.Sprintf("every step of run %d is done; it is only looked at whether that helped", run)}
+			return &StaleError{fmt.Sprintf("all steps of run %d are done; only the verification is pending", run)}
 		case r.Cancel != "":
 			return nil // once is enough
 		}
@@ -97,8 +97,8 @@ func (j *Journal) Cancel(ctx context.Context, run int64, by, why string) error {
 	})
 }
 
-// A Standing is how a policy stands, where it is not as its text says.
-type Standing struct {
+// A PolicyState is the state of a policy that differs from its configuration.
+type PolicyState struct {
 	Policy  string    `json:"policy"`
 	Demoted time.Time `json:"demoted,omitzero"` // since when it asks instead of acting
 	Why     string    `json:"why,omitempty"`
@@ -111,7 +111,7 @@ func (j *Journal) Demote(ctx context.Context, policy, why string, run int64) (do
 	now := j.now().UTC()
 	err = j.store.Write(ctx, func(tx *store.Tx) error {
 		done = false
-		s, err := standing(tx.Query, policy)
+		s, err := policyState(tx.Query, policy)
 		if err != nil || !s.Demoted.IsZero() {
 			return err
 		}
@@ -121,14 +121,14 @@ func (j *Journal) Demote(ctx context.Context, policy, why string, run int64) (do
 		if err != nil {
 			return err
 		}
-		n := remediate.Notice{
-			Key: fmt.Sprintf("demoted/%s/%d", policy, run), Kind: remediate.NoticeTell, Run: run, At: now,
-			Title: fmt.Sprintf("Policy %q asks before it acts", policy), Text: why + ". It acts by itself again after: upkeep policy promote '" + policy + "'",
+		n := remediate.Notification{
+			Key: fmt.Sprintf("demoted/%s/%d", policy, run), Kind: remediate.NotificationTell, Run: run, At: now,
+			Title: fmt.Sprintf("Policy %q is demoted: its runs need approval", policy), Text: why + ". To promote it: upkeep policy promote '" + policy + "'",
 		}
 		if _, err := tell(tx, n); err != nil {
 			return err
 		}
-		return appendEntry(tx, remediate.Entry{Run: run, At: now, Note: remediate.NoteDemoted, Why: fmt.Sprintf("policy %q is put back to ask: %s", policy, why)})
+		return appendEntry(tx, remediate.Entry{Run: run, At: now, Note: remediate.NoteDemoted, Why: fmt.Sprintf("policy %q is demoted: %s", policy, why)})
 	})
 	return done, err
 }
@@ -136,7 +136,7 @@ func (j *Journal) Demote(ctx context.Context, policy, why string, run int64) (do
 // Promote lets a policy act by itself again and closes its breaker: what was
 // before does not count any more. It reports whether there was anything to do.
 func (j *Journal) Promote(ctx context.Context, policy, by, why string) error {
-	return j.reset(ctx, policy, remediate.Entry{Note: remediate.NotePromoted, By: by, Why: fmt.Sprintf("policy %q may act by itself again: %s", policy, why)},
+	return j.reset(ctx, policy, remediate.Entry{Note: remediate.NotePromoted, By: by, Why: fmt.Sprintf("policy %q is promoted: %s", policy, why)},
 		"demoted = 0, why = '', breaker = excluded.breaker, effect = excluded.effect")
 }
 
@@ -160,14 +160,14 @@ func (j *Journal) reset(ctx context.Context, policy string, e remediate.Entry, s
 	})
 }
 
-func standing(q querier, policy string) (s Standing, err error) {
+func policyState(q querier, policy string) (s PolicyState, err error) {
 	rows, err := q("select policy, demoted, why, breaker, effect from standings where policy = ?", policy)
 	if err != nil {
 		return s, err
 	}
-	all, err := standings(rows, err)
+	all, err := policyStates(rows, err)
 	if err != nil || len(all) == 0 {
-		return Standing{Policy: policy}, err
+		return PolicyState{Policy: policy}, err
 	}
 	return all[0], nil
 }

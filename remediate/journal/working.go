@@ -49,14 +49,14 @@ func (j *Journal) working(q querier, run remediate.Run) (w remediate.Working, er
 	if r.Policy == "" {
 		return w, nil
 	}
-	s, err := standing(q, r.Policy)
+	s, err := policyState(q, r.Policy)
 	if err != nil {
 		return w, err
 	}
 	if !s.Demoted.IsZero() {
 		w.Demoted = s.Why
 	}
-	if r.Terms.Ramp || r.Terms.Breaker > 0 { // nobody else asks how they ended
+	if r.Terms.Ramp || r.Terms.Breaker > 0 { // only these need the results
 		w.Ended, err = ended(q, r.Policy, s.Breaker)
 	}
 	return w, err

@@ -19,9 +19,9 @@ type Change struct {
 	Entry     remediate.Entry
 	Fence     int64  // the token under which the run is carried
 	Exclusive string // what of the subject no other run may work on; "" leaves it as it is
-	Leave     bool   // nobody carries the run on for now
+	Leave     bool   // the run has no owner for now
 
-	Notice *remediate.Notice // told to people, in the same transaction
+	Notification *remediate.Notification // sent to people, in the same transaction
 
 	// Admit is asked in the transaction; an error of it undoes the change and is returned.
 	Admit func(remediate.Working) error
@@ -60,14 +60,14 @@ func (j *Journal) Append(ctx context.Context, c Change) error {
 				return err
 			}
 		}
-		if episode := c.Run.Request.Episode; e.To.Final() && episode != 0 {
+		if episode := c.Run.Request.Incident; e.To.Final() && episode != 0 {
 			// What comes next is to be decided.
 			if _, err := tx.Exec("update episodes set settled = '' where id = ?", episode); err != nil {
 				return err
 			}
 		}
-		if c.Notice != nil {
-			if _, err := tell(tx, *c.Notice); err != nil {
+		if c.Notification != nil {
+			if _, err := tell(tx, *c.Notification); err != nil {
 				return err
 			}
 		}
@@ -152,7 +152,7 @@ func wake(tx *store.Tx, c Change, now time.Time) error {
 }
 
 // Postpone lets a run stay as it is until it is looked at again, without an
-// entry: nothing has happened. Nobody carries it meanwhile. Where it was made due
+// entry: nothing has happened. It has no owner meanwhile. Where it was made due
 // since it was claimed, by the end of another run or by a person, it stays due.
 func (j *Journal) Postpone(ctx context.Context, run remediate.Run, token int64, due time.Time) error {
 	return j.store.Write(ctx, func(tx *store.Tx) error {
@@ -167,7 +167,7 @@ func (j *Journal) Postpone(ctx context.Context, run remediate.Run, token int64, 
 
 // tell puts a notice into the outbox, once for its key, and reports whether it is
 // a new one.
-func tell(tx *store.Tx, n remediate.Notice) (anew bool, err error) {
+func tell(tx *store.Tx, n remediate.Notification) (anew bool, err error) {
 	text, err := json.Marshal(n)
 	if err != nil {
 		return false, err
@@ -183,12 +183,12 @@ func tell(tx *store.Tx, n remediate.Notice) (anew bool, err error) {
 
 // A Decided is what was decided about one episode.
 type Decided struct {
-	Episode int64
-	Request *remediate.Request // makes a run
-	Notice  *remediate.Notice  // pages people
-	Wait    time.Time          // decided again at this time
-	Why     string
-	Case    json.RawMessage
+	Incident     int64
+	Request      *remediate.Request      // makes a run
+	Notification *remediate.Notification // pages people
+	Wait         time.Time               // decided again at this time
+	Why          string
+	Case         json.RawMessage
 }
 
 // Decide writes decisions in one transaction: runs are made, people are paged,
@@ -203,7 +203,7 @@ func (j *Journal) Decide(ctx context.Context, edition string, book json.RawMessa
 		for _, d := range all {
 			run, created, err := j.decide(tx, edition, d)
 			if err != nil {
-				return fmt.Errorf("episode %d: %w", d.Episode, err)
+				return fmt.Errorf("episode %d: %w", d.Incident, err)
 			}
 			if created {
 				made = append(made, run)
@@ -226,24 +226,24 @@ func (j *Journal) decide(tx *store.Tx, edition string, d Decided) (run remediate
 		}
 		if made {
 			// Nothing is to be decided until it has ended, which unsettles the episode.
-			_, err := tx.Exec("update episodes set settled = ? where id = ?", edition, d.Episode)
+			_, err := tx.Exec("update episodes set settled = ? where id = ?", edition, d.Incident)
 			return run, true, err
 		}
 	}
-	res, err := tx.Exec("update episodes set settled = ? where id = ? and settled <> ?", edition, d.Episode, edition)
+	res, err := tx.Exec("update episodes set settled = ? where id = ? and settled <> ?", edition, d.Incident, edition)
 	if err != nil {
 		return run, false, err
 	}
 	if n, err := res.RowsAffected(); err != nil || n == 0 || d.Request != nil {
 		return run, false, err
 	}
-	e := remediate.Entry{Episode: d.Episode, At: j.now(), Note: remediate.NoteDecided, Why: d.Why, Case: d.Case}
-	if d.Notice != nil {
-		told, err := tell(tx, *d.Notice)
+	e := remediate.Entry{Incident: d.Incident, At: j.now(), Note: remediate.NoteDecided, Why: d.Why, Case: d.Case}
+	if d.Notification != nil {
+		told, err := tell(tx, *d.Notification)
 		if err != nil {
 			return run, false, err
 		}
-		if told { // under an edition before it was told too, and nobody is paged twice
+		if told { // under an earlier edition it was sent too, and people are not paged twice
 			e.Note = remediate.NotePaged
 		}
 	}
@@ -253,14 +253,14 @@ func (j *Journal) decide(tx *store.Tx, edition string, d Decided) (run remediate
 // wait lets an episode be decided later, and tells people meanwhile where the decision
 // says so.
 func (j *Journal) wait(tx *store.Tx, d Decided) error {
-	if _, err := tx.Exec("update episodes set ripe = ? where id = ?", store.Millis(d.Wait), d.Episode); err != nil || d.Notice == nil {
+	if _, err := tx.Exec("update episodes set ripe = ? where id = ?", store.Millis(d.Wait), d.Incident); err != nil || d.Notification == nil {
 		return err
 	}
-	told, err := tell(tx, *d.Notice)
+	told, err := tell(tx, *d.Notification)
 	if err != nil || !told {
 		return err
 	}
-	return appendEntry(tx, remediate.Entry{Episode: d.Episode, At: j.now(), Note: remediate.NotePaged, Why: d.Why, Case: d.Case})
+	return appendEntry(tx, remediate.Entry{Incident: d.Incident, At: j.now(), Note: remediate.NotePaged, Why: d.Why, Case: d.Case})
 }
 
 // NoteIn writes an entry that is no transition, as a part of a transaction.

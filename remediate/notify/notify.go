@@ -1,7 +1,7 @@
 // Package notify tells people what the journal wants them to know: each notice
 // once to each notifier, across restarts and replicas. The journal writes the
 // notice in the transaction that makes it true; here it is delivered, and tried
-// again when nobody takes it. It also signs the links by which people approve of
+// again when it is not accepted. It also signs the links by which people approve of
 // a plan.
 package notify
 
@@ -30,16 +30,16 @@ const (
 	askedLongest           = time.Hour                         // a server that asks for more patience gets so much
 
 	keepFor  = 72 * time.Hour // a long weekend; what is older is no news
-	lookBack = time.Hour      // of a notifier that is new: what waits for an answer is told to it
+	lookBack = time.Hour      // of a new notifier: pending approvals of this age are sent to it
 	noteEach = time.Hour      // how often it is written down that older notices are settled
 )
 
 // A Message is what a notifier is to tell.
-type Message struct{ Notices []Item }
+type Message struct{ Notifications []Item }
 
 // An Item is one notice with the links that belong to it.
 type Item struct {
-	remediate.Notice
+	remediate.Notification
 	Approve string // where its plan is approved or refused; empty where nothing is asked
 	Open    string // where its run is shown; empty where it has none
 }
@@ -67,23 +67,23 @@ func (f *FaultError) Unwrap() error { return f.Err }
 // progress is kept under that name.
 type Named struct {
 	Name  string
-	Wants func(remediate.NoticeKind) bool // which notices are for it; nil: all
-	Alone bool                            // each notice travels alone
+	Wants func(remediate.NotificationKind) bool // which notices are for it; nil: all
+	Alone bool                                  // each notice travels alone
 	Notifier
 }
 
 // wants reports whether a kind of notice is for it.
-func (n Named) wants(kind remediate.NoticeKind) bool { return n.Wants == nil || n.Wants(kind) }
+func (n Named) wants(kind remediate.NotificationKind) bool { return n.Wants == nil || n.Wants(kind) }
 
 // Config is what an Outbox works with.
 type Config struct {
 	Store     *store.Store
 	Notifiers []Named
-	Link      func(n remediate.Notice, approve bool) string // "" for no link; may be nil
+	Link      func(n remediate.Notification, approve bool) string // "" for no link; may be nil
 
 	// Over reports whether what a notice is about is over, and whether it helped; nil: nothing
 	// is ever over.
-	Over func(ctx context.Context, n remediate.Notice) (over, helped bool, err error)
+	Over func(ctx context.Context, n remediate.Notification) (over, helped bool, err error)
 
 	Now        func() time.Time // for the pauses of this process; time.Now where nil. What replicas share goes by the store's clock
 	Logger     *slog.Logger
@@ -116,10 +116,10 @@ func New(c Config) *Outbox {
 	o := &Outbox{
 		config: c, wake: make(chan struct{}, 1), notifiers: c.Notifiers, rests: make(map[string]rest),
 		total: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "upkeep_notices_total", Help: "Notices to people, by what came of each try: told, failed or given_up.",
+			Name: "upkeep_notifications_total", Help: "Notifications by result of each attempt: delivered, failed or given_up.",
 		}, []string{"notifier", "kind", "result"}),
 		pending: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "upkeep_notices_pending", Help: "Number of notices that people have not been told of yet, summed over the notifiers.",
+			Name: "upkeep_notifications_pending", Help: "Number of notifications that are not delivered yet, summed over the notifiers.",
 		}),
 	}
 	c.Registerer.MustRegister(o.total, o.pending)
@@ -135,7 +135,7 @@ func (o *Outbox) Use(notifiers []Named) {
 	o.Wake()
 }
 
-// Wake says that there is a notice.
+// Wake signals a new notice.
 func (o *Outbox) Wake() {
 	select {
 	case o.wake <- struct{}{}:
@@ -221,9 +221,9 @@ func (o *Outbox) send(ctx context.Context, n Named, b batch) error {
 	if err == nil {
 		o.rested(n.Name)
 		for _, notice := range b.notices {
-			o.count(n, notice, "told")
+			o.count(n, notice, "delivered")
 		}
-		return o.told(ctx, n.Name, b)
+		return o.delivered(ctx, n.Name, b)
 	}
 	fault, known := asFault(err)
 	if known && fault.Refused && len(b.notices) > 1 {
@@ -234,7 +234,7 @@ func (o *Outbox) send(ctx context.Context, n Named, b batch) error {
 	for _, notice := range b.notices {
 		o.count(n, notice, "failed")
 	}
-	o.config.Logger.Warn("notice not taken", "notifier", n.Name, "notices", len(b.notices), "pause", pause, "err", err)
+	o.config.Logger.Warn("notification not accepted", "notifier", n.Name, "notices", len(b.notices), "pause", pause, "err", err)
 	if known && fault.Refused {
 		return o.postpone(ctx, n.Name, b, 1, grow(againFirst, againLast, b.tries+1), err.Error())
 	}
@@ -247,7 +247,7 @@ func (o *Outbox) notify(ctx context.Context, n Named, b batch) error {
 }
 
 // within lets a message that is under way at the end of the process be taken, so that
-// it need not be told twice.
+// it need not be sent twice.
 func (o *Outbox) within(ctx context.Context, send func(context.Context) error) error {
 	sending, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), sendTimeout, fmt.Errorf("no answer within %s", sendTimeout))
 	defer cancel()
@@ -261,24 +261,24 @@ func (o *Outbox) within(ctx context.Context, send func(context.Context) error) e
 	return send(sending)
 }
 
-func (o *Outbox) message(notices []remediate.Notice) Message {
+func (o *Outbox) message(notices []remediate.Notification) Message {
 	var m Message
 	for _, n := range notices {
-		item := Item{Notice: n}
+		item := Item{Notification: n}
 		if o.config.Link != nil {
-			if n.Kind == remediate.NoticeAsk {
+			if n.Kind == remediate.NotificationAsk {
 				item.Approve = o.config.Link(n, true)
 			}
 			if n.Run != 0 {
 				item.Open = o.config.Link(n, false)
 			}
 		}
-		m.Notices = append(m.Notices, item)
+		m.Notifications = append(m.Notifications, item)
 	}
 	return m
 }
 
-func (o *Outbox) count(n Named, notice remediate.Notice, result string) {
+func (o *Outbox) count(n Named, notice remediate.Notification, result string) {
 	o.total.WithLabelValues(n.Name, string(notice.Kind), result).Inc()
 }
 

@@ -42,7 +42,7 @@ func (b *mailbox) Notify(_ context.Context, m notify.Message) error {
 	if b.got == nil {
 		b.got = make(map[string]int)
 	}
-	for _, n := range m.Notices {
+	for _, n := range m.Notifications {
 		b.got[n.Key]++
 	}
 	return nil
@@ -58,14 +58,14 @@ func (b *mailbox) taken() map[string]int {
 type stage struct {
 	store    *store.Store
 	registry *prometheus.Registry
-	over     func(n remediate.Notice) (over, helped bool) // nil: nothing is
+	over     func(n remediate.Notification) (over, helped bool) // nil: nothing is
 
 	mu  sync.Mutex
 	now time.Time
 	log bytes.Buffer
 }
 
-// begin returns a stage whose clock stands still until it is told to pass.
+// begin returns a stage whose clock moves only on request.
 func begin(t *testing.T) *stage {
 	t.Helper()
 	s := &stage{now: time.Now()}
@@ -86,7 +86,7 @@ func (s *stage) open(t *testing.T, o store.Options) {
 	})
 }
 
-// onBoth runs a test on SQLite and on PostgreSQL, whose clock nobody sets.
+// onBoth runs a test on SQLite and on PostgreSQL, whose clock cannot be set.
 func onBoth(t *testing.T, test func(t *testing.T, s *stage)) {
 	t.Helper()
 	t.Run("sqlite", func(t *testing.T) { test(t, begin(t)) })
@@ -126,9 +126,9 @@ func (s *stage) logged() string {
 // outbox starts anew, as a restart does.
 func (s *stage) outbox(notifiers ...notify.Named) *notify.Outbox {
 	s.registry = prometheus.NewRegistry()
-	var over func(context.Context, remediate.Notice) (bool, bool, error)
+	var over func(context.Context, remediate.Notification) (bool, bool, error)
 	if s.over != nil {
-		over = func(_ context.Context, n remediate.Notice) (bool, bool, error) {
+		over = func(_ context.Context, n remediate.Notification) (bool, bool, error) {
 			over, helped := s.over(n)
 			return over, helped, nil
 		}
@@ -137,14 +137,14 @@ func (s *stage) outbox(notifiers ...notify.Named) *notify.Outbox {
 		Over:  over,
 		Store: s.store, Notifiers: notifiers, Now: s.clock, Registerer: s.registry,
 		Logger: slog.New(slog.NewTextHandler(s, nil)),
-		Link: func(n remediate.Notice, approve bool) string {
+		Link: func(n remediate.Notification, approve bool) string {
 			return fmt.Sprintf("https://upkeep.example/%d?approve=%v", n.Run, approve)
 		},
 	})
 }
 
 // write puts notices into the store as the journal does.
-func (s *stage) write(t *testing.T, notices ...remediate.Notice) {
+func (s *stage) write(t *testing.T, notices ...remediate.Notification) {
 	t.Helper()
 	err := s.store.Write(t.Context(), func(tx *store.Tx) error {
 		for _, n := range notices {
@@ -164,15 +164,15 @@ func (s *stage) write(t *testing.T, notices ...remediate.Notice) {
 	}
 }
 
-func notices(from, to int) (all []remediate.Notice) {
+func notices(from, to int) (all []remediate.Notification) {
 	for i := from; i < to; i++ {
-		all = append(all, remediate.Notice{Key: fmt.Sprintf("k%d", i), Kind: remediate.NoticeTell, Title: fmt.Sprintf("title %d", i)})
+		all = append(all, remediate.Notification{Key: fmt.Sprintf("k%d", i), Kind: remediate.NotificationTell, Title: fmt.Sprintf("title %d", i)})
 	}
 	return all
 }
 
 // each is what a mailbox has that got every one once.
-func each(all ...remediate.Notice) map[string]int {
+func each(all ...remediate.Notification) map[string]int {
 	want := make(map[string]int)
 	for _, n := range all {
 		want[n.Key] = 1
@@ -231,8 +231,8 @@ func eachOnceToEach(t *testing.T, s *stage) {
 	if got := chat.taken(); !maps.Equal(got, each(all...)) || chat.tries != 3 {
 		t.Errorf("chat got %v in %d messages, want each of 25 once in 3", got, chat.tries)
 	}
-	if len(pager.taken()) != 0 || s.metrics(t, "upkeep_notices_pending")[""] != 25 {
-		t.Errorf("pager got %v, pending %v", pager.taken(), s.metrics(t, "upkeep_notices_pending"))
+	if len(pager.taken()) != 0 || s.metrics(t, "upkeep_notifications_pending")[""] != 25 {
+		t.Errorf("pager got %v, pending %v", pager.taken(), s.metrics(t, "upkeep_notifications_pending"))
 	}
 	deliver(t, o) // the pager rests
 	if pager.tries != 1 {
@@ -244,11 +244,11 @@ func eachOnceToEach(t *testing.T, s *stage) {
 	if !maps.Equal(pager.taken(), each(all...)) || !maps.Equal(chat.taken(), each(all...)) {
 		t.Errorf("after a restart: chat %v, pager %v", chat.taken(), pager.taken())
 	}
-	if got := s.metrics(t, "upkeep_notices_pending")[""]; got != 0 {
+	if got := s.metrics(t, "upkeep_notifications_pending")[""]; got != 0 {
 		t.Errorf("pending: %v", got)
 	}
-	if got := s.metrics(t, "upkeep_notices_total"); !maps.Equal(got, map[string]float64{"tell pager told": 25}) {
-		t.Errorf("upkeep_notices_total: %v", got)
+	if got := s.metrics(t, "upkeep_notifications_total"); !maps.Equal(got, map[string]float64{"tell pager delivered": 25}) {
+		t.Errorf("upkeep_notifications_total: %v", got)
 	}
 	s.pass(100 * time.Hour)
 	deliver(t, s.outbox(named...))
@@ -298,13 +298,13 @@ func TestPausesGrow(t *testing.T) {
 	}
 }
 
-// One that is refused keeps nobody else waiting, and is given up in the end.
+// A refused one does not delay others, and is given up in the end.
 func TestRefusedAndGivenUp(t *testing.T) {
 	s := begin(t)
 	all := notices(0, 25)
 	s.write(t, all...)
 	box := mailbox{take: func(m notify.Message) error {
-		if slices.ContainsFunc(m.Notices, func(n notify.Item) bool { return n.Key == "k4" }) {
+		if slices.ContainsFunc(m.Notifications, func(n notify.Item) bool { return n.Key == "k4" }) {
 			return &notify.FaultError{Err: errors.New("status 400: invalid_payload"), Refused: true}
 		}
 		return nil
@@ -331,10 +331,10 @@ func TestRefusedAndGivenUp(t *testing.T) {
 	if log := s.logged(); strings.Count(log, "notice given up") != 1 || !strings.Contains(log, "invalid_payload") || !strings.Contains(log, `title="title 4"`) {
 		t.Errorf("log: %s", log)
 	}
-	if got := s.metrics(t, "upkeep_notices_total"); got["tell chat given_up"] != 1 || got["tell chat told"] != 24 || got["tell chat failed"] < 10 {
-		t.Errorf("upkeep_notices_total: %v", got)
+	if got := s.metrics(t, "upkeep_notifications_total"); got["tell chat given_up"] != 1 || got["tell chat delivered"] != 24 || got["tell chat failed"] < 10 {
+		t.Errorf("upkeep_notifications_total: %v", got)
 	}
-	if got := s.metrics(t, "upkeep_notices_pending")[""]; got != 0 {
+	if got := s.metrics(t, "upkeep_notifications_pending")[""]; got != 0 {
 		t.Errorf("pending: %v", got)
 	}
 }
@@ -350,7 +350,7 @@ func newNotifier(t *testing.T, s *stage) {
 	s.write(t, notices(3, 5)...)
 	var first, second mailbox
 	o := s.outbox()
-	deliver(t, o) // nobody is to be told
+	deliver(t, o) // nothing to deliver
 	o.Use([]notify.Named{{Name: "first", Notifier: &first}})
 	deliver(t, o)
 	if got := first.taken(); !maps.Equal(got, each(notices(3, 5)...)) {
@@ -388,27 +388,27 @@ func replicas(t *testing.T, s *stage) {
 	}
 }
 
-// Who wants only some kinds is told only those, and nothing else stays behind.
+// A notifier of some kinds gets only those, and nothing else stays behind.
 func TestWants(t *testing.T) {
 	s := begin(t)
 	all := notices(0, 40)
 	for i := range all {
 		if i%13 == 12 {
-			all[i].Kind = remediate.NoticePage
+			all[i].Kind = remediate.NotificationPage
 		}
 	}
 	s.write(t, all...)
 	var box mailbox
-	o := s.outbox(notify.Named{Name: "pager", Notifier: &box, Wants: func(k remediate.NoticeKind) bool { return k == remediate.NoticePage }})
+	o := s.outbox(notify.Named{Name: "pager", Notifier: &box, Wants: func(k remediate.NotificationKind) bool { return k == remediate.NotificationPage }})
 	deliver(t, o)
 	if got := box.taken(); !maps.Equal(got, each(all[12], all[25], all[38])) {
 		t.Errorf("got %v", got)
 	}
-	if got := s.metrics(t, "upkeep_notices_pending")[""]; got != 0 {
+	if got := s.metrics(t, "upkeep_notifications_pending")[""]; got != 0 {
 		t.Errorf("pending: %v", got)
 	}
-	if got := s.metrics(t, "upkeep_notices_total"); !maps.Equal(got, map[string]float64{"page pager told": 3}) {
-		t.Errorf("upkeep_notices_total: %v", got)
+	if got := s.metrics(t, "upkeep_notifications_total"); !maps.Equal(got, map[string]float64{"page pager delivered": 3}) {
+		t.Errorf("upkeep_notifications_total: %v", got)
 	}
 }
 
@@ -426,7 +426,7 @@ func TestReplicaDies(t *testing.T) {
 	o := s.outbox(notify.Named{Name: "chat", Notifier: &box})
 	s.pass(59 * time.Second)
 	if deliver(t, o); box.tries != 0 {
-		t.Error("told by two at once")
+		t.Error("delivered by two at once")
 	}
 	s.pass(time.Second)
 	if deliver(t, o); !maps.Equal(box.taken(), each(notices(0, 1)...)) {
@@ -436,11 +436,11 @@ func TestReplicaDies(t *testing.T) {
 	dead.Wait()
 	s.pass(time.Hour)
 	if deliver(t, o); box.tries != 1 {
-		t.Errorf("the dead one's word made it told %d times", box.tries)
+		t.Errorf("the dead instance's claim made it %d deliveries", box.tries)
 	}
 }
 
-// A message that is under way when the process stops is told once.
+// A message that is under way when the process stops is delivered once.
 func TestStops(t *testing.T) { onBoth(t, stops) }
 
 func stops(t *testing.T, s *stage) {
@@ -452,7 +452,7 @@ func stops(t *testing.T, s *stage) {
 		t.Errorf("Run: %v", err)
 	}
 	if deliver(t, s.outbox(notify.Named{Name: "chat", Notifier: &box})); box.tries != 1 {
-		t.Errorf("told %d times", box.tries)
+		t.Errorf("delivered %d times", box.tries)
 	}
 }
 
@@ -468,7 +468,7 @@ func TestWake(t *testing.T) {
 	o.Wake()
 	for end := time.Now().Add(2 * time.Second); len(box.taken()) == 0; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatal("not told within two seconds of Wake")
+			t.Fatal("not delivered within two seconds of Wake")
 		}
 	}
 	stop()
@@ -481,10 +481,10 @@ func TestLinks(t *testing.T) { onBoth(t, links) }
 
 func links(t *testing.T, s *stage) {
 	t.Helper()
-	s.write(t, remediate.Notice{Key: "a", Kind: remediate.NoticeAsk, Run: 7, Plan: "abc"}, remediate.Notice{Key: "b", Kind: remediate.NoticePage, Run: 8}, remediate.Notice{Key: "c", Kind: remediate.NoticeTell})
+	s.write(t, remediate.Notification{Key: "a", Kind: remediate.NotificationAsk, Run: 7, Plan: "abc"}, remediate.Notification{Key: "b", Kind: remediate.NotificationPage, Run: 8}, remediate.Notification{Key: "c", Kind: remediate.NotificationTell})
 	var got []string
 	box := mailbox{take: func(m notify.Message) error {
-		for _, n := range m.Notices {
+		for _, n := range m.Notifications {
 			got = append(got, n.Approve+" "+n.Open)
 		}
 		return nil

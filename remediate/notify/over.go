@@ -10,13 +10,13 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
-// A Closer is a Notifier that also takes word of the end of what it told.
+// A Closer is a Notifier that also accepts the end of its notices.
 type Closer interface {
 	Closes() bool
 	Close(ctx context.Context, n Item) error
 }
 
-// ends is the name under which it is noted which ends a notifier was told of.
+// ends is the name under which the delivered ends of a notifier are stored.
 func ends(name string) string { return name + ", ends" }
 
 // over tells a notifier that keeps incidents which of them are over: the run of a notice
@@ -39,8 +39,8 @@ func (o *Outbox) over(ctx context.Context, n Named) error {
 		if err != nil {
 			return err
 		}
-		// That it helped is told in its own notice, which is the end too.
-		said := helped && n.wants(remediate.NoticeHelped) && notice.Run != 0
+		// That it helped has its own notice, which is the end too.
+		said := helped && n.wants(remediate.NotificationHelped) && notice.Run != 0
 		switch {
 		case !n.wants(notice.Kind) || endless(notice) || over && said:
 			err = o.ended(ctx, n.Name, notice.ID)
@@ -54,20 +54,20 @@ func (o *Outbox) over(ctx context.Context, n Named) error {
 	return nil
 }
 
-// endless reports whether a notice has no end that could be told.
-func endless(n remediate.Notice) bool {
+// endless reports whether a notice has no end to deliver.
+func endless(n remediate.Notification) bool {
 	switch n.Kind {
-	case remediate.NoticeAsk, remediate.NoticeActed:
+	case remediate.NotificationAsk, remediate.NotificationActed:
 		return false
-	case remediate.NoticePage, remediate.NoticeNotHelped:
-		return n.Episode == 0
+	case remediate.NotificationPage, remediate.NotificationNotHelped:
+		return n.Incident == 0
 	default:
 		return true
 	}
 }
 
-// unended returns the notices that a notifier was told of and whose end it was not.
-func (o *Outbox) unended(ctx context.Context, name string) (all []remediate.Notice, err error) {
+// unended returns the notices that were delivered to a notifier without their end.
+func (o *Outbox) unended(ctx context.Context, name string) (all []remediate.Notification, err error) {
 	// What was given up or is not for it was never claimed.
 	rows, err := o.config.Store.Query(ctx, `select n.id, n.notice from notices n join deliveries d on d.notice = n.id and d.notifier = ? and d.ended <> 0 and d.claimed <> 0
 		where not exists (select 1 from deliveries e where e.notice = n.id and e.notifier = ? and e.ended <> 0) order by n.id`, name, ends(name))
@@ -81,7 +81,7 @@ func (o *Outbox) unended(ctx context.Context, name string) (all []remediate.Noti
 		if err := rows.Scan(&id, &text); err != nil {
 			return nil, err
 		}
-		var notice remediate.Notice
+		var notice remediate.Notification
 		if err := json.Unmarshal(text, &notice); err != nil {
 			return nil, fmt.Errorf("notice %d: %w", id, err)
 		}
@@ -92,7 +92,7 @@ func (o *Outbox) unended(ctx context.Context, name string) (all []remediate.Noti
 }
 
 // end tells one end, unless another replica is at it.
-func (o *Outbox) end(ctx context.Context, n Named, closer Closer, notice remediate.Notice) error {
+func (o *Outbox) end(ctx context.Context, n Named, closer Closer, notice remediate.Notification) error {
 	mine := false
 	err := o.config.Store.Write(ctx, func(tx *store.Tx) error {
 		mine = false
@@ -112,16 +112,16 @@ func (o *Outbox) end(ctx context.Context, n Named, closer Closer, notice remedia
 		return err
 	}
 	err = o.within(ctx, func(ctx context.Context) error {
-		return closer.Close(ctx, o.message([]remediate.Notice{notice}).Notices[0])
+		return closer.Close(ctx, o.message([]remediate.Notification{notice}).Notifications[0])
 	})
 	fault, known := asFault(err)
 	switch {
 	case err == nil:
 		o.rested(n.Name)
 	case known && fault.Refused: // a server that does not take the end will not take it later
-		o.config.Logger.Warn("end of a notice not taken", "notifier", n.Name, "notice", notice.ID, "err", err)
+		o.config.Logger.Warn("notification of the end not accepted", "notifier", n.Name, "notice", notice.ID, "err", err)
 	default:
-		o.config.Logger.Warn("end of a notice not taken", "notifier", n.Name, "notice", notice.ID, "pause", o.rest(n.Name, fault.After), "err", err)
+		o.config.Logger.Warn("notification of the end not accepted", "notifier", n.Name, "notice", notice.ID, "pause", o.rest(n.Name, fault.After), "err", err)
 		return nil // it is tried again when the claim is over
 	}
 	return o.ended(context.WithoutCancel(ctx), n.Name, notice.ID)

@@ -20,7 +20,7 @@ const whyLimit = 200
 // A Secret is read when it is needed, so that a new file counts at once.
 type Secret func() (string, error)
 
-// A Webhook posts each message as JSON: {"version":"1","notices":[…]}, where a
+// A Webhook posts each message as JSON: {"version":"1","notifications":[…]}, where a
 // notice has its id, key, kind, run, episode, plan, title, text, time and links.
 type Webhook struct {
 	URL    Secret       // may have a secret in it, and is in no error
@@ -34,27 +34,27 @@ func (w Webhook) Notify(ctx context.Context, m Message) error {
 		Approve string `json:"approve,omitempty"`
 		Open    string `json:"open,omitempty"`
 	}
-	type notice struct {
-		ID      int64     `json:"id"`
-		Key     string    `json:"key"` // whoever gets a key again has been told
-		Kind    string    `json:"kind"`
-		Run     int64     `json:"run,omitempty"`
-		Episode int64     `json:"episode,omitempty"`
-		Plan    string    `json:"plan,omitempty"`
-		Title   string    `json:"title"`
-		Text    string    `json:"text"`
-		At      time.Time `json:"at"`
-		Links   links     `json:"links"`
+	type notification struct {
+		ID       int64     `json:"id"`
+		Key      string    `json:"key"` // idempotency key of the notification
+		Kind     string    `json:"kind"`
+		Run      int64     `json:"run,omitempty"`
+		Incident int64     `json:"episode,omitempty"`
+		Plan     string    `json:"plan,omitempty"`
+		Title    string    `json:"title"`
+		Text     string    `json:"text"`
+		At       time.Time `json:"at"`
+		Links    links     `json:"links"`
 	}
-	all := make([]notice, len(m.Notices))
-	for i, n := range m.Notices {
-		all[i] = notice{n.ID, n.Key, string(n.Kind), n.Run, n.Episode, n.Plan, n.Title, n.Text, n.At, links{n.Approve, n.Open}}
+	all := make([]notification, len(m.Notifications))
+	for i, n := range m.Notifications {
+		all[i] = notification{n.ID, n.Key, string(n.Kind), n.Run, n.Incident, n.Plan, n.Title, n.Text, n.At, links{n.Approve, n.Open}}
 	}
-	return post(ctx, w.Client, w.URL, w.Token, map[string]any{"version": "1", "notices": all})
+	return post(ctx, w.Client, w.URL, w.Token, map[string]any{"version": "1", "notifications": all})
 }
 
-// post sends a value as JSON. Nobody's redirect is followed, and no secret is in
-// the error: neither the URL nor the token, whoever repeats them.
+// post sends a value as JSON. Redirects are not followed, and no secret is in
+// the error: neither the URL nor the token, even if the answer repeats them.
 func post(ctx context.Context, client *http.Client, secretURL, secretToken Secret, value any) error {
 	body, err := json.Marshal(value)
 	if err != nil {
@@ -66,11 +66,11 @@ func post(ctx context.Context, client *http.Client, secretURL, secretToken Secre
 	}
 	u, err := url.Parse(strings.TrimSpace(text))
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return errors.New("its URL cannot be read; want https://host/path") // parsing errors repeat it
+		return errors.New("invalid URL; expected https://host/path") // parsing errors repeat it
 	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), bytes.NewReader(body))
 	if err != nil {
-		return errors.New("its URL cannot be read; want https://host/path")
+		return errors.New("invalid URL; expected https://host/path")
 	}
 	secrets := secretsOf(u)
 	r.Header.Set("Content-Type", "application/json")
@@ -102,7 +102,7 @@ func post(ctx context.Context, client *http.Client, secretURL, secretToken Secre
 	return refusal(res, redact(string(said), secrets))
 }
 
-// cause returns what stands in a client's error beside the URL, or whose deadline
+// cause returns a client's error without the URL, or whose deadline
 // it was.
 func cause(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
@@ -152,7 +152,7 @@ func secretsOf(u *url.URL) []string {
 	return append(all, strings.Split(u.Path, "/")...)
 }
 
-// redact takes secrets out of a text. What is shorter than four letters is none.
+// redact takes secrets out of a text. A text of less than four letters is not a secret.
 func redact(text string, secrets []string) string {
 	for _, s := range secrets {
 		if len(s) >= 4 {

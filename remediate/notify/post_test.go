@@ -21,7 +21,7 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate/notify"
 )
 
-// The parts of a webhook's URL that nobody is to see.
+// The secret parts of a webhook's URL.
 const (
 	path     = "/services/T0SECRET/B0HIDDEN/x y%2Fz"
 	query    = "key=QUERYKEY&b=c%20dddd"
@@ -77,7 +77,7 @@ func TestNoSecretIsTold(t *testing.T) {
 		{"a server that repeats it", whole(server.URL), "status 404: no hook at"},
 		{"a redirect", whole(server.URL) + "&do=redirect", "status 302"},
 		{"a redirect to nowhere", whole(server.URL) + "&do=broken", "Location"},
-		{"nobody listens", whole("http://127.0.0.1:1"), "connection refused"},
+		{"no listener", whole("http://127.0.0.1:1"), "connection refused"},
 		{"no such host", whole("http://nowhere.invalid"), "nowhere.invalid"},
 		{"no certificate of ours", strings.Replace(whole("http://"+strings.TrimPrefix(secure.URL, "https://")), "http://", "https://", 1), "certificate"},
 		{"plain HTTP to TLS", whole("http://" + strings.TrimPrefix(secure.URL, "https://")), "status 400"},
@@ -100,7 +100,7 @@ func TestNoSecretIsTold(t *testing.T) {
 					t.Errorf("%v, want %q", err, test.want)
 				}
 				if leaks(fmt.Sprintf("%v %+v %#v %s", err, err, errors.Unwrap(err), test.name)) {
-					t.Errorf("a secret is told: %v", err)
+					t.Errorf("a secret is shown: %v", err)
 				}
 				if strings.Contains(test.url, "hang") {
 					continue
@@ -108,7 +108,7 @@ func TestNoSecretIsTold(t *testing.T) {
 				s.write(t, notices(0, 1)...)
 				deliver(t, s.outbox(notify.Named{Name: "chat", Notifier: n}))
 			}
-			if log := s.logged(); leaks(log) || !strings.Contains(test.url, "hang") && !strings.Contains(log, "notice not taken") {
+			if log := s.logged(); leaks(log) || !strings.Contains(test.url, "hang") && !strings.Contains(log, "notification not accepted") {
 				t.Errorf("log: %s", log)
 			}
 		})
@@ -161,8 +161,8 @@ func TestFaults(t *testing.T) {
 // one is a notice that would call everybody and break out of a link.
 func one() notify.Item {
 	return notify.Item{
-		Notice: remediate.Notice{
-			ID: 3, Key: "ask/7/abc", Kind: remediate.NoticeAsk, Run: 7, Episode: 2, Plan: "abc", At: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC),
+		Notification: remediate.Notification{
+			ID: 3, Key: "ask/7/abc", Kind: remediate.NotificationAsk, Run: 7, Incident: 2, Plan: "abc", At: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC),
 			Title: "Reindex <!channel> & \"a\"\nb?", Text: "step 1: reindex \"<@U1>|x\"\nstep 2: <http://evil.example|here>",
 		},
 		Approve: "https://upkeep.example/approve?token=AB-_&x=<|>", Open: "https://upkeep.example/runs/7",
@@ -171,7 +171,7 @@ func one() notify.Item {
 
 func TestSlack(t *testing.T) {
 	address, last := recorder(t, 200, nil)
-	if err := (notify.Slack{URL: secretly(" " + address + "/x\n")}).Notify(t.Context(), notify.Message{Notices: []notify.Item{one(), {Notice: remediate.Notice{Title: "to know"}}}}); err != nil {
+	if err := (notify.Slack{URL: secretly(" " + address + "/x\n")}).Notify(t.Context(), notify.Message{Notifications: []notify.Item{one(), {Notification: remediate.Notification{Title: "to know"}}}}); err != nil {
 		t.Fatal(err)
 	}
 	var got map[string]any
@@ -201,7 +201,7 @@ func TestSlackCuts(t *testing.T) {
 	} {
 		item := one()
 		item.Title, item.Text = strings.Repeat("t", 500), test.text
-		ten := notify.Message{Notices: []notify.Item{item, item, item, item, item, item, item, item, item, item}}
+		ten := notify.Message{Notifications: []notify.Item{item, item, item, item, item, item, item, item, item, item}}
 		if err := (notify.Slack{URL: secretly(address)}).Notify(t.Context(), ten); err != nil {
 			t.Fatal(err)
 		}
@@ -224,7 +224,7 @@ func TestSlackCuts(t *testing.T) {
 
 func TestWebhook(t *testing.T) {
 	address, last := recorder(t, 204, nil)
-	if err := (notify.Webhook{URL: secretly(address), Token: secretly(token)}).Notify(t.Context(), notify.Message{Notices: []notify.Item{one(), {Notice: remediate.Notice{ID: 4, Key: "k", Kind: remediate.NoticePage, Title: "to know", Text: "x"}}}}); err != nil {
+	if err := (notify.Webhook{URL: secretly(address), Token: secretly(token)}).Notify(t.Context(), notify.Message{Notifications: []notify.Item{one(), {Notification: remediate.Notification{ID: 4, Key: "k", Kind: remediate.NotificationPage, Title: "to know", Text: "x"}}}}); err != nil {
 		t.Fatal(err)
 	}
 	header, body := last()
@@ -232,7 +232,7 @@ func TestWebhook(t *testing.T) {
 	if err := json.Unmarshal(body, &got); err != nil {
 		t.Fatal(err)
 	}
-	err := json.Unmarshal([]byte(`{"version": "1", "notices": [
+	err := json.Unmarshal([]byte(`{"version": "1", "notifications": [
 		{"id": 3, "key": "ask/7/abc", "kind": "ask", "run": 7, "episode": 2, "plan": "abc", "title": "Reindex <!channel> & \"a\"\nb?",
 		 "text": "step 1: reindex \"<@U1>|x\"\nstep 2: <http://evil.example|here>", "at": "2026-03-01T12:00:00Z",
 		 "links": {"approve": "https://upkeep.example/approve?token=AB-_&x=<|>", "open": "https://upkeep.example/runs/7"}},

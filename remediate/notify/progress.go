@@ -12,23 +12,23 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
-// noteTimeout is for writing down what came of a message, also at the end of the
-// process: what is not noted is told again.
+// noteTimeout is for storing the result of a message, also at the end of the
+// process: what is not stored is sent again.
 const noteTimeout = 5 * time.Second
 
 // A batch is what one message tells. This process alone tells it until the claim
 // is over.
 type batch struct {
-	notices []remediate.Notice
+	notices []remediate.Notification
 	until   int64 // when the claim is over, which tells it from every other claim of the same notices
 	tries   int   // how often the notice was refused; a refused one travels alone
 	others  bool  // there were notices that are not for this notifier
 	givenUp []givenUp
 }
 
-// A givenUp is a notice that nobody took in time.
+// A givenUp is a notice that was not accepted in time.
 type givenUp struct {
-	notice remediate.Notice
+	notice remediate.Notification
 	why    string
 }
 
@@ -49,7 +49,7 @@ func (o *Outbox) waits(ctx context.Context, name string) (bool, error) {
 	return n > 0, err
 }
 
-// left counts what a notifier is still to be told.
+// left counts the undelivered notices of a notifier.
 func (o *Outbox) left(ctx context.Context, name string) (int, error) {
 	since, _, err := o.since(ctx, name)
 	if err != nil {
@@ -122,7 +122,7 @@ func (o *Outbox) claim(ctx context.Context, n Named) (b batch, err error) {
 	return b, nil
 }
 
-// begin returns since when a notifier is told.
+// begin returns the time since which a notifier gets notices.
 func begin(tx *store.Tx, name string, now time.Time) (time.Time, error) {
 	if _, err := tx.Exec("insert into notifiers (name, since) values (?, ?) on conflict (name) do nothing", name, store.Millis(now.Add(-lookBack))); err != nil {
 		return time.Time{}, err
@@ -132,7 +132,7 @@ func begin(tx *store.Tx, name string, now time.Time) (time.Time, error) {
 	return store.Time(since), err
 }
 
-// giveUp ends what nobody took before oldest and moves the beginning there.
+// giveUp ends undelivered notices from before oldest and moves the beginning there.
 func giveUp(tx *store.Tx, name string, since, oldest, now time.Time) (all []givenUp, err error) {
 	for {
 		old, err := find(tx, name, "n.created < ?", since, store.Millis(oldest))
@@ -145,7 +145,7 @@ func giveUp(tx *store.Tx, name string, since, oldest, now time.Time) (all []give
 		}
 		for _, f := range old {
 			if f.why == "" {
-				f.why = "nobody was there to tell it"
+				f.why = "no upkeep was running to deliver it"
 			}
 			if err := mark(tx, name, f.notice.ID, "ended", store.Millis(now)); err != nil {
 				return nil, err
@@ -157,7 +157,7 @@ func giveUp(tx *store.Tx, name string, since, oldest, now time.Time) (all []give
 
 // A found is a notice with how it went so far.
 type found struct {
-	notice remediate.Notice
+	notice remediate.Notification
 	tries  int
 	why    string
 }
@@ -187,15 +187,15 @@ func find(tx *store.Tx, name, condition string, since time.Time, args ...any) (a
 	return all, rows.Err()
 }
 
-// mark sets one number of a delivery, which it makes where there is none.
+// mark sets one number of a delivery, and creates the delivery if necessary.
 func mark(tx *store.Tx, name string, notice int64, column string, value int64) error {
 	_, err := tx.Exec("insert into deliveries (notifier, notice, "+column+") values (?, ?, ?) on conflict (notifier, notice) do update set "+column+" = excluded."+column,
 		name, notice, value)
 	return err
 }
 
-// told notes that a batch was taken.
-func (o *Outbox) told(ctx context.Context, name string, b batch) error {
+// delivered records that a batch was accepted.
+func (o *Outbox) delivered(ctx context.Context, name string, b batch) error {
 	return o.note(ctx, name, b, "set ended = ?, error = '' where", func(now time.Time) []any { return []any{store.Millis(now)} })
 }
 

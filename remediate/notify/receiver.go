@@ -27,11 +27,11 @@ type Receiver struct {
 	To   am.Integration
 }
 
-// Notify implements Notifier. Notices should come one by one: those before one that is
+// Notify implements Notifier. Notifications should come one by one: those before one that is
 // not taken would come twice.
 func (r Receiver) Notify(ctx context.Context, m Message) error {
-	for _, n := range m.Notices {
-		ends := n.Kind == remediate.NoticeHelped && r.Closes()
+	for _, n := range m.Notifications {
+		ends := n.Kind == remediate.NotificationHelped && r.Closes()
 		if err := r.send(ctx, n, ends); err != nil {
 			return err
 		}
@@ -47,7 +47,7 @@ func (r Receiver) Close(ctx context.Context, n Item) error { return r.send(ctx, 
 
 func (r Receiver) send(ctx context.Context, n Item, over bool) error {
 	a := alertOf(n, time.Now(), over)
-	ctx = am.WithGroupKey(ctx, groupOf(n.Notice))
+	ctx = am.WithGroupKey(ctx, groupOf(n.Notification))
 	ctx = am.WithGroupLabels(ctx, model.LabelSet{model.AlertNameLabel: a.Labels[model.AlertNameLabel]})
 	ctx = am.WithRouteLabels(ctx, model.LabelSet{})
 	ctx = am.WithReceiverName(ctx, r.Name)
@@ -67,12 +67,12 @@ func (r Receiver) send(ctx context.Context, n Item, over bool) error {
 }
 
 // groupOf names what a notice is about: what has the same name is one incident.
-func groupOf(n remediate.Notice) string {
+func groupOf(n remediate.Notification) string {
 	switch {
-	case n.Kind == remediate.NoticeTell || n.Kind == remediate.NoticeTest || n.Run == 0 && n.Episode == 0:
+	case n.Kind == remediate.NotificationTell || n.Kind == remediate.NotificationTest || n.Run == 0 && n.Incident == 0:
 		return "upkeep/notice/" + n.Key
-	case n.Episode != 0 && (n.Kind == remediate.NoticePage || n.Kind == remediate.NoticeNotHelped):
-		return fmt.Sprintf("upkeep/episode/%d", n.Episode)
+	case n.Incident != 0 && (n.Kind == remediate.NotificationPage || n.Kind == remediate.NotificationNotHelped):
+		return fmt.Sprintf("upkeep/episode/%d", n.Incident)
 	}
 	return fmt.Sprintf("upkeep/run/%d", n.Run)
 }
@@ -109,22 +109,22 @@ func alertOf(n Item, now time.Time, over bool) *alert.Alert {
 }
 
 // shape returns the alert's name and severity of a kind of notice.
-func shape(kind remediate.NoticeKind) (name, severity string) {
+func shape(kind remediate.NotificationKind) (name, severity string) {
 	switch kind {
-	case remediate.NoticeAsk:
+	case remediate.NotificationAsk:
 		return "UpkeepAwaitingApproval", "warning"
-	case remediate.NoticePage:
+	case remediate.NotificationPage:
 		return "UpkeepNeedsPerson", "critical"
-	case remediate.NoticeActed:
+	case remediate.NotificationActed:
 		return "UpkeepActed", "info"
-	case remediate.NoticeHelped:
+	case remediate.NotificationHelped:
 		return "UpkeepHelped", "info"
-	case remediate.NoticeNotHelped:
+	case remediate.NotificationNotHelped:
 		return "UpkeepDidNotHelp", "warning"
-	case remediate.NoticeTest:
+	case remediate.NotificationTest:
 		return "UpkeepTest", "info"
 	default:
-		return "UpkeepNotice", "info"
+		return "UpkeepNotification", "info"
 	}
 }
 

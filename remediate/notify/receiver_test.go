@@ -18,7 +18,7 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate/notify"
 )
 
-// An incidentKeeper is an integration of Alertmanager's that keeps what it is told.
+// An incidentKeeper is an integration of Alertmanager's that keeps what it receives.
 type incidentKeeper struct {
 	resolves bool
 	fails    func() (again bool, err error)
@@ -53,12 +53,12 @@ func (k *incidentKeeper) got() []string {
 	return slices.Clone(k.all)
 }
 
-func (k *incidentKeeper) named(wants func(remediate.NoticeKind) bool) notify.Named {
+func (k *incidentKeeper) named(wants func(remediate.NotificationKind) bool) notify.Named {
 	return notify.Named{Name: "ops/pagerduty[0]", Alone: true, Wants: wants, Notifier: notify.Receiver{Name: "ops", To: am.NewIntegration(k, k, "pagerduty", 0, "ops")}}
 }
 
 // An incident is opened by what asks or pages, and closed when that is over; where it
-// takes no ends, nothing is said of them. Each is told once, over restarts too.
+// takes no ends, none is sent. Each is sent once, over restarts too.
 func TestIncidentsEnd(t *testing.T) {
 	for _, resolves := range []bool{true, false} {
 		s, k := begin(t), &incidentKeeper{resolves: resolves}
@@ -67,11 +67,11 @@ func TestIncidentsEnd(t *testing.T) {
 			o := s.outbox(k.named(nil))
 			return o
 		}
-		s.over = func(n remediate.Notice) (bool, bool) { return over[n.Key], false }
+		s.over = func(n remediate.Notification) (bool, bool) { return over[n.Key], false }
 		s.write(t,
-			remediate.Notice{Key: "ask", Kind: remediate.NoticeAsk, Run: 7, At: s.clock()},
-			remediate.Notice{Key: "page", Kind: remediate.NoticePage, Episode: 3, At: s.clock()},
-			remediate.Notice{Key: "tell", Kind: remediate.NoticeTell, At: s.clock()},
+			remediate.Notification{Key: "ask", Kind: remediate.NotificationAsk, Run: 7, At: s.clock()},
+			remediate.Notification{Key: "page", Kind: remediate.NotificationPage, Incident: 3, At: s.clock()},
+			remediate.Notification{Key: "tell", Kind: remediate.NotificationTell, At: s.clock()},
 		)
 		deliver := func(o *notify.Outbox) {
 			t.Helper()
@@ -80,7 +80,7 @@ func TestIncidentsEnd(t *testing.T) {
 			}
 		}
 		deliver(outbox())
-		want := []string{"firing UpkeepAwaitingApproval upkeep/run/7", "firing UpkeepNeedsPerson upkeep/episode/3", "firing UpkeepNotice upkeep/notice/tell"}
+		want := []string{"firing UpkeepAwaitingApproval upkeep/run/7", "firing UpkeepNeedsPerson upkeep/episode/3", "firing UpkeepNotification upkeep/notice/tell"}
 		if got := k.got(); !slices.Equal(got, want) {
 			t.Errorf("%q, want %q", got, want)
 		}
@@ -99,12 +99,12 @@ func TestIncidentsEnd(t *testing.T) {
 	}
 }
 
-// What helped is the end of the incident itself, for whom it is told to; what is not told
+// What helped is the end of the incident itself, for its receivers; what is not sent
 // to a notifier has no end either.
 func TestHelpedIsTheEnd(t *testing.T) {
 	s, k := begin(t), &incidentKeeper{resolves: true}
-	s.over = func(remediate.Notice) (bool, bool) { return true, true }
-	s.write(t, remediate.Notice{Key: "ask", Kind: remediate.NoticeAsk, Run: 7, At: s.clock()}, remediate.Notice{Key: "helped", Kind: remediate.NoticeHelped, Run: 7, At: s.clock()})
+	s.over = func(remediate.Notification) (bool, bool) { return true, true }
+	s.write(t, remediate.Notification{Key: "ask", Kind: remediate.NotificationAsk, Run: 7, At: s.clock()}, remediate.Notification{Key: "helped", Kind: remediate.NotificationHelped, Run: 7, At: s.clock()})
 	for range 3 {
 		if err := s.outbox(k.named(nil)).Deliver(t.Context()); err != nil {
 			t.Fatal(err)
@@ -115,7 +115,7 @@ func TestHelpedIsTheEnd(t *testing.T) {
 	}
 	other := &incidentKeeper{resolves: true}
 	for range 2 {
-		named := other.named(func(k remediate.NoticeKind) bool { return k == remediate.NoticePage })
+		named := other.named(func(k remediate.NotificationKind) bool { return k == remediate.NotificationPage })
 		named.Name = "other"
 		if err := s.outbox(named).Deliver(t.Context()); err != nil {
 			t.Fatal(err)
@@ -137,7 +137,7 @@ func TestReceiverTriesAgain(t *testing.T) {
 		return false, nil
 	}
 	for i := range 5 {
-		s.write(t, remediate.Notice{Key: fmt.Sprint("tell", i), Kind: remediate.NoticeTell, At: s.clock()})
+		s.write(t, remediate.Notification{Key: fmt.Sprint("tell", i), Kind: remediate.NotificationTell, At: s.clock()})
 	}
 	o := s.outbox(k.named(nil))
 	for range 3 {

@@ -22,7 +22,7 @@ var (
 	ErrExpired = errors.New("the link has expired")
 
 	// ErrForeign says that a link is not one that we signed, or not whole.
-	ErrForeign = errors.New("the link was not signed here, or a part of it is missing")
+	ErrForeign = errors.New("the link was not signed by this upkeep, or a part of it is missing")
 )
 
 const (
@@ -34,7 +34,7 @@ const (
 	tokenLimit   = 512       // letters; the hash of a plan is 16
 )
 
-// A Signer signs the links by which people approve of a plan. Whoever has the
+// A Signer signs the links by which people approve of a plan. The holder of the
 // link may answer: it is for one plan of one run, and for a while.
 type Signer struct {
 	store *store.Store
@@ -85,7 +85,7 @@ func (s *Signer) key(ctx context.Context) ([]byte, error) {
 }
 
 // Sign returns a token for a plan of a run, which holds until a moment. It can
-// stand in a URL as it is. It is empty where the key could not be read.
+// be used in a URL as it is. It is empty where the key could not be read.
 func (s *Signer) Sign(run int64, plan string, until time.Time) string {
 	ctx, cancel := context.WithTimeout(context.Background(), keyTimeout)
 	defer cancel()
@@ -130,7 +130,7 @@ func (s *Signer) Verify(token string, now time.Time) (run int64, plan string, un
 	return run, plan, until, nil
 }
 
-// mac signs a token's parts. The name keeps the signature from standing for
+// mac signs a token's parts. The name keeps the signature from being valid for
 // anything else that the key may once be used for.
 func mac(key, head []byte) []byte {
 	h := hmac.New(sha256.New, key)

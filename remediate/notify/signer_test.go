@@ -27,7 +27,7 @@ func TestSigner(t *testing.T) {
 	one := signer(t, s.store)
 	token := one.Sign(7, "0123456789abcdef", until)
 	if token != url.QueryEscape(token) {
-		t.Errorf("%q cannot stand in a URL", token)
+		t.Errorf("%q cannot be used in a URL", token)
 	}
 	for _, again := range []*notify.Signer{one, signer(t, s.store)} { // a replica, or after a restart
 		run, plan, end, err := again.Verify(token, until.Add(-time.Second))

@@ -22,9 +22,9 @@ type Slack struct {
 
 // Notify implements Notifier.
 func (s Slack) Notify(ctx context.Context, m Message) error {
-	parts := make([]string, len(m.Notices))
-	for i, n := range m.Notices {
-		parts[i] = slackNotice(n)
+	parts := make([]string, len(m.Notifications))
+	for i, n := range m.Notifications {
+		parts[i] = slackNotification(n)
 	}
 	return post(ctx, s.Client, s.URL, nil, map[string]any{
 		"text": strings.Join(parts, "\n\n"), "mrkdwn": true,
@@ -32,7 +32,7 @@ func (s Slack) Notify(ctx context.Context, m Message) error {
 	})
 }
 
-func slackNotice(n Item) string {
+func slackNotification(n Item) string {
 	var b strings.Builder
 	title := strings.Join(strings.Fields(n.Title), " ")
 	fmt.Fprintf(&b, "*%s*", slackEscape(title, slackTitle, "…"))

@@ -10,7 +10,7 @@ func (o *Outbox) begin(notifiers []Named) {
 			if n.Wants != nil && !n.Wants(kind) {
 				continue
 			}
-			for _, result := range []string{"told", "failed", "given_up"} {
+			for _, result := range []string{"delivered", "failed", "given_up"} {
 				o.total.WithLabelValues(n.Name, string(kind), result)
 			}
 		}
@@ -18,10 +18,10 @@ func (o *Outbox) begin(notifiers []Named) {
 }
 
 // kinds are those of notices that people are sent unasked.
-func kinds() []remediate.NoticeKind {
-	return []remediate.NoticeKind{
-		remediate.NoticeAsk, remediate.NoticePage, remediate.NoticeTell,
-		remediate.NoticeActed, remediate.NoticeHelped, remediate.NoticeNotHelped,
-		remediate.NoticeAlert, remediate.NoticeResolved,
+func kinds() []remediate.NotificationKind {
+	return []remediate.NotificationKind{
+		remediate.NotificationAsk, remediate.NotificationPage, remediate.NotificationTell,
+		remediate.NotificationActed, remediate.NotificationHelped, remediate.NotificationNotHelped,
+		remediate.NotificationAlert, remediate.NotificationResolved,
 	}
 }

@@ -26,7 +26,7 @@ func Check(p remediate.Param, value string) error {
 	return nil
 }
 
-// wrong returns what was expected where a value is none of its type.
+// wrong returns a description of the expected format, or "" if the value is valid.
 func wrong(t remediate.ParamType, value string) string {
 	text := utf8.ValidString(value) && !strings.ContainsRune(value, 0)
 	var ok bool
@@ -49,7 +49,7 @@ func wrong(t remediate.ParamType, value string) string {
 	case remediate.Bool:
 		ok, want = value == "true" || value == "false", "true or false"
 	default:
-		want = fmt.Sprintf("a type that there is, not %q,", t)
+		want = fmt.Sprintf("a known type, not %q,", t)
 	}
 	if ok {
 		return ""
@@ -57,7 +57,7 @@ func wrong(t remediate.ParamType, value string) string {
 	return want
 }
 
-// shown quotes a value for people and cuts what nobody would read.
+// shown quotes a value for people and shortens it.
 func shown(value string) string {
 	const most = 80
 	if len(value) > most {
@@ -66,14 +66,14 @@ func shown(value string) string {
 	return strconv.Quote(value)
 }
 
-// A part of a value is a text that stands for itself, or the label that it is taken from.
+// A part of a value is literal text, or the label that it is taken from.
 type part struct {
 	text  string
 	label bool
 }
 
 // parts takes a value apart: $label and ${label} are labels of the alert, $$ is a
-// dollar, and everything else stands for itself. It is no language: what a label
+// dollar, and everything else is literal. It is not a language: what a label
 // says is put in as it is and never looked at for more.
 func parts(value string) (all []part, err error) {
 	for value != "" {
@@ -115,7 +115,7 @@ func reference(after string) (p part, rest string, err error) {
 	return part{text: after[:end], label: true}, after[end:], nil
 }
 
-// inName reports whether a byte may stand in the name of a label.
+// inName reports whether a byte is valid in the name of a label.
 func inName(c byte, first bool) bool {
 	return c == '_' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || !first && '0' <= c && c <= '9'
 }
@@ -167,14 +167,14 @@ type Mistake struct {
 }
 
 // Check returns everything that is wrong with a step whatever the alert. The step of
-// a schedule answers none: what is literal stands for itself, and a dollar is a dollar.
+// a schedule has no alert: everything is literal, and a dollar is a dollar.
 func (s Step) Check(actions map[string]Action, literal bool) (all []Mistake) {
 	if s.Action == "" {
-		return []Mistake{{"action", "", "there is a step without an action"}}
+		return []Mistake{{"action", "", "a step has no action"}}
 	}
 	a, ok := actions[s.Action]
 	if !ok {
-		return []Mistake{{"action", "", fmt.Sprintf("there is no action %q", s.Action)}}
+		return []Mistake{{"action", "", fmt.Sprintf("unknown action %q", s.Action)}}
 	}
 	note := func(key, name, text string) {
 		if text != "" {
@@ -212,7 +212,7 @@ func (a Action) paramMistake(name, value string, literal bool) string {
 			names = append(names, p.Name)
 		}
 		if len(names) == 0 {
-			return fmt.Sprintf("%s has no parameter %q; it has none", a.Name, name)
+			return fmt.Sprintf("%s has no parameter %q; it has no parameters", a.Name, name)
 		}
 		return fmt.Sprintf("%s has no parameter %q; expected one of %s", a.Name, name, strings.Join(names, ", "))
 	}

@@ -74,7 +74,7 @@ func TestSubstitute(t *testing.T) {
 
 func TestBookCheck(t *testing.T) {
 	if got := book(t).Check(); len(got) != 2 {
-		t.Errorf("the book of the tests has a policy without a matcher and one with an action that is none: %v", got)
+		t.Errorf("the book of the tests has a policy without a matcher and one with an unknown action: %v", got)
 	}
 	b := policy.Book{Actions: actions(), Policies: []policy.Policy{
 		{Name: "p", Match: matchers(t, `a="b"`), Steps: []policy.Step{
@@ -88,9 +88,9 @@ func TestBookCheck(t *testing.T) {
 		{Name: "q", Match: matchers(t, `a="b"`)},
 	}}
 	want := []string{
-		`policy "p", step 1: there is a step without an action`,
-		`policy "p", step 2: there is no action "postgres/vacum"`,
-		`policy "p", step 3: redis/bgsave has no parameter "x"; it has none`,
+		`policy "p", step 1: a step has no action`,
+		`policy "p", step 2: unknown action "postgres/vacum"`,
+		`policy "p", step 3: redis/bgsave has no parameter "x"; it has no parameters`,
 		`policy "p", step 4: parameter "count" is "-1"; a whole number of at least 0 was expected`,
 		`policy "p", step 4: test/all has no parameter "cuont"; expected one of note, name, count, share, age, force`,
 		`policy "p", step 4: parameter "note": a $ is followed by no label; $label or ${label} was expected, or $$ for a dollar`,
@@ -178,7 +178,7 @@ func FuzzParams(f *testing.F) {
 		}
 		for name, v := range params {
 			if _, told := step.With[name]; !told {
-				t.Errorf("nobody told of the parameter %q", name)
+				t.Errorf("the parameter %q is missing", name)
 			}
 			if strings.ContainsRune(v, 0) || !utf8.ValidString(v) {
 				t.Errorf("parameter %q is %q", name, v)

@@ -23,12 +23,12 @@ import (
 //	inconclusive, prepared   the next step: this one has cleared the way for it
 //	inconclusive otherwise   people: what is not understood is not answered with more
 //	declined, because of
-//	  cannot_help, unfit     the next step: this remedy is none here
+//	  cannot_help, unfit     the next step: this action cannot help here
 //	  privilege, read_only   the next step: this target does not take it
 //	  gone, subject, action  the next step: it found nothing to work on; another may
 //	  policy, configuration  decided anew, where it had not begun to act: another configuration is in force
 //	  target                 nothing: somebody took the target out
-//	  observe                nothing: what would be done is known, and no more was wanted
+//	  observe                nothing: the plan is known, and the mode asks for no more
 //	  resolved               nothing: the trouble was over before
 //	  cancelled, person      nothing: a person said no, and knows of it
 //	  unanswered             nothing: people were asked, and silence is no yes to the next
@@ -36,16 +36,16 @@ import (
 //	  nothing_to_do          people otherwise: the alert fires, and the action sees nothing wrong
 //	  a guard's name         people: it will not agree, and may be right for the next too
 //
-// At the end of the chain people are told, at whichever step it ended. A chain that
-// only observes tells nobody: it promised to do no more than to write down.
+// At the end of the chain people are notified, at whichever step it ended. A chain that
+// only observes notifies no one: it promised only to record.
 func (b Book) Decide(c Case) Decision {
-	if !c.Episode.FlappingSince.IsZero() {
-		return b.flapping(c.Episode)
+	if !c.Incident.FlappingSince.IsZero() {
+		return b.flapping(c.Incident)
 	}
-	if !c.Episode.Closed.IsZero() {
+	if !c.Incident.Closed.IsZero() {
 		return Decision{Why: "the episode is over"}
 	}
-	p, ok := b.first(c.Episode.Alert.Labels)
+	p, ok := b.first(c.Incident.Alert.Labels)
 	if !ok {
 		return Decision{Why: "no policy matches its labels"}
 	}
@@ -54,9 +54,9 @@ func (b Book) Decide(c Case) Decision {
 		return d
 	}
 	// UTC and without the reading of this process's clock, so that a replay waits for the same.
-	ripe, why := c.Episode.Opened.Add(p.Hold).UTC().Round(0), fmt.Sprintf("policy %q holds for %s", p.Name, model.Duration(p.Hold))
-	if c.Episode.Ripe.After(ripe) {
-		ripe, why = c.Episode.Ripe.UTC().Round(0), "the alert comes and goes"
+	ripe, why := c.Incident.Opened.Add(p.Hold).UTC().Round(0), fmt.Sprintf("policy %q holds for %s", p.Name, model.Duration(p.Hold))
+	if c.Incident.Ripe.After(ripe) {
+		ripe, why = c.Incident.Ripe.UTC().Round(0), "the alert comes and goes"
 	}
 	if c.Now.Before(ripe) {
 		return Decision{Policy: p.Name, Wait: ripe, Why: why}
@@ -67,7 +67,7 @@ func (b Book) Decide(c Case) Decision {
 // flapping pages people about an alert that ends during its hold-down again and again,
 // so that its policy never comes to act. An episode that outlasts its hold-down is
 // decided as ever.
-func (b Book) flapping(e remediate.Episode) Decision {
+func (b Book) flapping(e remediate.Incident) Decision {
 	ripe := e.Ripe.UTC().Round(0)
 	p, ok := b.first(e.Alert.Labels)
 	if !ok {
@@ -97,15 +97,15 @@ func (b Book) step(p Policy, c Case) Decision {
 		case run.withdrawn():
 			withdrawn++
 		default:
-			// No step is asked for twice, in whatever order the runs are told.
+			// No step is requested twice, in whatever order the runs are listed.
 			next, last = max(next, run.Step+1), &c.History[i]
 		}
 	}
 	if withdrawn > mostWithdrawn {
-		return people(p, fmt.Sprintf("%d runs were declined because the configuration had changed", withdrawn))
+		return people(p, fmt.Sprintf("%d runs were refused because the configuration had changed", withdrawn))
 	}
 	if last == nil {
-		return b.ask(p, next, c.Episode, "").again(withdrawn)
+		return b.ask(p, next, c.Incident, "").again(withdrawn)
 	}
 	said := fmt.Sprintf("run %d of %s is %s", last.Run, last.Action, last.State)
 	if last.Reason != "" {
@@ -113,7 +113,7 @@ func (b Book) step(p Policy, c Case) Decision {
 	}
 	switch p.after(*last) {
 	case goOn:
-		return b.ask(p, next, c.Episode, said).again(withdrawn)
+		return b.ask(p, next, c.Incident, said).again(withdrawn)
 	case page:
 		return people(p, said)
 	default:
@@ -154,7 +154,7 @@ func (p Policy) after(run Past) consequence {
 		return goOn
 	}
 	if run.Reason == remediate.ReasonCancelled {
-		return stop // whoever stopped it in the middle of a step did not ask for the next
+		return stop // the person who stopped it in the middle of a step did not ask for the next
 	}
 	switch run.State {
 	case remediate.Uncleared, remediate.Failed:
@@ -192,22 +192,22 @@ func people(p Policy, why string) Decision {
 	return Decision{Policy: p.Name, Page: true, Why: why}
 }
 
-// ask requests the step of a number, or tells people that there is none.
-func (b Book) ask(p Policy, number int, e remediate.Episode, said string) Decision {
+// ask requests the step of a number, or notifies people that the chain has ended.
+func (b Book) ask(p Policy, number int, e remediate.Incident, said string) Decision {
 	if number >= len(p.Steps) {
 		return people(p, strings.TrimPrefix(fmt.Sprintf("%s; policy %q has no further step", said, p.Name), "; "))
 	}
 	s := p.Steps[number]
 	r := &remediate.Request{
-		Key:     fmt.Sprintf("episode/%d/%s/%d", e.ID, p.Name, number),
-		Action:  s.Action,
-		Mode:    s.Mode,
-		Limit:   limit(e.Alert.Annotations["limit"]),
-		Policy:  p.Name,
-		Step:    number,
-		Episode: e.ID,
-		By:      "alert/" + e.Name(),
-		Terms:   s.Terms,
+		Key:      fmt.Sprintf("episode/%d/%s/%d", e.ID, p.Name, number),
+		Action:   s.Action,
+		Mode:     s.Mode,
+		Limit:    limit(e.Alert.Annotations["limit"]),
+		Policy:   p.Name,
+		Step:     number,
+		Incident: e.ID,
+		By:       "alert/" + e.Name(),
+		Terms:    s.Terms,
 	}
 	if s.Limit != nil {
 		r.Limit, r.Aside = s.Limit, true

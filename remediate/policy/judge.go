@@ -7,8 +7,8 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
-// Judge says what came of a run. It is never called cleared while anything speaks
-// against it: the measure must be within its limit (where there is none: no worse
+// Judge returns the verdict of a run. It is never cleared while any source contradicts
+// it: the measure must be within its limit (without a limit: no worse
 // than before), and the alert's own expression must not hold any more. Where the
 // two contradict each other until the expression has had its time, or one of them
 // is not known by then, the run is inconclusive. A step with a limit of its own has
@@ -16,11 +16,11 @@ import (
 func Judge(e Evidence) Verdict {
 	e = e.finite()
 	if e.Gone {
-		return Verdict{State: remediate.Inconclusive, Why: "the subject is not there any more"}
+		return Verdict{State: remediate.Inconclusive, Why: "the subject no longer exists"}
 	}
 	early := e.Since < max(e.Settle, e.Horizon)
 	switch {
-	case e.After == nil && e.NoData: // what was counted before is gone, and nobody brings it back
+	case e.After == nil && e.NoData: // what was counted before is lost
 		return undecided(e.Since < e.Settle, e.Metric+" is not known: "+e.Unread)
 	case e.After == nil && e.Unread != "":
 		return undecided(early, e.Metric+" could not be read: "+e.Unread)
@@ -36,15 +36,15 @@ func Judge(e Evidence) Verdict {
 	}
 	switch {
 	case e.Aside && (e.Firing == nil || *e.Firing):
-		return Verdict{State: remediate.Inconclusive, Why: why + "; the way is clear for the next step", Reason: remediate.ReasonPrepared}
-	case !e.Told:
+		return Verdict{State: remediate.Inconclusive, Why: why + "; the next step can run", Reason: remediate.ReasonPrepared}
+	case !e.Evaluable:
 		return Verdict{State: remediate.Cleared, Why: why}
 	case e.Firing == nil:
-		return undecided(early, why+"; whether the alert's expression still holds could not be asked")
+		return undecided(early, why+"; the alert's expression could not be evaluated")
 	case *e.Firing:
-		return undecided(early, why+"; the measure is within its limit and the alert's expression still holds")
+		return undecided(early, why+"; the metric is within its limit, but the alert's expression still holds")
 	default:
-		return Verdict{State: remediate.Cleared, Why: why + "; the alert's expression does not hold any more"}
+		return Verdict{State: remediate.Cleared, Why: why + "; the alert's expression no longer holds"}
 	}
 }
 
@@ -116,5 +116,5 @@ func Falls(terms remediate.Terms, cleared, all int) (falls bool, why string) {
 	if bound >= terms.Effect {
 		return false, ""
 	}
-	return true, fmt.Sprintf("%d of %d runs have cleared, which promises %.0f %%; at least %.0f %% is asked for", cleared, all, bound*100, terms.Effect*100)
+	return true, fmt.Sprintf("%d of %d runs resolved the incident (lower bound %.0f %%); at least %.0f %% is required", cleared, all, bound*100, terms.Effect*100)
 }

@@ -9,7 +9,7 @@ import (
 
 // LookBack returns how far an expression looks back: so long it may hold after its
 // cause is gone. It adds up what is nested (a range within a subquery, a range and
-// its offset) and takes the longest of what stands side by side. Of an expression that
+// its offset) and takes the longest of what is side by side. Of an expression that
 // Prometheus' parser does not take whole, what it has read counts.
 func LookBack(expr string) time.Duration {
 	read, _ := parser.NewParser(parser.Options{EnableExperimentalFunctions: true, EnableBinopFillModifiers: true, EnableUnquotedUTF8Names: true}).ParseExpr(expr)
@@ -38,7 +38,7 @@ func lookBack(node parser.Node) (d time.Duration) {
 	return d
 }
 
-// sum adds two lengths and stops at the longest that there is.
+// sum adds two lengths and stops at the maximum duration.
 func sum(a, b time.Duration) time.Duration {
 	if a > math.MaxInt64-b {
 		return math.MaxInt64

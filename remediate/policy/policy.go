@@ -116,9 +116,9 @@ func (p Policy) Matches(have map[string]string) (bool, *labels.Matcher) {
 
 // A Case is what is known of an episode when it is decided about.
 type Case struct {
-	Episode remediate.Episode `json:"episode"`
-	History []Past            `json:"history,omitempty"` // the runs of the episode, the oldest first; all have ended
-	Now     time.Time         `json:"now"`
+	Incident remediate.Incident `json:"episode"`
+	History  []Past             `json:"history,omitempty"` // the runs of the episode, the oldest first; all have ended
+	Now      time.Time          `json:"now"`
 }
 
 // Past is how one run of an episode ended.
@@ -146,19 +146,19 @@ type Decision struct {
 
 // Evidence is what was seen after the last step of a run.
 type Evidence struct {
-	Metric  string        `json:"metric"`
-	Before  *float64      `json:"before,omitempty"`
-	After   *float64      `json:"after,omitempty"`   // nil: it could not be read
-	Unread  string        `json:"unread,omitempty"`  // why it could not be
-	NoData  bool          `json:"no_data,omitempty"` // the target has no figures of the subject, as after a crash
-	Gone    bool          `json:"gone,omitempty"`    // the subject is not there any more
-	Limit   *float64      `json:"limit,omitempty"`
-	Firing  *bool         `json:"firing,omitempty"` // whether the alert's own expression still holds for the subject; nil: not known
-	Aside   bool          `json:"aside,omitempty"`  // the limit is the step's own: what is left of the alert is the next step's
-	Told    bool          `json:"told,omitempty"`   // there is somebody to tell whether it does
-	Since   time.Duration `json:"since"`            // the last step
-	Settle  time.Duration `json:"settle"`           // how long the measure may take to show what was done
-	Horizon time.Duration `json:"horizon"`          // how long the expression may hold after its cause is gone
+	Metric    string        `json:"metric"`
+	Before    *float64      `json:"before,omitempty"`
+	After     *float64      `json:"after,omitempty"`   // nil: it could not be read
+	Unread    string        `json:"unread,omitempty"`  // why it could not be
+	NoData    bool          `json:"no_data,omitempty"` // the target has no figures of the subject, as after a crash
+	Gone      bool          `json:"gone,omitempty"`    // the subject no longer exists
+	Limit     *float64      `json:"limit,omitempty"`
+	Firing    *bool         `json:"firing,omitempty"`    // whether the alert's own expression still holds for the subject; nil: not known
+	Aside     bool          `json:"aside,omitempty"`     // the limit is the step's own: what is left of the alert is the next step's
+	Evaluable bool          `json:"evaluable,omitempty"` // a Prometheus is configured to evaluate it
+	Since     time.Duration `json:"since"`               // the last step
+	Settle    time.Duration `json:"settle"`              // how long the measure may take to show what was done
+	Horizon   time.Duration `json:"horizon"`             // how long the expression may hold after its cause is gone
 }
 
 // A Verdict is what is to be thought of the evidence. State is empty while it is

@@ -80,7 +80,7 @@ func start() time.Time { return time.Date(2026, 3, 1, 3, 0, 0, 0, time.UTC) }
 // dead is an episode of dead rows that has been open for ten minutes.
 func dead(history ...policy.Past) policy.Case {
 	return policy.Case{
-		Episode: remediate.Episode{ID: 7, Opened: start(), Alert: remediate.Alert{
+		Incident: remediate.Incident{ID: 7, Opened: start(), Alert: remediate.Alert{
 			Labels:      map[string]string{"alertname": "PostgresDeadRows", "severity": "warning", "server": "main", "table": "logs"},
 			Annotations: map[string]string{"limit": "0.2"},
 			Expr:        "max_over_time(dead[5m]) > 0.2",
@@ -97,9 +97,9 @@ func past(step int, state remediate.State, reason string) policy.Past {
 // labelled is an episode of other labels.
 func labelled(pairs ...string) policy.Case {
 	c := dead()
-	c.Episode.Alert.Labels = make(map[string]string)
+	c.Incident.Alert.Labels = make(map[string]string)
 	for i := 0; i < len(pairs); i += 2 {
-		c.Episode.Alert.Labels[pairs[i]] = pairs[i+1]
+		c.Incident.Alert.Labels[pairs[i]] = pairs[i+1]
 	}
 	return c
 }
@@ -143,11 +143,11 @@ func TestDecide(t *testing.T) {
 		want string
 	}{
 		{"new", dead(), first + ` | policy "dead rows" asks for postgres/vacuum`},
-		{"over", with(dead(), func(c *policy.Case) { c.Episode.Closed = start().Add(time.Minute) }), "| the episode is over"},
+		{"over", with(dead(), func(c *policy.Case) { c.Incident.Closed = start().Add(time.Minute) }), "| the episode is over"},
 		{"held", with(dead(), func(c *policy.Case) { c.Now = start().Add(4 * time.Minute) }), `wait 03:05:00 | policy "dead rows" holds for 5m`},
 		{"held to the moment", with(dead(), func(c *policy.Case) { c.Now = start().Add(5 * time.Minute) }), first + ` | policy "dead rows" asks for postgres/vacuum`},
-		{"flapping", with(dead(), func(c *policy.Case) { c.Episode.Ripe = start().Add(time.Hour) }), "wait 04:00:00 | the alert comes and goes"},
-		{"ripe", with(dead(), func(c *policy.Case) { c.Episode.Ripe = start().Add(time.Minute) }), first + ` | policy "dead rows" asks for postgres/vacuum`},
+		{"flapping", with(dead(), func(c *policy.Case) { c.Incident.Ripe = start().Add(time.Hour) }), "wait 04:00:00 | the alert comes and goes"},
+		{"ripe", with(dead(), func(c *policy.Case) { c.Incident.Ripe = start().Add(time.Minute) }), first + ` | policy "dead rows" asks for postgres/vacuum`},
 
 		{"cleared", dead(past(0, remediate.Cleared, "")), "| run 100 of postgres/vacuum is cleared"},
 		{"uncleared", dead(past(0, remediate.Uncleared, "")), second + ` | run 100 of postgres/vacuum is uncleared; policy "dead rows" asks for test/all`},
@@ -175,14 +175,14 @@ func TestDecide(t *testing.T) {
 		{"cancelled", dead(past(0, remediate.Declined, remediate.ReasonCancelled)), "| run 100 of postgres/vacuum is declined (cancelled)"},
 		{"a person said no", dead(past(1, remediate.Declined, remediate.ReasonPerson)), "| run 101 of postgres/vacuum is declined (person)"},
 		{"a person said no at the end", dead(past(2, remediate.Declined, remediate.ReasonPerson)), "| run 102 of postgres/vacuum is declined (person)"},
-		{"nobody answered", dead(past(1, remediate.Declined, remediate.ReasonUnanswered)), "| run 101 of postgres/vacuum is declined (unanswered)"},
-		{"nobody answered at the end", dead(past(2, remediate.Declined, remediate.ReasonUnanswered)), "| run 102 of postgres/vacuum is declined (unanswered)"},
+		{"not answered", dead(past(1, remediate.Declined, remediate.ReasonUnanswered)), "| run 101 of postgres/vacuum is declined (unanswered)"},
+		{"not answered at the end", dead(past(2, remediate.Declined, remediate.ReasonUnanswered)), "| run 102 of postgres/vacuum is declined (unanswered)"},
 		{"nothing to do", dead(past(0, remediate.Declined, remediate.ReasonNothing)), "page | run 100 of postgres/vacuum is declined (nothing_to_do)"},
 		{"a guard's last word", dead(past(0, remediate.Declined, "backup")), "page | run 100 of postgres/vacuum is declined (backup)"},
 
 		{"runs of another policy", dead(policy.Past{Run: 3, Policy: "other", State: remediate.Cleared}), first + ` | policy "dead rows" asks for postgres/vacuum`},
-		{"a later step waits for the hold too", with(dead(past(0, remediate.Uncleared, "")), func(c *policy.Case) { c.Episode.Ripe = start().Add(time.Hour) }), "wait 04:00:00 | the alert comes and goes"},
-		{"people do not wait", with(dead(past(0, remediate.Inconclusive, "")), func(c *policy.Case) { c.Episode.Ripe = start().Add(time.Hour) }), "page | run 100 of postgres/vacuum is inconclusive"},
+		{"a later step waits for the hold too", with(dead(past(0, remediate.Uncleared, "")), func(c *policy.Case) { c.Incident.Ripe = start().Add(time.Hour) }), "wait 04:00:00 | the alert comes and goes"},
+		{"people do not wait", with(dead(past(0, remediate.Inconclusive, "")), func(c *policy.Case) { c.Incident.Ripe = start().Add(time.Hour) }), "page | run 100 of postgres/vacuum is inconclusive"},
 
 		{"the first that matches decides", labelled("alertname", "Mapped", "team", "watched", "server", "main"), `ask episode/7/watched/0 observe redis/bgsave server=main | policy "watched" asks for redis/bgsave`},
 		{"a label that is not there is empty", labelled("alertname", "Other", "server", "main"), `ask episode/7/the rest/0 auto redis/bgsave server=main | policy "the rest" asks for redis/bgsave`},
@@ -197,9 +197,9 @@ func TestDecide(t *testing.T) {
 		{"parameters from labels", labelled("alertname", "Typed", "server", "a", "count", "12", "name", `x"; drop`), `ask episode/7/typed/0 auto test/all server=a --count=12 --name=x"; drop | policy "typed" asks for test/all`},
 		{"an ill-typed parameter", labelled("alertname", "Typed", "server", "a", "count", "12.5", "name", "x"), `ask episode/7/typed/0 auto test/all server=a --name=x WRONG parameter "count" is "12.5"; a whole number of at least 0 was expected | policy "typed" asks for test/all`},
 		{"two mistakes", labelled("alertname", "Typed", "server", "a", "name", strings.Repeat("n", 64)), `ask episode/7/typed/0 auto test/all server=a WRONG parameter "count": the alert has no label "count"; parameter "name" is "` + strings.Repeat("n", 64) + `"; a name of 1 to 63 bytes was expected | policy "typed" asks for test/all`},
-		{"an action that is none", labelled("alertname", "Unknown", "server", "a"), `ask episode/7/unknown/0 auto test/none WRONG there is no action "test/none" | policy "unknown" asks for test/none`},
+		{"an unknown action", labelled("alertname", "Unknown", "server", "a"), `ask episode/7/unknown/0 auto test/none WRONG unknown action "test/none" | policy "unknown" asks for test/none`},
 
-		{"who only observes tells nobody", with(labelled("team", "watched", "server", "a"), func(c *policy.Case) {
+		{"observe notifies no one", with(labelled("team", "watched", "server", "a"), func(c *policy.Case) {
 			c.History = []policy.Past{{Run: 9, Policy: "watched", Step: 1, Action: "postgres/vacuum", State: remediate.Declined, Reason: remediate.ReasonUnfit}}
 		}), `| run 9 of postgres/vacuum is declined (unfit); policy "watched" has no further step; the policy only observes`},
 	} {
@@ -246,7 +246,7 @@ func TestRequest(t *testing.T) {
 	limit := 0.2
 	want := &remediate.Request{
 		Key: "episode/7/dead rows/0", Action: "postgres/vacuum", Subject: map[string]string{"server": "main", "table": "logs"},
-		Limit: &limit, Policy: "dead rows", Mode: remediate.Auto, Episode: 7, By: "alert/PostgresDeadRows",
+		Limit: &limit, Policy: "dead rows", Mode: remediate.Auto, Incident: 7, By: "alert/PostgresDeadRows",
 		Terms: remediate.Terms{Cooldown: time.Hour, Decay: time.Minute},
 	}
 	if diff := cmp.Diff(want, book(t).Decide(dead()).Request); diff != "" {
@@ -270,7 +270,7 @@ func TestLimitAndDecay(t *testing.T) {
 		{"1e999", "", "none", 5 * time.Minute},
 	} {
 		c := dead(past(0, remediate.Uncleared, "")) // the second step says no decay of its own
-		c.Episode.Alert.Annotations = map[string]string{"limit": tc.limit, "decay": tc.decay}
+		c.Incident.Alert.Annotations = map[string]string{"limit": tc.limit, "decay": tc.decay}
 		r := book(t).Decide(c).Request
 		got := "none"
 		if r.Limit != nil {

@@ -10,7 +10,7 @@ import (
 // terms and a limit of its own are those of the policy in force. Where the book would
 // not make the request any more, it returns a *Refusal with ReasonPolicy. The episode
 // may be the zero value, where none asked.
-func (b Book) Present(r remediate.Request, e remediate.Episode) (remediate.Request, error) {
+func (b Book) Present(r remediate.Request, e remediate.Incident) (remediate.Request, error) {
 	p, ok := b.named(r.Policy)
 	if !ok {
 		return r, refuse("policy %q is no longer in the configuration", r.Policy)

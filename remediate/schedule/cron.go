@@ -13,7 +13,7 @@ import (
 // A field is a list of numbers or names, ranges (1-5) and steps (*/15, 8-18/2);
 // months and days of the week have names (JAN, SUN), and 0 and 7 are both Sunday.
 // L as day of the month is the last one, SUN#1 the first Sunday of the month and
-// SUN#L the last. @hourly, @daily, @weekly, @monthly and @yearly stand for all five.
+// SUN#L the last. @hourly, @daily, @weekly, @monthly and @yearly replace all five.
 //
 // Where both day fields are restricted, either is enough, as cron has always had
 // it: "0 1 1-7 * SUN" comes on every Sunday and on each of the first seven days. The
@@ -46,7 +46,7 @@ const (
 	secondsPerDay = 24 * 60 * 60
 
 	// An expression comes every 40 years at least: a fifth Sunday of February, around
-	// a year that could have been a leap year and is none.
+	// a year that could have been a leap year but is not.
 	horizonMonths = 50 * 12
 )
 

@@ -52,11 +52,11 @@ func (q *queries) note(name string, err error) {
 }
 
 func failingDesc() *prometheus.Desc {
-	return prometheus.NewDesc("upkeep_schedule_query_failing", "1 while the last try of a schedule's query was not answered: what it is due to do is not done.", []string{"schedule"}, nil)
+	return prometheus.NewDesc("upkeep_schedule_query_failing", "1 while the last attempt of a schedule's query failed: its runs do not start.", []string{"schedule"}, nil)
 }
 
 func failuresDesc() *prometheus.Desc {
-	return prometheus.NewDesc("upkeep_schedule_query_failures_total", "Tries of a schedule's query that were not answered, since the start of the process.", []string{"schedule"}, nil)
+	return prometheus.NewDesc("upkeep_schedule_query_failures_total", "Failed queries of a schedule, since the start of the process.", []string{"schedule"}, nil)
 }
 
 // Describe and Collect make the Scheduler a prometheus.Collector of its queries.

@@ -37,7 +37,7 @@ func fields() [5]field {
 	}
 }
 
-// longForm returns what a short form stands for.
+// longForm returns the long form of a short form.
 func longForm(text string) (string, error) {
 	switch strings.ToLower(text) {
 	case "@hourly":
@@ -113,7 +113,7 @@ func (c *Cron) joinDays(dayText, weekdayText string) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("it never comes: day %d is in none of its months; L as day of month is the last one", least)
+	return fmt.Errorf("it never matches: day %d is in none of its months; L as day of month is the last one", least)
 }
 
 // forgetCovered drops those weekdays of the month that come every week anyway, so
@@ -206,7 +206,7 @@ func (f field) parse(item string) (first, last, step int, err error) {
 		first, err = f.value(span)
 		last = first
 		if err == nil && stepped {
-			err = fmt.Errorf("a step wants a range; write %s-%d/%s or */%s", span, f.last(), by, by)
+			err = fmt.Errorf("a step needs a range; write %s-%d/%s or */%s", span, f.last(), by, by)
 		}
 	}
 	if err != nil || !stepped {

@@ -187,7 +187,7 @@ func (s *Scheduler) runs(tx *store.Tx, c Schedule, d due, now time.Time, wanted 
 	o := Occurrence{At: d.each[len(d.each)-1], Outcome: d.outcome}
 	why := fmt.Sprintf("schedule %q at %s", c.Name, c.shown(o.At))
 	if d.outcome == MadeLate {
-		o.Why = "at its time upkeep or its store was down, or its query could not be asked"
+		o.Why = "at its time upkeep or its store was down, or its query failed"
 		why += ", late: " + o.Why
 	}
 	for _, r := range wanted {
@@ -200,7 +200,7 @@ func (s *Scheduler) runs(tx *store.Tx, c Schedule, d due, now time.Time, wanted 
 		}
 	}
 	if len(wanted) == 0 {
-		o.Why = "nothing to do: its query gives no series"
+		o.Why = "nothing to do: its query returned no series"
 		if err := s.Journal.NoteIn(tx, note(now, why+": "+o.Why)); err != nil {
 			return nil, err
 		}

@@ -24,8 +24,8 @@ type Schedule struct {
 	// asks for the same each time.
 	Query string
 
-	// Request makes what is asked for from the labels of a series, of none where there is
-	// no query, or says that the series is none of the schedule's. The scheduler adds
+	// Request makes what is asked for from the labels of a series, of none if there is
+	// no query, or reports that the series is not the schedule's. The scheduler adds
 	// which occurrence it is that asks.
 	Request func(labels map[string]string) (r remediate.Request, ok bool)
 
@@ -39,10 +39,10 @@ type Schedule struct {
 // expression is what makes a schedule another one when it changes.
 func (c Schedule) expression() string { return c.Cron.String() + " " + c.Zone.String() }
 
-// Missed says what becomes of an occurrence at whose time nobody was there.
+// Missed says what happens to an occurrence that was missed.
 type Missed string
 
-// What becomes of missed occurrences. Of several only the newest can be late: what
+// What happens to missed occurrences. Of several only the newest can be late: what
 // was to be done five times is still to be done once.
 const (
 	Late Missed = "late" // the newest is run late, the others are skipped
@@ -142,7 +142,7 @@ func (s *Scheduler) Run(ctx context.Context) error {
 		case ctx.Err() != nil:
 			return nil
 		case err != nil:
-			s.Logger.Warn("schedules not kept, trying again", "err", err)
+			s.Logger.Warn("schedule query failed, retrying", "err", err)
 		case !next.IsZero():
 			wait = min(wait, next.Sub(now))
 		}
@@ -249,7 +249,7 @@ func (s *Scheduler) keep(ctx context.Context, c Schedule, from, ahead, now time.
 
 // troubled keeps in mind why a query could not be asked. It is asked again until the
 // occurrence is no longer punctual or, where it may be late, until the next one comes.
-// The same trouble is an error once: it would be told every few seconds.
+// The same error is logged once: otherwise every few seconds.
 func (s *Scheduler) troubled(c Schedule, err error) error {
 	if s.trouble[c.Name] == err.Error() {
 		return nil

@@ -370,7 +370,7 @@ func TestQueryWithoutSubjects(t *testing.T) {
 	b.at("2026-06-01 03:00:00")
 	b.at("2026-06-01 03:01:00")
 	b.want("q 01 03:00 run 0")
-	if got := b.notes(); !strings.Contains(got, "its query gives no series") {
+	if got := b.notes(); !strings.Contains(got, "its query returned no series") {
 		t.Error(got)
 	}
 }
@@ -389,7 +389,7 @@ func TestQueryFails(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "schedule skip: its query: connection refused\nschedule late: its query") {
 		t.Errorf("error %v", err)
 	}
-	b.at("2026-06-01 03:00:15") // the same trouble is not told again
+	b.at("2026-06-01 03:00:15") // the same error is not logged again
 	b.want("plain 01 03:00 run 1")
 	b.at("2026-06-01 03:05:01")
 	b.want("skip 01 03:00 skipped 0", "plain 01 03:00 run 1")
@@ -408,7 +408,7 @@ func TestQueryFails(t *testing.T) {
 		return remediate.Request{Subject: labels}, true
 	}
 	b.restart(late)
-	if _, err := b.Tick(t.Context(), moment(t, "2026-06-02 03:00:00")); err == nil || !strings.Contains(err.Error(), "1001 subjects; more than 1000 are not worked on at once") {
+	if _, err := b.Tick(t.Context(), moment(t, "2026-06-02 03:00:00")); err == nil || !strings.Contains(err.Error(), "1001 subjects, more than the maximum of 1000") {
 		t.Errorf("error %v", err)
 	}
 }
@@ -439,7 +439,7 @@ func TestLast(t *testing.T) {
 	b.restart(plan(t, "new", "0 4 * * *", schedule.Late))
 	b.at("2026-06-01 03:30:00")
 	b.at("2026-06-01 04:00:00")
-	b.want("gone 01 01:00 run 1", "new 01 04:00 run 1") // nobody knows the zone of the first
+	b.want("gone 01 01:00 run 1", "new 01 04:00 run 1") // the zone of the first is unknown
 	if last, err := b.Last(t.Context(), 1); err != nil || len(last) != 1 || last[0].Schedule != "new" {
 		t.Errorf("%v %v", last, err)
 	}

@@ -11,18 +11,18 @@ import (
 // A Spec is an interval as it is written, in Alertmanager's syntax for time
 // intervals.
 type Spec struct {
-	Times       []Times  `yaml:"times" doc:"Times of the day. Without: the whole day."`
+	Times       []Times  `yaml:"times" doc:"Times of the day. Default: the whole day."`
 	Weekdays    []string `yaml:"weekdays" doc:"Days of the week by name, or ranges: sunday, monday:friday."`
 	DaysOfMonth []string `yaml:"days_of_month" doc:"Days of the month, or ranges: 15, 1:7; -1 is the last one, -3:-1 the last three."`
 	Months      []string `yaml:"months" doc:"Months by name or number, or ranges: january, 5:8."`
 	Years       []string `yaml:"years" doc:"Years, or ranges: 2030, 2030:2032."`
-	Location    string   `yaml:"location" doc:"Time zone, like Europe/Berlin. UTC where empty."`
+	Location    string   `yaml:"location" doc:"Time zone, like Europe/Berlin. Default: UTC."`
 }
 
 // Times are from one time of the day up to another one, which is no longer in.
 type Times struct {
-	Start string `yaml:"start_time" required:"a time like 22:30" doc:"When it begins, like 22:30."`
-	End   string `yaml:"end_time" required:"a time like 24:00" doc:"When it is over; 24:00 is the end of the day. What goes over midnight is two of them, up to 24:00 and from 00:00."`
+	Start string `yaml:"start_time" required:"a time like 22:30" doc:"Start, like 22:30."`
+	End   string `yaml:"end_time" required:"a time like 24:00" doc:"End, like 05:00; 24:00 is the end of the day. A window across midnight needs two entries, up to 24:00 and from 00:00."`
 }
 
 // Zone returns a time zone by its name; an empty one is UTC.
@@ -67,7 +67,7 @@ func ParseInterval(s Spec) (i Interval, err error) {
 		}
 	}
 	if len(s.Times)+len(s.Weekdays)+len(s.DaysOfMonth)+len(s.Months)+len(s.Years) == 0 {
-		return Interval{}, errors.New("the interval says nothing and would always hold; want at least one of times, weekdays, days_of_month, months and years")
+		return Interval{}, errors.New("the interval is empty and would always be open; want at least one of times, weekdays, days_of_month, months and years")
 	}
 	return i, nil
 }

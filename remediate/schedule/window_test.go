@@ -160,7 +160,7 @@ func theirs(t *testing.T, s schedule.Spec) (i timeinterval.TimeInterval) {
 // A year minute by minute: what is open is what Alertmanager holds for open, and it
 // opens and closes when that walk finds that it does. Alertmanager counts the days of a
 // month in hours, and so is a day short in months whose clock is put forward: those are
-// left out here, and stand in TestWindow.
+// left out here, and are in TestWindow.
 func TestWindowsLikeAlertmanager(t *testing.T) {
 	for name, year := range map[string]int{"Europe/Berlin": 2027, "Australia/Lord_Howe": 2024, "Africa/Cairo": 2010, "America/Sao_Paulo": 2016, "America/New_York": 2044} {
 		t.Run(name, func(t *testing.T) {
@@ -226,7 +226,7 @@ func TestIntervalErrors(t *testing.T) {
 		`days_of_month "-1:-3": -1 comes after -3`:                                                 {DaysOfMonth: []string{"-1:-3"}},
 		`months "jan": want january to december, 1 to 12`:                                          {Months: []string{"jan"}},
 		`years "26": want a year like 2030`:                                                        {Years: []string{"26"}},
-		`the interval says nothing and would always hold`:                                          {Location: "UTC"},
+		`the interval is empty and would always be open`:                                           {Location: "UTC"},
 	} {
 		if _, err := schedule.ParseInterval(s); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%+v: %v\nwant %s", s, err, want)

@@ -24,7 +24,7 @@ const (
 	sweepEvery = time.Minute
 
 	// DefaultLength is long enough for four renewals, each of which may be slow,
-	// and short enough for people to be told soon of what nobody works on.
+	// and short enough for people to be notified soon when no run works on it.
 	DefaultLength = 2 * time.Minute
 
 	// askTimeout is how long a run waits at most for all the Alertmanagers.
@@ -70,7 +70,7 @@ func (k *Keeper) Hold(ctx context.Context, run remediate.Run, alert remediate.Al
 	if err != nil {
 		return fmt.Errorf("silence of run %d: %w", run.ID, err)
 	}
-	if over { // whoever renews may be a moment late
+	if over { // the renewal may be a moment late
 		return k.Release(ctx, run.ID)
 	}
 	matchers := k.matchers(alert.Labels)
@@ -113,7 +113,7 @@ func set(ctx context.Context, am Alertmanager, want prom.Silence) (string, error
 		if there.ID == want.ID && there.EndsAt.Sub(there.UpdatedAt) < handLimit {
 			return "", nil
 		}
-		want.ID = "" // it has run out: nobody renewed it in time
+		want.ID = "" // it has expired: it was not renewed in time
 		return am.Set(ctx, want)
 	}
 	want.ID, want.StartsAt = there.ID, there.StartsAt // another beginning would make another silence
@@ -126,7 +126,7 @@ func set(ctx context.Context, am Alertmanager, want prom.Silence) (string, error
 }
 
 // ours returns the silence that is noted or, where it is not there or has expired,
-// one that still holds and was made for the same run; nil where there is none.
+// one that still holds and was made for the same run; or nil.
 func ours(ctx context.Context, am Alertmanager, want prom.Silence) (found *prom.Silence, err error) {
 	all, err := am.Silences(ctx, want.Matchers...)
 	if err != nil {
@@ -257,7 +257,7 @@ func (k *Keeper) ended(ctx context.Context) (all []row, err error) {
 	return all, rows.Err()
 }
 
-// noted returns the ID of a run's silence, "" where there is none.
+// noted returns the ID of a run's silence, or "".
 func (k *Keeper) noted(ctx context.Context, run int64) (id string, err error) {
 	rows, err := k.Store.Query(ctx, "select id from silences where run = ?", run)
 	if err != nil {

@@ -196,7 +196,7 @@ func TestHoldAndRelease(t *testing.T) {
 	if renewed, err := s.am.Silence(t.Context(), id); err != nil || !renewed.EndsAt.After(first.EndsAt) {
 		t.Errorf("it ends at %s, before at %s (%v)", renewed.EndsAt, first.EndsAt, err)
 	}
-	for range 2 { // the second time there is none
+	for range 2 { // the second time it is gone
 		if err := s.Release(t.Context(), 7); err != nil {
 			t.Error(err)
 		}
@@ -204,7 +204,7 @@ func TestHoldAndRelease(t *testing.T) {
 	if got := s.active(t); len(got) != 0 || s.row(t, 7) != "" {
 		t.Errorf("after Release: %v, %q", got, s.row(t, 7))
 	}
-	await(t, "people are told again", 5*time.Second, func() bool { return !s.suppressed(t)["own"] })
+	await(t, "people are notified again", 5*time.Second, func() bool { return !s.suppressed(t)["own"] })
 }
 
 // Alertmanager writes its silences down every fifteen minutes: one that is
@@ -226,14 +226,14 @@ func TestAlertmanagerKilled(t *testing.T) {
 	}
 }
 
-// When our side is killed, nobody renews, and people are told.
+// When our side is killed, the silence is not renewed, and people are notified.
 func TestNobodyRenews(t *testing.T) {
 	s := begin(t, 2*time.Second)
 	s.fire(t, alert("n", "own"))
 	first := s.hold(t, 7, alert("n", "own"))
 	await(t, "silenced", time.Second, func() bool { return s.suppressed(t)["own"] })
-	await(t, "people are told", 4*time.Second, func() bool { return len(s.active(t)) == 0 && !s.suppressed(t)["own"] })
-	// Whoever takes the run over goes on.
+	await(t, "people are notified", 4*time.Second, func() bool { return len(s.active(t)) == 0 && !s.suppressed(t)["own"] })
+	// The next owner of the run continues.
 	if second := s.hold(t, 7, alert("n", "own")); second == first || !slices.Equal(s.active(t), []string{second}) {
 		t.Errorf("taken over: %s, before %s, active %v", second, first, s.active(t))
 	}

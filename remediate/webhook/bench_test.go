@@ -84,7 +84,7 @@ func BenchmarkWebhook(b *testing.B) {
 		b.ReportMetric(0, "ns/op")
 		taken.report(b, "")
 		if len(refused.took) == 0 {
-			b.Fatal("nobody was refused")
+			b.Fatal("no delivery was refused")
 		}
 		b.ReportMetric(float64(len(refused.took))/refused.lasted.Seconds(), "refusals/s")
 		b.ReportMetric(ms(refused.quantile(0.5)), "refusal-p50-ms")

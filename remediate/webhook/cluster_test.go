@@ -151,8 +151,8 @@ func (c *cluster) post(t *testing.T, alerts ...map[string]any) {
 	}
 }
 
-// Three peers of a real cluster tell of one trouble, and it is one episode, from
-// its beginning to its end, whoever is asked meanwhile.
+// Three peers of a real cluster deliver one alert, and it is one incident, from
+// its beginning to its end, whichever peer is queried meanwhile.
 func TestThreePeers(t *testing.T) {
 	d := open(t)
 	var deliveries atomic.Int64
@@ -184,7 +184,7 @@ func TestThreePeers(t *testing.T) {
 	begun := time.Now().Truncate(time.Millisecond).UTC()
 	c.tell(t, begun, begun.Add(5*time.Minute))
 	all(3)
-	e, err := d.inbox.Episode(t.Context(), 1)
+	e, err := d.inbox.Incident(t.Context(), 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -194,16 +194,16 @@ func TestThreePeers(t *testing.T) {
 	c.tell(t, begun, time.Now())
 	all(6)
 	time.Sleep(500 * time.Millisecond) // the peers are asked some times more
-	if e, err = d.inbox.Episode(t.Context(), 1); err != nil || e.Closed.IsZero() || e.Alert.EndsAt.IsZero() {
+	if e, err = d.inbox.Incident(t.Context(), 1); err != nil || e.Closed.IsZero() || e.Alert.EndsAt.IsZero() {
 		t.Errorf("after the end: %+v, %v", e, err)
 	}
-	if e, err := d.inbox.Episode(t.Context(), 2); err == nil {
+	if e, err := d.inbox.Incident(t.Context(), 2); err == nil {
 		t.Errorf("%d deliveries of one trouble made a second episode: %+v", deliveries.Load(), e)
 	}
 }
 
 // Three peers mute, inhibit, silence and hold alerts, and one of a group cannot be read:
-// what has an episode is what they deliver, and a silence that one peer was told of holds
+// what has an episode is what they deliver, and a silence that one peer knows holds
 // what was delivered before.
 func TestThreePeersHold(t *testing.T) {
 	d := open(t)
@@ -252,14 +252,14 @@ time_intervals: [{name: always, time_intervals: [{times: [{start_time: '00:00', 
 		within(t, "the silence", func() error {
 			all, err := prom.Alertmanager{URL: peer}.Silences(t.Context())
 			if err == nil && len(all) == 0 {
-				err = errors.New("there is none")
+				err = errors.New("not found")
 			}
 			return err
 		})
 	}
 	c.post(t, all...)
 	kinds := func() (ids map[string]int64) {
-		open, err := d.inbox.Episodes(t.Context())
+		open, err := d.inbox.Incidents(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -62,7 +62,7 @@ func TestGrafana(t *testing.T) {
 	if w := d.grafana(grafanaMessage, stamped(secret, grafanaMessage, time.Now())); w.Code != 200 {
 		t.Fatal(w.Code, w.Body)
 	}
-	e, err := d.inbox.Episode(t.Context(), 1)
+	e, err := d.inbox.Incident(t.Context(), 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,7 +79,7 @@ func TestGrafana(t *testing.T) {
 	}
 	truncated := strings.Replace(grafanaMessage, `"truncatedAlerts":0`, `"truncatedAlerts":1`, 1)
 	if d.grafana(truncated, signed(secret, truncated)); d.truncated != 1 {
-		t.Error("nobody was told of the alerts that were left out")
+		t.Error("no dead letter about the alerts that were left out")
 	}
 	if err := testutil.GatherAndCompare(d.registry, strings.NewReader(`
 # HELP upkeep_webhook_requests_total Deliveries to the webhook, by whose they were and the status that was answered.
@@ -141,7 +141,7 @@ func TestGrafanaRefusals(t *testing.T) {
 				t.Errorf("%d %s, want %d with %q", w.Code, w.Body, test.status, test.says)
 			}
 			if strings.Contains(d.log.String()+w.Body.String(), secret) {
-				t.Error("the secret was said aloud")
+				t.Error("the secret was in the answer")
 			}
 			letters := d.letters(t)
 			if kept := len(letters) == 1; kept != (test.status == 400) {
@@ -173,7 +173,7 @@ func TestGrafanaSignature(t *testing.T) {
 		status    int
 	}{
 		{"headers of one's own", webhook.Signature{Secret: known, Header: "x-sig", Timestamp: "x-at"}, own, 200},
-		{"the usual headers where others are wanted", webhook.Signature{Secret: known, Header: "x-sig"}, stamped(secret, grafanaMessage, now), 401},
+		{"the usual headers where others are configured", webhook.Signature{Secret: known, Header: "x-sig"}, stamped(secret, grafanaMessage, now), 401},
 		{"no secret: the gate decides", webhook.Signature{}, stamped(secret, grafanaMessage, now), 403},
 		{"a secret that cannot be read", webhook.Signature{Secret: func() (string, error) { return "", errors.New("no such file") }}, stamped(secret, grafanaMessage, now), 500},
 		{"an empty secret", webhook.Signature{Secret: func() (string, error) { return "", nil }}, stamped("", grafanaMessage, now), 500},

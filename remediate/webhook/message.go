@@ -38,8 +38,8 @@ type message struct {
 	Alerts    []json.RawMessage `json:"alerts"`
 }
 
-// told is one alert in a message.
-type told struct {
+// oneAlert is one alert in a message.
+type oneAlert struct {
 	Status       string            `json:"status"`
 	Labels       map[string]string `json:"labels"`
 	Annotations  map[string]string `json:"annotations"`
@@ -103,7 +103,7 @@ func (m message) alerts(source string) (all []remediate.Alert, rest []unread) {
 }
 
 func (m message) alert(source string, text json.RawMessage) (a remediate.Alert, err error) {
-	var t told
+	var t oneAlert
 	if err := json.Unmarshal(text, &t); err != nil {
 		return a, err
 	}
@@ -170,7 +170,7 @@ func bytesOf(all []json.RawMessage) (texts [][]byte) {
 	return texts
 }
 
-// salvage returns the alerts that stand whole in a body that was cut off.
+// salvage returns the complete alerts of a body that was cut off.
 func salvage(body []byte) (m message) {
 	d := json.NewDecoder(bytes.NewReader(body))
 	if t, err := d.Token(); err != nil || t != json.Delim('{') {

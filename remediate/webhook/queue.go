@@ -13,9 +13,9 @@ const (
 	// copy when the first is not answered within 15 s.
 	patience = 5 * time.Second
 
-	// haste is patience while many wait: who is told within 100 ms that there is
-	// no room comes back when there is.
-	haste = 90 * time.Millisecond
+	// shortPatience is the shorter timeout used when the queue is over half full; a fast 503 makes
+	// the sender retry.
+	shortPatience = 90 * time.Millisecond
 
 	// eachAlert is how much longer it may take for each alert of a large delivery, of
 	// which each is written: ten thousand take no longer than a peer waits.
@@ -35,8 +35,8 @@ func newQueue(places int) *queue { return &queue{make(chan struct{}, places)} }
 func (q *queue) full() bool { return len(q.places) == cap(q.places) }
 
 // do calls f and returns what it does, errBusy where the queue is full, or errSlow
-// where f does not return in time. Then f may still succeed: whoever sends it
-// again tells nothing new. The place is held until f has returned, so that a
+// where f does not return in time. Then f may still succeed: a repeated
+// delivery changes nothing. The place is held until f has returned, so that a
 // store that hangs fills the queue, and no more than that. A delivery of many alerts has
 // more time.
 func (q *queue) do(ctx context.Context, alerts int, f func(context.Context) error) error {
@@ -47,7 +47,7 @@ func (q *queue) do(ctx context.Context, alerts int, f func(context.Context) erro
 	}
 	limit := patience
 	if len(q.places) > cap(q.places)/2 {
-		limit = haste
+		limit = shortPatience
 	}
 	limit += time.Duration(alerts) * eachAlert
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, errSlow)

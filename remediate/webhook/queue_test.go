@@ -32,11 +32,11 @@ func (s *stuck) Accept(context.Context, []remediate.Alert) error {
 	return nil
 }
 
-func (s *stuck) Keep(context.Context, remediate.Letter) error {
+func (s *stuck) Keep(context.Context, remediate.DeadLetter) error {
 	return errors.New("no room for letters")
 }
 
-// A store that hangs is asked by as many as may wait, and all others are told at
+// A store that hangs is asked by as many as may wait, and all others are refused at
 // once. When many wait already, none waits for long.
 func TestSaturation(t *testing.T) {
 	const places = 16
@@ -127,7 +127,7 @@ func TestSlowBodies(t *testing.T) {
 		}
 		go func() {
 			if res, err := http.DefaultClient.Do(r); err == nil {
-				_ = res.Body.Close() // what is answered is nobody's question: the test may be over
+				_ = res.Body.Close() // the answer does not matter: the test may be over
 			}
 		}()
 	}

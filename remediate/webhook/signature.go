@@ -31,7 +31,7 @@ func (s Signature) timestamp() string { return cmp.Or(s.Timestamp, "X-Grafana-Al
 // claim looks at the headers, before anything else of the delivery is read.
 func (s Signature) claim(r *http.Request, now time.Time) (status int, err error) {
 	if r.Header.Get(s.header()) == "" {
-		return http.StatusUnauthorized, fmt.Errorf("a signature is wanted in %s: set the HMAC secret of the contact point", s.header())
+		return http.StatusUnauthorized, fmt.Errorf("missing signature in %s: set the HMAC secret of the contact point", s.header())
 	}
 	said := r.Header.Get(s.timestamp())
 	if said == "" {

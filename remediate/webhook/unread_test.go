@@ -36,7 +36,7 @@ func TestUnreadAlerts(t *testing.T) {
 					t.Fatalf("%d %s", w.Code, w.Body)
 				}
 			}
-			open, err := d.inbox.Episodes(t.Context())
+			open, err := d.inbox.Incidents(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -89,7 +89,7 @@ func group(alerts, size int) string {
 }
 
 // A group of 8 MB is taken whole. Of one that is larger than what is read the first part
-// is taken, and people are told what splits it.
+// is taken, and a dead letter says what splits it.
 func TestLargeGroups(t *testing.T) {
 	d := open(t)
 	if w := d.send("POST", "right", group(2000, 4<<10)); w.Code != 200 || d.episodes(t) != 2000 {
@@ -131,7 +131,7 @@ func TestTruncatedGroup(t *testing.T) {
 func TestReceiver(t *testing.T) {
 	d := open(t)
 	d.send("POST", "right", strings.Replace(message(alert), `"receiver":"upkeep"`, `"receiver":"up\\.keep"`, 1))
-	e, err := d.inbox.Episode(t.Context(), 1)
+	e, err := d.inbox.Incident(t.Context(), 1)
 	if err != nil || e.Alert.Receiver != `up\.keep` {
 		t.Errorf("%+v, %v", e.Alert, err)
 	}

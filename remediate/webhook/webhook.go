@@ -45,7 +45,7 @@ const splits = "split the group with group_by in Alertmanager's route, or limit 
 // An Inbox makes alerts durable, and keeps what could not be read.
 type Inbox interface {
 	Accept(ctx context.Context, alerts []remediate.Alert) error
-	Keep(ctx context.Context, l remediate.Letter) error
+	Keep(ctx context.Context, l remediate.DeadLetter) error
 }
 
 // Config is what a Handler is made of.
@@ -84,11 +84,11 @@ func New(c Config) *Handler {
 		config: c, queue: newQueue(c.Waiting), reading: make(chan struct{}, c.Waiting), large: make(chan struct{}, large), log: &sparing{log: c.Logger, now: c.Now},
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "upkeep_webhook_requests_total",
-			Help: "Deliveries to the webhook, by whose they were and the status that was answered.",
+			Help: "Webhook deliveries, by source and HTTP status of the response.",
 		}, []string{"source", "code"}),
 		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "upkeep_webhook_duration_seconds",
-			Help:    "How long a delivery to the webhook took to be answered.",
+			Help:    "Latency of webhook responses.",
 			Buckets: []float64{0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5},
 		}),
 	}
@@ -195,14 +195,14 @@ func (h *Handler) take(w http.ResponseWriter, r *http.Request, from sender) (ale
 // takeMessage takes the alerts of a message. What could not be read is kept for people,
 // and the rest is taken; where nothing could be read the delivery is refused.
 func (h *Handler) takeMessage(r *http.Request, from sender, m message, body []byte) (int, *fault) {
-	told, rest := m.alerts(from.source)
+	taken, rest := m.alerts(from.source)
 	switch {
 	case len(m.Alerts) == 0:
 		return 0, &fault{http.StatusBadRequest, errors.New("no alerts in the body"), body}
-	case len(told) == 0:
+	case len(taken) == 0:
 		return 0, &fault{http.StatusBadRequest, errors.New(rest[0].text(len(m.Alerts))), body}
 	}
-	if err := h.accept(r, told); err != nil {
+	if err := h.accept(r, taken); err != nil {
 		return 0, &fault{status: http.StatusServiceUnavailable, err: fmt.Errorf("inbox: %w", err)}
 	}
 	for _, u := range rest {
@@ -218,28 +218,28 @@ func (h *Handler) takeMessage(r *http.Request, from sender, m message, body []by
 			h.config.Truncated()
 		}
 	}
-	return len(told), nil
+	return len(taken), nil
 }
 
-// takePart takes what stands whole in the first part of a body that is too large, and
+// takePart takes the complete alerts in the first part of a body that is too large, and
 // refuses the rest. A part of a signed body proves nothing.
 func (h *Handler) takePart(r *http.Request, from sender, body []byte) *fault {
 	tooLarge := fmt.Sprintf("body is larger than %d MiB", maxBody>>20)
 	if from.verify != nil {
 		return &fault{status: http.StatusRequestEntityTooLarge, err: errors.New(tooLarge + " and nothing of it was taken: " + splits)}
 	}
-	told, _ := salvage(body).alerts(from.source)
-	if len(told) > 0 {
-		if err := h.accept(r, told); err != nil {
+	taken, _ := salvage(body).alerts(from.source)
+	if len(taken) > 0 {
+		if err := h.accept(r, taken); err != nil {
 			return &fault{status: http.StatusServiceUnavailable, err: fmt.Errorf("inbox: %w", err)}
 		}
 	}
-	return &fault{http.StatusRequestEntityTooLarge, fmt.Errorf("%s; its first %d alerts were taken, and upkeep does not know of the others: %s", tooLarge, len(told), splits), body}
+	return &fault{http.StatusRequestEntityTooLarge, fmt.Errorf("%s; its first %d alerts were taken, and upkeep does not know of the others: %s", tooLarge, len(taken), splits), body}
 }
 
 // accept makes alerts durable. A caller who hangs up has not undone what he sent.
-func (h *Handler) accept(r *http.Request, told []remediate.Alert) error {
-	return h.queue.do(context.WithoutCancel(r.Context()), len(told), func(ctx context.Context) error { return h.config.Inbox.Accept(ctx, told) })
+func (h *Handler) accept(r *http.Request, taken []remediate.Alert) error {
+	return h.queue.do(context.WithoutCancel(r.Context()), len(taken), func(ctx context.Context) error { return h.config.Inbox.Accept(ctx, taken) })
 }
 
 // body reads what was sent, and says whether more was sent than is read. Where it would
@@ -287,7 +287,7 @@ func (h *Handler) body(w http.ResponseWriter, r *http.Request) (body []byte, cut
 // is kept: a token may be among them. Where it cannot be kept the log has to do,
 // and the answer is the same.
 func (h *Handler) keep(r *http.Request, from sender, f fault) {
-	l := remediate.Letter{Remote: r.RemoteAddr, Source: from.source, Status: f.status, Error: f.err.Error(), Body: f.body[:min(len(f.body), maxLetter)], Size: max(r.ContentLength, int64(len(f.body)))}
+	l := remediate.DeadLetter{Remote: r.RemoteAddr, Source: from.source, Status: f.status, Error: f.err.Error(), Body: f.body[:min(len(f.body), maxLetter)], Size: max(r.ContentLength, int64(len(f.body)))}
 	err := h.queue.do(context.WithoutCancel(r.Context()), 1, func(ctx context.Context) error { return h.config.Inbox.Keep(ctx, l) })
 	if err != nil {
 		h.log.warn(r.Context(), "delivery could not be kept", slog.String("source", from.source), slog.String("remote", r.RemoteAddr), slog.Any("err", err))

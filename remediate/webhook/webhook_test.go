@@ -76,14 +76,14 @@ func (d *door) send(method, token, body string) *httptest.ResponseRecorder {
 }
 
 // letters returns what was kept, bodies included.
-func (d *door) letters(t testing.TB) (all []remediate.Letter) {
+func (d *door) letters(t testing.TB) (all []remediate.DeadLetter) {
 	t.Helper()
-	list, err := d.inbox.Letters(context.Background(), 10)
+	list, err := d.inbox.DeadLetters(context.Background(), 10)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, l := range list {
-		if l, err = d.inbox.Letter(context.Background(), l.ID); err != nil {
+		if l, err = d.inbox.DeadLetter(context.Background(), l.ID); err != nil {
 			t.Fatal(err)
 		}
 		all = append(all, l)
@@ -93,7 +93,7 @@ func (d *door) letters(t testing.TB) (all []remediate.Letter) {
 
 func (d *door) episodes(t testing.TB) int {
 	t.Helper()
-	open, err := d.inbox.Episodes(context.Background())
+	open, err := d.inbox.Incidents(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -157,7 +157,7 @@ func TestRefusals(t *testing.T) {
 				}
 			default:
 				if len(letters) != 0 {
-					t.Errorf("%d letters of nobody in particular", len(letters))
+					t.Errorf("%d dead letters of no sender", len(letters))
 				}
 			}
 			if test.method == "GET" && w.Header().Get("Allow") != "POST" {
@@ -183,7 +183,7 @@ func TestAccepts(t *testing.T) {
 			t.Errorf("%s: %d %s", name, w.Code, w.Body)
 		}
 	}
-	open, err := d.inbox.Episodes(t.Context())
+	open, err := d.inbox.Incidents(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -199,7 +199,7 @@ func TestAccepts(t *testing.T) {
 	}
 	d.send("POST", "right", strings.Replace(message(alert), `"truncatedAlerts":0`, `"truncatedAlerts":3`, 1))
 	if d.truncated != 1 {
-		t.Error("nobody was told of the alerts that were left out")
+		t.Error("no dead letter about the alerts that were left out")
 	}
 }
 
@@ -233,7 +233,7 @@ func TestAlert(t *testing.T) {
 	want := remediate.Alert{Source: "alertmanager", Labels: map[string]string{"alertname": "A"}, Annotations: map[string]string{"limit": "0.2"}, Firing: true, StartsAt: start, Expr: "a > 0.2", Receiver: "upkeep"}
 	check := func() {
 		t.Helper()
-		e, err := d.inbox.Episode(t.Context(), 1)
+		e, err := d.inbox.Incident(t.Context(), 1)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -310,7 +310,7 @@ func (d *door) count(t testing.TB, query string, args ...any) (n int) {
 }
 
 // holds returns nil when each alert of a body that fires has an episode, open or
-// ended a moment ago, or stands in a letter.
+// ended a moment ago, or is in a dead letter.
 func (d *door) holds(body []byte) error {
 	var sent struct{ Alerts []json.RawMessage }
 	if err := json.Unmarshal(body, &sent); err != nil {
@@ -349,8 +349,8 @@ func (d *door) holds(body []byte) error {
 		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
 			return err
 		}
-		// Labels that only Grafana or a replica tells apart are one episode, under
-		// the labels that were told last.
+		// Labels that differ only by Grafana or a replica are one incident, under
+		// the labels that were delivered last.
 		if n == 0 && !slices.ContainsFunc(slices.Collect(maps.Keys(a.Labels)), func(l string) bool {
 			return strings.HasPrefix(l, "__") || strings.HasSuffix(l, "replica")
 		}) {

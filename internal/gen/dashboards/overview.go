@@ -5,77 +5,77 @@ package main
 func overview(limit map[string]float64) dashboard {
 	l := new(layout)
 	l.row("Now")
-	l.add(4, 4, stat("Servers down", "PostgreSQL and Redis servers without an answer.", "short", levels(from(1, "red")),
+	l.add(4, 4, stat("Servers down", "PostgreSQL and Redis servers that do not answer.", "short", levels(from(1, "red")),
 		"count("+on("upkeep_postgres_up")+" == 0 or "+on("upkeep_redis_up")+" == 0) or vector(0)"))
-	l.add(4, 4, stat("Open episodes", "Troubles that alerts have told of and that are not over.", "short", levels(from(1, "orange")),
-		"sum("+once("upkeep_episodes_open")+") or vector(0)"))
-	l.add(4, 4, stat("Runs under way", "Actions that have not ended, waiting ones included.", "short", levels(from(1, "blue")),
+	l.add(4, 4, stat("Open incidents", "Incidents whose alert is not resolved.", "short", levels(from(1, "orange")),
+		"sum("+once("upkeep_incidents_open")+") or vector(0)"))
+	l.add(4, 4, stat("Runs under way", "Runs that have not ended, waiting ones included.", "short", levels(from(1, "blue")),
 		"sum("+once("upkeep_runs_active")+") or vector(0)"))
-	l.add(4, 4, stat("Cleared", "Runs in the chosen time that brought the measure back within its limit.", "short", levels(),
+	l.add(4, 4, stat("Cleared", "Runs in the selected range that brought the metric back within its limit.", "short", levels(),
 		`round(sum(increase(upkeep_run_transitions_total{to="cleared"}[$__range]))) or vector(0)`))
-	l.add(4, 4, stat("Not cleared", "Runs in the chosen time that failed, or that did what they planned without the effect.", "short", levels(from(1, "red")),
+	l.add(4, 4, stat("Not cleared", "Runs in the selected range that failed or did not help.", "short", levels(from(1, "red")),
 		`round(sum(increase(upkeep_run_transitions_total{to=~"failed|uncleared"}[$__range]))) or vector(0)`))
-	l.add(4, 4, stat("Pauses", "Pauses that hold: nothing is done in their scope.", "short", levels(from(1, "orange")),
+	l.add(4, 4, stat("Pauses", "Active pauses: upkeep does not act in their scope.", "short", levels(from(1, "orange")),
 		"count("+once("upkeep_paused")+") or vector(0)"))
 
 	l.row("PostgreSQL")
-	l.add(12, 8, graph("Dead rows, ten worst tables", "Share of a table's rows that no transaction needs. VACUUM makes it fall.", "percentunit", levels(from(limit["PostgresDeadRows"], "red")),
+	l.add(12, 8, graph("Dead rows, ten worst tables", "Share of a table's rows that no transaction needs. VACUUM lowers it.", "percentunit", levels(from(limit["PostgresDeadRows"], "red")),
 		line{"topk(10, " + on("upkeep_postgres_table_dead_ratio", `database=~"$database"`) + " and " + on("upkeep_postgres_table_dead_rows", `database=~"$database"`) + " > 10000)", "{{server}} {{database}} {{schema}}.{{table}}"}))
-	l.add(12, 8, graph("Index bloat, ten worst indexes", "Share of an index that its entries do not need, of indexes with more than 16 MiB of it. A rebuild makes it fall.", "percentunit", levels(from(limit["PostgresIndexBloat"], "red")),
+	l.add(12, 8, graph("Index bloat, ten worst indexes", "Unused share of an index, for indexes with more than 16 MiB of bloat. REINDEX lowers it.", "percentunit", levels(from(limit["PostgresIndexBloat"], "red")),
 		line{"topk(10, " + on("upkeep_postgres_index_bloat_ratio", `database=~"$database"`, `method="estimate"`) + " and " + on("upkeep_postgres_index_bloat_bytes", `database=~"$database"`, `method="estimate"`) + " > 16777216)", "{{server}} {{database}} {{schema}}.{{index}}"}))
-	l.add(12, 8, table("Table bloat", "Space in tables that their rows do not need, the twenty largest.", "bytes", "bloat", levels(),
+	l.add(12, 8, table("Table bloat", "Unused space in tables, the twenty largest.", "bytes", "bloat", levels(),
 		"topk(20, "+on("upkeep_postgres_table_bloat_bytes", `database=~"$database"`, `method="estimate"`)+")", "server", "database", "schema", "table"))
-	l.add(12, 8, table("Transaction id age", "Transactions since a table was last frozen. At two thousand million the server stops; autovacuum comes at two hundred million by default.", "short", "xids", levels(from(500e6, "orange"), from(1e9, "red")),
+	l.add(12, 8, table("Transaction id age", "Transactions since a table was last frozen. At 2 billion the server refuses writes; autovacuum starts at 200 million by default.", "short", "xids", levels(from(500e6, "orange"), from(1e9, "red")),
 		"topk(20, "+on("upkeep_postgres_table_freeze_age_xids", `database=~"$database"`)+")", "server", "database", "schema", "table"))
-	l.add(12, 8, table("Longest since a vacuum", "Seconds since the last vacuum, by hand or by itself; a table that never saw one is not here.", "s", "age", levels(),
+	l.add(12, 8, table("Longest since a vacuum", "Seconds since the last manual or automatic vacuum; tables that were never vacuumed are not shown.", "s", "age", levels(),
 		"topk(20, time() - "+on("upkeep_postgres_table_last_vacuum_timestamp_seconds", `database=~"$database"`)+")", "server", "database", "schema", "table"))
-	l.add(12, 8, graph("Size of the ten largest indexes and tables", "Heap of tables, without what is stored out of line, and indexes.", "bytes", levels(),
+	l.add(12, 8, graph("Size of the ten largest indexes and tables", "Heap of tables without TOAST, and indexes.", "bytes", levels(),
 		line{"topk(10, " + on("upkeep_postgres_table_heap_bytes", `database=~"$database"`) + ")", "{{server}} {{database}} {{schema}}.{{table}}"},
 		line{"topk(10, " + on("upkeep_postgres_index_size_bytes", `database=~"$database"`) + ")", "{{server}} {{database}} {{schema}}.{{index}}"}))
 
-	l.add(24, 5, table("Invalid indexes", "No query uses them, every write maintains them.", "bytes", "size", levels(),
+	l.add(24, 5, table("Invalid indexes", "No query uses them, but every write maintains them.", "bytes", "size", levels(),
 		on("upkeep_postgres_index_invalid_bytes", `database=~"$database"`), "server", "database", "schema", "table", "index"))
-	l.add(12, 8, graph("Connections", "Share of what the server allows that is taken.", "percentunit", levels(from(limit["PostgresConnectionsNearLimit"], "red")),
+	l.add(12, 8, graph("Connections", "Used share of max_connections.", "percentunit", levels(from(limit["PostgresConnectionsNearLimit"], "red")),
 		line{on("upkeep_postgres_connections_used_ratio"), "{{server}}"}))
-	l.add(12, 8, graph("Oldest transaction", "While it is open no row that it might see is removed.", "s", levels(from(limit["PostgresTransactionOld"], "red")),
+	l.add(12, 8, graph("Oldest transaction", "While it is open, vacuum cannot remove rows that it may still see.", "s", levels(from(limit["PostgresTransactionOld"], "red")),
 		line{on("upkeep_postgres_oldest_transaction_seconds"), "{{server}}"},
 		line{on("upkeep_postgres_oldest_idle_in_transaction_seconds"), "{{server}} idle in transaction"}))
-	l.add(12, 8, graph("Sessions", "By what they do.", "short", levels(),
+	l.add(12, 8, graph("Sessions", "By state.", "short", levels(),
 		line{on("upkeep_postgres_connections"), "{{server}} {{state}}"}))
-	l.add(12, 8, graph("Sessions that wait for a lock", "Of another session.", "short", levels(),
+	l.add(12, 8, graph("Blocked sessions", "Sessions that wait for a lock of another session.", "short", levels(),
 		line{on("upkeep_postgres_blocked_sessions"), "{{server}}"}))
 
 	l.row("Redis")
-	l.add(8, 8, graph("Memory", "What the data takes, what the operating system sees, and the limit where one is set.", "bytes", levels(),
+	l.add(8, 8, graph("Memory", "Used memory, resident memory, and maxmemory if set.", "bytes", levels(),
 		line{on("upkeep_redis_memory_used_bytes"), "{{server}} used"},
 		line{on("upkeep_redis_memory_rss_bytes"), "{{server}} resident"},
 		line{on("upkeep_redis_memory_max_bytes"), "{{server}} limit"}))
-	l.add(8, 8, graph("Fragmentation", "Memory that the allocator holds and cannot use.", "bytes", levels(),
+	l.add(8, 8, graph("Fragmentation", "Memory that the allocator retains and cannot use.", "bytes", levels(),
 		line{on("upkeep_redis_memory_fragmentation_bytes"), "{{server}}"}))
 	l.add(8, 8, graph("Snapshot age", "Since the newest successful snapshot.", "s", levels(from(limit["RedisSnapshotOld"], "red")),
 		line{on("upkeep_redis_snapshot_age_seconds"), "{{server}}"}))
 
-	l.add(12, 8, graph("Reads that find their key", "Share of all reads, over five minutes.", "percentunit", levels(),
+	l.add(12, 8, graph("Key hit ratio", "Share of reads that find their key, over five minutes.", "percentunit", levels(),
 		line{"rate(" + on("upkeep_redis_keyspace_hits_total") + "[5m]) / (rate(" + on("upkeep_redis_keyspace_hits_total") + "[5m]) + rate(" + on("upkeep_redis_keyspace_misses_total") + "[5m]))", "{{server}}"}))
-	l.add(12, 8, graph("Keys", "In all databases of a server, and of them those that have an end.", "short", levels(),
+	l.add(12, 8, graph("Keys", "All keys of a server, and keys with a TTL.", "short", levels(),
 		line{"sum by (server) (" + on("upkeep_redis_keys") + ")", "{{server}}"},
 		line{"sum by (server) (" + on("upkeep_redis_expiring_keys") + ")", "{{server}} with an end"}))
 
 	l.row("File systems")
-	l.add(12, 8, graph("Used", "As df counts: what only root may use is not there.", "percentunit", levels(from(limit["HostFilesystemFilling"], "red")),
+	l.add(12, 8, graph("Used", "As df counts: space reserved for root is not available.", "percentunit", levels(from(limit["HostFilesystemFilling"], "red")),
 		line{on("upkeep_host_filesystem_used_ratio"), "{{server}} {{mountpoint}}"}))
-	l.add(12, 8, graph("Used in a week, at the pace of the last day", "Where the line goes above 1 the file system will be full within a week.", "percentunit", levels(from(1, "red")),
+	l.add(12, 8, graph("Predicted usage in a week", "At the growth rate of the last day. Above 1 the file system will be full within a week.", "percentunit", levels(from(1, "red")),
 		line{"clamp_min(predict_linear(" + on("upkeep_host_filesystem_used_ratio") + "[1d], 7 * 86400), 0)", "{{server}} {{mountpoint}}"}))
 
 	l.row("upkeep itself")
-	l.add(8, 8, graph("Time of a collection", "How long each collector takes for an answer.", "s", levels(),
+	l.add(8, 8, graph("Collection time", "Duration of each collector.", "s", levels(),
 		line{on("upkeep_collector_duration_seconds"), "{{collector}} {{server}}"}))
-	l.add(8, 8, table("Collectors without an answer", "The log and upkeep status say why.", "short", "success", levels(),
+	l.add(8, 8, table("Failing collectors", "The log and upkeep status show the error.", "short", "success", levels(),
 		on("upkeep_collector_success")+" == 0", "collector", "server"))
-	l.add(8, 8, graph("Runs refused or put off", "By the reason, in an hour.", "short", levels(),
+	l.add(8, 8, graph("Runs refused or waiting", "By reason, per hour.", "short", levels(),
 		line{"sum by (reason) (increase(upkeep_run_refusals_total[1h]))", "{{reason}}"}))
 
-	return page("upkeep-overview", "upkeep: overview", "What needs care, what was done about it, and whether it helped.", l,
+	return page("upkeep-overview", "upkeep: overview", "Open problems, actions, and their results.", l,
 		choice("database", "Database", `label_values(upkeep_postgres_table_dead_ratio{server=~"$server"}, database)`))
 }
 

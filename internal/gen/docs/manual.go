@@ -37,14 +37,14 @@ func duties() []duty {
 		{"when asked for", "update a service, and roll it back", nil, "all of it", nil},
 		{"when asked for", "change record: the plan, who approved of it, each step, before and after", nil, "a record of what people change by hand", []string{"upkeep show"}},
 		{"when asked for", "stop all automation for a while, with the reason", nil, "a maintenance page for users", []string{"upkeep pause"}},
-		{"when asked for", "notify people: an alert fires or is resolved, a plan awaits approval, what came of it, nothing has helped, a policy was stopped", []string{"UpkeepNoticesNotDelivered", "UpkeepPlanUnanswered"}, "notices of planned work to users, 24 hours and 5 minutes before", []string{"notify.places", "upkeep notify test"}},
-		{"when it went wrong", "the draft of a postmortem: what happened, when, with which error", nil, "", []string{"upkeep show"}},
+		{"when asked for", "notify people: an alert fires or is resolved, a plan awaits approval, the result of a run, no step has helped, a policy was stopped", []string{"UpkeepNotificationsNotDelivered", "UpkeepPlanUnanswered"}, "announcements of planned work to users, 24 hours and 5 minutes before", []string{"notify.places", "upkeep notify test"}},
+		{"after an incident", "the draft of a postmortem: what happened, when, with which error", nil, "", []string{"upkeep show"}},
 	}
 }
 
 func manualPage() string {
 	p := new(page)
-	p.f("# The operating manual, row by row\n\nWhat a careful team does by hand or by cron, and what does it here. What is not done yet is\nsaid.\n\n| every | what | done by | not yet |\n| --- | --- | --- | --- |\n")
+	p.f("# The operating manual, row by row\n\nThe routine tasks of a careful team, by hand or by cron, and the part of upkeep that does each.\nThe last column lists what upkeep does not do yet.\n\n| every | what | done by | not yet |\n| --- | --- | --- | --- |\n")
 	for _, d := range duties() {
 		p.f("| %s | %s | %s | %s |\n", d.when, d.what, code(slices.Concat(d.units, d.ways)), cell(d.missing))
 	}

@@ -67,7 +67,7 @@ func code(names []string) string {
 
 func collectorsPage() string {
 	p := new(page)
-	p.f("# Collectors\n\nEach is one question put to one target, on its own clock. One that failed reports no\nvalue, never zero.\n\n| collector | every | at most | what it reports |\n| --- | --- | --- | --- |\n")
+	p.f("# Collectors\n\nA collector runs one query on one target at its own interval. A failed collector reports no\nvalue, never zero.\n\n| collector | every | at most | what it reports |\n| --- | --- | --- | --- |\n")
 	for _, c := range catalog.EveryCollector() {
 		summary, _ := doc(c.Doc)
 		p.f("| [`%s`](#%s) | %s | %s | %s |\n", c.Name, anchor(c.Name), model.Duration(c.Every), model.Duration(c.Timeout), cell(summary))
@@ -89,7 +89,7 @@ func metricTable(p *page, metrics []*collectors.Metric) {
 
 func metricsPage() string {
 	p := new(page)
-	p.f("# Metrics\n\nIn base units; ratios are from 0 to 1. What is not known is absent, not zero.\n\n## Of the targets\n\n| metric | type | labels | collector | what it means |\n| --- | --- | --- | --- | --- |\n")
+	p.f("# Metrics\n\nMetrics have base units; ratios are from 0 to 1. Unknown values are absent, not zero.\n\n## Of the targets\n\n| metric | type | labels | collector | what it means |\n| --- | --- | --- | --- | --- |\n")
 	type row struct {
 		*collectors.Metric
 		by string
@@ -106,20 +106,20 @@ func metricsPage() string {
 	}
 	p.f("\n## Of upkeep itself\n\n")
 	metricTable(p, catalog.Own())
-	p.f("\nBeside these it serves the usual `go_…` and `process_…` metrics of its process.\n")
+	p.f("\nupkeep also serves the usual `go_…` and `process_…` metrics of its process.\n")
 	return p.String()
 }
 
 func actionsPage(rules []alerts.Rule) string {
 	p := new(page)
-	p.f("# Actions\n\nWhat upkeep can do. None is done unless a policy names it with `mode: auto`, or a person\nasks for it: `upkeep plan ACTION key=value…` shows what would be done, `upkeep run` does it.\n\nThe rights of all of them, as scripts: [rights/postgres.sql](rights/postgres.sql) for psql and\n[rights/redis.acl](rights/redis.acl) for Redis; `upkeep rights` writes those that your policies need.\n\n| action | risk | lowers | asked for by | what it does |\n| --- | --- | --- | --- | --- |\n")
+	p.f("# Actions\n\nAn action runs only if a policy names it with `mode: auto`, or a person approves or requests\nit: `upkeep plan ACTION key=value…` shows the plan, `upkeep run` executes it.\n\nThe rights of all of them, as scripts: [rights/postgres.sql](rights/postgres.sql) for psql and\n[rights/redis.acl](rights/redis.acl) for Redis; `upkeep rights` writes those that your policies need.\n\n| action | risk | lowers | asked for by | what it does |\n| --- | --- | --- | --- | --- |\n")
 	for _, a := range catalog.EveryAction() {
 		summary, _ := doc(a.Doc)
 		p.f("| [`%s`](#%s) | %s | %s | %s | %s |\n", a.Name, anchor(a.Name), a.Risk, code(a.Metrics()), askedBy(rules, a.Name), cell(summary))
 	}
 	for _, a := range catalog.EveryAction() {
 		summary, rest := doc(a.Doc)
-		p.f("\n## %s\n\n%s\n\n%s\n\nSubject: %s. Nobody else may work meanwhile on the same %s. A step may take %s. %s\n", a.Name, summary, rest, code(a.Subject), code(a.Exclusive), model.Duration(a.Timeout), stops(a.Cancel))
+		p.f("\n## %s\n\n%s\n\n%s\n\nSubject: %s. Runs on the same %s exclude each other. Timeout of a step: %s. %s\n", a.Name, summary, rest, code(a.Subject), code(a.Exclusive), model.Duration(a.Timeout), stops(a.Cancel))
 		if len(a.Params) > 0 {
 			p.f("\n| parameter | type | default | what it does |\n| --- | --- | --- | --- |\n")
 		}
@@ -128,16 +128,16 @@ func actionsPage(rules []alerts.Rule) string {
 		}
 		rightsTable(p, a)
 	}
-	p.f("\n## When an action is not taken\n\nGuards are asked for every action, with the plan at hand:\n\n| guard | what it asks |\n| --- | --- |\n")
+	p.f("\n## When an action does not run\n\nThe guards are evaluated for every action, with its plan:\n\n| guard | what it checks |\n| --- | --- |\n")
 	for _, g := range guard.All(guard.Config{}) {
 		summary, rest := doc(g.Doc)
 		p.f("| `%s` | %s |\n", g.Name, cell(summary+" "+rest))
 	}
-	p.f("\nThe action itself, and the engine, decline for one of these reasons, which are the label of\n`upkeep_run_refusals_total` as a guard's name is: %s.\n", code(remediate.Reasons()))
+	p.f("\nThe action itself and the engine refuse a run for one of these reasons. Like the guards' names they are\nvalues of the label of `upkeep_run_refusals_total`: %s.\n", code(remediate.Reasons()))
 	return p.String()
 }
 
-// stops says what becomes of a statement under way when the run is stopped.
+// stops describes what happens to an active statement when the run is stopped.
 func stops(c remediate.Cancel) string {
 	if c == remediate.CancelAnytime {
 		return "A statement under way is cancelled when a pause, a closed window or a changed configuration stops the run: that leaves nothing behind."
@@ -184,7 +184,7 @@ func askedBy(rules []alerts.Rule, action string) string {
 
 func alertsPage(rules []alerts.Rule) string {
 	p := new(page)
-	p.f("# Alerts\n\nThe rules stand in [alerts](../alerts), in Prometheus' own format, with their tests beside them.\n\n| alert | severity | limit | action |\n| --- | --- | --- | --- |\n")
+	p.f("# Alerts\n\nThe rules are in [alerts](../alerts), in Prometheus' own format, together with their tests.\n\n| alert | severity | limit | action |\n| --- | --- | --- | --- |\n")
 	for _, r := range rules {
 		p.f("| [%s](#%s) | %s | %s | %s |\n", r.Name, strings.ToLower(r.Name), r.Labels["severity"], r.Annotations["limit"], actionLink(r))
 	}
@@ -236,16 +236,16 @@ func statesPage() string {
 
 func meaning(s remediate.State) string {
 	return map[remediate.State]string{
-		remediate.Received:     "on disk, not yet looked at, or to be looked at anew",
-		remediate.Planned:      "it is known what would be done",
-		remediate.Asked:        "a person is to approve of the plan",
-		remediate.Waiting:      "not now; it is looked at again when it is due. One that has begun to act keeps its plan and goes on with it",
-		remediate.Allowed:      "every guard agreed; steps are being carried out",
-		remediate.Applied:      "every step was done; it is not known yet whether it helped",
-		remediate.Cleared:      "the measure is back within its limit, and the alert's expression agrees",
-		remediate.Uncleared:    "done as planned, and the measure is not within its limit",
-		remediate.Inconclusive: "done as planned, and what was seen afterwards contradicts itself or is not known",
-		remediate.Declined:     "on purpose: a guard, the action, the policy or a person said no, before anything was done or between two statements",
-		remediate.Failed:       "something broke; the last entry says what",
+		remediate.Received:     "stored, and not evaluated yet, or to be evaluated again",
+		remediate.Planned:      "the plan is made",
+		remediate.Asked:        "the plan awaits approval by a person",
+		remediate.Waiting:      "blocked by a guard; it is evaluated again later. A run that has begun to act keeps its plan and continues with it",
+		remediate.Allowed:      "all guards passed; steps are running",
+		remediate.Applied:      "all steps are done; verification is pending",
+		remediate.Cleared:      "the metric is back within its limit, and the alert's expression no longer holds",
+		remediate.Uncleared:    "all steps are done, and the metric is still over its limit",
+		remediate.Inconclusive: "all steps are done, and the metric and the alert's expression disagree or are unknown",
+		remediate.Declined:     "a guard, the action, the policy or a person stopped the run, before it acted or between two statements",
+		remediate.Failed:       "a fault ended the run; the last journal entry has the error",
 	}[s]
 }

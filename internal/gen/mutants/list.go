@@ -108,7 +108,7 @@ func ofEngine() []mutant {
 			pkg: "./remediate/engine", run: "TestStoreIsNoFaultOfTheRun",
 		},
 		{
-			name: "judges", why: "who could not renew itself finds nobody dead",
+			name: "judges", why: "a process that could not renew its own lease declares no other dead",
 			file: "remediate/journal/member.go", search: `if me.expires < store.Millis(now) {`, replace: `if false && me.expires < store.Millis(now) {`,
 			pkg: "./remediate/journal", run: "TestNobodyIsBuriedAfterAnOutage",
 		},
@@ -148,7 +148,7 @@ func ofEngine() []mutant {
 			pkg: "./remediate/actions/redis", run: "TestRestartComparesEachTime",
 		},
 		{
-			name: "shorter", why: "keys that clients have written since do not stand for those that were lost",
+			name: "shorter", why: "keys that clients wrote since do not make up for lost ones",
 			file: "remediate/actions/redis/compare.go", search: `s.AOFSize < appended && state.Loaded < all-may {`, replace: `false && state.Loaded < all-may {`,
 			pkg: "./remediate/actions/redis", run: "TestRestartThatLostKeysIsNotMadeGood",
 		},
@@ -199,8 +199,8 @@ func ofEvidence() []mutant {
 			pkg: "./" + read, run: "TestVacuumAfterCrash/version_$",
 		},
 		{
-			name: "lacking rights", why: "a plan for which rights lack is shown, and does not act",
-			file: "remediate/engine/stage.go", search: `		err = lacks`, replace: `		_ = lacks`,
+			name: "missing rights", why: "a plan with missing rights is shown, and does not act",
+			file: "remediate/engine/stage.go", search: `		err = missing`, replace: `		_ = missing`,
 			pkg: "./remediate/engine", run: "TestLackingRights",
 		},
 	}
@@ -231,7 +231,7 @@ func ofInbox() []mutant {
 		},
 		{
 			name: "unread", why: "an alert that cannot be read costs only itself",
-			file: "remediate/webhook/webhook.go", search: `case len(told) == 0:`, replace: `case len(rest) > 0:`,
+			file: "remediate/webhook/webhook.go", search: `case len(taken) == 0:`, replace: `case len(rest) > 0:`,
 			pkg: "./remediate/webhook", run: "TestUnreadAlerts",
 		},
 		{

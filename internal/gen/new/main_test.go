@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// What the scaffold writes stands in the tree and compiles there, tests too.
+// The scaffold's output is written into the tree and compiles there, tests too.
 func TestScaffoldCompiles(t *testing.T) {
 	const root = "../../.."
 	overlay := make(map[string]string)

@@ -142,7 +142,7 @@ func (s *show) end(is test, e event) {
 		s.said[above] = append(s.said[above], said...)
 		return
 	}
-	// The line with the result stands last, and first where go test prints it.
+	// The line with the result is last, and first if go test prints it.
 	own := func(text string) bool { return strings.HasPrefix(text, "--- FAIL: "+is.name+" ") }
 	if i := slices.IndexFunc(said, own); i > 0 {
 		s.print(said[i])

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// What fails is shown whole, what passes is not, the slowest stand last, and the exit
+// What fails is shown whole, what passes is not, the slowest are last, and the exit
 // code is that of the command.
 func TestShows(t *testing.T) {
 	dir := t.TempDir()
@@ -44,7 +44,7 @@ func TestShows(t *testing.T) {
 			}
 		}
 		if n := strings.Count(out.String(), "--- FAIL: TestBad "); name == "bad" && n != 1 {
-			t.Errorf("%s: its failure is told %d times:\n%s", name, n, &out)
+			t.Errorf("%s: its failure is printed %d times:\n%s", name, n, &out)
 		}
 		for _, no := range c.no {
 			if strings.Contains(out.String(), no) {

@@ -170,7 +170,7 @@ func (k kit) choose(s settings, now time.Time) (going []image, facts []string) {
 		facts = append(facts, fmt.Sprintf("%d images %s", count[why], why))
 	}
 	if len(facts) == 0 && len(going) == 0 {
-		facts = []string{"there is none"}
+		facts = []string{"no image can be removed"}
 	}
 	return going, facts
 }

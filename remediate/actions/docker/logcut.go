@@ -19,7 +19,7 @@ import (
 )
 
 // archive puts the first n bytes of the log, and the end of the line that the cut
-// goes through, into a store. Each object has the lines that begin in one grain, so
+// divides, into a store. Each object has the lines that begin in one grain, so
 // that an attempt that was stopped has put the same objects.
 func (l *logFile) archive(ctx context.Context, f remediate.Fence, to depot.Store, id string, n, grain int64) error {
 	start := int64(0)
@@ -29,7 +29,7 @@ func (l *logFile) archive(ctx context.Context, f remediate.Fence, to depot.Store
 			return err
 		}
 		if start >= next {
-			continue // one line goes through all of it
+			continue // one line covers all of it
 		}
 		lines := make([]byte, end-start)
 		if _, err := l.file.ReadAt(lines, start); err != nil {
@@ -47,7 +47,7 @@ func (l *logFile) archive(ctx context.Context, f remediate.Fence, to depot.Store
 }
 
 // put keeps lines. Their name says when the first begins, and what those are that no
-// cut goes through: the last one may have been blanked by an attempt that was
+// cut divides: the last one may have been blanked by an attempt that was
 // stopped, after it had put the object with all of it.
 func put(ctx context.Context, to depot.Store, id string, lines, sure []byte) error {
 	lines, sure = withoutBlank(lines), withoutBlank(sure)
@@ -133,7 +133,7 @@ func began(lines []byte) string {
 }
 
 // A place is where a log is to be cut. The bytes around the cut, with the time of a
-// line in them, tell that nobody else has moved the file since they were read, which is
+// line in them, prove that no other process has moved the file since they were read, which is
 // before its lines are archived.
 type place struct {
 	at, begin, from int64 // the cut, where its line begins, where around begins
@@ -166,7 +166,7 @@ func (c place) still(file *os.File, around []byte) error {
 	return nil
 }
 
-// cut takes the head out of the file, up to a place. Whoever kills it leaves a log that
+// cut takes the head out of the file, up to a place. If it is killed, it leaves a log that
 // can be read: either nothing has happened, or one line is blank, or it is done.
 func (l *logFile) cut(ctx context.Context, f remediate.Fence, k target.Container, c place) error {
 	n, begin, from := c.at, c.begin, c.from

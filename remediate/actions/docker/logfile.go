@@ -158,7 +158,7 @@ func processes(root string) string {
 // of what stays, and leave a hole of zeros before. Who appends is put at the end by
 // the kernel. The engine appends until it rotates a file for the first time; it must
 // be seen at that while the container runs. That another process cannot be looked
-// into is of matter only where nobody is seen: there are machines where one of them
+// into matters only if no writer is found: there are machines where one of them
 // is hidden from root.
 func (l *logFile) appended(k target.Container) error {
 	writers, hidden, err := l.writers()
@@ -177,7 +177,7 @@ func (l *logFile) appended(k target.Container) error {
 	if hidden != nil {
 		why = hidden.Error()
 	}
-	return remediate.Refuse(remediate.ReasonPrivilege, "container %s is %s, and nobody is seen who writes its log (%s): run upkeep as root and in the machine's PID namespace (pid: host)", k.Name, k.State, why)
+	return remediate.Refuse(remediate.ReasonPrivilege, "container %s is %s, and the process that writes its log is not visible (%s): run upkeep as root and in the machine's PID namespace (pid: host)", k.Name, k.State, why)
 }
 
 // A writer is a process that has the file open for writing.
@@ -272,7 +272,7 @@ func (l *logFile) excess(keep int64) int64 {
 // labels and escapes.
 const longestLine = 1 << 20
 
-// lineEnd returns where the line ends that goes through a place: behind its newline,
+// lineEnd returns the end of the line that contains a place: behind its newline,
 // or at the place itself where a line begins.
 func (l *logFile) lineEnd(at int64) (int64, error) {
 	text := make([]byte, 1)
@@ -294,7 +294,7 @@ func (l *logFile) lineEnd(at int64) (int64, error) {
 	return at + int64(i) + 1, nil
 }
 
-// line returns where the line begins and ends that goes through a place: both are
+// line returns the begin and the end of the line that contains a place: both are
 // the place itself where a line begins there.
 func (l *logFile) line(at int64) (begin, end int64, err error) {
 	if end, err = l.lineEnd(at); err != nil || end == at {

@@ -32,7 +32,7 @@ const (
 	keepLabel = "upkeep.keep"
 )
 
-// Prune removes images, or entries of the build cache, that nobody uses.
+// Prune removes unused images, or unused entries of the build cache.
 func Prune(t *target.Docker) remediate.Action {
 	return remediate.Action{
 		Name:   "docker/prune",
@@ -57,9 +57,9 @@ that has a container, another name or a successor less by then stays. Each is re
 by its ID, without force and without the images that it was built from: the engine
 itself refuses one that a container has by then, and that one stays.
 
-Of the build cache goes what was not used for as long as age says; an engine that
-cannot be told so (before API 1.39) is refused, since it would remove everything. Containers
-and volumes are never removed: they have data that somebody may miss. It refuses an
+Build cache that was not used for the time in age is removed; an engine without that
+filter (before API 1.39) is refused, because it would remove everything. Containers
+and volumes are never removed: they may hold data that is still needed. It refuses an
 engine whose clock differs from upkeep's by more than 5 minutes.
 
 How much an image gives back is less than its size where others share its layers: the
@@ -70,11 +70,11 @@ Rights: GET, DELETE /images/* and POST /build/prune on the engine's socket.`,
 		Subject:   []string{"server", "type"},
 		Exclusive: []string{"server"},
 		Params: []remediate.Param{
-			{Name: "age", Type: remediate.Duration, Default: "7d", Doc: "How long an image was not made, tagged or used, or an entry of the cache not used."},
-			{Name: "keep", Type: remediate.Int, Default: "2", Doc: "How many images of a repository that nobody uses stay, the newest."},
+			{Name: "age", Type: remediate.Duration, Default: "7d", Doc: "Minimum age: time since an image was last built, tagged or used, or since a cache entry was last used."},
+			{Name: "keep", Type: remediate.Int, Default: "2", Doc: "How many unused images of a repository are kept, the newest ones."},
 		},
-		Timeout: 10 * time.Minute,
-		Remedy:  prune{t},
+		Timeout:  10 * time.Minute,
+		Executor: prune{t},
 	}
 }
 
@@ -98,7 +98,7 @@ func settingsOf(params map[string]string) (s settings, err error) {
 	return settings{time.Duration(age), keep}, nil
 }
 
-// Plan implements remediate.Remedy.
+// Plan implements remediate.Executor.
 func (a prune) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan, err error) {
 	s, err := settingsOf(r.Params)
 	if err != nil {
@@ -116,7 +116,7 @@ func (a prune) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan,
 	}
 }
 
-// Apply implements remediate.Remedy.
+// Apply implements remediate.Executor.
 func (a prune) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
 	if s.Args["until"] != "" {
 		return a.applyCache(ctx, f, s)
@@ -142,7 +142,7 @@ func elsewhere(engine string, s remediate.Step) error {
 	return nil
 }
 
-// Measure implements remediate.Remedy.
+// Measure implements remediate.Executor.
 func (a prune) Measure(ctx context.Context, r remediate.Request) (float64, error) {
 	all, err := read.ReadDiskUsage(ctx, a.target, r.Subject["type"])
 	if err != nil {

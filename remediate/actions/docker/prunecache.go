@@ -14,7 +14,7 @@ import (
 )
 
 func (a prune) planCache(ctx context.Context, s settings) (p remediate.Plan, err error) {
-	known, err := a.target.Speaks(ctx, cacheSince)
+	known, err := a.target.Supports(ctx, cacheSince)
 	if err != nil {
 		return p, err
 	}
@@ -87,7 +87,7 @@ func (a prune) applyCache(ctx context.Context, f remediate.Fence, s remediate.St
 	if err != nil || age <= 0 {
 		return fmt.Errorf("step: until is %q", until)
 	}
-	if known, err := a.target.Speaks(ctx, cacheSince); err != nil || !known {
+	if known, err := a.target.Supports(ctx, cacheSince); err != nil || !known {
 		return cmp.Or(err, errors.New("the engine has become an older one, which would remove the whole build cache"))
 	}
 	engine, err := a.clock(ctx)

@@ -106,7 +106,7 @@ func short(id string) string {
 }
 
 // read returns what the engine has, with the times at which images were tagged: of all
-// that nobody uses, or only of the family of one image.
+// unused images, or only of the family of one image.
 func (a prune) read(ctx context.Context, family string) (k kit, err error) {
 	all, err := a.target.Images(ctx)
 	if err != nil {
@@ -180,7 +180,7 @@ func (a prune) applyImage(ctx context.Context, f remediate.Fence, step remediate
 }
 
 // summed refuses what would be more than the run may remove: bytes are those of the
-// step and of all before it, whether these have gone or not, so that there is nothing
+// step and of all before it, whether these have gone or not, so that nothing is left
 // to be counted over the tries.
 func summed(f remediate.Fence, bytes string) error {
 	if bytes == "" {

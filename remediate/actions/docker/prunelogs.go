@@ -22,23 +22,23 @@ func PruneLogs(t *target.Docker) remediate.Action {
 	return remediate.Action{
 		Name:   "docker/prune_logs",
 		Target: t.Name,
-		Doc: `PruneLogs cuts the old lines off a container's log under its writer, and keeps the end.
+		Doc: `PruneLogs removes the old lines of a container's log while the container keeps writing, and keeps the newest lines.
 
-Whole blocks are taken out of the head of the file in one step of the file system
-(fallocate with FALLOC_FL_COLLAPSE_RANGE), so that the engine writes on and loses no
-line, and the disk has the room at once. The line that the cut goes through is
-blanked first. Where the target names a log_archive, every line that goes is written
-to that folder before, compressed and in whole lines, as zcat reads them: objects
-that are there already are not written again, and each is read back and compared before its
-lines go. Without it the lines are gone for good.
+Whole blocks are removed from the head of the file in one file system operation
+(fallocate with FALLOC_FL_COLLAPSE_RANGE): the engine keeps writing and loses no line,
+and the disk space is free at once. The line across the cut is blanked first. If the
+target has a log_archive, every removed line is first written to that folder,
+compressed and in whole lines, readable with zcat. Existing objects are not written
+again, and each object is read back and compared before its lines are removed. Without
+log_archive the lines are lost.
 For the driver json-file on this machine, on ext4 or xfs. It refuses a log that is
 rotated or has a limit, which is bounded already; one that somebody writes without
 O_APPEND, where a hole would be left; and one of a running container whose writer
-it does not see. Whoever follows the log while it is cut has to follow anew; from
+is not visible. A client that follows the log during the cut must follow it again. From
 version 23 on the engine finds the last lines (docker logs --tail) by the length that
-it has counted, and tells too few until the container is started again. It never
-truncates. What ends the trouble for good is a limit: max-size, for a container that
-is made anew. It always asks a person. Done twice it cuts what was written since.
+it has counted, and prints too few until the container is restarted. The action never
+truncates. The permanent fix is a limit: recreate the container with max-size. It
+always needs approval. A second run removes what was written since.
 Rights: GET on the engine's socket, to write into the folders of the containers, and
 to see the engine's open files in /proc: root, in the machine's own PID namespace.`,
 		Lowers:    "upkeep_docker_log_size_bytes",
@@ -48,7 +48,7 @@ to see the engine's open files in /proc: root, in the machine's own PID namespac
 		Subject:   []string{"server", "container"},
 		Exclusive: []string{"server", "container"},
 		Timeout:   time.Hour,
-		Remedy:    prunelogs{t},
+		Executor:  prunelogs{t},
 	}
 }
 
@@ -103,7 +103,7 @@ func (a prunelogs) named(ctx context.Context, r remediate.Request) (target.Conta
 	return k, nil
 }
 
-// Plan implements remediate.Remedy. The log grows while it is planned, approved and
+// Plan implements remediate.Executor. The log grows while it is planned, approved and
 // cut: its size is a fact and no part of the step.
 func (a prunelogs) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan, err error) {
 	keep, err := kept(r.Params)
@@ -168,7 +168,7 @@ func (a prunelogs) readers(ctx context.Context) string {
 	}
 	major, _, _ := strings.Cut(version, ".")
 	if n, err := strconv.Atoi(major); err != nil || n >= 23 {
-		text += fmt.Sprintf("; on engine %q whoever follows with docker logs -f sees no more lines until following anew, and --tail tells too few until the container is started again; docker logs without --tail tells all", version)
+		text += fmt.Sprintf("; on engine %q clients of docker logs -f see no more lines until they follow again, and --tail prints too few until the container is restarted; docker logs without --tail prints all", version)
 	}
 	return text
 }
@@ -197,7 +197,7 @@ func orderOf(s remediate.Step) (o order, err error) {
 	return o, nil
 }
 
-// Apply implements remediate.Remedy. It is done when no more than what stays is
+// Apply implements remediate.Executor. It is done when no more than what stays is
 // there. What was archived by an attempt that was stopped is found in the archive,
 // and what it has blanked is blank.
 func (a prunelogs) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
@@ -278,7 +278,7 @@ func (a prunelogs) configured(o order) error {
 	return nil
 }
 
-// Measure implements remediate.Remedy.
+// Measure implements remediate.Executor.
 func (a prunelogs) Measure(ctx context.Context, r remediate.Request) (float64, error) {
 	k, err := a.named(ctx, r)
 	if err != nil {

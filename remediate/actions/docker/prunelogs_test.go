@@ -146,7 +146,7 @@ func complete(t *testing.T, what string, from int, all []int) {
 	t.Helper()
 	for i, n := range all {
 		if n != from+i {
-			t.Fatalf("%s: line %d stands where %d was expected", what, n, from+i)
+			t.Fatalf("%s: line %d is where %d was expected", what, n, from+i)
 		}
 	}
 	if len(all) == 0 {
@@ -426,7 +426,7 @@ func TestPruneLogsRefuses(t *testing.T) {
 	})
 	burst(t, d, "api", path)
 	t.Run("names", func(t *testing.T) {
-		for _, name := range []string{"nobody", "", "/api", "ap", "../../etc", `"; rm -rf /`, "api/json?x=", "api\x00", run(t, d, "inspect", "--format", "{{.Id}}", "api")} {
+		for _, name := range []string{"missing", "", "/api", "ap", "../../etc", `"; rm -rf /`, "api/json?x=", "api\x00", run(t, d, "inspect", "--format", "{{.Id}}", "api")} {
 			refuses(t, planned(t, e, name), remediate.ReasonGone, "there is no container")
 			if _, err := docker.PruneLogs(e).Measure(t.Context(), request(name)); !errors.Is(err, remediate.ErrGone) {
 				t.Errorf("%q: %v", name, err)
@@ -502,7 +502,7 @@ func TestPruneLogsRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if facts := strings.Join(young.Facts, "; "); !strings.Contains(facts, "--tail tells too few") || young.Hash() != plan.Hash() {
+	if facts := strings.Join(young.Facts, "; "); !strings.Contains(facts, "--tail prints too few") || young.Hash() != plan.Hash() {
 		t.Errorf("of engine 28 the plan says %s", facts)
 	}
 	unchanged := func(t *testing.T, path string, act func()) {
@@ -541,7 +541,7 @@ func TestPruneLogsRefuses(t *testing.T) {
 			if err := docker.PruneLogs(e).Apply(t.Context(), hold(), plan.Steps[0]); !errors.Is(err, remediate.ErrGone) {
 				t.Errorf("another file: %v", err)
 			}
-			refuses(t, planned(t, e, "api"), remediate.ReasonPrivilege, "nobody is seen who writes")
+			refuses(t, planned(t, e, "api"), remediate.ReasonPrivilege, "the process that writes its log is not visible")
 		})
 		if err := os.Rename(aside, path); err != nil {
 			t.Fatal(err)
@@ -620,7 +620,7 @@ func TestPruneLogsRefuses(t *testing.T) {
 			}
 		})
 	})
-	t.Run("steps that are none", func(t *testing.T) {
+	t.Run("invalid steps", func(t *testing.T) {
 		for _, args := range []map[string]string{nil, {"id": "x", "device": "1", "inode": "1", "keep": "1", "archive": "false"}, {"id": "", "device": "1", "inode": "1", "keep": "65536", "archive": "false"}} {
 			if err := docker.PruneLogs(e).Apply(t.Context(), hold(), remediate.Step{Args: args}); err == nil {
 				t.Errorf("%v is a step", args)

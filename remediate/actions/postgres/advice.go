@@ -15,7 +15,7 @@ import (
 
 const (
 	// mostAdvice is how many indexes of each kind are listed, the largest first: a
-	// list that nobody reads to its end helps nobody.
+	// longer list would not be read.
 	mostAdvice = 100
 
 	// adviseBloat and adviseBytes are from which bloat on a rebuild is advised: what
@@ -34,15 +34,15 @@ type advice struct {
 
 type databaseAdvice struct {
 	Database    string        `json:"database"`
-	Fault       string        `json:"fault,omitempty"`     // why it could not be read, or not all of it
-	Begun       time.Time     `json:"writes_since"`        // since when writes are counted
-	Since       time.Time     `json:"since"`               // since when scans are known to be counted
-	Why         string        `json:"since_why"`           // what happened then
-	Counted     bool          `json:"counted"`             // scans are counted now
-	Unasked     []string      `json:"standbys_unasked"`    // whose use of indexes is not known
-	Unused      []indexAdvice `json:"unused,omitempty"`    // not used by any query
-	Duplicate   []indexAdvice `json:"duplicate,omitempty"` // identical to another
-	Redundant   []indexAdvice `json:"redundant,omitempty"` // the first keys of another
+	Fault       string        `json:"fault,omitempty"`      // why it could not be read, or not all of it
+	Begun       time.Time     `json:"writes_since"`         // since when writes are counted
+	Since       time.Time     `json:"since"`                // since when scans are known to be counted
+	Why         string        `json:"since_why"`            // what happened then
+	Counted     bool          `json:"counted"`              // scans are counted now
+	Unasked     []string      `json:"standbys_unmonitored"` // whose use of indexes is not known
+	Unused      []indexAdvice `json:"unused,omitempty"`     // not used by any query
+	Duplicate   []indexAdvice `json:"duplicate,omitempty"`  // identical to another
+	Redundant   []indexAdvice `json:"redundant,omitempty"`  // the first keys of another
 	Invalid     []indexAdvice `json:"invalid,omitempty"`
 	Bloated     []indexAdvice `json:"bloated,omitempty"`
 	ForeignKeys []keyAdvice   `json:"foreign_keys_without_index,omitempty"`
@@ -207,7 +207,7 @@ func (d *databaseAdvice) read(ctx context.Context, t *target.Postgres, now time.
 	if err := d.foreignKeys(ctx, db, now); err != nil {
 		return err
 	}
-	bloated, fault := read.ReadIndexBloat(ctx, db, read.Subject{}) // what may be seen is told
+	bloated, fault := read.ReadIndexBloat(ctx, db, read.Subject{}) // what may be read is reported
 	bloated = slices.DeleteFunc(bloated, func(r read.IndexBloatRow) bool { return r.Ratio <= adviseBloat || r.BloatBytes <= adviseBytes })
 	for _, r := range largest(bloated, func(r read.IndexBloatRow) float64 { return float64(r.BloatBytes) }) {
 		rebuild := func(x indexTraits) string { return "REINDEX INDEX CONCURRENTLY " + x.name() }

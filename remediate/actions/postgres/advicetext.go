@@ -10,7 +10,7 @@ import (
 )
 
 // markdown is the list for people. Names are whatever somebody called an index: in
-// the text they are escaped, and statements stand in blocks that they cannot end.
+// the text they are escaped, and statements are in blocks that they cannot end.
 func (a advice) markdown() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# Indexes of %s\n\nWritten at %s. Nothing of this was done.\n", plain(a.Server), a.At.UTC().Format(time.RFC3339Nano))

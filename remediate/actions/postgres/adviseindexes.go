@@ -27,15 +27,14 @@ func AdviseIndexes(t *target.Postgres) remediate.Action {
 		Doc: `AdviseIndexes writes a list of the indexes of a server that are unused, duplicate, redundant, invalid or bloated, and of foreign keys without one.
 
 It changes nothing on the server. The list is two files in the folder "advice" of
-data_dir: indexes-SERVER.md for people, and the same as JSON. Each index stands
-there with its size, its scans and since when they are counted, what it costs those
-who write (entries and their bytes a day, and the share of updates that touch no
-index), the statement that is advised and the one that takes it back. The hundred
-largest of each kind are listed. What the collectors report is read by their own
-queries, of every database that the role may connect to; one that cannot be read is
-named with the reason. The files are replaced as a whole or not at all, and it is done
-when the list is another than before. It refuses a replica, whose indexes are its
-primary's. Rights: CONNECT on each database; SELECT on the tables (pg_read_all_data)
+data_dir: indexes-SERVER.md for people, and the same as JSON. For each index
+they list its size, its scans and the start of the count, its write cost (entries and
+bytes a day, and the share of updates that touch no index), the advised statement and
+the statement that reverts it. The hundred
+largest of each kind are listed. It runs the collectors' own
+queries on every database that the role may connect to; a database that cannot be read
+is listed with the reason. The files are replaced atomically; the action is done when
+the list has changed. It refuses a replica, whose indexes are those of its primary. Rights: CONNECT on each database; SELECT on the tables (pg_read_all_data)
 for the bloat.`,
 		Lowers:    "upkeep_postgres_index_advice_age_seconds",
 		Risk:      remediate.Safe,
@@ -46,9 +45,9 @@ for the bloat.`,
 			{Grant: `grant pg_read_all_data to :"role"`, Since: 14, For: "to estimate the bloat of indexes"},
 			{Grant: `grant select on all tables in schema :"schema" to :"role"`, Until: 13, For: "to estimate the bloat of indexes"},
 		},
-		Timeout: 10 * time.Minute,
-		Cancel:  remediate.CancelAnytime,
-		Remedy:  adviseIndexes{t, time.Now},
+		Timeout:  10 * time.Minute,
+		Cancel:   remediate.CancelAnytime,
+		Executor: adviseIndexes{t, time.Now},
 	}
 }
 
@@ -57,7 +56,7 @@ type adviseIndexes struct {
 	now    func() time.Time
 }
 
-// Plan implements remediate.Remedy.
+// Plan implements remediate.Executor.
 func (a adviseIndexes) Plan(ctx context.Context, r remediate.Request) (remediate.Plan, error) {
 	return session.Plan(ctx, a.target, r, a.plan)
 }
@@ -120,7 +119,7 @@ func (d databaseAdvice) fact() string {
 	return fmt.Sprintf("database %q: %s", d.Database, strings.Join(parts, ", "))
 }
 
-// fingerprint tells one list from another; "" where there is none.
+// fingerprint identifies a list, or is "" without one.
 func fingerprint(file string) (string, error) {
 	text, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -133,7 +132,7 @@ func fingerprint(file string) (string, error) {
 	return hex.EncodeToString(sum[:8]), nil
 }
 
-// Apply implements remediate.Remedy. The list for people is written last: when that
+// Apply implements remediate.Executor. The list for people is written last: when that
 // is another, the step is done.
 func (a adviseIndexes) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
 	file := s.Args["file"]
@@ -142,7 +141,7 @@ func (a adviseIndexes) Apply(ctx context.Context, f remediate.Fence, s remediate
 		return err
 	}
 	if now != s.Args["before"] {
-		return f.Check(ctx) // it was written; who may not act is told so all the same
+		return f.Check(ctx) // it was written; a lost fence is an error all the same
 	}
 	if err := session.Same(ctx, a.target, session.Planned(s)); err != nil {
 		return err
@@ -167,14 +166,14 @@ func (a adviseIndexes) Apply(ctx context.Context, f remediate.Fence, s remediate
 	return replace(ctx, f, file, []byte(list.markdown()))
 }
 
-// replace writes a file as a whole: whoever reads it sees the old or the new one.
+// replace writes a file atomically: a reader sees the old or the new one.
 // The name of what is being written has the fence, so that two never write one, and
 // what an earlier attempt has left is removed.
 func replace(ctx context.Context, f remediate.Fence, file string, text []byte) (err error) {
 	fresh := fmt.Sprintf("%s.new-%d", file, f.Token)
 	if left, err := filepath.Glob(escapeGlob(file) + ".new-*"); err == nil {
 		for _, l := range left {
-			_ = os.Remove(l) // whoever still writes it has lost its right
+			_ = os.Remove(l) // a process that still writes it has lost its fence
 		}
 	}
 	w, err := os.OpenFile(fresh, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o640)
@@ -200,7 +199,7 @@ func escapeGlob(path string) string {
 	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`).Replace(path)
 }
 
-// Measure implements remediate.Remedy.
+// Measure implements remediate.Executor.
 func (a adviseIndexes) Measure(context.Context, remediate.Request) (float64, error) {
 	age, there, err := read.ReadIndexAdvice(a.target)
 	if err == nil && !there {

@@ -220,7 +220,7 @@ func advised(t *testing.T, c *clinic, _ *sandbox.Postgres) {
 	servertest.Exec(t, c.url, "select from victim")
 }
 
-// Whoever does all that the list says still has an index for what is used.
+// After all advised statements every used index still has a substitute.
 func TestAdviseIndexesKeepsOne(t *testing.T) {
 	c := open(t)
 	servertest.Exec(t, c.url, "create table t (a int, b int)", "insert into t select n, n from generate_series(1, 5000) n", "create index short on t (a)", "analyze t")

@@ -40,9 +40,9 @@ and later).`,
 			{Grant: `grant maintain on table :"schema".:"table" to :"role"`, Since: 17, For: "to analyze the table"},
 			{Grant: `grant usage on schema :"schema" to :"role"`, Since: 17, For: "to name the table"},
 		},
-		Timeout: 30 * time.Minute,
-		Cancel:  remediate.CancelAnytime,
-		Remedy:  analyze{t},
+		Timeout:  30 * time.Minute,
+		Cancel:   remediate.CancelAnytime,
+		Executor: analyze{t},
 	}
 }
 
@@ -53,14 +53,14 @@ func (a analyze) Headroom(ctx context.Context, _ remediate.Request) (remediate.H
 	return headroom(ctx, a.target)
 }
 
-// Plan implements remediate.Remedy.
+// Plan implements remediate.Executor.
 func (a analyze) Plan(ctx context.Context, r remediate.Request) (remediate.Plan, error) {
 	return session.Plan(ctx, a.target, r, a.plan)
 }
 
 func (a analyze) plan(ctx context.Context, r remediate.Request) (p remediate.Plan, err error) {
 	_, rel, row, err := counted(ctx, a.target, r, "analyze the table")
-	if err := p.Lack(err); err != nil {
+	if err := p.NoteMissing(err); err != nil {
 		return p, err
 	}
 	last := "it was never analyzed that the server knows of"
@@ -87,7 +87,7 @@ func (a analyze) plan(ctx context.Context, r remediate.Request) (p remediate.Pla
 	return p, nil
 }
 
-// Apply implements remediate.Remedy.
+// Apply implements remediate.Executor.
 func (a analyze) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
 	analyzes, err := strconv.ParseInt(s.Args["analyzes"], 10, 64)
 	if err != nil {
@@ -104,7 +104,7 @@ func (a analyze) Apply(ctx context.Context, f remediate.Fence, s remediate.Step)
 	}.carry(ctx, f, s.Do)
 }
 
-// Measure implements remediate.Remedy.
+// Measure implements remediate.Executor.
 func (a analyze) Measure(ctx context.Context, r remediate.Request) (float64, error) {
 	db, err := database(ctx, a.target, r)
 	if err != nil {

@@ -74,7 +74,7 @@ some 16 MB becomes one object: a gzip file whose first line says what it is and 
 other lines are the rows as COPY writes them, so that every type comes back exactly
 and "zcat FILE | tail -n +2 | psql -c 'COPY …'" is all that people need. Its name ends
 in its SHA-256, and the first line has that of the rows, the labels of enums, the
-attributes of composite types, and what values of regclass and the like stood for. The object is written, synced, read back and
+attributes of composite types, and the names behind values of regclass and similar types. The object is written, synced, read back and
 compared first; then one transaction deletes exactly those versions of the rows
 and writes the object down in the table upkeep.parcels of the same database, so that
 rows are in the table, or in an object that the ledger names. An object that cannot be
@@ -100,7 +100,7 @@ authorization "role".`,
 		Params:    append(pacing(), remediate.Param{Name: volatileParam, Type: remediate.Bool, Default: "false", Doc: "Take a folder that is in memory (tmpfs) as the destination: its objects, and with them the rows, are gone after a restart of the machine."}),
 		Timeout:   6 * time.Hour,
 		Cancel:    remediate.CancelAnytime,
-		Remedy:    archive{t, time.Now},
+		Executor:  archive{t, time.Now},
 	}
 }
 
@@ -114,7 +114,7 @@ func (a archive) Headroom(ctx context.Context, _ remediate.Request) (remediate.H
 	return headroom(ctx, a.target)
 }
 
-// Plan implements remediate.Remedy.
+// Plan implements remediate.Executor.
 func (a archive) Plan(ctx context.Context, r remediate.Request) (remediate.Plan, error) {
 	return session.PlanWrites(ctx, a.target, r, a.plan)
 }
@@ -137,7 +137,7 @@ func (a archive) plan(ctx context.Context, r remediate.Request) (p remediate.Pla
 	}
 }
 
-// Apply implements remediate.Remedy.
+// Apply implements remediate.Executor.
 func (a archive) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
 	return a.moving().apply(ctx, f, s)
 }
@@ -149,7 +149,7 @@ func (a archive) Configured(_ remediate.Request, s remediate.Step) error {
 
 func (a archive) moving() moving { return moving{a.target, nameArchive, a.now} }
 
-// Measure implements remediate.Remedy.
+// Measure implements remediate.Executor.
 func (a archive) Measure(ctx context.Context, r remediate.Request) (float64, error) {
 	return retained(ctx, a.target, r)
 }
@@ -233,4 +233,4 @@ func maintainRights() []remediate.Right {
 func seconds(d time.Duration) string { return strconv.FormatInt(int64(d/time.Second), 10) }
 
 // errNothing is what a step says that no plan has made.
-var errNothing = errors.New("the step is of no kind that there is")
+var errNothing = errors.New("unknown kind of step")

@@ -24,7 +24,7 @@ import (
 var kills = flag.Int("kills", 8, "how often the archiving process is killed on its way") //nolint:gochecknoglobals // a flag of the test
 
 // A clerk changes rows of its own while they are archived, and remembers what it
-// was told has been committed: for each row how often it was edited.
+// knows to be committed: for each row how often it was edited.
 type clerk struct {
 	*stack
 	conn  *pgx.Conn
@@ -33,7 +33,7 @@ type clerk struct {
 	own   []int64
 }
 
-// work goes on until it is told to stop. No statement of it may fail.
+// work goes on until it is stopped. No statement of it may fail.
 func (c *clerk) work(ctx context.Context, stop <-chan struct{}) error {
 	for {
 		select {

@@ -21,7 +21,7 @@ const (
 )
 
 // A stack is a database with a table whose rows come to an age, and another that
-// takes them: its columns stand in another order, and there is one more.
+// takes them: its columns have another order, and there is one more.
 type stack struct {
 	*clinic
 	qFrom, qTo, qAt string

@@ -63,7 +63,7 @@ func (a moving) planFiles(ctx context.Context, db *target.Database, rel relation
 		return p, remediate.Refuse(remediate.ReasonGone, "%v", err)
 	}
 	if err == nil {
-		err = p.Lack(mayFile(ctx, db))
+		err = p.NoteMissing(mayFile(ctx, db))
 	}
 	if err == nil {
 		err = reach(ctx, entry.To)
@@ -316,7 +316,7 @@ const byOthersSQL = `
 select to_jsonb(p) ->> 'age_column', count(*), sum(p.rows)::int8 from upkeep.parcels p
  where p.schema_name = $1 and p.table_name = $2 and to_jsonb(p) ->> 'age_column' <> $3 group by 1 order by 1`
 
-// byOthers are the facts about objects that no period of the archive's column tells of.
+// byOthers are the facts about objects without a period of the archive's column.
 func byOthers(ctx context.Context, q read.Querier, entry target.Archive) (facts []string, err error) {
 	type other struct {
 		Column        string
@@ -347,7 +347,7 @@ func inObjects(ctx context.Context, q read.Querier, entry target.Archive, since,
 }
 
 // mayUnfile refuses a table that rows cannot be brought back to without harm. Which
-// rights lack is noted in the plan.
+// rights are missing is noted in the plan.
 func mayUnfile(ctx context.Context, q read.Querier, table place, s side, p *remediate.Plan) error {
 	if err := s.fit(table, inserts(), p); err != nil {
 		return err
@@ -365,10 +365,10 @@ func mayUnfile(ctx context.Context, q read.Querier, table place, s side, p *reme
 		return err
 	}
 	if !have.Temporary {
-		_ = p.Lack(remediate.Refuse(remediate.ReasonPrivilege, "role %s lacks a right: grant temporary on database of the table to %s", s.Role, state.Role)) // it is noted
+		_ = p.NoteMissing(remediate.Refuse(remediate.ReasonPrivilege, "role %s needs a right: grant temporary on database of the table to %s", s.Role, state.Role)) // it is noted
 	}
 	if !have.Select {
-		return p.Blind(remediate.Refuse(remediate.ReasonPrivilege, "role %s lacks a right: grant select on table %s to %s", s.Role, table, state.Role))
+		return p.Blind(remediate.Refuse(remediate.ReasonPrivilege, "role %s needs a right: grant select on table %s to %s", s.Role, table, state.Role))
 	}
 	return nil
 }
@@ -396,7 +396,7 @@ func (a moving) unfile(ctx context.Context, c *pgx.Conn, f remediate.Fence, s re
 	if err == nil {
 		var p remediate.Plan
 		if err = mayUnfile(ctx, c, table, v, &p); err == nil {
-			err = p.Lacking()
+			err = p.Missing()
 		}
 	}
 	if err != nil {

@@ -23,7 +23,7 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate/actiontest"
 )
 
-// A remote is a server whose rows go to a store, as another process is told of it.
+// A remote is a server whose rows go to a store, as another process sees it.
 type remote struct {
 	URL    string
 	Entry  target.Archive
@@ -494,7 +494,7 @@ func TestArchiveStoreFails(t *testing.T) {
 	})
 }
 
-// What a role lacks is named in the plan; with the rights that are named, and no
+// The missing rights of a role are named in the plan; with the rights that are named, and no
 // others, the rows go and come back.
 func TestArchiveFilesRights(t *testing.T) {
 	s := stocked(t, nil)

@@ -22,7 +22,7 @@ const (
 	// rows of the batch are held.
 	rowWait = 50 * time.Millisecond
 
-	// passes is how often a table is gone through at most for the rows that were
+	// passes is the maximum number of passes over a table for the rows that were
 	// moved or held meanwhile. What is left then is for the next run.
 	passes = 10
 
@@ -80,7 +80,7 @@ type batches struct {
 	missed  bool  // rows may have been passed over
 }
 
-// run goes through the table until nothing is left that can go.
+// run passes over the table until nothing is left that can go.
 func (b *batches) run(ctx context.Context) error {
 	b.density, b.each, b.least, b.blocks, b.rows = 100, 10*time.Microsecond, 500, 16, 1000
 	few, err := b.few(ctx)
@@ -103,7 +103,7 @@ func (b *batches) run(ctx context.Context) error {
 		if err := b.count(ctx); err != nil {
 			return err
 		}
-		// An updated row may have gone where the pass had been before. Where nobody has
+		// An updated row may have moved to where the pass had been before. If no session has
 		// updated one, or met a batch, there is nothing to be found by another pass.
 		if b.moved == moved || !b.missed && b.updates == updates {
 			break
@@ -154,7 +154,7 @@ func (b *batches) another(p place) error {
 	return fmt.Errorf("%s is another table than that of the plan: %w", p, remediate.ErrGone)
 }
 
-// heap goes through the table's blocks in their order, up to its end of then.
+// heap reads the table's blocks in their order, up to its end at the start.
 func (b *batches) heap(ctx context.Context) error {
 	for at := int64(0); ; {
 		var end int64
@@ -199,14 +199,14 @@ func (b *batches) learn(moved, blocks int64, took time.Duration) {
 	}
 }
 
-// index goes through the table in the order of the age column. Each batch begins
+// index reads the table in the order of the age column. Each batch begins
 // where the one before has ended, so that it does not step over the dead again.
 func (b *batches) index(ctx context.Context) error {
 	last, after := "-infinity", false
 	for {
 		n := b.rows
 		if b.most >= 0 {
-			n = min(n, max(1, b.most-b.moved)) // one more than may go shows that there is one more
+			n = min(n, max(1, b.most-b.moved)) // one more than may go shows that more are left
 		}
 		count, took, err := b.batch(ctx, false, func(h how) (string, []any) { return b.keySQL(last, after, n, h == bySkip) })
 		if err != nil || count.Last == nil {
@@ -265,11 +265,11 @@ func (b *batches) batch(ctx context.Context, swift bool, text func(how) (string,
 			return n, 0, err
 		}
 		if time.Since(began) > pauseMost {
-			return n, 0, fmt.Errorf("%s: in vain for %s: %w: %w", b.table, pauseMost, err, errPaused)
+			return n, 0, fmt.Errorf("%s: no success after %s of retries: %w: %w", b.table, pauseMost, err, errPaused)
 		}
 		b.missed = true
 		if h == byCopy {
-			b.busy = busyFor // where rows are being changed, the next batches would be copied in vain too
+			b.busy = busyFor // where rows are being changed, the next batches would probably fail too
 		}
 		h = bySkip
 		if try > 0 {
@@ -281,7 +281,7 @@ func (b *batches) batch(ctx context.Context, swift bool, text func(how) (string,
 }
 
 // again returns nil where a batch may succeed when it is tried once more, and else
-// what went wrong, without what stands in the rows. What fails because a table is
+// the error, without content of the rows. What fails because a table is
 // not as it was is refused for that.
 func (b *batches) again(ctx context.Context, err error) error {
 	refused, ok := errors.AsType[*pgconn.PgError](err)

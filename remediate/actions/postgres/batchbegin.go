@@ -13,7 +13,7 @@ import (
 
 // begin finds out what all batches have in common.
 func (b *batches) begin(ctx context.Context, now func() time.Time, s remediate.Step) (err error) {
-	// Into a partitioned table rows are not copied: which parts they enter is told by
+	// Into a partitioned table rows are not copied: which parts they enter is reported by
 	// the other ways only.
 	if b.swift, err = one(ctx, b.c, pgx.RowTo[bool], "select $1 and current_setting('track_counts')::bool", b.dest.Kind == "r"); err != nil {
 		return fmt.Errorf("track_counts: %w", err)

@@ -15,7 +15,7 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/rows"
 )
 
-// deletedSQL is how many rows of a table this session has deleted and not told the
+// deletedSQL is how many rows of a table this session has deleted and not reported to the
 // statistics of yet: within a transaction it only grows.
 const deletedSQL = "select pg_stat_get_xact_tuples_deleted($1::int8::oid)"
 

@@ -16,7 +16,7 @@ const (
 	// that others hold, for rowWait.
 	byWait how = iota
 
-	// bySkip does so with the rows that nobody holds.
+	// bySkip does so with the rows that are not locked.
 	bySkip
 
 	// byCopy copies the rows and deletes them, both as one snapshot has them: a row
@@ -65,7 +65,7 @@ func (b *batches) keySQL(last string, after bool, n int64, skip bool) (string, [
 	return b.takeSQL(next, "t.ctid = any(array(select b.id from b))", "(select max(b.at)::text from b)"), append(append([]any{}, b.args...), last, n)
 }
 
-// free is the condition that row t goes and that nobody refers to it.
+// free is the condition that row t goes and that no row refers to it.
 func (b *batches) free() string {
 	all := []string{b.condition(1), fmt.Sprintf("t.tableoid = '%d'::oid", b.oid), firing}
 	for _, c := range b.spares {
@@ -78,7 +78,7 @@ func (b *batches) free() string {
 }
 
 // firing is the condition that foreign keys are kept and triggers fire. A server that
-// is told otherwise heeds it at the next statement, so that the statement must ask.
+// is reconfigured applies that at the next statement, so that the statement must ask.
 const firing = "current_setting('session_replication_role') = 'origin'"
 
 // refers are the foreign keys by which others refer to rows of the table: those to

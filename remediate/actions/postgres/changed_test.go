@@ -244,7 +244,7 @@ func TestArchiveFacts(t *testing.T) {
 	}
 }
 
-// A run takes no more than it may, whichever way it goes through the table.
+// A run takes no more than it may, in every way of reading the table.
 func TestPurgeTakesNoMore(t *testing.T) {
 	for _, index := range []bool{false, true} {
 		t.Run(fmt.Sprintf("index %v", index), func(t *testing.T) {
@@ -273,7 +273,7 @@ func TestPurgeTakesNoMore(t *testing.T) {
 				}
 			}
 			if err := a.Apply(ctx, remediate.Fence{Token: 1, Held: held, Most: &remediate.Amount{Rows: 3000}}, rowsStep(t, plan)); err != nil {
-				t.Errorf("all that there is may go: %v", err)
+				t.Errorf("all rows may go: %v", err)
 			}
 		})
 	}
@@ -354,7 +354,7 @@ func TestArchiveConfigured(t *testing.T) {
 			t.Fatal(err)
 		}
 		now := of(test.action, configured(t, url, test.is))
-		err = now.Remedy.(remediate.Configurer).Configured(r, rowsStep(t, plan))
+		err = now.Executor.(remediate.Configurer).Configured(r, rowsStep(t, plan))
 		if test.unchanged {
 			if err != nil {
 				t.Errorf("%s: %v", test.action, err)
@@ -386,7 +386,7 @@ func TestRestoreArchivedSpares(t *testing.T) {
 		{"no default", "alter table logs_old alter note drop default; alter table logs drop column note", "", `no column "note"`},
 		{"made anew, otherwise", "alter table logs drop column n; alter table logs add column n int generated always as (id * 2) stored", "", "generates column"},
 		{"made anew, the same", "alter table logs drop column n; alter table logs add column n int generated always as (id + 1) stored", "", ""},
-		{"made anew of what the archive lacks", "alter table logs drop column n; alter table logs add column m int default 1; alter table logs add column n int generated always as (m) stored", "", "generates column"},
+		{"generated from a column that is missing in the archive", "alter table logs drop column n; alter table logs add column m int default 1; alter table logs add column n int generated always as (m) stored", "", "generates column"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			servertest.Exec(t, url, "drop table if exists logs, logs_old", "create table logs (id int primary key, at timestamptz not null, note text default '', seen timestamptz default now(), n int)", "create table logs_old (like logs including defaults)",

@@ -27,7 +27,7 @@ const (
 	batchMost = 100 * time.Millisecond
 
 	// batchLock is how long a batch waits for a lock. It is below deadlock_timeout
-	// by far, so that nobody else is ever the one who is ended for a deadlock with us.
+	// by far, so that a deadlock with us never ends another session.
 	batchLock = 100 * time.Millisecond
 
 	// leastPages and mostPages bound how many pages a batch empties. On a busy machine
@@ -43,8 +43,8 @@ const (
 	vainPasses = 6
 )
 
-// unmovableSQL finds what stands against updates that change nothing: who would be
-// told of them, and which column may stand in them. A trigger that a partition
+// unmovableSQL finds what prevents updates that change nothing: triggers and rules that
+// would fire, and which column can be used in them. A trigger that a partition
 // inherits is internal before 15, and has a parent; those of constraints do nothing
 // where the key stays. An update of a column that a generated one is made of has that
 // made anew, by the function and in the time zone of now: such a column stays out.
@@ -84,7 +84,7 @@ func (a repack) planRows(ctx context.Context, db *target.Database, h heap, r rem
 	case errors.Is(err, pgx.ErrNoRows):
 		return p, remediate.Refuse(remediate.ReasonGone, "the table was dropped meanwhile")
 	case err != nil:
-		return p, fmt.Errorf("what stands against moving rows: %w", err)
+		return p, fmt.Errorf("what prevents moving rows: %w", err)
 	case !plpgsql:
 		return p, remediate.Refuse(remediate.ReasonUnfit, "the database has no PL/pgSQL for role %s, in which rows are moved", h.Role)
 	case method != "heap":
@@ -96,15 +96,15 @@ func (a repack) planRows(ctx context.Context, db *target.Database, h heap, r rem
 	case constraint != "":
 		return p, remediate.Refuse(remediate.ReasonUnfit, "the constraint %q is not validated: rows that break it cannot be updated", constraint)
 	case column == "":
-		return p, remediate.Refuse(remediate.ReasonUnfit, "no column of the table may stand in an update: each is generated or an identity, or a generated column is made of it")
+		return p, remediate.Refuse(remediate.ReasonUnfit, "no column of the table can be used in an UPDATE: each is generated, an identity, or the base of a generated column")
 	case publications != "" && identity != "f" && !identified:
 		return p, remediate.Refuse(remediate.ReasonUnfit, "the table is published (%s) without a replica identity: it cannot be updated", publications)
 	}
 	if !h.Update {
-		_ = p.Lack(remediate.Refuse(remediate.ReasonPrivilege, "role %s may not update the table: own it, or GRANT UPDATE ON TABLE", h.Role)) // it is noted
+		_ = p.NoteMissing(remediate.Refuse(remediate.ReasonPrivilege, "role %s may not update the table: own it, or GRANT UPDATE ON TABLE", h.Role)) // it is noted
 	}
 	if h.Filtered {
-		_ = p.Lack(remediate.Refuse(remediate.ReasonPrivilege, "row security hides rows of the table from role %s: it must own the table or have BYPASSRLS", h.Role)) // as above
+		_ = p.NoteMissing(remediate.Refuse(remediate.ReasonPrivilege, "row security hides rows of the table from role %s: it must own the table or have BYPASSRLS", h.Role)) // as above
 	}
 	relied, err := relianceOn(ctx, db, h.OID)
 	if err == nil {
@@ -192,7 +192,7 @@ func (a repack) applyRows(ctx context.Context, f remediate.Fence, s remediate.St
 	m := mover{
 		job: job{
 			target: a.target, server: session.Planned(s), action: "postgres/repack", writes: true, database: s.Args["database"], schema: s.Args["schema"], table: s.Args["table"],
-			// Behind a waiting VACUUM nobody queues who would not conflict with it anyway.
+			// Behind a waiting VACUUM only sessions queue that would conflict with it anyway.
 			lockTimeout: 5 * time.Second,
 		},
 		fence: f, step: s, goal: goal, name: pgx.Identifier{s.Args["schema"], s.Args["table"]}.Sanitize(),
@@ -305,7 +305,7 @@ func (m *mover) rest(ctx context.Context, pages, began int64) error {
 	if pages <= began-(began-m.goal)/2 {
 		return nil // more than half of what was to be won
 	}
-	said := fmt.Sprintf("the table still has %d pages, of %d; %d were wanted", pages, began, m.goal)
+	said := fmt.Sprintf("the table still has %d of %d pages; the goal was %d", pages, began, m.goal)
 	var who string
 	var age int64
 	err := m.conn.QueryRow(ctx, holderSQL).Scan(&who, &age)
@@ -392,7 +392,7 @@ func (m *mover) follow(ctx context.Context) error {
 // in settings of the transaction, for a block has no parameters.
 //
 // An update finds room on the row's own page first, so it is done again and again:
-// the page fills up with versions that nobody can remove before the transaction
+// the page fills up with versions that cannot be removed before the transaction
 // ends, and then the row goes where the free space map says, which is further in
 // front, or on a page that is to be emptied later. Rows that somebody holds stay.
 const moveSQL = `do $upkeep$

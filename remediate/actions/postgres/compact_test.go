@@ -152,7 +152,7 @@ func TestRepackKeepsEveryColumn(t *testing.T) {
 	c.sound(t)
 }
 
-// A row at the end that somebody holds is waited for, and nobody waits for us.
+// It waits for a locked row at the end, and no session waits for us.
 func TestRepackPassesHeldRowsOver(t *testing.T) {
 	t.Parallel()
 	c := open(t)
@@ -283,7 +283,7 @@ func TestRepackUnderLoad(t *testing.T) {
 	}
 }
 
-// A long reader keeps vacuum_full from its lock, and nobody else from reading for
+// A long reader keeps vacuum_full from its lock, but no other session from reading for
 // longer than that is waited for. It is named when the time is over.
 func TestVacuumFullDoesNotQueue(t *testing.T) {
 	t.Parallel()
@@ -294,7 +294,7 @@ func TestVacuumFullDoesNotQueue(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wants(t, plan, "nobody can use the table for about")
+	wants(t, plan, "the table is locked for reads and writes for about")
 	reader, other := c.connect(t), c.connect(t)
 	exec(t, reader, "set application_name = 'report'", "begin", "select count(*) from "+c.qTable)
 	plan, err = action.Plan(t.Context(), c.order(action))

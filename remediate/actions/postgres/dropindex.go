@@ -61,14 +61,14 @@ first) or the only one that finds the rows of a foreign key; and a replica, and 
 role that owns neither the table nor its schema. An invalid unique index may go when
 no constraint is made of it: it guards nothing that can be relied on.
 
-Readers and writers go on, and nobody queues behind it: it waits for the
-transactions that use the table by their numbers. It does not begin while one of
-them is older than the parameter patience says. Interrupted in its wait, it leaves
-the index invalid, which no query uses and each write maintains: it is tried again
-within the time of the step, taken up after a crash, and told in words when even
-that is not enough. The statements that make it again, with tablespace, statistics
-targets and comment, stand in the plan and so in the journal. It is done when the
-index is not there. Rights: own the table or its schema; pg_monitor to see how old
+Reads and writes go on, and no session queues behind it: it waits for the
+transactions that use the table by their transaction ids. It does not start while one of
+them is older than the parameter patience. If its wait is interrupted, the index stays
+invalid: no query uses it, and every write maintains it. The drop is then retried
+within the timeout of the step, and resumed after a crash; if that is not enough, the
+result of the run says so. The plan, and so the journal, has the statements that create
+the index again, with tablespace, statistics targets and comment. The step is done when
+the index no longer exists. Rights: own the table or its schema; pg_monitor to see how old
 the transactions of others are.`,
 		Lowers: "upkeep_postgres_index_unused_bytes",
 		LowersBy: map[string]string{
@@ -89,8 +89,8 @@ the transactions of others are.`,
 			{Grant: `grant :"owner" to :"role"`, For: "to drop an index of the table"},
 			{Grant: `grant pg_monitor to :"role"`, For: "to see how old the transactions of others are"},
 		},
-		Timeout: 2 * time.Hour, // longer than patience may be
-		Remedy:  dropIndex{t, time.Now},
+		Timeout:  2 * time.Hour, // longer than patience may be
+		Executor: dropIndex{t, time.Now},
 	}
 }
 
@@ -126,7 +126,7 @@ func (dropIndex) counted(params map[string]string) (time.Duration, error) {
 	return time.Duration(d), nil
 }
 
-// Plan implements remediate.Remedy.
+// Plan implements remediate.Executor.
 func (a dropIndex) Plan(ctx context.Context, r remediate.Request) (remediate.Plan, error) {
 	return session.PlanWrites(ctx, a.target, r, a.plan)
 }
@@ -155,7 +155,7 @@ func (a dropIndex) plan(ctx context.Context, r remediate.Request) (p remediate.P
 	if err != nil {
 		return p, err
 	}
-	if err := p.Lack(x.mayGo(because)); err != nil {
+	if err := p.NoteMissing(x.mayGo(because)); err != nil {
 		return p, err
 	}
 	proof, keeper, err := a.verify(ctx, db, r.Subject["database"], x, because, counted)
@@ -315,7 +315,7 @@ func duplicateOf(ctx context.Context, q read.Querier, schema, table, index strin
 	return nil, nil //nolint:nilnil // nothing is said of it
 }
 
-// Measure implements remediate.Remedy. An invalid index that has no page yet counts
+// Measure implements remediate.Executor. An invalid index that has no page yet counts
 // as one byte: it is there.
 func (a dropIndex) Measure(ctx context.Context, r remediate.Request) (float64, error) {
 	because, err := a.reason(r)

@@ -332,7 +332,7 @@ func crash(t *testing.T, s *sandbox.Postgres, version string) *sandbox.Postgres 
 	return again
 }
 
-// Of two that are identical one may go, and then the other is nobody's duplicate.
+// Of two that are identical one may go, and then the other is no longer a duplicate.
 // The one that stays is the one that the planner uses.
 func TestDropIndexOfPair(t *testing.T) {
 	c := open(t)
@@ -432,7 +432,7 @@ func TestDropIndexNullsNotDistinct(t *testing.T) {
 	}
 }
 
-// While somebody reads, a drop waits, and nobody waits behind it. Given up, it says
+// While somebody reads, a drop waits, and no session waits behind it. Given up, it says
 // what it has left; taken up again, it ends.
 func TestDropIndexBehindReader(t *testing.T) {
 	c := open(t)
@@ -464,13 +464,13 @@ func TestDropIndexBehindReader(t *testing.T) {
 	if got := c.invalid(t); got != "older" {
 		t.Fatalf("invalid is %q: the test shows nothing", got)
 	}
-	// A person who looks at it now is told the same, and may ask for it as invalid.
+	// A person who looks at it now sees the same, and may request it as invalid.
 	if _, err := action.Plan(t.Context(), c.dropRequest("older", because("invalid", "patience", "1s"))); err == nil || !strings.Contains(err.Error(), "report") {
 		t.Errorf("Plan behind the reader: %v", err)
 	}
 	// A run that must not go on says what it has left, and leaves it to people.
 	undo := func() (string, error) {
-		return action.Remedy.(remediate.Undoer).Undo(deadline(t), remediate.Fence{Token: 1, Held: held}, plan.Steps[0])
+		return action.Executor.(remediate.Undoer).Undo(deadline(t), remediate.Fence{Token: 1, Held: held}, plan.Steps[0])
 	}
 	if found, err := undo(); found != "" || err == nil || !strings.Contains(err.Error(), "is invalid") || !strings.Contains(plan.Steps[0].Left, "REINDEX INDEX CONCURRENTLY") {
 		t.Errorf("Undo of a drop that was given up: %q, %v; left: %q", found, err, plan.Steps[0].Left)

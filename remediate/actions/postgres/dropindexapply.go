@@ -16,7 +16,7 @@ import (
 // alone before it is tried again.
 const dropPause = time.Second
 
-// Apply implements remediate.Remedy.
+// Apply implements remediate.Executor.
 //
 // DROP INDEX CONCURRENTLY first marks the index invalid, and then waits for those
 // who use the table. Once it is marked there is no way back that does not wait for

@@ -24,7 +24,7 @@ import (
 // thirtyDays are what must have been counted.
 const thirtyDays = 30 * 24 * time.Hour
 
-// A pair is a primary with a standby that is up when it is wanted, behind addresses
+// A pair is a primary with a standby that can be started, behind addresses
 // that stay.
 type pair struct {
 	t                *testing.T // at whose end both are stopped
@@ -496,8 +496,8 @@ func TestUnusedBehindCascade(t *testing.T) {
 		unasked string // "" where none is
 	}{
 		{"neither is a target", nil, "standby reports"},
-		{"the last is none", []*target.Postgres{middle()}, "standby last"},
-		{"the middle one is none", []*target.Postgres{end()}, "standby reports"},
+		{"the last is not a target", []*target.Postgres{middle()}, "standby last"},
+		{"the middle one is not a target", []*target.Postgres{end()}, "standby reports"},
 		{"both are", []*target.Postgres{middle(end())}, ""},
 		{"both name the primary", []*target.Postgres{middle(), end()}, ""},
 	} {

@@ -10,27 +10,27 @@ import (
 // DropIndexAt is DropIndex by another clock.
 func DropIndexAt(t *target.Postgres, now func() time.Time) remediate.Action {
 	a := DropIndex(t)
-	a.Remedy = dropIndex{t, now}
+	a.Executor = dropIndex{t, now}
 	return a
 }
 
 // AdviseIndexesAt is AdviseIndexes by another clock.
 func AdviseIndexesAt(t *target.Postgres, now func() time.Time) remediate.Action {
 	a := AdviseIndexes(t)
-	a.Remedy = adviseIndexes{t, now}
+	a.Executor = adviseIndexes{t, now}
 	return a
 }
 
 // ArchiveAt is Archive by another clock.
 func ArchiveAt(t *target.Postgres, now func() time.Time) remediate.Action {
 	a := Archive(t)
-	a.Remedy = archive{t, now}
+	a.Executor = archive{t, now}
 	return a
 }
 
 // PurgeAt is Purge by another clock.
 func PurgeAt(t *target.Postgres, now func() time.Time) remediate.Action {
 	a := Purge(t)
-	a.Remedy = purge{t, now}
+	a.Executor = purge{t, now}
 	return a
 }

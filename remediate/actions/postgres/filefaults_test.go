@@ -133,7 +133,7 @@ func TestFileStoreFaults(t *testing.T) {
 				if err != nil {
 					failed++
 				}
-				// What the store lost and the ledger does not name is nobody's loss.
+				// What the store lost and the ledger does not name is no loss.
 				sameRows(t, slices.Concat(c.rows(t), c.filed(t)), all)
 				named := must(pgx.CollectRows(must(c.connect(t).Query(t.Context(), "select object from upkeep.parcels")), pgx.RowTo[string]))
 				for _, o := range must(c.store.List(t.Context(), "")) {

@@ -23,8 +23,8 @@ import (
 // writes the object down in the ledger. Right before its commit it compares the
 // definition of the table, and of those above it, with that of the plan.
 //
-// Whoever is killed in between leaves an object that no entry names. The rows are
-// still there and are read again; while nobody has changed them they give the same
+// A process that is killed in between leaves an object that no entry names. The rows are
+// still there and are read again; while they are unchanged they give the same
 // object, under the same name.
 //
 // Nothing is held while the store works: no lock, no transaction. A row that was
@@ -96,11 +96,11 @@ const (
 	putHeld = 20 * time.Second
 
 	// busyFor is how many batches are held from the beginning after one whose rows
-	// were changed meanwhile: the next ones would be put in vain too.
+	// were changed meanwhile: the next ones would probably fail too.
 	busyFor = 8
 
 	// pulse is how often a session says something while a store works: one that
-	// says nothing is taken for one whose owner stands still.
+	// says nothing is taken for one whose owner is frozen.
 	pulse = time.Second
 )
 
@@ -162,7 +162,7 @@ func (m *filing) end() {
 }
 
 // unchanged refuses relations that are not as they were for the plan. One that the
-// plan does not know is none of its business.
+// plan does not know does not matter.
 func (m *filing) unchanged(ctx context.Context, q read.Querier, oids ...int64) error {
 	now, err := m.reader.Read(ctx, q, oids)
 	if err != nil {
@@ -222,7 +222,7 @@ func (m *filing) next(ctx context.Context) (bool, error) {
 			break
 		}
 		if time.Since(began) > pauseMost {
-			return false, fmt.Errorf("%s: in vain for %s: %w: %w", m.part, pauseMost, err, errPaused)
+			return false, fmt.Errorf("%s: no success after %s of retries: %w: %w", m.part, pauseMost, err, errPaused)
 		}
 		if errors.Is(err, errWide) {
 			m.fewer, try = 8*m.fewer, try-1
@@ -285,7 +285,7 @@ func passing(err error) bool {
 	return errors.Is(err, errDifferent) || errors.Is(err, errWide)
 }
 
-// discreet takes what stands in the rows out of an error.
+// discreet removes content of the rows from an error.
 func discreet(err error) error {
 	if refused, ok := errors.AsType[*pgconn.PgError](err); ok {
 		refused.Detail, refused.Where = "", ""
@@ -410,7 +410,7 @@ func (m *filing) asPlanned(ctx context.Context, tx pgx.Tx, l load) error {
 		return err
 	}
 	if len(m.types) == 0 {
-		return nil // those of new columns are no concern: there are none
+		return nil // new columns have no defaults to consider
 	}
 	types, err := filedTypes(ctx, tx, m.root)
 	if err != nil {
@@ -434,7 +434,7 @@ func (m *filing) identity(ctx context.Context, tx pgx.Tx) (oid, node int64, err 
 }
 
 // remove deletes the versions of the rows that were read, all of them or none. The
-// lock comes first: with it, nobody writes the table anew, or defines it or what is
+// lock comes first: with it, no session rewrites the table, or redefines it or what is
 // above it otherwise.
 func (m *filing) remove(ctx context.Context, tx pgx.Tx, l load) error {
 	if _, err := tx.Exec(ctx, rows.LockText(m.line...), pgx.QueryExecModeSimpleProtocol); err != nil {

@@ -51,9 +51,9 @@ in pg_monitor), to see who holds transactions back.`,
 			{Grant: `grant pg_read_all_data to :"role"`, Since: 17, For: "to use every schema, without which no table in it is vacuumed"},
 			{Grant: `grant pg_read_all_stats to :"role"`, For: "to see who holds transactions back"},
 		},
-		Timeout: 12 * time.Hour,
-		Cancel:  remediate.CancelAnytime,
-		Remedy:  freeze{t},
+		Timeout:  12 * time.Hour,
+		Cancel:   remediate.CancelAnytime,
+		Executor: freeze{t},
 	}
 }
 
@@ -68,10 +68,10 @@ func (a freeze) Headroom(ctx context.Context, _ remediate.Request) (remediate.He
 // is left is in the next plan.
 const mostFrozen = 200
 
-// ageSQL is what the collector tells of a database, for one of them.
+// ageSQL is the collector's query, for one database.
 const ageSQL = `select age(datfrozenxid)::float8 from pg_database where datname = $1`
 
-// Measure implements remediate.Remedy.
+// Measure implements remediate.Executor.
 func (a freeze) Measure(ctx context.Context, r remediate.Request) (age float64, err error) {
 	if _, err := database(ctx, a.target, r); err != nil {
 		return 0, err
@@ -111,7 +111,7 @@ type oldTable struct {
 	MayVacuum          bool
 }
 
-// Plan implements remediate.Remedy.
+// Plan implements remediate.Executor.
 func (a freeze) Plan(ctx context.Context, r remediate.Request) (remediate.Plan, error) {
 	return session.Plan(ctx, a.target, r, a.plan)
 }
@@ -153,7 +153,7 @@ func (a freeze) plan(ctx context.Context, r remediate.Request) (p remediate.Plan
 		case t.Temporary:
 			continue // ends with its session, or is looked at when it is too old
 		case !t.MayVacuum && t.Age > limit: // it is noted
-			_ = p.Lack(remediate.Refuse(remediate.ReasonPrivilege, "role %s may not vacuum %s, which is %d transactions old: %s", role, name, t.Age, wantsFreeze(version)))
+			_ = p.NoteMissing(remediate.Refuse(remediate.ReasonPrivilege, "role %s may not vacuum %s, which is %d transactions old: %s", role, name, t.Age, wantsFreeze(version)))
 		case !t.MayVacuum:
 			continue
 		}
@@ -215,7 +215,7 @@ func (a freeze) held(ctx context.Context, db *target.Database, limit int64) erro
 	return nil
 }
 
-// Apply implements remediate.Remedy.
+// Apply implements remediate.Executor.
 func (a freeze) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
 	vacuums, err := strconv.ParseInt(s.Args["vacuums"], 10, 64)
 	if err != nil {

@@ -17,7 +17,7 @@ import (
 
 // headroom tells how much room a server has. Least privilege: pg_monitor, to see
 // the sessions of others and how far replicas are; without it what cannot be seen
-// is not told. The disk is told where upkeep runs beside the server and may read
+// is not reported. The disk is reported if upkeep runs beside the server and may read
 // its data directory.
 func headroom(ctx context.Context, t *target.Postgres) (h remediate.Headroom, err error) {
 	db, err := t.Server()

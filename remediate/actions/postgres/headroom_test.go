@@ -29,7 +29,7 @@ func roomOf(t *testing.T, url, role string) remediate.Headroom {
 	t.Cleanup(p.Close)
 	var h remediate.Headroom
 	for _, a := range []remediate.Action{postgres.Reindex(p), postgres.Vacuum(p)} {
-		roomer, ok := a.Remedy.(remediate.Roomer)
+		roomer, ok := a.Executor.(remediate.Roomer)
 		if !ok {
 			t.Fatalf("%s cannot tell how much room there is", a.Name)
 		}
@@ -160,12 +160,12 @@ func TestHeadroomOfAnotherServersDisk(t *testing.T) {
 			t.Fatal(err)
 		}
 		if h := roomOf(t, s.URL, "upkeep"); h.FreeDisk != nil {
-			t.Errorf("%s: the disk is told all the same: %v", name, *h.FreeDisk)
+			t.Errorf("%s: the disk is reported all the same: %v", name, *h.FreeDisk)
 		}
 	}
 }
 
-// A replica that stands still is behind, and how far is not known to a role that
+// A frozen replica is behind, and how far is not known to a role that
 // may not look.
 func TestHeadroomLag(t *testing.T) {
 	primary := own(t, "", map[string]string{"wal_level": "replica"})

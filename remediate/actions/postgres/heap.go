@@ -23,7 +23,7 @@ type heap struct {
 
 	Toast, Indexes int64   // bytes
 	Block          int64   // bytes of a page
-	Rows           float64 // as of the last vacuum or analyze; -1 when there was none
+	Rows           float64 // as of the last vacuum or analyze; -1 without one
 	Persistence    string  // pg_class.relpersistence
 	Tablespace     int64   // 0 is the database's own
 	DefaultSpace   int64   // that of the database
@@ -106,7 +106,7 @@ func (h heap) pages() int64 { return h.SizeBytes / h.Block }
 // worth refuses where little can be won, and tells how much otherwise.
 func (h heap) worth(ctx context.Context, db *target.Database, r remediate.Request) (facts []string, err error) {
 	if !h.seen {
-		return nil, remediate.Refuse(remediate.ReasonCannotHelp, "the table was never analyzed, so nobody knows how much could be won: run ANALYZE (postgres/vacuum does), then plan again")
+		return nil, remediate.Refuse(remediate.ReasonCannotHelp, "the table was never analyzed, so the reclaimable space is unknown: run ANALYZE (postgres/vacuum does), then plan again")
 	}
 	gain := h.SizeBytes - h.needed()*h.Block
 	said := fmt.Sprintf("written anew, its %.0f rows would take %d of its %d pages, as %.0f of such rows fit on a page", h.Rows, h.needed(), h.pages(), h.Rows/float64(max(h.needed(), 1)))
@@ -119,7 +119,7 @@ func (h heap) worth(ctx context.Context, db *target.Database, r remediate.Reques
 	case err != nil && ctx.Err() != nil:
 		return nil, err
 	case err != nil:
-		return append(facts, fmt.Sprintf("the estimate could not be checked: %v", err)), nil //nolint:nilerr // the estimate stands by itself, as where the extension is not installed
+		return append(facts, fmt.Sprintf("the estimate could not be checked: %v", err)), nil //nolint:nilerr // the estimate is enough, as if the extension were not installed
 	case known && ratio < leastGain:
 		return nil, remediate.Refuse(remediate.ReasonCannotHelp, "pgstattuple_approx finds %s of the table free or dead, whatever the estimate says (%s)", remediate.Quantity("_ratio", ratio), remediate.Quantity("_ratio", h.bloat.Ratio))
 	case known:

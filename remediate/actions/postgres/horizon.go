@@ -30,15 +30,15 @@ const (
 	againIn = time.Minute
 )
 
-// sightings remember when somebody was first seen to hold a transaction's rows back
-// of whom the server does not tell since when.
+// sightings record when we first saw a blocker whose start time PostgreSQL does not
+// report.
 type sightings struct {
 	mu    sync.Mutex
 	first map[string]time.Time
 }
 
-// at returns when the key was first seen, which may be now. Nobody is kept who was
-// not seen again: each call is about whoever holds the most.
+// at returns when the key was first seen, which may be now. Other keys of the database
+// are dropped: each call concerns only the current worst blocker.
 func (s *sightings) at(database, key string, now time.Time) time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -55,7 +55,7 @@ func (s *sightings) at(database, key string, now time.Time) time.Time {
 	return now
 }
 
-// horizon returns who holds the most rows of a database back; nil when nobody does.
+// horizon returns the blocker with the oldest xmin horizon of a database, or nil.
 func horizon(ctx context.Context, t *target.Postgres, database string) (*read.SessionRow, error) {
 	server, err := t.Server()
 	if err != nil {
@@ -84,8 +84,8 @@ func (s *sightings) holds(h read.SessionRow) time.Time {
 	return s.at(h.Database, fmt.Sprintf("%s %s %d %s", h.What, h.Name, h.PID, h.Oldest), now)
 }
 
-// inVain tells whether a vacuum of the table would remove nothing, for the sake of
-// who holds rows back: the last vacuum, by whomever, has begun since that one holds
+// inVain reports whether a vacuum of the table would remove nothing, because of
+// a blocker: the last vacuum, manual or automatic, has begun since the blocker holds
 // them, and has removed whatever had died before; what is dead now has died since.
 // That is known where the server tells it, and else a vacuum is tried, which tells
 // it: a scan of the table that removes nothing costs less than a wrong refusal.

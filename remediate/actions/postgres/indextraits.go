@@ -13,7 +13,7 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
-// indexSQL tells of one index what matters before it is dropped, and all that
+// indexSQL returns of one index what matters before it is dropped, and all that
 // makes it again. Which one, is asked by name or by number.
 //
 // Rights: none beyond CONNECT. Versions: 13 and later; a row as JSON has the columns

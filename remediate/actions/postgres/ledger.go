@@ -14,10 +14,10 @@ import (
 )
 
 // The ledger says which objects of a store hold rows that are not in their table
-// any more. It stands in the database itself: an entry is written by the
+// any more. It is in the database itself: an entry is written by the
 // transaction that deletes the rows, so that both are there or neither, also after
 // a restore of the database to an earlier moment. An object that has no entry
-// holds copies of rows that are still in the table, and is nobody's loss.
+// holds copies of rows that are still in the table, and nothing is lost with it.
 //
 // Rights: CREATE on the database, or the schema made beforehand for the role.
 const ledgerSQL = `
@@ -127,7 +127,7 @@ func ensureLedger(ctx context.Context, c *pgx.Conn, f remediate.Fence) error {
 // newestSQL names the object of a destination that was written down last.
 const newestSQL = "select object, id from upkeep.parcels where place = $1 order by id desc limit 1"
 
-// mounted refuses a destination that lacks the object which was put there last: a
+// mounted refuses a destination without the object which was put there last: a
 // folder whose file system is not mounted looks like an empty one. A ledger that may
 // not be read says nothing of that: mayFile refuses it.
 func mounted(ctx context.Context, q read.Querier, to target.Destination) error {

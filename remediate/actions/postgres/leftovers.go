@@ -15,8 +15,8 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
-// leftoverSQL finds what interrupted builds of this very index have left, whoever
-// began them: an invalid index of the same definition, of a name that the server gives
+// leftoverSQL finds what interrupted builds of this very index have left, ours or
+// others': an invalid index of the same definition, of a name that the server gives
 // (which cuts the name to make room for the suffix, at the border of a character).
 const leftoverSQL = `
 select l.oid::int8, l.relname::text, l.relname ~ '_ccold[0-9]*$'

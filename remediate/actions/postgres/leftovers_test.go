@@ -98,8 +98,8 @@ func TestReindexStopped(t *testing.T) {
 	}
 }
 
-// What others have left is never dropped, and what upkeep has left is, whoever else
-// has left something of the same name in between: by the same run, and by the next
+// What others have left is never dropped, and what upkeep has left is, even if another
+// session has left something of the same name in between: by the same run, and by the next
 // plan where that has ended.
 func TestReindexTellsLeftoversApart(t *testing.T) {
 	c := open(t)
@@ -123,7 +123,7 @@ func TestReindexTellsLeftoversApart(t *testing.T) {
 	if now := c.invalid(t); strings.Count(now, "_ccnew") != 3 {
 		t.Fatalf("invalid are %q: the test shows nothing", now)
 	}
-	c.interruptBuild(t, "row exclusive") // a third, while nobody works
+	c.interruptBuild(t, "row exclusive") // a third, without other sessions
 	theirs = strings.Join([]string{theirs, c.text(t, "select max(indexrelid)::regclass::text from pg_index where not indisvalid")}, " ")
 	// The run has ended there: the next one finds it.
 	next, err := noting(t, c, file).Plan(t.Context(), c.reindexRequest(""))

@@ -27,14 +27,14 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate/actions/postgres"
 )
 
-// A remedy is an action beside what the manuals say for the same trouble. Both run
+// An executor is an action beside what the manuals say for the same trouble. Both run
 // while pgbench works on the same tables (pgbenchScript), each in a copy of the same
 // database: public.accounts, of whose rows seven tenths are gone and two thirds of
 // the rest are more than a year old, and public.tellers, public.branches and
 // public.history.
 //
 // To add a case, add a line to remedies.
-type remedy struct {
+type executor struct {
 	name    string
 	action  func(*target.Postgres) remediate.Action
 	subject map[string]string // beside server and database; that of accounts where nil
@@ -42,13 +42,13 @@ type remedy struct {
 	limit   float64
 	archive *target.Archive // of accounts; its database is that of the copy
 	prepare []string        // run in the copy before, for both
-	naive   []string        // each a statement of its own; none where nobody would stop anybody
+	naive   []string        // each a statement of its own; empty if no session would block another
 	lock    time.Duration   // how long the action says it waits for a lock of a table, at most
 	reader  time.Duration   // a report reads accounts for so long, from before the work
 	holder  string          // what a session runs that forgets to commit, from before the work
 }
 
-func remedies() []remedy {
+func remedies() []executor {
 	const naiveFull = "vacuum full public.accounts"
 	year := target.Archive{Schema: "public", Table: "accounts", Column: "seen", After: 365 * 24 * time.Hour}
 	toTable, toFiles, away := year, year, year
@@ -58,7 +58,7 @@ func remedies() []remedy {
 	const old = " from public.accounts where seen < now() - interval '365 days'"
 	move := []string{"begin", "insert into public.accounts_archive select *" + old, "delete" + old, "commit"}
 	server := map[string]string{}
-	return []remedy{
+	return []executor{
 		{name: "vacuum", action: postgres.Vacuum, prepare: []string{"delete from public.accounts where aid > (select max(aid) / 2 from public.accounts)"}, naive: []string{naiveFull}, lock: 5 * time.Second},
 		{name: "analyze", action: postgres.Analyze, prepare: []string{"update public.accounts set filler = 'x' where aid % 10 = 1"}, naive: []string{"vacuum (full, analyze) public.accounts"}, lock: 5 * time.Second},
 		{name: "freeze", action: postgres.Freeze, subject: server, limit: 500, naive: []string{"vacuum (full, freeze) public.accounts"}, lock: 5 * time.Second},
@@ -73,7 +73,7 @@ func remedies() []remedy {
 		{name: "repack", action: postgres.Repack, naive: []string{naiveFull}, lock: 1200 * time.Millisecond},
 		{name: "repack beside a reader", action: postgres.Repack, naive: []string{naiveFull}, lock: 1200 * time.Millisecond, reader: 4 * time.Second},
 		{name: "repack by rows", action: postgres.Repack, prepare: []string{"drop extension pg_repack"}, naive: []string{naiveFull}, lock: 5 * time.Second},
-		// Small, since nobody can do anything while it is written; what counts is the wait before.
+		// Small, because all sessions are blocked while it is written; what counts is the wait before.
 		{name: "vacuum_full beside a reader", action: postgres.VacuumFull, prepare: []string{
 			"delete from public.accounts where aid > (select max(aid) / 20 from public.accounts)", naiveFull, "update public.accounts set abalance = 0", "vacuum (analyze, truncate off) public.accounts",
 		}, naive: []string{naiveFull}, lock: 500 * time.Millisecond, reader: 15 * time.Second},
@@ -130,16 +130,16 @@ func in(url, database string) string { return strings.Replace(url, "/postgres?",
 
 // A bed is one copy of the database, with the case's trouble.
 type bed struct {
-	remedy
+	executor
 	site
 	url    string
 	server *target.Postgres
 }
 
-func (w site) bed(tb testing.TB, r remedy) *bed {
+func (w site) bed(tb testing.TB, r executor) *bed {
 	tb.Helper()
 	servertest.Exec(tb, w.URL, "drop database if exists work with (force)", "create database work template bloated strategy file_copy")
-	b := &bed{remedy: r, site: w, url: in(w.URL, "work")}
+	b := &bed{executor: r, site: w, url: in(w.URL, "work")}
 	servertest.Exec(tb, b.url, r.prepare...)
 	servertest.Exec(tb, b.url, "checkpoint")
 	config := target.PostgresConfig{Name: "main", URL: b.url, Advice: tb.TempDir()}
@@ -313,7 +313,7 @@ type outcome struct {
 	errors        string
 	before, worst time.Duration // the longest transaction before the work, and of those that ended later
 	lock          time.Duration // the longest that the action itself was seen to wait for a table's lock
-	blocked       time.Duration // the longest that a client was seen to wait for a lock of whoever works
+	blocked       time.Duration // the longest that a client was seen to wait for a lock of the worker
 	took          time.Duration
 }
 

@@ -10,7 +10,7 @@ import (
 )
 
 // On a server that knows MAINTAIN, a role with just the rights that the actions name
-// carries them out, and one that lacks them is told which.
+// carries them out, and without them the refusal names them.
 func TestMaintain(t *testing.T) {
 	t.Parallel() // on a server of its own
 	s := own(t, "18", map[string]string{"shared_preload_libraries": "pg_stat_statements"})

@@ -18,7 +18,7 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/rows"
 )
 
-// A place is a table by its names. The zero value is none.
+// A place is a table by its names. The zero value means no table.
 type place struct{ Schema, Table string }
 
 func (p place) String() string { return pgx.Identifier{p.Schema, p.Table}.Sanitize() }
@@ -91,13 +91,13 @@ type survey struct {
 	version      int
 	reader       rows.Reader
 	source, dest side
-	giving       stand    // the source with all of its parts
-	taking       stand    // the destination the same
-	durable      bool     // the rows of the source are safe in a crash
-	columns      []string // that are moved
-	spares       []spare  // columns that are not, of rows that come back
-	kind         string   // the type of the age column
-	zone         string   // in which it is compared, where it has none
+	giving       sideState // the source with all of its parts
+	taking       sideState // the destination the same
+	durable      bool      // the rows of the source are safe in a crash
+	columns      []string  // that are moved
+	spares       []spare   // columns that are not, of rows that come back
+	kind         string    // the type of the age column
+	zone         string    // in which it is compared, where it has none
 	links        []link
 	uniques      []uniqueness // of the destination
 	wider        string       // who may read the destination and not the source
@@ -108,12 +108,12 @@ type survey struct {
 func (m movement) surveyed(ctx context.Context, q read.Querier) (s survey, err error) {
 	var p remediate.Plan
 	if s, err = m.survey(ctx, q, &p); err == nil {
-		err = p.Lacking()
+		err = p.Missing()
 	}
 	return s, err
 }
 
-// survey looks at both tables and refuses what would do harm. Which rights lack is noted
+// survey looks at both tables and refuses what would do harm. Missing rights are noted
 // in the plan.
 func (m movement) survey(ctx context.Context, q read.Querier, p *remediate.Plan) (s survey, err error) {
 	if s.reader, err = rows.NewReader(ctx, q); err != nil {
@@ -126,7 +126,7 @@ func (m movement) survey(ctx context.Context, q read.Querier, p *remediate.Plan)
 	if err := s.source.fit(m.from, deletes(), p); err != nil {
 		return s, err
 	}
-	if s.giving, err = standingOf(ctx, q, s.reader, s.source.OID); err != nil {
+	if s.giving, err = sideOf(ctx, q, s.reader, s.source.OID); err != nil {
 		return s, fmt.Errorf("%s: %w", m.from, err)
 	}
 	if s.durable, err = s.giving.gives(); err != nil {
@@ -203,7 +203,7 @@ func (m movement) destination(ctx context.Context, q read.Querier, s *survey, co
 	case kin || s.source.OID == s.dest.OID:
 		return remediate.Refuse(remediate.ReasonUnfit, "%s and %s are parts of one table: what is moved would be there still", m.from, m.to)
 	}
-	if s.taking, err = standingOf(ctx, q, s.reader, s.dest.OID); err != nil {
+	if s.taking, err = sideOf(ctx, q, s.reader, s.dest.OID); err != nil {
 		return fmt.Errorf("%s: %w", m.to, err)
 	}
 	if err := s.taking.takes(s.durable); err != nil {

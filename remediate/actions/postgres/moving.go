@@ -223,7 +223,7 @@ type leaf struct {
 
 // always says that VACUUM and ANALYZE after the rows are still to be done. The
 // server's statistics do not tell whether they were: somebody else's VACUUM or ANALYZE
-// counts as much there, a reset takes all away, and they are told late. Done twice is
+// counts as much there, a reset takes all away, and they are reported late. Done twice is
 // done once: the second has next to nothing to do.
 func always(context.Context, *pgx.Conn) (bool, error) { return false, nil }
 
@@ -246,7 +246,7 @@ func (a moving) upkeep(ctx context.Context, db *target.Database, m movement, s s
 		}
 		lacks := rel.allowed(of.part + " " + of.place.String() + " afterwards")
 		if of.must {
-			lacks = p.Lack(lacks)
+			lacks = p.NoteMissing(lacks)
 		}
 		if err := lacks; err != nil && of.must {
 			return nil, nil, err

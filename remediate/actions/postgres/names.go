@@ -16,7 +16,7 @@ import (
 )
 
 // A named is a column whose values are OIDs of something else, and whose text is its
-// name: an object has the name, as a dump would, and says what it stood for.
+// name: an object has the name, as a dump would, and records what it referred to.
 type named struct {
 	Column string
 	Type   string // regclass and the like
@@ -67,7 +67,7 @@ func namesOf(ctx context.Context, q read.Querier, p place, oid int64) ([]named, 
 	return all, nil
 }
 
-// means returns what the names in some rows stand for.
+// means returns the objects of the names in some rows.
 func (m *filing) means(ctx context.Context, tx pgx.Tx, ids []string) (all []depot.Name, err error) {
 	for _, n := range m.named {
 		value, from := "t."+pgx.Identifier{n.Column}.Sanitize(), ""
@@ -83,11 +83,11 @@ func (m *filing) means(ctx context.Context, tx pgx.Tx, ids []string) (all []depo
 	return all, nil
 }
 
-// sameMeaning refuses rows with a name that stands for something else now.
+// sameMeaning refuses rows with a name that now refers to another object.
 func sameMeaning(ctx context.Context, tx pgx.Tx, all []depot.Name) error {
 	for _, n := range all {
 		if !slices.Contains(nameTypes(), n.Type) {
-			return remediate.Refuse(remediate.ReasonUnfit, "the rows have names of the type %q, which is none that this upkeep knows", n.Type)
+			return remediate.Refuse(remediate.ReasonUnfit, "the rows have names of the type %q, which this version of upkeep does not know", n.Type)
 		}
 		var is int64
 		err := pgx.BeginFunc(ctx, tx, func(tx pgx.Tx) error {

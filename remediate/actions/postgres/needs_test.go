@@ -14,7 +14,7 @@ import (
 )
 
 // A role that may only read sees the whole plan of every action, and which right is
-// lacking: the same steps as who may do it.
+// missing: the same steps as a role with the right.
 func TestPlansWithReadOnlyRights(t *testing.T) {
 	c := open(t)
 	servertest.Exec(t, c.url,
@@ -72,7 +72,7 @@ func TestPlansWithReadOnlyRights(t *testing.T) {
 			if !slices.ContainsFunc(p.Needs, func(n string) bool { return strings.Contains(n, test.needs) }) {
 				t.Errorf("it needs %q, want %q", p.Needs, test.needs)
 			}
-			if test.name == "repack" || test.name == "freeze" { // whoever may more has another way, and more to do
+			if test.name == "repack" || test.name == "freeze" { // with more rights there is another way, and more to do
 				return
 			}
 			all, err := test.action(as("upkeep")).Plan(t.Context(), r)

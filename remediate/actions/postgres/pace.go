@@ -28,7 +28,7 @@ const (
 	slotMost, slotLeast = 4 << 30, 1 << 30
 )
 
-// errPaused says that a run waited in vain until others could follow.
+// errPaused says that a run gave up waiting until others could follow.
 var errPaused = errors.New("what has been moved stays moved, and the rest is gone on with later")
 
 // A pace keeps a run from writing faster than others can follow.
@@ -110,7 +110,7 @@ func (p *pace) look(ctx context.Context, q read.Querier) (why string, err error)
 }
 
 // keep pauses until others can follow. It looks now and then, and asks the server
-// while it waits, so that its session is not taken for one that stands still.
+// while it waits, so that its session is not taken for a frozen one.
 func (p *pace) keep(ctx context.Context, q read.Querier) error {
 	if time.Since(p.looked) < lookEvery {
 		return nil

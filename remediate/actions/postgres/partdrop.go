@@ -25,9 +25,9 @@ const (
 )
 
 // remove takes the partition out of its table and drops it. Where that cannot be
-// gone through with, the partition is one of its table again.
+// completed, the partition is one of its table again.
 func (p part) remove(ctx context.Context) error {
-	now, err := p.stands(ctx, p.c)
+	now, err := p.whereabouts(ctx, p.c)
 	if errors.Is(err, remediate.ErrGone) {
 		return nil // dropped before
 	}
@@ -62,7 +62,7 @@ func (p part) remove(ctx context.Context) error {
 
 // leave takes back what a run of ours has done to a partition that the step cannot go on
 // with.
-func (p part) leave(ctx context.Context, now standing, err error) error {
+func (p part) leave(ctx context.Context, now partState, err error) error {
 	if now.Ours || now.Pending && now.Named && now.Bounded {
 		return p.again(ctx, err)
 	}
@@ -79,7 +79,7 @@ func (p part) unhindered(ctx context.Context) error {
 }
 
 // detached takes the partition out of its table without keeping anybody waiting.
-func (p part) detached(ctx context.Context, now standing) error {
+func (p part) detached(ctx context.Context, now partState) error {
 	switch {
 	case now.Parent == 0:
 		return nil
@@ -99,8 +99,8 @@ func (p part) detached(ctx context.Context, now standing) error {
 	if err := p.relied(ctx, p.c, now); err != nil {
 		return err
 	}
-	// It waits for those who use the table, and nobody waits for it. With a
-	// lock_timeout it would stop half way, and the rows be seen by nobody.
+	// It waits for the sessions that use the table, and no session waits for it. With a
+	// lock_timeout it would stop half way, and the rows would be invisible.
 	if err := p.do(ctx, 0, p.detachText()+" CONCURRENTLY"); err != nil {
 		return err
 	}
@@ -122,8 +122,8 @@ type user struct {
 	PID         int32
 }
 
-// quiet waits until nobody has used the table for long. A detachment waits for all
-// who use it when it begins, and until then the rows are seen by nobody: that is to
+// quiet waits until no session has used the table for long. A detachment waits for all
+// who use it when it begins, and until then the rows are invisible: that is to
 // be a moment, and a run that is stopped while it waits here leaves all as it was.
 func (p part) quiet(ctx context.Context) error {
 	began := time.Now()
@@ -206,7 +206,7 @@ func (p part) allowed(t tally, of place) error {
 func (t tally) amount() remediate.Amount { return remediate.Amount{Rows: t.Rows, Bytes: t.Bytes} }
 
 // dropDetached drops a partition that is a table of its own. Everything is looked at
-// under the lock that the drop has: nobody is kept waiting but who uses that table by
+// under the lock that the drop has: only sessions wait that use that table by
 // its own name.
 func (p part) dropDetached(ctx context.Context) error {
 	return p.soon(ctx, func(ctx context.Context, tx pgx.Tx) error {
@@ -257,10 +257,10 @@ func (p part) counted(ctx context.Context, tx pgx.Tx) error {
 	return p.exec(ctx, tx, fmt.Sprintf("set local statement_timeout = '%dms'", handTime.Milliseconds()))
 }
 
-// dropLocked drops the partition, which nobody else can use, where it is as the plan
+// dropLocked drops the partition, which no other session can use, if it is as the plan
 // has it.
 func (p part) dropLocked(ctx context.Context, tx pgx.Tx, detached bool) error {
-	now, err := p.stands(ctx, tx)
+	now, err := p.whereabouts(ctx, tx)
 	if err != nil {
 		return err
 	}
@@ -315,7 +315,7 @@ func (p part) again(ctx context.Context, cause error) error {
 		return &remediate.LeftError{Err: cause, Detail: fmt.Sprintf("%s, which is in %s or which somebody else has taken, has a constraint of ours that is still to be taken away: alter table %s drop constraint if exists %s", p.self, p.from, p.self, boundName)}
 	}
 	if no, refused := remediate.Refused(err); refused {
-		if now, err := p.stands(ctx, p.c); err == nil && !now.Ours {
+		if now, err := p.whereabouts(ctx, p.c); err == nil && !now.Ours {
 			return &remediate.LeftError{Err: cause, Detail: no.Detail} // nothing of ours is left, but people should know
 		}
 	}
@@ -327,12 +327,12 @@ func (p part) again(ctx context.Context, cause error) error {
 // somebody's lock kept from being taken away.
 var errMarked = errors.New("a constraint of ours is left")
 
-// undone makes the partition one of its table again, as it was, as soon as nobody
-// uses it who keeps it from that. Where somebody else has made something else of it, it
+// undone makes the partition one of its table again, as it was, as soon as no session
+// uses it that prevents it. Where somebody else has made something else of it, it
 // takes our constraint off it, and refuses.
 func (p part) undone(ctx context.Context) error {
 	for {
-		now, err := p.stands(ctx, p.c)
+		now, err := p.whereabouts(ctx, p.c)
 		if err != nil {
 			return err
 		}
@@ -379,7 +379,7 @@ select exists (select from pg_constraint k
 // theirs reports whether somebody else has detached the partition, attached it to
 // another table, or given it or a table of the plan another name, so that nothing but our
 // constraint is ours to take back.
-func (p part) theirs(ctx context.Context, now standing) (bool, error) {
+func (p part) theirs(ctx context.Context, now partState) (bool, error) {
 	switch {
 	case !now.Ours, now.Pending:
 		return false, nil
@@ -395,7 +395,7 @@ func (p part) theirs(ctx context.Context, now standing) (bool, error) {
 }
 
 // unmark takes our constraint off the table, whatever its name is by now.
-func (p part) unmark(ctx context.Context, tx pgx.Tx, now standing) error {
+func (p part) unmark(ctx context.Context, tx pgx.Tx, now partState) error {
 	if err := p.exec(ctx, tx, fmt.Sprintf("set local lock_timeout = '%dms'", rowWait.Milliseconds()), fmt.Sprintf("ALTER TABLE %s DROP CONSTRAINT %s", now.Name, boundName)); err != nil {
 		return err
 	}
@@ -409,7 +409,7 @@ func (p part) unmark(ctx context.Context, tx pgx.Tx, now standing) error {
 // restore ends a detachment, attaches the partition again, and takes away the
 // constraints that were made for it: ours, and the one by which the server proves the
 // bounds of a partition that it detaches.
-func (p part) restore(ctx context.Context, tx pgx.Tx, now standing) error {
+func (p part) restore(ctx context.Context, tx pgx.Tx, now partState) error {
 	statements := []string{fmt.Sprintf("set local lock_timeout = '%dms'; set local statement_timeout = '%dms'", rowWait.Milliseconds(), (5 * time.Second).Milliseconds())}
 	if now.Pending {
 		statements = append(statements, p.detachText()+" FINALIZE")

@@ -21,7 +21,7 @@ const (
 // hand makes the partition one of the destination's, so that its rows are at any
 // moment in the one or in the other.
 func (p part) hand(ctx context.Context) error {
-	now, err := p.stands(ctx, p.c)
+	now, err := p.whereabouts(ctx, p.c)
 	switch {
 	case err != nil:
 		return err
@@ -54,7 +54,7 @@ func (p part) hand(ctx context.Context) error {
 }
 
 // proven has the partition prove its bounds by a constraint, while others use it.
-func (p part) proven(ctx context.Context, now standing) error {
+func (p part) proven(ctx context.Context, now partState) error {
 	if err := p.mark(ctx, now); err != nil {
 		return err
 	}
@@ -80,7 +80,7 @@ func (p part) exchange(ctx context.Context, tx pgx.Tx) error {
 	if err != nil {
 		return err
 	}
-	now, err := p.stands(ctx, tx)
+	now, err := p.whereabouts(ctx, tx)
 	if err != nil {
 		return err
 	}

@@ -169,7 +169,7 @@ func TestBatchLocksWhatIsAbove(t *testing.T) {
 	if i < 0 {
 		t.Fatalf("the plan: %v", plan.Steps)
 	}
-	// A batch stands still where somebody else is about to write its rows there.
+	// A batch waits where another session is about to write its rows there.
 	blocker := servertest.Connect(t, y.url)
 	tx, err := blocker.Begin(t.Context())
 	if err != nil {

@@ -77,8 +77,8 @@ select c.oid::int8, n.nspname::text, c.relname::text,
 // ledgerRegexp reads the comment of our constraint on a table that a run of ours has
 // detached: whose partition it was, from where, to where, under which name, and its own
 // oid, since CREATE TABLE … (LIKE … INCLUDING ALL) copies the comment. Before the
-// detachment the comment lacks the end: a partition that has it so, and is one no more,
-// may have been detached by somebody else, or was given another name since, and is nothing
+// detachment the comment has no end: a partition that has it so, and is one no more,
+// may have been detached by another session, or was given another name since, and is nothing
 // of ours.
 const ledgerRegexp = `^upkeep: partition of (\d+) FROM \((.*)\) TO \((.*)\), detached as (.*), table (\d+)$`
 
@@ -213,10 +213,10 @@ select case
     or exists (select pg_get_constraintdef(oid) from pg_constraint where conrelid = d.oid and contype = 'f'
                except select pg_get_constraintdef(oid) from pg_constraint where conrelid = s.oid and contype = 'f' and convalidated)
     or exists (select from pg_constraint where conrelid = d.oid and contype = 'x')
-  then 'it has constraints that the partition lacks'
+  then 'it has constraints that the partition does not have'
   when exists (select regexp_replace(pg_get_indexdef(indexrelid), '^CREATE (UNIQUE )?INDEX .* ON (ONLY )?.* USING ', '\1') from pg_index where indrelid = d.oid
                except select regexp_replace(pg_get_indexdef(indexrelid), '^CREATE (UNIQUE )?INDEX .* ON (ONLY )?.* USING ', '\1') from pg_index where indrelid = s.oid and indisvalid)
-  then 'it has an index that the partition lacks'
+  then 'it has an index that the partition does not have'
   when exists (select from pg_inherits i join pg_class c on c.oid = i.inhrelid
                  cross join lateral (select m[1] as low, m[2] as high from regexp_match(pg_get_expr(c.relpartbound, c.oid), '^FOR VALUES FROM \((.*)\) TO \((.*)\)$') m) b
                 where i.inhparent = d.oid and i.inhrelid <> s.oid
@@ -254,7 +254,7 @@ select coalesce(max(format('%I.%I', n.nspname, c.relname)), '')
 
 // astray returns why the default partition of the destination keeps another from
 // being attached: it holds rows of that time, or it would take long to see that it
-// does not, while nobody else could use it.
+// does not, while no other session could use it.
 func (m movement) astray(ctx context.Context, q read.Querier, s survey, p partition) (string, error) {
 	rest, err := one(ctx, q, pgx.RowTo[string], defaultSQL, s.dest.OID)
 	if err != nil || rest == "" {
@@ -265,7 +265,7 @@ func (m movement) astray(ctx context.Context, q read.Querier, s survey, p partit
 	there, err := one(soon, q, pgx.RowTo[bool], "select exists (select from "+rest+" where "+within(m.column, p.From, p.To)+")")
 	switch {
 	case soon.Err() != nil && ctx.Err() == nil:
-		return fmt.Sprintf("its default partition %s would have to be read while nobody else can use it", rest), nil
+		return fmt.Sprintf("its default partition %s would have to be read under a lock that blocks all other sessions", rest), nil
 	case err != nil:
 		return "", fmt.Errorf("rows of %s: %w", rest, err)
 	case there:

@@ -67,7 +67,7 @@ func TestArchivePartitions(t *testing.T) {
 			if len(plan.Steps) != 5 || plan.Steps[0].Args["part"] != "hand over" || plan.Steps[1].Args["part"] != "hand over" {
 				t.Fatalf("the plan: %v", plan)
 			}
-			// One who reads the table for long keeps nobody else waiting, and the partition is not lost.
+			// A long reader of the table makes no other session wait, and the partition is not lost.
 			reader := s.connect(t)
 			if _, err := reader.Exec(t.Context(), "begin; select from "+s.qFrom); err != nil {
 				t.Fatal(err)

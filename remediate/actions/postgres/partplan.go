@@ -24,7 +24,7 @@ const (
 	partAttach = "attach"    // undo a detachment of ours that cannot be gone on with
 )
 
-// partitions are the steps on partitions that go as a whole, and what people are told.
+// partitions are the steps on partitions that go as a whole, and the facts for people.
 type partitions struct {
 	all    []partition
 	whole  []partition // those that go as a whole
@@ -260,8 +260,8 @@ func (m movement) loose(ctx context.Context, q read.Querier, s survey) (facts []
 // %[1]s is the source, %[2]s the column, %[3]s what has a partition, %[4]s which go.
 const uncoveredSQL = "select min(t.%[2]s)::text from %[1]s t where %[4]s and not (%[3]s)"
 
-// homeless tells which rows cannot go one by one, because the destination has no
-// partition for them, and which statement makes one; "" where there are none.
+// homeless returns which rows cannot go one by one, because the destination has no
+// partition for them, and which statement makes one; or "".
 func (m movement) homeless(ctx context.Context, q read.Querier, s survey, w partitions) (string, error) {
 	if s.dest.Kind != "p" {
 		return "", nil

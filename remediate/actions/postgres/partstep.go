@@ -16,7 +16,7 @@ import (
 )
 
 // handTime is how long a statement may take while a partition changes hands or leaves
-// its table: nobody else can use the table meanwhile.
+// its table: no other session can use the table meanwhile.
 const handTime = 500 * time.Millisecond
 
 // A part is one step on one partition.
@@ -32,7 +32,7 @@ type part struct {
 
 	version      int
 	limit        string // the statement_timeout of the session
-	source, dest int64  // the roots of the plan; 0: there is none
+	source, dest int64  // the roots of the plan; 0: no table
 	reader       rows.Reader
 	plan         rows.Contract
 }
@@ -97,8 +97,8 @@ func partOf(args map[string]string) (p part, err error) {
 	return p, fmt.Errorf("step: kind %q: %w", args["kind"], errNothing)
 }
 
-// A standing is where a partition is at the moment.
-type standing struct {
+// A partState is the current place of a partition.
+type partState struct {
 	Name     string // schema and table, quoted
 	Parent   int64  // 0: it is a table of its own
 	Pending  bool
@@ -135,8 +135,8 @@ select format('%%I.%%I', n.nspname, c.relname), coalesce(i.inhparent, 0)::int8, 
   cross join (select case when $7::text like '''%%' then trim(both '''' from $7::text)::%[2]s end as low, case when $8::text like '''%%' then trim(both '''' from $8::text)::%[2]s end as high) w
  where c.oid = $1::int8::oid and $9::float8 is not null and $10::timestamptz is not null and $11::timestamptz is not null`
 
-// stands tells where the partition is; ErrGone where the table is not there any more.
-func (p part) stands(ctx context.Context, q read.Querier) (now standing, err error) {
+// whereabouts returns where the partition is; ErrGone where the table is not there any more.
+func (p part) whereabouts(ctx context.Context, q read.Querier) (now partState, err error) {
 	kind := p.args["kind"]
 	old := "w.high <= now() - make_interval(secs => $9)"
 	if p.back {
@@ -147,7 +147,7 @@ func (p part) stands(ctx context.Context, q read.Querier) (now standing, err err
 		to = p.to.String()
 	}
 	sql := fmt.Sprintf(whereSQL, pendingSQL(p.version), kind, written(kind, "v.low"), written(kind, "v.high"), old)
-	now, err = one(ctx, q, pgx.RowToStructByPos[standing], sql, p.part.OID, p.self.String(), p.from.String(), to, p.source, p.dest, p.part.From, p.part.To, p.age.Seconds(), p.since, p.until)
+	now, err = one(ctx, q, pgx.RowToStructByPos[partState], sql, p.part.OID, p.self.String(), p.from.String(), to, p.source, p.dest, p.part.From, p.part.To, p.age.Seconds(), p.since, p.until)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return now, fmt.Errorf("partition %s: %w", p.self, remediate.ErrGone)
 	}
@@ -158,7 +158,7 @@ func (p part) stands(ctx context.Context, q read.Querier) (now standing, err err
 }
 
 // still refuses a partition that is not as the plan has it.
-func (p part) still(now standing) error {
+func (p part) still(now partState) error {
 	changed := func(format string, args ...any) error {
 		return remediate.Refuse(remediate.ReasonChanged, format, args...)
 	}
@@ -182,7 +182,7 @@ func (p part) still(now standing) error {
 // relied refuses where a root, or the partition itself while it has none of our
 // constraints, is not as the plan relied on. It takes no lock: what is compared is
 // locked by then, or catalogs that no lock keeps.
-func (p part) relied(ctx context.Context, q read.Querier, now standing) error {
+func (p part) relied(ctx context.Context, q read.Querier, now partState) error {
 	oids := []int64{p.source}
 	if p.dest != 0 {
 		oids = append(oids, p.dest)
@@ -199,7 +199,7 @@ func (p part) relied(ctx context.Context, q read.Querier, now standing) error {
 
 // finish ends a detachment that another has begun.
 func (p part) finish(ctx context.Context) error {
-	now, err := p.stands(ctx, p.c)
+	now, err := p.whereabouts(ctx, p.c)
 	switch {
 	case err != nil:
 		return err
@@ -216,8 +216,8 @@ func (p part) detachText() string {
 }
 
 // mark gives the partition the constraint by which it is known as one of ours, and
-// by which nobody puts other rows into it while it is detached.
-func (p part) mark(ctx context.Context, now standing) error {
+// which keeps other rows out of it while it is detached.
+func (p part) mark(ctx context.Context, now partState) error {
 	if now.Ours {
 		return nil
 	}
@@ -232,7 +232,7 @@ func (p part) mark(ctx context.Context, now standing) error {
 	})
 }
 
-func (p part) marks(now standing) (statements []string) {
+func (p part) marks(now partState) (statements []string) {
 	if now.Ours {
 		return nil
 	}
@@ -257,14 +257,14 @@ func (p part) claim() string {
 
 // ours attaches a partition again of which it is not known who detached it: a run that was
 // killed, or somebody since. The step begins anew with it.
-func (p part) ours(ctx context.Context, now standing) (standing, error) {
+func (p part) ours(ctx context.Context, now partState) (partState, error) {
 	if now.Parent != 0 || now.Proven {
 		return now, nil
 	}
 	if err := p.undone(ctx); err != nil {
 		return now, err
 	}
-	now, err := p.stands(ctx, p.c)
+	now, err := p.whereabouts(ctx, p.c)
 	if err == nil {
 		err = p.still(now)
 	}
@@ -273,7 +273,7 @@ func (p part) ours(ctx context.Context, now standing) (standing, error) {
 
 // finalize ends a detachment that is pending, and marks the partition, which could not
 // be done before. It waits for those who see the partition still.
-func (p part) finalize(ctx context.Context, now standing) error {
+func (p part) finalize(ctx context.Context, now partState) error {
 	if err := p.fence.Check(ctx); err != nil {
 		return err
 	}
@@ -318,7 +318,7 @@ func (p part) do(ctx context.Context, lock time.Duration, statement string) erro
 	return nil
 }
 
-// soon does work in one transaction that nobody waits for longer than a moment:
+// soon does work in one transaction that blocks no session for longer than a moment:
 // where a lock is not to be had at once, it is tried again after a pause that lets
 // everybody pass.
 func (p part) soon(ctx context.Context, work func(ctx context.Context, tx pgx.Tx) error) error {
@@ -338,7 +338,7 @@ func (p part) soon(ctx context.Context, work func(ctx context.Context, tx pgx.Tx
 			return err
 		}
 		if time.Since(began) > pauseMost {
-			return fmt.Errorf("in vain for %s: %w", pauseMost, err)
+			return fmt.Errorf("no success after %s of retries: %w", pauseMost, err)
 		}
 		if err := stay(ctx, p.c, time.Second); err != nil {
 			return err

@@ -48,7 +48,7 @@ func unlocked(err error) bool {
 	return ok && refused.Code == lockNotAvailable
 }
 
-// stay pauses without standing still: a session that says nothing for a while is
+// stay pauses without looking frozen: a session that says nothing for a while is
 // taken for one whose owner has stopped.
 func stay(ctx context.Context, c *pgx.Conn, pause time.Duration) error {
 	for end := time.Now().Add(pause); time.Now().Before(end); {
@@ -65,5 +65,5 @@ func stay(ctx context.Context, c *pgx.Conn, pause time.Duration) error {
 }
 
 // beat is how often a session with work elsewhere says something. It is well below
-// idleFor, so that it is not taken for one that stands still.
+// idleFor, so that it is not taken for a frozen one.
 const beat = 250 * time.Millisecond

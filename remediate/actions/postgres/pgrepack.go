@@ -27,12 +27,12 @@ const (
 	repackLock = 1200 * time.Millisecond
 
 	// frozenFor is after which time without a statement a pg_repack is taken for one
-	// that stands still: when it waits for others, it asks every second.
+	// that is frozen: when it waits for others, it asks every second.
 	frozenFor = 5 * time.Second
 )
 
 // obstacleSQL finds what pg_repack cannot cope with, the first of each kind. The
-// key is the index that it picks (its view primary_keys): its columns stand
+// key is the index that it picks (its view primary_keys): its columns are
 // unquoted in a text that becomes a trigger. Of an index's definition it looks for
 // the words TABLESPACE and WHERE without heeding quotes.
 const obstacleSQL = `
@@ -99,8 +99,8 @@ func (a repack) planProgram(ctx context.Context, db *target.Database, h heap, r 
 	return p, nil
 }
 
-// again is when to look at a pg_repack that is at work: ours will soon be ended by
-// whoever carries its run.
+// again is the retry delay while a pg_repack runs on the table; it is short if it is our
+// own orphan, which the run's new owner ends soon.
 func again(ours bool) time.Duration {
 	if ours {
 		return frozenFor
@@ -122,7 +122,7 @@ func (repack) extension(ctx context.Context, db *target.Database) (version strin
 }
 
 // obstacles refuses a table that pg_repack cannot cope with. It names the event
-// triggers that it fires, and the indexes that there are.
+// triggers that it fires, and the indexes of the table.
 func (repack) obstacles(ctx context.Context, q rower, oid int64) (events, indexes string, err error) {
 	var key, children bool
 	var column, invalid, index, publication string
@@ -131,7 +131,7 @@ func (repack) obstacles(ctx context.Context, q rower, oid int64) (events, indexe
 	case errors.Is(err, pgx.ErrNoRows):
 		return "", "", remediate.Refuse(remediate.ReasonGone, "the table was dropped meanwhile")
 	case err != nil:
-		return "", "", fmt.Errorf("what stands in the way of pg_repack: %w", err)
+		return "", "", fmt.Errorf("what blocks pg_repack: %w", err)
 	case children:
 		return "", "", remediate.Refuse(remediate.ReasonUnfit, "other tables inherit from the table")
 	case !key:
@@ -216,10 +216,10 @@ func atWork(ctx context.Context, q read.Querier, oid int64) (who string, ours bo
 }
 
 // awaitWorkers waits until no pg_repack works on the table any more. One of ours that
-// works is not ended but waited for, and its work adopted; one that stands still is ended,
+// works is not ended but waited for, and its work adopted; a frozen one is ended,
 // by who holds the fence. Whose client was killed ends with its statement.
 //
-// The sessions of a guard that stands still are ended last: without them pg_repack
+// The sessions of a frozen guard are ended last: without them pg_repack
 // would go on unguarded.
 func awaitWorkers(ctx context.Context, c *pgx.Conn, f remediate.Fence, oid int64) error {
 	for {
@@ -313,7 +313,7 @@ func sweepSQL(args map[string]string) []string {
 	}
 }
 
-// sweep removes what was left, when nobody works on the table any more.
+// sweep removes what was left, when no session works on the table any more.
 func (a repack) sweep(ctx context.Context, c *pgx.Conn, f remediate.Fence, s remediate.Step) error {
 	var left bool
 	if err := c.QueryRow(ctx, leftSQL, s.Args["oid"]).Scan(&left); err != nil {

@@ -143,7 +143,7 @@ select who, age from (
 // younger one is ordinary traffic.
 const worthTelling = 10_000
 
-// holder tells who holds old rows back, "" when nobody does.
+// holder returns the session that holds old rows back, or "".
 func holder(ctx context.Context, db *target.Database) (string, error) {
 	var who string
 	var age int64

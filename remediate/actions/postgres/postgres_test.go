@@ -16,7 +16,7 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate/actiontest"
 )
 
-// Names that hurt: whoever forgets to quote one drops a table.
+// Names that need quoting: without it one drops a table.
 const (
 	schema = `My "Schema"`
 	table  = "täble\"; DROP TABLE victim; --\\ '\n"
@@ -216,7 +216,7 @@ func TestReindexLeavesWhatOthersLeft(t *testing.T) {
 		t.Errorf("invalid are %q, want %q; node %s", now, left, c.node(t))
 	}
 	if n := c.number(t, "select count(*) from pg_class where relname = 'innocent_ccnew'"); n != 1 {
-		t.Error("an index that is nobody's leftover was dropped")
+		t.Error("an index that is not a leftover was dropped")
 	}
 }
 
@@ -318,7 +318,7 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// A vacuum that nobody may finish is told before: who holds the rows is a fact.
+// A useless vacuum is announced: the blocker is a fact of the plan.
 func TestVacuumNamesTheHolder(t *testing.T) {
 	c := open(t)
 	holder := c.connect(t)

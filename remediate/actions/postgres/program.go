@@ -61,7 +61,7 @@ func program(ctx context.Context, version string) (path string, err error) {
 	return "", fmt.Errorf("its program here is of version %s, and the extension in the database of %s: they must be the same", strings.Join(others, " and "), version)
 }
 
-// understood says what pg_repack cannot be told. It puts the name of the database
+// understood refuses connection data that pg_repack does not support. It puts the name of the database
 // and the password unquoted into the text by which it connects, where a word
 // more could mean another server.
 func understood(database string, env []string) error {
@@ -298,7 +298,7 @@ func yield(ctx context.Context, c *pgx.Conn, oid int64) error {
 	return err
 }
 
-// environ is what pg_repack is told beside its arguments. Its sessions have no
+// environ is the environment of pg_repack. Its sessions have no
 // timeout that would end a long copy, and end when it is killed.
 func (a repack) environ(ctx context.Context, c *pgx.Conn, f remediate.Fence, s remediate.Step) ([]string, error) {
 	env, err := a.target.Environ(s.Args["database"], fmt.Sprintf("upkeep postgres/repack fence %d", f.Token))
@@ -360,7 +360,7 @@ select format('session %s (%s)', a.pid, coalesce(nullif(a.application_name, ''),
  order by a.pid
  limit 1`
 
-// definer also keeps the session from standing still. It takes no transaction that
+// definer also keeps the session from looking frozen. It takes no transaction that
 // pg_repack would wait for.
 func definer(ctx context.Context, c *pgx.Conn, oid int64) (who string, err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cancelWithin)

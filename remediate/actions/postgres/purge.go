@@ -47,10 +47,10 @@ are.`,
 			{Grant: `grant update on table :"schema".:"table" to :"role"`, For: "hold rows while they are taken"},
 			{Grant: `grant pg_monitor to :"role"`, For: "see how far replicas are behind"},
 		}, maintainRights()),
-		Params:  pacing(),
-		Timeout: 6 * time.Hour,
-		Cancel:  remediate.CancelAnytime,
-		Remedy:  purge{t, time.Now},
+		Params:   pacing(),
+		Timeout:  6 * time.Hour,
+		Cancel:   remediate.CancelAnytime,
+		Executor: purge{t, time.Now},
 	}
 }
 
@@ -64,7 +64,7 @@ func (a purge) Headroom(ctx context.Context, _ remediate.Request) (remediate.Hea
 	return headroom(ctx, a.target)
 }
 
-// Plan implements remediate.Remedy.
+// Plan implements remediate.Executor.
 func (a purge) Plan(ctx context.Context, r remediate.Request) (remediate.Plan, error) {
 	return session.PlanWrites(ctx, a.target, r, a.plan)
 }
@@ -80,7 +80,7 @@ func (a purge) plan(ctx context.Context, r remediate.Request) (p remediate.Plan,
 	return a.moving().plan(ctx, db, rel, away(entry), r)
 }
 
-// Apply implements remediate.Remedy.
+// Apply implements remediate.Executor.
 func (a purge) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
 	return a.moving().apply(ctx, f, s)
 }
@@ -92,7 +92,7 @@ func (a purge) Configured(_ remediate.Request, s remediate.Step) error {
 
 func (a purge) moving() moving { return moving{a.target, namePurge, a.now} }
 
-// Measure implements remediate.Remedy.
+// Measure implements remediate.Executor.
 func (a purge) Measure(ctx context.Context, r remediate.Request) (float64, error) {
 	return retained(ctx, a.target, r)
 }

@@ -25,13 +25,12 @@ func Reindex(t *target.Postgres) remediate.Action {
 		Target: t.Name,
 		Doc: `Reindex builds one bloated index anew with REINDEX INDEX CONCURRENTLY, while reads and writes go on.
 
-It takes a SHARE UPDATE EXCLUSIVE lock of the table, which excludes maintenance and
-DDL alone, and takes it once for a moment beforehand, within 5 seconds, or begins
-nothing. It then waits for the transactions of its database that are older than it,
-and nobody queues behind that; each is waited for as long as the parameter patience
-says. It does not begin while such a transaction is older, while a session holds or
-awaits a lock that excludes it, or while another index is built anywhere on the
-server: two would take the disk twice.
+It takes a SHARE UPDATE EXCLUSIVE lock on the table, which conflicts only with
+maintenance and DDL. It first takes the lock for a moment, within 5 seconds, or does not
+start. It then waits for older transactions of its database, each for at most the
+parameter patience; no session queues behind that wait. It does not start while such a
+transaction is older, while a session holds or awaits a conflicting lock, or while
+another index is built anywhere on the server: two builds need twice the disk space.
 
 It needs the space of the new index beside the old one, and as much again for
 sorting and for WAL: where the server's disk can be seen from here and has less, or
@@ -55,8 +54,8 @@ transactions of others are and to measure.`,
 			{Grant: `grant :"owner" to :"role"`, For: "to build the index anew and to drop what an interruption leaves; MAINTAIN does not allow the second"},
 			{Grant: `grant pg_monitor to :"role"`, For: "to see how old the transactions of others are, and to measure with pgstatindex"},
 		},
-		Timeout: 6 * time.Hour,
-		Remedy:  reindex{t, &attempts{path: t.Rebuilds}},
+		Timeout:  6 * time.Hour,
+		Executor: reindex{t, &attempts{path: t.Rebuilds}},
 	}
 }
 
@@ -70,7 +69,7 @@ func (a reindex) Headroom(ctx context.Context, _ remediate.Request) (remediate.H
 	return headroom(ctx, a.target)
 }
 
-// Plan implements remediate.Remedy.
+// Plan implements remediate.Executor.
 func (a reindex) Plan(ctx context.Context, r remediate.Request) (remediate.Plan, error) {
 	return session.Plan(ctx, a.target, r, a.plan)
 }
@@ -146,7 +145,7 @@ func (a reindex) mayBegin(ctx context.Context, db *target.Database, rel relation
 }
 
 // building names a session that builds an index, of whichever database. Another
-// role sees that there is one, and not which.
+// role sees that one runs, but not which.
 func building(ctx context.Context, q rower) (who string, err error) {
 	err = q.QueryRow(ctx, `select 'session ' || pid || ' in database ' || datname || coalesce(' (' || phase || ')', '')
 		from pg_stat_progress_create_index where pid <> pg_backend_pid() order by pid limit 1`).Scan(&who)
@@ -168,9 +167,9 @@ func step(r remediate.Request, do, index string, args map[string]string) remedia
 }
 
 // fit refuses what REINDEX CONCURRENTLY cannot or must not do, and notes in the plan
-// which rights lack.
+// which rights are missing.
 func (a reindex) fit(ctx context.Context, db *target.Database, rel relation, r remediate.Request, p *remediate.Plan) error {
-	if err := p.Lack(rel.allowed("reindex")); err != nil {
+	if err := p.NoteMissing(rel.allowed("reindex")); err != nil {
 		return err
 	}
 	switch {
@@ -190,7 +189,7 @@ func (a reindex) fit(ctx context.Context, db *target.Database, rel relation, r r
 	case exclusion:
 		return remediate.Refuse(remediate.ReasonUnfit, "the index of an exclusion constraint cannot be built concurrently")
 	case !drops:
-		return p.Lack(remediate.Refuse(remediate.ReasonPrivilege, "role %s may not drop what an interruption leaves: it must own the table or its schema", rel.Role))
+		return p.NoteMissing(remediate.Refuse(remediate.ReasonPrivilege, "role %s may not drop what an interruption leaves: it must own the table or its schema", rel.Role))
 	}
 	return nil
 }
@@ -199,12 +198,12 @@ func (a reindex) fit(ctx context.Context, db *target.Database, rel relation, r r
 // Neither MAINTAIN nor the database is enough for it.
 const mayDropSQL = `pg_has_role(c.relowner, 'USAGE') or pg_has_role(n.nspowner, 'USAGE') or (select r.rolsuper from pg_roles r where r.rolname = current_user)`
 
-// Apply implements remediate.Remedy.
+// Apply implements remediate.Executor.
 //
 // lock_timeout counts for each transaction of others that a concurrent build waits
 // for too, and when it runs out it leaves an invalid index. So the table's lock is
 // taken for a moment beforehand, within seconds, and the build itself waits with
-// patience: behind it nobody queues.
+// patience: no session queues behind it.
 func (a reindex) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
 	wait, err := patienceOf(nil)
 	if text := s.Args["patience"]; text != "" { // plans of before do not say it
@@ -356,7 +355,7 @@ func rebuilt(ctx context.Context, c *pgx.Conn, s remediate.Step) (bool, error) {
 	return oid != s.Args["oid"] || node != s.Args["node"], err
 }
 
-// Measure implements remediate.Remedy.
+// Measure implements remediate.Executor.
 func (a reindex) Measure(ctx context.Context, r remediate.Request) (float64, error) {
 	db, err := database(ctx, a.target, r)
 	if err != nil {
@@ -380,7 +379,7 @@ func (a reindex) Measure(ctx context.Context, r remediate.Request) (float64, err
 const measureWithin = 10 * time.Second
 
 // bloat is measured where it can be, and estimated where the extension, the right
-// or the time for it lacks. Before and after are read alike: what lacks once lacks
+// or the time for it is missing. Before and after are read alike: what is missing once is missing
 // again, unless the old index was too large to be read in time.
 func bloat(ctx context.Context, db *target.Database, estimate read.IndexBloatRow) float64 {
 	ctx, cancel := context.WithTimeout(ctx, measureWithin)

@@ -14,12 +14,12 @@ import (
 )
 
 // A triggered is a partition whose rows can be moved, and a function for triggers that
-// changes what it is told of and writes it down.
+// changes its row and records it.
 type triggered struct {
 	*clinic
 	action remediate.Action
 	plan   remediate.Plan
-	notes  string // what stands in the rows
+	notes  string // what is in the rows
 }
 
 func (c *clinic) triggered(t *testing.T, more ...string) triggered {
@@ -57,7 +57,7 @@ func (g *triggered) said(t *testing.T, table string) string {
 }
 
 // The triggers that a partition inherits are seen on every version, and what a plan wins
-// and costs is told.
+// and costs is reported.
 func TestRepackSeesInheritedTriggers(t *testing.T) {
 	t.Parallel()
 	for _, version := range []string{"13", "14", ""} {
@@ -71,7 +71,7 @@ func TestRepackSeesInheritedTriggers(t *testing.T) {
 				}
 			}
 			// What does nothing where the key stays is no obstacle.
-			g := c.triggered(t, "create table ev.child (id int references ev.ev)", "create trigger told after insert on ev.ev for each row execute function ev.touch()",
+			g := c.triggered(t, "create table ev.child (id int references ev.ev)", "create trigger noted after insert on ev.ev for each row execute function ev.touch()",
 				"alter table ev.ev drop column gone", "update ev.leaf set note = (select string_agg(md5(i::text), '') from generate_series(1, 400) i) where id = 9999", "vacuum (analyze, truncate off) ev.leaf")
 			g.planned(t)
 			wants(t, g.plan, "new xmin")
@@ -203,7 +203,7 @@ func TestRepackBesideChanges(t *testing.T) {
 	}
 }
 
-// What stands against pg_repack is looked for again when its step begins, and the
+// Obstacles to pg_repack are looked for again when its step begins, and the
 // table compared with that of the plan.
 func TestPgRepackLooksAgain(t *testing.T) {
 	t.Parallel()

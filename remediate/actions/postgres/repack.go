@@ -20,34 +20,34 @@ func Repack(t *target.Postgres) remediate.Action {
 		Target: t.Name,
 		Doc: `Repack gives the space of one bloated table back to the disk, without a lock that others wait for longer than a moment.
 
-There are two ways, and the plan says which it takes and why. Where the extension
+There are two methods; the plan says which one it uses and why. If the extension
 pg_repack is installed in the database and its program of the same version is on
-this machine, that program copies the table beside itself, catches up with what was
-written meanwhile, and changes the files. It holds an ACCESS EXCLUSIVE lock at its
-beginning and at its end, is waited for a fifth of a second at most each time it tries,
-and ends nobody's session: one that stays in the way makes it give up. It wants a
-primary key, or a unique index of columns that are not null, and disk for a copy
-of the table and its indexes. Who wants to change the table's definition meanwhile,
-or makes an index, makes it give way. Before it changes the files, the table, its copy and
-its trigger are compared with the plan; after a difference nothing is changed. What a killed one leaves (a trigger, and a log that grows with
-each write) is removed first, by itself or as a step.
+this machine, that program copies the table, applies the changes that were made
+meanwhile, and swaps the files. It holds an ACCESS EXCLUSIVE lock at its start and at
+its end, waits at most a fifth of a second for it in each attempt, and terminates no
+session: if a session keeps blocking it, it gives up. It needs a primary key, or a
+unique index of columns that are not null, and disk space for a copy of the table and
+its indexes. A concurrent change of the table's definition or a new index stops it.
+Before it swaps the files, the table, its copy and its trigger are compared with the
+plan; if they differ, nothing is changed. What a killed pg_repack leaves behind (a
+trigger, and a log that grows with each write) is removed first, automatically or as a step.
 
-Else the rows at the end of the table are moved into the room in front of them,
-by updates that change nothing, in batches of a tenth of a second; rows that
-somebody holds are passed over. Each batch compares the table's definition with that of
+Otherwise the rows at the end of the table are moved into free space before them,
+by updates that change nothing, in batches of a tenth of a second; locked rows
+are skipped. Each batch compares the table's definition with that of
 the plan right before it commits, and a trigger, a rule or anything else that was made
 meanwhile stops the run; then VACUUM cuts the empty end off, under an ACCESS
 EXCLUSIVE lock that it asks for without waiting and gives up when others wait. On
 replicas that lock is replayed. Each index gets an entry for every row that has moved: reindex it
-afterwards. Values out of line (TOAST) are not moved, and nothing of their room is won. It
+afterwards. TOAST values are not moved, and their space is not reclaimed. It
 refuses tables with triggers or rules on UPDATE, which would fire, also those that a
 partition has of its parent. Both ways give rows a new xmin, which an application that
 locks optimistically by xmin takes for a change.
 
-Both refuse where little can be won: rows that divide a page badly leave room
-that nobody can use. It is done when the table has another file, or as few pages
-as its rows need. Stopped, it leaves the table whole. Rights: superuser for pg_repack;
-else own the table.`,
+Both refuse if little space can be reclaimed: rows that do not divide a page evenly
+leave space that cannot be used. The step is done when the table has another file, or
+as few pages as its rows need. When it is stopped, the table stays intact. Rights:
+superuser for pg_repack; else own the table.`,
 		Lowers:    "upkeep_postgres_table_bloat_ratio",
 		Risk:      remediate.Guarded,
 		Subject:   []string{"server", "database", "schema", "table"},
@@ -56,8 +56,8 @@ else own the table.`,
 			{Grant: `grant :"owner" to :"role"`, For: "to lock, to vacuum and to analyze the table, and to read and to move its rows"},
 			{Grant: `grant usage on schema :"schema" to :"role"`, For: "to find the table"},
 		},
-		Timeout: 6 * time.Hour,
-		Remedy:  repack{t},
+		Timeout:  6 * time.Hour,
+		Executor: repack{t},
 	}
 }
 
@@ -75,7 +75,7 @@ func (a repack) Headroom(ctx context.Context, _ remediate.Request) (remediate.He
 	return headroom(ctx, a.target)
 }
 
-// Plan implements remediate.Remedy.
+// Plan implements remediate.Executor.
 func (a repack) Plan(ctx context.Context, r remediate.Request) (remediate.Plan, error) {
 	return session.PlanWrites(ctx, a.target, r, a.plan)
 }
@@ -85,7 +85,7 @@ func (a repack) plan(ctx context.Context, r remediate.Request) (p remediate.Plan
 	if err != nil {
 		return p, err
 	}
-	if err := p.Lack(rel.allowed("repack the table")); err != nil {
+	if err := p.NoteMissing(rel.allowed("repack the table")); err != nil {
 		return p, err
 	}
 	h, err := surveyHeap(ctx, db, rel, r)
@@ -145,7 +145,7 @@ func (a repack) choose(ctx context.Context, db *target.Database, h heap, r remed
 	return p, err
 }
 
-// Apply implements remediate.Remedy.
+// Apply implements remediate.Executor.
 func (a repack) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
 	switch s.Args["way"] {
 	case byProgram:
@@ -159,7 +159,7 @@ func (a repack) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) 
 	return fmt.Errorf("step: the way %q is not known", s.Args["way"])
 }
 
-// Measure implements remediate.Remedy.
+// Measure implements remediate.Executor.
 func (a repack) Measure(ctx context.Context, r remediate.Request) (float64, error) {
 	return tableBloat(ctx, a.target, r)
 }

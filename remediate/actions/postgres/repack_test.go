@@ -19,7 +19,7 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate/actiontest"
 )
 
-// bloat makes nine tenths of the table's pages room for nobody.
+// bloat empties nine tenths of the table's pages.
 func (c *clinic) bloat(t *testing.T, rows int) {
 	t.Helper()
 	c.fill(t, rows, "vacuum (truncate off) "+c.qTable, "analyze "+c.qTable)
@@ -98,11 +98,11 @@ func applied(t *testing.T, action remediate.Action, s remediate.Step) error {
 	return action.Apply(ctx, remediate.Fence{Token: 1, Held: held}, s)
 }
 
-// wants is a plan's way, told by its facts.
+// wants is a plan's method, found by its facts.
 func wants(t *testing.T, p remediate.Plan, fact string) {
 	t.Helper()
 	if !strings.Contains(strings.Join(p.Facts, "\n"), fact) {
-		t.Errorf("no fact tells of %q: %q", fact, p.Facts)
+		t.Errorf("no fact mentions %q: %q", fact, p.Facts)
 	}
 }
 
@@ -308,7 +308,7 @@ func refusedFor(err error, reason, detail string) bool {
 	return refused && r.Reason == reason && strings.Contains(r.Detail, detail)
 }
 
-// A pg_repack of an owner that stands still is ended by who holds the fence now;
+// A pg_repack of a frozen owner is ended by the present holder of the fence;
 // when it wakes up it destroys nothing.
 func TestRepackTakesOver(t *testing.T) {
 	t.Parallel()
@@ -382,7 +382,7 @@ func TestRepackEndsNobody(t *testing.T) {
 	}
 }
 
-// Who wants to change the table does not wait for the end of the copy, and nobody
+// Who wants to change the table does not wait for the end of the copy, nor does anyone
 // behind them.
 func TestRepackGivesWay(t *testing.T) {
 	t.Parallel()

@@ -20,7 +20,7 @@ import (
 //
 // Before the change it waits for the transactions that are older than its copy. Ours
 // is, and ends when the copy was compared. From then on the row of its trigger is
-// locked: nobody disables the trigger, and the change of the files, whose last act is
+// locked: no session can disable the trigger, and the change of the files, whose last act is
 // to drop it, waits for that lock. All is compared once more there, where pg_repack
 // holds the table in ACCESS EXCLUSIVE mode and has committed nothing.
 type guard struct {
@@ -103,7 +103,7 @@ func (a repack) newGuard(ctx context.Context, c *pgx.Conn, f remediate.Fence, s 
 			Database: s.Args["database"], Application: fmt.Sprintf("%sof %d fence %d", guardPrefix, oid, f.Token), Server: session.Planned(s), Writes: true,
 		})
 		if err == nil {
-			// The server must not end it: pg_repack would go on unguarded. Who stands still
+			// The server must not end it: pg_repack would go on unguarded. A frozen owner
 			// is ended by the next owner, after pg_repack.
 			_, err = (*conn).Exec(ctx, "set idle_in_transaction_session_timeout = 0; set statement_timeout = '5s'; set lock_timeout = '1s'", pgx.QueryExecModeSimpleProtocol)
 		}
@@ -135,7 +135,7 @@ func (g *guard) look(ctx context.Context, c *pgx.Conn) error {
 }
 
 func (g *guard) afterCopy(ctx context.Context, c *pgx.Conn) error {
-	// This also keeps the session from standing still.
+	// This also keeps the session from looking frozen.
 	if _, err := g.older.Exec(ctx, "select 1"); err != nil {
 		return fmt.Errorf("the transaction that pg_repack waits for: %w", err)
 	}
@@ -143,7 +143,7 @@ func (g *guard) afterCopy(ctx context.Context, c *pgx.Conn) error {
 	if err := c.QueryRow(ctx, "select exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = 'repack' and c.relname = 'table_' || $1)", g.step.Args["oid"]).Scan(&is); err != nil || !is {
 		return err
 	}
-	// A transaction that begins now is none that pg_repack waits for.
+	// pg_repack does not wait for a transaction that begins now.
 	if _, err := g.holder.Exec(ctx, "begin"); err != nil {
 		return err
 	}
@@ -268,7 +268,7 @@ func (g *guard) close(ctx context.Context) {
 	}
 }
 
-// guardsSQL finds the sessions of guards of the table that stand still: one that works
+// guardsSQL finds the sessions of frozen guards of the table: one that works
 // says something all the time.
 const guardsSQL = `
 select a.pid, a.backend_start, a.application_name, true, extract(epoch from clock_timestamp() - a.state_change)::float8, a.state

@@ -40,9 +40,9 @@ pg_read_all_stats (it is in pg_monitor).`,
 			{Grant: `grant execute on function pg_stat_statements_reset to :"role"`, For: "to reset the statistics, in the database that has the extension"},
 			{Grant: `grant pg_read_all_stats to :"role"`, For: "to see every statement before"},
 		},
-		Timeout: time.Minute,
-		Cancel:  remediate.CancelAnytime,
-		Remedy:  resetStatements{t},
+		Timeout:  time.Minute,
+		Cancel:   remediate.CancelAnytime,
+		Executor: resetStatements{t},
 	}
 }
 
@@ -51,7 +51,7 @@ type resetStatements struct{ target *target.Postgres }
 // slowest is how many statements of each order are written down.
 const slowest = 10
 
-// place finds the statistics, and refuses where there are none that could be reset.
+// place finds the statistics, and refuses if none can be reset.
 func (a resetStatements) place(ctx context.Context) (read.StatementsPlace, *read.Statistics, error) {
 	p, err := read.FindStatements(ctx, a.target)
 	switch {
@@ -73,7 +73,7 @@ func (a resetStatements) place(ctx context.Context) (read.StatementsPlace, *read
 	return p, s, nil
 }
 
-// Plan implements remediate.Remedy.
+// Plan implements remediate.Executor.
 func (a resetStatements) Plan(ctx context.Context, r remediate.Request) (remediate.Plan, error) {
 	return session.Plan(ctx, a.target, r, a.plan)
 }
@@ -84,7 +84,7 @@ func (a resetStatements) plan(ctx context.Context, _ remediate.Request) (p remed
 		return p, err
 	}
 	if !s.MayReset {
-		_ = p.Lack(remediate.Refuse(remediate.ReasonPrivilege, "role %s may not reset the statistics: grant execute on function %s.pg_stat_statements_reset to it, in database %q", s.Role, place.Schema, place.Database)) // it is noted
+		_ = p.NoteMissing(remediate.Refuse(remediate.ReasonPrivilege, "role %s may not reset the statistics: grant execute on function %s.pg_stat_statements_reset to it, in database %q", s.Role, place.Schema, place.Database)) // it is noted
 	}
 	rows, err := read.ReadSlowest(ctx, a.target, place, slowest)
 	switch {
@@ -110,7 +110,7 @@ func (a resetStatements) plan(ctx context.Context, _ remediate.Request) (p remed
 	return p, nil
 }
 
-// Apply implements remediate.Remedy.
+// Apply implements remediate.Executor.
 func (a resetStatements) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
 	if _, err := time.Parse(time.RFC3339Nano, s.Args["since"]); err != nil {
 		return fmt.Errorf("step: since: %w", err)
@@ -125,7 +125,7 @@ func (a resetStatements) Apply(ctx context.Context, f remediate.Fence, s remedia
 	}.carry(ctx, f, s.Do)
 }
 
-// Measure implements remediate.Remedy.
+// Measure implements remediate.Executor.
 func (a resetStatements) Measure(ctx context.Context, _ remediate.Request) (float64, error) {
 	_, s, err := a.place(ctx)
 	if err != nil {

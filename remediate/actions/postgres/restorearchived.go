@@ -43,7 +43,7 @@ rows with those that are there, by each unique index and exclusion constraint. R
 two objects with the same key are met only when they come: the run stops there, and
 says how many are back. An object has the values of stored generated columns: where the
 table would make others, the run is refused, unless the column is named in without.
-A name (regclass and the like) that stands for something else by now is refused.
+A name (regclass and similar types) that now refers to another object is refused.
 Objects of an earlier table of the same name are refused, unless earlier_table is true. It is read piece by piece, so that an object of any size
 can be brought back. Each object is then one
 transaction, which compares the definitions of the table and of the partitions that the
@@ -63,9 +63,9 @@ schema upkeep; nothing on an archive's table.`,
 			{Name: "without", Type: remediate.Text, Doc: "Columns of the archive's own, with commas between: their values are not brought back, and are gone with the archive's rows. Of a folder or a bucket: columns that the table may generate anew, with other values than the rows had."},
 			{Name: earlierParam, Type: remediate.Bool, Doc: "Rows come back that a folder or a bucket has of an earlier table of the same name: the one of now was made in its place, from a dump for example."},
 		}, pacing()...),
-		Timeout: 6 * time.Hour,
-		Cancel:  remediate.CancelAnytime,
-		Remedy:  restoreArchived{t},
+		Timeout:  6 * time.Hour,
+		Cancel:   remediate.CancelAnytime,
+		Executor: restoreArchived{t},
 	}
 }
 
@@ -76,7 +76,7 @@ func (a restoreArchived) Headroom(ctx context.Context, _ remediate.Request) (rem
 	return headroom(ctx, a.target)
 }
 
-// Plan implements remediate.Remedy.
+// Plan implements remediate.Executor.
 func (a restoreArchived) Plan(ctx context.Context, r remediate.Request) (remediate.Plan, error) {
 	return session.PlanWrites(ctx, a.target, r, a.plan)
 }
@@ -105,7 +105,7 @@ func (a restoreArchived) plan(ctx context.Context, r remediate.Request) (p remed
 	return p, err
 }
 
-// Apply implements remediate.Remedy.
+// Apply implements remediate.Executor.
 func (a restoreArchived) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
 	return a.moving().apply(ctx, f, s)
 }
@@ -117,7 +117,7 @@ func (a restoreArchived) Configured(_ remediate.Request, s remediate.Step) error
 
 func (a restoreArchived) moving() moving { return moving{target: a.target, action: nameRestore} }
 
-// Measure implements remediate.Remedy.
+// Measure implements remediate.Executor.
 func (a restoreArchived) Measure(ctx context.Context, r remediate.Request) (float64, error) {
 	db, err := database(ctx, a.target, r)
 	if err != nil {
@@ -143,7 +143,7 @@ func (a restoreArchived) Measure(ctx context.Context, r remediate.Request) (floa
 	return read.ReadArchived(ctx, db, entry, since, until)
 }
 
-// span reads the parameters since and until. Both are wanted: an empty one never
+// span reads the parameters since and until. Both are required: an empty one never
 // means "all".
 func span(params map[string]string) (since, until time.Time, err error) {
 	if since, err = moment("since", params["since"]); err != nil {

@@ -25,12 +25,12 @@ const (
 	cancelWithin = 5 * time.Second
 
 	// idleFor is how long a session that holds the subject's lock may run no
-	// statement before it is taken for one whose owner stands still. Between two
+	// statement before it is taken for one whose owner is frozen. Between two
 	// statements of a session that works, only the fence is asked.
 	idleFor = 2 * time.Second
 
 	// idleEnd is when the server ends a session of ours by itself that says nothing
-	// (14 and later), in case that nobody else comes to act on the subject.
+	// (14 and later), in case no other run comes to act on the subject.
 	idleEnd = 30 * time.Second
 )
 
@@ -58,10 +58,10 @@ type job struct {
 // A process that is killed leaves its session behind, and the server finishes
 // what it was doing, bounded by statement_timeout and still holding the lock.
 // client_connection_check_interval would end it instead and leave an invalid
-// index or a vacuum for nothing. Whoever takes the run up again waits for the
+// index or a vacuum for nothing. The next owner of the run waits for the
 // lock here and then finds the step done.
 //
-// A process that stands still between taking the lock and sending the statement
+// A process that freezes between taking the lock and sending the statement
 // leaves a session that holds the lock and does nothing. Who holds the fence now
 // ends that session, so that its owner, should it wake up, can send nothing more.
 func (j job) carry(ctx context.Context, f remediate.Fence, statement string) (err error) {
@@ -138,7 +138,7 @@ func take(ctx context.Context, c *pgx.Conn, f remediate.Fence, key int64) error 
 }
 
 // standingSQL finds the session of ours that holds the subject's lock and has run
-// no statement for a while. One that runs a statement is left alone, whoever sent
+// no statement for a while. One that runs a statement is left alone, even if another run sent
 // it: its work is finished and adopted.
 const standingSQL = `
 select a.pid, a.backend_start, a.state_change
@@ -159,7 +159,7 @@ select pg_terminate_backend(pid)
   from pg_stat_activity
  where pid = $1 and backend_start = $2 and state = 'idle' and state_change = $3`
 
-// evict ends the session that holds the lock for an owner that stands still. Only
+// evict ends the session that holds the lock for a frozen owner. Only
 // who holds the fence may, and the fence is checked right before.
 func evict(ctx context.Context, c *pgx.Conn, f remediate.Fence, key int64) error {
 	var pid int32

@@ -92,8 +92,8 @@ func (w ward) apply(t *testing.T, token int64, within time.Duration, held func(c
 
 func held(context.Context) error { return nil }
 
-// freeze carries the step out as an owner does that stands still after it has
-// looked at its fence. It returns when the owner stands still; thaw wakes it up and
+// freeze carries the step out as an owner does that freezes after it has
+// looked at its fence. It returns when the owner is frozen; thaw wakes it up and
 // returns what became of it.
 func (w ward) freeze(t *testing.T) (thaw func() error) {
 	t.Helper()
@@ -105,7 +105,7 @@ func (w ward) freeze(t *testing.T) (thaw func() error) {
 				close(standing)
 				<-wake
 			}
-			return nil // what it saw before it stood still
+			return nil // what it saw before it froze
 		})
 	}()
 	select {
@@ -121,7 +121,7 @@ func (w ward) freeze(t *testing.T) (thaw func() error) {
 	}
 }
 
-// An owner that stands still right before it acts loses its session to the next
+// An owner that freezes right before it acts loses its session to the next
 // owner. When it wakes up it can do nothing: the effect is there once.
 func TestTakeover(t *testing.T) {
 	for _, version := range []string{"13", "", "18"} { // before 14 no session ends by itself
@@ -129,7 +129,7 @@ func TestTakeover(t *testing.T) {
 			w := admit(t, own(t, version, nil).URL, "postgres")
 			thaw := w.freeze(t)
 			if n := w.number(t, "select count(*) from pg_stat_activity where application_name = 'upkeep postgres/vacuum fence 1' and state = 'idle'"); n != 1 {
-				t.Errorf("%d sessions say under which fence they stand, want 1", n)
+				t.Errorf("%d sessions carry their fence, want 1", n)
 			}
 			began := time.Now()
 			if err := w.apply(t, 2, takeover, held); err != nil {
@@ -138,7 +138,7 @@ func TestTakeover(t *testing.T) {
 			t.Logf("the next owner was done after %s", time.Since(began).Round(time.Millisecond))
 			w.settled(t, 1)
 			if err := thaw(); err == nil {
-				t.Error("the owner that woke up was told that it has done its step")
+				t.Error("the owner that woke up believes that it has done its step")
 			}
 			w.settled(t, 1)
 			if n := w.number(t, "select count(*) from pg_locks where locktype = 'advisory'"); n != 0 {
@@ -148,7 +148,7 @@ func TestTakeover(t *testing.T) {
 	}
 }
 
-// settled waits until the statistics tell of so many vacuums, and a moment longer,
+// settled waits until the statistics count so many vacuums, and a moment longer,
 // so that one too many would be seen.
 func (w ward) settled(t *testing.T, want int) {
 	t.Helper()
@@ -160,7 +160,7 @@ func (w ward) settled(t *testing.T, want int) {
 	}
 }
 
-// Who has lost the right to act ends nobody's session.
+// An owner that has lost its fence ends no session.
 func TestTakeoverWantsTheFence(t *testing.T) {
 	url, database := servertest.Database(t)
 	w := admit(t, url, database)
@@ -170,7 +170,7 @@ func TestTakeoverWantsTheFence(t *testing.T) {
 		t.Errorf("Apply under a passed fence: %v", err)
 	}
 	if err := thaw(); err != nil {
-		t.Errorf("the owner, whose session nobody may end: %v", err)
+		t.Errorf("the owner, whose session must not be ended: %v", err)
 	}
 	w.settled(t, 1)
 }
@@ -216,7 +216,7 @@ func TestTakeoverWaitsForWork(t *testing.T) {
 	w.settled(t, 2)
 }
 
-// An owner that stands still after it has sent the statement has done its work:
+// An owner that freezes after it has sent the statement has done its work:
 // its session is ended for the lock, and the step is not done again.
 func TestTakeoverAdopts(t *testing.T) {
 	url, database := servertest.Database(t)
@@ -248,7 +248,7 @@ func TestVacuumAnalyzesTheRest(t *testing.T) {
 	}
 }
 
-// A session that is not upkeep's is nobody's to end, whatever it holds.
+// A session that is not upkeep's is never ended, whatever it holds.
 func TestTakeoverLeavesStrangers(t *testing.T) {
 	url, database := servertest.Database(t)
 	w := admit(t, url, database)
@@ -263,7 +263,7 @@ func TestTakeoverLeavesStrangers(t *testing.T) {
 	w.settled(t, 1)
 }
 
-// Parameters stand in the statement that people approve of, and nothing else can
+// Parameters are in the statement that people approve, and nothing else can
 // come in by them.
 func TestVacuumParameters(t *testing.T) {
 	url, database := servertest.Database(t)

@@ -95,7 +95,7 @@ func TestRestoreMeetsPeriods(t *testing.T) {
 	}
 }
 
-// Objects by another age column are told of, beside those that come back.
+// Objects by another age column are reported, beside those that come back.
 func TestRestoreTellsOtherColumns(t *testing.T) {
 	t.Parallel()
 	s := shelved(t, "", "id bigint primary key, at timestamptz not null, changed timestamptz not null, tags text[], note text not null",
@@ -120,7 +120,7 @@ func TestRestoreTellsOtherColumns(t *testing.T) {
 }
 
 // What a crash empties takes no rows back, what is in memory keeps none, and what rows
-// may break is told.
+// may break is reported.
 func TestArchiveLasts(t *testing.T) {
 	t.Parallel()
 	s := shelved(t, "", "id bigint primary key, at timestamptz not null, tags text[], note text not null",

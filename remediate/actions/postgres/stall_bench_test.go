@@ -37,7 +37,7 @@ func BenchmarkStall(b *testing.B) {
 }
 
 // run works in a fresh copy while clients work there too.
-func (w site) run(b *testing.B, r remedy, work func(*bed, context.Context) error) outcome {
+func (w site) run(b *testing.B, r executor, work func(*bed, context.Context) error) outcome {
 	b.Helper()
 	t := w.bed(b, r)
 	rows := t.rowsThere(b)
@@ -61,9 +61,9 @@ func (w site) run(b *testing.B, r remedy, work func(*bed, context.Context) error
 	return o
 }
 
-func (r remedy) report(b *testing.B, ours, naive outcome) {
+func (r executor) report(b *testing.B, ours, naive outcome) {
 	b.Helper()
-	beside := "nobody does it in a way that stops others"
+	beside := "the usual way does not block others"
 	if len(r.naive) > 0 {
 		ratio := ours.worst.Seconds() / max(naive.worst.Seconds(), 1e-9)
 		verdict := "goal met"

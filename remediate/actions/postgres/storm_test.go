@@ -202,7 +202,7 @@ func (a *tally) report() string {
 	return b.String()
 }
 
-// storm goes through one seed.
+// storm runs one seed.
 func (s *sky) storm(t *testing.T, seed int, total *tally) {
 	w := newWorld(t, s, seed)
 	defer func() {

@@ -22,7 +22,7 @@ func kinds() []kind {
 // possible reports whether a kind can fall between two batches of an action.
 func possible(string, string) bool { return true }
 
-// archive is the other table: the destination, and the source where that is none.
+// archive is the other table: the destination, or the source without one.
 func (w *world) archive() string {
 	if w.scene.to == "table" {
 		return dstName

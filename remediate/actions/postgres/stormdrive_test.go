@@ -51,8 +51,8 @@ func (w *world) turn() act {
 	}
 }
 
-// stock puts a few objects into the store, with no storm, so that there is something to
-// bring back, in several transactions. An archive that is refused stays away.
+// stock puts a few objects into the store, with no storm, so that something can be
+// brought back, in several transactions. An archive that is refused stays away.
 func (w *world) stock() {
 	if w.store == nil {
 		return
@@ -148,7 +148,7 @@ func (w *world) drive() {
 	w.end(act{name: "quiet " + a.name}, err)
 }
 
-// refill sees to it that there are old rows.
+// refill makes sure that old rows exist.
 func (w *world) refill() {
 	if w.scene.parts && w.rng.IntN(2) == 0 {
 		w.blow("refill", func(q *gust) error { return q.newPart(60) })

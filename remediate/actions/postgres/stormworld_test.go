@@ -269,7 +269,7 @@ func (q *gust) hazard(name string, undo func(*gust) error) {
 }
 
 // patience is how long a statement of the storm waits for a lock. Between two
-// batches, nobody else can go on meanwhile.
+// batches, no other statement can proceed meanwhile.
 func (w *world) patience() string {
 	if w.beside || w.running == "" {
 		return "2s"

@@ -97,8 +97,8 @@ func many[T any](ctx context.Context, q read.Querier, sql string, args ...any) (
 	return pgx.CollectRows(rows, pgx.RowToStructByPos[T])
 }
 
-// fit refuses a table that rows cannot be moved from or to without harm. Which rights lack
-// is noted in the plan.
+// fit refuses a table that rows cannot be moved from or to without harm. Missing rights
+// are noted in the plan.
 func (s side) fit(p place, o operation, plan *remediate.Plan) error {
 	unfit := func(format string, args ...any) error {
 		return remediate.Refuse(remediate.ReasonUnfit, "%s "+format, append([]any{p}, args...)...)
@@ -124,10 +124,10 @@ func (s side) fit(p place, o operation, plan *remediate.Plan) error {
 	return s.permitted(p, o, plan)
 }
 
-// permitted notes the rights that the role lacks, and refuses where it may not even look.
+// permitted notes the missing rights of the role, and refuses if it may not even look.
 func (s side) permitted(p place, o operation, plan *remediate.Plan) error {
 	lacks := func(grant string) error {
-		return remediate.Refuse(remediate.ReasonPrivilege, "role %s lacks a right: %s to %s", s.Role, grant, pgx.Identifier{s.Role}.Sanitize())
+		return remediate.Refuse(remediate.ReasonPrivilege, "role %s needs a right: %s to %s", s.Role, grant, pgx.Identifier{s.Role}.Sanitize())
 	}
 	for _, right := range []struct {
 		lacks, blind bool
@@ -143,7 +143,7 @@ func (s side) permitted(p place, o operation, plan *remediate.Plan) error {
 		case right.lacks && right.blind:
 			return plan.Blind(lacks(right.grant))
 		case right.lacks:
-			_ = plan.Lack(lacks(right.grant)) // it is noted
+			_ = plan.NoteMissing(lacks(right.grant)) // it is noted
 		}
 	}
 	return nil
@@ -252,7 +252,7 @@ func (l link) fit(role string) error {
 	return nil
 }
 
-// free is the condition that nobody refers to row t. OFFSET 0 keeps it a look into
+// free is the condition that no row refers to row t. OFFSET 0 keeps it a look into
 // the index for each row, instead of a join that reads the whole other table.
 func (l link) free() string {
 	var on []string

@@ -24,7 +24,7 @@ func TestArchiveRefusals(t *testing.T) {
 		name, sql, reason, want string
 	}{
 		{"no destination", "", remediate.ReasonUnfit, "create table"},
-		{"a column lacks", "create table $to (id int, at timestamptz)", remediate.ReasonUnfit, `alter table "public"."$to" add column "v" character varying(20)`},
+		{"a column is missing", "create table $to (id int, at timestamptz)", remediate.ReasonUnfit, `alter table "public"."$to" add column "v" character varying(20)`},
 		{"another type", "create table $to (id bigint, at timestamptz, v varchar(20))", remediate.ReasonUnfit, `type integer`},
 		{"a shorter type", "create table $to (id int, at timestamptz, v varchar(10))", remediate.ReasonUnfit, `type character varying(20)`},
 		{"a column more", "create table $to (like $from, more int not null)", remediate.ReasonUnfit, "NOT NULL and has no default"},
@@ -91,7 +91,7 @@ func archiving(t *testing.T, url, database, from string) remediate.Action {
 	return postgres.Archive(p)
 }
 
-// A role is told which right it lacks, one after the other, and then it can.
+// The missing rights of a role are named, one after the other, and then it can act.
 func TestArchiveRights(t *testing.T) {
 	url, database := servertest.Database(t)
 	servertest.Exec(t, url, "create schema s", "create table s.logs (id int primary key, at timestamptz)", "create table s.old (like s.logs)", "create table s.refs (id int references s.logs)", "create index on s.refs (id)",

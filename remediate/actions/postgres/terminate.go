@@ -23,24 +23,24 @@ func Terminate(t *target.Postgres) remediate.Action {
 	return remediate.Action{
 		Name:   "postgres/terminate",
 		Target: t.Name,
-		Doc: `Terminate ends the one session of a database that is most in the way, with pg_terminate_backend, when a person agrees.
+		Doc: `Terminate ends the worst blocking session of a database with pg_terminate_backend, after a person has approved it.
 
-Which one that is says the parameter of: the one that has been idle within its
-transaction for longest (idle), whose transaction has been open for longest
-(transaction), whom the session that waits longest for a lock waits for (blocker), or
-who holds the most dead rows back (horizon). It is the session that the metric of
-the same label tells of, and the measure is that metric.
+The parameter of selects the kind: the session that is idle in transaction for the
+longest time (idle), the one with the oldest open transaction (transaction), the blocker
+of the longest lock wait (blocker), or the one with the oldest xmin horizon, which holds
+back the most dead rows (horizon). It is the session that the metric with the same label
+reports, and the run is verified by that metric.
 
-What the session has not committed is lost, and its client gets an error. The plan
-says whose it is, from where, since when, whether it has written, who waits for it,
-and what it ran last, without literals. The session is named by its process and the
-moments at which it, its transaction, and where it is idle its idleness began. They
-are compared in the statement that ends it: a session that has moved on is left
-alone, and the step is done. Else it is done when the session is gone.
+Uncommitted changes of the session are lost, and its client gets an error. The plan
+shows its user, client address, start time, whether it has written, which sessions wait
+for it, and its last statement without literals. The session is identified by its
+process id and the start times of the session, its transaction and its idle state. The
+statement that ends it compares them: if the session has moved on it is left alone, and
+the step is done. Otherwise the step is done when the session is gone.
 
-It always asks. It refuses who must not be ended, and says who that is: walsenders,
-autovacuum and other processes of the server, sessions of upkeep, backups (which say
-so by their application_name: pg_dump, pg_dumpall, pg_restore, pg_basebackup,
+It always needs approval. It refuses sessions that must not be ended, and names them:
+walsenders, autovacuum and other processes of the server, sessions of upkeep, backups
+(recognized by application_name: pg_dump, pg_dumpall, pg_restore, pg_basebackup,
 pg_receivewal, pgBackRest, Barman, WAL-G) and pg_repack. Prepared transactions and
 replication slots are named and left to people. Statements are not
 cancelled instead: that ends no transaction. Rights: pg_read_all_stats (it is in
@@ -58,15 +58,15 @@ session's role; a superuser's session is ended by superusers only.`,
 			{Grant: `grant pg_read_all_stats to :"role"`, For: "to see the sessions of others"},
 			{Grant: `grant pg_signal_backend to :"role"`, For: "to end the sessions of roles that are no superusers"},
 		},
-		Timeout: time.Minute,
-		Cancel:  remediate.CancelAnytime,
-		Remedy:  terminate{t},
+		Timeout:  time.Minute,
+		Cancel:   remediate.CancelAnytime,
+		Executor: terminate{t},
 	}
 }
 
 type terminate struct{ target *target.Postgres }
 
-// worst returns who is most in the way, or nil where nobody is.
+// worst returns the worst blocking session, or nil.
 func (a terminate) worst(ctx context.Context, r remediate.Request) (*read.SessionRow, error) {
 	of := cmp.Or(r.Params["of"], read.OfIdle)
 	if !slices.Contains([]string{read.OfIdle, read.OfTransaction, read.OfBlocker, read.OfHorizon}, of) {
@@ -87,12 +87,12 @@ func (a terminate) worst(ctx context.Context, r remediate.Request) (*read.Sessio
 	case err != nil:
 		return nil, fmt.Errorf("sessions: %w", err)
 	case len(rows) == 0:
-		return nil, nil //nolint:nilnil // nobody is in the way, and that is no fault
+		return nil, nil //nolint:nilnil // no session blocks, which is not a fault
 	}
 	return &rows[0], nil
 }
 
-// Plan implements remediate.Remedy.
+// Plan implements remediate.Executor.
 func (a terminate) Plan(ctx context.Context, r remediate.Request) (remediate.Plan, error) {
 	return session.Plan(ctx, a.target, r, a.plan)
 }
@@ -105,9 +105,9 @@ func (a terminate) plan(ctx context.Context, r remediate.Request) (p remediate.P
 	case err != nil:
 		return p, err
 	case s == nil:
-		return p, remediate.Refuse(remediate.ReasonNothing, "nobody is in the way")
+		return p, remediate.Refuse(remediate.ReasonNothing, "no session blocks")
 	}
-	if err := p.Lack(mayBeEnded(*s)); err != nil {
+	if err := p.NoteMissing(mayBeEnded(*s)); err != nil {
 		return p, err
 	}
 	p.Facts = a.facts(*s)
@@ -135,9 +135,9 @@ func mayBeEnded(s read.SessionRow) error {
 	who := fmt.Sprintf("%s, in the way for %s, since %s", s.Who(), lasting(s.Seconds), s.Since.UTC().Format(time.DateTime))
 	switch {
 	case s.What == read.Prepared:
-		return remediate.Refuse(remediate.ReasonUnfit, "%s of %q is no session: whoever prepared it has to say COMMIT PREPARED or ROLLBACK PREPARED", who, s.User)
+		return remediate.Refuse(remediate.ReasonUnfit, "%s of %q is not a session: its owner must run COMMIT PREPARED or ROLLBACK PREPARED", who, s.User)
 	case s.What == read.Slot:
-		return remediate.Refuse(remediate.ReasonUnfit, "%s is no session: look at its standby, and drop the slot where there will be none again", who)
+		return remediate.Refuse(remediate.ReasonUnfit, "%s is not a session: check its standby, and drop the slot if the standby will not come back", who)
 	case s.Type != "client backend":
 		return remediate.Refuse(remediate.ReasonUnfit, "%s is a process of the server, which is not ended", who)
 	case s.Ours:
@@ -193,7 +193,7 @@ func when(t *time.Time) string {
 	return t.UTC().Format(time.DateTime)
 }
 
-// stamp writes a time as exactly as the server knows it; "" where there is none.
+// stamp writes a time as exactly as the server knows it, or "".
 func stamp(t *time.Time) string {
 	if t == nil {
 		return ""
@@ -233,7 +233,7 @@ func identity(args map[string]string) (string, error) {
 // it does just then may not be interruptible.
 const goneWithin = 30 * time.Second
 
-// Apply implements remediate.Remedy.
+// Apply implements remediate.Executor.
 func (a terminate) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
 	which, err := identity(s.Args)
 	if err != nil {
@@ -265,7 +265,7 @@ func present(ctx context.Context, q read.Querier, which string) (there bool, err
 
 // gone waits until the session has ended.
 func (a terminate) gone(ctx context.Context, which string) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, goneWithin, errors.New("it was told to end and is still there"))
+	ctx, cancel := context.WithTimeoutCause(ctx, goneWithin, errors.New("it was terminated and is still there"))
 	defer cancel()
 	server, err := a.target.Server()
 	if err != nil {
@@ -284,7 +284,7 @@ func (a terminate) gone(ctx context.Context, which string) error {
 	}
 }
 
-// Measure implements remediate.Remedy.
+// Measure implements remediate.Executor.
 func (a terminate) Measure(ctx context.Context, r remediate.Request) (float64, error) {
 	s, err := a.worst(ctx, r)
 	if err != nil || s == nil {

@@ -100,7 +100,7 @@ func TestTerminate(t *testing.T) {
 	}
 }
 
-// Of three in a queue the head is ended, and only it; people are told before whose
+// Of three in a queue the head is ended, and only it; the plan says whose
 // session it is, who waits for it, and what it ran, without literals.
 func TestTerminateBlocker(t *testing.T) {
 	c := open(t)
@@ -127,7 +127,7 @@ func TestTerminateBlocker(t *testing.T) {
 		}
 	}
 	if strings.Contains(facts, "hunter2") {
-		t.Errorf("a literal is told:\n%s", facts)
+		t.Errorf("a literal is shown:\n%s", facts)
 	}
 	t.Log(facts)
 	carryPlan(t, action, plan)
@@ -180,7 +180,7 @@ func TestTerminateLeavesAnother(t *testing.T) {
 		t.Errorf("Apply: %v", err)
 	}
 	if !c.alive(t, session) {
-		t.Error("a session was ended that nobody planned for")
+		t.Error("a session was ended that was not in the plan")
 	}
 }
 
@@ -207,8 +207,8 @@ func TestTerminateRefuses(t *testing.T) {
 		sick           func(t *testing.T) *pgx.Conn
 		reason, names  string
 	}{
-		{"nobody", "upkeep", "idle", nil, remediate.ReasonNothing, "nobody"},
-		{"no way that there is", "upkeep", "all", nil, remediate.ReasonSubject, "idle, transaction, blocker or horizon"},
+		{"no session", "upkeep", "idle", nil, remediate.ReasonNothing, "no session blocks"},
+		{"an unknown kind", "upkeep", "all", nil, remediate.ReasonSubject, "idle, transaction, blocker or horizon"},
 		{"what cannot be seen", "blind", "idle", func(t *testing.T) *pgx.Conn { return super.as(t, "forgotten", holds) }, remediate.ReasonPrivilege, "grant pg_read_all_stats"},
 		{"without the right", "weak", "idle", func(t *testing.T) *pgx.Conn { return app.as(t, "forgotten", holds) }, remediate.ReasonPrivilege, "grant pg_signal_backend"},
 		{"a superuser's", "signals", "horizon", func(t *testing.T) *pgx.Conn { return super.as(t, "forgotten", holds) }, remediate.ReasonPrivilege, "superuser"},

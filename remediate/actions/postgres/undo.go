@@ -62,7 +62,7 @@ func (a moving) undo(ctx context.Context, f remediate.Fence, s remediate.Step) (
 
 // returned undoes what a run of ours has done to the partition, and says what it found.
 func (p part) returned(ctx context.Context) (string, error) {
-	now, err := p.stands(ctx, p.c)
+	now, err := p.whereabouts(ctx, p.c)
 	switch {
 	case errors.Is(err, remediate.ErrGone):
 		return fmt.Sprintf("partition %s is dropped", p.self), nil

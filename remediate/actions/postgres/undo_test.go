@@ -32,7 +32,7 @@ func (y *yard) undo(t *testing.T, a remediate.Action, s remediate.Step) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	u, ok := a.Remedy.(remediate.Undoer)
+	u, ok := a.Executor.(remediate.Undoer)
 	if !ok {
 		t.Fatalf("%s undoes nothing", a.Name)
 	}
@@ -89,16 +89,16 @@ func TestUndoPartitions(t *testing.T) {
 			apply(t, bare, remediate.Fence{Held: held}, plan.Steps[1])
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
-			found, err := bare.Remedy.(remediate.Undoer).Undo(ctx, remediate.Fence{Held: held}, plan.Steps[1])
+			found, err := bare.Executor.(remediate.Undoer).Undo(ctx, remediate.Fence{Held: held}, plan.Steps[1])
 			if err != nil || !strings.Contains(found, "t_2021") {
 				t.Errorf("a step that is done: %q %v", found, err)
 			}
 			servertest.Exec(t, y.url, "alter table t detach partition t_2022")
-			if found, err := bare.Remedy.(remediate.Undoer).Undo(ctx, remediate.Fence{Held: held}, plan.Steps[2]); err == nil || found != "" {
+			if found, err := bare.Executor.(remediate.Undoer).Undo(ctx, remediate.Fence{Held: held}, plan.Steps[2]); err == nil || found != "" {
 				t.Errorf("somebody else's detachment: %q %v", found, err)
 			}
 			if !strings.Contains(plan.Steps[0].Left, `ALTER TABLE "public"."t" ATTACH PARTITION "public"."t_2020" FOR VALUES FROM`) {
-				t.Errorf("what people are told: %s", plan.Steps[0].Left)
+				t.Errorf("the text for people: %s", plan.Steps[0].Left)
 			}
 		})
 	}
@@ -131,7 +131,7 @@ func TestUndoTaken(t *testing.T) {
 			}
 			rows := y.number(t, "select count(*) from t_2020")
 			servertest.Exec(t, y.url, strings.Split(c.do, "; ")...)
-			if _, err := a.Remedy.(remediate.Undoer).Undo(ctx, remediate.Fence{Token: 2, Held: held}, plan.Steps[0]); err == nil {
+			if _, err := a.Executor.(remediate.Undoer).Undo(ctx, remediate.Fence{Token: 2, Held: held}, plan.Steps[0]); err == nil {
 				t.Error("Undo reports nothing")
 			}
 			if err := a.Apply(ctx, remediate.Fence{Token: 3, Held: held}, plan.Steps[0]); err == nil {
@@ -209,12 +209,12 @@ func TestUndoRepack(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for n, want := range []string{"the trigger and the log that pg_repack left are dropped", ""} {
-		found, err := action.Remedy.(remediate.Undoer).Undo(ctx, remediate.Fence{Token: 2, Held: held}, step)
+		found, err := action.Executor.(remediate.Undoer).Undo(ctx, remediate.Fence{Token: 2, Held: held}, step)
 		if left := c.remains(t); err != nil || found != want || left != "" || c.rows(t) != before {
 			t.Errorf("try %d: %q %v, left %q", n+1, found, err, left)
 		}
 	}
 	if !strings.Contains(step.Left, "DROP TRIGGER IF EXISTS repack_trigger ON "+c.qTable) {
-		t.Errorf("what people are told: %s", step.Left)
+		t.Errorf("the text for people: %s", step.Left)
 	}
 }

@@ -90,7 +90,7 @@ func broughtBack(n int64, err error) error {
 	return fmt.Errorf("%d rows are back, and the rest is not: %w", n, err)
 }
 
-// object looks at one object and, where it is told to, brings its rows back. It is
+// object looks at one object and, if requested, brings its rows back. It is
 // read piece by piece: what it holds goes to a temporary table of the server, and no
 // further until all of it was compared.
 func (u unfiling) object(ctx context.Context, e read.Parcel, change bool) (n int64, err error) {
@@ -370,7 +370,7 @@ func (u unfiling) insert(ctx context.Context, tx pgx.Tx, p depot.Parcel, r retur
 	return n, u.asPlanned(ctx, tx, p, hit)
 }
 
-// asPlanned compares what the rows went through and into with the plan. A partition
+// asPlanned compares the path and the destination of the rows with the plan. A partition
 // that was attached since must be fit for them by itself.
 func (u unfiling) asPlanned(ctx context.Context, tx pgx.Tx, p depot.Parcel, hit []int64) error {
 	oids := hit

@@ -23,29 +23,28 @@ func Vacuum(t *target.Postgres) remediate.Action {
 		Doc: `Vacuum removes the dead rows of one table and analyzes it, with VACUUM (ANALYZE).
 
 It takes a SHARE UPDATE EXCLUSIVE lock: reads and writes go on, and autovacuum gives
-way to it. Unless it is told
-to, it does not truncate the table at its end, which needs an ACCESS EXCLUSIVE lock
-and is replayed on replicas; the space is used again by the table. Where the oldest
-transactions of the table are past half of the age at which autovacuum would have to
-come for them, it freezes its rows too, and says so.
+way to it. By default it does not truncate the end of the table, which needs an ACCESS
+EXCLUSIVE lock and is replayed on replicas; the table reuses the space. If the oldest
+transaction ids of the table are past half of autovacuum_freeze_max_age, it also freezes
+rows, and the plan says so.
 
-It refuses a replica and a role without the right, and says when it cannot help: when
-an open transaction, a prepared one, a replication slot or a standby holds back what
-is dead, it names who that is. That is known where the last vacuum, by whomever, began after that
-one held them, ended in the last quarter of an hour, and the rows are still there: what had died before
-is gone, and what is dead now has died since. A transaction younger than ten minutes is
-waited for. Where it is not known, the vacuum is made, and its second plan knows it;
-a later step of a chain is always tried, since the way may have been cleared for it. An
-active statement, a slot and a standby are known to hold what they held when they were looked at before.
+It refuses a replica and a role without the right, and it refuses when it cannot help:
+if an open transaction, a prepared transaction, a replication slot or a standby holds
+back the dead rows, the refusal names it. upkeep is sure of that only if a vacuum (its
+own or another) finished in the last 15 minutes, started after the blocker's xmin was
+set, and left the rows. It waits for a transaction younger than ten minutes. If the
+blocker is not certain, the vacuum runs, and the next plan is certain. A later step of a
+chain always runs, because an earlier step may have removed the blocker. An active
+statement, a slot or a standby counts as a blocker if it held the same xmin at the
+previous check.
 
-It is done when
-the server's counts of vacuums and analyzes by hand have grown; where only the
-vacuum was, as after an interruption between the two, the table is analyzed alone.
-While it works, the collector postgres/progress tells how far it is, and
-pg_stat_progress_vacuum does; its session is called upkeep postgres/vacuum. Cancelled,
-it leaves the table as it was, and dead rows as they were where it was still scanning.
-Values out of line are vacuumed with their table; temporary tables can be by their own
-session only, and are refused. Rights: own the table or the
+The step is done when
+vacuum_count and analyze_count of the table have grown; if only the vacuum is done, as
+after an interruption between the two, only the ANALYZE runs. The collector
+postgres/progress and pg_stat_progress_vacuum show its progress; the application_name of
+its session is upkeep postgres/vacuum. When it is cancelled, the table is unchanged, and
+the dead rows that were not removed yet remain. TOAST tables are vacuumed with their
+table. Temporary tables are refused: only their own session can vacuum them. Rights: own the table or the
 database (PostgreSQL 13 to 16), or MAINTAIN on the table and USAGE on its schema
 (17 and later); pg_read_all_stats (it is in pg_monitor) to name who holds dead rows
 back, without which it is made all the same; pg_monitor where the policy asks for
@@ -66,9 +65,9 @@ headroom.`,
 			{Grant: `grant usage on schema :"schema" to :"role"`, Since: 17, For: "to name the table"},
 			{Grant: `grant pg_read_all_stats to :"role"`, For: "to name who holds dead rows back"},
 		},
-		Timeout: 2 * time.Hour,
-		Cancel:  remediate.CancelAnytime,
-		Remedy:  vacuum{t, &sightings{first: make(map[string]time.Time)}},
+		Timeout:  2 * time.Hour,
+		Cancel:   remediate.CancelAnytime,
+		Executor: vacuum{t, &sightings{first: make(map[string]time.Time)}},
 	}
 }
 
@@ -110,7 +109,7 @@ func choose(params map[string]string) (c choices, err error) {
 	return choices{fmt.Sprintf("ANALYZE, TRUNCATE %s, PARALLEL %d%s", truncate, parallel, cleanup), freeze}, err
 }
 
-// oneOf returns what a parameter stands for.
+// oneOf returns the value of a parameter's choice.
 func oneOf(params map[string]string, name string, all map[string]string, want string) (string, error) {
 	v, ok := all[params[name]]
 	if !ok {
@@ -140,7 +139,7 @@ func (a vacuum) freezes(ctx context.Context, db *target.Database, freeze string,
 	return false, "", nil
 }
 
-// Plan implements remediate.Remedy.
+// Plan implements remediate.Executor.
 func (a vacuum) Plan(ctx context.Context, r remediate.Request) (remediate.Plan, error) {
 	return session.Plan(ctx, a.target, r, a.plan)
 }
@@ -151,7 +150,7 @@ func (a vacuum) plan(ctx context.Context, r remediate.Request) (p remediate.Plan
 		return p, err
 	}
 	db, rel, row, err := counted(ctx, a.target, r, "vacuum the table")
-	if err := p.Lack(err); err != nil {
+	if err := p.NoteMissing(err); err != nil {
 		return p, err
 	}
 	p.Facts = append(p.Facts, deadRows(row)+", the heap has "+remediate.Quantity("_bytes", float64(rel.SizeBytes)))
@@ -212,7 +211,7 @@ func (a vacuum) held(ctx context.Context, r remediate.Request, row read.VacuumRo
 	return "", nil
 }
 
-// Apply implements remediate.Remedy.
+// Apply implements remediate.Executor.
 func (a vacuum) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
 	vacuums, err := strconv.ParseInt(s.Args["vacuums"], 10, 64)
 	if err != nil {
@@ -225,7 +224,7 @@ func (a vacuum) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) 
 	return job{
 		target: a.target, server: session.Planned(s), action: "postgres/vacuum", database: s.Args["database"], schema: s.Args["schema"], table: s.Args["table"],
 		// Another vacuum or DDL holds the conflicting locks; behind a waiting
-		// VACUUM nobody queues who would not conflict with it anyway.
+		// VACUUM only sessions queue that would conflict with it anyway.
 		lockTimeout: 5 * time.Second,
 		done: func(ctx context.Context, c *pgx.Conn) (bool, error) {
 			// The statistics of a session that has just ended arrive with its end.
@@ -255,7 +254,7 @@ func analyzeRest(ctx context.Context, c *pgx.Conn, f remediate.Fence, s remediat
 	return nil
 }
 
-// Measure implements remediate.Remedy.
+// Measure implements remediate.Executor.
 func (a vacuum) Measure(ctx context.Context, r remediate.Request) (float64, error) {
 	db, err := database(ctx, a.target, r)
 	if err != nil {
@@ -288,7 +287,7 @@ func counted(ctx context.Context, t *target.Postgres, r remediate.Request, what 
 		return db, rel, row, err
 	}
 	lacks := rel.allowed(what)
-	if err := new(remediate.Plan).Lack(lacks); err != nil {
+	if err := new(remediate.Plan).NoteMissing(lacks); err != nil {
 		return db, rel, row, err
 	}
 	if rel.Kind != "r" && rel.Kind != "m" {

@@ -55,7 +55,7 @@ func (c *clinic) plans(t *testing.T, action remediate.Action, r remediate.Reques
 	return plan
 }
 
-// A vacuum that was in vain is not made again while the same transaction is open, and
+// A useless vacuum is not repeated while the same transaction is open, and
 // that one is named. What died before it began is removed, what a holder who is gone
 // held too, and a later step of a chain is always tried.
 func TestVacuumInVain(t *testing.T) {
@@ -105,7 +105,7 @@ func TestVacuumChain(t *testing.T) {
 	}
 }
 
-// A holder that began after the last vacuum keeps nobody from vacuuming: what that one
+// A holder that began after the last vacuum does not prevent a vacuum: what that one
 // left may be removed by now.
 func TestVacuumNotInVain(t *testing.T) {
 	c := open(t)
@@ -193,7 +193,7 @@ func feedBack(t *testing.T, c *clinic, slot string) (leave func()) {
 	}
 }
 
-// The table is frozen when its age asks for it, and people are told why.
+// The table is frozen when its age asks for it, and the plan says why.
 func TestVacuumFreezes(t *testing.T) {
 	t.Parallel() // on a server of its own
 	s := own(t, "", map[string]string{"autovacuum_freeze_max_age": "100000"})
@@ -230,7 +230,7 @@ func TestVacuumFreezes(t *testing.T) {
 	}
 }
 
-// While a vacuum works, whoever looks sees how far it is; cancelled, it ends on the
+// While a vacuum works, its progress is visible; cancelled, it ends on the
 // server, and the table is as it was.
 func TestVacuumCancelled(t *testing.T) {
 	c := open(t)
@@ -247,7 +247,7 @@ func TestVacuumCancelled(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- action.Apply(ctx, remediate.Fence{Token: 1, Held: held}, plan.Steps[0]) }()
 	progress := read.Progress(c.server)
-	await(t, "its progress is told", func() bool {
+	await(t, "its progress is reported", func() bool {
 		return strings.Contains(collectortest.Answer(t, progress), fmt.Sprintf(`{server="main",database="%s",schema="My \"Schema\"",table="`, c.database))
 	})
 	cancel()
@@ -271,7 +271,7 @@ func TestVacuumCancelled(t *testing.T) {
 }
 
 // Without the right to see who holds dead rows back, the table is vacuumed, and
-// people are told that it is not known.
+// the plan says that it is not known.
 func TestVacuumByItsOwner(t *testing.T) {
 	c := open(t)
 	c.connect(t) // a session of somebody else

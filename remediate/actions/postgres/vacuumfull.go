@@ -15,21 +15,21 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/session"
 )
 
-// VacuumFull writes one table anew while nobody may use it.
+// VacuumFull rewrites one table under an exclusive lock.
 func VacuumFull(t *target.Postgres) remediate.Action {
 	return remediate.Action{
 		Name:   "postgres/vacuum_full",
 		Target: t.Name,
-		Doc: `VacuumFull writes one table and its indexes anew with VACUUM (FULL, ANALYZE), while nobody can read or write it.
+		Doc: `VacuumFull writes one table and its indexes anew with VACUUM (FULL, ANALYZE), under a lock that blocks all reads and writes.
 
-It is for what postgres/repack cannot do, asks a person each time, and waits for a
-maintenance window. It holds an ACCESS EXCLUSIVE lock to its end: the plan says for about
-how long, from the sizes and a careful rate, who uses the table now, and what else
-would wait with it. It does not queue for that lock: it waits half a second for it, in
-which others queue behind it, lets those pass, and tries again, for ten minutes; then it
-gives up and names who was in the way. It refuses where the disk is known to be too
-small for the copy, or little can be won. It is done when the table has another file;
-cancelled before, it leaves the table as it was. Transactions that began before it and
+It is for tables that postgres/repack cannot handle. It needs approval each time, and
+waits for a maintenance window. It holds an ACCESS EXCLUSIVE lock until its end: the plan
+estimates the duration from the sizes and a conservative rate, and lists the sessions that
+use the table and what else would wait. It does not stay in the lock queue: it waits half
+a second for the lock, while others queue behind it, lets them pass, and retries, for ten
+minutes; then it gives up and names the blocking sessions. It refuses if the disk is known
+to be too small for the copy, or if little space can be reclaimed. It is done when the
+table has another file; if it is cancelled before, the table is unchanged. Transactions that began before it and
 have not read the table yet see it as it was afterwards. Rights: own the table or the
 database (PostgreSQL 13 to 16), or MAINTAIN on the table and USAGE on its schema (17 and
 later); SELECT on the table, for the estimate.`,
@@ -45,9 +45,9 @@ later); SELECT on the table, for the estimate.`,
 			{Grant: `grant usage on schema :"schema" to :"role"`, For: "to find the table"},
 			{Grant: `grant select on table :"schema".:"table" to :"role"`, For: "to see the statistics that the estimate is made from"},
 		},
-		Timeout: 6 * time.Hour,
-		Cancel:  remediate.CancelAnytime,
-		Remedy:  vacuumFull{t},
+		Timeout:  6 * time.Hour,
+		Cancel:   remediate.CancelAnytime,
+		Executor: vacuumFull{t},
 	}
 }
 
@@ -58,7 +58,7 @@ func (a vacuumFull) Headroom(ctx context.Context, _ remediate.Request) (remediat
 	return headroom(ctx, a.target)
 }
 
-// Plan implements remediate.Remedy.
+// Plan implements remediate.Executor.
 func (a vacuumFull) Plan(ctx context.Context, r remediate.Request) (remediate.Plan, error) {
 	return session.Plan(ctx, a.target, r, a.plan)
 }
@@ -68,7 +68,7 @@ func (a vacuumFull) plan(ctx context.Context, r remediate.Request) (p remediate.
 	if err != nil {
 		return p, err
 	}
-	if err := p.Lack(rel.allowed("vacuum the table")); err != nil {
+	if err := p.NoteMissing(rel.allowed("vacuum the table")); err != nil {
 		return p, err
 	}
 	h, err := surveyHeap(ctx, db, rel, r)
@@ -122,7 +122,7 @@ func (h heap) locked(ctx context.Context, db *target.Database) (string, error) {
 		rate, how = measured, "the rate at which this database has read its disk (track_io_timing)"
 	}
 	bytes := float64(h.SizeBytes + h.copyBytes())
-	return fmt.Sprintf("nobody can use the table for about %s: %s are read and written, at %s a second, %s",
+	return fmt.Sprintf("the table is locked for reads and writes for about %s: %s are read and written, at %s a second, %s",
 		remediate.Quantity("_seconds", max(bytes/rate, 1)), remediate.Quantity("_bytes", bytes), remediate.Quantity("_bytes", rate), how), nil
 }
 
@@ -145,7 +145,7 @@ func (h heap) users(ctx context.Context, db *target.Database) (string, error) {
 		return "", fmt.Errorf("who uses the table: %w", err)
 	}
 	if n == 0 {
-		return "nobody uses the table now", nil
+		return "no session uses the table now", nil
 	}
 	return fmt.Sprintf("%d sessions use the table now, the longest for %s: %s", n, remediate.Quantity("_seconds", age), who), nil
 }
@@ -173,7 +173,7 @@ func (h heap) dependents(ctx context.Context, db *target.Database) (string, erro
 	return strings.Join(said, "; "), nil
 }
 
-// Apply implements remediate.Remedy.
+// Apply implements remediate.Executor.
 func (a vacuumFull) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
 	j := job{
 		target: a.target, server: session.Planned(s), action: "postgres/vacuum_full", database: s.Args["database"], schema: s.Args["schema"], table: s.Args["table"],
@@ -211,12 +211,12 @@ func holders(ctx context.Context, c *pgx.Conn, s remediate.Step) error {
 	case err != nil:
 		return fmt.Errorf("who uses the table: %w", err)
 	case n == 0:
-		return errors.New("nobody holds it now")
+		return errors.New("no session holds it now")
 	}
 	return fmt.Errorf("%d sessions hold the table, the longest for %s: %s; end it, or wait for another window", n, remediate.Quantity("_seconds", age), who)
 }
 
-// Measure implements remediate.Remedy.
+// Measure implements remediate.Executor.
 func (a vacuumFull) Measure(ctx context.Context, r remediate.Request) (float64, error) {
 	return tableBloat(ctx, a.target, r)
 }

@@ -25,7 +25,7 @@ const (
 	tableLock = 5 * time.Second
 
 	// patience is how long a concurrent build or drop waits for one transaction of
-	// others, where it is not told otherwise.
+	// others by default.
 	patience = "5m"
 
 	// clearAgain is when to look again whether the way is clear.
@@ -77,7 +77,7 @@ select w.who, w.age, w.excludes,
   from (select 1) one
   left join (select who, age, excludes from all_waits order by excludes desc, age desc limit 3) w on true`
 
-// waits tells who stands in the way of work on the indexes of a table.
+// waits returns the sessions that block work on the indexes of a table.
 type waits struct {
 	who    []string
 	hidden int64 // sessions that cannot be looked into
@@ -135,7 +135,7 @@ func patienceOf(params map[string]string) (time.Duration, error) {
 	return time.Duration(d), nil
 }
 
-// patienceParam is how the parameter is told of.
+// patienceParam is the declaration of the parameter.
 func patienceParam() remediate.Param {
 	return remediate.Param{
 		Name: "patience", Type: remediate.Duration, Default: patience,

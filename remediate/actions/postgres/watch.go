@@ -15,7 +15,7 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/session"
 )
 
-// contractArg is the part of a step's Args in which the plan's contract stands.
+// contractArg is the key of the plan's contract in a step's Args.
 const contractArg = "contract"
 
 // A watch compares the tables of a step with what its plan relied on.
@@ -118,15 +118,15 @@ func fitInto(r rows.Relation, durable bool) error {
 	return nil
 }
 
-// A stand is one side of a movement with all of its parts, and what is relied on of
+// A sideState is the state of one side of a movement with all of its parts, and what is relied on of
 // them.
-type stand struct {
+type sideState struct {
 	tree     []rows.Node
 	contract rows.Contract
 }
 
-// standing reads one side of a movement.
-func standingOf(ctx context.Context, q read.Querier, reader rows.Reader, oid int64) (s stand, err error) {
+// sideOf reads one side of a movement.
+func sideOf(ctx context.Context, q read.Querier, reader rows.Reader, oid int64) (s sideState, err error) {
 	if s.tree, err = rows.ReadTree(ctx, q, oid); err != nil {
 		return s, err
 	}
@@ -140,7 +140,7 @@ func standingOf(ctx context.Context, q read.Querier, reader rows.Reader, oid int
 
 // each calls a function for the relation itself and each of its parts, in the order
 // of their names.
-func (s stand) each(f func(n rows.Node, r rows.Relation) error) error {
+func (s sideState) each(f func(n rows.Node, r rows.Relation) error) error {
 	for _, n := range s.tree {
 		if r, ok := s.contract.Relations[n.OID]; ok && !n.Above {
 			if err := f(n, r); err != nil {
@@ -153,7 +153,7 @@ func (s stand) each(f func(n rows.Node, r rows.Relation) error) error {
 
 // gives refuses a side that rows cannot be deleted from without harm, and reports
 // whether a crash leaves its rows.
-func (s stand) gives() (durable bool, err error) {
+func (s sideState) gives() (durable bool, err error) {
 	return durable, s.each(func(_ rows.Node, r rows.Relation) error {
 		durable = durable || r.Kind() == "r" && !r.Unlogged()
 		return r.Unfit(rows.Delete)
@@ -161,12 +161,12 @@ func (s stand) gives() (durable bool, err error) {
 }
 
 // takes refuses a side that rows cannot be put into without harm.
-func (s stand) takes(durable bool) error {
+func (s sideState) takes(durable bool) error {
 	return s.each(func(_ rows.Node, r rows.Relation) error { return fitInto(r, durable) })
 }
 
 // below lists the relation itself and its parts.
-func (s stand) below() (oids []int64) {
+func (s sideState) below() (oids []int64) {
 	for _, n := range s.tree {
 		if !n.Above {
 			oids = append(oids, n.OID)
@@ -176,7 +176,7 @@ func (s stand) below() (oids []int64) {
 }
 
 // leaves are the parts with rows of their own.
-func (s stand) leaves() (all []rows.Node) {
+func (s sideState) leaves() (all []rows.Node) {
 	for _, n := range s.tree {
 		if n.Kind == "r" && !n.Above {
 			all = append(all, n)
@@ -186,7 +186,7 @@ func (s stand) leaves() (all []rows.Node) {
 }
 
 // published names the publications by which subscribers lose what is deleted.
-func (s stand) published() string {
+func (s sideState) published() string {
 	var all []string
 	_ = s.each(func(_ rows.Node, r rows.Relation) error {
 		all = append(all, r.Publishes(rows.Delete)...)
@@ -197,7 +197,7 @@ func (s stand) published() string {
 }
 
 // subscribed reports whether a logical subscription fills a part of it.
-func (s stand) subscribed() (is bool) {
+func (s sideState) subscribed() (is bool) {
 	_ = s.each(func(_ rows.Node, r rows.Relation) error {
 		is = is || r.Subscribed()
 		return nil
@@ -209,7 +209,7 @@ func (s stand) subscribed() (is bool) {
 // whole or not at all.
 func (s survey) promise(without []int64) rows.Contract {
 	all := rows.Contract{System: s.reader.System, Relations: make(map[int64]rows.Relation)}
-	for _, side := range []stand{s.giving, s.taking} {
+	for _, side := range []sideState{s.giving, s.taking} {
 		for oid, r := range side.contract.Relations {
 			if !slices.Contains(without, oid) {
 				all.Relations[oid] = r

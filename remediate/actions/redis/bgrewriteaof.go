@@ -16,18 +16,18 @@ func BGRewriteAOF(t *target.Redis) remediate.Action {
 	return remediate.Action{
 		Name:   "redis/bgrewriteaof",
 		Target: t.Name,
-		Doc: `BGRewriteAOF writes the append-only file anew with BGREWRITEAOF, as small as the data allow, and waits for its end.
+		Doc: `BGRewriteAOF rewrites the append-only file with BGREWRITEAOF, to its smallest size, and waits for the end.
 
-A long file takes long to read at a start, and its disk. The server forks, which it
-stands still for (about 10 ms for each GB), and memory that is written meanwhile is
-needed twice; nobody waits otherwise, and the old file holds until the new one is
-whole. A save or a rewrite that somebody else has begun is told and waited for, and
-a rewrite that succeeds so is this one. It refuses a server that keeps no
-append-only file, one that reads its data set, and, where upkeep runs beside the
-server and may look into its process, a disk or a machine without the room. It is
-done when the server's count of rewrites (before Redis 7.0: the size that the file
-had when it was last written anew) has moved and the last rewrite has succeeded. Rights: +info
-+bgrewriteaof +client|setname, and +multi +discard so that a lacking right is seen
+A large file takes disk space and makes the next start slow. The server is blocked during
+the fork (about 10 ms for each GB), and memory that is written meanwhile is needed twice.
+Clients do not wait otherwise, and the old file stays in use until the new one is
+complete. If another client has already started a save or a rewrite, the plan says so and
+the action waits for it; a rewrite that succeeds counts as this one. It refuses a server
+without an append-only file, one that is loading its data set, and, if upkeep runs on the
+same machine and can read the server's process, a disk or a machine without enough space.
+The step is done when the server's count of rewrites (before Redis 7.0: the size that the file
+had at its last rewrite) has changed and the last rewrite has succeeded. Rights: +info
++bgrewriteaof +client|setname, and +multi +discard to find a missing right
 at plan time.`,
 		Lowers:    "upkeep_redis_aof_growth_ratio",
 		Risk:      remediate.Guarded,
@@ -36,7 +36,7 @@ at plan time.`,
 		Subject:   []string{"server"},
 		Exclusive: []string{"server"},
 		Timeout:   time.Hour,
-		Remedy:    bgrewriteaof{t},
+		Executor:  bgrewriteaof{t},
 	}
 }
 
@@ -49,7 +49,7 @@ func (a bgrewriteaof) Headroom(ctx context.Context, _ remediate.Request) (remedi
 	return headroom(ctx, a.target)
 }
 
-// look asks how the file is, and refuses where there is none.
+// look reads the state of the file, and refuses if there is no file.
 func (a bgrewriteaof) look(ctx context.Context) (read.Snapshot, error) {
 	s, err := persistence(ctx, a.target.Client)
 	if err == nil && !s.AOF {
@@ -58,7 +58,7 @@ func (a bgrewriteaof) look(ctx context.Context) (read.Snapshot, error) {
 	return s, err
 }
 
-// Plan implements remediate.Remedy.
+// Plan implements remediate.Executor.
 func (a bgrewriteaof) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan, err error) {
 	b, err := bounds(r.Params)
 	if err != nil {
@@ -68,7 +68,7 @@ func (a bgrewriteaof) Plan(ctx context.Context, r remediate.Request) (p remediat
 	if err != nil {
 		return p, err
 	}
-	if err := p.Lack(allowed(ctx, a.target.Client, rewriting())); err != nil {
+	if err := p.NoteMissing(allowed(ctx, a.target.Client, rewriting())); err != nil {
 		return p, err
 	}
 	state, err := read.ReadState(ctx, a.target.Client)
@@ -93,10 +93,10 @@ func (a bgrewriteaof) Plan(ctx context.Context, r remediate.Request) (p remediat
 	p.Steps = []remediate.Step{{Do: "BGREWRITEAOF", Args: map[string]string{
 		"rewrites": strconv.FormatInt(rewrites, 10), "base": strconv.FormatFloat(s.AOFBase, 'f', 0, 64), argRunID: state.RunID,
 	}}}
-	return p, p.Lacking()
+	return p, p.Missing()
 }
 
-// Apply implements remediate.Remedy.
+// Apply implements remediate.Executor.
 func (a bgrewriteaof) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
 	rewrites, err := strconv.ParseInt(s.Args["rewrites"], 10, 64)
 	if err != nil {
@@ -123,7 +123,7 @@ func (a bgrewriteaof) Apply(ctx context.Context, f remediate.Fence, s remediate.
 	}.carry(ctx, f)
 }
 
-// Measure implements remediate.Remedy.
+// Measure implements remediate.Executor.
 func (a bgrewriteaof) Measure(ctx context.Context, _ remediate.Request) (float64, error) {
 	s, err := a.look(ctx)
 	return s.AOFGrowth(), err

@@ -63,7 +63,7 @@ func TestBGRewriteAOFOfAnother(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !strings.Contains(strings.Join(plan.Facts, "; "), "is being written anew: that is waited for") {
-		t.Errorf("the plan does not tell of it: %q", plan.Facts)
+		t.Errorf("the plan does not mention it: %q", plan.Facts)
 	}
 	if err := action.Apply(t.Context(), fence(), plan.Steps[0]); err != nil {
 		t.Fatal(err)
@@ -76,7 +76,7 @@ func TestBGRewriteAOFOfAnother(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !strings.Contains(strings.Join(plan.Facts, "; "), "a snapshot is being made already") {
-		t.Errorf("the plan does not tell of it: %q", plan.Facts)
+		t.Errorf("the plan does not mention it: %q", plan.Facts)
 	}
 	if err := action.Apply(t.Context(), fence(), plan.Steps[0]); err != nil {
 		t.Fatal(err)

@@ -18,19 +18,19 @@ func BGSave(t *target.Redis) remediate.Action {
 		Target: t.Name,
 		Doc: `BGSave makes an RDB snapshot with BGSAVE, waits for its end and checks that it succeeded.
 
-The server forks, which it stands still for (about 10 ms for each GB), and memory
-that is written meanwhile is needed twice; nobody waits otherwise. A save or a
-rewrite of the append-only file that somebody else has begun is told and waited
-for, and a save that succeeds so is this one. On a full disk a save fails, and with
+The server is blocked during the fork (about 10 ms for each GB), and memory that is
+written meanwhile is needed twice; clients do not wait otherwise. If another client has
+already started a save or a rewrite of the append-only file, the plan says so and the
+action waits for it; a save that succeeds counts as this one. On a full disk a save fails, and with
 stop-writes-on-bgsave-error (the default) the server then answers every write and
-PING with MISCONF, until a save succeeds: free space, and let this action run. So
-it refuses when the disk of the server's folder has less free than the server uses,
-or when the machine lacks the memory for the fork, as far as upkeep runs beside the
-server and may look into its process (as root or as the server's user); and while
-the server reads its data set. It is done when the time of the server's last save has moved, and since Redis 7.0 its
-count of saves too, and the last save has succeeded: a server that never saved calls its start its
-last save. Rights: +info
-+bgsave +client|setname, and +multi +discard so that a lacking right is seen at
+PING with MISCONF until a save succeeds: free disk space, then run this action. So
+it refuses if the free disk space is less than the server's memory, or if the machine
+has too little memory for the fork; both are known only if upkeep runs on the same
+machine and can read the server's process (as root or as the server's user). It also
+refuses while the server loads its data set. The step is done when the time of the last
+save (since Redis 7.0 also the number of saves) has changed and the last save succeeded:
+a server that never saved reports its start as its last save. Rights: +info
++bgsave +client|setname, and +multi +discard to find a missing right at
 plan time.`,
 		Lowers:    "upkeep_redis_snapshot_age_seconds",
 		Risk:      remediate.Guarded,
@@ -39,7 +39,7 @@ plan time.`,
 		Subject:   []string{"server"},
 		Exclusive: []string{"server"},
 		Timeout:   time.Hour,
-		Remedy:    bgsave{t},
+		Executor:  bgsave{t},
 	}
 }
 
@@ -52,7 +52,7 @@ func (a bgsave) Headroom(ctx context.Context, _ remediate.Request) (remediate.He
 	return headroom(ctx, a.target)
 }
 
-// Plan implements remediate.Remedy.
+// Plan implements remediate.Executor.
 func (a bgsave) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan, err error) {
 	b, err := bounds(r.Params)
 	if err != nil {
@@ -62,7 +62,7 @@ func (a bgsave) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan
 	if err != nil {
 		return p, err
 	}
-	if err := p.Lack(allowed(ctx, a.target.Client, saving())); err != nil {
+	if err := p.NoteMissing(allowed(ctx, a.target.Client, saving())); err != nil {
 		return p, err
 	}
 	state, err := read.ReadState(ctx, a.target.Client)
@@ -87,7 +87,7 @@ func (a bgsave) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan
 	p.Steps = []remediate.Step{{Do: "BGSAVE", Args: map[string]string{
 		"saves": strconv.FormatInt(saves, 10), "last_save": strconv.FormatInt(s.LastSave.Unix(), 10), argRunID: state.RunID,
 	}}}
-	return p, p.Lacking()
+	return p, p.Missing()
 }
 
 // underway tells what is waited for first.
@@ -101,7 +101,7 @@ func underway(s read.Snapshot) (facts []string) {
 	return facts
 }
 
-// Apply implements remediate.Remedy.
+// Apply implements remediate.Executor.
 func (a bgsave) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
 	saves, err := strconv.ParseInt(s.Args["saves"], 10, 64)
 	if err != nil {
@@ -116,7 +116,7 @@ func (a bgsave) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) 
 
 // save makes one snapshot more than there were. The count tells begun saves, since
 // 7.0; the time of the last one moves when a save has succeeded, and at a start, which
-// is none. A save within the second of the one before would not be known from it.
+// is not a save. A save within the second of the one before would not be known from it.
 func (a bgsave) save(ctx context.Context, f remediate.Fence, process string, saves, last int64) error {
 	return child{
 		client: a.target.Client, process: process, command: "bgsave", grant: saving().grant,
@@ -130,7 +130,7 @@ func (a bgsave) save(ctx context.Context, f remediate.Fence, process string, sav
 	}.carry(ctx, f)
 }
 
-// Measure implements remediate.Remedy.
+// Measure implements remediate.Executor.
 func (a bgsave) Measure(ctx context.Context, _ remediate.Request) (float64, error) {
 	s, err := read.ReadPersistence(ctx, a.target.Client)
 	return s.Age.Seconds(), privilege(err, "+info")

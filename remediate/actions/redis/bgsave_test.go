@@ -41,7 +41,7 @@ func noForks(t *testing.T, pid int) {
 	}
 }
 
-// A fork that the machine refuses is told as what it is.
+// A failed fork is reported as such.
 func TestBGSaveWithoutAFork(t *testing.T) {
 	s, r := processOf(t)
 	action := redis.BGSave(r)
@@ -69,7 +69,7 @@ func TestBGSaveOfAnother(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !strings.Contains(strings.Join(plan.Facts, "; "), "a snapshot is being made already") {
-		t.Errorf("the plan does not tell of it: %q", plan.Facts)
+		t.Errorf("the plan does not mention it: %q", plan.Facts)
 	}
 	if err := action.Apply(t.Context(), fence(), plan.Steps[0]); err != nil {
 		t.Fatal(err)
@@ -146,7 +146,7 @@ func TestBGSaveOnAFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !strings.Contains(strings.Join(plan.Facts, "; "), "the last attempt failed") {
-		t.Errorf("the plan does not tell of it: %q", plan.Facts)
+		t.Errorf("the plan does not mention it: %q", plan.Facts)
 	}
 	if err := action.Apply(t.Context(), fence(), plan.Steps[0]); err != nil {
 		t.Fatal(err)
@@ -154,7 +154,7 @@ func TestBGSaveOnAFullDisk(t *testing.T) {
 	do(t, r, "set", "k", "v")
 }
 
-// How much room is asked for can be told.
+// The required disk space is reported.
 func TestBGSaveParameters(t *testing.T) {
 	action := redis.BGSave(server(t))
 	for _, params := range []map[string]string{{"disk": "2"}, {"memory": "-1"}, {"disk": "much"}, {"memory": "NaN"}} {

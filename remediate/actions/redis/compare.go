@@ -26,7 +26,7 @@ const (
 	keptFile     = "file"     // the snapshot that the server reads when it starts
 	keptSettings = "settings" // a digest of each that is no password
 	keptUsers    = "users"    // a digest of the rules of each, without passwords
-	keptGoes     = "goes"     // what the person was told that it goes
+	keptGoes     = "goes"     // what the plan said would be lost
 )
 
 // keep is what is kept of a server.
@@ -140,7 +140,7 @@ func (a restart) check(ctx context.Context, s remediate.Step) error {
 	}
 	for _, is := range asArgs(state, snapshot, memory) {
 		if was := s.Args[is.name]; was != is.now {
-			return final("the server is back, and its %s is %s where it was %s: that was set while it ran and stands in no configuration file; set it again and write it down", is.name, is.now, was)
+			return final("the server is back, and its %s is %s where it was %s: it was set with CONFIG SET and is in no configuration file; set it again and save it (CONFIG REWRITE)", is.name, is.now, was)
 		}
 	}
 	if !state.Replica { // its primary has the data
@@ -225,7 +225,7 @@ func removals(calls map[string]int64) (n int64) {
 	return n
 }
 
-// settled compares settings and users: only what the person was told may have gone.
+// settled compares settings and users: only what the plan announced may be lost.
 func (a restart) settled(ctx context.Context, kept map[string]string) error {
 	now, err := a.running(ctx)
 	if err != nil {
@@ -237,7 +237,7 @@ func (a restart) settled(ctx context.Context, kept map[string]string) error {
 		was  string
 		is   map[string]string
 		what []string
-	}{{kept[keptSettings], now.digests(), []string{"the setting %s"}}, {kept[keptUsers], now.rules(), []string{"the user %s", "rules of the user %s", "that there is no user %s"}}} {
+	}{{kept[keptSettings], now.digests(), []string{"the setting %s"}}, {kept[keptUsers], now.rules(), []string{"the user %s", "rules of the user %s", "the removal of user %s"}}} {
 		was, err := parsed(of.was)
 		if err != nil {
 			return fmt.Errorf("step: %w", err)
@@ -251,7 +251,7 @@ func (a restart) settled(ctx context.Context, kept map[string]string) error {
 	}
 	if len(gone) > 0 {
 		slices.Sort(gone)
-		return final("the server is back with all its keys, and is not set as it was: %s. That was set while it ran and stands nowhere; set it again and write it down", strings.Join(gone, ", "))
+		return final("the server is back with all its keys, but its settings differ: %s. They were set at run time and are in no file; set them again and save them", strings.Join(gone, ", "))
 	}
 	return nil
 }
@@ -274,7 +274,7 @@ func (a restart) back(ctx context.Context, was string) (read.State, error) {
 			alive = time.Now()
 		}
 		if goredis.HasErrorPrefix(err, "WRONGPASS") || goredis.HasErrorPrefix(err, "NOAUTH") || denied(err) {
-			return s, fmt.Errorf("the server is back and does not let us in: our user, or its password, was set while it ran and stands in no configuration file; what came back could not be looked at: %w (%w)", err, remediate.ErrFinal)
+			return s, fmt.Errorf("the server is back and rejects our login: our user, or its password, was set at run time and is in no configuration file; the data could not be checked: %w (%w)", err, remediate.ErrFinal)
 		}
 		if time.Since(alive) > lifeIn {
 			return s, errors.Join(fmt.Errorf("the server was restarted and nothing was heard of it for %s: look at its log", lifeIn), err)

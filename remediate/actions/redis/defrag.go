@@ -47,24 +47,23 @@ func Defrag(t *target.Redis) remediate.Action {
 	return remediate.Action{
 		Name:   "redis/defrag",
 		Target: t.Name,
-		Doc: `Defrag moves the server's data together with its own active defragmentation, and switches that off again.
+		Doc: `Defrag defragments the server's memory with active defragmentation, and switches it off again.
 
-It sets activedefrag to yes and looks on, until the fragmentation is within the
-limit, nothing is moved any more, it does not get better, or the time is over. The server works on it
-between its commands, from cpu_min to cpu_max percent of its processor; commands
-wait for a slice of that, some milliseconds. Then the settings are what they were
-before: also after an error, and after a crash of upkeep, when the run is taken up
-again. It refuses an allocator that is not jemalloc, and a server that was built
-with the machine's own jemalloc instead of the one in Redis' source, as Debian's
-is: such a server cannot defragment, and the next step of the chain has to help.
-That is found out with a CONFIG SET that cannot succeed, since a second value in it
-is none (Redis 7.0 and later; before, at the moment of acting). A step done twice does
-no more. Rights: +info +config|set +client|setname; who has
+It sets activedefrag to yes and waits until the fragmentation is within the limit,
+nothing is moved any more, there is no more progress, or the time is over. The server
+defragments between commands, using cpu_min to cpu_max percent of its CPU; commands wait
+for one slice of that, some milliseconds. Then the settings are restored, also after an
+error, and after a crash of upkeep when the run is resumed. It refuses an allocator that
+is not jemalloc, and a server that was built with the system's jemalloc instead of the
+one in Redis' source, as Debian's is: such a server cannot defragment, and the next step
+of the chain has to help. To find that out it sends a CONFIG SET that cannot succeed,
+because its second value is invalid (Redis 7.0 and later; before, it finds out when it
+acts). Running the step twice does no harm. Rights: +info +config|set +client|setname; who has
 +config|set can make the server do anything, so give it to a user of its own. With
 +config|get, which shows passwords, what was set before is read; without, only
 activedefrag is touched, it is held to be no before unless the parameter keep says
-otherwise, and the limits of the processor are the server's own. +multi +discard let
-a lacking right be seen at plan time.`,
+otherwise, and the limits of the processor are the server's own. +multi +discard find
+a missing right at plan time.`,
 		Lowers: "upkeep_redis_memory_fragmentation_ratio",
 		Risk:   remediate.Guarded,
 		Rights: append(rights(setting()), remediate.Right{Grant: "+config|get", For: "to read what was set before; it shows passwords, and without it only activedefrag is touched"}),
@@ -78,7 +77,7 @@ a lacking right be seen at plan time.`,
 		Exclusive: []string{"server"},
 		Timeout:   3 * time.Hour,
 		Cancel:    remediate.CancelAnytime,
-		Remedy:    defrag{t},
+		Executor:  defrag{t},
 	}
 }
 
@@ -101,7 +100,7 @@ const (
 	back = "back "
 )
 
-// Plan implements remediate.Remedy.
+// Plan implements remediate.Executor.
 func (a defrag) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan, err error) {
 	wanted, limited, err := a.wanted(r.Params)
 	if err != nil {
@@ -117,10 +116,10 @@ func (a defrag) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan
 	if !u.Jemalloc() {
 		return p, remediate.Refuse(remediate.ReasonCannotHelp, "the server's allocator is %q: only jemalloc can be defragmented", u.Allocator)
 	}
-	if err := p.Lack(allowed(ctx, a.target.Client, setting())); err != nil {
+	if err := p.NoteMissing(allowed(ctx, a.target.Client, setting())); err != nil {
 		return p, err
 	}
-	if err := p.Lack(a.able(ctx)); err != nil {
+	if err := p.NoteMissing(a.able(ctx)); err != nil {
 		return p, err
 	}
 	limit := defaultLimit
@@ -137,7 +136,7 @@ func (a defrag) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan
 	case err != nil:
 		return p, err
 	case before == nil && limited:
-		return p, remediate.Refuse(remediate.ReasonPrivilege, "cpu_min and cpu_max are told, and what is to be set back afterwards cannot be read: grant +config|get, or leave them out and the server's own limits hold")
+		return p, remediate.Refuse(remediate.ReasonPrivilege, "cpu_min and cpu_max are set, but the values to restore afterwards cannot be read: grant +config|get, or leave both out to use the server's own limits")
 	case before == nil:
 		before, wanted = map[string]string{activeDefrag: "no"}, map[string]string{activeDefrag: "yes"}
 		if r.Params["keep"] == "true" || u.Defragmenting {
@@ -154,7 +153,7 @@ func (a defrag) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan
 		Undo: "CONFIG SET " + listed(args, back), Args: args,
 		Left: "settings of the defragmentation may be those that the step has set: CONFIG SET " + listed(args, back),
 	}}
-	return p, p.Lacking()
+	return p, p.Missing()
 }
 
 // wanted returns what is to be set, and whether the request says limits of its own.
@@ -184,7 +183,7 @@ func (a defrag) able(ctx context.Context) error {
 	err := a.target.Client.Do(ctx, "config", "set", activeDefrag, "yes", "maxmemory-policy", "no such policy").Err()
 	switch {
 	case err == nil:
-		return errors.New("config set: the server took a value that is none; its settings should be looked at")
+		return errors.New("config set: the server accepted an invalid value; check its settings")
 	case denied(err):
 		return privilege(err, setting().grant)
 	case unable(err):
@@ -233,7 +232,7 @@ func listed(args map[string]string, kind string) string {
 	return strings.Join(all, " ")
 }
 
-// Apply implements remediate.Remedy.
+// Apply implements remediate.Executor.
 func (a defrag) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) (err error) {
 	limit, err := strconv.ParseFloat(s.Args["limit"], 64)
 	if err != nil {
@@ -368,7 +367,7 @@ func (a defrag) watch(ctx context.Context, f remediate.Fence, u read.Usage, limi
 	}
 }
 
-// Measure implements remediate.Remedy.
+// Measure implements remediate.Executor.
 func (a defrag) Measure(ctx context.Context, _ remediate.Request) (float64, error) {
 	return fragmentation(ctx, a.target)
 }

@@ -18,7 +18,7 @@ import (
 // fragLimit is the fragmentation that the patients should come to.
 const fragLimit = 1.5
 
-// fragment deletes three of four values that stand together.
+// fragment deletes three of four adjacent values.
 func fragment(t testing.TB, r *target.Redis) {
 	t.Helper()
 	do(t, r, "flushall", "sync")
@@ -220,7 +220,7 @@ func TestDefragIsUndone(t *testing.T) {
 		t.Fatalf("%v: %s", err, settings(t, r))
 	}
 	do(t, r, "config", "set", "active-defrag-cycle-max", "33")
-	u := redis.Defrag(r).Remedy.(remediate.Undoer)
+	u := redis.Defrag(r).Executor.(remediate.Undoer)
 	found, err := u.Undo(t.Context(), fence(), step)
 	if want := strings.Replace(before, "cycle-max=40", "cycle-max=33", 1); err != nil || settings(t, r) != want || !strings.Contains(found, "activedefrag no") {
 		t.Errorf("%q %v: the settings are %s, want %s", found, err, settings(t, r), want)
@@ -229,6 +229,6 @@ func TestDefragIsUndone(t *testing.T) {
 		t.Errorf("undone twice: %q %v", found, err)
 	}
 	if !strings.Contains(step.Left, "CONFIG SET active-defrag-cycle-max 40") && !strings.Contains(step.Left, "active-defrag-cycle-max 40") {
-		t.Errorf("what people are told: %s", step.Left)
+		t.Errorf("the text for people: %s", step.Left)
 	}
 }

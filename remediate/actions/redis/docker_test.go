@@ -99,17 +99,17 @@ func TestRestartInDocker(t *testing.T) {
 		do(t, r, "set", "k", "v") // is not held
 	})
 	t.Run("no such container", func(t *testing.T) {
-		for _, name := range []string{"nobody", "../cache", "cache/json?x=", "a b"} {
+		for _, name := range []string{"missing", "../cache", "cache/json?x=", "a b"} {
 			_, err := redis.Restart(as(t, socket, secret, target.Restart{Docker: by.Docker, Container: name})).Plan(t.Context(), remediate.Request{})
 			if err == nil {
 				t.Errorf("a container %q is there", name)
 			}
 		}
-		_, err := redis.Restart(as(t, socket, secret, target.Restart{Docker: by.Docker, Container: "nobody"})).Plan(t.Context(), remediate.Request{})
-		refuses(t, err, remediate.ReasonUnfit, `no container "nobody"`)
+		_, err := redis.Restart(as(t, socket, secret, target.Restart{Docker: by.Docker, Container: "missing"})).Plan(t.Context(), remediate.Request{})
+		refuses(t, err, remediate.ReasonUnfit, `no container "missing"`)
 	})
 	t.Run("another container", func(t *testing.T) {
-		time.Sleep(3 * time.Second) // what is started within two seconds cannot be told apart
+		time.Sleep(3 * time.Second) // starts within two seconds cannot be distinguished
 		begin("other")
 		_, err := redis.Restart(as(t, socket, secret, target.Restart{Docker: by.Docker, Container: "other"})).Plan(t.Context(), remediate.Request{})
 		refuses(t, err, remediate.ReasonUnfit, "it is another")
@@ -143,7 +143,7 @@ func TestRestartInDocker(t *testing.T) {
 }
 
 // Containers of one docker compose up are started together, each with a server on the same
-// port: which of them answers is told by its address.
+// port: its address shows which of them answers.
 func TestRestartOfTheContainerBesideIt(t *testing.T) {
 	d := servertest.Docker(t)
 	redisImage(t, d)

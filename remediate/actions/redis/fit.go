@@ -66,7 +66,7 @@ func (now patient) same() error {
 	s, state := now.supervised, now.state
 	switch {
 	case !s.Running:
-		return remediate.Refuse(remediate.ReasonUnfit, "whoever restarts the server says that it does not run: it is another")
+		return remediate.Refuse(remediate.ReasonUnfit, "Docker or systemd reports that the server does not run: the container or unit is another server")
 	case now.address.IsValid() && len(s.Addresses) > 0 && !slices.Contains(s.Addresses, now.address):
 		return remediate.Refuse(remediate.ReasonUnfit, "the container has the address %s and the server answers at %s: it is another", s.Addresses[0], now.address)
 	case !s.Started.IsZero() && (state.Started.Before(s.Started.Add(-2*time.Second)) || state.Started.After(s.Started.Add(bootWithin))):
@@ -102,7 +102,7 @@ func address(ctx context.Context, c *goredis.Client) (at netip.Addr, hidden bool
 }
 
 // listens refuses a server on another port than the container or the unit starts one on:
-// those that share the machine's network are told apart by it alone.
+// those that share the machine's network are distinguished by it alone.
 func (now patient) listens() error {
 	starts := cmp.Or(now.begun.said["port"], "6379")
 	if is := now.state.Port; now.begun.known && is != 0 && strconv.Itoa(is) != starts && strconv.Itoa(is) != now.begun.said["tls-port"] { // it tells the second where the first is 0
@@ -114,7 +114,7 @@ func (now patient) listens() error {
 // stops refuses a time to stop in which the server could not save once more.
 func (now patient) stops() error {
 	if s := now.supervised; !now.dockered() && s.Grace >= 0 && s.Grace < 2*now.snapshot.Took+time.Second {
-		return remediate.Refuse(remediate.ReasonUnfit, "systemd kills the server %s after it was told to stop, and a save takes %s: give the unit more (TimeoutStopSec)", s.Grace, now.snapshot.Took)
+		return remediate.Refuse(remediate.ReasonUnfit, "systemd kills the server %s after the stop signal, and a save takes %s: raise TimeoutStopSec of the unit", s.Grace, now.snapshot.Took)
 	}
 	return nil
 }
@@ -126,7 +126,7 @@ func (now patient) grace(took time.Duration) time.Duration {
 	switch g := now.supervised.Grace; {
 	case g < 0:
 		return longestGrace
-	case now.dockered(): // Docker is told
+	case now.dockered(): // Docker gets the timeout
 		return max(g, 10*time.Second, 2*took+10*time.Second)
 	default:
 		return g
@@ -136,14 +136,14 @@ func (now patient) grace(took time.Duration) time.Duration {
 // facts tells people what is going to be felt.
 func (now patient) facts(by target.Restart) (facts []string) {
 	load := time.Duration(now.memory.Used / loadRate * float64(time.Second)).Round(time.Second)
-	facts = append(facts, fmt.Sprintf("%d keys, %s; after the restart reading them takes about %s at most, in which nobody is answered", now.state.Keys, remediate.Quantity("_bytes", now.memory.Used), max(load, time.Second)))
+	facts = append(facts, fmt.Sprintf("%d keys, %s; after the restart loading them takes at most about %s, during which clients get no answers", now.state.Keys, remediate.Quantity("_bytes", now.memory.Used), max(load, time.Second)))
 	if now.snapshot.Took >= 0 && now.snapshot.Succeeded {
 		facts = append(facts, fmt.Sprintf("the last save took %s; writes are held about as long, %s at most, and reads go on", now.snapshot.Took, now.pause))
 	} else {
 		facts = append(facts, fmt.Sprintf("no save was made since the start: how long writes are held is not known, %s at most; reads go on", now.pause))
 	}
 	facts = append(facts, fmt.Sprintf("%s gives it %s to stop", by, map[bool]string{true: "as long as it wants", false: now.grace(now.snapshot.Took).String()}[now.supervised.Grace < 0]))
-	role := "it is a primary that nobody follows"
+	role := "it is a primary without replicas"
 	switch {
 	case now.state.Replica:
 		role = "it is a replica that follows its primary"
@@ -156,7 +156,7 @@ func (now patient) facts(by target.Restart) (facts []string) {
 		facts = append(facts, now.begun.lacks+" cannot be read from here; nothing was set since the server was started (INFO commandstats)")
 	}
 	for _, gone := range now.goes() {
-		facts = append(facts, "gone after the restart, since it was set while the server ran and stands nowhere: "+gone)
+		facts = append(facts, "lost by the restart, because it was set at run time and is in no file: "+gone)
 	}
 	return facts
 }

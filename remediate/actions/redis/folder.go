@@ -78,7 +78,7 @@ func (now patient) outlives(volatile bool) func() error {
 				return err
 			}
 		}
-		return now.stands(folders[0])
+		return now.isItself(folders[0])
 	}
 }
 
@@ -111,9 +111,9 @@ func (now patient) outlive(folder string, volatile bool) error {
 	return nil
 }
 
-// stands refuses where the folder in which the server works is not, or no longer, the
+// isItself refuses if the folder in which the server works is not, or no longer, the
 // one that its path leads to.
-func (now patient) stands(folder string) error {
+func (now patient) isItself(folder string) error {
 	if now.place.root == "" {
 		return nil
 	}
@@ -148,7 +148,7 @@ func (now patient) snapshotFile() (s saved) {
 	s.path = path.Join(now.folder(), now.file("dbfilename"))
 	f, err := openInside(now.place.root, s.path, unix.O_PATH)
 	if err != nil {
-		return s // there is none yet
+		return s // the file does not exist yet
 	}
 	defer func() { _ = f.Close() }() // nothing was written
 	var st unix.Stat_t

@@ -15,7 +15,7 @@ import (
 
 func roomOf(t *testing.T, r *target.Redis) remediate.Headroom {
 	t.Helper()
-	roomer, ok := redis.BGSave(r).Remedy.(remediate.Roomer)
+	roomer, ok := redis.BGSave(r).Executor.(remediate.Roomer)
 	if !ok {
 		t.Fatal("the action cannot tell how much room there is")
 	}
@@ -26,7 +26,7 @@ func roomOf(t *testing.T, r *target.Redis) remediate.Headroom {
 	return h
 }
 
-// wait asks until what is told is as it should be.
+// wait asks until the answer is as expected.
 func wait(t *testing.T, r *target.Redis, what string, is func(remediate.Headroom) bool) {
 	t.Helper()
 	var h remediate.Headroom
@@ -38,13 +38,13 @@ func wait(t *testing.T, r *target.Redis, what string, is func(remediate.Headroom
 	t.Fatalf("%s: %+v", what, h)
 }
 
-// A replica that stands still is behind; how far one is that only begins is not
+// A frozen replica is behind; how far one is that only begins is not
 // known, and never taken for little.
 func TestHeadroom(t *testing.T) {
 	primary := server(t, "--repl-diskless-sync", "yes", "--repl-diskless-sync-delay", "3")
 	h := roomOf(t, primary)
 	if h.FreeDisk != nil || h.Transaction == nil || *h.Transaction != 0 || h.Lag == nil || *h.Lag != 0 {
-		t.Errorf("a server that nobody follows says %+v", h)
+		t.Errorf("a server without replicas reports %+v", h)
 	}
 	host, port, err := net.SplitHostPort(primary.Client.Options().Addr)
 	if err != nil {
@@ -62,7 +62,7 @@ func TestHeadroom(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	wait(t, primary, "when it stands still", func(h remediate.Headroom) bool { return h.Lag != nil && *h.Lag >= 3*time.Second })
+	wait(t, primary, "while it is frozen", func(h remediate.Headroom) bool { return h.Lag != nil && *h.Lag >= 3*time.Second })
 }
 
 func TestHeadroomOfNobody(t *testing.T) {
@@ -73,7 +73,7 @@ func TestHeadroomOfNobody(t *testing.T) {
 	t.Cleanup(r.Close)
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
-	if h, err := redis.BGSave(r).Remedy.(remediate.Roomer).Headroom(ctx, remediate.Request{}); err == nil {
+	if h, err := redis.BGSave(r).Executor.(remediate.Roomer).Headroom(ctx, remediate.Request{}); err == nil {
 		t.Errorf("a server that does not answer says %+v", h)
 	}
 }

@@ -70,16 +70,16 @@ func (f fate) judge(t *testing.T, r *target.Redis) {
 	}
 }
 
-// whileItRuns is what is set while a server runs, and what becomes of it.
+// whileItRuns is what is set while a server runs, and its result.
 func whileItRuns(folder string) []fate {
 	return []fate{
 		{name: "nothing is set"},
 		{name: "another dir", before: []string{"config|set|dir|" + folder}, refused: "the server keeps its data in " + folder + ", which was set while it runs"},
-		{name: "another dbfilename", before: []string{"config|set|dbfilename|other.rdb"}, refused: "told dbfilename other.rdb with CONFIG SET"},
-		{name: "save points", before: []string{"config|set|save|900 1"}, refused: "told save 900 1 with CONFIG SET"},
-		{name: "an append-only file", before: []string{"config|set|appendonly|yes"}, refused: "told appendonly yes"},
-		{name: "an eviction", before: []string{"config|set|maxmemory-policy|allkeys-lru"}, refused: "told maxmemory-policy allkeys-lru"},
-		{name: "a user", before: []string{"acl|setuser|app|on|>pw|~*|+@all"}, told: []string{"gone after the restart, since it was set while the server ran and stands nowhere: the user app"}},
+		{name: "another dbfilename", before: []string{"config|set|dbfilename|other.rdb"}, refused: "dbfilename is other.rdb by CONFIG SET"},
+		{name: "save points", before: []string{"config|set|save|900 1"}, refused: "save is 900 1 by CONFIG SET"},
+		{name: "an append-only file", before: []string{"config|set|appendonly|yes"}, refused: "appendonly is yes"},
+		{name: "an eviction", before: []string{"config|set|maxmemory-policy|allkeys-lru"}, refused: "maxmemory-policy is allkeys-lru"},
+		{name: "a user", before: []string{"acl|setuser|app|on|>pw|~*|+@all"}, told: []string{"lost by the restart, because it was set at run time and is in no file: the user app"}},
 		{name: "other settings", before: []string{"config|set|timeout|321", "config|set|notify-keyspace-events|KEA", "config|set|masterauth|hidden"}, told: []string{"the setting timeout", "the setting notify-keyspace-events", "the setting masterauth"}},
 		{name: "a setting and back", before: []string{"config|set|timeout|321", "config|set|timeout|0"}},
 	}
@@ -204,7 +204,7 @@ func TestRestartNamesAllThatWasSet(t *testing.T) {
 		do(t, r, set...)
 	}
 	plan, err := redis.Restart(r).Plan(t.Context(), remediate.Request{})
-	refuses(t, err, remediate.ReasonUnfit, "told appendfsync always with CONFIG SET", "told save 900 1 with CONFIG SET", "also take back the setting timeout, the user app")
+	refuses(t, err, remediate.ReasonUnfit, "appendfsync is always by CONFIG SET", "save is 900 1 by CONFIG SET", "also take back the setting timeout, the user app")
 	facts := strings.Join(plan.Facts, "; ")
 	for _, want := range []string{"the setting timeout", "the user app"} {
 		if !strings.Contains(facts, want) {
@@ -327,7 +327,7 @@ func TestRestartComparesEachTime(t *testing.T) {
 }
 
 // Keys that have an end are data too: where all of them have one, as those of sessions and
-// caches do, their loss is a loss. Those that came to their end meanwhile are none.
+// caches do, their loss is a loss. Those that expired meanwhile do not count.
 func TestRestartComparesKeysThatHaveAnEnd(t *testing.T) {
 	for name, aof := range map[string]string{"a snapshot": "no", "an append-only file": "yes"} {
 		t.Run(name, func(t *testing.T) {
@@ -359,7 +359,7 @@ func TestRestartComparesKeysThatHaveAnEnd(t *testing.T) {
 	}
 }
 
-// The server is back with its keys, and not as it was: what nobody was told of.
+// The server is back with its keys, but with other settings than announced.
 func TestRestartComparesSettings(t *testing.T) {
 	file := readable(t, "redis.conf", "timeout 10\nuser app on nopass ~* +@all\n")
 	u, r := supervisedWith(t, file)

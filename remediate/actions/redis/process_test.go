@@ -76,7 +76,7 @@ func TestNothingIsDoneByAnotherProcess(t *testing.T) {
 			}
 			// The counts were reset by the one CONFIG that may be there.
 			if did := changing().FindAllString(strings.ReplaceAll(stats, "cmdstat_config|resetstat:", ""), -1); len(did) > 0 {
-				t.Errorf("the other server was told to do %v", did)
+				t.Errorf("the other server was ordered to do %v", did)
 			}
 			name.Point(addressOf(planned))
 			for end := time.Now().Add(2 * time.Minute); r.Client.Ping(t.Context()).Err() != nil; {

@@ -21,11 +21,11 @@ That is memory in whole pages that was freed and kept for later. Pages that are
 partly used stay: of the allocator's fragmentation nothing goes away by it, which
 redis/defrag and redis/restart are for. With background threads, which is the
 default since Redis 6, the allocator gives such pages back by itself within ten
-seconds or so; so it helps rarely, and soon. The server answers nobody while the
-kernel takes the pages, some tens of milliseconds for each GB. It refuses an
+seconds or so; so the action rarely helps, and soon if at all. The server is blocked while
+the kernel takes the pages, some tens of milliseconds for each GB. It refuses an
 allocator that is not jemalloc, for which the command does nothing. Done twice it
-does no harm. Rights: +info +memory|purge +client|setname, and +multi +discard so
-that a lacking right is seen at plan time.`,
+does no harm. Rights: +info +memory|purge +client|setname, and +multi +discard
+to find a missing right at plan time.`,
 		Lowers:    "upkeep_redis_memory_retained_bytes",
 		Risk:      remediate.Guarded,
 		Rights:    rights(purging()),
@@ -33,7 +33,7 @@ that a lacking right is seen at plan time.`,
 		Exclusive: []string{"server"},
 		Timeout:   time.Minute,
 		Cancel:    remediate.CancelAnytime,
-		Remedy:    purgememory{t},
+		Executor:  purgememory{t},
 	}
 }
 
@@ -46,7 +46,7 @@ func (a purgememory) Headroom(ctx context.Context, _ remediate.Request) (remedia
 	return headroom(ctx, a.target)
 }
 
-// Plan implements remediate.Remedy.
+// Plan implements remediate.Executor.
 func (a purgememory) Plan(ctx context.Context, _ remediate.Request) (p remediate.Plan, err error) {
 	if _, err := persistence(ctx, a.target.Client); err != nil {
 		return p, err
@@ -58,7 +58,7 @@ func (a purgememory) Plan(ctx context.Context, _ remediate.Request) (p remediate
 	if !u.Jemalloc() {
 		return p, remediate.Refuse(remediate.ReasonCannotHelp, "the server's allocator is %q: MEMORY PURGE does nothing but for jemalloc", u.Allocator)
 	}
-	if err := p.Lack(allowed(ctx, a.target.Client, purging())); err != nil {
+	if err := p.NoteMissing(allowed(ctx, a.target.Client, purging())); err != nil {
 		return p, err
 	}
 	p.Facts = append(p.Facts, fmt.Sprintf("the allocator holds %s that it does not use; the server uses %s and has %s of the machine's memory",
@@ -66,7 +66,7 @@ func (a purgememory) Plan(ctx context.Context, _ remediate.Request) (p remediate
 	id, err := process(ctx, a.target.Client)
 	p.Steps = []remediate.Step{{Do: "MEMORY PURGE", Args: map[string]string{argRunID: id}}}
 	if err == nil {
-		err = p.Lacking()
+		err = p.Missing()
 	}
 	return p, err
 }
@@ -75,7 +75,7 @@ func (a purgememory) Plan(ctx context.Context, _ remediate.Request) (p remediate
 // counts every tenth of a second.
 const countedIn = time.Second
 
-// Apply implements remediate.Remedy.
+// Apply implements remediate.Executor.
 func (a purgememory) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
 	before, err := read.ReadMemory(ctx, a.target.Client)
 	if err != nil {
@@ -102,7 +102,7 @@ func (a purgememory) Apply(ctx context.Context, f remediate.Fence, s remediate.S
 	return nil // it had nothing to give back
 }
 
-// Measure implements remediate.Remedy.
+// Measure implements remediate.Executor.
 func (a purgememory) Measure(ctx context.Context, _ remediate.Request) (float64, error) {
 	u, err := read.ReadMemory(ctx, a.target.Client)
 	return u.Retained, privilege(err, "+info")

@@ -46,11 +46,11 @@ func rights(needs ...need) []remediate.Right {
 
 // allowed refuses when the server would not let us run one of the commands. They
 // are not run: the server checks the rights for each when it is put into a
-// transaction, and the transaction is discarded. Who may not even do that is told
+// transaction, and the transaction is discarded. Without that right the error comes
 // at the moment of acting.
 func allowed(ctx context.Context, c *goredis.Client, needs ...need) error {
-	// A connection of its own, which nobody gets afterwards: a transaction that could
-	// not be left would be his.
+	// A connection of its own, which is not reused: a transaction that could
+	// not be left would affect the next user.
 	options := *c.Options()
 	options.PoolSize = 1
 	alone := goredis.NewClient(&options)
@@ -79,7 +79,7 @@ func allowed(ctx context.Context, c *goredis.Client, needs ...need) error {
 		return remediate.Refuse(remediate.ReasonPrivilege, "the user may begin a transaction and not leave it: grant +discard")
 	}
 	if len(lacking) > 0 {
-		return remediate.Refuse(remediate.ReasonPrivilege, "the user lacks rights: grant %s", strings.Join(lacking, " "))
+		return remediate.Refuse(remediate.ReasonPrivilege, "the user needs further rights: grant %s", strings.Join(lacking, " "))
 	}
 	return fault
 }
@@ -87,10 +87,10 @@ func allowed(ctx context.Context, c *goredis.Client, needs ...need) error {
 // denied reports whether an answer says that the user has not the right.
 func denied(err error) bool { return goredis.HasErrorPrefix(err, "NOPERM") }
 
-// privilege makes a refusal that names the right of an answer that says it lacks.
+// privilege makes a refusal that names the missing right from an error answer.
 func privilege(err error, grant string) error {
 	if denied(err) {
-		return remediate.Refuse(remediate.ReasonPrivilege, "the user lacks rights: grant %s", grant)
+		return remediate.Refuse(remediate.ReasonPrivilege, "the user needs further rights: grant %s", grant)
 	}
 	return err
 }

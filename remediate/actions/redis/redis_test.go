@@ -140,7 +140,7 @@ func apply(t *testing.T, a remediate.Action, s *remediate.Step) error {
 // fence is one that is held.
 func fence() remediate.Fence { return remediate.Fence{Token: 1, Held: held} }
 
-// refuses expects a refusal for a reason, whose text has what is wanted.
+// refuses expects a refusal for a reason, whose text has the expected parts.
 func refuses(t *testing.T, err error, reason string, want ...string) {
 	t.Helper()
 	refusal, ok := remediate.Refused(err)
@@ -227,7 +227,7 @@ func TestBGSaveFails(t *testing.T) {
 	}
 	plan, err = action.Plan(t.Context(), remediate.Request{})
 	if err != nil || !strings.Contains(strings.Join(plan.Facts, " "), "the last attempt failed") {
-		t.Errorf("the next plan does not tell of it: %v %v", plan.Facts, err)
+		t.Errorf("the next plan does not mention it: %v %v", plan.Facts, err)
 	}
 }
 

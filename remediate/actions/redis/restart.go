@@ -24,7 +24,7 @@ const (
 	// a save on a busy disk varies.
 	leastPause = 10 * time.Second
 
-	// endPause is how long writes are held from the moment that the server is told to
+	// endPause is how long writes are held from the moment of the request to
 	// stop beyond the time that it may take for that.
 	endPause = 5 * time.Second
 
@@ -57,20 +57,18 @@ func Restart(t *target.Redis) remediate.Action {
 		Target: t.Name,
 		Doc: `Restart saves all data, verifies that, restarts the server through Docker or systemd, and checks that everything is there again.
 
-The last means against fragmentation, where the server cannot defragment. Clients
-lose their connections, and the server answers nothing while it stops and reads its
-data, which the plan estimates; so it always asks a person and acts in a maintenance
-window only. First a snapshot is made while everything goes on, where none was within the last
-ten minutes. Then writes are
-held with CLIENT PAUSE … WRITE (Redis 6.2 and later; reads go on, and nothing is
-refused), a second snapshot is made, and only when it has succeeded and nothing has
-changed since is the server restarted. So nothing that was acknowledged is lost,
-also where the server has neither save points nor an append-only file: such a
-server saves nothing by itself when it is stopped. Writes are held for the length
-of a save, at most for the parameter pause; where that is not enough they are let go
-on and nothing is restarted. It refuses where nobody is configured who restarts the
-server (restart in the target's configuration), where the container or the unit is
-not the server that answers, a server with replicas and one of a cluster (make a
+The last resort against fragmentation, for servers that cannot defragment. Clients
+lose their connections, and the server does not answer while it stops and loads its
+data; the plan estimates how long. So it always needs approval and acts only in a
+maintenance window. If the last snapshot is older than ten minutes, it first makes one
+under load. Then it holds writes with CLIENT PAUSE … WRITE (Redis 6.2 and later; reads
+go on, and no write is rejected) and makes a second snapshot. Only if that succeeded and
+nothing has changed since does it restart the server. So no acknowledged write is lost,
+even if the server has neither save points nor an append-only file: such a server saves
+nothing when it is stopped. Writes are held for the duration of a save, at most for the
+parameter pause; if that is not enough, writes continue and nothing is restarted. It
+refuses if no restart is configured for the target, if the container or unit is not the
+server that answers, a server with replicas and one of a cluster (make a
 replica the primary first, or set the parameter replicas), a replica that does not
 follow its primary, one whose save or append-only file fails, a disk without room,
 a time to stop that is shorter than a save. It refuses where the data would not
@@ -91,7 +89,7 @@ set as it was but for what the plan said. A comparison that fails ends the run a
 failed. A server that another restarts meanwhile, before its keys were counted, is
 refused. Rights: +info +bgsave +client|pause +client|unpause +client|info +client|setname
 +config|get (which shows passwords; none is kept or shown) +acl|list, and +multi +discard so that a
-lacking right is seen at plan time; of Docker POST, of systemd the right to restart the unit (root, or a rule of polkit for
+missing right is found at plan time; of Docker POST, of systemd the right to restart the unit (root, or a rule of polkit for
 org.freedesktop.systemd1.manage-units).`,
 		Lowers:   "upkeep_redis_memory_fragmentation_ratio",
 		Risk:     remediate.Guarded,
@@ -100,13 +98,13 @@ org.freedesktop.systemd1.manage-units).`,
 		Rights:   rights(restarting()...),
 		Params: append(boundParams(),
 			remediate.Param{Name: "pause", Type: remediate.Duration, Default: "1m", Doc: "How long writes may be held for the last save."},
-			remediate.Param{Name: "replicas", Type: remediate.Bool, Default: "false", Doc: "Restart it though replicas follow it or it is part of a cluster: whoever watches it may make another the primary meanwhile, and the replicas take over the data again."},
+			remediate.Param{Name: "replicas", Type: remediate.Bool, Default: "false", Doc: "Restart it though replicas follow it or it is part of a cluster: Sentinel or the cluster may promote a replica meanwhile, and the replicas copy the data again."},
 			remediate.Param{Name: "volatile", Type: remediate.Bool, Default: "false", Doc: "Restart it though its folder is in the container's own layer, or on a tmpfs of the machine: the restart keeps both, and making the container anew, or a boot, does not."},
 		),
 		Subject:   []string{"server"},
 		Exclusive: []string{"server"},
 		Timeout:   2 * time.Hour,
-		Remedy:    restart{t},
+		Executor:  restart{t},
 	}
 }
 
@@ -135,7 +133,7 @@ type patient struct {
 	hidden     bool       // we may not ask for it
 }
 
-// Plan implements remediate.Remedy.
+// Plan implements remediate.Executor.
 func (a restart) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan, err error) {
 	b, err := bounds(r.Params)
 	if err != nil {
@@ -155,16 +153,16 @@ func (a restart) Plan(ctx context.Context, r remediate.Request) (p remediate.Pla
 		return p, err
 	}
 	now.pause = time.Duration(hold)
-	if err := p.Lack(allowed(ctx, a.target.Client, restarting()...)); err != nil {
+	if err := p.NoteMissing(allowed(ctx, a.target.Client, restarting()...)); err != nil {
 		return p, err
 	}
 	if !a.target.Restart.Configured() {
-		return p, remediate.Refuse(remediate.ReasonUnfit, "nobody is configured who restarts the server: name its container or its unit in restart, where the target is configured")
+		return p, remediate.Refuse(remediate.ReasonUnfit, "no way to restart the server is configured: name its container or its unit in restart of the target")
 	}
 	if err := a.supervised(ctx, &now); err != nil {
 		return p, err
 	}
-	p.Facts = now.facts(a.target.Restart) // also where it is refused: what would go is told at once
+	p.Facts = now.facts(a.target.Restart) // also if it is refused: what would be lost is listed at once
 	volatile := r.Params["volatile"] == "true"
 	if err := a.may(now, r.Params["replicas"] == "true", volatile); err != nil {
 		return p, err
@@ -174,7 +172,7 @@ func (a restart) Plan(ctx context.Context, r remediate.Request) (p remediate.Pla
 		return p, err
 	}
 	p.Steps = []remediate.Step{a.step(now, volatile)}
-	return p, p.Lacking()
+	return p, p.Missing()
 }
 
 // may refuses what must not be restarted.
@@ -217,7 +215,7 @@ func (a restart) look(ctx context.Context) (now patient, err error) {
 	return now, err
 }
 
-// ask has the server tell of itself.
+// ask reads the state of the server.
 func (a restart) ask(ctx context.Context) (now patient, err error) {
 	if now.snapshot, err = persistence(ctx, a.target.Client); err != nil {
 		return now, err
@@ -256,7 +254,7 @@ func (a restart) supervised(ctx context.Context, now *patient) (err error) {
 	return nil
 }
 
-// Apply implements remediate.Remedy.
+// Apply implements remediate.Executor.
 func (a restart) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
 	hold, err := model.ParseDuration(s.Args["pause"])
 	if err != nil {
@@ -425,7 +423,7 @@ func (a restart) begin(ctx context.Context, grace time.Duration) error {
 	return err
 }
 
-// Measure implements remediate.Remedy.
+// Measure implements remediate.Executor.
 func (a restart) Measure(ctx context.Context, _ remediate.Request) (float64, error) {
 	return fragmentation(ctx, a.target)
 }

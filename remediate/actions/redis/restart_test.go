@@ -34,7 +34,7 @@ func TestRestart(t *testing.T) {
 	})
 	for _, c := range u.said("restart") {
 		if want := []string{"restart", "--no-ask-password", "--", unitName}; strings.Join(c[:4], " ") != strings.Join(want, " ") || strings.Contains(strings.Join(c, " "), secret) {
-			t.Fatalf("systemctl was told %q", c)
+			t.Fatalf("systemctl was called with %q", c)
 		}
 	}
 	if got := do(t, r, "dbsize"); got != "5000" {
@@ -130,7 +130,7 @@ func TestRestartGivenUp(t *testing.T) {
 	refuses(t, err, remediate.ReasonUnfit, "give pause more time")
 }
 
-// A step that is done is known to be done; what is not as it was is told.
+// A step that is done is known to be done; what has changed is reported.
 func TestRestartChecksWhatCameBack(t *testing.T) {
 	u, r := supervised(t, "--maxmemory", "100mb")
 	step := plannedRestart(t, r)
@@ -142,7 +142,7 @@ func TestRestartChecksWhatCameBack(t *testing.T) {
 	}
 	step = plannedRestart(t, r)
 	do(t, r, "config", "set", "maxmemory", "200mb")
-	refuses(t, apply(t, redis.Restart(r), &step), remediate.ReasonUnfit, "told maxmemory 209715200 with CONFIG SET, and its command line says 100mb")
+	refuses(t, apply(t, redis.Restart(r), &step), remediate.ReasonUnfit, "maxmemory is 209715200 by CONFIG SET, and its command line has 100mb")
 	if u.count() != 1 {
 		t.Errorf("it was restarted")
 	}
@@ -181,12 +181,12 @@ func TestRestartRefuses(t *testing.T) {
 	expect(remediate.ReasonUnfit, remediate.Request{}, "it is another")
 	u.pid = 0
 	_, err := redis.Restart(as(t, u.server.URL, secret, target.Restart{})).Plan(t.Context(), remediate.Request{})
-	refuses(t, err, remediate.ReasonUnfit, "nobody is configured")
+	refuses(t, err, remediate.ReasonUnfit, "no way to restart the server is configured")
 
 	second := servertest.Redis(t, "--replicaof", "127.0.0.1", fmt.Sprint(u.server.Port), "--masterauth", secret, "--repl-diskless-sync-delay", "0")
 	for end := time.Now().Add(2 * time.Minute); info(t, r, "connected_slaves") != "1"; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatal("nobody follows")
+			t.Fatal("no replica follows")
 		}
 	}
 	expect(remediate.ReasonUnfit, remediate.Request{}, "1 replicas follow the server")
@@ -225,11 +225,11 @@ func TestRestartRefuses(t *testing.T) {
 	expect(remediate.ReasonUnfit, remediate.Request{}, "the last snapshot failed")
 }
 
-// A server that was told otherwise than it is started would come back with other data.
+// A server with other settings at run time than at its start would come back with other data.
 func TestRestartReadsHowItIsStarted(t *testing.T) {
 	for _, tc := range []struct{ file, now, want string }{
-		{"appendonly no\n", "yes", "told appendonly yes with CONFIG SET, and its configuration file says no"},
-		{"appendonly no\nappendonly yes\n", "no", "told appendonly no with CONFIG SET, and its configuration file says yes"},
+		{"appendonly no\n", "yes", "appendonly is yes by CONFIG SET, and its configuration file has no"},
+		{"appendonly no\nappendonly yes\n", "no", "appendonly is no by CONFIG SET, and its configuration file has yes"},
 		{"# appendonly yes\n", "no", ""},
 		{"", "yes", "says no"},
 		{"APPENDONLY \"yes\"\n", "yes", ""},

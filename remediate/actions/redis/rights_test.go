@@ -33,7 +33,7 @@ func user(t *testing.T, r *target.Redis, grants ...string) *target.Redis {
 	return as(t, "redis://weak@"+r.Client.Options().Addr, "pass", r.Restart)
 }
 
-// What the list of rights says is enough, and of what lacks each is named before
+// The listed rights are enough, and each missing one is named before
 // anything is done.
 func TestRights(t *testing.T) {
 	u, admin := supervised(t, "--appendonly", "yes", "--jemalloc-bg-thread", "no", "--aclfile", readable(t, "users.acl", fmt.Sprintf("user default on #%x ~* &* +@all\n", sha256.Sum256([]byte(secret)))))
@@ -72,7 +72,7 @@ func TestRights(t *testing.T) {
 					_, err := find(user(t, on, rest...)).Measure(t.Context(), request)
 					refuses(t, err, remediate.ReasonPrivilege, lacks)
 				}
-				// Who may not ask beforehand is told at the moment of acting.
+				// Without the right to check beforehand the error comes at the moment of acting.
 				if lacks == "+discard" || lacks == "+info" || lacks == "+config|set" || lacks == "+client|unpause" || lacks == "+client|info" || lacks == "+config|get" || lacks == "+acl|list" {
 					continue
 				}

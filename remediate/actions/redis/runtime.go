@@ -63,7 +63,7 @@ func (a restart) running(ctx context.Context) (r running, err error) {
 }
 
 // changes counts the commands that set something which a restart may take back. Who
-// resets the count is counted too. Before 7.0 subcommands are not told apart.
+// resets the count is counted too. Before 7.0 subcommands are not distinguished.
 func changes(calls map[string]int64) (n int64) {
 	if _, told := calls["config|get"]; !told {
 		return -1
@@ -101,7 +101,7 @@ func (now patient) bears() error {
 			starts, where = said, begun.where[name]
 		}
 		if !alike(name, is, starts) {
-			others = append(others, fmt.Sprintf("the server was told %s %s with CONFIG SET, and its %s says %s", name, shown(is), where, shown(starts)))
+			others = append(others, fmt.Sprintf("%s is %s by CONFIG SET, and its %s has %s", name, shown(is), where, shown(starts)))
 		}
 	}
 	if len(others) > 0 {
@@ -272,7 +272,7 @@ func (now patient) usersGo() (all []string) {
 	}
 	for name := range starts {
 		if _, there := now.running.users[name]; !there {
-			all = append(all, "that there is no user "+name)
+			all = append(all, "the removal of user "+name)
 		}
 	}
 	return all
@@ -309,7 +309,7 @@ func (now patient) startUsers() (map[string][]string, bool) {
 }
 
 // plain writes the rules of a user in one way. Two that are written differently may
-// still mean the same: that is told, and refuses nothing.
+// still mean the same: that is reported, but does not refuse the run.
 func plain(rules []string) (all []string) {
 	for _, r := range rules {
 		switch r {

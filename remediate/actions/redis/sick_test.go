@@ -36,7 +36,7 @@ func TestLoading(t *testing.T) {
 	<-reloaded
 }
 
-// A server that stands still or is gone is an error without a secret, in time.
+// A frozen or missing server is an error without a secret, in time.
 func TestStoppedAndGone(t *testing.T) {
 	s := servertest.Redis(t, "--requirepass", secret)
 	r := connect(t, s.URL)
@@ -66,7 +66,7 @@ func TestStoppedAndGone(t *testing.T) {
 	if err := syscall.Kill(s.PID(), syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	silent("a server that stands still")
+	silent("a frozen server")
 	if err := syscall.Kill(s.PID(), syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}

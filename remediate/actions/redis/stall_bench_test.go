@@ -23,8 +23,8 @@ const (
 	stallGoal    = 1.0 / 15 // of the naive way's longest stall
 )
 
-// A remedy is an action beside what people do by hand for the same trouble.
-type remedy struct {
+// An executor is an action beside what people do by hand for the same trouble.
+type executor struct {
 	name   string
 	server func(testing.TB, ...string) string // returns its URL
 	args   []string
@@ -33,7 +33,7 @@ type remedy struct {
 	sicken func(testing.TB, *target.Redis)
 }
 
-func remedies() []remedy {
+func remedies() []executor {
 	plain := func(tb testing.TB, args ...string) string { return servertest.Redis(tb, args...).URL }
 	defragging := func(tb testing.TB, args ...string) string { return servertest.RedisDefrag(tb, args...).URL }
 	holes := func(tb testing.TB, r *target.Redis) {
@@ -42,7 +42,7 @@ func remedies() []remedy {
 	}
 	// What a restart does to clients: everything is saved, and loaded again.
 	restart := []any{"debug", "reload"}
-	return []remedy{
+	return []executor{
 		{name: "bgsave", server: plain, action: redis.BGSave, naive: []any{"save"}},
 		{name: "bgrewriteaof", server: plain, args: []string{"--appendonly", "yes", "--auto-aof-rewrite-percentage", "0"}, action: redis.BGRewriteAOF, naive: []any{"save"}},
 		{name: "purge_memory", server: plain, args: []string{"--jemalloc-bg-thread", "no"}, action: redis.PurgeMemory, naive: restart, sicken: holes},
@@ -77,7 +77,7 @@ func BenchmarkStall(b *testing.B) {
 	}
 }
 
-func (r remedy) act(ctx context.Context, s *target.Redis) error {
+func (r executor) act(ctx context.Context, s *target.Redis) error {
 	a := r.action(s)
 	plan, err := a.Plan(ctx, remediate.Request{Subject: map[string]string{"server": "cache"}})
 	if err != nil {
@@ -98,7 +98,7 @@ type outcome struct {
 }
 
 // run does the work on a fresh trouble while clients read and write.
-func (r remedy) run(b *testing.B, s *target.Redis, work func(context.Context) error) (o outcome) {
+func (r executor) run(b *testing.B, s *target.Redis, work func(context.Context) error) (o outcome) {
 	b.Helper()
 	do(b, s, "flushall", "sync")
 	do(b, s, "eval", `for i=1,tonumber(ARGV[1]) do redis.call("set","key"..i,string.rep("x",100)) end`, 0, stallKeys)
@@ -149,7 +149,7 @@ func (r remedy) run(b *testing.B, s *target.Redis, work func(context.Context) er
 	if err := work(limited); err != nil {
 		b.Errorf("%s: %v", r.name, err)
 	}
-	time.Sleep(50 * time.Millisecond) // whoever waited has been answered
+	time.Sleep(50 * time.Millisecond) // all waiting clients have been answered
 	stop()
 	clients.Wait()
 	return o

@@ -31,8 +31,8 @@ type startup struct {
 }
 
 // startup reads what the server is started with, as far as it can be seen from here:
-// its configuration file as its own process sees it, and its command line as whoever
-// restarts it tells it.
+// its configuration file as its own process sees it, and its command line as Docker or
+// systemd reports it.
 func (now patient) startup() startup {
 	s := startup{said: make(map[string]string), where: make(map[string]string), tokens: make(map[string][]string)}
 	args, ok := options(now.supervised.Args)
@@ -185,7 +185,7 @@ func split(line string) (fields []string, ok bool) {
 	}
 }
 
-// quoted reads what stands in quotes at the beginning of a line.
+// quoted reads quoted text at the beginning of a line.
 func quoted(line string) (text, rest string, closed bool) {
 	var b strings.Builder
 	quote := line[0]
@@ -207,7 +207,7 @@ func quoted(line string) (text, rest string, closed bool) {
 	return "", "", false
 }
 
-// escaped is what a character stands for after a backslash.
+// escaped is the meaning of a character after a backslash.
 func escaped(quote, c byte) byte {
 	if means := strings.IndexByte("nrtba", c); quote == '"' && means >= 0 {
 		return "\n\r\t\b\a"[means]

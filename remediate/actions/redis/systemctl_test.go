@@ -19,7 +19,7 @@ import (
 // unitName is the unit of every server of the tests.
 const unitName = `redis-server@cache\x2d1.service`
 
-// A unit stands for systemd, which does not run where tests do: a program systemctl
+// A unit replaces systemd, which does not run where tests do: a program systemctl
 // on PATH asks it, and it restarts a real server.
 type unit struct {
 	t    *testing.T
@@ -32,7 +32,7 @@ type unit struct {
 	restarts int
 	calls    [][]string
 	grace    string // TimeoutStopUSec
-	pid      int    // that is told instead of the server's; 0: the server's
+	pid      int    // that is reported instead of the server's; 0: the server's
 	refuse   string // what restart fails with
 	between  func() // carried out while the server is down
 	shows    string // further properties
@@ -130,7 +130,7 @@ func (u *unit) serve(c net.Conn) {
 	defer func() { _ = c.Close() }() // it is said or it is not
 	var args []string
 	if err := json.NewDecoder(c).Decode(&args); err != nil {
-		return // whoever asked was killed
+		return // the caller was killed
 	}
 	_ = json.NewEncoder(c).Encode(u.answer(args)) // as above
 }

@@ -1,5 +1,5 @@
 // Command service is what the tests run in containers: it writes log lines, and
-// ends or fails its health check when it is told to.
+// exits or fails its health check on request.
 package main
 
 import (

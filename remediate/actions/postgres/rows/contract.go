@@ -121,7 +121,7 @@ func Parse(text string) (Contract, error) {
 		c.Relations[oid] = r
 	}
 	if c.System == "" || len(c.Relations) == 0 {
-		return c, fmt.Errorf("step: contract: %q is none", text)
+		return c, fmt.Errorf("step: invalid contract: %q", text)
 	}
 	return c, nil
 }

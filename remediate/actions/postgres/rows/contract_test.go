@@ -35,10 +35,10 @@ create table elsewhere (like s);
 create schema away;
 create publication pub for table elsewhere;
 create function touch() returns trigger language plpgsql as $$ begin return new; end $$;
-create trigger stands before delete on s for each row execute function touch();
-create rule stands as on update to s where old.id < 0 do also select 1;
-create policy stands on s using (true);
-alter table s add constraint stands check (id > -10);
+create trigger present before delete on s for each row execute function touch();
+create rule present as on update to s where old.id < 0 do also select 1;
+create policy present on s using (true);
+alter table s add constraint present check (id > -10);
 create role somebody;
 create role upkeep_test_owner;
 insert into s (id, at, body) select i, now(), i from generate_series(1, 50) i`
@@ -70,15 +70,15 @@ func changes() []change {
 		{kind: "trigger", on: "p1", do: "create trigger t after delete on p for each row execute function touch()", undo: "drop trigger t on p"},
 		{kind: "trigger", on: "p1", do: "create trigger t before insert on p1 for each row execute function touch()", undo: "drop trigger t on p1"},
 		{kind: "trigger", on: "s", do: "create constraint trigger t after delete on s deferrable for each row execute function touch()", undo: "drop trigger t on s"},
-		{kind: "trigger", on: "s", do: "alter table s disable trigger stands", undo: "alter table s enable trigger stands"},
-		{kind: "trigger", on: "s", do: "alter table s enable always trigger stands", undo: "alter table s enable trigger stands"},
+		{kind: "trigger", on: "s", do: "alter table s disable trigger present", undo: "alter table s enable trigger present"},
+		{kind: "trigger", on: "s", do: "alter table s enable always trigger present", undo: "alter table s enable trigger present"},
 		{kind: "rule", on: "s", do: "create rule r as on delete to s do instead nothing", undo: "drop rule r on s"},
-		{kind: "rule", on: "s", do: "alter table s disable rule stands", undo: "alter table s enable rule stands"},
+		{kind: "rule", on: "s", do: "alter table s disable rule present", undo: "alter table s enable rule present"},
 		{kind: "rule", on: "p1", do: "create rule r as on insert to p1 do instead nothing", undo: "drop rule r on p1"},
 		{kind: "table", on: "s", do: "alter table s enable row level security", undo: "alter table s disable row level security"},
 		{kind: "table", on: "s", do: "alter table s force row level security", undo: "alter table s no force row level security"},
 		{kind: "policy", on: "s", do: "create policy hide on s using (id > 3)", undo: "drop policy hide on s"},
-		{kind: "policy", on: "s", do: "alter policy stands on s using (false)", undo: "alter policy stands on s using (true)"},
+		{kind: "policy", on: "s", do: "alter policy present on s using (false)", undo: "alter policy present on s using (true)"},
 		{kind: "constraint", on: "s", do: "alter table s add constraint c check (id > 0) not valid", undo: "alter table s drop constraint c"},
 		{kind: "constraint", on: "other", do: "alter table other add constraint f foreign key (s) references s", undo: "alter table other drop constraint f"},
 		{kind: "reference", on: "s", do: "alter table other add constraint f foreign key (s) references s on delete cascade", undo: "alter table other drop constraint f"},
@@ -233,7 +233,7 @@ func stranger(t *testing.T, c *pgx.Conn, r rows.Reader, oids []int64) {
 	}
 }
 
-// Another server and a table that was dropped are told apart, and a text that is no
+// Another server and a table that was dropped are distinguished, and a text that is no
 // contract is an error.
 func TestContractOfAnother(t *testing.T) {
 	c := serve(t, "")

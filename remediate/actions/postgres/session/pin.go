@@ -38,7 +38,7 @@ func Pin(ctx context.Context, c *pgx.Conn, env []string) ([]string, error) {
 		set("PGHOSTADDR", a.IP.String())
 		set("PGPORT", strconv.Itoa(a.Port))
 	default:
-		return nil, fmt.Errorf("a connection by %s: PostgreSQL's own programs cannot be told the same", a.Network())
+		return nil, fmt.Errorf("a connection by %s: PostgreSQL's own programs cannot connect the same way", a.Network())
 	}
 	pinned := make([]string, len(order))
 	for i, name := range order {
@@ -57,7 +57,7 @@ func nameOf(ctx context.Context, hosts, ports string, a *net.TCPAddr) string {
 		if i < len(port) && port[i] != strconv.Itoa(a.Port) {
 			continue
 		}
-		found, _ := net.DefaultResolver.LookupIPAddr(ctx, host) // a name that is none is not it
+		found, _ := net.DefaultResolver.LookupIPAddr(ctx, host) // an unknown name does not match
 		if slices.ContainsFunc(found, func(ip net.IPAddr) bool { return ip.IP.Equal(a.IP) }) {
 			return host
 		}

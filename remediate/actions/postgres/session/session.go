@@ -122,7 +122,7 @@ func writable(ctx context.Context, c *pgx.Conn) error {
 }
 
 func pooled(t *target.Postgres) error {
-	return remediate.Refuse(remediate.ReasonPooler, "the connection to %s goes through a pooler, where settings and locks of a session reach the sessions of others: give the target's url the server's own address and port", t.Name)
+	return remediate.Refuse(remediate.ReasonPooler, "the connection to %s is through a pooler, where settings and locks of a session can leak into other sessions: give the target's url the server's own address and port", t.Name)
 }
 
 // Same refuses where another server than that of the plan answers, or a pooler, for
@@ -135,7 +135,7 @@ func Same(ctx context.Context, t *target.Postgres, planned Server) error {
 	return planned.same(t.Name, is)
 }
 
-// Answers refuses where another server than that of the plan answers whoever connects
+// Answers refuses if another server than that of the plan answers a new connection
 // now: a connection that is kept may still lead to the one before.
 func Answers(ctx context.Context, t *target.Postgres, planned Server) error {
 	c, err := Open(ctx, t, Request{Database: t.Maintenance(), Application: "upkeep looks who answers", Server: planned})
@@ -168,7 +168,7 @@ func PlanWrites(ctx context.Context, t *target.Postgres, r remediate.Request, pl
 
 // Plan makes a plan for the server that answers now: each step says which one that is.
 // It refuses where a pooler answers, since no step could be carried out, and returns the
-// whole plan beside the refusal where only rights lack.
+// whole plan with the refusal if only rights are missing.
 func Plan(ctx context.Context, t *target.Postgres, r remediate.Request, plan func(context.Context, remediate.Request) (remediate.Plan, error)) (remediate.Plan, error) {
 	return planned(ctx, t, r, false, plan)
 }
@@ -203,9 +203,9 @@ func planned(ctx context.Context, t *target.Postgres, r remediate.Request, write
 			p.Steps[i].Args[argTimeline] = is.Timeline
 		}
 	}
-	// Who may act is told first what lacks, and who only looks why nothing would be done.
+	// With rights to act the missing rights come first, without them the reason why nothing would be done.
 	if _, refused := remediate.Refused(err); err == nil || refused && len(p.Needs) > 0 && r.Mode != remediate.Observe {
-		err = p.Lacking()
+		err = p.Missing()
 	}
 	return p, err
 }

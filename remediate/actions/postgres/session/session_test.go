@@ -152,7 +152,7 @@ func TestOldStrings(t *testing.T) {
 }
 
 // A name that leads to another server, to a replica, or to the same server after a
-// promotion or a restore is none at which a plan is carried out.
+// promotion or a restore is refused for a plan.
 func TestOpenIsBoundToTheServer(t *testing.T) {
 	s := start(t, map[string]string{})
 	name := servertest.NewName(t, fmt.Sprintf("127.0.0.1:%d", s.Port))
