@@ -17,6 +17,7 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/depot"
 	"github.com/ai-micro-service/upkeep/internal/target"
 	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/rows"
 )
 
 func archivesCommand() *cobra.Command {
@@ -27,8 +28,11 @@ func archivesCommand() *cobra.Command {
 are in which object and not in the table any more; the folder or the bucket says what is
 there. Where the two do not agree, the command ends with status 1.
 
-An object without an entry in the database holds copies: the process that wrote it was
-killed, or rows changed meanwhile, before they were deleted. It may be removed.`,
+An object without an entry in the database holds copies, where the process that wrote it
+was killed, or rows changed meanwhile, before they were deleted. But where the destination
+is also that of another server or of a copy of this one, or upkeep.parcels was lost or
+brought back from a backup, it may be all there is of its rows: before it is removed,
+compare them with the table.`,
 		Example: `  upkeep archives list -c upkeep.yaml
   upkeep archives verify -c upkeep.yaml
   zcat FILE | head -1                                  what is in a file
@@ -101,6 +105,7 @@ func list(ctx context.Context, w io.Writer, p *target.Postgres, a target.Archive
 	if err != nil {
 		return nil, err
 	}
+	server, _ := rows.NewReader(ctx, db) // a role that may not ask is not told of other servers
 	there, err := a.To.Store.List(ctx, depot.Prefix(a.Database, a.Schema, a.Table))
 	if err != nil {
 		return nil, err
@@ -133,12 +138,29 @@ func list(ctx context.Context, w io.Writer, p *target.Postgres, a target.Archive
 			continue
 		}
 		state := "no entry"
+		if of := systemOf(ctx, a.To.Store, o.Name); of != "" && server.System != "" && of != server.System {
+			state = "of another server"
+		}
 		if verify && check(ctx, a.To.Store, o.Name, -1) != nil {
 			state += ", damaged"
 		}
 		line(w, p, a, "–", o.Size, "–", "–", state, o.Name)
 	}
 	return wrong, nil
+}
+
+// systemOf tells which server an object says it is of; "" where it says nothing.
+func systemOf(ctx context.Context, s depot.Store, name string) string {
+	content, err := depot.Open(ctx, s, name)
+	if err != nil {
+		return ""
+	}
+	defer func() { _ = content.Close() }() // was read
+	p, err := depot.ReadParcel(name, content)
+	if err != nil {
+		return ""
+	}
+	return p.System
 }
 
 func line(w io.Writer, p *target.Postgres, a target.Archive, rows string, size int64, oldest, newest, state, object string) {
