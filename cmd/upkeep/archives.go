@@ -17,6 +17,7 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/depot"
 	"github.com/ai-micro-service/upkeep/internal/target"
 	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/rows"
 )
 
 func archivesCommand() *cobra.Command {
@@ -101,6 +102,7 @@ func list(ctx context.Context, w io.Writer, p *target.Postgres, a target.Archive
 	if err != nil {
 		return nil, err
 	}
+	server, _ := rows.NewReader(ctx, db) // a role that may not ask is not told of other servers
 	there, err := a.To.Store.List(ctx, depot.Prefix(a.Database, a.Schema, a.Table))
 	if err != nil {
 		return nil, err
@@ -133,12 +135,29 @@ func list(ctx context.Context, w io.Writer, p *target.Postgres, a target.Archive
 			continue
 		}
 		state := "no entry"
+		if of := systemOf(ctx, a.To.Store, o.Name); of != "" && server.System != "" && of != server.System {
+			state = "of another server"
+		}
 		if verify && check(ctx, a.To.Store, o.Name, -1) != nil {
 			state += ", damaged"
 		}
 		line(w, p, a, "–", o.Size, "–", "–", state, o.Name)
 	}
 	return wrong, nil
+}
+
+// systemOf tells which server an object says it is of; "" where it says nothing.
+func systemOf(ctx context.Context, s depot.Store, name string) string {
+	content, err := depot.Open(ctx, s, name)
+	if err != nil {
+		return ""
+	}
+	defer func() { _ = content.Close() }() // was read
+	p, err := depot.ReadParcel(name, content)
+	if err != nil {
+		return ""
+	}
+	return p.System
 }
 
 func line(w io.Writer, p *target.Postgres, a target.Archive, rows string, size int64, oldest, newest, state, object string) {

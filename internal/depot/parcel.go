@@ -45,8 +45,10 @@ type Parcel struct {
 	Rows     int      `json:"rows"`
 	Bytes    int      `json:"bytes"` // of the rows' text
 	SHA256   string   `json:"sha256"`
-	Server   int      `json:"server"` // version of the server, as a number
-	Load     string   `json:"load"`   // the statement, or the statements, that read the rows
+	Server   int      `json:"server"`             // version of the server, as a number
+	System   string   `json:"system,omitempty"`   // the server's system identifier
+	Encoding string   `json:"encoding,omitempty"` // of the rows' text, as PostgreSQL names it; "": UTF-8
+	Load     string   `json:"load"`               // the statement, or the statements, that read the rows
 }
 
 // A Column is one column of the rows.

@@ -217,7 +217,7 @@ func (d *Database) dial(ctx context.Context) error {
 		return err
 	}
 	d.limit = within(ctx)
-	if _, err := conn.Exec(ctx, "set default_transaction_read_only = on; set standard_conforming_strings = on; "+strings.Join(settings("set ", d.limit), "; ")); err != nil {
+	if _, err := conn.Exec(ctx, "set default_transaction_read_only = on; set standard_conforming_strings = on; "+strings.Join(settings("set ", d.limit), "; ")+"; select "+inUTF8); err != nil {
 		hangUp(conn)
 		return err
 	}

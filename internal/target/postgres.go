@@ -215,7 +215,7 @@ func (p *Postgres) Session(ctx context.Context, database, application string, on
 		err = ErrPooler
 	}
 	if err == nil {
-		_, err = c.Exec(ctx, "select pg_catalog.set_config('application_name', $1, false), pg_catalog.set_config('search_path', 'pg_catalog', false), pg_catalog.set_config('standard_conforming_strings', 'on', false)", pgx.QueryExecModeExec, application)
+		_, err = c.Exec(ctx, "select pg_catalog.set_config('application_name', $1, false), pg_catalog.set_config('search_path', 'pg_catalog', false), pg_catalog.set_config('standard_conforming_strings', 'on', false), "+inUTF8, pgx.QueryExecModeExec, application)
 	}
 	if err != nil {
 		hangUp(c)
@@ -223,6 +223,11 @@ func (p *Postgres) Session(ctx context.Context, database, application string, on
 	}
 	return c, nil
 }
+
+// inUTF8 has a session send and take text in UTF-8, as names are kept, compared and
+// written in JSON. A database that knows no encoding, or of which the server cannot
+// convert the text, sends it as it is.
+const inUTF8 = "pg_catalog.set_config('client_encoding', case when pg_catalog.current_setting('server_encoding') in ('SQL_ASCII', 'MULE_INTERNAL') then pg_catalog.current_setting('server_encoding') else 'UTF8' end, false)"
 
 // isPooled tells whether the process that answers is another than the one that the
 // connection was made to. It leaves no trace in the session that answers.

@@ -72,7 +72,10 @@ own both where partitions change hands; pg_monitor to see how far replicas are.
 Where the destination is a folder or a bucket, each batch of at most 5,000 rows and
 some 16 MB becomes one object: a gzip file whose first line says what it is and whose
 other lines are the rows as COPY writes them, so that every type comes back exactly
-and "zcat FILE | tail -n +2 | psql -c 'COPY …'" is all that people need. Its name ends
+and "zcat FILE | tail -n +2 | psql -c 'COPY …'" is all that people need. They are in
+the encoding of the database, which the statement names where it is not UTF-8. A row
+with a value that the server does not read back as it writes it (a circle with a negative
+radius, what breaks a constraint of its domain that is not valid) ends the run, and stays. Its name ends
 in its SHA-256, and the first line has that of the rows, the labels of enums, the
 attributes of composite types, and the names behind values of regclass and similar types. The object is written, synced, read back and
 compared first; then one transaction deletes exactly those versions of the rows

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/jackc/pgx/v5"
+
 	read "github.com/ai-micro-service/upkeep/collectors/postgres"
 	"github.com/ai-micro-service/upkeep/internal/depot"
 	"github.com/ai-micro-service/upkeep/remediate"
@@ -12,11 +14,28 @@ import (
 
 // formSQL makes the text of every type one that is read back exactly, whatever
 // the server, the database and the role are set to. They are pg_dump's settings.
-// Text comes in UTF-8, but from a database that knows no encoding.
 const formSQL = `
 select set_config('datestyle', 'ISO, YMD', false), set_config('intervalstyle', 'postgres', false), set_config('extra_float_digits', '3', false),
-       set_config('bytea_output', 'hex', false), set_config('lc_monetary', 'C', false), set_config('timezone', 'UTC', false), set_config('xmloption', 'content', false), set_config('array_nulls', 'on', false),
-       set_config('client_encoding', case current_setting('server_encoding') when 'SQL_ASCII' then 'SQL_ASCII' else 'UTF8' end, false)`
+       set_config('bytea_output', 'hex', false), set_config('lc_monetary', 'C', false), set_config('timezone', 'UTC', false), set_config('xmloption', 'content', false), set_config('array_nulls', 'on', false)`
+
+// encodingOf is the encoding in which the rows of an object are written: that of the
+// database, as pg_dump does it. In others, characters are missing, or two become one.
+// "" is UTF-8.
+func encodingOf(ctx context.Context, q read.Querier) (string, error) {
+	name, err := one(ctx, q, pgx.RowTo[string], "select case current_setting('server_encoding') when 'UTF8' then '' else current_setting('server_encoding') end")
+	if err != nil {
+		return "", fmt.Errorf("encoding of the database: %w", err)
+	}
+	return name, nil
+}
+
+// encoded is the option of COPY for rows in an encoding.
+func encoded(name string) string {
+	if name == "" {
+		return ""
+	}
+	return " WITH (ENCODING " + literal(name) + ")"
+}
 
 // filedColumnsSQL lists the columns that rows are made of, and what they are generated
 // from. Those that are generated at each look (PostgreSQL 18) have no value of their
@@ -48,14 +67,14 @@ func columnsOf(ctx context.Context, q read.Querier, p place, virtual bool) ([]de
 
 // loadStatement is what reads the rows of an object. A generated column takes no
 // value, so that the rows go another way where there is one.
-func loadStatement(into place, columns []depot.Column) string {
+func loadStatement(into place, columns []depot.Column, encoding string) string {
 	all := list(names(columns))
 	own := slices.DeleteFunc(slices.Clone(columns), func(c depot.Column) bool { return c.Made != "" })
 	if len(own) == len(columns) {
-		return "COPY " + into.String() + " (" + all + ") FROM stdin"
+		return "COPY " + into.String() + " (" + all + ") FROM stdin" + encoded(encoding)
 	}
 	back := list(names(own))
-	return "CREATE TEMPORARY TABLE upkeep_rows AS SELECT " + all + " FROM " + into.String() + " WITH NO DATA; COPY upkeep_rows (" + all + ") FROM stdin; INSERT INTO " +
+	return "CREATE TEMPORARY TABLE upkeep_rows AS SELECT " + all + " FROM " + into.String() + " WITH NO DATA; COPY upkeep_rows (" + all + ") FROM stdin" + encoded(encoding) + "; INSERT INTO " +
 		into.String() + " (" + back + ") OVERRIDING SYSTEM VALUE SELECT " + back + " FROM upkeep_rows; DROP TABLE upkeep_rows"
 }
 

@@ -20,13 +20,16 @@ const usedTypes = `used(oid) as (
   select n.oid
     from used u
     join pg_type t on t.oid = u.oid
-    cross join lateral (select t.typelem as oid where t.typlen = -1
+    cross join lateral (` + withinTypes + `) n
+   where n.oid <> 0
+)`
+
+// withinTypes are the types that type t is made of.
+const withinTypes = `select t.typelem as oid where t.typlen = -1
                         union all select t.typbasetype
                         union all select r.rngsubtype from pg_range r where r.rngtypid = t.oid
                         union all select r.rngtypid from pg_range r where to_jsonb(r) ->> 'rngmultitypid' = t.oid::text
-                        union all select b.atttypid from pg_attribute b where b.attrelid = t.typrelid and t.typtype = 'c' and b.attnum > 0 and not b.attisdropped) n
-   where n.oid <> 0
-)`
+                        union all select b.atttypid from pg_attribute b where b.attrelid = t.typrelid and t.typtype = 'c' and b.attnum > 0 and not b.attisdropped`
 
 // filedTypesSQL lists the labels of enums and the attributes of composite types that
 // the columns of a table are made of, also within arrays, domains, ranges and one

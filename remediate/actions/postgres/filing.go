@@ -47,18 +47,20 @@ type filing struct {
 	indexed bool        // an index of it leads with the age column
 	line    []rows.Node // part, and what is above it
 
-	c       *pgx.Conn
-	fence   remediate.Fence
-	pace    *pace
-	columns []depot.Column
-	types   []depot.Type // of the columns
-	named   []named      // columns with names of other things
-	widths  widths
-	root    int64 // OID of the table
-	version int
-	cut     string // rows of this moment or later stay
-	most    int    // rows in a batch
-	fewer   int    // it is divided by this: rows turned out to be wider than they looked
+	c        *pgx.Conn
+	fence    remediate.Fence
+	pace     *pace
+	columns  []depot.Column
+	types    []depot.Type // of the columns
+	named    []named      // columns with names of other things
+	doubtful []doubtful   // columns whose text may not be read back
+	widths   widths
+	root     int64  // OID of the table
+	encoding string // of the rows' text
+	version  int
+	cut      string // rows of this moment or later stay
+	most     int    // rows in a batch
+	fewer    int    // it is divided by this: rows turned out to be wider than they looked
 
 	sealer *depot.Sealer
 	last   string // where the next batch begins; "" at the beginning
@@ -134,6 +136,9 @@ func (m *filing) begin(ctx context.Context) (err error) {
 	if m.named, err = namesOf(ctx, m.c, m.from, m.root); err != nil {
 		return err
 	}
+	if m.doubtful, err = doubtfulOf(ctx, m.c, m.root); err != nil {
+		return err
+	}
 	if m.tree, err = rows.ReadTree(ctx, m.c, m.root); err != nil {
 		return err
 	}
@@ -150,6 +155,9 @@ func (m *filing) begin(ctx context.Context) (err error) {
 	}
 	if _, err := m.c.Exec(ctx, formSQL); err != nil {
 		return fmt.Errorf("form of the rows: %w", err)
+	}
+	if m.encoding, err = encodingOf(ctx, m.c); err != nil {
+		return err
 	}
 	return ensureLedger(ctx, m.c, m.fence)
 }

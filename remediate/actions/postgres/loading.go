@@ -201,8 +201,11 @@ func (m *filing) read(ctx context.Context, tx pgx.Tx, held bool) (l load, err er
 	}
 	l.parcel.Database, l.parcel.Schema, l.parcel.Table, l.parcel.OID = m.database, m.from.Schema, m.from.Table, m.root
 	l.parcel.Columns, l.parcel.Types, l.parcel.Column = m.columns, types, m.column
-	l.parcel.Server, l.parcel.Load = m.version, loadStatement(m.from, m.columns)
+	l.parcel.Server, l.parcel.System, l.parcel.Encoding, l.parcel.Load = m.version, m.reader.System, m.encoding, loadStatement(m.from, m.columns, m.encoding)
 	if l.parcel.Names, err = m.means(ctx, tx, l.ids); err != nil {
+		return l, err
+	}
+	if err := m.takenBack(ctx, tx, l.ids); err != nil {
 		return l, err
 	}
 	return l, m.copy(ctx, tx, &l)
@@ -337,7 +340,7 @@ func (m *filing) copy(ctx context.Context, tx pgx.Tx, l *load) error {
 		w.most = 2*rowMost + 1<<20
 	}
 	_, err := tx.Conn().PgConn().CopyTo(ctx, w, "copy (select t.ctid, t.xmin"+strings.Join(columns, "")+" from only "+m.part.String()+
-		` t where t.ctid = any ('{"`+strings.Join(l.ids, `","`)+`"}'::tid[])) to stdout`)
+		` t where t.ctid = any ('{"`+strings.Join(l.ids, `","`)+`"}'::tid[])) to stdout`+encoded(m.encoding))
 	if err == nil {
 		err = w.end()
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	read "github.com/ai-micro-service/upkeep/collectors/postgres"
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
@@ -47,7 +48,11 @@ func (p part) remove(ctx context.Context) error {
 		if err := p.affordable(ctx); err != nil {
 			return err
 		}
-		if p.version < 140000 || now.Defaults {
+		watched, err := dropsWatched(ctx, p.c)
+		if err != nil {
+			return err
+		}
+		if p.version < 140000 || now.Defaults || watched {
 			return p.dropAttached(ctx)
 		}
 	}
@@ -58,6 +63,20 @@ func (p part) remove(ctx context.Context) error {
 		return p.again(ctx, err)
 	}
 	return nil
+}
+
+// dropsWatchedSQL tells whether an event trigger fires when a table is dropped. It may
+// refuse that, which nobody can ask it before, and refuse to undo a detachment as well.
+const dropsWatchedSQL = `
+select exists (select from pg_event_trigger where evtenabled in ('O', 'A') and evtevent in ('ddl_command_start', 'sql_drop', 'ddl_command_end') and (evttags is null or 'DROP TABLE' = any(evttags)))`
+
+// dropsWatched reports whether a partition is dropped in one transaction for that.
+func dropsWatched(ctx context.Context, q read.Querier) (bool, error) {
+	watched, err := one(ctx, q, pgx.RowTo[bool], dropsWatchedSQL)
+	if err != nil {
+		return false, fmt.Errorf("event triggers: %w", err)
+	}
+	return watched, nil
 }
 
 // leave takes back what a run of ours has done to a partition that the step cannot go on

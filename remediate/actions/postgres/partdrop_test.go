@@ -369,3 +369,24 @@ func deadline(t *testing.T) context.Context {
 	t.Cleanup(cancel)
 	return ctx
 }
+
+// An event trigger that refuses the drop, and would refuse to undo a detachment too,
+// leaves the partition in its table.
+func TestPurgeDropRefused(t *testing.T) {
+	y := yards(t, "15", true, `create function no() returns event_trigger language plpgsql as $$ begin raise exception 'nothing is dropped here'; end $$`,
+		"create event trigger no on sql_drop execute function no()")
+	err := carryOut(t, postgres.Purge(y.server), y.request())
+	if err == nil || !strings.Contains(err.Error(), "nothing is dropped here") {
+		t.Errorf("%v, want the trigger's word", err)
+	}
+	if n := y.number(t, "select count(*) from t"); n != 2000 {
+		t.Errorf("%d rows are in the table, of 2000", n)
+	}
+	if left := y.text(t, "select coalesce(string_agg(conname, ' '), '') from pg_constraint where conname = 'upkeep_bounds'"); left != "" {
+		t.Errorf("%s is left", left)
+	}
+	servertest.Exec(t, y.url, "drop event trigger no")
+	if err := carryOut(t, postgres.Purge(y.server), y.request()); err != nil {
+		t.Error(err)
+	}
+}

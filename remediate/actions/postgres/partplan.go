@@ -46,6 +46,10 @@ func (m movement) wholes(ctx context.Context, q read.Querier, s survey, r remedi
 	if err != nil {
 		return w, err
 	}
+	watched, err := dropsWatched(ctx, q)
+	if err != nil {
+		return w, err
+	}
 	var singly []string // all of their rows go, and not as a whole
 	for i, p := range w.all {
 		if p.Old, err = m.open(ctx, q, s, p); err != nil {
@@ -61,7 +65,7 @@ func (m movement) wholes(ctx context.Context, q read.Querier, s survey, r remedi
 		switch {
 		case p.Old && p.Plain && keeps == "" && (p.Marked || !p.Pending): // what somebody else detaches is to stay a table
 			w.whole = append(w.whole, p)
-			w.steps = append(w.steps, m.whole(p, m.partArgs(p, s, r), s.version >= 140000 && alone(w.all)))
+			w.steps = append(w.steps, m.whole(p, m.partArgs(p, s, r), s.version >= 140000 && alone(w.all) && !watched))
 		case p.Pending || p.Detached:
 			p.Owned = p.Owned && owned
 			step, fact, err := m.unended(p, m.partArgs(p, s, r), keeps)

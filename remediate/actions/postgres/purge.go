@@ -23,7 +23,7 @@ refuses, compares before each commit and bounds by the plan's amount are those o
 postgres/archive; nothing is kept of the rows. Where the table
 is partitioned by the age column, a partition that is past its age as a whole is
 dropped in one step. Where the server can (14 and later, and no default partition)
-the step waits until no transaction has used the table for more than a second,
+and no event trigger fires for DROP TABLE, which it might refuse, the step waits until no transaction has used the table for more than a second,
 detaches the partition CONCURRENTLY and drops it; else it drops it out of its table
 in one transaction, under an ACCESS EXCLUSIVE lock that is waited for 50 ms at a time.
 What depends on the partition (a view, a foreign key, a function, a policy) is looked

@@ -167,7 +167,7 @@ func (u unfiling) spread(ctx context.Context, tx pgx.Tx, p *depot.ParcelReader, 
 	if _, err := tx.Exec(ctx, "create temporary table upkeep_rows on commit drop as select "+strings.Join(all, ", ")+" from "+u.table().String()+" with no data", pgx.QueryExecModeSimpleProtocol); err != nil {
 		return r, fmt.Errorf("temporary table: %w", err)
 	}
-	got, err := tx.Conn().PgConn().CopyFrom(ctx, p, "copy "+rowsOfObject+" ("+list(names(p.Columns))+") from stdin")
+	got, err := tx.Conn().PgConn().CopyFrom(ctx, p, "copy "+rowsOfObject+" ("+list(names(p.Columns))+") from stdin"+encoded(p.Encoding))
 	if ctx.Err() != nil {
 		return r, context.Cause(ctx)
 	}
