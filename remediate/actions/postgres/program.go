@@ -298,10 +298,13 @@ func yield(ctx context.Context, c *pgx.Conn, oid int64) error {
 	return err
 }
 
+// programName is the application_name of a pg_repack's sessions.
+func programName(fence int64) string { return fmt.Sprintf("upkeep postgres/repack fence %d", fence) }
+
 // environ is the environment of pg_repack. Its sessions have no
 // timeout that would end a long copy, and end when it is killed.
 func (a repack) environ(ctx context.Context, c *pgx.Conn, f remediate.Fence, s remediate.Step) ([]string, error) {
-	env, err := a.target.Environ(s.Args["database"], fmt.Sprintf("upkeep postgres/repack fence %d", f.Token))
+	env, err := a.target.Environ(s.Args["database"], programName(f.Token))
 	if err != nil {
 		return nil, err
 	}

@@ -26,6 +26,7 @@ import (
 type guard struct {
 	step   remediate.Step
 	oid    int64
+	fence  int64 // in the application_name of pg_repack's sessions
 	relied reliance
 	marks  string
 	stage  guardStage
@@ -89,7 +90,7 @@ select case
 // newGuard begins before pg_repack does. What it compares with is read before the
 // table is compared with the plan.
 func (a repack) newGuard(ctx context.Context, c *pgx.Conn, f remediate.Fence, s remediate.Step, oid int64) (g *guard, err error) {
-	g = &guard{step: s, oid: oid}
+	g = &guard{step: s, oid: oid, fence: f.Token}
 	if err := c.QueryRow(ctx, marksSQL, oid).Scan(&g.marks); errors.Is(err, pgx.ErrNoRows) {
 		return nil, remediate.Refuse(remediate.ReasonChanged, "the table was dropped meanwhile")
 	} else if err != nil {
@@ -140,8 +141,11 @@ func (g *guard) afterCopy(ctx context.Context, c *pgx.Conn) error {
 		return fmt.Errorf("the transaction that pg_repack waits for: %w", err)
 	}
 	var is bool
-	if err := c.QueryRow(ctx, "select exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = 'repack' and c.relname = 'table_' || $1)", g.step.Args["oid"]).Scan(&is); err != nil || !is {
-		return err
+	if err := c.QueryRow(ctx, "select exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = 'repack' and c.relname = 'table_' || $1)", g.step.Args["oid"]).Scan(&is); err != nil {
+		return fmt.Errorf("the copy that pg_repack makes: %w", err)
+	}
+	if !is {
+		return g.astray(ctx, c)
 	}
 	// pg_repack does not wait for a transaction that begins now.
 	if _, err := g.holder.Exec(ctx, "begin"); err != nil {
@@ -156,6 +160,33 @@ func (g *guard) afterCopy(ctx context.Context, c *pgx.Conn) error {
 	}
 	_, err := g.older.Exec(ctx, "commit")
 	return err
+}
+
+// astraySQL finds the table that a pg_repack works on which is not the planned one.
+const astraySQL = `
+select l.relation::regclass::text
+  from pg_locks l
+  join pg_stat_activity a on a.pid = l.pid
+  join pg_class c on c.oid = l.relation and c.relkind in ('r', 'p')
+  join pg_namespace n on n.oid = c.relnamespace
+ where l.locktype = 'relation' and l.granted and l.relation::int8 <> $1
+   and l.database = (select oid from pg_database where datname = current_database())
+   and n.nspname not in ('pg_catalog', 'information_schema', 'repack')
+   and a.application_name = $2 and a.pid <> pg_backend_pid()
+ limit 1`
+
+// astray refuses where pg_repack was given another table: the name was passed on
+// before it looked. It would wait for our transaction, and we for its copy.
+func (g *guard) astray(ctx context.Context, c *pgx.Conn) error {
+	var other string
+	err := c.QueryRow(ctx, astraySQL, g.oid, programName(g.fence)).Scan(&other)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("the table that pg_repack works on: %w", err)
+	}
+	return remediate.Refuse(remediate.ReasonChanged, "the name was given to another table (%s) while pg_repack began: plan again", other)
 }
 
 // repackBehindSQL finds who waits for the session that holds the trigger's row.

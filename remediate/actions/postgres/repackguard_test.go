@@ -101,6 +101,7 @@ func TestPgRepackBesideDefinitions(t *testing.T) {
 		only  string
 		until string // what is committed by then
 	}{
+		"before it looks up the name": {text: "FROM repack.tables", nth: 1, only: "renamed"},
 		"before its first lock":       {text: "IN ACCESS EXCLUSIVE MODE", nth: 1, only: "columns leaf"},
 		"between its first two locks": {text: "IN ACCESS SHARE MODE", nth: 1, until: "select count(*) from pg_trigger where tgname = 'repack_trigger'"},
 		"while it copies":             {text: "INSERT INTO repack.table_", nth: 1, only: "trigger"},
