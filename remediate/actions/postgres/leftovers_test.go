@@ -81,13 +81,17 @@ var errStopped = errors.New("stopped by a person")
 func TestReindexStopped(t *testing.T) {
 	c := open(t)
 	c.fill(t, 5_000, "vacuum "+c.qTable, "analyze "+c.qTable)
-	action := noting(t, c, filepath.Join(t.TempDir(), "rebuilds.json"))
+	file := filepath.Join(t.TempDir(), "rebuilds.json")
+	action := noting(t, c, file)
 	plan, err := action.Plan(t.Context(), c.reindexRequest(""))
 	if err != nil {
 		t.Fatal(err)
 	}
 	before := c.node(t)
-	release, ended := broken(t, c, action, plan.Steps[0], c.qTable, func(cancel context.CancelCauseFunc) { cancel(errStopped) })
+	release, ended := broken(t, c, action, plan.Steps[0], c.qTable, func(cancel context.CancelCauseFunc) {
+		seen(t, file) // what was not seen to be built is not dropped
+		cancel(errStopped)
+	})
 	waiting(t, c, 1, dropsSQL)
 	release()
 	if err := <-ended; !errors.Is(err, errStopped) {
