@@ -70,7 +70,7 @@ func TestApprovedAmount(t *testing.T) {
 	if code, said := o.post(t, console.Prefix+"/runs/1/approve", console.Answer{By: "user/bob", Plan: seen}); code != http.StatusConflict {
 		t.Errorf("a yes to the amount of before: %d %s", code, said)
 	}
-	if a := run.Plan.Amount; a == nil || a.Rows < 45_000 || !strings.Contains(run.Why, a.String()) || !strings.Contains(run.Why, "user/ann approved of") {
+	if a := run.Plan.Amount; a == nil || a.Rows < 45_000 || !strings.Contains(run.Why, a.String()) || !strings.Contains(run.Why, "user/ann approved 13 of") {
 		t.Errorf("%s: %+v", run.Why, a)
 	}
 	o.yes(t)

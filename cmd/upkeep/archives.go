@@ -102,7 +102,7 @@ func list(ctx context.Context, w io.Writer, p *target.Postgres, a target.Archive
 	if err != nil {
 		return nil, err
 	}
-	server, _ := rows.NewReader(ctx, db) // a role that may not ask is not told of other servers
+	server, _ := rows.NewReader(ctx, db) // where the role may not ask, no object is said to be of another server
 	there, err := a.To.Store.List(ctx, depot.Prefix(a.Database, a.Schema, a.Table))
 	if err != nil {
 		return nil, err

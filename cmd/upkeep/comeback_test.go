@@ -70,7 +70,7 @@ func TestTargetComesBack(t *testing.T) {
 					}
 				}
 			case "in REINDEX":
-				if run := o.run(t); run.State != remediate.Allowed || !strings.Contains(run.Why, "left to end") {
+				if run := o.run(t); run.State != remediate.Allowed || !strings.Contains(run.Why, "runs to its end") {
 					t.Errorf("%s: %s", run.State, run.Why)
 				}
 				if err := o.blocker.Close(t.Context()); err != nil {

@@ -25,11 +25,11 @@ func TestPrintInbox(t *testing.T) {
 				{ID: 2, Opened: now, Flaps: 2, Ripe: now.Add(time.Minute), Alert: remediate.Alert{Source: "alertmanager", Labels: map[string]string{"alertname": "B"}}},
 			},
 			DeadLetters: []remediate.DeadLetter{{ID: 3, Received: now, Source: "grafana", Remote: "192.0.2.1:9", Status: 400, Size: 7, Error: "no\nJSON"}},
-		}, "EPISODE  SINCE                ALERT  FROM          LABELS            NOTE\n" +
-			"1        " + when(now) + "  A      grafana       table=\"t\\x1b[2J\"  \n" +
-			"2        " + when(now) + "  B      alertmanager                    came back 2 times, held until " + now.Add(time.Minute).Local().Format(time.TimeOnly) + "\n\n" +
-			"LETTER  RECEIVED             FROM     BY           STATUS  BYTES  WHY\n" +
-			"3       " + when(now) + "  grafana  192.0.2.1:9  400     7      no\\u000aJSON\n"},
+		}, "INCIDENT  SINCE                ALERT  FROM          LABELS            NOTE\n" +
+			"1         " + when(now) + "  A      grafana       table=\"t\\x1b[2J\"  \n" +
+			"2         " + when(now) + "  B      alertmanager                    came back 2 times, held until " + now.Add(time.Minute).Local().Format(time.TimeOnly) + "\n\n" +
+			"DEAD LETTER  RECEIVED             FROM     BY           STATUS  BYTES  WHY\n" +
+			"3            " + when(now) + "  grafana  192.0.2.1:9  400     7      no\\u000aJSON\n"},
 	} {
 		var b strings.Builder
 		if err := printInbox(&b, test.list, now); err != nil {
@@ -45,7 +45,7 @@ func TestPrintLetter(t *testing.T) {
 	now := time.Now()
 	var b strings.Builder
 	printLetter(&b, remediate.DeadLetter{ID: 3, Received: now, Source: "grafana", Remote: "r", Status: 413, Error: "too large", Size: 9, Body: []byte("a\n\tß\x1b\xff\ufffd")})
-	want := "letter 3: answered with 413\n  why       too large\n  received  " + now.Local().Format(time.DateTime) + "\n  from      grafana, r\n  body      9 bytes, of which the first 9 are here\n\na\n\tß\\u001b\\xff\ufffd\n"
+	want := "dead letter 3: answered with 413\n  why       too large\n  received  " + now.Local().Format(time.DateTime) + "\n  from      grafana, r\n  body      9 bytes, of which the first 9 are here\n\na\n\tß\\u001b\\xff\ufffd\n"
 	want = strings.Replace(want, ", of which the first 9 are here", "", 1)
 	if diff := cmp.Diff(want, b.String()); diff != "" {
 		t.Error(diff)

@@ -370,7 +370,7 @@ func (o *office) meet(t *testing.T, change, want string) {
 	if o.situation == "in REINDEX" {
 		o.until(t, "it says that the statement is left to end", func() bool {
 			run := o.run(t)
-			return run.State == remediate.Allowed && run.Reason == reason && strings.Contains(run.Why, "nothing further is started")
+			return run.State == remediate.Allowed && run.Reason == reason && strings.Contains(run.Why, "no further step is started")
 		})
 		t.Logf("%s, %s: the run said so after %s", change, o.situation, time.Since(began).Round(10*time.Millisecond))
 		if err := o.blocker.Close(t.Context()); err != nil {

@@ -23,9 +23,9 @@ func TestAsked(t *testing.T) {
 		"the rest":           {map[string]string{"server": "main", "table": "logs", "job": "x"}, map[string]string{"server": "main", "table": "logs"}, ""},
 		"says no server":     {map[string]string{"table": "$logs"}, map[string]string{"server": "main", "table": "$logs"}, ""},
 		"of another server":  {map[string]string{"server": "other", "table": "logs"}, nil, ""},
-		"without a label":    {map[string]string{"server": "main"}, map[string]string{"server": "main"}, "what the label table is"},
-		"with an empty one":  {map[string]string{"table": ""}, map[string]string{"server": "main"}, "what the label table is"},
-		"without any series": {nil, map[string]string{"server": "main"}, "what the label table is"},
+		"without a label":    {map[string]string{"server": "main"}, map[string]string{"server": "main"}, "has the label table"},
+		"with an empty one":  {map[string]string{"table": ""}, map[string]string{"server": "main"}, "has the label table"},
+		"without any series": {nil, map[string]string{"server": "main"}, "has the label table"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r, ok := ask(c.labels)

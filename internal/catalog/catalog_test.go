@@ -187,7 +187,6 @@ func unused() map[string]string {
 // adHoc are the metrics that a person asks for when a panel is not enough.
 const adHoc = `
 upkeep_backup_last_duration_seconds
-upkeep_build_info
 upkeep_collector_samples
 upkeep_config_last_reload_success_timestamp_seconds
 upkeep_docker_container_info

@@ -153,8 +153,8 @@ func TestConnectToOthers(t *testing.T) {
 	seen, found := connect(t, fmt.Sprintf("targets: {host: [{name: here}]}\nembedded: {enabled: false}\nprometheus: {url: %q}\nalertmanager: {url: %q}\n", other.URL+"/prom/", other.URL))
 	wants(t, seen)
 	wants(t, found,
-		"upkeep.yaml:3: prometheus does not let upkeep in: prometheus: GET "+other.URL+"/prom/api/v1/status/buildinfo: the answer is not Prometheus' JSON: it has no version; ",
-		"upkeep.yaml:4: alertmanager does not let upkeep in: alertmanager: the answer is not Alertmanager's JSON: it has no version; ",
+		"upkeep.yaml:3: prometheus rejects the login: prometheus: GET "+other.URL+"/prom/api/v1/status/buildinfo: the answer is not Prometheus' JSON: it has no version; ",
+		"upkeep.yaml:4: alertmanager rejects the login: alertmanager: the answer is not Alertmanager's JSON: it has no version; ",
 	)
 }
 

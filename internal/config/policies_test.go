@@ -100,7 +100,7 @@ func TestWrongPolicies(t *testing.T) {
 		{"places twice", target + "notify:\n- {name: n, kind: slack, url_env: B}\n- {name: n, kind: slack, url_env: B}\n", `f:4: a second place to notify is called "n"`},
 		{"receivers of the embedded", target + "notify: {receivers_file: a}\n", "f:2: notify.receivers_file is for your own Alertmanager, and embedded mode has one"},
 		{"an embedded file outside", target + "embedded:\n  enabled: false\n  alertmanager_file: a\n", "f:4: embedded.alertmanager_file is for embedded mode, which is off; name the file in notify.receivers_file"},
-		{"an Alertmanager file that is not there", target + "embedded: {alertmanager_file: /nowhere/am.yml}\n", "alertmanager configuration: open /nowhere/am.yml: no such file or directory"},
+		{"an Alertmanager file that is not there", target + "embedded: {alertmanager_file: /nowhere/am.yml}\n", "f:2: embedded.alertmanager_file: open /nowhere/am.yml: no such file or directory"},
 		{"url in the file", target + "notify: [{name: n, kind: slack, url: https://hooks.example/T0/secret}]\n", `f:2: unknown key "url"`},
 
 		{"both Prometheus", target + "prometheus:\n  url: http://p:9090\n", "f:3: prometheus.url is for your own Prometheus"},

@@ -336,7 +336,7 @@ func TestRefuseByLink(t *testing.T) {
 	c := open(t)
 	run, link := c.ask(t, "a", 0)
 	status, text := press(t, link, "refuse", "why", "not at noon")
-	wants(t, status, text, 200, "Refused", "Nothing was changed")
+	wants(t, status, text, 200, "Rejected", "Nothing was changed")
 	if r := c.await(t, run, remediate.Declined); !strings.Contains(r.Why, "not at noon") || c.steps() != 0 {
 		t.Errorf("declined: %q, %d steps", r.Why, c.steps())
 	}

@@ -136,7 +136,7 @@ func TestSuppressedOrNotIsUnknown(t *testing.T) {
 		h.live()
 		h.alert("t", true)
 		pass(10 * time.Minute)
-		if run := h.is(1, remediate.Waiting); run.Reason != "suppressed" || !strings.Contains(run.Why, "is not known: connection refused") || run.Tries != 0 {
+		if run := h.is(1, remediate.Waiting); run.Reason != "suppressed" || !strings.Contains(run.Why, "suppresses the alert: connection refused") || run.Tries != 0 {
 			t.Errorf("%+v", run)
 		}
 		d.set("", nil)

@@ -57,7 +57,7 @@ func TestApprovalIsForAnAmount(t *testing.T) {
 		h.approve(1)
 		pass(5 * time.Second)
 		run := h.is(1, remediate.Asked)
-		says(t, run.Why, "because of the amount", "ann approved of 13 of 50000 rows", "now it is 50000 of 50000 rows")
+		says(t, run.Why, "because of the amount", "ann approved 13 of 50000 rows", "now it is 50000 of 50000 rows")
 		if n := len(h.notices(remediate.NotificationAsk)); r.gone != 0 || n != 2 {
 			t.Fatalf("%v rows are gone, %d notices", r.gone, n)
 		}

@@ -39,7 +39,7 @@ func TestApprovalIsOfOnePlan(t *testing.T) {
 		if run.Plan.Question() == old || len(h.ward.did()) != 0 {
 			t.Fatalf("plan %s was %s, effects %v", run.Plan.Question(), old, h.ward.did())
 		}
-		says(t, run.Why, "another than the plan "+old+" that ann approved of")
+		says(t, run.Why, "it differs from plan "+old+", which ann approved")
 		err := h.journal.Approve(t.Context(), 1, old, "ann", h.now().Add(time.Hour))
 		if _, ok := errors.AsType[*journal.StaleError](err); !ok {
 			t.Errorf("an answer to the old question: %v", err)
@@ -83,7 +83,7 @@ func TestApprovalExpires(t *testing.T) {
 			t.Fatal(err)
 		}
 		pass(2 * time.Second)
-		says(t, h.is(1, remediate.Asked).Why, "again", "the approval by ann expired at")
+		says(t, h.is(1, remediate.Asked).Why, "new approval", "the approval by ann expired at")
 		if asked := h.notices(remediate.NotificationAsk); len(asked) != 2 || asked[0].Plan != asked[1].Plan {
 			t.Errorf("%+v", asked)
 		}

@@ -215,7 +215,7 @@ func present(t *testing.T, h *house, change, situation, want string) {
 	if uncancelled {
 		// The statement goes on; the run says already why nothing comes after it.
 		state, reason, _ := strings.Cut(now, " ")
-		if run := h.is(1, remediate.Allowed); !strings.Contains(state+reason, run.Reason) || run.Reason == "" || !strings.Contains(run.Why, "nothing further is started") {
+		if run := h.is(1, remediate.Allowed); !strings.Contains(state+reason, run.Reason) || run.Reason == "" || !strings.Contains(run.Why, "no further step is started") {
 			t.Errorf("while the statement goes on: %s (%s), want the reason of %q", run.Reason, run.Why, now)
 		}
 		pass(30 * time.Second)

@@ -81,9 +81,9 @@ func TestNoSecretIsTold(t *testing.T) {
 		{"no such host", whole("http://nowhere.invalid"), "nowhere.invalid"},
 		{"no certificate of ours", strings.Replace(whole("http://"+strings.TrimPrefix(secure.URL, "https://")), "http://", "https://", 1), "certificate"},
 		{"plain HTTP to TLS", whole("http://" + strings.TrimPrefix(secure.URL, "https://")), "status 400"},
-		{"a broken URL", "http://ann:" + password + "/T0SECRET@host:B0HIDDEN/%zz", "cannot be read"},
-		{"no URL at all", "T0SECRET", "cannot be read"},
-		{"another scheme", "file:///T0SECRET", "cannot be read"},
+		{"a broken URL", "http://ann:" + password + "/T0SECRET@host:B0HIDDEN/%zz", "invalid URL"},
+		{"no URL at all", "T0SECRET", "invalid URL"},
+		{"another scheme", "file:///T0SECRET", "invalid URL"},
 		{"no answer", whole(server.URL) + "&do=hang", "no answer within"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

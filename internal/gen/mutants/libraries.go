@@ -20,7 +20,7 @@ func ofLibraries() []mutant {
 		},
 		{
 			name: "same remote", why: "two entries that are the same are found before the queues refuse the second",
-			file: "internal/embedded/scrape.go", search: `_, twice := remotes[made.String()]; twice`, replace: `_, twice := remotes[made.String()]; false && twice`,
+			file: "internal/embedded/scrape.go", search: `first, twice := remotes[made.String()]; twice`, replace: `first, twice := remotes[made.String()]; false && twice`,
 			pkg: "./internal/embedded", run: "TestSameRemoteTwice",
 		},
 		{

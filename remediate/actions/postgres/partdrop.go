@@ -66,7 +66,7 @@ func (p part) remove(ctx context.Context) error {
 }
 
 // dropsWatchedSQL tells whether an event trigger fires when a table is dropped. It may
-// refuse that, which nobody can ask it before, and refuse to undo a detachment as well.
+// refuse that, which cannot be known before, and refuse to undo a detachment as well.
 const dropsWatchedSQL = `
 select exists (select from pg_event_trigger where evtenabled in ('O', 'A') and evtevent in ('ddl_command_start', 'sql_drop', 'ddl_command_end') and (evttags is null or 'DROP TABLE' = any(evttags)))`
 

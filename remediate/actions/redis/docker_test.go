@@ -138,7 +138,7 @@ func TestRestartInDocker(t *testing.T) {
 			time.Sleep(10 * time.Millisecond)
 		}
 		_, err := redis.Restart(r).Plan(t.Context(), remediate.Request{})
-		refuses(t, err, remediate.ReasonUnfit, "its command line says no")
+		refuses(t, err, remediate.ReasonUnfit, "its command line has no")
 	})
 }
 

@@ -231,7 +231,7 @@ func TestRestartReadsHowItIsStarted(t *testing.T) {
 		{"appendonly no\n", "yes", "appendonly is yes by CONFIG SET, and its configuration file has no"},
 		{"appendonly no\nappendonly yes\n", "no", "appendonly is no by CONFIG SET, and its configuration file has yes"},
 		{"# appendonly yes\n", "no", ""},
-		{"", "yes", "says no"},
+		{"", "yes", "has no"},
 		{"APPENDONLY \"yes\"\n", "yes", ""},
 	} {
 		_, r := startedWith(t, tc.file)
