@@ -91,10 +91,10 @@ upkeep_inbox_alerts_total{source="alertmanager",status="firing"} 3
 upkeep_inbox_alerts_total{source="alertmanager",status="resolved"} 1
 upkeep_inbox_alerts_total{source="grafana",status="firing"} 0
 upkeep_inbox_alerts_total{source="grafana",status="resolved"} 0
-# HELP upkeep_inbox_dead_letters Number of deliveries that could not be read and are kept for people, a thousand at most.
+# HELP upkeep_inbox_dead_letters Number of dead letters: webhook payloads that could not be parsed. At most a thousand are kept.
 # TYPE upkeep_inbox_dead_letters gauge
 upkeep_inbox_dead_letters 1
-# HELP upkeep_inbox_dead_letters_total Deliveries, and alerts of one, that could not be read and were kept for people, each time they were sent.
+# HELP upkeep_inbox_dead_letters_total Webhook payloads, or alerts of one, that could not be parsed and were kept as dead letters; each delivery counts.
 # TYPE upkeep_inbox_dead_letters_total counter
 upkeep_inbox_dead_letters_total 1
 `)); err != nil {

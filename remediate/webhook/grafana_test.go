@@ -82,7 +82,7 @@ func TestGrafana(t *testing.T) {
 		t.Error("no dead letter about the alerts that were left out")
 	}
 	if err := testutil.GatherAndCompare(d.registry, strings.NewReader(`
-# HELP upkeep_webhook_requests_total Deliveries to the webhook, by whose they were and the status that was answered.
+# HELP upkeep_webhook_requests_total Webhook deliveries, by source and HTTP status of the response.
 # TYPE upkeep_webhook_requests_total counter
 upkeep_webhook_requests_total{code="200",source="alertmanager"} 0
 upkeep_webhook_requests_total{code="200",source="grafana"} 3
