@@ -26,7 +26,7 @@ func left(t *testing.T, tmp string) []string {
 }
 
 // The demo ends with every alert cleared, and what upkeep measured is what psql
-// and redis-cli say.
+// and redis-cli report.
 func TestOnce(t *testing.T) {
 	var out bytes.Buffer
 	if err := demo.Run(t.Context(), demo.Options{Out: &out, Listen: "127.0.0.1:0", Once: true, Timeout: 20 * time.Minute}); err != nil {

@@ -169,12 +169,12 @@ func (t *teller) ended() (all []console.RunDetails) {
 // summary prints what was before and after, in upkeep's words and in those of
 // the servers' own tools.
 func (t *teller) summary(before, after findings) {
-	fmt.Fprintf(t.out, "\nWhat came of it, as upkeep measured it:\n")
+	fmt.Fprintf(t.out, "\nResults, as upkeep measured them:\n")
 	for _, story := range t.ended() {
 		fmt.Fprintf(t.out, "  %-18s %-18s %8s → %-8s limit %s\n", story.Incident.Name(), story.Run.Request.Action,
 			quantity(story.Lowers, story.Run.Before), quantity(story.Lowers, story.Run.After), quantity(story.Lowers, story.Run.Request.Limit))
 	}
-	fmt.Fprintf(t.out, "and as psql and redis-cli say:\n")
+	fmt.Fprintf(t.out, "and as psql and redis-cli report:\n")
 	fmt.Fprintf(t.out, "  dead rows of orders     %9d of %d → %d of %d\n", before.deadRows, before.deadRows+before.liveRows, after.deadRows, after.deadRows+after.liveRows)
 	fmt.Fprintf(t.out, "  size of sessions_token  %9s → %s\n", remediate.Quantity("_bytes", float64(before.indexBytes)), remediate.Quantity("_bytes", float64(after.indexBytes)))
 	fmt.Fprintf(t.out, "  snapshots of Redis      %9d → %d, with %d → %d changes not in one\n", before.saves, after.saves, before.changes, after.changes)
