@@ -49,8 +49,7 @@ func BenchmarkArchive(b *testing.B) {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { _ = os.RemoveAll(dir) })
-	s, err := servertest.StartPostgres(b.Context(), sandbox.PostgresOptions{Dir: filepath.Join(dir, "postgres"), Settings: map[string]string{
-		"wal_init_zero": "on", "jit": "on", // as the server has them: those of tests are for speed
+	s, err := sandbox.StartPostgres(b.Context(), sandbox.PostgresOptions{Dir: filepath.Join(dir, "postgres"), Settings: map[string]string{
 		"autovacuum": "off", "shared_buffers": "512MB", "max_wal_size": "16GB", "checkpoint_timeout": "1h", "min_wal_size": "4GB",
 	}})
 	if err != nil {
