@@ -283,15 +283,7 @@ func TestReloadAllOrNone(t *testing.T) {
 		t.Fatal(err)
 	}
 	l := &life{url: "http://" + a.Addr(), log: new(log)}
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- a.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-ended; err != nil {
-			t.Errorf("Run: %v", err)
-		}
-	})
+	running(t, a)
 	says := func(path, want string) bool {
 		_, text := l.send(t, "GET", path, "", "")
 		return strings.Contains(text, want)
@@ -313,4 +305,18 @@ func TestReloadAllOrNone(t *testing.T) {
 	if !says("/api/v1/rules", `"More"`) || !says(console.Prefix+"/status", `"there"`) {
 		t.Error("the good configuration is not in force")
 	}
+}
+
+// running runs an upkeep until the test ends.
+func running(t *testing.T, a *app.App) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- a.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	})
 }
