@@ -26,11 +26,11 @@ demo: deps-demo build ## see the whole loop on private servers; ARGS=--once ends
 # The packages that take longest begin first, so that none is left to run alone at the
 # end; three at a time, since their tests also wait. They are built as "make build" does,
 # with paths that are the same in every checkout, so that what was built once is found.
-LONGEST = remediate/actions/postgres cmd/upkeep remediate/actions/docker remediate/actions/redis internal/rights collectors/postgres remediate/engine remediate/actions internal/app
+LONGEST = remediate/actions/postgres cmd/upkeep remediate/actions/docker remediate/actions/redis internal/product/rights collectors/postgres remediate/engine remediate/actions internal/product/app
 
 .PHONY: test
 test: deps-test ## run every test; ARGS=-race and the like go to go test
-	$(GO) run ./internal/gen/slowest $(GO) test -json -trimpath -tags $(TAGS) -p 3 -timeout 60m $(ARGS) $(LONGEST:%=./%) ./...
+	$(GO) run ./internal/dev/gen/slowest $(GO) test -json -trimpath -tags $(TAGS) -p 3 -timeout 60m $(ARGS) $(LONGEST:%=./%) ./...
 
 .PHONY: check
 check: deps-test ## what must hold before a change goes in: generated files, lint, tests, nothing written
@@ -49,9 +49,9 @@ before: ## build bin/upkeep-before of another commit, for make bench to measure 
 
 .PHONY: generate
 generate: ## write catalogs, reference pages, dashboards and the example configuration
-	$(GO) run ./internal/gen/units
-	$(GO) run ./internal/gen/dashboards
-	$(GO) run ./internal/gen/docs
+	$(GO) run ./internal/dev/gen/units
+	$(GO) run ./internal/dev/gen/dashboards
+	$(GO) run ./internal/dev/gen/docs
 	$(GO) test ./cmd/upkeep -run TestReference -update >/dev/null
 
 .PHONY: lint
@@ -62,7 +62,7 @@ lint: ## gofmt, vet, golangci-lint
 
 .PHONY: bench
 bench: deps-test build before ## measure speed, memory and size, beside their limits, peers and another commit; BEFORE=HEAD^
-	$(GO) test -run '^$$' -bench . -benchtime 1s ./collectors/scrape ./internal/store ./remediate/engine
+	$(GO) test -run '^$$' -bench . -benchtime 1s ./collectors/scrape ./internal/platform/store ./remediate/engine
 	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 60m ./collectors/logs ./remediate/webhook ./remediate/actions/postgres ./remediate/actions/redis ./cmd/upkeep
 
 .PHONY: kills
@@ -79,7 +79,7 @@ storm: deps-test ## run DDL and DML beside the actions, and compare with a model
 
 .PHONY: mutants
 mutants: deps-test ## take one protection after the other out of a copy, and see that a test misses it; MUTANTS="contract …"
-	$(GO) run ./internal/gen/mutants $(MUTANTS)
+	$(GO) run ./internal/dev/gen/mutants $(MUTANTS)
 
 .PHONY: soak
 soak: deps-test ## run everything that takes long, and print what belongs in docs/evidence.md; SOAKS="storm kills …"
@@ -90,7 +90,7 @@ fuzz: ## fuzz what reads foreign input, a while each; FUZZTIME=1m
 	$(GO) test -run '^$$' -fuzz FuzzSet -fuzztime $(or $(FUZZTIME),30s) -fuzzminimizetime 1s ./collectors
 	$(GO) test -run '^$$' -fuzz FuzzLine -fuzztime $(or $(FUZZTIME),30s) -fuzzminimizetime 1s ./collectors/logs
 	$(GO) test -run '^$$' -fuzz FuzzWithoutLiterals -fuzztime $(or $(FUZZTIME),30s) -fuzzminimizetime 1s ./collectors/postgres
-	$(GO) test -run '^$$' -fuzz FuzzParse -fuzztime $(or $(FUZZTIME),30s) -fuzzminimizetime 1s ./internal/config
+	$(GO) test -run '^$$' -fuzz FuzzParse -fuzztime $(or $(FUZZTIME),30s) -fuzzminimizetime 1s ./internal/product/config
 	$(GO) test -run '^$$' -fuzz FuzzMatchers -fuzztime $(or $(FUZZTIME),30s) -fuzzminimizetime 1s ./remediate/policy
 	$(GO) test -run '^$$' -fuzz FuzzParams -fuzztime $(or $(FUZZTIME),30s) -fuzzminimizetime 1s ./remediate/policy
 	$(GO) test -run '^$$' -fuzz FuzzWebhook -fuzztime $(or $(FUZZTIME),30s) -fuzzminimizetime 1s ./remediate/webhook

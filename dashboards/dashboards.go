@@ -1,5 +1,5 @@
 // Package dashboards holds what people see in Grafana: dashboards that are
-// generated from internal/gen/dashboards, committed and embedded.
+// generated from internal/dev/gen/dashboards, committed and embedded.
 package dashboards
 
 import (

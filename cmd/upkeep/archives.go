@@ -12,10 +12,10 @@ import (
 	"github.com/spf13/cobra"
 
 	read "github.com/ai-micro-service/upkeep/collectors/postgres"
-	"github.com/ai-micro-service/upkeep/internal/app"
-	"github.com/ai-micro-service/upkeep/internal/config"
-	"github.com/ai-micro-service/upkeep/internal/depot"
-	"github.com/ai-micro-service/upkeep/internal/target"
+	"github.com/ai-micro-service/upkeep/internal/platform/depot"
+	"github.com/ai-micro-service/upkeep/internal/platform/target"
+	"github.com/ai-micro-service/upkeep/internal/product/app"
+	"github.com/ai-micro-service/upkeep/internal/product/config"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/rows"
 )

@@ -10,11 +10,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ai-micro-service/upkeep/alerts"
-	"github.com/ai-micro-service/upkeep/internal/app"
-	"github.com/ai-micro-service/upkeep/internal/catalog"
-	configcheck "github.com/ai-micro-service/upkeep/internal/check"
-	"github.com/ai-micro-service/upkeep/internal/config"
-	"github.com/ai-micro-service/upkeep/internal/embedded"
+	"github.com/ai-micro-service/upkeep/internal/product/app"
+	"github.com/ai-micro-service/upkeep/internal/product/catalog"
+	configcheck "github.com/ai-micro-service/upkeep/internal/product/check"
+	"github.com/ai-micro-service/upkeep/internal/product/config"
+	"github.com/ai-micro-service/upkeep/internal/product/embedded"
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 

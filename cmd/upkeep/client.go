@@ -16,7 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/ai-micro-service/upkeep/internal/console"
+	"github.com/ai-micro-service/upkeep/internal/product/console"
 )
 
 const defaultURL = "http://127.0.0.1:9847"

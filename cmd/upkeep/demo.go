@@ -6,7 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/ai-micro-service/upkeep/internal/demo"
+	"github.com/ai-micro-service/upkeep/internal/product/demo"
 )
 
 func demoCommand() *cobra.Command {

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ai-micro-service/upkeep/internal/sandbox"
+	"github.com/ai-micro-service/upkeep/internal/testbed/sandbox"
 )
 
 // idleLimit is the resident memory of an upkeep that has nothing to do and runs no

@@ -13,7 +13,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/ai-micro-service/upkeep/internal/app"
+	"github.com/ai-micro-service/upkeep/internal/product/app"
 )
 
 const (

@@ -17,9 +17,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ai-micro-service/upkeep/collectors/logs"
-	"github.com/ai-micro-service/upkeep/internal/app"
-	"github.com/ai-micro-service/upkeep/internal/config"
-	"github.com/ai-micro-service/upkeep/internal/target"
+	"github.com/ai-micro-service/upkeep/internal/platform/target"
+	"github.com/ai-micro-service/upkeep/internal/product/app"
+	"github.com/ai-micro-service/upkeep/internal/product/config"
 )
 
 func logsCommand() *cobra.Command {

@@ -13,7 +13,7 @@ import (
 	"github.com/klauspost/compress/gzip"
 
 	"github.com/ai-micro-service/upkeep/collectors/logs"
-	"github.com/ai-micro-service/upkeep/internal/servertest"
+	"github.com/ai-micro-service/upkeep/internal/testbed/servertest"
 )
 
 func upkeep(t *testing.T, args ...string) (string, error) {

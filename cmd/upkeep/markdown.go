@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/ai-micro-service/upkeep/internal/console"
+	"github.com/ai-micro-service/upkeep/internal/product/console"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/journal"
 )

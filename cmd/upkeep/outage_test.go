@@ -20,10 +20,10 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/ai-micro-service/upkeep/internal/app"
-	"github.com/ai-micro-service/upkeep/internal/console"
-	"github.com/ai-micro-service/upkeep/internal/servertest"
-	"github.com/ai-micro-service/upkeep/internal/store"
+	"github.com/ai-micro-service/upkeep/internal/platform/store"
+	"github.com/ai-micro-service/upkeep/internal/product/app"
+	"github.com/ai-micro-service/upkeep/internal/product/console"
+	"github.com/ai-micro-service/upkeep/internal/testbed/servertest"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/journal"
 )

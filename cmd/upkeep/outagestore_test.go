@@ -10,9 +10,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ai-micro-service/upkeep/internal/sandbox"
-	"github.com/ai-micro-service/upkeep/internal/servertest"
-	"github.com/ai-micro-service/upkeep/internal/store"
+	"github.com/ai-micro-service/upkeep/internal/platform/store"
+	"github.com/ai-micro-service/upkeep/internal/testbed/sandbox"
+	"github.com/ai-micro-service/upkeep/internal/testbed/servertest"
 )
 
 // A keeping is where upkeeps keep what they know, and how it is taken from them.

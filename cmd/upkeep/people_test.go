@@ -14,9 +14,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ai-micro-service/upkeep/internal/config"
-	"github.com/ai-micro-service/upkeep/internal/sandbox"
-	"github.com/ai-micro-service/upkeep/internal/servertest"
+	"github.com/ai-micro-service/upkeep/internal/product/config"
+	"github.com/ai-micro-service/upkeep/internal/testbed/sandbox"
+	"github.com/ai-micro-service/upkeep/internal/testbed/servertest"
 )
 
 // shortClocks make the embedded Prometheus and Alertmanager quick.

@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/ai-micro-service/upkeep/internal/console"
+	"github.com/ai-micro-service/upkeep/internal/product/console"
 )
 
 func policyListCommand() *cobra.Command {

@@ -6,8 +6,8 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/ai-micro-service/upkeep/internal/console"
-	"github.com/ai-micro-service/upkeep/internal/servertest"
+	"github.com/ai-micro-service/upkeep/internal/product/console"
+	"github.com/ai-micro-service/upkeep/internal/testbed/servertest"
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 

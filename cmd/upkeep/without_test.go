@@ -12,9 +12,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ai-micro-service/upkeep/internal/app"
-	"github.com/ai-micro-service/upkeep/internal/console"
-	"github.com/ai-micro-service/upkeep/internal/servertest"
+	"github.com/ai-micro-service/upkeep/internal/product/app"
+	"github.com/ai-micro-service/upkeep/internal/product/console"
+	"github.com/ai-micro-service/upkeep/internal/testbed/servertest"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/engine"
 )

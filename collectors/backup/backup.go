@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/ai-micro-service/upkeep/collectors"
-	"github.com/ai-micro-service/upkeep/internal/target"
+	"github.com/ai-micro-service/upkeep/internal/platform/target"
 )
 
 // Age reports how old the newest backup is, and when one was last restored.

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/ai-micro-service/upkeep/internal/target"
+	"github.com/ai-micro-service/upkeep/internal/platform/target"
 )
 
 // A Series is every backup of one thing that is there, and what is known of their

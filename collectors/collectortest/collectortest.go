@@ -28,8 +28,8 @@ import (
 	"golang.org/x/tools/txtar"
 
 	"github.com/ai-micro-service/upkeep/collectors"
-	"github.com/ai-micro-service/upkeep/internal/servertest"
-	"github.com/ai-micro-service/upkeep/internal/target"
+	"github.com/ai-micro-service/upkeep/internal/platform/target"
+	"github.com/ai-micro-service/upkeep/internal/testbed/servertest"
 )
 
 var update = flag.Bool("update", false, "rewrite the want sections") //nolint:gochecknoglobals // a flag of the tests

@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"github.com/ai-micro-service/upkeep/collectors"
-	"github.com/ai-micro-service/upkeep/internal/target"
+	"github.com/ai-micro-service/upkeep/internal/platform/target"
 )
 
 // Containers reports the state and the health of each container.

@@ -11,7 +11,7 @@ import (
 	"github.com/docker/docker/api/types"
 
 	"github.com/ai-micro-service/upkeep/collectors"
-	"github.com/ai-micro-service/upkeep/internal/target"
+	"github.com/ai-micro-service/upkeep/internal/platform/target"
 )
 
 // DiskUsage reports the engine's disk usage and its reclaimable part.

@@ -10,7 +10,7 @@ import (
 	"github.com/ai-micro-service/upkeep/collectors"
 	"github.com/ai-micro-service/upkeep/collectors/collectortest"
 	"github.com/ai-micro-service/upkeep/collectors/host"
-	"github.com/ai-micro-service/upkeep/internal/target"
+	"github.com/ai-micro-service/upkeep/internal/platform/target"
 )
 
 // What a machine has mounted differs, so the samples are held against df here

@@ -8,8 +8,8 @@ import (
 	"github.com/ai-micro-service/upkeep/collectors"
 	"github.com/ai-micro-service/upkeep/collectors/collectortest"
 	"github.com/ai-micro-service/upkeep/collectors/logs"
-	"github.com/ai-micro-service/upkeep/internal/servertest"
-	"github.com/ai-micro-service/upkeep/internal/target"
+	"github.com/ai-micro-service/upkeep/internal/platform/target"
+	"github.com/ai-micro-service/upkeep/internal/testbed/servertest"
 )
 
 // A container that logs after upkeep has begun to listen, beside one that logged

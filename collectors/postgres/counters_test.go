@@ -12,9 +12,9 @@ import (
 
 	"github.com/ai-micro-service/upkeep/collectors/collectortest"
 	"github.com/ai-micro-service/upkeep/collectors/postgres"
-	"github.com/ai-micro-service/upkeep/internal/sandbox"
-	"github.com/ai-micro-service/upkeep/internal/servertest"
-	"github.com/ai-micro-service/upkeep/internal/target"
+	"github.com/ai-micro-service/upkeep/internal/platform/target"
+	"github.com/ai-micro-service/upkeep/internal/testbed/sandbox"
+	"github.com/ai-micro-service/upkeep/internal/testbed/servertest"
 )
 
 // A crash empties the counters. What they do not know of a table is left out, and never

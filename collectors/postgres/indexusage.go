@@ -7,7 +7,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/ai-micro-service/upkeep/internal/target"
+	"github.com/ai-micro-service/upkeep/internal/platform/target"
 )
 
 // evidenceSQL tells what the server itself knows of how long it has counted scans.

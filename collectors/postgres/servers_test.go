@@ -18,9 +18,9 @@ import (
 	"github.com/ai-micro-service/upkeep/collectors"
 	"github.com/ai-micro-service/upkeep/collectors/collectortest"
 	"github.com/ai-micro-service/upkeep/collectors/postgres"
-	"github.com/ai-micro-service/upkeep/internal/sandbox"
-	"github.com/ai-micro-service/upkeep/internal/servertest"
-	"github.com/ai-micro-service/upkeep/internal/target"
+	"github.com/ai-micro-service/upkeep/internal/platform/target"
+	"github.com/ai-micro-service/upkeep/internal/testbed/sandbox"
+	"github.com/ai-micro-service/upkeep/internal/testbed/servertest"
 )
 
 // every returns each collector of a server.

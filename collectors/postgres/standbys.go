@@ -8,7 +8,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/ai-micro-service/upkeep/internal/target"
+	"github.com/ai-micro-service/upkeep/internal/platform/target"
 )
 
 // sendersSQL lists the standbys that receive WAL from a server, and those for which it retains WAL though

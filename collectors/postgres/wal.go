@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"github.com/ai-micro-service/upkeep/collectors"
-	"github.com/ai-micro-service/upkeep/internal/target"
+	"github.com/ai-micro-service/upkeep/internal/platform/target"
 )
 
 // What the write-ahead log, its archiver and the checkpoints did.

@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/ai-micro-service/upkeep/collectors"
-	"github.com/ai-micro-service/upkeep/internal/target"
+	"github.com/ai-micro-service/upkeep/internal/platform/target"
 )
 
 // HTTP reports whether a service answers, how soon, and how long its certificate holds.

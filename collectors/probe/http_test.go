@@ -16,7 +16,7 @@ import (
 	"github.com/ai-micro-service/upkeep/collectors"
 	"github.com/ai-micro-service/upkeep/collectors/collectortest"
 	"github.com/ai-micro-service/upkeep/collectors/probe"
-	"github.com/ai-micro-service/upkeep/internal/target"
+	"github.com/ai-micro-service/upkeep/internal/platform/target"
 )
 
 func answer(t *testing.T, p target.Probe, within time.Duration) string {

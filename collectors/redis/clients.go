@@ -4,7 +4,7 @@ import (
 	"context"
 
 	"github.com/ai-micro-service/upkeep/collectors"
-	"github.com/ai-micro-service/upkeep/internal/target"
+	"github.com/ai-micro-service/upkeep/internal/platform/target"
 )
 
 // Clients reports how many clients there are and what they do to the server.

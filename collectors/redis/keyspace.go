@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"github.com/ai-micro-service/upkeep/collectors"
-	"github.com/ai-micro-service/upkeep/internal/target"
+	"github.com/ai-micro-service/upkeep/internal/platform/target"
 )
 
 // Keyspace reports how many keys there are and whether they are found.

@@ -9,7 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/ai-micro-service/upkeep/collectors"
-	"github.com/ai-micro-service/upkeep/internal/target"
+	"github.com/ai-micro-service/upkeep/internal/platform/target"
 )
 
 // Persistence reports how old the newest snapshot is and what would be lost.

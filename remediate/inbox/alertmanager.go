@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/ai-micro-service/upkeep/internal/prom"
+	"github.com/ai-micro-service/upkeep/internal/platform/prom"
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 

@@ -7,7 +7,7 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/ai-micro-service/upkeep/internal/prom"
+	"github.com/ai-micro-service/upkeep/internal/platform/prom"
 )
 
 // An Unlisted is a source that cannot be asked which of its alerts are still there. An

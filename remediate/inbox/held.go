@@ -11,7 +11,7 @@ import (
 	"github.com/prometheus/alertmanager/pkg/labels"
 	"github.com/prometheus/common/model"
 
-	"github.com/ai-micro-service/upkeep/internal/prom"
+	"github.com/ai-micro-service/upkeep/internal/platform/prom"
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 

@@ -13,8 +13,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/ai-micro-service/upkeep/internal/prom"
-	"github.com/ai-micro-service/upkeep/internal/store"
+	"github.com/ai-micro-service/upkeep/internal/platform/prom"
+	"github.com/ai-micro-service/upkeep/internal/platform/store"
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 

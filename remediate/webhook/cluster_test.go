@@ -18,8 +18,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ai-micro-service/upkeep/internal/prom"
-	"github.com/ai-micro-service/upkeep/internal/sandbox"
+	"github.com/ai-micro-service/upkeep/internal/platform/prom"
+	"github.com/ai-micro-service/upkeep/internal/testbed/sandbox"
 	"github.com/ai-micro-service/upkeep/remediate/inbox"
 	"github.com/ai-micro-service/upkeep/remediate/webhook"
 )

@@ -3,7 +3,7 @@ package docker
 import (
 	"context"
 
-	"github.com/ai-micro-service/upkeep/internal/depot"
+	"github.com/ai-micro-service/upkeep/internal/platform/depot"
 )
 
 // Put archives lines of which none may have been blanked.

@@ -12,7 +12,7 @@ import (
 	"github.com/prometheus/common/model"
 
 	read "github.com/ai-micro-service/upkeep/collectors/docker"
-	"github.com/ai-micro-service/upkeep/internal/target"
+	"github.com/ai-micro-service/upkeep/internal/platform/target"
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 

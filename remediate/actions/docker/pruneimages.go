@@ -13,7 +13,7 @@ import (
 
 	"github.com/prometheus/common/model"
 
-	"github.com/ai-micro-service/upkeep/internal/target"
+	"github.com/ai-micro-service/upkeep/internal/platform/target"
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 

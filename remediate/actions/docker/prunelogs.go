@@ -12,8 +12,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/ai-micro-service/upkeep/internal/depot"
-	"github.com/ai-micro-service/upkeep/internal/target"
+	"github.com/ai-micro-service/upkeep/internal/platform/depot"
+	"github.com/ai-micro-service/upkeep/internal/platform/target"
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 

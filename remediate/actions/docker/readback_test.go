@@ -7,7 +7,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/ai-micro-service/upkeep/internal/depot"
+	"github.com/ai-micro-service/upkeep/internal/platform/depot"
 	"github.com/ai-micro-service/upkeep/remediate/actions/docker"
 )
 

@@ -9,7 +9,7 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/ai-micro-service/upkeep/internal/target"
+	"github.com/ai-micro-service/upkeep/internal/platform/target"
 )
 
 // An attempt is an index that upkeep has begun to build anew and whose leftovers may be

@@ -1,7 +1,7 @@
 package postgres
 
 import (
-	"github.com/ai-micro-service/upkeep/internal/target"
+	"github.com/ai-micro-service/upkeep/internal/platform/target"
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 

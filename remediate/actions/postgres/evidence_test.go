@@ -13,10 +13,10 @@ import (
 	"time"
 
 	read "github.com/ai-micro-service/upkeep/collectors/postgres"
-	"github.com/ai-micro-service/upkeep/internal/sandbox"
-	"github.com/ai-micro-service/upkeep/internal/servertest"
-	"github.com/ai-micro-service/upkeep/internal/store"
-	"github.com/ai-micro-service/upkeep/internal/target"
+	"github.com/ai-micro-service/upkeep/internal/platform/store"
+	"github.com/ai-micro-service/upkeep/internal/platform/target"
+	"github.com/ai-micro-service/upkeep/internal/testbed/sandbox"
+	"github.com/ai-micro-service/upkeep/internal/testbed/servertest"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/actions/postgres"
 )

@@ -16,8 +16,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/ai-micro-service/upkeep/internal/depot"
-	"github.com/ai-micro-service/upkeep/internal/servertest"
+	"github.com/ai-micro-service/upkeep/internal/platform/depot"
+	"github.com/ai-micro-service/upkeep/internal/testbed/servertest"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/actions/postgres"
 )

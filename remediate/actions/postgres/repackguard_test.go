@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ai-micro-service/upkeep/internal/servertest"
+	"github.com/ai-micro-service/upkeep/internal/testbed/servertest"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/actions/postgres"
 )

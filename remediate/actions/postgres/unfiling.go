@@ -13,8 +13,8 @@ import (
 
 	read "github.com/ai-micro-service/upkeep/collectors/postgres"
 
-	"github.com/ai-micro-service/upkeep/internal/depot"
-	"github.com/ai-micro-service/upkeep/internal/target"
+	"github.com/ai-micro-service/upkeep/internal/platform/depot"
+	"github.com/ai-micro-service/upkeep/internal/platform/target"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/rows"
 )

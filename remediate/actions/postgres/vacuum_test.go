@@ -14,7 +14,7 @@ import (
 
 	"github.com/ai-micro-service/upkeep/collectors/collectortest"
 	read "github.com/ai-micro-service/upkeep/collectors/postgres"
-	"github.com/ai-micro-service/upkeep/internal/servertest"
+	"github.com/ai-micro-service/upkeep/internal/testbed/servertest"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/actions/postgres"
 )

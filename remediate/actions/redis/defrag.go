@@ -14,7 +14,7 @@ import (
 	"github.com/prometheus/common/model"
 
 	read "github.com/ai-micro-service/upkeep/collectors/redis"
-	"github.com/ai-micro-service/upkeep/internal/target"
+	"github.com/ai-micro-service/upkeep/internal/platform/target"
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 

@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/ai-micro-service/upkeep/internal/target"
+	"github.com/ai-micro-service/upkeep/internal/platform/target"
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 

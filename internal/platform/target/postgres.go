@@ -1,0 +1,337 @@
+package target
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/ai-micro-service/upkeep/internal/platform/depot"
+)
+
+// A Password returns a password at the moment a connection is made, so that a
+// file that was changed is read again. It returns "" without a password.
+type Password func() (string, error)
+
+// PostgresConfig says where a PostgreSQL server is.
+type PostgresConfig struct {
+	Name     string   // the server label
+	URL      string   // postgres://user@host:port/database?sslmode=…, without a password
+	Password Password // may be nil
+	Archives []Archive
+	Advice   string // folder of upkeep's own for the list of index advice; "" for none
+	Rebuilds string // file of upkeep's own that notes which indexes are being built anew; "" for none
+	Alone    bool   // no other upkeep carries runs of the same store: what is not noted here was not begun
+
+	Notes          Notes // what was seen of the server; nil: it is remembered while upkeep runs
+	StandbysListed bool  // every standby that answers queries is a target that names in replica_of whom it follows
+
+	// WithoutText leaves out the texts of statements.
+	WithoutText bool
+
+	Exclude []string // databases that are left alone
+}
+
+// An Archive says which rows of a table are past their age, and what is done with them.
+type Archive struct {
+	Database, Schema, Table string
+	Column                  string // a timestamp or a date
+	After                   time.Duration
+	To                      Destination // where they may be moved to; the zero value: nowhere
+	Purge                   bool        // they may be deleted for good
+}
+
+// A Destination is where rows go that are past their age.
+type Destination struct {
+	Schema, Table string // a table of the same database
+
+	Store depot.Store // or a store of objects, or nil
+	Label string      // the store, for people
+}
+
+// databaseConnections is how many databases of one server are read at once, and
+// so how many connections are kept. One more is for questions about the server.
+const databaseConnections = 5
+
+// A Postgres is one PostgreSQL server and its databases.
+type Postgres struct {
+	Name     string
+	Archives []Archive
+	Advice   string      // folder of upkeep's own for the list of index advice; "" for none
+	Rebuilds string      // file of upkeep's own that notes which indexes are being built anew; "" for none
+	Alone    bool        // no other upkeep carries runs of the same store: what is not noted here was not begun
+	Replicas []*Postgres // standbys of this server that are targets too
+	Exclude  []string    // databases that are left alone
+
+	Notes          Notes // what was seen of the server
+	StandbysListed bool  // every standby that answers queries is a target that names in replica_of whom it follows
+
+	WithoutText bool // the texts of statements are not exported
+
+	config   *pgx.ConnConfig
+	url      string // that config was made of
+	password Password
+	slots    chan struct{} // one for each connection to a database
+
+	mu        sync.Mutex
+	closed    bool
+	server    *Database
+	databases map[string]*Database
+}
+
+// NewPostgres returns a server. It connects to nothing yet.
+func NewPostgres(c PostgresConfig) (*Postgres, error) {
+	config, err := parsed(c.Name, c.URL)
+	if err != nil {
+		return nil, err
+	}
+	p := &Postgres{Name: c.Name, Archives: c.Archives, Advice: c.Advice, Rebuilds: c.Rebuilds, Alone: c.Alone, WithoutText: c.WithoutText, Exclude: c.Exclude, Notes: c.Notes, StandbysListed: c.StandbysListed, config: config, url: c.URL, password: c.Password, slots: make(chan struct{}, databaseConnections), databases: make(map[string]*Database)}
+	if p.Notes == nil {
+		p.Notes = new(memory)
+	}
+	p.server = p.database(p.Maintenance())
+	return p, nil
+}
+
+// parsed reads a URL, and the files with certificates and passwords that it names.
+func parsed(name, url string) (*pgx.ConnConfig, error) {
+	config, err := pgx.ParseConfig(url)
+	if err != nil {
+		return nil, fmt.Errorf("postgres %s: %w", name, err)
+	}
+	if config.ConnectTimeout == 0 {
+		config.ConnectTimeout = 5 * time.Second
+	}
+	return config, nil
+}
+
+// Port returns the port of the configuration, by which a standby may follow the server.
+func (p *Postgres) Port() int {
+	if p.config == nil {
+		return 0
+	}
+	return int(p.config.Port)
+}
+
+// databasesSQL lists the databases that can be asked. A limit of -2 marks one
+// whose DROP DATABASE was interrupted.
+const databasesSQL = `
+select datname
+  from pg_catalog.pg_database
+ where datallowconn and not datistemplate and datconnlimit <> -2
+   and pg_catalog.has_database_privilege(oid, 'CONNECT')
+ order by datname`
+
+// Databases returns the names of the server's databases, found anew at each call.
+func (p *Postgres) Databases(ctx context.Context) ([]string, error) {
+	server, err := p.Server()
+	if err != nil {
+		return nil, err
+	}
+	rows, err := server.Query(ctx, databasesSQL)
+	if err != nil {
+		return nil, err
+	}
+	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	return slices.DeleteFunc(names, func(name string) bool { return slices.Contains(p.Exclude, name) }), err
+}
+
+// Maintenance returns the name of the database that the configuration names,
+// where questions about the whole server are asked.
+func (p *Postgres) Maintenance() string {
+	if p.config == nil {
+		return ""
+	}
+	if p.config.Database == "" {
+		return p.config.User
+	}
+	return p.config.Database
+}
+
+// Server returns where questions about the whole server are asked. Its
+// connection is its own, so that they do not wait for a slow question to a
+// database.
+func (p *Postgres) Server() (*Database, error) {
+	if p.config == nil {
+		return nil, errors.New("target: a server without a configuration")
+	}
+	return p.server, nil
+}
+
+// Database returns a database for reading. It connects at the first question.
+func (p *Postgres) Database(name string) (*Database, error) {
+	if p.config == nil {
+		return nil, errors.New("target: a server without a configuration")
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	d, ok := p.databases[name]
+	if !ok {
+		d = p.database(name)
+		d.slots = p.slots
+		p.databases[name] = d
+	}
+	return d, nil
+}
+
+// ErrPooler says that a pooler is between us and a server: who is answered next
+// by the same session of the server is not known, so nothing may be changed there.
+var ErrPooler = errors.New("the connection is through a pooler")
+
+// Session opens a connection of its own to one database, for an action. Its
+// application_name is given, so that people see who works there. The error is
+// ErrPooler where a pooler answers, which is found out before anything is set: not
+// even the startup packet has a parameter of ours, for the pooler might set it in a
+// session that is another's afterwards.
+func (p *Postgres) Session(ctx context.Context, database, application string, onNotice func(severity, message string)) (*pgx.Conn, error) {
+	if p.config == nil {
+		return nil, errors.New("target: a server without a configuration")
+	}
+	config, err := p.session(database)
+	if err != nil {
+		return nil, err
+	}
+	config.AfterNetConnect = func(_ context.Context, _ *pgconn.Config, c net.Conn) (net.Conn, error) { return inPieces(c), nil }
+	if onNotice != nil {
+		config.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) { onNotice(n.SeverityUnlocalized, n.Message) }
+	}
+	c, err := pgx.ConnectConfig(ctx, config)
+	if err != nil {
+		return nil, err
+	}
+	pooled, err := isPooled(ctx, c)
+	if err == nil && !pooled {
+		pooled, err = isPgpool(ctx, c)
+	}
+	if err == nil && pooled {
+		err = ErrPooler
+	}
+	if err == nil {
+		_, err = c.Exec(ctx, "select pg_catalog.set_config('application_name', $1, false), pg_catalog.set_config('search_path', 'pg_catalog', false), pg_catalog.set_config('standard_conforming_strings', 'on', false), "+inUTF8, pgx.QueryExecModeExec, application)
+	}
+	if err != nil {
+		hangUp(c)
+		return nil, err
+	}
+	return c, nil
+}
+
+// inUTF8 has a session send and take text in UTF-8, as names are kept, compared and
+// written in JSON. A database that knows no encoding, or of which the server cannot
+// convert the text, sends it as it is.
+const inUTF8 = "pg_catalog.set_config('client_encoding', case when pg_catalog.current_setting('server_encoding') in ('SQL_ASCII', 'MULE_INTERNAL') then pg_catalog.current_setting('server_encoding') else 'UTF8' end, false)"
+
+// isPooled tells whether the process that answers is another than the one that the
+// connection was made to. It leaves no trace in the session that answers.
+func isPooled(ctx context.Context, c *pgx.Conn) (bool, error) {
+	pid, err := said(ctx, c, "select pg_catalog.pg_backend_pid()")
+	if err != nil {
+		return false, fmt.Errorf("whether a pooler answers: %w", err)
+	}
+	return pid != strconv.FormatUint(uint64(c.PgConn().PID()), 10), nil
+}
+
+// isPgpool tells whether Pgpool-II answers, which hands out the server's own process
+// id. The server sees its port then and not ours; where that is so, which a machine in
+// between can do as well, it is asked what it answers itself and a server has no
+// setting for.
+func isPgpool(ctx context.Context, c *pgx.Conn) (bool, error) {
+	port, err := said(ctx, c, "select coalesce(pg_catalog.inet_client_port()::text, '')")
+	if err != nil {
+		return false, fmt.Errorf("whether a pooler answers: %w", err)
+	}
+	if ours, ok := c.PgConn().Conn().LocalAddr().(*net.TCPAddr); ok && port == strconv.Itoa(ours.Port) {
+		return false, nil
+	}
+	_, err = said(ctx, c, "show pool_version")
+	refused, ok := errors.AsType[*pgconn.PgError](err)
+	if err != nil && !ok {
+		return false, fmt.Errorf("whether a pooler answers: %w", err)
+	}
+	return !ok || refused.Code != unknownSetting, nil
+}
+
+// said returns the one value of the answer to one message, which prepares nothing and
+// needs no setting to be as it should.
+func said(ctx context.Context, c *pgx.Conn, sql string) (string, error) {
+	results, err := c.PgConn().Exec(ctx, sql).ReadAll()
+	if err != nil {
+		return "", err
+	}
+	if len(results) != 1 || len(results[0].Rows) != 1 || len(results[0].Rows[0]) == 0 {
+		return "", fmt.Errorf("%s: there is no answer", sql)
+	}
+	return string(results[0].Rows[0][0]), nil
+}
+
+// unknownSetting is the error code of a setting that a server does not have.
+const unknownSetting = "42704"
+
+// session is how a connection is made. The files that the URL names are read each time:
+// a certificate may have been renewed since.
+func (p *Postgres) session(database string) (*pgx.ConnConfig, error) {
+	c, err := parsed(p.Name, p.url)
+	if err != nil {
+		return nil, err
+	}
+	c.Database = cmp.Or(database, c.Database)
+	delete(c.RuntimeParams, "application_name") // of the URL: who works there says so himself
+	if p.password == nil {
+		return c, nil
+	}
+	secret, err := p.password()
+	if err != nil {
+		return nil, fmt.Errorf("postgres %s: %w", p.Name, err)
+	}
+	if secret != "" {
+		c.Password = secret
+	}
+	return c, nil
+}
+
+// Close closes every connection to the server. A question that is under way is
+// answered before.
+func (p *Postgres) Close() {
+	p.mu.Lock()
+	p.closed = true
+	all := []*Database{p.server}
+	for _, d := range p.databases {
+		all = append(all, d)
+	}
+	p.mu.Unlock()
+	for _, d := range all {
+		if d != nil {
+			d.turn <- struct{}{}
+			d.disconnect()
+			<-d.turn
+		}
+	}
+}
+
+// evict closes an idle connection of a database, so
+// that another can have its slot. Which one is left to chance: who walks through
+// more databases than there are slots would otherwise never find one open.
+func (p *Postgres) evict() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, d := range p.databases { // in no order
+		select {
+		case d.turn <- struct{}{}:
+			had := d.conn != nil
+			d.disconnect()
+			<-d.turn
+			if had {
+				return
+			}
+		default:
+		}
+	}
+}

@@ -1,0 +1,232 @@
+package target_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/ai-micro-service/upkeep/internal/platform/target"
+	"github.com/ai-micro-service/upkeep/internal/testbed/servertest"
+)
+
+func postgres(t *testing.T, url string, password target.Password) *target.Postgres {
+	t.Helper()
+	p, err := target.NewPostgres(target.PostgresConfig{Name: "main", URL: url, Password: password})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Close)
+	return p
+}
+
+// Every database is found, also one that was made a moment ago; none that cannot
+// be connected to, and no template.
+func TestDatabasesAreFound(t *testing.T) {
+	p := postgres(t, servertest.Postgres(t), nil)
+	_, one := servertest.Database(t)
+	_, two := servertest.Database(t)
+	_, closed := servertest.Database(t)
+	servertest.Exec(t, servertest.Postgres(t), "alter database "+closed+" allow_connections false")
+	names, err := p.Databases(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{one, two, "postgres"} {
+		if !slices.Contains(names, want) {
+			t.Errorf("%s was not found: %v", want, names)
+		}
+	}
+	if slices.Contains(names, closed) || slices.Contains(names, "template1") {
+		t.Errorf("found databases that cannot be queried: %v", names)
+	}
+}
+
+// Reading cannot change what is stored: the server itself refuses.
+func TestReadingIsReadOnly(t *testing.T) {
+	url, name := servertest.Database(t)
+	servertest.Exec(t, url, "create table t (id int)", "create sequence s")
+	p := postgres(t, url, nil)
+	db, err := p.Database(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, sql := range []string{"insert into public.t values (1)", "drop table public.t", "select pg_catalog.setval('public.s', 1)"} {
+		if err := db.QueryRow(t.Context(), sql).Scan(); err == nil || errors.Is(err, pgx.ErrNoRows) {
+			t.Errorf("%s succeeded: %v", sql, err)
+		}
+	}
+	if again, err := p.Database(name); err != nil || again != db {
+		t.Errorf("a second connection for the same database: %v", err)
+	}
+}
+
+// However many databases there are, few connections are kept; and each is used
+// again, also after the server has ended it.
+func TestConnectionsAreFew(t *testing.T) {
+	url := servertest.Postgres(t)
+	p := postgres(t, url, nil)
+	var names []string
+	for range 9 {
+		_, name := servertest.Database(t)
+		names = append(names, name)
+	}
+	ask := func(name string) (pid int) {
+		t.Helper()
+		d, err := p.Database(name)
+		if err == nil {
+			err = d.QueryRow(t.Context(), "select pg_backend_pid()").Scan(&pid)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return pid
+	}
+	for range 3 {
+		for _, name := range names {
+			ask(name)
+		}
+	}
+	server, err := p.Server()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var open int
+	if err := server.QueryRow(t.Context(), "select count(*) from pg_stat_activity where application_name = 'upkeep' and datname like 'test_%'").Scan(&open); err != nil || open > 5 {
+		t.Errorf("%d connections %v", open, err)
+	}
+	one := ask(names[0])
+	if again := ask(names[0]); again != one {
+		t.Errorf("session %d and then %d", one, again)
+	}
+	servertest.Exec(t, url, fmt.Sprintf("select pg_terminate_backend(%d, 5000)", one))
+	time.Sleep(1100 * time.Millisecond) // a connection is tried after a second of silence
+	if again := ask(names[0]); again == one {
+		t.Errorf("session %d answers after its end", one)
+	}
+}
+
+// A question that is slow keeps no question about the server waiting; one that
+// takes longer than its deadline ends on the server too.
+func TestSlowQuestion(t *testing.T) {
+	url, name := servertest.Database(t)
+	p := postgres(t, url, nil)
+	db, err := p.Database(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	slow, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	began, ended := make(chan struct{}), make(chan error, 1)
+	go func() {
+		close(began)
+		ended <- db.QueryRow(slow, "select pg_sleep(60)").Scan(new(any))
+	}()
+	<-began
+	server, err := p.Server()
+	if err != nil {
+		t.Fatal(err)
+	}
+	from := time.Now()
+	var n int
+	if err := server.QueryRow(t.Context(), "select 1").Scan(&n); err != nil || time.Since(from) > time.Second {
+		t.Errorf("%v after %s", err, time.Since(from))
+	}
+	if err := <-ended; err == nil {
+		t.Error("a minute passed in two seconds")
+	}
+	if err := db.QueryRow(t.Context(), "select count(*) from pg_stat_activity where query like '%pg_sleep(60)%' and state = 'active' and pid <> pg_backend_pid()").Scan(&n); err != nil || n != 0 {
+		t.Errorf("%d still run on the server, %v", n, err)
+	}
+}
+
+// A password is asked for at each new connection; its absence is an error that
+// names the server and not the secret.
+func TestPasswords(t *testing.T) {
+	asked := 0
+	p := postgres(t, servertest.Postgres(t), func() (string, error) {
+		if asked++; asked > 1 {
+			return "", errors.New("the file is gone")
+		}
+		return "hunter2", nil
+	})
+	if _, err := p.Databases(t.Context()); err != nil || asked != 1 {
+		t.Errorf("Databases: %v, asked %d times", err, asked)
+	}
+	_, err := p.Session(t.Context(), "postgres", "test", nil)
+	if err == nil || !strings.Contains(err.Error(), "postgres main: the file is gone") || strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("Session: %v", err)
+	}
+}
+
+func TestSessionTellsWhoItIs(t *testing.T) {
+	url, name := servertest.Database(t)
+	p := postgres(t, url, nil)
+	var notices []string
+	c, err := p.Session(t.Context(), name, "upkeep postgres/vacuum", func(severity, message string) { notices = append(notices, severity+" "+message) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close(t.Context()) }() // nothing was written
+	var application string
+	if err := c.QueryRow(t.Context(), "select current_setting('application_name')").Scan(&application); err != nil || application != "upkeep postgres/vacuum" {
+		t.Errorf("application_name %q %v", application, err)
+	}
+	if _, err := c.Exec(t.Context(), "do $$ begin raise warning 'hear me'; end $$"); err != nil || !slices.Equal(notices, []string{"WARNING hear me"}) {
+		t.Errorf("notices %q %v", notices, err)
+	}
+}
+
+func TestRedisPassword(t *testing.T) {
+	s := servertest.Redis(t, "--requirepass", "hunter2")
+	for _, test := range []struct {
+		name     string
+		password target.Password
+		ok       bool
+	}{
+		{"right", func() (string, error) { return "hunter2", nil }, true},
+		{"wrong", func() (string, error) { return "hunter3", nil }, false},
+		{"none", nil, false},
+		{"unreadable", func() (string, error) { return "", errors.New("the file is gone") }, false},
+	} {
+		r, err := target.NewRedis(target.RedisConfig{Name: "cache", URL: s.URL, Password: test.password})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = r.Client.Ping(t.Context()).Err()
+		if (err == nil) != test.ok || err != nil && strings.Contains(err.Error(), "hunter") {
+			t.Errorf("%s: %v", test.name, err)
+		}
+		r.Close()
+	}
+}
+
+func TestWrongURLs(t *testing.T) {
+	if _, err := target.NewPostgres(target.PostgresConfig{Name: "main", URL: "postgres://h:port/db"}); err == nil {
+		t.Error("an invalid port was accepted")
+	}
+	if _, err := target.NewRedis(target.RedisConfig{Name: "cache", URL: "http://h"}); err == nil {
+		t.Error("a scheme that is not Redis' was taken")
+	}
+}
+
+// An excluded database is not among the server's.
+func TestExclude(t *testing.T) {
+	url, name := servertest.Database(t)
+	for exclude, want := range map[string]bool{name: false, "rdsadmin": true} {
+		p, err := target.NewPostgres(target.PostgresConfig{Name: "s", URL: url, Exclude: []string{exclude}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		names, err := p.Databases(t.Context())
+		if err != nil || slices.Contains(names, name) != want {
+			t.Errorf("without %s: %q, %v", exclude, names, err)
+		}
+		p.Close()
+	}
+}

@@ -1,0 +1,366 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/ai-micro-service/upkeep/alerts"
+	"github.com/ai-micro-service/upkeep/collectors"
+	"github.com/ai-micro-service/upkeep/internal/product/catalog"
+	"github.com/ai-micro-service/upkeep/internal/product/config"
+	"github.com/ai-micro-service/upkeep/internal/product/console"
+	"github.com/ai-micro-service/upkeep/internal/product/embedded"
+	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/engine"
+	"github.com/ai-micro-service/upkeep/remediate/journal"
+	"github.com/ai-micro-service/upkeep/remediate/policy"
+	"github.com/ai-micro-service/upkeep/remediate/schedule"
+)
+
+// reloadPause is the least time from the end of one reload to the next: those who ask
+// for one without end must not take the processor from the runs.
+const reloadPause = 250 * time.Millisecond
+
+// A reload is one reading of the configuration, for all who ask before it begins.
+type reload struct {
+	done chan struct{}
+	err  error
+}
+
+// Reload reads the configuration again and works by it. When anything is wrong
+// with the new one it is refused whole, and the old one stays. One reading serves all
+// who ask before it begins; what has not changed is left alone.
+func (a *App) Reload() error {
+	a.queue.Lock()
+	r := a.next
+	if r != nil {
+		a.queue.Unlock()
+		<-r.done
+		return r.err
+	}
+	r = &reload{done: make(chan struct{})}
+	a.next = r
+	a.queue.Unlock()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	time.Sleep(time.Until(a.read.Add(reloadPause)))
+	a.queue.Lock()
+	a.next = nil // who asks from now on may have changed the file since
+	a.queue.Unlock()
+	defer close(r.done)
+	r.err = a.again()
+	a.read = time.Now()
+	return r.err
+}
+
+// again reads the configuration and puts it in the place of the one before. The caller
+// holds mu.
+func (a *App) again() error {
+	if a.options.Load == nil {
+		return errors.New("no configuration file to reload")
+	}
+	c, err := a.options.Load()
+	if err == nil {
+		err = c.Restartless(a.config)
+	}
+	changed := err == nil && !reflect.DeepEqual(c, a.config)
+	if err == nil {
+		err = a.replace(c)
+	}
+	a.reloaded.observe(err)
+	if err != nil {
+		a.log.Error("configuration refused, the old one stays in force", "err", err)
+		return err
+	}
+	if changed {
+		a.idle()
+	}
+	a.log.Info("configuration reloaded", "changed", changed)
+	return nil
+}
+
+// replace makes all that a configuration says before any of it is used: what is wrong
+// leaves everything as it was.
+func (a *App) replace(c *config.Config) error {
+	s, err := a.prepare(c)
+	if err == nil && a.embedded != nil {
+		var change *embedded.Change
+		if change, err = a.embedded.Prepare(a.parts(c, s.people)); err == nil {
+			err = change.Use()
+		}
+	}
+	if err == nil && !reflect.DeepEqual(c, a.config) {
+		err = a.apply(s)
+	}
+	if err != nil {
+		s.made.close(a.pieces)
+	}
+	return err
+}
+
+// A setting is a configuration with what is made of it.
+type setting struct {
+	config    *config.Config
+	people    people
+	made      pieces
+	schedules []schedule.Schedule
+}
+
+func (a *App) prepare(c *config.Config) (s setting, err error) {
+	s.config = c
+	if s.people, err = newPeople(c, a.externalURL(), a.log); err != nil {
+		return s, err
+	}
+	if s.schedules, err = a.schedules(c); err != nil {
+		return s, err
+	}
+	s.made, err = targets(c, a.pieces, a.store)
+	return s, err
+}
+
+func (a *App) reload(g *gin.Context) {
+	if err := a.Reload(); err != nil {
+		say(g, http.StatusUnprocessableEntity, "the configuration was refused, the old one stays in force:\n%v", err)
+		return
+	}
+	say(g, http.StatusOK, "reloaded")
+}
+
+// use works by a configuration for the first time.
+func (a *App) use(c *config.Config) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s, err := a.prepare(c)
+	if err == nil {
+		err = a.apply(s)
+	}
+	a.reloaded.observe(err)
+	return err
+}
+
+// apply puts targets, collectors, policies and people in place of those before. A target
+// whose configuration has not changed stays. The connections of one that has end when no
+// run uses them any more. It fails for a mistake of upkeep's own alone.
+func (a *App) apply(s setting) error {
+	c := s.config
+	// First of all those are not asked any more whose connections end.
+	if err := a.scraper.Use(configured(c, s.made.collectors())); err != nil {
+		return err
+	}
+	old := a.pieces
+	if err := a.engine.Adopt(engine.Setting{
+		Actions: addressed(c, s.made.actions()), Policies: c.Book(Known().Actions).Policies, Schedules: requests(s.schedules), Guards: a.guard(c),
+		Freed: func() { go old.close(s.made) }, // waits for what a collector asks
+	}); err != nil {
+		return err
+	}
+	a.journal.Expect(expected(c))
+	a.scheduler.Use(s.schedules)
+	a.people.Store(&s.people)
+	a.outbox.Use(s.people.notifiers)
+	a.config, a.pieces = c, s.made
+	a.known.Store(names(c, s.made))
+	return nil
+}
+
+// expected are the policies with the actions of their steps.
+func expected(c *config.Config) (all []journal.Expected) {
+	for _, p := range c.Policies {
+		for _, s := range p.Steps {
+			all = append(all, journal.Expected{Policy: p.Name, Action: s.Action})
+		}
+	}
+	return all
+}
+
+// names are what a pause can be about.
+func names(c *config.Config, made pieces) *console.Names {
+	n := new(console.Names)
+	for _, p := range made {
+		_, name, _ := strings.Cut(p.id, "/")
+		n.Targets = append(n.Targets, name)
+	}
+	slices.Sort(n.Targets)
+	n.Targets = slices.Compact(n.Targets) // a backup has the name of its server
+	for _, p := range c.Policies {
+		n.Policies = append(n.Policies, p.Name)
+	}
+	for name := range Known().Actions {
+		n.Actions = append(n.Actions, name)
+	}
+	for _, s := range c.Schedules {
+		n.Schedules = append(n.Schedules, s.Name)
+	}
+	return n
+}
+
+func (a *App) names() console.Names {
+	if n := a.known.Load(); n != nil {
+		return *n
+	}
+	return console.Names{}
+}
+
+// idle warns of pauses whose target, policy or action is no longer there: who set them
+// may believe that something is safe.
+func (a *App) idle() {
+	ctx, cancel := context.WithTimeout(context.Background(), farewell)
+	defer cancel()
+	all, err := a.journal.Pauses(ctx)
+	if err != nil {
+		a.log.Warn("pauses could not be checked against the configuration", "err", err)
+	}
+	for _, p := range all {
+		if err := a.names().Check(p.Scope); err != nil {
+			a.log.Warn("a pause no longer has any effect", "scope", p.Scope, "by", p.By, "err", err)
+		}
+	}
+}
+
+// requests are what the schedules ask for now, by their names.
+func requests(schedules []schedule.Schedule) map[string]func(map[string]string) (remediate.Request, bool) {
+	all := make(map[string]func(map[string]string) (remediate.Request, bool), len(schedules))
+	for _, s := range schedules {
+		all[s.Name] = s.Request
+	}
+	return all
+}
+
+// addressed says of each action where its target is. A password is in no URL of the
+// configuration.
+func addressed(c *config.Config, actions []remediate.Action) []remediate.Action {
+	at := make(map[string]string)
+	for _, t := range c.Targets.Postgres {
+		at[t.Name] = t.URL
+	}
+	for _, t := range c.Targets.Redis {
+		at[t.Name] = t.URL
+	}
+	for _, t := range c.Targets.Docker {
+		at[t.Name] = t.Host
+	}
+	for i := range actions {
+		actions[i].At = at[actions[i].Target]
+	}
+	return actions
+}
+
+// configured applies the intervals of the configuration and leaves out what it disables.
+func configured(c *config.Config, all []collectors.Collector) (wanted []collectors.Collector) {
+	for _, k := range all {
+		s := c.Collectors.Settings[k.Name]
+		if s.Disabled {
+			continue
+		}
+		if c.Collectors.Interval > 0 {
+			k.Every = c.Collectors.Interval
+		}
+		if s.Every > 0 {
+			k.Every = s.Every
+		}
+		if s.Limit > 0 {
+			k.Limit = s.Limit
+		}
+		if s.Timeout > 0 {
+			k.Timeout = s.Timeout
+		}
+		wanted = append(wanted, k)
+	}
+	return wanted
+}
+
+// ruleLimits returns for each action the limit in the first rule that asks for it: a
+// person who runs the action means the same. An action that lowers one metric or another
+// has a limit for each, under "action metric".
+func ruleLimits(files fs.FS) (map[string]float64, error) {
+	rules, err := alerts.Parse(files)
+	if err != nil {
+		return nil, err
+	}
+	limits, lowers := make(map[string]float64), make(map[string][]string)
+	for _, a := range catalog.EveryAction() {
+		lowers[a.Name] = a.Metrics()
+	}
+	for _, r := range rules {
+		action := r.Annotations["action"]
+		if action == "" || action == "none" {
+			continue
+		}
+		limit, err := strconv.ParseFloat(r.Annotations["limit"], 64)
+		if err != nil {
+			return nil, fmt.Errorf("rule %s: limit: %w", r.Name, err)
+		}
+		of := []string{action} // several rules may name it; the first is what it is mostly for
+		for _, metric := range lowers[action] {
+			if strings.Contains(r.Expr, metric) {
+				of = append(of, limitOf(action, metric))
+			}
+		}
+		for _, name := range of {
+			if _, named := limits[name]; !named {
+				limits[name] = limit
+			}
+		}
+	}
+	return limits, nil
+}
+
+func limitOf(action, metric string) string { return action + " " + metric }
+
+// reloadMetrics say how the last reload went.
+type reloadMetrics struct{ ok, at prometheus.Gauge }
+
+func newReloadMetrics(r prometheus.Registerer) reloadMetrics {
+	m := reloadMetrics{
+		ok: prometheus.NewGauge(prometheus.GaugeOpts{Name: "upkeep_config_last_reload_success", Help: "1 when the last reload of the configuration succeeded, else 0."}),
+		at: prometheus.NewGauge(prometheus.GaugeOpts{Name: "upkeep_config_last_reload_success_timestamp_seconds", Help: "When the configuration in use was loaded."}),
+	}
+	r.MustRegister(m.ok, m.at)
+	return m
+}
+
+func (m reloadMetrics) observe(err error) {
+	if err != nil {
+		m.ok.Set(0)
+		return
+	}
+	m.ok.Set(1)
+	m.at.SetToCurrentTime()
+}
+
+func buildInfo(version string) prometheus.Collector {
+	g := prometheus.NewGauge(prometheus.GaugeOpts{Name: "upkeep_build_info", Help: "1, with the version as a label.", ConstLabels: prometheus.Labels{"version": version}})
+	g.Set(1)
+	return g
+}
+
+// Known returns the names that a configuration may use.
+func Known() config.Known {
+	k := config.Known{Actions: make(map[string]policy.Action), Foreign: foreign}
+	for _, c := range catalog.EveryCollector() {
+		k.Collectors = append(k.Collectors, c.Name)
+	}
+	for _, a := range catalog.EveryAction() {
+		k.Actions[a.Name] = policy.Action{Name: a.Name, Subject: a.Subject, Params: a.Params, Asks: a.Asks, Windowed: a.Windowed}
+	}
+	return k
+}
+
+// foreign asks Prometheus what it does not take of a part in its own syntax.
+func foreign(part, text, dir string) (all []config.Fault) {
+	for _, f := range embedded.CheckPart(part, text, dir) {
+		all = append(all, config.Fault(f))
+	}
+	return all
+}

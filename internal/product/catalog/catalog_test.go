@@ -1,0 +1,359 @@
+package catalog_test
+
+import (
+	"encoding/json"
+	"io/fs"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/prometheus/promql/parser"
+
+	"github.com/ai-micro-service/upkeep/alerts"
+	"github.com/ai-micro-service/upkeep/collectors"
+	"github.com/ai-micro-service/upkeep/dashboards"
+	"github.com/ai-micro-service/upkeep/internal/product/catalog"
+	"github.com/ai-micro-service/upkeep/remediate"
+)
+
+// declared returns every metric by its name.
+func declared(t *testing.T) map[string]*collectors.Metric {
+	t.Helper()
+	all := make(map[string]*collectors.Metric)
+	add := func(m *collectors.Metric) {
+		if other := all[m.Name]; other != nil {
+			if diff := cmp.Diff(other, m); diff != "" {
+				t.Errorf("%s is declared twice and not alike:\n%s", m.Name, diff)
+			}
+		}
+		all[m.Name] = m
+	}
+	for _, m := range catalog.Own() {
+		add(m)
+	}
+	for _, c := range catalog.EveryCollector() {
+		for _, m := range c.Metrics {
+			add(m)
+		}
+	}
+	return all
+}
+
+func rules(t *testing.T) []alerts.Rule {
+	t.Helper()
+	all, err := alerts.Parse(alerts.Files())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// panelExprs returns the expressions of all dashboards, variables included, in a
+// form that PromQL's parser takes.
+func panelExprs(t *testing.T) (exprs []string) {
+	t.Helper()
+	names, err := fs.Glob(dashboards.Files(), "*.json")
+	if err != nil || len(names) == 0 {
+		t.Fatalf("dashboards: %v %v", names, err)
+	}
+	labelValues := regexp.MustCompile(`^label_values\((.*), \w+\)$`)
+	for _, name := range names {
+		text, err := fs.ReadFile(dashboards.Files(), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var d struct {
+			Panels     []struct{ Targets []struct{ Expr string } }
+			Templating struct {
+				List []struct{ Type, Query string }
+			}
+		}
+		if err := json.Unmarshal(text, &d); err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range d.Panels {
+			for _, q := range p.Targets {
+				exprs = append(exprs, strings.ReplaceAll(q.Expr, "$__range", "7d"))
+			}
+		}
+		for _, v := range d.Templating.List {
+			if v.Type == "query" {
+				exprs = append(exprs, labelValues.FindStringSubmatch(v.Query)[1])
+			}
+		}
+	}
+	return exprs
+}
+
+// selectors returns the metrics that an expression reads and the labels it names.
+func selectors(t *testing.T, expr string) map[string][]string {
+	t.Helper()
+	e, err := parser.NewParser(parser.Options{}).ParseExpr(expr)
+	if err != nil {
+		t.Fatalf("%s: %v", expr, err)
+	}
+	found := make(map[string][]string)
+	parser.Inspect(e, func(n parser.Node, _ []parser.Node) error {
+		if s, ok := n.(*parser.VectorSelector); ok {
+			found[s.Name] = nil
+			for _, m := range s.LabelMatchers {
+				if m.Name != "__name__" {
+					found[s.Name] = append(found[s.Name], m.Name)
+				}
+			}
+		}
+		return nil
+	})
+	return found
+}
+
+// exprs returns every expression of rules and panels, and the names that
+// recording rules give.
+func exprs(t *testing.T) (all []string, recorded map[string]bool) {
+	t.Helper()
+	all = panelExprs(t)
+	for _, r := range rules(t) {
+		all = append(all, r.Expr)
+	}
+	recording, err := alerts.Recording(alerts.Files())
+	if err != nil {
+		t.Fatal(err)
+	}
+	recorded = make(map[string]bool)
+	for _, r := range recording {
+		all = append(all, r.Expr)
+		recorded[r.Name] = true
+	}
+	return all, recorded
+}
+
+// family returns the metric that a name in an expression is of: a histogram's
+// series have suffixes.
+func family(all map[string]*collectors.Metric, name string) (m *collectors.Metric, histogram bool) {
+	for _, suffix := range []string{"_bucket", "_sum", "_count"} {
+		if m := all[strings.TrimSuffix(name, suffix)]; m != nil && m.Type == collectors.Histogram {
+			return m, true
+		}
+	}
+	return all[name], false
+}
+
+func TestRulesAndPanelsReadWhatIsDeclared(t *testing.T) {
+	all := declared(t)
+	everywhere, recorded := exprs(t)
+	for _, e := range everywhere {
+		for name, labels := range selectors(t, e) {
+			m, histogram := family(all, name)
+			if recorded[name] || scraped(name) {
+				continue
+			}
+			if m == nil {
+				t.Errorf("%s: no collector declares %s", e, name)
+				continue
+			}
+			for _, l := range labels {
+				if !slices.Contains(m.Labels, l) && !(histogram && l == "le") {
+					t.Errorf("%s: %s has no label %s", e, name, l)
+				}
+			}
+		}
+	}
+}
+
+// scraped reports whether a metric is that of a scraped service, or of Prometheus itself.
+func scraped(name string) bool {
+	return name == "up" || strings.HasPrefix(name, "http_request")
+}
+
+// unused says which metrics are in no rule and no panel, and why they are there.
+func unused() map[string]string {
+	reasons := map[string]string{
+		"upkeep_collector_last_success_timestamp_seconds":      "the age of an answer, for rules of one's own",
+		"upkeep_collector_beyond_limit":                        "the log reports it",
+		"upkeep_config_last_reload_success":                    "for users' own rules; a reload returns the answer",
+		"upkeep_schedule_query_failures_total":                 "beside the gauge of the same, which has an alert",
+		"upkeep_postgres_statements_age_seconds":               "a schedule asks it whether a month is over",
+		"upkeep_postgres_connections_max":                      "beside the ratio, which is in rule and panel",
+		"upkeep_redis_snapshot_last_success_timestamp_seconds": "as a moment what the age is as a span",
+	}
+	for name := range strings.FieldsSeq(adHoc) {
+		reasons[name] = "for questions that a person asks"
+	}
+	return reasons
+}
+
+// adHoc are the metrics that a person asks for when a panel is not enough.
+const adHoc = `
+upkeep_backup_last_duration_seconds
+upkeep_collector_samples
+upkeep_config_last_reload_success_timestamp_seconds
+upkeep_docker_container_info
+upkeep_docker_container_start_timestamp_seconds
+upkeep_docker_container_state
+upkeep_docker_disk_objects
+upkeep_host_filesystem_size_bytes
+upkeep_host_filesystem_used_bytes
+upkeep_logs_plain_lines_total
+upkeep_packages_vulnerabilities_fixable
+upkeep_postgres_archived_rows
+upkeep_postgres_blocking_longest_wait_seconds
+upkeep_postgres_checkpoint_blocks_total
+upkeep_postgres_database_conflicts_total
+upkeep_postgres_database_statistics_reset_timestamp_seconds
+upkeep_postgres_database_temporary_files_total
+upkeep_postgres_in_recovery
+upkeep_postgres_index_usage_since_timestamp_seconds
+upkeep_postgres_info
+upkeep_postgres_setting_bytes
+upkeep_postgres_setting_seconds
+upkeep_postgres_slot_active
+upkeep_postgres_slot_age_xids
+upkeep_postgres_start_timestamp_seconds
+upkeep_postgres_statement_blocks_hit_total
+upkeep_postgres_statement_rows_total
+upkeep_postgres_statement_temporary_blocks_total
+upkeep_postgres_statement_wal_bytes_total
+upkeep_postgres_table_last_analyze_timestamp_seconds
+upkeep_postgres_table_multixact_age
+upkeep_postgres_wal_archive_failures_total
+upkeep_postgres_wal_archived_total
+upkeep_postgres_wal_last_archived_timestamp_seconds
+upkeep_probe_first_byte_seconds
+upkeep_probe_http_status
+upkeep_probe_redirects
+upkeep_redis_aof_rewrite_ok
+upkeep_redis_client_output_buffer_max_bytes
+upkeep_redis_clients_max
+upkeep_redis_command_failures_total
+upkeep_redis_commands_total
+upkeep_redis_connections_total
+upkeep_redis_error_replies_total
+upkeep_redis_evicted_keys_total
+upkeep_redis_expired_keys_total
+upkeep_redis_full_syncs_total
+upkeep_redis_info
+upkeep_redis_is_replica
+upkeep_redis_memory_peak_bytes
+upkeep_redis_memory_rss_ratio
+upkeep_redis_network_received_bytes_total
+upkeep_redis_network_sent_bytes_total
+upkeep_redis_primary_silent_seconds
+upkeep_redis_primary_sync_in_progress
+upkeep_redis_replica_lag_seconds
+upkeep_redis_replicas
+upkeep_redis_slowlog_length
+upkeep_redis_slowlog_seconds_total
+upkeep_redis_snapshot_duration_seconds
+upkeep_redis_snapshot_in_progress
+upkeep_redis_start_timestamp_seconds
+`
+
+func TestEveryMetricIsUsedOrSaysWhyNot(t *testing.T) {
+	read := make(map[string]bool)
+	all := declared(t)
+	everywhere, _ := exprs(t)
+	for _, e := range everywhere {
+		for name := range selectors(t, e) {
+			if m, _ := family(all, name); m != nil {
+				read[m.Name] = true
+			}
+		}
+	}
+	for name := range all {
+		if _, excused := unused()[name]; read[name] == excused {
+			t.Errorf("%s is in a rule or panel: %v; has a reason not to be: %v", name, read[name], excused)
+		}
+	}
+	for name := range unused() {
+		if declared(t)[name] == nil {
+			t.Errorf("%s has a reason, and is not declared", name)
+		}
+	}
+}
+
+func TestActionsAndRulesFitEachOther(t *testing.T) {
+	all := declared(t)
+	byHand := map[string]bool{ // actions that no rule names
+		"postgres/purge":            true, // what is gone is gone: a policy has to say so
+		"postgres/reset_statements": true, // a schedule, after the review
+		"postgres/restore_archived": true, // a person's wish
+		"postgres/vacuum_full":      true, // the last step of a chain, or a person's wish
+		"redis/restart":             true, // the last step of a chain
+	}
+	asked := make(map[string]bool)
+	for _, r := range rules(t) {
+		asked[r.Annotations["action"]] = true
+	}
+	for _, a := range catalog.EveryAction() {
+		for _, lowered := range a.Metrics() {
+			m := all[lowered]
+			if m == nil {
+				t.Errorf("%s lowers %s, which is not declared", a.Name, lowered)
+				continue
+			}
+			for _, l := range a.Subject {
+				if !slices.Contains(m.Labels, l) {
+					t.Errorf("%s needs the label %s, and %s has none", a.Name, l, lowered)
+				}
+			}
+		}
+		for _, l := range a.Exclusive {
+			if !slices.Contains(a.Subject, l) {
+				t.Errorf("%s: %s is exclusive and not in the subject", a.Name, l)
+			}
+		}
+		if asked[a.Name] == byHand[a.Name] {
+			t.Errorf("%s is named by a rule: %v, marked as by hand: %v", a.Name, asked[a.Name], byHand[a.Name])
+		}
+	}
+	for _, r := range rules(t) {
+		name := r.Annotations["action"]
+		if name == "none" {
+			continue
+		}
+		i := slices.IndexFunc(catalog.EveryAction(), func(a remediate.Action) bool { return a.Name == name })
+		if i < 0 {
+			t.Errorf("%s: unknown action %s", r.Name, name)
+			continue
+		}
+		read := selectors(t, r.Expr)
+		if !slices.ContainsFunc(catalog.EveryAction()[i].Metrics(), func(m string) bool { _, ok := read[m]; return ok }) {
+			t.Errorf("%s asks for %s, which lowers another metric", r.Name, name)
+		}
+	}
+}
+
+// The value that an alert carries is the one that the action lowers: it is
+// first in the expression.
+func TestAlertCarriesTheLoweredMetric(t *testing.T) {
+	for _, r := range rules(t) {
+		for _, a := range catalog.EveryAction() {
+			first := func(m string) bool { return strings.HasPrefix(strings.TrimSpace(r.Expr), m) }
+			if a.Name == r.Annotations["action"] && !slices.ContainsFunc(a.Metrics(), first) {
+				t.Errorf("%s does not begin with one of %s", r.Name, a.Metrics())
+			}
+		}
+	}
+}
+
+func TestUnitsHaveNamesAndTexts(t *testing.T) {
+	name := regexp.MustCompile(`^[a-z]+/[a-z_]+$`)
+	seen := make(map[string]bool)
+	check := func(n, kind, doc string) {
+		if !name.MatchString(n) || seen[kind+n] {
+			t.Errorf("%s %q is no name, or not the first of that name", kind, n)
+		}
+		seen[kind+n] = true
+		if summary, rest, ok := strings.Cut(doc, "\n\n"); !ok || !strings.HasSuffix(summary, ".") || !strings.Contains(rest, "Rights:") {
+			t.Errorf("%s %s: the text has no summary, or does not say which rights it needs", kind, n)
+		}
+	}
+	for _, c := range catalog.EveryCollector() {
+		check(c.Name, "collector", c.Doc)
+	}
+	for _, a := range catalog.EveryAction() {
+		check(a.Name, "action", a.Doc)
+	}
+}

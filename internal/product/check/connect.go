@@ -1,0 +1,223 @@
+package check
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/ai-micro-service/upkeep/alerts"
+	"github.com/ai-micro-service/upkeep/internal/platform/prom"
+	"github.com/ai-micro-service/upkeep/internal/platform/target"
+	"github.com/ai-micro-service/upkeep/internal/product/config"
+	"github.com/ai-micro-service/upkeep/internal/product/rights"
+	"github.com/ai-micro-service/upkeep/remediate"
+)
+
+// answerWithin is how long a server may take to be looked at.
+const answerWithin = 20 * time.Second
+
+// A Seen is what a server that was connected to says of itself.
+type Seen struct {
+	What string // like "postgres main"
+	Text string
+}
+
+// A visit is one look at one server.
+type visit struct {
+	*checker
+	at   place
+	mu   *sync.Mutex
+	seen *Seen
+}
+
+// Connect logs in to every server of a configuration and returns what they say of
+// themselves, in the order of the configuration, and what is wrong: servers that do not
+// answer, rights and extensions that are missing. It changes nothing.
+func Connect(ctx context.Context, c *config.Config, source *config.Source, set target.Set) ([]Seen, []Finding, error) {
+	words, err := newVocabulary(c)
+	if err != nil {
+		return nil, nil, err
+	}
+	k := &checker{config: c, source: source, words: words}
+	var mu sync.Mutex
+	var group sync.WaitGroup
+	var all []*Seen
+	look := func(at place, what string, f func(context.Context, visit)) {
+		v := visit{k, at, &mu, &Seen{What: what}}
+		all = append(all, v.seen)
+		group.Go(func() {
+			ctx, cancel := context.WithTimeoutCause(ctx, answerWithin, fmt.Errorf("no answer within %s", answerWithin))
+			defer cancel()
+			f(ctx, v)
+		})
+	}
+	if u := c.Store.URL; u != "" {
+		look(in("store", "url"), "store", func(ctx context.Context, v visit) { v.store(ctx, u, c.Store.Password()) })
+	}
+	for i, p := range set.Postgres {
+		look(in("targets", "postgres", i), "postgres "+p.Name, func(ctx context.Context, v visit) { v.postgres(ctx, p) })
+		for j, a := range c.Targets.Postgres[i].Archives {
+			if a.To.Bucket != "" {
+				at := in("targets", "postgres", i, "archives", j, "to", "bucket")
+				look(at, "bucket "+a.To.Bucket, func(ctx context.Context, v visit) { v.bucket(ctx, p.Archives[j].To.Store) })
+			}
+		}
+	}
+	for i, r := range set.Redis {
+		look(in("targets", "redis", i), "redis "+r.Name, func(ctx context.Context, v visit) { v.redis(ctx, r) })
+	}
+	for i, d := range set.Docker {
+		look(in("targets", "docker", i), "docker "+d.Name, func(ctx context.Context, v visit) { v.docker(ctx, d) })
+	}
+	if u := c.Prometheus.URL; u != "" {
+		look(in("prometheus", "url"), "prometheus", func(ctx context.Context, v visit) { v.prometheus(ctx, u) })
+	}
+	for i, u := range c.Alertmanager.All() {
+		at := in("alertmanager", "urls", i)
+		if c.Alertmanager.URL != "" {
+			at = in("alertmanager", "url")
+		}
+		look(at, "alertmanager", func(ctx context.Context, v visit) { v.alertmanager(ctx, u) })
+	}
+	group.Wait()
+	var seen []Seen
+	for _, s := range all {
+		if s.Text != "" {
+			seen = append(seen, *s)
+		}
+	}
+	slices.SortStableFunc(k.found, func(a, b Finding) int { return a.Line - b.Line })
+	return seen, k.found, nil
+}
+
+func (v visit) fault(at place, format string, args ...any) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.checker.fault(at, format, args...)
+}
+
+func (v visit) warn(at place, format string, args ...any) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.checker.warn(at, format, args...)
+}
+
+// unreachable says that a server does not answer.
+func (v visit) unreachable(ctx context.Context, key string, err error) {
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	v.fault(v.at.in(key), "%s rejects the login: %s; check its address, user and password", v.seen.What, strings.Join(strings.Fields(err.Error()), " "))
+}
+
+// needs returns what looking and the actions of the configuration need of a kind of
+// target, by what needs it.
+func (v visit) needs(kind rights.Kind) []rights.Need {
+	var names []string
+	for _, p := range v.config.Policies {
+		for _, s := range p.Steps {
+			names = append(names, s.Action)
+		}
+	}
+	for _, s := range v.config.Schedules {
+		names = append(names, s.Action)
+	}
+	slices.Sort(names)
+	var actions []remediate.Action
+	for _, name := range slices.Compact(names) {
+		if a, ok := v.words.actions[name]; ok {
+			actions = append(actions, a)
+		}
+	}
+	return rights.Of(kind, actions)
+}
+
+func (v visit) docker(ctx context.Context, d *target.Docker) {
+	version, err := d.Version(ctx)
+	if err != nil {
+		v.unreachable(ctx, "host", err)
+		return
+	}
+	v.seen.Text = "Docker " + version
+	containers, err := d.Containers(ctx)
+	if err != nil {
+		v.fault(v.at.in("host"), "%s does not list its containers: %v; let upkeep's user read the socket, or the proxy pass GET /containers", v.seen.What, err)
+		return
+	}
+	v.seen.Text += fmt.Sprintf(", %d containers", len(containers))
+}
+
+func (v visit) prometheus(ctx context.Context, base string) {
+	server := prom.Prometheus{URL: base}
+	version, err := server.Version(ctx)
+	if err != nil {
+		v.unreachable(ctx, "", err)
+		return
+	}
+	v.seen.Text = "Prometheus " + version
+	if series, err := server.Query(ctx, "upkeep_build_info", time.Time{}); err == nil && len(series) == 0 {
+		v.warn(v.at, "prometheus has no series upkeep_build_info: it does not scrape upkeep yet; add upkeep's address to its scrape_configs")
+	}
+	loaded, err := server.Alerts(ctx)
+	if err != nil {
+		v.fault(v.at, "prometheus does not say which rules it has: %v; let upkeep reach its API", err)
+		return
+	}
+	has := make(map[string]bool)
+	for _, name := range loaded {
+		has[name] = true
+	}
+	shipped, err := alerts.Parse(alerts.Files())
+	if err != nil {
+		v.fault(v.at, "the shipped rules: %v", err)
+		return
+	}
+	var lacks []string
+	for _, r := range shipped {
+		if !has[r.Name] {
+			lacks = append(lacks, r.Name)
+		}
+	}
+	v.seen.Text += fmt.Sprintf(", %d of %d shipped alerts", len(shipped)-len(lacks), len(shipped))
+	if len(lacks) > 0 {
+		v.warn(v.at, "Prometheus does not have %d of the shipped alerts (%s); upkeep export DIR writes them for its rule_files", len(lacks), few(lacks))
+	}
+	for i, p := range v.config.Policies { // of alerts that a policy names
+		for _, m := range p.Match {
+			for _, name := range values(m) {
+				if m.Name == "alertname" && !has[name] && !slices.Contains(lacks, name) {
+					v.warn(in("policies", i, "match"), "policy %q: prometheus has no rule for the alert %q; add it to its rule_files", p.Name, name)
+				}
+			}
+		}
+	}
+}
+
+func (v visit) alertmanager(ctx context.Context, base string) {
+	server := prom.Alertmanager{URL: base}
+	version, err := server.Version(ctx)
+	if err != nil {
+		v.unreachable(ctx, "", err)
+		return
+	}
+	v.seen.Text = "Alertmanager " + version
+	names, err := server.Receivers(ctx)
+	if err != nil {
+		v.fault(v.at, "alertmanager does not list its receivers: %v; let upkeep reach its API", err)
+		return
+	}
+	if want := v.config.Alertmanager.Receiver; want != "" && !slices.Contains(names, want) {
+		v.fault(in("alertmanager", "receiver"), "alertmanager has no receiver %q; %s", want, meant(want, names, choose(names)))
+	}
+}
+
+// few lists the first of many.
+func few(all []string) string {
+	if len(all) > 3 {
+		return strings.Join(all[:3], ", ") + ", …"
+	}
+	return strings.Join(all, ", ")
+}

@@ -1,0 +1,202 @@
+package check_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/ai-micro-service/upkeep/internal/product/app"
+	"github.com/ai-micro-service/upkeep/internal/product/check"
+	"github.com/ai-micro-service/upkeep/internal/product/config"
+	"github.com/ai-micro-service/upkeep/internal/testbed/servertest"
+)
+
+// connect logs in everywhere and returns what the servers say and what is wrong.
+func connect(t *testing.T, text string) (seen, found []string) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "upkeep.yaml")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, source, err := config.Read(file, app.Known())
+	if err != nil {
+		t.Fatal(err)
+	}
+	set, err := app.Targets(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer set.Close()
+	all, findings, err := check.Connect(t.Context(), c, source, set)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range all {
+		seen = append(seen, s.What+": "+s.Text)
+	}
+	for _, f := range findings {
+		found = append(found, strings.ReplaceAll(f.String(), filepath.Dir(file)+"/", ""))
+	}
+	return seen, found
+}
+
+// wants checks that each text is a part of one line, and that the number of lines is right.
+func wants(t *testing.T, got []string, want ...string) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Errorf("%d lines, want %d:\n%s", len(got), len(want), strings.Join(got, "\n"))
+	}
+	for _, w := range want {
+		found := false
+		for _, g := range got {
+			found = found || strings.Contains(g, w)
+		}
+		if !found {
+			t.Errorf("no line has %q:\n%s", w, strings.Join(got, "\n"))
+		}
+	}
+}
+
+func TestConnect(t *testing.T) {
+	address, _ := servertest.Database(t)
+	weak := fmt.Sprintf("weak_%08x", rand.Uint32())
+	servertest.Exec(t, address, "create role "+weak+" login", "create table theirs (id int)", "grant select on theirs to "+weak)
+	t.Cleanup(func() { servertest.Exec(t, address, "drop owned by "+weak, "drop role "+weak) })
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.User = url.User(weak)
+	r := servertest.Redis(t)
+	client := redis.NewClient(&redis.Options{Addr: strings.TrimPrefix(r.URL, "redis://")})
+	defer func() { _ = client.Close() }() // nothing is left to be written
+	if err := client.Do(t.Context(), "acl", "setuser", "weak", "on", ">s3cret", "-@all", "+ping", "+info", "+hello", "+client|setname", "+multi", "+discard", "+acl|whoami").Err(); err != nil {
+		t.Fatal(err)
+	}
+	secret := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(secret, []byte("s3cret"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	am := servertest.Alertmanager(t)
+	prometheus := servertest.Prometheus(t, "global: {scrape_interval: 1h}\n", nil)
+	seen, found := connect(t, fmt.Sprintf(`targets:
+  postgres:
+    - {name: main, url: %q}
+  redis:
+    - {name: cache, url: %q, password_file: %q}
+    - {name: away, url: "redis://127.0.0.1:1"}
+  docker:
+    - {name: engine, host: "unix:///does/not/exist.sock"}
+embedded: {enabled: false}
+prometheus: {url: %q}
+alertmanager:
+  url: %q
+  receiver: upkep
+policies:
+  - {name: a, match: ['alertname="PostgresDeadRows"'], action: postgres/vacuum}
+  - {name: b, match: ['alertname="RedisSnapshotOld"'], action: redis/bgsave}
+`, u.String(), strings.Replace(r.URL, "redis://", "redis://weak@", 1), secret, prometheus.URL, am.URL))
+	wants(t, seen, "postgres main: PostgreSQL 15.", "redis cache: Redis 7.", "prometheus: Prometheus 2.", "alertmanager: Alertmanager 0.")
+	for _, want := range []string{
+		`upkeep.yaml:3: warning: postgres main: collecting needs pg_monitor (`,
+		`run: grant pg_monitor to "` + weak + `"`,
+		`upkeep.yaml:3: warning: postgres main: postgres/vacuum needs the right :"owner" on `,
+		`upkeep.yaml:5: warning: redis cache: redis/bgsave needs the right +bgsave; run: ACL SETUSER … +bgsave`,
+		`upkeep.yaml:5: warning: redis cache: collecting needs the right +slowlog|get; run: ACL SETUSER … +slowlog|get`,
+		`upkeep.yaml:6: redis away rejects the login: `,
+		`upkeep.yaml:8: docker engine rejects the login: `,
+		`upkeep.yaml:10: warning: prometheus has no series upkeep_build_info: it does not scrape upkeep yet; `,
+		`upkeep.yaml:10: warning: Prometheus does not have `,
+		`upkeep.yaml:13: alertmanager has no receiver "upkep"; choose one of none`,
+	} {
+		if !strings.Contains(strings.Join(found, "\n"), want) {
+			t.Errorf("nothing is said of %q", want)
+		}
+	}
+}
+
+// A superuser, and a Redis user with every right, miss no right.
+func TestConnectLacksNothing(t *testing.T) {
+	address, _ := servertest.Database(t)
+	d := servertest.Docker(t)
+	seen, found := connect(t, fmt.Sprintf(`targets:
+  postgres: [{name: main, url: %q}]
+  redis: [{name: cache, url: %q}]
+  docker: [{name: engine, host: %q}]
+policies:
+  - {name: a, match: ['alertname="PostgresDeadRows"'], action: postgres/vacuum}
+  - {name: b, match: ['alertname="RedisSnapshotOld"'], action: redis/bgsave}
+`, address, servertest.Redis(t).URL, d.Host))
+	wants(t, seen, "superuser", "redis cache: Redis 7.", "docker engine: Docker ")
+	for _, f := range found {
+		if !strings.Contains(f, "pg_stat_statements") { // the server of the tests has it or not
+			t.Error(f)
+		}
+	}
+}
+
+// What answers there need not be Prometheus or Alertmanager.
+func TestConnectToOthers(t *testing.T) {
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprint(w, `{"status":"success","data":{}}`)
+	}))
+	t.Cleanup(other.Close)
+	seen, found := connect(t, fmt.Sprintf("targets: {host: [{name: here}]}\nembedded: {enabled: false}\nprometheus: {url: %q}\nalertmanager: {url: %q}\n", other.URL+"/prom/", other.URL))
+	wants(t, seen)
+	wants(t, found,
+		"upkeep.yaml:3: prometheus rejects the login: prometheus: GET "+other.URL+"/prom/api/v1/status/buildinfo: the answer is not Prometheus' JSON: it has no version; ",
+		"upkeep.yaml:4: alertmanager rejects the login: alertmanager: the answer is not Alertmanager's JSON: it has no version; ",
+	)
+}
+
+// The store and the buckets of archives are logged in to as well.
+func TestConnectToStores(t *testing.T) {
+	address, database := servertest.Database(t)
+	poor := "poor_" + database
+	servertest.Exec(t, address, "create role "+poor+" login")
+	t.Cleanup(func() { servertest.Exec(t, address, "drop owned by "+poor, "drop role "+poor) })
+	text := func(store, key string) string {
+		secret := filepath.Join(t.TempDir(), "secret")
+		if err := os.WriteFile(secret, []byte(key), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s3 := servertest.S3(t)
+		return fmt.Sprintf(`targets:
+  postgres:
+    - name: main
+      url: %q
+      archives:
+        - {database: d, table: t, column: c, to: {bucket: %s, endpoint: %q, key_id_env: PATH, secret_file: %q}}
+embedded: {enabled: false}
+store: {url: %q}
+`, address, s3.Bucket, s3.Endpoint, secret, store)
+	}
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.User = url.User(poor)
+	seen, found := connect(t, text(u.String(), "wr0ng-key"))
+	wants(t, seen, "store: PostgreSQL 15.", "postgres main: PostgreSQL 15.")
+	all := strings.Join(found, "\n")
+	for _, want := range []string{
+		`upkeep.yaml:8: the store: "` + poor + `" may not make the schema upkeep in database ` + database + `; run: create schema upkeep authorization "` + poor + `"`,
+		"upkeep.yaml:6: bucket ", " does not let upkeep list its objects: ",
+	} {
+		if !strings.Contains(all, want) {
+			t.Errorf("nothing is said of %q:\n%s", want, all)
+		}
+	}
+	if strings.Contains(all, "wr0ng-key") {
+		t.Errorf("a secret is shown: %s", all)
+	}
+}

@@ -1,0 +1,186 @@
+package check
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+
+	"github.com/ai-micro-service/upkeep/internal/platform/webconfig"
+)
+
+// secretsMount is where Docker puts a container's secrets. Where it is not there, the
+// configuration is for a container, and its files cannot be looked at from here.
+const secretsMount = "/run/secrets"
+
+// files checks the files, folders and environment variables that the configuration
+// names.
+func (k *checker) files() {
+	k.keys(reflect.ValueOf(*k.config), nil)
+	c := k.config
+	if c.Web.ConfigFile != "" && k.file(in("web", "config_file"), "web.config_file", c.Web.ConfigFile) {
+		if _, err := webconfig.New(c.Web.ConfigFile, nil); err != nil {
+			k.fault(in("web", "config_file"), "web.config_file is wrong: %v; correct it as exporter-toolkit's web-configuration.md says", err)
+		}
+	}
+	if info, err := os.Stat(c.DataDir); err == nil && !info.IsDir() {
+		k.fault(in("data_dir"), "data_dir is %s, which is a file; name a folder", c.DataDir)
+	}
+	for i, pattern := range c.Embedded.RuleFiles {
+		if found, err := filepath.Glob(pattern); err != nil || len(found) == 0 && c.Embedded.Enabled {
+			k.fault(in("embedded", "rule_files", i), "embedded.rule_files: no file matches %s; a rule that is not there cannot fire", pattern)
+		}
+	}
+	for i, p := range c.Targets.Postgres {
+		for j, a := range p.Archives {
+			if a.To.Folder != "" {
+				k.folder(in("targets", "postgres", i, "archives", j, "to", "folder"), "the folder of the archive of "+a.Table, a.To.Folder)
+			}
+		}
+	}
+	for i, h := range c.Targets.Host {
+		k.folder(in("targets", "host", i, "root"), "root of host "+h.Name, h.Root)
+	}
+	for i, d := range c.Targets.Docker {
+		k.folder(in("targets", "docker", i, "root"), "root of docker "+d.Name, d.Root)
+		if d.LogArchive != "" {
+			k.folder(in("targets", "docker", i, "log_archive"), "log_archive of docker "+d.Name, d.LogArchive)
+		}
+	}
+	k.reports()
+	k.receivers()
+}
+
+// receivers checks the files that the Alertmanager configuration file names.
+func (k *checker) receivers() {
+	f := k.config.AlertmanagerFile()
+	if f == nil {
+		return
+	}
+	lacks, err := f.MissingFiles()
+	if err != nil {
+		k.add(f.Path, 0, false, fmt.Sprintf("%v; let upkeep's user read it", err))
+	}
+	for _, l := range lacks {
+		if away(l.Path) {
+			continue
+		}
+		k.add(f.Path, l.Line, true, l.Text)
+	}
+}
+
+// reports checks what others write: it may not be there yet.
+func (k *checker) reports() {
+	for i, b := range k.config.Targets.Backup {
+		if found, err := filepath.Glob(b.Path); b.Path != "" && (err != nil || len(found) == 0) {
+			k.warn(in("targets", "backup", i, "path"), "no backup is at %s of backup %s; look at the pattern, or make the first backup", b.Path, b.Name)
+		}
+	}
+	for i, p := range k.config.Targets.Packages {
+		if _, err := os.Stat(p.Path); err != nil {
+			k.warn(in("targets", "packages", i, "path"), "packages %s: there is nothing at %s; name the report or the service's folder", p.Name, p.Path)
+		}
+	}
+}
+
+// keys visits every text of the configuration whose key ends in _file or _env.
+func (k *checker) keys(v reflect.Value, at place) {
+	switch v.Kind() {
+	case reflect.Struct:
+		for _, f := range reflect.VisibleFields(v.Type()) {
+			if key := f.Tag.Get("yaml"); key != "" {
+				k.key(v.FieldByIndex(f.Index), at.in(key), key)
+			}
+		}
+	case reflect.Slice:
+		for i := range v.Len() {
+			k.keys(v.Index(i), at.in(i))
+		}
+	default: // it has no keys
+	}
+}
+
+func (k *checker) key(v reflect.Value, at place, key string) {
+	if v.Kind() != reflect.String {
+		k.keys(v, at)
+		return
+	}
+	value := v.String()
+	switch {
+	case value == "" || key == "config_file":
+	case strings.HasSuffix(key, "_file"):
+		k.file(at, name(at), value)
+	case strings.HasSuffix(key, "_env"):
+		if os.Getenv(value) == "" {
+			k.warn(at, "%s names the environment variable %s, which is not set here; set it for upkeep's process", name(at), value)
+		}
+	}
+}
+
+// name writes a path as people do.
+func name(at place) string {
+	var parts []string
+	for _, step := range at {
+		if s, ok := step.(string); ok {
+			parts = append(parts, s)
+		}
+	}
+	return strings.Join(parts, ".")
+}
+
+// file checks that a file can be read and is not empty.
+func (k *checker) file(at place, what, path string) bool {
+	if away(path) {
+		return false
+	}
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		k.fault(at, "%s: %s; create the file, or name another", what, reason(path, err))
+	case info.IsDir():
+		k.fault(at, "%s: %s is a folder; name a file", what, path)
+	case info.Size() == 0 && info.Mode().IsRegular():
+		k.fault(at, "%s: %s is empty; write into it what it is for", what, path)
+	default:
+		f, err := os.Open(path)
+		if err != nil {
+			k.fault(at, "%s: %s; let the user that runs upkeep read it", what, reason(path, err))
+			return false
+		}
+		_ = f.Close() // only opened
+		return true
+	}
+	return false
+}
+
+func (k *checker) folder(at place, what, path string) {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		k.fault(at, "%s: %s; create the folder, or name another", what, reason(path, err))
+	case !info.IsDir():
+		k.fault(at, "%s: %s is a file; name a folder", what, path)
+	}
+}
+
+// away reports whether a path is in a container's secrets, and this is no container.
+func away(path string) bool {
+	if !strings.HasPrefix(path, secretsMount+"/") {
+		return false
+	}
+	_, err := os.Stat(secretsMount)
+	return errors.Is(err, fs.ErrNotExist)
+}
+
+func reason(path string, err error) string {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return path + " does not exist"
+	case errors.Is(err, fs.ErrPermission):
+		return path + " cannot be read: permission denied"
+	}
+	return fmt.Sprint(err)
+}

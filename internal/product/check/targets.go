@@ -1,0 +1,69 @@
+package check
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/ai-micro-service/upkeep/internal/product/config"
+)
+
+// targets checks what the targets say of each other, and the collectors' settings.
+func (k *checker) targets() {
+	for i, p := range k.config.Targets.Postgres {
+		if at := in("targets", "postgres", i); k.follows(p, p.Name, nil) {
+			k.fault(at.in("replica_of"), "postgres %s follows itself through replica_of; name the primary there, and nothing at the primary", p.Name)
+		}
+		for j, a := range p.Archives {
+			if slices.Contains(p.Exclude, a.Database) {
+				k.fault(in("targets", "postgres", i, "archives", j, "database"), "the archive of %s is in database %q, which postgres %s excludes, so its rows are neither counted nor moved; take it out of exclude", a.Table, a.Database, p.Name)
+			}
+		}
+	}
+	k.addresses()
+	for _, name := range slices.Sorted(maps.Keys(k.config.Collectors.Settings)) {
+		kind := kindOf(name)
+		if len(k.words.targets[kind]) == 0 {
+			k.warn(in("collectors", "settings", name), "collector %s has settings and asks nothing: there is no %s target; add one to targets.%s, or remove this", name, kind, kind)
+		}
+		if s := k.config.Collectors.Settings[name]; s.Timeout > 0 && s.Timeout > k.words.every[name] {
+			k.warn(in("collectors", "settings", name, "timeout"), "collector %s may take %s for an answer and asks every %s; make timeout shorter, or every longer", name, s.Timeout, k.words.every[name])
+		}
+	}
+}
+
+// follows reports whether a chain of replica_of comes back to a server.
+func (k *checker) follows(p config.Postgres, first string, seen []string) bool {
+	if p.ReplicaOf == "" || slices.Contains(seen, p.Name) {
+		return false
+	}
+	if p.ReplicaOf == first {
+		return true
+	}
+	i := slices.IndexFunc(k.config.Targets.Postgres, func(o config.Postgres) bool { return o.Name == p.ReplicaOf })
+	return i >= 0 && k.follows(k.config.Targets.Postgres[i], first, append(seen, p.Name))
+}
+
+// addresses says when two targets of a kind are the same server: everything would be
+// counted, and done, twice.
+func (k *checker) addresses() {
+	first := make(map[string]string)
+	same := func(at place, kind, name, address string) {
+		id := kind + " " + strings.TrimSuffix(address, "/")
+		if before, twice := first[id]; twice {
+			k.warn(at, "%s %s has the address of %s; two names for one server count and act twice", kind, strconv.Quote(name), strconv.Quote(before))
+			return
+		}
+		first[id] = name
+	}
+	for i, p := range k.config.Targets.Postgres {
+		same(in("targets", "postgres", i, "url"), "postgres", p.Name, p.URL)
+	}
+	for i, r := range k.config.Targets.Redis {
+		same(in("targets", "redis", i, "url"), "redis", r.Name, r.URL)
+	}
+	for i, d := range k.config.Targets.Docker {
+		same(in("targets", "docker", i, "host"), "docker", d.Name, d.Host)
+	}
+}

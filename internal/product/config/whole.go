@@ -1,0 +1,287 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/ai-micro-service/upkeep/internal/platform/target"
+)
+
+// whole checks what no single key can tell.
+func (d *decoder) whole(c *Config, n *yaml.Node) {
+	if !filepath.IsAbs(c.DataDir) {
+		c.DataDir = filepath.Join(d.dir, c.DataDir)
+	}
+	c.Embedded.dir = d.dir
+	for _, key := range []string{"scrape_configs", "remote_write"} {
+		if part := at(n, "embedded", key); !c.Embedded.Enabled && has(at(n, "embedded"), key) {
+			d.fault(part, "embedded.%s is for the Prometheus within upkeep, and embedded.enabled is false; write it into your own Prometheus' configuration", key)
+		}
+	}
+	if c.Web.TokenFile != "" && c.Web.TokenEnv != "" {
+		d.fault(at(n, "web", "token_env"), "web has both token_file and token_env; one was expected")
+	}
+	d.elsewhere(c, n)
+	t := c.Targets
+	if t.Count() == 0 && len(d.faults) == 0 {
+		d.fault(n, "no target is configured; at least one is required:\n%s", beginning)
+	}
+	d.targets(t, n)
+	d.windows(c, n)
+	d.policies(c, n)
+	d.schedules(c, n)
+	d.notify(c, n)
+}
+
+// elsewhere checks where the store, Prometheus, Alertmanager and Grafana are.
+func (d *decoder) elsewhere(c *Config, n *yaml.Node) {
+	const own = "%s is for your own %s, and embedded mode has one; set embedded.enabled to false or leave it out"
+	if c.Embedded.Enabled && c.Prometheus.URL != "" {
+		d.fault(at(n, "prometheus", "url"), own, "prometheus.url", "Prometheus")
+	}
+	am := at(n, "alertmanager")
+	switch a := c.Alertmanager; {
+	case c.Embedded.Enabled && a.URL != "":
+		d.fault(at(am, "url"), own, "alertmanager.url", "Alertmanager")
+	case c.Embedded.Enabled && len(a.URLs) > 0:
+		d.fault(at(am, "urls"), own, "alertmanager.urls", "Alertmanager")
+	case a.URL != "" && len(a.URLs) > 0:
+		d.fault(at(am, "urls"), "alertmanager has both url and urls; one was expected")
+	}
+	for i, one := range c.Alertmanager.URLs {
+		if one == "" {
+			d.fault(at(am, "urls", i), "a url of alertmanager.urls is empty; something like http://host:9093 was expected")
+		}
+	}
+	if c.Grafana.SecretFile != "" && c.Grafana.SecretEnv != "" {
+		d.fault(at(n, "grafana", "secret_env"), "grafana has both secret_file and secret_env; one was expected")
+	}
+	if c.Grafana.TimestampHeader != "" && c.Grafana.Secret() == nil {
+		d.fault(at(n, "grafana", "timestamp_header"), "grafana has a timestamp_header and neither secret_file nor secret_env; without a secret nothing is signed")
+	}
+	s := c.Store
+	d.server(at(n, "store"), "the store", s.URL, s.PasswordFile, s.PasswordEnv, "postgres", "postgresql")
+	if s.URL == "" && s.Password() != nil {
+		d.fault(at(n, "store"), "the store has a password and no url; the file in data_dir needs none")
+	}
+}
+
+// targets checks each kind for names that are there twice, and what is particular to it.
+func (d *decoder) targets(t Targets, n *yaml.Node) {
+	var postgres, redis, host, docker, probe, backup, packages []string
+	for i, p := range t.Postgres {
+		postgres = append(postgres, p.Name)
+		d.server(at(n, "targets", "postgres", i), "postgres "+p.Name, p.URL, p.PasswordFile, p.PasswordEnv, "postgres", "postgresql")
+	}
+	for i, p := range t.Postgres {
+		if p.ReplicaOf != "" && (p.ReplicaOf == p.Name || !slices.Contains(postgres, p.ReplicaOf)) {
+			d.fault(at(n, "targets", "postgres", i, "replica_of"), "replica_of is %q; the name of another postgres server was expected", p.ReplicaOf)
+		}
+	}
+	for i, p := range t.Postgres {
+		d.archives(at(n, "targets", "postgres", i, "archives"), p.Archives)
+	}
+	for i, r := range t.Redis {
+		redis = append(redis, r.Name)
+		d.server(at(n, "targets", "redis", i), "redis "+r.Name, r.URL, r.PasswordFile, r.PasswordEnv, "redis", "rediss", "unix")
+	}
+	for i, h := range t.Host {
+		host = append(host, h.Name)
+		d.absolute(at(n, "targets", "host", i, "root"), h.Root)
+	}
+	for i, e := range t.Docker {
+		docker = append(docker, e.Name)
+		d.absolute(at(n, "targets", "docker", i, "root"), e.Root)
+		if e.LogArchive != "" && !filepath.IsAbs(e.LogArchive) {
+			d.fault(at(n, "targets", "docker", i, "log_archive"), "log_archive is %q; an absolute path was expected", e.LogArchive)
+		}
+		if u, err := url.Parse(e.Host); err != nil || u.Scheme != "unix" && u.Scheme != "tcp" {
+			d.fault(at(n, "targets", "docker", i, "host"), "host is %q; unix:///var/run/docker.sock or tcp://host:port was expected", e.Host)
+		}
+	}
+	for i, r := range t.Redis {
+		d.restart(at(n, "targets", "redis", i, "restart"), r, docker)
+	}
+	for _, p := range t.Probe {
+		probe = append(probe, p.Name)
+	}
+	for i, b := range t.Backup {
+		backup = append(backup, b.Name)
+		if b.Path == "" && b.Kind != "pgbackrest" {
+			d.fault(at(n, "targets", "backup", i), "backup %s has no path; %s needs one", b.Name, b.Kind)
+		}
+		if b.Stanza != "" && b.Kind != "pgbackrest" {
+			d.fault(at(n, "targets", "backup", i, "stanza"), "stanza is for pgbackrest, and backup %s is %s", b.Name, b.Kind)
+		}
+	}
+	for _, p := range t.Packages {
+		packages = append(packages, p.Name)
+	}
+	for kind, names := range map[string][]string{"postgres": postgres, "redis": redis, "host": host, "docker": docker, "probe": probe, "backup": backup, "packages": packages} {
+		for i, name := range names {
+			if name != "" && slices.Contains(names[:i], name) {
+				d.fault(at(n, "targets", kind, i, "name"), "a second %s is called %q; each needs a name of its own", kind, name)
+			}
+		}
+	}
+}
+
+// archives checks that each table has one archive, and each archive one end.
+func (d *decoder) archives(n *yaml.Node, all []Archive) {
+	type table struct{ database, schema, table string }
+	seen := make(map[table]int)
+	for i, a := range all {
+		subject := table{a.Database, a.Schema, a.Table}
+		if first, twice := seen[subject]; twice && a.Table != "" {
+			d.fault(at(n, i, "table"), "duplicate table %s.%s of database %s; it was first listed in line %d", a.Schema, a.Table, a.Database, first)
+			continue
+		}
+		seen[subject] = at(n, i, "table").Line
+		switch to := a.To; {
+		case a.Purge && to != Destination{}:
+			d.fault(at(n, i, "purge"), "the archive of %s has both to and purge; one was expected: rows are moved, or deleted for good", a.Table)
+		case to.Schema != "" && to.Table == "":
+			d.fault(at(n, i, "to"), "to of %s has a schema and no table; a table of that schema was expected", a.Table)
+		case to.Table != "" && to.Table == a.Table && (to.Schema == "" || to.Schema == a.Schema):
+			d.fault(at(n, i, "to"), "the archive of %s is the table itself; another table was expected", a.Table)
+		}
+		d.destination(at(n, i, "to"), a)
+	}
+}
+
+// destination checks that an archive has one destination, and a bucket what it needs.
+func (d *decoder) destination(n *yaml.Node, a Archive) {
+	to := a.To
+	bucket := to
+	bucket.Schema, bucket.Table, bucket.Folder, bucket.Bucket = "", "", "", ""
+	kinds := 0
+	for _, is := range []bool{to.Table != "" || to.Schema != "", to.Folder != "", to.Bucket != ""} {
+		if is {
+			kinds++
+		}
+	}
+	switch {
+	case d.faultIn(n):
+	case kinds > 1:
+		d.fault(n, "to of %s has more than one of table, folder and bucket; one was expected", a.Table)
+	case to.Bucket == "" && bucket != Destination{}:
+		d.fault(n, "to of %s says how to reach a bucket, and names none; bucket was expected beside endpoint", a.Table)
+	case to.Bucket == "":
+	case strings.ContainsAny(to.Bucket, "/\\?#%: \t\r\n"):
+		d.fault(at(n, "bucket"), "bucket %q is not a valid bucket name; put a prefix of the keys into prefix", to.Bucket)
+	case to.Endpoint == "":
+		d.fault(n, "to of %s has a bucket and no endpoint; something like https://s3.eu-central-1.amazonaws.com was expected", a.Table)
+	case (to.KeyIDFile == "") == (to.KeyIDEnv == ""):
+		d.fault(n, "to of %s has a bucket and needs key_id_file or key_id_env", a.Table)
+	case (to.SecretFile == "") == (to.SecretEnv == ""):
+		d.fault(n, "to of %s has a bucket and needs secret_file or secret_env", a.Table)
+	}
+}
+
+// restart checks who restarts a server.
+func (d *decoder) restart(n *yaml.Node, r Redis, engines []string) {
+	switch by := r.Restart; {
+	case by.Systemd != "" && (by.Docker != "" || by.Container != ""):
+		d.fault(at(n, "systemd"), "redis %s is restarted by both docker and systemd; one was expected", r.Name)
+	case by.Systemd != "" && !target.UnitName(by.Systemd):
+		d.fault(at(n, "systemd"), "systemd is %q; the whole name of a service was expected, like redis-server.service", by.Systemd)
+	case by.Docker != "" && !slices.Contains(engines, by.Docker):
+		d.fault(at(n, "docker"), "docker is %q; %s", by.Docker, expected(by.Docker, "docker targets", engines))
+	case by.Docker != "" && by.Container == "":
+		d.fault(at(n, "docker"), "restart of redis %s has docker and no container; the name of the container was expected", r.Name)
+	case by.Docker == "" && by.Container != "":
+		d.fault(at(n, "container"), "restart of redis %s has container and no docker; the name of a docker target was expected", r.Name)
+	}
+}
+
+func (d *decoder) absolute(n *yaml.Node, root string) {
+	if !filepath.IsAbs(root) {
+		d.fault(n, "root is %q; an absolute path was expected", root)
+	}
+}
+
+// server checks where a server is and where its password is.
+func (d *decoder) server(n *yaml.Node, name, address, passwordFile, passwordEnv string, schemes ...string) {
+	if passwordFile != "" && passwordEnv != "" {
+		d.fault(at(n, "password_env"), "%s has both password_file and password_env; one was expected", name)
+	}
+	if address == "" {
+		return // said already
+	}
+	u, err := url.Parse(address)
+	switch {
+	case err != nil || !slices.Contains(schemes, u.Scheme):
+		// The URL itself is not shown: if it does not parse, it is unknown
+		// whether there is a password in it.
+		d.fault(at(n, "url"), "%s: invalid url: it must start with %s://", name, strings.Join(schemes, ":// or "))
+	case hasPassword(u):
+		d.fault(at(n, "url"), "the url of %s has a password in it; put it into a file and name that in password_file, or name an environment variable in password_env", name)
+	}
+}
+
+func hasPassword(u *url.URL) bool {
+	if _, in := u.User.Password(); in {
+		return true
+	}
+	return slices.ContainsFunc([]string{"password", "sslpassword"}, u.Query().Has)
+}
+
+// at returns the node at a path of keys and indexes, or the nearest above it.
+func at(n *yaml.Node, path ...any) *yaml.Node {
+	for _, step := range path {
+		next := child(resolve(n), step)
+		if next == nil {
+			return n
+		}
+		n = next
+	}
+	return n
+}
+
+func child(n *yaml.Node, step any) *yaml.Node {
+	switch step := step.(type) {
+	case int:
+		if n.Kind == yaml.SequenceNode && step < len(n.Content) {
+			return n.Content[step]
+		}
+	case string:
+		for i := 0; n.Kind == yaml.MappingNode && i+1 < len(n.Content); i += 2 {
+			if n.Content[i].Value == step {
+				return n.Content[i+1]
+			}
+		}
+	}
+	return nil
+}
+
+// Restartless returns an error that names everything that differs from old and
+// is taken up at a start only.
+func (c *Config) Restartless(old *Config) error {
+	var faults []error
+	differs := func(key string, same bool) {
+		if !same {
+			faults = append(faults, fmt.Errorf("%s has changed; that needs a restart", key))
+		}
+	}
+	differs("data_dir", c.DataDir == old.DataDir)
+	differs("store", c.Store == old.Store)
+	differs("log", c.Log == old.Log)
+	differs("web", c.Web == old.Web)
+	differs("prometheus", c.Prometheus == old.Prometheus)
+	differs("alertmanager", reflect.DeepEqual(c.Alertmanager, old.Alertmanager))
+	differs("grafana", c.Grafana == old.Grafana)
+	differs("engine", c.Engine == old.Engine)
+	now, before := c.Embedded, old.Embedded
+	now.RuleFiles, before.RuleFiles = nil, nil // these are read again
+	now.AlertmanagerFile, before.AlertmanagerFile = "", ""
+	now.ScrapeConfigs, before.ScrapeConfigs, now.RemoteWrite, before.RemoteWrite = "", "", "", ""
+	differs("embedded (but for rule_files, alertmanager_file, scrape_configs and remote_write)", fmt.Sprint(now) == fmt.Sprint(before))
+	return errors.Join(faults...)
+}

@@ -1,0 +1,262 @@
+// Package console shows what upkeep sees, decides and does, and takes what a
+// person asks for: a page for people at /, and the same as JSON below
+// /api/upkeep/v1, which the commands of the binary use.
+package console
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strconv"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/ai-micro-service/upkeep/collectors/scrape"
+	"github.com/ai-micro-service/upkeep/internal/platform/store"
+	"github.com/ai-micro-service/upkeep/internal/platform/web"
+	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/engine"
+	"github.com/ai-micro-service/upkeep/remediate/inbox"
+	"github.com/ai-micro-service/upkeep/remediate/journal"
+	"github.com/ai-micro-service/upkeep/remediate/notify"
+	"github.com/ai-micro-service/upkeep/remediate/schedule"
+)
+
+// Prefix is where the JSON is served.
+const Prefix = "/api/upkeep/v1"
+
+const maxBody = 1 << 20
+
+// maxAsked is how many runs that ask a person are listed at once.
+const maxAsked = 100
+
+// Config is what a Console shows.
+type Config struct {
+	Scraper   *scrape.Scraper
+	Inbox     *inbox.Inbox
+	Journal   *journal.Journal
+	Engine    *engine.Engine
+	Scheduler *schedule.Scheduler
+	Gate      *Gate
+	Names     func() Names       // what a pause can be about
+	Signer    *notify.Signer     // of approval links; nil: no links
+	Limits    map[string]float64 // "action metric", or action → the limit of the rule that asks for it
+	Version   string
+	Logger    *slog.Logger
+}
+
+// A Console answers people and commands.
+type Console struct{ Config }
+
+// New returns a Console.
+func New(c Config) *Console { return &Console{c} }
+
+// Mount adds the console to a router.
+func (c *Console) Mount(r gin.IRouter) {
+	web.Get(r, "/", c.page)
+	web.Get(r, Prefix+"/status", c.status)
+	web.Get(r, Prefix+"/runs", c.runs)
+	web.Get(r, Prefix+"/runs/:id", c.run)
+	web.Get(r, Prefix+"/pauses", c.pauses)
+	web.Get(r, Prefix+"/schedules", c.schedules)
+	c.mountPeople(r)
+	c.mountApprove(r)
+	c.mountInbox(r)
+	c.mountRunbooks(r)
+	may := c.Gate.Guarded()
+	r.POST(Prefix+"/plans", may, c.plan)
+	r.POST(Prefix+"/runs", may, c.request)
+	r.POST(Prefix+"/pauses", may, c.pause)
+	r.DELETE(Prefix+"/pauses", may, c.resume)
+}
+
+// An Ask is what a person asks for.
+type Ask struct {
+	Action  string            `json:"action"`
+	Subject map[string]string `json:"subject"`
+	Params  map[string]string `json:"params,omitempty"`
+	Limit   *float64          `json:"limit,omitempty"`   // the rule's where it is left out
+	Windows []string          `json:"windows,omitempty"` // wait for one of these
+	By      string            `json:"by"`
+	Key     string            `json:"key,omitempty"` // two asks with one key are one run
+}
+
+func (c *Console) plan(g *gin.Context) {
+	var ask Ask
+	if !c.read(g, &ask) {
+		return
+	}
+	p, err := c.Engine.Preview(g.Request.Context(), c.wanted(ask))
+	c.answer(g, http.StatusOK, p, err)
+}
+
+func (c *Console) request(g *gin.Context) {
+	var ask Ask
+	if !c.read(g, &ask) {
+		return
+	}
+	if ask.By == "" || ask.Key == "" {
+		c.answer(g, 0, nil, badRequest("missing by or key: by is the name of the requester, key is an idempotency key for retries"))
+		return
+	}
+	run, err := c.Engine.Request(g.Request.Context(), c.wanted(ask))
+	c.answer(g, http.StatusAccepted, run, err)
+}
+
+func (c *Console) wanted(ask Ask) remediate.Request {
+	r := remediate.Request{Key: "person/" + ask.By + "/" + ask.Key, Action: ask.Action, Subject: ask.Subject, Params: ask.Params, Limit: ask.Limit, Mode: remediate.Auto, By: "user/" + ask.By, Terms: remediate.Terms{Windows: ask.Windows}}
+	for _, name := range []string{ask.Action + " " + c.lowers(r), ask.Action} {
+		if limit, ok := c.Limits[name]; ok && r.Limit == nil {
+			r.Limit = &limit
+		}
+	}
+	return r
+}
+
+// A RunDetails is one run with everything that the journal says of it.
+type RunDetails struct {
+	Run      remediate.Run       `json:"run"`
+	Lowers   string              `json:"lowers,omitempty"` // the metric that Before and After are of
+	Entries  []remediate.Entry   `json:"entries"`
+	Incident *remediate.Incident `json:"episode,omitempty"`
+}
+
+func (c *Console) run(g *gin.Context) {
+	id, err := strconv.ParseInt(g.Param("id"), 10, 64)
+	if err != nil {
+		c.answer(g, 0, nil, badRequest(fmt.Sprintf("run %q: want a number", g.Param("id"))))
+		return
+	}
+	ctx := g.Request.Context()
+	var s RunDetails
+	if s.Run, err = c.Journal.Get(ctx, id); err == nil {
+		s.Entries, err = c.Journal.Entries(ctx, id)
+	}
+	if err == nil && s.Run.Request.Incident != 0 {
+		var e remediate.Incident
+		e, err = c.Inbox.Incident(ctx, s.Run.Request.Incident)
+		s.Incident = &e
+	}
+	s.Lowers = c.lowers(s.Run.Request)
+	c.answer(g, http.StatusOK, s, err)
+}
+
+// A Line is one run in a list.
+type Line struct {
+	remediate.Run
+	Lowers string `json:"lowers,omitempty"` // the metric that Before and After are of
+}
+
+func (c *Console) runs(g *gin.Context) {
+	n, err := strconv.Atoi(cmp.Or(g.Query("limit"), "50"))
+	if err != nil || n < 1 || n > 1000 {
+		c.answer(g, 0, nil, badRequest("limit: want a number from 1 to 1000"))
+		return
+	}
+	lines, err := c.lines(g.Request.Context(), n)
+	c.answer(g, http.StatusOK, lines, err)
+}
+
+func (c *Console) lines(ctx context.Context, n int) ([]Line, error) {
+	runs, err := c.Journal.Recent(ctx, n)
+	lines := make([]Line, len(runs))
+	for i, run := range runs {
+		lines[i] = Line{run, c.lowers(run.Request)}
+	}
+	return lines, err
+}
+
+// lowers is the metric that a request is about; "" where no target takes its action any
+// more.
+func (c *Console) lowers(r remediate.Request) string {
+	for _, a := range c.Engine.Actions() {
+		if a.Name == r.Action {
+			return a.For(r).Lowers
+		}
+	}
+	return ""
+}
+
+// A Status is what is seen and what is going on now.
+type Status struct {
+	Version    string               `json:"version"`
+	Stuck      []engine.Stuck       `json:"stuck"` // runs that have not moved for longer than their step may take
+	Collectors []scrape.Status      `json:"collectors"`
+	Incidents  []remediate.Incident `json:"episodes"` // open ones
+	Pauses     []PauseLine          `json:"pauses"`
+	Asked      []remediate.Run      `json:"asked"` // runs that wait for a person's answer
+}
+
+func (c *Console) now(ctx context.Context) (s Status, err error) {
+	s.Version, s.Collectors = c.Version, c.Scraper.Status()
+	if s.Incidents, err = c.Inbox.Incidents(ctx); err == nil {
+		s.Pauses, err = c.paused(ctx)
+	}
+	if err == nil {
+		s.Asked, err = c.Journal.In(ctx, remediate.Asked, maxAsked)
+	}
+	if err == nil {
+		s.Stuck, err = c.Engine.Stuck(ctx)
+	}
+	return s, err
+}
+
+func (c *Console) status(g *gin.Context) {
+	s, err := c.now(g.Request.Context())
+	c.answer(g, http.StatusOK, s, err)
+}
+
+// A statusError is an error that has its status.
+type statusError struct {
+	status int
+	text   string
+}
+
+func (e *statusError) Error() string { return e.text }
+
+func badRequest(text string) error { return &statusError{http.StatusBadRequest, text} }
+
+// read takes the body of a request, or answers what is wrong with it.
+func (c *Console) read(g *gin.Context, into any) bool {
+	d := json.NewDecoder(http.MaxBytesReader(g.Writer, g.Request.Body, maxBody))
+	d.DisallowUnknownFields()
+	if err := d.Decode(into); err != nil {
+		c.answer(g, 0, nil, badRequest("body: "+err.Error()))
+		return false
+	}
+	return true
+}
+
+// answer writes a value, or what went wrong in its place.
+func (c *Console) answer(g *gin.Context, status int, value any, err error) {
+	refusal, refused := remediate.Refused(err)
+	known, hasStatus := errors.AsType[*statusError](err)
+	switch {
+	case err == nil:
+		reply(g, status, value)
+	case refused:
+		reply(g, http.StatusUnprocessableEntity, object{"error": refusal.Detail, "reason": refusal.Reason})
+	case hasStatus:
+		reply(g, known.status, object{"error": known.text})
+	case errors.Is(err, journal.ErrNoRun):
+		reply(g, http.StatusNotFound, object{"error": err.Error()})
+	case store.Away(err):
+		c.Logger.Warn("request needs the store", "path", g.Request.URL.Path, "err", err)
+		reply(g, http.StatusServiceUnavailable, object{"error": "the store is unavailable at the moment, retry: " + err.Error()})
+	default:
+		c.Logger.Error("request broke", "path", g.Request.URL.Path, "err", err)
+		reply(g, http.StatusInternalServerError, object{"error": err.Error()})
+	}
+}
+
+type object map[string]any
+
+func reply(g *gin.Context, status int, value any) {
+	g.Header("Content-Type", "application/json; charset=utf-8")
+	g.Status(status)
+	_ = json.NewEncoder(g.Writer).Encode(value) // who hung up needs no answer
+}

@@ -1,0 +1,49 @@
+package console
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/ai-micro-service/upkeep/internal/platform/web"
+	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/inbox"
+)
+
+// mountInbox adds the deliveries that could not be read. Reading them
+// needs the write token: such a body may contain secrets.
+func (c *Console) mountInbox(r gin.IRouter) {
+	may := c.Gate.Guarded()
+	web.Get(r, Prefix+"/dead-letters", may, c.letters)
+	web.Get(r, Prefix+"/dead-letters/:id", may, c.letter)
+}
+
+func (c *Console) letters(g *gin.Context) {
+	n, err := strconv.Atoi(cmp.Or(g.Query("limit"), "50"))
+	if err != nil || n < 1 || n > 1000 {
+		c.answer(g, 0, nil, badRequest("limit: want a number from 1 to 1000"))
+		return
+	}
+	all, err := c.Inbox.DeadLetters(g.Request.Context(), n)
+	if all == nil {
+		all = []remediate.DeadLetter{} // a list in JSON too
+	}
+	c.answer(g, http.StatusOK, all, err)
+}
+
+func (c *Console) letter(g *gin.Context) {
+	id, err := strconv.ParseInt(g.Param("id"), 10, 64)
+	if err != nil {
+		c.answer(g, 0, nil, badRequest(fmt.Sprintf("letter %q: want a number", g.Param("id"))))
+		return
+	}
+	l, err := c.Inbox.DeadLetter(g.Request.Context(), id)
+	if errors.Is(err, inbox.ErrNoDeadLetter) {
+		err = &statusError{http.StatusNotFound, err.Error()}
+	}
+	c.answer(g, http.StatusOK, l, err)
+}

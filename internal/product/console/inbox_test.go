@@ -1,0 +1,59 @@
+package console_test
+
+import (
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/ai-micro-service/upkeep/internal/platform/store"
+	"github.com/ai-micro-service/upkeep/internal/platform/web"
+	"github.com/ai-micro-service/upkeep/internal/product/console"
+	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/inbox"
+)
+
+func TestLetters(t *testing.T) {
+	s, err := store.Open(t.Context(), store.Options{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	i := inbox.New(inbox.Config{Store: s})
+	r := web.New(slog.New(slog.DiscardHandler))
+	gate := console.NewGate(func() (string, error) { return "right", nil })
+	console.New(console.Config{Inbox: i, Gate: gate, Logger: slog.New(slog.DiscardHandler)}).Mount(r)
+	ask := func(path, token string) *httptest.ResponseRecorder {
+		q := httptest.NewRequest(http.MethodGet, console.Prefix+path, nil)
+		q.Header.Set("Authorization", "Bearer "+token)
+		w := httptest.NewRecorder()
+		r.ServeHTTP(w, q)
+		return w
+	}
+	if w := ask("/dead-letters", "right"); w.Code != 200 || strings.TrimSpace(w.Body.String()) != "[]" {
+		t.Errorf("%d %s, want an empty list", w.Code, w.Body)
+	}
+	if err := i.Keep(t.Context(), remediate.DeadLetter{Source: "grafana", Status: 400, Error: "no JSON", Body: []byte("\xff private")}); err != nil {
+		t.Fatal(err)
+	}
+	var l remediate.DeadLetter
+	if w := ask("/dead-letters/1", "right"); w.Code != 200 || json.Unmarshal(w.Body.Bytes(), &l) != nil || string(l.Body) != "\xff private" {
+		t.Errorf("%d %s, want the letter whole", w.Code, w.Body)
+	}
+	var all []remediate.DeadLetter
+	if w := ask("/dead-letters?limit=1", "right"); w.Code != 200 || json.Unmarshal(w.Body.Bytes(), &all) != nil || len(all) != 1 || all[0].Error != "no JSON" || all[0].Body != nil {
+		t.Errorf("%d %s, want the letter without its body", w.Code, w.Body)
+	}
+	for path, status := range map[string]int{"/dead-letters?limit=0": 400, "/dead-letters?limit=x": 400, "/dead-letters/x": 400, "/dead-letters/2": 404} {
+		if w := ask(path, "right"); w.Code != status {
+			t.Errorf("%s: %d %s, want %d", path, w.Code, w.Body, status)
+		}
+	}
+	for _, path := range []string{"/dead-letters", "/dead-letters/1"} {
+		if w := ask(path, "wrong"); w.Code != 401 {
+			t.Errorf("%s: %d for a stranger", path, w.Code)
+		}
+	}
+}

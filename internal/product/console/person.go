@@ -1,0 +1,282 @@
+package console
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/ai-micro-service/upkeep/internal/platform/web"
+	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/journal"
+	"github.com/ai-micro-service/upkeep/remediate/policy"
+)
+
+// approvalHolds is how long a person's yes holds where the policy does not say.
+const approvalHolds = 24 * time.Hour
+
+// mountPeople adds what people say to runs and policies.
+func (c *Console) mountPeople(r gin.IRouter) {
+	web.Get(r, Prefix+"/policies", c.policies)
+	web.Get(r, Prefix+"/journal/verify", c.verify)
+	web.Get(r, Prefix+"/journal/replay", c.replay)
+	may := c.Gate.Guarded()
+	r.POST(Prefix+"/runs/:id/approve", may, c.approve)
+	r.POST(Prefix+"/runs/:id/reject", may, c.reject)
+	r.POST(Prefix+"/runs/:id/cancel", may, c.cancel)
+	r.POST(Prefix+"/policies/:name/promote", may, c.promote)
+	r.POST(Prefix+"/policies/:name/close", may, c.closeBreaker)
+}
+
+// An Answer is what a person says to a run or a policy.
+type Answer struct {
+	By   string `json:"by"`
+	Why  string `json:"why,omitempty"`
+	Plan string `json:"plan,omitempty"` // the plan that the person saw, with its amount: Plan.Question; any where empty
+}
+
+// answered reads the number of the run and the answer, and lets say act on them.
+func (c *Console) answered(g *gin.Context, needsWhy bool, say func(ctx context.Context, run int64, a Answer) error) {
+	id, err := strconv.ParseInt(g.Param("id"), 10, 64)
+	if err != nil {
+		c.answer(g, 0, nil, badRequest(fmt.Sprintf("run %q: want a number", g.Param("id"))))
+		return
+	}
+	a, ok := c.said(g, needsWhy)
+	if !ok {
+		return
+	}
+	var run remediate.Run
+	if err = say(g.Request.Context(), id, a); err == nil {
+		c.Logger.Info("a person answered", "run", id, "by", a.By, "path", g.Request.URL.Path)
+		c.Engine.Wake()
+		run, err = c.Journal.Get(g.Request.Context(), id)
+	}
+	c.answer(g, http.StatusOK, run, stale(err))
+}
+
+func (c *Console) said(g *gin.Context, needsWhy bool) (a Answer, ok bool) {
+	if !c.read(g, &a) {
+		return a, false
+	}
+	switch {
+	case a.By == "":
+		c.answer(g, 0, nil, badRequest("missing by: the name of the person who answers"))
+		return a, false
+	case needsWhy && a.Why == "":
+		c.answer(g, 0, nil, badRequest("missing --why: give a reason; it is recorded in the journal"))
+		return a, false
+	}
+	return a, true
+}
+
+// stale gives an answer that comes too late its status.
+func stale(err error) error {
+	if s, ok := errors.AsType[*journal.StaleError](err); ok {
+		return &statusError{http.StatusConflict, s.Text}
+	}
+	return err
+}
+
+func (c *Console) approve(g *gin.Context) {
+	c.answered(g, false, func(ctx context.Context, id int64, a Answer) error {
+		run, err := c.Journal.Get(ctx, id)
+		if err != nil {
+			return err
+		}
+		if err := c.stillAllowed(ctx, run); err != nil {
+			return err
+		}
+		if a.Plan == "" {
+			a.Plan = run.Plan.Question()
+		}
+		return c.Journal.Approve(ctx, id, a.Plan, a.By, time.Now().Add(Holds(run)))
+	})
+}
+
+// stillAllowed refuses the approval of a run that the current configuration no longer allows.
+// The run ends or waits with the same reason as soon as it is looked at.
+func (c *Console) stillAllowed(ctx context.Context, run remediate.Run) error {
+	if run.State != remediate.Asked {
+		return nil // the journal says so
+	}
+	err := c.Engine.StillAllowed(ctx, run)
+	if r, refused := remediate.Refused(err); refused {
+		return &journal.StaleError{Text: fmt.Sprintf("run %d cannot be approved: %s (%s)", run.ID, r.Detail, r.Reason)}
+	}
+	return err
+}
+
+// Holds is how long a person's yes to a run holds.
+func Holds(run remediate.Run) time.Duration {
+	if d := run.Request.Terms.Answer; d > 0 {
+		return d
+	}
+	return approvalHolds
+}
+
+func (c *Console) reject(g *gin.Context) {
+	c.answered(g, true, func(ctx context.Context, id int64, a Answer) error {
+		return c.Journal.Refuse(ctx, id, a.Plan, a.By, a.Why)
+	})
+}
+
+// A Stopped is a run that a person wants to stop, and why it has not ended yet.
+type Stopped struct {
+	remediate.Run
+	Waits string `json:"waits,omitempty"` // "" where it has ended
+}
+
+// stopsIn is how long the answer to a cancel waits for the run's end: a statement that is
+// cancelled ends within a second on a server that is well.
+const stopsIn = 3 * time.Second
+
+func (c *Console) cancel(g *gin.Context) {
+	id, err := strconv.ParseInt(g.Param("id"), 10, 64)
+	if err != nil {
+		c.answer(g, 0, nil, badRequest(fmt.Sprintf("run %q: want a number", g.Param("id"))))
+		return
+	}
+	a, ok := c.said(g, true)
+	if !ok {
+		return
+	}
+	if err := c.Journal.Cancel(g.Request.Context(), id, a.By, a.Why); err != nil {
+		c.answer(g, 0, nil, stale(err))
+		return
+	}
+	c.Logger.Info("a person answered", "run", id, "by", a.By, "path", g.Request.URL.Path)
+	c.Engine.Wake()
+	s, err := c.stopped(g.Request.Context(), id)
+	c.answer(g, http.StatusOK, s, err)
+}
+
+// stopped waits a moment for the end of a run.
+func (c *Console) stopped(ctx context.Context, id int64) (s Stopped, err error) {
+	again := time.NewTicker(50 * time.Millisecond)
+	defer again.Stop()
+	for end := time.Now().Add(stopsIn); ; {
+		if s.Run, err = c.Journal.Get(ctx, id); err != nil || s.State.Final() {
+			return s, err
+		}
+		if time.Now().After(end) {
+			s.Waits = c.Engine.Stopping(s.Run)
+			return s, nil
+		}
+		select {
+		case <-ctx.Done():
+			return s, ctx.Err()
+		case <-again.C:
+		}
+	}
+}
+
+// A PolicyLine is the state of one policy and its results.
+type PolicyLine struct {
+	Name string `json:"name"`
+	journal.PolicyState
+	Cleared int `json:"cleared"` // of the last judged runs, for good
+	Judged  int `json:"judged"`
+}
+
+func (c *Console) policies(g *gin.Context) {
+	var lines []PolicyLine
+	states, err := c.Journal.PolicyStates(g.Request.Context())
+	for _, name := range c.Engine.Policies() {
+		l := PolicyLine{Name: name, PolicyState: journal.PolicyState{Policy: name}}
+		for _, s := range states {
+			if s.Policy == name {
+				l.PolicyState = s
+			}
+		}
+		if err == nil {
+			l.Cleared, l.Judged, err = c.Journal.Effect(g.Request.Context(), name)
+		}
+		lines = append(lines, l)
+	}
+	c.answer(g, http.StatusOK, lines, err)
+}
+
+func (c *Console) promote(g *gin.Context) { c.reset(g, c.Journal.Promote) }
+
+func (c *Console) closeBreaker(g *gin.Context) {
+	c.reset(g, c.Journal.CloseBreaker)
+}
+
+func (c *Console) reset(g *gin.Context, say func(ctx context.Context, policy, by, why string) error) {
+	a, ok := c.said(g, true)
+	if !ok {
+		return
+	}
+	name := g.Param("name")
+	var err error = &statusError{http.StatusNotFound, fmt.Sprintf("there is no policy %q", name)}
+	for _, known := range c.Engine.Policies() {
+		if known == name {
+			err = say(g.Request.Context(), name, a.By, a.Why)
+		}
+	}
+	if err == nil {
+		c.Engine.Wake()
+	}
+	c.answer(g, http.StatusOK, object{"policy": name}, err)
+}
+
+// A Check is what reading the whole journal has shown.
+type Check struct {
+	Entries int64    `json:"entries"`         // that are what was written
+	Cases   int64    `json:"cases,omitempty"` // that were decided again
+	Wrong   []string `json:"wrong,omitempty"` // what is not as it was written or decided
+}
+
+func (c *Console) verify(g *gin.Context) {
+	n, err := c.Journal.Verify(g.Request.Context())
+	k := Check{Entries: n}
+	if err != nil && g.Request.Context().Err() == nil {
+		k.Wrong = append(k.Wrong, err.Error())
+		err = nil
+	}
+	c.answer(g, http.StatusOK, k, err)
+}
+
+func (c *Console) replay(g *gin.Context) {
+	k, err := Replay(g.Request.Context(), c.Journal)
+	c.answer(g, http.StatusOK, k, err)
+}
+
+// maxWrong is how many differences are listed: one is bad enough.
+const maxWrong = 20
+
+// Replay decides every recorded case of a journal again and lists where it comes
+// to another decision.
+func Replay(ctx context.Context, j *journal.Journal) (k Check, err error) {
+	kept, err := j.Books(ctx)
+	if err != nil {
+		return k, err
+	}
+	books := make(map[string]policy.Book, len(kept))
+	for hash, text := range kept {
+		var b policy.Book
+		if err := json.Unmarshal(text, &b); err != nil {
+			return k, fmt.Errorf("policies %s: %w", hash, err)
+		}
+		books[hash] = b
+	}
+	err = j.Cases(ctx, func(seq int64, decided json.RawMessage) error {
+		k.Cases++
+		var record policy.Record
+		err := json.Unmarshal(decided, &record)
+		if err == nil {
+			err = policy.Replay(books, record)
+		}
+		if err != nil && len(k.Wrong) < maxWrong {
+			k.Wrong = append(k.Wrong, fmt.Sprintf("entry %d: %v", seq, err))
+		}
+		return nil
+	})
+	return k, err
+}

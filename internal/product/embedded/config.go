@@ -1,0 +1,57 @@
+// Package embedded runs Prometheus' storage, query engine and rule manager and
+// Alertmanager as libraries, in the process and without a port of their own.
+// Their stock APIs are handlers that the caller mounts.
+package embedded
+
+import (
+	"log/slog"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/ai-micro-service/upkeep/internal/platform/receivers"
+	"github.com/ai-micro-service/upkeep/remediate/notify"
+)
+
+// Receiver is the name of the receiver that delivers to upkeep.
+const Receiver = receivers.Own
+
+// A Routing says who is notified of alerts beside upkeep.
+type Routing struct {
+	File   *receivers.File // Alertmanager's own configuration; nil: the places
+	Places []Place         // get every alert of severity warning or worse, grouped, and its end
+}
+
+// A Place is notified of alerts.
+type Place struct {
+	Name string
+	Of   string // says what it was made of: two of the same name and Of are the same
+	To   notify.Notifier
+}
+
+// Config is the configuration of the embedded servers.
+type Config struct {
+	Dir string // storage, rule files, silences and notification log
+
+	ScrapeInterval     time.Duration
+	EvaluationInterval time.Duration
+	Retention          time.Duration
+	RetentionSize      string // like 10GB; "" or 0 is no limit
+
+	Parts
+	ConfigDir string                    // of the configuration file
+	Rewrite   func(rules []byte) []byte // what is evaluated of the rules; nil: they as they are
+
+	Metrics http.Handler // what is scraped
+	Webhook http.Handler // where alerts are delivered
+
+	ExternalURL   *url.URL
+	GroupWait     time.Duration // of an alert before it is delivered
+	GroupInterval time.Duration // between deliveries of one alert's changes
+	ResendDelay   time.Duration // how often a firing alert is sent to Alertmanager again
+
+	Logger     *slog.Logger
+	Registerer prometheus.Registerer // of the libraries' own metrics
+}
