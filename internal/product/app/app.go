@@ -240,7 +240,11 @@ func (a *App) embed() error {
 		Logger:             slog.New(quiet{a.log.With("component", "embedded").Handler()}),
 		Registerer:         prometheus.NewRegistry(), // private registry: the libraries' own metrics are not exported
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	a.registry.MustRegister(a.embedded)
+	return nil
 }
 
 // parts are what of the embedded ones a reload may replace.

@@ -47,6 +47,8 @@ func Own() []*collectors.Metric {
 		{Name: "upkeep_policy_resolve_seconds_total", Type: collectors.Counter, Help: "Time from the request to the resolution, summed over the runs of a policy that resolved the incident.", Labels: byPolicy},
 		{Name: "upkeep_policy_demoted", Type: collectors.Gauge, Help: "1 for each policy that is demoted because too few of its runs helped.", Labels: []string{"policy"}},
 		{Name: "upkeep_policy_runs_total", Type: collectors.Counter, Help: "Runs of a policy that have ended, by outcome; since the store was created.", Labels: []string{"policy", "action", "outcome"}},
+		{Name: "upkeep_remote_write_delay_seconds", Type: collectors.Gauge, Help: "Age of the oldest sample that a remote storage of embedded.remote_write has not received; 0 when it has all.", Labels: []string{"remote"}},
+		{Name: "upkeep_remote_write_rejected_samples_total", Type: collectors.Counter, Help: "Samples that a remote storage rejected for good, since the start of the process.", Labels: []string{"remote"}},
 		{Name: "upkeep_replicas", Type: collectors.Gauge, Help: "Number of processes that execute runs from this store."},
 		{Name: "upkeep_run_refusals_total", Type: collectors.Counter, Help: "Runs that were refused or have to wait, by reason.", Labels: []string{"reason"}},
 		{Name: "upkeep_run_transitions_total", Type: collectors.Counter, Help: "Transitions of runs into a state, since the start of the process.", Labels: []string{"action", "to"}},

@@ -221,6 +221,67 @@ func TestNativeHistogramsAndExemplars(t *testing.T) {
 	}
 }
 
+// value returns a metric that upkeep serves of its remote storages, and false where there is none.
+func (s *stage) value(t *testing.T, name, remote string) (float64, bool) {
+	t.Helper()
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(s.Embedded)
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			if f.GetName() == name && m.GetLabel()[0].GetValue() == remote {
+				return m.GetGauge().GetValue() + m.GetCounter().GetValue(), true
+			}
+		}
+	}
+	return 0, false
+}
+
+// How far behind a remote storage is grows while it does not answer, over a restart too, and
+// is 0 when it has everything. What it rejects is counted.
+func TestRemoteWriteDelay(t *testing.T) {
+	const delay, rejected = "upkeep_remote_write_delay_seconds", "upkeep_remote_write_rejected_samples_total"
+	r := newRemote(t)
+	write := fmt.Sprintf("- {url: %q, queue_config: {batch_send_deadline: 200ms}}\n- {url: %q, name: second}\n", r.url, r.url+"/?token=hunter2")
+	host := strings.TrimPrefix(r.url, "http://")
+	s := begin(t, t.TempDir(), 0.1)
+	if _, is := s.value(t, delay, host); is {
+		t.Error("there is a delay without a remote storage")
+	}
+	if err := s.configure("", write); err != nil {
+		t.Fatal(err)
+	}
+	is := func(s *stage, remote string, right func(float64) bool) func() bool {
+		return func() bool { v, found := s.value(t, delay, remote); return found && right(v) }
+	}
+	none, long := func(v float64) bool { return v == 0 }, func(v float64) bool { return v > 2 }
+	until(t, "samples arrive", func() bool { got, _, _ := r.has("used_ratio"); return len(got) > 3 })
+	until(t, "it has everything", is(s, host, none))
+	until(t, "the second has everything", is(s, "second", none))
+	r.answer(http.StatusServiceUnavailable)
+	until(t, "it is behind", is(s, host, long))
+	left := filepath.Join(t.TempDir(), "left") // what a kill leaves
+	if err := os.CopyFS(left, os.DirFS(s.dir)); err != nil {
+		t.Fatal(err)
+	}
+	s.end()
+	again := begin(t, left, 0.1)
+	if err := again.configure("", write); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "it is behind after the start", is(again, host, long))
+	r.answer(http.StatusNoContent)
+	until(t, "it has everything again", is(again, host, none))
+	if n, _ := again.value(t, rejected, host); n != 0 {
+		t.Errorf("%v samples were rejected", n)
+	}
+	r.answer(http.StatusBadRequest)
+	until(t, "samples are rejected", func() bool { n, _ := again.value(t, rejected, host); return n > 0 })
+}
+
 // Two entries that are the same are found before the queues refuse the second.
 func TestSameRemoteTwice(t *testing.T) {
 	got := embedded.CheckPart("remote_write", "- {url: 'http://u:hunter2@h/w', remote_timeout: 5s}\n- {url: http://h/v}\n- {remote_timeout: 5s, url: 'http://u:hunter2@h/w'}\n", ".")

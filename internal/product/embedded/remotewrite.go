@@ -159,38 +159,19 @@ func (w *writer) follow(ctx context.Context) {
 // mark writes down where the queues are that have nothing left to send.
 func (w *writer) mark() {
 	w.mu.Lock()
-	begun, metrics := w.begun, w.metrics
+	begun := w.begun
 	w.mu.Unlock()
 	if len(begun) == 0 {
 		return
 	}
-	families, err := metrics.Gather()
+	all, err := w.progress()
 	if err != nil {
 		w.log.Warn("the progress of remote_write is unknown", "err", err)
 		return
 	}
-	pending, sent := make(map[string]float64), make(map[string]float64)
-	for _, f := range families {
-		for _, m := range f.GetMetric() {
-			var url string
-			for _, l := range m.GetLabel() {
-				if l.GetName() == "url" {
-					url = l.GetValue()
-				}
-			}
-			switch f.GetName() {
-			case "prometheus_remote_storage_samples_pending", "prometheus_remote_storage_histograms_pending":
-				pending[url] += m.GetGauge().GetValue()
-			case "prometheus_remote_storage_queue_highest_sent_timestamp_seconds":
-				if v := m.GetGauge().GetValue(); sent[url] == 0 || v < sent[url] {
-					sent[url] = v
-				}
-			}
-		}
-	}
 	for _, r := range begun {
-		if url := r.URL.Redacted(); pending[url] == 0 && sent[url] > 0 {
-			w.marks.set(id(r), int64(sent[url]*1000))
+		if p := all[r.URL.Redacted()]; p.pending == 0 && p.sent > 0 {
+			w.marks.set(id(r), int64(p.sent*1000))
 		}
 	}
 	if err := w.marks.write(); err != nil {
