@@ -196,8 +196,8 @@ templates: ['*.tmpl']
 `
 
 // An ordinary configuration file of Alertmanager, which its own tool passes: each of three
-// teams gets its own, by a webhook, by mail and in Slack, and upkeep every alert. What a
-// reload finds wrong is refused with file and line.
+// teams gets its own once, by a webhook, by mail and in Slack, and upkeep every alert,
+// though upkeep is killed in between. What a reload finds wrong is refused with file and line.
 func TestThreeTeams(t *testing.T) {
 	t.Parallel()
 	s, database, slack, lead, mail := newService(t), servertest.NewHook(t), servertest.NewHook(t), servertest.NewHook(t), servertest.NewMail(t)
@@ -225,7 +225,7 @@ embedded:
 notify: [{name: tech-lead, on: [ask, helped]}]
 policies: [{name: save, match: ['alertname="Unsaved"'], action: redis/bgsave, mode: ask, fresh: 0s, cooldown: 0s}]
 `, s.address, s.postgres.URL, cache.URL, shortClocks))
-	s.serve(t)
+	cmd := s.serve(t)
 	s.test(t, lead)
 	until(t, "the server answers", func() bool { return s.answers(t) })
 	s.stop(t)
@@ -239,6 +239,12 @@ policies: [{name: save, match: ['alertname="Unsaved"'], action: redis/bgsave, mo
 		return strings.Contains(strings.Join(slack.Bodies(), ""), "web team: Slow firing")
 	})
 	until(t, "the lead has the unassigned alert", func() bool { return slices.Contains(lead.Alerts(t), "firing Other") })
+	until(t, "upkeep has every alert", s.hasAll(t, "ServerGone", "Hot", "Slow", "Other"))
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait() // by that signal
+	s.serve(t)
 	s.fire(t, "Inhibited", "web")
 	s.fire(t, "Slowest", "web")
 	until(t, "the web team has the next alert", func() bool { return strings.Contains(strings.Join(slack.Bodies(), ""), "Slowest") })
@@ -247,11 +253,17 @@ policies: [{name: save, match: ['alertname="Unsaved"'], action: redis/bgsave, mo
 	}
 	s.start(t)
 	until(t, "the database team has its end", func() bool { return slices.Contains(database.Alerts(t), "resolved ServerGone") })
-	until(t, "upkeep has every alert", func() bool {
-		status := s.read(t, "/api/upkeep/v1/status")
-		return strings.Contains(status, `"Hot"`) && strings.Contains(status, `"Slow"`) && strings.Contains(status, `"Other"`)
-	})
+	until(t, "upkeep has every alert", s.hasAll(t, "Hot", "Slow", "Other"))
 	s.asks(t, lead)
+	for what, n := range map[string]int{
+		"the database team's alert": beginning(database.Alerts(t), "firing ServerGone"), "its end": beginning(database.Alerts(t), "resolved ServerGone"),
+		"the cache team's": len(mail.Mails()), "the web team's": strings.Count(strings.Join(slack.Bodies(), ""), "web team: Slow firing"),
+		"the lead's": beginning(lead.Alerts(t), "firing Other"),
+	} {
+		if n != 1 {
+			t.Errorf("%s was sent %d times", what, n)
+		}
+	}
 	for who, got := range map[string]string{"database": strings.Join(database.Bodies(), ""), "cache": strings.Join(mail.Mails(), ""), "web": strings.Join(slack.Bodies(), "")} {
 		for team, alert := range map[string]string{"database": "ServerGone", "cache": "Hot", "web": "Slow"} {
 			if strings.Contains(got, alert) != (team == who) {
@@ -263,6 +275,14 @@ policies: [{name: save, match: ['alertname="Unsaved"'], action: redis/bgsave, mo
 		}
 	}
 	s.rerouted(t, am, good, slack)
+}
+
+// hasAll reports whether upkeep has an incident of each alert.
+func (s *service) hasAll(t *testing.T, alerts ...string) func() bool {
+	return func() bool {
+		status := s.read(t, "/api/upkeep/v1/status")
+		return !slices.ContainsFunc(alerts, func(name string) bool { return !strings.Contains(status, fmt.Sprintf("%q", name)) })
+	}
 }
 
 // fire posts an alert that ends by itself after a while.

@@ -24,9 +24,9 @@ func (f *File) Middleware() gin.HandlerFunc {
 		if f.path == "" {
 			return
 		}
-		s, err := f.read()
+		s, err := f.current()
 		if err != nil {
-			refuse(g, http.StatusInternalServerError, "the web configuration file cannot be read, or is invalid")
+			refuse(g, http.StatusInternalServerError, "the web configuration file cannot be read, or is invalid; the log of upkeep has the reason")
 			return
 		}
 		if s.limiter != nil && !s.limiter.Allow() {

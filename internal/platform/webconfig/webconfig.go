@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -30,9 +31,11 @@ import (
 type File struct {
 	path  string
 	token func() (string, error)
+	log   *slog.Logger
 
-	mu  sync.Mutex
-	now *settings // what the file said when it was last read
+	mu    sync.Mutex
+	now   *settings // what the file said when it was last read
+	wrong string    // the error that was logged, "" while the file is right
 
 	passwords
 }
@@ -46,9 +49,10 @@ type settings struct {
 
 // New reads a file and the certificates that it names, and says what is wrong with them.
 // No part of a hash or of a key is in the error. An empty path means no file. token
-// returns the bearer token that is accepted in the place of a user; nil: no token.
-func New(path string, token func() (string, error)) (*File, error) {
-	f := &File{path: path, token: token, passwords: passwords{right: make(map[[32]byte]bool)}}
+// returns the bearer token that is accepted in the place of a user; nil: no token. A file
+// that becomes wrong later is logged to log.
+func New(path string, token func() (string, error), log *slog.Logger) (*File, error) {
+	f := &File{path: path, token: token, log: log, passwords: passwords{right: make(map[[32]byte]bool)}}
 	if path == "" {
 		return f, nil
 	}
@@ -94,6 +98,28 @@ func (f *File) read() (*settings, error) {
 	}
 	f.now = s
 	return s, nil
+}
+
+// current returns what the file says now, as read does, and logs once when it becomes wrong
+// and when it is right again. Nobody is let in by a file that cannot be understood: it may be
+// the one that removes a user.
+func (f *File) current() (*settings, error) {
+	s, err := f.read()
+	var wrong string
+	if err != nil {
+		wrong = err.Error()
+	}
+	f.mu.Lock()
+	changed := wrong != f.wrong
+	f.wrong = wrong
+	f.mu.Unlock()
+	switch {
+	case changed && err != nil:
+		f.log.Error("every request is refused until the web configuration file is corrected", "err", err)
+	case changed:
+		f.log.Info("the web configuration file is valid again; requests are answered")
+	}
+	return s, err
 }
 
 // parse reads the text of a file, with the toolkit's defaults.
@@ -159,7 +185,7 @@ func (f *File) Serve(l net.Listener, server *http.Server) error {
 	server.TLSConfig = &tls.Config{
 		MinVersion: tls.VersionTLS12,
 		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
-			s, err := f.read()
+			s, err := f.current()
 			if err != nil {
 				return nil, err
 			}

@@ -1,6 +1,7 @@
 package webconfig_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -16,7 +17,9 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -58,7 +61,12 @@ func certify(t *testing.T, dir string, serial int64) {
 // serve serves "in" at every path of a router.
 func serve(t *testing.T, file string, token func() (string, error)) (address string) {
 	t.Helper()
-	f, err := webconfig.New(file, token)
+	return serveWith(t, file, token, slog.New(slog.DiscardHandler))
+}
+
+func serveWith(t *testing.T, file string, token func() (string, error), log *slog.Logger) (address string) {
+	t.Helper()
+	f, err := webconfig.New(file, token, log)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -195,7 +203,7 @@ func TestWrong(t *testing.T) {
 		"type without CA": {"tls_server_config: {cert_file: cert.pem, key_file: key.pem, client_auth_type: RequireAndVerifyClientCert}", "must be set together"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := webconfig.New(write(t, filepath.Join(dir, "web.yaml"), test.text), nil)
+			_, err := webconfig.New(write(t, filepath.Join(dir, "web.yaml"), test.text), nil, slog.New(slog.DiscardHandler))
 			if err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "hunter2") {
 				t.Errorf("New: %v", err)
 			}
@@ -262,4 +270,58 @@ func TestProtocol(t *testing.T) {
 			t.Errorf("%s: %s, want %s", more, text, want)
 		}
 	}
+}
+
+// A file that becomes wrong while it is used lets nobody in, and the log says once why, and
+// when it is right again.
+func TestBecomesWrong(t *testing.T) {
+	file := write(t, filepath.Join(t.TempDir(), "web.yaml"), "rate_limit: {interval: 1ms, burst: 1000}\n")
+	var log lockedBuffer
+	address := serveWith(t, file, nil, slog.New(slog.NewTextHandler(&log, nil)))
+	status := func(want int) {
+		t.Helper()
+		for range 3 {
+			if res, text := ask(t, "http://"+address, nil); res.StatusCode != want {
+				t.Errorf("%s: %s", res.Status, text)
+			}
+		}
+	}
+	status(http.StatusOK)
+	write(t, file, "basic_auth_users: {ann: hunter2}\n")
+	status(http.StatusInternalServerError)
+	write(t, file, "unknown: 1\n")
+	status(http.StatusInternalServerError)
+	write(t, file, "rate_limit: {interval: 1ms, burst: 1000}\n")
+	status(http.StatusOK)
+	var lines []string
+	for line := range strings.Lines(log.String()) {
+		_, line, _ = strings.Cut(line, "level=")
+		lines = append(lines, strings.ReplaceAll(strings.TrimSpace(line), file, "FILE"))
+	}
+	want := []string{
+		`ERROR msg="every request is refused until the web configuration file is corrected" err="web configuration FILE: the password of user \"ann\" is no bcrypt hash"`,
+		`ERROR msg="every request is refused until the web configuration file is corrected" err="web configuration FILE: yaml: unmarshal errors:\n  line 1: field unknown not found in type web.Config"`,
+		`INFO msg="the web configuration file is valid again; requests are answered"`,
+	}
+	if !slices.Equal(lines, want) {
+		t.Errorf("the log:\n%s", strings.Join(lines, "\n"))
+	}
+}
+
+// lockedBuffer is a log that is read while it is written.
+type lockedBuffer struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
 }

@@ -109,7 +109,7 @@ func New(ctx context.Context, c *config.Config, o Options) (*App, error) {
 func (a *App) open(ctx context.Context, c *config.Config) (err error) {
 	a.registry.MustRegister(promcollectors.NewGoCollector(), promcollectors.NewProcessCollector(promcollectors.ProcessCollectorOpts{}), buildInfo(a.options.Version))
 	a.reloaded = newReloadMetrics(a.registry)
-	if a.web, err = webconfig.New(c.Web.ConfigFile, c.Web.Token()); err != nil {
+	if a.web, err = webconfig.New(c.Web.ConfigFile, c.Web.Token(), a.log.With("component", "web")); err != nil {
 		return err
 	}
 	if a.store, err = store.Open(ctx, storeOptions(c, true)); err != nil {
