@@ -8,14 +8,10 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 
 	"github.com/spf13/cobra"
 )
-
-// version is set by the linker for a release.
-var version = ""
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -28,9 +24,6 @@ func main() {
 		os.Exit(1)
 	}
 }
-
-// errSaid ends the process with status 1 without a word: it was said already.
-var errSaid = errors.New("said already")
 
 // command returns the command line, whole.
 func command() *cobra.Command {
@@ -63,14 +56,4 @@ need the write token if one is configured (web.token_file).`,
 		root.AddCommand(c)
 	}
 	return root
-}
-
-func buildVersion() string {
-	if version != "" {
-		return version
-	}
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return info.Main.Version
-	}
-	return "(devel)"
 }

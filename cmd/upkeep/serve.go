@@ -27,10 +27,6 @@ func serveCommand() *cobra.Command {
 	return cmd
 }
 
-func configFlag(cmd *cobra.Command, file *string) {
-	cmd.Flags().StringVarP(file, "config", "c", "upkeep.yaml", "configuration file")
-}
-
 func serve(ctx context.Context, file string) error {
 	load := func() (*config.Config, error) { return config.Load(file, app.Known()) }
 	c, err := load()

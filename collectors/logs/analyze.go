@@ -318,3 +318,7 @@ func (t *tally) quantile(q float64) time.Duration {
 	}
 	return time.Duration(lower * float64(time.Second))
 }
+
+func escapeGlob(path string) string {
+	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
+}

@@ -1,6 +1,8 @@
 package logs
 
-import "bytes"
+import (
+	"bytes"
+)
 
 // deepest is how deep values may be within others before the slow way is taken.
 const deepest = 32
@@ -161,67 +163,4 @@ func (c *cursor) member(f field, from int, rec *record) bool {
 	c.members = append(c.members, m)
 	rec.set(f, c.b[m.from:m.to], m.quoted)
 	return true
-}
-
-func inNumber(b byte) bool {
-	return '0' <= b && b <= '9' || b == '.' || b == '-' || b == '+' || b == 'e' || b == 'E'
-}
-
-// number reports whether b is a number as JSON writes it.
-func number(b []byte) bool {
-	i := 0
-	digits := func() bool {
-		from := i
-		for i < len(b) && '0' <= b[i] && b[i] <= '9' {
-			i++
-		}
-		return i > from
-	}
-	if i < len(b) && b[i] == '-' {
-		i++
-	}
-	if i < len(b) && b[i] == '0' {
-		i++
-	} else if !digits() {
-		return false
-	}
-	if i < len(b) && b[i] == '.' {
-		i++
-		if !digits() {
-			return false
-		}
-	}
-	if i < len(b) && (b[i] == 'e' || b[i] == 'E') {
-		i++
-		if i < len(b) && (b[i] == '+' || b[i] == '-') {
-			i++
-		}
-		if !digits() {
-			return false
-		}
-	}
-	return i == len(b)
-}
-
-// fastMilliseconds reads what is most often a short number, exactly: both parts
-// of the quotient are.
-func fastMilliseconds(b []byte) (float64, bool) {
-	digits, i, scale := 0, 0, 1.0
-	for ; i < len(b) && i < 15 && '0' <= b[i] && b[i] <= '9'; i++ {
-		digits = digits*10 + int(b[i]-'0')
-	}
-	whole := i
-	if i < len(b) && b[i] == '.' {
-		for i++; i < len(b) && i < 15 && '0' <= b[i] && b[i] <= '9'; i++ {
-			digits = digits*10 + int(b[i]-'0')
-			scale *= 10
-		}
-		if scale == 1 {
-			whole = 0 // a dot and nothing after it
-		}
-	}
-	if i == len(b) && whole > 0 && (b[0] != '0' || whole == 1) {
-		return float64(digits) / scale, true
-	}
-	return milliseconds(b)
 }

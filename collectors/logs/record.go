@@ -1,9 +1,7 @@
 package logs
 
 import (
-	"bytes"
 	"encoding/binary"
-	"encoding/json"
 	"strconv"
 	"unicode/utf8"
 )
@@ -22,22 +20,6 @@ type record struct {
 // Fields are the names that the services give to what is counted.
 type Fields struct{ Level, Message, Path, Duration string }
 
-// A reader takes lines of Docker's json-file driver apart.
-//
-// Such a line is a JSON object whose first member holds, as a string, what the
-// service wrote, which is itself most often a JSON object. The common case is read
-// in one pass in place, without unescaping the outer string: in it every
-// quote of the inner object is \" and nothing else is escaped. Whatever is not
-// so is undone and read by encoding/json, which is right in every case.
-type reader struct {
-	fields  Fields
-	partial [2][]byte // what was written of a line so far, for stdout and stderr
-	skip    [2]bool   // the line was too long: its rest is passed over
-	inner   []byte
-	shapes  []*shape
-	members []member
-}
-
 const (
 	// longest is what is kept of a line that the driver has split.
 	longest = 1 << 20
@@ -46,98 +28,6 @@ const (
 	// prefixQuotes is how many quotes are in the prefix.
 	prefixQuotes = 3
 )
-
-// line reads one line of the file, without its line feed. It reports whether a
-// line of the service ended with it.
-func (r *reader) line(b []byte, rec *record) bool {
-	*rec = record{}
-	if r.fast(b, rec) {
-		return true
-	}
-	*rec = record{}
-	return r.slow(b, rec)
-}
-
-// slow undoes the outer object first.
-func (r *reader) slow(b []byte, rec *record) bool {
-	b = bytes.TrimLeft(b, "\x00") // a file that was truncated under its writer begins with a hole
-	var outer struct{ Log, Stream *string }
-	if json.Unmarshal(b, &outer) != nil || outer.Log == nil {
-		return r.whole(append(r.inner[:0], b...), rec)
-	}
-	stream := 0
-	if outer.Stream != nil && *outer.Stream == "stderr" {
-		stream = 1
-	}
-	text := *outer.Log
-	ends := len(text) > 0 && text[len(text)-1] == '\n'
-	if !ends || len(r.partial[stream]) > 0 || r.skip[stream] {
-		return r.join(stream, text, ends, rec)
-	}
-	r.inner = append(r.inner[:0], text...)
-	return r.whole(r.inner, rec)
-}
-
-// join puts the pieces of a line together that was too long for the driver.
-func (r *reader) join(stream int, text string, ends bool, rec *record) bool {
-	if !r.skip[stream] {
-		r.partial[stream] = append(r.partial[stream], text...)
-		r.skip[stream] = len(r.partial[stream]) > longest
-	}
-	if !ends {
-		return false
-	}
-	all := r.partial[stream]
-	r.partial[stream], r.skip[stream] = all[:0], false
-	if cap(all) > longest/4 {
-		r.partial[stream] = nil
-	}
-	return r.whole(all, rec)
-}
-
-// whole reads a line of the service.
-func (r *reader) whole(b []byte, rec *record) bool {
-	b = bytes.TrimRight(b, "\r\n")
-	if trimmed := bytes.TrimLeft(b, " \t"); len(trimmed) > 0 && trimmed[0] == '{' && r.object(trimmed, rec) {
-		return true
-	}
-	*rec = record{message: b, isError: plainError(b)}
-	return true
-}
-
-// object reads a line that is one JSON object, by the standard library.
-func (r *reader) object(b []byte, rec *record) bool {
-	var members map[string]json.RawMessage
-	if json.Unmarshal(b, &members) != nil {
-		return false
-	}
-	rec.json = true
-	if level, ok := members[r.fields.Level]; ok {
-		rec.isError = errorLevel(text(level))
-	}
-	if message, ok := members[r.fields.Message]; ok {
-		rec.message = text(message)
-	}
-	if path, ok := members[r.fields.Path]; ok && len(path) > 0 && path[0] == '"' {
-		rec.path = text(path)
-	}
-	if d, ok := members[r.fields.Duration]; ok {
-		rec.duration, rec.timed = milliseconds(d)
-	}
-	return true
-}
-
-// text returns a string's value, and any other value as it is written.
-func text(raw json.RawMessage) []byte {
-	if len(raw) == 0 || raw[0] != '"' {
-		return raw
-	}
-	var s string
-	if json.Unmarshal(raw, &s) != nil {
-		return nil
-	}
-	return []byte(s)
-}
 
 // milliseconds returns a number, or one that is written as a string.
 func milliseconds(raw []byte) (float64, bool) {
@@ -151,65 +41,101 @@ func milliseconds(raw []byte) (float64, bool) {
 	return v, err == nil && v >= 0
 }
 
-// fast reads the common case. It reports false for whatever is not that, also
-// after it has written to the record.
-func (r *reader) fast(b []byte, rec *record) bool {
-	if len(b) < len(prefix)+4 || string(b[:len(prefix)]) != prefix || b[len(prefix)] != '{' {
-		return false
-	}
-	end := r.known(b, rec)
-	if end == 0 {
-		c := cursor{b: b, at: len(prefix), members: r.members[:0]}
-		if !c.object(0, r.fields, rec) {
-			return false
-		}
-		// A quote within a string that is not escaped would have ended the outer one.
-		if !plainText(b[:c.at]) || bytes.Count(b[:c.at], []byte{'"'}) != prefixQuotes+2*c.strings {
-			return false
-		}
-		end, r.members = c.at, c.members
-		r.learn(b, &c)
-	}
-	// What follows is the end of the line, and the driver's own members.
-	rest := b[end:]
-	if len(rest) < 2 || rest[0] != '\\' || rest[1] != 'n' {
-		return false
-	}
-	stream, ok := tail(rest[2:])
-	if !ok || len(r.partial[stream]) > 0 || r.skip[stream] {
-		return false
-	}
-	rec.json = true
-	return true
+func inNumber(b byte) bool {
+	return '0' <= b && b <= '9' || b == '.' || b == '-' || b == '+' || b == 'e' || b == 'E'
 }
 
-// tail reads ","stream":"stdout","time":"…"} and returns which stream it is.
-func tail(b []byte) (stream int, ok bool) {
-	const out, err, at = `","stream":"stdout","time":"`, `","stream":"stderr","time":"`, `"}`
-	switch {
-	case len(b) > len(out) && string(b[:len(out)]) == out:
-	case len(b) > len(err) && string(b[:len(err)]) == err:
-		stream = 1
-	default:
-		return 0, false
-	}
-	moment := b[len(out):]
-	if len(moment) < len(at) || string(moment[len(moment)-len(at):]) != at {
-		return 0, false
-	}
-	moment = moment[:len(moment)-len(at)]
-	for len(moment) >= 8 {
-		if special(binary.LittleEndian.Uint64(moment)) != 0 {
-			return 0, false
+// number reports whether b is a number as JSON writes it.
+func number(b []byte) bool {
+	i := 0
+	digits := func() bool {
+		from := i
+		for i < len(b) && '0' <= b[i] && b[i] <= '9' {
+			i++
 		}
-		moment = moment[8:]
+		return i > from
 	}
-	for _, c := range moment {
-		if c < ' ' || c == '"' || c == '\\' || c >= utf8.RuneSelf {
-			return 0, false
+	if i < len(b) && b[i] == '-' {
+		i++
+	}
+	if i < len(b) && b[i] == '0' {
+		i++
+	} else if !digits() {
+		return false
+	}
+	if i < len(b) && b[i] == '.' {
+		i++
+		if !digits() {
+			return false
 		}
 	}
-	return stream, true
+	if i < len(b) && (b[i] == 'e' || b[i] == 'E') {
+		i++
+		if i < len(b) && (b[i] == '+' || b[i] == '-') {
+			i++
+		}
+		if !digits() {
+			return false
+		}
+	}
+	return i == len(b)
+}
+
+// fastMilliseconds reads what is most often a short number, exactly: both parts
+// of the quotient are.
+func fastMilliseconds(b []byte) (float64, bool) {
+	digits, i, scale := 0, 0, 1.0
+	for ; i < len(b) && i < 15 && '0' <= b[i] && b[i] <= '9'; i++ {
+		digits = digits*10 + int(b[i]-'0')
+	}
+	whole := i
+	if i < len(b) && b[i] == '.' {
+		for i++; i < len(b) && i < 15 && '0' <= b[i] && b[i] <= '9'; i++ {
+			digits = digits*10 + int(b[i]-'0')
+			scale *= 10
+		}
+		if scale == 1 {
+			whole = 0 // a dot and nothing after it
+		}
+	}
+	if i == len(b) && whole > 0 && (b[0] != '0' || whole == 1) {
+		return float64(digits) / scale, true
+	}
+	return milliseconds(b)
+}
+
+type field uint8
+
+// of returns which field a key is.
+func (f *Fields) of(key []byte) field {
+	switch string(key) {
+	case f.Level:
+		return level
+	case f.Message:
+		return message
+	case f.Path:
+		return path
+	case f.Duration:
+		return duration
+	}
+	return none
+}
+
+// set notes a member that is counted. Of two of one name the last counts.
+func (rec *record) set(f field, value []byte, quoted bool) {
+	switch f {
+	case level:
+		rec.isError = errorLevel(value)
+	case message:
+		rec.message = value
+	case path:
+		if rec.path = nil; quoted {
+			rec.path = value
+		}
+	case duration:
+		rec.duration, rec.timed = fastMilliseconds(value)
+	case none:
+	}
 }
 
 // plainText reports whether there is no control character in a line and no byte
@@ -240,3 +166,11 @@ func slowPlainText(b []byte) bool {
 	}
 	return utf8.Valid(b)
 }
+
+const (
+	none field = iota
+	level
+	message
+	path
+	duration
+)

@@ -22,48 +22,9 @@ type separator struct {
 	field  field // of the value
 }
 
-type field uint8
-
-const (
-	none field = iota
-	level
-	message
-	path
-	duration
-)
-
 // shapes are how many are tried; a line of none of them is read the long way, and
 // takes the place of the one that was met longest ago.
 const shapes = 6
-
-// of returns which field a key is.
-func (f *Fields) of(key []byte) field {
-	switch string(key) {
-	case f.Level:
-		return level
-	case f.Message:
-		return message
-	case f.Path:
-		return path
-	case f.Duration:
-		return duration
-	}
-	return none
-}
-
-// known reads a line in one of the known shapes. It returns the place after the
-// service's object, 0 where no shape fits.
-func (r *reader) known(b []byte, rec *record) int {
-	for i, s := range r.shapes {
-		if end := s.read(b, rec); end > 0 {
-			if i > 0 { // those that come often are tried first
-				r.shapes[i], r.shapes[i-1] = r.shapes[i-1], s
-			}
-			return end
-		}
-	}
-	return 0
-}
 
 // read reads a line in this shape and returns the place after the object, 0 where
 // it has another.
@@ -154,40 +115,4 @@ func scalar(b []byte, at int) int {
 		}
 	}
 	return at
-}
-
-// set notes a member that is counted. Of two of one name the last counts.
-func (rec *record) set(f field, value []byte, quoted bool) {
-	switch f {
-	case level:
-		rec.isError = errorLevel(value)
-	case message:
-		rec.message = value
-	case path:
-		if rec.path = nil; quoted {
-			rec.path = value
-		}
-	case duration:
-		rec.duration, rec.timed = fastMilliseconds(value)
-	case none:
-	}
-}
-
-// learn remembers the shape of a line that was read the long way.
-func (r *reader) learn(b []byte, c *cursor) {
-	if c.nested || len(c.members) == 0 {
-		return
-	}
-	s := &shape{before: make([]separator, 0, len(c.members))}
-	at := 0
-	for _, m := range c.members {
-		s.before = append(s.before, separator{bytes.Clone(b[at:m.from]), m.quoted, m.field})
-		at = m.to
-	}
-	s.after = bytes.Clone(b[at:c.at])
-	if len(r.shapes) < shapes {
-		r.shapes = append(r.shapes, s)
-		return
-	}
-	r.shapes[shapes-1] = s
 }

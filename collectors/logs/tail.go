@@ -146,10 +146,6 @@ func (f *follower) finish(ctx context.Context) error {
 	return nil
 }
 
-func escapeGlob(path string) string {
-	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
-}
-
 func (f *follower) read(ctx context.Context, file *os.File) error {
 	if _, err := file.Seek(f.offset, io.SeekStart); err != nil {
 		return err

@@ -10,67 +10,6 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
 )
 
-// evidenceSQL tells what the server itself knows of how long it has counted scans.
-//
-// A crash empties the statistics, with or without a new start of the server, and the
-// database does not say so; the statistics of the whole server that cannot be read
-// begin anew, and say when. Those of one kind can be reset alone, so the earlier of two
-// kinds counts. A promotion is another timeline. track_counts may be off for sessions
-// of some role or database only, and the setting in our session is not that of
-// others.
-//
-// Rights: none beyond CONNECT, unless EXECUTE on the functions was taken away.
-// Versions: 13 and later.
-const evidenceSQL = `
-select d.oid::int8,
-       (select c.system_identifier::text from pg_control_system() c),
-       case when pg_is_in_recovery() then '' else left(pg_walfile_name(pg_current_wal_lsn()), 8) end,
-       pg_is_in_recovery(),
-       s.stats_reset, pg_postmaster_start_time(), least(b.stats_reset, a.stats_reset),
-       clock_timestamp(), pg_conf_load_time(),
-       t.setting::bool and t.source <> all (array['database', 'user', 'database user', 'client', 'session', 'global'])
-         and not exists (
-           select from pg_db_role_setting r, unnest(r.setconfig) c
-            where r.setdatabase in (0, d.oid)
-              and case when lower(split_part(c, '=', 1)) = 'track_counts' then not split_part(c, '=', 2)::bool else false end),
-       current_setting('archive_mode') <> 'off',
-       current_setting('port')::int4
-  from pg_stat_database s
-  join pg_database d on d.oid = s.datid
-  cross join pg_stat_bgwriter b
-  cross join pg_stat_archiver a
-  join pg_settings t on t.name = 'track_counts'
- where s.datname = current_database()`
-
-// evidenceRow is one row of evidenceSQL.
-type evidenceRow struct {
-	Database         int64
-	System, Timeline string
-	Recovery         bool
-	Reset            *time.Time
-	Started          time.Time
-	Emptied          *time.Time // when all statistics began anew
-	Now, Loaded      time.Time
-	Counts           bool
-	Archives         bool
-	Port             int32
-}
-
-// since is when the statistics of a server began.
-func (e evidenceRow) since(of string) moment {
-	at := func(t *time.Time) time.Time {
-		if t == nil {
-			return time.Time{}
-		}
-		return *t
-	}
-	return latest(
-		moment{at(e.Reset), "the statistics" + of + " were reset then, by a person or a crash"},
-		moment{e.Started, "the server" + of + " was started then, perhaps after a crash, which empties its statistics"},
-		moment{at(e.Emptied), "the statistics" + of + " were emptied then, as by a crash"},
-	)
-}
-
 // indexesSQL lists every index of a database that upkeep may come to think of, and
 // whether a query has used it.
 const indexesSQL = `
@@ -85,17 +24,6 @@ type indexRow struct {
 	Schema, Index string
 	OID           int64
 	Used          bool
-}
-
-// usedSQL names the indexes that queries have used.
-const usedSQL = `
-select n.nspname, c.relname
-  from pg_class c
-  join pg_namespace n on n.oid = c.relnamespace
- where c.relkind = 'i' and pg_stat_get_numscans(c.oid) > 0`
-
-type usedIndexRow struct {
-	Schema, Index string
 }
 
 // An IndexUsage is what is known of the use of a database's indexes.

@@ -6,100 +6,9 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"time"
 
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
 )
-
-// sendersSQL lists the standbys that receive WAL from a server, and those for which it retains WAL though
-// they are away. A base backup under way is no standby. A role without pg_monitor sees
-// one exists, but not which.
-//
-// Rights: none beyond CONNECT; pg_monitor to see who they are. Versions: 13 and later.
-const sendersSQL = `
-select coalesce(s.slot_name::text, ''), coalesce(r.application_name, ''), coalesce(host(r.client_addr), ''), true
-  from pg_stat_replication r
-  left join pg_replication_slots s on s.active_pid = r.pid
- where s.slot_type is distinct from 'logical'
-   and coalesce(r.application_name, '') <> 'pg_basebackup' and coalesce(r.state, '') <> 'backup'
-   and (s.slot_name is null or not (s.temporary and s.slot_name ~ '^pg_basebackup_'))
-union all
-select slot_name::text, '', '', false
-  from pg_replication_slots
- where slot_type = 'physical' and not temporary and not active
- order by 1, 2, 3`
-
-// senderRow is one row of sendersSQL.
-type senderRow struct {
-	Slot, Application, Address string
-	There                      bool // else only its slot is
-}
-
-// key is how a server tells a standby from others.
-func (r senderRow) key() string {
-	switch {
-	case r.Slot != "":
-		return "the standby of slot " + r.Slot
-	case r.Application == "" && r.Address == "":
-		return "a standby"
-	case r.Address == "":
-		return "standby " + r.Application
-	}
-	return "standby " + r.Application + " at " + r.Address
-}
-
-// archives reports whether it writes WAL to an archive: what restores from that is not
-// known, and the program itself answers no query.
-func (r senderRow) archives() bool {
-	return slices.Contains([]string{"pg_receivewal", "barman_receive_wal"}, r.Application) || r.Slot == "barman"
-}
-
-// receiverSQL tells whom a standby follows, as far as the role may see it.
-//
-// Rights: none beyond CONNECT; pg_monitor to see whom. Versions: 13 and later.
-const receiverSQL = `
-select w.pid is not null, w.status is not null, coalesce(w.slot_name, ''), coalesce(w.sender_port, 0),
-       coalesce(substring(w.conninfo from '(?:^| )application_name=([^ '']+)'), substring(w.conninfo from 'fallback_application_name=([^ '']+)'), ''),
-       coalesce(host(inet_server_addr()), '')
-  from (select 1) one
-  left join pg_stat_wal_receiver w on true`
-
-// receiverRow is one row of receiverSQL.
-type receiverRow struct {
-	There, Seen         bool // Seen: the role may see the rest
-	Slot                string
-	Port                int32  // of its upstream
-	Application, Answer string // Answer: the address where it answers
-}
-
-// A usageNode is a server or one of its standbys that is asked.
-type usageNode struct {
-	target   *target.Postgres
-	evidence evidenceRow
-	senders  []senderRow
-	receiver receiverRow
-}
-
-// readNode asks one server about itself.
-func readNode(ctx context.Context, t *target.Postgres, q Querier) (n usageNode, err error) {
-	n.target = t
-	rows, err := read[evidenceRow](ctx, q, evidenceSQL)
-	if err == nil && len(rows) != 1 {
-		err = errors.New("the server has no statistics of this database")
-	}
-	if err != nil {
-		return n, err
-	}
-	n.evidence = rows[0]
-	if n.senders, err = read[senderRow](ctx, q, sendersSQL); err != nil {
-		return n, err
-	}
-	receivers, err := read[receiverRow](ctx, q, receiverSQL)
-	if err == nil && len(receivers) > 0 {
-		n.receiver = receivers[0]
-	}
-	return n, err
-}
 
 // A StandbyError says that a standby that is to be asked about the use of indexes was
 // not.
@@ -246,20 +155,4 @@ func match(n, m int, fits func(i, j int) bool) []int {
 		}
 	}
 	return by
-}
-
-// latest returns the last of some moments, and what happened then.
-func latest(all ...moment) (last moment) {
-	for _, m := range all {
-		if m.At.After(last.At) {
-			last = m
-		}
-	}
-	return last
-}
-
-// A moment is when something happened.
-type moment struct {
-	At  time.Time
-	Why string
 }

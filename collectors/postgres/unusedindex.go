@@ -9,9 +9,6 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
 )
 
-//go:embed unusedindex.sql
-var unusedIndexSQL string
-
 // UnusedIndex reports the indexes that no query has used.
 func UnusedIndex(t *target.Postgres) collectors.Collector {
 	c := unusedIndex{
@@ -52,21 +49,6 @@ them. Cost: one pass over the catalogs of each database; no file is read.`,
 type unusedIndex struct {
 	target                      *target.Postgres
 	size, unused, since, unseen *collectors.Metric
-}
-
-// An UnusedIndexRow is one index that no query has used.
-type UnusedIndexRow struct {
-	Schema, Table, Index string
-	SizeBytes            float64
-	Since                time.Time // since when that is known
-	Why                  string    // what happened then
-}
-
-// unusedRow is one row of unusedindex.sql.
-type unusedRow struct {
-	Schema, Table, Index string
-	OID                  int64
-	SizeBytes            float64
 }
 
 func (c unusedIndex) collect(ctx context.Context, w *collectors.Writer) error {

@@ -62,7 +62,12 @@ func walk(t *testing.T, f func(path string)) {
 	}
 }
 
-func sources(t *testing.T) (all []source) {
+func sources(t *testing.T) []source {
+	t.Helper()
+	return sourcesIn(t, token.NewFileSet())
+}
+
+func sourcesIn(t *testing.T, fset *token.FileSet) (all []source) {
 	t.Helper()
 	walk(t, func(path string) {
 		if !strings.HasSuffix(path, ".go") {
@@ -72,7 +77,6 @@ func sources(t *testing.T) (all []source) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		fset := token.NewFileSet()
 		f, err := parser.ParseFile(fset, filepath.Base(path), text, parser.ParseComments)
 		if err != nil {
 			t.Fatal(err)

@@ -3,7 +3,7 @@ package depot
 import (
 	"cmp"
 	"context"
-	"crypto/md5" //nolint:gosec // what stores call an ETag is an MD5; nothing hangs on it that SHA-256 has not said
+	"crypto/md5" //
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
@@ -34,22 +34,6 @@ type BucketConfig struct {
 	// error and no log.
 	ID, Secret func() (string, error)
 }
-
-const (
-	// attempts is how often a request is made in all: with the pauses between them
-	// it outlasts the restart of a store, some ten seconds. The client's own attempts
-	// come to less, and its pauses are variables of its package.
-	attempts = 6
-
-	firstPause = 200 * time.Millisecond
-	longPause  = 5 * time.Second
-
-	// answerWithin limits one attempt, beside one second for each megabyte.
-	answerWithin = 30 * time.Second
-
-	// sizeOfAnswer limits what is read of an error or of a page of a list.
-	sizeOfAnswer = 4 << 20
-)
 
 // Bucket returns a Store that keeps each object under its name in a bucket. A
 // request that fails for a reason that passes is made again, a few times.

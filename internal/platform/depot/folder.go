@@ -17,10 +17,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// part is what the names of unfinished files begin with. CheckName lets no object
-// be called so.
-const part = ".part-"
-
 // Folder returns a Store that keeps each object as a file of a folder, which must
 // be there: one that is made where a file system is not mounted would fill another
 // one. Nothing outside of it is read or written, whatever names and links say.
@@ -76,19 +72,6 @@ func (f *folder) lasting(root *os.Root) error {
 
 // ErrVolatile says that a folder is in memory.
 var ErrVolatile = errors.New("it is on a tmpfs, which is empty after the machine has restarted")
-
-// explained says what to do about what a file system answers.
-func explained(err error) error {
-	switch {
-	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("%w: give the user that upkeep runs as the right to write there", err)
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		return fmt.Errorf("%w: nothing was moved that did not fit; make room there", err)
-	case errors.Is(err, syscall.EROFS):
-		return fmt.Errorf("%w: mount it for writing", err)
-	}
-	return err
-}
 
 // Put implements Store. The file is written beside under another name, synced,
 // linked to its own name, which fails where there is one, and the folder synced.

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 )
 
 // A Content is what an object holds. It can be read any number of times, so that a
@@ -123,3 +125,20 @@ func same(a, b io.Reader) (bool, error) {
 
 // chunk is how much is read or written at once.
 const chunk = 64 << 10
+
+// part is what the names of unfinished files begin with. CheckName lets no object
+// be called so.
+const part = ".part-"
+
+// explained says what to do about what a file system answers.
+func explained(err error) error {
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("%w: give the user that upkeep runs as the right to write there", err)
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return fmt.Errorf("%w: nothing was moved that did not fit; make room there", err)
+	case errors.Is(err, syscall.EROFS):
+		return fmt.Errorf("%w: mount it for writing", err)
+	}
+	return err
+}

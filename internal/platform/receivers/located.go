@@ -1,6 +1,7 @@
 package receivers
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/prometheus/alertmanager/config"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -333,4 +335,12 @@ func mapping(content ...*yaml.Node) *yaml.Node {
 
 func sequence(content ...*yaml.Node) *yaml.Node {
 	return &yaml.Node{Kind: yaml.SequenceNode, Content: content}
+}
+
+// A File is a configuration file of Alertmanager, which was read and found good.
+type File struct {
+	Path   string
+	Config *config.Config // paths in it are absolute; it is not changed
+
+	sum [sha256.Size]byte // of the file and of its templates
 }

@@ -25,14 +25,6 @@ import (
 // Own is the name of the receiver that delivers to upkeep; a file has none of that name.
 const Own = "upkeep"
 
-// A File is a configuration file of Alertmanager, which was read and found good.
-type File struct {
-	Path   string
-	Config *config.Config // paths in it are absolute; it is not changed
-
-	sum [sha256.Size]byte // of the file and of its templates
-}
-
 // Load reads a file. Paths in it start at its folder. Every receiver and every template
 // is made once, so that what could not be made is an error here and not at night.
 func Load(path string) (*File, error) {

@@ -16,15 +16,6 @@ import (
 	lib "modernc.org/sqlite/lib"
 )
 
-// An AwayError says that the database cannot be had at the moment: it does not answer,
-// its disk is full, or it takes no writes. Nothing is wrong with what was asked of it.
-type AwayError struct{ Err error }
-
-func (e *AwayError) Error() string { return e.Err.Error() }
-
-// Unwrap returns what the database or the system said.
-func (e *AwayError) Unwrap() error { return e.Err }
-
 // Away reports whether an error is of a store that cannot be had at the moment. What
 // failed so is tried again without being counted as a fault of its own.
 func Away(err error) bool {
@@ -86,4 +77,8 @@ func postgresAway(err error) bool {
 		}
 	}
 	return false
+}
+
+func fatal(said *pgconn.PgError) bool {
+	return said.SeverityUnlocalized == "FATAL" || said.SeverityUnlocalized == "PANIC"
 }

@@ -6,35 +6,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// database is the SQLite file in its folder.
-const database = "upkeep.db"
-
 // openAgain is how soon it is tried again to open a store that could not be had.
 const openAgain = 250 * time.Millisecond
-
-// An opening is how a store comes to be usable: its folder is made and locked, and its
-// form is the newest.
-type opening struct {
-	dir  string      // of the SQLite file, or ""
-	file os.FileInfo // the SQLite file that was opened; set before done
-	done atomic.Bool
-
-	mu   sync.Mutex // held while it is tried
-	lock *os.File   // of the folder, or nil
-
-	last struct {
-		sync.Mutex
-		err error
-		at  time.Time
-	}
-}
 
 // opened opens the store where that is not done yet. While one caller tries, and for a
 // moment after, the others get the error of the last try.
@@ -137,4 +115,47 @@ func (o *opening) close() error {
 		return nil
 	}
 	return o.lock.Close()
+}
+
+// Open opens or creates the store, and migrates it to its
+// newest form.
+func Open(ctx context.Context, o Options) (*Store, error) {
+	s := &Store{clock: o.Now, lead: make(chan struct{}, 1)}
+	if s.clock == nil {
+		s.clock = time.Now
+	}
+	var err error
+	switch {
+	case o.Postgres != "":
+		err = s.openPostgres(o.Postgres, o.Password)
+	case o.Memory:
+		err = s.openMemory()
+	default:
+		err = s.openFolder(o.Dir)
+	}
+	if err == nil {
+		err = s.opened(ctx)
+	}
+	if err != nil && (!o.Late || !Away(err)) {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// Close refuses further writes, waits for those that are being committed and
+// gives the folder back.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.lead <- struct{}{}
+	for batch := s.take(); len(batch) > 0; batch = s.take() {
+		s.commit(batch)
+	}
+	<-s.lead
+	var err error
+	if s.db != nil {
+		err = s.db.Close()
+	}
+	return errors.Join(err, s.opening.close())
 }

@@ -18,19 +18,6 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 )
 
-const (
-	// serverTime is not now(), which is constant within a transaction:
-	// that may be before it waited for the others.
-	serverTime = "select clock_timestamp()"
-
-	// writeLock is the advisory lock of the writer: "upkeepwr" as a
-	// number. The locks of actions are made of hashes, in the targets' databases.
-	writeLock = "select pg_advisory_xact_lock(8462381783066900338)"
-
-	// connectTimeout is how long the server may take to let us in.
-	connectTimeout = 5 * time.Second
-)
-
 // sessionSettings hold for each session. A process that was frozen in the middle
 // of a transaction holds the lock of all who write: the server ends its session
 // after two seconds, well before a second process gives up waiting.
@@ -172,10 +159,6 @@ func lost(err error) bool {
 	}
 	_, network := errors.AsType[*net.OpError](err)
 	return network || errors.Is(err, driver.ErrBadConn) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed)
-}
-
-func fatal(said *pgconn.PgError) bool {
-	return said.SeverityUnlocalized == "FATAL" || said.SeverityUnlocalized == "PANIC"
 }
 
 // unknown reports whether the server may have carried out a commit. It has not

@@ -78,3 +78,6 @@ func (s *Store) openSQLite(dsn string) error {
 	s.db.SetMaxIdleConns(connections)
 	return nil
 }
+
+// database is the SQLite file in its folder.
+const database = "upkeep.db"

@@ -14,9 +14,12 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
+	"os"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"golang.org/x/sync/singleflight"
 )
 
 const (
@@ -98,31 +101,6 @@ type dialect struct {
 	away    func(error) bool     // the database cannot be had at the moment
 }
 
-// Open opens or creates the store, and migrates it to its
-// newest form.
-func Open(ctx context.Context, o Options) (*Store, error) {
-	s := &Store{clock: o.Now, lead: make(chan struct{}, 1)}
-	if s.clock == nil {
-		s.clock = time.Now
-	}
-	var err error
-	switch {
-	case o.Postgres != "":
-		err = s.openPostgres(o.Postgres, o.Password)
-	case o.Memory:
-		err = s.openMemory()
-	default:
-		err = s.openFolder(o.Dir)
-	}
-	if err == nil {
-		err = s.opened(ctx)
-	}
-	if err != nil && (!o.Late || !Away(err)) {
-		return nil, errors.Join(err, s.Close())
-	}
-	return s, nil
-}
-
 // Shared reports whether other processes may write to the store too.
 func (s *Store) Shared() bool { return s.dialect.shared }
 
@@ -170,80 +148,6 @@ func (s *Store) questioned() error {
 	return nil
 }
 
-// Query reads. What it sees is what was committed when it began. In memory the
-// rows hold the only connection: close them before the next call.
-func (s *Store) Query(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	if err := errors.Join(s.opened(ctx), s.questioned()); err != nil {
-		return nil, err
-	}
-	limited := ctx
-	if s.dialect.memory {
-		limited = context.Background() // an answer of microseconds is not watched over
-	}
-	if limit := s.dialect.limit; limit > 0 {
-		// What is read long before then is not watched over by anybody else.
-		var cancel context.CancelFunc
-		limited, cancel = context.WithTimeoutCause(ctx, limit, errSlow)
-		context.AfterFunc(limited, cancel)
-	}
-	query, args = s.text(query), clean(args)
-	for tries := 0; ; tries++ {
-		rows, err := s.db.QueryContext(limited, query, args...)
-		switch {
-		case err == nil:
-			return rows, nil //nolint:sqlclosecheck,rowserrcheck // the caller's
-		case s.dialect.lost(err) && tries < connections && limited.Err() == nil:
-		case ctx.Err() != nil:
-			return nil, err // the caller's own time is over
-		default:
-			return nil, s.judged(err)
-		}
-	}
-}
-
-// Now returns the time of the clock that all who share the store share.
-func (s *Store) Now(ctx context.Context) (time.Time, error) {
-	if !s.dialect.shared {
-		return s.clock(), nil
-	}
-	rows, err := s.Query(ctx, serverTime)
-	if err != nil {
-		return time.Time{}, fmt.Errorf("store: the server's time: %w", err)
-	}
-	return readTime(rows)
-}
-
-func readTime(rows *sql.Rows) (now time.Time, err error) {
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	for rows.Next() {
-		if err := rows.Scan(&now); err != nil {
-			return now, err
-		}
-	}
-	return now.UTC(), rows.Err()
-}
-
-// Close refuses further writes, waits for those that are being committed and
-// gives the folder back.
-func (s *Store) Close() error {
-	s.mu.Lock()
-	s.closed = true
-	s.mu.Unlock()
-	s.lead <- struct{}{}
-	for batch := s.take(); len(batch) > 0; batch = s.take() {
-		s.commit(batch)
-	}
-	<-s.lead
-	var err error
-	if s.db != nil {
-		err = s.db.Close()
-	}
-	return errors.Join(err, s.opening.close())
-}
-
 // Millis is how the store keeps a time: milliseconds since 1970, 0 for none.
 func Millis(t time.Time) int64 {
 	if t.IsZero() {
@@ -258,4 +162,71 @@ func Time(ms int64) time.Time {
 		return time.Time{}
 	}
 	return time.UnixMilli(ms).UTC()
+}
+
+// An opening is how a store comes to be usable: its folder is made and locked, and its
+// form is the newest.
+type opening struct {
+	dir  string      // of the SQLite file, or ""
+	file os.FileInfo // the SQLite file that was opened; set before done
+	done atomic.Bool
+
+	mu   sync.Mutex // held while it is tried
+	lock *os.File   // of the folder, or nil
+
+	last struct {
+		sync.Mutex
+		err error
+		at  time.Time
+	}
+}
+
+// A write is one caller's part of a commit.
+type write struct {
+	ctx  context.Context //nolint:containedctx // lives as long as the call of Write that waits for it
+	do   func(*Tx) error
+	err  error
+	done chan struct{}
+}
+
+// An AwayError says that the database cannot be had at the moment: it does not answer,
+// its disk is full, or it takes no writes. Nothing is wrong with what was asked of it.
+type AwayError struct{ Err error }
+
+func (e *AwayError) Error() string { return e.Err.Error() }
+
+// Unwrap returns what the database or the system said.
+func (e *AwayError) Unwrap() error { return e.Err }
+
+const (
+	// serverTime is not now(), which is constant within a transaction:
+	// that may be before it waited for the others.
+	serverTime = "select clock_timestamp()"
+
+	// writeLock is the advisory lock of the writer: "upkeepwr" as a
+	// number. The locks of actions are made of hashes, in the targets' databases.
+	writeLock = "select pg_advisory_xact_lock(8462381783066900338)"
+
+	// connectTimeout is how long the server may take to let us in.
+	connectTimeout = 5 * time.Second
+)
+
+// A proof is what the last writes say of the store.
+type proof struct {
+	mu     sync.Mutex
+	begun  time.Time // of the active commit, or zero
+	kept   time.Time // when a write was kept last
+	failed error     // why the last write could not be kept; nil where it was
+
+	asked singleflight.Group // of writes that only show whether they are kept
+}
+
+// A Tx is a part of a transaction. Statements are written with ? for parameters,
+// whatever the database is. A statement that fails ends the write: its error is
+// to be returned.
+type Tx struct {
+	store     *Store
+	ctx       context.Context //nolint:containedctx // lives as long as the transaction
+	conn      *sql.Conn
+	committed bool
 }

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"slices"
@@ -10,34 +9,9 @@ import (
 	"time"
 )
 
-// A write is one caller's part of a commit.
-type write struct {
-	ctx  context.Context //nolint:containedctx // lives as long as the call of Write that waits for it
-	do   func(*Tx) error
-	err  error
-	done chan struct{}
-}
-
 // errWentOn is what a write gets that swallowed the error of a statement. One
 // database would keep the rest of it, the other one nothing.
 var errWentOn = errors.New("store: a statement of the write failed, and the write continued")
-
-// Write runs do in a transaction and returns when it is durable, or what went
-// wrong; then nothing of it was kept, unless the error is ErrUnknown. It may be
-// called by many at once: one of them commits for all waiting ones, so no caller waits
-// for a timer. do may run in a transaction with others' writes, but is undone
-// alone. It is not tried again by itself: a connection that was lost is made
-// anew for the next write.
-func (s *Store) Write(ctx context.Context, do func(tx *Tx) error) error {
-	if err := s.opened(ctx); err != nil {
-		return err
-	}
-	err := s.write(ctx, do)
-	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
-		return err // the caller's own time is over
-	}
-	return s.judged(err)
-}
 
 func (s *Store) write(ctx context.Context, do func(tx *Tx) error) error {
 	w := &write{ctx: ctx, do: do, done: make(chan struct{})}
@@ -238,42 +212,4 @@ func (t *Tx) end() {
 	}
 	_ = t.conn.Close() // it only goes back to the others
 	t.conn = nil
-}
-
-// A Tx is a part of a transaction. Statements are written with ? for parameters,
-// whatever the database is. A statement that fails ends the write: its error is
-// to be returned.
-type Tx struct {
-	store     *Store
-	ctx       context.Context //nolint:containedctx // lives as long as the transaction
-	conn      *sql.Conn
-	committed bool
-}
-
-// Exec runs a statement that returns no rows.
-func (t *Tx) Exec(query string, args ...any) (sql.Result, error) {
-	return t.conn.ExecContext(t.ctx, t.store.text(query), clean(args)...)
-}
-
-// Query runs a statement that returns rows. They are to be closed before the
-// next statement.
-func (t *Tx) Query(query string, args ...any) (*sql.Rows, error) {
-	return t.conn.QueryContext(t.ctx, t.store.text(query), clean(args)...)
-}
-
-// QueryRow runs a statement that returns one row at most.
-func (t *Tx) QueryRow(query string, args ...any) *sql.Row {
-	return t.conn.QueryRowContext(t.ctx, t.store.text(query), clean(args)...)
-}
-
-// Now returns the time of the clock that all who share the store share.
-func (t *Tx) Now() (time.Time, error) {
-	if !t.store.dialect.shared {
-		return t.store.clock(), nil
-	}
-	var now time.Time
-	if err := t.QueryRow(serverTime).Scan(&now); err != nil {
-		return now, fmt.Errorf("store: the server's time: %w", err)
-	}
-	return now.UTC(), nil
 }

@@ -3,40 +3,13 @@ package target
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 )
-
-const (
-	// silence is after which time without a question a connection is tried before
-	// it is used: its server may be another by then.
-	silence = time.Second
-
-	// farewell is how long the end of a session may take.
-	farewell = time.Second
-)
-
-// A Database is one database of a server, for reading. One question is asked at
-// a time, over one connection, which is kept, and in a transaction that the
-// server holds to be read-only.
-type Database struct {
-	postgres *Postgres
-	name     string
-	turn     chan struct{} // held by who asks
-	slots    chan struct{} // of the server; nil where the connection does not count
-
-	conn   *pgx.Conn // nil while disconnected
-	pooled bool      // a pooler is between us and the server
-	limit  string    // the statement_timeout of the session
-	asked  time.Time // when the last question ended
-}
-
-func (p *Postgres) database(name string) *Database {
-	return &Database{postgres: p, name: name, turn: make(chan struct{}, 1)}
-}
 
 // Name returns the name of the database.
 func (d *Database) Name() string { return d.name }
@@ -237,12 +210,6 @@ func (d *Database) disconnect() {
 	}
 }
 
-func hangUp(c *pgx.Conn) {
-	ctx, cancel := context.WithTimeout(context.Background(), farewell)
-	defer cancel()
-	_ = c.Close(ctx) // nothing was written
-}
-
 // end ends the transaction, where there is one, and the turn.
 func (d *Database) end() {
 	d.asked = time.Now()
@@ -306,4 +273,92 @@ func (r row) Scan(into ...any) error {
 	}
 	r.rows.Close()
 	return r.rows.Err()
+}
+
+// databasesSQL lists the databases that can be asked. A limit of -2 marks one
+// whose DROP DATABASE was interrupted.
+const databasesSQL = `
+select datname
+  from pg_catalog.pg_database
+ where datallowconn and not datistemplate and datconnlimit <> -2
+   and pg_catalog.has_database_privilege(oid, 'CONNECT')
+ order by datname`
+
+// Databases returns the names of the server's databases, found anew at each call.
+func (p *Postgres) Databases(ctx context.Context) ([]string, error) {
+	server, err := p.Server()
+	if err != nil {
+		return nil, err
+	}
+	rows, err := server.Query(ctx, databasesSQL)
+	if err != nil {
+		return nil, err
+	}
+	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	return slices.DeleteFunc(names, func(name string) bool { return slices.Contains(p.Exclude, name) }), err
+}
+
+// Server returns where questions about the whole server are asked. Its
+// connection is its own, so that they do not wait for a slow question to a
+// database.
+func (p *Postgres) Server() (*Database, error) {
+	if p.config == nil {
+		return nil, errors.New("target: a server without a configuration")
+	}
+	return p.server, nil
+}
+
+// Database returns a database for reading. It connects at the first question.
+func (p *Postgres) Database(name string) (*Database, error) {
+	if p.config == nil {
+		return nil, errors.New("target: a server without a configuration")
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	d, ok := p.databases[name]
+	if !ok {
+		d = p.database(name)
+		d.slots = p.slots
+		p.databases[name] = d
+	}
+	return d, nil
+}
+
+// Close closes every connection to the server. A question that is under way is
+// answered before.
+func (p *Postgres) Close() {
+	p.mu.Lock()
+	p.closed = true
+	all := []*Database{p.server}
+	for _, d := range p.databases {
+		all = append(all, d)
+	}
+	p.mu.Unlock()
+	for _, d := range all {
+		if d != nil {
+			d.turn <- struct{}{}
+			d.disconnect()
+			<-d.turn
+		}
+	}
+}
+
+// evict closes an idle connection of a database, so
+// that another can have its slot. Which one is left to chance: who walks through
+// more databases than there are slots would otherwise never find one open.
+func (p *Postgres) evict() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, d := range p.databases { // in no order
+		select {
+		case d.turn <- struct{}{}:
+			had := d.conn != nil
+			d.disconnect()
+			<-d.turn
+			if had {
+				return
+			}
+		default:
+		}
+	}
 }

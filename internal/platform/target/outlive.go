@@ -9,25 +9,6 @@ import (
 	"github.com/docker/docker/api/types/mount"
 )
 
-// Fate says what a restart does to the files in a folder.
-type Fate int
-
-// What happens to files when their server is restarted.
-const (
-	Kept  Fate = iota // they are on a disk of the machine, or on a volume
-	Layer             // they are in the container's own layer: kept by a restart, lost with the container
-	Lost              // the folder is empty after the restart
-)
-
-// A Folder is one whose files share a fate; the folders below it share it too,
-// unless one of them is a Folder itself.
-type Folder struct {
-	Path string // as the server sees it
-	Fate Fate
-	Bind bool   // it is a folder of the machine that a container has mounted
-	What string // for people: "the tmpfs /data", "RuntimeDirectory=redis"
-}
-
 // Holds returns the folder that holds a path, and whether one is known that does.
 func (s Supervised) Holds(file string) (f Folder, known bool) {
 	file = path.Clean(file)

@@ -26,19 +26,6 @@ type Restart struct {
 // ErrNobodyRestarts says that no way to restart a server is configured.
 var ErrNobodyRestarts = errors.New("no way to restart the server is configured")
 
-// A Supervised is the state of a server as Docker or systemd sees it.
-type Supervised struct {
-	Running bool
-	PID     int           // on this machine; 0 where it is not known
-	Started time.Time     // zero where it is not known
-	Grace   time.Duration // how long the server may take to stop before it is killed; negative: as long as it wants
-	Args    []string      // what the server was started with, where that is known
-	WorkDir string        // the folder that it was started in, where that is known
-	Folders []Folder      // what a restart does to its files, where that is known
-
-	Addresses []netip.Addr // that the server has of its own, where that is known
-}
-
 // UnitName reports whether a text is a name of a systemd service, written out.
 func UnitName(text string) bool {
 	return len(text) <= 255 && regexp.MustCompile(`^[A-Za-z0-9:_\\][A-Za-z0-9:_.\\@-]*\.service$`).MatchString(text)

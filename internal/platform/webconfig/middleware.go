@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
-	"sync"
 
 	"github.com/gin-gonic/gin"
 	"github.com/prometheus/common/config"
@@ -80,13 +79,6 @@ func (f *File) may(r *http.Request, users map[string]config.Secret) (bool, error
 	}
 	name, password, ok := r.BasicAuth()
 	return ok && f.known(users, name, password), nil
-}
-
-// passwords remembers which are right: bcrypt is slow by design.
-type passwords struct {
-	one   sync.Mutex // held while a hash is computed, so that wrong passwords keep one processor busy at most
-	cache sync.Mutex
-	right map[[32]byte]bool // of name, password and hash
 }
 
 // remembered limits the passwords that are known to be right.

@@ -101,8 +101,8 @@ func (f *File) read() (*settings, error) {
 }
 
 // current returns what the file says now, as read does, and logs once when it becomes wrong
-// and when it is right again. Nobody is let in by a file that cannot be understood: it may be
-// the one that removes a user.
+// and when it is right again. A file that cannot be understood lets no client in: it may be the
+// one that removes a user.
 func (f *File) current() (*settings, error) {
 	s, err := f.read()
 	var wrong string
@@ -199,4 +199,11 @@ func (f *File) Serve(l net.Listener, server *http.Server) error {
 		},
 	}
 	return server.ServeTLS(l, "", "")
+}
+
+// passwords remembers which are right: bcrypt is slow by design.
+type passwords struct {
+	one   sync.Mutex // held while a hash is computed, so that wrong passwords keep one processor busy at most
+	cache sync.Mutex
+	right map[[32]byte]bool // of name, password and hash
 }

@@ -272,7 +272,7 @@ func TestProtocol(t *testing.T) {
 	}
 }
 
-// A file that becomes wrong while it is used lets nobody in, and the log says once why, and
+// A file that becomes wrong while it is used lets no client in, and the log says once why, and
 // when it is right again.
 func TestBecomesWrong(t *testing.T) {
 	file := write(t, filepath.Join(t.TempDir(), "web.yaml"), "rate_limit: {interval: 1ms, burst: 1000}\n")

@@ -29,13 +29,6 @@ type Options struct {
 	Ready   func(Servers) // called when the servers are sick and upkeep answers; may be nil
 }
 
-// Servers says where the demo's servers are.
-type Servers struct {
-	Postgres string // URL of the sick database
-	Redis    string // URL
-	Console  string // URL
-}
-
 // ErrNotCleared says that not every alert had cleared in time.
 var ErrNotCleared = errors.New("not every alert was resolved in time")
 

@@ -79,3 +79,10 @@ func tool(ctx context.Context, name string, args ...string) (string, error) {
 	}
 	return string(out), err
 }
+
+// Servers says where the demo's servers are.
+type Servers struct {
+	Postgres string // URL of the sick database
+	Redis    string // URL
+	Console  string // URL
+}

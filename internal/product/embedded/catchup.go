@@ -2,19 +2,18 @@ package embedded
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"math"
 	"net/http"
-	"os"
 	"regexp"
 	"slices"
 	"strconv"
-	"sync"
 	"time"
 
 	remoteapi "github.com/prometheus/client_golang/exp/api/remote"
+	"github.com/prometheus/common/config"
 	"github.com/prometheus/common/model"
 	promconfig "github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/model/labels"
@@ -36,54 +35,6 @@ const (
 
 	retryFirst, retryLast = 100 * time.Millisecond, 5 * time.Second
 )
-
-// marks say for each remote storage up to when all samples have arrived there, in
-// milliseconds. They are in a file.
-type marks struct {
-	path    string
-	mu      sync.Mutex
-	all     map[string]int64
-	written map[string]int64
-}
-
-func readMarks(path string) *marks {
-	m := &marks{path: path, all: make(map[string]int64)}
-	if text, err := os.ReadFile(path); err == nil {
-		_ = json.Unmarshal(text, &m.all) // where it does not parse, queues begin now
-	}
-	return m
-}
-
-func (m *marks) get(id string) (int64, bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	at, ok := m.all[id]
-	return at, ok
-}
-
-func (m *marks) set(id string, at int64) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.all[id] = max(m.all[id], at)
-}
-
-// write replaces the file where something has changed.
-func (m *marks) write() error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if maps.Equal(m.all, m.written) {
-		return nil
-	}
-	text, err := json.Marshal(m.all)
-	if err != nil {
-		return err
-	}
-	if err := os.WriteFile(m.path+".part", text, 0o600); err != nil {
-		return err
-	}
-	m.written = maps.Clone(m.all)
-	return os.Rename(m.path+".part", m.path)
-}
 
 // begin sends what a process before has left, and then starts the queue.
 func (w *writer) begin(ctx context.Context, r *promconfig.RemoteWriteConfig) {
@@ -137,18 +88,6 @@ type catchUp struct {
 	sent             map[uint64]int64 // up to when, by series
 	slack            int64
 	samples, refused int
-}
-
-// slack is by how much a sample may be older than others that were stored before it: an
-// answer to a scrape may take that long.
-func (w *writer) slack() time.Duration {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	longest := time.Second
-	for _, s := range w.whole.ScrapeConfigs {
-		longest = max(longest, time.Duration(s.ScrapeTimeout))
-	}
-	return longest
 }
 
 // rest sends what was stored between the last look and the start of the queue, and what
@@ -312,4 +251,24 @@ func refusal(err error) int {
 	}
 	status, _ := strconv.Atoi(m[1]) // digits
 	return status
+}
+
+// connectable reports whether what scrapes and writes by a configuration can be made: a
+// certificate that cannot be read is found before anything is changed.
+func connectable(c *promconfig.Config) error {
+	scrapes, err := c.GetScrapeConfigs()
+	if err != nil {
+		return fmt.Errorf("scrape_configs: %w", hush(err))
+	}
+	for _, s := range scrapes {
+		if _, err := config.NewClientFromConfig(s.HTTPClientConfig, s.JobName); err != nil {
+			return fmt.Errorf("scrape_configs: job_name %q: %w", s.JobName, hush(err))
+		}
+	}
+	for n, r := range c.RemoteWriteConfigs {
+		if _, err := writeClient(r); err != nil {
+			return fmt.Errorf("remote_write: entry %d: %w", n+1, hush(err))
+		}
+	}
+	return nil
 }

@@ -3,23 +3,9 @@ package embedded
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 
-	"github.com/prometheus/common/config"
 	promconfig "github.com/prometheus/prometheus/config"
 )
-
-// Parts are what a reload may replace.
-type Parts struct {
-	Rules     fs.FS    // rule files, *.rules.yaml
-	RuleFiles []string // patterns of further rule files
-
-	// ScrapeConfigs and RemoteWrite are lists in Prometheus' own syntax, as YAML. Relative
-	// paths in them begin at ConfigDir.
-	ScrapeConfigs, RemoteWrite string
-
-	Routing Routing // who else is notified of alerts
-}
 
 // A Change is other parts that were found good.
 type Change struct {
@@ -90,25 +76,5 @@ func (p *parts) use(c *Change, before Parts) error {
 		p.prom.writer.use(c.made)
 	}
 	p.alert.reroute(next)
-	return nil
-}
-
-// connectable reports whether what scrapes and writes by a configuration can be made: a
-// certificate that cannot be read is found before anything is changed.
-func connectable(c *promconfig.Config) error {
-	scrapes, err := c.GetScrapeConfigs()
-	if err != nil {
-		return fmt.Errorf("scrape_configs: %w", hush(err))
-	}
-	for _, s := range scrapes {
-		if _, err := config.NewClientFromConfig(s.HTTPClientConfig, s.JobName); err != nil {
-			return fmt.Errorf("scrape_configs: job_name %q: %w", s.JobName, hush(err))
-		}
-	}
-	for n, r := range c.RemoteWriteConfigs {
-		if _, err := writeClient(r); err != nil {
-			return fmt.Errorf("remote_write: entry %d: %w", n+1, hush(err))
-		}
-	}
 	return nil
 }

@@ -4,6 +4,7 @@
 package embedded
 
 import (
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -55,3 +56,18 @@ type Config struct {
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer // of the libraries' own metrics
 }
+
+// Parts are what a reload may replace.
+type Parts struct {
+	Rules     fs.FS    // rule files, *.rules.yaml
+	RuleFiles []string // patterns of further rule files
+
+	// ScrapeConfigs and RemoteWrite are lists in Prometheus' own syntax, as YAML. Relative
+	// paths in them begin at ConfigDir.
+	ScrapeConfigs, RemoteWrite string
+
+	Routing Routing // who else is notified of alerts
+}
+
+// webhookPath is where the webhook handler is called within the process.
+const webhookPath = "/webhook"

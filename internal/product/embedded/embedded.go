@@ -18,9 +18,6 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/platform/web"
 )
 
-// webhookPath is where the webhook handler is called within the process.
-const webhookPath = "/webhook"
-
 // openAgain is how soon it is tried again to open a storage that there was no room for.
 const openAgain = time.Second
 

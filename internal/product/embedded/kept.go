@@ -10,30 +10,11 @@ import (
 	"maps"
 	"os"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/prometheus/alertmanager/alert"
 	"github.com/prometheus/common/model"
 )
-
-// keptAlerts are the alerts of the rules, on disk as soon as one begins or ends.
-// Alertmanager itself forgets them at its end: an alert that ended while nothing ran
-// would fire for ever to those who were notified of it.
-type keptAlerts struct {
-	file *snapshotFile
-
-	mu   sync.Mutex
-	all  map[model.Fingerprint]keptAlert
-	back map[model.Fingerprint]*alert.Alert // restored, and not sent by any rule since
-}
-
-// A keptAlert is one of them. That it has ended is noted: when it would end by itself, as
-// Prometheus writes it, may have passed meanwhile.
-type keptAlert struct {
-	Alert *model.Alert `json:"alert"`
-	Ended bool         `json:"ended,omitempty"`
-}
 
 // openKept reads what was kept. A file that cannot be parsed is an error; it is written
 // whole or not at all.

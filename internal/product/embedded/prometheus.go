@@ -8,7 +8,6 @@ import (
 	"net/url"
 	"path/filepath"
 	"runtime"
-	"sync/atomic"
 	"time"
 
 	"github.com/grafana/regexp"
@@ -21,7 +20,6 @@ import (
 	"github.com/prometheus/prometheus/discovery"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
-	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/rules"
 	"github.com/prometheus/prometheus/scrape"
 	"github.com/prometheus/prometheus/tsdb"
@@ -49,21 +47,6 @@ const (
 	// rereadTargets is how soon a target is scraped that was found.
 	rereadTargets = 100 * time.Millisecond
 )
-
-// A prom is Prometheus without its command: storage, scraping, rules and API.
-type prom struct {
-	config  Config
-	own     atomic.Pointer[promconfig.Config]
-	db      *tsdb.DB
-	finder  *discovery.Manager
-	scraper *scrape.Manager
-	writer  *writer
-	rules   *rules.Manager
-	api     http.Handler
-	ctx     context.Context // of the evaluations and of what finds targets; ended by stop
-	cancel  context.CancelFunc
-	begun   time.Time
-}
 
 func newProm(c Config, p *pipe, notify rules.NotifyFunc) (_ *prom, err error) {
 	own, err := promConfig(c)
@@ -123,8 +106,6 @@ func newProm(c Config, p *pipe, notify rules.NotifyFunc) (_ *prom, err error) {
 	m.api = m.newAPI(engine)
 	return m, nil
 }
-
-func promqlParser() parser.Parser { return parser.NewParser(parser.Options{}) }
 
 func openDB(c Config, own *promconfig.Config) (*tsdb.DB, error) {
 	o := tsdb.DefaultOptions()

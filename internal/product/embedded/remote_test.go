@@ -221,7 +221,7 @@ func TestNativeHistogramsAndExemplars(t *testing.T) {
 	}
 }
 
-// value returns a metric that upkeep serves of its remote storages, and false where there is none.
+// value returns a metric that upkeep serves of its remote storages, and false where it is absent.
 func (s *stage) value(t *testing.T, name, remote string) (float64, bool) {
 	t.Helper()
 	registry := prometheus.NewPedanticRegistry()

@@ -2,12 +2,7 @@ package embedded
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"log/slog"
 	"path/filepath"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -25,31 +20,6 @@ const (
 	// remember is how often it is written down up to when all samples have arrived.
 	remember = time.Second
 )
-
-// A writer is what scrapes and rules write to: the storage and, where there are remote
-// ones, Prometheus' own queues to them, which follow the storage's log.
-//
-// A queue begins at the moment at which it is started, so what a killed process had not
-// sent would never arrive. The writer keeps in a file up to when all has arrived, and
-// sends what the storage has from then on before it starts the queue.
-type writer struct {
-	log     *slog.Logger
-	db      *tsdb.DB
-	dir     string
-	scraper func() (*scrape.Manager, error)
-	marks   *marks
-
-	mu      sync.Mutex
-	queues  *remote.Storage // nil where nothing is written elsewhere
-	metrics *prometheus.Registry
-	begun   []*promconfig.RemoteWriteConfig // whose queues run
-	whole   *promconfig.Config
-	cancel  context.CancelFunc // of what is sent before
-	group   sync.WaitGroup
-
-	sink   atomic.Pointer[storage.AppendableV2]
-	notify atomic.Pointer[remote.Storage]
-}
 
 func newWriter(c Config, db *tsdb.DB, scraper func() (*scrape.Manager, error)) *writer {
 	w := &writer{log: c.Logger.With("part", "remote_write"), db: db, dir: c.Dir, scraper: scraper, cancel: func() {}, marks: readMarks(filepath.Join(c.Dir, "remote_write.json"))}
@@ -110,36 +80,6 @@ func (w *writer) use(c *promconfig.Config) {
 		w.group.Go(func() { w.begin(ctx, r) })
 	}
 	w.group.Go(func() { w.follow(ctx) })
-}
-
-func contains(all []*promconfig.RemoteWriteConfig, r *promconfig.RemoteWriteConfig) bool {
-	for _, other := range all {
-		if id(other) == id(r) {
-			return true
-		}
-	}
-	return false
-}
-
-// id tells one remote storage from another over restarts.
-func id(r *promconfig.RemoteWriteConfig) string {
-	sum := sha256.Sum256([]byte(r.Name + "\n" + r.URL.String()))
-	return hex.EncodeToString(sum[:8])
-}
-
-// apply starts and stops queues so that those of begun run. The caller holds mu.
-func (w *writer) apply() error {
-	c := *w.whole
-	c.RemoteWriteConfigs = w.begun
-	return w.queues.ApplyConfig(&c)
-}
-
-// start starts the queue of one remote storage.
-func (w *writer) start(r *promconfig.RemoteWriteConfig) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.begun = append(w.begun, r)
-	return w.apply()
 }
 
 // follow writes down up to when all samples have arrived, until ctx is done.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/prometheus/alertmanager/alert"
@@ -26,19 +25,6 @@ import (
 
 // placePrefix is what the names of the places' receivers begin with.
 const placePrefix = "notify/"
-
-// A routed is what of an Alertmanager depends on its configuration.
-type routed struct {
-	routing    Routing
-	conf       *config.Config
-	route      *dispatch.Route
-	receivers  map[string][]notify.Integration
-	template   *template.Template
-	inhibitor  *inhibit.Inhibitor
-	dispatcher *dispatch.Dispatcher
-
-	under sync.RWMutex // held for reading by each delivery
-}
 
 // prepare makes of a routing what can fail, and starts nothing.
 func (a *alertmanager) prepare(r Routing) (*routed, error) {

@@ -1,6 +1,7 @@
 package docker
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -85,14 +86,6 @@ func (k kit) moments(i image, now time.Time) (touched, seen time.Time) {
 		seen = i.First
 	}
 	return touched, seen
-}
-
-// latest is the later of two times.
-func latest(a, b time.Time) time.Time {
-	if b.After(a) {
-		return b
-	}
-	return a
 }
 
 // newest returns the images to go back to: of each family the n that were touched
@@ -207,4 +200,56 @@ func (k kit) leaves(all []image) (ordered []image, needed int) {
 func (i image) marked() bool {
 	_, labelled := i.Labels[keepLabel]
 	return labelled || slices.ContainsFunc(i.Names(), func(n string) bool { return strings.HasPrefix(n, rollback) })
+}
+
+// An image is one that an engine has, with what is asked for of it alone.
+type image struct {
+	target.Image
+	tagged time.Time // when it was last given a name here; zero where it never was
+}
+
+// tag is when it was last given a name, for a comparison.
+func (i image) tag() string { return i.tagged.UTC().Format(time.RFC3339Nano) }
+
+// repositories are where it has names, or came from.
+func (i image) repositories() (all []string) {
+	for _, n := range i.Names() {
+		all = append(all, repository(n))
+	}
+	if len(all) == 0 {
+		for _, d := range i.RepoDigests {
+			name, _, _ := strings.Cut(d, "@")
+			all = append(all, name)
+		}
+	}
+	all = slices.DeleteFunc(all, func(n string) bool { return n == "<none>" })
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// repository is a name without its tag. A colon before a slash is a registry's port.
+func repository(name string) string {
+	if i := strings.LastIndexByte(name, ':'); i > strings.LastIndexByte(name, '/') {
+		return name[:i]
+	}
+	return name
+}
+
+// family is whose successors and predecessors are one: of each some stay.
+func (i image) family() string {
+	if all := i.repositories(); len(all) > 0 {
+		return all[0]
+	}
+	return "\x00" + i.Labels["com.docker.compose.project"] + "\x00" + i.Labels["com.docker.compose.service"]
+}
+
+// String is how people know it.
+func (i image) String() string { return cmp.Or(strings.Join(i.Names(), ", "), "without a name") }
+
+// latest is the later of two times.
+func latest(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }

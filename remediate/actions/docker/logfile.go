@@ -310,3 +310,6 @@ func (l *logFile) line(at int64) (begin, end int64, err error) {
 	}
 	return at - int64(len(text)) + int64(i) + 1, end, nil
 }
+
+// size tells bytes to people.
+func size(n int64) string { return remediate.Quantity("_bytes", float64(n)) }

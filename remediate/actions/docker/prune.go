@@ -1,35 +1,13 @@
 package docker
 
 import (
-	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"net/http"
-	"strconv"
 	"time"
-
-	"github.com/prometheus/common/model"
 
 	read "github.com/ai-micro-service/upkeep/collectors/docker"
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
 	"github.com/ai-micro-service/upkeep/remediate"
-)
-
-const (
-	// mostImages is how many images a plan has at most: what people can still read.
-	// What is left is in the next plan.
-	mostImages = 100
-
-	// cacheSince is the first version of the API in which the build cache is pruned by
-	// age. An engine that does not know the condition prunes everything.
-	cacheSince = "1.39"
-
-	// rollback begins the names of images that are kept to go back to.
-	rollback = "upkeep-rollback/"
-
-	// keepLabel is the label of images that stay.
-	keepLabel = "upkeep.keep"
 )
 
 // Prune removes unused images, or unused entries of the build cache.
@@ -78,26 +56,6 @@ Rights: GET, DELETE /images/* and POST /build/prune on the engine's socket.`,
 	}
 }
 
-type prune struct{ target *target.Docker }
-
-// settings are the parameters of a request.
-type settings struct {
-	age  time.Duration
-	keep int
-}
-
-func settingsOf(params map[string]string) (s settings, err error) {
-	age, err := model.ParseDuration(cmp.Or(params["age"], "7d"))
-	if err != nil || age <= 0 {
-		return s, remediate.Refuse(remediate.ReasonSubject, "the parameter age is %q, want a duration like 7d", params["age"])
-	}
-	keep, err := strconv.Atoi(cmp.Or(params["keep"], "2"))
-	if err != nil || keep < 0 {
-		return s, remediate.Refuse(remediate.ReasonSubject, "the parameter keep is %q, want how many images stay, like 2", params["keep"])
-	}
-	return settings{time.Duration(age), keep}, nil
-}
-
 // Plan implements remediate.Executor.
 func (a prune) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan, err error) {
 	s, err := settingsOf(r.Params)
@@ -133,15 +91,6 @@ func (a prune) Identified(ctx context.Context, s remediate.Step) error {
 	return elsewhere(e.ID, s)
 }
 
-// elsewhere refuses where another engine answers than the one of the plan. A step of a
-// plan that was made before plans said so is for any.
-func elsewhere(engine string, s remediate.Step) error {
-	if was := s.Args["engine"]; was != "" && engine != was {
-		return remediate.Elsewhere("another engine answers than the one that the plan was made for")
-	}
-	return nil
-}
-
 // Measure implements remediate.Executor.
 func (a prune) Measure(ctx context.Context, r remediate.Request) (float64, error) {
 	all, err := read.ReadDiskUsage(ctx, a.target, r.Subject["type"])
@@ -153,13 +102,4 @@ func (a prune) Measure(ctx context.Context, r remediate.Request) (float64, error
 		return 0, fmt.Errorf("an engine keeps no %q: %w", r.Subject["type"], remediate.ErrGone)
 	}
 	return u.Reclaimable, nil
-}
-
-// privilege names the way that a proxy before the engine does not let through.
-func privilege(err error) error {
-	refused, ok := errors.AsType[*target.DockerError](err)
-	if !ok || refused.Status != http.StatusForbidden && refused.Status != http.StatusMethodNotAllowed {
-		return err
-	}
-	return remediate.Refuse(remediate.ReasonPrivilege, "the engine's socket, or the proxy before it, does not let this through: %v", err)
 }

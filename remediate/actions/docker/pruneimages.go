@@ -1,7 +1,6 @@
 package docker
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -204,47 +203,3 @@ func within(q *remediate.Quota, f remediate.Fence, bytes float64) error {
 	}
 	return remediate.Refuse(remediate.ReasonAmount, "with this step %s go, and the run may remove %s", remediate.Quantity("_bytes", q.Gone().Bytes+bytes), remediate.Quantity("_bytes", f.Most.Bytes))
 }
-
-// An image is one that an engine has, with what is asked for of it alone.
-type image struct {
-	target.Image
-	tagged time.Time // when it was last given a name here; zero where it never was
-}
-
-// tag is when it was last given a name, for a comparison.
-func (i image) tag() string { return i.tagged.UTC().Format(time.RFC3339Nano) }
-
-// repositories are where it has names, or came from.
-func (i image) repositories() (all []string) {
-	for _, n := range i.Names() {
-		all = append(all, repository(n))
-	}
-	if len(all) == 0 {
-		for _, d := range i.RepoDigests {
-			name, _, _ := strings.Cut(d, "@")
-			all = append(all, name)
-		}
-	}
-	all = slices.DeleteFunc(all, func(n string) bool { return n == "<none>" })
-	slices.Sort(all)
-	return slices.Compact(all)
-}
-
-// repository is a name without its tag. A colon before a slash is a registry's port.
-func repository(name string) string {
-	if i := strings.LastIndexByte(name, ':'); i > strings.LastIndexByte(name, '/') {
-		return name[:i]
-	}
-	return name
-}
-
-// family is whose successors and predecessors are one: of each some stay.
-func (i image) family() string {
-	if all := i.repositories(); len(all) > 0 {
-		return all[0]
-	}
-	return "\x00" + i.Labels["com.docker.compose.project"] + "\x00" + i.Labels["com.docker.compose.service"]
-}
-
-// String is how people know it.
-func (i image) String() string { return cmp.Or(strings.Join(i.Names(), ", "), "without a name") }

@@ -296,6 +296,3 @@ func (a prunelogs) Measure(ctx context.Context, r remediate.Request) (float64, e
 	}
 	return bytes, err
 }
-
-// size tells bytes to people.
-func size(n int64) string { return remediate.Quantity("_bytes", float64(n)) }

@@ -34,17 +34,6 @@ func (now patient) role(anyway bool) func() error {
 	}
 }
 
-// older reports whether a version is older.
-func older(version string, major, minor int) bool {
-	parts := strings.SplitN(version, ".", 3)
-	if len(parts) < 2 {
-		return true
-	}
-	x, err1 := strconv.Atoi(parts[0])
-	y, err2 := strconv.Atoi(parts[1])
-	return err1 != nil || err2 != nil || x < major || x == major && y < minor
-}
-
 // kept refuses a server that does not get its data onto its disk.
 func (now patient) kept() error {
 	s := now.snapshot
@@ -118,8 +107,6 @@ func (now patient) stops() error {
 	}
 	return nil
 }
-
-func (now patient) dockered() bool { return !now.supervised.Started.IsZero() }
 
 // grace is how long the server is given to stop.
 func (now patient) grace(took time.Duration) time.Duration {

@@ -13,14 +13,6 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
-// A mount is what a process sees in a folder and below.
-type mount struct {
-	device string // its number
-	root   string // what of the device it shows
-	at     string
-	kind   string // of file system
-}
-
 // mountOf returns the mount that a path of a process is on.
 func mountOf(proc, file string) (m mount, ok bool) {
 	for _, one := range mounts(proc) {
@@ -126,21 +118,6 @@ func (now patient) isItself(folder string) error {
 		return remediate.Refuse(remediate.ReasonUnfit, "the server works in a folder that was %s, and that path leads elsewhere now: what it saves would not be found after a restart", folder)
 	}
 	return nil
-}
-
-// sameFile reports whether two files are one.
-func sameFile(a, b os.FileInfo) bool { return os.SameFile(a, b) }
-
-// A saved is the file that a server reads when it starts.
-type saved struct {
-	path  string
-	inode uint64
-	size  int64
-	mtime int64
-}
-
-func (s saved) String() string {
-	return fmt.Sprintf("%s, inode %d, %d bytes, written at %d", s.path, s.inode, s.size, s.mtime)
 }
 
 // snapshotFile looks at the snapshot that the server will read, as it is now.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,37 +16,6 @@ import (
 	read "github.com/ai-micro-service/upkeep/collectors/redis"
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
 	"github.com/ai-micro-service/upkeep/remediate"
-)
-
-const (
-	// leastPause is how long writes are held at least beyond what the save took last:
-	// a save on a busy disk varies.
-	leastPause = 10 * time.Second
-
-	// endPause is how long writes are held from the moment of the request to
-	// stop beyond the time that it may take for that.
-	endPause = 5 * time.Second
-
-	// longestGrace bounds what is waited for a server that may take as long as it wants.
-	longestGrace = 10 * time.Minute
-
-	// loadRate is how many bytes of used memory are read back in a second, at least:
-	// 7.0.15 with values of 200 bytes took 1 s for 120 MB on a slow machine.
-	loadRate = 50 << 20
-
-	// bootWithin is how much later than its container a server may have been started:
-	// an entry point may have to give a large folder another owner before.
-	bootWithin = 2 * time.Minute
-
-	// provedFor is for how long a save that succeeded shows that the next one can.
-	provedFor = 10 * time.Minute
-
-	// cleanUpIn is how long it may take to let writes go on.
-	cleanUpIn = 5 * time.Second
-
-	// lifeIn is how long nothing may be heard of a server that was restarted. One that
-	// reads its data answers that it does.
-	lifeIn = 5 * time.Minute
 )
 
 // Restart saves the data and restarts the server.
@@ -112,25 +80,9 @@ func restarting() []need {
 	return append([]need{saving(), {"+client|pause", []any{"client", "pause", "1", "write"}}, {"+client|unpause", []any{"client", "unpause"}}, {"+client|info", []any{"client", "info"}}}, reading()...)
 }
 
-type restart struct{ target *target.Redis }
-
 // Headroom implements remediate.Roomer.
 func (a restart) Headroom(ctx context.Context, _ remediate.Request) (remediate.Headroom, error) {
 	return headroom(ctx, a.target)
-}
-
-// A patient is all that is known of a server that is to be restarted.
-type patient struct {
-	snapshot   read.Snapshot
-	memory     read.Usage
-	state      read.State
-	supervised target.Supervised
-	place      place
-	running    running
-	begun      startup
-	pause      time.Duration
-	address    netip.Addr // that the server itself has for us; not valid where it is not known, or tells nothing
-	hidden     bool       // we may not ask for it
 }
 
 // Plan implements remediate.Executor.

@@ -22,13 +22,6 @@ import (
 //go:embed defaults.txt
 var defaultsText string
 
-// A running is what a server is set to while it runs, beside what it was started with.
-type running struct {
-	settings map[string]string   // by their names of now; passwords are in here
-	users    map[string][]string // the rules of each ACL user
-	changes  int64               // commands since the start that set something; negative where that is not known
-}
-
 // reading are the rights that running needs.
 func reading() []need {
 	return []need{{"+config|get", []any{"config", "get", "dir"}}, {"+acl|list", []any{"acl", "list"}}}

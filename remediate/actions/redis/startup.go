@@ -19,17 +19,6 @@ const (
 	deepestInclude = 8
 )
 
-// A startup is what a server is started with: its configuration file and its command
-// line. It decides what the server reads when it is restarted.
-type startup struct {
-	known  bool
-	lacks  string              // what cannot be seen, where it is not known
-	said   map[string]string   // settings; save points are added up
-	where  map[string]string   // which of the two says it
-	users  [][]string          // ACL rules of user lines, the name first
-	tokens map[string][]string // the values of said one by one
-}
-
 // startup reads what the server is started with, as far as it can be seen from here:
 // its configuration file as its own process sees it, and its command line as Docker or
 // systemd reports it.

@@ -78,24 +78,3 @@ func overview(limit map[string]float64) dashboard {
 	return page("upkeep-overview", "upkeep: overview", "Open problems, actions, and their results.", l,
 		choice("database", "Database", `label_values(upkeep_postgres_table_dead_ratio{server=~"$server"}, database)`))
 }
-
-// page puts panels on a dashboard with a choice of servers, and others.
-func page(uid, title, description string, l *layout, choices ...variable) dashboard {
-	return dashboard{
-		UID: uid, Title: title, Description: description,
-		Tags: []string{"upkeep"}, SchemaVersion: 39, Version: 1, Refresh: "1m", Timezone: "browser", GraphTooltip: 1,
-		Time: timeRange{From: "now-7d", To: "now"},
-		Templating: templating{List: append([]variable{
-			{Name: "datasource", Label: "Prometheus", Type: "datasource", Query: "prometheus"},
-			choice("server", "Server", `label_values(upkeep_collector_success, server)`),
-		}, choices...)},
-		Panels: l.panels,
-	}
-}
-
-func choice(name, label, q string) variable {
-	return variable{
-		Name: name, Label: label, Type: "query", Query: q, Datasource: prometheus(), Refresh: 2, Sort: 1,
-		Multi: true, IncludeAll: true, AllValue: ".*", Current: &current{Text: "All", Value: "$__all"},
-	}
-}

@@ -1,6 +1,8 @@
 package main
 
-import "strings"
+import (
+	"strings"
+)
 
 // A layout puts panels beside and below each other on Grafana's 24 columns.
 type layout struct {
@@ -99,3 +101,28 @@ func table(title, description, unit, column string, t thresholds, expr string, l
 func on(metric string, matchers ...string) string {
 	return metric + "{" + strings.Join(append([]string{`server=~"$server"`}, matchers...), ",") + "}"
 }
+
+// page puts panels on a dashboard with a choice of servers, and others.
+func page(uid, title, description string, l *layout, choices ...variable) dashboard {
+	return dashboard{
+		UID: uid, Title: title, Description: description,
+		Tags: []string{"upkeep"}, SchemaVersion: 39, Version: 1, Refresh: "1m", Timezone: "browser", GraphTooltip: 1,
+		Time: timeRange{From: "now-7d", To: "now"},
+		Templating: templating{List: append([]variable{
+			{Name: "datasource", Label: "Prometheus", Type: "datasource", Query: "prometheus"},
+			choice("server", "Server", `label_values(upkeep_collector_success, server)`),
+		}, choices...)},
+		Panels: l.panels,
+	}
+}
+
+func choice(name, label, q string) variable {
+	return variable{
+		Name: name, Label: label, Type: "query", Query: q, Datasource: prometheus(), Refresh: 2, Sort: 1,
+		Multi: true, IncludeAll: true, AllValue: ".*", Current: &current{Text: "All", Value: "$__all"},
+	}
+}
+
+// once removes the labels of replicas: what they read from the store that
+// they share is shown once.
+func once(selector string) string { return "max without (instance) (" + selector + ")" }

@@ -12,10 +12,6 @@ func remediation(limit map[string]float64) dashboard {
 	return d
 }
 
-// once removes the labels of replicas: what they read from the store that
-// they share is shown once.
-func once(selector string) string { return "max without (instance) (" + selector + ")" }
-
 // grown is by how much a counter of the store has grown in the chosen range. It
 // outlives restarts, so the difference is exact; increase would leave out the
 // first run of each policy, and runs are rare.

@@ -185,7 +185,7 @@ func ofEvidence() []mutant {
 		},
 		{
 			name: "emptied", why: "a crash empties the counters without a new start of the server",
-			file: read + "indexusage.go", search: `least(b.stats_reset, a.stats_reset)`, replace: `null::timestamptz`,
+			file: read + "usagerows.go", search: `least(b.stats_reset, a.stats_reset)`, replace: `null::timestamptz`,
 			pkg: "./" + actions, run: "TestUnusedIsProven/version_$/^a_crash_of_a_session$",
 		},
 		{
