@@ -47,8 +47,8 @@ func uses(dir string, fset *token.FileSet, files []*ast.File) map[string][]strin
 	return sorted
 }
 
-// circle returns files each of which uses the next one, and the last the first; nil if there
-// are none.
+// circle returns files each of which uses the next one, and the last the first; nil where all
+// run one way.
 func circle(uses map[string][]string) []string {
 	done := make(map[string]bool)
 	var trail []string
