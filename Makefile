@@ -89,7 +89,7 @@ soak: deps-test ## run everything that takes long, and print what belongs in doc
 fuzz: ## fuzz what reads foreign input, a while each; FUZZTIME=1m
 	$(GO) test -run '^$$' -fuzz FuzzSet -fuzztime $(or $(FUZZTIME),30s) -fuzzminimizetime 1s ./collectors
 	$(GO) test -run '^$$' -fuzz FuzzLine -fuzztime $(or $(FUZZTIME),30s) -fuzzminimizetime 1s ./collectors/logs
-	$(GO) test -run '^$$' -fuzz FuzzWithoutLiterals -fuzztime $(or $(FUZZTIME),30s) -fuzzminimizetime 1s ./collectors/postgres
+	$(GO) test -run '^$$' -fuzz FuzzWithoutLiterals -fuzztime $(or $(FUZZTIME),30s) -fuzzminimizetime 1s ./collectors/postgres/statement
 	$(GO) test -run '^$$' -fuzz FuzzParse -fuzztime $(or $(FUZZTIME),30s) -fuzzminimizetime 1s ./internal/product/config
 	$(GO) test -run '^$$' -fuzz FuzzMatchers -fuzztime $(or $(FUZZTIME),30s) -fuzzminimizetime 1s ./remediate/policy
 	$(GO) test -run '^$$' -fuzz FuzzParams -fuzztime $(or $(FUZZTIME),30s) -fuzzminimizetime 1s ./remediate/policy

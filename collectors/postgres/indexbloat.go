@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ai-micro-service/upkeep/collectors"
+	"github.com/ai-micro-service/upkeep/collectors/postgres/bloat"
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
 )
 
@@ -52,33 +53,14 @@ type indexBloat struct {
 
 func (c indexBloat) collect(ctx context.Context, w *collectors.Writer) error {
 	// The readable ones are exported even if others are not readable.
-	all, err := readEach(ctx, c.target, func(q Querier) ([]IndexBloatRow, error) { return ReadIndexBloat(ctx, q, Subject{}) })
-	candidates := make([]candidate, len(all))
-	for i, r := range all {
-		candidates[i] = candidate{place{r.Database, r.Row.Schema, r.Row.Table, r.Row.Index}, r.Row.SizeBytes, r.Row.BloatBytes}
+	rows, err := readEach(ctx, c.target, func(q Querier) ([]IndexBloatRow, error) { return ReadIndexBloat(ctx, q, Subject{}) })
+	all := make([]bloated, len(rows))
+	for i, r := range rows {
+		x := r.Row
+		all[i] = bloated{candidate{place{r.Database, x.Schema, x.Table, x.Index}, x.SizeBytes, x.BloatBytes}, x.Ratio}
 	}
-	measured, fault := c.gauger.measure(ctx, reader(c.target), candidates)
-	kept, rest := collectors.Largest(all, w.Limit(), func(r in[IndexBloatRow]) float64 { return float64(r.Row.SizeBytes) })
-	for i := range kept {
-		r, database := &kept[i].Row, kept[i].Database
-		w.Set(c.ratio, r.Ratio, c.target.Name, database, r.Schema, r.Table, r.Index, methodEstimate)
-		w.Set(c.bloat, float64(r.BloatBytes), c.target.Name, database, r.Schema, r.Table, r.Index, methodEstimate)
-		w.Set(c.size, float64(r.SizeBytes), c.target.Name, database, r.Schema, r.Table, r.Index)
-		if m, ok := measured[place{database, r.Schema, r.Table, r.Index}]; ok {
-			w.Set(c.ratio, m.ratio, c.target.Name, database, r.Schema, r.Table, r.Index, c.gauger.method)
-			w.Set(c.bloat, m.ratio*float64(r.SizeBytes), c.target.Name, database, r.Schema, r.Table, r.Index, c.gauger.method)
-		}
-	}
-	if len(rest) > 0 {
-		var size, bloat float64
-		for _, r := range rest {
-			size, bloat = size+float64(r.Row.SizeBytes), bloat+float64(r.Row.BloatBytes)
-		}
-		w.Set(c.size, size, c.target.Name, collectors.Other, collectors.Other, collectors.Other, collectors.Other)
-		w.Set(c.bloat, bloat, c.target.Name, collectors.Other, collectors.Other, collectors.Other, collectors.Other, methodEstimate)
-		w.Cut(len(rest))
-	}
-	return errors.Join(err, fault)
+	metrics := bloatMetrics{c.ratio, c.bloat, c.size, []string{"database", "schema", "table", "index"}}
+	return errors.Join(err, c.gauger.export(ctx, w, c.target, metrics, all))
 }
 
 // An IndexBloatRow is the estimated bloat of one index.
@@ -114,8 +96,8 @@ func ReadIndexBloat(ctx context.Context, q Querier, of Subject) (all []IndexBloa
 	}
 	hidden := 0
 	for _, s := range shapes {
-		c := columns{s.Length, s.Align, s.Width, s.NullFrac}
-		if s.Entries < 0 || s.Entries > 0 && !c.known() {
+		c := bloat.Columns{Length: s.Length, Align: s.Align, Width: s.Width, NullFrac: s.NullFrac}
+		if s.Entries < 0 || s.Entries > 0 && !c.Known() {
 			if s.Entries > 0 && !s.Readable {
 				hidden++
 			}
@@ -123,7 +105,7 @@ func ReadIndexBloat(ctx context.Context, q Querier, of Subject) (all []IndexBloa
 		}
 		block := float64(s.BlockSize)
 		r := IndexBloatRow{Schema: s.Schema, Table: s.Table, Index: s.Index, SizeBytes: s.Pages * s.BlockSize}
-		r.BloatBytes, r.Ratio = excess(s.Pages, btreePages(c, s.Entries, s.distinct(), block, float64(s.FillFactor)), block)
+		r.BloatBytes, r.Ratio = bloat.Excess(s.Pages, bloat.BtreePages(c, s.Entries, s.distinct(), block, float64(s.FillFactor)), block)
 		all = append(all, r)
 	}
 	return all, unseen("indexes", hidden)

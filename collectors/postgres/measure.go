@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/ai-micro-service/upkeep/collectors"
+	"github.com/ai-micro-service/upkeep/internal/platform/target"
 )
 
 // An estimate can be wrong; where pgstattuple is installed the worst are
@@ -83,6 +84,56 @@ func (g *gauger) measure(ctx context.Context, database func(string) (Querier, er
 	}
 	g.known = valid
 	return valid, errors.Join(faults...)
+}
+
+// A bloated is a table or an index and its estimate.
+type bloated struct {
+	candidate
+	ratio float64
+}
+
+// bloatMetrics are what is exported of tables or indexes.
+type bloatMetrics struct {
+	ratio, bloat, size *collectors.Metric
+	of                 []string // the labels that name one, beside the server
+}
+
+// labels returns the values of the labels of one.
+func (m bloatMetrics) labels(server string, p place) []string {
+	return append([]string{server, p.Database, p.Schema, p.Table, p.Index}[:1+len(m.of)], methodEstimate)
+}
+
+// export writes the estimates of the largest, what was measured of them, and the sum of
+// the rest.
+func (g *gauger) export(ctx context.Context, w *collectors.Writer, t *target.Postgres, m bloatMetrics, all []bloated) error {
+	candidates := make([]candidate, len(all))
+	for i, b := range all {
+		candidates[i] = b.candidate
+	}
+	measured, fault := g.measure(ctx, reader(t), candidates)
+	kept, rest := collectors.Largest(all, w.Limit(), func(b bloated) float64 { return float64(b.SizeBytes) })
+	for _, b := range kept {
+		labels := m.labels(t.Name, b.place)
+		w.Set(m.ratio, b.ratio, labels...)
+		w.Set(m.bloat, float64(b.BloatBytes), labels...)
+		w.Set(m.size, float64(b.SizeBytes), labels[:len(labels)-1]...)
+		if one, ok := measured[b.place]; ok {
+			labels[len(labels)-1] = g.method
+			w.Set(m.ratio, one.ratio, labels...)
+			w.Set(m.bloat, one.ratio*float64(b.SizeBytes), labels...)
+		}
+	}
+	if len(rest) > 0 {
+		var size, bloat float64
+		for _, b := range rest {
+			size, bloat = size+float64(b.SizeBytes), bloat+float64(b.BloatBytes)
+		}
+		labels := m.labels(t.Name, place{collectors.Other, collectors.Other, collectors.Other, collectors.Other})
+		w.Set(m.size, size, labels[:len(labels)-1]...)
+		w.Set(m.bloat, bloat, labels...)
+		w.Cut(len(rest))
+	}
+	return fault
 }
 
 // ask measures one, if the extension is there.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ai-micro-service/upkeep/collectors"
+	"github.com/ai-micro-service/upkeep/collectors/postgres/statement"
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
 )
 
@@ -137,4 +138,4 @@ func (r SessionRow) Who() string {
 
 // StatementText returns what people are shown of a statement: nothing of a command,
 // which may hold a password, and no literal.
-func StatementText(text string) string { return shown(text) }
+func StatementText(text string) string { return statement.Shown(text) }

@@ -7,12 +7,12 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/ai-micro-service/upkeep/collectors"
+	"github.com/ai-micro-service/upkeep/collectors/postgres/statement"
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
 )
 
@@ -41,9 +41,6 @@ const (
 	// staysFor is how long a statement stays exported after it leaves the top list, so that
 	// graphs do not flicker.
 	staysFor = time.Hour
-
-	// textLength is how much of a statement is shown, in characters.
-	textLength = 200
 )
 
 // Statements reports what the most expensive statements cost.
@@ -328,22 +325,8 @@ func (c *statements) text(ctx context.Context, told []statementKey) error {
 	texts, err := pgx.CollectRows(rows, pgx.RowToStructByPos[textRow])
 	for _, r := range texts {
 		if r.Text != nil {
-			c.texts[r.ID] = shown(*r.Text)
+			c.texts[r.ID] = statement.Shown(*r.Text)
 		}
 	}
 	return err
-}
-
-// shown returns what of a statement is shown: nothing of a command, which may
-// hold a password, and no literal.
-func shown(text string) string {
-	text = withoutLiterals(text)
-	word, _, _ := strings.Cut(strings.ToLower(strings.TrimLeft(text, "( ")), " ")
-	if !slices.Contains([]string{"select", "insert", "update", "delete", "merge", "with", "values", "table"}, word) {
-		return ""
-	}
-	if r := []rune(text); len(r) > textLength {
-		return string(r[:textLength-1]) + "…"
-	}
-	return text
 }

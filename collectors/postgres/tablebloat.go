@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ai-micro-service/upkeep/collectors"
+	"github.com/ai-micro-service/upkeep/collectors/postgres/bloat"
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
 )
 
@@ -52,33 +53,14 @@ type tableBloat struct {
 
 func (c tableBloat) collect(ctx context.Context, w *collectors.Writer) error {
 	// The readable ones are exported even if others are not readable.
-	all, err := readEach(ctx, c.target, func(q Querier) ([]TableBloatRow, error) { return ReadTableBloat(ctx, q, Subject{}) })
-	candidates := make([]candidate, len(all))
-	for i, r := range all {
-		candidates[i] = candidate{place{r.Database, r.Row.Schema, r.Row.Table, ""}, r.Row.HeapBytes, r.Row.BloatBytes}
+	rows, err := readEach(ctx, c.target, func(q Querier) ([]TableBloatRow, error) { return ReadTableBloat(ctx, q, Subject{}) })
+	all := make([]bloated, len(rows))
+	for i, r := range rows {
+		t := r.Row
+		all[i] = bloated{candidate{place{r.Database, t.Schema, t.Table, ""}, t.HeapBytes, t.BloatBytes}, t.Ratio}
 	}
-	measured, fault := c.gauger.measure(ctx, reader(c.target), candidates)
-	kept, rest := collectors.Largest(all, w.Limit(), func(r in[TableBloatRow]) float64 { return float64(r.Row.HeapBytes) })
-	for i := range kept {
-		r, database := &kept[i].Row, kept[i].Database
-		w.Set(c.ratio, r.Ratio, c.target.Name, database, r.Schema, r.Table, methodEstimate)
-		w.Set(c.bloat, float64(r.BloatBytes), c.target.Name, database, r.Schema, r.Table, methodEstimate)
-		w.Set(c.heap, float64(r.HeapBytes), c.target.Name, database, r.Schema, r.Table)
-		if m, ok := measured[place{database, r.Schema, r.Table, ""}]; ok {
-			w.Set(c.ratio, m.ratio, c.target.Name, database, r.Schema, r.Table, c.gauger.method)
-			w.Set(c.bloat, m.ratio*float64(r.HeapBytes), c.target.Name, database, r.Schema, r.Table, c.gauger.method)
-		}
-	}
-	if len(rest) > 0 {
-		var heap, bloat float64
-		for _, r := range rest {
-			heap, bloat = heap+float64(r.Row.HeapBytes), bloat+float64(r.Row.BloatBytes)
-		}
-		w.Set(c.heap, heap, c.target.Name, collectors.Other, collectors.Other, collectors.Other)
-		w.Set(c.bloat, bloat, c.target.Name, collectors.Other, collectors.Other, collectors.Other, methodEstimate)
-		w.Cut(len(rest))
-	}
-	return errors.Join(err, fault)
+	metrics := bloatMetrics{c.ratio, c.bloat, c.heap, []string{"database", "schema", "table"}}
+	return errors.Join(err, c.gauger.export(ctx, w, c.target, metrics, all))
 }
 
 // A TableBloatRow is the estimated bloat of one table.
@@ -112,8 +94,8 @@ func ReadTableBloat(ctx context.Context, q Querier, of Subject) (all []TableBloa
 	}
 	hidden := 0
 	for _, s := range shapes {
-		c := columns{s.Length, s.Align, s.Width, s.NullFrac}
-		if s.Rows < 0 || s.Rows > 0 && !c.known() {
+		c := bloat.Columns{Length: s.Length, Align: s.Align, Width: s.Width, NullFrac: s.NullFrac}
+		if s.Rows < 0 || s.Rows > 0 && !c.Known() {
 			if s.Rows > 0 && !s.Readable {
 				hidden++
 			}
@@ -121,7 +103,7 @@ func ReadTableBloat(ctx context.Context, q Querier, of Subject) (all []TableBloa
 		}
 		block := float64(s.BlockSize)
 		r := TableBloatRow{Schema: s.Schema, Table: s.Table, HeapBytes: s.Pages * s.BlockSize}
-		r.BloatBytes, r.Ratio = excess(s.Pages, heapPages(c, s.Rows, block, float64(s.FillFactor)), block)
+		r.BloatBytes, r.Ratio = bloat.Excess(s.Pages, bloat.HeapPages(c, s.Rows, block, float64(s.FillFactor)), block)
 		all = append(all, r)
 	}
 	return all, unseen("tables", hidden)

@@ -1,4 +1,4 @@
-package postgres
+package statement
 
 import (
 	"strings"
@@ -29,15 +29,15 @@ func TestWithoutLiterals(t *testing.T) {
 
 func TestShown(t *testing.T) {
 	for _, text := range []string{"alter role app password 'secret'", "create user app password 'secret'", "set app.key = 'secret'", "call f('secret')", "copy t from program 'secret'", ""} {
-		if got := shown(text); got != "" {
+		if got := Shown(text); got != "" {
 			t.Errorf("%s is shown as %s", text, got)
 		}
 	}
-	long := shown("select " + strings.Repeat("ü, ", 300))
+	long := Shown("select " + strings.Repeat("ü, ", 300))
 	if n := len([]rune(long)); n != textLength || !strings.HasSuffix(long, "…") {
 		t.Errorf("%d characters: %s", n, long)
 	}
-	if got := shown("(select 1)"); got != "(select ?)" {
+	if got := Shown("(select 1)"); got != "(select ?)" {
 		t.Errorf("got %s", got)
 	}
 }

@@ -1,6 +1,10 @@
-package postgres
+// Package statement makes the text of a statement fit to be shown: it has no literal.
+package statement
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // withoutLiterals returns a statement with ? in the place of each string and
 // number, without comments, and with single spaces. The extension has put $1 for
@@ -139,3 +143,20 @@ func span(s string, from int, in func(byte) bool) int {
 func isDigit(b byte) bool { return '0' <= b && b <= '9' }
 
 func isLetter(b byte) bool { return 'a' <= b|0x20 && b|0x20 <= 'z' || b == '_' || b >= 0x80 }
+
+// textLength is how much of a statement is shown, in characters.
+const textLength = 200
+
+// Shown returns what of a statement is shown: nothing of a command, which may
+// hold a password, and no literal.
+func Shown(text string) string {
+	text = withoutLiterals(text)
+	word, _, _ := strings.Cut(strings.ToLower(strings.TrimLeft(text, "( ")), " ")
+	if !slices.Contains([]string{"select", "insert", "update", "delete", "merge", "with", "values", "table"}, word) {
+		return ""
+	}
+	if r := []rune(text); len(r) > textLength {
+		return string(r[:textLength-1]) + "…"
+	}
+	return text
+}

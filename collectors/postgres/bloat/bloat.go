@@ -1,4 +1,6 @@
-package postgres
+// Package bloat estimates how many pages the rows of a table or the entries of an index need,
+// from PostgreSQL's page layout and what ANALYZE found. It is arithmetic alone.
+package bloat
 
 import "math"
 
@@ -15,26 +17,26 @@ const (
 	tuplesAPage = 291 // a heap page holds no more, however small they are
 )
 
-// columns are the columns of a row in their order, as the statistics know them.
-type columns struct {
-	length   []int32 // of the type; -1 for one of varying length
-	align    []string
-	width    []*float64 // average stored width; nil without statistics
-	nullFrac []*float64
+// Columns are the columns of a row in their order, as the statistics know them.
+type Columns struct {
+	Length   []int32 // of the type; -1 for one of varying length
+	Align    []string
+	Width    []*float64 // average stored width; nil without statistics
+	NullFrac []*float64
 }
 
-// known reports whether there are statistics of every column.
-func (c columns) known() bool {
-	for i := range c.length {
-		if c.width[i] == nil || c.nullFrac[i] == nil {
+// Known reports whether there are statistics of every column.
+func (c Columns) Known() bool {
+	for i := range c.Length {
+		if c.Width[i] == nil || c.NullFrac[i] == nil {
 			return false
 		}
 	}
 	return true
 }
 
-func (c columns) nullable() bool {
-	for _, f := range c.nullFrac {
+func (c Columns) nullable() bool {
+	for _, f := range c.NullFrac {
 		if *f > 0 {
 			return true
 		}
@@ -48,7 +50,7 @@ func (c columns) nullable() bool {
 // The place of a column is followed as far as it is known: exactly after fixed
 // columns, modulo its alignment after a padded one, and not at all after a value
 // of varying length, where the padding is what it is on average.
-func (c columns) data() float64 {
+func (c Columns) data() float64 {
 	size := 0.0
 	known, rest := maxAlign, 0 // the place modulo known is rest
 	pad := func(align int) float64 {
@@ -61,20 +63,20 @@ func (c columns) data() float64 {
 		known, rest = align, 0
 		return gap
 	}
-	for i, length := range c.length {
-		there := 1 - *c.nullFrac[i]
+	for i, length := range c.Length {
+		there := 1 - *c.NullFrac[i]
 		if there == 0 {
 			continue
 		}
 		varies := length < 0 || there < 1
 		padding := 0.0
-		if length >= 0 || *c.width[i] > shortHeader {
-			padding = pad(alignment(c.align[i]))
+		if length >= 0 || *c.Width[i] > shortHeader {
+			padding = pad(alignment(c.Align[i]))
 		}
 		if length >= 0 {
 			size += there * (padding + float64(length))
 		} else {
-			size += there * (padding + *c.width[i])
+			size += there * (padding + *c.Width[i])
 		}
 		if varies {
 			known, rest = 1, 0
@@ -99,15 +101,15 @@ func alignment(a string) int {
 
 func aligned(n float64) float64 { return math.Ceil(n/maxAlign) * maxAlign }
 
-// heapPages returns how many pages the rows would need if they were written anew.
+// HeapPages returns how many pages the rows would need if they were written anew.
 // Room that no further row fits into is not counted as free: it cannot be won back.
-func heapPages(c columns, rows, blockSize, fillFactor float64) float64 {
+func HeapPages(c Columns, rows, blockSize, fillFactor float64) float64 {
 	if rows <= 0 {
 		return 0
 	}
 	head := float64(heapHeader)
 	if c.nullable() {
-		head += math.Ceil(float64(len(c.length)) / 8)
+		head += math.Ceil(float64(len(c.Length)) / 8)
 	}
 	tuple := aligned(head) + c.data() + itemPointer
 	room := blockSize - pageHeader - blockSize*(100-fillFactor)/100
@@ -115,10 +117,10 @@ func heapPages(c columns, rows, blockSize, fillFactor float64) float64 {
 	return math.Ceil(rows / fit)
 }
 
-// btreePages returns how many pages a B-tree index of the entries would need if
+// BtreePages returns how many pages a B-tree index of the entries would need if
 // it were built anew. distinct is the number of different keys where equal keys
 // share one entry, and 0 where they do not.
-func btreePages(c columns, entries, distinct, blockSize, fillFactor float64) float64 {
+func BtreePages(c Columns, entries, distinct, blockSize, fillFactor float64) float64 {
 	const meta = 1
 	if entries <= 0 {
 		return meta
@@ -159,8 +161,8 @@ func sharedEntry(key, rowsOfKey, blockSize float64) float64 {
 	return (aligned(key+rowPointer*share) + itemPointer) / share
 }
 
-// excess returns the bytes and the share of pages that are more than needed.
-func excess(pages int64, needed, blockSize float64) (bytes int64, ratio float64) {
+// Excess returns the bytes and the share of pages that are more than needed.
+func Excess(pages int64, needed, blockSize float64) (bytes int64, ratio float64) {
 	if pages <= 0 {
 		return 0, 0
 	}
