@@ -71,6 +71,17 @@ type Metric struct {
 	Type   Type     // gauge, counter or histogram
 	Help   string   // one sentence: what it means
 	Labels []string // in the order in which values are given
+
+	NoPanel string // why no shipped rule or panel reads the metric; "" where one does
+}
+
+// AdHoc is the reason of metrics that people query when a panel is not enough.
+const AdHoc = "for questions that a person asks"
+
+// WithoutPanel sets why no shipped rule or panel reads the metric, and returns the metric.
+func (m *Metric) WithoutPanel(why string) *Metric {
+	m.NoPanel = why
+	return m
 }
 
 // Largest splits subjects into the n that size says are largest, in that order,

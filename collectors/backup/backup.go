@@ -27,7 +27,7 @@ func Age(t *target.Backup) collectors.Collector {
 		count:    &collectors.Metric{Name: "upkeep_backups", Type: collectors.Gauge, Help: "Number of existing backups.", Labels: []string{"server", "stanza"}},
 		last:     gauge("last_timestamp_seconds", "When the newest backup was finished; absent when no backup exists."),
 		size:     gauge("last_size_bytes", "Size of the newest backup; of pgBackRest, of what it would restore."),
-		duration: gauge("last_duration_seconds", "How long the newest backup took; known of pgBackRest only."),
+		duration: gauge("last_duration_seconds", "How long the newest backup took; known of pgBackRest only.").WithoutPanel(collectors.AdHoc),
 		ok:       gauge("last_ok", "1 when the newest backup looks valid without a restore: it is not empty, not much smaller than the one before, and pgBackRest reports no error for it. Else 0."),
 		verified: gauge("verified_timestamp_seconds", "When a backup was last restored and found good, as the configured file says; absent when never."),
 	}

@@ -13,14 +13,14 @@ func Containers(t *target.Docker) collectors.Collector {
 	c := containers{
 		target:    t,
 		up:        gauge("up", "1 when the engine answers, 0 when it does not."),
-		info:      gauge("container_info", "1, with the Compose service and project of the container and its image.", "container", "service", "project", "image"),
-		state:     gauge("container_state", "1, with the state of the container: created, running, paused, restarting, removing, exited or dead.", "container", "state"),
+		info:      gauge("container_info", "1, with the Compose service and project of the container and its image.", "container", "service", "project", "image").WithoutPanel(collectors.AdHoc),
+		state:     gauge("container_state", "1, with the state of the container: created, running, paused, restarting, removing, exited or dead.", "container", "state").WithoutPanel(collectors.AdHoc),
 		running:   gauge("container_running", "1 when the container runs, else 0.", "container"),
 		unhealthy: gauge("container_unhealthy", "1 when the container's health check fails, 0 when it succeeds or has not ended yet; absent without a health check.", "container"),
 		oom:       gauge("container_oom_killed", "1 when the container was ended the last time since its memory was used up, else 0.", "container"),
 		exit:      gauge("container_exit_code", "Exit code of the container; absent while it runs.", "container"),
 		restarts:  &collectors.Metric{Name: "upkeep_docker_container_restarts_total", Type: collectors.Counter, Help: "Restarts of the container by its restart policy.", Labels: []string{"server", "container"}},
-		started:   gauge("container_start_timestamp_seconds", "When the container was last started; absent if never.", "container"),
+		started:   gauge("container_start_timestamp_seconds", "When the container was last started; absent if never.", "container").WithoutPanel(collectors.AdHoc),
 		image:     gauge("container_image_created_timestamp_seconds", "When the image of the container was built; absent when the engine does not know the image any more.", "container"),
 	}
 	return collectors.Collector{

@@ -20,7 +20,7 @@ func DiskUsage(t *target.Docker) collectors.Collector {
 		target:      t,
 		size:        gauge("disk_used_bytes", "Bytes on disk of images, of what containers have written, of volumes, and of the build cache.", "type"),
 		reclaimable: gauge("disk_reclaimable_bytes", "Reclaimable bytes: not used by any container. For volumes this is data that may still be needed.", "type"),
-		objects:     gauge("disk_objects", "Number of images, containers, volumes, and entries of the build cache.", "type"),
+		objects:     gauge("disk_objects", "Number of images, containers, volumes, and entries of the build cache.", "type").WithoutPanel(collectors.AdHoc),
 	}
 	return collectors.Collector{
 		Name:   "docker/diskusage",

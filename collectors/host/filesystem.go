@@ -26,8 +26,8 @@ func Filesystem(t *target.Host) collectors.Collector {
 	c := filesystem{
 		hung:      &hung{asked: make(map[string]bool)},
 		target:    t,
-		size:      gauge("size_bytes", "Size of the file system."),
-		used:      gauge("used_bytes", "Bytes that are used."),
+		size:      gauge("size_bytes", "Size of the file system.").WithoutPanel(collectors.AdHoc),
+		used:      gauge("used_bytes", "Bytes that are used.").WithoutPanel(collectors.AdHoc),
 		available: gauge("available_bytes", "Bytes that a user without privileges can still write."),
 		ratio:     gauge("used_ratio", "Used share of the space available to users, as df counts it."),
 		inodes:    gauge("inodes_used_ratio", "Share of the file system's inodes that is used; absent where it has no fixed number."),

@@ -31,7 +31,7 @@ func Lines(t *target.Docker) collectors.Collector {
 		target:    t,
 		all:       counter("lines_total", "Lines that the service wrote."),
 		errors:    counter("errors_total", "Lines at the level of an error or above."),
-		plain:     counter("plain_lines_total", "Lines that are no JSON object."),
+		plain:     counter("plain_lines_total", "Lines that are no JSON object.").WithoutPanel(collectors.AdHoc),
 		templates: counter("error_messages_total", "Errors by their message, in which ids, numbers and addresses are folded; those that are not among the most frequent are under other.", "template"),
 		requests:  counter("requests_total", "Requests by their path, in which ids are folded; those that are not among the most frequent are under other.", "endpoint"),
 		slow:      counter("slow_requests_total", "Requests slower than the configured limit."),

@@ -26,7 +26,7 @@ func Audit(t *target.Packages) collectors.Collector {
 	c := audit{
 		target:     t,
 		vulnerable: gauge("vulnerabilities", "Number of known vulnerabilities by their level: critical, high, medium, low, or unknown where the report has none, as pip-audit's.", "level"),
-		fixable:    gauge("vulnerabilities_fixable", "Number of them that a newer version of the package does not have."),
+		fixable:    gauge("vulnerabilities_fixable", "Number of them that a newer version of the package does not have.").WithoutPanel(collectors.AdHoc),
 		reported:   gauge("report_timestamp_seconds", "When the report was made; vulnerabilities that were found later are not in it."),
 	}
 	return collectors.Collector{

@@ -17,7 +17,7 @@ func Database(t *target.Postgres) collectors.Collector {
 	c := database{
 		target:   t,
 		ages:     [2]*collectors.Metric{gauge("database_freeze_age_xids", "Age of the oldest transaction that may still be in the database; the server refuses writes near 2 billion.", "database"), gauge("database_multixact_age", "Age of the oldest multixact, the lock of several transactions on a row, that may still be in the database; the server refuses writes near 2 billion.", "database")},
-		since:    gauge("database_statistics_reset_timestamp_seconds", "When the cumulative statistics of the database were last reset; absent when never, or when a crash emptied them.", "database"),
+		since:    gauge("database_statistics_reset_timestamp_seconds", "When the cumulative statistics of the database were last reset; absent when never, or when a crash emptied them.", "database").WithoutPanel(collectors.AdHoc),
 		checksum: counter("database_checksum_failures_total", "Pages with a wrong checksum; absent without data checksums.", "database"),
 		counters: [13]*collectors.Metric{
 			counter("database_commits_total", "Transactions that were committed.", "database"),
@@ -29,10 +29,10 @@ func Database(t *target.Postgres) collectors.Collector {
 			counter("database_rows_inserted_total", "Rows that were inserted.", "database"),
 			counter("database_rows_updated_total", "Rows that were updated.", "database"),
 			counter("database_rows_deleted_total", "Rows that were deleted.", "database"),
-			counter("database_temporary_files_total", "Bytes of temporary files, written when work_mem was too small for a sort or a hash.", "database"),
+			counter("database_temporary_files_total", "Bytes of temporary files, written when work_mem was too small for a sort or a hash.", "database").WithoutPanel(collectors.AdHoc),
 			counter("database_temporary_bytes_total", "Bytes in such files.", "database"),
 			counter("database_deadlocks_total", "Deadlocks; the server aborts one transaction of each.", "database"),
-			counter("database_conflicts_total", "Statements on a standby that were cancelled because they blocked replication.", "database"),
+			counter("database_conflicts_total", "Statements on a standby that were cancelled because they blocked replication.", "database").WithoutPanel(collectors.AdHoc),
 		},
 	}
 	return collectors.Collector{

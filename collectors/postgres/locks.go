@@ -30,7 +30,7 @@ func Locks(t *target.Postgres) collectors.Collector {
 		target:  t,
 		held:    gauge("locks", "Number of locks, by their mode and whether they are held or waited for; the database is empty where a lock belongs to none.", "database", "mode", "state"),
 		blocked: gauge("blocking_sessions_blocked", "Number of sessions blocked by sessions of this kind, which do not wait themselves.", blocker...),
-		longest: gauge("blocking_longest_wait_seconds", "Duration of the longest of these waits.", blocker...),
+		longest: gauge("blocking_longest_wait_seconds", "Duration of the longest of these waits.", blocker...).WithoutPanel(collectors.AdHoc),
 	}
 	return collectors.Collector{
 		Name:   "postgres/locks",

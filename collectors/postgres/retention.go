@@ -20,7 +20,7 @@ func Retention(t *target.Postgres) collectors.Collector {
 	c := retention{
 		target:   t,
 		rows:     gauge("retention_rows", "Estimated number of rows that are older than the table's archive says.", "database", "schema", "table"),
-		archived: gauge("archived_rows", "Estimated number of rows that the archive of the table holds, where that is a table of the same database.", "database", "schema", "table"),
+		archived: gauge("archived_rows", "Estimated number of rows that the archive of the table holds, where that is a table of the same database.", "database", "schema", "table").WithoutPanel(collectors.AdHoc),
 	}
 	return collectors.Collector{
 		Name:   "postgres/retention",

@@ -37,13 +37,13 @@ func WAL(t *target.Postgres) collectors.Collector {
 		target:       t,
 		written:      counter("wal_written_bytes_total", "Bytes of write-ahead log that were written; on a standby, that were replayed."),
 		folder:       gauge("wal_size_bytes", "Size of the write-ahead log that the server retains."),
-		archived:     counter("wal_archived_total", "Files of the write-ahead log that were archived; absent when nothing is archived."),
-		failed:       counter("wal_archive_failures_total", "Attempts to archive a file that failed; absent when nothing is archived."),
-		lastArchived: gauge("wal_last_archived_timestamp_seconds", "When a file was last archived; absent when never."),
+		archived:     counter("wal_archived_total", "Files of the write-ahead log that were archived; absent when nothing is archived.").WithoutPanel(collectors.AdHoc),
+		failed:       counter("wal_archive_failures_total", "Attempts to archive a file that failed; absent when nothing is archived.").WithoutPanel(collectors.AdHoc),
+		lastArchived: gauge("wal_last_archived_timestamp_seconds", "When a file was last archived; absent when never.").WithoutPanel(collectors.AdHoc),
 		failing:      gauge("wal_archive_failing", "1 when the last attempt to archive a file failed, else 0; absent when nothing is archived."),
 		checkpoints:  counter("checkpoints_total", "Checkpoints by cause: timed (checkpoint_timeout), or requested (max_wal_size or a command).", "cause"),
 		seconds:      counter("checkpoint_seconds_total", "Time spent in checkpoints, by phase: write or sync.", "phase"),
-		buffers:      counter("checkpoint_blocks_total", "Blocks that checkpoints wrote."),
+		buffers:      counter("checkpoint_blocks_total", "Blocks that checkpoints wrote.").WithoutPanel(collectors.AdHoc),
 	}
 	return collectors.Collector{
 		Name:   "postgres/wal",

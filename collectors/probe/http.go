@@ -25,11 +25,11 @@ func HTTP(t *target.Probe) collectors.Collector {
 	c := probe{
 		target:    t,
 		healthy:   gauge("healthy", "1 when the service answered with the status that is expected, 0 when it did not or did not answer."),
-		status:    gauge("http_status", "HTTP status of the response; absent without a response."),
+		status:    gauge("http_status", "HTTP status of the response; absent without a response.").WithoutPanel(collectors.AdHoc),
 		duration:  gauge("duration_seconds", "Response time to the last byte; absent when there was no response."),
-		first:     gauge("first_byte_seconds", "Response time to the first byte; absent when there was no response."),
+		first:     gauge("first_byte_seconds", "Response time to the first byte; absent when there was no response.").WithoutPanel(collectors.AdHoc),
 		expiry:    gauge("tls_expiry_timestamp_seconds", "Earliest expiry in the certificate chain of the service; absent without TLS."),
-		redirects: gauge("redirects", "Number of redirects before the response; absent without a response."),
+		redirects: gauge("redirects", "Number of redirects before the response; absent without a response.").WithoutPanel(collectors.AdHoc),
 	}
 	return collectors.Collector{
 		Name:   "probe/http",

@@ -15,14 +15,14 @@ func Clients(t *target.Redis) collectors.Collector {
 		fields: []field{
 			{"connected_clients", gauge("clients", "Number of connected clients, without replicas.")},
 			{"blocked_clients", gauge("clients_blocked", "Number of clients that wait in a blocking command.")},
-			{"maxclients", gauge("clients_max", "Maximum number of connections (maxclients).")},
-			{"client_recent_max_output_buffer", gauge("client_output_buffer_max_bytes", "The largest of the clients' output buffers.")},
-			{"total_connections_received", counter("connections_total", "Connections that were accepted.")},
+			{"maxclients", gauge("clients_max", "Maximum number of connections (maxclients).").WithoutPanel(collectors.AdHoc)},
+			{"client_recent_max_output_buffer", gauge("client_output_buffer_max_bytes", "The largest of the clients' output buffers.").WithoutPanel(collectors.AdHoc)},
+			{"total_connections_received", counter("connections_total", "Connections that were accepted.").WithoutPanel(collectors.AdHoc)},
 			{"rejected_connections", counter("connections_rejected_total", "Connections that were refused because maxclients was reached.")},
-			{"total_commands_processed", counter("commands_total", "Commands that were processed.")},
-			{"total_net_input_bytes", counter("network_received_bytes_total", "Bytes that clients sent.")},
-			{"total_net_output_bytes", counter("network_sent_bytes_total", "Bytes that were sent to clients.")},
-			{"total_error_replies", counter("error_replies_total", "Commands that were answered with an error.")},
+			{"total_commands_processed", counter("commands_total", "Commands that were processed.").WithoutPanel(collectors.AdHoc)},
+			{"total_net_input_bytes", counter("network_received_bytes_total", "Bytes that clients sent.").WithoutPanel(collectors.AdHoc)},
+			{"total_net_output_bytes", counter("network_sent_bytes_total", "Bytes that were sent to clients.").WithoutPanel(collectors.AdHoc)},
+			{"total_error_replies", counter("error_replies_total", "Commands that were answered with an error.").WithoutPanel(collectors.AdHoc)},
 		},
 	}
 	return collectors.Collector{

@@ -25,7 +25,7 @@ func Commands(t *target.Redis) collectors.Collector {
 		target:   t,
 		calls:    counter("command_calls_total", "Executions of the command.", "command"),
 		seconds:  counter("command_seconds_total", "Execution time of the command.", "command"),
-		failures: counter("command_failures_total", "Times that the command was refused or failed; absent before Redis 6.2.", "command"),
+		failures: counter("command_failures_total", "Times that the command was refused or failed; absent before Redis 6.2.", "command").WithoutPanel(collectors.AdHoc),
 		latency:  &collectors.Metric{Name: "upkeep_redis_command_duration_seconds", Type: collectors.Histogram, Help: "Latency of the command; absent before Redis 7.0.", Labels: []string{"server", "command"}},
 	}
 	return collectors.Collector{

@@ -18,8 +18,8 @@ func Server(t *target.Redis) collectors.Collector {
 	c := server{
 		target: t,
 		up:     &collectors.Metric{Name: "upkeep_redis_up", Type: collectors.Gauge, Help: "1 when the server answers a question, 0 when it does not.", Labels: []string{"server"}},
-		info:   &collectors.Metric{Name: "upkeep_redis_info", Type: collectors.Gauge, Help: "1, with the version of the server as a label.", Labels: []string{"server", "version"}},
-		start:  &collectors.Metric{Name: "upkeep_redis_start_timestamp_seconds", Type: collectors.Gauge, Help: "When the server was started.", Labels: []string{"server"}},
+		info:   &collectors.Metric{Name: "upkeep_redis_info", Type: collectors.Gauge, Help: "1, with the version of the server as a label.", Labels: []string{"server", "version"}, NoPanel: collectors.AdHoc},
+		start:  &collectors.Metric{Name: "upkeep_redis_start_timestamp_seconds", Type: collectors.Gauge, Help: "When the server was started.", Labels: []string{"server"}, NoPanel: collectors.AdHoc},
 	}
 	return collectors.Collector{
 		Name:   "redis/server",

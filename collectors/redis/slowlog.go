@@ -20,9 +20,9 @@ const slowlogLength = 128
 func Slowlog(t *target.Redis) collectors.Collector {
 	c := &slowlog{
 		target:  t,
-		length:  gauge("slowlog_length", "Number of entries that the slow log holds now."),
+		length:  gauge("slowlog_length", "Number of entries that the slow log holds now.").WithoutPanel(collectors.AdHoc),
 		entries: counter("slowlog_entries_total", "Commands that took longer than slowlog-log-slower-than, by the command without its arguments. Those that were gone from the log before they were read are under other.", "command"),
-		seconds: counter("slowlog_seconds_total", "Time that these commands took.", "command"),
+		seconds: counter("slowlog_seconds_total", "Time that these commands took.", "command").WithoutPanel(collectors.AdHoc),
 		last:    -1,
 		shapes:  make(map[string]*shape),
 	}

@@ -167,88 +167,17 @@ func scraped(name string) bool {
 	return name == "up" || strings.HasPrefix(name, "http_request")
 }
 
-// unused says which metrics are in no rule and no panel, and why they are there.
+// unused returns why some of upkeep's metrics about itself are in no rule or panel.
 func unused() map[string]string {
-	reasons := map[string]string{
-		"upkeep_collector_last_success_timestamp_seconds":      "the age of an answer, for rules of one's own",
-		"upkeep_collector_beyond_limit":                        "the log reports it",
-		"upkeep_config_last_reload_success":                    "for users' own rules; a reload returns the answer",
-		"upkeep_schedule_query_failures_total":                 "beside the gauge of the same, which has an alert",
-		"upkeep_postgres_statements_age_seconds":               "a schedule asks it whether a month is over",
-		"upkeep_postgres_connections_max":                      "beside the ratio, which is in rule and panel",
-		"upkeep_redis_snapshot_last_success_timestamp_seconds": "as a moment what the age is as a span",
+	return map[string]string{
+		"upkeep_collector_last_success_timestamp_seconds":     "the age of an answer, for rules of one's own",
+		"upkeep_collector_beyond_limit":                       "the log reports it",
+		"upkeep_collector_samples":                            collectors.AdHoc,
+		"upkeep_config_last_reload_success":                   "for users' own rules; a reload returns the answer",
+		"upkeep_config_last_reload_success_timestamp_seconds": collectors.AdHoc,
+		"upkeep_schedule_query_failures_total":                "beside the gauge of the same, which has an alert",
 	}
-	for name := range strings.FieldsSeq(adHoc) {
-		reasons[name] = "for questions that a person asks"
-	}
-	return reasons
 }
-
-// adHoc are the metrics that a person asks for when a panel is not enough.
-const adHoc = `
-upkeep_backup_last_duration_seconds
-upkeep_collector_samples
-upkeep_config_last_reload_success_timestamp_seconds
-upkeep_docker_container_info
-upkeep_docker_container_start_timestamp_seconds
-upkeep_docker_container_state
-upkeep_docker_disk_objects
-upkeep_host_filesystem_size_bytes
-upkeep_host_filesystem_used_bytes
-upkeep_logs_plain_lines_total
-upkeep_packages_vulnerabilities_fixable
-upkeep_postgres_archived_rows
-upkeep_postgres_blocking_longest_wait_seconds
-upkeep_postgres_checkpoint_blocks_total
-upkeep_postgres_database_conflicts_total
-upkeep_postgres_database_statistics_reset_timestamp_seconds
-upkeep_postgres_database_temporary_files_total
-upkeep_postgres_in_recovery
-upkeep_postgres_index_usage_since_timestamp_seconds
-upkeep_postgres_info
-upkeep_postgres_setting_bytes
-upkeep_postgres_setting_seconds
-upkeep_postgres_slot_active
-upkeep_postgres_slot_age_xids
-upkeep_postgres_start_timestamp_seconds
-upkeep_postgres_statement_blocks_hit_total
-upkeep_postgres_statement_rows_total
-upkeep_postgres_statement_temporary_blocks_total
-upkeep_postgres_statement_wal_bytes_total
-upkeep_postgres_table_last_analyze_timestamp_seconds
-upkeep_postgres_table_multixact_age
-upkeep_postgres_wal_archive_failures_total
-upkeep_postgres_wal_archived_total
-upkeep_postgres_wal_last_archived_timestamp_seconds
-upkeep_probe_first_byte_seconds
-upkeep_probe_http_status
-upkeep_probe_redirects
-upkeep_redis_aof_rewrite_ok
-upkeep_redis_client_output_buffer_max_bytes
-upkeep_redis_clients_max
-upkeep_redis_command_failures_total
-upkeep_redis_commands_total
-upkeep_redis_connections_total
-upkeep_redis_error_replies_total
-upkeep_redis_evicted_keys_total
-upkeep_redis_expired_keys_total
-upkeep_redis_full_syncs_total
-upkeep_redis_info
-upkeep_redis_is_replica
-upkeep_redis_memory_peak_bytes
-upkeep_redis_memory_rss_ratio
-upkeep_redis_network_received_bytes_total
-upkeep_redis_network_sent_bytes_total
-upkeep_redis_primary_silent_seconds
-upkeep_redis_primary_sync_in_progress
-upkeep_redis_replica_lag_seconds
-upkeep_redis_replicas
-upkeep_redis_slowlog_length
-upkeep_redis_slowlog_seconds_total
-upkeep_redis_snapshot_duration_seconds
-upkeep_redis_snapshot_in_progress
-upkeep_redis_start_timestamp_seconds
-`
 
 func TestEveryMetricIsUsedOrSaysWhyNot(t *testing.T) {
 	read := make(map[string]bool)
@@ -261,9 +190,13 @@ func TestEveryMetricIsUsedOrSaysWhyNot(t *testing.T) {
 			}
 		}
 	}
-	for name := range all {
-		if _, excused := unused()[name]; read[name] == excused {
-			t.Errorf("%s is in a rule or panel: %v; has a reason not to be: %v", name, read[name], excused)
+	for name, m := range all {
+		why := m.NoPanel
+		if why == "" {
+			why = unused()[name]
+		}
+		if read[name] == (why != "") {
+			t.Errorf("%s is in a rule or panel: %v; has a reason not to be, its NoPanel: %q", name, read[name], why)
 		}
 	}
 	for name := range unused() {
