@@ -19,6 +19,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/ai-micro-service/upkeep/internal/dev/tree"
 )
 
 func main() {
@@ -73,7 +75,7 @@ func try(ctx context.Context, root string, m mutant) (string, error) {
 		return "", err
 	}
 	defer func() { _ = os.RemoveAll(dir) }() // only room is lost
-	if err := copyTree(ctx, root, dir); err != nil {
+	if err := tree.Copy(ctx, root, dir); err != nil {
 		return "", err
 	}
 	if err := patch(dir, m); err != nil {
@@ -116,35 +118,4 @@ func patch(dir string, m mutant) error {
 		return fmt.Errorf("%s has %d times %q, want once: the list of mutants is old", m.file, n, m.search)
 	}
 	return os.WriteFile(path, []byte(strings.Replace(string(text), m.search, m.replace, 1)), 0o600) //nolint:gosec // of the list
-}
-
-// copyTree copies what git knows, and what it would be asked to know.
-func copyTree(ctx context.Context, root, dir string) error {
-	list := exec.CommandContext(ctx, "git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
-	list.Dir = root
-	names, err := list.Output()
-	if err != nil {
-		return fmt.Errorf("git ls-files: %w", err)
-	}
-	for name := range strings.SplitSeq(strings.TrimSuffix(string(names), "\x00"), "\x00") {
-		text, err := os.ReadFile(filepath.Join(root, name))
-		if errors.Is(err, os.ErrNotExist) {
-			continue // removed, and not committed
-		}
-		if err != nil {
-			return err
-		}
-		info, err := os.Stat(filepath.Join(root, name))
-		if err != nil {
-			return err
-		}
-		to := filepath.Join(dir, name)
-		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
-			return err
-		}
-		if err := os.WriteFile(to, text, info.Mode().Perm()); err != nil { //nolint:gosec // of git's list
-			return err
-		}
-	}
-	return nil
 }
