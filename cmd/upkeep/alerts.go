@@ -66,7 +66,8 @@ func printAlerts(w io.Writer, all []remediate.Incident) error {
 		for _, name := range []string{"alertname", "severity", "job", "instance"} {
 			delete(on, name)
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", visible(e.Alert.Labels["severity"]), visible(e.Name()), e.Opened.Local().Format(time.DateTime), journal.Subject(on), visible(e.Alert.Annotations["summary"]))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", visible(e.Alert.Labels["severity"]), visible(e.Name()),
+			e.Opened.Local().Format(time.DateTime), journal.Subject(on), visible(e.Alert.Annotations["summary"]))
 	}
 	return t.Flush()
 }

@@ -12,23 +12,28 @@ import (
 
 func approveCommand() *cobra.Command {
 	var plan string
-	cmd, c := answerCommand("approve", "Approve the plan of a run that awaits approval", func(run console.Stopped) string {
-		return fmt.Sprintf("plan %s of run %d is approved; the run makes the plan again and acts if it is unchanged", run.Plan.Question(), run.ID)
-	})
+	cmd, c := answerCommand("approve", "Approve the plan of a run that awaits approval",
+		func(run console.Stopped) string {
+			return fmt.Sprintf("plan %s of run %d is approved; the run makes the plan again and acts if it is unchanged",
+				run.Plan.Question(), run.ID)
+		})
 	cmd.Long = `Approve the plan of a run that awaits approval. The approval is for this plan only: upkeep
 makes the plan again before it acts, and if the target has changed it asks again. The
 approval is valid for the time that the policy sets (answer, a day by default); within
 that time the run may wait for its window or its turn.`
-	cmd.Example = "  upkeep show 7                              # what it would do\n  upkeep approve 7 --plan f697f1b4d6e8ce90   # approve this plan"
-	cmd.Flags().StringVar(&plan, "plan", "", "the plan that you approve, as printed by upkeep show (default: the current plan)")
+	cmd.Example = "  upkeep show 7                              # what it would do\n  upkeep approve 7 --plan " +
+		"f697f1b4d6e8ce90   # approve this plan"
+	cmd.Flags().StringVar(&plan, "plan", "",
+		"the plan that you approve, as printed by upkeep show (default: the current plan)")
 	c.answer = func() console.Answer { return console.Answer{Plan: plan} }
 	return cmd
 }
 
 func rejectCommand() *cobra.Command {
-	cmd, c := answerCommand("reject", "Reject the plan of a run that awaits approval", func(run console.Stopped) string {
-		return fmt.Sprintf("run %d is rejected", run.ID)
-	})
+	cmd, c := answerCommand("reject", "Reject the plan of a run that awaits approval",
+		func(run console.Stopped) string {
+			return fmt.Sprintf("run %d is rejected", run.ID)
+		})
 	cmd.Long = `Reject the plan of a run that awaits approval. The run ends, and the policy tries no other
 step for this incident. When the alert fires again, the policy asks again.`
 	cmd.Example = "  upkeep reject 7 --why 'the shop opens in an hour'"
@@ -39,7 +44,8 @@ step for this incident. When the alert fires again, the policy asks again.`
 func cancelCommand() *cobra.Command {
 	cmd, c := answerCommand("cancel", "Cancel a run, also in the middle of a step", func(run console.Stopped) string {
 		if run.Waits != "" {
-			return fmt.Sprintf("run %d is being cancelled and has not ended yet: %s; see its result with: upkeep show %d", run.ID, run.Waits, run.ID)
+			return fmt.Sprintf("run %d is being cancelled and has not ended yet: %s; see its result with: upkeep "+
+				"show %d", run.ID, run.Waits, run.ID)
 		}
 		return fmt.Sprintf("run %d is cancelled; its state is %s: %s", run.ID, run.State, run.Why)
 	})
@@ -68,7 +74,8 @@ func answerCommand(verb, short string, done func(console.Stopped) string) (*cobr
 			a := c.answer()
 			a.By = whoami()
 			var run console.Stopped
-			if err := c.do(cmd.Context(), http.MethodPost, "/runs/"+url.PathEscape(args[0])+"/"+verb, a, &run); err != nil {
+			if err := c.do(cmd.Context(), http.MethodPost, "/runs/"+url.PathEscape(args[0])+"/"+verb, a,
+				&run); err != nil {
 				return err
 			}
 			if c.json {

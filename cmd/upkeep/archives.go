@@ -93,7 +93,8 @@ func archives(ctx context.Context, w io.Writer, file string, verify bool) error 
 
 // list prints the objects of one archive and returns what is wrong with those that
 // the database relies on.
-func list(ctx context.Context, w io.Writer, p *target.Postgres, a target.Archive, verify bool) (wrong []error, err error) {
+func list(ctx context.Context, w io.Writer, p *target.Postgres, a target.Archive, verify bool) (wrong []error,
+	err error) {
 	db, err := p.Database(a.Database)
 	if err != nil {
 		return nil, err
@@ -160,8 +161,10 @@ func systemOf(ctx context.Context, s depot.Store, name string) string {
 	return p.System
 }
 
-func line(w io.Writer, p *target.Postgres, a target.Archive, rows string, size int64, oldest, newest, state, object string) {
-	fmt.Fprintf(w, "%s\t%q\t%s\t%s\t%s\t%s\t%s\t%s\n", p.Name, a.Schema+"."+a.Table, rows, remediate.Quantity("_bytes", float64(size)), oldest, newest, state, object)
+func line(w io.Writer, p *target.Postgres, a target.Archive, rows string, size int64, oldest, newest, state,
+	object string) {
+	fmt.Fprintf(w, "%s\t%q\t%s\t%s\t%s\t%s\t%s\t%s\n", p.Name, a.Schema+"."+a.Table, rows,
+		remediate.Quantity("_bytes", float64(size)), oldest, newest, state, object)
 }
 
 // check reads an object and says what is wrong with it. Rows is how many it should

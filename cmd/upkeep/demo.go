@@ -30,7 +30,8 @@ The console runs until Ctrl-C, or with --once until every alert is resolved.`,
 		},
 	}
 	cmd.Flags().BoolVar(&o.Once, "once", false, "exit with status 0 when every alert is resolved")
-	cmd.Flags().DurationVar(&o.Timeout, "timeout", 3*time.Minute, "exit with status 1 if not every alert is resolved within this time")
+	cmd.Flags().DurationVar(&o.Timeout, "timeout", 3*time.Minute,
+		"exit with status 1 if not every alert is resolved within this time")
 	cmd.Flags().StringVar(&o.Listen, "listen", "127.0.0.1:0", "address of the console")
 	cmd.Flags().BoolVar(&verbose, "verbose", false, "print upkeep's own log too")
 	return cmd

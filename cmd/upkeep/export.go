@@ -37,7 +37,8 @@ func exportCommand() *cobra.Command {
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&external, "external-url", "", "external URL of upkeep, used for runbook_url in the rules (default: the pages on GitHub)")
+	cmd.Flags().StringVar(&external, "external-url", "",
+		"external URL of upkeep, used for runbook_url in the rules (default: the pages on GitHub)")
 	return cmd
 }
 

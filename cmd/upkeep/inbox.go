@@ -52,7 +52,8 @@ func showInbox(cmd *cobra.Command, c client, limit int) error {
 		return err
 	}
 	list := inboxList{Incidents: s.Incidents}
-	if err := c.do(cmd.Context(), http.MethodGet, fmt.Sprintf("/dead-letters?limit=%d", limit), nil, &list.DeadLetters); err != nil {
+	if err := c.do(cmd.Context(), http.MethodGet, fmt.Sprintf("/dead-letters?limit=%d", limit), nil,
+		&list.DeadLetters); err != nil {
 		return err
 	}
 	if c.json {
@@ -75,7 +76,8 @@ func printInbox(w io.Writer, list inboxList, now time.Time) error {
 				labels[name] = value
 			}
 		}
-		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%s\n", e.ID, e.Opened.Local().Format(time.DateTime), visible(e.Name()), e.Alert.Source, journal.Subject(labels), held(e, now))
+		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%s\n", e.ID, e.Opened.Local().Format(time.DateTime), visible(e.Name()),
+			e.Alert.Source, journal.Subject(labels), held(e, now))
 	}
 	fmt.Fprintln(t)
 	if len(list.DeadLetters) == 0 {
@@ -84,7 +86,8 @@ func printInbox(w io.Writer, list inboxList, now time.Time) error {
 		fmt.Fprintln(t, "DEAD LETTER\tRECEIVED\tFROM\tBY\tSTATUS\tBYTES\tWHY")
 	}
 	for _, l := range list.DeadLetters {
-		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%d\t%d\t%s\n", l.ID, l.Received.Local().Format(time.DateTime), l.Source, visible(l.Remote), l.Status, l.Size, visible(l.Error))
+		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%d\t%d\t%s\n", l.ID, l.Received.Local().Format(time.DateTime), l.Source,
+			visible(l.Remote), l.Status, l.Size, visible(l.Error))
 	}
 	return t.Flush()
 }
@@ -114,7 +117,8 @@ func showLetter(cmd *cobra.Command, c client, id string) error {
 }
 
 func printLetter(w io.Writer, l remediate.DeadLetter) {
-	fmt.Fprintf(w, "dead letter %d: answered with %d\n  why       %s\n  received  %s\n  from      %s, %s\n", l.ID, l.Status, visible(l.Error), l.Received.Local().Format(time.DateTime), l.Source, visible(l.Remote))
+	fmt.Fprintf(w, "dead letter %d: answered with %d\n  why       %s\n  received  %s\n  from      %s, %s\n", l.ID,
+		l.Status, visible(l.Error), l.Received.Local().Format(time.DateTime), l.Source, visible(l.Remote))
 	fmt.Fprintf(w, "  body      %d bytes", l.Size)
 	if int64(len(l.Body)) < l.Size {
 		fmt.Fprintf(w, ", of which the first %d are here", len(l.Body))

@@ -49,7 +49,8 @@ the command names each case and exits with status 1: review those before you let
 	return cmd
 }
 
-func checkJournal(verb, short, long string, here func(context.Context, *journal.Journal) (console.Check, error), good func(console.Check) string) *cobra.Command {
+func checkJournal(verb, short, long string, here func(context.Context, *journal.Journal) (console.Check, error),
+	good func(console.Check) string) *cobra.Command {
 	var c client
 	var file string
 	cmd := &cobra.Command{
@@ -91,7 +92,8 @@ func checkJournal(verb, short, long string, here func(context.Context, *journal.
 }
 
 // inStore opens the store of a configuration and lets check read its journal.
-func inStore(ctx context.Context, file string, check func(context.Context, *journal.Journal) (console.Check, error)) (k console.Check, err error) {
+func inStore(ctx context.Context, file string, check func(context.Context, *journal.Journal) (console.Check,
+	error)) (k console.Check, err error) {
 	conf, err := config.Load(file, app.Known())
 	if err != nil {
 		return k, err

@@ -85,7 +85,8 @@ func (o logsTop) run(ctx context.Context, w io.Writer, args []string, configured
 	faults := []error{err}
 	for name, s := range sources {
 		f := s.fields
-		r, err := logs.Analyze(ctx, s.files, logs.Options{Fields: logs.Fields{Level: f.Level, Message: f.Message, Path: f.Path, Duration: f.Duration}, Slow: f.Slow, Since: moment})
+		r, err := logs.Analyze(ctx, s.files, logs.Options{Fields: logs.Fields{Level: f.Level, Message: f.Message,
+			Path: f.Path, Duration: f.Duration}, Slow: f.Slow, Since: moment})
 		if err != nil {
 			faults = append(faults, err)
 		}
@@ -115,7 +116,8 @@ func (o logsTop) sources(ctx context.Context, args []string, configured bool) (m
 		return nil, err
 	}
 	if len(c.Targets.Docker) == 0 {
-		return nil, fmt.Errorf("%s names no Docker engine under targets.docker; name log files instead: upkeep logs top FILE", o.config)
+		return nil, fmt.Errorf("%s names no Docker engine under targets.docker; name log files instead: upkeep logs "+
+			"top FILE", o.config)
 	}
 	if len(args) > 0 {
 		return map[string]source{"logs": {c.Targets.Docker[0].Logs, args}}, nil

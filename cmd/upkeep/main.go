@@ -28,8 +28,9 @@ func main() {
 // command returns the command line, whole.
 func command() *cobra.Command {
 	root := &cobra.Command{
-		Use:   "upkeep",
-		Short: "Sees what PostgreSQL, Redis and their hosts need, decides when it matters, acts safely, and shows that it helped",
+		Use: "upkeep",
+		Short: "Sees what PostgreSQL, Redis and their hosts need, decides when it matters, acts safely, and shows " +
+			"that it helped",
 		Long: `upkeep watches PostgreSQL, Redis, Docker and their hosts, fires alerts when something
 needs care, takes the action that a policy names, and measures whether it helped.
 
@@ -46,12 +47,16 @@ need the write token if one is configured (web.token_file).`,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 		Version:           buildVersion(),
 	}
-	root.AddGroup(&cobra.Group{ID: "here", Title: "Run upkeep:"}, &cobra.Group{ID: "there", Title: "Ask a running upkeep:"})
-	for _, c := range []*cobra.Command{serveCommand(), checkCommand(), notifyCommand(), demoCommand(), exportCommand(), logsCommand(), archivesCommand(), rightsCommand()} {
+	root.AddGroup(&cobra.Group{ID: "here", Title: "Run upkeep:"},
+		&cobra.Group{ID: "there", Title: "Ask a running upkeep:"})
+	for _, c := range []*cobra.Command{serveCommand(), checkCommand(), notifyCommand(), demoCommand(), exportCommand(),
+		logsCommand(), archivesCommand(), rightsCommand()} {
 		c.GroupID = "here"
 		root.AddCommand(c)
 	}
-	for _, c := range []*cobra.Command{statusCommand(), alertsCommand(), inboxCommand(), runsCommand(), showCommand(), scheduleCommand(), planCommand(), runCommand(), approveCommand(), rejectCommand(), cancelCommand(), pauseCommand(), resumeCommand(), policyCommand(), journalCommand()} {
+	for _, c := range []*cobra.Command{statusCommand(), alertsCommand(), inboxCommand(), runsCommand(), showCommand(),
+		scheduleCommand(), planCommand(), runCommand(), approveCommand(), rejectCommand(), cancelCommand(),
+		pauseCommand(), resumeCommand(), policyCommand(), journalCommand()} {
 		c.GroupID = "there"
 		root.AddCommand(c)
 	}

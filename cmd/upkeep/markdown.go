@@ -16,14 +16,17 @@ import (
 func markdown(w io.Writer, s console.RunDetails) {
 	r := s.Run
 	fmt.Fprintf(w, "# Run %d: %s is %s\n\n", r.ID, r.Request.Action, r.State)
-	fmt.Fprintf(w, "| | |\n| --- | --- |\n| on | %s |\n| asked for by | %s |\n", quoteCell(journal.Subject(r.Request.Subject)), quoteCell(r.Request.By))
+	fmt.Fprintf(w, "| | |\n| --- | --- |\n| on | %s |\n| asked for by | %s |\n",
+		quoteCell(journal.Subject(r.Request.Subject)), quoteCell(r.Request.By))
 	if r.Request.Policy != "" {
 		fmt.Fprintf(w, "| policy | %s, step %d |\n", quoteCell(r.Request.Policy), r.Request.Step+1)
 	}
 	if s.Lowers != "" {
-		fmt.Fprintf(w, "| `%s` | %s → %s, %s |\n", s.Lowers, quantity(s.Lowers, r.Before), quantity(s.Lowers, r.After), limit(s.Lowers, r.Request.Limit))
+		fmt.Fprintf(w, "| `%s` | %s → %s, %s |\n", s.Lowers, quantity(s.Lowers, r.Before), quantity(s.Lowers, r.After),
+			limit(s.Lowers, r.Request.Limit))
 	}
-	fmt.Fprintf(w, "| from, to | %s, %s (%s) |\n| outcome | %s |\n", stamp(r.Created), stamp(r.Changed), r.Changed.Sub(r.Created).Round(time.Millisecond), quoteCell(r.Why))
+	fmt.Fprintf(w, "| from, to | %s, %s (%s) |\n| outcome | %s |\n", stamp(r.Created), stamp(r.Changed),
+		r.Changed.Sub(r.Created).Round(time.Millisecond), quoteCell(r.Why))
 	if e := s.Incident; e != nil {
 		fmt.Fprintf(w, "\n## What was wrong\n\n%s since %s", quoteText(e.Name()), stamp(e.Opened))
 		if !e.Closed.IsZero() {
@@ -51,7 +54,9 @@ func markdown(w io.Writer, s console.RunDetails) {
 	for _, e := range s.Entries {
 		fmt.Fprintf(w, "| %s | %s | %s |\n", stamp(e.At), what(e), quoteCell(e.Why))
 	}
-	fmt.Fprintf(w, "\n## Questions for people\n\n- What did users notice, from when to when?\n- What was the cause, and what would have shown it earlier?\n- What will be changed so that it does not come back, who does it, and until when?\n")
+	fmt.Fprintf(w, "\n## Questions for people\n\n- What did users notice, from when to when?\n- What was the cause, "+
+		"and what would have shown it earlier?\n- What will be changed so that it does not come back, who does it, "+
+		"and until when?\n")
 }
 
 // people lists who said what to the run.

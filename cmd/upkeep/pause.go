@@ -16,9 +16,11 @@ func pauseCommand() *cobra.Command {
 	var reason string
 	var length time.Duration
 	cmd := &cobra.Command{
-		Use:     "pause SCOPE --reason WHY",
-		Short:   "Stop upkeep from acting: all, policy/NAME, action/NAME or target/NAME",
-		Long:    "Stop upkeep from acting: on everything, or on one policy/NAME, action/NAME or target/NAME.\nRunning steps are stopped where that leaves nothing behind, and continue when the pause ends.\nAll other runs wait. A pause survives a restart.",
+		Use:   "pause SCOPE --reason WHY",
+		Short: "Stop upkeep from acting: all, policy/NAME, action/NAME or target/NAME",
+		Long: "Stop upkeep from acting: on everything, or on one policy/NAME, action/NAME or " +
+			"target/NAME.\nRunning steps are stopped where that leaves nothing behind, and continue when the pause " +
+			"ends.\nAll other runs wait. A pause survives a restart.",
 		Example: "  upkeep pause all --reason 'release of the shop' --for 2h",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -36,7 +38,8 @@ func pauseCommand() *cobra.Command {
 			if !p.Until.IsZero() {
 				until = " until " + p.Until.Local().Format(time.DateTime)
 			}
-			_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s is paused%s; end it with: upkeep resume %s\n", p.Scope, until, p.Scope)
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s is paused%s; end it with: upkeep resume %s\n", p.Scope, until,
+				p.Scope)
 			return err
 		},
 	}
@@ -56,7 +59,8 @@ func resumeCommand() *cobra.Command {
 			var said struct {
 				Scope string `json:"scope"`
 			}
-			if err := c.do(cmd.Context(), http.MethodDelete, "/pauses?scope="+url.QueryEscape(args[0])+"&by="+url.QueryEscape(whoami()), nil, &said); err != nil {
+			if err := c.do(cmd.Context(), http.MethodDelete,
+				"/pauses?scope="+url.QueryEscape(args[0])+"&by="+url.QueryEscape(whoami()), nil, &said); err != nil {
 				return err
 			}
 			if c.json {

@@ -40,7 +40,8 @@ func planCommand() *cobra.Command {
 }
 
 func printPreview(w io.Writer, a console.Ask, p engine.Preview) {
-	fmt.Fprintf(w, "%s (%s) lowers %s, now %s, %s\n", a.Action, p.Risk, p.Lowers, quantity(p.Lowers, p.Before), limit(p.Lowers, p.Limit))
+	fmt.Fprintf(w, "%s (%s) lowers %s, now %s, %s\n", a.Action, p.Risk, p.Lowers, quantity(p.Lowers, p.Before),
+		limit(p.Lowers, p.Limit))
 	printPlan(w, p.Plan)
 	for _, r := range p.Refusals {
 		fmt.Fprintf(w, "\nwould not run now (%s): %s\n", r.Reason, r.Detail)

@@ -48,7 +48,8 @@ with ACL SETUSER upkeep >….`,
 		},
 	}
 	configFlag(cmd, &file)
-	cmd.Flags().StringVar(&role, "role", "", "role or user that upkeep logs in as (default: psql's variable role, or upkeep)")
+	cmd.Flags().StringVar(&role, "role", "",
+		"role or user that upkeep logs in as (default: psql's variable role, or upkeep)")
 	cmd.Flags().StringVar(&kind, "kind", "", "write only for this kind of target: postgres or redis")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "write JSON")
 	return cmd
@@ -127,7 +128,8 @@ func writeRights(w io.Writer, kinds []rights.Kind, role string, actions []remedi
 		text = rights.RedisLine(role, of(rights.Redis))
 	default:
 		line := strings.TrimSpace(rights.RedisLine(role, of(rights.Redis)))
-		text = rights.PostgresScript(role, of(rights.Postgres)) + "\n-- Redis, for its aclfile (--kind redis writes it alone):\n-- " + line + "\n"
+		text = rights.PostgresScript(role, of(rights.Postgres)) +
+			"\n-- Redis, for its aclfile (--kind redis writes it alone):\n-- " + line + "\n"
 	}
 	_, err := io.WriteString(w, text)
 	return err

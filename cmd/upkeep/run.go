@@ -21,9 +21,10 @@ func runCommand() *cobra.Command {
 	var c client
 	var detach bool
 	cmd := &cobra.Command{
-		Use:     "run ACTION key=value…",
-		Short:   "Run an action now, with the same guards, journal and verification as for an alert",
-		Long:    "Run an action now, with the same guards, journal and verification as for an alert.\nExits with status 0 when the run resolved the problem, else with 1.",
+		Use:   "run ACTION key=value…",
+		Short: "Run an action now, with the same guards, journal and verification as for an alert",
+		Long: "Run an action now, with the same guards, journal and verification as for an alert.\nExits with " +
+			"status 0 when the run resolved the problem, else with 1.",
 		Example: "  upkeep run postgres/reindex server=main database=admindb schema=public table=logs index=logs_pkey",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -25,7 +25,8 @@ func scheduleCommand() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var all console.Calendar
-			if err := c.do(cmd.Context(), http.MethodGet, fmt.Sprintf("/schedules?limit=%d", limit), nil, &all); err != nil {
+			if err := c.do(cmd.Context(), http.MethodGet, fmt.Sprintf("/schedules?limit=%d", limit), nil,
+				&all); err != nil {
 				return err
 			}
 			if c.json {
@@ -53,7 +54,8 @@ func printCalendar(w io.Writer, all console.Calendar) error {
 		fmt.Fprintln(t, "\nLAST\tZONE\tSCHEDULE\tRESULT\tRUNS\tWHY")
 	}
 	for _, h := range all.Last {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", clock(h.At), h.Zone, h.Schedule, h.Outcome, made(h.Runs), cmp.Or(h.Why, "–"))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", clock(h.At), h.Zone, h.Schedule, h.Outcome, made(h.Runs),
+			cmp.Or(h.Why, "–"))
 	}
 	return t.Flush()
 }

@@ -54,7 +54,8 @@ func printStory(w io.Writer, s console.RunDetails) {
 		fmt.Fprintf(w, "  policy  %s\n", r.Request.Policy)
 	}
 	if s.Lowers != "" {
-		fmt.Fprintf(w, "  %s: %s → %s, %s\n", s.Lowers, quantity(s.Lowers, r.Before), quantity(s.Lowers, r.After), limit(s.Lowers, r.Request.Limit))
+		fmt.Fprintf(w, "  %s: %s → %s, %s\n", s.Lowers, quantity(s.Lowers, r.Before), quantity(s.Lowers, r.After),
+			limit(s.Lowers, r.Request.Limit))
 	}
 	if e := s.Incident; e != nil {
 		fmt.Fprintf(w, "\nincident %d: %s since %s", e.ID, e.Name(), e.Opened.Local().Format(time.DateTime))

@@ -50,7 +50,8 @@ An incident that comes back within a day was not resolved for good.`,
 }
 
 func policyPromoteCommand() *cobra.Command {
-	cmd := resetCommand("promote", "Promote a demoted policy: it acts without approval again", "policy %s is promoted: it acts without approval again\n")
+	cmd := resetCommand("promote", "Promote a demoted policy: it acts without approval again",
+		"policy %s is promoted: it acts without approval again\n")
 	cmd.Long = `Promote a demoted policy: it acts without approval again, and its breaker is closed. Earlier
 runs no longer count for its success rate.`
 	cmd.Example = "  upkeep policy promote 'index bloat' --why 'the long transactions are gone'"
@@ -58,7 +59,8 @@ runs no longer count for its success rate.`
 }
 
 func policyCloseCommand() *cobra.Command {
-	cmd := resetCommand("close", "Close the breaker of a policy that was stopped after failed or useless runs", "the breaker of policy %s is closed\n")
+	cmd := resetCommand("close", "Close the breaker of a policy that was stopped after failed or useless runs",
+		"the breaker of policy %s is closed\n")
 	cmd.Long = `Close the breaker of a policy that was stopped after several failed or useless runs in a row.
 Its waiting runs continue at once. The failed runs still count for its success rate.`
 	cmd.Example = "  upkeep policy close 'index bloat' --why 'the disk has room again'"
@@ -76,7 +78,8 @@ func resetCommand(verb, short, done string) *cobra.Command {
 			var said struct {
 				Policy string `json:"policy"`
 			}
-			if err := c.do(cmd.Context(), http.MethodPost, "/policies/"+url.PathEscape(args[0])+"/"+verb, console.Answer{By: whoami(), Why: why}, &said); err != nil {
+			if err := c.do(cmd.Context(), http.MethodPost, "/policies/"+url.PathEscape(args[0])+"/"+verb,
+				console.Answer{By: whoami(), Why: why}, &said); err != nil {
 				return err
 			}
 			if c.json {

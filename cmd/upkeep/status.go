@@ -36,8 +36,10 @@ func statusCommand() *cobra.Command {
 
 func printStatus(w io.Writer, s console.Status) error {
 	for _, r := range s.Stuck {
-		fmt.Fprintf(w, "STUCK run %d: %s on %s is %s: %s. See upkeep show %d; cancel it with upkeep cancel %d --why …\n",
-			r.Run.ID, r.Run.Request.Action, journal.Subject(r.Run.Request.Subject), r.Run.State, r.Why, r.Run.ID, r.Run.ID)
+		fmt.Fprintf(w,
+			"STUCK run %d: %s on %s is %s: %s. See upkeep show %d; cancel it with upkeep cancel %d --why …\n",
+			r.Run.ID, r.Run.Request.Action, journal.Subject(r.Run.Request.Subject), r.Run.State, r.Why, r.Run.ID,
+			r.Run.ID)
 	}
 	for _, p := range s.Pauses {
 		fmt.Fprintf(w, "PAUSED %s by %s: %s\n", p.Scope, p.By, p.Reason)
@@ -46,13 +48,15 @@ func printStatus(w io.Writer, s console.Status) error {
 		}
 	}
 	for _, r := range s.Asked {
-		fmt.Fprintf(w, "AWAITING APPROVAL run %d: %s on %s. See upkeep show %d; then upkeep approve %d, or upkeep reject %d --why …\n", r.ID, r.Request.Action, journal.Subject(r.Request.Subject), r.ID, r.ID, r.ID)
+		fmt.Fprintf(w, "AWAITING APPROVAL run %d: %s on %s. See upkeep show %d; then upkeep approve %d, or upkeep "+
+			"reject %d --why …\n", r.ID, r.Request.Action, journal.Subject(r.Request.Subject), r.ID, r.ID, r.ID)
 	}
 	if len(s.Incidents) == 0 {
 		fmt.Fprintln(w, "No alert is firing.")
 	}
 	for _, e := range s.Incidents {
-		fmt.Fprintf(w, "FIRING %s since %s: %s\n", e.Name(), e.Opened.Local().Format(time.DateTime), e.Alert.Annotations["summary"])
+		fmt.Fprintf(w, "FIRING %s since %s: %s\n", e.Name(), e.Opened.Local().Format(time.DateTime),
+			e.Alert.Annotations["summary"])
 	}
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(t, "\nTARGET\tCOLLECTOR\tSAMPLES\tDURATION\tLAST RUN\tSTATE")
@@ -61,7 +65,8 @@ func printStatus(w io.Writer, s console.Status) error {
 		if k.At.IsZero() {
 			asked, state = "–", "not asked yet"
 		}
-		fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%s\t%s\n", k.Server, k.Collector, k.Samples, k.Took.Round(time.Millisecond), asked, state)
+		fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%s\t%s\n", k.Server, k.Collector, k.Samples, k.Took.Round(time.Millisecond),
+			asked, state)
 	}
 	return t.Flush()
 }

@@ -20,16 +20,21 @@ import (
 // Age reports how old the newest backup is, and when one was last restored.
 func Age(t *target.Backup) collectors.Collector {
 	gauge := func(name, help string) *collectors.Metric {
-		return &collectors.Metric{Name: "upkeep_backup_" + name, Type: collectors.Gauge, Help: help, Labels: []string{"server", "stanza"}}
+		return &collectors.Metric{Name: "upkeep_backup_" + name, Type: collectors.Gauge, Help: help,
+			Labels: []string{"server", "stanza"}}
 	}
 	c := age{
-		target:   t,
-		count:    &collectors.Metric{Name: "upkeep_backups", Type: collectors.Gauge, Help: "Number of existing backups.", Labels: []string{"server", "stanza"}},
-		last:     gauge("last_timestamp_seconds", "When the newest backup was finished; absent when no backup exists."),
-		size:     gauge("last_size_bytes", "Size of the newest backup; of pgBackRest, of what it would restore."),
-		duration: gauge("last_duration_seconds", "How long the newest backup took; known of pgBackRest only.").WithoutPanel(collectors.AdHoc),
-		ok:       gauge("last_ok", "1 when the newest backup looks valid without a restore: it is not empty, not much smaller than the one before, and pgBackRest reports no error for it. Else 0."),
-		verified: gauge("verified_timestamp_seconds", "When a backup was last restored and found good, as the configured file says; absent when never."),
+		target: t,
+		count: &collectors.Metric{Name: "upkeep_backups", Type: collectors.Gauge,
+			Help: "Number of existing backups.", Labels: []string{"server", "stanza"}},
+		last: gauge("last_timestamp_seconds", "When the newest backup was finished; absent when no backup exists."),
+		size: gauge("last_size_bytes", "Size of the newest backup; of pgBackRest, of what it would restore."),
+		duration: gauge("last_duration_seconds",
+			"How long the newest backup took; known of pgBackRest only.").WithoutPanel(collectors.AdHoc),
+		ok: gauge("last_ok", "1 when the newest backup looks valid without a restore: it is not empty, not "+
+			"much smaller than the one before, and pgBackRest reports no error for it. Else 0."),
+		verified: gauge("verified_timestamp_seconds",
+			"When a backup was last restored and found good, as the configured file says; absent when never."),
 	}
 	return collectors.Collector{
 		Name:   "backup/age",
@@ -82,13 +87,15 @@ func (c age) collect(ctx context.Context, w *collectors.Writer) error {
 	}
 	verified, known, err := restored(c.target)
 	if known && future(verified) {
-		known, err = false, fmt.Errorf("%s has the time %s, which is in the future", c.target.Verified, verified.UTC().Format(time.RFC3339))
+		known, err = false, fmt.Errorf("%s has the time %s, which is in the future", c.target.Verified,
+			verified.UTC().Format(time.RFC3339))
 	}
 	for _, s := range states {
 		set := func(m *collectors.Metric, v float64) { w.Set(m, v, c.target.Name, s.stanza) }
 		set(c.count, float64(s.count))
 		if s.count > 0 && future(s.at) {
-			err = errors.Join(err, fmt.Errorf("the newest backup of stanza %q has the time %s, which is in the future", s.stanza, s.at.UTC().Format(time.RFC3339)))
+			err = errors.Join(err, fmt.Errorf("the newest backup of stanza %q has the time %s, which is in the future",
+				s.stanza, s.at.UTC().Format(time.RFC3339)))
 		} else if s.count > 0 {
 			set(c.last, float64(s.at.UnixMilli())/1000)
 			set(c.size, s.size)

@@ -44,7 +44,8 @@ func ReadSeries(ctx context.Context, t *target.Backup) ([]Series, error) {
 			s := Series{Verified: verified}
 			for _, b := range i.Backup {
 				if b.Error == nil || !*b.Error {
-					s.Backups = append(s.Backups, Dated{fmt.Sprintf("stanza %s, backup %s", i.Name, b.Label), time.Unix(b.Timestamp.Stop, 0)})
+					s.Backups = append(s.Backups, Dated{fmt.Sprintf("stanza %s, backup %s", i.Name, b.Label),
+						time.Unix(b.Timestamp.Stop, 0)})
 				}
 			}
 			all = append(all, s)

@@ -59,7 +59,8 @@ func Postgres(t *testing.T, c func(*target.Postgres) collectors.Collector, file 
 
 func postgres(t *testing.T, address string) *target.Postgres {
 	t.Helper()
-	p, err := target.NewPostgres(target.PostgresConfig{Name: "s", URL: address, Password: func() (string, error) { return secret, nil }})
+	p, err := target.NewPostgres(target.PostgresConfig{Name: "s", URL: address,
+		Password: func() (string, error) { return secret, nil }})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,17 +11,27 @@ import (
 // Containers reports the state and the health of each container.
 func Containers(t *target.Docker) collectors.Collector {
 	c := containers{
-		target:    t,
-		up:        gauge("up", "1 when the engine answers, 0 when it does not."),
-		info:      gauge("container_info", "1, with the Compose service and project of the container and its image.", "container", "service", "project", "image").WithoutPanel(collectors.AdHoc),
-		state:     gauge("container_state", "1, with the state of the container: created, running, paused, restarting, removing, exited or dead.", "container", "state").WithoutPanel(collectors.AdHoc),
-		running:   gauge("container_running", "1 when the container runs, else 0.", "container"),
-		unhealthy: gauge("container_unhealthy", "1 when the container's health check fails, 0 when it succeeds or has not ended yet; absent without a health check.", "container"),
-		oom:       gauge("container_oom_killed", "1 when the container was ended the last time since its memory was used up, else 0.", "container"),
-		exit:      gauge("container_exit_code", "Exit code of the container; absent while it runs.", "container"),
-		restarts:  &collectors.Metric{Name: "upkeep_docker_container_restarts_total", Type: collectors.Counter, Help: "Restarts of the container by its restart policy.", Labels: []string{"server", "container"}},
-		started:   gauge("container_start_timestamp_seconds", "When the container was last started; absent if never.", "container").WithoutPanel(collectors.AdHoc),
-		image:     gauge("container_image_created_timestamp_seconds", "When the image of the container was built; absent when the engine does not know the image any more.", "container"),
+		target: t,
+		up:     gauge("up", "1 when the engine answers, 0 when it does not."),
+		info: gauge("container_info", "1, with the Compose service and project of the container and its image.",
+			"container", "service", "project", "image").WithoutPanel(collectors.AdHoc),
+		state: gauge("container_state",
+			"1, with the state of the container: created, running, paused, restarting, removing, exited or dead.",
+			"container", "state").WithoutPanel(collectors.AdHoc),
+		running: gauge("container_running", "1 when the container runs, else 0.", "container"),
+		unhealthy: gauge("container_unhealthy",
+			"1 when the container's health check fails, 0 when it succeeds or has not ended yet; absent without a "+
+				"health check.", "container"),
+		oom: gauge("container_oom_killed",
+			"1 when the container was ended the last time since its memory was used up, else 0.", "container"),
+		exit: gauge("container_exit_code", "Exit code of the container; absent while it runs.", "container"),
+		restarts: &collectors.Metric{Name: "upkeep_docker_container_restarts_total", Type: collectors.Counter,
+			Help: "Restarts of the container by its restart policy.", Labels: []string{"server", "container"}},
+		started: gauge("container_start_timestamp_seconds", "When the container was last started; absent if never.",
+			"container").WithoutPanel(collectors.AdHoc),
+		image: gauge("container_image_created_timestamp_seconds",
+			"When the image of the container was built; absent when the engine does not know the image any more.",
+			"container"),
 	}
 	return collectors.Collector{
 		Name:   "docker/containers",
@@ -32,7 +42,8 @@ Reads the list of containers, each of them, and the list of images. Rights: GET 
 the engine's socket; where that is too much, a proxy that lets only GET
 /containers, /images, /system/df and /version through. Cost: one question for each
 container. An engine that does not answer is the answer 0 of upkeep_docker_up.`,
-		Metrics: []*collectors.Metric{c.up, c.info, c.state, c.running, c.unhealthy, c.oom, c.exit, c.restarts, c.started, c.image},
+		Metrics: []*collectors.Metric{c.up, c.info, c.state, c.running, c.unhealthy, c.oom, c.exit, c.restarts,
+			c.started, c.image},
 		Every:   15 * time.Second,
 		Timeout: 10 * time.Second,
 		Limit:   1000,
@@ -56,7 +67,9 @@ func (c containers) collect(ctx context.Context, w *collectors.Writer) error {
 		return nil
 	}
 	w.Set(c.up, 1, name)
-	kept, rest := collectors.Largest(all, w.Limit(), func(k target.Container) float64 { return float64(k.Started.Unix()) })
+	kept,
+		rest := collectors.Largest(all, w.Limit(),
+		func(k target.Container) float64 { return float64(k.Started.Unix()) })
 	w.Cut(len(rest))
 	images, fault := c.target.ImageList(ctx, false)
 	built := make(map[string]int64, len(images))

@@ -17,10 +17,13 @@ import (
 // DiskUsage reports the engine's disk usage and its reclaimable part.
 func DiskUsage(t *target.Docker) collectors.Collector {
 	c := diskUsage{
-		target:      t,
-		size:        gauge("disk_used_bytes", "Bytes on disk of images, of what containers have written, of volumes, and of the build cache.", "type"),
-		reclaimable: gauge("disk_reclaimable_bytes", "Reclaimable bytes: not used by any container. For volumes this is data that may still be needed.", "type"),
-		objects:     gauge("disk_objects", "Number of images, containers, volumes, and entries of the build cache.", "type").WithoutPanel(collectors.AdHoc),
+		target: t,
+		size: gauge("disk_used_bytes",
+			"Bytes on disk of images, of what containers have written, of volumes, and of the build cache.", "type"),
+		reclaimable: gauge("disk_reclaimable_bytes",
+			"Reclaimable bytes: not used by any container. For volumes this is data that may still be needed.", "type"),
+		objects: gauge("disk_objects", "Number of images, containers, volumes, and entries of the build cache.",
+			"type").WithoutPanel(collectors.AdHoc),
 	}
 	return collectors.Collector{
 		Name:   "docker/diskusage",
@@ -59,7 +62,8 @@ const (
 // ReadDiskUsage returns what an engine keeps on disk by kind. It is asked for the
 // kinds that are named, or for all; one before API 1.42 looks at everything each time.
 func ReadDiskUsage(ctx context.Context, t *target.Docker, kinds ...string) (map[string]Usage, error) {
-	names := map[string]types.DiskUsageObject{KindImages: types.ImageObject, KindContainers: types.ContainerObject, KindVolumes: types.VolumeObject, KindBuildCache: types.BuildCacheObject}
+	names := map[string]types.DiskUsageObject{KindImages: types.ImageObject, KindContainers: types.ContainerObject,
+		KindVolumes: types.VolumeObject, KindBuildCache: types.BuildCacheObject}
 	var asked []types.DiskUsageObject
 	for _, k := range slices.Sorted(maps.Keys(names)) {
 		if len(kinds) == 0 || slices.Contains(kinds, k) {
@@ -84,7 +88,8 @@ func (c diskUsage) collect(ctx context.Context, w *collectors.Writer) error {
 		return err
 	}
 	_, err = c.target.Images(ctx)
-	if refused, ok := errors.AsType[*target.DockerError](err); ok && (refused.Status == http.StatusForbidden || refused.Status == http.StatusMethodNotAllowed) {
+	if refused, ok := errors.AsType[*target.DockerError](err); ok &&
+		(refused.Status == http.StatusForbidden || refused.Status == http.StatusMethodNotAllowed) {
 		return nil // a proxy lets only the disk usage through: then nothing is pruned either
 	}
 	return err

@@ -5,7 +5,8 @@ package docker
 import "github.com/ai-micro-service/upkeep/collectors"
 
 func gauge(name, help string, labels ...string) *collectors.Metric {
-	return &collectors.Metric{Name: "upkeep_docker_" + name, Type: collectors.Gauge, Help: help, Labels: append([]string{"server"}, labels...)}
+	return &collectors.Metric{Name: "upkeep_docker_" + name, Type: collectors.Gauge, Help: help,
+		Labels: append([]string{"server"}, labels...)}
 }
 
 func number(b bool) float64 {

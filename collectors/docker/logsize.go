@@ -14,9 +14,11 @@ import (
 // LogSize reports how large each container's log is and whether it has a limit.
 func LogSize(t *target.Docker) collectors.Collector {
 	c := logSize{
-		target:  t,
-		size:    gauge("log_size_bytes", "Size of the container's log files, rotated ones included; absent if the log driver writes no files.", "container"),
-		rotated: gauge("log_rotated", "1 when the container's log has a limit beyond which it is rotated, 0 when it grows for ever.", "container"),
+		target: t,
+		size: gauge("log_size_bytes", "Size of the container's log files, rotated ones included; absent if the "+
+			"log driver writes no files.", "container"),
+		rotated: gauge("log_rotated", "1 when the container's log has a limit beyond which it is rotated, 0 when it "+
+			"grows for ever.", "container"),
 	}
 	return collectors.Collector{
 		Name:   "docker/logsize",
@@ -44,7 +46,9 @@ type logSize struct {
 func (c logSize) collect(ctx context.Context, w *collectors.Writer) error {
 	all, err := c.target.Containers(ctx)
 	faults := []error{err}
-	kept, rest := collectors.Largest(all, w.Limit(), func(k target.Container) float64 { return float64(k.Started.Unix()) })
+	kept,
+		rest := collectors.Largest(all, w.Limit(),
+		func(k target.Container) float64 { return float64(k.Started.Unix()) })
 	w.Cut(len(rest))
 	for _, k := range kept {
 		if k.LogDriver == "json-file" || k.LogDriver == "local" {

@@ -21,7 +21,8 @@ import (
 // Filesystem reports how full each file system is.
 func Filesystem(t *target.Host) collectors.Collector {
 	gauge := func(name, help string) *collectors.Metric {
-		return &collectors.Metric{Name: "upkeep_host_filesystem_" + name, Type: collectors.Gauge, Help: help, Labels: []string{"server", "device", "mountpoint", "fstype"}}
+		return &collectors.Metric{Name: "upkeep_host_filesystem_" + name, Type: collectors.Gauge, Help: help,
+			Labels: []string{"server", "device", "mountpoint", "fstype"}}
 	}
 	c := filesystem{
 		hung:      &hung{asked: make(map[string]bool)},
@@ -30,8 +31,9 @@ func Filesystem(t *target.Host) collectors.Collector {
 		used:      gauge("used_bytes", "Bytes that are used.").WithoutPanel(collectors.AdHoc),
 		available: gauge("available_bytes", "Bytes that a user without privileges can still write."),
 		ratio:     gauge("used_ratio", "Used share of the space available to users, as df counts it."),
-		inodes:    gauge("inodes_used_ratio", "Share of the file system's inodes that is used; absent where it has no fixed number."),
-		readonly:  gauge("readonly", "1 when the file system takes no writes."),
+		inodes: gauge("inodes_used_ratio",
+			"Share of the file system's inodes that is used; absent where it has no fixed number."),
+		readonly: gauge("readonly", "1 when the file system takes no writes."),
 	}
 	return collectors.Collector{
 		Name:   "host/filesystem",
@@ -57,7 +59,9 @@ type filesystem struct {
 }
 
 // dataless are the types of file systems that hold nothing of anybody's.
-const dataless = " autofs binfmt_misc bpf cgroup cgroup2 configfs debugfs devpts devtmpfs efivarfs fusectl fuse.lxcfs hugetlbfs mqueue nsfs overlay proc pstore ramfs rpc_pipefs securityfs selinuxfs squashfs sysfs tmpfs tracefs "
+const dataless = " autofs binfmt_misc bpf cgroup cgroup2 configfs debugfs devpts devtmpfs efivarfs fusectl " +
+	"fuse.lxcfs hugetlbfs mqueue nsfs overlay proc pstore ramfs rpc_pipefs securityfs selinuxfs squashfs sysfs tmpfs " +
+	"tracefs "
 
 func (c filesystem) collect(ctx context.Context, w *collectors.Writer) error {
 	if err := ctx.Err(); err != nil {

@@ -19,13 +19,18 @@ import (
 // Updates reports the updates of the machine's packages that wait.
 func Updates(t *target.Host) collectors.Collector {
 	gauge := func(name, help string, labels ...string) *collectors.Metric {
-		return &collectors.Metric{Name: "upkeep_host_" + name, Type: collectors.Gauge, Help: help, Labels: append([]string{"server"}, labels...)}
+		return &collectors.Metric{Name: "upkeep_host_" + name, Type: collectors.Gauge, Help: help,
+			Labels: append([]string{"server"}, labels...)}
 	}
 	c := updates{
-		target:  t,
-		pending: gauge("updates_pending", "Number of installed packages of which the package lists know a newer version: security, where it comes from a security archive, or other.", "kind"),
-		lists:   gauge("package_lists_timestamp_seconds", "When the package lists were last fetched; updates that came later are not known. Absent when never."),
-		reboot:  gauge("reboot_required", "1 when an update that is installed takes effect with the next start of the machine, else 0."),
+		target: t,
+		pending: gauge("updates_pending",
+			"Number of installed packages of which the package lists know a newer version: security, where it comes "+
+				"from a security archive, or other.", "kind"),
+		lists: gauge("package_lists_timestamp_seconds",
+			"When the package lists were last fetched; updates that came later are not known. Absent when never."),
+		reboot: gauge("reboot_required",
+			"1 when an update that is installed takes effect with the next start of the machine, else 0."),
 	}
 	return collectors.Collector{
 		Name:   "host/updates",
@@ -58,7 +63,8 @@ func (c updates) collect(ctx context.Context, w *collectors.Writer) error {
 	}
 	apt, err := exec.LookPath("apt-get")
 	if err != nil {
-		return errors.New("apt-get is not installed here; in a container without it disable host/updates in collectors.settings")
+		return errors.New("apt-get is not installed here; in a container without it disable host/updates in " +
+			"collectors.settings")
 	}
 	security, other, err := simulate(ctx, apt, c.target.Root)
 	if err != nil {
@@ -83,7 +89,8 @@ func (c updates) collect(ctx context.Context, w *collectors.Writer) error {
 func simulate(ctx context.Context, apt, root string) (security, other int, err error) {
 	args := []string{"--simulate", "--quiet", "--option", "Debug::NoLocking=true", "dist-upgrade"}
 	if root != "/" {
-		args = append([]string{"--option", "Dir=" + root, "--option", "Dir::State::status=" + filepath.Join(root, "var/lib/dpkg/status")}, args...)
+		args = append([]string{"--option", "Dir=" + root, "--option",
+			"Dir::State::status=" + filepath.Join(root, "var/lib/dpkg/status")}, args...)
 	}
 	cmd := exec.CommandContext(ctx, apt, args...)
 	cmd.Env = append(os.Environ(), "LC_ALL=C")

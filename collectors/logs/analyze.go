@@ -247,7 +247,8 @@ func (c *counter) read(ctx context.Context, in io.Reader, last bool) (done int64
 		if held = copy(c.buf, rest); held == len(c.buf) {
 			c.buf = append(c.buf, make([]byte, len(c.buf))...)
 			if len(c.buf) > 256*chunk {
-				return done, errors.New("a line of more than 32 MiB is in the way; is this a log of Docker's json-file driver?")
+				return done, errors.New("a line of more than 32 MiB is in the way; is this a log of Docker's " +
+					"json-file driver?")
 			}
 		}
 	}

@@ -56,7 +56,8 @@ func foldWord(into, word []byte) []byte {
 		if bytes.IndexByte(word, '@') > 0 {
 			return append(into, "<address>"...)
 		}
-		if bytes.Count(word, []byte(":")) >= 2 && !bytes.ContainsFunc(word, func(r rune) bool { return r != ':' && (r > 'f' || !isHex(byte(r))) }) {
+		if bytes.Count(word, []byte(":")) >= 2 && !bytes.ContainsFunc(word,
+			func(r rune) bool { return r != ':' && (r > 'f' || !isHex(byte(r))) }) {
 			return append(into, "<address>"...)
 		}
 		return append(into, word...)
@@ -141,7 +142,8 @@ func isAddress(w []byte) bool {
 	if dots == 3 && colons <= 1 && !letters {
 		return true
 	}
-	return (colons >= 3 || bytes.Contains(w, []byte("::"))) && dots == 0 && !bytes.ContainsFunc(w, func(r rune) bool { return r != ':' && (r > 'f' || !isHex(byte(r))) })
+	return (colons >= 3 || bytes.Contains(w, []byte("::"))) && dots == 0 &&
+		!bytes.ContainsFunc(w, func(r rune) bool { return r != ':' && (r > 'f' || !isHex(byte(r))) })
 }
 
 // isTime recognizes 2026-01-02, 03:04:05 and 2026-01-02T03:04:05.678Z.
@@ -167,7 +169,8 @@ func isNumber(w []byte) bool {
 	for i < len(w) && (isDigit(w[i]) || isJoint(w[i])) {
 		i++
 	}
-	return i > 0 && len(w)-i <= 2 && isDigit(w[0]) && !bytes.ContainsFunc(w[i:], func(r rune) bool { return !isLetter(byte(r)) })
+	return i > 0 && len(w)-i <= 2 && isDigit(w[0]) && !bytes.ContainsFunc(w[i:],
+		func(r rune) bool { return !isLetter(byte(r)) })
 }
 
 // foldPath appends the template of a path: without its query, and with :id in the

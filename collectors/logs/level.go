@@ -51,7 +51,8 @@ func plainError(line []byte) bool {
 		}
 		capitals := !bytes.ContainsFunc(word, func(r rune) bool { return r >= 'a' })
 		bracket := from > 0 && line[from-1] == '[' && i < len(line) && line[i] == ']'
-		assigned := bytes.HasSuffix(line[:from], []byte("level=")) || bytes.HasSuffix(line[:from], []byte(`level="`)) || bytes.HasSuffix(line[:from], []byte("lvl="))
+		assigned := bytes.HasSuffix(line[:from], []byte("level=")) || bytes.HasSuffix(line[:from], []byte(`level="`)) ||
+			bytes.HasSuffix(line[:from], []byte("lvl="))
 		if capitals || bracket || assigned {
 			return true
 		}

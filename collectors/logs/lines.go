@@ -25,19 +25,25 @@ const (
 // Lines reports what the services' log lines say.
 func Lines(t *target.Docker) collectors.Collector {
 	counter := func(name, help string, labels ...string) *collectors.Metric {
-		return &collectors.Metric{Name: "upkeep_logs_" + name, Type: collectors.Counter, Help: help, Labels: append([]string{"server", "service"}, labels...)}
+		return &collectors.Metric{Name: "upkeep_logs_" + name, Type: collectors.Counter, Help: help,
+			Labels: append([]string{"server", "service"}, labels...)}
 	}
 	c := &lines{
-		target:    t,
-		all:       counter("lines_total", "Lines that the service wrote."),
-		errors:    counter("errors_total", "Lines at the level of an error or above."),
-		plain:     counter("plain_lines_total", "Lines that are no JSON object.").WithoutPanel(collectors.AdHoc),
-		templates: counter("error_messages_total", "Errors by their message, in which ids, numbers and addresses are folded; those that are not among the most frequent are under other.", "template"),
-		requests:  counter("requests_total", "Requests by their path, in which ids are folded; those that are not among the most frequent are under other.", "endpoint"),
-		slow:      counter("slow_requests_total", "Requests slower than the configured limit."),
-		duration:  &collectors.Metric{Name: "upkeep_logs_request_duration_seconds", Type: collectors.Histogram, Help: "Request latency, from the service's log lines.", Labels: []string{"server", "service"}},
-		services:  make(map[string]*tally),
-		files:     make(map[string]*follower),
+		target: t,
+		all:    counter("lines_total", "Lines that the service wrote."),
+		errors: counter("errors_total", "Lines at the level of an error or above."),
+		plain:  counter("plain_lines_total", "Lines that are no JSON object.").WithoutPanel(collectors.AdHoc),
+		templates: counter("error_messages_total",
+			"Errors by their message, in which ids, numbers and addresses are folded; those that are not among the "+
+				"most frequent are under other.", "template"),
+		requests: counter("requests_total",
+			"Requests by their path, in which ids are folded; those that are not among the most frequent are under "+
+				"other.", "endpoint"),
+		slow: counter("slow_requests_total", "Requests slower than the configured limit."),
+		duration: &collectors.Metric{Name: "upkeep_logs_request_duration_seconds", Type: collectors.Histogram,
+			Help: "Request latency, from the service's log lines.", Labels: []string{"server", "service"}},
+		services: make(map[string]*tally),
+		files:    make(map[string]*follower),
 	}
 	return collectors.Collector{
 		Name:   "logs/lines",

@@ -146,7 +146,8 @@ func plainText(b []byte) bool {
 		return slowPlainText(b)
 	}
 	for i := 0; ; {
-		w, x, y, z := binary.LittleEndian.Uint64(b[i:]), binary.LittleEndian.Uint64(b[i+8:]), binary.LittleEndian.Uint64(b[i+16:]), binary.LittleEndian.Uint64(b[i+24:])
+		w, x, y, z := binary.LittleEndian.Uint64(b[i:]), binary.LittleEndian.Uint64(b[i+8:]),
+			binary.LittleEndian.Uint64(b[i+16:]), binary.LittleEndian.Uint64(b[i+24:])
 		if ((w-low)|w|(x-low)|x|(y-low)|y|(z-low)|z)&high != 0 {
 			return slowPlainText(b)
 		}

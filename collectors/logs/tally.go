@@ -38,7 +38,8 @@ type cached struct {
 }
 
 func newTally(slowest float64) *tally {
-	return &tally{templates: newTop(templateRoom), endpoints: newTop(endpointRoom), slowest: slowest, seed: maphash.MakeSeed(), known: make([]cached, cacheRoom)}
+	return &tally{templates: newTop(templateRoom), endpoints: newTop(endpointRoom), slowest: slowest,
+		seed: maphash.MakeSeed(), known: make([]cached, cacheRoom)}
 }
 
 // add counts one line.
@@ -115,7 +116,8 @@ func bucketOf(ms float64) int {
 
 // merge adds what another has counted.
 func (t *tally) merge(o *tally) {
-	t.lines, t.errors, t.slow, t.requests, t.broken = t.lines+o.lines, t.errors+o.errors, t.slow+o.slow, t.requests+o.requests, t.broken+o.broken
+	t.lines, t.errors, t.slow, t.requests, t.broken = t.lines+o.lines, t.errors+o.errors, t.slow+o.slow,
+		t.requests+o.requests, t.broken+o.broken
 	t.templates.merge(o.templates)
 	t.endpoints.merge(o.endpoints)
 	for i, n := range o.counts {

@@ -94,7 +94,10 @@ func (t *top) merge(other *top) {
 // sorted returns the entries, the most frequent first.
 func (t *top) sorted() []*entry {
 	all := slices.Clone([]*entry(t.least))
-	slices.SortFunc(all, func(a, b *entry) int { return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Name, b.Name)) })
+	slices.SortFunc(all, func(a, b *entry) int {
+		return cmp.Or(cmp.Compare(b.Count, a.Count),
+			cmp.Compare(a.Name, b.Name))
+	})
 	return all
 }
 

@@ -21,13 +21,18 @@ import (
 // Audit reports the known vulnerabilities of the packages of a service.
 func Audit(t *target.Packages) collectors.Collector {
 	gauge := func(name, help string, labels ...string) *collectors.Metric {
-		return &collectors.Metric{Name: "upkeep_packages_" + name, Type: collectors.Gauge, Help: help, Labels: append([]string{"server"}, labels...)}
+		return &collectors.Metric{Name: "upkeep_packages_" + name, Type: collectors.Gauge, Help: help,
+			Labels: append([]string{"server"}, labels...)}
 	}
 	c := audit{
-		target:     t,
-		vulnerable: gauge("vulnerabilities", "Number of known vulnerabilities by their level: critical, high, medium, low, or unknown where the report has none, as pip-audit's.", "level"),
-		fixable:    gauge("vulnerabilities_fixable", "Number of them that a newer version of the package does not have.").WithoutPanel(collectors.AdHoc),
-		reported:   gauge("report_timestamp_seconds", "When the report was made; vulnerabilities that were found later are not in it."),
+		target: t,
+		vulnerable: gauge("vulnerabilities",
+			"Number of known vulnerabilities by their level: critical, high, medium, low, or unknown where the "+
+				"report has none, as pip-audit's.", "level"),
+		fixable: gauge("vulnerabilities_fixable",
+			"Number of them that a newer version of the package does not have.").WithoutPanel(collectors.AdHoc),
+		reported: gauge("report_timestamp_seconds",
+			"When the report was made; vulnerabilities that were found later are not in it."),
 	}
 	return collectors.Collector{
 		Name:   "packages/audit",
@@ -113,13 +118,16 @@ func (c audit) report(ctx context.Context) (text []byte, at time.Time, err error
 	name, args := "npm", []string{"audit", "--json", "--package-lock-only"}
 	switch c.target.Kind {
 	case "pip":
-		name, args = "pip-audit", []string{"--format=json", "--progress-spinner=off", "--requirement", filepath.Join(c.target.Path, "requirements.txt")}
+		name, args = "pip-audit", []string{"--format=json", "--progress-spinner=off", "--requirement",
+			filepath.Join(c.target.Path, "requirements.txt")}
 	case "trivy":
-		return nil, at, fmt.Errorf("%s is a folder; the report of trivy was expected, as trivy --format json --output writes it", c.target.Path)
+		return nil, at, fmt.Errorf("%s is a folder; the report of trivy was expected, as trivy --format json "+
+			"--output writes it", c.target.Path)
 	}
 	program, err := exec.LookPath(name)
 	if err != nil {
-		return nil, at, fmt.Errorf("%s is not installed here; name a report that it has written instead of the folder", name)
+		return nil, at, fmt.Errorf("%s is not installed here; name a report that it has written instead of the folder",
+			name)
 	}
 	var out, said bytes.Buffer
 	cmd := exec.CommandContext(ctx, program, args...)

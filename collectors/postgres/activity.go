@@ -16,14 +16,20 @@ var activitySQL string
 // Activity reports who is connected and for how long transactions are open.
 func Activity(t *target.Postgres) collectors.Collector {
 	c := activity{
-		target:      t,
-		connections: gauge("connections", "Number of client sessions by state: active, idle, idle_in_transaction or other.", "state"),
-		limit:       gauge("connections_max", "Number of sessions that clients without superuser rights can have.").WithoutPanel("beside the ratio, which is in rule and panel"),
-		used:        gauge("connections_used_ratio", "Used share of connections_max."),
-		oldest:      gauge("oldest_transaction_seconds", "Age of the oldest open client transaction; 0 when no transaction is open."),
-		oldestIdle:  gauge("oldest_idle_in_transaction_seconds", "Idle time of the session that has been idle in transaction for the longest time; 0 when there is no such session."),
-		blocked:     gauge("blocked_sessions", "Number of sessions that wait for a lock of another session."),
-		waits:       gauge("waiting_sessions", "Number of active client sessions that wait, by wait event.", "event"),
+		target: t,
+		connections: gauge("connections",
+			"Number of client sessions by state: active, idle, idle_in_transaction or other.", "state"),
+		limit: gauge("connections_max",
+			"Number of sessions that clients without superuser rights can have.").WithoutPanel("beside the ratio, " +
+			"which is in rule and panel"),
+		used: gauge("connections_used_ratio", "Used share of connections_max."),
+		oldest: gauge("oldest_transaction_seconds",
+			"Age of the oldest open client transaction; 0 when no transaction is open."),
+		oldestIdle: gauge("oldest_idle_in_transaction_seconds",
+			"Idle time of the session that has been idle in transaction for the longest time; 0 when there is no "+
+				"such session."),
+		blocked: gauge("blocked_sessions", "Number of sessions that wait for a lock of another session."),
+		waits:   gauge("waiting_sessions", "Number of active client sessions that wait, by wait event.", "event"),
 	}
 	return collectors.Collector{
 		Name:   "postgres/activity",

@@ -15,24 +15,34 @@ var databaseSQL string
 // Database reports the work of each database and how old its transactions are.
 func Database(t *target.Postgres) collectors.Collector {
 	c := database{
-		target:   t,
-		ages:     [2]*collectors.Metric{gauge("database_freeze_age_xids", "Age of the oldest transaction that may still be in the database; the server refuses writes near 2 billion.", "database"), gauge("database_multixact_age", "Age of the oldest multixact, the lock of several transactions on a row, that may still be in the database; the server refuses writes near 2 billion.", "database")},
-		since:    gauge("database_statistics_reset_timestamp_seconds", "When the cumulative statistics of the database were last reset; absent when never, or when a crash emptied them.", "database").WithoutPanel(collectors.AdHoc),
-		checksum: counter("database_checksum_failures_total", "Pages with a wrong checksum; absent without data checksums.", "database"),
+		target: t,
+		ages: [2]*collectors.Metric{gauge("database_freeze_age_xids",
+			"Age of the oldest transaction that may still be in the database; the server refuses writes near 2 billion.", "database"), gauge("database_multixact_age", "Age of the oldest multixact, the lock of several transactions on a row, that may still be in the database; the server refuses writes near 2 billion.", "database")},
+		since: gauge("database_statistics_reset_timestamp_seconds",
+			"When the cumulative statistics of the database were last reset; absent when never, or when a crash "+
+				"emptied them.", "database").WithoutPanel(collectors.AdHoc),
+		checksum: counter("database_checksum_failures_total",
+			"Pages with a wrong checksum; absent without data checksums.", "database"),
 		counters: [13]*collectors.Metric{
 			counter("database_commits_total", "Transactions that were committed.", "database"),
 			counter("database_rollbacks_total", "Transactions that were rolled back.", "database"),
-			counter("database_blocks_read_total", "Blocks that were read from outside the buffer cache (shared_buffers).", "database"),
-			counter("database_blocks_hit_total", "Blocks that were found in the buffer cache (shared_buffers).", "database"),
+			counter("database_blocks_read_total",
+				"Blocks that were read from outside the buffer cache (shared_buffers).", "database"),
+			counter("database_blocks_hit_total", "Blocks that were found in the buffer cache (shared_buffers).",
+				"database"),
 			counter("database_rows_returned_total", "Rows returned by sequential and index scans.", "database"),
 			counter("database_rows_fetched_total", "Rows fetched by index scans.", "database"),
 			counter("database_rows_inserted_total", "Rows that were inserted.", "database"),
 			counter("database_rows_updated_total", "Rows that were updated.", "database"),
 			counter("database_rows_deleted_total", "Rows that were deleted.", "database"),
-			counter("database_temporary_files_total", "Bytes of temporary files, written when work_mem was too small for a sort or a hash.", "database").WithoutPanel(collectors.AdHoc),
+			counter("database_temporary_files_total",
+				"Bytes of temporary files, written when work_mem was too small for a sort or a hash.",
+				"database").WithoutPanel(collectors.AdHoc),
 			counter("database_temporary_bytes_total", "Bytes in such files.", "database"),
 			counter("database_deadlocks_total", "Deadlocks; the server aborts one transaction of each.", "database"),
-			counter("database_conflicts_total", "Statements on a standby that were cancelled because they blocked replication.", "database").WithoutPanel(collectors.AdHoc),
+			counter("database_conflicts_total",
+				"Statements on a standby that were cancelled because they blocked replication.",
+				"database").WithoutPanel(collectors.AdHoc),
 		},
 	}
 	return collectors.Collector{
@@ -73,7 +83,8 @@ func (c database) collect(ctx context.Context, w *collectors.Writer) error {
 		return err
 	}
 	for _, r := range rows {
-		for i, v := range [...]float64{r.Commits, r.Rollbacks, r.Read, r.Hit, r.Returned, r.Fetched, r.Inserted, r.Updated, r.Deleted, r.TemporaryFiles, r.TemporaryBytes, r.Deadlocks, r.Conflicts} {
+		for i, v := range [...]float64{r.Commits, r.Rollbacks, r.Read, r.Hit, r.Returned, r.Fetched, r.Inserted,
+			r.Updated, r.Deleted, r.TemporaryFiles, r.TemporaryBytes, r.Deadlocks, r.Conflicts} {
 			w.Set(c.counters[i], v, c.target.Name, r.Name)
 		}
 		w.Set(c.ages[0], r.FreezeAge, c.target.Name, r.Name)

@@ -15,7 +15,9 @@ var duplicateIndexSQL string
 
 // DuplicateIndex reports the indexes that another index makes superfluous.
 func DuplicateIndex(t *target.Postgres) collectors.Collector {
-	c := duplicateIndex{target: t, size: gauge("index_duplicate_bytes", "Size of an index that another index of its table covers: identical, or redundant because its keys are a prefix of the other's.", "database", "schema", "table", "index", "covered_by", "kind")}
+	c := duplicateIndex{target: t, size: gauge("index_duplicate_bytes",
+		"Size of an index that another index of its table covers: identical, or redundant because its keys are a "+
+			"prefix of the other's.", "database", "schema", "table", "index", "covered_by", "kind")}
 	return collectors.Collector{
 		Name:   "postgres/duplicateindex",
 		Target: t.Name,
@@ -69,10 +71,14 @@ type indexTraits struct {
 }
 
 func (c duplicateIndex) collect(ctx context.Context, w *collectors.Writer) error {
-	all, err := readEach(ctx, c.target, func(q Querier) ([]DuplicateIndexRow, error) { return ReadDuplicateIndex(ctx, q) })
+	all, err := readEach(ctx, c.target, func(q Querier) ([]DuplicateIndexRow,
+		error) {
+		return ReadDuplicateIndex(ctx, q)
+	})
 	kept, rest := collectors.Largest(all, w.Limit(), func(r in[DuplicateIndexRow]) float64 { return r.Row.SizeBytes })
 	for _, r := range kept {
-		w.Set(c.size, r.Row.SizeBytes, c.target.Name, r.Database, r.Row.Schema, r.Row.Table, r.Row.Index, r.Row.CoveredBy, r.Row.Kind)
+		w.Set(c.size, r.Row.SizeBytes, c.target.Name, r.Database, r.Row.Schema, r.Row.Table, r.Row.Index,
+			r.Row.CoveredBy, r.Row.Kind)
 	}
 	w.Cut(len(rest))
 	return err
@@ -112,10 +118,14 @@ func superfluous(table []indexTraits) (found []DuplicateIndexRow) {
 			if gone[it.OID] || it.Needed {
 				continue
 			}
-			by := slices.IndexFunc(table, func(by indexTraits) bool { return by.OID != it.OID && !gone[by.OID] && kind.covers(by, it) })
+			by := slices.IndexFunc(table, func(by indexTraits) bool {
+				return by.OID != it.OID && !gone[by.OID] &&
+					kind.covers(by, it)
+			})
 			if by >= 0 {
 				gone[it.OID] = true
-				found = append(found, DuplicateIndexRow{it.Schema, it.Table, it.Index, it.SizeBytes, table[by].Index, kind.name})
+				found = append(found, DuplicateIndexRow{it.Schema, it.Table, it.Index, it.SizeBytes, table[by].Index,
+					kind.name})
 			}
 		}
 	}
@@ -134,7 +144,8 @@ func superfluous(table []indexTraits) (found []DuplicateIndexRow) {
 // more than one that is not, and one that is checked at once more than that of a
 // deferrable constraint: only it serves ON CONFLICT and lets the planner rely on it.
 func identical(by, it indexTraits) bool {
-	return (!it.Unique || by.Unique && by.OneNull == it.OneNull && by.AtOnce == it.AtOnce) && by.Method == it.Method && by.Predicate == it.Predicate && by.Keys == it.Keys &&
+	return (!it.Unique || by.Unique && by.OneNull == it.OneNull && by.AtOnce == it.AtOnce) && by.Method == it.Method &&
+		by.Predicate == it.Predicate && by.Keys == it.Keys &&
 		slices.Equal(by.Columns, it.Columns) && slices.Equal(by.Order, it.Order) && by.Storage == it.Storage
 }
 
@@ -147,5 +158,8 @@ func redundant(by, it indexTraits) bool {
 	if !slices.Equal(by.Columns[:it.Keys], it.Columns[:it.Keys]) || !slices.Equal(by.Order[:it.Keys], it.Order) {
 		return false
 	}
-	return !slices.ContainsFunc(it.Columns[it.Keys:], func(included string) bool { return !slices.Contains(by.Columns, included) })
+	return !slices.ContainsFunc(it.Columns[it.Keys:], func(included string) bool {
+		return !slices.Contains(by.Columns,
+			included)
+	})
 }

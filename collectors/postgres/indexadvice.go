@@ -16,7 +16,8 @@ import (
 
 // IndexAdvice reports how old the list of index advice is.
 func IndexAdvice(t *target.Postgres) collectors.Collector {
-	c := indexAdvice{target: t, age: gauge("index_advice_age_seconds", "Age of the list of index advice of the server; absent if no list exists.")}
+	c := indexAdvice{target: t, age: gauge("index_advice_age_seconds",
+		"Age of the list of index advice of the server; absent if no list exists.")}
 	return collectors.Collector{
 		Name:   "postgres/indexadvice",
 		Target: t.Name,

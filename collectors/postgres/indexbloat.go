@@ -19,9 +19,12 @@ func IndexBloat(t *target.Postgres) collectors.Collector {
 	c := indexBloat{
 		target: t,
 		gauger: &gauger{method: "pgstatindex", query: measureIndexSQL},
-		ratio:  gauge("index_bloat_ratio", "Share of the B-tree index that a rebuild would reclaim, by method: estimate, or pgstatindex for the worst.", "database", "schema", "table", "index", "method"),
-		bloat:  gauge("index_bloat_bytes", "Bytes of the B-tree index that a rebuild would reclaim, by method.", "database", "schema", "table", "index", "method"),
-		size:   gauge("index_size_bytes", "Size of the B-tree index when it was last vacuumed, analyzed or built.", "database", "schema", "table", "index"),
+		ratio: gauge("index_bloat_ratio",
+			"Share of the B-tree index that a rebuild would reclaim, by method: estimate, or pgstatindex for the worst.", "database", "schema", "table", "index", "method"),
+		bloat: gauge("index_bloat_bytes", "Bytes of the B-tree index that a rebuild would reclaim, by method.",
+			"database", "schema", "table", "index", "method"),
+		size: gauge("index_size_bytes", "Size of the B-tree index when it was last vacuumed, analyzed or built.",
+			"database", "schema", "table", "index"),
 	}
 	return collectors.Collector{
 		Name:   "postgres/indexbloat",
@@ -53,7 +56,10 @@ type indexBloat struct {
 
 func (c indexBloat) collect(ctx context.Context, w *collectors.Writer) error {
 	// The readable ones are exported even if others are not readable.
-	rows, err := readEach(ctx, c.target, func(q Querier) ([]IndexBloatRow, error) { return ReadIndexBloat(ctx, q, Subject{}) })
+	rows, err := readEach(ctx, c.target, func(q Querier) ([]IndexBloatRow,
+		error) {
+		return ReadIndexBloat(ctx, q, Subject{})
+	})
 	all := make([]bloated, len(rows))
 	for i, r := range rows {
 		x := r.Row
@@ -105,7 +111,8 @@ func ReadIndexBloat(ctx context.Context, q Querier, of Subject) (all []IndexBloa
 		}
 		block := float64(s.BlockSize)
 		r := IndexBloatRow{Schema: s.Schema, Table: s.Table, Index: s.Index, SizeBytes: s.Pages * s.BlockSize}
-		r.BloatBytes, r.Ratio = bloat.Excess(s.Pages, bloat.BtreePages(c, s.Entries, s.distinct(), block, float64(s.FillFactor)), block)
+		r.BloatBytes, r.Ratio = bloat.Excess(s.Pages, bloat.BtreePages(c, s.Entries, s.distinct(), block,
+			float64(s.FillFactor)), block)
 		all = append(all, r)
 	}
 	return all, unseen("indexes", hidden)

@@ -43,7 +43,8 @@ type IndexUsage struct {
 // error is a *StandbyError. What the server does not tell is kept in a note, from one
 // look to the next: when an index was first seen, which standbys there were, and what
 // took the count back.
-func ReadIndexUsage(ctx context.Context, t *target.Postgres, database string, q Querier, now time.Time) (u IndexUsage, err error) {
+func ReadIndexUsage(ctx context.Context, t *target.Postgres, database string, q Querier, now time.Time) (u IndexUsage,
+	err error) {
 	server, err := readNode(ctx, t, q)
 	if err != nil || server.evidence.Recovery {
 		return IndexUsage{Standby: server.evidence.Recovery}, err
@@ -69,11 +70,13 @@ func ReadIndexUsage(ctx context.Context, t *target.Postgres, database string, q 
 }
 
 // lookAt is one look as the book takes it. An index that one standby alone uses is used.
-func lookAt(server usageNode, asked []usageNode, indexes []indexRow, used map[usedIndexRow]bool, now time.Time) usageLook {
+func lookAt(server usageNode, asked []usageNode, indexes []indexRow, used map[usedIndexRow]bool,
+	now time.Time) usageLook {
 	e := server.evidence
 	l := usageLook{
 		System: e.System, Timeline: e.Timeline, Database: e.Database, Now: now, Loaded: e.Loaded, Counted: e.Counts,
-		Indexes: make(map[int64]bool, len(indexes)), Standbys: standbysOf(server, asked), Listed: server.target.StandbysListed,
+		Indexes: make(map[int64]bool, len(indexes)), Standbys: standbysOf(server, asked),
+		Listed: server.target.StandbysListed,
 	}
 	if e.Now.After(l.Now) {
 		l.Now = e.Now // nothing was seen earlier than either clock says
@@ -114,7 +117,8 @@ func (b usageBook) usage(server usageNode, asked []usageNode, rows []unusedRow, 
 		all = append(all, n.evidence.since(" of standby "+n.target.Name))
 	}
 	begun := latest(all...)
-	u := IndexUsage{Begun: server.evidence.since("").At, Since: begun.At, Why: begun.Why, Counted: !b.Off, Unasked: b.unasked(names), Asked: len(asked)}
+	u := IndexUsage{Begun: server.evidence.since("").At, Since: begun.At, Why: begun.Why, Counted: !b.Off,
+		Unasked: b.unasked(names), Asked: len(asked)}
 	if b.Off {
 		return u
 	}
@@ -123,7 +127,8 @@ func (b usageBook) usage(server usageNode, asked []usageNode, rows []unusedRow, 
 		if seen.Used || !known || used[usedIndexRow{r.Schema, r.Index}] {
 			continue
 		}
-		since := latest(begun, moment{time.UnixMilli(seen.Since), "upkeep first saw the index then, or its counter went back to 0"})
+		since := latest(begun, moment{time.UnixMilli(seen.Since),
+			"upkeep first saw the index then, or its counter went back to 0"})
 		u.Unused = append(u.Unused, UnusedIndexRow{r.Schema, r.Table, r.Index, r.SizeBytes, since.At, since.Why})
 	}
 	return u

@@ -17,7 +17,9 @@ func InvalidIndex(t *target.Postgres) collectors.Collector {
 	c := invalidIndex{
 		target: t,
 		size: &collectors.Metric{
-			Name: "upkeep_postgres_index_invalid_bytes", Type: collectors.Gauge, Help: "Size of an invalid index, which no query uses; absent for every index that is valid or being built.",
+			Name: "upkeep_postgres_index_invalid_bytes", Type: collectors.Gauge,
+			Help: "Size of an invalid index, which no query uses; absent for every index that is valid or being " +
+				"built.",
 			Labels: []string{"server", "database", "schema", "table", "index"},
 		},
 	}

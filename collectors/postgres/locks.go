@@ -27,10 +27,13 @@ select coalesce(d.datname, ''), l.mode, l.granted, count(*)::float8
 func Locks(t *target.Postgres) collectors.Collector {
 	blocker := []string{"database", "user", "application", "state"}
 	c := locks{
-		target:  t,
-		held:    gauge("locks", "Number of locks, by their mode and whether they are held or waited for; the database is empty where a lock belongs to none.", "database", "mode", "state"),
-		blocked: gauge("blocking_sessions_blocked", "Number of sessions blocked by sessions of this kind, which do not wait themselves.", blocker...),
-		longest: gauge("blocking_longest_wait_seconds", "Duration of the longest of these waits.", blocker...).WithoutPanel(collectors.AdHoc),
+		target: t,
+		held: gauge("locks", "Number of locks, by their mode and whether they are held or waited for; the "+
+			"database is empty where a lock belongs to none.", "database", "mode", "state"),
+		blocked: gauge("blocking_sessions_blocked",
+			"Number of sessions blocked by sessions of this kind, which do not wait themselves.", blocker...),
+		longest: gauge("blocking_longest_wait_seconds", "Duration of the longest of these waits.",
+			blocker...).WithoutPanel(collectors.AdHoc),
 	}
 	return collectors.Collector{
 		Name:   "postgres/locks",
@@ -83,7 +86,8 @@ func (c locks) collect(ctx context.Context, w *collectors.Writer) error {
 	}
 	kept, rest := collectors.Largest(blockers, w.Limit(), func(r blockerRow) float64 { return r.Blocked })
 	if len(rest) > 0 {
-		sum := blockerRow{Database: collectors.Other, User: collectors.Other, Application: collectors.Other, State: collectors.Other}
+		sum := blockerRow{Database: collectors.Other, User: collectors.Other, Application: collectors.Other,
+			State: collectors.Other}
 		for _, r := range rest {
 			sum.Blocked, sum.Longest = sum.Blocked+r.Blocked, max(sum.Longest, r.Longest)
 		}

@@ -51,7 +51,8 @@ type gauger struct {
 }
 
 // measure returns the measurements of the worst candidates, some of them new.
-func (g *gauger) measure(ctx context.Context, database func(string) (Querier, error), all []candidate) (map[place]measurement, error) {
+func (g *gauger) measure(ctx context.Context, database func(string) (Querier, error),
+	all []candidate) (map[place]measurement, error) {
 	possible := all[:0:0]
 	for _, c := range all {
 		if c.BloatBytes >= worthMeasuring && c.SizeBytes <= largestMeasured {
@@ -74,7 +75,8 @@ func (g *gauger) measure(ctx context.Context, database func(string) (Querier, er
 				m, known, err = g.ask(ctx, q, c)
 			}
 			if err != nil {
-				faults = append(faults, fmt.Errorf("database %s: measure %s.%s%s: %w", c.Database, c.Schema, c.Table, c.Index, err))
+				faults = append(faults, fmt.Errorf("database %s: measure %s.%s%s: %w", c.Database, c.Schema, c.Table,
+					c.Index, err))
 			}
 			if err != nil || !known {
 				continue
@@ -105,7 +107,8 @@ func (m bloatMetrics) labels(server string, p place) []string {
 
 // export writes the estimates of the largest, what was measured of them, and the sum of
 // the rest.
-func (g *gauger) export(ctx context.Context, w *collectors.Writer, t *target.Postgres, m bloatMetrics, all []bloated) error {
+func (g *gauger) export(ctx context.Context, w *collectors.Writer, t *target.Postgres, m bloatMetrics,
+	all []bloated) error {
 	candidates := make([]candidate, len(all))
 	for i, b := range all {
 		candidates[i] = b.candidate
@@ -140,7 +143,8 @@ func (g *gauger) export(ctx context.Context, w *collectors.Writer, t *target.Pos
 func (g *gauger) ask(ctx context.Context, q Querier, c candidate) (m measurement, known bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, measureWithin)
 	defer cancel()
-	schemas, err := read[struct{ Name string }](ctx, q, "select n.nspname from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'pgstattuple'")
+	schemas, err := read[struct{ Name string }](ctx, q, "select n.nspname from pg_extension e join pg_namespace n on "+
+		"n.oid = e.extnamespace where e.extname = 'pgstattuple'")
 	if err != nil || len(schemas) == 0 {
 		return m, false, err
 	}
@@ -148,7 +152,8 @@ func (g *gauger) ask(ctx context.Context, q Querier, c candidate) (m measurement
 	if name == "" {
 		name = c.Table
 	}
-	rows, err := read[struct{ Ratio *float64 }](ctx, q, fmt.Sprintf(g.query, pgx.Identifier{schemas[0].Name}.Sanitize()), pgx.Identifier{c.Schema, name}.Sanitize())
+	rows, err := read[struct{ Ratio *float64 }](ctx, q, fmt.Sprintf(g.query,
+		pgx.Identifier{schemas[0].Name}.Sanitize()), pgx.Identifier{c.Schema, name}.Sanitize())
 	if err != nil {
 		return m, false, wants(err, "pg_stat_scan_tables")
 	}
@@ -161,11 +166,13 @@ func (g *gauger) ask(ctx context.Context, q Querier, c candidate) (m measurement
 // MeasureIndexBloat reads the share of bloat of one B-tree index from the index
 // itself. It is not known where pgstattuple is not installed, where the index is
 // larger than is read while people wait, or where it has no entries.
-func MeasureIndexBloat(ctx context.Context, q Querier, schema, index string, sizeBytes int64) (ratio float64, known bool, err error) {
+func MeasureIndexBloat(ctx context.Context, q Querier, schema, index string, sizeBytes int64) (ratio float64,
+	known bool, err error) {
 	if sizeBytes > largestMeasured {
 		return 0, false, nil
 	}
-	m, known, err := (&gauger{query: measureIndexSQL}).ask(ctx, q, candidate{place{Schema: schema, Index: index}, sizeBytes, 0})
+	m, known, err := (&gauger{query: measureIndexSQL}).ask(ctx, q,
+		candidate{place{Schema: schema, Index: index}, sizeBytes, 0})
 	return m.ratio, known, err
 }
 

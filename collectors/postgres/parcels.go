@@ -22,7 +22,8 @@ type Parcel struct {
 }
 
 // parcelsSQL lists the objects with rows of a period, in whole or in part; where $5
-// is false, only those that are not all back in the table, and whose rows were past their age by the column $6. Rights: SELECT on the tables of the schema upkeep,
+// is false, only those that are not all back in the table, and whose rows were past their age by
+// the column $6. Rights: SELECT on the tables of the schema upkeep,
 // which the action postgres/archive makes. 13 and later.
 const parcelsSQL = `
 select p.id, p.object, p.place, p.rows, p.oldest::text, p.newest::text, p.moved_at,
@@ -46,8 +47,10 @@ func ReadLedger(ctx context.Context, q Querier, a target.Archive) ([]Parcel, err
 	return readParcels(ctx, q, a, time.Time{}, time.Time{}, true)
 }
 
-func readParcels(ctx context.Context, q Querier, a target.Archive, since, until time.Time, whole bool) ([]Parcel, error) {
-	rows, err := q.Query(ctx, "select exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = 'upkeep' and c.relname = 'restored')")
+func readParcels(ctx context.Context, q Querier, a target.Archive, since, until time.Time, whole bool) ([]Parcel,
+	error) {
+	rows, err := q.Query(ctx, "select exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace "+
+		"where n.nspname = 'upkeep' and c.relname = 'restored')")
 	if err != nil {
 		return nil, fmt.Errorf("ledger: %w", err)
 	}

@@ -55,11 +55,13 @@ const (
 )
 
 func gauge(name, help string, labels ...string) *collectors.Metric {
-	return &collectors.Metric{Name: "upkeep_postgres_" + name, Type: collectors.Gauge, Help: help, Labels: append([]string{"server"}, labels...)}
+	return &collectors.Metric{Name: "upkeep_postgres_" + name, Type: collectors.Gauge, Help: help,
+		Labels: append([]string{"server"}, labels...)}
 }
 
 func counter(name, help string, labels ...string) *collectors.Metric {
-	return &collectors.Metric{Name: "upkeep_postgres_" + name, Type: collectors.Counter, Help: help, Labels: append([]string{"server"}, labels...)}
+	return &collectors.Metric{Name: "upkeep_postgres_" + name, Type: collectors.Counter, Help: help,
+		Labels: append([]string{"server"}, labels...)}
 }
 
 // read returns the rows of an answer.
@@ -88,7 +90,8 @@ type in[T any] struct {
 
 // readEach returns the rows of every database. Those that were read are returned
 // also where another database failed.
-func readEach[T any](ctx context.Context, t *target.Postgres, read func(q Querier) ([]T, error)) (all []in[T], err error) {
+func readEach[T any](ctx context.Context, t *target.Postgres, read func(q Querier) ([]T, error)) (all []in[T],
+	err error) {
 	err = eachDatabase(ctx, t, func(database string, q Querier) error {
 		rows, err := read(q)
 		for _, r := range rows {

@@ -33,7 +33,9 @@ select datname::text, relid::int8, command, phase, done::float8, total::float8 f
 
 // Progress reports the maintenance that is under way.
 func Progress(t *target.Postgres) collectors.Collector {
-	c := progress{target: t, done: gauge("progress_ratio", "Progress of a maintenance command within its phase, by blocks. 0 in a phase without a block count.", "database", "schema", "table", "command", "phase")}
+	c := progress{target: t, done: gauge("progress_ratio",
+		"Progress of a maintenance command within its phase, by blocks. 0 in a phase without a block count.",
+		"database", "schema", "table", "command", "phase")}
 	return collectors.Collector{
 		Name:   "postgres/progress",
 		Target: t.Name,

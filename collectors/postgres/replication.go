@@ -43,16 +43,27 @@ select pg_is_in_recovery(),
 // Replication reports how far standbys are behind and what slots hold back.
 func Replication(t *target.Postgres) collectors.Collector {
 	c := replication{
-		target:     t,
-		recovery:   gauge("in_recovery", "1 when the server is a standby, 0 when it takes writes.").WithoutPanel(collectors.AdHoc),
-		behind:     gauge("replay_lag_seconds", "Replication lag of the standby by its own clock; 0 when it has replayed everything it received; absent on a primary."),
-		streaming:  gauge("receiver_streaming", "1 when the standby receives from its primary, 0 when it does not; absent on a primary."),
-		lagBytes:   gauge("standby_lag_bytes", "Write-ahead log that the standby has not replayed yet.", "standby", "address"),
-		lagSeconds: gauge("standby_lag_seconds", "Replication lag of the standby by the primary's clock; 0 when it is idle and up to date.", "standby", "address"),
-		active:     gauge("slot_active", "1 when a consumer is connected to the slot, else 0.", "slot", "type").WithoutPanel(collectors.AdHoc),
-		kept:       gauge("slot_kept_bytes", "Write-ahead log that is retained for the slot; absent without any.", "slot", "type"),
-		lost:       gauge("slot_lost", "1 when WAL that the slot needs was removed: its consumer must be rebuilt.", "slot", "type"),
-		age:        gauge("slot_age_xids", "Age of the oldest transaction that the slot keeps from being vacuumed.", "slot", "type").WithoutPanel(collectors.AdHoc),
+		target: t,
+		recovery: gauge("in_recovery",
+			"1 when the server is a standby, 0 when it takes writes.").WithoutPanel(collectors.AdHoc),
+		behind: gauge("replay_lag_seconds",
+			"Replication lag of the standby by its own clock; 0 when it has replayed everything it received; absent "+
+				"on a primary."),
+		streaming: gauge("receiver_streaming",
+			"1 when the standby receives from its primary, 0 when it does not; absent on a primary."),
+		lagBytes: gauge("standby_lag_bytes", "Write-ahead log that the standby has not replayed yet.", "standby",
+			"address"),
+		lagSeconds: gauge("standby_lag_seconds",
+			"Replication lag of the standby by the primary's clock; 0 when it is idle and up to date.", "standby",
+			"address"),
+		active: gauge("slot_active", "1 when a consumer is connected to the slot, else 0.", "slot",
+			"type").WithoutPanel(collectors.AdHoc),
+		kept: gauge("slot_kept_bytes", "Write-ahead log that is retained for the slot; absent without any.",
+			"slot", "type"),
+		lost: gauge("slot_lost", "1 when WAL that the slot needs was removed: its consumer must be rebuilt.",
+			"slot", "type"),
+		age: gauge("slot_age_xids", "Age of the oldest transaction that the slot keeps from being vacuumed.",
+			"slot", "type").WithoutPanel(collectors.AdHoc),
 	}
 	return collectors.Collector{
 		Name:   "postgres/replication",
@@ -61,7 +72,8 @@ func Replication(t *target.Postgres) collectors.Collector {
 
 Reads pg_stat_replication, pg_replication_slots and pg_stat_wal_receiver, once
 for the whole server. Rights: pg_monitor. Cost: a row for each standby and slot.`,
-		Metrics: []*collectors.Metric{c.recovery, c.behind, c.streaming, c.lagBytes, c.lagSeconds, c.active, c.kept, c.lost, c.age},
+		Metrics: []*collectors.Metric{c.recovery, c.behind, c.streaming, c.lagBytes, c.lagSeconds, c.active, c.kept,
+			c.lost, c.age},
 		Every:   15 * time.Second,
 		Timeout: 10 * time.Second,
 		Collect: c.collect,

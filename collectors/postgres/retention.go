@@ -18,9 +18,11 @@ import (
 // Retention reports how many rows are past the age that the configuration gives them.
 func Retention(t *target.Postgres) collectors.Collector {
 	c := retention{
-		target:   t,
-		rows:     gauge("retention_rows", "Estimated number of rows that are older than the table's archive says.", "database", "schema", "table"),
-		archived: gauge("archived_rows", "Estimated number of rows that the archive of the table holds, where that is a table of the same database.", "database", "schema", "table").WithoutPanel(collectors.AdHoc),
+		target: t,
+		rows: gauge("retention_rows", "Estimated number of rows that are older than the table's archive says.",
+			"database", "schema", "table"),
+		archived: gauge("archived_rows", "Estimated number of rows that the archive of the table holds, where that "+
+			"is a table of the same database.", "database", "schema", "table").WithoutPanel(collectors.AdHoc),
 	}
 	return collectors.Collector{
 		Name:   "postgres/retention",
@@ -113,7 +115,8 @@ func ReadArchived(ctx context.Context, q Querier, a target.Archive, since, until
 		at       time.Time
 	}{{" >= ", since}, {" < ", until}} {
 		if !bound.at.IsZero() {
-			from += word + column + bound.operator + "timestamptz '" + bound.at.UTC().Format("2006-01-02 15:04:05.999999") + "+00'"
+			from += word + column + bound.operator + "timestamptz '" +
+				bound.at.UTC().Format("2006-01-02 15:04:05.999999") + "+00'"
 			word = " and "
 		}
 	}
@@ -135,7 +138,8 @@ func estimate(ctx context.Context, q Querier, from string) (float64, error) {
 	if err != nil || cost > countCost || rows > countMost {
 		return rows, err
 	}
-	found, err := q.Query(ctx, "select count(*)::float8 from (select from "+from+" limit "+strconv.Itoa(countMost+1)+") x")
+	found,
+		err := q.Query(ctx, "select count(*)::float8 from (select from "+from+" limit "+strconv.Itoa(countMost+1)+") x")
 	if err != nil {
 		return 0, explained(err)
 	}

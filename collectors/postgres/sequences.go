@@ -16,7 +16,9 @@ var sequencesSQL string
 
 // Sequences reports how near each sequence is to its end.
 func Sequences(t *target.Postgres) collectors.Collector {
-	c := sequences{target: t, used: gauge("sequence_used_ratio", "Used share of the values of the sequence, or of the column that it feeds; absent before its first value.", "database", "schema", "sequence", "table", "column")}
+	c := sequences{target: t, used: gauge("sequence_used_ratio",
+		"Used share of the values of the sequence, or of the column that it feeds; absent before its first value.",
+		"database", "schema", "sequence", "table", "column")}
 	return collectors.Collector{
 		Name:   "postgres/sequences",
 		Target: t.Name,
@@ -45,7 +47,10 @@ type sequenceRow struct {
 }
 
 func (c sequences) collect(ctx context.Context, w *collectors.Writer) error {
-	all, err := readEach(ctx, c.target, func(q Querier) ([]sequenceRow, error) { return read[sequenceRow](ctx, q, sequencesSQL) })
+	all, err := readEach(ctx, c.target, func(q Querier) ([]sequenceRow,
+		error) {
+		return read[sequenceRow](ctx, q, sequencesSQL)
+	})
 	known, unread := all[:0], 0
 	for _, r := range all {
 		if !r.Row.Readable {

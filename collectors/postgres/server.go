@@ -13,9 +13,14 @@ import (
 func Server(t *target.Postgres) collectors.Collector {
 	c := server{
 		target: t,
-		up:     &collectors.Metric{Name: "upkeep_postgres_up", Type: collectors.Gauge, Help: "1 when the server answers a question, 0 when it does not.", Labels: []string{"server"}},
-		info:   &collectors.Metric{Name: "upkeep_postgres_info", Type: collectors.Gauge, Help: "1, with the version of the server as a label.", Labels: []string{"server", "version"}, NoPanel: collectors.AdHoc},
-		start:  &collectors.Metric{Name: "upkeep_postgres_start_timestamp_seconds", Type: collectors.Gauge, Help: "When the server was started. Its cumulative statistics are not older after a crash.", Labels: []string{"server"}, NoPanel: collectors.AdHoc},
+		up: &collectors.Metric{Name: "upkeep_postgres_up", Type: collectors.Gauge,
+			Help: "1 when the server answers a question, 0 when it does not.", Labels: []string{"server"}},
+		info: &collectors.Metric{Name: "upkeep_postgres_info", Type: collectors.Gauge,
+			Help: "1, with the version of the server as a label.", Labels: []string{"server", "version"},
+			NoPanel: collectors.AdHoc},
+		start: &collectors.Metric{Name: "upkeep_postgres_start_timestamp_seconds", Type: collectors.Gauge,
+			Help:   "When the server was started. Its cumulative statistics are not older after a crash.",
+			Labels: []string{"server"}, NoPanel: collectors.AdHoc},
 	}
 	return collectors.Collector{
 		Name:   "postgres/server",
@@ -57,7 +62,8 @@ func (c server) ask(ctx context.Context) (version string, start time.Time, err e
 	if err != nil {
 		return "", start, err
 	}
-	err = server.QueryRow(ctx, "select current_setting('server_version'), pg_catalog.pg_postmaster_start_time()").Scan(&version, &start)
+	err = server.QueryRow(ctx,
+		"select current_setting('server_version'), pg_catalog.pg_postmaster_start_time()").Scan(&version, &start)
 	if err != nil {
 		return "", start, fmt.Errorf("version: %w", err)
 	}

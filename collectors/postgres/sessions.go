@@ -24,7 +24,11 @@ const (
 
 // Sessions reports the session of each database that is most in the way.
 func Sessions(t *target.Postgres) collectors.Collector {
-	c := sessions{target: t, worst: gauge("worst_session_seconds", "Age of the worst blocking session of each kind: idle in transaction (idle), oldest transaction (transaction), blocker of the longest lock wait (blocker), or oldest xmin horizon, which keeps dead rows from being removed (horizon). Absent when no session blocks.", "database", "of", "user", "application")}
+	c := sessions{target: t, worst: gauge("worst_session_seconds",
+		"Age of the worst blocking session of each kind: idle in transaction (idle), oldest transaction "+
+			"(transaction), blocker of the longest lock wait (blocker), or oldest xmin horizon, which keeps dead "+
+			"rows from being removed (horizon). Absent when no session blocks.", "database", "of", "user",
+		"application")}
 	return collectors.Collector{
 		Name:   "postgres/sessions",
 		Target: t.Name,
@@ -91,13 +95,14 @@ type SessionRow struct {
 	Started, Transaction, Query, Changed *time.Time // of the session, its transaction, its statement and its state
 	Since                                time.Time  // it is in the way
 	Seconds                              float64    // it has been in the way
-	Age                                  int64      // in transactions, of the oldest rows that it may see; 0: it holds none
-	Oldest                               string     // that transaction; "": none
-	Blocked                              int64      // sessions that wait for it, and for those that do
-	Wrote                                bool       // it has changed something that is not committed
-	Ours                                 bool       // it is of upkeep
-	Superuser                            bool       // its role is one
-	MayBeEnded                           bool       // by the role that asks
+	// in transactions, of the oldest rows that it may see; 0: it holds none
+	Age        int64
+	Oldest     string // that transaction; "": none
+	Blocked    int64  // sessions that wait for it, and for those that do
+	Wrote      bool   // it has changed something that is not committed
+	Ours       bool   // it is of upkeep
+	Superuser  bool   // its role is one
+	MayBeEnded bool   // by the role that asks
 }
 
 // hiddenSQL counts the sessions of which the role does not see what they do.

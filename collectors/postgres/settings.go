@@ -16,11 +16,15 @@ var settingsSQL string
 // Settings reports the settings that matter for maintenance.
 func Settings(t *target.Postgres) collectors.Collector {
 	c := settings{
-		target:  t,
-		plain:   gauge("setting", "Value of a setting without a unit: a number, or 1 for on and 0 for off.", "name"),
-		bytes:   gauge("setting_bytes", "Value of a setting that is a size; -1 means no limit or inherited from another setting.", "name").WithoutPanel(collectors.AdHoc),
-		seconds: gauge("setting_seconds", "Value of a setting that is a duration; -1 means disabled or inherited from another setting.", "name").WithoutPanel(collectors.AdHoc),
-		pending: gauge("setting_pending_restart", "1 for each setting that was changed and takes effect at the next start of the server.", "name"),
+		target: t,
+		plain:  gauge("setting", "Value of a setting without a unit: a number, or 1 for on and 0 for off.", "name"),
+		bytes: gauge("setting_bytes", "Value of a setting that is a size; -1 means no limit or inherited from "+
+			"another setting.", "name").WithoutPanel(collectors.AdHoc),
+		seconds: gauge("setting_seconds",
+			"Value of a setting that is a duration; -1 means disabled or inherited from another setting.",
+			"name").WithoutPanel(collectors.AdHoc),
+		pending: gauge("setting_pending_restart",
+			"1 for each setting that was changed and takes effect at the next start of the server.", "name"),
 	}
 	return collectors.Collector{
 		Name:   "postgres/settings",

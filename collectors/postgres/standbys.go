@@ -24,7 +24,8 @@ func (e *StandbyError) Unwrap() error { return e.Err }
 
 // askStandbys asks all targets that follow a server, or follow one that does, and adds
 // the indexes that their queries have used.
-func askStandbys(ctx context.Context, of usageNode, database string, used map[usedIndexRow]bool) (all []usageNode, err error) {
+func askStandbys(ctx context.Context, of usageNode, database string, used map[usedIndexRow]bool) (all []usageNode,
+	err error) {
 	seen := map[*target.Postgres]bool{of.target: true}
 	for next := slices.Clone(of.target.Replicas); len(next) > 0; next = next[1:] {
 		r := next[0]
@@ -42,7 +43,8 @@ func askStandbys(ctx context.Context, of usageNode, database string, used map[us
 	return all, nil
 }
 
-func askStandby(ctx context.Context, r *target.Postgres, of usageNode, database string, used map[usedIndexRow]bool) (n usageNode, err error) {
+func askStandby(ctx context.Context, r *target.Postgres, of usageNode, database string,
+	used map[usedIndexRow]bool) (n usageNode, err error) {
 	db, err := r.Database(database)
 	if err != nil {
 		return n, err

@@ -51,15 +51,26 @@ func Statements(t *target.Postgres) collectors.Collector {
 		costs: [8]*collectors.Metric{
 			counter("statement_calls_total", "Executions of the statement.", labels...),
 			counter("statement_seconds_total", "Execution time of the statement.", labels...),
-			counter("statement_rows_total", "Rows that the statement returned or changed.", labels...).WithoutPanel(collectors.AdHoc),
-			counter("statement_blocks_read_total", "Blocks that the statement read from outside the buffer cache (shared_buffers).", labels...),
-			counter("statement_blocks_hit_total", "Blocks that the statement found in the buffer cache (shared_buffers).", labels...).WithoutPanel(collectors.AdHoc),
-			counter("statement_io_seconds_total", "Time that the statement waited for blocks of tables and indexes to be read or written; 0 without track_io_timing.", labels...),
-			counter("statement_temporary_blocks_total", "Blocks that the statement wrote to temporary files.", labels...).WithoutPanel(collectors.AdHoc),
-			counter("statement_wal_bytes_total", "Write-ahead log that the statement wrote.", labels...).WithoutPanel(collectors.AdHoc),
+			counter("statement_rows_total", "Rows that the statement returned or changed.",
+				labels...).WithoutPanel(collectors.AdHoc),
+			counter("statement_blocks_read_total",
+				"Blocks that the statement read from outside the buffer cache (shared_buffers).", labels...),
+			counter("statement_blocks_hit_total",
+				"Blocks that the statement found in the buffer cache (shared_buffers).",
+				labels...).WithoutPanel(collectors.AdHoc),
+			counter("statement_io_seconds_total",
+				"Time that the statement waited for blocks of tables and indexes to be read or written; 0 without "+
+					"track_io_timing.", labels...),
+			counter("statement_temporary_blocks_total", "Blocks that the statement wrote to temporary files.",
+				labels...).WithoutPanel(collectors.AdHoc),
+			counter("statement_wal_bytes_total", "Write-ahead log that the statement wrote.",
+				labels...).WithoutPanel(collectors.AdHoc),
 		},
-		age:   gauge("statements_age_seconds", "How long ago the statistics of statements were last reset; absent before PostgreSQL 14, which does not report it.").WithoutPanel("a schedule asks it whether a month is over"),
-		info:  gauge("statement_info", "1, with the text of an exported statement, without literals and shortened. Only for statements that read or change rows.", "queryid", "query"),
+		age: gauge("statements_age_seconds",
+			"How long ago the statistics of statements were last reset; absent before PostgreSQL 14, which does not "+
+				"report it.").WithoutPanel("a schedule asks it whether a month is over"),
+		info: gauge("statement_info", "1, with the text of an exported statement, without literals and shortened. "+
+			"Only for statements that read or change rows.", "queryid", "query"),
 		known: make(map[statementKey]*statementState),
 		texts: make(map[int64]string),
 	}
@@ -179,7 +190,8 @@ func (c *statements) read(ctx context.Context) (map[statementKey][8]float64, err
 	for rows.Next() {
 		var k statementKey
 		var costs [8]float64
-		if err := rows.Scan(&k.Database, &k.User, &k.QueryID, &costs[0], &costs[1], &costs[2], &costs[3], &costs[4], &costs[5], &costs[6], &costs[7]); err != nil {
+		if err := rows.Scan(&k.Database, &k.User, &k.QueryID, &costs[0], &costs[1], &costs[2], &costs[3], &costs[4],
+			&costs[5], &costs[6], &costs[7]); err != nil {
 			return nil, err
 		}
 		if k.QueryID == 0 {
@@ -206,7 +218,8 @@ func (c *statements) read(ctx context.Context) (map[statementKey][8]float64, err
 //
 // A figure that went down begins anew: the statistics were reset, or the server
 // forgot the statement and met it again.
-func (c *statements) account(rows map[statementKey][8]float64, limit int, now time.Time) (told []statementKey, cut int) {
+func (c *statements) account(rows map[statementKey][8]float64, limit int, now time.Time) (told []statementKey,
+	cut int) {
 	for k := range c.known {
 		if _, there := rows[k]; !there {
 			delete(c.known, k) // the server has forgotten it; what it cost stays counted
@@ -247,7 +260,8 @@ func (c *statements) choose(limit int, now time.Time) (told []statementKey, cut 
 		keys = append(keys, k)
 	}
 	byName := func(a, b statementKey) int {
-		return cmp.Or(cmp.Compare(a.Database, b.Database), cmp.Compare(a.User, b.User), cmp.Compare(a.QueryID, b.QueryID))
+		return cmp.Or(cmp.Compare(a.Database, b.Database), cmp.Compare(a.User, b.User),
+			cmp.Compare(a.QueryID, b.QueryID))
 	}
 	slices.SortFunc(keys, byName)
 	for _, order := range []func(s *statementState) float64{
@@ -256,7 +270,10 @@ func (c *statements) choose(limit int, now time.Time) (told []statementKey, cut 
 		func(s *statementState) float64 { return s.sum[0] },
 		func(s *statementState) float64 { return s.sum[3] },
 	} {
-		slices.SortStableFunc(keys, func(a, b statementKey) int { return cmp.Compare(order(c.known[b]), order(c.known[a])) })
+		slices.SortStableFunc(keys, func(a, b statementKey) int {
+			return cmp.Compare(order(c.known[b]),
+				order(c.known[a]))
+		})
 		for _, k := range keys[:min(topOfEach, len(keys))] {
 			c.known[k].top = now
 		}

@@ -66,7 +66,8 @@ func ReadStatistics(ctx context.Context, t *target.Postgres, p StatementsPlace) 
 	if err != nil {
 		return nil, err
 	}
-	there, err := read[struct{ Is bool }](ctx, db, `select to_regclass($1) is not null`, p.Schema+".pg_stat_statements_info")
+	there, err := read[struct{ Is bool }](ctx, db, `select to_regclass($1) is not null`,
+		p.Schema+".pg_stat_statements_info")
 	if err != nil || !there[0].Is {
 		return nil, err
 	}

@@ -19,9 +19,14 @@ func TableBloat(t *target.Postgres) collectors.Collector {
 	c := tableBloat{
 		target: t,
 		gauger: &gauger{method: "pgstattuple_approx", query: measureTableSQL},
-		ratio:  gauge("table_bloat_ratio", "Share of the table's heap that a rewrite would reclaim, by method: estimate, or pgstattuple_approx for the worst.", "database", "schema", "table", "method"),
-		bloat:  gauge("table_bloat_bytes", "Bytes of the table's heap that a rewrite would reclaim, by method.", "database", "schema", "table", "method"),
-		heap:   gauge("table_heap_bytes", "Size of the table's heap when it was last vacuumed or analyzed, without indexes and TOAST.", "database", "schema", "table"),
+		ratio: gauge("table_bloat_ratio",
+			"Share of the table's heap that a rewrite would reclaim, by method: estimate, or pgstattuple_approx for "+
+				"the worst.", "database", "schema", "table", "method"),
+		bloat: gauge("table_bloat_bytes", "Bytes of the table's heap that a rewrite would reclaim, by method.",
+			"database", "schema", "table", "method"),
+		heap: gauge("table_heap_bytes",
+			"Size of the table's heap when it was last vacuumed or analyzed, without indexes and TOAST.", "database",
+			"schema", "table"),
 	}
 	return collectors.Collector{
 		Name:   "postgres/tablebloat",
@@ -53,7 +58,10 @@ type tableBloat struct {
 
 func (c tableBloat) collect(ctx context.Context, w *collectors.Writer) error {
 	// The readable ones are exported even if others are not readable.
-	rows, err := readEach(ctx, c.target, func(q Querier) ([]TableBloatRow, error) { return ReadTableBloat(ctx, q, Subject{}) })
+	rows, err := readEach(ctx, c.target, func(q Querier) ([]TableBloatRow,
+		error) {
+		return ReadTableBloat(ctx, q, Subject{})
+	})
 	all := make([]bloated, len(rows))
 	for i, r := range rows {
 		t := r.Row

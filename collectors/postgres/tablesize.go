@@ -14,7 +14,8 @@ var tableSizeSQL string
 
 // TableSize reports how large each table is and what it is made of.
 func TableSize(t *target.Postgres) collectors.Collector {
-	c := tableSize{target: t, size: gauge("table_size_bytes", "Size on disk of a part of the table: heap, TOAST, and all indexes.", "database", "schema", "table", "part")}
+	c := tableSize{target: t, size: gauge("table_size_bytes",
+		"Size on disk of a part of the table: heap, TOAST, and all indexes.", "database", "schema", "table", "part")}
 	return collectors.Collector{
 		Name:   "postgres/tablesize",
 		Target: t.Name,
@@ -53,8 +54,14 @@ func (r tableSizeRow) write(w *collectors.Writer, m *collectors.Metric, labels .
 }
 
 func (c tableSize) collect(ctx context.Context, w *collectors.Writer) error {
-	all, err := readEach(ctx, c.target, func(q Querier) ([]tableSizeRow, error) { return read[tableSizeRow](ctx, q, tableSizeSQL) })
-	kept, rest := collectors.Largest(all, w.Limit(), func(r in[tableSizeRow]) float64 { return r.Row.Heap + r.Row.Toast + r.Row.Indexes })
+	all, err := readEach(ctx, c.target, func(q Querier) ([]tableSizeRow,
+		error) {
+		return read[tableSizeRow](ctx, q, tableSizeSQL)
+	})
+	kept, rest := collectors.Largest(all, w.Limit(), func(r in[tableSizeRow]) float64 {
+		return r.Row.Heap +
+			r.Row.Toast + r.Row.Indexes
+	})
 	for _, r := range kept {
 		r.Row.write(w, c.size, c.target.Name, r.Database, r.Row.Schema, r.Row.Table)
 	}

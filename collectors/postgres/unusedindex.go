@@ -13,10 +13,19 @@ import (
 func UnusedIndex(t *target.Postgres) collectors.Collector {
 	c := unusedIndex{
 		target: t,
-		size:   gauge("index_unused_bytes", "Size of an index that no query has used, here and on the monitored standbys, and that serves no other purpose.", "database", "schema", "table", "index"),
-		unused: gauge("index_unused_since_timestamp_seconds", "Time since which the index is known to be unused: the start of the scan count, but not before upkeep first saw the index or its counter went back.", "database", "schema", "table", "index"),
-		since:  gauge("index_usage_since_timestamp_seconds", "Start of the scan count, here and on the monitored standbys: the latest of the first collection, a reset of the statistics, a start of the server, a crash, a promotion, and the end of a period with track_counts off.", "database").WithoutPanel(collectors.AdHoc),
-		unseen: gauge("index_usage_standbys_unmonitored", "Number of standbys whose index usage is unknown: connected now or in the last 35 days, and not monitored.", "database"),
+		size: gauge("index_unused_bytes",
+			"Size of an index that no query has used, here and on the monitored standbys, and that serves no other "+
+				"purpose.", "database", "schema", "table", "index"),
+		unused: gauge("index_unused_since_timestamp_seconds",
+			"Time since which the index is known to be unused: the start of the scan count, but not before upkeep "+
+				"first saw the index or its counter went back.", "database", "schema", "table", "index"),
+		since: gauge("index_usage_since_timestamp_seconds",
+			"Start of the scan count, here and on the monitored standbys: the latest of the first collection, a "+
+				"reset of the statistics, a start of the server, a crash, a promotion, and the end of a period with "+
+				"track_counts off.", "database").WithoutPanel(collectors.AdHoc),
+		unseen: gauge("index_usage_standbys_unmonitored",
+			"Number of standbys whose index usage is unknown: connected now or in the last 35 days, and not monitored.",
+			"database"),
 	}
 	return collectors.Collector{
 		Name:   "postgres/unusedindex",
@@ -70,7 +79,8 @@ func (c unusedIndex) collect(ctx context.Context, w *collectors.Writer) error {
 	kept, rest := collectors.Largest(all, w.Limit(), func(r in[UnusedIndexRow]) float64 { return r.Row.SizeBytes })
 	for _, r := range kept {
 		w.Set(c.size, r.Row.SizeBytes, c.target.Name, r.Database, r.Row.Schema, r.Row.Table, r.Row.Index)
-		w.Set(c.unused, float64(r.Row.Since.UnixMilli())/1000, c.target.Name, r.Database, r.Row.Schema, r.Row.Table, r.Row.Index)
+		w.Set(c.unused, float64(r.Row.Since.UnixMilli())/1000, c.target.Name, r.Database, r.Row.Schema, r.Row.Table,
+			r.Row.Index)
 	}
 	if len(rest) > 0 {
 		sum := 0.0

@@ -65,7 +65,8 @@ const (
 	whyFirst    = "upkeep first looked at the database then"
 	whyPromoted = "the server was found promoted or restored then"
 	whyOff      = "track_counts was off then, or not known to be on for everybody"
-	whyAway     = "upkeep did not look for a while, and the server's configuration was loaded then: whether scans were counted all the while is not known"
+	whyAway     = "upkeep did not look for a while, and the server's configuration was loaded then: whether scans " +
+		"were counted all the while is not known"
 )
 
 // parseBook reads a book. One that cannot be read is one that was never written:
@@ -81,7 +82,8 @@ func parseBook(text []byte) (b usageBook) {
 func (b usageBook) after(l usageLook) (next usageBook, worth bool) {
 	now := l.Now.UnixMilli()
 	same := b.System == l.System && b.Database == l.Database && b.Looked != 0
-	next = usageBook{System: l.System, Timeline: l.Timeline, Database: l.Database, Looked: now, Off: !l.Counted, Begun: b.Begun, Why: b.Why, Indexes: make(map[int64]seenIndex, len(l.Indexes))}
+	next = usageBook{System: l.System, Timeline: l.Timeline, Database: l.Database, Looked: now, Off: !l.Counted,
+		Begun: b.Begun, Why: b.Why, Indexes: make(map[int64]seenIndex, len(l.Indexes))}
 	begin := func(at int64, why string) {
 		if at > next.Begun || !same {
 			next.Begun, next.Why = at, why
@@ -109,8 +111,10 @@ func (b usageBook) after(l usageLook) (next usageBook, worth bool) {
 		next.Standbys = b.Standbys
 	}
 	next.Standbys = rememberStandbys(next.Standbys, l.Standbys, now)
-	worth = !same || time.Duration(now-b.Looked)*time.Millisecond >= bookEvery || now < b.Looked || next.Timeline != b.Timeline || next.Off != b.Off || next.Begun != b.Begun ||
-		!maps.Equal(next.Indexes, b.Indexes) || !slices.EqualFunc(next.Standbys, b.Standbys, func(a, b seenStandby) bool { return a.Key == b.Key && a.As == b.As })
+	worth = !same || time.Duration(now-b.Looked)*time.Millisecond >= bookEvery || now < b.Looked ||
+		next.Timeline != b.Timeline || next.Off != b.Off || next.Begun != b.Begun ||
+		!maps.Equal(next.Indexes, b.Indexes) || !slices.EqualFunc(next.Standbys, b.Standbys,
+		func(a, b seenStandby) bool { return a.Key == b.Key && a.As == b.As })
 	return next, worth
 }
 
@@ -124,7 +128,10 @@ func rememberStandbys(before, now []seenStandby, at int64) (all []seenStandby) {
 		all = append(all, s)
 		i := slices.IndexFunc(before, func(o seenStandby) bool { return o.Key == s.Key && o.As == s.As })
 		if i < 0 {
-			i = slices.IndexFunc(before, func(o seenStandby) bool { return o.Key == s.Key && (o.As == "" || s.As == "") })
+			i = slices.IndexFunc(before, func(o seenStandby) bool {
+				return o.Key == s.Key &&
+					(o.As == "" || s.As == "")
+			})
 		}
 		if i >= 0 {
 			before = slices.Delete(before, i, i+1)
@@ -135,7 +142,10 @@ func rememberStandbys(before, now []seenStandby, at int64) (all []seenStandby) {
 			all = append(all, s)
 		}
 	}
-	slices.SortStableFunc(all, func(a, b seenStandby) int { return cmp.Or(cmp.Compare(a.Key, b.Key), cmp.Compare(a.As, b.As)) })
+	slices.SortStableFunc(all, func(a, b seenStandby) int {
+		return cmp.Or(cmp.Compare(a.Key, b.Key),
+			cmp.Compare(a.As, b.As))
+	})
 	return all
 }
 
@@ -148,7 +158,8 @@ func (b usageBook) unasked(asked map[string]bool) (all []string) {
 		case s.Seen == b.Looked:
 			all = append(all, s.Key)
 		default:
-			all = append(all, fmt.Sprintf("%s (last seen at %s)", s.Key, time.UnixMilli(s.Seen).UTC().Format(time.RFC3339)))
+			all = append(all, fmt.Sprintf("%s (last seen at %s)", s.Key,
+				time.UnixMilli(s.Seen).UTC().Format(time.RFC3339)))
 		}
 	}
 	return all

@@ -17,16 +17,23 @@ func Vacuum(t *target.Postgres) collectors.Collector {
 	labels := []string{"database", "schema", "table"}
 	gauge := func(name, help string) *collectors.Metric { return gauge("table_"+name, help, labels...) }
 	c := &vacuum{
-		seen:         make(map[string]visit),
-		target:       t,
-		ratio:        gauge("dead_ratio", "Share of the table's rows that are dead: deleted or replaced, and not yet vacuumed."),
-		dead:         gauge("dead_rows", "Number of dead rows that the server knows of."),
-		live:         gauge("live_rows", "Number of live rows that the server knows of."),
-		lastVacuum:   gauge("last_vacuum_timestamp_seconds", "When the table was last vacuumed, by hand or by autovacuum; absent when never."),
-		lastAnalyze:  gauge("last_analyze_timestamp_seconds", "When the table was last analyzed, by hand or by autovacuum; absent when never.").WithoutPanel(collectors.AdHoc),
-		freezeAge:    gauge("freeze_age_xids", "Age of the oldest transaction that may still be in the table; the server refuses writes near 2 billion."),
-		multixactAge: gauge("multixact_age", "Age of the oldest multixact, the lock of several transactions on a row, that may still be in the table; the server refuses writes near 2 billion.").WithoutPanel(collectors.AdHoc),
-		changed:      gauge("changed_rows", "Number of rows that were inserted, updated or deleted since the table was last analyzed."),
+		seen:   make(map[string]visit),
+		target: t,
+		ratio: gauge("dead_ratio",
+			"Share of the table's rows that are dead: deleted or replaced, and not yet vacuumed."),
+		dead: gauge("dead_rows", "Number of dead rows that the server knows of."),
+		live: gauge("live_rows", "Number of live rows that the server knows of."),
+		lastVacuum: gauge("last_vacuum_timestamp_seconds",
+			"When the table was last vacuumed, by hand or by autovacuum; absent when never."),
+		lastAnalyze: gauge("last_analyze_timestamp_seconds",
+			"When the table was last analyzed, by hand or by autovacuum; absent when never.").WithoutPanel(collectors.AdHoc),
+		freezeAge: gauge("freeze_age_xids",
+			"Age of the oldest transaction that may still be in the table; the server refuses writes near 2 billion."),
+		multixactAge: gauge("multixact_age",
+			"Age of the oldest multixact, the lock of several transactions on a row, that may still be in the table; "+
+				"the server refuses writes near 2 billion.").WithoutPanel(collectors.AdHoc),
+		changed: gauge("changed_rows",
+			"Number of rows that were inserted, updated or deleted since the table was last analyzed."),
 	}
 	return collectors.Collector{
 		Name:   "postgres/vacuum",
@@ -42,7 +49,8 @@ do not know of a table is left out, and not zero, until it is vacuumed or analyz
 Where dead rows were counted since, the ratio is theirs to the live rows that the
 catalog knows of (reltuples), and so the least that it can be. The action
 postgres/vacuum lowers the dead ratio, and postgres/analyze the changed rows.`,
-		Metrics: []*collectors.Metric{c.ratio, c.dead, c.live, c.lastVacuum, c.lastAnalyze, c.freezeAge, c.multixactAge, c.changed},
+		Metrics: []*collectors.Metric{c.ratio, c.dead, c.live, c.lastVacuum, c.lastAnalyze, c.freezeAge, c.multixactAge,
+			c.changed},
 		Every:   time.Minute,
 		Timeout: 30 * time.Second,
 		Limit:   tables,
@@ -109,11 +117,15 @@ func (c *vacuum) read(ctx context.Context) (all []in[VacuumRow], err error) {
 
 func (c *vacuum) collect(ctx context.Context, w *collectors.Writer) error {
 	all, err := c.read(ctx)
-	kept, rest := collectors.Largest(all, w.Limit(), func(r in[VacuumRow]) float64 { return known(r.Row.LiveRows) + known(r.Row.DeadRows) })
+	kept, rest := collectors.Largest(all, w.Limit(), func(r in[VacuumRow]) float64 {
+		return known(r.Row.LiveRows) +
+			known(r.Row.DeadRows)
+	})
 	for i := range kept {
 		r := &kept[i].Row
 		set := func(m *collectors.Metric, v float64) { w.Set(m, v, c.target.Name, kept[i].Database, r.Schema, r.Table) }
-		for m, v := range map[*collectors.Metric]*float64{c.ratio: r.DeadRatio, c.dead: r.DeadRows, c.live: r.LiveRows, c.changed: r.Changed} {
+		for m, v := range map[*collectors.Metric]*float64{c.ratio: r.DeadRatio, c.dead: r.DeadRows, c.live: r.LiveRows,
+			c.changed: r.Changed} {
 			if v != nil {
 				set(m, *v)
 			}

@@ -34,16 +34,24 @@ select num_timed::float8, num_requested::float8, write_time / 1000, sync_time / 
 // WAL reports what the write-ahead log, its archiver and the checkpoints did.
 func WAL(t *target.Postgres) collectors.Collector {
 	c := wal{
-		target:       t,
-		written:      counter("wal_written_bytes_total", "Bytes of write-ahead log that were written; on a standby, that were replayed."),
-		folder:       gauge("wal_size_bytes", "Size of the write-ahead log that the server retains."),
-		archived:     counter("wal_archived_total", "Files of the write-ahead log that were archived; absent when nothing is archived.").WithoutPanel(collectors.AdHoc),
-		failed:       counter("wal_archive_failures_total", "Attempts to archive a file that failed; absent when nothing is archived.").WithoutPanel(collectors.AdHoc),
-		lastArchived: gauge("wal_last_archived_timestamp_seconds", "When a file was last archived; absent when never.").WithoutPanel(collectors.AdHoc),
-		failing:      gauge("wal_archive_failing", "1 when the last attempt to archive a file failed, else 0; absent when nothing is archived."),
-		checkpoints:  counter("checkpoints_total", "Checkpoints by cause: timed (checkpoint_timeout), or requested (max_wal_size or a command).", "cause"),
-		seconds:      counter("checkpoint_seconds_total", "Time spent in checkpoints, by phase: write or sync.", "phase"),
-		buffers:      counter("checkpoint_blocks_total", "Blocks that checkpoints wrote.").WithoutPanel(collectors.AdHoc),
+		target: t,
+		written: counter("wal_written_bytes_total",
+			"Bytes of write-ahead log that were written; on a standby, that were replayed."),
+		folder: gauge("wal_size_bytes", "Size of the write-ahead log that the server retains."),
+		archived: counter("wal_archived_total",
+			"Files of the write-ahead log that were archived; absent when nothing is archived.").WithoutPanel(collectors.AdHoc),
+		failed: counter("wal_archive_failures_total",
+			"Attempts to archive a file that failed; absent when nothing is archived.").WithoutPanel(collectors.AdHoc),
+		lastArchived: gauge("wal_last_archived_timestamp_seconds",
+			"When a file was last archived; absent when never.").WithoutPanel(collectors.AdHoc),
+		failing: gauge("wal_archive_failing",
+			"1 when the last attempt to archive a file failed, else 0; absent when nothing is archived."),
+		checkpoints: counter("checkpoints_total",
+			"Checkpoints by cause: timed (checkpoint_timeout), or requested (max_wal_size or a command).", "cause"),
+		seconds: counter("checkpoint_seconds_total", "Time spent in checkpoints, by phase: write or sync.",
+			"phase"),
+		buffers: counter("checkpoint_blocks_total",
+			"Blocks that checkpoints wrote.").WithoutPanel(collectors.AdHoc),
 	}
 	return collectors.Collector{
 		Name:   "postgres/wal",
@@ -53,7 +61,8 @@ func WAL(t *target.Postgres) collectors.Collector {
 Reads pg_stat_archiver, pg_stat_bgwriter (from 17 on pg_stat_checkpointer) and
 the folder of the log, once for the whole server. Rights: pg_monitor, for the
 folder. Cost: single rows, and one look at each file of the log.`,
-		Metrics: []*collectors.Metric{c.written, c.folder, c.archived, c.failed, c.lastArchived, c.failing, c.checkpoints, c.seconds, c.buffers},
+		Metrics: []*collectors.Metric{c.written, c.folder, c.archived, c.failed, c.lastArchived, c.failing,
+			c.checkpoints, c.seconds, c.buffers},
 		Every:   15 * time.Second,
 		Timeout: 10 * time.Second,
 		Collect: c.collect,

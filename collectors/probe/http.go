@@ -20,16 +20,22 @@ import (
 // HTTP reports whether a service answers, how soon, and how long its certificate holds.
 func HTTP(t *target.Probe) collectors.Collector {
 	gauge := func(name, help string) *collectors.Metric {
-		return &collectors.Metric{Name: "upkeep_probe_" + name, Type: collectors.Gauge, Help: help, Labels: []string{"server"}}
+		return &collectors.Metric{Name: "upkeep_probe_" + name, Type: collectors.Gauge, Help: help,
+			Labels: []string{"server"}}
 	}
 	c := probe{
-		target:    t,
-		healthy:   gauge("healthy", "1 when the service answered with the status that is expected, 0 when it did not or did not answer."),
-		status:    gauge("http_status", "HTTP status of the response; absent without a response.").WithoutPanel(collectors.AdHoc),
-		duration:  gauge("duration_seconds", "Response time to the last byte; absent when there was no response."),
-		first:     gauge("first_byte_seconds", "Response time to the first byte; absent when there was no response.").WithoutPanel(collectors.AdHoc),
-		expiry:    gauge("tls_expiry_timestamp_seconds", "Earliest expiry in the certificate chain of the service; absent without TLS."),
-		redirects: gauge("redirects", "Number of redirects before the response; absent without a response.").WithoutPanel(collectors.AdHoc),
+		target: t,
+		healthy: gauge("healthy", "1 when the service answered with the status that is expected, 0 when it did not "+
+			"or did not answer."),
+		status: gauge("http_status",
+			"HTTP status of the response; absent without a response.").WithoutPanel(collectors.AdHoc),
+		duration: gauge("duration_seconds", "Response time to the last byte; absent when there was no response."),
+		first: gauge("first_byte_seconds",
+			"Response time to the first byte; absent when there was no response.").WithoutPanel(collectors.AdHoc),
+		expiry: gauge("tls_expiry_timestamp_seconds",
+			"Earliest expiry in the certificate chain of the service; absent without TLS."),
+		redirects: gauge("redirects",
+			"Number of redirects before the response; absent without a response.").WithoutPanel(collectors.AdHoc),
 	}
 	return collectors.Collector{
 		Name:   "probe/http",
@@ -75,7 +81,8 @@ func (c probe) collect(ctx context.Context, w *collectors.Writer) error {
 		defer cancel()
 	}
 	var first time.Time
-	limited = httptrace.WithClientTrace(limited, &httptrace.ClientTrace{GotFirstResponseByte: func() { first = time.Now() }})
+	limited = httptrace.WithClientTrace(limited,
+		&httptrace.ClientTrace{GotFirstResponseByte: func() { first = time.Now() }})
 	r, err := http.NewRequestWithContext(limited, http.MethodGet, c.target.URL, nil)
 	if err != nil {
 		return err
@@ -125,7 +132,8 @@ func (c probe) collect(ctx context.Context, w *collectors.Writer) error {
 }
 
 func (c probe) transport() (*http.Transport, error) {
-	t := &http.Transport{Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true, TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12}}
+	t := &http.Transport{Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true,
+		TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12}}
 	if c.target.CAFile == "" {
 		return t, nil
 	}

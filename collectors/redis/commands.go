@@ -22,11 +22,14 @@ func latencyBounds() []float64 {
 // Commands reports how often each command is run and how long it takes.
 func Commands(t *target.Redis) collectors.Collector {
 	c := commands{
-		target:   t,
-		calls:    counter("command_calls_total", "Executions of the command.", "command"),
-		seconds:  counter("command_seconds_total", "Execution time of the command.", "command"),
-		failures: counter("command_failures_total", "Times that the command was refused or failed; absent before Redis 6.2.", "command").WithoutPanel(collectors.AdHoc),
-		latency:  &collectors.Metric{Name: "upkeep_redis_command_duration_seconds", Type: collectors.Histogram, Help: "Latency of the command; absent before Redis 7.0.", Labels: []string{"server", "command"}},
+		target:  t,
+		calls:   counter("command_calls_total", "Executions of the command.", "command"),
+		seconds: counter("command_seconds_total", "Execution time of the command.", "command"),
+		failures: counter("command_failures_total",
+			"Times that the command was refused or failed; absent before Redis 6.2.",
+			"command").WithoutPanel(collectors.AdHoc),
+		latency: &collectors.Metric{Name: "upkeep_redis_command_duration_seconds", Type: collectors.Histogram,
+			Help: "Latency of the command; absent before Redis 7.0.", Labels: []string{"server", "command"}},
 	}
 	return collectors.Collector{
 		Name:   "redis/commands",
@@ -70,7 +73,8 @@ func (c commands) collect(ctx context.Context, w *collectors.Writer) error {
 	if len(rest) > 0 {
 		sum := commandCost{name: collectors.Other}
 		for _, k := range rest {
-			sum.calls, sum.seconds, sum.failures, sum.counted = sum.calls+k.calls, sum.seconds+k.seconds, sum.failures+k.failures, k.counted
+			sum.calls, sum.seconds, sum.failures, sum.counted = sum.calls+k.calls, sum.seconds+k.seconds,
+				sum.failures+k.failures, k.counted
 		}
 		kept = append(slices.Clip(kept), sum)
 		w.Cut(len(rest))

@@ -17,9 +17,12 @@ func Keyspace(t *target.Redis) collectors.Collector {
 		keys:     gauge("keys", "Number of keys in a database; absent for a database without any.", "db"),
 		expiring: gauge("expiring_keys", "Number of keys in a database with a TTL.", "db"),
 		fields: []field{
-			{"expired_keys", counter("expired_keys_total", "Keys that expired, since the start of the server.").WithoutPanel(collectors.AdHoc)},
-			{"keyspace_hits", counter("keyspace_hits_total", "Reads that found their key, since the start of the server.")},
-			{"keyspace_misses", counter("keyspace_misses_total", "Reads that did not find their key, since the start of the server.")},
+			{"expired_keys", counter("expired_keys_total",
+				"Keys that expired, since the start of the server.").WithoutPanel(collectors.AdHoc)},
+			{"keyspace_hits", counter("keyspace_hits_total",
+				"Reads that found their key, since the start of the server.")},
+			{"keyspace_misses", counter("keyspace_misses_total",
+				"Reads that did not find their key, since the start of the server.")},
 		},
 	}
 	return collectors.Collector{

@@ -15,17 +15,28 @@ import (
 func Memory(t *target.Redis) collectors.Collector {
 	c := memory{
 		target: t,
-		limit:  gauge("memory_max_bytes", "Bytes that the server may allocate before it evicts or refuses; absent when there is no limit."),
-		ratio:  gauge("memory_used_ratio", "Share of memory_max_bytes that is allocated; absent when there is no limit."),
+		limit: gauge("memory_max_bytes",
+			"Bytes that the server may allocate before it evicts or refuses; absent when there is no limit."),
+		ratio: gauge("memory_used_ratio",
+			"Share of memory_max_bytes that is allocated; absent when there is no limit."),
 		fields: []field{
 			{"used_memory", gauge("memory_used_bytes", "Bytes that the server has allocated for data and itself.")},
 			{"used_memory_rss", gauge("memory_rss_bytes", "Resident memory of the server.")},
-			{"used_memory_peak", gauge("memory_peak_bytes", "Peak of the allocated bytes since the start of the server.").WithoutPanel(collectors.AdHoc)},
-			{"allocator_frag_ratio", gauge("memory_fragmentation_ratio", "Bytes that the allocator holds active for each byte allocated. Large on a small heap, where it is no harm: read it with the bytes.")},
-			{"allocator_frag_bytes", gauge("memory_fragmentation_bytes", "Bytes that the allocator holds active and that are not allocated.")},
-			{"mem_fragmentation_ratio", gauge("memory_rss_ratio", "Bytes in the machine's memory for each byte allocated. Large on a small server and after a peak, and below 1 where the server is swapped out.").WithoutPanel(collectors.AdHoc)},
-			{"allocator_rss_bytes", gauge("memory_retained_bytes", "Bytes that the allocator has from the machine and holds nothing active in: what MEMORY PURGE may give back.")},
-			{"evicted_keys", counter("evicted_keys_total", "Keys that were evicted because maxmemory was reached, since the start of the server.").WithoutPanel(collectors.AdHoc)},
+			{"used_memory_peak", gauge("memory_peak_bytes",
+				"Peak of the allocated bytes since the start of the server.").WithoutPanel(collectors.AdHoc)},
+			{"allocator_frag_ratio", gauge("memory_fragmentation_ratio",
+				"Bytes that the allocator holds active for each byte allocated. Large on a small heap, where it is "+
+					"no harm: read it with the bytes.")},
+			{"allocator_frag_bytes", gauge("memory_fragmentation_bytes",
+				"Bytes that the allocator holds active and that are not allocated.")},
+			{"mem_fragmentation_ratio", gauge("memory_rss_ratio",
+				"Bytes in the machine's memory for each byte allocated. Large on a small server and after a peak, "+
+					"and below 1 where the server is swapped out.").WithoutPanel(collectors.AdHoc)},
+			{"allocator_rss_bytes", gauge("memory_retained_bytes",
+				"Bytes that the allocator has from the machine and holds nothing active in: what MEMORY PURGE may "+
+					"give back.")},
+			{"evicted_keys", counter("evicted_keys_total",
+				"Keys that were evicted because maxmemory was reached, since the start of the server.").WithoutPanel(collectors.AdHoc)},
 		},
 	}
 	return collectors.Collector{

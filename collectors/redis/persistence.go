@@ -15,19 +15,30 @@ import (
 // Persistence reports how old the newest snapshot is and what would be lost.
 func Persistence(t *target.Redis) collectors.Collector {
 	c := persistence{
-		target:   t,
-		age:      gauge("snapshot_age_seconds", "Seconds since the newest successful RDB snapshot, or since the server start if it never made one, by the server's clock."),
-		last:     gauge("snapshot_last_success_timestamp_seconds", "When the newest successful RDB snapshot was made; absent when none has succeeded since the start.").WithoutPanel("as a moment what the age is as a span"),
-		changes:  gauge("snapshot_changes", "Changes that are not in an RDB snapshot."),
-		ok:       gauge("snapshot_ok", "1 when the last RDB snapshot succeeded or none was attempted, 0 when it failed."),
-		progress: gauge("snapshot_in_progress", "1 while an RDB snapshot is being made.").WithoutPanel(collectors.AdHoc),
-		aof:      gauge("aof_enabled", "1 when every change is also written to the append-only file."),
-		aofOK:    gauge("aof_ok", "1 when the last write to the append-only file succeeded, 0 when it failed; absent without an append-only file."),
-		fork:     gauge("fork_seconds", "Duration of the fork for the last snapshot or rewrite of the append-only file, during which the server is blocked; 0 without one."),
-		duration: gauge("snapshot_duration_seconds", "Duration of the last RDB snapshot; absent without one or if it failed.").WithoutPanel(collectors.AdHoc),
-		rewrite:  gauge("aof_rewrite_ok", "1 when the last rewrite of the append-only file succeeded or none was attempted, 0 when it failed.").WithoutPanel(collectors.AdHoc),
-		size:     gauge("aof_size_bytes", "Size of the append-only file; absent without one."),
-		growth:   gauge("aof_growth_ratio", "Growth of the append-only file since its last rewrite, as a ratio of its size then. Before the first rewrite the server counts that size as one byte. Absent without an append-only file."),
+		target: t,
+		age: gauge("snapshot_age_seconds",
+			"Seconds since the newest successful RDB snapshot, or since the server start if it never made one, by "+
+				"the server's clock."),
+		last: gauge("snapshot_last_success_timestamp_seconds",
+			"When the newest successful RDB snapshot was made; absent when none has succeeded since the start.").WithoutPanel("as a moment what the age is as a span"),
+		changes: gauge("snapshot_changes", "Changes that are not in an RDB snapshot."),
+		ok: gauge("snapshot_ok",
+			"1 when the last RDB snapshot succeeded or none was attempted, 0 when it failed."),
+		progress: gauge("snapshot_in_progress",
+			"1 while an RDB snapshot is being made.").WithoutPanel(collectors.AdHoc),
+		aof: gauge("aof_enabled", "1 when every change is also written to the append-only file."),
+		aofOK: gauge("aof_ok", "1 when the last write to the append-only file succeeded, 0 when it failed; absent "+
+			"without an append-only file."),
+		fork: gauge("fork_seconds", "Duration of the fork for the last snapshot or rewrite of the append-only "+
+			"file, during which the server is blocked; 0 without one."),
+		duration: gauge("snapshot_duration_seconds",
+			"Duration of the last RDB snapshot; absent without one or if it failed.").WithoutPanel(collectors.AdHoc),
+		rewrite: gauge("aof_rewrite_ok",
+			"1 when the last rewrite of the append-only file succeeded or none was attempted, 0 when it failed.").WithoutPanel(collectors.AdHoc),
+		size: gauge("aof_size_bytes", "Size of the append-only file; absent without one."),
+		growth: gauge("aof_growth_ratio",
+			"Growth of the append-only file since its last rewrite, as a ratio of its size then. Before the first "+
+				"rewrite the server counts that size as one byte. Absent without an append-only file."),
 	}
 	return collectors.Collector{
 		Name:   "redis/persistence",
@@ -38,7 +49,8 @@ Reads INFO server, persistence, stats and memory. Rights: +info and +client|setn
 INFO. A server that never saved reports its start as the time of its last save, and
 counts failed saves too; this collector counts only successful ones. The action
 redis/bgsave lowers the age, and redis/bgrewriteaof the growth.`,
-		Metrics: []*collectors.Metric{c.age, c.last, c.changes, c.ok, c.progress, c.aof, c.aofOK, c.fork, c.duration, c.rewrite, c.size, c.growth},
+		Metrics: []*collectors.Metric{c.age, c.last, c.changes, c.ok, c.progress, c.aof, c.aofOK, c.fork, c.duration,
+			c.rewrite, c.size, c.growth},
 		Every:   every,
 		Timeout: timeout,
 		Collect: c.collect,
@@ -145,8 +157,10 @@ func ReadPersistence(ctx context.Context, c *redis.Client) (s Snapshot, err erro
 	}
 	s = Snapshot{
 		LastSave: time.Unix(int64(last), 0).UTC(), Saves: -1, Changes: int64(changes),
-		OK: i["rdb_last_bgsave_status"] == "ok", InProgress: i["rdb_bgsave_in_progress"] == "1", Loading: i["loading"] == "1",
-		AOF: i["aof_enabled"] == "1", AOFOK: i["aof_last_write_status"] == "ok", Rewriting: i["aof_rewrite_in_progress"] == "1" || i["aof_rewrite_scheduled"] == "1",
+		OK: i["rdb_last_bgsave_status"] == "ok", InProgress: i["rdb_bgsave_in_progress"] == "1",
+		Loading: i["loading"] == "1",
+		AOF:     i["aof_enabled"] == "1", AOFOK: i["aof_last_write_status"] == "ok",
+		Rewriting: i["aof_rewrite_in_progress"] == "1" || i["aof_rewrite_scheduled"] == "1",
 		Scheduled: i["aof_rewrite_scheduled"] == "1" && i["aof_rewrite_in_progress"] != "1",
 		RewriteOK: i["aof_last_bgrewrite_status"] != "err", Rewrites: -1,
 	}

@@ -20,11 +20,13 @@ const (
 )
 
 func gauge(name, help string, labels ...string) *collectors.Metric {
-	return &collectors.Metric{Name: "upkeep_redis_" + name, Type: collectors.Gauge, Help: help, Labels: append([]string{"server"}, labels...)}
+	return &collectors.Metric{Name: "upkeep_redis_" + name, Type: collectors.Gauge, Help: help,
+		Labels: append([]string{"server"}, labels...)}
 }
 
 func counter(name, help string, labels ...string) *collectors.Metric {
-	return &collectors.Metric{Name: "upkeep_redis_" + name, Type: collectors.Counter, Help: help, Labels: append([]string{"server"}, labels...)}
+	return &collectors.Metric{Name: "upkeep_redis_" + name, Type: collectors.Counter, Help: help,
+		Labels: append([]string{"server"}, labels...)}
 }
 
 // A field of INFO and the metric that it becomes.

@@ -16,15 +16,21 @@ import (
 // Replication reports who follows the server, or how it follows another.
 func Replication(t *target.Redis) collectors.Collector {
 	c := replication{
-		target:   t,
-		replica:  gauge("is_replica", "1 when the server is a replica, 0 when it takes writes.").WithoutPanel(collectors.AdHoc),
+		target: t,
+		replica: gauge("is_replica",
+			"1 when the server is a replica, 0 when it takes writes.").WithoutPanel(collectors.AdHoc),
 		replicas: gauge("replicas", "Number of replicas that are connected.").WithoutPanel(collectors.AdHoc),
 		lagBytes: gauge("replica_lag_bytes", "Replication offset that the replica has not confirmed yet.", "replica"),
-		lag:      gauge("replica_lag_seconds", "Time since the replica's last confirmation; it confirms once a second.", "replica").WithoutPanel(collectors.AdHoc),
-		link:     gauge("primary_link_up", "1 when the replica is connected to its primary, 0 when it is not; absent on a primary."),
-		silence:  gauge("primary_silent_seconds", "Time since the replica last received data from its primary; absent on a primary and without a connection.").WithoutPanel(collectors.AdHoc),
-		syncing:  gauge("primary_sync_in_progress", "1 while the replica takes over the whole data set; absent on a primary.").WithoutPanel(collectors.AdHoc),
-		full:     counter("full_syncs_total", "Full resyncs of replicas from this server.").WithoutPanel(collectors.AdHoc),
+		lag: gauge("replica_lag_seconds", "Time since the replica's last confirmation; it confirms once a second.",
+			"replica").WithoutPanel(collectors.AdHoc),
+		link: gauge("primary_link_up",
+			"1 when the replica is connected to its primary, 0 when it is not; absent on a primary."),
+		silence: gauge("primary_silent_seconds",
+			"Time since the replica last received data from its primary; absent on a primary and without a connection.").WithoutPanel(collectors.AdHoc),
+		syncing: gauge("primary_sync_in_progress",
+			"1 while the replica takes over the whole data set; absent on a primary.").WithoutPanel(collectors.AdHoc),
+		full: counter("full_syncs_total",
+			"Full resyncs of replicas from this server.").WithoutPanel(collectors.AdHoc),
 	}
 	return collectors.Collector{
 		Name:   "redis/replication",
@@ -106,6 +112,7 @@ func (i info) replicas() (all []Replica, err error) {
 		if !known || !knownLag {
 			return nil, fmt.Errorf("info: slave%d: %q is not understood", n, line)
 		}
-		all = append(all, Replica{Address: net.JoinHostPort(p["ip"], p["port"]), State: p["state"], LagBytes: max(offset-confirmed, 0), Lag: time.Duration(lag * float64(time.Second))})
+		all = append(all, Replica{Address: net.JoinHostPort(p["ip"], p["port"]), State: p["state"],
+			LagBytes: max(offset-confirmed, 0), Lag: time.Duration(lag * float64(time.Second))})
 	}
 }

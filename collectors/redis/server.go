@@ -17,9 +17,13 @@ import (
 func Server(t *target.Redis) collectors.Collector {
 	c := server{
 		target: t,
-		up:     &collectors.Metric{Name: "upkeep_redis_up", Type: collectors.Gauge, Help: "1 when the server answers a question, 0 when it does not.", Labels: []string{"server"}},
-		info:   &collectors.Metric{Name: "upkeep_redis_info", Type: collectors.Gauge, Help: "1, with the version of the server as a label.", Labels: []string{"server", "version"}, NoPanel: collectors.AdHoc},
-		start:  &collectors.Metric{Name: "upkeep_redis_start_timestamp_seconds", Type: collectors.Gauge, Help: "When the server was started.", Labels: []string{"server"}, NoPanel: collectors.AdHoc},
+		up: &collectors.Metric{Name: "upkeep_redis_up", Type: collectors.Gauge,
+			Help: "1 when the server answers a question, 0 when it does not.", Labels: []string{"server"}},
+		info: &collectors.Metric{Name: "upkeep_redis_info", Type: collectors.Gauge,
+			Help: "1, with the version of the server as a label.", Labels: []string{"server", "version"},
+			NoPanel: collectors.AdHoc},
+		start: &collectors.Metric{Name: "upkeep_redis_start_timestamp_seconds", Type: collectors.Gauge,
+			Help: "When the server was started.", Labels: []string{"server"}, NoPanel: collectors.AdHoc},
 	}
 	return collectors.Collector{
 		Name:   "redis/server",
@@ -78,7 +82,9 @@ type State struct {
 	Keys, Expires int64 // of all databases; Expires are those that go away by themselves
 	Databases     map[int]Keys
 
-	Loaded int64 // keys that the snapshot held that was read at the start, those included that had come to their end; -1 before Redis 7.0, which does not tell
+	// keys that the snapshot held that was read at the start, those included that had come to their
+	// end; -1 before Redis 7.0, which does not tell
+	Loaded int64
 	Gone   int64 // keys that came to their end or were evicted since the start
 }
 
@@ -96,13 +102,16 @@ func ReadState(ctx context.Context, c *redis.Client) (s State, err error) {
 	if s.RunID = i["run_id"]; s.RunID == "" || !clock || !known {
 		return s, errors.New("info: it says nothing of the server; is +info granted, and is this a Redis?")
 	}
-	s.Version, s.ConfigFile, s.Started = i["redis_version"], i["config_file"], now.Add(-time.Duration(uptime)*time.Second)
+	s.Version, s.ConfigFile, s.Started = i["redis_version"], i["config_file"],
+		now.Add(-time.Duration(uptime)*time.Second)
 	s.Valkey = i["valkey_version"] != ""
-	for field, into := range map[string]*int{"process_id": &s.PID, "tcp_port": &s.Port, "connected_slaves": &s.Replicas} {
+	for field, into := range map[string]*int{"process_id": &s.PID, "tcp_port": &s.Port,
+		"connected_slaves": &s.Replicas} {
 		v, _ := i.number(field)
 		*into = int(v)
 	}
-	s.Replica, s.LinkUp, s.Syncing = i["role"] == "slave", i["master_link_status"] == "up", i["master_sync_in_progress"] == "1"
+	s.Replica, s.LinkUp, s.Syncing = i["role"] == "slave", i["master_link_status"] == "up",
+		i["master_sync_in_progress"] == "1"
 	s.Cluster, s.Loading = i["cluster_enabled"] == "1" || i["redis_mode"] == "cluster", i["loading"] == "1"
 	loaded, told := i.number("rdb_last_load_keys_loaded")
 	ended, _ := i.number("rdb_last_load_keys_expired")

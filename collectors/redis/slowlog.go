@@ -19,12 +19,16 @@ const slowlogLength = 128
 // Slowlog reports the commands that took longer than the server's limit.
 func Slowlog(t *target.Redis) collectors.Collector {
 	c := &slowlog{
-		target:  t,
-		length:  gauge("slowlog_length", "Number of entries that the slow log holds now.").WithoutPanel(collectors.AdHoc),
-		entries: counter("slowlog_entries_total", "Commands that took longer than slowlog-log-slower-than, by the command without its arguments. Those that were gone from the log before they were read are under other.", "command"),
-		seconds: counter("slowlog_seconds_total", "Time that these commands took.", "command").WithoutPanel(collectors.AdHoc),
-		last:    -1,
-		shapes:  make(map[string]*shape),
+		target: t,
+		length: gauge("slowlog_length",
+			"Number of entries that the slow log holds now.").WithoutPanel(collectors.AdHoc),
+		entries: counter("slowlog_entries_total",
+			"Commands that took longer than slowlog-log-slower-than, by the command without its arguments. Those "+
+				"that were gone from the log before they were read are under other.", "command"),
+		seconds: counter("slowlog_seconds_total", "Time that these commands took.",
+			"command").WithoutPanel(collectors.AdHoc),
+		last:   -1,
+		shapes: make(map[string]*shape),
 	}
 	return collectors.Collector{
 		Name:   "redis/slowlog",
@@ -125,7 +129,8 @@ func (c *slowlog) count(entries []redis.SlowLog) {
 }
 
 // containers are the commands whose first argument is a word of the command.
-const containers = " acl client cluster command config debug function latency memory module object pubsub script slowlog xgroup xinfo "
+const containers = " acl client cluster command config debug function latency memory module object pubsub script " +
+	"slowlog xgroup xinfo "
 
 // command returns the name of a command without its arguments. What is no name
 // of a command is not exported: it may be anything.
@@ -137,7 +142,10 @@ func command(args []string) string {
 	if len(args) > 1 && strings.Contains(containers, " "+name+" ") {
 		name += "|" + strings.ToLower(args[1])
 	}
-	if len(name) > 40 || strings.ContainsFunc(name, func(r rune) bool { return (r < 'a' || r > 'z') && !strings.ContainsRune("0123456789|.-_", r) }) {
+	if len(name) > 40 || strings.ContainsFunc(name, func(r rune) bool {
+		return (r < 'a' || r > 'z') &&
+			!strings.ContainsRune("0123456789|.-_", r)
+	}) {
 		return collectors.Other
 	}
 	return name

@@ -78,11 +78,13 @@ func Fence(s *remediate.Step) remediate.Fence {
 }
 
 func (p Patient) request() remediate.Request {
-	return remediate.Request{Key: "test", Action: p.Action.Name, Subject: p.Subject, Params: p.Params, Limit: &p.Limit, Mode: remediate.Auto, By: "user/test"}
+	return remediate.Request{Key: "test", Action: p.Action.Name, Subject: p.Subject, Params: p.Params, Limit: &p.Limit,
+		Mode: remediate.Auto, By: "user/test"}
 }
 
 func (p Patient) text(t *testing.T) {
-	if p.Action.Doc == "" || p.Action.Lowers == "" || p.Action.Timeout <= 0 || len(p.Action.Subject) == 0 || len(p.Action.Exclusive) == 0 {
+	if p.Action.Doc == "" || p.Action.Lowers == "" || p.Action.Timeout <= 0 || len(p.Action.Subject) == 0 ||
+		len(p.Action.Exclusive) == 0 {
 		t.Errorf("%s is not described: %+v", p.Action.Name, p.Action)
 	}
 	for _, l := range p.Action.Subject {
@@ -228,7 +230,8 @@ func (p Patient) gone(t *testing.T) {
 // interrupted stops each step after ever longer times, as a kill or a deadline
 // does, and takes it up again: the end is the same, and the effect is there once.
 func (p Patient) interrupted(t *testing.T) {
-	for _, after := range []time.Duration{0, time.Millisecond, 3 * time.Millisecond, 10 * time.Millisecond, 30 * time.Millisecond, 100 * time.Millisecond} {
+	for _, after := range []time.Duration{0, time.Millisecond, 3 * time.Millisecond, 10 * time.Millisecond,
+		30 * time.Millisecond, 100 * time.Millisecond} {
 		t.Run(fmt.Sprint(after), func(t *testing.T) {
 			p.sicken(t)
 			plan, before := p.plan(t), p.Effects(t)
@@ -324,7 +327,8 @@ func (p Patient) killed(t *testing.T) {
 		t.Fatal(err)
 	}
 	killed := 0
-	for _, after := range []time.Duration{15 * time.Millisecond, 25 * time.Millisecond, 40 * time.Millisecond, 70 * time.Millisecond, 150 * time.Millisecond} {
+	for _, after := range []time.Duration{15 * time.Millisecond, 25 * time.Millisecond, 40 * time.Millisecond,
+		70 * time.Millisecond, 150 * time.Millisecond} {
 		t.Run(fmt.Sprint(after), func(t *testing.T) {
 			p.sicken(t)
 			plan, before := p.plan(t), p.Effects(t)

@@ -91,7 +91,8 @@ func refusal(bucket string, a *http.Response, body []byte) *StatusError {
 	if len(said.Code) > 64 || strings.ContainsFunc(said.Code, func(r rune) bool { return r < '0' || r > 'z' }) {
 		said.Code = ""
 	}
-	return &StatusError{Status: a.StatusCode, Code: said.Code, what: cmp.Or(advice(bucket, a, said.Code), "the store refuses")}
+	return &StatusError{Status: a.StatusCode, Code: said.Code,
+		what: cmp.Or(advice(bucket, a, said.Code), "the store refuses")}
 }
 
 func advice(bucket string, a *http.Response, code string) string {
@@ -101,18 +102,22 @@ func advice(bucket string, a *http.Response, code string) string {
 		if err != nil {
 			return "the clocks of this machine and of the store differ by too much: set them"
 		}
-		return fmt.Sprintf("the clock of this machine is %s away from that of the store: set it", time.Since(at).Round(time.Minute))
+		return fmt.Sprintf("the clock of this machine is %s away from that of the store: set it",
+			time.Since(at).Round(time.Minute))
 	case code == "SignatureDoesNotMatch":
-		return "the store does not accept the signature: the secret of the key is another, or something between changes the request"
+		return "the store does not accept the signature: the secret of the key is another, or something between " +
+			"changes the request"
 	case code == "InvalidAccessKeyId", code == "XAdminUserNotFound": // the latter is versitygw's
 		return "the store does not know the key's id"
-	case code == "AuthorizationHeaderMalformed", a.StatusCode == http.StatusMovedPermanently, a.StatusCode == http.StatusTemporaryRedirect:
+	case code == "AuthorizationHeaderMalformed", a.StatusCode == http.StatusMovedPermanently,
+		a.StatusCode == http.StatusTemporaryRedirect:
 		if region := a.Header.Get("X-Amz-Bucket-Region"); region != "" && CheckName(region) == nil {
 			return "the bucket is in the region " + region + ": set region, and the endpoint of it"
 		}
 		return "the store sends elsewhere: set the bucket's region and its endpoint"
 	case a.StatusCode == http.StatusForbidden, a.StatusCode == http.StatusUnauthorized:
-		return "the store does not let the key do that: allow it s3:PutObject and s3:GetObject on the objects and s3:ListBucket on the bucket"
+		return "the store does not let the key do that: allow it s3:PutObject and s3:GetObject on the objects and " +
+			"s3:ListBucket on the bucket"
 	case code == "NoSuchBucket":
 		return "there is no bucket " + strconv.Quote(bucket) + ": make it, or set bucket"
 	case a.StatusCode == http.StatusNotFound && (code == "" || code == "NoSuchKey"):

@@ -39,8 +39,10 @@ type BucketConfig struct {
 // request that fails for a reason that passes is made again, a few times.
 func Bucket(c BucketConfig) (Store, error) {
 	u, err := url.Parse(c.Endpoint)
-	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.User != nil || strings.Trim(u.Path, "/") != "" {
-		return nil, errors.New("bucket: invalid endpoint: expected a URL without a path, like https://s3.eu-central-1.amazonaws.com")
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.User != nil ||
+		strings.Trim(u.Path, "/") != "" {
+		return nil, errors.New("bucket: invalid endpoint: expected a URL without a path, like " +
+			"https://s3.eu-central-1.amazonaws.com")
 	}
 	if s3utils.CheckValidBucketName(c.Bucket) != nil {
 		return nil, fmt.Errorf("bucket: %q is no name of a bucket", c.Bucket)
@@ -51,9 +53,11 @@ func Bucket(c BucketConfig) (Store, error) {
 	}
 	u.Path = ""
 	core, err := minio.NewCore(u.Host, &minio.Options{
-		Creds: credentials.New(key{c.ID, c.Secret}), Secure: u.Scheme == "https", Region: cmp.Or(c.Region, s3utils.GetRegionFromURL(*u), "us-east-1"),
+		Creds: credentials.New(key{c.ID, c.Secret}), Secure: u.Scheme == "https",
+		Region:       cmp.Or(c.Region, s3utils.GetRegionFromURL(*u), "us-east-1"),
 		BucketLookup: lookup, MaxRetries: 1, Transport: &transport{bucket: c.Bucket, next: &http.Transport{
-			Proxy: http.ProxyFromEnvironment, DisableCompression: true, MaxIdleConnsPerHost: 2, IdleConnTimeout: 30 * time.Second, TLSHandshakeTimeout: 10 * time.Second,
+			Proxy: http.ProxyFromEnvironment, DisableCompression: true, MaxIdleConnsPerHost: 2,
+			IdleConnTimeout: 30 * time.Second, TLSHandshakeTimeout: 10 * time.Second,
 		}},
 	})
 	if err != nil {
@@ -145,7 +149,8 @@ func (b *bucket) putFrom(ctx context.Context, name string, content Content) erro
 		o.ContentType = "application/octet-stream"
 		o.UserMetadata = map[string]string{"X-Amz-Checksum-Sha256": base64.StdEncoding.EncodeToString(sum.sha256[:])}
 		return b.do(ctx, func() error {
-			_, err := b.core.PutObject(ctx, b.Bucket, b.Prefix+name, content.Reader(), sum.size, "", hex.EncodeToString(sum.sha256[:]), o)
+			_, err := b.core.PutObject(ctx, b.Bucket, b.Prefix+name, content.Reader(), sum.size, "",
+				hex.EncodeToString(sum.sha256[:]), o)
 			return err
 		})
 	}
@@ -254,7 +259,8 @@ func (b *bucket) List(ctx context.Context, prefix string) (all []Object, err err
 
 func (b *bucket) list(ctx context.Context, prefix string) (all []Object, err error) {
 	first := ""
-	for o := range b.core.ListObjectsIter(ctx, b.Bucket, minio.ListObjectsOptions{Prefix: b.Prefix + prefix, Recursive: true, FetchOwner: new(false)}) {
+	for o := range b.core.ListObjectsIter(ctx, b.Bucket,
+		minio.ListObjectsOptions{Prefix: b.Prefix + prefix, Recursive: true, FetchOwner: new(false)}) {
 		switch {
 		case o.Err != nil:
 			return nil, o.Err

@@ -108,10 +108,12 @@ const longestName = 240
 // have letters, digits and "._-" only, and do not begin with a dot.
 func CheckName(name string) error {
 	odd := func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '.' || r == '_' || r == '-')
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '.' || r == '_' ||
+			r == '-')
 	}
 	if name == "" || len(name) > longestName || name[0] == '.' || strings.ContainsFunc(name, odd) {
-		return fmt.Errorf("%q is no name of an object: letters, digits and ._- are, at most %d, and no dot before them", name, longestName)
+		return fmt.Errorf("%q is no name of an object: letters, digits and ._- are, at most %d, and no dot before them",
+			name, longestName)
 	}
 	return nil
 }

@@ -154,7 +154,8 @@ func sweep(root *os.Root) {
 	entries, _ := fs.ReadDir(root.FS(), ".") // what cannot be read is not swept
 	for _, e := range entries {
 		info, err := e.Info()
-		if err == nil && strings.HasPrefix(e.Name(), part) && info.Mode().IsRegular() && time.Since(info.ModTime()) > abandoned {
+		if err == nil && strings.HasPrefix(e.Name(), part) && info.Mode().IsRegular() &&
+			time.Since(info.ModTime()) > abandoned {
 			_ = root.Remove(e.Name()) // another may be at it too
 		}
 	}

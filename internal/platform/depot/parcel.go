@@ -56,7 +56,8 @@ type Column struct {
 	Name   string `json:"name"`
 	Type   string `json:"type"`             // as format_type says it
 	Number int    `json:"number,omitempty"` // in the table; a column keeps it when it is renamed
-	Made   string `json:"made,omitempty"`   // the expression that it was generated from; its values are those that were stored
+	// the expression that it was generated from; its values are those that were stored
+	Made string `json:"made,omitempty"`
 }
 
 // A Type is an enum or a composite type: its values are written by names, or in an
@@ -227,7 +228,8 @@ func openParcel(name string, content []byte, most int64) (p Parcel, rows []byte,
 	var more [1]byte
 	switch _, err := io.ReadFull(r, more[:]); {
 	case err == nil:
-		return r.Parcel, nil, fmt.Errorf("object %s: %w: it has %d MiB of rows, and %d are read at once", name, ErrTooLarge, r.Bytes>>20, most>>20)
+		return r.Parcel, nil, fmt.Errorf("object %s: %w: it has %d MiB of rows, and %d are read at once", name,
+			ErrTooLarge, r.Bytes>>20, most>>20)
 	case !errors.Is(err, io.EOF):
 		return r.Parcel, nil, err
 	}
@@ -247,7 +249,8 @@ func ReadBack(ctx context.Context, s Store, name string, want Parcel) error {
 	if err != nil {
 		return err
 	}
-	if _, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{r}, make([]byte, chunk)); err != nil {
+	if _, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{r},
+		make([]byte, chunk)); err != nil {
 		return err
 	}
 	head, err := json.Marshal(want)

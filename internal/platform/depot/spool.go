@@ -54,7 +54,8 @@ func (s *spool) Write(p []byte) (int, error) {
 	}
 	if s.file == nil {
 		if err := s.spill(); err != nil {
-			return 0, fmt.Errorf("a temporary file for an object of more than %d MiB: %w", spoolMemory>>20, explained(err))
+			return 0, fmt.Errorf("a temporary file for an object of more than %d MiB: %w", spoolMemory>>20,
+				explained(err))
 		}
 	}
 	n, err := s.file.Write(p)

@@ -61,7 +61,8 @@ func (m Matcher) String() string {
 	if !model.LegacyValidation.IsValidLabelName(name) {
 		name = strconv.Quote(name)
 	}
-	op := map[[2]bool]string{{true, false}: "=", {false, false}: "!=", {true, true}: "=~", {false, true}: "!~"}[[2]bool{m.IsEqual, m.IsRegex}]
+	op := map[[2]bool]string{{true, false}: "=", {false, false}: "!=", {true, true}: "=~",
+		{false, true}: "!~"}[[2]bool{m.IsEqual, m.IsRegex}]
 	return name + op + strconv.Quote(m.Value)
 }
 
@@ -84,18 +85,21 @@ func (a Alertmanager) Set(ctx context.Context, s Silence) (id string, err error)
 		return "", errors.New("alertmanager: a silence without a matcher would silence everything")
 	}
 	body := &models.PostableSilence{ID: s.ID, Silence: models.Silence{
-		StartsAt: new(strfmt.DateTime(s.StartsAt.UTC())), EndsAt: new(strfmt.DateTime(s.EndsAt.UTC())), CreatedBy: &s.CreatedBy, Comment: &s.Comment,
+		StartsAt: new(strfmt.DateTime(s.StartsAt.UTC())), EndsAt: new(strfmt.DateTime(s.EndsAt.UTC())),
+		CreatedBy: &s.CreatedBy, Comment: &s.Comment,
 	}}
 	for _, m := range s.Matchers {
-		body.Matchers = append(body.Matchers, &models.Matcher{Name: &m.Name, Value: &m.Value, IsRegex: &m.IsRegex, IsEqual: &m.IsEqual})
+		body.Matchers = append(body.Matchers, &models.Matcher{Name: &m.Name, Value: &m.Value, IsRegex: &m.IsRegex,
+			IsEqual: &m.IsEqual})
 	}
-	err = a.ask(ctx, question{http.MethodPost, "silences", answerLimit}, func(ctx context.Context, api *amclient.AlertmanagerAPI) error {
-		made, err := api.Silence.PostSilences(silence.NewPostSilencesParamsWithContext(ctx).WithSilence(body))
-		if err == nil {
-			id = made.Payload.SilenceID
-		}
-		return err
-	})
+	err = a.ask(ctx, question{http.MethodPost, "silences", answerLimit},
+		func(ctx context.Context, api *amclient.AlertmanagerAPI) error {
+			made, err := api.Silence.PostSilences(silence.NewPostSilencesParamsWithContext(ctx).WithSilence(body))
+			if err == nil {
+				id = made.Payload.SilenceID
+			}
+			return err
+		})
 	if err == nil && id == "" {
 		err = errors.New("alertmanager: it took the silence and did not say its id")
 	}
@@ -105,35 +109,39 @@ func (a Alertmanager) Set(ctx context.Context, s Silence) (id string, err error)
 // Silence returns one silence, expired ones included while they are kept. One
 // that is not known is an error for which NotFound is true.
 func (a Alertmanager) Silence(ctx context.Context, id string) (s Silence, err error) {
-	err = a.ask(ctx, question{http.MethodGet, "silence/" + url.PathEscape(id), answerLimit}, func(ctx context.Context, api *amclient.AlertmanagerAPI) error {
-		got, err := api.Silence.GetSilence(silence.NewGetSilenceParamsWithContext(ctx).WithSilenceID(strfmt.UUID(id)))
-		if err == nil {
-			s, err = silenceOf(got.Payload)
-		}
-		return err
-	})
+	err = a.ask(ctx, question{http.MethodGet, "silence/" + url.PathEscape(id), answerLimit},
+		func(ctx context.Context, api *amclient.AlertmanagerAPI) error {
+			got,
+				err := api.Silence.GetSilence(silence.NewGetSilenceParamsWithContext(ctx).WithSilenceID(strfmt.UUID(id)))
+			if err == nil {
+				s, err = silenceOf(got.Payload)
+			}
+			return err
+		})
 	return s, err
 }
 
 // Silences returns those silences whose own matchers fit each filter; expired
 // ones are among them.
 func (a Alertmanager) Silences(ctx context.Context, filter ...Matcher) (all []Silence, err error) {
-	err = a.ask(ctx, question{http.MethodGet, "silences", answerLimit}, func(ctx context.Context, api *amclient.AlertmanagerAPI) error {
-		got, err := api.Silence.GetSilences(silence.NewGetSilencesParamsWithContext(ctx).WithFilter(filters(filter)))
-		if err == nil && got.Payload == nil {
-			err = errNoList
-		}
-		if err != nil {
-			return err
-		}
-		all = make([]Silence, len(got.Payload))
-		for i, one := range got.Payload {
-			if all[i], err = silenceOf(one); err != nil {
+	err = a.ask(ctx, question{http.MethodGet, "silences", answerLimit},
+		func(ctx context.Context, api *amclient.AlertmanagerAPI) error {
+			got,
+				err := api.Silence.GetSilences(silence.NewGetSilencesParamsWithContext(ctx).WithFilter(filters(filter)))
+			if err == nil && got.Payload == nil {
+				err = errNoList
+			}
+			if err != nil {
 				return err
 			}
-		}
-		return nil
-	})
+			all = make([]Silence, len(got.Payload))
+			for i, one := range got.Payload {
+				if all[i], err = silenceOf(one); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
 	return all, err
 }
 
@@ -144,10 +152,12 @@ func (a Alertmanager) Expire(ctx context.Context, id string) error {
 	if err != nil || s.State == SilenceExpired {
 		return err
 	}
-	return a.ask(ctx, question{http.MethodDelete, "silence/" + url.PathEscape(id), answerLimit}, func(ctx context.Context, api *amclient.AlertmanagerAPI) error {
-		_, err := api.Silence.DeleteSilence(silence.NewDeleteSilenceParamsWithContext(ctx).WithSilenceID(strfmt.UUID(id)))
-		return err
-	})
+	return a.ask(ctx, question{http.MethodDelete, "silence/" + url.PathEscape(id), answerLimit},
+		func(ctx context.Context, api *amclient.AlertmanagerAPI) error {
+			_,
+				err := api.Silence.DeleteSilence(silence.NewDeleteSilenceParamsWithContext(ctx).WithSilenceID(strfmt.UUID(id)))
+			return err
+		})
 }
 
 // An Alert is one of those that Alertmanager holds.
@@ -161,30 +171,33 @@ type Alert struct {
 // Alerts returns every alert that is held for the receivers that the pattern matches
 // whole, silenced ones too; "" is every receiver.
 func (a Alertmanager) Alerts(ctx context.Context, receiver string) (all []Alert, err error) {
-	err = a.ask(ctx, question{http.MethodGet, "alerts", listingLimit}, func(ctx context.Context, api *amclient.AlertmanagerAPI) error {
-		p := alert.NewGetAlertsParamsWithContext(ctx).WithActive(new(true)).WithSilenced(new(true)).WithInhibited(new(true)).WithUnprocessed(new(true))
-		if receiver != "" {
-			p.SetReceiver(&receiver)
-		}
-		got, err := api.Alert.GetAlerts(p)
-		if err == nil && got.Payload == nil {
-			err = errNoList
-		}
-		if err != nil {
-			return err
-		}
-		all = make([]Alert, len(got.Payload))
-		for i, one := range got.Payload {
-			if one == nil {
-				return errHalf
+	err = a.ask(ctx, question{http.MethodGet, "alerts", listingLimit},
+		func(ctx context.Context, api *amclient.AlertmanagerAPI) error {
+			p := alert.NewGetAlertsParamsWithContext(ctx).WithActive(new(true)).WithSilenced(new(true)).WithInhibited(new(true)).WithUnprocessed(new(true))
+			if receiver != "" {
+				p.SetReceiver(&receiver)
 			}
-			all[i] = Alert{
-				Labels: one.Labels, Annotations: one.Annotations, StartsAt: moment(one.StartsAt), GeneratorURL: string(one.GeneratorURL),
-				Suppressed: value(one.Status).State != nil && *one.Status.State == models.AlertStatusStateSuppressed,
+			got, err := api.Alert.GetAlerts(p)
+			if err == nil && got.Payload == nil {
+				err = errNoList
 			}
-		}
-		return nil
-	})
+			if err != nil {
+				return err
+			}
+			all = make([]Alert, len(got.Payload))
+			for i, one := range got.Payload {
+				if one == nil {
+					return errHalf
+				}
+				all[i] = Alert{
+					Labels: one.Labels, Annotations: one.Annotations, StartsAt: moment(one.StartsAt),
+					GeneratorURL: string(one.GeneratorURL),
+					Suppressed: value(one.Status).State != nil &&
+						*one.Status.State == models.AlertStatusStateSuppressed,
+				}
+			}
+			return nil
+		})
 	return all, err
 }
 
@@ -197,30 +210,32 @@ type AlertStatus struct {
 
 // AlertStatuses returns the status of the alerts that match each filter, in each group for the
 // receivers that the pattern matches whole; "" is every receiver.
-func (a Alertmanager) AlertStatuses(ctx context.Context, receiver string, filter ...Matcher) (all []AlertStatus, err error) {
-	err = a.ask(ctx, question{http.MethodGet, "alerts/groups", answerLimit}, func(ctx context.Context, api *amclient.AlertmanagerAPI) error {
-		p := alertgroup.NewGetAlertGroupsParamsWithContext(ctx).WithActive(new(true)).WithSilenced(new(true)).WithInhibited(new(true)).WithFilter(filters(filter))
-		if receiver != "" {
-			p.SetReceiver(&receiver)
-		}
-		got, err := api.Alertgroup.GetAlertGroups(p)
-		if err == nil && got.Payload == nil {
-			err = errNoList
-		}
-		if err != nil {
-			return err
-		}
-		for _, group := range got.Payload {
-			for _, one := range value(group).Alerts {
-				if one == nil {
-					return errHalf
-				}
-				s := value(one.Status)
-				all = append(all, AlertStatus{one.Labels, s.SilencedBy, s.InhibitedBy, s.MutedBy})
+func (a Alertmanager) AlertStatuses(ctx context.Context, receiver string, filter ...Matcher) (all []AlertStatus,
+	err error) {
+	err = a.ask(ctx, question{http.MethodGet, "alerts/groups", answerLimit},
+		func(ctx context.Context, api *amclient.AlertmanagerAPI) error {
+			p := alertgroup.NewGetAlertGroupsParamsWithContext(ctx).WithActive(new(true)).WithSilenced(new(true)).WithInhibited(new(true)).WithFilter(filters(filter))
+			if receiver != "" {
+				p.SetReceiver(&receiver)
 			}
-		}
-		return nil
-	})
+			got, err := api.Alertgroup.GetAlertGroups(p)
+			if err == nil && got.Payload == nil {
+				err = errNoList
+			}
+			if err != nil {
+				return err
+			}
+			for _, group := range got.Payload {
+				for _, one := range value(group).Alerts {
+					if one == nil {
+						return errHalf
+					}
+					s := value(one.Status)
+					all = append(all, AlertStatus{one.Labels, s.SilencedBy, s.InhibitedBy, s.MutedBy})
+				}
+			}
+			return nil
+		})
 	return all, err
 }
 
@@ -240,37 +255,40 @@ func (a Alertmanager) Version(ctx context.Context) (version string, err error) {
 }
 
 func (a Alertmanager) status(ctx context.Context) (status models.AlertmanagerStatus, err error) {
-	err = a.ask(ctx, question{http.MethodGet, "status", answerLimit}, func(ctx context.Context, api *amclient.AlertmanagerAPI) error {
-		got, err := api.General.GetStatus(general.NewGetStatusParamsWithContext(ctx))
-		if err == nil {
-			status = value(got.Payload)
-		}
-		return err
-	})
+	err = a.ask(ctx, question{http.MethodGet, "status", answerLimit},
+		func(ctx context.Context, api *amclient.AlertmanagerAPI) error {
+			got, err := api.General.GetStatus(general.NewGetStatusParamsWithContext(ctx))
+			if err == nil {
+				status = value(got.Payload)
+			}
+			return err
+		})
 	return status, err
 }
 
 // Receivers returns the names of the receivers.
 func (a Alertmanager) Receivers(ctx context.Context) (names []string, err error) {
-	err = a.ask(ctx, question{http.MethodGet, "receivers", answerLimit}, func(ctx context.Context, api *amclient.AlertmanagerAPI) error {
-		got, err := api.Receiver.GetReceivers(receiver.NewGetReceiversParamsWithContext(ctx))
-		if err != nil {
-			return err
-		}
-		if got.Payload == nil {
-			return errNoList
-		}
-		for _, one := range got.Payload {
-			names = append(names, value(value(one).Name))
-		}
-		return nil
-	})
+	err = a.ask(ctx, question{http.MethodGet, "receivers", answerLimit},
+		func(ctx context.Context, api *amclient.AlertmanagerAPI) error {
+			got, err := api.Receiver.GetReceivers(receiver.NewGetReceiversParamsWithContext(ctx))
+			if err != nil {
+				return err
+			}
+			if got.Payload == nil {
+				return errNoList
+			}
+			for _, one := range got.Payload {
+				names = append(names, value(value(one).Name))
+			}
+			return nil
+		})
 	return names, err
 }
 
 // ask has Alertmanager's client ask. A listing may be redirected, as by a proxy that
 // wants HTTPS.
-func (a Alertmanager) ask(ctx context.Context, q question, call func(context.Context, *amclient.AlertmanagerAPI) error) error {
+func (a Alertmanager) ask(ctx context.Context, q question,
+	call func(context.Context, *amclient.AlertmanagerAPI) error) error {
 	ctx, cancel := patience(ctx)
 	defer cancel()
 	u, err := address(a.URL)
@@ -278,7 +296,8 @@ func (a Alertmanager) ask(ctx context.Context, q question, call func(context.Con
 		return fmt.Errorf("alertmanager: %w", err)
 	}
 	base := u.JoinPath("api/v2")
-	t := openapi.NewWithClient(base.Host, base.Path, []string{base.Scheme}, client(a.Client, answers{limit: q.limit, follow: q.limit == listingLimit}))
+	t := openapi.NewWithClient(base.Host, base.Path, []string{base.Scheme},
+		client(a.Client, answers{limit: q.limit, follow: q.limit == listingLimit}))
 	t.Debug = false // set by the environment, it would print passwords
 	t.Consumers = map[string]runtime.Consumer{"*/*": runtime.ConsumerFunc(whole)}
 	if u.User != nil {
@@ -334,7 +353,8 @@ func silenceOf(g *models.GettableSilence) (Silence, error) {
 		if m == nil || m.Name == nil || m.Value == nil {
 			return Silence{}, errHalf
 		}
-		s.Matchers = append(s.Matchers, Matcher{Name: *m.Name, Value: *m.Value, IsRegex: value(m.IsRegex), IsEqual: m.IsEqual == nil || *m.IsEqual})
+		s.Matchers = append(s.Matchers, Matcher{Name: *m.Name, Value: *m.Value, IsRegex: value(m.IsRegex),
+			IsEqual: m.IsEqual == nil || *m.IsEqual})
 	}
 	return s, nil
 }

@@ -44,10 +44,11 @@ func (p Prometheus) query(ctx context.Context, expr string, at time.Time) ([]Sam
 	}
 	var value model.Value
 	var warnings promv1.Warnings
-	err := p.ask(ctx, question{http.MethodPost, "query", answerLimit}, func(ctx context.Context, a promv1.API) (err error) {
-		value, warnings, _, err = a.Query(ctx, expr, at, promv1.WithTimeout(AskTimeout))
-		return err
-	})
+	err := p.ask(ctx, question{http.MethodPost, "query", answerLimit},
+		func(ctx context.Context, a promv1.API) (err error) {
+			value, warnings, _, err = a.Query(ctx, expr, at, promv1.WithTimeout(AskTimeout))
+			return err
+		})
 	if err != nil {
 		return nil, err
 	}
@@ -59,13 +60,14 @@ func (p Prometheus) query(ctx context.Context, expr string, at time.Time) ([]Sam
 
 // Version returns the server's version.
 func (p Prometheus) Version(ctx context.Context) (version string, err error) {
-	err = p.ask(ctx, question{http.MethodGet, "status/buildinfo", answerLimit}, func(ctx context.Context, a promv1.API) error {
-		info, err := a.Buildinfo(ctx)
-		if version = info.Version; err == nil && version == "" {
-			err = errors.New("the answer is not Prometheus' JSON: it has no version")
-		}
-		return err
-	})
+	err = p.ask(ctx, question{http.MethodGet, "status/buildinfo", answerLimit},
+		func(ctx context.Context, a promv1.API) error {
+			info, err := a.Buildinfo(ctx)
+			if version = info.Version; err == nil && version == "" {
+				err = errors.New("the answer is not Prometheus' JSON: it has no version")
+			}
+			return err
+		})
 	if err != nil {
 		return "", fmt.Errorf("prometheus: %w", err)
 	}
@@ -113,7 +115,8 @@ func (p Prometheus) ask(ctx context.Context, q question, call func(context.Conte
 // wrong says what is wrong with an answer of a good status.
 func wrong(e *promv1.Error) error {
 	if kind, ok := strings.CutPrefix(e.Msg, "unexpected value type "); ok {
-		return fmt.Errorf("the expression gives a %s; want one that gives a vector or a scalar", strings.Trim(kind, `"`))
+		return fmt.Errorf("the expression gives a %s; want one that gives a vector or a scalar",
+			strings.Trim(kind, `"`))
 	}
 	if e.Type == promv1.ErrBadResponse {
 		return fmt.Errorf("the answer is not Prometheus' JSON: %s", e.Msg)
@@ -128,7 +131,8 @@ func samples(value model.Value) ([]Sample, error) {
 		all := make([]Sample, len(v))
 		for i, s := range v {
 			if s == nil || s.Histogram != nil || s.Timestamp == 0 {
-				return nil, errors.New("the expression gives a series without a number; want numbers, and of a native histogram a quantile or a count")
+				return nil, errors.New("the expression gives a series without a number; want numbers, and of a " +
+					"native histogram a quantile or a count")
 			}
 			labels := make(map[string]string, len(s.Metric))
 			for name, value := range s.Metric {

@@ -46,7 +46,8 @@ func located(path string, text []byte, err error, try func(part string) error) e
 // document returns the mapping that a text is, or nil.
 func document(text []byte) *yaml.Node {
 	var doc yaml.Node
-	if err := yaml.Unmarshal(text, &doc); err != nil || len(doc.Content) == 0 || doc.Content[0].Kind != yaml.MappingNode {
+	if err := yaml.Unmarshal(text, &doc); err != nil || len(doc.Content) == 0 ||
+		doc.Content[0].Kind != yaml.MappingNode {
 		return nil
 	}
 	return doc.Content[0]
@@ -91,10 +92,14 @@ func (f *File) lacks(n *yaml.Node, key string, all *[]MissingFile) {
 		switch found, err := filepath.Glob(path); {
 		case c.Value == "":
 		case of == "templates" && (err != nil || len(found) == 0):
-			*all = append(*all, MissingFile{c.Line, path, fmt.Sprintf("templates: no file matches %s; a receiver that uses one of its templates cannot notify", c.Value)})
+			*all = append(*all, MissingFile{c.Line, path,
+				fmt.Sprintf("templates: no file matches %s; a receiver that uses one of its templates cannot notify",
+					c.Value)})
 		case strings.HasSuffix(of, "_file"):
 			if _, err := os.Stat(path); err != nil {
-				*all = append(*all, MissingFile{c.Line, path, fmt.Sprintf("%s names %s, which is not there; create it, since nothing is sent without it", of, path)})
+				*all = append(*all, MissingFile{c.Line, path,
+					fmt.Sprintf("%s names %s, which is not there; create it, since nothing is sent without it", of,
+						path)})
 			}
 		}
 	}
@@ -190,7 +195,8 @@ func (s search) matchers(route *yaml.Node) int {
 				continue
 			}
 			below := sequence(mapping(scalar("receiver"), scalar("x"), key, one))
-			if s.same(mapping(scalar("route"), mapping(scalar("receiver"), scalar("x"), scalar("routes"), below), scalar("receivers"), sequence(mapping(scalar("name"), scalar("x"))))) {
+			if s.same(mapping(scalar("route"), mapping(scalar("receiver"), scalar("x"), scalar("routes"), below),
+				scalar("receivers"), sequence(mapping(scalar("name"), scalar("x"))))) {
 				return item.Line
 			}
 		}
@@ -265,7 +271,8 @@ func (s search) within(entry *yaml.Node, fails func(entry *yaml.Node) bool) int 
 	}
 	for i := 0; i+1 < len(entry.Content); i += 2 {
 		key := entry.Content[i]
-		if rest := slices.Concat(entry.Content[:i], entry.Content[i+2:]); strings.HasSuffix(key.Value, "url") && !fails(mapping(rest...)) {
+		if rest := slices.Concat(entry.Content[:i], entry.Content[i+2:]); strings.HasSuffix(key.Value, "url") &&
+			!fails(mapping(rest...)) {
 			return key.Line
 		}
 	}
@@ -288,7 +295,8 @@ func (s search) alone(r *yaml.Node) bool {
 // fails reports whether a file of one section beside a receiver is wrong in the same way.
 func (s search) fails(key string, value *yaml.Node) bool {
 	name := mapping(scalar("name"), scalar("x"))
-	return s.same(mapping(scalar("route"), mapping(scalar("receiver"), scalar("x")), scalar("receivers"), sequence(name), scalar(key), value))
+	return s.same(mapping(scalar("route"), mapping(scalar("receiver"), scalar("x")), scalar("receivers"),
+		sequence(name), scalar(key), value))
 }
 
 func (s search) same(doc *yaml.Node) bool {
@@ -308,7 +316,8 @@ func (s search) named(n *yaml.Node) (line int) {
 	look = func(n *yaml.Node) {
 		for i, c := range n.Content {
 			isKey := n.Kind == yaml.MappingNode && i%2 == 0
-			if c.Kind == yaml.ScalarNode && c.Value != "" && (strings.Contains(s.wrong, strconv.Quote(c.Value)) || isKey && c.Value == first) {
+			if c.Kind == yaml.ScalarNode && c.Value != "" &&
+				(strings.Contains(s.wrong, strconv.Quote(c.Value)) || isKey && c.Value == first) {
 				line = c.Line
 			}
 			look(c)

@@ -22,7 +22,8 @@ func absolute(v reflect.Value, dir string) {
 				c.SetDirectory(dir)
 			}
 		}
-		if v.Kind() == reflect.String && v.CanSet() && namesFile(field) && v.String() != "" && !filepath.IsAbs(v.String()) {
+		if v.Kind() == reflect.String && v.CanSet() && namesFile(field) && v.String() != "" &&
+			!filepath.IsAbs(v.String()) {
 			v.SetString(filepath.Join(dir, v.String()))
 		}
 	})

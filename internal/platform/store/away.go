@@ -38,7 +38,8 @@ func (s *Store) judged(err error) error {
 
 // noRoom are what a file system says that is full, or that nothing can be written to.
 func noRoom(err error) bool {
-	return slices.ContainsFunc([]error{syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EIO, syscall.EFBIG}, func(e error) bool { return errors.Is(err, e) })
+	return slices.ContainsFunc([]error{syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EIO, syscall.EFBIG},
+		func(e error) bool { return errors.Is(err, e) })
 }
 
 // sqliteAway reports whether the file cannot be read or written at the moment.
@@ -46,7 +47,8 @@ func sqliteAway(err error) bool {
 	if said, ok := errors.AsType[*sqlite.Error](err); ok {
 		const primary = 0xff // what follows says more of it
 		switch said.Code() & primary {
-		case lib.SQLITE_FULL, lib.SQLITE_IOERR, lib.SQLITE_CANTOPEN, lib.SQLITE_READONLY, lib.SQLITE_BUSY, lib.SQLITE_LOCKED, lib.SQLITE_NOMEM, lib.SQLITE_PROTOCOL:
+		case lib.SQLITE_FULL, lib.SQLITE_IOERR, lib.SQLITE_CANTOPEN, lib.SQLITE_READONLY, lib.SQLITE_BUSY,
+			lib.SQLITE_LOCKED, lib.SQLITE_NOMEM, lib.SQLITE_PROTOCOL:
 			return true
 		}
 		return false
@@ -63,7 +65,8 @@ func postgresAway(err error) bool {
 		case "08", "40", "53", "57", "58": // connection, conflict, resources, the operator, the system
 			return true
 		}
-		return slices.Contains([]string{"25006", "25P03", "55P03"}, said.Code) || fatal(said) && said.Code[:min(2, len(said.Code))] == "XX"
+		return slices.Contains([]string{"25006", "25P03", "55P03"}, said.Code) || fatal(said) &&
+			said.Code[:min(2, len(said.Code))] == "XX"
 	}
 	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok {
 		return true
@@ -71,7 +74,8 @@ func postgresAway(err error) bool {
 	if _, ok := errors.AsType[net.Error](err); ok { // deadlines too: within a write they are the store's own
 		return true
 	}
-	for _, broken := range []error{driver.ErrBadConn, sql.ErrConnDone, io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, context.DeadlineExceeded} {
+	for _, broken := range []error{driver.ErrBadConn, sql.ErrConnDone, io.EOF, io.ErrUnexpectedEOF, net.ErrClosed,
+		context.DeadlineExceeded} {
 		if errors.Is(err, broken) {
 			return true
 		}

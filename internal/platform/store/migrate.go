@@ -45,7 +45,8 @@ func (s *Store) migrate(ctx context.Context) error {
 			}
 			switch {
 			case have > len(all):
-				return fmt.Errorf("it was written by a newer version of upkeep (schema %d, this one knows %d); start that version", have, len(all))
+				return fmt.Errorf("it was written by a newer version of upkeep (schema %d, this one knows %d); start "+
+					"that version", have, len(all))
 			case have == len(all):
 				return nil
 			}

@@ -63,9 +63,11 @@ func (s *Store) replace(ctx context.Context, name, value string, edition int64) 
 		if err != nil {
 			return err
 		}
-		query, args := "insert into notes (name, value, edition, changed) values (?, ?, 1, ?) on conflict (name) do nothing", []any{name, value, Millis(now)}
+		query, args := "insert into notes (name, value, edition, changed) values (?, ?, 1, ?) on conflict (name) do "+
+			"nothing", []any{name, value, Millis(now)}
 		if edition > 0 {
-			query, args = "update notes set value = ?, edition = edition + 1, changed = ? where name = ? and edition = ?", []any{value, Millis(now), name, edition}
+			query, args = "update notes set value = ?, edition = edition + 1, changed = ? where name = ? and edition "+
+				"= ?", []any{value, Millis(now), name, edition}
 		}
 		res, err := tx.Exec(query, args...)
 		if err != nil {

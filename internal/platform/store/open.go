@@ -58,9 +58,11 @@ func (o *opening) stays() error {
 	is, err := os.Stat(path)
 	switch {
 	case err != nil:
-		return &AwayError{fmt.Errorf("store: the open database file was moved or removed; put it back or restart upkeep: %w", err)}
+		return &AwayError{fmt.Errorf("store: the open database file was moved or removed; put it back or restart "+
+			"upkeep: %w", err)}
 	case !os.SameFile(is, o.file):
-		return &AwayError{fmt.Errorf("store: %s is not the database file that is open; put that one back or restart upkeep", path)}
+		return &AwayError{fmt.Errorf("store: %s is not the database file that is open; put that one back or restart "+
+			"upkeep", path)}
 	}
 	return nil
 }

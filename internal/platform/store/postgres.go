@@ -83,7 +83,8 @@ func (s *Store) openPostgres(address string, password func() (string, error)) er
 // durable makes a commit wait for the disk where the server or the role would
 // not. A stricter setting, which waits for standbys, stays.
 func durable(ctx context.Context, c *pgx.Conn) error {
-	_, err := c.Exec(ctx, "select set_config('synchronous_commit', 'on', false) where current_setting('synchronous_commit') = 'off'")
+	_, err := c.Exec(ctx, "select set_config('synchronous_commit', 'on', false) where "+
+		"current_setting('synchronous_commit') = 'off'")
 	return err
 }
 
@@ -123,7 +124,8 @@ func postgresVersion(tx *Tx) (version int, err error) {
 		}
 	}
 	// A table that is large takes its time.
-	for _, text := range []string{"set local statement_timeout = 0", "create table if not exists store_version (version bigint not null)"} {
+	for _, text := range []string{"set local statement_timeout = 0",
+		"create table if not exists store_version (version bigint not null)"} {
 		if _, err := tx.Exec(text); err != nil {
 			return 0, err
 		}
@@ -158,7 +160,8 @@ func lost(err error) bool {
 		return fatal(said)
 	}
 	_, network := errors.AsType[*net.OpError](err)
-	return network || errors.Is(err, driver.ErrBadConn) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed)
+	return network || errors.Is(err, driver.ErrBadConn) || errors.Is(err, io.EOF) ||
+		errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed)
 }
 
 // unknown reports whether the server may have carried out a commit. It has not

@@ -29,7 +29,8 @@ func takeLock(path string) (*os.File, error) {
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		_ = f.Close()
-		return nil, fmt.Errorf("store: %s is in use by another upkeep; stop that one, or give this one a data_dir of its own", filepath.Dir(path))
+		return nil, fmt.Errorf("store: %s is in use by another upkeep; stop that one, or give this one a data_dir of "+
+			"its own", filepath.Dir(path))
 	}
 	return f, nil
 }

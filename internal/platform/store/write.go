@@ -83,7 +83,8 @@ func (w *write) finished() bool {
 // that fails takes no other with it. What a slow database has not got to goes back to
 // those that wait.
 func (s *Store) commit(batch []*write) {
-	ctx, cancel := context.Background(), context.CancelFunc(func() {}) // the batch has several callers: the context of one must not cancel it
+	// the batch has several callers: the context of one must not cancel it
+	ctx, cancel := context.Background(), context.CancelFunc(func() {})
 	if limit := s.dialect.limit; limit > 0 {
 		ctx, cancel = context.WithTimeoutCause(ctx, limit, fmt.Errorf("store: no answer within %s", limit))
 	}

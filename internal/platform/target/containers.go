@@ -55,7 +55,10 @@ func (d *Docker) Containers(ctx context.Context) ([]Container, error) {
 		}
 		all = append(all, containerOf(i))
 	}
-	slices.SortFunc(all, func(a, b Container) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID)) })
+	slices.SortFunc(all, func(a, b Container) int {
+		return cmp.Or(cmp.Compare(a.Name, b.Name),
+			cmp.Compare(a.ID, b.ID))
+	})
 	return all, errors.Join(faults...)
 }
 
@@ -65,9 +68,12 @@ func containerOf(i container.InspectResponse) Container {
 		return t
 	}
 	c := Container{
-		ID: i.ID, Name: strings.TrimPrefix(i.Name, "/"), Service: i.Config.Labels["com.docker.compose.service"], Project: i.Config.Labels["com.docker.compose.project"],
-		Image: i.Config.Image, ImageID: i.Image, State: string(i.State.Status), OOMKilled: i.State.OOMKilled, ExitCode: i.State.ExitCode,
-		Restarts: int64(i.RestartCount), Created: at(i.Created), Started: at(i.State.StartedAt), Finished: at(i.State.FinishedAt), LogDriver: i.HostConfig.LogConfig.Type, LogPath: i.LogPath,
+		ID: i.ID, Name: strings.TrimPrefix(i.Name, "/"), Service: i.Config.Labels["com.docker.compose.service"],
+		Project: i.Config.Labels["com.docker.compose.project"],
+		Image:   i.Config.Image, ImageID: i.Image, State: string(i.State.Status), OOMKilled: i.State.OOMKilled,
+		ExitCode: i.State.ExitCode,
+		Restarts: int64(i.RestartCount), Created: at(i.Created), Started: at(i.State.StartedAt),
+		Finished: at(i.State.FinishedAt), LogDriver: i.HostConfig.LogConfig.Type, LogPath: i.LogPath,
 	}
 	if c.Service == "" {
 		c.Service = c.Name

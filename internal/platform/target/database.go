@@ -109,7 +109,8 @@ func within(ctx context.Context) string {
 		return "60s"
 	}
 	left := time.Until(end)
-	for _, step := range []time.Duration{time.Second, 2 * time.Second, 5 * time.Second, 10 * time.Second, 30 * time.Second, time.Minute} {
+	for _, step := range []time.Duration{time.Second, 2 * time.Second, 5 * time.Second, 10 * time.Second,
+		30 * time.Second, time.Minute} {
 		if left <= step {
 			return strconv.Itoa(int(step/time.Second)) + "s"
 		}
@@ -123,7 +124,9 @@ func within(ctx context.Context) string {
 // longer than to answer it. The name is set here and not in the startup packet: a
 // pooler would give it to the session of the server, and so to its next client.
 func settings(set, limit string) []string {
-	return []string{set + "statement_timeout = '" + limit + "'", set + "lock_timeout = '1s'", set + "search_path = pg_catalog", set + "jit = off", set + "application_name = 'upkeep'", set + "max_parallel_workers_per_gather = 0"}
+	return []string{set + "statement_timeout = '" + limit + "'", set + "lock_timeout = '1s'",
+		set + "search_path = pg_catalog", set + "jit = off", set + "application_name = 'upkeep'",
+		set + "max_parallel_workers_per_gather = 0"}
 }
 
 func (d *Database) connect(ctx context.Context) error {
@@ -190,7 +193,10 @@ func (d *Database) dial(ctx context.Context) error {
 		return err
 	}
 	d.limit = within(ctx)
-	if _, err := conn.Exec(ctx, "set default_transaction_read_only = on; set standard_conforming_strings = on; "+strings.Join(settings("set ", d.limit), "; ")+"; select "+inUTF8); err != nil {
+	if _,
+		err := conn.Exec(ctx,
+		"set default_transaction_read_only = on; set standard_conforming_strings = on; "+strings.Join(settings("set ",
+			d.limit), "; ")+"; select "+inUTF8); err != nil {
 		hangUp(conn)
 		return err
 	}

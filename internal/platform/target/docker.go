@@ -71,13 +71,15 @@ func NewDocker(c DockerConfig) (*Docker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("docker %s: %w", c.Name, err)
 	}
-	d := &Docker{Name: c.Name, Root: c.Root, Logs: c.Logs, LogArchive: c.LogArchive, host: c.Host, seen: sightings{path: c.Sightings}}
+	d := &Docker{Name: c.Name, Root: c.Root, Logs: c.Logs, LogArchive: c.LogArchive, host: c.Host,
+		seen: sightings{path: c.Sightings}}
 	network, address := "tcp", u.Host
 	if u.Scheme == "unix" {
 		network, address = "unix", u.Path
 	}
 	if address == "" || u.Scheme != "unix" && u.Scheme != "tcp" {
-		return nil, fmt.Errorf("docker %s: host is %q; unix:///var/run/docker.sock or tcp://host:port was expected", c.Name, c.Host)
+		return nil, fmt.Errorf("docker %s: host is %q; unix:///var/run/docker.sock or tcp://host:port was expected",
+			c.Name, c.Host)
 	}
 	d.transport = &http.Transport{
 		MaxIdleConns: 2, MaxConnsPerHost: 2, IdleConnTimeout: 2 * time.Minute,
@@ -105,7 +107,8 @@ func (a answers) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	if res.StatusCode < http.StatusBadRequest || strings.HasSuffix(r.URL.Path, "/_ping") { // which is asked in another way then
+	// which is asked in another way then
+	if res.StatusCode < http.StatusBadRequest || strings.HasSuffix(r.URL.Path, "/_ping") {
 		res.Body = bounded{io.LimitReader(res.Body, maxAnswer), res.Body}
 		return res, nil
 	}
@@ -155,7 +158,8 @@ const oldestAPI = "1.24"
 
 // connect agrees upon a version of the API: the newest that both know.
 func (d *Docker) connect(ctx context.Context) (*client.Client, error) {
-	c, err := client.NewClientWithOpts(client.WithHost(d.host), client.WithHTTPClient(&http.Client{Transport: answers{d.transport}}), client.WithUserAgent("upkeep"))
+	c, err := client.NewClientWithOpts(client.WithHost(d.host),
+		client.WithHTTPClient(&http.Client{Transport: answers{d.transport}}), client.WithUserAgent("upkeep"))
 	if err != nil {
 		return nil, err
 	}
@@ -183,7 +187,8 @@ func asked[T any](ctx context.Context, d *Docker, question func(*client.Client) 
 func plain(name string) error {
 	stem := strings.TrimPrefix(name, "sha256:")
 	odd := func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '.' || r == '_' || r == '-')
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '.' || r == '_' ||
+			r == '-')
 	}
 	if stem == "" || stem[0] == '.' || strings.ContainsFunc(stem, odd) {
 		return fmt.Errorf("docker: %q is no name or ID", name)
@@ -249,7 +254,10 @@ func (d *Docker) inspect(ctx context.Context, name string) (i container.InspectR
 	if err := plain(name); err != nil {
 		return i, err
 	}
-	i, err = asked(ctx, d, func(c *client.Client) (container.InspectResponse, error) { return c.ContainerInspect(ctx, name) })
+	i, err = asked(ctx, d, func(c *client.Client) (container.InspectResponse,
+		error) {
+		return c.ContainerInspect(ctx, name)
+	})
 	if err == nil && (i.ContainerJSONBase == nil || i.State == nil || i.HostConfig == nil || i.Config == nil) {
 		err = fmt.Errorf("docker: the engine's description of container %s has no state or no configuration", name)
 	}

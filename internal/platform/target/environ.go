@@ -13,16 +13,20 @@ import (
 // libpq's programs get the same.
 func environment() map[string]string {
 	return map[string]string{
-		"sslmode": "PGSSLMODE", "sslrootcert": "PGSSLROOTCERT", "sslcert": "PGSSLCERT", "sslkey": "PGSSLKEY", "sslsni": "PGSSLSNI",
-		"target_session_attrs": "PGTARGETSESSIONATTRS", "connect_timeout": "PGCONNECT_TIMEOUT", "passfile": "PGPASSFILE",
-		"service": "PGSERVICE", "servicefile": "PGSERVICEFILE", "krbsrvname": "PGKRBSRVNAME", "channel_binding": "PGCHANNELBINDING",
-		"options": "PGOPTIONS",
+		"sslmode": "PGSSLMODE", "sslrootcert": "PGSSLROOTCERT", "sslcert": "PGSSLCERT", "sslkey": "PGSSLKEY",
+		"sslsni":               "PGSSLSNI",
+		"target_session_attrs": "PGTARGETSESSIONATTRS", "connect_timeout": "PGCONNECT_TIMEOUT",
+		"passfile": "PGPASSFILE",
+		"service":  "PGSERVICE", "servicefile": "PGSERVICEFILE", "krbsrvname": "PGKRBSRVNAME",
+		"channel_binding": "PGCHANNELBINDING",
+		"options":         "PGOPTIONS",
 	}
 }
 
 // passed lists the parameters of a URL that reach a program by other means.
 func passed() []string {
-	return []string{"host", "port", "user", "password", "dbname", "database", "application_name", "fallback_application_name"}
+	return []string{"host", "port", "user", "password", "dbname", "database", "application_name",
+		"fallback_application_name"}
 }
 
 // Environ returns the environment in which one of PostgreSQL's own programs comes
@@ -49,8 +53,9 @@ func (p *Postgres) Environ(database, application string) ([]string, error) {
 		add(f.Host, f.Port)
 	}
 	all := map[string]string{
-		"PGHOST": strings.Join(hosts, ","), "PGPORT": strings.Join(ports, ","), "PGUSER": c.User, "PGDATABASE": database,
-		"PGAPPNAME": application, "LC_ALL": "C",
+		"PGHOST": strings.Join(hosts, ","), "PGPORT": strings.Join(ports, ","), "PGUSER": c.User,
+		"PGDATABASE": database,
+		"PGAPPNAME":  application, "LC_ALL": "C",
 	}
 	if c.Password != "" {
 		all["PGPASSWORD"] = c.Password
@@ -64,14 +69,16 @@ func (p *Postgres) Environ(database, application string) ([]string, error) {
 		switch {
 		case slices.Contains(passed(), name) || len(values) == 0:
 		case variable == "":
-			return nil, fmt.Errorf("postgres %s: PostgreSQL's own programs do not support the parameter %q of the URL", p.Name, name)
+			return nil, fmt.Errorf("postgres %s: PostgreSQL's own programs do not support the parameter %q of the URL",
+				p.Name, name)
 		default:
 			all[variable] = values[0]
 		}
 	}
 	for _, setting := range os.Environ() {
 		name, value, _ := strings.Cut(setting, "=")
-		if _, ours := all[name]; !ours && (name == "PATH" || name == "HOME" || name == "TZ" || strings.HasPrefix(name, "PG")) {
+		if _, ours := all[name]; !ours && (name == "PATH" || name == "HOME" || name == "TZ" ||
+			strings.HasPrefix(name, "PG")) {
 			all[name] = value
 		}
 	}

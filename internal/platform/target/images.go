@@ -28,7 +28,8 @@ type Image struct {
 
 // Names returns the names that people gave it.
 func (i Image) Names() []string {
-	names := slices.DeleteFunc(slices.Clone(i.RepoTags), func(n string) bool { return n == "" || strings.HasPrefix(n, "<none>") })
+	names := slices.DeleteFunc(slices.Clone(i.RepoTags),
+		func(n string) bool { return n == "" || strings.HasPrefix(n, "<none>") })
 	slices.Sort(names)
 	return names
 }
@@ -46,7 +47,8 @@ func (d *Docker) Images(ctx context.Context) ([]Image, error) {
 	}
 	all := make([]Image, len(there))
 	for n, i := range there {
-		all[n] = Image{ID: i.ID, ParentID: i.ParentID, RepoTags: i.RepoTags, RepoDigests: i.RepoDigests, Created: i.Created, Size: float64(i.Size), Labels: i.Labels}
+		all[n] = Image{ID: i.ID, ParentID: i.ParentID, RepoTags: i.RepoTags, RepoDigests: i.RepoDigests,
+			Created: i.Created, Size: float64(i.Size), Labels: i.Labels}
 	}
 	// Containers are listed after the images: one that is made meanwhile is seen.
 	list, err := d.list(ctx)
@@ -105,7 +107,8 @@ type Engine struct {
 // not let the question through leaves both unknown.
 func (d *Docker) Engine(ctx context.Context) (e Engine, err error) {
 	i, err := d.info(ctx)
-	if refused, ok := errors.AsType[*DockerError](err); ok && (refused.Status == http.StatusForbidden || refused.Status == http.StatusMethodNotAllowed) {
+	if refused, ok := errors.AsType[*DockerError](err); ok &&
+		(refused.Status == http.StatusForbidden || refused.Status == http.StatusMethodNotAllowed) {
 		return Engine{}, nil
 	}
 	if err != nil {

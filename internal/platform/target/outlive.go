@@ -32,7 +32,8 @@ func (d *Docker) folders(ctx context.Context, i container.InspectResponse) ([]Fo
 		all = append(all, Folder{Path: path.Clean(p), Fate: Lost, What: "the tmpfs " + p})
 	}
 	for _, one := range i.Mounts {
-		f := Folder{Path: path.Clean(one.Destination), Bind: one.Type == mount.TypeBind, What: string(one.Type) + " " + one.Destination}
+		f := Folder{Path: path.Clean(one.Destination), Bind: one.Type == mount.TypeBind,
+			What: string(one.Type) + " " + one.Destination}
 		switch one.Type {
 		case mount.TypeTmpfs:
 			f.Fate = Lost
@@ -72,12 +73,14 @@ func unitFolders(said map[string]string) []Folder {
 	// DynamicUser= implies it.
 	if p := said["PrivateTmp"]; p != "" && p != "no" || said["DynamicUser"] == "yes" {
 		for _, at := range []string{"/tmp", "/var/tmp"} {
-			all = append(all, Folder{Path: at, Fate: Lost, What: "PrivateTmp=, which gives the unit its own " + at + ""})
+			all = append(all, Folder{Path: at, Fate: Lost,
+				What: "PrivateTmp=, which gives the unit its own " + at + ""})
 		}
 	}
 	if said["ProtectHome"] == "tmpfs" {
 		for _, at := range []string{"/home", "/root", "/run/user"} {
-			all = append(all, Folder{Path: at, Fate: Lost, What: "ProtectHome=tmpfs, which gives the unit an empty " + at})
+			all = append(all, Folder{Path: at, Fate: Lost,
+				What: "ProtectHome=tmpfs, which gives the unit an empty " + at})
 		}
 	}
 	for entry := range strings.FieldsSeq(said["TemporaryFileSystem"]) {

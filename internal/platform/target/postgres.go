@@ -92,7 +92,10 @@ func NewPostgres(c PostgresConfig) (*Postgres, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Postgres{Name: c.Name, Archives: c.Archives, Advice: c.Advice, Rebuilds: c.Rebuilds, Alone: c.Alone, WithoutText: c.WithoutText, Exclude: c.Exclude, Notes: c.Notes, StandbysListed: c.StandbysListed, config: config, url: c.URL, password: c.Password, slots: make(chan struct{}, databaseConnections), databases: make(map[string]*Database)}
+	p := &Postgres{Name: c.Name, Archives: c.Archives, Advice: c.Advice, Rebuilds: c.Rebuilds, Alone: c.Alone,
+		WithoutText: c.WithoutText, Exclude: c.Exclude, Notes: c.Notes, StandbysListed: c.StandbysListed,
+		config: config, url: c.URL, password: c.Password, slots: make(chan struct{}, databaseConnections),
+		databases: make(map[string]*Database)}
 	if p.Notes == nil {
 		p.Notes = new(memory)
 	}
@@ -141,7 +144,8 @@ var ErrPooler = errors.New("the connection is through a pooler")
 // ErrPooler where a pooler answers, which is found out before anything is set: not
 // even the startup packet has a parameter of ours, for the pooler might set it in a
 // session that is another's afterwards.
-func (p *Postgres) Session(ctx context.Context, database, application string, onNotice func(severity, message string)) (*pgx.Conn, error) {
+func (p *Postgres) Session(ctx context.Context, database, application string,
+	onNotice func(severity, message string)) (*pgx.Conn, error) {
 	if p.config == nil {
 		return nil, errors.New("target: a server without a configuration")
 	}
@@ -149,7 +153,10 @@ func (p *Postgres) Session(ctx context.Context, database, application string, on
 	if err != nil {
 		return nil, err
 	}
-	config.AfterNetConnect = func(_ context.Context, _ *pgconn.Config, c net.Conn) (net.Conn, error) { return inPieces(c), nil }
+	config.AfterNetConnect = func(_ context.Context, _ *pgconn.Config, c net.Conn) (net.Conn,
+		error) {
+		return inPieces(c), nil
+	}
 	if onNotice != nil {
 		config.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) { onNotice(n.SeverityUnlocalized, n.Message) }
 	}
@@ -165,7 +172,10 @@ func (p *Postgres) Session(ctx context.Context, database, application string, on
 		err = ErrPooler
 	}
 	if err == nil {
-		_, err = c.Exec(ctx, "select pg_catalog.set_config('application_name', $1, false), pg_catalog.set_config('search_path', 'pg_catalog', false), pg_catalog.set_config('standard_conforming_strings', 'on', false), "+inUTF8, pgx.QueryExecModeExec, application)
+		_, err = c.Exec(ctx, "select pg_catalog.set_config('application_name', $1, false), "+
+			"pg_catalog.set_config('search_path', 'pg_catalog', false), "+
+			"pg_catalog.set_config('standard_conforming_strings', 'on', false), "+inUTF8, pgx.QueryExecModeExec,
+			application)
 	}
 	if err != nil {
 		hangUp(c)
@@ -177,7 +187,8 @@ func (p *Postgres) Session(ctx context.Context, database, application string, on
 // inUTF8 has a session send and take text in UTF-8, as names are kept, compared and
 // written in JSON. A database that knows no encoding, or of which the server cannot
 // convert the text, sends it as it is.
-const inUTF8 = "pg_catalog.set_config('client_encoding', case when pg_catalog.current_setting('server_encoding') in ('SQL_ASCII', 'MULE_INTERNAL') then pg_catalog.current_setting('server_encoding') else 'UTF8' end, false)"
+const inUTF8 = "pg_catalog.set_config('client_encoding', case when pg_catalog.current_setting('server_encoding') in " +
+	"('SQL_ASCII', 'MULE_INTERNAL') then pg_catalog.current_setting('server_encoding') else 'UTF8' end, false)"
 
 // isPooled tells whether the process that answers is another than the one that the
 // connection was made to. It leaves no trace in the session that answers.

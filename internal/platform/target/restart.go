@@ -65,7 +65,8 @@ func (r Restart) container(ctx context.Context) (s Supervised, err error) {
 	if err != nil {
 		return s, fmt.Errorf("docker: when container %s was started: %w", r.Container, err)
 	}
-	s = Supervised{Running: i.State.Running, PID: i.State.Pid, Started: started, Grace: 10 * time.Second, Args: append([]string{i.Path}, i.Args...), WorkDir: cmp.Or(i.Config.WorkingDir, "/")}
+	s = Supervised{Running: i.State.Running, PID: i.State.Pid, Started: started, Grace: 10 * time.Second,
+		Args: append([]string{i.Path}, i.Args...), WorkDir: cmp.Or(i.Config.WorkingDir, "/")}
 	if t := i.Config.StopTimeout; t != nil {
 		s.Grace = time.Duration(*t) * time.Second
 	}
@@ -111,7 +112,8 @@ func (r Restart) unit(ctx context.Context) (s Supervised, err error) {
 	}
 	s.Running = said["ActiveState"] == "active"
 	s.PID, _ = strconv.Atoi(said["MainPID"]) // 0 is not known
-	s.Args, s.WorkDir, s.Folders = started(said["ExecStart"]), strings.TrimPrefix(cmp.Or(said["WorkingDirectory"], "/"), "!"), unitFolders(said)
+	s.Args, s.WorkDir, s.Folders = started(said["ExecStart"]),
+		strings.TrimPrefix(cmp.Or(said["WorkingDirectory"], "/"), "!"), unitFolders(said)
 	if s.Grace, err = timespan(said["TimeoutStopUSec"]); err != nil {
 		return s, fmt.Errorf("systemd: %s: TimeoutStopUSec: %w", r.Unit, err)
 	}
@@ -123,7 +125,8 @@ func timespan(text string) (d time.Duration, err error) {
 	if text == "infinity" {
 		return -1, nil
 	}
-	units := map[string]time.Duration{"us": time.Microsecond, "ms": time.Millisecond, "s": time.Second, "min": time.Minute, "h": time.Hour, "d": 24 * time.Hour, "w": 7 * 24 * time.Hour}
+	units := map[string]time.Duration{"us": time.Microsecond, "ms": time.Millisecond, "s": time.Second,
+		"min": time.Minute, "h": time.Hour, "d": 24 * time.Hour, "w": 7 * 24 * time.Hour}
 	fields := strings.Fields(text)
 	for _, f := range fields {
 		end := strings.IndexFunc(f, func(r rune) bool { return r < '0' || r > '9' })

@@ -38,7 +38,8 @@ type sightingBook struct {
 // look notes which images an engine has, and when each was used. What is gone is
 // forgotten: if it comes again, it is new. A file that cannot be read is one that was
 // never written: every image is as new as this look.
-func (s *sightings) look(engine string, now time.Time, ids []string, used map[string]time.Time) (map[string]Sighting, error) {
+func (s *sightings) look(engine string, now time.Time, ids []string, used map[string]time.Time) (map[string]Sighting,
+	error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.path != "" {

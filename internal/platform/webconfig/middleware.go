@@ -25,7 +25,8 @@ func (f *File) Middleware() gin.HandlerFunc {
 		}
 		s, err := f.current()
 		if err != nil {
-			refuse(g, http.StatusInternalServerError, "the web configuration file cannot be read, or is invalid; the log of upkeep has the reason")
+			refuse(g, http.StatusInternalServerError,
+				"the web configuration file cannot be read, or is invalid; the log of upkeep has the reason")
 			return
 		}
 		if s.limiter != nil && !s.limiter.Allow() {

@@ -124,12 +124,14 @@ func (f *File) current() (*settings, error) {
 
 // parse reads the text of a file, with the toolkit's defaults.
 func parse(file string, text []byte) (*web.Config, error) {
-	c := &web.Config{TLSConfig: web.TLSConfig{MinVersion: tls.VersionTLS12, MaxVersion: tls.VersionTLS13}, HTTPConfig: web.HTTPConfig{HTTP2: true}}
+	c := &web.Config{TLSConfig: web.TLSConfig{MinVersion: tls.VersionTLS12, MaxVersion: tls.VersionTLS13},
+		HTTPConfig: web.HTTPConfig{HTTP2: true}}
 	d := yaml.NewDecoder(bytes.NewReader(text))
 	d.KnownFields(true)
 	if err := d.Decode(c); err != nil && !errors.Is(err, io.EOF) {
 		// The parser repeats values, of which some are secrets.
-		return nil, fmt.Errorf("web configuration %s: %s", file, regexp.MustCompile("`[^`]*`").ReplaceAllString(err.Error(), "a value"))
+		return nil, fmt.Errorf("web configuration %s: %s", file,
+			regexp.MustCompile("`[^`]*`").ReplaceAllString(err.Error(), "a value"))
 	}
 	c.TLSConfig.SetDirectory(filepath.Dir(file))
 	for name, hash := range c.Users {
@@ -138,7 +140,8 @@ func parse(file string, text []byte) (*web.Config, error) {
 		}
 	}
 	if limit := c.RateLimiterConfig; limit.Interval < 0 || limit.Interval > 0 && limit.Burst < 1 {
-		return nil, fmt.Errorf("web configuration %s: rate_limit: interval and burst must be positive, else no request is answered", file)
+		return nil, fmt.Errorf("web configuration %s: rate_limit: interval and burst must be positive, else no "+
+			"request is answered", file)
 	}
 	return c, nil
 }

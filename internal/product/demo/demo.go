@@ -48,12 +48,14 @@ func Run(ctx context.Context, o Options) (err error) {
 
 	tell := newTeller(o.Out)
 	tell.say("starting a private PostgreSQL and Redis in %s", dir)
-	pg, err := sandbox.StartPostgres(ctx, sandbox.PostgresOptions{Dir: filepath.Join(dir, "postgres"), Settings: map[string]string{"synchronous_commit": "off", "max_wal_size": "4GB", "shared_buffers": "256MB"}})
+	pg, err := sandbox.StartPostgres(ctx, sandbox.PostgresOptions{Dir: filepath.Join(dir, "postgres"),
+		Settings: map[string]string{"synchronous_commit": "off", "max_wal_size": "4GB", "shared_buffers": "256MB"}})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, pg.Stop()) }()
-	redis, err := sandbox.StartRedis(ctx, sandbox.RedisOptions{Dir: filepath.Join(dir, "redis"), Args: []string{"--save", ""}})
+	redis, err := sandbox.StartRedis(ctx, sandbox.RedisOptions{Dir: filepath.Join(dir, "redis"),
+		Args: []string{"--save", ""}})
 	if err != nil {
 		return err
 	}
@@ -103,7 +105,8 @@ func care(ctx context.Context, o Options, dir string, servers Servers, before fi
 	if o.Once {
 		return nil
 	}
-	fmt.Fprintf(o.Out, "See for yourself:\n  psql '%s'\n  redis-cli -u %s\n  upkeep runs --url %s\n\n", servers.Postgres, servers.Redis, servers.Console)
+	fmt.Fprintf(o.Out, "See for yourself:\n  psql '%s'\n  redis-cli -u %s\n  upkeep runs --url %s\n\n",
+		servers.Postgres, servers.Redis, servers.Console)
 	tell.say("all alerts are resolved. The console runs at %s until Ctrl-C", servers.Console)
 	select {
 	case <-ctx.Done():
@@ -133,7 +136,8 @@ func start(ctx context.Context, o Options, dir string, servers Servers) (*app.Ap
 		context.AfterFunc(ctx, func() { _ = f.Close() }) // the folder is removed
 		log = f
 	}
-	return app.New(ctx, c, app.Options{Version: o.Version, Logger: slog.New(slog.NewTextHandler(log, nil)), Rules: rules})
+	return app.New(ctx, c, app.Options{Version: o.Version, Logger: slog.New(slog.NewTextHandler(log, nil)),
+		Rules: rules})
 }
 
 // configuration is what a user would write, with short clocks.

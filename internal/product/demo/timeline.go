@@ -149,7 +149,10 @@ func (t *teller) entry(name string, s console.RunDetails, e remediate.Entry) {
 // of it that cleared.
 func (t *teller) cleared() bool {
 	for _, name := range expected {
-		if !slices.ContainsFunc(t.ended(), func(s console.RunDetails) bool { return s.Incident.Name() == name && s.Run.State == remediate.Cleared }) {
+		if !slices.ContainsFunc(t.ended(), func(s console.RunDetails) bool {
+			return s.Incident.Name() == name &&
+				s.Run.State == remediate.Cleared
+		}) {
 			return false
 		}
 	}
@@ -172,12 +175,16 @@ func (t *teller) summary(before, after findings) {
 	fmt.Fprintf(t.out, "\nResults, as upkeep measured them:\n")
 	for _, story := range t.ended() {
 		fmt.Fprintf(t.out, "  %-18s %-18s %8s → %-8s limit %s\n", story.Incident.Name(), story.Run.Request.Action,
-			quantity(story.Lowers, story.Run.Before), quantity(story.Lowers, story.Run.After), quantity(story.Lowers, story.Run.Request.Limit))
+			quantity(story.Lowers, story.Run.Before), quantity(story.Lowers, story.Run.After),
+			quantity(story.Lowers, story.Run.Request.Limit))
 	}
 	fmt.Fprintf(t.out, "and as psql and redis-cli report:\n")
-	fmt.Fprintf(t.out, "  dead rows of orders     %9d of %d → %d of %d\n", before.deadRows, before.deadRows+before.liveRows, after.deadRows, after.deadRows+after.liveRows)
-	fmt.Fprintf(t.out, "  size of sessions_token  %9s → %s\n", remediate.Quantity("_bytes", float64(before.indexBytes)), remediate.Quantity("_bytes", float64(after.indexBytes)))
-	fmt.Fprintf(t.out, "  snapshots of Redis      %9d → %d, with %d → %d changes not in one\n", before.saves, after.saves, before.changes, after.changes)
+	fmt.Fprintf(t.out, "  dead rows of orders     %9d of %d → %d of %d\n", before.deadRows,
+		before.deadRows+before.liveRows, after.deadRows, after.deadRows+after.liveRows)
+	fmt.Fprintf(t.out, "  size of sessions_token  %9s → %s\n", remediate.Quantity("_bytes", float64(before.indexBytes)),
+		remediate.Quantity("_bytes", float64(after.indexBytes)))
+	fmt.Fprintf(t.out, "  snapshots of Redis      %9d → %d, with %d → %d changes not in one\n", before.saves,
+		after.saves, before.changes, after.changes)
 	fmt.Fprintln(t.out)
 }
 

@@ -75,7 +75,8 @@ type durableLog struct {
 }
 
 // Log implements notify.NotificationLog.
-func (l *durableLog) Log(r *nflogpb.Receiver, group string, firing, resolved []uint64, store *nflog.Store, expiry time.Duration) error {
+func (l *durableLog) Log(r *nflogpb.Receiver, group string, firing, resolved []uint64, store *nflog.Store,
+	expiry time.Duration) error {
 	if err := l.log.Log(r, group, firing, resolved, store, expiry); err != nil {
 		return err
 	}

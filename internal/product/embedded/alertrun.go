@@ -38,7 +38,8 @@ func newAlertmanager(c Config, p *pipe) (*alertmanager, error) {
 	ctx, a.cancel = context.WithCancel(context.Background()) // of the store of alerts; ended by close
 	recorder := eventrecorder.NopRecorder()
 	var err error
-	if a.alerts, err = mem.NewAlerts(ctx, alertGC, 0, nil, a.log, recorder, c.Registerer, featurecontrol.NoopFlags{}); err != nil {
+	if a.alerts, err = mem.NewAlerts(ctx, alertGC, 0, nil, a.log, recorder, c.Registerer,
+		featurecontrol.NoopFlags{}); err != nil {
 		return nil, err
 	}
 	a.groups = marker.NewGroupMarker()
@@ -59,11 +60,13 @@ func newAlertmanager(c Config, p *pipe) (*alertmanager, error) {
 // openLogs reads what was silenced, what was notified and what fired.
 func (a *alertmanager) openLogs(c Config) (err error) {
 	silencesFile, nflogFile := filepath.Join(c.Dir, "silences"), filepath.Join(c.Dir, "nflog")
-	a.silences, err = silence.New(silence.Options{SnapshotFile: silencesFile, Retention: retention, Logger: a.log, Metrics: c.Registerer, EventRecorder: eventrecorder.NopRecorder()})
+	a.silences, err = silence.New(silence.Options{SnapshotFile: silencesFile, Retention: retention, Logger: a.log,
+		Metrics: c.Registerer, EventRecorder: eventrecorder.NopRecorder()})
 	if err != nil {
 		return fmt.Errorf("silences: %w", err)
 	}
-	l, err := nflog.New(nflog.Options{SnapshotFile: nflogFile, Retention: retention, Logger: a.log, Metrics: c.Registerer})
+	l, err := nflog.New(nflog.Options{SnapshotFile: nflogFile, Retention: retention, Logger: a.log,
+		Metrics: c.Registerer})
 	if err != nil {
 		return fmt.Errorf("notification log: %w", err)
 	}
@@ -76,9 +79,11 @@ func (a *alertmanager) openLogs(c Config) (err error) {
 // serve makes the stock API.
 func (a *alertmanager) serve() (err error) {
 	a.stock, err = api.New(api.Options{
-		Alerts: a.alerts, Silences: a.silences, GroupMutedFunc: a.groups.Muted, Logger: a.log, Registry: a.config.Registerer,
+		Alerts: a.alerts, Silences: a.silences, GroupMutedFunc: a.groups.Muted, Logger: a.log,
+		Registry:        a.config.Registerer,
 		RequestDuration: requestDuration(a.config.Registerer),
-		GroupFunc: func(ctx context.Context, r func(*dispatch.Route) bool, f func(*alert.Alert, time.Time) bool) (dispatch.AlertGroups, map[model.Fingerprint][]string, error) {
+		GroupFunc: func(ctx context.Context, r func(*dispatch.Route) bool,
+			f func(*alert.Alert, time.Time) bool) (dispatch.AlertGroups, map[model.Fingerprint][]string, error) {
 			a.mu.Lock()
 			now := a.routed
 			a.mu.Unlock()
@@ -96,7 +101,9 @@ func (a *alertmanager) serve() (err error) {
 }
 
 func requestDuration(r prometheus.Registerer) *prometheus.HistogramVec {
-	h := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "alertmanager_http_request_duration_seconds", Help: "Histogram of latencies for HTTP requests.", Buckets: prometheus.DefBuckets}, []string{"handler", "method", "code"})
+	h := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "alertmanager_http_request_duration_seconds",
+		Help: "Histogram of latencies for HTTP requests.", Buckets: prometheus.DefBuckets},
+		[]string{"handler", "method", "code"})
 	r.MustRegister(h)
 	return h
 }

@@ -75,8 +75,10 @@ func (w *writer) begin(ctx context.Context, r *promconfig.RemoteWriteConfig) {
 // writeClient makes what sends to one remote storage.
 func writeClient(r *promconfig.RemoteWriteConfig) (remote.WriteClient, error) {
 	return remote.NewWriteClient("upkeep-"+id(r), &remote.ClientConfig{
-		URL: r.URL, WriteProtoMsg: remoteapi.WriteV1MessageType, Timeout: r.RemoteTimeout, HTTPClientConfig: r.HTTPClientConfig, SigV4Config: r.SigV4Config,
-		AzureADConfig: r.AzureADConfig, GoogleIAMConfig: r.GoogleIAMConfig, Headers: r.Headers, RoundRobinDNS: r.RoundRobinDNS, RetryOnRateLimit: true,
+		URL: r.URL, WriteProtoMsg: remoteapi.WriteV1MessageType, Timeout: r.RemoteTimeout,
+		HTTPClientConfig: r.HTTPClientConfig, SigV4Config: r.SigV4Config,
+		AzureADConfig: r.AzureADConfig, GoogleIAMConfig: r.GoogleIAMConfig, Headers: r.Headers,
+		RoundRobinDNS: r.RoundRobinDNS, RetryOnRateLimit: true,
 	})
 }
 
@@ -235,7 +237,8 @@ func (c *catchUp) deliver(ctx context.Context, batch []prompb.TimeSeries) error 
 
 // ofSamples are the answers that say that samples are not taken.
 func ofSamples() []int {
-	return []int{http.StatusBadRequest, http.StatusConflict, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity}
+	return []int{http.StatusBadRequest, http.StatusConflict, http.StatusRequestEntityTooLarge,
+		http.StatusUnprocessableEntity}
 }
 
 // refusal returns the status of an answer that is final, or 0: the

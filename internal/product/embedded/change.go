@@ -59,7 +59,8 @@ func (p *parts) use(c *Change, before Parts) error {
 	if err != nil {
 		return fmt.Errorf("embedded alertmanager: %w", err)
 	}
-	old, changed := p.prom.own.Load(), c.parts.ScrapeConfigs != before.ScrapeConfigs || c.parts.RemoteWrite != before.RemoteWrite
+	old, changed := p.prom.own.Load(), c.parts.ScrapeConfigs != before.ScrapeConfigs ||
+		c.parts.RemoteWrite != before.RemoteWrite
 	if changed {
 		err = p.prom.apply(c.made)
 	}

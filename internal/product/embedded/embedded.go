@@ -54,7 +54,8 @@ func New(c Config) (*Embedded, error) {
 
 // noRoom reports whether the disk is full or takes no writes.
 func noRoom(err error) bool {
-	return slices.ContainsFunc([]error{syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EIO}, func(e error) bool { return errors.Is(err, e) })
+	return slices.ContainsFunc([]error{syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EIO},
+		func(e error) bool { return errors.Is(err, e) })
 }
 
 func (e *Embedded) open(registerer prometheus.Registerer) error {

@@ -59,5 +59,6 @@ func (address) String() string  { return "pipe" }
 
 // client returns an HTTP client that sends every request over the pipe.
 func (p *pipe) client() *http.Client {
-	return &http.Client{Transport: &http.Transport{DialContext: p.DialContext, IdleConnTimeout: time.Minute, DisableCompression: true}}
+	return &http.Client{Transport: &http.Transport{DialContext: p.DialContext, IdleConnTimeout: time.Minute,
+		DisableCompression: true}}
 }

@@ -50,7 +50,8 @@ func message(alerts []*alert.Alert) (m notify.Message) {
 	}
 	if more := len(alerts) - groupLimit; more > 0 {
 		m.Notifications = append(m.Notifications, notify.Item{Notification: remediate.Notification{
-			Key: "more/" + m.Notifications[0].Key, Kind: m.Notifications[0].Kind, At: m.Notifications[0].At, Title: fmt.Sprintf("And %d more alerts of the same group", more), Text: "See them with: upkeep alerts",
+			Key: "more/" + m.Notifications[0].Key, Kind: m.Notifications[0].Kind, At: m.Notifications[0].At,
+			Title: fmt.Sprintf("And %d more alerts of the same group", more), Text: "See them with: upkeep alerts",
 		}})
 	}
 	return m
@@ -84,14 +85,16 @@ func item(a *alert.Alert) notify.Item {
 		summary = a.Name()
 	}
 	n := remediate.Notification{
-		Key: fmt.Sprintf("alert/%s/%d", a.Fingerprint(), a.StartsAt.UnixMilli()), Kind: remediate.NotificationAlert, At: a.StartsAt, Labels: labels,
+		Key: fmt.Sprintf("alert/%s/%d", a.Fingerprint(), a.StartsAt.UnixMilli()), Kind: remediate.NotificationAlert,
+		At: a.StartsAt, Labels: labels,
 		Title: strings.TrimSpace(string(a.Labels["severity"])+" "+a.Name()) + ": " + summary,
 	}
 	text := []string{journal.Subject(about), "firing since " + a.StartsAt.UTC().Format(time.DateTime) + " UTC"}
 	if a.Resolved() {
 		n.Key, n.Kind, n.At = "resolved/"+n.Key, remediate.NotificationResolved, a.EndsAt
 		n.Title = "resolved: " + a.Name() + ": " + summary
-		text[1] = "fired from " + a.StartsAt.UTC().Format(time.DateTime) + " to " + a.EndsAt.UTC().Format(time.DateTime) + " UTC"
+		text[1] = "fired from " + a.StartsAt.UTC().Format(time.DateTime) + " to " +
+			a.EndsAt.UTC().Format(time.DateTime) + " UTC"
 	} else if runbook := a.Annotations["runbook_url"]; runbook != "" {
 		text = append(text, "runbook: "+string(runbook))
 	}

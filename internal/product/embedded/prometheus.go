@@ -80,7 +80,8 @@ func newProm(c Config, p *pipe, notify rules.NotifyFunc) (_ *prom, err error) {
 	if err != nil {
 		return nil, err
 	}
-	m.finder = discovery.NewManager(m.ctx, c.Logger.With("part", "discovery"), c.Registerer, found, discovery.Name("scrape"), discovery.Updatert(rereadTargets))
+	m.finder = discovery.NewManager(m.ctx, c.Logger.With("part", "discovery"), c.Registerer, found,
+		discovery.Name("scrape"), discovery.Updatert(rereadTargets))
 	if m.finder == nil {
 		return nil, errors.New("what finds targets cannot be made")
 	}
@@ -95,7 +96,8 @@ func newProm(c Config, p *pipe, notify rules.NotifyFunc) (_ *prom, err error) {
 	m.rules = rules.NewManager(&rules.ManagerOptions{
 		ExternalURL: c.ExternalURL, QueryFunc: rules.EngineQueryFunc(engine, m.db), NotifyFunc: notify, Context: m.ctx,
 		AppendableV2: m.writer, Queryable: m.db, Logger: c.Logger.With("part", "rules"), Registerer: c.Registerer,
-		OutageTolerance: outageTolerance, ForGracePeriod: forGracePeriod, ResendDelay: c.ResendDelay, Parser: promqlParser(),
+		OutageTolerance: outageTolerance, ForGracePeriod: forGracePeriod, ResendDelay: c.ResendDelay,
+		Parser: promqlParser(),
 	})
 	if err := CheckRules(c.Rules, c.RuleFiles); err != nil {
 		return nil, err
@@ -174,7 +176,8 @@ func (m *prom) close() error { return errors.Join(m.writer.close(), m.db.Close()
 // newAPI returns the stock API. What would change the storage or reach other
 // servers is off.
 func (m *prom) newAPI(engine *promql.Engine) http.Handler {
-	info := &apiv1.PrometheusVersion{Version: version.Version, Revision: version.Revision, Branch: version.Branch, BuildUser: version.BuildUser, BuildDate: version.BuildDate, GoVersion: version.GoVersion}
+	info := &apiv1.PrometheusVersion{Version: version.Version, Revision: version.Revision, Branch: version.Branch,
+		BuildUser: version.BuildUser, BuildDate: version.BuildDate, GoVersion: version.GoVersion}
 	api := apiv1.NewAPI(
 		engine, m.db, nil, m.db,
 		func(context.Context) apiv1.ScrapePoolsRetriever { return m.scraper },
@@ -182,7 +185,8 @@ func (m *prom) newAPI(engine *promql.Engine) http.Handler {
 		func(context.Context) apiv1.AlertmanagerRetriever { return ownAlertmanager{m.config.ExternalURL} },
 		func() promconfig.Config { return *m.own.Load() },
 		map[string]string{},
-		apiv1.GlobalURLOptions{ListenAddress: m.config.ExternalURL.Host, Host: m.config.ExternalURL.Host, Scheme: m.config.ExternalURL.Scheme},
+		apiv1.GlobalURLOptions{ListenAddress: m.config.ExternalURL.Host, Host: m.config.ExternalURL.Host,
+			Scheme: m.config.ExternalURL.Scheme},
 		func(f http.HandlerFunc) http.HandlerFunc { return f },
 		stats{m.db}, m.config.Dir, false, false, 0,
 		m.config.Logger.With("part", "api"),
@@ -204,7 +208,8 @@ func (m *prom) newAPI(engine *promql.Engine) http.Handler {
 func (m *prom) runtimeInfo() (apiv1.RuntimeInfo, error) {
 	return apiv1.RuntimeInfo{
 		StartTime: m.begun, ServerTime: time.Now(), ReloadConfigSuccess: true, LastConfigTime: m.begun,
-		GoroutineCount: runtime.NumGoroutine(), GOMAXPROCS: runtime.GOMAXPROCS(0), StorageRetention: model.Duration(m.config.Retention).String(),
+		GoroutineCount: runtime.NumGoroutine(), GOMAXPROCS: runtime.GOMAXPROCS(0),
+		StorageRetention: model.Duration(m.config.Retention).String(),
 	}, nil
 }
 

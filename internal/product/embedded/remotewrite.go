@@ -22,7 +22,8 @@ const (
 )
 
 func newWriter(c Config, db *tsdb.DB, scraper func() (*scrape.Manager, error)) *writer {
-	w := &writer{log: c.Logger.With("part", "remote_write"), db: db, dir: c.Dir, scraper: scraper, cancel: func() {}, marks: readMarks(filepath.Join(c.Dir, "remote_write.json"))}
+	w := &writer{log: c.Logger.With("part", "remote_write"), db: db, dir: c.Dir, scraper: scraper, cancel: func() {},
+		marks: readMarks(filepath.Join(c.Dir, "remote_write.json"))}
 	w.write(db)
 	db.SetWriteNotified(w)
 	return w
@@ -57,7 +58,8 @@ func (w *writer) use(c *promconfig.Config) {
 	}
 	if w.queues == nil {
 		w.metrics = prometheus.NewRegistry()
-		w.queues = remote.NewStorage(w.log, w.metrics, w.db.StartTime, filepath.Join(w.dir, "tsdb"), flushDeadline, w, false)
+		w.queues = remote.NewStorage(w.log, w.metrics, w.db.StartTime, filepath.Join(w.dir, "tsdb"), flushDeadline, w,
+			false)
 		w.notify.Store(w.queues)
 		w.write(storage.NewFanout(w.log, w.db, w.queues))
 	}

@@ -47,7 +47,8 @@ func (a *alertmanager) prepare(r Routing) (*routed, error) {
 	if err != nil {
 		return nil, err
 	}
-	n.receivers[Receiver] = []notify.Integration{receivers.Careful(notify.NewIntegration(own, hook, "webhook", 0, Receiver), Receiver, func() []string { return nil })}
+	n.receivers[Receiver] = []notify.Integration{receivers.Careful(notify.NewIntegration(own, hook, "webhook", 0,
+		Receiver), Receiver, func() []string { return nil })}
 	if r.File != nil {
 		err = n.fromFile(conf, a.log)
 	} else {
@@ -104,7 +105,8 @@ const unimportant = "info|none|debug"
 // toPlaces adds a route to each place.
 func (n *routed) toPlaces(own *config.Config, all []Place, c Config) {
 	n.conf = own
-	wait, interval, repeat := model.Duration(c.GroupWait), model.Duration(c.GroupInterval), model.Duration(repeatInterval)
+	wait, interval, repeat := model.Duration(c.GroupWait), model.Duration(c.GroupInterval),
+		model.Duration(repeatInterval)
 	for _, p := range all {
 		name := placePrefix + p.Name
 		own.Route.Routes = append(own.Route.Routes, &config.Route{
@@ -138,7 +140,8 @@ func (a *alertmanager) begin(n *routed) {
 		intervals[t.Name] = t.TimeIntervals
 	}
 	n.inhibitor = inhibit.NewInhibitor(a.alerts, n.conf.InhibitRules, a.log, recorder)
-	pipeline := a.pipelines.New(n.receivers, func() time.Duration { return 0 }, n.inhibitor, a.silencer, timeinterval.NewIntervener(intervals), a.groups, a.notified, nil)
+	pipeline := a.pipelines.New(n.receivers, func() time.Duration { return 0 }, n.inhibitor, a.silencer,
+		timeinterval.NewIntervener(intervals), a.groups, a.notified, nil)
 	n.dispatcher = dispatch.NewDispatcher(a.alerts, n.route, n.counted(pipeline), a.groups,
 		func(d time.Duration) time.Duration { return max(d, deliverAtLeast) },
 		dispatchGC, nil, a.log, recorder, a.measured, n.template)
@@ -155,7 +158,8 @@ func (a *alertmanager) begin(n *routed) {
 
 // counted lets a delivery be waited for until it is noted what came of it.
 func (n *routed) counted(pipeline notify.Stage) notify.Stage {
-	return notify.StageFunc(func(ctx context.Context, l *slog.Logger, alerts ...*alert.Alert) (context.Context, []*alert.Alert, error) {
+	return notify.StageFunc(func(ctx context.Context, l *slog.Logger, alerts ...*alert.Alert) (context.Context,
+		[]*alert.Alert, error) {
 		n.under.RLock()
 		defer n.under.RUnlock()
 		return pipeline.Exec(ctx, l, alerts...)
@@ -187,5 +191,6 @@ func (a *alertmanager) reroute(next *routed) {
 
 // same reports whether two routings notify alike.
 func (r Routing) same(other Routing) bool {
-	return r.File.Same(other.File) && slices.EqualFunc(r.Places, other.Places, func(a, b Place) bool { return a.Name == b.Name && a.Of == b.Of })
+	return r.File.Same(other.File) && slices.EqualFunc(r.Places, other.Places,
+		func(a, b Place) bool { return a.Name == b.Name && a.Of == b.Of })
 }

@@ -65,7 +65,8 @@ scrape_configs:
 	}
 	made.SetDirectory(c.ConfigDir)
 	made.StorageConfig.ExemplarsConfig = new(promconfig.ExemplarsConfig) // kept only where they are sent on
-	if slices.ContainsFunc(made.RemoteWriteConfigs, func(r *promconfig.RemoteWriteConfig) bool { return r.SendExemplars }) {
+	if slices.ContainsFunc(made.RemoteWriteConfigs,
+		func(r *promconfig.RemoteWriteConfig) bool { return r.SendExemplars }) {
 		*made.StorageConfig.ExemplarsConfig = promconfig.DefaultExemplarsConfig
 	}
 	return made, nil
@@ -120,10 +121,13 @@ func CheckPart(part, text, _ string) (faults []Fault) {
 		}
 		if made != nil && part == "remote_write" {
 			if scheme := made.RemoteWriteConfigs[0].URL.Scheme; scheme != "http" && scheme != "https" {
-				faults = append(faults, Fault{items[i].Line, fmt.Sprintf("its url begins with %q; http:// or https:// was expected", scheme+":")})
+				faults = append(faults, Fault{items[i].Line,
+					fmt.Sprintf("its url begins with %q; http:// or https:// was expected", scheme+":")})
 			}
 			if first, twice := remotes[made.String()]; twice {
-				faults = append(faults, Fault{items[i].Line, fmt.Sprintf("it writes to the same place as entry %d and in the same way; remove one of them", first)})
+				faults = append(faults, Fault{items[i].Line,
+					fmt.Sprintf("it writes to the same place as entry %d and in the same way; remove one of them",
+						first)})
 			} else {
 				remotes[made.String()] = i + 1
 			}
@@ -132,9 +136,13 @@ func CheckPart(part, text, _ string) (faults []Fault) {
 		switch first, twice := seen[name]; {
 		case name == "":
 		case part == "scrape_configs" && name == job:
-			faults = append(faults, Fault{items[i].Line, fmt.Sprintf("job_name %q is that of upkeep's own metrics, which are scraped by themselves; choose another name", name)})
+			faults = append(faults, Fault{items[i].Line,
+				fmt.Sprintf("job_name %q is that of upkeep's own metrics, which are scraped by themselves; choose "+
+					"another name", name)})
 		case twice:
-			faults = append(faults, Fault{items[i].Line, fmt.Sprintf("a second entry is called %q, the first is entry %d; each needs a name of its own", name, first)})
+			faults = append(faults, Fault{items[i].Line,
+				fmt.Sprintf("a second entry is called %q, the first is entry %d; each needs a name of its own", name,
+					first)})
 		default:
 			seen[name] = i + 1
 		}
@@ -181,7 +189,8 @@ func explain(text string) string {
 		text = fmt.Sprintf("unknown key %q", m[1])
 		if strings.HasSuffix(m[1], "_sd_configs") {
 			known := slices.DeleteFunc(discovery.RegisteredConfigNames(), func(n string) bool { return n == "static" })
-			return text + "; upkeep finds targets by static_configs and by the sd_configs of " + strings.Join(known, ", ")
+			return text + "; upkeep finds targets by static_configs and by the sd_configs of " + strings.Join(known,
+				", ")
 		}
 	}
 	return text + "; Prometheus' own syntax was expected (promtool check config takes the same)"

@@ -114,7 +114,8 @@ func versions(needs []Need) []string {
 			if until == 0 {
 				until = 999
 			}
-			if text := fmt.Sprintf("%s between %d and %d as %s", version, r.Since, until, span(r)); !slices.Contains(all, text) {
+			if text := fmt.Sprintf("%s between %d and %d as %s", version, r.Since, until,
+				span(r)); !slices.Contains(all, text) {
 				all = append(all, text)
 			}
 		}
@@ -162,7 +163,8 @@ func block(b *strings.Builder, by string, all []remediate.Right) []remediate.Rig
 		statement(b, r)
 	}
 	for _, name := range slices.Backward(vars) {
-		fmt.Fprintf(b, "\\else\n\\warn %s\n\\endif\n", literal(fmt.Sprintf("%s: rights are left out that name the %s; give psql -v %s=…", by, name, name)))
+		fmt.Fprintf(b, "\\else\n\\warn %s\n\\endif\n",
+			literal(fmt.Sprintf("%s: rights are left out that name the %s; give psql -v %s=…", by, name, name)))
 	}
 	if when != "" {
 		b.WriteString("\\endif\n")

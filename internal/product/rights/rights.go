@@ -50,14 +50,17 @@ func watching(k Kind) Need {
 	case Postgres:
 		n.Rights = []remediate.Right{
 			{Grant: `grant connect on database :"database" to :"role"`, For: "to be let in where PUBLIC is not"},
-			{Grant: `grant pg_monitor to :"role"`, For: "other roles' sessions and statements, replicas, the folder of the log"},
-			{Grant: `grant pg_read_all_data to :"role"`, Since: 14, For: "what ANALYZE found in tables, the last values of sequences, the ages of rows"},
+			{Grant: `grant pg_monitor to :"role"`,
+				For: "other roles' sessions and statements, replicas, the folder of the log"},
+			{Grant: `grant pg_read_all_data to :"role"`, Since: 14,
+				For: "what ANALYZE found in tables, the last values of sequences, the ages of rows"},
 			{Grant: `grant usage on schema :"schema" to :"role"`, Until: 13, For: "the same"},
 			{Grant: `grant select on all tables in schema :"schema" to :"role"`, Until: 13, For: "the same"},
 			{Grant: `grant select on all sequences in schema :"schema" to :"role"`, Until: 13, For: "the same"},
 		}
 	case Redis:
-		for _, command := range []string{"+ping", "+info", "+slowlog|get", "+slowlog|len", "+latency|histogram", "+client|setname"} {
+		for _, command := range []string{"+ping", "+info", "+slowlog|get", "+slowlog|len", "+latency|histogram",
+			"+client|setname"} {
 			n.Rights = append(n.Rights, remediate.Right{Grant: command, For: "the collectors"})
 		}
 	}
@@ -87,9 +90,14 @@ func Check(k Kind, role string) error {
 	case !utf8.ValidString(role) || strings.ContainsRune(role, 0):
 		return fmt.Errorf("the role %q has a byte that no name has", role)
 	case k == Postgres && len(role) > longestRole:
-		return fmt.Errorf("the role %q is longer than %d bytes: PostgreSQL would cut it, and grant to another", role, longestRole)
-	case k == Redis && strings.ContainsFunc(role, func(r rune) bool { return r <= ' ' || r == 0x7f || r == '"' || r == '\'' || r == '\\' }):
-		return fmt.Errorf("the user %q has a blank, a quote or a backslash, which no access control list can hold", role)
+		return fmt.Errorf("the role %q is longer than %d bytes: PostgreSQL would cut it, and grant to another", role,
+			longestRole)
+	case k == Redis && strings.ContainsFunc(role, func(r rune) bool {
+		return r <= ' ' || r == 0x7f || r == '"' ||
+			r == '\'' || r == '\\'
+	}):
+		return fmt.Errorf("the user %q has a blank, a quote or a backslash, which no access control list can hold",
+			role)
 	}
 	return nil
 }

@@ -227,7 +227,9 @@ func collapse(file *os.File, n int64) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.EINVAL), errors.Is(err, unix.EPERM):
-		return remediate.Refuse(remediate.ReasonUnfit, "the file system cannot take the head out of this file (%v): set max-size in daemon.json or the Compose file, and make the container anew", err)
+		return remediate.Refuse(remediate.ReasonUnfit,
+			"the file system cannot take the head out of this file (%v): set max-size in daemon.json or the Compose "+
+				"file, and make the container anew", err)
 	}
 	return fmt.Errorf("fallocate: collapse %d bytes: %w", n, err)
 }

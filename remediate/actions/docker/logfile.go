@@ -37,12 +37,14 @@ type logFile struct {
 // that has other names, or one that is not where the engine puts it.
 func open(root string, k target.Container) (l *logFile, err error) {
 	if k.LogDriver != "json-file" || k.LogPath == "" {
-		return nil, remediate.Refuse(remediate.ReasonUnfit, "the log driver of container %s is %q; the action is for json-file", k.Name, k.LogDriver)
+		return nil, remediate.Refuse(remediate.ReasonUnfit,
+			"the log driver of container %s is %q; the action is for json-file", k.Name, k.LogDriver)
 	}
 	folder, name := filepath.Split(filepath.Join(root, k.LogPath))
 	folder = filepath.Clean(folder)
 	if name != k.ID+"-json.log" || filepath.Base(folder) != k.ID {
-		return nil, remediate.Refuse(remediate.ReasonUnfit, "the log of container %s is %s, which is not in a folder of its own", k.Name, k.LogPath)
+		return nil, remediate.Refuse(remediate.ReasonUnfit,
+			"the log of container %s is %s, which is not in a folder of its own", k.Name, k.LogPath)
 	}
 	own, err := os.Lstat(folder)
 	if err != nil {
@@ -70,7 +72,9 @@ func open(root string, k target.Container) (l *logFile, err error) {
 func seen(err error, k target.Container) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return remediate.Refuse(remediate.ReasonUnfit, "the log of container %s is not seen on this machine (%v): run upkeep beside the engine, and set root where that is mounted elsewhere", k.Name, err)
+		return remediate.Refuse(remediate.ReasonUnfit,
+			"the log of container %s is not seen on this machine (%v): run upkeep beside the engine, and set root "+
+				"where that is mounted elsewhere", k.Name, err)
 	case errors.Is(err, fs.ErrPermission):
 		return remediate.Refuse(remediate.ReasonPrivilege, "the log of container %s: %v: run as root", k.Name, err)
 	}
@@ -105,7 +109,8 @@ func (l *logFile) look() error {
 		return errors.New("the system does not tell the file's number")
 	}
 	if stat.Nlink != 1 {
-		return remediate.Refuse(remediate.ReasonUnfit, "the log %s has %d names: what else has it would be cut too", l.name, stat.Nlink)
+		return remediate.Refuse(remediate.ReasonUnfit, "the log %s has %d names: what else has it would be cut too",
+			l.name, stat.Nlink)
 	}
 	var s unix.Statfs_t
 	if err := unix.Fstatfs(int(l.file.Fd()), &s); err != nil {
@@ -125,9 +130,11 @@ func (l *logFile) close() {
 
 // fit refuses a log that cannot be cut, or need not be.
 func (l *logFile) fit(k target.Container) error {
-	const limited = "it is bounded; where that is too much, set a smaller max-size or max-file in daemon.json or the Compose file, and make the container anew"
+	const limited = "it is bounded; where that is too much, set a smaller max-size or max-file in daemon.json or the " +
+		"Compose file, and make the container anew"
 	if k.LogRotated {
-		return remediate.Refuse(remediate.ReasonCannotHelp, "the log of container %s has a limit (max-size): %s", k.Name, limited)
+		return remediate.Refuse(remediate.ReasonCannotHelp, "the log of container %s has a limit (max-size): %s",
+			k.Name, limited)
 	}
 	entries, err := fs.ReadDir(l.root.FS(), ".")
 	if err != nil {
@@ -135,11 +142,14 @@ func (l *logFile) fit(k target.Container) error {
 	}
 	for _, e := range entries {
 		if strings.HasPrefix(e.Name(), l.name+".") {
-			return remediate.Refuse(remediate.ReasonCannotHelp, "the log of container %s was rotated to %s: %s", k.Name, e.Name(), limited)
+			return remediate.Refuse(remediate.ReasonCannotHelp, "the log of container %s was rotated to %s: %s", k.Name,
+				e.Name(), limited)
 		}
 	}
 	if l.kind != unix.EXT4_SUPER_MAGIC && l.kind != unix.XFS_SUPER_MAGIC || l.block <= 0 {
-		return remediate.Refuse(remediate.ReasonUnfit, "the log of container %s is on a file system (%#x) that cannot take the head out of a file, as ext4 and xfs can: set max-size in daemon.json or the Compose file, and make the container anew", k.Name, l.kind)
+		return remediate.Refuse(remediate.ReasonUnfit,
+			"the log of container %s is on a file system (%#x) that cannot take the head out of a file, as ext4 and "+
+				"xfs can: set max-size in daemon.json or the Compose file, and make the container anew", k.Name, l.kind)
 	}
 	return l.appended(k)
 }
@@ -167,7 +177,9 @@ func (l *logFile) appended(k target.Container) error {
 	}
 	for _, w := range writers {
 		if !w.appends {
-			return remediate.Refuse(remediate.ReasonUnfit, "process %s writes the log of container %s without O_APPEND: it would leave a hole; set max-size and make the container anew", w.process, k.Name)
+			return remediate.Refuse(remediate.ReasonUnfit,
+				"process %s writes the log of container %s without O_APPEND: it would leave a hole; set max-size and "+
+					"make the container anew", w.process, k.Name)
 		}
 	}
 	if len(writers) > 0 || k.State != "running" && k.State != "paused" {
@@ -177,7 +189,9 @@ func (l *logFile) appended(k target.Container) error {
 	if hidden != nil {
 		why = hidden.Error()
 	}
-	return remediate.Refuse(remediate.ReasonPrivilege, "container %s is %s, and the process that writes its log is not visible (%s): run upkeep as root and in the machine's PID namespace (pid: host)", k.Name, k.State, why)
+	return remediate.Refuse(remediate.ReasonPrivilege,
+		"container %s is %s, and the process that writes its log is not visible (%s): run upkeep as root and in the "+
+			"machine's PID namespace (pid: host)", k.Name, k.State, why)
 }
 
 // A writer is a process that has the file open for writing.
@@ -235,7 +249,8 @@ func (l *logFile) opened(process, number string) (flags int64, ok bool, err erro
 		}
 		// To ask a file system that does not answer would hang; since Linux 5.14 the
 		// number tells without.
-		if value, found := strings.CutPrefix(line, "ino:"); found && strings.TrimSpace(value) != strconv.FormatUint(l.inode, 10) {
+		if value, found := strings.CutPrefix(line, "ino:"); found &&
+			strings.TrimSpace(value) != strconv.FormatUint(l.inode, 10) {
 			return 0, false, nil
 		}
 	}
@@ -289,7 +304,9 @@ func (l *logFile) lineEnd(at int64) (int64, error) {
 	}
 	i := bytes.IndexByte(text[:n], '\n')
 	if i < 0 {
-		return 0, remediate.Refuse(remediate.ReasonUnfit, "the line at byte %d of the log has no end within %s: that is no log of the engine's", at, size(longestLine))
+		return 0, remediate.Refuse(remediate.ReasonUnfit,
+			"the line at byte %d of the log has no end within %s: that is no log of the engine's", at,
+			size(longestLine))
 	}
 	return at + int64(i) + 1, nil
 }
@@ -306,7 +323,9 @@ func (l *logFile) line(at int64) (begin, end int64, err error) {
 	}
 	i := bytes.LastIndexByte(text, '\n')
 	if i < 0 && int64(len(text)) < at {
-		return 0, 0, remediate.Refuse(remediate.ReasonUnfit, "the line at byte %d of the log has no begin within %s: that is no log of the engine's", at, size(longestLine))
+		return 0, 0, remediate.Refuse(remediate.ReasonUnfit,
+			"the line at byte %d of the log has no begin within %s: that is no log of the engine's", at,
+			size(longestLine))
 	}
 	return at - int64(len(text)) + int64(i) + 1, end, nil
 }

@@ -48,8 +48,11 @@ Rights: GET, DELETE /images/* and POST /build/prune on the engine's socket.`,
 		Subject:   []string{"server", "type"},
 		Exclusive: []string{"server"},
 		Params: []remediate.Param{
-			{Name: "age", Type: remediate.Duration, Default: "7d", Doc: "Minimum age: time since an image was last built, tagged or used, or since a cache entry was last used."},
-			{Name: "keep", Type: remediate.Int, Default: "2", Doc: "How many unused images of a repository are kept, the newest ones."},
+			{Name: "age", Type: remediate.Duration, Default: "7d",
+				Doc: "Minimum age: time since an image was last built, tagged or used, or since a cache entry was " +
+					"last used."},
+			{Name: "keep", Type: remediate.Int, Default: "2",
+				Doc: "How many unused images of a repository are kept, the newest ones."},
 		},
 		Timeout:  10 * time.Minute,
 		Executor: prune{t},
@@ -68,7 +71,8 @@ func (a prune) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan,
 	case read.KindBuildCache:
 		return a.planCache(ctx, s)
 	case read.KindContainers, read.KindVolumes:
-		return p, remediate.Refuse(remediate.ReasonUnfit, "%s have data that somebody may miss: look through them by hand (docker system df --verbose)", kind)
+		return p, remediate.Refuse(remediate.ReasonUnfit,
+			"%s have data that somebody may miss: look through them by hand (docker system df --verbose)", kind)
 	default:
 		return p, remediate.Refuse(remediate.ReasonGone, "an engine keeps no %q; it keeps images and build_cache", kind)
 	}

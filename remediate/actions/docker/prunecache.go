@@ -19,7 +19,9 @@ func (a prune) planCache(ctx context.Context, s settings) (p remediate.Plan, err
 		return p, err
 	}
 	if !known {
-		return p, remediate.Refuse(remediate.ReasonUnfit, "the engine is older than API %s and would remove the whole build cache, however young: docker builder prune does it by hand", cacheSince)
+		return p, remediate.Refuse(remediate.ReasonUnfit,
+			"the engine is older than API %s and would remove the whole build cache, however young: docker builder "+
+				"prune does it by hand", cacheSince)
 	}
 	engine, err := a.clock(ctx)
 	if err != nil {
@@ -33,14 +35,19 @@ func (a prune) planCache(ctx context.Context, s settings) (p remediate.Plan, err
 	case c.unused == 0:
 		return p, remediate.Refuse(remediate.ReasonNothing, "nothing of the build cache is unused")
 	case c.going == 0:
-		return p, remediate.Refuse(remediate.ReasonNothing, "%s of the build cache are unused, and all of it was used in the last %s", remediate.Quantity("_bytes", c.unused), model.Duration(s.age))
+		return p, remediate.Refuse(remediate.ReasonNothing,
+			"%s of the build cache are unused, and all of it was used in the last %s",
+			remediate.Quantity("_bytes", c.unused), model.Duration(s.age))
 	}
 	p.Amount = &remediate.Amount{Bytes: c.bytes, OfBytes: c.all}
-	p.Facts = append(p.Facts, fmt.Sprintf("%d of %d entries of the build cache go, with %s", c.going, c.entries, remediate.Quantity("_bytes", c.bytes)),
-		fmt.Sprintf("%s of it are unused; what was used in the last %s stays", remediate.Quantity("_bytes", c.unused), model.Duration(s.age)),
+	p.Facts = append(p.Facts, fmt.Sprintf("%d of %d entries of the build cache go, with %s", c.going, c.entries,
+		remediate.Quantity("_bytes", c.bytes)),
+		fmt.Sprintf("%s of it are unused; what was used in the last %s stays", remediate.Quantity("_bytes", c.unused),
+			model.Duration(s.age)),
 		"what goes is built anew when it is needed again, which takes its time")
 	until := s.age.String() // the engine knows no days
-	p.Steps = []remediate.Step{{Do: "docker builder prune --filter until=" + until, Args: map[string]string{"until": until, "engine": engine}}}
+	p.Steps = []remediate.Step{{Do: "docker builder prune --filter until=" + until,
+		Args: map[string]string{"until": until, "engine": engine}}}
 	return p, nil
 }
 

@@ -47,14 +47,16 @@ func (a prune) planImages(ctx context.Context, s settings) (p remediate.Plan, er
 	}
 	for _, i := range going {
 		p.Amount.Bytes += k.size(i)
-		p.Facts = append(p.Facts, fmt.Sprintf("%s (%s) has %s, with what it shares", short(i.ID), i, remediate.Quantity("_bytes", i.Size)))
+		p.Facts = append(p.Facts, fmt.Sprintf("%s (%s) has %s, with what it shares", short(i.ID), i,
+			remediate.Quantity("_bytes", i.Size)))
 		p.Steps = append(p.Steps, remediate.Step{Do: "docker image rm " + i.ID, Undo: i.undo(), Args: map[string]string{
 			"image": i.ID, "names": strings.Join(i.Names(), " "), "engine": engine, "tagged": i.tag(),
 			"age": model.Duration(s.age).String(), "keep": strconv.Itoa(s.keep),
 			"bytes": strconv.FormatFloat(p.Amount.Bytes, 'f', 0, 64), // of this image and of those before
 		}})
 	}
-	p.Facts = append(p.Facts, fmt.Sprintf("%d images go, with %s at most", len(going), remediate.Quantity("_bytes", p.Amount.Bytes)))
+	p.Facts = append(p.Facts, fmt.Sprintf("%d images go, with %s at most", len(going),
+		remediate.Quantity("_bytes", p.Amount.Bytes)))
 	return p, nil
 }
 
@@ -81,7 +83,9 @@ func (a prune) clock(ctx context.Context) (engine string, err error) {
 		return "", privilege(err)
 	}
 	if d := time.Since(e.Time); !e.Time.IsZero() && d.Abs() > mostClockDifference {
-		return "", remediate.Refuse(remediate.ReasonClock, "the engine's clock says %s, and upkeep's %s: ages cannot be compared", e.Time.UTC().Format(time.RFC3339), time.Now().UTC().Format(time.RFC3339))
+		return "", remediate.Refuse(remediate.ReasonClock,
+			"the engine's clock says %s, and upkeep's %s: ages cannot be compared", e.Time.UTC().Format(time.RFC3339),
+			time.Now().UTC().Format(time.RFC3339))
 	}
 	return e.ID, nil
 }
@@ -201,5 +205,6 @@ func within(q *remediate.Quota, f remediate.Fence, bytes float64) error {
 	if q.Fits(remediate.Amount{Bytes: bytes}) {
 		return nil
 	}
-	return remediate.Refuse(remediate.ReasonAmount, "with this step %s go, and the run may remove %s", remediate.Quantity("_bytes", q.Gone().Bytes+bytes), remediate.Quantity("_bytes", f.Most.Bytes))
+	return remediate.Refuse(remediate.ReasonAmount, "with this step %s go, and the run may remove %s",
+		remediate.Quantity("_bytes", q.Gone().Bytes+bytes), remediate.Quantity("_bytes", f.Most.Bytes))
 }

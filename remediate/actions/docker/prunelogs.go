@@ -41,10 +41,12 @@ truncates. The permanent fix is a limit: recreate the container with max-size. I
 always needs approval. A second run removes what was written since.
 Rights: GET on the engine's socket, to write into the folders of the containers, and
 to see the engine's open files in /proc: root, in the machine's own PID namespace.`,
-		Lowers:    "upkeep_docker_log_size_bytes",
-		Risk:      remediate.Guarded,
-		Asks:      true,
-		Params:    []remediate.Param{{Name: "keep", Type: remediate.Text, Default: defaultKeep, Doc: "How much of the end of the log stays at least, in KiB, MiB or GiB; up to a half more, and 32 MiB more at most, stays with it. At least 64KiB."}},
+		Lowers: "upkeep_docker_log_size_bytes",
+		Risk:   remediate.Guarded,
+		Asks:   true,
+		Params: []remediate.Param{{Name: "keep", Type: remediate.Text, Default: defaultKeep,
+			Doc: "How much of the end of the log stays at least, in KiB, MiB or GiB; up to a half more, and 32 MiB " +
+				"more at most, stays with it. At least 64KiB."}},
 		Subject:   []string{"server", "container"},
 		Exclusive: []string{"server", "container"},
 		Timeout:   time.Hour,
@@ -79,7 +81,8 @@ func kept(params map[string]string) (int64, error) {
 			return int64(n << shift), nil
 		}
 	}
-	return 0, remediate.Refuse(remediate.ReasonSubject, "the parameter keep is %q, want a size of at least 64KiB, like 512KiB, 64MiB or 1GiB", text)
+	return 0, remediate.Refuse(remediate.ReasonSubject, "the parameter keep is %q, want a size of at least 64KiB, "+
+		"like 512KiB, 64MiB or 1GiB", text)
 }
 
 // find returns the container of whose ID or name is asked. What its neighbours
@@ -127,22 +130,26 @@ func (a prunelogs) Plan(ctx context.Context, r remediate.Request) (p remediate.P
 	}
 	grain := l.grain(keep)
 	if r.Limit != nil && float64(keep+grain) > *r.Limit {
-		return p, remediate.Refuse(remediate.ReasonCannotHelp, "keep leaves up to %s, and the limit is %s: keep less", size(keep+grain), remediate.Quantity("_bytes", *r.Limit))
+		return p, remediate.Refuse(remediate.ReasonCannotHelp, "keep leaves up to %s, and the limit is %s: keep less",
+			size(keep+grain), remediate.Quantity("_bytes", *r.Limit))
 	}
 	n := l.excess(keep)
 	if n == 0 {
-		return p, remediate.Refuse(remediate.ReasonNothing, "the log has %s, and %s of it stay", size(l.size), size(keep))
+		return p, remediate.Refuse(remediate.ReasonNothing, "the log has %s, and %s of it stay", size(l.size),
+			size(keep))
 	}
 	if _, err := l.lineEnd(n); err != nil {
 		return p, err
 	}
-	step := remediate.Step{Do: fmt.Sprintf("fallocate --collapse-range the head of %s but the last %s", filepath.Join(a.target.Root, k.LogPath), size(keep)), Args: map[string]string{
+	step := remediate.Step{Do: fmt.Sprintf("fallocate --collapse-range the head of %s but the last %s",
+		filepath.Join(a.target.Root, k.LogPath), size(keep)), Args: map[string]string{
 		"id": k.ID, "device": strconv.FormatUint(l.device, 10), "inode": strconv.FormatUint(l.inode, 10),
 		"keep": strconv.FormatInt(keep, 10), "archive": strconv.FormatBool(a.target.LogArchive != ""),
 	}}
 	p.Facts = append(p.Facts, fmt.Sprintf("the log has %s and about %s of it go", size(l.size), size(n)))
 	if a.target.LogArchive == "" {
-		p.Facts = append(p.Facts, "the lines that go are gone for good; log_archive of the docker target names a folder that keeps them")
+		p.Facts = append(p.Facts, "the lines that go are gone for good; log_archive of the docker target names a "+
+			"folder that keeps them")
 	} else {
 		step.Do = "write the lines that go to the log archive; " + step.Do
 		if _, err := depot.Folder(a.target.LogArchive).List(ctx, k.ID); err != nil {
@@ -151,24 +158,29 @@ func (a prunelogs) Plan(ctx context.Context, r remediate.Request) (p remediate.P
 		if err := depot.Lasting(depot.Folder(a.target.LogArchive)); err != nil {
 			return p, remediate.Refuse(remediate.ReasonUnfit, "log archive: %v", err)
 		}
-		p.Facts = append(p.Facts, fmt.Sprintf("the lines that go are kept in %s, in files named %s.TIME.HASH.log.gz", a.target.LogArchive, k.ID))
+		p.Facts = append(p.Facts, fmt.Sprintf("the lines that go are kept in %s, in files named %s.TIME.HASH.log.gz",
+			a.target.LogArchive, k.ID))
 	}
 	p.Amount = &remediate.Amount{Bytes: float64(n), OfBytes: float64(l.size)}
-	p.Facts = append(p.Facts, a.readers(ctx), "for good: set logging options max-size and max-file in daemon.json or the Compose file, and make the container anew")
+	p.Facts = append(p.Facts, a.readers(ctx),
+		"for good: set logging options max-size and max-file in daemon.json or the Compose file, and make the "+
+			"container anew")
 	p.Steps = []remediate.Step{step}
 	return p, nil
 }
 
 // readers tells who else feels it.
 func (a prunelogs) readers(ctx context.Context) string {
-	text := "who reads the file by its offset may read the part that stays once more; upkeep's own count of lines does not"
+	text := "who reads the file by its offset may read the part that stays once more; upkeep's own count of lines " +
+		"does not"
 	version, err := a.target.Version(ctx)
 	if err != nil {
 		return text // a fact, without which the plan is the same
 	}
 	major, _, _ := strings.Cut(version, ".")
 	if n, err := strconv.Atoi(major); err != nil || n >= 23 {
-		text += fmt.Sprintf("; on engine %q clients of docker logs -f see no more lines until they follow again, and --tail prints too few until the container is restarted; docker logs without --tail prints all", version)
+		text += fmt.Sprintf("; on engine %q clients of docker logs -f see no more lines until they follow again, and "+
+			"--tail prints too few until the container is restarted; docker logs without --tail prints all", version)
 	}
 	return text
 }
@@ -273,7 +285,8 @@ func (a prunelogs) Configured(_ remediate.Request, s remediate.Step) error {
 
 func (a prunelogs) configured(o order) error {
 	if o.archive && a.target.LogArchive == "" {
-		return remediate.Refuse(remediate.ReasonConfiguration, "the plan keeps the lines in a log archive, and the docker target names none any more")
+		return remediate.Refuse(remediate.ReasonConfiguration,
+			"the plan keeps the lines in a log archive, and the docker target names none any more")
 	}
 	return nil
 }
@@ -285,7 +298,8 @@ func (a prunelogs) Measure(ctx context.Context, r remediate.Request) (float64, e
 		return 0, err
 	}
 	if k.LogPath == "" {
-		return 0, remediate.Refuse(remediate.ReasonUnfit, "the log driver of container %s is %s, which keeps no file", k.Name, k.LogDriver)
+		return 0, remediate.Refuse(remediate.ReasonUnfit, "the log driver of container %s is %s, which keeps no file",
+			k.Name, k.LogDriver)
 	}
 	bytes, err := a.target.LogBytes(k)
 	switch {

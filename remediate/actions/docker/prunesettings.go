@@ -40,11 +40,13 @@ type settings struct {
 func settingsOf(params map[string]string) (s settings, err error) {
 	age, err := model.ParseDuration(cmp.Or(params["age"], "7d"))
 	if err != nil || age <= 0 {
-		return s, remediate.Refuse(remediate.ReasonSubject, "the parameter age is %q, want a duration like 7d", params["age"])
+		return s, remediate.Refuse(remediate.ReasonSubject, "the parameter age is %q, want a duration like 7d",
+			params["age"])
 	}
 	keep, err := strconv.Atoi(cmp.Or(params["keep"], "2"))
 	if err != nil || keep < 0 {
-		return s, remediate.Refuse(remediate.ReasonSubject, "the parameter keep is %q, want how many images stay, like 2", params["keep"])
+		return s, remediate.Refuse(remediate.ReasonSubject,
+			"the parameter keep is %q, want how many images stay, like 2", params["keep"])
 	}
 	return settings{time.Duration(age), keep}, nil
 }
@@ -64,5 +66,6 @@ func privilege(err error) error {
 	if !ok || refused.Status != http.StatusForbidden && refused.Status != http.StatusMethodNotAllowed {
 		return err
 	}
-	return remediate.Refuse(remediate.ReasonPrivilege, "the engine's socket, or the proxy before it, does not let this through: %v", err)
+	return remediate.Refuse(remediate.ReasonPrivilege,
+		"the engine's socket, or the proxy before it, does not let this through: %v", err)
 }

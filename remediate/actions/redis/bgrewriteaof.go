@@ -78,20 +78,24 @@ func (a bgrewriteaof) Plan(ctx context.Context, r remediate.Request) (p remediat
 	if p.Facts, err = find(state).fits(s, b, "the new append-only file"); err != nil {
 		return p, err
 	}
-	p.Facts = append(p.Facts, fmt.Sprintf("the append-only file has %s, and had %s when it was last written anew", remediate.Quantity("_bytes", s.AOFSize), remediate.Quantity("_bytes", s.AOFBase)))
+	p.Facts = append(p.Facts, fmt.Sprintf("the append-only file has %s, and had %s when it was last written anew",
+		remediate.Quantity("_bytes", s.AOFSize), remediate.Quantity("_bytes", s.AOFBase)))
 	p.Facts = append(p.Facts, underway(s)...)
 	if !s.RewriteOK {
-		p.Facts = append(p.Facts, "the last attempt failed; the server's log says why, most often a full disk or too little memory to fork")
+		p.Facts = append(p.Facts, "the last attempt failed; the server's log says why, most often a full disk or too "+
+			"little memory to fork")
 	}
 	if !s.AOFOK {
-		p.Facts = append(p.Facts, "the last write to the append-only file failed: the server refuses every write until one succeeds")
+		p.Facts = append(p.Facts, "the last write to the append-only file failed: the server refuses every write "+
+			"until one succeeds")
 	}
 	rewrites := s.Rewrites
 	if s.Rewriting && !s.Scheduled && rewrites > 0 {
 		rewrites-- // the server counts a rewrite when it begins
 	}
 	p.Steps = []remediate.Step{{Do: "BGREWRITEAOF", Args: map[string]string{
-		"rewrites": strconv.FormatInt(rewrites, 10), "base": strconv.FormatFloat(s.AOFBase, 'f', 0, 64), argRunID: state.RunID,
+		"rewrites": strconv.FormatInt(rewrites, 10), "base": strconv.FormatFloat(s.AOFBase, 'f', 0, 64),
+		argRunID: state.RunID,
 	}}}
 	return p, p.Missing()
 }

@@ -78,14 +78,16 @@ func (a bgsave) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan
 		p.Facts = append(p.Facts, "no snapshot has succeeded since the start")
 	}
 	if !s.OK {
-		p.Facts = append(p.Facts, "the last attempt failed, most often for a full disk; the server's log says why. With stop-writes-on-bgsave-error it refuses every write (MISCONF) until a save succeeds")
+		p.Facts = append(p.Facts, "the last attempt failed, most often for a full disk; the server's log says why. "+
+			"With stop-writes-on-bgsave-error it refuses every write (MISCONF) until a save succeeds")
 	}
 	saves := s.Saves
 	if s.InProgress && saves > 0 {
 		saves-- // the server counts a save when it begins
 	}
 	p.Steps = []remediate.Step{{Do: "BGSAVE", Args: map[string]string{
-		"saves": strconv.FormatInt(saves, 10), "last_save": strconv.FormatInt(s.LastSave.Unix(), 10), argRunID: state.RunID,
+		"saves": strconv.FormatInt(saves, 10), "last_save": strconv.FormatInt(s.LastSave.Unix(), 10),
+		argRunID: state.RunID,
 	}}}
 	return p, p.Missing()
 }
@@ -120,8 +122,10 @@ func (a bgsave) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) 
 func (a bgsave) save(ctx context.Context, f remediate.Fence, process string, saves, last int64) error {
 	return child{
 		client: a.target.Client, process: process, command: "bgsave", grant: saving().grant,
-		failed: "the save failed: the server's log says why, most often a full disk. With stop-writes-on-bgsave-error the server now refuses every write (MISCONF) until a save succeeds: free space in its folder and save again",
-		early:  func(now read.Snapshot) bool { return now.LastSave.Unix() == last && now.Age < time.Second },
+		failed: "the save failed: the server's log says why, most often a full disk. With " +
+			"stop-writes-on-bgsave-error the server now refuses every write (MISCONF) until a save succeeds: free " +
+			"space in its folder and save again",
+		early: func(now read.Snapshot) bool { return now.LastSave.Unix() == last && now.Age < time.Second },
 		done: func(now read.Snapshot) (bool, error) {
 			counted := now.Saves < 0 || now.Saves > saves
 			// Of one process the time moves by a save alone; a start moves it too.

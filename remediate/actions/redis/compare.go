@@ -37,7 +37,8 @@ func (now patient) keep(file saved, goes string) map[string]string {
 	}
 	slices.Sort(keys)
 	return map[string]string{
-		keptAppended: strconv.FormatFloat(now.snapshot.AOFSize, 'f', 0, 64), keptKeys: strings.Join(keys, " "), keptFile: file.String(), keptGoes: goes,
+		keptAppended: strconv.FormatFloat(now.snapshot.AOFSize, 'f', 0, 64), keptKeys: strings.Join(keys, " "),
+		keptFile: file.String(), keptGoes: goes,
 		keptSettings: written(now.running.digests()), keptUsers: written(now.running.rules()),
 	}
 }
@@ -124,7 +125,9 @@ func final(format string, args ...any) error {
 // another, and of what it had nothing is known.
 func (a restart) check(ctx context.Context, s remediate.Step) error {
 	if s.Kept == nil {
-		return remediate.Refuse(remediate.ReasonChanged, "another process answers than when the plan was made: the server was restarted, and not by this run. What it had before is not known, so nothing can be compared")
+		return remediate.Refuse(remediate.ReasonChanged,
+			"another process answers than when the plan was made: the server was restarted, and not by this run. "+
+				"What it had before is not known, so nothing can be compared")
 	}
 	state, err := a.back(ctx, s.Args["run_id"])
 	if err != nil {
@@ -140,7 +143,8 @@ func (a restart) check(ctx context.Context, s remediate.Step) error {
 	}
 	for _, is := range asArgs(state, snapshot, memory) {
 		if was := s.Args[is.name]; was != is.now {
-			return final("the server is back, and its %s is %s where it was %s: it was set with CONFIG SET and is in no configuration file; set it again and save it (CONFIG REWRITE)", is.name, is.now, was)
+			return final("the server is back, and its %s is %s where it was %s: it was set with CONFIG SET and is in "+
+				"no configuration file; set it again and save it (CONFIG REWRITE)", is.name, is.now, was)
 		}
 	}
 	if !state.Replica { // its primary has the data
@@ -202,12 +206,16 @@ func (a restart) complete(ctx context.Context, kept map[string]string, state rea
 		}
 	}
 	if short > 0 {
-		return final("the server is back with %d keys of %d, of which %d may have expired: look at its log and its folder before anything is written over", have, all, may)
+		return final("the server is back with %d keys of %d, of which %d may have expired: look at its log and its "+
+			"folder before anything is written over", have, all, may)
 	}
-	if appended, err := strconv.ParseFloat(kept[keptAppended], 64); err == nil && s.AOF && s.Rewrites == 0 && s.AOFSize < appended && state.Loaded < all-may {
+	if appended, err := strconv.ParseFloat(kept[keptAppended], 64); err == nil && s.AOF && s.Rewrites == 0 &&
+		s.AOFSize < appended && state.Loaded < all-may {
 		// Clients may have written as many keys since as were lost. One that was written
 		// anew right before the stop is shorter too, and has all keys at its beginning.
-		return final("the server is back, and its append-only file has %s where it had %s: look at its log and its folder before anything is written over", remediate.Quantity("_bytes", s.AOFSize), remediate.Quantity("_bytes", appended))
+		return final("the server is back, and its append-only file has %s where it had %s: look at its log and its "+
+			"folder before anything is written over", remediate.Quantity("_bytes", s.AOFSize),
+			remediate.Quantity("_bytes", appended))
 	}
 	return nil
 }
@@ -216,9 +224,14 @@ func (a restart) complete(ctx context.Context, kept map[string]string, state rea
 // counts as one.
 func removals(calls map[string]int64) (n int64) {
 	for _, name := range []string{
-		"del", "unlink", "flushdb", "flushall", "getdel", "getex", "rename", "renamenx", "move", "restore", "migrate", "lpop", "rpop", "blpop", "brpop", "lmove", "blmove", "rpoplpush", "brpoplpush", "lmpop", "blmpop", "lrem", "ltrim",
-		"spop", "srem", "smove", "zpopmin", "zpopmax", "bzpopmin", "bzpopmax", "zmpop", "bzmpop", "zrem", "zremrangebyscore", "zremrangebyrank", "zremrangebylex", "hdel", "hgetdel", "hgetex",
-		"expire", "expireat", "pexpire", "pexpireat", "eval", "evalsha", "fcall", "exec", "sinterstore", "sdiffstore", "sunionstore", "zinterstore", "zdiffstore", "zunionstore", "zrangestore", "sort", "bitop", "georadius", "geosearchstore", "lset",
+		"del", "unlink", "flushdb", "flushall", "getdel", "getex", "rename", "renamenx", "move", "restore", "migrate",
+		"lpop", "rpop", "blpop", "brpop", "lmove", "blmove", "rpoplpush", "brpoplpush", "lmpop", "blmpop", "lrem",
+		"ltrim",
+		"spop", "srem", "smove", "zpopmin", "zpopmax", "bzpopmin", "bzpopmax", "zmpop", "bzmpop", "zrem",
+		"zremrangebyscore", "zremrangebyrank", "zremrangebylex", "hdel", "hgetdel", "hgetex",
+		"expire", "expireat", "pexpire", "pexpireat", "eval", "evalsha", "fcall", "exec", "sinterstore", "sdiffstore",
+		"sunionstore", "zinterstore", "zdiffstore", "zunionstore", "zrangestore", "sort", "bitop", "georadius",
+		"geosearchstore", "lset",
 	} {
 		n += calls[name]
 	}
@@ -237,21 +250,27 @@ func (a restart) settled(ctx context.Context, kept map[string]string) error {
 		was  string
 		is   map[string]string
 		what []string
-	}{{kept[keptSettings], now.digests(), []string{"the setting %s"}}, {kept[keptUsers], now.rules(), []string{"the user %s", "rules of the user %s", "the removal of user %s"}}} {
+	}{{kept[keptSettings], now.digests(), []string{"the setting %s"}},
+		{kept[keptUsers], now.rules(), []string{"the user %s", "rules of the user %s", "the removal of user %s"}}} {
 		was, err := parsed(of.was)
 		if err != nil {
 			return fmt.Errorf("step: %w", err)
 		}
 		for name := range mix(was, of.is) {
-			expected := slices.ContainsFunc(of.what, func(what string) bool { return slices.Contains(told, fmt.Sprintf(what, name)) })
-			if was[name] != of.is[name] && !expected && !slices.ContainsFunc(told, func(t string) bool { return strings.HasPrefix(t, "users that are not in ") && len(of.what) > 1 }) {
+			expected := slices.ContainsFunc(of.what, func(what string) bool {
+				return slices.Contains(told,
+					fmt.Sprintf(what, name))
+			})
+			if was[name] != of.is[name] && !expected && !slices.ContainsFunc(told,
+				func(t string) bool { return strings.HasPrefix(t, "users that are not in ") && len(of.what) > 1 }) {
 				gone = append(gone, fmt.Sprintf(of.what[0], name))
 			}
 		}
 	}
 	if len(gone) > 0 {
 		slices.Sort(gone)
-		return final("the server is back with all its keys, but its settings differ: %s. They were set at run time and are in no file; set them again and save them", strings.Join(gone, ", "))
+		return final("the server is back with all its keys, but its settings differ: %s. They were set at run time "+
+			"and are in no file; set them again and save them", strings.Join(gone, ", "))
 	}
 	return nil
 }
@@ -274,10 +293,13 @@ func (a restart) back(ctx context.Context, was string) (read.State, error) {
 			alive = time.Now()
 		}
 		if goredis.HasErrorPrefix(err, "WRONGPASS") || goredis.HasErrorPrefix(err, "NOAUTH") || denied(err) {
-			return s, fmt.Errorf("the server is back and rejects our login: our user, or its password, was set at run time and is in no configuration file; the data could not be checked: %w (%w)", err, remediate.ErrFinal)
+			return s, fmt.Errorf("the server is back and rejects our login: our user, or its password, was set at "+
+				"run time and is in no configuration file; the data could not be checked: %w (%w)", err,
+				remediate.ErrFinal)
 		}
 		if time.Since(alive) > lifeIn {
-			return s, errors.Join(fmt.Errorf("the server was restarted and nothing was heard of it for %s: look at its log", lifeIn), err)
+			return s, errors.Join(fmt.Errorf("the server was restarted and nothing was heard of it for %s: look at "+
+				"its log", lifeIn), err)
 		}
 		if stop := pause(ctx, savePoll); stop != nil {
 			return s, errors.Join(fmt.Errorf("waiting for the server to come back: %w", stop), err)

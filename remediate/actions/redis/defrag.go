@@ -66,12 +66,16 @@ otherwise, and the limits of the processor are the server's own. +multi +discard
 a missing right at plan time.`,
 		Lowers: "upkeep_redis_memory_fragmentation_ratio",
 		Risk:   remediate.Guarded,
-		Rights: append(rights(setting()), remediate.Right{Grant: "+config|get", For: "to read what was set before; it shows passwords, and without it only activedefrag is touched"}),
+		Rights: append(rights(setting()), remediate.Right{Grant: "+config|get",
+			For: "to read what was set before; it shows passwords, and without it only activedefrag is touched"}),
 		Params: []remediate.Param{
-			{Name: "cpu_min", Type: remediate.Int, Default: "1", Doc: "Least share of the server's processor in percent. Needs +config|get."},
-			{Name: "cpu_max", Type: remediate.Int, Default: "25", Doc: "Largest share of the server's processor in percent, at most 75. Needs +config|get."},
+			{Name: "cpu_min", Type: remediate.Int, Default: "1",
+				Doc: "Least share of the server's processor in percent. Needs +config|get."},
+			{Name: "cpu_max", Type: remediate.Int, Default: "25",
+				Doc: "Largest share of the server's processor in percent, at most 75. Needs +config|get."},
 			{Name: "time", Type: remediate.Duration, Default: "30m", Doc: "How long it may take at most."},
-			{Name: "keep", Type: remediate.Bool, Default: "false", Doc: "Leave activedefrag switched on at the end, where it was before and that cannot be read."},
+			{Name: "keep", Type: remediate.Bool, Default: "false",
+				Doc: "Leave activedefrag switched on at the end, where it was before and that cannot be read."},
 		},
 		Subject:   []string{"server"},
 		Exclusive: []string{"server"},
@@ -114,7 +118,8 @@ func (a defrag) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan
 		return p, err
 	}
 	if !u.Jemalloc() {
-		return p, remediate.Refuse(remediate.ReasonCannotHelp, "the server's allocator is %q: only jemalloc can be defragmented", u.Allocator)
+		return p, remediate.Refuse(remediate.ReasonCannotHelp,
+			"the server's allocator is %q: only jemalloc can be defragmented", u.Allocator)
 	}
 	if err := p.NoteMissing(allowed(ctx, a.target.Client, setting())); err != nil {
 		return p, err
@@ -130,26 +135,32 @@ func (a defrag) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan
 	if err != nil {
 		return p, err
 	}
-	args := map[string]string{"limit": strconv.FormatFloat(limit, 'g', -1, 64), "time": cmp.Or(r.Params["time"], "30m"), argRunID: id}
+	args := map[string]string{"limit": strconv.FormatFloat(limit, 'g', -1, 64), "time": cmp.Or(r.Params["time"], "30m"),
+		argRunID: id}
 	before, err := a.before(ctx, slices.Sorted(maps.Keys(wanted)))
 	switch {
 	case err != nil:
 		return p, err
 	case before == nil && limited:
-		return p, remediate.Refuse(remediate.ReasonPrivilege, "cpu_min and cpu_max are set, but the values to restore afterwards cannot be read: grant +config|get, or leave both out to use the server's own limits")
+		return p, remediate.Refuse(remediate.ReasonPrivilege,
+			"cpu_min and cpu_max are set, but the values to restore afterwards cannot be read: grant +config|get, or "+
+				"leave both out to use the server's own limits")
 	case before == nil:
 		before, wanted = map[string]string{activeDefrag: "no"}, map[string]string{activeDefrag: "yes"}
 		if r.Params["keep"] == "true" || u.Defragmenting {
 			before[activeDefrag] = "yes"
 		}
-		p.Facts = append(p.Facts, "what is set cannot be read: activedefrag is held to be "+before[activeDefrag]+", and the limits of the processor are the server's own")
+		p.Facts = append(p.Facts, "what is set cannot be read: activedefrag is held to be "+before[activeDefrag]+", "+
+			"and the limits of the processor are the server's own")
 	}
 	for name, value := range wanted {
 		args[set+name], args[back+name] = value, before[name]
 	}
-	p.Facts = append(p.Facts, fmt.Sprintf("the allocator holds %.2f bytes for each that is used, and %s that nothing is in", u.Fragmentation, remediate.Quantity("_bytes", u.Fragmented)))
+	p.Facts = append(p.Facts, fmt.Sprintf("the allocator holds %.2f bytes for each that is used, and %s that nothing "+
+		"is in", u.Fragmentation, remediate.Quantity("_bytes", u.Fragmented)))
 	p.Steps = []remediate.Step{{
-		Do:   fmt.Sprintf("CONFIG SET %s; wait for a ratio of %s, %s at most; CONFIG SET %s", listed(args, set), args["limit"], args["time"], listed(args, back)),
+		Do: fmt.Sprintf("CONFIG SET %s; wait for a ratio of %s, %s at most; CONFIG SET %s", listed(args, set),
+			args["limit"], args["time"], listed(args, back)),
 		Undo: "CONFIG SET " + listed(args, back), Args: args,
 		Left: "settings of the defragmentation may be those that the step has set: CONFIG SET " + listed(args, back),
 	}}
@@ -161,16 +172,20 @@ func (a defrag) wanted(params map[string]string) (all map[string]string, limited
 	low, err1 := strconv.Atoi(cmp.Or(params["cpu_min"], "1"))
 	high, err2 := strconv.Atoi(cmp.Or(params["cpu_max"], "25"))
 	if err1 != nil || err2 != nil || low < 1 || high < low || high > 75 {
-		return nil, false, remediate.Refuse(remediate.ReasonSubject, "cpu_min is %q and cpu_max %q; whole numbers from 1 to 75 were expected, the second not smaller", params["cpu_min"], params["cpu_max"])
+		return nil, false, remediate.Refuse(remediate.ReasonSubject,
+			"cpu_min is %q and cpu_max %q; whole numbers from 1 to 75 were expected, the second not smaller",
+			params["cpu_min"], params["cpu_max"])
 	}
 	if t, err := model.ParseDuration(cmp.Or(params["time"], "30m")); err != nil || t <= 0 {
-		return nil, false, remediate.Refuse(remediate.ReasonSubject, "time is %q; a duration was expected, like 30m", params["time"])
+		return nil, false, remediate.Refuse(remediate.ReasonSubject, "time is %q; a duration was expected, like 30m",
+			params["time"])
 	}
 	if k := params["keep"]; k != "" && k != "true" && k != "false" {
 		return nil, false, remediate.Refuse(remediate.ReasonSubject, "keep is %q; true or false was expected", k)
 	}
 	all = map[string]string{
-		activeDefrag: "yes", "active-defrag-cycle-min": strconv.Itoa(low), "active-defrag-cycle-max": strconv.Itoa(high),
+		activeDefrag: "yes", "active-defrag-cycle-min": strconv.Itoa(low),
+		"active-defrag-cycle-max":    strconv.Itoa(high),
 		"active-defrag-ignore-bytes": ignoredBytes, "active-defrag-threshold-lower": "1",
 	}
 	return all, low != 1 || high != 25, nil
@@ -188,7 +203,8 @@ func (a defrag) able(ctx context.Context) error {
 		return privilege(err, setting().grant)
 	case unable(err):
 		return cannot(err)
-	case strings.Contains(err.Error(), "maxmemory-policy"), strings.Contains(strings.ToLower(err.Error()), "wrong number of arguments"):
+	case strings.Contains(err.Error(), "maxmemory-policy"),
+		strings.Contains(strings.ToLower(err.Error()), "wrong number of arguments"):
 		return nil // it can, or it is older than 7.0 and will be seen
 	}
 	return fmt.Errorf("config set: %w", err)
@@ -196,11 +212,13 @@ func (a defrag) able(ctx context.Context) error {
 
 // unable reports whether an answer says that the server was built without.
 func unable(err error) bool {
-	return err != nil && (strings.Contains(err.Error(), "Active defragmentation cannot be enabled") || strings.Contains(err.Error(), "'activedefrag'"))
+	return err != nil && (strings.Contains(err.Error(), "Active defragmentation cannot be enabled") ||
+		strings.Contains(err.Error(), "'activedefrag'"))
 }
 
 func cannot(err error) error {
-	return remediate.Refuse(remediate.ReasonCannotHelp, "the server was built without active defragmentation, as Debian's is: %v", err)
+	return remediate.Refuse(remediate.ReasonCannotHelp,
+		"the server was built without active defragmentation, as Debian's is: %v", err)
 }
 
 // before returns what is set now, or nothing where that may not be read.
@@ -361,7 +379,8 @@ func (a defrag) watch(ctx context.Context, f remediate.Fence, u read.Usage, limi
 			best, bestAt = u.Fragmentation, now
 		}
 		switch {
-		case u.Fragmentation <= limit, now.Sub(began) >= most, now.Sub(movedAt) >= defragIdle, now.Sub(bestAt) >= defragStall:
+		case u.Fragmentation <= limit, now.Sub(began) >= most, now.Sub(movedAt) >= defragIdle,
+			now.Sub(bestAt) >= defragStall:
 			return nil
 		}
 	}
@@ -376,7 +395,8 @@ func (a defrag) Measure(ctx context.Context, _ remediate.Request) (float64, erro
 func fragmentation(ctx context.Context, t *target.Redis) (float64, error) {
 	u, err := read.ReadMemory(ctx, t.Client)
 	if err == nil && u.Fragmentation == 0 {
-		err = remediate.Refuse(remediate.ReasonCannotHelp, "the server's allocator is %q, which does not tell how much it holds", u.Allocator)
+		err = remediate.Refuse(remediate.ReasonCannotHelp,
+			"the server's allocator is %q, which does not tell how much it holds", u.Allocator)
 	}
 	return u.Fragmentation, privilege(err, "+info")
 }

@@ -76,7 +76,9 @@ func (now patient) outlives(volatile bool) func() error {
 
 func (now patient) outlive(folder string, volatile bool) error {
 	lost := func(what string) error {
-		return remediate.Refuse(remediate.ReasonUnfit, "the server keeps its data in %s, which is on %s: it is empty after a restart, and all data would be lost. Have it on a disk of the machine or a volume", folder, what)
+		return remediate.Refuse(remediate.ReasonUnfit,
+			"the server keeps its data in %s, which is on %s: it is empty after a restart, and all data would be "+
+				"lost. Have it on a disk of the machine or a volume", folder, what)
 	}
 	held, known := now.supervised.Holds(folder)
 	if known && held.Fate == target.Lost {
@@ -88,7 +90,8 @@ func (now patient) outlive(folder string, volatile bool) error {
 	}
 	switch {
 	case !known && !seen:
-		return remediate.Refuse(remediate.ReasonUnfit, "the server keeps its data in %s, and whether that outlives a restart cannot be seen from here", folder)
+		return remediate.Refuse(remediate.ReasonUnfit,
+			"the server keeps its data in %s, and whether that outlives a restart cannot be seen from here", folder)
 	case seen && strings.Contains(on.root, "/systemd-private-"):
 		return lost("PrivateTmp=, a folder that systemd removes when the unit stops")
 	case seen && on.memory() && (now.dockered() && !held.Bind || !now.dockered() && !on.machines()):
@@ -96,9 +99,14 @@ func (now patient) outlive(folder string, volatile bool) error {
 	case volatile:
 		return nil
 	case seen && on.memory():
-		return remediate.Refuse(remediate.ReasonUnfit, "the server keeps its data in %s, which is on a %s of the machine: it outlives a restart of the server and no restart of the machine. Have it on a disk, or set the parameter volatile", folder, on.kind)
+		return remediate.Refuse(remediate.ReasonUnfit,
+			"the server keeps its data in %s, which is on a %s of the machine: it outlives a restart of the server "+
+				"and no restart of the machine. Have it on a disk, or set the parameter volatile", folder, on.kind)
 	case known && held.Fate == target.Layer:
-		return remediate.Refuse(remediate.ReasonUnfit, "the server keeps its data in %s, which is in %s: docker restart keeps it, and who makes the container anew, as docker compose up does, loses all. Have it on a volume, or set the parameter volatile", folder, held.What)
+		return remediate.Refuse(remediate.ReasonUnfit,
+			"the server keeps its data in %s, which is in %s: docker restart keeps it, and who makes the container "+
+				"anew, as docker compose up does, loses all. Have it on a volume, or set the parameter volatile",
+			folder, held.What)
 	}
 	return nil
 }
@@ -115,7 +123,9 @@ func (now patient) isItself(folder string) error {
 	}
 	leads, err := statInside(now.place.root, folder)
 	if err != nil || !sameFile(works, leads) {
-		return remediate.Refuse(remediate.ReasonUnfit, "the server works in a folder that was %s, and that path leads elsewhere now: what it saves would not be found after a restart", folder)
+		return remediate.Refuse(remediate.ReasonUnfit,
+			"the server works in a folder that was %s, and that path leads elsewhere now: what it saves would not be "+
+				"found after a restart", folder)
 	}
 	return nil
 }
@@ -161,7 +171,9 @@ func (now patient) wrote(before saved) (saved, error) {
 	}
 	after := now.snapshotFile()
 	if after.inode == 0 || after == before {
-		return after, remediate.Refuse(remediate.ReasonUnfit, "the server has saved, and %s, which it reads when it starts, was not written: it keeps its data elsewhere", after.path)
+		return after, remediate.Refuse(remediate.ReasonUnfit,
+			"the server has saved, and %s, which it reads when it starts, was not written: it keeps its data elsewhere",
+			after.path)
 	}
 	if !now.snapshot.AOF {
 		return after, nil
@@ -171,7 +183,8 @@ func (now patient) wrote(before saved) (saved, error) {
 		own = path.Join(now.folder(), now.file("appenddirname"), now.file("appendfilename")+".manifest")
 	}
 	if _, err := statInside(now.place.root, own); err != nil {
-		return after, remediate.Refuse(remediate.ReasonUnfit, "the append-only file that the server reads when it starts, %s, is not there: %v", own, err)
+		return after, remediate.Refuse(remediate.ReasonUnfit,
+			"the append-only file that the server reads when it starts, %s, is not there: %v", own, err)
 	}
 	return after, nil
 }

@@ -56,13 +56,16 @@ func (a purgememory) Plan(ctx context.Context, _ remediate.Request) (p remediate
 		return p, err
 	}
 	if !u.Jemalloc() {
-		return p, remediate.Refuse(remediate.ReasonCannotHelp, "the server's allocator is %q: MEMORY PURGE does nothing but for jemalloc", u.Allocator)
+		return p, remediate.Refuse(remediate.ReasonCannotHelp,
+			"the server's allocator is %q: MEMORY PURGE does nothing but for jemalloc", u.Allocator)
 	}
 	if err := p.NoteMissing(allowed(ctx, a.target.Client, purging())); err != nil {
 		return p, err
 	}
-	p.Facts = append(p.Facts, fmt.Sprintf("the allocator holds %s that it does not use; the server uses %s and has %s of the machine's memory",
-		remediate.Quantity("_bytes", u.Retained), remediate.Quantity("_bytes", u.Used), remediate.Quantity("_bytes", u.Resident)))
+	p.Facts = append(p.Facts, fmt.Sprintf("the allocator holds %s that it does not use; the server uses %s and has "+
+		"%s of the machine's memory",
+		remediate.Quantity("_bytes", u.Retained), remediate.Quantity("_bytes", u.Used),
+		remediate.Quantity("_bytes", u.Resident)))
 	id, err := process(ctx, a.target.Client)
 	p.Steps = []remediate.Step{{Do: "MEMORY PURGE", Args: map[string]string{argRunID: id}}}
 	if err == nil {

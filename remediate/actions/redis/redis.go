@@ -35,7 +35,8 @@ func rights(needs ...need) []remediate.Right {
 		{Grant: "+hello", For: "the connection"},
 		{Grant: "+client|setname", For: "the connection, so that others see whose it is"},
 		{Grant: "+info", For: "to measure, and to look before and after"},
-		{Grant: "+multi", For: "to see at plan time whether the other rights are there, in a transaction that is discarded"},
+		{Grant: "+multi", For: "to see at plan time whether the other rights are there, in a transaction that is " +
+			"discarded"},
 		{Grant: "+discard", For: "the same"},
 	}
 	for _, n := range needs {
@@ -76,10 +77,12 @@ func allowed(ctx context.Context, c *goredis.Client, needs ...need) error {
 	if err := conn.Do(ctx, "discard").Err(); err != nil && !denied(err) {
 		return errors.Join(fault, fmt.Errorf("discard: %w", err))
 	} else if err != nil {
-		return remediate.Refuse(remediate.ReasonPrivilege, "the user may begin a transaction and not leave it: grant +discard")
+		return remediate.Refuse(remediate.ReasonPrivilege,
+			"the user may begin a transaction and not leave it: grant +discard")
 	}
 	if len(lacking) > 0 {
-		return remediate.Refuse(remediate.ReasonPrivilege, "the user needs further rights: grant %s", strings.Join(lacking, " "))
+		return remediate.Refuse(remediate.ReasonPrivilege, "the user needs further rights: grant %s",
+			strings.Join(lacking, " "))
 	}
 	return fault
 }
@@ -102,7 +105,8 @@ func persistence(ctx context.Context, c *goredis.Client) (read.Snapshot, error) 
 		return s, privilege(err, "+info")
 	}
 	if s.Loading {
-		return s, &remediate.Refusal{Reason: remediate.ReasonUnfit, Detail: "the server is reading its data set", Until: time.Now().Add(loadingWait)}
+		return s, &remediate.Refusal{Reason: remediate.ReasonUnfit, Detail: "the server is reading its data set",
+			Until: time.Now().Add(loadingWait)}
 	}
 	return s, nil
 }
@@ -189,7 +193,8 @@ func (c child) carry(ctx context.Context, f remediate.Fence) error {
 
 // occupied reports whether an answer says that the server is at such work already.
 func occupied(err error) bool {
-	return err != nil && (strings.Contains(err.Error(), "already in progress") || strings.Contains(err.Error(), "Another child process is active"))
+	return err != nil && (strings.Contains(err.Error(), "already in progress") ||
+		strings.Contains(err.Error(), "Another child process is active"))
 }
 
 // explain says what is meant by an answer that is no beginning of the work.
@@ -198,8 +203,10 @@ func (c child) explain(err error) error {
 	case denied(err):
 		return privilege(err, c.grant)
 	// A fork that the machine refuses is answered with an error that says nothing.
-	case text == "ERR" || strings.Contains(text, "fork") || strings.Contains(text, "Can't execute an AOF background rewriting"):
-		return fmt.Errorf("%s: the server could not fork; it wants free memory and processes, and vm.overcommit_memory=1 (sysctl); its log says which: %w", c.command, err)
+	case text == "ERR" || strings.Contains(text, "fork") ||
+		strings.Contains(text, "Can't execute an AOF background rewriting"):
+		return fmt.Errorf("%s: the server could not fork; it wants free memory and processes, and "+
+			"vm.overcommit_memory=1 (sysctl); its log says which: %w", c.command, err)
 	}
 	return fmt.Errorf("%s: %w", c.command, err)
 }
@@ -226,7 +233,9 @@ func answers(ctx context.Context, c *goredis.Client, planned string) error {
 	}
 	now, err := process(ctx, c)
 	if err == nil && now != planned {
-		err = remediate.Refuse(remediate.ReasonChanged, "another process answers than when the plan was made: the server was restarted, or another one has its address (run_id %s, and %s then); plan again", now, planned)
+		err = remediate.Refuse(remediate.ReasonChanged,
+			"another process answers than when the plan was made: the server was restarted, or another one has its "+
+				"address (run_id %s, and %s then); plan again", now, planned)
 	}
 	return err
 }

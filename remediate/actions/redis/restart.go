@@ -65,9 +65,14 @@ org.freedesktop.systemd1.manage-units).`,
 		Windowed: true,
 		Rights:   rights(restarting()...),
 		Params: append(boundParams(),
-			remediate.Param{Name: "pause", Type: remediate.Duration, Default: "1m", Doc: "How long writes may be held for the last save."},
-			remediate.Param{Name: "replicas", Type: remediate.Bool, Default: "false", Doc: "Restart it though replicas follow it or it is part of a cluster: Sentinel or the cluster may promote a replica meanwhile, and the replicas copy the data again."},
-			remediate.Param{Name: "volatile", Type: remediate.Bool, Default: "false", Doc: "Restart it though its folder is in the container's own layer, or on a tmpfs of the machine: the restart keeps both, and making the container anew, or a boot, does not."},
+			remediate.Param{Name: "pause", Type: remediate.Duration, Default: "1m",
+				Doc: "How long writes may be held for the last save."},
+			remediate.Param{Name: "replicas", Type: remediate.Bool, Default: "false",
+				Doc: "Restart it though replicas follow it or it is part of a cluster: Sentinel or the cluster may " +
+					"promote a replica meanwhile, and the replicas copy the data again."},
+			remediate.Param{Name: "volatile", Type: remediate.Bool, Default: "false",
+				Doc: "Restart it though its folder is in the container's own layer, or on a tmpfs of the machine: " +
+					"the restart keeps both, and making the container anew, or a boot, does not."},
 		),
 		Subject:   []string{"server"},
 		Exclusive: []string{"server"},
@@ -77,7 +82,8 @@ org.freedesktop.systemd1.manage-units).`,
 }
 
 func restarting() []need {
-	return append([]need{saving(), {"+client|pause", []any{"client", "pause", "1", "write"}}, {"+client|unpause", []any{"client", "unpause"}}, {"+client|info", []any{"client", "info"}}}, reading()...)
+	return append([]need{saving(), {"+client|pause", []any{"client", "pause", "1", "write"}},
+		{"+client|unpause", []any{"client", "unpause"}}, {"+client|info", []any{"client", "info"}}}, reading()...)
 }
 
 // Headroom implements remediate.Roomer.
@@ -93,7 +99,8 @@ func (a restart) Plan(ctx context.Context, r remediate.Request) (p remediate.Pla
 	}
 	hold, err := model.ParseDuration(cmp.Or(r.Params["pause"], "1m"))
 	if err != nil || hold <= 0 {
-		return p, remediate.Refuse(remediate.ReasonSubject, "pause is %q; a duration was expected, like 1m", r.Params["pause"])
+		return p, remediate.Refuse(remediate.ReasonSubject, "pause is %q; a duration was expected, like 1m",
+			r.Params["pause"])
 	}
 	for _, name := range []string{"replicas", "volatile"} {
 		if v := r.Params[name]; v != "" && v != "true" && v != "false" {
@@ -109,7 +116,8 @@ func (a restart) Plan(ctx context.Context, r remediate.Request) (p remediate.Pla
 		return p, err
 	}
 	if !a.target.Restart.Configured() {
-		return p, remediate.Refuse(remediate.ReasonUnfit, "no way to restart the server is configured: name its container or its unit in restart of the target")
+		return p, remediate.Refuse(remediate.ReasonUnfit,
+			"no way to restart the server is configured: name its container or its unit in restart of the target")
 	}
 	if err := a.supervised(ctx, &now); err != nil {
 		return p, err
@@ -146,7 +154,8 @@ func (a restart) step(now patient, volatile bool) remediate.Step {
 	s := remediate.Step{
 		Do: fmt.Sprintf("BGSAVE; CLIENT PAUSE %d WRITE; BGSAVE; %s", now.pause.Milliseconds(), a.target.Restart),
 		Args: map[string]string{
-			"run_id": now.state.RunID, "pause": model.Duration(now.pause).String(), "volatile": strconv.FormatBool(volatile), keptGoes: strings.Join(now.goes(), ", "),
+			"run_id": now.state.RunID, "pause": model.Duration(now.pause).String(),
+			"volatile": strconv.FormatBool(volatile), keptGoes: strings.Join(now.goes(), ", "),
 		},
 	}
 	for _, is := range asArgs(now.state, now.snapshot, now.memory) {
@@ -231,7 +240,8 @@ func (a restart) Apply(ctx context.Context, f remediate.Fence, s remediate.Step)
 	told := strings.Split(s.Args[keptGoes], ", ")
 	for _, gone := range now.goes() {
 		if !slices.Contains(told, gone) {
-			return remediate.Refuse(remediate.ReasonChanged, "%s was set since the plan was made, and the restart would take it back: ask again", gone)
+			return remediate.Refuse(remediate.ReasonChanged,
+				"%s was set since the plan was made, and the restart would take it back: ask again", gone)
 		}
 	}
 	took, err := a.proved(ctx, f, now.snapshot)
@@ -256,7 +266,8 @@ func (a restart) Apply(ctx context.Context, f remediate.Fence, s remediate.Step)
 }
 
 // kept writes to the journal what is compared after the restart.
-func (a restart) kept(ctx context.Context, f remediate.Fence, s remediate.Step, now patient, file saved) (kept map[string]string, err error) {
+func (a restart) kept(ctx context.Context, f remediate.Fence, s remediate.Step, now patient,
+	file saved) (kept map[string]string, err error) {
 	if now.state, err = read.ReadState(ctx, a.target.Client); err != nil {
 		return nil, err
 	}
@@ -264,9 +275,11 @@ func (a restart) kept(ctx context.Context, f remediate.Fence, s remediate.Step, 
 		return nil, err
 	}
 	kept = now.keep(file, s.Args[keptGoes])
-	limited, cancel := context.WithTimeoutCause(ctx, endPause, errors.New("the journal did not take what is compared after the restart"))
+	limited, cancel := context.WithTimeoutCause(ctx, endPause,
+		errors.New("the journal did not take what is compared after the restart"))
 	defer cancel()
-	if err := f.Note(limited, kept, fmt.Sprintf("%d keys of %d databases are to be there afterwards", now.state.Keys, len(now.state.Databases))); err != nil {
+	if err := f.Note(limited, kept, fmt.Sprintf("%d keys of %d databases are to be there afterwards", now.state.Keys,
+		len(now.state.Databases))); err != nil {
 		return nil, err
 	}
 	return kept, nil
@@ -300,9 +313,12 @@ func (a restart) save(ctx context.Context, f remediate.Fence) (time.Duration, er
 // still holds writes, saves, and restarts the server when nothing has changed since.
 // Where that is not to be, writes are let go on at once; and by themselves where
 // upkeep is killed meanwhile.
-func (a restart) still(ctx context.Context, f remediate.Fence, s remediate.Step, now patient, took time.Duration) (c map[string]string, err error) {
+func (a restart) still(ctx context.Context, f remediate.Fence, s remediate.Step, now patient,
+	took time.Duration) (c map[string]string, err error) {
 	if took > now.pause {
-		return c, remediate.Refuse(remediate.ReasonUnfit, "the save took %s, and writes may be held for %s: give pause more time", took.Round(time.Millisecond), now.pause)
+		return c, remediate.Refuse(remediate.ReasonUnfit,
+			"the save took %s, and writes may be held for %s: give pause more time", took.Round(time.Millisecond),
+			now.pause)
 	}
 	within := min(now.pause, 2*took+leastPause)
 	if err := a.hold(ctx, f, within+endPause); err != nil {
@@ -318,7 +334,8 @@ func (a restart) still(ctx context.Context, f remediate.Fence, s remediate.Step,
 		err = errors.Join(err, privilege(a.target.Client.Do(last, "client", "unpause").Err(), "+client|unpause"))
 	}()
 	before := now.snapshotFile()
-	limited, cancel := context.WithTimeoutCause(ctx, within, fmt.Errorf("the save took longer than %s, in which writes may be held", within))
+	limited, cancel := context.WithTimeoutCause(ctx, within,
+		fmt.Errorf("the save took longer than %s, in which writes may be held", within))
 	defer cancel()
 	if _, err := a.save(limited, f); err != nil {
 		return c, err
@@ -339,7 +356,8 @@ func (a restart) still(ctx context.Context, f remediate.Fence, s remediate.Step,
 		return c, err
 	}
 	if !kept.OK || kept.Changes != 0 {
-		return c, fmt.Errorf("%d changes were made after the save though writes are held: it is not restarted", kept.Changes)
+		return c, fmt.Errorf("%d changes were made after the save though writes are held: it is not restarted",
+			kept.Changes)
 	}
 	if err := f.Check(ctx); err != nil {
 		return c, err
@@ -368,9 +386,13 @@ func (a restart) begin(ctx context.Context, grace time.Duration) error {
 	refused, isDocker := errors.AsType[*target.DockerError](err)
 	switch {
 	case errors.Is(err, target.ErrMayNotRestart):
-		return remediate.Refuse(remediate.ReasonPrivilege, "systemd does not let us restart the unit: run as root, or allow org.freedesktop.systemd1.manage-units for %s in a rule of polkit", a.target.Restart.Unit)
+		return remediate.Refuse(remediate.ReasonPrivilege,
+			"systemd does not let us restart the unit: run as root, or allow org.freedesktop.systemd1.manage-units "+
+				"for %s in a rule of polkit", a.target.Restart.Unit)
 	case isDocker && (refused.Status == http.StatusForbidden || refused.Status == http.StatusMethodNotAllowed):
-		return remediate.Refuse(remediate.ReasonPrivilege, "the engine, or a proxy before it, answered %d: let POST /containers/%s/restart through", refused.Status, a.target.Restart.Container)
+		return remediate.Refuse(remediate.ReasonPrivilege,
+			"the engine, or a proxy before it, answered %d: let POST /containers/%s/restart through", refused.Status,
+			a.target.Restart.Container)
 	}
 	return err
 }

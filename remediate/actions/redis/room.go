@@ -190,7 +190,8 @@ func bounds(params map[string]string) (b bound, err error) {
 		}
 		v, err := strconv.ParseFloat(text, 64)
 		if err != nil || !(v >= 0 && v <= 1) {
-			return b, remediate.Refuse(remediate.ReasonSubject, "the parameter %s is %q, want a number from 0 to 1", name, text)
+			return b, remediate.Refuse(remediate.ReasonSubject, "the parameter %s is %q, want a number from 0 to 1",
+				name, text)
 		}
 		*into = v
 	}
@@ -200,8 +201,14 @@ func bounds(params map[string]string) (b bound, err error) {
 // boundParams are what bounds reads.
 func boundParams() []remediate.Param {
 	return []remediate.Param{
-		{Name: "disk", Type: remediate.Ratio, Default: "1", Doc: "How much must be free on the disk of the server's folder, as a share of the used memory. What is written is smaller than that, and much smaller where it is compressed well. Asked where upkeep runs beside the server and may look into its process."},
-		{Name: "memory", Type: remediate.Ratio, Default: "1", Doc: "How much memory must be available on the machine, as a share of the used memory: so much may be written to, and is then needed twice, while the server's child works. Where a save was made since the start, twice what that needed is enough. Asked as disk is."},
+		{Name: "disk", Type: remediate.Ratio, Default: "1",
+			Doc: "How much must be free on the disk of the server's folder, as a share of the used memory. What is " +
+				"written is smaller than that, and much smaller where it is compressed well. Asked where upkeep runs " +
+				"beside the server and may look into its process."},
+		{Name: "memory", Type: remediate.Ratio, Default: "1",
+			Doc: "How much memory must be available on the machine, as a share of the used memory: so much may be " +
+				"written to, and is then needed twice, while the server's child works. Where a save was made since " +
+				"the start, twice what that needed is enough. Asked as disk is."},
 	}
 }
 
@@ -214,24 +221,34 @@ func (p place) fits(s read.Snapshot, b bound, what string) (facts []string, err 
 		memory = min(memory, 2*s.Copied)
 	}
 	if p.gone != "" {
-		return nil, remediate.Refuse(remediate.ReasonUnfit, "the server's folder %s was removed: nothing can be saved there. Make it anew, owned by the server's user, and restart the server or have it work in another (CONFIG SET dir)", p.gone)
+		return nil, remediate.Refuse(remediate.ReasonUnfit,
+			"the server's folder %s was removed: nothing can be saved there. Make it anew, owned by the server's "+
+				"user, and restart the server or have it work in another (CONFIG SET dir)", p.gone)
 	}
 	if p.free == nil {
 		return []string{"how much of the server's disk is free cannot be seen from here"}, nil
 	}
-	facts = append(facts, fmt.Sprintf("the disk of the server's folder has %s free; %s takes %s at most", bytes(*p.free), what, bytes(s.Used)))
+	facts = append(facts, fmt.Sprintf("the disk of the server's folder has %s free; %s takes %s at most",
+		bytes(*p.free), what, bytes(s.Used)))
 	if *p.free < disk {
-		return facts, remediate.Refuse(remediate.ReasonUnfit, "the disk of the server's folder has %s free, and %s may take %s: one that fails for want of space makes the server refuse every write (MISCONF). "+
-			"Free space first; a save that succeeds ends such a refusal", bytes(*p.free), what, bytes(disk))
+		return facts, remediate.Refuse(remediate.ReasonUnfit,
+			"the disk of the server's folder has %s free, and %s may take %s: one that fails for want of space makes "+
+				"the server refuse every write (MISCONF). "+
+				"Free space first; a save that succeeds ends such a refusal", bytes(*p.free), what, bytes(disk))
 	}
 	if p.available != nil && *p.available < memory {
-		return facts, remediate.Refuse(remediate.ReasonUnfit, "the machine has %s of memory available, and what is written to while the server's child works, %s at most, is needed twice", bytes(*p.available), bytes(memory))
+		return facts, remediate.Refuse(remediate.ReasonUnfit,
+			"the machine has %s of memory available, and what is written to while the server's child works, %s at "+
+				"most, is needed twice", bytes(*p.available), bytes(memory))
 	}
 	if p.promise != nil && *p.promise < s.Used {
-		return facts, remediate.Refuse(remediate.ReasonUnfit, "vm.overcommit_memory is 2 and the kernel may promise %s more: the fork of a server that uses %s would be refused", bytes(*p.promise), bytes(s.Used))
+		return facts, remediate.Refuse(remediate.ReasonUnfit,
+			"vm.overcommit_memory is 2 and the kernel may promise %s more: the fork of a server that uses %s would "+
+				"be refused", bytes(*p.promise), bytes(s.Used))
 	}
 	if p.available != nil && p.overcommit == "0" && *p.available < s.Used {
-		facts = append(facts, "vm.overcommit_memory is 0 and less memory is available than the server uses: the kernel may refuse the fork; 1 is what Redis asks for")
+		facts = append(facts, "vm.overcommit_memory is 0 and less memory is available than the server uses: the "+
+			"kernel may refuse the fork; 1 is what Redis asks for")
 	}
 	return facts, nil
 }

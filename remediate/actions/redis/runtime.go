@@ -61,7 +61,8 @@ func changes(calls map[string]int64) (n int64) {
 	if _, told := calls["config|get"]; !told {
 		return -1
 	}
-	for _, name := range []string{"config|set", "config|resetstat", "acl|setuser", "acl|deluser", "acl|load", "replicaof", "slaveof", "debug", "module|load", "module|unload"} {
+	for _, name := range []string{"config|set", "config|resetstat", "acl|setuser", "acl|deluser", "acl|load",
+		"replicaof", "slaveof", "debug", "module|load", "module|unload"} {
 		n += calls[name]
 	}
 	return n
@@ -71,8 +72,10 @@ func changes(calls map[string]int64) (n int64) {
 // is started with is refused. Each has what holds where nothing is said.
 func bearing() map[string]string {
 	return map[string]string{
-		"dbfilename": "dump.rdb", "appendonly": "no", "appendfilename": "appendonly.aof", "appenddirname": "appendonlydir", "appendfsync": "everysec",
-		"save": "3600 1 300 100 60 10000", "replicaof": "", "maxmemory": "0", "maxmemory-policy": "noeviction", "aof-load-truncated": "yes", "aof-use-rdb-preamble": "yes",
+		"dbfilename": "dump.rdb", "appendonly": "no", "appendfilename": "appendonly.aof",
+		"appenddirname": "appendonlydir", "appendfsync": "everysec",
+		"save": "3600 1 300 100 60 10000", "replicaof": "", "maxmemory": "0", "maxmemory-policy": "noeviction",
+		"aof-load-truncated": "yes", "aof-use-rdb-preamble": "yes",
 	}
 }
 
@@ -94,7 +97,8 @@ func (now patient) bears() error {
 			starts, where = said, begun.where[name]
 		}
 		if !alike(name, is, starts) {
-			others = append(others, fmt.Sprintf("%s is %s by CONFIG SET, and its %s has %s", name, shown(is), where, shown(starts)))
+			others = append(others, fmt.Sprintf("%s is %s by CONFIG SET, and its %s has %s", name, shown(is), where,
+				shown(starts)))
 		}
 	}
 	if len(others) > 0 {
@@ -102,7 +106,8 @@ func (now patient) bears() error {
 		if goes := now.goes(); len(goes) > 0 {
 			also = ". A restart would also take back " + strings.Join(goes, ", ")
 		}
-		return remediate.Refuse(remediate.ReasonUnfit, "%s: after a restart it would read or keep other data than now. Make both the same first (CONFIG REWRITE)%s", strings.Join(others, "; "), also)
+		return remediate.Refuse(remediate.ReasonUnfit,
+			"%s: after a restart it would read or keep other data than now. Make both the same first (CONFIG REWRITE)%s", strings.Join(others, "; "), also)
 	}
 	return now.works()
 }
@@ -118,7 +123,9 @@ func (now patient) works() error {
 		}
 	}
 	if path.Clean(is) != path.Clean(starts) {
-		return remediate.Refuse(remediate.ReasonUnfit, "the server keeps its data in %s, which was set while it runs, and is started in %s: after a restart it would not find them. Make both the same first (CONFIG REWRITE)", is, starts)
+		return remediate.Refuse(remediate.ReasonUnfit,
+			"the server keeps its data in %s, which was set while it runs, and is started in %s: after a restart it "+
+				"would not find them. Make both the same first (CONFIG REWRITE)", is, starts)
 	}
 	return nil
 }
@@ -158,7 +165,8 @@ func (now patient) goes() (all []string) {
 		if name == "client-output-buffer-limit" && ok && len(defaults[name]) > 0 {
 			likely = []string{defaults[name][0] + " " + said}
 		}
-		if len(likely) > 0 && incomparable(name) == "" && !slices.ContainsFunc(likely, func(l string) bool { return alike(name, is, l) }) {
+		if len(likely) > 0 && incomparable(name) == "" &&
+			!slices.ContainsFunc(likely, func(l string) bool { return alike(name, is, l) }) {
 			all = append(all, "the setting "+name)
 		}
 	}
@@ -171,7 +179,8 @@ func (now patient) goes() (all []string) {
 // written: the server makes something else of them.
 func incomparable(name string) string {
 	switch name {
-	case "bind", "proc-title-template", "oom-score-adj-values", "unixsocketperm", "latency-tracking-info-percentiles", "maxclients", "port", "logfile", "pidfile", "server-cpulist", "supervised":
+	case "bind", "proc-title-template", "oom-score-adj-values", "unixsocketperm", "latency-tracking-info-percentiles",
+		"maxclients", "port", "logfile", "pidfile", "server-cpulist", "supervised":
 		return "the server writes it in its own way"
 	}
 	return ""
@@ -306,7 +315,8 @@ func (now patient) startUsers() (map[string][]string, bool) {
 func plain(rules []string) (all []string) {
 	for _, r := range rules {
 		switch r {
-		case "sanitize-payload", "resetchannels", "resetkeys", "resetpass", "reset", "clearselectors", "-@all", "nocommands":
+		case "sanitize-payload", "resetchannels", "resetkeys", "resetpass", "reset", "clearselectors", "-@all",
+			"nocommands":
 			continue
 		case "allkeys":
 			r = "~*"
@@ -332,8 +342,11 @@ func plain(rules []string) (all []string) {
 func (now patient) ourselves(c *goredis.Client) error {
 	us := cmp.Or(c.Options().Username, "default")
 	for _, gone := range now.goes() {
-		if gone == "the user "+us || gone == "rules of the user "+us || us == "default" && gone == "the setting requirepass" {
-			return remediate.Refuse(remediate.ReasonUnfit, "%s, as which upkeep is logged in, was set while the server ran and would be taken back: what comes back could not be looked at. Write it down first (ACL SAVE, CONFIG REWRITE)", gone)
+		if gone == "the user "+us || gone == "rules of the user "+us || us == "default" &&
+			gone == "the setting requirepass" {
+			return remediate.Refuse(remediate.ReasonUnfit,
+				"%s, as which upkeep is logged in, was set while the server ran and would be taken back: what comes "+
+					"back could not be looked at. Write it down first (ACL SAVE, CONFIG REWRITE)", gone)
 		}
 	}
 	return nil
@@ -349,5 +362,7 @@ func (now patient) set() error {
 	if now.running.changes > 0 {
 		how = fmt.Sprintf("and %d commands have set something since (INFO commandstats)", now.running.changes)
 	}
-	return remediate.Refuse(remediate.ReasonUnfit, "what the server is started with cannot be seen from here (%s), %s: it may come back with other data, or none. Let upkeep read it, as root or as the server's user on its machine", now.begun.lacks, how)
+	return remediate.Refuse(remediate.ReasonUnfit,
+		"what the server is started with cannot be seen from here (%s), %s: it may come back with other data, or "+
+			"none. Let upkeep read it, as root or as the server's user on its machine", now.begun.lacks, how)
 }

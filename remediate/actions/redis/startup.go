@@ -47,12 +47,14 @@ func (now patient) startup() startup {
 func options(args []string) (lines [][]string, ok bool) {
 	i := slices.IndexFunc(args, func(a string) bool {
 		name := filepath.Base(a)
-		return strings.HasPrefix(name, "redis-server") || strings.HasPrefix(name, "valkey-server") || strings.HasPrefix(name, "keydb-server")
+		return strings.HasPrefix(name, "redis-server") || strings.HasPrefix(name, "valkey-server") ||
+			strings.HasPrefix(name, "keydb-server")
 	})
 	switch {
 	case i == 0 || i == 1 && path.Base(args[0]) == "docker-entrypoint.sh":
 		args = args[i+1:]
-	case len(args) > 1 && path.Base(args[0]) == "docker-entrypoint.sh" && (strings.HasPrefix(args[1], "-") || strings.HasSuffix(args[1], ".conf")):
+	case len(args) > 1 && path.Base(args[0]) == "docker-entrypoint.sh" &&
+		(strings.HasPrefix(args[1], "-") || strings.HasSuffix(args[1], ".conf")):
 		args = args[1:] // it puts the program before them
 	default:
 		return nil, false

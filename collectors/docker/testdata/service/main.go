@@ -38,7 +38,8 @@ func main() {
 	case "log":
 		for i := range 100 {
 			fmt.Printf(`{"level":"info","message":"done","path":"/api/users/%d","duration_ms":%d}`+"\n", i, i*15)
-			fmt.Fprintf(os.Stderr, `{"level":"error","message":"user %d is gone","note":"%s"}`+"\n", i, strings.Repeat("x", 200*i))
+			fmt.Fprintf(os.Stderr, `{"level":"error","message":"user %d is gone","note":"%s"}`+"\n", i,
+				strings.Repeat("x", 200*i))
 		}
 		fmt.Println("ERROR plain", 12)
 	}

@@ -42,7 +42,8 @@ func all() (map[string]dashboard, error) {
 		}
 	}
 	return map[string]dashboard{
-		"overview.json": overview(limits), "databases.json": databases(limits), "services.json": services(limits), "remediation.json": remediation(limits),
+		"overview.json": overview(limits), "databases.json": databases(limits), "services.json": services(limits),
+		"remediation.json": remediation(limits),
 	}, nil
 }
 

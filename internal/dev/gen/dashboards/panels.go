@@ -34,7 +34,8 @@ type line struct{ expr, legend string }
 
 func queries(instant bool, format string, lines []line) (all []query) {
 	for i, l := range lines {
-		all = append(all, query{RefID: string(rune('A' + i)), Datasource: prometheus(), Expr: l.expr, LegendFormat: l.legend, Instant: instant, Format: format})
+		all = append(all, query{RefID: string(rune('A' + i)), Datasource: prometheus(), Expr: l.expr,
+			LegendFormat: l.legend, Instant: instant, Format: format})
 	}
 	return all
 }
@@ -52,7 +53,8 @@ func stat(title, description, unit string, t thresholds, expr string) panel {
 		Type: "stat", Title: title, Description: description, Datasource: prometheus(),
 		Targets:     queries(true, "", []line{{expr, ""}}),
 		FieldConfig: &fieldConfig{Defaults: fieldDefaults{Unit: unit, NoValue: "0", Thresholds: t}, Overrides: []any{}},
-		Options:     map[string]any{"reduceOptions": map[string]any{"calcs": []string{"lastNotNull"}}, "colorMode": "background", "graphMode": "none"},
+		Options: map[string]any{"reduceOptions": map[string]any{"calcs": []string{"lastNotNull"}},
+			"colorMode": "background", "graphMode": "none"},
 	}
 }
 
@@ -71,7 +73,8 @@ func graph(title, description, unit string, t thresholds, lines ...line) panel {
 		Targets:     queries(false, "", lines),
 		FieldConfig: &fieldConfig{Defaults: defaults, Overrides: []any{}},
 		Options: map[string]any{
-			"legend":  map[string]any{"displayMode": "table", "placement": "bottom", "calcs": []string{"lastNotNull", "max"}},
+			"legend": map[string]any{"displayMode": "table", "placement": "bottom",
+				"calcs": []string{"lastNotNull", "max"}},
 			"tooltip": map[string]any{"mode": "multi", "sort": "desc"},
 		},
 	}
@@ -87,7 +90,8 @@ func table(title, description, unit, column string, t thresholds, expr string, l
 		Type: "table", Title: title, Description: description, Datasource: prometheus(),
 		Targets: queries(true, "table", []line{{expr, ""}}),
 		FieldConfig: &fieldConfig{
-			Defaults:  fieldDefaults{Unit: unit, NoValue: "none", Thresholds: t, Custom: map[string]any{"cellOptions": map[string]any{"type": "color-text"}}},
+			Defaults: fieldDefaults{Unit: unit, NoValue: "none", Thresholds: t,
+				Custom: map[string]any{"cellOptions": map[string]any{"type": "color-text"}}},
 			Overrides: []any{},
 		},
 		Options: map[string]any{"sortBy": []any{map[string]any{"displayName": column, "desc": true}}},

@@ -10,18 +10,21 @@ func ofHouse() []mutant {
 	return []mutant{
 		{
 			name: "upward", why: "a package imports from lower floors",
-			file: "internal/platform/web/web.go", search: "\npackage web\n", replace: "\npackage web\n\nimport _ \"" + path + "config\"\n",
-			pkg: house, run: "TestFloors$",
+			file: "internal/platform/web/web.go", search: "\npackage web\n",
+			replace: "\npackage web\n\nimport _ \"" + path + "config\"\n",
+			pkg:     house, run: "TestFloors$",
 		},
 		{
 			name: "sideways", why: "packages of one floor do not import each other",
-			file: "internal/product/config/config.go", search: "\npackage config\n", replace: "\npackage config\n\nimport _ \"" + path + "catalog\"\n",
-			pkg: house, run: "TestFloors$",
+			file: "internal/product/config/config.go", search: "\npackage config\n",
+			replace: "\npackage config\n\nimport _ \"" + path + "catalog\"\n",
+			pkg:     house, run: "TestFloors$",
 		},
 		{
 			name: "around", why: "files of a package use one another one way",
-			file: "remediate/actions/docker/choose.go", search: "\ntype image struct {", replace: "\ntype around = prune\n\ntype image struct {",
-			pkg: house, run: "TestFilesUseOneAnotherOneWay",
+			file: "remediate/actions/docker/prunesettings.go", search: "\ntype prune struct",
+			replace: "\ntype around = image\n\ntype prune struct",
+			pkg:     house, run: "TestFilesUseOneAnotherOneWay",
 		},
 		{
 			name: "undeclared", why: "a collector writes what it declares",
@@ -30,7 +33,8 @@ func ofHouse() []mutant {
 		},
 		{
 			name: "runbook", why: "each alert has its runbook",
-			file: "alerts/upkeep.rules.yaml", search: "          runbook_url: https://github.com/ai-micro-service/upkeep/blob/main/docs/runbooks/UpkeepRunStuck.md\n", replace: "",
+			file:   "alerts/upkeep.rules.yaml",
+			search: "          runbook_url: https://github.com/ai-micro-service/upkeep/blob/main/docs/runbooks/UpkeepRunStuck.md\n", replace: "",
 			pkg: "./alerts", run: "TestAnnotations",
 		},
 		{
@@ -40,22 +44,26 @@ func ofHouse() []mutant {
 		},
 		{
 			name: "comment of a package", why: "each package says what it is for",
-			file: "internal/dev/tree/tree.go", search: "// Package tree copies the tree, for what tries a change of it.\n", replace: "",
+			file:   "internal/dev/tree/tree.go",
+			search: "// Package tree copies the tree, for what tries a change of it.\n", replace: "",
 			pkg: house, run: "TestPackageComments",
 		},
 		{
 			name: "comment", why: "each exported name says what it promises",
-			file: "internal/dev/tree/tree.go", search: "// Copy copies what git tracks in the tree at root, and what it would be asked to track, to dir.\n", replace: "",
+			file:   "internal/dev/tree/tree.go",
+			search: "// Copy copies what git tracks in the tree at root, and what it would be asked to track, to dir.\n", replace: "",
 			pkg: house, run: "TestComments",
 		},
 		{
 			name: "panel", why: "a panel reads a metric that is declared",
-			file: "dashboards/remediation.json", search: "upkeep_notifications_pending)", replace: "upkeep_notifications_gone)",
-			pkg: catalog, run: "TestRulesAndPanelsReadWhatIsDeclared",
+			file: "dashboards/remediation.json", search: "upkeep_notifications_pending)",
+			replace: "upkeep_notifications_gone)",
+			pkg:     catalog, run: "TestRulesAndPanelsReadWhatIsDeclared",
 		},
 		{
 			name: "text of a guard", why: "what has a page has a text",
-			file: "remediate/guard/cooldown.go", search: `"Cooldown makes the run wait until the cooldown of the policy has passed since the last run of this action on this subject."`, replace: `""`,
+			file:   "remediate/guard/cooldown.go",
+			search: `"Cooldown makes the run wait until the cooldown of the policy has passed since the last run of this action on this subject."`, replace: `""`,
 			pkg: catalog, run: "TestUnitsHaveNamesAndTexts",
 		},
 		{
@@ -65,8 +73,9 @@ func ofHouse() []mutant {
 		},
 		{
 			name: "interface", why: "an interface asks for three methods at most",
-			file: "internal/dev/tree/tree.go", search: "// Copy copies", replace: "type wide interface {\n\tA()\n\tB()\n\tC()\n\tD()\n}\n\n// Copy copies",
-			pkg: house, run: "TestHabits",
+			file: "internal/dev/tree/tree.go", search: "// Copy copies",
+			replace: "type wide interface {\n\tA()\n\tB()\n\tC()\n\tD()\n}\n\n// Copy copies",
+			pkg:     house, run: "TestHabits",
 		},
 	}
 }

@@ -63,7 +63,8 @@ func run(ctx context.Context, root string, all []mutant, names []string, out io.
 		fmt.Fprintf(out, "%-22s %6s  %s\n", m.name, time.Since(began).Round(time.Second), said)
 	}
 	if len(failed) > 0 {
-		return fmt.Errorf("these protections can be taken out unseen, or the list is old: %s", strings.Join(failed, ", "))
+		return fmt.Errorf("these protections can be taken out unseen, or the list is old: %s",
+			strings.Join(failed, ", "))
 	}
 	return nil
 }
@@ -81,7 +82,8 @@ func try(ctx context.Context, root string, m mutant) (string, error) {
 	if err := patch(dir, m); err != nil {
 		return "", err
 	}
-	args := append([]string{"test", "-count", "1", "-vet=off", "-failfast", "-timeout", "20m", "-run", m.run, m.pkg}, m.args...)
+	args := append([]string{"test", "-count", "1", "-vet=off", "-failfast", "-timeout", "20m", "-run", m.run, m.pkg},
+		m.args...)
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "GOFLAGS=-trimpath") // so that copies share what is built

@@ -138,7 +138,8 @@ func (u unit) neighbours(root string) (kind string, gauge bool, err error) {
 			return kind, gauge, nil
 		}
 	}
-	return "", false, fmt.Errorf("the target %s does not exist: declare the type %s in internal/platform/target/%s.go first", u.Domain, kind, u.Domain)
+	return "", false, fmt.Errorf("the target %s does not exist: declare the type %s in "+
+		"internal/platform/target/%s.go first", u.Domain, kind, u.Domain)
 }
 
 // changes returns what is written.

@@ -129,7 +129,8 @@ func (s *show) end(is test, e event) {
 	}
 	parent, _, sub := cutLast(is.name)
 	top, _, _ := strings.Cut(is.name, "/")
-	s.took[test{is.pkg, top}] = max(s.took[test{is.pkg, top}], e.Elapsed) // that of parallel subtests is not in their parent's
+	// that of parallel subtests is not in their parent's
+	s.took[test{is.pkg, top}] = max(s.took[test{is.pkg, top}], e.Elapsed)
 	if e.Action != "fail" {
 		return
 	}

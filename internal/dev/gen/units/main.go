@@ -44,8 +44,10 @@ func run(root string) error {
 func generate(root string) (map[string][]byte, error) {
 	files := make(map[string][]byte)
 	for _, list := range []struct{ file, glob, result, name, doc string }{
-		{"internal/product/catalog/collectors.go", "collectors/*", "collectors.Collector", "Collectors", "returns every collector for every target of a set"},
-		{"internal/product/catalog/actions.go", "remediate/actions/*", "remediate.Action", "Actions", "returns every action for every target of a set"},
+		{"internal/product/catalog/collectors.go", "collectors/*", "collectors.Collector", "Collectors",
+			"returns every collector for every target of a set"},
+		{"internal/product/catalog/actions.go", "remediate/actions/*", "remediate.Action", "Actions",
+			"returns every action for every target of a set"},
 	} {
 		units, err := find(root, list.glob, list.result)
 		if err != nil {
@@ -98,7 +100,8 @@ func find(root, glob, result string) (units []unit, err error) {
 // constructor returns the name and the target of a unit's constructor.
 func constructor(d ast.Decl, result string) (name, target string, ok bool) {
 	f, ok := d.(*ast.FuncDecl)
-	if !ok || f.Recv != nil || !f.Name.IsExported() || f.Type.Results.NumFields() != 1 || f.Type.Params.NumFields() != 1 {
+	if !ok || f.Recv != nil || !f.Name.IsExported() || f.Type.Results.NumFields() != 1 ||
+		f.Type.Params.NumFields() != 1 {
 		return "", "", false
 	}
 	if selector(f.Type.Results.List[0].Type) != result {
