@@ -20,6 +20,7 @@ type PostgresOptions struct {
 	Bin      string            // folder of initdb and postgres; the installed ones where empty
 	Settings map[string]string // of postgresql.conf
 	Port     int               // to listen on; 0: one that is free
+	Env      []string          // beside the environment of this process
 }
 
 // A Postgres is a running private PostgreSQL server.
@@ -59,7 +60,7 @@ func StartPostgres(ctx context.Context, o PostgresOptions) (*Postgres, error) {
 	for _, name := range slices.Sorted(maps.Keys(o.Settings)) {
 		args = append(args, "-c", name+"="+o.Settings[name])
 	}
-	if p.child, err = start(server, o.Dir, logTo, args...); err != nil {
+	if p.child, err = start(server, o.Dir, o.Env, logTo, args...); err != nil {
 		return nil, fmt.Errorf("postgres: %w", err)
 	}
 	return p, p.child.wait(ctx, logFile, func(ctx context.Context) error {

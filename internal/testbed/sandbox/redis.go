@@ -59,7 +59,7 @@ func StartRedis(ctx context.Context, o RedisOptions) (*Redis, error) {
 	if o.File != "" {
 		args = append([]string{o.File}, args...)
 	}
-	if r.child, err = start(server, o.Dir, logTo, args...); err != nil {
+	if r.child, err = start(server, o.Dir, nil, logTo, args...); err != nil {
 		return nil, fmt.Errorf("redis: %w", err)
 	}
 	return r, r.child.wait(ctx, logFile, r.ping)

@@ -43,7 +43,7 @@ func StartS3(ctx context.Context, bin, dir string) (*S3, error) {
 		return nil, err
 	}
 	defer func() { _ = logTo.Close() }() // the child has its own
-	s.child, err = start(bin, dir, logTo, "--access", s.ID, "--secret", s.Secret, "--region", s.Region, "--port", address, "--quiet", "--keep-alive", "posix", "--sidecar", filepath.Join(dir, "about"), filepath.Join(dir, "objects"))
+	s.child, err = start(bin, dir, nil, logTo, "--access", s.ID, "--secret", s.Secret, "--region", s.Region, "--port", address, "--quiet", "--keep-alive", "posix", "--sidecar", filepath.Join(dir, "about"), filepath.Join(dir, "objects"))
 	if err != nil {
 		return nil, fmt.Errorf("versitygw: %w", err)
 	}

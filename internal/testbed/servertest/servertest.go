@@ -20,6 +20,8 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/ai-micro-service/upkeep/internal/testbed/sandbox"
 )
 
@@ -146,10 +148,35 @@ func Versions(t testing.TB) map[string]string {
 func NewDatabase(t testing.TB, serverURL, quoted string) {
 	t.Helper()
 	create := "create database " + quoted
+	warm(t, serverURL)
 	if Ask(t, serverURL, "select (current_setting('server_version_num')::int >= 150000)::text") == "true" {
 		create += " strategy file_copy"
 	}
 	Exec(t, serverURL, create)
+}
+
+// warmed are the servers, by their URL, whose first template has been connected to.
+var warmed sync.Map //nolint:gochecknoglobals // as kept
+
+// warm connects once to the database that others are copied from. Its first session since
+// the server's start writes the file pg_internal.init, the copies have that file too, and
+// the first session of none of them reads the catalogs to make it.
+func warm(t testing.TB, serverURL string) {
+	t.Helper()
+	once, _ := warmed.LoadOrStore(serverURL, new(sync.Once))
+	once.(*sync.Once).Do(func() {
+		u, err := url.Parse(serverURL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		u.Path = "/template1"
+		ctx := context.Background() // as in Exec
+		c, err := pgx.Connect(ctx, u.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = c.Close(ctx) // nothing was said
+	})
 }
 
 // Database makes a database for the test and drops it afterwards.
