@@ -62,7 +62,7 @@ func examined(t *testing.T, o sandbox.PostgresOptions, checksums string, end fun
 }
 
 // What makes the end of a session cheap is not handed on to programs that a server
-// starts, and a session that ends has told the server what it did.
+// starts, and a session that ends reports to the server what it did.
 func TestQuickExit(t *testing.T) {
 	address, name := servertest.Database(t)
 	servertest.Exec(t, address, "create table env (line text)", "copy env from program 'env'", "create table t as select 1")

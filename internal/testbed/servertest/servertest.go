@@ -142,13 +142,23 @@ func Versions(t testing.TB) map[string]string {
 	return all
 }
 
-// NewDatabase makes a database of a name that is quoted where it needs to be. From 15 on
-// the server would copy it page by page through the WAL, which takes it three times as
-// long as to copy the files of an empty one.
+// NewDatabase makes a database of a name that is quoted where it needs to be.
 func NewDatabase(t testing.TB, serverURL, quoted string) {
 	t.Helper()
-	create := "create database " + quoted
 	warm(t, serverURL)
+	create(t, serverURL, "create database "+quoted)
+}
+
+// CopyDatabase makes a database like another one, whose name is quoted too.
+func CopyDatabase(t testing.TB, serverURL, quoted, template string) {
+	t.Helper()
+	create(t, serverURL, "create database "+quoted+" template "+template)
+}
+
+// create has the files copied of a small database. From 15 on the server would copy it
+// page by page through the WAL, which takes it three times as long.
+func create(t testing.TB, serverURL, create string) {
+	t.Helper()
 	if Ask(t, serverURL, "select (current_setting('server_version_num')::int >= 150000)::text") == "true" {
 		create += " strategy file_copy"
 	}

@@ -99,18 +99,20 @@ func (s *sessions) put(databaseURL string, c *pgx.Conn) bool {
 
 // What changes what a new session is like, or cannot be run beside idle ones; and what
 // concerns those alone who are not the user that runs it.
-const (
-	forAll    = `(?i)\b(alter\s+(database|role|user|system)|drop\s+database|template|rename\s+to|pg_reload_conf|pg_promote)\b`
-	forOthers = `(?i)\b(drop\s+(role|user|owned)|reassign\s+owned)\b`
-	byForce   = `(?i)^drop database .* with \(force\)$`
+//
+//nolint:gochecknoglobals // compiled once
+var (
+	forAll    = regexp.MustCompile(`(?i)\b(alter\s+(database|role|user|system)|drop\s+database|template|rename\s+to|pg_reload_conf|pg_promote)\b`)
+	forOthers = regexp.MustCompile(`(?i)\b(drop\s+(role|user|owned)|reassign\s+owned)\b`)
+	byForce   = regexp.MustCompile(`(?i)^drop database .* with \(force\)$`)
 )
 
 // forget ends those idle sessions that the statements concern.
 func (s *sessions) forget(ctx context.Context, databaseURL string, statements []string) {
 	all, others := false, false
 	for _, sql := range statements {
-		all = all || regexp.MustCompile(forAll).MatchString(sql) && !regexp.MustCompile(byForce).MatchString(sql)
-		others = others || regexp.MustCompile(forOthers).MatchString(sql)
+		all = all || forAll.MatchString(sql) && !byForce.MatchString(sql)
+		others = others || forOthers.MatchString(sql)
 	}
 	if !all && !others {
 		return
