@@ -15,7 +15,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -390,7 +389,7 @@ func carryOut(t *testing.T, a remediate.Action, r remediate.Request) {
 	if err != nil {
 		t.Fatalf("Plan: %v", err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), servertest.Patience)
 	defer cancel()
 	for _, s := range plan.Steps {
 		if err := a.Apply(ctx, held(), s); err != nil {
@@ -418,7 +417,7 @@ func collect(t *testing.T, all []collectors.Collector) {
 		t.Fatal("there are no collectors")
 	}
 	for _, c := range all {
-		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), servertest.Patience)
 		if err := c.Collect(ctx, collectors.NewWriter(c)); err != nil {
 			t.Errorf("%s: %v", c.Name, err)
 		}
