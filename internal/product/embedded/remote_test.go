@@ -259,11 +259,11 @@ func TestRemoteWriteDelay(t *testing.T) {
 		return func() bool { v, found := s.value(t, delay, remote); return found && right(v) }
 	}
 	none, long := func(v float64) bool { return v == 0 }, func(v float64) bool { return v > 2 }
-	until(t, "samples arrive", func() bool { got, _, _ := r.has("used_ratio"); return len(got) > 3 })
-	until(t, "it has everything", is(s, host, none))
-	until(t, "the second has everything", is(s, "second", none))
+	servertest.Eventually(t, "samples arrive", func() bool { got, _, _ := r.has("used_ratio"); return len(got) > 3 })
+	servertest.Eventually(t, "it has everything", is(s, host, none))
+	servertest.Eventually(t, "the second has everything", is(s, "second", none))
 	r.answer(http.StatusServiceUnavailable)
-	until(t, "it is behind", is(s, host, long))
+	servertest.Eventually(t, "it is behind", is(s, host, long))
 	left := filepath.Join(t.TempDir(), "left") // what a kill leaves
 	if err := os.CopyFS(left, os.DirFS(s.dir)); err != nil {
 		t.Fatal(err)
@@ -273,14 +273,14 @@ func TestRemoteWriteDelay(t *testing.T) {
 	if err := again.configure("", write); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "it is behind after the start", is(again, host, long))
+	servertest.Eventually(t, "it is behind after the start", is(again, host, long))
 	r.answer(http.StatusNoContent)
-	until(t, "it has everything again", is(again, host, none))
+	servertest.Eventually(t, "it has everything again", is(again, host, none))
 	if n, _ := again.value(t, rejected, host); n != 0 {
 		t.Errorf("%v samples were rejected", n)
 	}
 	r.answer(http.StatusBadRequest)
-	until(t, "samples are rejected", func() bool { n, _ := again.value(t, rejected, host); return n > 0 })
+	servertest.Eventually(t, "samples are rejected", func() bool { n, _ := again.value(t, rejected, host); return n > 0 })
 }
 
 // Two entries that are the same are found before the queues refuse the second.

@@ -259,7 +259,7 @@ func TestPruneLogs(t *testing.T) {
 
 func hold() remediate.Fence { return remediate.Fence{Token: 1, Held: held} }
 
-// While a container writes as fast as it can, its log is cut again and again: no
+// While a container writes all the time, its log is cut again and again: no
 // line is lost, said twice or damaged.
 func TestPruneLogsUnderWriter(t *testing.T) {
 	d := talkers(t)
