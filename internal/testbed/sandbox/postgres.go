@@ -56,7 +56,9 @@ func StartPostgres(ctx context.Context, o PostgresOptions) (*Postgres, error) {
 		return nil, err
 	}
 	defer func() { _ = logTo.Close() }() // the child has its own
-	args := []string{"-D", data, "-p", strconv.Itoa(p.Port), "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="}
+	args := []string{
+		"-D", data, "-p", strconv.Itoa(p.Port), "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=",
+	}
 	for _, name := range slices.Sorted(maps.Keys(o.Settings)) {
 		args = append(args, "-c", name+"="+o.Settings[name])
 	}
@@ -97,7 +99,8 @@ func MakeCluster(ctx context.Context, o PostgresOptions) error {
 	if err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, initdb, "-D", data, "--username=upkeep", "--auth=trust", "--no-sync", "--locale=C.UTF-8", "--encoding=UTF8")
+	cmd := exec.CommandContext(ctx, initdb, "-D", data, "--username=upkeep", "--auth=trust", "--no-sync",
+		"--locale=C.UTF-8", "--encoding=UTF8")
 	cmd.Dir = o.Dir
 	attr, err := unprivileged()
 	if err != nil {

@@ -49,7 +49,9 @@ func startAsRoot(path, dir string, logTo *os.File, args ...string) (*child, erro
 	return startAs(&syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM, Setpgid: true}, path, dir, nil, logTo, args...)
 }
 
-func startAs(attr *syscall.SysProcAttr, path, dir string, env []string, logTo *os.File, args ...string) (*child, error) {
+func startAs(
+	attr *syscall.SysProcAttr, path, dir string, env []string, logTo *os.File, args ...string,
+) (*child, error) {
 	c := &child{cmd: exec.Command(path, args...), done: make(chan struct{})}
 	c.cmd.Env = append(os.Environ(), env...)
 	c.cmd.Dir, c.cmd.Stdout, c.cmd.Stderr, c.cmd.SysProcAttr = dir, logTo, logTo, attr
@@ -131,7 +133,8 @@ func account() (uid, gid int, other bool, err error) {
 		gid, err2 := strconv.Atoi(u.Gid)
 		return uid, gid, true, errors.Join(err1, err2)
 	}
-	return 0, 0, false, errors.New("no user to run the servers as: neither postgres nor the system's unprivileged user exists")
+	return 0, 0, false, errors.New("no user to run the servers as: " +
+		"neither postgres nor the system's unprivileged user exists")
 }
 
 func unprivileged() (*syscall.SysProcAttr, error) {

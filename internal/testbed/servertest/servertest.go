@@ -37,7 +37,8 @@ func startPostgres() (string, error) {
 		return "", err
 	}
 	p, err := StartPostgres(context.Background(), sandbox.PostgresOptions{Dir: dir, Settings: map[string]string{
-		"fsync": "off", "synchronous_commit": "off", "max_connections": "60", "autovacuum": "off", "track_functions": "all", "shared_preload_libraries": "pg_stat_statements", "max_prepared_transactions": "4",
+		"fsync": "off", "synchronous_commit": "off", "max_connections": "60", "autovacuum": "off",
+		"track_functions": "all", "shared_preload_libraries": "pg_stat_statements", "max_prepared_transactions": "4",
 	}})
 	if err != nil {
 		return "", err
@@ -230,7 +231,9 @@ func startRedis(t testing.TB, server string, args []string) *sandbox.Redis {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	r, err := sandbox.StartRedis(t.Context(), sandbox.RedisOptions{Dir: filepath.Join(dir, "redis"), Server: server, Args: append([]string{"--save", ""}, args...)})
+	r, err := sandbox.StartRedis(t.Context(), sandbox.RedisOptions{
+		Dir: filepath.Join(dir, "redis"), Server: server, Args: append([]string{"--save", ""}, args...),
+	})
 	if err != nil {
 		t.Fatalf("a Redis server is needed: %v", err)
 	}
@@ -278,7 +281,8 @@ func Image(t testing.TB, d *sandbox.Docker, name, folder string) {
 	}
 	image, err := sandbox.Tar(map[string][]byte{"service": text})
 	if err == nil {
-		_, err = d.Run(t.Context(), image, "import", "--change", `ENTRYPOINT ["/service"]`, "--change", `HEALTHCHECK --interval=1s --retries=1 CMD ["/service", "check"]`, "-", name)
+		_, err = d.Run(t.Context(), image, "import", "--change", `ENTRYPOINT ["/service"]`,
+			"--change", `HEALTHCHECK --interval=1s --retries=1 CMD ["/service", "check"]`, "-", name)
 	}
 	if err != nil {
 		t.Fatal(err)
