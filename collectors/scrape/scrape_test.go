@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -72,6 +73,13 @@ func get(s *scrape.Scraper) string {
 	w := httptest.NewRecorder()
 	s.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	return w.Body.String()
+}
+
+// asked is how often the collector of the server "one" was asked.
+func asked(s *scrape.Scraper) (n int) {
+	_, value, _ := strings.Cut(get(s), `upkeep_test_questions{server="one"} `)
+	_, _ = fmt.Sscan(value, &n) // 0 where there is no value
+	return n
 }
 
 func TestOneFamilyOfManyTargets(t *testing.T) {
@@ -161,7 +169,7 @@ func TestPanickingCollectorHarmsNobody(t *testing.T) {
 
 func TestHangingCollectorDelaysNobody(t *testing.T) {
 	s := start(t, hanging(), counter("test/a", "one", nil))
-	servertest.Eventually(t, "the other is asked ten times", func() bool { return strings.Contains(get(s), `upkeep_test_questions{server="one"} 1`+"0\n") })
+	servertest.Eventually(t, "the other is asked ten times", func() bool { return asked(s) >= 10 })
 	servertest.Eventually(t, "the hanging one has failed", func() bool { return strings.Contains(s.Status()[0].Err, "no answer within") })
 }
 
@@ -173,7 +181,7 @@ func TestRefresh(t *testing.T) {
 	servertest.Eventually(t, "every collector answers", s.Answered)
 	s.Refresh("upkeep_test_questions", "one")
 	s.Refresh("upkeep_test_other", "two")
-	servertest.Eventually(t, "a second answer", func() bool { return strings.Contains(get(s), `upkeep_test_questions{server="one"} 2`) })
+	servertest.Eventually(t, "a second answer", func() bool { return asked(s) >= 2 })
 	if text := get(s); !strings.Contains(text, `upkeep_test_questions{server="two"} 1`+"\n") {
 		t.Errorf("another was asked:\n%s", text)
 	}
