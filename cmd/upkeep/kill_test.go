@@ -211,7 +211,7 @@ func (s *killSite) moment(t *testing.T, log string, before, n int) {
 		return
 	}
 	for end := time.Now().Add(20 * time.Second); begun(t, log) == before && time.Now().Before(end); {
-		time.Sleep(5 * time.Millisecond)
+		time.Sleep(20 * time.Millisecond) // to read a log takes time from what is waited for
 	}
 	time.Sleep(time.Duration(rand.IntN(100)) * time.Millisecond)
 }

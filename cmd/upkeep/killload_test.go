@@ -78,7 +78,7 @@ func (w *ward) live(t *testing.T, log *os.File, long time.Duration, inStep bool)
 	cmd := w.serve(t, w.dir, log)
 	time.Sleep(long)
 	for end := time.Now().Add(20 * time.Second); inStep && begun(t, log.Name()) == before && time.Now().Before(end); {
-		time.Sleep(5 * time.Millisecond)
+		time.Sleep(20 * time.Millisecond) // as in moment
 	}
 	l.killed = time.Now()
 	kill(t, cmd)

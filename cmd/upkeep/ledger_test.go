@@ -12,12 +12,12 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/ai-micro-service/upkeep/internal/platform/store"
 	"github.com/ai-micro-service/upkeep/internal/product/console"
+	"github.com/ai-micro-service/upkeep/internal/testbed/servertest"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/journal"
 )
@@ -110,7 +110,7 @@ func (w *ward) command(t *testing.T, address string, args ...string) string {
 func (w *ward) awaitQuiet(t *testing.T, address string) {
 	t.Helper()
 	s := site{address: address}
-	await(t, 90*time.Second, "after all kills", func() error {
+	servertest.Eventually(t, "after all kills", func() error {
 		if sick := w.sick(); len(sick) > 0 {
 			return fmt.Errorf("%d tables are not healed, %s first", len(sick), sick[0].table)
 		}

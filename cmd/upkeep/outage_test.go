@@ -34,10 +34,6 @@ var (
 	outagesLongest = flag.Duration("outages.longest", 3*time.Second, "how long an outage is at most; from 10s on with the usual lease") //nolint:gochecknoglobals // the same
 )
 
-// movesWithin is how long after the end of an outage a run may take to move, before it
-// counts as one that hangs.
-const movesWithin = time.Minute
-
 // The store goes away again and again, in every way that it has, while upkeep lives and
 // tables fall sick: one upkeep and two, on SQLite and on PostgreSQL, side by side. No run
 // hangs, no table is vacuumed twice, and every alert that was acknowledged has a run that
@@ -299,7 +295,7 @@ func (c *climate) lines() (lines []console.Line, err error) {
 // awaitStep waits until a run is in the middle of a step.
 func (c *climate) awaitStep(t *testing.T) {
 	t.Helper()
-	await(t, movesWithin, "a run in the middle of a step", func() error {
+	servertest.Eventually(t, "a run in the middle of a step", func() error {
 		lines, err := c.lines()
 		if err == nil && !slices.ContainsFunc(lines, func(l console.Line) bool { return l.State == remediate.Allowed && l.Begun > l.Done }) {
 			err = fmt.Errorf("not found in %d", len(lines))
@@ -314,7 +310,7 @@ func (c *climate) moves(t *testing.T, kind string, since time.Time) {
 	t.Helper()
 	left := make(map[int64]bool)
 	first := true
-	await(t, movesWithin, "after "+kind, func() error {
+	servertest.Eventually(t, "after "+kind, func() error {
 		lines, err := c.lines()
 		if err != nil {
 			return err
@@ -343,7 +339,7 @@ func (c *climate) settle(t *testing.T) {
 	if t.Failed() {
 		return
 	}
-	await(t, movesWithin, "the end of every run", func() error {
+	servertest.Eventually(t, "the end of every run", func() error {
 		lines, err := c.lines()
 		for _, l := range lines {
 			if !l.State.Final() {

@@ -79,16 +79,6 @@ func (s *service) serve(t *testing.T) *exec.Cmd {
 	return cmd
 }
 
-// until waits for a state, with a generous end.
-func until(t *testing.T, what string, is func() bool) {
-	t.Helper()
-	for end := time.Now().Add(2 * time.Minute); !is(); time.Sleep(50 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("it never came that %s", what)
-		}
-	}
-}
-
 // beginning returns how many texts begin so.
 func beginning(all []string, prefix string) (n int) {
 	for _, s := range all {
@@ -140,11 +130,11 @@ func TestNotifiedOfAlerts(t *testing.T) {
 	}
 	write(t, filepath.Join(s.dir, "upkeep.yaml"), text)
 	cmd := s.serve(t)
-	until(t, "the server answers", func() bool { return s.answers(t) })
+	servertest.Eventually(t, "the server answers", func() bool { return s.answers(t) })
 	s.stop(t)
 	const fires, over = "alert critical ServerGone", "resolved resolved: ServerGone"
-	until(t, "people are notified of the alert", func() bool { return beginning(hook.Alerts(t), fires) > 0 })
-	until(t, "the command lists it", func() bool {
+	servertest.Eventually(t, "people are notified of the alert", func() bool { return beginning(hook.Alerts(t), fires) > 0 })
+	servertest.Eventually(t, "the command lists it", func() bool {
 		out, err := exec.CommandContext(t.Context(), "upkeep", "alerts", "--url", "http://"+s.address).CombinedOutput()
 		return err == nil && strings.Contains(string(out), "critical  ServerGone")
 	})
@@ -154,7 +144,7 @@ func TestNotifiedOfAlerts(t *testing.T) {
 	_ = cmd.Wait() // by that signal
 	s.start(t)
 	s.serve(t)
-	until(t, "people are notified of its end", func() bool { return beginning(hook.Alerts(t), over) > 0 })
+	servertest.Eventually(t, "people are notified of its end", func() bool { return beginning(hook.Alerts(t), over) > 0 })
 	all := hook.Alerts(t)
 	if beginning(all, fires) != 1 || beginning(all, over) != 1 {
 		t.Errorf("each was to come once:\n%s", strings.Join(all, "\n"))
@@ -227,19 +217,19 @@ policies: [{name: save, match: ['alertname="Unsaved"'], action: redis/bgsave, mo
 `, s.address, s.postgres.URL, cache.URL, shortClocks))
 	cmd := s.serve(t)
 	s.test(t, lead)
-	until(t, "the server answers", func() bool { return s.answers(t) })
+	servertest.Eventually(t, "the server answers", func() bool { return s.answers(t) })
 	s.stop(t)
 	s.fire(t, "Hot", "cache")
 	s.fire(t, "Slow", "web")
 	s.fire(t, "Other", "unassigned")
 	s.fire(t, "Muted", "")
-	until(t, "the database team has its alert", func() bool { return slices.Contains(database.Alerts(t), "firing ServerGone") })
-	until(t, "the cache team has its alert", func() bool { return beginning(mail.Mails(), "") > 0 })
-	until(t, "the web team has its alert", func() bool {
+	servertest.Eventually(t, "the database team has its alert", func() bool { return slices.Contains(database.Alerts(t), "firing ServerGone") })
+	servertest.Eventually(t, "the cache team has its alert", func() bool { return beginning(mail.Mails(), "") > 0 })
+	servertest.Eventually(t, "the web team has its alert", func() bool {
 		return strings.Contains(strings.Join(slack.Bodies(), ""), "web team: Slow firing")
 	})
-	until(t, "the lead has the unassigned alert", func() bool { return slices.Contains(lead.Alerts(t), "firing Other") })
-	until(t, "upkeep has every alert", s.hasAll(t, "ServerGone", "Hot", "Slow", "Other"))
+	servertest.Eventually(t, "the lead has the unassigned alert", func() bool { return slices.Contains(lead.Alerts(t), "firing Other") })
+	servertest.Eventually(t, "upkeep has every alert", s.hasAll(t, "ServerGone", "Hot", "Slow", "Other"))
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
@@ -247,13 +237,13 @@ policies: [{name: save, match: ['alertname="Unsaved"'], action: redis/bgsave, mo
 	s.serve(t)
 	s.fire(t, "Inhibited", "web")
 	s.fire(t, "Slowest", "web")
-	until(t, "the web team has the next alert", func() bool { return strings.Contains(strings.Join(slack.Bodies(), ""), "Slowest") })
+	servertest.Eventually(t, "the web team has the next alert", func() bool { return strings.Contains(strings.Join(slack.Bodies(), ""), "Slowest") })
 	if got := strings.Join(slack.Bodies(), ""); strings.Contains(got, "Inhibited") {
 		t.Errorf("what is inhibited was notified: %s", got)
 	}
 	s.start(t)
-	until(t, "the database team has its end", func() bool { return slices.Contains(database.Alerts(t), "resolved ServerGone") })
-	until(t, "upkeep has every alert", s.hasAll(t, "Hot", "Slow", "Other"))
+	servertest.Eventually(t, "the database team has its end", func() bool { return slices.Contains(database.Alerts(t), "resolved ServerGone") })
+	servertest.Eventually(t, "upkeep has every alert", s.hasAll(t, "Hot", "Slow", "Other"))
 	s.asks(t, lead)
 	for what, n := range map[string]int{
 		"the database team's alert": beginning(database.Alerts(t), "firing ServerGone"), "its end": beginning(database.Alerts(t), "resolved ServerGone"),
@@ -332,7 +322,7 @@ func (s *service) test(t *testing.T, lead *servertest.Hook) {
 func (s *service) asks(t *testing.T, lead *servertest.Hook) {
 	t.Helper()
 	s.fire(t, "Unsaved", "")
-	until(t, "the lead is asked", func() bool { return slices.Contains(lead.Alerts(t), "firing UpkeepAwaitingApproval") })
+	servertest.Eventually(t, "the lead is asked", func() bool { return slices.Contains(lead.Alerts(t), "firing UpkeepAwaitingApproval") })
 	var m struct {
 		GroupKey string
 		Alerts   []struct{ Labels, Annotations map[string]string }
@@ -352,7 +342,7 @@ func (s *service) asks(t *testing.T, lead *servertest.Hook) {
 	if err != nil {
 		t.Fatalf("%v %s", err, out)
 	}
-	until(t, "the run is over and the lead is notified", func() bool {
+	servertest.Eventually(t, "the run is over and the lead is notified", func() bool {
 		all := lead.Alerts(t)
 		return beginning(all, "resolved UpkeepAwaitingApproval")+beginning(all, "resolved UpkeepHelped") > 0
 	})
@@ -383,13 +373,13 @@ func (s *service) rerouted(t *testing.T, file, good string, slack *servertest.Ho
 	}
 	before := len(slack.Bodies())
 	s.fire(t, "Slower", "web")
-	until(t, "the old routes stay", func() bool { return strings.Contains(strings.Join(slack.Bodies()[before:], ""), "Slower") })
+	servertest.Eventually(t, "the old routes stay", func() bool { return strings.Contains(strings.Join(slack.Bodies()[before:], ""), "Slower") })
 	write(t, file, strings.Replace(good, `team="cache"], receiver: cache`, `team="cache"], receiver: web`, 1))
 	if code, text := reload(); code != http.StatusOK {
 		t.Fatalf("%d %s", code, text)
 	}
 	s.fire(t, "Hotter", "cache")
-	until(t, "the new routes hold", func() bool { return strings.Contains(strings.Join(slack.Bodies()[before:], ""), "Hotter") })
+	servertest.Eventually(t, "the new routes hold", func() bool { return strings.Contains(strings.Join(slack.Bodies()[before:], ""), "Hotter") })
 }
 
 // With your own Prometheus and Alertmanager the receiver has the alert and its end from
@@ -435,19 +425,19 @@ rule_files: [down.rules.yaml]
 scrape_configs: [{job_name: upkeep, static_configs: [{targets: [%q]}]}]
 alerting: {alertmanagers: [{static_configs: [{targets: [%q]}]}]}
 `, s.address, strings.TrimPrefix(am.URL, "http://")), map[string]string{"down.rules.yaml": string(rules)})
-	until(t, "the server answers", func() bool { return s.answers(t) })
+	servertest.Eventually(t, "the server answers", func() bool { return s.answers(t) })
 	s.stop(t)
-	until(t, "the receiver has the alert", func() bool { return slices.Contains(hook.Alerts(t), "firing ServerGone") })
+	servertest.Eventually(t, "the receiver has the alert", func() bool { return slices.Contains(hook.Alerts(t), "firing ServerGone") })
 	s.start(t)
-	until(t, "the receiver has its end", func() bool { return slices.Contains(hook.Alerts(t), "resolved ServerGone") })
+	servertest.Eventually(t, "the receiver has its end", func() bool { return slices.Contains(hook.Alerts(t), "resolved ServerGone") })
 	own := s.address
 	s.address = strings.TrimPrefix(am.URL, "http://")
 	s.fire(t, "Unsaved", "")
 	s.address = own
-	until(t, "the receiver is asked", func() bool { return slices.Contains(hook.Alerts(t), "firing UpkeepAwaitingApproval") })
+	servertest.Eventually(t, "the receiver is asked", func() bool { return slices.Contains(hook.Alerts(t), "firing UpkeepAwaitingApproval") })
 	out, err := exec.CommandContext(t.Context(), "upkeep", "reject", "1", "--why", "not now", "--url", "http://"+s.address).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v %s", err, out)
 	}
-	until(t, "the question is over", func() bool { return slices.Contains(hook.Alerts(t), "resolved UpkeepAwaitingApproval") })
+	servertest.Eventually(t, "the question is over", func() bool { return slices.Contains(hook.Alerts(t), "resolved UpkeepAwaitingApproval") })
 }

@@ -243,15 +243,16 @@ func (o *office) query(t *testing.T, sql string) (n int) {
 	return n
 }
 
-// until waits for something, with a generous end.
+// until waits for something, and says where the run is if it does not come.
 func (o *office) until(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	for end := time.Now().Add(90 * time.Second); !is(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(end) {
+	defer func() {
+		if t.Failed() {
 			r := o.run(t)
-			t.Fatalf("%s: never; the run is %s %s: %s", what, r.State, r.Reason, r.Why)
+			t.Logf("the run is %s %s: %s", r.State, r.Reason, r.Why)
 		}
-	}
+	}()
+	servertest.Eventually(t, what, is)
 }
 
 // alert tells the upkeep what is wrong.

@@ -22,10 +22,6 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
-// takenOverWithin is how long after the end of a replica the other one may take
-// to carry its runs on.
-const takenOverWithin = 15 * time.Second
-
 // A pair is two upkeeps that look after one ward and share one store.
 type pair struct {
 	*ward
@@ -90,7 +86,7 @@ func (p *pair) start(t *testing.T, r *replica) {
 func (p *pair) awaitMember(t *testing.T, r *replica) {
 	t.Helper()
 	before := r.id
-	await(t, takenOverWithin, "to be one of those who carry runs", func() error {
+	servertest.Eventually(t, "to be one of those who carry runs", func() error {
 		return p.store.QueryRow(t.Context(), "select id from instances where name like '%, process ' || $1::text and id > $2", fmt.Sprint(r.cmd.Process.Pid), before).Scan(&r.id)
 	})
 }
@@ -98,7 +94,7 @@ func (p *pair) awaitMember(t *testing.T, r *replica) {
 // inStep waits until a replica is in the middle of a step.
 func (p *pair) inStep(t *testing.T) (r *replica) {
 	t.Helper()
-	await(t, takenOverWithin, "somebody in the middle of a step", func() error {
+	servertest.Eventually(t, "somebody in the middle of a step", func() error {
 		var owner int64
 		if err := p.store.QueryRow(t.Context(), "select owner from runs where state = 'allowed' and begun > done and owner <> 0 order by random() limit 1").Scan(&owner); err != nil {
 			return err
@@ -149,7 +145,7 @@ func (p *pair) entries(run, since int64) (all []remediate.Entry, err error) {
 func (p *pair) awaitTakenOver(t *testing.T, what string, since time.Time, left map[int64]int64) {
 	t.Helper()
 	left = maps.Clone(left)
-	await(t, time.Until(since.Add(takenOverWithin)), what+": the other one", func() error {
+	servertest.Eventually(t, what+": the other one", func() error {
 		for run, seq := range left {
 			all, err := p.entries(run, seq)
 			if err != nil {
@@ -195,7 +191,7 @@ func (p *pair) frozen(t *testing.T, what string, r *replica) {
 	}
 	left := p.held(t, r)
 	p.awaitTakenOver(t, what, at, left)
-	await(t, time.Until(at.Add(takenOverWithin)), "the other one to take it for dead", func() error {
+	servertest.Eventually(t, "the other one to take it for dead", func() error {
 		var n int
 		return p.store.QueryRow(t.Context(), "select 1 where not exists (select from instances where id = $1)", r.id).Scan(&n)
 	})
@@ -212,7 +208,7 @@ func (p *pair) frozen(t *testing.T, what string, r *replica) {
 	}
 	send(t, r, syscall.SIGCONT)
 	p.awaitMember(t, r)
-	await(t, takenOverWithin, "the woken one to work again", func() error {
+	servertest.Eventually(t, "the woken one to work again", func() error {
 		var n int
 		return p.store.QueryRow(t.Context(), "select 1 from runs where owner = $1 limit 1", r.id).Scan(&n)
 	})

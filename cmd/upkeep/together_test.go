@@ -96,7 +96,7 @@ func (s *crashSite) alert(t *testing.T, status string, tables ...string) {
 		all = append(all, a)
 	}
 	w := &ward{token: s.token, client: &http.Client{Timeout: 5 * time.Second}}
-	await(t, time.Minute, "the alert to be acknowledged", func() error {
+	servertest.Eventually(t, "the alert to be acknowledged", func() error {
 		if !w.post(t.Context(), "http://"+s.address+app.WebhookPath, delivery{Version: "4", Alerts: all}) {
 			return fmt.Errorf("it is not")
 		}
@@ -132,7 +132,7 @@ func TestKilledWithItsTarget(t *testing.T) {
 func (s *crashSite) inStep(t *testing.T, n int) {
 	t.Helper()
 	round := fmt.Sprintf("dead_%d_", n)
-	await(t, 30*time.Second, "a run on its way", func() error {
+	servertest.Eventually(t, "a run on its way", func() error {
 		var lines []console.Line
 		if err := s.get("/runs?limit=50", &lines); err != nil {
 			return err
@@ -161,7 +161,7 @@ func (s *crashSite) crash(t *testing.T, n int) {
 		s.start(t)
 	}
 	// Those that are killed keep the memory of their server until they have ended.
-	await(t, time.Minute, "the server to start again", func() (err error) {
+	servertest.Eventually(t, "the server to start again", func() (err error) {
 		s.server, err = servertest.StartPostgres(t.Context(), s.how)
 		return err
 	})
@@ -176,7 +176,7 @@ func (s *crashSite) settle(t *testing.T) {
 	t.Helper()
 	var lines []console.Line
 	ends := func(which func(console.Line) bool) {
-		await(t, 2*time.Minute, "the end of every run", func() error {
+		servertest.Eventually(t, "the end of every run", func() error {
 			lines = nil
 			if err := s.get("/runs?limit=1000", &lines); err != nil {
 				return err

@@ -93,7 +93,7 @@ receivers:
 		spawn(t, w.dir, "prometheus-alertmanager", args...)
 	}
 	for _, peer := range w.peers {
-		await(t, 30*time.Second, "a cluster of three Alertmanagers", func() error {
+		servertest.Eventually(t, "a cluster of three Alertmanagers", func() error {
 			var status struct {
 				Cluster struct {
 					Status string
@@ -113,20 +113,6 @@ receivers:
 			}
 			return nil
 		})
-	}
-}
-
-// await waits until f is content.
-func await(t *testing.T, within time.Duration, what string, f func() error) {
-	t.Helper()
-	for end := time.Now().Add(within); ; time.Sleep(20 * time.Millisecond) {
-		err := f()
-		if err == nil {
-			return
-		}
-		if time.Now().After(end) {
-			t.Fatalf("%s: %v", what, err)
-		}
 	}
 }
 

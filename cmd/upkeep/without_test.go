@@ -10,7 +10,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/ai-micro-service/upkeep/internal/product/app"
 	"github.com/ai-micro-service/upkeep/internal/product/console"
@@ -56,7 +55,7 @@ func (b *bare) says(path, body string) (status int, text string, err error) {
 // await waits until a path is answered with a status and a text.
 func (b *bare) await(t *testing.T, path, body string, status int, text string) {
 	t.Helper()
-	await(t, 30*time.Second, path, func() error {
+	servertest.Eventually(t, path, func() error {
 		got, said, err := b.says(path, body)
 		if err == nil && (got != status || !strings.Contains(said, text)) {
 			err = fmt.Errorf("%d %.300q, want %d %q", got, said, status, text)

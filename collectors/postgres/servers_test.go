@@ -143,7 +143,7 @@ func standby(t *testing.T, primary *sandbox.Postgres) *sandbox.Postgres {
 	if err := os.Chown(folder, int(who.Uid), int(who.Gid)); err != nil {
 		t.Fatal(err)
 	}
-	copied := exec.CommandContext(t.Context(), "pg_basebackup", "--pgdata", filepath.Join(folder, "data"), "--dbname", strings.Replace(primary.URL, "?", "?application_name=two&", 1), "--write-recovery-conf", "--checkpoint=fast", "--no-sync")
+	copied := exec.CommandContext(t.Context(), servertest.Client("pg_basebackup"), "--pgdata", filepath.Join(folder, "data"), "--dbname", strings.Replace(primary.URL, "?", "?application_name=two&", 1), "--write-recovery-conf", "--checkpoint=fast", "--no-sync")
 	if os.Geteuid() == 0 {
 		copied.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: who.Uid, Gid: who.Gid}}
 	}
@@ -272,7 +272,7 @@ func TestPooler(t *testing.T) {
 		all.Go(func() {
 			for range 5 {
 				w, d := collectors.NewWriter(c), collectors.NewWriter(plain)
-				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				ctx, cancel := context.WithTimeout(t.Context(), servertest.Patience)
 				err := c.Collect(ctx, w)
 				fault := plain.Collect(ctx, d)
 				cancel()

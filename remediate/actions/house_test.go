@@ -22,16 +22,13 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/product/catalog"
 	"github.com/ai-micro-service/upkeep/internal/product/config"
 	"github.com/ai-micro-service/upkeep/internal/testbed/sandbox"
+	"github.com/ai-micro-service/upkeep/internal/testbed/servertest"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/engine"
 	"github.com/ai-micro-service/upkeep/remediate/guard"
 	"github.com/ai-micro-service/upkeep/remediate/inbox"
 	"github.com/ai-micro-service/upkeep/remediate/journal"
 )
-
-// patience is how long something may take that a scenario waits for, on a machine
-// that has much else to do.
-const patience = 60 * time.Second
 
 // A house is one scenario: servers that can be made sick, and an engine that works
 // on them with the guards and policies of a configuration. Only its clock is not
@@ -187,7 +184,7 @@ func at(raw, database string) (string, error) {
 // until waits for something that is not an error any more.
 func until(is func() error) error {
 	var err error
-	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(30 * time.Millisecond) {
+	for end := time.Now().Add(servertest.Patience); time.Now().Before(end); time.Sleep(30 * time.Millisecond) {
 		err = is()
 		if never, ok := errors.AsType[neverError](err); ok || err == nil {
 			return never.error

@@ -245,7 +245,7 @@ func psqlFile(ts *testscript.TestScript, h *house, args []string) error {
 	for _, v := range slices.Sorted(slices.Values(args[1:])) {
 		cmd = append(cmd, "-v", v)
 	}
-	return ts.Exec("psql", cmd...)
+	return ts.Exec(servertest.Client("psql"), cmd...)
 }
 
 // close undoes what was made, the last first, after the engine has stopped.

@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/prometheus/alertmanager/config"
 	am "github.com/prometheus/alertmanager/notify"
@@ -110,7 +109,7 @@ func eachKind(t *testing.T, url, mail string, test func(t *testing.T, key, entry
 // sending is what an integration finds in its context.
 func sending(t *testing.T) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), servertest.Patience)
 	t.Cleanup(cancel)
 	return groupContext(ctx)
 }

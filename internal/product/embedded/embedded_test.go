@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -22,6 +23,7 @@ import (
 
 	"github.com/ai-micro-service/upkeep/internal/platform/prom"
 	"github.com/ai-micro-service/upkeep/internal/product/embedded"
+	"github.com/ai-micro-service/upkeep/internal/testbed/servertest"
 )
 
 const rules = `groups:
@@ -133,14 +135,13 @@ func (s *stage) deliveries() []string {
 // await waits until something was delivered whose beginning is want.
 func (s *stage) await(t *testing.T, want string) {
 	t.Helper()
-	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-		for _, d := range s.deliveries() {
-			if strings.HasPrefix(d, want) {
-				return
-			}
+	servertest.Eventually(t, "a delivery", func() error {
+		all := s.deliveries()
+		if !slices.ContainsFunc(all, func(d string) bool { return strings.HasPrefix(d, want) }) {
+			return fmt.Errorf("%q was not delivered, only %q", want, all)
 		}
-	}
-	t.Fatalf("%q was not delivered, only %q", want, s.deliveries())
+		return nil
+	})
 }
 
 func ask(t *testing.T, h http.Handler, method, path, body string) (int, string) {

@@ -47,15 +47,6 @@ func (i *inbox) got() []string {
 
 func newInbox() *inbox { return &inbox{began: make(chan struct{})} }
 
-func until(t *testing.T, what string, is func() bool) {
-	t.Helper()
-	for end := time.Now().Add(time.Minute); !is(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("it never came that %s", what)
-		}
-	}
-}
-
 func (s *stage) post(t *testing.T, name, severity string) {
 	t.Helper()
 	code, text := ask(t, s.Alertmanager(), "POST", "/api/v2/alerts", fmt.Sprintf(`[{"labels":{"alertname":%q,"severity":%q},"endsAt":%q}]`, name, severity, time.Now().Add(time.Hour).Format(time.RFC3339)))
@@ -70,13 +61,13 @@ func TestPlaces(t *testing.T) {
 	if err := s.reroute(embedded.Routing{Places: []embedded.Place{{Name: "p", To: in}}}); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "the alert comes", func() bool { return slices.Contains(in.got(), "alert warning Full: Full") })
+	servertest.Eventually(t, "the alert comes", func() bool { return slices.Contains(in.got(), "alert warning Full: Full") })
 	s.post(t, "Hint", "info")
 	s.await(t, `firing Hint`)
 	s.post(t, "Mystery", "")
-	until(t, "an alert without a severity comes", func() bool { return slices.Contains(in.got(), "alert Mystery: Mystery") })
+	servertest.Eventually(t, "an alert without a severity comes", func() bool { return slices.Contains(in.got(), "alert Mystery: Mystery") })
 	s.used.Store(0.1)
-	until(t, "its end comes", func() bool { return slices.Contains(in.got(), "resolved resolved: Full: Full") })
+	servertest.Eventually(t, "its end comes", func() bool { return slices.Contains(in.got(), "resolved resolved: Full: Full") })
 	if all := in.got(); len(all) != 3 {
 		t.Errorf("%q", all)
 	}
@@ -100,7 +91,7 @@ func TestRerouteWaits(t *testing.T) {
 	close(in.delay)
 	<-done
 	s.post(t, "Next", "critical")
-	until(t, "the next alert comes", func() bool { return slices.Contains(in.got(), "alert critical Next: Next") })
+	servertest.Eventually(t, "the next alert comes", func() bool { return slices.Contains(in.got(), "alert critical Next: Next") })
 	if all := in.got(); len(all) != 2 {
 		t.Errorf("%q, want each once", all)
 	}
@@ -116,7 +107,7 @@ func TestEndsWhileKilled(t *testing.T) {
 	if err := s.reroute(routing(in)); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "the alert is in the log", func() bool {
+	servertest.Eventually(t, "the alert is in the log", func() bool {
 		text, err := os.ReadFile(filepath.Join(s.dir, "nflog"))
 		return err == nil && strings.Contains(string(text), "notify/p")
 	})
@@ -133,9 +124,9 @@ func TestEndsWhileKilled(t *testing.T) {
 			t.Fatal(err)
 		}
 		again.post(t, "Next", "critical")
-		until(t, "the next alert comes", func() bool { return slices.Contains(in.got(), "alert critical Next: Next") })
+		servertest.Eventually(t, "the next alert comes", func() bool { return slices.Contains(in.got(), "alert critical Next: Next") })
 		if test.want != nil {
-			until(t, "the end comes", func() bool { return len(in.got()) > 1 })
+			servertest.Eventually(t, "the end comes", func() bool { return len(in.got()) > 1 })
 		} else {
 			time.Sleep(3 * time.Second) // longer than four deliveries of an alert
 		}
@@ -167,14 +158,14 @@ func TestFile(t *testing.T) {
 	if err := s.reroute(embedded.Routing{File: load("a")}); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "the file's receiver has it", func() bool { return slices.Contains(hook.Alerts(t), "firing Full") })
+	servertest.Eventually(t, "the file's receiver has it", func() bool { return slices.Contains(hook.Alerts(t), "firing Full") })
 	s.await(t, "firing Full")
 	n := len(hook.Bodies())
 	if err := s.reroute(embedded.Routing{File: load("a")}); err != nil { // the same again
 		t.Fatal(err)
 	}
 	s.used.Store(0.1)
-	until(t, "the file's receiver has the end", func() bool { return slices.Contains(hook.Alerts(t), "resolved Full") })
+	servertest.Eventually(t, "the file's receiver has the end", func() bool { return slices.Contains(hook.Alerts(t), "resolved Full") })
 	if all := hook.Alerts(t); len(all) != n+1 {
 		t.Errorf("%q", all)
 	}

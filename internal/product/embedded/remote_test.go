@@ -21,6 +21,7 @@ import (
 	"github.com/prometheus/prometheus/util/compression"
 
 	"github.com/ai-micro-service/upkeep/internal/product/embedded"
+	"github.com/ai-micro-service/upkeep/internal/testbed/servertest"
 )
 
 // A remote is a server that samples are written to.
@@ -131,14 +132,14 @@ func TestWhatWasLeftIsWaitedFor(t *testing.T) {
 	if err := s.configure("", write); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "it is noted what has arrived", func() bool {
+	servertest.Eventually(t, "it is noted what has arrived", func() bool {
 		got, _, _ := r.has("used_ratio")
 		text, err := os.ReadFile(filepath.Join(s.dir, "remote_write.json"))
 		return len(got) > 3 && err == nil && len(text) > 2
 	})
 	r.answer(http.StatusServiceUnavailable)
 	before := len(s.stored(t))
-	until(t, "there is something left", func() bool { return len(s.stored(t)) > before+8 })
+	servertest.Eventually(t, "there is something left", func() bool { return len(s.stored(t)) > before+8 })
 	left := filepath.Join(t.TempDir(), "left") // what a kill leaves
 	if err := os.CopyFS(left, os.DirFS(s.dir)); err != nil {
 		t.Fatal(err)
@@ -149,7 +150,7 @@ func TestWhatWasLeftIsWaitedFor(t *testing.T) {
 	if err := again.configure("", write); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "it is refused", func() bool { return r.asked(http.StatusUnauthorized) >= 4 })
+	servertest.Eventually(t, "it is refused", func() bool { return r.asked(http.StatusUnauthorized) >= 4 })
 	time.Sleep(2 * time.Second) // in which what gives up gives up
 	r.answer(http.StatusNoContent)
 	lacks := func() (all []int64) {
@@ -193,11 +194,11 @@ func TestNativeHistogramsAndExemplars(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.says(t, "query?query=histogram_count(took_seconds)", `"job":"api"`, true)
-	until(t, "native histograms and exemplars are written", func() bool {
+	servertest.Eventually(t, "native histograms and exemplars are written", func() bool {
 		_, histograms, exemplars := all.has("took_seconds")
 		return histograms > 1 && exemplars > 0
 	})
-	until(t, "the other one has samples", func() bool { got, _, _ := plain.has("used_ratio"); return len(got) > 3 })
+	servertest.Eventually(t, "the other one has samples", func() bool { got, _, _ := plain.has("used_ratio"); return len(got) > 3 })
 	if _, histograms, exemplars := plain.has("took_seconds"); histograms+exemplars > 0 {
 		t.Errorf("%d histograms and %d exemplars came where they are switched off", histograms, exemplars)
 	}
@@ -215,7 +216,7 @@ func TestNativeHistogramsAndExemplars(t *testing.T) {
 	}
 	plain.answer(http.StatusNoContent)
 	n, _, _ := plain.has("used_ratio")
-	until(t, "it goes on", func() bool { got, _, _ := plain.has("used_ratio"); return len(got) > len(n)+5 })
+	servertest.Eventually(t, "it goes on", func() bool { got, _, _ := plain.has("used_ratio"); return len(got) > len(n)+5 })
 	if _, histograms, _ := plain.has("took_seconds"); histograms > 0 {
 		t.Errorf("%d histograms came where they are switched off, of what was left", histograms)
 	}
@@ -258,11 +259,11 @@ func TestRemoteWriteDelay(t *testing.T) {
 		return func() bool { v, found := s.value(t, delay, remote); return found && right(v) }
 	}
 	none, long := func(v float64) bool { return v == 0 }, func(v float64) bool { return v > 2 }
-	until(t, "samples arrive", func() bool { got, _, _ := r.has("used_ratio"); return len(got) > 3 })
-	until(t, "it has everything", is(s, host, none))
-	until(t, "the second has everything", is(s, "second", none))
+	servertest.Eventually(t, "samples arrive", func() bool { got, _, _ := r.has("used_ratio"); return len(got) > 3 })
+	servertest.Eventually(t, "it has everything", is(s, host, none))
+	servertest.Eventually(t, "the second has everything", is(s, "second", none))
 	r.answer(http.StatusServiceUnavailable)
-	until(t, "it is behind", is(s, host, long))
+	servertest.Eventually(t, "it is behind", is(s, host, long))
 	left := filepath.Join(t.TempDir(), "left") // what a kill leaves
 	if err := os.CopyFS(left, os.DirFS(s.dir)); err != nil {
 		t.Fatal(err)
@@ -272,14 +273,14 @@ func TestRemoteWriteDelay(t *testing.T) {
 	if err := again.configure("", write); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "it is behind after the start", is(again, host, long))
+	servertest.Eventually(t, "it is behind after the start", is(again, host, long))
 	r.answer(http.StatusNoContent)
-	until(t, "it has everything again", is(again, host, none))
+	servertest.Eventually(t, "it has everything again", is(again, host, none))
 	if n, _ := again.value(t, rejected, host); n != 0 {
 		t.Errorf("%v samples were rejected", n)
 	}
 	r.answer(http.StatusBadRequest)
-	until(t, "samples are rejected", func() bool { n, _ := again.value(t, rejected, host); return n > 0 })
+	servertest.Eventually(t, "samples are rejected", func() bool { n, _ := again.value(t, rejected, host); return n > 0 })
 }
 
 // Two entries that are the same are found before the queues refuse the second.

@@ -15,7 +15,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -77,28 +76,48 @@ type ward struct {
 	advice   string // folder of the list of index advice
 }
 
-// open makes a ward on a server, and all that it made goes at the end.
-func open(t *testing.T, server string) *ward {
+// full makes the database that those of wards are copied from, which takes longer than to
+// copy it.
+func full(t *testing.T, server string) (database string) {
 	t.Helper()
-	n := rand.Uint32()
-	w := &ward{server: server, advice: t.TempDir(), database: fmt.Sprintf(`ward "%08x"`, n), owner: fmt.Sprintf(`ow"ner '%08x`, n)}
+	database = fmt.Sprintf(`full "%08x"`, rand.Uint32())
+	servertest.NewDatabase(t, server, quoted(database))
+	t.Cleanup(func() { servertest.Exec(t, server, "drop database "+quoted(database)+" with (force)") })
+	servertest.Exec(t, in(t, server, database),
+		"create table public.victim (id int)",
+		"create schema "+quoted(schema),
+		"create table "+quoted(schema, table)+` (
+			id bigint generated always as identity primary key, key text, created_at timestamptz not null default now()
+		) with (autovacuum_enabled = off)`,
+		"create index i on "+quoted(schema, table)+" (key)",
+		"insert into "+quoted(schema, table)+` (key, created_at)
+			select md5(i::text), now() - i * interval '1 hour' from generate_series(1, 20000) i`)
+	return database
+}
+
+// in is the URL of a database of a server.
+func in(t *testing.T, server, database string) string {
+	t.Helper()
 	u, err := url.Parse(server)
 	if err != nil {
 		t.Fatal(err)
 	}
-	u.Path = "/" + w.database
-	w.url = u.String()
-	servertest.NewDatabase(t, server, quoted(w.database))
+	u.Path = "/" + database
+	return u.String()
+}
+
+// open makes a ward on a server like a full database, and all that it made goes at the end.
+func open(t *testing.T, server, like string) *ward {
+	t.Helper()
+	n := rand.Uint32()
+	w := &ward{server: server, advice: t.TempDir(), database: fmt.Sprintf(`ward "%08x"`, n), owner: fmt.Sprintf(`ow"ner '%08x`, n)}
+	w.url = in(t, server, w.database)
+	servertest.CopyDatabase(t, server, quoted(w.database), quoted(like))
 	servertest.Exec(t, server, "create role "+quoted(w.owner))
 	t.Cleanup(func() {
 		servertest.Exec(t, server, "drop database "+quoted(w.database)+" with (force)", "drop role "+quoted(w.owner))
 	})
 	servertest.Exec(t, w.url,
-		"create table public.victim (id int)",
-		"create schema "+quoted(schema),
-		"create table "+quoted(schema, table)+" (id bigint generated always as identity primary key, key text, created_at timestamptz not null default now()) with (autovacuum_enabled = off)",
-		"create index i on "+quoted(schema, table)+" (key)",
-		"insert into "+quoted(schema, table)+" (key, created_at) select md5(i::text), now() - i * interval '1 hour' from generate_series(1, 20000) i",
 		"analyze "+quoted(schema, table),
 		"delete from "+quoted(schema, table)+" where id % 10 <> 0",
 		"alter table "+quoted(schema, table)+" owner to "+quoted(w.owner),
@@ -146,7 +165,7 @@ func (w *ward) as(t *testing.T, role string) *target.Postgres {
 // grant runs a script by psql.
 func (w *ward) grant(t *testing.T, script string, vars map[string]string) (said string, err error) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "psql", "--no-psqlrc", "--quiet")
+	cmd := exec.CommandContext(t.Context(), servertest.Client("psql"), "--no-psqlrc", "--quiet")
 	for _, name := range slices.Sorted(maps.Keys(vars)) {
 		cmd.Args = append(cmd.Args, "-v", name+"="+vars[name])
 	}
@@ -282,7 +301,7 @@ func version(t *testing.T, major string) string {
 }
 
 func everyAction(t *testing.T, server string) {
-	all := fixtures()
+	all, like := fixtures(), full(t, server)
 	for _, a := range of(rights.Postgres) {
 		t.Run(strings.TrimPrefix(a.Name, "postgres/"), func(t *testing.T) {
 			f, ok := all[a.Name]
@@ -292,13 +311,12 @@ func everyAction(t *testing.T, server string) {
 			if len(a.Rights) == 0 {
 				t.Fatal("the action says no rights")
 			}
-			oneAction(t, server, a.Name, f)
+			oneAction(t, open(t, server, like), a.Name, f)
 		})
 	}
 }
 
-func oneAction(t *testing.T, server, name string, f fixture) {
-	w := open(t, server)
+func oneAction(t *testing.T, w *ward, name string, f fixture) {
 	servertest.Exec(t, w.url, f.setup...)
 	if f.prepare != nil {
 		f.prepare(t, w)
@@ -371,7 +389,7 @@ func carryOut(t *testing.T, a remediate.Action, r remediate.Request) {
 	if err != nil {
 		t.Fatalf("Plan: %v", err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), servertest.Patience)
 	defer cancel()
 	for _, s := range plan.Steps {
 		if err := a.Apply(ctx, held(), s); err != nil {
@@ -382,7 +400,7 @@ func carryOut(t *testing.T, a remediate.Action, r remediate.Request) {
 
 // What the script grants for looking on is enough for every collector.
 func TestWatchingPostgres(t *testing.T) {
-	w := open(t, servertest.Postgres(t))
+	w := open(t, servertest.Postgres(t), full(t, servertest.Postgres(t)))
 	destination(t, w)
 	servertest.Exec(t, w.url, "create extension pg_stat_statements", "revoke connect on database "+quoted(w.database)+" from public")
 	role := w.role(t)
@@ -399,7 +417,7 @@ func collect(t *testing.T, all []collectors.Collector) {
 		t.Fatal("there are no collectors")
 	}
 	for _, c := range all {
-		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), servertest.Patience)
 		if err := c.Collect(ctx, collectors.NewWriter(c)); err != nil {
 			t.Errorf("%s: %v", c.Name, err)
 		}
@@ -410,7 +428,7 @@ func collect(t *testing.T, all []collectors.Collector) {
 // A superuser's rights are not lent, a table that is not there is said, and one that
 // was not named is left out with a message.
 func TestPostgresScriptRefuses(t *testing.T) {
-	w := open(t, servertest.Postgres(t))
+	w := open(t, servertest.Postgres(t), full(t, servertest.Postgres(t)))
 	servertest.Exec(t, w.url, "create table public.ours (id int)")
 	role := w.role(t)
 	script := rights.PostgresScript(role, []rights.Need{{By: "postgres/x", Rights: []remediate.Right{{Grant: `grant :"owner" to :"role"`, For: "to\nwork"}}}})
@@ -441,7 +459,7 @@ func literal(s string) string {
 
 // What was given to psql holds where the script names no role.
 func TestRoleOfPsql(t *testing.T) {
-	w := open(t, servertest.Postgres(t))
+	w := open(t, servertest.Postgres(t), full(t, servertest.Postgres(t)))
 	role := w.role(t)
 	script := rights.PostgresScript("", rights.Of(rights.Postgres, nil)[:1])
 	if said, err := w.grant(t, script, map[string]string{"role": role}); err != nil || said != "" {

@@ -28,7 +28,8 @@ type Docker struct {
 // StartDocker starts an engine that keeps everything in the folder. Only root can.
 func StartDocker(ctx context.Context, dir string) (*Docker, error) {
 	if os.Geteuid() != 0 {
-		return nil, errors.New("docker: only root can start an engine; run as root, or in a container that is privileged")
+		return nil, errors.New("docker: only root can start an engine; " +
+			"run as root, or in a container that is privileged")
 	}
 	engine, err := binary("dockerd", "docker.io")
 	if err != nil {
@@ -52,8 +53,10 @@ func StartDocker(ctx context.Context, dir string) (*Docker, error) {
 		return nil, err
 	}
 	defer func() { _ = logTo.Close() }() // the child has its own
-	d.child, err = startAsRoot(engine, dir, logTo, "--data-root", filepath.Join(dir, "data"), "--exec-root", filepath.Join(dir, "exec"), "--pidfile", filepath.Join(dir, "docker.pid"),
-		"--host", d.Host, "--iptables=false", "--ip6tables=false", "--bridge=none", "--storage-driver=vfs", "--config-file", own)
+	d.child, err = startAsRoot(engine, dir, logTo, "--data-root", filepath.Join(dir, "data"),
+		"--exec-root", filepath.Join(dir, "exec"), "--pidfile", filepath.Join(dir, "docker.pid"),
+		"--host", d.Host, "--iptables=false", "--ip6tables=false", "--bridge=none",
+		"--storage-driver=vfs", "--config-file", own)
 	if err != nil {
 		return nil, fmt.Errorf("docker: %w", err)
 	}

@@ -20,6 +20,7 @@ type PostgresOptions struct {
 	Bin      string            // folder of initdb and postgres; the installed ones where empty
 	Settings map[string]string // of postgresql.conf
 	Port     int               // to listen on; 0: one that is free
+	Env      []string          // beside the environment of this process
 }
 
 // A Postgres is a running private PostgreSQL server.
@@ -55,11 +56,13 @@ func StartPostgres(ctx context.Context, o PostgresOptions) (*Postgres, error) {
 		return nil, err
 	}
 	defer func() { _ = logTo.Close() }() // the child has its own
-	args := []string{"-D", data, "-p", strconv.Itoa(p.Port), "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="}
+	args := []string{
+		"-D", data, "-p", strconv.Itoa(p.Port), "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=",
+	}
 	for _, name := range slices.Sorted(maps.Keys(o.Settings)) {
 		args = append(args, "-c", name+"="+o.Settings[name])
 	}
-	if p.child, err = start(server, o.Dir, logTo, args...); err != nil {
+	if p.child, err = start(server, o.Dir, o.Env, logTo, args...); err != nil {
 		return nil, fmt.Errorf("postgres: %w", err)
 	}
 	return p, p.child.wait(ctx, logFile, func(ctx context.Context) error {
@@ -96,7 +99,8 @@ func MakeCluster(ctx context.Context, o PostgresOptions) error {
 	if err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, initdb, "-D", data, "--username=upkeep", "--auth=trust", "--no-sync", "--locale=C.UTF-8", "--encoding=UTF8")
+	cmd := exec.CommandContext(ctx, initdb, "-D", data, "--username=upkeep", "--auth=trust", "--no-sync",
+		"--locale=C.UTF-8", "--encoding=UTF8")
 	cmd.Dir = o.Dir
 	attr, err := unprivileged()
 	if err != nil {

@@ -55,11 +55,13 @@ func StartRedis(ctx context.Context, o RedisOptions) (*Redis, error) {
 		return nil, err
 	}
 	defer func() { _ = logTo.Close() }() // the child has its own
-	args := append([]string{"--port", strconv.Itoa(r.Port), "--bind", "127.0.0.1", "--dir", o.Dir, "--daemonize", "no"}, o.Args...)
+	args := append([]string{
+		"--port", strconv.Itoa(r.Port), "--bind", "127.0.0.1", "--dir", o.Dir, "--daemonize", "no",
+	}, o.Args...)
 	if o.File != "" {
 		args = append([]string{o.File}, args...)
 	}
-	if r.child, err = start(server, o.Dir, logTo, args...); err != nil {
+	if r.child, err = start(server, o.Dir, nil, logTo, args...); err != nil {
 		return nil, fmt.Errorf("redis: %w", err)
 	}
 	return r, r.child.wait(ctx, logFile, r.ping)
@@ -67,7 +69,9 @@ func StartRedis(ctx context.Context, o RedisOptions) (*Redis, error) {
 
 // ping is answered by a server that wants a password too.
 func (r *Redis) ping(ctx context.Context) error {
-	c := redis.NewClient(&redis.Options{Addr: "127.0.0.1:" + strconv.Itoa(r.Port), DisableIdentity: true, MaxRetries: -1})
+	c := redis.NewClient(&redis.Options{
+		Addr: "127.0.0.1:" + strconv.Itoa(r.Port), DisableIdentity: true, MaxRetries: -1,
+	})
 	defer func() { _ = c.Close() }() // nothing is left to be written
 	err := c.Ping(ctx).Err()
 	if err != nil && redis.HasErrorPrefix(err, "NOAUTH") {

@@ -26,7 +26,9 @@ type S3 struct {
 // StartS3 starts a store from the program at bin, with its objects in a folder.
 func StartS3(ctx context.Context, bin, dir string) (*S3, error) {
 	s := &S3{Bucket: "archive", ID: "upkeep-test", Secret: rand.Text(), Dir: dir, Region: "eu-test-1"}
-	for _, d := range []string{dir, filepath.Join(dir, "objects"), filepath.Join(dir, "objects", s.Bucket), filepath.Join(dir, "about")} {
+	for _, d := range []string{
+		dir, filepath.Join(dir, "objects"), filepath.Join(dir, "objects", s.Bucket), filepath.Join(dir, "about"),
+	} {
 		if err := folder(d); err != nil {
 			return nil, fmt.Errorf("sandbox: %w", err)
 		}
@@ -43,7 +45,9 @@ func StartS3(ctx context.Context, bin, dir string) (*S3, error) {
 		return nil, err
 	}
 	defer func() { _ = logTo.Close() }() // the child has its own
-	s.child, err = start(bin, dir, logTo, "--access", s.ID, "--secret", s.Secret, "--region", s.Region, "--port", address, "--quiet", "--keep-alive", "posix", "--sidecar", filepath.Join(dir, "about"), filepath.Join(dir, "objects"))
+	s.child, err = start(bin, dir, nil, logTo, "--access", s.ID, "--secret", s.Secret, "--region", s.Region,
+		"--port", address, "--quiet", "--keep-alive", "posix",
+		"--sidecar", filepath.Join(dir, "about"), filepath.Join(dir, "objects"))
 	if err != nil {
 		return nil, fmt.Errorf("versitygw: %w", err)
 	}

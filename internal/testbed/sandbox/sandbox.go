@@ -23,8 +23,8 @@ import (
 )
 
 const (
-	readyWithin = 30 * time.Second // a start on a busy machine
-	stopWithin  = 10 * time.Second
+	readyWithin = 2 * time.Minute // a start on a machine with much else to do
+	stopWithin  = time.Minute     // a checkpoint on one
 	signalEvery = time.Second
 )
 
@@ -34,23 +34,26 @@ type child struct {
 	done chan struct{} // closed when it has ended
 }
 
-// start runs a server. Linux sends Pdeathsig when the thread that forked ends,
-// so the thread is kept until the child is gone.
-func start(path, dir string, logTo *os.File, args ...string) (*child, error) {
+// start runs a server, with env beside our own environment. Linux sends Pdeathsig when
+// the thread that forked ends, so the thread is kept until the child is gone.
+func start(path, dir string, env []string, logTo *os.File, args ...string) (*child, error) {
 	attr, err := unprivileged()
 	if err != nil {
 		return nil, err
 	}
-	return startAs(attr, path, dir, logTo, args...)
+	return startAs(attr, path, dir, env, logTo, args...)
 }
 
 // startAsRoot runs a server that needs the rights that we have.
 func startAsRoot(path, dir string, logTo *os.File, args ...string) (*child, error) {
-	return startAs(&syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM, Setpgid: true}, path, dir, logTo, args...)
+	return startAs(&syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM, Setpgid: true}, path, dir, nil, logTo, args...)
 }
 
-func startAs(attr *syscall.SysProcAttr, path, dir string, logTo *os.File, args ...string) (*child, error) {
+func startAs(
+	attr *syscall.SysProcAttr, path, dir string, env []string, logTo *os.File, args ...string,
+) (*child, error) {
 	c := &child{cmd: exec.Command(path, args...), done: make(chan struct{})}
+	c.cmd.Env = append(os.Environ(), env...)
 	c.cmd.Dir, c.cmd.Stdout, c.cmd.Stderr, c.cmd.SysProcAttr = dir, logTo, logTo, attr
 	began := make(chan error, 1)
 	go func() {
@@ -130,7 +133,8 @@ func account() (uid, gid int, other bool, err error) {
 		gid, err2 := strconv.Atoi(u.Gid)
 		return uid, gid, true, errors.Join(err1, err2)
 	}
-	return 0, 0, false, errors.New("no user to run the servers as: neither postgres nor the system's unprivileged user exists")
+	return 0, 0, false, errors.New("no user to run the servers as: " +
+		"neither postgres nor the system's unprivileged user exists")
 }
 
 func unprivileged() (*syscall.SysProcAttr, error) {

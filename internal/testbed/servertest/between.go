@@ -88,7 +88,9 @@ func Pooler(t testing.TB, s *sandbox.Postgres, settings string) (pooled string) 
 	t.Helper()
 	return between(t, s, "pgbouncer", func(dir string, port int) (files map[string]string, args []string) {
 		config, users := filepath.Join(dir, "pgbouncer.ini"), filepath.Join(dir, "users")
-		text := fmt.Sprintf("[databases]\n* = host=127.0.0.1 port=%d\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = %d\nunix_socket_dir =\nauth_type = trust\nauth_file = %s\n%s\n", s.Port, port, users, settings)
+		text := fmt.Sprintf("[databases]\n* = host=127.0.0.1 port=%d\n"+
+			"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = %d\n"+
+			"unix_socket_dir =\nauth_type = trust\nauth_file = %s\n%s\n", s.Port, port, users, settings)
 		return map[string]string{users: `"upkeep" ""` + "\n", config: text}, []string{config}
 	})
 }
@@ -97,15 +99,22 @@ func Pooler(t testing.TB, s *sandbox.Postgres, settings string) (pooled string) 
 func Pgpool(t testing.TB, s *sandbox.Postgres) (pooled string) {
 	t.Helper()
 	return between(t, s, "pgpool", func(dir string, port int) (files map[string]string, args []string) {
-		config, hba, pcp := filepath.Join(dir, "pgpool.conf"), filepath.Join(dir, "pool_hba.conf"), filepath.Join(dir, "pcp.conf")
-		text := fmt.Sprintf("backend_clustering_mode = 'raw'\nlisten_addresses = '127.0.0.1'\nport = %d\nsocket_dir = '%[2]s'\npcp_socket_dir = '%[2]s'\npcp_listen_addresses = ''\n"+
-			"work_dir = '%[2]s'\nlogdir = '%[2]s'\npid_file_name = '%[2]s/pgpool.pid'\nbackend_hostname0 = '127.0.0.1'\nbackend_port0 = %[3]d\nbackend_weight0 = 1\nnum_init_children = 8\nhealth_check_period = 0\n", port, dir, s.Port)
+		config, pcp := filepath.Join(dir, "pgpool.conf"), filepath.Join(dir, "pcp.conf")
+		hba := filepath.Join(dir, "pool_hba.conf")
+		text := fmt.Sprintf("backend_clustering_mode = 'raw'\nlisten_addresses = '127.0.0.1'\n"+
+			"port = %d\nsocket_dir = '%[2]s'\npcp_socket_dir = '%[2]s'\npcp_listen_addresses = ''\n"+
+			"work_dir = '%[2]s'\nlogdir = '%[2]s'\npid_file_name = '%[2]s/pgpool.pid'\n"+
+			"backend_hostname0 = '127.0.0.1'\nbackend_port0 = %[3]d\nbackend_weight0 = 1\nnum_init_children = 8\n"+
+			"health_check_period = 0\n", port, dir, s.Port)
 		return map[string]string{config: text, hba: "", pcp: ""}, []string{"-n", "-f", config, "-F", pcp, "-a", hba}
 	})
 }
 
 // between starts a pooler as the owner of the server's files.
-func between(t testing.TB, s *sandbox.Postgres, program string, configured func(dir string, port int) (files map[string]string, args []string)) (pooled string) {
+func between(
+	t testing.TB, s *sandbox.Postgres, program string,
+	configured func(dir string, port int) (files map[string]string, args []string),
+) (pooled string) {
 	t.Helper()
 	dir, err := Dir()
 	if err != nil {
@@ -173,6 +182,16 @@ func Connect(t testing.TB, databaseURL string) *pgx.Conn {
 	}
 	t.Cleanup(func() { _ = c.Close(t.Context()) }) // nothing is left to be written
 	return c
+}
+
+// Client finds a client program of PostgreSQL. The one in PATH is Debian's script, which
+// chooses a version, and starting Perl takes it three times as long as all else.
+func Client(program string) string {
+	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/" + program) // the pattern is well formed
+	if len(found) == 0 {
+		return program
+	}
+	return found[len(found)-1]
 }
 
 // path finds a program also where only root looks for it.

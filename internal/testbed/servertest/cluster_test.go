@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/ai-micro-service/upkeep/internal/testbed/sandbox"
 	"github.com/ai-micro-service/upkeep/internal/testbed/servertest"
 )
@@ -57,4 +59,30 @@ func examined(t *testing.T, o sandbox.PostgresOptions, checksums string, end fun
 		t.Error(err)
 	}
 	return id
+}
+
+// What makes the end of a session cheap is not handed on to programs that a server
+// starts, and a session that ends reports to the server what it did.
+func TestQuickExit(t *testing.T) {
+	address, name := servertest.Database(t)
+	servertest.Exec(t, address, "create table env (line text)", "copy env from program 'env'", "create table t as select 1")
+	if said := servertest.Ask(t, address, "select count(*) from env where line like 'LD_PRELOAD=%'"); said != "0" {
+		t.Error("a program that the server started has LD_PRELOAD in its environment")
+	}
+	c, err := pgx.Connect(t.Context(), address)
+	if err == nil {
+		_, err = c.Exec(t.Context(), "insert into t select generate_series(1, 10)")
+	}
+	if err == nil {
+		err = c.Close(t.Context())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	servertest.Eventually(t, "the server counts the rows of a session that has ended", func() bool {
+		return servertest.Ask(t, address, "select n_tup_ins from pg_stat_user_tables where relname = 't'") == "11"
+	})
+	servertest.Eventually(t, "the session's end is seen", func() bool {
+		return servertest.Ask(t, servertest.Postgres(t), "select count(*) from pg_stat_activity where datname = $1", name) == "0"
+	})
 }

@@ -62,7 +62,9 @@ func (h *Hook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
-	fmt.Fprint(w, `{"ok":true,"success":true,"access_token":"t","errcode":0,"result":{"message_id":1,"date":1,"chat":{"id":1,"type":"group"}},"issues":[],"key":"A-1","ts":"1","channel":"C"}`)
+	fmt.Fprint(w, `{"ok":true,"success":true,"access_token":"t","errcode":0,`+
+		`"result":{"message_id":1,"date":1,"chat":{"id":1,"type":"group"}},`+
+		`"issues":[],"key":"A-1","ts":"1","channel":"C"}`)
 }
 
 // Bodies returns what was taken, in its order.

@@ -41,7 +41,8 @@ func Prometheus(t testing.TB, config string, files map[string]string, flags ...s
 	}
 	put(t, filepath.Join(dir, "prometheus.yml"), config)
 	return monitor(t, "prometheus", dir, address, append([]string{
-		"--config.file=" + filepath.Join(dir, "prometheus.yml"), "--storage.tsdb.path=" + filepath.Join(dir, "data"), "--web.listen-address=" + address,
+		"--config.file=" + filepath.Join(dir, "prometheus.yml"),
+		"--storage.tsdb.path=" + filepath.Join(dir, "data"), "--web.listen-address=" + address,
 	}, flags...)...)
 }
 
@@ -59,7 +60,8 @@ func AlertmanagerWith(t testing.TB, config string) *Monitor {
 	file := filepath.Join(dir, "alertmanager.yml")
 	put(t, file, config)
 	m := monitor(t, "prometheus-alertmanager", dir, address,
-		"--config.file="+file, "--storage.path="+filepath.Join(dir, "data"), "--web.listen-address="+address, "--cluster.listen-address=")
+		"--config.file="+file, "--storage.path="+filepath.Join(dir, "data"),
+		"--web.listen-address="+address, "--cluster.listen-address=")
 	m.config = file
 	return m
 }

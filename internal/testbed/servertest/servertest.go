@@ -20,6 +20,8 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/ai-micro-service/upkeep/internal/testbed/sandbox"
 )
 
@@ -35,7 +37,8 @@ func startPostgres() (string, error) {
 		return "", err
 	}
 	p, err := StartPostgres(context.Background(), sandbox.PostgresOptions{Dir: dir, Settings: map[string]string{
-		"fsync": "off", "synchronous_commit": "off", "max_connections": "60", "autovacuum": "off", "track_functions": "all", "shared_preload_libraries": "pg_stat_statements", "max_prepared_transactions": "4",
+		"fsync": "off", "synchronous_commit": "off", "max_connections": "60", "autovacuum": "off",
+		"track_functions": "all", "shared_preload_libraries": "pg_stat_statements", "max_prepared_transactions": "4",
 	}})
 	if err != nil {
 		return "", err
@@ -140,16 +143,51 @@ func Versions(t testing.TB) map[string]string {
 	return all
 }
 
-// NewDatabase makes a database of a name that is quoted where it needs to be. From 15 on
-// the server would copy it page by page through the WAL, which takes it three times as
-// long as to copy the files of an empty one.
+// NewDatabase makes a database of a name that is quoted where it needs to be.
 func NewDatabase(t testing.TB, serverURL, quoted string) {
 	t.Helper()
-	create := "create database " + quoted
+	warm(t, serverURL)
+	create(t, serverURL, "create database "+quoted)
+}
+
+// CopyDatabase makes a database like another one, whose name is quoted too.
+func CopyDatabase(t testing.TB, serverURL, quoted, template string) {
+	t.Helper()
+	create(t, serverURL, "create database "+quoted+" template "+template)
+}
+
+// create has the files copied of a small database. From 15 on the server would copy it
+// page by page through the WAL, which takes it three times as long.
+func create(t testing.TB, serverURL, create string) {
+	t.Helper()
 	if Ask(t, serverURL, "select (current_setting('server_version_num')::int >= 150000)::text") == "true" {
 		create += " strategy file_copy"
 	}
 	Exec(t, serverURL, create)
+}
+
+// warmed are the servers, by their URL, whose first template has been connected to.
+var warmed sync.Map //nolint:gochecknoglobals // as kept
+
+// warm connects once to the database that others are copied from. Its first session since
+// the server's start writes the file pg_internal.init, the copies have that file too, and
+// the first session of none of them reads the catalogs to make it.
+func warm(t testing.TB, serverURL string) {
+	t.Helper()
+	once, _ := warmed.LoadOrStore(serverURL, new(sync.Once))
+	once.(*sync.Once).Do(func() {
+		u, err := url.Parse(serverURL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		u.Path = "/template1"
+		ctx := context.Background() // as in Exec
+		c, err := pgx.Connect(ctx, u.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = c.Close(ctx) // nothing was said
+	})
 }
 
 // Database makes a database for the test and drops it afterwards.
@@ -193,7 +231,9 @@ func startRedis(t testing.TB, server string, args []string) *sandbox.Redis {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	r, err := sandbox.StartRedis(t.Context(), sandbox.RedisOptions{Dir: filepath.Join(dir, "redis"), Server: server, Args: append([]string{"--save", ""}, args...)})
+	r, err := sandbox.StartRedis(t.Context(), sandbox.RedisOptions{
+		Dir: filepath.Join(dir, "redis"), Server: server, Args: append([]string{"--save", ""}, args...),
+	})
 	if err != nil {
 		t.Fatalf("a Redis server is needed: %v", err)
 	}
@@ -241,7 +281,8 @@ func Image(t testing.TB, d *sandbox.Docker, name, folder string) {
 	}
 	image, err := sandbox.Tar(map[string][]byte{"service": text})
 	if err == nil {
-		_, err = d.Run(t.Context(), image, "import", "--change", `ENTRYPOINT ["/service"]`, "--change", `HEALTHCHECK --interval=1s --retries=1 CMD ["/service", "check"]`, "-", name)
+		_, err = d.Run(t.Context(), image, "import", "--change", `ENTRYPOINT ["/service"]`,
+			"--change", `HEALTHCHECK --interval=1s --retries=1 CMD ["/service", "check"]`, "-", name)
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -29,7 +29,7 @@ type session struct {
 	end *time.Timer
 }
 
-var kept = sessions{idle: make(map[string]*session)} //nolint:gochecknoglobals // the sessions of a test process, as its server is
+var kept = sessions{idle: make(map[string]*session)} //nolint:gochecknoglobals // of a test process, as its server is
 
 // KeepSessions lets Exec and Ask use a session again that they have opened. A package
 // whose tests do not count sessions, and not the statements of others, calls it in
@@ -58,7 +58,8 @@ func (s *sessions) take(ctx context.Context, databaseURL string) (*pgx.Conn, err
 
 // asNew makes a session what a new one is, and has the server count at once what it did,
 // as the end of a session does.
-const asNew = "select pg_stat_force_next_flush(); set session authorization default; reset all; close all; unlisten *; select pg_advisory_unlock_all(); discard plans; discard temp; discard sequences"
+const asNew = "select pg_stat_force_next_flush(); set session authorization default; reset all; close all; " +
+	"unlisten *; select pg_advisory_unlock_all(); discard plans; discard temp; discard sequences"
 
 // give keeps the session, or ends it where it could differ from a new one.
 func (s *sessions) give(ctx context.Context, databaseURL string, c *pgx.Conn) {
@@ -99,18 +100,21 @@ func (s *sessions) put(databaseURL string, c *pgx.Conn) bool {
 
 // What changes what a new session is like, or cannot be run beside idle ones; and what
 // concerns those alone who are not the user that runs it.
-const (
-	forAll    = `(?i)\b(alter\s+(database|role|user|system)|drop\s+database|template|rename\s+to|pg_reload_conf|pg_promote)\b`
-	forOthers = `(?i)\b(drop\s+(role|user|owned)|reassign\s+owned)\b`
-	byForce   = `(?i)^drop database .* with \(force\)$`
+//
+//nolint:gochecknoglobals // compiled once
+var (
+	forAll = regexp.MustCompile(`(?i)\b(alter\s+(database|role|user|system)|drop\s+database|template|` +
+		`rename\s+to|pg_reload_conf|pg_promote)\b`)
+	forOthers = regexp.MustCompile(`(?i)\b(drop\s+(role|user|owned)|reassign\s+owned)\b`)
+	byForce   = regexp.MustCompile(`(?i)^drop database .* with \(force\)$`)
 )
 
 // forget ends those idle sessions that the statements concern.
 func (s *sessions) forget(ctx context.Context, databaseURL string, statements []string) {
 	all, others := false, false
 	for _, sql := range statements {
-		all = all || regexp.MustCompile(forAll).MatchString(sql) && !regexp.MustCompile(byForce).MatchString(sql)
-		others = others || regexp.MustCompile(forOthers).MatchString(sql)
+		all = all || forAll.MatchString(sql) && !byForce.MatchString(sql)
+		others = others || forOthers.MatchString(sql)
 	}
 	if !all && !others {
 		return

@@ -398,7 +398,7 @@ func TestPruneHistories(t *testing.T) {
 				if w.random.IntN(2) == 0 {
 					w.act(t)
 				}
-				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				ctx, cancel := context.WithTimeout(t.Context(), servertest.Patience)
 				if err := a.Apply(ctx, hold(), s); err != nil {
 					t.Errorf("%s: %v", s.Do, err)
 				}

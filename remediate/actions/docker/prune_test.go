@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -32,28 +33,38 @@ func noise(n int) []byte {
 // makeImage makes an image of a megabyte that is like no other, and returns its ID.
 func makeImage(t *testing.T, d *sandbox.Docker, name string, changes ...string) string {
 	t.Helper()
-	args := []string{"import"}
-	for _, c := range changes {
-		args = append(args, "--change", c)
-	}
-	args = append(args, "-")
-	if name != "" {
-		args = append(args, name)
-	}
 	image, err := sandbox.Tar(map[string][]byte{"noise": noise(megabyte)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	id, err := d.Run(t.Context(), image, args...)
-	if err != nil {
+	var made struct{ Status string }
+	query := url.Values{"fromSrc": {"-"}, "repo": {name}, "changes": changes}
+	if err := json.Unmarshal(ask(t, d, "images/create", query, image), &made); err != nil {
 		t.Fatal(err)
 	}
-	return id
+	if !strings.HasPrefix(made.Status, "sha256:") {
+		t.Fatalf("an import says %q", made.Status)
+	}
+	return made.Status
 }
 
-func images(t *testing.T, d *sandbox.Docker) []string {
+// images are the IDs of what "docker images" lists, an image once for each of its names.
+func images(t *testing.T, d *sandbox.Docker) (ids []string) {
 	t.Helper()
-	return slices.Sorted(slices.Values(strings.Fields(run(t, d, "images", "--quiet", "--no-trunc"))))
+	var all []struct {
+		ID       string `json:"Id"`
+		RepoTags []string
+	}
+	if err := json.Unmarshal(ask(t, d, "images/json", nil, nil), &all); err != nil {
+		t.Fatal(err)
+	}
+	for _, image := range all {
+		for range max(1, len(image.RepoTags)) {
+			ids = append(ids, image.ID)
+		}
+	}
+	slices.Sort(ids)
+	return ids
 }
 
 func TestPruneImages(t *testing.T) {
@@ -83,7 +94,7 @@ func plan(t *testing.T, a remediate.Action, kind string, params map[string]strin
 func applyAll(t *testing.T, a remediate.Action, p remediate.Plan) {
 	t.Helper()
 	for _, s := range p.Steps {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), servertest.Patience)
 		if err := a.Apply(ctx, remediate.Fence{Token: 1, Held: held}, s); err != nil {
 			t.Errorf("%s: %v", s.Do, err)
 		}
@@ -238,27 +249,44 @@ func TestPruneBuildCache(t *testing.T) {
 // client here that can. Version 1 is the classic builder.
 func build(t *testing.T, d *sandbox.Docker, name, version, dockerfile string) {
 	t.Helper()
-	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", strings.TrimPrefix(d.Host, "unix://"))
-	}}}
-	defer client.CloseIdleConnections()
 	files, err := sandbox.Tar(map[string][]byte{"Dockerfile": []byte(dockerfile), "noise": noise(megabyte)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	u := url.URL{Scheme: "http", Host: "docker", Path: "/v1.41/build", RawQuery: url.Values{"version": {version}, "t": {name}}.Encode()}
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, u.String(), bytes.NewReader(files))
+	text := ask(t, d, "build", url.Values{"version": {version}, "t": {name}}, files)
+	if !bytes.Contains(text, []byte("Successfully tagged")) {
+		t.Fatalf("build: %s", text)
+	}
+}
+
+// ask asks the engine over its socket: Docker's client takes longer to start than what is
+// asked again and again takes the engine. With a body it is a POST.
+func ask(t *testing.T, d *sandbox.Docker, path string, query url.Values, body []byte) []byte {
+	t.Helper()
+	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", strings.TrimPrefix(d.Host, "unix://"))
+	}}}
+	defer client.CloseIdleConnections()
+	method := http.MethodGet
+	if body != nil {
+		method = http.MethodPost
+	}
+	u := url.URL{Scheme: "http", Host: "docker", Path: "/v1.41/" + path, RawQuery: query.Encode()}
+	r, err := http.NewRequestWithContext(t.Context(), method, u.String(), bytes.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.Header.Set("Content-Type", "application/x-tar")
+	if body != nil {
+		r.Header.Set("Content-Type", "application/x-tar")
+	}
 	res, err := client.Do(r)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = res.Body.Close() }() // read only
 	text, err := io.ReadAll(res.Body)
-	if err != nil || res.StatusCode != http.StatusOK || !bytes.Contains(text, []byte("Successfully tagged")) {
-		t.Fatalf("build: %s %v\n%s", res.Status, err, text)
+	if err != nil || res.StatusCode != http.StatusOK {
+		t.Fatalf("%s: %s %v\n%s", path, res.Status, err, text)
 	}
+	return text
 }

@@ -71,28 +71,54 @@ func burst(t *testing.T, d *sandbox.Docker, name, path string) {
 	t.Helper()
 	before := last(t, path)
 	run(t, d, "kill", "--signal", "USR1", name)
-	for end := time.Now().Add(2 * time.Minute); last(t, path) != before+3000; time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("line %d is never said, but %d", before+3000, last(t, path))
+	servertest.Eventually(t, "it is said", func() error {
+		if n := last(t, path); n != before+3000 {
+			return fmt.Errorf("line %d, want %d", n, before+3000)
 		}
-	}
+		return nil
+	})
 }
 
 // last returns the number of the last line in a log, waiting for the first.
 func last(t *testing.T, path string) int {
 	t.Helper()
-	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
-		text, err := os.ReadFile(path)
-		if err != nil && !errors.Is(err, os.ErrNotExist) {
-			t.Fatal(err)
-		}
-		if len(text) > 0 && text[len(text)-1] == '\n' {
+	n := 0
+	servertest.Eventually(t, "a line in the log", func() bool {
+		text := tail(t, path)
+		whole := len(text) > 0 && text[len(text)-1] == '\n'
+		if whole {
 			lines := strings.Split(string(text), "\n")
-			return said(t, lines[len(lines)-2])
+			n = said(t, lines[len(lines)-2])
 		}
+		return whole
+	})
+	return n
+}
+
+// tail reads the end of a log, with a whole line at least where it has any: to read all of
+// it again and again takes longer than to write it.
+func tail(t *testing.T, path string) []byte {
+	t.Helper()
+	f, err := os.Open(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
 	}
-	t.Fatal("the log stays empty")
-	return 0
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }() // read only
+	info, err := f.Stat()
+	if err == nil {
+		_, err = f.Seek(max(0, info.Size()-16<<10), io.SeekStart)
+	}
+	var text []byte
+	if err == nil {
+		text, err = io.ReadAll(f)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
 }
 
 // said returns the number of a line as the engine writes it, and makes sure that it
@@ -233,7 +259,7 @@ func TestPruneLogs(t *testing.T) {
 
 func hold() remediate.Fence { return remediate.Fence{Token: 1, Held: held} }
 
-// While a container writes as fast as it can, its log is cut again and again: no
+// While a container writes all the time, its log is cut again and again: no
 // line is lost, said twice or damaged.
 func TestPruneLogsUnderWriter(t *testing.T) {
 	d := talkers(t)
@@ -241,7 +267,7 @@ func TestPruneLogsUnderWriter(t *testing.T) {
 	path := begin(t, d, "steady", "steady")
 	a := docker.PruneLogs(archiving(t, d, folder))
 	cuts := 0
-	for end := time.Now().Add(60 * time.Second); cuts < 8; {
+	for end := time.Now().Add(servertest.Patience); cuts < 8; {
 		plan, err := a.Plan(t.Context(), request("steady"))
 		if refusal, ok := remediate.Refused(err); ok && refusal.Reason == remediate.ReasonNothing && time.Now().Before(end) {
 			time.Sleep(100 * time.Millisecond)
@@ -355,9 +381,7 @@ func TestPruneLogsTakenUpAgain(t *testing.T) {
 			t.Errorf("docker logs --tail 3 prints %v", tail)
 		}
 		run(t, d, "start", "api")
-		for end := time.Now().Add(30 * time.Second); last(t, path) != 0 && time.Now().Before(end); { // it counts anew
-			time.Sleep(5 * time.Millisecond)
-		}
+		servertest.Eventually(t, "it counts anew", func() bool { return last(t, path) == 0 })
 	})
 	t.Run("an object of another content", func(t *testing.T) {
 		burst(t, d, "api", path)

@@ -63,7 +63,7 @@ func TestNothingIsDoneByAnotherProcess(t *testing.T) {
 				}
 			}
 			for _, s := range plan.Steps {
-				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				ctx, cancel := context.WithTimeout(t.Context(), servertest.Patience)
 				err := action.Apply(ctx, fence(), s)
 				cancel()
 				if no, ok := remediate.Refused(err); !ok || no.Reason != remediate.ReasonChanged {
@@ -84,7 +84,7 @@ func TestNothingIsDoneByAnotherProcess(t *testing.T) {
 					t.Fatal("the server of the plan does not answer")
 				}
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			ctx, cancel := context.WithTimeout(t.Context(), servertest.Patience)
 			defer cancel()
 			if err := action.Apply(ctx, fence(), plan.Steps[0]); err != nil {
 				t.Errorf("by the process of the plan: %v", fmt.Sprint(err))
@@ -109,7 +109,7 @@ func TestDefragSetsNothingBackElsewhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	looks := 0
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), servertest.Patience)
 	defer cancel()
 	err = action.Apply(ctx, remediate.Fence{Token: 1, Held: func(context.Context) error {
 		if looks++; looks == 3 { // after it was set

@@ -32,9 +32,9 @@ func main() {
 			say(3000)
 		}
 	case "steady":
-		for {
+		for { // not so fast that a busy machine writes more than the tests can read
 			say(20)
-			time.Sleep(2 * time.Millisecond)
+			time.Sleep(10 * time.Millisecond)
 		}
 	}
 }
