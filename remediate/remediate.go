@@ -42,28 +42,6 @@ type Request struct {
 	Wrong string `json:"wrong,omitempty"`
 }
 
-// Terms are what a policy or a schedule asks of the guards and of the engine. The
-// zero value asks for nothing.
-type Terms struct {
-	Cooldown    time.Duration `json:"cooldown,omitempty"`    // how long the subject is left alone after a run of the same action
-	Decay       time.Duration `json:"decay,omitempty"`       // how far the alert's expression looks back: so long it may fire after its cause is gone
-	Windows     []string      `json:"windows,omitempty"`     // the run may act while one of them is open; none: at any time
-	Budget      float64       `json:"budget,omitempty"`      // the share of the action's targets that may be worked on at once; 0: any
-	Ramp        bool          `json:"ramp,omitempty"`        // begin with one run, then two, four, … as they clear
-	Breaker     int           `json:"breaker,omitempty"`     // so many useless or failed runs in a row stop the policy; 0: never
-	BreakerFor  time.Duration `json:"breaker_for,omitempty"` // after which one run may try again; 0: when a person says so
-	Effect      float64       `json:"effect,omitempty"`      // least share of runs that clear, by the Wilson lower bound; below it the policy asks; 0: never
-	Fresh       time.Duration `json:"fresh,omitempty"`       // how old the collector's last good answer may be; 0: not asked
-	Backup      time.Duration `json:"backup,omitempty"`      // how old the last verified backup may be before a destructive action; 0: not asked
-	FreeDisk    float64       `json:"free_disk,omitempty"`   // least share of the target's disk that must be free; 0: not asked
-	Lag         time.Duration `json:"lag,omitempty"`         // how far replicas may be behind; 0: not asked
-	Transaction time.Duration `json:"transaction,omitempty"` // how old the oldest transaction may be; 0: not asked
-	Silence     bool          `json:"silence,omitempty"`     // silence the alert while the run works
-	Answer      time.Duration `json:"answer,omitempty"`      // how long a person may take to answer, and how long the answer holds; 0: a day
-	MostRows    float64       `json:"most_rows,omitempty"`   // how many rows a run may delete, drop or prune; 0: any
-	MostShare   float64       `json:"most_share,omitempty"`  // and what share of all rows or bytes; 0: any
-}
-
 // Mode says how far a request may go.
 type Mode string
 
@@ -320,8 +298,21 @@ type Guard struct {
 	// elsewhere.
 	Step bool
 
+	ByHand   ByHand // whether it holds for what a person requests
+	Observed bool   // it is asked of a run in the mode observe too, which every other guard passes
+
 	Check func(ctx context.Context, p Proposal) error // nil, a *Refusal, or a failure to find out
 }
+
+// ByHand says whether a guard holds for a run that a person requests by hand, and watches.
+type ByHand string
+
+// Whether a guard holds for what a person requests by hand.
+const (
+	AlsoByHand   ByHand = ""
+	NotByHand    ByHand = "no"
+	ByHandIfAsks ByHand = "if the action always needs approval"
+)
 
 // A Proposal is a run that would act, put to the guards.
 type Proposal struct {
@@ -428,64 +419,3 @@ const (
 
 	NotificationTest NotificationKind = "test" // of upkeep notify test
 )
-
-// A Refusal says that a run was stopped on purpose. It is an outcome, not a fault.
-type Refusal struct { //nolint:errname // an outcome that travels as an error but is not one
-	Reason string    // small and enumerated: a guard's name or one of the Reason constants; a metric label
-	Detail string    // for people
-	Until  time.Time // when to look again; zero when the refusal is final
-}
-
-// The reasons of refusals that are not a guard's name.
-const (
-	ReasonSubject    = "subject"       // a label is missing or does not name one thing
-	ReasonAction     = "action"        // no such action for that target
-	ReasonGone       = "gone"          // the subject does not exist
-	ReasonNoData     = "no_data"       // the target's statistics are empty: the measure is not known
-	ReasonNothing    = "nothing_to_do" // the measure is within its limit already
-	ReasonPrivilege  = "privilege"     // the target does not let us
-	ReasonReadOnly   = "read_only"     // the target is a replica
-	ReasonUnfit      = "unfit"         // the subject is of a kind that the action cannot work on
-	ReasonResolved   = "resolved"      // the episode closed before anything was done
-	ReasonMode       = "observe"       // the policy only observes
-	ReasonCannotHelp = "cannot_help"   // the action would do no harm and no good
-	ReasonCancelled  = "cancelled"     // a person stopped the run
-	ReasonPerson     = "person"        // a person said no to the plan
-	ReasonUnanswered = "unanswered"    // approval not given in time
-	ReasonPrepared   = "prepared"      // the step has cleared the way for the next one of its chain
-
-	ReasonChanged       = "changed"       // the subject is not as it was when the plan was made
-	ReasonPolicy        = "policy"        // the policy or schedule is gone, or asks for less
-	ReasonConfiguration = "configuration" // the configuration no longer asks for what the plan does
-	ReasonTarget        = "target"        // the target is gone from the configuration, or another server answers at its address
-	ReasonAmount        = "amount"        // more would go than was approved or than the policy allows
-	ReasonClock         = "clock"         // the clocks of the target and of upkeep disagree
-	ReasonPooler        = "pooler"        // the connection is through a pooler
-)
-
-// The reasons of guards that the end of another run takes away. Who waits for one
-// of these is woken by such an end.
-const (
-	ReasonBusy   = "busy"
-	ReasonLimit  = "limit"
-	ReasonBudget = "budget"
-)
-
-// ReasonApproval is the reason of a refusal that a person can lift: the run is
-// asked about, in the state Asked.
-const ReasonApproval = "approval"
-
-// Reasons lists every reason that is not a guard's name.
-func Reasons() []string {
-	return []string{
-		ReasonSubject, ReasonAction, ReasonGone, ReasonNoData, ReasonNothing, ReasonPrivilege, ReasonReadOnly, ReasonUnfit, ReasonResolved, ReasonMode, ReasonCannotHelp, ReasonCancelled, ReasonPerson, ReasonUnanswered, ReasonPrepared,
-		ReasonChanged, ReasonPolicy, ReasonConfiguration, ReasonTarget, ReasonAmount, ReasonClock, ReasonPooler,
-	}
-}
-
-func (r *Refusal) Error() string { return r.Reason + ": " + r.Detail }
-
-// Refuse returns a final Refusal.
-func Refuse(reason, format string, args ...any) error {
-	return &Refusal{Reason: reason, Detail: fmt.Sprintf(format, args...)}
-}

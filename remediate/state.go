@@ -2,6 +2,7 @@ package remediate
 
 import (
 	"encoding/json"
+	"strings"
 	"time"
 )
 
@@ -24,8 +25,33 @@ const (
 )
 
 // States lists all states in the order in which a run meets them.
-func States() []State {
-	return []State{Received, Planned, Asked, Waiting, Allowed, Applied, Cleared, Uncleared, Inconclusive, Declined, Failed}
+func States() StateList {
+	return StateList{
+		Received, Planned, Asked, Waiting, Allowed, Applied, Cleared, Uncleared, Inconclusive, Declined, Failed,
+	}
+}
+
+// A StateList is some of the states, in the order of States.
+type StateList []State
+
+// SQL writes the list for a condition "state in (…)". The text is always the same: SQLite uses
+// a partial index only for a condition that is written as the index is.
+func (all StateList) SQL() string {
+	quoted := make([]string, len(all))
+	for i, s := range all {
+		quoted[i] = "'" + string(s) + "'"
+	}
+	return "(" + strings.Join(quoted, ", ") + ")"
+}
+
+// Where returns the states of the list that a condition holds for.
+func (all StateList) Where(holds func(State) bool) (some StateList) {
+	for _, s := range all {
+		if holds(s) {
+			some = append(some, s)
+		}
+	}
+	return some
 }
 
 // Transitions is the whole life of a run. docs/states.md is drawn from it.
@@ -42,6 +68,16 @@ func Transitions() map[State][]State {
 
 // Final reports whether a run in state s has ended.
 func (s State) Final() bool { return len(Transitions()[s]) == 0 }
+
+// Unfinished reports whether it has not.
+func (s State) Unfinished() bool { return !s.Final() }
+
+// Acting reports whether a run in state s holds its subject: it acts, or is not verified yet.
+func (s State) Acting() bool { return s == Allowed || s == Applied }
+
+// Idle reports whether nothing is done in state s until its time comes, a person answers or
+// another run ends.
+func (s State) Idle() bool { return s == Asked || s == Waiting }
 
 // An Entry is one line of the journal: a transition of a run, or (From and To
 // being the same) a step that begins or is done, or (To being empty) something
@@ -111,10 +147,13 @@ type Run struct {
 // Acted reports whether the run has begun to change anything.
 func (r Run) Acted() bool { return r.Begun > 0 }
 
+// SourceAlertmanager is the source of the alerts that Alertmanager delivers, lists and silences.
+const SourceAlertmanager = "alertmanager"
+
 // An Alert is one alert as a source sent it. Firing and resolved are hints: the
 // engine reads the target itself before it acts and before it calls a run cleared.
 type Alert struct {
-	Source      string            `json:"source"` // "alertmanager", "grafana"
+	Source      string            `json:"source"` // the name of a webhook.Source
 	Labels      map[string]string `json:"labels"`
 	Annotations map[string]string `json:"annotations"`
 	Firing      bool              `json:"firing"`

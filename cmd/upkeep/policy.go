@@ -159,7 +159,7 @@ func printRequest(w io.Writer, r remediate.Request) {
 		}
 		line("limit", text)
 	}
-	line("terms", terms(r.Terms))
+	line("terms", r.Terms.Text())
 }
 
 // written writes labels in their order.
@@ -169,33 +169,4 @@ func written(all map[string]string) string {
 		b = append(b, fmt.Sprintf("%s=%q", name, all[name]))
 	}
 	return strings.Join(b, " ")
-}
-
-// terms writes what is asked before anything is done, by the configuration's names.
-func terms(t remediate.Terms) string {
-	var all []string
-	add := func(asked bool, format string, args ...any) {
-		if asked {
-			all = append(all, fmt.Sprintf(format, args...))
-		}
-	}
-	lasting := func(name string, d time.Duration) { add(d > 0, "%s %s", name, model.Duration(d)) }
-	lasting("cooldown", t.Cooldown)
-	lasting("decay", t.Decay)
-	add(len(t.Windows) > 0, "windows %s", strings.Join(t.Windows, ", "))
-	add(t.Budget > 0, "budget %g%%", t.Budget*100)
-	add(t.Ramp, "ramp")
-	add(t.Breaker > 0, "breaker %d", t.Breaker)
-	lasting("breaker_for", t.BreakerFor)
-	add(t.Effect > 0, "effect %g%%", t.Effect*100)
-	lasting("fresh", t.Fresh)
-	lasting("backup", t.Backup)
-	add(t.FreeDisk > 0, "free_disk %g%%", t.FreeDisk*100)
-	lasting("lag", t.Lag)
-	lasting("transaction", t.Transaction)
-	add(t.MostRows > 0, "most_rows %.0f", t.MostRows)
-	add(t.MostShare > 0, "most_share %g%%", t.MostShare*100)
-	add(t.Silence, "silence")
-	lasting("answer", t.Answer)
-	return strings.Join(all, "; ")
 }

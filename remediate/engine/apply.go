@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/guard"
 	"github.com/ai-micro-service/upkeep/remediate/journal"
 )
 
@@ -104,7 +105,7 @@ func (e *Engine) takenUp(ctx context.Context, c *carried, a remediate.Action, w 
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, lookTimeout, errors.New("a guard did not answer in time"))
 	defer cancel()
-	return e.agree(ctx, e.proposal(c.run, a, w), false)
+	return guard.Ask(ctx, e.guards(), e.proposal(c.run, a, w), guard.BeforeActing)
 }
 
 // bound is how much a run may remove: what was approved, and what its policy allows.

@@ -8,10 +8,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/ai-micro-service/upkeep/internal/platform/store"
 	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/guard"
 	"github.com/ai-micro-service/upkeep/remediate/journal"
 	"github.com/ai-micro-service/upkeep/remediate/policy"
 )
@@ -96,9 +95,9 @@ func (e *Engine) begin(ctx context.Context) error {
 
 // leave gives what this process carried to others, as soon as it is stopped.
 func (e *Engine) leave(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), e.c.Lease)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), e.c.Journal.Lease())
 	defer cancel()
-	if err := e.c.Members.Leave(ctx); err != nil {
+	if err := e.c.Journal.Leave(ctx); err != nil {
 		e.log.Warn("runs could not be released; they are free when the lease expires", "err", err)
 	}
 }
@@ -121,7 +120,7 @@ func (e *Engine) Decide(ctx context.Context) error {
 			}
 			all = append(all, d)
 		}
-		made, err := e.c.Desk.Decide(ctx, edition, text, all)
+		made, err := e.c.Journal.Decide(ctx, edition, text, all)
 		if err != nil {
 			return err
 		}
@@ -144,7 +143,7 @@ func (e *Engine) Decide(ctx context.Context) error {
 
 // decide puts one episode with its history to the policies.
 func (e *Engine) decide(ctx context.Context, book policy.Book, edition string, episode remediate.Incident) (d journal.Decided, err error) {
-	runs, err := e.c.Desk.History(ctx, episode.ID)
+	runs, err := e.c.Journal.History(ctx, episode.ID)
 	if err != nil {
 		return d, err
 	}
@@ -178,7 +177,7 @@ func (e *Engine) dispatch(ctx context.Context, slots chan struct{}, carriers *sy
 	if free == 0 {
 		return nil // the end of a run wakes us
 	}
-	due, err := e.c.Queue.Due(ctx, free+e.claiming())
+	due, err := e.c.Journal.Due(ctx, free+e.claiming())
 	if err != nil {
 		return err
 	}
@@ -224,7 +223,7 @@ func (e *Engine) Carry(ctx context.Context, id int64) error {
 func (e *Engine) carry(ctx context.Context, id int64) (claimed bool, err error) {
 	e.expect(id)
 	defer e.unexpect(id)
-	run, f, ok, err := e.c.Queue.Claim(ctx, id)
+	run, f, ok, err := e.c.Journal.Claim(ctx, id)
 	if err == nil && ok {
 		err = e.Do(ctx, run, f)
 	}
@@ -268,7 +267,7 @@ func (e *Engine) Request(ctx context.Context, r remediate.Request) (remediate.Ru
 }
 
 func (e *Engine) request(ctx context.Context, r remediate.Request, why string) (remediate.Run, error) {
-	run, made, err := e.c.Desk.Create(ctx, r, why)
+	run, made, err := e.c.Journal.Create(ctx, r, why)
 	if err != nil {
 		return run, fmt.Errorf("request %s: %w", r.Key, err)
 	}
@@ -314,15 +313,9 @@ func (e *Engine) Preview(ctx context.Context, r remediate.Request) (p Preview, e
 	if err != nil {
 		return p, err
 	}
-	for _, g := range e.guards() {
-		err := g.Check(ctx, e.proposal(run, a, w))
-		if refused, ok := remediate.Refused(err); ok {
-			p.Refusals = append(p.Refusals, refused)
-		} else if err != nil {
-			return p, fmt.Errorf("guard %s: %w", g.Name, err)
-		}
-	}
-	return p, nil
+	refusals, err := guard.AskAll(ctx, e.guards(), e.proposal(run, a, w))
+	p.Refusals = append(p.Refusals, refusals...)
+	return p, err
 }
 
 // tell logs and counts what was journalled.
@@ -343,49 +336,4 @@ func (e *Engine) tell(run remediate.Run, entry remediate.Entry) {
 		log.Info("run moved", "from", entry.From, "why", entry.Why)
 	}
 	e.metrics.count(run, entry)
-}
-
-// metrics are the engine's own.
-type metrics struct {
-	transitions, refusals *prometheus.CounterVec
-}
-
-func newMetrics(r prometheus.Registerer) metrics {
-	m := metrics{
-		transitions: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "upkeep_run_transitions_total",
-			Help: "Transitions of runs into a state, since the start of the process.",
-		}, []string{"action", "to"}),
-		refusals: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "upkeep_run_refusals_total",
-			Help: "Runs that were refused or have to wait, by reason.",
-		}, []string{"reason"}),
-	}
-	r.MustRegister(m.transitions, m.refusals)
-	return m
-}
-
-// begin makes the counters of a setting exist at zero: a counter that appears with its
-// first event at 1 has not increased for Prometheus.
-func (m metrics) begin(s Setting) {
-	for _, a := range s.Actions {
-		for _, state := range remediate.States() {
-			m.transitions.WithLabelValues(a.Name, string(state))
-		}
-	}
-	for _, reason := range remediate.Reasons() {
-		m.refusals.WithLabelValues(reason)
-	}
-	for _, g := range s.Guards {
-		m.refusals.WithLabelValues(g.Name)
-	}
-}
-
-func (m metrics) count(run remediate.Run, entry remediate.Entry) {
-	if entry.From != entry.To {
-		m.transitions.WithLabelValues(run.Request.Action, string(entry.To)).Inc()
-	}
-	if entry.Reason != "" && entry.To != remediate.Inconclusive {
-		m.refusals.WithLabelValues(entry.Reason).Inc()
-	}
 }

@@ -35,40 +35,6 @@ type cancelError struct{ who string }
 
 func (e *cancelError) Error() string { return "stopped by " + e.who }
 
-// A Journal is where each transition is written before the next stage begins.
-type Journal interface {
-	Append(ctx context.Context, c journal.Change) error
-	Postpone(ctx context.Context, run remediate.Run, token int64, due time.Time) error
-	Working(ctx context.Context, run remediate.Run) (remediate.Working, error)
-}
-
-// A Queue tells which runs are to be looked at, and gives the right to carry one.
-type Queue interface {
-	Due(ctx context.Context, n int) ([]remediate.Run, error)
-	Claim(ctx context.Context, id int64) (run remediate.Run, f remediate.Fence, ok bool, err error)
-	Release(ctx context.Context, run, token int64) error
-}
-
-// A Desk is where decisions about episodes become runs.
-type Desk interface {
-	Decide(ctx context.Context, edition string, book json.RawMessage, all []journal.Decided) ([]remediate.Run, error)
-	Create(ctx context.Context, r remediate.Request, why string) (remediate.Run, bool, error)
-	History(ctx context.Context, episode int64) ([]remediate.Run, error)
-}
-
-// Members are the processes that carry runs; this one is alive while it beats.
-type Members interface {
-	Join(ctx context.Context) error
-	Beat(ctx context.Context) (mine []journal.Carried, err error)
-	Leave(ctx context.Context) error
-}
-
-// A Demoter measures the success rate of a policy.
-type Demoter interface {
-	Effect(ctx context.Context, policy string) (cleared, judged int, err error)
-	Demote(ctx context.Context, policy, why string, run int64) (bool, error)
-}
-
 // An Inbox tells which episodes are open.
 type Inbox interface {
 	Undecided(ctx context.Context, edition string, n int) ([]remediate.Incident, error)
@@ -86,36 +52,19 @@ type Silences interface {
 	Release(ctx context.Context, run int64) error
 }
 
-// A Watch tells what changes while runs act or wait.
-type Watch interface {
-	Pauses(ctx context.Context) ([]remediate.Pause, error)
-	Hurry(ctx context.Context, affected func(remediate.Run) bool) error
-	Progress(ctx context.Context, run, token int64) error
-}
-
 // Config is what an Engine is made of.
 type Config struct {
 	Journal  Journal
-	Queue    Queue
-	Desk     Desk
-	Members  Members
-	Demoter  Demoter
 	Inbox    Inbox
 	Rules    Rules    // nil: the measure alone decides whether a run helped
 	Silences Silences // nil: nothing is silenced
-	Watch    Watch    // nil: nothing is noticed before it is looked at anyway
 
 	Guards      func() []remediate.Guard              // those that hold now, in the order in which they are asked
 	Refresh     func(metric, server string)           // has a metric read again that an action lowers; may be nil
 	Notified    func()                                // called after a notice was written; may be nil
 	Announce    func(remediate.NotificationKind) bool // whether people are notified of what a run did and what came of it; nil: they are not
-	Concurrency int                                   // runs that act at once; 8 where 0
-	Lease       time.Duration                         // how long others wait for a sign of life; 5 s where 0
+	Concurrency int                                   // runs that act at once
 	Alone       bool                                  // no other process works on the store: a lease that cannot be renewed passes to no other
-
-	// Unmoved finds the runs that have not moved since a moment, for the metric and for
-	// people; nil: not used.
-	Unmoved func(ctx context.Context, since time.Time, n int) ([]remediate.Run, error)
 
 	Now        func() time.Time // time.Now where nil
 	Logger     *slog.Logger
@@ -154,20 +103,12 @@ func New(c Config) *Engine {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	if c.Concurrency == 0 {
-		c.Concurrency = 8
-	}
-	if c.Lease == 0 {
-		c.Lease = 5 * time.Second
-	}
 	e := &Engine{
 		turned: make(chan struct{}, 1),
 		c:      c, now: c.Now, log: c.Logger, metrics: newMetrics(c.Registerer), wake: make(chan struct{}, 1), hush: make(chan struct{}, 1),
 		expected: make(map[int64]bool), carried: make(map[int64]*carried), silent: make(map[int64]remediate.Run),
 	}
-	if c.Unmoved != nil {
-		c.Registerer.MustRegister(stuckMetric{e})
-	}
+	c.Registerer.MustRegister(stuckMetric{e})
 	e.setting.Store(&setting{})
 	return e
 }
@@ -264,12 +205,12 @@ type carried struct {
 // stages says what is done in each state. It is the pipeline, whole and in order.
 func (e *Engine) stages() map[remediate.State]stage {
 	return map[remediate.State]stage{
-		remediate.Received: e.plan,   // look; change nothing
-		remediate.Planned:  e.guard,  // every guard must agree
-		remediate.Asked:    e.asked,  // a person must agree
-		remediate.Waiting:  e.again,  // the due time has come: evaluate again
-		remediate.Allowed:  e.apply,  // one step after the other, under the fence
-		remediate.Applied:  e.verify, // measure again, and ask the alert's expression
+		remediate.Received: e.plan,    // look; change nothing
+		remediate.Planned:  e.guarded, // every guard must agree
+		remediate.Asked:    e.asked,   // a person must agree
+		remediate.Waiting:  e.again,   // the due time has come: evaluate again
+		remediate.Allowed:  e.apply,   // one step after the other, under the fence
+		remediate.Applied:  e.verify,  // measure again, and ask the alert's expression
 	}
 }
 

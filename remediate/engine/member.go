@@ -16,7 +16,7 @@ import (
 // Join makes this process one of those that carry runs.
 func (e *Engine) Join(ctx context.Context) error {
 	began := e.now()
-	if err := e.c.Members.Join(ctx); err != nil {
+	if err := e.c.Journal.Join(ctx); err != nil {
 		return err
 	}
 	e.renew(began)
@@ -29,7 +29,7 @@ func (e *Engine) Join(ctx context.Context) error {
 // begins anew.
 func (e *Engine) Beat(ctx context.Context) error {
 	began := e.now()
-	mine, err := e.c.Members.Beat(ctx)
+	mine, err := e.c.Journal.Beat(ctx)
 	if errors.Is(err, remediate.ErrFenced) {
 		e.log.Warn("other instances declared this process dead; it registers again")
 		e.letGo(remediate.ErrFenced)
@@ -58,7 +58,7 @@ func (e *Engine) renew(at time.Time) {
 // take it over now.
 func (e *Engine) lapse(why error) {
 	e.mu.Lock()
-	over, first := !e.c.Alone && e.now().Sub(e.renewed) > e.c.Lease, !e.lapsed
+	over, first := !e.c.Alone && e.now().Sub(e.renewed) > e.c.Journal.Lease(), !e.lapsed
 	e.lapsed = e.lapsed || over
 	e.mu.Unlock()
 	if !over {
@@ -99,7 +99,7 @@ func (e *Engine) giveBack(ctx context.Context, mine []journal.Carried) error {
 		if e.carries(run.Run) {
 			continue
 		}
-		if err := e.c.Queue.Release(ctx, run.Run, run.Token); err != nil {
+		if err := e.c.Journal.Release(ctx, run.Run, run.Token); err != nil {
 			return err
 		}
 		e.log.Info("a run that stopped during the store outage continues", "run", run.Run)
@@ -114,7 +114,7 @@ func (e *Engine) giveBack(ctx context.Context, mine []journal.Carried) error {
 // beats renews the lease until ctx is done. A store that does not answer must not keep
 // this process from releasing its runs in time.
 func (e *Engine) beats(ctx context.Context) {
-	every := time.NewTicker(e.c.Lease / 5)
+	every := time.NewTicker(e.c.Journal.Lease() / 5)
 	defer every.Stop()
 	failing := false
 	for {
@@ -124,7 +124,7 @@ func (e *Engine) beats(ctx context.Context) {
 		case <-every.C:
 		}
 		late := time.AfterFunc(e.left(), func() { e.lapse(errors.New("the store does not answer")) })
-		limited, cancel := context.WithTimeout(ctx, e.c.Lease/2)
+		limited, cancel := context.WithTimeout(ctx, e.c.Journal.Lease()/2)
 		err := e.Beat(limited)
 		cancel()
 		late.Stop()
@@ -144,7 +144,7 @@ func (e *Engine) beats(ctx context.Context) {
 func (e *Engine) left() time.Duration {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return max(0, e.renewed.Add(e.c.Lease).Sub(e.now())) + time.Millisecond
+	return max(0, e.renewed.Add(e.c.Journal.Lease()).Sub(e.now())) + time.Millisecond
 }
 
 func (e *Engine) note(c *carried) {
@@ -242,7 +242,7 @@ func (e *Engine) weigh(ctx context.Context, run remediate.Run) error {
 	if name == "" || !run.Acted() || run.Request.Terms.Effect <= 0 {
 		return nil
 	}
-	cleared, judged, err := e.c.Demoter.Effect(ctx, name)
+	cleared, judged, err := e.c.Journal.Effect(ctx, name)
 	if err != nil {
 		return err
 	}
@@ -250,7 +250,7 @@ func (e *Engine) weigh(ctx context.Context, run remediate.Run) error {
 	if !falls {
 		return nil
 	}
-	done, err := e.c.Demoter.Demote(ctx, name, why, run.ID)
+	done, err := e.c.Journal.Demote(ctx, name, why, run.ID)
 	if done {
 		e.log.Warn("policy put back to ask", "policy", name, "why", why)
 		if e.c.Notified != nil {

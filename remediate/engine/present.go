@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/guard"
 )
 
 const (
@@ -206,16 +207,11 @@ func (e *Engine) resume(ctx context.Context, c *carried) (move, error) {
 		return e.withdraw(c.run, r), err
 	}
 	// Also those that are not asked while it acts: a backup has grown old meanwhile.
-	if r, err := e.agree(ctx, e.proposal(c.run, a, w), false); err != nil || r != nil {
+	if r, err := guard.Ask(ctx, e.guards(), e.proposal(c.run, a, w), guard.BeforeActing); err != nil || r != nil {
 		return e.withdraw(c.run, r), err
 	}
-	return move{to: remediate.Allowed, why: fmt.Sprintf("all guards passed; it goes on with step %d", c.run.Done+1), admit: func(w remediate.Working) error {
-		r, err := e.agree(ctx, e.proposal(c.run, a, w), true)
-		if r != nil {
-			return r
-		}
-		return err
-	}}, nil
+	why := fmt.Sprintf("all guards passed; it goes on with step %d", c.run.Done+1)
+	return move{to: remediate.Allowed, why: why, admit: e.admits(ctx, c.run, a)}, nil
 }
 
 // answered lets a run go on that a person was asked about.
@@ -264,7 +260,7 @@ func (e *Engine) StillAllowed(ctx context.Context, run remediate.Run) error {
 // because the setting in force does not ask for what it was.
 func (e *Engine) affected(ctx context.Context, run remediate.Run) bool {
 	switch run.Reason {
-	case "window", remediate.ReasonTarget:
+	case remediate.ReasonWindow, remediate.ReasonTarget:
 		return true
 	}
 	if run.State == remediate.Asked || run.Begun > 0 {

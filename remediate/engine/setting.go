@@ -43,9 +43,19 @@ func (e *Engine) Use(actions []remediate.Action, policies []policy.Policy) error
 	return e.Adopt(Setting{Actions: actions, Policies: policies})
 }
 
-// Adopt puts a setting in the place of the one before. Every run that has not ended is
-// held against it: what it no longer allows stops or ends at once.
+// Adopt puts a setting in the place of the one before.
 func (e *Engine) Adopt(s Setting) error {
+	use, err := e.Prepare(s)
+	if err == nil {
+		use()
+	}
+	return err
+}
+
+// Prepare returns what puts a setting in the place of the one before, and changes nothing
+// yet. Every run that has not ended is then held against it: what it no longer allows stops
+// or ends at once.
+func (e *Engine) Prepare(s Setting) (use func(), err error) {
 	made := &setting{
 		Setting: s, actions: make(map[key]remediate.Action, len(s.Actions)), takers: make(map[string]int),
 		book: policy.Book{Policies: s.Policies, Actions: make(map[string]policy.Action)},
@@ -53,10 +63,10 @@ func (e *Engine) Adopt(s Setting) error {
 	for _, a := range s.Actions {
 		k := key{a.Name, a.Target}
 		if _, ok := made.actions[k]; ok {
-			return fmt.Errorf("action %s for %s is there twice", a.Name, a.Target)
+			return nil, fmt.Errorf("action %s for %s is there twice", a.Name, a.Target)
 		}
 		if a.Timeout <= 0 {
-			return fmt.Errorf("action %s for %s has no timeout", a.Name, a.Target)
+			return nil, fmt.Errorf("action %s for %s has no timeout", a.Name, a.Target)
 		}
 		made.actions[k] = a
 		made.takers[a.Name]++
@@ -64,18 +74,21 @@ func (e *Engine) Adopt(s Setting) error {
 	}
 	text, err := json.Marshal(made.book)
 	if err != nil {
-		return fmt.Errorf("policies: %w", err)
+		return nil, fmt.Errorf("policies: %w", err)
 	}
 	made.edition, made.bookText = made.book.Hash(), text
-	e.metrics.begin(s)
+	return func() { e.use(made) }, nil
+}
+
+func (e *Engine) use(made *setting) {
+	e.metrics.begin(made.Setting)
 	e.setting.Store(made)
-	e.uses.replace(s.Freed)
+	e.uses.replace(made.Freed)
 	e.Wake()
 	select {
 	case e.turned <- struct{}{}:
 	default: // it is about to look
 	}
-	return nil
 }
 
 // guards returns the guards that hold now.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/guard"
 	"github.com/ai-micro-service/upkeep/remediate/journal"
 	"github.com/ai-micro-service/upkeep/remediate/policy"
 )
@@ -35,9 +36,6 @@ const (
 	// lookTimeout bounds everything that only looks.
 	lookTimeout = 30 * time.Second
 
-	// answerIn is how long a person may take to answer where no policy says.
-	answerIn = 24 * time.Hour
-
 	// patience is the longest that a run waits for others' ends without looking
 	// itself; their ends wake it.
 	patience = 2 * time.Minute
@@ -60,20 +58,9 @@ func (e *Engine) early(ctx context.Context, c *carried, a remediate.Action) (*re
 	if err != nil || c.free {
 		return nil, err
 	}
-	p := e.proposal(c.run, a, w)
-	for _, g := range e.guards() {
-		if !g.Early {
-			continue
-		}
-		err := g.Check(ctx, p)
-		if r, ok := remediate.Refused(err); ok {
-			return r, nil
-		} else if err != nil {
-			return nil, fmt.Errorf("guard %s: %w", g.Name, err)
-		}
-	}
-	c.free = true
-	return nil, nil
+	r, err := guard.Ask(ctx, e.guards(), e.proposal(c.run, a, w), guard.BeforePlan)
+	c.free = r == nil && err == nil
+	return r, err
 }
 
 // working returns what the guards decide by. What was read a moment ago will do
@@ -221,7 +208,7 @@ func (e *Engine) refusal(run remediate.Run, r *remediate.Refusal) move {
 
 // ask puts the plan to people.
 func (e *Engine) ask(run remediate.Run, r *remediate.Refusal) move {
-	until := e.now().Add(answerWithin(run.Request.Terms))
+	until := e.now().Add(run.Request.Terms.Approval())
 	question := run.Plan.Question()
 	return move{to: remediate.Asked, why: r.Detail, reason: r.Reason, due: until, notice: &remediate.Notification{
 		Key: fmt.Sprintf("ask/%d/%s/%d", run.ID, question, e.now().UnixMilli()), Kind: remediate.NotificationAsk, Run: run.ID, Incident: run.Request.Incident, Plan: question, At: e.now(), Until: until, Labels: about(run),
@@ -230,14 +217,7 @@ func (e *Engine) ask(run remediate.Run, r *remediate.Refusal) move {
 	}}
 }
 
-func answerWithin(t remediate.Terms) time.Duration {
-	if t.Answer > 0 {
-		return t.Answer
-	}
-	return answerIn
-}
-
-func (e *Engine) guard(ctx context.Context, c *carried) (move, error) {
+func (e *Engine) guarded(ctx context.Context, c *carried) (move, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, lookTimeout, errors.New("a guard did not answer in time"))
 	defer cancel()
 	a, err := e.action(c.run.Request)
@@ -248,33 +228,22 @@ func (e *Engine) guard(ctx context.Context, c *carried) (move, error) {
 	if err != nil {
 		return move{}, err
 	}
-	if r, err := e.agree(ctx, e.proposal(c.run, a, w), false); err != nil || r != nil {
+	if r, err := guard.Ask(ctx, e.guards(), e.proposal(c.run, a, w), guard.BeforeActing); err != nil || r != nil {
 		return e.refusal(c.run, r), err
 	}
-	return move{to: remediate.Allowed, why: "all guards passed", admit: func(w remediate.Working) error {
-		// Evaluated again without a race: what was free may be taken now.
-		r, err := e.agree(ctx, e.proposal(c.run, a, w), true)
+	return move{to: remediate.Allowed, why: "all guards passed", admit: e.admits(ctx, c.run, a)}, nil
+}
+
+// admits returns what is asked in the transaction that lets a run act, without a race: what
+// was free may be taken now.
+func (e *Engine) admits(ctx context.Context, run remediate.Run, a remediate.Action) func(remediate.Working) error {
+	return func(w remediate.Working) error {
+		r, err := guard.Ask(ctx, e.guards(), e.proposal(run, a, w), guard.InTransaction)
 		if r != nil {
 			return r
 		}
 		return err
-	}}, nil
-}
-
-// agree asks the guards, or only those that are exact.
-func (e *Engine) agree(ctx context.Context, p remediate.Proposal, exact bool) (*remediate.Refusal, error) {
-	for _, g := range e.guards() {
-		if exact && !g.Exact {
-			continue
-		}
-		err := g.Check(ctx, p)
-		if r, ok := remediate.Refused(err); ok {
-			return r, nil
-		} else if err != nil {
-			return nil, fmt.Errorf("guard %s: %w", g.Name, err)
-		}
 	}
-	return nil, nil
 }
 
 // over reports whether the episode that asked for a run is over.
@@ -341,7 +310,7 @@ func (e *Engine) asked(ctx context.Context, c *carried) (move, error) {
 	if c.run.Request.Mode == remediate.Auto && w.Demoted == "" {
 		return answered(c.run, "the policy is promoted"), nil
 	}
-	until := c.run.Changed.Add(answerWithin(c.run.Request.Terms))
+	until := c.run.Changed.Add(c.run.Request.Terms.Approval())
 	if !until.After(e.now()) {
 		return move{to: remediate.Declined, why: "approval not given in time" + so(c.run), reason: remediate.ReasonUnanswered}, nil
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/ai-micro-service/upkeep/internal/platform/metric"
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
@@ -34,11 +35,8 @@ type Stuck struct {
 // Stuck returns the runs that have not moved for longer than what they do may take,
 // those that were written about longest ago first.
 func (e *Engine) Stuck(ctx context.Context) (all []Stuck, err error) {
-	if e.c.Unmoved == nil {
-		return nil, nil
-	}
 	now := e.now()
-	runs, err := e.c.Unmoved(ctx, now.Add(-unmovedFor), mostStuck)
+	runs, err := e.c.Journal.Unmoved(ctx, now.Add(-unmovedFor), mostStuck)
 	if err != nil {
 		return nil, fmt.Errorf("stuck runs: %w", err)
 	}
@@ -97,12 +95,8 @@ func (e *Engine) Stopping(run remediate.Run) string {
 // stuckMetric counts the runs that do not move.
 type stuckMetric struct{ e *Engine }
 
-func (stuckMetric) desc() *prometheus.Desc {
-	return prometheus.NewDesc("upkeep_runs_stuck", "Number of stuck runs: no progress for longer than the timeout of their step, or not picked up when due.", nil, nil)
-}
-
 // Describe implements prometheus.Collector.
-func (m stuckMetric) Describe(ch chan<- *prometheus.Desc) { ch <- m.desc() }
+func (m stuckMetric) Describe(ch chan<- *prometheus.Desc) { metric.Describe(ch, stuckRuns()) }
 
 // Collect writes the number. One that cannot be read is an invalid metric, never zero.
 func (m stuckMetric) Collect(ch chan<- prometheus.Metric) {
@@ -110,8 +104,8 @@ func (m stuckMetric) Collect(ch chan<- prometheus.Metric) {
 	defer cancel()
 	all, err := m.e.Stuck(ctx)
 	if err != nil {
-		ch <- prometheus.NewInvalidMetric(m.desc(), err)
+		ch <- metric.Unknown(stuckRuns(), err)
 		return
 	}
-	ch <- prometheus.MustNewConstMetric(m.desc(), prometheus.GaugeValue, float64(len(all)))
+	ch <- metric.Sample(stuckRuns(), float64(len(all)))
 }

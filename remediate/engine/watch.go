@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/guard"
 	"github.com/ai-micro-service/upkeep/remediate/journal"
 )
 
@@ -32,15 +33,12 @@ type pauses struct {
 
 // paused returns the pauses that hold, which are not older than watchEvery.
 func (e *Engine) paused(ctx context.Context, anew bool) ([]remediate.Pause, error) {
-	if e.c.Watch == nil {
-		return nil, nil
-	}
 	e.pauses.mu.Lock()
 	defer e.pauses.mu.Unlock()
 	if age := e.now().Sub(e.pauses.read); !anew && age >= 0 && age < watchEvery {
 		return e.pauses.all, nil
 	}
-	all, err := e.c.Watch.Pauses(ctx)
+	all, err := e.c.Journal.Pauses(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -76,16 +74,15 @@ func (e *Engine) allows(ctx context.Context, run remediate.Run, approval *remedi
 	if err != nil {
 		return err
 	}
-	p := e.proposal(run, a, remediate.Working{Pauses: pauses, Approval: approval})
-	for _, g := range e.guards() {
-		if !g.During && !(g.Step && anew) { // anew: before a step, not while one is under way
-			continue
-		}
-		if err := g.Check(ctx, p); err != nil {
-			return err
-		}
+	when := guard.DuringStep
+	if anew {
+		when = guard.BeforeStep
 	}
-	return nil
+	r, err := guard.Ask(ctx, e.guards(), e.proposal(run, a, remediate.Working{Pauses: pauses, Approval: approval}), when)
+	if r != nil {
+		return r
+	}
+	return err
 }
 
 // under holds a step under way against what holds now. One that acts at an address that
@@ -127,10 +124,10 @@ func (e *Engine) held(ctx context.Context, c *carried, d *doing) error {
 
 // progress keeps that the step goes on, where upkeep had ended in it before.
 func (e *Engine) progress(ctx context.Context, c *carried, d *doing) error {
-	if d.run.Lost == 0 || e.c.Watch == nil || d.moved.Swap(true) {
+	if d.run.Lost == 0 || d.moved.Swap(true) {
 		return nil
 	}
-	return e.c.Watch.Progress(ctx, d.run.ID, c.fence.Token)
+	return e.c.Journal.Progress(ctx, d.run.ID, c.fence.Token)
 }
 
 // watch holds what acts, and what waits, against the rules of now until ctx is done.
@@ -152,8 +149,8 @@ func (e *Engine) watch(ctx context.Context) {
 
 // overlook looks once. What waits is looked at where another setting is in force.
 func (e *Engine) overlook(ctx context.Context) error {
-	if s := e.setting.Load(); e.looked != s && e.c.Watch != nil {
-		if err := e.c.Watch.Hurry(ctx, func(run remediate.Run) bool { return e.affected(ctx, run) }); err != nil {
+	if s := e.setting.Load(); e.looked != s {
+		if err := e.c.Journal.Hurry(ctx, func(run remediate.Run) bool { return e.affected(ctx, run) }); err != nil {
 			return err
 		}
 		e.looked = s

@@ -42,7 +42,7 @@ type Dated struct {
 // for one has chosen so.
 func Backup(b Backups) remediate.Guard {
 	return remediate.Guard{
-		Name: "backup",
+		Name: remediate.ReasonBackup,
 		Doc: "Backup makes the run of a destructive action wait while the newest verified backup of its target is older than the policy allows, or does not exist. " +
 			"That is the newest backup that was made before the last verification; where only newer ones are left, the time of the verification counts. A time in the future is refused.",
 		Early: true,
@@ -71,7 +71,7 @@ func Backup(b Backups) remediate.Guard {
 			if what == "" {
 				return nil
 			}
-			return &remediate.Refusal{Reason: "backup", Detail: what, Until: p.Now.Add(backupAgain)}
+			return &remediate.Refusal{Reason: remediate.ReasonBackup, Detail: what, Until: p.Now.Add(backupAgain)}
 		},
 	}
 }

@@ -19,11 +19,8 @@ func Budget() remediate.Guard {
 		Name: remediate.ReasonBudget,
 		Doc: "Budget makes the run wait while the policy's maximum share of the action's targets has concurrent runs (at least one target is always allowed); " +
 			"a target counts until its run is verified. With a ramp the policy starts with one concurrent run, then allows two, four, eight while runs succeed; a failed or useless run resets the ramp.",
-		Early: true, Exact: true,
+		Early: true, Exact: true, ByHand: remediate.NotByHand,
 		Check: func(_ context.Context, p remediate.Proposal) error {
-			if byHand(p.Run.Request) {
-				return nil
-			}
 			if err := share(p); err != nil {
 				return err
 			}

@@ -23,12 +23,12 @@ type Answers interface {
 // lowers does not answer: without a current measurement upkeep does not act.
 func Freshness(a Answers) remediate.Guard {
 	return remediate.Guard{
-		Name:  "freshness",
+		Name:  remediate.ReasonFreshness,
 		Doc:   "Freshness makes the run wait while the collector of the metric that the action lowers fails, or its last success is older than the policy allows. A database that does not answer blocks only its own runs. The guard reads the time of the last collection and does not query the target.",
-		Early: true,
+		Early: true, ByHand: remediate.NotByHand,
 		Check: func(_ context.Context, p remediate.Proposal) error {
 			fresh, metric, server := p.Run.Request.Terms.Fresh, p.Action.Lowers, on(p.Run.Request)
-			if a == nil || fresh <= 0 || metric == "" || byHand(p.Run.Request) {
+			if a == nil || fresh <= 0 || metric == "" {
 				return nil
 			}
 			last, err := a.Answer(metric, p.Run.Request.Subject)
@@ -43,7 +43,7 @@ func Freshness(a Answers) remediate.Guard {
 			default:
 				return nil
 			}
-			return &remediate.Refusal{Reason: "freshness", Detail: what, Until: p.Now.Add(freshAgain)}
+			return &remediate.Refusal{Reason: remediate.ReasonFreshness, Detail: what, Until: p.Now.Add(freshAgain)}
 		},
 	}
 }

@@ -22,7 +22,7 @@ const (
 // Headroom makes a run wait while its target has no room for the action.
 func Headroom() remediate.Guard {
 	return remediate.Guard{
-		Name: "headroom",
+		Name: remediate.ReasonHeadroom,
 		Doc: "Headroom makes the run wait while the target has less free disk space, more replication lag, or an older transaction than the policy allows. " +
 			"It queries the target. An unknown value never passes: if the action cannot report it, or the disk is not visible from here, the run ends.",
 		Check: func(ctx context.Context, p remediate.Proposal) error {
@@ -32,7 +32,7 @@ func Headroom() remediate.Guard {
 			}
 			roomer, ok := p.Action.Executor.(remediate.Roomer)
 			if !ok {
-				return remediate.Refuse("headroom", "unknown: %s cannot report the headroom of its target; remove free_disk, lag and transaction from the policy", p.Action.Name)
+				return remediate.Refuse(remediate.ReasonHeadroom, "unknown: %s cannot report the headroom of its target; remove free_disk, lag and transaction from the policy", p.Action.Name)
 			}
 			room, err := roomer.Headroom(ctx, p.Run.Request)
 			if err != nil {
@@ -55,7 +55,7 @@ func enough(p remediate.Proposal, room remediate.Headroom) error {
 		switch {
 		case room.FreeDisk == nil:
 			// It will not be seen later either.
-			return remediate.Refuse("headroom", "unknown: the disk of %s is not visible from here; remove free_disk from the policy, or run upkeep on that machine with the right to read the data directory", on(p.Run.Request))
+			return remediate.Refuse(remediate.ReasonHeadroom, "unknown: the disk of %s is not visible from here; remove free_disk from the policy, or run upkeep on that machine with the right to read the data directory", on(p.Run.Request))
 		case *room.FreeDisk < terms.FreeDisk:
 			lack(diskAgain, "%.1f %% of the disk is free, less than %.1f %%: free disk space", 100**room.FreeDisk, 100*terms.FreeDisk)
 		}
@@ -79,5 +79,5 @@ func enough(p remediate.Proposal, room remediate.Headroom) error {
 	if len(lacks) == 0 {
 		return nil
 	}
-	return &remediate.Refusal{Reason: "headroom", Detail: strings.Join(lacks, "; "), Until: p.Now.Add(wait)}
+	return &remediate.Refusal{Reason: remediate.ReasonHeadroom, Detail: strings.Join(lacks, "; "), Until: p.Now.Add(wait)}
 }

@@ -10,8 +10,9 @@ import (
 // is observed is refused whatever else blocks it.
 func Mode() remediate.Guard {
 	return remediate.Guard{
-		Name: remediate.ReasonMode,
-		Doc:  "Mode ends the run if the mode of its policy is observe: the plan is in the journal and nothing is changed.",
+		Name:     remediate.ReasonMode,
+		Observed: true,
+		Doc:      "Mode ends the run if the mode of its policy is observe: the plan is in the journal and nothing is changed.",
 		Check: func(_ context.Context, p remediate.Proposal) error {
 			if p.Run.Request.Mode != remediate.Observe {
 				return nil

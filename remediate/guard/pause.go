@@ -15,7 +15,7 @@ const pauseAgain = 30 * time.Second
 // Pause makes a run wait while its policy, action or target, or everything, is paused.
 func Pause() remediate.Guard {
 	return remediate.Guard{
-		Name:  "pause",
+		Name:  remediate.ReasonPause,
 		Doc:   "Pause makes the run wait while everything, its policy, its action or its target is paused by a person; one that acts is stopped and goes on when the pause ends.",
 		Early: true, Exact: true, During: true,
 		Check: func(_ context.Context, p remediate.Proposal) error {
@@ -32,7 +32,7 @@ func Pause() remediate.Guard {
 						again = pause.Until
 					}
 				}
-				return &remediate.Refusal{Reason: "pause", Detail: fmt.Sprintf("%s is paused by %s: %s; %s", pause.Scope, pause.By, pause.Reason, end), Until: again}
+				return &remediate.Refusal{Reason: remediate.ReasonPause, Detail: fmt.Sprintf("%s is paused by %s: %s; %s", pause.Scope, pause.By, pause.Reason, end), Until: again}
 			}
 			return nil
 		},

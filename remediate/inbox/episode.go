@@ -187,8 +187,8 @@ func finish(tx *store.Tx, open incident, ended, now time.Time) error {
 // urge makes the runs due that wait for something, or for a person, where the
 // episode that asked for them is over.
 func urge(tx *store.Tx, id int64, now time.Time) error {
-	_, err := tx.Exec("update runs set due = ? where episode = ? and state in (?, ?) and exists (select 1 from episodes where id = ? and closed <> 0)",
-		store.Millis(now), id, string(remediate.Waiting), string(remediate.Asked), id)
+	_, err := tx.Exec("update runs set due = ? where episode = ? and state in "+remediate.States().Where(remediate.State.Idle).SQL()+" and exists (select 1 from episodes where id = ? and closed <> 0)",
+		store.Millis(now), id, id)
 	return err
 }
 

@@ -36,6 +36,9 @@ type Config struct {
 	Now   func() time.Time // time.Now where nil
 	Wake  func()           // called after an episode opened or closed; may be nil
 
+	// Sources are the sources of alerts, whose counters exist from the start.
+	Sources []string
+
 	// Hold is how long nothing is decided for an episode after it opened.
 	Hold time.Duration
 
@@ -55,7 +58,7 @@ type Inbox struct {
 	now    func() time.Time
 	begun  time.Time // absence counts from here at the earliest
 	alerts *prometheus.CounterVec
-	kept   prometheus.Counter
+	kept   *prometheus.CounterVec
 
 	restless restless
 	recent   recentDeadLetters
@@ -72,7 +75,7 @@ func New(c Config) *Inbox {
 	if c.ReplicaLabels == nil {
 		c.ReplicaLabels = []string{"replica", "prometheus_replica"}
 	}
-	return &Inbox{config: c, store: c.Store, now: c.Now, begun: c.Now(), alerts: alertsVec(), kept: keptCounter()}
+	return &Inbox{config: c, store: c.Store, now: c.Now, begun: c.Now(), alerts: alertsVec(c.Sources), kept: keptVec()}
 }
 
 // key identifies the alert by its source and labels, but for those that Grafana

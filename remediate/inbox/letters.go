@@ -49,7 +49,7 @@ func (i *Inbox) Keep(ctx context.Context, l remediate.DeadLetter) error {
 		return fmt.Errorf("letter: %w", err)
 	}
 	i.recent.put(sum, id)
-	i.kept.Inc()
+	i.kept.WithLabelValues().Inc()
 	return nil
 }
 

@@ -28,7 +28,7 @@ var ErrNoRun = errors.New("there is no such run")
 type Config struct {
 	Store *store.Store
 	Name  string           // of this process, for people; "upkeep" where empty
-	Lease time.Duration    // how long an instance lives without renewing itself; 5 s where 0
+	Lease time.Duration    // how long an instance lives without renewing itself; needed to Join
 	Now   func() time.Time // time.Now where nil
 
 	// Shared says that other processes may work on the store too. Where none can,
@@ -54,14 +54,14 @@ func New(c Config) *Journal {
 	if j.name == "" {
 		j.name = "upkeep"
 	}
-	if j.lease == 0 {
-		j.lease = 5 * time.Second
-	}
 	if j.now == nil {
 		j.now = time.Now
 	}
 	return j
 }
+
+// Lease returns how long an instance lives without renewing itself.
+func (j *Journal) Lease() time.Duration { return j.lease }
 
 // Subject writes labels as one string in a fixed order.
 func Subject(labels map[string]string) string {
@@ -100,11 +100,3 @@ func (j *Journal) CreateIn(tx *store.Tx, r remediate.Request, why string, decide
 	}
 	return run, true, appendEntry(tx, remediate.Entry{Run: run.ID, Incident: r.Incident, At: now, To: remediate.Received, Why: why, Case: decided})
 }
-
-// unfinished are the states of runs that have not ended.
-func unfinished() []any {
-	return []any{string(remediate.Received), string(remediate.Planned), string(remediate.Asked), string(remediate.Waiting), string(remediate.Allowed), string(remediate.Applied)}
-}
-
-// marks writes n parameters for a list.
-func marks(n int) string { return strings.TrimSuffix(strings.Repeat("?, ", n), ", ") }

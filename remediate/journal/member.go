@@ -16,6 +16,9 @@ import (
 // what the last one carried is free again; otherwise that happens as soon as its
 // lease is over.
 func (j *Journal) Join(ctx context.Context) error {
+	if j.lease <= 0 {
+		return errors.New("join: the journal has no lease")
+	}
 	var id int64
 	err := j.store.Write(ctx, func(tx *store.Tx) error {
 		if !j.shared {
@@ -26,7 +29,7 @@ func (j *Journal) Join(ctx context.Context) error {
 			if _, err := tx.Exec("delete from instances"); err != nil {
 				return err
 			}
-			if _, err := tx.Exec(lose+" where owner <> 0", j.longBefore(expires)); err != nil {
+			if _, err := tx.Exec(lose()+" where owner <> 0", j.longBefore(expires)); err != nil {
 				return err
 			}
 		}
@@ -132,9 +135,8 @@ func (j *Journal) mayJudge(me member, now time.Time) bool {
 // carriedBy returns the runs that an instance carries, and frees those of an owner that
 // is no instance.
 func carriedBy(tx *store.Tx, me int64, all map[int64]member) (mine []Carried, err error) {
-	states := unfinished() // there is an index of them
-	rows, err := tx.Query("select owner, id, fence, case when state = ? then '' else cancel end from runs where state in ("+marks(len(states))+") and owner <> 0",
-		append([]any{string(remediate.Applied)}, states...)...)
+	rows, err := tx.Query("select owner, id, fence, case when state = ? then '' else cancel end from runs where "+isUnfinished()+" and owner <> 0",
+		string(remediate.Applied))
 	if err != nil {
 		return nil, err
 	}
@@ -173,7 +175,10 @@ const (
 
 // lose takes runs away from an owner that ended without a word. The parameter is the
 // moment before which a step had begun that had gone on for long.
-const lose = "update runs set lost = lost + case when state <> 'allowed' or begun <= done then 0 when changed < ? then 10 else 1 end, owner = 0"
+func lose() string {
+	return fmt.Sprintf("update runs set lost = lost + case when state <> '%s' or begun <= done then 0 when changed < ? then %d else 1 end, owner = 0",
+		remediate.Allowed, LostLong)
+}
 
 // longBefore is that moment, by when the owner's lease would have ended.
 func (j *Journal) longBefore(expires int64) int64 {
@@ -190,7 +195,7 @@ func (j *Journal) bury(tx *store.Tx, me int64, all map[int64]member, now time.Ti
 		if _, err := tx.Exec("delete from instances where id = ?", id); err != nil {
 			return err
 		}
-		runs, err := numbers(tx, lose+" where owner = ? returning id", j.longBefore(dead.expires), id)
+		runs, err := numbers(tx, lose()+" where owner = ? returning id", j.longBefore(dead.expires), id)
 		if err != nil {
 			return err
 		}

@@ -59,7 +59,7 @@ func (j *Journal) EndPause(ctx context.Context, scope, by string) (was bool, err
 			return err
 		}
 		// Runs that wait for it are evaluated now, not at the time that the guard had set.
-		if _, err := tx.Exec("update runs set due = ? where state = ? and reason = ?", store.Millis(j.now()), string(remediate.Waiting), "pause"); err != nil {
+		if _, err := tx.Exec("update runs set due = ? where state = ? and reason = ?", store.Millis(j.now()), string(remediate.Waiting), remediate.ReasonPause); err != nil {
 			return err
 		}
 		return appendEntry(tx, remediate.Entry{At: j.now(), Note: remediate.NoteResumed, By: by, Why: scope})

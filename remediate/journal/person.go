@@ -153,7 +153,7 @@ func (j *Journal) reset(ctx context.Context, policy string, e remediate.Entry, s
 		if _, err := tx.Exec("insert into standings (policy, breaker, effect) values (?, ?, ?) on conflict (policy) do update set "+set, policy, ms, ms); err != nil {
 			return err
 		}
-		if _, err := tx.Exec("update runs set due = ? where policy = ? and state in (?, ?)", ms, policy, string(remediate.Waiting), string(remediate.Asked)); err != nil {
+		if _, err := tx.Exec("update runs set due = ? where policy = ? and "+isIdle(), ms, policy); err != nil {
 			return err
 		}
 		return appendEntry(tx, e)

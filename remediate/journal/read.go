@@ -45,8 +45,8 @@ func (j *Journal) In(ctx context.Context, state remediate.State, n int) ([]remed
 // moment, and that were to be looked at before it: those that have not moved for the
 // longest first, at most n.
 func (j *Journal) Unmoved(ctx context.Context, since time.Time, n int) ([]remediate.Run, error) {
-	states, ms := unfinished(), store.Millis(since)
-	return j.read(ctx, "state in ("+marks(len(states))+") and changed < ? and due < ? order by changed, id limit ?", append(states, ms, ms, n)...)
+	ms := store.Millis(since)
+	return j.read(ctx, isUnfinished()+" and changed < ? and due < ? order by changed, id limit ?", ms, ms, n)
 }
 
 // Entries returns what the journal says of a run, in order.

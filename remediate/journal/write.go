@@ -55,7 +55,7 @@ func (j *Journal) Append(ctx context.Context, c Change) error {
 		if err := j.update(tx, c, string(plan)); err != nil {
 			return err
 		}
-		if acting(e.From) && e.To != e.From && !acting(e.To) {
+		if e.From.Acting() && e.To != e.From && !e.To.Acting() {
 			if err := wake(tx, c, e.At); err != nil {
 				return err
 			}
@@ -74,9 +74,6 @@ func (j *Journal) Append(ctx context.Context, c Change) error {
 		return appendEntry(tx, e)
 	})
 }
-
-// acting reports whether a run in the state holds its subject.
-func acting(s remediate.State) bool { return s == remediate.Allowed || s == remediate.Applied }
 
 func (j *Journal) update(tx *store.Tx, c Change, plan string) error {
 	r, e := c.Run, c.Entry
@@ -142,7 +139,7 @@ func wake(tx *store.Tx, c Change, now time.Time) error {
 		{"reason = ? order by id limit 4", []any{remediate.ReasonLimit}},
 		{"reason = ? and (policy = ? or action = ?) order by id limit 8", []any{remediate.ReasonBudget, r.Policy, r.Action}},
 	} {
-		_, err := tx.Exec("update runs set due = ? where due > ? and id in (select id from runs where state = 'waiting' and "+w.condition+")",
+		_, err := tx.Exec("update runs set due = ? where due > ? and id in (select id from runs where "+isWaiting()+" and "+w.condition+")",
 			append([]any{store.Millis(now), store.Millis(now)}, w.args...)...)
 		if err != nil {
 			return err

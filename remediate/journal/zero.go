@@ -6,6 +6,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/ai-micro-service/upkeep/internal/platform/metric"
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
@@ -18,9 +19,8 @@ func (j *Journal) Expect(all []Expected) { j.expected.Store(&all) }
 
 // counts writes a counter of each policy and action, and a zero for those in force that
 // have none yet. Where there are outcomes, each has a counter of its own.
-func (j *Journal) counts(ctx context.Context, ch chan<- prometheus.Metric, d *prometheus.Desc, outcomes []string, query string, args ...any) {
-	labels := 2 + min(len(outcomes), 1)
-	written, ok := j.sums(ctx, ch, d, prometheus.CounterValue, labels, query, args...)
+func (j *Journal) counts(ctx context.Context, ch chan<- prometheus.Metric, f *metric.Family, outcomes []string, query string, args ...any) {
+	written, ok := j.sums(ctx, ch, f, query, args...)
 	all := j.expected.Load()
 	if !ok || all == nil {
 		return // what could not be read is not zero
@@ -29,7 +29,7 @@ func (j *Journal) counts(ctx context.Context, ch chan<- prometheus.Metric, d *pr
 		if slices.ContainsFunc(written, func(w []string) bool { return slices.Equal(w, names) }) {
 			return
 		}
-		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, 0, names...)
+		ch <- metric.Sample(f, 0, names...)
 		written = append(written, names)
 	}
 	for _, e := range *all {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/ai-micro-service/upkeep/internal/platform/metric"
 	"github.com/ai-micro-service/upkeep/internal/platform/store"
 	"github.com/ai-micro-service/upkeep/remediate"
 )
@@ -108,6 +109,19 @@ type rest struct {
 	until    time.Time
 }
 
+// Metrics returns the metrics of an Outbox.
+func Metrics() []*metric.Family { return []*metric.Family{total(), pending()} }
+
+func total() *metric.Family {
+	return metric.Counter("upkeep_notifications_total",
+		"Notifications by result of each attempt: delivered, failed or given_up.", "notifier", "kind", "result")
+}
+
+func pending() *metric.Family {
+	return metric.Gauge("upkeep_notifications_pending",
+		"Number of notifications that are not delivered yet, summed over the notifiers.")
+}
+
 // New returns an Outbox.
 func New(c Config) *Outbox {
 	if c.Now == nil {
@@ -115,14 +129,9 @@ func New(c Config) *Outbox {
 	}
 	o := &Outbox{
 		config: c, wake: make(chan struct{}, 1), notifiers: c.Notifiers, rests: make(map[string]rest),
-		total: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "upkeep_notifications_total", Help: "Notifications by result of each attempt: delivered, failed or given_up.",
-		}, []string{"notifier", "kind", "result"}),
-		pending: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "upkeep_notifications_pending", Help: "Number of notifications that are not delivered yet, summed over the notifiers.",
-		}),
+		total:   metric.NewCounter(c.Registerer, total()),
+		pending: metric.NewGauge(c.Registerer, pending()).WithLabelValues(),
 	}
-	c.Registerer.MustRegister(o.total, o.pending)
 	return o
 }
 

@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/ai-micro-service/upkeep/internal/platform/prom"
@@ -20,7 +19,6 @@ import (
 
 const (
 	createdBy  = "upkeep"
-	source     = "alertmanager" // of the alerts that Alertmanager can silence
 	sweepEvery = time.Minute
 
 	// DefaultLength is long enough for four renewals, each of which may be slow,
@@ -61,7 +59,7 @@ type Keeper struct {
 // The silence matches by each label of the alert, and so an alert that has the
 // same labels and more is silenced too.
 func (k *Keeper) Hold(ctx context.Context, run remediate.Run, alert remediate.Alert) error {
-	if len(k.Alertmanagers) == 0 || alert.Source != source {
+	if len(k.Alertmanagers) == 0 || alert.Source != remediate.SourceAlertmanager {
 		return nil
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, askTimeout, fmt.Errorf("no answer within %s", askTimeout))
@@ -217,20 +215,12 @@ type row struct {
 	until time.Time
 }
 
-// final is a condition on the state of a run, with its parameters.
-func final() (condition string, states []any) {
-	for _, s := range remediate.States() {
-		if s.Final() {
-			states = append(states, string(s))
-		}
-	}
-	return "r.state in (?" + strings.Repeat(", ?", len(states)-1) + ")", states
-}
+// final is the condition that a run has ended.
+func final() string { return "r.state in " + remediate.States().Where(remediate.State.Final).SQL() }
 
 // over reports whether a run has ended.
 func (k *Keeper) over(ctx context.Context, run int64) (over bool, err error) {
-	ended, states := final()
-	rows, err := k.Store.Query(ctx, "select r.id from runs r where "+ended+" and r.id = ?", append(states, run)...)
+	rows, err := k.Store.Query(ctx, "select r.id from runs r where "+final()+" and r.id = ?", run)
 	if err != nil {
 		return false, err
 	}
@@ -239,8 +229,8 @@ func (k *Keeper) over(ctx context.Context, run int64) (over bool, err error) {
 }
 
 func (k *Keeper) ended(ctx context.Context) (all []row, err error) {
-	ended, states := final()
-	rows, err := k.Store.Query(ctx, "select s.run, s.until from silences s left join runs r on r.id = s.run where r.id is null or "+ended+" order by s.run", states...)
+	rows, err := k.Store.Query(ctx, "select s.run, s.until from silences s left join runs r on r.id = s.run where r.id is null or "+
+		final()+" order by s.run")
 	if err != nil {
 		return nil, err
 	}

@@ -5,25 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/ai-micro-service/upkeep/remediate"
 )
-
-// The sources of the alerts that this package takes in, and where each delivers.
-const (
-	Alertmanager = "alertmanager"
-	Grafana      = "grafana"
-
-	AlertmanagerPath = "/webhook/alertmanager"
-	GrafanaPath      = "/webhook/grafana"
-)
-
-// values is the annotation that has Grafana's text of what was measured.
-const values = "value_string"
 
 // mostReasons is how many reasons are kept of one delivery for which alerts could not be read.
 const mostReasons = 10
@@ -56,37 +43,11 @@ type unread struct {
 	bodies  []json.RawMessage
 }
 
-func readAlertmanager(body []byte) (m message, err error) {
-	if err := json.Unmarshal(body, &m); err != nil {
-		return m, fmt.Errorf("body is not Alertmanager's JSON: %w", err)
-	}
-	switch m.Version {
-	case "4":
-		return m, nil
-	case "1":
-		return m, fmt.Errorf("version \"1\" is Grafana's payload: deliver it to %s", GrafanaPath)
-	}
-	return m, fmt.Errorf("version %.20q: want Alertmanager's payload of version \"4\"", m.Version)
-}
-
-func readGrafana(body []byte) (m message, err error) {
-	if err := json.Unmarshal(body, &m); err != nil {
-		return m, fmt.Errorf("body is not the JSON of Grafana's webhook contact point: %w", err)
-	}
-	switch m.Version {
-	case "1":
-		return m, nil
-	case "4":
-		return m, fmt.Errorf("version \"4\" is Alertmanager's payload: deliver it to %s", AlertmanagerPath)
-	}
-	return m, fmt.Errorf("version %.20q: want the payload of Grafana's webhook contact point, version \"1\", without a template of its own", m.Version)
-}
-
 // alerts returns the alerts of a message, and those that could not be read: one of them
 // costs none of its neighbours.
-func (m message) alerts(source string) (all []remediate.Alert, rest []unread) {
+func (m message) alerts(from Source) (all []remediate.Alert, rest []unread) {
 	for i, text := range m.Alerts {
-		a, err := m.alert(source, text)
+		a, err := m.alert(from, text)
 		if err == nil {
 			all = append(all, a)
 			continue
@@ -102,7 +63,7 @@ func (m message) alerts(source string) (all []remediate.Alert, rest []unread) {
 	return all, rest
 }
 
-func (m message) alert(source string, text json.RawMessage) (a remediate.Alert, err error) {
+func (m message) alert(from Source, text json.RawMessage) (a remediate.Alert, err error) {
 	var t oneAlert
 	if err := json.Unmarshal(text, &t); err != nil {
 		return a, err
@@ -113,24 +74,16 @@ func (m message) alert(source string, text json.RawMessage) (a remediate.Alert, 
 	case t.Labels["alertname"] == "":
 		return a, errors.New("it has no alertname")
 	}
-	a = remediate.Alert{Source: source, Labels: t.Labels, Annotations: t.Annotations, Firing: t.Status == "firing", StartsAt: t.StartsAt.UTC()}
+	a = remediate.Alert{
+		Source: from.Name, Labels: t.Labels, Annotations: t.Annotations, Firing: t.Status == "firing", StartsAt: t.StartsAt.UTC(),
+	}
 	if !a.Firing {
 		a.EndsAt = t.EndsAt.UTC()
 	}
 	if !written(a.StartsAt) || !written(a.EndsAt) {
 		return a, errors.New("its time is in no year from 0 to 9999")
 	}
-	if source == Alertmanager {
-		a.Expr = remediate.RuleExpr(t.GeneratorURL)
-		a.Receiver, _ = m.Receiver.(string)
-	}
-	if source == Grafana && t.ValueString != "" && t.Annotations[values] == "" {
-		a.Annotations = maps.Clone(t.Annotations)
-		if a.Annotations == nil {
-			a.Annotations = make(map[string]string)
-		}
-		a.Annotations[values] = t.ValueString
-	}
+	from.complete(&a, m, t)
 	return a, nil
 }
 

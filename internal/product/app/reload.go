@@ -17,12 +17,12 @@ import (
 
 	"github.com/ai-micro-service/upkeep/alerts"
 	"github.com/ai-micro-service/upkeep/collectors"
+	"github.com/ai-micro-service/upkeep/internal/platform/metric"
 	"github.com/ai-micro-service/upkeep/internal/product/catalog"
 	"github.com/ai-micro-service/upkeep/internal/product/config"
 	"github.com/ai-micro-service/upkeep/internal/product/console"
 	"github.com/ai-micro-service/upkeep/internal/product/embedded"
 	"github.com/ai-micro-service/upkeep/remediate"
-	"github.com/ai-micro-service/upkeep/remediate/engine"
 	"github.com/ai-micro-service/upkeep/remediate/journal"
 	"github.com/ai-micro-service/upkeep/remediate/policy"
 	"github.com/ai-micro-service/upkeep/remediate/schedule"
@@ -76,7 +76,7 @@ func (a *App) again() error {
 	}
 	changed := err == nil && !reflect.DeepEqual(c, a.config)
 	if err == nil {
-		err = a.replace(c)
+		err = a.adopt(c, false)
 	}
 	a.reloaded.observe(err)
 	if err != nil {
@@ -90,88 +90,12 @@ func (a *App) again() error {
 	return nil
 }
 
-// replace makes all that a configuration says before any of it is used: what is wrong
-// leaves everything as it was.
-func (a *App) replace(c *config.Config) error {
-	s, err := a.prepare(c)
-	if err == nil && a.embedded != nil {
-		var change *embedded.Change
-		if change, err = a.embedded.Prepare(a.parts(c, s.people)); err == nil {
-			err = change.Use()
-		}
-	}
-	if err == nil && !reflect.DeepEqual(c, a.config) {
-		err = a.apply(s)
-	}
-	if err != nil {
-		s.made.close(a.pieces)
-	}
-	return err
-}
-
-// A setting is a configuration with what is made of it.
-type setting struct {
-	config    *config.Config
-	people    people
-	made      pieces
-	schedules []schedule.Schedule
-}
-
-func (a *App) prepare(c *config.Config) (s setting, err error) {
-	s.config = c
-	if s.people, err = newPeople(c, a.externalURL(), a.log); err != nil {
-		return s, err
-	}
-	if s.schedules, err = a.schedules(c); err != nil {
-		return s, err
-	}
-	s.made, err = targets(c, a.pieces, a.store)
-	return s, err
-}
-
 func (a *App) reload(g *gin.Context) {
 	if err := a.Reload(); err != nil {
 		say(g, http.StatusUnprocessableEntity, "the configuration was refused, the old one stays in force:\n%v", err)
 		return
 	}
 	say(g, http.StatusOK, "reloaded")
-}
-
-// use works by a configuration for the first time.
-func (a *App) use(c *config.Config) error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	s, err := a.prepare(c)
-	if err == nil {
-		err = a.apply(s)
-	}
-	a.reloaded.observe(err)
-	return err
-}
-
-// apply puts targets, collectors, policies and people in place of those before. A target
-// whose configuration has not changed stays. The connections of one that has end when no
-// run uses them any more. It fails for a mistake of upkeep's own alone.
-func (a *App) apply(s setting) error {
-	c := s.config
-	// First of all those are not asked any more whose connections end.
-	if err := a.scraper.Use(configured(c, s.made.collectors())); err != nil {
-		return err
-	}
-	old := a.pieces
-	if err := a.engine.Adopt(engine.Setting{
-		Actions: addressed(c, s.made.actions()), Policies: c.Book(Known().Actions).Policies, Schedules: requests(s.schedules), Guards: a.guard(c),
-		Freed: func() { go old.close(s.made) }, // waits for what a collector asks
-	}); err != nil {
-		return err
-	}
-	a.journal.Expect(expected(c))
-	a.scheduler.Use(s.schedules)
-	a.people.Store(&s.people)
-	a.outbox.Use(s.people.notifiers)
-	a.config, a.pieces = c, s.made
-	a.known.Store(names(c, s.made))
-	return nil
 }
 
 // expected are the policies with the actions of their steps.
@@ -322,12 +246,10 @@ func limitOf(action, metric string) string { return action + " " + metric }
 type reloadMetrics struct{ ok, at prometheus.Gauge }
 
 func newReloadMetrics(r prometheus.Registerer) reloadMetrics {
-	m := reloadMetrics{
-		ok: prometheus.NewGauge(prometheus.GaugeOpts{Name: "upkeep_config_last_reload_success", Help: "1 when the last reload of the configuration succeeded, else 0."}),
-		at: prometheus.NewGauge(prometheus.GaugeOpts{Name: "upkeep_config_last_reload_success_timestamp_seconds", Help: "When the configuration in use was loaded."}),
+	return reloadMetrics{
+		ok: metric.NewGauge(r, catalog.ReloadSuccess()).WithLabelValues(),
+		at: metric.NewGauge(r, catalog.ReloadTime()).WithLabelValues(),
 	}
-	r.MustRegister(m.ok, m.at)
-	return m
 }
 
 func (m reloadMetrics) observe(err error) {
@@ -337,12 +259,6 @@ func (m reloadMetrics) observe(err error) {
 	}
 	m.ok.Set(1)
 	m.at.SetToCurrentTime()
-}
-
-func buildInfo(version string) prometheus.Collector {
-	g := prometheus.NewGauge(prometheus.GaugeOpts{Name: "upkeep_build_info", Help: "1, with the version as a label.", ConstLabels: prometheus.Labels{"version": version}})
-	g.Set(1)
-	return g
 }
 
 // Known returns the names that a configuration may use.

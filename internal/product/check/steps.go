@@ -178,7 +178,7 @@ func (k *checker) fresh(at place, who string, fresh time.Duration, a remediate.A
 }
 
 // backedUp checks that a backup target exists.
-func (k *checker) backedUp(at place, who string, t config.Terms, a remediate.Action) {
+func (k *checker) backedUp(at place, who string, t remediate.Terms, a remediate.Action) {
 	if t.Backup == 0 || a.Risk != remediate.Destructive {
 		return
 	}

@@ -261,27 +261,42 @@ func child(n *yaml.Node, step any) *yaml.Node {
 	return nil
 }
 
-// Restartless returns an error that names everything that differs from old and
-// is taken up at a start only.
+// Restartless returns an error that names everything that differs from old and is taken
+// up at a start only: the sections that are tagged so, but for the keys in them that a
+// reload reads.
 func (c *Config) Restartless(old *Config) error {
 	var faults []error
-	differs := func(key string, same bool) {
-		if !same {
-			faults = append(faults, fmt.Errorf("%s has changed; that needs a restart", key))
+	now, before := reflect.ValueOf(c).Elem(), reflect.ValueOf(old).Elem()
+	for _, f := range fields(now.Type()) {
+		if f.Tag.Get("change") != "restart" {
+			continue
+		}
+		is, kept := fixed(now.FieldByIndex(f.Index))
+		was, _ := fixed(before.FieldByIndex(f.Index))
+		if reflect.DeepEqual(is, was) {
+			continue
+		}
+		key := f.Tag.Get("yaml")
+		if n := len(kept); n > 0 {
+			key += fmt.Sprintf(" (but for %s and %s)", strings.Join(kept[:n-1], ", "), kept[n-1])
+		}
+		faults = append(faults, fmt.Errorf("%s has changed; that needs a restart", key))
+	}
+	return errors.Join(faults...)
+}
+
+// fixed returns a section without the keys that a reload reads, and these keys.
+func fixed(section reflect.Value) (rest any, reloaded []string) {
+	if section.Kind() != reflect.Struct {
+		return section.Interface(), nil
+	}
+	part := reflect.New(section.Type()).Elem()
+	part.Set(section)
+	for _, f := range fields(section.Type()) {
+		if f.Tag.Get("change") == "reload" {
+			part.FieldByIndex(f.Index).SetZero()
+			reloaded = append(reloaded, f.Tag.Get("yaml"))
 		}
 	}
-	differs("data_dir", c.DataDir == old.DataDir)
-	differs("store", c.Store == old.Store)
-	differs("log", c.Log == old.Log)
-	differs("web", c.Web == old.Web)
-	differs("prometheus", c.Prometheus == old.Prometheus)
-	differs("alertmanager", reflect.DeepEqual(c.Alertmanager, old.Alertmanager))
-	differs("grafana", c.Grafana == old.Grafana)
-	differs("engine", c.Engine == old.Engine)
-	now, before := c.Embedded, old.Embedded
-	now.RuleFiles, before.RuleFiles = nil, nil // these are read again
-	now.AlertmanagerFile, before.AlertmanagerFile = "", ""
-	now.ScrapeConfigs, before.ScrapeConfigs, now.RemoteWrite, before.RemoteWrite = "", "", "", ""
-	differs("embedded (but for rule_files, alertmanager_file, scrape_configs and remote_write)", fmt.Sprint(now) == fmt.Sprint(before))
-	return errors.Join(faults...)
+	return part.Interface(), reloaded
 }

@@ -75,7 +75,7 @@ func (v view) document() Node {
 			Header(
 				H1(Text("upkeep")),
 				Small(Text(v.Version+" · "+v.now.UTC().Format(time.DateTime)+" UTC")),
-				Nav(A(Href("/metrics"), Text("metrics")), A(Href(Prefix+"/runs"), Text("runs (JSON)"))),
+				Nav(A(Href(scrape.Path), Text("metrics")), A(Href(Prefix+"/runs"), Text("runs (JSON)"))),
 			),
 			Map(v.Stuck, v.stuck),
 			Map(v.Pauses, v.pause),

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -100,13 +101,27 @@ func actionsPage(rules []alerts.Rule) string {
 		}
 		rightsTable(p, a)
 	}
-	p.f("\n## When an action does not run\n\nThe guards are evaluated for every action, with its plan:\n\n| guard | what it checks |\n| --- | --- |\n")
-	for _, g := range guard.All(guard.Config{}) {
-		summary, rest := doc(g.Doc)
-		p.f("| `%s` | %s |\n", g.Name, cell(summary+" "+rest))
-	}
+	guardTable(p)
 	p.f("\nThe action itself and the engine refuse a run for one of these reasons. Like the guards' names they are\nvalues of the label of `upkeep_run_refusals_total`: %s.\n", code(remediate.Reasons()))
 	return p.String()
+}
+
+// guardTable lists the guards with the moments at which each is evaluated.
+func guardTable(p *page) {
+	p.f("\n## When an action does not run\n\nThe guards are evaluated for every action, with its plan. Some are also evaluated before the plan is\n" +
+		"made, in the transaction that lets the run act, before each step, or during a step. A run that a person\n" +
+		"requests by hand is not subject to every guard.\n\n" +
+		"| guard | evaluated | runs by hand | what it checks |\n| --- | --- | --- | --- |\n")
+	for _, g := range guard.All(guard.Config{}) {
+		var when []string
+		for _, w := range guard.Moments() {
+			if w.Asks(g) {
+				when = append(when, w.String())
+			}
+		}
+		summary, rest := doc(g.Doc)
+		p.f("| `%s` | %s | %s | %s |\n", g.Name, strings.Join(when, ", "), cmp.Or(string(g.ByHand), "yes"), cell(summary+" "+rest))
+	}
 }
 
 // stops describes what happens to an active statement when the run is stopped.

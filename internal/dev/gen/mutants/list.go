@@ -221,7 +221,7 @@ func ofInbox() []mutant {
 		},
 		{
 			name: "suppressed step", why: "Alertmanager is asked again before each step",
-			file: "remediate/engine/watch.go", search: `!g.During && !(g.Step && anew)`, replace: `!g.During && !(false && g.Step && anew)`,
+			file: "remediate/guard/ask.go", search: `return g.During || g.Step`, replace: `return g.During || false && g.Step`,
 			pkg: "./remediate/engine", run: "TestSuppressed",
 		},
 		{
