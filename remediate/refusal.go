@@ -1,6 +1,7 @@
 package remediate
 
 import (
+	"errors"
 	"fmt"
 	"time"
 )
@@ -81,4 +82,9 @@ func Reasons() []string {
 		ReasonResolved, ReasonMode, ReasonCannotHelp, ReasonCancelled, ReasonPerson, ReasonUnanswered, ReasonPrepared,
 		ReasonChanged, ReasonPolicy, ReasonConfiguration, ReasonTarget, ReasonAmount, ReasonClock, ReasonPooler,
 	}
+}
+
+// Refused returns the Refusal in err's chain, if there is one.
+func Refused(err error) (*Refusal, bool) {
+	return errors.AsType[*Refusal](err)
 }

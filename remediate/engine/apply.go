@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync/atomic"
+	"slices"
 	"time"
 
 	"github.com/ai-micro-service/upkeep/remediate"
@@ -16,43 +16,6 @@ import (
 // makes no progress: what kills the process each time is taken up no more often than a
 // fault is tried. A step that goes on for long or in many batches makes progress.
 const maxLost = maxTries * journal.LostLong
-
-// A doing is a step under way, as the watcher sees it.
-type doing struct {
-	run    remediate.Run // as it was when the step began
-	action remediate.Action
-	step   int // counted from 0
-	since  time.Time
-	cancel context.CancelCauseFunc
-
-	approval *remediate.Approval
-	plan     remediate.Plan // that of run, with what the step has kept; carried.writing is held for it
-
-	noted  string       // the reason of the refusal that the journal has; the watcher's
-	checks atomic.Int32 // how often the action asked for the right to go on
-	moved  atomic.Bool  // progress was written
-}
-
-// A stopError is the cause of a step's context that the rules of now have ended.
-type stopError struct{ refusal *remediate.Refusal }
-
-func (e *stopError) Error() string { return "the statement was cancelled: " + e.refusal.Error() }
-
-// Unwrap makes the refusal known that is behind it.
-func (e *stopError) Unwrap() error {
-	r := *e.refusal
-	r.Detail = "the statement was cancelled: " + r.Detail
-	return &r
-}
-
-// A lateError is the cause of a step's context whose own time is over. Other deadlines,
-// for example of a connection while the process was frozen, are faults and are retried.
-type lateError struct{ limit time.Duration }
-
-func (e *lateError) Error() string { return fmt.Sprintf("the step took longer than %s", e.limit) }
-
-// Unwrap makes it a deadline.
-func (e *lateError) Unwrap() error { return context.DeadlineExceeded }
 
 func (e *Engine) apply(ctx context.Context, c *carried) (move, error) {
 	a, err := e.action(c.run.Request)
@@ -175,4 +138,27 @@ func (e *Engine) write(ctx context.Context, c *carried, step int, done bool, why
 	c.run = next
 	e.tell(next, entry)
 	return nil
+}
+
+// keeper returns how one step of a run writes what it saw to the journal. The plan
+// there holds it from then on, so each later try of the step gets it.
+func (e *Engine) keeper(c *carried, d *doing, i int) func(context.Context, map[string]string, string) error {
+	return func(ctx context.Context, kept map[string]string, why string) error {
+		c.writing.Lock()
+		defer c.writing.Unlock()
+		entry := remediate.Entry{Run: c.run.ID, At: e.now(), From: c.run.State, To: c.run.State, Step: i + 1, Why: why}
+		next := c.run
+		next.Plan.Steps = slices.Clone(next.Plan.Steps)
+		next.Plan.Steps[i].Kept = kept
+		if d.moved.Load() {
+			next.Lost = 0
+		}
+		next.Why, next.Changed = why, entry.At
+		if err := e.c.Journal.Append(ctx, journal.Change{Run: next, Entry: entry, Fence: c.fence.Token, Exclusive: e.exclusive(c.run.Request)}); err != nil {
+			return err
+		}
+		c.run, d.plan = next, next.Plan
+		e.tell(next, entry)
+		return nil
+	}
 }

@@ -15,18 +15,6 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate/policy"
 )
 
-// tick is how often the engine looks for work that nothing woke it for: runs
-// whose time to look again has come.
-const tick = time.Second
-
-// Wake makes the engine look for work now.
-func (e *Engine) Wake() {
-	select {
-	case e.wake <- struct{}{}:
-	default: // it will look anyway
-	}
-}
-
 // batch is how many episodes are decided about at a time.
 const batch = 256
 
@@ -230,33 +218,6 @@ func (e *Engine) carry(ctx context.Context, id int64) (claimed bool, err error) 
 	return ok, err
 }
 
-// carries reports whether the run is being carried here, or is about to be.
-func (e *Engine) carries(id int64) bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.expected[id]
-}
-
-// claiming counts the runs that are carried here, or are about to be: those that
-// are not claimed yet are still due.
-func (e *Engine) claiming() int {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return len(e.expected) - len(e.carried)
-}
-
-func (e *Engine) expect(id int64) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.expected[id] = true
-}
-
-func (e *Engine) unexpect(id int64) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	delete(e.expected, id)
-}
-
 // Request makes a run of what a person asks for, and carries it. What can be
 // seen to be wrong with it at once is a refusal, and makes no run.
 func (e *Engine) Request(ctx context.Context, r remediate.Request) (remediate.Run, error) {
@@ -318,22 +279,17 @@ func (e *Engine) Preview(ctx context.Context, r remediate.Request) (p Preview, e
 	return p, err
 }
 
-// tell logs and counts what was journalled.
-func (e *Engine) tell(run remediate.Run, entry remediate.Entry) {
-	log := e.log.With("run", run.ID, "action", run.Request.Action, "state", entry.To)
-	switch {
-	case entry.Step != 0 && entry.Done:
-		log.Info("step done", "step", entry.Step, "why", entry.Why)
-	case entry.Step != 0:
-		log.Info("step begun", "step", entry.Step, "do", entry.Why)
-	case entry.Note == remediate.NoteHeld || entry.From == entry.To && entry.Reason != "":
-		log.Info("run held", "why", entry.Why)
-	case entry.From == entry.To:
-		log.Warn("run tried again", "why", entry.Why)
-	case entry.To == remediate.Failed:
-		log.Error("run failed", "err", errors.New(entry.Why))
-	default:
-		log.Info("run moved", "from", entry.From, "why", entry.Why)
+// New returns an Engine without actions and policies. It starts nothing.
+func New(c Config) *Engine {
+	if c.Now == nil {
+		c.Now = time.Now
 	}
-	e.metrics.count(run, entry)
+	e := &Engine{
+		turned: make(chan struct{}, 1),
+		c:      c, now: c.Now, log: c.Logger, metrics: newMetrics(c.Registerer), wake: make(chan struct{}, 1), hush: make(chan struct{}, 1),
+		expected: make(map[int64]bool), carried: make(map[int64]*carried), silent: make(map[int64]remediate.Run),
+	}
+	c.Registerer.MustRegister(stuckMetric{e})
+	e.setting.Store(&setting{})
+	return e
 }

@@ -57,11 +57,6 @@ func (e *Engine) ending(ctx context.Context, c *carried, m move, fault error) (m
 	return m, nil
 }
 
-// interrupted reports whether a run has a step that has begun and has not ended.
-func interrupted(run remediate.Run) bool {
-	return run.State != remediate.Applied && run.Begun > run.Done && run.Begun <= len(run.Plan.Steps)
-}
-
 // others reports whether another run acts on the subject of one that does not act: its
 // work must not be undone with what this one left.
 func (e *Engine) others(ctx context.Context, run remediate.Run) (bool, error) {
@@ -126,12 +121,4 @@ func (e *Engine) mendable(run remediate.Run, m move) *remediate.Notification {
 		Title: fmt.Sprintf("Run %d has ended with an incomplete step: %s", run.ID, run.Request.Action),
 		Text:  m.why,
 	}
-}
-
-// begun says that a step has begun of which it is not known that it is done.
-func begun(run remediate.Run) string {
-	if !interrupted(run) {
-		return ""
-	}
-	return fmt.Sprintf(", step %d was begun", run.Begun)
 }

@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/ai-micro-service/upkeep/remediate"
@@ -23,13 +22,6 @@ const (
 	// longStep is how long a step goes on that makes progress though it asks seldom.
 	longStep = 5 * time.Minute
 )
-
-// pauses are those that hold, as they were read a moment ago.
-type pauses struct {
-	mu   sync.Mutex
-	all  []remediate.Pause
-	read time.Time
-}
 
 // paused returns the pauses that hold, which are not older than watchEvery.
 func (e *Engine) paused(ctx context.Context, anew bool) ([]remediate.Pause, error) {

@@ -41,23 +41,3 @@ func All(c Config) []remediate.Guard {
 		Approval(),
 	}
 }
-
-// on returns the target that a request is about.
-func on(r remediate.Request) string { return r.Subject["server"] }
-
-// ofSame reports whether a run belongs to the policy of the request. What belongs
-// to no policy is held together by its action.
-func ofSame(w remediate.Work, r remediate.Request) bool {
-	return w.Policy == r.Policy && (r.Policy != "" || w.Action == r.Action)
-}
-
-// whose names what a request belongs to, for people.
-func whose(r remediate.Request) string {
-	switch {
-	case r.Policy != "":
-		return "policy " + r.Policy
-	case r.Schedule != "":
-		return "schedule " + r.Schedule
-	}
-	return r.Action
-}

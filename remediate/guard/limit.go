@@ -3,14 +3,9 @@ package guard
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/ai-micro-service/upkeep/remediate"
 )
-
-// crowdedAgain is how often a run looks whether there is room for it. The end of
-// a run wakes the engine too, so that this is for when that is missed.
-const crowdedAgain = 15 * time.Second
 
 // Limits are how many runs may act at once. 0 is no limit.
 type Limits struct {
@@ -44,10 +39,6 @@ func Limit(l Limits) remediate.Guard {
 			return nil
 		},
 	}
-}
-
-func crowded(p remediate.Proposal, reason, format string, args ...any) error {
-	return &remediate.Refusal{Reason: reason, Detail: fmt.Sprintf(format, args...), Until: p.Now.Add(crowdedAgain)}
 }
 
 func acting(n int) string {

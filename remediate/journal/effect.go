@@ -10,28 +10,6 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
-// PolicyStates returns every policy whose state differs from its configuration.
-func (j *Journal) PolicyStates(ctx context.Context) ([]PolicyState, error) {
-	return policyStates(j.store.Query(ctx, "select policy, demoted, why, breaker, effect from standings order by policy"))
-}
-
-func policyStates(rows *sql.Rows, err error) (all []PolicyState, _ error) {
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	for rows.Next() {
-		var s PolicyState
-		var demoted, breaker, effect int64
-		if err := rows.Scan(&s.Policy, &demoted, &s.Why, &breaker, &effect); err != nil {
-			return nil, err
-		}
-		s.Demoted, s.Breaker, s.Effect = store.Time(demoted), store.Time(breaker), store.Time(effect)
-		all = append(all, s)
-	}
-	return all, rows.Err()
-}
-
 // effectRuns is how many of a policy's last judged runs make its measured effect:
 // what it did years ago says little of today.
 const effectRuns = 50

@@ -51,15 +51,6 @@ func (j *Journal) Join(ctx context.Context) error {
 	return nil
 }
 
-// clock is the time by which leases live and die: on a shared database the
-// database's, so that the clocks of replicas need not agree.
-func (j *Journal) clock(tx *store.Tx) (time.Time, error) {
-	if j.store.Shared() {
-		return tx.Now()
-	}
-	return j.now(), nil
-}
-
 // A Carried is a run that the store says is an instance's.
 type Carried struct {
 	Run, Token int64
@@ -236,12 +227,4 @@ func numbers(tx *store.Tx, query string, args ...any) (all []int64, err error) {
 		all = append(all, n)
 	}
 	return all, rows.Err()
-}
-
-// outsideClock is the clock of leases, outside a transaction.
-func (j *Journal) outsideClock(ctx context.Context) (time.Time, error) {
-	if j.store.Shared() {
-		return j.store.Now(ctx)
-	}
-	return j.now(), nil
 }

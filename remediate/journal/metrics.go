@@ -2,7 +2,6 @@ package journal
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -99,32 +98,4 @@ func (j *Journal) Collect(ch chan<- prometheus.Metric) {
 		and n.begun > 0 and n.created > r.changed and n.created <= r.changed + ?) group by policy, action`,
 		cleared, comeBack.Milliseconds())
 	j.sums(ctx, ch, replicas(), "select count(*) from instances where expires > ?", store.Millis(j.now()))
-}
-
-// sums writes a sample for each row: a number, and the labels of the metric. It returns the
-// labels that were written, and whether all rows could be read.
-func (j *Journal) sums(ctx context.Context, ch chan<- prometheus.Metric, f *metric.Family, query string, args ...any) (written [][]string, ok bool) {
-	rows, err := j.store.Query(ctx, query, args...)
-	if err != nil {
-		ch <- metric.Unknown(f, err)
-		return nil, false
-	}
-	for rows.Next() {
-		var value float64
-		names := make([]string, len(f.Labels))
-		into := []any{&value}
-		for i := range names {
-			into = append(into, &names[i])
-		}
-		if err = rows.Scan(into...); err != nil {
-			break
-		}
-		ch <- metric.Sample(f, value, names...)
-		written = append(written, names)
-	}
-	if err := errors.Join(err, rows.Err(), rows.Close()); err != nil {
-		ch <- metric.Unknown(f, err)
-		return nil, false
-	}
-	return written, true
 }

@@ -97,15 +97,6 @@ func (j *Journal) Cancel(ctx context.Context, run int64, by, why string) error {
 	})
 }
 
-// A PolicyState is the state of a policy that differs from its configuration.
-type PolicyState struct {
-	Policy  string    `json:"policy"`
-	Demoted time.Time `json:"demoted,omitzero"` // since when it asks instead of acting
-	Why     string    `json:"why,omitempty"`
-	Breaker time.Time `json:"breaker,omitzero"` // ends before do not count for the breaker
-	Effect  time.Time `json:"effect,omitzero"`  // nor for the measured effect
-}
-
 // Demote puts a policy back to ask, once, and tells people.
 func (j *Journal) Demote(ctx context.Context, policy, why string, run int64) (done bool, err error) {
 	now := j.now().UTC()
@@ -158,16 +149,4 @@ func (j *Journal) reset(ctx context.Context, policy string, e remediate.Entry, s
 		}
 		return appendEntry(tx, e)
 	})
-}
-
-func policyState(q querier, policy string) (s PolicyState, err error) {
-	rows, err := q("select policy, demoted, why, breaker, effect from standings where policy = ?", policy)
-	if err != nil {
-		return s, err
-	}
-	all, err := policyStates(rows, err)
-	if err != nil || len(all) == 0 {
-		return PolicyState{Policy: policy}, err
-	}
-	return all[0], nil
 }

@@ -16,9 +16,6 @@ import (
 // ramp or breaker asks for.
 const endedLimit = 128
 
-// A querier is the store, or a transaction of it.
-type querier func(query string, args ...any) (*sql.Rows, error)
-
 // Working returns what the guards decide a run by.
 func (j *Journal) Working(ctx context.Context, run remediate.Run) (remediate.Working, error) {
 	return j.working(func(query string, args ...any) (*sql.Rows, error) { return j.store.Query(ctx, query, args...) }, run)

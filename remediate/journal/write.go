@@ -162,22 +162,6 @@ func (j *Journal) Postpone(ctx context.Context, run remediate.Run, token int64, 
 	})
 }
 
-// tell puts a notice into the outbox, once for its key, and reports whether it is
-// a new one.
-func tell(tx *store.Tx, n remediate.Notification) (anew bool, err error) {
-	text, err := json.Marshal(n)
-	if err != nil {
-		return false, err
-	}
-	res, err := tx.Exec("insert into notices (key, notice, created, due) values (?, ?, ?, ?) on conflict (key) do nothing",
-		n.Key, string(text), store.Millis(n.At), store.Millis(n.At))
-	if err != nil {
-		return false, err
-	}
-	rows, err := res.RowsAffected()
-	return rows > 0, err
-}
-
 // A Decided is what was decided about one episode.
 type Decided struct {
 	Incident     int64
@@ -258,16 +242,4 @@ func (j *Journal) wait(tx *store.Tx, d Decided) error {
 		return err
 	}
 	return appendEntry(tx, remediate.Entry{Incident: d.Incident, At: j.now(), Note: remediate.NotePaged, Why: d.Why, Case: d.Case})
-}
-
-// NoteIn writes an entry that is no transition, as a part of a transaction.
-func (j *Journal) NoteIn(tx *store.Tx, e remediate.Entry) error { return appendEntry(tx, e) }
-
-// Create makes a run of what a person asks for, in a transaction of its own.
-func (j *Journal) Create(ctx context.Context, r remediate.Request, why string) (run remediate.Run, made bool, err error) {
-	err = j.store.Write(ctx, func(tx *store.Tx) error {
-		run, made, err = j.CreateIn(tx, r, why, nil)
-		return err
-	})
-	return run, made, err
 }

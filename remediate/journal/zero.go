@@ -2,6 +2,7 @@ package journal
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -9,9 +10,6 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/platform/metric"
 	"github.com/ai-micro-service/upkeep/remediate"
 )
-
-// Expected is a policy in force with an action of its steps.
-type Expected struct{ Policy, Action string }
 
 // Expect says which policies are in force: their counters exist at zero before their
 // first run has ended, so that an increase over time counts that run.
@@ -50,4 +48,32 @@ func ends() (all []string) {
 		}
 	}
 	return all
+}
+
+// sums writes a sample for each row: a number, and the labels of the metric. It returns the
+// labels that were written, and whether all rows could be read.
+func (j *Journal) sums(ctx context.Context, ch chan<- prometheus.Metric, f *metric.Family, query string, args ...any) (written [][]string, ok bool) {
+	rows, err := j.store.Query(ctx, query, args...)
+	if err != nil {
+		ch <- metric.Unknown(f, err)
+		return nil, false
+	}
+	for rows.Next() {
+		var value float64
+		names := make([]string, len(f.Labels))
+		into := []any{&value}
+		for i := range names {
+			into = append(into, &names[i])
+		}
+		if err = rows.Scan(into...); err != nil {
+			break
+		}
+		ch <- metric.Sample(f, value, names...)
+		written = append(written, names)
+	}
+	if err := errors.Join(err, rows.Err(), rows.Close()); err != nil {
+		ch <- metric.Unknown(f, err)
+		return nil, false
+	}
+	return written, true
 }

@@ -26,16 +26,6 @@ type Coming struct {
 	Windows  []string          `json:"windows,omitempty"`
 }
 
-// An Occurrence is one that has come, and what became of it.
-type Occurrence struct {
-	Schedule string    `json:"schedule"`
-	At       time.Time `json:"at"` // in the schedule's zone, in UTC where the schedule is no more
-	Zone     string    `json:"zone"`
-	Outcome  Outcome   `json:"outcome"`
-	Why      string    `json:"why,omitempty"`
-	Runs     []int64   `json:"runs"` // their numbers
-}
-
 // Coming returns the next n occurrences of all schedules.
 func (s *Scheduler) Coming(n int) (all []Coming) {
 	s.mu.Lock()

@@ -11,16 +11,6 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
-// An Outcome is what became of an occurrence.
-type Outcome string
-
-// The outcomes.
-const (
-	Punctual Outcome = "run"     // its runs were made at its time
-	MadeLate Outcome = "late"    // they were made after it had been missed
-	Skipped  Outcome = "skipped" // it was missed, and left at that
-)
-
 // kept is how many occurrences of a schedule are kept, for people to look at. Their
 // runs stay in the journal.
 const kept = 1000

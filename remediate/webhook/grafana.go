@@ -11,9 +11,11 @@ const values = "value_string"
 
 // Grafana returns the source whose payload is that of Grafana's webhook contact points.
 func Grafana() Source {
-	s := Source{
+	return Source{
 		Name: "grafana", Path: "/webhook/grafana",
 		version: "1", payload: "Grafana's payload",
+		body: "the JSON of Grafana's webhook contact point",
+		want: `the payload of Grafana's webhook contact point, version "1", without a template of its own`,
 		complete: func(a *remediate.Alert, _ message, t oneAlert) {
 			if t.ValueString == "" || t.Annotations[values] != "" {
 				return
@@ -25,9 +27,4 @@ func Grafana() Source {
 			a.Annotations[values] = t.ValueString
 		},
 	}
-	s.read = func(body []byte) (message, error) {
-		return s.versioned(body, "the JSON of Grafana's webhook contact point",
-			`the payload of Grafana's webhook contact point, version "1", without a template of its own`)
-	}
-	return s
 }

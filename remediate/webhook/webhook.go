@@ -32,9 +32,6 @@ const (
 	// large is how many deliveries beyond usualBody are taken at once.
 	large = 2
 
-	// maxLetter is how much is kept of a body that could not be read.
-	maxLetter = 64 << 10
-
 	// bodyTimeout is how long a body may take to arrive, and the rest of a large one
 	// again.
 	bodyTimeout = 5 * time.Second

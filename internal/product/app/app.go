@@ -15,14 +15,13 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/sync/errgroup"
 
-	"github.com/ai-micro-service/upkeep/alerts"
 	"github.com/ai-micro-service/upkeep/collectors/scrape"
 	"github.com/ai-micro-service/upkeep/internal/platform/metric"
 	"github.com/ai-micro-service/upkeep/internal/platform/prom"
 	"github.com/ai-micro-service/upkeep/internal/platform/store"
 	"github.com/ai-micro-service/upkeep/internal/platform/webconfig"
+	"github.com/ai-micro-service/upkeep/internal/product/catalog"
 	"github.com/ai-micro-service/upkeep/internal/product/config"
 	"github.com/ai-micro-service/upkeep/internal/product/console"
 	"github.com/ai-micro-service/upkeep/internal/product/embedded"
@@ -92,20 +91,6 @@ type App struct {
 	read   time.Time // when the last reload ended
 }
 
-// New opens the store and the address to listen on, and prepares the rest. It
-// asks no target and serves nothing yet.
-func New(ctx context.Context, c *config.Config, o Options) (*App, error) {
-	if o.Rules == nil {
-		o.Rules = alerts.Files()
-	}
-	a := &App{options: o, log: o.Logger, registry: prometheus.NewRegistry(), start: c, config: c, hurry: make(chan struct{}, 1)}
-	a.parts = a.list()
-	if err := a.open(ctx); err != nil {
-		return nil, errors.Join(err, a.close())
-	}
-	return a, nil
-}
-
 // instanceName tells people which process it is.
 func instanceName() string {
 	host, err := os.Hostname()
@@ -165,20 +150,6 @@ func (a *App) externalURL() string {
 
 // Addr returns the address that is listened on.
 func (a *App) Addr() string { return a.listener.Addr().String() }
-
-// Run serves until ctx is done, and then ends in order: requests are refused,
-// runs stop where they can continue later, the store is closed last.
-func (a *App) Run(ctx context.Context) error {
-	group, ctx := errgroup.WithContext(ctx)
-	for _, p := range a.parts {
-		if p.run != nil {
-			group.Go(func() error { return p.run(ctx) })
-		}
-	}
-	a.log.Info("upkeep serves", "address", a.Addr(), "data_dir", a.start.DataDir, "embedded", a.embedded != nil)
-	err := group.Wait()
-	return errors.Join(err, a.close())
-}
 
 // auditAgain is how soon the journal is read again that could not be read to its end.
 const auditAgain = 3 * time.Second
@@ -263,4 +234,71 @@ func (a *App) close() error {
 		err = errors.Join(err, a.store.Close())
 	}
 	return err
+}
+
+// A part is one of those that an upkeep is made of. All are opened in the order of the list,
+// and run until the end. A reload prepares all of them before it changes any.
+type part struct {
+	// open makes the part, by the configuration of the start. Those before it are there.
+	open func(ctx context.Context) error
+
+	// prepare makes of a configuration what can fail, and changes nothing; nil: a reload
+	// changes nothing here. What the parts before have made is in the draft.
+	prepare func(d *draft) (change, error)
+
+	// run blocks until ctx is done; nil: there is nothing to run.
+	run func(ctx context.Context) error
+}
+
+// A draft is a configuration that is being prepared, with what was made of it so far.
+type draft struct {
+	config *config.Config
+	first  bool // it is the configuration of the start
+	same   bool // it is equal to the one in force: only the files that it names may differ
+
+	people    people
+	schedules []schedule.Schedule
+	made      pieces
+}
+
+// A change is what a part has prepared.
+type change struct {
+	// try puts the change in force where that may still fail, and has then changed nothing. At
+	// most one part has it: it is tried before any other change is in force, and also where
+	// the configuration is the same.
+	try func() error
+
+	use  func() // puts the change in force; it cannot fail
+	drop func() // gives up what was made for a change that is not put in force
+}
+
+// people are those who are notified under a configuration.
+type people struct {
+	routing   embedded.Routing // of alerts
+	notifiers []notify.Named   // of what upkeep does
+}
+
+// A reload is one reading of the configuration, for all who ask before it begins.
+type reload struct {
+	done chan struct{}
+	err  error
+}
+
+// reloadMetrics say how the last reload went.
+type reloadMetrics struct{ ok, at prometheus.Gauge }
+
+func newReloadMetrics(r prometheus.Registerer) reloadMetrics {
+	return reloadMetrics{
+		ok: metric.NewGauge(r, catalog.ReloadSuccess()).WithLabelValues(),
+		at: metric.NewGauge(r, catalog.ReloadTime()).WithLabelValues(),
+	}
+}
+
+func (m reloadMetrics) observe(err error) {
+	if err != nil {
+		m.ok.Set(0)
+		return
+	}
+	m.ok.Set(1)
+	m.at.SetToCurrentTime()
 }

@@ -66,3 +66,11 @@ func (a *App) answer(server *http.Server) error {
 	}
 	return fmt.Errorf("web: %w", err)
 }
+
+func (a *App) reload(g *gin.Context) {
+	if err := a.Reload(); err != nil {
+		say(g, http.StatusUnprocessableEntity, "the configuration was refused, the old one stays in force:\n%v", err)
+		return
+	}
+	say(g, http.StatusOK, "reloaded")
+}

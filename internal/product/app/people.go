@@ -14,12 +14,6 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate/notify"
 )
 
-// people are those who are notified under a configuration.
-type people struct {
-	routing   embedded.Routing // of alerts
-	notifiers []notify.Named   // of what upkeep does
-}
-
 // newPeople makes what notifies people.
 func newPeople(c *config.Config, external string, log *slog.Logger) (p people, err error) {
 	p.routing.File = c.AlertmanagerFile()

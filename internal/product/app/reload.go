@@ -5,19 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/http"
 	"reflect"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/gin-gonic/gin"
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/ai-micro-service/upkeep/alerts"
 	"github.com/ai-micro-service/upkeep/collectors"
-	"github.com/ai-micro-service/upkeep/internal/platform/metric"
 	"github.com/ai-micro-service/upkeep/internal/product/catalog"
 	"github.com/ai-micro-service/upkeep/internal/product/config"
 	"github.com/ai-micro-service/upkeep/internal/product/console"
@@ -31,12 +26,6 @@ import (
 // reloadPause is the least time from the end of one reload to the next: those who ask
 // for one without end must not take the processor from the runs.
 const reloadPause = 250 * time.Millisecond
-
-// A reload is one reading of the configuration, for all who ask before it begins.
-type reload struct {
-	done chan struct{}
-	err  error
-}
 
 // Reload reads the configuration again and works by it. When anything is wrong
 // with the new one it is refused whole, and the old one stays. One reading serves all
@@ -88,14 +77,6 @@ func (a *App) again() error {
 	}
 	a.log.Info("configuration reloaded", "changed", changed)
 	return nil
-}
-
-func (a *App) reload(g *gin.Context) {
-	if err := a.Reload(); err != nil {
-		say(g, http.StatusUnprocessableEntity, "the configuration was refused, the old one stays in force:\n%v", err)
-		return
-	}
-	say(g, http.StatusOK, "reloaded")
 }
 
 // expected are the policies with the actions of their steps.
@@ -241,25 +222,6 @@ func ruleLimits(files fs.FS) (map[string]float64, error) {
 }
 
 func limitOf(action, metric string) string { return action + " " + metric }
-
-// reloadMetrics say how the last reload went.
-type reloadMetrics struct{ ok, at prometheus.Gauge }
-
-func newReloadMetrics(r prometheus.Registerer) reloadMetrics {
-	return reloadMetrics{
-		ok: metric.NewGauge(r, catalog.ReloadSuccess()).WithLabelValues(),
-		at: metric.NewGauge(r, catalog.ReloadTime()).WithLabelValues(),
-	}
-}
-
-func (m reloadMetrics) observe(err error) {
-	if err != nil {
-		m.ok.Set(0)
-		return
-	}
-	m.ok.Set(1)
-	m.at.SetToCurrentTime()
-}
 
 // Known returns the names that a configuration may use.
 func Known() config.Known {

@@ -13,37 +13,7 @@ import (
 	"github.com/prometheus/prometheus/model/rulefmt"
 	"github.com/prometheus/prometheus/promql/parser"
 	"go.yaml.in/yaml/v3"
-
-	"github.com/ai-micro-service/upkeep/internal/product/config"
 )
-
-// A rule is one alerting or recording rule.
-type rule struct {
-	file                string
-	alert, record, text string
-	labels, annotations map[string]string
-	shipped             bool
-	nodes               map[string]*yaml.Node // of the keys of a user's rule
-
-	expr  parser.Expr
-	gives series // what is known of its alerts, or of what it records
-}
-
-// line returns where a key of a user's rule is.
-func (r *rule) line(key string) int {
-	if n := r.nodes[key]; n != nil {
-		return n.Line
-	}
-	return r.nodes[""].Line
-}
-
-// name says which rule it is.
-func (r *rule) name() string {
-	if r.alert != "" {
-		return "alert " + strconv.Quote(r.alert)
-	}
-	return "recording rule " + strconv.Quote(r.record)
-}
 
 // userRules reads the rule files of the configuration, as far as they can be read.
 func userRules(patterns []string) (all []*rule) {
@@ -190,6 +160,3 @@ func (k *checker) actionNames() (names []string) {
 	}
 	return names
 }
-
-// scrapesOthers reports whether the embedded Prometheus scrapes more than upkeep.
-func scrapesOthers(c *config.Config) bool { return c.Embedded.ScrapeConfigs != "" }

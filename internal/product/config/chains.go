@@ -13,15 +13,6 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate/schedule"
 )
 
-// twice says of each name that has been there before.
-func (d *decoder) twice(n *yaml.Node, section, what string, names []string) {
-	for i, name := range names {
-		if name != "" && slices.Contains(names[:i], name) {
-			d.fault(at(n, section, i, "name"), "a second %s is called %q; each needs a name of its own", what, name)
-		}
-	}
-}
-
 // windows parses each interval.
 func (d *decoder) windows(c *Config, n *yaml.Node) {
 	for i := range c.Windows {
@@ -190,6 +181,3 @@ func (d *decoder) when(s Schedule, n *yaml.Node, who string) {
 		d.fault(at(n, "time_zone"), "%s: %v", who, err)
 	}
 }
-
-// has reports whether a mapping has a key.
-func has(n *yaml.Node, key string) bool { return child(resolve(n), key) != nil }

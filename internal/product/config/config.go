@@ -255,3 +255,15 @@ type Known struct {
 	// not asked.
 	Foreign func(part, text, dir string) []Fault
 }
+
+// Raw is a part of the configuration in another program's syntax, as YAML.
+type Raw string
+
+// A Fault is what another program does not take of a part.
+type Fault struct {
+	Line int // of the part's YAML, from 1
+	Text string
+}
+
+// Dir returns the folder of the configuration file.
+func (e Embedded) Dir() string { return e.dir }

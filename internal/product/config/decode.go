@@ -20,45 +20,6 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate/policy"
 )
 
-// A decoder puts a document into a Config and notes everything that is wrong.
-type decoder struct {
-	name, dir string
-	known     Known
-	faults    []error
-}
-
-func (d *decoder) fault(n *yaml.Node, format string, args ...any) {
-	d.faults = append(d.faults, fmt.Errorf("%s:%d: %s", d.name, max(n.Line, 1), fmt.Sprintf(format, args...)))
-}
-
-// yamlError puts the parser's line first, as our own errors have it.
-func yamlError(err error) error {
-	text := strings.TrimPrefix(err.Error(), "yaml: ")
-	if rest, ok := strings.CutPrefix(text, "line "); ok {
-		if line, what, ok := strings.Cut(rest, ": "); ok {
-			return fmt.Errorf("%s: %s", line, what)
-		}
-	}
-	return fmt.Errorf("1: %s", text)
-}
-
-func (d *decoder) root(c *Config, doc *yaml.Node) {
-	n := resolve(doc.Content[0])
-	placesAlone(n)
-	d.object(n, reflect.ValueOf(c).Elem(), "the configuration")
-	d.whole(c, n)
-}
-
-// resolve follows an alias to its value.
-func resolve(n *yaml.Node) *yaml.Node {
-	if n.Kind == yaml.AliasNode {
-		return n.Alias
-	}
-	return n
-}
-
-func null(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.Tag == "!!null" }
-
 // object fills a struct from a mapping, with defaults for what is not there.
 func (d *decoder) object(n *yaml.Node, v reflect.Value, what string) {
 	setDefaults(v)
@@ -89,22 +50,6 @@ func (d *decoder) object(n *yaml.Node, v reflect.Value, what string) {
 			d.fault(n, "%s has no %q; %s was expected", what, f.Tag.Get("yaml"), want)
 		}
 	}
-}
-
-// faultIn reports whether something on these lines is wrong already: one
-// mistake is reported once.
-func (d *decoder) faultIn(n *yaml.Node) bool {
-	last := n.Line
-	for _, c := range n.Content {
-		last = max(last, c.Line)
-	}
-	for line := n.Line; line <= last; line++ {
-		prefix := fmt.Sprintf("%s:%d:", d.name, line)
-		if slices.ContainsFunc(d.faults, func(err error) bool { return strings.HasPrefix(err.Error(), prefix) }) {
-			return true
-		}
-	}
-	return false
 }
 
 func (d *decoder) value(n *yaml.Node, v reflect.Value, f reflect.StructField, key string) {
@@ -322,21 +267,6 @@ func (d *decoder) matchers(n *yaml.Node, v reflect.Value, key string) {
 		all = append(all, one...)
 	}
 	v.Set(reflect.ValueOf(all))
-}
-
-// kind says what a node is, for people. Text is shown: nothing in the file is a
-// secret, and what would be is checked before it is shown.
-func kind(n *yaml.Node) string {
-	switch {
-	case n.Kind == yaml.MappingNode:
-		return "a mapping"
-	case n.Kind == yaml.SequenceNode:
-		return "a list"
-	case null(n):
-		return "empty"
-	default:
-		return strconv.Quote(n.Value)
-	}
 }
 
 func setDefaults(v reflect.Value) {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"reflect"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -29,13 +30,6 @@ func Read(path string, known Known) (*Config, *Source, error) {
 	}
 	return ParseSource(path, text, known)
 }
-
-// beginning is the least that a configuration says.
-const beginning = `
-  targets:
-    postgres:
-      - {name: main, url: "postgres://upkeep@127.0.0.1:5432/postgres", password_file: password}
-`
 
 // Parse reads a configuration; name precedes the line in errors, and
 // relative paths start at its folder.
@@ -65,4 +59,11 @@ func ParseSource(name string, text []byte, known Known) (*Config, *Source, error
 		return nil, nil, err
 	}
 	return c, &Source{name: name, root: resolve(doc.Content[0])}, nil
+}
+
+func (d *decoder) root(c *Config, doc *yaml.Node) {
+	n := resolve(doc.Content[0])
+	placesAlone(n)
+	d.object(n, reflect.ValueOf(c).Elem(), "the configuration")
+	d.whole(c, n)
 }

@@ -233,34 +233,6 @@ func hasPassword(u *url.URL) bool {
 	return slices.ContainsFunc([]string{"password", "sslpassword"}, u.Query().Has)
 }
 
-// at returns the node at a path of keys and indexes, or the nearest above it.
-func at(n *yaml.Node, path ...any) *yaml.Node {
-	for _, step := range path {
-		next := child(resolve(n), step)
-		if next == nil {
-			return n
-		}
-		n = next
-	}
-	return n
-}
-
-func child(n *yaml.Node, step any) *yaml.Node {
-	switch step := step.(type) {
-	case int:
-		if n.Kind == yaml.SequenceNode && step < len(n.Content) {
-			return n.Content[step]
-		}
-	case string:
-		for i := 0; n.Kind == yaml.MappingNode && i+1 < len(n.Content); i += 2 {
-			if n.Content[i].Value == step {
-				return n.Content[i+1]
-			}
-		}
-	}
-	return nil
-}
-
 // Restartless returns an error that names everything that differs from old and is taken
 // up at a start only: the sections that are tagged so, but for the keys in them that a
 // reload reads.

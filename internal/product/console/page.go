@@ -1,7 +1,6 @@
 package console
 
 import (
-	_ "embed"
 	"maps"
 	"net/http"
 	"slices"
@@ -17,9 +16,6 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate/engine"
 	"github.com/ai-micro-service/upkeep/remediate/journal"
 )
-
-//go:embed page.css
-var pageCSS string
 
 // pageRuns is how many runs the page shows.
 const pageRuns = 25
