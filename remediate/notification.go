@@ -29,9 +29,10 @@ const (
 	NotificationPage NotificationKind = "page" // a person is needed: nothing that may be done by itself has helped
 	NotificationTell NotificationKind = "tell" // to know: a policy stopped, or was put back to ask
 
-	NotificationActed     NotificationKind = "acted"      // a run has done all its steps
-	NotificationHelped    NotificationKind = "helped"     // a run has ended, and it helped
-	NotificationNotHelped NotificationKind = "not_helped" // a run has acted and ended, and it is not known to have helped
+	NotificationActed  NotificationKind = "acted"  // a run has done all its steps
+	NotificationHelped NotificationKind = "helped" // a run has ended, and it helped
+	// a run has acted and ended, and it is not known to have helped
+	NotificationNotHelped NotificationKind = "not_helped"
 
 	NotificationAlert    NotificationKind = "alert"    // an alert fires
 	NotificationResolved NotificationKind = "resolved" // it fires no more

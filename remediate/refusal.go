@@ -23,8 +23,9 @@ func Refuse(reason, format string, args ...any) error {
 // The names of the guards, which are the reasons of their refusals. Package guard holds the
 // guards; others act by the reason with which a run waits, and name it by these constants.
 const (
-	ReasonMode       = "observe"    // the policy only observes
-	ReasonPause      = "pause"      // a person has paused its policy, action or target; the end of the pause wakes the run
+	ReasonMode = "observe" // the policy only observes
+	// a person has paused its policy, action or target; the end of the pause wakes the run
+	ReasonPause      = "pause"
 	ReasonWindow     = "window"     // no maintenance window is open; a reload evaluates the run again
 	ReasonCooldown   = "cooldown"   // the last run on the subject is too recent
 	ReasonDecay      = "decay"      // the alert may still show what the last run fixed
@@ -68,9 +69,10 @@ const (
 	ReasonChanged       = "changed"       // the subject is not as it was when the plan was made
 	ReasonPolicy        = "policy"        // the policy or schedule is gone, or asks for less
 	ReasonConfiguration = "configuration" // the configuration no longer asks for what the plan does
-	ReasonTarget        = "target"        // the target is gone from the configuration, or another server answers at its address
-	ReasonClock         = "clock"         // the clocks of the target and of upkeep disagree
-	ReasonPooler        = "pooler"        // the connection is through a pooler
+	// the target is gone from the configuration, or another server answers at its address
+	ReasonTarget = "target"
+	ReasonClock  = "clock"  // the clocks of the target and of upkeep disagree
+	ReasonPooler = "pooler" // the connection is through a pooler
 )
 
 // Reasons lists every reason that the action itself and the engine refuse with. Those of
@@ -78,7 +80,8 @@ const (
 // observed.
 func Reasons() []string {
 	return []string{
-		ReasonSubject, ReasonAction, ReasonGone, ReasonNoData, ReasonNothing, ReasonPrivilege, ReasonReadOnly, ReasonUnfit,
+		ReasonSubject, ReasonAction, ReasonGone, ReasonNoData, ReasonNothing, ReasonPrivilege, ReasonReadOnly,
+		ReasonUnfit,
 		ReasonResolved, ReasonMode, ReasonCannotHelp, ReasonCancelled, ReasonPerson, ReasonUnanswered, ReasonPrepared,
 		ReasonChanged, ReasonPolicy, ReasonConfiguration, ReasonTarget, ReasonAmount, ReasonClock, ReasonPooler,
 	}

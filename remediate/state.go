@@ -9,17 +9,18 @@ type State string
 
 // The states of a run. The last five are final.
 const (
-	Received     State = "received"     // on disk, not yet looked at
-	Planned      State = "planned"      // it is known what would be done
-	Asked        State = "asked"        // a person is to approve of the plan
-	Waiting      State = "waiting"      // blocked by a guard; evaluated again later
-	Allowed      State = "allowed"      // all guards passed; steps are being carried out
-	Applied      State = "applied"      // every step was done; it is not known yet whether it helped
-	Cleared      State = "cleared"      // the measure is back within its limit, and the alert's expression agrees
-	Uncleared    State = "uncleared"    // done as planned, and the measure is not
-	Inconclusive State = "inconclusive" // done as planned, and what was seen afterwards contradicts itself or is not known
-	Declined     State = "declined"     // on purpose: a guard, the action, the policy or a person said no
-	Failed       State = "failed"       // something broke; the last entry says what
+	Received  State = "received"  // on disk, not yet looked at
+	Planned   State = "planned"   // it is known what would be done
+	Asked     State = "asked"     // a person is to approve of the plan
+	Waiting   State = "waiting"   // blocked by a guard; evaluated again later
+	Allowed   State = "allowed"   // all guards passed; steps are being carried out
+	Applied   State = "applied"   // every step was done; it is not known yet whether it helped
+	Cleared   State = "cleared"   // the measure is back within its limit, and the alert's expression agrees
+	Uncleared State = "uncleared" // done as planned, and the measure is not
+	// done as planned, and what was seen afterwards contradicts itself or is not known
+	Inconclusive State = "inconclusive"
+	Declined     State = "declined" // on purpose: a guard, the action, the policy or a person said no
+	Failed       State = "failed"   // something broke; the last entry says what
 )
 
 // States lists all states in the order in which a run meets them.

@@ -42,8 +42,9 @@ func policyTestCommand() *cobra.Command {
 		Long: `Show which policy matches an alert with these labels, why the policies before it do not
 match, and what it would do, step by step. The command needs neither a running upkeep nor a
 target, and changes nothing. It exits with status 1 when no policy matches.`,
-		Example: "  upkeep policy test alertname=PostgresDeadRows server=main database=admindb schema=public table=logs --annotation limit=0.2",
-		Args:    cobra.MinimumNArgs(1),
+		Example: "  upkeep policy test alertname=PostgresDeadRows server=main database=admindb schema=public " +
+			"table=logs --annotation limit=0.2",
+		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := config.Load(file, app.Known())
 			if err != nil {
@@ -61,8 +62,10 @@ target, and changes nothing. It exits with status 1 when no policy matches.`,
 		},
 	}
 	configFlag(cmd, &file)
-	cmd.Flags().StringArrayVar(&annotations, "annotation", nil, "an annotation of the alert, like limit=0.2; may be repeated")
-	cmd.Flags().StringVar(&expr, "expr", "", "the expression of the alert's rule; its range is how long the alert may keep firing after its cause is gone")
+	cmd.Flags().StringArrayVar(&annotations, "annotation", nil,
+		"an annotation of the alert, like limit=0.2; may be repeated")
+	cmd.Flags().StringVar(&expr, "expr", "",
+		"the expression of the alert's rule; its range is how long the alert may keep firing after its cause is gone")
 	return cmd
 }
 
@@ -110,7 +113,8 @@ func tryPolicies(w io.Writer, b policy.Book, alert remediate.Alert) error {
 		}
 		aside = r.Aside
 		printRequest(w, *r)
-		c.History = append(c.History, policy.Past{Run: int64(r.Step + 1), Policy: r.Policy, Step: r.Step, Action: r.Action, State: remediate.Uncleared})
+		c.History = append(c.History, policy.Past{Run: int64(r.Step + 1), Policy: r.Policy, Step: r.Step,
+			Action: r.Action, State: remediate.Uncleared})
 	}
 }
 

@@ -43,7 +43,8 @@ func (e *Engine) Prepare(s Setting) (use func(), err error) {
 		}
 		made.actions[k] = a
 		made.takers[a.Name]++
-		made.book.Actions[a.Name] = policy.Action{Name: a.Name, Subject: a.Subject, Params: a.Params, Asks: a.Asks, Windowed: a.Windowed}
+		made.book.Actions[a.Name] = policy.Action{Name: a.Name, Subject: a.Subject, Params: a.Params, Asks: a.Asks,
+			Windowed: a.Windowed}
 	}
 	text, err := json.Marshal(made.book)
 	if err != nil {

@@ -37,13 +37,16 @@ func (e *Engine) apply(ctx context.Context, c *carried) (move, error) {
 			return move{}, err
 		}
 		if !same {
-			return move{to: remediate.Received, why: "the target has changed since the plan was made", due: e.now().Add(tick)}, nil
+			return move{to: remediate.Received, why: "the target has changed since the plan was made",
+				due: e.now().Add(tick)}, nil
 		}
 	}
 	e.quieten(c.run)
 	for i := c.run.Done; i < len(c.run.Plan.Steps); i++ {
 		if c.run.Lost >= maxLost && c.run.Begun == i+1 {
-			return move{to: remediate.Failed, why: fmt.Sprintf("step %d was interrupted repeatedly: upkeep was stopped each time before the step made progress%s", i+1, so(c.run))}, nil
+			return move{to: remediate.Failed,
+				why: fmt.Sprintf("step %d was interrupted repeatedly: upkeep was stopped each time before the step "+
+					"made progress%s", i+1, so(c.run))}, nil
 		}
 		if r, err := e.against(ctx, c, c.run, w.Approval, i, true); err != nil || r != nil {
 			return e.withdraw(c.run, r), err
@@ -62,7 +65,8 @@ func (e *Engine) apply(ctx context.Context, c *carried) (move, error) {
 
 // takenUp asks every guard again before a run goes on that removes something for good
 // and had begun before: since then a backup may have grown old, or a disk full.
-func (e *Engine) takenUp(ctx context.Context, c *carried, a remediate.Action, w remediate.Working) (*remediate.Refusal, error) {
+func (e *Engine) takenUp(ctx context.Context, c *carried, a remediate.Action,
+	w remediate.Working) (*remediate.Refusal, error) {
 	if c.run.Begun == 0 || a.Risk != remediate.Destructive {
 		return nil, nil
 	}
@@ -105,7 +109,8 @@ func (e *Engine) step(ctx context.Context, c *carried, a remediate.Action, i int
 		return err
 	}
 	began := e.now()
-	d := &doing{run: c.run, plan: c.run.Plan, action: a, step: i, since: began, cancel: cancel, approval: c.working.Approval}
+	d := &doing{run: c.run, plan: c.run.Plan, action: a, step: i, since: began, cancel: cancel,
+		approval: c.working.Approval}
 	c.doing.Store(d)
 	f.Held = func(ctx context.Context) error { return e.held(ctx, c, d) }
 	f.Keep = e.keeper(c, d, i)
@@ -125,14 +130,16 @@ func (e *Engine) step(ctx context.Context, c *carried, a remediate.Action, i int
 func (e *Engine) write(ctx context.Context, c *carried, step int, done bool, why string) error {
 	c.writing.Lock()
 	defer c.writing.Unlock()
-	entry := remediate.Entry{Run: c.run.ID, At: e.now(), From: c.run.State, To: c.run.State, Step: step, Done: done, Why: why}
+	entry := remediate.Entry{Run: c.run.ID, At: e.now(), From: c.run.State, To: c.run.State, Step: step, Done: done,
+		Why: why}
 	next := c.run
 	next.Begun, next.Why, next.Reason, next.Changed, next.Due = step, why, "", entry.At, time.Time{}
 	if done {
 		next.Done, next.Lost = step, 0
 		ctx = context.WithoutCancel(ctx)
 	}
-	if err := e.c.Journal.Append(ctx, journal.Change{Run: next, Entry: entry, Fence: c.fence.Token, Exclusive: e.exclusive(c.run.Request)}); err != nil {
+	if err := e.c.Journal.Append(ctx, journal.Change{Run: next, Entry: entry, Fence: c.fence.Token,
+		Exclusive: e.exclusive(c.run.Request)}); err != nil {
 		return err
 	}
 	c.run = next
@@ -154,7 +161,8 @@ func (e *Engine) keeper(c *carried, d *doing, i int) func(context.Context, map[s
 			next.Lost = 0
 		}
 		next.Why, next.Changed = why, entry.At
-		if err := e.c.Journal.Append(ctx, journal.Change{Run: next, Entry: entry, Fence: c.fence.Token, Exclusive: e.exclusive(c.run.Request)}); err != nil {
+		if err := e.c.Journal.Append(ctx, journal.Change{Run: next, Entry: entry, Fence: c.fence.Token,
+			Exclusive: e.exclusive(c.run.Request)}); err != nil {
 			return err
 		}
 		c.run, d.plan = next, next.Plan

@@ -83,7 +83,8 @@ func stopped(run remediate.Run) (move, bool) {
 	case remediate.Received, remediate.Planned, remediate.Waiting:
 		return move{to: remediate.Declined, why: "stopped by " + run.Cancel, reason: remediate.ReasonCancelled}, true
 	case remediate.Allowed:
-		return move{to: remediate.Failed, why: "stopped by " + run.Cancel + removed(run), reason: remediate.ReasonCancelled}, true
+		return move{to: remediate.Failed, why: "stopped by " + run.Cancel + removed(run),
+			reason: remediate.ReasonCancelled}, true
 	default: // every step is done: there is nothing to stop
 		return move{}, false
 	}
@@ -110,10 +111,12 @@ func (e *Engine) fault(c *carried, err error) move {
 		return unknown(c.run, err) // what was done is done
 	}
 	_, late := errors.AsType[*lateError](err)
-	if refused || errors.Is(err, remediate.ErrFinal) || c.run.Tries >= maxTries || late && c.run.State == remediate.Allowed {
+	if refused || errors.Is(err, remediate.ErrFinal) || c.run.Tries >= maxTries ||
+		late && c.run.State == remediate.Allowed {
 		return move{to: remediate.Failed, why: err.Error() + removed(c.run)}
 	}
-	return move{to: c.run.State, why: fmt.Sprintf("try %d of %d: %v", c.run.Tries, maxTries, err), due: e.now().Add(time.Second << c.run.Tries)}
+	return move{to: c.run.State, why: fmt.Sprintf("try %d of %d: %v", c.run.Tries, maxTries, err),
+		due: e.now().Add(time.Second << c.run.Tries)}
 }
 
 // move writes a transition to the journal, and then to the run. It reports
@@ -123,7 +126,8 @@ func (e *Engine) move(ctx context.Context, c *carried, m move) (left bool, err e
 	if m.stay {
 		return true, e.c.Journal.Postpone(ctx, c.run, c.fence.Token, m.due)
 	}
-	entry := remediate.Entry{Run: c.run.ID, At: e.now(), From: c.run.State, To: m.to, Why: m.why, Reason: m.reason, Case: m.proof}
+	entry := remediate.Entry{Run: c.run.ID, At: e.now(), From: c.run.State, To: m.to, Why: m.why, Reason: m.reason,
+		Case: m.proof}
 	next := c.run
 	next.State, next.Why, next.Reason, next.Due, next.Changed = m.to, m.why, m.reason, m.due, entry.At
 	if m.to != c.run.State {
@@ -134,7 +138,8 @@ func (e *Engine) move(ctx context.Context, c *carried, m move) (left bool, err e
 	}
 	c.writing.Lock()
 	err = e.c.Journal.Append(ctx, journal.Change{
-		Run: next, Entry: entry, Fence: c.fence.Token, Exclusive: e.exclusive(c.run.Request), Leave: left, Notification: m.notice, Admit: m.admit,
+		Run: next, Entry: entry, Fence: c.fence.Token, Exclusive: e.exclusive(c.run.Request), Leave: left,
+		Notification: m.notice, Admit: m.admit,
 	})
 	c.writing.Unlock()
 	if r, refused := remediate.Refused(err); refused && m.admit != nil {

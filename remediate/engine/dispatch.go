@@ -130,7 +130,8 @@ func (e *Engine) Decide(ctx context.Context) error {
 }
 
 // decide puts one episode with its history to the policies.
-func (e *Engine) decide(ctx context.Context, book policy.Book, edition string, episode remediate.Incident) (d journal.Decided, err error) {
+func (e *Engine) decide(ctx context.Context, book policy.Book, edition string,
+	episode remediate.Incident) (d journal.Decided, err error) {
 	runs, err := e.c.Journal.History(ctx, episode.ID)
 	if err != nil {
 		return d, err
@@ -138,17 +139,20 @@ func (e *Engine) decide(ctx context.Context, book policy.Book, edition string, e
 	k := policy.Case{Incident: episode, Now: e.now().UTC()}
 	for _, r := range runs {
 		k.History = append(k.History, policy.Past{
-			Run: r.ID, Policy: r.Request.Policy, Step: r.Request.Step, Action: r.Request.Action, State: r.State, Reason: r.Reason, Why: r.Why, Acted: r.Acted(),
+			Run: r.ID, Policy: r.Request.Policy, Step: r.Request.Step, Action: r.Request.Action, State: r.State,
+			Reason: r.Reason, Why: r.Why, Acted: r.Acted(),
 		})
 	}
 	decision := book.Decide(k)
 	d = journal.Decided{Incident: episode.ID, Request: decision.Request, Wait: decision.Wait, Why: decision.Why}
-	if d.Case, err = json.Marshal(policy.Record{Kind: policy.KindDecide, Book: edition, Case: &k, Decision: &decision}); err != nil {
+	if d.Case, err = json.Marshal(policy.Record{Kind: policy.KindDecide, Book: edition, Case: &k,
+		Decision: &decision}); err != nil {
 		return d, err
 	}
 	if decision.Page {
 		d.Notification = &remediate.Notification{
-			Key: fmt.Sprintf("page/%d/%s", episode.ID, decision.Policy), Kind: remediate.NotificationPage, Incident: episode.ID, At: e.now(), Labels: aboutAlert(episode.Alert.Labels, decision.Policy),
+			Key: fmt.Sprintf("page/%d/%s", episode.ID, decision.Policy), Kind: remediate.NotificationPage,
+			Incident: episode.ID, At: e.now(), Labels: aboutAlert(episode.Alert.Labels, decision.Policy),
 			Title: fmt.Sprintf("%s needs a person", episode.Name()), Text: e.diagnosis(episode, runs, decision.Why),
 		}
 		if episode.FlappingFrom != 0 { // once for all the time in which nothing was decided
@@ -286,7 +290,8 @@ func New(c Config) *Engine {
 	}
 	e := &Engine{
 		turned: make(chan struct{}, 1),
-		c:      c, now: c.Now, log: c.Logger, metrics: newMetrics(c.Registerer), wake: make(chan struct{}, 1), hush: make(chan struct{}, 1),
+		c:      c, now: c.Now, log: c.Logger, metrics: newMetrics(c.Registerer), wake: make(chan struct{}, 1),
+		hush:     make(chan struct{}, 1),
 		expected: make(map[int64]bool), carried: make(map[int64]*carried), silent: make(map[int64]remediate.Run),
 	}
 	c.Registerer.MustRegister(stuckMetric{e})

@@ -57,12 +57,14 @@ type Config struct {
 	Rules    Rules    // nil: the measure alone decides whether a run helped
 	Silences Silences // nil: nothing is silenced
 
-	Guards      func() []remediate.Guard              // those that hold now, in the order in which they are asked
-	Refresh     func(metric, server string)           // has a metric read again that an action lowers; may be nil
-	Notified    func()                                // called after a notice was written; may be nil
-	Announce    func(remediate.NotificationKind) bool // whether people are notified of what a run did and what came of it; nil: they are not
-	Concurrency int                                   // runs that act at once
-	Alone       bool                                  // no other process works on the store: a lease that cannot be renewed passes to no other
+	Guards   func() []remediate.Guard    // those that hold now, in the order in which they are asked
+	Refresh  func(metric, server string) // has a metric read again that an action lowers; may be nil
+	Notified func()                      // called after a notice was written; may be nil
+	// whether people are notified of what a run did and what came of it; nil: they are not
+	Announce    func(remediate.NotificationKind) bool
+	Concurrency int // runs that act at once
+	// no other process works on the store: a lease that cannot be renewed passes to no other
+	Alone bool
 
 	Now        func() time.Time // time.Now where nil
 	Logger     *slog.Logger
@@ -104,9 +106,11 @@ func (e *Engine) action(r remediate.Request) (remediate.Action, error) {
 	case r.Wrong != "":
 		return a, remediate.Refuse(remediate.ReasonSubject, "%s", r.Wrong)
 	case !ok && len(names) == 0:
-		return a, remediate.Refuse(remediate.ReasonAction, "unknown action %q: the configuration has no target with actions", r.Action)
+		return a, remediate.Refuse(remediate.ReasonAction,
+			"unknown action %q: the configuration has no target with actions", r.Action)
 	case !ok && !known:
-		return a, remediate.Refuse(remediate.ReasonAction, "unknown action %q; the targets have %s", r.Action, strings.Join(names, ", "))
+		return a, remediate.Refuse(remediate.ReasonAction, "unknown action %q; the targets have %s", r.Action,
+			strings.Join(names, ", "))
 	case !ok && r.Subject["server"] == "":
 		return a, remediate.Refuse(remediate.ReasonSubject, "%s needs the label server, which is not there", r.Action)
 	case !ok:
@@ -119,13 +123,16 @@ func checkRequest(a remediate.Action, r remediate.Request) error {
 	for _, name := range a.Subject {
 		switch value := r.Subject[name]; {
 		case value == "":
-			return remediate.Refuse(remediate.ReasonSubject, "%s needs the label %s, which is not there", r.Action, name)
+			return remediate.Refuse(remediate.ReasonSubject, "%s needs the label %s, which is not there", r.Action,
+				name)
 		case !utf8.ValidString(value) || strings.ContainsRune(value, 0):
-			return remediate.Refuse(remediate.ReasonSubject, "%s: the label %s is no name that a target could have", r.Action, name)
+			return remediate.Refuse(remediate.ReasonSubject, "%s: the label %s is no name that a target could have",
+				r.Action, name)
 		}
 	}
 	if len(r.Subject) != len(a.Subject) {
-		return remediate.Refuse(remediate.ReasonSubject, "%s takes %v, not %v", r.Action, a.Subject, journal.Subject(r.Subject))
+		return remediate.Refuse(remediate.ReasonSubject, "%s takes %v, not %v", r.Action, a.Subject,
+			journal.Subject(r.Subject))
 	}
 	for _, name := range slices.Sorted(maps.Keys(r.Params)) {
 		i := slices.IndexFunc(a.Params, func(p remediate.Param) bool { return p.Name == name })
@@ -137,7 +144,8 @@ func checkRequest(a remediate.Action, r remediate.Request) error {
 		}
 	}
 	if r.Incident != 0 && r.Limit == nil {
-		return remediate.Refuse(remediate.ReasonSubject, "the alert has no annotation \"limit\" that is a number, so nothing could be called cleared")
+		return remediate.Refuse(remediate.ReasonSubject,
+			"the alert has no annotation \"limit\" that is a number, so nothing could be called cleared")
 	}
 	return nil
 }

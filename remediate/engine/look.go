@@ -56,12 +56,15 @@ func (e *Engine) look(ctx context.Context, r remediate.Request) (before *float64
 	case math.IsNaN(value) || math.IsInf(value, 0):
 		return nil, plan, fmt.Errorf("measure %s: %v is no measure", a.Lowers, value)
 	case r.Incident != 0 && value <= *r.Limit && r.Aside:
-		return &value, plan, remediate.Refuse(remediate.ReasonCannotHelp, "%s is %s, within the step's limit of %s: nothing to clear here", a.Lowers, remediate.Quantity(a.Lowers, value), remediate.Quantity(a.Lowers, *r.Limit))
+		return &value, plan, remediate.Refuse(remediate.ReasonCannotHelp,
+			"%s is %s, within the step's limit of %s: nothing to clear here", a.Lowers,
+			remediate.Quantity(a.Lowers, value), remediate.Quantity(a.Lowers, *r.Limit))
 	case r.Incident != 0 && value <= *r.Limit:
 		return &value, plan, &remediate.Refusal{
 			Reason: remediate.ReasonNothing,
-			Detail: fmt.Sprintf("%s is %s, within its limit of %s", a.Lowers, remediate.Quantity(a.Lowers, value), remediate.Quantity(a.Lowers, *r.Limit)),
-			Until:  e.now().Add(within),
+			Detail: fmt.Sprintf("%s is %s, within its limit of %s", a.Lowers, remediate.Quantity(a.Lowers, value),
+				remediate.Quantity(a.Lowers, *r.Limit)),
+			Until: e.now().Add(within),
 		}
 	}
 	plan, err = e.proposeSome(ctx, a, r)
@@ -79,7 +82,8 @@ func (e *Engine) proposeSome(ctx context.Context, a remediate.Action, r remediat
 	switch refusal, refused := remediate.Refused(err); {
 	case err == nil && r.Mode != remediate.Observe:
 		err = missing
-	case r.Mode == remediate.Observe && missing != nil && refused && refusal.Reason == remediate.ReasonPrivilege && len(plan.Steps) > 0:
+	case r.Mode == remediate.Observe && missing != nil && refused && refusal.Reason == remediate.ReasonPrivilege &&
+		len(plan.Steps) > 0:
 		err = nil
 	}
 	return plan, err
@@ -104,7 +108,8 @@ func (e *Engine) act(ctx context.Context, a remediate.Action, f remediate.Fence,
 // and not to end the process, which would meet the same run again when it starts.
 func (e *Engine) survive(a remediate.Action, err *error) {
 	if p := recover(); p != nil {
-		e.log.Error("an action panicked", "action", a.Name, "server", a.Target, "err", p, "stack", string(debug.Stack()))
+		e.log.Error("an action panicked", "action", a.Name, "server", a.Target, "err", p, "stack",
+			string(debug.Stack()))
 		*err = fmt.Errorf("%s panicked, which is a bug in it: %v", a.Name, p)
 	}
 }
@@ -121,7 +126,8 @@ func (e *Engine) unmeasured(ctx context.Context, a remediate.Action, r remediate
 	case errors.Is(fault, remediate.ErrGone):
 		return remediate.Refuse(remediate.ReasonGone, "%s is not there", journal.Subject(r.Subject))
 	case errors.Is(fault, remediate.ErrNoData): // its alert ends, or the target counts again
-		return &remediate.Refusal{Reason: remediate.ReasonNoData, Detail: fmt.Sprintf("%s is not known: %v", a.Lowers, fault), Until: e.now().Add(within)}
+		return &remediate.Refusal{Reason: remediate.ReasonNoData,
+			Detail: fmt.Sprintf("%s is not known: %v", a.Lowers, fault), Until: e.now().Add(within)}
 	}
 	return fmt.Errorf("measure %s: %w", a.Lowers, fault)
 }
@@ -129,7 +135,8 @@ func (e *Engine) unmeasured(ctx context.Context, a remediate.Action, r remediate
 // proposal puts a run to the guards.
 func (e *Engine) proposal(run remediate.Run, a remediate.Action, w remediate.Working) remediate.Proposal {
 	return remediate.Proposal{
-		Run: run, Action: a, Exclusive: e.exclusive(run.Request), Targets: e.targets(run.Request.Action), Working: w, Now: e.now(),
+		Run: run, Action: a, Exclusive: e.exclusive(run.Request), Targets: e.targets(run.Request.Action), Working: w,
+		Now: e.now(),
 	}
 }
 

@@ -18,8 +18,10 @@ func (e *Engine) outcome(run remediate.Run) *remediate.Notification {
 		return nil
 	}
 	n := &remediate.Notification{
-		Key: fmt.Sprintf("%s/%d", kind, run.ID), Kind: kind, Run: run.ID, Incident: run.Request.Incident, At: run.Changed, Labels: about(run),
-		Title: fmt.Sprintf("Run %d %s: %s on %s", run.ID, says, run.Request.Action, journal.Subject(run.Request.Subject)), Text: run.Why,
+		Key: fmt.Sprintf("%s/%d", kind, run.ID), Kind: kind, Run: run.ID, Incident: run.Request.Incident,
+		At: run.Changed, Labels: about(run),
+		Title: fmt.Sprintf("Run %d %s: %s on %s", run.ID, says, run.Request.Action,
+			journal.Subject(run.Request.Subject)), Text: run.Why,
 	}
 	if a, err := e.action(run.Request); err == nil && a.Lowers != "" {
 		n.Text += fmt.Sprintf("\n%s: %s before", a.Lowers, quantity(a.Lowers, run.Before))
@@ -121,7 +123,8 @@ func quantity(metric string, v *float64) string {
 // paged need not search.
 func (e *Engine) diagnosis(episode remediate.Incident, runs []remediate.Run, why string) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s\n%s since %s on %s\n", why, episode.Name(), episode.Opened.UTC().Format(time.RFC3339), journal.Subject(episode.Alert.Labels))
+	fmt.Fprintf(&b, "%s\n%s since %s on %s\n", why, episode.Name(), episode.Opened.UTC().Format(time.RFC3339),
+		journal.Subject(episode.Alert.Labels))
 	for _, name := range []string{"summary", "description", "runbook_url", "runbook"} {
 		if text := episode.Alert.Annotations[name]; text != "" {
 			fmt.Fprintf(&b, "%s: %s\n", name, text)

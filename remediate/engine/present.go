@@ -59,13 +59,15 @@ func (s *setting) present(r remediate.Request, episode remediate.Incident) (reme
 	now, ok := ask(r.Subject)
 	switch {
 	case now.Action != r.Action:
-		return r, remediate.Refuse(remediate.ReasonPolicy, "schedule %q is %s now, not %s", r.Schedule, now.Action, r.Action)
+		return r, remediate.Refuse(remediate.ReasonPolicy, "schedule %q is %s now, not %s", r.Schedule, now.Action,
+			r.Action)
 	case !ok || r.Wrong == "" && !maps.Equal(now.Subject, r.Subject):
 		return r, remediate.Refuse(remediate.ReasonPolicy, "schedule %q is about another subject now", r.Schedule)
 	case !maps.Equal(now.Params, r.Params):
 		return r, remediate.Refuse(remediate.ReasonPolicy, "schedule %q has other parameters now", r.Schedule)
 	case r.Query != "" && now.Query != r.Query:
-		return r, remediate.Refuse(remediate.ReasonPolicy, "the query of schedule %q, which found the subject, is another now", r.Schedule)
+		return r, remediate.Refuse(remediate.ReasonPolicy,
+			"the query of schedule %q, which found the subject, is another now", r.Schedule)
 	case now.Mode == remediate.Observe && r.Mode != remediate.Observe:
 		return r, remediate.Refuse(remediate.ReasonPolicy, "schedule %q only observes now", r.Schedule)
 	}
@@ -113,11 +115,13 @@ func (e *Engine) inForce(run remediate.Run) (remediate.Action, error) {
 		return a.For(r), nil
 	}
 	if run.State == remediate.Waiting && run.Reason == remediate.ReasonTarget && e.now().Sub(run.Changed) >= absent {
-		return a, remediate.Refuse(remediate.ReasonTarget, "the target %q has been gone from the configuration for %s", r.Subject["server"], e.now().Sub(run.Changed).Round(time.Second))
+		return a, remediate.Refuse(remediate.ReasonTarget, "the target %q has been gone from the configuration for %s",
+			r.Subject["server"], e.now().Sub(run.Changed).Round(time.Second))
 	}
 	return a, &remediate.Refusal{
 		Reason: remediate.ReasonTarget, Until: e.now().Add(absentAgain),
-		Detail: fmt.Sprintf("the configuration has no target %q that takes %s any more; the run goes on if it comes back within %s", r.Subject["server"], r.Action, absent),
+		Detail: fmt.Sprintf("the configuration has no target %q that takes %s any more; the run goes on if it comes "+
+			"back within %s", r.Subject["server"], r.Action, absent),
 	}
 }
 
@@ -196,12 +200,15 @@ func (e *Engine) elsewhere(ctx context.Context, run remediate.Run, a remediate.A
 	r, refused := remediate.Refused(err)
 	switch {
 	case !refused:
-		r = &remediate.Refusal{Reason: remediate.ReasonTarget, Detail: fmt.Sprintf("the target %q does not answer: %v", a.Target, err), Until: e.now().Add(absentAgain)}
+		r = &remediate.Refusal{Reason: remediate.ReasonTarget,
+			Detail: fmt.Sprintf("the target %q does not answer: %v", a.Target, err), Until: e.now().Add(absentAgain)}
 	case !away(r):
 		return r, nil
 	}
 	if waited := e.now().Sub(run.Changed); waited >= absent {
-		r = &remediate.Refusal{Reason: r.Reason, Detail: fmt.Sprintf("%s; the run has waited %s for the server of its plan", r.Detail, waited.Round(time.Second))}
+		r = &remediate.Refusal{Reason: r.Reason,
+			Detail: fmt.Sprintf("%s; the run has waited %s for the server of its plan", r.Detail,
+				waited.Round(time.Second))}
 	}
 	return r, nil
 }

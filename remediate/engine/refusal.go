@@ -26,9 +26,12 @@ func (e *Engine) ask(run remediate.Run, r *remediate.Refusal) move {
 	until := e.now().Add(run.Request.Terms.Approval())
 	question := run.Plan.Question()
 	return move{to: remediate.Asked, why: r.Detail, reason: r.Reason, due: until, notice: &remediate.Notification{
-		Key: fmt.Sprintf("ask/%d/%s/%d", run.ID, question, e.now().UnixMilli()), Kind: remediate.NotificationAsk, Run: run.ID, Incident: run.Request.Incident, Plan: question, At: e.now(), Until: until, Labels: about(run),
+		Key: fmt.Sprintf("ask/%d/%s/%d", run.ID, question, e.now().UnixMilli()), Kind: remediate.NotificationAsk,
+		Run: run.ID, Incident: run.Request.Incident, Plan: question, At: e.now(), Until: until, Labels: about(run),
 		Title: fmt.Sprintf("May run %d do %s on %s?", run.ID, run.Request.Action, journal.Subject(run.Request.Subject)),
-		Text:  r.Detail + "\n" + e.planText(run) + fmt.Sprintf("\nAnswer until %s: upkeep approve %d, or upkeep reject %d --why …", until.UTC().Format(time.RFC3339), run.ID, run.ID),
+		Text: r.Detail + "\n" + e.planText(run) +
+			fmt.Sprintf("\nAnswer until %s: upkeep approve %d, or upkeep reject %d --why …",
+				until.UTC().Format(time.RFC3339), run.ID, run.ID),
 	}}
 }
 
@@ -68,7 +71,8 @@ func so(run remediate.Run) string {
 	if run.Done > 0 {
 		done = fmt.Sprintf("%d of", run.Done)
 	}
-	return fmt.Sprintf("; %s %s done%s, no further step was started", done, steps(len(run.Plan.Steps)), begun(run)+removed(run))
+	return fmt.Sprintf("; %s %s done%s, no further step was started", done, steps(len(run.Plan.Steps)),
+		begun(run)+removed(run))
 }
 
 // removed says how much the step has removed that a run was stopped in.

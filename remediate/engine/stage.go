@@ -67,7 +67,8 @@ func (e *Engine) over(ctx context.Context, run remediate.Run) (move, bool, error
 	if err != nil || episode.Closed.IsZero() {
 		return move{}, false, err
 	}
-	return move{to: remediate.Declined, why: "the episode is over: " + episode.Why, reason: remediate.ReasonResolved}, true, nil
+	return move{to: remediate.Declined, why: "the episode is over: " + episode.Why, reason: remediate.ReasonResolved},
+		true, nil
 }
 
 // again looks whether what a run waited for still matters, and whether it still
@@ -116,7 +117,8 @@ func (e *Engine) asked(ctx context.Context, c *carried) (move, error) {
 	if err != nil {
 		return move{}, err
 	}
-	if a := w.Approval; a != nil && a.Of(c.run.Plan) && !c.run.Plan.Amount.Exceeds(a.Amount.Tolerated()) && a.Until.After(e.now()) {
+	if a := w.Approval; a != nil && a.Of(c.run.Plan) && !c.run.Plan.Amount.Exceeds(a.Amount.Tolerated()) &&
+		a.Until.After(e.now()) {
 		return answered(c.run, fmt.Sprintf("%s approved of plan %s", a.By, a.Plan)), nil
 	}
 	if c.run.Request.Mode == remediate.Auto && w.Demoted == "" {
@@ -124,7 +126,8 @@ func (e *Engine) asked(ctx context.Context, c *carried) (move, error) {
 	}
 	until := c.run.Changed.Add(c.run.Request.Terms.Approval())
 	if !until.After(e.now()) {
-		return move{to: remediate.Declined, why: "approval not given in time" + so(c.run), reason: remediate.ReasonUnanswered}, nil
+		return move{to: remediate.Declined, why: "approval not given in time" + so(c.run),
+			reason: remediate.ReasonUnanswered}, nil
 	}
 	return move{stay: true, due: until}, nil
 }
@@ -136,7 +139,8 @@ func (e *Engine) verify(ctx context.Context, c *carried) (move, error) {
 	defer cancel()
 	a, err := e.action(c.run.Request)
 	if _, refused := remediate.Refused(err); refused {
-		return e.unverified(c.run, fmt.Sprintf("the target %q is gone from the configuration", c.run.Request.Subject["server"])), nil
+		return e.unverified(c.run, fmt.Sprintf("the target %q is gone from the configuration",
+			c.run.Request.Subject["server"])), nil
 	}
 	if err != nil {
 		return move{}, err
@@ -168,7 +172,8 @@ func (e *Engine) verify(ctx context.Context, c *carried) (move, error) {
 func (e *Engine) evidence(ctx context.Context, c *carried, a remediate.Action) (policy.Evidence, error) {
 	r := c.run.Request
 	first := c.run.After == nil
-	v := policy.Evidence{Metric: a.Lowers, Before: c.run.Before, Limit: r.Limit, Aside: r.Aside, Since: e.now().Sub(c.run.Applied), Settle: settle, Horizon: horizon}
+	v := policy.Evidence{Metric: a.Lowers, Before: c.run.Before, Limit: r.Limit, Aside: r.Aside,
+		Since: e.now().Sub(c.run.Applied), Settle: settle, Horizon: horizon}
 	if r.Terms.Decay > 0 {
 		v.Horizon = r.Terms.Decay + horizon
 	}
@@ -207,7 +212,8 @@ func (e *Engine) evidence(ctx context.Context, c *carried, a remediate.Action) (
 // unknown ends a run whose steps are done and of which it cannot be said whether that
 // helped.
 func unknown(run remediate.Run, why error) move {
-	return move{to: remediate.Inconclusive, why: fmt.Sprintf("%s done; the result is unknown: %v", steps(len(run.Plan.Steps)), why)}
+	return move{to: remediate.Inconclusive, why: fmt.Sprintf("%s done; the result is unknown: %v",
+		steps(len(run.Plan.Steps)), why)}
 }
 
 // resume lets a run go on that was held while it acted, with the plan that it has: its

@@ -55,7 +55,8 @@ func (e *Engine) deadline(run remediate.Run) Stuck {
 	case run.State == remediate.Allowed && run.Begun > run.Done && i < len(run.Plan.Steps):
 		may := e.stepTime(run)
 		s.Since = run.Changed.Add(may)
-		s.Why = fmt.Sprintf("step %d (%s) has a timeout of %s, and no progress was recorded since %s", run.Begun, run.Plan.Steps[i].Do, may, run.Changed.UTC().Format(time.RFC3339))
+		s.Why = fmt.Sprintf("step %d (%s) has a timeout of %s, and no progress was recorded since %s", run.Begun,
+			run.Plan.Steps[i].Do, may, run.Changed.UTC().Format(time.RFC3339))
 	case run.Due.After(run.Changed):
 		s.Since = run.Due
 		s.Why = fmt.Sprintf("it was due at %s and was not picked up", run.Due.UTC().Format(time.RFC3339))
@@ -84,10 +85,13 @@ func (e *Engine) Stopping(run remediate.Run) string {
 	case run.State == remediate.Applied:
 		return "all its steps are done; only the verification is pending"
 	case c == nil:
-		return "it stops when a replica picks it up: at once if no replica owns it, else with the next heartbeat of its owner"
+		return "it stops when a replica picks it up: at once if no replica owns it, else with the next heartbeat of " +
+			"its owner"
 	}
 	if d := c.doing.Load(); d != nil {
-		return fmt.Sprintf("step %d (%s) was cancelled and has not ended; it began at %s and may take until %s", d.step+1, d.run.Plan.Steps[d.step].Do, d.since.UTC().Format(time.RFC3339), d.since.Add(d.action.Timeout).UTC().Format(time.RFC3339))
+		return fmt.Sprintf("step %d (%s) was cancelled and has not ended; it began at %s and may take until %s",
+			d.step+1, d.run.Plan.Steps[d.step].Do, d.since.UTC().Format(time.RFC3339),
+			d.since.Add(d.action.Timeout).UTC().Format(time.RFC3339))
 	}
 	return "it is being evaluated, which takes at most half a minute"
 }

@@ -95,10 +95,12 @@ func (e *Engine) undo(ctx context.Context, c *carried, s remediate.Step) (found 
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, undoWithin, fmt.Errorf("it took longer than %s", undoWithin))
 	defer cancel()
-	f := remediate.Fence{Token: c.fence.Token, Held: c.fence.Held} // the right alone: it is no work that the rules of now could hold
+	// the right alone: it is no work that the rules of now could hold
+	f := remediate.Fence{Token: c.fence.Token, Held: c.fence.Held}
 	for try := 1; ; try++ {
 		found, err = e.undoes(ctx, a, u, f, s)
-		if _, refused := remediate.Refused(err); err == nil || refused || errors.Is(err, remediate.ErrFenced) || try == maxTries {
+		if _, refused := remediate.Refused(err); err == nil || refused || errors.Is(err, remediate.ErrFenced) ||
+			try == maxTries {
 			return found, err
 		}
 		select {
@@ -109,7 +111,8 @@ func (e *Engine) undo(ctx context.Context, c *carried, s remediate.Step) (found 
 	}
 }
 
-func (e *Engine) undoes(ctx context.Context, a remediate.Action, u remediate.Undoer, f remediate.Fence, s remediate.Step) (found string, err error) {
+func (e *Engine) undoes(ctx context.Context, a remediate.Action, u remediate.Undoer, f remediate.Fence,
+	s remediate.Step) (found string, err error) {
 	defer e.survive(a, &err)
 	return u.Undo(ctx, f, s)
 }
@@ -117,7 +120,8 @@ func (e *Engine) undoes(ctx context.Context, a remediate.Action, u remediate.Und
 // mendable tells people what a run has left that they are to mend.
 func (e *Engine) mendable(run remediate.Run, m move) *remediate.Notification {
 	return &remediate.Notification{
-		Key: fmt.Sprintf("left/%d", run.ID), Kind: remediate.NotificationPage, Run: run.ID, Incident: run.Request.Incident, At: e.now(), Labels: about(run),
+		Key: fmt.Sprintf("left/%d", run.ID), Kind: remediate.NotificationPage, Run: run.ID,
+		Incident: run.Request.Incident, At: e.now(), Labels: about(run),
 		Title: fmt.Sprintf("Run %d has ended with an incomplete step: %s", run.ID, run.Request.Action),
 		Text:  m.why,
 	}

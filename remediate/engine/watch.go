@@ -40,7 +40,8 @@ func (e *Engine) paused(ctx context.Context, anew bool) ([]remediate.Pause, erro
 
 // against holds a run that acts against what holds now, before a step or in it. It is
 // asked of memory, but for the pauses.
-func (e *Engine) against(ctx context.Context, c *carried, run remediate.Run, approval *remediate.Approval, step int, anew bool) (*remediate.Refusal, error) {
+func (e *Engine) against(ctx context.Context, c *carried, run remediate.Run, approval *remediate.Approval, step int,
+	anew bool) (*remediate.Refusal, error) {
 	request, err := e.today(ctx, &c.current, run.Request)
 	if err == nil {
 		run.Request = request
@@ -52,7 +53,8 @@ func (e *Engine) against(ctx context.Context, c *carried, run remediate.Run, app
 	return nil, err
 }
 
-func (e *Engine) allows(ctx context.Context, run remediate.Run, approval *remediate.Approval, step int, anew bool) error {
+func (e *Engine) allows(ctx context.Context, run remediate.Run, approval *remediate.Approval, step int,
+	anew bool) error {
 	a, err := e.inForce(run)
 	if err != nil {
 		return err
@@ -70,7 +72,8 @@ func (e *Engine) allows(ctx context.Context, run remediate.Run, approval *remedi
 	if anew {
 		when = guard.BeforeStep
 	}
-	r, err := guard.Ask(ctx, e.guards(), e.proposal(run, a, remediate.Working{Pauses: pauses, Approval: approval}), when)
+	r, err := guard.Ask(ctx, e.guards(), e.proposal(run, a, remediate.Working{Pauses: pauses, Approval: approval}),
+		when)
 	if r != nil {
 		return r
 	}
@@ -204,15 +207,18 @@ func (e *Engine) noteHeld(ctx context.Context, c *carried, d *doing, r *remediat
 	if c.doing.Load() != d {
 		return nil // it has ended meanwhile
 	}
-	why := fmt.Sprintf("%s; the statement of step %d runs to its end, because cancelling it would leave something behind, and no further step is started", r.Detail, d.step+1)
-	entry := remediate.Entry{Run: d.run.ID, At: e.now(), From: d.run.State, To: d.run.State, Note: remediate.NoteHeld, Reason: r.Reason, Why: why}
+	why := fmt.Sprintf("%s; the statement of step %d runs to its end, because cancelling it would leave something "+
+		"behind, and no further step is started", r.Detail, d.step+1)
+	entry := remediate.Entry{Run: d.run.ID, At: e.now(), From: d.run.State, To: d.run.State, Note: remediate.NoteHeld,
+		Reason: r.Reason, Why: why}
 	next := d.run
 	next.Plan = d.plan
 	next.Why, next.Reason, next.Changed, next.Due = why, r.Reason, entry.At, time.Time{}
 	if d.moved.Load() {
 		next.Lost = 0
 	}
-	err := e.c.Journal.Append(ctx, journal.Change{Run: next, Entry: entry, Fence: c.fence.Token, Exclusive: exclusive(d.action, d.run.Request)})
+	err := e.c.Journal.Append(ctx, journal.Change{Run: next, Entry: entry, Fence: c.fence.Token,
+		Exclusive: exclusive(d.action, d.run.Request)})
 	if err == nil {
 		e.tell(next, entry)
 	}

@@ -12,8 +12,10 @@ import (
 func Approval() remediate.Guard {
 	return remediate.Guard{
 		Name: remediate.ReasonApproval,
-		Doc: "Approval makes the run wait for approval by a person if the mode of its policy is ask, if its policy is demoted because its runs do not help, or if its action always needs approval. " +
-			"An approval covers one plan and the amount that this plan expected to remove plus a tenth (at least 1000 rows or 64 MiB more), and it expires: " +
+		Doc: "Approval makes the run wait for approval by a person if the mode of its policy is ask, if its policy " +
+			"is demoted because its runs do not help, or if its action always needs approval. " +
+			"An approval covers one plan and the amount that this plan expected to remove plus a tenth (at least " +
+			"1000 rows or 64 MiB more), and it expires: " +
 			"a plan that has changed or would remove more needs a new approval.",
 		Exact: true, During: true, ByHand: remediate.ByHandIfAsks,
 		Check: func(_ context.Context, p remediate.Proposal) error {
@@ -33,13 +35,20 @@ func Approval() remediate.Guard {
 			case a == nil:
 				return remediate.Refuse(remediate.ReasonApproval, "waiting for approval of plan %s: %s", plan, why)
 			case !a.Of(p.Run.Plan):
-				return remediate.Refuse(remediate.ReasonApproval, "waiting for approval of plan %s: it differs from plan %s, which %s approved", plan, a.Plan, a.By)
+				return remediate.Refuse(remediate.ReasonApproval,
+					"waiting for approval of plan %s: it differs from plan %s, which %s approved", plan, a.Plan, a.By)
 			case p.Run.Plan.Amount != nil && a.Amount == nil:
-				return remediate.Refuse(remediate.ReasonApproval, "waiting for new approval of plan %s: it would now remove %s, which %s did not approve", plan, p.Run.Plan.Amount, a.By)
+				return remediate.Refuse(remediate.ReasonApproval,
+					"waiting for new approval of plan %s: it would now remove %s, which %s did not approve", plan,
+					p.Run.Plan.Amount, a.By)
 			case p.Run.Plan.Amount.Exceeds(a.Amount.Tolerated()):
-				return remediate.Refuse(remediate.ReasonApproval, "waiting for new approval of plan %s, because of the amount: %s approved %s, now it is %s", plan, a.By, a.Amount, p.Run.Plan.Amount)
+				return remediate.Refuse(remediate.ReasonApproval,
+					"waiting for new approval of plan %s, because of the amount: %s approved %s, now it is %s", plan,
+					a.By, a.Amount, p.Run.Plan.Amount)
 			case p.Run.State != remediate.Allowed && !p.Now.Before(a.Until): // one that acts has begun in time
-				return remediate.Refuse(remediate.ReasonApproval, "waiting for new approval of plan %s: the approval by %s expired at %s", plan, a.By, a.Until.Format(time.RFC3339))
+				return remediate.Refuse(remediate.ReasonApproval,
+					"waiting for new approval of plan %s: the approval by %s expired at %s", plan, a.By,
+					a.Until.Format(time.RFC3339))
 			}
 			return nil
 		},

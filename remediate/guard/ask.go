@@ -13,11 +13,12 @@ type When int
 
 // The moments in the life of a run. At each the guards of All are asked in their order.
 const (
-	BeforePlan    When = iota // those that need neither measure nor plan, so that a run that must wait costs its target nothing
-	BeforeActing              // all, with the plan
-	InTransaction             // those that decide from the proposal alone, once more, without a race
-	BeforeStep                // those that hold while the run acts, and those that are asked again before each step
-	DuringStep                // those that hold while the run acts
+	// those that need neither measure nor plan, so that a run that must wait costs its target nothing
+	BeforePlan    When = iota
+	BeforeActing       // all, with the plan
+	InTransaction      // those that decide from the proposal alone, once more, without a race
+	BeforeStep         // those that hold while the run acts, and those that are asked again before each step
+	DuringStep         // those that hold while the run acts
 )
 
 // Moments returns every moment, in their order.
@@ -59,7 +60,8 @@ func AskAll(ctx context.Context, guards []remediate.Guard, p remediate.Proposal)
 }
 
 // ask stops at so many refusals.
-func ask(ctx context.Context, guards []remediate.Guard, p remediate.Proposal, when When, most int) (all []*remediate.Refusal, err error) {
+func ask(ctx context.Context, guards []remediate.Guard, p remediate.Proposal, when When,
+	most int) (all []*remediate.Refusal, err error) {
 	for _, g := range guards {
 		if !when.Asks(g) || !holds(g, p) {
 			continue

@@ -23,8 +23,10 @@ type Answers interface {
 // lowers does not answer: without a current measurement upkeep does not act.
 func Freshness(a Answers) remediate.Guard {
 	return remediate.Guard{
-		Name:  remediate.ReasonFreshness,
-		Doc:   "Freshness makes the run wait while the collector of the metric that the action lowers fails, or its last success is older than the policy allows. A database that does not answer blocks only its own runs. The guard reads the time of the last collection and does not query the target.",
+		Name: remediate.ReasonFreshness,
+		Doc: "Freshness makes the run wait while the collector of the metric that the action lowers fails, or its " +
+			"last success is older than the policy allows. A database that does not answer blocks only its own runs. " +
+			"The guard reads the time of the last collection and does not query the target.",
 		Early: true, ByHand: remediate.NotByHand,
 		Check: func(_ context.Context, p remediate.Proposal) error {
 			fresh, metric, server := p.Run.Request.Terms.Fresh, p.Action.Lowers, on(p.Run.Request)
@@ -39,7 +41,8 @@ func Freshness(a Answers) remediate.Guard {
 			case last.IsZero():
 				what += "has never succeeded; check whether it is enabled, and its log"
 			case p.Now.Sub(last) > fresh:
-				what += fmt.Sprintf("last succeeded at %s, longer ago than %s; see its log", last.Format(time.RFC3339), fresh)
+				what += fmt.Sprintf("last succeeded at %s, longer ago than %s; see its log", last.Format(time.RFC3339),
+					fresh)
 			default:
 				return nil
 			}

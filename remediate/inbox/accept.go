@@ -114,7 +114,8 @@ func late(before *incident, a remediate.Alert, now time.Time) bool {
 
 // sameEnd reports whether an alert fires for the incident whose end was delivered as before's.
 func sameEnd(before incident, a remediate.Alert) bool {
-	return before.Why == whyResolved && (a.StartsAt.Equal(before.Alert.StartsAt) || a.StartsAt.Before(before.Alert.EndsAt))
+	return before.Why == whyResolved && (a.StartsAt.Equal(before.Alert.StartsAt) ||
+		a.StartsAt.Before(before.Alert.EndsAt))
 }
 
 // ends reports whether the end a is the end of the trouble that open is. The

@@ -27,7 +27,8 @@ func deadLetters() *metric.Family {
 
 func deadLettersTotal() *metric.Family {
 	return metric.Counter("upkeep_inbox_dead_letters_total",
-		"Webhook payloads, or alerts of one, that could not be parsed and were kept as dead letters; each delivery counts.")
+		"Webhook payloads, or alerts of one, that could not be parsed and were kept as dead letters; each delivery "+
+			"counts.")
 }
 
 func alertsVec(sources []string) *prometheus.CounterVec {

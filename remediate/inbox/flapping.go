@@ -58,7 +58,8 @@ func (i *Inbox) stretch(ctx context.Context, key string) (e incident, err error)
 	}
 	e = newest[0]
 	rows, err := i.store.Query(ctx, "select id, opened, closed, closed >= ripe from episodes where key = ? and id < ?"+
-		" and id >= (select coalesce(max(id), 0) from episodes where key = ? and flaps = 0) order by id desc", key, e.ID, key)
+		" and id >= (select coalesce(max(id), 0) from episodes where key = ? and flaps = 0) order by id desc", key,
+		e.ID, key)
 	if err != nil {
 		return e, err
 	}

@@ -27,8 +27,10 @@ func (i *Inbox) Keep(ctx context.Context, l remediate.DeadLetter) error {
 				return err
 			}
 		}
-		_, err := tx.Exec("insert into letters (received, remote, source, status, error, body, size) values (?, ?, ?, ?, ?, ?, ?)",
-			store.Millis(now), text(l.Remote), text(l.Source), l.Status, text(l.Error), append([]byte{}, l.Body[:min(len(l.Body), maxLetter)]...), max(l.Size, int64(len(l.Body))))
+		_, err := tx.Exec("insert into letters (received, remote, source, status, error, body, size) values (?, ?, "+
+			"?, ?, ?, ?, ?)",
+			store.Millis(now), text(l.Remote), text(l.Source), l.Status, text(l.Error),
+			append([]byte{}, l.Body[:min(len(l.Body), maxLetter)]...), max(l.Size, int64(len(l.Body))))
 		if err == nil {
 			_, err = tx.Exec("delete from letters where id <= (select max(id) from letters) - ?", maxLetters)
 		}
@@ -68,12 +70,14 @@ func text(s string) string {
 
 // DeadLetters returns the newest n letters, the newest first, without their bodies.
 func (i *Inbox) DeadLetters(ctx context.Context, n int) ([]remediate.DeadLetter, error) {
-	return i.letters(ctx, "select id, received, remote, source, status, error, '', size from letters order by id desc limit ?", n)
+	return i.letters(ctx, "select id, received, remote, source, status, error, '', size from letters order by id "+
+		"desc limit ?", n)
 }
 
 // DeadLetter returns one letter, whole.
 func (i *Inbox) DeadLetter(ctx context.Context, id int64) (remediate.DeadLetter, error) {
-	all, err := i.letters(ctx, "select id, received, remote, source, status, error, body, size from letters where id = ?", id)
+	all, err := i.letters(ctx,
+		"select id, received, remote, source, status, error, body, size from letters where id = ?", id)
 	if err == nil && len(all) == 0 {
 		err = fmt.Errorf("letter %d: %w", id, ErrNoDeadLetter)
 	}

@@ -15,9 +15,11 @@ import (
 func (i *Inbox) Undecided(ctx context.Context, edition string, limit int) ([]remediate.Incident, error) {
 	unfinished := remediate.States().Where(remediate.State.Unfinished).SQL()
 	// Two ranges instead of an inequality: an index finds them, however many are settled.
-	rest := "? and ripe <= ? and not exists (select 1 from runs where runs.episode = episodes.id and runs.state in " + unfinished + ")"
+	rest := "? and ripe <= ? and not exists (select 1 from runs where runs.episode = episodes.id and runs.state in " +
+		unfinished + ")"
 	now := store.Millis(i.now())
-	all, err := i.episodes(ctx, "where closed = 0 and settled < "+rest+" union all select "+columns+" from episodes where closed = 0 and settled > "+rest+" order by 1 limit ?",
+	all, err := i.episodes(ctx, "where closed = 0 and settled < "+rest+" union all select "+columns+
+		" from episodes where closed = 0 and settled > "+rest+" order by 1 limit ?",
 		edition, now, edition, now, limit)
 	if err != nil {
 		return nil, err

@@ -26,7 +26,8 @@ func (j *Journal) Claim(ctx context.Context, id int64) (run remediate.Run, f rem
 		if err := tx.QueryRow("select last + 1 from fences where id = 1").Scan(&f.Token); err != nil {
 			return err
 		}
-		res, err := tx.Exec("update runs set owner = ?, fence = ? where id = ? and exists (select 1 from instances where instances.id = ?) and "+isDue(),
+		res, err := tx.Exec("update runs set owner = ?, fence = ? where id = ? and exists (select 1 from instances "+
+			"where instances.id = ?) and "+isDue(),
 			me, f.Token, id, me, store.Millis(j.now()))
 		if err != nil {
 			return err
@@ -82,7 +83,8 @@ func (j *Journal) Release(ctx context.Context, run, token int64) error {
 // held refuses a write under a fence that has passed on.
 func (j *Journal) held(tx *store.Tx, run, token int64) error {
 	var n int
-	err := tx.QueryRow("select 1 from runs where id = ? and owner = ? and fence = ?", run, j.instance.Load(), token).Scan(&n)
+	err := tx.QueryRow("select 1 from runs where id = ? and owner = ? and fence = ?", run, j.instance.Load(),
+		token).Scan(&n)
 	if errors.Is(err, sql.ErrNoRows) {
 		return remediate.ErrFenced
 	}

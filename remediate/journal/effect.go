@@ -25,10 +25,14 @@ func (j *Journal) Effect(ctx context.Context, policy string) (cleared, judged in
 	if err != nil {
 		return 0, 0, err
 	}
-	rows, err := j.store.Query(ctx, `select state, exists (select 1 from runs n where n.subject = r.subject and n.action = r.action and n.policy = r.policy
+	rows, err := j.store.Query(ctx,
+		`select state, exists (select 1 from runs n
+			where n.subject = r.subject and n.action = r.action and n.policy = r.policy
 			and n.id > r.id and n.begun > 0 and n.created > r.changed and n.created <= r.changed + ?)
-		from runs r where policy = ? and changed > ? and `+hasActed()+` and state not in (?, ?) and reason <> ? order by changed desc, id desc limit ?`,
-		comeBack.Milliseconds(), policy, store.Millis(s.Effect), string(remediate.Inconclusive), string(remediate.Declined), remediate.ReasonCancelled, effectRuns)
+		from runs r where policy = ? and changed > ? and `+hasActed()+
+			` and state not in (?, ?) and reason <> ? order by changed desc, id desc limit ?`,
+		comeBack.Milliseconds(), policy, store.Millis(s.Effect), string(remediate.Inconclusive),
+		string(remediate.Declined), remediate.ReasonCancelled, effectRuns)
 	if err != nil {
 		return 0, 0, err
 	}

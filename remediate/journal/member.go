@@ -41,7 +41,8 @@ func (j *Journal) Join(ctx context.Context) error {
 		if err := tx.QueryRow("update fences set last = last + 1 where id = 1 returning last").Scan(&id); err != nil {
 			return err
 		}
-		_, err = tx.Exec("insert into instances (id, name, expires) values (?, ?, ?)", id, j.name, store.Millis(now.Add(j.lease)))
+		_, err = tx.Exec("insert into instances (id, name, expires) values (?, ?, ?)", id, j.name,
+			store.Millis(now.Add(j.lease)))
 		return err
 	})
 	if err != nil {
@@ -75,7 +76,8 @@ func (j *Journal) Beat(ctx context.Context) (mine []Carried, err error) {
 		if _, alive := all[me]; !alive {
 			return remediate.ErrFenced
 		}
-		if _, err := tx.Exec("update instances set expires = ? where id = ?", store.Millis(now.Add(j.lease)), me); err != nil {
+		if _, err := tx.Exec("update instances set expires = ? where id = ?", store.Millis(now.Add(j.lease)),
+			me); err != nil {
 			return err
 		}
 		if j.mayJudge(all[me], now) {
@@ -126,7 +128,8 @@ func (j *Journal) mayJudge(me member, now time.Time) bool {
 // carriedBy returns the runs that an instance carries, and frees those of an owner that
 // is no instance.
 func carriedBy(tx *store.Tx, me int64, all map[int64]member) (mine []Carried, err error) {
-	rows, err := tx.Query("select owner, id, fence, case when state = ? then '' else cancel end from runs where "+isUnfinished()+" and owner <> 0",
+	rows, err := tx.Query("select owner, id, fence, case when state = ? then '' else cancel end from runs where "+
+		isUnfinished()+" and owner <> 0",
 		string(remediate.Applied))
 	if err != nil {
 		return nil, err
@@ -167,7 +170,8 @@ const (
 // lose takes runs away from an owner that ended without a word. The parameter is the
 // moment before which a step had begun that had gone on for long.
 func lose() string {
-	return fmt.Sprintf("update runs set lost = lost + case when state <> '%s' or begun <= done then 0 when changed < ? then %d else 1 end, owner = 0",
+	return fmt.Sprintf("update runs set lost = lost + case when state <> '%s' or begun <= done then 0 when changed < "+
+		"? then %d else 1 end, owner = 0",
 		remediate.Allowed, LostLong)
 }
 
@@ -191,7 +195,8 @@ func (j *Journal) bury(tx *store.Tx, me int64, all map[int64]member, now time.Ti
 			return err
 		}
 		for _, run := range runs {
-			e := remediate.Entry{Run: run, At: now, Note: remediate.NoteLeft, Why: fmt.Sprintf("%s did not renew its lease; another instance takes over the run", dead.name)}
+			e := remediate.Entry{Run: run, At: now, Note: remediate.NoteLeft,
+				Why: fmt.Sprintf("%s did not renew its lease; another instance takes over the run", dead.name)}
 			if err := appendEntry(tx, e); err != nil {
 				return err
 			}

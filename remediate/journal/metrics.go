@@ -27,12 +27,14 @@ func Intact() *metric.Family {
 }
 
 func paused() *metric.Family {
-	return metric.Gauge("upkeep_paused", "1 for each active pause; its scope is all, a policy, an action or a target.", "scope")
+	return metric.Gauge("upkeep_paused", "1 for each active pause; its scope is all, a policy, an action or a target.",
+		"scope")
 }
 
 func active() *metric.Family {
 	return metric.Gauge("upkeep_runs_active",
-		"Number of runs that have not ended, by state; runs that wait or await approval are included.", "action", "state")
+		"Number of runs that have not ended, by state; runs that wait or await approval are included.", "action",
+		"state")
 }
 
 func ended() *metric.Family {
@@ -47,7 +49,8 @@ func acted() *metric.Family {
 
 func resolving() *metric.Family {
 	return metric.Counter("upkeep_policy_resolve_seconds_total",
-		"Time from the request to the resolution, summed over the runs of a policy that resolved the incident.", "policy", "action")
+		"Time from the request to the resolution, summed over the runs of a policy that resolved the incident.",
+		"policy", "action")
 }
 
 func cameBack() *metric.Family {
@@ -56,7 +59,8 @@ func cameBack() *metric.Family {
 }
 
 func demoted() *metric.Family {
-	return metric.Gauge("upkeep_policy_demoted", "1 for each policy that is demoted because too few of its runs helped.", "policy")
+	return metric.Gauge("upkeep_policy_demoted",
+		"1 for each policy that is demoted because too few of its runs helped.", "policy")
 }
 
 func replicas() *metric.Family {
@@ -87,13 +91,17 @@ func (j *Journal) Collect(ch chan<- prometheus.Metric) {
 		}
 	}
 	cleared := string(remediate.Cleared)
-	j.sums(ctx, ch, active(), "select count(*), action, state from runs where "+isUnfinished()+" group by action, state")
+	j.sums(ctx, ch, active(), "select count(*), action, state from runs where "+isUnfinished()+
+		" group by action, state")
 	j.counts(ctx, ch, ended(), ends(), "select count(*), policy, action, state from runs where policy <> '' and not "+
 		isUnfinished()+" group by policy, action, state")
-	j.counts(ctx, ch, acted(), nil, "select count(*), policy, action from runs where policy <> '' and begun > 0 group by policy, action")
+	j.counts(ctx, ch, acted(), nil,
+		"select count(*), policy, action from runs where policy <> '' and begun > 0 group by policy, action")
 	j.counts(ctx, ch, resolving(), nil,
-		"select sum(changed - created) / 1000.0, policy, action from runs where policy <> '' and state = ? group by policy, action", cleared)
-	j.counts(ctx, ch, cameBack(), nil, `select count(*), policy, action from runs r where policy <> '' and state = ? and exists (
+		"select sum(changed - created) / 1000.0, policy, action from runs where policy <> '' and state = ? group by "+
+			"policy, action", cleared)
+	j.counts(ctx, ch, cameBack(), nil,
+		`select count(*), policy, action from runs r where policy <> '' and state = ? and exists (
 		select 1 from runs n where n.subject = r.subject and n.action = r.action and n.policy = r.policy and n.id > r.id
 		and n.begun > 0 and n.created > r.changed and n.created <= r.changed + ?) group by policy, action`,
 		cleared, comeBack.Milliseconds())

@@ -14,7 +14,8 @@ func tell(tx *store.Tx, n remediate.Notification) (anew bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	res, err := tx.Exec("insert into notices (key, notice, created, due) values (?, ?, ?, ?) on conflict (key) do nothing",
+	res, err := tx.Exec("insert into notices (key, notice, created, due) values (?, ?, ?, ?) on conflict (key) do "+
+		"nothing",
 		n.Key, string(text), store.Millis(n.At), store.Millis(n.At))
 	if err != nil {
 		return false, err

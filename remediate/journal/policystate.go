@@ -32,7 +32,8 @@ func policyState(q querier, policy string) (s PolicyState, err error) {
 
 // PolicyStates returns every policy whose state differs from its configuration.
 func (j *Journal) PolicyStates(ctx context.Context) ([]PolicyState, error) {
-	return policyStates(j.store.Query(ctx, "select policy, demoted, why, breaker, effect from standings order by policy"))
+	return policyStates(j.store.Query(ctx,
+		"select policy, demoted, why, breaker, effect from standings order by policy"))
 }
 
 func policyStates(rows *sql.Rows, err error) (all []PolicyState, _ error) {

@@ -18,7 +18,8 @@ const endedLimit = 128
 
 // Working returns what the guards decide a run by.
 func (j *Journal) Working(ctx context.Context, run remediate.Run) (remediate.Working, error) {
-	return j.working(func(query string, args ...any) (*sql.Rows, error) { return j.store.Query(ctx, query, args...) }, run)
+	return j.working(func(query string, args ...any) (*sql.Rows, error) { return j.store.Query(ctx, query, args...) },
+		run)
 }
 
 func (j *Journal) workingIn(tx *store.Tx, run remediate.Run) (remediate.Working, error) {
@@ -56,7 +57,8 @@ func (j *Journal) working(q querier, run remediate.Run) (w remediate.Working, er
 }
 
 func works(q querier, but int64) (all []remediate.Work, err error) {
-	rows, err := q("select id, action, policy, target, exclusive, state from runs where "+isActing()+" and id <> ?", but)
+	rows, err := q("select id, action, policy, target, exclusive, state from runs where "+isActing()+" and id <> ?",
+		but)
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +76,8 @@ func works(q querier, but int64) (all []remediate.Work, err error) {
 // results returns the last runs of a policy that have acted and ended since a
 // moment, the newest first. What a person stopped says nothing of the policy.
 func results(q querier, policy string, since time.Time) (all []remediate.Ended, err error) {
-	rows, err := q("select id, state, changed from runs where policy = ? and changed > ? and "+hasActed()+" and reason <> ? order by changed desc, id desc limit ?",
+	rows, err := q("select id, state, changed from runs where policy = ? and changed > ? and "+hasActed()+
+		" and reason <> ? order by changed desc, id desc limit ?",
 		policy, store.Millis(since), remediate.ReasonCancelled, endedLimit)
 	if err != nil {
 		return nil, err
@@ -95,7 +98,8 @@ func results(q querier, policy string, since time.Time) (all []remediate.Ended, 
 // lastEnd returns when a run of the action on the subject last ended after it had
 // begun to act, and the zero time when none has.
 func lastEnd(q querier, action, subject string) (at time.Time, err error) {
-	rows, err := q("select coalesce(max(changed), 0) from runs where action = ? and subject = ? and "+hasActed(), action, subject)
+	rows, err := q("select coalesce(max(changed), 0) from runs where action = ? and subject = ? and "+hasActed(),
+		action, subject)
 	if err != nil {
 		return at, err
 	}

@@ -94,9 +94,12 @@ func (j *Journal) update(tx *store.Tx, c Change, plan string) error {
 	if err != nil {
 		return err
 	}
-	res, err := tx.Exec(`update runs set state = ?, why = ?, reason = ?, request = ?, plan = ?, before = ?, after = ?, begun = ?, done = ?, tries = ?, lost = ?, due = ?, changed = ?, applied = ?, exclusive = coalesce(nullif(?, ''), exclusive), owner = ?
+	res, err := tx.Exec(`update runs set state = ?, why = ?, reason = ?, request = ?, plan = ?, before = ?, after = ?,
+		begun = ?, done = ?, tries = ?, lost = ?, due = ?, changed = ?, applied = ?,
+		exclusive = coalesce(nullif(?, ''), exclusive), owner = ?
 		where id = ? and state = ?`,
-		string(e.To), e.Why, e.Reason, string(request), plan, r.Before, r.After, r.Begun, r.Done, r.Tries, r.Lost, due, store.Millis(e.At), store.Millis(r.Applied), c.Exclusive, owner, r.ID, string(e.From))
+		string(e.To), e.Why, e.Reason, string(request), plan, r.Before, r.After, r.Begun, r.Done, r.Tries, r.Lost, due,
+		store.Millis(e.At), store.Millis(r.Applied), c.Exclusive, owner, r.ID, string(e.From))
 	if err != nil {
 		return err
 	}
@@ -113,7 +116,8 @@ func urged(tx *store.Tx, run int64, in remediate.State) (bool, error) {
 	query := "select 1 from runs where id = ? and cancel <> ''"
 	switch in {
 	case remediate.Asked, remediate.Waiting:
-		query = "select 1 from runs where id = ? and (cancel <> '' or exists (select 1 from episodes where episodes.id = runs.episode and episodes.closed <> 0))"
+		query = "select 1 from runs where id = ? and (cancel <> '' or exists (select 1 from episodes where " +
+			"episodes.id = runs.episode and episodes.closed <> 0))"
 	case remediate.Applied: // every step is done, and neither matters any more
 		return false, nil
 	default:
@@ -134,12 +138,15 @@ func wake(tx *store.Tx, c Change, now time.Time) error {
 		condition string
 		args      []any
 	}{
-		{"reason = ? and exclusive = (select exclusive from runs where id = ?) order by id limit 2", []any{remediate.ReasonBusy, c.Run.ID}},
+		{"reason = ? and exclusive = (select exclusive from runs where id = ?) order by id limit 2",
+			[]any{remediate.ReasonBusy, c.Run.ID}},
 		{"reason = ? and target = ? order by id limit 4", []any{remediate.ReasonLimit, r.Subject["server"]}},
 		{"reason = ? order by id limit 4", []any{remediate.ReasonLimit}},
-		{"reason = ? and (policy = ? or action = ?) order by id limit 8", []any{remediate.ReasonBudget, r.Policy, r.Action}},
+		{"reason = ? and (policy = ? or action = ?) order by id limit 8",
+			[]any{remediate.ReasonBudget, r.Policy, r.Action}},
 	} {
-		_, err := tx.Exec("update runs set due = ? where due > ? and id in (select id from runs where "+isWaiting()+" and "+w.condition+")",
+		_, err := tx.Exec("update runs set due = ? where due > ? and id in (select id from runs where "+isWaiting()+
+			" and "+w.condition+")",
 			append([]any{store.Millis(now), store.Millis(now)}, w.args...)...)
 		if err != nil {
 			return err
@@ -156,7 +163,8 @@ func (j *Journal) Postpone(ctx context.Context, run remediate.Run, token int64, 
 		if err := j.held(tx, run.ID, token); err != nil {
 			return err
 		}
-		_, err := tx.Exec("update runs set due = case when due = ? then ? else due end, after = ?, owner = 0 where id = ?",
+		_, err := tx.Exec("update runs set due = case when due = ? then ? else due end, after = ?, owner = 0 where "+
+			"id = ?",
 			store.Millis(run.Due), store.Millis(due), run.After, run.ID)
 		return err
 	})
@@ -175,10 +183,12 @@ type Decided struct {
 // Decide writes decisions in one transaction: runs are made, people are paged,
 // and what gets neither is settled for this edition of the policies. It returns
 // the runs that were made.
-func (j *Journal) Decide(ctx context.Context, edition string, book json.RawMessage, all []Decided) (made []remediate.Run, err error) {
+func (j *Journal) Decide(ctx context.Context, edition string, book json.RawMessage,
+	all []Decided) (made []remediate.Run, err error) {
 	err = j.store.Write(ctx, func(tx *store.Tx) error {
 		made = nil
-		if _, err := tx.Exec("insert into books (hash, book) values (?, ?) on conflict (hash) do nothing", edition, string(book)); err != nil {
+		if _, err := tx.Exec("insert into books (hash, book) values (?, ?) on conflict (hash) do nothing", edition,
+			string(book)); err != nil {
 			return err
 		}
 		for _, d := range all {
@@ -234,12 +244,14 @@ func (j *Journal) decide(tx *store.Tx, edition string, d Decided) (run remediate
 // wait lets an episode be decided later, and tells people meanwhile where the decision
 // says so.
 func (j *Journal) wait(tx *store.Tx, d Decided) error {
-	if _, err := tx.Exec("update episodes set ripe = ? where id = ?", store.Millis(d.Wait), d.Incident); err != nil || d.Notification == nil {
+	if _, err := tx.Exec("update episodes set ripe = ? where id = ?", store.Millis(d.Wait), d.Incident); err != nil ||
+		d.Notification == nil {
 		return err
 	}
 	told, err := tell(tx, *d.Notification)
 	if err != nil || !told {
 		return err
 	}
-	return appendEntry(tx, remediate.Entry{Incident: d.Incident, At: j.now(), Note: remediate.NotePaged, Why: d.Why, Case: d.Case})
+	return appendEntry(tx, remediate.Entry{Incident: d.Incident, At: j.now(), Note: remediate.NotePaged, Why: d.Why,
+		Case: d.Case})
 }

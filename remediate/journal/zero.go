@@ -17,7 +17,8 @@ func (j *Journal) Expect(all []Expected) { j.expected.Store(&all) }
 
 // counts writes a counter of each policy and action, and a zero for those in force that
 // have none yet. Where there are outcomes, each has a counter of its own.
-func (j *Journal) counts(ctx context.Context, ch chan<- prometheus.Metric, f *metric.Family, outcomes []string, query string, args ...any) {
+func (j *Journal) counts(ctx context.Context, ch chan<- prometheus.Metric, f *metric.Family, outcomes []string,
+	query string, args ...any) {
 	written, ok := j.sums(ctx, ch, f, query, args...)
 	all := j.expected.Load()
 	if !ok || all == nil {
@@ -52,7 +53,8 @@ func ends() (all []string) {
 
 // sums writes a sample for each row: a number, and the labels of the metric. It returns the
 // labels that were written, and whether all rows could be read.
-func (j *Journal) sums(ctx context.Context, ch chan<- prometheus.Metric, f *metric.Family, query string, args ...any) (written [][]string, ok bool) {
+func (j *Journal) sums(ctx context.Context, ch chan<- prometheus.Metric, f *metric.Family, query string,
+	args ...any) (written [][]string, ok bool) {
 	rows, err := j.store.Query(ctx, query, args...)
 	if err != nil {
 		ch <- metric.Unknown(f, err)

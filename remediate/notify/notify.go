@@ -75,7 +75,8 @@ func (o *Outbox) tell(ctx context.Context, n Named) (left int, err error) {
 		}
 		for _, g := range b.givenUp {
 			o.count(n, g.notice, "given_up")
-			o.config.Logger.Error("notice given up", "notifier", n.Name, "notice", g.notice.ID, "title", g.notice.Title, "err", g.why)
+			o.config.Logger.Error("notice given up", "notifier", n.Name, "notice", g.notice.ID, "title", g.notice.Title,
+				"err", g.why)
 		}
 		if len(b.notices) == 0 && !b.others {
 			break
@@ -112,7 +113,8 @@ func (o *Outbox) send(ctx context.Context, n Named, b batch) error {
 	for _, notice := range b.notices {
 		o.count(n, notice, "failed")
 	}
-	o.config.Logger.Warn("notification not accepted", "notifier", n.Name, "notices", len(b.notices), "pause", pause, "err", err)
+	o.config.Logger.Warn("notification not accepted", "notifier", n.Name, "notices", len(b.notices), "pause", pause,
+		"err", err)
 	if known && fault.Refused {
 		return o.postpone(ctx, n.Name, b, 1, grow(againFirst, againLast, b.tries+1), err.Error())
 	}

@@ -40,7 +40,8 @@ type Config struct {
 	// is ever over.
 	Over func(ctx context.Context, n remediate.Notification) (over, helped bool, err error)
 
-	Now        func() time.Time // for the pauses of this process; time.Now where nil. What replicas share goes by the store's clock
+	// for the pauses of this process; time.Now where nil. What replicas share goes by the store's clock
+	Now        func() time.Time
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 }
@@ -100,7 +101,8 @@ func (o *Outbox) Wake() {
 // within lets a message that is under way at the end of the process be taken, so that
 // it need not be sent twice.
 func (o *Outbox) within(ctx context.Context, send func(context.Context) error) error {
-	sending, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), sendTimeout, fmt.Errorf("no answer within %s", sendTimeout))
+	sending, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), sendTimeout,
+		fmt.Errorf("no answer within %s", sendTimeout))
 	defer cancel()
 	defer context.AfterFunc(ctx, func() {
 		select {

@@ -51,7 +51,8 @@ func (s *Scheduler) Coming(n int) (all []Coming) {
 // Last returns the last n occurrences of all schedules, the newest first.
 func (s *Scheduler) Last(ctx context.Context, n int) (all []Occurrence, err error) {
 	zones := s.zones()
-	rows, err := s.Store.Query(ctx, "select schedule, at, state, why, runs from occurrences order by at desc, schedule limit ?", n)
+	rows, err := s.Store.Query(ctx,
+		"select schedule, at, state, why, runs from occurrences order by at desc, schedule limit ?", n)
 	if err != nil {
 		return nil, fmt.Errorf("occurrences: %w", err)
 	}

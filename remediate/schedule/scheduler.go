@@ -29,7 +29,8 @@ const (
 
 // A Journal makes runs and entries as a part of a transaction.
 type Journal interface {
-	CreateIn(tx *store.Tx, r remediate.Request, why string, decided json.RawMessage) (run remediate.Run, made bool, err error)
+	CreateIn(tx *store.Tx, r remediate.Request, why string, decided json.RawMessage) (run remediate.Run, made bool,
+		err error)
 	NoteIn(tx *store.Tx, e remediate.Entry) error
 }
 
@@ -37,10 +38,13 @@ type Journal interface {
 type Config struct {
 	Store   *store.Store
 	Journal Journal
-	Query   func(ctx context.Context, query string, at time.Time) (labels []map[string]string, err error) // nil: queries cannot be asked
-	Wake    func()                                                                                        // is called when runs were made; may be nil
-	Now     func() time.Time                                                                              // time.Now where nil
-	Logger  *slog.Logger
+	// nil: queries cannot be asked
+	Query func(ctx context.Context, query string, at time.Time) (labels []map[string]string, err error)
+	// is called when runs were made; may be nil
+	Wake func()
+	// time.Now where nil
+	Now    func() time.Time
+	Logger *slog.Logger
 }
 
 // A Scheduler makes the runs of schedules. Each occurrence is written once, in the

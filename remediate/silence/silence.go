@@ -73,14 +73,16 @@ func (k *Keeper) Hold(ctx context.Context, run remediate.Run, alert remediate.Al
 	}
 	matchers := k.matchers(alert.Labels)
 	if len(matchers) == 0 {
-		return fmt.Errorf("silence of run %d: the alert has no labels, and a silence of everything is never made", run.ID)
+		return fmt.Errorf("silence of run %d: the alert has no labels, and a silence of everything is never made",
+			run.ID)
 	}
 	noted, err := k.noted(ctx, run.ID)
 	if err != nil {
 		return fmt.Errorf("silence of run %d: %w", run.ID, err)
 	}
 	now := k.now()
-	want := prom.Silence{ID: noted, Matchers: matchers, StartsAt: now, EndsAt: now.Add(k.length()), CreatedBy: createdBy, Comment: comment(run.ID)}
+	want := prom.Silence{ID: noted, Matchers: matchers, StartsAt: now, EndsAt: now.Add(k.length()),
+		CreatedBy: createdBy, Comment: comment(run.ID)}
 	var failed []error
 	for _, am := range k.Alertmanagers {
 		id, err := set(ctx, am, want)
@@ -229,8 +231,9 @@ func (k *Keeper) over(ctx context.Context, run int64) (over bool, err error) {
 }
 
 func (k *Keeper) ended(ctx context.Context) (all []row, err error) {
-	rows, err := k.Store.Query(ctx, "select s.run, s.until from silences s left join runs r on r.id = s.run where r.id is null or "+
-		final()+" order by s.run")
+	rows, err := k.Store.Query(ctx,
+		"select s.run, s.until from silences s left join runs r on r.id = s.run where r.id is null or "+
+			final()+" order by s.run")
 	if err != nil {
 		return nil, err
 	}
@@ -262,7 +265,8 @@ func (k *Keeper) noted(ctx context.Context, run int64) (id string, err error) {
 
 func (k *Keeper) note(ctx context.Context, run int64, id string, until time.Time) error {
 	return k.Store.Write(ctx, func(tx *store.Tx) error {
-		_, err := tx.Exec("insert into silences (run, id, until) values (?, ?, ?) on conflict (run) do update set id = excluded.id, until = excluded.until",
+		_, err := tx.Exec("insert into silences (run, id, until) values (?, ?, ?) on conflict (run) do update set id "+
+			"= excluded.id, until = excluded.until",
 			run, id, store.Millis(until))
 		return err
 	})

@@ -57,7 +57,8 @@ func (m message) alert(from Source, text json.RawMessage) (a remediate.Alert, er
 		return a, errors.New("it has no alertname")
 	}
 	a = remediate.Alert{
-		Source: from.Name, Labels: t.Labels, Annotations: t.Annotations, Firing: t.Status == "firing", StartsAt: t.StartsAt.UTC(),
+		Source: from.Name, Labels: t.Labels, Annotations: t.Annotations, Firing: t.Status == "firing",
+		StartsAt: t.StartsAt.UTC(),
 	}
 	if !a.Firing {
 		a.EndsAt = t.EndsAt.UTC()

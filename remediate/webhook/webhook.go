@@ -48,12 +48,14 @@ type Inbox interface {
 
 // Config is what a Handler is made of.
 type Config struct {
-	Inbox      Inbox
-	Authorize  func(*http.Request) (status int, err error) // nil: everybody may
-	Signatures map[string]Signature                        // of deliveries, by source; one with a secret is asked instead of Authorize
-	Truncated  func()                                      // called when a delivery left alerts out; may be nil
-	Waiting    int                                         // deliveries that may wait for the store at once; 256 where 0
-	Now        func() time.Time                            // time.Now where nil
+	Inbox     Inbox
+	Authorize func(*http.Request) (status int, err error) // nil: everybody may
+	// of deliveries, by source; one with a secret is asked instead of Authorize
+	Signatures map[string]Signature
+	Truncated  func() // called when a delivery left alerts out; may be nil
+	// deliveries that may wait for the store at once; 256 where 0
+	Waiting    int
+	Now        func() time.Time // time.Now where nil
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 }
@@ -91,13 +93,16 @@ func New(c Config) *Handler {
 		c.Now = time.Now
 	}
 	h := &Handler{
-		config: c, queue: newQueue(c.Waiting), reading: make(chan struct{}, c.Waiting), large: make(chan struct{}, large),
+		config: c, queue: newQueue(c.Waiting), reading: make(chan struct{}, c.Waiting),
+		large:    make(chan struct{}, large),
 		log:      &sparing{log: c.Logger, now: c.Now},
 		requests: metric.NewCounter(c.Registerer, requests()),
-		duration: metric.NewHistogram(c.Registerer, duration(), 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5).WithLabelValues(),
+		duration: metric.NewHistogram(c.Registerer, duration(), 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1,
+			5).WithLabelValues(),
 	}
 	for _, source := range Names() {
-		for _, status := range []int{http.StatusOK, http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusServiceUnavailable} {
+		for _, status := range []int{http.StatusOK, http.StatusBadRequest, http.StatusRequestEntityTooLarge,
+			http.StatusServiceUnavailable} {
 			h.requests.WithLabelValues(source, strconv.Itoa(status)) // the first increase counts only from a zero
 		}
 	}
@@ -150,7 +155,8 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, from sender) {
 		if f.body != nil {
 			h.keep(r, from, *f)
 		}
-		h.log.warn(r.Context(), "delivery refused", slog.Int("status", status), slog.String("source", from.Name), slog.String("remote", r.RemoteAddr), slog.Any("err", f.err))
+		h.log.warn(r.Context(), "delivery refused", slog.Int("status", status), slog.String("source", from.Name),
+			slog.String("remote", r.RemoteAddr), slog.Any("err", f.err))
 		if status == http.StatusMethodNotAllowed {
 			w.Header().Set("Allow", http.MethodPost)
 		}
@@ -209,12 +215,15 @@ func (h *Handler) takeMessage(r *http.Request, from sender, m message, body []by
 	}
 	for _, u := range rest {
 		why := u.text(len(m.Alerts)) + "; the others were taken"
-		h.log.warn(r.Context(), "alerts could not be read", slog.String("source", from.Name), slog.String("remote", r.RemoteAddr), slog.String("err", why))
+		h.log.warn(r.Context(), "alerts could not be read", slog.String("source", from.Name),
+			slog.String("remote", r.RemoteAddr), slog.String("err", why))
 		h.keep(r, from, fault{http.StatusOK, errors.New(why), u.body()})
 	}
 	if m.Truncated > 0 {
-		why := fmt.Sprintf("%d alerts of the group were left out by max_alerts of the receiver, and upkeep does not know of them: raise max_alerts, or split the group with group_by in Alertmanager's route", m.Truncated)
-		h.log.warn(r.Context(), "alerts were left out", slog.String("source", from.Name), slog.Any("group", m.GroupKey), slog.String("err", why))
+		why := fmt.Sprintf("%d alerts of the group were left out by max_alerts of the receiver, and upkeep does not "+
+			"know of them: raise max_alerts, or split the group with group_by in Alertmanager's route", m.Truncated)
+		h.log.warn(r.Context(), "alerts were left out", slog.String("source", from.Name), slog.Any("group", m.GroupKey),
+			slog.String("err", why))
 		h.keep(r, from, fault{http.StatusOK, errors.New(why), fmt.Appendf(nil, "%v", m.GroupKey)})
 		if h.config.Truncated != nil {
 			h.config.Truncated()
@@ -228,7 +237,8 @@ func (h *Handler) takeMessage(r *http.Request, from sender, m message, body []by
 func (h *Handler) takePart(r *http.Request, from sender, body []byte) *fault {
 	tooLarge := fmt.Sprintf("body is larger than %d MiB", maxBody>>20)
 	if from.verify != nil {
-		return &fault{status: http.StatusRequestEntityTooLarge, err: errors.New(tooLarge + " and nothing of it was taken: " + splits)}
+		return &fault{status: http.StatusRequestEntityTooLarge,
+			err: errors.New(tooLarge + " and nothing of it was taken: " + splits)}
 	}
 	taken, _ := salvage(body).alerts(from.Source)
 	if len(taken) > 0 {
@@ -236,12 +246,15 @@ func (h *Handler) takePart(r *http.Request, from sender, body []byte) *fault {
 			return &fault{status: http.StatusServiceUnavailable, err: fmt.Errorf("inbox: %w", err)}
 		}
 	}
-	return &fault{http.StatusRequestEntityTooLarge, fmt.Errorf("%s; its first %d alerts were taken, and upkeep does not know of the others: %s", tooLarge, len(taken), splits), body}
+	return &fault{http.StatusRequestEntityTooLarge,
+		fmt.Errorf("%s; its first %d alerts were taken, and upkeep does not know of the others: %s", tooLarge,
+			len(taken), splits), body}
 }
 
 // accept makes alerts durable. A caller who hangs up has not undone what he sent.
 func (h *Handler) accept(r *http.Request, taken []remediate.Alert) error {
-	return h.queue.do(context.WithoutCancel(r.Context()), len(taken), func(ctx context.Context) error { return h.config.Inbox.Accept(ctx, taken) })
+	return h.queue.do(context.WithoutCancel(r.Context()), len(taken),
+		func(ctx context.Context) error { return h.config.Inbox.Accept(ctx, taken) })
 }
 
 // body reads what was sent, and says whether more was sent than is read. Where it would
@@ -279,7 +292,8 @@ func (h *Handler) body(w http.ResponseWriter, r *http.Request) (body []byte, cut
 	case err == nil || tooLarge:
 		return body, tooLarge, nil
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return body, false, &fault{status: http.StatusServiceUnavailable, err: fmt.Errorf("the body did not arrive within %s", bodyTimeout)}
+		return body, false, &fault{status: http.StatusServiceUnavailable,
+			err: fmt.Errorf("the body did not arrive within %s", bodyTimeout)}
 	default:
 		return body, false, &fault{status: http.StatusBadRequest, err: fmt.Errorf("body: %w", err)}
 	}
@@ -289,9 +303,12 @@ func (h *Handler) body(w http.ResponseWriter, r *http.Request) (body []byte, cut
 // is kept: a token may be among them. Where it cannot be kept the log has to do,
 // and the answer is the same.
 func (h *Handler) keep(r *http.Request, from sender, f fault) {
-	l := remediate.DeadLetter{Remote: r.RemoteAddr, Source: from.Name, Status: f.status, Error: f.err.Error(), Body: f.body[:min(len(f.body), maxLetter)], Size: max(r.ContentLength, int64(len(f.body)))}
-	err := h.queue.do(context.WithoutCancel(r.Context()), 1, func(ctx context.Context) error { return h.config.Inbox.Keep(ctx, l) })
+	l := remediate.DeadLetter{Remote: r.RemoteAddr, Source: from.Name, Status: f.status, Error: f.err.Error(),
+		Body: f.body[:min(len(f.body), maxLetter)], Size: max(r.ContentLength, int64(len(f.body)))}
+	err := h.queue.do(context.WithoutCancel(r.Context()), 1,
+		func(ctx context.Context) error { return h.config.Inbox.Keep(ctx, l) })
 	if err != nil {
-		h.log.warn(r.Context(), "delivery could not be kept", slog.String("source", from.Name), slog.String("remote", r.RemoteAddr), slog.Any("err", err))
+		h.log.warn(r.Context(), "delivery could not be kept", slog.String("source", from.Name),
+			slog.String("remote", r.RemoteAddr), slog.Any("err", err))
 	}
 }

@@ -29,7 +29,8 @@ func TestNamesAreSaidOnce(t *testing.T) {
 	}
 	inSQL := regexp.MustCompile(`'(` + strings.Join(states, "|") + `)'`)
 	for _, s := range sources(t) {
-		if s.test() || s.dir == owner || !strings.HasPrefix(s.dir, "remediate") && !strings.HasPrefix(s.dir, "internal/product") {
+		if s.test() || s.dir == owner || !strings.HasPrefix(s.dir, "remediate") && !strings.HasPrefix(s.dir,
+			"internal/product") {
 			continue
 		}
 		free := notNames(s)
@@ -39,7 +40,8 @@ func TestNamesAreSaidOnce(t *testing.T) {
 				return true
 			}
 			text := strings.Trim(l.Value, "`\"")
-			if slices.Contains(names, text) && decides(s) || inSQL.MatchString(l.Value) && strings.Contains(l.Value, "state") {
+			if slices.Contains(names, text) && decides(s) ||
+				inSQL.MatchString(l.Value) && strings.Contains(l.Value, "state") {
 				t.Errorf("%s: %s: write the constant of package remediate", s.at(l), l.Value)
 			}
 			return true
@@ -51,7 +53,8 @@ func TestNamesAreSaidOnce(t *testing.T) {
 // states mean these, and not something of a target, a flag or a key.
 func decides(s source) bool {
 	return slices.Contains([]string{
-		"remediate/guard", "remediate/engine", "remediate/journal", "remediate/policy", "remediate/inbox", "remediate/silence", "internal/product/app",
+		"remediate/guard", "remediate/engine", "remediate/journal", "remediate/policy", "remediate/inbox",
+		"remediate/silence", "internal/product/app",
 	}, s.dir)
 }
 

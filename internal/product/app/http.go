@@ -26,7 +26,8 @@ func (a *App) router() http.Handler {
 	}
 	a.console.Mount(r)
 	if a.embedded != nil {
-		r.Any("/api/v1/*path", exact, gin.WrapH(a.embedded.Prometheus())) // it only reads, with POST too: a query may be long
+		// it only reads, with POST too: a query may be long
+		r.Any("/api/v1/*path", exact, gin.WrapH(a.embedded.Prometheus()))
 		r.Any("/api/v2/*path", exact, a.gate.Reading(), gin.WrapH(a.embedded.Alertmanager()))
 	}
 	return r

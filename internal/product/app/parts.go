@@ -38,22 +38,27 @@ func (a *App) list() []part {
 		{open: a.openProcess},
 		{open: a.openStore},
 		{prepare: a.prepareTargets},
-		{open: a.openCollectors, prepare: a.prepareCollectors, run: func(ctx context.Context) error { return a.scraper.Run(ctx) }},
+		{open: a.openCollectors, prepare: a.prepareCollectors,
+			run: func(ctx context.Context) error { return a.scraper.Run(ctx) }},
 		{open: a.openJournal, prepare: a.prepareJournal, run: a.audit},
 		{open: a.openInbox, run: a.expire},
 		{open: a.openEmbedded, prepare: a.prepareEmbedded, run: a.runEmbedded},
-		{open: a.openNotifications, prepare: a.prepareNotifications, run: func(ctx context.Context) error { return a.outbox.Run(ctx) }},
+		{open: a.openNotifications, prepare: a.prepareNotifications,
+			run: func(ctx context.Context) error { return a.outbox.Run(ctx) }},
 		{open: a.openAlertmanager, run: a.reconcile},
 		{run: a.sweep},
-		{open: a.openEngine, prepare: a.prepareEngine, run: func(ctx context.Context) error { return a.engine.Run(ctx) }},
-		{open: a.openSchedules, prepare: a.prepareSchedules, run: func(ctx context.Context) error { return a.scheduler.Run(ctx) }},
+		{open: a.openEngine, prepare: a.prepareEngine,
+			run: func(ctx context.Context) error { return a.engine.Run(ctx) }},
+		{open: a.openSchedules, prepare: a.prepareSchedules,
+			run: func(ctx context.Context) error { return a.scheduler.Run(ctx) }},
 		{open: a.openPages, prepare: a.preparePages, run: a.serve},
 	}
 }
 
 // openProcess makes what is served of the process itself.
 func (a *App) openProcess(context.Context) error {
-	a.registry.MustRegister(promcollectors.NewGoCollector(), promcollectors.NewProcessCollector(promcollectors.ProcessCollectorOpts{}))
+	a.registry.MustRegister(promcollectors.NewGoCollector(),
+		promcollectors.NewProcessCollector(promcollectors.ProcessCollectorOpts{}))
 	metric.NewGauge(a.registry, catalog.BuildInfo()).WithLabelValues(a.options.Version).Set(1)
 	a.reloaded = newReloadMetrics(a.registry)
 	return nil
@@ -125,7 +130,8 @@ func (a *App) openInbox(context.Context) error {
 func (a *App) expire(ctx context.Context) error {
 	e := a.start.Engine
 	return a.inbox.Expire(ctx, inbox.Unlisted{
-		Sources: webhook.Unlisted(a.keeper != nil), After: e.ExpireAfter, Every: e.ReconcileInterval, Logger: a.component("inbox"),
+		Sources: webhook.Unlisted(a.keeper != nil), After: e.ExpireAfter, Every: e.ReconcileInterval,
+		Logger: a.component("inbox"),
 	})
 }
 
@@ -266,7 +272,8 @@ func (a *App) prepareEngine(d *draft) (_ change, err error) {
 	}
 	old := a.pieces
 	use, err := a.engine.Prepare(engine.Setting{
-		Actions: addressed(c, d.made.actions()), Policies: c.Book(Known().Actions).Policies, Schedules: requests(d.schedules), Guards: a.guard(c),
+		Actions: addressed(c, d.made.actions()), Policies: c.Book(Known().Actions).Policies,
+		Schedules: requests(d.schedules), Guards: a.guard(c),
 		Freed: func() { go old.close(d.made) }, // waits for what a collector asks
 	})
 	return change{use: use}, err
@@ -291,7 +298,8 @@ func (a *App) openPages(context.Context) error {
 	}
 	a.console = console.New(console.Config{
 		Scraper: a.scraper, Inbox: a.inbox, Journal: a.journal, Engine: a.engine, Scheduler: a.scheduler,
-		Gate: a.gate, Names: a.names, Limits: limits, Version: a.options.Version, Logger: a.component("console"), Signer: a.signer,
+		Gate: a.gate, Names: a.names, Limits: limits, Version: a.options.Version, Logger: a.component("console"),
+		Signer: a.signer,
 	})
 	return nil
 }
@@ -304,8 +312,10 @@ func (a *App) preparePages(d *draft) (change, error) {
 // serve answers requests until ctx is done; those under way then may end.
 func (a *App) serve(ctx context.Context) error {
 	server := &http.Server{
-		Handler: a.router(), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, IdleTimeout: 2 * time.Minute,
-		ErrorLog: slog.NewLogLogger(a.component("web").Handler(), slog.LevelWarn), // of handshakes, in the form of all others
+		Handler: a.router(), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute,
+		IdleTimeout: 2 * time.Minute,
+		// of handshakes, in the form of all others
+		ErrorLog: slog.NewLogLogger(a.component("web").Handler(), slog.LevelWarn),
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- a.answer(server) }()

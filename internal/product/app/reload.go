@@ -230,7 +230,8 @@ func Known() config.Known {
 		k.Collectors = append(k.Collectors, c.Name)
 	}
 	for _, a := range catalog.EveryAction() {
-		k.Actions[a.Name] = policy.Action{Name: a.Name, Subject: a.Subject, Params: a.Params, Asks: a.Asks, Windowed: a.Windowed}
+		k.Actions[a.Name] = policy.Action{Name: a.Name, Subject: a.Subject, Params: a.Params, Asks: a.Asks,
+			Windowed: a.Windowed}
 	}
 	return k
 }

@@ -17,7 +17,8 @@ func New(ctx context.Context, c *config.Config, o Options) (*App, error) {
 	if o.Rules == nil {
 		o.Rules = alerts.Files()
 	}
-	a := &App{options: o, log: o.Logger, registry: prometheus.NewRegistry(), start: c, config: c, hurry: make(chan struct{}, 1)}
+	a := &App{options: o, log: o.Logger, registry: prometheus.NewRegistry(), start: c, config: c,
+		hurry: make(chan struct{}, 1)}
 	a.parts = a.list()
 	if err := a.open(ctx); err != nil {
 		return nil, errors.Join(err, a.close())

@@ -23,8 +23,9 @@ import (
 // anyTarget is a sample configuration: one target of each kind.
 func anyTarget() target.Set {
 	return target.Set{
-		Postgres: []*target.Postgres{{}}, Redis: []*target.Redis{{}}, Host: []*target.Host{{}}, Docker: []*target.Docker{{}},
-		Probe: []*target.Probe{{}}, Backup: []*target.Backup{{}}, Packages: []*target.Packages{{}},
+		Postgres: []*target.Postgres{{}}, Redis: []*target.Redis{{}}, Host: []*target.Host{{}},
+		Docker: []*target.Docker{{}},
+		Probe:  []*target.Probe{{}}, Backup: []*target.Backup{{}}, Packages: []*target.Packages{{}},
 	}
 }
 
@@ -57,10 +58,12 @@ func BuildInfo() *collectors.Metric {
 
 // ReloadSuccess is whether the last reload succeeded.
 func ReloadSuccess() *collectors.Metric {
-	return metric.Gauge("upkeep_config_last_reload_success", "1 when the last reload of the configuration succeeded, else 0.")
+	return metric.Gauge("upkeep_config_last_reload_success",
+		"1 when the last reload of the configuration succeeded, else 0.")
 }
 
 // ReloadTime is when it last did.
 func ReloadTime() *collectors.Metric {
-	return metric.Gauge("upkeep_config_last_reload_success_timestamp_seconds", "When the configuration in use was loaded.")
+	return metric.Gauge("upkeep_config_last_reload_success_timestamp_seconds",
+		"When the configuration in use was loaded.")
 }

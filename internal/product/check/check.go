@@ -41,8 +41,10 @@ func Config(c *config.Config, source *config.Source) ([]Finding, error) {
 
 func newVocabulary(c *config.Config) (*vocabulary, error) {
 	v := &vocabulary{
-		embedded: c.Embedded.Enabled, others: scrapesOthers(c), metrics: make(map[string]metric), recorded: make(map[string]*rule),
-		actions: make(map[string]remediate.Action), targets: targetNames(c.Targets), every: make(map[string]time.Duration),
+		embedded: c.Embedded.Enabled, others: scrapesOthers(c), metrics: make(map[string]metric),
+		recorded: make(map[string]*rule),
+		actions:  make(map[string]remediate.Action), targets: targetNames(c.Targets),
+		every: make(map[string]time.Duration),
 	}
 	for _, m := range catalog.Own() {
 		v.metrics[m.Name] = metric{Metric: m}
@@ -93,7 +95,8 @@ func shippedRules() (all []*rule, err error) {
 		all = append(all, &rule{record: r.Name, text: r.Expr, shipped: true})
 	}
 	for _, r := range alerting {
-		all = append(all, &rule{file: r.File, alert: r.Name, text: r.Expr, labels: r.Labels, annotations: r.Annotations, shipped: true})
+		all = append(all, &rule{file: r.File, alert: r.Name, text: r.Expr, labels: r.Labels, annotations: r.Annotations,
+			shipped: true})
 	}
 	for _, r := range all {
 		if r.expr, err = promql(r.text); err != nil {

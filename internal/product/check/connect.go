@@ -38,11 +38,13 @@ func Connect(ctx context.Context, c *config.Config, source *config.Source, set t
 		look(in("store", "url"), "store", func(ctx context.Context, v visit) { v.store(ctx, u, c.Store.Password()) })
 	}
 	for i, p := range set.Postgres {
-		look(in("targets", "postgres", i), "postgres "+p.Name, func(ctx context.Context, v visit) { v.postgres(ctx, p) })
+		look(in("targets", "postgres", i), "postgres "+p.Name,
+			func(ctx context.Context, v visit) { v.postgres(ctx, p) })
 		for j, a := range c.Targets.Postgres[i].Archives {
 			if a.To.Bucket != "" {
 				at := in("targets", "postgres", i, "archives", j, "to", "bucket")
-				look(at, "bucket "+a.To.Bucket, func(ctx context.Context, v visit) { v.bucket(ctx, p.Archives[j].To.Store) })
+				look(at, "bucket "+a.To.Bucket,
+					func(ctx context.Context, v visit) { v.bucket(ctx, p.Archives[j].To.Store) })
 			}
 		}
 	}
@@ -82,7 +84,9 @@ func (v visit) docker(ctx context.Context, d *target.Docker) {
 	v.seen.Text = "Docker " + version
 	containers, err := d.Containers(ctx)
 	if err != nil {
-		v.fault(v.at.in("host"), "%s does not list its containers: %v; let upkeep's user read the socket, or the proxy pass GET /containers", v.seen.What, err)
+		v.fault(v.at.in("host"),
+			"%s does not list its containers: %v; let upkeep's user read the socket, or the proxy pass GET /containers",
+			v.seen.What, err)
 		return
 	}
 	v.seen.Text += fmt.Sprintf(", %d containers", len(containers))
@@ -97,7 +101,8 @@ func (v visit) prometheus(ctx context.Context, base string) {
 	}
 	v.seen.Text = "Prometheus " + version
 	if series, err := server.Query(ctx, "upkeep_build_info", time.Time{}); err == nil && len(series) == 0 {
-		v.warn(v.at, "prometheus has no series upkeep_build_info: it does not scrape upkeep yet; add upkeep's address to its scrape_configs")
+		v.warn(v.at, "prometheus has no series upkeep_build_info: it does not scrape upkeep yet; add upkeep's "+
+			"address to its scrape_configs")
 	}
 	loaded, err := server.Alerts(ctx)
 	if err != nil {
@@ -121,13 +126,15 @@ func (v visit) prometheus(ctx context.Context, base string) {
 	}
 	v.seen.Text += fmt.Sprintf(", %d of %d shipped alerts", len(shipped)-len(lacks), len(shipped))
 	if len(lacks) > 0 {
-		v.warn(v.at, "Prometheus does not have %d of the shipped alerts (%s); upkeep export DIR writes them for its rule_files", len(lacks), few(lacks))
+		v.warn(v.at, "Prometheus does not have %d of the shipped alerts (%s); upkeep export DIR writes them for its "+
+			"rule_files", len(lacks), few(lacks))
 	}
 	for i, p := range v.config.Policies { // of alerts that a policy names
 		for _, m := range p.Match {
 			for _, name := range values(m) {
 				if m.Name == "alertname" && !has[name] && !slices.Contains(lacks, name) {
-					v.warn(in("policies", i, "match"), "policy %q: prometheus has no rule for the alert %q; add it to its rule_files", p.Name, name)
+					v.warn(in("policies", i, "match"),
+						"policy %q: prometheus has no rule for the alert %q; add it to its rule_files", p.Name, name)
 				}
 			}
 		}
@@ -148,6 +155,7 @@ func (v visit) alertmanager(ctx context.Context, base string) {
 		return
 	}
 	if want := v.config.Alertmanager.Receiver; want != "" && !slices.Contains(names, want) {
-		v.fault(in("alertmanager", "receiver"), "alertmanager has no receiver %q; %s", want, meant(want, names, choose(names)))
+		v.fault(in("alertmanager", "receiver"), "alertmanager has no receiver %q; %s", want,
+			meant(want, names, choose(names)))
 	}
 }

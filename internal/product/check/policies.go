@@ -40,7 +40,8 @@ func (k *checker) contradicts(c chain) bool {
 	for i, m := range c.Match {
 		all := values(m)
 		if len(all) > 0 && !slices.ContainsFunc(all, func(v string) bool { return allows(c, m.Name, v) }) {
-			k.fault(c.lines[i], "%s can never match: no value of %s satisfies all of its matchers for it; an alert has one value of each label, so leave one matcher, like %s=~\"a|b\" for either", c.who, m.Name, m.Name)
+			k.fault(c.lines[i], "%s can never match: no value of %s satisfies all of its matchers for it; an alert "+
+				"has one value of each label, so leave one matcher, like %s=~\"a|b\" for either", c.who, m.Name, m.Name)
 			return true
 		}
 	}
@@ -81,7 +82,8 @@ func (k *checker) names(c chain) (faulty bool) {
 			faulty = k.unknownAlert(c, c.lines[i], m, w, known) || faulty
 		}
 		if len(wanted) == 0 && m.Type == labels.MatchRegexp && !slices.ContainsFunc(known, m.Matches) {
-			k.report(c.lines[i], k.delivered(), "%s: no rule declares an alert whose name matches %s; docs/alerts.md lists the alerts", c.who, m)
+			k.report(c.lines[i], k.delivered(),
+				"%s: no rule declares an alert whose name matches %s; docs/alerts.md lists the alerts", c.who, m)
 			faulty = true
 		}
 	}
@@ -100,7 +102,9 @@ func (k *checker) unknownAlert(c chain, at place, m *labels.Matcher, name string
 		k.fault(at, "%s: no rule declares the alert %q; %s", c.who, name, near)
 		return true
 	}
-	k.report(at, k.delivered(), "%s: no rule declares the alert %q; docs/alerts.md lists those of upkeep, and embedded.rule_files adds your own", c.who, name)
+	k.report(at, k.delivered(),
+		"%s: no rule declares the alert %q; docs/alerts.md lists those of upkeep, "+
+			"and embedded.rule_files adds your own", c.who, name)
 	return true
 }
 
@@ -113,13 +117,15 @@ func (k *checker) matchesNothing(c chain) {
 		}
 	}
 	for i, m := range c.Match {
-		if len(named) == 0 || m.Name == "alertname" || slices.ContainsFunc(named, func(a *rule) bool { return k.can(m, a) }) {
+		if len(named) == 0 || m.Name == "alertname" || slices.ContainsFunc(named,
+			func(a *rule) bool { return k.can(m, a) }) {
 			continue
 		}
 		k.impossible(c, i, named)
 		return
 	}
-	k.report(c.at.in("match"), k.delivered(), "%s: no alert satisfies all of its matchers together; test it with upkeep policy test", c.who)
+	k.report(c.at.in("match"), k.delivered(),
+		"%s: no alert satisfies all of its matchers together; test it with upkeep policy test", c.who)
 }
 
 // impossible says why no alert of some rules satisfies a matcher.
@@ -144,7 +150,8 @@ func (k *checker) impossible(c chain, i int, named []*rule) {
 	}
 	if m.Name == "server" {
 		names, _ := k.serversOf(a)
-		k.fault(c.lines[i], "%s can never match %s: %s is about the targets %s; %s", c.who, m, about, strings.Join(names, ", "), meant(m.Value, names, "write one of these names"))
+		k.fault(c.lines[i], "%s can never match %s: %s is about the targets %s; %s", c.who, m, about,
+			strings.Join(names, ", "), meant(m.Value, names, "write one of these names"))
 		return
 	}
 	near := meant(m.Name, a.gives.names(), "its labels are "+strings.Join(a.gives.names(), ", "))

@@ -17,7 +17,9 @@ func (k *checker) windows() {
 	times := k.config.Times()
 	for i, w := range k.config.Windows {
 		if times[w.Name].Next(time.Now()).IsZero() {
-			k.fault(in("windows", i), "window %s does not open within the next two years; look at its days_of_month, months and years together", strconv.Quote(w.Name))
+			k.fault(in("windows", i),
+				"window %s does not open within the next two years; look at its days_of_month, months and years "+
+					"together", strconv.Quote(w.Name))
 		}
 	}
 }
@@ -70,11 +72,13 @@ func (k *checker) query(at place, who string, s config.Schedule, a remediate.Act
 		if _, named := s.Subject[label]; named || gives.has(label) {
 			continue
 		}
-		k.fault(at, "%s: %s needs the label %q, which the series of the query do not have; name it in subject, or keep it in the query (by, on)", who, a.Name, label)
+		k.fault(at, "%s: %s needs the label %q, which the series of the query do not have; name it in subject, or "+
+			"keep it in the query (by, on)", who, a.Name, label)
 	}
 	server, fixed := gives.fixed["server"]
 	if named, ok := s.Subject["server"]; ok && fixed && named != server {
-		k.fault(at, "%s: the query reads server %q, and the subject names %q: no series is the schedule's; name the same in both", who, server, named)
+		k.fault(at, "%s: the query reads server %q, and the subject names %q: no series is the schedule's; name the "+
+			"same in both", who, server, named)
 	}
 	kind := kindOf(a.Name)
 	names := k.words.targets[kind]
@@ -86,9 +90,12 @@ func (k *checker) query(at place, who string, s config.Schedule, a remediate.Act
 		if !ok {
 			return
 		}
-		if slices.ContainsFunc(k.words.servers([]string{m.kind}), func(n string) bool { return slices.Contains(names, n) }) || len(k.words.targets[m.kind]) == 0 && m.kind != "" {
+		if slices.ContainsFunc(k.words.servers([]string{m.kind}),
+			func(n string) bool { return slices.Contains(names, n) }) ||
+			len(k.words.targets[m.kind]) == 0 && m.kind != "" {
 			return
 		}
 	}
-	k.fault(at, "%s: %s acts on %s targets (%s), and the query reads %s, which is about others; name a server in subject", who, a.Name, kind, strings.Join(names, ", "), gives.metrics[0])
+	k.fault(at, "%s: %s acts on %s targets (%s), and the query reads %s, which is about others; name a server in "+
+		"subject", who, a.Name, kind, strings.Join(names, ", "), gives.metrics[0])
 }

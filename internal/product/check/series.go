@@ -160,7 +160,8 @@ func (v *vocabulary) joined(e *parser.BinaryExpr) series {
 
 // or is what either of two gives.
 func (s series) or(other series) series {
-	out := series{labels: maps.Clone(s.labels), open: s.open || other.open, fixed: make(map[string]string), metrics: append(slices.Clone(s.metrics), other.metrics...)}
+	out := series{labels: maps.Clone(s.labels), open: s.open || other.open, fixed: make(map[string]string),
+		metrics: append(slices.Clone(s.metrics), other.metrics...)}
 	if out.labels == nil {
 		out.labels = make(map[string]bool)
 	}
@@ -191,7 +192,10 @@ func (v *vocabulary) called(e *parser.Call) series {
 	}
 	switch e.Func.Name {
 	case "absent", "absent_over_time":
-		return out.keep(func(label string) bool { return out.fixed[label] != "" && label != "job" && label != "instance" })
+		return out.keep(func(label string) bool {
+			return out.fixed[label] != "" && label != "job" &&
+				label != "instance"
+		})
 	case "histogram_quantile":
 		return out.keep(func(label string) bool { return label != "le" })
 	case "label_replace", "label_join":

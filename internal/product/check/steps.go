@@ -47,7 +47,9 @@ func (k *checker) step(at place, c chain, s config.Step, a remediate.Action) {
 		if len(unfit) > 1 {
 			about = strings.Join(unfit[:min(len(unfit), 3)], ", ")
 		}
-		k.report(at.in("action"), len(fit) > 0, "%s: %s needs the label %q, which %s does not have; name it in subject, or match other alerts", c.who, a.Name, lacks, about)
+		k.report(at.in("action"), len(fit) > 0,
+			"%s: %s needs the label %q, which %s does not have; name it in subject, or match other alerts", c.who,
+			a.Name, lacks, about)
 		return
 	}
 	k.references(at, c, s)
@@ -80,7 +82,9 @@ func (k *checker) references(at place, c chain, s config.Step) {
 				}
 				slices.Sort(all)
 				all = slices.Compact(all)
-				k.report(at.in(key, name), k.outside(), "%s: %s of %s takes $%s, and none of its alerts has that label; %s", c.who, name, key, label, meant(label, all, "their labels are "+strings.Join(all, ", ")))
+				k.report(at.in(key, name), k.outside(),
+					"%s: %s of %s takes $%s, and none of its alerts has that label; %s", c.who, name, key, label,
+					meant(label, all, "their labels are "+strings.Join(all, ", ")))
 			}
 		}
 	}
@@ -106,12 +110,14 @@ func (k *checker) sameKind(at place, c chain, s config.Step, a remediate.Action)
 		if value, fixed := r.gives.fixed["server"]; fixed {
 			servers, known = []string{value}, true
 		}
-		if !known || slices.ContainsFunc(servers, func(name string) bool { return slices.Contains(takes, name) && allows(c, "server", name) }) {
+		if !known || slices.ContainsFunc(servers,
+			func(name string) bool { return slices.Contains(takes, name) && allows(c, "server", name) }) {
 			return
 		}
 	}
 	servers, _ := k.serversOf(c.matches[0])
-	k.fault(at.in("action"), "%s: %s is about %s, and %s acts on %s targets (%s); name one in subject: {server: …}", c.who, c.matches[0].alert, strings.Join(servers, ", "), a.Name, kindOf(a.Name), strings.Join(takes, ", "))
+	k.fault(at.in("action"), "%s: %s is about %s, and %s acts on %s targets (%s); name one in subject: {server: …}",
+		c.who, c.matches[0].alert, strings.Join(servers, ", "), a.Name, kindOf(a.Name), strings.Join(takes, ", "))
 }
 
 // limit checks that what the action lowers is what the alert compares, where the step has
@@ -122,11 +128,13 @@ func (k *checker) limit(at place, c chain, s config.Step, a remediate.Action) {
 	}
 	lowers := a.Metrics()
 	for _, r := range c.matches {
-		if len(r.gives.metrics) == 0 || slices.ContainsFunc(lowers, func(m string) bool { return strings.Contains(k.words.expanded(r), m) }) {
+		if len(r.gives.metrics) == 0 ||
+			slices.ContainsFunc(lowers, func(m string) bool { return strings.Contains(k.words.expanded(r), m) }) {
 			return
 		}
 	}
-	k.warn(at.in("action"), "%s: %s lowers %s, and %s compares another metric with its limit; give the step a limit of its own", c.who, a.Name, a.Lowers, c.matches[0].alert)
+	k.warn(at.in("action"), "%s: %s lowers %s, and %s compares another metric with its limit; give the step a limit "+
+		"of its own", c.who, a.Name, a.Lowers, c.matches[0].alert)
 }
 
 // expanded is the expression of a rule with those of the recording rules that it reads.

@@ -45,7 +45,8 @@ func (v visit) unreachable(ctx context.Context, key string, err error) {
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
-	v.fault(v.at.in(key), "%s rejects the login: %s; check its address, user and password", v.seen.What, strings.Join(strings.Fields(err.Error()), " "))
+	v.fault(v.at.in(key), "%s rejects the login: %s; check its address, user and password", v.seen.What,
+		strings.Join(strings.Fields(err.Error()), " "))
 }
 
 // needs returns what looking and the actions of the configuration need of a kind of

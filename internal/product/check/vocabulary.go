@@ -104,7 +104,8 @@ func (v *vocabulary) seriesNames() (names []string) {
 // family returns the metric that the name of a series is of.
 func (v *vocabulary) family(name string) (m metric, bucket, ok bool) {
 	for _, suffix := range []string{"_bucket", "_sum", "_count"} {
-		if m, ok := v.metrics[strings.TrimSuffix(name, suffix)]; ok && strings.HasSuffix(name, suffix) && m.Type == collectors.Histogram {
+		if m, ok := v.metrics[strings.TrimSuffix(name, suffix)]; ok && strings.HasSuffix(name, suffix) &&
+			m.Type == collectors.Histogram {
 			return m, suffix == "_bucket", true
 		}
 	}
@@ -114,7 +115,8 @@ func (v *vocabulary) family(name string) (m metric, bucket, ok bool) {
 
 // builtin reports whether Prometheus or the client library writes the series.
 func builtin(name string) bool {
-	return name == "up" || strings.HasPrefix(name, "scrape_") || strings.HasPrefix(name, "ALERTS") || strings.HasPrefix(name, "go_") || strings.HasPrefix(name, "process_")
+	return name == "up" || strings.HasPrefix(name, "scrape_") || strings.HasPrefix(name, "ALERTS") ||
+		strings.HasPrefix(name, "go_") || strings.HasPrefix(name, "process_")
 }
 
 func promql(text string) (parser.Expr, error) {

@@ -13,7 +13,8 @@ func (c *Config) Book(actions map[string]policy.Action) policy.Book {
 		made := policy.Policy{Name: p.Name, Match: p.Match, Hold: p.Hold}
 		for _, s := range p.Steps {
 			made.Steps = append(made.Steps, policy.Step{
-				Action: s.Action, Mode: remediate.Mode(s.Mode), Subject: s.Subject, With: s.With, Limit: s.Limit, Terms: p.terms(s),
+				Action: s.Action, Mode: remediate.Mode(s.Mode), Subject: s.Subject, With: s.With, Limit: s.Limit,
+				Terms: p.terms(s),
 			})
 		}
 		b.Policies = append(b.Policies, made)

@@ -183,7 +183,8 @@ func (d *decoder) table(n *yaml.Node, v reflect.Value, f reflect.StructField, ke
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		name := n.Content[i]
 		if !slices.Contains(d.known.Collectors, name.Value) {
-			d.fault(name, "unknown %s %q; %s", f.Tag.Get("key"), name.Value, expected(name.Value, f.Tag.Get("key")+"s", d.known.Collectors))
+			d.fault(name, "unknown %s %q; %s", f.Tag.Get("key"), name.Value,
+				expected(name.Value, f.Tag.Get("key")+"s", d.known.Collectors))
 			continue
 		}
 		if v.MapIndex(reflect.ValueOf(name.Value)).IsValid() {
@@ -216,7 +217,8 @@ func (d *decoder) text(n *yaml.Node, v reflect.Value, f reflect.StructField, key
 			d.fault(n, "%s is %q; a number with a unit was expected, like 512MB or 20GB, or 0 for no limit", key, value)
 		}
 	case "http":
-		if u, err := url.Parse(value); value != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
+		if u, err := url.Parse(value); value != "" && (err != nil || u.Host == "" ||
+			u.Scheme != "http" && u.Scheme != "https") {
 			d.fault(n, "%s is not an HTTP URL; expected a URL like http://host:9093", key)
 		} else if u != nil && u.User != nil {
 			d.fault(n, "%s has a user or password in it; a URL without was expected", key)
@@ -261,7 +263,8 @@ func (d *decoder) matchers(n *yaml.Node, v reflect.Value, key string) {
 		item = resolve(item)
 		one, err := policy.ParseMatchers(item.Value)
 		if item.Kind != yaml.ScalarNode || err != nil || len(one) == 0 {
-			d.fault(item, `%s %s does not parse (%v); a matcher was expected, like alertname="PostgresDeadRows" or severity=~"warning|critical"`, key, kind(item), err)
+			d.fault(item, `%s %s does not parse (%v); a matcher was expected, `+
+				`like alertname="PostgresDeadRows" or severity=~"warning|critical"`, key, kind(item), err)
 			continue
 		}
 		all = append(all, one...)

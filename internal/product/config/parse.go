@@ -23,7 +23,8 @@ func Load(path string, known Known) (*Config, error) {
 func Read(path string, known Known) (*Config, *Source, error) {
 	text, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil, fmt.Errorf("configuration file %s does not exist; name one with --config, or start with this:\n%s", path, beginning)
+		return nil, nil, fmt.Errorf("configuration file %s does not exist; name one with --config, or start with "+
+			"this:\n%s", path, beginning)
 	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("configuration: %w", err)
@@ -46,7 +47,8 @@ func ParseSource(name string, text []byte, known Known) (*Config, *Source, error
 	decoder := yaml.NewDecoder(bytes.NewReader(text))
 	switch err := decoder.Decode(&doc); {
 	case errors.Is(err, io.EOF):
-		return nil, nil, fmt.Errorf("%s:1: the configuration is empty; at least one target is expected:\n%s", name, beginning)
+		return nil, nil, fmt.Errorf("%s:1: the configuration is empty; at least one target is expected:\n%s", name,
+			beginning)
 	case err != nil:
 		return nil, nil, fmt.Errorf("%s:%w", name, yamlError(err))
 	}

@@ -36,7 +36,8 @@ func placesAlone(n *yaml.Node) {
 			continue
 		}
 		key := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: "places", Line: list.Line, Column: list.Column}
-		n.Content[i+1] = &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map", Line: list.Line, Column: list.Column, Content: []*yaml.Node{key, list}}
+		n.Content[i+1] = &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map", Line: list.Line, Column: list.Column,
+			Content: []*yaml.Node{key, list}}
 	}
 }
 
@@ -45,10 +46,13 @@ func (d *decoder) notify(c *Config, n *yaml.Node) {
 	file, key := c.Notify.ReceiversFile, "notify.receivers_file"
 	switch {
 	case c.Embedded.Enabled && file != "":
-		d.fault(at(n, "notify", "receivers_file"), "notify.receivers_file is for your own Alertmanager, and embedded mode has one; name the file in embedded.alertmanager_file")
+		d.fault(at(n, "notify", "receivers_file"),
+			"notify.receivers_file is for your own Alertmanager, and embedded mode has one; name the file in "+
+				"embedded.alertmanager_file")
 		return
 	case !c.Embedded.Enabled && c.Embedded.AlertmanagerFile != "":
-		d.fault(at(n, "embedded", "alertmanager_file"), "embedded.alertmanager_file is for embedded mode, which is off; name the file in notify.receivers_file")
+		d.fault(at(n, "embedded", "alertmanager_file"),
+			"embedded.alertmanager_file is for embedded mode, which is off; name the file in notify.receivers_file")
 		return
 	case c.Embedded.Enabled:
 		file, key = c.Embedded.AlertmanagerFile, "embedded.alertmanager_file"
@@ -101,7 +105,8 @@ func (d *decoder) receiver(c *Config, n *yaml.Node, p Place) {
 		return
 	}
 	names := c.alertmanager.Names()
-	d.fault(at(n, "receiver"), "notify %s: %s has no receiver %q; %s", strconv.Quote(p.Name), c.alertmanager.Path, p.Receiver, expected(p.Receiver, "receivers", names))
+	d.fault(at(n, "receiver"), "notify %s: %s has no receiver %q; %s", strconv.Quote(p.Name), c.alertmanager.Path,
+		p.Receiver, expected(p.Receiver, "receivers", names))
 }
 
 // Receivers returns the names under which people can be notified: places and receivers.
@@ -128,9 +133,11 @@ func (c *Config) Place(name string) (Place, error) {
 	}
 	if !slices.Contains(c.Receivers(), name) {
 		if len(c.Receivers()) == 0 {
-			return Place{}, fmt.Errorf("the configuration has no place to notify: add one to notify, or name an Alertmanager configuration file")
+			return Place{}, fmt.Errorf("the configuration has no place to notify: add one to notify, or name an " +
+				"Alertmanager configuration file")
 		}
-		return Place{}, fmt.Errorf("unknown place or receiver %q; the configuration has %s", name, strings.Join(c.Receivers(), ", "))
+		return Place{}, fmt.Errorf("unknown place or receiver %q; the configuration has %s", name,
+			strings.Join(c.Receivers(), ", "))
 	}
 	return Place{Name: name, Receiver: name}, nil
 }

@@ -77,7 +77,8 @@ func (c *Console) request(g *gin.Context) {
 		return
 	}
 	if ask.By == "" || ask.Key == "" {
-		c.answer(g, 0, nil, badRequest("missing by or key: by is the name of the requester, key is an idempotency key for retries"))
+		c.answer(g, 0, nil, badRequest("missing by or key: by is the name of the requester, key is an idempotency "+
+			"key for retries"))
 		return
 	}
 	run, err := c.Engine.Request(g.Request.Context(), c.wanted(ask))
@@ -85,7 +86,9 @@ func (c *Console) request(g *gin.Context) {
 }
 
 func (c *Console) wanted(ask Ask) remediate.Request {
-	r := remediate.Request{Key: "person/" + ask.By + "/" + ask.Key, Action: ask.Action, Subject: ask.Subject, Params: ask.Params, Limit: ask.Limit, Mode: remediate.Auto, By: "user/" + ask.By, Terms: remediate.Terms{Windows: ask.Windows}}
+	r := remediate.Request{Key: "person/" + ask.By + "/" + ask.Key, Action: ask.Action, Subject: ask.Subject,
+		Params: ask.Params, Limit: ask.Limit, Mode: remediate.Auto, By: "user/" + ask.By,
+		Terms: remediate.Terms{Windows: ask.Windows}}
 	for _, name := range []string{ask.Action + " " + c.lowers(r), ask.Action} {
 		if limit, ok := c.Limits[name]; ok && r.Limit == nil {
 			r.Limit = &limit
@@ -194,7 +197,8 @@ func (c *Console) answer(g *gin.Context, status int, value any, err error) {
 		reply(g, http.StatusNotFound, object{"error": err.Error()})
 	case store.Away(err):
 		c.Logger.Warn("request needs the store", "path", g.Request.URL.Path, "err", err)
-		reply(g, http.StatusServiceUnavailable, object{"error": "the store is unavailable at the moment, retry: " + err.Error()})
+		reply(g, http.StatusServiceUnavailable,
+			object{"error": "the store is unavailable at the moment, retry: " + err.Error()})
 	default:
 		c.Logger.Error("request broke", "path", g.Request.URL.Path, "err", err)
 		reply(g, http.StatusInternalServerError, object{"error": err.Error()})
