@@ -449,16 +449,19 @@ func duration() *collectors.Metric {
 
 func last() *collectors.Metric {
 	return ofCollector("upkeep_collector_last_success_timestamp_seconds",
-		"When a collection last succeeded completely; absent before the first.")
+		"When a collection last succeeded completely; absent before the first.").
+		WithoutPanel("the age of an answer, for rules of one's own")
 }
 
 func samples() *collectors.Metric {
-	return ofCollector("upkeep_collector_samples", "Number of samples that the last collection wrote.")
+	return ofCollector("upkeep_collector_samples", "Number of samples that the last collection wrote.").
+		WithoutPanel(collectors.AdHoc)
 }
 
 func beyond() *collectors.Metric {
 	return ofCollector("upkeep_collector_beyond_limit",
-		"Number of tables, statements or other subjects beyond the limit, which are not exported one by one.")
+		"Number of tables, statements or other subjects beyond the limit, which are not exported one by one.").
+		WithoutPanel("the log reports it")
 }
 
 func newMetrics(r *prometheus.Registry) metrics {

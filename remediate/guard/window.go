@@ -23,7 +23,8 @@ func WithinWindow(windows map[string]Window) remediate.Guard {
 		Name: remediate.ReasonWindow,
 		Doc: "Window makes the run wait until one of the maintenance windows is open that its policy, or the person " +
 			"who asks for it, names. " +
-			"An action that needs a window is refused if none is named. A window that is not configured ends the run. " +
+			"An action that needs a window is refused if none is named. A window that is not configured ends " +
+			"the run. " +
 			"It also applies while the run acts: when the window closes, no further step starts, and the run " +
 			"continues in the next window.",
 		Early: true, Exact: true, During: true,

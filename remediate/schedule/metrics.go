@@ -16,7 +16,8 @@ func failing() *metric.Family {
 
 func failures() *metric.Family {
 	return metric.Counter("upkeep_schedule_query_failures_total",
-		"Failed queries of a schedule, since the start of the process.", "schedule")
+		"Failed queries of a schedule, since the start of the process.", "schedule").
+		WithoutPanel("beside the gauge of the same, which has an alert")
 }
 
 // Describe and Collect make the Scheduler a prometheus.Collector of its queries.

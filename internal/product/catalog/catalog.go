@@ -59,11 +59,13 @@ func BuildInfo() *collectors.Metric {
 // ReloadSuccess is whether the last reload succeeded.
 func ReloadSuccess() *collectors.Metric {
 	return metric.Gauge("upkeep_config_last_reload_success",
-		"1 when the last reload of the configuration succeeded, else 0.")
+		"1 when the last reload of the configuration succeeded, else 0.").
+		WithoutPanel("for users' own rules; a reload returns the answer")
 }
 
 // ReloadTime is when it last did.
 func ReloadTime() *collectors.Metric {
 	return metric.Gauge("upkeep_config_last_reload_success_timestamp_seconds",
-		"When the configuration in use was loaded.")
+		"When the configuration in use was loaded.").
+		WithoutPanel(collectors.AdHoc)
 }

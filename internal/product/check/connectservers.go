@@ -25,8 +25,11 @@ func (v visit) postgres(ctx context.Context, p *target.Postgres) {
 	var version, user, preloaded string
 	var super bool
 	err = server.QueryRow(ctx,
-		`select current_setting('server_version_num')::int, split_part(current_setting('server_version'), ' ', 1), current_user::text,
-		coalesce((select rolsuper from pg_catalog.pg_roles where rolname = current_user), false), coalesce((select setting from pg_catalog.pg_settings where name = 'shared_preload_libraries'), 'hidden')`).Scan(&number, &version, &user, &super, &preloaded)
+		`select current_setting('server_version_num')::int, split_part(current_setting('server_version'), ' ', 1),
+		current_user::text,
+		coalesce((select rolsuper from pg_catalog.pg_roles where rolname = current_user), false),
+		coalesce((select setting from pg_catalog.pg_settings where name = 'shared_preload_libraries'), 'hidden')`).
+		Scan(&number, &version, &user, &super, &preloaded)
 	if err != nil {
 		v.unreachable(ctx, "url", err)
 		return
@@ -137,7 +140,8 @@ func tableCondition(r remediate.Right) string {
 	if r.Grant == `grant :"owner" to :"role"` {
 		return "pg_catalog.pg_has_role(current_user, c.relowner, 'MEMBER')"
 	}
-	m := regexp.MustCompile(`^grant ([a-z, ]+) on (?:table :"schema"\.:"table"|all tables in schema :"schema") to :"role"$`).FindStringSubmatch(r.Grant)
+	m := regexp.MustCompile(
+		`^grant ([a-z, ]+) on (?:table :"schema"\.:"table"|all tables in schema :"schema") to :"role"$`).FindStringSubmatch(r.Grant)
 	if m == nil {
 		return ""
 	}
@@ -161,7 +165,8 @@ func (v visit) tableRights(ctx context.Context, p *target.Postgres, databases []
 		}
 		rows, err := d.Query(ctx, `select n.nspname::text, c.relname::text, `+condition+
 			` from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-			where c.relkind in ('r', 'p', 'm') and n.nspname not in ('pg_catalog', 'information_schema') and n.nspname !~ '^pg_toast' and n.nspname !~ '^pg_temp'`)
+			where c.relkind in ('r', 'p', 'm') and n.nspname not in ('pg_catalog', 'information_schema')
+			and n.nspname !~ '^pg_toast' and n.nspname !~ '^pg_temp'`)
 		if err != nil {
 			continue // said with the extensions
 		}

@@ -29,9 +29,12 @@ func (v visit) store(ctx context.Context, address string, password func() (strin
 	var version, user, database string
 	var there, may bool
 	err = conn.QueryRow(ctx,
-		`select split_part(current_setting('server_version'), ' ', 1), current_user::text, current_database()::text, s.there,
-		case when s.there then pg_catalog.has_schema_privilege('upkeep', 'usage') and pg_catalog.has_schema_privilege('upkeep', 'create') else pg_catalog.has_database_privilege(current_database(), 'create') end
-		from (select exists (select 1 from pg_catalog.pg_namespace where nspname = 'upkeep') as there) s`).Scan(&version, &user, &database, &there, &may)
+		`select split_part(current_setting('server_version'), ' ', 1), current_user::text,
+		current_database()::text, s.there,
+		case when s.there then pg_catalog.has_schema_privilege('upkeep', 'usage')
+		and pg_catalog.has_schema_privilege('upkeep', 'create') else pg_catalog.has_database_privilege(current_database(), 'create') end
+		from (select exists (select 1 from pg_catalog.pg_namespace where nspname = 'upkeep') as there) s`).
+		Scan(&version, &user, &database, &there, &may)
 	if err != nil {
 		v.unreachable(ctx, "", err)
 		return
