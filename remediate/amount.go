@@ -73,7 +73,7 @@ func (t Terms) Most(of *Amount) *Amount {
 	if t.MostRows <= 0 && (t.MostShare <= 0 || of == nil) {
 		return nil
 	}
-	most := &Amount{Rows: t.MostRows}
+	most := &Amount{Rows: float64(t.MostRows)}
 	if t.MostShare > 0 && of != nil {
 		most.Rows = least(most.Rows, share(t.MostShare, of.OfRows))
 		most.Bytes = share(t.MostShare, of.OfBytes)

@@ -2,7 +2,6 @@ package remediate
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 )
@@ -47,8 +46,3 @@ func (e *LeftError) Error() string { return e.Err.Error() + "; " + e.Detail }
 
 // Unwrap returns why the step ended.
 func (e *LeftError) Unwrap() error { return e.Err }
-
-// Refused returns the Refusal in err's chain, if there is one.
-func Refused(err error) (*Refusal, bool) {
-	return errors.AsType[*Refusal](err)
-}

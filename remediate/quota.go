@@ -186,7 +186,8 @@ func (q *Quota) write(ctx context.Context, a Amount, exact bool) error {
 	if a == q.reserved && (exact == q.settled || a == Amount{}) {
 		return nil
 	}
-	kept := map[string]string{keptRows: strconv.FormatFloat(a.Rows, 'f', -1, 64), keptBytes: strconv.FormatFloat(a.Bytes, 'f', -1, 64)}
+	kept := map[string]string{keptRows: strconv.FormatFloat(a.Rows, 'f', -1, 64),
+		keptBytes: strconv.FormatFloat(a.Bytes, 'f', -1, 64)}
 	why := fmt.Sprintf("up to %s count as removed by this step", &a)
 	switch {
 	case exact && a == Amount{}:

@@ -119,7 +119,7 @@ func unbounded(c *config.Config) (all []string) {
 	for _, a := range catalog.EveryAction() {
 		removes[a.Name] = a.Risk == remediate.Destructive
 	}
-	bounded := func(t config.Terms) bool { return t.MostRows > 0 || t.MostShare > 0 }
+	bounded := func(t remediate.Terms) bool { return t.MostRows > 0 || t.MostShare > 0 }
 	for _, p := range c.Policies {
 		if slices.ContainsFunc(p.Steps, func(s config.Step) bool { return s.Mode == string(remediate.Auto) && removes[s.Action] }) && !bounded(p.Terms) {
 			all = append(all, fmt.Sprintf("policy %q", p.Name))

@@ -13,7 +13,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/ai-micro-service/upkeep/internal/product/app"
+	"github.com/ai-micro-service/upkeep/remediate/webhook"
 )
 
 const (
@@ -225,7 +225,7 @@ func (w *ward) tellDirectly(ctx context.Context, worker int) {
 		if acked {
 			a.Status = "resolved"
 		}
-		if w.post(ctx, w.door.URL+app.WebhookPath, delivery{Version: "4", Alerts: []alert{a}}) && a.Status == "resolved" {
+		if w.post(ctx, w.door.URL+webhook.Alertmanager().Path, delivery{Version: "4", Alerts: []alert{a}}) && a.Status == "resolved" {
 			w.mu.Lock()
 			p.over = true
 			w.mu.Unlock()

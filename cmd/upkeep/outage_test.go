@@ -26,6 +26,7 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/testbed/servertest"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/journal"
+	"github.com/ai-micro-service/upkeep/remediate/webhook"
 )
 
 var (
@@ -268,7 +269,7 @@ func (c *climate) removable(ctx context.Context, conn *pgx.Conn) error {
 
 func (c *climate) post(ctx context.Context, address string, a alert) bool {
 	w := &ward{client: c.client}
-	return w.post(ctx, "http://"+address+app.WebhookPath, delivery{Version: "4", Alerts: []alert{a}})
+	return w.post(ctx, "http://"+address+webhook.Alertmanager().Path, delivery{Version: "4", Alerts: []alert{a}})
 }
 
 // lines asks the upkeeps, one after the other, for the newest runs.

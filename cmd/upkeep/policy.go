@@ -42,8 +42,9 @@ func policyTestCommand() *cobra.Command {
 		Long: `Show which policy matches an alert with these labels, why the policies before it do not
 match, and what it would do, step by step. The command needs neither a running upkeep nor a
 target, and changes nothing. It exits with status 1 when no policy matches.`,
-		Example: "  upkeep policy test alertname=PostgresDeadRows server=main database=admindb schema=public table=logs --annotation limit=0.2",
-		Args:    cobra.MinimumNArgs(1),
+		Example: "  upkeep policy test alertname=PostgresDeadRows server=main database=admindb schema=public " +
+			"table=logs --annotation limit=0.2",
+		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := config.Load(file, app.Known())
 			if err != nil {
@@ -61,8 +62,10 @@ target, and changes nothing. It exits with status 1 when no policy matches.`,
 		},
 	}
 	configFlag(cmd, &file)
-	cmd.Flags().StringArrayVar(&annotations, "annotation", nil, "an annotation of the alert, like limit=0.2; may be repeated")
-	cmd.Flags().StringVar(&expr, "expr", "", "the expression of the alert's rule; its range is how long the alert may keep firing after its cause is gone")
+	cmd.Flags().StringArrayVar(&annotations, "annotation", nil,
+		"an annotation of the alert, like limit=0.2; may be repeated")
+	cmd.Flags().StringVar(&expr, "expr", "",
+		"the expression of the alert's rule; its range is how long the alert may keep firing after its cause is gone")
 	return cmd
 }
 
@@ -110,7 +113,8 @@ func tryPolicies(w io.Writer, b policy.Book, alert remediate.Alert) error {
 		}
 		aside = r.Aside
 		printRequest(w, *r)
-		c.History = append(c.History, policy.Past{Run: int64(r.Step + 1), Policy: r.Policy, Step: r.Step, Action: r.Action, State: remediate.Uncleared})
+		c.History = append(c.History, policy.Past{Run: int64(r.Step + 1), Policy: r.Policy, Step: r.Step,
+			Action: r.Action, State: remediate.Uncleared})
 	}
 }
 
@@ -159,7 +163,7 @@ func printRequest(w io.Writer, r remediate.Request) {
 		}
 		line("limit", text)
 	}
-	line("terms", terms(r.Terms))
+	line("terms", r.Terms.Text())
 }
 
 // written writes labels in their order.
@@ -169,33 +173,4 @@ func written(all map[string]string) string {
 		b = append(b, fmt.Sprintf("%s=%q", name, all[name]))
 	}
 	return strings.Join(b, " ")
-}
-
-// terms writes what is asked before anything is done, by the configuration's names.
-func terms(t remediate.Terms) string {
-	var all []string
-	add := func(asked bool, format string, args ...any) {
-		if asked {
-			all = append(all, fmt.Sprintf(format, args...))
-		}
-	}
-	lasting := func(name string, d time.Duration) { add(d > 0, "%s %s", name, model.Duration(d)) }
-	lasting("cooldown", t.Cooldown)
-	lasting("decay", t.Decay)
-	add(len(t.Windows) > 0, "windows %s", strings.Join(t.Windows, ", "))
-	add(t.Budget > 0, "budget %g%%", t.Budget*100)
-	add(t.Ramp, "ramp")
-	add(t.Breaker > 0, "breaker %d", t.Breaker)
-	lasting("breaker_for", t.BreakerFor)
-	add(t.Effect > 0, "effect %g%%", t.Effect*100)
-	lasting("fresh", t.Fresh)
-	lasting("backup", t.Backup)
-	add(t.FreeDisk > 0, "free_disk %g%%", t.FreeDisk*100)
-	lasting("lag", t.Lag)
-	lasting("transaction", t.Transaction)
-	add(t.MostRows > 0, "most_rows %.0f", t.MostRows)
-	add(t.MostShare > 0, "most_share %g%%", t.MostShare*100)
-	add(t.Silence, "silence")
-	lasting("answer", t.Answer)
-	return strings.Join(all, "; ")
 }

@@ -20,8 +20,8 @@ func runsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "runs",
 		Short: "List runs and their results, newest first",
-		Long: `List runs and their results, newest first. A run in state "asked" awaits approval (upkeep
-approve or upkeep reject), one in state "waiting" waits for a guard. docs/states.md lists
+		Long: `List runs and their results, newest first. A run in state "` + string(remediate.Asked) + `" awaits approval (upkeep
+approve or upkeep reject), one in state "` + string(remediate.Waiting) + `" waits for a guard. docs/states.md lists
 all states.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

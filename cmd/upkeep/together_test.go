@@ -21,6 +21,7 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/testbed/sandbox"
 	"github.com/ai-micro-service/upkeep/internal/testbed/servertest"
 	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/webhook"
 )
 
 var together = flag.Int("together", 4, "how often upkeep and its target are killed at one moment") //nolint:gochecknoglobals // a flag of the test
@@ -97,7 +98,7 @@ func (s *crashSite) alert(t *testing.T, status string, tables ...string) {
 	}
 	w := &ward{token: s.token, client: &http.Client{Timeout: 5 * time.Second}}
 	servertest.Eventually(t, "the alert to be acknowledged", func() error {
-		if !w.post(t.Context(), "http://"+s.address+app.WebhookPath, delivery{Version: "4", Alerts: all}) {
+		if !w.post(t.Context(), "http://"+s.address+webhook.Alertmanager().Path, delivery{Version: "4", Alerts: all}) {
 			return fmt.Errorf("it is not")
 		}
 		return nil

@@ -20,6 +20,7 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/product/app"
 	"github.com/ai-micro-service/upkeep/internal/testbed/sandbox"
 	"github.com/ai-micro-service/upkeep/internal/testbed/servertest"
+	"github.com/ai-micro-service/upkeep/remediate/webhook"
 )
 
 // A ward is a PostgreSQL server whose tables fall sick as fast as they are
@@ -78,7 +79,7 @@ func (w *ward) startPeers(t *testing.T) {
 receivers:
   - name: upkeep
     webhook_configs: [{url: %q, http_config: {authorization: {credentials: %q}}}]
-`, w.door.URL+app.WebhookPath, w.token))
+`, w.door.URL+webhook.Alertmanager().Path, w.token))
 	var gossips []string
 	for n := range 3 {
 		web, gossip := freeAddress(t), freeAddress(t)

@@ -11,11 +11,11 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/ai-micro-service/upkeep/internal/product/app"
 	"github.com/ai-micro-service/upkeep/internal/product/console"
 	"github.com/ai-micro-service/upkeep/internal/testbed/servertest"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/engine"
+	"github.com/ai-micro-service/upkeep/remediate/webhook"
 )
 
 // A bare upkeep looks after nothing but its own machine.
@@ -72,13 +72,13 @@ func (b *bare) without(t *testing.T, why string) {
 	b.await(t, "/-/ready", "", http.StatusServiceUnavailable, why)
 	b.await(t, "/metrics", "", http.StatusOK, "upkeep_build_info")
 	b.await(t, "/-/healthy", "", http.StatusOK, "")
-	b.await(t, app.WebhookPath, oneAlert, http.StatusServiceUnavailable, "")
+	b.await(t, webhook.Alertmanager().Path, oneAlert, http.StatusServiceUnavailable, "")
 }
 
 // with checks that it takes what comes as soon as the store can be had again.
 func (b *bare) with(t *testing.T) {
 	t.Helper()
-	b.await(t, app.WebhookPath, oneAlert, http.StatusOK, "")
+	b.await(t, webhook.Alertmanager().Path, oneAlert, http.StatusOK, "")
 	b.await(t, "/-/ready", "", http.StatusOK, "")
 	b.await(t, console.Prefix+"/status", "", http.StatusOK, `"alertname":"A"`)
 	b.await(t, "/metrics", "", http.StatusOK, "upkeep_runs_stuck 0\n")

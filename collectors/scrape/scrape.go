@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/ai-micro-service/upkeep/collectors"
+	"github.com/ai-micro-service/upkeep/internal/platform/metric"
 )
 
 const (
@@ -31,6 +32,9 @@ const (
 	// before it is no longer served: a collector that hangs is not stale for ever.
 	grace = 10 * time.Second
 )
+
+// Path is where a Scraper is served.
+const Path = "/metrics"
 
 // Config is what a Scraper is made of.
 type Config struct {
@@ -113,10 +117,34 @@ func New(c Config) *Scraper {
 	return s
 }
 
-// Use sets the collectors that are asked, in place of those before. One that is the
-// same as before goes on with its clock and its answer; the answers of all others are
-// forgotten. Two collectors of one name and target are an error.
+// Use sets the collectors that are asked, in place of those before.
 func (s *Scraper) Use(all []collectors.Collector) error {
+	use, err := s.Prepare(all)
+	if err == nil {
+		use()
+	}
+	return err
+}
+
+// Prepare returns what sets the collectors that are asked, in place of those before, and
+// changes nothing yet. One that is the same as before goes on with its clock and its answer;
+// the answers of all others are forgotten. Two collectors of one name and target are an error.
+func (s *Scraper) Prepare(all []collectors.Collector) (use func(), err error) {
+	seen := make(map[id]bool)
+	for _, c := range all {
+		id := id{c.Name, c.Target}
+		switch {
+		case seen[id]:
+			return nil, fmt.Errorf("collector %s for %s is there twice", c.Name, c.Target)
+		case c.Every <= 0 || c.Timeout <= 0:
+			return nil, fmt.Errorf("collector %s for %s needs an interval and a timeout", c.Name, c.Target)
+		}
+		seen[id] = true
+	}
+	return func() { s.use(all) }, nil
+}
+
+func (s *Scraper) use(all []collectors.Collector) {
 	before := make(map[id]*asker)
 	s.mu.RLock()
 	for _, a := range s.askers {
@@ -124,17 +152,8 @@ func (s *Scraper) Use(all []collectors.Collector) error {
 	}
 	s.mu.RUnlock()
 	askers := make([]*asker, len(all))
-	seen := make(map[id]bool)
 	for i, c := range all {
-		id := id{c.Name, c.Target}
-		switch {
-		case seen[id]:
-			return fmt.Errorf("collector %s for %s is there twice", c.Name, c.Target)
-		case c.Every <= 0 || c.Timeout <= 0:
-			return fmt.Errorf("collector %s for %s needs an interval and a timeout", c.Name, c.Target)
-		}
-		seen[id] = true
-		if old := before[id]; old != nil && same(old.Collector, c) {
+		if old := before[id{c.Name, c.Target}]; old != nil && same(old.Collector, c) {
 			askers[i] = old
 			continue
 		}
@@ -155,7 +174,6 @@ func (s *Scraper) Use(all []collectors.Collector) error {
 	default:
 	}
 	s.next <- askers
-	return nil
 }
 
 // An id names a collector: there is one of a name for each target.
@@ -412,18 +430,47 @@ type metrics struct {
 	success, duration, last, samples, beyond *prometheus.GaugeVec
 }
 
+// Metrics returns the metrics that a Scraper serves about the collectors.
+func Metrics() []*collectors.Metric {
+	return []*collectors.Metric{success(), duration(), last(), samples(), beyond()}
+}
+
+func ofCollector(name, help string) *collectors.Metric {
+	return metric.Gauge(name, help, "collector", "server")
+}
+
+func success() *collectors.Metric {
+	return ofCollector("upkeep_collector_success", "1 when the last collection succeeded completely, else 0.")
+}
+
+func duration() *collectors.Metric {
+	return ofCollector("upkeep_collector_duration_seconds", "Duration of the last collection.")
+}
+
+func last() *collectors.Metric {
+	return ofCollector("upkeep_collector_last_success_timestamp_seconds",
+		"When a collection last succeeded completely; absent before the first.").
+		WithoutPanel("the age of an answer, for rules of one's own")
+}
+
+func samples() *collectors.Metric {
+	return ofCollector("upkeep_collector_samples", "Number of samples that the last collection wrote.").
+		WithoutPanel(collectors.AdHoc)
+}
+
+func beyond() *collectors.Metric {
+	return ofCollector("upkeep_collector_beyond_limit",
+		"Number of tables, statements or other subjects beyond the limit, which are not exported one by one.").
+		WithoutPanel("the log reports it")
+}
+
 func newMetrics(r *prometheus.Registry) metrics {
-	gauge := func(name, help string) *prometheus.GaugeVec {
-		v := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, []string{"collector", "server"})
-		r.MustRegister(v)
-		return v
-	}
 	return metrics{
-		success:  gauge("upkeep_collector_success", "1 when the last collection succeeded completely, else 0."),
-		duration: gauge("upkeep_collector_duration_seconds", "Duration of the last collection."),
-		last:     gauge("upkeep_collector_last_success_timestamp_seconds", "When a collection last succeeded completely; absent before the first."),
-		samples:  gauge("upkeep_collector_samples", "Number of samples that the last collection wrote."),
-		beyond:   gauge("upkeep_collector_beyond_limit", "Number of tables, statements or other subjects beyond the limit, which are not exported one by one."),
+		success:  metric.NewGauge(r, success()),
+		duration: metric.NewGauge(r, duration()),
+		last:     metric.NewGauge(r, last()),
+		samples:  metric.NewGauge(r, samples()),
+		beyond:   metric.NewGauge(r, beyond()),
 	}
 }
 

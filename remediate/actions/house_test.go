@@ -84,7 +84,7 @@ func newHouse(ctx context.Context) (*house, error) {
 	h.journal = journal.New(journal.Config{Store: h.store, Now: h.now, Lease: 10_000 * time.Hour})
 	h.inbox = inbox.New(inbox.Config{Store: h.store, Now: h.now, Wake: func() { h.engine.Wake() }})
 	h.engine = engine.New(engine.Config{
-		Journal: h.journal, Queue: h.journal, Desk: h.journal, Members: h.journal, Demoter: h.journal, Inbox: h.inbox, Now: h.now,
+		Journal: h.journal, Inbox: h.inbox, Now: h.now,
 		Guards: func() []remediate.Guard { h.mu.Lock(); defer h.mu.Unlock(); return h.guards },
 		Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
 	})

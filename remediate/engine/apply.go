@@ -4,10 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync/atomic"
+	"slices"
 	"time"
 
 	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/guard"
 	"github.com/ai-micro-service/upkeep/remediate/journal"
 )
 
@@ -15,43 +16,6 @@ import (
 // makes no progress: what kills the process each time is taken up no more often than a
 // fault is tried. A step that goes on for long or in many batches makes progress.
 const maxLost = maxTries * journal.LostLong
-
-// A doing is a step under way, as the watcher sees it.
-type doing struct {
-	run    remediate.Run // as it was when the step began
-	action remediate.Action
-	step   int // counted from 0
-	since  time.Time
-	cancel context.CancelCauseFunc
-
-	approval *remediate.Approval
-	plan     remediate.Plan // that of run, with what the step has kept; carried.writing is held for it
-
-	noted  string       // the reason of the refusal that the journal has; the watcher's
-	checks atomic.Int32 // how often the action asked for the right to go on
-	moved  atomic.Bool  // progress was written
-}
-
-// A stopError is the cause of a step's context that the rules of now have ended.
-type stopError struct{ refusal *remediate.Refusal }
-
-func (e *stopError) Error() string { return "the statement was cancelled: " + e.refusal.Error() }
-
-// Unwrap makes the refusal known that is behind it.
-func (e *stopError) Unwrap() error {
-	r := *e.refusal
-	r.Detail = "the statement was cancelled: " + r.Detail
-	return &r
-}
-
-// A lateError is the cause of a step's context whose own time is over. Other deadlines,
-// for example of a connection while the process was frozen, are faults and are retried.
-type lateError struct{ limit time.Duration }
-
-func (e *lateError) Error() string { return fmt.Sprintf("the step took longer than %s", e.limit) }
-
-// Unwrap makes it a deadline.
-func (e *lateError) Unwrap() error { return context.DeadlineExceeded }
 
 func (e *Engine) apply(ctx context.Context, c *carried) (move, error) {
 	a, err := e.action(c.run.Request)
@@ -73,13 +37,16 @@ func (e *Engine) apply(ctx context.Context, c *carried) (move, error) {
 			return move{}, err
 		}
 		if !same {
-			return move{to: remediate.Received, why: "the target has changed since the plan was made", due: e.now().Add(tick)}, nil
+			return move{to: remediate.Received, why: "the target has changed since the plan was made",
+				due: e.now().Add(tick)}, nil
 		}
 	}
 	e.quieten(c.run)
 	for i := c.run.Done; i < len(c.run.Plan.Steps); i++ {
 		if c.run.Lost >= maxLost && c.run.Begun == i+1 {
-			return move{to: remediate.Failed, why: fmt.Sprintf("step %d was interrupted repeatedly: upkeep was stopped each time before the step made progress%s", i+1, so(c.run))}, nil
+			return move{to: remediate.Failed,
+				why: fmt.Sprintf("step %d was interrupted repeatedly: upkeep was stopped each time before the step "+
+					"made progress%s", i+1, so(c.run))}, nil
 		}
 		if r, err := e.against(ctx, c, c.run, w.Approval, i, true); err != nil || r != nil {
 			return e.withdraw(c.run, r), err
@@ -98,13 +65,14 @@ func (e *Engine) apply(ctx context.Context, c *carried) (move, error) {
 
 // takenUp asks every guard again before a run goes on that removes something for good
 // and had begun before: since then a backup may have grown old, or a disk full.
-func (e *Engine) takenUp(ctx context.Context, c *carried, a remediate.Action, w remediate.Working) (*remediate.Refusal, error) {
+func (e *Engine) takenUp(ctx context.Context, c *carried, a remediate.Action,
+	w remediate.Working) (*remediate.Refusal, error) {
 	if c.run.Begun == 0 || a.Risk != remediate.Destructive {
 		return nil, nil
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, lookTimeout, errors.New("a guard did not answer in time"))
 	defer cancel()
-	return e.agree(ctx, e.proposal(c.run, a, w), false)
+	return guard.Ask(ctx, e.guards(), e.proposal(c.run, a, w), guard.BeforeActing)
 }
 
 // bound is how much a run may remove: what was approved, and what its policy allows.
@@ -141,7 +109,8 @@ func (e *Engine) step(ctx context.Context, c *carried, a remediate.Action, i int
 		return err
 	}
 	began := e.now()
-	d := &doing{run: c.run, plan: c.run.Plan, action: a, step: i, since: began, cancel: cancel, approval: c.working.Approval}
+	d := &doing{run: c.run, plan: c.run.Plan, action: a, step: i, since: began, cancel: cancel,
+		approval: c.working.Approval}
 	c.doing.Store(d)
 	f.Held = func(ctx context.Context) error { return e.held(ctx, c, d) }
 	f.Keep = e.keeper(c, d, i)
@@ -161,17 +130,43 @@ func (e *Engine) step(ctx context.Context, c *carried, a remediate.Action, i int
 func (e *Engine) write(ctx context.Context, c *carried, step int, done bool, why string) error {
 	c.writing.Lock()
 	defer c.writing.Unlock()
-	entry := remediate.Entry{Run: c.run.ID, At: e.now(), From: c.run.State, To: c.run.State, Step: step, Done: done, Why: why}
+	entry := remediate.Entry{Run: c.run.ID, At: e.now(), From: c.run.State, To: c.run.State, Step: step, Done: done,
+		Why: why}
 	next := c.run
 	next.Begun, next.Why, next.Reason, next.Changed, next.Due = step, why, "", entry.At, time.Time{}
 	if done {
 		next.Done, next.Lost = step, 0
 		ctx = context.WithoutCancel(ctx)
 	}
-	if err := e.c.Journal.Append(ctx, journal.Change{Run: next, Entry: entry, Fence: c.fence.Token, Exclusive: e.exclusive(c.run.Request)}); err != nil {
+	if err := e.c.Journal.Append(ctx, journal.Change{Run: next, Entry: entry, Fence: c.fence.Token,
+		Exclusive: e.exclusive(c.run.Request)}); err != nil {
 		return err
 	}
 	c.run = next
 	e.tell(next, entry)
 	return nil
+}
+
+// keeper returns how one step of a run writes what it saw to the journal. The plan
+// there holds it from then on, so each later try of the step gets it.
+func (e *Engine) keeper(c *carried, d *doing, i int) func(context.Context, map[string]string, string) error {
+	return func(ctx context.Context, kept map[string]string, why string) error {
+		c.writing.Lock()
+		defer c.writing.Unlock()
+		entry := remediate.Entry{Run: c.run.ID, At: e.now(), From: c.run.State, To: c.run.State, Step: i + 1, Why: why}
+		next := c.run
+		next.Plan.Steps = slices.Clone(next.Plan.Steps)
+		next.Plan.Steps[i].Kept = kept
+		if d.moved.Load() {
+			next.Lost = 0
+		}
+		next.Why, next.Changed = why, entry.At
+		if err := e.c.Journal.Append(ctx, journal.Change{Run: next, Entry: entry, Fence: c.fence.Token,
+			Exclusive: e.exclusive(c.run.Request)}); err != nil {
+			return err
+		}
+		c.run, d.plan = next, next.Plan
+		e.tell(next, entry)
+		return nil
+	}
 }

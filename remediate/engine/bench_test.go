@@ -78,7 +78,7 @@ func newLane(b *testing.B) *lane {
 		b.Fatal(err)
 	}
 	l := &lane{b: b, began: make(map[string]chan time.Time)}
-	h := &house{store: s, journal: journal.New(journal.Config{Store: s}), mode: remediate.Auto, slots: 8, guards: guard.Config{Limits: guard.Limits{All: 8}}}
+	h := &house{store: s, journal: journal.New(journal.Config{Store: s, Lease: lease}), mode: remediate.Auto, slots: 8, guards: guard.Config{Limits: guard.Limits{All: 8}}}
 	h.inbox = inbox.New(inbox.Config{Store: s, Wake: func() { h.waker.Load().Wake() }})
 	h.actions = func() []remediate.Action {
 		return []remediate.Action{{

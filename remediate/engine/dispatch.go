@@ -8,25 +8,12 @@ import (
 	"sync"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/ai-micro-service/upkeep/internal/platform/store"
 	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/guard"
 	"github.com/ai-micro-service/upkeep/remediate/journal"
 	"github.com/ai-micro-service/upkeep/remediate/policy"
 )
-
-// tick is how often the engine looks for work that nothing woke it for: runs
-// whose time to look again has come.
-const tick = time.Second
-
-// Wake makes the engine look for work now.
-func (e *Engine) Wake() {
-	select {
-	case e.wake <- struct{}{}:
-	default: // it will look anyway
-	}
-}
 
 // batch is how many episodes are decided about at a time.
 const batch = 256
@@ -96,9 +83,9 @@ func (e *Engine) begin(ctx context.Context) error {
 
 // leave gives what this process carried to others, as soon as it is stopped.
 func (e *Engine) leave(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), e.c.Lease)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), e.c.Journal.Lease())
 	defer cancel()
-	if err := e.c.Members.Leave(ctx); err != nil {
+	if err := e.c.Journal.Leave(ctx); err != nil {
 		e.log.Warn("runs could not be released; they are free when the lease expires", "err", err)
 	}
 }
@@ -121,7 +108,7 @@ func (e *Engine) Decide(ctx context.Context) error {
 			}
 			all = append(all, d)
 		}
-		made, err := e.c.Desk.Decide(ctx, edition, text, all)
+		made, err := e.c.Journal.Decide(ctx, edition, text, all)
 		if err != nil {
 			return err
 		}
@@ -143,25 +130,29 @@ func (e *Engine) Decide(ctx context.Context) error {
 }
 
 // decide puts one episode with its history to the policies.
-func (e *Engine) decide(ctx context.Context, book policy.Book, edition string, episode remediate.Incident) (d journal.Decided, err error) {
-	runs, err := e.c.Desk.History(ctx, episode.ID)
+func (e *Engine) decide(ctx context.Context, book policy.Book, edition string,
+	episode remediate.Incident) (d journal.Decided, err error) {
+	runs, err := e.c.Journal.History(ctx, episode.ID)
 	if err != nil {
 		return d, err
 	}
 	k := policy.Case{Incident: episode, Now: e.now().UTC()}
 	for _, r := range runs {
 		k.History = append(k.History, policy.Past{
-			Run: r.ID, Policy: r.Request.Policy, Step: r.Request.Step, Action: r.Request.Action, State: r.State, Reason: r.Reason, Why: r.Why, Acted: r.Acted(),
+			Run: r.ID, Policy: r.Request.Policy, Step: r.Request.Step, Action: r.Request.Action, State: r.State,
+			Reason: r.Reason, Why: r.Why, Acted: r.Acted(),
 		})
 	}
 	decision := book.Decide(k)
 	d = journal.Decided{Incident: episode.ID, Request: decision.Request, Wait: decision.Wait, Why: decision.Why}
-	if d.Case, err = json.Marshal(policy.Record{Kind: policy.KindDecide, Book: edition, Case: &k, Decision: &decision}); err != nil {
+	if d.Case, err = json.Marshal(policy.Record{Kind: policy.KindDecide, Book: edition, Case: &k,
+		Decision: &decision}); err != nil {
 		return d, err
 	}
 	if decision.Page {
 		d.Notification = &remediate.Notification{
-			Key: fmt.Sprintf("page/%d/%s", episode.ID, decision.Policy), Kind: remediate.NotificationPage, Incident: episode.ID, At: e.now(), Labels: aboutAlert(episode.Alert.Labels, decision.Policy),
+			Key: fmt.Sprintf("page/%d/%s", episode.ID, decision.Policy), Kind: remediate.NotificationPage,
+			Incident: episode.ID, At: e.now(), Labels: aboutAlert(episode.Alert.Labels, decision.Policy),
 			Title: fmt.Sprintf("%s needs a person", episode.Name()), Text: e.diagnosis(episode, runs, decision.Why),
 		}
 		if episode.FlappingFrom != 0 { // once for all the time in which nothing was decided
@@ -178,7 +169,7 @@ func (e *Engine) dispatch(ctx context.Context, slots chan struct{}, carriers *sy
 	if free == 0 {
 		return nil // the end of a run wakes us
 	}
-	due, err := e.c.Queue.Due(ctx, free+e.claiming())
+	due, err := e.c.Journal.Due(ctx, free+e.claiming())
 	if err != nil {
 		return err
 	}
@@ -224,38 +215,11 @@ func (e *Engine) Carry(ctx context.Context, id int64) error {
 func (e *Engine) carry(ctx context.Context, id int64) (claimed bool, err error) {
 	e.expect(id)
 	defer e.unexpect(id)
-	run, f, ok, err := e.c.Queue.Claim(ctx, id)
+	run, f, ok, err := e.c.Journal.Claim(ctx, id)
 	if err == nil && ok {
 		err = e.Do(ctx, run, f)
 	}
 	return ok, err
-}
-
-// carries reports whether the run is being carried here, or is about to be.
-func (e *Engine) carries(id int64) bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.expected[id]
-}
-
-// claiming counts the runs that are carried here, or are about to be: those that
-// are not claimed yet are still due.
-func (e *Engine) claiming() int {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return len(e.expected) - len(e.carried)
-}
-
-func (e *Engine) expect(id int64) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.expected[id] = true
-}
-
-func (e *Engine) unexpect(id int64) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	delete(e.expected, id)
 }
 
 // Request makes a run of what a person asks for, and carries it. What can be
@@ -268,7 +232,7 @@ func (e *Engine) Request(ctx context.Context, r remediate.Request) (remediate.Ru
 }
 
 func (e *Engine) request(ctx context.Context, r remediate.Request, why string) (remediate.Run, error) {
-	run, made, err := e.c.Desk.Create(ctx, r, why)
+	run, made, err := e.c.Journal.Create(ctx, r, why)
 	if err != nil {
 		return run, fmt.Errorf("request %s: %w", r.Key, err)
 	}
@@ -314,78 +278,23 @@ func (e *Engine) Preview(ctx context.Context, r remediate.Request) (p Preview, e
 	if err != nil {
 		return p, err
 	}
-	for _, g := range e.guards() {
-		err := g.Check(ctx, e.proposal(run, a, w))
-		if refused, ok := remediate.Refused(err); ok {
-			p.Refusals = append(p.Refusals, refused)
-		} else if err != nil {
-			return p, fmt.Errorf("guard %s: %w", g.Name, err)
-		}
-	}
-	return p, nil
+	refusals, err := guard.AskAll(ctx, e.guards(), e.proposal(run, a, w))
+	p.Refusals = append(p.Refusals, refusals...)
+	return p, err
 }
 
-// tell logs and counts what was journalled.
-func (e *Engine) tell(run remediate.Run, entry remediate.Entry) {
-	log := e.log.With("run", run.ID, "action", run.Request.Action, "state", entry.To)
-	switch {
-	case entry.Step != 0 && entry.Done:
-		log.Info("step done", "step", entry.Step, "why", entry.Why)
-	case entry.Step != 0:
-		log.Info("step begun", "step", entry.Step, "do", entry.Why)
-	case entry.Note == remediate.NoteHeld || entry.From == entry.To && entry.Reason != "":
-		log.Info("run held", "why", entry.Why)
-	case entry.From == entry.To:
-		log.Warn("run tried again", "why", entry.Why)
-	case entry.To == remediate.Failed:
-		log.Error("run failed", "err", errors.New(entry.Why))
-	default:
-		log.Info("run moved", "from", entry.From, "why", entry.Why)
+// New returns an Engine without actions and policies. It starts nothing.
+func New(c Config) *Engine {
+	if c.Now == nil {
+		c.Now = time.Now
 	}
-	e.metrics.count(run, entry)
-}
-
-// metrics are the engine's own.
-type metrics struct {
-	transitions, refusals *prometheus.CounterVec
-}
-
-func newMetrics(r prometheus.Registerer) metrics {
-	m := metrics{
-		transitions: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "upkeep_run_transitions_total",
-			Help: "Transitions of runs into a state, since the start of the process.",
-		}, []string{"action", "to"}),
-		refusals: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "upkeep_run_refusals_total",
-			Help: "Runs that were refused or have to wait, by reason.",
-		}, []string{"reason"}),
+	e := &Engine{
+		turned: make(chan struct{}, 1),
+		c:      c, now: c.Now, log: c.Logger, metrics: newMetrics(c.Registerer), wake: make(chan struct{}, 1),
+		hush:     make(chan struct{}, 1),
+		expected: make(map[int64]bool), carried: make(map[int64]*carried), silent: make(map[int64]remediate.Run),
 	}
-	r.MustRegister(m.transitions, m.refusals)
-	return m
-}
-
-// begin makes the counters of a setting exist at zero: a counter that appears with its
-// first event at 1 has not increased for Prometheus.
-func (m metrics) begin(s Setting) {
-	for _, a := range s.Actions {
-		for _, state := range remediate.States() {
-			m.transitions.WithLabelValues(a.Name, string(state))
-		}
-	}
-	for _, reason := range remediate.Reasons() {
-		m.refusals.WithLabelValues(reason)
-	}
-	for _, g := range s.Guards {
-		m.refusals.WithLabelValues(g.Name)
-	}
-}
-
-func (m metrics) count(run remediate.Run, entry remediate.Entry) {
-	if entry.From != entry.To {
-		m.transitions.WithLabelValues(run.Request.Action, string(entry.To)).Inc()
-	}
-	if entry.Reason != "" && entry.To != remediate.Inconclusive {
-		m.refusals.WithLabelValues(entry.Reason).Inc()
-	}
+	c.Registerer.MustRegister(stuckMetric{e})
+	e.setting.Store(&setting{})
+	return e
 }

@@ -1,5 +1,5 @@
 // Package engine carries a run from request to record. The stages and their
-// order are in this file and nowhere else: stage.go holds what each does,
+// order are in carry.go and nowhere else: stage.go and apply.go hold what each does,
 // dispatch.go says which runs are carried when, member.go keeps this process
 // among those that may carry them.
 package engine
@@ -7,7 +7,6 @@ package engine
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -20,7 +19,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/ai-micro-service/upkeep/internal/platform/store"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/journal"
 	"github.com/ai-micro-service/upkeep/remediate/policy"
@@ -34,40 +32,6 @@ const maxTries = 6
 type cancelError struct{ who string }
 
 func (e *cancelError) Error() string { return "stopped by " + e.who }
-
-// A Journal is where each transition is written before the next stage begins.
-type Journal interface {
-	Append(ctx context.Context, c journal.Change) error
-	Postpone(ctx context.Context, run remediate.Run, token int64, due time.Time) error
-	Working(ctx context.Context, run remediate.Run) (remediate.Working, error)
-}
-
-// A Queue tells which runs are to be looked at, and gives the right to carry one.
-type Queue interface {
-	Due(ctx context.Context, n int) ([]remediate.Run, error)
-	Claim(ctx context.Context, id int64) (run remediate.Run, f remediate.Fence, ok bool, err error)
-	Release(ctx context.Context, run, token int64) error
-}
-
-// A Desk is where decisions about episodes become runs.
-type Desk interface {
-	Decide(ctx context.Context, edition string, book json.RawMessage, all []journal.Decided) ([]remediate.Run, error)
-	Create(ctx context.Context, r remediate.Request, why string) (remediate.Run, bool, error)
-	History(ctx context.Context, episode int64) ([]remediate.Run, error)
-}
-
-// Members are the processes that carry runs; this one is alive while it beats.
-type Members interface {
-	Join(ctx context.Context) error
-	Beat(ctx context.Context) (mine []journal.Carried, err error)
-	Leave(ctx context.Context) error
-}
-
-// A Demoter measures the success rate of a policy.
-type Demoter interface {
-	Effect(ctx context.Context, policy string) (cleared, judged int, err error)
-	Demote(ctx context.Context, policy, why string, run int64) (bool, error)
-}
 
 // An Inbox tells which episodes are open.
 type Inbox interface {
@@ -86,36 +50,21 @@ type Silences interface {
 	Release(ctx context.Context, run int64) error
 }
 
-// A Watch tells what changes while runs act or wait.
-type Watch interface {
-	Pauses(ctx context.Context) ([]remediate.Pause, error)
-	Hurry(ctx context.Context, affected func(remediate.Run) bool) error
-	Progress(ctx context.Context, run, token int64) error
-}
-
 // Config is what an Engine is made of.
 type Config struct {
 	Journal  Journal
-	Queue    Queue
-	Desk     Desk
-	Members  Members
-	Demoter  Demoter
 	Inbox    Inbox
 	Rules    Rules    // nil: the measure alone decides whether a run helped
 	Silences Silences // nil: nothing is silenced
-	Watch    Watch    // nil: nothing is noticed before it is looked at anyway
 
-	Guards      func() []remediate.Guard              // those that hold now, in the order in which they are asked
-	Refresh     func(metric, server string)           // has a metric read again that an action lowers; may be nil
-	Notified    func()                                // called after a notice was written; may be nil
-	Announce    func(remediate.NotificationKind) bool // whether people are notified of what a run did and what came of it; nil: they are not
-	Concurrency int                                   // runs that act at once; 8 where 0
-	Lease       time.Duration                         // how long others wait for a sign of life; 5 s where 0
-	Alone       bool                                  // no other process works on the store: a lease that cannot be renewed passes to no other
-
-	// Unmoved finds the runs that have not moved since a moment, for the metric and for
-	// people; nil: not used.
-	Unmoved func(ctx context.Context, since time.Time, n int) ([]remediate.Run, error)
+	Guards   func() []remediate.Guard    // those that hold now, in the order in which they are asked
+	Refresh  func(metric, server string) // has a metric read again that an action lowers; may be nil
+	Notified func()                      // called after a notice was written; may be nil
+	// whether people are notified of what a run did and what came of it; nil: they are not
+	Announce    func(remediate.NotificationKind) bool
+	Concurrency int // runs that act at once
+	// no other process works on the store: a lease that cannot be renewed passes to no other
+	Alone bool
 
 	Now        func() time.Time // time.Now where nil
 	Logger     *slog.Logger
@@ -146,32 +95,6 @@ type Engine struct {
 	lapsed   bool                    // the lease is over, and what was carried was let go
 }
 
-// A key finds an action: its name and the target that it acts on.
-type key struct{ name, target string }
-
-// New returns an Engine without actions and policies. It starts nothing.
-func New(c Config) *Engine {
-	if c.Now == nil {
-		c.Now = time.Now
-	}
-	if c.Concurrency == 0 {
-		c.Concurrency = 8
-	}
-	if c.Lease == 0 {
-		c.Lease = 5 * time.Second
-	}
-	e := &Engine{
-		turned: make(chan struct{}, 1),
-		c:      c, now: c.Now, log: c.Logger, metrics: newMetrics(c.Registerer), wake: make(chan struct{}, 1), hush: make(chan struct{}, 1),
-		expected: make(map[int64]bool), carried: make(map[int64]*carried), silent: make(map[int64]remediate.Run),
-	}
-	if c.Unmoved != nil {
-		c.Registerer.MustRegister(stuckMetric{e})
-	}
-	e.setting.Store(&setting{})
-	return e
-}
-
 // action returns the action that a request names, or a refusal that says what is
 // wrong with the request.
 func (e *Engine) action(r remediate.Request) (remediate.Action, error) {
@@ -183,9 +106,11 @@ func (e *Engine) action(r remediate.Request) (remediate.Action, error) {
 	case r.Wrong != "":
 		return a, remediate.Refuse(remediate.ReasonSubject, "%s", r.Wrong)
 	case !ok && len(names) == 0:
-		return a, remediate.Refuse(remediate.ReasonAction, "unknown action %q: the configuration has no target with actions", r.Action)
+		return a, remediate.Refuse(remediate.ReasonAction,
+			"unknown action %q: the configuration has no target with actions", r.Action)
 	case !ok && !known:
-		return a, remediate.Refuse(remediate.ReasonAction, "unknown action %q; the targets have %s", r.Action, strings.Join(names, ", "))
+		return a, remediate.Refuse(remediate.ReasonAction, "unknown action %q; the targets have %s", r.Action,
+			strings.Join(names, ", "))
 	case !ok && r.Subject["server"] == "":
 		return a, remediate.Refuse(remediate.ReasonSubject, "%s needs the label server, which is not there", r.Action)
 	case !ok:
@@ -198,13 +123,16 @@ func checkRequest(a remediate.Action, r remediate.Request) error {
 	for _, name := range a.Subject {
 		switch value := r.Subject[name]; {
 		case value == "":
-			return remediate.Refuse(remediate.ReasonSubject, "%s needs the label %s, which is not there", r.Action, name)
+			return remediate.Refuse(remediate.ReasonSubject, "%s needs the label %s, which is not there", r.Action,
+				name)
 		case !utf8.ValidString(value) || strings.ContainsRune(value, 0):
-			return remediate.Refuse(remediate.ReasonSubject, "%s: the label %s is no name that a target could have", r.Action, name)
+			return remediate.Refuse(remediate.ReasonSubject, "%s: the label %s is no name that a target could have",
+				r.Action, name)
 		}
 	}
 	if len(r.Subject) != len(a.Subject) {
-		return remediate.Refuse(remediate.ReasonSubject, "%s takes %v, not %v", r.Action, a.Subject, journal.Subject(r.Subject))
+		return remediate.Refuse(remediate.ReasonSubject, "%s takes %v, not %v", r.Action, a.Subject,
+			journal.Subject(r.Subject))
 	}
 	for _, name := range slices.Sorted(maps.Keys(r.Params)) {
 		i := slices.IndexFunc(a.Params, func(p remediate.Param) bool { return p.Name == name })
@@ -216,7 +144,8 @@ func checkRequest(a remediate.Action, r remediate.Request) error {
 		}
 	}
 	if r.Incident != 0 && r.Limit == nil {
-		return remediate.Refuse(remediate.ReasonSubject, "the alert has no annotation \"limit\" that is a number, so nothing could be called cleared")
+		return remediate.Refuse(remediate.ReasonSubject,
+			"the alert has no annotation \"limit\" that is a number, so nothing could be called cleared")
 	}
 	return nil
 }
@@ -261,140 +190,67 @@ type carried struct {
 	free    bool              // the early guards have agreed to what was read
 }
 
-// stages says what is done in each state. It is the pipeline, whole and in order.
-func (e *Engine) stages() map[remediate.State]stage {
-	return map[remediate.State]stage{
-		remediate.Received: e.plan,   // look; change nothing
-		remediate.Planned:  e.guard,  // every guard must agree
-		remediate.Asked:    e.asked,  // a person must agree
-		remediate.Waiting:  e.again,  // the due time has come: evaluate again
-		remediate.Allowed:  e.apply,  // one step after the other, under the fence
-		remediate.Applied:  e.verify, // measure again, and ask the alert's expression
-	}
+// A doing is a step under way, as the watcher sees it.
+type doing struct {
+	run    remediate.Run // as it was when the step began
+	action remediate.Action
+	step   int // counted from 0
+	since  time.Time
+	cancel context.CancelCauseFunc
+
+	approval *remediate.Approval
+	plan     remediate.Plan // that of run, with what the step has kept; carried.writing is held for it
+
+	noted  string       // the reason of the refusal that the journal has; the watcher's
+	checks atomic.Int32 // how often the action asked for the right to go on
+	moved  atomic.Bool  // progress was written
 }
 
-// Do carries a run as far as it will go now. It can be called again after any
-// crash: each transition is in the journal before the next stage begins, and a
-// step that was begun is begun again, which is the same as once.
-func (e *Engine) Do(ctx context.Context, run remediate.Run, f remediate.Fence) error {
-	whole := ctx // a person's cancel does not end it
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	c := &carried{run: run, fence: f, cancel: cancel}
-	e.note(c)
-	defer e.forget(c)
-	for !c.run.State.Final() {
-		m, err := e.next(ctx, c)
-		cancelled, stop := errors.AsType[*cancelError](context.Cause(ctx))
-		switch {
-		case errors.Is(err, remediate.ErrFenced) || store.Away(err) || ctx.Err() != nil && !stop:
-			// Nothing is written, and a store that cannot be had is no fault of the run's:
-			// the next instance that carries it goes on from here.
-			return fmt.Errorf("run %d: %w", run.ID, errors.Join(err, context.Cause(ctx)))
-		case err != nil && stop:
-			c.run.Cancel = cancelled.who
-			m = e.halt(c.run)
-		case err != nil:
-			m = e.fault(c, err)
-		}
-		if m, err = e.ending(whole, c, m, err); err != nil {
-			return err
-		}
-		left, err := e.move(context.WithoutCancel(ctx), c, m)
-		if err != nil || left {
-			return err
-		}
-	}
-	return nil
+// A stopError is the cause of a step's context that the rules of now have ended.
+type stopError struct{ refusal *remediate.Refusal }
+
+func (e *stopError) Error() string { return "the statement was cancelled: " + e.refusal.Error() }
+
+// Unwrap makes the refusal known that is behind it.
+func (e *stopError) Unwrap() error {
+	r := *e.refusal
+	r.Detail = "the statement was cancelled: " + r.Detail
+	return &r
 }
 
-// next asks the stage of the run's state, unless a person wants it to stop or the
-// configuration of now does not let it go on.
-func (e *Engine) next(ctx context.Context, c *carried) (move, error) {
-	defer e.uses.begin()()
-	if c.run.Cancel != "" {
-		if m, stop := stopped(c.run); stop {
-			return m, nil
-		}
-	}
-	if c.run.State != remediate.Applied { // there is nothing left to stop
-		if m, stop, err := e.hold(ctx, c); err != nil || stop {
-			return m, err
-		}
-	}
-	return e.stages()[c.run.State](ctx, c)
+// A lateError is the cause of a step's context whose own time is over. Other deadlines,
+// for example of a connection while the process was frozen, are faults and are retried.
+type lateError struct{ limit time.Duration }
+
+func (e *lateError) Error() string { return fmt.Sprintf("the step took longer than %s", e.limit) }
+
+// Unwrap makes it a deadline.
+func (e *lateError) Unwrap() error { return context.DeadlineExceeded }
+
+// A present is the request of a run as the setting in force asks for it.
+type present struct {
+	mu      sync.Mutex
+	setting *setting // for which it was made
+	episode remediate.Incident
+	request remediate.Request
+	err     error // a refusal, where the setting no longer asks for it
 }
 
-// stopped returns the next state of a run that a person has cancelled.
-func stopped(run remediate.Run) (move, bool) {
-	switch run.State {
-	case remediate.Asked:
-		return move{to: remediate.Declined, why: run.Cancel, reason: remediate.ReasonPerson}, true
-	case remediate.Received, remediate.Planned, remediate.Waiting:
-		return move{to: remediate.Declined, why: "stopped by " + run.Cancel, reason: remediate.ReasonCancelled}, true
-	case remediate.Allowed:
-		return move{to: remediate.Failed, why: "stopped by " + run.Cancel + removed(run), reason: remediate.ReasonCancelled}, true
-	default: // every step is done: there is nothing to stop
-		return move{}, false
-	}
+// pauses are those that hold, as they were read a moment ago.
+type pauses struct {
+	mu   sync.Mutex
+	all  []remediate.Pause
+	read time.Time
 }
 
-// halt returns the next state of a run whose stage was interrupted by a cancel.
-func (e *Engine) halt(run remediate.Run) move {
-	if m, stop := stopped(run); stop {
-		return m
-	}
-	return move{stay: true, due: e.now().Add(tick)}
-}
+// tick is how often the engine looks for work that nothing woke it for: runs
+// whose time to look again has come.
+const tick = time.Second
 
-// fault returns the next state of a run after an error: the same state again a little
-// later, or failed. A refusal while acting holds or ends the run; the step's own deadline
-// and ErrFinal are not tried again.
-func (e *Engine) fault(c *carried, err error) move {
-	r, refused := remediate.Refused(err)
-	if refused && c.run.State == remediate.Allowed {
-		return e.halted(c.run, r)
+// Wake makes the engine look for work now.
+func (e *Engine) Wake() {
+	select {
+	case e.wake <- struct{}{}:
+	default: // it will look anyway
 	}
-	c.run.Tries++
-	if c.run.State == remediate.Applied && (refused || c.run.Tries >= maxTries) {
-		return unknown(c.run, err) // what was done is done
-	}
-	_, late := errors.AsType[*lateError](err)
-	if refused || errors.Is(err, remediate.ErrFinal) || c.run.Tries >= maxTries || late && c.run.State == remediate.Allowed {
-		return move{to: remediate.Failed, why: err.Error() + removed(c.run)}
-	}
-	return move{to: c.run.State, why: fmt.Sprintf("try %d of %d: %v", c.run.Tries, maxTries, err), due: e.now().Add(time.Second << c.run.Tries)}
-}
-
-// move writes a transition to the journal, and then to the run. It reports
-// whether the run was left for now.
-func (e *Engine) move(ctx context.Context, c *carried, m move) (left bool, err error) {
-	left = m.due.After(e.now())
-	if m.stay {
-		return true, e.c.Journal.Postpone(ctx, c.run, c.fence.Token, m.due)
-	}
-	entry := remediate.Entry{Run: c.run.ID, At: e.now(), From: c.run.State, To: m.to, Why: m.why, Reason: m.reason, Case: m.proof}
-	next := c.run
-	next.State, next.Why, next.Reason, next.Due, next.Changed = m.to, m.why, m.reason, m.due, entry.At
-	if m.to != c.run.State {
-		next.Tries, next.Lost = 0, 0
-	}
-	if m.notice == nil && m.to != c.run.State {
-		m.notice = e.outcome(next)
-	}
-	c.writing.Lock()
-	err = e.c.Journal.Append(ctx, journal.Change{
-		Run: next, Entry: entry, Fence: c.fence.Token, Exclusive: e.exclusive(c.run.Request), Leave: left, Notification: m.notice, Admit: m.admit,
-	})
-	c.writing.Unlock()
-	if r, refused := remediate.Refused(err); refused && m.admit != nil {
-		return e.move(ctx, c, e.withdraw(c.run, r)) // it was free a moment ago
-	}
-	if err != nil {
-		return true, fmt.Errorf("run %d: %w", c.run.ID, err)
-	}
-	c.run = next
-	e.tell(next, entry)
-	e.after(ctx, c, m)
-	return left, nil
 }

@@ -55,6 +55,9 @@ type house struct {
 	}
 }
 
+// lease is how long the other processes wait for a heartbeat.
+const lease = 5 * time.Second
+
 // newHouse returns a house on a file.
 func newHouse(t *testing.T) *house {
 	t.Helper()
@@ -85,7 +88,7 @@ func houseOn(t *testing.T, o store.Options) *house {
 		}
 	})
 	h := &house{t: t, ward: newWard(), store: s, mode: remediate.Auto, guards: guard.Config{Limits: guard.Limits{All: 4}}}
-	h.journal = journal.New(journal.Config{Store: s, Now: h.now})
+	h.journal = journal.New(journal.Config{Store: s, Now: h.now, Lease: lease})
 	h.inbox = inbox.New(inbox.Config{Store: s, Now: h.now, FlapWindow: 10 * time.Minute, Wake: func() {
 		if e := h.waker.Load(); e != nil {
 			e.Wake()
@@ -107,27 +110,9 @@ func (h *house) skip(d time.Duration) {
 	h.shift.by += d
 }
 
-// A record is the journal as an engine sees it, which may be made to crash.
-type record interface {
-	papers
-	engine.Members
-	regards
-}
-
-type regards interface {
-	engine.Demoter
-	engine.Watch
-}
-
-type papers interface {
-	engine.Journal
-	engine.Queue
-	engine.Desk
-}
-
-func (h *house) engine(j record) *engine.Engine {
+func (h *house) engine(j engine.Journal) *engine.Engine {
 	e := engine.New(engine.Config{
-		Journal: j, Queue: j, Desk: j, Members: j, Demoter: j, Watch: j, Inbox: h.inbox, Rules: h.rules, Silences: h.silences, Now: h.now, Concurrency: max(h.slots, 4), Alone: h.alone, Unmoved: h.journal.Unmoved,
+		Journal: j, Inbox: h.inbox, Rules: h.rules, Silences: h.silences, Now: h.now, Concurrency: max(h.slots, 4), Alone: h.alone,
 		Guards:  func() []remediate.Guard { return guard.All(h.guards) },
 		Refresh: func(metric, server string) { h.refreshed.Store(metric + " " + server) },
 		Logger:  slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
@@ -162,7 +147,7 @@ func (h *house) live() (e *engine.Engine, stop func()) {
 	return h.liveOn(h.journal)
 }
 
-func (h *house) liveOn(j record) (e *engine.Engine, stop func()) {
+func (h *house) liveOn(j engine.Journal) (e *engine.Engine, stop func()) {
 	e = h.engine(j)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})

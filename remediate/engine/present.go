@@ -4,9 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
-	"sync"
 	"time"
 
 	"github.com/ai-micro-service/upkeep/remediate"
@@ -21,15 +21,6 @@ const (
 	// absentAgain is how often such a run looks; a reload looks at once.
 	absentAgain = 5 * time.Second
 )
-
-// A present is the request of a run as the setting in force asks for it.
-type present struct {
-	mu      sync.Mutex
-	setting *setting // for which it was made
-	episode remediate.Incident
-	request remediate.Request
-	err     error // a refusal, where the setting no longer asks for it
-}
 
 // today returns the request of a run as the setting in force asks for it, or a refusal
 // with ReasonPolicy. It asks the store once in the life of a carried run, for the
@@ -68,13 +59,15 @@ func (s *setting) present(r remediate.Request, episode remediate.Incident) (reme
 	now, ok := ask(r.Subject)
 	switch {
 	case now.Action != r.Action:
-		return r, remediate.Refuse(remediate.ReasonPolicy, "schedule %q is %s now, not %s", r.Schedule, now.Action, r.Action)
+		return r, remediate.Refuse(remediate.ReasonPolicy, "schedule %q is %s now, not %s", r.Schedule, now.Action,
+			r.Action)
 	case !ok || r.Wrong == "" && !maps.Equal(now.Subject, r.Subject):
 		return r, remediate.Refuse(remediate.ReasonPolicy, "schedule %q is about another subject now", r.Schedule)
 	case !maps.Equal(now.Params, r.Params):
 		return r, remediate.Refuse(remediate.ReasonPolicy, "schedule %q has other parameters now", r.Schedule)
 	case r.Query != "" && now.Query != r.Query:
-		return r, remediate.Refuse(remediate.ReasonPolicy, "the query of schedule %q, which found the subject, is another now", r.Schedule)
+		return r, remediate.Refuse(remediate.ReasonPolicy,
+			"the query of schedule %q, which found the subject, is another now", r.Schedule)
 	case now.Mode == remediate.Observe && r.Mode != remediate.Observe:
 		return r, remediate.Refuse(remediate.ReasonPolicy, "schedule %q only observes now", r.Schedule)
 	}
@@ -122,11 +115,13 @@ func (e *Engine) inForce(run remediate.Run) (remediate.Action, error) {
 		return a.For(r), nil
 	}
 	if run.State == remediate.Waiting && run.Reason == remediate.ReasonTarget && e.now().Sub(run.Changed) >= absent {
-		return a, remediate.Refuse(remediate.ReasonTarget, "the target %q has been gone from the configuration for %s", r.Subject["server"], e.now().Sub(run.Changed).Round(time.Second))
+		return a, remediate.Refuse(remediate.ReasonTarget, "the target %q has been gone from the configuration for %s",
+			r.Subject["server"], e.now().Sub(run.Changed).Round(time.Second))
 	}
 	return a, &remediate.Refusal{
 		Reason: remediate.ReasonTarget, Until: e.now().Add(absentAgain),
-		Detail: fmt.Sprintf("the configuration has no target %q that takes %s any more; the run goes on if it comes back within %s", r.Subject["server"], r.Action, absent),
+		Detail: fmt.Sprintf("the configuration has no target %q that takes %s any more; the run goes on if it comes "+
+			"back within %s", r.Subject["server"], r.Action, absent),
 	}
 }
 
@@ -141,101 +136,6 @@ func configured(a remediate.Action, r remediate.Request, s remediate.Step) (*rem
 		return refusal, nil
 	}
 	return nil, err
-}
-
-// withdraw says where a refusal leads a run that may have begun to act.
-func (e *Engine) withdraw(run remediate.Run, r *remediate.Refusal) move {
-	m := e.refusal(run, r)
-	if r == nil {
-		return m
-	}
-	if m.to == remediate.Waiting && run.State == remediate.Waiting && r.Reason == run.Reason {
-		return move{stay: true, due: m.due}
-	}
-	m.why += so(run)
-	return m
-}
-
-// halted returns the next state of a run that was stopped in the middle of a step.
-func (e *Engine) halted(run remediate.Run, r *remediate.Refusal) move {
-	stopped := *r
-	stopped.Detail = fmt.Sprintf("stopped in step %d: %s", run.Begun, r.Detail)
-	return e.withdraw(run, &stopped)
-}
-
-// so says how far a run has come that has begun to act.
-func so(run remediate.Run) string {
-	if run.Begun == 0 {
-		return ""
-	}
-	done := "none of"
-	if run.Done > 0 {
-		done = fmt.Sprintf("%d of", run.Done)
-	}
-	return fmt.Sprintf("; %s %s done%s, no further step was started", done, steps(len(run.Plan.Steps)), begun(run)+removed(run))
-}
-
-// removed says how much the step has removed that a run was stopped in.
-func removed(run remediate.Run) string {
-	if run.Begun <= run.Done || run.Begun > len(run.Plan.Steps) {
-		return ""
-	}
-	s := run.Plan.Steps[run.Begun-1]
-	gone, err := s.Taken()
-	switch {
-	case err != nil || gone == remediate.Amount{}:
-		return ""
-	case s.Exact():
-		return fmt.Sprintf(", step %d has removed %s", run.Begun, &gone)
-	}
-	return fmt.Sprintf(", step %d has removed %s at most", run.Begun, &gone)
-}
-
-// resume lets a run go on that was held while it acted, with the plan that it has: its
-// steps are known to be done or not by what the target says.
-func (e *Engine) resume(ctx context.Context, c *carried) (move, error) {
-	a, err := e.inForce(c.run)
-	if r, ok := remediate.Refused(err); ok {
-		return e.withdraw(c.run, r), nil
-	}
-	w, err := e.c.Journal.Working(ctx, c.run)
-	if err != nil {
-		return move{}, err
-	}
-	if r, err := e.elsewhere(ctx, c.run, a); err != nil || r != nil {
-		return e.withdraw(c.run, r), err
-	}
-	// Also those that are not asked while it acts: a backup has grown old meanwhile.
-	if r, err := e.agree(ctx, e.proposal(c.run, a, w), false); err != nil || r != nil {
-		return e.withdraw(c.run, r), err
-	}
-	return move{to: remediate.Allowed, why: fmt.Sprintf("all guards passed; it goes on with step %d", c.run.Done+1), admit: func(w remediate.Working) error {
-		r, err := e.agree(ctx, e.proposal(c.run, a, w), true)
-		if r != nil {
-			return r
-		}
-		return err
-	}}, nil
-}
-
-// answered lets a run go on that a person was asked about.
-func answered(run remediate.Run, why string) move {
-	if run.Begun > 0 {
-		return move{to: remediate.Waiting, why: why} // and at once on, with the plan that it has
-	}
-	return move{to: remediate.Received, why: why}
-}
-
-// unverified returns the next state of a run whose target went away before it was known
-// whether it helped.
-func (e *Engine) unverified(run remediate.Run, what string) move {
-	if e.now().Sub(run.Applied) < absent {
-		return move{stay: true, due: e.now().Add(absentAgain)}
-	}
-	return move{
-		to: remediate.Inconclusive, reason: remediate.ReasonTarget,
-		why: fmt.Sprintf("%s done; the result is unknown: %s", steps(len(run.Plan.Steps)), what),
-	}
 }
 
 // StillAllowed returns nil if the current configuration allows a run to act once its plan is
@@ -264,7 +164,7 @@ func (e *Engine) StillAllowed(ctx context.Context, run remediate.Run) error {
 // because the setting in force does not ask for what it was.
 func (e *Engine) affected(ctx context.Context, run remediate.Run) bool {
 	switch run.Reason {
-	case "window", remediate.ReasonTarget:
+	case remediate.ReasonWindow, remediate.ReasonTarget:
 		return true
 	}
 	if run.State == remediate.Asked || run.Begun > 0 {
@@ -282,4 +182,51 @@ func (e *Engine) affected(ctx context.Context, run remediate.Run) bool {
 	was, err1 := json.Marshal(run.Request)
 	is, err2 := json.Marshal(request)
 	return err1 != nil || err2 != nil || !bytes.Equal(was, is)
+}
+
+// elsewhere looks, before a run goes on that was held for its target, whether the server
+// answers that its plan was made for. A run waits an hour for that.
+func (e *Engine) elsewhere(ctx context.Context, run remediate.Run, a remediate.Action) (*remediate.Refusal, error) {
+	if run.Reason != remediate.ReasonTarget {
+		return nil, nil
+	}
+	err := e.identified(ctx, run, a)
+	if err == nil {
+		return nil, nil
+	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	r, refused := remediate.Refused(err)
+	switch {
+	case !refused:
+		r = &remediate.Refusal{Reason: remediate.ReasonTarget,
+			Detail: fmt.Sprintf("the target %q does not answer: %v", a.Target, err), Until: e.now().Add(absentAgain)}
+	case !away(r):
+		return r, nil
+	}
+	if waited := e.now().Sub(run.Changed); waited >= absent {
+		r = &remediate.Refusal{Reason: r.Reason,
+			Detail: fmt.Sprintf("%s; the run has waited %s for the server of its plan", r.Detail,
+				waited.Round(time.Second))}
+	}
+	return r, nil
+}
+
+// away reports whether a refusal says that another server answers for now.
+func away(r *remediate.Refusal) bool {
+	return r.Reason == remediate.ReasonTarget && !r.Until.IsZero()
+}
+
+// identified asks an action whether the server answers that the next step of a run is
+// for, or the last one where all are done.
+func (e *Engine) identified(ctx context.Context, run remediate.Run, a remediate.Action) (err error) {
+	asks, ok := a.Executor.(remediate.Identifier)
+	if !ok || len(run.Plan.Steps) == 0 {
+		return nil
+	}
+	defer e.survive(a, &err)
+	ctx, cancel := context.WithTimeoutCause(ctx, lookTimeout, errors.New("the target did not answer in time"))
+	defer cancel()
+	return asks.Identified(ctx, run.Plan.Steps[min(run.Done, len(run.Plan.Steps)-1)])
 }

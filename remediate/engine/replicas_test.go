@@ -19,7 +19,7 @@ import (
 
 // replica is the journal of one of several processes on the same store.
 func (h *house) replica(name string) *journal.Journal {
-	return journal.New(journal.Config{Store: h.store, Name: name, Now: h.now, Shared: true})
+	return journal.New(journal.Config{Store: h.store, Name: name, Now: h.now, Shared: true, Lease: lease})
 }
 
 // Two engines on one store share the work; no run is carried by both.

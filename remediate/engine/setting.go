@@ -2,9 +2,7 @@ package engine
 
 import (
 	"encoding/json"
-	"fmt"
-	"maps"
-	"slices"
+	"sync"
 
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/policy"
@@ -37,73 +35,75 @@ type setting struct {
 	bookText json.RawMessage // the book, as it is kept for replays
 }
 
-// Use sets the actions and the policies that request them, and
-// nothing else.
-func (e *Engine) Use(actions []remediate.Action, policies []policy.Policy) error {
-	return e.Adopt(Setting{Actions: actions, Policies: policies})
+// A key finds an action: its name and the target that it acts on.
+type key struct{ name, target string }
+
+// uses count what is under way by the setting in force when it began. What a setting
+// brought with it, like connections to targets, is given up when nothing is left that
+// began under it or before: a run's long step goes on with the action that it has.
+type uses struct {
+	mu    sync.Mutex
+	now   int         // how many settings there were
+	under map[int]int // what is under way, by the setting in which it began
+	freed []freeing   // the oldest first
 }
 
-// Adopt puts a setting in the place of the one before. Every run that has not ended is
-// held against it: what it no longer allows stops or ends at once.
-func (e *Engine) Adopt(s Setting) error {
-	made := &setting{
-		Setting: s, actions: make(map[key]remediate.Action, len(s.Actions)), takers: make(map[string]int),
-		book: policy.Book{Policies: s.Policies, Actions: make(map[string]policy.Action)},
+// A freeing waits for the end of all that began under a setting or before it.
+type freeing struct {
+	setting int
+	do      func()
+}
+
+// begin counts something that may use the setting in force, until its end is called.
+// What begins later never sees a setting that was replaced before.
+func (u *uses) begin() (end func()) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	n := u.now
+	if u.under == nil {
+		u.under = make(map[int]int)
 	}
-	for _, a := range s.Actions {
-		k := key{a.Name, a.Target}
-		if _, ok := made.actions[k]; ok {
-			return fmt.Errorf("action %s for %s is there twice", a.Name, a.Target)
+	u.under[n]++
+	return func() {
+		u.mu.Lock()
+		if u.under[n]--; u.under[n] == 0 {
+			delete(u.under, n)
 		}
-		if a.Timeout <= 0 {
-			return fmt.Errorf("action %s for %s has no timeout", a.Name, a.Target)
+		free := u.free()
+		u.mu.Unlock()
+		call(free)
+	}
+}
+
+// replace says that another setting is in force, and what is to be done when nothing
+// uses the one before any more.
+func (u *uses) replace(freed func()) {
+	u.mu.Lock()
+	if freed != nil {
+		u.freed = append(u.freed, freeing{u.now, freed})
+	}
+	u.now++
+	free := u.free()
+	u.mu.Unlock()
+	call(free)
+}
+
+// free returns what is due. The caller holds mu.
+func (u *uses) free() (due []func()) {
+	for len(u.freed) > 0 {
+		for n := range u.under {
+			if n <= u.freed[0].setting {
+				return due
+			}
 		}
-		made.actions[k] = a
-		made.takers[a.Name]++
-		made.book.Actions[a.Name] = policy.Action{Name: a.Name, Subject: a.Subject, Params: a.Params, Asks: a.Asks, Windowed: a.Windowed}
+		due = append(due, u.freed[0].do)
+		u.freed = u.freed[1:]
 	}
-	text, err := json.Marshal(made.book)
-	if err != nil {
-		return fmt.Errorf("policies: %w", err)
-	}
-	made.edition, made.bookText = made.book.Hash(), text
-	e.metrics.begin(s)
-	e.setting.Store(made)
-	e.uses.replace(s.Freed)
-	e.Wake()
-	select {
-	case e.turned <- struct{}{}:
-	default: // it is about to look
-	}
-	return nil
+	return due
 }
 
-// guards returns the guards that hold now.
-func (e *Engine) guards() []remediate.Guard {
-	if s := e.setting.Load(); s.Guards != nil {
-		return s.Guards
+func call(all []func()) {
+	for _, do := range all {
+		do()
 	}
-	return e.c.Guards()
 }
-
-// exclusive names what of the subject no other run may work on meanwhile.
-func (e *Engine) exclusive(r remediate.Request) string {
-	a := e.setting.Load().actions[key{r.Action, r.Subject["server"]}]
-	return exclusive(a, r)
-}
-
-// Policies returns the names of the policies in their order.
-func (e *Engine) Policies() (names []string) {
-	for _, p := range e.setting.Load().book.Policies {
-		names = append(names, p.Name)
-	}
-	return names
-}
-
-// Actions returns all actions.
-func (e *Engine) Actions() []remediate.Action {
-	return slices.Collect(maps.Values(e.setting.Load().actions))
-}
-
-// targets counts the targets that take an action.
-func (e *Engine) targets(action string) int { return e.setting.Load().takers[action] }

@@ -495,11 +495,11 @@ func (w *sim) start(r *replica) {
 	r.Journal = journal.New(journal.Config{Store: w.store, Name: r.name(), Lease: simLease, Now: w.clock, Shared: !r.alone})
 	r.inbox = inbox.New(inbox.Config{Store: w.store, Now: w.clock, FlapWindow: 10 * time.Minute})
 	r.engine = engine.New(engine.Config{
-		Journal: r, Queue: r, Desk: r, Members: r, Demoter: r.Journal, Watch: r.Journal, Inbox: r.inbox, Rules: w.ward,
+		Journal: r, Inbox: r.inbox, Rules: w.ward,
 		Guards: func() []remediate.Guard {
 			return guard.All(guard.Config{Limits: guard.Limits{All: simAll, PerTarget: simPerTarget}, Deliveries: simDelivery{w.manager, r}})
 		},
-		Lease: simLease, Alone: r.alone, Now: w.clock, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
+		Alone: r.alone, Now: w.clock, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
 	})
 	w.adopt(r)
 	r.dead = false

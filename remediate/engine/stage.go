@@ -6,90 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"runtime/debug"
 	"time"
 
 	"github.com/ai-micro-service/upkeep/remediate"
-	"github.com/ai-micro-service/upkeep/remediate/journal"
+	"github.com/ai-micro-service/upkeep/remediate/guard"
 	"github.com/ai-micro-service/upkeep/remediate/policy"
 )
-
-const (
-	// settle is how long a measure may take to show what was done: PostgreSQL
-	// before 15 reports through a process of its own, every half second.
-	settle = 3 * time.Second
-
-	// horizon is how long an alert's expression may hold after its cause is gone,
-	// where nothing says how far it looks back: samples are stale after five minutes.
-	horizon = 5 * time.Minute
-
-	// within is when to look again at a measure that is within its limit while its
-	// alert fires: mostly the alert is late and its end comes first, but it may be
-	// on its way up again.
-	within = 30 * time.Second
-
-	// moment is for how long what was read of the journal is not read again before
-	// the plan is made.
-	moment = 500 * time.Millisecond
-
-	// lookTimeout bounds everything that only looks.
-	lookTimeout = 30 * time.Second
-
-	// answerIn is how long a person may take to answer where no policy says.
-	answerIn = 24 * time.Hour
-
-	// patience is the longest that a run waits for others' ends without looking
-	// itself; their ends wake it.
-	patience = 2 * time.Minute
-)
-
-// proposal puts a run to the guards.
-func (e *Engine) proposal(run remediate.Run, a remediate.Action, w remediate.Working) remediate.Proposal {
-	return remediate.Proposal{
-		Run: run, Action: a, Exclusive: e.exclusive(run.Request), Targets: e.targets(run.Request.Action), Working: w, Now: e.now(),
-	}
-}
-
-// early asks the guards that need neither measure nor plan, so that a run that
-// must wait costs its target nothing. What is only observed is planned anyway.
-func (e *Engine) early(ctx context.Context, c *carried, a remediate.Action) (*remediate.Refusal, error) {
-	if c.run.Request.Mode == remediate.Observe {
-		return nil, nil
-	}
-	w, err := e.working(ctx, c)
-	if err != nil || c.free {
-		return nil, err
-	}
-	p := e.proposal(c.run, a, w)
-	for _, g := range e.guards() {
-		if !g.Early {
-			continue
-		}
-		err := g.Check(ctx, p)
-		if r, ok := remediate.Refused(err); ok {
-			return r, nil
-		} else if err != nil {
-			return nil, fmt.Errorf("guard %s: %w", g.Name, err)
-		}
-	}
-	c.free = true
-	return nil, nil
-}
-
-// working returns what the guards decide by. What was read a moment ago will do
-// for the next stage too: nothing acts on it before it is read once more, where
-// no other write can come in between.
-func (e *Engine) working(ctx context.Context, c *carried) (remediate.Working, error) {
-	if age := e.now().Sub(c.read); !c.read.IsZero() && age >= 0 && age < moment {
-		return c.working, nil
-	}
-	w, err := e.c.Journal.Working(ctx, c.run)
-	c.working, c.read, c.free = w, e.now(), false
-	if err != nil {
-		c.read = time.Time{}
-	}
-	return w, err
-}
 
 func (e *Engine) plan(ctx context.Context, c *carried) (move, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, lookTimeout, errors.New("the target did not answer in time"))
@@ -119,125 +41,7 @@ func (e *Engine) plan(ctx context.Context, c *carried) (move, error) {
 	return move{to: remediate.Planned, why: why}, nil
 }
 
-// look measures and plans, and changes nothing. A plan with missing rights is
-// returned beside the refusal that says so.
-func (e *Engine) look(ctx context.Context, r remediate.Request) (before *float64, plan remediate.Plan, err error) {
-	a, err := e.action(r)
-	if err != nil {
-		return nil, plan, err
-	}
-	value, err := e.measure(ctx, a, r)
-	switch {
-	case errors.Is(err, remediate.ErrNoData) && r.Incident == 0: // a person or a schedule wants it done anyway
-		plan, err = e.proposeSome(ctx, a, r)
-		return nil, plan, err
-	case err != nil:
-		return nil, plan, e.unmeasured(ctx, a, r, err)
-	case math.IsNaN(value) || math.IsInf(value, 0):
-		return nil, plan, fmt.Errorf("measure %s: %v is no measure", a.Lowers, value)
-	case r.Incident != 0 && value <= *r.Limit && r.Aside:
-		return &value, plan, remediate.Refuse(remediate.ReasonCannotHelp, "%s is %s, within the step's limit of %s: nothing to clear here", a.Lowers, remediate.Quantity(a.Lowers, value), remediate.Quantity(a.Lowers, *r.Limit))
-	case r.Incident != 0 && value <= *r.Limit:
-		return &value, plan, &remediate.Refusal{
-			Reason: remediate.ReasonNothing,
-			Detail: fmt.Sprintf("%s is %s, within its limit of %s", a.Lowers, remediate.Quantity(a.Lowers, value), remediate.Quantity(a.Lowers, *r.Limit)),
-			Until:  e.now().Add(within),
-		}
-	}
-	plan, err = e.proposeSome(ctx, a, r)
-	return &value, plan, err
-}
-
-// proposeSome refuses a plan that has nothing to do, and one with missing rights,
-// unless it is only to be seen.
-func (e *Engine) proposeSome(ctx context.Context, a remediate.Action, r remediate.Request) (remediate.Plan, error) {
-	plan, err := e.propose(ctx, a, r)
-	if err == nil && len(plan.Steps) == 0 {
-		err = remediate.Refuse(remediate.ReasonNothing, "%s has nothing to do", a.Name)
-	}
-	missing := plan.Missing()
-	switch refusal, refused := remediate.Refused(err); {
-	case err == nil && r.Mode != remediate.Observe:
-		err = missing
-	case r.Mode == remediate.Observe && missing != nil && refused && refusal.Reason == remediate.ReasonPrivilege && len(plan.Steps) > 0:
-		err = nil
-	}
-	return plan, err
-}
-
-func (e *Engine) measure(ctx context.Context, a remediate.Action, r remediate.Request) (v float64, err error) {
-	defer e.survive(a, &err)
-	return a.Measure(ctx, r)
-}
-
-func (e *Engine) propose(ctx context.Context, a remediate.Action, r remediate.Request) (p remediate.Plan, err error) {
-	defer e.survive(a, &err)
-	return a.Plan(ctx, r)
-}
-
-func (e *Engine) act(ctx context.Context, a remediate.Action, f remediate.Fence, s remediate.Step) (err error) {
-	defer e.survive(a, &err)
-	return a.Apply(ctx, f, s)
-}
-
-// survive makes an error of an action's panic: one with a bug is to fail its own run,
-// and not to end the process, which would meet the same run again when it starts.
-func (e *Engine) survive(a remediate.Action, err *error) {
-	if p := recover(); p != nil {
-		e.log.Error("an action panicked", "action", a.Name, "server", a.Target, "err", p, "stack", string(debug.Stack()))
-		*err = fmt.Errorf("%s panicked, which is a bug in it: %v", a.Name, p)
-	}
-}
-
-// unmeasured says what it means that the subject cannot be measured. What is of
-// another kind than the action is for has no such measure, and the plan says so; it
-// is not waited for as for a fault that may pass.
-func (e *Engine) unmeasured(ctx context.Context, a remediate.Action, r remediate.Request, fault error) error {
-	_, err := e.propose(ctx, a, r)
-	if _, refused := remediate.Refused(err); refused {
-		return err
-	}
-	switch {
-	case errors.Is(fault, remediate.ErrGone):
-		return remediate.Refuse(remediate.ReasonGone, "%s is not there", journal.Subject(r.Subject))
-	case errors.Is(fault, remediate.ErrNoData): // its alert ends, or the target counts again
-		return &remediate.Refusal{Reason: remediate.ReasonNoData, Detail: fmt.Sprintf("%s is not known: %v", a.Lowers, fault), Until: e.now().Add(within)}
-	}
-	return fmt.Errorf("measure %s: %w", a.Lowers, fault)
-}
-
-// refusal says where a refusal leads: to wait, to ask, or to the end.
-func (e *Engine) refusal(run remediate.Run, r *remediate.Refusal) move {
-	switch {
-	case r == nil:
-		return move{}
-	case r.Reason == remediate.ReasonApproval:
-		return e.ask(run, r)
-	case r.Until.IsZero():
-		return move{to: remediate.Declined, why: r.Detail, reason: r.Reason}
-	}
-	return move{to: remediate.Waiting, why: r.Detail, reason: r.Reason, due: r.Until}
-}
-
-// ask puts the plan to people.
-func (e *Engine) ask(run remediate.Run, r *remediate.Refusal) move {
-	until := e.now().Add(answerWithin(run.Request.Terms))
-	question := run.Plan.Question()
-	return move{to: remediate.Asked, why: r.Detail, reason: r.Reason, due: until, notice: &remediate.Notification{
-		Key: fmt.Sprintf("ask/%d/%s/%d", run.ID, question, e.now().UnixMilli()), Kind: remediate.NotificationAsk, Run: run.ID, Incident: run.Request.Incident, Plan: question, At: e.now(), Until: until, Labels: about(run),
-		Title: fmt.Sprintf("May run %d do %s on %s?", run.ID, run.Request.Action, journal.Subject(run.Request.Subject)),
-		Text:  r.Detail + "\n" + e.planText(run) + fmt.Sprintf("\nAnswer until %s: upkeep approve %d, or upkeep reject %d --why …", until.UTC().Format(time.RFC3339), run.ID, run.ID),
-	}}
-}
-
-func answerWithin(t remediate.Terms) time.Duration {
-	if t.Answer > 0 {
-		return t.Answer
-	}
-	return answerIn
-}
-
-func (e *Engine) guard(ctx context.Context, c *carried) (move, error) {
+func (e *Engine) guarded(ctx context.Context, c *carried) (move, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, lookTimeout, errors.New("a guard did not answer in time"))
 	defer cancel()
 	a, err := e.action(c.run.Request)
@@ -248,33 +52,10 @@ func (e *Engine) guard(ctx context.Context, c *carried) (move, error) {
 	if err != nil {
 		return move{}, err
 	}
-	if r, err := e.agree(ctx, e.proposal(c.run, a, w), false); err != nil || r != nil {
+	if r, err := guard.Ask(ctx, e.guards(), e.proposal(c.run, a, w), guard.BeforeActing); err != nil || r != nil {
 		return e.refusal(c.run, r), err
 	}
-	return move{to: remediate.Allowed, why: "all guards passed", admit: func(w remediate.Working) error {
-		// Evaluated again without a race: what was free may be taken now.
-		r, err := e.agree(ctx, e.proposal(c.run, a, w), true)
-		if r != nil {
-			return r
-		}
-		return err
-	}}, nil
-}
-
-// agree asks the guards, or only those that are exact.
-func (e *Engine) agree(ctx context.Context, p remediate.Proposal, exact bool) (*remediate.Refusal, error) {
-	for _, g := range e.guards() {
-		if exact && !g.Exact {
-			continue
-		}
-		err := g.Check(ctx, p)
-		if r, ok := remediate.Refused(err); ok {
-			return r, nil
-		} else if err != nil {
-			return nil, fmt.Errorf("guard %s: %w", g.Name, err)
-		}
-	}
-	return nil, nil
+	return move{to: remediate.Allowed, why: "all guards passed", admit: e.admits(ctx, c.run, a)}, nil
 }
 
 // over reports whether the episode that asked for a run is over.
@@ -286,7 +67,8 @@ func (e *Engine) over(ctx context.Context, run remediate.Run) (move, bool, error
 	if err != nil || episode.Closed.IsZero() {
 		return move{}, false, err
 	}
-	return move{to: remediate.Declined, why: "the episode is over: " + episode.Why, reason: remediate.ReasonResolved}, true, nil
+	return move{to: remediate.Declined, why: "the episode is over: " + episode.Why, reason: remediate.ReasonResolved},
+		true, nil
 }
 
 // again looks whether what a run waited for still matters, and whether it still
@@ -335,15 +117,17 @@ func (e *Engine) asked(ctx context.Context, c *carried) (move, error) {
 	if err != nil {
 		return move{}, err
 	}
-	if a := w.Approval; a != nil && a.Of(c.run.Plan) && !c.run.Plan.Amount.Exceeds(a.Amount.Tolerated()) && a.Until.After(e.now()) {
+	if a := w.Approval; a != nil && a.Of(c.run.Plan) && !c.run.Plan.Amount.Exceeds(a.Amount.Tolerated()) &&
+		a.Until.After(e.now()) {
 		return answered(c.run, fmt.Sprintf("%s approved of plan %s", a.By, a.Plan)), nil
 	}
 	if c.run.Request.Mode == remediate.Auto && w.Demoted == "" {
 		return answered(c.run, "the policy is promoted"), nil
 	}
-	until := c.run.Changed.Add(answerWithin(c.run.Request.Terms))
+	until := c.run.Changed.Add(c.run.Request.Terms.Approval())
 	if !until.After(e.now()) {
-		return move{to: remediate.Declined, why: "approval not given in time" + so(c.run), reason: remediate.ReasonUnanswered}, nil
+		return move{to: remediate.Declined, why: "approval not given in time" + so(c.run),
+			reason: remediate.ReasonUnanswered}, nil
 	}
 	return move{stay: true, due: until}, nil
 }
@@ -355,7 +139,8 @@ func (e *Engine) verify(ctx context.Context, c *carried) (move, error) {
 	defer cancel()
 	a, err := e.action(c.run.Request)
 	if _, refused := remediate.Refused(err); refused {
-		return e.unverified(c.run, fmt.Sprintf("the target %q is gone from the configuration", c.run.Request.Subject["server"])), nil
+		return e.unverified(c.run, fmt.Sprintf("the target %q is gone from the configuration",
+			c.run.Request.Subject["server"])), nil
 	}
 	if err != nil {
 		return move{}, err
@@ -387,7 +172,8 @@ func (e *Engine) verify(ctx context.Context, c *carried) (move, error) {
 func (e *Engine) evidence(ctx context.Context, c *carried, a remediate.Action) (policy.Evidence, error) {
 	r := c.run.Request
 	first := c.run.After == nil
-	v := policy.Evidence{Metric: a.Lowers, Before: c.run.Before, Limit: r.Limit, Aside: r.Aside, Since: e.now().Sub(c.run.Applied), Settle: settle, Horizon: horizon}
+	v := policy.Evidence{Metric: a.Lowers, Before: c.run.Before, Limit: r.Limit, Aside: r.Aside,
+		Since: e.now().Sub(c.run.Applied), Settle: settle, Horizon: horizon}
 	if r.Terms.Decay > 0 {
 		v.Horizon = r.Terms.Decay + horizon
 	}
@@ -426,12 +212,48 @@ func (e *Engine) evidence(ctx context.Context, c *carried, a remediate.Action) (
 // unknown ends a run whose steps are done and of which it cannot be said whether that
 // helped.
 func unknown(run remediate.Run, why error) move {
-	return move{to: remediate.Inconclusive, why: fmt.Sprintf("%s done; the result is unknown: %v", steps(len(run.Plan.Steps)), why)}
+	return move{to: remediate.Inconclusive, why: fmt.Sprintf("%s done; the result is unknown: %v",
+		steps(len(run.Plan.Steps)), why)}
 }
 
-func steps(n int) string {
-	if n == 1 {
-		return "1 step"
+// resume lets a run go on that was held while it acted, with the plan that it has: its
+// steps are known to be done or not by what the target says.
+func (e *Engine) resume(ctx context.Context, c *carried) (move, error) {
+	a, err := e.inForce(c.run)
+	if r, ok := remediate.Refused(err); ok {
+		return e.withdraw(c.run, r), nil
 	}
-	return fmt.Sprintf("%d steps", n)
+	w, err := e.c.Journal.Working(ctx, c.run)
+	if err != nil {
+		return move{}, err
+	}
+	if r, err := e.elsewhere(ctx, c.run, a); err != nil || r != nil {
+		return e.withdraw(c.run, r), err
+	}
+	// Also those that are not asked while it acts: a backup has grown old meanwhile.
+	if r, err := guard.Ask(ctx, e.guards(), e.proposal(c.run, a, w), guard.BeforeActing); err != nil || r != nil {
+		return e.withdraw(c.run, r), err
+	}
+	why := fmt.Sprintf("all guards passed; it goes on with step %d", c.run.Done+1)
+	return move{to: remediate.Allowed, why: why, admit: e.admits(ctx, c.run, a)}, nil
+}
+
+// answered lets a run go on that a person was asked about.
+func answered(run remediate.Run, why string) move {
+	if run.Begun > 0 {
+		return move{to: remediate.Waiting, why: why} // and at once on, with the plan that it has
+	}
+	return move{to: remediate.Received, why: why}
+}
+
+// unverified returns the next state of a run whose target went away before it was known
+// whether it helped.
+func (e *Engine) unverified(run remediate.Run, what string) move {
+	if e.now().Sub(run.Applied) < absent {
+		return move{stay: true, due: e.now().Add(absentAgain)}
+	}
+	return move{
+		to: remediate.Inconclusive, reason: remediate.ReasonTarget,
+		why: fmt.Sprintf("%s done; the result is unknown: %s", steps(len(run.Plan.Steps)), what),
+	}
 }

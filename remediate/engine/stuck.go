@@ -7,6 +7,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/ai-micro-service/upkeep/internal/platform/metric"
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
@@ -34,11 +35,8 @@ type Stuck struct {
 // Stuck returns the runs that have not moved for longer than what they do may take,
 // those that were written about longest ago first.
 func (e *Engine) Stuck(ctx context.Context) (all []Stuck, err error) {
-	if e.c.Unmoved == nil {
-		return nil, nil
-	}
 	now := e.now()
-	runs, err := e.c.Unmoved(ctx, now.Add(-unmovedFor), mostStuck)
+	runs, err := e.c.Journal.Unmoved(ctx, now.Add(-unmovedFor), mostStuck)
 	if err != nil {
 		return nil, fmt.Errorf("stuck runs: %w", err)
 	}
@@ -57,7 +55,8 @@ func (e *Engine) deadline(run remediate.Run) Stuck {
 	case run.State == remediate.Allowed && run.Begun > run.Done && i < len(run.Plan.Steps):
 		may := e.stepTime(run)
 		s.Since = run.Changed.Add(may)
-		s.Why = fmt.Sprintf("step %d (%s) has a timeout of %s, and no progress was recorded since %s", run.Begun, run.Plan.Steps[i].Do, may, run.Changed.UTC().Format(time.RFC3339))
+		s.Why = fmt.Sprintf("step %d (%s) has a timeout of %s, and no progress was recorded since %s", run.Begun,
+			run.Plan.Steps[i].Do, may, run.Changed.UTC().Format(time.RFC3339))
 	case run.Due.After(run.Changed):
 		s.Since = run.Due
 		s.Why = fmt.Sprintf("it was due at %s and was not picked up", run.Due.UTC().Format(time.RFC3339))
@@ -86,10 +85,13 @@ func (e *Engine) Stopping(run remediate.Run) string {
 	case run.State == remediate.Applied:
 		return "all its steps are done; only the verification is pending"
 	case c == nil:
-		return "it stops when a replica picks it up: at once if no replica owns it, else with the next heartbeat of its owner"
+		return "it stops when a replica picks it up: at once if no replica owns it, else with the next heartbeat of " +
+			"its owner"
 	}
 	if d := c.doing.Load(); d != nil {
-		return fmt.Sprintf("step %d (%s) was cancelled and has not ended; it began at %s and may take until %s", d.step+1, d.run.Plan.Steps[d.step].Do, d.since.UTC().Format(time.RFC3339), d.since.Add(d.action.Timeout).UTC().Format(time.RFC3339))
+		return fmt.Sprintf("step %d (%s) was cancelled and has not ended; it began at %s and may take until %s",
+			d.step+1, d.run.Plan.Steps[d.step].Do, d.since.UTC().Format(time.RFC3339),
+			d.since.Add(d.action.Timeout).UTC().Format(time.RFC3339))
 	}
 	return "it is being evaluated, which takes at most half a minute"
 }
@@ -97,12 +99,8 @@ func (e *Engine) Stopping(run remediate.Run) string {
 // stuckMetric counts the runs that do not move.
 type stuckMetric struct{ e *Engine }
 
-func (stuckMetric) desc() *prometheus.Desc {
-	return prometheus.NewDesc("upkeep_runs_stuck", "Number of stuck runs: no progress for longer than the timeout of their step, or not picked up when due.", nil, nil)
-}
-
 // Describe implements prometheus.Collector.
-func (m stuckMetric) Describe(ch chan<- *prometheus.Desc) { ch <- m.desc() }
+func (m stuckMetric) Describe(ch chan<- *prometheus.Desc) { metric.Describe(ch, stuckRuns()) }
 
 // Collect writes the number. One that cannot be read is an invalid metric, never zero.
 func (m stuckMetric) Collect(ch chan<- prometheus.Metric) {
@@ -110,8 +108,8 @@ func (m stuckMetric) Collect(ch chan<- prometheus.Metric) {
 	defer cancel()
 	all, err := m.e.Stuck(ctx)
 	if err != nil {
-		ch <- prometheus.NewInvalidMetric(m.desc(), err)
+		ch <- metric.Unknown(stuckRuns(), err)
 		return
 	}
-	ch <- prometheus.MustNewConstMetric(m.desc(), prometheus.GaugeValue, float64(len(all)))
+	ch <- metric.Sample(stuckRuns(), float64(len(all)))
 }

@@ -57,11 +57,6 @@ func (e *Engine) ending(ctx context.Context, c *carried, m move, fault error) (m
 	return m, nil
 }
 
-// interrupted reports whether a run has a step that has begun and has not ended.
-func interrupted(run remediate.Run) bool {
-	return run.State != remediate.Applied && run.Begun > run.Done && run.Begun <= len(run.Plan.Steps)
-}
-
 // others reports whether another run acts on the subject of one that does not act: its
 // work must not be undone with what this one left.
 func (e *Engine) others(ctx context.Context, run remediate.Run) (bool, error) {
@@ -100,10 +95,12 @@ func (e *Engine) undo(ctx context.Context, c *carried, s remediate.Step) (found 
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, undoWithin, fmt.Errorf("it took longer than %s", undoWithin))
 	defer cancel()
-	f := remediate.Fence{Token: c.fence.Token, Held: c.fence.Held} // the right alone: it is no work that the rules of now could hold
+	// the right alone: it is no work that the rules of now could hold
+	f := remediate.Fence{Token: c.fence.Token, Held: c.fence.Held}
 	for try := 1; ; try++ {
 		found, err = e.undoes(ctx, a, u, f, s)
-		if _, refused := remediate.Refused(err); err == nil || refused || errors.Is(err, remediate.ErrFenced) || try == maxTries {
+		if _, refused := remediate.Refused(err); err == nil || refused || errors.Is(err, remediate.ErrFenced) ||
+			try == maxTries {
 			return found, err
 		}
 		select {
@@ -114,7 +111,8 @@ func (e *Engine) undo(ctx context.Context, c *carried, s remediate.Step) (found 
 	}
 }
 
-func (e *Engine) undoes(ctx context.Context, a remediate.Action, u remediate.Undoer, f remediate.Fence, s remediate.Step) (found string, err error) {
+func (e *Engine) undoes(ctx context.Context, a remediate.Action, u remediate.Undoer, f remediate.Fence,
+	s remediate.Step) (found string, err error) {
 	defer e.survive(a, &err)
 	return u.Undo(ctx, f, s)
 }
@@ -122,16 +120,9 @@ func (e *Engine) undoes(ctx context.Context, a remediate.Action, u remediate.Und
 // mendable tells people what a run has left that they are to mend.
 func (e *Engine) mendable(run remediate.Run, m move) *remediate.Notification {
 	return &remediate.Notification{
-		Key: fmt.Sprintf("left/%d", run.ID), Kind: remediate.NotificationPage, Run: run.ID, Incident: run.Request.Incident, At: e.now(), Labels: about(run),
+		Key: fmt.Sprintf("left/%d", run.ID), Kind: remediate.NotificationPage, Run: run.ID,
+		Incident: run.Request.Incident, At: e.now(), Labels: about(run),
 		Title: fmt.Sprintf("Run %d has ended with an incomplete step: %s", run.ID, run.Request.Action),
 		Text:  m.why,
 	}
-}
-
-// begun says that a step has begun of which it is not known that it is done.
-func begun(run remediate.Run) string {
-	if !interrupted(run) {
-		return ""
-	}
-	return fmt.Sprintf(", step %d was begun", run.Begun)
 }

@@ -3,10 +3,10 @@ package engine
 import (
 	"context"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/guard"
 	"github.com/ai-micro-service/upkeep/remediate/journal"
 )
 
@@ -23,24 +23,14 @@ const (
 	longStep = 5 * time.Minute
 )
 
-// pauses are those that hold, as they were read a moment ago.
-type pauses struct {
-	mu   sync.Mutex
-	all  []remediate.Pause
-	read time.Time
-}
-
 // paused returns the pauses that hold, which are not older than watchEvery.
 func (e *Engine) paused(ctx context.Context, anew bool) ([]remediate.Pause, error) {
-	if e.c.Watch == nil {
-		return nil, nil
-	}
 	e.pauses.mu.Lock()
 	defer e.pauses.mu.Unlock()
 	if age := e.now().Sub(e.pauses.read); !anew && age >= 0 && age < watchEvery {
 		return e.pauses.all, nil
 	}
-	all, err := e.c.Watch.Pauses(ctx)
+	all, err := e.c.Journal.Pauses(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -50,7 +40,8 @@ func (e *Engine) paused(ctx context.Context, anew bool) ([]remediate.Pause, erro
 
 // against holds a run that acts against what holds now, before a step or in it. It is
 // asked of memory, but for the pauses.
-func (e *Engine) against(ctx context.Context, c *carried, run remediate.Run, approval *remediate.Approval, step int, anew bool) (*remediate.Refusal, error) {
+func (e *Engine) against(ctx context.Context, c *carried, run remediate.Run, approval *remediate.Approval, step int,
+	anew bool) (*remediate.Refusal, error) {
 	request, err := e.today(ctx, &c.current, run.Request)
 	if err == nil {
 		run.Request = request
@@ -62,7 +53,8 @@ func (e *Engine) against(ctx context.Context, c *carried, run remediate.Run, app
 	return nil, err
 }
 
-func (e *Engine) allows(ctx context.Context, run remediate.Run, approval *remediate.Approval, step int, anew bool) error {
+func (e *Engine) allows(ctx context.Context, run remediate.Run, approval *remediate.Approval, step int,
+	anew bool) error {
 	a, err := e.inForce(run)
 	if err != nil {
 		return err
@@ -76,16 +68,16 @@ func (e *Engine) allows(ctx context.Context, run remediate.Run, approval *remedi
 	if err != nil {
 		return err
 	}
-	p := e.proposal(run, a, remediate.Working{Pauses: pauses, Approval: approval})
-	for _, g := range e.guards() {
-		if !g.During && !(g.Step && anew) { // anew: before a step, not while one is under way
-			continue
-		}
-		if err := g.Check(ctx, p); err != nil {
-			return err
-		}
+	when := guard.DuringStep
+	if anew {
+		when = guard.BeforeStep
 	}
-	return nil
+	r, err := guard.Ask(ctx, e.guards(), e.proposal(run, a, remediate.Working{Pauses: pauses, Approval: approval}),
+		when)
+	if r != nil {
+		return r
+	}
+	return err
 }
 
 // under holds a step under way against what holds now. One that acts at an address that
@@ -127,10 +119,10 @@ func (e *Engine) held(ctx context.Context, c *carried, d *doing) error {
 
 // progress keeps that the step goes on, where upkeep had ended in it before.
 func (e *Engine) progress(ctx context.Context, c *carried, d *doing) error {
-	if d.run.Lost == 0 || e.c.Watch == nil || d.moved.Swap(true) {
+	if d.run.Lost == 0 || d.moved.Swap(true) {
 		return nil
 	}
-	return e.c.Watch.Progress(ctx, d.run.ID, c.fence.Token)
+	return e.c.Journal.Progress(ctx, d.run.ID, c.fence.Token)
 }
 
 // watch holds what acts, and what waits, against the rules of now until ctx is done.
@@ -152,8 +144,8 @@ func (e *Engine) watch(ctx context.Context) {
 
 // overlook looks once. What waits is looked at where another setting is in force.
 func (e *Engine) overlook(ctx context.Context) error {
-	if s := e.setting.Load(); e.looked != s && e.c.Watch != nil {
-		if err := e.c.Watch.Hurry(ctx, func(run remediate.Run) bool { return e.affected(ctx, run) }); err != nil {
+	if s := e.setting.Load(); e.looked != s {
+		if err := e.c.Journal.Hurry(ctx, func(run remediate.Run) bool { return e.affected(ctx, run) }); err != nil {
 			return err
 		}
 		e.looked = s
@@ -215,15 +207,18 @@ func (e *Engine) noteHeld(ctx context.Context, c *carried, d *doing, r *remediat
 	if c.doing.Load() != d {
 		return nil // it has ended meanwhile
 	}
-	why := fmt.Sprintf("%s; the statement of step %d runs to its end, because cancelling it would leave something behind, and no further step is started", r.Detail, d.step+1)
-	entry := remediate.Entry{Run: d.run.ID, At: e.now(), From: d.run.State, To: d.run.State, Note: remediate.NoteHeld, Reason: r.Reason, Why: why}
+	why := fmt.Sprintf("%s; the statement of step %d runs to its end, because cancelling it would leave something "+
+		"behind, and no further step is started", r.Detail, d.step+1)
+	entry := remediate.Entry{Run: d.run.ID, At: e.now(), From: d.run.State, To: d.run.State, Note: remediate.NoteHeld,
+		Reason: r.Reason, Why: why}
 	next := d.run
 	next.Plan = d.plan
 	next.Why, next.Reason, next.Changed, next.Due = why, r.Reason, entry.At, time.Time{}
 	if d.moved.Load() {
 		next.Lost = 0
 	}
-	err := e.c.Journal.Append(ctx, journal.Change{Run: next, Entry: entry, Fence: c.fence.Token, Exclusive: exclusive(d.action, d.run.Request)})
+	err := e.c.Journal.Append(ctx, journal.Change{Run: next, Entry: entry, Fence: c.fence.Token,
+		Exclusive: exclusive(d.action, d.run.Request)})
 	if err == nil {
 		e.tell(next, entry)
 	}

@@ -26,9 +26,11 @@ type Backups interface {
 
 // A Series is the backups of one thing.
 type Series struct {
-	Path     string  // where they are looked for
-	Backups  []Dated // those that are there, finished
-	Verified Dated   // the file that says when one was restored and found good; At is zero where it never was, Name "" where none is configured
+	Path    string  // where they are looked for
+	Backups []Dated // those that are there, finished
+	// the file that says when one was restored and found good; At is zero where it never was, Name "" where none is
+	// configured
+	Verified Dated
 }
 
 // A Dated is a file with its time.
@@ -42,9 +44,11 @@ type Dated struct {
 // for one has chosen so.
 func Backup(b Backups) remediate.Guard {
 	return remediate.Guard{
-		Name: "backup",
-		Doc: "Backup makes the run of a destructive action wait while the newest verified backup of its target is older than the policy allows, or does not exist. " +
-			"That is the newest backup that was made before the last verification; where only newer ones are left, the time of the verification counts. A time in the future is refused.",
+		Name: remediate.ReasonBackup,
+		Doc: "Backup makes the run of a destructive action wait while the newest verified backup of its target is " +
+			"older than the policy allows, or does not exist. " +
+			"That is the newest backup that was made before the last verification; where only newer ones are left, " +
+			"the time of the verification counts. A time in the future is refused.",
 		Early: true,
 		Check: func(ctx context.Context, p remediate.Proposal) error {
 			within, server := p.Run.Request.Terms.Backup, on(p.Run.Request)
@@ -61,7 +65,8 @@ func Backup(b Backups) remediate.Guard {
 			case err != nil:
 				what = fmt.Sprintf("whether %s has a verified backup is unknown: %v", server, err)
 			case len(all) == 0:
-				what = fmt.Sprintf("%s has no verified backup: make one, verify it, and name it in the configuration", server)
+				what = fmt.Sprintf("%s has no verified backup: make one, verify it, and name it in the configuration",
+					server)
 			}
 			for _, s := range all {
 				if what == "" {
@@ -71,7 +76,7 @@ func Backup(b Backups) remediate.Guard {
 			if what == "" {
 				return nil
 			}
-			return &remediate.Refusal{Reason: "backup", Detail: what, Until: p.Now.Add(backupAgain)}
+			return &remediate.Refusal{Reason: remediate.ReasonBackup, Detail: what, Until: p.Now.Add(backupAgain)}
 		},
 	}
 }
@@ -82,7 +87,8 @@ func (s Series) shortfall(server string, within time.Duration, now time.Time) st
 	var newest, checked Dated
 	for _, b := range s.Backups {
 		if b.At.After(now.Add(clockAhead)) {
-			return fmt.Sprintf("the backup %s of %s has the time %s, which is in the future (now %s): its age is not known", b.Name, server, stamp(b.At), stamp(now))
+			return fmt.Sprintf("the backup %s of %s has the time %s, which is in the future (now %s): its age is not "+
+				"known", b.Name, server, stamp(b.At), stamp(now))
 		}
 		if b.At.After(newest.At) {
 			newest = b
@@ -91,16 +97,21 @@ func (s Series) shortfall(server string, within time.Duration, now time.Time) st
 			checked = b
 		}
 	}
-	verified := fmt.Sprintf("the newest backup of %s, %s, was made at %s; the last verification (%s) was at %s", server, newest.Name, stamp(newest.At), s.Verified.Name, stamp(s.Verified.At))
+	verified := fmt.Sprintf("the newest backup of %s, %s, was made at %s; the last verification (%s) was at %s", server,
+		newest.Name, stamp(newest.At), s.Verified.Name, stamp(s.Verified.At))
 	switch {
 	case newest.At.IsZero():
 		return fmt.Sprintf("%s has no backup (%s): make one and verify it", server, s.Path)
 	case s.Verified.Name == "":
-		return fmt.Sprintf("no verified backup of %s is known: the newest, %s, was made at %s, and the configuration names no file (verified) that says when one was restored and found good", server, newest.Name, stamp(newest.At))
+		return fmt.Sprintf("no verified backup of %s is known: the newest, %s, was made at %s, and the configuration "+
+			"names no file (verified) that says when one was restored and found good", server, newest.Name,
+			stamp(newest.At))
 	case s.Verified.At.IsZero():
-		return fmt.Sprintf("no verified backup of %s is known: the newest, %s, was made at %s, and %s, which the test of the restore touches, is not there", server, newest.Name, stamp(newest.At), s.Verified.Name)
+		return fmt.Sprintf("no verified backup of %s is known: the newest, %s, was made at %s, and %s, which the "+
+			"test of the restore touches, is not there", server, newest.Name, stamp(newest.At), s.Verified.Name)
 	case s.Verified.At.After(now.Add(clockAhead)):
-		return fmt.Sprintf("%s, which says when a backup of %s was verified, has the time %s, which is in the future (now %s)", s.Verified.Name, server, stamp(s.Verified.At), stamp(now))
+		return fmt.Sprintf("%s, which says when a backup of %s was verified, has the time %s, which is in the future "+
+			"(now %s)", s.Verified.Name, server, stamp(s.Verified.At), stamp(now))
 	case checked.At.IsZero(): // what was verified was written over, or removed since
 		checked = Dated{"of the verification", s.Verified.At}
 	}
@@ -110,5 +121,6 @@ func (s Series) shortfall(server string, within time.Duration, now time.Time) st
 	if checked == newest {
 		return fmt.Sprintf("%s. It was made longer ago than %s: make one and have it verified", verified, within)
 	}
-	return fmt.Sprintf("%s. So the newest verified backup is of %s, longer ago than %s: have the newest verified", verified, stamp(checked.At), within)
+	return fmt.Sprintf("%s. So the newest verified backup is of %s, longer ago than %s: have the newest verified",
+		verified, stamp(checked.At), within)
 }

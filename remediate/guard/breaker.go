@@ -16,13 +16,14 @@ const breakerAgain = time.Minute
 // did not help three times in a row will not help the fourth.
 func Breaker() remediate.Guard {
 	return remediate.Guard{
-		Name: "breaker",
+		Name: remediate.ReasonBreaker,
 		Doc: "Breaker makes the run wait after several runs of its policy in a row failed or did not help. " +
-			"One run may try again after the time that the policy sets, or when a person closes the breaker. A run without a verdict does not count.",
-		Early: true, Exact: true,
+			"One run may try again after the time that the policy sets, or when a person closes the breaker. A run " +
+			"without a verdict does not count.",
+		Early: true, Exact: true, ByHand: remediate.NotByHand,
 		Check: func(_ context.Context, p remediate.Proposal) error {
 			terms := p.Run.Request.Terms
-			if terms.Breaker <= 0 || byHand(p.Run.Request) {
+			if terms.Breaker <= 0 {
 				return nil
 			}
 			useless, newest := uselessInARow(p.Working.Ended)
@@ -34,18 +35,21 @@ func Breaker() remediate.Guard {
 				what = fmt.Sprintf("the last run of %s failed or did not help", whose(p.Run.Request))
 			}
 			if terms.BreakerFor <= 0 {
-				return &remediate.Refusal{Reason: "breaker", Detail: what + ": find out why, and close the breaker", Until: p.Now.Add(breakerAgain)}
+				return &remediate.Refusal{Reason: remediate.ReasonBreaker,
+					Detail: what + ": find out why, and close the breaker", Until: p.Now.Add(breakerAgain)}
 			}
 			if until := newest.Add(terms.BreakerFor); p.Now.Before(until) {
 				return &remediate.Refusal{
-					Reason: "breaker",
-					Detail: fmt.Sprintf("%s: one may try again at %s, or when a person closes the breaker", what, until.Format(time.RFC3339)),
-					Until:  until,
+					Reason: remediate.ReasonBreaker,
+					Detail: fmt.Sprintf("%s: one may try again at %s, or when a person closes the breaker", what,
+						until.Format(time.RFC3339)),
+					Until: until,
 				}
 			}
 			for _, w := range p.Working.Acting {
 				if ofSame(w, p.Run.Request) {
-					return crowded(p, "breaker", "%s: run %d is trying again; waiting for its end", what, w.Run)
+					return crowded(p, remediate.ReasonBreaker, "%s: run %d is trying again; waiting for its end", what,
+						w.Run)
 				}
 			}
 			return nil

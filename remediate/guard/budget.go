@@ -17,13 +17,12 @@ const rampMemory = 24 * time.Hour
 func Budget() remediate.Guard {
 	return remediate.Guard{
 		Name: remediate.ReasonBudget,
-		Doc: "Budget makes the run wait while the policy's maximum share of the action's targets has concurrent runs (at least one target is always allowed); " +
-			"a target counts until its run is verified. With a ramp the policy starts with one concurrent run, then allows two, four, eight while runs succeed; a failed or useless run resets the ramp.",
-		Early: true, Exact: true,
+		Doc: "Budget makes the run wait while the policy's maximum share of the action's targets has concurrent runs " +
+			"(at least one target is always allowed); " +
+			"a target counts until its run is verified. With a ramp the policy starts with one concurrent run, then " +
+			"allows two, four, eight while runs succeed; a failed or useless run resets the ramp.",
+		Early: true, Exact: true, ByHand: remediate.NotByHand,
 		Check: func(_ context.Context, p remediate.Proposal) error {
-			if byHand(p.Run.Request) {
-				return nil
-			}
 			if err := share(p); err != nil {
 				return err
 			}
@@ -50,7 +49,9 @@ func share(p remediate.Proposal) error {
 	if len(targets) <= allowed {
 		return nil
 	}
-	return crowded(p, remediate.ReasonBudget, "with this run, %d of %d targets would have active or unverified runs of %s; the budget of %g allows %d: waiting for one to end",
+	return crowded(p, remediate.ReasonBudget,
+		"with this run, %d of %d targets would have active or unverified runs of %s; the budget of %g allows %d: "+
+			"waiting for one to end",
 		len(targets), p.Targets, p.Run.Request.Action, budget, allowed)
 }
 
@@ -69,7 +70,9 @@ func ramp(p remediate.Proposal) error {
 	if at < allowed {
 		return nil
 	}
-	return crowded(p, remediate.ReasonBudget, "%d runs of %s are active or unverified; after %d successful runs in a row the ramp allows %d: waiting for one to end",
+	return crowded(p, remediate.ReasonBudget,
+		"%d runs of %s are active or unverified; after %d successful runs in a row the ramp allows %d: waiting for "+
+			"one to end",
 		at, whose(p.Run.Request), cleared, allowed)
 }
 

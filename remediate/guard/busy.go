@@ -21,7 +21,8 @@ func Busy() remediate.Guard {
 		Check: func(_ context.Context, p remediate.Proposal) error {
 			for _, w := range p.Working.Acting {
 				if w.Exclusive == p.Exclusive {
-					return &remediate.Refusal{Reason: remediate.ReasonBusy, Detail: fmt.Sprintf("run %d works on the same subject", w.Run), Until: p.Now.Add(busyAgain)}
+					return &remediate.Refusal{Reason: remediate.ReasonBusy,
+						Detail: fmt.Sprintf("run %d works on the same subject", w.Run), Until: p.Now.Add(busyAgain)}
 				}
 			}
 			return nil

@@ -12,8 +12,9 @@ import (
 // subject is long enough ago: what comes back at once was not cured by it.
 func Cooldown() remediate.Guard {
 	return remediate.Guard{
-		Name:  "cooldown",
-		Doc:   "Cooldown makes the run wait until the cooldown of the policy has passed since the last run of this action on this subject.",
+		Name: remediate.ReasonCooldown,
+		Doc: "Cooldown makes the run wait until the cooldown of the policy has passed since the last run of this " +
+			"action on this subject.",
 		Early: true, Exact: true,
 		Check: func(_ context.Context, p remediate.Proposal) error {
 			cooldown, last := p.Run.Request.Terms.Cooldown, p.Working.LastEnd
@@ -25,9 +26,10 @@ func Cooldown() remediate.Guard {
 				return nil
 			}
 			return &remediate.Refusal{
-				Reason: "cooldown",
-				Detail: fmt.Sprintf("the last run ended at %s, the cooldown is %s", last.Format(time.RFC3339), cooldown),
-				Until:  until,
+				Reason: remediate.ReasonCooldown,
+				Detail: fmt.Sprintf("the last run ended at %s, the cooldown is %s", last.Format(time.RFC3339),
+					cooldown),
+				Until: until,
 			}
 		},
 	}

@@ -12,8 +12,9 @@ import (
 // the last run: until then it may fire though its cause is gone.
 func Decay() remediate.Guard {
 	return remediate.Guard{
-		Name:  "decay",
-		Doc:   "Decay makes the run wait after the last run of this action on this subject for as long as the alert's expression looks back: an average over 5 minutes stays above its limit after its cause is gone.",
+		Name: remediate.ReasonDecay,
+		Doc: "Decay makes the run wait after the last run of this action on this subject for as long as the " +
+			"alert's expression looks back: an average over 5 minutes stays above its limit after its cause is gone.",
 		Early: true, Exact: true,
 		Check: func(_ context.Context, p remediate.Proposal) error {
 			decay, last := p.Run.Request.Terms.Decay, p.Working.LastEnd
@@ -25,9 +26,10 @@ func Decay() remediate.Guard {
 				return nil
 			}
 			return &remediate.Refusal{
-				Reason: "decay",
-				Detail: fmt.Sprintf("the last run ended at %s and the alert looks back for %s: the alert may still show what that run fixed", last.Format(time.RFC3339), decay),
-				Until:  until,
+				Reason: remediate.ReasonDecay,
+				Detail: fmt.Sprintf("the last run ended at %s and the alert looks back for %s: the alert may still "+
+					"show what that run fixed", last.Format(time.RFC3339), decay),
+				Until: until,
 			}
 		},
 	}

@@ -23,12 +23,14 @@ type Answers interface {
 // lowers does not answer: without a current measurement upkeep does not act.
 func Freshness(a Answers) remediate.Guard {
 	return remediate.Guard{
-		Name:  "freshness",
-		Doc:   "Freshness makes the run wait while the collector of the metric that the action lowers fails, or its last success is older than the policy allows. A database that does not answer blocks only its own runs. The guard reads the time of the last collection and does not query the target.",
-		Early: true,
+		Name: remediate.ReasonFreshness,
+		Doc: "Freshness makes the run wait while the collector of the metric that the action lowers fails, or its " +
+			"last success is older than the policy allows. A database that does not answer blocks only its own runs. " +
+			"The guard reads the time of the last collection and does not query the target.",
+		Early: true, ByHand: remediate.NotByHand,
 		Check: func(_ context.Context, p remediate.Proposal) error {
 			fresh, metric, server := p.Run.Request.Terms.Fresh, p.Action.Lowers, on(p.Run.Request)
-			if a == nil || fresh <= 0 || metric == "" || byHand(p.Run.Request) {
+			if a == nil || fresh <= 0 || metric == "" {
 				return nil
 			}
 			last, err := a.Answer(metric, p.Run.Request.Subject)
@@ -39,11 +41,12 @@ func Freshness(a Answers) remediate.Guard {
 			case last.IsZero():
 				what += "has never succeeded; check whether it is enabled, and its log"
 			case p.Now.Sub(last) > fresh:
-				what += fmt.Sprintf("last succeeded at %s, longer ago than %s; see its log", last.Format(time.RFC3339), fresh)
+				what += fmt.Sprintf("last succeeded at %s, longer ago than %s; see its log", last.Format(time.RFC3339),
+					fresh)
 			default:
 				return nil
 			}
-			return &remediate.Refusal{Reason: "freshness", Detail: what, Until: p.Now.Add(freshAgain)}
+			return &remediate.Refusal{Reason: remediate.ReasonFreshness, Detail: what, Until: p.Now.Add(freshAgain)}
 		},
 	}
 }

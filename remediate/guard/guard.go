@@ -1,13 +1,10 @@
 // Package guard holds the reasons not to act that hold for every action. Each
 // guard is one function that returns nil, a *remediate.Refusal that says when to
-// look again, or a fault. They are asked in the order of All. The reason of a
-// refusal is the guard's name.
+// look again, or a fault. Ask asks them, in the order of All, and knows for which runs each
+// of them is. The reason of a refusal is the guard's name, which is remediate's.
 package guard
 
 import (
-	"context"
-	"strings"
-
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
@@ -25,11 +22,8 @@ type Config struct {
 // All returns every guard, in the order in which they are asked: first those that
 // decide from the proposal alone, then those that ask elsewhere, and last the one
 // that asks a person, who is not bothered while something else is in the way.
-//
-// A run that only observes changes nothing. Only the guard Mode applies to it, so
-// that its plan is in the journal at once.
 func All(c Config) []remediate.Guard {
-	all := []remediate.Guard{
+	return []remediate.Guard{
 		Mode(),
 		Pause(),
 		WithinWindow(c.Windows),
@@ -46,43 +40,4 @@ func All(c Config) []remediate.Guard {
 		Amount(),
 		Approval(),
 	}
-	for i := range all[1:] {
-		all[i+1].Check = unlessObserved(all[i+1].Check)
-	}
-	return all
-}
-
-func unlessObserved(check func(context.Context, remediate.Proposal) error) func(context.Context, remediate.Proposal) error {
-	return func(ctx context.Context, p remediate.Proposal) error {
-		if p.Run.Request.Mode == remediate.Observe {
-			return nil
-		}
-		return check(ctx, p)
-	}
-}
-
-// byHand reports whether a person asked for the run. What a policy is held to,
-// because it acts unattended, does not apply to a person who watches.
-func byHand(r remediate.Request) bool {
-	return r.Policy == "" && r.Schedule == "" && strings.HasPrefix(r.By, "user/")
-}
-
-// on returns the target that a request is about.
-func on(r remediate.Request) string { return r.Subject["server"] }
-
-// ofSame reports whether a run belongs to the policy of the request. What belongs
-// to no policy is held together by its action.
-func ofSame(w remediate.Work, r remediate.Request) bool {
-	return w.Policy == r.Policy && (r.Policy != "" || w.Action == r.Action)
-}
-
-// whose names what a request belongs to, for people.
-func whose(r remediate.Request) string {
-	switch {
-	case r.Policy != "":
-		return "policy " + r.Policy
-	case r.Schedule != "":
-		return "schedule " + r.Schedule
-	}
-	return r.Action
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -192,12 +193,11 @@ type testCase struct {
 func (c testCase) run(t *testing.T) {
 	var first *remediate.Refusal
 	for _, g := range guard.All(c.config) {
-		err := g.Check(t.Context(), proposal(c.change...))
-		refusal, ok := remediate.Refused(err)
-		if err != nil && !ok {
-			t.Fatalf("%s: %v", g.Name, err)
+		refusal, err := guard.Ask(t.Context(), []remediate.Guard{g}, proposal(c.change...), guard.BeforeActing)
+		if err != nil {
+			t.Fatal(err)
 		}
-		if ok && refusal.Reason != g.Name {
+		if refusal != nil && refusal.Reason != g.Name {
 			t.Errorf("guard %s refuses with the reason %s", g.Name, refusal.Reason)
 		}
 		if first == nil {
@@ -446,10 +446,17 @@ func TestAll(t *testing.T) {
 		}
 		names[g.Name] = true
 	}
+	var inOrder []string
+	for _, g := range all {
+		inOrder = append(inOrder, g.Name)
+	}
+	if !slices.Equal(inOrder, remediate.Guards()) {
+		t.Errorf("the guards are %q, and remediate names %q", inOrder, remediate.Guards())
+	}
 	if all[0].Name != remediate.ReasonMode || all[0].Early {
 		t.Error("what is observed is planned first, and then declined before all else")
 	}
-	if last := all[len(all)-1]; last.Name != guard.ReasonApproval || last.Early || !last.Exact {
+	if last := all[len(all)-1]; last.Name != remediate.ReasonApproval || last.Early || !last.Exact {
 		t.Error("a person is asked last, about a plan, and the answer is looked at once more when the run is allowed to act")
 	}
 	for _, name := range remediate.Reasons() {

@@ -22,9 +22,11 @@ const (
 // Headroom makes a run wait while its target has no room for the action.
 func Headroom() remediate.Guard {
 	return remediate.Guard{
-		Name: "headroom",
-		Doc: "Headroom makes the run wait while the target has less free disk space, more replication lag, or an older transaction than the policy allows. " +
-			"It queries the target. An unknown value never passes: if the action cannot report it, or the disk is not visible from here, the run ends.",
+		Name: remediate.ReasonHeadroom,
+		Doc: "Headroom makes the run wait while the target has less free disk space, more replication lag, or an " +
+			"older transaction than the policy allows. " +
+			"It queries the target. An unknown value never passes: if the action cannot report it, or the disk is " +
+			"not visible from here, the run ends.",
 		Check: func(ctx context.Context, p remediate.Proposal) error {
 			terms := p.Run.Request.Terms
 			if terms.FreeDisk <= 0 && terms.Lag <= 0 && terms.Transaction <= 0 {
@@ -32,7 +34,9 @@ func Headroom() remediate.Guard {
 			}
 			roomer, ok := p.Action.Executor.(remediate.Roomer)
 			if !ok {
-				return remediate.Refuse("headroom", "unknown: %s cannot report the headroom of its target; remove free_disk, lag and transaction from the policy", p.Action.Name)
+				return remediate.Refuse(remediate.ReasonHeadroom,
+					"unknown: %s cannot report the headroom of its target; remove free_disk, lag and transaction "+
+						"from the policy", p.Action.Name)
 			}
 			room, err := roomer.Headroom(ctx, p.Run.Request)
 			if err != nil {
@@ -55,15 +59,19 @@ func enough(p remediate.Proposal, room remediate.Headroom) error {
 		switch {
 		case room.FreeDisk == nil:
 			// It will not be seen later either.
-			return remediate.Refuse("headroom", "unknown: the disk of %s is not visible from here; remove free_disk from the policy, or run upkeep on that machine with the right to read the data directory", on(p.Run.Request))
+			return remediate.Refuse(remediate.ReasonHeadroom,
+				"unknown: the disk of %s is not visible from here; remove free_disk from the policy, or run upkeep "+
+					"on that machine with the right to read the data directory", on(p.Run.Request))
 		case *room.FreeDisk < terms.FreeDisk:
-			lack(diskAgain, "%.1f %% of the disk is free, less than %.1f %%: free disk space", 100**room.FreeDisk, 100*terms.FreeDisk)
+			lack(diskAgain, "%.1f %% of the disk is free, less than %.1f %%: free disk space", 100**room.FreeDisk,
+				100*terms.FreeDisk)
 		}
 	}
 	if terms.Lag > 0 {
 		switch {
 		case room.Lag == nil:
-			lack(roomAgain, "unknown replication lag: a replica may be starting, or upkeep's role needs the right to see it (pg_monitor on PostgreSQL)")
+			lack(roomAgain, "unknown replication lag: a replica may be starting, or upkeep's role needs the right to "+
+				"see it (pg_monitor on PostgreSQL)")
 		case *room.Lag > terms.Lag:
 			lack(roomAgain, "a replica is %s behind, more than %s: wait until it has caught up", *room.Lag, terms.Lag)
 		}
@@ -71,13 +79,16 @@ func enough(p remediate.Proposal, room remediate.Headroom) error {
 	if terms.Transaction > 0 {
 		switch {
 		case room.Transaction == nil:
-			lack(roomAgain, "unknown age of the oldest transaction: grant upkeep's role the right to see it (pg_monitor on PostgreSQL)")
+			lack(roomAgain, "unknown age of the oldest transaction: grant upkeep's role the right to see it "+
+				"(pg_monitor on PostgreSQL)")
 		case *room.Transaction > terms.Transaction:
-			lack(roomAgain, "a transaction is %s old, more than %s: end it or wait: %s", room.Transaction.Round(time.Second), terms.Transaction, room.Who)
+			lack(roomAgain, "a transaction is %s old, more than %s: end it or wait: %s",
+				room.Transaction.Round(time.Second), terms.Transaction, room.Who)
 		}
 	}
 	if len(lacks) == 0 {
 		return nil
 	}
-	return &remediate.Refusal{Reason: "headroom", Detail: strings.Join(lacks, "; "), Until: p.Now.Add(wait)}
+	return &remediate.Refusal{Reason: remediate.ReasonHeadroom, Detail: strings.Join(lacks, "; "),
+		Until: p.Now.Add(wait)}
 }

@@ -3,14 +3,9 @@ package guard
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/ai-micro-service/upkeep/remediate"
 )
-
-// crowdedAgain is how often a run looks whether there is room for it. The end of
-// a run wakes the engine too, so that this is for when that is missed.
-const crowdedAgain = 15 * time.Second
 
 // Limits are how many runs may act at once. 0 is no limit.
 type Limits struct {
@@ -21,8 +16,9 @@ type Limits struct {
 // Limit makes a run wait while as many others act as may at once.
 func Limit(l Limits) remediate.Guard {
 	return remediate.Guard{
-		Name:  remediate.ReasonLimit,
-		Doc:   "Limit makes the run wait while the maximum number of concurrent runs is reached, on its target or in total. Runs that await verification do not count.",
+		Name: remediate.ReasonLimit,
+		Doc: "Limit makes the run wait while the maximum number of concurrent runs is reached, on its target or in " +
+			"total. Runs that await verification do not count.",
 		Early: true, Exact: true,
 		Check: func(_ context.Context, p remediate.Proposal) error {
 			all, here := 0, 0
@@ -36,18 +32,16 @@ func Limit(l Limits) remediate.Guard {
 				}
 			}
 			if l.PerTarget > 0 && here >= l.PerTarget {
-				return crowded(p, remediate.ReasonLimit, "%s on target %s, the limit is %d: waiting for one to end", acting(here), on(p.Run.Request), l.PerTarget)
+				return crowded(p, remediate.ReasonLimit, "%s on target %s, the limit is %d: waiting for one to end",
+					acting(here), on(p.Run.Request), l.PerTarget)
 			}
 			if l.All > 0 && all >= l.All {
-				return crowded(p, remediate.ReasonLimit, "%s in total, the limit is %d: waiting for one to end", acting(all), l.All)
+				return crowded(p, remediate.ReasonLimit, "%s in total, the limit is %d: waiting for one to end",
+					acting(all), l.All)
 			}
 			return nil
 		},
 	}
-}
-
-func crowded(p remediate.Proposal, reason, format string, args ...any) error {
-	return &remediate.Refusal{Reason: reason, Detail: fmt.Sprintf(format, args...), Until: p.Now.Add(crowdedAgain)}
 }
 
 func acting(n int) string {

@@ -38,11 +38,7 @@ func newWorld(seed uint64) *world {
 			Breaker: r.IntN(4), BreakerFor: time.Duration(r.IntN(3)) * 10 * time.Minute,
 		}
 	}
-	for _, g := range guard.All(guard.Config{Limits: w.limits}) {
-		if g.Exact {
-			w.guards = append(w.guards, g)
-		}
-	}
+	w.guards = guard.All(guard.Config{Limits: w.limits})
 	return w
 }
 
@@ -62,13 +58,12 @@ func (w *world) propose(t *testing.T) {
 		Exclusive: fmt.Sprint(server, "/", table), Targets: w.targets, Now: w.now,
 		Working: remediate.Working{Acting: w.acting, Ended: w.ended[policy]},
 	}
-	for _, g := range w.guards {
-		if err := g.Check(t.Context(), p); err != nil {
-			if r, refused := remediate.Refused(err); !refused || !r.Until.After(w.now) {
-				t.Fatalf("%s: %v, want a refusal until later", g.Name, err)
-			}
-			return
-		}
+	r, err := guard.Ask(t.Context(), w.guards, p, guard.InTransaction)
+	if err != nil || r != nil && !r.Until.After(w.now) {
+		t.Fatalf("%v, %v, want a refusal until later", r, err)
+	}
+	if r != nil {
+		return
 	}
 	w.acting = append(w.acting, remediate.Work{Run: w.next, Action: "postgres/vacuum", Policy: policy, Target: server, Exclusive: p.Exclusive, State: remediate.Allowed})
 	w.holds(t, policy)

@@ -27,8 +27,10 @@ type Deliveries interface {
 // that asks for it: it was delivered before, and would not be now.
 func Suppressed(d Deliveries) remediate.Guard {
 	return remediate.Guard{
-		Name:  "suppressed",
-		Doc:   "Suppressed makes the run wait while Alertmanager silences, inhibits or mutes (by a time interval) the alert that asks for it. It asks Alertmanager before the plan is made and before each step; while no Alertmanager answers the run waits too. A silence that upkeep holds for a run does not count.",
+		Name: remediate.ReasonSuppressed,
+		Doc: "Suppressed makes the run wait while Alertmanager silences, inhibits or mutes (by a time interval) " +
+			"the alert that asks for it. It asks Alertmanager before the plan is made and before each step; while no " +
+			"Alertmanager answers the run waits too. A silence that upkeep holds for a run does not count.",
 		Early: true,
 		Step:  true,
 		Check: func(ctx context.Context, p remediate.Proposal) error {
@@ -41,9 +43,13 @@ func Suppressed(d Deliveries) remediate.Guard {
 			case err != nil && (ctx.Err() != nil || store.Away(err)):
 				return err // that the store does not answer says nothing of Alertmanager
 			case err != nil:
-				return &remediate.Refusal{Reason: "suppressed", Detail: "unknown whether Alertmanager suppresses the alert: " + err.Error(), Until: p.Now.Add(unknownAgain)}
+				return &remediate.Refusal{Reason: remediate.ReasonSuppressed,
+					Detail: "unknown whether Alertmanager suppresses the alert: " + err.Error(),
+					Until:  p.Now.Add(unknownAgain)}
 			case why != "":
-				return &remediate.Refusal{Reason: "suppressed", Detail: "Alertmanager does not deliver the alert now: it is " + why, Until: p.Now.Add(suppressedAgain)}
+				return &remediate.Refusal{Reason: remediate.ReasonSuppressed,
+					Detail: "Alertmanager does not deliver the alert now: it is " + why,
+					Until:  p.Now.Add(suppressedAgain)}
 			}
 			return nil
 		},

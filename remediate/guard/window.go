@@ -20,16 +20,20 @@ type Window interface {
 // WithinWindow makes a run wait until one of its policy's windows is open.
 func WithinWindow(windows map[string]Window) remediate.Guard {
 	return remediate.Guard{
-		Name: "window",
-		Doc: "Window makes the run wait until one of the maintenance windows is open that its policy, or the person who asks for it, names. " +
-			"An action that needs a window is refused if none is named. A window that is not configured ends the run. " +
-			"It also applies while the run acts: when the window closes, no further step starts, and the run continues in the next window.",
+		Name: remediate.ReasonWindow,
+		Doc: "Window makes the run wait until one of the maintenance windows is open that its policy, or the person " +
+			"who asks for it, names. " +
+			"An action that needs a window is refused if none is named. A window that is not configured ends " +
+			"the run. " +
+			"It also applies while the run acts: when the window closes, no further step starts, and the run " +
+			"continues in the next window.",
 		Early: true, Exact: true, During: true,
 		Check: func(_ context.Context, p remediate.Proposal) error {
 			names := p.Run.Request.Terms.Windows
 			switch {
 			case p.Action.Windowed && len(names) == 0:
-				return remediate.Refuse("window", "%s needs a maintenance window; name one in the policy, or with --window", p.Action.Name)
+				return remediate.Refuse(remediate.ReasonWindow,
+					"%s needs a maintenance window; name one in the policy, or with --window", p.Action.Name)
 			case len(names) == 0:
 				return nil
 			}
@@ -46,12 +50,14 @@ func WithinWindow(windows map[string]Window) remediate.Guard {
 				}
 			}
 			if next.IsZero() {
-				return remediate.Refuse("window", "%s never opens again; correct its times in the configuration", strings.Join(names, ", "))
+				return remediate.Refuse(remediate.ReasonWindow,
+					"%s never opens again; correct its times in the configuration", strings.Join(names, ", "))
 			}
 			return &remediate.Refusal{
-				Reason: "window",
-				Detail: fmt.Sprintf("%s is closed and opens at %s", strings.Join(names, ", "), next.Format(time.RFC3339)),
-				Until:  next,
+				Reason: remediate.ReasonWindow,
+				Detail: fmt.Sprintf("%s is closed and opens at %s", strings.Join(names, ", "),
+					next.Format(time.RFC3339)),
+				Until: next,
 			}
 		},
 	}
@@ -62,7 +68,8 @@ func WithinWindow(windows map[string]Window) remediate.Guard {
 func known(windows map[string]Window, names []string) error {
 	for _, name := range names {
 		if windows[name] == nil {
-			return remediate.Refuse("window", "unknown window %q; the configuration has %q", name, slices.Sorted(maps.Keys(windows)))
+			return remediate.Refuse(remediate.ReasonWindow, "unknown window %q; the configuration has %q", name,
+				slices.Sorted(maps.Keys(windows)))
 		}
 	}
 	return nil

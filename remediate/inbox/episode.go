@@ -50,8 +50,11 @@ type incident struct {
 // latest returns the open episode of a key and the one that was closed last; nil
 // if it does not exist. It is one statement, since it is asked for every alert.
 func latest(tx *store.Tx, key string) (open, before *incident, err error) {
-	rows, err := tx.Query("select "+columns+", (select coalesce(max(changed), 0) from runs where runs.episode = episodes.id and runs.state = '"+string(remediate.Cleared)+"')"+
-		" from episodes where key = ? and closed = 0 union all select * from (select "+columns+", 0 from episodes where key = ? and closed > 0 order by closed desc, id desc limit 1) as before", key, key)
+	rows, err := tx.Query("select "+columns+
+		", (select coalesce(max(changed), 0) from runs where runs.episode = episodes.id and runs.state = '"+
+		string(remediate.Cleared)+"')"+
+		" from episodes where key = ? and closed = 0 union all select * from (select "+columns+
+		", 0 from episodes where key = ? and closed > 0 order by closed desc, id desc limit 1) as before", key, key)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -74,7 +77,8 @@ func latest(tx *store.Tx, key string) (open, before *incident, err error) {
 
 func scan(rows *sql.Rows, more ...any) (e incident, err error) {
 	var opened, seen, closed, ripe int64
-	if err := rows.Scan(append([]any{&e.ID, &e.key, &e.text, &opened, &seen, &closed, &e.Why, &ripe, &e.Flaps}, more...)...); err != nil {
+	if err := rows.Scan(append([]any{&e.ID, &e.key, &e.text, &opened, &seen, &closed, &e.Why, &ripe, &e.Flaps},
+		more...)...); err != nil {
 		return e, err
 	}
 	if err := json.Unmarshal([]byte(e.text), &e.Alert); err != nil {
@@ -163,7 +167,8 @@ func refresh(tx *store.Tx, open incident, a remediate.Alert, now time.Time) erro
 	case err != nil:
 		return err
 	case string(text) != open.text:
-		_, err = tx.Exec("update episodes set alert = ?, seen = ? where id = ?", string(text), store.Millis(now), open.ID)
+		_, err = tx.Exec("update episodes set alert = ?, seen = ? where id = ?", string(text), store.Millis(now),
+			open.ID)
 	case now.Sub(open.Seen) >= freshness:
 		_, err = tx.Exec("update episodes set seen = ? where id = ?", store.Millis(now), open.ID)
 	}
@@ -178,7 +183,8 @@ func finish(tx *store.Tx, open incident, ended, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	if _, err = tx.Exec("update episodes set alert = ?, closed = ?, why = ? where id = ?", string(text), store.Millis(now), whyResolved, open.ID); err != nil {
+	if _, err = tx.Exec("update episodes set alert = ?, closed = ?, why = ? where id = ?", string(text),
+		store.Millis(now), whyResolved, open.ID); err != nil {
 		return err
 	}
 	return urge(tx, open.ID, now)
@@ -187,13 +193,16 @@ func finish(tx *store.Tx, open incident, ended, now time.Time) error {
 // urge makes the runs due that wait for something, or for a person, where the
 // episode that asked for them is over.
 func urge(tx *store.Tx, id int64, now time.Time) error {
-	_, err := tx.Exec("update runs set due = ? where episode = ? and state in (?, ?) and exists (select 1 from episodes where id = ? and closed <> 0)",
-		store.Millis(now), id, string(remediate.Waiting), string(remediate.Asked), id)
+	_, err := tx.Exec("update runs set due = ? where episode = ? and state in "+
+		remediate.States().Where(remediate.State.Idle).SQL()+
+		" and exists (select 1 from episodes where id = ? and closed <> 0)",
+		store.Millis(now), id, id)
 	return err
 }
 
 func end(tx *store.Tx, id int64, why string, now time.Time) error {
-	if _, err := tx.Exec("update episodes set closed = ?, why = ? where id = ?", store.Millis(now), why, id); err != nil {
+	if _, err := tx.Exec("update episodes set closed = ?, why = ? where id = ?", store.Millis(now), why,
+		id); err != nil {
 		return err
 	}
 	return urge(tx, id, now)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/ai-micro-service/upkeep/internal/platform/store"
@@ -14,46 +13,6 @@ import (
 // unhandled is how long an alert may be flapping without anything being decided, since
 // each time it ends during its hold-down, before people hear of it.
 const unhandled = 10 * time.Minute
-
-// restless are the alerts that came back soon after their end, by their keys, and when
-// each is looked at. It is kept in memory: after a restart the next return is noted.
-type restless struct {
-	mu  sync.Mutex
-	all map[string]time.Time
-}
-
-func (r *restless) add(key string, now time.Time) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.all == nil {
-		r.all = make(map[string]time.Time)
-	}
-	if _, known := r.all[key]; !known {
-		r.all[key] = now
-	}
-}
-
-func (r *restless) due(now time.Time) (keys []string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for key, at := range r.all {
-		if !at.After(now) {
-			keys = append(keys, key)
-		}
-	}
-	return keys
-}
-
-// again looks at an alert later; a zero time forgets it.
-func (r *restless) again(key string, at time.Time) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if at.IsZero() {
-		delete(r.all, key)
-		return
-	}
-	r.all[key] = at
-}
 
 // flapping returns the newest episode of each alert that has been flapping for too long
 // without a decision. It may be over: what flaps fast is hardly ever seen open.
@@ -99,7 +58,8 @@ func (i *Inbox) stretch(ctx context.Context, key string) (e incident, err error)
 	}
 	e = newest[0]
 	rows, err := i.store.Query(ctx, "select id, opened, closed, closed >= ripe from episodes where key = ? and id < ?"+
-		" and id >= (select coalesce(max(id), 0) from episodes where key = ? and flaps = 0) order by id desc", key, e.ID, key)
+		" and id >= (select coalesce(max(id), 0) from episodes where key = ? and flaps = 0) order by id desc", key,
+		e.ID, key)
 	if err != nil {
 		return e, err
 	}

@@ -116,7 +116,8 @@ func (d *Delivery) silenced(ctx context.Context, am prom.Alertmanager, have map[
 // silence meant something by it.
 func matches(all []prom.Matcher, have map[string]string) bool {
 	for _, one := range all {
-		kind := map[[2]bool]labels.MatchType{{true, false}: labels.MatchEqual, {false, false}: labels.MatchNotEqual, {true, true}: labels.MatchRegexp, {false, true}: labels.MatchNotRegexp}[[2]bool{one.IsEqual, one.IsRegex}]
+		kind := map[[2]bool]labels.MatchType{{true, false}: labels.MatchEqual, {false, false}: labels.MatchNotEqual,
+			{true, true}: labels.MatchRegexp, {false, true}: labels.MatchNotRegexp}[[2]bool{one.IsEqual, one.IsRegex}]
 		if m, err := labels.NewMatcher(kind, one.Name, one.Value); err == nil && !m.Matches(have[one.Name]) {
 			return false
 		}
@@ -145,8 +146,10 @@ func (d *Delivery) receiver(a remediate.Alert) string {
 // the others are compared here.
 func (d *Delivery) filter(have map[string]string) (all []prom.Matcher) {
 	for name, value := range have {
-		plain := model.LegacyValidation.IsValidLabelName(name) && !strings.HasPrefix(name, "__") && !d.Inbox.replica(name)
-		if plain && value != "" && !strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r > '~' || r == '"' || r == '\\' }) {
+		plain := model.LegacyValidation.IsValidLabelName(name) && !strings.HasPrefix(name, "__") &&
+			!d.Inbox.replica(name)
+		if plain && value != "" && !strings.ContainsFunc(value,
+			func(r rune) bool { return r < ' ' || r > '~' || r == '"' || r == '\\' }) {
 			all = append(all, prom.Equal(name, value))
 		}
 	}
@@ -176,7 +179,8 @@ func (d *Delivery) keeps(ctx context.Context, am prom.Alertmanager, s prom.Alert
 
 // muted asks the configuration of a peer what its time intervals mute. One that cannot
 // be understood says nothing: later versions tell what is muted by themselves.
-func (d *Delivery) muted(ctx context.Context, am prom.Alertmanager, have map[string]string, receiver string) (string, error) {
+func (d *Delivery) muted(ctx context.Context, am prom.Alertmanager, have map[string]string,
+	receiver string) (string, error) {
 	text, err := am.Configuration(ctx)
 	if err != nil {
 		return "", err

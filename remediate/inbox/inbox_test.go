@@ -56,7 +56,7 @@ func openWith(t *testing.T, o store.Options) *desk {
 	}
 	t.Cleanup(func() { _ = s.Close() }) // closed by some tests already
 	d := &desk{store: s, now: time.UnixMilli(1_000_000_000_000).UTC()}
-	d.Inbox = inbox.New(inbox.Config{Store: s, Now: func() time.Time { return d.now }, Wake: func() { d.woken++ }, FlapWindow: 10 * time.Minute})
+	d.Inbox = inbox.New(inbox.Config{Store: s, Sources: []string{"alertmanager", "grafana"}, Now: func() time.Time { return d.now }, Wake: func() { d.woken++ }, FlapWindow: 10 * time.Minute})
 	return d
 }
 

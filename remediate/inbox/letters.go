@@ -2,20 +2,12 @@ package inbox
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 
 	"github.com/ai-micro-service/upkeep/internal/platform/store"
 	"github.com/ai-micro-service/upkeep/remediate"
-)
-
-const (
-	maxLetters = 1000     // that are kept; the oldest go
-	maxLetter  = 64 << 10 // bytes that are kept of a body, enough to recognize it
-	maxError   = 1 << 10  // bytes that are kept of an error, which may quote the body
 )
 
 // ErrNoDeadLetter says that the dead letter does not exist, or no longer.
@@ -35,8 +27,10 @@ func (i *Inbox) Keep(ctx context.Context, l remediate.DeadLetter) error {
 				return err
 			}
 		}
-		_, err := tx.Exec("insert into letters (received, remote, source, status, error, body, size) values (?, ?, ?, ?, ?, ?, ?)",
-			store.Millis(now), text(l.Remote), text(l.Source), l.Status, text(l.Error), append([]byte{}, l.Body[:min(len(l.Body), maxLetter)]...), max(l.Size, int64(len(l.Body))))
+		_, err := tx.Exec("insert into letters (received, remote, source, status, error, body, size) values (?, ?, "+
+			"?, ?, ?, ?, ?)",
+			store.Millis(now), text(l.Remote), text(l.Source), l.Status, text(l.Error),
+			append([]byte{}, l.Body[:min(len(l.Body), maxLetter)]...), max(l.Size, int64(len(l.Body))))
 		if err == nil {
 			_, err = tx.Exec("delete from letters where id <= (select max(id) from letters) - ?", maxLetters)
 		}
@@ -49,7 +43,7 @@ func (i *Inbox) Keep(ctx context.Context, l remediate.DeadLetter) error {
 		return fmt.Errorf("letter: %w", err)
 	}
 	i.recent.put(sum, id)
-	i.kept.Inc()
+	i.kept.WithLabelValues().Inc()
 	return nil
 }
 
@@ -68,37 +62,6 @@ func newest(tx *store.Tx) (id int64, err error) {
 	return id, rows.Err()
 }
 
-// recentDeadLetters are those that this process has kept, by what is in them.
-type recentDeadLetters struct {
-	mu  sync.Mutex
-	ids map[[sha256.Size]byte]int64
-}
-
-func digest(l remediate.DeadLetter) (sum [sha256.Size]byte) {
-	h := sha256.New()
-	for _, part := range []string{l.Source, l.Error, string(l.Body)} {
-		fmt.Fprintf(h, "%d:%s", len(part), part)
-	}
-	h.Sum(sum[:0])
-	return sum
-}
-
-func (r *recentDeadLetters) get(sum [sha256.Size]byte) (id int64, known bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	id, known = r.ids[sum]
-	return id, known
-}
-
-func (r *recentDeadLetters) put(sum [sha256.Size]byte, id int64) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.ids == nil || len(r.ids) >= maxLetters {
-		r.ids = make(map[[sha256.Size]byte]int64) // older ones may be there twice
-	}
-	r.ids[sum] = id
-}
-
 // text makes what somebody sent fit for every database.
 func text(s string) string {
 	s = s[:min(len(s), maxError)]
@@ -107,12 +70,14 @@ func text(s string) string {
 
 // DeadLetters returns the newest n letters, the newest first, without their bodies.
 func (i *Inbox) DeadLetters(ctx context.Context, n int) ([]remediate.DeadLetter, error) {
-	return i.letters(ctx, "select id, received, remote, source, status, error, '', size from letters order by id desc limit ?", n)
+	return i.letters(ctx, "select id, received, remote, source, status, error, '', size from letters order by id "+
+		"desc limit ?", n)
 }
 
 // DeadLetter returns one letter, whole.
 func (i *Inbox) DeadLetter(ctx context.Context, id int64) (remediate.DeadLetter, error) {
-	all, err := i.letters(ctx, "select id, received, remote, source, status, error, body, size from letters where id = ?", id)
+	all, err := i.letters(ctx,
+		"select id, received, remote, source, status, error, body, size from letters where id = ?", id)
 	if err == nil && len(all) == 0 {
 		err = fmt.Errorf("letter %d: %w", id, ErrNoDeadLetter)
 	}

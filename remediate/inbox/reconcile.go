@@ -26,7 +26,8 @@ type Listing struct {
 	Alerts []remediate.Alert // one that is there and not Firing is silenced
 	Asked  time.Time         // what was delivered since is not in it
 	Whole  bool              // nothing that the source holds is left out
-	Since  time.Time         // since when its listings were whole, one after the other; absence counts from here at the earliest
+	// since when its listings were whole, one after the other; absence counts from here at the earliest
+	Since time.Time
 }
 
 // Reconcile compares the open episodes of a source with a listing, which confirms or
@@ -54,7 +55,8 @@ func (i *Inbox) Reconcile(ctx context.Context, l Listing, absent time.Duration) 
 	if !l.Whole {
 		return nil
 	}
-	ended, err := i.endAbsent(ctx, absence{source: l.Source, there: all, since: later(l.Since, i.begun), limit: i.now().Add(-absent), why: whyAbsent})
+	ended, err := i.endAbsent(ctx, absence{source: l.Source, there: all, since: later(l.Since, i.begun),
+		limit: i.now().Add(-absent), why: whyAbsent})
 	changed = changed || ended
 	if err != nil {
 		return fmt.Errorf("alerts that are gone: %w", err)
@@ -130,7 +132,8 @@ func (u *unbroken) at(now time.Time) time.Time {
 }
 
 // endAbsent closes the open episodes of a source that are not there and were last reported
-// before a limit. Time does not count during which the source was away: an Alertmanager that was restarted knows of no alert until
+// before a limit. Time does not count during which the source was away: an Alertmanager that was restarted knows of no
+// alert until
 // Prometheus tells it again.
 func (i *Inbox) endAbsent(ctx context.Context, a absence) (ended bool, err error) {
 	if a.since.After(a.limit) {
@@ -150,7 +153,8 @@ func (i *Inbox) endAbsent(ctx context.Context, a absence) (ended bool, err error
 		err := i.store.Write(ctx, func(tx *store.Tx) error {
 			for _, e := range some {
 				// It may have been delivered again since it was read.
-				_, err := tx.Exec("update episodes set closed = ?, why = ? where id = ? and closed = 0 and seen <= ?", store.Millis(now), a.why, e.ID, store.Millis(a.limit))
+				_, err := tx.Exec("update episodes set closed = ?, why = ? where id = ? and closed = 0 and seen <= ?",
+					store.Millis(now), a.why, e.ID, store.Millis(a.limit))
 				if err != nil {
 					return err
 				}

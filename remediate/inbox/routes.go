@@ -159,12 +159,14 @@ func (r *routing) muted(route *route, now time.Time) string {
 			return fmt.Sprintf("the time interval %q", name)
 		}
 	}
-	if len(route.active) > 0 && !slices.ContainsFunc(route.active, func(name string) bool { return r.holds(name, now) }) {
+	if len(route.active) > 0 && !slices.ContainsFunc(route.active,
+		func(name string) bool { return r.holds(name, now) }) {
 		return fmt.Sprintf("its route, which is active in %q only", route.active)
 	}
 	return ""
 }
 
 func (r *routing) holds(name string, now time.Time) bool {
-	return slices.ContainsFunc(r.intervals[name], func(t timeinterval.TimeInterval) bool { return t.ContainsTime(now.UTC()) })
+	return slices.ContainsFunc(r.intervals[name],
+		func(t timeinterval.TimeInterval) bool { return t.ContainsTime(now.UTC()) })
 }

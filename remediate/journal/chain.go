@@ -28,7 +28,8 @@ func appendEntry(tx *store.Tx, e remediate.Entry) error {
 	}
 	// The number is given here and not by the table, so that no number is missing
 	// where a transaction was undone.
-	_, err = tx.Exec("insert into entries (seq, run, entry, hash) values (?, ?, ?, ?)", seq+1, e.Run, string(text), chain(before, text))
+	_, err = tx.Exec("insert into entries (seq, run, entry, hash) values (?, ?, ?, ?)", seq+1, e.Run, string(text),
+		chain(before, text))
 	return err
 }
 
@@ -74,7 +75,9 @@ func (j *Journal) Verify(ctx context.Context) (entries int64, err error) {
 // ends compares the state of each run with what its last entry says. Runs that
 // went on after the entries were read are left to the next time.
 func (j *Journal) ends(ctx context.Context, last map[int64]remediate.State, read int64) (err error) {
-	rows, err := j.store.Query(ctx, "select id, state from runs where not exists (select 1 from entries where entries.run = runs.id and entries.seq > ?)", read)
+	rows, err := j.store.Query(ctx,
+		"select id, state from runs where not exists (select 1 from entries where entries.run = runs.id and "+
+			"entries.seq > ?)", read)
 	if err != nil {
 		return err
 	}
@@ -86,7 +89,8 @@ func (j *Journal) ends(ctx context.Context, last map[int64]remediate.State, read
 			return err
 		}
 		if last[run] != state {
-			return broken("journal: run %d is %s, and its last entry does not say so: entries at the end are missing", run, state)
+			return broken("journal: run %d is %s, and its last entry does not say so: entries at the end are missing",
+				run, state)
 		}
 	}
 	return rows.Err()

@@ -10,15 +10,10 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
-// isDue selects the runs to evaluate: those without an owner whose
-// time has come. A person's answer and the end of an episode make a run due. It is
-// written as the index runs_due is, which serves no other text.
-const isDue = "owner = 0 and state in ('received', 'planned', 'asked', 'waiting', 'allowed', 'applied') and due <= ?"
-
 // Due returns the runs that are to be looked at by now, those that have waited
 // the longest for it first, at most n.
 func (j *Journal) Due(ctx context.Context, n int) ([]remediate.Run, error) {
-	return j.read(ctx, isDue+" order by due, id limit ?", store.Millis(j.now()), n)
+	return j.read(ctx, isDue()+" order by due, id limit ?", store.Millis(j.now()), n)
 }
 
 // Claim gives this instance the right to execute a run, if it has no owner and the
@@ -31,7 +26,8 @@ func (j *Journal) Claim(ctx context.Context, id int64) (run remediate.Run, f rem
 		if err := tx.QueryRow("select last + 1 from fences where id = 1").Scan(&f.Token); err != nil {
 			return err
 		}
-		res, err := tx.Exec("update runs set owner = ?, fence = ? where id = ? and exists (select 1 from instances where instances.id = ?) and "+isDue,
+		res, err := tx.Exec("update runs set owner = ?, fence = ? where id = ? and exists (select 1 from instances "+
+			"where instances.id = ?) and "+isDue(),
 			me, f.Token, id, me, store.Millis(j.now()))
 		if err != nil {
 			return err
@@ -87,7 +83,8 @@ func (j *Journal) Release(ctx context.Context, run, token int64) error {
 // held refuses a write under a fence that has passed on.
 func (j *Journal) held(tx *store.Tx, run, token int64) error {
 	var n int
-	err := tx.QueryRow("select 1 from runs where id = ? and owner = ? and fence = ?", run, j.instance.Load(), token).Scan(&n)
+	err := tx.QueryRow("select 1 from runs where id = ? and owner = ? and fence = ?", run, j.instance.Load(),
+		token).Scan(&n)
 	if errors.Is(err, sql.ErrNoRows) {
 		return remediate.ErrFenced
 	}

@@ -10,28 +10,6 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
-// PolicyStates returns every policy whose state differs from its configuration.
-func (j *Journal) PolicyStates(ctx context.Context) ([]PolicyState, error) {
-	return policyStates(j.store.Query(ctx, "select policy, demoted, why, breaker, effect from standings order by policy"))
-}
-
-func policyStates(rows *sql.Rows, err error) (all []PolicyState, _ error) {
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	for rows.Next() {
-		var s PolicyState
-		var demoted, breaker, effect int64
-		if err := rows.Scan(&s.Policy, &demoted, &s.Why, &breaker, &effect); err != nil {
-			return nil, err
-		}
-		s.Demoted, s.Breaker, s.Effect = store.Time(demoted), store.Time(breaker), store.Time(effect)
-		all = append(all, s)
-	}
-	return all, rows.Err()
-}
-
 // effectRuns is how many of a policy's last judged runs make its measured effect:
 // what it did years ago says little of today.
 const effectRuns = 50
@@ -47,10 +25,14 @@ func (j *Journal) Effect(ctx context.Context, policy string) (cleared, judged in
 	if err != nil {
 		return 0, 0, err
 	}
-	rows, err := j.store.Query(ctx, `select state, exists (select 1 from runs n where n.subject = r.subject and n.action = r.action and n.policy = r.policy
+	rows, err := j.store.Query(ctx,
+		`select state, exists (select 1 from runs n
+			where n.subject = r.subject and n.action = r.action and n.policy = r.policy
 			and n.id > r.id and n.begun > 0 and n.created > r.changed and n.created <= r.changed + ?)
-		from runs r where policy = ? and changed > ? and `+hasActed+` and state not in (?, ?) and reason <> ? order by changed desc, id desc limit ?`,
-		comeBack.Milliseconds(), policy, store.Millis(s.Effect), string(remediate.Inconclusive), string(remediate.Declined), remediate.ReasonCancelled, effectRuns)
+		from runs r where policy = ? and changed > ? and `+hasActed()+
+			` and state not in (?, ?) and reason <> ? order by changed desc, id desc limit ?`,
+		comeBack.Milliseconds(), policy, store.Millis(s.Effect), string(remediate.Inconclusive),
+		string(remediate.Declined), remediate.ReasonCancelled, effectRuns)
 	if err != nil {
 		return 0, 0, err
 	}

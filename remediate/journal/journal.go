@@ -8,7 +8,7 @@
 package journal
 
 import (
-	"encoding/json"
+	"database/sql"
 	"errors"
 	"fmt"
 	"maps"
@@ -18,7 +18,6 @@ import (
 	"time"
 
 	"github.com/ai-micro-service/upkeep/internal/platform/store"
-	"github.com/ai-micro-service/upkeep/remediate"
 )
 
 // ErrNoRun says that no run has that number.
@@ -28,7 +27,7 @@ var ErrNoRun = errors.New("there is no such run")
 type Config struct {
 	Store *store.Store
 	Name  string           // of this process, for people; "upkeep" where empty
-	Lease time.Duration    // how long an instance lives without renewing itself; 5 s where 0
+	Lease time.Duration    // how long an instance lives without renewing itself; needed to Join
 	Now   func() time.Time // time.Now where nil
 
 	// Shared says that other processes may work on the store too. Where none can,
@@ -54,14 +53,14 @@ func New(c Config) *Journal {
 	if j.name == "" {
 		j.name = "upkeep"
 	}
-	if j.lease == 0 {
-		j.lease = 5 * time.Second
-	}
 	if j.now == nil {
 		j.now = time.Now
 	}
 	return j
 }
+
+// Lease returns how long an instance lives without renewing itself.
+func (j *Journal) Lease() time.Duration { return j.lease }
 
 // Subject writes labels as one string in a fixed order.
 func Subject(labels map[string]string) string {
@@ -75,36 +74,8 @@ func Subject(labels map[string]string) string {
 	return b.String()
 }
 
-// CreateIn makes a run of a request and its first entry, as a part of a
-// transaction. A request whose key is known already makes none: the run that it
-// made before is returned, and false.
-func (j *Journal) CreateIn(tx *store.Tx, r remediate.Request, why string, decided json.RawMessage) (run remediate.Run, made bool, err error) {
-	request, err := json.Marshal(r)
-	if err != nil {
-		return run, false, err
-	}
-	now := j.now().UTC()
-	ms := store.Millis(now)
-	res, err := tx.Exec(`insert into runs (key, request, action, subject, episode, state, why, plan, due, created, changed, policy, target)
-		values (?, ?, ?, ?, ?, ?, ?, '{}', ?, ?, ?, ?, ?) on conflict (key) do nothing`,
-		r.Key, string(request), r.Action, Subject(r.Subject), r.Incident, string(remediate.Received), why, ms, ms, ms, r.Policy, r.Subject["server"])
-	if err != nil {
-		return run, false, err
-	}
-	n, err := res.RowsAffected()
-	if err != nil {
-		return run, false, err
-	}
-	if run, err = one(tx, "key = ?", r.Key); err != nil || n == 0 {
-		return run, false, err
-	}
-	return run, true, appendEntry(tx, remediate.Entry{Run: run.ID, Incident: r.Incident, At: now, To: remediate.Received, Why: why, Case: decided})
-}
+// Expected is a policy in force with an action of its steps.
+type Expected struct{ Policy, Action string }
 
-// unfinished are the states of runs that have not ended.
-func unfinished() []any {
-	return []any{string(remediate.Received), string(remediate.Planned), string(remediate.Asked), string(remediate.Waiting), string(remediate.Allowed), string(remediate.Applied)}
-}
-
-// marks writes n parameters for a list.
-func marks(n int) string { return strings.TrimSuffix(strings.Repeat("?, ", n), ", ") }
+// A querier is the store, or a transaction of it.
+type querier func(query string, args ...any) (*sql.Rows, error)

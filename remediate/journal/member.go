@@ -16,6 +16,9 @@ import (
 // what the last one carried is free again; otherwise that happens as soon as its
 // lease is over.
 func (j *Journal) Join(ctx context.Context) error {
+	if j.lease <= 0 {
+		return errors.New("join: the journal has no lease")
+	}
 	var id int64
 	err := j.store.Write(ctx, func(tx *store.Tx) error {
 		if !j.shared {
@@ -26,7 +29,7 @@ func (j *Journal) Join(ctx context.Context) error {
 			if _, err := tx.Exec("delete from instances"); err != nil {
 				return err
 			}
-			if _, err := tx.Exec(lose+" where owner <> 0", j.longBefore(expires)); err != nil {
+			if _, err := tx.Exec(lose()+" where owner <> 0", j.longBefore(expires)); err != nil {
 				return err
 			}
 		}
@@ -38,7 +41,8 @@ func (j *Journal) Join(ctx context.Context) error {
 		if err := tx.QueryRow("update fences set last = last + 1 where id = 1 returning last").Scan(&id); err != nil {
 			return err
 		}
-		_, err = tx.Exec("insert into instances (id, name, expires) values (?, ?, ?)", id, j.name, store.Millis(now.Add(j.lease)))
+		_, err = tx.Exec("insert into instances (id, name, expires) values (?, ?, ?)", id, j.name,
+			store.Millis(now.Add(j.lease)))
 		return err
 	})
 	if err != nil {
@@ -46,15 +50,6 @@ func (j *Journal) Join(ctx context.Context) error {
 	}
 	j.instance.Store(id)
 	return nil
-}
-
-// clock is the time by which leases live and die: on a shared database the
-// database's, so that the clocks of replicas need not agree.
-func (j *Journal) clock(tx *store.Tx) (time.Time, error) {
-	if j.store.Shared() {
-		return tx.Now()
-	}
-	return j.now(), nil
 }
 
 // A Carried is a run that the store says is an instance's.
@@ -81,7 +76,8 @@ func (j *Journal) Beat(ctx context.Context) (mine []Carried, err error) {
 		if _, alive := all[me]; !alive {
 			return remediate.ErrFenced
 		}
-		if _, err := tx.Exec("update instances set expires = ? where id = ?", store.Millis(now.Add(j.lease)), me); err != nil {
+		if _, err := tx.Exec("update instances set expires = ? where id = ?", store.Millis(now.Add(j.lease)),
+			me); err != nil {
 			return err
 		}
 		if j.mayJudge(all[me], now) {
@@ -132,9 +128,9 @@ func (j *Journal) mayJudge(me member, now time.Time) bool {
 // carriedBy returns the runs that an instance carries, and frees those of an owner that
 // is no instance.
 func carriedBy(tx *store.Tx, me int64, all map[int64]member) (mine []Carried, err error) {
-	states := unfinished() // there is an index of them
-	rows, err := tx.Query("select owner, id, fence, case when state = ? then '' else cancel end from runs where state in ("+marks(len(states))+") and owner <> 0",
-		append([]any{string(remediate.Applied)}, states...)...)
+	rows, err := tx.Query("select owner, id, fence, case when state = ? then '' else cancel end from runs where "+
+		isUnfinished()+" and owner <> 0",
+		string(remediate.Applied))
 	if err != nil {
 		return nil, err
 	}
@@ -173,7 +169,11 @@ const (
 
 // lose takes runs away from an owner that ended without a word. The parameter is the
 // moment before which a step had begun that had gone on for long.
-const lose = "update runs set lost = lost + case when state <> 'allowed' or begun <= done then 0 when changed < ? then 10 else 1 end, owner = 0"
+func lose() string {
+	return fmt.Sprintf("update runs set lost = lost + case when state <> '%s' or begun <= done then 0 when changed < "+
+		"? then %d else 1 end, owner = 0",
+		remediate.Allowed, LostLong)
+}
 
 // longBefore is that moment, by when the owner's lease would have ended.
 func (j *Journal) longBefore(expires int64) int64 {
@@ -190,12 +190,13 @@ func (j *Journal) bury(tx *store.Tx, me int64, all map[int64]member, now time.Ti
 		if _, err := tx.Exec("delete from instances where id = ?", id); err != nil {
 			return err
 		}
-		runs, err := numbers(tx, lose+" where owner = ? returning id", j.longBefore(dead.expires), id)
+		runs, err := numbers(tx, lose()+" where owner = ? returning id", j.longBefore(dead.expires), id)
 		if err != nil {
 			return err
 		}
 		for _, run := range runs {
-			e := remediate.Entry{Run: run, At: now, Note: remediate.NoteLeft, Why: fmt.Sprintf("%s did not renew its lease; another instance takes over the run", dead.name)}
+			e := remediate.Entry{Run: run, At: now, Note: remediate.NoteLeft,
+				Why: fmt.Sprintf("%s did not renew its lease; another instance takes over the run", dead.name)}
 			if err := appendEntry(tx, e); err != nil {
 				return err
 			}
@@ -231,12 +232,4 @@ func numbers(tx *store.Tx, query string, args ...any) (all []int64, err error) {
 		all = append(all, n)
 	}
 	return all, rows.Err()
-}
-
-// outsideClock is the clock of leases, outside a transaction.
-func (j *Journal) outsideClock(ctx context.Context) (time.Time, error) {
-	if j.store.Shared() {
-		return j.store.Now(ctx)
-	}
-	return j.now(), nil
 }

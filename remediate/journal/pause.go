@@ -34,7 +34,8 @@ func (j *Journal) SetPause(ctx context.Context, p remediate.Pause) error {
 	}
 	return j.store.Write(ctx, func(tx *store.Tx) error {
 		_, err := tx.Exec(`insert into pauses (scope, reason, by, since, until) values (?, ?, ?, ?, ?)
-			on conflict (scope) do update set reason = excluded.reason, by = excluded.by, since = excluded.since, until = excluded.until`,
+			on conflict (scope) do update set reason = excluded.reason, by = excluded.by,
+			since = excluded.since, until = excluded.until`,
 			p.Scope, p.Reason, p.By, store.Millis(j.now()), store.Millis(p.Until))
 		if err != nil {
 			return err
@@ -59,7 +60,8 @@ func (j *Journal) EndPause(ctx context.Context, scope, by string) (was bool, err
 			return err
 		}
 		// Runs that wait for it are evaluated now, not at the time that the guard had set.
-		if _, err := tx.Exec("update runs set due = ? where state = ? and reason = ?", store.Millis(j.now()), string(remediate.Waiting), "pause"); err != nil {
+		if _, err := tx.Exec("update runs set due = ? where state = ? and reason = ?", store.Millis(j.now()),
+			string(remediate.Waiting), remediate.ReasonPause); err != nil {
 			return err
 		}
 		return appendEntry(tx, remediate.Entry{At: j.now(), Note: remediate.NoteResumed, By: by, Why: scope})
@@ -73,7 +75,8 @@ func (j *Journal) Pauses(ctx context.Context) ([]remediate.Pause, error) {
 }
 
 func (j *Journal) pauses(q querier) (all []remediate.Pause, err error) {
-	rows, err := q("select scope, reason, by, since, until from pauses where until = 0 or until > ? order by scope", store.Millis(j.now()))
+	rows, err := q("select scope, reason, by, since, until from pauses where until = 0 or until > ? order by scope",
+		store.Millis(j.now()))
 	if err != nil {
 		return nil, fmt.Errorf("pauses: %w", err)
 	}

@@ -30,7 +30,8 @@ func (j *Journal) Approve(ctx context.Context, run int64, plan, by string, until
 		}
 		plan := asked.Question()
 		_, err := tx.Exec(`insert into approvals (run, plan, approver, said, until, amount) values (?, ?, ?, ?, ?, ?)
-			on conflict (run) do update set plan = excluded.plan, approver = excluded.approver, said = excluded.said, until = excluded.until, amount = excluded.amount`,
+			on conflict (run) do update set plan = excluded.plan, approver = excluded.approver,
+			said = excluded.said, until = excluded.until, amount = excluded.amount`,
 			run, plan, by, store.Millis(now), store.Millis(until), amount)
 		if err == nil {
 			_, err = tx.Exec("update runs set due = ? where id = ?", store.Millis(now), run)
@@ -38,14 +39,16 @@ func (j *Journal) Approve(ctx context.Context, run int64, plan, by string, until
 		if err != nil {
 			return err
 		}
-		return appendEntry(tx, remediate.Entry{Run: run, At: now, Note: remediate.NoteApproved, By: by, Why: "plan " + plan + said + " until " + until.UTC().Format(time.RFC3339)})
+		return appendEntry(tx, remediate.Entry{Run: run, At: now, Note: remediate.NoteApproved, By: by,
+			Why: "plan " + plan + said + " until " + until.UTC().Format(time.RFC3339)})
 	})
 }
 
 // Refuse keeps a person's no to a plan; the run is declined.
 func (j *Journal) Refuse(ctx context.Context, run int64, plan, by, why string) error {
 	return j.answer(ctx, run, plan, func(tx *store.Tx, _ remediate.Plan, now time.Time) error {
-		if _, err := tx.Exec("update runs set cancel = ?, due = ? where id = ?", by+": "+why, store.Millis(j.now()), run); err != nil {
+		if _, err := tx.Exec("update runs set cancel = ?, due = ? where id = ?", by+": "+why, store.Millis(j.now()),
+			run); err != nil {
 			return err
 		}
 		return appendEntry(tx, remediate.Entry{Run: run, At: now, Note: remediate.NoteRefused, By: by, Why: why})
@@ -54,7 +57,8 @@ func (j *Journal) Refuse(ctx context.Context, run int64, plan, by, why string) e
 
 // answer checks that the run asks for the plan that the person saw; "" is whatever
 // it asks for.
-func (j *Journal) answer(ctx context.Context, run int64, plan string, keep func(tx *store.Tx, asked remediate.Plan, now time.Time) error) error {
+func (j *Journal) answer(ctx context.Context, run int64, plan string,
+	keep func(tx *store.Tx, asked remediate.Plan, now time.Time) error) error {
 	return j.store.Write(ctx, func(tx *store.Tx) error {
 		r, err := one(tx, "id = ?", run)
 		switch {
@@ -63,11 +67,13 @@ func (j *Journal) answer(ctx context.Context, run int64, plan string, keep func(
 		case err != nil:
 			return err
 		case r.State != remediate.Asked:
-			return &StaleError{fmt.Sprintf("run %d is %s and does not await approval; to stop it: upkeep cancel %d", run, r.State, run)}
+			return &StaleError{fmt.Sprintf("run %d is %s and does not await approval; to stop it: upkeep cancel %d",
+				run, r.State, run)}
 		case r.Cancel != "":
 			return &StaleError{fmt.Sprintf("run %d was answered already: %s", run, r.Cancel)}
 		case plan != "" && plan != r.Plan.Question():
-			return &StaleError{fmt.Sprintf("the plan of run %d has changed: it is now %s, with another amount or other steps; review it and answer again", run, r.Plan.Question())}
+			return &StaleError{fmt.Sprintf("the plan of run %d has changed: it is now %s, with another amount or "+
+				"other steps; review it and answer again", run, r.Plan.Question())}
 		}
 		return keep(tx, r.Plan, j.now().UTC())
 	})
@@ -90,20 +96,12 @@ func (j *Journal) Cancel(ctx context.Context, run int64, by, why string) error {
 		case r.Cancel != "":
 			return nil // once is enough
 		}
-		if _, err := tx.Exec("update runs set cancel = ?, due = ? where id = ?", by+": "+why, store.Millis(j.now()), run); err != nil {
+		if _, err := tx.Exec("update runs set cancel = ?, due = ? where id = ?", by+": "+why, store.Millis(j.now()),
+			run); err != nil {
 			return err
 		}
 		return appendEntry(tx, remediate.Entry{Run: run, At: j.now(), Note: remediate.NoteCancel, By: by, Why: why})
 	})
-}
-
-// A PolicyState is the state of a policy that differs from its configuration.
-type PolicyState struct {
-	Policy  string    `json:"policy"`
-	Demoted time.Time `json:"demoted,omitzero"` // since when it asks instead of acting
-	Why     string    `json:"why,omitempty"`
-	Breaker time.Time `json:"breaker,omitzero"` // ends before do not count for the breaker
-	Effect  time.Time `json:"effect,omitzero"`  // nor for the measured effect
 }
 
 // Demote puts a policy back to ask, once, and tells people.
@@ -117,18 +115,21 @@ func (j *Journal) Demote(ctx context.Context, policy, why string, run int64) (do
 		}
 		done = true
 		_, err = tx.Exec(`insert into standings (policy, demoted, why) values (?, ?, ?)
-			on conflict (policy) do update set demoted = excluded.demoted, why = excluded.why`, policy, store.Millis(now), why)
+			on conflict (policy) do update set demoted = excluded.demoted, why = excluded.why`, policy,
+			store.Millis(now), why)
 		if err != nil {
 			return err
 		}
 		n := remediate.Notification{
 			Key: fmt.Sprintf("demoted/%s/%d", policy, run), Kind: remediate.NotificationTell, Run: run, At: now,
-			Title: fmt.Sprintf("Policy %q is demoted: its runs need approval", policy), Text: why + ". To promote it: upkeep policy promote '" + policy + "'",
+			Title: fmt.Sprintf("Policy %q is demoted: its runs need approval", policy),
+			Text:  why + ". To promote it: upkeep policy promote '" + policy + "'",
 		}
 		if _, err := tell(tx, n); err != nil {
 			return err
 		}
-		return appendEntry(tx, remediate.Entry{Run: run, At: now, Note: remediate.NoteDemoted, Why: fmt.Sprintf("policy %q is demoted: %s", policy, why)})
+		return appendEntry(tx, remediate.Entry{Run: run, At: now, Note: remediate.NoteDemoted,
+			Why: fmt.Sprintf("policy %q is demoted: %s", policy, why)})
 	})
 	return done, err
 }
@@ -136,13 +137,15 @@ func (j *Journal) Demote(ctx context.Context, policy, why string, run int64) (do
 // Promote lets a policy act by itself again and closes its breaker: what was
 // before does not count any more. It reports whether there was anything to do.
 func (j *Journal) Promote(ctx context.Context, policy, by, why string) error {
-	return j.reset(ctx, policy, remediate.Entry{Note: remediate.NotePromoted, By: by, Why: fmt.Sprintf("policy %q is promoted: %s", policy, why)},
+	return j.reset(ctx, policy, remediate.Entry{Note: remediate.NotePromoted, By: by,
+		Why: fmt.Sprintf("policy %q is promoted: %s", policy, why)},
 		"demoted = 0, why = '', breaker = excluded.breaker, effect = excluded.effect")
 }
 
 // CloseBreaker lets a policy that useless runs have stopped try again.
 func (j *Journal) CloseBreaker(ctx context.Context, policy, by, why string) error {
-	return j.reset(ctx, policy, remediate.Entry{Note: remediate.NoteClosed, By: by, Why: fmt.Sprintf("the breaker of policy %q is closed: %s", policy, why)},
+	return j.reset(ctx, policy, remediate.Entry{Note: remediate.NoteClosed, By: by,
+		Why: fmt.Sprintf("the breaker of policy %q is closed: %s", policy, why)},
 		"breaker = excluded.breaker")
 }
 
@@ -150,24 +153,13 @@ func (j *Journal) reset(ctx context.Context, policy string, e remediate.Entry, s
 	e.At = j.now().UTC()
 	return j.store.Write(ctx, func(tx *store.Tx) error {
 		ms := store.Millis(e.At)
-		if _, err := tx.Exec("insert into standings (policy, breaker, effect) values (?, ?, ?) on conflict (policy) do update set "+set, policy, ms, ms); err != nil {
+		if _, err := tx.Exec("insert into standings (policy, breaker, effect) values (?, ?, ?) on conflict (policy) "+
+			"do update set "+set, policy, ms, ms); err != nil {
 			return err
 		}
-		if _, err := tx.Exec("update runs set due = ? where policy = ? and state in (?, ?)", ms, policy, string(remediate.Waiting), string(remediate.Asked)); err != nil {
+		if _, err := tx.Exec("update runs set due = ? where policy = ? and "+isIdle(), ms, policy); err != nil {
 			return err
 		}
 		return appendEntry(tx, e)
 	})
-}
-
-func policyState(q querier, policy string) (s PolicyState, err error) {
-	rows, err := q("select policy, demoted, why, breaker, effect from standings where policy = ?", policy)
-	if err != nil {
-		return s, err
-	}
-	all, err := policyStates(rows, err)
-	if err != nil || len(all) == 0 {
-		return PolicyState{Policy: policy}, err
-	}
-	return all[0], nil
 }

@@ -12,7 +12,8 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
-const runColumns = "id, request, state, why, reason, plan, before, after, begun, done, tries, due, applied, created, changed, cancel, lost"
+const runColumns = "id, request, state, why, reason, plan, before, after, begun, done, tries, due, applied, created, " +
+	"changed, cancel, lost"
 
 // Recent returns the newest runs, at most n.
 func (j *Journal) Recent(ctx context.Context, n int) ([]remediate.Run, error) {
@@ -45,8 +46,8 @@ func (j *Journal) In(ctx context.Context, state remediate.State, n int) ([]remed
 // moment, and that were to be looked at before it: those that have not moved for the
 // longest first, at most n.
 func (j *Journal) Unmoved(ctx context.Context, since time.Time, n int) ([]remediate.Run, error) {
-	states, ms := unfinished(), store.Millis(since)
-	return j.read(ctx, "state in ("+marks(len(states))+") and changed < ? and due < ? order by changed, id limit ?", append(states, ms, ms, n)...)
+	ms := store.Millis(since)
+	return j.read(ctx, isUnfinished()+" and changed < ? and due < ? order by changed, id limit ?", ms, ms, n)
 }
 
 // Entries returns what the journal says of a run, in order.
@@ -101,14 +102,16 @@ func scanRuns(rows *sql.Rows) (all []remediate.Run, err error) {
 		var r remediate.Run
 		var request, plan []byte
 		var due, applied, created, changed int64
-		err := rows.Scan(&r.ID, &request, &r.State, &r.Why, &r.Reason, &plan, &r.Before, &r.After, &r.Begun, &r.Done, &r.Tries, &due, &applied, &created, &changed, &r.Cancel, &r.Lost)
+		err := rows.Scan(&r.ID, &request, &r.State, &r.Why, &r.Reason, &plan, &r.Before, &r.After, &r.Begun, &r.Done,
+			&r.Tries, &due, &applied, &created, &changed, &r.Cancel, &r.Lost)
 		if err == nil {
 			err = errors.Join(json.Unmarshal(request, &r.Request), json.Unmarshal(plan, &r.Plan))
 		}
 		if err != nil {
 			return nil, fmt.Errorf("run %d: %w", r.ID, err)
 		}
-		r.Due, r.Applied, r.Created, r.Changed = store.Time(due), store.Time(applied), store.Time(created), store.Time(changed)
+		r.Due, r.Applied, r.Created, r.Changed = store.Time(due), store.Time(applied), store.Time(created),
+			store.Time(changed)
 		all = append(all, r)
 	}
 	return all, rows.Err()

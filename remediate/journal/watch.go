@@ -10,7 +10,7 @@ import (
 // Hurry makes those runs due at once that wait or are asked about and that are affected.
 // Nothing else is changed.
 func (j *Journal) Hurry(ctx context.Context, affected func(remediate.Run) bool) error {
-	runs, err := j.read(ctx, isLater+" order by id", store.Millis(j.now()))
+	runs, err := j.read(ctx, isLater()+" order by id", store.Millis(j.now()))
 	if err != nil {
 		return err
 	}
@@ -33,10 +33,6 @@ func (j *Journal) Hurry(ctx context.Context, affected func(remediate.Run) bool) 
 		return nil
 	})
 }
-
-// isLater says which runs are looked at later. It has the condition of the index
-// runs_due in it, as that is written.
-const isLater = "owner = 0 and state in ('received', 'planned', 'asked', 'waiting', 'allowed', 'applied') and state in ('asked', 'waiting') and due > ?"
 
 // Progress says that the step that a run is in has made progress: starts that ended
 // without a word before do not count any more.

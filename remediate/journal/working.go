@@ -16,16 +16,10 @@ import (
 // ramp or breaker asks for.
 const endedLimit = 128
 
-// hasActed says which runs have acted and ended. It is written as the index
-// runs_ended is, so that runs that wait, however many, are not looked through.
-const hasActed = "begun > 0 and state in ('cleared', 'uncleared', 'inconclusive', 'failed', 'declined')"
-
-// A querier is the store, or a transaction of it.
-type querier func(query string, args ...any) (*sql.Rows, error)
-
 // Working returns what the guards decide a run by.
 func (j *Journal) Working(ctx context.Context, run remediate.Run) (remediate.Working, error) {
-	return j.working(func(query string, args ...any) (*sql.Rows, error) { return j.store.Query(ctx, query, args...) }, run)
+	return j.working(func(query string, args ...any) (*sql.Rows, error) { return j.store.Query(ctx, query, args...) },
+		run)
 }
 
 func (j *Journal) workingIn(tx *store.Tx, run remediate.Run) (remediate.Working, error) {
@@ -57,13 +51,14 @@ func (j *Journal) working(q querier, run remediate.Run) (w remediate.Working, er
 		w.Demoted = s.Why
 	}
 	if r.Terms.Ramp || r.Terms.Breaker > 0 { // only these need the results
-		w.Ended, err = ended(q, r.Policy, s.Breaker)
+		w.Ended, err = results(q, r.Policy, s.Breaker)
 	}
 	return w, err
 }
 
 func works(q querier, but int64) (all []remediate.Work, err error) {
-	rows, err := q("select id, action, policy, target, exclusive, state from runs where state in ('allowed', 'applied') and id <> ?", but)
+	rows, err := q("select id, action, policy, target, exclusive, state from runs where "+isActing()+" and id <> ?",
+		but)
 	if err != nil {
 		return nil, err
 	}
@@ -78,10 +73,11 @@ func works(q querier, but int64) (all []remediate.Work, err error) {
 	return all, rows.Err()
 }
 
-// ended returns the last runs of a policy that have acted and ended since a
+// results returns the last runs of a policy that have acted and ended since a
 // moment, the newest first. What a person stopped says nothing of the policy.
-func ended(q querier, policy string, since time.Time) (all []remediate.Ended, err error) {
-	rows, err := q("select id, state, changed from runs where policy = ? and changed > ? and "+hasActed+" and reason <> ? order by changed desc, id desc limit ?",
+func results(q querier, policy string, since time.Time) (all []remediate.Ended, err error) {
+	rows, err := q("select id, state, changed from runs where policy = ? and changed > ? and "+hasActed()+
+		" and reason <> ? order by changed desc, id desc limit ?",
 		policy, store.Millis(since), remediate.ReasonCancelled, endedLimit)
 	if err != nil {
 		return nil, err
@@ -102,7 +98,8 @@ func ended(q querier, policy string, since time.Time) (all []remediate.Ended, er
 // lastEnd returns when a run of the action on the subject last ended after it had
 // begun to act, and the zero time when none has.
 func lastEnd(q querier, action, subject string) (at time.Time, err error) {
-	rows, err := q("select coalesce(max(changed), 0) from runs where action = ? and subject = ? and "+hasActed, action, subject)
+	rows, err := q("select coalesce(max(changed), 0) from runs where action = ? and subject = ? and "+hasActed(),
+		action, subject)
 	if err != nil {
 		return at, err
 	}

@@ -55,7 +55,7 @@ func (j *Journal) Append(ctx context.Context, c Change) error {
 		if err := j.update(tx, c, string(plan)); err != nil {
 			return err
 		}
-		if acting(e.From) && e.To != e.From && !acting(e.To) {
+		if e.From.Acting() && e.To != e.From && !e.To.Acting() {
 			if err := wake(tx, c, e.At); err != nil {
 				return err
 			}
@@ -74,9 +74,6 @@ func (j *Journal) Append(ctx context.Context, c Change) error {
 		return appendEntry(tx, e)
 	})
 }
-
-// acting reports whether a run in the state holds its subject.
-func acting(s remediate.State) bool { return s == remediate.Allowed || s == remediate.Applied }
 
 func (j *Journal) update(tx *store.Tx, c Change, plan string) error {
 	r, e := c.Run, c.Entry
@@ -97,9 +94,12 @@ func (j *Journal) update(tx *store.Tx, c Change, plan string) error {
 	if err != nil {
 		return err
 	}
-	res, err := tx.Exec(`update runs set state = ?, why = ?, reason = ?, request = ?, plan = ?, before = ?, after = ?, begun = ?, done = ?, tries = ?, lost = ?, due = ?, changed = ?, applied = ?, exclusive = coalesce(nullif(?, ''), exclusive), owner = ?
+	res, err := tx.Exec(`update runs set state = ?, why = ?, reason = ?, request = ?, plan = ?, before = ?, after = ?,
+		begun = ?, done = ?, tries = ?, lost = ?, due = ?, changed = ?, applied = ?,
+		exclusive = coalesce(nullif(?, ''), exclusive), owner = ?
 		where id = ? and state = ?`,
-		string(e.To), e.Why, e.Reason, string(request), plan, r.Before, r.After, r.Begun, r.Done, r.Tries, r.Lost, due, store.Millis(e.At), store.Millis(r.Applied), c.Exclusive, owner, r.ID, string(e.From))
+		string(e.To), e.Why, e.Reason, string(request), plan, r.Before, r.After, r.Begun, r.Done, r.Tries, r.Lost, due,
+		store.Millis(e.At), store.Millis(r.Applied), c.Exclusive, owner, r.ID, string(e.From))
 	if err != nil {
 		return err
 	}
@@ -116,7 +116,8 @@ func urged(tx *store.Tx, run int64, in remediate.State) (bool, error) {
 	query := "select 1 from runs where id = ? and cancel <> ''"
 	switch in {
 	case remediate.Asked, remediate.Waiting:
-		query = "select 1 from runs where id = ? and (cancel <> '' or exists (select 1 from episodes where episodes.id = runs.episode and episodes.closed <> 0))"
+		query = "select 1 from runs where id = ? and (cancel <> '' or exists (select 1 from episodes where " +
+			"episodes.id = runs.episode and episodes.closed <> 0))"
 	case remediate.Applied: // every step is done, and neither matters any more
 		return false, nil
 	default:
@@ -137,12 +138,15 @@ func wake(tx *store.Tx, c Change, now time.Time) error {
 		condition string
 		args      []any
 	}{
-		{"reason = ? and exclusive = (select exclusive from runs where id = ?) order by id limit 2", []any{remediate.ReasonBusy, c.Run.ID}},
+		{"reason = ? and exclusive = (select exclusive from runs where id = ?) order by id limit 2",
+			[]any{remediate.ReasonBusy, c.Run.ID}},
 		{"reason = ? and target = ? order by id limit 4", []any{remediate.ReasonLimit, r.Subject["server"]}},
 		{"reason = ? order by id limit 4", []any{remediate.ReasonLimit}},
-		{"reason = ? and (policy = ? or action = ?) order by id limit 8", []any{remediate.ReasonBudget, r.Policy, r.Action}},
+		{"reason = ? and (policy = ? or action = ?) order by id limit 8",
+			[]any{remediate.ReasonBudget, r.Policy, r.Action}},
 	} {
-		_, err := tx.Exec("update runs set due = ? where due > ? and id in (select id from runs where state = 'waiting' and "+w.condition+")",
+		_, err := tx.Exec("update runs set due = ? where due > ? and id in (select id from runs where "+isWaiting()+
+			" and "+w.condition+")",
 			append([]any{store.Millis(now), store.Millis(now)}, w.args...)...)
 		if err != nil {
 			return err
@@ -159,26 +163,11 @@ func (j *Journal) Postpone(ctx context.Context, run remediate.Run, token int64, 
 		if err := j.held(tx, run.ID, token); err != nil {
 			return err
 		}
-		_, err := tx.Exec("update runs set due = case when due = ? then ? else due end, after = ?, owner = 0 where id = ?",
+		_, err := tx.Exec("update runs set due = case when due = ? then ? else due end, after = ?, owner = 0 where "+
+			"id = ?",
 			store.Millis(run.Due), store.Millis(due), run.After, run.ID)
 		return err
 	})
-}
-
-// tell puts a notice into the outbox, once for its key, and reports whether it is
-// a new one.
-func tell(tx *store.Tx, n remediate.Notification) (anew bool, err error) {
-	text, err := json.Marshal(n)
-	if err != nil {
-		return false, err
-	}
-	res, err := tx.Exec("insert into notices (key, notice, created, due) values (?, ?, ?, ?) on conflict (key) do nothing",
-		n.Key, string(text), store.Millis(n.At), store.Millis(n.At))
-	if err != nil {
-		return false, err
-	}
-	rows, err := res.RowsAffected()
-	return rows > 0, err
 }
 
 // A Decided is what was decided about one episode.
@@ -194,10 +183,12 @@ type Decided struct {
 // Decide writes decisions in one transaction: runs are made, people are paged,
 // and what gets neither is settled for this edition of the policies. It returns
 // the runs that were made.
-func (j *Journal) Decide(ctx context.Context, edition string, book json.RawMessage, all []Decided) (made []remediate.Run, err error) {
+func (j *Journal) Decide(ctx context.Context, edition string, book json.RawMessage,
+	all []Decided) (made []remediate.Run, err error) {
 	err = j.store.Write(ctx, func(tx *store.Tx) error {
 		made = nil
-		if _, err := tx.Exec("insert into books (hash, book) values (?, ?) on conflict (hash) do nothing", edition, string(book)); err != nil {
+		if _, err := tx.Exec("insert into books (hash, book) values (?, ?) on conflict (hash) do nothing", edition,
+			string(book)); err != nil {
 			return err
 		}
 		for _, d := range all {
@@ -253,24 +244,14 @@ func (j *Journal) decide(tx *store.Tx, edition string, d Decided) (run remediate
 // wait lets an episode be decided later, and tells people meanwhile where the decision
 // says so.
 func (j *Journal) wait(tx *store.Tx, d Decided) error {
-	if _, err := tx.Exec("update episodes set ripe = ? where id = ?", store.Millis(d.Wait), d.Incident); err != nil || d.Notification == nil {
+	if _, err := tx.Exec("update episodes set ripe = ? where id = ?", store.Millis(d.Wait), d.Incident); err != nil ||
+		d.Notification == nil {
 		return err
 	}
 	told, err := tell(tx, *d.Notification)
 	if err != nil || !told {
 		return err
 	}
-	return appendEntry(tx, remediate.Entry{Incident: d.Incident, At: j.now(), Note: remediate.NotePaged, Why: d.Why, Case: d.Case})
-}
-
-// NoteIn writes an entry that is no transition, as a part of a transaction.
-func (j *Journal) NoteIn(tx *store.Tx, e remediate.Entry) error { return appendEntry(tx, e) }
-
-// Create makes a run of what a person asks for, in a transaction of its own.
-func (j *Journal) Create(ctx context.Context, r remediate.Request, why string) (run remediate.Run, made bool, err error) {
-	err = j.store.Write(ctx, func(tx *store.Tx) error {
-		run, made, err = j.CreateIn(tx, r, why, nil)
-		return err
-	})
-	return run, made, err
+	return appendEntry(tx, remediate.Entry{Incident: d.Incident, At: j.now(), Note: remediate.NotePaged, Why: d.Why,
+		Case: d.Case})
 }

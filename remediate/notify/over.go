@@ -69,8 +69,11 @@ func endless(n remediate.Notification) bool {
 // unended returns the notices that were delivered to a notifier without their end.
 func (o *Outbox) unended(ctx context.Context, name string) (all []remediate.Notification, err error) {
 	// What was given up or is not for it was never claimed.
-	rows, err := o.config.Store.Query(ctx, `select n.id, n.notice from notices n join deliveries d on d.notice = n.id and d.notifier = ? and d.ended <> 0 and d.claimed <> 0
-		where not exists (select 1 from deliveries e where e.notice = n.id and e.notifier = ? and e.ended <> 0) order by n.id`, name, ends(name))
+	rows, err := o.config.Store.Query(ctx,
+		`select n.id, n.notice from notices n
+		join deliveries d on d.notice = n.id and d.notifier = ? and d.ended <> 0 and d.claimed <> 0
+		where not exists (select 1 from deliveries e where e.notice = n.id and e.notifier = ? and e.ended <> 0)
+		order by n.id`, name, ends(name))
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +104,8 @@ func (o *Outbox) end(ctx context.Context, n Named, closer Closer, notice remedia
 			return err
 		}
 		var claimed, ended int64
-		err = tx.QueryRow("select coalesce(max(claimed), 0), coalesce(max(ended), 0) from deliveries where notifier = ? and notice = ?", ends(n.Name), notice.ID).Scan(&claimed, &ended)
+		err = tx.QueryRow("select coalesce(max(claimed), 0), coalesce(max(ended), 0) from deliveries where notifier "+
+			"= ? and notice = ?", ends(n.Name), notice.ID).Scan(&claimed, &ended)
 		if err != nil || ended != 0 || claimed > store.Millis(now) {
 			return err
 		}
@@ -119,9 +123,11 @@ func (o *Outbox) end(ctx context.Context, n Named, closer Closer, notice remedia
 	case err == nil:
 		o.rested(n.Name)
 	case known && fault.Refused: // a server that does not take the end will not take it later
-		o.config.Logger.Warn("notification of the end not accepted", "notifier", n.Name, "notice", notice.ID, "err", err)
+		o.config.Logger.Warn("notification of the end not accepted", "notifier", n.Name, "notice", notice.ID, "err",
+			err)
 	default:
-		o.config.Logger.Warn("notification of the end not accepted", "notifier", n.Name, "notice", notice.ID, "pause", o.rest(n.Name, fault.After), "err", err)
+		o.config.Logger.Warn("notification of the end not accepted", "notifier", n.Name, "notice", notice.ID, "pause",
+			o.rest(n.Name, fault.After), "err", err)
 		return nil // it is tried again when the claim is over
 	}
 	return o.ended(context.WithoutCancel(ctx), n.Name, notice.ID)

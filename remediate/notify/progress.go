@@ -33,7 +33,8 @@ type givenUp struct {
 }
 
 // open is the part of a query that finds what has not ended for a notifier.
-const open = ` from notices n left join deliveries d on d.notice = n.id and d.notifier = ? where n.created >= ? and coalesce(d.ended, 0) = 0`
+const open = ` from notices n left join deliveries d on d.notice = n.id and d.notifier = ?
+	where n.created >= ? and coalesce(d.ended, 0) = 0`
 
 // waits reports whether there is something to be done for a notifier.
 func (o *Outbox) waits(ctx context.Context, name string) (bool, error) {
@@ -95,7 +96,8 @@ func (o *Outbox) claim(ctx context.Context, n Named) (b batch, err error) {
 			}
 			since = oldest
 		}
-		due, err := find(tx, name, "n.due <= ? and coalesce(d.due, 0) <= ? and coalesce(d.claimed, 0) <= ?", since, store.Millis(now), store.Millis(now), store.Millis(now))
+		due, err := find(tx, name, "n.due <= ? and coalesce(d.due, 0) <= ? and coalesce(d.claimed, 0) <= ?", since,
+			store.Millis(now), store.Millis(now), store.Millis(now))
 		if err != nil {
 			return err
 		}
@@ -124,7 +126,8 @@ func (o *Outbox) claim(ctx context.Context, n Named) (b batch, err error) {
 
 // begin returns the time since which a notifier gets notices.
 func begin(tx *store.Tx, name string, now time.Time) (time.Time, error) {
-	if _, err := tx.Exec("insert into notifiers (name, since) values (?, ?) on conflict (name) do nothing", name, store.Millis(now.Add(-lookBack))); err != nil {
+	if _, err := tx.Exec("insert into notifiers (name, since) values (?, ?) on conflict (name) do nothing", name,
+		store.Millis(now.Add(-lookBack))); err != nil {
 		return time.Time{}, err
 	}
 	var since int64
@@ -165,7 +168,8 @@ type found struct {
 // find returns some notices that have not ended for a notifier, those first that
 // have been waiting the longest for a try.
 func find(tx *store.Tx, name, condition string, since time.Time, args ...any) (all []found, err error) {
-	rows, err := tx.Query(fmt.Sprintf("select n.id, n.notice, coalesce(d.tries, 0), coalesce(d.error, '')%s and %s order by coalesce(d.due, 0), n.id limit %d", open, condition, batchLimit),
+	rows, err := tx.Query(fmt.Sprintf("select n.id, n.notice, coalesce(d.tries, 0), coalesce(d.error, '')%s and %s "+
+		"order by coalesce(d.due, 0), n.id limit %d", open, condition, batchLimit),
 		append([]any{name, store.Millis(since)}, args...)...)
 	if err != nil {
 		return nil, err
@@ -189,21 +193,25 @@ func find(tx *store.Tx, name, condition string, since time.Time, args ...any) (a
 
 // mark sets one number of a delivery, and creates the delivery if necessary.
 func mark(tx *store.Tx, name string, notice int64, column string, value int64) error {
-	_, err := tx.Exec("insert into deliveries (notifier, notice, "+column+") values (?, ?, ?) on conflict (notifier, notice) do update set "+column+" = excluded."+column,
+	_, err := tx.Exec("insert into deliveries (notifier, notice, "+column+
+		") values (?, ?, ?) on conflict (notifier, notice) do update set "+column+" = excluded."+column,
 		name, notice, value)
 	return err
 }
 
 // delivered records that a batch was accepted.
 func (o *Outbox) delivered(ctx context.Context, name string, b batch) error {
-	return o.note(ctx, name, b, "set ended = ?, error = '' where", func(now time.Time) []any { return []any{store.Millis(now)} })
+	return o.note(ctx, name, b, "set ended = ?, error = '' where",
+		func(now time.Time) []any { return []any{store.Millis(now)} })
 }
 
 // postpone notes that a batch was not taken: the notices were refused so often,
 // and are not tried again before pause is over. Where the claim has passed to
 // another replica, that one has the word.
-func (o *Outbox) postpone(ctx context.Context, name string, b batch, refused int, pause time.Duration, why string) error {
-	return o.note(ctx, name, b, "set tries = tries + ?, due = ?, error = ?, claimed = 0 where ended = 0 and claimed = ? and",
+func (o *Outbox) postpone(ctx context.Context, name string, b batch, refused int, pause time.Duration,
+	why string) error {
+	return o.note(ctx, name, b,
+		"set tries = tries + ?, due = ?, error = ?, claimed = 0 where ended = 0 and claimed = ? and",
 		func(now time.Time) []any { return []any{refused, store.Millis(now.Add(pause)), why, b.until} })
 }
 
@@ -217,7 +225,8 @@ func (o *Outbox) note(ctx context.Context, name string, b batch, change string, 
 			return err
 		}
 		for _, n := range b.notices {
-			if _, err := tx.Exec("update deliveries "+change+" notifier = ? and notice = ?", slices.Concat(args(now), []any{name, n.ID})...); err != nil {
+			if _, err := tx.Exec("update deliveries "+change+" notifier = ? and notice = ?",
+				slices.Concat(args(now), []any{name, n.ID})...); err != nil {
 				return err
 			}
 		}

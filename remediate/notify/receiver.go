@@ -90,7 +90,8 @@ func alertOf(n Item, now time.Time, over bool) *alert.Alert {
 	if n.Run != 0 {
 		labels["run"] = model.LabelValue(strconv.FormatInt(n.Run, 10))
 	}
-	annotations := model.LabelSet{"summary": model.LabelValue(n.Title), "description": model.LabelValue(shorter(n.Text, detailLimit))}
+	annotations := model.LabelSet{"summary": model.LabelValue(n.Title),
+		"description": model.LabelValue(shorter(n.Text, detailLimit))}
 	link := ""
 	if n.Approve != "" && !over {
 		annotations["approve_url"], link = model.LabelValue(n.Approve), n.Approve
@@ -98,7 +99,8 @@ func alertOf(n Item, now time.Time, over bool) *alert.Alert {
 	if n.Open != "" {
 		annotations["run_url"], link = model.LabelValue(n.Open), n.Open
 	}
-	a := &alert.Alert{Alert: model.Alert{Labels: labels, Annotations: annotations, StartsAt: n.At, GeneratorURL: link}, UpdatedAt: now}
+	a := &alert.Alert{Alert: model.Alert{Labels: labels, Annotations: annotations, StartsAt: n.At, GeneratorURL: link},
+		UpdatedAt: now}
 	if begun := now.Add(-2 * time.Second); over { // it is over a moment ago, after it began
 		a.EndsAt = now.Add(-time.Second)
 		if a.StartsAt.After(begun) {

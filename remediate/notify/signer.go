@@ -68,7 +68,8 @@ func (s *Signer) key(ctx context.Context) ([]byte, error) {
 	}
 	var text string
 	err := s.store.Write(ctx, func(tx *store.Tx) error {
-		if _, err := tx.Exec("insert into secrets (name, value) values (?, ?) on conflict (name) do nothing", secretName, hex.EncodeToString(made)); err != nil {
+		if _, err := tx.Exec("insert into secrets (name, value) values (?, ?) on conflict (name) do nothing",
+			secretName, hex.EncodeToString(made)); err != nil {
 			return err
 		}
 		return tx.QueryRow("select value from secrets where name = ?", secretName).Scan(&text)
@@ -78,7 +79,9 @@ func (s *Signer) key(ctx context.Context) ([]byte, error) {
 	}
 	key, err := hex.DecodeString(text)
 	if err != nil || len(key) != keyLength {
-		return nil, errors.New("key of approval links: what the store has is no key; delete it from the table secrets, and links that were sent are void") // the cause would repeat it
+		// the cause would repeat it
+		return nil, errors.New("key of approval links: what the store has is no key; delete it from the table " +
+			"secrets, and links that were sent are void")
 	}
 	s.kept = key
 	return key, nil

@@ -9,9 +9,10 @@ import (
 )
 
 const (
-	slackTitle = 150  // letters of a title
-	slackText  = 3000 // letters of one notice, as Slack takes them in a block; ten make less than the 40,000 of a message
-	slackCut   = "\n… (cut; the rest is in upkeep)"
+	slackTitle = 150 // letters of a title
+	// letters of one notice, as Slack takes them in a block; ten make less than the 40,000 of a message
+	slackText = 3000
+	slackCut  = "\n… (cut; the rest is in upkeep)"
 )
 
 // A Slack posts each message to an incoming webhook.

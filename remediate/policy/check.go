@@ -42,7 +42,8 @@ func wrong(t remediate.ParamType, value string) string {
 		ok, want = err == nil, "a whole number of at least 0"
 	case remediate.Ratio:
 		v, err := strconv.ParseFloat(value, 64)
-		ok, want = err == nil && v >= 0 && v <= 1 && strings.Trim(value, "0123456789.eE+-") == "", "a number from 0 to 1"
+		ok, want = err == nil && v >= 0 && v <= 1 && strings.Trim(value, "0123456789.eE+-") == "",
+			"a number from 0 to 1"
 	case remediate.Duration:
 		_, err := model.ParseDuration(value)
 		ok, want = err == nil, "a duration like 30s, 5m or 1h30m"
@@ -192,14 +193,16 @@ func (s Step) Check(actions map[string]Action, literal bool) (all []Mistake) {
 
 func (a Action) subjectMistake(name, value string, literal bool) string {
 	if !slices.Contains(a.Subject, name) {
-		return fmt.Sprintf("%s has no label %q in its subject; expected one of %s", a.Name, name, strings.Join(a.Subject, ", "))
+		return fmt.Sprintf("%s has no label %q in its subject; expected one of %s", a.Name, name,
+			strings.Join(a.Subject, ", "))
 	}
 	got, ok, err := fixed(value, literal)
 	switch {
 	case err != nil:
 		return fmt.Sprintf("label %q: %v", name, err)
 	case ok && (got == "" || wrong(remediate.Text, got) != ""):
-		return fmt.Sprintf("label %q is %s; text that is not empty was expected: an empty subject never means all", name, shown(got))
+		return fmt.Sprintf("label %q is %s; text that is not empty was expected: an empty subject never means all",
+			name, shown(got))
 	}
 	return ""
 }

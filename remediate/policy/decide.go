@@ -54,7 +54,8 @@ func (b Book) Decide(c Case) Decision {
 		return d
 	}
 	// UTC and without the reading of this process's clock, so that a replay waits for the same.
-	ripe, why := c.Incident.Opened.Add(p.Hold).UTC().Round(0), fmt.Sprintf("policy %q holds for %s", p.Name, model.Duration(p.Hold))
+	ripe, why := c.Incident.Opened.Add(p.Hold).UTC().Round(0),
+		fmt.Sprintf("policy %q holds for %s", p.Name, model.Duration(p.Hold))
 	if c.Incident.Ripe.After(ripe) {
 		ripe, why = c.Incident.Ripe.UTC().Round(0), "the alert comes and goes"
 	}
@@ -73,7 +74,9 @@ func (b Book) flapping(e remediate.Incident) Decision {
 	if !ok {
 		return Decision{Wait: ripe, Why: "no policy matches its labels"}
 	}
-	d := people(p, fmt.Sprintf("the alert has been flapping since %s (%d returns) and each time ended during its hold-down, which is %s now, so nothing was done; set a longer for or a keep_firing_for in its rule, or a shorter engine.flap",
+	d := people(p, fmt.Sprintf("the alert has been flapping since %s (%d returns) and each time ended during its "+
+		"hold-down, which is %s now, so nothing was done; set a longer for or a keep_firing_for in its rule, or a "+
+		"shorter engine.flap",
 		e.FlappingSince.UTC().Format(time.RFC3339), e.Flaps, model.Duration(e.Ripe.Sub(e.Opened).Round(time.Second))))
 	d.Wait = ripe
 	return d
@@ -128,7 +131,8 @@ const mostWithdrawn = 5
 // withdrawn reports whether the run ended because another configuration was in force,
 // before it had begun to act: it was no try of its step.
 func (run Past) withdrawn() bool {
-	return run.State == remediate.Declined && !run.Acted && (run.Reason == remediate.ReasonPolicy || run.Reason == remediate.ReasonConfiguration)
+	return run.State == remediate.Declined && !run.Acted && (run.Reason == remediate.ReasonPolicy ||
+		run.Reason == remediate.ReasonConfiguration)
 }
 
 // again gives the request a key of its own after runs that were withdrawn.
@@ -176,7 +180,8 @@ func declined(reason string) consequence {
 	case remediate.ReasonCannotHelp, remediate.ReasonUnfit, remediate.ReasonPrivilege, remediate.ReasonReadOnly,
 		remediate.ReasonGone, remediate.ReasonSubject, remediate.ReasonAction:
 		return goOn
-	case remediate.ReasonMode, remediate.ReasonPolicy, remediate.ReasonConfiguration, remediate.ReasonTarget, remediate.ReasonResolved, remediate.ReasonCancelled, remediate.ReasonPerson, remediate.ReasonUnanswered:
+	case remediate.ReasonMode, remediate.ReasonPolicy, remediate.ReasonConfiguration, remediate.ReasonTarget,
+		remediate.ReasonResolved, remediate.ReasonCancelled, remediate.ReasonPerson, remediate.ReasonUnanswered:
 		return stop
 	default:
 		return page

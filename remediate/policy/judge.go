@@ -36,7 +36,8 @@ func Judge(e Evidence) Verdict {
 	}
 	switch {
 	case e.Aside && (e.Firing == nil || *e.Firing):
-		return Verdict{State: remediate.Inconclusive, Why: why + "; the next step can run", Reason: remediate.ReasonPrepared}
+		return Verdict{State: remediate.Inconclusive, Why: why + "; the next step can run",
+			Reason: remediate.ReasonPrepared}
 	case !e.Evaluable:
 		return Verdict{State: remediate.Cleared, Why: why}
 	case e.Firing == nil:
@@ -116,5 +117,6 @@ func Falls(terms remediate.Terms, cleared, all int) (falls bool, why string) {
 	if bound >= terms.Effect {
 		return false, ""
 	}
-	return true, fmt.Sprintf("%d of %d runs resolved the incident (lower bound %.0f %%); at least %.0f %% is required", cleared, all, bound*100, terms.Effect*100)
+	return true, fmt.Sprintf("%d of %d runs resolved the incident (lower bound %.0f %%); at least %.0f %% is required",
+		cleared, all, bound*100, terms.Effect*100)
 }

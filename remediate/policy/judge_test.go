@@ -290,3 +290,20 @@ func TestReplayFindsWhatDiffers(t *testing.T) {
 		})
 	}
 }
+
+// A journal that an earlier version has written is replayed: Evaluable was told there.
+func TestReplayOfBefore(t *testing.T) {
+	const recorded = `{"kind":"judge","evidence":{"metric":"m","before":0.5,"after":0.1,"limit":0.2,"firing":true,"told":true,"since":600000000000,"settle":3000000000,"horizon":300000000000},` +
+		`"verdict":{"state":"inconclusive","why":"m went from 0.5 to 0.1, limit 0.2; the metric is within its limit, but the alert's expression still holds"}}`
+	var r policy.Record
+	if err := json.Unmarshal([]byte(recorded), &r); err != nil {
+		t.Fatal(err)
+	}
+	if err := policy.Replay(nil, r); err != nil || !r.Evidence.Evaluable {
+		t.Errorf("%v; evaluable %v", err, r.Evidence.Evaluable)
+	}
+	text, err := json.Marshal(r.Evidence)
+	if err != nil || !strings.Contains(string(text), `"evaluable":true`) || strings.Contains(string(text), "told") {
+		t.Errorf("it is written as %s (%v)", text, err)
+	}
+}

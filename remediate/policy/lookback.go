@@ -12,7 +12,8 @@ import (
 // its offset) and takes the longest of what is side by side. Of an expression that
 // Prometheus' parser does not take whole, what it has read counts.
 func LookBack(expr string) time.Duration {
-	read, _ := parser.NewParser(parser.Options{EnableExperimentalFunctions: true, EnableBinopFillModifiers: true, EnableUnquotedUTF8Names: true}).ParseExpr(expr)
+	read, _ := parser.NewParser(parser.Options{EnableExperimentalFunctions: true, EnableBinopFillModifiers: true,
+		EnableUnquotedUTF8Names: true}).ParseExpr(expr)
 	if read == nil {
 		return 0
 	}

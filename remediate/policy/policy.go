@@ -56,7 +56,8 @@ type Book struct {
 func (b Book) Hash() string {
 	text, err := json.Marshal(b)
 	if err != nil {
-		panic(fmt.Sprintf("policy: a book that is no JSON: %v", err)) // the configuration lets no share in that is no number
+		// the configuration lets no share in that is no number
+		panic(fmt.Sprintf("policy: a book that is no JSON: %v", err))
 	}
 	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:8])

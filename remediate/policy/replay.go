@@ -27,11 +27,26 @@ const (
 	KindJudge  = "judge"
 )
 
+// bare is Evidence without its methods.
+type bare Evidence
+
 // MarshalJSON leaves out what is no number, which JSON cannot say: Judge holds it
 // for not known in either form.
-func (e Evidence) MarshalJSON() ([]byte, error) {
-	type bare Evidence // without this method
-	return json.Marshal(bare(e.finite()))
+func (e Evidence) MarshalJSON() ([]byte, error) { return json.Marshal(bare(e.finite())) }
+
+// UnmarshalJSON reads what MarshalJSON has written, by this version and by those before, in
+// whose journals Evaluable has the key told.
+func (e *Evidence) UnmarshalJSON(text []byte) error {
+	var read struct {
+		bare
+		Old bool `json:"told"`
+	}
+	if err := json.Unmarshal(text, &read); err != nil {
+		return err
+	}
+	*e = Evidence(read.bare)
+	e.Evaluable = e.Evaluable || read.Old
+	return nil
 }
 
 // Replay decides or judges again and returns an error where it comes to something

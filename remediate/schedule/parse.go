@@ -74,7 +74,8 @@ func parseCron(text string) (c Cron, err error) {
 		words = strings.Fields(long)
 	}
 	if len(words) != 5 {
-		return c, fmt.Errorf("it has %d fields; want five: minute, hour, day of month, month, day of week (\"0 3 * * *\" is daily at three)", len(words))
+		return c, fmt.Errorf("it has %d fields; want five: minute, hour, day of month, month, day of week (\"0 3 * * "+
+			"*\" is daily at three)", len(words))
 	}
 	for i, f := range fields() {
 		for item := range strings.SplitSeq(words[i], ",") {
@@ -91,7 +92,8 @@ func parseCron(text string) (c Cron, err error) {
 func (c *Cron) joinDays(dayText, weekdayText string) error {
 	if dayText != "*" && weekdayText != "*" {
 		if strings.Contains(dayText, "*") || strings.Contains(weekdayText, "*") {
-			return fmt.Errorf("days %q and %q: crons do not agree whether a step of * in one day field and days in the other mean both or either; write the days as a list, like 1,3,5", dayText, weekdayText)
+			return fmt.Errorf("days %q and %q: crons do not agree whether a step of * in one day field and days in "+
+				"the other mean both or either; write the days as a list, like 1,3,5", dayText, weekdayText)
 		}
 		if c.anyDay() || c.anyWeekday() { // either is enough, and one is always so
 			c.days, c.weekdays = everyDay, everyWeekday

@@ -26,16 +26,6 @@ type Coming struct {
 	Windows  []string          `json:"windows,omitempty"`
 }
 
-// An Occurrence is one that has come, and what became of it.
-type Occurrence struct {
-	Schedule string    `json:"schedule"`
-	At       time.Time `json:"at"` // in the schedule's zone, in UTC where the schedule is no more
-	Zone     string    `json:"zone"`
-	Outcome  Outcome   `json:"outcome"`
-	Why      string    `json:"why,omitempty"`
-	Runs     []int64   `json:"runs"` // their numbers
-}
-
 // Coming returns the next n occurrences of all schedules.
 func (s *Scheduler) Coming(n int) (all []Coming) {
 	s.mu.Lock()
@@ -61,7 +51,8 @@ func (s *Scheduler) Coming(n int) (all []Coming) {
 // Last returns the last n occurrences of all schedules, the newest first.
 func (s *Scheduler) Last(ctx context.Context, n int) (all []Occurrence, err error) {
 	zones := s.zones()
-	rows, err := s.Store.Query(ctx, "select schedule, at, state, why, runs from occurrences order by at desc, schedule limit ?", n)
+	rows, err := s.Store.Query(ctx,
+		"select schedule, at, state, why, runs from occurrences order by at desc, schedule limit ?", n)
 	if err != nil {
 		return nil, fmt.Errorf("occurrences: %w", err)
 	}

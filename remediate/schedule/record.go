@@ -11,16 +11,6 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
-// An Outcome is what became of an occurrence.
-type Outcome string
-
-// The outcomes.
-const (
-	Punctual Outcome = "run"     // its runs were made at its time
-	MadeLate Outcome = "late"    // they were made after it had been missed
-	Skipped  Outcome = "skipped" // it was missed, and left at that
-)
-
 // kept is how many occurrences of a schedule are kept, for people to look at. Their
 // runs stay in the journal.
 const kept = 1000
@@ -96,7 +86,8 @@ func calendars(tx *store.Tx) (all map[string]mark, err error) {
 func (s *Scheduler) marks(ctx context.Context, now time.Time) (all map[string]mark, err error) {
 	rows, err := s.Store.Query(ctx, `select schedule, expression, since,
 		(select coalesce(max(at), 0) from occurrences o where o.schedule = calendars.schedule and at <= ?),
-		(select coalesce(max(at), 0) from occurrences o where o.schedule = calendars.schedule and at <= ? and at > ? and state = ? and written > ?)
+		(select coalesce(max(at), 0) from occurrences o where o.schedule = calendars.schedule and at <= ?
+		and at > ? and state = ? and written > ?)
 		from calendars`,
 		store.Millis(now), store.Millis(now), store.Millis(now.Add(-punctual)), string(Skipped), store.Millis(now))
 	if err != nil {
@@ -119,7 +110,8 @@ func (s *Scheduler) marks(ctx context.Context, now time.Time) (all map[string]ma
 
 // write writes occurrences and the runs of the newest in one transaction, unless
 // another scheduler has been there before.
-func (s *Scheduler) write(ctx context.Context, c Schedule, d due, from, now time.Time, wanted []remediate.Request) (runs []int64, err error) {
+func (s *Scheduler) write(ctx context.Context, c Schedule, d due, from, now time.Time,
+	wanted []remediate.Request) (runs []int64, err error) {
 	err = s.Store.Write(ctx, func(tx *store.Tx) error {
 		runs = nil
 		others, err := overtaken(tx, c, d, from, now)
@@ -158,7 +150,8 @@ func (s *Scheduler) write(ctx context.Context, c Schedule, d due, from, now time
 func overtaken(tx *store.Tx, c Schedule, d due, from, now time.Time) (bool, error) {
 	if d.again {
 		// The one that was skipped ahead of its time is written again, once.
-		res, err := tx.Exec("delete from occurrences where schedule = ? and at = ? and state = ?", c.Name, store.Millis(d.each[0]), string(Skipped))
+		res, err := tx.Exec("delete from occurrences where schedule = ? and at = ? and state = ?", c.Name,
+			store.Millis(d.each[0]), string(Skipped))
 		if err != nil {
 			return false, err
 		}
@@ -166,7 +159,8 @@ func overtaken(tx *store.Tx, c Schedule, d due, from, now time.Time) (bool, erro
 		return n == 0, err
 	}
 	var last int64
-	err := tx.QueryRow("select coalesce(max(at), 0) from occurrences where schedule = ? and at <= ?", c.Name, store.Millis(now)).Scan(&last)
+	err := tx.QueryRow("select coalesce(max(at), 0) from occurrences where schedule = ? and at <= ?", c.Name,
+		store.Millis(now)).Scan(&last)
 	return store.Time(last).After(from), err
 }
 
@@ -183,7 +177,8 @@ func (s *Scheduler) why(c Schedule, at, newest time.Time) string {
 }
 
 // runs makes the runs of an occurrence, one for each request.
-func (s *Scheduler) runs(tx *store.Tx, c Schedule, d due, now time.Time, wanted []remediate.Request) (made []int64, err error) {
+func (s *Scheduler) runs(tx *store.Tx, c Schedule, d due, now time.Time,
+	wanted []remediate.Request) (made []int64, err error) {
 	o := Occurrence{At: d.each[len(d.each)-1], Outcome: d.outcome}
 	why := fmt.Sprintf("schedule %q at %s", c.Name, c.shown(o.At))
 	if d.outcome == MadeLate {
@@ -222,7 +217,8 @@ func (s *Scheduler) noteSkipped(tx *store.Tx, c Schedule, d due, skipped []time.
 	if n > 1 {
 		what = fmt.Sprintf("%d occurrences from %s to %s are", n, c.shown(first), c.shown(last))
 	}
-	return s.Journal.NoteIn(tx, note(now, fmt.Sprintf("schedule %q: %s skipped: %s", c.Name, what, s.why(c, last, d.each[len(d.each)-1]))))
+	return s.Journal.NoteIn(tx,
+		note(now, fmt.Sprintf("schedule %q: %s skipped: %s", c.Name, what, s.why(c, last, d.each[len(d.each)-1]))))
 }
 
 func note(now time.Time, why string) remediate.Entry {
@@ -246,7 +242,8 @@ func insert(tx *store.Tx, c Schedule, o Occurrence, now time.Time) error {
 // that is kept, so that no clock brings the forgotten ones back.
 func prune(tx *store.Tx, c Schedule) error {
 	var oldest int64
-	err := tx.QueryRow("select coalesce((select at from occurrences where schedule = ? order by at desc limit 1 offset ?), 0)", c.Name, kept).Scan(&oldest)
+	err := tx.QueryRow("select coalesce((select at from occurrences where schedule = ? order by at desc limit 1 "+
+		"offset ?), 0)", c.Name, kept).Scan(&oldest)
 	if err != nil || oldest == 0 {
 		return err
 	}

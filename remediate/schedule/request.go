@@ -28,7 +28,8 @@ func (s *Scheduler) requests(ctx context.Context, c Schedule, now time.Time) ([]
 		}
 	}
 	if len(all) > most {
-		return nil, fmt.Errorf("its query returns %d subjects, more than the maximum of %d: restrict it", len(all), most)
+		return nil, fmt.Errorf("its query returns %d subjects, more than the maximum of %d: restrict it", len(all),
+			most)
 	}
 	wanted := make([]remediate.Request, 0, len(all))
 	for _, key := range slices.Sorted(maps.Keys(all)) {
@@ -41,7 +42,8 @@ func (s *Scheduler) ask(ctx context.Context, c Schedule, now time.Time) ([]map[s
 	if s.Query == nil {
 		return nil, errors.New("its query cannot run: no Prometheus is configured")
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, queryTimeout, fmt.Errorf("no answer to its query within %s", queryTimeout))
+	ctx, cancel := context.WithTimeoutCause(ctx, queryTimeout,
+		fmt.Errorf("no answer to its query within %s", queryTimeout))
 	defer cancel()
 	series, err := s.Query(ctx, c.Query, now)
 	if err != nil {

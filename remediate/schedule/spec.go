@@ -29,7 +29,8 @@ type Times struct {
 func Zone(name string) (*time.Location, error) {
 	zone, err := time.LoadLocation(name)
 	if err != nil {
-		return nil, fmt.Errorf("time zone %q is not known on this machine: want a name like Europe/Berlin, or UTC; the system's package tzdata brings the names", name)
+		return nil, fmt.Errorf("time zone %q is not known on this machine: want a name like Europe/Berlin, or UTC; "+
+			"the system's package tzdata brings the names", name)
 	}
 	return zone, nil
 }
@@ -67,7 +68,8 @@ func ParseInterval(s Spec) (i Interval, err error) {
 		}
 	}
 	if len(s.Times)+len(s.Weekdays)+len(s.DaysOfMonth)+len(s.Months)+len(s.Years) == 0 {
-		return Interval{}, errors.New("the interval is empty and would always be open; want at least one of times, weekdays, days_of_month, months and years")
+		return Interval{}, errors.New("the interval is empty and would always be open; want at least one of times, " +
+			"weekdays, days_of_month, months and years")
 	}
 	return i, nil
 }
@@ -80,7 +82,8 @@ func (t Times) parse() (r Range, err error) {
 		return r, fmt.Errorf("end_time %w", err)
 	}
 	if r.First >= r.Last {
-		return r, fmt.Errorf("end_time %s is not after start_time %s; what goes over midnight is two: %s to 24:00 and 00:00 to %s", t.End, t.Start, t.Start, t.End)
+		return r, fmt.Errorf("end_time %s is not after start_time %s; what goes over midnight is two: %s to 24:00 "+
+			"and 00:00 to %s", t.End, t.Start, t.Start, t.End)
 	}
 	return r, nil
 }

@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/ai-micro-service/upkeep/internal/platform/prom"
@@ -20,7 +19,6 @@ import (
 
 const (
 	createdBy  = "upkeep"
-	source     = "alertmanager" // of the alerts that Alertmanager can silence
 	sweepEvery = time.Minute
 
 	// DefaultLength is long enough for four renewals, each of which may be slow,
@@ -61,7 +59,7 @@ type Keeper struct {
 // The silence matches by each label of the alert, and so an alert that has the
 // same labels and more is silenced too.
 func (k *Keeper) Hold(ctx context.Context, run remediate.Run, alert remediate.Alert) error {
-	if len(k.Alertmanagers) == 0 || alert.Source != source {
+	if len(k.Alertmanagers) == 0 || alert.Source != remediate.SourceAlertmanager {
 		return nil
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, askTimeout, fmt.Errorf("no answer within %s", askTimeout))
@@ -75,14 +73,16 @@ func (k *Keeper) Hold(ctx context.Context, run remediate.Run, alert remediate.Al
 	}
 	matchers := k.matchers(alert.Labels)
 	if len(matchers) == 0 {
-		return fmt.Errorf("silence of run %d: the alert has no labels, and a silence of everything is never made", run.ID)
+		return fmt.Errorf("silence of run %d: the alert has no labels, and a silence of everything is never made",
+			run.ID)
 	}
 	noted, err := k.noted(ctx, run.ID)
 	if err != nil {
 		return fmt.Errorf("silence of run %d: %w", run.ID, err)
 	}
 	now := k.now()
-	want := prom.Silence{ID: noted, Matchers: matchers, StartsAt: now, EndsAt: now.Add(k.length()), CreatedBy: createdBy, Comment: comment(run.ID)}
+	want := prom.Silence{ID: noted, Matchers: matchers, StartsAt: now, EndsAt: now.Add(k.length()),
+		CreatedBy: createdBy, Comment: comment(run.ID)}
 	var failed []error
 	for _, am := range k.Alertmanagers {
 		id, err := set(ctx, am, want)
@@ -217,20 +217,12 @@ type row struct {
 	until time.Time
 }
 
-// final is a condition on the state of a run, with its parameters.
-func final() (condition string, states []any) {
-	for _, s := range remediate.States() {
-		if s.Final() {
-			states = append(states, string(s))
-		}
-	}
-	return "r.state in (?" + strings.Repeat(", ?", len(states)-1) + ")", states
-}
+// final is the condition that a run has ended.
+func final() string { return "r.state in " + remediate.States().Where(remediate.State.Final).SQL() }
 
 // over reports whether a run has ended.
 func (k *Keeper) over(ctx context.Context, run int64) (over bool, err error) {
-	ended, states := final()
-	rows, err := k.Store.Query(ctx, "select r.id from runs r where "+ended+" and r.id = ?", append(states, run)...)
+	rows, err := k.Store.Query(ctx, "select r.id from runs r where "+final()+" and r.id = ?", run)
 	if err != nil {
 		return false, err
 	}
@@ -239,8 +231,9 @@ func (k *Keeper) over(ctx context.Context, run int64) (over bool, err error) {
 }
 
 func (k *Keeper) ended(ctx context.Context) (all []row, err error) {
-	ended, states := final()
-	rows, err := k.Store.Query(ctx, "select s.run, s.until from silences s left join runs r on r.id = s.run where r.id is null or "+ended+" order by s.run", states...)
+	rows, err := k.Store.Query(ctx,
+		"select s.run, s.until from silences s left join runs r on r.id = s.run where r.id is null or "+
+			final()+" order by s.run")
 	if err != nil {
 		return nil, err
 	}
@@ -272,7 +265,8 @@ func (k *Keeper) noted(ctx context.Context, run int64) (id string, err error) {
 
 func (k *Keeper) note(ctx context.Context, run int64, id string, until time.Time) error {
 	return k.Store.Write(ctx, func(tx *store.Tx) error {
-		_, err := tx.Exec("insert into silences (run, id, until) values (?, ?, ?) on conflict (run) do update set id = excluded.id, until = excluded.until",
+		_, err := tx.Exec("insert into silences (run, id, until) values (?, ?, ?) on conflict (run) do update set id "+
+			"= excluded.id, until = excluded.until",
 			run, id, store.Millis(until))
 		return err
 	})

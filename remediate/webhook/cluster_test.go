@@ -35,7 +35,7 @@ func startCluster(t *testing.T, hook, routes string) *cluster {
 receivers:
   - name: upkeep
     webhook_configs: [{url: %q, send_resolved: true, http_config: {authorization: {credentials: right}}}]
-`, hook+webhook.AlertmanagerPath)
+`, hook+webhook.Alertmanager().Path)
 	if err := os.WriteFile(filepath.Join(dir, "alertmanager.yml"), []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -165,7 +165,7 @@ func TestThreePeers(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	var watching sync.WaitGroup
 	watching.Go(func() {
-		am := inbox.Alertmanager{URLs: c.urls, Receiver: "upkeep", Source: webhook.Alertmanager, Every: 100 * time.Millisecond, Absent: 5 * time.Minute, Logger: slog.New(slog.DiscardHandler)}
+		am := inbox.Alertmanager{URLs: c.urls, Receiver: "upkeep", Source: webhook.Alertmanager().Name, Every: 100 * time.Millisecond, Absent: 5 * time.Minute, Logger: slog.New(slog.DiscardHandler)}
 		if err := d.inbox.Watch(ctx, am); err != nil {
 			t.Error(err)
 		}
@@ -233,7 +233,7 @@ time_intervals: [{name: always, time_intervals: [{times: [{start_time: '00:00', 
 		}
 	}
 	silence(0, "silenced")
-	am := inbox.Alertmanager{URLs: c.urls, Receiver: "upkeep", Source: webhook.Alertmanager, Every: 100 * time.Millisecond, Absent: 5 * time.Minute, Logger: slog.New(slog.DiscardHandler)}
+	am := inbox.Alertmanager{URLs: c.urls, Receiver: "upkeep", Source: webhook.Alertmanager().Name, Every: 100 * time.Millisecond, Absent: 5 * time.Minute, Logger: slog.New(slog.DiscardHandler)}
 	ctx, stop := context.WithCancel(t.Context())
 	var watching sync.WaitGroup
 	watching.Go(func() {

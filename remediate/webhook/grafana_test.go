@@ -46,11 +46,11 @@ func stamped(secret, body string, at time.Time) http.Header {
 }
 
 func (d *door) grafana(body string, header http.Header) *httptest.ResponseRecorder {
-	return post(d.Grafana(), body, header)
+	return post(d.From(webhook.Grafana()), body, header)
 }
 
 func post(to http.Handler, body string, header http.Header) *httptest.ResponseRecorder {
-	r := httptest.NewRequest("POST", webhook.GrafanaPath, strings.NewReader(body))
+	r := httptest.NewRequest("POST", webhook.Grafana().Path, strings.NewReader(body))
 	r.Header = header
 	w := httptest.NewRecorder()
 	to.ServeHTTP(w, r)
@@ -159,9 +159,9 @@ func TestGrafanaSignature(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
 	at := func(s webhook.Signature) http.Handler {
 		return webhook.New(webhook.Config{
-			Inbox: d.inbox, Signature: s, Now: func() time.Time { return now }, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
+			Inbox: d.inbox, Signatures: map[string]webhook.Signature{"grafana": s}, Now: func() time.Time { return now }, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
 			Authorize: func(*http.Request) (int, error) { return http.StatusForbidden, errors.New("not from here") },
-		}).Grafana()
+		}).From(webhook.Grafana())
 	}
 	known := func() (string, error) { return secret, nil }
 	when := strconv.FormatInt(now.Unix()-299, 10)

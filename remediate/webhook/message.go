@@ -3,30 +3,8 @@ package webhook
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
-	"fmt"
-	"maps"
-	"slices"
-	"strings"
 	"time"
-
-	"github.com/ai-micro-service/upkeep/remediate"
 )
-
-// The sources of the alerts that this package takes in, and where each delivers.
-const (
-	Alertmanager = "alertmanager"
-	Grafana      = "grafana"
-
-	AlertmanagerPath = "/webhook/alertmanager"
-	GrafanaPath      = "/webhook/grafana"
-)
-
-// values is the annotation that has Grafana's text of what was measured.
-const values = "value_string"
-
-// mostReasons is how many reasons are kept of one delivery for which alerts could not be read.
-const mostReasons = 10
 
 // A message is what we read of a payload; Alertmanager's and Grafana's are alike
 // in it. Its own status is not read: it says nothing of the single alert.
@@ -47,127 +25,6 @@ type oneAlert struct {
 	EndsAt       time.Time         `json:"endsAt"`
 	GeneratorURL string            `json:"generatorURL"`
 	ValueString  string            `json:"valueString"`
-}
-
-// An unread is alerts of a message that could not be read for one reason.
-type unread struct {
-	reason  string
-	numbers []int // counted from 1
-	bodies  []json.RawMessage
-}
-
-func readAlertmanager(body []byte) (m message, err error) {
-	if err := json.Unmarshal(body, &m); err != nil {
-		return m, fmt.Errorf("body is not Alertmanager's JSON: %w", err)
-	}
-	switch m.Version {
-	case "4":
-		return m, nil
-	case "1":
-		return m, fmt.Errorf("version \"1\" is Grafana's payload: deliver it to %s", GrafanaPath)
-	}
-	return m, fmt.Errorf("version %.20q: want Alertmanager's payload of version \"4\"", m.Version)
-}
-
-func readGrafana(body []byte) (m message, err error) {
-	if err := json.Unmarshal(body, &m); err != nil {
-		return m, fmt.Errorf("body is not the JSON of Grafana's webhook contact point: %w", err)
-	}
-	switch m.Version {
-	case "1":
-		return m, nil
-	case "4":
-		return m, fmt.Errorf("version \"4\" is Alertmanager's payload: deliver it to %s", AlertmanagerPath)
-	}
-	return m, fmt.Errorf("version %.20q: want the payload of Grafana's webhook contact point, version \"1\", without a template of its own", m.Version)
-}
-
-// alerts returns the alerts of a message, and those that could not be read: one of them
-// costs none of its neighbours.
-func (m message) alerts(source string) (all []remediate.Alert, rest []unread) {
-	for i, text := range m.Alerts {
-		a, err := m.alert(source, text)
-		if err == nil {
-			all = append(all, a)
-			continue
-		}
-		at := slices.IndexFunc(rest, func(u unread) bool { return u.reason == err.Error() })
-		switch {
-		case at >= 0:
-			rest[at].numbers, rest[at].bodies = append(rest[at].numbers, i+1), append(rest[at].bodies, text)
-		case len(rest) < mostReasons:
-			rest = append(rest, unread{err.Error(), []int{i + 1}, []json.RawMessage{text}})
-		}
-	}
-	return all, rest
-}
-
-func (m message) alert(source string, text json.RawMessage) (a remediate.Alert, err error) {
-	var t oneAlert
-	if err := json.Unmarshal(text, &t); err != nil {
-		return a, err
-	}
-	switch {
-	case t.Status != "firing" && t.Status != "resolved":
-		return a, fmt.Errorf("status %.20q: want firing or resolved", t.Status)
-	case t.Labels["alertname"] == "":
-		return a, errors.New("it has no alertname")
-	}
-	a = remediate.Alert{Source: source, Labels: t.Labels, Annotations: t.Annotations, Firing: t.Status == "firing", StartsAt: t.StartsAt.UTC()}
-	if !a.Firing {
-		a.EndsAt = t.EndsAt.UTC()
-	}
-	if !written(a.StartsAt) || !written(a.EndsAt) {
-		return a, errors.New("its time is in no year from 0 to 9999")
-	}
-	if source == Alertmanager {
-		a.Expr = remediate.RuleExpr(t.GeneratorURL)
-		a.Receiver, _ = m.Receiver.(string)
-	}
-	if source == Grafana && t.ValueString != "" && t.Annotations[values] == "" {
-		a.Annotations = maps.Clone(t.Annotations)
-		if a.Annotations == nil {
-			a.Annotations = make(map[string]string)
-		}
-		a.Annotations[values] = t.ValueString
-	}
-	return a, nil
-}
-
-// written reports whether JSON can say a time.
-func written(t time.Time) bool { return t.Year() >= 0 && t.Year() <= 9999 }
-
-// text says which alerts could not be read, of how many, and why.
-func (u unread) text(of int) string {
-	const most = 5
-	var which []string
-	for _, n := range u.numbers[:min(len(u.numbers), most)] {
-		which = append(which, fmt.Sprint(n))
-	}
-	what := "alert "
-	if len(u.numbers) > 1 {
-		what = "alerts "
-	}
-	if more := len(u.numbers) - most; more > 0 {
-		which = append(which, fmt.Sprintf("%d more", more))
-	}
-	return fmt.Sprintf("%s%s of %d: %s", what, strings.Join(which, ", "), of, u.reason)
-}
-
-// body is what is kept of the alerts.
-func (u unread) body() []byte {
-	return slices.Concat([]byte("["), bytes.Join(bytesOf(u.bodies), []byte(",\n")), []byte("]"))
-}
-
-func bytesOf(all []json.RawMessage) (texts [][]byte) {
-	size := 0
-	for _, text := range all {
-		if size += len(text); size > maxLetter && len(texts) > 0 {
-			break
-		}
-		texts = append(texts, text)
-	}
-	return texts
 }
 
 // salvage returns the complete alerts of a body that was cut off.

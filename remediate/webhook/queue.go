@@ -92,7 +92,7 @@ func (s *sparing) warn(ctx context.Context, message string, attrs ...slog.Attr) 
 	if left > 0 {
 		attrs = append(attrs, slog.Int("lines_left_out", left))
 	}
-	s.log.LogAttrs(ctx, slog.LevelWarn, message, attrs...) //nolint:sloglint // the messages are constants of the callers
+	s.log.LogAttrs(ctx, slog.LevelWarn, message, attrs...) //nolint:sloglint // constants of the callers
 }
 
 func (s *sparing) take() (left int, ok bool) {

@@ -19,9 +19,10 @@ const staleness = 5 * time.Minute
 // HMAC-SHA256 of the body or, where the contact point names a header for the
 // time, of the time in Unix seconds, a colon and the body.
 type Signature struct {
-	Secret    func() (string, error) // read at each delivery, so that a new file counts at once; nil: deliveries need no signature
-	Header    string                 // X-Grafana-Alerting-Signature where empty
-	Timestamp string                 // X-Grafana-Alerting-Timestamp where empty
+	// read at each delivery, so that a new file counts at once; nil: deliveries need no signature
+	Secret    func() (string, error)
+	Header    string // X-Grafana-Alerting-Signature where empty
+	Timestamp string // X-Grafana-Alerting-Timestamp where empty
 }
 
 func (s Signature) header() string { return cmp.Or(s.Header, "X-Grafana-Alerting-Signature") }
@@ -31,7 +32,8 @@ func (s Signature) timestamp() string { return cmp.Or(s.Timestamp, "X-Grafana-Al
 // claim looks at the headers, before anything else of the delivery is read.
 func (s Signature) claim(r *http.Request, now time.Time) (status int, err error) {
 	if r.Header.Get(s.header()) == "" {
-		return http.StatusUnauthorized, fmt.Errorf("missing signature in %s: set the HMAC secret of the contact point", s.header())
+		return http.StatusUnauthorized, fmt.Errorf("missing signature in %s: set the HMAC secret of the contact point",
+			s.header())
 	}
 	said := r.Header.Get(s.timestamp())
 	if said == "" {
@@ -42,7 +44,9 @@ func (s Signature) claim(r *http.Request, now time.Time) (status int, err error)
 		return http.StatusUnauthorized, fmt.Errorf("%s: want a time in Unix seconds", s.timestamp())
 	}
 	if off := now.Sub(time.Unix(seconds, 0)); off.Abs() > staleness {
-		return http.StatusUnauthorized, fmt.Errorf("the delivery was signed %s from now by the clock here, and %s is allowed", off.Abs().Round(time.Second), staleness)
+		return http.StatusUnauthorized,
+			fmt.Errorf("the delivery was signed %s from now by the clock here, and %s is allowed",
+				off.Abs().Round(time.Second), staleness)
 	}
 	return 0, nil
 }
@@ -64,7 +68,8 @@ func (s Signature) verify(r *http.Request, body []byte) (status int, err error) 
 	h.Write(body)
 	got, err := hex.DecodeString(r.Header.Get(s.header()))
 	if err != nil || !hmac.Equal(got, h.Sum(nil)) {
-		return http.StatusUnauthorized, fmt.Errorf("the signature in %s is not that of the body: is the secret the same on both sides?", s.header())
+		return http.StatusUnauthorized,
+			fmt.Errorf("the signature in %s is not that of the body: is the secret the same on both sides?", s.header())
 	}
 	return 0, nil
 }

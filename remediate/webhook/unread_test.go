@@ -147,7 +147,7 @@ func TestLargeGroupOfAlertmanager(t *testing.T) {
 	t.Cleanup(hook.Close)
 	am := servertest.AlertmanagerWith(t, fmt.Sprintf(`route: {receiver: upkeep, group_by: [alertname], group_wait: 5s, group_interval: 30s}
 receivers: [{name: upkeep, webhook_configs: [{url: %q, http_config: {authorization: {credentials: right}}}]}]
-`, hook.URL+webhook.AlertmanagerPath))
+`, hook.URL+webhook.Alertmanager().Path))
 	const alerts = 2000
 	var all []string
 	for n := range alerts {

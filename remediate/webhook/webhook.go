@@ -17,6 +17,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/ai-micro-service/upkeep/internal/platform/metric"
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
@@ -30,9 +31,6 @@ const (
 
 	// large is how many deliveries beyond usualBody are taken at once.
 	large = 2
-
-	// maxLetter is how much is kept of a body that could not be read.
-	maxLetter = 64 << 10
 
 	// bodyTimeout is how long a body may take to arrive, and the rest of a large one
 	// again.
@@ -50,18 +48,20 @@ type Inbox interface {
 
 // Config is what a Handler is made of.
 type Config struct {
-	Inbox      Inbox
-	Authorize  func(*http.Request) (status int, err error) // nil: everybody may
-	Signature  Signature                                   // of Grafana's deliveries; asked instead of Authorize where it has a secret
-	Truncated  func()                                      // called when a delivery left alerts out; may be nil
-	Waiting    int                                         // deliveries that may wait for the store at once; 256 where 0
-	Now        func() time.Time                            // time.Now where nil
+	Inbox     Inbox
+	Authorize func(*http.Request) (status int, err error) // nil: everybody may
+	// of deliveries, by source; one with a secret is asked instead of Authorize
+	Signatures map[string]Signature
+	Truncated  func() // called when a delivery left alerts out; may be nil
+	// deliveries that may wait for the store at once; 256 where 0
+	Waiting    int
+	Now        func() time.Time // time.Now where nil
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 }
 
-// A Handler takes deliveries. By itself it answers POST with Alertmanager's
-// payload of version 4; Grafana returns the one for Grafana's.
+// A Handler takes deliveries. By itself it takes those of Alertmanager; From returns the
+// handler for another source.
 type Handler struct {
 	config   Config
 	queue    *queue
@@ -69,7 +69,19 @@ type Handler struct {
 	large    chan struct{} // bodies beyond usualBody that are being read or taken
 	log      *sparing
 	requests *prometheus.CounterVec
-	duration prometheus.Histogram
+	duration prometheus.Observer
+}
+
+// Metrics returns the metrics of a Handler.
+func Metrics() []*metric.Family { return []*metric.Family{requests(), duration()} }
+
+func requests() *metric.Family {
+	return metric.Counter("upkeep_webhook_requests_total",
+		"Webhook deliveries, by source and HTTP status of the response.", "source", "code")
+}
+
+func duration() *metric.Family {
+	return metric.Histogram("upkeep_webhook_duration_seconds", "Latency of webhook responses.")
 }
 
 // New returns a Handler.
@@ -81,43 +93,38 @@ func New(c Config) *Handler {
 		c.Now = time.Now
 	}
 	h := &Handler{
-		config: c, queue: newQueue(c.Waiting), reading: make(chan struct{}, c.Waiting), large: make(chan struct{}, large), log: &sparing{log: c.Logger, now: c.Now},
-		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "upkeep_webhook_requests_total",
-			Help: "Webhook deliveries, by source and HTTP status of the response.",
-		}, []string{"source", "code"}),
-		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name:    "upkeep_webhook_duration_seconds",
-			Help:    "Latency of webhook responses.",
-			Buckets: []float64{0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5},
-		}),
+		config: c, queue: newQueue(c.Waiting), reading: make(chan struct{}, c.Waiting),
+		large:    make(chan struct{}, large),
+		log:      &sparing{log: c.Logger, now: c.Now},
+		requests: metric.NewCounter(c.Registerer, requests()),
+		duration: metric.NewHistogram(c.Registerer, duration(), 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1,
+			5).WithLabelValues(),
 	}
-	c.Registerer.MustRegister(h.requests, h.duration)
-	for _, source := range []string{Alertmanager, Grafana} {
-		for _, status := range []int{http.StatusOK, http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusServiceUnavailable} {
+	for _, source := range Names() {
+		for _, status := range []int{http.StatusOK, http.StatusBadRequest, http.StatusRequestEntityTooLarge,
+			http.StatusServiceUnavailable} {
 			h.requests.WithLabelValues(source, strconv.Itoa(status)) // the first increase counts only from a zero
 		}
 	}
 	return h
 }
 
-// A sender is one kind of them.
+// A sender is a source with what its deliveries are held to.
 type sender struct {
-	source    string
-	read      func(body []byte) (message, error)
+	Source
 	authorize func(*http.Request) (status int, err error)                // before the body is read; nil: it needs none
 	verify    func(r *http.Request, body []byte) (status int, err error) // after it; nil: it needs none
 }
 
 // ServeHTTP takes one delivery of Alertmanager.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	h.serve(w, r, sender{source: Alertmanager, read: readAlertmanager, authorize: h.config.Authorize})
+	h.From(Alertmanager()).ServeHTTP(w, r)
 }
 
-// Grafana returns the handler for the deliveries of Grafana's contact points.
-func (h *Handler) Grafana() http.Handler {
-	from := sender{source: Grafana, read: readGrafana, authorize: h.config.Authorize}
-	if s := h.config.Signature; s.Secret != nil {
+// From returns the handler for the deliveries of a source.
+func (h *Handler) From(source Source) http.Handler {
+	from := sender{Source: source, authorize: h.config.Authorize}
+	if s := h.config.Signatures[source.Name]; s.Secret != nil {
 		from.authorize = func(r *http.Request) (int, error) { return s.claim(r, h.config.Now()) }
 		from.verify = s.verify
 	}
@@ -128,7 +135,7 @@ func (h *Handler) Grafana() http.Handler {
 // process, which need no token.
 func (h *Handler) Trusted() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		h.serve(w, r, sender{source: Alertmanager, read: readAlertmanager})
+		h.serve(w, r, sender{Source: Alertmanager()})
 	})
 }
 
@@ -148,17 +155,18 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, from sender) {
 		if f.body != nil {
 			h.keep(r, from, *f)
 		}
-		h.log.warn(r.Context(), "delivery refused", slog.Int("status", status), slog.String("source", from.source), slog.String("remote", r.RemoteAddr), slog.Any("err", f.err))
+		h.log.warn(r.Context(), "delivery refused", slog.Int("status", status), slog.String("source", from.Name),
+			slog.String("remote", r.RemoteAddr), slog.Any("err", f.err))
 		if status == http.StatusMethodNotAllowed {
 			w.Header().Set("Allow", http.MethodPost)
 		}
 		http.Error(w, f.err.Error(), status)
 	} else {
-		h.config.Logger.Debug("delivery accepted", "alerts", alerts, "source", from.source, "remote", r.RemoteAddr)
+		h.config.Logger.Debug("delivery accepted", "alerts", alerts, "source", from.Name, "remote", r.RemoteAddr)
 		w.WriteHeader(status)
 	}
 	h.duration.Observe(time.Since(begun).Seconds())
-	h.requests.WithLabelValues(from.source, strconv.Itoa(status)).Inc()
+	h.requests.WithLabelValues(from.Name, strconv.Itoa(status)).Inc()
 }
 
 func (h *Handler) take(w http.ResponseWriter, r *http.Request, from sender) (alerts int, f *fault) {
@@ -195,7 +203,7 @@ func (h *Handler) take(w http.ResponseWriter, r *http.Request, from sender) (ale
 // takeMessage takes the alerts of a message. What could not be read is kept for people,
 // and the rest is taken; where nothing could be read the delivery is refused.
 func (h *Handler) takeMessage(r *http.Request, from sender, m message, body []byte) (int, *fault) {
-	taken, rest := m.alerts(from.source)
+	taken, rest := m.alerts(from.Source)
 	switch {
 	case len(m.Alerts) == 0:
 		return 0, &fault{http.StatusBadRequest, errors.New("no alerts in the body"), body}
@@ -207,12 +215,15 @@ func (h *Handler) takeMessage(r *http.Request, from sender, m message, body []by
 	}
 	for _, u := range rest {
 		why := u.text(len(m.Alerts)) + "; the others were taken"
-		h.log.warn(r.Context(), "alerts could not be read", slog.String("source", from.source), slog.String("remote", r.RemoteAddr), slog.String("err", why))
+		h.log.warn(r.Context(), "alerts could not be read", slog.String("source", from.Name),
+			slog.String("remote", r.RemoteAddr), slog.String("err", why))
 		h.keep(r, from, fault{http.StatusOK, errors.New(why), u.body()})
 	}
 	if m.Truncated > 0 {
-		why := fmt.Sprintf("%d alerts of the group were left out by max_alerts of the receiver, and upkeep does not know of them: raise max_alerts, or split the group with group_by in Alertmanager's route", m.Truncated)
-		h.log.warn(r.Context(), "alerts were left out", slog.String("source", from.source), slog.Any("group", m.GroupKey), slog.String("err", why))
+		why := fmt.Sprintf("%d alerts of the group were left out by max_alerts of the receiver, and upkeep does not "+
+			"know of them: raise max_alerts, or split the group with group_by in Alertmanager's route", m.Truncated)
+		h.log.warn(r.Context(), "alerts were left out", slog.String("source", from.Name), slog.Any("group", m.GroupKey),
+			slog.String("err", why))
 		h.keep(r, from, fault{http.StatusOK, errors.New(why), fmt.Appendf(nil, "%v", m.GroupKey)})
 		if h.config.Truncated != nil {
 			h.config.Truncated()
@@ -226,20 +237,24 @@ func (h *Handler) takeMessage(r *http.Request, from sender, m message, body []by
 func (h *Handler) takePart(r *http.Request, from sender, body []byte) *fault {
 	tooLarge := fmt.Sprintf("body is larger than %d MiB", maxBody>>20)
 	if from.verify != nil {
-		return &fault{status: http.StatusRequestEntityTooLarge, err: errors.New(tooLarge + " and nothing of it was taken: " + splits)}
+		return &fault{status: http.StatusRequestEntityTooLarge,
+			err: errors.New(tooLarge + " and nothing of it was taken: " + splits)}
 	}
-	taken, _ := salvage(body).alerts(from.source)
+	taken, _ := salvage(body).alerts(from.Source)
 	if len(taken) > 0 {
 		if err := h.accept(r, taken); err != nil {
 			return &fault{status: http.StatusServiceUnavailable, err: fmt.Errorf("inbox: %w", err)}
 		}
 	}
-	return &fault{http.StatusRequestEntityTooLarge, fmt.Errorf("%s; its first %d alerts were taken, and upkeep does not know of the others: %s", tooLarge, len(taken), splits), body}
+	return &fault{http.StatusRequestEntityTooLarge,
+		fmt.Errorf("%s; its first %d alerts were taken, and upkeep does not know of the others: %s", tooLarge,
+			len(taken), splits), body}
 }
 
 // accept makes alerts durable. A caller who hangs up has not undone what he sent.
 func (h *Handler) accept(r *http.Request, taken []remediate.Alert) error {
-	return h.queue.do(context.WithoutCancel(r.Context()), len(taken), func(ctx context.Context) error { return h.config.Inbox.Accept(ctx, taken) })
+	return h.queue.do(context.WithoutCancel(r.Context()), len(taken),
+		func(ctx context.Context) error { return h.config.Inbox.Accept(ctx, taken) })
 }
 
 // body reads what was sent, and says whether more was sent than is read. Where it would
@@ -277,7 +292,8 @@ func (h *Handler) body(w http.ResponseWriter, r *http.Request) (body []byte, cut
 	case err == nil || tooLarge:
 		return body, tooLarge, nil
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return body, false, &fault{status: http.StatusServiceUnavailable, err: fmt.Errorf("the body did not arrive within %s", bodyTimeout)}
+		return body, false, &fault{status: http.StatusServiceUnavailable,
+			err: fmt.Errorf("the body did not arrive within %s", bodyTimeout)}
 	default:
 		return body, false, &fault{status: http.StatusBadRequest, err: fmt.Errorf("body: %w", err)}
 	}
@@ -287,9 +303,12 @@ func (h *Handler) body(w http.ResponseWriter, r *http.Request) (body []byte, cut
 // is kept: a token may be among them. Where it cannot be kept the log has to do,
 // and the answer is the same.
 func (h *Handler) keep(r *http.Request, from sender, f fault) {
-	l := remediate.DeadLetter{Remote: r.RemoteAddr, Source: from.source, Status: f.status, Error: f.err.Error(), Body: f.body[:min(len(f.body), maxLetter)], Size: max(r.ContentLength, int64(len(f.body)))}
-	err := h.queue.do(context.WithoutCancel(r.Context()), 1, func(ctx context.Context) error { return h.config.Inbox.Keep(ctx, l) })
+	l := remediate.DeadLetter{Remote: r.RemoteAddr, Source: from.Name, Status: f.status, Error: f.err.Error(),
+		Body: f.body[:min(len(f.body), maxLetter)], Size: max(r.ContentLength, int64(len(f.body)))}
+	err := h.queue.do(context.WithoutCancel(r.Context()), 1,
+		func(ctx context.Context) error { return h.config.Inbox.Keep(ctx, l) })
 	if err != nil {
-		h.log.warn(r.Context(), "delivery could not be kept", slog.String("source", from.source), slog.String("remote", r.RemoteAddr), slog.Any("err", err))
+		h.log.warn(r.Context(), "delivery could not be kept", slog.String("source", from.Name),
+			slog.String("remote", r.RemoteAddr), slog.Any("err", err))
 	}
 }

@@ -58,15 +58,15 @@ func openWith(t testing.TB, o store.Options) *door {
 			}
 			return 0, nil
 		},
-		Signature: webhook.Signature{Secret: func() (string, error) { return secret, nil }},
-		Truncated: func() { d.truncated++ },
-		Logger:    slog.New(slog.NewTextHandler(&d.log, nil)), Registerer: d.registry,
+		Signatures: map[string]webhook.Signature{"grafana": {Secret: func() (string, error) { return secret, nil }}},
+		Truncated:  func() { d.truncated++ },
+		Logger:     slog.New(slog.NewTextHandler(&d.log, nil)), Registerer: d.registry,
 	})
 	return d
 }
 
 func (d *door) send(method, token, body string) *httptest.ResponseRecorder {
-	r := httptest.NewRequest(method, webhook.AlertmanagerPath, strings.NewReader(body))
+	r := httptest.NewRequest(method, webhook.Alertmanager().Path, strings.NewReader(body))
 	if token != "" {
 		r.Header.Set("Authorization", "Bearer "+token)
 	}

@@ -23,6 +23,7 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/product/console"
 	"github.com/ai-micro-service/upkeep/internal/testbed/servertest"
 	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/webhook"
 )
 
 // settle is a configuration that asks often and holds nothing back by itself.
@@ -164,7 +165,7 @@ inhibit_rules: [{source_matchers: ['kind="source"'], target_matchers: ['kind="in
 time_intervals:
   - {name: always, time_intervals: [{times: [{start_time: '00:00', end_time: '24:00'}]}]}
   - {name: never, time_intervals: [{years: ['1999']}]}
-`, l.url+app.WebhookPath))
+`, l.url+webhook.Alertmanager().Path))
 	silence := func(kind string) {
 		t.Helper()
 		if _, err := (prom.Alertmanager{URL: am.URL}).Set(t.Context(), prom.Silence{
@@ -255,7 +256,7 @@ embedded: {enabled: false}
 engine: {reconcile_interval: 100ms, expire_after: 2s, flap: 0s}
 policies: [{name: watch, match: ['alertname="RedisSnapshotOld"'], action: redis/bgsave}]
 `, cache.URL))
-	for path, version := range map[string]string{app.GrafanaPath: "1", app.WebhookPath: "4"} {
+	for path, version := range map[string]string{webhook.Grafana().Path: "1", webhook.Alertmanager().Path: "4"} {
 		post := func(day string) {
 			t.Helper()
 			body := fmt.Sprintf(`{"version":%q,"alerts":[{"status":"firing","labels":{"alertname":"RedisSnapshotOld","server":"cache"},"annotations":{"limit":"3"},"startsAt":"2026-11-%sT00:00:00Z"}]}`, version, day)
@@ -302,7 +303,7 @@ policies: [{name: dead rows, match: ['alertname="PostgresDeadRows"'], action: po
 	})
 	for kind, database := range map[string]string{"good": strings.TrimPrefix(u.Path, "/"), "bad": name} {
 		body := fmt.Sprintf(`{"version":"4","alerts":[{"status":"firing","labels":{"alertname":"PostgresDeadRows","kind":%q,"server":"main","database":%q,"schema":"public","table":"t"},"annotations":{"limit":"0.2"},"startsAt":"2026-11-22T00:00:00Z"}]}`, kind, database)
-		if code, text := l.send(t, "POST", app.WebhookPath, "", body); code != 200 {
+		if code, text := l.send(t, "POST", webhook.Alertmanager().Path, "", body); code != 200 {
 			t.Fatal(code, text)
 		}
 	}

@@ -31,6 +31,7 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/testbed/servertest"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/journal"
+	"github.com/ai-micro-service/upkeep/remediate/webhook"
 )
 
 const token = "the right word"
@@ -163,7 +164,7 @@ func eventually(t *testing.T, what string, is func() bool) {
 // what upkeep declares of itself is served.
 func TestServedIsDeclared(t *testing.T) {
 	l := live(t)
-	if code, text := l.send(t, "POST", app.WebhookPath, token, alert(t, "t", "firing")); code != 200 {
+	if code, text := l.send(t, "POST", webhook.Alertmanager().Path, token, alert(t, "t", "firing")); code != 200 {
 		t.Fatal(code, text)
 	}
 	if code, text := l.send(t, "POST", console.Prefix+"/pauses", token, `{"scope": "target/cache", "reason": "r", "by": "ann"}`); code != 200 {
@@ -245,7 +246,7 @@ func TestWebhookRefuses(t *testing.T) {
 		{"wrong token", "POST", "guess", alert(t, "t", "firing"), 401},
 	} {
 		lines := strings.Count(l.log.String(), "delivery refused")
-		if code, text := l.send(t, test.method, app.WebhookPath, test.bearer, test.body); code != test.status {
+		if code, text := l.send(t, test.method, webhook.Alertmanager().Path, test.bearer, test.body); code != test.status {
 			t.Errorf("%s: %d %s, want %d", test.name, code, text, test.status)
 		}
 		if got := strings.Count(l.log.String(), "delivery refused"); got != lines+1 {
@@ -295,7 +296,7 @@ func TestGate(t *testing.T) {
 func TestPage(t *testing.T) {
 	l := live(t)
 	hostile := `<script>alert(1)</script>"'&` + "\n"
-	if code, text := l.send(t, "POST", app.WebhookPath, token, alert(t, hostile, "firing")); code != 200 {
+	if code, text := l.send(t, "POST", webhook.Alertmanager().Path, token, alert(t, hostile, "firing")); code != 200 {
 		t.Fatal(code, text)
 	}
 	if code, text := l.send(t, "POST", console.Prefix+"/pauses", token, `{"scope": "all", "reason": "<b>move</b>", "by": "ann"}`); code != 200 {

@@ -8,28 +8,26 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"github.com/ai-micro-service/upkeep/collectors/scrape"
 	"github.com/ai-micro-service/upkeep/internal/platform/web"
+	"github.com/ai-micro-service/upkeep/remediate/webhook"
 )
-
-// WebhookPath is where Alertmanager delivers.
-const WebhookPath = "/webhook/alertmanager"
-
-// GrafanaPath is where Grafana's alerting delivers.
-const GrafanaPath = "/webhook/grafana"
 
 // router returns everything that is served.
 func (a *App) router() http.Handler {
 	r := web.New(a.log)
 	r.Use(a.web.Middleware())
-	web.Get(r, "/metrics", gin.WrapH(a.scraper))
+	web.Get(r, scrape.Path, gin.WrapH(a.scraper))
 	web.Get(r, "/-/healthy", func(g *gin.Context) { say(g, http.StatusOK, "upkeep is healthy") })
 	web.Get(r, "/-/ready", a.ready)
 	r.POST("/-/reload", a.gate.Guarded(), a.reload)
-	r.Any(GrafanaPath, gin.WrapH(a.webhook.Grafana()))
-	r.Any(WebhookPath, gin.WrapH(a.webhook)) // it answers every method itself, and counts it
+	for _, s := range webhook.Sources() {
+		r.Any(s.Path, gin.WrapH(a.webhook.From(s))) // it answers every method itself, and counts it
+	}
 	a.console.Mount(r)
 	if a.embedded != nil {
-		r.Any("/api/v1/*path", exact, gin.WrapH(a.embedded.Prometheus())) // it only reads, with POST too: a query may be long
+		// it only reads, with POST too: a query may be long
+		r.Any("/api/v1/*path", exact, gin.WrapH(a.embedded.Prometheus()))
 		r.Any("/api/v2/*path", exact, a.gate.Reading(), gin.WrapH(a.embedded.Alertmanager()))
 	}
 	return r
@@ -61,11 +59,19 @@ func (a *App) ready(g *gin.Context) {
 	say(g, http.StatusOK, "upkeep is ready")
 }
 
-// serve answers on the listener, with TLS where the web configuration file has it.
-func (a *App) serve(server *http.Server) error {
+// answer answers on the listener, with TLS where the web configuration file has it.
+func (a *App) answer(server *http.Server) error {
 	err := a.web.Serve(a.listener, server)
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}
 	return fmt.Errorf("web: %w", err)
+}
+
+func (a *App) reload(g *gin.Context) {
+	if err := a.Reload(); err != nil {
+		say(g, http.StatusUnprocessableEntity, "the configuration was refused, the old one stays in force:\n%v", err)
+		return
+	}
+	say(g, http.StatusOK, "reloaded")
 }

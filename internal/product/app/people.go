@@ -14,12 +14,6 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate/notify"
 )
 
-// people are those who are notified under a configuration.
-type people struct {
-	routing   embedded.Routing // of alerts
-	notifiers []notify.Named   // of what upkeep does
-}
-
 // newPeople makes what notifies people.
 func newPeople(c *config.Config, external string, log *slog.Logger) (p people, err error) {
 	p.routing.File = c.AlertmanagerFile()
@@ -52,7 +46,8 @@ func chat(place config.Place) notify.Notifier {
 
 // integrations are what the receiver of a place notifies by, each with progress of its
 // own: one that takes nothing keeps no other waiting, and none is notified twice.
-func integrations(c *config.Config, place config.Place, external string, log *slog.Logger) (named []notify.Named, err error) {
+func integrations(c *config.Config, place config.Place, external string,
+	log *slog.Logger) (named []notify.Named, err error) {
 	u, err := url.Parse(external)
 	if err != nil {
 		return nil, fmt.Errorf("web.external_url: %w", err)
@@ -61,13 +56,15 @@ func integrations(c *config.Config, place config.Place, external string, log *sl
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", c.AlertmanagerFile().Path, err)
 	}
-	all, err := c.AlertmanagerFile().Integrations(place.Receiver, t, slog.New(quiet{log.With("component", "notify", "notifier", place.Name).Handler()}))
+	all, err := c.AlertmanagerFile().Integrations(place.Receiver, t,
+		slog.New(quiet{log.With("component", "notify", "notifier", place.Name).Handler()}))
 	if err != nil {
 		return nil, fmt.Errorf("notify %q: %w", place.Name, err)
 	}
 	for _, i := range all {
 		named = append(named, notify.Named{
-			Name: place.Name + "/" + i.String(), Wants: place.Wants, Alone: true, Notifier: notify.Receiver{Name: place.Receiver, To: i},
+			Name: place.Name + "/" + i.String(), Wants: place.Wants, Alone: true,
+			Notifier: notify.Receiver{Name: place.Receiver, To: i},
 		})
 	}
 	return named, nil
@@ -77,7 +74,10 @@ func integrations(c *config.Config, place config.Place, external string, log *sl
 // optional.
 func (a *App) announced(kind remediate.NotificationKind) bool {
 	p := a.people.Load()
-	return p != nil && slices.ContainsFunc(p.notifiers, func(n notify.Named) bool { return n.Wants == nil || n.Wants(kind) })
+	return p != nil && slices.ContainsFunc(p.notifiers, func(n notify.Named) bool {
+		return n.Wants == nil ||
+			n.Wants(kind)
+	})
 }
 
 // over reports whether what a notice is about is over: a run that asked or acted has
@@ -124,8 +124,9 @@ func TestNotification(ctx context.Context, c *config.Config, name string, log *s
 	}
 	now := time.Now()
 	m := notify.Message{Notifications: []notify.Item{{Open: external, Notification: remediate.Notification{
-		Key: fmt.Sprintf("test/%d", now.UnixNano()), Kind: remediate.NotificationTest, At: now, Title: "Test notification from upkeep",
-		Text: fmt.Sprintf("upkeep notify test %s was run. This is only a test.", name),
+		Key: fmt.Sprintf("test/%d", now.UnixNano()), Kind: remediate.NotificationTest, At: now,
+		Title: "Test notification from upkeep",
+		Text:  fmt.Sprintf("upkeep notify test %s was run. This is only a test.", name),
 	}}}}
 	for _, n := range all {
 		sending, cancel := context.WithTimeoutCause(ctx, testTimeout, fmt.Errorf("no answer within %s", testTimeout))

@@ -5,15 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/http"
 	"reflect"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/gin-gonic/gin"
-	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/ai-micro-service/upkeep/alerts"
 	"github.com/ai-micro-service/upkeep/collectors"
@@ -22,7 +18,6 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/product/console"
 	"github.com/ai-micro-service/upkeep/internal/product/embedded"
 	"github.com/ai-micro-service/upkeep/remediate"
-	"github.com/ai-micro-service/upkeep/remediate/engine"
 	"github.com/ai-micro-service/upkeep/remediate/journal"
 	"github.com/ai-micro-service/upkeep/remediate/policy"
 	"github.com/ai-micro-service/upkeep/remediate/schedule"
@@ -31,12 +26,6 @@ import (
 // reloadPause is the least time from the end of one reload to the next: those who ask
 // for one without end must not take the processor from the runs.
 const reloadPause = 250 * time.Millisecond
-
-// A reload is one reading of the configuration, for all who ask before it begins.
-type reload struct {
-	done chan struct{}
-	err  error
-}
 
 // Reload reads the configuration again and works by it. When anything is wrong
 // with the new one it is refused whole, and the old one stays. One reading serves all
@@ -76,7 +65,7 @@ func (a *App) again() error {
 	}
 	changed := err == nil && !reflect.DeepEqual(c, a.config)
 	if err == nil {
-		err = a.replace(c)
+		err = a.adopt(c, false)
 	}
 	a.reloaded.observe(err)
 	if err != nil {
@@ -87,90 +76,6 @@ func (a *App) again() error {
 		a.idle()
 	}
 	a.log.Info("configuration reloaded", "changed", changed)
-	return nil
-}
-
-// replace makes all that a configuration says before any of it is used: what is wrong
-// leaves everything as it was.
-func (a *App) replace(c *config.Config) error {
-	s, err := a.prepare(c)
-	if err == nil && a.embedded != nil {
-		var change *embedded.Change
-		if change, err = a.embedded.Prepare(a.parts(c, s.people)); err == nil {
-			err = change.Use()
-		}
-	}
-	if err == nil && !reflect.DeepEqual(c, a.config) {
-		err = a.apply(s)
-	}
-	if err != nil {
-		s.made.close(a.pieces)
-	}
-	return err
-}
-
-// A setting is a configuration with what is made of it.
-type setting struct {
-	config    *config.Config
-	people    people
-	made      pieces
-	schedules []schedule.Schedule
-}
-
-func (a *App) prepare(c *config.Config) (s setting, err error) {
-	s.config = c
-	if s.people, err = newPeople(c, a.externalURL(), a.log); err != nil {
-		return s, err
-	}
-	if s.schedules, err = a.schedules(c); err != nil {
-		return s, err
-	}
-	s.made, err = targets(c, a.pieces, a.store)
-	return s, err
-}
-
-func (a *App) reload(g *gin.Context) {
-	if err := a.Reload(); err != nil {
-		say(g, http.StatusUnprocessableEntity, "the configuration was refused, the old one stays in force:\n%v", err)
-		return
-	}
-	say(g, http.StatusOK, "reloaded")
-}
-
-// use works by a configuration for the first time.
-func (a *App) use(c *config.Config) error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	s, err := a.prepare(c)
-	if err == nil {
-		err = a.apply(s)
-	}
-	a.reloaded.observe(err)
-	return err
-}
-
-// apply puts targets, collectors, policies and people in place of those before. A target
-// whose configuration has not changed stays. The connections of one that has end when no
-// run uses them any more. It fails for a mistake of upkeep's own alone.
-func (a *App) apply(s setting) error {
-	c := s.config
-	// First of all those are not asked any more whose connections end.
-	if err := a.scraper.Use(configured(c, s.made.collectors())); err != nil {
-		return err
-	}
-	old := a.pieces
-	if err := a.engine.Adopt(engine.Setting{
-		Actions: addressed(c, s.made.actions()), Policies: c.Book(Known().Actions).Policies, Schedules: requests(s.schedules), Guards: a.guard(c),
-		Freed: func() { go old.close(s.made) }, // waits for what a collector asks
-	}); err != nil {
-		return err
-	}
-	a.journal.Expect(expected(c))
-	a.scheduler.Use(s.schedules)
-	a.people.Store(&s.people)
-	a.outbox.Use(s.people.notifiers)
-	a.config, a.pieces = c, s.made
-	a.known.Store(names(c, s.made))
 	return nil
 }
 
@@ -318,33 +223,6 @@ func ruleLimits(files fs.FS) (map[string]float64, error) {
 
 func limitOf(action, metric string) string { return action + " " + metric }
 
-// reloadMetrics say how the last reload went.
-type reloadMetrics struct{ ok, at prometheus.Gauge }
-
-func newReloadMetrics(r prometheus.Registerer) reloadMetrics {
-	m := reloadMetrics{
-		ok: prometheus.NewGauge(prometheus.GaugeOpts{Name: "upkeep_config_last_reload_success", Help: "1 when the last reload of the configuration succeeded, else 0."}),
-		at: prometheus.NewGauge(prometheus.GaugeOpts{Name: "upkeep_config_last_reload_success_timestamp_seconds", Help: "When the configuration in use was loaded."}),
-	}
-	r.MustRegister(m.ok, m.at)
-	return m
-}
-
-func (m reloadMetrics) observe(err error) {
-	if err != nil {
-		m.ok.Set(0)
-		return
-	}
-	m.ok.Set(1)
-	m.at.SetToCurrentTime()
-}
-
-func buildInfo(version string) prometheus.Collector {
-	g := prometheus.NewGauge(prometheus.GaugeOpts{Name: "upkeep_build_info", Help: "1, with the version as a label.", ConstLabels: prometheus.Labels{"version": version}})
-	g.Set(1)
-	return g
-}
-
 // Known returns the names that a configuration may use.
 func Known() config.Known {
 	k := config.Known{Actions: make(map[string]policy.Action), Foreign: foreign}
@@ -352,7 +230,8 @@ func Known() config.Known {
 		k.Collectors = append(k.Collectors, c.Name)
 	}
 	for _, a := range catalog.EveryAction() {
-		k.Actions[a.Name] = policy.Action{Name: a.Name, Subject: a.Subject, Params: a.Params, Asks: a.Asks, Windowed: a.Windowed}
+		k.Actions[a.Name] = policy.Action{Name: a.Name, Subject: a.Subject, Params: a.Params, Asks: a.Asks,
+			Windowed: a.Windowed}
 	}
 	return k
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/product/console"
 	"github.com/ai-micro-service/upkeep/internal/testbed/servertest"
 	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/webhook"
 )
 
 // A file is a configuration that changes, of a life on a PostgreSQL of its own.
@@ -212,7 +213,7 @@ func TestReloadStorm(t *testing.T) {
 	for i := range tables {
 		body := strings.Replace(alert(t, fmt.Sprint("t", i), "firing"), `"database":"d"`, fmt.Sprintf(`"database":%q`, database), 1)
 		body = strings.Replace(body, `"schema":"s"`, `"schema":"public"`, 1)
-		if code, text := f.send(t, "POST", app.WebhookPath, "", body); code != 200 {
+		if code, text := f.send(t, "POST", webhook.Alertmanager().Path, "", body); code != 200 {
 			t.Fatal(code, text)
 		}
 	}

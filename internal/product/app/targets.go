@@ -119,7 +119,8 @@ func targets(c *config.Config, before pieces, notes target.Notes) (pieces, error
 		_ = take(&b, "redis", t.Name, of, func() (*target.Redis, error) {
 			return target.NewRedis(target.RedisConfig{
 				Name: t.Name, URL: t.URL, Password: t.Password(),
-				Restart: target.Restart{Docker: engines[t.Restart.Docker], Container: t.Restart.Container, Unit: t.Restart.Systemd},
+				Restart: target.Restart{Docker: engines[t.Restart.Docker], Container: t.Restart.Container,
+					Unit: t.Restart.Systemd},
 			})
 		})
 	}
@@ -220,8 +221,10 @@ func (b *builder) family(t config.Postgres, seen map[string]bool) (all []config.
 }
 
 func (b *builder) postgres(t config.Postgres) (*target.Postgres, error) {
-	k := target.PostgresConfig{Name: t.Name, URL: t.URL, Password: t.Password(), WithoutText: !t.StatementText, Advice: filepath.Join(b.config.DataDir, "advice")}
-	k.Rebuilds, k.Alone = filepath.Join(b.config.DataDir, "rebuilds", url.PathEscape(t.Name)+".json"), b.config.Store.URL == ""
+	k := target.PostgresConfig{Name: t.Name, URL: t.URL, Password: t.Password(), WithoutText: !t.StatementText,
+		Advice: filepath.Join(b.config.DataDir, "advice")}
+	k.Rebuilds, k.Alone = filepath.Join(b.config.DataDir, "rebuilds", url.PathEscape(t.Name)+".json"),
+		b.config.Store.URL == ""
 	k.Notes, k.StandbysListed = b.notes, t.StandbysListed
 	k.Exclude = t.Exclude
 	for _, a := range t.Archives {
@@ -237,7 +240,8 @@ func (b *builder) postgres(t config.Postgres) (*target.Postgres, error) {
 // archive is what the actions and the collectors know of an archive.
 func archive(a config.Archive) (target.Archive, error) {
 	to, err := destination(a)
-	return target.Archive{Database: a.Database, Schema: a.Schema, Table: a.Table, Column: a.Column, After: a.After, To: to, Purge: a.Purge}, err
+	return target.Archive{Database: a.Database, Schema: a.Schema, Table: a.Table, Column: a.Column, After: a.After,
+		To: to, Purge: a.Purge}, err
 }
 
 func destination(a config.Archive) (to target.Destination, err error) {
@@ -248,7 +252,8 @@ func destination(a config.Archive) (to target.Destination, err error) {
 		to.Store, to.Label = depot.Folder(c.Folder), "folder "+c.Folder
 	case c.Bucket != "":
 		to.Label = "bucket " + c.Bucket + " at " + c.Endpoint + ", keys " + c.Prefix + "*"
-		to.Store, err = depot.Bucket(depot.BucketConfig{Endpoint: c.Endpoint, Region: c.Region, Bucket: c.Bucket, Prefix: c.Prefix, VirtualHost: c.VirtualHost, ID: c.KeyID(), Secret: c.Secret()})
+		to.Store, err = depot.Bucket(depot.BucketConfig{Endpoint: c.Endpoint, Region: c.Region, Bucket: c.Bucket,
+			Prefix: c.Prefix, VirtualHost: c.VirtualHost, ID: c.KeyID(), Secret: c.Secret()})
 	}
 	return to, err
 }

@@ -82,7 +82,8 @@ func (a *App) schedules(c *config.Config) (all []schedule.Schedule, err error) {
 			return nil, fmt.Errorf("schedule %q: %w", s.Name, err)
 		}
 		limit := s.Limit
-		for _, name := range []string{limitOf(s.Action, actions[s.Action].For(remediate.Request{Params: s.Step().With}).Lowers), s.Action} {
+		for _, name := range []string{limitOf(s.Action,
+			actions[s.Action].For(remediate.Request{Params: s.Step().With}).Lowers), s.Action} {
 			if l, ok := limits[name]; ok && limit == nil {
 				limit = &l
 			}
@@ -97,9 +98,11 @@ func (a *App) schedules(c *config.Config) (all []schedule.Schedule, err error) {
 // the schedule names of the subject is as it says, the rest is the series'. A
 // label that neither has declines the run, and a series whose labels contradict the
 // schedule is skipped: what was found on one server is not done on another.
-func asked(step policy.Step, subject []string, query string, limit *float64) func(map[string]string) (remediate.Request, bool) {
+func asked(step policy.Step, subject []string, query string,
+	limit *float64) func(map[string]string) (remediate.Request, bool) {
 	return func(labels map[string]string) (remediate.Request, bool) {
-		r := remediate.Request{Action: step.Action, Mode: step.Mode, Subject: make(map[string]string), Params: step.With, Query: query, Limit: limit, Terms: step.Terms}
+		r := remediate.Request{Action: step.Action, Mode: step.Mode, Subject: make(map[string]string),
+			Params: step.With, Query: query, Limit: limit, Terms: step.Terms}
 		for _, name := range subject {
 			fixed, found := step.Subject[name], labels[name]
 			if fixed != "" && found != "" && fixed != found {

@@ -167,18 +167,6 @@ func scraped(name string) bool {
 	return name == "up" || strings.HasPrefix(name, "http_request")
 }
 
-// unused returns why some of upkeep's metrics about itself are in no rule or panel.
-func unused() map[string]string {
-	return map[string]string{
-		"upkeep_collector_last_success_timestamp_seconds":     "the age of an answer, for rules of one's own",
-		"upkeep_collector_beyond_limit":                       "the log reports it",
-		"upkeep_collector_samples":                            collectors.AdHoc,
-		"upkeep_config_last_reload_success":                   "for users' own rules; a reload returns the answer",
-		"upkeep_config_last_reload_success_timestamp_seconds": collectors.AdHoc,
-		"upkeep_schedule_query_failures_total":                "beside the gauge of the same, which has an alert",
-	}
-}
-
 func TestEveryMetricIsUsedOrSaysWhyNot(t *testing.T) {
 	read := make(map[string]bool)
 	all := declared(t)
@@ -191,17 +179,8 @@ func TestEveryMetricIsUsedOrSaysWhyNot(t *testing.T) {
 		}
 	}
 	for name, m := range all {
-		why := m.NoPanel
-		if why == "" {
-			why = unused()[name]
-		}
-		if read[name] == (why != "") {
-			t.Errorf("%s is in a rule or panel: %v; has a reason not to be, its NoPanel: %q", name, read[name], why)
-		}
-	}
-	for name := range unused() {
-		if declared(t)[name] == nil {
-			t.Errorf("%s has a reason, and is not declared", name)
+		if read[name] == (m.NoPanel != "") {
+			t.Errorf("%s is in a rule or panel: %v; has a reason not to be, its NoPanel: %q", name, read[name], m.NoPanel)
 		}
 	}
 }

@@ -5,39 +5,14 @@ package check
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
+	"time"
 
+	"github.com/ai-micro-service/upkeep/alerts"
+	"github.com/ai-micro-service/upkeep/internal/product/catalog"
 	"github.com/ai-micro-service/upkeep/internal/product/config"
+	"github.com/ai-micro-service/upkeep/remediate"
 )
-
-// A Finding is one thing that is wrong, with its place and what to do about it.
-type Finding struct {
-	File    string
-	Line    int  // 0 where it is in no line
-	Warning bool // it may be right with what upkeep does not see; else it cannot work
-	Text    string
-}
-
-// String writes the finding in one line, as compilers do.
-func (f Finding) String() string {
-	place, kind := f.File, ""
-	if f.Line > 0 {
-		place = fmt.Sprintf("%s:%d", f.File, f.Line)
-	}
-	if f.Warning {
-		kind = "warning: "
-	}
-	return fmt.Sprintf("%s: %s%s", place, kind, f.Text)
-}
-
-// A checker collects what it finds in one configuration.
-type checker struct {
-	config *config.Config
-	source *config.Source
-	words  *vocabulary
-	found  []Finding
-}
 
 // Config returns what is wrong with what a configuration means, in the order of its
 // lines. The configuration and its source are what config.Read has returned. It reads
@@ -64,42 +39,69 @@ func Config(c *config.Config, source *config.Source) ([]Finding, error) {
 	return slices.Compact(k.found), nil
 }
 
-// A place is a path of keys and indexes in the configuration.
-type place []any
-
-func in(steps ...any) place { return steps }
-
-func (p place) in(steps ...any) place { return append(slices.Clone(p), steps...) }
-
-// fault notes what cannot work.
-func (k *checker) fault(at place, format string, args ...any) {
-	k.add(k.source.File(), k.source.Line(at...), false, fmt.Sprintf(format, args...))
-}
-
-// warn notes what may be right with what is not in the configuration.
-func (k *checker) warn(at place, format string, args ...any) {
-	k.add(k.source.File(), k.source.Line(at...), true, fmt.Sprintf(format, args...))
-}
-
-func (k *checker) add(file string, line int, warning bool, text string) {
-	k.found = append(k.found, Finding{File: file, Line: line, Warning: warning, Text: text})
-}
-
-// outside reports whether the user's own Prometheus scrapes and evaluates: labels,
-// metrics and alerts can be there that upkeep does not know.
-func (k *checker) outside() bool { return !k.config.Embedded.Enabled }
-
-// delivered reports whether alerts can come from elsewhere than from the rules of this
-// configuration.
-func (k *checker) delivered() bool { return k.outside() || k.config.Grafana.Secret() != nil }
-
-// foreign reports whether metrics are stored that upkeep does not declare.
-func (k *checker) foreign() bool { return k.outside() || scrapesOthers(k.config) }
-
-// meant says which name was meant, where one is near, and else what to do.
-func meant(got string, names []string, otherwise string) string {
-	if near := config.Nearest(got, names); near != "" {
-		return fmt.Sprintf("did you mean %q?", near)
+func newVocabulary(c *config.Config) (*vocabulary, error) {
+	v := &vocabulary{
+		embedded: c.Embedded.Enabled, others: scrapesOthers(c), metrics: make(map[string]metric),
+		recorded: make(map[string]*rule),
+		actions:  make(map[string]remediate.Action), targets: targetNames(c.Targets),
+		every: make(map[string]time.Duration),
 	}
-	return otherwise
+	for _, m := range catalog.Own() {
+		v.metrics[m.Name] = metric{Metric: m}
+	}
+	for _, k := range catalog.EveryCollector() {
+		v.every[k.Name] = cmp.Or(c.Collectors.Settings[k.Name].Every, c.Collectors.Interval, k.Every)
+		for _, m := range k.Metrics {
+			v.metrics[m.Name] = metric{m, kindOf(k.Name), k.Name}
+		}
+	}
+	for _, a := range catalog.EveryAction() {
+		v.actions[a.Name] = a
+	}
+	shipped, err := shippedRules()
+	if err != nil {
+		return nil, err
+	}
+	all := shipped
+	if c.Embedded.Enabled {
+		v.user = userRules(c.Embedded.RuleFiles)
+		all = append(all, v.user...)
+	}
+	for _, r := range all {
+		switch {
+		case r.record != "":
+			v.recorded[r.record] = r
+		case r.alert != "":
+			v.alerts = append(v.alerts, r)
+		}
+	}
+	for _, r := range all { // after all recording rules are known
+		r.gives = v.infer(r.expr).with(r)
+	}
+	return v, nil
+}
+
+// shippedRules returns the rules of package alerts.
+func shippedRules() (all []*rule, err error) {
+	recording, err := alerts.Recording(alerts.Files())
+	if err != nil {
+		return nil, err
+	}
+	alerting, err := alerts.Parse(alerts.Files())
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range recording {
+		all = append(all, &rule{record: r.Name, text: r.Expr, shipped: true})
+	}
+	for _, r := range alerting {
+		all = append(all, &rule{file: r.File, alert: r.Name, text: r.Expr, labels: r.Labels, annotations: r.Annotations,
+			shipped: true})
+	}
+	for _, r := range all {
+		if r.expr, err = promql(r.text); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -12,26 +11,7 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/platform/prom"
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
 	"github.com/ai-micro-service/upkeep/internal/product/config"
-	"github.com/ai-micro-service/upkeep/internal/product/rights"
-	"github.com/ai-micro-service/upkeep/remediate"
 )
-
-// answerWithin is how long a server may take to be looked at.
-const answerWithin = 20 * time.Second
-
-// A Seen is what a server that was connected to says of itself.
-type Seen struct {
-	What string // like "postgres main"
-	Text string
-}
-
-// A visit is one look at one server.
-type visit struct {
-	*checker
-	at   place
-	mu   *sync.Mutex
-	seen *Seen
-}
 
 // Connect logs in to every server of a configuration and returns what they say of
 // themselves, in the order of the configuration, and what is wrong: servers that do not
@@ -58,11 +38,13 @@ func Connect(ctx context.Context, c *config.Config, source *config.Source, set t
 		look(in("store", "url"), "store", func(ctx context.Context, v visit) { v.store(ctx, u, c.Store.Password()) })
 	}
 	for i, p := range set.Postgres {
-		look(in("targets", "postgres", i), "postgres "+p.Name, func(ctx context.Context, v visit) { v.postgres(ctx, p) })
+		look(in("targets", "postgres", i), "postgres "+p.Name,
+			func(ctx context.Context, v visit) { v.postgres(ctx, p) })
 		for j, a := range c.Targets.Postgres[i].Archives {
 			if a.To.Bucket != "" {
 				at := in("targets", "postgres", i, "archives", j, "to", "bucket")
-				look(at, "bucket "+a.To.Bucket, func(ctx context.Context, v visit) { v.bucket(ctx, p.Archives[j].To.Store) })
+				look(at, "bucket "+a.To.Bucket,
+					func(ctx context.Context, v visit) { v.bucket(ctx, p.Archives[j].To.Store) })
 			}
 		}
 	}
@@ -93,48 +75,6 @@ func Connect(ctx context.Context, c *config.Config, source *config.Source, set t
 	return seen, k.found, nil
 }
 
-func (v visit) fault(at place, format string, args ...any) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.checker.fault(at, format, args...)
-}
-
-func (v visit) warn(at place, format string, args ...any) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.checker.warn(at, format, args...)
-}
-
-// unreachable says that a server does not answer.
-func (v visit) unreachable(ctx context.Context, key string, err error) {
-	if ctx.Err() != nil {
-		err = context.Cause(ctx)
-	}
-	v.fault(v.at.in(key), "%s rejects the login: %s; check its address, user and password", v.seen.What, strings.Join(strings.Fields(err.Error()), " "))
-}
-
-// needs returns what looking and the actions of the configuration need of a kind of
-// target, by what needs it.
-func (v visit) needs(kind rights.Kind) []rights.Need {
-	var names []string
-	for _, p := range v.config.Policies {
-		for _, s := range p.Steps {
-			names = append(names, s.Action)
-		}
-	}
-	for _, s := range v.config.Schedules {
-		names = append(names, s.Action)
-	}
-	slices.Sort(names)
-	var actions []remediate.Action
-	for _, name := range slices.Compact(names) {
-		if a, ok := v.words.actions[name]; ok {
-			actions = append(actions, a)
-		}
-	}
-	return rights.Of(kind, actions)
-}
-
 func (v visit) docker(ctx context.Context, d *target.Docker) {
 	version, err := d.Version(ctx)
 	if err != nil {
@@ -144,7 +84,9 @@ func (v visit) docker(ctx context.Context, d *target.Docker) {
 	v.seen.Text = "Docker " + version
 	containers, err := d.Containers(ctx)
 	if err != nil {
-		v.fault(v.at.in("host"), "%s does not list its containers: %v; let upkeep's user read the socket, or the proxy pass GET /containers", v.seen.What, err)
+		v.fault(v.at.in("host"),
+			"%s does not list its containers: %v; let upkeep's user read the socket, or the proxy pass GET /containers",
+			v.seen.What, err)
 		return
 	}
 	v.seen.Text += fmt.Sprintf(", %d containers", len(containers))
@@ -159,7 +101,8 @@ func (v visit) prometheus(ctx context.Context, base string) {
 	}
 	v.seen.Text = "Prometheus " + version
 	if series, err := server.Query(ctx, "upkeep_build_info", time.Time{}); err == nil && len(series) == 0 {
-		v.warn(v.at, "prometheus has no series upkeep_build_info: it does not scrape upkeep yet; add upkeep's address to its scrape_configs")
+		v.warn(v.at, "prometheus has no series upkeep_build_info: it does not scrape upkeep yet; add upkeep's "+
+			"address to its scrape_configs")
 	}
 	loaded, err := server.Alerts(ctx)
 	if err != nil {
@@ -183,13 +126,15 @@ func (v visit) prometheus(ctx context.Context, base string) {
 	}
 	v.seen.Text += fmt.Sprintf(", %d of %d shipped alerts", len(shipped)-len(lacks), len(shipped))
 	if len(lacks) > 0 {
-		v.warn(v.at, "Prometheus does not have %d of the shipped alerts (%s); upkeep export DIR writes them for its rule_files", len(lacks), few(lacks))
+		v.warn(v.at, "Prometheus does not have %d of the shipped alerts (%s); upkeep export DIR writes them for its "+
+			"rule_files", len(lacks), few(lacks))
 	}
 	for i, p := range v.config.Policies { // of alerts that a policy names
 		for _, m := range p.Match {
 			for _, name := range values(m) {
 				if m.Name == "alertname" && !has[name] && !slices.Contains(lacks, name) {
-					v.warn(in("policies", i, "match"), "policy %q: prometheus has no rule for the alert %q; add it to its rule_files", p.Name, name)
+					v.warn(in("policies", i, "match"),
+						"policy %q: prometheus has no rule for the alert %q; add it to its rule_files", p.Name, name)
 				}
 			}
 		}
@@ -210,14 +155,7 @@ func (v visit) alertmanager(ctx context.Context, base string) {
 		return
 	}
 	if want := v.config.Alertmanager.Receiver; want != "" && !slices.Contains(names, want) {
-		v.fault(in("alertmanager", "receiver"), "alertmanager has no receiver %q; %s", want, meant(want, names, choose(names)))
+		v.fault(in("alertmanager", "receiver"), "alertmanager has no receiver %q; %s", want,
+			meant(want, names, choose(names)))
 	}
-}
-
-// few lists the first of many.
-func few(all []string) string {
-	if len(all) > 3 {
-		return strings.Join(all[:3], ", ") + ", …"
-	}
-	return strings.Join(all, ", ")
 }

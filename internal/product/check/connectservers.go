@@ -24,8 +24,12 @@ func (v visit) postgres(ctx context.Context, p *target.Postgres) {
 	var number int
 	var version, user, preloaded string
 	var super bool
-	err = server.QueryRow(ctx, `select current_setting('server_version_num')::int, split_part(current_setting('server_version'), ' ', 1), current_user::text,
-		coalesce((select rolsuper from pg_catalog.pg_roles where rolname = current_user), false), coalesce((select setting from pg_catalog.pg_settings where name = 'shared_preload_libraries'), 'hidden')`).Scan(&number, &version, &user, &super, &preloaded)
+	err = server.QueryRow(ctx,
+		`select current_setting('server_version_num')::int, split_part(current_setting('server_version'), ' ', 1),
+		current_user::text,
+		coalesce((select rolsuper from pg_catalog.pg_roles where rolname = current_user), false),
+		coalesce((select setting from pg_catalog.pg_settings where name = 'shared_preload_libraries'), 'hidden')`).
+		Scan(&number, &version, &user, &super, &preloaded)
 	if err != nil {
 		v.unreachable(ctx, "url", err)
 		return
@@ -43,10 +47,13 @@ func (v visit) postgres(ctx context.Context, p *target.Postgres) {
 	v.seen.Text += "; extensions: " + extensions
 	switch {
 	case preloaded == "hidden": // which needs pg_monitor, and that is said below
-	case !slices.Contains(strings.FieldsFunc(preloaded, func(r rune) bool { return r == ',' || r == ' ' || r == '"' }), "pg_stat_statements"):
-		v.warn(v.at, "%s does not load pg_stat_statements, so slow statements are unknown; add it to shared_preload_libraries, restart, and create extension pg_stat_statements", v.seen.What)
+	case !slices.Contains(strings.FieldsFunc(preloaded, func(r rune) bool { return r == ',' || r == ' ' || r == '"' }),
+		"pg_stat_statements"):
+		v.warn(v.at, "%s does not load pg_stat_statements, so slow statements are unknown; add it to "+
+			"shared_preload_libraries, restart, and create extension pg_stat_statements", v.seen.What)
 	case !strings.Contains(extensions, "pg_stat_statements"):
-		v.warn(v.at, "%s has the extension pg_stat_statements in no database, so slow statements are unknown; run create extension pg_stat_statements in one", v.seen.What)
+		v.warn(v.at, "%s has the extension pg_stat_statements in no database, so slow statements are unknown; run "+
+			"create extension pg_stat_statements in one", v.seen.What)
 	}
 	if super {
 		return
@@ -64,14 +71,18 @@ func (v visit) extensions(ctx context.Context, p *target.Postgres, databases []s
 		if err != nil {
 			continue
 		}
-		rows, err := d.Query(ctx, "select extname::text from pg_catalog.pg_extension where extname in ('pg_stat_statements', 'pgstattuple', 'pg_repack')")
+		rows, err := d.Query(ctx,
+			"select extname::text from pg_catalog.pg_extension where extname in ('pg_stat_statements', "+
+				"'pgstattuple', 'pg_repack')")
 		if err != nil {
-			v.warn(v.at, "%s: database %s cannot be read: %v; grant connect on it, or exclude it", v.seen.What, name, err)
+			v.warn(v.at, "%s: database %s cannot be read: %v; grant connect on it, or exclude it", v.seen.What, name,
+				err)
 			continue
 		}
 		names, err := pgx.CollectRows(rows, pgx.RowTo[string])
 		if err != nil {
-			v.warn(v.at, "%s: the extensions of database %s cannot be read: %v; look at the server's log", v.seen.What, name, err)
+			v.warn(v.at, "%s: the extensions of database %s cannot be read: %v; look at the server's log", v.seen.What,
+				name, err)
 			continue
 		}
 		for _, n := range names {
@@ -91,7 +102,8 @@ func (v visit) extensions(ctx context.Context, p *target.Postgres, databases []s
 }
 
 // postgresRights reports which rights of a need the role does not have.
-func (v visit) postgresRights(ctx context.Context, p *target.Postgres, databases []string, major int, user string, need rights.Need) {
+func (v visit) postgresRights(ctx context.Context, p *target.Postgres, databases []string, major int, user string,
+	need rights.Need) {
 	for _, r := range need.Rights {
 		if r.Since > major || r.Until != 0 && r.Until < major {
 			continue
@@ -102,8 +114,10 @@ func (v visit) postgresRights(ctx context.Context, p *target.Postgres, databases
 				return
 			}
 			var member bool
-			if err := server.QueryRow(ctx, "select pg_catalog.pg_has_role(current_user, $1, 'MEMBER')", role[1]).Scan(&member); err == nil && !member {
-				v.warn(v.at, "%s: %s needs %s (%s); run: grant %s to %s", v.seen.What, by(need), role[1], r.For, role[1], pgx.Identifier{user}.Sanitize())
+			if err := server.QueryRow(ctx, "select pg_catalog.pg_has_role(current_user, $1, 'MEMBER')",
+				role[1]).Scan(&member); err == nil && !member {
+				v.warn(v.at, "%s: %s needs %s (%s); run: grant %s to %s", v.seen.What, by(need), role[1], r.For,
+					role[1], pgx.Identifier{user}.Sanitize())
 			}
 			continue
 		}
@@ -126,19 +140,22 @@ func tableCondition(r remediate.Right) string {
 	if r.Grant == `grant :"owner" to :"role"` {
 		return "pg_catalog.pg_has_role(current_user, c.relowner, 'MEMBER')"
 	}
-	m := regexp.MustCompile(`^grant ([a-z, ]+) on (?:table :"schema"\.:"table"|all tables in schema :"schema") to :"role"$`).FindStringSubmatch(r.Grant)
+	m := regexp.MustCompile(
+		`^grant ([a-z, ]+) on (?:table :"schema"\.:"table"|all tables in schema :"schema") to :"role"$`).FindStringSubmatch(r.Grant)
 	if m == nil {
 		return ""
 	}
 	var all []string
 	for privilege := range strings.SplitSeq(m[1], ",") {
-		all = append(all, "pg_catalog.has_table_privilege(c.oid, "+"'"+strings.ToUpper(strings.TrimSpace(privilege))+"')")
+		all = append(all, "pg_catalog.has_table_privilege(c.oid, "+"'"+strings.ToUpper(strings.TrimSpace(privilege))+
+			"')")
 	}
 	return strings.Join(all, " and ")
 }
 
 // tableRights says on how many tables a right is missing.
-func (v visit) tableRights(ctx context.Context, p *target.Postgres, databases []string, need rights.Need, r remediate.Right, condition string) {
+func (v visit) tableRights(ctx context.Context, p *target.Postgres, databases []string, need rights.Need,
+	r remediate.Right, condition string) {
 	var lacks []string
 	tables := 0
 	for _, name := range databases {
@@ -146,8 +163,10 @@ func (v visit) tableRights(ctx context.Context, p *target.Postgres, databases []
 		if err != nil {
 			continue
 		}
-		rows, err := d.Query(ctx, `select n.nspname::text, c.relname::text, `+condition+` from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-			where c.relkind in ('r', 'p', 'm') and n.nspname not in ('pg_catalog', 'information_schema') and n.nspname !~ '^pg_toast' and n.nspname !~ '^pg_temp'`)
+		rows, err := d.Query(ctx, `select n.nspname::text, c.relname::text, `+condition+
+			` from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+			where c.relkind in ('r', 'p', 'm') and n.nspname not in ('pg_catalog', 'information_schema')
+			and n.nspname !~ '^pg_toast' and n.nspname !~ '^pg_temp'`)
 		if err != nil {
 			continue // said with the extensions
 		}
@@ -170,7 +189,9 @@ func (v visit) tableRights(ctx context.Context, p *target.Postgres, databases []
 		if need.By == rights.Watching {
 			advice = "upkeep rights writes the grants"
 		}
-		v.warn(v.at, "%s: %s needs the right %s on %d of %d tables (%s); %s", v.seen.What, by(need), strings.TrimSuffix(strings.TrimPrefix(r.Grant, "grant "), ` to :"role"`), len(lacks), tables, few(lacks), advice)
+		v.warn(v.at, "%s: %s needs the right %s on %d of %d tables (%s); %s", v.seen.What, by(need),
+			strings.TrimSuffix(strings.TrimPrefix(r.Grant, "grant "), ` to :"role"`), len(lacks), tables, few(lacks),
+			advice)
 	}
 }
 
@@ -220,7 +241,8 @@ func (v visit) redis(ctx context.Context, r *target.Redis) {
 func (v visit) redisAllows(ctx context.Context, conn *goredis.Conn, grant string) bool {
 	words := strings.Split(strings.TrimPrefix(grant, "+"), "|")
 	arguments := map[string][]any{
-		"slowlog|get": {1}, "client|setname": {"upkeep"}, "client|pause": {1, "write"}, "config|get": {"dir"}, "config|set": {"activedefrag", "no"}, "hello": {2},
+		"slowlog|get": {1}, "client|setname": {"upkeep"}, "client|pause": {1, "write"}, "config|get": {"dir"},
+		"config|set": {"activedefrag", "no"}, "hello": {2},
 	}
 	var command []any
 	for _, w := range words {

@@ -31,7 +31,8 @@ func (k *checker) selector(s *parser.VectorSelector, who string, add note) {
 	case s.Name == "" || builtin(s.Name):
 		return
 	case ok && m.Type == collectors.Histogram && s.Name == m.Name:
-		add(at, false, "%s: %s is a histogram, and no series has its bare name; write %s_bucket, %s_sum or %s_count", who, s.Name, s.Name, s.Name, s.Name)
+		add(at, false, "%s: %s is a histogram, and no series has its bare name; write %s_bucket, %s_sum or %s_count",
+			who, s.Name, s.Name, s.Name, s.Name)
 		return
 	case k.words.recorded[s.Name] != nil:
 		k.matchers(s, k.words.recorded[s.Name].gives, who, add)
@@ -43,9 +44,11 @@ func (k *checker) selector(s *parser.VectorSelector, who string, add note) {
 	if m.collector != "" {
 		switch {
 		case k.config.Collectors.Settings[m.collector].Disabled:
-			add(at, false, "%s: %s has no series: its collector %s is disabled; enable it in collectors.settings", who, s.Name, m.collector)
+			add(at, false, "%s: %s has no series: its collector %s is disabled; enable it in collectors.settings", who,
+				s.Name, m.collector)
 		case len(k.words.targets[m.kind]) == 0:
-			add(at, true, "%s: %s has no series: there is no %s target; add one to targets.%s, or remove this", who, s.Name, m.kind, m.kind)
+			add(at, true, "%s: %s has no series: there is no %s target; add one to targets.%s, or remove this", who,
+				s.Name, m.kind, m.kind)
 			return // its server cannot be right either
 		}
 	}
@@ -70,7 +73,8 @@ func (k *checker) unknown(name, who string, at int, add note) {
 	case near != "":
 		add(at, false, "%s: nothing declares the metric %s; %s", who, name, near)
 	default:
-		add(at, false, "%s: nothing declares the metric %s, and only upkeep itself is scraped; name what exports it in embedded.scrape_configs", who, name)
+		add(at, false, "%s: nothing declares the metric %s, and only upkeep itself is scraped; name what exports it "+
+			"in embedded.scrape_configs", who, name)
 	}
 }
 
@@ -102,7 +106,8 @@ func (k *checker) server(match *labels.Matcher, m metric, who string, at int, ad
 	}
 	for _, w := range wanted {
 		if w != "" && !slices.Contains(names, w) {
-			add(at, false, "%s: no %s target is called %q; %s", who, kindName(m.kind), w, meant(w, names, choose(names)))
+			add(at, false, "%s: no %s target is called %q; %s", who, kindName(m.kind), w,
+				meant(w, names, choose(names)))
 		}
 	}
 	if len(wanted) == 0 && match.Value != "" && !slices.ContainsFunc(names, match.Matches) {

@@ -24,7 +24,8 @@ func (k *checker) files() {
 	c := k.config
 	if c.Web.ConfigFile != "" && k.file(in("web", "config_file"), "web.config_file", c.Web.ConfigFile) {
 		if _, err := webconfig.New(c.Web.ConfigFile, nil, slog.New(slog.DiscardHandler)); err != nil {
-			k.fault(in("web", "config_file"), "web.config_file is wrong: %v; correct it as exporter-toolkit's web-configuration.md says", err)
+			k.fault(in("web", "config_file"),
+				"web.config_file is wrong: %v; correct it as exporter-toolkit's web-configuration.md says", err)
 		}
 	}
 	if info, err := os.Stat(c.DataDir); err == nil && !info.IsDir() {
@@ -32,13 +33,15 @@ func (k *checker) files() {
 	}
 	for i, pattern := range c.Embedded.RuleFiles {
 		if found, err := filepath.Glob(pattern); err != nil || len(found) == 0 && c.Embedded.Enabled {
-			k.fault(in("embedded", "rule_files", i), "embedded.rule_files: no file matches %s; a rule that is not there cannot fire", pattern)
+			k.fault(in("embedded", "rule_files", i),
+				"embedded.rule_files: no file matches %s; a rule that is not there cannot fire", pattern)
 		}
 	}
 	for i, p := range c.Targets.Postgres {
 		for j, a := range p.Archives {
 			if a.To.Folder != "" {
-				k.folder(in("targets", "postgres", i, "archives", j, "to", "folder"), "the folder of the archive of "+a.Table, a.To.Folder)
+				k.folder(in("targets", "postgres", i, "archives", j, "to", "folder"),
+					"the folder of the archive of "+a.Table, a.To.Folder)
 			}
 		}
 	}
@@ -77,12 +80,14 @@ func (k *checker) receivers() {
 func (k *checker) reports() {
 	for i, b := range k.config.Targets.Backup {
 		if found, err := filepath.Glob(b.Path); b.Path != "" && (err != nil || len(found) == 0) {
-			k.warn(in("targets", "backup", i, "path"), "no backup is at %s of backup %s; look at the pattern, or make the first backup", b.Path, b.Name)
+			k.warn(in("targets", "backup", i, "path"),
+				"no backup is at %s of backup %s; look at the pattern, or make the first backup", b.Path, b.Name)
 		}
 	}
 	for i, p := range k.config.Targets.Packages {
 		if _, err := os.Stat(p.Path); err != nil {
-			k.warn(in("targets", "packages", i, "path"), "packages %s: there is nothing at %s; name the report or the service's folder", p.Name, p.Path)
+			k.warn(in("targets", "packages", i, "path"),
+				"packages %s: there is nothing at %s; name the report or the service's folder", p.Name, p.Path)
 		}
 	}
 }
@@ -116,7 +121,8 @@ func (k *checker) key(v reflect.Value, at place, key string) {
 		k.file(at, name(at), value)
 	case strings.HasSuffix(key, "_env"):
 		if os.Getenv(value) == "" {
-			k.warn(at, "%s names the environment variable %s, which is not set here; set it for upkeep's process", name(at), value)
+			k.warn(at, "%s names the environment variable %s, which is not set here; set it for upkeep's process",
+				name(at), value)
 		}
 	}
 }

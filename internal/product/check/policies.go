@@ -1,26 +1,14 @@
 package check
 
 import (
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/prometheus/alertmanager/pkg/labels"
-	promlabels "github.com/prometheus/prometheus/model/labels"
 
-	"github.com/ai-micro-service/upkeep/internal/product/config"
 	"github.com/ai-micro-service/upkeep/remediate/policy"
 )
-
-// A chain is one policy with where it is and which alerts it can match.
-type chain struct {
-	config.Policy
-	at      place
-	who     string
-	lines   []place // of each of its matchers
-	matches []*rule
-}
 
 // policies checks which alerts each policy matches, what is left of them by those before
 // it, and whether its steps fit them.
@@ -52,7 +40,8 @@ func (k *checker) contradicts(c chain) bool {
 	for i, m := range c.Match {
 		all := values(m)
 		if len(all) > 0 && !slices.ContainsFunc(all, func(v string) bool { return allows(c, m.Name, v) }) {
-			k.fault(c.lines[i], "%s can never match: no value of %s satisfies all of its matchers for it; an alert has one value of each label, so leave one matcher, like %s=~\"a|b\" for either", c.who, m.Name, m.Name)
+			k.fault(c.lines[i], "%s can never match: no value of %s satisfies all of its matchers for it; an alert "+
+				"has one value of each label, so leave one matcher, like %s=~\"a|b\" for either", c.who, m.Name, m.Name)
 			return true
 		}
 	}
@@ -74,40 +63,6 @@ func (k *checker) matcherPlaces(c chain) (all []place) {
 	return all
 }
 
-// can reports whether an alert of a rule can satisfy a matcher.
-func (k *checker) can(m *labels.Matcher, a *rule) bool {
-	if value, ok := a.gives.fixed[m.Name]; ok {
-		return m.Matches(value)
-	}
-	switch {
-	case !a.gives.labels[m.Name]:
-		// Relabelling of the user's own Prometheus may add labels.
-		return m.Matches("") || a.gives.open || k.outside()
-	case m.Name == "server":
-		names, known := k.serversOf(a)
-		return !known || slices.ContainsFunc(names, m.Matches)
-	}
-	return true
-}
-
-// serversOf returns the names that the label server of a rule's alerts can have, where
-// that is known.
-func (k *checker) serversOf(a *rule) (names []string, known bool) {
-	var kinds []string
-	for _, name := range a.gives.metrics {
-		m, ok := k.words.metrics[name]
-		if !ok {
-			return nil, false
-		}
-		kinds = append(kinds, m.kind)
-	}
-	if len(kinds) == 0 {
-		return nil, false
-	}
-	names = k.words.servers(kinds)
-	return names, len(names) > 0
-}
-
 // names checks the names of alerts that a policy's matchers say, and reports whether it
 // found a fault.
 func (k *checker) names(c chain) (faulty bool) {
@@ -127,7 +82,8 @@ func (k *checker) names(c chain) (faulty bool) {
 			faulty = k.unknownAlert(c, c.lines[i], m, w, known) || faulty
 		}
 		if len(wanted) == 0 && m.Type == labels.MatchRegexp && !slices.ContainsFunc(known, m.Matches) {
-			k.report(c.lines[i], k.delivered(), "%s: no rule declares an alert whose name matches %s; docs/alerts.md lists the alerts", c.who, m)
+			k.report(c.lines[i], k.delivered(),
+				"%s: no rule declares an alert whose name matches %s; docs/alerts.md lists the alerts", c.who, m)
 			faulty = true
 		}
 	}
@@ -146,22 +102,10 @@ func (k *checker) unknownAlert(c chain, at place, m *labels.Matcher, name string
 		k.fault(at, "%s: no rule declares the alert %q; %s", c.who, name, near)
 		return true
 	}
-	k.report(at, k.delivered(), "%s: no rule declares the alert %q; docs/alerts.md lists those of upkeep, and embedded.rule_files adds your own", c.who, name)
+	k.report(at, k.delivered(),
+		"%s: no rule declares the alert %q; docs/alerts.md lists those of upkeep, "+
+			"and embedded.rule_files adds your own", c.who, name)
 	return true
-}
-
-func (k *checker) report(at place, warning bool, format string, args ...any) {
-	k.add(k.source.File(), k.source.Line(at...), warning, fmt.Sprintf(format, args...))
-}
-
-// alternatives returns the texts that a regular expression matches, where they can be
-// counted.
-func alternatives(expr string) []string {
-	m, err := promlabels.NewFastRegexMatcher(expr)
-	if err != nil {
-		return nil
-	}
-	return m.SetMatches()
 }
 
 // matchesNothing says which matcher of a policy no alert can satisfy.
@@ -173,13 +117,15 @@ func (k *checker) matchesNothing(c chain) {
 		}
 	}
 	for i, m := range c.Match {
-		if len(named) == 0 || m.Name == "alertname" || slices.ContainsFunc(named, func(a *rule) bool { return k.can(m, a) }) {
+		if len(named) == 0 || m.Name == "alertname" || slices.ContainsFunc(named,
+			func(a *rule) bool { return k.can(m, a) }) {
 			continue
 		}
 		k.impossible(c, i, named)
 		return
 	}
-	k.report(c.at.in("match"), k.delivered(), "%s: no alert satisfies all of its matchers together; test it with upkeep policy test", c.who)
+	k.report(c.at.in("match"), k.delivered(),
+		"%s: no alert satisfies all of its matchers together; test it with upkeep policy test", c.who)
 }
 
 // impossible says why no alert of some rules satisfies a matcher.
@@ -204,7 +150,8 @@ func (k *checker) impossible(c chain, i int, named []*rule) {
 	}
 	if m.Name == "server" {
 		names, _ := k.serversOf(a)
-		k.fault(c.lines[i], "%s can never match %s: %s is about the targets %s; %s", c.who, m, about, strings.Join(names, ", "), meant(m.Value, names, "write one of these names"))
+		k.fault(c.lines[i], "%s can never match %s: %s is about the targets %s; %s", c.who, m, about,
+			strings.Join(names, ", "), meant(m.Value, names, "write one of these names"))
 		return
 	}
 	near := meant(m.Name, a.gives.names(), "its labels are "+strings.Join(a.gives.names(), ", "))

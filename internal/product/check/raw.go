@@ -12,7 +12,8 @@ import (
 
 // parts checks the files and secrets in the parts that are in Prometheus' own syntax.
 func (k *checker) parts() {
-	for key, text := range map[string]config.Raw{"scrape_configs": k.config.Embedded.ScrapeConfigs, "remote_write": k.config.Embedded.RemoteWrite} {
+	for key, text := range map[string]config.Raw{"scrape_configs": k.config.Embedded.ScrapeConfigs,
+		"remote_write": k.config.Embedded.RemoteWrite} {
 		var n yaml.Node
 		if text == "" || yaml.Unmarshal([]byte(text), &n) != nil || len(n.Content) == 0 {
 			continue
@@ -30,10 +31,13 @@ func (k *checker) targetless(jobs *yaml.Node) {
 		finds := false
 		for j := 0; j+1 < len(job.Content); j += 2 {
 			key := job.Content[j].Value
-			finds = finds || len(job.Content[j+1].Content) > 0 && (key == "static_configs" || strings.HasSuffix(key, "_sd_configs"))
+			finds = finds || len(job.Content[j+1].Content) > 0 && (key == "static_configs" ||
+				strings.HasSuffix(key, "_sd_configs"))
 		}
 		if !finds {
-			k.warn(in("embedded", "scrape_configs", i), "embedded.scrape_configs: entry %d scrapes nothing; name its targets in static_configs, or a file with them in file_sd_configs", i+1)
+			k.warn(in("embedded", "scrape_configs", i),
+				"embedded.scrape_configs: entry %d scrapes nothing; name its targets in static_configs, or a file "+
+					"with them in file_sd_configs", i+1)
 		}
 	}
 }
@@ -64,7 +68,8 @@ func (k *checker) partValue(value string, at place, key string) {
 	switch {
 	case value == "":
 	case slices.Contains(secrets, key):
-		k.warn(at, "%s is in the configuration file; write it into a file of its own and name that in %s_file", name(at), key)
+		k.warn(at, "%s is in the configuration file; write it into a file of its own and name that in %s_file",
+			name(at), key)
 	case strings.HasSuffix(key, "_file"):
 		k.file(at, name(at), path)
 	case key == "files":

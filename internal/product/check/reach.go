@@ -32,14 +32,17 @@ func (k *checker) shadowed(c chain, before []chain) bool {
 		order = []string{before[i].Name}
 	}
 	if len(order) == 1 {
-		k.fault(c.at, "%s is never reached: policy %s before it matches everything that it matches, and the first that matches decides; put it before that one, or narrow that one's matchers", c.who, strconv.Quote(order[0]))
+		k.fault(c.at, "%s is never reached: policy %s before it matches everything that it matches, and the first "+
+			"that matches decides; put it before that one, or narrow that one's matchers", c.who,
+			strconv.Quote(order[0]))
 		return true
 	}
 	var parts []string
 	for _, name := range order {
 		parts = append(parts, "policy "+strconv.Quote(name)+" ("+strings.Join(by[name], ", ")+")")
 	}
-	k.fault(c.at, "%s is never reached: the policies before it match all of its alerts: %s; the first that matches decides; put it before them", c.who, strings.Join(parts, ", "))
+	k.fault(c.at, "%s is never reached: the policies before it match all of its alerts: %s; the first that matches "+
+		"decides; put it before them", c.who, strings.Join(parts, ", "))
 	return true
 }
 
@@ -54,7 +57,8 @@ func (k *checker) bounded(c chain) bool {
 			return false
 		}
 		values := values(m)
-		return len(values) > 0 && !slices.ContainsFunc(values, func(v string) bool { return !slices.Contains(known, v) })
+		return len(values) > 0 && !slices.ContainsFunc(values,
+			func(v string) bool { return !slices.Contains(known, v) })
 	})
 }
 
@@ -89,7 +93,8 @@ func (k *checker) implied(m *labels.Matcher, later chain, a *rule) bool {
 			return m.Matches("")
 		}
 		if names, known := k.serversOf(a); m.Name == "server" && known && a.gives.labels["server"] {
-			return !slices.ContainsFunc(names, func(name string) bool { return allows(later, "server", name) && !m.Matches(name) })
+			return !slices.ContainsFunc(names,
+				func(name string) bool { return allows(later, "server", name) && !m.Matches(name) })
 		}
 	}
 	return slices.ContainsFunc(later.Match, func(l *labels.Matcher) bool {

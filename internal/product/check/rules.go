@@ -13,37 +13,7 @@ import (
 	"github.com/prometheus/prometheus/model/rulefmt"
 	"github.com/prometheus/prometheus/promql/parser"
 	"go.yaml.in/yaml/v3"
-
-	"github.com/ai-micro-service/upkeep/internal/product/config"
 )
-
-// A rule is one alerting or recording rule.
-type rule struct {
-	file                string
-	alert, record, text string
-	labels, annotations map[string]string
-	shipped             bool
-	nodes               map[string]*yaml.Node // of the keys of a user's rule
-
-	expr  parser.Expr
-	gives series // what is known of its alerts, or of what it records
-}
-
-// line returns where a key of a user's rule is.
-func (r *rule) line(key string) int {
-	if n := r.nodes[key]; n != nil {
-		return n.Line
-	}
-	return r.nodes[""].Line
-}
-
-// name says which rule it is.
-func (r *rule) name() string {
-	if r.alert != "" {
-		return "alert " + strconv.Quote(r.alert)
-	}
-	return "recording rule " + strconv.Quote(r.record)
-}
 
 // userRules reads the rule files of the configuration, as far as they can be read.
 func userRules(patterns []string) (all []*rule) {
@@ -70,17 +40,21 @@ func (k *checker) ruleSyntax() {
 	for _, file := range ruleFiles(k.config.Embedded.RuleFiles) {
 		text, err := os.ReadFile(file)
 		if err != nil {
-			k.add(file, 0, false, fmt.Sprintf("the rule file cannot be read: %v; let the user that runs upkeep read it", err))
+			k.add(file, 0, false, fmt.Sprintf("the rule file cannot be read: %v; let the user that runs upkeep read it",
+				err))
 			continue
 		}
-		_, faults := rulefmt.Parse(text, false, model.UTF8Validation, parser.NewParser(parser.Options{}), slog.New(slog.DiscardHandler))
+		_, faults := rulefmt.Parse(text, false, model.UTF8Validation, parser.NewParser(parser.Options{}),
+			slog.New(slog.DiscardHandler))
 		for _, fault := range faults {
 			line, what := 0, fault.Error()
 			if m := place.FindStringSubmatch(what); m != nil {
 				line, _ = strconv.Atoi(m[1]) // it is digits
 				what = m[2]
 			}
-			k.add(file, line, false, strings.Join(strings.Fields(what), " ")+"; Prometheus would not take the file (promtool check rules says the same)")
+			k.add(file, line, false,
+				strings.Join(strings.Fields(what), " ")+
+					"; Prometheus would not take the file (promtool check rules says the same)")
 		}
 	}
 }
@@ -121,8 +95,9 @@ func nodeRule(file string, n *yaml.Node) *rule {
 		return nil
 	}
 	r := &rule{
-		file: file, alert: content.Alert, record: content.Record, text: content.Expr, labels: content.Labels, annotations: content.Annotations,
-		expr: expr, nodes: map[string]*yaml.Node{"": n},
+		file: file, alert: content.Alert, record: content.Record, text: content.Expr, labels: content.Labels,
+		annotations: content.Annotations,
+		expr:        expr, nodes: map[string]*yaml.Node{"": n},
 	}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := n.Content[i].Value, n.Content[i+1]
@@ -137,7 +112,8 @@ func nodeRule(file string, n *yaml.Node) *rule {
 // rules checks the rule files of the configuration.
 func (k *checker) rules() {
 	if k.outside() && len(k.config.Embedded.RuleFiles) > 0 {
-		k.warn(in("embedded", "rule_files"), "embedded.rule_files has no effect while embedded.enabled is false; give the files to your own Prometheus")
+		k.warn(in("embedded", "rule_files"),
+			"embedded.rule_files has no effect while embedded.enabled is false; give the files to your own Prometheus")
 	}
 	if !k.outside() {
 		k.ruleSyntax()
@@ -168,18 +144,24 @@ func (k *checker) userRule(r, first *rule) {
 		return
 	}
 	if first != nil && first != r && first.shipped {
-		say("alert", true, "%s: upkeep ships a rule of this name, and a policy for one matches both; choose another name", r.name())
+		say("alert", true, "%s: upkeep ships a rule of this name, and a policy for one matches both; choose another "+
+			"name", r.name())
 	}
 	if r.labels["severity"] == "" {
-		say("alert", true, "%s has no label severity; add severity: info, warning or critical, by which alerts are routed and sorted", r.name())
+		say("alert", true, "%s has no label severity; add severity: info, warning or critical, by which alerts are "+
+			"routed and sorted", r.name())
 	}
 	action := r.annotations["action"]
 	if _, ok := k.words.actions[action]; action != "" && action != "none" && !ok {
-		say("annotations.action", false, "%s: the annotation action names %q, which does not exist; %s", r.name(), action, meant(action, k.actionNames(), "docs/actions.md lists the actions; write none for an alert without an action"))
+		say("annotations.action", false, "%s: the annotation action names %q, which does not exist; %s", r.name(),
+			action, meant(action, k.actionNames(),
+				"docs/actions.md lists the actions; write none for an alert without an action"))
 	}
 	if limit, ok := r.annotations["limit"]; ok {
 		if _, err := strconv.ParseFloat(limit, 64); err != nil {
-			say("annotations.limit", false, "%s: the annotation limit is %q; write the number that the expression compares with, like \"0.2\"", r.name(), limit)
+			say("annotations.limit", false,
+				"%s: the annotation limit is %q; write the number that the expression compares with, like \"0.2\"",
+				r.name(), limit)
 		}
 	}
 }
@@ -190,6 +172,3 @@ func (k *checker) actionNames() (names []string) {
 	}
 	return names
 }
-
-// scrapesOthers reports whether the embedded Prometheus scrapes more than upkeep.
-func scrapesOthers(c *config.Config) bool { return c.Embedded.ScrapeConfigs != "" }

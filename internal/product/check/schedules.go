@@ -17,7 +17,9 @@ func (k *checker) windows() {
 	times := k.config.Times()
 	for i, w := range k.config.Windows {
 		if times[w.Name].Next(time.Now()).IsZero() {
-			k.fault(in("windows", i), "window %s does not open within the next two years; look at its days_of_month, months and years together", strconv.Quote(w.Name))
+			k.fault(in("windows", i),
+				"window %s does not open within the next two years; look at its days_of_month, months and years "+
+					"together", strconv.Quote(w.Name))
 		}
 	}
 }
@@ -70,11 +72,13 @@ func (k *checker) query(at place, who string, s config.Schedule, a remediate.Act
 		if _, named := s.Subject[label]; named || gives.has(label) {
 			continue
 		}
-		k.fault(at, "%s: %s needs the label %q, which the series of the query do not have; name it in subject, or keep it in the query (by, on)", who, a.Name, label)
+		k.fault(at, "%s: %s needs the label %q, which the series of the query do not have; name it in subject, or "+
+			"keep it in the query (by, on)", who, a.Name, label)
 	}
 	server, fixed := gives.fixed["server"]
 	if named, ok := s.Subject["server"]; ok && fixed && named != server {
-		k.fault(at, "%s: the query reads server %q, and the subject names %q: no series is the schedule's; name the same in both", who, server, named)
+		k.fault(at, "%s: the query reads server %q, and the subject names %q: no series is the schedule's; name the "+
+			"same in both", who, server, named)
 	}
 	kind := kindOf(a.Name)
 	names := k.words.targets[kind]
@@ -86,37 +90,12 @@ func (k *checker) query(at place, who string, s config.Schedule, a remediate.Act
 		if !ok {
 			return
 		}
-		if slices.ContainsFunc(k.words.servers([]string{m.kind}), func(n string) bool { return slices.Contains(names, n) }) || len(k.words.targets[m.kind]) == 0 && m.kind != "" {
+		if slices.ContainsFunc(k.words.servers([]string{m.kind}),
+			func(n string) bool { return slices.Contains(names, n) }) ||
+			len(k.words.targets[m.kind]) == 0 && m.kind != "" {
 			return
 		}
 	}
-	k.fault(at, "%s: %s acts on %s targets (%s), and the query reads %s, which is about others; name a server in subject", who, a.Name, kind, strings.Join(names, ", "), gives.metrics[0])
-}
-
-// subjectTable checks a table that a subject names against what the target says of it.
-func (k *checker) subjectTable(at place, who string, subject map[string]string, a remediate.Action) {
-	i := slices.IndexFunc(k.config.Targets.Postgres, func(p config.Postgres) bool { return p.Name == subject["server"] })
-	if i < 0 || kindOf(a.Name) != "postgres" {
-		return
-	}
-	p := k.config.Targets.Postgres[i]
-	database, table := subject["database"], subject["table"]
-	if slices.Contains(p.Exclude, database) {
-		k.fault(at.in("subject", "database"), "%s: database %q is excluded from postgres %s (targets.postgres.exclude), and nothing is done in it; name another, or take it out of exclude", who, database, p.Name)
-		return
-	}
-	if table == "" || a.Name != "postgres/archive" && a.Name != "postgres/purge" {
-		return
-	}
-	j := slices.IndexFunc(p.Archives, func(x config.Archive) bool {
-		return x.Database == database && x.Schema == subject["schema"] && x.Table == table
-	})
-	switch {
-	case j < 0:
-		k.fault(at.in("subject", "table"), "%s: postgres %s has no archive of table %s.%s in database %s, so %s is refused; add it to targets.postgres.archives", who, p.Name, subject["schema"], table, database, a.Name)
-	case a.Name == "postgres/purge" && !p.Archives[j].Purge:
-		k.fault(at.in("subject", "table"), "%s: the archive of %s does not say purge: true, so postgres/purge is refused; say so there, or take this out", who, table)
-	case a.Name == "postgres/archive" && p.Archives[j].To == config.Destination{}:
-		k.fault(at.in("subject", "table"), "%s: the archive of %s has no destination (to), so postgres/archive is refused; give it one, or take this out", who, table)
-	}
+	k.fault(at, "%s: %s acts on %s targets (%s), and the query reads %s, which is about others; name a server in "+
+		"subject", who, a.Name, kind, strings.Join(names, ", "), gives.metrics[0])
 }

@@ -10,20 +10,6 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
-// A series is what is known of those that an expression gives, or of the alerts of a
-// rule.
-type series struct {
-	labels  map[string]bool   // that they can have
-	open    bool              // they can have others too
-	fixed   map[string]string // labels that have one value
-	metrics []string          // the families whose labels they carry; of an operator, those of its left side
-}
-
-func (s series) has(label string) bool { return s.open || s.labels[label] }
-
-// names lists the labels.
-func (s series) names() []string { return slices.Sorted(maps.Keys(s.labels)) }
-
 // with adds what a rule gives its alerts.
 func (s series) with(r *rule) series {
 	out := series{labels: maps.Clone(s.labels), open: s.open, fixed: maps.Clone(s.fixed), metrics: s.metrics}
@@ -174,7 +160,8 @@ func (v *vocabulary) joined(e *parser.BinaryExpr) series {
 
 // or is what either of two gives.
 func (s series) or(other series) series {
-	out := series{labels: maps.Clone(s.labels), open: s.open || other.open, fixed: make(map[string]string), metrics: append(slices.Clone(s.metrics), other.metrics...)}
+	out := series{labels: maps.Clone(s.labels), open: s.open || other.open, fixed: make(map[string]string),
+		metrics: append(slices.Clone(s.metrics), other.metrics...)}
 	if out.labels == nil {
 		out.labels = make(map[string]bool)
 	}
@@ -205,7 +192,10 @@ func (v *vocabulary) called(e *parser.Call) series {
 	}
 	switch e.Func.Name {
 	case "absent", "absent_over_time":
-		return out.keep(func(label string) bool { return out.fixed[label] != "" && label != "job" && label != "instance" })
+		return out.keep(func(label string) bool {
+			return out.fixed[label] != "" && label != "job" &&
+				label != "instance"
+		})
 	case "histogram_quantile":
 		return out.keep(func(label string) bool { return label != "le" })
 	case "label_replace", "label_join":

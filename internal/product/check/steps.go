@@ -1,13 +1,9 @@
 package check
 
 import (
-	"fmt"
 	"regexp"
 	"slices"
 	"strings"
-	"time"
-
-	"github.com/prometheus/common/model"
 
 	"github.com/ai-micro-service/upkeep/internal/product/config"
 	"github.com/ai-micro-service/upkeep/remediate"
@@ -34,16 +30,6 @@ func (k *checker) steps(c chain) {
 	}
 }
 
-// noTarget says when nothing takes an action.
-func (k *checker) noTarget(at place, who string, a remediate.Action) bool {
-	kind := kindOf(a.Name)
-	if len(k.words.targets[kind]) > 0 {
-		return false
-	}
-	k.warn(at.in("action"), "%s: no target takes %s: there is no %s target; add one to targets.%s, or remove this", who, a.Name, kind, kind)
-	return true
-}
-
 func (k *checker) step(at place, c chain, s config.Step, a remediate.Action) {
 	k.subjectServer(at, c.who, s.Subject, a)
 	k.subjectTable(at, c.who, s.Subject, a)
@@ -61,7 +47,9 @@ func (k *checker) step(at place, c chain, s config.Step, a remediate.Action) {
 		if len(unfit) > 1 {
 			about = strings.Join(unfit[:min(len(unfit), 3)], ", ")
 		}
-		k.report(at.in("action"), len(fit) > 0, "%s: %s needs the label %q, which %s does not have; name it in subject, or match other alerts", c.who, a.Name, lacks, about)
+		k.report(at.in("action"), len(fit) > 0,
+			"%s: %s needs the label %q, which %s does not have; name it in subject, or match other alerts", c.who,
+			a.Name, lacks, about)
 		return
 	}
 	k.references(at, c, s)
@@ -94,7 +82,9 @@ func (k *checker) references(at place, c chain, s config.Step) {
 				}
 				slices.Sort(all)
 				all = slices.Compact(all)
-				k.report(at.in(key, name), k.outside(), "%s: %s of %s takes $%s, and none of its alerts has that label; %s", c.who, name, key, label, meant(label, all, "their labels are "+strings.Join(all, ", ")))
+				k.report(at.in(key, name), k.outside(),
+					"%s: %s of %s takes $%s, and none of its alerts has that label; %s", c.who, name, key, label,
+					meant(label, all, "their labels are "+strings.Join(all, ", ")))
 			}
 		}
 	}
@@ -109,17 +99,6 @@ func named(text string) (all []string) {
 	return all
 }
 
-// subjectServer checks that the server that a subject names takes the action.
-func (k *checker) subjectServer(at place, who string, subject map[string]string, a remediate.Action) {
-	server, named := subject["server"]
-	kind := kindOf(a.Name)
-	names := k.words.targets[kind]
-	if !named || strings.Contains(server, "$") || slices.Contains(names, server) {
-		return
-	}
-	k.fault(at.in("subject", "server"), "%s: no %s target is called %q; %s", who, kind, server, meant(server, names, choose(names)))
-}
-
 // sameKind checks that an alert's own server is one that takes the action.
 func (k *checker) sameKind(at place, c chain, s config.Step, a remediate.Action) {
 	if _, named := s.Subject["server"]; named {
@@ -131,12 +110,14 @@ func (k *checker) sameKind(at place, c chain, s config.Step, a remediate.Action)
 		if value, fixed := r.gives.fixed["server"]; fixed {
 			servers, known = []string{value}, true
 		}
-		if !known || slices.ContainsFunc(servers, func(name string) bool { return slices.Contains(takes, name) && allows(c, "server", name) }) {
+		if !known || slices.ContainsFunc(servers,
+			func(name string) bool { return slices.Contains(takes, name) && allows(c, "server", name) }) {
 			return
 		}
 	}
 	servers, _ := k.serversOf(c.matches[0])
-	k.fault(at.in("action"), "%s: %s is about %s, and %s acts on %s targets (%s); name one in subject: {server: …}", c.who, c.matches[0].alert, strings.Join(servers, ", "), a.Name, kindOf(a.Name), strings.Join(takes, ", "))
+	k.fault(at.in("action"), "%s: %s is about %s, and %s acts on %s targets (%s); name one in subject: {server: …}",
+		c.who, c.matches[0].alert, strings.Join(servers, ", "), a.Name, kindOf(a.Name), strings.Join(takes, ", "))
 }
 
 // limit checks that what the action lowers is what the alert compares, where the step has
@@ -147,11 +128,13 @@ func (k *checker) limit(at place, c chain, s config.Step, a remediate.Action) {
 	}
 	lowers := a.Metrics()
 	for _, r := range c.matches {
-		if len(r.gives.metrics) == 0 || slices.ContainsFunc(lowers, func(m string) bool { return strings.Contains(k.words.expanded(r), m) }) {
+		if len(r.gives.metrics) == 0 ||
+			slices.ContainsFunc(lowers, func(m string) bool { return strings.Contains(k.words.expanded(r), m) }) {
 			return
 		}
 	}
-	k.warn(at.in("action"), "%s: %s lowers %s, and %s compares another metric with its limit; give the step a limit of its own", c.who, a.Name, a.Lowers, c.matches[0].alert)
+	k.warn(at.in("action"), "%s: %s lowers %s, and %s compares another metric with its limit; give the step a limit "+
+		"of its own", c.who, a.Name, a.Lowers, c.matches[0].alert)
 }
 
 // expanded is the expression of a rule with those of the recording rules that it reads.
@@ -163,36 +146,4 @@ func (v *vocabulary) expanded(r *rule) string {
 		}
 	}
 	return text
-}
-
-// fresh checks that an answer can be as fresh as is asked: a collector answers no more
-// often than it asks.
-func (k *checker) fresh(at place, who string, fresh time.Duration, a remediate.Action) {
-	collector := k.words.metrics[a.Lowers].collector
-	every := k.words.every[collector]
-	if fresh == 0 || every == 0 || fresh >= every {
-		return
-	}
-	k.warn(at.in("fresh"), "%s: an answer is to be at most %s old, and %s asks every %s only, so %s waits for the next answer most of the time; make fresh longer than that, or collectors.settings.%s.every shorter",
-		who, model.Duration(fresh), collector, model.Duration(every), a.Name, collector)
-}
-
-// backedUp checks that a backup target exists.
-func (k *checker) backedUp(at place, who string, t config.Terms, a remediate.Action) {
-	if t.Backup == 0 || a.Risk != remediate.Destructive {
-		return
-	}
-	servers := k.words.targets[kindOf(a.Name)]
-	if len(servers) == 0 || slices.ContainsFunc(servers, func(name string) bool { return slices.Contains(k.words.targets["backup"], name) }) {
-		return
-	}
-	k.fault(at, "%s asks for a verified backup, and no target of targets.backup is named like a %s target, so %s is refused; add one called %s", who, kindOf(a.Name), a.Name, quotedOr(servers))
-}
-
-func quotedOr(names []string) string {
-	var all []string
-	for _, n := range names {
-		all = append(all, fmt.Sprintf("%q", n))
-	}
-	return strings.Join(all, " or ")
 }

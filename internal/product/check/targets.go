@@ -13,11 +13,15 @@ import (
 func (k *checker) targets() {
 	for i, p := range k.config.Targets.Postgres {
 		if at := in("targets", "postgres", i); k.follows(p, p.Name, nil) {
-			k.fault(at.in("replica_of"), "postgres %s follows itself through replica_of; name the primary there, and nothing at the primary", p.Name)
+			k.fault(at.in("replica_of"),
+				"postgres %s follows itself through replica_of; name the primary there, and nothing at the primary",
+				p.Name)
 		}
 		for j, a := range p.Archives {
 			if slices.Contains(p.Exclude, a.Database) {
-				k.fault(in("targets", "postgres", i, "archives", j, "database"), "the archive of %s is in database %q, which postgres %s excludes, so its rows are neither counted nor moved; take it out of exclude", a.Table, a.Database, p.Name)
+				k.fault(in("targets", "postgres", i, "archives", j, "database"),
+					"the archive of %s is in database %q, which postgres %s excludes, so its rows are neither "+
+						"counted nor moved; take it out of exclude", a.Table, a.Database, p.Name)
 			}
 		}
 	}
@@ -25,10 +29,14 @@ func (k *checker) targets() {
 	for _, name := range slices.Sorted(maps.Keys(k.config.Collectors.Settings)) {
 		kind := kindOf(name)
 		if len(k.words.targets[kind]) == 0 {
-			k.warn(in("collectors", "settings", name), "collector %s has settings and asks nothing: there is no %s target; add one to targets.%s, or remove this", name, kind, kind)
+			k.warn(in("collectors", "settings", name),
+				"collector %s has settings and asks nothing: there is no %s target; add one to targets.%s, or remove "+
+					"this", name, kind, kind)
 		}
 		if s := k.config.Collectors.Settings[name]; s.Timeout > 0 && s.Timeout > k.words.every[name] {
-			k.warn(in("collectors", "settings", name, "timeout"), "collector %s may take %s for an answer and asks every %s; make timeout shorter, or every longer", name, s.Timeout, k.words.every[name])
+			k.warn(in("collectors", "settings", name, "timeout"),
+				"collector %s may take %s for an answer and asks every %s; make timeout shorter, or every longer", name,
+				s.Timeout, k.words.every[name])
 		}
 	}
 }
@@ -52,7 +60,8 @@ func (k *checker) addresses() {
 	same := func(at place, kind, name, address string) {
 		id := kind + " " + strings.TrimSuffix(address, "/")
 		if before, twice := first[id]; twice {
-			k.warn(at, "%s %s has the address of %s; two names for one server count and act twice", kind, strconv.Quote(name), strconv.Quote(before))
+			k.warn(at, "%s %s has the address of %s; two names for one server count and act twice", kind,
+				strconv.Quote(name), strconv.Quote(before))
 			return
 		}
 		first[id] = name

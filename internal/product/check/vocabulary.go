@@ -1,7 +1,6 @@
 package check
 
 import (
-	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -9,9 +8,7 @@ import (
 
 	"github.com/prometheus/prometheus/promql/parser"
 
-	"github.com/ai-micro-service/upkeep/alerts"
 	"github.com/ai-micro-service/upkeep/collectors"
-	"github.com/ai-micro-service/upkeep/internal/product/catalog"
 	"github.com/ai-micro-service/upkeep/internal/product/config"
 	"github.com/ai-micro-service/upkeep/remediate"
 )
@@ -34,46 +31,6 @@ type metric struct {
 	*collectors.Metric
 	kind      string // of the targets that it is about; "" for upkeep itself
 	collector string
-}
-
-func newVocabulary(c *config.Config) (*vocabulary, error) {
-	v := &vocabulary{
-		embedded: c.Embedded.Enabled, others: scrapesOthers(c), metrics: make(map[string]metric), recorded: make(map[string]*rule),
-		actions: make(map[string]remediate.Action), targets: targetNames(c.Targets), every: make(map[string]time.Duration),
-	}
-	for _, m := range catalog.Own() {
-		v.metrics[m.Name] = metric{Metric: m}
-	}
-	for _, k := range catalog.EveryCollector() {
-		v.every[k.Name] = cmp.Or(c.Collectors.Settings[k.Name].Every, c.Collectors.Interval, k.Every)
-		for _, m := range k.Metrics {
-			v.metrics[m.Name] = metric{m, kindOf(k.Name), k.Name}
-		}
-	}
-	for _, a := range catalog.EveryAction() {
-		v.actions[a.Name] = a
-	}
-	shipped, err := shippedRules()
-	if err != nil {
-		return nil, err
-	}
-	all := shipped
-	if c.Embedded.Enabled {
-		v.user = userRules(c.Embedded.RuleFiles)
-		all = append(all, v.user...)
-	}
-	for _, r := range all {
-		switch {
-		case r.record != "":
-			v.recorded[r.record] = r
-		case r.alert != "":
-			v.alerts = append(v.alerts, r)
-		}
-	}
-	for _, r := range all { // after all recording rules are known
-		r.gives = v.infer(r.expr).with(r)
-	}
-	return v, nil
 }
 
 // kindOf returns the kind of target that a collector or an action is about. Log lines
@@ -147,7 +104,8 @@ func (v *vocabulary) seriesNames() (names []string) {
 // family returns the metric that the name of a series is of.
 func (v *vocabulary) family(name string) (m metric, bucket, ok bool) {
 	for _, suffix := range []string{"_bucket", "_sum", "_count"} {
-		if m, ok := v.metrics[strings.TrimSuffix(name, suffix)]; ok && strings.HasSuffix(name, suffix) && m.Type == collectors.Histogram {
+		if m, ok := v.metrics[strings.TrimSuffix(name, suffix)]; ok && strings.HasSuffix(name, suffix) &&
+			m.Type == collectors.Histogram {
 			return m, suffix == "_bucket", true
 		}
 	}
@@ -157,33 +115,13 @@ func (v *vocabulary) family(name string) (m metric, bucket, ok bool) {
 
 // builtin reports whether Prometheus or the client library writes the series.
 func builtin(name string) bool {
-	return name == "up" || strings.HasPrefix(name, "scrape_") || strings.HasPrefix(name, "ALERTS") || strings.HasPrefix(name, "go_") || strings.HasPrefix(name, "process_")
-}
-
-// shippedRules returns the rules of package alerts.
-func shippedRules() (all []*rule, err error) {
-	recording, err := alerts.Recording(alerts.Files())
-	if err != nil {
-		return nil, err
-	}
-	alerting, err := alerts.Parse(alerts.Files())
-	if err != nil {
-		return nil, err
-	}
-	for _, r := range recording {
-		all = append(all, &rule{record: r.Name, text: r.Expr, shipped: true})
-	}
-	for _, r := range alerting {
-		all = append(all, &rule{file: r.File, alert: r.Name, text: r.Expr, labels: r.Labels, annotations: r.Annotations, shipped: true})
-	}
-	for _, r := range all {
-		if r.expr, err = promql(r.text); err != nil {
-			return nil, err
-		}
-	}
-	return all, nil
+	return name == "up" || strings.HasPrefix(name, "scrape_") || strings.HasPrefix(name, "ALERTS") ||
+		strings.HasPrefix(name, "go_") || strings.HasPrefix(name, "process_")
 }
 
 func promql(text string) (parser.Expr, error) {
 	return parser.NewParser(parser.Options{}).ParseExpr(text)
 }
+
+// scrapesOthers reports whether the embedded Prometheus scrapes more than upkeep.
+func scrapesOthers(c *config.Config) bool { return c.Embedded.ScrapeConfigs != "" }

@@ -13,15 +13,6 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate/schedule"
 )
 
-// twice says of each name that has been there before.
-func (d *decoder) twice(n *yaml.Node, section, what string, names []string) {
-	for i, name := range names {
-		if name != "" && slices.Contains(names[:i], name) {
-			d.fault(at(n, section, i, "name"), "a second %s is called %q; each needs a name of its own", what, name)
-		}
-	}
-}
-
 // windows parses each interval.
 func (d *decoder) windows(c *Config, n *yaml.Node) {
 	for i := range c.Windows {
@@ -47,8 +38,10 @@ func (d *decoder) windows(c *Config, n *yaml.Node) {
 // as "always".
 func (d *decoder) noneEmpty(n *yaml.Node, name string) {
 	for _, key := range keys(reflect.TypeFor[schedule.Spec]()) {
-		if list := child(n, key); list != nil && resolve(list).Kind == yaml.SequenceNode && len(resolve(list).Content) == 0 {
-			d.fault(list, "window %s: %s is empty; an entry was expected, or no %s at all", strconv.Quote(name), key, key)
+		if list := child(n, key); list != nil && resolve(list).Kind == yaml.SequenceNode &&
+			len(resolve(list).Content) == 0 {
+			d.fault(list, "window %s: %s is empty; an entry was expected, or no %s at all", strconv.Quote(name), key,
+				key)
 		}
 	}
 }
@@ -92,7 +85,8 @@ func (c *Config) windowNames() (all []string) {
 func (d *decoder) inWindows(c *Config, n *yaml.Node, who string, names []string) {
 	for i, name := range names {
 		if !slices.Contains(c.windowNames(), name) {
-			d.fault(at(n, "windows", i), "%s: unknown window %q; %s", who, name, expected(name, "windows", c.windowNames()))
+			d.fault(at(n, "windows", i), "%s: unknown window %q; %s", who, name,
+				expected(name, "windows", c.windowNames()))
 		}
 	}
 }
@@ -118,7 +112,8 @@ func (d *decoder) policies(c *Config, n *yaml.Node) {
 			d.fault(at(node, "steps"), "%s has no step; at least one was expected", who)
 		}
 		for j, s := range p.Steps {
-			d.step(at(node, "steps", j), who, policy.Step{Action: s.Action, Mode: remediate.Mode(s.Mode), Subject: s.Subject, With: s.With, Terms: p.terms(s)}, false)
+			d.step(at(node, "steps", j), who, policy.Step{Action: s.Action, Mode: remediate.Mode(s.Mode),
+				Subject: s.Subject, With: s.With, Terms: p.terms(s)}, false)
 			d.inWindows(c, at(node, "steps", j), who, s.Windows)
 		}
 	}
@@ -133,7 +128,8 @@ func (d *decoder) short(p *Policy, n *yaml.Node, who string) {
 		}
 		return
 	}
-	d.step(n, who, policy.Step{Action: p.Action, Mode: remediate.Mode(p.Mode), Subject: p.Subject, With: p.With, Terms: p.terms(Step{})}, false)
+	d.step(n, who, policy.Step{Action: p.Action, Mode: remediate.Mode(p.Mode), Subject: p.Subject, With: p.With,
+		Terms: p.terms(Step{})}, false)
 	p.Steps = []Step{{Action: p.Action, Mode: p.Mode, Subject: p.Subject, With: p.With}}
 }
 
@@ -143,7 +139,8 @@ func (d *decoder) step(n *yaml.Node, who string, s policy.Step, literal bool) {
 		return // said already
 	}
 	if _, ok := d.known.Actions[s.Action]; !ok {
-		d.fault(at(n, "action"), "%s: unknown action %q; %s", who, s.Action, expected(s.Action, "actions", slices.Sorted(maps.Keys(d.known.Actions))))
+		d.fault(at(n, "action"), "%s: unknown action %q; %s", who, s.Action,
+			expected(s.Action, "actions", slices.Sorted(maps.Keys(d.known.Actions))))
 		return
 	}
 	a := d.known.Actions[s.Action]
@@ -167,11 +164,14 @@ func (d *decoder) schedules(c *Config, n *yaml.Node) {
 		d.step(node, who, s.Step(), true)
 		for _, label := range d.known.Actions[s.Action].Subject {
 			if _, named := s.Subject[label]; !named && s.Query == "" && !d.faultIn(resolve(node)) {
-				d.fault(at(node, "subject"), "%s: %s needs the label %q in its subject; name it, or a query that finds it", who, s.Action, label)
+				d.fault(at(node, "subject"),
+					"%s: %s needs the label %q in its subject; name it, or a query that finds it", who, s.Action, label)
 			}
 		}
 		if s.Query != "" && !c.Embedded.Enabled && c.Prometheus.URL == "" {
-			d.fault(at(node, "query"), "%s has a query, but no Prometheus is configured; set prometheus.url, or use subject instead of query", who)
+			d.fault(at(node, "query"),
+				"%s has a query, but no Prometheus is configured; set prometheus.url, or use subject instead of query",
+				who)
 		}
 		if s.Query != "" {
 			d.query(at(node, "query"), who, s.Query)
@@ -190,6 +190,3 @@ func (d *decoder) when(s Schedule, n *yaml.Node, who string) {
 		d.fault(at(n, "time_zone"), "%s: %v", who, err)
 	}
 }
-
-// has reports whether a mapping has a key.
-func has(n *yaml.Node, key string) bool { return child(resolve(n), key) != nil }

@@ -12,17 +12,17 @@ import (
 
 // A Config is what upkeep.yaml says, with the defaults filled in.
 type Config struct {
-	DataDir      string       `yaml:"data_dir" default:"/var/lib/upkeep" doc:"Folder of the journal, the inbox and, in embedded mode, the samples. A relative path starts at the configuration file."`
-	Store        Store        `yaml:"store" doc:"Database of the journal and the inbox, if it is not the file in data_dir."`
-	Log          Log          `yaml:"log" doc:"Log on standard error."`
-	Web          Web          `yaml:"web" doc:"HTTP server: pages, API, webhook and /metrics."`
+	DataDir      string       `yaml:"data_dir" change:"restart" default:"/var/lib/upkeep" doc:"Folder of the journal, the inbox and, in embedded mode, the samples. A relative path starts at the configuration file."`
+	Store        Store        `yaml:"store" change:"restart" doc:"Database of the journal and the inbox, if it is not the file in data_dir."`
+	Log          Log          `yaml:"log" change:"restart" doc:"Log on standard error."`
+	Web          Web          `yaml:"web" change:"restart" doc:"HTTP server: pages, API, webhook and /metrics."`
 	Targets      Targets      `yaml:"targets" doc:"Servers, services and files that upkeep monitors. At least one is required."`
 	Collectors   Collectors   `yaml:"collectors" doc:"Intervals and limits of the collectors."`
-	Embedded     Embedded     `yaml:"embedded" doc:"Prometheus and Alertmanager within the process. Disable it to use your own."`
-	Prometheus   Prometheus   `yaml:"prometheus" doc:"Your own Prometheus, when embedded mode is off."`
-	Alertmanager Alertmanager `yaml:"alertmanager" doc:"Your own Alertmanager, when embedded mode is off."`
-	Grafana      Grafana      `yaml:"grafana" doc:"Authentication of deliveries from Grafana's alerting to /webhook/grafana."`
-	Engine       Engine       `yaml:"engine" doc:"Limits and timeouts of runs and incidents."`
+	Embedded     Embedded     `yaml:"embedded" change:"restart" doc:"Prometheus and Alertmanager within the process. Disable it to use your own."`
+	Prometheus   Prometheus   `yaml:"prometheus" change:"restart" doc:"Your own Prometheus, when embedded mode is off."`
+	Alertmanager Alertmanager `yaml:"alertmanager" change:"restart" doc:"Your own Alertmanager, when embedded mode is off."`
+	Grafana      Grafana      `yaml:"grafana" change:"restart" doc:"Authentication of deliveries from Grafana's alerting to /webhook/grafana."`
+	Engine       Engine       `yaml:"engine" change:"restart" doc:"Limits and timeouts of runs and incidents."`
 	Windows      []Window     `yaml:"windows" doc:"Maintenance windows of policies and schedules, by name."`
 	Policies     []Policy     `yaml:"policies" doc:"Which action runs for which alert. The first matching policy decides; an alert without a matching policy is shown and left alone. Without policies and schedules upkeep changes nothing. upkeep policy test shows which one matches."`
 	Schedules    []Schedule   `yaml:"schedules" doc:"Actions that run at fixed times, without an alert. upkeep schedule lists the next occurrences."`
@@ -196,13 +196,13 @@ type Embedded struct {
 	EvaluationInterval time.Duration `yaml:"evaluation_interval" default:"15s" min:"100ms" doc:"Evaluation interval of the rules."`
 	Retention          time.Duration `yaml:"retention" default:"90d" min:"1h" doc:"Retention of samples."`
 	RetentionSize      string        `yaml:"retention_size" default:"10GB" check:"size" doc:"Maximum disk space of the samples, like 512MB or 20GB; the oldest are deleted first. The last hours do not count. 0: no limit."`
-	ScrapeConfigs      Raw           `yaml:"scrape_configs" doc:"Further targets that are scraped: your services, node_exporter. A list of scrape configurations in Prometheus' own syntax, with static_configs, file_sd_configs, http_sd_configs and dns_sd_configs. The metrics http_request_duration_seconds and http_requests_total of a job have rules and alerts: docs/alerts.md. Reloaded with the file."`
-	RemoteWrite        Raw           `yaml:"remote_write" doc:"Servers to which samples are also sent: a list in Prometheus' own syntax. Samples that were not sent before upkeep stopped are sent after its next start. Reloaded with the file."`
-	RuleFiles          []string      `yaml:"rule_files" check:"path" doc:"Your own rule files, as glob patterns, in addition to the shipped ones."`
+	ScrapeConfigs      Raw           `yaml:"scrape_configs" change:"reload" doc:"Further targets that are scraped: your services, node_exporter. A list of scrape configurations in Prometheus' own syntax, with static_configs, file_sd_configs, http_sd_configs and dns_sd_configs. The metrics http_request_duration_seconds and http_requests_total of a job have rules and alerts: docs/alerts.md. Reloaded with the file."`
+	RemoteWrite        Raw           `yaml:"remote_write" change:"reload" doc:"Servers to which samples are also sent: a list in Prometheus' own syntax. Samples that were not sent before upkeep stopped are sent after its next start. Reloaded with the file."`
+	RuleFiles          []string      `yaml:"rule_files" change:"reload" check:"path" doc:"Your own rule files, as glob patterns, in addition to the shipped ones."`
 	GroupWait          time.Duration `yaml:"group_wait" default:"5s" min:"1ms" doc:"How long a new alert waits before it is delivered."`
 	GroupInterval      time.Duration `yaml:"group_interval" default:"30s" min:"1ms" doc:"Minimum interval between two deliveries of the same alert."`
 	ResendDelay        time.Duration `yaml:"resend_delay" default:"30s" min:"1ms" doc:"How often a firing alert is confirmed."`
-	AlertmanagerFile   string        `yaml:"alertmanager_file" check:"path" doc:"An ordinary configuration file of Alertmanager: routes, receivers of every kind, inhibition, time intervals and templates; amtool check-config checks it. Relative paths in it start at its folder. upkeep adds its own route before the top route, so that it also receives every alert. Its tracing and event_recorder are not used. Empty: every alert of severity warning or worse goes to the places of notify. A reload reads it again; if it is invalid, the old one stays in force."`
+	AlertmanagerFile   string        `yaml:"alertmanager_file" change:"reload" check:"path" doc:"An ordinary configuration file of Alertmanager: routes, receivers of every kind, inhibition, time intervals and templates; amtool check-config checks it. Relative paths in it start at its folder. upkeep adds its own route before the top route, so that it also receives every alert. Its tracing and event_recorder are not used. Empty: every alert of severity warning or worse goes to the places of notify. A reload reads it again; if it is invalid, the old one stays in force."`
 
 	dir string // of the configuration file, where relative paths of the parts in Prometheus' syntax begin
 }
@@ -255,3 +255,15 @@ type Known struct {
 	// not asked.
 	Foreign func(part, text, dir string) []Fault
 }
+
+// Raw is a part of the configuration in another program's syntax, as YAML.
+type Raw string
+
+// A Fault is what another program does not take of a part.
+type Fault struct {
+	Line int // of the part's YAML, from 1
+	Text string
+}
+
+// Dir returns the folder of the configuration file.
+func (e Embedded) Dir() string { return e.dir }

@@ -20,45 +20,6 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate/policy"
 )
 
-// A decoder puts a document into a Config and notes everything that is wrong.
-type decoder struct {
-	name, dir string
-	known     Known
-	faults    []error
-}
-
-func (d *decoder) fault(n *yaml.Node, format string, args ...any) {
-	d.faults = append(d.faults, fmt.Errorf("%s:%d: %s", d.name, max(n.Line, 1), fmt.Sprintf(format, args...)))
-}
-
-// yamlError puts the parser's line first, as our own errors have it.
-func yamlError(err error) error {
-	text := strings.TrimPrefix(err.Error(), "yaml: ")
-	if rest, ok := strings.CutPrefix(text, "line "); ok {
-		if line, what, ok := strings.Cut(rest, ": "); ok {
-			return fmt.Errorf("%s: %s", line, what)
-		}
-	}
-	return fmt.Errorf("1: %s", text)
-}
-
-func (d *decoder) root(c *Config, doc *yaml.Node) {
-	n := resolve(doc.Content[0])
-	placesAlone(n)
-	d.object(n, reflect.ValueOf(c).Elem(), "the configuration")
-	d.whole(c, n)
-}
-
-// resolve follows an alias to its value.
-func resolve(n *yaml.Node) *yaml.Node {
-	if n.Kind == yaml.AliasNode {
-		return n.Alias
-	}
-	return n
-}
-
-func null(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.Tag == "!!null" }
-
 // object fills a struct from a mapping, with defaults for what is not there.
 func (d *decoder) object(n *yaml.Node, v reflect.Value, what string) {
 	setDefaults(v)
@@ -89,22 +50,6 @@ func (d *decoder) object(n *yaml.Node, v reflect.Value, what string) {
 			d.fault(n, "%s has no %q; %s was expected", what, f.Tag.Get("yaml"), want)
 		}
 	}
-}
-
-// faultIn reports whether something on these lines is wrong already: one
-// mistake is reported once.
-func (d *decoder) faultIn(n *yaml.Node) bool {
-	last := n.Line
-	for _, c := range n.Content {
-		last = max(last, c.Line)
-	}
-	for line := n.Line; line <= last; line++ {
-		prefix := fmt.Sprintf("%s:%d:", d.name, line)
-		if slices.ContainsFunc(d.faults, func(err error) bool { return strings.HasPrefix(err.Error(), prefix) }) {
-			return true
-		}
-	}
-	return false
 }
 
 func (d *decoder) value(n *yaml.Node, v reflect.Value, f reflect.StructField, key string) {
@@ -238,7 +183,8 @@ func (d *decoder) table(n *yaml.Node, v reflect.Value, f reflect.StructField, ke
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		name := n.Content[i]
 		if !slices.Contains(d.known.Collectors, name.Value) {
-			d.fault(name, "unknown %s %q; %s", f.Tag.Get("key"), name.Value, expected(name.Value, f.Tag.Get("key")+"s", d.known.Collectors))
+			d.fault(name, "unknown %s %q; %s", f.Tag.Get("key"), name.Value,
+				expected(name.Value, f.Tag.Get("key")+"s", d.known.Collectors))
 			continue
 		}
 		if v.MapIndex(reflect.ValueOf(name.Value)).IsValid() {
@@ -271,7 +217,8 @@ func (d *decoder) text(n *yaml.Node, v reflect.Value, f reflect.StructField, key
 			d.fault(n, "%s is %q; a number with a unit was expected, like 512MB or 20GB, or 0 for no limit", key, value)
 		}
 	case "http":
-		if u, err := url.Parse(value); value != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
+		if u, err := url.Parse(value); value != "" && (err != nil || u.Host == "" ||
+			u.Scheme != "http" && u.Scheme != "https") {
 			d.fault(n, "%s is not an HTTP URL; expected a URL like http://host:9093", key)
 		} else if u != nil && u.User != nil {
 			d.fault(n, "%s has a user or password in it; a URL without was expected", key)
@@ -316,27 +263,13 @@ func (d *decoder) matchers(n *yaml.Node, v reflect.Value, key string) {
 		item = resolve(item)
 		one, err := policy.ParseMatchers(item.Value)
 		if item.Kind != yaml.ScalarNode || err != nil || len(one) == 0 {
-			d.fault(item, `%s %s does not parse (%v); a matcher was expected, like alertname="PostgresDeadRows" or severity=~"warning|critical"`, key, kind(item), err)
+			d.fault(item, `%s %s does not parse (%v); a matcher was expected, `+
+				`like alertname="PostgresDeadRows" or severity=~"warning|critical"`, key, kind(item), err)
 			continue
 		}
 		all = append(all, one...)
 	}
 	v.Set(reflect.ValueOf(all))
-}
-
-// kind says what a node is, for people. Text is shown: nothing in the file is a
-// secret, and what would be is checked before it is shown.
-func kind(n *yaml.Node) string {
-	switch {
-	case n.Kind == yaml.MappingNode:
-		return "a mapping"
-	case n.Kind == yaml.SequenceNode:
-		return "a list"
-	case null(n):
-		return "empty"
-	default:
-		return strconv.Quote(n.Value)
-	}
 }
 
 func setDefaults(v reflect.Value) {

@@ -4,12 +4,19 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+
+	"github.com/ai-micro-service/upkeep/remediate"
 )
 
-// fields are those of a struct and of what is embedded in it: all that have a key.
+// fields are those of a struct and of what is embedded in it: all that have a key. The
+// terms of a schedule are fewer, and have defaults of their own.
 func fields(t reflect.Type) (all []reflect.StructField) {
 	for _, f := range reflect.VisibleFields(t) {
-		if f.Tag.Get("yaml") != "" {
+		has := f.Tag.Get("yaml") != ""
+		if has && len(f.Index) > 1 && t.Field(f.Index[0]).Tag.Get("terms") == "schedule" {
+			f.Tag, has = remediate.OfSchedule(f.Tag)
+		}
+		if has {
 			all = append(all, f)
 		}
 	}

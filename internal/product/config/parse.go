@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"reflect"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -22,20 +23,14 @@ func Load(path string, known Known) (*Config, error) {
 func Read(path string, known Known) (*Config, *Source, error) {
 	text, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil, fmt.Errorf("configuration file %s does not exist; name one with --config, or start with this:\n%s", path, beginning)
+		return nil, nil, fmt.Errorf("configuration file %s does not exist; name one with --config, or start with "+
+			"this:\n%s", path, beginning)
 	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("configuration: %w", err)
 	}
 	return ParseSource(path, text, known)
 }
-
-// beginning is the least that a configuration says.
-const beginning = `
-  targets:
-    postgres:
-      - {name: main, url: "postgres://upkeep@127.0.0.1:5432/postgres", password_file: password}
-`
 
 // Parse reads a configuration; name precedes the line in errors, and
 // relative paths start at its folder.
@@ -52,7 +47,8 @@ func ParseSource(name string, text []byte, known Known) (*Config, *Source, error
 	decoder := yaml.NewDecoder(bytes.NewReader(text))
 	switch err := decoder.Decode(&doc); {
 	case errors.Is(err, io.EOF):
-		return nil, nil, fmt.Errorf("%s:1: the configuration is empty; at least one target is expected:\n%s", name, beginning)
+		return nil, nil, fmt.Errorf("%s:1: the configuration is empty; at least one target is expected:\n%s", name,
+			beginning)
 	case err != nil:
 		return nil, nil, fmt.Errorf("%s:%w", name, yamlError(err))
 	}
@@ -65,4 +61,11 @@ func ParseSource(name string, text []byte, known Known) (*Config, *Source, error
 		return nil, nil, err
 	}
 	return c, &Source{name: name, root: resolve(doc.Content[0])}, nil
+}
+
+func (d *decoder) root(c *Config, doc *yaml.Node) {
+	n := resolve(doc.Content[0])
+	placesAlone(n)
+	d.object(n, reflect.ValueOf(c).Elem(), "the configuration")
+	d.whole(c, n)
 }

@@ -6,7 +6,6 @@ import (
 	"github.com/prometheus/alertmanager/pkg/labels"
 
 	"github.com/ai-micro-service/upkeep/remediate"
-	"github.com/ai-micro-service/upkeep/remediate/policy"
 	"github.com/ai-micro-service/upkeep/remediate/schedule"
 )
 
@@ -29,15 +28,7 @@ type Policy struct {
 	Subject map[string]string `yaml:"subject" doc:"Of that step."`
 	With    map[string]string `yaml:"with" doc:"Of that step."`
 
-	Terms
-
-	Cooldown   time.Duration `yaml:"cooldown" default:"1h" doc:"Minimum time between two runs of the same action on the same subject."`
-	Decay      time.Duration `yaml:"decay" default:"0s" doc:"How long the alert's expression may keep holding after its cause is gone. upkeep waits this long before the verdict of a run, and before the next run. 0s: the rule's decay annotation, else the range of its expression."`
-	Ramp       bool          `yaml:"ramp" default:"true" doc:"Ramp up concurrency: one run at first, then two, four and so on while runs succeed."`
-	Breaker    int           `yaml:"breaker" default:"3" doc:"Number of failed or useless runs in a row that stop the policy; 0: never."`
-	BreakerFor time.Duration `yaml:"breaker_for" default:"1d" doc:"Time after which one run may try again; 0s: only after upkeep policy close."`
-	Effect     float64       `yaml:"effect" default:"50%" doc:"Minimum success rate of runs, by the lower bound of Wilson's interval (90 %). Below it the policy is demoted: its runs need approval. 0%: never. At least five verdicts are needed."`
-	Silence    bool          `yaml:"silence" default:"false" doc:"Silence the alert in Alertmanager during a run; the silence ends with the run."`
+	remediate.Terms // a key of their own each
 }
 
 // A Step is one action of a policy.
@@ -48,20 +39,6 @@ type Step struct {
 	With    map[string]string `yaml:"with" doc:"Parameters of the action, in the same syntax. If the alert does not have the label, or the value has another type, the run is refused."`
 	Limit   *float64          `yaml:"limit" doc:"Limit for the action's own metric, if the step only prepares the next one. Default: the limit in the rule, and the step should resolve the alert."`
 	Windows []string          `yaml:"windows" doc:"Windows of this step; they replace the policy's."`
-}
-
-// Terms are what policies and schedules ask alike before anything is done.
-type Terms struct {
-	Windows     []string      `yaml:"windows" doc:"Act only while one of these windows is open, and wait until then. Empty: at any time."`
-	Budget      float64       `yaml:"budget" default:"20%" doc:"Maximum share of the action's targets with concurrent runs, at least one target; 0%: no limit. Runs that are not verified yet count."`
-	Fresh       time.Duration `yaml:"fresh" default:"30m" doc:"Maximum age of the last successful collection of the metric that the action lowers. It must be longer than the collector's interval, which is 10s to 10m, and 30m for docker/diskusage. 0s: not checked."`
-	Backup      time.Duration `yaml:"backup" default:"0s" doc:"Maximum age of the target's last verified backup before a destructive action; 0s: not checked."`
-	FreeDisk    float64       `yaml:"free_disk" default:"0%" doc:"Minimum share of free disk space on the target; 0%: not checked."`
-	Lag         time.Duration `yaml:"lag" default:"0s" doc:"Maximum replication lag of the target's replicas; 0s: not checked."`
-	Transaction time.Duration `yaml:"transaction" default:"0s" doc:"Maximum age of the target's oldest transaction; 0s: not checked."`
-	MostRows    int           `yaml:"most_rows" default:"0" doc:"Maximum number of rows that a run may delete, drop or prune. A plan that expects more is refused with the reason amount, and a run that would remove more stops. 0: no limit. It does not apply to runs started by hand."`
-	MostShare   float64       `yaml:"most_share" default:"0%" doc:"Maximum share of all rows (or bytes, if rows are not counted) that a run may remove, in the same way. 0%: no limit."`
-	Answer      time.Duration `yaml:"answer" default:"1d" min:"1m" doc:"How long a run awaits approval before it expires, and how long an approval is valid."`
 }
 
 // A Schedule says what is done at its time.
@@ -77,57 +54,5 @@ type Schedule struct {
 	Mode     string            `yaml:"mode" default:"observe" enum:"observe|ask|auto" doc:"As in a policy's step."`
 	Missed   string            `yaml:"missed" default:"skip" enum:"skip|late" doc:"Missed occurrences (upkeep was down): skip ignores them, late runs once after the start. Both are recorded in the journal."`
 
-	Terms
-
-	Cooldown time.Duration `yaml:"cooldown" default:"0s" doc:"Minimum time between two runs of the same action on the same subject."`
-}
-
-// Book returns the policies as they decide, with what they know of each action.
-func (c *Config) Book(actions map[string]policy.Action) policy.Book {
-	b := policy.Book{Actions: actions}
-	for _, p := range c.Policies {
-		made := policy.Policy{Name: p.Name, Match: p.Match, Hold: p.Hold}
-		for _, s := range p.Steps {
-			made.Steps = append(made.Steps, policy.Step{
-				Action: s.Action, Mode: remediate.Mode(s.Mode), Subject: s.Subject, With: s.With, Limit: s.Limit, Terms: p.terms(s),
-			})
-		}
-		b.Policies = append(b.Policies, made)
-	}
-	return b
-}
-
-// terms are those of the policy for one of its steps.
-func (p Policy) terms(s Step) remediate.Terms {
-	t := p.Terms.common()
-	t.Cooldown, t.Decay, t.Ramp, t.Breaker, t.BreakerFor = p.Cooldown, p.Decay, p.Ramp, p.Breaker, p.BreakerFor
-	t.Effect, t.Silence = p.Effect, p.Silence
-	if len(s.Windows) > 0 {
-		t.Windows = s.Windows
-	}
-	return t
-}
-
-func (t Terms) common() remediate.Terms {
-	return remediate.Terms{
-		Windows: t.Windows, Budget: t.Budget, Fresh: t.Fresh, Backup: t.Backup,
-		FreeDisk: t.FreeDisk, Lag: t.Lag, Transaction: t.Transaction, Answer: t.Answer,
-		MostRows: float64(t.MostRows), MostShare: t.MostShare,
-	}
-}
-
-// Step returns what the schedule asks for each time.
-func (s Schedule) Step() policy.Step {
-	t := s.Terms.common()
-	t.Cooldown = s.Cooldown
-	return policy.Step{Action: s.Action, Mode: remediate.Mode(s.Mode), Subject: s.Subject, With: s.With, Terms: t}
-}
-
-// Times returns when a policy or a schedule may act, by the name that it uses.
-func (c *Config) Times() map[string]schedule.Window {
-	all := make(map[string]schedule.Window, len(c.Windows))
-	for _, w := range c.Windows {
-		all[w.Name] = w.parsed
-	}
-	return all
+	remediate.Terms `terms:"schedule"` // those that a schedule has, with its defaults
 }

@@ -7,18 +7,6 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Raw is a part of the configuration in another program's syntax, as YAML.
-type Raw string
-
-// A Fault is what another program does not take of a part.
-type Fault struct {
-	Line int // of the part's YAML, from 1
-	Text string
-}
-
-// Dir returns the folder of the configuration file.
-func (e Embedded) Dir() string { return e.dir }
-
 // deepest is how deep a part may be: an alias can contain itself.
 const deepest = 64
 

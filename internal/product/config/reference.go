@@ -44,7 +44,8 @@ func section(b *strings.Builder, path, doc string, t reflect.Type) {
 	}
 	b.WriteString("| key | type | default | description |\n| --- | --- | --- | --- |\n")
 	for _, f := range fields(t) {
-		fmt.Fprintf(b, "| `%s` | %s | %s | %s |\n", f.Tag.Get("yaml"), typeName(f), defaultOf(f), strings.ReplaceAll(f.Tag.Get("doc"), "|", `\|`))
+		fmt.Fprintf(b, "| `%s` | %s | %s | %s |\n", f.Tag.Get("yaml"), typeName(f), defaultOf(f),
+			strings.ReplaceAll(f.Tag.Get("doc"), "|", `\|`))
 	}
 	for _, f := range fields(t) {
 		inner, suffix := f.Type, ""
@@ -235,7 +236,8 @@ policies:
       - {action: docker/prune, subject: {server: engine, type: build_cache}, limit: 1073741824, mode: ask}
       - {action: docker/prune_logs, subject: {server: engine, container: admin-api}, limit: 134217728, mode: ask}
       # With the archives above:
-      # - {action: postgres/archive, subject: {server: main, database: admindb, schema: public, table: logs}, limit: 10000, mode: ask}
+      # - {action: postgres/archive, limit: 10000, mode: ask,
+      #    subject: {server: main, database: admindb, schema: public, table: logs}}
   - name: unused images and build cache
     match: ['alertname="DockerDiskReclaimable"']
     cooldown: 1d
@@ -296,7 +298,8 @@ schedules:
     mode: observe
   - name: monthly reindex
     cron: "0 1 * * SUN#1" # the first Sunday of a month at 01:00
-    query: upkeep_postgres_index_bloat_ratio{method="estimate"} > 0.3 and upkeep_postgres_index_bloat_bytes{method="estimate"} > 16777216
+    query: upkeep_postgres_index_bloat_ratio{method="estimate"} > 0.3
+      and upkeep_postgres_index_bloat_bytes{method="estimate"} > 16777216
     action: postgres/reindex
     mode: observe
     windows: [night]

@@ -16,7 +16,8 @@ func (s *Source) File() string { return s.name }
 // Line returns the line of what is at a path of keys and indexes, or of the nearest
 // part above it.
 func (s *Source) Line(path ...any) int {
-	if len(path) > 2 && path[0] == "notify" && path[1] == "places" && resolve(at(s.root, "notify")).Kind == yaml.SequenceNode {
+	if len(path) > 2 && path[0] == "notify" && path[1] == "places" &&
+		resolve(at(s.root, "notify")).Kind == yaml.SequenceNode {
 		path = append([]any{"notify"}, path[2:]...) // the short form: the list alone
 	}
 	return max(at(s.root, path...).Line, 1)

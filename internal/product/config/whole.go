@@ -22,7 +22,8 @@ func (d *decoder) whole(c *Config, n *yaml.Node) {
 	c.Embedded.dir = d.dir
 	for _, key := range []string{"scrape_configs", "remote_write"} {
 		if part := at(n, "embedded", key); !c.Embedded.Enabled && has(at(n, "embedded"), key) {
-			d.fault(part, "embedded.%s is for the Prometheus within upkeep, and embedded.enabled is false; write it into your own Prometheus' configuration", key)
+			d.fault(part, "embedded.%s is for the Prometheus within upkeep, and embedded.enabled is false; write it "+
+				"into your own Prometheus' configuration", key)
 		}
 	}
 	if c.Web.TokenFile != "" && c.Web.TokenEnv != "" {
@@ -57,14 +58,16 @@ func (d *decoder) elsewhere(c *Config, n *yaml.Node) {
 	}
 	for i, one := range c.Alertmanager.URLs {
 		if one == "" {
-			d.fault(at(am, "urls", i), "a url of alertmanager.urls is empty; something like http://host:9093 was expected")
+			d.fault(at(am, "urls", i),
+				"a url of alertmanager.urls is empty; something like http://host:9093 was expected")
 		}
 	}
 	if c.Grafana.SecretFile != "" && c.Grafana.SecretEnv != "" {
 		d.fault(at(n, "grafana", "secret_env"), "grafana has both secret_file and secret_env; one was expected")
 	}
 	if c.Grafana.TimestampHeader != "" && c.Grafana.Secret() == nil {
-		d.fault(at(n, "grafana", "timestamp_header"), "grafana has a timestamp_header and neither secret_file nor secret_env; without a secret nothing is signed")
+		d.fault(at(n, "grafana", "timestamp_header"),
+			"grafana has a timestamp_header and neither secret_file nor secret_env; without a secret nothing is signed")
 	}
 	s := c.Store
 	d.server(at(n, "store"), "the store", s.URL, s.PasswordFile, s.PasswordEnv, "postgres", "postgresql")
@@ -78,11 +81,13 @@ func (d *decoder) targets(t Targets, n *yaml.Node) {
 	var postgres, redis, host, docker, probe, backup, packages []string
 	for i, p := range t.Postgres {
 		postgres = append(postgres, p.Name)
-		d.server(at(n, "targets", "postgres", i), "postgres "+p.Name, p.URL, p.PasswordFile, p.PasswordEnv, "postgres", "postgresql")
+		d.server(at(n, "targets", "postgres", i), "postgres "+p.Name, p.URL, p.PasswordFile, p.PasswordEnv, "postgres",
+			"postgresql")
 	}
 	for i, p := range t.Postgres {
 		if p.ReplicaOf != "" && (p.ReplicaOf == p.Name || !slices.Contains(postgres, p.ReplicaOf)) {
-			d.fault(at(n, "targets", "postgres", i, "replica_of"), "replica_of is %q; the name of another postgres server was expected", p.ReplicaOf)
+			d.fault(at(n, "targets", "postgres", i, "replica_of"),
+				"replica_of is %q; the name of another postgres server was expected", p.ReplicaOf)
 		}
 	}
 	for i, p := range t.Postgres {
@@ -90,7 +95,8 @@ func (d *decoder) targets(t Targets, n *yaml.Node) {
 	}
 	for i, r := range t.Redis {
 		redis = append(redis, r.Name)
-		d.server(at(n, "targets", "redis", i), "redis "+r.Name, r.URL, r.PasswordFile, r.PasswordEnv, "redis", "rediss", "unix")
+		d.server(at(n, "targets", "redis", i), "redis "+r.Name, r.URL, r.PasswordFile, r.PasswordEnv, "redis", "rediss",
+			"unix")
 	}
 	for i, h := range t.Host {
 		host = append(host, h.Name)
@@ -100,10 +106,12 @@ func (d *decoder) targets(t Targets, n *yaml.Node) {
 		docker = append(docker, e.Name)
 		d.absolute(at(n, "targets", "docker", i, "root"), e.Root)
 		if e.LogArchive != "" && !filepath.IsAbs(e.LogArchive) {
-			d.fault(at(n, "targets", "docker", i, "log_archive"), "log_archive is %q; an absolute path was expected", e.LogArchive)
+			d.fault(at(n, "targets", "docker", i, "log_archive"), "log_archive is %q; an absolute path was expected",
+				e.LogArchive)
 		}
 		if u, err := url.Parse(e.Host); err != nil || u.Scheme != "unix" && u.Scheme != "tcp" {
-			d.fault(at(n, "targets", "docker", i, "host"), "host is %q; unix:///var/run/docker.sock or tcp://host:port was expected", e.Host)
+			d.fault(at(n, "targets", "docker", i, "host"),
+				"host is %q; unix:///var/run/docker.sock or tcp://host:port was expected", e.Host)
 		}
 	}
 	for i, r := range t.Redis {
@@ -118,16 +126,19 @@ func (d *decoder) targets(t Targets, n *yaml.Node) {
 			d.fault(at(n, "targets", "backup", i), "backup %s has no path; %s needs one", b.Name, b.Kind)
 		}
 		if b.Stanza != "" && b.Kind != "pgbackrest" {
-			d.fault(at(n, "targets", "backup", i, "stanza"), "stanza is for pgbackrest, and backup %s is %s", b.Name, b.Kind)
+			d.fault(at(n, "targets", "backup", i, "stanza"), "stanza is for pgbackrest, and backup %s is %s", b.Name,
+				b.Kind)
 		}
 	}
 	for _, p := range t.Packages {
 		packages = append(packages, p.Name)
 	}
-	for kind, names := range map[string][]string{"postgres": postgres, "redis": redis, "host": host, "docker": docker, "probe": probe, "backup": backup, "packages": packages} {
+	for kind, names := range map[string][]string{"postgres": postgres, "redis": redis, "host": host, "docker": docker,
+		"probe": probe, "backup": backup, "packages": packages} {
 		for i, name := range names {
 			if name != "" && slices.Contains(names[:i], name) {
-				d.fault(at(n, "targets", kind, i, "name"), "a second %s is called %q; each needs a name of its own", kind, name)
+				d.fault(at(n, "targets", kind, i, "name"), "a second %s is called %q; each needs a name of its own",
+					kind, name)
 			}
 		}
 	}
@@ -140,13 +151,16 @@ func (d *decoder) archives(n *yaml.Node, all []Archive) {
 	for i, a := range all {
 		subject := table{a.Database, a.Schema, a.Table}
 		if first, twice := seen[subject]; twice && a.Table != "" {
-			d.fault(at(n, i, "table"), "duplicate table %s.%s of database %s; it was first listed in line %d", a.Schema, a.Table, a.Database, first)
+			d.fault(at(n, i, "table"), "duplicate table %s.%s of database %s; it was first listed in line %d", a.Schema,
+				a.Table, a.Database, first)
 			continue
 		}
 		seen[subject] = at(n, i, "table").Line
 		switch to := a.To; {
 		case a.Purge && to != Destination{}:
-			d.fault(at(n, i, "purge"), "the archive of %s has both to and purge; one was expected: rows are moved, or deleted for good", a.Table)
+			d.fault(at(n, i, "purge"),
+				"the archive of %s has both to and purge; one was expected: rows are moved, or deleted for good",
+				a.Table)
 		case to.Schema != "" && to.Table == "":
 			d.fault(at(n, i, "to"), "to of %s has a schema and no table; a table of that schema was expected", a.Table)
 		case to.Table != "" && to.Table == a.Table && (to.Schema == "" || to.Schema == a.Schema):
@@ -175,9 +189,11 @@ func (d *decoder) destination(n *yaml.Node, a Archive) {
 		d.fault(n, "to of %s says how to reach a bucket, and names none; bucket was expected beside endpoint", a.Table)
 	case to.Bucket == "":
 	case strings.ContainsAny(to.Bucket, "/\\?#%: \t\r\n"):
-		d.fault(at(n, "bucket"), "bucket %q is not a valid bucket name; put a prefix of the keys into prefix", to.Bucket)
+		d.fault(at(n, "bucket"), "bucket %q is not a valid bucket name; put a prefix of the keys into prefix",
+			to.Bucket)
 	case to.Endpoint == "":
-		d.fault(n, "to of %s has a bucket and no endpoint; something like https://s3.eu-central-1.amazonaws.com was expected", a.Table)
+		d.fault(n, "to of %s has a bucket and no endpoint; something like https://s3.eu-central-1.amazonaws.com was "+
+			"expected", a.Table)
 	case (to.KeyIDFile == "") == (to.KeyIDEnv == ""):
 		d.fault(n, "to of %s has a bucket and needs key_id_file or key_id_env", a.Table)
 	case (to.SecretFile == "") == (to.SecretEnv == ""):
@@ -191,13 +207,16 @@ func (d *decoder) restart(n *yaml.Node, r Redis, engines []string) {
 	case by.Systemd != "" && (by.Docker != "" || by.Container != ""):
 		d.fault(at(n, "systemd"), "redis %s is restarted by both docker and systemd; one was expected", r.Name)
 	case by.Systemd != "" && !target.UnitName(by.Systemd):
-		d.fault(at(n, "systemd"), "systemd is %q; the whole name of a service was expected, like redis-server.service", by.Systemd)
+		d.fault(at(n, "systemd"), "systemd is %q; the whole name of a service was expected, like redis-server.service",
+			by.Systemd)
 	case by.Docker != "" && !slices.Contains(engines, by.Docker):
 		d.fault(at(n, "docker"), "docker is %q; %s", by.Docker, expected(by.Docker, "docker targets", engines))
 	case by.Docker != "" && by.Container == "":
-		d.fault(at(n, "docker"), "restart of redis %s has docker and no container; the name of the container was expected", r.Name)
+		d.fault(at(n, "docker"),
+			"restart of redis %s has docker and no container; the name of the container was expected", r.Name)
 	case by.Docker == "" && by.Container != "":
-		d.fault(at(n, "container"), "restart of redis %s has container and no docker; the name of a docker target was expected", r.Name)
+		d.fault(at(n, "container"),
+			"restart of redis %s has container and no docker; the name of a docker target was expected", r.Name)
 	}
 }
 
@@ -222,7 +241,8 @@ func (d *decoder) server(n *yaml.Node, name, address, passwordFile, passwordEnv 
 		// whether there is a password in it.
 		d.fault(at(n, "url"), "%s: invalid url: it must start with %s://", name, strings.Join(schemes, ":// or "))
 	case hasPassword(u):
-		d.fault(at(n, "url"), "the url of %s has a password in it; put it into a file and name that in password_file, or name an environment variable in password_env", name)
+		d.fault(at(n, "url"), "the url of %s has a password in it; put it into a file and name that in "+
+			"password_file, or name an environment variable in password_env", name)
 	}
 }
 
@@ -233,55 +253,42 @@ func hasPassword(u *url.URL) bool {
 	return slices.ContainsFunc([]string{"password", "sslpassword"}, u.Query().Has)
 }
 
-// at returns the node at a path of keys and indexes, or the nearest above it.
-func at(n *yaml.Node, path ...any) *yaml.Node {
-	for _, step := range path {
-		next := child(resolve(n), step)
-		if next == nil {
-			return n
-		}
-		n = next
-	}
-	return n
-}
-
-func child(n *yaml.Node, step any) *yaml.Node {
-	switch step := step.(type) {
-	case int:
-		if n.Kind == yaml.SequenceNode && step < len(n.Content) {
-			return n.Content[step]
-		}
-	case string:
-		for i := 0; n.Kind == yaml.MappingNode && i+1 < len(n.Content); i += 2 {
-			if n.Content[i].Value == step {
-				return n.Content[i+1]
-			}
-		}
-	}
-	return nil
-}
-
-// Restartless returns an error that names everything that differs from old and
-// is taken up at a start only.
+// Restartless returns an error that names everything that differs from old and is taken
+// up at a start only: the sections that are tagged so, but for the keys in them that a
+// reload reads.
 func (c *Config) Restartless(old *Config) error {
 	var faults []error
-	differs := func(key string, same bool) {
-		if !same {
-			faults = append(faults, fmt.Errorf("%s has changed; that needs a restart", key))
+	now, before := reflect.ValueOf(c).Elem(), reflect.ValueOf(old).Elem()
+	for _, f := range fields(now.Type()) {
+		if f.Tag.Get("change") != "restart" {
+			continue
+		}
+		is, kept := fixed(now.FieldByIndex(f.Index))
+		was, _ := fixed(before.FieldByIndex(f.Index))
+		if reflect.DeepEqual(is, was) {
+			continue
+		}
+		key := f.Tag.Get("yaml")
+		if n := len(kept); n > 0 {
+			key += fmt.Sprintf(" (but for %s and %s)", strings.Join(kept[:n-1], ", "), kept[n-1])
+		}
+		faults = append(faults, fmt.Errorf("%s has changed; that needs a restart", key))
+	}
+	return errors.Join(faults...)
+}
+
+// fixed returns a section without the keys that a reload reads, and these keys.
+func fixed(section reflect.Value) (rest any, reloaded []string) {
+	if section.Kind() != reflect.Struct {
+		return section.Interface(), nil
+	}
+	part := reflect.New(section.Type()).Elem()
+	part.Set(section)
+	for _, f := range fields(section.Type()) {
+		if f.Tag.Get("change") == "reload" {
+			part.FieldByIndex(f.Index).SetZero()
+			reloaded = append(reloaded, f.Tag.Get("yaml"))
 		}
 	}
-	differs("data_dir", c.DataDir == old.DataDir)
-	differs("store", c.Store == old.Store)
-	differs("log", c.Log == old.Log)
-	differs("web", c.Web == old.Web)
-	differs("prometheus", c.Prometheus == old.Prometheus)
-	differs("alertmanager", reflect.DeepEqual(c.Alertmanager, old.Alertmanager))
-	differs("grafana", c.Grafana == old.Grafana)
-	differs("engine", c.Engine == old.Engine)
-	now, before := c.Embedded, old.Embedded
-	now.RuleFiles, before.RuleFiles = nil, nil // these are read again
-	now.AlertmanagerFile, before.AlertmanagerFile = "", ""
-	now.ScrapeConfigs, before.ScrapeConfigs, now.RemoteWrite, before.RemoteWrite = "", "", "", ""
-	differs("embedded (but for rule_files, alertmanager_file, scrape_configs and remote_write)", fmt.Sprint(now) == fmt.Sprint(before))
-	return errors.Join(faults...)
+	return part.Interface(), reloaded
 }

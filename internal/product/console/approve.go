@@ -45,7 +45,7 @@ func NotificationLinks(base string, s *notify.Signer) func(n remediate.Notificat
 		}
 		until := n.Until
 		if until.IsZero() {
-			until = n.At.Add(approvalHolds)
+			until = n.At.Add(remediate.Terms{}.Approval())
 		}
 		token := s.Sign(n.Run, n.Plan, until)
 		if token == "" {
@@ -89,7 +89,8 @@ func (c *Console) showQuestion(g *gin.Context) {
 func (c *Console) takeAnswer(g *gin.Context) {
 	g.Request.Body = http.MaxBytesReader(g.Writer, g.Request.Body, maxForm)
 	if err := g.Request.ParseForm(); err != nil {
-		c.show(g, nil, &verdict{http.StatusBadRequest, "bad", "Invalid answer", "Nothing was changed. Open the link in the notification again."})
+		c.show(g, nil, &verdict{http.StatusBadRequest, "bad", "Invalid answer",
+			"Nothing was changed. Open the link in the notification again."})
 		return
 	}
 	q, v := c.ask(g.Request.Context(), g.Request.PostForm.Get("token"))
@@ -104,27 +105,34 @@ func (c *Console) ask(ctx context.Context, token string) (*question, *verdict) {
 	id, plan, until, err := c.Signer.Verify(token, time.Now())
 	switch {
 	case errors.Is(err, notify.ErrExpired):
-		return nil, &verdict{http.StatusGone, "busy", "This link has expired", fmt.Sprintf("The approval of run %d was possible until %s.", id, moment(until))}
+		return nil, &verdict{http.StatusGone, "busy", "This link has expired",
+			fmt.Sprintf("The approval of run %d was possible until %s.", id, moment(until))}
 	case err != nil && !errors.Is(err, notify.ErrForeign):
 		return nil, c.broken("approve: key not read", err)
 	case err != nil || plan == "":
-		return nil, &verdict{http.StatusForbidden, "bad", "This link is invalid", "It was not signed by this upkeep, or a part of it is missing. Copy the whole link from the notification."}
+		return nil, &verdict{http.StatusForbidden, "bad", "This link is invalid",
+			"It was not signed by this upkeep, or a part of it is missing. Copy the whole link from the notification."}
 	}
 	run, err := c.Journal.Get(ctx, id)
 	switch {
 	case errors.Is(err, journal.ErrNoRun):
-		return nil, &verdict{http.StatusNotFound, "bad", "There is no such run", fmt.Sprintf("The journal has no run %d.", id)}
+		return nil, &verdict{http.StatusNotFound, "bad", "There is no such run",
+			fmt.Sprintf("The journal has no run %d.", id)}
 	case err != nil:
 		return nil, c.broken("approve: run not read", err)
 	}
 	q := &question{run: run, lowers: c.lowers(run.Request), token: token, plan: plan, until: until}
 	switch {
 	case run.State != remediate.Asked:
-		return q, &verdict{http.StatusGone, "busy", "Nothing is asked any more", fmt.Sprintf("Run %d is %s: %s", id, run.State, run.Why)}
+		return q, &verdict{http.StatusGone, "busy", "Nothing is asked any more",
+			fmt.Sprintf("Run %d is %s: %s", id, run.State, run.Why)}
 	case run.Cancel != "":
-		return q, &verdict{http.StatusGone, "busy", "This was answered already", fmt.Sprintf("Run %d: %s", id, run.Cancel)}
+		return q, &verdict{http.StatusGone, "busy", "This was answered already",
+			fmt.Sprintf("Run %d: %s", id, run.Cancel)}
 	case run.Plan.Question() != plan:
-		return q, &verdict{http.StatusConflict, "busy", "The plan has changed", fmt.Sprintf("This link is for another plan or another amount (%s) than the current one of run %d (%s). Use the link in the notification of the new plan.", plan, id, run.Plan.Question())}
+		return q, &verdict{http.StatusConflict, "busy", "The plan has changed",
+			fmt.Sprintf("This link is for another plan or another amount (%s) than the current one of run %d (%s). "+
+				"Use the link in the notification of the new plan.", plan, id, run.Plan.Question())}
 	}
 	return q, nil
 }
@@ -139,16 +147,21 @@ func (c *Console) say(r *http.Request, q *question) *verdict {
 	var done verdict
 	switch r.PostForm.Get("answer") {
 	case "approve":
-		holds := time.Now().Add(Holds(q.run))
+		holds := time.Now().Add(q.run.Request.Terms.Approval())
 		if err = c.stillAllowed(r.Context(), q.run); err == nil {
 			err = c.Journal.Approve(r.Context(), q.run.ID, q.plan, by, holds)
 		}
-		done = verdict{http.StatusOK, "good", "Approved", fmt.Sprintf("Run %d acts as soon as all guards pass, if its plan has not changed by then. The approval is valid until %s.", q.run.ID, moment(holds))}
+		done = verdict{http.StatusOK, "good", "Approved",
+			fmt.Sprintf("Run %d acts as soon as all guards pass, if its plan has not changed by then. The approval "+
+				"is valid until %s.", q.run.ID, moment(holds))}
 	case "refuse":
-		err = c.Journal.Refuse(r.Context(), q.run.ID, q.plan, by, cmp.Or(line(r.PostForm.Get("why"), whyLimit), whyRefused))
-		done = verdict{http.StatusOK, "good", "Rejected", fmt.Sprintf("Run %d is rejected. Nothing was changed.", q.run.ID)}
+		err = c.Journal.Refuse(r.Context(), q.run.ID, q.plan, by,
+			cmp.Or(line(r.PostForm.Get("why"), whyLimit), whyRefused))
+		done = verdict{http.StatusOK, "good", "Rejected", fmt.Sprintf("Run %d is rejected. Nothing was changed.",
+			q.run.ID)}
 	default:
-		return &verdict{http.StatusBadRequest, "bad", "No answer", "Nothing was changed. Open the link in the notification and press one of its buttons."}
+		return &verdict{http.StatusBadRequest, "bad", "No answer",
+			"Nothing was changed. Open the link in the notification and press one of its buttons."}
 	}
 	if late, ok := errors.AsType[*journal.StaleError](err); ok {
 		return &verdict{http.StatusConflict, "busy", "The answer came too late", late.Text}
@@ -163,7 +176,8 @@ func (c *Console) say(r *http.Request, q *question) *verdict {
 
 func (c *Console) broken(what string, err error) *verdict {
 	c.Logger.Error("page broke", "page", approvePath, "what", what, "err", err)
-	return &verdict{http.StatusServiceUnavailable, "bad", "upkeep cannot do this now", "Its store does not answer, so the result is unknown: open the link again in a moment."}
+	return &verdict{http.StatusServiceUnavailable, "bad", "upkeep cannot do this now",
+		"Its store does not answer, so the result is unknown: open the link again in a moment."}
 }
 
 // line returns what a person typed as one line of at most so many letters.
@@ -187,7 +201,8 @@ func line(text string, limit int) string {
 func (c *Console) show(g *gin.Context, q *question, v *verdict) {
 	h := g.Writer.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
+	h.Set("Content-Security-Policy",
+		"default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
 	h.Set("X-Frame-Options", "DENY")
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Cache-Control", "no-store")
@@ -225,8 +240,10 @@ func (q *question) describe() Node {
 			fact("run", Text(fmt.Sprintf("%d, asked for by %s", q.run.ID, r.By))),
 			If(r.Policy != "", fact("policy", Text(r.Policy))),
 			fact("action", Strong(Text(r.Action))),
-			Map(slices.Sorted(maps.Keys(r.Subject)), func(name string) Node { return fact(name, Code(Text(r.Subject[name]))) }),
-			Map(slices.Sorted(maps.Keys(r.Params)), func(name string) Node { return fact(name, Code(Text(r.Params[name]))) }),
+			Map(slices.Sorted(maps.Keys(r.Subject)),
+				func(name string) Node { return fact(name, Code(Text(r.Subject[name]))) }),
+			Map(slices.Sorted(maps.Keys(r.Params)),
+				func(name string) Node { return fact(name, Code(Text(r.Params[name]))) }),
 			If(q.lowers != "", fact("now", Text(quantity(q.lowers, q.run.Before)+" ("+q.lowers+")"))),
 			If(r.Limit != nil, fact("limit", Text(quantity(q.lowers, r.Limit)))),
 		)),
@@ -234,13 +251,15 @@ func (q *question) describe() Node {
 		Ol(Map(q.run.Plan.Steps, func(s remediate.Step) Node {
 			return Li(Code(Text(s.Do)), If(s.Undo != "", Group{Br(), Small(Text("undone by: "), Code(Text(s.Undo)))}))
 		})),
-		If(len(q.run.Plan.Needs) > 0, P(Class("bad"), Text("Before it may act it needs: "+strings.Join(q.run.Plan.Needs, "; ")))),
+		If(len(q.run.Plan.Needs) > 0,
+			P(Class("bad"), Text("Before it may act it needs: "+strings.Join(q.run.Plan.Needs, "; ")))),
 		If(len(q.run.Plan.Facts) > 0, Group{
 			H2(Text("What was seen")),
 			Ul(Map(q.run.Plan.Facts, func(f string) Node { return Li(Text(f)) })),
 		}),
 		Iff(q.run.Plan.Amount != nil, func() Node {
-			return P(Text(fmt.Sprintf("It removes %s. The approval covers up to %s; for more it asks again.", q.run.Plan.Amount, q.run.Plan.Amount.Tolerated())))
+			return P(Text(fmt.Sprintf("It removes %s. The approval covers up to %s; for more it asks again.",
+				q.run.Plan.Amount, q.run.Plan.Amount.Tolerated())))
 		}),
 		P(Class("soft"), Text("Plan "+q.run.Plan.Question()+".")),
 	}
@@ -249,7 +268,8 @@ func (q *question) describe() Node {
 // form is the two buttons. The token travels in the body, where no log keeps it.
 func (q *question) form() Node {
 	return Form(Method("post"), Action(approvePath), AutoComplete("off"),
-		P(Text("The answer is for this plan only: if the plan has changed by the time the run acts, it asks again. This page expires at "+moment(q.until)+".")),
+		P(Text("The answer is for this plan only: if the plan has changed by the time the run acts, it asks again. "+
+			"This page expires at "+moment(q.until)+".")),
 		Input(Type("hidden"), Name("token"), Value(q.token)),
 		// Enter in a field presses the first button: it is to press none.
 		Button(Type("submit"), Disabled(), Attr("hidden")),

@@ -101,11 +101,11 @@ func open(t *testing.T) *clinic {
 	if c.signer, err = notify.NewSigner(t.Context(), c.store); err != nil {
 		t.Fatal(err)
 	}
-	c.journal = journal.New(journal.Config{Store: c.store})
+	c.journal = journal.New(journal.Config{Store: c.store, Lease: 5 * time.Second})
 	i := inbox.New(inbox.Config{Store: c.store, Wake: func() {}})
 	var outbox *notify.Outbox
 	c.engine = engine.New(engine.Config{
-		Journal: c.journal, Queue: c.journal, Desk: c.journal, Members: c.journal, Demoter: c.journal, Inbox: i,
+		Journal: c.journal, Inbox: i,
 		Guards: func() []remediate.Guard { return guard.All(guard.Config{}) }, Notified: func() { outbox.Wake() }, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
 	})
 	err = c.engine.Use([]remediate.Action{{

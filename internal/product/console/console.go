@@ -17,7 +17,6 @@ import (
 
 	"github.com/ai-micro-service/upkeep/collectors/scrape"
 	"github.com/ai-micro-service/upkeep/internal/platform/store"
-	"github.com/ai-micro-service/upkeep/internal/platform/web"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/engine"
 	"github.com/ai-micro-service/upkeep/remediate/inbox"
@@ -30,9 +29,6 @@ import (
 const Prefix = "/api/upkeep/v1"
 
 const maxBody = 1 << 20
-
-// maxAsked is how many runs that ask a person are listed at once.
-const maxAsked = 100
 
 // Config is what a Console shows.
 type Config struct {
@@ -54,25 +50,6 @@ type Console struct{ Config }
 
 // New returns a Console.
 func New(c Config) *Console { return &Console{c} }
-
-// Mount adds the console to a router.
-func (c *Console) Mount(r gin.IRouter) {
-	web.Get(r, "/", c.page)
-	web.Get(r, Prefix+"/status", c.status)
-	web.Get(r, Prefix+"/runs", c.runs)
-	web.Get(r, Prefix+"/runs/:id", c.run)
-	web.Get(r, Prefix+"/pauses", c.pauses)
-	web.Get(r, Prefix+"/schedules", c.schedules)
-	c.mountPeople(r)
-	c.mountApprove(r)
-	c.mountInbox(r)
-	c.mountRunbooks(r)
-	may := c.Gate.Guarded()
-	r.POST(Prefix+"/plans", may, c.plan)
-	r.POST(Prefix+"/runs", may, c.request)
-	r.POST(Prefix+"/pauses", may, c.pause)
-	r.DELETE(Prefix+"/pauses", may, c.resume)
-}
 
 // An Ask is what a person asks for.
 type Ask struct {
@@ -100,7 +77,8 @@ func (c *Console) request(g *gin.Context) {
 		return
 	}
 	if ask.By == "" || ask.Key == "" {
-		c.answer(g, 0, nil, badRequest("missing by or key: by is the name of the requester, key is an idempotency key for retries"))
+		c.answer(g, 0, nil, badRequest("missing by or key: by is the name of the requester, key is an idempotency "+
+			"key for retries"))
 		return
 	}
 	run, err := c.Engine.Request(g.Request.Context(), c.wanted(ask))
@@ -108,7 +86,9 @@ func (c *Console) request(g *gin.Context) {
 }
 
 func (c *Console) wanted(ask Ask) remediate.Request {
-	r := remediate.Request{Key: "person/" + ask.By + "/" + ask.Key, Action: ask.Action, Subject: ask.Subject, Params: ask.Params, Limit: ask.Limit, Mode: remediate.Auto, By: "user/" + ask.By, Terms: remediate.Terms{Windows: ask.Windows}}
+	r := remediate.Request{Key: "person/" + ask.By + "/" + ask.Key, Action: ask.Action, Subject: ask.Subject,
+		Params: ask.Params, Limit: ask.Limit, Mode: remediate.Auto, By: "user/" + ask.By,
+		Terms: remediate.Terms{Windows: ask.Windows}}
 	for _, name := range []string{ask.Action + " " + c.lowers(r), ask.Action} {
 		if limit, ok := c.Limits[name]; ok && r.Limit == nil {
 			r.Limit = &limit
@@ -181,35 +161,6 @@ func (c *Console) lowers(r remediate.Request) string {
 	return ""
 }
 
-// A Status is what is seen and what is going on now.
-type Status struct {
-	Version    string               `json:"version"`
-	Stuck      []engine.Stuck       `json:"stuck"` // runs that have not moved for longer than their step may take
-	Collectors []scrape.Status      `json:"collectors"`
-	Incidents  []remediate.Incident `json:"episodes"` // open ones
-	Pauses     []PauseLine          `json:"pauses"`
-	Asked      []remediate.Run      `json:"asked"` // runs that wait for a person's answer
-}
-
-func (c *Console) now(ctx context.Context) (s Status, err error) {
-	s.Version, s.Collectors = c.Version, c.Scraper.Status()
-	if s.Incidents, err = c.Inbox.Incidents(ctx); err == nil {
-		s.Pauses, err = c.paused(ctx)
-	}
-	if err == nil {
-		s.Asked, err = c.Journal.In(ctx, remediate.Asked, maxAsked)
-	}
-	if err == nil {
-		s.Stuck, err = c.Engine.Stuck(ctx)
-	}
-	return s, err
-}
-
-func (c *Console) status(g *gin.Context) {
-	s, err := c.now(g.Request.Context())
-	c.answer(g, http.StatusOK, s, err)
-}
-
 // A statusError is an error that has its status.
 type statusError struct {
 	status int
@@ -246,17 +197,10 @@ func (c *Console) answer(g *gin.Context, status int, value any, err error) {
 		reply(g, http.StatusNotFound, object{"error": err.Error()})
 	case store.Away(err):
 		c.Logger.Warn("request needs the store", "path", g.Request.URL.Path, "err", err)
-		reply(g, http.StatusServiceUnavailable, object{"error": "the store is unavailable at the moment, retry: " + err.Error()})
+		reply(g, http.StatusServiceUnavailable,
+			object{"error": "the store is unavailable at the moment, retry: " + err.Error()})
 	default:
 		c.Logger.Error("request broke", "path", g.Request.URL.Path, "err", err)
 		reply(g, http.StatusInternalServerError, object{"error": err.Error()})
 	}
-}
-
-type object map[string]any
-
-func reply(g *gin.Context, status int, value any) {
-	g.Header("Content-Type", "application/json; charset=utf-8")
-	g.Status(status)
-	_ = json.NewEncoder(g.Writer).Encode(value) // who hung up needs no answer
 }

@@ -59,16 +59,21 @@ func equal(a, b string) bool {
 func local(r *http.Request) (status int, err error) {
 	for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Real-Ip"} {
 		if r.Header.Get(name) != "" {
-			return http.StatusForbidden, errors.New("the request comes through a proxy: changes through a proxy need web.token_file or web.token_env")
+			return http.StatusForbidden,
+				errors.New("the request comes through a proxy: changes through a proxy need web.token_file or " +
+					"web.token_env")
 		}
 	}
 	if host := hostOf(r.Host); host != "localhost" && net.ParseIP(host) == nil {
-		return http.StatusForbidden, fmt.Errorf("without web.token_file or web.token_env, changes are accepted only under an IP address or localhost, not under the name %q", host)
+		return http.StatusForbidden,
+			fmt.Errorf("without web.token_file or web.token_env, changes are accepted only under an IP address or "+
+				"localhost, not under the name %q", host)
 	}
 	if ip := net.ParseIP(hostOf(r.RemoteAddr)); ip != nil && ip.IsLoopback() {
 		return 0, nil
 	}
-	return http.StatusForbidden, errors.New("without web.token_file or web.token_env, changes are accepted only from this machine")
+	return http.StatusForbidden,
+		errors.New("without web.token_file or web.token_env, changes are accepted only from this machine")
 }
 
 // hostOf returns an address without its port.

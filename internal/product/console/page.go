@@ -1,7 +1,6 @@
 package console
 
 import (
-	_ "embed"
 	"maps"
 	"net/http"
 	"slices"
@@ -17,9 +16,6 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate/engine"
 	"github.com/ai-micro-service/upkeep/remediate/journal"
 )
-
-//go:embed page.css
-var pageCSS string
 
 // pageRuns is how many runs the page shows.
 const pageRuns = 25
@@ -75,7 +71,7 @@ func (v view) document() Node {
 			Header(
 				H1(Text("upkeep")),
 				Small(Text(v.Version+" · "+v.now.UTC().Format(time.DateTime)+" UTC")),
-				Nav(A(Href("/metrics"), Text("metrics")), A(Href(Prefix+"/runs"), Text("runs (JSON)"))),
+				Nav(A(Href(scrape.Path), Text("metrics")), A(Href(Prefix+"/runs"), Text("runs (JSON)"))),
 			),
 			Map(v.Stuck, v.stuck),
 			Map(v.Pauses, v.pause),
@@ -92,7 +88,8 @@ func (v view) stuck(s engine.Stuck) Node {
 	id := strconv.FormatInt(s.Run.ID, 10)
 	return Div(Class("box"),
 		Strong(Class("bad"), Text("Run "+id+" does not move: "+s.Run.Request.Action+", "+string(s.Run.State))),
-		Text(" on "), Code(Text(journal.Subject(s.Run.Request.Subject))), Text(": "+s.Why+". Stop it with "), Code(Text("upkeep cancel "+id+" --why …")),
+		Text(" on "), Code(Text(journal.Subject(s.Run.Request.Subject))), Text(": "+s.Why+". Stop it with "),
+		Code(Text("upkeep cancel "+id+" --why …")),
 	)
 }
 
@@ -112,7 +109,8 @@ func (v view) ask(r remediate.Run) Node {
 		Strong(Class("busy"), Text("Run "+id+" asks: may it do "+r.Request.Action+"?")),
 		Text(" on "), Code(Text(journal.Subject(r.Request.Subject))), Text(", "+ago(v.now, r.Changed)+": "+r.Why),
 		Ol(Map(r.Plan.Steps, func(s remediate.Step) Node { return Li(Code(Text(s.Do))) })),
-		Text("Answer with "), Code(Text("upkeep approve "+id+" --plan "+r.Plan.Question())), Text(" or "), Code(Text("upkeep reject "+id+" --why …")),
+		Text("Answer with "), Code(Text("upkeep approve "+id+" --plan "+r.Plan.Question())), Text(" or "),
+		Code(Text("upkeep reject "+id+" --why …")),
 		Span(Class("soft"), Text(" (until "+r.Due.UTC().Format(time.DateTime)+" UTC)")),
 	)
 }
@@ -121,37 +119,41 @@ func (v view) fires() Node {
 	if len(v.Incidents) == 0 {
 		return P(Class("good"), Text("Nothing. All is well."))
 	}
-	return table([]string{"alert", "severity", "on", "summary", "since"}, Map(v.Incidents, func(e remediate.Incident) Node {
-		name := Strong(Class("bad"), Text(e.Name()))
-		if at := runbookOf(e); at != "" {
-			name = A(Href(at), name)
-		}
-		return Tr(
-			Td(name),
-			Td(Text(e.Alert.Labels["severity"])),
-			Td(Code(Text(labels(e)))),
-			Td(Text(e.Alert.Annotations["summary"])),
-			Td(Class("num"), Text(ago(v.now, e.Opened))),
-		)
-	}))
+	return table([]string{"alert", "severity", "on", "summary", "since"},
+		Map(v.Incidents, func(e remediate.Incident) Node {
+			name := Strong(Class("bad"), Text(e.Name()))
+			if at := runbookOf(e); at != "" {
+				name = A(Href(at), name)
+			}
+			return Tr(
+				Td(name),
+				Td(Text(e.Alert.Labels["severity"])),
+				Td(Code(Text(labels(e)))),
+				Td(Text(e.Alert.Annotations["summary"])),
+				Td(Class("num"), Text(ago(v.now, e.Opened))),
+			)
+		}))
 }
 
 func (v view) effects() Node {
 	if len(v.runs) == 0 {
 		return P(Class("soft"), Text("None yet."))
 	}
-	return table([]string{"run", "action", "on", "state", "before → after", "why", "changed"}, Map(v.runs, func(r Line) Node {
-		return Tr(
-			Td(Class("num"), A(Href(Prefix+"/runs/"+strconv.FormatInt(r.ID, 10)), Text(strconv.FormatInt(r.ID, 10)))),
-			Td(Class("num"), Text(r.Request.Action), Br(), Small(Text(r.Request.By))),
-			Td(Code(Text(journal.Subject(r.Request.Subject)))),
-			Td(Class(colour(r.State)), Text(string(r.State))),
-			Td(Class("num"), Text(quantity(r.Lowers, r.Before)+" → "+quantity(r.Lowers, r.After)),
-				If(r.Request.Limit != nil, Group{Br(), Small(Text("limit " + quantity(r.Lowers, r.Request.Limit)))})),
-			Td(Text(r.Why)),
-			Td(Class("num"), Text(ago(v.now, r.Changed))),
-		)
-	}))
+	return table([]string{"run", "action", "on", "state", "before → after", "why", "changed"},
+		Map(v.runs, func(r Line) Node {
+			return Tr(
+				Td(Class("num"), A(Href(Prefix+"/runs/"+strconv.FormatInt(r.ID, 10)),
+					Text(strconv.FormatInt(r.ID, 10)))),
+				Td(Class("num"), Text(r.Request.Action), Br(), Small(Text(r.Request.By))),
+				Td(Code(Text(journal.Subject(r.Request.Subject)))),
+				Td(Class(colour(r.State)), Text(string(r.State))),
+				Td(Class("num"), Text(quantity(r.Lowers, r.Before)+" → "+quantity(r.Lowers, r.After)),
+					If(r.Request.Limit != nil,
+						Group{Br(), Small(Text("limit " + quantity(r.Lowers, r.Request.Limit)))})),
+				Td(Text(r.Why)),
+				Td(Class("num"), Text(ago(v.now, r.Changed))),
+			)
+		}))
 }
 
 func (v view) looks() Node {
@@ -161,7 +163,8 @@ func (v view) looks() Node {
 	return Div(Class("targets"), Map(v.targets, func(t targetView) Node {
 		state := Span(Class("good"), Text("answers"))
 		if t.Failing > 0 {
-			state = Span(Class("bad"), Text(strconv.Itoa(t.Failing)+" of "+strconv.Itoa(len(t.Collectors))+" collectors fail"))
+			state = Span(Class("bad"),
+				Text(strconv.Itoa(t.Failing)+" of "+strconv.Itoa(len(t.Collectors))+" collectors fail"))
 		}
 		return Div(Class("target"), Strong(Text(t.Name)), Text(" "), state, Ul(Map(t.Collectors, v.look)))
 	}))
@@ -172,7 +175,8 @@ func (v view) look(s scrape.Status) Node {
 	if !s.At.IsZero() {
 		last = strconv.Itoa(s.Samples) + " samples, " + ago(v.now, s.At)
 	}
-	return Li(Span(Text(s.Collector)), If(s.Err != "", Span(Class("bad"), Text(s.Err))), Span(Class("soft"), Text(last)))
+	return Li(Span(Text(s.Collector)), If(s.Err != "", Span(Class("bad"), Text(s.Err))),
+		Span(Class("soft"), Text(last)))
 }
 
 func table(columns []string, rows Node) Node {

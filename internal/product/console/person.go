@@ -17,9 +17,6 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate/policy"
 )
 
-// approvalHolds is how long a person's yes holds where the policy does not say.
-const approvalHolds = 24 * time.Hour
-
 // mountPeople adds what people say to runs and policies.
 func (c *Console) mountPeople(r gin.IRouter) {
 	web.Get(r, Prefix+"/policies", c.policies)
@@ -95,7 +92,7 @@ func (c *Console) approve(g *gin.Context) {
 		if a.Plan == "" {
 			a.Plan = run.Plan.Question()
 		}
-		return c.Journal.Approve(ctx, id, a.Plan, a.By, time.Now().Add(Holds(run)))
+		return c.Journal.Approve(ctx, id, a.Plan, a.By, time.Now().Add(run.Request.Terms.Approval()))
 	})
 }
 
@@ -110,14 +107,6 @@ func (c *Console) stillAllowed(ctx context.Context, run remediate.Run) error {
 		return &journal.StaleError{Text: fmt.Sprintf("run %d cannot be approved: %s (%s)", run.ID, r.Detail, r.Reason)}
 	}
 	return err
-}
-
-// Holds is how long a person's yes to a run holds.
-func Holds(run remediate.Run) time.Duration {
-	if d := run.Request.Terms.Answer; d > 0 {
-		return d
-	}
-	return approvalHolds
 }
 
 func (c *Console) reject(g *gin.Context) {

@@ -30,7 +30,8 @@ func (c *Console) runbook(g *gin.Context) {
 	text, ok := runbooks.Read(name)
 	if !ok {
 		g.Status(http.StatusNotFound)
-		c.plain(g, "No such runbook", P(Text("There is no runbook of this name. "), A(Href(strings.TrimSuffix(runbooks.Path, "/")), Text("All runbooks"))))
+		c.plain(g, "No such runbook", P(Text("There is no runbook of this name. "),
+			A(Href(strings.TrimSuffix(runbooks.Path, "/")), Text("All runbooks"))))
 		return
 	}
 	c.plain(g, name, markdown(text))
@@ -40,7 +41,8 @@ func (c *Console) runbook(g *gin.Context) {
 func (c *Console) plain(g *gin.Context, title string, content Node) {
 	h := g.Writer.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'")
+	h.Set("Content-Security-Policy",
+		"default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'")
 	page := Doctype(HTML(Lang("en"),
 		Head(
 			Meta(Charset("utf-8")),
@@ -48,7 +50,8 @@ func (c *Console) plain(g *gin.Context, title string, content Node) {
 			TitleEl(Text(title+" – upkeep")),
 			StyleEl(Raw(pageCSS)),
 		),
-		Body(Class("plain"), Header(H1(Text(title)), Small(Text("upkeep "+c.Version)), Nav(A(Href("/"), Text("upkeep")))), content),
+		Body(Class("plain"), Header(H1(Text(title)), Small(Text("upkeep "+c.Version)),
+			Nav(A(Href("/"), Text("upkeep")))), content),
 	))
 	if err := page.Render(g.Writer); err != nil {
 		c.Logger.Debug("page not delivered", "err", err)

@@ -6,24 +6,25 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	promconfig "github.com/prometheus/prometheus/config"
+
+	"github.com/ai-micro-service/upkeep/internal/platform/metric"
 )
 
-func remoteDelay() *prometheus.Desc {
-	return prometheus.NewDesc("upkeep_remote_write_delay_seconds",
-		"Age of the oldest sample that a remote storage of embedded.remote_write has not received; 0 when it has all.",
-		[]string{"remote"}, nil)
+// Metrics returns the metrics of an Embedded.
+func Metrics() []*metric.Family { return []*metric.Family{remoteDelay(), remoteRejected()} }
+
+func remoteDelay() *metric.Family {
+	return metric.Gauge("upkeep_remote_write_delay_seconds",
+		"Age of the oldest sample that a remote storage of embedded.remote_write has not received; 0 when it has all.", "remote")
 }
 
-func remoteRejected() *prometheus.Desc {
-	return prometheus.NewDesc("upkeep_remote_write_rejected_samples_total",
-		"Samples that a remote storage rejected for good, since the start of the process.", []string{"remote"}, nil)
+func remoteRejected() *metric.Family {
+	return metric.Counter("upkeep_remote_write_rejected_samples_total",
+		"Samples that a remote storage rejected for good, since the start of the process.", "remote")
 }
 
 // Describe implements prometheus.Collector.
-func (e *Embedded) Describe(ch chan<- *prometheus.Desc) {
-	ch <- remoteDelay()
-	ch <- remoteRejected()
-}
+func (e *Embedded) Describe(ch chan<- *prometheus.Desc) { metric.Describe(ch, Metrics()...) }
 
 // Collect implements prometheus.Collector: how far behind each remote storage is.
 func (e *Embedded) Collect(ch chan<- prometheus.Metric) {
@@ -52,8 +53,8 @@ func (e *Embedded) Collect(ch chan<- prometheus.Metric) {
 				behind = max(0, float64(time.Now().UnixMilli())/1000-arrived)
 			}
 		}
-		ch <- prometheus.MustNewConstMetric(remoteDelay(), prometheus.GaugeValue, behind, names[i])
-		ch <- prometheus.MustNewConstMetric(remoteRejected(), prometheus.CounterValue, q.rejected, names[i])
+		ch <- metric.Sample(remoteDelay(), behind, names[i])
+		ch <- metric.Sample(remoteRejected(), q.rejected, names[i])
 	}
 }
 

@@ -15,9 +15,9 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
-// reasonHeadroom is the guard's name: what an action finds out about room by
+// reasonHeadroom is the name of the guard: what an action finds out about room by
 // itself is refused under the same.
-const reasonHeadroom = "headroom"
+const reasonHeadroom = remediate.ReasonHeadroom
 
 const (
 	// tableLock is how long the table's lock is waited for before a concurrent

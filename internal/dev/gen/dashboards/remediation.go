@@ -1,5 +1,7 @@
 package main
 
+import "github.com/ai-micro-service/upkeep/remediate"
+
 // remediation is the page for the owners of upkeep's actions: the results of
 // each policy, pending approvals, and the flow of alerts and notifications.
 func remediation(limit map[string]float64) dashboard {
@@ -22,11 +24,11 @@ func grown(metric string, matchers string) string {
 
 const (
 	ofPolicy = `policy=~"$policy"`
-	judged   = `outcome=~"cleared|uncleared|inconclusive|failed"`
+	judged   = `outcome=~"` + string(remediate.Cleared+"|"+remediate.Uncleared+"|"+remediate.Inconclusive+"|"+remediate.Failed) + `"`
 )
 
 func effect(l *layout) {
-	runs, cleared := "upkeep_policy_runs_total", ofPolicy+`,outcome="cleared"`
+	runs, cleared := "upkeep_policy_runs_total", ofPolicy+`,outcome="`+string(remediate.Cleared)+`"`
 	l.row("Results in the selected range")
 	l.add(4, 4, stat("Cleared", "Share of the acting runs after which the problem was gone, by the metric and by the alert's own expression.", "percentunit", levels(),
 		"sum("+grown(runs, cleared)+") / (sum("+grown(runs, ofPolicy+","+judged)+") > 0)"))
@@ -35,7 +37,7 @@ func effect(l *layout) {
 	l.add(4, 4, stat("Came back within a day", "Incidents that were resolved and needed another run soon after.", "short", levels(from(1, "orange")),
 		"sum("+grown("upkeep_policy_came_back_total", ofPolicy)+") or vector(0)"))
 	l.add(4, 4, stat("Awaiting approval", "Plans that are neither approved nor rejected: upkeep runs lists them.", "short", levels(from(1, "orange")),
-		"sum("+once(`upkeep_runs_active{state="asked"}`)+") or vector(0)"))
+		"sum("+once(`upkeep_runs_active{state="`+string(remediate.Asked)+`"}`)+") or vector(0)"))
 	l.add(4, 4, stat("Demoted policies", "Policies whose runs need approval, because too few of them helped: upkeep policy list shows why.", "short", levels(from(1, "orange")),
 		"count("+once("upkeep_policy_demoted")+") or vector(0)"))
 	l.add(4, 4, stat("Replicas", "Processes that execute runs from the same store.", "short", levels(),

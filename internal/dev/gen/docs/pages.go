@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -39,10 +40,12 @@ func pages() (map[string]string, error) {
 
 func collectorsPage() string {
 	p := new(page)
-	p.f("# Collectors\n\nA collector runs one query on one target at its own interval. A failed collector reports no\nvalue, never zero.\n\n| collector | every | at most | what it reports |\n| --- | --- | --- | --- |\n")
+	p.f("# Collectors\n\nA collector runs one query on one target at its own interval. A failed collector reports " +
+		"no\nvalue, never zero.\n\n| collector | every | at most | what it reports |\n| --- | --- | --- | --- |\n")
 	for _, c := range catalog.EveryCollector() {
 		summary, _ := doc(c.Doc)
-		p.f("| [`%s`](#%s) | %s | %s | %s |\n", c.Name, anchor(c.Name), model.Duration(c.Every), model.Duration(c.Timeout), cell(summary))
+		p.f("| [`%s`](#%s) | %s | %s | %s |\n", c.Name, anchor(c.Name), model.Duration(c.Every),
+			model.Duration(c.Timeout), cell(summary))
 	}
 	for _, c := range catalog.EveryCollector() {
 		summary, rest := doc(c.Doc)
@@ -61,7 +64,8 @@ func metricTable(p *page, metrics []*collectors.Metric) {
 
 func metricsPage() string {
 	p := new(page)
-	p.f("# Metrics\n\nMetrics have base units; ratios are from 0 to 1. Unknown values are absent, not zero.\n\n## Of the targets\n\n| metric | type | labels | collector | what it means |\n| --- | --- | --- | --- | --- |\n")
+	p.f("# Metrics\n\nMetrics have base units; ratios are from 0 to 1. Unknown values are absent, not zero.\n\n## Of " +
+		"the targets\n\n| metric | type | labels | collector | what it means |\n| --- | --- | --- | --- | --- |\n")
 	type row struct {
 		*collectors.Metric
 		by string
@@ -74,7 +78,8 @@ func metricsPage() string {
 	}
 	slices.SortFunc(rows, func(a, b row) int { return strings.Compare(a.Name, b.Name) })
 	for _, r := range rows {
-		p.f("| `%s` | %s | %s | [%s](collectors.md#%s) | %s |\n", r.Name, r.Type, code(r.Labels), r.by, anchor(r.by), cell(r.Help))
+		p.f("| `%s` | %s | %s | [%s](collectors.md#%s) | %s |\n", r.Name, r.Type, code(r.Labels), r.by, anchor(r.by),
+			cell(r.Help))
 	}
 	p.f("\n## Of upkeep itself\n\n")
 	metricTable(p, catalog.Own())
@@ -84,14 +89,20 @@ func metricsPage() string {
 
 func actionsPage(rules []alerts.Rule) string {
 	p := new(page)
-	p.f("# Actions\n\nAn action runs only if a policy names it with `mode: auto`, or a person approves or requests\nit: `upkeep plan ACTION key=value…` shows the plan, `upkeep run` executes it.\n\nThe rights of all of them, as scripts: [rights/postgres.sql](rights/postgres.sql) for psql and\n[rights/redis.acl](rights/redis.acl) for Redis; `upkeep rights` writes those that your policies need.\n\n| action | risk | lowers | asked for by | what it does |\n| --- | --- | --- | --- | --- |\n")
+	p.f("# Actions\n\nAn action runs only if a policy names it with `mode: auto`, or a person approves or " +
+		"requests\nit: `upkeep plan ACTION key=value…` shows the plan, `upkeep run` executes it.\n\nThe rights of " +
+		"all of them, as scripts: [rights/postgres.sql](rights/postgres.sql) for psql " +
+		"and\n[rights/redis.acl](rights/redis.acl) for Redis; `upkeep rights` writes those that your policies " +
+		"need.\n\n| action | risk | lowers | asked for by | what it does |\n| --- | --- | --- | --- | --- |\n")
 	for _, a := range catalog.EveryAction() {
 		summary, _ := doc(a.Doc)
-		p.f("| [`%s`](#%s) | %s | %s | %s | %s |\n", a.Name, anchor(a.Name), a.Risk, code(a.Metrics()), askedBy(rules, a.Name), cell(summary))
+		p.f("| [`%s`](#%s) | %s | %s | %s | %s |\n", a.Name, anchor(a.Name), a.Risk, code(a.Metrics()),
+			askedBy(rules, a.Name), cell(summary))
 	}
 	for _, a := range catalog.EveryAction() {
 		summary, rest := doc(a.Doc)
-		p.f("\n## %s\n\n%s\n\n%s\n\nSubject: %s. Runs on the same %s exclude each other. Timeout of a step: %s. %s\n", a.Name, summary, rest, code(a.Subject), code(a.Exclusive), model.Duration(a.Timeout), stops(a.Cancel))
+		p.f("\n## %s\n\n%s\n\n%s\n\nSubject: %s. Runs on the same %s exclude each other. Timeout of a step: %s. %s\n",
+			a.Name, summary, rest, code(a.Subject), code(a.Exclusive), model.Duration(a.Timeout), stops(a.Cancel))
 		if len(a.Params) > 0 {
 			p.f("\n| parameter | type | default | what it does |\n| --- | --- | --- | --- |\n")
 		}
@@ -100,21 +111,40 @@ func actionsPage(rules []alerts.Rule) string {
 		}
 		rightsTable(p, a)
 	}
-	p.f("\n## When an action does not run\n\nThe guards are evaluated for every action, with its plan:\n\n| guard | what it checks |\n| --- | --- |\n")
-	for _, g := range guard.All(guard.Config{}) {
-		summary, rest := doc(g.Doc)
-		p.f("| `%s` | %s |\n", g.Name, cell(summary+" "+rest))
-	}
-	p.f("\nThe action itself and the engine refuse a run for one of these reasons. Like the guards' names they are\nvalues of the label of `upkeep_run_refusals_total`: %s.\n", code(remediate.Reasons()))
+	guardTable(p)
+	p.f("\nThe action itself and the engine refuse a run for one of these reasons. Like the guards' names they "+
+		"are\nvalues of the label of `upkeep_run_refusals_total`: %s.\n", code(remediate.Reasons()))
 	return p.String()
+}
+
+// guardTable lists the guards with the moments at which each is evaluated.
+func guardTable(p *page) {
+	p.f("\n## When an action does not run\n\nThe guards are evaluated for every action, with its plan. Some are also " +
+		"evaluated before the plan is\n" +
+		"made, in the transaction that lets the run act, before each step, or during a step. A run that a person\n" +
+		"requests by hand is not subject to every guard.\n\n" +
+		"| guard | evaluated | runs by hand | what it checks |\n| --- | --- | --- | --- |\n")
+	for _, g := range guard.All(guard.Config{}) {
+		var when []string
+		for _, w := range guard.Moments() {
+			if w.Asks(g) {
+				when = append(when, w.String())
+			}
+		}
+		summary, rest := doc(g.Doc)
+		p.f("| `%s` | %s | %s | %s |\n", g.Name, strings.Join(when, ", "), cmp.Or(string(g.ByHand), "yes"),
+			cell(summary+" "+rest))
+	}
 }
 
 // stops describes what happens to an active statement when the run is stopped.
 func stops(c remediate.Cancel) string {
 	if c == remediate.CancelAnytime {
-		return "A statement under way is cancelled when a pause, a closed window or a changed configuration stops the run: that leaves nothing behind."
+		return "A statement under way is cancelled when a pause, a closed window or a changed configuration stops " +
+			"the run: that leaves nothing behind."
 	}
-	return "When a pause, a closed window or a changed configuration stops the run, a statement under way is left to end, since cancelling it would leave something behind; nothing further is started."
+	return "When a pause, a closed window or a changed configuration stops the run, a statement under way is left to " +
+		"end, since cancelling it would leave something behind; nothing further is started."
 }
 
 // rightsTable says what a target must allow.
@@ -156,9 +186,11 @@ func askedBy(rules []alerts.Rule, action string) string {
 
 func alertsPage(rules []alerts.Rule) string {
 	p := new(page)
-	p.f("# Alerts\n\nThe rules are in [alerts](../alerts), in Prometheus' own format, together with their tests.\n\n| alert | severity | limit | action |\n| --- | --- | --- | --- |\n")
+	p.f("# Alerts\n\nThe rules are in [alerts](../alerts), in Prometheus' own format, together with their " +
+		"tests.\n\n| alert | severity | limit | action |\n| --- | --- | --- | --- |\n")
 	for _, r := range rules {
-		p.f("| [%s](#%s) | %s | %s | %s |\n", r.Name, strings.ToLower(r.Name), r.Labels["severity"], r.Annotations["limit"], actionLink(r))
+		p.f("| [%s](#%s) | %s | %s | %s |\n", r.Name, strings.ToLower(r.Name), r.Labels["severity"],
+			r.Annotations["limit"], actionLink(r))
 	}
 	for _, r := range rules {
 		p.f("\n## %s\n\n```promql\n%s\n```\n\nFor %s. ", r.Name, strings.TrimSpace(r.Expr), r.For)
@@ -182,7 +214,8 @@ func actionLink(r alerts.Rule) string {
 
 func statesPage() string {
 	p := new(page)
-	p.f("# The states of a run\n\nDrawn from `remediate.Transitions`; the journal refuses any other step.\n\n```mermaid\nstateDiagram-v2\n    [*] --> %s\n", remediate.Received)
+	p.f("# The states of a run\n\nDrawn from `remediate.Transitions`; the journal refuses any other "+
+		"step.\n\n```mermaid\nstateDiagram-v2\n    [*] --> %s\n", remediate.Received)
 	for _, from := range remediate.States() {
 		for _, to := range remediate.Transitions()[from] {
 			p.f("    %s --> %s\n", from, to)
@@ -208,16 +241,18 @@ func statesPage() string {
 
 func meaning(s remediate.State) string {
 	return map[remediate.State]string{
-		remediate.Received:     "stored, and not evaluated yet, or to be evaluated again",
-		remediate.Planned:      "the plan is made",
-		remediate.Asked:        "the plan awaits approval by a person",
-		remediate.Waiting:      "blocked by a guard; it is evaluated again later. A run that has begun to act keeps its plan and continues with it",
+		remediate.Received: "stored, and not evaluated yet, or to be evaluated again",
+		remediate.Planned:  "the plan is made",
+		remediate.Asked:    "the plan awaits approval by a person",
+		remediate.Waiting: "blocked by a guard; it is evaluated again later. A run that has begun to act keeps " +
+			"its plan and continues with it",
 		remediate.Allowed:      "all guards passed; steps are running",
 		remediate.Applied:      "all steps are done; verification is pending",
 		remediate.Cleared:      "the metric is back within its limit, and the alert's expression no longer holds",
 		remediate.Uncleared:    "all steps are done, and the metric is still over its limit",
 		remediate.Inconclusive: "all steps are done, and the metric and the alert's expression disagree or are unknown",
-		remediate.Declined:     "a guard, the action, the policy or a person stopped the run, before it acted or between two statements",
-		remediate.Failed:       "a fault ended the run; the last journal entry has the error",
+		remediate.Declined: "a guard, the action, the policy or a person stopped the run, before it acted or " +
+			"between two statements",
+		remediate.Failed: "a fault ended the run; the last journal entry has the error",
 	}[s]
 }

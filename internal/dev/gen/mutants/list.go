@@ -58,12 +58,12 @@ func ofActions() []mutant {
 		},
 		{
 			name: "undo", why: "what a step left that had begun is undone before its run ends",
-			file: "remediate/engine/undo.go", search: `run.Begun > run.Done &&`, replace: `false && run.Begun > run.Done &&`,
+			file: "remediate/engine/refusal.go", search: `run.Begun > run.Done &&`, replace: `false && run.Begun > run.Done &&`,
 			pkg: "./remediate/engine", run: "TestBegunStepIsUndone",
 		},
 		{
 			name: "question", why: "a yes to another amount is no yes",
-			file: "remediate/remediate.go", search: `if p.Amount == nil {`, replace: `if p.Amount == nil || len(p.Steps) >= 0 {`,
+			file: "remediate/plan.go", search: `if p.Amount == nil {`, replace: `if p.Amount == nil || len(p.Steps) >= 0 {`,
 			pkg: "./remediate/engine", run: "TestApprovalIsForAnAmount",
 		},
 		{
@@ -104,7 +104,7 @@ func ofEngine() []mutant {
 		},
 		{
 			name: "store's fault", why: "a store that is away is no fault of the run",
-			file: "remediate/engine/engine.go", search: `|| store.Away(err) ||`, replace: `|| false && store.Away(err) ||`,
+			file: "remediate/engine/carry.go", search: `|| store.Away(err) ||`, replace: `|| false && store.Away(err) ||`,
 			pkg: "./remediate/engine", run: "TestStoreIsNoFaultOfTheRun",
 		},
 		{
@@ -119,12 +119,12 @@ func ofEngine() []mutant {
 		},
 		{
 			name: "reload frees", why: "connections are closed when no run uses them any more",
-			file: "remediate/engine/uses.go", search: `if n <= u.freed[0].setting {`, replace: `if false && n <= u.freed[0].setting {`,
+			file: "remediate/engine/setting.go", search: `if n <= u.freed[0].setting {`, replace: `if false && n <= u.freed[0].setting {`,
 			pkg: "./remediate/engine", run: "TestSettingIsFreed",
 		},
 		{
 			name: "elsewhere", why: "a run that was held goes on only where the server of its plan answers",
-			file: "remediate/engine/elsewhere.go", search: "err := e.identified(ctx, run, a)\n", replace: "err := e.identified(ctx, run, a)\n\terr = nil\n",
+			file: "remediate/engine/present.go", search: "err := e.identified(ctx, run, a)\n", replace: "err := e.identified(ctx, run, a)\n\terr = nil\n",
 			pkg: "./remediate/engine", run: "TestGoesOnWhenItsServerAnswersAgain",
 		},
 		{
@@ -134,7 +134,7 @@ func ofEngine() []mutant {
 		},
 		{
 			name: "pause scope", why: "a pause of what does not exist would pause nothing",
-			file: "internal/product/console/pause.go", search: `if slices.Contains(names, name) {`, replace: `if true || slices.Contains(names, name) {`,
+			file: "internal/product/console/names.go", search: `if slices.Contains(names, name) {`, replace: `if true || slices.Contains(names, name) {`,
 			pkg: "./cmd/upkeep", run: "TestScript/serve",
 		},
 		{
@@ -200,7 +200,7 @@ func ofEvidence() []mutant {
 		},
 		{
 			name: "missing rights", why: "a plan with missing rights is shown, and does not act",
-			file: "remediate/engine/stage.go", search: `		err = missing`, replace: `		_ = missing`,
+			file: "remediate/engine/look.go", search: `		err = missing`, replace: `		_ = missing`,
 			pkg: "./remediate/engine", run: "TestLackingRights",
 		},
 	}
@@ -221,7 +221,7 @@ func ofInbox() []mutant {
 		},
 		{
 			name: "suppressed step", why: "Alertmanager is asked again before each step",
-			file: "remediate/engine/watch.go", search: `!g.During && !(g.Step && anew)`, replace: `!g.During && !(false && g.Step && anew)`,
+			file: "remediate/guard/ask.go", search: `return g.During || g.Step`, replace: `return g.During || false && g.Step`,
 			pkg: "./remediate/engine", run: "TestSuppressed",
 		},
 		{

@@ -1,0 +1,44 @@
+package console
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/ai-micro-service/upkeep/collectors/scrape"
+	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/engine"
+)
+
+// maxAsked is how many runs that ask a person are listed at once.
+const maxAsked = 100
+
+// A Status is what is seen and what is going on now.
+type Status struct {
+	Version    string               `json:"version"`
+	Stuck      []engine.Stuck       `json:"stuck"` // runs that have not moved for longer than their step may take
+	Collectors []scrape.Status      `json:"collectors"`
+	Incidents  []remediate.Incident `json:"episodes"` // open ones
+	Pauses     []PauseLine          `json:"pauses"`
+	Asked      []remediate.Run      `json:"asked"` // runs that wait for a person's answer
+}
+
+func (c *Console) now(ctx context.Context) (s Status, err error) {
+	s.Version, s.Collectors = c.Version, c.Scraper.Status()
+	if s.Incidents, err = c.Inbox.Incidents(ctx); err == nil {
+		s.Pauses, err = c.paused(ctx)
+	}
+	if err == nil {
+		s.Asked, err = c.Journal.In(ctx, remediate.Asked, maxAsked)
+	}
+	if err == nil {
+		s.Stuck, err = c.Engine.Stuck(ctx)
+	}
+	return s, err
+}
+
+func (c *Console) status(g *gin.Context) {
+	s, err := c.now(g.Request.Context())
+	c.answer(g, http.StatusOK, s, err)
+}

@@ -1,0 +1,6 @@
+package console
+
+import _ "embed"
+
+//go:embed page.css
+var pageCSS string

@@ -1,0 +1,105 @@
+package engine
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/journal"
+)
+
+// refusal says where a refusal leads: to wait, to ask, or to the end.
+func (e *Engine) refusal(run remediate.Run, r *remediate.Refusal) move {
+	switch {
+	case r == nil:
+		return move{}
+	case r.Reason == remediate.ReasonApproval:
+		return e.ask(run, r)
+	case r.Until.IsZero():
+		return move{to: remediate.Declined, why: r.Detail, reason: r.Reason}
+	}
+	return move{to: remediate.Waiting, why: r.Detail, reason: r.Reason, due: r.Until}
+}
+
+// ask puts the plan to people.
+func (e *Engine) ask(run remediate.Run, r *remediate.Refusal) move {
+	until := e.now().Add(run.Request.Terms.Approval())
+	question := run.Plan.Question()
+	return move{to: remediate.Asked, why: r.Detail, reason: r.Reason, due: until, notice: &remediate.Notification{
+		Key: fmt.Sprintf("ask/%d/%s/%d", run.ID, question, e.now().UnixMilli()), Kind: remediate.NotificationAsk,
+		Run: run.ID, Incident: run.Request.Incident, Plan: question, At: e.now(), Until: until, Labels: about(run),
+		Title: fmt.Sprintf("May run %d do %s on %s?", run.ID, run.Request.Action, journal.Subject(run.Request.Subject)),
+		Text: r.Detail + "\n" + e.planText(run) +
+			fmt.Sprintf("\nAnswer until %s: upkeep approve %d, or upkeep reject %d --why …",
+				until.UTC().Format(time.RFC3339), run.ID, run.ID),
+	}}
+}
+
+func steps(n int) string {
+	if n == 1 {
+		return "1 step"
+	}
+	return fmt.Sprintf("%d steps", n)
+}
+
+// withdraw says where a refusal leads a run that may have begun to act.
+func (e *Engine) withdraw(run remediate.Run, r *remediate.Refusal) move {
+	m := e.refusal(run, r)
+	if r == nil {
+		return m
+	}
+	if m.to == remediate.Waiting && run.State == remediate.Waiting && r.Reason == run.Reason {
+		return move{stay: true, due: m.due}
+	}
+	m.why += so(run)
+	return m
+}
+
+// halted returns the next state of a run that was stopped in the middle of a step.
+func (e *Engine) halted(run remediate.Run, r *remediate.Refusal) move {
+	stopped := *r
+	stopped.Detail = fmt.Sprintf("stopped in step %d: %s", run.Begun, r.Detail)
+	return e.withdraw(run, &stopped)
+}
+
+// so says how far a run has come that has begun to act.
+func so(run remediate.Run) string {
+	if run.Begun == 0 {
+		return ""
+	}
+	done := "none of"
+	if run.Done > 0 {
+		done = fmt.Sprintf("%d of", run.Done)
+	}
+	return fmt.Sprintf("; %s %s done%s, no further step was started", done, steps(len(run.Plan.Steps)),
+		begun(run)+removed(run))
+}
+
+// removed says how much the step has removed that a run was stopped in.
+func removed(run remediate.Run) string {
+	if run.Begun <= run.Done || run.Begun > len(run.Plan.Steps) {
+		return ""
+	}
+	s := run.Plan.Steps[run.Begun-1]
+	gone, err := s.Taken()
+	switch {
+	case err != nil || gone == remediate.Amount{}:
+		return ""
+	case s.Exact():
+		return fmt.Sprintf(", step %d has removed %s", run.Begun, &gone)
+	}
+	return fmt.Sprintf(", step %d has removed %s at most", run.Begun, &gone)
+}
+
+// interrupted reports whether a run has a step that has begun and has not ended.
+func interrupted(run remediate.Run) bool {
+	return run.State != remediate.Applied && run.Begun > run.Done && run.Begun <= len(run.Plan.Steps)
+}
+
+// begun says that a step has begun of which it is not known that it is done.
+func begun(run remediate.Run) string {
+	if !interrupted(run) {
+		return ""
+	}
+	return fmt.Sprintf(", step %d was begun", run.Begun)
+}

@@ -1,0 +1,41 @@
+package inbox
+
+import (
+	"context"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/ai-micro-service/upkeep/internal/platform/metric"
+)
+
+// Describe and Collect make the Inbox a prometheus.Collector of what it took in
+// and what it holds.
+func (i *Inbox) Describe(ch chan<- *prometheus.Desc) { metric.Describe(ch, Metrics()...) }
+
+// Collect writes the number of alerts that were taken in, of open episodes for
+// each alert, and of letters.
+func (i *Inbox) Collect(ch chan<- prometheus.Metric) {
+	i.alerts.Collect(ch)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second) // a scrape waits no longer
+	defer cancel()
+	i.kept.Collect(ch)
+	var letters int64
+	if err := i.one(ctx, &letters, "select count(*) from letters"); err != nil {
+		ch <- metric.Unknown(deadLetters(), err)
+	} else {
+		ch <- metric.Sample(deadLetters(), float64(letters))
+	}
+	open, err := i.Incidents(ctx)
+	if err != nil {
+		ch <- metric.Unknown(openIncidents(), err)
+		return
+	}
+	count := make(map[string]int)
+	for _, e := range open {
+		count[e.Name()]++
+	}
+	for name, n := range count {
+		ch <- metric.Sample(openIncidents(), float64(n), name)
+	}
+}

@@ -1,0 +1,30 @@
+package journal
+
+import "github.com/ai-micro-service/upkeep/remediate"
+
+// The conditions on the states of runs. They are written as the indexes of the store are,
+// which SQLite uses for no other text (TestIndexesServe); what is in them is derived from
+// remediate.Transitions.
+
+func isUnfinished() string { return in(remediate.State.Unfinished) }
+
+// isDue selects the runs to evaluate: those without an owner whose time has come. A
+// person's answer and the end of an episode make a run due.
+func isDue() string { return "owner = 0 and " + isUnfinished() + " and due <= ?" }
+
+// isLater selects the runs that are evaluated later.
+func isLater() string { return "owner = 0 and " + isUnfinished() + " and " + isIdle() + " and due > ?" }
+
+func isIdle() string { return in(remediate.State.Idle) }
+
+func isActing() string { return in(remediate.State.Acting) }
+
+func isWaiting() string { return "state = '" + string(remediate.Waiting) + "'" }
+
+// hasActed selects the runs that have acted and ended, so that runs that wait, however
+// many, are not read.
+func hasActed() string { return "begun > 0 and " + in(remediate.State.Final) }
+
+func in(holds func(remediate.State) bool) string {
+	return "state in " + remediate.States().Where(holds).SQL()
+}

@@ -1,0 +1,74 @@
+package remediate
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// An Entry is one line of the journal: a transition of a run, or (From and To
+// being the same) a step that begins or is done, or (To being empty) something
+// that a person or the engine did that is no transition. Entries are appended and
+// never changed.
+type Entry struct {
+	Seq      int64     `json:"seq"`
+	Run      int64     `json:"run,omitempty"` // 0: it concerns no single run
+	Incident int64     `json:"episode,omitempty"`
+	At       time.Time `json:"at"`
+	From     State     `json:"from,omitempty"` // empty for the first entry of a run
+	To       State     `json:"to,omitempty"`   // empty where Note says what it is
+	Step     int       `json:"step,omitempty"` // counted from 1; 0 for a transition
+	Done     bool      `json:"done,omitempty"` // of a step: it is done, not begun
+	Note     Note      `json:"note,omitempty"`
+	By       string    `json:"by,omitempty"` // the person, where one did it
+	Why      string    `json:"why"`          // for people
+
+	// Reason is small and enumerated where the entry is a refusal, else empty.
+	Reason string `json:"reason,omitempty"`
+
+	// Case is what a decision was made of and what it was, so that it can be made
+	// again: policy.Replay reads it.
+	Case json.RawMessage `json:"case,omitempty"`
+}
+
+// A Note says what an entry is that is no transition.
+type Note string
+
+// The notes.
+const (
+	NotePaused   Note = "paused"
+	NoteResumed  Note = "resumed"
+	NoteApproved Note = "approved"
+	NoteRefused  Note = "refused" // a person said no to the plan
+	NoteCancel   Note = "cancel"  // a person wants the run to stop
+	NoteDecided  Note = "decided" // an episode or an occurrence gets no run, and why
+	NotePaged    Note = "paged"   // people were paged
+	NoteDemoted  Note = "demoted" // a policy was put back to ask
+	NotePromoted Note = "promoted"
+	NoteClosed   Note = "closed" // a person closed the breaker of a policy
+	NoteLeft     Note = "left"   // a replica was found dead and its runs are taken over
+	NoteHeld     Note = "held"   // the run stops as soon as the statement under way has ended
+)
+
+// A Run is one request on its way.
+type Run struct {
+	ID      int64     `json:"id"`
+	Request Request   `json:"request"`
+	State   State     `json:"state"`
+	Why     string    `json:"why"`              // of the last entry
+	Reason  string    `json:"reason,omitempty"` // of the last entry
+	Plan    Plan      `json:"plan"`
+	Before  *float64  `json:"before,omitempty"` // the metric when the plan was made
+	After   *float64  `json:"after,omitempty"`  // the metric when the last step was done
+	Begun   int       `json:"begun"`            // steps that were begun
+	Done    int       `json:"done"`             // steps that were done
+	Tries   int       `json:"tries,omitempty"`  // looks at the target that failed in a row
+	Lost    int       `json:"lost,omitempty"`   // how often in a row upkeep ended without a word in the step that is begun, and the step had made no progress
+	Due     time.Time `json:"due"`              // not looked at before
+	Applied time.Time `json:"applied,omitzero"` // when the last step was done
+	Created time.Time `json:"created"`
+	Changed time.Time `json:"changed"`          // when the last entry was written
+	Cancel  string    `json:"cancel,omitempty"` // who cancelled it, and why; or ""
+}
+
+// Acted reports whether the run has begun to change anything.
+func (r Run) Acted() bool { return r.Begun > 0 }
