@@ -90,7 +90,7 @@ func TestFilesUseOneAnotherOneWay(t *testing.T) {
 	}
 	unsorted := []string{
 		"internal/product/app", "internal/product/check", "internal/product/config", "internal/product/console", "internal/testbed/servertest",
-		"remediate", "remediate/actions/postgres", "remediate/engine", "remediate/guard", "remediate/inbox", "remediate/journal", "remediate/notify", "remediate/schedule", "remediate/webhook",
+		"remediate", "remediate/engine", "remediate/guard", "remediate/inbox", "remediate/journal", "remediate/notify", "remediate/schedule", "remediate/webhook",
 	}
 	for _, dir := range slices.Sorted(maps.Keys(packages)) {
 		if slices.Contains(unsorted, dir) {
