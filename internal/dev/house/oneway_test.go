@@ -88,7 +88,7 @@ func TestFilesUseOneAnotherOneWay(t *testing.T) {
 			packages[s.dir] = append(packages[s.dir], s.file)
 		}
 	}
-	unsorted := []string{"internal/testbed/servertest", "remediate/actions/postgres"}
+	unsorted := []string{"internal/testbed/servertest"}
 	for _, dir := range slices.Sorted(maps.Keys(packages)) {
 		if slices.Contains(unsorted, dir) {
 			continue

@@ -16,6 +16,7 @@ import (
 	read "github.com/ai-micro-service/upkeep/collectors/postgres"
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
 	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/advice"
 	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/session"
 )
 
@@ -24,7 +25,8 @@ func AdviseIndexes(t *target.Postgres) remediate.Action {
 	return remediate.Action{
 		Name:   "postgres/advise_indexes",
 		Target: t.Name,
-		Doc: `AdviseIndexes writes a list of the indexes of a server that are unused, duplicate, redundant, invalid or bloated, and of foreign keys without one.
+		Doc: "AdviseIndexes writes a list of the indexes of a server that are unused, duplicate, redundant, invalid " +
+			"or bloated, and of foreign keys without one." + `
 
 It changes nothing on the server. The list is two files in the folder "advice" of
 data_dir: indexes-SERVER.md for people, and the same as JSON. For each index
@@ -34,21 +36,30 @@ the statement that reverts it. The hundred
 largest of each kind are listed. It runs the collectors' own
 queries on every database that the role may connect to; a database that cannot be read
 is listed with the reason. The files are replaced atomically; the action is done when
-the list has changed. It refuses a replica, whose indexes are those of its primary. Rights: CONNECT on each database; SELECT on the tables (pg_read_all_data)
-for the bloat.`,
+the list has changed. It refuses a replica, whose indexes are those of its primary. Rights: CONNECT
+on each database; SELECT on the tables (pg_read_all_data) for the bloat.`,
 		Lowers:    "upkeep_postgres_index_advice_age_seconds",
 		Risk:      remediate.Safe,
 		Subject:   []string{"server"},
 		Exclusive: []string{"server"},
 		Rights: []remediate.Right{
-			{Grant: `grant connect on database :"database" to :"role"`, For: "to read the catalogs and the statistics of its indexes"},
+			{Grant: `grant connect on database :"database" to :"role"`, For: "to read the catalogs and the " +
+				"statistics " +
+				"of its indexes"},
 			{Grant: `grant pg_read_all_data to :"role"`, Since: 14, For: "to estimate the bloat of indexes"},
-			{Grant: `grant select on all tables in schema :"schema" to :"role"`, Until: 13, For: "to estimate the bloat of indexes"},
+			{Grant: `grant select on all tables in schema :"schema" to :"role"`, Until: 13, For: "to estimate the " +
+				"bloat of indexes"},
 		},
 		Timeout:  10 * time.Minute,
 		Cancel:   remediate.CancelAnytime,
 		Executor: adviseIndexes{t, time.Now},
 	}
+}
+
+// adviceArgs are the arguments of its step.
+type adviceArgs struct {
+	File   string `arg:"file"`
+	Before string `arg:"before"` // its fingerprint
 }
 
 type adviseIndexes struct {
@@ -64,7 +75,8 @@ func (a adviseIndexes) Plan(ctx context.Context, r remediate.Request) (remediate
 func (a adviseIndexes) plan(ctx context.Context, _ remediate.Request) (p remediate.Plan, err error) {
 	file := read.AdviceFile(a.target)
 	if file == "" {
-		return p, remediate.Refuse(remediate.ReasonUnfit, "upkeep has no folder for the list: this target was made without one")
+		return p, remediate.Refuse(remediate.ReasonUnfit, "upkeep has no folder for the list: this target was made "+
+			"without one")
 	}
 	server, err := a.target.Server()
 	if err != nil {
@@ -75,9 +87,11 @@ func (a adviseIndexes) plan(ctx context.Context, _ remediate.Request) (p remedia
 		return p, err
 	}
 	if recovery {
-		return p, remediate.Refuse(remediate.ReasonReadOnly, "the server is a replica: its indexes are its primary's, which asks it how they are used")
+		return p, remediate.Refuse(remediate.ReasonReadOnly, "the server is a replica: its indexes are its "+
+			"primary's, which "+
+			"asks it how they are used")
 	}
-	list, err := readAdvice(ctx, a.target, a.now())
+	list, err := advice.Read(ctx, a.target, a.now())
 	if err != nil {
 		return p, err
 	}
@@ -86,28 +100,29 @@ func (a adviseIndexes) plan(ctx context.Context, _ remediate.Request) (p remedia
 		return p, err
 	}
 	for _, d := range list.Databases {
-		p.Facts = append(p.Facts, d.fact())
+		p.Facts = append(p.Facts, fact(d))
 	}
-	p.Steps = []remediate.Step{{Do: "write " + file + " and the same as JSON", Args: map[string]string{"file": file, "before": before}}}
+	p.Steps = []remediate.Step{remediate.StepOf("write "+file+" and the same as JSON", adviceArgs{file, before})}
 	return p, nil
 }
 
 // fact is a database in one line.
-func (d databaseAdvice) fact() string {
+func fact(d advice.Database) string {
 	if d.Fault != "" {
 		return fmt.Sprintf("database %q: not all of it could be read: %s", d.Database, d.Fault)
 	}
 	var parts []string
 	for _, kind := range []struct {
 		name string
-		all  []indexAdvice
-	}{{"unused", d.Unused}, {"duplicate", d.Duplicate}, {"redundant", d.Redundant}, {"invalid", d.Invalid}, {"bloated", d.Bloated}} {
+		all  []advice.Index
+	}{{"unused", d.Unused}, {"duplicate", d.Duplicate}, {"redundant", d.Redundant}, {"invalid", d.Invalid},
+		{"bloated", d.Bloated}} {
 		sum := int64(0)
 		for _, x := range kind.all {
 			sum += x.SizeBytes
 		}
 		if len(kind.all) > 0 {
-			parts = append(parts, fmt.Sprintf("%d %s (%s)", len(kind.all), kind.name, byteText(sum)))
+			parts = append(parts, fmt.Sprintf("%d %s (%s)", len(kind.all), kind.name, session.Bytes(sum)))
 		}
 	}
 	if n := len(d.ForeignKeys); n > 0 {
@@ -135,18 +150,22 @@ func fingerprint(file string) (string, error) {
 // Apply implements remediate.Executor. The list for people is written last: when that
 // is another, the step is done.
 func (a adviseIndexes) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
-	file := s.Args["file"]
+	args, err := remediate.ArgsOf[adviceArgs](s)
+	if err != nil {
+		return err
+	}
+	file := args.File
 	now, err := fingerprint(file)
 	if err != nil {
 		return err
 	}
-	if now != s.Args["before"] {
+	if now != args.Before {
 		return f.Check(ctx) // it was written; a lost fence is an error all the same
 	}
 	if err := session.Same(ctx, a.target, session.Planned(s)); err != nil {
 		return err
 	}
-	list, err := readAdvice(ctx, a.target, a.now())
+	list, err := advice.Read(ctx, a.target, a.now())
 	if err != nil {
 		return err
 	}
@@ -163,7 +182,7 @@ func (a adviseIndexes) Apply(ctx context.Context, f remediate.Fence, s remediate
 	if err := replace(ctx, f, strings.TrimSuffix(file, ".md")+".json", append(text, '\n')); err != nil {
 		return err
 	}
-	return replace(ctx, f, file, []byte(list.markdown()))
+	return replace(ctx, f, file, []byte(list.Markdown()))
 }
 
 // replace writes a file atomically: a reader sees the old or the new one.
@@ -206,4 +225,9 @@ func (a adviseIndexes) Measure(context.Context, remediate.Request) (float64, err
 		age = remediate.Never
 	}
 	return age.Seconds(), err
+}
+
+// Identified implements remediate.Identifier.
+func (a adviseIndexes) Identified(ctx context.Context, s remediate.Step) error {
+	return session.PlannedAnswers(ctx, a.target, s)
 }

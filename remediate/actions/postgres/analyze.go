@@ -3,7 +3,6 @@ package postgres
 import (
 	"context"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -11,6 +10,7 @@ import (
 	read "github.com/ai-micro-service/upkeep/collectors/postgres"
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
 	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/relation"
 	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/session"
 )
 
@@ -46,11 +46,19 @@ and later).`,
 	}
 }
 
+// analyzeArgs are the arguments of its step.
+type analyzeArgs struct {
+	session.Place
+
+	OID      int64 `arg:"oid"`
+	Analyzes int64 `arg:"analyzes"` // by hand, before
+}
+
 type analyze struct{ target *target.Postgres }
 
 // Headroom implements remediate.Roomer.
 func (a analyze) Headroom(ctx context.Context, _ remediate.Request) (remediate.Headroom, error) {
-	return headroom(ctx, a.target)
+	return session.Headroom(ctx, a.target)
 }
 
 // Plan implements remediate.Executor.
@@ -65,59 +73,66 @@ func (a analyze) plan(ctx context.Context, r remediate.Request) (p remediate.Pla
 	}
 	last := "it was never analyzed that the server knows of"
 	if row.LastAnalyze != nil {
-		last = "it was analyzed last at " + when(row.LastAnalyze) + " (UTC)"
+		last = "it was analyzed last at " + session.When(row.LastAnalyze) + " (UTC)"
 	}
 	switch {
 	case row.Changed == nil:
-		p.Facts = append(p.Facts, "the server's statistics are empty, as a crash leaves them: how many rows were changed is not known; "+last)
+		p.Facts = append(p.Facts, "the server's statistics are empty, as a crash leaves them: how many rows were "+
+			"changed is "+
+			"not known; "+last)
 	case *row.Changed == 0 && row.LastAnalyze != nil:
-		return p, remediate.Refuse(remediate.ReasonNothing, "no row was changed since %s was analyzed at %s", r.Subject["table"], when(row.LastAnalyze))
+		return p, remediate.Refuse(remediate.ReasonNothing, "no row was changed since %s was analyzed at %s",
+			r.Subject["table"], session.When(row.LastAnalyze))
 	case row.LiveRows == nil:
-		p.Facts = append(p.Facts, fmt.Sprintf("%.0f rows were changed since the server's statistics began; %s", *row.Changed, last))
+		p.Facts = append(p.Facts, fmt.Sprintf("%.0f rows were changed since the server's statistics began; %s",
+			*row.Changed, last))
 	default:
-		p.Facts = append(p.Facts, fmt.Sprintf("%.0f rows were changed, there are %.0f; %s", *row.Changed, *row.LiveRows, last))
+		p.Facts = append(p.Facts, fmt.Sprintf("%.0f rows were changed, there are %.0f; %s", *row.Changed,
+			*row.LiveRows, last))
 	}
-	p.Steps = []remediate.Step{{
-		Do: "ANALYZE " + pgx.Identifier{r.Subject["schema"], r.Subject["table"]}.Sanitize(),
-		Args: map[string]string{
-			"database": r.Subject["database"], "schema": r.Subject["schema"], "table": r.Subject["table"],
-			"oid": strconv.FormatInt(rel.OID, 10), "analyzes": strconv.FormatInt(rel.Analyzes, 10),
-		},
-	}}
+	args := analyzeArgs{session.PlaceOf(r), rel.OID, rel.Analyzes}
+	p.Steps = []remediate.Step{remediate.StepOf("ANALYZE "+args.Name(), args)}
 	return p, nil
 }
 
 // Apply implements remediate.Executor.
 func (a analyze) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
-	analyzes, err := strconv.ParseInt(s.Args["analyzes"], 10, 64)
+	args, err := remediate.ArgsOf[analyzeArgs](s)
 	if err != nil {
-		return fmt.Errorf("step: analyzes: %w", err)
+		return err
 	}
-	return job{
-		target: a.target, server: session.Planned(s), action: "postgres/analyze", database: s.Args["database"], schema: s.Args["schema"], table: s.Args["table"],
-		lockTimeout: 5 * time.Second, // another vacuum or DDL holds the conflicting locks
-		done: func(ctx context.Context, c *pgx.Conn) (bool, error) {
+	return session.Job{
+		Target: a.target, Server: session.Planned(s), Action: "postgres/analyze", Place: args.Place,
+		LockTimeout: 5 * time.Second, // another vacuum or DDL holds the conflicting locks
+		Done: func(ctx context.Context, c *pgx.Conn) (bool, error) {
 			var analyzed int64
-			err := c.QueryRow(ctx, "select coalesce(pg_stat_get_analyze_count($1::text::oid), 0)", s.Args["oid"]).Scan(&analyzed)
-			return analyzed > analyzes, err
+			err := c.QueryRow(ctx, "select coalesce(pg_stat_get_analyze_count($1::int8::oid), 0)",
+				args.OID).Scan(&analyzed)
+			return analyzed > args.Analyzes, err
 		},
-	}.carry(ctx, f, s.Do)
+	}.Run(ctx, f, s.Do)
 }
 
 // Measure implements remediate.Executor.
 func (a analyze) Measure(ctx context.Context, r remediate.Request) (float64, error) {
-	db, err := database(ctx, a.target, r)
+	db, err := relation.Database(ctx, a.target, r)
 	if err != nil {
 		return 0, err
 	}
-	rows, err := read.ReadVacuum(ctx, db, of(r))
+	rows, err := read.ReadVacuum(ctx, db, relation.Names(r))
 	switch {
 	case err != nil:
 		return 0, err
 	case len(rows) == 0:
 		return 0, fmt.Errorf("table %q: %w", r.Subject["table"], remediate.ErrGone)
 	case rows[0].Changed == nil:
-		return 0, fmt.Errorf("the server's statistics of table %q are empty: %w", r.Subject["table"], remediate.ErrNoData)
+		return 0, fmt.Errorf("the server's statistics of table %q are empty: %w", r.Subject["table"],
+			remediate.ErrNoData)
 	}
 	return *rows[0].Changed, nil
+}
+
+// Identified implements remediate.Identifier.
+func (a analyze) Identified(ctx context.Context, s remediate.Step) error {
+	return session.PlannedAnswers(ctx, a.target, s)
 }

@@ -2,14 +2,12 @@ package postgres
 
 import (
 	"context"
-	"errors"
 	"slices"
-	"strconv"
 	"time"
 
-	read "github.com/ai-micro-service/upkeep/collectors/postgres"
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
 	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/objects"
 	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/session"
 )
 
@@ -19,7 +17,8 @@ func Archive(t *target.Postgres) remediate.Action {
 	return remediate.Action{
 		Name:   nameArchive,
 		Target: t.Name,
-		Doc: `Archive moves the rows of one table that are past their age to another table, in small batches that move and delete in one statement.
+		Doc: "Archive moves the rows of one table that are past their age to another table, in small batches that " +
+			"move and delete in one statement." + `
 
 Table, column, age and destination are those of targets.postgres[].archives; a table
 that has no archive there, or one without "to", is refused. The moment before which
@@ -64,8 +63,8 @@ check that the destination takes the partition (its columns, constraints and ind
 no other partition or row of that time) and that both tables are as planned. While it
 waits, the partition has the constraint upkeep_bounds. Rows for which the destination
 has no partition stay until their partition goes as a whole; the plan has the
-statement that makes one. postgres/restore_archived hands partitions back. Rights: SELECT, UPDATE (to hold rows) and DELETE on the
-table, INSERT on the destination, SELECT on the tables that refer to it, and own the
+statement that makes one. postgres/restore_archived hands partitions back. Rights: SELECT, UPDATE
+(to hold rows) and DELETE on the table, INSERT on the destination, SELECT on the tables that refer to it, and own the
 table or the database (PostgreSQL 13 to 16) or MAINTAIN on the table (17 and later);
 own both where partitions change hands; pg_monitor to see how far replicas are.
 
@@ -77,8 +76,8 @@ the encoding of the database, which the statement names where it is not UTF-8. A
 with a value that the server does not read back as it writes it (a circle with a negative
 radius, what breaks a constraint of its domain that is not valid) ends the run, and stays. Its name ends
 in its SHA-256, and the first line has that of the rows, the labels of enums, the
-attributes of composite types, and the names behind values of regclass and similar types. The object is written, synced, read back and
-compared first; then one transaction deletes exactly those versions of the rows
+attributes of composite types, and the names behind values of regclass and similar types. The
+object is written, synced, read back and compared first; then one transaction deletes exactly those versions of the rows
 and writes the object down in the table upkeep.parcels of the same database, so that
 rows are in the table, or in an object that the ledger names. An object that cannot be
 read back, or is not what was put, ends the run, and its rows stay. Nothing is held while a
@@ -100,10 +99,12 @@ authorization "role".`,
 		Subject:   []string{"server", "database", "schema", "table"},
 		Exclusive: []string{"server", "database", "schema", "table"},
 		Rights:    slices.Concat(movingRights(), maintainRights(), filingRights()),
-		Params:    append(pacing(), remediate.Param{Name: volatileParam, Type: remediate.Bool, Default: "false", Doc: "Take a folder that is in memory (tmpfs) as the destination: its objects, and with them the rows, are gone after a restart of the machine."}),
-		Timeout:   6 * time.Hour,
-		Cancel:    remediate.CancelAnytime,
-		Executor:  archive{t, time.Now},
+		Params: append(pacing(), remediate.Param{Name: objects.VolatileParam, Type: remediate.Bool, Default: "false",
+			Doc: "Take a folder that is in memory (tmpfs) as the destination: its objects, and with them the rows, " +
+				"are gone after a restart of the machine."}),
+		Timeout:  6 * time.Hour,
+		Cancel:   remediate.CancelAnytime,
+		Executor: archive{t, time.Now},
 	}
 }
 
@@ -114,7 +115,7 @@ type archive struct {
 
 // Headroom implements remediate.Roomer.
 func (a archive) Headroom(ctx context.Context, _ remediate.Request) (remediate.Headroom, error) {
-	return headroom(ctx, a.target)
+	return session.Headroom(ctx, a.target)
 }
 
 // Plan implements remediate.Executor.
@@ -130,13 +131,17 @@ func (a archive) plan(ctx context.Context, r remediate.Request) (p remediate.Pla
 	}
 	switch {
 	case entry.Purge:
-		return p, remediate.Refuse(remediate.ReasonUnfit, "the archive of %s says purge, which is the action postgres/purge", entry.Table)
+		return p, remediate.Refuse(remediate.ReasonUnfit, "the archive of %s says purge, which is the action "+
+			"postgres/purge",
+			entry.Table)
 	case entry.To.Store != nil:
 		return a.moving().planFiles(ctx, db, rel, entry, r)
 	case entry.To.Table != "":
 		return a.moving().plan(ctx, db, rel, away(entry), r)
 	default:
-		return p, remediate.Refuse(remediate.ReasonUnfit, "the archive of %s says of no place to move rows to: give it a destination, targets.postgres[].archives[].to", entry.Table)
+		return p, remediate.Refuse(remediate.ReasonUnfit, "the archive of %s says of no place to move rows to: "+
+			"give it a "+
+			"destination, targets.postgres[].archives[].to", entry.Table)
 	}
 }
 
@@ -157,83 +162,12 @@ func (a archive) Measure(ctx context.Context, r remediate.Request) (float64, err
 	return retained(ctx, a.target, r)
 }
 
-// aged finds what a request is about and its archive in the configuration, for a plan.
-func aged(ctx context.Context, t *target.Postgres, r remediate.Request) (*target.Database, relation, target.Archive, error) {
-	db, rel, err := find(ctx, t, r)
-	if err != nil {
-		return db, rel, target.Archive{}, err
-	}
-	entry, err := entryOf(t, r)
-	return db, rel, entry, err
+// Undo implements remediate.Undoer.
+func (a archive) Undo(ctx context.Context, f remediate.Fence, s remediate.Step) (string, error) {
+	return a.moving().undo(ctx, f, s)
 }
 
-// entryOf returns the archive of the configuration that is about a request's table.
-func entryOf(t *target.Postgres, r remediate.Request) (target.Archive, error) {
-	for _, a := range t.Archives {
-		if a.Database == r.Subject["database"] && a.Schema == r.Subject["schema"] && a.Table == r.Subject["table"] {
-			return a, nil
-		}
-	}
-	return target.Archive{}, remediate.Refuse(remediate.ReasonUnfit, "no archive of the configuration is about table %s: say in targets.postgres[].archives when its rows are too old", r.Subject["table"])
+// Identified implements remediate.Identifier.
+func (a archive) Identified(ctx context.Context, s remediate.Step) error {
+	return session.PlannedAnswers(ctx, a.target, s)
 }
-
-// retained measures how many rows of a request's table are past their age.
-func retained(ctx context.Context, t *target.Postgres, r remediate.Request) (float64, error) {
-	db, err := database(ctx, t, r)
-	if err != nil {
-		return 0, err
-	}
-	if _, err := lookup(ctx, db, r.Subject); err != nil {
-		return 0, err
-	}
-	entry, err := entryOf(t, r)
-	if err != nil {
-		return 0, err
-	}
-	return read.ReadRetention(ctx, db, entry)
-}
-
-// away is the movement of an archive: from its table to its destination, or to nowhere.
-func away(a target.Archive) movement {
-	return movement{database: a.Database, from: place{a.Schema, a.Table}, to: place{a.To.Schema, a.To.Table}, column: a.Column, age: a.After}
-}
-
-// pacing are the parameters that say how hard a run may work.
-func pacing() []remediate.Param {
-	return []remediate.Param{
-		{Name: "lag", Type: remediate.Duration, Default: "10s", Doc: "How far replicas may be behind before the run pauses."},
-		{Name: "wal", Type: remediate.Int, Default: "0", Doc: "How much WAL the server may write in a second while the run goes on, in MiB; 0: as much as comes. A budget of half of what the disk or the network to the replicas can bear leaves the other half to the clients."},
-	}
-}
-
-// movingRights are what the batches of a movement need.
-func movingRights() []remediate.Right {
-	return []remediate.Right{
-		{Grant: `grant usage on schema :"schema" to :"role"`, For: "the table and the destination"},
-		{Grant: `grant select, delete on table :"schema".:"table" to :"role"`, For: "take rows that are past their age"},
-		{Grant: `grant update on table :"schema".:"table" to :"role"`, For: "hold rows while they are taken"},
-		{Grant: `grant insert on table :"schema".:"table" to :"role"`, For: "the destination's table, where it is a table"},
-		{Grant: `grant pg_monitor to :"role"`, For: "see how far replicas are behind"},
-	}
-}
-
-// filingRights are what objects of a folder or a bucket need beside.
-func filingRights() []remediate.Right {
-	return []remediate.Right{
-		{Grant: `create schema if not exists upkeep authorization :"role"`, For: "write down which rows are in which object, where the destination is a folder or a bucket"},
-	}
-}
-
-// maintainRights are what VACUUM and ANALYZE of the table need.
-func maintainRights() []remediate.Right {
-	return []remediate.Right{
-		{Grant: `grant :"owner" to :"role"`, Until: 16, For: "vacuum and analyze the table afterwards"},
-		{Grant: `grant maintain on table :"schema".:"table" to :"role"`, Since: 17, For: "vacuum and analyze the table afterwards"},
-	}
-}
-
-// seconds writes an age for a step's Args.
-func seconds(d time.Duration) string { return strconv.FormatInt(int64(d/time.Second), 10) }
-
-// errNothing is what a step says that no plan has made.
-var errNothing = errors.New("unknown kind of step")

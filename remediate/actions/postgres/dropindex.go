@@ -15,21 +15,10 @@ import (
 	read "github.com/ai-micro-service/upkeep/collectors/postgres"
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
 	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/advice"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/relation"
 	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/session"
 )
-
-// Why an index is dropped: the values of the parameter because.
-const (
-	becauseUnused    = "unused"
-	becauseDuplicate = "duplicate"
-	becauseInvalid   = "invalid"
-)
-
-// provenAfter is how long scans must have been counted before their absence says
-// anything: a month has the work of its end in it.
-const provenAfter = 30 * 24 * time.Hour
-
-func days(d time.Duration) int { return int(d.Hours() / 24) }
 
 // DropIndex drops one index that is not needed.
 func DropIndex(t *target.Postgres) remediate.Action {
@@ -48,8 +37,8 @@ statistics or of this index's, a start of the server (it may have crashed, which
 empties the counters), a crash without one, a promotion, and the end of a time with
 track_counts off. A standby that was seen in the last 35 days and is not asked makes
 it unfit, and so does a WAL archive, from which others may be fed, until the target's
-standbys_listed says that every standby is a target. duplicate: another index of the table is identical, valid, and not itself
-one that no query uses where this one is used; of two that are identical to each
+standbys_listed says that every standby is a target. duplicate: another index of the table is
+identical, valid, and not itself one that no query uses where this one is used; of two that are identical to each
 other one alone is ever taken. An index whose keys are merely the first of another's
 stays. invalid: an interrupted build or drop has left it, and no build goes on.
 
@@ -72,8 +61,8 @@ the index no longer exists. Rights: own the table or its schema; pg_monitor to s
 the transactions of others are.`,
 		Lowers: "upkeep_postgres_index_unused_bytes",
 		LowersBy: map[string]string{
-			"because=" + becauseDuplicate: "upkeep_postgres_index_duplicate_bytes",
-			"because=" + becauseInvalid:   "upkeep_postgres_index_invalid_bytes",
+			"because=" + advice.BecauseDuplicate: "upkeep_postgres_index_duplicate_bytes",
+			"because=" + advice.BecauseInvalid:   "upkeep_postgres_index_invalid_bytes",
 		},
 		Risk:      remediate.Guarded,
 		Asks:      true,
@@ -81,9 +70,12 @@ the transactions of others are.`,
 		Subject:   []string{"server", "database", "schema", "table", "index"},
 		Exclusive: []string{"server", "database", "schema", "table"},
 		Params: []remediate.Param{
-			{Name: "because", Type: remediate.Text, Doc: "Why it is to go: unused, duplicate or invalid. It must be said, and true."},
-			{Name: "counted", Type: remediate.Duration, Default: "30d", Doc: "For how long scans must have been counted before an index counts as unused; 30d at least. 100d has the work of the end of a quarter in it."},
-			patienceParam(),
+			{Name: "because", Type: remediate.Text, Doc: "Why it is to go: unused, duplicate or invalid. It must be " +
+				"said, and true."},
+			{Name: "counted", Type: remediate.Duration, Default: "30d", Doc: "For how long scans must have been " +
+				"counted before an index counts as unused; 30d at least. 100d has the work of the end of a " +
+				"quarter in it."},
+			session.PatienceParam(),
 		},
 		Rights: []remediate.Right{
 			{Grant: `grant :"owner" to :"role"`, For: "to drop an index of the table"},
@@ -94,6 +86,21 @@ the transactions of others are.`,
 	}
 }
 
+// dropIndexArgs are the arguments of its step.
+type dropIndexArgs struct {
+	session.Place
+
+	Index    string        `arg:"index"`
+	OID      int64         `arg:"oid"`
+	Because  string        `arg:"because"`
+	Keeper   string        `arg:"keeper,omitempty"` // the oid of the index that stays in its place
+	Patience time.Duration `arg:"patience"`
+	Counted  time.Duration `arg:"counted"` // for how long scans must have been counted
+}
+
+// A dropIndexStep is one with these arguments.
+type dropIndexStep = remediate.Typed[dropIndexArgs]
+
 type dropIndex struct {
 	target *target.Postgres
 	now    func() time.Time
@@ -101,14 +108,15 @@ type dropIndex struct {
 
 // Headroom implements remediate.Roomer.
 func (a dropIndex) Headroom(ctx context.Context, _ remediate.Request) (remediate.Headroom, error) {
-	return headroom(ctx, a.target)
+	return session.Headroom(ctx, a.target)
 }
 
 // reason is the parameter because.
 func (dropIndex) reason(r remediate.Request) (string, error) {
 	because := r.Params["because"]
-	if !slices.Contains([]string{becauseUnused, becauseDuplicate, becauseInvalid}, because) {
-		return "", remediate.Refuse(remediate.ReasonSubject, "the parameter because is %q, want unused, duplicate or invalid", because)
+	if !slices.Contains([]string{advice.BecauseUnused, advice.BecauseDuplicate, advice.BecauseInvalid}, because) {
+		return "", remediate.Refuse(remediate.ReasonSubject, "the parameter because is %q, want unused, duplicate or "+
+			"invalid", because)
 	}
 	return because, nil
 }
@@ -117,11 +125,13 @@ func (dropIndex) reason(r remediate.Request) (string, error) {
 func (dropIndex) counted(params map[string]string) (time.Duration, error) {
 	text := params["counted"]
 	if text == "" {
-		return provenAfter, nil
+		return advice.ProvenAfter, nil
 	}
 	d, err := model.ParseDuration(text)
-	if err != nil || time.Duration(d) < provenAfter {
-		return 0, remediate.Refuse(remediate.ReasonSubject, "the parameter counted is %q, want a duration of 30d at least, like 100d", text)
+	if err != nil || time.Duration(d) < advice.ProvenAfter {
+		return 0, remediate.Refuse(remediate.ReasonSubject, "the parameter counted is %q, want a duration of 30d "+
+			"at least, "+
+			"like 100d", text)
 	}
 	return time.Duration(d), nil
 }
@@ -136,7 +146,7 @@ func (a dropIndex) plan(ctx context.Context, r remediate.Request) (p remediate.P
 	if err != nil {
 		return p, err
 	}
-	wait, err := patienceOf(r.Params)
+	wait, err := session.PatienceOf(r.Params)
 	if err != nil {
 		return p, err
 	}
@@ -144,10 +154,10 @@ func (a dropIndex) plan(ctx context.Context, r remediate.Request) (p remediate.P
 	if err != nil {
 		return p, err
 	}
-	db, err := database(ctx, a.target, r)
-	var x indexTraits
+	db, err := relation.Database(ctx, a.target, r)
+	var x advice.Traits
 	if err == nil {
-		x, err = readIndex(ctx, db, r.Subject["schema"], r.Subject["table"], r.Subject["index"])
+		x, err = advice.ReadTraits(ctx, db, r.Subject["schema"], r.Subject["table"], r.Subject["index"])
 	}
 	if errors.Is(err, remediate.ErrGone) {
 		return p, remediate.Refuse(remediate.ReasonGone, "%v", err)
@@ -155,67 +165,50 @@ func (a dropIndex) plan(ctx context.Context, r remediate.Request) (p remediate.P
 	if err != nil {
 		return p, err
 	}
-	if err := p.NoteMissing(x.mayGo(because)); err != nil {
+	if err := p.NoteMissing(x.MayGo(because)); err != nil {
 		return p, err
 	}
 	proof, keeper, err := a.verify(ctx, db, r.Subject["database"], x, because, counted)
 	if err != nil {
 		return p, err
 	}
-	others, err := readWaits(ctx, db, x.TableOID, wait)
+	unseen, err := free(ctx, db, x.TableOID, wait)
 	if err != nil {
 		return p, err
 	}
-	unseen, err := others.clear()
-	if err != nil {
-		return p, err
-	}
-	p.Facts = append(x.facts(because), proof...)
+	p.Facts = append(x.Facts(because), proof...)
 	if unseen != "" {
 		p.Facts = append(p.Facts, unseen)
 	}
-	args := map[string]string{"because": because, "oid": strconv.FormatInt(x.OID, 10), "patience": wait.String(), "counted": counted.String()}
-	if keeper != "" {
-		args["keeper"] = keeper
-	}
-	s := step(r, "DROP INDEX CONCURRENTLY ", r.Subject["index"], args)
-	s.Undo, s.Left = x.again(), begunLeft(x.name())
+	name := pgx.Identifier{r.Subject["schema"], r.Subject["index"]}.Sanitize()
+	s := remediate.StepOf("DROP INDEX CONCURRENTLY "+name, dropIndexArgs{
+		Place: session.PlaceOf(r), Index: r.Subject["index"], OID: x.OID, Because: because, Keeper: keeper,
+		Patience: wait, Counted: counted,
+	})
+	s.Undo, s.Left = x.Again(), begunLeft(x.Name())
 	p.Steps = []remediate.Step{s}
 	return p, nil
 }
 
-// mayGo refuses an index that is there for more than queries, whatever the reason.
-func (x indexTraits) mayGo(because string) error {
-	switch {
-	case x.Recovery:
-		return remediate.Refuse(remediate.ReasonReadOnly, "the server is a replica; name the primary as the target")
-	case x.Kind != "i":
-		return remediate.Refuse(remediate.ReasonUnfit, "it is the index of a partitioned table, which cannot be dropped concurrently")
-	case len(x.Needed) > 0:
-		return remediate.Refuse(remediate.ReasonUnfit, "%s", x.Needed[0])
-	case because != becauseInvalid && x.Unique:
-		return remediate.Refuse(remediate.ReasonUnfit, "it is unique: it keeps rows apart that no query need look for")
-	case because == becauseUnused && x.ForeignKey != "":
-		return remediate.Refuse(remediate.ReasonUnfit, "it alone finds the rows of the foreign key %s, which are looked for only when a row that they refer to goes or changes", x.ForeignKey)
-	case because == becauseUnused && x.Expressions:
-		return remediate.Refuse(remediate.ReasonUnfit, "the planner uses the statistics of its expressions without a scan: make them with CREATE STATISTICS (14 and later) and drop it by hand")
-	case x.Building != "":
-		return &remediate.Refusal{Reason: reasonHeadroom, Detail: "an index of the table is being built by " + x.Building, Until: time.Now().Add(builtAgain)}
-	case !x.MayDrop: // the last: a plan is made all the same
-		return remediate.Refuse(remediate.ReasonPrivilege, "role %s may not drop the index: it must own the table or its schema; grant %s to it", x.Role, pgx.Identifier{x.Owner}.Sanitize())
+// free refuses for now while somebody is in the way, and tells what it could not see.
+func free(ctx context.Context, q read.Querier, table int64, wait time.Duration) (fact string, err error) {
+	others, err := session.ReadBlockers(ctx, q, table, wait)
+	if err != nil {
+		return "", err
 	}
-	return nil
+	return others.Clear()
 }
 
 // verify finds out whether the reason is true, by what the collectors ask too, and
 // returns what was found, and which index stays in the place of a duplicate.
-func (a dropIndex) verify(ctx context.Context, q read.Querier, database string, x indexTraits, because string, counted time.Duration) (facts []string, keeper string, err error) {
+func (a dropIndex) verify(ctx context.Context, q read.Querier, database string, x advice.Traits, because string,
+	counted time.Duration) (facts []string, keeper string, err error) {
 	switch because {
-	case becauseUnused:
+	case advice.BecauseUnused:
 		facts, err = a.verifyUnused(ctx, q, database, x, counted)
-	case becauseDuplicate:
+	case advice.BecauseDuplicate:
 		facts, keeper, err = a.verifyDuplicate(ctx, q, database, x)
-	case becauseInvalid:
+	case advice.BecauseInvalid:
 		if x.Valid {
 			err = remediate.Refuse(remediate.ReasonNothing, "the index is valid")
 		}
@@ -223,7 +216,8 @@ func (a dropIndex) verify(ctx context.Context, q read.Querier, database string, 
 	return facts, keeper, err
 }
 
-func (a dropIndex) verifyUnused(ctx context.Context, q read.Querier, database string, x indexTraits, counted time.Duration) ([]string, error) {
+func (a dropIndex) verifyUnused(ctx context.Context, q read.Querier, database string, x advice.Traits,
+	counted time.Duration) ([]string, error) {
 	usage, err := a.usage(ctx, q, database)
 	if err != nil {
 		return nil, err
@@ -231,23 +225,32 @@ func (a dropIndex) verifyUnused(ctx context.Context, q read.Querier, database st
 	row := usage.Of(x.Schema, x.Index)
 	switch {
 	case !x.Valid:
-		return nil, remediate.Refuse(remediate.ReasonNothing, "the index is invalid: nothing can use it; the reason to drop it is invalid")
+		return nil, remediate.Refuse(remediate.ReasonNothing, "the index is invalid: nothing can use it; the "+
+			"reason to drop "+
+			"it is invalid")
 	case x.Scans > 0:
 		return nil, remediate.Refuse(remediate.ReasonNothing, "queries have used the index %d times", x.Scans)
 	case !usage.Counted:
-		return nil, remediate.Refuse(remediate.ReasonUnfit, "scans are not counted: track_counts is off, or not known to be on for every role and database, here and on the standbys")
+		return nil, remediate.Refuse(remediate.ReasonUnfit, "scans are not counted: track_counts is off, or not "+
+			"known to be "+
+			"on for every role and database, here and on the standbys")
 	case len(usage.Unasked) > 0:
 		return nil, remediate.Refuse(remediate.ReasonUnfit, "%s", unaskedText(usage.Unasked))
 	case a.now().Sub(usage.Since) < counted:
 		return nil, young(usage.Since, usage.Why, counted)
 	case x.Made != nil && a.now().Sub(*x.Made) < counted:
-		return nil, remediate.Refuse(remediate.ReasonUnfit, "the index was made or changed at %s, less than %d days ago", x.Made.UTC().Format(time.RFC3339), days(counted))
+		return nil, remediate.Refuse(remediate.ReasonUnfit, "the index was made or changed at %s, less than "+
+			"%d days ago",
+			x.Made.UTC().Format(time.RFC3339), session.Days(counted))
 	case row == nil:
-		return nil, remediate.Refuse(remediate.ReasonNothing, "the index is in use on a standby, or is there for more than queries")
+		return nil, remediate.Refuse(remediate.ReasonNothing, "the index is in use on a standby, or is there for more "+
+			"than queries")
 	case a.now().Sub(row.Since) < counted:
 		return nil, young(row.Since, row.Why, counted)
 	}
-	return []string{fmt.Sprintf("no query has used it since %s (%d days), here or on the %d standbys that are asked; %s", row.Since.UTC().Format(time.RFC3339), days(a.now().Sub(row.Since)), usage.Asked, row.Why)}, nil
+	return []string{fmt.Sprintf("no query has used it since %s (%d days), here or on the %d standbys that "+
+		"are asked; %s",
+		row.Since.UTC().Format(time.RFC3339), session.Days(a.now().Sub(row.Since)), usage.Asked, row.Why)}, nil
 }
 
 // usage reads what is known of the use of indexes. A standby that is not there to be
@@ -255,7 +258,8 @@ func (a dropIndex) verifyUnused(ctx context.Context, q read.Querier, database st
 func (a dropIndex) usage(ctx context.Context, q read.Querier, database string) (read.IndexUsage, error) {
 	usage, err := read.ReadIndexUsage(ctx, a.target, database, q, a.now())
 	if silent, ok := errors.AsType[*read.StandbyError](err); ok && ctx.Err() == nil {
-		return usage, remediate.Refuse(remediate.ReasonUnfit, "standby %s may use the index and cannot be asked: %v", silent.Name, silent.Err)
+		return usage, remediate.Refuse(remediate.ReasonUnfit, "standby %s may use the index and cannot be asked: %v",
+			silent.Name, silent.Err)
 	}
 	if err != nil {
 		return usage, fmt.Errorf("the use of indexes: %w", err)
@@ -265,40 +269,51 @@ func (a dropIndex) usage(ctx context.Context, q read.Querier, database string) (
 
 // young refuses what was not counted for long enough, and says when it will have been.
 func young(since time.Time, why string, counted time.Duration) error {
-	return remediate.Refuse(remediate.ReasonUnfit, "scans of the index count since %s: %s; that is less than %d days, and young statistics prove nothing: enough on %s",
-		since.UTC().Format(time.RFC3339), why, days(counted), since.Add(counted).UTC().Format(time.DateOnly))
+	return remediate.Refuse(remediate.ReasonUnfit, "scans of the index count since %s: %s; that is less than %d days, "+
+		"and young statistics prove nothing: enough on %s",
+		since.UTC().Format(time.RFC3339), why, session.Days(counted), since.Add(counted).UTC().Format(time.DateOnly))
 }
 
 // unaskedText tells which standbys may use an index, and what to do about it.
 func unaskedText(all []string) string {
-	return fmt.Sprintf("%d standbys may use the index and are not asked: %s; make each a target that names in replica_of the server it follows, and set standbys_listed when no other answers queries", len(all), strings.Join(all, ", "))
+	return fmt.Sprintf("%d standbys may use the index and are not asked: %s; make each a target that names in "+
+		"replica_of "+
+		"the server it follows, and set standbys_listed when no other answers queries", len(all),
+		strings.Join(all, ", "))
 }
 
-func (a dropIndex) verifyDuplicate(ctx context.Context, q read.Querier, database string, x indexTraits) (facts []string, keeper string, err error) {
+func (a dropIndex) verifyDuplicate(ctx context.Context, q read.Querier, database string, x advice.Traits) (
+	facts []string, keeper string, err error) {
 	row, err := duplicateOf(ctx, q, x.Schema, x.Table, x.Index)
 	switch {
 	case err != nil:
 		return nil, "", err
 	case row == nil:
-		return nil, "", remediate.Refuse(remediate.ReasonNothing, "no other index of the table is identical to it and would stay")
+		return nil, "", remediate.Refuse(remediate.ReasonNothing, "no other index of the table is identical to it and "+
+			"would stay")
 	case row.Kind != "identical":
-		return nil, "", remediate.Refuse(remediate.ReasonUnfit, "its keys are the first of %s, which is not identical: it may be worth its space where it is much smaller, which only people can weigh", row.CoveredBy)
+		return nil, "", remediate.Refuse(remediate.ReasonUnfit, "its keys are the first of %s, which is not "+
+			"identical: it "+
+			"may be worth its space where it is much smaller, which only people can weigh", row.CoveredBy)
 	}
-	by, err := readIndex(ctx, q, x.Schema, x.Table, row.CoveredBy)
+	by, err := advice.ReadTraits(ctx, q, x.Schema, x.Table, row.CoveredBy)
 	switch {
 	case err != nil:
 		return nil, "", fmt.Errorf("the index that stays: %w", err)
 	case !by.Valid:
-		return nil, "", remediate.Refuse(remediate.ReasonUnfit, "%s, which would stay, is invalid", by.name())
+		return nil, "", remediate.Refuse(remediate.ReasonUnfit, "%s, which would stay, is invalid", by.Name())
 	}
 	usage, err := a.usage(ctx, q, database)
 	if err != nil {
 		return nil, "", err
 	}
 	if usage.Of(by.Schema, by.Index) != nil && usage.Of(x.Schema, x.Index) == nil {
-		return nil, "", remediate.Refuse(remediate.ReasonUnfit, "%s, which would stay, counts as unused while this one is used: drop that one, or both would go", by.name())
+		return nil, "", remediate.Refuse(remediate.ReasonUnfit, "%s, which would stay, counts as unused while "+
+			"this one is "+
+			"used: drop that one, or both would go", by.Name())
 	}
-	return []string{fmt.Sprintf("%s is identical and stays: %s; it has %s and was scanned %d times", by.name(), by.Definition, byteText(by.SizeBytes), by.Scans)}, strconv.FormatInt(by.OID, 10), nil
+	return []string{fmt.Sprintf("%s is identical and stays: %s; it has %s and was scanned %d times", by.Name(),
+		by.Definition, session.Bytes(by.SizeBytes), by.Scans)}, strconv.FormatInt(by.OID, 10), nil
 }
 
 // duplicateOf returns what the collector says of one index, nil for nothing.
@@ -322,22 +337,22 @@ func (a dropIndex) Measure(ctx context.Context, r remediate.Request) (float64, e
 	if err != nil {
 		return 0, err
 	}
-	db, err := database(ctx, a.target, r)
+	db, err := relation.Database(ctx, a.target, r)
 	if err != nil {
 		return 0, err
 	}
-	if _, err := lookup(ctx, db, r.Subject); err != nil {
+	if _, err := relation.Lookup(ctx, db, r.Subject); err != nil {
 		return 0, err
 	}
-	of := of(r)
+	of := relation.Names(r)
 	switch because {
-	case becauseDuplicate:
+	case advice.BecauseDuplicate:
 		row, err := duplicateOf(ctx, db, of.Schema, of.Table, of.Index)
 		if err != nil || row == nil || row.Kind != "identical" {
 			return 0, err
 		}
 		return row.SizeBytes, nil
-	case becauseInvalid:
+	case advice.BecauseInvalid:
 		rows, err := read.ReadInvalidIndex(ctx, db)
 		for _, row := range rows {
 			if row.Schema == of.Schema && row.Table == of.Table && row.Index == of.Index {
@@ -357,4 +372,16 @@ func (a dropIndex) Measure(ctx context.Context, r remediate.Request) (float64, e
 		return row.SizeBytes, nil
 	}
 	return 0, nil
+}
+
+// Identified implements remediate.Identifier.
+func (a dropIndex) Identified(ctx context.Context, s remediate.Step) error {
+	return session.PlannedAnswers(ctx, a.target, s)
+}
+
+// begunLeft says what a drop leaves that was begun.
+func begunLeft(name string) string {
+	return fmt.Sprintf("where index %s is invalid: DROP INDEX CONCURRENTLY IF EXISTS %[1]s ends the drop, "+
+		"REINDEX INDEX "+
+		"CONCURRENTLY %[1]s has the index back", name)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -12,6 +11,7 @@ import (
 	read "github.com/ai-micro-service/upkeep/collectors/postgres"
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
 	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/relation"
 	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/session"
 )
 
@@ -20,7 +20,8 @@ func Freeze(t *target.Postgres) remediate.Action {
 	return remediate.Action{
 		Name:   "postgres/freeze",
 		Target: t.Name,
-		Doc: `Freeze vacuums the tables of a database whose transactions are oldest, the oldest first, with VACUUM (FREEZE).
+		Doc: "Freeze vacuums the tables of a database whose transactions are oldest, the oldest first, with VACUUM " +
+			"(FREEZE)." + `
 
 It is what keeps a server from refusing every write near two thousand million
 transactions. The tables are those past half of the limit, or without one past half of
@@ -46,9 +47,13 @@ in pg_monitor), to see who holds transactions back.`,
 		Subject:   []string{"server", "database"},
 		Exclusive: []string{"server", "database"},
 		Rights: []remediate.Right{
-			{Grant: `grant :"owner" to :"role"`, Until: 16, For: "to vacuum a table; to own the database suffices for its catalogs, and those that all databases share want a superuser"},
+			{Grant: `grant :"owner" to :"role"`, Until: 16, For: "to vacuum a table; to own the database " +
+				"suffices for " +
+				"its catalogs, and those that all databases share want a superuser"},
 			{Grant: `grant pg_maintain to :"role"`, Since: 17, For: "to vacuum every table and catalog"},
-			{Grant: `grant pg_read_all_data to :"role"`, Since: 17, For: "to use every schema, without which no table in it is vacuumed"},
+			{Grant: `grant pg_read_all_data to :"role"`, Since: 17, For: "to use every schema, without which " +
+				"no table " +
+				"in it is vacuumed"},
 			{Grant: `grant pg_read_all_stats to :"role"`, For: "to see who holds transactions back"},
 		},
 		Timeout:  12 * time.Hour,
@@ -57,11 +62,19 @@ in pg_monitor), to see who holds transactions back.`,
 	}
 }
 
+// freezeArgs are the arguments of one of its steps.
+type freezeArgs struct {
+	session.Place
+
+	OID     int64 `arg:"oid"`
+	Vacuums int64 `arg:"vacuums"` // by hand, before
+}
+
 type freeze struct{ target *target.Postgres }
 
 // Headroom implements remediate.Roomer.
 func (a freeze) Headroom(ctx context.Context, _ remediate.Request) (remediate.Headroom, error) {
-	return headroom(ctx, a.target)
+	return session.Headroom(ctx, a.target)
 }
 
 // mostFrozen is how many tables a plan has at most: what people can still read. What
@@ -73,7 +86,7 @@ const ageSQL = `select age(datfrozenxid)::float8 from pg_database where datname 
 
 // Measure implements remediate.Executor.
 func (a freeze) Measure(ctx context.Context, r remediate.Request) (age float64, err error) {
-	if _, err := database(ctx, a.target, r); err != nil {
+	if _, err := relation.Database(ctx, a.target, r); err != nil {
 		return 0, err
 	}
 	server, err := a.target.Server()
@@ -88,13 +101,14 @@ func (a freeze) Measure(ctx context.Context, r remediate.Request) (age float64, 
 // is as old as its values out of line, which are vacuumed with it. The ages are
 // those of this database also for catalogs that all share.
 const oldestTablesSQL = `
-select n.nspname, c.relname, c.oid::text, c.relpersistence = 't',
+select n.nspname, c.relname, c.oid::int8, c.relpersistence = 't',
        greatest(age(c.relfrozenxid), age(o.relfrozenxid))::int8,
        pg_table_size(c.oid),
        coalesce(pg_stat_get_vacuum_count(c.oid), 0),
        (select r.rolsuper from pg_roles r where r.rolname = current_user)
          or pg_has_role(c.relowner, 'USAGE')
-         or not c.relisshared and (select pg_has_role(d.datdba, 'USAGE') from pg_database d where d.datname = current_database())
+         or not c.relisshared and (select pg_has_role(d.datdba, 'USAGE') from pg_database d
+           where d.datname = current_database())
          or %s
   from pg_class c
   join pg_namespace n on n.oid = c.relnamespace
@@ -105,7 +119,8 @@ select n.nspname, c.relname, c.oid::text, c.relpersistence = 't',
  limit $2`
 
 type oldTable struct {
-	Schema, Table, OID string
+	Schema, Table      string
+	OID                int64
 	Temporary          bool
 	Age, Size, Vacuums int64
 	MayVacuum          bool
@@ -117,7 +132,7 @@ func (a freeze) Plan(ctx context.Context, r remediate.Request) (remediate.Plan, 
 }
 
 func (a freeze) plan(ctx context.Context, r remediate.Request) (p remediate.Plan, err error) {
-	db, err := database(ctx, a.target, r)
+	db, err := relation.Database(ctx, a.target, r)
 	if errors.Is(err, remediate.ErrGone) {
 		return p, remediate.Refuse(remediate.ReasonGone, "%v", err)
 	}
@@ -128,7 +143,9 @@ func (a freeze) plan(ctx context.Context, r remediate.Request) (p remediate.Plan
 	var version int
 	var limit int64
 	var role string
-	err = db.QueryRow(ctx, "select pg_is_in_recovery(), current_setting('server_version_num')::int, current_setting('autovacuum_freeze_max_age')::int8, current_user::text").Scan(&replica, &version, &limit, &role)
+	err = db.QueryRow(ctx, "select pg_is_in_recovery(), current_setting('server_version_num')::int, "+
+		"current_setting('autovacuum_freeze_max_age')::int8, current_user::text").Scan(&replica, &version,
+		&limit, &role)
 	switch {
 	case err != nil:
 		return p, err
@@ -149,19 +166,23 @@ func (a freeze) plan(ctx context.Context, r remediate.Request) (p remediate.Plan
 		name := pgx.Identifier{t.Schema, t.Table}.Sanitize()
 		switch {
 		case t.Temporary && t.Age > limit:
-			return p, remediate.Refuse(remediate.ReasonCannotHelp, "the temporary table %s is %d transactions old, and only its own session can vacuum it: end that session", name, t.Age)
+			return p, remediate.Refuse(remediate.ReasonCannotHelp, "the temporary table %s is %d transactions "+
+				"old, and only "+
+				"its own session can vacuum it: end that session", name, t.Age)
 		case t.Temporary:
 			continue // ends with its session, or is looked at when it is too old
 		case !t.MayVacuum && t.Age > limit: // it is noted
-			_ = p.NoteMissing(remediate.Refuse(remediate.ReasonPrivilege, "role %s may not vacuum %s, which is %d transactions old: %s", role, name, t.Age, wantsFreeze(version)))
+			_ = p.NoteMissing(remediate.Refuse(remediate.ReasonPrivilege, "role %s may not vacuum %s, which is %d "+
+				"transactions "+
+				"old: %s", role, name, t.Age, wantsFreeze(version)))
 		case !t.MayVacuum:
 			continue
 		}
-		p.Facts = append(p.Facts, fmt.Sprintf("%s is %d transactions old and has %s", name, t.Age, remediate.Quantity("_bytes", float64(t.Size))))
-		p.Steps = append(p.Steps, remediate.Step{
-			Do:   "VACUUM (FREEZE, TRUNCATE off) " + name,
-			Args: map[string]string{"database": r.Subject["database"], "schema": t.Schema, "table": t.Table, "oid": t.OID, "vacuums": strconv.FormatInt(t.Vacuums, 10)},
-		})
+		p.Facts = append(p.Facts, fmt.Sprintf("%s is %d transactions old and has %s", name, t.Age,
+			remediate.Quantity("_bytes", float64(t.Size))))
+		at := session.Place{Database: r.Subject["database"], Schema: t.Schema, Table: t.Table}
+		p.Steps = append(p.Steps, remediate.StepOf("VACUUM (FREEZE, TRUNCATE off) "+name,
+			freezeArgs{at, t.OID, t.Vacuums}))
 	}
 	return p, nil
 }
@@ -192,14 +213,14 @@ select slot_name::text, age(catalog_xmin)::int8 from pg_replication_slots
 
 // held refuses where somebody is so old that no vacuum brings the age below the limit.
 func (a freeze) held(ctx context.Context, db *target.Database, limit int64) error {
-	h, err := horizon(ctx, a.target, db.Name())
+	h, err := session.Horizon(ctx, a.target, db.Name())
 	switch {
 	case errors.Is(err, read.ErrHidden):
 		return remediate.Refuse(remediate.ReasonPrivilege, "who holds transactions back is not known: %v", err)
 	case err != nil:
 		return err
 	case h != nil && h.Age > limit:
-		return cannotHelp(*h, fmt.Sprintf("no vacuum brings the age below %d", limit))
+		return session.CannotHelp(*h, fmt.Sprintf("no vacuum brings the age below %d", limit))
 	}
 	var slot string
 	var age int64
@@ -210,36 +231,40 @@ func (a freeze) held(ctx context.Context, db *target.Database, limit int64) erro
 	case err != nil:
 		return fmt.Errorf("slots: %w", err)
 	case age > limit:
-		return remediate.Refuse(remediate.ReasonCannotHelp, "no vacuum brings the age of the catalogs below %d: replication slot %q holds back the last %d transactions of them", limit, slot, age)
+		return remediate.Refuse(remediate.ReasonCannotHelp, "no vacuum brings the age of the catalogs below %d: "+
+			"replication "+
+			"slot %q holds back the last %d transactions of them", limit, slot, age)
 	}
 	return nil
 }
 
 // Apply implements remediate.Executor.
 func (a freeze) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
-	vacuums, err := strconv.ParseInt(s.Args["vacuums"], 10, 64)
+	args, err := remediate.ArgsOf[freezeArgs](s)
 	if err != nil {
-		return fmt.Errorf("step: vacuums: %w", err)
+		return err
 	}
-	return job{
-		target: a.target, server: session.Planned(s), action: "postgres/freeze", database: s.Args["database"], schema: s.Args["schema"], table: s.Args["table"],
-		lockTimeout: 5 * time.Second, // another vacuum or DDL holds the conflicting locks
-		done: func(ctx context.Context, c *pgx.Conn) (bool, error) {
+	return session.Job{
+		Target: a.target, Server: session.Planned(s), Action: "postgres/freeze", Place: args.Place,
+		LockTimeout: 5 * time.Second, // another vacuum or DDL holds the conflicting locks
+		Done: func(ctx context.Context, c *pgx.Conn) (bool, error) {
 			var there bool
 			var vacuumed int64
-			err := c.QueryRow(ctx, "select exists (select from pg_class where oid = $1::text::oid), coalesce(pg_stat_get_vacuum_count($1::text::oid), 0)", s.Args["oid"]).Scan(&there, &vacuumed)
-			if err != nil || there && vacuumed <= vacuums {
+			err := c.QueryRow(ctx, "select exists (select from pg_class where oid = $1::int8::oid), "+
+				"coalesce(pg_stat_get_vacuum_count($1::int8::oid), 0)", args.OID).Scan(&there, &vacuumed)
+			if err != nil || there && vacuumed <= args.Vacuums {
 				return false, err
 			}
 			return true, finishFreeze(ctx, c, f)
 		},
-	}.carry(ctx, f, s.Do)
+	}.Run(ctx, f, s.Do)
 }
 
 // behindSQL tells whether the database counts as older than its oldest table. A vacuum
 // brings that up to date at its end, in a transaction after the table's.
 const behindSQL = `
-select age(datfrozenxid) > (select max(age(relfrozenxid)) from pg_class where relkind in ('r', 'm', 't')), current_setting('server_version_num')::int
+select age(datfrozenxid) > (select max(age(relfrozenxid)) from pg_class where relkind in ('r', 'm', 't')),
+  current_setting('server_version_num')::int
   from pg_database where datname = current_database()`
 
 // finishFreeze does what is left of a step that was interrupted after its table was
@@ -255,10 +280,16 @@ func finishFreeze(ctx context.Context, c *pgx.Conn, f remediate.Fence) error {
 	}
 	statement := "VACUUM (ONLY_DATABASE_STATS)"
 	if version < 160000 {
-		statement = "VACUUM (TRUNCATE off) pg_catalog.pg_am" // of a few rows; also where it is skipped, the rest is done
+		// of a few rows; also where it is skipped, the rest is done
+		statement = "VACUUM (TRUNCATE off) pg_catalog.pg_am"
 	}
 	if _, err := c.Exec(ctx, statement, pgx.QueryExecModeSimpleProtocol); err != nil {
 		return fmt.Errorf("%s: %w", statement, err)
 	}
 	return nil
+}
+
+// Identified implements remediate.Identifier.
+func (a freeze) Identified(ctx context.Context, s remediate.Step) error {
+	return session.PlannedAnswers(ctx, a.target, s)
 }

@@ -19,7 +19,8 @@ func ResetStatements(t *target.Postgres) remediate.Action {
 	return remediate.Action{
 		Name:   "postgres/reset_statements",
 		Target: t.Name,
-		Doc: `ResetStatements begins the statistics of pg_stat_statements anew, after it has written down who was slowest.
+		Doc: "ResetStatements begins the statistics of pg_stat_statements anew, after it has written down who was " +
+			"slowest." + `
 
 The plan's facts are the review: since when was counted, and the ten statements that took the
 server longest all together and the ten that did each time, with their calls, rows and blocks,
@@ -37,13 +38,21 @@ pg_read_all_stats (it is in pg_monitor).`,
 		Subject:   []string{"server"},
 		Exclusive: []string{"server"},
 		Rights: []remediate.Right{
-			{Grant: `grant execute on function pg_stat_statements_reset to :"role"`, For: "to reset the statistics, in the database that has the extension"},
+			{Grant: `grant execute on function pg_stat_statements_reset to :"role"`, For: "to reset the statistics, " +
+				"in the database that has the extension"},
 			{Grant: `grant pg_read_all_stats to :"role"`, For: "to see every statement before"},
 		},
 		Timeout:  time.Minute,
 		Cancel:   remediate.CancelAnytime,
 		Executor: resetStatements{t},
 	}
+}
+
+// resetArgs are the arguments of its step.
+type resetArgs struct {
+	Database string `arg:"database"`
+	Schema   string `arg:"schema"` // of pg_stat_statements, quoted
+	Since    string `arg:"since"`  // when the statistics were reset last
 }
 
 type resetStatements struct{ target *target.Postgres }
@@ -58,17 +67,22 @@ func (a resetStatements) place(ctx context.Context) (read.StatementsPlace, *read
 	case err != nil:
 		return p, nil, err
 	case p.Database == "":
-		return p, nil, remediate.Refuse(remediate.ReasonUnfit, "no database of the server has the extension pg_stat_statements")
+		return p, nil, remediate.Refuse(remediate.ReasonUnfit, "no database of the server has the extension "+
+			"pg_stat_statements")
 	}
 	s, err := read.ReadStatistics(ctx, a.target, p)
 	var refused interface{ SQLState() string }
 	switch {
 	case errors.As(err, &refused) && refused.SQLState() == "55000":
-		return p, nil, remediate.Refuse(remediate.ReasonUnfit, "pg_stat_statements is not in shared_preload_libraries: it counts nothing")
+		return p, nil, remediate.Refuse(remediate.ReasonUnfit, "pg_stat_statements is not in "+
+			"shared_preload_libraries: it "+
+			"counts nothing")
 	case err != nil:
 		return p, nil, fmt.Errorf("statistics: %w", err)
 	case s == nil:
-		return p, nil, remediate.Refuse(remediate.ReasonUnfit, "the extension is older than 1.9 (PostgreSQL 14): it does not tell when its statistics were reset")
+		return p, nil, remediate.Refuse(remediate.ReasonUnfit, "the extension is older than 1.9 (PostgreSQL "+
+			"14): it does "+
+			"not tell when its statistics were reset")
 	}
 	return p, s, nil
 }
@@ -84,7 +98,10 @@ func (a resetStatements) plan(ctx context.Context, _ remediate.Request) (p remed
 		return p, err
 	}
 	if !s.MayReset {
-		_ = p.NoteMissing(remediate.Refuse(remediate.ReasonPrivilege, "role %s may not reset the statistics: grant execute on function %s.pg_stat_statements_reset to it, in database %q", s.Role, place.Schema, place.Database)) // it is noted
+		// it is noted
+		_ = p.NoteMissing(remediate.Refuse(remediate.ReasonPrivilege, "role %s may not reset the statistics: "+
+			"grant execute "+
+			"on function %s.pg_stat_statements_reset to it, in database %q", s.Role, place.Schema, place.Database))
 	}
 	rows, err := read.ReadSlowest(ctx, a.target, place, slowest)
 	switch {
@@ -93,36 +110,47 @@ func (a resetStatements) plan(ctx context.Context, _ remediate.Request) (p remed
 	case err != nil:
 		return p, fmt.Errorf("the slowest statements: %w", err)
 	case len(rows) == 0:
-		return p, remediate.Refuse(remediate.ReasonNothing, "nothing was counted since %s", s.Since.UTC().Format(time.DateTime))
+		return p, remediate.Refuse(remediate.ReasonNothing, "nothing was counted since %s",
+			s.Since.UTC().Format(time.DateTime))
 	}
-	p.Facts = append(p.Facts, fmt.Sprintf("counted since %s (UTC): %d statements, %.0f calls, %.3f s; statements were forgotten for others %d times", s.Since.UTC().Format(time.DateTime), rows[0].Known, rows[0].AllCalls, rows[0].AllSeconds, s.Forgotten))
+	p.Facts = append(p.Facts, fmt.Sprintf("counted since %s (UTC): %d statements, %.0f calls, %.3f s; statements were "+
+		"forgotten for others %d times", s.Since.UTC().Format(time.DateTime), rows[0].Known, rows[0].AllCalls,
+		rows[0].AllSeconds, s.Forgotten))
 	for _, r := range rows {
 		text := read.StatementText(r.Text)
 		if a.target.WithoutText || text == "" {
 			text = "(text not shown)"
 		}
-		p.Facts = append(p.Facts, fmt.Sprintf("%.3f s in %.0f calls, %.6f s each, %.0f rows, %.0f blocks read, queryid %d of %q in %q: %s", r.Seconds, r.Calls, r.Seconds/max(r.Calls, 1), r.Rows, r.Blocks, r.QueryID, r.User, r.Database, text))
+		p.Facts = append(p.Facts, fmt.Sprintf("%.3f s in %.0f calls, %.6f s each, %.0f rows, %.0f blocks read, "+
+			"queryid %d "+
+			"of %q in %q: %s", r.Seconds, r.Calls, r.Seconds/max(r.Calls, 1), r.Rows, r.Blocks, r.QueryID, r.User,
+			r.Database, text))
 	}
-	p.Steps = []remediate.Step{{
-		Do:   "SELECT " + place.Schema + ".pg_stat_statements_reset()",
-		Args: map[string]string{"database": place.Database, "schema": place.Schema, "since": stamp(&s.Since)},
-	}}
+	p.Steps = []remediate.Step{remediate.StepOf("SELECT "+place.Schema+".pg_stat_statements_reset()",
+		resetArgs{place.Database, place.Schema, session.Stamp(&s.Since)})}
 	return p, nil
 }
 
 // Apply implements remediate.Executor.
 func (a resetStatements) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
-	if _, err := time.Parse(time.RFC3339Nano, s.Args["since"]); err != nil {
+	args, err := remediate.ArgsOf[resetArgs](s)
+	if err != nil {
+		return err
+	}
+	if _, err := time.Parse(time.RFC3339Nano, args.Since); err != nil {
 		return fmt.Errorf("step: since: %w", err)
 	}
-	return job{
-		target: a.target, server: session.Planned(s), action: "postgres/reset_statements", database: s.Args["database"],
-		schema: "pg_stat_statements", table: "", // no table has that name; the lock is that of the statistics
-		done: func(ctx context.Context, c *pgx.Conn) (done bool, err error) {
-			err = c.QueryRow(ctx, "select stats_reset > $1::text::timestamptz from "+s.Args["schema"]+".pg_stat_statements_info", s.Args["since"]).Scan(&done)
+	return session.Job{
+		Target: a.target, Server: session.Planned(s), Action: "postgres/reset_statements",
+		// no table has that name; the lock is that of the statistics
+		Place: session.Place{Database: args.Database, Schema: "pg_stat_statements"},
+		Done: func(ctx context.Context, c *pgx.Conn) (done bool, err error) {
+			err = c.QueryRow(ctx, "select stats_reset > $1::text::timestamptz from "+args.Schema+
+				".pg_stat_statements_info",
+				args.Since).Scan(&done)
 			return done, err
 		},
-	}.carry(ctx, f, s.Do)
+	}.Run(ctx, f, s.Do)
 }
 
 // Measure implements remediate.Executor.
@@ -132,4 +160,9 @@ func (a resetStatements) Measure(ctx context.Context, _ remediate.Request) (floa
 		return 0, err
 	}
 	return s.Seconds, nil
+}
+
+// Identified implements remediate.Identifier.
+func (a resetStatements) Identified(ctx context.Context, s remediate.Step) error {
+	return session.PlannedAnswers(ctx, a.target, s)
 }

@@ -8,6 +8,9 @@ import (
 	read "github.com/ai-micro-service/upkeep/collectors/postgres"
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
 	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/objects"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/relation"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/rows"
 	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/session"
 )
 
@@ -16,7 +19,8 @@ func RestoreArchived(t *target.Postgres) remediate.Action {
 	return remediate.Action{
 		Name:   nameRestore,
 		Target: t.Name,
-		Doc: `Restore archived brings rows of a span of time back from the table that postgres/archive has moved them to.
+		Doc: "Restore archived brings rows of a span of time back from the table that postgres/archive has moved " +
+			"them to." + `
 
 The span is that of the archive's column, from the parameter since (at it or later) to
 the parameter until (before it). Locks, batches and pauses are those of
@@ -44,10 +48,11 @@ two objects with the same key are met only when they come: the run stops there, 
 says how many are back. An object has the values of stored generated columns: where the
 table would make others, the run is refused, unless the column is named in without.
 A name (regclass and similar types) that now refers to another object is refused.
-Objects of an earlier table of the same name are refused, unless earlier_table is true. It is read piece by piece, so that an object of any size
-can be brought back. Each object is then one
+Objects of an earlier table of the same name are refused, unless earlier_table is true. It is read
+piece by piece, so that an object of any size can be brought back. Each object is then one
 transaction, which compares the definitions of the table and of the partitions that the
-rows went into with those of the plan before it commits, and which also writes down in upkeep.restored which time of it is back: a row
+rows went into with those of the plan before it commits, and which also writes down in
+upkeep.restored which time of it is back: a row
 comes back once, however often and in whatever parts it is asked for, also by a run
 that was killed. The objects stay where they are. A column without a time zone is
 taken for UTC. Rights beside: TEMPORARY on the database, INSERT on the tables of the
@@ -56,12 +61,19 @@ schema upkeep; nothing on an archive's table.`,
 		Risk:      remediate.Guarded,
 		Subject:   []string{"server", "database", "schema", "table"},
 		Exclusive: []string{"server", "database", "schema", "table"},
-		Rights:    slices.Concat(movingRights(), maintainRights(), []remediate.Right{{Grant: `grant temporary on database :"database" to :"role"`, For: "look at the rows of an object before they are brought back"}}),
+		Rights: slices.Concat(movingRights(), maintainRights(),
+			[]remediate.Right{{Grant: `grant temporary on database :"database" to :"role"`,
+				For: "look at the rows of " +
+					"an object before they are brought back"}}),
 		Params: append([]remediate.Param{
-			{Name: "since", Type: remediate.Text, Doc: "Rows of this moment or later: 2026-01-31, or 2026-01-31T12:00:00Z. A day begins at midnight UTC."},
+			{Name: "since", Type: remediate.Text, Doc: "Rows of this moment or later: 2026-01-31, or " +
+				"2026-01-31T12:00:00Z. A day begins at midnight UTC."},
 			{Name: "until", Type: remediate.Text, Doc: "Rows of before this moment, written the same."},
-			{Name: "without", Type: remediate.Text, Doc: "Columns of the archive's own, with commas between: their values are not brought back, and are gone with the archive's rows. Of a folder or a bucket: columns that the table may generate anew, with other values than the rows had."},
-			{Name: earlierParam, Type: remediate.Bool, Doc: "Rows come back that a folder or a bucket has of an earlier table of the same name: the one of now was made in its place, from a dump for example."},
+			{Name: "without", Type: remediate.Text, Doc: "Columns of the archive's own, with commas between: their " +
+				"values are not brought back, and are gone with the archive's rows. Of a folder or a bucket: columns " +
+				"that the table may generate anew, with other values than the rows had."},
+			{Name: objects.EarlierParam, Type: remediate.Bool, Doc: "Rows come back that a folder or a bucket has of " +
+				"an earlier table of the same name: the one of now was made in its place, from a dump for example."},
 		}, pacing()...),
 		Timeout:  6 * time.Hour,
 		Cancel:   remediate.CancelAnytime,
@@ -73,7 +85,7 @@ type restoreArchived struct{ target *target.Postgres }
 
 // Headroom implements remediate.Roomer.
 func (a restoreArchived) Headroom(ctx context.Context, _ remediate.Request) (remediate.Headroom, error) {
-	return headroom(ctx, a.target)
+	return session.Headroom(ctx, a.target)
 }
 
 // Plan implements remediate.Executor.
@@ -92,11 +104,13 @@ func (a restoreArchived) plan(ctx context.Context, r remediate.Request) (p remed
 	if entry.To.Table == "" {
 		return p, remediate.Refuse(remediate.ReasonUnfit, "the archive of %s is no table", entry.Table)
 	}
-	m := movement{database: entry.Database, from: place{entry.To.Schema, entry.To.Table}, to: place{entry.Schema, entry.Table}, column: entry.Column, back: true, without: listed(r.Params["without"])}
-	if m.since, m.until, err = span(r.Params); err != nil {
+	m := rows.Movement{Database: entry.Database, From: rows.Table{Schema: entry.To.Schema, Name: entry.To.Table},
+		To: rows.Table{Schema: entry.Schema, Name: entry.Table}, Column: entry.Column, Back: true,
+		Without: rows.SplitNames(r.Params["without"])}
+	if m.Since, m.Until, err = rows.Span(r.Params["since"], r.Params["until"]); err != nil {
 		return p, err
 	}
-	facts, err := inObjects(ctx, db, entry, m.since, m.until)
+	facts, err := objects.ArchivedFacts(ctx, db, entry, m.Since, m.Until)
 	if err != nil {
 		return p, err
 	}
@@ -119,18 +133,18 @@ func (a restoreArchived) moving() moving { return moving{target: a.target, actio
 
 // Measure implements remediate.Executor.
 func (a restoreArchived) Measure(ctx context.Context, r remediate.Request) (float64, error) {
-	db, err := database(ctx, a.target, r)
+	db, err := relation.Database(ctx, a.target, r)
 	if err != nil {
 		return 0, err
 	}
-	if _, err := lookup(ctx, db, r.Subject); err != nil {
+	if _, err := relation.Lookup(ctx, db, r.Subject); err != nil {
 		return 0, err
 	}
-	entry, err := entryOf(a.target, r)
+	entry, err := entryOf(a.target, session.PlaceOf(r))
 	if err != nil {
 		return 0, err
 	}
-	since, until, err := span(r.Params)
+	since, until, err := rows.Span(r.Params["since"], r.Params["until"])
 	if err != nil {
 		return 0, err
 	}
@@ -143,26 +157,12 @@ func (a restoreArchived) Measure(ctx context.Context, r remediate.Request) (floa
 	return read.ReadArchived(ctx, db, entry, since, until)
 }
 
-// span reads the parameters since and until. Both are required: an empty one never
-// means "all".
-func span(params map[string]string) (since, until time.Time, err error) {
-	if since, err = moment("since", params["since"]); err != nil {
-		return since, until, err
-	}
-	if until, err = moment("until", params["until"]); err != nil {
-		return since, until, err
-	}
-	if !since.Before(until) {
-		return since, until, remediate.Refuse(remediate.ReasonSubject, "the parameter until is %q, which is not after since, %q", params["until"], params["since"])
-	}
-	return since, until, nil
+// Undo implements remediate.Undoer.
+func (a restoreArchived) Undo(ctx context.Context, f remediate.Fence, s remediate.Step) (string, error) {
+	return a.moving().undo(ctx, f, s)
 }
 
-func moment(name, text string) (time.Time, error) {
-	for _, layout := range []string{time.RFC3339Nano, time.DateOnly} {
-		if at, err := time.Parse(layout, text); err == nil && at.Year() > 0 {
-			return at.UTC().Truncate(time.Microsecond), nil
-		}
-	}
-	return time.Time{}, remediate.Refuse(remediate.ReasonSubject, "the parameter %s is %q; a day like 2026-01-31 or a moment like 2026-01-31T12:00:00Z was expected", name, text)
+// Identified implements remediate.Identifier.
+func (a restoreArchived) Identified(ctx context.Context, s remediate.Step) error {
+	return session.PlannedAnswers(ctx, a.target, s)
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -15,6 +14,7 @@ import (
 	read "github.com/ai-micro-service/upkeep/collectors/postgres"
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
 	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/relation"
 	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/session"
 )
 
@@ -23,7 +23,8 @@ func Terminate(t *target.Postgres) remediate.Action {
 	return remediate.Action{
 		Name:   "postgres/terminate",
 		Target: t.Name,
-		Doc: `Terminate ends the worst blocking session of a database with pg_terminate_backend, after a person has approved it.
+		Doc: "Terminate ends the worst blocking session of a database with pg_terminate_backend, after a person has " +
+			"approved it." + `
 
 The parameter of selects the kind: the session that is idle in transaction for the
 longest time (idle), the one with the oldest open transaction (transaction), the blocker
@@ -52,7 +53,8 @@ session's role; a superuser's session is ended by superusers only.`,
 		Subject:   []string{"server", "database"},
 		Exclusive: []string{"server", "database"},
 		Params: []remediate.Param{
-			{Name: "of", Type: remediate.Text, Default: read.OfIdle, Doc: "Whom to end: idle, transaction, blocker or horizon."},
+			{Name: "of", Type: remediate.Text, Default: read.OfIdle, Doc: "Whom to end: idle, transaction, blocker " +
+				"or horizon."},
 		},
 		Rights: []remediate.Right{
 			{Grant: `grant pg_read_all_stats to :"role"`, For: "to see the sessions of others"},
@@ -64,15 +66,26 @@ session's role; a superuser's session is ended by superusers only.`,
 	}
 }
 
+// terminateArgs name the session that its step ends.
+type terminateArgs struct {
+	Database    string  `arg:"database"`
+	PID         int32   `arg:"pid"`
+	Started     string  `arg:"started"`
+	Transaction string  `arg:"transaction"` // when it began; "" for none
+	Idle        *string `arg:"idle"`        // since when, where it is ended for that
+}
+
 type terminate struct{ target *target.Postgres }
 
 // worst returns the worst blocking session, or nil.
 func (a terminate) worst(ctx context.Context, r remediate.Request) (*read.SessionRow, error) {
 	of := cmp.Or(r.Params["of"], read.OfIdle)
 	if !slices.Contains([]string{read.OfIdle, read.OfTransaction, read.OfBlocker, read.OfHorizon}, of) {
-		return nil, remediate.Refuse(remediate.ReasonSubject, "the parameter of is %q, want idle, transaction, blocker or horizon", of)
+		return nil, remediate.Refuse(remediate.ReasonSubject, "the parameter of is %q, want idle, transaction, "+
+			"blocker or "+
+			"horizon", of)
 	}
-	db, err := database(ctx, a.target, r)
+	db, err := relation.Database(ctx, a.target, r)
 	if err != nil {
 		return nil, err
 	}
@@ -111,15 +124,18 @@ func (a terminate) plan(ctx context.Context, r remediate.Request) (p remediate.P
 		return p, err
 	}
 	p.Facts = a.facts(*s)
-	args := map[string]string{"database": r.Subject["database"], "pid": strconv.Itoa(int(s.PID)), "started": stamp(s.Started), "transaction": stamp(s.Transaction)}
+	args := terminateArgs{Database: r.Subject["database"], PID: s.PID, Started: session.Stamp(s.Started),
+		Transaction: session.Stamp(s.Transaction)}
 	if s.Of == read.OfIdle {
-		args["idle"] = stamp(s.Changed)
+		args.Idle = new(session.Stamp(s.Changed))
 	}
 	which, err := identity(args)
 	if err != nil {
 		return p, err
 	}
-	p.Steps = []remediate.Step{{Do: "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE " + which, Args: args}}
+	p.Steps = []remediate.Step{
+		remediate.StepOf("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE "+which, args),
+	}
 	return p, nil
 }
 
@@ -127,29 +143,41 @@ func (a terminate) plan(ctx context.Context, r remediate.Request) (p remediate.P
 // not be ended halfway: what they have made until then is worth nothing, and somebody
 // may rely on it.
 func backups() []string {
-	return []string{"pg_dump", "pg_restore", "pg_basebackup", "pg_receivewal", "pgbackrest", "barman", "wal-g", "pg_repack"}
+	return []string{"pg_dump", "pg_restore", "pg_basebackup", "pg_receivewal", "pgbackrest", "barman", "wal-g",
+		"pg_repack"}
 }
 
 // mayBeEnded refuses who must not be ended, and says who that is.
 func mayBeEnded(s read.SessionRow) error {
-	who := fmt.Sprintf("%s, in the way for %s, since %s", s.Who(), lasting(s.Seconds), s.Since.UTC().Format(time.DateTime))
+	who := fmt.Sprintf("%s, in the way for %s, since %s", s.Who(), session.Lasting(s.Seconds),
+		s.Since.UTC().Format(time.DateTime))
 	switch {
 	case s.What == read.Prepared:
-		return remediate.Refuse(remediate.ReasonUnfit, "%s of %q is not a session: its owner must run COMMIT PREPARED or ROLLBACK PREPARED", who, s.User)
+		return remediate.Refuse(remediate.ReasonUnfit, "%s of %q is not a session: its owner must run COMMIT "+
+			"PREPARED or "+
+			"ROLLBACK PREPARED", who, s.User)
 	case s.What == read.Slot:
-		return remediate.Refuse(remediate.ReasonUnfit, "%s is not a session: check its standby, and drop the slot if the standby will not come back", who)
+		return remediate.Refuse(remediate.ReasonUnfit, "%s is not a session: check its standby, and drop the "+
+			"slot if the "+
+			"standby will not come back", who)
 	case s.Type != "client backend":
 		return remediate.Refuse(remediate.ReasonUnfit, "%s is a process of the server, which is not ended", who)
 	case s.Ours:
 		return remediate.Refuse(remediate.ReasonUnfit, "%s is of upkeep: stop its run instead", who)
-	case slices.ContainsFunc(backups(), func(name string) bool { return strings.HasPrefix(strings.ToLower(s.Application), name) }):
-		return remediate.Refuse(remediate.ReasonUnfit, "%s makes a backup, restores one or rewrites a table, which is not ended halfway", who)
+	case slices.ContainsFunc(backups(),
+		func(name string) bool { return strings.HasPrefix(strings.ToLower(s.Application), name) }):
+		return remediate.Refuse(remediate.ReasonUnfit, "%s makes a backup, restores one or rewrites a table, "+
+			"which is not "+
+			"ended halfway", who)
 	case s.MayBeEnded:
 		return nil
 	case s.Superuser:
-		return remediate.Refuse(remediate.ReasonPrivilege, "%s is a superuser's session: only superusers may end it, pg_signal_backend does not suffice", who)
+		return remediate.Refuse(remediate.ReasonPrivilege, "%s is a superuser's session: only superusers may end it, "+
+			"pg_signal_backend does not suffice", who)
 	default:
-		return remediate.Refuse(remediate.ReasonPrivilege, "%s may not be ended by this role: grant pg_signal_backend to it, or membership in %q", who, s.User)
+		return remediate.Refuse(remediate.ReasonPrivilege, "%s may not be ended by this role: grant "+
+			"pg_signal_backend to "+
+			"it, or membership in %q", who, s.User)
 	}
 }
 
@@ -158,10 +186,13 @@ func (a terminate) facts(s read.SessionRow) (all []string) {
 	all = append(all, fmt.Sprintf("%s in database %q is %s", s.Who(), s.Database, s.State))
 	since := map[string]string{
 		read.OfIdle: "it has been idle within its transaction", read.OfTransaction: "its transaction has been open",
-		read.OfBlocker: "the one that waits longest for its lock has waited", read.OfHorizon: "it has held back dead rows",
+		read.OfBlocker: "the one that waits longest for its lock has waited", read.OfHorizon: "it has held " +
+			"back dead rows",
 	}
-	all = append(all, fmt.Sprintf("%s for %s, since %s", since[s.Of], lasting(s.Seconds), s.Since.UTC().Format(time.DateTime)))
-	all = append(all, fmt.Sprintf("connected since %s, transaction since %s, last statement at %s (UTC)", when(s.Started), when(s.Transaction), when(s.Query)))
+	all = append(all, fmt.Sprintf("%s for %s, since %s", since[s.Of], session.Lasting(s.Seconds),
+		s.Since.UTC().Format(time.DateTime)))
+	all = append(all, fmt.Sprintf("connected since %s, transaction since %s, last statement at %s (UTC)",
+		session.When(s.Started), session.When(s.Transaction), session.When(s.Query)))
 	if s.Wrote {
 		all = append(all, "it has changed something that is rolled back when it ends")
 	} else {
@@ -181,50 +212,28 @@ func (a terminate) facts(s read.SessionRow) (all []string) {
 	return all
 }
 
-// lasting writes a number of seconds for people.
-func lasting(seconds float64) string {
-	return time.Duration(seconds * float64(time.Second)).Round(time.Second).String()
-}
-
-func when(t *time.Time) string {
-	if t == nil {
-		return "never"
-	}
-	return t.UTC().Format(time.DateTime)
-}
-
-// stamp writes a time as exactly as the server knows it, or "".
-func stamp(t *time.Time) string {
-	if t == nil {
-		return ""
-	}
-	return t.UTC().Format("2006-01-02T15:04:05.000000Z")
-}
-
 // identity is the condition under which a session is the one that was planned for:
 // a process's number is another's soon.
-func identity(args map[string]string) (string, error) {
-	pid, err := strconv.ParseInt(args["pid"], 10, 32)
-	if err != nil {
-		return "", fmt.Errorf("step: pid: %w", err)
+func identity(args terminateArgs) (string, error) {
+	if args.Started == "" {
+		return "", errors.New("step: it does not say when the session began")
 	}
-	which := []string{fmt.Sprintf("pid = %d", pid)}
-	for _, moment := range []struct{ column, arg string }{{"backend_start", "started"}, {"xact_start", "transaction"}, {"state_change", "idle"}} {
-		text, told := args[moment.arg]
-		if !told {
+	which := []string{fmt.Sprintf("pid = %d", args.PID)}
+	for _, moment := range []struct {
+		column string
+		at     *string
+	}{{"backend_start", &args.Started}, {"xact_start", &args.Transaction}, {"state_change", args.Idle}} {
+		switch {
+		case moment.at == nil:
 			continue
-		}
-		if text == "" {
+		case *moment.at == "":
 			which = append(which, moment.column+" IS NULL")
 			continue
 		}
-		if _, err := time.Parse(time.RFC3339Nano, text); err != nil {
-			return "", fmt.Errorf("step: %s: %w", moment.arg, err)
+		if _, err := time.Parse(time.RFC3339Nano, *moment.at); err != nil {
+			return "", fmt.Errorf("step: %s: %w", moment.column, err)
 		}
-		which = append(which, fmt.Sprintf("%s = '%s'", moment.column, text))
-	}
-	if args["started"] == "" {
-		return "", errors.New("step: it does not say when the session began")
+		which = append(which, fmt.Sprintf("%s = '%s'", moment.column, *moment.at))
 	}
 	return strings.Join(which, " AND "), nil
 }
@@ -235,19 +244,24 @@ const goneWithin = 30 * time.Second
 
 // Apply implements remediate.Executor.
 func (a terminate) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
-	which, err := identity(s.Args)
+	args, err := remediate.ArgsOf[terminateArgs](s)
 	if err != nil {
 		return err
 	}
-	err = job{
-		target: a.target, server: session.Planned(s), action: "postgres/terminate", database: s.Args["database"],
-		schema: "pg_stat_activity", table: s.Args["pid"], // no table has that name; the lock is the session's
-		lockTimeout: 5 * time.Second,
-		done: func(ctx context.Context, c *pgx.Conn) (bool, error) {
+	which, err := identity(args)
+	if err != nil {
+		return err
+	}
+	err = session.Job{
+		Target: a.target, Server: session.Planned(s), Action: "postgres/terminate",
+		// no table has that name; the lock is the session's
+		Place:       session.Place{Database: args.Database, Schema: "pg_stat_activity", Table: fmt.Sprint(args.PID)},
+		LockTimeout: 5 * time.Second,
+		Done: func(ctx context.Context, c *pgx.Conn) (bool, error) {
 			there, err := present(ctx, c, which)
 			return !there, err
 		},
-	}.carry(ctx, f, s.Do)
+	}.Run(ctx, f, s.Do)
 	if err != nil {
 		return err
 	}
@@ -291,4 +305,9 @@ func (a terminate) Measure(ctx context.Context, r remediate.Request) (float64, e
 		return 0, err
 	}
 	return s.Seconds, nil
+}
+
+// Identified implements remediate.Identifier.
+func (a terminate) Identified(ctx context.Context, s remediate.Step) error {
+	return session.PlannedAnswers(ctx, a.target, s)
 }

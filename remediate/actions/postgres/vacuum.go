@@ -12,6 +12,8 @@ import (
 	read "github.com/ai-micro-service/upkeep/collectors/postgres"
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
 	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/rebuild"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/relation"
 	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/session"
 )
 
@@ -54,10 +56,19 @@ headroom.`,
 		Subject:   []string{"server", "database", "schema", "table"},
 		Exclusive: []string{"server", "database", "schema", "table"},
 		Params: []remediate.Param{
-			{Name: "parallel", Type: remediate.Int, Default: "0", Doc: "How many workers vacuum the indexes beside the session, at most 8; as many indexes must be large enough, and max_parallel_maintenance_workers allow it."},
-			{Name: "truncate", Type: remediate.Bool, Default: "false", Doc: "Give the empty pages at the end of the table back to the disk, under a short ACCESS EXCLUSIVE lock that is given up when others wait, but is replayed on replicas."},
-			{Name: "freeze", Type: remediate.Text, Default: "auto", Doc: "Freeze every row, so that the table is not vacuumed for its age soon: auto, when its oldest transactions or multixacts are past half of the server's autovacuum_freeze_max_age or autovacuum_multixact_freeze_max_age; always; or never."},
-			{Name: "index_cleanup", Type: remediate.Text, Default: "auto", Doc: "Remove what points to dead rows from the indexes: auto, as the server and the table's settings have it; on; or off, which is faster and leaves the places of the rows unused."},
+			{Name: "parallel", Type: remediate.Int, Default: "0", Doc: "How many workers vacuum the indexes beside " +
+				"the session, at most 8; as many indexes must be large enough, and max_parallel_maintenance_workers " +
+				"allow it."},
+			{Name: "truncate", Type: remediate.Bool, Default: "false", Doc: "Give the empty pages at the end of the " +
+				"table back to the disk, under a short ACCESS EXCLUSIVE lock that is given up when others wait, but " +
+				"is replayed on replicas."},
+			{Name: "freeze", Type: remediate.Text, Default: "auto", Doc: "Freeze every row, so that the table is not " +
+				"vacuumed for its age soon: auto, when its oldest transactions or multixacts are past half of the " +
+				"server's autovacuum_freeze_max_age or autovacuum_multixact_freeze_max_age; always; or never."},
+			{Name: "index_cleanup", Type: remediate.Text, Default: "auto", Doc: "Remove what points to dead " +
+				"rows from " +
+				"the indexes: auto, as the server and the table's settings have it; on; or off, which is faster and " +
+				"leaves the places of the rows unused."},
 		},
 		Rights: []remediate.Right{
 			{Grant: `grant :"owner" to :"role"`, Until: 16, For: "to vacuum the table"},
@@ -67,18 +78,27 @@ headroom.`,
 		},
 		Timeout:  2 * time.Hour,
 		Cancel:   remediate.CancelAnytime,
-		Executor: vacuum{t, &sightings{first: make(map[string]time.Time)}},
+		Executor: vacuum{t, &session.Sightings{First: make(map[string]time.Time)}},
 	}
+}
+
+// vacuumArgs are the arguments of its step.
+type vacuumArgs struct {
+	session.Place
+
+	OID      int64  `arg:"oid"`
+	Vacuums  int64  `arg:"vacuums"`  // by hand, before
+	Analyzes *int64 `arg:"analyzes"` // the same; nil in plans of earlier versions
 }
 
 type vacuum struct {
 	target *target.Postgres
-	seen   *sightings
+	seen   *session.Sightings
 }
 
 // Headroom implements remediate.Roomer.
 func (a vacuum) Headroom(ctx context.Context, _ remediate.Request) (remediate.Headroom, error) {
-	return headroom(ctx, a.target)
+	return session.Headroom(ctx, a.target)
 }
 
 // mostWorkers is how many workers a vacuum may have: more would be a load that
@@ -94,18 +114,23 @@ type choices struct {
 func choose(params map[string]string) (c choices, err error) {
 	parallel, err := strconv.Atoi(cmp.Or(params["parallel"], "0"))
 	if err != nil || parallel < 0 || parallel > mostWorkers {
-		return c, remediate.Refuse(remediate.ReasonSubject, "the parameter parallel is %q, want a whole number from 0 to %d", params["parallel"], mostWorkers)
+		return c, remediate.Refuse(remediate.ReasonSubject, "the parameter parallel is %q, want a whole number "+
+			"from 0 to %d",
+			params["parallel"], mostWorkers)
 	}
-	truncate, err := oneOf(params, "truncate", map[string]string{"": "off", "false": "off", "true": "on"}, "true or false")
+	truncate, err := oneOf(params, "truncate", map[string]string{"": "off", "false": "off", "true": "on"},
+		"true or false")
 	if err != nil {
 		return c, err
 	}
 	// What decides by itself is the default of every version; before 14 it has no name.
-	cleanup, err := oneOf(params, "index_cleanup", map[string]string{"": "", "auto": "", "on": ", INDEX_CLEANUP on", "off": ", INDEX_CLEANUP off"}, "auto, on or off")
+	cleanup, err := oneOf(params, "index_cleanup", map[string]string{"": "", "auto": "", "on": ", INDEX_CLEANUP on",
+		"off": ", INDEX_CLEANUP off"}, "auto, on or off")
 	if err != nil {
 		return c, err
 	}
-	freeze, err := oneOf(params, "freeze", map[string]string{"": "auto", "auto": "auto", "always": "always", "never": "never"}, "auto, always or never")
+	freeze, err := oneOf(params, "freeze", map[string]string{"": "auto", "auto": "auto", "always": "always",
+		"never": "never"}, "auto, always or never")
 	return choices{fmt.Sprintf("ANALYZE, TRUNCATE %s, PARALLEL %d%s", truncate, parallel, cleanup), freeze}, err
 }
 
@@ -113,16 +138,19 @@ func choose(params map[string]string) (c choices, err error) {
 func oneOf(params map[string]string, name string, all map[string]string, want string) (string, error) {
 	v, ok := all[params[name]]
 	if !ok {
-		return "", remediate.Refuse(remediate.ReasonSubject, "the parameter %s is %q, want %s", name, params[name], want)
+		return "", remediate.Refuse(remediate.ReasonSubject, "the parameter %s is %q, want %s", name,
+			params[name], want)
 	}
 	return v, nil
 }
 
 // agesSQL tells from which ages on autovacuum comes for a table whatever its dead rows.
-const agesSQL = `select current_setting('autovacuum_freeze_max_age')::int8, current_setting('autovacuum_multixact_freeze_max_age')::int8`
+const agesSQL = `select current_setting('autovacuum_freeze_max_age')::int8,
+  current_setting('autovacuum_multixact_freeze_max_age')::int8`
 
 // freezes decides whether the rows are frozen, and says why.
-func (a vacuum) freezes(ctx context.Context, db *target.Database, freeze string, row read.VacuumRow) (bool, string, error) {
+func (a vacuum) freezes(ctx context.Context, db *target.Database, freeze string, row read.VacuumRow) (bool,
+	string, error) {
 	if freeze != "auto" {
 		return freeze == "always", "", nil
 	}
@@ -132,9 +160,13 @@ func (a vacuum) freezes(ctx context.Context, db *target.Database, freeze string,
 	}
 	switch {
 	case row.FreezeAge > xids/2:
-		return true, fmt.Sprintf("its oldest transactions are %d old, and autovacuum has to come at %d: its rows are frozen", row.FreezeAge, xids), nil
+		return true, fmt.Sprintf("its oldest transactions are %d old, and autovacuum has to come at %d: its rows "+
+			"are frozen",
+			row.FreezeAge, xids), nil
 	case row.MultixactAge > multixacts/2:
-		return true, fmt.Sprintf("its oldest multixacts are %d old, and autovacuum has to come at %d: its rows are frozen", row.MultixactAge, multixacts), nil
+		return true, fmt.Sprintf("its oldest multixacts are %d old, and autovacuum has to come at %d: its rows "+
+			"are frozen",
+			row.MultixactAge, multixacts), nil
 	}
 	return false, "", nil
 }
@@ -170,13 +202,8 @@ func (a vacuum) plan(ctx context.Context, r remediate.Request) (p remediate.Plan
 			p.Facts = append(p.Facts, f)
 		}
 	}
-	p.Steps = []remediate.Step{{
-		Do: "VACUUM (" + c.options + ") " + pgx.Identifier{r.Subject["schema"], r.Subject["table"]}.Sanitize(),
-		Args: map[string]string{
-			"database": r.Subject["database"], "schema": r.Subject["schema"], "table": r.Subject["table"],
-			"oid": strconv.FormatInt(rel.OID, 10), "vacuums": strconv.FormatInt(rel.Vacuums, 10), "analyzes": strconv.FormatInt(rel.Analyzes, 10),
-		},
-	}}
+	args := vacuumArgs{session.PlaceOf(r), rel.OID, rel.Vacuums, &rel.Analyzes}
+	p.Steps = []remediate.Step{remediate.StepOf("VACUUM ("+c.options+") "+args.Name(), args)}
 	return p, nil
 }
 
@@ -186,9 +213,13 @@ func deadRows(row read.VacuumRow) string {
 	case row.DeadRows == nil:
 		return "the server's statistics are empty, as a crash leaves them: how many rows are dead is not known"
 	case row.LiveRows == nil:
-		return fmt.Sprintf("at least %.0f rows are dead; the server's statistics are younger than the table, as after a crash", *row.DeadRows)
+		return fmt.Sprintf("at least %.0f rows are dead; the server's statistics are younger than the table, "+
+			"as after a "+
+			"crash", *row.DeadRows)
 	case row.Young:
-		return fmt.Sprintf("at least %.0f of about %.0f rows are dead; the server's statistics are younger than the table, as after a crash", *row.DeadRows, *row.DeadRows+*row.LiveRows)
+		return fmt.Sprintf("at least %.0f of about %.0f rows are dead; the server's statistics are younger than "+
+			"the table, "+
+			"as after a crash", *row.DeadRows, *row.DeadRows+*row.LiveRows)
 	}
 	return fmt.Sprintf("%.0f of %.0f rows are dead", *row.DeadRows, *row.DeadRows+*row.LiveRows)
 }
@@ -196,109 +227,103 @@ func deadRows(row read.VacuumRow) string {
 // held refuses a vacuum that would remove nothing, and otherwise tells who holds
 // rows back that some of the dead may be of. In a later step of a chain somebody
 // older may have been ended since the last vacuum, and it is tried.
-func (a vacuum) held(ctx context.Context, r remediate.Request, row read.VacuumRow, rel relation) (fact string, err error) {
-	h, err := horizon(ctx, a.target, r.Subject["database"])
+func (a vacuum) held(ctx context.Context, r remediate.Request, row read.VacuumRow, rel relation.Subject) (fact string,
+	err error) {
+	h, err := session.Horizon(ctx, a.target, r.Subject["database"])
 	if err != nil {
-		return unseen(err)
+		return session.Hidden(err)
 	}
-	vain := a.seen.inVain(h, row.LastVacuum, rel.SizeBytes)
+	vain := a.seen.Useless(h, row.LastVacuum, rel.SizeBytes)
 	switch {
 	case vain && r.Step == 0 && row.DeadRows != nil && *row.DeadRows > 0:
-		return "", cannotHelp(*h, fmt.Sprintf("a vacuum would remove none of the %.0f dead rows, as the last one, at %s, did not", *row.DeadRows, row.LastVacuum.UTC().Format(time.DateTime)))
-	case h != nil && (vain || h.Age >= worthTelling || h.Seconds >= againIn.Seconds()):
-		return held(*h), nil
+		return "", session.CannotHelp(*h, fmt.Sprintf("a vacuum would remove none of the %.0f dead rows, as the "+
+			"last one, "+
+			"at %s, did not", *row.DeadRows, row.LastVacuum.UTC().Format(time.DateTime)))
+	case h != nil && (vain || h.Age >= session.WorthTelling || h.Seconds >= session.AgainIn.Seconds()):
+		return session.HeldBy(*h), nil
 	}
 	return "", nil
 }
 
 // Apply implements remediate.Executor.
 func (a vacuum) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
-	vacuums, err := strconv.ParseInt(s.Args["vacuums"], 10, 64)
+	args, err := remediate.ArgsOf[vacuumArgs](s)
 	if err != nil {
-		return fmt.Errorf("step: vacuums: %w", err)
-	}
-	analyzes, err := strconv.ParseInt(cmp.Or(s.Args["analyzes"], "-1"), 10, 64) // plans of before do not say it
-	if err != nil {
-		return fmt.Errorf("step: analyzes: %w", err)
-	}
-	return job{
-		target: a.target, server: session.Planned(s), action: "postgres/vacuum", database: s.Args["database"], schema: s.Args["schema"], table: s.Args["table"],
-		// Another vacuum or DDL holds the conflicting locks; behind a waiting
-		// VACUUM only sessions queue that would conflict with it anyway.
-		lockTimeout: 5 * time.Second,
-		done: func(ctx context.Context, c *pgx.Conn) (bool, error) {
-			// The statistics of a session that has just ended arrive with its end.
-			var vacuumed, analyzed int64
-			err := c.QueryRow(ctx, "select coalesce(pg_stat_get_vacuum_count($1::text::oid), 0), coalesce(pg_stat_get_analyze_count($1::text::oid), 0)", s.Args["oid"]).Scan(&vacuumed, &analyzed)
-			if err != nil || vacuumed <= vacuums {
-				return false, err
-			}
-			if analyzed > analyzes {
-				return true, nil
-			}
-			return true, analyzeRest(ctx, c, f, s)
-		},
-	}.carry(ctx, f, s.Do)
-}
-
-// analyzeRest does what is left of a step that was interrupted between its vacuum and
-// its analyze, which are a transaction each.
-func analyzeRest(ctx context.Context, c *pgx.Conn, f remediate.Fence, s remediate.Step) error {
-	if err := f.Check(ctx); err != nil {
 		return err
 	}
-	statement := "ANALYZE " + pgx.Identifier{s.Args["schema"], s.Args["table"]}.Sanitize()
-	if _, err := c.Exec(ctx, statement, pgx.QueryExecModeSimpleProtocol); err != nil {
-		return fmt.Errorf("%s: %w", statement, err)
-	}
-	return nil
+	return session.Job{
+		Target: a.target, Server: session.Planned(s), Action: "postgres/vacuum", Place: args.Place,
+		// Another vacuum or DDL holds the conflicting locks; behind a waiting
+		// VACUUM only sessions queue that would conflict with it anyway.
+		LockTimeout: 5 * time.Second,
+		Done: func(ctx context.Context, c *pgx.Conn) (bool, error) {
+			// The statistics of a session that has just ended arrive with its end.
+			var vacuumed, analyzed int64
+			err := c.QueryRow(ctx, "select coalesce(pg_stat_get_vacuum_count($1::int8::oid), 0), "+
+				"coalesce(pg_stat_get_analyze_count($1::int8::oid), 0)", args.OID).Scan(&vacuumed, &analyzed)
+			if err != nil || vacuumed <= args.Vacuums {
+				return false, err
+			}
+			if args.Analyzes == nil || analyzed > *args.Analyzes {
+				return true, nil
+			}
+			return true, rebuild.AnalyzeRest(ctx, c, f, args.Place)
+		},
+	}.Run(ctx, f, s.Do)
 }
 
 // Measure implements remediate.Executor.
 func (a vacuum) Measure(ctx context.Context, r remediate.Request) (float64, error) {
-	db, err := database(ctx, a.target, r)
+	db, err := relation.Database(ctx, a.target, r)
 	if err != nil {
 		return 0, err
 	}
-	rows, err := read.ReadVacuum(ctx, db, of(r))
+	rows, err := read.ReadVacuum(ctx, db, relation.Names(r))
 	switch {
 	case err != nil:
 		return 0, err
 	case len(rows) == 0:
 		return 0, fmt.Errorf("table %q: %w", r.Subject["table"], remediate.ErrGone)
 	case rows[0].DeadRatio == nil:
-		return 0, fmt.Errorf("the server's statistics of table %q are empty: %w", r.Subject["table"], remediate.ErrNoData)
+		return 0, fmt.Errorf("the server's statistics of table %q are empty: %w", r.Subject["table"],
+			remediate.ErrNoData)
 	case rows[0].Young && r.Limit != nil && *rows[0].DeadRatio <= *r.Limit:
-		return 0, fmt.Errorf("the server's statistics of table %q are younger than the table, and %s is the least of its share of dead rows: %w", r.Subject["table"], remediate.Quantity("_ratio", *rows[0].DeadRatio), remediate.ErrNoData)
+		return 0, fmt.Errorf("the server's statistics of table %q are younger than the table, and %s is the "+
+			"least of its "+
+			"share of dead rows: %w", r.Subject["table"], remediate.Quantity("_ratio", *rows[0].DeadRatio),
+			remediate.ErrNoData)
 	}
 	return *rows[0].DeadRatio, nil
-}
-
-// of names the subject of a request for the collectors' queries.
-func of(r remediate.Request) read.Subject {
-	return read.Subject{Schema: r.Subject["schema"], Table: r.Subject["table"], Index: r.Subject["index"]}
 }
 
 // counted returns the table of a request with the server's counts of its rows. It
 // refuses what has no rows of its own. Where the role may not do what is said, it
 // returns all of that beside the refusal.
-func counted(ctx context.Context, t *target.Postgres, r remediate.Request, what string) (db *target.Database, rel relation, row read.VacuumRow, err error) {
-	if db, rel, err = find(ctx, t, r); err != nil {
+func counted(ctx context.Context, t *target.Postgres, r remediate.Request, what string) (db *target.Database,
+	rel relation.Subject, row read.VacuumRow, err error) {
+	if db, rel, err = relation.Find(ctx, t, r); err != nil {
 		return db, rel, row, err
 	}
-	lacks := rel.allowed(what)
+	lacks := rel.Allowed(what)
 	if err := new(remediate.Plan).NoteMissing(lacks); err != nil {
 		return db, rel, row, err
 	}
 	if rel.Kind != "r" && rel.Kind != "m" {
-		return db, rel, row, remediate.Refuse(remediate.ReasonUnfit, "%s is no table with rows of its own", r.Subject["table"])
+		return db, rel, row, remediate.Refuse(remediate.ReasonUnfit, "%s is no table with rows of its own",
+			r.Subject["table"])
 	}
-	rows, err := read.ReadVacuum(ctx, db, of(r))
+	rows, err := read.ReadVacuum(ctx, db, relation.Names(r))
 	if err != nil {
 		return db, rel, row, fmt.Errorf("the counts of its rows: %w", err)
 	}
 	if len(rows) != 1 {
-		return db, rel, row, remediate.Refuse(remediate.ReasonUnfit, "the server keeps no statistics of %s", r.Subject["table"])
+		return db, rel, row, remediate.Refuse(remediate.ReasonUnfit, "the server keeps no statistics of %s",
+			r.Subject["table"])
 	}
 	return db, rel, rows[0], lacks
+}
+
+// Identified implements remediate.Identifier.
+func (a vacuum) Identified(ctx context.Context, s remediate.Step) error {
+	return session.PlannedAnswers(ctx, a.target, s)
 }

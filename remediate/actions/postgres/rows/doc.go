@@ -1,4 +1,4 @@
-// Package rows holds what every action relies on that moves, deletes or drops
-// rows of PostgreSQL: first of all the contract of a relation, which says what must
-// not change between the plan and the commit.
+// Package rows moves the rows of a PostgreSQL table that are past their age to another
+// table, or deletes them, in small batches: what is moved (Movement), what was found out
+// about both tables (Survey), and the batches themselves (Transfer).
 package rows

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 
 	"github.com/jackc/pgx/v5"
 
@@ -12,23 +13,19 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
-// The Args of a step that say for which server it was planned.
-const (
-	argSystem   = "system"
-	argTimeline = "timeline"
-)
-
 // A Server is which server answers.
 type Server struct {
-	System   string // its system identifier; a physical replica has that of its primary
-	Timeline string // another after a promotion or a restore to an earlier moment; "" on a replica
+	System string `arg:"system,omitempty"` // its system identifier; a physical replica has that of its primary
+	// another after a promotion or a restore to an earlier moment; "" on a replica
+	Timeline string `arg:"timeline,omitempty"`
 	Replica  bool   // it is one, as of now
 }
 
 // Planned returns the server that a step was planned for. A step of a plan that was
 // made before plans said so has none.
 func Planned(s remediate.Step) Server {
-	return Server{System: s.Args[argSystem], Timeline: s.Args[argTimeline]}
+	is, _ := remediate.ArgsOf[Server](s) // texts that a step may be without
+	return is
 }
 
 // serverSQL tells which server answers. Rights: none beyond CONNECT, unless EXECUTE on
@@ -48,7 +45,9 @@ func Identify(ctx context.Context, q read.Querier) (s Server, err error) {
 	var denied interface{ SQLState() string }
 	switch {
 	case errors.As(err, &denied) && denied.SQLState() == "42501":
-		return s, remediate.Refuse(remediate.ReasonPrivilege, "the role may not see which server answers: grant execute on function pg_control_system(), pg_current_wal_lsn(), pg_walfile_name(pg_lsn) to it")
+		return s, remediate.Refuse(remediate.ReasonPrivilege, "the role may not see which server answers: grant "+
+			"execute on "+
+			"function pg_control_system(), pg_current_wal_lsn(), pg_walfile_name(pg_lsn) to it")
 	case err != nil:
 		return s, fmt.Errorf("which server answers: %w", err)
 	}
@@ -62,13 +61,17 @@ func (s Server) same(name string, is Server) error {
 	case s.System == "":
 		return nil
 	case s.System != is.System:
-		return remediate.Elsewhere("another server answers at the address of %s: its system identifier is %s, and the plan is for %s", name, is.System, s.System)
+		return remediate.Elsewhere("another server answers at the address of %s: its system identifier is %s, "+
+			"and the plan "+
+			"is for %s", name, is.System, s.System)
 	case s.Timeline == "":
 		return nil
 	case is.Replica:
 		return remediate.Elsewhere("a replica answers at the address of %s, and the plan is for the primary", name)
 	case s.Timeline != is.Timeline:
-		return remediate.Refuse(remediate.ReasonTarget, "the server that answers at the address of %s was promoted or restored since the plan was made: its timeline is %s, and was %s; plan again", name, is.Timeline, s.Timeline)
+		return remediate.Refuse(remediate.ReasonTarget, "the server that answers at the address of %s was promoted or "+
+			"restored since the plan was made: its timeline is %s, and was %s; plan again", name, is.Timeline,
+			s.Timeline)
 	}
 	return nil
 }
@@ -115,14 +118,20 @@ func writable(ctx context.Context, c *pgx.Conn) error {
 		return fmt.Errorf("whether transactions write: %w", err)
 	}
 	if only {
-		return remediate.Refuse(remediate.ReasonReadOnly, "default_transaction_read_only is on for role %s in database %s, so that nothing there may be changed: alter role %[1]s in database %[2]s set default_transaction_read_only = off, where upkeep may change something all the same",
+		return remediate.Refuse(remediate.ReasonReadOnly, "default_transaction_read_only is on for role %s in "+
+			"database %s, "+
+			"so that nothing there may be changed: alter role %[1]s in database %[2]s set "+
+			"default_transaction_read_only = off, "+
+			"where upkeep may change something all the same",
 			pgx.Identifier{c.Config().User}.Sanitize(), pgx.Identifier{c.Config().Database}.Sanitize())
 	}
 	return nil
 }
 
 func pooled(t *target.Postgres) error {
-	return remediate.Refuse(remediate.ReasonPooler, "the connection to %s is through a pooler, where settings and locks of a session can leak into other sessions: give the target's url the server's own address and port", t.Name)
+	return remediate.Refuse(remediate.ReasonPooler, "the connection to %s is through a pooler, where settings "+
+		"and locks "+
+		"of a session can leak into other sessions: give the target's url the server's own address and port", t.Name)
 }
 
 // Same refuses where another server than that of the plan answers, or a pooler, for
@@ -162,18 +171,21 @@ func direct(ctx context.Context, t *target.Postgres) (s Server, err error) {
 
 // PlanWrites makes a plan as Plan does, for steps that need transactions that write. It
 // refuses where those of a new session with the database of the request do not.
-func PlanWrites(ctx context.Context, t *target.Postgres, r remediate.Request, plan func(context.Context, remediate.Request) (remediate.Plan, error)) (remediate.Plan, error) {
+func PlanWrites(ctx context.Context, t *target.Postgres, r remediate.Request,
+	plan func(context.Context, remediate.Request) (remediate.Plan, error)) (remediate.Plan, error) {
 	return planned(ctx, t, r, true, plan)
 }
 
 // Plan makes a plan for the server that answers now: each step says which one that is.
 // It refuses where a pooler answers, since no step could be carried out, and returns the
 // whole plan with the refusal if only rights are missing.
-func Plan(ctx context.Context, t *target.Postgres, r remediate.Request, plan func(context.Context, remediate.Request) (remediate.Plan, error)) (remediate.Plan, error) {
+func Plan(ctx context.Context, t *target.Postgres, r remediate.Request,
+	plan func(context.Context, remediate.Request) (remediate.Plan, error)) (remediate.Plan, error) {
 	return planned(ctx, t, r, false, plan)
 }
 
-func planned(ctx context.Context, t *target.Postgres, r remediate.Request, writes bool, plan func(context.Context, remediate.Request) (remediate.Plan, error)) (remediate.Plan, error) {
+func planned(ctx context.Context, t *target.Postgres, r remediate.Request, writes bool,
+	plan func(context.Context, remediate.Request) (remediate.Plan, error)) (remediate.Plan, error) {
 	is, err := direct(ctx, t)
 	if err != nil {
 		return remediate.Plan{}, err
@@ -195,13 +207,11 @@ func planned(ctx context.Context, t *target.Postgres, r remediate.Request, write
 		}
 	}
 	for i := range p.Steps {
+		of := remediate.StepOf("", Server{System: is.System, Timeline: is.Timeline})
 		if p.Steps[i].Args == nil {
 			p.Steps[i].Args = make(map[string]string)
 		}
-		p.Steps[i].Args[argSystem] = is.System
-		if is.Timeline != "" {
-			p.Steps[i].Args[argTimeline] = is.Timeline
-		}
+		maps.Copy(p.Steps[i].Args, of.Args)
 	}
 	// With rights to act the missing rights come first, without them the reason why nothing would be done.
 	if _, refused := remediate.Refused(err); err == nil || refused && len(p.Needs) > 0 && r.Mode != remediate.Observe {
