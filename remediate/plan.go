@@ -52,9 +52,11 @@ func (p Plan) Question() string {
 
 // A Step is the smallest thing that is done whole or not at all.
 type Step struct {
-	Do   string            `json:"do"`             // the command, as a person would type it
-	Undo string            `json:"undo,omitempty"` // empty if it cannot be undone
-	Args map[string]string `json:"args,omitempty"` // what Apply needs: where to act, and what the target said before, so that a step that is done is known to be done
+	Do   string `json:"do"`             // the command, as a person would type it
+	Undo string `json:"undo,omitempty"` // empty if it cannot be undone
+	// what Apply needs: where to act, and what the target said before, so that a step that is done
+	// is known to be done
+	Args map[string]string `json:"args,omitempty"`
 
 	// Left says what the step leaves where it is interrupted and not undone, and the
 	// statements that mend it; "" where it leaves nothing half done.

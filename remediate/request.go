@@ -3,19 +3,21 @@ package remediate
 // A Request asks for one action on one subject. An alert, a schedule or a person
 // makes it. Two requests with the same Key are one run.
 type Request struct {
-	Key      string            `json:"key"`
-	Action   string            `json:"action"`             // "postgres/reindex"
-	Subject  map[string]string `json:"subject"`            // the labels that say on what
-	Params   map[string]string `json:"params,omitempty"`   // further parameters of the action; checked against its Params
-	Limit    *float64          `json:"limit,omitempty"`    // the limit in the rule; the action's metric should fall to it
-	Policy   string            `json:"policy,omitempty"`   // the policy that asked, if one did
-	Step     int               `json:"step,omitempty"`     // of the policy's chain, counted from 0
-	Mode     Mode              `json:"mode"`               // whether it may act
-	Incident int64             `json:"episode,omitempty"`  // the episode that asks; 0 when none does
-	Schedule string            `json:"schedule,omitempty"` // the schedule that asks, if one does
-	Query    string            `json:"query,omitempty"`    // of the schedule, by which it found the subject
-	By       string            `json:"by"`                 // "alert/PostgresIndexBloat", "schedule/nightly", "user/ann"
-	Terms    Terms             `json:"terms,omitzero"`
+	Key     string            `json:"key"`
+	Action  string            `json:"action"`  // "postgres/reindex"
+	Subject map[string]string `json:"subject"` // the labels that say on what
+	// further parameters of the action; checked against its Params
+	Params map[string]string `json:"params,omitempty"`
+	// the limit in the rule; the action's metric should fall to it
+	Limit    *float64 `json:"limit,omitempty"`
+	Policy   string   `json:"policy,omitempty"`   // the policy that asked, if one did
+	Step     int      `json:"step,omitempty"`     // of the policy's chain, counted from 0
+	Mode     Mode     `json:"mode"`               // whether it may act
+	Incident int64    `json:"episode,omitempty"`  // the episode that asks; 0 when none does
+	Schedule string   `json:"schedule,omitempty"` // the schedule that asks, if one does
+	Query    string   `json:"query,omitempty"`    // of the schedule, by which it found the subject
+	By       string   `json:"by"`                 // "alert/PostgresIndexBloat", "schedule/nightly", "user/ann"
+	Terms    Terms    `json:"terms,omitzero"`
 
 	// Aside says that Limit is the step's own and not the alert's: the step clears
 	// the way for the next one, and need not end the alert by itself.

@@ -51,18 +51,20 @@ const (
 
 // A Run is one request on its way.
 type Run struct {
-	ID      int64     `json:"id"`
-	Request Request   `json:"request"`
-	State   State     `json:"state"`
-	Why     string    `json:"why"`              // of the last entry
-	Reason  string    `json:"reason,omitempty"` // of the last entry
-	Plan    Plan      `json:"plan"`
-	Before  *float64  `json:"before,omitempty"` // the metric when the plan was made
-	After   *float64  `json:"after,omitempty"`  // the metric when the last step was done
-	Begun   int       `json:"begun"`            // steps that were begun
-	Done    int       `json:"done"`             // steps that were done
-	Tries   int       `json:"tries,omitempty"`  // looks at the target that failed in a row
-	Lost    int       `json:"lost,omitempty"`   // how often in a row upkeep ended without a word in the step that is begun, and the step had made no progress
+	ID      int64    `json:"id"`
+	Request Request  `json:"request"`
+	State   State    `json:"state"`
+	Why     string   `json:"why"`              // of the last entry
+	Reason  string   `json:"reason,omitempty"` // of the last entry
+	Plan    Plan     `json:"plan"`
+	Before  *float64 `json:"before,omitempty"` // the metric when the plan was made
+	After   *float64 `json:"after,omitempty"`  // the metric when the last step was done
+	Begun   int      `json:"begun"`            // steps that were begun
+	Done    int      `json:"done"`             // steps that were done
+	Tries   int      `json:"tries,omitempty"`  // looks at the target that failed in a row
+	// how often in a row upkeep ended without a word in the step that is begun, and the step had
+	// made no progress
+	Lost    int       `json:"lost,omitempty"`
 	Due     time.Time `json:"due"`              // not looked at before
 	Applied time.Time `json:"applied,omitzero"` // when the last step was done
 	Created time.Time `json:"created"`

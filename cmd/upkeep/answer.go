@@ -14,7 +14,8 @@ func approveCommand() *cobra.Command {
 	var plan string
 	cmd, c := answerCommand("approve", "Approve the plan of a run that awaits approval",
 		func(run console.Stopped) string {
-			return fmt.Sprintf("plan %s of run %d is approved; the run makes the plan again and acts if it is unchanged",
+			return fmt.Sprintf("plan %s of run %d is approved; the run makes the plan again and acts if it is "+
+				"unchanged",
 				run.Plan.Question(), run.ID)
 		})
 	cmd.Long = `Approve the plan of a run that awaits approval. The approval is for this plan only: upkeep

@@ -92,7 +92,8 @@ func checkConfig(ctx context.Context, out, errs io.Writer, file string, strict, 
 }
 
 // connected writes what the servers say of themselves, and returns what is wrong.
-func connected(ctx context.Context, out io.Writer, c *config.Config, source *config.Source) ([]configcheck.Finding, error) {
+func connected(ctx context.Context, out io.Writer, c *config.Config, source *config.Source) ([]configcheck.Finding,
+	error) {
 	set, err := app.Targets(c)
 	if err != nil {
 		return nil, err
@@ -121,7 +122,10 @@ func unbounded(c *config.Config) (all []string) {
 	}
 	bounded := func(t remediate.Terms) bool { return t.MostRows > 0 || t.MostShare > 0 }
 	for _, p := range c.Policies {
-		if slices.ContainsFunc(p.Steps, func(s config.Step) bool { return s.Mode == string(remediate.Auto) && removes[s.Action] }) && !bounded(p.Terms) {
+		if slices.ContainsFunc(p.Steps, func(s config.Step) bool {
+			return s.Mode == string(remediate.Auto) &&
+				removes[s.Action]
+		}) && !bounded(p.Terms) {
 			all = append(all, fmt.Sprintf("policy %q", p.Name))
 		}
 	}

@@ -66,7 +66,8 @@ func (c *client) do(ctx context.Context, method, path string, in, out any) error
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		return fmt.Errorf("no upkeep answers at %s: start one with \"upkeep serve\", or say where it is with --url (%w)", base, errors.Unwrap(err))
+		return fmt.Errorf("no upkeep answers at %s: start one with \"upkeep serve\", or say where it is with --url "+
+			"(%w)", base, errors.Unwrap(err))
 	}
 	defer func() { _ = res.Body.Close() }() // read only
 	return answer(res, out)

@@ -26,7 +26,8 @@ all states.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var lines []console.Line
-			if err := c.do(cmd.Context(), http.MethodGet, fmt.Sprintf("/runs?limit=%d", limit), nil, &lines); err != nil {
+			if err := c.do(cmd.Context(), http.MethodGet, fmt.Sprintf("/runs?limit=%d", limit), nil,
+				&lines); err != nil {
 				return err
 			}
 			if c.json {
@@ -48,7 +49,8 @@ func printRuns(w io.Writer, lines []console.Line) error {
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(t, "RUN\tCHANGED\tACTION\tSTATE\tBEFORE → AFTER\tON\tBY")
 	for _, l := range lines {
-		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s → %s\t%s\t%s\n", l.ID, l.Changed.Local().Format(time.DateTime), l.Request.Action, l.State,
+		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s → %s\t%s\t%s\n", l.ID, l.Changed.Local().Format(time.DateTime),
+			l.Request.Action, l.State,
 			quantity(l.Lowers, l.Before), quantity(l.Lowers, l.After), journal.Subject(l.Request.Subject), l.Request.By)
 	}
 	return t.Flush()

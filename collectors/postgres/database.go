@@ -17,7 +17,10 @@ func Database(t *target.Postgres) collectors.Collector {
 	c := database{
 		target: t,
 		ages: [2]*collectors.Metric{gauge("database_freeze_age_xids",
-			"Age of the oldest transaction that may still be in the database; the server refuses writes near 2 billion.", "database"), gauge("database_multixact_age", "Age of the oldest multixact, the lock of several transactions on a row, that may still be in the database; the server refuses writes near 2 billion.", "database")},
+			"Age of the oldest transaction that may still be in the database; the server refuses writes near 2 "+
+				"billion.", "database"), gauge("database_multixact_age",
+			"Age of the oldest multixact, the lock of several transactions on a row, that may still be in the "+
+				"database; the server refuses writes near 2 billion.", "database")},
 		since: gauge("database_statistics_reset_timestamp_seconds",
 			"When the cumulative statistics of the database were last reset; absent when never, or when a crash "+
 				"emptied them.", "database").WithoutPanel(collectors.AdHoc),

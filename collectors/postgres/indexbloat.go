@@ -20,7 +20,8 @@ func IndexBloat(t *target.Postgres) collectors.Collector {
 		target: t,
 		gauger: &gauger{method: "pgstatindex", query: measureIndexSQL},
 		ratio: gauge("index_bloat_ratio",
-			"Share of the B-tree index that a rebuild would reclaim, by method: estimate, or pgstatindex for the worst.", "database", "schema", "table", "index", "method"),
+			"Share of the B-tree index that a rebuild would reclaim, by method: estimate, or pgstatindex for the "+
+				"worst.", "database", "schema", "table", "index", "method"),
 		bloat: gauge("index_bloat_bytes", "Bytes of the B-tree index that a rebuild would reclaim, by method.",
 			"database", "schema", "table", "index", "method"),
 		size: gauge("index_size_bytes", "Size of the B-tree index when it was last vacuumed, analyzed or built.",

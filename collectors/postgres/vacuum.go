@@ -26,7 +26,8 @@ func Vacuum(t *target.Postgres) collectors.Collector {
 		lastVacuum: gauge("last_vacuum_timestamp_seconds",
 			"When the table was last vacuumed, by hand or by autovacuum; absent when never."),
 		lastAnalyze: gauge("last_analyze_timestamp_seconds",
-			"When the table was last analyzed, by hand or by autovacuum; absent when never.").WithoutPanel(collectors.AdHoc),
+			"When the table was last analyzed, by hand or by autovacuum; absent when never.").
+			WithoutPanel(collectors.AdHoc),
 		freezeAge: gauge("freeze_age_xids",
 			"Age of the oldest transaction that may still be in the table; the server refuses writes near 2 billion."),
 		multixactAge: gauge("multixact_age",

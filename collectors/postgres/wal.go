@@ -39,7 +39,8 @@ func WAL(t *target.Postgres) collectors.Collector {
 			"Bytes of write-ahead log that were written; on a standby, that were replayed."),
 		folder: gauge("wal_size_bytes", "Size of the write-ahead log that the server retains."),
 		archived: counter("wal_archived_total",
-			"Files of the write-ahead log that were archived; absent when nothing is archived.").WithoutPanel(collectors.AdHoc),
+			"Files of the write-ahead log that were archived; absent when nothing is archived.").
+			WithoutPanel(collectors.AdHoc),
 		failed: counter("wal_archive_failures_total",
 			"Attempts to archive a file that failed; absent when nothing is archived.").WithoutPanel(collectors.AdHoc),
 		lastArchived: gauge("wal_last_archived_timestamp_seconds",

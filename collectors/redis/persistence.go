@@ -20,7 +20,8 @@ func Persistence(t *target.Redis) collectors.Collector {
 			"Seconds since the newest successful RDB snapshot, or since the server start if it never made one, by "+
 				"the server's clock."),
 		last: gauge("snapshot_last_success_timestamp_seconds",
-			"When the newest successful RDB snapshot was made; absent when none has succeeded since the start.").WithoutPanel("as a moment what the age is as a span"),
+			"When the newest successful RDB snapshot was made; absent when none has succeeded since the start.").
+			WithoutPanel("as a moment what the age is as a span"),
 		changes: gauge("snapshot_changes", "Changes that are not in an RDB snapshot."),
 		ok: gauge("snapshot_ok",
 			"1 when the last RDB snapshot succeeded or none was attempted, 0 when it failed."),
@@ -34,7 +35,8 @@ func Persistence(t *target.Redis) collectors.Collector {
 		duration: gauge("snapshot_duration_seconds",
 			"Duration of the last RDB snapshot; absent without one or if it failed.").WithoutPanel(collectors.AdHoc),
 		rewrite: gauge("aof_rewrite_ok",
-			"1 when the last rewrite of the append-only file succeeded or none was attempted, 0 when it failed.").WithoutPanel(collectors.AdHoc),
+			"1 when the last rewrite of the append-only file succeeded or none was attempted, 0 when it failed.").
+			WithoutPanel(collectors.AdHoc),
 		size: gauge("aof_size_bytes", "Size of the append-only file; absent without one."),
 		growth: gauge("aof_growth_ratio",
 			"Growth of the append-only file since its last rewrite, as a ratio of its size then. Before the first "+

@@ -109,7 +109,8 @@ type source struct {
 
 // New returns a Scraper without collectors. It starts nothing.
 func New(c Config) *Scraper {
-	s := &Scraper{log: c.Logger, registry: c.Registry, now: c.Now, metrics: newMetrics(c.Registry), press: newPresser(), next: make(chan []*asker, 1)}
+	s := &Scraper{log: c.Logger, registry: c.Registry, now: c.Now, metrics: newMetrics(c.Registry), press: newPresser(),
+		next: make(chan []*asker, 1)}
 	if s.now == nil {
 		s.now = time.Now
 	}
@@ -157,7 +158,8 @@ func (s *Scraper) use(all []collectors.Collector) {
 			askers[i] = old
 			continue
 		}
-		askers[i] = &asker{Collector: c, writer: collectors.NewWriter(c), hurry: make(chan struct{}, 1), status: Status{Collector: c.Name, Server: c.Target, Every: c.Every}}
+		askers[i] = &asker{Collector: c, writer: collectors.NewWriter(c), hurry: make(chan struct{}, 1),
+			status: Status{Collector: c.Name, Server: c.Target, Every: c.Every}}
 	}
 	s.mu.Lock()
 	s.askers = askers
@@ -281,7 +283,8 @@ func (s *Scraper) clock(ctx context.Context, a *asker) {
 func (s *Scraper) collect(ctx context.Context, a *asker) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			s.log.Error("a collector panicked", "collector", a.Name, "server", a.Target, "err", p, "stack", string(debug.Stack()))
+			s.log.Error("a collector panicked", "collector", a.Name, "server", a.Target, "err", p, "stack",
+				string(debug.Stack()))
 			err = fmt.Errorf("the collector panicked, which is a bug in it: %v", p)
 		}
 	}()
@@ -301,7 +304,8 @@ func (s *Scraper) ask(ctx context.Context, a *asker) {
 	if err != nil && limited.Err() != nil {
 		err = fmt.Errorf("%w (%w)", context.Cause(limited), err)
 	}
-	status := Status{Collector: a.Name, Server: a.Target, Every: a.Every, At: s.now(), Took: time.Since(began), Samples: a.writer.Samples(), Beyond: a.writer.Beyond()}
+	status := Status{Collector: a.Name, Server: a.Target, Every: a.Every, At: s.now(), Took: time.Since(began),
+		Samples: a.writer.Samples(), Beyond: a.writer.Beyond()}
 	if err != nil {
 		status.Err = err.Error()
 	}
@@ -336,7 +340,8 @@ func (s *Scraper) keep(a *asker, at time.Time) {
 func (s *Scraper) tell(before, now Status) {
 	log := s.log.With("collector", now.Collector, "target", now.Server, "duration", now.Took)
 	if now.Beyond > 0 && before.Beyond == 0 {
-		log.Warn("more subjects than the limit: the rest is summed or left out; raise the limit in collectors.settings", "beyond", now.Beyond)
+		log.Warn("more subjects than the limit: the rest is summed or left out; raise the limit in collectors.settings",
+			"beyond", now.Beyond)
 	}
 	switch {
 	case now.Err != "" && now.Err != before.Err:

@@ -28,12 +28,16 @@ type Policy struct {
 
 // A Step is one action of a policy's chain.
 type Step struct {
-	Action  string            `json:"action"` // "postgres/vacuum"
-	Mode    remediate.Mode    `json:"mode"`
-	Subject map[string]string `json:"subject,omitempty"` // label of the action → "$label" of the alert, or a fixed value; a label not named here is taken as it is
-	With    map[string]string `json:"with,omitempty"`    // parameter of the action → a fixed value, or text with "$label" or "${label}" in it
-	Limit   *float64          `json:"limit,omitempty"`   // of the action's own metric, where the step only clears the way for the next; nil: the alert's
-	Terms   remediate.Terms   `json:"terms,omitzero"`
+	Action string         `json:"action"` // "postgres/vacuum"
+	Mode   remediate.Mode `json:"mode"`
+	// label of the action → "$label" of the alert, or a fixed value; a label not named here is
+	// taken as it is
+	Subject map[string]string `json:"subject,omitempty"`
+	// parameter of the action → a fixed value, or text with "$label" or "${label}" in it
+	With map[string]string `json:"with,omitempty"`
+	// of the action's own metric, where the step only clears the way for the next; nil: the alert's
+	Limit *float64        `json:"limit,omitempty"`
+	Terms remediate.Terms `json:"terms,omitzero"`
 }
 
 // An Action is what a book knows of an action.
@@ -147,15 +151,17 @@ type Decision struct {
 
 // Evidence is what was seen after the last step of a run.
 type Evidence struct {
-	Metric    string        `json:"metric"`
-	Before    *float64      `json:"before,omitempty"`
-	After     *float64      `json:"after,omitempty"`   // nil: it could not be read
-	Unread    string        `json:"unread,omitempty"`  // why it could not be
-	NoData    bool          `json:"no_data,omitempty"` // the target has no figures of the subject, as after a crash
-	Gone      bool          `json:"gone,omitempty"`    // the subject no longer exists
-	Limit     *float64      `json:"limit,omitempty"`
-	Firing    *bool         `json:"firing,omitempty"`    // whether the alert's own expression still holds for the subject; nil: not known
-	Aside     bool          `json:"aside,omitempty"`     // the limit is the step's own: what is left of the alert is the next step's
+	Metric string   `json:"metric"`
+	Before *float64 `json:"before,omitempty"`
+	After  *float64 `json:"after,omitempty"`   // nil: it could not be read
+	Unread string   `json:"unread,omitempty"`  // why it could not be
+	NoData bool     `json:"no_data,omitempty"` // the target has no figures of the subject, as after a crash
+	Gone   bool     `json:"gone,omitempty"`    // the subject no longer exists
+	Limit  *float64 `json:"limit,omitempty"`
+	// whether the alert's own expression still holds for the subject; nil: not known
+	Firing *bool `json:"firing,omitempty"`
+	// the limit is the step's own: what is left of the alert is the next step's
+	Aside     bool          `json:"aside,omitempty"`
 	Evaluable bool          `json:"evaluable,omitempty"` // a Prometheus is configured to evaluate it
 	Since     time.Duration `json:"since"`               // the last step
 	Settle    time.Duration `json:"settle"`              // how long the measure may take to show what was done

@@ -112,7 +112,8 @@ func (a Alertmanager) Silence(ctx context.Context, id string) (s Silence, err er
 	err = a.ask(ctx, question{http.MethodGet, "silence/" + url.PathEscape(id), answerLimit},
 		func(ctx context.Context, api *amclient.AlertmanagerAPI) error {
 			got,
-				err := api.Silence.GetSilence(silence.NewGetSilenceParamsWithContext(ctx).WithSilenceID(strfmt.UUID(id)))
+				err := api.Silence.GetSilence(silence.NewGetSilenceParamsWithContext(ctx).
+				WithSilenceID(strfmt.UUID(id)))
 			if err == nil {
 				s, err = silenceOf(got.Payload)
 			}
@@ -155,7 +156,8 @@ func (a Alertmanager) Expire(ctx context.Context, id string) error {
 	return a.ask(ctx, question{http.MethodDelete, "silence/" + url.PathEscape(id), answerLimit},
 		func(ctx context.Context, api *amclient.AlertmanagerAPI) error {
 			_,
-				err := api.Silence.DeleteSilence(silence.NewDeleteSilenceParamsWithContext(ctx).WithSilenceID(strfmt.UUID(id)))
+				err := api.Silence.DeleteSilence(silence.NewDeleteSilenceParamsWithContext(ctx).
+				WithSilenceID(strfmt.UUID(id)))
 			return err
 		})
 }
@@ -173,7 +175,8 @@ type Alert struct {
 func (a Alertmanager) Alerts(ctx context.Context, receiver string) (all []Alert, err error) {
 	err = a.ask(ctx, question{http.MethodGet, "alerts", listingLimit},
 		func(ctx context.Context, api *amclient.AlertmanagerAPI) error {
-			p := alert.NewGetAlertsParamsWithContext(ctx).WithActive(new(true)).WithSilenced(new(true)).WithInhibited(new(true)).WithUnprocessed(new(true))
+			p := alert.NewGetAlertsParamsWithContext(ctx).WithActive(new(true)).WithSilenced(new(true)).
+				WithInhibited(new(true)).WithUnprocessed(new(true))
 			if receiver != "" {
 				p.SetReceiver(&receiver)
 			}
@@ -214,7 +217,8 @@ func (a Alertmanager) AlertStatuses(ctx context.Context, receiver string, filter
 	err error) {
 	err = a.ask(ctx, question{http.MethodGet, "alerts/groups", answerLimit},
 		func(ctx context.Context, api *amclient.AlertmanagerAPI) error {
-			p := alertgroup.NewGetAlertGroupsParamsWithContext(ctx).WithActive(new(true)).WithSilenced(new(true)).WithInhibited(new(true)).WithFilter(filters(filter))
+			p := alertgroup.NewGetAlertGroupsParamsWithContext(ctx).WithActive(new(true)).WithSilenced(new(true)).
+				WithInhibited(new(true)).WithFilter(filters(filter))
 			if receiver != "" {
 				p.SetReceiver(&receiver)
 			}

@@ -115,7 +115,8 @@ func postgresTypes(text string) string {
 // "if not exists" wants the right to create even where there is nothing to do.
 func postgresVersion(tx *Tx) (version int, err error) {
 	var there bool
-	if err := tx.QueryRow("select exists (select 1 from pg_namespace where nspname = 'upkeep')").Scan(&there); err != nil {
+	if err := tx.QueryRow("select exists (select 1 from pg_namespace where nspname = 'upkeep')").
+		Scan(&there); err != nil {
 		return 0, err
 	}
 	if !there {

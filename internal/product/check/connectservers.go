@@ -141,7 +141,8 @@ func tableCondition(r remediate.Right) string {
 		return "pg_catalog.pg_has_role(current_user, c.relowner, 'MEMBER')"
 	}
 	m := regexp.MustCompile(
-		`^grant ([a-z, ]+) on (?:table :"schema"\.:"table"|all tables in schema :"schema") to :"role"$`).FindStringSubmatch(r.Grant)
+		`^grant ([a-z, ]+) on (?:table :"schema"\.:"table"|all tables in schema :"schema") to :"role"$`).
+		FindStringSubmatch(r.Grant)
 	if m == nil {
 		return ""
 	}

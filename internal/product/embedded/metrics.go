@@ -15,7 +15,8 @@ func Metrics() []*metric.Family { return []*metric.Family{remoteDelay(), remoteR
 
 func remoteDelay() *metric.Family {
 	return metric.Gauge("upkeep_remote_write_delay_seconds",
-		"Age of the oldest sample that a remote storage of embedded.remote_write has not received; 0 when it has all.", "remote")
+		"Age of the oldest sample that a remote storage of embedded.remote_write has not received; 0 when it has all.",
+		"remote")
 }
 
 func remoteRejected() *metric.Family {

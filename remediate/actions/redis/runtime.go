@@ -107,7 +107,8 @@ func (now patient) bears() error {
 			also = ". A restart would also take back " + strings.Join(goes, ", ")
 		}
 		return remediate.Refuse(remediate.ReasonUnfit,
-			"%s: after a restart it would read or keep other data than now. Make both the same first (CONFIG REWRITE)%s", strings.Join(others, "; "), also)
+			"%s: after a restart it would read or keep other data than now. Make both the same first (CONFIG "+
+				"REWRITE)%s", strings.Join(others, "; "), also)
 	}
 	return now.works()
 }

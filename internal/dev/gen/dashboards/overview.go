@@ -7,39 +7,63 @@ import "github.com/ai-micro-service/upkeep/remediate"
 func overview(limit map[string]float64) dashboard {
 	l := new(layout)
 	l.row("Now")
-	l.add(4, 4, stat("Servers down", "PostgreSQL and Redis servers that do not answer.", "short", levels(from(1, "red")),
+	l.add(4, 4, stat("Servers down", "PostgreSQL and Redis servers that do not answer.", "short",
+		levels(from(1, "red")),
 		"count("+on("upkeep_postgres_up")+" == 0 or "+on("upkeep_redis_up")+" == 0) or vector(0)"))
 	l.add(4, 4, stat("Open incidents", "Incidents whose alert is not resolved.", "short", levels(from(1, "orange")),
 		"sum("+once("upkeep_incidents_open")+") or vector(0)"))
-	l.add(4, 4, stat("Runs under way", "Runs that have not ended, waiting ones included.", "short", levels(from(1, "blue")),
+	l.add(4, 4, stat("Runs under way", "Runs that have not ended, waiting ones included.", "short",
+		levels(from(1, "blue")),
 		"sum("+once("upkeep_runs_active")+") or vector(0)"))
-	l.add(4, 4, stat("Cleared", "Runs in the selected range that brought the metric back within its limit.", "short", levels(),
+	l.add(4, 4, stat("Cleared", "Runs in the selected range that brought the metric back within its limit.", "short",
+		levels(),
 		`round(sum(increase(upkeep_run_transitions_total{to="`+string(remediate.Cleared)+`"}[$__range]))) or vector(0)`))
-	l.add(4, 4, stat("Not cleared", "Runs in the selected range that failed or did not help.", "short", levels(from(1, "red")),
+	l.add(4, 4, stat("Not cleared", "Runs in the selected range that failed or did not help.", "short",
+		levels(from(1, "red")),
 		`round(sum(increase(upkeep_run_transitions_total{to=~"`+string(remediate.Failed+"|"+remediate.Uncleared)+`"}[$__range]))) or vector(0)`))
 	l.add(4, 4, stat("Pauses", "Active pauses: upkeep does not act in their scope.", "short", levels(from(1, "orange")),
 		"count("+once("upkeep_paused")+") or vector(0)"))
 
 	l.row("PostgreSQL")
-	l.add(12, 8, graph("Dead rows, ten worst tables", "Share of a table's rows that no transaction needs. VACUUM lowers it.", "percentunit", levels(from(limit["PostgresDeadRows"], "red")),
-		line{"topk(10, " + on("upkeep_postgres_table_dead_ratio", `database=~"$database"`) + " and " + on("upkeep_postgres_table_dead_rows", `database=~"$database"`) + " > 10000)", "{{server}} {{database}} {{schema}}.{{table}}"}))
-	l.add(12, 8, graph("Index bloat, ten worst indexes", "Unused share of an index, for indexes with more than 16 MiB of bloat. REINDEX lowers it.", "percentunit", levels(from(limit["PostgresIndexBloat"], "red")),
-		line{"topk(10, " + on("upkeep_postgres_index_bloat_ratio", `database=~"$database"`, `method="estimate"`) + " and " + on("upkeep_postgres_index_bloat_bytes", `database=~"$database"`, `method="estimate"`) + " > 16777216)", "{{server}} {{database}} {{schema}}.{{index}}"}))
+	l.add(12, 8, graph("Dead rows, ten worst tables", "Share of a table's rows that no transaction needs. VACUUM "+
+		"lowers it.", "percentunit", levels(from(limit["PostgresDeadRows"], "red")),
+		line{"topk(10, " + on("upkeep_postgres_table_dead_ratio", `database=~"$database"`) + " and " +
+			on("upkeep_postgres_table_dead_rows", `database=~"$database"`) + " > 10000)",
+			"{{server}} {{database}} {{schema}}.{{table}}"}))
+	l.add(12, 8, graph("Index bloat, ten worst indexes",
+		"Unused share of an index, for indexes with more than 16 MiB of bloat. REINDEX lowers it.", "percentunit",
+		levels(from(limit["PostgresIndexBloat"], "red")),
+		line{"topk(10, " + on("upkeep_postgres_index_bloat_ratio", `database=~"$database"`, `method="estimate"`) +
+			" and " + on("upkeep_postgres_index_bloat_bytes", `database=~"$database"`, `method="estimate"`) +
+			" > 16777216)", "{{server}} {{database}} {{schema}}.{{index}}"}))
 	l.add(12, 8, table("Table bloat", "Unused space in tables, the twenty largest.", "bytes", "bloat", levels(),
-		"topk(20, "+on("upkeep_postgres_table_bloat_bytes", `database=~"$database"`, `method="estimate"`)+")", "server", "database", "schema", "table"))
-	l.add(12, 8, table("Transaction id age", "Transactions since a table was last frozen. At 2 billion the server refuses writes; autovacuum starts at 200 million by default.", "short", "xids", levels(from(500e6, "orange"), from(1e9, "red")),
-		"topk(20, "+on("upkeep_postgres_table_freeze_age_xids", `database=~"$database"`)+")", "server", "database", "schema", "table"))
-	l.add(12, 8, table("Longest since a vacuum", "Seconds since the last manual or automatic vacuum; tables that were never vacuumed are not shown.", "s", "age", levels(),
-		"topk(20, time() - "+on("upkeep_postgres_table_last_vacuum_timestamp_seconds", `database=~"$database"`)+")", "server", "database", "schema", "table"))
-	l.add(12, 8, graph("Size of the ten largest indexes and tables", "Heap of tables without TOAST, and indexes.", "bytes", levels(),
-		line{"topk(10, " + on("upkeep_postgres_table_heap_bytes", `database=~"$database"`) + ")", "{{server}} {{database}} {{schema}}.{{table}}"},
-		line{"topk(10, " + on("upkeep_postgres_index_size_bytes", `database=~"$database"`) + ")", "{{server}} {{database}} {{schema}}.{{index}}"}))
+		"topk(20, "+on("upkeep_postgres_table_bloat_bytes", `database=~"$database"`, `method="estimate"`)+")", "server",
+		"database", "schema", "table"))
+	l.add(12, 8, table("Transaction id age", "Transactions since a table was last frozen. At 2 billion the server "+
+		"refuses writes; autovacuum starts at 200 million by default.", "short", "xids",
+		levels(from(500e6, "orange"), from(1e9, "red")),
+		"topk(20, "+on("upkeep_postgres_table_freeze_age_xids", `database=~"$database"`)+")", "server", "database",
+		"schema", "table"))
+	l.add(12, 8, table("Longest since a vacuum", "Seconds since the last manual or automatic vacuum; tables that "+
+		"were never vacuumed are not shown.", "s", "age", levels(),
+		"topk(20, time() - "+on("upkeep_postgres_table_last_vacuum_timestamp_seconds", `database=~"$database"`)+")",
+		"server", "database", "schema", "table"))
+	l.add(12, 8, graph("Size of the ten largest indexes and tables", "Heap of tables without TOAST, and indexes.",
+		"bytes", levels(),
+		line{"topk(10, " + on("upkeep_postgres_table_heap_bytes", `database=~"$database"`) + ")",
+			"{{server}} {{database}} {{schema}}.{{table}}"},
+		line{"topk(10, " + on("upkeep_postgres_index_size_bytes", `database=~"$database"`) + ")",
+			"{{server}} {{database}} {{schema}}.{{index}}"}))
 
-	l.add(24, 5, table("Invalid indexes", "No query uses them, but every write maintains them.", "bytes", "size", levels(),
-		on("upkeep_postgres_index_invalid_bytes", `database=~"$database"`), "server", "database", "schema", "table", "index"))
-	l.add(12, 8, graph("Connections", "Used share of max_connections.", "percentunit", levels(from(limit["PostgresConnectionsNearLimit"], "red")),
+	l.add(24, 5, table("Invalid indexes", "No query uses them, but every write maintains them.", "bytes", "size",
+		levels(),
+		on("upkeep_postgres_index_invalid_bytes", `database=~"$database"`), "server", "database", "schema", "table",
+		"index"))
+	l.add(12, 8, graph("Connections", "Used share of max_connections.", "percentunit",
+		levels(from(limit["PostgresConnectionsNearLimit"], "red")),
 		line{on("upkeep_postgres_connections_used_ratio"), "{{server}}"}))
-	l.add(12, 8, graph("Oldest transaction", "While it is open, vacuum cannot remove rows that it may still see.", "s", levels(from(limit["PostgresTransactionOld"], "red")),
+	l.add(12, 8, graph("Oldest transaction", "While it is open, vacuum cannot remove rows that it may still see.", "s",
+		levels(from(limit["PostgresTransactionOld"], "red")),
 		line{on("upkeep_postgres_oldest_transaction_seconds"), "{{server}}"},
 		line{on("upkeep_postgres_oldest_idle_in_transaction_seconds"), "{{server}} idle in transaction"}))
 	l.add(12, 8, graph("Sessions", "By state.", "short", levels(),
@@ -54,20 +78,27 @@ func overview(limit map[string]float64) dashboard {
 		line{on("upkeep_redis_memory_max_bytes"), "{{server}} limit"}))
 	l.add(8, 8, graph("Fragmentation", "Memory that the allocator retains and cannot use.", "bytes", levels(),
 		line{on("upkeep_redis_memory_fragmentation_bytes"), "{{server}}"}))
-	l.add(8, 8, graph("Snapshot age", "Since the newest successful snapshot.", "s", levels(from(limit["RedisSnapshotOld"], "red")),
+	l.add(8, 8, graph("Snapshot age", "Since the newest successful snapshot.", "s",
+		levels(from(limit["RedisSnapshotOld"], "red")),
 		line{on("upkeep_redis_snapshot_age_seconds"), "{{server}}"}))
 
-	l.add(12, 8, graph("Key hit ratio", "Share of reads that find their key, over five minutes.", "percentunit", levels(),
-		line{"rate(" + on("upkeep_redis_keyspace_hits_total") + "[5m]) / (rate(" + on("upkeep_redis_keyspace_hits_total") + "[5m]) + rate(" + on("upkeep_redis_keyspace_misses_total") + "[5m]))", "{{server}}"}))
+	l.add(12, 8, graph("Key hit ratio", "Share of reads that find their key, over five minutes.", "percentunit",
+		levels(),
+		line{"rate(" + on("upkeep_redis_keyspace_hits_total") + "[5m]) / (rate(" +
+			on("upkeep_redis_keyspace_hits_total") + "[5m]) + rate(" + on("upkeep_redis_keyspace_misses_total") +
+			"[5m]))", "{{server}}"}))
 	l.add(12, 8, graph("Keys", "All keys of a server, and keys with a TTL.", "short", levels(),
 		line{"sum by (server) (" + on("upkeep_redis_keys") + ")", "{{server}}"},
 		line{"sum by (server) (" + on("upkeep_redis_expiring_keys") + ")", "{{server}} with an end"}))
 
 	l.row("File systems")
-	l.add(12, 8, graph("Used", "As df counts: space reserved for root is not available.", "percentunit", levels(from(limit["HostFilesystemFilling"], "red")),
+	l.add(12, 8, graph("Used", "As df counts: space reserved for root is not available.", "percentunit",
+		levels(from(limit["HostFilesystemFilling"], "red")),
 		line{on("upkeep_host_filesystem_used_ratio"), "{{server}} {{mountpoint}}"}))
-	l.add(12, 8, graph("Predicted usage in a week", "At the growth rate of the last day. Above 1 the file system will be full within a week.", "percentunit", levels(from(1, "red")),
-		line{"clamp_min(predict_linear(" + on("upkeep_host_filesystem_used_ratio") + "[1d], 7 * 86400), 0)", "{{server}} {{mountpoint}}"}))
+	l.add(12, 8, graph("Predicted usage in a week", "At the growth rate of the last day. Above 1 the file system "+
+		"will be full within a week.", "percentunit", levels(from(1, "red")),
+		line{"clamp_min(predict_linear(" + on("upkeep_host_filesystem_used_ratio") + "[1d], 7 * 86400), 0)",
+			"{{server}} {{mountpoint}}"}))
 
 	l.row("upkeep itself")
 	l.add(8, 8, graph("Collection time", "Duration of each collector.", "s", levels(),

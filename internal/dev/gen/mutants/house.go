@@ -50,8 +50,9 @@ func ofHouse() []mutant {
 		},
 		{
 			name: "comment", why: "each exported name says what it promises",
-			file:   "internal/dev/tree/tree.go",
-			search: "// Copy copies what git tracks in the tree at root, and what it would be asked to track, to dir.\n", replace: "",
+			file: "internal/dev/tree/tree.go",
+			search: "// Copy copies what git tracks in the tree at root, and what it would be asked to track, to " +
+				"dir.\n", replace: "",
 			pkg: house, run: "TestComments",
 		},
 		{
