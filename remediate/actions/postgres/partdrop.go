@@ -15,15 +15,13 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
-const (
-	// backWithin is how long a detachment is tried to be undone after the step was
-	// stopped: a person waits for the answer.
-	backWithin = 10 * time.Second
+// backWithin is how long a detachment is tried to be undone after the step was
+// stopped: a person waits for the answer.
+const backWithin = 10 * time.Second
 
-	// usedFor is how long another transaction has had a lock of the table for it to be
-	// one that a detachment would wait for.
-	usedFor = time.Second
-)
+// usedFor is how long another transaction has had a lock of the table for it to be
+// one that a detachment would wait for.
+const usedFor = time.Second
 
 // remove takes the partition out of its table and drops it. Where that cannot be
 // completed, the partition is one of its table again.
@@ -330,16 +328,27 @@ func (p part) again(ctx context.Context, cause error) error {
 	if err == nil {
 		return cause
 	}
+	now, known := p.whereabouts(ctx, p.c)
+	name := p.self.String()
+	if known == nil {
+		name = now.Name // somebody may have given it another
+	}
+	unmark := fmt.Sprintf("ALTER TABLE %s DROP CONSTRAINT IF EXISTS %s", name, boundName)
 	if errors.Is(err, errMarked) {
-		return &remediate.LeftError{Err: cause, Detail: fmt.Sprintf("%s, which is in %s or which somebody else has taken, has a constraint of ours that is still to be taken away: alter table %s drop constraint if exists %s", p.self, p.from, p.self, boundName)}
+		return &remediate.LeftError{Err: cause, Detail: fmt.Sprintf(
+			"%s, which is in %s or which somebody else has taken, has a constraint of ours that is still to be taken away: %s",
+			p.self, p.from, unmark)}
 	}
-	if no, refused := remediate.Refused(err); refused {
-		if now, err := p.whereabouts(ctx, p.c); err == nil && !now.Ours {
-			return &remediate.LeftError{Err: cause, Detail: no.Detail} // nothing of ours is left, but people should know
-		}
+	if no, refused := remediate.Refused(err); refused && known == nil && now.Marked == 0 {
+		// Nothing of ours is left, but people should know.
+		return &remediate.LeftError{Err: cause, Detail: no.Detail}
+	} else if refused && known == nil && !now.Ours {
+		return &remediate.LeftError{Err: cause, Detail: fmt.Sprintf("%s; a constraint of ours is left on it: %s", no.Detail, unmark)}
 	}
-	return &remediate.LeftError{Err: cause, Detail: fmt.Sprintf("the detachment of %s from %s may have begun and was not undone; where its rows are not seen in %s, %s FINALIZE (if it is pending), then %s, has them seen again: %v",
-		p.self, p.from, p.from, p.detachText(), attachText(p.from, p.self, p.part.From, p.part.To), err)}
+	return &remediate.LeftError{Err: cause, Detail: fmt.Sprintf(
+		"the detachment of %s from %s may have begun and was not undone; where its rows are not seen in %s, %s FINALIZE "+
+			"(if it is pending), then %s, has them seen again, and %s takes away the constraint that is left on it: %v",
+		p.self, p.from, p.from, p.detachText(), attachText(p.from, p.self, p.part.From, p.part.To), unmark, err)}
 }
 
 // errMarked says that a partition is in its table with a constraint of ours, which

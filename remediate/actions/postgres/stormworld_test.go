@@ -38,15 +38,17 @@ type world struct {
 	store         depot.Store
 	repack        bool
 
-	model   *model
-	next    int64 // id
-	serial  int   // for names
-	hazards []hazard
-	decks   map[string]int // how far each action is in its deck
-	left    int            // statements
-	still   bool           // no storm blows
-	history []string
-	tally   *tally
+	model *model
+	// admitted are tables that a step has said that our constraint is left on, by their oids.
+	admitted map[int64]bool
+	next     int64 // id
+	serial   int   // for names
+	hazards  []hazard
+	decks    map[string]int // how far each action is in its deck
+	left     int            // statements
+	still    bool           // no storm blows
+	history  []string
+	tally    *tally
 
 	mu      sync.Mutex   // of what the hook reads
 	running string       // the action that is at work
@@ -73,7 +75,7 @@ func newWorld(t *testing.T, s *sky, seed int) *world {
 	t.Helper()
 	w := &world{
 		t: t, seed: seed, rng: rand.New(rand.NewPCG(uint64(seed), 11)), scene: scenes()[seed%len(scenes())], beside: seed%3 == 2,
-		now: time.Now().UTC().Truncate(time.Second), model: newModel(), next: 1, left: 24, tally: newTally(), repack: s.repack, touched: make(map[int64]int), decks: make(map[string]int),
+		now: time.Now().UTC().Truncate(time.Second), model: newModel(), admitted: make(map[int64]bool), next: 1, left: 24, tally: newTally(), repack: s.repack, touched: make(map[int64]int), decks: make(map[string]int),
 	}
 	w.url, w.database = s.database(t, seed)
 	var err error
