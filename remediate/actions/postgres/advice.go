@@ -310,21 +310,11 @@ func (d *databaseAdvice) foreignKeys(ctx context.Context, q read.Querier, now ti
 			k.PerDay = new(r.Changes / (counted.Hours() / 24))
 		}
 		if r.Plain { // an index of a partitioned table cannot be made concurrently
-			k.Do = "CREATE INDEX CONCURRENTLY ON " + pgx.Identifier{r.Schema, r.Table}.Sanitize() + " (" + columnList(r.Columns) + ");"
+			k.Do = "CREATE INDEX CONCURRENTLY ON " + pgx.Identifier{r.Schema, r.Table}.Sanitize() + " (" + list(r.Columns) + ");"
 		}
 		d.ForeignKeys = append(d.ForeignKeys, k)
 	}
 	return nil
-}
-
-func columnList(names []string) (list string) {
-	for i, name := range names {
-		if i > 0 {
-			list += ", "
-		}
-		list += pgx.Identifier{name}.Sanitize()
-	}
-	return list
 }
 
 // largest returns as many of the rows as are listed, the largest first.

@@ -207,3 +207,8 @@ func (a adviseIndexes) Measure(context.Context, remediate.Request) (float64, err
 	}
 	return age.Seconds(), err
 }
+
+// Identified implements remediate.Identifier.
+func (a adviseIndexes) Identified(ctx context.Context, s remediate.Step) error {
+	return identified(ctx, a.target, s)
+}

@@ -121,3 +121,8 @@ func (a analyze) Measure(ctx context.Context, r remediate.Request) (float64, err
 	}
 	return *rows[0].Changed, nil
 }
+
+// Identified implements remediate.Identifier.
+func (a analyze) Identified(ctx context.Context, s remediate.Step) error {
+	return identified(ctx, a.target, s)
+}

@@ -112,3 +112,15 @@ func (b *attempts) left(database string, table int64) (oids []int64, err error) 
 	}
 	return oids, nil
 }
+
+// A reindex builds one index anew, and drops what its interrupted attempts have left.
+type reindex struct {
+	target *target.Postgres
+	begun  *attempts
+}
+
+// newReindex returns the mechanism of postgres/reindex, which notes what it has begun in
+// a file of upkeep's own.
+func newReindex(t *target.Postgres) reindex {
+	return reindex{target: t, begun: &attempts{path: t.Rebuilds}}
+}

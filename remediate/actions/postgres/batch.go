@@ -13,73 +13,6 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
-const (
-	// batchTime is how long a batch should take: that long another may wait for a
-	// row of it.
-	batchTime = 40 * time.Millisecond
-
-	// rowWait is how long a lock is waited for, of a row or of a table, while the
-	// rows of the batch are held.
-	rowWait = 50 * time.Millisecond
-
-	// passes is the maximum number of passes over a table for the rows that were
-	// moved or held meanwhile. What is left then is for the next run.
-	passes = 10
-
-	// blocksMost bounds a range, however few rows there are in it.
-	blocksMost = 1024
-
-	// fewShare is up to which share of its rows a table is read by the index of the
-	// age column, where there is one, and not from its first block to its last.
-	fewShare = 0.1
-)
-
-// The error codes that a batch may end with.
-const (
-	codeLock       = "55P03"
-	codeCancelled  = "57014"
-	codeDeadlock   = "40P01"
-	codeConflict   = "40001"
-	codeForeignKey = "23503"
-	codeUnique     = "23505"
-	codeExclusion  = "23P01"
-	codeDivision   = "22012"
-)
-
-// errUneven says that a batch would have taken other rows away than it put there.
-var errUneven = errors.New("not every row that would have been taken away arrived; nothing of this batch was done: is there a trigger or a rule?")
-
-// batches takes one table's rows away, batch by batch.
-type batches struct {
-	movement
-	survey
-	table place // whose rows these are: that of the movement, or a partition of it
-	oid   int64
-
-	c      *pgx.Conn
-	watch  *watch
-	fence  remediate.Fence
-	pace   *pace
-	args   []any // the parameters of the condition
-	swift  bool  // batches may be copied and deleted under one snapshot
-	busy   int   // so many batches more are not
-	quota  *remediate.Quota
-	weigh  float64 // bytes of a row, on average
-	most   int64   // rows that may go in this try; less than 0: any number
-	lock   string  // the statement that locks what a batch relies on
-	relies []int64 // what is compared at the end of each batch: the table, what is above it, and the same of the destination
-
-	density float64       // rows in a block, as far as is known
-	each    time.Duration // for a row
-	least   int64         // rows that a batch may have, however long they seem to take: a busy machine is no reason to go on row by row
-	blocks  int64         // of the next range
-	rows    int64         // of the next batch, where an index is read
-	moved   int64
-	recent  int64 // of them by the last batch
-	updates int64 // of the table, as the server counts them
-	missed  bool  // rows may have been passed over
-}
-
 // run passes over the table until nothing is left that can go.
 func (b *batches) run(ctx context.Context) error {
 	b.density, b.each, b.least, b.blocks, b.rows = 100, 10*time.Microsecond, 500, 16, 1000
@@ -217,13 +150,6 @@ func (b *batches) index(ctx context.Context) error {
 		last = *count.Last
 		b.learn(count.Moved, b.blocks, took)
 	}
-}
-
-// A count is what became of a batch.
-type count struct {
-	Moved int64
-	Last  *string // the greatest age that was met, where an index is read
-	Into  []int64 // the parts of the destination that rows have entered, where it has any
 }
 
 // batch carries one batch out, and tries again what was in somebody's way. It

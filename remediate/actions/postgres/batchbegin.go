@@ -8,7 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/ai-micro-service/upkeep/remediate"
-	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/rows"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/relation"
 )
 
 // begin finds out what all batches have in common.
@@ -57,15 +57,10 @@ func (b *batches) bound(ctx context.Context, s remediate.Step) (n int64, err err
 	return b.quota.Rows(b.weigh), nil
 }
 
-// amount is what so many rows are of the quota.
-func (b *batches) amount(n int64) remediate.Amount {
-	return remediate.Amount{Rows: float64(n), Bytes: float64(n) * b.weigh}
-}
-
 // of turns to another part of the source.
-func (b *batches) of(l rows.Node) {
+func (b *batches) of(l relation.Node) {
 	b.table, b.oid = place{l.Schema, l.Table}, l.OID
-	line := append([]rows.Node{l}, rows.Lineage(b.giving.tree, l.OID)...)
+	line := append([]relation.Node{l}, relation.Lineage(b.giving.tree, l.OID)...)
 	if b.to != (place{}) {
 		for _, n := range b.taking.tree {
 			if n.OID == b.dest.OID || n.Above {
@@ -74,7 +69,7 @@ func (b *batches) of(l rows.Node) {
 		}
 	}
 	b.relies = nil
-	var locked []rows.Node
+	var locked []relation.Node
 	for _, n := range line {
 		b.relies = append(b.relies, n.OID)
 		// What is above it may be another's; a lock there wants a right that no batch needs.
@@ -82,5 +77,5 @@ func (b *batches) of(l rows.Node) {
 			locked = append(locked, n)
 		}
 	}
-	b.lock = rows.LockText(locked...)
+	b.lock = relation.LockText(locked...)
 }

@@ -9,10 +9,9 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/ai-micro-service/upkeep/remediate"
-	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/rows"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/relation"
 )
 
 // deletedSQL is how many rows of a table this session has deleted and not reported to the
@@ -102,19 +101,12 @@ func (b *batches) commit(ctx context.Context, h how, sql string, args []any) (n 
 	return n, err
 }
 
-// undone reports whether the server said of a commit that nothing was done. Without
-// its answer the commit counts as done.
-func undone(err error) bool {
-	_, said := errors.AsType[*pgconn.PgError](err)
-	return said || errors.Is(err, pgx.ErrTxCommitRollback)
-}
-
 // compare compares what the batch relied on and what its rows have entered.
 func (b *batches) compare(ctx context.Context, into []int64) error {
 	all := slices.Clone(b.relies)
 	for _, oid := range into {
 		all = append(all, oid)
-		for _, n := range rows.Lineage(b.taking.tree, oid) {
+		for _, n := range relation.Lineage(b.taking.tree, oid) {
 			all = append(all, n.OID)
 		}
 	}
@@ -135,4 +127,19 @@ func (b *batches) over(err error) error {
 	}
 	gone := int64(b.quota.Gone().Rows)
 	return remediate.Refuse(remediate.ReasonAmount, "%d rows of %s are gone, or count as gone, and with the next ones it would be more than the %d that may go: the rest stays; plan again to see how much that is", gone, b.from, gone-b.moved+b.most)
+}
+
+// errUneven says that a batch would have taken other rows away than it put there.
+var errUneven = errors.New("not every row that would have been taken away arrived; nothing of this batch was done: is there a trigger or a rule?")
+
+// A count is what became of a batch.
+type count struct {
+	Moved int64
+	Last  *string // the greatest age that was met, where an index is read
+	Into  []int64 // the parts of the destination that rows have entered, where it has any
+}
+
+// amount is what so many rows are of the quota.
+func (b *batches) amount(n int64) remediate.Amount {
+	return remediate.Amount{Rows: float64(n), Bytes: float64(n) * b.weigh}
 }

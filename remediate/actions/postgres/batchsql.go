@@ -126,8 +126,3 @@ func (b *batches) values() string {
 	}
 	return strings.Join(all, ", ")
 }
-
-// literal quotes a text.
-func literal(text string) string {
-	return "e'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(text) + "'"
-}

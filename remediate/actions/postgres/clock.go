@@ -32,28 +32,3 @@ func clocked(ctx context.Context, q read.Querier, now func() time.Time) error {
 	}
 	return nil
 }
-
-// inZone has the session compare a column without a time zone as the plan said it:
-// what a database or a role is set to may have changed since.
-func inZone(ctx context.Context, c *pgx.Conn, s remediate.Step) error {
-	if s.Args["zone"] == "" {
-		return nil
-	}
-	if _, err := c.Exec(ctx, "select set_config('timezone', $1, false)", s.Args["zone"]); err != nil {
-		return fmt.Errorf("the time zone of the plan: %w", err)
-	}
-	return nil
-}
-
-// zoneOf is the time zone in which the server compares a column without one, "" for a
-// column that has one.
-func zoneOf(ctx context.Context, q read.Querier, kind string) (string, error) {
-	if kind == "timestamptz" {
-		return "", nil
-	}
-	zone, err := one(ctx, q, pgx.RowTo[string], "select current_setting('TimeZone')")
-	if err != nil {
-		return "", fmt.Errorf("the time zone of the session: %w", err)
-	}
-	return zone, nil
-}

@@ -1,17 +1,12 @@
 package postgres
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"regexp"
 	"slices"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
-	read "github.com/ai-micro-service/upkeep/collectors/postgres"
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
@@ -104,23 +99,4 @@ func remade(c column) spare {
 func constant(expr string) bool {
 	literal := regexp.MustCompile(`^(?:'(?:[^'\\]|'')*'|\(?-?[0-9][0-9.]*\)?|true|false|NULL)(?:::[a-z_" ]+(?:\([0-9, ]+\))?(?:\[\])?)?$`)
 	return literal.MatchString(expr)
-}
-
-// unspoiled refuses to bring rows back where a value of one would be lost by it.
-func (m movement) unspoiled(ctx context.Context, q read.Querier, s survey) error {
-	column := pgx.Identifier{m.column}.Sanitize()
-	for _, c := range s.spares {
-		sql := "select exists (select from " + m.from.String() + " t where t." + column + " >= $1::timestamptz and t." + column + " < $2::timestamptz and not " + c.Same + ")"
-		lost, err := one(ctx, q, pgx.RowTo[bool], sql, m.since, m.until)
-		if refused, ok := errors.AsType[*pgconn.PgError](err); ok && strings.HasPrefix(refused.Code, "42") {
-			lost, err = true, nil // it is made of what the archive has not
-		}
-		if err != nil {
-			return fmt.Errorf("values of %s that would be lost: %w", m.from, err)
-		}
-		if lost {
-			return remediate.Refuse(remediate.ReasonUnfit, "%s: these values would be lost; nothing more is moved: give the table the column, or, if it is the archive's own, name it in the parameter without", c.Why)
-		}
-	}
-	return nil
 }

@@ -14,7 +14,7 @@ import (
 
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
 	"github.com/ai-micro-service/upkeep/remediate"
-	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/rows"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/relation"
 	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/session"
 )
 
@@ -108,7 +108,7 @@ func (a repack) planRows(ctx context.Context, db *target.Database, h heap, r rem
 	}
 	relied, err := relianceOn(ctx, db, h.OID)
 	if err == nil {
-		err = relied.contract.Relations[h.OID].Unfit(rows.Update)
+		err = relied.contract.Relations[h.OID].Unfit(relation.Update)
 	}
 	if err != nil {
 		return p, err
@@ -134,14 +134,9 @@ func (a repack) planRows(ctx context.Context, db *target.Database, h heap, r rem
 	name := pgx.Identifier{r.Subject["schema"], r.Subject["table"]}.Sanitize()
 	p.Steps = []remediate.Step{{
 		Do:   fmt.Sprintf("UPDATE ONLY %s SET %[2]s = %[2]s WHERE ctid = ANY (the rows behind page %d, in batches, until they are in front of it); VACUUM (TRUNCATE on) %[1]s", name, pgx.Identifier{column}.Sanitize(), goal),
-		Args: tableArgs(r, h.relation, map[string]string{"way": byRows, "column": column, "goal": strconv.FormatInt(goal, 10), "version": strconv.Itoa(h.Version), relianceArg: relied.contract.String()}),
+		Args: tableArgs(r, h.subject, map[string]string{"way": byRows, "column": column, "goal": strconv.FormatInt(goal, 10), "version": strconv.Itoa(h.Version), contractArg: relied.contract.String()}),
 	}}
 	return p, nil
-}
-
-// newXmin is a fact about rows that are written anew.
-func newXmin(which string) string {
-	return "each row " + which + " gets a new xmin: an application that locks optimistically by xmin reports a conflict where it has read the row before"
 }
 
 // goalOf is how many pages are left at the end: what is needed and some more, as
@@ -291,8 +286,8 @@ func (m *mover) begin(ctx context.Context) (err error) {
 		return err
 	}
 	for oid, r := range m.relied.contract.Relations {
-		m.lock = rows.LockText(rows.Node{OID: oid, Schema: m.schema, Table: m.table})
-		if err := r.Unfit(rows.Update); err != nil {
+		m.lock = relation.LockText(relation.Node{OID: oid, Schema: m.schema, Table: m.table})
+		if err := r.Unfit(relation.Update); err != nil {
 			return err
 		}
 	}

@@ -1,15 +1,10 @@
 package postgres
 
 import (
+	"time"
+
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
 	"github.com/ai-micro-service/upkeep/remediate"
-)
-
-// The names of the actions on rows that are past their age.
-const (
-	nameArchive = "postgres/archive"
-	namePurge   = "postgres/purge"
-	nameRestore = "postgres/restore_archived"
 )
 
 // configured refuses a step that the configuration does not ask for any more: the
@@ -61,4 +56,11 @@ func entrysPlace(entry target.Archive) string {
 		return entry.To.Label
 	}
 	return place{entry.To.Schema, entry.To.Table}.String()
+}
+
+// A moving carries movements out on one server.
+type moving struct {
+	target *target.Postgres
+	action string
+	now    func() time.Time // upkeep's clock; nil: that of the system
 }

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/prometheus/common/model"
 
 	read "github.com/ai-micro-service/upkeep/collectors/postgres"
@@ -17,19 +16,6 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/session"
 )
-
-// Why an index is dropped: the values of the parameter because.
-const (
-	becauseUnused    = "unused"
-	becauseDuplicate = "duplicate"
-	becauseInvalid   = "invalid"
-)
-
-// provenAfter is how long scans must have been counted before their absence says
-// anything: a month has the work of its end in it.
-const provenAfter = 30 * 24 * time.Hour
-
-func days(d time.Duration) int { return int(d.Hours() / 24) }
 
 // DropIndex drops one index that is not needed.
 func DropIndex(t *target.Postgres) remediate.Action {
@@ -184,29 +170,6 @@ func (a dropIndex) plan(ctx context.Context, r remediate.Request) (p remediate.P
 	return p, nil
 }
 
-// mayGo refuses an index that is there for more than queries, whatever the reason.
-func (x indexTraits) mayGo(because string) error {
-	switch {
-	case x.Recovery:
-		return remediate.Refuse(remediate.ReasonReadOnly, "the server is a replica; name the primary as the target")
-	case x.Kind != "i":
-		return remediate.Refuse(remediate.ReasonUnfit, "it is the index of a partitioned table, which cannot be dropped concurrently")
-	case len(x.Needed) > 0:
-		return remediate.Refuse(remediate.ReasonUnfit, "%s", x.Needed[0])
-	case because != becauseInvalid && x.Unique:
-		return remediate.Refuse(remediate.ReasonUnfit, "it is unique: it keeps rows apart that no query need look for")
-	case because == becauseUnused && x.ForeignKey != "":
-		return remediate.Refuse(remediate.ReasonUnfit, "it alone finds the rows of the foreign key %s, which are looked for only when a row that they refer to goes or changes", x.ForeignKey)
-	case because == becauseUnused && x.Expressions:
-		return remediate.Refuse(remediate.ReasonUnfit, "the planner uses the statistics of its expressions without a scan: make them with CREATE STATISTICS (14 and later) and drop it by hand")
-	case x.Building != "":
-		return &remediate.Refusal{Reason: reasonHeadroom, Detail: "an index of the table is being built by " + x.Building, Until: time.Now().Add(builtAgain)}
-	case !x.MayDrop: // the last: a plan is made all the same
-		return remediate.Refuse(remediate.ReasonPrivilege, "role %s may not drop the index: it must own the table or its schema; grant %s to it", x.Role, pgx.Identifier{x.Owner}.Sanitize())
-	}
-	return nil
-}
-
 // verify finds out whether the reason is true, by what the collectors ask too, and
 // returns what was found, and which index stays in the place of a duplicate.
 func (a dropIndex) verify(ctx context.Context, q read.Querier, database string, x indexTraits, because string, counted time.Duration) (facts []string, keeper string, err error) {
@@ -357,4 +320,14 @@ func (a dropIndex) Measure(ctx context.Context, r remediate.Request) (float64, e
 		return row.SizeBytes, nil
 	}
 	return 0, nil
+}
+
+// Identified implements remediate.Identifier.
+func (a dropIndex) Identified(ctx context.Context, s remediate.Step) error {
+	return identified(ctx, a.target, s)
+}
+
+// begunLeft says what a drop leaves that was begun.
+func begunLeft(name string) string {
+	return fmt.Sprintf("where index %s is invalid: DROP INDEX CONCURRENTLY IF EXISTS %[1]s ends the drop, REINDEX INDEX CONCURRENTLY %[1]s has the index back", name)
 }

@@ -53,7 +53,7 @@ func (a dropIndex) Apply(ctx context.Context, f remediate.Fence, s remediate.Ste
 		switch {
 		case err == nil:
 			return nil
-		case !lockNotAvailable(err) || time.Since(begun)+j.lockTimeout > wait:
+		case !unlocked(err) || time.Since(begun)+j.lockTimeout > wait:
 			return a.half(ctx, c, s, x, wait, err)
 		}
 		select {
@@ -112,19 +112,6 @@ func (a dropIndex) still(ctx context.Context, c *pgx.Conn, x indexTraits, s reme
 	return tryLock(ctx, c, x.Schema, x.Table, wait)
 }
 
-// changed says that what is refused now was not when the plan was made, which ends
-// the run. What is refused for now is tried again a little later.
-func changed(err error) error {
-	r, refused := remediate.Refused(err)
-	switch {
-	case !refused:
-		return err
-	case !r.Until.IsZero():
-		return errors.New(r.Detail)
-	}
-	return remediate.Refuse(remediate.ReasonChanged, "since the plan was made: %s", r.Detail)
-}
-
 // half says what state a drop that was given up has left.
 func (a dropIndex) half(ctx context.Context, c *pgx.Conn, s remediate.Step, x indexTraits, wait time.Duration, cause error) error {
 	cause = fmt.Errorf("%s: %w", s.Do, cause)
@@ -167,9 +154,4 @@ func (a dropIndex) Undo(ctx context.Context, f remediate.Fence, s remediate.Step
 		return nil
 	})
 	return found, err
-}
-
-// begunLeft says what a drop leaves that was begun.
-func begunLeft(name string) string {
-	return fmt.Sprintf("where index %s is invalid: DROP INDEX CONCURRENTLY IF EXISTS %[1]s ends the drop, REINDEX INDEX CONCURRENTLY %[1]s has the index back", name)
 }

@@ -10,23 +10,23 @@ import (
 
 	read "github.com/ai-micro-service/upkeep/collectors/postgres"
 	"github.com/ai-micro-service/upkeep/remediate"
-	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/rows"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/relation"
 )
 
 // grounds are what work with a store relies on: a table, its parts, what is above it,
 // and how all of them are defined.
 type grounds struct {
-	reader rows.Reader
-	tree   []rows.Node
-	now    rows.Contract
+	reader relation.Reader
+	tree   []relation.Node
+	now    relation.Contract
 }
 
 // readGrounds reads them as they are now.
 func readGrounds(ctx context.Context, q read.Querier, oid int64) (g grounds, err error) {
-	if g.reader, err = rows.NewReader(ctx, q); err != nil {
+	if g.reader, err = relation.NewReader(ctx, q); err != nil {
 		return g, err
 	}
-	if g.tree, err = rows.ReadTree(ctx, q, oid); err != nil {
+	if g.tree, err = relation.ReadTree(ctx, q, oid); err != nil {
 		return g, err
 	}
 	oids := make([]int64, len(g.tree))
@@ -39,7 +39,7 @@ func readGrounds(ctx context.Context, q read.Querier, oid int64) (g grounds, err
 
 // fit refuses a table, or a part of it, for which an operation does more than the
 // statement says.
-func (g grounds) fit(o rows.Operation) error {
+func (g grounds) fit(o relation.Operation) error {
 	for _, n := range g.tree {
 		r, ok := g.now.Relations[n.OID]
 		switch {
@@ -74,7 +74,7 @@ const largeTime = 10 * time.Second
 // tooLarge refuses a table of which a row that would go is too large for an object,
 // and reports whether there was time to look at all of them. Rows that fit into a page
 // need no look.
-func (m movement) tooLarge(ctx context.Context, q read.Querier, tree []rows.Node, kind string) (known bool, err error) {
+func (m movement) tooLarge(ctx context.Context, q read.Querier, tree []relation.Node, kind string) (known bool, err error) {
 	limited, cancel := context.WithTimeout(ctx, largeTime)
 	defer cancel()
 	for _, n := range tree {
@@ -97,7 +97,7 @@ func (m movement) tooLarge(ctx context.Context, q read.Querier, tree []rows.Node
 const asideSQL = "select coalesce(pg_relation_size(nullif(c.reltoastrelid, 0)), 0) from pg_class c where c.oid = $1::int8::oid"
 
 // largest looks at the rows of one table.
-func (m movement) largest(ctx context.Context, q read.Querier, n rows.Node, kind string) error {
+func (m movement) largest(ctx context.Context, q read.Querier, n relation.Node, kind string) error {
 	aside, err := one(ctx, q, pgx.RowTo[int64], asideSQL, n.OID)
 	if err != nil || aside == 0 {
 		return err

@@ -5,105 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
-	read "github.com/ai-micro-service/upkeep/collectors/postgres"
 	"github.com/ai-micro-service/upkeep/internal/platform/depot"
 	"github.com/ai-micro-service/upkeep/remediate"
-	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/rows"
-)
-
-// A filing moves the rows of one table that are past their age into objects of a
-// store, one object a batch, in this order: the rows are read, the object is put and
-// read back, and then one transaction deletes exactly those versions of the rows and
-// writes the object down in the ledger. Right before its commit it compares the
-// definition of the table, and of those above it, with that of the plan.
-//
-// A process that is killed in between leaves an object that no entry names. The rows are
-// still there and are read again; while they are unchanged they give the same
-// object, under the same name.
-//
-// Nothing is held while the store works: no lock, no transaction. A row that was
-// changed meanwhile is another version, and then nothing of the batch is deleted:
-// it is read again, and this time its rows are held until the end, without those
-// that others hold.
-type filing struct {
-	movement
-	store depot.Store
-	label string // of the store, for people
-	links []link // foreign keys to the table and its parts: rows that they refer to stay
-	kind  string // the type of the age column
-
-	plan   rows.Contract // of the plan: the table, its parts and what is above it
-	reader rows.Reader
-	tree   []rows.Node
-
-	part    place       // whose rows these are: the table, or a partition of it
-	oid     int64       // of part
-	indexed bool        // an index of it leads with the age column
-	line    []rows.Node // part, and what is above it
-
-	c        *pgx.Conn
-	fence    remediate.Fence
-	pace     *pace
-	columns  []depot.Column
-	types    []depot.Type // of the columns
-	named    []named      // columns with names of other things
-	doubtful []doubtful   // columns whose text may not be read back
-	widths   widths
-	root     int64  // OID of the table
-	encoding string // of the rows' text
-	version  int
-	cut      string // rows of this moment or later stay
-	most     int    // rows in a batch
-	fewer    int    // it is divided by this: rows turned out to be wider than they looked
-
-	sealer *depot.Sealer
-	last   string // where the next batch begins; "" at the beginning
-	past   bool   // rows of just that age are passed over
-	moved  int64
-	quota  *remediate.Quota // bytes of it are as rows lie in the table
-	busy   int              // so many batches more are held from the beginning
-
-	afterPut, inEnd func() // for tests
-}
-
-const (
-	// fileRows is how many rows a batch has. Batches of 1,000 to 50,000 rows take
-	// the same time a row; a small one holds its rows for a shorter time.
-	fileRows = 5_000
-
-	// heldLess is how much smaller a batch is whose rows are held.
-	heldLess = 10
-
-	// fileBytes bounds the text of a batch of more than one row, as far as it is known
-	// before it is read: an object is a thing of some megabytes, however wide rows are.
-	fileBytes = 16 << 20
-
-	// textMost is where a batch of more than one row is given up and made smaller,
-	// when its text turns out to be more than it seemed.
-	textMost = 8 * fileBytes
-
-	// rowMost is the text of the largest row that is moved. Nothing of ours keeps a row
-	// in memory; the server does, several times, and takes no line of COPY of more than
-	// 1 GiB: what COPY writes for a row has up to two bytes for each of its text.
-	rowMost = 256 << 20
-
-	// putHeld is how long a store may take while the rows of a batch are held, for each
-	// 64 MiB.
-	putHeld = 20 * time.Second
-
-	// busyFor is how many batches are held from the beginning after one whose rows
-	// were changed meanwhile: the next ones would probably fail too.
-	busyFor = 8
-
-	// pulse is how often a session says something while a store works: one that
-	// says nothing is taken for one whose owner is frozen.
-	pulse = time.Second
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/relation"
 )
 
 // cutSQL is the moment before which rows are past their age. A column without a time
@@ -139,10 +48,10 @@ func (m *filing) begin(ctx context.Context) (err error) {
 	if m.doubtful, err = doubtfulOf(ctx, m.c, m.root); err != nil {
 		return err
 	}
-	if m.tree, err = rows.ReadTree(ctx, m.c, m.root); err != nil {
+	if m.tree, err = relation.ReadTree(ctx, m.c, m.root); err != nil {
 		return err
 	}
-	if m.reader, err = rows.NewReader(ctx, m.c); err != nil {
+	if m.reader, err = relation.NewReader(ctx, m.c); err != nil {
 		return err
 	}
 	m.version = m.reader.Version
@@ -169,18 +78,8 @@ func (m *filing) end() {
 	}
 }
 
-// unchanged refuses relations that are not as they were for the plan. One that the
-// plan does not know does not matter.
-func (m *filing) unchanged(ctx context.Context, q read.Querier, oids ...int64) error {
-	now, err := m.reader.Read(ctx, q, oids)
-	if err != nil {
-		return err
-	}
-	return m.plan.Only(oids...).Check(now)
-}
-
 // all moves the rows of those parts that were there when the plan was made.
-func (m *filing) all(ctx context.Context, parts []rows.Node) error {
+func (m *filing) all(ctx context.Context, parts []relation.Node) error {
 	for _, n := range parts {
 		if _, known := m.plan.Relations[n.OID]; !known {
 			continue
@@ -196,8 +95,8 @@ func (m *filing) all(ctx context.Context, parts []rows.Node) error {
 // can go. What others hold is passed over and met again in the next pass.
 func (m *filing) run(ctx context.Context, of leaf) (err error) {
 	m.part, m.oid, m.fewer = place{of.Schema, of.Table}, of.OID, 1
-	m.line = []rows.Node{{OID: of.OID, Schema: of.Schema, Table: of.Table}}
-	m.line = append(m.line, rows.Lineage(m.tree, of.OID)...)
+	m.line = []relation.Node{{OID: of.OID, Schema: of.Schema, Table: of.Table}}
+	m.line = append(m.line, relation.Lineage(m.tree, of.OID)...)
 	if m.indexed, err = one(ctx, m.c, pgx.RowTo[bool], indexedSQL, m.oid, m.column); err != nil {
 		return fmt.Errorf("indexes of %s: %w", m.part, err)
 	}
@@ -272,33 +171,12 @@ func (m *filing) explained(ctx context.Context, err error) error {
 	return err
 }
 
-// oids are those of part and of what is above it.
-func (m *filing) oids() []int64 {
-	all := make([]int64, len(m.line))
-	for i, n := range m.line {
-		all[i] = n.OID
-	}
-	return all
-}
-
-// errDifferent says that a row was changed between the moments at which it was
-// read and was to be deleted.
-var errDifferent = errors.New("rows were changed while they were being moved")
-
 // passing reports whether a batch may succeed when it is tried once more.
 func passing(err error) bool {
 	if refused, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return slices.Contains([]string{codeLock, codeDeadlock, codeConflict, codeForeignKey}, refused.Code)
 	}
 	return errors.Is(err, errDifferent) || errors.Is(err, errWide)
-}
-
-// discreet removes content of the rows from an error.
-func discreet(err error) error {
-	if refused, ok := errors.AsType[*pgconn.PgError](err); ok {
-		refused.Detail, refused.Where = "", ""
-	}
-	return err
 }
 
 // try moves one batch. Held says that its rows are locked from the moment on at
@@ -345,12 +223,6 @@ func (m *filing) try(ctx context.Context, held bool) (l load, err error) {
 	}
 	defer func() { _ = end.Rollback(context.WithoutCancel(ctx)) }() // as above
 	return l, m.finish(ctx, end, name, l)
-}
-
-// writing is the kind of transactions that change rows, whatever the server, the
-// database and the role are set to.
-func writing() pgx.TxOptions {
-	return pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite}
 }
 
 // put puts an object, reads it back, and says something in the session meanwhile.
@@ -430,22 +302,11 @@ func (m *filing) asPlanned(ctx context.Context, tx pgx.Tx, l load) error {
 	return nil
 }
 
-// identity tells which table has the name now and in which file its rows are: in
-// another, a ctid is of another row.
-func (m *filing) identity(ctx context.Context, tx pgx.Tx) (oid, node int64, err error) {
-	err = tx.QueryRow(ctx, `select c.oid::int8, coalesce(pg_relation_filenode(c.oid), 0)::int8 from pg_class c join pg_namespace n on n.oid = c.relnamespace
-		where n.nspname = $1 and c.relname = $2`, m.part.Schema, m.part.Table).Scan(&oid, &node)
-	if errors.Is(err, pgx.ErrNoRows) || err == nil && oid != m.oid {
-		return 0, 0, fmt.Errorf("it is another table than that of the plan: %w", remediate.ErrGone)
-	}
-	return oid, node, err
-}
-
 // remove deletes the versions of the rows that were read, all of them or none. The
 // lock comes first: with it, no session rewrites the table, or redefines it or what is
 // above it otherwise.
 func (m *filing) remove(ctx context.Context, tx pgx.Tx, l load) error {
-	if _, err := tx.Exec(ctx, rows.LockText(m.line...), pgx.QueryExecModeSimpleProtocol); err != nil {
+	if _, err := tx.Exec(ctx, relation.LockText(m.line...), pgx.QueryExecModeSimpleProtocol); err != nil {
 		return err
 	}
 	_, node, err := m.identity(ctx, tx)
@@ -477,10 +338,8 @@ func (m *filing) remove(ctx context.Context, tx pgx.Tx, l load) error {
 	return nil
 }
 
-// filedText is what a person would type for all batches at once.
-func (m movement) filedText(label string, columns []depot.Column) string {
-	return strings.Join([]string{
-		"COPY (SELECT ", list(names(columns)), " FROM ", m.from.String(), " WHERE ", m.which(), ") TO objects in ", label,
-		", and then DELETE FROM ", m.from.String(), " the same rows -- in small batches",
-	}, "")
+// A leaf is a table with rows of its own: the table itself, or a partition.
+type leaf struct {
+	OID           int64
+	Schema, Table string
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
 	"github.com/ai-micro-service/upkeep/internal/testbed/servertest"
 	"github.com/ai-micro-service/upkeep/remediate"
-	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/rows"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/relation"
 )
 
 const (
@@ -68,7 +68,7 @@ func (c *cabinet) newest(t *testing.T) (at time.Time) {
 func (c *cabinet) place() place { return place{oldSchema, agedTable} }
 
 // grounds is how the table is defined now.
-func (c *cabinet) grounds() (oid int64, plan rows.Contract) {
+func (c *cabinet) grounds() (oid int64, plan relation.Contract) {
 	oid = must(one(context.Background(), c.conn, pgx.RowTo[int64], "select $1::text::regclass::oid::int8", c.table))
 	return oid, must(readGrounds(context.Background(), c.conn, oid)).now
 }

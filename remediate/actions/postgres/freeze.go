@@ -262,3 +262,8 @@ func finishFreeze(ctx context.Context, c *pgx.Conn, f remediate.Fence) error {
 	}
 	return nil
 }
+
+// Identified implements remediate.Identifier.
+func (a freeze) Identified(ctx context.Context, s remediate.Step) error {
+	return identified(ctx, a.target, s)
+}

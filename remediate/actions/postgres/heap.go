@@ -19,7 +19,7 @@ import (
 
 // A heap is what one must know of a table before it is written anew.
 type heap struct {
-	relation
+	subject
 
 	Toast, Indexes int64   // bytes
 	Block          int64   // bytes of a page
@@ -48,8 +48,8 @@ select coalesce(pg_relation_size(nullif(c.reltoastrelid, 0)), 0), pg_indexes_siz
  where c.oid = $1::text::oid`
 
 // surveyHeap looks at a table that is to be written anew, by whatever way.
-func surveyHeap(ctx context.Context, db *target.Database, rel relation, r remediate.Request) (h heap, err error) {
-	h.relation = rel
+func surveyHeap(ctx context.Context, db *target.Database, rel subject, r remediate.Request) (h heap, err error) {
+	h.subject = rel
 	err = db.QueryRow(ctx, heapSQL, strconv.FormatInt(rel.OID, 10)).Scan(&h.Toast, &h.Indexes, &h.Block, &h.Rows, &h.Persistence, &h.Tablespace, &h.DefaultSpace,
 		&h.Partition, &h.Children, &h.Select, &h.Update, &h.Filtered, &h.Superuser)
 	if errors.Is(err, pgx.ErrNoRows) {
@@ -221,7 +221,7 @@ func refresh(ctx context.Context, c *pgx.Conn, f remediate.Fence, s remediate.St
 }
 
 // tableArgs are the arguments that name a table, and more.
-func tableArgs(r remediate.Request, rel relation, more map[string]string) map[string]string {
+func tableArgs(r remediate.Request, rel subject, more map[string]string) map[string]string {
 	more["oid"] = strconv.FormatInt(rel.OID, 10)
 	for _, name := range []string{"database", "schema", "table"} {
 		more[name] = r.Subject[name]
@@ -263,4 +263,22 @@ func unhindered(ctx context.Context, db *target.Database) error {
 		Detail: fmt.Sprintf("%s has a transaction open for %s, and its end would have to be waited for", who, remediate.Quantity("_seconds", age)),
 		Until:  time.Now().Add(time.Minute),
 	}
+}
+
+// analyzeRest does what is left of a step that was interrupted between its vacuum and
+// its analyze, which are a transaction each.
+func analyzeRest(ctx context.Context, c *pgx.Conn, f remediate.Fence, s remediate.Step) error {
+	if err := f.Check(ctx); err != nil {
+		return err
+	}
+	statement := "ANALYZE " + pgx.Identifier{s.Args["schema"], s.Args["table"]}.Sanitize()
+	if _, err := c.Exec(ctx, statement, pgx.QueryExecModeSimpleProtocol); err != nil {
+		return fmt.Errorf("%s: %w", statement, err)
+	}
+	return nil
+}
+
+// newXmin is a fact about rows that are written anew.
+func newXmin(which string) string {
+	return "each row " + which + " gets a new xmin: an application that locks optimistically by xmin reports a conflict where it has read the row before"
 }

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	read "github.com/ai-micro-service/upkeep/collectors/postgres"
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
 	"github.com/ai-micro-service/upkeep/remediate"
@@ -134,4 +136,40 @@ func unseen(err error) (fact string, other error) {
 		return "who holds dead rows back is not known: " + err.Error(), nil
 	}
 	return "", err
+}
+
+// holderSQL names who keeps dead rows from being removed, the oldest first. The
+// age is in transactions. A logical slot holds only the catalog's rows back.
+const holderSQL = `
+select who, age from (
+  select 'session ' || pid || ' (' || coalesce(nullif(application_name, ''), 'no application_name') || ', ' || coalesce(state, 'no state') || ')' as who, age(backend_xmin)::int8 as age
+    from pg_stat_activity
+   where backend_xmin is not null and pid <> pg_backend_pid() and backend_type <> 'autovacuum worker'
+     and (datname = current_database() or datname is null)
+  union all
+  select 'prepared transaction ' || quote_literal(gid), age(transaction)::int8 from pg_prepared_xacts where database = current_database()
+  union all
+  select 'replication slot ' || quote_ident(slot_name::text), age(xmin)::int8 from pg_replication_slots where xmin is not null
+) holders
+ order by age desc
+ limit 1`
+
+// worthTelling is from which age on, in transactions, a holder is named. A
+// younger one is ordinary traffic.
+const worthTelling = 10_000
+
+// holder returns the session that holds old rows back, or "".
+func holder(ctx context.Context, db *target.Database) (string, error) {
+	var who string
+	var age int64
+	err := db.QueryRow(ctx, holderSQL).Scan(&who, &age)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return "", nil
+	case err != nil:
+		return "", fmt.Errorf("who holds old rows: %w", err)
+	case age < worthTelling:
+		return "", nil
+	}
+	return fmt.Sprintf("%s holds back what can be removed: it is %d transactions old", who, age), nil
 }

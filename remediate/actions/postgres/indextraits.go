@@ -162,3 +162,37 @@ func (x indexTraits) facts(because string) []string {
 	}
 	return all
 }
+
+// Why an index is dropped: the values of the parameter because.
+const (
+	becauseUnused    = "unused"
+	becauseDuplicate = "duplicate"
+	becauseInvalid   = "invalid"
+)
+
+// provenAfter is how long scans must have been counted before their absence says
+// anything: a month has the work of its end in it.
+const provenAfter = 30 * 24 * time.Hour
+
+// mayGo refuses an index that is there for more than queries, whatever the reason.
+func (x indexTraits) mayGo(because string) error {
+	switch {
+	case x.Recovery:
+		return remediate.Refuse(remediate.ReasonReadOnly, "the server is a replica; name the primary as the target")
+	case x.Kind != "i":
+		return remediate.Refuse(remediate.ReasonUnfit, "it is the index of a partitioned table, which cannot be dropped concurrently")
+	case len(x.Needed) > 0:
+		return remediate.Refuse(remediate.ReasonUnfit, "%s", x.Needed[0])
+	case because != becauseInvalid && x.Unique:
+		return remediate.Refuse(remediate.ReasonUnfit, "it is unique: it keeps rows apart that no query need look for")
+	case because == becauseUnused && x.ForeignKey != "":
+		return remediate.Refuse(remediate.ReasonUnfit, "it alone finds the rows of the foreign key %s, which are looked for only when a row that they refer to goes or changes", x.ForeignKey)
+	case because == becauseUnused && x.Expressions:
+		return remediate.Refuse(remediate.ReasonUnfit, "the planner uses the statistics of its expressions without a scan: make them with CREATE STATISTICS (14 and later) and drop it by hand")
+	case x.Building != "":
+		return &remediate.Refusal{Reason: reasonHeadroom, Detail: "an index of the table is being built by " + x.Building, Until: time.Now().Add(builtAgain)}
+	case !x.MayDrop: // the last: a plan is made all the same
+		return remediate.Refuse(remediate.ReasonPrivilege, "role %s may not drop the index: it must own the table or its schema; grant %s to it", x.Role, pgx.Identifier{x.Owner}.Sanitize())
+	}
+	return nil
+}

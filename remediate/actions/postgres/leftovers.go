@@ -68,7 +68,7 @@ func oids(all []leftover) (list []int64) {
 
 // planLeftovers divides leftovers into those that upkeep has noted as its own, which are
 // dropped first, and those of others, which stay.
-func (a reindex) planLeftovers(ctx context.Context, q read.Querier, rel relation, r remediate.Request) (drops []remediate.Step, known, facts []string, err error) {
+func (a reindex) planLeftovers(ctx context.Context, q read.Querier, rel subject, r remediate.Request) (drops []remediate.Step, known, facts []string, err error) {
 	all, err := leftovers(ctx, q, r.Subject)
 	if err != nil || len(all) == 0 {
 		return nil, nil, nil, err

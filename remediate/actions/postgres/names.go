@@ -67,22 +67,6 @@ func namesOf(ctx context.Context, q read.Querier, p place, oid int64) ([]named, 
 	return all, nil
 }
 
-// means returns the objects of the names in some rows.
-func (m *filing) means(ctx context.Context, tx pgx.Tx, ids []string) (all []depot.Name, err error) {
-	for _, n := range m.named {
-		value, from := "t."+pgx.Identifier{n.Column}.Sanitize(), ""
-		if n.Array {
-			value, from = "v", ", unnest("+value+") v"
-		}
-		found, err := many[depot.Name](ctx, tx, fmt.Sprintf("select distinct $2::text, %s::text, %[1]s::oid::int8 from only %s t%s where t.ctid = any($1::text[]::tid[]) and %[1]s is not null order by 3, 2", value, m.part, from), ids, n.Type)
-		if err != nil {
-			return nil, fmt.Errorf("names in column %s: %w", n.Column, discreet(err))
-		}
-		all = append(all, found...)
-	}
-	return all, nil
-}
-
 // sameMeaning refuses rows with a name that now refers to another object.
 func sameMeaning(ctx context.Context, tx pgx.Tx, all []depot.Name) error {
 	for _, n := range all {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -309,4 +310,35 @@ func amountOf(parts []partition) (a remediate.Amount) {
 // detached concurrently.
 func alone(parts []partition) bool {
 	return !slices.ContainsFunc(parts, func(p partition) bool { return p.To == "" && !p.Detached })
+}
+
+// handTime is how long a statement may take while a partition changes hands or leaves
+// its table: no other session can use the table meanwhile.
+const handTime = 500 * time.Millisecond
+
+// The steps on one partition, as their Args say them.
+const (
+	partDrop   = "drop"      // detach it, and drop it
+	partOver   = "hand over" // give it to the archive
+	partBack   = "hand back" // give it to the table again
+	partFinish = "detach"    // end a detachment that another has begun
+	partAttach = "attach"    // undo a detachment of ours that cannot be gone on with
+)
+
+func attachText(to, p place, low, high string) string {
+	return fmt.Sprintf("ALTER TABLE %s ATTACH PARTITION %s FOR VALUES FROM (%s) TO (%s)", to, p, low, high)
+}
+
+// dropsWatchedSQL tells whether an event trigger fires when a table is dropped. It may
+// refuse that, which cannot be known before, and refuse to undo a detachment as well.
+const dropsWatchedSQL = `
+select exists (select from pg_event_trigger where evtenabled in ('O', 'A') and evtevent in ('ddl_command_start', 'sql_drop', 'ddl_command_end') and (evttags is null or 'DROP TABLE' = any(evttags)))`
+
+// dropsWatched reports whether a partition is dropped in one transaction for that.
+func dropsWatched(ctx context.Context, q read.Querier) (bool, error) {
+	watched, err := one(ctx, q, pgx.RowTo[bool], dropsWatchedSQL)
+	if err != nil {
+		return false, fmt.Errorf("event triggers: %w", err)
+	}
+	return watched, nil
 }

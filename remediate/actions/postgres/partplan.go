@@ -15,15 +15,6 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
-// The steps on one partition, as their Args say them.
-const (
-	partDrop   = "drop"      // detach it, and drop it
-	partOver   = "hand over" // give it to the archive
-	partBack   = "hand back" // give it to the table again
-	partFinish = "detach"    // end a detachment that another has begun
-	partAttach = "attach"    // undo a detachment of ours that cannot be gone on with
-)
-
 // partitions are the steps on partitions that go as a whole, and the facts for people.
 type partitions struct {
 	all    []partition
@@ -135,6 +126,18 @@ func (w partitions) aside() (oids []int64) {
 	return oids
 }
 
+// untouched lists the partitions of which no row goes, and those that are being
+// detached: the step that moves rows one by one leaves them alone.
+func untouched(ctx context.Context, q read.Querier, m movement, s survey) (oids []int64, err error) {
+	parts, err := m.parts(ctx, q, s)
+	for _, p := range parts {
+		if p.Young || p.Pending {
+			oids = append(oids, p.OID)
+		}
+	}
+	return oids, err
+}
+
 // entire returns why no partition at all goes as a whole.
 func (m movement) entire(ctx context.Context, q read.Querier, s survey) (owned bool, why string, err error) {
 	owned, err = one(ctx, q, pgx.RowTo[bool], "select pg_has_role(relowner, 'USAGE') from pg_class where oid = $1::int8::oid", s.source.OID)
@@ -212,10 +215,6 @@ func (m movement) whole(p partition, args map[string]string, concurrently bool) 
 		Undo: fmt.Sprintf("BEGIN; ALTER TABLE %s DETACH PARTITION %s; %s; COMMIT", m.to, p.place(), attachText(m.from, p.place(), p.From, p.To)),
 		Left: m.left(p), Args: args,
 	}
-}
-
-func attachText(to, p place, low, high string) string {
-	return fmt.Sprintf("ALTER TABLE %s ATTACH PARTITION %s FOR VALUES FROM (%s) TO (%s)", to, p, low, high)
 }
 
 // unended is the step for a partition whose detachment did not end, and which cannot
@@ -382,4 +381,35 @@ func digits(r rune) rune {
 		return r
 	}
 	return '_'
+}
+
+// left says what a step on a partition leaves where it is interrupted.
+func (m movement) left(p partition) string {
+	return fmt.Sprintf("where the rows of %s are not seen in %s: ALTER TABLE %s DETACH PARTITION %s FINALIZE (if it is pending), then %s; a constraint of ours may be left: ALTER TABLE %s DROP CONSTRAINT IF EXISTS %s",
+		p.place(), m.from, m.from, p.place(), attachText(m.from, p.place(), p.From, p.To), p.place(), boundName)
+}
+
+// singly adds the step that moves rows one by one to those of whole partitions, where
+// the destination has a place for them.
+func (m movement) singly(ctx context.Context, q read.Querier, s survey, w partitions, r remediate.Request) (steps []remediate.Step, facts []string, err error) {
+	homeless, err := m.homeless(ctx, q, s, w)
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case homeless != "" && (m.back || len(w.steps) == 0):
+		return nil, nil, remediate.Refuse(remediate.ReasonUnfit, "%s", homeless)
+	case homeless != "":
+		return w.steps, []string{homeless}, nil
+	case m.back:
+		if facts, err = m.loose(ctx, q, s); err != nil {
+			return nil, nil, err
+		}
+	}
+	args := m.args(r.Subject, s.source, s.dest, r.Params)
+	args[contractArg] = s.promise(w.aside()).String()
+	s.seen(args)
+	if s.zone != "" {
+		args["zone"] = s.zone
+	}
+	return append(w.steps, remediate.Step{Do: m.text(s), Undo: m.undo(), Args: args}), facts, nil
 }

@@ -16,43 +16,6 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/session"
 )
 
-const (
-	// repackWait is how long pg_repack tries to get its lock, each time for 0.1 to
-	// 1 second. When others queue behind it, its try is ended earlier (yield).
-	repackWait = 5 * time.Second
-
-	// repackLock bounds the one lock that pg_repack waits for without a bound: that
-	// of its cleaning up. It is longer than the second of all others, which
-	// pg_repack itself ends and tries again.
-	repackLock = 1200 * time.Millisecond
-
-	// frozenFor is after which time without a statement a pg_repack is taken for one
-	// that is frozen: when it waits for others, it asks every second.
-	frozenFor = 5 * time.Second
-)
-
-// obstacleSQL finds what pg_repack cannot cope with, the first of each kind. The
-// key is the index that it picks (its view primary_keys): its columns are
-// unquoted in a text that becomes a trigger. Of an index's definition it looks for
-// the words TABLESPACE and WHERE without heeding quotes.
-const obstacleSQL = `
-select exists (select from pg_index i
-                where i.indrelid = c.oid and i.indisunique and i.indisvalid and i.indpred is null and 0 <> all(i.indkey)
-                  and not exists (select from pg_attribute a where a.attrelid = c.oid and a.attnum = any(i.indkey) and not a.attnotnull)),
-       coalesce((select a.attname::text from pg_index i join pg_attribute a on a.attrelid = c.oid and a.attnum = any(i.indkey)
-                  where i.indrelid = c.oid and i.indisunique and a.attname ~ '[''\\]' limit 1), ''),
-       coalesce((select x.relname::text from pg_index i join pg_class x on x.oid = i.indexrelid where i.indrelid = c.oid and not i.indisvalid limit 1), ''),
-       coalesce((select x.relname::text from pg_index i join pg_class x on x.oid = i.indexrelid
-                  where i.indrelid = c.oid
-                    and (pg_get_indexdef(x.oid) like '%TABLESPACE%' or pg_get_indexdef(x.oid) like '%WHERE%WHERE%'
-                         or i.indpred is null and pg_get_indexdef(x.oid) like '%WHERE%') limit 1), ''),
-       coalesce((select p.pubname::text from pg_publication p where p.puballtables limit 1), ''),
-       coalesce((select string_agg(quote_ident(e.evtname), ', ') from pg_event_trigger e where e.evtenabled <> 'D'), ''),
-       coalesce((select string_agg(i.indexrelid::text, ',' order by i.indexrelid) from pg_index i where i.indrelid = c.oid), ''),
-       exists (select from pg_inherits i where i.inhparent = c.oid)
-  from pg_class c
- where c.oid = $1::text::oid`
-
 // planProgram plans a run of pg_repack, or refuses and says why.
 func (a repack) planProgram(ctx context.Context, db *target.Database, h heap, r remediate.Request) (p remediate.Plan, err error) {
 	version, err := a.extension(ctx, db)
@@ -94,7 +57,7 @@ func (a repack) planProgram(ctx context.Context, db *target.Database, h heap, r 
 	if events != "" {
 		p.Facts = append(p.Facts, "its definitions of tables and triggers fire the event triggers "+events)
 	}
-	args := tableArgs(r, h.relation, map[string]string{"way": byProgram, "version": version, "node": strconv.FormatInt(h.Node, 10), "indexes": indexes, relianceArg: relied.contract.String()})
+	args := tableArgs(r, h.subject, map[string]string{"way": byProgram, "version": version, "node": strconv.FormatInt(h.Node, 10), "indexes": indexes, contractArg: relied.contract.String()})
 	p.Steps = []remediate.Step{{Do: typed("pg_repack", arguments(args)), Args: args, Left: swept(args)}}
 	return p, nil
 }
@@ -119,91 +82,6 @@ func (repack) extension(ctx context.Context, db *target.Database) (version strin
 		return "", fmt.Errorf("the extension pg_repack: %w", err)
 	}
 	return version, nil
-}
-
-// obstacles refuses a table that pg_repack cannot cope with. It names the event
-// triggers that it fires, and the indexes of the table.
-func (repack) obstacles(ctx context.Context, q rower, oid int64) (events, indexes string, err error) {
-	var key, children bool
-	var column, invalid, index, publication string
-	err = q.QueryRow(ctx, obstacleSQL, strconv.FormatInt(oid, 10)).Scan(&key, &column, &invalid, &index, &publication, &events, &indexes, &children)
-	switch {
-	case errors.Is(err, pgx.ErrNoRows):
-		return "", "", remediate.Refuse(remediate.ReasonGone, "the table was dropped meanwhile")
-	case err != nil:
-		return "", "", fmt.Errorf("what blocks pg_repack: %w", err)
-	case children:
-		return "", "", remediate.Refuse(remediate.ReasonUnfit, "other tables inherit from the table")
-	case !key:
-		return "", "", remediate.Refuse(remediate.ReasonUnfit, "the table has neither a primary key nor a unique index of columns that are not null")
-	case column != "":
-		return "", "", remediate.Refuse(remediate.ReasonUnfit, "the key column %q has a quote or a backslash in its name, which pg_repack puts into a statement as it is", column)
-	case invalid != "":
-		return "", "", remediate.Refuse(remediate.ReasonUnfit, "the index %q is invalid, and pg_repack may corrupt it: reindex or drop it first", invalid)
-	case index != "":
-		return "", "", remediate.Refuse(remediate.ReasonUnfit, "pg_repack misreads the definition of index %q, which has the word WHERE or TABLESPACE in it where no such clause is", index)
-	case publication != "":
-		return "", "", remediate.Refuse(remediate.ReasonUnfit, "publication %q is for all tables and would send pg_repack's own, which no subscriber has", publication)
-	}
-	return events, indexes, nil
-}
-
-// arguments are those of the program. It reads the table's name as PostgreSQL
-// does, so it is quoted; where the server is and who we are is in the environment.
-func arguments(args map[string]string) []string {
-	return []string{
-		"--no-password", "--no-order", "--no-kill-backend", fmt.Sprintf("--wait-timeout=%d", int(repackWait.Seconds())),
-		"--dbname=" + args["database"], "--table=" + pgx.Identifier{args["schema"], args["table"]}.Sanitize(),
-	}
-}
-
-// typed is a command as a person would type it.
-func typed(name string, args []string) string {
-	for _, arg := range args {
-		if strings.ContainsFunc(arg, func(r rune) bool {
-			return !strings.ContainsRune("=-_.,/", r) && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
-		}) {
-			arg = "'" + strings.ReplaceAll(arg, "'", `'\''`) + "'"
-		}
-		name += " " + arg
-	}
-	return name
-}
-
-// atWorkSQL finds a session that works for a pg_repack on the table: it holds
-// pg_repack's own lock of it, or it is ours and holds a lock of the table, its
-// copy or its log.
-const atWorkSQL = `
-select a.pid, a.backend_start, coalesce(a.application_name, ''), coalesce(starts_with(a.application_name, 'upkeep postgres/repack '), false)
-         and a.usesysid = (select usesysid from pg_stat_activity where pid = pg_backend_pid()),
-       coalesce(extract(epoch from clock_timestamp() - a.state_change), 0)::float8, coalesce(a.state, '')
-  from pg_stat_activity a
- where a.datid = (select oid from pg_database where datname = current_database())
-   and a.pid <> pg_backend_pid()
-   and exists (select from pg_locks l
-                where l.pid = a.pid and l.database = a.datid
-                  and (l.locktype = 'advisory' and l.objsubid = 2 and l.classid::int8 = 16185446 and l.objid::int8 = ($1::int8 - 2147483648) & 4294967295
-                       or l.locktype = 'relation' and starts_with(a.application_name, 'upkeep postgres/repack ')
-                          and l.relation in (select c.oid from pg_class c left join pg_namespace n on n.oid = c.relnamespace
-                                              where c.oid::int8 = $1 or n.nspname = 'repack' and c.relname in ('log_' || $1, 'table_' || $1))))
- order by a.backend_start`
-
-// A worker is a session that works for a pg_repack.
-type worker struct {
-	PID     int32
-	Started time.Time
-	Name    string
-	Ours    bool
-	Still   float64 // seconds since its state changed
-	State   string
-}
-
-func workers(ctx context.Context, q read.Querier, oid int64) ([]worker, error) {
-	rows, err := q.Query(ctx, atWorkSQL, oid)
-	if err != nil {
-		return nil, fmt.Errorf("who works on the table: %w", err)
-	}
-	return pgx.CollectRows(rows, pgx.RowToStructByPos[worker])
 }
 
 // atWork names a pg_repack that works on the table, and tells whether it is ours.
@@ -291,7 +169,7 @@ func (repack) left(ctx context.Context, db *target.Database, oid int64) (left bo
 
 // leftStep removes what was left of one table. The extension stays, and with it
 // what runs on other tables need.
-func leftStep(r remediate.Request, rel relation) remediate.Step {
+func leftStep(r remediate.Request, rel subject) remediate.Step {
 	args := tableArgs(r, rel, map[string]string{"way": sweeping})
 	return remediate.Step{Do: strings.Join(sweepSQL(args), "; "), Args: args, Left: swept(args)}
 }

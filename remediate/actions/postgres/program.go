@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -18,18 +19,6 @@ import (
 
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/session"
-)
-
-const (
-	// outputKept is how much of the end of the program's output is kept for an error.
-	outputKept = 2000
-
-	// queueMost is how long others may queue behind a try of pg_repack to lock the
-	// table, and lookAfter how often is looked whether they do.
-	queueMost, lookAfter = 100 * time.Millisecond, 50 * time.Millisecond
-
-	// askVersion is how long the program may take to tell its version.
-	askVersion = 5 * time.Second
 )
 
 // program finds the pg_repack of a version: where Debian keeps it for each major
@@ -298,9 +287,6 @@ func yield(ctx context.Context, c *pgx.Conn, oid int64) error {
 	return err
 }
 
-// programName is the application_name of a pg_repack's sessions.
-func programName(fence int64) string { return fmt.Sprintf("upkeep postgres/repack fence %d", fence) }
-
 // environ is the environment of pg_repack. Its sessions have no
 // timeout that would end a long copy, and end when it is killed.
 func (a repack) environ(ctx context.Context, c *pgx.Conn, f remediate.Fence, s remediate.Step) ([]string, error) {
@@ -350,53 +336,73 @@ func (c *child) fault() error {
 	return nil
 }
 
-// definerSQL finds who waits for the strongest lock of the table: with pg_repack's
-// own lock in the way it would wait to the end, and all others behind it.
-const definerSQL = `
-select format('session %s (%s)', a.pid, coalesce(nullif(a.application_name, ''), 'no application_name'))
-  from pg_locks l
-  join pg_stat_activity a on a.pid = l.pid
- where l.locktype = 'relation' and l.mode = 'AccessExclusiveLock' and not l.granted
-   and l.database = (select oid from pg_database where datname = current_database())
-   and l.relation::int8 = $1
-   and not coalesce(starts_with(a.application_name, 'upkeep postgres/repack '), false)
- order by a.pid
- limit 1`
-
-// definer also keeps the session from looking frozen. It takes no transaction that
-// pg_repack would wait for.
-func definer(ctx context.Context, c *pgx.Conn, oid int64) (who string, err error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cancelWithin)
-	defer cancel()
-	err = c.QueryRow(ctx, definerSQL, oid).Scan(&who)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return "", nil
+// arguments are those of the program. It reads the table's name as PostgreSQL
+// does, so it is quoted; where the server is and who we are is in the environment.
+func arguments(args map[string]string) []string {
+	return []string{
+		"--no-password", "--no-order", "--no-kill-backend", fmt.Sprintf("--wait-timeout=%d", int(repackWait.Seconds())),
+		"--dbname=" + args["database"], "--table=" + pgx.Identifier{args["schema"], args["table"]}.Sanitize(),
 	}
-	return who, err
 }
 
-// builderSQL finds who makes an index, or one that was made: pg_repack before 1.5.3
-// holds no lock against that, and does not know the index when it changes the files.
-const builderSQL = `
-select who from (
-  select 1 as place, format('session %s builds an index', p.pid) as who from pg_stat_progress_create_index p where p.relid::int8 = $1::text::int8
-  union all
-  select 2, format('session %s locks the table as one does who builds an index', l.pid) from pg_locks l
-   where l.locktype = 'relation' and l.database = (select oid from pg_database where datname = current_database())
-     and l.relation::int8 = $1::text::int8 and l.mode = 'ShareLock'
-  union all
-  select 3, format('index %s was made', i.indexrelid::regclass) from pg_index i
-   where i.indrelid::int8 = $1::text::int8 and i.indexrelid::text <> all (string_to_array($2, ','))
-) found
- order by place, who
- limit 1`
-
-func builder(ctx context.Context, c *pgx.Conn, s remediate.Step) (who string, err error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cancelWithin)
-	defer cancel()
-	err = c.QueryRow(ctx, builderSQL, s.Args["oid"], s.Args["indexes"]).Scan(&who)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return "", nil
+// typed is a command as a person would type it.
+func typed(name string, args []string) string {
+	for _, arg := range args {
+		if strings.ContainsFunc(arg, func(r rune) bool {
+			return !strings.ContainsRune("=-_.,/", r) && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
+		}) {
+			arg = "'" + strings.ReplaceAll(arg, "'", `'\''`) + "'"
+		}
+		name += " " + arg
 	}
-	return who, err
+	return name
 }
+
+// obstacles refuses a table that pg_repack cannot cope with. It names the event
+// triggers that it fires, and the indexes of the table.
+func (repack) obstacles(ctx context.Context, q rower, oid int64) (events, indexes string, err error) {
+	var key, children bool
+	var column, invalid, index, publication string
+	err = q.QueryRow(ctx, obstacleSQL, strconv.FormatInt(oid, 10)).Scan(&key, &column, &invalid, &index, &publication, &events, &indexes, &children)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return "", "", remediate.Refuse(remediate.ReasonGone, "the table was dropped meanwhile")
+	case err != nil:
+		return "", "", fmt.Errorf("what blocks pg_repack: %w", err)
+	case children:
+		return "", "", remediate.Refuse(remediate.ReasonUnfit, "other tables inherit from the table")
+	case !key:
+		return "", "", remediate.Refuse(remediate.ReasonUnfit, "the table has neither a primary key nor a unique index of columns that are not null")
+	case column != "":
+		return "", "", remediate.Refuse(remediate.ReasonUnfit, "the key column %q has a quote or a backslash in its name, which pg_repack puts into a statement as it is", column)
+	case invalid != "":
+		return "", "", remediate.Refuse(remediate.ReasonUnfit, "the index %q is invalid, and pg_repack may corrupt it: reindex or drop it first", invalid)
+	case index != "":
+		return "", "", remediate.Refuse(remediate.ReasonUnfit, "pg_repack misreads the definition of index %q, which has the word WHERE or TABLESPACE in it where no such clause is", index)
+	case publication != "":
+		return "", "", remediate.Refuse(remediate.ReasonUnfit, "publication %q is for all tables and would send pg_repack's own, which no subscriber has", publication)
+	}
+	return events, indexes, nil
+}
+
+// obstacleSQL finds what pg_repack cannot cope with, the first of each kind. The
+// key is the index that it picks (its view primary_keys): its columns are
+// unquoted in a text that becomes a trigger. Of an index's definition it looks for
+// the words TABLESPACE and WHERE without heeding quotes.
+const obstacleSQL = `
+select exists (select from pg_index i
+                where i.indrelid = c.oid and i.indisunique and i.indisvalid and i.indpred is null and 0 <> all(i.indkey)
+                  and not exists (select from pg_attribute a where a.attrelid = c.oid and a.attnum = any(i.indkey) and not a.attnotnull)),
+       coalesce((select a.attname::text from pg_index i join pg_attribute a on a.attrelid = c.oid and a.attnum = any(i.indkey)
+                  where i.indrelid = c.oid and i.indisunique and a.attname ~ '[''\\]' limit 1), ''),
+       coalesce((select x.relname::text from pg_index i join pg_class x on x.oid = i.indexrelid where i.indrelid = c.oid and not i.indisvalid limit 1), ''),
+       coalesce((select x.relname::text from pg_index i join pg_class x on x.oid = i.indexrelid
+                  where i.indrelid = c.oid
+                    and (pg_get_indexdef(x.oid) like '%TABLESPACE%' or pg_get_indexdef(x.oid) like '%WHERE%WHERE%'
+                         or i.indpred is null and pg_get_indexdef(x.oid) like '%WHERE%') limit 1), ''),
+       coalesce((select p.pubname::text from pg_publication p where p.puballtables limit 1), ''),
+       coalesce((select string_agg(quote_ident(e.evtname), ', ') from pg_event_trigger e where e.evtenabled <> 'D'), ''),
+       coalesce((select string_agg(i.indexrelid::text, ',' order by i.indexrelid) from pg_index i where i.indrelid = c.oid), ''),
+       exists (select from pg_inherits i where i.inhparent = c.oid)
+  from pg_class c
+ where c.oid = $1::text::oid`

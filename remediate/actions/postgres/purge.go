@@ -96,3 +96,13 @@ func (a purge) moving() moving { return moving{a.target, namePurge, a.now} }
 func (a purge) Measure(ctx context.Context, r remediate.Request) (float64, error) {
 	return retained(ctx, a.target, r)
 }
+
+// Undo implements remediate.Undoer.
+func (a purge) Undo(ctx context.Context, f remediate.Fence, s remediate.Step) (string, error) {
+	return a.moving().undo(ctx, f, s)
+}
+
+// Identified implements remediate.Identifier.
+func (a purge) Identified(ctx context.Context, s remediate.Step) error {
+	return identified(ctx, a.target, s)
+}

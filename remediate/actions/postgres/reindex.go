@@ -18,52 +18,6 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/session"
 )
 
-// Reindex builds one bloated index anew without blocking writes.
-func Reindex(t *target.Postgres) remediate.Action {
-	return remediate.Action{
-		Name:   "postgres/reindex",
-		Target: t.Name,
-		Doc: `Reindex builds one bloated index anew with REINDEX INDEX CONCURRENTLY, while reads and writes go on.
-
-It takes a SHARE UPDATE EXCLUSIVE lock on the table, which conflicts only with
-maintenance and DDL. It first takes the lock for a moment, within 5 seconds, or does not
-start. It then waits for older transactions of its database, each for at most the
-parameter patience; no session queues behind that wait. It does not start while such a
-transaction is older, while a session holds or awaits a conflicting lock, or while
-another index is built anywhere on the server: two builds need twice the disk space.
-
-It needs the space of the new index beside the old one, and as much again for
-sorting and for WAL: where the server's disk can be seen from here and has less, or
-temp_file_limit is less, it does not begin. An interrupted one leaves an invalid
-index "_ccnew" or "_ccold" behind: what upkeep's own runs have left is dropped, at once
-where that can be done in a moment, and else before the next try, also after a crash.
-Before it begins upkeep notes in its data_dir which such indexes there are already, and
-then which one it builds. One that somebody else has left stays: the plan names it.
-It refuses a replica, PostgreSQL 14.0 to 14.3 (which can corrupt the index),
-indexes of exclusion constraints and catalogs, and a role that could not drop what
-an interruption leaves. It is done when the index has another file. The bloat is
-measured with pgstatindex where pgstattuple is installed and the role may call it,
-else estimated. Rights: own the table or its schema; pg_monitor to see how old the
-transactions of others are and to measure.`,
-		Lowers:    "upkeep_postgres_index_bloat_ratio",
-		Risk:      remediate.Guarded,
-		Subject:   []string{"server", "database", "schema", "table", "index"},
-		Exclusive: []string{"server", "database", "schema", "table"},
-		Params:    []remediate.Param{patienceParam()},
-		Rights: []remediate.Right{
-			{Grant: `grant :"owner" to :"role"`, For: "to build the index anew and to drop what an interruption leaves; MAINTAIN does not allow the second"},
-			{Grant: `grant pg_monitor to :"role"`, For: "to see how old the transactions of others are, and to measure with pgstatindex"},
-		},
-		Timeout:  6 * time.Hour,
-		Executor: reindex{t, &attempts{path: t.Rebuilds}},
-	}
-}
-
-type reindex struct {
-	target *target.Postgres
-	begun  *attempts
-}
-
 // Headroom implements remediate.Roomer.
 func (a reindex) Headroom(ctx context.Context, _ remediate.Request) (remediate.Headroom, error) {
 	return headroom(ctx, a.target)
@@ -113,7 +67,7 @@ func (a reindex) plan(ctx context.Context, r remediate.Request) (p remediate.Pla
 }
 
 // mayBegin refuses for now while there is no room, or others are in the way.
-func (a reindex) mayBegin(ctx context.Context, db *target.Database, rel relation, patience time.Duration) (facts []string, err error) {
+func (a reindex) mayBegin(ctx context.Context, db *target.Database, rel subject, patience time.Duration) (facts []string, err error) {
 	build, err := building(ctx, db)
 	if err != nil {
 		return nil, err
@@ -158,17 +112,9 @@ func building(ctx context.Context, q rower) (who string, err error) {
 	return who, nil
 }
 
-// step makes one step on an index of the request's schema.
-func step(r remediate.Request, do, index string, args map[string]string) remediate.Step {
-	for _, name := range []string{"database", "schema", "table", "index"} {
-		args[name] = r.Subject[name]
-	}
-	return remediate.Step{Do: do + pgx.Identifier{r.Subject["schema"], index}.Sanitize(), Args: args}
-}
-
 // fit refuses what REINDEX CONCURRENTLY cannot or must not do, and notes in the plan
 // which rights are missing.
-func (a reindex) fit(ctx context.Context, db *target.Database, rel relation, r remediate.Request, p *remediate.Plan) error {
+func (a reindex) fit(ctx context.Context, db *target.Database, rel subject, r remediate.Request, p *remediate.Plan) error {
 	if err := p.NoteMissing(rel.allowed("reindex")); err != nil {
 		return err
 	}
@@ -193,10 +139,6 @@ func (a reindex) fit(ctx context.Context, db *target.Database, rel relation, r r
 	}
 	return nil
 }
-
-// mayDropSQL tells whether the role may drop the relation c of the namespace n.
-// Neither MAINTAIN nor the database is enough for it.
-const mayDropSQL = `pg_has_role(c.relowner, 'USAGE') or pg_has_role(n.nspowner, 'USAGE') or (select r.rolsuper from pg_roles r where r.rolname = current_user)`
 
 // Apply implements remediate.Executor.
 //
@@ -389,4 +331,40 @@ func bloat(ctx context.Context, db *target.Database, estimate read.IndexBloatRow
 		return estimate.Ratio
 	}
 	return ratio
+}
+
+// Undo implements remediate.Undoer.
+func (a reindex) Undo(ctx context.Context, f remediate.Fence, s remediate.Step) (found string, err error) {
+	if s.Args["drop"] != "" {
+		return "", nil
+	}
+	j := job{target: a.target, server: session.Planned(s), action: "postgres/reindex", database: s.Args["database"], schema: s.Args["schema"], table: s.Args["table"], lockTimeout: 5 * time.Second}
+	err = j.hold(ctx, f, func(ctx context.Context, c *pgx.Conn) error {
+		done, err := rebuilt(ctx, c, s)
+		if errors.Is(err, remediate.ErrGone) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		own, _, err := a.ours(ctx, c, s)
+		if err != nil {
+			return err
+		}
+		if err := a.sweep(ctx, c, f, s); err != nil {
+			return err
+		}
+		switch {
+		case done:
+			found = "the index is built anew"
+		case len(own) > 0:
+			found = strconv.Itoa(len(own)) + " invalid index that the build left is dropped"
+		}
+		return a.forget(ctx, c, s)
+	})
+	return found, err
+}
+
+// Identified implements remediate.Identifier.
+func (a reindex) Identified(ctx context.Context, s remediate.Step) error {
+	return identified(ctx, a.target, s)
 }

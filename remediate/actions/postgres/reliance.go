@@ -6,21 +6,18 @@ import (
 
 	read "github.com/ai-micro-service/upkeep/collectors/postgres"
 	"github.com/ai-micro-service/upkeep/remediate"
-	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/rows"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/relation"
 )
-
-// relianceArg is where a step says what it relies on.
-const relianceArg = "contract"
 
 // A reliance is what work on one table relies on.
 type reliance struct {
-	reader   rows.Reader
-	contract rows.Contract
+	reader   relation.Reader
+	contract relation.Contract
 }
 
 // relianceOn is what there is to rely on now.
 func relianceOn(ctx context.Context, q read.Querier, oid int64) (r reliance, err error) {
-	if r.reader, err = rows.NewReader(ctx, q); err != nil {
+	if r.reader, err = relation.NewReader(ctx, q); err != nil {
 		return r, err
 	}
 	r.contract, err = r.reader.Read(ctx, q, []int64{oid})
@@ -34,11 +31,11 @@ func relianceOf(ctx context.Context, q read.Querier, s remediate.Step) (r relian
 	if err != nil {
 		return r, err
 	}
-	if r, err = relianceOn(ctx, q, oid); err != nil || s.Args[relianceArg] == "" {
+	if r, err = relianceOn(ctx, q, oid); err != nil || s.Args[contractArg] == "" {
 		return r, err
 	}
 	now := r.contract
-	if r.contract, err = rows.Parse(s.Args[relianceArg]); err != nil {
+	if r.contract, err = relation.Parse(s.Args[contractArg]); err != nil {
 		return r, err
 	}
 	return r, r.contract.Check(now)

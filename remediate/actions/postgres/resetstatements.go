@@ -133,3 +133,8 @@ func (a resetStatements) Measure(ctx context.Context, _ remediate.Request) (floa
 	}
 	return s.Seconds, nil
 }
+
+// Identified implements remediate.Identifier.
+func (a resetStatements) Identified(ctx context.Context, s remediate.Step) error {
+	return identified(ctx, a.target, s)
+}

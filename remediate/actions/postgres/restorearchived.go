@@ -143,26 +143,12 @@ func (a restoreArchived) Measure(ctx context.Context, r remediate.Request) (floa
 	return read.ReadArchived(ctx, db, entry, since, until)
 }
 
-// span reads the parameters since and until. Both are required: an empty one never
-// means "all".
-func span(params map[string]string) (since, until time.Time, err error) {
-	if since, err = moment("since", params["since"]); err != nil {
-		return since, until, err
-	}
-	if until, err = moment("until", params["until"]); err != nil {
-		return since, until, err
-	}
-	if !since.Before(until) {
-		return since, until, remediate.Refuse(remediate.ReasonSubject, "the parameter until is %q, which is not after since, %q", params["until"], params["since"])
-	}
-	return since, until, nil
+// Undo implements remediate.Undoer.
+func (a restoreArchived) Undo(ctx context.Context, f remediate.Fence, s remediate.Step) (string, error) {
+	return a.moving().undo(ctx, f, s)
 }
 
-func moment(name, text string) (time.Time, error) {
-	for _, layout := range []string{time.RFC3339Nano, time.DateOnly} {
-		if at, err := time.Parse(layout, text); err == nil && at.Year() > 0 {
-			return at.UTC().Truncate(time.Microsecond), nil
-		}
-	}
-	return time.Time{}, remediate.Refuse(remediate.ReasonSubject, "the parameter %s is %q; a day like 2026-01-31 or a moment like 2026-01-31T12:00:00Z was expected", name, text)
+// Identified implements remediate.Identifier.
+func (a restoreArchived) Identified(ctx context.Context, s remediate.Step) error {
+	return identified(ctx, a.target, s)
 }

@@ -97,9 +97,6 @@ func (r rebuild) fits(ctx context.Context, q rower) (fact string, err error) {
 	return fact + ", and the disk has it", nil
 }
 
-// byteText is a size for people.
-func byteText(n int64) string { return remediate.Quantity("_bytes", float64(n)) }
-
 // tablespaceFolder is where a tablespace is, below the data directory.
 func tablespaceFolder(oid int64) string {
 	const standard, global = 1663, 1664 // pg_default and pg_global have no links
@@ -110,11 +107,6 @@ func tablespaceFolder(oid int64) string {
 		return "global"
 	}
 	return filepath.Join("pg_tblspc", strconv.FormatInt(oid, 10))
-}
-
-// A rower asks a question that has one row for an answer.
-type rower interface {
-	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }
 
 // shortage compares needs with what is free where they are. Needs on one disk are

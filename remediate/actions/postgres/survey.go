@@ -6,267 +6,280 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	read "github.com/ai-micro-service/upkeep/collectors/postgres"
 	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/relation"
 )
 
-// A side is one table of a movement, as the catalog knows it.
-type side struct {
-	OID         int64
-	Kind        string // pg_class.relkind
-	Persistence string // pg_class.relpersistence
-	Tuples      float64
-	Blocks      int64
-	Role        string
-	Secured     bool // row security hides rows from the role
-	Policies    bool // row security is on
-	Usage       bool // of the schema
-	Select      bool
-	Insert      bool
-	Delete      bool
-	Update      bool     // of the table, or of any column: what it takes to hold a row
-	Parent      bool     // others inherit from it, or are partitions of it
-	Triggers    []string // of the operation, of people
-	Rules       []string // the same
+// A survey is what was found out about a movement: that it can be done without
+// harm, and what its statements need.
+type survey struct {
+	version      int
+	reader       relation.Reader
+	source, dest side
+	giving       sideState // the source with all of its parts
+	taking       sideState // the destination the same
+	durable      bool      // the rows of the source are safe in a crash
+	columns      []string  // that are moved
+	spares       []spare   // columns that are not, of rows that come back
+	kind         string    // the type of the age column
+	zone         string    // in which it is compared, where it has none
+	links        []link
+	uniques      []uniqueness // of the destination
+	wider        string       // who may read the destination and not the source
 }
 
-// sideSQL looks one table up by its names. $3 is the bit of the operation in
-// pg_trigger.tgtype, $4 its letter in pg_rewrite.ev_type. Any role may; 13 and later.
-// Triggers that a partition inherits are internal before 15, and have a parent.
-const sideSQL = `
-select c.oid::int8,
-       c.relkind::text,
-       c.relpersistence::text,
-       greatest(c.reltuples, 0)::float8,
-       case when c.relkind = 'r' then pg_relation_size(c.oid) / current_setting('block_size')::int else 0 end,
-       current_user::text,
-       row_security_active(c.oid),
-       c.relrowsecurity,
-       has_schema_privilege(n.oid, 'USAGE'),
-       has_table_privilege(c.oid, 'SELECT'),
-       has_table_privilege(c.oid, 'INSERT'),
-       has_table_privilege(c.oid, 'DELETE'),
-       has_table_privilege(c.oid, 'UPDATE') or has_any_column_privilege(c.oid, 'UPDATE'),
-       exists (select from pg_inherits where inhparent = c.oid),
-       array(select g.tgname::text from pg_trigger g
-              where g.tgrelid = c.oid and g.tgenabled <> 'D' and g.tgtype & $3::int <> 0 and (not g.tgisinternal or g.tgparentid <> 0)
-                and not exists (select from pg_constraint k where k.oid = g.tgconstraint and k.contype in ('f', 'p', 'u', 'x')) order by 1),
-       array(select rulename::text from pg_rewrite where ev_class = c.oid and ev_enabled <> 'D' and ev_type = $4::text::"char" order by 1)
-  from pg_class c
-  join pg_namespace n on n.oid = c.relnamespace
- where n.nspname = $1
-   and c.relname = $2`
-
-// The operations that a side is asked about.
-type operation struct {
-	trigger int
-	rule    string
-	word    string
-}
-
-func deletes() operation { return operation{8, "4", "DELETE"} }
-func inserts() operation { return operation{4, "3", "INSERT"} }
-
-// readSide finds one table of a movement, or ErrGone.
-func readSide(ctx context.Context, q read.Querier, p place, o operation) (s side, err error) {
-	s, err = one(ctx, q, pgx.RowToStructByPos[side], sideSQL, p.Schema, p.Table, o.trigger, o.rule)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return s, fmt.Errorf("%s: %w", p, remediate.ErrGone)
+// surveyed looks at both tables and refuses what would do harm, or cannot be done for
+// want of a right.
+func (m movement) surveyed(ctx context.Context, q read.Querier) (s survey, err error) {
+	var p remediate.Plan
+	if s, err = m.survey(ctx, q, &p); err == nil {
+		err = p.Missing()
 	}
 	return s, err
 }
 
-// one asks for one row.
-func one[T any](ctx context.Context, q read.Querier, to pgx.RowToFunc[T], sql string, args ...any) (v T, err error) {
-	rows, err := q.Query(ctx, sql, args...)
-	if err != nil {
-		return v, err
+// survey looks at both tables and refuses what would do harm. Missing rights are noted
+// in the plan.
+func (m movement) survey(ctx context.Context, q read.Querier, p *remediate.Plan) (s survey, err error) {
+	if s.reader, err = relation.NewReader(ctx, q); err != nil {
+		return s, err
 	}
-	return pgx.CollectExactlyOneRow(rows, to)
+	s.version = s.reader.Version
+	if s.source, err = readSide(ctx, q, m.from, deletes()); err != nil {
+		return s, err
+	}
+	if err := s.source.fit(m.from, deletes(), p); err != nil {
+		return s, err
+	}
+	if s.giving, err = sideOf(ctx, q, s.reader, s.source.OID); err != nil {
+		return s, fmt.Errorf("%s: %w", m.from, err)
+	}
+	if s.durable, err = s.giving.gives(); err != nil {
+		return s, err
+	}
+	columns, err := many[column](ctx, q, columnSQL, s.source.OID)
+	if err != nil {
+		return s, fmt.Errorf("columns of %s: %w", m.from, err)
+	}
+	if s.kind, err = m.ages(columns); err != nil {
+		return s, err
+	}
+	if s.zone, err = zoneOf(ctx, q, s.kind); err != nil {
+		return s, err
+	}
+	if s.links, err = many[link](ctx, q, linkSQL, s.giving.below()); err != nil {
+		return s, fmt.Errorf("foreign keys to %s: %w", m.from, err)
+	}
+	for _, l := range s.links {
+		if err := p.Blind(l.fit(s.source.Role)); err != nil {
+			return s, err
+		}
+	}
+	if m.to == (place{}) {
+		return s, nil
+	}
+	return s, m.destination(ctx, q, &s, columns, p)
 }
 
-// many asks for any number of rows.
-func many[T any](ctx context.Context, q read.Querier, sql string, args ...any) ([]T, error) {
-	rows, err := q.Query(ctx, sql, args...)
-	if err != nil {
-		return nil, err
-	}
-	return pgx.CollectRows(rows, pgx.RowToStructByPos[T])
-}
+// kinSQL tells whether one of two tables is an ancestor of the other.
+const kinSQL = `
+with recursive above(child, parent) as (
+  select inhrelid, inhparent from pg_inherits where inhrelid in ($1::int8::oid, $2::int8::oid)
+  union
+  select a.child, i.inhparent from above a join pg_inherits i on i.inhrelid = a.parent
+)
+select exists (select from above where child = $1::int8::oid and parent = $2::int8::oid or child = $2::int8::oid and parent = $1::int8::oid)`
 
-// fit refuses a table that rows cannot be moved from or to without harm. Missing rights
-// are noted in the plan.
-func (s side) fit(p place, o operation, plan *remediate.Plan) error {
-	unfit := func(format string, args ...any) error {
-		return remediate.Refuse(remediate.ReasonUnfit, "%s "+format, append([]any{p}, args...)...)
+// destination looks at the second table, and whether it takes the rows of the first.
+func (m movement) destination(ctx context.Context, q read.Querier, s *survey, columns []column, p *remediate.Plan) (err error) {
+	s.dest, err = readSide(ctx, q, m.to, inserts())
+	if errors.Is(err, remediate.ErrGone) {
+		return remediate.Refuse(remediate.ReasonUnfit, "the destination %s is not there: create table %s (like %s including defaults including generated including indexes), and grant as few people as there", m.to, m.to, m.from)
 	}
+	if err != nil {
+		return err
+	}
+	if err := s.dest.fit(m.to, inserts(), p); err != nil {
+		return err
+	}
+	kin, err := one(ctx, q, pgx.RowTo[bool], kinSQL, s.source.OID, s.dest.OID)
 	switch {
-	case s.Kind == "f":
-		return unfit("is a foreign table: no transaction holds both servers")
-	case s.Kind != "r" && s.Kind != "p":
-		return unfit("is no table with rows of its own")
-	case s.Persistence == "t":
-		return unfit("is a temporary table")
-	case strings.HasPrefix(p.Schema, "pg_") || p.Schema == "information_schema":
-		return unfit("is a table of the catalogs")
-	case s.Kind == "r" && s.Parent:
-		return unfit("has tables that inherit from it: give each of them an archive of its own")
-	case len(s.Triggers) > 0:
-		return unfit("has the trigger %s for %s, which may do more than is planned: drop or disable it, or move the rows by hand", pgx.Identifier{s.Triggers[0]}.Sanitize(), o.word)
-	case len(s.Rules) > 0:
-		return unfit("has the rule %s for %s, which may do something else instead", pgx.Identifier{s.Rules[0]}.Sanitize(), o.word)
-	case s.Secured:
-		return unfit("has row security, which hides rows from role %s: use the owner, or a role with BYPASSRLS", s.Role)
+	case err != nil:
+		return err
+	case kin || s.source.OID == s.dest.OID:
+		return remediate.Refuse(remediate.ReasonUnfit, "%s and %s are parts of one table: what is moved would be there still", m.from, m.to)
 	}
-	return s.permitted(p, o, plan)
-}
-
-// permitted notes the missing rights of the role, and refuses if it may not even look.
-func (s side) permitted(p place, o operation, plan *remediate.Plan) error {
-	lacks := func(grant string) error {
-		return remediate.Refuse(remediate.ReasonPrivilege, "role %s needs a right: %s to %s", s.Role, grant, pgx.Identifier{s.Role}.Sanitize())
+	if s.taking, err = sideOf(ctx, q, s.reader, s.dest.OID); err != nil {
+		return fmt.Errorf("%s: %w", m.to, err)
 	}
-	for _, right := range []struct {
-		lacks, blind bool
-		grant        string
-	}{
-		{!s.Usage, true, "grant usage on schema " + pgx.Identifier{p.Schema}.Sanitize()},
-		{o == deletes() && !s.Delete, false, "grant delete on table " + p.String()},
-		{o == deletes() && !s.Update, false, "grant update on table " + p.String() + ", to hold rows while they are taken,"},
-		{o == inserts() && !s.Insert, false, "grant insert on table " + p.String()},
-		{o == deletes() && !s.Select, true, "grant select on table " + p.String()},
-	} {
-		switch {
-		case right.lacks && right.blind:
-			return plan.Blind(lacks(right.grant))
-		case right.lacks:
-			_ = plan.NoteMissing(lacks(right.grant)) // it is noted
+	if err := s.taking.takes(s.durable); err != nil {
+		return err
+	}
+	if s.wider, err = m.reads(ctx, q, s.source.OID, s.dest.OID); err != nil {
+		return err
+	}
+	into, err := many[column](ctx, q, columnSQL, s.dest.OID)
+	if err != nil {
+		return fmt.Errorf("columns of %s: %w", m.to, err)
+	}
+	fit, err := match(m, columns, into)
+	if err != nil {
+		return err
+	}
+	s.columns, s.spares = fit.names, fit.spares
+	if s.uniques, err = many[uniqueness](ctx, q, uniqueSQL, s.dest.OID); err != nil {
+		return fmt.Errorf("unique indexes of %s: %w", m.to, err)
+	}
+	own, err := many[uniqueness](ctx, q, uniqueSQL, s.source.OID)
+	if err != nil {
+		return fmt.Errorf("unique indexes of %s: %w", m.from, err)
+	}
+	for _, u := range s.uniques {
+		if !m.back && !u.implied(own) {
+			return remediate.Refuse(remediate.ReasonUnfit, "%s demands with %s what %s does not, so that rows could not be moved one day: drop that index, or make the same one there", m.to, pgx.Identifier{u.Name}.Sanitize(), m.from)
 		}
 	}
 	return nil
 }
 
-// A column is one of a table's.
-type column struct {
-	Name      string
-	TypeOID   int64
-	Mod       int32
-	Type      string
-	NotNull   bool
-	Default   bool
-	Generated bool
-	Identity  bool
-	Expr      string // its default, or what it is generated from
-	Stored    bool   // it is generated and stored
-}
-
-const columnSQL = `
-select a.attname::text, coalesce(nullif(t.typbasetype, 0), t.oid)::int8, a.atttypmod, format_type(a.atttypid, a.atttypmod),
-       a.attnotnull, a.atthasdef, a.attgenerated <> '', a.attidentity <> '', coalesce(pg_get_expr(d.adbin, d.adrelid), ''), a.attgenerated = 's'
-  from pg_attribute a
-  join pg_type t on t.oid = a.atttypid
-  left join pg_attrdef d on a.atthasdef and d.adrelid = a.attrelid and d.adnum = a.attnum
- where a.attrelid = $1::int8::oid and a.attnum > 0 and not a.attisdropped
- order by a.attnum`
-
-// A uniqueness is one unique index or exclusion constraint.
-type uniqueness struct {
-	Name      string
-	Columns   []string
-	Expr      string
-	Predicate string
-	Exclusion bool
-}
-
-const uniqueSQL = `
-select c.relname::text,
-       array(select a.attname::text from unnest((i.indkey::int2[])[0:i.indnkeyatts - 1]) k join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k order by 1),
-       coalesce(pg_get_expr(i.indexprs, i.indrelid), ''), coalesce(pg_get_expr(i.indpred, i.indrelid), ''), i.indisexclusion
-  from pg_index i
-  join pg_class c on c.oid = i.indexrelid
- where i.indrelid = $1::int8::oid and (i.indisunique or i.indisexclusion)
- order by 1`
-
-func (u uniqueness) plain() bool { return u.Expr == "" && u.Predicate == "" && !u.Exclusion }
-
-// implied reports whether rows that keep the uniquenesses of one table keep this
-// one of another.
-func (u uniqueness) implied(by []uniqueness) bool {
-	return slices.ContainsFunc(by, func(v uniqueness) bool {
-		if v.plain() && u.Expr == "" && !u.Exclusion {
-			return !slices.ContainsFunc(v.Columns, func(c string) bool { return !slices.Contains(u.Columns, c) })
-		}
-		return slices.Equal(u.Columns, v.Columns) && u.Expr == v.Expr && u.Predicate == v.Predicate && u.Exclusion == v.Exclusion
-	})
-}
-
-// A link is a foreign key of another table that refers to the rows that are moved.
-type link struct {
-	Of              int64  // the relation that it refers to: the table, or a part of it
-	OfName          string // the same, quoted
-	Name            string
-	Schema, Table   string
-	OnDelete        string // pg_constraint.confdeltype
-	Columns, Keys   []string
-	Spaces, Signs   []string // the operators that compare a key with a column, by schema and name
-	Indexed, Select bool
-}
-
-// linkSQL finds the foreign keys that refer to a table or to a part of it: $1 are all
-// of these. Those of the partitions of a table that refers to it are the same as that
-// table's, and so is what a part has of a key that refers to the whole.
-const linkSQL = `
-select k.confrelid::int8, (select format('%I.%I', s.nspname, o.relname) from pg_class o join pg_namespace s on s.oid = o.relnamespace where o.oid = k.confrelid), k.conname::text, n.nspname::text, c.relname::text, k.confdeltype::text,
-       array(select a.attname::text from unnest(k.conkey) with ordinality u(n, i) join pg_attribute a on a.attrelid = k.conrelid and a.attnum = u.n order by u.i),
-       array(select a.attname::text from unnest(k.confkey) with ordinality u(n, i) join pg_attribute a on a.attrelid = k.confrelid and a.attnum = u.n order by u.i),
-       array(select s.nspname::text from unnest(k.conpfeqop) with ordinality u(o, i) join pg_operator o on o.oid = u.o join pg_namespace s on s.oid = o.oprnamespace order by u.i),
-       array(select o.oprname::text from unnest(k.conpfeqop) with ordinality u(o, i) join pg_operator o on o.oid = u.o order by u.i),
-       exists (select from pg_index i join pg_class x on x.oid = i.indexrelid join pg_am m on m.oid = x.relam
-                where i.indrelid = k.conrelid and i.indisvalid and i.indpred is null and m.amname = 'btree' and i.indnkeyatts >= cardinality(k.conkey)
-                  and (i.indkey::int2[])[0:cardinality(k.conkey) - 1] @> k.conkey),
-       has_schema_privilege(n.oid, 'USAGE') and has_table_privilege(c.oid, 'SELECT')
-  from pg_constraint k
-  join pg_class c on c.oid = k.conrelid
-  join pg_namespace n on n.oid = c.relnamespace
- where k.contype = 'f' and k.confrelid = any($1::int8[]::oid[])
-   and not exists (select from pg_constraint p where p.oid = k.conparentid and p.confrelid = any($1::int8[]::oid[]))
- order by 4, 5, 3`
-
-func (l link) place() place { return place{l.Schema, l.Table} }
-
-// fit refuses a foreign key that would do more than to protect what it refers to.
-func (l link) fit(role string) error {
-	p, name := l.OfName, pgx.Identifier{l.Name}.Sanitize()
-	switch {
-	case l.OnDelete != "a" && l.OnDelete != "r":
-		what := map[string]string{"c": "delete rows there (ON DELETE CASCADE)", "n": "change rows there (ON DELETE SET NULL)", "d": "change rows there (ON DELETE SET DEFAULT)"}[l.OnDelete]
-		return remediate.Refuse(remediate.ReasonUnfit, "the foreign key %s of %s refers to %s: to take rows away would %s; archive that table first, and let the key say NO ACTION", name, l.place(), p, what)
-	case !l.Indexed:
-		return remediate.Refuse(remediate.ReasonUnfit, "the foreign key %s of %s refers to %s and has no index, so that for each row all of that table would be read: create index concurrently on %s (%s)", name, l.place(), p, l.place(), list(l.Columns))
-	case !l.Select:
-		return remediate.Refuse(remediate.ReasonPrivilege, "role %s must see which rows the foreign key %s refers to: grant select on table %s to %s", role, name, l.place(), pgx.Identifier{role}.Sanitize())
+// text is what a person would type for all batches at once.
+func (m movement) text(s survey) string {
+	if m.to == (place{}) {
+		return fmt.Sprintf("DELETE FROM %s WHERE %s -- in small batches", m.from, m.which())
 	}
-	return nil
+	columns := list(s.columns)
+	return fmt.Sprintf("WITH d AS (DELETE FROM %s WHERE %s RETURNING %s) INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM d -- in small batches", m.from, m.which(), columns, m.to, columns, columns)
 }
 
-// free is the condition that no row refers to row t. OFFSET 0 keeps it a look into
-// the index for each row, instead of a join that reads the whole other table.
-func (l link) free() string {
+// reads names who could read the rows in the destination and not in the source; "" for
+// rows that come back.
+func (m movement) reads(ctx context.Context, q read.Querier, from, to int64) (string, error) {
+	if m.back || m.to == (place{}) {
+		return "", nil
+	}
+	wider, err := one(ctx, q, pgx.RowTo[string], widerSQL, from, to)
+	if err != nil {
+		return "", fmt.Errorf("who may read %s: %w", m.to, err)
+	}
+	return wider, nil
+}
+
+// unseen refuses where others may read the rows in the destination than the plan says,
+// which is a part of what was approved.
+func (m movement) unseen(ctx context.Context, q read.Querier, from, to int64, planned string) error {
+	wider, err := m.reads(ctx, q, from, to)
+	if err == nil && wider != planned {
+		err = remediate.Refuse(remediate.ReasonChanged, "%s may be read by others than when the plan was made (%s)", m.to, wider)
+	}
+	return err
+}
+
+// widerSQL names the roles that may read the second table, or a column of it, and not
+// that of the first.
+const widerSQL = `
+select coalesce(string_agg(distinct case grantee when 0 then 'everybody' else quote_ident(pg_get_userbyid(grantee)) end, ', '), '')
+  from (select x.grantee, null::name as col
+          from pg_class c cross join lateral (select grantee from aclexplode(c.relacl) where privilege_type = 'SELECT' union select c.relowner) x
+         where c.oid = $2::int8::oid
+        union
+        select x.grantee, a.attname
+          from pg_attribute a cross join lateral aclexplode(a.attacl) x
+         where a.attrelid = $2::int8::oid and not a.attisdropped and x.privilege_type = 'SELECT') readers
+  left join pg_attribute s on s.attrelid = $1::int8::oid and s.attname = readers.col and not s.attisdropped
+ where case grantee
+       when 0 then not exists (select from pg_class t cross join lateral aclexplode(t.relacl) y where t.oid = $1::int8::oid and y.grantee = 0 and y.privilege_type = 'SELECT')
+               and not exists (select from aclexplode(s.attacl) y where y.grantee = 0 and y.privilege_type = 'SELECT')
+       else not has_table_privilege(grantee, $1::int8::oid, 'SELECT')
+        and not coalesce(has_column_privilege(grantee, $1::int8::oid, s.attnum, 'SELECT'), false) end`
+
+// clashSQL asks whether a row that would be moved is there already.
+func (m movement) clashSQL(columns []string) string {
 	var on []string
-	for i, c := range l.Columns {
-		on = append(on, fmt.Sprintf("t.%s operator(%s.%s) r.%s", pgx.Identifier{l.Keys[i]}.Sanitize(), pgx.Identifier{l.Spaces[i]}.Sanitize(), l.Signs[i], pgx.Identifier{c}.Sanitize()))
+	for _, c := range columns {
+		name := pgx.Identifier{c}.Sanitize()
+		on = append(on, "o."+name+" = t."+name)
 	}
-	return "not exists (select from " + l.place().String() + " r where " + strings.Join(on, " and ") + " offset 0)"
+	column := pgx.Identifier{m.column}.Sanitize()
+	return "select exists (select from " + m.from.String() + " t where t." + column + " >= $1::timestamptz and t." + column + " < $2::timestamptz and exists (select from " + m.to.String() + " o where " + strings.Join(on, " and ") + "))"
 }
 
-// list quotes names and puts commas between.
-func list(names []string) string {
-	quoted := make([]string, len(names))
-	for i, n := range names {
-		quoted[i] = pgx.Identifier{n}.Sanitize()
+// unclashing refuses to bring rows back where one of them is there already.
+func (m movement) unclashing(ctx context.Context, q read.Querier, s survey) error {
+	for _, u := range s.uniques {
+		if !u.plain() || slices.ContainsFunc(u.Columns, func(c string) bool { return !slices.Contains(s.columns, c) }) {
+			continue
+		}
+		clash, err := one(ctx, q, pgx.RowTo[bool], m.clashSQL(u.Columns), m.since, m.until)
+		if err != nil {
+			return fmt.Errorf("rows that are in both tables: %w", err)
+		}
+		if clash {
+			return remediate.Refuse(remediate.ReasonUnfit, "rows of %s are in %s already, by its index %s: nothing was moved; delete them where they do not belong", m.from, m.to, pgx.Identifier{u.Name}.Sanitize())
+		}
 	}
-	return strings.Join(quoted, ", ")
+	return nil
+}
+
+// unspoiled refuses to bring rows back where a value of one would be lost by it.
+func (m movement) unspoiled(ctx context.Context, q read.Querier, s survey) error {
+	column := pgx.Identifier{m.column}.Sanitize()
+	for _, c := range s.spares {
+		sql := "select exists (select from " + m.from.String() + " t where t." + column + " >= $1::timestamptz and t." + column + " < $2::timestamptz and not " + c.Same + ")"
+		lost, err := one(ctx, q, pgx.RowTo[bool], sql, m.since, m.until)
+		if refused, ok := errors.AsType[*pgconn.PgError](err); ok && strings.HasPrefix(refused.Code, "42") {
+			lost, err = true, nil // it is made of what the archive has not
+		}
+		if err != nil {
+			return fmt.Errorf("values of %s that would be lost: %w", m.from, err)
+		}
+		if lost {
+			return remediate.Refuse(remediate.ReasonUnfit, "%s: these values would be lost; nothing more is moved: give the table the column, or, if it is the archive's own, name it in the parameter without", c.Why)
+		}
+	}
+	return nil
+}
+
+// promise is what the plan of a movement relies on, but for the parts that go as a
+// whole or not at all.
+func (s survey) promise(without []int64) relation.Contract {
+	all := relation.Contract{System: s.reader.System, Relations: make(map[int64]relation.Relation)}
+	for _, side := range []sideState{s.giving, s.taking} {
+		for oid, r := range side.contract.Relations {
+			if !slices.Contains(without, oid) {
+				all.Relations[oid] = r
+			}
+		}
+	}
+	return all
+}
+
+// clashTime is how long a plan looks for rows that are in both tables.
+const clashTime = 10 * time.Second
+
+// returning looks, for a plan, for rows that could not come back, and says where
+// that takes longer than a plan may.
+func (m movement) returning(ctx context.Context, q read.Querier, s survey) (facts []string, err error) {
+	soon, cancel := context.WithTimeout(ctx, clashTime)
+	defer cancel()
+	if err = m.unclashing(soon, q, s); err == nil {
+		err = m.unspoiled(soon, q, s)
+	}
+	if soon.Err() != nil && ctx.Err() == nil {
+		return []string{"whether rows are in both tables, or have values that the table does not take, takes long to find out: it is done before the first row is moved"}, nil
+	}
+	return nil, err
+}
+
+// seen puts into a step who may read the destination and not the source: an approval is
+// of that too.
+func (s survey) seen(args map[string]string) {
+	if s.wider != "" {
+		args["wider"] = s.wider
+	}
 }

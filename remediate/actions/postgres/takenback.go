@@ -2,15 +2,9 @@ package postgres
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"strings"
-
-	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	read "github.com/ai-micro-service/upkeep/collectors/postgres"
-	"github.com/ai-micro-service/upkeep/remediate"
 )
 
 // A doubtful column is one whose values the server may write and not read: a circle
@@ -48,25 +42,4 @@ func doubtfulOf(ctx context.Context, q read.Querier, oid int64) ([]doubtful, err
 		return nil, fmt.Errorf("columns whose text may not be read back: %w", err)
 	}
 	return all, nil
-}
-
-// takenBack refuses rows with a value that the server writes and does not read as the
-// same: their object could not bring them back.
-func (m *filing) takenBack(ctx context.Context, tx pgx.Tx, ids []string) error {
-	for _, c := range m.doubtful {
-		name := "t." + pgx.Identifier{c.Column}.Sanitize()
-		sql := fmt.Sprintf("select exists (select from only %s t where t.ctid = any($1::text[]::tid[]) and %s::text::%s::text is distinct from %[2]s::text)", m.part, name, c.Type)
-		var other bool
-		err := tx.QueryRow(ctx, sql, ids).Scan(&other)
-		if refused, ok := errors.AsType[*pgconn.PgError](err); ok && (strings.HasPrefix(refused.Code, "22") || strings.HasPrefix(refused.Code, "23")) {
-			other, err = true, nil
-		}
-		if err != nil {
-			return fmt.Errorf("whether column %s can be read back: %w", pgx.Identifier{c.Column}.Sanitize(), discreet(err))
-		}
-		if other {
-			return remediate.Refuse(remediate.ReasonUnfit, "a row of %s past its age has a value of column %s, %s, that the server does not read back as it writes it, so that an object could not bring it back: what was moved before stays moved; change the value, or archive the table to a table", m.part, pgx.Identifier{c.Column}.Sanitize(), c.Type)
-		}
-	}
-	return nil
 }

@@ -181,26 +181,6 @@ func (a terminate) facts(s read.SessionRow) (all []string) {
 	return all
 }
 
-// lasting writes a number of seconds for people.
-func lasting(seconds float64) string {
-	return time.Duration(seconds * float64(time.Second)).Round(time.Second).String()
-}
-
-func when(t *time.Time) string {
-	if t == nil {
-		return "never"
-	}
-	return t.UTC().Format(time.DateTime)
-}
-
-// stamp writes a time as exactly as the server knows it, or "".
-func stamp(t *time.Time) string {
-	if t == nil {
-		return ""
-	}
-	return t.UTC().Format("2006-01-02T15:04:05.000000Z")
-}
-
 // identity is the condition under which a session is the one that was planned for:
 // a process's number is another's soon.
 func identity(args map[string]string) (string, error) {
@@ -291,4 +271,9 @@ func (a terminate) Measure(ctx context.Context, r remediate.Request) (float64, e
 		return 0, err
 	}
 	return s.Seconds, nil
+}
+
+// Identified implements remediate.Identifier.
+func (a terminate) Identified(ctx context.Context, s remediate.Step) error {
+	return identified(ctx, a.target, s)
 }

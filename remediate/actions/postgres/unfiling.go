@@ -16,7 +16,7 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/platform/depot"
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
 	"github.com/ai-micro-service/upkeep/remediate"
-	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/rows"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/relation"
 )
 
 // An unfiling brings the rows of a period back from the objects of a store into the
@@ -33,9 +33,9 @@ type unfiling struct {
 	without      []string // generated columns that are made anew
 	earlier      bool     // rows of an earlier table of the name come back too
 
-	plan   rows.Contract // of the plan: the table, its parts and what is above it
-	root   int64         // OID of the table
-	reader rows.Reader
+	plan   relation.Contract // of the plan: the table, its parts and what is above it
+	root   int64             // OID of the table
+	reader relation.Reader
 
 	c     *pgx.Conn
 	fence remediate.Fence
@@ -48,7 +48,7 @@ func (u unfiling) run(ctx context.Context) (n int64, err error) {
 	if _, err := u.c.Exec(ctx, formSQL); err != nil {
 		return 0, fmt.Errorf("form of the rows: %w", err)
 	}
-	if u.reader, err = rows.NewReader(ctx, u.c); err != nil {
+	if u.reader, err = relation.NewReader(ctx, u.c); err != nil {
 		return 0, err
 	}
 	now, err := u.reader.Read(ctx, u.c, []int64{u.root})
@@ -375,7 +375,7 @@ func (u unfiling) insert(ctx context.Context, tx pgx.Tx, p depot.Parcel, r retur
 func (u unfiling) asPlanned(ctx context.Context, tx pgx.Tx, p depot.Parcel, hit []int64) error {
 	oids := hit
 	for _, oid := range hit {
-		tree, err := rows.ReadTree(ctx, tx, oid)
+		tree, err := relation.ReadTree(ctx, tx, oid)
 		if err != nil {
 			return err
 		}
@@ -399,7 +399,7 @@ func (u unfiling) asPlanned(ctx context.Context, tx pgx.Tx, p depot.Parcel, hit 
 		if r.Unlogged() {
 			return remediate.Refuse(remediate.ReasonChanged, "%s was attached since the plan was made, and is unlogged: a crash would empty it, and its rows would count as back; nothing more was done; plan again", r.Name)
 		}
-		if refusal, ok := remediate.Refused(r.Unfit(rows.Insert)); ok {
+		if refusal, ok := remediate.Refused(r.Unfit(relation.Insert)); ok {
 			return remediate.Refuse(remediate.ReasonChanged, "%s was attached since the plan was made, and %s: nothing more was done; look at it, and plan again", r.Name, refusal.Detail)
 		}
 	}

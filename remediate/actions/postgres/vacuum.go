@@ -196,7 +196,7 @@ func deadRows(row read.VacuumRow) string {
 // held refuses a vacuum that would remove nothing, and otherwise tells who holds
 // rows back that some of the dead may be of. In a later step of a chain somebody
 // older may have been ended since the last vacuum, and it is tried.
-func (a vacuum) held(ctx context.Context, r remediate.Request, row read.VacuumRow, rel relation) (fact string, err error) {
+func (a vacuum) held(ctx context.Context, r remediate.Request, row read.VacuumRow, rel subject) (fact string, err error) {
 	h, err := horizon(ctx, a.target, r.Subject["database"])
 	if err != nil {
 		return unseen(err)
@@ -241,19 +241,6 @@ func (a vacuum) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) 
 	}.carry(ctx, f, s.Do)
 }
 
-// analyzeRest does what is left of a step that was interrupted between its vacuum and
-// its analyze, which are a transaction each.
-func analyzeRest(ctx context.Context, c *pgx.Conn, f remediate.Fence, s remediate.Step) error {
-	if err := f.Check(ctx); err != nil {
-		return err
-	}
-	statement := "ANALYZE " + pgx.Identifier{s.Args["schema"], s.Args["table"]}.Sanitize()
-	if _, err := c.Exec(ctx, statement, pgx.QueryExecModeSimpleProtocol); err != nil {
-		return fmt.Errorf("%s: %w", statement, err)
-	}
-	return nil
-}
-
 // Measure implements remediate.Executor.
 func (a vacuum) Measure(ctx context.Context, r remediate.Request) (float64, error) {
 	db, err := database(ctx, a.target, r)
@@ -274,15 +261,10 @@ func (a vacuum) Measure(ctx context.Context, r remediate.Request) (float64, erro
 	return *rows[0].DeadRatio, nil
 }
 
-// of names the subject of a request for the collectors' queries.
-func of(r remediate.Request) read.Subject {
-	return read.Subject{Schema: r.Subject["schema"], Table: r.Subject["table"], Index: r.Subject["index"]}
-}
-
 // counted returns the table of a request with the server's counts of its rows. It
 // refuses what has no rows of its own. Where the role may not do what is said, it
 // returns all of that beside the refusal.
-func counted(ctx context.Context, t *target.Postgres, r remediate.Request, what string) (db *target.Database, rel relation, row read.VacuumRow, err error) {
+func counted(ctx context.Context, t *target.Postgres, r remediate.Request, what string) (db *target.Database, rel subject, row read.VacuumRow, err error) {
 	if db, rel, err = find(ctx, t, r); err != nil {
 		return db, rel, row, err
 	}
@@ -301,4 +283,9 @@ func counted(ctx context.Context, t *target.Postgres, r remediate.Request, what 
 		return db, rel, row, remediate.Refuse(remediate.ReasonUnfit, "the server keeps no statistics of %s", r.Subject["table"])
 	}
 	return db, rel, rows[0], lacks
+}
+
+// Identified implements remediate.Identifier.
+func (a vacuum) Identified(ctx context.Context, s remediate.Step) error {
+	return identified(ctx, a.target, s)
 }

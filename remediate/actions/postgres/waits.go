@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/prometheus/common/model"
 
 	read "github.com/ai-micro-service/upkeep/collectors/postgres"
@@ -158,10 +157,4 @@ func tryLock(ctx context.Context, c *pgx.Conn, schema, table string, patience ti
 		}
 	}
 	return nil
-}
-
-// lockNotAvailable reports whether a lock was not to be had in time.
-func lockNotAvailable(err error) bool {
-	e, ok := errors.AsType[*pgconn.PgError](err)
-	return ok && e.Code == "55P03"
 }

@@ -11,12 +11,9 @@ import (
 	read "github.com/ai-micro-service/upkeep/collectors/postgres"
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
 	"github.com/ai-micro-service/upkeep/remediate"
-	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/rows"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/relation"
 	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/session"
 )
-
-// contractArg is the key of the plan's contract in a step's Args.
-const contractArg = "contract"
 
 // A watch compares the tables of a step with what its plan relied on.
 //
@@ -26,8 +23,8 @@ const contractArg = "contract"
 // answer holds.
 type watch struct {
 	c       *pgx.Conn
-	reader  rows.Reader
-	plan    rows.Contract
+	reader  relation.Reader
+	plan    relation.Contract
 	durable bool // rows that are moved are safe in a crash, and must stay so
 }
 
@@ -38,7 +35,7 @@ const watchLimits = "set row_security = off; set jit = off; set plan_cache_mode 
 // watching opens the session of a watch and compares everything that the plan
 // relied on.
 func watching(ctx context.Context, t *target.Postgres, database, application string, args map[string]string) (w *watch, err error) {
-	plan, err := rows.Parse(args[contractArg])
+	plan, err := relation.Parse(args[contractArg])
 	if err != nil {
 		return nil, remediate.Refuse(remediate.ReasonChanged, "the plan does not say what its tables were like, so that they cannot be compared: plan again")
 	}
@@ -65,7 +62,7 @@ func (w *watch) begin(ctx context.Context) (err error) {
 	if _, err := w.c.Exec(ctx, "select set_config(name, '0', false) from pg_settings where name = 'idle_session_timeout'", pgx.QueryExecModeSimpleProtocol); err != nil {
 		return fmt.Errorf("settings: %w", err)
 	}
-	if w.reader, err = rows.NewReader(ctx, w.c); err != nil {
+	if w.reader, err = relation.NewReader(ctx, w.c); err != nil {
 		return err
 	}
 	now, err := w.reader.Read(ctx, w.c, w.plan.OIDs())
@@ -108,8 +105,8 @@ func (w *watch) knows(oid int64) bool {
 }
 
 // fitInto refuses a relation that rows cannot be put into without harm.
-func fitInto(r rows.Relation, durable bool) error {
-	if err := r.Unfit(rows.Insert); err != nil {
+func fitInto(r relation.Relation, durable bool) error {
+	if err := r.Unfit(relation.Insert); err != nil {
 		return err
 	}
 	if durable && r.Unlogged() {
@@ -121,13 +118,13 @@ func fitInto(r rows.Relation, durable bool) error {
 // A sideState is the state of one side of a movement with all of its parts, and what is relied on of
 // them.
 type sideState struct {
-	tree     []rows.Node
-	contract rows.Contract
+	tree     []relation.Node
+	contract relation.Contract
 }
 
 // sideOf reads one side of a movement.
-func sideOf(ctx context.Context, q read.Querier, reader rows.Reader, oid int64) (s sideState, err error) {
-	if s.tree, err = rows.ReadTree(ctx, q, oid); err != nil {
+func sideOf(ctx context.Context, q read.Querier, reader relation.Reader, oid int64) (s sideState, err error) {
+	if s.tree, err = relation.ReadTree(ctx, q, oid); err != nil {
 		return s, err
 	}
 	oids := make([]int64, len(s.tree))
@@ -140,7 +137,7 @@ func sideOf(ctx context.Context, q read.Querier, reader rows.Reader, oid int64) 
 
 // each calls a function for the relation itself and each of its parts, in the order
 // of their names.
-func (s sideState) each(f func(n rows.Node, r rows.Relation) error) error {
+func (s sideState) each(f func(n relation.Node, r relation.Relation) error) error {
 	for _, n := range s.tree {
 		if r, ok := s.contract.Relations[n.OID]; ok && !n.Above {
 			if err := f(n, r); err != nil {
@@ -154,15 +151,15 @@ func (s sideState) each(f func(n rows.Node, r rows.Relation) error) error {
 // gives refuses a side that rows cannot be deleted from without harm, and reports
 // whether a crash leaves its rows.
 func (s sideState) gives() (durable bool, err error) {
-	return durable, s.each(func(_ rows.Node, r rows.Relation) error {
+	return durable, s.each(func(_ relation.Node, r relation.Relation) error {
 		durable = durable || r.Kind() == "r" && !r.Unlogged()
-		return r.Unfit(rows.Delete)
+		return r.Unfit(relation.Delete)
 	})
 }
 
 // takes refuses a side that rows cannot be put into without harm.
 func (s sideState) takes(durable bool) error {
-	return s.each(func(_ rows.Node, r rows.Relation) error { return fitInto(r, durable) })
+	return s.each(func(_ relation.Node, r relation.Relation) error { return fitInto(r, durable) })
 }
 
 // below lists the relation itself and its parts.
@@ -176,7 +173,7 @@ func (s sideState) below() (oids []int64) {
 }
 
 // leaves are the parts with rows of their own.
-func (s sideState) leaves() (all []rows.Node) {
+func (s sideState) leaves() (all []relation.Node) {
 	for _, n := range s.tree {
 		if n.Kind == "r" && !n.Above {
 			all = append(all, n)
@@ -188,8 +185,8 @@ func (s sideState) leaves() (all []rows.Node) {
 // published names the publications by which subscribers lose what is deleted.
 func (s sideState) published() string {
 	var all []string
-	_ = s.each(func(_ rows.Node, r rows.Relation) error {
-		all = append(all, r.Publishes(rows.Delete)...)
+	_ = s.each(func(_ relation.Node, r relation.Relation) error {
+		all = append(all, r.Publishes(relation.Delete)...)
 		return nil
 	})
 	slices.Sort(all)
@@ -198,23 +195,9 @@ func (s sideState) published() string {
 
 // subscribed reports whether a logical subscription fills a part of it.
 func (s sideState) subscribed() (is bool) {
-	_ = s.each(func(_ rows.Node, r rows.Relation) error {
+	_ = s.each(func(_ relation.Node, r relation.Relation) error {
 		is = is || r.Subscribed()
 		return nil
 	})
 	return is
-}
-
-// promise is what the plan of a movement relies on, but for the parts that go as a
-// whole or not at all.
-func (s survey) promise(without []int64) rows.Contract {
-	all := rows.Contract{System: s.reader.System, Relations: make(map[int64]rows.Relation)}
-	for _, side := range []sideState{s.giving, s.taking} {
-		for oid, r := range side.contract.Relations {
-			if !slices.Contains(without, oid) {
-				all.Relations[oid] = r
-			}
-		}
-	}
-	return all
 }

@@ -232,3 +232,24 @@ func honest(warnings []string) error {
 	}
 	return errors.New(warnings[i])
 }
+
+// hold opens a session that holds the subject's lock and gives it to work, which
+// may run many statements there. The fence is for work to check, before each
+// change. A process that is killed in the middle loses the session, and the server
+// rolls back what was not committed.
+func (j job) hold(ctx context.Context, f remediate.Fence, work func(ctx context.Context, c *pgx.Conn) error) error {
+	c, err := j.open(ctx, f, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = c.Close(context.WithoutCancel(ctx)) }() // the work is done or has failed
+	if err := j.prepare(ctx, c, f); err != nil {
+		return err
+	}
+	return work(ctx, c)
+}
+
+// identified looks whether the server of the plan answers.
+func identified(ctx context.Context, t *target.Postgres, s remediate.Step) error {
+	return session.Answers(ctx, t, session.Planned(s))
+}

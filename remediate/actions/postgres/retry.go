@@ -7,10 +7,19 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/ai-micro-service/upkeep/remediate"
 )
+
+// wait pauses, or returns early why ctx has ended.
+func wait(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(d):
+		return nil
+	}
+}
 
 // How a lock is got that others queue behind: waited for a moment, and tried
 // again after a pause, in which those pass who have queued.
@@ -21,6 +30,10 @@ const (
 	longPatience   = 60 // tries, for about ten minutes
 	shortPatience  = 4  // tries, for about seven seconds
 )
+
+// rowWait is how long a lock is waited for, of a row or of a table, while the
+// rows of a batch are held.
+const rowWait = 50 * time.Millisecond
 
 // patiently does what wants a lock for a moment, again and again until it gets it,
 // with so many tries. Who waits behind it waits for the lock's timeout at most.
@@ -39,13 +52,6 @@ func patiently(ctx context.Context, c *pgx.Conn, f remediate.Fence, tries int, d
 		}
 		pause = min(2*pause, lockPauseMost)
 	}
-}
-
-// unlocked tells whether a lock was not got within its time.
-func unlocked(err error) bool {
-	const lockNotAvailable = "55P03"
-	refused, ok := errors.AsType[*pgconn.PgError](err)
-	return ok && refused.Code == lockNotAvailable
 }
 
 // stay pauses without looking frozen: a session that says nothing for a while is
@@ -67,3 +73,16 @@ func stay(ctx context.Context, c *pgx.Conn, pause time.Duration) error {
 // beat is how often a session with work elsewhere says something. It is well below
 // idleFor, so that it is not taken for a frozen one.
 const beat = 250 * time.Millisecond
+
+// changed says that what is refused now was not when the plan was made, which ends
+// the run. What is refused for now is tried again a little later.
+func changed(err error) error {
+	r, refused := remediate.Refused(err)
+	switch {
+	case !refused:
+		return err
+	case !r.Until.IsZero():
+		return errors.New(r.Detail)
+	}
+	return remediate.Refuse(remediate.ReasonChanged, "since the plan was made: %s", r.Detail)
+}

@@ -1,11 +1,11 @@
-package rows_test
+package relation_test
 
 import (
 	"strings"
 	"testing"
 
 	"github.com/ai-micro-service/upkeep/remediate"
-	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/rows"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/relation"
 )
 
 // Unfit refuses what the server would refuse because of a publication, and no more.
@@ -20,7 +20,7 @@ func TestUnfitAgreesWithTheServer(t *testing.T) {
 				create table p0 (kind text not null, id int not null, at int not null);
 				alter table p attach partition p0 for values from (0) to (100);
 				alter table p add primary key (id, at)`)
-			reader, err := rows.NewReader(t.Context(), c)
+			reader, err := relation.NewReader(t.Context(), c)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -58,7 +58,7 @@ func TestUnfitAgreesWithTheServer(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				for o, text := range map[rows.Operation]string{rows.Delete: "delete from " + tt.on, rows.Update: "update " + tt.on + " set kind = kind"} {
+				for o, text := range map[relation.Operation]string{relation.Delete: "delete from " + tt.on, relation.Update: "update " + tt.on + " set kind = kind"} {
 					run(t, c, "begin")
 					_, fault := c.Exec(t.Context(), text)
 					run(t, c, "rollback")

@@ -1,4 +1,4 @@
-package rows_test
+package relation_test
 
 import (
 	"context"
@@ -14,7 +14,7 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/testbed/sandbox"
 	"github.com/ai-micro-service/upkeep/internal/testbed/servertest"
 	"github.com/ai-micro-service/upkeep/remediate"
-	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/rows"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/relation"
 )
 
 // world is what the statements of the tests work on: a table, a tree of partitions,
@@ -139,7 +139,7 @@ func TestContract(t *testing.T) {
 			t.Parallel()
 			c := serve(t, version)
 			run(t, c, world())
-			reader, err := rows.NewReader(t.Context(), c)
+			reader, err := relation.NewReader(t.Context(), c)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -148,7 +148,7 @@ func TestContract(t *testing.T) {
 			for _, oid := range oids {
 				all = append(all, oid)
 			}
-			now := func() rows.Contract {
+			now := func() relation.Contract {
 				t.Helper()
 				now, err := reader.Read(t.Context(), c, all)
 				if err != nil {
@@ -161,7 +161,7 @@ func TestContract(t *testing.T) {
 					continue
 				}
 				before := now()
-				said, err := rows.Parse(before.String())
+				said, err := relation.Parse(before.String())
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -192,7 +192,7 @@ func TestContract(t *testing.T) {
 
 // judge asks that a difference is refused and named, to what was read before and to
 // what a step has of it.
-func judge(t *testing.T, change change, before, said, after rows.Contract) {
+func judge(t *testing.T, change change, before, said, after relation.Contract) {
 	t.Helper()
 	words := map[string]string{"reference": "foreign key", "unique": "unique index", "policy": "polic", "key": "partition key", "setting": "session_replication_role", "table": ""}
 	word, ok := words[change.kind]
@@ -212,7 +212,7 @@ func judge(t *testing.T, change change, before, said, after rows.Contract) {
 
 // stranger reads the contract as a role without any right: the lines are the same
 // but for its rights.
-func stranger(t *testing.T, c *pgx.Conn, r rows.Reader, oids []int64) {
+func stranger(t *testing.T, c *pgx.Conn, r relation.Reader, oids []int64) {
 	t.Helper()
 	before, err := r.Read(t.Context(), c, oids)
 	if err != nil {
@@ -239,7 +239,7 @@ func TestContractOfAnother(t *testing.T) {
 	c := serve(t, "")
 	run(t, c, "create table s (id int); create table other (id int)")
 	oids := oidsOf(t, c, "s", "other")
-	before, err := rows.Read(t.Context(), c, []int64{oids["s"], oids["other"]})
+	before, err := relation.Read(t.Context(), c, []int64{oids["s"], oids["other"]})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -252,7 +252,7 @@ func TestContractOfAnother(t *testing.T) {
 		t.Errorf("a table that is gone: %v", refusal)
 	}
 	for _, text := range []string{"", "system=1", "1=2", "system=1 x=y", "system=1 12", "system= 1=2"} {
-		if c, err := rows.Parse(text); err == nil {
+		if c, err := relation.Parse(text); err == nil {
 			t.Errorf("%q is the contract %v", text, c)
 		}
 	}
@@ -266,7 +266,7 @@ func TestTree(t *testing.T) {
 		create table kin (a int); create table child () inherits (kin)`)
 	oids := oidsOf(t, c, "r", "r1", "r11", "kin")
 	for name, want := range map[string]string{"r": "r r1 r2 r11 r12", "r1": "r1 r11 r12 ^r", "r11": "r11 ^r ^r1", "kin": "kin child"} {
-		tree, err := rows.ReadTree(t.Context(), c, oids[name])
+		tree, err := relation.ReadTree(t.Context(), c, oids[name])
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -287,15 +287,15 @@ func TestTree(t *testing.T) {
 			t.Errorf("the tree of %s: %+v, want %s", name, tree, want)
 		}
 	}
-	tree, err := rows.ReadTree(t.Context(), c, oids["r1"])
+	tree, err := relation.ReadTree(t.Context(), c, oids["r1"])
 	if err != nil {
 		t.Fatal(err)
 	}
-	line := rows.Lineage(tree, oids["r11"])
+	line := relation.Lineage(tree, oids["r11"])
 	if len(line) != 2 || line[0].Table != "r1" || line[1].Table != "r" {
 		t.Errorf("the lineage of r11 is %+v", line)
 	}
-	run(t, c, "begin; "+rows.LockText(append(line, tree[0])...))
+	run(t, c, "begin; "+relation.LockText(append(line, tree[0])...))
 	var locks int
 	if err := c.QueryRow(t.Context(), "select count(*) from pg_locks where pid = pg_backend_pid() and mode = 'RowExclusiveLock' and relation in ('r'::regclass, 'r1'::regclass, 'r11'::regclass)").Scan(&locks); err != nil || locks != 2 {
 		t.Errorf("%d locks: %v", locks, err)

@@ -1,4 +1,4 @@
-package rows
+package relation
 
 import (
 	"context"

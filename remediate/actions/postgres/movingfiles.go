@@ -1,0 +1,38 @@
+package postgres
+
+import (
+	"context"
+
+	"github.com/ai-micro-service/upkeep/internal/platform/target"
+	"github.com/ai-micro-service/upkeep/remediate"
+)
+
+// planFiles says which steps it takes to move rows into the store.
+func (a moving) planFiles(ctx context.Context, db *target.Database, rel subject, entry target.Archive, r remediate.Request) (p remediate.Plan, err error) {
+	if rel.Recovery {
+		return p, rel.allowed("")
+	}
+	m := away(entry)
+	m.to = place{}
+	p, s, err := planFiling(ctx, db, m, entry, a.now, r)
+	if err != nil {
+		return p, err
+	}
+	after, facts, err := a.upkeep(ctx, db, m, s, r, &p)
+	p.Steps, p.Facts = append(p.Steps, after...), append(p.Facts, facts...)
+	return p, err
+}
+
+// planUnfiles says which steps it takes to bring rows back.
+func (a moving) planUnfiles(ctx context.Context, db *target.Database, rel subject, entry target.Archive, r remediate.Request) (p remediate.Plan, err error) {
+	if rel.Recovery {
+		return p, rel.allowed("")
+	}
+	p, m, s, err := planUnfiling(ctx, db, entry, r)
+	if err != nil {
+		return p, err
+	}
+	after, facts, err := a.upkeep(ctx, db, m, s, r, &p)
+	p.Steps, p.Facts = append(p.Steps, after...), append(p.Facts, facts...)
+	return p, err
+}

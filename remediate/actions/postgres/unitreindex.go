@@ -1,0 +1,49 @@
+package postgres
+
+import (
+	"time"
+
+	"github.com/ai-micro-service/upkeep/internal/platform/target"
+	"github.com/ai-micro-service/upkeep/remediate"
+)
+
+// Reindex builds one bloated index anew without blocking writes.
+func Reindex(t *target.Postgres) remediate.Action {
+	return remediate.Action{
+		Name:   "postgres/reindex",
+		Target: t.Name,
+		Doc: `Reindex builds one bloated index anew with REINDEX INDEX CONCURRENTLY, while reads and writes go on.
+
+It takes a SHARE UPDATE EXCLUSIVE lock on the table, which conflicts only with
+maintenance and DDL. It first takes the lock for a moment, within 5 seconds, or does not
+start. It then waits for older transactions of its database, each for at most the
+parameter patience; no session queues behind that wait. It does not start while such a
+transaction is older, while a session holds or awaits a conflicting lock, or while
+another index is built anywhere on the server: two builds need twice the disk space.
+
+It needs the space of the new index beside the old one, and as much again for
+sorting and for WAL: where the server's disk can be seen from here and has less, or
+temp_file_limit is less, it does not begin. An interrupted one leaves an invalid
+index "_ccnew" or "_ccold" behind: what upkeep's own runs have left is dropped, at once
+where that can be done in a moment, and else before the next try, also after a crash.
+Before it begins upkeep notes in its data_dir which such indexes there are already, and
+then which one it builds. One that somebody else has left stays: the plan names it.
+It refuses a replica, PostgreSQL 14.0 to 14.3 (which can corrupt the index),
+indexes of exclusion constraints and catalogs, and a role that could not drop what
+an interruption leaves. It is done when the index has another file. The bloat is
+measured with pgstatindex where pgstattuple is installed and the role may call it,
+else estimated. Rights: own the table or its schema; pg_monitor to see how old the
+transactions of others are and to measure.`,
+		Lowers:    "upkeep_postgres_index_bloat_ratio",
+		Risk:      remediate.Guarded,
+		Subject:   []string{"server", "database", "schema", "table", "index"},
+		Exclusive: []string{"server", "database", "schema", "table"},
+		Params:    []remediate.Param{patienceParam()},
+		Rights: []remediate.Right{
+			{Grant: `grant :"owner" to :"role"`, For: "to build the index anew and to drop what an interruption leaves; MAINTAIN does not allow the second"},
+			{Grant: `grant pg_monitor to :"role"`, For: "to see how old the transactions of others are, and to measure with pgstatindex"},
+		},
+		Timeout:  6 * time.Hour,
+		Executor: newReindex(t),
+	}
+}
