@@ -25,7 +25,7 @@ func StepOf[T any](do string, args T) Step {
 }
 
 // ArgsOf reads the arguments of a step into an action's own type, as StepOf wrote them.
-// It returns an error for a step that lacks one which is not omitempty, or has one that
+// It returns an error for a step without one that is not omitempty, or has one that
 // cannot be read: the plan is of another version then. Others are ignored.
 func ArgsOf[T any](s Step) (args T, err error) {
 	return args, fields(reflect.ValueOf(&args).Elem(), func(name string, optional bool, v reflect.Value) error {

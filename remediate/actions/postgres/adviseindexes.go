@@ -16,6 +16,7 @@ import (
 	read "github.com/ai-micro-service/upkeep/collectors/postgres"
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
 	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/advice"
 	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/session"
 )
 
@@ -77,7 +78,7 @@ func (a adviseIndexes) plan(ctx context.Context, _ remediate.Request) (p remedia
 	if recovery {
 		return p, remediate.Refuse(remediate.ReasonReadOnly, "the server is a replica: its indexes are its primary's, which asks it how they are used")
 	}
-	list, err := readAdvice(ctx, a.target, a.now())
+	list, err := advice.Read(ctx, a.target, a.now())
 	if err != nil {
 		return p, err
 	}
@@ -86,28 +87,28 @@ func (a adviseIndexes) plan(ctx context.Context, _ remediate.Request) (p remedia
 		return p, err
 	}
 	for _, d := range list.Databases {
-		p.Facts = append(p.Facts, d.fact())
+		p.Facts = append(p.Facts, fact(d))
 	}
 	p.Steps = []remediate.Step{{Do: "write " + file + " and the same as JSON", Args: map[string]string{"file": file, "before": before}}}
 	return p, nil
 }
 
 // fact is a database in one line.
-func (d databaseAdvice) fact() string {
+func fact(d advice.Database) string {
 	if d.Fault != "" {
 		return fmt.Sprintf("database %q: not all of it could be read: %s", d.Database, d.Fault)
 	}
 	var parts []string
 	for _, kind := range []struct {
 		name string
-		all  []indexAdvice
+		all  []advice.Index
 	}{{"unused", d.Unused}, {"duplicate", d.Duplicate}, {"redundant", d.Redundant}, {"invalid", d.Invalid}, {"bloated", d.Bloated}} {
 		sum := int64(0)
 		for _, x := range kind.all {
 			sum += x.SizeBytes
 		}
 		if len(kind.all) > 0 {
-			parts = append(parts, fmt.Sprintf("%d %s (%s)", len(kind.all), kind.name, byteText(sum)))
+			parts = append(parts, fmt.Sprintf("%d %s (%s)", len(kind.all), kind.name, session.Bytes(sum)))
 		}
 	}
 	if n := len(d.ForeignKeys); n > 0 {
@@ -146,7 +147,7 @@ func (a adviseIndexes) Apply(ctx context.Context, f remediate.Fence, s remediate
 	if err := session.Same(ctx, a.target, session.Planned(s)); err != nil {
 		return err
 	}
-	list, err := readAdvice(ctx, a.target, a.now())
+	list, err := advice.Read(ctx, a.target, a.now())
 	if err != nil {
 		return err
 	}
@@ -163,7 +164,7 @@ func (a adviseIndexes) Apply(ctx context.Context, f remediate.Fence, s remediate
 	if err := replace(ctx, f, strings.TrimSuffix(file, ".md")+".json", append(text, '\n')); err != nil {
 		return err
 	}
-	return replace(ctx, f, file, []byte(list.markdown()))
+	return replace(ctx, f, file, []byte(list.Markdown()))
 }
 
 // replace writes a file atomically: a reader sees the old or the new one.
@@ -210,5 +211,5 @@ func (a adviseIndexes) Measure(context.Context, remediate.Request) (float64, err
 
 // Identified implements remediate.Identifier.
 func (a adviseIndexes) Identified(ctx context.Context, s remediate.Step) error {
-	return identified(ctx, a.target, s)
+	return session.PlannedAnswers(ctx, a.target, s)
 }

@@ -11,6 +11,7 @@ import (
 	read "github.com/ai-micro-service/upkeep/collectors/postgres"
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
 	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/relation"
 	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/session"
 )
 
@@ -50,7 +51,7 @@ type analyze struct{ target *target.Postgres }
 
 // Headroom implements remediate.Roomer.
 func (a analyze) Headroom(ctx context.Context, _ remediate.Request) (remediate.Headroom, error) {
-	return headroom(ctx, a.target)
+	return session.Headroom(ctx, a.target)
 }
 
 // Plan implements remediate.Executor.
@@ -65,13 +66,13 @@ func (a analyze) plan(ctx context.Context, r remediate.Request) (p remediate.Pla
 	}
 	last := "it was never analyzed that the server knows of"
 	if row.LastAnalyze != nil {
-		last = "it was analyzed last at " + when(row.LastAnalyze) + " (UTC)"
+		last = "it was analyzed last at " + session.When(row.LastAnalyze) + " (UTC)"
 	}
 	switch {
 	case row.Changed == nil:
 		p.Facts = append(p.Facts, "the server's statistics are empty, as a crash leaves them: how many rows were changed is not known; "+last)
 	case *row.Changed == 0 && row.LastAnalyze != nil:
-		return p, remediate.Refuse(remediate.ReasonNothing, "no row was changed since %s was analyzed at %s", r.Subject["table"], when(row.LastAnalyze))
+		return p, remediate.Refuse(remediate.ReasonNothing, "no row was changed since %s was analyzed at %s", r.Subject["table"], session.When(row.LastAnalyze))
 	case row.LiveRows == nil:
 		p.Facts = append(p.Facts, fmt.Sprintf("%.0f rows were changed since the server's statistics began; %s", *row.Changed, last))
 	default:
@@ -93,24 +94,24 @@ func (a analyze) Apply(ctx context.Context, f remediate.Fence, s remediate.Step)
 	if err != nil {
 		return fmt.Errorf("step: analyzes: %w", err)
 	}
-	return job{
-		target: a.target, server: session.Planned(s), action: "postgres/analyze", database: s.Args["database"], schema: s.Args["schema"], table: s.Args["table"],
-		lockTimeout: 5 * time.Second, // another vacuum or DDL holds the conflicting locks
-		done: func(ctx context.Context, c *pgx.Conn) (bool, error) {
+	return session.Job{
+		Target: a.target, Server: session.Planned(s), Action: "postgres/analyze", Database: s.Args["database"], Schema: s.Args["schema"], Table: s.Args["table"],
+		LockTimeout: 5 * time.Second, // another vacuum or DDL holds the conflicting locks
+		Done: func(ctx context.Context, c *pgx.Conn) (bool, error) {
 			var analyzed int64
 			err := c.QueryRow(ctx, "select coalesce(pg_stat_get_analyze_count($1::text::oid), 0)", s.Args["oid"]).Scan(&analyzed)
 			return analyzed > analyzes, err
 		},
-	}.carry(ctx, f, s.Do)
+	}.Run(ctx, f, s.Do)
 }
 
 // Measure implements remediate.Executor.
 func (a analyze) Measure(ctx context.Context, r remediate.Request) (float64, error) {
-	db, err := database(ctx, a.target, r)
+	db, err := relation.Database(ctx, a.target, r)
 	if err != nil {
 		return 0, err
 	}
-	rows, err := read.ReadVacuum(ctx, db, of(r))
+	rows, err := read.ReadVacuum(ctx, db, relation.Names(r))
 	switch {
 	case err != nil:
 		return 0, err
@@ -124,5 +125,5 @@ func (a analyze) Measure(ctx context.Context, r remediate.Request) (float64, err
 
 // Identified implements remediate.Identifier.
 func (a analyze) Identified(ctx context.Context, s remediate.Step) error {
-	return identified(ctx, a.target, s)
+	return session.PlannedAnswers(ctx, a.target, s)
 }

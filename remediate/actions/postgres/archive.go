@@ -7,6 +7,7 @@ import (
 
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
 	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/objects"
 	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/session"
 )
 
@@ -97,7 +98,7 @@ authorization "role".`,
 		Subject:   []string{"server", "database", "schema", "table"},
 		Exclusive: []string{"server", "database", "schema", "table"},
 		Rights:    slices.Concat(movingRights(), maintainRights(), filingRights()),
-		Params:    append(pacing(), remediate.Param{Name: volatileParam, Type: remediate.Bool, Default: "false", Doc: "Take a folder that is in memory (tmpfs) as the destination: its objects, and with them the rows, are gone after a restart of the machine."}),
+		Params:    append(pacing(), remediate.Param{Name: objects.VolatileParam, Type: remediate.Bool, Default: "false", Doc: "Take a folder that is in memory (tmpfs) as the destination: its objects, and with them the rows, are gone after a restart of the machine."}),
 		Timeout:   6 * time.Hour,
 		Cancel:    remediate.CancelAnytime,
 		Executor:  archive{t, time.Now},
@@ -111,7 +112,7 @@ type archive struct {
 
 // Headroom implements remediate.Roomer.
 func (a archive) Headroom(ctx context.Context, _ remediate.Request) (remediate.Headroom, error) {
-	return headroom(ctx, a.target)
+	return session.Headroom(ctx, a.target)
 }
 
 // Plan implements remediate.Executor.
@@ -161,5 +162,5 @@ func (a archive) Undo(ctx context.Context, f remediate.Fence, s remediate.Step) 
 
 // Identified implements remediate.Identifier.
 func (a archive) Identified(ctx context.Context, s remediate.Step) error {
-	return identified(ctx, a.target, s)
+	return session.PlannedAnswers(ctx, a.target, s)
 }

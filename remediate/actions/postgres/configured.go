@@ -5,6 +5,7 @@ import (
 
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
 	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/rows"
 )
 
 // configured refuses a step that the configuration does not ask for any more: the
@@ -29,8 +30,8 @@ func (a moving) configured(s remediate.Step) error {
 	if s.Args["column"] != "" && s.Args["column"] != entry.Column {
 		return refuse("goes by column %s now, and the plan by %s", entry.Column, s.Args["column"])
 	}
-	if age := s.Args["age"]; age != "" && age != seconds(entry.After) {
-		return refuse("says an age of %s seconds now, and the plan %s", seconds(entry.After), age)
+	if age := s.Args["age"]; age != "" && age != rows.Seconds(entry.After) {
+		return refuse("says an age of %s seconds now, and the plan %s", rows.Seconds(entry.After), age)
 	}
 	if was, is := stepsPlace(a.action, s), entrysPlace(entry); a.action != namePurge && was != is {
 		return refuse("names the destination %s now, and the plan %s", is, was)
@@ -48,14 +49,14 @@ func stepsPlace(action string, s remediate.Step) string {
 	if action == nameRestore {
 		side = "from_"
 	}
-	return place{s.Args[side+"schema"], s.Args[side+"table"]}.String()
+	return rows.Table{Schema: s.Args[side+"schema"], Name: s.Args[side+"table"]}.String()
 }
 
 func entrysPlace(entry target.Archive) string {
 	if entry.To.Store != nil {
 		return entry.To.Label
 	}
-	return place{entry.To.Schema, entry.To.Table}.String()
+	return rows.Table{Schema: entry.To.Schema, Name: entry.To.Table}.String()
 }
 
 // A moving carries movements out on one server.

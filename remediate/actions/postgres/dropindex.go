@@ -14,6 +14,8 @@ import (
 	read "github.com/ai-micro-service/upkeep/collectors/postgres"
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
 	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/advice"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/relation"
 	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/session"
 )
 
@@ -58,8 +60,8 @@ the index no longer exists. Rights: own the table or its schema; pg_monitor to s
 the transactions of others are.`,
 		Lowers: "upkeep_postgres_index_unused_bytes",
 		LowersBy: map[string]string{
-			"because=" + becauseDuplicate: "upkeep_postgres_index_duplicate_bytes",
-			"because=" + becauseInvalid:   "upkeep_postgres_index_invalid_bytes",
+			"because=" + advice.BecauseDuplicate: "upkeep_postgres_index_duplicate_bytes",
+			"because=" + advice.BecauseInvalid:   "upkeep_postgres_index_invalid_bytes",
 		},
 		Risk:      remediate.Guarded,
 		Asks:      true,
@@ -69,7 +71,7 @@ the transactions of others are.`,
 		Params: []remediate.Param{
 			{Name: "because", Type: remediate.Text, Doc: "Why it is to go: unused, duplicate or invalid. It must be said, and true."},
 			{Name: "counted", Type: remediate.Duration, Default: "30d", Doc: "For how long scans must have been counted before an index counts as unused; 30d at least. 100d has the work of the end of a quarter in it."},
-			patienceParam(),
+			session.PatienceParam(),
 		},
 		Rights: []remediate.Right{
 			{Grant: `grant :"owner" to :"role"`, For: "to drop an index of the table"},
@@ -87,13 +89,13 @@ type dropIndex struct {
 
 // Headroom implements remediate.Roomer.
 func (a dropIndex) Headroom(ctx context.Context, _ remediate.Request) (remediate.Headroom, error) {
-	return headroom(ctx, a.target)
+	return session.Headroom(ctx, a.target)
 }
 
 // reason is the parameter because.
 func (dropIndex) reason(r remediate.Request) (string, error) {
 	because := r.Params["because"]
-	if !slices.Contains([]string{becauseUnused, becauseDuplicate, becauseInvalid}, because) {
+	if !slices.Contains([]string{advice.BecauseUnused, advice.BecauseDuplicate, advice.BecauseInvalid}, because) {
 		return "", remediate.Refuse(remediate.ReasonSubject, "the parameter because is %q, want unused, duplicate or invalid", because)
 	}
 	return because, nil
@@ -103,10 +105,10 @@ func (dropIndex) reason(r remediate.Request) (string, error) {
 func (dropIndex) counted(params map[string]string) (time.Duration, error) {
 	text := params["counted"]
 	if text == "" {
-		return provenAfter, nil
+		return advice.ProvenAfter, nil
 	}
 	d, err := model.ParseDuration(text)
-	if err != nil || time.Duration(d) < provenAfter {
+	if err != nil || time.Duration(d) < advice.ProvenAfter {
 		return 0, remediate.Refuse(remediate.ReasonSubject, "the parameter counted is %q, want a duration of 30d at least, like 100d", text)
 	}
 	return time.Duration(d), nil
@@ -122,7 +124,7 @@ func (a dropIndex) plan(ctx context.Context, r remediate.Request) (p remediate.P
 	if err != nil {
 		return p, err
 	}
-	wait, err := patienceOf(r.Params)
+	wait, err := session.PatienceOf(r.Params)
 	if err != nil {
 		return p, err
 	}
@@ -130,10 +132,10 @@ func (a dropIndex) plan(ctx context.Context, r remediate.Request) (p remediate.P
 	if err != nil {
 		return p, err
 	}
-	db, err := database(ctx, a.target, r)
-	var x indexTraits
+	db, err := relation.Database(ctx, a.target, r)
+	var x advice.Traits
 	if err == nil {
-		x, err = readIndex(ctx, db, r.Subject["schema"], r.Subject["table"], r.Subject["index"])
+		x, err = advice.ReadTraits(ctx, db, r.Subject["schema"], r.Subject["table"], r.Subject["index"])
 	}
 	if errors.Is(err, remediate.ErrGone) {
 		return p, remediate.Refuse(remediate.ReasonGone, "%v", err)
@@ -141,22 +143,22 @@ func (a dropIndex) plan(ctx context.Context, r remediate.Request) (p remediate.P
 	if err != nil {
 		return p, err
 	}
-	if err := p.NoteMissing(x.mayGo(because)); err != nil {
+	if err := p.NoteMissing(x.MayGo(because)); err != nil {
 		return p, err
 	}
 	proof, keeper, err := a.verify(ctx, db, r.Subject["database"], x, because, counted)
 	if err != nil {
 		return p, err
 	}
-	others, err := readWaits(ctx, db, x.TableOID, wait)
+	others, err := session.ReadBlockers(ctx, db, x.TableOID, wait)
 	if err != nil {
 		return p, err
 	}
-	unseen, err := others.clear()
+	unseen, err := others.Clear()
 	if err != nil {
 		return p, err
 	}
-	p.Facts = append(x.facts(because), proof...)
+	p.Facts = append(x.Facts(because), proof...)
 	if unseen != "" {
 		p.Facts = append(p.Facts, unseen)
 	}
@@ -164,21 +166,21 @@ func (a dropIndex) plan(ctx context.Context, r remediate.Request) (p remediate.P
 	if keeper != "" {
 		args["keeper"] = keeper
 	}
-	s := step(r, "DROP INDEX CONCURRENTLY ", r.Subject["index"], args)
-	s.Undo, s.Left = x.again(), begunLeft(x.name())
+	s := relation.IndexStep(r, "DROP INDEX CONCURRENTLY ", r.Subject["index"], args)
+	s.Undo, s.Left = x.Again(), begunLeft(x.Name())
 	p.Steps = []remediate.Step{s}
 	return p, nil
 }
 
 // verify finds out whether the reason is true, by what the collectors ask too, and
 // returns what was found, and which index stays in the place of a duplicate.
-func (a dropIndex) verify(ctx context.Context, q read.Querier, database string, x indexTraits, because string, counted time.Duration) (facts []string, keeper string, err error) {
+func (a dropIndex) verify(ctx context.Context, q read.Querier, database string, x advice.Traits, because string, counted time.Duration) (facts []string, keeper string, err error) {
 	switch because {
-	case becauseUnused:
+	case advice.BecauseUnused:
 		facts, err = a.verifyUnused(ctx, q, database, x, counted)
-	case becauseDuplicate:
+	case advice.BecauseDuplicate:
 		facts, keeper, err = a.verifyDuplicate(ctx, q, database, x)
-	case becauseInvalid:
+	case advice.BecauseInvalid:
 		if x.Valid {
 			err = remediate.Refuse(remediate.ReasonNothing, "the index is valid")
 		}
@@ -186,7 +188,7 @@ func (a dropIndex) verify(ctx context.Context, q read.Querier, database string, 
 	return facts, keeper, err
 }
 
-func (a dropIndex) verifyUnused(ctx context.Context, q read.Querier, database string, x indexTraits, counted time.Duration) ([]string, error) {
+func (a dropIndex) verifyUnused(ctx context.Context, q read.Querier, database string, x advice.Traits, counted time.Duration) ([]string, error) {
 	usage, err := a.usage(ctx, q, database)
 	if err != nil {
 		return nil, err
@@ -204,13 +206,13 @@ func (a dropIndex) verifyUnused(ctx context.Context, q read.Querier, database st
 	case a.now().Sub(usage.Since) < counted:
 		return nil, young(usage.Since, usage.Why, counted)
 	case x.Made != nil && a.now().Sub(*x.Made) < counted:
-		return nil, remediate.Refuse(remediate.ReasonUnfit, "the index was made or changed at %s, less than %d days ago", x.Made.UTC().Format(time.RFC3339), days(counted))
+		return nil, remediate.Refuse(remediate.ReasonUnfit, "the index was made or changed at %s, less than %d days ago", x.Made.UTC().Format(time.RFC3339), session.Days(counted))
 	case row == nil:
 		return nil, remediate.Refuse(remediate.ReasonNothing, "the index is in use on a standby, or is there for more than queries")
 	case a.now().Sub(row.Since) < counted:
 		return nil, young(row.Since, row.Why, counted)
 	}
-	return []string{fmt.Sprintf("no query has used it since %s (%d days), here or on the %d standbys that are asked; %s", row.Since.UTC().Format(time.RFC3339), days(a.now().Sub(row.Since)), usage.Asked, row.Why)}, nil
+	return []string{fmt.Sprintf("no query has used it since %s (%d days), here or on the %d standbys that are asked; %s", row.Since.UTC().Format(time.RFC3339), session.Days(a.now().Sub(row.Since)), usage.Asked, row.Why)}, nil
 }
 
 // usage reads what is known of the use of indexes. A standby that is not there to be
@@ -229,7 +231,7 @@ func (a dropIndex) usage(ctx context.Context, q read.Querier, database string) (
 // young refuses what was not counted for long enough, and says when it will have been.
 func young(since time.Time, why string, counted time.Duration) error {
 	return remediate.Refuse(remediate.ReasonUnfit, "scans of the index count since %s: %s; that is less than %d days, and young statistics prove nothing: enough on %s",
-		since.UTC().Format(time.RFC3339), why, days(counted), since.Add(counted).UTC().Format(time.DateOnly))
+		since.UTC().Format(time.RFC3339), why, session.Days(counted), since.Add(counted).UTC().Format(time.DateOnly))
 }
 
 // unaskedText tells which standbys may use an index, and what to do about it.
@@ -237,7 +239,7 @@ func unaskedText(all []string) string {
 	return fmt.Sprintf("%d standbys may use the index and are not asked: %s; make each a target that names in replica_of the server it follows, and set standbys_listed when no other answers queries", len(all), strings.Join(all, ", "))
 }
 
-func (a dropIndex) verifyDuplicate(ctx context.Context, q read.Querier, database string, x indexTraits) (facts []string, keeper string, err error) {
+func (a dropIndex) verifyDuplicate(ctx context.Context, q read.Querier, database string, x advice.Traits) (facts []string, keeper string, err error) {
 	row, err := duplicateOf(ctx, q, x.Schema, x.Table, x.Index)
 	switch {
 	case err != nil:
@@ -247,21 +249,21 @@ func (a dropIndex) verifyDuplicate(ctx context.Context, q read.Querier, database
 	case row.Kind != "identical":
 		return nil, "", remediate.Refuse(remediate.ReasonUnfit, "its keys are the first of %s, which is not identical: it may be worth its space where it is much smaller, which only people can weigh", row.CoveredBy)
 	}
-	by, err := readIndex(ctx, q, x.Schema, x.Table, row.CoveredBy)
+	by, err := advice.ReadTraits(ctx, q, x.Schema, x.Table, row.CoveredBy)
 	switch {
 	case err != nil:
 		return nil, "", fmt.Errorf("the index that stays: %w", err)
 	case !by.Valid:
-		return nil, "", remediate.Refuse(remediate.ReasonUnfit, "%s, which would stay, is invalid", by.name())
+		return nil, "", remediate.Refuse(remediate.ReasonUnfit, "%s, which would stay, is invalid", by.Name())
 	}
 	usage, err := a.usage(ctx, q, database)
 	if err != nil {
 		return nil, "", err
 	}
 	if usage.Of(by.Schema, by.Index) != nil && usage.Of(x.Schema, x.Index) == nil {
-		return nil, "", remediate.Refuse(remediate.ReasonUnfit, "%s, which would stay, counts as unused while this one is used: drop that one, or both would go", by.name())
+		return nil, "", remediate.Refuse(remediate.ReasonUnfit, "%s, which would stay, counts as unused while this one is used: drop that one, or both would go", by.Name())
 	}
-	return []string{fmt.Sprintf("%s is identical and stays: %s; it has %s and was scanned %d times", by.name(), by.Definition, byteText(by.SizeBytes), by.Scans)}, strconv.FormatInt(by.OID, 10), nil
+	return []string{fmt.Sprintf("%s is identical and stays: %s; it has %s and was scanned %d times", by.Name(), by.Definition, session.Bytes(by.SizeBytes), by.Scans)}, strconv.FormatInt(by.OID, 10), nil
 }
 
 // duplicateOf returns what the collector says of one index, nil for nothing.
@@ -285,22 +287,22 @@ func (a dropIndex) Measure(ctx context.Context, r remediate.Request) (float64, e
 	if err != nil {
 		return 0, err
 	}
-	db, err := database(ctx, a.target, r)
+	db, err := relation.Database(ctx, a.target, r)
 	if err != nil {
 		return 0, err
 	}
-	if _, err := lookup(ctx, db, r.Subject); err != nil {
+	if _, err := relation.Lookup(ctx, db, r.Subject); err != nil {
 		return 0, err
 	}
-	of := of(r)
+	of := relation.Names(r)
 	switch because {
-	case becauseDuplicate:
+	case advice.BecauseDuplicate:
 		row, err := duplicateOf(ctx, db, of.Schema, of.Table, of.Index)
 		if err != nil || row == nil || row.Kind != "identical" {
 			return 0, err
 		}
 		return row.SizeBytes, nil
-	case becauseInvalid:
+	case advice.BecauseInvalid:
 		rows, err := read.ReadInvalidIndex(ctx, db)
 		for _, row := range rows {
 			if row.Schema == of.Schema && row.Table == of.Table && row.Index == of.Index {
@@ -324,7 +326,7 @@ func (a dropIndex) Measure(ctx context.Context, r remediate.Request) (float64, e
 
 // Identified implements remediate.Identifier.
 func (a dropIndex) Identified(ctx context.Context, s remediate.Step) error {
-	return identified(ctx, a.target, s)
+	return session.PlannedAnswers(ctx, a.target, s)
 }
 
 // begunLeft says what a drop leaves that was begun.

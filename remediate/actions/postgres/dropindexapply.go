@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/advice"
 	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/session"
 )
 
@@ -26,16 +27,16 @@ func (a dropIndex) Apply(ctx context.Context, f remediate.Fence, s remediate.Ste
 	if err != nil {
 		return fmt.Errorf("step: patience: %w", err)
 	}
-	j := job{
-		target: a.target, server: session.Planned(s), action: "postgres/drop_index", writes: true, database: s.Args["database"], schema: s.Args["schema"], table: s.Args["table"],
-		lockTimeout: max(wait/4, time.Second), // of one attempt
+	j := session.Job{
+		Target: a.target, Server: session.Planned(s), Action: "postgres/drop_index", Writes: true, Database: s.Args["database"], Schema: s.Args["schema"], Table: s.Args["table"],
+		LockTimeout: max(wait/4, time.Second), // of one attempt
 	}
-	c, err := j.open(ctx, f, nil)
+	c, err := j.Open(ctx, f, nil)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = c.Close(context.WithoutCancel(ctx)) }() // the work is done or has failed
-	if err := j.prepare(ctx, c, f); err != nil {
+	if err := j.Prepare(ctx, c, f); err != nil {
 		return err
 	}
 	for begun := time.Now(); ; {
@@ -49,11 +50,11 @@ func (a dropIndex) Apply(ctx context.Context, f remediate.Fence, s remediate.Ste
 		if err := f.Check(ctx); err != nil {
 			return err
 		}
-		err = j.execute(ctx, c, s.Do)
+		err = j.Exec(ctx, c, s.Do)
 		switch {
 		case err == nil:
 			return nil
-		case !unlocked(err) || time.Since(begun)+j.lockTimeout > wait:
+		case !session.LockTimedOut(err) || time.Since(begun)+j.LockTimeout > wait:
 			return a.half(ctx, c, s, x, wait, err)
 		}
 		select {
@@ -66,34 +67,34 @@ func (a dropIndex) Apply(ctx context.Context, f remediate.Fence, s remediate.Ste
 
 // planned finds the index of the plan by its number. What has its name and is
 // another is not dropped, and neither is one that has another name by now.
-func (a dropIndex) planned(ctx context.Context, c *pgx.Conn, s remediate.Step) (x indexTraits, gone bool, err error) {
-	x, err = readIndexOf(ctx, c, s.Args["oid"])
+func (a dropIndex) planned(ctx context.Context, c *pgx.Conn, s remediate.Step) (x advice.Traits, gone bool, err error) {
+	x, err = advice.ReadTraitsOf(ctx, c, s.Args["oid"])
 	if err == nil {
 		if x.Schema != s.Args["schema"] || x.Table != s.Args["table"] || x.Index != s.Args["index"] {
-			return x, false, remediate.Refuse(remediate.ReasonChanged, "index %s has become %s since the plan was made", pgx.Identifier{s.Args["schema"], s.Args["index"]}.Sanitize(), x.name())
+			return x, false, remediate.Refuse(remediate.ReasonChanged, "index %s has become %s since the plan was made", pgx.Identifier{s.Args["schema"], s.Args["index"]}.Sanitize(), x.Name())
 		}
 		return x, false, nil
 	}
 	if !errors.Is(err, remediate.ErrGone) {
 		return x, false, err
 	}
-	other, err := readIndex(ctx, c, s.Args["schema"], s.Args["table"], s.Args["index"])
+	other, err := advice.ReadTraits(ctx, c, s.Args["schema"], s.Args["table"], s.Args["index"])
 	switch {
 	case errors.Is(err, remediate.ErrGone):
 		return x, true, nil
 	case err != nil:
 		return x, false, err
 	}
-	return x, false, remediate.Refuse(remediate.ReasonChanged, "index %s is another than the plan was made for: it was built anew", other.name())
+	return x, false, remediate.Refuse(remediate.ReasonChanged, "index %s is another than the plan was made for: it was built anew", other.Name())
 }
 
 // still looks whether what the plan was made of holds. An index that our own
 // interrupted drop has made invalid is not asked again: it was approved of, and
 // nothing can have used it since.
-func (a dropIndex) still(ctx context.Context, c *pgx.Conn, x indexTraits, s remediate.Step, wait time.Duration) error {
+func (a dropIndex) still(ctx context.Context, c *pgx.Conn, x advice.Traits, s remediate.Step, wait time.Duration) error {
 	because := s.Args["because"]
-	if err := x.mayGo(because); err != nil {
-		return changed(err)
+	if err := x.MayGo(because); err != nil {
+		return session.Changed(err)
 	}
 	if !x.Valid {
 		return nil
@@ -104,23 +105,23 @@ func (a dropIndex) still(ctx context.Context, c *pgx.Conn, x indexTraits, s reme
 	}
 	_, keeper, err := a.verify(ctx, c, s.Args["database"], x, because, counted)
 	if err != nil {
-		return changed(err)
+		return session.Changed(err)
 	}
 	if keeper != s.Args["keeper"] {
 		return remediate.Refuse(remediate.ReasonChanged, "another index than the plan says would stay in its place")
 	}
-	return tryLock(ctx, c, x.Schema, x.Table, wait)
+	return session.TryLock(ctx, c, x.Schema, x.Table, wait)
 }
 
 // half says what state a drop that was given up has left.
-func (a dropIndex) half(ctx context.Context, c *pgx.Conn, s remediate.Step, x indexTraits, wait time.Duration, cause error) error {
+func (a dropIndex) half(ctx context.Context, c *pgx.Conn, s remediate.Step, x advice.Traits, wait time.Duration, cause error) error {
 	cause = fmt.Errorf("%s: %w", s.Do, cause)
 	if c.IsClosed() {
 		return cause
 	}
-	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), cancelWithin)
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), session.CancelWithin)
 	defer cancel()
-	now, err := readIndexOf(last, c, s.Args["oid"])
+	now, err := advice.ReadTraitsOf(last, c, s.Args["oid"])
 	switch {
 	case errors.Is(err, remediate.ErrGone):
 		return nil // it was faster than what stopped it
@@ -130,18 +131,18 @@ func (a dropIndex) half(ctx context.Context, c *pgx.Conn, s remediate.Step, x in
 		return cause
 	}
 	who := ""
-	if others, err := readWaits(last, c, x.TableOID, time.Second); err == nil && len(others.who) > 0 {
-		who = ", behind " + others.who[0]
+	if others, err := session.ReadBlockers(last, c, x.TableOID, time.Second); err == nil && len(others.Who) > 0 {
+		who = ", behind " + others.Who[0]
 	}
-	return fmt.Errorf("%w; the index is invalid now%s: no query uses it, and every write maintains it; the next try goes on, for %s, and REINDEX INDEX CONCURRENTLY %s would have it back", cause, who, wait, x.name())
+	return fmt.Errorf("%w; the index is invalid now%s: no query uses it, and every write maintains it; the next try goes on, for %s, and REINDEX INDEX CONCURRENTLY %s would have it back", cause, who, wait, x.Name())
 }
 
 // Undo implements remediate.Undoer. A drop that was begun has no way back that does not
 // build the index anew, and none forward that somebody allows any more: people decide.
 func (a dropIndex) Undo(ctx context.Context, f remediate.Fence, s remediate.Step) (found string, err error) {
-	j := job{target: a.target, server: session.Planned(s), action: "postgres/drop_index", database: s.Args["database"], schema: s.Args["schema"], table: s.Args["table"], lockTimeout: rowWait}
-	err = j.hold(ctx, f, func(ctx context.Context, c *pgx.Conn) error {
-		x, err := readIndexOf(ctx, c, s.Args["oid"])
+	j := session.Job{Target: a.target, Server: session.Planned(s), Action: "postgres/drop_index", Database: s.Args["database"], Schema: s.Args["schema"], Table: s.Args["table"], LockTimeout: session.RowWait}
+	err = j.Hold(ctx, f, func(ctx context.Context, c *pgx.Conn) error {
+		x, err := advice.ReadTraitsOf(ctx, c, s.Args["oid"])
 		switch {
 		case errors.Is(err, remediate.ErrGone):
 			found = "the index is dropped"
@@ -149,7 +150,7 @@ func (a dropIndex) Undo(ctx context.Context, f remediate.Fence, s remediate.Step
 		case err != nil:
 			return err
 		case !x.Valid:
-			return remediate.Refuse(remediate.ReasonUnfit, "index %s is invalid: no query uses it, and every write maintains it", x.name())
+			return remediate.Refuse(remediate.ReasonUnfit, "index %s is invalid: no query uses it, and every write maintains it", x.Name())
 		}
 		return nil
 	})

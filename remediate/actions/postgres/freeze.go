@@ -12,6 +12,7 @@ import (
 	read "github.com/ai-micro-service/upkeep/collectors/postgres"
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
 	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/relation"
 	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/session"
 )
 
@@ -61,7 +62,7 @@ type freeze struct{ target *target.Postgres }
 
 // Headroom implements remediate.Roomer.
 func (a freeze) Headroom(ctx context.Context, _ remediate.Request) (remediate.Headroom, error) {
-	return headroom(ctx, a.target)
+	return session.Headroom(ctx, a.target)
 }
 
 // mostFrozen is how many tables a plan has at most: what people can still read. What
@@ -73,7 +74,7 @@ const ageSQL = `select age(datfrozenxid)::float8 from pg_database where datname 
 
 // Measure implements remediate.Executor.
 func (a freeze) Measure(ctx context.Context, r remediate.Request) (age float64, err error) {
-	if _, err := database(ctx, a.target, r); err != nil {
+	if _, err := relation.Database(ctx, a.target, r); err != nil {
 		return 0, err
 	}
 	server, err := a.target.Server()
@@ -117,7 +118,7 @@ func (a freeze) Plan(ctx context.Context, r remediate.Request) (remediate.Plan, 
 }
 
 func (a freeze) plan(ctx context.Context, r remediate.Request) (p remediate.Plan, err error) {
-	db, err := database(ctx, a.target, r)
+	db, err := relation.Database(ctx, a.target, r)
 	if errors.Is(err, remediate.ErrGone) {
 		return p, remediate.Refuse(remediate.ReasonGone, "%v", err)
 	}
@@ -192,14 +193,14 @@ select slot_name::text, age(catalog_xmin)::int8 from pg_replication_slots
 
 // held refuses where somebody is so old that no vacuum brings the age below the limit.
 func (a freeze) held(ctx context.Context, db *target.Database, limit int64) error {
-	h, err := horizon(ctx, a.target, db.Name())
+	h, err := session.Horizon(ctx, a.target, db.Name())
 	switch {
 	case errors.Is(err, read.ErrHidden):
 		return remediate.Refuse(remediate.ReasonPrivilege, "who holds transactions back is not known: %v", err)
 	case err != nil:
 		return err
 	case h != nil && h.Age > limit:
-		return cannotHelp(*h, fmt.Sprintf("no vacuum brings the age below %d", limit))
+		return session.CannotHelp(*h, fmt.Sprintf("no vacuum brings the age below %d", limit))
 	}
 	var slot string
 	var age int64
@@ -221,10 +222,10 @@ func (a freeze) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) 
 	if err != nil {
 		return fmt.Errorf("step: vacuums: %w", err)
 	}
-	return job{
-		target: a.target, server: session.Planned(s), action: "postgres/freeze", database: s.Args["database"], schema: s.Args["schema"], table: s.Args["table"],
-		lockTimeout: 5 * time.Second, // another vacuum or DDL holds the conflicting locks
-		done: func(ctx context.Context, c *pgx.Conn) (bool, error) {
+	return session.Job{
+		Target: a.target, Server: session.Planned(s), Action: "postgres/freeze", Database: s.Args["database"], Schema: s.Args["schema"], Table: s.Args["table"],
+		LockTimeout: 5 * time.Second, // another vacuum or DDL holds the conflicting locks
+		Done: func(ctx context.Context, c *pgx.Conn) (bool, error) {
 			var there bool
 			var vacuumed int64
 			err := c.QueryRow(ctx, "select exists (select from pg_class where oid = $1::text::oid), coalesce(pg_stat_get_vacuum_count($1::text::oid), 0)", s.Args["oid"]).Scan(&there, &vacuumed)
@@ -233,7 +234,7 @@ func (a freeze) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) 
 			}
 			return true, finishFreeze(ctx, c, f)
 		},
-	}.carry(ctx, f, s.Do)
+	}.Run(ctx, f, s.Do)
 }
 
 // behindSQL tells whether the database counts as older than its oldest table. A vacuum
@@ -265,5 +266,5 @@ func finishFreeze(ctx context.Context, c *pgx.Conn, f remediate.Fence) error {
 
 // Identified implements remediate.Identifier.
 func (a freeze) Identified(ctx context.Context, s remediate.Step) error {
-	return identified(ctx, a.target, s)
+	return session.PlannedAnswers(ctx, a.target, s)
 }

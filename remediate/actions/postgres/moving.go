@@ -11,50 +11,54 @@ import (
 
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
 	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/objects"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/partition"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/relation"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/rows"
 	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/session"
 )
 
 // plan looks at the tables and says which steps the movement takes: rel is the
 // request's table.
-func (a moving) plan(ctx context.Context, db *target.Database, rel subject, m movement, r remediate.Request) (p remediate.Plan, err error) {
+func (a moving) plan(ctx context.Context, db *target.Database, rel relation.Subject, m rows.Movement, r remediate.Request) (p remediate.Plan, err error) {
 	if rel.Recovery {
-		return p, rel.allowed("")
+		return p, rel.Allowed("")
 	}
-	pace, err := paceOf(r.Params)
+	pace, err := session.NewPace(r.Params)
 	if err != nil {
 		return p, remediate.Refuse(remediate.ReasonSubject, "%v", err)
 	}
-	s, err := m.survey(ctx, db, &p)
+	s, err := m.Survey(ctx, db, &p)
 	if errors.Is(err, remediate.ErrGone) {
 		return p, remediate.Refuse(remediate.ReasonGone, "%v", err)
 	}
 	if err != nil {
 		return p, err
 	}
-	if why, err := pace.look(ctx, db); err != nil {
+	if why, err := pace.Look(ctx, db); err != nil {
 		return p, err
 	} else if why != "" {
 		return p, &remediate.Refusal{Reason: remediate.ReasonCannotHelp, Detail: "not now: " + why, Until: time.Now().Add(time.Minute)}
 	}
-	if m.back {
-		p.Facts, err = m.returning(ctx, db, s)
+	if m.Back {
+		p.Facts, err = m.CheckReturn(ctx, db, s)
 	} else {
-		err = clocked(ctx, db, a.now)
+		err = session.CheckClock(ctx, db, a.now)
 	}
 	if err != nil {
 		return p, err
 	}
-	facts, amount, err := m.facts(ctx, db, s)
+	facts, amount, err := m.Facts(ctx, db, s)
 	if err != nil {
 		return p, err
 	}
 	p.Facts = append(p.Facts, facts...)
-	whole, err := m.wholes(ctx, db, s, r)
+	whole, err := partition.PlanWholes(ctx, m, db, s, r)
 	if err != nil {
 		return p, err
 	}
-	p.Steps, p.Facts, p.Amount = whole.steps, append(p.Facts, whole.facts...), whole.within(amount)
-	if p.Steps, facts, err = m.singly(ctx, db, s, whole, r); err != nil {
+	p.Steps, p.Facts, p.Amount = whole.Steps, append(p.Facts, whole.Facts...), whole.Within(amount)
+	if p.Steps, facts, err = partition.PlanRows(ctx, m, db, s, whole, r); err != nil {
 		return p, err
 	}
 	p.Facts = append(p.Facts, facts...)
@@ -68,29 +72,29 @@ func (a moving) apply(ctx context.Context, f remediate.Fence, s remediate.Step) 
 	if err := a.configured(s); err != nil {
 		return err
 	}
-	j := job{target: a.target, server: session.Planned(s), action: a.action, database: s.Args["database"], schema: s.Args["schema"], table: s.Args["table"], lockTimeout: rowWait}
-	j.writes = s.Args["part"] != "vacuum" && s.Args["part"] != "analyze"
+	j := session.Job{Target: a.target, Server: session.Planned(s), Action: a.action, Database: s.Args["database"], Schema: s.Args["schema"], Table: s.Args["table"], LockTimeout: session.RowWait}
+	j.Writes = s.Args["part"] != "vacuum" && s.Args["part"] != "analyze"
 	switch s.Args["part"] {
 	case "rows":
-		return j.hold(ctx, f, func(ctx context.Context, c *pgx.Conn) error { return a.rows(ctx, c, f, s) })
-	case partDrop, partOver, partBack, partFinish, partAttach:
-		return j.hold(ctx, f, func(ctx context.Context, c *pgx.Conn) error { return partStep(ctx, j, c, f, s) })
-	case partFile:
-		return j.hold(ctx, f, func(ctx context.Context, c *pgx.Conn) error { return a.file(ctx, c, f, s) })
-	case partUnfile:
-		return j.hold(ctx, f, func(ctx context.Context, c *pgx.Conn) error { return a.unfile(ctx, c, f, s) })
+		return j.Hold(ctx, f, func(ctx context.Context, c *pgx.Conn) error { return a.rows(ctx, c, f, s) })
+	case partition.Drop, partition.HandOver, partition.HandBack, partition.Finish, partition.Attach:
+		return j.Hold(ctx, f, func(ctx context.Context, c *pgx.Conn) error { return partition.Apply(ctx, j, c, f, s) })
+	case objects.PartArchive:
+		return j.Hold(ctx, f, func(ctx context.Context, c *pgx.Conn) error { return a.file(ctx, c, f, s) })
+	case objects.PartRestore:
+		return j.Hold(ctx, f, func(ctx context.Context, c *pgx.Conn) error { return a.unfile(ctx, c, f, s) })
 	case "vacuum", "analyze":
-		j.lockTimeout = pauseMost // another VACUUM or ANALYZE is waited for: behind it queues only who would conflict anyway
-		j.done = always
-		return j.carry(ctx, f, s.Do)
+		j.LockTimeout = session.PauseMost // another VACUUM or ANALYZE is waited for: behind it queues only who would conflict anyway
+		j.Done = always
+		return j.Run(ctx, f, s.Do)
 	default:
-		return fmt.Errorf("step: part %q: %w", s.Args["part"], errNothing)
+		return fmt.Errorf("step: part %q: %w", s.Args["part"], rows.ErrUnknownStep)
 	}
 }
 
 // rows moves the rows, but for those of partitions that go as a whole, or not at all.
 func (a moving) rows(ctx context.Context, c *pgx.Conn, f remediate.Fence, s remediate.Step) error {
-	return transfer{target: a.target, action: a.action, now: a.now, aside: untouched}.run(ctx, c, f, s)
+	return rows.Transfer{Target: a.target, Action: a.action, Now: a.now, Aside: partition.Untouched}.Run(ctx, c, f, s)
 }
 
 // always says that VACUUM and ANALYZE after the rows are still to be done. The
@@ -102,21 +106,21 @@ func always(context.Context, *pgx.Conn) (bool, error) { return false, nil }
 // upkeep are the steps after the rows: the source is vacuumed, so that its space is
 // used again and the planner knows that the rows are gone, and the destination is
 // analyzed.
-func (a moving) upkeep(ctx context.Context, db *target.Database, m movement, s survey, r remediate.Request, p *remediate.Plan) (steps []remediate.Step, facts []string, err error) {
+func (a moving) upkeep(ctx context.Context, db *target.Database, m rows.Movement, s rows.Survey, r remediate.Request, p *remediate.Plan) (steps []remediate.Step, facts []string, err error) {
 	for _, of := range []struct {
-		place    place
+		place    rows.Table
 		oid      int64
 		do, part string
 		must     bool
-	}{{m.from, s.source.OID, "VACUUM (ANALYZE, TRUNCATE off) ", "vacuum", true}, {m.to, s.dest.OID, "ANALYZE ", "analyze", false}} {
-		if of.place == (place{}) {
+	}{{m.From, s.Source.OID, "VACUUM (ANALYZE, TRUNCATE off) ", "vacuum", true}, {m.To, s.Dest.OID, "ANALYZE ", "analyze", false}} {
+		if of.place == (rows.Table{}) {
 			continue
 		}
-		rel, err := lookup(ctx, db, map[string]string{"schema": of.place.Schema, "table": of.place.Table})
+		rel, err := relation.Lookup(ctx, db, map[string]string{"schema": of.place.Schema, "table": of.place.Name})
 		if err != nil {
 			return nil, nil, err
 		}
-		lacks := rel.allowed(of.part + " " + of.place.String() + " afterwards")
+		lacks := rel.Allowed(of.part + " " + of.place.String() + " afterwards")
 		if of.must {
 			lacks = p.NoteMissing(lacks)
 		}
@@ -127,7 +131,7 @@ func (a moving) upkeep(ctx context.Context, db *target.Database, m movement, s s
 			continue
 		}
 		steps = append(steps, remediate.Step{Do: of.do + of.place.String(), Args: map[string]string{
-			"part": of.part, "database": m.database, "schema": r.Subject["schema"], "table": r.Subject["table"],
+			"part": of.part, "database": m.Database, "schema": r.Subject["schema"], "table": r.Subject["table"],
 			"of": strconv.FormatInt(of.oid, 10),
 		}})
 	}
@@ -138,15 +142,15 @@ func (a moving) upkeep(ctx context.Context, db *target.Database, m movement, s s
 // one by one go in whole batches, and leave nothing half done.
 func (a moving) undo(ctx context.Context, f remediate.Fence, s remediate.Step) (found string, err error) {
 	switch s.Args["part"] {
-	case partDrop, partOver, partBack, partAttach:
+	case partition.Drop, partition.HandOver, partition.HandBack, partition.Attach:
 	default:
 		return "", nil
 	}
-	j := job{
-		target: a.target, server: session.Planned(s), action: a.action, writes: true,
-		database: s.Args["database"], schema: s.Args["schema"], table: s.Args["table"], lockTimeout: rowWait,
+	j := session.Job{
+		Target: a.target, Server: session.Planned(s), Action: a.action, Writes: true,
+		Database: s.Args["database"], Schema: s.Args["schema"], Table: s.Args["table"], LockTimeout: session.RowWait,
 	}
-	return partUndo(ctx, j, f, s)
+	return partition.Undo(ctx, j, f, s)
 }
 
 // storeOf returns the archive of a step, where the configuration asks for the step
@@ -164,7 +168,7 @@ func (a moving) file(ctx context.Context, c *pgx.Conn, f remediate.Fence, s reme
 	if err != nil {
 		return err
 	}
-	return putAway(ctx, c, f, s, entry, a.now)
+	return objects.Archive(ctx, c, f, s, entry, a.now)
 }
 
 // unfile brings rows back from a store.
@@ -173,5 +177,5 @@ func (a moving) unfile(ctx context.Context, c *pgx.Conn, f remediate.Fence, s re
 	if err != nil {
 		return err
 	}
-	return bringBack(ctx, c, f, s, entry)
+	return objects.Restore(ctx, c, f, s, entry)
 }

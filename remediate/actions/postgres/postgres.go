@@ -1,4 +1,4 @@
-// Package postgres changes PostgreSQL. Each file is one action; session.go is how
-// all of them work on a server: under a lock of their own, as far as the fence
-// allows, and never twice.
+// Package postgres changes PostgreSQL: each action is one file. How they work on a
+// server is in the packages below: session, relation, rows, partition, objects, rebuild
+// and advice. What the three actions on aged rows have in common is in moving.go.
 package postgres

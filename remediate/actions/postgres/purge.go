@@ -61,7 +61,7 @@ type purge struct {
 
 // Headroom implements remediate.Roomer.
 func (a purge) Headroom(ctx context.Context, _ remediate.Request) (remediate.Headroom, error) {
-	return headroom(ctx, a.target)
+	return session.Headroom(ctx, a.target)
 }
 
 // Plan implements remediate.Executor.
@@ -104,5 +104,5 @@ func (a purge) Undo(ctx context.Context, f remediate.Fence, s remediate.Step) (s
 
 // Identified implements remediate.Identifier.
 func (a purge) Identified(ctx context.Context, s remediate.Step) error {
-	return identified(ctx, a.target, s)
+	return session.PlannedAnswers(ctx, a.target, s)
 }

@@ -105,7 +105,7 @@ func (a resetStatements) plan(ctx context.Context, _ remediate.Request) (p remed
 	}
 	p.Steps = []remediate.Step{{
 		Do:   "SELECT " + place.Schema + ".pg_stat_statements_reset()",
-		Args: map[string]string{"database": place.Database, "schema": place.Schema, "since": stamp(&s.Since)},
+		Args: map[string]string{"database": place.Database, "schema": place.Schema, "since": session.Stamp(&s.Since)},
 	}}
 	return p, nil
 }
@@ -115,14 +115,14 @@ func (a resetStatements) Apply(ctx context.Context, f remediate.Fence, s remedia
 	if _, err := time.Parse(time.RFC3339Nano, s.Args["since"]); err != nil {
 		return fmt.Errorf("step: since: %w", err)
 	}
-	return job{
-		target: a.target, server: session.Planned(s), action: "postgres/reset_statements", database: s.Args["database"],
-		schema: "pg_stat_statements", table: "", // no table has that name; the lock is that of the statistics
-		done: func(ctx context.Context, c *pgx.Conn) (done bool, err error) {
+	return session.Job{
+		Target: a.target, Server: session.Planned(s), Action: "postgres/reset_statements", Database: s.Args["database"],
+		Schema: "pg_stat_statements", Table: "", // no table has that name; the lock is that of the statistics
+		Done: func(ctx context.Context, c *pgx.Conn) (done bool, err error) {
 			err = c.QueryRow(ctx, "select stats_reset > $1::text::timestamptz from "+s.Args["schema"]+".pg_stat_statements_info", s.Args["since"]).Scan(&done)
 			return done, err
 		},
-	}.carry(ctx, f, s.Do)
+	}.Run(ctx, f, s.Do)
 }
 
 // Measure implements remediate.Executor.
@@ -136,5 +136,5 @@ func (a resetStatements) Measure(ctx context.Context, _ remediate.Request) (floa
 
 // Identified implements remediate.Identifier.
 func (a resetStatements) Identified(ctx context.Context, s remediate.Step) error {
-	return identified(ctx, a.target, s)
+	return session.PlannedAnswers(ctx, a.target, s)
 }

@@ -8,6 +8,9 @@ import (
 	read "github.com/ai-micro-service/upkeep/collectors/postgres"
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
 	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/objects"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/relation"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/rows"
 	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/session"
 )
 
@@ -61,7 +64,7 @@ schema upkeep; nothing on an archive's table.`,
 			{Name: "since", Type: remediate.Text, Doc: "Rows of this moment or later: 2026-01-31, or 2026-01-31T12:00:00Z. A day begins at midnight UTC."},
 			{Name: "until", Type: remediate.Text, Doc: "Rows of before this moment, written the same."},
 			{Name: "without", Type: remediate.Text, Doc: "Columns of the archive's own, with commas between: their values are not brought back, and are gone with the archive's rows. Of a folder or a bucket: columns that the table may generate anew, with other values than the rows had."},
-			{Name: earlierParam, Type: remediate.Bool, Doc: "Rows come back that a folder or a bucket has of an earlier table of the same name: the one of now was made in its place, from a dump for example."},
+			{Name: objects.EarlierParam, Type: remediate.Bool, Doc: "Rows come back that a folder or a bucket has of an earlier table of the same name: the one of now was made in its place, from a dump for example."},
 		}, pacing()...),
 		Timeout:  6 * time.Hour,
 		Cancel:   remediate.CancelAnytime,
@@ -73,7 +76,7 @@ type restoreArchived struct{ target *target.Postgres }
 
 // Headroom implements remediate.Roomer.
 func (a restoreArchived) Headroom(ctx context.Context, _ remediate.Request) (remediate.Headroom, error) {
-	return headroom(ctx, a.target)
+	return session.Headroom(ctx, a.target)
 }
 
 // Plan implements remediate.Executor.
@@ -92,11 +95,11 @@ func (a restoreArchived) plan(ctx context.Context, r remediate.Request) (p remed
 	if entry.To.Table == "" {
 		return p, remediate.Refuse(remediate.ReasonUnfit, "the archive of %s is no table", entry.Table)
 	}
-	m := movement{database: entry.Database, from: place{entry.To.Schema, entry.To.Table}, to: place{entry.Schema, entry.Table}, column: entry.Column, back: true, without: listed(r.Params["without"])}
-	if m.since, m.until, err = span(r.Params); err != nil {
+	m := rows.Movement{Database: entry.Database, From: rows.Table{Schema: entry.To.Schema, Name: entry.To.Table}, To: rows.Table{Schema: entry.Schema, Name: entry.Table}, Column: entry.Column, Back: true, Without: rows.SplitNames(r.Params["without"])}
+	if m.Since, m.Until, err = rows.Span(r.Params); err != nil {
 		return p, err
 	}
-	facts, err := inObjects(ctx, db, entry, m.since, m.until)
+	facts, err := objects.ArchivedFacts(ctx, db, entry, m.Since, m.Until)
 	if err != nil {
 		return p, err
 	}
@@ -119,18 +122,18 @@ func (a restoreArchived) moving() moving { return moving{target: a.target, actio
 
 // Measure implements remediate.Executor.
 func (a restoreArchived) Measure(ctx context.Context, r remediate.Request) (float64, error) {
-	db, err := database(ctx, a.target, r)
+	db, err := relation.Database(ctx, a.target, r)
 	if err != nil {
 		return 0, err
 	}
-	if _, err := lookup(ctx, db, r.Subject); err != nil {
+	if _, err := relation.Lookup(ctx, db, r.Subject); err != nil {
 		return 0, err
 	}
 	entry, err := entryOf(a.target, r)
 	if err != nil {
 		return 0, err
 	}
-	since, until, err := span(r.Params)
+	since, until, err := rows.Span(r.Params)
 	if err != nil {
 		return 0, err
 	}
@@ -150,5 +153,5 @@ func (a restoreArchived) Undo(ctx context.Context, f remediate.Fence, s remediat
 
 // Identified implements remediate.Identifier.
 func (a restoreArchived) Identified(ctx context.Context, s remediate.Step) error {
-	return identified(ctx, a.target, s)
+	return session.PlannedAnswers(ctx, a.target, s)
 }

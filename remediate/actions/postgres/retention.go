@@ -6,11 +6,13 @@ import (
 	read "github.com/ai-micro-service/upkeep/collectors/postgres"
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
 	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/relation"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/rows"
 )
 
 // aged finds what a request is about and its archive in the configuration, for a plan.
-func aged(ctx context.Context, t *target.Postgres, r remediate.Request) (*target.Database, subject, target.Archive, error) {
-	db, rel, err := find(ctx, t, r)
+func aged(ctx context.Context, t *target.Postgres, r remediate.Request) (*target.Database, relation.Subject, target.Archive, error) {
+	db, rel, err := relation.Find(ctx, t, r)
 	if err != nil {
 		return db, rel, target.Archive{}, err
 	}
@@ -30,11 +32,11 @@ func entryOf(t *target.Postgres, r remediate.Request) (target.Archive, error) {
 
 // retained measures how many rows of a request's table are past their age.
 func retained(ctx context.Context, t *target.Postgres, r remediate.Request) (float64, error) {
-	db, err := database(ctx, t, r)
+	db, err := relation.Database(ctx, t, r)
 	if err != nil {
 		return 0, err
 	}
-	if _, err := lookup(ctx, db, r.Subject); err != nil {
+	if _, err := relation.Lookup(ctx, db, r.Subject); err != nil {
 		return 0, err
 	}
 	entry, err := entryOf(t, r)
@@ -45,8 +47,8 @@ func retained(ctx context.Context, t *target.Postgres, r remediate.Request) (flo
 }
 
 // away is the movement of an archive: from its table to its destination, or to nowhere.
-func away(a target.Archive) movement {
-	return movement{database: a.Database, from: place{a.Schema, a.Table}, to: place{a.To.Schema, a.To.Table}, column: a.Column, age: a.After}
+func away(a target.Archive) rows.Movement {
+	return rows.Movement{Database: a.Database, From: rows.Table{Schema: a.Schema, Name: a.Table}, To: rows.Table{Schema: a.To.Schema, Name: a.To.Table}, Column: a.Column, Age: a.After}
 }
 
 // pacing are the parameters that say how hard a run may work.

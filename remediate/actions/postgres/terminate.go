@@ -15,6 +15,7 @@ import (
 	read "github.com/ai-micro-service/upkeep/collectors/postgres"
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
 	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/relation"
 	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/session"
 )
 
@@ -72,7 +73,7 @@ func (a terminate) worst(ctx context.Context, r remediate.Request) (*read.Sessio
 	if !slices.Contains([]string{read.OfIdle, read.OfTransaction, read.OfBlocker, read.OfHorizon}, of) {
 		return nil, remediate.Refuse(remediate.ReasonSubject, "the parameter of is %q, want idle, transaction, blocker or horizon", of)
 	}
-	db, err := database(ctx, a.target, r)
+	db, err := relation.Database(ctx, a.target, r)
 	if err != nil {
 		return nil, err
 	}
@@ -111,9 +112,9 @@ func (a terminate) plan(ctx context.Context, r remediate.Request) (p remediate.P
 		return p, err
 	}
 	p.Facts = a.facts(*s)
-	args := map[string]string{"database": r.Subject["database"], "pid": strconv.Itoa(int(s.PID)), "started": stamp(s.Started), "transaction": stamp(s.Transaction)}
+	args := map[string]string{"database": r.Subject["database"], "pid": strconv.Itoa(int(s.PID)), "started": session.Stamp(s.Started), "transaction": session.Stamp(s.Transaction)}
 	if s.Of == read.OfIdle {
-		args["idle"] = stamp(s.Changed)
+		args["idle"] = session.Stamp(s.Changed)
 	}
 	which, err := identity(args)
 	if err != nil {
@@ -132,7 +133,7 @@ func backups() []string {
 
 // mayBeEnded refuses who must not be ended, and says who that is.
 func mayBeEnded(s read.SessionRow) error {
-	who := fmt.Sprintf("%s, in the way for %s, since %s", s.Who(), lasting(s.Seconds), s.Since.UTC().Format(time.DateTime))
+	who := fmt.Sprintf("%s, in the way for %s, since %s", s.Who(), session.Lasting(s.Seconds), s.Since.UTC().Format(time.DateTime))
 	switch {
 	case s.What == read.Prepared:
 		return remediate.Refuse(remediate.ReasonUnfit, "%s of %q is not a session: its owner must run COMMIT PREPARED or ROLLBACK PREPARED", who, s.User)
@@ -160,8 +161,8 @@ func (a terminate) facts(s read.SessionRow) (all []string) {
 		read.OfIdle: "it has been idle within its transaction", read.OfTransaction: "its transaction has been open",
 		read.OfBlocker: "the one that waits longest for its lock has waited", read.OfHorizon: "it has held back dead rows",
 	}
-	all = append(all, fmt.Sprintf("%s for %s, since %s", since[s.Of], lasting(s.Seconds), s.Since.UTC().Format(time.DateTime)))
-	all = append(all, fmt.Sprintf("connected since %s, transaction since %s, last statement at %s (UTC)", when(s.Started), when(s.Transaction), when(s.Query)))
+	all = append(all, fmt.Sprintf("%s for %s, since %s", since[s.Of], session.Lasting(s.Seconds), s.Since.UTC().Format(time.DateTime)))
+	all = append(all, fmt.Sprintf("connected since %s, transaction since %s, last statement at %s (UTC)", session.When(s.Started), session.When(s.Transaction), session.When(s.Query)))
 	if s.Wrote {
 		all = append(all, "it has changed something that is rolled back when it ends")
 	} else {
@@ -219,15 +220,15 @@ func (a terminate) Apply(ctx context.Context, f remediate.Fence, s remediate.Ste
 	if err != nil {
 		return err
 	}
-	err = job{
-		target: a.target, server: session.Planned(s), action: "postgres/terminate", database: s.Args["database"],
-		schema: "pg_stat_activity", table: s.Args["pid"], // no table has that name; the lock is the session's
-		lockTimeout: 5 * time.Second,
-		done: func(ctx context.Context, c *pgx.Conn) (bool, error) {
+	err = session.Job{
+		Target: a.target, Server: session.Planned(s), Action: "postgres/terminate", Database: s.Args["database"],
+		Schema: "pg_stat_activity", Table: s.Args["pid"], // no table has that name; the lock is the session's
+		LockTimeout: 5 * time.Second,
+		Done: func(ctx context.Context, c *pgx.Conn) (bool, error) {
 			there, err := present(ctx, c, which)
 			return !there, err
 		},
-	}.carry(ctx, f, s.Do)
+	}.Run(ctx, f, s.Do)
 	if err != nil {
 		return err
 	}
@@ -275,5 +276,5 @@ func (a terminate) Measure(ctx context.Context, r remediate.Request) (float64, e
 
 // Identified implements remediate.Identifier.
 func (a terminate) Identified(ctx context.Context, s remediate.Step) error {
-	return identified(ctx, a.target, s)
+	return session.PlannedAnswers(ctx, a.target, s)
 }

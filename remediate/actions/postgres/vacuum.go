@@ -12,6 +12,8 @@ import (
 	read "github.com/ai-micro-service/upkeep/collectors/postgres"
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
 	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/rebuild"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/relation"
 	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/session"
 )
 
@@ -67,18 +69,18 @@ headroom.`,
 		},
 		Timeout:  2 * time.Hour,
 		Cancel:   remediate.CancelAnytime,
-		Executor: vacuum{t, &sightings{first: make(map[string]time.Time)}},
+		Executor: vacuum{t, &session.Sightings{First: make(map[string]time.Time)}},
 	}
 }
 
 type vacuum struct {
 	target *target.Postgres
-	seen   *sightings
+	seen   *session.Sightings
 }
 
 // Headroom implements remediate.Roomer.
 func (a vacuum) Headroom(ctx context.Context, _ remediate.Request) (remediate.Headroom, error) {
-	return headroom(ctx, a.target)
+	return session.Headroom(ctx, a.target)
 }
 
 // mostWorkers is how many workers a vacuum may have: more would be a load that
@@ -196,17 +198,17 @@ func deadRows(row read.VacuumRow) string {
 // held refuses a vacuum that would remove nothing, and otherwise tells who holds
 // rows back that some of the dead may be of. In a later step of a chain somebody
 // older may have been ended since the last vacuum, and it is tried.
-func (a vacuum) held(ctx context.Context, r remediate.Request, row read.VacuumRow, rel subject) (fact string, err error) {
-	h, err := horizon(ctx, a.target, r.Subject["database"])
+func (a vacuum) held(ctx context.Context, r remediate.Request, row read.VacuumRow, rel relation.Subject) (fact string, err error) {
+	h, err := session.Horizon(ctx, a.target, r.Subject["database"])
 	if err != nil {
-		return unseen(err)
+		return session.Hidden(err)
 	}
-	vain := a.seen.inVain(h, row.LastVacuum, rel.SizeBytes)
+	vain := a.seen.Useless(h, row.LastVacuum, rel.SizeBytes)
 	switch {
 	case vain && r.Step == 0 && row.DeadRows != nil && *row.DeadRows > 0:
-		return "", cannotHelp(*h, fmt.Sprintf("a vacuum would remove none of the %.0f dead rows, as the last one, at %s, did not", *row.DeadRows, row.LastVacuum.UTC().Format(time.DateTime)))
-	case h != nil && (vain || h.Age >= worthTelling || h.Seconds >= againIn.Seconds()):
-		return held(*h), nil
+		return "", session.CannotHelp(*h, fmt.Sprintf("a vacuum would remove none of the %.0f dead rows, as the last one, at %s, did not", *row.DeadRows, row.LastVacuum.UTC().Format(time.DateTime)))
+	case h != nil && (vain || h.Age >= session.WorthTelling || h.Seconds >= session.AgainIn.Seconds()):
+		return session.HeldBy(*h), nil
 	}
 	return "", nil
 }
@@ -221,12 +223,12 @@ func (a vacuum) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) 
 	if err != nil {
 		return fmt.Errorf("step: analyzes: %w", err)
 	}
-	return job{
-		target: a.target, server: session.Planned(s), action: "postgres/vacuum", database: s.Args["database"], schema: s.Args["schema"], table: s.Args["table"],
+	return session.Job{
+		Target: a.target, Server: session.Planned(s), Action: "postgres/vacuum", Database: s.Args["database"], Schema: s.Args["schema"], Table: s.Args["table"],
 		// Another vacuum or DDL holds the conflicting locks; behind a waiting
 		// VACUUM only sessions queue that would conflict with it anyway.
-		lockTimeout: 5 * time.Second,
-		done: func(ctx context.Context, c *pgx.Conn) (bool, error) {
+		LockTimeout: 5 * time.Second,
+		Done: func(ctx context.Context, c *pgx.Conn) (bool, error) {
 			// The statistics of a session that has just ended arrive with its end.
 			var vacuumed, analyzed int64
 			err := c.QueryRow(ctx, "select coalesce(pg_stat_get_vacuum_count($1::text::oid), 0), coalesce(pg_stat_get_analyze_count($1::text::oid), 0)", s.Args["oid"]).Scan(&vacuumed, &analyzed)
@@ -236,18 +238,18 @@ func (a vacuum) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) 
 			if analyzed > analyzes {
 				return true, nil
 			}
-			return true, analyzeRest(ctx, c, f, s)
+			return true, rebuild.AnalyzeRest(ctx, c, f, s)
 		},
-	}.carry(ctx, f, s.Do)
+	}.Run(ctx, f, s.Do)
 }
 
 // Measure implements remediate.Executor.
 func (a vacuum) Measure(ctx context.Context, r remediate.Request) (float64, error) {
-	db, err := database(ctx, a.target, r)
+	db, err := relation.Database(ctx, a.target, r)
 	if err != nil {
 		return 0, err
 	}
-	rows, err := read.ReadVacuum(ctx, db, of(r))
+	rows, err := read.ReadVacuum(ctx, db, relation.Names(r))
 	switch {
 	case err != nil:
 		return 0, err
@@ -264,18 +266,18 @@ func (a vacuum) Measure(ctx context.Context, r remediate.Request) (float64, erro
 // counted returns the table of a request with the server's counts of its rows. It
 // refuses what has no rows of its own. Where the role may not do what is said, it
 // returns all of that beside the refusal.
-func counted(ctx context.Context, t *target.Postgres, r remediate.Request, what string) (db *target.Database, rel subject, row read.VacuumRow, err error) {
-	if db, rel, err = find(ctx, t, r); err != nil {
+func counted(ctx context.Context, t *target.Postgres, r remediate.Request, what string) (db *target.Database, rel relation.Subject, row read.VacuumRow, err error) {
+	if db, rel, err = relation.Find(ctx, t, r); err != nil {
 		return db, rel, row, err
 	}
-	lacks := rel.allowed(what)
+	lacks := rel.Allowed(what)
 	if err := new(remediate.Plan).NoteMissing(lacks); err != nil {
 		return db, rel, row, err
 	}
 	if rel.Kind != "r" && rel.Kind != "m" {
 		return db, rel, row, remediate.Refuse(remediate.ReasonUnfit, "%s is no table with rows of its own", r.Subject["table"])
 	}
-	rows, err := read.ReadVacuum(ctx, db, of(r))
+	rows, err := read.ReadVacuum(ctx, db, relation.Names(r))
 	if err != nil {
 		return db, rel, row, fmt.Errorf("the counts of its rows: %w", err)
 	}
@@ -287,5 +289,5 @@ func counted(ctx context.Context, t *target.Postgres, r remediate.Request, what 
 
 // Identified implements remediate.Identifier.
 func (a vacuum) Identified(ctx context.Context, s remediate.Step) error {
-	return identified(ctx, a.target, s)
+	return session.PlannedAnswers(ctx, a.target, s)
 }

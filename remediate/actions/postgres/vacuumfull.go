@@ -10,6 +10,8 @@ import (
 
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
 	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/rebuild"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/relation"
 	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/session"
 )
 
@@ -53,7 +55,7 @@ type vacuumFull struct{ target *target.Postgres }
 
 // Headroom implements remediate.Roomer.
 func (a vacuumFull) Headroom(ctx context.Context, _ remediate.Request) (remediate.Headroom, error) {
-	return headroom(ctx, a.target)
+	return session.Headroom(ctx, a.target)
 }
 
 // Plan implements remediate.Executor.
@@ -62,24 +64,24 @@ func (a vacuumFull) Plan(ctx context.Context, r remediate.Request) (remediate.Pl
 }
 
 func (a vacuumFull) plan(ctx context.Context, r remediate.Request) (p remediate.Plan, err error) {
-	db, rel, err := find(ctx, a.target, r)
+	db, rel, err := relation.Find(ctx, a.target, r)
 	if err != nil {
 		return p, err
 	}
-	if err := p.NoteMissing(rel.allowed("vacuum the table")); err != nil {
+	if err := p.NoteMissing(rel.Allowed("vacuum the table")); err != nil {
 		return p, err
 	}
-	h, err := surveyHeap(ctx, db, rel, r)
+	h, err := rebuild.SurveyHeap(ctx, db, rel, r)
 	if err != nil {
 		return p, err
 	}
-	if err := h.plain(r, "rm", ": a partitioned one has none of its own, name its partitions"); err != nil {
+	if err := h.Plain(r, "rm", ": a partitioned one has none of its own, name its partitions"); err != nil {
 		return p, err
 	}
-	if p.Facts, err = h.worth(ctx, db, r); err != nil {
+	if p.Facts, err = h.Worth(ctx, db, r); err != nil {
 		return p, err
 	}
-	for _, look := range []func(context.Context, *target.Database) (string, error){h.locked, h.room, h.users, h.dependents} {
+	for _, look := range []func(context.Context, *target.Database) (string, error){h.Locked, h.Room, h.Users, h.Dependents} {
 		fact, err := look(ctx, db)
 		if err != nil {
 			return p, err
@@ -88,40 +90,40 @@ func (a vacuumFull) plan(ctx context.Context, r remediate.Request) (p remediate.
 	}
 	p.Steps = []remediate.Step{{
 		Do:   "VACUUM (FULL, ANALYZE) " + pgx.Identifier{r.Subject["schema"], r.Subject["table"]}.Sanitize(),
-		Args: tableArgs(r, rel, map[string]string{"node": strconv.FormatInt(rel.Node, 10)}),
+		Args: rebuild.TableArgs(r, rel, map[string]string{"node": strconv.FormatInt(rel.Node, 10)}),
 	}}
 	return p, nil
 }
 
 // Apply implements remediate.Executor.
 func (a vacuumFull) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
-	j := job{
-		target: a.target, server: session.Planned(s), action: "postgres/vacuum_full", database: s.Args["database"], schema: s.Args["schema"], table: s.Args["table"],
-		lockTimeout: shortLock,
-		done: func(ctx context.Context, c *pgx.Conn) (bool, error) {
-			done, err := rewritten(ctx, c, s)
+	j := session.Job{
+		Target: a.target, Server: session.Planned(s), Action: "postgres/vacuum_full", Database: s.Args["database"], Schema: s.Args["schema"], Table: s.Args["table"],
+		LockTimeout: session.ShortLock,
+		Done: func(ctx context.Context, c *pgx.Conn) (bool, error) {
+			done, err := rebuild.Rewritten(ctx, c, s)
 			if err != nil || !done {
 				return false, err
 			}
-			return true, refresh(ctx, c, f, s)
+			return true, rebuild.Refresh(ctx, c, f, s)
 		},
 	}
-	j.run = func(ctx context.Context, c *pgx.Conn) error {
-		err := patiently(ctx, c, f, longPatience, func() error { return j.execute(ctx, c, s.Do) })
-		if unlocked(err) {
-			return errors.Join(err, holders(ctx, c, s))
+	j.Work = func(ctx context.Context, c *pgx.Conn) error {
+		err := session.RetryLock(ctx, c, f, session.LongPatience, func() error { return j.Exec(ctx, c, s.Do) })
+		if session.LockTimedOut(err) {
+			return errors.Join(err, rebuild.TableUsers(ctx, c, s))
 		}
 		return err
 	}
-	return j.carry(ctx, f, s.Do)
+	return j.Run(ctx, f, s.Do)
 }
 
 // Measure implements remediate.Executor.
 func (a vacuumFull) Measure(ctx context.Context, r remediate.Request) (float64, error) {
-	return tableBloat(ctx, a.target, r)
+	return rebuild.MeasureBloat(ctx, a.target, r)
 }
 
 // Identified implements remediate.Identifier.
 func (a vacuumFull) Identified(ctx context.Context, s remediate.Step) error {
-	return identified(ctx, a.target, s)
+	return session.PlannedAnswers(ctx, a.target, s)
 }

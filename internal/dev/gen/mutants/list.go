@@ -18,17 +18,17 @@ func ofActions() []mutant {
 	return []mutant{
 		{
 			name: "contract", why: "after the work and before the commit, what a batch touched is compared with the plan",
-			file: actions + "rows/contract.go", search: `if what := was.differs(is); what != "" {`, replace: `if what := was.differs(is); false && what != "" {`,
+			file: actions + "relation/contract.go", search: `if what := was.differs(is); what != "" {`, replace: `if what := was.differs(is); false && what != "" {`,
 			pkg: "./" + actions, run: "TestStorm", args: storm,
 		},
 		{
 			name: "lock", why: "a batch locks what is above its rows, so that nothing changes there between the comparison and the commit",
-			file: actions + "batchbegin.go", search: `b.lock = rows.LockText(locked...)`, replace: `b.lock = rows.LockText(locked[:1]...)`,
+			file: actions + "rows/batchbegin.go", search: `b.lock = relation.LockText(locked...)`, replace: `b.lock = relation.LockText(locked[:1]...)`,
 			pkg: "./" + actions, run: "TestBatchLocksWhatIsAbove",
 		},
 		{
 			name: "made anew", why: "what a table would generate is compared with what an object has",
-			file: actions + "unfiling.go", search: `for _, c := range r.made {`, replace: `for _, c := range r.made[:0] {`,
+			file: actions + "objects/restore.go", search: `for _, c := range r.made {`, replace: `for _, c := range r.made[:0] {`,
 			pkg: "./" + actions, run: "TestRestoreMadeAnew",
 		},
 		{
@@ -43,12 +43,12 @@ func ofActions() []mutant {
 		},
 		{
 			name: "amount", why: "a batch that is more than may go is rolled back",
-			file: actions + "batchcommit.go", search: `if b.most >= 0 && b.moved+n.Moved > b.most {`, replace: `if false && b.moved+n.Moved > b.most {`,
+			file: actions + "rows/batchcommit.go", search: `if b.most >= 0 && b.moved+n.Moved > b.most {`, replace: `if false && b.moved+n.Moved > b.most {`,
 			pkg: "./" + actions, run: "TestPurgeTakesNoMore",
 		},
 		{
 			name: "read back", why: "an object is read back before its rows are deleted",
-			file: actions + "filing.go", search: `if err = depot.ReadBack(ctx, m.store, name, p); err != nil {`, replace: `if err := depot.ReadBack(ctx, m.store, name, p); false && err != nil {`,
+			file: actions + "objects/archive.go", search: `if err = depot.ReadBack(ctx, m.store, name, p); err != nil {`, replace: `if err := depot.ReadBack(ctx, m.store, name, p); false && err != nil {`,
 			pkg: "./" + actions, run: "TestFileStoreFaults",
 		},
 		{
@@ -68,17 +68,17 @@ func ofActions() []mutant {
 		},
 		{
 			name: "wider", why: "others who may read the archive stop its run",
-			file: actions + "movement.go", search: `if err == nil && wider != planned {`, replace: `if err == nil && false && wider != planned {`,
+			file: actions + "rows/survey.go", search: `if err == nil && wider != planned {`, replace: `if err == nil && false && wider != planned {`,
 			pkg: "./" + actions, run: "TestWiderIsPlanned",
 		},
 		{
 			name: "taken", why: "our constraint does not stay on a partition that somebody else renamed",
-			file: actions + "partdrop.go", search: `return !now.Named, nil`, replace: `return false && !now.Named, nil`,
+			file: actions + "partition/attach.go", search: `return !now.Named, nil`, replace: `return false && !now.Named, nil`,
 			pkg: "./" + actions, run: "TestUndoTaken",
 		},
 		{
 			name: "repackguard", why: "before pg_repack changes the files, the table and its copy are compared with the plan",
-			file: actions + "repackguard.go", search: "	var what, marks string\n", replace: "	var what, marks string\n	if pid >= 0 {\n		return nil\n	}\n",
+			file: actions + "rebuild/guard.go", search: "	var what, marks string\n", replace: "	var what, marks string\n	if pid >= 0 {\n		return nil\n	}\n",
 			pkg: "./" + actions, run: "TestPgRepackBesideDefinitions",
 		},
 	}
@@ -190,7 +190,7 @@ func ofEvidence() []mutant {
 		},
 		{
 			name: "extension", why: "what an extension has made is its own",
-			file: actions + "indextraits.go", search: `d.objid in (c.oid, t.oid)`, replace: `d.objid in (c.oid)`,
+			file: actions + "advice/index.go", search: `d.objid in (c.oid, t.oid)`, replace: `d.objid in (c.oid)`,
 			pkg: "./" + actions, run: "TestUnusedIsProven/version_$/^the_table_of_an_extension$",
 		},
 		{

@@ -1,4 +1,4 @@
-// Package rows holds what every action relies on that moves, deletes or drops
-// rows of PostgreSQL: first of all the contract of a relation, which says what must
-// not change between the plan and the commit.
+// Package relation knows the table or the index that an action works on: the Subject
+// that a plan is made for, and the Contract, which says what must not change between
+// the plan and the commit.
 package relation

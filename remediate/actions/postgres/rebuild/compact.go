@@ -1,0 +1,456 @@
+package rebuild
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/ai-micro-service/upkeep/internal/platform/target"
+	"github.com/ai-micro-service/upkeep/remediate"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/relation"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/session"
+)
+
+const (
+	// batchFor is how long a batch should take: so long others may wait for a row
+	// that is being moved.
+	batchFor = 25 * time.Millisecond
+
+	// batchMost ends a batch that takes far longer than it should.
+	batchMost = 100 * time.Millisecond
+
+	// batchLock is how long a batch waits for a lock. It is below deadlock_timeout
+	// by far, so that a deadlock with us never ends another session.
+	batchLock = 100 * time.Millisecond
+
+	// leastPages and mostPages bound how many pages a batch empties. On a busy machine
+	// a batch takes long however small it is, and fewer pages would only be more of them.
+	leastPages = 8
+	mostPages  = 256
+
+	// behind is how far a replica may be before the next batch waits for it.
+	behind = 5 * time.Second
+
+	// vainPasses is how often in a row the end of the table is emptied without becoming
+	// shorter: others put rows there meanwhile, or hold locks or snapshots that keep it.
+	vainPasses = 6
+)
+
+// unmovableSQL finds what prevents updates that change nothing: triggers and rules that
+// would fire, and which column can be used in them. A trigger that a partition
+// inherits is internal before 15, and has a parent; those of constraints do nothing
+// where the key stays. An update of a column that a generated one is made of has that
+// made anew, by the function and in the time zone of now: such a column stays out.
+const unmovableSQL = `
+select coalesce((select t.tgname::text from pg_trigger t left join pg_constraint k on k.oid = t.tgconstraint
+                  where t.tgrelid = c.oid and t.tgenabled <> 'D' and t.tgtype & 16 <> 0
+                    and coalesce(k.contype, 't') not in ('f', 'p', 'u', 'x') and (not t.tgisinternal or t.tgparentid <> 0) order by t.tgname limit 1), ''),
+       coalesce((select r.rulename::text from pg_rewrite r where r.ev_class = c.oid order by r.rulename limit 1), ''),
+       coalesce((select k.conname::text from pg_constraint k where k.conrelid = c.oid and not k.convalidated and k.contype in ('c', 'f') order by k.conname limit 1), ''),
+       coalesce((select a.attname::text from pg_attribute a
+                  where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and a.attgenerated = '' and a.attidentity <> 'a'
+                    and not exists (select from pg_depend d
+                                      left join pg_attrdef f on d.classid = 'pg_attrdef'::regclass and f.oid = d.objid
+                                      join pg_attribute g on g.attrelid = c.oid and g.attgenerated <> '' and g.attnum = case when d.classid = 'pg_class'::regclass then d.objsubid else f.adnum end
+                                     where d.refclassid = 'pg_class'::regclass and d.refobjid = c.oid and d.refobjsubid = a.attnum
+                                       and (d.classid = 'pg_class'::regclass and d.objid = c.oid or f.adrelid = c.oid))
+                  order by a.attlen < 0, a.attlen, a.attnum limit 1), ''),
+       c.relreplident::text,
+       exists (select from pg_index i where i.indrelid = c.oid and (i.indisreplident or c.relreplident = 'd' and i.indisprimary)),
+       coalesce((select string_agg(p.pubname::text, ', ') from pg_publication_tables p join pg_publication q on q.pubname = p.pubname and q.pubupdate
+                  where p.schemaname = n.nspname and p.tablename = c.relname), ''),
+       coalesce((select m.amname::text from pg_am m where m.oid = c.relam), ''),
+       exists (select from pg_language l where l.lanname = 'plpgsql' and has_language_privilege(l.oid, 'USAGE')),
+       (select count(*) from pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and a.attisdropped)
+  from pg_class c
+  join pg_namespace n on n.oid = c.relnamespace
+ where c.oid = $1::text::oid`
+
+// planRows plans to move rows from the end of the table to its front, or refuses
+// and says why.
+func (a Repack) planRows(ctx context.Context, db *target.Database, h heap, r remediate.Request) (p remediate.Plan, err error) {
+	var trigger, rule, constraint, column, identity, publications, method string
+	var identified, plpgsql bool
+	var dropped int
+	err = db.QueryRow(ctx, unmovableSQL, strconv.FormatInt(h.OID, 10)).Scan(&trigger, &rule, &constraint, &column, &identity, &identified, &publications, &method, &plpgsql, &dropped)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return p, remediate.Refuse(remediate.ReasonGone, "the table was dropped meanwhile")
+	case err != nil:
+		return p, fmt.Errorf("what prevents moving rows: %w", err)
+	case !plpgsql:
+		return p, remediate.Refuse(remediate.ReasonUnfit, "the database has no PL/pgSQL for role %s, in which rows are moved", h.Role)
+	case method != "heap":
+		return p, remediate.Refuse(remediate.ReasonUnfit, "the table is stored by the access method %q", method)
+	case trigger != "":
+		return p, remediate.Refuse(remediate.ReasonUnfit, "the trigger %q would fire for each row that is moved", trigger)
+	case rule != "":
+		return p, remediate.Refuse(remediate.ReasonUnfit, "the rule %q would rewrite the updates", rule)
+	case constraint != "":
+		return p, remediate.Refuse(remediate.ReasonUnfit, "the constraint %q is not validated: rows that break it cannot be updated", constraint)
+	case column == "":
+		return p, remediate.Refuse(remediate.ReasonUnfit, "no column of the table can be used in an UPDATE: each is generated, an identity, or the base of a generated column")
+	case publications != "" && identity != "f" && !identified:
+		return p, remediate.Refuse(remediate.ReasonUnfit, "the table is published (%s) without a replica identity: it cannot be updated", publications)
+	}
+	if !h.Update {
+		_ = p.NoteMissing(remediate.Refuse(remediate.ReasonPrivilege, "role %s may not update the table: own it, or GRANT UPDATE ON TABLE", h.Role)) // it is noted
+	}
+	if h.Filtered {
+		_ = p.NoteMissing(remediate.Refuse(remediate.ReasonPrivilege, "row security hides rows of the table from role %s: it must own the table or have BYPASSRLS", h.Role)) // as above
+	}
+	relied, err := relianceOn(ctx, db, h.OID)
+	if err == nil {
+		err = relied.contract.Relations[h.OID].Unfit(relation.Update)
+	}
+	if err != nil {
+		return p, err
+	}
+	goal := goalOf(h.needed())
+	if float64(goal) > (1-leastGain)*float64(h.pages()) {
+		return p, remediate.Refuse(remediate.ReasonCannotHelp, "it would take %d of the %d pages that the table has: too little is won", goal, h.pages())
+	}
+	p.Facts = append(p.Facts, h.costs(goal)...)
+	p.Facts = append(p.Facts, newXmin("that is moved"))
+	if h.Toast > 0 {
+		p.Facts = append(p.Facts, fmt.Sprintf("values that are stored out of line (TOAST, %s) stay where they are: nothing of that is won", remediate.Quantity("_bytes", float64(h.Toast))))
+	}
+	if dropped > 0 {
+		p.Facts = append(p.Facts, fmt.Sprintf("%d columns were dropped: rows that are moved leave the values of those behind, rows in front keep them, so less may be won than the estimate says", dropped))
+	}
+	if publications != "" {
+		p.Facts = append(p.Facts, "each of these updates is sent to the subscribers of "+publications)
+	}
+	if identity == "f" {
+		p.Facts = append(p.Facts, "the replica identity is the whole row: each update writes the old one to WAL too")
+	}
+	name := pgx.Identifier{r.Subject["schema"], r.Subject["table"]}.Sanitize()
+	p.Steps = []remediate.Step{{
+		Do:   fmt.Sprintf("UPDATE ONLY %s SET %[2]s = %[2]s WHERE ctid = ANY (the rows behind page %d, in batches, until they are in front of it); VACUUM (TRUNCATE on) %[1]s", name, pgx.Identifier{column}.Sanitize(), goal),
+		Args: TableArgs(r, h.Subject, map[string]string{"way": byRows, "column": column, "goal": strconv.FormatInt(goal, 10), "version": strconv.Itoa(h.Version), relation.ContractArg: relied.contract.String()}),
+	}}
+	return p, nil
+}
+
+// goalOf is how many pages are left at the end: what is needed and some more, as
+// a round number, so that a plan made again a moment later is the same.
+func goalOf(needed int64) int64 {
+	const grain = 32 // of the power of two above: a few hundredths
+	goal := float64(needed)*slack + 1
+	unit := math.Max(math.Exp2(math.Ceil(math.Log2(goal)))/grain, 1)
+	return int64(math.Ceil(goal/unit) * unit)
+}
+
+// costs tells what is moved and what that writes. To leave a page with room a row
+// must first fill it with its own old versions.
+func (h heap) costs(goal int64) []string {
+	const logged = 120 // bytes of WAL for an update that changes nothing, and its share of pages written whole
+	behind := h.pages() - goal
+	a := h.Rows / float64(max(h.needed(), 1)) // rows that fit on a page
+	updates := float64(behind) * a
+	return []string{
+		"the way is to move rows: those of the last " + strconv.FormatInt(behind, 10) + " pages go into the room in front of them, and the empty end is cut off",
+		fmt.Sprintf("that is up to %.0f updates that change nothing, about %s of WAL", updates, remediate.Quantity("_bytes", updates*logged+float64(behind*h.Block))),
+		"each index gets an entry for every row that has moved: postgres/reindex should follow where that is much",
+	}
+}
+
+// A mover empties the end of one table.
+type mover struct {
+	session.Job
+	conn  *pgx.Conn
+	fence remediate.Fence
+	step  remediate.Step
+	block int64
+	goal  int64
+
+	relied reliance
+	lock   string // of the table, as far as moving rows relies on it
+
+	list, update string // statements
+	name         string
+}
+
+// applyRows makes the table as small as the step wants it, as far as that goes.
+func (a Repack) applyRows(ctx context.Context, f remediate.Fence, s remediate.Step) error {
+	goal, err := strconv.ParseInt(s.Args["goal"], 10, 64)
+	if err != nil {
+		return fmt.Errorf("step: goal: %w", err)
+	}
+	m := mover{
+		Job: session.Job{
+			Target: a.Target, Server: session.Planned(s), Action: "postgres/repack", Writes: true, Database: s.Args["database"], Schema: s.Args["schema"], Table: s.Args["table"],
+			// Behind a waiting VACUUM only sessions queue that would conflict with it anyway.
+			LockTimeout: 5 * time.Second,
+		},
+		fence: f, step: s, goal: goal, name: pgx.Identifier{s.Args["schema"], s.Args["table"]}.Sanitize(),
+	}
+	column := pgx.Identifier{s.Args["column"]}.Sanitize()
+	m.update = fmt.Sprintf("update only %s set %[2]s = %[2]s where ctid = any ($1) returning ctid", m.name, column)
+	where := "ctid >= format('(%s,0)', $1)::tid and ctid < format('(%s,0)', $2)::tid"
+	if version, err := strconv.Atoi(s.Args["version"]); err != nil || version < 140000 {
+		// Before 14 a range of ctids is found by reading the whole table.
+		where = "ctid = any (array(select format('(%s,%s)', p, i)::tid from generate_series($1, $2 - 1) p, generate_series(1, current_setting('block_size')::int / 28) i))"
+	}
+	m.list = "select array_agg(held.ctid) from (select ctid from only " + m.name + " where " + where + " for no key update skip locked) held"
+	m.Done = func(ctx context.Context, c *pgx.Conn) (bool, error) {
+		m.conn = c
+		pages, err := m.size(ctx)
+		if errors.Is(err, remediate.ErrGone) {
+			_, why := relianceOf(ctx, c, s)
+			err = cmp.Or(why, err)
+		}
+		if err != nil || pages > goal {
+			return false, err
+		}
+		return true, Refresh(ctx, c, f, s)
+	}
+	m.Work = m.shrink
+	return m.Run(ctx, f, s.Do)
+}
+
+// size is how many pages the table has now. It is by the oid of the plan: another
+// table of the same name is not touched.
+func (m *mover) size(ctx context.Context) (int64, error) {
+	var pages *int64
+	err := m.conn.QueryRow(ctx, `select pg_relation_size(c.oid) / current_setting('block_size')::int8, current_setting('block_size')::int8
+		from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = $1::text::oid and n.nspname = $2 and c.relname = $3`,
+		m.step.Args["oid"], m.Schema, m.Table).Scan(&pages, &m.block)
+	if errors.Is(err, pgx.ErrNoRows) || err == nil && pages == nil {
+		return 0, fmt.Errorf("table %q: %w", m.Table, remediate.ErrGone)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("the table's size: %w", err)
+	}
+	return *pages, nil
+}
+
+// shrink empties the end and cuts it off, again where others have come in between.
+func (m *mover) shrink(ctx context.Context, _ *pgx.Conn) error {
+	if err := m.begin(ctx); err != nil {
+		return err
+	}
+	pause, began, last := session.LockPauseFirst, int64(-1), int64(math.MaxInt64)
+	for idle := 0; ; {
+		// The first vacuum tells where there is room, the others also cut off.
+		if err := m.vacuum(ctx); err != nil {
+			return err
+		}
+		pages, err := m.size(ctx)
+		switch {
+		case err != nil:
+			return m.blamed(ctx, err)
+		case pages <= m.goal:
+			return nil
+		case idle > vainPasses:
+			return m.rest(ctx, pages, began)
+		case began < 0:
+			began = pages
+		}
+		full, err := m.pass(ctx, pages)
+		if err != nil {
+			return err
+		}
+		if full && pages >= last {
+			// There is no more room in front: it is as small as it gets.
+			return m.rest(ctx, pages, began)
+		}
+		if pages < last {
+			idle = 0
+		} else if idle++; idle > 1 {
+			// Others put rows there as fast as they are moved away, or keep the end
+			// from being cut off.
+			if err := session.Pause(ctx, m.conn, pause); err != nil {
+				return err
+			}
+			pause = min(2*pause, session.LockPauseMost)
+		}
+		last = min(last, pages)
+	}
+}
+
+// begin compares what the plan relies on before anything is done, and has what
+// compares it planned once for all batches.
+func (m *mover) begin(ctx context.Context) (err error) {
+	if _, err := m.conn.Exec(ctx, "set plan_cache_mode = force_generic_plan"); err != nil {
+		return err
+	}
+	if m.relied, err = relianceOf(ctx, m.conn, m.step); err != nil {
+		return err
+	}
+	for oid, r := range m.relied.contract.Relations {
+		m.lock = relation.LockText(relation.Node{OID: oid, Schema: m.Schema, Table: m.Table})
+		if err := r.Unfit(relation.Update); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// rest judges a table that does not become smaller by moving rows, and says what
+// has kept its end.
+func (m *mover) rest(ctx context.Context, pages, began int64) error {
+	if pages <= began-(began-m.goal)/2 {
+		return nil // more than half of what was to be won
+	}
+	said := fmt.Sprintf("the table still has %d of %d pages; the goal was %d", pages, began, m.goal)
+	var who string
+	var age int64
+	err := m.conn.QueryRow(ctx, session.HolderSQL).Scan(&who, &age)
+	if err == nil {
+		said += ": " + who + " may still see the rows that were there"
+	}
+	return errors.New(said + "; others put rows there as fast as they are moved away, or held locks whenever the end was to be cut off")
+}
+
+// vacuum removes what has moved away, tells the free space map of the room, and
+// cuts off the end where it is empty.
+func (m *mover) vacuum(ctx context.Context) error {
+	if err := m.fence.Check(ctx); err != nil {
+		return err
+	}
+	err := m.Exec(ctx, m.conn, "VACUUM (ANALYZE, INDEX_CLEANUP on, TRUNCATE on) "+m.name)
+	return m.blamed(ctx, err)
+}
+
+// blamed says of a fault that the table is not what the plan was made for, where that
+// is so.
+func (m *mover) blamed(ctx context.Context, fault error) error {
+	if fault == nil || ctx.Err() != nil || m.conn.IsClosed() {
+		return fault
+	}
+	return cmp.Or(m.relied.holds(ctx, m.conn), fault)
+}
+
+// pass moves the rows behind the goal, from the last page on. Full says that there
+// was no room for them in front.
+func (m *mover) pass(ctx context.Context, pages int64) (full bool, err error) {
+	size, asked := int64(leastPages), time.Now()
+	for end := pages; end > m.goal; {
+		if err := m.fence.Check(ctx); err != nil {
+			return false, err
+		}
+		began := time.Now()
+		first := max(end-size, m.goal)
+		full, err := m.batch(ctx, first, end, pages)
+		if err != nil && !session.LockTimedOut(err) || full {
+			return full, err
+		}
+		took := time.Since(began)
+		switch {
+		case took > batchFor:
+			size = max(size/2, leastPages)
+		case took < batchFor/3:
+			size = min(size*2, mostPages)
+		}
+		end = first
+		// As long as it works it leaves others alone, and replicas time to follow.
+		if err := session.Pause(ctx, m.conn, min(took, batchFor)); err != nil {
+			return false, err
+		}
+		if time.Since(asked) > time.Second {
+			if err := m.follow(ctx); err != nil {
+				return false, err
+			}
+			asked = time.Now()
+		}
+	}
+	return false, nil
+}
+
+// follow waits until no replica is far behind. What cannot be seen is not waited for.
+func (m *mover) follow(ctx context.Context) error {
+	for {
+		var hidden int
+		var seconds float64
+		if err := m.conn.QueryRow(ctx, session.LagSQL).Scan(&hidden, &seconds); err != nil {
+			return fmt.Errorf("how far replicas are behind: %w", err)
+		}
+		if hidden > 0 || seconds < behind.Seconds() {
+			return nil
+		}
+		if err := session.Pause(ctx, m.conn, session.LockPauseFirst); err != nil {
+			return err
+		}
+	}
+}
+
+// moveSQL is a batch. It is done on the server, since its rows are locked
+// meanwhile and each round would be a journey there and back. What it works on is
+// in settings of the transaction, for a block has no parameters.
+//
+// An update finds room on the row's own page first, so it is done again and again:
+// the page fills up with versions that cannot be removed before the transaction
+// ends, and then the row goes where the free space map says, which is further in
+// front, or on a page that is to be emptied later. Rows that somebody holds stay.
+const moveSQL = `do $upkeep$
+declare
+  first bigint := current_setting('upkeep.first')::bigint;
+  pages bigint := current_setting('upkeep.pages')::bigint;
+  until timestamptz := clock_timestamp() + current_setting('upkeep.most')::interval;
+  here tid[];
+  left_here tid[];
+  moved tid;
+  page bigint;
+begin
+  execute current_setting('upkeep.list') into here using first, current_setting('upkeep.end')::bigint;
+  while cardinality(here) > 0 and clock_timestamp() < until loop
+    left_here := '{}';
+    for moved in execute current_setting('upkeep.update') using here loop
+      page := split_part(substr(moved::text, 2), ',', 1)::bigint;
+      if page >= pages then
+        raise exception using errcode = 'UK001', message = 'the table has grown';
+      elsif page >= first then
+        left_here := left_here || moved;
+      end if;
+    end loop;
+    here := left_here;
+  end loop;
+end $upkeep$`
+
+// grown is the error by which a batch is taken back.
+const grown = "UK001"
+
+// batch moves the rows of pages first to end (not with it) in one transaction.
+// Full says that there was no room for them, and that the batch was taken back.
+func (m *mover) batch(ctx context.Context, first, end, pages int64) (full bool, err error) {
+	tx, err := m.conn.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted})
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }() // nothing, after a commit
+	// A batch that a crash of the server takes back is no loss.
+	_, err = tx.Exec(ctx, `select set_config(name, value, true) from unnest($1::text[], $2::text[]) s (name, value)`,
+		[]string{"lock_timeout", "synchronous_commit", "row_security", "upkeep.list", "upkeep.update", "upkeep.first", "upkeep.end", "upkeep.pages", "upkeep.most"},
+		[]string{
+			strconv.FormatInt(batchLock.Milliseconds(), 10), "off", "off", m.list, m.update,
+			strconv.FormatInt(first, 10), strconv.FormatInt(end, 10), strconv.FormatInt(pages, 10), batchMost.String(),
+		})
+	if err != nil {
+		return false, fmt.Errorf("a batch: %w", err)
+	}
+	// The lock keeps what the batch relies on from now to the commit. An ancestor needs
+	// none: what it hands down, it hands down with a lock of the table itself.
+	_, err = tx.Exec(ctx, m.lock, pgx.QueryExecModeSimpleProtocol)
+	if err == nil {
+		_, err = tx.Exec(ctx, moveSQL, pgx.QueryExecModeSimpleProtocol)
+	}
+	if refused, ok := errors.AsType[*pgconn.PgError](err); ok && refused.Code == grown {
+		return true, nil
+	}
+	if err != nil {
+		_ = tx.Rollback(context.WithoutCancel(ctx)) // it is aborted
+		return false, m.blamed(ctx, fmt.Errorf("the rows of pages %d to %d: %w", first, end-1, err))
+	}
+	if err := m.relied.holds(ctx, tx); err != nil {
+		return false, err
+	}
+	return false, tx.Commit(ctx)
+}
