@@ -42,9 +42,11 @@ for the bloat.`,
 		Subject:   []string{"server"},
 		Exclusive: []string{"server"},
 		Rights: []remediate.Right{
-			{Grant: `grant connect on database :"database" to :"role"`, For: "to read the catalogs and the statistics of its indexes"},
+			{Grant: `grant connect on database :"database" to :"role"`, For: "to read the catalogs and the statistics of " +
+				"its indexes"},
 			{Grant: `grant pg_read_all_data to :"role"`, Since: 14, For: "to estimate the bloat of indexes"},
-			{Grant: `grant select on all tables in schema :"schema" to :"role"`, Until: 13, For: "to estimate the bloat of indexes"},
+			{Grant: `grant select on all tables in schema :"schema" to :"role"`, Until: 13, For: "to estimate the bloat " +
+				"of indexes"},
 		},
 		Timeout:  10 * time.Minute,
 		Cancel:   remediate.CancelAnytime,
@@ -65,7 +67,8 @@ func (a adviseIndexes) Plan(ctx context.Context, r remediate.Request) (remediate
 func (a adviseIndexes) plan(ctx context.Context, _ remediate.Request) (p remediate.Plan, err error) {
 	file := read.AdviceFile(a.target)
 	if file == "" {
-		return p, remediate.Refuse(remediate.ReasonUnfit, "upkeep has no folder for the list: this target was made without one")
+		return p, remediate.Refuse(remediate.ReasonUnfit, "upkeep has no folder for the list: this target was made "+
+			"without one")
 	}
 	server, err := a.target.Server()
 	if err != nil {
@@ -76,7 +79,8 @@ func (a adviseIndexes) plan(ctx context.Context, _ remediate.Request) (p remedia
 		return p, err
 	}
 	if recovery {
-		return p, remediate.Refuse(remediate.ReasonReadOnly, "the server is a replica: its indexes are its primary's, which asks it how they are used")
+		return p, remediate.Refuse(remediate.ReasonReadOnly, "the server is a replica: its indexes are its primary's, which "+
+			"asks it how they are used")
 	}
 	list, err := advice.Read(ctx, a.target, a.now())
 	if err != nil {
@@ -89,7 +93,8 @@ func (a adviseIndexes) plan(ctx context.Context, _ remediate.Request) (p remedia
 	for _, d := range list.Databases {
 		p.Facts = append(p.Facts, fact(d))
 	}
-	p.Steps = []remediate.Step{{Do: "write " + file + " and the same as JSON", Args: map[string]string{"file": file, "before": before}}}
+	p.Steps = []remediate.Step{{Do: "write " + file + " and the same as JSON",
+		Args: map[string]string{"file": file, "before": before}}}
 	return p, nil
 }
 
@@ -102,7 +107,8 @@ func fact(d advice.Database) string {
 	for _, kind := range []struct {
 		name string
 		all  []advice.Index
-	}{{"unused", d.Unused}, {"duplicate", d.Duplicate}, {"redundant", d.Redundant}, {"invalid", d.Invalid}, {"bloated", d.Bloated}} {
+	}{{"unused", d.Unused}, {"duplicate", d.Duplicate}, {"redundant", d.Redundant}, {"invalid", d.Invalid},
+		{"bloated", d.Bloated}} {
 		sum := int64(0)
 		for _, x := range kind.all {
 			sum += x.SizeBytes

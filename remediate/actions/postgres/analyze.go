@@ -70,13 +70,17 @@ func (a analyze) plan(ctx context.Context, r remediate.Request) (p remediate.Pla
 	}
 	switch {
 	case row.Changed == nil:
-		p.Facts = append(p.Facts, "the server's statistics are empty, as a crash leaves them: how many rows were changed is not known; "+last)
+		p.Facts = append(p.Facts, "the server's statistics are empty, as a crash leaves them: how many rows were changed is "+
+			"not known; "+last)
 	case *row.Changed == 0 && row.LastAnalyze != nil:
-		return p, remediate.Refuse(remediate.ReasonNothing, "no row was changed since %s was analyzed at %s", r.Subject["table"], session.When(row.LastAnalyze))
+		return p, remediate.Refuse(remediate.ReasonNothing, "no row was changed since %s was analyzed at %s",
+			r.Subject["table"], session.When(row.LastAnalyze))
 	case row.LiveRows == nil:
-		p.Facts = append(p.Facts, fmt.Sprintf("%.0f rows were changed since the server's statistics began; %s", *row.Changed, last))
+		p.Facts = append(p.Facts, fmt.Sprintf("%.0f rows were changed since the server's statistics began; %s",
+			*row.Changed, last))
 	default:
-		p.Facts = append(p.Facts, fmt.Sprintf("%.0f rows were changed, there are %.0f; %s", *row.Changed, *row.LiveRows, last))
+		p.Facts = append(p.Facts, fmt.Sprintf("%.0f rows were changed, there are %.0f; %s", *row.Changed,
+			*row.LiveRows, last))
 	}
 	p.Steps = []remediate.Step{{
 		Do: "ANALYZE " + pgx.Identifier{r.Subject["schema"], r.Subject["table"]}.Sanitize(),
@@ -95,7 +99,8 @@ func (a analyze) Apply(ctx context.Context, f remediate.Fence, s remediate.Step)
 		return fmt.Errorf("step: analyzes: %w", err)
 	}
 	return session.Job{
-		Target: a.target, Server: session.Planned(s), Action: "postgres/analyze", Database: s.Args["database"], Schema: s.Args["schema"], Table: s.Args["table"],
+		Target: a.target, Server: session.Planned(s), Action: "postgres/analyze", Database: s.Args["database"],
+		Schema: s.Args["schema"], Table: s.Args["table"],
 		LockTimeout: 5 * time.Second, // another vacuum or DDL holds the conflicting locks
 		Done: func(ctx context.Context, c *pgx.Conn) (bool, error) {
 			var analyzed int64

@@ -98,10 +98,12 @@ authorization "role".`,
 		Subject:   []string{"server", "database", "schema", "table"},
 		Exclusive: []string{"server", "database", "schema", "table"},
 		Rights:    slices.Concat(movingRights(), maintainRights(), filingRights()),
-		Params:    append(pacing(), remediate.Param{Name: objects.VolatileParam, Type: remediate.Bool, Default: "false", Doc: "Take a folder that is in memory (tmpfs) as the destination: its objects, and with them the rows, are gone after a restart of the machine."}),
-		Timeout:   6 * time.Hour,
-		Cancel:    remediate.CancelAnytime,
-		Executor:  archive{t, time.Now},
+		Params: append(pacing(), remediate.Param{Name: objects.VolatileParam, Type: remediate.Bool, Default: "false",
+			Doc: "Take a folder that is in memory (tmpfs) as the destination: its objects, and with them the rows, are gone " +
+				"after a restart of the machine."}),
+		Timeout:  6 * time.Hour,
+		Cancel:   remediate.CancelAnytime,
+		Executor: archive{t, time.Now},
 	}
 }
 
@@ -128,13 +130,15 @@ func (a archive) plan(ctx context.Context, r remediate.Request) (p remediate.Pla
 	}
 	switch {
 	case entry.Purge:
-		return p, remediate.Refuse(remediate.ReasonUnfit, "the archive of %s says purge, which is the action postgres/purge", entry.Table)
+		return p, remediate.Refuse(remediate.ReasonUnfit, "the archive of %s says purge, which is the action postgres/purge",
+			entry.Table)
 	case entry.To.Store != nil:
 		return a.moving().planFiles(ctx, db, rel, entry, r)
 	case entry.To.Table != "":
 		return a.moving().plan(ctx, db, rel, away(entry), r)
 	default:
-		return p, remediate.Refuse(remediate.ReasonUnfit, "the archive of %s says of no place to move rows to: give it a destination, targets.postgres[].archives[].to", entry.Table)
+		return p, remediate.Refuse(remediate.ReasonUnfit, "the archive of %s says of no place to move rows to: give it a "+
+			"destination, targets.postgres[].archives[].to", entry.Table)
 	}
 }
 

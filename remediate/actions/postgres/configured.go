@@ -12,7 +12,8 @@ import (
 // table's archive is gone, or says another column, age or destination.
 func (a moving) configured(s remediate.Step) error {
 	refuse := func(format string, args ...any) error {
-		return remediate.Refuse(remediate.ReasonConfiguration, "the archive of table %s in the configuration "+format+": plan again", append([]any{s.Args["table"]}, args...)...)
+		return remediate.Refuse(remediate.ReasonConfiguration, "the archive of table %s in the configuration "+format+
+			": plan again", append([]any{s.Args["table"]}, args...)...)
 	}
 	entry, err := entryOf(a.target, remediate.Request{Subject: s.Args})
 	switch {

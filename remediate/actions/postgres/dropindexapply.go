@@ -28,7 +28,8 @@ func (a dropIndex) Apply(ctx context.Context, f remediate.Fence, s remediate.Ste
 		return fmt.Errorf("step: patience: %w", err)
 	}
 	j := session.Job{
-		Target: a.target, Server: session.Planned(s), Action: "postgres/drop_index", Writes: true, Database: s.Args["database"], Schema: s.Args["schema"], Table: s.Args["table"],
+		Target: a.target, Server: session.Planned(s), Action: "postgres/drop_index", Writes: true,
+		Database: s.Args["database"], Schema: s.Args["schema"], Table: s.Args["table"],
 		LockTimeout: max(wait/4, time.Second), // of one attempt
 	}
 	c, err := j.Open(ctx, f, nil)
@@ -71,7 +72,8 @@ func (a dropIndex) planned(ctx context.Context, c *pgx.Conn, s remediate.Step) (
 	x, err = advice.ReadTraitsOf(ctx, c, s.Args["oid"])
 	if err == nil {
 		if x.Schema != s.Args["schema"] || x.Table != s.Args["table"] || x.Index != s.Args["index"] {
-			return x, false, remediate.Refuse(remediate.ReasonChanged, "index %s has become %s since the plan was made", pgx.Identifier{s.Args["schema"], s.Args["index"]}.Sanitize(), x.Name())
+			return x, false, remediate.Refuse(remediate.ReasonChanged, "index %s has become %s since the plan was made",
+				pgx.Identifier{s.Args["schema"], s.Args["index"]}.Sanitize(), x.Name())
 		}
 		return x, false, nil
 	}
@@ -85,13 +87,15 @@ func (a dropIndex) planned(ctx context.Context, c *pgx.Conn, s remediate.Step) (
 	case err != nil:
 		return x, false, err
 	}
-	return x, false, remediate.Refuse(remediate.ReasonChanged, "index %s is another than the plan was made for: it was built anew", other.Name())
+	return x, false, remediate.Refuse(remediate.ReasonChanged, "index %s is another than the plan was made for: it was "+
+		"built anew", other.Name())
 }
 
 // still looks whether what the plan was made of holds. An index that our own
 // interrupted drop has made invalid is not asked again: it was approved of, and
 // nothing can have used it since.
-func (a dropIndex) still(ctx context.Context, c *pgx.Conn, x advice.Traits, s remediate.Step, wait time.Duration) error {
+func (a dropIndex) still(ctx context.Context, c *pgx.Conn, x advice.Traits, s remediate.Step,
+	wait time.Duration) error {
 	because := s.Args["because"]
 	if err := x.MayGo(because); err != nil {
 		return session.Changed(err)
@@ -114,7 +118,8 @@ func (a dropIndex) still(ctx context.Context, c *pgx.Conn, x advice.Traits, s re
 }
 
 // half says what state a drop that was given up has left.
-func (a dropIndex) half(ctx context.Context, c *pgx.Conn, s remediate.Step, x advice.Traits, wait time.Duration, cause error) error {
+func (a dropIndex) half(ctx context.Context, c *pgx.Conn, s remediate.Step, x advice.Traits, wait time.Duration,
+	cause error) error {
 	cause = fmt.Errorf("%s: %w", s.Do, cause)
 	if c.IsClosed() {
 		return cause
@@ -134,13 +139,15 @@ func (a dropIndex) half(ctx context.Context, c *pgx.Conn, s remediate.Step, x ad
 	if others, err := session.ReadBlockers(last, c, x.TableOID, time.Second); err == nil && len(others.Who) > 0 {
 		who = ", behind " + others.Who[0]
 	}
-	return fmt.Errorf("%w; the index is invalid now%s: no query uses it, and every write maintains it; the next try goes on, for %s, and REINDEX INDEX CONCURRENTLY %s would have it back", cause, who, wait, x.Name())
+	return fmt.Errorf("%w; the index is invalid now%s: no query uses it, and every write maintains it; the next try goes "+
+		"on, for %s, and REINDEX INDEX CONCURRENTLY %s would have it back", cause, who, wait, x.Name())
 }
 
 // Undo implements remediate.Undoer. A drop that was begun has no way back that does not
 // build the index anew, and none forward that somebody allows any more: people decide.
 func (a dropIndex) Undo(ctx context.Context, f remediate.Fence, s remediate.Step) (found string, err error) {
-	j := session.Job{Target: a.target, Server: session.Planned(s), Action: "postgres/drop_index", Database: s.Args["database"], Schema: s.Args["schema"], Table: s.Args["table"], LockTimeout: session.RowWait}
+	j := session.Job{Target: a.target, Server: session.Planned(s), Action: "postgres/drop_index",
+		Database: s.Args["database"], Schema: s.Args["schema"], Table: s.Args["table"], LockTimeout: session.RowWait}
 	err = j.Hold(ctx, f, func(ctx context.Context, c *pgx.Conn) error {
 		x, err := advice.ReadTraitsOf(ctx, c, s.Args["oid"])
 		switch {
@@ -150,7 +157,8 @@ func (a dropIndex) Undo(ctx context.Context, f remediate.Fence, s remediate.Step
 		case err != nil:
 			return err
 		case !x.Valid:
-			return remediate.Refuse(remediate.ReasonUnfit, "index %s is invalid: no query uses it, and every write maintains it", x.Name())
+			return remediate.Refuse(remediate.ReasonUnfit, "index %s is invalid: no query uses it, and every write "+
+				"maintains it", x.Name())
 		}
 		return nil
 	})

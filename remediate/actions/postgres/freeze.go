@@ -47,9 +47,11 @@ in pg_monitor), to see who holds transactions back.`,
 		Subject:   []string{"server", "database"},
 		Exclusive: []string{"server", "database"},
 		Rights: []remediate.Right{
-			{Grant: `grant :"owner" to :"role"`, Until: 16, For: "to vacuum a table; to own the database suffices for its catalogs, and those that all databases share want a superuser"},
+			{Grant: `grant :"owner" to :"role"`, Until: 16, For: "to vacuum a table; to own the database suffices for its " +
+				"catalogs, and those that all databases share want a superuser"},
 			{Grant: `grant pg_maintain to :"role"`, Since: 17, For: "to vacuum every table and catalog"},
-			{Grant: `grant pg_read_all_data to :"role"`, Since: 17, For: "to use every schema, without which no table in it is vacuumed"},
+			{Grant: `grant pg_read_all_data to :"role"`, Since: 17, For: "to use every schema, without which no table in it " +
+				"is vacuumed"},
 			{Grant: `grant pg_read_all_stats to :"role"`, For: "to see who holds transactions back"},
 		},
 		Timeout:  12 * time.Hour,
@@ -95,7 +97,8 @@ select n.nspname, c.relname, c.oid::text, c.relpersistence = 't',
        coalesce(pg_stat_get_vacuum_count(c.oid), 0),
        (select r.rolsuper from pg_roles r where r.rolname = current_user)
          or pg_has_role(c.relowner, 'USAGE')
-         or not c.relisshared and (select pg_has_role(d.datdba, 'USAGE') from pg_database d where d.datname = current_database())
+         or not c.relisshared and (select pg_has_role(d.datdba, 'USAGE') from pg_database d
+           where d.datname = current_database())
          or %s
   from pg_class c
   join pg_namespace n on n.oid = c.relnamespace
@@ -129,7 +132,8 @@ func (a freeze) plan(ctx context.Context, r remediate.Request) (p remediate.Plan
 	var version int
 	var limit int64
 	var role string
-	err = db.QueryRow(ctx, "select pg_is_in_recovery(), current_setting('server_version_num')::int, current_setting('autovacuum_freeze_max_age')::int8, current_user::text").Scan(&replica, &version, &limit, &role)
+	err = db.QueryRow(ctx, "select pg_is_in_recovery(), current_setting('server_version_num')::int, "+
+		"current_setting('autovacuum_freeze_max_age')::int8, current_user::text").Scan(&replica, &version, &limit, &role)
 	switch {
 	case err != nil:
 		return p, err
@@ -150,18 +154,22 @@ func (a freeze) plan(ctx context.Context, r remediate.Request) (p remediate.Plan
 		name := pgx.Identifier{t.Schema, t.Table}.Sanitize()
 		switch {
 		case t.Temporary && t.Age > limit:
-			return p, remediate.Refuse(remediate.ReasonCannotHelp, "the temporary table %s is %d transactions old, and only its own session can vacuum it: end that session", name, t.Age)
+			return p, remediate.Refuse(remediate.ReasonCannotHelp, "the temporary table %s is %d transactions old, and only "+
+				"its own session can vacuum it: end that session", name, t.Age)
 		case t.Temporary:
 			continue // ends with its session, or is looked at when it is too old
 		case !t.MayVacuum && t.Age > limit: // it is noted
-			_ = p.NoteMissing(remediate.Refuse(remediate.ReasonPrivilege, "role %s may not vacuum %s, which is %d transactions old: %s", role, name, t.Age, wantsFreeze(version)))
+			_ = p.NoteMissing(remediate.Refuse(remediate.ReasonPrivilege, "role %s may not vacuum %s, which is %d transactions "+
+				"old: %s", role, name, t.Age, wantsFreeze(version)))
 		case !t.MayVacuum:
 			continue
 		}
-		p.Facts = append(p.Facts, fmt.Sprintf("%s is %d transactions old and has %s", name, t.Age, remediate.Quantity("_bytes", float64(t.Size))))
+		p.Facts = append(p.Facts, fmt.Sprintf("%s is %d transactions old and has %s", name, t.Age,
+			remediate.Quantity("_bytes", float64(t.Size))))
 		p.Steps = append(p.Steps, remediate.Step{
-			Do:   "VACUUM (FREEZE, TRUNCATE off) " + name,
-			Args: map[string]string{"database": r.Subject["database"], "schema": t.Schema, "table": t.Table, "oid": t.OID, "vacuums": strconv.FormatInt(t.Vacuums, 10)},
+			Do: "VACUUM (FREEZE, TRUNCATE off) " + name,
+			Args: map[string]string{"database": r.Subject["database"], "schema": t.Schema, "table": t.Table, "oid": t.OID,
+				"vacuums": strconv.FormatInt(t.Vacuums, 10)},
 		})
 	}
 	return p, nil
@@ -211,7 +219,8 @@ func (a freeze) held(ctx context.Context, db *target.Database, limit int64) erro
 	case err != nil:
 		return fmt.Errorf("slots: %w", err)
 	case age > limit:
-		return remediate.Refuse(remediate.ReasonCannotHelp, "no vacuum brings the age of the catalogs below %d: replication slot %q holds back the last %d transactions of them", limit, slot, age)
+		return remediate.Refuse(remediate.ReasonCannotHelp, "no vacuum brings the age of the catalogs below %d: replication "+
+			"slot %q holds back the last %d transactions of them", limit, slot, age)
 	}
 	return nil
 }
@@ -223,12 +232,14 @@ func (a freeze) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) 
 		return fmt.Errorf("step: vacuums: %w", err)
 	}
 	return session.Job{
-		Target: a.target, Server: session.Planned(s), Action: "postgres/freeze", Database: s.Args["database"], Schema: s.Args["schema"], Table: s.Args["table"],
+		Target: a.target, Server: session.Planned(s), Action: "postgres/freeze", Database: s.Args["database"],
+		Schema: s.Args["schema"], Table: s.Args["table"],
 		LockTimeout: 5 * time.Second, // another vacuum or DDL holds the conflicting locks
 		Done: func(ctx context.Context, c *pgx.Conn) (bool, error) {
 			var there bool
 			var vacuumed int64
-			err := c.QueryRow(ctx, "select exists (select from pg_class where oid = $1::text::oid), coalesce(pg_stat_get_vacuum_count($1::text::oid), 0)", s.Args["oid"]).Scan(&there, &vacuumed)
+			err := c.QueryRow(ctx, "select exists (select from pg_class where oid = $1::text::oid), "+
+				"coalesce(pg_stat_get_vacuum_count($1::text::oid), 0)", s.Args["oid"]).Scan(&there, &vacuumed)
 			if err != nil || there && vacuumed <= vacuums {
 				return false, err
 			}
@@ -240,7 +251,8 @@ func (a freeze) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) 
 // behindSQL tells whether the database counts as older than its oldest table. A vacuum
 // brings that up to date at its end, in a transaction after the table's.
 const behindSQL = `
-select age(datfrozenxid) > (select max(age(relfrozenxid)) from pg_class where relkind in ('r', 'm', 't')), current_setting('server_version_num')::int
+select age(datfrozenxid) > (select max(age(relfrozenxid)) from pg_class where relkind in ('r', 'm', 't')),
+  current_setting('server_version_num')::int
   from pg_database where datname = current_database()`
 
 // finishFreeze does what is left of a step that was interrupted after its table was

@@ -20,7 +20,8 @@ import (
 
 // plan looks at the tables and says which steps the movement takes: rel is the
 // request's table.
-func (a moving) plan(ctx context.Context, db *target.Database, rel relation.Subject, m rows.Movement, r remediate.Request) (p remediate.Plan, err error) {
+func (a moving) plan(ctx context.Context, db *target.Database, rel relation.Subject, m rows.Movement,
+	r remediate.Request) (p remediate.Plan, err error) {
 	if rel.Recovery {
 		return p, rel.Allowed("")
 	}
@@ -38,7 +39,8 @@ func (a moving) plan(ctx context.Context, db *target.Database, rel relation.Subj
 	if why, err := pace.Look(ctx, db); err != nil {
 		return p, err
 	} else if why != "" {
-		return p, &remediate.Refusal{Reason: remediate.ReasonCannotHelp, Detail: "not now: " + why, Until: time.Now().Add(time.Minute)}
+		return p, &remediate.Refusal{Reason: remediate.ReasonCannotHelp, Detail: "not now: " + why,
+			Until: time.Now().Add(time.Minute)}
 	}
 	if m.Back {
 		p.Facts, err = m.CheckReturn(ctx, db, s)
@@ -72,7 +74,8 @@ func (a moving) apply(ctx context.Context, f remediate.Fence, s remediate.Step) 
 	if err := a.configured(s); err != nil {
 		return err
 	}
-	j := session.Job{Target: a.target, Server: session.Planned(s), Action: a.action, Database: s.Args["database"], Schema: s.Args["schema"], Table: s.Args["table"], LockTimeout: session.RowWait}
+	j := session.Job{Target: a.target, Server: session.Planned(s), Action: a.action, Database: s.Args["database"],
+		Schema: s.Args["schema"], Table: s.Args["table"], LockTimeout: session.RowWait}
 	j.Writes = s.Args["part"] != "vacuum" && s.Args["part"] != "analyze"
 	switch s.Args["part"] {
 	case "rows":
@@ -84,7 +87,8 @@ func (a moving) apply(ctx context.Context, f remediate.Fence, s remediate.Step) 
 	case objects.PartRestore:
 		return j.Hold(ctx, f, func(ctx context.Context, c *pgx.Conn) error { return a.unfile(ctx, c, f, s) })
 	case "vacuum", "analyze":
-		j.LockTimeout = session.PauseMost // another VACUUM or ANALYZE is waited for: behind it queues only who would conflict anyway
+		// another VACUUM or ANALYZE is waited for: behind it queues only who would conflict anyway
+		j.LockTimeout = session.PauseMost
 		j.Done = always
 		return j.Run(ctx, f, s.Do)
 	default:
@@ -106,13 +110,15 @@ func always(context.Context, *pgx.Conn) (bool, error) { return false, nil }
 // upkeep are the steps after the rows: the source is vacuumed, so that its space is
 // used again and the planner knows that the rows are gone, and the destination is
 // analyzed.
-func (a moving) upkeep(ctx context.Context, db *target.Database, m rows.Movement, s rows.Survey, r remediate.Request, p *remediate.Plan) (steps []remediate.Step, facts []string, err error) {
+func (a moving) upkeep(ctx context.Context, db *target.Database, m rows.Movement, s rows.Survey, r remediate.Request,
+	p *remediate.Plan) (steps []remediate.Step, facts []string, err error) {
 	for _, of := range []struct {
 		place    rows.Table
 		oid      int64
 		do, part string
 		must     bool
-	}{{m.From, s.Source.OID, "VACUUM (ANALYZE, TRUNCATE off) ", "vacuum", true}, {m.To, s.Dest.OID, "ANALYZE ", "analyze", false}} {
+	}{{m.From, s.Source.OID, "VACUUM (ANALYZE, TRUNCATE off) ", "vacuum", true},
+		{m.To, s.Dest.OID, "ANALYZE ", "analyze", false}} {
 		if of.place == (rows.Table{}) {
 			continue
 		}

@@ -11,7 +11,8 @@ import (
 )
 
 // planFiles says which steps it takes to move rows into the store.
-func (a moving) planFiles(ctx context.Context, db *target.Database, rel relation.Subject, entry target.Archive, r remediate.Request) (p remediate.Plan, err error) {
+func (a moving) planFiles(ctx context.Context, db *target.Database, rel relation.Subject, entry target.Archive,
+	r remediate.Request) (p remediate.Plan, err error) {
 	if rel.Recovery {
 		return p, rel.Allowed("")
 	}
@@ -27,7 +28,8 @@ func (a moving) planFiles(ctx context.Context, db *target.Database, rel relation
 }
 
 // planUnfiles says which steps it takes to bring rows back.
-func (a moving) planUnfiles(ctx context.Context, db *target.Database, rel relation.Subject, entry target.Archive, r remediate.Request) (p remediate.Plan, err error) {
+func (a moving) planUnfiles(ctx context.Context, db *target.Database, rel relation.Subject, entry target.Archive,
+	r remediate.Request) (p remediate.Plan, err error) {
 	if rel.Recovery {
 		return p, rel.Allowed("")
 	}

@@ -75,7 +75,8 @@ func (a purge) plan(ctx context.Context, r remediate.Request) (p remediate.Plan,
 		return p, err
 	}
 	if !entry.Purge {
-		return p, remediate.Refuse(remediate.ReasonUnfit, "the archive of %s does not say that its rows may be deleted for good: purge: true does", entry.Table)
+		return p, remediate.Refuse(remediate.ReasonUnfit, "the archive of %s does not say that its rows may be deleted for "+
+			"good: purge: true does", entry.Table)
 	}
 	return a.moving().plan(ctx, db, rel, away(entry), r)
 }

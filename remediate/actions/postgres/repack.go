@@ -48,7 +48,8 @@ superuser for pg_repack; else own the table.`,
 		Subject:   []string{"server", "database", "schema", "table"},
 		Exclusive: []string{"server", "database", "schema", "table"},
 		Rights: []remediate.Right{
-			{Grant: `grant :"owner" to :"role"`, For: "to lock, to vacuum and to analyze the table, and to read and to move its rows"},
+			{Grant: `grant :"owner" to :"role"`, For: "to lock, to vacuum and to analyze the table, and to read and to " +
+				"move its rows"},
 			{Grant: `grant usage on schema :"schema" to :"role"`, For: "to find the table"},
 		},
 		Timeout:  6 * time.Hour,

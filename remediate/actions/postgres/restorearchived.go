@@ -59,12 +59,18 @@ schema upkeep; nothing on an archive's table.`,
 		Risk:      remediate.Guarded,
 		Subject:   []string{"server", "database", "schema", "table"},
 		Exclusive: []string{"server", "database", "schema", "table"},
-		Rights:    slices.Concat(movingRights(), maintainRights(), []remediate.Right{{Grant: `grant temporary on database :"database" to :"role"`, For: "look at the rows of an object before they are brought back"}}),
+		Rights: slices.Concat(movingRights(), maintainRights(),
+			[]remediate.Right{{Grant: `grant temporary on database :"database" to :"role"`, For: "look at the rows of an " +
+				"object before they are brought back"}}),
 		Params: append([]remediate.Param{
-			{Name: "since", Type: remediate.Text, Doc: "Rows of this moment or later: 2026-01-31, or 2026-01-31T12:00:00Z. A day begins at midnight UTC."},
+			{Name: "since", Type: remediate.Text, Doc: "Rows of this moment or later: 2026-01-31, or 2026-01-31T12:00:00Z. A " +
+				"day begins at midnight UTC."},
 			{Name: "until", Type: remediate.Text, Doc: "Rows of before this moment, written the same."},
-			{Name: "without", Type: remediate.Text, Doc: "Columns of the archive's own, with commas between: their values are not brought back, and are gone with the archive's rows. Of a folder or a bucket: columns that the table may generate anew, with other values than the rows had."},
-			{Name: objects.EarlierParam, Type: remediate.Bool, Doc: "Rows come back that a folder or a bucket has of an earlier table of the same name: the one of now was made in its place, from a dump for example."},
+			{Name: "without", Type: remediate.Text, Doc: "Columns of the archive's own, with commas between: their values are " +
+				"not brought back, and are gone with the archive's rows. Of a folder or a bucket: columns that the table may " +
+				"generate anew, with other values than the rows had."},
+			{Name: objects.EarlierParam, Type: remediate.Bool, Doc: "Rows come back that a folder or a bucket has of an " +
+				"earlier table of the same name: the one of now was made in its place, from a dump for example."},
 		}, pacing()...),
 		Timeout:  6 * time.Hour,
 		Cancel:   remediate.CancelAnytime,
@@ -95,7 +101,9 @@ func (a restoreArchived) plan(ctx context.Context, r remediate.Request) (p remed
 	if entry.To.Table == "" {
 		return p, remediate.Refuse(remediate.ReasonUnfit, "the archive of %s is no table", entry.Table)
 	}
-	m := rows.Movement{Database: entry.Database, From: rows.Table{Schema: entry.To.Schema, Name: entry.To.Table}, To: rows.Table{Schema: entry.Schema, Name: entry.Table}, Column: entry.Column, Back: true, Without: rows.SplitNames(r.Params["without"])}
+	m := rows.Movement{Database: entry.Database, From: rows.Table{Schema: entry.To.Schema, Name: entry.To.Table},
+		To: rows.Table{Schema: entry.Schema, Name: entry.Table}, Column: entry.Column, Back: true,
+		Without: rows.SplitNames(r.Params["without"])}
 	if m.Since, m.Until, err = rows.Span(r.Params); err != nil {
 		return p, err
 	}

@@ -11,7 +11,8 @@ import (
 )
 
 // aged finds what a request is about and its archive in the configuration, for a plan.
-func aged(ctx context.Context, t *target.Postgres, r remediate.Request) (*target.Database, relation.Subject, target.Archive, error) {
+func aged(ctx context.Context, t *target.Postgres, r remediate.Request) (*target.Database, relation.Subject,
+	target.Archive, error) {
 	db, rel, err := relation.Find(ctx, t, r)
 	if err != nil {
 		return db, rel, target.Archive{}, err
@@ -27,7 +28,8 @@ func entryOf(t *target.Postgres, r remediate.Request) (target.Archive, error) {
 			return a, nil
 		}
 	}
-	return target.Archive{}, remediate.Refuse(remediate.ReasonUnfit, "no archive of the configuration is about table %s: say in targets.postgres[].archives when its rows are too old", r.Subject["table"])
+	return target.Archive{}, remediate.Refuse(remediate.ReasonUnfit, "no archive of the configuration is about table %s: "+
+		"say in targets.postgres[].archives when its rows are too old", r.Subject["table"])
 }
 
 // retained measures how many rows of a request's table are past their age.
@@ -48,14 +50,17 @@ func retained(ctx context.Context, t *target.Postgres, r remediate.Request) (flo
 
 // away is the movement of an archive: from its table to its destination, or to nowhere.
 func away(a target.Archive) rows.Movement {
-	return rows.Movement{Database: a.Database, From: rows.Table{Schema: a.Schema, Name: a.Table}, To: rows.Table{Schema: a.To.Schema, Name: a.To.Table}, Column: a.Column, Age: a.After}
+	return rows.Movement{Database: a.Database, From: rows.Table{Schema: a.Schema, Name: a.Table},
+		To: rows.Table{Schema: a.To.Schema, Name: a.To.Table}, Column: a.Column, Age: a.After}
 }
 
 // pacing are the parameters that say how hard a run may work.
 func pacing() []remediate.Param {
 	return []remediate.Param{
 		{Name: "lag", Type: remediate.Duration, Default: "10s", Doc: "How far replicas may be behind before the run pauses."},
-		{Name: "wal", Type: remediate.Int, Default: "0", Doc: "How much WAL the server may write in a second while the run goes on, in MiB; 0: as much as comes. A budget of half of what the disk or the network to the replicas can bear leaves the other half to the clients."},
+		{Name: "wal", Type: remediate.Int, Default: "0", Doc: "How much WAL the server may write in a second while the run " +
+			"goes on, in MiB; 0: as much as comes. A budget of half of what the disk or the network to the replicas can bear " +
+			"leaves the other half to the clients."},
 	}
 }
 
@@ -73,7 +78,8 @@ func movingRights() []remediate.Right {
 // filingRights are what objects of a folder or a bucket need beside.
 func filingRights() []remediate.Right {
 	return []remediate.Right{
-		{Grant: `create schema if not exists upkeep authorization :"role"`, For: "write down which rows are in which object, where the destination is a folder or a bucket"},
+		{Grant: `create schema if not exists upkeep authorization :"role"`, For: "write down which rows are in which " +
+			"object, where the destination is a folder or a bucket"},
 	}
 }
 
@@ -81,7 +87,8 @@ func filingRights() []remediate.Right {
 func maintainRights() []remediate.Right {
 	return []remediate.Right{
 		{Grant: `grant :"owner" to :"role"`, Until: 16, For: "vacuum and analyze the table afterwards"},
-		{Grant: `grant maintain on table :"schema".:"table" to :"role"`, Since: 17, For: "vacuum and analyze the table afterwards"},
+		{Grant: `grant maintain on table :"schema".:"table" to :"role"`, Since: 17, For: "vacuum and analyze the table " +
+			"afterwards"},
 	}
 }
 

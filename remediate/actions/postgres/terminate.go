@@ -71,7 +71,8 @@ type terminate struct{ target *target.Postgres }
 func (a terminate) worst(ctx context.Context, r remediate.Request) (*read.SessionRow, error) {
 	of := cmp.Or(r.Params["of"], read.OfIdle)
 	if !slices.Contains([]string{read.OfIdle, read.OfTransaction, read.OfBlocker, read.OfHorizon}, of) {
-		return nil, remediate.Refuse(remediate.ReasonSubject, "the parameter of is %q, want idle, transaction, blocker or horizon", of)
+		return nil, remediate.Refuse(remediate.ReasonSubject, "the parameter of is %q, want idle, transaction, blocker or "+
+			"horizon", of)
 	}
 	db, err := relation.Database(ctx, a.target, r)
 	if err != nil {
@@ -112,7 +113,8 @@ func (a terminate) plan(ctx context.Context, r remediate.Request) (p remediate.P
 		return p, err
 	}
 	p.Facts = a.facts(*s)
-	args := map[string]string{"database": r.Subject["database"], "pid": strconv.Itoa(int(s.PID)), "started": session.Stamp(s.Started), "transaction": session.Stamp(s.Transaction)}
+	args := map[string]string{"database": r.Subject["database"], "pid": strconv.Itoa(int(s.PID)),
+		"started": session.Stamp(s.Started), "transaction": session.Stamp(s.Transaction)}
 	if s.Of == read.OfIdle {
 		args["idle"] = session.Stamp(s.Changed)
 	}
@@ -128,29 +130,37 @@ func (a terminate) plan(ctx context.Context, r remediate.Request) (p remediate.P
 // not be ended halfway: what they have made until then is worth nothing, and somebody
 // may rely on it.
 func backups() []string {
-	return []string{"pg_dump", "pg_restore", "pg_basebackup", "pg_receivewal", "pgbackrest", "barman", "wal-g", "pg_repack"}
+	return []string{"pg_dump", "pg_restore", "pg_basebackup", "pg_receivewal", "pgbackrest", "barman", "wal-g",
+		"pg_repack"}
 }
 
 // mayBeEnded refuses who must not be ended, and says who that is.
 func mayBeEnded(s read.SessionRow) error {
-	who := fmt.Sprintf("%s, in the way for %s, since %s", s.Who(), session.Lasting(s.Seconds), s.Since.UTC().Format(time.DateTime))
+	who := fmt.Sprintf("%s, in the way for %s, since %s", s.Who(), session.Lasting(s.Seconds),
+		s.Since.UTC().Format(time.DateTime))
 	switch {
 	case s.What == read.Prepared:
-		return remediate.Refuse(remediate.ReasonUnfit, "%s of %q is not a session: its owner must run COMMIT PREPARED or ROLLBACK PREPARED", who, s.User)
+		return remediate.Refuse(remediate.ReasonUnfit, "%s of %q is not a session: its owner must run COMMIT PREPARED or "+
+			"ROLLBACK PREPARED", who, s.User)
 	case s.What == read.Slot:
-		return remediate.Refuse(remediate.ReasonUnfit, "%s is not a session: check its standby, and drop the slot if the standby will not come back", who)
+		return remediate.Refuse(remediate.ReasonUnfit, "%s is not a session: check its standby, and drop the slot if the "+
+			"standby will not come back", who)
 	case s.Type != "client backend":
 		return remediate.Refuse(remediate.ReasonUnfit, "%s is a process of the server, which is not ended", who)
 	case s.Ours:
 		return remediate.Refuse(remediate.ReasonUnfit, "%s is of upkeep: stop its run instead", who)
-	case slices.ContainsFunc(backups(), func(name string) bool { return strings.HasPrefix(strings.ToLower(s.Application), name) }):
-		return remediate.Refuse(remediate.ReasonUnfit, "%s makes a backup, restores one or rewrites a table, which is not ended halfway", who)
+	case slices.ContainsFunc(backups(),
+		func(name string) bool { return strings.HasPrefix(strings.ToLower(s.Application), name) }):
+		return remediate.Refuse(remediate.ReasonUnfit, "%s makes a backup, restores one or rewrites a table, which is not "+
+			"ended halfway", who)
 	case s.MayBeEnded:
 		return nil
 	case s.Superuser:
-		return remediate.Refuse(remediate.ReasonPrivilege, "%s is a superuser's session: only superusers may end it, pg_signal_backend does not suffice", who)
+		return remediate.Refuse(remediate.ReasonPrivilege, "%s is a superuser's session: only superusers may end it, "+
+			"pg_signal_backend does not suffice", who)
 	default:
-		return remediate.Refuse(remediate.ReasonPrivilege, "%s may not be ended by this role: grant pg_signal_backend to it, or membership in %q", who, s.User)
+		return remediate.Refuse(remediate.ReasonPrivilege, "%s may not be ended by this role: grant pg_signal_backend to "+
+			"it, or membership in %q", who, s.User)
 	}
 }
 
@@ -161,8 +171,10 @@ func (a terminate) facts(s read.SessionRow) (all []string) {
 		read.OfIdle: "it has been idle within its transaction", read.OfTransaction: "its transaction has been open",
 		read.OfBlocker: "the one that waits longest for its lock has waited", read.OfHorizon: "it has held back dead rows",
 	}
-	all = append(all, fmt.Sprintf("%s for %s, since %s", since[s.Of], session.Lasting(s.Seconds), s.Since.UTC().Format(time.DateTime)))
-	all = append(all, fmt.Sprintf("connected since %s, transaction since %s, last statement at %s (UTC)", session.When(s.Started), session.When(s.Transaction), session.When(s.Query)))
+	all = append(all, fmt.Sprintf("%s for %s, since %s", since[s.Of], session.Lasting(s.Seconds),
+		s.Since.UTC().Format(time.DateTime)))
+	all = append(all, fmt.Sprintf("connected since %s, transaction since %s, last statement at %s (UTC)",
+		session.When(s.Started), session.When(s.Transaction), session.When(s.Query)))
 	if s.Wrote {
 		all = append(all, "it has changed something that is rolled back when it ends")
 	} else {
@@ -190,7 +202,8 @@ func identity(args map[string]string) (string, error) {
 		return "", fmt.Errorf("step: pid: %w", err)
 	}
 	which := []string{fmt.Sprintf("pid = %d", pid)}
-	for _, moment := range []struct{ column, arg string }{{"backend_start", "started"}, {"xact_start", "transaction"}, {"state_change", "idle"}} {
+	for _, moment := range []struct{ column, arg string }{{"backend_start", "started"}, {"xact_start", "transaction"},
+		{"state_change", "idle"}} {
 		text, told := args[moment.arg]
 		if !told {
 			continue

@@ -56,10 +56,18 @@ headroom.`,
 		Subject:   []string{"server", "database", "schema", "table"},
 		Exclusive: []string{"server", "database", "schema", "table"},
 		Params: []remediate.Param{
-			{Name: "parallel", Type: remediate.Int, Default: "0", Doc: "How many workers vacuum the indexes beside the session, at most 8; as many indexes must be large enough, and max_parallel_maintenance_workers allow it."},
-			{Name: "truncate", Type: remediate.Bool, Default: "false", Doc: "Give the empty pages at the end of the table back to the disk, under a short ACCESS EXCLUSIVE lock that is given up when others wait, but is replayed on replicas."},
-			{Name: "freeze", Type: remediate.Text, Default: "auto", Doc: "Freeze every row, so that the table is not vacuumed for its age soon: auto, when its oldest transactions or multixacts are past half of the server's autovacuum_freeze_max_age or autovacuum_multixact_freeze_max_age; always; or never."},
-			{Name: "index_cleanup", Type: remediate.Text, Default: "auto", Doc: "Remove what points to dead rows from the indexes: auto, as the server and the table's settings have it; on; or off, which is faster and leaves the places of the rows unused."},
+			{Name: "parallel", Type: remediate.Int, Default: "0", Doc: "How many workers vacuum the indexes beside the " +
+				"session, at most 8; as many indexes must be large enough, and max_parallel_maintenance_workers allow it."},
+			{Name: "truncate", Type: remediate.Bool, Default: "false", Doc: "Give the empty pages at the end of the " +
+				"table back " +
+				"to the disk, under a short ACCESS EXCLUSIVE lock that is given up when others wait, but is replayed on replicas."},
+			{Name: "freeze", Type: remediate.Text, Default: "auto", Doc: "Freeze every row, so that the table is not vacuumed " +
+				"for its age soon: auto, when its oldest transactions or multixacts are past half of the server's " +
+				"autovacuum_freeze_max_age or autovacuum_multixact_freeze_max_age; always; or never."},
+			{Name: "index_cleanup", Type: remediate.Text, Default: "auto", Doc: "Remove what points to dead rows from the " +
+				"indexes: auto, as the server and the table's settings have it; on; or off, which is faster and leaves " +
+				"the places " +
+				"of the rows unused."},
 		},
 		Rights: []remediate.Right{
 			{Grant: `grant :"owner" to :"role"`, Until: 16, For: "to vacuum the table"},
@@ -96,18 +104,21 @@ type choices struct {
 func choose(params map[string]string) (c choices, err error) {
 	parallel, err := strconv.Atoi(cmp.Or(params["parallel"], "0"))
 	if err != nil || parallel < 0 || parallel > mostWorkers {
-		return c, remediate.Refuse(remediate.ReasonSubject, "the parameter parallel is %q, want a whole number from 0 to %d", params["parallel"], mostWorkers)
+		return c, remediate.Refuse(remediate.ReasonSubject, "the parameter parallel is %q, want a whole number from 0 to %d",
+			params["parallel"], mostWorkers)
 	}
 	truncate, err := oneOf(params, "truncate", map[string]string{"": "off", "false": "off", "true": "on"}, "true or false")
 	if err != nil {
 		return c, err
 	}
 	// What decides by itself is the default of every version; before 14 it has no name.
-	cleanup, err := oneOf(params, "index_cleanup", map[string]string{"": "", "auto": "", "on": ", INDEX_CLEANUP on", "off": ", INDEX_CLEANUP off"}, "auto, on or off")
+	cleanup, err := oneOf(params, "index_cleanup", map[string]string{"": "", "auto": "", "on": ", INDEX_CLEANUP on",
+		"off": ", INDEX_CLEANUP off"}, "auto, on or off")
 	if err != nil {
 		return c, err
 	}
-	freeze, err := oneOf(params, "freeze", map[string]string{"": "auto", "auto": "auto", "always": "always", "never": "never"}, "auto, always or never")
+	freeze, err := oneOf(params, "freeze", map[string]string{"": "auto", "auto": "auto", "always": "always",
+		"never": "never"}, "auto, always or never")
 	return choices{fmt.Sprintf("ANALYZE, TRUNCATE %s, PARALLEL %d%s", truncate, parallel, cleanup), freeze}, err
 }
 
@@ -121,10 +132,12 @@ func oneOf(params map[string]string, name string, all map[string]string, want st
 }
 
 // agesSQL tells from which ages on autovacuum comes for a table whatever its dead rows.
-const agesSQL = `select current_setting('autovacuum_freeze_max_age')::int8, current_setting('autovacuum_multixact_freeze_max_age')::int8`
+const agesSQL = `select current_setting('autovacuum_freeze_max_age')::int8,
+  current_setting('autovacuum_multixact_freeze_max_age')::int8`
 
 // freezes decides whether the rows are frozen, and says why.
-func (a vacuum) freezes(ctx context.Context, db *target.Database, freeze string, row read.VacuumRow) (bool, string, error) {
+func (a vacuum) freezes(ctx context.Context, db *target.Database, freeze string, row read.VacuumRow) (bool,
+	string, error) {
 	if freeze != "auto" {
 		return freeze == "always", "", nil
 	}
@@ -134,9 +147,11 @@ func (a vacuum) freezes(ctx context.Context, db *target.Database, freeze string,
 	}
 	switch {
 	case row.FreezeAge > xids/2:
-		return true, fmt.Sprintf("its oldest transactions are %d old, and autovacuum has to come at %d: its rows are frozen", row.FreezeAge, xids), nil
+		return true, fmt.Sprintf("its oldest transactions are %d old, and autovacuum has to come at %d: its rows are frozen",
+			row.FreezeAge, xids), nil
 	case row.MultixactAge > multixacts/2:
-		return true, fmt.Sprintf("its oldest multixacts are %d old, and autovacuum has to come at %d: its rows are frozen", row.MultixactAge, multixacts), nil
+		return true, fmt.Sprintf("its oldest multixacts are %d old, and autovacuum has to come at %d: its rows are frozen",
+			row.MultixactAge, multixacts), nil
 	}
 	return false, "", nil
 }
@@ -176,7 +191,8 @@ func (a vacuum) plan(ctx context.Context, r remediate.Request) (p remediate.Plan
 		Do: "VACUUM (" + c.options + ") " + pgx.Identifier{r.Subject["schema"], r.Subject["table"]}.Sanitize(),
 		Args: map[string]string{
 			"database": r.Subject["database"], "schema": r.Subject["schema"], "table": r.Subject["table"],
-			"oid": strconv.FormatInt(rel.OID, 10), "vacuums": strconv.FormatInt(rel.Vacuums, 10), "analyzes": strconv.FormatInt(rel.Analyzes, 10),
+			"oid": strconv.FormatInt(rel.OID, 10), "vacuums": strconv.FormatInt(rel.Vacuums, 10),
+			"analyzes": strconv.FormatInt(rel.Analyzes, 10),
 		},
 	}}
 	return p, nil
@@ -188,9 +204,11 @@ func deadRows(row read.VacuumRow) string {
 	case row.DeadRows == nil:
 		return "the server's statistics are empty, as a crash leaves them: how many rows are dead is not known"
 	case row.LiveRows == nil:
-		return fmt.Sprintf("at least %.0f rows are dead; the server's statistics are younger than the table, as after a crash", *row.DeadRows)
+		return fmt.Sprintf("at least %.0f rows are dead; the server's statistics are younger than the table, as after a "+
+			"crash", *row.DeadRows)
 	case row.Young:
-		return fmt.Sprintf("at least %.0f of about %.0f rows are dead; the server's statistics are younger than the table, as after a crash", *row.DeadRows, *row.DeadRows+*row.LiveRows)
+		return fmt.Sprintf("at least %.0f of about %.0f rows are dead; the server's statistics are younger than the table, "+
+			"as after a crash", *row.DeadRows, *row.DeadRows+*row.LiveRows)
 	}
 	return fmt.Sprintf("%.0f of %.0f rows are dead", *row.DeadRows, *row.DeadRows+*row.LiveRows)
 }
@@ -198,7 +216,8 @@ func deadRows(row read.VacuumRow) string {
 // held refuses a vacuum that would remove nothing, and otherwise tells who holds
 // rows back that some of the dead may be of. In a later step of a chain somebody
 // older may have been ended since the last vacuum, and it is tried.
-func (a vacuum) held(ctx context.Context, r remediate.Request, row read.VacuumRow, rel relation.Subject) (fact string, err error) {
+func (a vacuum) held(ctx context.Context, r remediate.Request, row read.VacuumRow, rel relation.Subject) (fact string,
+	err error) {
 	h, err := session.Horizon(ctx, a.target, r.Subject["database"])
 	if err != nil {
 		return session.Hidden(err)
@@ -206,7 +225,8 @@ func (a vacuum) held(ctx context.Context, r remediate.Request, row read.VacuumRo
 	vain := a.seen.Useless(h, row.LastVacuum, rel.SizeBytes)
 	switch {
 	case vain && r.Step == 0 && row.DeadRows != nil && *row.DeadRows > 0:
-		return "", session.CannotHelp(*h, fmt.Sprintf("a vacuum would remove none of the %.0f dead rows, as the last one, at %s, did not", *row.DeadRows, row.LastVacuum.UTC().Format(time.DateTime)))
+		return "", session.CannotHelp(*h, fmt.Sprintf("a vacuum would remove none of the %.0f dead rows, as the last one, "+
+			"at %s, did not", *row.DeadRows, row.LastVacuum.UTC().Format(time.DateTime)))
 	case h != nil && (vain || h.Age >= session.WorthTelling || h.Seconds >= session.AgainIn.Seconds()):
 		return session.HeldBy(*h), nil
 	}
@@ -224,14 +244,16 @@ func (a vacuum) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) 
 		return fmt.Errorf("step: analyzes: %w", err)
 	}
 	return session.Job{
-		Target: a.target, Server: session.Planned(s), Action: "postgres/vacuum", Database: s.Args["database"], Schema: s.Args["schema"], Table: s.Args["table"],
+		Target: a.target, Server: session.Planned(s), Action: "postgres/vacuum", Database: s.Args["database"],
+		Schema: s.Args["schema"], Table: s.Args["table"],
 		// Another vacuum or DDL holds the conflicting locks; behind a waiting
 		// VACUUM only sessions queue that would conflict with it anyway.
 		LockTimeout: 5 * time.Second,
 		Done: func(ctx context.Context, c *pgx.Conn) (bool, error) {
 			// The statistics of a session that has just ended arrive with its end.
 			var vacuumed, analyzed int64
-			err := c.QueryRow(ctx, "select coalesce(pg_stat_get_vacuum_count($1::text::oid), 0), coalesce(pg_stat_get_analyze_count($1::text::oid), 0)", s.Args["oid"]).Scan(&vacuumed, &analyzed)
+			err := c.QueryRow(ctx, "select coalesce(pg_stat_get_vacuum_count($1::text::oid), 0), "+
+				"coalesce(pg_stat_get_analyze_count($1::text::oid), 0)", s.Args["oid"]).Scan(&vacuumed, &analyzed)
 			if err != nil || vacuumed <= vacuums {
 				return false, err
 			}
@@ -258,7 +280,8 @@ func (a vacuum) Measure(ctx context.Context, r remediate.Request) (float64, erro
 	case rows[0].DeadRatio == nil:
 		return 0, fmt.Errorf("the server's statistics of table %q are empty: %w", r.Subject["table"], remediate.ErrNoData)
 	case rows[0].Young && r.Limit != nil && *rows[0].DeadRatio <= *r.Limit:
-		return 0, fmt.Errorf("the server's statistics of table %q are younger than the table, and %s is the least of its share of dead rows: %w", r.Subject["table"], remediate.Quantity("_ratio", *rows[0].DeadRatio), remediate.ErrNoData)
+		return 0, fmt.Errorf("the server's statistics of table %q are younger than the table, and %s is the least of its "+
+			"share of dead rows: %w", r.Subject["table"], remediate.Quantity("_ratio", *rows[0].DeadRatio), remediate.ErrNoData)
 	}
 	return *rows[0].DeadRatio, nil
 }
@@ -266,7 +289,8 @@ func (a vacuum) Measure(ctx context.Context, r remediate.Request) (float64, erro
 // counted returns the table of a request with the server's counts of its rows. It
 // refuses what has no rows of its own. Where the role may not do what is said, it
 // returns all of that beside the refusal.
-func counted(ctx context.Context, t *target.Postgres, r remediate.Request, what string) (db *target.Database, rel relation.Subject, row read.VacuumRow, err error) {
+func counted(ctx context.Context, t *target.Postgres, r remediate.Request, what string) (db *target.Database,
+	rel relation.Subject, row read.VacuumRow, err error) {
 	if db, rel, err = relation.Find(ctx, t, r); err != nil {
 		return db, rel, row, err
 	}
@@ -275,14 +299,16 @@ func counted(ctx context.Context, t *target.Postgres, r remediate.Request, what 
 		return db, rel, row, err
 	}
 	if rel.Kind != "r" && rel.Kind != "m" {
-		return db, rel, row, remediate.Refuse(remediate.ReasonUnfit, "%s is no table with rows of its own", r.Subject["table"])
+		return db, rel, row, remediate.Refuse(remediate.ReasonUnfit, "%s is no table with rows of its own",
+			r.Subject["table"])
 	}
 	rows, err := read.ReadVacuum(ctx, db, relation.Names(r))
 	if err != nil {
 		return db, rel, row, fmt.Errorf("the counts of its rows: %w", err)
 	}
 	if len(rows) != 1 {
-		return db, rel, row, remediate.Refuse(remediate.ReasonUnfit, "the server keeps no statistics of %s", r.Subject["table"])
+		return db, rel, row, remediate.Refuse(remediate.ReasonUnfit, "the server keeps no statistics of %s",
+			r.Subject["table"])
 	}
 	return db, rel, rows[0], lacks
 }

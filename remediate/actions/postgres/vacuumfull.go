@@ -43,7 +43,8 @@ later); SELECT on the table, for the estimate.`,
 			{Grant: `grant :"owner" to :"role"`, Until: 16, For: "to vacuum the table"},
 			{Grant: `grant maintain on table :"schema".:"table" to :"role"`, Since: 17, For: "to vacuum the table"},
 			{Grant: `grant usage on schema :"schema" to :"role"`, For: "to find the table"},
-			{Grant: `grant select on table :"schema".:"table" to :"role"`, For: "to see the statistics that the estimate is made from"},
+			{Grant: `grant select on table :"schema".:"table" to :"role"`, For: "to see the statistics that the estimate is " +
+				"made from"},
 		},
 		Timeout:  6 * time.Hour,
 		Cancel:   remediate.CancelAnytime,
@@ -81,7 +82,8 @@ func (a vacuumFull) plan(ctx context.Context, r remediate.Request) (p remediate.
 	if p.Facts, err = h.Worth(ctx, db, r); err != nil {
 		return p, err
 	}
-	for _, look := range []func(context.Context, *target.Database) (string, error){h.Locked, h.Room, h.Users, h.Dependents} {
+	for _, look := range []func(context.Context, *target.Database) (string, error){h.Locked, h.Room, h.Users,
+		h.Dependents} {
 		fact, err := look(ctx, db)
 		if err != nil {
 			return p, err
@@ -98,7 +100,8 @@ func (a vacuumFull) plan(ctx context.Context, r remediate.Request) (p remediate.
 // Apply implements remediate.Executor.
 func (a vacuumFull) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
 	j := session.Job{
-		Target: a.target, Server: session.Planned(s), Action: "postgres/vacuum_full", Database: s.Args["database"], Schema: s.Args["schema"], Table: s.Args["table"],
+		Target: a.target, Server: session.Planned(s), Action: "postgres/vacuum_full", Database: s.Args["database"],
+		Schema: s.Args["schema"], Table: s.Args["table"],
 		LockTimeout: session.ShortLock,
 		Done: func(ctx context.Context, c *pgx.Conn) (bool, error) {
 			done, err := rebuild.Rewritten(ctx, c, s)

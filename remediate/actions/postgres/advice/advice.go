@@ -87,7 +87,8 @@ type ForeignKey struct {
 // Rights: none beyond CONNECT. Versions: 13 and later. Cost: one pass over pg_class.
 const writesSQL = `
 select i.indexrelid::int8,
-       (coalesce(pg_stat_get_tuples_inserted(i.indrelid), 0) + coalesce(pg_stat_get_tuples_updated(i.indrelid), 0) - coalesce(pg_stat_get_tuples_hot_updated(i.indrelid), 0))::float8,
+       (coalesce(pg_stat_get_tuples_inserted(i.indrelid), 0) + coalesce(pg_stat_get_tuples_updated(i.indrelid),
+         0) - coalesce(pg_stat_get_tuples_hot_updated(i.indrelid), 0))::float8,
        coalesce(pg_stat_get_tuples_updated(i.indrelid), 0)::float8,
        coalesce(pg_stat_get_tuples_hot_updated(i.indrelid), 0)::float8,
        case when c.reltuples > 0 then pg_relation_size(c.oid) / c.reltuples else 0 end::float8
@@ -102,7 +103,8 @@ select i.indexrelid::int8,
 // pg_constraint and pg_index.
 const foreignKeysSQL = `
 select n.nspname::text, t.relname::text, k.conname::text, rn.nspname::text, r.relname::text,
-       array(select a.attname::text from unnest(k.conkey) with ordinality u (num, n) join pg_attribute a on a.attrelid = k.conrelid and a.attnum = u.num order by u.n),
+       array(select a.attname::text from unnest(k.conkey) with ordinality u (num, n)
+         join pg_attribute a on a.attrelid = k.conrelid and a.attnum = u.num order by u.n),
        greatest(t.reltuples, 0)::float8,
        (coalesce(pg_stat_get_tuples_deleted(r.oid), 0) + coalesce(pg_stat_get_tuples_updated(r.oid), 0))::float8,
        t.relkind = 'r'
@@ -163,7 +165,8 @@ func (d *Database) read(ctx context.Context, t *target.Postgres, now time.Time) 
 		if err != nil {
 			return err
 		}
-		one := Index{Schema: schema, Table: table, Index: index, SizeBytes: x.SizeBytes, Scans: x.Scans, LastScan: x.LastScan, Do: do(x) + ";"}
+		one := Index{Schema: schema, Table: table, Index: index, SizeBytes: x.SizeBytes, Scans: x.Scans, LastScan: x.LastScan,
+			Do: do(x) + ";"}
 		if undo {
 			one.Undo = x.Again()
 		}
@@ -177,7 +180,8 @@ func (d *Database) read(ctx context.Context, t *target.Postgres, now time.Time) 
 		return nil
 	}
 	for _, r := range largest(usage.Unused, func(r read.UnusedIndexRow) float64 { return r.SizeBytes }) {
-		if err := add(&d.Unused, r.Schema, r.Table, r.Index, Traits.drop, true, func(one *Index) { one.prove(r.Since, r.Why, usage, now) }); err != nil {
+		if err := add(&d.Unused, r.Schema, r.Table, r.Index, Traits.drop, true,
+			func(one *Index) { one.prove(r.Since, r.Why, usage, now) }); err != nil {
 			return err
 		}
 	}
@@ -212,10 +216,14 @@ func (d *Database) read(ctx context.Context, t *target.Postgres, now time.Time) 
 		return err
 	}
 	bloated, fault := read.ReadIndexBloat(ctx, db, read.Subject{}) // what may be read is reported
-	bloated = slices.DeleteFunc(bloated, func(r read.IndexBloatRow) bool { return r.Ratio <= adviseBloat || r.BloatBytes <= adviseBytes })
+	bloated = slices.DeleteFunc(bloated, func(r read.IndexBloatRow) bool {
+		return r.Ratio <= adviseBloat ||
+			r.BloatBytes <= adviseBytes
+	})
 	for _, r := range largest(bloated, func(r read.IndexBloatRow) float64 { return float64(r.BloatBytes) }) {
 		rebuild := func(x Traits) string { return "REINDEX INDEX CONCURRENTLY " + x.Name() }
-		if err := add(&d.Bloated, r.Schema, r.Table, r.Index, rebuild, false, func(one *Index) { one.BloatRatio = r.Ratio }); err != nil {
+		if err := add(&d.Bloated, r.Schema, r.Table, r.Index, rebuild, false,
+			func(one *Index) { one.BloatRatio = r.Ratio }); err != nil {
 			return err
 		}
 	}
@@ -309,12 +317,14 @@ func (d *Database) foreignKeys(ctx context.Context, q read.Querier, now time.Tim
 		return fmt.Errorf("foreign keys: %w", err)
 	}
 	for _, r := range all[:min(len(all), mostAdvice)] {
-		k := ForeignKey{Schema: r.Schema, Table: r.Table, Constraint: r.Constraint, Refers: pgx.Identifier{r.RefersSchema, r.Refers}.Sanitize(), Rows: r.Rows}
+		k := ForeignKey{Schema: r.Schema, Table: r.Table, Constraint: r.Constraint,
+			Refers: pgx.Identifier{r.RefersSchema, r.Refers}.Sanitize(), Rows: r.Rows}
 		if counted := now.Sub(d.Begun); counted >= time.Hour {
 			k.PerDay = new(r.Changes / (counted.Hours() / 24))
 		}
 		if r.Plain { // an index of a partitioned table cannot be made concurrently
-			k.Do = "CREATE INDEX CONCURRENTLY ON " + pgx.Identifier{r.Schema, r.Table}.Sanitize() + " (" + session.QuoteList(r.Columns) + ");"
+			k.Do = "CREATE INDEX CONCURRENTLY ON " + pgx.Identifier{r.Schema, r.Table}.Sanitize() + " (" +
+				session.QuoteList(r.Columns) + ");"
 		}
 		d.ForeignKeys = append(d.ForeignKeys, k)
 	}

@@ -34,11 +34,14 @@ select c.oid::int8, t.oid::int8, n.nspname::text, t.relname::text, c.relname::te
          case when i.indisexclusion then 'it enforces an exclusion constraint' end,
          case when i.indisreplident then 'it names rows for logical replication' end,
          case when i.indisclustered then 'CLUSTER orders the table by it' end,
-         (select 'the constraint ' || quote_ident(k.conname) || ' of ' || k.conrelid::regclass || ' needs it' from pg_constraint k where k.conindid = c.oid order by k.oid limit 1),
-         (select 'the extension ' || quote_ident(e.extname) || case when d.objid = c.oid then ' has made it' when d.objid = t.oid then ' has made its table' else ' has made its schema' end
+         (select 'the constraint ' || quote_ident(k.conname) || ' of ' || k.conrelid::regclass || ' needs it'
+           from pg_constraint k where k.conindid = c.oid order by k.oid limit 1),
+         (select 'the extension ' || quote_ident(e.extname) || case when d.objid = c.oid then ' has made it'
+           when d.objid = t.oid then ' has made its table' else ' has made its schema' end
             from pg_depend d join pg_extension e on e.oid = d.refobjid
            where d.refclassid = 'pg_extension'::regclass and d.deptype = 'e'
-             and (d.classid = 'pg_class'::regclass and d.objid in (c.oid, t.oid) or d.classid = 'pg_namespace'::regclass and d.objid = n.oid) limit 1),
+             and (d.classid = 'pg_class'::regclass and d.objid in (c.oid, t.oid)
+               or d.classid = 'pg_namespace'::regclass and d.objid = n.oid) limit 1),
          (select 'depends on it: ' || pg_describe_object(d.classid, d.objid, d.objsubid) from pg_depend d
            where d.refclassid = 'pg_class'::regclass and d.refobjid = c.oid order by d.classid, d.objid limit 1)
        ], null)::text[],
@@ -60,11 +63,14 @@ select c.oid::int8, t.oid::int8, n.nspname::text, t.relname::text, c.relname::te
        pg_relation_size(c.oid),
        pg_get_indexdef(c.oid),
        coalesce((select quote_literal(s.spcname) from pg_tablespace s where s.oid = c.reltablespace), ''),
-       coalesce((select quote_literal(d.description) from pg_description d where d.classoid = 'pg_class'::regclass and d.objoid = c.oid and d.objsubid = 0), ''),
-       array(select a.attnum || ' SET STATISTICS ' || a.attstattarget from pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and a.attstattarget >= 0 order by a.attnum)::text[],
+       coalesce((select quote_literal(d.description) from pg_description d where d.classoid = 'pg_class'::regclass
+         and d.objoid = c.oid and d.objsubid = 0), ''),
+       array(select a.attnum || ' SET STATISTICS ' || a.attstattarget from pg_attribute a where a.attrelid = c.oid
+         and a.attnum > 0 and a.attstattarget >= 0 order by a.attnum)::text[],
        pg_get_userbyid(c.relowner)::text,
        case when current_setting('track_commit_timestamp')::bool then pg_xact_commit_timestamp(i.xmin) end,
-       coalesce((select 'session ' || p.pid from pg_stat_progress_create_index p where p.relid = t.oid or p.relid is null and p.datid = (select oid from pg_database where datname = current_database()) limit 1), '')
+       coalesce((select 'session ' || p.pid from pg_stat_progress_create_index p where p.relid = t.oid
+         or p.relid is null and p.datid = (select oid from pg_database where datname = current_database()) limit 1), '')
   from pg_class c
   join pg_namespace n on n.oid = c.relnamespace
   join pg_index i on i.indexrelid = c.oid
@@ -162,7 +168,8 @@ func (x Traits) Facts(because string) []string {
 	}
 	all = append(all, "it is "+x.Definition+", owned by "+x.Owner)
 	if x.Expressions && because != BecauseInvalid {
-		all = append(all, "the planner uses the statistics of its expressions; those of the index that stays are there for it after an ANALYZE")
+		all = append(all, "the planner uses the statistics of its expressions; those of the index that stays are there for "+
+			"it after an ANALYZE")
 	}
 	return all
 }
@@ -184,19 +191,24 @@ func (x Traits) MayGo(because string) error {
 	case x.Recovery:
 		return remediate.Refuse(remediate.ReasonReadOnly, "the server is a replica; name the primary as the target")
 	case x.Kind != "i":
-		return remediate.Refuse(remediate.ReasonUnfit, "it is the index of a partitioned table, which cannot be dropped concurrently")
+		return remediate.Refuse(remediate.ReasonUnfit, "it is the index of a partitioned table, which cannot be dropped "+
+			"concurrently")
 	case len(x.Needed) > 0:
 		return remediate.Refuse(remediate.ReasonUnfit, "%s", x.Needed[0])
 	case because != BecauseInvalid && x.Unique:
 		return remediate.Refuse(remediate.ReasonUnfit, "it is unique: it keeps rows apart that no query need look for")
 	case because == BecauseUnused && x.ForeignKey != "":
-		return remediate.Refuse(remediate.ReasonUnfit, "it alone finds the rows of the foreign key %s, which are looked for only when a row that they refer to goes or changes", x.ForeignKey)
+		return remediate.Refuse(remediate.ReasonUnfit, "it alone finds the rows of the foreign key %s, which are looked for "+
+			"only when a row that they refer to goes or changes", x.ForeignKey)
 	case because == BecauseUnused && x.Expressions:
-		return remediate.Refuse(remediate.ReasonUnfit, "the planner uses the statistics of its expressions without a scan: make them with CREATE STATISTICS (14 and later) and drop it by hand")
+		return remediate.Refuse(remediate.ReasonUnfit, "the planner uses the statistics of its expressions without a scan: "+
+			"make them with CREATE STATISTICS (14 and later) and drop it by hand")
 	case x.Building != "":
-		return &remediate.Refusal{Reason: session.ReasonHeadroom, Detail: "an index of the table is being built by " + x.Building, Until: time.Now().Add(session.BuiltAgain)}
+		return &remediate.Refusal{Reason: session.ReasonHeadroom, Detail: "an index of the table is being built by " +
+			x.Building, Until: time.Now().Add(session.BuiltAgain)}
 	case !x.MayDrop: // the last: a plan is made all the same
-		return remediate.Refuse(remediate.ReasonPrivilege, "role %s may not drop the index: it must own the table or its schema; grant %s to it", x.Role, pgx.Identifier{x.Owner}.Sanitize())
+		return remediate.Refuse(remediate.ReasonPrivilege, "role %s may not drop the index: it must own the table or its "+
+			"schema; grant %s to it", x.Role, pgx.Identifier{x.Owner}.Sanitize())
 	}
 	return nil
 }

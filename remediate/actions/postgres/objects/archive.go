@@ -35,7 +35,8 @@ func (m *archiver) begin(ctx context.Context) (err error) {
 	if m.columns, err = filedColumns(ctx, m.c, m.From); err != nil {
 		return err
 	}
-	if m.root, err = session.One(ctx, m.c, pgx.RowTo[int64], "select c.oid::int8 from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = $1 and c.relname = $2", m.From.Schema, m.From.Name); err != nil {
+	if m.root, err = session.One(ctx, m.c, pgx.RowTo[int64], "select c.oid::int8 from pg_class c join pg_namespace n on "+
+		"n.oid = c.relnamespace where n.nspname = $1 and c.relname = $2", m.From.Schema, m.From.Name); err != nil {
 		return fmt.Errorf("%s: %w", m.From, err)
 	}
 	if m.widths, err = readWidths(ctx, m.c, m.root); err != nil {
@@ -131,7 +132,8 @@ func (m *archiver) next(ctx context.Context) (bool, error) {
 			break
 		}
 		if time.Since(began) > session.PauseMost {
-			return false, fmt.Errorf("%s: no success after %s of retries: %w: %w", m.part, session.PauseMost, err, session.ErrPaused)
+			return false, fmt.Errorf("%s: no success after %s of retries: %w: %w", m.part, session.PauseMost, err,
+				session.ErrPaused)
 		}
 		if errors.Is(err, errWide) {
 			m.fewer, try = 8*m.fewer, try-1
@@ -176,7 +178,8 @@ func (m *archiver) explained(ctx context.Context, err error) error {
 // passing reports whether a batch may succeed when it is tried once more.
 func passing(err error) bool {
 	if refused, ok := errors.AsType[*pgconn.PgError](err); ok {
-		return slices.Contains([]string{session.CodeLock, session.CodeDeadlock, session.CodeConflict, session.CodeForeignKey}, refused.Code)
+		return slices.Contains([]string{session.CodeLock, session.CodeDeadlock, session.CodeConflict, session.CodeForeignKey},
+			refused.Code)
 	}
 	return errors.Is(err, errDifferent) || errors.Is(err, errWide)
 }
@@ -232,7 +235,8 @@ func (m *archiver) put(ctx context.Context, held bool, name string, content depo
 	if held {
 		limit := putHeld * time.Duration(1+content.Size()>>26)
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, limit, fmt.Errorf("the store did not take an object and give it back within %s, while rows were held", limit))
+		ctx, cancel = context.WithTimeoutCause(ctx, limit, fmt.Errorf("the store did not take an object and give it back "+
+			"within %s, while rows were held", limit))
 		defer cancel()
 	}
 	done := make(chan error, 1)
@@ -299,7 +303,8 @@ func (m *archiver) asPlanned(ctx context.Context, tx pgx.Tx, l load) error {
 		return err
 	}
 	if what := unlike(l.parcel.Types, types); what != "" {
-		return remediate.Refuse(remediate.ReasonChanged, "while rows were moved, a type was changed: %s: what is moved stays moved; plan again", what)
+		return remediate.Refuse(remediate.ReasonChanged, "while rows were moved, a type was changed: %s: what is moved "+
+			"stays moved; plan again", what)
 	}
 	return nil
 }
@@ -318,7 +323,8 @@ func (m *archiver) remove(ctx context.Context, tx pgx.Tx, l load) error {
 	if node != l.node {
 		return errDifferent
 	}
-	gone, err := tx.Query(ctx, "delete from only "+m.part.String()+" where ctid = any($1::text[]::tid[]) and "+rows.TriggersFire+" returning ctid::text, xmin::text", l.ids)
+	gone, err := tx.Query(ctx, "delete from only "+m.part.String()+" where ctid = any($1::text[]::tid[]) and "+
+		rows.TriggersFire+" returning ctid::text, xmin::text", l.ids)
 	if err != nil {
 		return fmt.Errorf("delete: %w", err)
 	}

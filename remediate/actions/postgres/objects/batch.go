@@ -127,7 +127,8 @@ func (m *archiver) oids() []int64 {
 // identity tells which table has the name now and in which file its rows are: in
 // another, a ctid is of another row.
 func (m *archiver) identity(ctx context.Context, tx pgx.Tx) (oid, node int64, err error) {
-	err = tx.QueryRow(ctx, `select c.oid::int8, coalesce(pg_relation_filenode(c.oid), 0)::int8 from pg_class c join pg_namespace n on n.oid = c.relnamespace
+	err = tx.QueryRow(ctx, `select c.oid::int8, coalesce(pg_relation_filenode(c.oid), 0)::int8 from pg_class c
+		join pg_namespace n on n.oid = c.relnamespace
 		where n.nspname = $1 and c.relname = $2`, m.part.Schema, m.part.Name).Scan(&oid, &node)
 	if errors.Is(err, pgx.ErrNoRows) || err == nil && oid != m.oid {
 		return 0, 0, fmt.Errorf("it is another table than that of the plan: %w", remediate.ErrGone)

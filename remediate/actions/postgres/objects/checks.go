@@ -50,7 +50,8 @@ func (g grounds) fit(o relation.Operation) error {
 		case !ok:
 			return fmt.Errorf("%s: %w", n.Name(), remediate.ErrGone)
 		case n.Pending:
-			return remediate.Refuse(remediate.ReasonUnfit, "the detachment of %s was begun and not finished: finish it, alter table … detach partition %s finalize", n.Name(), n.Name())
+			return remediate.Refuse(remediate.ReasonUnfit, "the detachment of %s was begun and not finished: finish it, alter "+
+				"table … detach partition %s finalize", n.Name(), n.Name())
 		}
 		if err := r.Unfit(o); err != nil {
 			return err
@@ -64,7 +65,8 @@ func (g grounds) fit(o relation.Operation) error {
 func (g grounds) durable() error {
 	for _, n := range g.tree {
 		if r := g.now.Relations[n.OID]; !n.Above && n.Kind == "r" && r.Unlogged() {
-			return remediate.Refuse(remediate.ReasonUnfit, "%s is unlogged: a crash would empty it, and its rows would count as back: alter table %[1]s set logged", n.Name())
+			return remediate.Refuse(remediate.ReasonUnfit, "%s is unlogged: a crash would empty it, and its rows would count "+
+				"as back: alter table %[1]s set logged", n.Name())
 		}
 	}
 	return nil
@@ -76,7 +78,8 @@ const largeTime = 10 * time.Second
 // tooLarge refuses a table of which a row that would go is too large for an object,
 // and reports whether there was time to look at all of them. Rows that fit into a page
 // need no look.
-func tooLarge(ctx context.Context, m rows.Movement, q read.Querier, tree []relation.Node, kind string) (known bool, err error) {
+func tooLarge(ctx context.Context, m rows.Movement, q read.Querier, tree []relation.Node, kind string) (known bool,
+	err error) {
 	limited, cancel := context.WithTimeout(ctx, largeTime)
 	defer cancel()
 	for _, n := range tree {
@@ -96,7 +99,8 @@ func tooLarge(ctx context.Context, m rows.Movement, q read.Querier, tree []relat
 
 // asideSQL is the size of what a table keeps beside its pages: a row that is too large
 // is there, at least in part.
-const asideSQL = "select coalesce(pg_relation_size(nullif(c.reltoastrelid, 0)), 0) from pg_class c where c.oid = $1::int8::oid"
+const asideSQL = "select coalesce(pg_relation_size(nullif(c.reltoastrelid, 0)), 0) from pg_class c where c.oid = " +
+	"$1::int8::oid"
 
 // largest looks at the rows of one table.
 func largest(ctx context.Context, m rows.Movement, q read.Querier, n relation.Node, kind string) error {
@@ -111,7 +115,8 @@ func largest(ctx context.Context, m rows.Movement, q read.Querier, n relation.No
 	if kind == "date" {
 		kind = "timestamp"
 	}
-	sql := fmt.Sprintf("select t.ctid::text, (%s) >> 20 from only %s t where t.%s < (clock_timestamp() - make_interval(secs => $1))::%s and (%s) > %d limit 1",
+	sql := fmt.Sprintf("select t.ctid::text, (%s) >> 20 from only %s t where t.%s < (clock_timestamp() - "+
+		"make_interval(secs => $1))::%s and (%s) > %d limit 1",
 		w.text, n.Name(), pgx.Identifier{m.Column}.Sanitize(), kind, w.text, int64(rowMost))
 	type row struct {
 		ID   string
@@ -122,9 +127,12 @@ func largest(ctx context.Context, m rows.Movement, q read.Querier, n relation.No
 	case errors.Is(err, pgx.ErrNoRows):
 		return nil
 	case errors.Is(tooWide(err), errWide):
-		return remediate.Refuse(remediate.ReasonUnfit, "%s has a row past its age that is too large for an object: the server cannot write it as text; move it by hand, or delete it", n.Name())
+		return remediate.Refuse(remediate.ReasonUnfit, "%s has a row past its age that is too large for an object: the "+
+			"server cannot write it as text; move it by hand, or delete it", n.Name())
 	case err != nil:
 		return fmt.Errorf("how large the rows of %s are: %w", n.Name(), discreet(err))
 	}
-	return remediate.Refuse(remediate.ReasonUnfit, "%s has a row past its age that is too large for an object: the one with the ctid %s has %d MiB as text, and %d can be moved; move it by hand, or delete it", n.Name(), r.ID, r.Size, rowMost>>20)
+	return remediate.Refuse(remediate.ReasonUnfit, "%s has a row past its age that is too large for an object: the one "+
+		"with the ctid %s has %d MiB as text, and %d can be moved; move it by hand, or delete it", n.Name(), r.ID, r.Size,
+		rowMost>>20)
 }

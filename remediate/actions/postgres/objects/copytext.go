@@ -17,14 +17,17 @@ import (
 // formSQL makes the text of every type one that is read back exactly, whatever
 // the server, the database and the role are set to. They are pg_dump's settings.
 const formSQL = `
-select set_config('datestyle', 'ISO, YMD', false), set_config('intervalstyle', 'postgres', false), set_config('extra_float_digits', '3', false),
-       set_config('bytea_output', 'hex', false), set_config('lc_monetary', 'C', false), set_config('timezone', 'UTC', false), set_config('xmloption', 'content', false), set_config('array_nulls', 'on', false)`
+select set_config('datestyle', 'ISO, YMD', false), set_config('intervalstyle', 'postgres', false),
+  set_config('extra_float_digits', '3', false),
+       set_config('bytea_output', 'hex', false), set_config('lc_monetary', 'C', false), set_config('timezone', 'UTC',
+         false), set_config('xmloption', 'content', false), set_config('array_nulls', 'on', false)`
 
 // encodingOf is the encoding in which the rows of an object are written: that of the
 // database, as pg_dump does it. In others, characters are missing, or two become one.
 // "" is UTF-8.
 func encodingOf(ctx context.Context, q read.Querier) (string, error) {
-	name, err := session.One(ctx, q, pgx.RowTo[string], "select case current_setting('server_encoding') when 'UTF8' then '' else current_setting('server_encoding') end")
+	name, err := session.One(ctx, q, pgx.RowTo[string], "select case current_setting('server_encoding') when 'UTF8' then "+
+		"'' else current_setting('server_encoding') end")
 	if err != nil {
 		return "", fmt.Errorf("encoding of the database: %w", err)
 	}
@@ -43,7 +46,8 @@ func encoded(name string) string {
 // from. Those that are generated at each look (PostgreSQL 18) have no value of their
 // own; $3 asks for them too.
 const filedColumnsSQL = `
-select a.attname::text, format_type(a.atttypid, a.atttypmod), a.attnum::int, case when a.attgenerated <> '' then pg_get_expr(d.adbin, d.adrelid) else '' end
+select a.attname::text, format_type(a.atttypid, a.atttypmod), a.attnum::int, case
+  when a.attgenerated <> '' then pg_get_expr(d.adbin, d.adrelid) else '' end
   from pg_attribute a
   join pg_class c on c.oid = a.attrelid
   join pg_namespace n on n.oid = c.relnamespace
@@ -76,7 +80,8 @@ func loadStatement(into rows.Table, columns []depot.Column, encoding string) str
 		return "COPY " + into.String() + " (" + all + ") FROM stdin" + encoded(encoding)
 	}
 	back := session.QuoteList(names(own))
-	return "CREATE TEMPORARY TABLE upkeep_rows AS SELECT " + all + " FROM " + into.String() + " WITH NO DATA; COPY upkeep_rows (" + all + ") FROM stdin" + encoded(encoding) + "; INSERT INTO " +
+	return "CREATE TEMPORARY TABLE upkeep_rows AS SELECT " + all + " FROM " + into.String() + " WITH NO DATA; COPY " +
+		"upkeep_rows (" + all + ") FROM stdin" + encoded(encoding) + "; INSERT INTO " +
 		into.String() + " (" + back + ") OVERRIDING SYSTEM VALUE SELECT " + back + " FROM upkeep_rows; DROP TABLE upkeep_rows"
 }
 

@@ -51,19 +51,26 @@ comment on table upkeep.restored is 'Which rows of those objects are in their ta
 // who owns what is there. A trigger or a default of a table runs with the rights of
 // who inserts: one that another role made is not written to.
 const ledgerStateSQL = `
-select (select count(*) from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = 'upkeep' and c.relname in ('parcels', 'restored') and c.relkind = 'r') = 2,
-       coalesce((select has_schema_privilege(n.oid, 'CREATE') from pg_namespace n where n.nspname = 'upkeep'), has_database_privilege(current_database(), 'CREATE')),
+select (select count(*) from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = 'upkeep'
+  and c.relname in ('parcels', 'restored') and c.relkind = 'r') = 2,
+       coalesce((select has_schema_privilege(n.oid, 'CREATE') from pg_namespace n where n.nspname = 'upkeep'),
+         has_database_privilege(current_database(), 'CREATE')),
        coalesce((select min(quote_ident(o.rolname))
                    from (select nspowner as owner from pg_namespace where nspname = 'upkeep'
-                         union select c.relowner from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = 'upkeep') mine
+                         union select c.relowner from pg_class c join pg_namespace n on n.oid = c.relnamespace
+                           where n.nspname = 'upkeep') mine
                    join pg_roles o on o.oid = mine.owner
-                  where o.rolname <> current_user and not o.rolsuper and o.oid <> (select datdba from pg_database where datname = current_database())), ''),
+                  where o.rolname <> current_user and not o.rolsuper and o.oid <> (select datdba from pg_database
+                    where datname = current_database())), ''),
        coalesce((select bool_and(has_table_privilege(c.oid, 'SELECT') and has_table_privilege(c.oid, 'INSERT'))
-                   from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = 'upkeep' and c.relname in ('parcels', 'restored')), false),
+                   from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = 'upkeep'
+                     and c.relname in ('parcels', 'restored')), false),
        quote_ident(current_user),
        exists (select from pg_namespace where nspname = 'upkeep'),
-       exists (select from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_namespace n on n.oid = c.relnamespace
-                where n.nspname = 'upkeep' and c.relname = 'parcels' and a.attname = 'age_column' and not a.attisdropped)`
+       exists (select from pg_attribute a join pg_class c on c.oid = a.attrelid
+         join pg_namespace n on n.oid = c.relnamespace
+                where n.nspname = 'upkeep' and c.relname = 'parcels' and a.attname = 'age_column'
+                  and not a.attisdropped)`
 
 // A ledgerState is what is known of the ledger before it is used.
 type ledgerState struct {
@@ -86,11 +93,14 @@ func readLedgerState(ctx context.Context, q read.Querier) (s ledgerState, err er
 func (s ledgerState) usable() error {
 	switch {
 	case s.Stranger != "":
-		return remediate.Refuse(remediate.ReasonPrivilege, "the schema upkeep, which says what was moved to which object, belongs in part to role %s: it must belong to %s, or the owner of the database", s.Stranger, s.Role)
+		return remediate.Refuse(remediate.ReasonPrivilege, "the schema upkeep, which says what was moved to which object, "+
+			"belongs in part to role %s: it must belong to %s, or the owner of the database", s.Stranger, s.Role)
 	case s.There && !s.Writable:
-		return remediate.Refuse(remediate.ReasonPrivilege, "role %s may not write down what was moved to which object: grant select, insert on upkeep.parcels, upkeep.restored to %s", s.Role, s.Role)
+		return remediate.Refuse(remediate.ReasonPrivilege, "role %s may not write down what was moved to which object: "+
+			"grant select, insert on upkeep.parcels, upkeep.restored to %s", s.Role, s.Role)
 	case !s.There && !s.Makeable:
-		return remediate.Refuse(remediate.ReasonPrivilege, "role %s may not make the tables that say what was moved to which object: create schema upkeep authorization %s", s.Role, s.Role)
+		return remediate.Refuse(remediate.ReasonPrivilege, "role %s may not make the tables that say what was moved to "+
+			"which object: create schema upkeep authorization %s", s.Role, s.Role)
 	}
 	return nil
 }
@@ -108,7 +118,8 @@ func ensureLedger(ctx context.Context, c *pgx.Conn, f remediate.Fence) error {
 		return err
 	}
 	if s.There {
-		if _, err := c.Exec(ctx, "alter table upkeep.parcels add column if not exists age_column text", pgx.QueryExecModeSimpleProtocol); err != nil {
+		if _, err := c.Exec(ctx, "alter table upkeep.parcels add column if not exists age_column text",
+			pgx.QueryExecModeSimpleProtocol); err != nil {
 			return fmt.Errorf("alter table upkeep.parcels add column age_column text, as its owner: %w", err)
 		}
 		return nil
@@ -146,7 +157,9 @@ func mounted(ctx context.Context, q read.Querier, to target.Destination) error {
 	}
 	object, err := depot.Open(ctx, to.Store, all[0].Object)
 	if errors.Is(err, depot.ErrMissing) {
-		return remediate.Refuse(remediate.ReasonUnfit, "%s has no object %s, which was put there last: mount what it is on; or, where that object was removed on purpose, delete the line with the id %d from upkeep.parcels", to.Label, all[0].Object, all[0].ID)
+		return remediate.Refuse(remediate.ReasonUnfit, "%s has no object %s, which was put there last: mount what it is on; "+
+			"or, where that object was removed on purpose, delete the line with the id %d from upkeep.parcels", to.Label,
+			all[0].Object, all[0].ID)
 	}
 	if err != nil {
 		return fmt.Errorf("the destination, %s: %w", to.Label, err)
@@ -156,7 +169,8 @@ func mounted(ctx context.Context, q read.Querier, to target.Destination) error {
 
 // enter writes an object down, in the transaction that deletes its rows.
 func enter(ctx context.Context, tx pgx.Tx, object, label, before string, p depot.Parcel) error {
-	_, err := tx.Exec(ctx, `insert into upkeep.parcels (object, place, schema_name, table_name, rows, oldest, newest, before, age_column)
+	_, err := tx.Exec(ctx, `insert into upkeep.parcels (object, place, schema_name, table_name, rows, oldest, newest,
+		before, age_column)
 		values ($1, $2, $3, $4, $5, $6::text::timestamptz, $7::text::timestamptz, $8, $9)`, object, label, p.Schema, p.Table, p.Rows, p.Oldest, p.Newest, before, p.Column)
 	if err != nil {
 		return fmt.Errorf("write object %s down: %w", object, err)

@@ -27,7 +27,8 @@ type named struct {
 
 // nameTypes are those types.
 func nameTypes() []string {
-	return []string{"regproc", "regprocedure", "regoper", "regoperator", "regclass", "regtype", "regconfig", "regdictionary", "regnamespace", "regrole", "regcollation"}
+	return []string{"regproc", "regprocedure", "regoper", "regoperator", "regclass", "regtype", "regconfig",
+		"regdictionary", "regnamespace", "regrole", "regcollation"}
 }
 
 // namedSQL lists the columns that have such a type, an array or a domain of it, and
@@ -64,7 +65,8 @@ func namesOf(ctx context.Context, q read.Querier, p rows.Table, oid int64) ([]na
 		return nil, fmt.Errorf("names of other things in %s: %w", p, err)
 	}
 	if len(all) > 0 && all[0].Column == "" {
-		return nil, remediate.Refuse(remediate.ReasonUnfit, "%s has values of the type %s, which has names of other things within it, and a name can mean something else when it comes back: archive the table to a table", p, all[0].Type)
+		return nil, remediate.Refuse(remediate.ReasonUnfit, "%s has values of the type %s, which has names of other things "+
+			"within it, and a name can mean something else when it comes back: archive the table to a table", p, all[0].Type)
 	}
 	return all, nil
 }
@@ -73,20 +75,24 @@ func namesOf(ctx context.Context, q read.Querier, p rows.Table, oid int64) ([]na
 func sameMeaning(ctx context.Context, tx pgx.Tx, all []depot.Name) error {
 	for _, n := range all {
 		if !slices.Contains(nameTypes(), n.Type) {
-			return remediate.Refuse(remediate.ReasonUnfit, "the rows have names of the type %q, which this version of upkeep does not know", n.Type)
+			return remediate.Refuse(remediate.ReasonUnfit, "the rows have names of the type %q, which this version of upkeep "+
+				"does not know", n.Type)
 		}
 		var is int64
 		err := pgx.BeginFunc(ctx, tx, func(tx pgx.Tx) error {
 			return tx.QueryRow(ctx, "select "+session.Literal(n.Name)+"::"+n.Type+"::oid::int8").Scan(&is)
 		})
-		if refused, ok := errors.AsType[*pgconn.PgError](err); ok && (strings.HasPrefix(refused.Code, "42") || strings.HasPrefix(refused.Code, "22") || strings.HasPrefix(refused.Code, "3F")) {
+		if refused, ok := errors.AsType[*pgconn.PgError](err); ok && (strings.HasPrefix(refused.Code, "42") ||
+			strings.HasPrefix(refused.Code, "22") || strings.HasPrefix(refused.Code, "3F")) {
 			is, err = 0, nil
 		}
 		if err != nil {
 			return fmt.Errorf("names in the rows: %w", err)
 		}
 		if is != n.OID {
-			return remediate.Refuse(remediate.ReasonUnfit, "the rows have the %s %q, which was the one with the OID %d when they were archived, and is another, or none, now: give it its name again, or load the object by hand", n.Type, n.Name, n.OID)
+			return remediate.Refuse(remediate.ReasonUnfit, "the rows have the %s %q, which was the one with the OID %d when "+
+				"they were archived, and is another, or none, now: give it its name again, or load the object by hand", n.Type,
+				n.Name, n.OID)
 		}
 	}
 	return nil

@@ -51,7 +51,8 @@ func outlasts(to target.Destination, volatile string) error {
 
 // PlanArchive looks at the table, the ledger and the store, and makes the step that moves
 // rows into the store.
-func PlanArchive(ctx context.Context, db *target.Database, m rows.Movement, entry target.Archive, now func() time.Time, r remediate.Request) (p remediate.Plan, s rows.Survey, err error) {
+func PlanArchive(ctx context.Context, db *target.Database, m rows.Movement, entry target.Archive, now func() time.Time,
+	r remediate.Request) (p remediate.Plan, s rows.Survey, err error) {
 	pace, err := session.NewPace(r.Params)
 	if err != nil {
 		return p, s, remediate.Refuse(remediate.ReasonSubject, "%v", err)
@@ -62,7 +63,8 @@ func PlanArchive(ctx context.Context, db *target.Database, m rows.Movement, entr
 	if why, err := pace.Look(ctx, db); err != nil {
 		return p, s, err
 	} else if why != "" {
-		return p, s, &remediate.Refusal{Reason: remediate.ReasonCannotHelp, Detail: "not now: " + why, Until: time.Now().Add(time.Minute)}
+		return p, s, &remediate.Refusal{Reason: remediate.ReasonCannotHelp, Detail: "not now: " + why,
+			Until: time.Now().Add(time.Minute)}
 	}
 	if err := session.CheckClock(ctx, db, now); err != nil {
 		return p, s, err
@@ -87,7 +89,8 @@ func PlanArchive(ctx context.Context, db *target.Database, m rows.Movement, entr
 	}
 	p.Facts = append(p.Facts, lax...)
 	if !sized {
-		p.Facts = append(p.Facts, fmt.Sprintf("whether a row is larger than the %d MiB that an object can hold takes long to find out: it is looked at before each batch", rowMost>>20))
+		p.Facts = append(p.Facts, fmt.Sprintf("whether a row is larger than the %d MiB that an object can hold takes long "+
+			"to find out: it is looked at before each batch", rowMost>>20))
 	}
 	p.Facts = append(p.Facts, "who may read "+entry.To.Label+" reads the rows: they are compressed, and not encrypted")
 	args := m.Args(r.Subject, s.Source, rows.Side{}, r.Params)
@@ -98,13 +101,15 @@ func PlanArchive(ctx context.Context, db *target.Database, m rows.Movement, entr
 	if r.Params[VolatileParam] == "true" {
 		args[VolatileParam] = "true"
 	}
-	p.Steps = append(p.Steps, remediate.Step{Do: archiveText(m, entry.To.Label, columns), Undo: "postgres/restore_archived brings them back", Args: args})
+	p.Steps = append(p.Steps, remediate.Step{Do: archiveText(m, entry.To.Label, columns),
+		Undo: "postgres/restore_archived brings them back", Args: args})
 	return p, s, nil
 }
 
 // fileable refuses a table, a ledger or a store with which rows cannot be moved into
 // objects. Missing rights are noted in the plan.
-func fileable(ctx context.Context, db *target.Database, m rows.Movement, entry target.Archive, r remediate.Request, p *remediate.Plan) (s rows.Survey, err error) {
+func fileable(ctx context.Context, db *target.Database, m rows.Movement, entry target.Archive, r remediate.Request,
+	p *remediate.Plan) (s rows.Survey, err error) {
 	s, err = m.Survey(ctx, db, p)
 	if errors.Is(err, remediate.ErrGone) {
 		return s, remediate.Refuse(remediate.ReasonGone, "%v", err)
@@ -134,7 +139,8 @@ func mayFile(ctx context.Context, q read.Querier) error {
 }
 
 // Archive moves rows into a store. What was looked at for the plan is looked at again.
-func Archive(ctx context.Context, c *pgx.Conn, f remediate.Fence, s remediate.Step, entry target.Archive, now func() time.Time) error {
+func Archive(ctx context.Context, c *pgx.Conn, f remediate.Fence, s remediate.Step, entry target.Archive,
+	now func() time.Time) error {
 	m, err := rows.MovementOf(s.Args)
 	if err != nil {
 		return err
@@ -177,7 +183,8 @@ func Archive(ctx context.Context, c *pgx.Conn, f remediate.Fence, s remediate.St
 	if err != nil {
 		return err
 	}
-	work := archiver{Movement: m, quota: quota, plan: plan, store: entry.To.Store, label: entry.To.Label, links: v.Links, kind: v.Kind, c: c, fence: f, pace: pace, most: fileRows}
+	work := archiver{Movement: m, quota: quota, plan: plan, store: entry.To.Store, label: entry.To.Label, links: v.Links,
+		kind: v.Kind, c: c, fence: f, pace: pace, most: fileRows}
 	defer work.end()
 	if err := work.begin(ctx); err != nil {
 		return err
@@ -189,7 +196,8 @@ func Archive(ctx context.Context, c *pgx.Conn, f remediate.Fence, s remediate.St
 func planned(s remediate.Step) (relation.Contract, error) {
 	c, err := relation.Parse(s.Args[relation.ContractArg])
 	if err != nil {
-		return c, remediate.Refuse(remediate.ReasonChanged, "the plan does not say what its table was like, so that this cannot be compared: plan again")
+		return c, remediate.Refuse(remediate.ReasonChanged, "the plan does not say what its table was like, so that this "+
+			"cannot be compared: plan again")
 	}
 	return c, nil
 }
@@ -197,7 +205,8 @@ func planned(s remediate.Step) (relation.Contract, error) {
 // archiveText is what a person would type for all batches at once.
 func archiveText(m rows.Movement, label string, columns []depot.Column) string {
 	return strings.Join([]string{
-		"COPY (SELECT ", session.QuoteList(names(columns)), " FROM ", m.From.String(), " WHERE ", m.WhereText(), ") TO objects in ", label,
+		"COPY (SELECT ", session.QuoteList(names(columns)), " FROM ", m.From.String(), " WHERE ", m.WhereText(),
+		") TO objects in ", label,
 		", and then DELETE FROM ", m.From.String(), " the same rows -- in small batches",
 	}, "")
 }

@@ -20,7 +20,8 @@ import (
 
 // PlanRestore looks at the table, the ledger and the store, and makes the step that
 // brings rows back.
-func PlanRestore(ctx context.Context, db *target.Database, entry target.Archive, r remediate.Request) (p remediate.Plan, m rows.Movement, v rows.Survey, err error) {
+func PlanRestore(ctx context.Context, db *target.Database, entry target.Archive, r remediate.Request) (p remediate.Plan,
+	m rows.Movement, v rows.Survey, err error) {
 	since, until, err := rows.Span(r.Params)
 	if err != nil {
 		return p, m, v, err
@@ -44,7 +45,8 @@ func PlanRestore(ctx context.Context, db *target.Database, entry target.Archive,
 		return p, m, v, err
 	}
 	if len(all) == 0 {
-		return p, m, v, remediate.Refuse(remediate.ReasonNothing, "no object has rows of that time which are not back already")
+		return p, m, v, remediate.Refuse(remediate.ReasonNothing, "no object has rows of that time which are not "+
+			"back already")
 	}
 	g, err := readGrounds(ctx, db, s.OID)
 	if err == nil {
@@ -61,8 +63,10 @@ func PlanRestore(ctx context.Context, db *target.Database, entry target.Archive,
 		n += e.Rows
 	}
 	p.Facts = append(p.Facts, fmt.Sprintf("%d objects with %d rows in all have rows of that time", len(all), n),
-		"their checksums, and rows that are there already, are looked for in all of them before the first row is brought back")
-	if err := ofEarlier(ctx, entry.To, all, restorer{entry: entry, root: s.OID, earlier: r.Params[EarlierParam] == "true"}); err != nil {
+		"their checksums, and rows that are there already, are looked for in all of them before the first row is "+
+			"brought back")
+	if err := ofEarlier(ctx, entry.To, all,
+		restorer{entry: entry, root: s.OID, earlier: r.Params[EarlierParam] == "true"}); err != nil {
 		return p, m, v, err
 	}
 	others, err := byOthers(ctx, db, entry)
@@ -77,7 +81,8 @@ func PlanRestore(ctx context.Context, db *target.Database, entry target.Archive,
 	}
 	args["part"], args["label"], args[relation.ContractArg] = PartRestore, entry.To.Label, g.now.String()
 	p.Steps = append(p.Steps, remediate.Step{
-		Do:   "COPY " + table.String() + " FROM objects in " + entry.To.Label + " WHERE " + m.WhereText() + " -- object by object",
+		Do: "COPY " + table.String() + " FROM objects in " + entry.To.Label + " WHERE " + m.WhereText() +
+			" -- object by object",
 		Undo: "postgres/archive moves them again", Args: args,
 	})
 	return p, m, rows.Survey{Dest: s}, nil
@@ -118,7 +123,8 @@ func Restore(ctx context.Context, c *pgx.Conn, f remediate.Fence, s remediate.St
 	if err := f.Check(ctx); err != nil {
 		return err
 	}
-	_, err = restorer{entry: entry, since: since, until: until, without: rows.SplitNames(s.Args["without"]), earlier: s.Args[EarlierParam] == "true", plan: plan, root: v.OID, c: c, fence: f, pace: pace}.run(ctx)
+	_, err = restorer{entry: entry, since: since, until: until, without: rows.SplitNames(s.Args["without"]),
+		earlier: s.Args[EarlierParam] == "true", plan: plan, root: v.OID, c: c, fence: f, pace: pace}.run(ctx)
 	return err
 }
 
@@ -132,7 +138,8 @@ func ofEarlier(ctx context.Context, from target.Destination, all []read.Parcel, 
 	for _, e := range []read.Parcel{all[0], all[len(all)-1]} {
 		object, err := depot.Open(ctx, from.Store, e.Object)
 		if errors.Is(err, depot.ErrMissing) {
-			return remediate.Refuse(remediate.ReasonUnfit, "%s has no object %s, which was put into %s: name that one as the archive's destination, or mount what it is on", from.Label, e.Object, e.Place)
+			return remediate.Refuse(remediate.ReasonUnfit, "%s has no object %s, which was put into %s: name that one as the "+
+				"archive's destination, or mount what it is on", from.Label, e.Object, e.Place)
 		}
 		if err != nil {
 			return err
@@ -165,14 +172,16 @@ func byOthers(ctx context.Context, q read.Querier, entry target.Archive) (facts 
 		return nil, fmt.Errorf("ledger: %w", err)
 	}
 	for _, o := range all {
-		facts = append(facts, fmt.Sprintf("%d objects with %d rows were archived by the column %s and are not looked at: name that column in the archive to bring those back", o.Objects, o.Rows, pgx.Identifier{o.Column}.Sanitize()))
+		facts = append(facts, fmt.Sprintf("%d objects with %d rows were archived by the column %s and are not looked at: "+
+			"name that column in the archive to bring those back", o.Objects, o.Rows, pgx.Identifier{o.Column}.Sanitize()))
 	}
 	return facts, nil
 }
 
 // ArchivedFacts are the facts about rows of a period that are in objects, for a table whose
 // archive is a table now.
-func ArchivedFacts(ctx context.Context, q read.Querier, entry target.Archive, since, until time.Time) (facts []string, err error) {
+func ArchivedFacts(ctx context.Context, q read.Querier, entry target.Archive, since, until time.Time) (facts []string,
+	err error) {
 	all, err := read.ReadParcels(ctx, q, entry, since, until)
 	if err != nil || len(all) == 0 {
 		return nil, err
@@ -181,7 +190,8 @@ func ArchivedFacts(ctx context.Context, q read.Querier, entry target.Archive, si
 	for _, e := range all {
 		n += e.Rows
 	}
-	return []string{fmt.Sprintf("%d objects with %d rows in all have rows of that time too, in %s among others, and do not come back: name that as the archive's destination to bring those back", len(all), n, all[len(all)-1].Place)}, nil
+	return []string{fmt.Sprintf("%d objects with %d rows in all have rows of that time too, in %s among others, and do "+
+		"not come back: name that as the archive's destination to bring those back", len(all), n, all[len(all)-1].Place)}, nil
 }
 
 // mayUnfile refuses a table that rows cannot be brought back to without harm. Which
@@ -198,15 +208,19 @@ func mayUnfile(ctx context.Context, q read.Querier, table rows.Table, s rows.Sid
 		return err
 	}
 	type right struct{ Temporary, Select bool }
-	have, err := session.One(ctx, q, pgx.RowToStructByPos[right], "select has_database_privilege(current_database(), 'TEMPORARY'), has_table_privilege($1::int8::oid, 'SELECT')", s.OID)
+	have, err := session.One(ctx, q, pgx.RowToStructByPos[right], "select has_database_privilege(current_database(), "+
+		"'TEMPORARY'), has_table_privilege($1::int8::oid, 'SELECT')", s.OID)
 	if err != nil {
 		return err
 	}
 	if !have.Temporary {
-		_ = p.NoteMissing(remediate.Refuse(remediate.ReasonPrivilege, "role %s needs a right: grant temporary on database of the table to %s", s.Role, state.Role)) // it is noted
+		// it is noted
+		_ = p.NoteMissing(remediate.Refuse(remediate.ReasonPrivilege, "role %s needs a right: grant temporary on database "+
+			"of the table to %s", s.Role, state.Role))
 	}
 	if !have.Select {
-		return p.Blind(remediate.Refuse(remediate.ReasonPrivilege, "role %s needs a right: grant select on table %s to %s", s.Role, table, state.Role))
+		return p.Blind(remediate.Refuse(remediate.ReasonPrivilege, "role %s needs a right: grant select on table %s to %s",
+			s.Role, table, state.Role))
 	}
 	return nil
 }

@@ -55,7 +55,8 @@ func (m *archiver) old() string {
 // narrow range of it, and else as they lie, which needs none.
 func (m *archiver) cursor(held bool) string {
 	age := "t." + pgx.Identifier{m.Column}.Sanitize()
-	sql := "declare upkeep_batch no scroll cursor for select t.ctid, t.xmin, extract(epoch from " + age + "::timestamptz)::float8, " + age + "::timestamptz, " + age +
+	sql := "declare upkeep_batch no scroll cursor for select t.ctid, t.xmin, extract(epoch from " + age +
+		"::timestamptz)::float8, " + age + "::timestamptz, " + age +
 		", " + m.widths.text + ", " + m.widths.stored + " from only " + m.part.String() + " t where " + m.old()
 	sign := " >= "
 	if m.past {
@@ -88,7 +89,8 @@ func (m *archiver) cursor(held bool) string {
 func (m *archiver) read(ctx context.Context, tx pgx.Tx, held bool) (l load, err error) {
 	if m.indexed {
 		// The planner takes the first rows of a large share for cheaper by a sort.
-		if _, err := tx.Exec(ctx, "set local enable_seqscan = off; set local enable_bitmapscan = off", pgx.QueryExecModeSimpleProtocol); err != nil {
+		if _, err := tx.Exec(ctx, "set local enable_seqscan = off; set local enable_bitmapscan = off",
+			pgx.QueryExecModeSimpleProtocol); err != nil {
 			return l, err
 		}
 	}
@@ -108,7 +110,8 @@ func (m *archiver) read(ctx context.Context, tx pgx.Tx, held bool) (l load, err 
 	// see how large they are.
 	for fetch := 1; !l.full && l.parcel.Rows < m.rows(held); fetch = min(4*fetch, 1024) {
 		if err := tooWide(m.fetch(ctx, tx.Conn(), fetch, &l)); errors.Is(err, errWide) && l.parcel.Rows == 0 {
-			return l, remediate.Refuse(remediate.ReasonUnfit, "a row of %s past its age is too large for an object: the server cannot write it as text; what was moved before stays moved: move the row by hand, or delete it", m.part)
+			return l, remediate.Refuse(remediate.ReasonUnfit, "a row of %s past its age is too large for an object: the server "+
+				"cannot write it as text; what was moved before stays moved: move the row by hand, or delete it", m.part)
 		} else if err != nil {
 			return l, err
 		}
@@ -122,7 +125,8 @@ func (m *archiver) read(ctx context.Context, tx pgx.Tx, held bool) (l load, err 
 	}
 	l.parcel.Database, l.parcel.Schema, l.parcel.Table, l.parcel.OID = m.Database, m.From.Schema, m.From.Name, m.root
 	l.parcel.Columns, l.parcel.Types, l.parcel.Column = m.columns, types, m.Column
-	l.parcel.Server, l.parcel.System, l.parcel.Encoding, l.parcel.Load = m.version, m.reader.System, m.encoding, loadStatement(m.From, m.columns, m.encoding)
+	l.parcel.Server, l.parcel.System, l.parcel.Encoding, l.parcel.Load = m.version, m.reader.System, m.encoding,
+		loadStatement(m.From, m.columns, m.encoding)
 	if l.parcel.Names, err = m.means(ctx, tx, l.ids); err != nil {
 		return l, err
 	}
@@ -175,7 +179,9 @@ func (m *archiver) choose(values [][]byte, l *load) error {
 		return nil
 	}
 	if m.beyond(l, stored) {
-		return remediate.Refuse(remediate.ReasonAmount, "%.0f rows were moved, or count as moved, and one more would be more than was approved or the policy allows (%s): what is moved stays moved; plan again", m.quota.Gone().Rows, m.bound())
+		return remediate.Refuse(remediate.ReasonAmount, "%.0f rows were moved, or count as moved, and one more would be "+
+			"more than was approved or the policy allows (%s): what is moved stays moved; plan again",
+			m.quota.Gone().Rows, m.bound())
 	}
 	if text > rowMost {
 		return m.tooLarge(id, fmt.Sprintf("%d MiB as text", text>>20))
@@ -216,7 +222,9 @@ func (m *archiver) bound() string {
 
 // tooLarge is the refusal of a row that no object can hold.
 func (m *archiver) tooLarge(id, size string) error {
-	return remediate.Refuse(remediate.ReasonUnfit, "the row of %s with the ctid %s is too large for an object: it has %s, and %d MiB can be moved; nothing of it was changed, and what was moved before stays moved: move the row by hand, or delete it", m.part, id, size, rowMost>>20)
+	return remediate.Refuse(remediate.ReasonUnfit, "the row of %s with the ctid %s is too large for an object: it has "+
+		"%s, and %d MiB can be moved; nothing of it was changed, and what was moved before stays moved: move the row by "+
+		"hand, or delete it", m.part, id, size, rowMost>>20)
 }
 
 // aged widens the range of ages by a row's.
@@ -250,7 +258,8 @@ func (m *archiver) copy(ctx context.Context, tx pgx.Tx, l *load) error {
 	if len(l.ids) == 1 {
 		w.most = 2*rowMost + 1<<20
 	}
-	_, err := tx.Conn().PgConn().CopyTo(ctx, w, "copy (select t.ctid, t.xmin"+strings.Join(columns, "")+" from only "+m.part.String()+
+	_, err := tx.Conn().PgConn().CopyTo(ctx, w, "copy (select t.ctid, t.xmin"+strings.Join(columns, "")+" from only "+
+		m.part.String()+
 		` t where t.ctid = any ('{"`+strings.Join(l.ids, `","`)+`"}'::tid[])) to stdout`+encoded(m.encoding))
 	if err == nil {
 		err = w.end()
@@ -336,7 +345,9 @@ func (m *archiver) means(ctx context.Context, tx pgx.Tx, ids []string) (all []de
 		if n.Array {
 			value, from = "v", ", unnest("+value+") v"
 		}
-		found, err := session.Many[depot.Name](ctx, tx, fmt.Sprintf("select distinct $2::text, %s::text, %[1]s::oid::int8 from only %s t%s where t.ctid = any($1::text[]::tid[]) and %[1]s is not null order by 3, 2", value, m.part, from), ids, n.Type)
+		found, err := session.Many[depot.Name](ctx, tx, fmt.Sprintf("select distinct $2::text, %s::text, %[1]s::oid::int8 "+
+			"from only %s t%s where t.ctid = any($1::text[]::tid[]) and %[1]s is not null order by 3, 2", value, m.part, from),
+			ids, n.Type)
 		if err != nil {
 			return nil, fmt.Errorf("names in column %s: %w", n.Column, discreet(err))
 		}
@@ -350,17 +361,22 @@ func (m *archiver) means(ctx context.Context, tx pgx.Tx, ids []string) (all []de
 func (m *archiver) takenBack(ctx context.Context, tx pgx.Tx, ids []string) error {
 	for _, c := range m.doubtful {
 		name := "t." + pgx.Identifier{c.Column}.Sanitize()
-		sql := fmt.Sprintf("select exists (select from only %s t where t.ctid = any($1::text[]::tid[]) and %s::text::%s::text is distinct from %[2]s::text)", m.part, name, c.Type)
+		sql := fmt.Sprintf("select exists (select from only %s t where t.ctid = any($1::text[]::tid[]) and "+
+			"%s::text::%s::text is distinct from %[2]s::text)", m.part, name, c.Type)
 		var other bool
 		err := tx.QueryRow(ctx, sql, ids).Scan(&other)
-		if refused, ok := errors.AsType[*pgconn.PgError](err); ok && (strings.HasPrefix(refused.Code, "22") || strings.HasPrefix(refused.Code, "23")) {
+		if refused, ok := errors.AsType[*pgconn.PgError](err); ok && (strings.HasPrefix(refused.Code, "22") ||
+			strings.HasPrefix(refused.Code, "23")) {
 			other, err = true, nil
 		}
 		if err != nil {
 			return fmt.Errorf("whether column %s can be read back: %w", pgx.Identifier{c.Column}.Sanitize(), discreet(err))
 		}
 		if other {
-			return remediate.Refuse(remediate.ReasonUnfit, "a row of %s past its age has a value of column %s, %s, that the server does not read back as it writes it, so that an object could not bring it back: what was moved before stays moved; change the value, or archive the table to a table", m.part, pgx.Identifier{c.Column}.Sanitize(), c.Type)
+			return remediate.Refuse(remediate.ReasonUnfit, "a row of %s past its age has a value of column %s, %s, that the "+
+				"server does not read back as it writes it, so that an object could not bring it back: what was moved before "+
+				"stays moved; change the value, or archive the table to a table", m.part,
+				pgx.Identifier{c.Column}.Sanitize(), c.Type)
 		}
 	}
 	return nil

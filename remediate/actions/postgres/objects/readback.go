@@ -17,7 +17,8 @@ type doubtful struct{ Column, Type string }
 // made of such types, is read as it was written.
 const doubtfulSQL = `
 with recursive used(num, oid) as (
-  select a.attnum, a.atttypid from pg_attribute a where a.attrelid = $1::int8::oid and a.attnum > 0 and not a.attisdropped and a.attgenerated in ('', 's')
+  select a.attnum, a.atttypid from pg_attribute a where a.attrelid = $1::int8::oid and a.attnum > 0
+    and not a.attisdropped and a.attgenerated in ('', 's')
   union
   select u.num, n.oid
     from used u
@@ -30,10 +31,16 @@ select a.attname::text, format_type(a.atttypid, -1)
  where a.attrelid = $1::int8::oid and a.attnum > 0
    and exists (select from used u join pg_type t on t.oid = u.oid
                 where u.num = a.attnum
-                  and case t.typtype when 'd' then t.typnotnull or exists (select from pg_constraint k where k.contypid = t.oid)
-                                     when 'b' then not (t.typelem <> 0 and t.typlen = -1) and not (t.typnamespace = 'pg_catalog'::regnamespace and (t.typname like 'reg%' or t.typname in (
-                                       'bool', 'bytea', 'char', 'name', 'int2', 'int4', 'int8', 'text', 'varchar', 'bpchar', 'oid', 'tid', 'xid', 'xid8', 'cid', 'json', 'jsonb', 'float4', 'float8', 'numeric', 'money', 'uuid',
-                                       'date', 'time', 'timetz', 'timestamp', 'timestamptz', 'inet', 'cidr', 'macaddr', 'macaddr8', 'bit', 'varbit', 'point', 'pg_lsn', 'tsvector', 'tsquery')))
+                  and case t.typtype when 'd' then t.typnotnull or exists (select from pg_constraint k
+                    where k.contypid = t.oid)
+                                     when 'b' then not (t.typelem <> 0 and t.typlen = -1)
+                                       and not (t.typnamespace = 'pg_catalog'::regnamespace and (t.typname like 'reg%'
+                                         or t.typname in (
+                                       'bool', 'bytea', 'char', 'name', 'int2', 'int4', 'int8', 'text', 'varchar',
+                                         'bpchar', 'oid', 'tid', 'xid', 'xid8', 'cid', 'json', 'jsonb', 'float4',
+                                           'float8', 'numeric', 'money', 'uuid',
+                                       'date', 'time', 'timetz', 'timestamp', 'timestamptz', 'inet', 'cidr', 'macaddr',
+                                         'macaddr8', 'bit', 'varbit', 'point', 'pg_lsn', 'tsvector', 'tsquery')))
                                      else false end)
  order by a.attnum`
 

@@ -155,7 +155,8 @@ const rowsOfObject = "pg_temp.upkeep_rows"
 
 // spread reads the rows of an object into a temporary table, which has the types
 // of the table and none of its constraints.
-func (u restorer) spread(ctx context.Context, tx pgx.Tx, p *depot.ParcelReader, e read.Parcel) (r returning, err error) {
+func (u restorer) spread(ctx context.Context, tx pgx.Tx, p *depot.ParcelReader, e read.Parcel) (r returning,
+	err error) {
 	if r, err = u.fitting(ctx, tx, p); err != nil {
 		return r, fmt.Errorf("object %s: %w", e.Object, err)
 	}
@@ -166,10 +167,12 @@ func (u restorer) spread(ctx context.Context, tx pgx.Tx, p *depot.ParcelReader, 
 			all[i] = "null::text as " + all[i]
 		}
 	}
-	if _, err := tx.Exec(ctx, "create temporary table upkeep_rows on commit drop as select "+strings.Join(all, ", ")+" from "+u.table().String()+" with no data", pgx.QueryExecModeSimpleProtocol); err != nil {
+	if _, err := tx.Exec(ctx, "create temporary table upkeep_rows on commit drop as select "+strings.Join(all, ", ")+
+		" from "+u.table().String()+" with no data", pgx.QueryExecModeSimpleProtocol); err != nil {
 		return r, fmt.Errorf("temporary table: %w", err)
 	}
-	got, err := tx.Conn().PgConn().CopyFrom(ctx, p, "copy "+rowsOfObject+" ("+session.QuoteList(names(p.Columns))+") from stdin"+encoded(p.Encoding))
+	got, err := tx.Conn().PgConn().CopyFrom(ctx, p, "copy "+rowsOfObject+" ("+session.QuoteList(names(p.Columns))+
+		") from stdin"+encoded(p.Encoding))
 	if ctx.Err() != nil {
 		return r, context.Cause(ctx)
 	}
@@ -221,12 +224,15 @@ func (u restorer) fitting(ctx context.Context, tx pgx.Tx, p *depot.ParcelReader)
 // those that were past their age by another column.
 func (u restorer) ofAnother(p depot.Parcel) error {
 	if p.Column != u.entry.Column {
-		return remediate.Refuse(remediate.ReasonUnfit, "the rows were archived by the column %q, and the archive names %q: what is back is written down by the first, so name that one to bring them back", p.Column, u.entry.Column)
+		return remediate.Refuse(remediate.ReasonUnfit, "the rows were archived by the column %q, and the archive names %q: "+
+			"what is back is written down by the first, so name that one to bring them back", p.Column, u.entry.Column)
 	}
 	if p.OID == 0 || p.OID == u.root || u.earlier {
 		return nil
 	}
-	return remediate.Refuse(remediate.ReasonUnfit, "the rows were archived from another table, which was called %s then (its OID was %d, and this one has %d): where this one was made in its place, from a dump for example, say so with the parameter earlier_table=true", u.table(), p.OID, u.root)
+	return remediate.Refuse(remediate.ReasonUnfit, "the rows were archived from another table, which was called %s then "+
+		"(its OID was %d, and this one has %d): where this one was made in its place, from a dump for example, say so with "+
+		"the parameter earlier_table=true", u.table(), p.OID, u.root)
 }
 
 // choose leaves the rows that are to come back: those of the period, without those
@@ -234,8 +240,10 @@ func (u restorer) ofAnother(p depot.Parcel) error {
 func (u restorer) choose(ctx context.Context, tx pgx.Tx, e read.Parcel) error {
 	since, until := read.Bounds(u.since, u.until)
 	age := pgx.Identifier{u.entry.Column}.Sanitize() + "::timestamptz"
-	_, err := tx.Exec(ctx, "delete from "+rowsOfObject+" t where not (t."+age+" >= $1::text::timestamptz and t."+age+" < $2::text::timestamptz)"+
-		" or exists (select from upkeep.restored r where r.parcel = $3 and t."+age+" >= r.since and t."+age+" < r.until)", since, until, e.ID)
+	_, err := tx.Exec(ctx, "delete from "+rowsOfObject+" t where not (t."+age+" >= $1::text::timestamptz and t."+age+
+		" < $2::text::timestamptz)"+
+		" or exists (select from upkeep.restored r where r.parcel = $3 and t."+age+" >= r.since and t."+age+" < r.until)",
+		since, until, e.ID)
 	if err != nil {
 		return fmt.Errorf("choose the rows: %w", err)
 	}
@@ -248,11 +256,13 @@ func (u restorer) unspoiled(ctx context.Context, tx pgx.Tx, r returning) error {
 		n, err := howMany(ctx, tx, "select count(*) from "+rowsOfObject+" t where not "+c.Same)
 		switch {
 		case errors.Is(err, errUndefined):
-			return remediate.Refuse(remediate.ReasonUnfit, "%s: it is made of a column that the rows do not have; name it in the parameter without where it may be made anew", c.Why)
+			return remediate.Refuse(remediate.ReasonUnfit, "%s: it is made of a column that the rows do not have; name it in "+
+				"the parameter without where it may be made anew", c.Why)
 		case err != nil:
 			return fmt.Errorf("values that are made anew: %w", err)
 		case n > 0:
-			return remediate.Refuse(remediate.ReasonUnfit, "%s, %d in this object: drop the expression of the column, or name it in the parameter without where it may be made anew", c.Why, n)
+			return remediate.Refuse(remediate.ReasonUnfit, "%s, %d in this object: drop the expression of the column, or name "+
+				"it in the parameter without where it may be made anew", c.Why, n)
 		}
 	}
 	return nil
@@ -283,7 +293,8 @@ type unique struct {
 const keysSQL = `
 select array(select pg_get_indexdef(i.indexrelid, n, true) from generate_series(1, i.indnkeyatts) n order by n),
        case when i.indisexclusion
-            then array(select format('operator(%I.%s)', s.nspname, o.oprname) from unnest(k.conexclop) with ordinality u(op, n)
+            then array(select format('operator(%I.%s)', s.nspname, o.oprname)
+              from unnest(k.conexclop) with ordinality u(op, n)
                          join pg_operator o on o.oid = u.op join pg_namespace s on s.oid = o.oprnamespace order by u.n)
             else array_fill('='::text, array[i.indnkeyatts::int]) end,
        coalesce(pg_get_expr(i.indpred, i.indrelid), ''),
@@ -330,7 +341,8 @@ func (u restorer) conflicts(ctx context.Context, tx pgx.Tx) error {
 		case err != nil:
 			return fmt.Errorf("look for rows of the same key: %w", err)
 		case n > 0:
-			return remediate.Refuse(remediate.ReasonUnfit, "the table has %d rows with the same (%s) already: change or delete these, or load the object by hand", n, list)
+			return remediate.Refuse(remediate.ReasonUnfit, "the table has %d rows with the same (%s) already: change or delete "+
+				"these, or load the object by hand", n, list)
 		}
 	}
 	return nil
@@ -338,9 +350,12 @@ func (u restorer) conflicts(ctx context.Context, tx pgx.Tx) error {
 
 // insert puts the chosen rows into the table and writes the period down, unless
 // something that the plan relies on has changed.
-func (u restorer) insert(ctx context.Context, tx pgx.Tx, p depot.Parcel, r returning, e read.Parcel) (n int64, err error) {
+func (u restorer) insert(ctx context.Context, tx pgx.Tx, p depot.Parcel, r returning, e read.Parcel) (n int64,
+	err error) {
 	list := session.QuoteList(r.names)
-	into, err := tx.Query(ctx, "with back as (insert into "+u.table().String()+" ("+list+") overriding system value select "+list+" from "+rowsOfObject+" where "+rows.TriggersFire+" returning tableoid) select tableoid::int8, count(*) from back group by 1", pgx.QueryExecModeExec)
+	into, err := tx.Query(ctx, "with back as (insert into "+u.table().String()+" ("+list+") overriding system value "+
+		"select "+list+" from "+rowsOfObject+" where "+rows.TriggersFire+" returning tableoid) select tableoid::int8, "+
+		"count(*) from back group by 1", pgx.QueryExecModeExec)
 	if err != nil {
 		return 0, fmt.Errorf("insert rows: %w", discreet(err))
 	}
@@ -360,7 +375,8 @@ func (u restorer) insert(ctx context.Context, tx pgx.Tx, p depot.Parcel, r retur
 		return 0, fmt.Errorf("the table took %d rows of %d: a trigger or a rule keeps the others", n, chosen)
 	}
 	since, until := read.Bounds(u.since, u.until)
-	if _, err := tx.Exec(ctx, "insert into upkeep.restored (parcel, since, until, rows) values ($1, $2::text::timestamptz, $3::text::timestamptz, $4)", e.ID, since, until, n); err != nil {
+	if _, err := tx.Exec(ctx, "insert into upkeep.restored (parcel, since, until, rows) values ($1, "+
+		"$2::text::timestamptz, $3::text::timestamptz, $4)", e.ID, since, until, n); err != nil {
 		return 0, fmt.Errorf("write down what is back: %w", err)
 	}
 	if u.inEnd != nil {
@@ -399,10 +415,12 @@ func (u restorer) asPlanned(ctx context.Context, tx pgx.Tx, p depot.Parcel, hit 
 			continue
 		}
 		if r.Unlogged() {
-			return remediate.Refuse(remediate.ReasonChanged, "%s was attached since the plan was made, and is unlogged: a crash would empty it, and its rows would count as back; nothing more was done; plan again", r.Name)
+			return remediate.Refuse(remediate.ReasonChanged, "%s was attached since the plan was made, and is unlogged: a "+
+				"crash would empty it, and its rows would count as back; nothing more was done; plan again", r.Name)
 		}
 		if refusal, ok := remediate.Refused(r.Unfit(relation.Insert)); ok {
-			return remediate.Refuse(remediate.ReasonChanged, "%s was attached since the plan was made, and %s: nothing more was done; look at it, and plan again", r.Name, refusal.Detail)
+			return remediate.Refuse(remediate.ReasonChanged, "%s was attached since the plan was made, and %s: nothing more "+
+				"was done; look at it, and plan again", r.Name, refusal.Detail)
 		}
 	}
 	types, err := filedTypes(ctx, tx, u.root)
@@ -410,7 +428,8 @@ func (u restorer) asPlanned(ctx context.Context, tx pgx.Tx, p depot.Parcel, hit 
 		return err
 	}
 	if what := unlike(p.Types, types); what != "" {
-		return remediate.Refuse(remediate.ReasonChanged, "while rows were brought back, a type was changed: %s: what is back stays there; plan again", what)
+		return remediate.Refuse(remediate.ReasonChanged, "while rows were brought back, a type was changed: %s: what is "+
+			"back stays there; plan again", what)
 	}
 	return nil
 }

@@ -17,7 +17,8 @@ import (
 // usedTypes are the types that the columns of a table are made of, also within arrays,
 // domains, ranges and one another.
 const usedTypes = `used(oid) as (
-  select a.atttypid from pg_attribute a where a.attrelid = $1::int8::oid and a.attnum > 0 and not a.attisdropped and a.attgenerated in ('', 's')
+  select a.atttypid from pg_attribute a where a.attrelid = $1::int8::oid and a.attnum > 0 and not a.attisdropped
+    and a.attgenerated in ('', 's')
   union
   select n.oid
     from used u
@@ -31,7 +32,8 @@ const withinTypes = `select t.typelem as oid where t.typlen = -1
                         union all select t.typbasetype
                         union all select r.rngsubtype from pg_range r where r.rngtypid = t.oid
                         union all select r.rngtypid from pg_range r where to_jsonb(r) ->> 'rngmultitypid' = t.oid::text
-                        union all select b.atttypid from pg_attribute b where b.attrelid = t.typrelid and t.typtype = 'c' and b.attnum > 0 and not b.attisdropped`
+                        union all select b.atttypid from pg_attribute b where b.attrelid = t.typrelid
+                          and t.typtype = 'c' and b.attnum > 0 and not b.attisdropped`
 
 // filedTypesSQL lists the labels of enums and the attributes of composite types that
 // the columns of a table are made of, also within arrays, domains, ranges and one
@@ -41,10 +43,13 @@ with recursive ` + usedTypes + `
 select t.oid::int8, format_type(t.oid, null), coalesce(p.number, 0)::int8, coalesce(p.name, ''), coalesce(p.type, '')
   from used u
   join pg_type t on t.oid = u.oid
-  left join lateral (select e.oid::int8 as number, e.enumlabel::text as name, '' as type, e.enumsortorder as place from pg_enum e where e.enumtypid = t.oid
+  left join lateral (select e.oid::int8 as number, e.enumlabel::text as name, '' as type, e.enumsortorder as place
+    from pg_enum e where e.enumtypid = t.oid
                      union all
-                     select b.attnum, b.attname::text, format_type(b.atttypid, b.atttypmod), b.attnum from pg_attribute b
-                      where b.attrelid = t.typrelid and t.typtype = 'c' and b.attnum > 0 and not b.attisdropped) p on true
+                     select b.attnum, b.attname::text, format_type(b.atttypid, b.atttypmod), b.attnum
+                       from pg_attribute b
+                      where b.attrelid = t.typrelid and t.typtype = 'c' and b.attnum > 0
+                        and not b.attisdropped) p on true
  where t.typtype in ('e', 'c')
  order by t.oid, p.place`
 
@@ -86,7 +91,8 @@ func unlike(then, now []depot.Type) string {
 			if m.Type == "" && !labelled(m, was.OID == is.OID, is.Parts) {
 				return fmt.Sprintf("the label %q of %s is gone, or another has that name", m.Name, was.Name)
 			}
-			if m.Type != "" && (k >= len(is.Parts) || is.Parts[k].Name != m.Name || is.Parts[k].Type != m.Type || was.OID == is.OID && is.Parts[k].Number != m.Number) {
+			if m.Type != "" && (k >= len(is.Parts) || is.Parts[k].Name != m.Name || is.Parts[k].Type != m.Type ||
+				was.OID == is.OID && is.Parts[k].Number != m.Number) {
 				return fmt.Sprintf("attribute %d of %s is not %q, %s", k+1, was.Name, m.Name, m.Type)
 			}
 		}
@@ -100,7 +106,10 @@ func unlike(then, now []depot.Type) string {
 // labelled reports whether a label of an enum is one of now. In the same type it is
 // the same label, and not another that was given its name.
 func labelled(was depot.Member, same bool, now []depot.Member) bool {
-	return slices.ContainsFunc(now, func(m depot.Member) bool { return m.Name == was.Name && (!same || m.Number == was.Number) })
+	return slices.ContainsFunc(now, func(m depot.Member) bool {
+		return m.Name == was.Name &&
+			(!same || m.Number == was.Number)
+	})
 }
 
 // returning is how the columns of an object's rows go into the table.
@@ -113,7 +122,8 @@ type returning struct {
 // intoTable returns how the rows of an object go into a table, and refuses one whose
 // columns are not those that they were made of. Columns that a person named are made
 // anew, whatever they were.
-func intoTable(p depot.Parcel, oid int64, now []depot.Column, types []depot.Type, without []string) (r returning, err error) {
+func intoTable(p depot.Parcel, oid int64, now []depot.Column, types []depot.Type, without []string) (r returning,
+	err error) {
 	for _, want := range p.Columns {
 		i := slices.IndexFunc(now, func(c depot.Column) bool { return c.Name == want.Name })
 		switch {
@@ -121,13 +131,16 @@ func intoTable(p depot.Parcel, oid int64, now []depot.Column, types []depot.Type
 			r.gone = append(r.gone, want.Name) // made of the others
 			continue
 		case i < 0:
-			return r, remediate.Refuse(remediate.ReasonUnfit, "the rows have a column %q, which the table has not any more: add it as %s, or load the object by hand", want.Name, want.Type)
+			return r, remediate.Refuse(remediate.ReasonUnfit, "the rows have a column %q, which the table has not any more: "+
+				"add it as %s, or load the object by hand", want.Name, want.Type)
 		case now[i].Type != want.Type:
-			return r, remediate.Refuse(remediate.ReasonUnfit, "the rows have column %q as %s, and the table has it as %s: load the object by hand", want.Name, want.Type, now[i].Type)
+			return r, remediate.Refuse(remediate.ReasonUnfit, "the rows have column %q as %s, and the table has it as %s: load "+
+				"the object by hand", want.Name, want.Type, now[i].Type)
 		}
 		if p.OID == oid && want.Number != 0 && now[i].Number != want.Number {
 			if k := slices.IndexFunc(now, func(c depot.Column) bool { return c.Number == want.Number }); k >= 0 {
-				return r, remediate.Refuse(remediate.ReasonUnfit, "the column that was called %q when the rows were archived is called %q now, and another has its name: load the object by hand", want.Name, now[k].Name)
+				return r, remediate.Refuse(remediate.ReasonUnfit, "the column that was called %q when the rows were archived is "+
+					"called %q now, and another has its name: load the object by hand", want.Name, now[k].Name)
 			}
 		}
 		name := pgx.Identifier{want.Name}.Sanitize()
@@ -137,12 +150,14 @@ func intoTable(p depot.Parcel, oid int64, now []depot.Column, types []depot.Type
 		case !slices.Contains(without, want.Name):
 			r.made = append(r.made, rows.Spare{
 				Name: name, Same: fmt.Sprintf("t.%s::text is not distinct from (%s)::text", name, now[i].Made),
-				Why: fmt.Sprintf("the table generates column %s, and would make another value for rows of the object than they had", name),
+				Why: fmt.Sprintf("the table generates column %s, and would make another value for rows of the object than "+
+					"they had", name),
 			})
 		}
 	}
 	if what := unlike(p.Types, types); what != "" {
-		return r, remediate.Refuse(remediate.ReasonUnfit, "the types are not as they were when the rows were archived: %s; load the object by hand", what)
+		return r, remediate.Refuse(remediate.ReasonUnfit, "the types are not as they were when the rows were archived: %s; "+
+			"load the object by hand", what)
 	}
 	return r, nil
 }

@@ -26,7 +26,8 @@ type widths struct {
 // and v for the others.
 const widthSQL = `
 with recursive base(num, typ) as (
-  select a.attnum, a.atttypid from pg_attribute a where a.attrelid = $1::int8::oid and a.attnum > 0 and not a.attisdropped and a.attgenerated in ('', 's')
+  select a.attnum, a.atttypid from pg_attribute a where a.attrelid = $1::int8::oid and a.attnum > 0
+    and not a.attisdropped and a.attgenerated in ('', 's')
   union all
   select b.num, t.typbasetype from base b join pg_type t on t.oid = b.typ where t.typtype = 'd'
 )
@@ -82,7 +83,8 @@ func readWidths(ctx context.Context, q read.Querier, oid int64) (w widths, err e
 		case "b":
 			text = append(text, "coalesce(octet_length("+name+"), 0)::int8 * 2")
 		default:
-			text = append(text, fmt.Sprintf("case when pg_column_size(%s) > %d then octet_length(%s::text)::int8 else coalesce(pg_column_size(%s), 0)::int8 * %d end", name, smallValue, name, name, looksAs))
+			text = append(text, fmt.Sprintf("case when pg_column_size(%s) > %d then octet_length(%s::text)::int8 else "+
+				"coalesce(pg_column_size(%s), 0)::int8 * %d end", name, smallValue, name, name, looksAs))
 		}
 	}
 	text[0], size[0] = strconv.Itoa(fixed+len(columns))+"::int8", strconv.Itoa(stored)+"::int8"
@@ -97,7 +99,8 @@ var errWide = errors.New("the rows are larger than they seemed")
 // write as text.
 func tooWide(err error) error {
 	refused, ok := errors.AsType[*pgconn.PgError](err)
-	if ok && (refused.Code == "54000" || refused.Code == "53200" || refused.Code == "XX000" && strings.HasPrefix(refused.Message, "invalid memory alloc request size")) {
+	if ok && (refused.Code == "54000" || refused.Code == "53200" || refused.Code == "XX000" &&
+		strings.HasPrefix(refused.Message, "invalid memory alloc request size")) {
 		return fmt.Errorf("%w: %w", errWide, discreet(err))
 	}
 	return err

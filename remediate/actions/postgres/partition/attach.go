@@ -19,7 +19,8 @@ func (p part) again(ctx context.Context, cause error) error {
 	if errors.Is(cause, remediate.ErrFenced) {
 		return cause // another goes on with it
 	}
-	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), backWithin, fmt.Errorf("it took longer than %s", backWithin))
+	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), backWithin,
+		fmt.Errorf("it took longer than %s", backWithin))
 	defer cancel()
 	var err error
 	if p.c.IsClosed() {
@@ -51,7 +52,8 @@ func (p part) again(ctx context.Context, cause error) error {
 		// Nothing of ours is left, but people should know.
 		return &remediate.LeftError{Err: cause, Detail: no.Detail}
 	} else if refused && known == nil && !now.Ours {
-		return &remediate.LeftError{Err: cause, Detail: fmt.Sprintf("%s; a constraint of ours is left on it: %s", no.Detail, unmark)}
+		return &remediate.LeftError{Err: cause, Detail: fmt.Sprintf("%s; a constraint of ours is left on it: %s",
+			no.Detail, unmark)}
 	}
 	return &remediate.LeftError{Err: cause, Detail: fmt.Sprintf(
 		"the detachment of %s from %s may have begun and was not undone; where its rows are not seen in %s, %s FINALIZE "+
@@ -81,19 +83,22 @@ func (p part) undone(ctx context.Context) error {
 		case theirs:
 			err = p.transact(ctx, func(ctx context.Context, tx pgx.Tx) error { return p.unmark(ctx, tx, now) })
 		case now.Parent != p.source && now.Parent != 0 || !now.Named || now.Parent == 0 && !now.Ours:
-			return remediate.Refuse(remediate.ReasonChanged, "%s is not as it was left, and is not attached to %s again", p.self, p.From)
+			return remediate.Refuse(remediate.ReasonChanged, "%s is not as it was left, and is not attached to %s again",
+				p.self, p.From)
 		default:
 			err = p.transact(ctx, func(ctx context.Context, tx pgx.Tx) error { return p.restore(ctx, tx, now) })
 		}
 		if err == nil && theirs {
-			return remediate.Refuse(remediate.ReasonChanged, "somebody else detached or renamed %s, which was a partition of %s and is %s now: it stays as it is", p.self, p.From, now.Name)
+			return remediate.Refuse(remediate.ReasonChanged, "somebody else detached or renamed %s, which was a partition of "+
+				"%s and is %s now: it stays as it is", p.self, p.From, now.Name)
 		} else if err == nil {
 			return nil
 		}
 		if ctx.Err() != nil && (now.Parent == p.source && !now.Pending || theirs) {
 			return errMarked
 		}
-		if refused, ok := errors.AsType[*pgconn.PgError](err); ctx.Err() != nil || !ok || refused.Code != session.CodeLock && refused.Code != session.CodeDeadlock {
+		if refused, ok := errors.AsType[*pgconn.PgError](err); ctx.Err() != nil || !ok || refused.Code != session.CodeLock &&
+			refused.Code != session.CodeDeadlock {
 			return err
 		}
 		if err := session.Pause(ctx, p.c, session.Beat); err != nil && (now.Parent != p.source || now.Pending) {
@@ -109,7 +114,8 @@ func (p part) undone(ctx context.Context) error {
 // makes one, unless it is concurrent too.
 const concurrentSQL = `
 select exists (select from pg_constraint k
-                where k.conrelid = $1::int8::oid and k.contype = 'c' and k.oid > $2::int8::oid and k.conislocal and k.coninhcount = 0
+                where k.conrelid = $1::int8::oid and k.contype = 'c' and k.oid > $2::int8::oid and k.conislocal
+                  and k.coninhcount = 0
                   and pg_get_constraintdef(k.oid) like '% IS NOT NULL)%')`
 
 // theirs reports whether somebody else has detached the partition, attached it to
@@ -132,10 +138,12 @@ func (p part) theirs(ctx context.Context, now partState) (bool, error) {
 
 // unmark takes our constraint off the table, whatever its name is by now.
 func (p part) unmark(ctx context.Context, tx pgx.Tx, now partState) error {
-	if err := p.exec(ctx, tx, fmt.Sprintf("set local lock_timeout = '%dms'", session.RowWait.Milliseconds()), fmt.Sprintf("ALTER TABLE %s DROP CONSTRAINT %s", now.Name, boundName)); err != nil {
+	if err := p.exec(ctx, tx, fmt.Sprintf("set local lock_timeout = '%dms'", session.RowWait.Milliseconds()),
+		fmt.Sprintf("ALTER TABLE %s DROP CONSTRAINT %s", now.Name, boundName)); err != nil {
 		return err
 	}
-	is, err := session.One(ctx, tx, pgx.RowTo[bool], "select coalesce(to_regclass($1)::oid = $2::int8::oid, false) and not exists (select from pg_constraint where oid = $3::int8::oid)", now.Name, p.part.OID, now.Marked)
+	is, err := session.One(ctx, tx, pgx.RowTo[bool], "select coalesce(to_regclass($1)::oid = $2::int8::oid, false) and "+
+		"not exists (select from pg_constraint where oid = $3::int8::oid)", now.Name, p.part.OID, now.Marked)
 	if err == nil && !is {
 		err = remediate.Refuse(remediate.ReasonChanged, "%s has another name again", now.Name)
 	}
@@ -146,7 +154,8 @@ func (p part) unmark(ctx context.Context, tx pgx.Tx, now partState) error {
 // constraints that were made for it: ours, and the one by which the server proves the
 // bounds of a partition that it detaches.
 func (p part) restore(ctx context.Context, tx pgx.Tx, now partState) error {
-	statements := []string{fmt.Sprintf("set local lock_timeout = '%dms'; set local statement_timeout = '%dms'", session.RowWait.Milliseconds(), (5 * time.Second).Milliseconds())}
+	statements := []string{fmt.Sprintf("set local lock_timeout = '%dms'; set local statement_timeout = '%dms'",
+		session.RowWait.Milliseconds(), (5 * time.Second).Milliseconds())}
 	if now.Pending {
 		statements = append(statements, p.detachText()+" FINALIZE")
 	}
@@ -161,7 +170,8 @@ func (p part) restore(ctx context.Context, tx pgx.Tx, now partState) error {
 		return fmt.Errorf("constraints of %s: %w", p.self, err)
 	}
 	for _, m := range made {
-		if err := p.exec(ctx, tx, fmt.Sprintf("ALTER TABLE %s DROP CONSTRAINT %s", p.self, pgx.Identifier{m.Name}.Sanitize())); err != nil {
+		if err := p.exec(ctx, tx, fmt.Sprintf("ALTER TABLE %s DROP CONSTRAINT %s", p.self,
+			pgx.Identifier{m.Name}.Sanitize())); err != nil {
 			return err
 		}
 	}
@@ -215,7 +225,8 @@ func (p part) finalize(ctx context.Context, now partState) error {
 		return err
 	}
 	return p.transact(ctx, func(ctx context.Context, tx pgx.Tx) error {
-		return p.exec(ctx, tx, append(append([]string{"set local lock_timeout = 0", p.detachText() + " FINALIZE"}, p.marks(now)...), p.claim())...)
+		return p.exec(ctx, tx, append(append([]string{"set local lock_timeout = 0", p.detachText() + " FINALIZE"},
+			p.marks(now)...), p.claim())...)
 	})
 }
 

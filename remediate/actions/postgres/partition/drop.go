@@ -63,7 +63,8 @@ func (p part) remove(ctx context.Context) error {
 func (p part) unhindered(ctx context.Context) error {
 	what, err := hinders(ctx, p.c, p.part.OID)
 	if err == nil && what != "" {
-		err = remediate.Refuse(remediate.ReasonChanged, "%s depends on partition %s: it is not dropped, and stays in %s", what, p.self, p.From)
+		err = remediate.Refuse(remediate.ReasonChanged, "%s depends on partition %s: it is not dropped, and stays in %s",
+			what, p.self, p.From)
 	}
 	return err
 }
@@ -133,7 +134,8 @@ func (p part) quiet(ctx context.Context) error {
 			for _, u := range before {
 				pids = append(pids, fmt.Sprint(u.PID))
 			}
-			return fmt.Errorf("%s is in use for more than %s, by the sessions %s (0: a prepared transaction): %w", p.From, session.PauseMost, strings.Join(pids, ", "), session.ErrPaused)
+			return fmt.Errorf("%s is in use for more than %s, by the sessions %s (0: a prepared transaction): %w", p.From,
+				session.PauseMost, strings.Join(pids, ", "), session.ErrPaused)
 		}
 	}
 	if err != nil {
@@ -148,13 +150,15 @@ func (p part) affordable(ctx context.Context) error {
 	if p.args["first"] == "" || !p.quota.Bounded() {
 		return nil
 	}
-	parts, err := parts(ctx, p.Movement, p.c, rows.Survey{Version: p.version, Source: rows.Side{OID: p.source, Kind: "p"}, Kind: p.args["kind"]})
+	parts, err := parts(ctx, p.Movement, p.c, rows.Survey{Version: p.version, Source: rows.Side{OID: p.source, Kind: "p"},
+		Kind: p.args["kind"]})
 	if err != nil {
 		return err
 	}
 	t := tally{Bytes: amountOf(slices.DeleteFunc(parts, func(o partition) bool { return !o.Old || !o.Plain })).Bytes}
 	err = session.Cancellable(ctx, p.c, func(ctx context.Context) (err error) {
-		t.Rows, err = session.One(ctx, p.c, pgx.RowTo[float64], "select count(*)::float8 from "+p.From.String()+" t where t."+pgx.Identifier{p.Column}.Sanitize()+" < now() - make_interval(secs => $1)", p.Age.Seconds())
+		t.Rows, err = session.One(ctx, p.c, pgx.RowTo[float64], "select count(*)::float8 from "+p.From.String()+" t where t."+
+			pgx.Identifier{p.Column}.Sanitize()+" < now() - make_interval(secs => $1)", p.Age.Seconds())
 		return err
 	})
 	if err != nil {
@@ -171,7 +175,9 @@ type tally struct {
 
 func (p part) tallySQL() string {
 	column := "t." + pgx.Identifier{p.Column}.Sanitize()
-	return "select count(*)::float8, pg_table_size('" + fmt.Sprint(p.part.OID) + "'::oid)::float8, coalesce(bool_or(" + column + " is null or " + column + " >= now() - make_interval(secs => $1)), false) from only " + p.self.String() + " t"
+	return "select count(*)::float8, pg_table_size('" + fmt.Sprint(p.part.OID) + "'::oid)::float8, coalesce(bool_or(" +
+		column + " is null or " + column + " >= now() - make_interval(secs => $1)), false) from only " +
+		p.self.String() + " t"
 }
 
 // allowed refuses what must not be dropped.
@@ -188,9 +194,11 @@ func (p part) allowed(t tally, of rows.Table) error {
 		rest = fmt.Sprintf(", of which %s are removed", &sum)
 	}
 	if most.Rows > 0 && sum.Rows+t.Rows > most.Rows {
-		return remediate.Refuse(remediate.ReasonAmount, "%s holds %.0f rows to be removed, and the run may remove %.0f%s", of, t.Rows, most.Rows, rest)
+		return remediate.Refuse(remediate.ReasonAmount, "%s holds %.0f rows to be removed, and the run may remove %.0f%s", of,
+			t.Rows, most.Rows, rest)
 	}
-	return remediate.Refuse(remediate.ReasonAmount, "%s holds %s to be removed, and the run may remove %s%s", of, remediate.Quantity("_bytes", t.Bytes), remediate.Quantity("_bytes", most.Bytes), rest)
+	return remediate.Refuse(remediate.ReasonAmount, "%s holds %s to be removed, and the run may remove %s%s", of,
+		remediate.Quantity("_bytes", t.Bytes), remediate.Quantity("_bytes", most.Bytes), rest)
 }
 
 func (t tally) amount() remediate.Amount { return remediate.Amount{Rows: t.Rows, Bytes: t.Bytes} }

@@ -45,7 +45,8 @@ func (p part) hand(ctx context.Context) error {
 		return p.again(ctx, err)
 	}
 	err = p.soon(ctx, p.exchange)
-	if refused, ok := errors.AsType[*pgconn.PgError](err); ok && (refused.Code == codeCheck || refused.Code == codeOverlap) {
+	if refused, ok := errors.AsType[*pgconn.PgError](err); ok &&
+		(refused.Code == codeCheck || refused.Code == codeOverlap) {
 		err = remediate.Refuse(remediate.ReasonChanged, "%s does not take partition %s: %s", p.To, p.self, refused.Message)
 	}
 	if err != nil {
@@ -108,7 +109,8 @@ func (p part) exchange(ctx context.Context, tx pgx.Tx) error {
 
 // fits refuses tables between which a partition cannot change hands, as the plan did.
 func (p part) fits(ctx context.Context, tx pgx.Tx) error {
-	why, err := unlike(ctx, p.Movement, tx, rows.Survey{Version: p.version, Kind: p.args["kind"], Dest: rows.Side{OID: p.dest, Kind: "p"}}, p.part)
+	why, err := unlike(ctx, p.Movement, tx, rows.Survey{Version: p.version, Kind: p.args["kind"],
+		Dest: rows.Side{OID: p.dest, Kind: "p"}}, p.part)
 	switch {
 	case err != nil:
 		return err

@@ -85,21 +85,28 @@ type partState struct {
 const whereSQL = `
 select format('%%I.%%I', n.nspname, c.relname), coalesce(i.inhparent, 0)::int8, coalesce(%[1]s, false),
        coalesce(k.oid, 0)::int8,
-       coalesce(starts_with(obj_description(k.oid, 'pg_constraint'), format('upkeep: partition of %%s FROM (%%s) TO (%%s)', $5::int8, $7::text, $8::text)), false),
+       coalesce(starts_with(obj_description(k.oid, 'pg_constraint'),
+         format('upkeep: partition of %%s FROM (%%s) TO (%%s)', $5::int8, $7::text, $8::text)), false),
        coalesce(obj_description(k.oid, 'pg_constraint') = format('upkeep: partition of %%s FROM (%%s) TO (%%s), detached as %%s, table %%s', $5::int8, $7::text, $8::text, $2::text, $1::int8), false),
        c.relkind = 'r' and not exists (select from pg_inherits o where o.inhparent = c.oid),
-       coalesce(to_regclass($2)::oid = c.oid and to_regclass($3)::oid = $5::int8::oid and ($4::text = '' or to_regclass(nullif($4, ''))::oid = $6::int8::oid), false),
-       coalesce(case when v.low is null then b.b[1] else %[3]s end = $7 and case when v.high is null then b.b[2] else %[4]s end = $8, i.inhparent is null),
+       coalesce(to_regclass($2)::oid = c.oid and to_regclass($3)::oid = $5::int8::oid
+         and ($4::text = '' or to_regclass(nullif($4, ''))::oid = $6::int8::oid), false),
+       coalesce(case when v.low is null then b.b[1] else %[3]s end = $7 and case when v.high is null then b.b[2]
+         else %[4]s end = $8, i.inhparent is null),
        coalesce(%[5]s, false),
        coalesce((select p.partdefid <> 0 from pg_partitioned_table p where p.partrelid = $5::int8::oid), false)
   from pg_class c
   join pg_namespace n on n.oid = c.relnamespace
   left join pg_inherits i on i.inhrelid = c.oid
   left join pg_constraint k on k.conrelid = c.oid and k.conname = '` + boundName + `'
-  cross join lateral (select regexp_match(pg_get_expr(c.relpartbound, c.oid), '^FOR VALUES FROM \((.*)\) TO \((.*)\)$')) b(b)
-  cross join lateral (select case when b.b[1] like '''%%' then trim(both '''' from b.b[1])::%[2]s end as low, case when b.b[2] like '''%%' then trim(both '''' from b.b[2])::%[2]s end as high) v
-  cross join (select case when $7::text like '''%%' then trim(both '''' from $7::text)::%[2]s end as low, case when $8::text like '''%%' then trim(both '''' from $8::text)::%[2]s end as high) w
- where c.oid = $1::int8::oid and $9::float8 is not null and $10::timestamptz is not null and $11::timestamptz is not null`
+  cross join lateral (select regexp_match(pg_get_expr(c.relpartbound, c.oid),
+    '^FOR VALUES FROM \((.*)\) TO \((.*)\)$')) b(b)
+  cross join lateral (select case when b.b[1] like '''%%' then trim(both '''' from b.b[1])::%[2]s end as low, case
+    when b.b[2] like '''%%' then trim(both '''' from b.b[2])::%[2]s end as high) v
+  cross join (select case when $7::text like '''%%' then trim(both '''' from $7::text)::%[2]s end as low, case
+    when $8::text like '''%%' then trim(both '''' from $8::text)::%[2]s end as high) w
+ where c.oid = $1::int8::oid and $9::float8 is not null and $10::timestamptz is not null
+   and $11::timestamptz is not null`
 
 // whereabouts returns where the partition is; ErrGone where the table is not there any more.
 func (p part) whereabouts(ctx context.Context, q read.Querier) (now partState, err error) {
@@ -113,7 +120,8 @@ func (p part) whereabouts(ctx context.Context, q read.Querier) (now partState, e
 		to = p.To.String()
 	}
 	sql := fmt.Sprintf(whereSQL, pendingSQL(p.version), kind, written(kind, "v.low"), written(kind, "v.high"), old)
-	now, err = session.One(ctx, q, pgx.RowToStructByPos[partState], sql, p.part.OID, p.self.String(), p.From.String(), to, p.source, p.dest, p.part.From, p.part.To, p.Age.Seconds(), p.Since, p.Until)
+	now, err = session.One(ctx, q, pgx.RowToStructByPos[partState], sql, p.part.OID, p.self.String(), p.From.String(), to,
+		p.source, p.dest, p.part.From, p.part.To, p.Age.Seconds(), p.Since, p.Until)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return now, fmt.Errorf("partition %s: %w", p.self, remediate.ErrGone)
 	}
@@ -130,7 +138,8 @@ func (p part) still(now partState) error {
 	}
 	switch {
 	case !now.Named:
-		return changed("partition %s, or a table of the plan, has another name than when the plan was made (it is %s)", p.self, now.Name)
+		return changed("partition %s, or a table of the plan, has another name than when the plan was made (it is %s)",
+			p.self, now.Name)
 	case !now.Plain:
 		return changed("%s has partitions or children of its own", p.self)
 	case !now.Bounded:
@@ -192,13 +201,15 @@ func (p part) marks(now partState) (statements []string) {
 		statements = append(statements, fmt.Sprintf("ALTER TABLE %s DROP CONSTRAINT %s", p.self, boundName))
 	}
 	return append(statements,
-		fmt.Sprintf("ALTER TABLE %s ADD CONSTRAINT %s CHECK (%s) NOT VALID", p.self, boundName, within(p.Column, p.part.From, p.part.To)),
+		fmt.Sprintf("ALTER TABLE %s ADD CONSTRAINT %s CHECK (%s) NOT VALID", p.self, boundName,
+			within(p.Column, p.part.From, p.part.To)),
 		p.comments(""))
 }
 
 // comments says by our constraint whose partition it is, and how it left its table.
 func (p part) comments(how string) string {
-	return fmt.Sprintf("COMMENT ON CONSTRAINT %s ON %s IS %s", boundName, p.self, session.Literal(fmt.Sprintf("upkeep: partition of %d FROM (%s) TO (%s)%s", p.source, p.part.From, p.part.To, how)))
+	return fmt.Sprintf("COMMENT ON CONSTRAINT %s ON %s IS %s", boundName, p.self,
+		session.Literal(fmt.Sprintf("upkeep: partition of %d FROM (%s) TO (%s)%s", p.source, p.part.From, p.part.To, how)))
 }
 
 // claim says by our constraint that we have detached the partition. Before that it may
@@ -210,7 +221,8 @@ func (p part) claim() string {
 // transact does work in one transaction, and cancels it when ctx ends.
 func (p part) transact(ctx context.Context, work func(ctx context.Context, tx pgx.Tx) error) error {
 	return session.Cancellable(ctx, p.c, func(ctx context.Context) error {
-		return pgx.BeginTxFunc(ctx, p.c, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite}, func(tx pgx.Tx) error { return work(ctx, tx) })
+		return pgx.BeginTxFunc(ctx, p.c, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite},
+			func(tx pgx.Tx) error { return work(ctx, tx) })
 	})
 }
 
@@ -230,7 +242,8 @@ func (p part) do(ctx context.Context, lock time.Duration, statement string) erro
 	if err := p.fence.Check(ctx); err != nil {
 		return err
 	}
-	if _, err := p.c.Exec(ctx, "select set_config('lock_timeout', $1, false)", strconv.FormatInt(lock.Milliseconds(), 10)+"ms"); err != nil {
+	if _, err := p.c.Exec(ctx, "select set_config('lock_timeout', $1, false)", strconv.FormatInt(lock.Milliseconds(), 10)+
+		"ms"); err != nil {
 		return fmt.Errorf("lock_timeout: %w", err)
 	}
 	err := session.Cancellable(ctx, p.c, func(ctx context.Context) error {
@@ -247,7 +260,8 @@ func (p part) do(ctx context.Context, lock time.Duration, statement string) erro
 // where a lock is not to be had at once, it is tried again after a pause that lets
 // everybody pass.
 func (p part) soon(ctx context.Context, work func(ctx context.Context, tx pgx.Tx) error) error {
-	limits := fmt.Sprintf("set local lock_timeout = '%dms'; set local statement_timeout = '%dms'", session.RowWait.Milliseconds(), handTime.Milliseconds())
+	limits := fmt.Sprintf("set local lock_timeout = '%dms'; set local statement_timeout = '%dms'",
+		session.RowWait.Milliseconds(), handTime.Milliseconds())
 	for began := time.Now(); ; {
 		if err := p.fence.Check(ctx); err != nil {
 			return err

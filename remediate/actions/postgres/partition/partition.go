@@ -50,7 +50,8 @@ with root as (
     join pg_class r on r.oid = p.partrelid
    where p.partrelid = $1::int8::oid and p.partstrat = 'r' and p.partnatts = 1 and a.attname = $2
 ), kin as (
-  select i.inhrelid as oid, %[2]s as pending, false as detached, regexp_match(pg_get_expr(c.relpartbound, c.oid), '^FOR VALUES FROM \((.*)\) TO \((.*)\)$') as b
+  select i.inhrelid as oid, %[2]s as pending, false as detached, regexp_match(pg_get_expr(c.relpartbound, c.oid),
+    '^FOR VALUES FROM \((.*)\) TO \((.*)\)$') as b
     from root join pg_inherits i on i.inhparent = root.partrelid join pg_class c on c.oid = i.inhrelid
   union all
   select c.oid, false, true, (regexp_match(obj_description(k.oid, 'pg_constraint'), '` + ledgerRegexp + `'))[2:3]
@@ -73,7 +74,8 @@ select c.oid::int8, n.nspname::text, c.relname::text,
   from kin
   join pg_class c on c.oid = kin.oid
   join pg_namespace n on n.oid = c.relnamespace
-  cross join lateral (select case when kin.b[1] like '''%%' then trim(both '''' from kin.b[1])::%[1]s end as low, case when kin.b[2] like '''%%' then trim(both '''' from kin.b[2])::%[1]s end as high) v
+  cross join lateral (select case when kin.b[1] like '''%%' then trim(both '''' from kin.b[1])::%[1]s end as low, case
+    when kin.b[2] like '''%%' then trim(both '''' from kin.b[2])::%[1]s end as high) v
  where $3::float8 is not null and $4::timestamptz is not null and $5::timestamptz is not null
  order by c.relname, n.nspname`
 
@@ -111,7 +113,9 @@ func unclaimed(ctx context.Context, m rows.Movement, q read.Querier, s rows.Surv
 		return nil, fmt.Errorf("tables that were partitions of %s: %w", m.From, err)
 	}
 	for _, name := range names {
-		facts = append(facts, fmt.Sprintf("%s was a partition of %s, has a constraint that a run of upkeep began with, and is left alone: attach it again where its rows belong to %[2]s, or alter table %[1]s drop constraint %[3]s", name, m.From, boundName))
+		facts = append(facts, fmt.Sprintf("%s was a partition of %s, has a constraint that a run of upkeep began with, and "+
+			"is left alone: attach it again where its rows belong to %[2]s, or alter table %[1]s drop constraint %[3]s", name,
+			m.From, boundName))
 	}
 	return facts, nil
 }
@@ -121,7 +125,8 @@ func written(kind, v string) string {
 	if kind != "timestamptz" {
 		return "quote_literal(to_json(" + v + ") #>> '{}')"
 	}
-	return "quote_literal(case when isfinite(" + v + ") then (to_json(" + v + " at time zone 'UTC') #>> '{}') || '+00:00' else " + v + "::text end)"
+	return "quote_literal(case when isfinite(" + v + ") then (to_json(" + v + " at time zone 'UTC') #>> '{}') || " +
+		"'+00:00' else " + v + "::text end)"
 }
 
 // pendingSQL tells a pending detachment, which servers before 14 do not know.
@@ -139,9 +144,11 @@ func parts(ctx context.Context, m rows.Movement, q read.Querier, s rows.Survey) 
 	}
 	old, young := "v.high <= now() - make_interval(secs => $3)", "v.low >= now() - make_interval(secs => $3)"
 	if m.Back {
-		old, young = "v.low >= $4::timestamptz and v.high <= $5::timestamptz", "v.high <= $4::timestamptz or v.low >= $5::timestamptz"
+		old, young = "v.low >= $4::timestamptz and v.high <= $5::timestamptz", "v.high <= $4::timestamptz or v.low >= "+
+			"$5::timestamptz"
 	}
-	sql := fmt.Sprintf(partsSQL, s.Kind, pendingSQL(s.Version), written(s.Kind, "v.low"), old, young, written(s.Kind, "v.high"))
+	sql := fmt.Sprintf(partsSQL, s.Kind, pendingSQL(s.Version), written(s.Kind, "v.low"), old, young,
+		written(s.Kind, "v.high"))
 	all, err := session.Many[partition](ctx, q, sql, s.Source.OID, m.Column, m.Age.Seconds(), m.Since, m.Until)
 	if err != nil {
 		return nil, fmt.Errorf("partitions of %s: %w", m.From, err)
@@ -173,17 +180,21 @@ with recursive falls(classid, objid) as (
   select d.classid, d.objid from falls f join pg_depend d on d.refclassid = f.classid and d.refobjid = f.objid
    where d.deptype in ('a', 'i', 'P', 'S') and d.objsubid = 0
 ), stays(classid, objid, objsubid) as (
-  select d.classid, d.objid, d.objsubid from falls f join pg_depend d on d.refclassid = f.classid and d.refobjid = f.objid
+  select d.classid, d.objid, d.objsubid from falls f join pg_depend d on d.refclassid = f.classid
+    and d.refobjid = f.objid
    where d.deptype = 'n' and (d.classid, d.objid) not in (select classid, objid from falls)
   union
-  select d.refclassid, d.refobjid, d.refobjsubid from falls f join pg_depend d on d.classid = f.classid and d.objid = f.objid
+  select d.refclassid, d.refobjid, d.refobjsubid from falls f join pg_depend d on d.classid = f.classid
+    and d.objid = f.objid
    where d.deptype = 'e'
   union
   select f.classid, f.objid, 0 from falls f
     join pg_class q on f.classid = 'pg_class'::regclass and q.oid = f.objid and q.relkind = 'S'
-    join pg_depend d on d.classid = f.classid and d.objid = f.objid and d.refclassid = 'pg_class'::regclass and d.deptype = 'a'
+    join pg_depend d on d.classid = f.classid and d.objid = f.objid and d.refclassid = 'pg_class'::regclass
+      and d.deptype = 'a'
 )
-select coalesce(string_agg(distinct coalesce(pg_describe_object('pg_class'::regclass, w.ev_class, 0), pg_describe_object(s.classid, s.objid, s.objsubid)), ', '), '')
+select coalesce(string_agg(distinct coalesce(pg_describe_object('pg_class'::regclass, w.ev_class, 0),
+  pg_describe_object(s.classid, s.objid, s.objsubid)), ', '), '')
   from stays s
   left join pg_rewrite w on s.classid = 'pg_rewrite'::regclass and w.oid = s.objid and w.rulename = '_RETURN'`
 
@@ -198,35 +209,50 @@ func hinders(ctx context.Context, q read.Querier, oid int64) (string, error) {
 
 // likeSQL tells what keeps table $1 from becoming a partition of $2 from $4 to $5:
 // another key, other columns, a constraint or an index that would have to be made
-// meanwhile, partitions that are in its place, or a trigger whose state would be lost. %[1]s is the type of the column $3.
+// meanwhile, partitions that are in its place, or a trigger whose state would be lost. %[1]s is the type of the column
+// $3.
 const likeSQL = `
 select case
-  when not (select count(*) = 1 from pg_partitioned_table p join pg_attribute a on a.attrelid = p.partrelid and a.attnum = p.partattrs[0]
+  when not (select count(*) = 1 from pg_partitioned_table p join pg_attribute a on a.attrelid = p.partrelid
+    and a.attnum = p.partattrs[0]
              where p.partrelid = d.oid and p.partstrat = 'r' and p.partnatts = 1 and a.attname = $3)
   then 'it is not partitioned by the range of that column'
-  when exists (select attname, atttypid, atttypmod, attcollation, attgenerated from pg_attribute where attrelid = s.oid and attnum > 0 and not attisdropped
-               except select attname, atttypid, atttypmod, attcollation, attgenerated from pg_attribute where attrelid = d.oid and attnum > 0 and not attisdropped)
+  when exists (select attname, atttypid, atttypmod, attcollation, attgenerated from pg_attribute where attrelid = s.oid
+    and attnum > 0 and not attisdropped
+               except select attname, atttypid, atttypmod, attcollation, attgenerated from pg_attribute
+                 where attrelid = d.oid and attnum > 0 and not attisdropped)
     or exists (select attname from pg_attribute where attrelid = d.oid and attnum > 0 and not attisdropped
                except select attname from pg_attribute where attrelid = s.oid and attnum > 0 and not attisdropped)
   then 'its columns are not exactly the same'
-  when exists (select attname from pg_attribute where attrelid = d.oid and attnum > 0 and attnotnull and not attisdropped
-               except select attname from pg_attribute where attrelid = s.oid and attnum > 0 and attnotnull and not attisdropped)
+  when exists (select attname from pg_attribute where attrelid = d.oid and attnum > 0 and attnotnull
+    and not attisdropped
+               except select attname from pg_attribute where attrelid = s.oid and attnum > 0 and attnotnull
+                 and not attisdropped)
     or exists (select conname, pg_get_constraintdef(oid) from pg_constraint where conrelid = d.oid and contype = 'c'
-               except select conname, pg_get_constraintdef(oid) from pg_constraint where conrelid = s.oid and contype = 'c' and convalidated)
+               except select conname, pg_get_constraintdef(oid) from pg_constraint where conrelid = s.oid
+                 and contype = 'c' and convalidated)
     or exists (select pg_get_constraintdef(oid) from pg_constraint where conrelid = d.oid and contype = 'f'
-               except select pg_get_constraintdef(oid) from pg_constraint where conrelid = s.oid and contype = 'f' and convalidated)
+               except select pg_get_constraintdef(oid) from pg_constraint where conrelid = s.oid and contype = 'f'
+                 and convalidated)
     or exists (select from pg_constraint where conrelid = d.oid and contype = 'x')
   then 'it has constraints that the partition does not have'
-  when exists (select regexp_replace(pg_get_indexdef(indexrelid), '^CREATE (UNIQUE )?INDEX .* ON (ONLY )?.* USING ', '\1') from pg_index where indrelid = d.oid
-               except select regexp_replace(pg_get_indexdef(indexrelid), '^CREATE (UNIQUE )?INDEX .* ON (ONLY )?.* USING ', '\1') from pg_index where indrelid = s.oid and indisvalid)
+  when exists (select regexp_replace(pg_get_indexdef(indexrelid), '^CREATE (UNIQUE )?INDEX .* ON (ONLY )?.* USING ',
+    '\1') from pg_index where indrelid = d.oid
+               except select regexp_replace(pg_get_indexdef(indexrelid),
+                 '^CREATE (UNIQUE )?INDEX .* ON (ONLY )?.* USING ', '\1') from pg_index where indrelid = s.oid
+                   and indisvalid)
   then 'it has an index that the partition does not have'
   when exists (select from pg_inherits i join pg_class c on c.oid = i.inhrelid
-                 cross join lateral (select m[1] as low, m[2] as high from regexp_match(pg_get_expr(c.relpartbound, c.oid), '^FOR VALUES FROM \((.*)\) TO \((.*)\)$') m) b
+                 cross join lateral (select m[1] as low, m[2] as high from regexp_match(pg_get_expr(c.relpartbound,
+                   c.oid), '^FOR VALUES FROM \((.*)\) TO \((.*)\)$') m) b
                 where i.inhparent = d.oid and i.inhrelid <> s.oid
-                  and case when b.low is null then false when b.low = 'MINVALUE' or $5 = 'MAXVALUE' then true else trim(both '''' from b.low)::%[1]s < nullif($5, 'MAXVALUE')::%[1]s end
-                  and case when b.high is null then false when b.high = 'MAXVALUE' or $4 = 'MINVALUE' then true else trim(both '''' from b.high)::%[1]s > nullif($4, 'MINVALUE')::%[1]s end)
+                  and case when b.low is null then false when b.low = 'MINVALUE' or $5 = 'MAXVALUE' then true
+                    else trim(both '''' from b.low)::%[1]s < nullif($5, 'MAXVALUE')::%[1]s end
+                  and case when b.high is null then false when b.high = 'MAXVALUE' or $4 = 'MINVALUE' then true
+                    else trim(both '''' from b.high)::%[1]s > nullif($4, 'MINVALUE')::%[1]s end)
   then 'it has a partition for that time already'
-  when exists (select from pg_trigger g join pg_trigger h on h.oid = g.tgparentid where g.tgrelid = s.oid and g.tgenabled <> h.tgenabled)
+  when exists (select from pg_trigger g join pg_trigger h on h.oid = g.tgparentid where g.tgrelid = s.oid
+    and g.tgenabled <> h.tgenabled)
   then 'a trigger of the partition is disabled, or enabled, where that of its table is not, and would be as there when it is handed back'
   when not pg_has_role(d.relowner, 'USAGE')
   then 'the role does not own it'
@@ -239,7 +265,8 @@ func unlike(ctx context.Context, m rows.Movement, q read.Querier, s rows.Survey,
 	if s.Dest.Kind != "p" {
 		return fmt.Sprintf("%s is not partitioned", m.To), nil
 	}
-	why, err := session.One(ctx, q, pgx.RowTo[string], fmt.Sprintf(likeSQL, s.Kind), p.OID, s.Dest.OID, m.Column, strings.Trim(p.From, "'"), strings.Trim(p.To, "'"))
+	why, err := session.One(ctx, q, pgx.RowTo[string], fmt.Sprintf(likeSQL, s.Kind), p.OID, s.Dest.OID, m.Column,
+		strings.Trim(p.From, "'"), strings.Trim(p.To, "'"))
 	if err != nil {
 		return "", fmt.Errorf("whether %s takes %s: %w", m.To, p.Name(), err)
 	}
@@ -265,10 +292,12 @@ func astray(ctx context.Context, m rows.Movement, q read.Querier, s rows.Survey,
 	}
 	soon, cancel := context.WithTimeout(ctx, handTime)
 	defer cancel()
-	there, err := session.One(soon, q, pgx.RowTo[bool], "select exists (select from "+rest+" where "+within(m.Column, p.From, p.To)+")")
+	there, err := session.One(soon, q, pgx.RowTo[bool], "select exists (select from "+rest+" where "+
+		within(m.Column, p.From, p.To)+")")
 	switch {
 	case soon.Err() != nil && ctx.Err() == nil:
-		return fmt.Sprintf("its default partition %s would have to be read under a lock that blocks all other sessions", rest), nil
+		return fmt.Sprintf("its default partition %s would have to be read under a lock that blocks all other "+
+			"sessions", rest), nil
 	case err != nil:
 		return "", fmt.Errorf("rows of %s: %w", rest, err)
 	case there:
@@ -334,7 +363,8 @@ func attachText(to, p rows.Table, low, high string) string {
 // dropsWatchedSQL tells whether an event trigger fires when a table is dropped. It may
 // refuse that, which cannot be known before, and refuse to undo a detachment as well.
 const dropsWatchedSQL = `
-select exists (select from pg_event_trigger where evtenabled in ('O', 'A') and evtevent in ('ddl_command_start', 'sql_drop', 'ddl_command_end') and (evttags is null or 'DROP TABLE' = any(evttags)))`
+select exists (select from pg_event_trigger where evtenabled in ('O', 'A') and evtevent in ('ddl_command_start',
+  'sql_drop', 'ddl_command_end') and (evttags is null or 'DROP TABLE' = any(evttags)))`
 
 // dropsWatched reports whether a partition is dropped in one transaction for that.
 func dropsWatched(ctx context.Context, q read.Querier) (bool, error) {

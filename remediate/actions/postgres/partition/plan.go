@@ -29,7 +29,8 @@ type Plan struct {
 
 // PlanWholes looks for the partitions that go as a whole, and for detachments that have
 // not ended.
-func PlanWholes(ctx context.Context, m rows.Movement, q read.Querier, s rows.Survey, r remediate.Request) (w Plan, err error) {
+func PlanWholes(ctx context.Context, m rows.Movement, q read.Querier, s rows.Survey, r remediate.Request) (w Plan,
+	err error) {
 	if w.all, err = parts(ctx, m, q, s); err != nil {
 		return w, err
 	}
@@ -77,7 +78,8 @@ func PlanWholes(ctx context.Context, m rows.Movement, q read.Querier, s rows.Sur
 		if len(singly) > most {
 			text += fmt.Sprintf("; and %d more", len(singly)-most)
 		}
-		w.Facts = append(w.Facts, fmt.Sprintf("%d partitions could go as a whole, but their rows go one by one: %s", len(singly), text))
+		w.Facts = append(w.Facts, fmt.Sprintf("%d partitions could go as a whole, but their rows go one by one: %s",
+			len(singly), text))
 	}
 	for _, s := range w.Steps {
 		if s.Args["part"] == Drop {
@@ -98,7 +100,8 @@ func open(ctx context.Context, m rows.Movement, q read.Querier, s rows.Survey, p
 	soon, cancel := context.WithTimeout(ctx, rows.ClashTime)
 	defer cancel()
 	column := pgx.Identifier{m.Column}.Sanitize()
-	all, err := session.One(soon, q, pgx.RowTo[bool], "select not exists (select from only "+p.Name().String()+" t where t."+column+" < $1::timestamptz or t."+column+" >= $2::timestamptz)", m.Since, m.Until)
+	all, err := session.One(soon, q, pgx.RowTo[bool], "select not exists (select from only "+p.Name().String()+
+		" t where t."+column+" < $1::timestamptz or t."+column+" >= $2::timestamptz)", m.Since, m.Until)
 	if soon.Err() != nil && ctx.Err() == nil {
 		return false, nil // row by row, then
 	}
@@ -143,7 +146,8 @@ func Untouched(ctx context.Context, q read.Querier, m rows.Movement, s rows.Surv
 
 // entire returns why no partition at all goes as a whole.
 func entire(ctx context.Context, m rows.Movement, q read.Querier, s rows.Survey) (owned bool, why string, err error) {
-	owned, err = session.One(ctx, q, pgx.RowTo[bool], "select pg_has_role(relowner, 'USAGE') from pg_class where oid = $1::int8::oid", s.Source.OID)
+	owned, err = session.One(ctx, q, pgx.RowTo[bool], "select pg_has_role(relowner, 'USAGE') from pg_class where oid = "+
+		"$1::int8::oid", s.Source.OID)
 	switch {
 	case err != nil:
 		return owned, "", fmt.Errorf("who owns %s: %w", m.From, err)
@@ -179,7 +183,8 @@ func hindrance(ctx context.Context, m rows.Movement, q read.Querier, s rows.Surv
 func partArgs(m rows.Movement, p partition, s rows.Survey, r remediate.Request) map[string]string {
 	args := maps.Clone(m.Args(r.Subject, s.Source, s.Dest, r.Params))
 	maps.Copy(args, map[string]string{
-		"kind": s.Kind, "part_schema": p.Schema, "part_table": p.Table, "part_oid": strconv.FormatInt(p.OID, 10), "low": p.From, "high": p.To,
+		"kind": s.Kind, "part_schema": p.Schema, "part_table": p.Table, "part_oid": strconv.FormatInt(p.OID, 10),
+		"low": p.From, "high": p.To,
 	})
 	s.NoteReaders(args)
 	args[relation.ContractArg] = s.Promise(nil).Only(s.Source.OID, s.Dest.OID, p.OID).String()
@@ -214,8 +219,9 @@ func whole(m rows.Movement, p partition, args map[string]string, concurrently bo
 		args["part"] = HandBack
 	}
 	return remediate.Step{
-		Do:   "BEGIN; " + detach + attachText(m.To, p.Name(), p.From, p.To) + "; COMMIT",
-		Undo: fmt.Sprintf("BEGIN; ALTER TABLE %s DETACH PARTITION %s; %s; COMMIT", m.To, p.Name(), attachText(m.From, p.Name(), p.From, p.To)),
+		Do: "BEGIN; " + detach + attachText(m.To, p.Name(), p.From, p.To) + "; COMMIT",
+		Undo: fmt.Sprintf("BEGIN; ALTER TABLE %s DETACH PARTITION %s; %s; COMMIT", m.To, p.Name(),
+			attachText(m.From, p.Name(), p.From, p.To)),
 		Left: left(m, p), Args: args,
 	}
 }
@@ -230,18 +236,26 @@ func unended(m rows.Movement, p partition, args map[string]string, why string) (
 		why = "not all of its rows are to go"
 	}
 	if !p.Owned || p.Detached && !(bound(p.From) && bound(p.To)) {
-		return remediate.Step{}, "", remediate.Refuse(remediate.ReasonPrivilege, "the detachment of %s from %s did not end, its rows are in no table that is asked, and this role cannot end it (%s): %s, and %s where they are to be seen again", p.Name(), m.From, why, finish, attach)
+		return remediate.Step{}, "", remediate.Refuse(remediate.ReasonPrivilege, "the detachment of %s from %s did not end, "+
+			"its rows are in no table that is asked, and this role cannot end it (%s): %s, and %s where they are to be seen "+
+			"again", p.Name(), m.From, why, finish, attach)
 	}
 	switch {
 	case p.Detached:
 		args["part"] = Attach
-		return remediate.Step{Do: attach, Left: left(m, p), Args: args}, fmt.Sprintf("a run detached %s from %s and did not end; it is attached again, and its rows go with the next run (%s)", p.Name(), m.From, why), nil
+		return remediate.Step{Do: attach, Left: left(m, p), Args: args},
+			fmt.Sprintf("a run detached %s from %s and did not end; it is attached again, and its rows go with the next run "+
+				"(%s)", p.Name(), m.From, why), nil
 	case p.Marked:
 		args["part"] = Attach
-		return remediate.Step{Do: finish + "; " + attach, Left: left(m, p), Args: args}, fmt.Sprintf("a run began to detach %s from %s and did not end, so that its rows are not seen; it is attached again, and its rows go with the next run (%s)", p.Name(), m.From, why), nil
+		return remediate.Step{Do: finish + "; " + attach, Left: left(m, p), Args: args},
+			fmt.Sprintf("a run began to detach %s from %s and did not end, so that its rows are not seen; it is attached "+
+				"again, and its rows go with the next run (%s)", p.Name(), m.From, why), nil
 	}
 	args["part"] = Finish
-	return remediate.Step{Do: finish, Args: args}, fmt.Sprintf("the detachment of %s from %s was interrupted, so that its rows are not seen; it is ended, and the rows stay in that table (%s). To have them in %s again: %s", p.Name(), m.From, why, m.From, attach), nil
+	return remediate.Step{Do: finish, Args: args}, fmt.Sprintf("the detachment of %s from %s was interrupted, so that "+
+		"its rows are not seen; it is ended, and the rows stay in that table (%s). To have them in %s again: %s", p.Name(),
+		m.From, why, m.From, attach), nil
 }
 
 // loose are the facts about partitions of a table whose detachment did not end, for a
@@ -254,9 +268,12 @@ func loose(ctx context.Context, m rows.Movement, q read.Querier, s rows.Survey) 
 	for _, p := range all {
 		switch {
 		case p.Pending:
-			facts = append(facts, fmt.Sprintf("the detachment of %s from %s did not end, so that its rows are not seen: ALTER TABLE %s DETACH PARTITION %s FINALIZE; %s", p.Name(), m.To, m.To, p.Name(), attachText(m.To, p.Name(), p.From, p.To)))
+			facts = append(facts, fmt.Sprintf("the detachment of %s from %s did not end, so that its rows are not seen: ALTER "+
+				"TABLE %s DETACH PARTITION %s FINALIZE; %s", p.Name(), m.To, m.To, p.Name(),
+				attachText(m.To, p.Name(), p.From, p.To)))
 		case p.Detached:
-			facts = append(facts, fmt.Sprintf("a run detached %s from %s and did not end: %s", p.Name(), m.To, attachText(m.To, p.Name(), p.From, p.To)))
+			facts = append(facts, fmt.Sprintf("a run detached %s from %s and did not end: %s", p.Name(), m.To,
+				attachText(m.To, p.Name(), p.From, p.To)))
 		}
 	}
 	return facts, nil
@@ -292,7 +309,8 @@ func homeless(ctx context.Context, m rows.Movement, q read.Querier, s rows.Surve
 	}
 	soon, cancel := context.WithTimeout(ctx, rows.ClashTime)
 	defer cancel()
-	first, err := session.One(soon, q, pgx.RowTo[*string], fmt.Sprintf(uncoveredSQL, m.From, column, strings.Join(have, " or "), which), args...)
+	first, err := session.One(soon, q, pgx.RowTo[*string], fmt.Sprintf(uncoveredSQL, m.From, column,
+		strings.Join(have, " or "), which), args...)
 	switch {
 	case soon.Err() != nil && ctx.Err() == nil:
 		return "", nil // the step stops then, by the server's own word
@@ -326,7 +344,8 @@ func house(ctx context.Context, m rows.Movement, q read.Querier, s rows.Survey, 
 			continue
 		}
 		column := pgx.Identifier{m.Column}.Sanitize()
-		in, err := session.One(ctx, q, pgx.RowTo[bool], fmt.Sprintf("select %s from (select $1::text::%s as %s) t", within(m.Column, p.From, p.To), s.Kind, column), first)
+		in, err := session.One(ctx, q, pgx.RowTo[bool], fmt.Sprintf("select %s from (select $1::text::%s as %s) t",
+			within(m.Column, p.From, p.To), s.Kind, column), first)
 		if err != nil {
 			return "", fmt.Errorf("the partition of %s: %w", first, err)
 		}
@@ -341,19 +360,24 @@ func house(ctx context.Context, m rows.Movement, q read.Querier, s rows.Survey, 
 			why = "it has partitions itself"
 		}
 		if why != "" {
-			return fmt.Sprintf("%s, and the partition %s of %s cannot go as a whole (%s); make one: %s", lacks, p.Name(), m.From, why, create(p.From, p.To)), nil
+			return fmt.Sprintf("%s, and the partition %s of %s cannot go as a whole (%s); make one: %s", lacks, p.Name(), m.From,
+				why, create(p.From, p.To)), nil
 		}
 		if !m.Back {
-			return fmt.Sprintf("%s; they stay until their partition %s goes as a whole; make one to have them go before: %s", lacks, p.Name(), create(p.From, p.To)), nil
+			return fmt.Sprintf("%s; they stay until their partition %s goes as a whole; make one to have them go before: %s",
+				lacks, p.Name(), create(p.From, p.To)), nil
 		}
 		since, until, err := spanOf(ctx, q, s.Kind, p)
 		if err != nil {
 			return "", err
 		}
-		return fmt.Sprintf("%s, which are in the partition %s of %s: ask for all of it, since=%s until=%s, and it is handed back as a whole; or make one: %s", lacks, p.Name(), m.From, since, until, create(p.From, p.To)), nil
+		return fmt.Sprintf("%s, which are in the partition %s of %s: ask for all of it, since=%s until=%s, and it is handed "+
+			"back as a whole; or make one: %s", lacks, p.Name(), m.From, since, until, create(p.From, p.To)), nil
 	}
 	type month struct{ Low, High string }
-	of, err := session.One(ctx, q, pgx.RowToStructByPos[month], fmt.Sprintf("select to_char(a, 'YYYY-MM-DD'), to_char(a + interval '1 month', 'YYYY-MM-DD') from date_trunc('month', $1::text::%s) a", s.Kind), first)
+	of, err := session.One(ctx, q, pgx.RowToStructByPos[month],
+		fmt.Sprintf("select to_char(a, 'YYYY-MM-DD'), to_char(a + interval '1 month', 'YYYY-MM-DD') from "+
+			"date_trunc('month', $1::text::%s) a", s.Kind), first)
 	if err != nil {
 		return "", fmt.Errorf("the month of %s: %w", first, err)
 	}
@@ -370,7 +394,8 @@ func spanOf(ctx context.Context, q read.Querier, kind string, p partition) (sinc
 		if side.text == "MINVALUE" || side.text == "MAXVALUE" {
 			continue
 		}
-		*side.param, err = session.One(ctx, q, pgx.RowTo[string], fmt.Sprintf("select (to_json($1::text::%s::timestamptz at time zone 'UTC') #>> '{}') || 'Z'", kind), strings.Trim(side.text, "'"))
+		*side.param, err = session.One(ctx, q, pgx.RowTo[string], fmt.Sprintf("select (to_json($1::text::%s::timestamptz at "+
+			"time zone 'UTC') #>> '{}') || 'Z'", kind), strings.Trim(side.text, "'"))
 		if err != nil {
 			return "", "", fmt.Errorf("the bound %s: %w", side.text, err)
 		}
@@ -388,13 +413,15 @@ func digits(r rune) rune {
 
 // left says what a step on a partition leaves where it is interrupted.
 func left(m rows.Movement, p partition) string {
-	return fmt.Sprintf("where the rows of %s are not seen in %s: ALTER TABLE %s DETACH PARTITION %s FINALIZE (if it is pending), then %s; a constraint of ours may be left: ALTER TABLE %s DROP CONSTRAINT IF EXISTS %s",
+	return fmt.Sprintf("where the rows of %s are not seen in %s: ALTER TABLE %s DETACH PARTITION %s FINALIZE (if it is "+
+		"pending), then %s; a constraint of ours may be left: ALTER TABLE %s DROP CONSTRAINT IF EXISTS %s",
 		p.Name(), m.From, m.From, p.Name(), attachText(m.From, p.Name(), p.From, p.To), p.Name(), boundName)
 }
 
 // PlanRows adds the step that moves rows one by one to those of whole partitions, where
 // the destination has a place for them.
-func PlanRows(ctx context.Context, m rows.Movement, q read.Querier, s rows.Survey, w Plan, r remediate.Request) (steps []remediate.Step, facts []string, err error) {
+func PlanRows(ctx context.Context, m rows.Movement, q read.Querier, s rows.Survey, w Plan, r remediate.Request) (
+	steps []remediate.Step, facts []string, err error) {
 	homeless, err := homeless(ctx, m, q, s, w)
 	switch {
 	case err != nil:

@@ -21,7 +21,8 @@ func Apply(ctx context.Context, j session.Job, c *pgx.Conn, f remediate.Fence, s
 		return err
 	}
 	p.quota.Anew()
-	if err := c.QueryRow(ctx, "select current_setting('server_version_num')::int, current_setting('statement_timeout')").Scan(&p.version, &p.limit); err != nil {
+	if err := c.QueryRow(ctx, "select current_setting('server_version_num')::int, "+
+		"current_setting('statement_timeout')").Scan(&p.version, &p.limit); err != nil {
 		return err
 	}
 	if err := f.Check(ctx); err != nil {
@@ -51,7 +52,8 @@ func (p part) finish(ctx context.Context) error {
 	case now.Parent == 0:
 		return nil
 	case now.Parent != p.source || !now.Pending || !now.Named:
-		return remediate.Refuse(remediate.ReasonChanged, "the detachment of %s from %s is not pending any more", p.self, p.From)
+		return remediate.Refuse(remediate.ReasonChanged, "the detachment of %s from %s is not pending any more",
+			p.self, p.From)
 	}
 	return p.do(ctx, 0, p.detachText()+" FINALIZE")
 }

@@ -15,12 +15,13 @@ import (
 // An attempt is an index that upkeep has begun to build anew and whose leftovers may be
 // on the server still.
 type attempt struct {
-	Database string  `json:"database"`
-	Table    int64   `json:"table"`           // its oid
-	Index    int64   `json:"index"`           // its oid before; invalid under another name once the new one has taken its place
-	Known    []int64 `json:"known,omitempty"` // leftovers that were there right before the last attempt, of others
-	Left     []int64 `json:"left,omitempty"`  // indexes that a session of ours was seen to build
-	Seen     bool    `json:"seen,omitempty"`  // Left has what the last attempt built
+	Database string `json:"database"`
+	Table    int64  `json:"table"` // its oid
+	// its oid before; invalid under another name once the new one has taken its place
+	Index int64   `json:"index"`
+	Known []int64 `json:"known,omitempty"` // leftovers that were there right before the last attempt, of others
+	Left  []int64 `json:"left,omitempty"`  // indexes that a session of ours was seen to build
+	Seen  bool    `json:"seen,omitempty"`  // Left has what the last attempt built
 }
 
 // attempts remembers them, in a file of upkeep's own or while upkeep runs where it has

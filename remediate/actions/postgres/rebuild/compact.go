@@ -51,20 +51,28 @@ const (
 const unmovableSQL = `
 select coalesce((select t.tgname::text from pg_trigger t left join pg_constraint k on k.oid = t.tgconstraint
                   where t.tgrelid = c.oid and t.tgenabled <> 'D' and t.tgtype & 16 <> 0
-                    and coalesce(k.contype, 't') not in ('f', 'p', 'u', 'x') and (not t.tgisinternal or t.tgparentid <> 0) order by t.tgname limit 1), ''),
+                    and coalesce(k.contype, 't') not in ('f', 'p', 'u', 'x') and (not t.tgisinternal
+                      or t.tgparentid <> 0) order by t.tgname limit 1), ''),
        coalesce((select r.rulename::text from pg_rewrite r where r.ev_class = c.oid order by r.rulename limit 1), ''),
-       coalesce((select k.conname::text from pg_constraint k where k.conrelid = c.oid and not k.convalidated and k.contype in ('c', 'f') order by k.conname limit 1), ''),
+       coalesce((select k.conname::text from pg_constraint k where k.conrelid = c.oid and not k.convalidated
+         and k.contype in ('c', 'f') order by k.conname limit 1), ''),
        coalesce((select a.attname::text from pg_attribute a
-                  where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and a.attgenerated = '' and a.attidentity <> 'a'
+                  where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and a.attgenerated = ''
+                    and a.attidentity <> 'a'
                     and not exists (select from pg_depend d
                                       left join pg_attrdef f on d.classid = 'pg_attrdef'::regclass and f.oid = d.objid
-                                      join pg_attribute g on g.attrelid = c.oid and g.attgenerated <> '' and g.attnum = case when d.classid = 'pg_class'::regclass then d.objsubid else f.adnum end
-                                     where d.refclassid = 'pg_class'::regclass and d.refobjid = c.oid and d.refobjsubid = a.attnum
+                                      join pg_attribute g on g.attrelid = c.oid and g.attgenerated <> ''
+                                        and g.attnum = case when d.classid = 'pg_class'::regclass then d.objsubid
+                                          else f.adnum end
+                                     where d.refclassid = 'pg_class'::regclass and d.refobjid = c.oid
+                                       and d.refobjsubid = a.attnum
                                        and (d.classid = 'pg_class'::regclass and d.objid = c.oid or f.adrelid = c.oid))
                   order by a.attlen < 0, a.attlen, a.attnum limit 1), ''),
        c.relreplident::text,
-       exists (select from pg_index i where i.indrelid = c.oid and (i.indisreplident or c.relreplident = 'd' and i.indisprimary)),
-       coalesce((select string_agg(p.pubname::text, ', ') from pg_publication_tables p join pg_publication q on q.pubname = p.pubname and q.pubupdate
+       exists (select from pg_index i where i.indrelid = c.oid and (i.indisreplident or c.relreplident = 'd'
+         and i.indisprimary)),
+       coalesce((select string_agg(p.pubname::text, ', ') from pg_publication_tables p
+         join pg_publication q on q.pubname = p.pubname and q.pubupdate
                   where p.schemaname = n.nspname and p.tablename = c.relname), ''),
        coalesce((select m.amname::text from pg_am m where m.oid = c.relam), ''),
        exists (select from pg_language l where l.lanname = 'plpgsql' and has_language_privilege(l.oid, 'USAGE')),
@@ -75,18 +83,21 @@ select coalesce((select t.tgname::text from pg_trigger t left join pg_constraint
 
 // planRows plans to move rows from the end of the table to its front, or refuses
 // and says why.
-func (a Repack) planRows(ctx context.Context, db *target.Database, h heap, r remediate.Request) (p remediate.Plan, err error) {
+func (a Repack) planRows(ctx context.Context, db *target.Database, h heap, r remediate.Request) (p remediate.Plan,
+	err error) {
 	var trigger, rule, constraint, column, identity, publications, method string
 	var identified, plpgsql bool
 	var dropped int
-	err = db.QueryRow(ctx, unmovableSQL, strconv.FormatInt(h.OID, 10)).Scan(&trigger, &rule, &constraint, &column, &identity, &identified, &publications, &method, &plpgsql, &dropped)
+	err = db.QueryRow(ctx, unmovableSQL, strconv.FormatInt(h.OID, 10)).Scan(&trigger, &rule, &constraint, &column,
+		&identity, &identified, &publications, &method, &plpgsql, &dropped)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return p, remediate.Refuse(remediate.ReasonGone, "the table was dropped meanwhile")
 	case err != nil:
 		return p, fmt.Errorf("what prevents moving rows: %w", err)
 	case !plpgsql:
-		return p, remediate.Refuse(remediate.ReasonUnfit, "the database has no PL/pgSQL for role %s, in which rows are moved", h.Role)
+		return p, remediate.Refuse(remediate.ReasonUnfit, "the database has no PL/pgSQL for role %s, in which rows are "+
+			"moved", h.Role)
 	case method != "heap":
 		return p, remediate.Refuse(remediate.ReasonUnfit, "the table is stored by the access method %q", method)
 	case trigger != "":
@@ -94,17 +105,24 @@ func (a Repack) planRows(ctx context.Context, db *target.Database, h heap, r rem
 	case rule != "":
 		return p, remediate.Refuse(remediate.ReasonUnfit, "the rule %q would rewrite the updates", rule)
 	case constraint != "":
-		return p, remediate.Refuse(remediate.ReasonUnfit, "the constraint %q is not validated: rows that break it cannot be updated", constraint)
+		return p, remediate.Refuse(remediate.ReasonUnfit, "the constraint %q is not validated: rows that break it cannot be "+
+			"updated", constraint)
 	case column == "":
-		return p, remediate.Refuse(remediate.ReasonUnfit, "no column of the table can be used in an UPDATE: each is generated, an identity, or the base of a generated column")
+		return p, remediate.Refuse(remediate.ReasonUnfit, "no column of the table can be used in an UPDATE: each is "+
+			"generated, an identity, or the base of a generated column")
 	case publications != "" && identity != "f" && !identified:
-		return p, remediate.Refuse(remediate.ReasonUnfit, "the table is published (%s) without a replica identity: it cannot be updated", publications)
+		return p, remediate.Refuse(remediate.ReasonUnfit, "the table is published (%s) without a replica identity: it "+
+			"cannot be updated", publications)
 	}
 	if !h.Update {
-		_ = p.NoteMissing(remediate.Refuse(remediate.ReasonPrivilege, "role %s may not update the table: own it, or GRANT UPDATE ON TABLE", h.Role)) // it is noted
+		// it is noted
+		_ = p.NoteMissing(remediate.Refuse(remediate.ReasonPrivilege, "role %s may not update the table: own it, or GRANT "+
+			"UPDATE ON TABLE", h.Role))
 	}
 	if h.Filtered {
-		_ = p.NoteMissing(remediate.Refuse(remediate.ReasonPrivilege, "row security hides rows of the table from role %s: it must own the table or have BYPASSRLS", h.Role)) // as above
+		// as above
+		_ = p.NoteMissing(remediate.Refuse(remediate.ReasonPrivilege, "row security hides rows of the table from role %s: "+
+			"it must own the table or have BYPASSRLS", h.Role))
 	}
 	relied, err := relianceOn(ctx, db, h.OID)
 	if err == nil {
@@ -115,15 +133,18 @@ func (a Repack) planRows(ctx context.Context, db *target.Database, h heap, r rem
 	}
 	goal := goalOf(h.needed())
 	if float64(goal) > (1-leastGain)*float64(h.pages()) {
-		return p, remediate.Refuse(remediate.ReasonCannotHelp, "it would take %d of the %d pages that the table has: too little is won", goal, h.pages())
+		return p, remediate.Refuse(remediate.ReasonCannotHelp, "it would take %d of the %d pages that the table has: too "+
+			"little is won", goal, h.pages())
 	}
 	p.Facts = append(p.Facts, h.costs(goal)...)
 	p.Facts = append(p.Facts, newXmin("that is moved"))
 	if h.Toast > 0 {
-		p.Facts = append(p.Facts, fmt.Sprintf("values that are stored out of line (TOAST, %s) stay where they are: nothing of that is won", remediate.Quantity("_bytes", float64(h.Toast))))
+		p.Facts = append(p.Facts, fmt.Sprintf("values that are stored out of line (TOAST, %s) stay where they are: nothing "+
+			"of that is won", remediate.Quantity("_bytes", float64(h.Toast))))
 	}
 	if dropped > 0 {
-		p.Facts = append(p.Facts, fmt.Sprintf("%d columns were dropped: rows that are moved leave the values of those behind, rows in front keep them, so less may be won than the estimate says", dropped))
+		p.Facts = append(p.Facts, fmt.Sprintf("%d columns were dropped: rows that are moved leave the values of those "+
+			"behind, rows in front keep them, so less may be won than the estimate says", dropped))
 	}
 	if publications != "" {
 		p.Facts = append(p.Facts, "each of these updates is sent to the subscribers of "+publications)
@@ -133,8 +154,10 @@ func (a Repack) planRows(ctx context.Context, db *target.Database, h heap, r rem
 	}
 	name := pgx.Identifier{r.Subject["schema"], r.Subject["table"]}.Sanitize()
 	p.Steps = []remediate.Step{{
-		Do:   fmt.Sprintf("UPDATE ONLY %s SET %[2]s = %[2]s WHERE ctid = ANY (the rows behind page %d, in batches, until they are in front of it); VACUUM (TRUNCATE on) %[1]s", name, pgx.Identifier{column}.Sanitize(), goal),
-		Args: TableArgs(r, h.Subject, map[string]string{"way": byRows, "column": column, "goal": strconv.FormatInt(goal, 10), "version": strconv.Itoa(h.Version), relation.ContractArg: relied.contract.String()}),
+		Do: fmt.Sprintf("UPDATE ONLY %s SET %[2]s = %[2]s WHERE ctid = ANY (the rows behind page %d, in batches, until "+
+			"they are in front of it); VACUUM (TRUNCATE on) %[1]s", name, pgx.Identifier{column}.Sanitize(), goal),
+		Args: TableArgs(r, h.Subject, map[string]string{"way": byRows, "column": column, "goal": strconv.FormatInt(goal, 10),
+			"version": strconv.Itoa(h.Version), relation.ContractArg: relied.contract.String()}),
 	}}
 	return p, nil
 }
@@ -156,8 +179,10 @@ func (h heap) costs(goal int64) []string {
 	a := h.Rows / float64(max(h.needed(), 1)) // rows that fit on a page
 	updates := float64(behind) * a
 	return []string{
-		"the way is to move rows: those of the last " + strconv.FormatInt(behind, 10) + " pages go into the room in front of them, and the empty end is cut off",
-		fmt.Sprintf("that is up to %.0f updates that change nothing, about %s of WAL", updates, remediate.Quantity("_bytes", updates*logged+float64(behind*h.Block))),
+		"the way is to move rows: those of the last " + strconv.FormatInt(behind, 10) + " pages go into the room in front " +
+			"of them, and the empty end is cut off",
+		fmt.Sprintf("that is up to %.0f updates that change nothing, about %s of WAL", updates,
+			remediate.Quantity("_bytes", updates*logged+float64(behind*h.Block))),
 		"each index gets an entry for every row that has moved: postgres/reindex should follow where that is much",
 	}
 }
@@ -186,7 +211,8 @@ func (a Repack) applyRows(ctx context.Context, f remediate.Fence, s remediate.St
 	}
 	m := mover{
 		Job: session.Job{
-			Target: a.Target, Server: session.Planned(s), Action: "postgres/repack", Writes: true, Database: s.Args["database"], Schema: s.Args["schema"], Table: s.Args["table"],
+			Target: a.Target, Server: session.Planned(s), Action: "postgres/repack", Writes: true, Database: s.Args["database"],
+			Schema: s.Args["schema"], Table: s.Args["table"],
 			// Behind a waiting VACUUM only sessions queue that would conflict with it anyway.
 			LockTimeout: 5 * time.Second,
 		},
@@ -197,9 +223,11 @@ func (a Repack) applyRows(ctx context.Context, f remediate.Fence, s remediate.St
 	where := "ctid >= format('(%s,0)', $1)::tid and ctid < format('(%s,0)', $2)::tid"
 	if version, err := strconv.Atoi(s.Args["version"]); err != nil || version < 140000 {
 		// Before 14 a range of ctids is found by reading the whole table.
-		where = "ctid = any (array(select format('(%s,%s)', p, i)::tid from generate_series($1, $2 - 1) p, generate_series(1, current_setting('block_size')::int / 28) i))"
+		where = "ctid = any (array(select format('(%s,%s)', p, i)::tid from generate_series($1, $2 - 1) p, " +
+			"generate_series(1, current_setting('block_size')::int / 28) i))"
 	}
-	m.list = "select array_agg(held.ctid) from (select ctid from only " + m.name + " where " + where + " for no key update skip locked) held"
+	m.list = "select array_agg(held.ctid) from (select ctid from only " + m.name + " where " + where +
+		" for no key update skip locked) held"
 	m.Done = func(ctx context.Context, c *pgx.Conn) (bool, error) {
 		m.conn = c
 		pages, err := m.size(ctx)
@@ -220,8 +248,10 @@ func (a Repack) applyRows(ctx context.Context, f remediate.Fence, s remediate.St
 // table of the same name is not touched.
 func (m *mover) size(ctx context.Context) (int64, error) {
 	var pages *int64
-	err := m.conn.QueryRow(ctx, `select pg_relation_size(c.oid) / current_setting('block_size')::int8, current_setting('block_size')::int8
-		from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = $1::text::oid and n.nspname = $2 and c.relname = $3`,
+	err := m.conn.QueryRow(ctx, `select pg_relation_size(c.oid) / current_setting('block_size')::int8,
+		current_setting('block_size')::int8
+		from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = $1::text::oid and n.nspname = $2
+			and c.relname = $3`,
 		m.step.Args["oid"], m.Schema, m.Table).Scan(&pages, &m.block)
 	if errors.Is(err, pgx.ErrNoRows) || err == nil && pages == nil {
 		return 0, fmt.Errorf("table %q: %w", m.Table, remediate.ErrGone)
@@ -307,7 +337,9 @@ func (m *mover) rest(ctx context.Context, pages, began int64) error {
 	if err == nil {
 		said += ": " + who + " may still see the rows that were there"
 	}
-	return errors.New(said + "; others put rows there as fast as they are moved away, or held locks whenever the end was to be cut off")
+	return errors.New(said + "; others put rows there as fast as they are moved away, or held locks whenever " +
+		"the end was " +
+		"to be cut off")
 }
 
 // vacuum removes what has moved away, tells the free space map of the room, and
@@ -428,7 +460,8 @@ func (m *mover) batch(ctx context.Context, first, end, pages int64) (full bool, 
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }() // nothing, after a commit
 	// A batch that a crash of the server takes back is no loss.
 	_, err = tx.Exec(ctx, `select set_config(name, value, true) from unnest($1::text[], $2::text[]) s (name, value)`,
-		[]string{"lock_timeout", "synchronous_commit", "row_security", "upkeep.list", "upkeep.update", "upkeep.first", "upkeep.end", "upkeep.pages", "upkeep.most"},
+		[]string{"lock_timeout", "synchronous_commit", "row_security", "upkeep.list", "upkeep.update", "upkeep.first",
+			"upkeep.end", "upkeep.pages", "upkeep.most"},
 		[]string{
 			strconv.FormatInt(batchLock.Milliseconds(), 10), "off", "off", m.list, m.update,
 			strconv.FormatInt(first, 10), strconv.FormatInt(end, 10), strconv.FormatInt(pages, 10), batchMost.String(),

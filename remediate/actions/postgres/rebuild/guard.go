@@ -49,7 +49,8 @@ const guardPrefix = "upkeep postgres/repack-guard "
 // marksSQL tells one state of the columns' definitions and of the schema's name from
 // every later one, also where a later one looks the same.
 const marksSQL = `
-select concat_ws(' ', n.oid, n.xmin, md5((select string_agg(concat_ws(' ', a.attnum, a.xmin), ',' order by a.attnum) from pg_attribute a where a.attrelid = c.oid and a.attnum > 0)))
+select concat_ws(' ', n.oid, n.xmin, md5((select string_agg(concat_ws(' ', a.attnum, a.xmin), ',' order by a.attnum)
+  from pg_attribute a where a.attrelid = c.oid and a.attnum > 0)))
   from pg_class c
   join pg_namespace n on n.oid = c.relnamespace
  where c.oid::int8 = $1`
@@ -64,10 +65,14 @@ select case
                           join pg_type y on y.typnamespace = n.oid and y.typname = 'pk_' || $1 and y.xmin = t.xmin
                          where t.tgrelid = $1::text::oid and t.tgname = 'repack_trigger' and t.tgenabled = 'A')
        then 'the trigger by which pg_repack learns of changes is not on the table, or was disabled for a while'
-       when exists (select from (select a.* from pg_attribute a where a.attrelid = $1::text::oid and a.attnum > 0 and not a.attisdropped) o
-                      full join (select a.* from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_namespace n on n.oid = c.relnamespace
-                                  where n.nspname = 'repack' and c.relname = 'table_' || $1 and a.attnum > 0 and not a.attisdropped) w on w.attnum = o.attnum
-                     where (o.attname, o.atttypid, o.atttypmod, o.attcollation) is distinct from (w.attname, w.atttypid, w.atttypmod, w.attcollation))
+       when exists (select from (select a.* from pg_attribute a where a.attrelid = $1::text::oid and a.attnum > 0
+         and not a.attisdropped) o
+                      full join (select a.* from pg_attribute a join pg_class c on c.oid = a.attrelid
+                        join pg_namespace n on n.oid = c.relnamespace
+                                  where n.nspname = 'repack' and c.relname = 'table_' || $1 and a.attnum > 0
+                                    and not a.attisdropped) w on w.attnum = o.attnum
+                     where (o.attname, o.atttypid, o.atttypmod, o.attcollation) is distinct from (w.attname,
+                       w.atttypid, w.atttypmod, w.attcollation))
        then 'the copy that pg_repack has made has other columns than the table'
        when not exists (select from pg_attribute a
                           join pg_class l on l.oid = a.attrelid and l.relname = 'log_' || $1
@@ -77,19 +82,23 @@ select case
        then 'the log that pg_repack has made is of another table'
        when not exists (select from pg_locks l
                           join pg_stat_activity a on a.pid = l.pid
-                         where l.locktype = 'relation' and l.granted and l.relation = $1::text::oid and l.mode = any ('{AccessShareLock,ShareUpdateExclusiveLock}')
+                         where l.locktype = 'relation' and l.granted and l.relation = $1::text::oid
+                           and l.mode = any ('{AccessShareLock,ShareUpdateExclusiveLock}')
                            and l.database = (select oid from pg_database where datname = current_database())
                            and l.pid <> pg_backend_pid() and starts_with(a.application_name, 'upkeep postgres/repack '))
        then 'pg_repack has locked another table'
        when $2::int4 > 0 and not exists (select from pg_locks l
-                                          where l.locktype = 'relation' and l.granted and l.relation = $1::text::oid and l.mode = 'AccessExclusiveLock' and l.pid = $2
-                                            and l.database = (select oid from pg_database where datname = current_database()))
+                                          where l.locktype = 'relation' and l.granted and l.relation = $1::text::oid
+                                            and l.mode = 'AccessExclusiveLock' and l.pid = $2
+                                            and l.database = (select oid from pg_database
+                                              where datname = current_database()))
        then 'pg_repack was about to change the files of a table that it has not locked'
        else '' end`
 
 // newGuard begins before pg_repack does. What it compares with is read before the
 // table is compared with the plan.
-func (a Repack) newGuard(ctx context.Context, c *pgx.Conn, f remediate.Fence, s remediate.Step, oid int64) (g *guard, err error) {
+func (a Repack) newGuard(ctx context.Context, c *pgx.Conn, f remediate.Fence, s remediate.Step, oid int64) (g *guard,
+	err error) {
 	g = &guard{step: s, oid: oid, fence: f.Token}
 	if err := c.QueryRow(ctx, marksSQL, oid).Scan(&g.marks); errors.Is(err, pgx.ErrNoRows) {
 		return nil, remediate.Refuse(remediate.ReasonChanged, "the table was dropped meanwhile")
@@ -101,12 +110,14 @@ func (a Repack) newGuard(ctx context.Context, c *pgx.Conn, f remediate.Fence, s 
 	}
 	for _, conn := range []**pgx.Conn{&g.older, &g.holder} {
 		*conn, err = session.Open(ctx, a.Target, session.Request{
-			Database: s.Args["database"], Application: fmt.Sprintf("%sof %d fence %d", guardPrefix, oid, f.Token), Server: session.Planned(s), Writes: true,
+			Database: s.Args["database"], Application: fmt.Sprintf("%sof %d fence %d", guardPrefix, oid, f.Token),
+			Server: session.Planned(s), Writes: true,
 		})
 		if err == nil {
 			// The server must not end it: pg_repack would go on unguarded. A frozen owner
 			// is ended by the next owner, after pg_repack.
-			_, err = (*conn).Exec(ctx, "set idle_in_transaction_session_timeout = 0; set statement_timeout = '5s'; set lock_timeout = '1s'", pgx.QueryExecModeSimpleProtocol)
+			_, err = (*conn).Exec(ctx, "set idle_in_transaction_session_timeout = 0; set statement_timeout = '5s'; set "+
+				"lock_timeout = '1s'", pgx.QueryExecModeSimpleProtocol)
 		}
 		if err != nil {
 			g.close(ctx)
@@ -141,7 +152,8 @@ func (g *guard) afterCopy(ctx context.Context, c *pgx.Conn) error {
 		return fmt.Errorf("the transaction that pg_repack waits for: %w", err)
 	}
 	var is bool
-	if err := c.QueryRow(ctx, "select exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = 'repack' and c.relname = 'table_' || $1)", g.step.Args["oid"]).Scan(&is); err != nil {
+	if err := c.QueryRow(ctx, "select exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace where "+
+		"n.nspname = 'repack' and c.relname = 'table_' || $1)", g.step.Args["oid"]).Scan(&is); err != nil {
 		return fmt.Errorf("the copy that pg_repack makes: %w", err)
 	}
 	if !is {
@@ -152,7 +164,8 @@ func (g *guard) afterCopy(ctx context.Context, c *pgx.Conn) error {
 		return err
 	}
 	g.stage = copied
-	if _, err := g.holder.Exec(ctx, "select from pg_trigger where tgrelid::int8 = $1 and tgname = 'repack_trigger' for share", g.oid); err != nil {
+	if _, err := g.holder.Exec(ctx, "select from pg_trigger where tgrelid::int8 = $1 and tgname = 'repack_trigger' for "+
+		"share", g.oid); err != nil {
 		return fmt.Errorf("the row of pg_repack's trigger: %w", err)
 	}
 	if err := g.compare(ctx, c, 0); err != nil {
@@ -186,7 +199,8 @@ func (g *guard) astray(ctx context.Context, c *pgx.Conn) error {
 	if err != nil {
 		return fmt.Errorf("the table that pg_repack works on: %w", err)
 	}
-	return remediate.Refuse(remediate.ReasonChanged, "the name was given to another table (%s) while pg_repack began: plan again", other)
+	return remediate.Refuse(remediate.ReasonChanged, "the name was given to another table (%s) while pg_repack began: "+
+		"plan again", other)
 }
 
 // repackBehindSQL finds who waits for the session that holds the trigger's row.
@@ -210,7 +224,8 @@ func (g *guard) beforeChange(ctx context.Context, c *pgx.Conn) error {
 	case err != nil:
 		return fmt.Errorf("who waits for pg_repack's trigger: %w", err)
 	case !ours:
-		return remediate.Refuse(remediate.ReasonChanged, "session %d waits to change the trigger by which pg_repack learns of changes", pid)
+		return remediate.Refuse(remediate.ReasonChanged, "session %d waits to change the trigger by which pg_repack learns "+
+			"of changes", pid)
 	case change:
 		if err := g.compare(ctx, c, pid); err != nil {
 			return err
@@ -237,7 +252,8 @@ func (g *guard) compare(ctx context.Context, c *pgx.Conn, pid int32) error {
 		return fmt.Errorf("the table's columns: %w", err)
 	}
 	if marks != g.marks {
-		return remediate.Refuse(remediate.ReasonChanged, "the definition of the table's columns or of its schema was changed while pg_repack began: plan again")
+		return remediate.Refuse(remediate.ReasonChanged, "the definition of the table's columns or of its schema was "+
+			"changed while pg_repack began: plan again")
 	}
 	if err := c.QueryRow(ctx, repackMadeSQL, g.step.Args["oid"], pid).Scan(&what); err != nil {
 		return fmt.Errorf("what pg_repack has made: %w", err)
@@ -266,7 +282,8 @@ func (g *guard) stop(ctx context.Context) (ended bool) {
 	all, err := workers(ctx, g.holder, g.oid)
 	for _, w := range all {
 		if w.Ours && err == nil {
-			_, err = g.holder.Exec(ctx, "select pg_terminate_backend(pid) from pg_stat_activity where pid = $1 and backend_start = $2", w.PID, w.Started)
+			_, err = g.holder.Exec(ctx, "select pg_terminate_backend(pid) from pg_stat_activity where pid = $1 and "+
+				"backend_start = $2", w.PID, w.Started)
 		}
 	}
 	for err == nil {
@@ -281,7 +298,8 @@ func (g *guard) stop(ctx context.Context) (ended bool) {
 				pids = append(pids, w.PID)
 			}
 		}
-		if err = g.holder.QueryRow(ctx, "select count(*) from pg_stat_activity where pid = any ($1)", pids).Scan(&left); err != nil || left == 0 {
+		if err = g.holder.QueryRow(ctx, "select count(*) from pg_stat_activity where pid = any ($1)", pids).Scan(
+			&left); err != nil || left == 0 {
 			break
 		}
 		time.Sleep(lookAfter)
@@ -302,7 +320,8 @@ func (g *guard) close(ctx context.Context) {
 // guardsSQL finds the sessions of frozen guards of the table: one that works
 // says something all the time.
 const guardsSQL = `
-select a.pid, a.backend_start, a.application_name, true, extract(epoch from clock_timestamp() - a.state_change)::float8, a.state
+select a.pid, a.backend_start, a.application_name, true,
+  extract(epoch from clock_timestamp() - a.state_change)::float8, a.state
   from pg_stat_activity a
  where a.datid = (select oid from pg_database where datname = current_database())
    and a.usesysid = (select usesysid from pg_stat_activity where pid = pg_backend_pid())
@@ -310,7 +329,8 @@ select a.pid, a.backend_start, a.application_name, true, extract(epoch from cloc
    and a.state_change < clock_timestamp() - $2::text::interval`
 
 func stillGuards(ctx context.Context, c *pgx.Conn, oid int64) ([]worker, error) {
-	rows, err := c.Query(ctx, guardsSQL, fmt.Sprintf("%sof %d ", guardPrefix, oid), fmt.Sprintf("%dms", frozenFor.Milliseconds()))
+	rows, err := c.Query(ctx, guardsSQL, fmt.Sprintf("%sof %d ", guardPrefix, oid),
+		fmt.Sprintf("%dms", frozenFor.Milliseconds()))
 	if err != nil {
 		return nil, fmt.Errorf("who guards a pg_repack: %w", err)
 	}
@@ -328,7 +348,8 @@ select c.oid::int8, quote_ident(s.nspname) || '.' || quote_ident(c.relname)
   join pg_proc f on f.oid = t.tgfoid
   join pg_namespace n on n.oid = f.pronamespace
  where n.nspname = 'repack' and t.tgname = 'repack_trigger'
-   and (c.oid = $1::text::oid or position(convert_to('INSERT INTO repack.log_' || $1 || '(', getdatabaseencoding()) in t.tgargs) = 1)
+   and (c.oid = $1::text::oid or position(convert_to('INSERT INTO repack.log_' || $1 || '(',
+     getdatabaseencoding()) in t.tgargs) = 1)
 `
 
 // sweeps are the statements that remove what was left. They lock by name, so what has

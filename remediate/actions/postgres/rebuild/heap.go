@@ -41,8 +41,10 @@ type heap struct {
 
 // heapSQL reads it by the table's oid.
 const heapSQL = `
-select coalesce(pg_relation_size(nullif(c.reltoastrelid, 0)), 0), pg_indexes_size(c.oid), current_setting('block_size')::int8,
-       c.reltuples::float8, c.relpersistence::text, c.reltablespace::int8, (select d.dattablespace::int8 from pg_database d where d.datname = current_database()),
+select coalesce(pg_relation_size(nullif(c.reltoastrelid, 0)), 0), pg_indexes_size(c.oid),
+  current_setting('block_size')::int8,
+       c.reltuples::float8, c.relpersistence::text, c.reltablespace::int8, (select d.dattablespace::int8
+         from pg_database d where d.datname = current_database()),
        c.relispartition, exists (select from pg_inherits i where i.inhparent = c.oid),
        has_table_privilege(c.oid, 'SELECT'), has_table_privilege(c.oid, 'UPDATE'),
        row_security_active(c.oid), (select r.rolsuper from pg_roles r where r.rolname = current_user)
@@ -50,9 +52,11 @@ select coalesce(pg_relation_size(nullif(c.reltoastrelid, 0)), 0), pg_indexes_siz
  where c.oid = $1::text::oid`
 
 // SurveyHeap looks at a table that is to be written anew, by whatever way.
-func SurveyHeap(ctx context.Context, db *target.Database, rel relation.Subject, r remediate.Request) (h heap, err error) {
+func SurveyHeap(ctx context.Context, db *target.Database, rel relation.Subject, r remediate.Request) (h heap,
+	err error) {
 	h.Subject = rel
-	err = db.QueryRow(ctx, heapSQL, strconv.FormatInt(rel.OID, 10)).Scan(&h.Toast, &h.Indexes, &h.Block, &h.Rows, &h.Persistence, &h.Tablespace, &h.DefaultSpace,
+	err = db.QueryRow(ctx, heapSQL, strconv.FormatInt(rel.OID, 10)).Scan(&h.Toast, &h.Indexes, &h.Block, &h.Rows,
+		&h.Persistence, &h.Tablespace, &h.DefaultSpace,
 		&h.Partition, &h.Children, &h.Select, &h.Update, &h.Filtered, &h.Superuser)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return h, remediate.Refuse(remediate.ReasonGone, "table %s was dropped meanwhile", r.Subject["table"])
@@ -61,7 +65,8 @@ func SurveyHeap(ctx context.Context, db *target.Database, rel relation.Subject, 
 		return h, fmt.Errorf("the table's sizes: %w", err)
 	}
 	if !h.Select {
-		return h, remediate.Refuse(remediate.ReasonPrivilege, "role %s may not read the table, and without that not its statistics: GRANT SELECT ON TABLE, or pg_read_all_data", h.Role)
+		return h, remediate.Refuse(remediate.ReasonPrivilege, "role %s may not read the table, and without that not its "+
+			"statistics: GRANT SELECT ON TABLE, or pg_read_all_data", h.Role)
 	}
 	rows, err := read.ReadTableBloat(ctx, db, relation.Names(r))
 	if err != nil {
@@ -108,24 +113,30 @@ func (h heap) pages() int64 { return h.SizeBytes / h.Block }
 // Worth refuses where little can be won, and tells how much otherwise.
 func (h heap) Worth(ctx context.Context, db *target.Database, r remediate.Request) (facts []string, err error) {
 	if !h.seen {
-		return nil, remediate.Refuse(remediate.ReasonCannotHelp, "the table was never analyzed, so the reclaimable space is unknown: run ANALYZE (postgres/vacuum does), then plan again")
+		return nil, remediate.Refuse(remediate.ReasonCannotHelp, "the table was never analyzed, so the reclaimable space is "+
+			"unknown: run ANALYZE (postgres/vacuum does), then plan again")
 	}
 	gain := h.SizeBytes - h.needed()*h.Block
-	said := fmt.Sprintf("written anew, its %.0f rows would take %d of its %d pages, as %.0f of such rows fit on a page", h.Rows, h.needed(), h.pages(), h.Rows/float64(max(h.needed(), 1)))
+	said := fmt.Sprintf("written anew, its %.0f rows would take %d of its %d pages, as %.0f of such rows fit on a page",
+		h.Rows, h.needed(), h.pages(), h.Rows/float64(max(h.needed(), 1)))
 	if float64(gain) < leastGain*float64(h.SizeBytes) || h.SizeBytes == 0 {
 		return nil, remediate.Refuse(remediate.ReasonCannotHelp, "%s: that is less than %.0f %% won", said, leastGain*100)
 	}
-	facts = append(facts, fmt.Sprintf("%s: that is %s of %s won", said, remediate.Quantity("_bytes", float64(gain)), remediate.Quantity("_bytes", float64(h.SizeBytes))))
+	facts = append(facts, fmt.Sprintf("%s: that is %s of %s won", said, remediate.Quantity("_bytes", float64(gain)),
+		remediate.Quantity("_bytes", float64(h.SizeBytes))))
 	ratio, known, err := read.MeasureTableBloat(ctx, db, relation.Names(r), h.SizeBytes)
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return nil, err
 	case err != nil:
-		return append(facts, fmt.Sprintf("the estimate could not be checked: %v", err)), nil //nolint:nilerr // the estimate is enough, as if the extension were not installed
+		return append(facts, fmt.Sprintf("the estimate could not be checked: %v", err)),
+			nil //nolint:nilerr // the estimate is enough, as if the extension were not installed
 	case known && ratio < leastGain:
-		return nil, remediate.Refuse(remediate.ReasonCannotHelp, "pgstattuple_approx finds %s of the table free or dead, whatever the estimate says (%s)", remediate.Quantity("_ratio", ratio), remediate.Quantity("_ratio", h.bloat.Ratio))
+		return nil, remediate.Refuse(remediate.ReasonCannotHelp, "pgstattuple_approx finds %s of the table free or dead, "+
+			"whatever the estimate says (%s)", remediate.Quantity("_ratio", ratio), remediate.Quantity("_ratio", h.bloat.Ratio))
 	case known:
-		facts = append(facts, fmt.Sprintf("pgstattuple_approx finds %s of it free or dead", remediate.Quantity("_ratio", ratio)))
+		facts = append(facts, fmt.Sprintf("pgstattuple_approx finds %s of it free or dead",
+			remediate.Quantity("_ratio", ratio)))
 	}
 	return facts, nil
 }
@@ -144,7 +155,8 @@ func (h heap) copyBytes() int64 {
 // the same size is written too; how long that is kept is the server's affair.
 func (h heap) Room(ctx context.Context, db *target.Database) (string, error) {
 	need := h.copyBytes()
-	said := fmt.Sprintf("a copy of the table and its indexes takes about %s, and as much WAL is written", remediate.Quantity("_bytes", float64(need)))
+	said := fmt.Sprintf("a copy of the table and its indexes takes about %s, and as much WAL is written",
+		remediate.Quantity("_bytes", float64(need)))
 	free, known, err := h.freeBytes(ctx, db)
 	if err != nil {
 		return "", fmt.Errorf("the free disk: %w", err)
@@ -153,7 +165,8 @@ func (h heap) Room(ctx context.Context, db *target.Database) (string, error) {
 	case !known:
 		return said + "; how much disk is free cannot be seen from here", nil
 	case float64(free) < float64(need)*slack:
-		return "", remediate.Refuse(remediate.ReasonUnfit, "%s, but only %s is free on its disk", said, remediate.Quantity("_bytes", float64(free)))
+		return "", remediate.Refuse(remediate.ReasonUnfit, "%s, but only %s is free on its disk", said,
+			remediate.Quantity("_bytes", float64(free)))
 	}
 	return fmt.Sprintf("%s; %s is free", said, remediate.Quantity("_bytes", float64(free))), nil
 }
@@ -189,7 +202,8 @@ func (h heap) freeBytes(ctx context.Context, db *target.Database) (free int64, k
 // Rewritten tells whether the table has another file than before.
 func Rewritten(ctx context.Context, c *pgx.Conn, s remediate.Step) (bool, error) {
 	var oid, node string
-	err := c.QueryRow(ctx, `select c.oid::text, c.relfilenode::text from pg_class c join pg_namespace n on n.oid = c.relnamespace
+	err := c.QueryRow(ctx, `select c.oid::text, c.relfilenode::text from pg_class c
+		join pg_namespace n on n.oid = c.relnamespace
 		where n.nspname = $1 and c.relname = $2`, s.Args["schema"], s.Args["table"]).Scan(&oid, &node)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
@@ -197,7 +211,8 @@ func Rewritten(ctx context.Context, c *pgx.Conn, s remediate.Step) (bool, error)
 	case err != nil:
 		return false, fmt.Errorf("the table's file: %w", err)
 	case oid != s.Args["oid"]:
-		return false, remediate.Refuse(remediate.ReasonChanged, "table %q is another than the plan was made for: plan again", s.Args["table"])
+		return false, remediate.Refuse(remediate.ReasonChanged, "table %q is another than the plan was made for: plan again",
+			s.Args["table"])
 	}
 	return node != s.Args["node"], nil
 }
@@ -210,7 +225,8 @@ const stale = 0.1
 // so: the work was interrupted between the two.
 func Refresh(ctx context.Context, c *pgx.Conn, f remediate.Fence, s remediate.Step) error {
 	var known, pages float64
-	err := c.QueryRow(ctx, "select relpages::float8, pg_relation_size(oid)::float8 / current_setting('block_size')::float8 from pg_class where oid = $1::text::oid", s.Args["oid"]).Scan(&known, &pages)
+	err := c.QueryRow(ctx, "select relpages::float8, pg_relation_size(oid)::float8 / "+
+		"current_setting('block_size')::float8 from pg_class where oid = $1::text::oid", s.Args["oid"]).Scan(&known, &pages)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return fmt.Errorf("table %q: %w", s.Args["table"], remediate.ErrGone)
@@ -234,10 +250,12 @@ func TableArgs(r remediate.Request, rel relation.Subject, more map[string]string
 // longSQL names the oldest transaction of this database that anybody but upkeep
 // has open. It needs pg_monitor to see the sessions of others.
 const longSQL = `
-select format('session %s of %s (%s, %s)', pid, usename, coalesce(nullif(application_name, ''), 'no application_name'), state),
+select format('session %s of %s (%s, %s)', pid, usename, coalesce(nullif(application_name, ''), 'no application_name'),
+  state),
        extract(epoch from clock_timestamp() - xact_start)::float8
   from pg_stat_activity
- where datname = current_database() and backend_type = 'client backend' and xact_start is not null and pid <> pg_backend_pid()
+ where datname = current_database() and backend_type = 'client backend' and xact_start is not null
+   and pid <> pg_backend_pid()
    and not starts_with(application_name, 'upkeep ')
  order by xact_start
  limit 1`
@@ -262,8 +280,9 @@ func unhindered(ctx context.Context, db *target.Database) error {
 	}
 	return &remediate.Refusal{
 		Reason: remediate.ReasonCannotHelp,
-		Detail: fmt.Sprintf("%s has a transaction open for %s, and its end would have to be waited for", who, remediate.Quantity("_seconds", age)),
-		Until:  time.Now().Add(time.Minute),
+		Detail: fmt.Sprintf("%s has a transaction open for %s, and its end would have to be waited for", who,
+			remediate.Quantity("_seconds", age)),
+		Until: time.Now().Add(time.Minute),
 	}
 }
 
@@ -282,5 +301,6 @@ func AnalyzeRest(ctx context.Context, c *pgx.Conn, f remediate.Fence, s remediat
 
 // newXmin is a fact about rows that are written anew.
 func newXmin(which string) string {
-	return "each row " + which + " gets a new xmin: an application that locks optimistically by xmin reports a conflict where it has read the row before"
+	return "each row " + which + " gets a new xmin: an application that locks optimistically by xmin reports a conflict " +
+		"where it has read the row before"
 }

@@ -39,7 +39,8 @@ select l.oid::int8, l.relname::text, l.relname ~ '_ccold[0-9]*$'
    and pg_get_expr(j.indexprs, j.indrelid) is not distinct from pg_get_expr(i.indexprs, i.indrelid)
    and pg_get_expr(j.indpred, j.indrelid) is not distinct from pg_get_expr(i.indpred, i.indrelid)
    and not exists (select from pg_stat_progress_create_index p
-                    where p.datid = (select oid from pg_database where datname = current_database()) and p.relid = i.indrelid)
+                    where p.datid = (select oid from pg_database where datname = current_database())
+                      and p.relid = i.indrelid)
  order by 1`
 
 // A leftover is an invalid index that an interrupted build has left.
@@ -70,7 +71,8 @@ func oids(all []leftover) (list []int64) {
 
 // planLeftovers divides leftovers into those that upkeep has noted as its own, which are
 // dropped first, and those of others, which stay.
-func (a reindex) planLeftovers(ctx context.Context, q read.Querier, rel relation.Subject, r remediate.Request) (drops []remediate.Step, known, facts []string, err error) {
+func (a reindex) planLeftovers(ctx context.Context, q read.Querier, rel relation.Subject, r remediate.Request) (
+	drops []remediate.Step, known, facts []string, err error) {
 	all, err := leftovers(ctx, q, r.Subject)
 	if err != nil || len(all) == 0 {
 		return nil, nil, nil, err
@@ -81,11 +83,13 @@ func (a reindex) planLeftovers(ctx context.Context, q read.Querier, rel relation
 	}
 	for _, l := range all {
 		if slices.Contains(ours, l.OID) {
-			drops = append(drops, relation.IndexStep(r, "DROP INDEX CONCURRENTLY ", l.Name, map[string]string{"drop": l.Name, "drop_oid": strconv.FormatInt(l.OID, 10)}))
+			drops = append(drops, relation.IndexStep(r, "DROP INDEX CONCURRENTLY ", l.Name,
+				map[string]string{"drop": l.Name, "drop_oid": strconv.FormatInt(l.OID, 10)}))
 			continue
 		}
 		known = append(known, strconv.FormatInt(l.OID, 10))
-		facts = append(facts, fmt.Sprintf("the invalid index %s was not seen to be built by upkeep: it stays; drop it by hand, or with postgres/drop_index because=invalid", pgx.Identifier{r.Subject["schema"], l.Name}.Sanitize()))
+		facts = append(facts, fmt.Sprintf("the invalid index %s was not seen to be built by upkeep: it stays; drop it by "+
+			"hand, or with postgres/drop_index because=invalid", pgx.Identifier{r.Subject["schema"], l.Name}.Sanitize()))
 	}
 	return drops, known, facts, nil
 }
@@ -141,7 +145,8 @@ func (a reindex) begin(ctx context.Context, c *pgx.Conn, s remediate.Step) (atte
 	if r, _, err = a.begun.of(s.Args["database"], index); err != nil {
 		return r, err
 	}
-	if err := c.QueryRow(ctx, "select indrelid::int8 from pg_index where indexrelid = $1::text::oid", s.Args["oid"]).Scan(&r.Table); err != nil {
+	if err := c.QueryRow(ctx, "select indrelid::int8 from pg_index where indexrelid = $1::text::oid", s.Args["oid"]).Scan(
+		&r.Table); err != nil {
 		return r, fmt.Errorf("the table of the index: %w", err)
 	}
 	r.Known, r.Left, r.Seen = oids(others), oids(own), false
@@ -166,7 +171,8 @@ func (a reindex) watch(ctx context.Context, c *pgx.Conn, pid uint32, r attempt) 
 	defer func() { _ = c.Close(context.WithoutCancel(ctx)) }() // it only looks
 	for {
 		var oid int64
-		err := c.QueryRow(ctx, watchSQL, int32(pid), strconv.FormatInt(r.Table, 10), strconv.FormatInt(r.Index, 10)).Scan(&oid)
+		err := c.QueryRow(ctx, watchSQL, int32(pid), strconv.FormatInt(r.Table, 10),
+			strconv.FormatInt(r.Index, 10)).Scan(&oid)
 		switch {
 		case err == nil && !slices.Contains(r.Known, oid):
 			r.Left, r.Seen = append(r.Left, oid), true

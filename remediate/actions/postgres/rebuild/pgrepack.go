@@ -18,13 +18,15 @@ import (
 )
 
 // planProgram plans a run of pg_repack, or refuses and says why.
-func (a Repack) planProgram(ctx context.Context, db *target.Database, h heap, r remediate.Request) (p remediate.Plan, err error) {
+func (a Repack) planProgram(ctx context.Context, db *target.Database, h heap, r remediate.Request) (p remediate.Plan,
+	err error) {
 	version, err := a.extension(ctx, db)
 	if err != nil {
 		return p, err
 	}
 	if !h.Superuser {
-		return p, remediate.Refuse(remediate.ReasonPrivilege, "only a superuser can hold back its change of the files until the table was compared with what it has copied")
+		return p, remediate.Refuse(remediate.ReasonPrivilege, "only a superuser can hold back its change of the files until "+
+			"the table was compared with what it has copied")
 	}
 	if h.Persistence != "p" {
 		return p, remediate.Refuse(remediate.ReasonUnfit, "the table is unlogged")
@@ -40,7 +42,8 @@ func (a Repack) planProgram(ctx context.Context, db *target.Database, h heap, r 
 	if who, ours, err := atWork(ctx, db, h.OID); err != nil {
 		return p, err
 	} else if who != "" {
-		return p, &remediate.Refusal{Reason: remediate.ReasonCannotHelp, Detail: "a pg_repack works on the table already: " + who, Until: time.Now().Add(again(ours))}
+		return p, &remediate.Refusal{Reason: remediate.ReasonCannotHelp, Detail: "a pg_repack works on the table already: " +
+			who, Until: time.Now().Add(again(ours))}
 	}
 	if _, err := program(ctx, version); err != nil {
 		return p, remediate.Refuse(remediate.ReasonUnfit, "%v", err)
@@ -54,11 +57,13 @@ func (a Repack) planProgram(ctx context.Context, db *target.Database, h heap, r 
 	if err != nil {
 		return p, err
 	}
-	p.Facts = append(p.Facts, "the way is pg_repack "+version+": it copies the table, catches up, and changes the files", room, newXmin("of the table"))
+	p.Facts = append(p.Facts, "the way is pg_repack "+version+": it copies the table, catches up, and changes the files",
+		room, newXmin("of the table"))
 	if events != "" {
 		p.Facts = append(p.Facts, "its definitions of tables and triggers fire the event triggers "+events)
 	}
-	args := TableArgs(r, h.Subject, map[string]string{"way": byProgram, "version": version, "node": strconv.FormatInt(h.Node, 10), "indexes": indexes, relation.ContractArg: relied.contract.String()})
+	args := TableArgs(r, h.Subject, map[string]string{"way": byProgram, "version": version,
+		"node": strconv.FormatInt(h.Node, 10), "indexes": indexes, relation.ContractArg: relied.contract.String()})
 	p.Steps = []remediate.Step{{Do: typed("pg_repack", arguments(args)), Args: args, Left: swept(args)}}
 	return p, nil
 }
@@ -77,7 +82,8 @@ func again(ours bool) time.Duration {
 func (Repack) extension(ctx context.Context, db *target.Database) (version string, err error) {
 	err = db.QueryRow(ctx, "select extversion from pg_extension where extname = 'pg_repack'").Scan(&version)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return "", remediate.Refuse(remediate.ReasonUnfit, "the extension is not installed in the database (install the package postgresql-NN-repack, then CREATE EXTENSION pg_repack)")
+		return "", remediate.Refuse(remediate.ReasonUnfit, "the extension is not installed in the database (install the "+
+			"package postgresql-NN-repack, then CREATE EXTENSION pg_repack)")
 	}
 	if err != nil {
 		return "", fmt.Errorf("the extension pg_repack: %w", err)
@@ -142,7 +148,8 @@ func dismiss(ctx context.Context, c *pgx.Conn, f remediate.Fence, all []worker) 
 		return err
 	}
 	for _, w := range all {
-		if _, err := c.Exec(ctx, "select pg_terminate_backend(pid) from pg_stat_activity where pid = $1 and backend_start = $2", w.PID, w.Started); err != nil {
+		if _, err := c.Exec(ctx, "select pg_terminate_backend(pid) from pg_stat_activity where pid = $1 and backend_start "+
+			"= $2", w.PID, w.Started); err != nil {
 			return fmt.Errorf("session %d of an earlier pg_repack, which does nothing: %w", w.PID, err)
 		}
 	}
@@ -152,8 +159,10 @@ func dismiss(ctx context.Context, c *pgx.Conn, f remediate.Fence, all []worker) 
 // leftSQL tells whether a pg_repack that is gone has left something of the table.
 const leftSQL = `
 select exists (` + orphansSQL + `)
-    or exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = 'repack' and c.relname in ('log_' || $1, 'table_' || $1))
-    or exists (select from pg_type t join pg_namespace n on n.oid = t.typnamespace where n.nspname = 'repack' and t.typname = 'pk_' || $1)`
+    or exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = 'repack'
+      and c.relname in ('log_' || $1, 'table_' || $1))
+    or exists (select from pg_type t join pg_namespace n on n.oid = t.typnamespace where n.nspname = 'repack'
+      and t.typname = 'pk_' || $1)`
 
 // left tells whether there is something to remove. What a pg_repack that works
 // has there is not.
@@ -177,7 +186,8 @@ func leftStep(r remediate.Request, rel relation.Subject) remediate.Step {
 
 // swept says what a pg_repack leaves that is interrupted.
 func swept(args map[string]string) string {
-	return "a trigger that writes down every change of the table may be left, and its log: BEGIN; " + strings.Join(sweepSQL(args), "; ") + "; COMMIT"
+	return "a trigger that writes down every change of the table may be left, and its log: BEGIN; " +
+		strings.Join(sweepSQL(args), "; ") + "; COMMIT"
 }
 
 // sweepSQL takes the locks in the order in which a writer does, who fires the
@@ -221,13 +231,15 @@ func (a Repack) sweep(ctx context.Context, c *pgx.Conn, f remediate.Fence, s rem
 }
 
 // clear removes what was left, if anything was, and then looks further.
-func (a Repack) clear(ctx context.Context, f remediate.Fence, s remediate.Step, then func(context.Context, *pgx.Conn) error) (swept bool, err error) {
+func (a Repack) clear(ctx context.Context, f remediate.Fence, s remediate.Step,
+	then func(context.Context, *pgx.Conn) error) (swept bool, err error) {
 	oid, err := strconv.ParseInt(s.Args["oid"], 10, 64)
 	if err != nil {
 		return false, fmt.Errorf("step: oid: %w", err)
 	}
 	err = session.Job{
-		Target: a.Target, Server: session.Planned(s), Action: "postgres/repack", Writes: true, Database: s.Args["database"], Schema: s.Args["schema"], Table: s.Args["table"], LockTimeout: session.ShortLock,
+		Target: a.Target, Server: session.Planned(s), Action: "postgres/repack", Writes: true, Database: s.Args["database"],
+		Schema: s.Args["schema"], Table: s.Args["table"], LockTimeout: session.ShortLock,
 		Done: func(ctx context.Context, c *pgx.Conn) (bool, error) {
 			if err := awaitWorkers(ctx, c, f, oid); err != nil {
 				return false, err
@@ -270,7 +282,8 @@ func (a Repack) applyProgram(ctx context.Context, f remediate.Fence, s remediate
 		return true, errors.Join(a.mend(ctx, c, f, s), Refresh(ctx, c, f, s))
 	}
 	return session.Job{
-		Target: a.Target, Server: session.Planned(s), Action: "postgres/repack", Writes: true, Database: s.Args["database"], Schema: s.Args["schema"], Table: s.Args["table"], LockTimeout: session.ShortLock,
+		Target: a.Target, Server: session.Planned(s), Action: "postgres/repack", Writes: true, Database: s.Args["database"],
+		Schema: s.Args["schema"], Table: s.Args["table"], LockTimeout: session.ShortLock,
 		Done: look,
 		Work: func(ctx context.Context, c *pgx.Conn) error {
 			fault := a.execute(ctx, c, f, s, oid)

@@ -45,9 +45,11 @@ func program(ctx context.Context, version string) (path string, err error) {
 		others = append(others, has+" ("+path+")")
 	}
 	if len(others) == 0 {
-		return "", fmt.Errorf("its program is not on this machine: install version %s of it, as in the package postgresql-NN-repack", version)
+		return "", fmt.Errorf("its program is not on this machine: install version %s of it, as in the package "+
+			"postgresql-NN-repack", version)
 	}
-	return "", fmt.Errorf("its program here is of version %s, and the extension in the database of %s: they must be the same", strings.Join(others, " and "), version)
+	return "", fmt.Errorf("its program here is of version %s, and the extension in the database of %s: they must be the "+
+		"same", strings.Join(others, " and "), version)
 }
 
 // understood refuses connection data that pg_repack does not support. It puts the name of the database
@@ -57,7 +59,8 @@ func understood(database string, env []string) error {
 	if strings.ContainsFunc(database, func(r rune) bool {
 		return r != '_' && r != '-' && r != '.' && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
 	}) {
-		return errors.New("the name of the database has more than letters, digits, dots, hyphens and underscores, which it does not quote")
+		return errors.New("the name of the database has more than letters, digits, dots, hyphens and underscores, which it " +
+			"does not quote")
 	}
 	if strings.ContainsAny(secretOf(env), " \t\n\r\f\v'\\") {
 		return errors.New("the password has a space, a quote or a backslash, which it does not quote")
@@ -116,7 +119,8 @@ func launch(path string, args, env []string) (*child, error) {
 	c := &child{cmd: exec.Command(path, args...), secret: secretOf(env), ended: make(chan struct{})}
 	c.cmd.Env, c.cmd.Dir = env, "/"
 	c.cmd.Stdout, c.cmd.Stderr = &c.output, &c.output
-	c.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGINT, Setpgid: true} // a group of its own: Ctrl-C is for us
+	// a group of its own: Ctrl-C is for us
+	c.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGINT, Setpgid: true}
 	began := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
@@ -165,7 +169,8 @@ func (a Repack) execute(ctx context.Context, c *pgx.Conn, f remediate.Fence, s r
 	}
 	// Its first lock is tried out beforehand, with pauses in which others pass: it
 	// makes none between its own tries.
-	if err := session.RetryLock(ctx, c, f, session.ShortPatience, func() error { return momentary(ctx, c, s) }); session.LockTimedOut(err) {
+	if err := session.RetryLock(ctx, c, f, session.ShortPatience,
+		func() error { return momentary(ctx, c, s) }); session.LockTimedOut(err) {
 		return errors.Join(err, TableUsers(ctx, c, s))
 	} else if err != nil {
 		return err
@@ -278,7 +283,8 @@ select count(pg_cancel_backend(a.pid))
    and starts_with(a.application_name, 'upkeep postgres/repack ')
    and a.query_start < clock_timestamp() - $2::text::interval
    and exists (select from pg_locks o
-                where o.locktype = 'relation' and not o.granted and o.database = l.database and o.relation = l.relation and o.mode <> 'AccessExclusiveLock')`
+                where o.locktype = 'relation' and not o.granted and o.database = l.database and o.relation = l.relation
+                  and o.mode <> 'AccessExclusiveLock')`
 
 func yield(ctx context.Context, c *pgx.Conn, oid int64) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), session.CancelWithin)
@@ -363,7 +369,8 @@ func typed(name string, args []string) string {
 func (Repack) obstacles(ctx context.Context, q session.Rower, oid int64) (events, indexes string, err error) {
 	var key, children bool
 	var column, invalid, index, publication string
-	err = q.QueryRow(ctx, obstacleSQL, strconv.FormatInt(oid, 10)).Scan(&key, &column, &invalid, &index, &publication, &events, &indexes, &children)
+	err = q.QueryRow(ctx, obstacleSQL, strconv.FormatInt(oid, 10)).Scan(&key, &column, &invalid, &index, &publication,
+		&events, &indexes, &children)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return "", "", remediate.Refuse(remediate.ReasonGone, "the table was dropped meanwhile")
@@ -372,15 +379,20 @@ func (Repack) obstacles(ctx context.Context, q session.Rower, oid int64) (events
 	case children:
 		return "", "", remediate.Refuse(remediate.ReasonUnfit, "other tables inherit from the table")
 	case !key:
-		return "", "", remediate.Refuse(remediate.ReasonUnfit, "the table has neither a primary key nor a unique index of columns that are not null")
+		return "", "", remediate.Refuse(remediate.ReasonUnfit, "the table has neither a primary key nor a unique index of "+
+			"columns that are not null")
 	case column != "":
-		return "", "", remediate.Refuse(remediate.ReasonUnfit, "the key column %q has a quote or a backslash in its name, which pg_repack puts into a statement as it is", column)
+		return "", "", remediate.Refuse(remediate.ReasonUnfit, "the key column %q has a quote or a backslash in its name, "+
+			"which pg_repack puts into a statement as it is", column)
 	case invalid != "":
-		return "", "", remediate.Refuse(remediate.ReasonUnfit, "the index %q is invalid, and pg_repack may corrupt it: reindex or drop it first", invalid)
+		return "", "", remediate.Refuse(remediate.ReasonUnfit, "the index %q is invalid, and pg_repack may corrupt it: "+
+			"reindex or drop it first", invalid)
 	case index != "":
-		return "", "", remediate.Refuse(remediate.ReasonUnfit, "pg_repack misreads the definition of index %q, which has the word WHERE or TABLESPACE in it where no such clause is", index)
+		return "", "", remediate.Refuse(remediate.ReasonUnfit, "pg_repack misreads the definition of index %q, which has "+
+			"the word WHERE or TABLESPACE in it where no such clause is", index)
 	case publication != "":
-		return "", "", remediate.Refuse(remediate.ReasonUnfit, "publication %q is for all tables and would send pg_repack's own, which no subscriber has", publication)
+		return "", "", remediate.Refuse(remediate.ReasonUnfit, "publication %q is for all tables and would send pg_repack's "+
+			"own, which no subscriber has", publication)
 	}
 	return events, indexes, nil
 }
@@ -392,17 +404,22 @@ func (Repack) obstacles(ctx context.Context, q session.Rower, oid int64) (events
 const obstacleSQL = `
 select exists (select from pg_index i
                 where i.indrelid = c.oid and i.indisunique and i.indisvalid and i.indpred is null and 0 <> all(i.indkey)
-                  and not exists (select from pg_attribute a where a.attrelid = c.oid and a.attnum = any(i.indkey) and not a.attnotnull)),
-       coalesce((select a.attname::text from pg_index i join pg_attribute a on a.attrelid = c.oid and a.attnum = any(i.indkey)
+                  and not exists (select from pg_attribute a where a.attrelid = c.oid and a.attnum = any(i.indkey)
+                    and not a.attnotnull)),
+       coalesce((select a.attname::text from pg_index i join pg_attribute a on a.attrelid = c.oid
+         and a.attnum = any(i.indkey)
                   where i.indrelid = c.oid and i.indisunique and a.attname ~ '[''\\]' limit 1), ''),
-       coalesce((select x.relname::text from pg_index i join pg_class x on x.oid = i.indexrelid where i.indrelid = c.oid and not i.indisvalid limit 1), ''),
+       coalesce((select x.relname::text from pg_index i join pg_class x on x.oid = i.indexrelid
+         where i.indrelid = c.oid and not i.indisvalid limit 1), ''),
        coalesce((select x.relname::text from pg_index i join pg_class x on x.oid = i.indexrelid
                   where i.indrelid = c.oid
                     and (pg_get_indexdef(x.oid) like '%TABLESPACE%' or pg_get_indexdef(x.oid) like '%WHERE%WHERE%'
                          or i.indpred is null and pg_get_indexdef(x.oid) like '%WHERE%') limit 1), ''),
        coalesce((select p.pubname::text from pg_publication p where p.puballtables limit 1), ''),
-       coalesce((select string_agg(quote_ident(e.evtname), ', ') from pg_event_trigger e where e.evtenabled <> 'D'), ''),
-       coalesce((select string_agg(i.indexrelid::text, ',' order by i.indexrelid) from pg_index i where i.indrelid = c.oid), ''),
+       coalesce((select string_agg(quote_ident(e.evtname), ', ') from pg_event_trigger e where e.evtenabled <> 'D'),
+         ''),
+       coalesce((select string_agg(i.indexrelid::text, ',' order by i.indexrelid) from pg_index i
+         where i.indrelid = c.oid), ''),
        exists (select from pg_inherits i where i.inhparent = c.oid)
   from pg_class c
  where c.oid = $1::text::oid`

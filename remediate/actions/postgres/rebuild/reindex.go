@@ -41,7 +41,8 @@ func (a reindex) plan(ctx context.Context, r remediate.Request) (p remediate.Pla
 	if err := a.fit(ctx, db, rel, r, &p); err != nil {
 		return p, err
 	}
-	p.Facts = append(p.Facts, fmt.Sprintf("the index has %s; the new one is built beside it", session.Bytes(rel.SizeBytes)))
+	p.Facts = append(p.Facts, fmt.Sprintf("the index has %s; the new one is built beside it",
+		session.Bytes(rel.SizeBytes)))
 	facts, err := a.mayBegin(ctx, db, rel, wait)
 	if err != nil {
 		return p, err
@@ -60,21 +61,26 @@ func (a reindex) plan(ctx context.Context, r remediate.Request) (p remediate.Pla
 	}
 	p.Facts = append(p.Facts, facts...)
 	build := relation.IndexStep(r, "REINDEX INDEX CONCURRENTLY ", r.Subject["index"], map[string]string{
-		"oid": strconv.FormatInt(rel.OID, 10), "node": strconv.FormatInt(rel.Node, 10), "patience": wait.String(), "known": strings.Join(known, ","),
+		"oid": strconv.FormatInt(rel.OID, 10), "node": strconv.FormatInt(rel.Node, 10), "patience": wait.String(),
+		"known": strings.Join(known, ","),
 	})
-	build.Left = fmt.Sprintf("the build may go on on the server, or an invalid index may be left whose name ends with _ccnew or _ccold: DROP INDEX CONCURRENTLY %s", pgx.Identifier{r.Subject["schema"], r.Subject["index"] + "_ccnew"}.Sanitize())
+	build.Left = fmt.Sprintf("the build may go on on the server, or an invalid index may be left whose name ends with "+
+		"_ccnew or _ccold: DROP INDEX CONCURRENTLY %s", pgx.Identifier{r.Subject["schema"], r.Subject["index"] +
+		"_ccnew"}.Sanitize())
 	p.Steps = append(drops, build)
 	return p, nil
 }
 
 // mayBegin refuses for now while there is no room, or others are in the way.
-func (a reindex) mayBegin(ctx context.Context, db *target.Database, rel relation.Subject, patience time.Duration) (facts []string, err error) {
+func (a reindex) mayBegin(ctx context.Context, db *target.Database, rel relation.Subject, patience time.Duration) (
+	facts []string, err error) {
 	build, err := building(ctx, db)
 	if err != nil {
 		return nil, err
 	}
 	if build != "" {
-		return nil, &remediate.Refusal{Reason: session.ReasonHeadroom, Detail: "one index of a server is built at a time, and " + build + " builds one", Until: time.Now().Add(session.BuiltAgain)}
+		return nil, &remediate.Refusal{Reason: session.ReasonHeadroom, Detail: "one index of a server is built at a time, " +
+			"and " + build + " builds one", Until: time.Now().Add(session.BuiltAgain)}
 	}
 	need, err := readRebuild(ctx, db, rel.OID)
 	if err != nil {
@@ -115,7 +121,8 @@ func building(ctx context.Context, q session.Rower) (who string, err error) {
 
 // fit refuses what REINDEX CONCURRENTLY cannot or must not do, and notes in the plan
 // which rights are missing.
-func (a reindex) fit(ctx context.Context, db *target.Database, rel relation.Subject, r remediate.Request, p *remediate.Plan) error {
+func (a reindex) fit(ctx context.Context, db *target.Database, rel relation.Subject, r remediate.Request,
+	p *remediate.Plan) error {
 	if err := p.NoteMissing(rel.Allowed("reindex")); err != nil {
 		return err
 	}
@@ -123,20 +130,23 @@ func (a reindex) fit(ctx context.Context, db *target.Database, rel relation.Subj
 	case rel.Kind != "i":
 		return remediate.Refuse(remediate.ReasonUnfit, "%s is no index with storage of its own", r.Subject["index"])
 	case rel.Version >= 140000 && rel.Version < 140004:
-		return remediate.Refuse(remediate.ReasonUnfit, "PostgreSQL 14.0 to 14.3 can corrupt an index that is built concurrently: update to 14.4 or later")
+		return remediate.Refuse(remediate.ReasonUnfit, "PostgreSQL 14.0 to 14.3 can corrupt an index that is built "+
+			"concurrently: update to 14.4 or later")
 	case strings.HasPrefix(r.Subject["schema"], "pg_"):
 		return remediate.Refuse(remediate.ReasonUnfit, "an index of the catalogs cannot be built concurrently")
 	}
 	var exclusion, drops bool
 	err := db.QueryRow(ctx, `select i.indisexclusion, `+relation.MayDropSQL+`
-		from pg_index i join pg_class c on c.oid = i.indexrelid join pg_namespace n on n.oid = c.relnamespace where c.oid = $1::text::oid`, strconv.FormatInt(rel.OID, 10)).Scan(&exclusion, &drops)
+		from pg_index i join pg_class c on c.oid = i.indexrelid join pg_namespace n on n.oid = c.relnamespace
+			where c.oid = $1::text::oid`, strconv.FormatInt(rel.OID, 10)).Scan(&exclusion, &drops)
 	switch {
 	case err != nil:
 		return err
 	case exclusion:
 		return remediate.Refuse(remediate.ReasonUnfit, "the index of an exclusion constraint cannot be built concurrently")
 	case !drops:
-		return p.NoteMissing(remediate.Refuse(remediate.ReasonPrivilege, "role %s may not drop what an interruption leaves: it must own the table or its schema", rel.Role))
+		return p.NoteMissing(remediate.Refuse(remediate.ReasonPrivilege, "role %s may not drop what an interruption leaves: "+
+			"it must own the table or its schema", rel.Role))
 	}
 	return nil
 }
@@ -156,7 +166,8 @@ func (a reindex) Apply(ctx context.Context, f remediate.Fence, s remediate.Step)
 		return fmt.Errorf("step: patience: %w", err)
 	}
 	j := session.Job{
-		Target: a.target, Server: session.Planned(s), Action: "postgres/reindex", Database: s.Args["database"], Schema: s.Args["schema"], Table: s.Args["table"],
+		Target: a.target, Server: session.Planned(s), Action: "postgres/reindex", Database: s.Args["database"],
+		Schema: s.Args["schema"], Table: s.Args["table"],
 		LockTimeout: wait,
 	}
 	if name := s.Args["drop"]; name != "" {
@@ -199,7 +210,8 @@ func (a reindex) Apply(ctx context.Context, f remediate.Fence, s remediate.Step)
 		looking, enough := context.WithCancel(context.WithoutCancel(ctx))
 		var looks sync.WaitGroup
 		// Connected before the build begins, it sees the new index soon after it is made.
-		request := session.Request{Database: note.Database, Application: "upkeep postgres/reindex looks on", Server: session.Planned(s)}
+		request := session.Request{Database: note.Database, Application: "upkeep postgres/reindex looks on",
+			Server: session.Planned(s)}
 		if onlooker, err := session.Open(ctx, a.target, request); err == nil {
 			looks.Go(func() { a.watch(looking, onlooker, c.PgConn().PID(), note) })
 		}
@@ -224,7 +236,8 @@ func rebuildKey() int64 { return session.LockKey("", "rebuild") }
 
 // ready waits for its turn among the rebuilds, and looks once more at what the plan
 // has looked at: a rebuild that must be given up has cost its whole work.
-func (a reindex) ready(ctx context.Context, c *pgx.Conn, f remediate.Fence, s remediate.Step, wait time.Duration) error {
+func (a reindex) ready(ctx context.Context, c *pgx.Conn, f remediate.Fence, s remediate.Step,
+	wait time.Duration) error {
 	if err := session.TakeLock(ctx, c, f, rebuildKey()); err != nil {
 		return fmt.Errorf("the turn to rebuild an index: %w", err)
 	}
@@ -254,7 +267,8 @@ func (a reindex) ready(ctx context.Context, c *pgx.Conn, f remediate.Fence, s re
 		return err
 	}
 	if _, err := need.fits(ctx, c); err != nil {
-		return fmt.Errorf("before the rebuild: %s", err) //nolint:errorlint // tried again a little later, and then failed: a step is not refused
+		return fmt.Errorf("before the rebuild: %s",
+			err) //nolint:errorlint // tried again a little later, and then failed: a step is not refused
 	}
 	return session.TryLock(ctx, c, s.Args["schema"], s.Args["table"], wait)
 }
@@ -266,7 +280,8 @@ const tidyWithin = 10 * time.Second
 // moment; else the next attempt finds it, or the next plan for the index. It tells
 // whether the index was built anew nevertheless.
 func (a reindex) tidy(ctx context.Context, j session.Job, f remediate.Fence, s remediate.Step) (done bool, err error) {
-	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), tidyWithin, errors.New("what was left could not be dropped in a moment"))
+	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), tidyWithin,
+		errors.New("what was left could not be dropped in a moment"))
 	defer cancel()
 	c, err := j.Open(ctx, f, nil)
 	if err != nil {
@@ -290,7 +305,8 @@ func (a reindex) tidy(ctx context.Context, j session.Job, f remediate.Fence, s r
 // build makes another index under the old name.
 func rebuilt(ctx context.Context, c *pgx.Conn, s remediate.Step) (bool, error) {
 	var oid, node string
-	err := c.QueryRow(ctx, `select c.oid::text, c.relfilenode::text from pg_class c join pg_namespace n on n.oid = c.relnamespace
+	err := c.QueryRow(ctx, `select c.oid::text, c.relfilenode::text from pg_class c
+		join pg_namespace n on n.oid = c.relnamespace
 		where n.nspname = $1 and c.relname = $2`, s.Args["schema"], s.Args["index"]).Scan(&oid, &node)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return false, fmt.Errorf("index %q: %w", s.Args["index"], remediate.ErrGone)
@@ -314,7 +330,8 @@ func (a reindex) Measure(ctx context.Context, r remediate.Request) (float64, err
 	if _, err := relation.Lookup(ctx, db, r.Subject); err != nil {
 		return 0, err
 	}
-	return 0, fmt.Errorf("there is no estimate for index %q: it is no valid B-tree, or its table was never analyzed", r.Subject["index"])
+	return 0, fmt.Errorf("there is no estimate for index %q: it is no valid B-tree, or its table was never analyzed",
+		r.Subject["index"])
 }
 
 // measureWithin is how long a measure may read an index; after that the estimate
@@ -339,7 +356,8 @@ func (a reindex) Undo(ctx context.Context, f remediate.Fence, s remediate.Step) 
 	if s.Args["drop"] != "" {
 		return "", nil
 	}
-	j := session.Job{Target: a.target, Server: session.Planned(s), Action: "postgres/reindex", Database: s.Args["database"], Schema: s.Args["schema"], Table: s.Args["table"], LockTimeout: 5 * time.Second}
+	j := session.Job{Target: a.target, Server: session.Planned(s), Action: "postgres/reindex",
+		Database: s.Args["database"], Schema: s.Args["schema"], Table: s.Args["table"], LockTimeout: 5 * time.Second}
 	err = j.Hold(ctx, f, func(ctx context.Context, c *pgx.Conn) error {
 		done, err := rebuilt(ctx, c, s)
 		if errors.Is(err, remediate.ErrGone) {

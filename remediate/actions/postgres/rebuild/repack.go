@@ -34,7 +34,8 @@ func (a Repack) plan(ctx context.Context, r remediate.Request) (p remediate.Plan
 	if err != nil {
 		return p, err
 	}
-	if err := h.Plain(r, "r", ": name its partitions one by one, or postgres/vacuum_full for a materialized view"); err != nil {
+	if err := h.Plain(r, "r", ": name its partitions one by one, or postgres/vacuum_full for a materialized "+
+		"view"); err != nil {
 		return p, err
 	}
 	left, err := a.left(ctx, db, rel.OID)
@@ -45,7 +46,8 @@ func (a Repack) plan(ctx context.Context, r remediate.Request) (p remediate.Plan
 		return p, err
 	}
 	if left {
-		p.Facts = append(p.Facts, "a pg_repack that was killed has left a trigger that writes down every change of the table: it is removed first")
+		p.Facts = append(p.Facts, "a pg_repack that was killed has left a trigger that writes down every change of the "+
+			"table: it is removed first")
 		p.Steps = append(p.Steps, leftStep(r, rel))
 	}
 	facts, err := h.Worth(ctx, db, r)
@@ -68,7 +70,8 @@ func (a Repack) plan(ctx context.Context, r remediate.Request) (p remediate.Plan
 			delete(more.Steps[i].Args, relation.ContractArg) // the table is another when the first step is done
 		}
 	}
-	p.Facts, p.Steps, p.Needs = append(p.Facts, more.Facts...), append(p.Steps, more.Steps...), append(p.Needs, more.Needs...)
+	p.Facts, p.Steps, p.Needs = append(p.Facts, more.Facts...), append(p.Steps, more.Steps...),
+		append(p.Needs, more.Needs...)
 	return p, err
 }
 
@@ -81,7 +84,8 @@ func (a Repack) choose(ctx context.Context, db *target.Database, h heap, r remed
 	}
 	p, err = a.planRows(ctx, db, h, r)
 	if no, refused := remediate.Refused(err); refused && no.Until.IsZero() {
-		return p, remediate.Refuse(no.Reason, "pg_repack is not used: %s; rows are not moved: %s. What is left is postgres/vacuum_full, in a maintenance window", why.Detail, no.Detail)
+		return p, remediate.Refuse(no.Reason, "pg_repack is not used: %s; rows are not moved: %s. What is left is "+
+			"postgres/vacuum_full, in a maintenance window", why.Detail, no.Detail)
 	}
 	p.Facts = append([]string{"pg_repack is not used: " + why.Detail}, p.Facts...)
 	return p, err

@@ -36,7 +36,8 @@ const rebuildSQL = `
 select coalesce(nullif(c.reltablespace, 0), d.dattablespace)::int8,
        pg_relation_size(c.oid),
        coalesce((select array_agg(s.oid::int8 order by s.oid) from pg_tablespace s
-                  where s.spcname = any (string_to_array(replace(replace(current_setting('temp_tablespaces'), ', ', ','), '"', ''), ','))), array[d.dattablespace::int8]),
+                  where s.spcname = any (string_to_array(replace(replace(current_setting('temp_tablespaces'), ', ',
+                    ','), '"', ''), ','))), array[d.dattablespace::int8]),
        (select setting::int8 * 1024 from pg_settings where name = 'temp_file_limit'),
        (select setting::int8 * 1024 from pg_settings where name = 'maintenance_work_mem')
   from pg_class c, pg_database d
@@ -82,10 +83,12 @@ func (r rebuild) spill() int64 {
 // fits refuses a rebuild for which the server has no room, and says what it takes.
 func (r rebuild) fits(ctx context.Context, q session.Rower) (fact string, err error) {
 	if spill := r.spill(); r.TempLimit >= 0 && spill > r.TempLimit {
-		return "", remediate.Refuse(session.ReasonHeadroom, "sorting may take %s in temporary files, and temp_file_limit allows %s: raise it for upkeep's role",
+		return "", remediate.Refuse(session.ReasonHeadroom, "sorting may take %s in temporary files, and temp_file_limit "+
+			"allows %s: raise it for upkeep's role",
 			session.Bytes(spill), session.Bytes(r.TempLimit))
 	}
-	fact = fmt.Sprintf("a rebuild takes up to %s for the new index, %s for sorting and %s of WAL", session.Bytes(r.Bytes), session.Bytes(r.spill()), session.Bytes(r.Bytes))
+	fact = fmt.Sprintf("a rebuild takes up to %s for the new index, %s for sorting and %s of WAL", session.Bytes(r.Bytes),
+		session.Bytes(r.spill()), session.Bytes(r.Bytes))
 	lacks, known, err := shortage(ctx, q, r.needs())
 	switch {
 	case err != nil:
@@ -93,7 +96,8 @@ func (r rebuild) fits(ctx context.Context, q session.Rower) (fact string, err er
 	case !known:
 		return fact + "; the server's disk cannot be seen from here: see that it has as much", nil
 	case lacks != "":
-		return "", &remediate.Refusal{Reason: session.ReasonHeadroom, Detail: fact + ": " + lacks, Until: time.Now().Add(roomAgain)}
+		return "", &remediate.Refusal{Reason: session.ReasonHeadroom, Detail: fact + ": " + lacks,
+			Until: time.Now().Add(roomAgain)}
 	}
 	return fact + ", and the disk has it", nil
 }
@@ -154,7 +158,8 @@ func shortage(ctx context.Context, q session.Rower, needs []need) (lacks string,
 	var all []string
 	for _, d := range order {
 		if d.wanted > d.free {
-			all = append(all, fmt.Sprintf("the disk for %s has %s free and would need %s", strings.Join(d.what, ", "), session.Bytes(d.free), session.Bytes(d.wanted)))
+			all = append(all, fmt.Sprintf("the disk for %s has %s free and would need %s", strings.Join(d.what, ", "),
+				session.Bytes(d.free), session.Bytes(d.wanted)))
 		}
 	}
 	return strings.Join(all, "; "), true, nil

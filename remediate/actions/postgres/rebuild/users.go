@@ -28,7 +28,8 @@ const (
 // bytes a second. Zero where track_io_timing is off, or little was read.
 const rateSQL = `
 select coalesce((select blks_read * current_setting('block_size')::float8 / (blk_read_time / 1000)
-                   from pg_stat_database where datname = current_database() and blks_read >= $1 and blk_read_time > 0), 0)`
+                   from pg_stat_database where datname = current_database() and blks_read >= $1 and blk_read_time > 0),
+                     0)`
 
 // Locked estimates how long the lock is held: all is read once and written once.
 func (h heap) Locked(ctx context.Context, db *target.Database) (string, error) {
@@ -41,15 +42,18 @@ func (h heap) Locked(ctx context.Context, db *target.Database) (string, error) {
 		rate, how = measured, "the rate at which this database has read its disk (track_io_timing)"
 	}
 	bytes := float64(h.SizeBytes + h.copyBytes())
-	return fmt.Sprintf("the table is locked for reads and writes for about %s: %s are read and written, at %s a second, %s",
-		remediate.Quantity("_seconds", max(bytes/rate, 1)), remediate.Quantity("_bytes", bytes), remediate.Quantity("_bytes", rate), how), nil
+	return fmt.Sprintf("the table is locked for reads and writes for about %s: %s are read and written, at %s a "+
+		"second, %s",
+		remediate.Quantity("_seconds", max(bytes/rate, 1)), remediate.Quantity("_bytes", bytes),
+		remediate.Quantity("_bytes", rate), how), nil
 }
 
 // usersSQL tells who holds a lock of the table, and since when the longest of them
 // has its transaction open. A role without pg_monitor does not see the latter.
 const usersSQL = `
 select count(distinct l.pid), coalesce(extract(epoch from clock_timestamp() - min(a.xact_start)), 0)::float8,
-       coalesce((array_agg(format('session %s of %s (%s, %s)', a.pid, a.usename, coalesce(nullif(a.application_name, ''), 'no application_name'), a.state) order by a.xact_start))[1], '')
+       coalesce((array_agg(format('session %s of %s (%s, %s)', a.pid, a.usename,
+         coalesce(nullif(a.application_name, ''), 'no application_name'), a.state) order by a.xact_start))[1], '')
   from pg_locks l
   join pg_stat_activity a on a.pid = l.pid
  where l.locktype = 'relation' and l.granted and l.pid <> pg_backend_pid()
@@ -66,20 +70,25 @@ func (h heap) Users(ctx context.Context, db *target.Database) (string, error) {
 	if n == 0 {
 		return "no session uses the table now", nil
 	}
-	return fmt.Sprintf("%d sessions use the table now, the longest for %s: %s", n, remediate.Quantity("_seconds", age), who), nil
+	return fmt.Sprintf("%d sessions use the table now, the longest for %s: %s", n,
+		remediate.Quantity("_seconds", age), who), nil
 }
 
 // dependentsSQL names what cannot be used either while the table is locked.
 const dependentsSQL = `
 select (select count(*) from pg_index i where i.indrelid = $1::text::oid),
-       coalesce((select string_agg(distinct k.conrelid::regclass::text, ', ') from pg_constraint k where k.confrelid = $1::text::oid and k.contype = 'f' and k.conrelid <> k.confrelid), ''),
-       coalesce((select string_agg(distinct w.ev_class::regclass::text, ', ') from pg_depend d join pg_rewrite w on w.oid = d.objid
-                  where d.classid = 'pg_rewrite'::regclass and d.refclassid = 'pg_class'::regclass and d.refobjid = $1::text::oid and w.ev_class <> d.refobjid), '')`
+       coalesce((select string_agg(distinct k.conrelid::regclass::text, ', ') from pg_constraint k
+         where k.confrelid = $1::text::oid and k.contype = 'f' and k.conrelid <> k.confrelid), ''),
+       coalesce((select string_agg(distinct w.ev_class::regclass::text, ', ') from pg_depend d
+         join pg_rewrite w on w.oid = d.objid
+                  where d.classid = 'pg_rewrite'::regclass and d.refclassid = 'pg_class'::regclass
+                    and d.refobjid = $1::text::oid and w.ev_class <> d.refobjid), '')`
 
 func (h heap) Dependents(ctx context.Context, db *target.Database) (string, error) {
 	var indexes int
 	var referencing, views string
-	if err := db.QueryRow(ctx, dependentsSQL, strconv.FormatInt(h.OID, 10)).Scan(&indexes, &referencing, &views); err != nil {
+	if err := db.QueryRow(ctx, dependentsSQL, strconv.FormatInt(h.OID, 10)).Scan(&indexes, &referencing,
+		&views); err != nil {
 		return "", fmt.Errorf("what depends on the table: %w", err)
 	}
 	said := []string{fmt.Sprintf("its %d indexes are built anew", indexes)}
@@ -109,5 +118,6 @@ func TableUsers(ctx context.Context, c *pgx.Conn, s remediate.Step) error {
 	case n == 0:
 		return errors.New("no session holds it now")
 	}
-	return fmt.Errorf("%d sessions hold the table, the longest for %s: %s; end it, or wait for another window", n, remediate.Quantity("_seconds", age), who)
+	return fmt.Errorf("%d sessions hold the table, the longest for %s: %s; end it, or wait for another window", n,
+		remediate.Quantity("_seconds", age), who)
 }

@@ -61,7 +61,8 @@ func workers(ctx context.Context, q read.Querier, oid int64) ([]worker, error) {
 // pg_repack's own lock of it, or it is ours and holds a lock of the table, its
 // copy or its log.
 const atWorkSQL = `
-select a.pid, a.backend_start, coalesce(a.application_name, ''), coalesce(starts_with(a.application_name, 'upkeep postgres/repack '), false)
+select a.pid, a.backend_start, coalesce(a.application_name, ''), coalesce(starts_with(a.application_name,
+  'upkeep postgres/repack '), false)
          and a.usesysid = (select usesysid from pg_stat_activity where pid = pg_backend_pid()),
        coalesce(extract(epoch from clock_timestamp() - a.state_change), 0)::float8, coalesce(a.state, '')
   from pg_stat_activity a
@@ -69,10 +70,13 @@ select a.pid, a.backend_start, coalesce(a.application_name, ''), coalesce(starts
    and a.pid <> pg_backend_pid()
    and exists (select from pg_locks l
                 where l.pid = a.pid and l.database = a.datid
-                  and (l.locktype = 'advisory' and l.objsubid = 2 and l.classid::int8 = 16185446 and l.objid::int8 = ($1::int8 - 2147483648) & 4294967295
+                  and (l.locktype = 'advisory' and l.objsubid = 2 and l.classid::int8 = 16185446
+                    and l.objid::int8 = ($1::int8 - 2147483648) & 4294967295
                        or l.locktype = 'relation' and starts_with(a.application_name, 'upkeep postgres/repack ')
-                          and l.relation in (select c.oid from pg_class c left join pg_namespace n on n.oid = c.relnamespace
-                                              where c.oid::int8 = $1 or n.nspname = 'repack' and c.relname in ('log_' || $1, 'table_' || $1))))
+                          and l.relation in (select c.oid from pg_class c
+                            left join pg_namespace n on n.oid = c.relnamespace
+                                              where c.oid::int8 = $1 or n.nspname = 'repack'
+                                                and c.relname in ('log_' || $1, 'table_' || $1))))
  order by a.backend_start`
 
 const (
@@ -104,7 +108,8 @@ func builder(ctx context.Context, c *pgx.Conn, s remediate.Step) (who string, er
 // holds no lock against that, and does not know the index when it changes the files.
 const builderSQL = `
 select who from (
-  select 1 as place, format('session %s builds an index', p.pid) as who from pg_stat_progress_create_index p where p.relid::int8 = $1::text::int8
+  select 1 as place, format('session %s builds an index', p.pid) as who from pg_stat_progress_create_index p
+    where p.relid::int8 = $1::text::int8
   union all
   select 2, format('session %s locks the table as one does who builds an index', l.pid) from pg_locks l
    where l.locktype = 'relation' and l.database = (select oid from pg_database where datname = current_database())

@@ -32,7 +32,9 @@ type Relation struct {
 
 // A Line is one thing that is relied on: a column, a trigger, a right.
 type Line struct {
-	Kind string // table, right, setting, column, trigger, reference, rule, policy, constraint, unique, parent, key, publication, subscription or extension
+	// table, right, setting, column, trigger, reference, rule, policy, constraint, unique, parent, key, publication,
+	// subscription or extension
+	Kind string
 	Name string // for people
 	Text string // what is compared
 	Mark string // words for what is unfit
@@ -152,7 +154,8 @@ func (c Contract) Without(kind, name string) Contract {
 // now as c has it, and one with ReasonTarget where another server answers.
 func (c Contract) Check(now Contract) error {
 	if c.System != now.System {
-		return remediate.Elsewhere("another server answers: its system identifier is %s, and the plan is for %s", now.System, c.System)
+		return remediate.Elsewhere("another server answers: its system identifier is %s, and the plan is for %s",
+			now.System, c.System)
 	}
 	for _, oid := range slices.Sorted(maps.Keys(c.Relations)) {
 		was := c.Relations[oid]
@@ -168,7 +171,8 @@ func (c Contract) Check(now Contract) error {
 }
 
 func changed(format string, args ...any) error {
-	return remediate.Refuse(remediate.ReasonChanged, "%s since the plan was made: nothing more was done; look at it, and plan again", fmt.Sprintf(format, args...))
+	return remediate.Refuse(remediate.ReasonChanged, "%s since the plan was made: nothing more was done; look at it, and "+
+		"plan again", fmt.Sprintf(format, args...))
 }
 
 func (r Relation) called() string {

@@ -23,7 +23,8 @@ type Reader struct {
 }
 
 // serverSQL tells which server answers. Any role; 13 and later.
-const serverSQL = "select current_setting('server_version_num')::int, system_identifier::text from pg_catalog.pg_control_system()"
+const serverSQL = "select current_setting('server_version_num')::int, system_identifier::text from " +
+	"pg_catalog.pg_control_system()"
 
 // NewReader asks the server who it is.
 func NewReader(ctx context.Context, q read.Querier) (r Reader, err error) {

@@ -64,9 +64,11 @@ select c.oid::int8,
        t.oid::int8,
        c.relkind::text,
        pg_is_in_recovery(),
-       pg_has_role(t.relowner, 'USAGE') or (select pg_has_role(d.datdba, 'USAGE') from pg_database d where d.datname = current_database())
+       pg_has_role(t.relowner, 'USAGE') or (select pg_has_role(d.datdba, 'USAGE') from pg_database d
+         where d.datname = current_database())
          or (select r.rolsuper from pg_roles r where r.rolname = current_user),
-       case when current_setting('server_version_num')::int >= 170000 and has_schema_privilege(n.oid, 'USAGE') then %s else false end,
+       case when current_setting('server_version_num')::int >= 170000 and has_schema_privilege(n.oid, 'USAGE') then %s
+         else false end,
        current_setting('server_version_num')::int,
        current_user::text,
        c.relfilenode::int8,
@@ -136,7 +138,8 @@ func IndexStep(r remediate.Request, do, index string, args map[string]string) re
 
 // MayDropSQL tells whether the role may drop the relation c of the namespace n.
 // Neither MAINTAIN nor the database is enough for it.
-const MayDropSQL = `pg_has_role(c.relowner, 'USAGE') or pg_has_role(n.nspowner, 'USAGE') or (select r.rolsuper from pg_roles r where r.rolname = current_user)`
+const MayDropSQL = `pg_has_role(c.relowner, 'USAGE') or pg_has_role(n.nspowner, 'USAGE')
+  or (select r.rolsuper from pg_roles r where r.rolname = current_user)`
 
 // ContractArg is the key of the plan's contract in a step's Args.
 const ContractArg = "contract"

@@ -37,7 +37,8 @@ with recursive below(oid, parent) as (
   select i.inhparent, i.inhrelid from above a join pg_catalog.pg_inherits i on i.inhrelid = a.oid
 )
 select c.oid::int8, n.nspname::text, c.relname::text, c.relkind::text, t.above, t.parent::int8,
-       coalesce((select (to_jsonb(i) ->> 'inhdetachpending')::bool from pg_catalog.pg_inherits i where i.inhrelid = c.oid and i.inhparent = t.parent), false)
+       coalesce((select (to_jsonb(i) ->> 'inhdetachpending')::bool from pg_catalog.pg_inherits i
+         where i.inhrelid = c.oid and i.inhparent = t.parent), false)
   from (select oid, parent, false as above from below union all select distinct oid, 0::oid, true from above) t
   join pg_catalog.pg_class c on c.oid = t.oid
   join pg_catalog.pg_namespace n on n.oid = c.relnamespace

@@ -62,7 +62,8 @@ select exists (select from pg_index i
                  join pg_class x on x.oid = i.indexrelid
                  join pg_am m on m.oid = x.relam
                  join pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
-                where i.indrelid = $1::int8::oid and i.indisvalid and i.indpred is null and m.amname = 'btree' and a.attname = $2)`
+                where i.indrelid = $1::int8::oid and i.indisvalid and i.indpred is null and m.amname = 'btree'
+                  and a.attname = $2)`
 
 // few tells whether so few rows go that an index finds them faster.
 func (b *batches) few(ctx context.Context) (bool, error) {
@@ -92,7 +93,8 @@ func (b *batches) another(p Table) error {
 func (b *batches) heap(ctx context.Context) error {
 	for at := int64(0); ; {
 		var end int64
-		if err := b.c.QueryRow(ctx, "select pg_relation_size($1::int8::oid) / current_setting('block_size')::int", b.oid).Scan(&end); err != nil {
+		if err := b.c.QueryRow(ctx, "select pg_relation_size($1::int8::oid) / current_setting('block_size')::int",
+			b.oid).Scan(&end); err != nil {
 			return fmt.Errorf("the size of %s: %w", b.table, err)
 		}
 		if at >= end {
@@ -100,7 +102,8 @@ func (b *batches) heap(ctx context.Context) error {
 		}
 		for at < end {
 			n := b.blocks
-			count, took, err := b.batch(ctx, b.swift && b.busy == 0, func(h how) (string, []any) { return b.rangeSQL(at, at+n, h) })
+			count, took, err := b.batch(ctx, b.swift && b.busy == 0,
+				func(h how) (string, []any) { return b.rangeSQL(at, at+n, h) })
 			if errors.Is(err, errOver) && n > 1 {
 				b.blocks = max(1, n/4)
 				continue
@@ -155,7 +158,8 @@ func (b *batches) index(ctx context.Context) error {
 
 // batch carries one batch out, and tries again what was in somebody's way. It
 // returns how long the server took for what it did.
-func (b *batches) batch(ctx context.Context, swift bool, text func(how) (string, []any)) (n count, took time.Duration, err error) {
+func (b *batches) batch(ctx context.Context, swift bool, text func(how) (string, []any)) (n count, took time.Duration,
+	err error) {
 	began, h := time.Now(), byWait
 	if swift {
 		h = byCopy
@@ -192,7 +196,8 @@ func (b *batches) batch(ctx context.Context, swift bool, text func(how) (string,
 			return n, 0, err
 		}
 		if time.Since(began) > session.PauseMost {
-			return n, 0, fmt.Errorf("%s: no success after %s of retries: %w: %w", b.table, session.PauseMost, err, session.ErrPaused)
+			return n, 0, fmt.Errorf("%s: no success after %s of retries: %w: %w", b.table, session.PauseMost, err,
+				session.ErrPaused)
 		}
 		b.missed = true
 		if h == byCopy {
@@ -231,7 +236,8 @@ func (b *batches) again(ctx context.Context, err error) error {
 		}
 		return nil // somebody has begun to refer to a row: it is left the next time
 	case session.CodeUnique, session.CodeExclusion:
-		return fmt.Errorf("a row of %s is in %s already, by %s; nothing of this batch was done, and what was moved before stays moved: find out how it came there", b.table, b.To, pgx.Identifier{refused.ConstraintName}.Sanitize())
+		return fmt.Errorf("a row of %s is in %s already, by %s; nothing of this batch was done, and what was moved before "+
+			"stays moved: find out how it came there", b.table, b.To, pgx.Identifier{refused.ConstraintName}.Sanitize())
 	case session.CodeDivision:
 		return fmt.Errorf("%s: %w", b.table, errUneven)
 	}

@@ -16,7 +16,8 @@ import (
 func (b *batches) begin(ctx context.Context, now func() time.Time, s remediate.Step) (err error) {
 	// Into a partitioned table rows are not copied: which parts they enter is reported by
 	// the other ways only.
-	if b.swift, err = session.One(ctx, b.c, pgx.RowTo[bool], "select $1 and current_setting('track_counts')::bool", b.Dest.Kind == "r"); err != nil {
+	if b.swift, err = session.One(ctx, b.c, pgx.RowTo[bool], "select $1 and current_setting('track_counts')::bool",
+		b.Dest.Kind == "r"); err != nil {
 		return fmt.Errorf("track_counts: %w", err)
 	}
 	if b.most, err = b.bound(ctx, s); err != nil {
@@ -32,7 +33,8 @@ func (b *batches) begin(ctx context.Context, now func() time.Time, s remediate.S
 	if err := session.CheckClock(ctx, b.c, now); err != nil {
 		return err
 	}
-	cut, err := session.One(ctx, b.c, pgx.RowTo[time.Time], "select clock_timestamp() - make_interval(secs => $1)", b.Age.Seconds())
+	cut, err := session.One(ctx, b.c, pgx.RowTo[time.Time], "select clock_timestamp() - make_interval(secs => $1)",
+		b.Age.Seconds())
 	if err != nil {
 		return fmt.Errorf("the server's time: %w", err)
 	}

@@ -44,7 +44,8 @@ func (b *batches) copied(ctx context.Context, before int64, sql string, args []a
 func (b *batches) open(ctx context.Context, h how) (deleted int64, err error) {
 	sql := "begin isolation level read committed read write; " + b.lock
 	if h == byCopy {
-		sql = "begin isolation level repeatable read read write; " + b.lock + "; " + strings.Replace(deletedSQL, "$1", strconv.FormatInt(b.oid, 10), 1)
+		sql = "begin isolation level repeatable read read write; " + b.lock + "; " +
+			strings.Replace(deletedSQL, "$1", strconv.FormatInt(b.oid, 10), 1)
 	}
 	results, err := b.c.PgConn().Exec(ctx, sql).ReadAll()
 	if err != nil || h != byCopy {
@@ -127,11 +128,15 @@ func (b *batches) over(err error) error {
 		return err
 	}
 	gone := int64(b.quota.Gone().Rows)
-	return remediate.Refuse(remediate.ReasonAmount, "%d rows of %s are gone, or count as gone, and with the next ones it would be more than the %d that may go: the rest stays; plan again to see how much that is", gone, b.From, gone-b.moved+b.most)
+	return remediate.Refuse(remediate.ReasonAmount, "%d rows of %s are gone, or count as gone, and with the next ones it "+
+		"would be more than the %d that may go: the rest stays; plan again to see how much that is", gone, b.From,
+		gone-b.moved+b.most)
 }
 
 // errUneven says that a batch would have taken other rows away than it put there.
-var errUneven = errors.New("not every row that would have been taken away arrived; nothing of this batch was done: is there a trigger or a rule?")
+var errUneven = errors.New("not every row that would have been taken away arrived; nothing of this batch was " +
+	"done: is " +
+	"there a trigger or a rule?")
 
 // A count is what became of a batch.
 type count struct {

@@ -16,24 +16,26 @@ type batches struct {
 	table Table // whose rows these are: that of the movement, or a partition of it
 	oid   int64
 
-	c      *pgx.Conn
-	watch  *watch
-	fence  remediate.Fence
-	pace   *session.Pace
-	args   []any // the parameters of the condition
-	swift  bool  // batches may be copied and deleted under one snapshot
-	busy   int   // so many batches more are not
-	quota  *remediate.Quota
-	weigh  float64 // bytes of a row, on average
-	most   int64   // rows that may go in this try; less than 0: any number
-	lock   string  // the statement that locks what a batch relies on
-	relies []int64 // what is compared at the end of each batch: the table, what is above it, and the same of the destination
+	c     *pgx.Conn
+	watch *watch
+	fence remediate.Fence
+	pace  *session.Pace
+	args  []any // the parameters of the condition
+	swift bool  // batches may be copied and deleted under one snapshot
+	busy  int   // so many batches more are not
+	quota *remediate.Quota
+	weigh float64 // bytes of a row, on average
+	most  int64   // rows that may go in this try; less than 0: any number
+	lock  string  // the statement that locks what a batch relies on
+	// what is compared at the end of each batch: the table, what is above it, and the same of the destination
+	relies []int64
 
 	density float64       // rows in a block, as far as is known
 	each    time.Duration // for a row
-	least   int64         // rows that a batch may have, however long they seem to take: a busy machine is no reason to go on row by row
-	blocks  int64         // of the next range
-	rows    int64         // of the next batch, where an index is read
+	// rows that a batch may have, however long they seem to take: a busy machine is no reason to go on row by row
+	least   int64
+	blocks  int64 // of the next range
+	rows    int64 // of the next batch, where an index is read
 	moved   int64
 	recent  int64 // of them by the last batch
 	updates int64 // of the table, as the server counts them

@@ -34,14 +34,16 @@ func (b *batches) rangeSQL(from, to int64, h how) (string, []any) {
 	if b.Version < 140000 {
 		// There a range of rows would be found by reading the whole table. Each place
 		// that a row of these blocks could have is named instead.
-		in = fmt.Sprintf("t.ctid = any(array(select format('(%%s,%%s)', p, l)::tid from generate_series($%d::int8, $%d::int8 - 1) p, generate_series(1, current_setting('block_size')::int / 28) l))", n, n+1)
+		in = fmt.Sprintf("t.ctid = any(array(select format('(%%s,%%s)', p, l)::tid from generate_series($%d::int8, "+
+			"$%d::int8 - 1) p, generate_series(1, current_setting('block_size')::int / 28) l))", n, n+1)
 	}
 	args := append(append([]any{}, b.args...), from, to)
 	switch h {
 	case byCopy:
 		return b.copySQL(in), args
 	case bySkip:
-		in = "t.ctid = any(array(select t.ctid from only " + b.table.String() + " t where " + in + " and " + b.free() + " for update skip locked))"
+		in = "t.ctid = any(array(select t.ctid from only " + b.table.String() + " t where " + in + " and " + b.free() +
+			" for update skip locked))"
 	case byWait:
 	}
 	return b.takeSQL("", in, "null::text"), args
@@ -62,9 +64,11 @@ func (b *batches) keySQL(last string, after bool, n int64, skip bool) (string, [
 	if b.Back {
 		bounds = column + " >= $1::timestamptz and " + column + " < $2::timestamptz"
 	}
-	next := fmt.Sprintf("b as materialized (select t.ctid as id, %s as at from only %s t where %s %s $%d::text::%s and %s and %s order by %s limit $%d%s), ",
+	next := fmt.Sprintf("b as materialized (select t.ctid as id, %s as at from only %s t where %s %s $%d::text::%s and "+
+		"%s and %s order by %s limit $%d%s), ",
 		column, b.table, column, sign, first, b.Kind, bounds, b.free(), column, first+1, lock)
-	return b.takeSQL(next, "t.ctid = any(array(select b.id from b))", "(select max(b.at)::text from b)"), append(append([]any{}, b.args...), last, n)
+	return b.takeSQL(next, "t.ctid = any(array(select b.id from b))", "(select max(b.at)::text from b)"),
+		append(append([]any{}, b.args...), last, n)
 }
 
 // free is the condition that row t goes and that no row refers to it.
@@ -100,19 +104,26 @@ func (b *batches) refers() (links []ForeignKey) {
 // the destination meanwhile is neither read nor written.
 func (b *batches) takeSQL(with, pick, last string) string {
 	if b.To == (Table{}) {
-		return "with " + with + "d as (delete from only " + b.table.String() + " t where " + pick + " and " + b.free() + " returning 1) select (select count(*) from d), " + last + ", null::int8[]"
+		return "with " + with + "d as (delete from only " + b.table.String() + " t where " + pick + " and " + b.free() +
+			" returning 1) select (select count(*) from d), " + last + ", null::int8[]"
 	}
-	return "with " + with + "d as (delete from only " + b.table.String() + " t where " + pick + " and " + b.free() + " and " + b.same() + " returning " + b.values() +
-		"), i as (insert into " + b.To.String() + " (" + session.QuoteList(b.columns) + ") overriding system value select * from d returning tableoid)" +
-		" select case when d.n = i.n then d.n else 1 / (d.n - d.n) end, " + last + ", i.entered from (select count(*) as n from d) d," +
-		" (select coalesce(sum(n), 0)::int8 as n, array_agg(part) as entered from (select tableoid::int8 as part, count(*) as n from i group by 1) g) i"
+	return "with " + with + "d as (delete from only " + b.table.String() + " t where " + pick + " and " + b.free() +
+		" and " + b.same() + " returning " + b.values() +
+		"), i as (insert into " + b.To.String() + " (" + session.QuoteList(b.columns) + ") overriding system value " +
+		"select * " +
+		"from d returning tableoid)" +
+		" select case when d.n = i.n then d.n else 1 / (d.n - d.n) end, " + last + ", i.entered from (select count(*) as n " +
+		"from d) d," +
+		" (select coalesce(sum(n), 0)::int8 as n, array_agg(part) as entered from (select tableoid::int8 as part, count(*) " +
+		"as n from i group by 1) g) i"
 }
 
 // copySQL copies the rows t that a condition picks and deletes them, in one
 // statement, which tells how many were copied and not how many deleted.
 func (b *batches) copySQL(pick string) string {
 	which := " from only " + b.table.String() + " t where " + pick + " and " + b.free() + " and " + b.same()
-	return "with d as (delete" + which + ") insert into " + b.To.String() + " (" + session.QuoteList(b.columns) + ") overriding system value select " + b.values() + which
+	return "with d as (delete" + which + ") insert into " + b.To.String() + " (" + session.QuoteList(b.columns) +
+		") overriding system value select " + b.values() + which
 }
 
 // same is the condition that the destination is still the table of the plan.

@@ -53,9 +53,12 @@ select c.oid::int8,
        has_table_privilege(c.oid, 'UPDATE') or has_any_column_privilege(c.oid, 'UPDATE'),
        exists (select from pg_inherits where inhparent = c.oid),
        array(select g.tgname::text from pg_trigger g
-              where g.tgrelid = c.oid and g.tgenabled <> 'D' and g.tgtype & $3::int <> 0 and (not g.tgisinternal or g.tgparentid <> 0)
-                and not exists (select from pg_constraint k where k.oid = g.tgconstraint and k.contype in ('f', 'p', 'u', 'x')) order by 1),
-       array(select rulename::text from pg_rewrite where ev_class = c.oid and ev_enabled <> 'D' and ev_type = $4::text::"char" order by 1)
+              where g.tgrelid = c.oid and g.tgenabled <> 'D' and g.tgtype & $3::int <> 0 and (not g.tgisinternal
+                or g.tgparentid <> 0)
+                and not exists (select from pg_constraint k where k.oid = g.tgconstraint and k.contype in ('f', 'p',
+                  'u', 'x')) order by 1),
+       array(select rulename::text from pg_rewrite where ev_class = c.oid and ev_enabled <> 'D'
+         and ev_type = $4::text::"char" order by 1)
   from pg_class c
   join pg_namespace n on n.oid = c.relnamespace
  where n.nspname = $1
@@ -100,9 +103,11 @@ func (s Side) Fit(p Table, o operation, plan *remediate.Plan) error {
 	case s.Kind == "r" && s.Parent:
 		return unfit("has tables that inherit from it: give each of them an archive of its own")
 	case len(s.Triggers) > 0:
-		return unfit("has the trigger %s for %s, which may do more than is planned: drop or disable it, or move the rows by hand", pgx.Identifier{s.Triggers[0]}.Sanitize(), o.word)
+		return unfit("has the trigger %s for %s, which may do more than is planned: drop or disable it, or move the rows by "+
+			"hand", pgx.Identifier{s.Triggers[0]}.Sanitize(), o.word)
 	case len(s.Rules) > 0:
-		return unfit("has the rule %s for %s, which may do something else instead", pgx.Identifier{s.Rules[0]}.Sanitize(), o.word)
+		return unfit("has the rule %s for %s, which may do something else instead",
+			pgx.Identifier{s.Rules[0]}.Sanitize(), o.word)
 	case s.Secured:
 		return unfit("has row security, which hides rows from role %s: use the owner, or a role with BYPASSRLS", s.Role)
 	}
@@ -112,7 +117,8 @@ func (s Side) Fit(p Table, o operation, plan *remediate.Plan) error {
 // permitted notes the missing rights of the role, and refuses if it may not even look.
 func (s Side) permitted(p Table, o operation, plan *remediate.Plan) error {
 	lacks := func(grant string) error {
-		return remediate.Refuse(remediate.ReasonPrivilege, "role %s needs a right: %s to %s", s.Role, grant, pgx.Identifier{s.Role}.Sanitize())
+		return remediate.Refuse(remediate.ReasonPrivilege, "role %s needs a right: %s to %s", s.Role, grant,
+			pgx.Identifier{s.Role}.Sanitize())
 	}
 	for _, right := range []struct {
 		lacks, blind bool
@@ -149,8 +155,10 @@ type column struct {
 }
 
 const columnSQL = `
-select a.attname::text, coalesce(nullif(t.typbasetype, 0), t.oid)::int8, a.atttypmod, format_type(a.atttypid, a.atttypmod),
-       a.attnotnull, a.atthasdef, a.attgenerated <> '', a.attidentity <> '', coalesce(pg_get_expr(d.adbin, d.adrelid), ''), a.attgenerated = 's'
+select a.attname::text, coalesce(nullif(t.typbasetype, 0), t.oid)::int8, a.atttypmod, format_type(a.atttypid,
+  a.atttypmod),
+       a.attnotnull, a.atthasdef, a.attgenerated <> '', a.attidentity <> '', coalesce(pg_get_expr(d.adbin, d.adrelid),
+         ''), a.attgenerated = 's'
   from pg_attribute a
   join pg_type t on t.oid = a.atttypid
   left join pg_attrdef d on a.atthasdef and d.adrelid = a.attrelid and d.adnum = a.attnum
@@ -168,8 +176,10 @@ type uniqueness struct {
 
 const uniqueSQL = `
 select c.relname::text,
-       array(select a.attname::text from unnest((i.indkey::int2[])[0:i.indnkeyatts - 1]) k join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k order by 1),
-       coalesce(pg_get_expr(i.indexprs, i.indrelid), ''), coalesce(pg_get_expr(i.indpred, i.indrelid), ''), i.indisexclusion
+       array(select a.attname::text from unnest((i.indkey::int2[])[0:i.indnkeyatts - 1]) k
+         join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k order by 1),
+       coalesce(pg_get_expr(i.indexprs, i.indrelid), ''), coalesce(pg_get_expr(i.indpred, i.indrelid), ''),
+         i.indisexclusion
   from pg_index i
   join pg_class c on c.oid = i.indexrelid
  where i.indrelid = $1::int8::oid and (i.indisunique or i.indisexclusion)
@@ -184,7 +194,8 @@ func (u uniqueness) implied(by []uniqueness) bool {
 		if v.plain() && u.Expr == "" && !u.Exclusion {
 			return !slices.ContainsFunc(v.Columns, func(c string) bool { return !slices.Contains(u.Columns, c) })
 		}
-		return slices.Equal(u.Columns, v.Columns) && u.Expr == v.Expr && u.Predicate == v.Predicate && u.Exclusion == v.Exclusion
+		return slices.Equal(u.Columns, v.Columns) && u.Expr == v.Expr && u.Predicate == v.Predicate &&
+			u.Exclusion == v.Exclusion
 	})
 }
 
@@ -204,13 +215,20 @@ type ForeignKey struct {
 // of these. Those of the partitions of a table that refers to it are the same as that
 // table's, and so is what a part has of a key that refers to the whole.
 const linkSQL = `
-select k.confrelid::int8, (select format('%I.%I', s.nspname, o.relname) from pg_class o join pg_namespace s on s.oid = o.relnamespace where o.oid = k.confrelid), k.conname::text, n.nspname::text, c.relname::text, k.confdeltype::text,
-       array(select a.attname::text from unnest(k.conkey) with ordinality u(n, i) join pg_attribute a on a.attrelid = k.conrelid and a.attnum = u.n order by u.i),
-       array(select a.attname::text from unnest(k.confkey) with ordinality u(n, i) join pg_attribute a on a.attrelid = k.confrelid and a.attnum = u.n order by u.i),
-       array(select s.nspname::text from unnest(k.conpfeqop) with ordinality u(o, i) join pg_operator o on o.oid = u.o join pg_namespace s on s.oid = o.oprnamespace order by u.i),
-       array(select o.oprname::text from unnest(k.conpfeqop) with ordinality u(o, i) join pg_operator o on o.oid = u.o order by u.i),
+select k.confrelid::int8, (select format('%I.%I', s.nspname, o.relname) from pg_class o
+  join pg_namespace s on s.oid = o.relnamespace where o.oid = k.confrelid), k.conname::text, n.nspname::text,
+    c.relname::text, k.confdeltype::text,
+       array(select a.attname::text from unnest(k.conkey) with ordinality u(n, i)
+         join pg_attribute a on a.attrelid = k.conrelid and a.attnum = u.n order by u.i),
+       array(select a.attname::text from unnest(k.confkey) with ordinality u(n, i)
+         join pg_attribute a on a.attrelid = k.confrelid and a.attnum = u.n order by u.i),
+       array(select s.nspname::text from unnest(k.conpfeqop) with ordinality u(o, i) join pg_operator o on o.oid = u.o
+         join pg_namespace s on s.oid = o.oprnamespace order by u.i),
+       array(select o.oprname::text from unnest(k.conpfeqop) with ordinality u(o, i) join pg_operator o on o.oid = u.o
+         order by u.i),
        exists (select from pg_index i join pg_class x on x.oid = i.indexrelid join pg_am m on m.oid = x.relam
-                where i.indrelid = k.conrelid and i.indisvalid and i.indpred is null and m.amname = 'btree' and i.indnkeyatts >= cardinality(k.conkey)
+                where i.indrelid = k.conrelid and i.indisvalid and i.indpred is null and m.amname = 'btree'
+                  and i.indnkeyatts >= cardinality(k.conkey)
                   and (i.indkey::int2[])[0:cardinality(k.conkey) - 1] @> k.conkey),
        has_schema_privilege(n.oid, 'USAGE') and has_table_privilege(c.oid, 'SELECT')
   from pg_constraint k
@@ -228,12 +246,17 @@ func (l ForeignKey) fit(role string) error {
 	p, name := l.OfName, pgx.Identifier{l.Name}.Sanitize()
 	switch {
 	case l.OnDelete != "a" && l.OnDelete != "r":
-		what := map[string]string{"c": "delete rows there (ON DELETE CASCADE)", "n": "change rows there (ON DELETE SET NULL)", "d": "change rows there (ON DELETE SET DEFAULT)"}[l.OnDelete]
-		return remediate.Refuse(remediate.ReasonUnfit, "the foreign key %s of %s refers to %s: to take rows away would %s; archive that table first, and let the key say NO ACTION", name, l.Referrer(), p, what)
+		what := map[string]string{"c": "delete rows there (ON DELETE CASCADE)", "n": "change rows there (ON DELETE SET NULL)",
+			"d": "change rows there (ON DELETE SET DEFAULT)"}[l.OnDelete]
+		return remediate.Refuse(remediate.ReasonUnfit, "the foreign key %s of %s refers to %s: to take rows away would %s; "+
+			"archive that table first, and let the key say NO ACTION", name, l.Referrer(), p, what)
 	case !l.Indexed:
-		return remediate.Refuse(remediate.ReasonUnfit, "the foreign key %s of %s refers to %s and has no index, so that for each row all of that table would be read: create index concurrently on %s (%s)", name, l.Referrer(), p, l.Referrer(), session.QuoteList(l.Columns))
+		return remediate.Refuse(remediate.ReasonUnfit, "the foreign key %s of %s refers to %s and has no index, so that for "+
+			"each row all of that table would be read: create index concurrently on %s (%s)", name, l.Referrer(), p,
+			l.Referrer(), session.QuoteList(l.Columns))
 	case !l.Select:
-		return remediate.Refuse(remediate.ReasonPrivilege, "role %s must see which rows the foreign key %s refers to: grant select on table %s to %s", role, name, l.Referrer(), pgx.Identifier{role}.Sanitize())
+		return remediate.Refuse(remediate.ReasonPrivilege, "role %s must see which rows the foreign key %s refers to: grant "+
+			"select on table %s to %s", role, name, l.Referrer(), pgx.Identifier{role}.Sanitize())
 	}
 	return nil
 }
@@ -243,7 +266,8 @@ func (l ForeignKey) fit(role string) error {
 func (l ForeignKey) Free() string {
 	var on []string
 	for i, c := range l.Columns {
-		on = append(on, fmt.Sprintf("t.%s operator(%s.%s) r.%s", pgx.Identifier{l.Keys[i]}.Sanitize(), pgx.Identifier{l.Spaces[i]}.Sanitize(), l.Signs[i], pgx.Identifier{c}.Sanitize()))
+		on = append(on, fmt.Sprintf("t.%s operator(%s.%s) r.%s", pgx.Identifier{l.Keys[i]}.Sanitize(),
+			pgx.Identifier{l.Spaces[i]}.Sanitize(), l.Signs[i], pgx.Identifier{c}.Sanitize()))
 	}
 	return "not exists (select from " + l.Referrer().String() + " r where " + strings.Join(on, " and ") + " offset 0)"
 }

@@ -16,7 +16,8 @@ import (
 )
 
 // Facts are what a person wants to know before saying yes, and how much goes.
-func (m Movement) Facts(ctx context.Context, db *target.Database, s Survey) (facts []string, amount *remediate.Amount, err error) {
+func (m Movement) Facts(ctx context.Context, db *target.Database, s Survey) (facts []string, amount *remediate.Amount,
+	err error) {
 	n, counted, err := m.counts(ctx, db)
 	if err != nil {
 		return nil, nil, err
@@ -29,7 +30,8 @@ func (m Movement) Facts(ctx context.Context, db *target.Database, s Survey) (fac
 	if counted {
 		how = ""
 	}
-	facts = append(facts, fmt.Sprintf("%s%.0f of about %.0f rows go, some %s; expect %s of WAL", how, n, all, remediate.Quantity("_bytes", w.size), remediate.Quantity("_bytes", w.wal)))
+	facts = append(facts, fmt.Sprintf("%s%.0f of about %.0f rows go, some %s; expect %s of WAL", how, n, all,
+		remediate.Quantity("_bytes", w.size), remediate.Quantity("_bytes", w.wal)))
 	if !m.Back {
 		amount = &remediate.Amount{Rows: n, Bytes: w.size, OfRows: all, OfBytes: w.bytes}
 		cut, err := m.cutFact(ctx, db, s)
@@ -39,16 +41,19 @@ func (m Movement) Facts(ctx context.Context, db *target.Database, s Survey) (fac
 		facts = append(facts, cut)
 	}
 	if s.Zone != "" {
-		facts = append(facts, fmt.Sprintf("column %s is a %s without a time zone: it is compared in the time zone %s, that of the session", pgx.Identifier{m.Column}.Sanitize(), s.Kind, s.Zone))
+		facts = append(facts, fmt.Sprintf("column %s is a %s without a time zone: it is compared in the time zone %s, that "+
+			"of the session", pgx.Identifier{m.Column}.Sanitize(), s.Kind, s.Zone))
 	}
 	for _, l := range s.Links {
 		facts = append(facts, fmt.Sprintf("rows that %s refers to are left", l.Referrer()))
 	}
 	if by := s.Giving.published(); by != "" {
-		facts = append(facts, fmt.Sprintf("%s is published in %s: its subscribers lose the rows too, but for those of partitions that go as a whole, which they keep", m.From, by))
+		facts = append(facts, fmt.Sprintf("%s is published in %s: its subscribers lose the rows too, but for those of "+
+			"partitions that go as a whole, which they keep", m.From, by))
 	}
 	if s.Giving.subscribed() {
-		facts = append(facts, fmt.Sprintf("%s is filled by a logical subscription: the rows stay at its publisher, and come again when the table is copied anew", m.From))
+		facts = append(facts, fmt.Sprintf("%s is filled by a logical subscription: the rows stay at its publisher, and come "+
+			"again when the table is copied anew", m.From))
 	}
 	if m.To == (Table{}) || m.Back {
 		return facts, amount, nil
@@ -64,7 +69,8 @@ func (m Movement) LaxFacts(ctx context.Context, q read.Querier, s Survey) (facts
 		return nil, fmt.Errorf("constraints of %s: %w", m.From, err)
 	}
 	for _, k := range all {
-		facts = append(facts, fmt.Sprintf("the constraint %s of %s is not valid: rows that break it do not come back while it is there", pgx.Identifier{k.Name}.Sanitize(), m.From))
+		facts = append(facts, fmt.Sprintf("the constraint %s of %s is not valid: rows that break it do not come back while "+
+			"it is there", pgx.Identifier{k.Name}.Sanitize(), m.From))
 	}
 	return facts, nil
 }
@@ -72,24 +78,30 @@ func (m Movement) LaxFacts(ctx context.Context, q read.Querier, s Survey) (facts
 type lax struct{ Name string }
 
 // laxSQL names the constraints of table $1 that its own rows may break.
-const laxSQL = "select conname::text from pg_constraint where conrelid = $1::int8::oid and contype in ('c', 'f') and not convalidated order by 1"
+const laxSQL = "select conname::text from pg_constraint where conrelid = $1::int8::oid and contype in ('c', 'f') and " +
+	"not convalidated order by 1"
 
 // cutFact says before which moment rows are past their age now.
 func (m Movement) cutFact(ctx context.Context, q read.Querier, s Survey) (string, error) {
-	cut, err := session.One(ctx, q, pgx.RowTo[string], "select to_char(c, 'YYYY-MM-DD HH24:MI:SS OF') || ' (' || current_setting('TimeZone') || ')' from (select clock_timestamp() - make_interval(secs => $1) as c) x", m.Age.Seconds())
+	cut, err := session.One(ctx, q, pgx.RowTo[string], "select to_char(c, 'YYYY-MM-DD HH24:MI:SS OF') || ' (' || "+
+		"current_setting('TimeZone') || ')' from (select clock_timestamp() - make_interval(secs => $1) as c) x",
+		m.Age.Seconds())
 	if err != nil {
 		return "", fmt.Errorf("the server's time: %w", err)
 	}
-	return fmt.Sprintf("rows of before %s would go now; a run takes this moment anew when its work begins, and then keeps it", cut), nil
+	return fmt.Sprintf("rows of before %s would go now; a run takes this moment anew when its work begins, and then "+
+		"keeps it", cut), nil
 }
 
 // readers tells who could read the rows in the destination and not in the source.
 func (m Movement) readers(s Survey) (facts []string) {
 	if s.wider != "" {
-		facts = append(facts, fmt.Sprintf("%s may be read by %s, and %s may not: personal data would be seen by more people", m.To, s.wider, m.From))
+		facts = append(facts, fmt.Sprintf("%s may be read by %s, and %s may not: personal data would be seen by more people",
+			m.To, s.wider, m.From))
 	}
 	if s.Source.Policies && !s.Dest.Policies {
-		facts = append(facts, fmt.Sprintf("%s has row security and %s has none: personal data would be seen by more people", m.From, m.To))
+		facts = append(facts, fmt.Sprintf("%s has row security and %s has none: personal data would be seen by more people",
+			m.From, m.To))
 	}
 	return facts
 }
@@ -102,7 +114,8 @@ func (m Movement) counts(ctx context.Context, q read.Querier) (n float64, counte
 	}
 	soon, cancel := context.WithTimeout(ctx, countWithin)
 	defer cancel()
-	of, err := session.One(soon, q, pgx.RowTo[float64], fmt.Sprintf("select count(*)::float8 from (select from %s where %s limit %d) x", m.From, m.WhereText(), countMost+1))
+	of, err := session.One(soon, q, pgx.RowTo[float64], fmt.Sprintf("select count(*)::float8 from (select from %s where "+
+		"%s limit %d) x", m.From, m.WhereText(), countMost+1))
 	cancelled, ok := errors.AsType[*pgconn.PgError](err)
 	switch {
 	case soon.Err() != nil && ctx.Err() == nil, ok && cancelled.Code == session.CodeCancelled:

@@ -31,7 +31,8 @@ type Movement struct {
 func (m Movement) WhereText() string {
 	column := pgx.Identifier{m.Column}.Sanitize()
 	if m.Back {
-		return fmt.Sprintf("%s >= '%s' AND %s < '%s'", column, m.Since.Format(time.RFC3339Nano), column, m.Until.Format(time.RFC3339Nano))
+		return fmt.Sprintf("%s >= '%s' AND %s < '%s'", column, m.Since.Format(time.RFC3339Nano), column,
+			m.Until.Format(time.RFC3339Nano))
 	}
 	return fmt.Sprintf("%s < now() - interval '%s seconds'", column, Seconds(m.Age))
 }
@@ -41,8 +42,9 @@ func (m Movement) WhereText() string {
 func (m Movement) Args(subject map[string]string, from, to Side, params map[string]string) map[string]string {
 	args := map[string]string{
 		"part": "rows", "database": m.Database, "schema": subject["schema"], "table": subject["table"],
-		"from_schema": m.From.Schema, "from_table": m.From.Name, "from_oid": strconv.FormatInt(from.OID, 10), "column": m.Column,
-		"lag": params["lag"], "wal": params["wal"],
+		"from_schema": m.From.Schema, "from_table": m.From.Name, "from_oid": strconv.FormatInt(from.OID, 10),
+		"column": m.Column,
+		"lag":    params["lag"], "wal": params["wal"],
 	}
 	if m.To != (Table{}) {
 		args["to_schema"], args["to_table"], args["to_oid"] = m.To.Schema, m.To.Name, strconv.FormatInt(to.OID, 10)
@@ -91,7 +93,8 @@ func (m Movement) ages(columns []column) (string, error) {
 		case 1184:
 			return "timestamptz", nil
 		}
-		return "", remediate.Refuse(remediate.ReasonUnfit, "column %s of %s is %s, and no timestamp or date", pgx.Identifier{m.Column}.Sanitize(), m.From, c.Type)
+		return "", remediate.Refuse(remediate.ReasonUnfit, "column %s of %s is %s, and no timestamp or date",
+			pgx.Identifier{m.Column}.Sanitize(), m.From, c.Type)
 	}
 	return "", remediate.Refuse(remediate.ReasonUnfit, "%s has no column %s", m.From, pgx.Identifier{m.Column}.Sanitize())
 }
@@ -111,7 +114,8 @@ func (m Movement) Undo() string {
 // expect estimates how many rows of a table go.
 func (m Movement) expect(ctx context.Context, q read.Querier, p Table) (float64, error) {
 	if m.Back {
-		return read.ReadArchived(ctx, q, target.Archive{Column: m.Column, To: target.Destination{Schema: p.Schema, Table: p.Name}}, m.Since, m.Until)
+		return read.ReadArchived(ctx, q,
+			target.Archive{Column: m.Column, To: target.Destination{Schema: p.Schema, Table: p.Name}}, m.Since, m.Until)
 	}
 	return read.ReadRetention(ctx, q, target.Archive{Schema: p.Schema, Table: p.Name, Column: m.Column, After: m.Age})
 }
@@ -147,7 +151,8 @@ func Span(params map[string]string) (since, until time.Time, err error) {
 		return since, until, err
 	}
 	if !since.Before(until) {
-		return since, until, remediate.Refuse(remediate.ReasonSubject, "the parameter until is %q, which is not after since, %q", params["until"], params["since"])
+		return since, until, remediate.Refuse(remediate.ReasonSubject, "the parameter until is %q, which is not after "+
+			"since, %q", params["until"], params["since"])
 	}
 	return since, until, nil
 }
@@ -158,7 +163,8 @@ func moment(name, text string) (time.Time, error) {
 			return at.UTC().Truncate(time.Microsecond), nil
 		}
 	}
-	return time.Time{}, remediate.Refuse(remediate.ReasonSubject, "the parameter %s is %q; a day like 2026-01-31 or a moment like 2026-01-31T12:00:00Z was expected", name, text)
+	return time.Time{}, remediate.Refuse(remediate.ReasonSubject, "the parameter %s is %q; a day like 2026-01-31 or a "+
+		"moment like 2026-01-31T12:00:00Z was expected", name, text)
 }
 
 // Seconds writes an age for a step's Args.

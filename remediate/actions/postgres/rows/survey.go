@@ -95,13 +95,16 @@ with recursive above(child, parent) as (
   union
   select a.child, i.inhparent from above a join pg_inherits i on i.inhrelid = a.parent
 )
-select exists (select from above where child = $1::int8::oid and parent = $2::int8::oid or child = $2::int8::oid and parent = $1::int8::oid)`
+select exists (select from above where child = $1::int8::oid and parent = $2::int8::oid or child = $2::int8::oid
+  and parent = $1::int8::oid)`
 
 // destination looks at the second table, and whether it takes the rows of the first.
-func (m Movement) destination(ctx context.Context, q read.Querier, s *Survey, columns []column, p *remediate.Plan) (err error) {
+func (m Movement) destination(ctx context.Context, q read.Querier, s *Survey, columns []column, p *remediate.Plan) (
+	err error) {
 	s.Dest, err = ReadSide(ctx, q, m.To, Inserts())
 	if errors.Is(err, remediate.ErrGone) {
-		return remediate.Refuse(remediate.ReasonUnfit, "the destination %s is not there: create table %s (like %s including defaults including generated including indexes), and grant as few people as there", m.To, m.To, m.From)
+		return remediate.Refuse(remediate.ReasonUnfit, "the destination %s is not there: create table %s (like %s including "+
+			"defaults including generated including indexes), and grant as few people as there", m.To, m.To, m.From)
 	}
 	if err != nil {
 		return err
@@ -114,7 +117,8 @@ func (m Movement) destination(ctx context.Context, q read.Querier, s *Survey, co
 	case err != nil:
 		return err
 	case kin || s.Source.OID == s.Dest.OID:
-		return remediate.Refuse(remediate.ReasonUnfit, "%s and %s are parts of one table: what is moved would be there still", m.From, m.To)
+		return remediate.Refuse(remediate.ReasonUnfit, "%s and %s are parts of one table: what is moved would be there still",
+			m.From, m.To)
 	}
 	if s.taking, err = sideOf(ctx, q, s.reader, s.Dest.OID); err != nil {
 		return fmt.Errorf("%s: %w", m.To, err)
@@ -143,7 +147,8 @@ func (m Movement) destination(ctx context.Context, q read.Querier, s *Survey, co
 	}
 	for _, u := range s.uniques {
 		if !m.Back && !u.implied(own) {
-			return remediate.Refuse(remediate.ReasonUnfit, "%s demands with %s what %s does not, so that rows could not be moved one day: drop that index, or make the same one there", m.To, pgx.Identifier{u.Name}.Sanitize(), m.From)
+			return remediate.Refuse(remediate.ReasonUnfit, "%s demands with %s what %s does not, so that rows could not be "+
+				"moved one day: drop that index, or make the same one there", m.To, pgx.Identifier{u.Name}.Sanitize(), m.From)
 		}
 	}
 	return nil
@@ -155,7 +160,8 @@ func (m Movement) Text(s Survey) string {
 		return fmt.Sprintf("DELETE FROM %s WHERE %s -- in small batches", m.From, m.WhereText())
 	}
 	columns := session.QuoteList(s.columns)
-	return fmt.Sprintf("WITH d AS (DELETE FROM %s WHERE %s RETURNING %s) INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM d -- in small batches", m.From, m.WhereText(), columns, m.To, columns, columns)
+	return fmt.Sprintf("WITH d AS (DELETE FROM %s WHERE %s RETURNING %s) INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE "+
+		"SELECT %s FROM d -- in small batches", m.From, m.WhereText(), columns, m.To, columns, columns)
 }
 
 // reads names who could read the rows in the destination and not in the source; "" for
@@ -176,7 +182,8 @@ func (m Movement) reads(ctx context.Context, q read.Querier, from, to int64) (st
 func (m Movement) CheckReaders(ctx context.Context, q read.Querier, from, to int64, planned string) error {
 	wider, err := m.reads(ctx, q, from, to)
 	if err == nil && wider != planned {
-		err = remediate.Refuse(remediate.ReasonChanged, "%s may be read by others than when the plan was made (%s)", m.To, wider)
+		err = remediate.Refuse(remediate.ReasonChanged, "%s may be read by others than when the plan was made (%s)",
+			m.To, wider)
 	}
 	return err
 }
@@ -184,9 +191,11 @@ func (m Movement) CheckReaders(ctx context.Context, q read.Querier, from, to int
 // widerSQL names the roles that may read the second table, or a column of it, and not
 // that of the first.
 const widerSQL = `
-select coalesce(string_agg(distinct case grantee when 0 then 'everybody' else quote_ident(pg_get_userbyid(grantee)) end, ', '), '')
+select coalesce(string_agg(distinct case grantee when 0 then 'everybody'
+  else quote_ident(pg_get_userbyid(grantee)) end, ', '), '')
   from (select x.grantee, null::name as col
-          from pg_class c cross join lateral (select grantee from aclexplode(c.relacl) where privilege_type = 'SELECT' union select c.relowner) x
+          from pg_class c cross join lateral (select grantee from aclexplode(c.relacl)
+            where privilege_type = 'SELECT' union select c.relowner) x
          where c.oid = $2::int8::oid
         union
         select x.grantee, a.attname
@@ -194,7 +203,8 @@ select coalesce(string_agg(distinct case grantee when 0 then 'everybody' else qu
          where a.attrelid = $2::int8::oid and not a.attisdropped and x.privilege_type = 'SELECT') readers
   left join pg_attribute s on s.attrelid = $1::int8::oid and s.attname = readers.col and not s.attisdropped
  where case grantee
-       when 0 then not exists (select from pg_class t cross join lateral aclexplode(t.relacl) y where t.oid = $1::int8::oid and y.grantee = 0 and y.privilege_type = 'SELECT')
+       when 0 then not exists (select from pg_class t cross join lateral aclexplode(t.relacl) y
+         where t.oid = $1::int8::oid and y.grantee = 0 and y.privilege_type = 'SELECT')
                and not exists (select from aclexplode(s.attacl) y where y.grantee = 0 and y.privilege_type = 'SELECT')
        else not has_table_privilege(grantee, $1::int8::oid, 'SELECT')
         and not coalesce(has_column_privilege(grantee, $1::int8::oid, s.attnum, 'SELECT'), false) end`
@@ -207,7 +217,9 @@ func (m Movement) clashSQL(columns []string) string {
 		on = append(on, "o."+name+" = t."+name)
 	}
 	column := pgx.Identifier{m.Column}.Sanitize()
-	return "select exists (select from " + m.From.String() + " t where t." + column + " >= $1::timestamptz and t." + column + " < $2::timestamptz and exists (select from " + m.To.String() + " o where " + strings.Join(on, " and ") + "))"
+	return "select exists (select from " + m.From.String() + " t where t." + column + " >= $1::timestamptz and t." +
+		column + " < $2::timestamptz and exists (select from " + m.To.String() + " o where " +
+		strings.Join(on, " and ") + "))"
 }
 
 // unclashing refuses to bring rows back where one of them is there already.
@@ -221,7 +233,8 @@ func (m Movement) unclashing(ctx context.Context, q read.Querier, s Survey) erro
 			return fmt.Errorf("rows that are in both tables: %w", err)
 		}
 		if clash {
-			return remediate.Refuse(remediate.ReasonUnfit, "rows of %s are in %s already, by its index %s: nothing was moved; delete them where they do not belong", m.From, m.To, pgx.Identifier{u.Name}.Sanitize())
+			return remediate.Refuse(remediate.ReasonUnfit, "rows of %s are in %s already, by its index %s: nothing was moved; "+
+				"delete them where they do not belong", m.From, m.To, pgx.Identifier{u.Name}.Sanitize())
 		}
 	}
 	return nil
@@ -231,7 +244,8 @@ func (m Movement) unclashing(ctx context.Context, q read.Querier, s Survey) erro
 func (m Movement) unspoiled(ctx context.Context, q read.Querier, s Survey) error {
 	column := pgx.Identifier{m.Column}.Sanitize()
 	for _, c := range s.spares {
-		sql := "select exists (select from " + m.From.String() + " t where t." + column + " >= $1::timestamptz and t." + column + " < $2::timestamptz and not " + c.Same + ")"
+		sql := "select exists (select from " + m.From.String() + " t where t." + column + " >= $1::timestamptz and t." +
+			column + " < $2::timestamptz and not " + c.Same + ")"
 		lost, err := session.One(ctx, q, pgx.RowTo[bool], sql, m.Since, m.Until)
 		if refused, ok := errors.AsType[*pgconn.PgError](err); ok && strings.HasPrefix(refused.Code, "42") {
 			lost, err = true, nil // it is made of what the archive has not
@@ -240,7 +254,8 @@ func (m Movement) unspoiled(ctx context.Context, q read.Querier, s Survey) error
 			return fmt.Errorf("values of %s that would be lost: %w", m.From, err)
 		}
 		if lost {
-			return remediate.Refuse(remediate.ReasonUnfit, "%s: these values would be lost; nothing more is moved: give the table the column, or, if it is the archive's own, name it in the parameter without", c.Why)
+			return remediate.Refuse(remediate.ReasonUnfit, "%s: these values would be lost; nothing more is moved: give the "+
+				"table the column, or, if it is the archive's own, name it in the parameter without", c.Why)
 		}
 	}
 	return nil
@@ -272,7 +287,8 @@ func (m Movement) CheckReturn(ctx context.Context, q read.Querier, s Survey) (fa
 		err = m.unspoiled(soon, q, s)
 	}
 	if soon.Err() != nil && ctx.Err() == nil {
-		return []string{"whether rows are in both tables, or have values that the table does not take, takes long to find out: it is done before the first row is moved"}, nil
+		return []string{"whether rows are in both tables, or have values that the table does not take, takes long to find " +
+			"out: it is done before the first row is moved"}, nil
 	}
 	return nil, err
 }

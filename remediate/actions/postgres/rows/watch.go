@@ -30,17 +30,21 @@ type watch struct {
 
 // The limits of the session that a watch asks in. Nothing it asks waits for a table;
 // while rows are held, an answer from the catalogs must not take longer either.
-const watchLimits = "set row_security = off; set jit = off; set plan_cache_mode = force_generic_plan; set default_transaction_isolation = 'read committed'; set statement_timeout = '10s'; set lock_timeout = '1s'"
+const watchLimits = "set row_security = off; set jit = off; set plan_cache_mode = force_generic_plan; set " +
+	"default_transaction_isolation = 'read committed'; set statement_timeout = '10s'; set lock_timeout = '1s'"
 
 // watching opens the session of a watch and compares everything that the plan
 // relied on.
-func watching(ctx context.Context, t *target.Postgres, database, application string, args map[string]string) (w *watch, err error) {
+func watching(ctx context.Context, t *target.Postgres, database, application string, args map[string]string) (w *watch,
+	err error) {
 	plan, err := relation.Parse(args[relation.ContractArg])
 	if err != nil {
-		return nil, remediate.Refuse(remediate.ReasonChanged, "the plan does not say what its tables were like, so that they cannot be compared: plan again")
+		return nil, remediate.Refuse(remediate.ReasonChanged, "the plan does not say what its tables were like, so that "+
+			"they cannot be compared: plan again")
 	}
 	w = &watch{plan: plan}
-	if w.c, err = session.Open(ctx, t, session.Request{Database: database, Application: application, Server: session.Planned(remediate.Step{Args: args})}); err != nil {
+	if w.c, err = session.Open(ctx, t, session.Request{Database: database, Application: application,
+		Server: session.Planned(remediate.Step{Args: args})}); err != nil {
 		return nil, err
 	}
 	if err = w.begin(ctx); err != nil {
@@ -59,7 +63,8 @@ func (w *watch) begin(ctx context.Context) (err error) {
 		return fmt.Errorf("settings: %w", err)
 	}
 	// Servers before 14 do not know it.
-	if _, err := w.c.Exec(ctx, "select set_config(name, '0', false) from pg_settings where name = 'idle_session_timeout'", pgx.QueryExecModeSimpleProtocol); err != nil {
+	if _, err := w.c.Exec(ctx, "select set_config(name, '0', false) from pg_settings where name = 'idle_session_timeout'",
+		pgx.QueryExecModeSimpleProtocol); err != nil {
 		return fmt.Errorf("settings: %w", err)
 	}
 	if w.reader, err = relation.NewReader(ctx, w.c); err != nil {
@@ -92,7 +97,8 @@ func (w *watch) check(ctx context.Context, oids ...int64) error {
 			continue
 		}
 		if refusal, ok := remediate.Refused(fitInto(r, w.durable)); ok {
-			return remediate.Refuse(remediate.ReasonChanged, "%s was attached since the plan was made, and %s: nothing more was done; look at it, and plan again", r.Name, refusal.Detail)
+			return remediate.Refuse(remediate.ReasonChanged, "%s was attached since the plan was made, and %s: nothing more "+
+				"was done; look at it, and plan again", r.Name, refusal.Detail)
 		}
 	}
 	return nil
@@ -110,7 +116,8 @@ func fitInto(r relation.Relation, durable bool) error {
 		return err
 	}
 	if durable && r.Unlogged() {
-		return remediate.Refuse(remediate.ReasonUnfit, "%s is unlogged: a crash of the server would empty it: alter table %s set logged", r.Name, r.Name)
+		return remediate.Refuse(remediate.ReasonUnfit, "%s is unlogged: a crash of the server would empty it: alter table "+
+			"%s set logged", r.Name, r.Name)
 	}
 	return nil
 }

@@ -39,7 +39,8 @@ func zoneOf(ctx context.Context, q read.Querier, kind string) (string, error) {
 // SetUp makes the settings of a session for a movement. Moments are written as text
 // between batches: another form of them may name a time zone that is read as another's.
 func SetUp(ctx context.Context, c *pgx.Conn) error {
-	if _, err := c.Exec(ctx, "set default_transaction_isolation = 'read committed'; set datestyle = 'ISO, YMD'; set row_security = off; set jit = off; set max_parallel_workers_per_gather = 0"); err != nil {
+	if _, err := c.Exec(ctx, "set default_transaction_isolation = 'read committed'; set datestyle = 'ISO, YMD'; set "+
+		"row_security = off; set jit = off; set max_parallel_workers_per_gather = 0"); err != nil {
 		return fmt.Errorf("settings: %w", err)
 	}
 	return nil

@@ -46,7 +46,8 @@ const (
 const waitsSQL = `
 with held as (
   select l.pid, l.virtualtransaction,
-         bool_or(l.mode = any (array['ShareUpdateExclusiveLock', 'ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock'])) as excludes
+         bool_or(l.mode = any (array['ShareUpdateExclusiveLock', 'ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock',
+           'AccessExclusiveLock'])) as excludes
     from pg_locks l
    where l.locktype = 'relation'
      and l.database = (select oid from pg_database where datname = current_database())
@@ -54,7 +55,8 @@ with held as (
      and l.pid is distinct from pg_backend_pid()
    group by l.pid, l.virtualtransaction
 ), all_waits as (
-  select format('session %s of %s (%s, %s)', a.pid, a.usename, coalesce(nullif(a.application_name, ''), 'no application_name'), coalesce(a.state, a.backend_type)) as who,
+  select format('session %s of %s (%s, %s)', a.pid, a.usename, coalesce(nullif(a.application_name, ''),
+    'no application_name'), coalesce(a.state, a.backend_type)) as who,
          coalesce(extract(epoch from clock_timestamp() - a.xact_start), 0)::float8 as age,
          coalesce(h.excludes, false) as excludes
     from pg_stat_activity a
@@ -62,10 +64,12 @@ with held as (
    where a.datname = current_database()
      and a.pid <> pg_backend_pid()
      and (h.pid is not null
-          or a.backend_xmin is not null and a.backend_type is distinct from 'autovacuum worker' and not exists (select from pg_stat_progress_vacuum v where v.pid = a.pid))
+          or a.backend_xmin is not null and a.backend_type is distinct from 'autovacuum worker'
+            and not exists (select from pg_stat_progress_vacuum v where v.pid = a.pid))
      and (h.excludes or a.xact_start < clock_timestamp() - $2::text::interval)
   union all
-  select format('prepared transaction %L of %s', p.gid, p.owner), extract(epoch from clock_timestamp() - p.prepared)::float8, h.excludes
+  select format('prepared transaction %L of %s', p.gid, p.owner),
+    extract(epoch from clock_timestamp() - p.prepared)::float8, h.excludes
     from held h
     join pg_locks x on x.locktype = 'transactionid' and x.pid is null and x.virtualtransaction = h.virtualtransaction
     join pg_prepared_xacts p on p.transaction = x.transactionid
@@ -105,7 +109,8 @@ func ReadBlockers(ctx context.Context, q read.Querier, table int64, patience tim
 		case *r.Excludes:
 			w.Who = append(w.Who, *r.Who+" holds or awaits a lock of the table that excludes this")
 		default:
-			w.Who = append(w.Who, fmt.Sprintf("%s has a transaction of %s", *r.Who, time.Duration(*r.Age*float64(time.Second)).Round(time.Second)))
+			w.Who = append(w.Who, fmt.Sprintf("%s has a transaction of %s", *r.Who,
+				time.Duration(*r.Age*float64(time.Second)).Round(time.Second)))
 		}
 	}
 	return w, nil
@@ -114,10 +119,12 @@ func ReadBlockers(ctx context.Context, q read.Querier, table int64, patience tim
 // Clear refuses for now while somebody is in the way, and tells what it could not see.
 func (w Blockers) Clear() (fact string, err error) {
 	if len(w.Who) > 0 {
-		return "", &remediate.Refusal{Reason: ReasonHeadroom, Detail: "it would wait for others: " + strings.Join(w.Who, "; "), Until: time.Now().Add(clearAgain)}
+		return "", &remediate.Refusal{Reason: ReasonHeadroom, Detail: "it would wait for others: " +
+			strings.Join(w.Who, "; "), Until: time.Now().Add(clearAgain)}
 	}
 	if w.hidden > 0 {
-		return fmt.Sprintf("%d sessions of the database cannot be looked into, so an old transaction among them is not seen: grant pg_monitor", w.hidden), nil
+		return fmt.Sprintf("%d sessions of the database cannot be looked into, so an old transaction among them is not "+
+			"seen: grant pg_monitor", w.hidden), nil
 	}
 	return "", nil
 }
@@ -130,7 +137,8 @@ func PatienceOf(params map[string]string) (time.Duration, error) {
 	}
 	d, err := model.ParseDuration(text)
 	if err != nil || d <= 0 || time.Duration(d) > time.Hour {
-		return 0, remediate.Refuse(remediate.ReasonSubject, "the parameter patience is %q, want a duration of up to 1h, like 5m", text)
+		return 0, remediate.Refuse(remediate.ReasonSubject, "the parameter patience is %q, want a duration of up to 1h, "+
+			"like 5m", text)
 	}
 	return time.Duration(d), nil
 }
@@ -139,7 +147,9 @@ func PatienceOf(params map[string]string) (time.Duration, error) {
 func PatienceParam() remediate.Param {
 	return remediate.Param{
 		Name: "patience", Type: remediate.Duration, Default: patience,
-		Doc: "How long a transaction of others may last: while there is an older one that would be waited for, the run does not begin, and once begun it waits for none longer than that. At most 1h.",
+		Doc: "How long a transaction of others may last: while there is an older one that would be waited for, the " +
+			"run does " +
+			"not begin, and once begun it waits for none longer than that. At most 1h.",
 	}
 }
 
@@ -152,7 +162,8 @@ func TryLock(ctx context.Context, c *pgx.Conn, schema, table string, patience ti
 	}
 	defer func() { err = errors.Join(err, tx.Rollback(context.WithoutCancel(ctx))) }()
 	name := pgx.Identifier{schema, table}.Sanitize()
-	for _, statement := range []string{fmt.Sprintf("set local lock_timeout = '%dms'", min(tableLock, patience).Milliseconds()), "lock table " + name + " in share update exclusive mode"} {
+	for _, statement := range []string{fmt.Sprintf("set local lock_timeout = '%dms'",
+		min(tableLock, patience).Milliseconds()), "lock table " + name + " in share update exclusive mode"} {
 		if _, err := tx.Exec(ctx, statement); err != nil {
 			return fmt.Errorf("%s: %w", statement, err)
 		}

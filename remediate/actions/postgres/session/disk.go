@@ -19,7 +19,8 @@ const PlaceSQL = `
 select coalesce((select setting from pg_settings where name = 'data_directory'), ''),
        current_setting('port'),
        extract(epoch from pg_postmaster_start_time())::int8,
-       coalesce(inet_server_addr() = inet_client_addr() or inet_server_addr() <<= '127.0.0.0/8' or inet_server_addr() = '::1', true)`
+       coalesce(inet_server_addr() = inet_client_addr() or inet_server_addr() <<= '127.0.0.0/8'
+         or inet_server_addr() = '::1', true)`
 
 // freeDisk returns the share that is free of the fullest disk that the server
 // writes to, or nil where that cannot be seen from here.

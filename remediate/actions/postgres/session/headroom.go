@@ -53,7 +53,8 @@ func lag(ctx context.Context, db *target.Database) (*time.Duration, error) {
 const oldestSQL = `
 with transactions as (
   select a.xact_start as began,
-         format('session %s of %s in database %s (%s, %s)', a.pid, a.usename, a.datname, coalesce(nullif(a.application_name, ''), 'no application_name'), a.state) as who
+         format('session %s of %s in database %s (%s, %s)', a.pid, a.usename, a.datname,
+           coalesce(nullif(a.application_name, ''), 'no application_name'), a.state) as who
     from pg_stat_activity a
    where a.backend_type = 'client backend' and a.xact_start is not null and a.pid <> pg_backend_pid()
      and not (a.usesysid = (select usesysid from pg_stat_activity where pid = pg_backend_pid())
@@ -61,7 +62,8 @@ with transactions as (
   union all
   select prepared, format('prepared transaction %L of %s in database %s', gid, owner, database) from pg_prepared_xacts
 )
-select (select count(*) from pg_stat_activity where datid is not null and usesysid is not null and backend_type is null),
+select (select count(*) from pg_stat_activity where datid is not null and usesysid is not null
+  and backend_type is null),
        coalesce(extract(epoch from clock_timestamp() - t.began), 0)::float8,
        coalesce(t.who, '')
   from (select 1) one

@@ -117,7 +117,8 @@ func HeldBy(h read.SessionRow) string {
 	if h.What == read.Slot || h.What == read.Session && h.Transaction == nil {
 		most = "at most " // the server does not tell since when
 	}
-	return fmt.Sprintf("%s holds back what died in the last %d transactions, for %s%s, since %s (UTC)", who, h.Age, most, Lasting(h.Seconds), h.Since.UTC().Format(time.DateTime))
+	return fmt.Sprintf("%s holds back what died in the last %d transactions, for %s%s, since %s (UTC)", who, h.Age, most,
+		Lasting(h.Seconds), h.Since.UTC().Format(time.DateTime))
 }
 
 // CannotHelp refuses, and names who is in the way. One that is not old ends by
@@ -142,14 +143,17 @@ func Hidden(err error) (fact string, other error) {
 // age is in transactions. A logical slot holds only the catalog's rows back.
 const HolderSQL = `
 select who, age from (
-  select 'session ' || pid || ' (' || coalesce(nullif(application_name, ''), 'no application_name') || ', ' || coalesce(state, 'no state') || ')' as who, age(backend_xmin)::int8 as age
+  select 'session ' || pid || ' (' || coalesce(nullif(application_name, ''), 'no application_name') || ', '
+    || coalesce(state, 'no state') || ')' as who, age(backend_xmin)::int8 as age
     from pg_stat_activity
    where backend_xmin is not null and pid <> pg_backend_pid() and backend_type <> 'autovacuum worker'
      and (datname = current_database() or datname is null)
   union all
-  select 'prepared transaction ' || quote_literal(gid), age(transaction)::int8 from pg_prepared_xacts where database = current_database()
+  select 'prepared transaction ' || quote_literal(gid), age(transaction)::int8 from pg_prepared_xacts
+    where database = current_database()
   union all
-  select 'replication slot ' || quote_ident(slot_name::text), age(xmin)::int8 from pg_replication_slots where xmin is not null
+  select 'replication slot ' || quote_ident(slot_name::text), age(xmin)::int8 from pg_replication_slots
+    where xmin is not null
 ) holders
  order by age desc
  limit 1`

@@ -95,7 +95,8 @@ func (j Job) Run(ctx context.Context, f remediate.Fence, statement string) (err 
 // Open opens a session with the server of the plan.
 func (j Job) Open(ctx context.Context, f remediate.Fence, onNotice func(severity, message string)) (*pgx.Conn, error) {
 	return Open(ctx, j.Target, Request{
-		Database: j.Database, Application: fmt.Sprintf("upkeep %s fence %d", j.Action, f.Token), Server: j.Server, Writes: j.Writes, OnNotice: onNotice,
+		Database: j.Database, Application: fmt.Sprintf("upkeep %s fence %d", j.Action, f.Token), Server: j.Server,
+		Writes: j.Writes, OnNotice: onNotice,
 	})
 }
 
@@ -106,9 +107,11 @@ func (j Job) Prepare(ctx context.Context, c *pgx.Conn, f remediate.Fence) error 
 		return errors.New("a step needs a deadline")
 	}
 	rest := max(time.Until(deadline), time.Millisecond)
-	for name, value := range map[string]time.Duration{"statement_timeout": rest, "lock_timeout": j.LockTimeout, "idle_in_transaction_session_timeout": 10 * time.Second, "idle_session_timeout": idleEnd, "transaction_timeout": 0} {
+	for name, value := range map[string]time.Duration{"statement_timeout": rest, "lock_timeout": j.LockTimeout,
+		"idle_in_transaction_session_timeout": 10 * time.Second, "idle_session_timeout": idleEnd, "transaction_timeout": 0} {
 		// Servers before 14 do not know the fourth of them, those before 17 not the fifth.
-		if _, err := c.Exec(ctx, "select set_config($1, $2, false) where exists (select from pg_settings where name = $1)", name, fmt.Sprintf("%dms", value.Milliseconds())); err != nil {
+		if _, err := c.Exec(ctx, "select set_config($1, $2, false) where exists (select from pg_settings where name = $1)",
+			name, fmt.Sprintf("%dms", value.Milliseconds())); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 	}

@@ -63,7 +63,8 @@ func NewPace(params map[string]string) (*Pace, error) {
 const paceSQL = `
 select coalesce((select extract(epoch from max(replay_lag)) from pg_stat_replication), 0)::float8,
        pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::float8,
-       (pg_wal_lsn_diff(pg_current_wal_lsn(), k.redo_lsn) / (select setting::numeric * 1048576 from pg_settings where name = 'max_wal_size'))::float8
+       (pg_wal_lsn_diff(pg_current_wal_lsn(), k.redo_lsn) / (select setting::numeric * 1048576 from pg_settings
+         where name = 'max_wal_size'))::float8
   from pg_control_checkpoint() k`
 
 // slotsSQL tells what each slot keeps and what it may keep still.
