@@ -26,7 +26,7 @@ demo: deps-demo build ## see the whole loop on private servers; ARGS=--once ends
 # The packages that take longest begin first, so that none is left to run alone at the
 # end; three at a time, since their tests also wait. They are built as "make build" does,
 # with paths that are the same in every checkout, so that what was built once is found.
-LONGEST = remediate/actions/postgres cmd/upkeep remediate/actions/docker remediate/actions/redis internal/product/rights collectors/postgres remediate/engine remediate/actions internal/product/app
+LONGEST = remediate/actions/postgres remediate/actions/postgres/rows cmd/upkeep remediate/actions/docker remediate/actions/redis internal/product/rights collectors/postgres remediate/engine remediate/actions internal/product/app
 
 .PHONY: test
 test: deps-test ## run every test; ARGS=-race and the like go to go test
@@ -75,7 +75,7 @@ sim: ## run simulated histories of the engine; SEEDS=1000000, SEED=1 for the fir
 
 .PHONY: storm
 storm: deps-test ## run DDL and DML beside the actions, and compare with a model; SEEDS=500, SEED=1 for the first, VERSION=15
-	$(GO) test -count 1 -v -timeout 12h -run 'TestStorm$$' ./remediate/actions/postgres -storm.seeds=$(or $(SEEDS),500) -storm.first=$(or $(SEED),1) -storm.version=$(VERSION) $(if $(VERSION)$(SEEDS),,-storm.all)
+	$(GO) test -count 1 -v -timeout 12h -run 'TestStorm$$' ./remediate/actions/postgres/rows -storm.seeds=$(or $(SEEDS),500) -storm.first=$(or $(SEED),1) -storm.version=$(VERSION) $(if $(VERSION)$(SEEDS),,-storm.all)
 
 .PHONY: mutants
 mutants: deps-test ## take one protection after the other out of a copy, and see that a test misses it; MUTANTS="contract …"

@@ -32,7 +32,7 @@ soak() {
 }
 
 
-soak storm "1 to 500" 500 "$go" test -count 1 -v -timeout 24h -run 'TestStorm$' ./remediate/actions/postgres -storm.seeds=500 -storm.all
+soak storm "1 to 500" 500 "$go" test -count 1 -v -timeout 24h -run 'TestStorm$' ./remediate/actions/postgres/rows -storm.seeds=500 -storm.all
 soak kills "" 1000 "$go" test -count 1 -v -timeout 24h -run UnderLoad ./cmd/upkeep -kills 1000
 soak moments "" 50 "$go" test -count 1 -v -timeout 1h -run 'TestKilledFiftyTimes$' ./cmd/upkeep -moments 50
 soak archive-kills "" 100 "$go" test -count 1 -v -timeout 24h -run 'TestArchiveKilled$' ./remediate/actions/postgres -kills 100

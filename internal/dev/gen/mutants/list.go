@@ -19,7 +19,7 @@ func ofActions() []mutant {
 		{
 			name: "contract", why: "after the work and before the commit, what a batch touched is compared with the plan",
 			file: actions + "relation/contract.go", search: `if what := was.differs(is); what != "" {`, replace: `if what := was.differs(is); false && what != "" {`,
-			pkg: "./" + actions, run: "TestStorm", args: storm,
+			pkg: "./" + actions + "rows", run: "TestStorm", args: storm,
 		},
 		{
 			name: "lock", why: "a batch locks what is above its rows, so that nothing changes there between the comparison and the commit",

@@ -1,4 +1,4 @@
-package postgres_test
+package rows_test
 
 import (
 	"flag"
@@ -208,7 +208,7 @@ func (s *sky) storm(t *testing.T, seed int, total *tally) {
 	defer func() {
 		total.add(w.tally)
 		if t.Failed() || *stormLog {
-			t.Logf("seed %d; again: go test ./remediate/actions/postgres -run TestStorm -storm.first=%d -storm.seeds=1 -storm.version=%s\n%s", seed, seed, versionOf(seed), strings.Join(w.history, "\n"))
+			t.Logf("seed %d; again: go test ./remediate/actions/postgres/rows -run TestStorm -storm.first=%d -storm.seeds=1 -storm.version=%s\n%s", seed, seed, versionOf(seed), strings.Join(w.history, "\n"))
 		}
 	}()
 	w.drive()
