@@ -11,16 +11,16 @@ import (
 
 // StepOf makes a step whose arguments are the fields of an action's own type. Each
 // field that is an argument has its name in the tag arg; one of an embedded struct
-// counts as its own. A field with omitempty that is zero is left out. In the journal,
-// and for the plan's hash, arguments are text by name.
+// counts as its own. A field with omitempty that is zero, and a pointer that is nil, is
+// left out. In the journal, and for the plan's hash, arguments are text by name.
 func StepOf[T any](do string, args T) Step {
 	all := make(map[string]string)
-	fields(reflect.ValueOf(&args).Elem(), func(name string, optional bool, v reflect.Value) error {
+	_ = fields(reflect.ValueOf(&args).Elem(), func(name string, optional bool, v reflect.Value) error {
 		if !optional || !v.IsZero() {
-			all[name] = textOf(v)
+			all[name] = textOf(reflect.Indirect(v))
 		}
 		return nil
-	})
+	}) // none of them fails
 	return Step{Do: do, Args: all}
 }
 
@@ -35,6 +35,10 @@ func ArgsOf[T any](s Step) (args T, err error) {
 			return nil
 		case !there:
 			return fmt.Errorf("step %q: it has no argument %q: its plan was made by another version; plan again", s.Do, name)
+		}
+		if v.Kind() == reflect.Pointer {
+			v.Set(reflect.New(v.Type().Elem()))
+			v = v.Elem()
 		}
 		if err := readText(v, text); err != nil {
 			return fmt.Errorf("step %q: argument %q is %q: %w", s.Do, name, text, err)
@@ -53,7 +57,7 @@ func fields(v reflect.Value, do func(name string, optional bool, v reflect.Value
 		case f.Anonymous && name == "":
 			err = fields(v.Field(i), do)
 		case name != "":
-			err = do(name, tagged && option == "omitempty", v.Field(i))
+			err = do(name, tagged && option == "omitempty" || f.Type.Kind() == reflect.Pointer, v.Field(i))
 		}
 		if err != nil {
 			return err
@@ -106,4 +110,17 @@ func readText(v reflect.Value, text string) error {
 		return fmt.Errorf("a field of the type %s holds no argument", v.Type())
 	}
 	return nil
+}
+
+// Typed is a step with its arguments in an action's own type.
+type Typed[T any] struct {
+	Step
+
+	Args T
+}
+
+// TypedOf reads the arguments of a step.
+func TypedOf[T any](s Step) (Typed[T], error) {
+	args, err := ArgsOf[T](s)
+	return Typed[T]{s, args}, err
 }

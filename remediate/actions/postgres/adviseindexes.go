@@ -54,6 +54,12 @@ for the bloat.`,
 	}
 }
 
+// adviceArgs are the arguments of its step.
+type adviceArgs struct {
+	File   string `arg:"file"`
+	Before string `arg:"before"` // its fingerprint
+}
+
 type adviseIndexes struct {
 	target *target.Postgres
 	now    func() time.Time
@@ -93,8 +99,7 @@ func (a adviseIndexes) plan(ctx context.Context, _ remediate.Request) (p remedia
 	for _, d := range list.Databases {
 		p.Facts = append(p.Facts, fact(d))
 	}
-	p.Steps = []remediate.Step{{Do: "write " + file + " and the same as JSON",
-		Args: map[string]string{"file": file, "before": before}}}
+	p.Steps = []remediate.Step{remediate.StepOf("write "+file+" and the same as JSON", adviceArgs{file, before})}
 	return p, nil
 }
 
@@ -142,12 +147,16 @@ func fingerprint(file string) (string, error) {
 // Apply implements remediate.Executor. The list for people is written last: when that
 // is another, the step is done.
 func (a adviseIndexes) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
-	file := s.Args["file"]
+	args, err := remediate.ArgsOf[adviceArgs](s)
+	if err != nil {
+		return err
+	}
+	file := args.File
 	now, err := fingerprint(file)
 	if err != nil {
 		return err
 	}
-	if now != s.Args["before"] {
+	if now != args.Before {
 		return f.Check(ctx) // it was written; a lost fence is an error all the same
 	}
 	if err := session.Same(ctx, a.target, session.Planned(s)); err != nil {

@@ -3,7 +3,6 @@ package postgres
 import (
 	"context"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -47,6 +46,14 @@ and later).`,
 	}
 }
 
+// analyzeArgs are the arguments of its step.
+type analyzeArgs struct {
+	session.Place
+
+	OID      int64 `arg:"oid"`
+	Analyzes int64 `arg:"analyzes"` // by hand, before
+}
+
 type analyze struct{ target *target.Postgres }
 
 // Headroom implements remediate.Roomer.
@@ -82,30 +89,24 @@ func (a analyze) plan(ctx context.Context, r remediate.Request) (p remediate.Pla
 		p.Facts = append(p.Facts, fmt.Sprintf("%.0f rows were changed, there are %.0f; %s", *row.Changed,
 			*row.LiveRows, last))
 	}
-	p.Steps = []remediate.Step{{
-		Do: "ANALYZE " + pgx.Identifier{r.Subject["schema"], r.Subject["table"]}.Sanitize(),
-		Args: map[string]string{
-			"database": r.Subject["database"], "schema": r.Subject["schema"], "table": r.Subject["table"],
-			"oid": strconv.FormatInt(rel.OID, 10), "analyzes": strconv.FormatInt(rel.Analyzes, 10),
-		},
-	}}
+	args := analyzeArgs{session.PlaceOf(r), rel.OID, rel.Analyzes}
+	p.Steps = []remediate.Step{remediate.StepOf("ANALYZE "+args.Name(), args)}
 	return p, nil
 }
 
 // Apply implements remediate.Executor.
 func (a analyze) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
-	analyzes, err := strconv.ParseInt(s.Args["analyzes"], 10, 64)
+	args, err := remediate.ArgsOf[analyzeArgs](s)
 	if err != nil {
-		return fmt.Errorf("step: analyzes: %w", err)
+		return err
 	}
 	return session.Job{
-		Target: a.target, Server: session.Planned(s), Action: "postgres/analyze", Database: s.Args["database"],
-		Schema: s.Args["schema"], Table: s.Args["table"],
+		Target: a.target, Server: session.Planned(s), Action: "postgres/analyze", Place: args.Place,
 		LockTimeout: 5 * time.Second, // another vacuum or DDL holds the conflicting locks
 		Done: func(ctx context.Context, c *pgx.Conn) (bool, error) {
 			var analyzed int64
-			err := c.QueryRow(ctx, "select coalesce(pg_stat_get_analyze_count($1::text::oid), 0)", s.Args["oid"]).Scan(&analyzed)
-			return analyzed > analyzes, err
+			err := c.QueryRow(ctx, "select coalesce(pg_stat_get_analyze_count($1::int8::oid), 0)", args.OID).Scan(&analyzed)
+			return analyzed > args.Analyzes, err
 		},
 	}.Run(ctx, f, s.Do)
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/prometheus/common/model"
 
 	read "github.com/ai-micro-service/upkeep/collectors/postgres"
@@ -84,6 +85,21 @@ the transactions of others are.`,
 		Executor: dropIndex{t, time.Now},
 	}
 }
+
+// dropIndexArgs are the arguments of its step.
+type dropIndexArgs struct {
+	session.Place
+
+	Index    string        `arg:"index"`
+	OID      int64         `arg:"oid"`
+	Because  string        `arg:"because"`
+	Keeper   string        `arg:"keeper,omitempty"` // the oid of the index that stays in its place
+	Patience time.Duration `arg:"patience"`
+	Counted  time.Duration `arg:"counted"` // for how long scans must have been counted
+}
+
+// A dropIndexStep is one with these arguments.
+type dropIndexStep = remediate.Typed[dropIndexArgs]
 
 type dropIndex struct {
 	target *target.Postgres
@@ -167,12 +183,11 @@ func (a dropIndex) plan(ctx context.Context, r remediate.Request) (p remediate.P
 	if unseen != "" {
 		p.Facts = append(p.Facts, unseen)
 	}
-	args := map[string]string{"because": because, "oid": strconv.FormatInt(x.OID, 10), "patience": wait.String(),
-		"counted": counted.String()}
-	if keeper != "" {
-		args["keeper"] = keeper
-	}
-	s := relation.IndexStep(r, "DROP INDEX CONCURRENTLY ", r.Subject["index"], args)
+	name := pgx.Identifier{r.Subject["schema"], r.Subject["index"]}.Sanitize()
+	s := remediate.StepOf("DROP INDEX CONCURRENTLY "+name, dropIndexArgs{
+		Place: session.PlaceOf(r), Index: r.Subject["index"], OID: x.OID, Because: because, Keeper: keeper,
+		Patience: wait, Counted: counted,
+	})
 	s.Undo, s.Left = x.Again(), begunLeft(x.Name())
 	p.Steps = []remediate.Step{s}
 	return p, nil

@@ -22,14 +22,15 @@ const dropPause = time.Second
 // DROP INDEX CONCURRENTLY first marks the index invalid, and then waits for those
 // who use the table. Once it is marked there is no way back that does not wait for
 // the same ones, and longer; so it goes forward: again and again, within patience.
-func (a dropIndex) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
-	wait, err := time.ParseDuration(s.Args["patience"])
+func (a dropIndex) Apply(ctx context.Context, f remediate.Fence, planned remediate.Step) error {
+	s, err := remediate.TypedOf[dropIndexArgs](planned)
 	if err != nil {
-		return fmt.Errorf("step: patience: %w", err)
+		return err
 	}
+	wait := s.Args.Patience
 	j := session.Job{
-		Target: a.target, Server: session.Planned(s), Action: "postgres/drop_index", Writes: true,
-		Database: s.Args["database"], Schema: s.Args["schema"], Table: s.Args["table"],
+		Target: a.target, Server: session.Planned(s.Step), Action: "postgres/drop_index", Writes: true,
+		Place:       s.Args.Place,
 		LockTimeout: max(wait/4, time.Second), // of one attempt
 	}
 	c, err := j.Open(ctx, f, nil)
@@ -68,19 +69,19 @@ func (a dropIndex) Apply(ctx context.Context, f remediate.Fence, s remediate.Ste
 
 // planned finds the index of the plan by its number. What has its name and is
 // another is not dropped, and neither is one that has another name by now.
-func (a dropIndex) planned(ctx context.Context, c *pgx.Conn, s remediate.Step) (x advice.Traits, gone bool, err error) {
-	x, err = advice.ReadTraitsOf(ctx, c, s.Args["oid"])
+func (a dropIndex) planned(ctx context.Context, c *pgx.Conn, s dropIndexStep) (x advice.Traits, gone bool, err error) {
+	x, err = advice.ReadTraitsOf(ctx, c, s.Args.OID)
 	if err == nil {
-		if x.Schema != s.Args["schema"] || x.Table != s.Args["table"] || x.Index != s.Args["index"] {
+		if x.Schema != s.Args.Schema || x.Table != s.Args.Table || x.Index != s.Args.Index {
 			return x, false, remediate.Refuse(remediate.ReasonChanged, "index %s has become %s since the plan was made",
-				pgx.Identifier{s.Args["schema"], s.Args["index"]}.Sanitize(), x.Name())
+				pgx.Identifier{s.Args.Schema, s.Args.Index}.Sanitize(), x.Name())
 		}
 		return x, false, nil
 	}
 	if !errors.Is(err, remediate.ErrGone) {
 		return x, false, err
 	}
-	other, err := advice.ReadTraits(ctx, c, s.Args["schema"], s.Args["table"], s.Args["index"])
+	other, err := advice.ReadTraits(ctx, c, s.Args.Schema, s.Args.Table, s.Args.Index)
 	switch {
 	case errors.Is(err, remediate.ErrGone):
 		return x, true, nil
@@ -94,31 +95,27 @@ func (a dropIndex) planned(ctx context.Context, c *pgx.Conn, s remediate.Step) (
 // still looks whether what the plan was made of holds. An index that our own
 // interrupted drop has made invalid is not asked again: it was approved of, and
 // nothing can have used it since.
-func (a dropIndex) still(ctx context.Context, c *pgx.Conn, x advice.Traits, s remediate.Step,
+func (a dropIndex) still(ctx context.Context, c *pgx.Conn, x advice.Traits, s dropIndexStep,
 	wait time.Duration) error {
-	because := s.Args["because"]
+	because := s.Args.Because
 	if err := x.MayGo(because); err != nil {
 		return session.Changed(err)
 	}
 	if !x.Valid {
 		return nil
 	}
-	counted, err := time.ParseDuration(s.Args["counted"])
-	if err != nil {
-		return fmt.Errorf("step: counted: %w", err)
-	}
-	_, keeper, err := a.verify(ctx, c, s.Args["database"], x, because, counted)
+	_, keeper, err := a.verify(ctx, c, s.Args.Database, x, because, s.Args.Counted)
 	if err != nil {
 		return session.Changed(err)
 	}
-	if keeper != s.Args["keeper"] {
+	if keeper != s.Args.Keeper {
 		return remediate.Refuse(remediate.ReasonChanged, "another index than the plan says would stay in its place")
 	}
 	return session.TryLock(ctx, c, x.Schema, x.Table, wait)
 }
 
 // half says what state a drop that was given up has left.
-func (a dropIndex) half(ctx context.Context, c *pgx.Conn, s remediate.Step, x advice.Traits, wait time.Duration,
+func (a dropIndex) half(ctx context.Context, c *pgx.Conn, s dropIndexStep, x advice.Traits, wait time.Duration,
 	cause error) error {
 	cause = fmt.Errorf("%s: %w", s.Do, cause)
 	if c.IsClosed() {
@@ -126,7 +123,7 @@ func (a dropIndex) half(ctx context.Context, c *pgx.Conn, s remediate.Step, x ad
 	}
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), session.CancelWithin)
 	defer cancel()
-	now, err := advice.ReadTraitsOf(last, c, s.Args["oid"])
+	now, err := advice.ReadTraitsOf(last, c, s.Args.OID)
 	switch {
 	case errors.Is(err, remediate.ErrGone):
 		return nil // it was faster than what stopped it
@@ -145,11 +142,15 @@ func (a dropIndex) half(ctx context.Context, c *pgx.Conn, s remediate.Step, x ad
 
 // Undo implements remediate.Undoer. A drop that was begun has no way back that does not
 // build the index anew, and none forward that somebody allows any more: people decide.
-func (a dropIndex) Undo(ctx context.Context, f remediate.Fence, s remediate.Step) (found string, err error) {
-	j := session.Job{Target: a.target, Server: session.Planned(s), Action: "postgres/drop_index",
-		Database: s.Args["database"], Schema: s.Args["schema"], Table: s.Args["table"], LockTimeout: session.RowWait}
+func (a dropIndex) Undo(ctx context.Context, f remediate.Fence, planned remediate.Step) (found string, err error) {
+	s, err := remediate.TypedOf[dropIndexArgs](planned)
+	if err != nil {
+		return "", err
+	}
+	j := session.Job{Target: a.target, Server: session.Planned(s.Step), Action: "postgres/drop_index",
+		Place: s.Args.Place, LockTimeout: session.RowWait}
 	err = j.Hold(ctx, f, func(ctx context.Context, c *pgx.Conn) error {
-		x, err := advice.ReadTraitsOf(ctx, c, s.Args["oid"])
+		x, err := advice.ReadTraitsOf(ctx, c, s.Args.OID)
 		switch {
 		case errors.Is(err, remediate.ErrGone):
 			found = "the index is dropped"

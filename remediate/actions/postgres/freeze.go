@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -60,6 +59,14 @@ in pg_monitor), to see who holds transactions back.`,
 	}
 }
 
+// freezeArgs are the arguments of one of its steps.
+type freezeArgs struct {
+	session.Place
+
+	OID     int64 `arg:"oid"`
+	Vacuums int64 `arg:"vacuums"` // by hand, before
+}
+
 type freeze struct{ target *target.Postgres }
 
 // Headroom implements remediate.Roomer.
@@ -91,7 +98,7 @@ func (a freeze) Measure(ctx context.Context, r remediate.Request) (age float64, 
 // is as old as its values out of line, which are vacuumed with it. The ages are
 // those of this database also for catalogs that all share.
 const oldestTablesSQL = `
-select n.nspname, c.relname, c.oid::text, c.relpersistence = 't',
+select n.nspname, c.relname, c.oid::int8, c.relpersistence = 't',
        greatest(age(c.relfrozenxid), age(o.relfrozenxid))::int8,
        pg_table_size(c.oid),
        coalesce(pg_stat_get_vacuum_count(c.oid), 0),
@@ -109,7 +116,8 @@ select n.nspname, c.relname, c.oid::text, c.relpersistence = 't',
  limit $2`
 
 type oldTable struct {
-	Schema, Table, OID string
+	Schema, Table      string
+	OID                int64
 	Temporary          bool
 	Age, Size, Vacuums int64
 	MayVacuum          bool
@@ -166,11 +174,8 @@ func (a freeze) plan(ctx context.Context, r remediate.Request) (p remediate.Plan
 		}
 		p.Facts = append(p.Facts, fmt.Sprintf("%s is %d transactions old and has %s", name, t.Age,
 			remediate.Quantity("_bytes", float64(t.Size))))
-		p.Steps = append(p.Steps, remediate.Step{
-			Do: "VACUUM (FREEZE, TRUNCATE off) " + name,
-			Args: map[string]string{"database": r.Subject["database"], "schema": t.Schema, "table": t.Table, "oid": t.OID,
-				"vacuums": strconv.FormatInt(t.Vacuums, 10)},
-		})
+		at := session.Place{Database: r.Subject["database"], Schema: t.Schema, Table: t.Table}
+		p.Steps = append(p.Steps, remediate.StepOf("VACUUM (FREEZE, TRUNCATE off) "+name, freezeArgs{at, t.OID, t.Vacuums}))
 	}
 	return p, nil
 }
@@ -227,20 +232,19 @@ func (a freeze) held(ctx context.Context, db *target.Database, limit int64) erro
 
 // Apply implements remediate.Executor.
 func (a freeze) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
-	vacuums, err := strconv.ParseInt(s.Args["vacuums"], 10, 64)
+	args, err := remediate.ArgsOf[freezeArgs](s)
 	if err != nil {
-		return fmt.Errorf("step: vacuums: %w", err)
+		return err
 	}
 	return session.Job{
-		Target: a.target, Server: session.Planned(s), Action: "postgres/freeze", Database: s.Args["database"],
-		Schema: s.Args["schema"], Table: s.Args["table"],
+		Target: a.target, Server: session.Planned(s), Action: "postgres/freeze", Place: args.Place,
 		LockTimeout: 5 * time.Second, // another vacuum or DDL holds the conflicting locks
 		Done: func(ctx context.Context, c *pgx.Conn) (bool, error) {
 			var there bool
 			var vacuumed int64
-			err := c.QueryRow(ctx, "select exists (select from pg_class where oid = $1::text::oid), "+
-				"coalesce(pg_stat_get_vacuum_count($1::text::oid), 0)", s.Args["oid"]).Scan(&there, &vacuumed)
-			if err != nil || there && vacuumed <= vacuums {
+			err := c.QueryRow(ctx, "select exists (select from pg_class where oid = $1::int8::oid), "+
+				"coalesce(pg_stat_get_vacuum_count($1::int8::oid), 0)", args.OID).Scan(&there, &vacuumed)
+			if err != nil || there && vacuumed <= args.Vacuums {
 				return false, err
 			}
 			return true, finishFreeze(ctx, c, f)

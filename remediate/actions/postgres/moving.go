@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -25,7 +24,7 @@ func (a moving) plan(ctx context.Context, db *target.Database, rel relation.Subj
 	if rel.Recovery {
 		return p, rel.Allowed("")
 	}
-	pace, err := session.NewPace(r.Params)
+	pace, err := session.NewPace(session.PacingOf(r.Params))
 	if err != nil {
 		return p, remediate.Refuse(remediate.ReasonSubject, "%v", err)
 	}
@@ -74,11 +73,15 @@ func (a moving) apply(ctx context.Context, f remediate.Fence, s remediate.Step) 
 	if err := a.configured(s); err != nil {
 		return err
 	}
-	j := session.Job{Target: a.target, Server: session.Planned(s), Action: a.action, Database: s.Args["database"],
-		Schema: s.Args["schema"], Table: s.Args["table"], LockTimeout: session.RowWait}
-	j.Writes = s.Args["part"] != "vacuum" && s.Args["part"] != "analyze"
-	switch s.Args["part"] {
-	case "rows":
+	args, err := remediate.ArgsOf[movingArgs](s)
+	if err != nil {
+		return err
+	}
+	after := args.Part == partVacuum || args.Part == partAnalyze
+	j := session.Job{Target: a.target, Server: session.Planned(s), Action: a.action, Place: args.Place, Writes: !after,
+		LockTimeout: session.RowWait}
+	switch args.Part {
+	case rows.PartRows:
 		return j.Hold(ctx, f, func(ctx context.Context, c *pgx.Conn) error { return a.rows(ctx, c, f, s) })
 	case partition.Drop, partition.HandOver, partition.HandBack, partition.Finish, partition.Attach:
 		return j.Hold(ctx, f, func(ctx context.Context, c *pgx.Conn) error { return partition.Apply(ctx, j, c, f, s) })
@@ -86,13 +89,13 @@ func (a moving) apply(ctx context.Context, f remediate.Fence, s remediate.Step) 
 		return j.Hold(ctx, f, func(ctx context.Context, c *pgx.Conn) error { return a.file(ctx, c, f, s) })
 	case objects.PartRestore:
 		return j.Hold(ctx, f, func(ctx context.Context, c *pgx.Conn) error { return a.unfile(ctx, c, f, s) })
-	case "vacuum", "analyze":
+	case partVacuum, partAnalyze:
 		// another VACUUM or ANALYZE is waited for: behind it queues only who would conflict anyway
 		j.LockTimeout = session.PauseMost
 		j.Done = always
 		return j.Run(ctx, f, s.Do)
 	default:
-		return fmt.Errorf("step: part %q: %w", s.Args["part"], rows.ErrUnknownStep)
+		return fmt.Errorf("step: part %q: %w", args.Part, rows.ErrUnknownStep)
 	}
 }
 
@@ -107,6 +110,14 @@ func (a moving) rows(ctx context.Context, c *pgx.Conn, f remediate.Fence, s reme
 // done once: the second has next to nothing to do.
 func always(context.Context, *pgx.Conn) (bool, error) { return false, nil }
 
+// afterArgs are the arguments of a step after the rows.
+type afterArgs struct {
+	session.Place // the request's table
+
+	Part string `arg:"part"`
+	Of   int64  `arg:"of"` // the oid of the table that is vacuumed or analyzed
+}
+
 // upkeep are the steps after the rows: the source is vacuumed, so that its space is
 // used again and the planner knows that the rows are gone, and the destination is
 // analyzed.
@@ -117,8 +128,8 @@ func (a moving) upkeep(ctx context.Context, db *target.Database, m rows.Movement
 		oid      int64
 		do, part string
 		must     bool
-	}{{m.From, s.Source.OID, "VACUUM (ANALYZE, TRUNCATE off) ", "vacuum", true},
-		{m.To, s.Dest.OID, "ANALYZE ", "analyze", false}} {
+	}{{m.From, s.Source.OID, "VACUUM (ANALYZE, TRUNCATE off) ", partVacuum, true},
+		{m.To, s.Dest.OID, "ANALYZE ", partAnalyze, false}} {
 		if of.place == (rows.Table{}) {
 			continue
 		}
@@ -136,10 +147,8 @@ func (a moving) upkeep(ctx context.Context, db *target.Database, m rows.Movement
 			facts = append(facts, err.Error())
 			continue
 		}
-		steps = append(steps, remediate.Step{Do: of.do + of.place.String(), Args: map[string]string{
-			"part": of.part, "database": m.Database, "schema": r.Subject["schema"], "table": r.Subject["table"],
-			"of": strconv.FormatInt(of.oid, 10),
-		}})
+		at := session.Place{Database: m.Database, Schema: r.Subject["schema"], Table: r.Subject["table"]}
+		steps = append(steps, remediate.StepOf(of.do+of.place.String(), afterArgs{at, of.part, of.oid}))
 	}
 	return steps, facts, nil
 }
@@ -147,15 +156,17 @@ func (a moving) upkeep(ctx context.Context, db *target.Database, m rows.Movement
 // undo makes the partition of an interrupted step one of its table again. Rows that go
 // one by one go in whole batches, and leave nothing half done.
 func (a moving) undo(ctx context.Context, f remediate.Fence, s remediate.Step) (found string, err error) {
-	switch s.Args["part"] {
+	args, err := remediate.ArgsOf[movingArgs](s)
+	if err != nil {
+		return "", err
+	}
+	switch args.Part {
 	case partition.Drop, partition.HandOver, partition.HandBack, partition.Attach:
 	default:
 		return "", nil
 	}
-	j := session.Job{
-		Target: a.target, Server: session.Planned(s), Action: a.action, Writes: true,
-		Database: s.Args["database"], Schema: s.Args["schema"], Table: s.Args["table"], LockTimeout: session.RowWait,
-	}
+	j := session.Job{Target: a.target, Server: session.Planned(s), Action: a.action, Writes: true, Place: args.Place,
+		LockTimeout: session.RowWait}
 	return partition.Undo(ctx, j, f, s)
 }
 
@@ -165,7 +176,11 @@ func (a moving) storeOf(s remediate.Step) (target.Archive, error) {
 	if err := a.configured(s); err != nil {
 		return target.Archive{}, err
 	}
-	return entryOf(a.target, remediate.Request{Subject: s.Args})
+	args, err := remediate.ArgsOf[movingArgs](s)
+	if err != nil {
+		return target.Archive{}, err
+	}
+	return entryOf(a.target, args.Place)
 }
 
 // file moves rows into a store.

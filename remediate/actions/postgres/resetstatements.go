@@ -47,6 +47,13 @@ pg_read_all_stats (it is in pg_monitor).`,
 	}
 }
 
+// resetArgs are the arguments of its step.
+type resetArgs struct {
+	Database string `arg:"database"`
+	Schema   string `arg:"schema"` // of pg_stat_statements, quoted
+	Since    string `arg:"since"`  // when the statistics were reset last
+}
+
 type resetStatements struct{ target *target.Postgres }
 
 // slowest is how many statements of each order are written down.
@@ -114,24 +121,27 @@ func (a resetStatements) plan(ctx context.Context, _ remediate.Request) (p remed
 			"of %q in %q: %s", r.Seconds, r.Calls, r.Seconds/max(r.Calls, 1), r.Rows, r.Blocks, r.QueryID, r.User,
 			r.Database, text))
 	}
-	p.Steps = []remediate.Step{{
-		Do:   "SELECT " + place.Schema + ".pg_stat_statements_reset()",
-		Args: map[string]string{"database": place.Database, "schema": place.Schema, "since": session.Stamp(&s.Since)},
-	}}
+	p.Steps = []remediate.Step{remediate.StepOf("SELECT "+place.Schema+".pg_stat_statements_reset()",
+		resetArgs{place.Database, place.Schema, session.Stamp(&s.Since)})}
 	return p, nil
 }
 
 // Apply implements remediate.Executor.
 func (a resetStatements) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
-	if _, err := time.Parse(time.RFC3339Nano, s.Args["since"]); err != nil {
+	args, err := remediate.ArgsOf[resetArgs](s)
+	if err != nil {
+		return err
+	}
+	if _, err := time.Parse(time.RFC3339Nano, args.Since); err != nil {
 		return fmt.Errorf("step: since: %w", err)
 	}
 	return session.Job{
-		Target: a.target, Server: session.Planned(s), Action: "postgres/reset_statements", Database: s.Args["database"],
-		Schema: "pg_stat_statements", Table: "", // no table has that name; the lock is that of the statistics
+		Target: a.target, Server: session.Planned(s), Action: "postgres/reset_statements",
+		// no table has that name; the lock is that of the statistics
+		Place: session.Place{Database: args.Database, Schema: "pg_stat_statements"},
 		Done: func(ctx context.Context, c *pgx.Conn) (done bool, err error) {
-			err = c.QueryRow(ctx, "select stats_reset > $1::text::timestamptz from "+s.Args["schema"]+".pg_stat_statements_info",
-				s.Args["since"]).Scan(&done)
+			err = c.QueryRow(ctx, "select stats_reset > $1::text::timestamptz from "+args.Schema+".pg_stat_statements_info",
+				args.Since).Scan(&done)
 			return done, err
 		},
 	}.Run(ctx, f, s.Do)

@@ -104,7 +104,7 @@ func (a restoreArchived) plan(ctx context.Context, r remediate.Request) (p remed
 	m := rows.Movement{Database: entry.Database, From: rows.Table{Schema: entry.To.Schema, Name: entry.To.Table},
 		To: rows.Table{Schema: entry.Schema, Name: entry.Table}, Column: entry.Column, Back: true,
 		Without: rows.SplitNames(r.Params["without"])}
-	if m.Since, m.Until, err = rows.Span(r.Params); err != nil {
+	if m.Since, m.Until, err = rows.Span(r.Params["since"], r.Params["until"]); err != nil {
 		return p, err
 	}
 	facts, err := objects.ArchivedFacts(ctx, db, entry, m.Since, m.Until)
@@ -137,11 +137,11 @@ func (a restoreArchived) Measure(ctx context.Context, r remediate.Request) (floa
 	if _, err := relation.Lookup(ctx, db, r.Subject); err != nil {
 		return 0, err
 	}
-	entry, err := entryOf(a.target, r)
+	entry, err := entryOf(a.target, session.PlaceOf(r))
 	if err != nil {
 		return 0, err
 	}
-	since, until, err := rows.Span(r.Params)
+	since, until, err := rows.Span(r.Params["since"], r.Params["until"])
 	if err != nil {
 		return 0, err
 	}

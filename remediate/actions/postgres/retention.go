@@ -8,6 +8,7 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/relation"
 	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/rows"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/session"
 )
 
 // aged finds what a request is about and its archive in the configuration, for a plan.
@@ -17,19 +18,19 @@ func aged(ctx context.Context, t *target.Postgres, r remediate.Request) (*target
 	if err != nil {
 		return db, rel, target.Archive{}, err
 	}
-	entry, err := entryOf(t, r)
+	entry, err := entryOf(t, session.PlaceOf(r))
 	return db, rel, entry, err
 }
 
 // entryOf returns the archive of the configuration that is about a request's table.
-func entryOf(t *target.Postgres, r remediate.Request) (target.Archive, error) {
+func entryOf(t *target.Postgres, at session.Place) (target.Archive, error) {
 	for _, a := range t.Archives {
-		if a.Database == r.Subject["database"] && a.Schema == r.Subject["schema"] && a.Table == r.Subject["table"] {
+		if a.Database == at.Database && a.Schema == at.Schema && a.Table == at.Table {
 			return a, nil
 		}
 	}
 	return target.Archive{}, remediate.Refuse(remediate.ReasonUnfit, "no archive of the configuration is about table %s: "+
-		"say in targets.postgres[].archives when its rows are too old", r.Subject["table"])
+		"say in targets.postgres[].archives when its rows are too old", at.Table)
 }
 
 // retained measures how many rows of a request's table are past their age.
@@ -41,7 +42,7 @@ func retained(ctx context.Context, t *target.Postgres, r remediate.Request) (flo
 	if _, err := relation.Lookup(ctx, db, r.Subject); err != nil {
 		return 0, err
 	}
-	entry, err := entryOf(t, r)
+	entry, err := entryOf(t, session.PlaceOf(r))
 	if err != nil {
 		return 0, err
 	}

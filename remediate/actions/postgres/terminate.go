@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -65,6 +64,15 @@ session's role; a superuser's session is ended by superusers only.`,
 	}
 }
 
+// terminateArgs name the session that its step ends.
+type terminateArgs struct {
+	Database    string  `arg:"database"`
+	PID         int32   `arg:"pid"`
+	Started     string  `arg:"started"`
+	Transaction string  `arg:"transaction"` // when it began; "" for none
+	Idle        *string `arg:"idle"`        // since when, where it is ended for that
+}
+
 type terminate struct{ target *target.Postgres }
 
 // worst returns the worst blocking session, or nil.
@@ -113,16 +121,18 @@ func (a terminate) plan(ctx context.Context, r remediate.Request) (p remediate.P
 		return p, err
 	}
 	p.Facts = a.facts(*s)
-	args := map[string]string{"database": r.Subject["database"], "pid": strconv.Itoa(int(s.PID)),
-		"started": session.Stamp(s.Started), "transaction": session.Stamp(s.Transaction)}
+	args := terminateArgs{Database: r.Subject["database"], PID: s.PID, Started: session.Stamp(s.Started),
+		Transaction: session.Stamp(s.Transaction)}
 	if s.Of == read.OfIdle {
-		args["idle"] = session.Stamp(s.Changed)
+		args.Idle = new(session.Stamp(s.Changed))
 	}
 	which, err := identity(args)
 	if err != nil {
 		return p, err
 	}
-	p.Steps = []remediate.Step{{Do: "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE " + which, Args: args}}
+	p.Steps = []remediate.Step{
+		remediate.StepOf("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE "+which, args),
+	}
 	return p, nil
 }
 
@@ -196,29 +206,26 @@ func (a terminate) facts(s read.SessionRow) (all []string) {
 
 // identity is the condition under which a session is the one that was planned for:
 // a process's number is another's soon.
-func identity(args map[string]string) (string, error) {
-	pid, err := strconv.ParseInt(args["pid"], 10, 32)
-	if err != nil {
-		return "", fmt.Errorf("step: pid: %w", err)
+func identity(args terminateArgs) (string, error) {
+	if args.Started == "" {
+		return "", errors.New("step: it does not say when the session began")
 	}
-	which := []string{fmt.Sprintf("pid = %d", pid)}
-	for _, moment := range []struct{ column, arg string }{{"backend_start", "started"}, {"xact_start", "transaction"},
-		{"state_change", "idle"}} {
-		text, told := args[moment.arg]
-		if !told {
+	which := []string{fmt.Sprintf("pid = %d", args.PID)}
+	for _, moment := range []struct {
+		column string
+		at     *string
+	}{{"backend_start", &args.Started}, {"xact_start", &args.Transaction}, {"state_change", args.Idle}} {
+		switch {
+		case moment.at == nil:
 			continue
-		}
-		if text == "" {
+		case *moment.at == "":
 			which = append(which, moment.column+" IS NULL")
 			continue
 		}
-		if _, err := time.Parse(time.RFC3339Nano, text); err != nil {
-			return "", fmt.Errorf("step: %s: %w", moment.arg, err)
+		if _, err := time.Parse(time.RFC3339Nano, *moment.at); err != nil {
+			return "", fmt.Errorf("step: %s: %w", moment.column, err)
 		}
-		which = append(which, fmt.Sprintf("%s = '%s'", moment.column, text))
-	}
-	if args["started"] == "" {
-		return "", errors.New("step: it does not say when the session began")
+		which = append(which, fmt.Sprintf("%s = '%s'", moment.column, *moment.at))
 	}
 	return strings.Join(which, " AND "), nil
 }
@@ -229,13 +236,18 @@ const goneWithin = 30 * time.Second
 
 // Apply implements remediate.Executor.
 func (a terminate) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
-	which, err := identity(s.Args)
+	args, err := remediate.ArgsOf[terminateArgs](s)
+	if err != nil {
+		return err
+	}
+	which, err := identity(args)
 	if err != nil {
 		return err
 	}
 	err = session.Job{
-		Target: a.target, Server: session.Planned(s), Action: "postgres/terminate", Database: s.Args["database"],
-		Schema: "pg_stat_activity", Table: s.Args["pid"], // no table has that name; the lock is the session's
+		Target: a.target, Server: session.Planned(s), Action: "postgres/terminate",
+		// no table has that name; the lock is the session's
+		Place:       session.Place{Database: args.Database, Schema: "pg_stat_activity", Table: fmt.Sprint(args.PID)},
 		LockTimeout: 5 * time.Second,
 		Done: func(ctx context.Context, c *pgx.Conn) (bool, error) {
 			there, err := present(ctx, c, which)

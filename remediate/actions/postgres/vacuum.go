@@ -81,6 +81,15 @@ headroom.`,
 	}
 }
 
+// vacuumArgs are the arguments of its step.
+type vacuumArgs struct {
+	session.Place
+
+	OID      int64  `arg:"oid"`
+	Vacuums  int64  `arg:"vacuums"`  // by hand, before
+	Analyzes *int64 `arg:"analyzes"` // the same; nil in plans of earlier versions
+}
+
 type vacuum struct {
 	target *target.Postgres
 	seen   *session.Sightings
@@ -187,14 +196,8 @@ func (a vacuum) plan(ctx context.Context, r remediate.Request) (p remediate.Plan
 			p.Facts = append(p.Facts, f)
 		}
 	}
-	p.Steps = []remediate.Step{{
-		Do: "VACUUM (" + c.options + ") " + pgx.Identifier{r.Subject["schema"], r.Subject["table"]}.Sanitize(),
-		Args: map[string]string{
-			"database": r.Subject["database"], "schema": r.Subject["schema"], "table": r.Subject["table"],
-			"oid": strconv.FormatInt(rel.OID, 10), "vacuums": strconv.FormatInt(rel.Vacuums, 10),
-			"analyzes": strconv.FormatInt(rel.Analyzes, 10),
-		},
-	}}
+	args := vacuumArgs{session.PlaceOf(r), rel.OID, rel.Vacuums, &rel.Analyzes}
+	p.Steps = []remediate.Step{remediate.StepOf("VACUUM ("+c.options+") "+args.Name(), args)}
 	return p, nil
 }
 
@@ -235,32 +238,27 @@ func (a vacuum) held(ctx context.Context, r remediate.Request, row read.VacuumRo
 
 // Apply implements remediate.Executor.
 func (a vacuum) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
-	vacuums, err := strconv.ParseInt(s.Args["vacuums"], 10, 64)
+	args, err := remediate.ArgsOf[vacuumArgs](s)
 	if err != nil {
-		return fmt.Errorf("step: vacuums: %w", err)
-	}
-	analyzes, err := strconv.ParseInt(cmp.Or(s.Args["analyzes"], "-1"), 10, 64) // plans of before do not say it
-	if err != nil {
-		return fmt.Errorf("step: analyzes: %w", err)
+		return err
 	}
 	return session.Job{
-		Target: a.target, Server: session.Planned(s), Action: "postgres/vacuum", Database: s.Args["database"],
-		Schema: s.Args["schema"], Table: s.Args["table"],
+		Target: a.target, Server: session.Planned(s), Action: "postgres/vacuum", Place: args.Place,
 		// Another vacuum or DDL holds the conflicting locks; behind a waiting
 		// VACUUM only sessions queue that would conflict with it anyway.
 		LockTimeout: 5 * time.Second,
 		Done: func(ctx context.Context, c *pgx.Conn) (bool, error) {
 			// The statistics of a session that has just ended arrive with its end.
 			var vacuumed, analyzed int64
-			err := c.QueryRow(ctx, "select coalesce(pg_stat_get_vacuum_count($1::text::oid), 0), "+
-				"coalesce(pg_stat_get_analyze_count($1::text::oid), 0)", s.Args["oid"]).Scan(&vacuumed, &analyzed)
-			if err != nil || vacuumed <= vacuums {
+			err := c.QueryRow(ctx, "select coalesce(pg_stat_get_vacuum_count($1::int8::oid), 0), "+
+				"coalesce(pg_stat_get_analyze_count($1::int8::oid), 0)", args.OID).Scan(&vacuumed, &analyzed)
+			if err != nil || vacuumed <= args.Vacuums {
 				return false, err
 			}
-			if analyzed > analyzes {
+			if args.Analyzes == nil || analyzed > *args.Analyzes {
 				return true, nil
 			}
-			return true, rebuild.AnalyzeRest(ctx, c, f, s)
+			return true, rebuild.AnalyzeRest(ctx, c, f, args.Place)
 		},
 	}.Run(ctx, f, s.Do)
 }

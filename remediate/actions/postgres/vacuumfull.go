@@ -3,7 +3,6 @@ package postgres
 import (
 	"context"
 	"errors"
-	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -90,31 +89,32 @@ func (a vacuumFull) plan(ctx context.Context, r remediate.Request) (p remediate.
 		}
 		p.Facts = append(p.Facts, fact)
 	}
-	p.Steps = []remediate.Step{{
-		Do:   "VACUUM (FULL, ANALYZE) " + pgx.Identifier{r.Subject["schema"], r.Subject["table"]}.Sanitize(),
-		Args: rebuild.TableArgs(r, rel, map[string]string{"node": strconv.FormatInt(rel.Node, 10)}),
-	}}
+	args := rebuild.ArgsOf(r, rel)
+	p.Steps = []remediate.Step{remediate.StepOf("VACUUM (FULL, ANALYZE) "+args.Name(), args)}
 	return p, nil
 }
 
 // Apply implements remediate.Executor.
 func (a vacuumFull) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
+	args, err := remediate.ArgsOf[rebuild.TableArgs](s)
+	if err != nil {
+		return err
+	}
 	j := session.Job{
-		Target: a.target, Server: session.Planned(s), Action: "postgres/vacuum_full", Database: s.Args["database"],
-		Schema: s.Args["schema"], Table: s.Args["table"],
+		Target: a.target, Server: session.Planned(s), Action: "postgres/vacuum_full", Place: args.Place,
 		LockTimeout: session.ShortLock,
 		Done: func(ctx context.Context, c *pgx.Conn) (bool, error) {
-			done, err := rebuild.Rewritten(ctx, c, s)
+			done, err := rebuild.Rewritten(ctx, c, args)
 			if err != nil || !done {
 				return false, err
 			}
-			return true, rebuild.Refresh(ctx, c, f, s)
+			return true, rebuild.Refresh(ctx, c, f, args)
 		},
 	}
 	j.Work = func(ctx context.Context, c *pgx.Conn) error {
 		err := session.RetryLock(ctx, c, f, session.LongPatience, func() error { return j.Exec(ctx, c, s.Do) })
 		if session.LockTimedOut(err) {
-			return errors.Join(err, rebuild.TableUsers(ctx, c, s))
+			return errors.Join(err, rebuild.TableUsers(ctx, c, args.OID))
 		}
 		return err
 	}

@@ -94,7 +94,7 @@ select i.indexrelid::int8,
        case when c.reltuples > 0 then pg_relation_size(c.oid) / c.reltuples else 0 end::float8
   from pg_index i
   join pg_class c on c.oid = i.indexrelid
- where i.indexrelid = $1::text::oid`
+ where i.indexrelid = $1::int8::oid`
 
 // foreignKeysSQL finds the foreign keys whose rows no index finds: a row that they refer
 // to cannot be deleted, nor its key changed, without reading the whole table.
@@ -276,7 +276,7 @@ func (d *Database) settle() {
 // writes tells what the index costs those who write. Where less than an hour was
 // counted nothing can be said of a day.
 func (one *Index) writes(ctx context.Context, q read.Querier, oid int64, counted time.Duration) error {
-	rows, err := q.Query(ctx, writesSQL, fmt.Sprint(oid))
+	rows, err := q.Query(ctx, writesSQL, oid)
 	if err != nil {
 		return err
 	}

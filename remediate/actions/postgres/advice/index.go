@@ -111,10 +111,10 @@ func ReadTraits(ctx context.Context, q read.Querier, schema, table, index string
 }
 
 // ReadTraitsOf finds an index by its number.
-func ReadTraitsOf(ctx context.Context, q read.Querier, oid string) (Traits, error) {
-	x, err := oneTraits(ctx, q, "c.oid = $1::text::oid", oid)
+func ReadTraitsOf(ctx context.Context, q read.Querier, oid int64) (Traits, error) {
+	x, err := oneTraits(ctx, q, "c.oid = $1::int8::oid", oid)
 	if err != nil {
-		return x, fmt.Errorf("index %s: %w", oid, err)
+		return x, fmt.Errorf("index %d: %w", oid, err)
 	}
 	return x, nil
 }

@@ -79,14 +79,14 @@ func (c *cabinet) filing(age time.Duration) *archiver {
 	_, plan := c.grounds()
 	return &archiver{
 		Movement: rows.Movement{Database: c.database, From: c.place(), Column: oldColumn, Age: age}, plan: plan, store: c.store, label: "here", kind: "timestamptz",
-		c: c.conn, fence: remediate.Fence{Held: fenceHeld}, pace: must(session.NewPace(nil)), most: 100,
+		c: c.conn, fence: remediate.Fence{Held: fenceHeld}, pace: must(session.NewPace(session.Pacing{})), most: 100,
 	}
 }
 
 func (c *cabinet) unfiling(since, until time.Time) restorer {
 	entry := target.Archive{Database: c.database, Schema: oldSchema, Table: agedTable, Column: oldColumn, To: target.Destination{Store: c.store, Label: "here"}}
 	oid, plan := c.grounds()
-	return restorer{entry: entry, since: since, until: until, plan: plan, root: oid, c: c.conn, fence: remediate.Fence{Held: fenceHeld}, pace: must(session.NewPace(nil))}
+	return restorer{entry: entry, since: since, until: until, plan: plan, root: oid, c: c.conn, fence: remediate.Fence{Held: fenceHeld}, pace: must(session.NewPace(session.Pacing{}))}
 }
 
 // leaf is the table as one that has rows.

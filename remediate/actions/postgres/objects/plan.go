@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
@@ -38,10 +37,10 @@ const VolatileParam = "volatile"
 
 // outlasts refuses a destination whose objects do not outlast a restart of the machine,
 // unless a person takes that.
-func outlasts(to target.Destination, volatile string) error {
+func outlasts(to target.Destination, volatile bool) error {
 	err := depot.Lasting(to.Store)
 	if errors.Is(err, depot.ErrVolatile) {
-		if volatile == "true" {
+		if volatile {
 			return nil
 		}
 		return remediate.Refuse(remediate.ReasonUnfit, "the destination: %v, or set the parameter volatile", err)
@@ -53,7 +52,7 @@ func outlasts(to target.Destination, volatile string) error {
 // rows into the store.
 func PlanArchive(ctx context.Context, db *target.Database, m rows.Movement, entry target.Archive, now func() time.Time,
 	r remediate.Request) (p remediate.Plan, s rows.Survey, err error) {
-	pace, err := session.NewPace(r.Params)
+	pace, err := session.NewPace(session.PacingOf(r.Params))
 	if err != nil {
 		return p, s, remediate.Refuse(remediate.ReasonSubject, "%v", err)
 	}
@@ -93,16 +92,12 @@ func PlanArchive(ctx context.Context, db *target.Database, m rows.Movement, entr
 			"to find out: it is looked at before each batch", rowMost>>20))
 	}
 	p.Facts = append(p.Facts, "who may read "+entry.To.Label+" reads the rows: they are compressed, and not encrypted")
-	args := m.Args(r.Subject, s.Source, rows.Side{}, r.Params)
-	args["part"], args["label"], args[relation.ContractArg] = PartArchive, entry.To.Label, s.Giving.Contract.String()
-	if s.Zone != "" {
-		args["zone"] = s.Zone
-	}
-	if r.Params[VolatileParam] == "true" {
-		args[VolatileParam] = "true"
-	}
-	p.Steps = append(p.Steps, remediate.Step{Do: archiveText(m, entry.To.Label, columns),
-		Undo: "postgres/restore_archived brings them back", Args: args})
+	args := Args{Args: m.Args(r, s.Source, rows.Side{}), Label: entry.To.Label,
+		Volatile: r.Params[VolatileParam] == "true"}
+	args.Part, args.Contract, args.Zone = PartArchive, s.Giving.Contract.String(), s.Zone
+	step := remediate.StepOf(archiveText(m, entry.To.Label, columns), args)
+	step.Undo = "postgres/restore_archived brings them back"
+	p.Steps = append(p.Steps, step)
 	return p, s, nil
 }
 
@@ -121,7 +116,7 @@ func fileable(ctx context.Context, db *target.Database, m rows.Movement, entry t
 		err = reach(ctx, entry.To)
 	}
 	if err == nil {
-		err = outlasts(entry.To, r.Params[VolatileParam])
+		err = outlasts(entry.To, r.Params[VolatileParam] == "true")
 	}
 	if err == nil {
 		err = mounted(ctx, db, entry.To)
@@ -139,13 +134,17 @@ func mayFile(ctx context.Context, q read.Querier) error {
 }
 
 // Archive moves rows into a store. What was looked at for the plan is looked at again.
-func Archive(ctx context.Context, c *pgx.Conn, f remediate.Fence, s remediate.Step, entry target.Archive,
+func Archive(ctx context.Context, c *pgx.Conn, f remediate.Fence, step remediate.Step, entry target.Archive,
 	now func() time.Time) error {
-	m, err := rows.MovementOf(s.Args)
+	s, err := remediate.TypedOf[Args](step)
 	if err != nil {
 		return err
 	}
-	pace, err := session.NewPace(s.Args)
+	m, err := rows.MovementOf(s.Args.Args)
+	if err != nil {
+		return err
+	}
+	pace, err := session.NewPace(s.Args.Pacing)
 	if err != nil {
 		return fmt.Errorf("step: %w", err)
 	}
@@ -153,7 +152,7 @@ func Archive(ctx context.Context, c *pgx.Conn, f remediate.Fence, s remediate.St
 	if err := rows.SetUp(ctx, c); err != nil {
 		return err
 	}
-	if err := rows.InZone(ctx, c, s); err != nil {
+	if err := rows.InZone(ctx, c, s.Args.Zone); err != nil {
 		return err
 	}
 	v, err := m.Surveyed(ctx, c)
@@ -161,7 +160,7 @@ func Archive(ctx context.Context, c *pgx.Conn, f remediate.Fence, s remediate.St
 		err = mayFile(ctx, c)
 	}
 	if err == nil {
-		err = outlasts(entry.To, s.Args[VolatileParam])
+		err = outlasts(entry.To, s.Args.Volatile)
 	}
 	if err == nil {
 		err = mounted(ctx, c, entry.To)
@@ -169,7 +168,7 @@ func Archive(ctx context.Context, c *pgx.Conn, f remediate.Fence, s remediate.St
 	if err != nil {
 		return err
 	}
-	if strconv.FormatInt(v.Source.OID, 10) != s.Args["from_oid"] {
+	if v.Source.OID != s.Args.FromOID {
 		return fmt.Errorf("%s is another table than that of the plan: %w", m.From, remediate.ErrGone)
 	}
 	plan, err := planned(s)
@@ -179,7 +178,7 @@ func Archive(ctx context.Context, c *pgx.Conn, f remediate.Fence, s remediate.St
 	if err := session.CheckClock(ctx, c, now); err != nil {
 		return err
 	}
-	quota, err := f.Quota(s)
+	quota, err := f.Quota(step)
 	if err != nil {
 		return err
 	}
@@ -193,8 +192,8 @@ func Archive(ctx context.Context, c *pgx.Conn, f remediate.Fence, s remediate.St
 }
 
 // planned is what the plan of a step relied on.
-func planned(s remediate.Step) (relation.Contract, error) {
-	c, err := relation.Parse(s.Args[relation.ContractArg])
+func planned(s Step) (relation.Contract, error) {
+	c, err := relation.Parse(s.Args.Contract)
 	if err != nil {
 		return c, remediate.Refuse(remediate.ReasonChanged, "the plan does not say what its table was like, so that this "+
 			"cannot be compared: plan again")

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -22,11 +21,11 @@ import (
 // brings rows back.
 func PlanRestore(ctx context.Context, db *target.Database, entry target.Archive, r remediate.Request) (p remediate.Plan,
 	m rows.Movement, v rows.Survey, err error) {
-	since, until, err := rows.Span(r.Params)
+	since, until, err := rows.Span(r.Params["since"], r.Params["until"])
 	if err != nil {
 		return p, m, v, err
 	}
-	if _, err := session.NewPace(r.Params); err != nil {
+	if _, err := session.NewPace(session.PacingOf(r.Params)); err != nil {
 		return p, m, v, remediate.Refuse(remediate.ReasonSubject, "%v", err)
 	}
 	table := rows.Table{Schema: entry.Schema, Name: entry.Table}
@@ -75,27 +74,27 @@ func PlanRestore(ctx context.Context, db *target.Database, entry target.Archive,
 	}
 	p.Facts = append(p.Facts, others...)
 	m = rows.Movement{Database: entry.Database, To: table, Column: entry.Column, Since: since, Until: until, Back: true}
-	args := m.Args(r.Subject, rows.Side{}, s, r.Params)
-	if r.Params[EarlierParam] == "true" {
-		args[EarlierParam] = "true"
-	}
-	args["part"], args["label"], args[relation.ContractArg] = PartRestore, entry.To.Label, g.now.String()
-	p.Steps = append(p.Steps, remediate.Step{
-		Do: "COPY " + table.String() + " FROM objects in " + entry.To.Label + " WHERE " + m.WhereText() +
-			" -- object by object",
-		Undo: "postgres/archive moves them again", Args: args,
-	})
+	args := Args{Args: m.Args(r, rows.Side{}, s), Label: entry.To.Label, Earlier: r.Params[EarlierParam] == "true"}
+	args.Part, args.Contract = PartRestore, g.now.String()
+	step := remediate.StepOf("COPY "+table.String()+" FROM objects in "+entry.To.Label+" WHERE "+m.WhereText()+
+		" -- object by object", args)
+	step.Undo = "postgres/archive moves them again"
+	p.Steps = append(p.Steps, step)
 	return p, m, rows.Survey{Dest: s}, nil
 }
 
 // Restore brings rows back from a store, after the checks of the plan.
-func Restore(ctx context.Context, c *pgx.Conn, f remediate.Fence, s remediate.Step, entry target.Archive) error {
-	pace, err := session.NewPace(s.Args)
+func Restore(ctx context.Context, c *pgx.Conn, f remediate.Fence, step remediate.Step, entry target.Archive) error {
+	s, err := remediate.TypedOf[Args](step)
+	if err != nil {
+		return err
+	}
+	pace, err := session.NewPace(s.Args.Pacing)
 	if err != nil {
 		return fmt.Errorf("step: %w", err)
 	}
 	pace.Ask = f.Check
-	since, until, err := rows.Span(s.Args)
+	since, until, err := rows.Span(s.Args.Since, s.Args.Until)
 	if err != nil {
 		return err
 	}
@@ -113,7 +112,7 @@ func Restore(ctx context.Context, c *pgx.Conn, f remediate.Fence, s remediate.St
 	if err != nil {
 		return err
 	}
-	if strconv.FormatInt(v.OID, 10) != s.Args["to_oid"] {
+	if v.OID != s.Args.ToOID {
 		return fmt.Errorf("%s is another table than that of the plan: %w", table, remediate.ErrGone)
 	}
 	plan, err := planned(s)
@@ -123,8 +122,8 @@ func Restore(ctx context.Context, c *pgx.Conn, f remediate.Fence, s remediate.St
 	if err := f.Check(ctx); err != nil {
 		return err
 	}
-	_, err = restorer{entry: entry, since: since, until: until, without: rows.SplitNames(s.Args["without"]),
-		earlier: s.Args[EarlierParam] == "true", plan: plan, root: v.OID, c: c, fence: f, pace: pace}.run(ctx)
+	_, err = restorer{entry: entry, since: since, until: until, without: rows.SplitNames(s.Args.Without),
+		earlier: s.Args.Earlier, plan: plan, root: v.OID, c: c, fence: f, pace: pace}.run(ctx)
 	return err
 }
 

@@ -232,7 +232,7 @@ func (p part) finalize(ctx context.Context, now partState) error {
 
 // Undo makes the partition of an interrupted step one of its table again.
 func Undo(ctx context.Context, j session.Job, f remediate.Fence, s remediate.Step) (found string, err error) {
-	p, err := partOf(s.Args)
+	p, err := partOf(s)
 	if err != nil {
 		return "", err
 	}

@@ -147,11 +147,11 @@ func (p part) quiet(ctx context.Context) error {
 // affordable counts, before the first partition of a run is dropped, all that the run
 // would remove. Each partition is counted again under the lock in which it is dropped.
 func (p part) affordable(ctx context.Context) error {
-	if p.args["first"] == "" || !p.quota.Bounded() {
+	if !p.args.First || !p.quota.Bounded() {
 		return nil
 	}
 	parts, err := parts(ctx, p.Movement, p.c, rows.Survey{Version: p.version, Source: rows.Side{OID: p.source, Kind: "p"},
-		Kind: p.args["kind"]})
+		Kind: p.args.Kind})
 	if err != nil {
 		return err
 	}

@@ -109,7 +109,7 @@ func (p part) exchange(ctx context.Context, tx pgx.Tx) error {
 
 // fits refuses tables between which a partition cannot change hands, as the plan did.
 func (p part) fits(ctx context.Context, tx pgx.Tx) error {
-	why, err := unlike(ctx, p.Movement, tx, rows.Survey{Version: p.version, Kind: p.args["kind"],
+	why, err := unlike(ctx, p.Movement, tx, rows.Survey{Version: p.version, Kind: p.args.Kind,
 		Dest: rows.Side{OID: p.dest, Kind: "p"}}, p.part)
 	switch {
 	case err != nil:
@@ -119,5 +119,5 @@ func (p part) fits(ctx context.Context, tx pgx.Tx) error {
 	case p.Back:
 		return nil
 	}
-	return p.CheckReaders(ctx, tx, p.source, p.dest, p.args["wider"])
+	return p.CheckReaders(ctx, tx, p.source, p.dest, p.args.Wider)
 }

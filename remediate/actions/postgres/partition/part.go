@@ -23,7 +23,7 @@ type part struct {
 	j     session.Job
 	c     *pgx.Conn
 	fence remediate.Fence
-	args  map[string]string
+	args  Args
 	quota *remediate.Quota
 	self  rows.Table
 	part  partition // as the plan has it
@@ -36,31 +36,28 @@ type part struct {
 }
 
 // partOf reads the partition of a step.
-func partOf(args map[string]string) (p part, err error) {
-	if p.Movement, err = rows.MovementOf(args); err != nil {
+func partOf(s remediate.Step) (p part, err error) {
+	args, err := remediate.ArgsOf[Args](s)
+	if err != nil {
 		return p, err
 	}
-	p.args, p.self = args, rows.Table{Schema: args["part_schema"], Name: args["part_table"]}
-	p.part = partition{Schema: p.self.Schema, Table: p.self.Name, From: args["low"], To: args["high"]}
-	for name, to := range map[string]*int64{"part_oid": &p.part.OID, "from_oid": &p.source, "to_oid": &p.dest} {
-		if args[name] == "" && name == "to_oid" {
-			continue
-		}
-		if *to, err = strconv.ParseInt(args[name], 10, 64); err != nil {
-			return p, fmt.Errorf("step: %s %q: %w", name, args[name], rows.ErrUnknownStep)
-		}
+	if p.Movement, err = rows.MovementOf(args.Args); err != nil {
+		return p, err
 	}
-	if args["part"] != Finish && !(bound(p.part.From) && bound(p.part.To)) {
+	p.args, p.self = args, rows.Table{Schema: args.PartSchema, Name: args.PartTable}
+	p.part = partition{OID: args.PartOID, Schema: args.PartSchema, Table: args.PartTable, From: args.Low, To: args.High}
+	p.source, p.dest = args.FromOID, args.ToOID
+	if args.Part != Finish && !(bound(p.part.From) && bound(p.part.To)) {
 		return p, fmt.Errorf("step: bounds %q and %q: %w", p.part.From, p.part.To, rows.ErrUnknownStep)
 	}
-	if p.plan, err = relation.Parse(args[relation.ContractArg]); err != nil {
+	if p.plan, err = relation.Parse(args.Contract); err != nil {
 		return p, err
 	}
-	switch args["kind"] {
+	switch args.Kind {
 	case "date", "timestamp", "timestamptz":
 		return p, nil
 	}
-	return p, fmt.Errorf("step: kind %q: %w", args["kind"], rows.ErrUnknownStep)
+	return p, fmt.Errorf("step: kind %q: %w", args.Kind, rows.ErrUnknownStep)
 }
 
 // A partState is the current place of a partition.
@@ -110,7 +107,7 @@ select format('%%I.%%I', n.nspname, c.relname), coalesce(i.inhparent, 0)::int8, 
 
 // whereabouts returns where the partition is; ErrGone where the table is not there any more.
 func (p part) whereabouts(ctx context.Context, q read.Querier) (now partState, err error) {
-	kind := p.args["kind"]
+	kind := p.args.Kind
 	old := "w.high <= now() - make_interval(secs => $9)"
 	if p.Back {
 		old = "true" // the plan has looked at rows of open bounds; a row is kept by its bounds

@@ -3,9 +3,7 @@ package partition
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -13,7 +11,6 @@ import (
 
 	read "github.com/ai-micro-service/upkeep/collectors/postgres"
 	"github.com/ai-micro-service/upkeep/remediate"
-	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/relation"
 	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/rows"
 	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/session"
 )
@@ -59,8 +56,10 @@ func PlanWholes(ctx context.Context, m rows.Movement, q read.Querier, s rows.Sur
 		}
 		switch {
 		case p.Old && p.Plain && keeps == "" && (p.Marked || !p.Pending): // what somebody else detaches is to stay a table
+			args := partArgs(m, p, s, r)
+			args.First = m.To == (rows.Table{}) && len(w.whole) == 0
 			w.whole = append(w.whole, p)
-			w.Steps = append(w.Steps, whole(m, p, partArgs(m, p, s, r), s.Version >= 140000 && alone(w.all) && !watched))
+			w.Steps = append(w.Steps, whole(m, p, args, s.Version >= 140000 && alone(w.all) && !watched))
 		case p.Pending || p.Detached:
 			p.Owned = p.Owned && owned
 			step, fact, err := unended(m, p, partArgs(m, p, s, r), keeps)
@@ -80,12 +79,6 @@ func PlanWholes(ctx context.Context, m rows.Movement, q read.Querier, s rows.Sur
 		}
 		w.Facts = append(w.Facts, fmt.Sprintf("%d partitions could go as a whole, but their rows go one by one: %s",
 			len(singly), text))
-	}
-	for _, s := range w.Steps {
-		if s.Args["part"] == Drop {
-			s.Args["first"] = "true" // all that the run would remove is counted there
-			break
-		}
 	}
 	w.amount = amountOf(w.whole)
 	return w, nil
@@ -180,21 +173,23 @@ func hindrance(ctx context.Context, m rows.Movement, q read.Querier, s rows.Surv
 	return astray(ctx, m, q, s, p)
 }
 
-func partArgs(m rows.Movement, p partition, s rows.Survey, r remediate.Request) map[string]string {
-	args := maps.Clone(m.Args(r.Subject, s.Source, s.Dest, r.Params))
-	maps.Copy(args, map[string]string{
-		"kind": s.Kind, "part_schema": p.Schema, "part_table": p.Table, "part_oid": strconv.FormatInt(p.OID, 10),
-		"low": p.From, "high": p.To,
-	})
-	s.NoteReaders(args)
-	args[relation.ContractArg] = s.Promise(nil).Only(s.Source.OID, s.Dest.OID, p.OID).String()
-	delete(args, "lag")
-	delete(args, "wal")
+func partArgs(m rows.Movement, p partition, s rows.Survey, r remediate.Request) Args {
+	args := Args{Args: m.Args(r, s.Source, s.Dest), Kind: s.Kind, PartSchema: p.Schema, PartTable: p.Table, PartOID: p.OID,
+		Low: p.From, High: p.To}
+	args.Pacing, args.Wider = session.Pacing{}, s.Wider()
+	args.Contract = s.Promise(nil).Only(s.Source.OID, s.Dest.OID, p.OID).String()
 	return args
 }
 
+// stepOf is a step on a partition, with what it leaves where it is interrupted.
+func stepOf(do, left string, args Args) remediate.Step {
+	s := remediate.StepOf(do, args)
+	s.Left = left
+	return s
+}
+
 // whole is the step by which one partition goes.
-func whole(m rows.Movement, p partition, args map[string]string, concurrently bool) remediate.Step {
+func whole(m rows.Movement, p partition, args Args, concurrently bool) remediate.Step {
 	detach := fmt.Sprintf("ALTER TABLE %s DETACH PARTITION %s", m.From, p.Name())
 	switch {
 	case p.Pending:
@@ -207,29 +202,27 @@ func whole(m rows.Movement, p partition, args map[string]string, concurrently bo
 		detach = ""
 	}
 	if m.To == (rows.Table{}) {
-		args["part"] = Drop
+		args.Part = Drop
 		drop := "DROP TABLE " + p.Name().String()
 		if !p.Pending && !concurrently {
 			detach = "" // it goes with the table, in one transaction
 		}
-		return remediate.Step{Do: detach + drop, Left: left(m, p), Args: args}
+		return stepOf(detach+drop, left(m, p), args)
 	}
-	args["part"] = HandOver
+	args.Part = HandOver
 	if m.Back {
-		args["part"] = HandBack
+		args.Part = HandBack
 	}
-	return remediate.Step{
-		Do: "BEGIN; " + detach + attachText(m.To, p.Name(), p.From, p.To) + "; COMMIT",
-		Undo: fmt.Sprintf("BEGIN; ALTER TABLE %s DETACH PARTITION %s; %s; COMMIT", m.To, p.Name(),
-			attachText(m.From, p.Name(), p.From, p.To)),
-		Left: left(m, p), Args: args,
-	}
+	step := stepOf("BEGIN; "+detach+attachText(m.To, p.Name(), p.From, p.To)+"; COMMIT", left(m, p), args)
+	step.Undo = fmt.Sprintf("BEGIN; ALTER TABLE %s DETACH PARTITION %s; %s; COMMIT", m.To, p.Name(),
+		attachText(m.From, p.Name(), p.From, p.To))
+	return step
 }
 
 // unended is the step for a partition whose detachment did not end, and which cannot
 // go as a whole. One that a run of ours has begun is undone, so that its rows can go
 // one by one. One of somebody else is ended, as it was meant.
-func unended(m rows.Movement, p partition, args map[string]string, why string) (remediate.Step, string, error) {
+func unended(m rows.Movement, p partition, args Args, why string) (remediate.Step, string, error) {
 	finish := fmt.Sprintf("ALTER TABLE %s DETACH PARTITION %s FINALIZE", m.From, p.Name())
 	attach := attachText(m.From, p.Name(), p.From, p.To)
 	if why == "" {
@@ -242,18 +235,18 @@ func unended(m rows.Movement, p partition, args map[string]string, why string) (
 	}
 	switch {
 	case p.Detached:
-		args["part"] = Attach
-		return remediate.Step{Do: attach, Left: left(m, p), Args: args},
+		args.Part = Attach
+		return stepOf(attach, left(m, p), args),
 			fmt.Sprintf("a run detached %s from %s and did not end; it is attached again, and its rows go with the next run "+
 				"(%s)", p.Name(), m.From, why), nil
 	case p.Marked:
-		args["part"] = Attach
-		return remediate.Step{Do: finish + "; " + attach, Left: left(m, p), Args: args},
+		args.Part = Attach
+		return stepOf(finish+"; "+attach, left(m, p), args),
 			fmt.Sprintf("a run began to detach %s from %s and did not end, so that its rows are not seen; it is attached "+
 				"again, and its rows go with the next run (%s)", p.Name(), m.From, why), nil
 	}
-	args["part"] = Finish
-	return remediate.Step{Do: finish, Args: args}, fmt.Sprintf("the detachment of %s from %s was interrupted, so that "+
+	args.Part = Finish
+	return stepOf(finish, "", args), fmt.Sprintf("the detachment of %s from %s was interrupted, so that "+
 		"its rows are not seen; it is ended, and the rows stay in that table (%s). To have them in %s again: %s", p.Name(),
 		m.From, why, m.From, attach), nil
 }
@@ -435,11 +428,9 @@ func PlanRows(ctx context.Context, m rows.Movement, q read.Querier, s rows.Surve
 			return nil, nil, err
 		}
 	}
-	args := m.Args(r.Subject, s.Source, s.Dest, r.Params)
-	args[relation.ContractArg] = s.Promise(w.aside()).String()
-	s.NoteReaders(args)
-	if s.Zone != "" {
-		args["zone"] = s.Zone
-	}
-	return append(w.Steps, remediate.Step{Do: m.Text(s), Undo: m.Undo(), Args: args}), facts, nil
+	args := m.Args(r, s.Source, s.Dest)
+	args.Contract, args.Wider, args.Zone = s.Promise(w.aside()).String(), s.Wider(), s.Zone
+	step := remediate.StepOf(m.Text(s), args)
+	step.Undo = m.Undo()
+	return append(w.Steps, step), facts, nil
 }

@@ -12,7 +12,7 @@ import (
 
 // Apply carries out a step on one partition.
 func Apply(ctx context.Context, j session.Job, c *pgx.Conn, f remediate.Fence, s remediate.Step) error {
-	p, err := partOf(s.Args)
+	p, err := partOf(s)
 	if err != nil {
 		return err
 	}
@@ -31,7 +31,7 @@ func Apply(ctx context.Context, j session.Job, c *pgx.Conn, f remediate.Fence, s
 	if p.reader, err = relation.NewReader(ctx, c); err != nil {
 		return err
 	}
-	switch s.Args["part"] {
+	switch p.args.Part {
 	case Drop:
 		return p.remove(ctx)
 	case Finish:

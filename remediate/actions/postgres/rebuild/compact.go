@@ -79,7 +79,7 @@ select coalesce((select t.tgname::text from pg_trigger t left join pg_constraint
        (select count(*) from pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and a.attisdropped)
   from pg_class c
   join pg_namespace n on n.oid = c.relnamespace
- where c.oid = $1::text::oid`
+ where c.oid = $1::int8::oid`
 
 // planRows plans to move rows from the end of the table to its front, or refuses
 // and says why.
@@ -88,7 +88,7 @@ func (a Repack) planRows(ctx context.Context, db *target.Database, h heap, r rem
 	var trigger, rule, constraint, column, identity, publications, method string
 	var identified, plpgsql bool
 	var dropped int
-	err = db.QueryRow(ctx, unmovableSQL, strconv.FormatInt(h.OID, 10)).Scan(&trigger, &rule, &constraint, &column,
+	err = db.QueryRow(ctx, unmovableSQL, h.OID).Scan(&trigger, &rule, &constraint, &column,
 		&identity, &identified, &publications, &method, &plpgsql, &dropped)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
@@ -153,12 +153,12 @@ func (a Repack) planRows(ctx context.Context, db *target.Database, h heap, r rem
 		p.Facts = append(p.Facts, "the replica identity is the whole row: each update writes the old one to WAL too")
 	}
 	name := pgx.Identifier{r.Subject["schema"], r.Subject["table"]}.Sanitize()
-	p.Steps = []remediate.Step{{
-		Do: fmt.Sprintf("UPDATE ONLY %s SET %[2]s = %[2]s WHERE ctid = ANY (the rows behind page %d, in batches, until "+
-			"they are in front of it); VACUUM (TRUNCATE on) %[1]s", name, pgx.Identifier{column}.Sanitize(), goal),
-		Args: TableArgs(r, h.Subject, map[string]string{"way": byRows, "column": column, "goal": strconv.FormatInt(goal, 10),
-			"version": strconv.Itoa(h.Version), relation.ContractArg: relied.contract.String()}),
-	}}
+	do := fmt.Sprintf("UPDATE ONLY %s SET %[2]s = %[2]s WHERE ctid = ANY (the rows behind page %d, in batches, until "+
+		"they are in front of it); VACUUM (TRUNCATE on) %[1]s", name, pgx.Identifier{column}.Sanitize(), goal)
+	p.Steps = []remediate.Step{remediate.StepOf(do, repackArgs{
+		TableArgs: TableArgs{Place: session.PlaceOf(r), OID: h.OID}, Way: byRows, Column: column, Goal: goal,
+		Version: strconv.Itoa(h.Version), Contract: relied.contract.String(),
+	})}
 	return p, nil
 }
 
@@ -192,7 +192,7 @@ type mover struct {
 	session.Job
 	conn  *pgx.Conn
 	fence remediate.Fence
-	step  remediate.Step
+	step  repackStep
 	block int64
 	goal  int64
 
@@ -204,24 +204,20 @@ type mover struct {
 }
 
 // applyRows makes the table as small as the step wants it, as far as that goes.
-func (a Repack) applyRows(ctx context.Context, f remediate.Fence, s remediate.Step) error {
-	goal, err := strconv.ParseInt(s.Args["goal"], 10, 64)
-	if err != nil {
-		return fmt.Errorf("step: goal: %w", err)
-	}
+func (a Repack) applyRows(ctx context.Context, f remediate.Fence, s repackStep) error {
+	goal := s.Args.Goal
 	m := mover{
 		Job: session.Job{
-			Target: a.Target, Server: session.Planned(s), Action: "postgres/repack", Writes: true, Database: s.Args["database"],
-			Schema: s.Args["schema"], Table: s.Args["table"],
+			Target: a.Target, Server: session.Planned(s.Step), Action: "postgres/repack", Writes: true, Place: s.Args.Place,
 			// Behind a waiting VACUUM only sessions queue that would conflict with it anyway.
 			LockTimeout: 5 * time.Second,
 		},
-		fence: f, step: s, goal: goal, name: pgx.Identifier{s.Args["schema"], s.Args["table"]}.Sanitize(),
+		fence: f, step: s, goal: goal, name: s.Args.Name(),
 	}
-	column := pgx.Identifier{s.Args["column"]}.Sanitize()
+	column := pgx.Identifier{s.Args.Column}.Sanitize()
 	m.update = fmt.Sprintf("update only %s set %[2]s = %[2]s where ctid = any ($1) returning ctid", m.name, column)
 	where := "ctid >= format('(%s,0)', $1)::tid and ctid < format('(%s,0)', $2)::tid"
-	if version, err := strconv.Atoi(s.Args["version"]); err != nil || version < 140000 {
+	if version, err := strconv.Atoi(s.Args.Version); err != nil || version < 140000 {
 		// Before 14 a range of ctids is found by reading the whole table.
 		where = "ctid = any (array(select format('(%s,%s)', p, i)::tid from generate_series($1, $2 - 1) p, " +
 			"generate_series(1, current_setting('block_size')::int / 28) i))"
@@ -238,7 +234,7 @@ func (a Repack) applyRows(ctx context.Context, f remediate.Fence, s remediate.St
 		if err != nil || pages > goal {
 			return false, err
 		}
-		return true, Refresh(ctx, c, f, s)
+		return true, Refresh(ctx, c, f, s.Args.TableArgs)
 	}
 	m.Work = m.shrink
 	return m.Run(ctx, f, s.Do)
@@ -250,9 +246,9 @@ func (m *mover) size(ctx context.Context) (int64, error) {
 	var pages *int64
 	err := m.conn.QueryRow(ctx, `select pg_relation_size(c.oid) / current_setting('block_size')::int8,
 		current_setting('block_size')::int8
-		from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = $1::text::oid and n.nspname = $2
+		from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = $1::int8::oid and n.nspname = $2
 			and c.relname = $3`,
-		m.step.Args["oid"], m.Schema, m.Table).Scan(&pages, &m.block)
+		m.step.Args.OID, m.Schema, m.Table).Scan(&pages, &m.block)
 	if errors.Is(err, pgx.ErrNoRows) || err == nil && pages == nil {
 		return 0, fmt.Errorf("table %q: %w", m.Table, remediate.ErrGone)
 	}

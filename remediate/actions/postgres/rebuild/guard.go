@@ -24,7 +24,7 @@ import (
 // to drop it, waits for that lock. All is compared once more there, where pg_repack
 // holds the table in ACCESS EXCLUSIVE mode and has committed nothing.
 type guard struct {
-	step   remediate.Step
+	step   repackStep
 	oid    int64
 	fence  int64 // in the application_name of pg_repack's sessions
 	relied reliance
@@ -62,33 +62,33 @@ select case
        when not exists (select from pg_trigger t
                           join pg_proc f on f.oid = t.tgfoid
                           join pg_namespace n on n.oid = f.pronamespace and n.nspname = 'repack'
-                          join pg_type y on y.typnamespace = n.oid and y.typname = 'pk_' || $1 and y.xmin = t.xmin
-                         where t.tgrelid = $1::text::oid and t.tgname = 'repack_trigger' and t.tgenabled = 'A')
+                          join pg_type y on y.typnamespace = n.oid and y.typname = 'pk_' || $1::int8 and y.xmin = t.xmin
+                         where t.tgrelid = $1::int8::oid and t.tgname = 'repack_trigger' and t.tgenabled = 'A')
        then 'the trigger by which pg_repack learns of changes is not on the table, or was disabled for a while'
-       when exists (select from (select a.* from pg_attribute a where a.attrelid = $1::text::oid and a.attnum > 0
+       when exists (select from (select a.* from pg_attribute a where a.attrelid = $1::int8::oid and a.attnum > 0
          and not a.attisdropped) o
                       full join (select a.* from pg_attribute a join pg_class c on c.oid = a.attrelid
                         join pg_namespace n on n.oid = c.relnamespace
-                                  where n.nspname = 'repack' and c.relname = 'table_' || $1 and a.attnum > 0
+                                  where n.nspname = 'repack' and c.relname = 'table_' || $1::int8 and a.attnum > 0
                                     and not a.attisdropped) w on w.attnum = o.attnum
                      where (o.attname, o.atttypid, o.atttypmod, o.attcollation) is distinct from (w.attname,
                        w.atttypid, w.atttypmod, w.attcollation))
        then 'the copy that pg_repack has made has other columns than the table'
        when not exists (select from pg_attribute a
-                          join pg_class l on l.oid = a.attrelid and l.relname = 'log_' || $1
+                          join pg_class l on l.oid = a.attrelid and l.relname = 'log_' || $1::int8
                           join pg_namespace n on n.oid = l.relnamespace and n.nspname = 'repack'
-                          join pg_class c on c.oid = $1::text::oid and c.reltype = a.atttypid
+                          join pg_class c on c.oid = $1::int8::oid and c.reltype = a.atttypid
                          where a.attname = 'row')
        then 'the log that pg_repack has made is of another table'
        when not exists (select from pg_locks l
                           join pg_stat_activity a on a.pid = l.pid
-                         where l.locktype = 'relation' and l.granted and l.relation = $1::text::oid
+                         where l.locktype = 'relation' and l.granted and l.relation = $1::int8::oid
                            and l.mode = any ('{AccessShareLock,ShareUpdateExclusiveLock}')
                            and l.database = (select oid from pg_database where datname = current_database())
                            and l.pid <> pg_backend_pid() and starts_with(a.application_name, 'upkeep postgres/repack '))
        then 'pg_repack has locked another table'
        when $2::int4 > 0 and not exists (select from pg_locks l
-                                          where l.locktype = 'relation' and l.granted and l.relation = $1::text::oid
+                                          where l.locktype = 'relation' and l.granted and l.relation = $1::int8::oid
                                             and l.mode = 'AccessExclusiveLock' and l.pid = $2
                                             and l.database = (select oid from pg_database
                                               where datname = current_database()))
@@ -97,7 +97,7 @@ select case
 
 // newGuard begins before pg_repack does. What it compares with is read before the
 // table is compared with the plan.
-func (a Repack) newGuard(ctx context.Context, c *pgx.Conn, f remediate.Fence, s remediate.Step, oid int64) (g *guard,
+func (a Repack) newGuard(ctx context.Context, c *pgx.Conn, f remediate.Fence, s repackStep, oid int64) (g *guard,
 	err error) {
 	g = &guard{step: s, oid: oid, fence: f.Token}
 	if err := c.QueryRow(ctx, marksSQL, oid).Scan(&g.marks); errors.Is(err, pgx.ErrNoRows) {
@@ -110,8 +110,8 @@ func (a Repack) newGuard(ctx context.Context, c *pgx.Conn, f remediate.Fence, s 
 	}
 	for _, conn := range []**pgx.Conn{&g.older, &g.holder} {
 		*conn, err = session.Open(ctx, a.Target, session.Request{
-			Database: s.Args["database"], Application: fmt.Sprintf("%sof %d fence %d", guardPrefix, oid, f.Token),
-			Server: session.Planned(s), Writes: true,
+			Database: s.Args.Database, Application: fmt.Sprintf("%sof %d fence %d", guardPrefix, oid, f.Token),
+			Server: session.Planned(s.Step), Writes: true,
 		})
 		if err == nil {
 			// The server must not end it: pg_repack would go on unguarded. A frozen owner
@@ -153,7 +153,7 @@ func (g *guard) afterCopy(ctx context.Context, c *pgx.Conn) error {
 	}
 	var is bool
 	if err := c.QueryRow(ctx, "select exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace where "+
-		"n.nspname = 'repack' and c.relname = 'table_' || $1)", g.step.Args["oid"]).Scan(&is); err != nil {
+		"n.nspname = 'repack' and c.relname = 'table_' || $1::int8)", g.step.Args.OID).Scan(&is); err != nil {
 		return fmt.Errorf("the copy that pg_repack makes: %w", err)
 	}
 	if !is {
@@ -255,7 +255,7 @@ func (g *guard) compare(ctx context.Context, c *pgx.Conn, pid int32) error {
 		return remediate.Refuse(remediate.ReasonChanged, "the definition of the table's columns or of its schema was "+
 			"changed while pg_repack began: plan again")
 	}
-	if err := c.QueryRow(ctx, repackMadeSQL, g.step.Args["oid"], pid).Scan(&what); err != nil {
+	if err := c.QueryRow(ctx, repackMadeSQL, g.step.Args.OID, pid).Scan(&what); err != nil {
 		return fmt.Errorf("what pg_repack has made: %w", err)
 	}
 	if what != "" {
@@ -348,13 +348,13 @@ select c.oid::int8, quote_ident(s.nspname) || '.' || quote_ident(c.relname)
   join pg_proc f on f.oid = t.tgfoid
   join pg_namespace n on n.oid = f.pronamespace
  where n.nspname = 'repack' and t.tgname = 'repack_trigger'
-   and (c.oid = $1::text::oid or position(convert_to('INSERT INTO repack.log_' || $1 || '(',
+   and (c.oid = $1::int8::oid or position(convert_to('INSERT INTO repack.log_' || $1::int8 || '(',
      getdatabaseencoding()) in t.tgargs) = 1)
 `
 
 // sweeps are the statements that remove what was left. They lock by name, so what has
 // the name is looked at once more under the lock.
-func sweeps(ctx context.Context, tx pgx.Tx, oid string) error {
+func sweeps(ctx context.Context, tx pgx.Tx, oid int64) error {
 	rows, err := tx.Query(ctx, orphansSQL, oid)
 	if err != nil {
 		return err
@@ -382,7 +382,8 @@ func sweeps(ctx context.Context, tx pgx.Tx, oid string) error {
 			return err
 		}
 	}
-	return run(ctx, tx, "DROP TABLE IF EXISTS repack.log_"+oid+", repack.table_"+oid, "DROP TYPE IF EXISTS repack.pk_"+oid)
+	return run(ctx, tx, fmt.Sprintf("DROP TABLE IF EXISTS repack.log_%d, repack.table_%[1]d", oid),
+		fmt.Sprintf("DROP TYPE IF EXISTS repack.pk_%d", oid))
 }
 
 func run(ctx context.Context, tx pgx.Tx, statements ...string) error {

@@ -49,13 +49,13 @@ select coalesce(pg_relation_size(nullif(c.reltoastrelid, 0)), 0), pg_indexes_siz
        has_table_privilege(c.oid, 'SELECT'), has_table_privilege(c.oid, 'UPDATE'),
        row_security_active(c.oid), (select r.rolsuper from pg_roles r where r.rolname = current_user)
   from pg_class c
- where c.oid = $1::text::oid`
+ where c.oid = $1::int8::oid`
 
 // SurveyHeap looks at a table that is to be written anew, by whatever way.
 func SurveyHeap(ctx context.Context, db *target.Database, rel relation.Subject, r remediate.Request) (h heap,
 	err error) {
 	h.Subject = rel
-	err = db.QueryRow(ctx, heapSQL, strconv.FormatInt(rel.OID, 10)).Scan(&h.Toast, &h.Indexes, &h.Block, &h.Rows,
+	err = db.QueryRow(ctx, heapSQL, rel.OID).Scan(&h.Toast, &h.Indexes, &h.Block, &h.Rows,
 		&h.Persistence, &h.Tablespace, &h.DefaultSpace,
 		&h.Partition, &h.Children, &h.Select, &h.Update, &h.Filtered, &h.Superuser)
 	if errors.Is(err, pgx.ErrNoRows) {
@@ -200,21 +200,21 @@ func (h heap) freeBytes(ctx context.Context, db *target.Database) (free int64, k
 }
 
 // Rewritten tells whether the table has another file than before.
-func Rewritten(ctx context.Context, c *pgx.Conn, s remediate.Step) (bool, error) {
-	var oid, node string
-	err := c.QueryRow(ctx, `select c.oid::text, c.relfilenode::text from pg_class c
+func Rewritten(ctx context.Context, c *pgx.Conn, was TableArgs) (bool, error) {
+	var oid, node int64
+	err := c.QueryRow(ctx, `select c.oid::int8, c.relfilenode::int8 from pg_class c
 		join pg_namespace n on n.oid = c.relnamespace
-		where n.nspname = $1 and c.relname = $2`, s.Args["schema"], s.Args["table"]).Scan(&oid, &node)
+		where n.nspname = $1 and c.relname = $2`, was.Schema, was.Table).Scan(&oid, &node)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
-		return false, fmt.Errorf("table %q: %w", s.Args["table"], remediate.ErrGone)
+		return false, fmt.Errorf("table %q: %w", was.Table, remediate.ErrGone)
 	case err != nil:
 		return false, fmt.Errorf("the table's file: %w", err)
-	case oid != s.Args["oid"]:
+	case oid != was.OID:
 		return false, remediate.Refuse(remediate.ReasonChanged, "table %q is another than the plan was made for: plan again",
-			s.Args["table"])
+			was.Table)
 	}
-	return node != s.Args["node"], nil
+	return node != was.Node, nil
 }
 
 // stale is by how much the number of pages in the catalog may differ from the
@@ -223,28 +223,32 @@ const stale = 0.1
 
 // Refresh analyzes a table that has become smaller and whose figures do not say
 // so: the work was interrupted between the two.
-func Refresh(ctx context.Context, c *pgx.Conn, f remediate.Fence, s remediate.Step) error {
+func Refresh(ctx context.Context, c *pgx.Conn, f remediate.Fence, of TableArgs) error {
 	var known, pages float64
 	err := c.QueryRow(ctx, "select relpages::float8, pg_relation_size(oid)::float8 / "+
-		"current_setting('block_size')::float8 from pg_class where oid = $1::text::oid", s.Args["oid"]).Scan(&known, &pages)
+		"current_setting('block_size')::float8 from pg_class where oid = $1::int8::oid", of.OID).Scan(&known, &pages)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
-		return fmt.Errorf("table %q: %w", s.Args["table"], remediate.ErrGone)
+		return fmt.Errorf("table %q: %w", of.Table, remediate.ErrGone)
 	case err != nil:
 		return fmt.Errorf("the table's figures: %w", err)
 	case known <= pages*(1+stale)+1:
 		return nil
 	}
-	return AnalyzeRest(ctx, c, f, s)
+	return AnalyzeRest(ctx, c, f, of.Place)
 }
 
-// TableArgs are the arguments that name a table, and more.
-func TableArgs(r remediate.Request, rel relation.Subject, more map[string]string) map[string]string {
-	more["oid"] = strconv.FormatInt(rel.OID, 10)
-	for _, name := range []string{"database", "schema", "table"} {
-		more[name] = r.Subject[name]
-	}
-	return more
+// TableArgs are the arguments of a step that makes one table anew.
+type TableArgs struct {
+	session.Place
+
+	OID  int64 `arg:"oid"`
+	Node int64 `arg:"node,omitempty"` // the file that it has before
+}
+
+// ArgsOf are the arguments for a table as it is now.
+func ArgsOf(r remediate.Request, rel relation.Subject) TableArgs {
+	return TableArgs{Place: session.PlaceOf(r), OID: rel.OID, Node: rel.Node}
 }
 
 // longSQL names the oldest transaction of this database that anybody but upkeep
@@ -288,11 +292,11 @@ func unhindered(ctx context.Context, db *target.Database) error {
 
 // AnalyzeRest does what is left of a step that was interrupted between its vacuum and
 // its analyze, which are a transaction each.
-func AnalyzeRest(ctx context.Context, c *pgx.Conn, f remediate.Fence, s remediate.Step) error {
+func AnalyzeRest(ctx context.Context, c *pgx.Conn, f remediate.Fence, of session.Place) error {
 	if err := f.Check(ctx); err != nil {
 		return err
 	}
-	statement := "ANALYZE " + pgx.Identifier{s.Args["schema"], s.Args["table"]}.Sanitize()
+	statement := "ANALYZE " + of.Name()
 	if _, err := c.Exec(ctx, statement, pgx.QueryExecModeSimpleProtocol); err != nil {
 		return fmt.Errorf("%s: %w", statement, err)
 	}

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -50,8 +48,8 @@ type leftover struct {
 	Old  bool // the new index is in its place
 }
 
-func leftovers(ctx context.Context, q read.Querier, subject map[string]string) ([]leftover, error) {
-	rows, err := q.Query(ctx, leftoverSQL, subject["schema"], subject["index"])
+func leftovers(ctx context.Context, q read.Querier, schema, index string) ([]leftover, error) {
+	rows, err := q.Query(ctx, leftoverSQL, schema, index)
 	if err != nil {
 		return nil, fmt.Errorf("leftovers: %w", err)
 	}
@@ -72,8 +70,8 @@ func oids(all []leftover) (list []int64) {
 // planLeftovers divides leftovers into those that upkeep has noted as its own, which are
 // dropped first, and those of others, which stay.
 func (a reindex) planLeftovers(ctx context.Context, q read.Querier, rel relation.Subject, r remediate.Request) (
-	drops []remediate.Step, known, facts []string, err error) {
-	all, err := leftovers(ctx, q, r.Subject)
+	drops []remediate.Step, known oidList, facts []string, err error) {
+	all, err := leftovers(ctx, q, r.Subject["schema"], r.Subject["index"])
 	if err != nil || len(all) == 0 {
 		return nil, nil, nil, err
 	}
@@ -83,11 +81,11 @@ func (a reindex) planLeftovers(ctx context.Context, q read.Querier, rel relation
 	}
 	for _, l := range all {
 		if slices.Contains(ours, l.OID) {
-			drops = append(drops, relation.IndexStep(r, "DROP INDEX CONCURRENTLY ", l.Name,
-				map[string]string{"drop": l.Name, "drop_oid": strconv.FormatInt(l.OID, 10)}))
+			drop := "DROP INDEX CONCURRENTLY " + pgx.Identifier{r.Subject["schema"], l.Name}.Sanitize()
+			drops = append(drops, remediate.StepOf(drop, dropArgs{indexArgsOf(r), l.Name, l.OID}))
 			continue
 		}
-		known = append(known, strconv.FormatInt(l.OID, 10))
+		known = append(known, l.OID)
 		facts = append(facts, fmt.Sprintf("the invalid index %s was not seen to be built by upkeep: it stays; drop it by "+
 			"hand, or with postgres/drop_index because=invalid", pgx.Identifier{r.Subject["schema"], l.Name}.Sanitize()))
 	}
@@ -98,29 +96,24 @@ func (a reindex) planLeftovers(ctx context.Context, q read.Querier, rel relation
 // begins what is there already, and soon after which index it builds. Where upkeep has
 // several replicas the attempt may have been another's, whose notes are not here: then
 // what was there when the run began is not ours.
-func (a reindex) ours(ctx context.Context, q read.Querier, s remediate.Step) (own, others []leftover, err error) {
-	all, err := leftovers(ctx, q, s.Args)
+func (a reindex) ours(ctx context.Context, q read.Querier, s buildStep) (own, others []leftover, err error) {
+	all, err := leftovers(ctx, q, s.Args.Schema, s.Args.Index)
 	if err != nil {
 		return nil, nil, err
 	}
-	index, err := strconv.ParseInt(s.Args["oid"], 10, 64)
-	if err != nil {
-		return nil, nil, fmt.Errorf("step: oid: %w", err)
-	}
-	r, begun, err := a.begun.of(s.Args["database"], index)
+	r, begun, err := a.begun.of(s.Args.Database, s.Args.OID)
 	if err != nil {
 		return nil, nil, err
 	}
-	planned := strings.Split(s.Args["known"], ",")
 	for _, l := range all {
 		mine := false
 		switch {
-		case begun && (slices.Contains(r.Left, l.OID) || l.OID == index):
+		case begun && (slices.Contains(r.Left, l.OID) || l.OID == s.Args.OID):
 			mine = true
 		case begun:
 			mine = !r.Seen && !slices.Contains(r.Known, l.OID)
 		case !a.target.Alone:
-			mine = !slices.Contains(planned, strconv.FormatInt(l.OID, 10))
+			mine = !slices.Contains(s.Args.Known, l.OID)
 		}
 		if mine {
 			own = append(own, l)
@@ -132,20 +125,16 @@ func (a reindex) ours(ctx context.Context, q read.Querier, s remediate.Step) (ow
 }
 
 // begin notes that a build begins, and what is there before it.
-func (a reindex) begin(ctx context.Context, c *pgx.Conn, s remediate.Step) (attempt, error) {
+func (a reindex) begin(ctx context.Context, c *pgx.Conn, s buildStep) (attempt, error) {
 	var r attempt
 	own, others, err := a.ours(ctx, c, s)
 	if err != nil {
 		return r, err
 	}
-	index, err := strconv.ParseInt(s.Args["oid"], 10, 64)
-	if err != nil {
-		return r, fmt.Errorf("step: oid: %w", err)
-	}
-	if r, _, err = a.begun.of(s.Args["database"], index); err != nil {
+	if r, _, err = a.begun.of(s.Args.Database, s.Args.OID); err != nil {
 		return r, err
 	}
-	if err := c.QueryRow(ctx, "select indrelid::int8 from pg_index where indexrelid = $1::text::oid", s.Args["oid"]).Scan(
+	if err := c.QueryRow(ctx, "select indrelid::int8 from pg_index where indexrelid = $1::int8::oid", s.Args.OID).Scan(
 		&r.Table); err != nil {
 		return r, fmt.Errorf("the table of the index: %w", err)
 	}
@@ -163,7 +152,7 @@ select i.indexrelid::int8
   join pg_index i on i.indexrelid = l.relation
  where l.locktype = 'relation' and l.pid = $1 and l.granted and l.mode = 'ShareUpdateExclusiveLock'
    and l.database = (select oid from pg_database where datname = current_database())
-   and i.indrelid = $2::text::oid and not i.indisvalid and i.indexrelid <> $3::text::oid`
+   and i.indrelid = $2::int8::oid and not i.indisvalid and i.indexrelid <> $3::int8::oid`
 
 // watch notes which index the session pid builds, by a session c of its own, which it
 // closes. Without it, or before it has looked, what was there before tells them apart.
@@ -171,8 +160,8 @@ func (a reindex) watch(ctx context.Context, c *pgx.Conn, pid uint32, r attempt) 
 	defer func() { _ = c.Close(context.WithoutCancel(ctx)) }() // it only looks
 	for {
 		var oid int64
-		err := c.QueryRow(ctx, watchSQL, int32(pid), strconv.FormatInt(r.Table, 10),
-			strconv.FormatInt(r.Index, 10)).Scan(&oid)
+		err := c.QueryRow(ctx, watchSQL, int32(pid), r.Table,
+			r.Index).Scan(&oid)
 		switch {
 		case err == nil && !slices.Contains(r.Known, oid):
 			r.Left, r.Seen = append(r.Left, oid), true
@@ -189,7 +178,7 @@ func (a reindex) watch(ctx context.Context, c *pgx.Conn, pid uint32, r attempt) 
 
 // sweep drops what earlier attempts at this step have left, and forgets them. A
 // refusal to go on does not hinder it, the loss of the right does.
-func (a reindex) sweep(ctx context.Context, c *pgx.Conn, f remediate.Fence, s remediate.Step) error {
+func (a reindex) sweep(ctx context.Context, c *pgx.Conn, f remediate.Fence, s buildStep) error {
 	own, _, err := a.ours(ctx, c, s)
 	if err != nil {
 		return err
@@ -198,7 +187,7 @@ func (a reindex) sweep(ctx context.Context, c *pgx.Conn, f remediate.Fence, s re
 		if err := f.Keeps(ctx); err != nil {
 			return err
 		}
-		drop := "DROP INDEX CONCURRENTLY " + pgx.Identifier{s.Args["schema"], l.Name}.Sanitize()
+		drop := "DROP INDEX CONCURRENTLY " + pgx.Identifier{s.Args.Schema, l.Name}.Sanitize()
 		if err := (session.Job{}).Exec(ctx, c, drop); err != nil {
 			return fmt.Errorf("%s: %w", drop, err)
 		}
@@ -207,14 +196,10 @@ func (a reindex) sweep(ctx context.Context, c *pgx.Conn, f remediate.Fence, s re
 }
 
 // forget drops the note of a step that has left nothing.
-func (a reindex) forget(ctx context.Context, c *pgx.Conn, s remediate.Step) error {
+func (a reindex) forget(ctx context.Context, c *pgx.Conn, s buildStep) error {
 	own, _, err := a.ours(ctx, c, s)
 	if err != nil || len(own) > 0 {
 		return err
 	}
-	index, err := strconv.ParseInt(s.Args["oid"], 10, 64)
-	if err != nil {
-		return fmt.Errorf("step: oid: %w", err)
-	}
-	return a.begun.forget(attempt{Database: s.Args["database"], Index: index})
+	return a.begun.forget(attempt{Database: s.Args.Database, Index: s.Args.OID})
 }

@@ -62,9 +62,11 @@ func (a Repack) planProgram(ctx context.Context, db *target.Database, h heap, r 
 	if events != "" {
 		p.Facts = append(p.Facts, "its definitions of tables and triggers fire the event triggers "+events)
 	}
-	args := TableArgs(r, h.Subject, map[string]string{"way": byProgram, "version": version,
-		"node": strconv.FormatInt(h.Node, 10), "indexes": indexes, relation.ContractArg: relied.contract.String()})
-	p.Steps = []remediate.Step{{Do: typed("pg_repack", arguments(args)), Args: args, Left: swept(args)}}
+	args := repackArgs{TableArgs: ArgsOf(r, h.Subject), Way: byProgram, Version: version, Indexes: indexes,
+		Contract: relied.contract.String()}
+	s := remediate.StepOf(typed("pg_repack", arguments(args.Place)), args)
+	s.Left = swept(args.TableArgs)
+	p.Steps = []remediate.Step{s}
 	return p, nil
 }
 
@@ -180,20 +182,22 @@ func (Repack) left(ctx context.Context, db *target.Database, oid int64) (left bo
 // leftStep removes what was left of one table. The extension stays, and with it
 // what runs on other tables need.
 func leftStep(r remediate.Request, rel relation.Subject) remediate.Step {
-	args := TableArgs(r, rel, map[string]string{"way": sweeping})
-	return remediate.Step{Do: strings.Join(sweepSQL(args), "; "), Args: args, Left: swept(args)}
+	args := repackArgs{TableArgs: TableArgs{Place: session.PlaceOf(r), OID: rel.OID}, Way: sweeping}
+	s := remediate.StepOf(strings.Join(sweepSQL(args.TableArgs), "; "), args)
+	s.Left = swept(args.TableArgs)
+	return s
 }
 
 // swept says what a pg_repack leaves that is interrupted.
-func swept(args map[string]string) string {
+func swept(of TableArgs) string {
 	return "a trigger that writes down every change of the table may be left, and its log: BEGIN; " +
-		strings.Join(sweepSQL(args), "; ") + "; COMMIT"
+		strings.Join(sweepSQL(of), "; ") + "; COMMIT"
 }
 
 // sweepSQL takes the locks in the order in which a writer does, who fires the
 // trigger. The types of names are those of pg_repack, which has the table's oid in each.
-func sweepSQL(args map[string]string) []string {
-	name, oid := pgx.Identifier{args["schema"], args["table"]}.Sanitize(), args["oid"]
+func sweepSQL(of TableArgs) []string {
+	name, oid := of.Name(), strconv.FormatInt(of.OID, 10)
 	return []string{
 		"LOCK TABLE " + name + " IN ACCESS EXCLUSIVE MODE",
 		"DROP TRIGGER IF EXISTS repack_trigger ON " + name,
@@ -203,16 +207,13 @@ func sweepSQL(args map[string]string) []string {
 }
 
 // sweep removes what was left, when no session works on the table any more.
-func (a Repack) sweep(ctx context.Context, c *pgx.Conn, f remediate.Fence, s remediate.Step) error {
+func (a Repack) sweep(ctx context.Context, c *pgx.Conn, f remediate.Fence, s repackStep) error {
 	var left bool
-	if err := c.QueryRow(ctx, leftSQL, s.Args["oid"]).Scan(&left); err != nil {
+	if err := c.QueryRow(ctx, leftSQL, s.Args.OID).Scan(&left); err != nil {
 		return fmt.Errorf("what a pg_repack has left: %w", err)
 	}
 	if !left {
 		return nil
-	}
-	if _, err := strconv.ParseUint(s.Args["oid"], 10, 32); err != nil {
-		return fmt.Errorf("step: oid: %w", err)
 	}
 	return session.RetryLock(ctx, c, f, session.LongPatience, func() error {
 		tx, err := c.Begin(ctx)
@@ -223,7 +224,7 @@ func (a Repack) sweep(ctx context.Context, c *pgx.Conn, f remediate.Fence, s rem
 		if _, err := tx.Exec(ctx, fmt.Sprintf("set local lock_timeout = %d", session.ShortLock.Milliseconds())); err != nil {
 			return err
 		}
-		if err := sweeps(ctx, tx, s.Args["oid"]); err != nil {
+		if err := sweeps(ctx, tx, s.Args.OID); err != nil {
 			return err
 		}
 		return tx.Commit(ctx)
@@ -231,21 +232,18 @@ func (a Repack) sweep(ctx context.Context, c *pgx.Conn, f remediate.Fence, s rem
 }
 
 // clear removes what was left, if anything was, and then looks further.
-func (a Repack) clear(ctx context.Context, f remediate.Fence, s remediate.Step,
+func (a Repack) clear(ctx context.Context, f remediate.Fence, s repackStep,
 	then func(context.Context, *pgx.Conn) error) (swept bool, err error) {
-	oid, err := strconv.ParseInt(s.Args["oid"], 10, 64)
-	if err != nil {
-		return false, fmt.Errorf("step: oid: %w", err)
-	}
+	oid := s.Args.OID
 	err = session.Job{
-		Target: a.Target, Server: session.Planned(s), Action: "postgres/repack", Writes: true, Database: s.Args["database"],
-		Schema: s.Args["schema"], Table: s.Args["table"], LockTimeout: session.ShortLock,
+		Target: a.Target, Server: session.Planned(s.Step), Action: "postgres/repack", Writes: true, Place: s.Args.Place,
+		LockTimeout: session.ShortLock,
 		Done: func(ctx context.Context, c *pgx.Conn) (bool, error) {
 			if err := awaitWorkers(ctx, c, f, oid); err != nil {
 				return false, err
 			}
 			var left bool
-			if err := c.QueryRow(ctx, leftSQL, s.Args["oid"]).Scan(&left); err != nil || left {
+			if err := c.QueryRow(ctx, leftSQL, s.Args.OID).Scan(&left); err != nil || left {
 				return false, err
 			}
 			return true, then(ctx, c)
@@ -257,16 +255,13 @@ func (a Repack) clear(ctx context.Context, f remediate.Fence, s remediate.Step,
 			swept = true
 			return then(ctx, c)
 		},
-	}.Run(ctx, f, strings.Join(sweepSQL(s.Args), "; "))
+	}.Run(ctx, f, strings.Join(sweepSQL(s.Args.TableArgs), "; "))
 	return swept, err
 }
 
 // applyProgram runs pg_repack, unless the table has another file already.
-func (a Repack) applyProgram(ctx context.Context, f remediate.Fence, s remediate.Step) error {
-	oid, err := strconv.ParseInt(s.Args["oid"], 10, 64)
-	if err != nil {
-		return fmt.Errorf("step: oid: %w", err)
-	}
+func (a Repack) applyProgram(ctx context.Context, f remediate.Fence, s repackStep) error {
+	oid := s.Args.OID
 	look := func(ctx context.Context, c *pgx.Conn) (bool, error) {
 		if err := awaitWorkers(ctx, c, f, oid); err != nil {
 			return false, err
@@ -275,16 +270,16 @@ func (a Repack) applyProgram(ctx context.Context, f remediate.Fence, s remediate
 		if err := a.sweep(ctx, c, f, s); err != nil {
 			return false, err
 		}
-		done, err := Rewritten(ctx, c, s)
+		done, err := Rewritten(ctx, c, s.Args.TableArgs)
 		if err != nil || !done {
 			return false, err
 		}
-		return true, errors.Join(a.mend(ctx, c, f, s), Refresh(ctx, c, f, s))
+		return true, errors.Join(a.mend(ctx, c, f, s), Refresh(ctx, c, f, s.Args.TableArgs))
 	}
 	return session.Job{
-		Target: a.Target, Server: session.Planned(s), Action: "postgres/repack", Writes: true, Database: s.Args["database"],
-		Schema: s.Args["schema"], Table: s.Args["table"], LockTimeout: session.ShortLock,
-		Done: look,
+		Target: a.Target, Server: session.Planned(s.Step), Action: "postgres/repack", Writes: true, Place: s.Args.Place,
+		LockTimeout: session.ShortLock,
+		Done:        look,
 		Work: func(ctx context.Context, c *pgx.Conn) error {
 			fault := a.execute(ctx, c, f, s, oid)
 			// What the program says of itself is not to be trusted, nor its exit code.
@@ -310,14 +305,14 @@ select n.nspname::text, c.relname::text
   from pg_index i
   join pg_class c on c.oid = i.indexrelid
   join pg_namespace n on n.oid = c.relnamespace
- where i.indrelid::int8 = $1::text::int8 and i.indexrelid::text <> all (string_to_array($2, ','))
+ where i.indrelid::int8 = $1::int8 and i.indexrelid::text <> all (string_to_array($2, ','))
  order by 1, 2`
 
 // mend builds indexes anew that were made while pg_repack was at work: it does not
 // know them, and they point into the old file. A run is stopped when somebody
 // makes one; this is for one that was faster.
-func (Repack) mend(ctx context.Context, c *pgx.Conn, f remediate.Fence, s remediate.Step) error {
-	rows, err := c.Query(ctx, strangersSQL, s.Args["oid"], s.Args["indexes"])
+func (Repack) mend(ctx context.Context, c *pgx.Conn, f remediate.Fence, s repackStep) error {
+	rows, err := c.Query(ctx, strangersSQL, s.Args.OID, s.Args.Indexes)
 	if err != nil {
 		return fmt.Errorf("indexes that were made meanwhile: %w", err)
 	}

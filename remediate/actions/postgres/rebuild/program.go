@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -149,8 +148,8 @@ func (c *child) end() {
 // execute runs pg_repack and looks after it: it ends when the step's time is
 // over, when the right to act has passed to another, when the session with the
 // subject's lock is lost, and when somebody waits to change the table's definition.
-func (a Repack) execute(ctx context.Context, c *pgx.Conn, f remediate.Fence, s remediate.Step, oid int64) error {
-	path, err := program(ctx, s.Args["version"])
+func (a Repack) execute(ctx context.Context, c *pgx.Conn, f remediate.Fence, s repackStep, oid int64) error {
+	path, err := program(ctx, s.Args.Version)
 	if err != nil {
 		return err
 	}
@@ -158,7 +157,7 @@ func (a Repack) execute(ctx context.Context, c *pgx.Conn, f remediate.Fence, s r
 	if err != nil {
 		return err
 	}
-	if err := understood(s.Args["database"], env); err != nil {
+	if err := understood(s.Args.Database, env); err != nil {
 		return err
 	}
 	if who, err := builder(ctx, c, s); err != nil || who != "" {
@@ -171,11 +170,11 @@ func (a Repack) execute(ctx context.Context, c *pgx.Conn, f remediate.Fence, s r
 	// makes none between its own tries.
 	if err := session.RetryLock(ctx, c, f, session.ShortPatience,
 		func() error { return momentary(ctx, c, s) }); session.LockTimedOut(err) {
-		return errors.Join(err, TableUsers(ctx, c, s))
+		return errors.Join(err, TableUsers(ctx, c, oid))
 	} else if err != nil {
 		return err
 	}
-	if s.Args["unprivileged"] != "" { // in plans of earlier versions
+	if s.Args.Unprivileged != "" { // in plans of earlier versions
 		return remediate.Refuse(remediate.ReasonPrivilege, "pg_repack is used as a superuser only: plan again")
 	}
 	g, err := a.newGuard(ctx, c, f, s, oid)
@@ -186,7 +185,7 @@ func (a Repack) execute(ctx context.Context, c *pgx.Conn, f remediate.Fence, s r
 	if err := f.Check(ctx); err != nil {
 		return err
 	}
-	ours, err := launch(path, arguments(s.Args), env)
+	ours, err := launch(path, arguments(s.Args.Place), env)
 	if err != nil {
 		return err
 	}
@@ -205,7 +204,7 @@ func (a Repack) execute(ctx context.Context, c *pgx.Conn, f remediate.Fence, s r
 }
 
 // attend looks after a pg_repack until it ends, or is to be ended.
-func attend(ctx context.Context, c *pgx.Conn, f remediate.Fence, s remediate.Step, g *guard, ours *child) error {
+func attend(ctx context.Context, c *pgx.Conn, f remediate.Fence, s repackStep, g *guard, ours *child) error {
 	waiting := ""
 	for {
 		select {
@@ -252,7 +251,7 @@ func attend(ctx context.Context, c *pgx.Conn, f remediate.Fence, s remediate.Ste
 
 // momentary takes the lock that pg_repack begins with, for no more than a moment, and
 // gives it back.
-func momentary(ctx context.Context, c *pgx.Conn, s remediate.Step) error {
+func momentary(ctx context.Context, c *pgx.Conn, s repackStep) error {
 	tx, err := c.Begin(ctx)
 	if err != nil {
 		return err
@@ -260,7 +259,7 @@ func momentary(ctx context.Context, c *pgx.Conn, s remediate.Step) error {
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }() // it has changed nothing
 	for _, sql := range []string{
 		fmt.Sprintf("set local lock_timeout = %d", queueMost.Milliseconds()),
-		"lock table " + pgx.Identifier{s.Args["schema"], s.Args["table"]}.Sanitize() + " in access exclusive mode",
+		"lock table " + s.Args.Name() + " in access exclusive mode",
 	} {
 		if _, err := tx.Exec(ctx, sql); err != nil {
 			return fmt.Errorf("%s: %w", sql, err)
@@ -295,8 +294,8 @@ func yield(ctx context.Context, c *pgx.Conn, oid int64) error {
 
 // environ is the environment of pg_repack. Its sessions have no
 // timeout that would end a long copy, and end when it is killed.
-func (a Repack) environ(ctx context.Context, c *pgx.Conn, f remediate.Fence, s remediate.Step) ([]string, error) {
-	env, err := a.Target.Environ(s.Args["database"], programName(f.Token))
+func (a Repack) environ(ctx context.Context, c *pgx.Conn, f remediate.Fence, s repackStep) ([]string, error) {
+	env, err := a.Target.Environ(s.Args.Database, programName(f.Token))
 	if err != nil {
 		return nil, err
 	}
@@ -344,10 +343,10 @@ func (c *child) fault() error {
 
 // arguments are those of the program. It reads the table's name as PostgreSQL
 // does, so it is quoted; where the server is and who we are is in the environment.
-func arguments(args map[string]string) []string {
+func arguments(of session.Place) []string {
 	return []string{
 		"--no-password", "--no-order", "--no-kill-backend", fmt.Sprintf("--wait-timeout=%d", int(repackWait.Seconds())),
-		"--dbname=" + args["database"], "--table=" + pgx.Identifier{args["schema"], args["table"]}.Sanitize(),
+		"--dbname=" + of.Database, "--table=" + of.Name(),
 	}
 }
 
@@ -369,7 +368,7 @@ func typed(name string, args []string) string {
 func (Repack) obstacles(ctx context.Context, q session.Rower, oid int64) (events, indexes string, err error) {
 	var key, children bool
 	var column, invalid, index, publication string
-	err = q.QueryRow(ctx, obstacleSQL, strconv.FormatInt(oid, 10)).Scan(&key, &column, &invalid, &index, &publication,
+	err = q.QueryRow(ctx, obstacleSQL, oid).Scan(&key, &column, &invalid, &index, &publication,
 		&events, &indexes, &children)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
@@ -422,4 +421,4 @@ select exists (select from pg_index i
          where i.indrelid = c.oid), ''),
        exists (select from pg_inherits i where i.inhparent = c.oid)
   from pg_class c
- where c.oid = $1::text::oid`
+ where c.oid = $1::int8::oid`

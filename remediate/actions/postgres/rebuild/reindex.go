@@ -60,10 +60,9 @@ func (a reindex) plan(ctx context.Context, r remediate.Request) (p remediate.Pla
 		return p, err
 	}
 	p.Facts = append(p.Facts, facts...)
-	build := relation.IndexStep(r, "REINDEX INDEX CONCURRENTLY ", r.Subject["index"], map[string]string{
-		"oid": strconv.FormatInt(rel.OID, 10), "node": strconv.FormatInt(rel.Node, 10), "patience": wait.String(),
-		"known": strings.Join(known, ","),
-	})
+	build := remediate.StepOf("REINDEX INDEX CONCURRENTLY "+
+		pgx.Identifier{r.Subject["schema"], r.Subject["index"]}.Sanitize(),
+		buildArgs{indexArgsOf(r), rel.OID, rel.Node, &wait, known})
 	build.Left = fmt.Sprintf("the build may go on on the server, or an invalid index may be left whose name ends with "+
 		"_ccnew or _ccold: DROP INDEX CONCURRENTLY %s", pgx.Identifier{r.Subject["schema"], r.Subject["index"] +
 		"_ccnew"}.Sanitize())
@@ -138,7 +137,7 @@ func (a reindex) fit(ctx context.Context, db *target.Database, rel relation.Subj
 	var exclusion, drops bool
 	err := db.QueryRow(ctx, `select i.indisexclusion, `+relation.MayDropSQL+`
 		from pg_index i join pg_class c on c.oid = i.indexrelid join pg_namespace n on n.oid = c.relnamespace
-			where c.oid = $1::text::oid`, strconv.FormatInt(rel.OID, 10)).Scan(&exclusion, &drops)
+			where c.oid = $1::int8::oid`, rel.OID).Scan(&exclusion, &drops)
 	switch {
 	case err != nil:
 		return err
@@ -158,27 +157,50 @@ func (a reindex) fit(ctx context.Context, db *target.Database, rel relation.Subj
 // taken for a moment beforehand, within seconds, and the build itself waits with
 // patience: no session queues behind it.
 func (a reindex) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
+	drop, err := remediate.ArgsOf[dropArgs](s)
+	if err != nil {
+		return err
+	}
+	if drop.Drop != "" {
+		return a.drop(ctx, f, s, drop)
+	}
+	build, err := remediate.TypedOf[buildArgs](s)
+	if err != nil {
+		return err
+	}
+	return a.build(ctx, f, build)
+}
+
+// job is that of a step on an index of a table.
+func (a reindex) job(s remediate.Step, at session.Place, wait time.Duration) session.Job {
+	return session.Job{Target: a.target, Server: session.Planned(s), Action: "postgres/reindex", Place: at,
+		LockTimeout: wait}
+}
+
+// drop drops what an earlier build has left.
+func (a reindex) drop(ctx context.Context, f remediate.Fence, s remediate.Step, args dropArgs) error {
 	wait, err := session.PatienceOf(nil)
-	if text := s.Args["patience"]; text != "" { // plans of before do not say it
-		wait, err = time.ParseDuration(text)
+	if err != nil {
+		return err
+	}
+	j := a.job(s, args.Place, wait)
+	j.Done = func(ctx context.Context, c *pgx.Conn) (bool, error) {
+		all, err := leftovers(ctx, c, args.Schema, args.Index)
+		return !slices.ContainsFunc(all, func(l leftover) bool { return l.Name == args.Drop && l.OID == args.DropOID }), err
+	}
+	return j.Run(ctx, f, s.Do)
+}
+
+// build builds the index anew.
+func (a reindex) build(ctx context.Context, f remediate.Fence, s buildStep) error {
+	wait, err := session.PatienceOf(nil)
+	if s.Args.Patience != nil {
+		wait = *s.Args.Patience
 	}
 	if err != nil {
-		return fmt.Errorf("step: patience: %w", err)
+		return err
 	}
-	j := session.Job{
-		Target: a.target, Server: session.Planned(s), Action: "postgres/reindex", Database: s.Args["database"],
-		Schema: s.Args["schema"], Table: s.Args["table"],
-		LockTimeout: wait,
-	}
-	if name := s.Args["drop"]; name != "" {
-		j.Done = func(ctx context.Context, c *pgx.Conn) (bool, error) {
-			all, err := leftovers(ctx, c, s.Args)
-			return !slices.ContainsFunc(all, func(l leftover) bool {
-				return l.Name == name && strconv.FormatInt(l.OID, 10) == s.Args["drop_oid"]
-			}), err
-		}
-		return j.Run(ctx, f, s.Do)
-	}
+	j := a.job(s.Step, s.Args.Place, wait)
 	j.Done = func(ctx context.Context, c *pgx.Conn) (bool, error) {
 		// One that was interrupted after the new index took the name of the old
 		// one is done, and has left that behind.
@@ -211,7 +233,7 @@ func (a reindex) Apply(ctx context.Context, f remediate.Fence, s remediate.Step)
 		var looks sync.WaitGroup
 		// Connected before the build begins, it sees the new index soon after it is made.
 		request := session.Request{Database: note.Database, Application: "upkeep postgres/reindex looks on",
-			Server: session.Planned(s)}
+			Server: session.Planned(s.Step)}
 		if onlooker, err := session.Open(ctx, a.target, request); err == nil {
 			looks.Go(func() { a.watch(looking, onlooker, c.PgConn().PID(), note) })
 		}
@@ -236,7 +258,7 @@ func rebuildKey() int64 { return session.LockKey("", "rebuild") }
 
 // ready waits for its turn among the rebuilds, and looks once more at what the plan
 // has looked at: a rebuild that must be given up has cost its whole work.
-func (a reindex) ready(ctx context.Context, c *pgx.Conn, f remediate.Fence, s remediate.Step,
+func (a reindex) ready(ctx context.Context, c *pgx.Conn, f remediate.Fence, s buildStep,
 	wait time.Duration) error {
 	if err := session.TakeLock(ctx, c, f, rebuildKey()); err != nil {
 		return fmt.Errorf("the turn to rebuild an index: %w", err)
@@ -258,11 +280,7 @@ func (a reindex) ready(ctx context.Context, c *pgx.Conn, f remediate.Fence, s re
 		case <-time.After(session.LockPoll):
 		}
 	}
-	oid, err := strconv.ParseInt(s.Args["oid"], 10, 64)
-	if err != nil {
-		return fmt.Errorf("step: oid: %w", err)
-	}
-	need, err := readRebuild(ctx, c, oid)
+	need, err := readRebuild(ctx, c, s.Args.OID)
 	if err != nil {
 		return err
 	}
@@ -270,7 +288,7 @@ func (a reindex) ready(ctx context.Context, c *pgx.Conn, f remediate.Fence, s re
 		return fmt.Errorf("before the rebuild: %s",
 			err) //nolint:errorlint // tried again a little later, and then failed: a step is not refused
 	}
-	return session.TryLock(ctx, c, s.Args["schema"], s.Args["table"], wait)
+	return session.TryLock(ctx, c, s.Args.Schema, s.Args.Table, wait)
 }
 
 // tidyWithin is how long the leftovers of a build that was given up are worked on.
@@ -279,7 +297,7 @@ const tidyWithin = 10 * time.Second
 // tidy drops at once what a build has left, however it ended, if that can be done in a
 // moment; else the next attempt finds it, or the next plan for the index. It tells
 // whether the index was built anew nevertheless.
-func (a reindex) tidy(ctx context.Context, j session.Job, f remediate.Fence, s remediate.Step) (done bool, err error) {
+func (a reindex) tidy(ctx context.Context, j session.Job, f remediate.Fence, s buildStep) (done bool, err error) {
 	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), tidyWithin,
 		errors.New("what was left could not be dropped in a moment"))
 	defer cancel()
@@ -303,15 +321,15 @@ func (a reindex) tidy(ctx context.Context, j session.Job, f remediate.Fence, s r
 
 // rebuilt tells whether the index has another file than before. A concurrent
 // build makes another index under the old name.
-func rebuilt(ctx context.Context, c *pgx.Conn, s remediate.Step) (bool, error) {
-	var oid, node string
-	err := c.QueryRow(ctx, `select c.oid::text, c.relfilenode::text from pg_class c
+func rebuilt(ctx context.Context, c *pgx.Conn, s buildStep) (bool, error) {
+	var oid, node int64
+	err := c.QueryRow(ctx, `select c.oid::int8, c.relfilenode::int8 from pg_class c
 		join pg_namespace n on n.oid = c.relnamespace
-		where n.nspname = $1 and c.relname = $2`, s.Args["schema"], s.Args["index"]).Scan(&oid, &node)
+		where n.nspname = $1 and c.relname = $2`, s.Args.Schema, s.Args.Index).Scan(&oid, &node)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return false, fmt.Errorf("index %q: %w", s.Args["index"], remediate.ErrGone)
+		return false, fmt.Errorf("index %q: %w", s.Args.Index, remediate.ErrGone)
 	}
-	return oid != s.Args["oid"] || node != s.Args["node"], err
+	return oid != s.Args.OID || node != s.Args.Node, err
 }
 
 // Measure implements remediate.Executor.
@@ -352,12 +370,15 @@ func bloat(ctx context.Context, db *target.Database, estimate read.IndexBloatRow
 }
 
 // Undo implements remediate.Undoer.
-func (a reindex) Undo(ctx context.Context, f remediate.Fence, s remediate.Step) (found string, err error) {
-	if s.Args["drop"] != "" {
-		return "", nil
+func (a reindex) Undo(ctx context.Context, f remediate.Fence, planned remediate.Step) (found string, err error) {
+	if drop, err := remediate.ArgsOf[dropArgs](planned); err != nil || drop.Drop != "" {
+		return "", err
 	}
-	j := session.Job{Target: a.target, Server: session.Planned(s), Action: "postgres/reindex",
-		Database: s.Args["database"], Schema: s.Args["schema"], Table: s.Args["table"], LockTimeout: 5 * time.Second}
+	s, err := remediate.TypedOf[buildArgs](planned)
+	if err != nil {
+		return "", err
+	}
+	j := a.job(planned, s.Args.Place, 5*time.Second)
 	err = j.Hold(ctx, f, func(ctx context.Context, c *pgx.Conn) error {
 		done, err := rebuilt(ctx, c, s)
 		if errors.Is(err, remediate.ErrGone) {

@@ -2,10 +2,8 @@ package rebuild
 
 import (
 	"context"
-	"strconv"
 
 	read "github.com/ai-micro-service/upkeep/collectors/postgres"
-	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/relation"
 )
 
@@ -26,16 +24,12 @@ func relianceOn(ctx context.Context, q read.Querier, oid int64) (r reliance, err
 
 // relianceOf is what a step relies on, once that was compared with what is there. A
 // step of a plan that was made before plans said so relies on what is there.
-func relianceOf(ctx context.Context, q read.Querier, s remediate.Step) (r reliance, err error) {
-	oid, err := strconv.ParseInt(s.Args["oid"], 10, 64)
-	if err != nil {
-		return r, err
-	}
-	if r, err = relianceOn(ctx, q, oid); err != nil || s.Args[relation.ContractArg] == "" {
+func relianceOf(ctx context.Context, q read.Querier, s repackStep) (r reliance, err error) {
+	if r, err = relianceOn(ctx, q, s.Args.OID); err != nil || s.Args.Contract == "" {
 		return r, err
 	}
 	now := r.contract
-	if r.contract, err = relation.Parse(s.Args[relation.ContractArg]); err != nil {
+	if r.contract, err = relation.Parse(s.Args.Contract); err != nil {
 		return r, err
 	}
 	return r, r.contract.Check(now)

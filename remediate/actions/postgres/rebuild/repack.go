@@ -67,7 +67,7 @@ func (a Repack) plan(ctx context.Context, r remediate.Request) (p remediate.Plan
 	}
 	for i := range more.Steps {
 		if left {
-			delete(more.Steps[i].Args, relation.ContractArg) // the table is another when the first step is done
+			delete(more.Steps[i].Args, "contract") // the table is another when the first step is done
 		}
 	}
 	p.Facts, p.Steps, p.Needs = append(p.Facts, more.Facts...), append(p.Steps, more.Steps...),
@@ -92,8 +92,12 @@ func (a Repack) choose(ctx context.Context, db *target.Database, h heap, r remed
 }
 
 // Apply implements remediate.Executor.
-func (a Repack) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
-	switch s.Args["way"] {
+func (a Repack) Apply(ctx context.Context, f remediate.Fence, planned remediate.Step) error {
+	s, err := remediate.TypedOf[repackArgs](planned)
+	if err != nil {
+		return err
+	}
+	switch s.Args.Way {
 	case byProgram:
 		return a.applyProgram(ctx, f, s)
 	case byRows:
@@ -102,7 +106,7 @@ func (a Repack) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) 
 		_, err := a.clear(ctx, f, s, func(context.Context, *pgx.Conn) error { return nil })
 		return err
 	}
-	return fmt.Errorf("step: the way %q is not known", s.Args["way"])
+	return fmt.Errorf("step: the way %q is not known", s.Args.Way)
 }
 
 // Measure implements remediate.Executor.

@@ -41,7 +41,7 @@ select coalesce(nullif(c.reltablespace, 0), d.dattablespace)::int8,
        (select setting::int8 * 1024 from pg_settings where name = 'temp_file_limit'),
        (select setting::int8 * 1024 from pg_settings where name = 'maintenance_work_mem')
   from pg_class c, pg_database d
- where c.oid = $1::text::oid and d.datname = current_database()`
+ where c.oid = $1::int8::oid and d.datname = current_database()`
 
 // A rebuild is what building an index anew takes at most: its size for the new
 // one, as much for the sort where that does not fit into memory, and as much WAL.
@@ -54,7 +54,7 @@ type rebuild struct {
 }
 
 func readRebuild(ctx context.Context, q read.Querier, index int64) (r rebuild, err error) {
-	rows, err := q.Query(ctx, rebuildSQL, strconv.FormatInt(index, 10))
+	rows, err := q.Query(ctx, rebuildSQL, index)
 	if err == nil {
 		r, err = pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[rebuild])
 	}

@@ -11,16 +11,20 @@ import (
 )
 
 // Undo implements remediate.Undoer.
-func (a Repack) Undo(ctx context.Context, f remediate.Fence, s remediate.Step) (found string, err error) {
-	if s.Args["way"] != byProgram && s.Args["way"] != sweeping {
+func (a Repack) Undo(ctx context.Context, f remediate.Fence, planned remediate.Step) (found string, err error) {
+	s, err := remediate.TypedOf[repackArgs](planned)
+	if err != nil {
+		return "", err
+	}
+	if s.Args.Way != byProgram && s.Args.Way != sweeping {
 		return "", nil
 	}
 	rewrote := false
 	swept, err := a.clear(ctx, f, s, func(ctx context.Context, c *pgx.Conn) (err error) {
-		if s.Args["way"] != byProgram {
+		if s.Args.Way != byProgram {
 			return nil
 		}
-		rewrote, err = Rewritten(ctx, c, s)
+		rewrote, err = Rewritten(ctx, c, s.Args.TableArgs)
 		if _, refused := remediate.Refused(err); refused || errors.Is(err, remediate.ErrGone) {
 			return nil // the table is dropped, or another
 		} else if err != nil || !rewrote {

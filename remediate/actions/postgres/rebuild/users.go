@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -76,18 +75,18 @@ func (h heap) Users(ctx context.Context, db *target.Database) (string, error) {
 
 // dependentsSQL names what cannot be used either while the table is locked.
 const dependentsSQL = `
-select (select count(*) from pg_index i where i.indrelid = $1::text::oid),
+select (select count(*) from pg_index i where i.indrelid = $1::int8::oid),
        coalesce((select string_agg(distinct k.conrelid::regclass::text, ', ') from pg_constraint k
-         where k.confrelid = $1::text::oid and k.contype = 'f' and k.conrelid <> k.confrelid), ''),
+         where k.confrelid = $1::int8::oid and k.contype = 'f' and k.conrelid <> k.confrelid), ''),
        coalesce((select string_agg(distinct w.ev_class::regclass::text, ', ') from pg_depend d
          join pg_rewrite w on w.oid = d.objid
                   where d.classid = 'pg_rewrite'::regclass and d.refclassid = 'pg_class'::regclass
-                    and d.refobjid = $1::text::oid and w.ev_class <> d.refobjid), '')`
+                    and d.refobjid = $1::int8::oid and w.ev_class <> d.refobjid), '')`
 
 func (h heap) Dependents(ctx context.Context, db *target.Database) (string, error) {
 	var indexes int
 	var referencing, views string
-	if err := db.QueryRow(ctx, dependentsSQL, strconv.FormatInt(h.OID, 10)).Scan(&indexes, &referencing,
+	if err := db.QueryRow(ctx, dependentsSQL, h.OID).Scan(&indexes, &referencing,
 		&views); err != nil {
 		return "", fmt.Errorf("what depends on the table: %w", err)
 	}
@@ -102,13 +101,9 @@ func (h heap) Dependents(ctx context.Context, db *target.Database) (string, erro
 }
 
 // TableUsers is an error that names who holds the table.
-func TableUsers(ctx context.Context, c *pgx.Conn, s remediate.Step) error {
+func TableUsers(ctx context.Context, c *pgx.Conn, oid int64) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), session.CancelWithin)
 	defer cancel()
-	oid, err := strconv.ParseInt(s.Args["oid"], 10, 64)
-	if err != nil {
-		return fmt.Errorf("step: oid: %w", err)
-	}
 	var n int
 	var age float64
 	var who string

@@ -10,7 +10,6 @@ import (
 
 	read "github.com/ai-micro-service/upkeep/collectors/postgres"
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
-	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/session"
 )
 
@@ -94,10 +93,10 @@ const (
 // programName is the application_name of a pg_repack's sessions.
 func programName(fence int64) string { return fmt.Sprintf("upkeep postgres/repack fence %d", fence) }
 
-func builder(ctx context.Context, c *pgx.Conn, s remediate.Step) (who string, err error) {
+func builder(ctx context.Context, c *pgx.Conn, s repackStep) (who string, err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), session.CancelWithin)
 	defer cancel()
-	err = c.QueryRow(ctx, builderSQL, s.Args["oid"], s.Args["indexes"]).Scan(&who)
+	err = c.QueryRow(ctx, builderSQL, s.Args.OID, s.Args.Indexes).Scan(&who)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return "", nil
 	}
@@ -109,14 +108,14 @@ func builder(ctx context.Context, c *pgx.Conn, s remediate.Step) (who string, er
 const builderSQL = `
 select who from (
   select 1 as place, format('session %s builds an index', p.pid) as who from pg_stat_progress_create_index p
-    where p.relid::int8 = $1::text::int8
+    where p.relid::int8 = $1::int8
   union all
   select 2, format('session %s locks the table as one does who builds an index', l.pid) from pg_locks l
    where l.locktype = 'relation' and l.database = (select oid from pg_database where datname = current_database())
-     and l.relation::int8 = $1::text::int8 and l.mode = 'ShareLock'
+     and l.relation::int8 = $1::int8 and l.mode = 'ShareLock'
   union all
   select 3, format('index %s was made', i.indexrelid::regclass) from pg_index i
-   where i.indrelid::int8 = $1::text::int8 and i.indexrelid::text <> all (string_to_array($2, ','))
+   where i.indrelid::int8 = $1::int8 and i.indexrelid::text <> all (string_to_array($2, ','))
 ) found
  order by place, who
  limit 1`

@@ -128,18 +128,7 @@ func Names(r remediate.Request) read.Subject {
 	return read.Subject{Schema: r.Subject["schema"], Table: r.Subject["table"], Index: r.Subject["index"]}
 }
 
-// IndexStep makes one step on an index of the request's schema.
-func IndexStep(r remediate.Request, do, index string, args map[string]string) remediate.Step {
-	for _, name := range []string{"database", "schema", "table", "index"} {
-		args[name] = r.Subject[name]
-	}
-	return remediate.Step{Do: do + pgx.Identifier{r.Subject["schema"], index}.Sanitize(), Args: args}
-}
-
 // MayDropSQL tells whether the role may drop the relation c of the namespace n.
 // Neither MAINTAIN nor the database is enough for it.
 const MayDropSQL = `pg_has_role(c.relowner, 'USAGE') or pg_has_role(n.nspowner, 'USAGE')
   or (select r.rolsuper from pg_roles r where r.rolname = current_user)`
-
-// ContractArg is the key of the plan's contract in a step's Args.
-const ContractArg = "contract"

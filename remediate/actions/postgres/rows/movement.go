@@ -37,48 +37,6 @@ func (m Movement) WhereText() string {
 	return fmt.Sprintf("%s < now() - interval '%s seconds'", column, Seconds(m.Age))
 }
 
-// Args is the movement as a step carries it. There is no moment in it that changes
-// from one day to the next, so that the plan of tomorrow is that of today.
-func (m Movement) Args(subject map[string]string, from, to Side, params map[string]string) map[string]string {
-	args := map[string]string{
-		"part": "rows", "database": m.Database, "schema": subject["schema"], "table": subject["table"],
-		"from_schema": m.From.Schema, "from_table": m.From.Name, "from_oid": strconv.FormatInt(from.OID, 10),
-		"column": m.Column,
-		"lag":    params["lag"], "wal": params["wal"],
-	}
-	if m.To != (Table{}) {
-		args["to_schema"], args["to_table"], args["to_oid"] = m.To.Schema, m.To.Name, strconv.FormatInt(to.OID, 10)
-	}
-	if m.Back {
-		args["since"], args["until"] = m.Since.Format(time.RFC3339Nano), m.Until.Format(time.RFC3339Nano)
-		if params["without"] != "" {
-			args["without"] = params["without"]
-		}
-	} else {
-		args["age"] = Seconds(m.Age)
-	}
-	return args
-}
-
-// MovementOf reads the movement of a step.
-func MovementOf(args map[string]string) (m Movement, err error) {
-	m = Movement{
-		Database: args["database"], Column: args["column"],
-		From: Table{args["from_schema"], args["from_table"]}, To: Table{args["to_schema"], args["to_table"]},
-	}
-	if args["age"] != "" {
-		age, err := strconv.ParseInt(args["age"], 10, 64)
-		m.Age = time.Duration(age) * time.Second
-		if err != nil || m.Age <= 0 {
-			return m, fmt.Errorf("step: age %q: %w", args["age"], ErrUnknownStep)
-		}
-		return m, nil
-	}
-	m.Back, m.Without = true, SplitNames(args["without"])
-	m.Since, m.Until, err = Span(args)
-	return m, err
-}
-
 // ages returns the type of the age column.
 func (m Movement) ages(columns []column) (string, error) {
 	for _, c := range columns {
@@ -143,16 +101,16 @@ func (m Movement) condition(n int) string {
 
 // Span reads the parameters since and until. Both are required: an empty one never
 // means "all".
-func Span(params map[string]string) (since, until time.Time, err error) {
-	if since, err = moment("since", params["since"]); err != nil {
+func Span(from, to string) (since, until time.Time, err error) {
+	if since, err = moment("since", from); err != nil {
 		return since, until, err
 	}
-	if until, err = moment("until", params["until"]); err != nil {
+	if until, err = moment("until", to); err != nil {
 		return since, until, err
 	}
 	if !since.Before(until) {
 		return since, until, remediate.Refuse(remediate.ReasonSubject, "the parameter until is %q, which is not after "+
-			"since, %q", params["until"], params["since"])
+			"since, %q", to, from)
 	}
 	return since, until, nil
 }

@@ -293,10 +293,6 @@ func (m Movement) CheckReturn(ctx context.Context, q read.Querier, s Survey) (fa
 	return nil, err
 }
 
-// NoteReaders puts into a step who may read the destination and not the source: an approval is
-// of that too.
-func (s Survey) NoteReaders(args map[string]string) {
-	if s.wider != "" {
-		args["wider"] = s.wider
-	}
-}
+// Wider names who may read the destination and not the source: an approval is of that
+// too.
+func (s Survey) Wider() string { return s.wider }

@@ -26,12 +26,16 @@ type Transfer struct {
 
 // Run moves the rows. What the plan relied on is compared before the first of them
 // and at the end of each batch.
-func (a Transfer) Run(ctx context.Context, c *pgx.Conn, f remediate.Fence, s remediate.Step) error {
+func (a Transfer) Run(ctx context.Context, c *pgx.Conn, f remediate.Fence, planned remediate.Step) error {
+	s, err := remediate.TypedOf[Args](planned)
+	if err != nil {
+		return err
+	}
 	m, err := MovementOf(s.Args)
 	if err != nil {
 		return err
 	}
-	pace, err := session.NewPace(s.Args)
+	pace, err := session.NewPace(s.Args.Pacing)
 	if err != nil {
 		return fmt.Errorf("step: %w", err)
 	}
@@ -41,13 +45,13 @@ func (a Transfer) Run(ctx context.Context, c *pgx.Conn, f remediate.Fence, s rem
 	if err := SetUp(ctx, c); err != nil {
 		return err
 	}
-	if err := InZone(ctx, c, s); err != nil {
+	if err := InZone(ctx, c, s.Args.Zone); err != nil {
 		return err
 	}
 	if err := f.Check(ctx); err != nil {
 		return err
 	}
-	w, err := watching(ctx, a.Target, m.Database, fmt.Sprintf("upkeep %s fence %d, comparing", a.Action, f.Token), s.Args)
+	w, err := watching(ctx, a.Target, fmt.Sprintf("upkeep %s fence %d, comparing", a.Action, f.Token), s)
 	if err != nil {
 		return err
 	}
@@ -57,12 +61,12 @@ func (a Transfer) Run(ctx context.Context, c *pgx.Conn, f remediate.Fence, s rem
 		return err
 	}
 	w.durable = v.durable
-	v.wider = s.Args["wider"] // of the plan: it is compared before each commit
+	v.wider = s.Args.Wider // of the plan: it is compared before each commit
 	if err := m.CheckReaders(ctx, c, v.Source.OID, v.Dest.OID, v.wider); err != nil {
 		return err
 	}
 	b := batches{Movement: m, Survey: v, c: c, fence: f, pace: pace, watch: w}
-	if err := b.begin(ctx, a.Now, s); err != nil {
+	if err := b.begin(ctx, a.Now, planned); err != nil {
 		return err
 	}
 	if b.Back {

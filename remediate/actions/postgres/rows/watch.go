@@ -35,16 +35,15 @@ const watchLimits = "set row_security = off; set jit = off; set plan_cache_mode 
 
 // watching opens the session of a watch and compares everything that the plan
 // relied on.
-func watching(ctx context.Context, t *target.Postgres, database, application string, args map[string]string) (w *watch,
-	err error) {
-	plan, err := relation.Parse(args[relation.ContractArg])
+func watching(ctx context.Context, t *target.Postgres, application string, s Step) (w *watch, err error) {
+	plan, err := relation.Parse(s.Args.Contract)
 	if err != nil {
 		return nil, remediate.Refuse(remediate.ReasonChanged, "the plan does not say what its tables were like, so that "+
 			"they cannot be compared: plan again")
 	}
 	w = &watch{plan: plan}
-	if w.c, err = session.Open(ctx, t, session.Request{Database: database, Application: application,
-		Server: session.Planned(remediate.Step{Args: args})}); err != nil {
+	if w.c, err = session.Open(ctx, t, session.Request{Database: s.Args.Database, Application: application,
+		Server: session.Planned(s.Step)}); err != nil {
 		return nil, err
 	}
 	if err = w.begin(ctx); err != nil {

@@ -7,17 +7,16 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	read "github.com/ai-micro-service/upkeep/collectors/postgres"
-	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/session"
 )
 
 // InZone has the session compare a column without a time zone as the plan said it:
 // what a database or a role is set to may have changed since.
-func InZone(ctx context.Context, c *pgx.Conn, s remediate.Step) error {
-	if s.Args["zone"] == "" {
+func InZone(ctx context.Context, c *pgx.Conn, zone string) error {
+	if zone == "" {
 		return nil
 	}
-	if _, err := c.Exec(ctx, "select set_config('timezone', $1, false)", s.Args["zone"]); err != nil {
+	if _, err := c.Exec(ctx, "select set_config('timezone', $1, false)", zone); err != nil {
 		return fmt.Errorf("the time zone of the plan: %w", err)
 	}
 	return nil

@@ -51,7 +51,7 @@ with held as (
     from pg_locks l
    where l.locktype = 'relation'
      and l.database = (select oid from pg_database where datname = current_database())
-     and l.relation = $1::text::oid
+     and l.relation = $1::int8::oid
      and l.pid is distinct from pg_backend_pid()
    group by l.pid, l.virtualtransaction
 ), all_waits as (
@@ -88,7 +88,7 @@ type Blockers struct {
 
 // ReadBlockers finds who would make a concurrent build or drop wait.
 func ReadBlockers(ctx context.Context, q read.Querier, table int64, patience time.Duration) (w Blockers, err error) {
-	rows, err := q.Query(ctx, waitsSQL, fmt.Sprint(table), fmt.Sprintf("%dms", patience.Milliseconds()))
+	rows, err := q.Query(ctx, waitsSQL, table, fmt.Sprintf("%dms", patience.Milliseconds()))
 	if err != nil {
 		return w, fmt.Errorf("who is in the way: %w", err)
 	}

@@ -35,18 +35,18 @@ const (
 
 // A Job is one step on one table.
 type Job struct {
-	Target        *target.Postgres
-	Server        Server // of the plan; the session is with no other
-	Action        string // for application_name
-	Database      string
-	Schema, Table string
-	Writes        bool          // it needs transactions that write
-	LockTimeout   time.Duration // how long a lock of the table is waited for; 0: as long as the step may take
+	Place
 
-	// done looks at the server and tells whether the step was carried out already.
+	Target      *target.Postgres
+	Server      Server        // of the plan; the session is with no other
+	Action      string        // for application_name
+	Writes      bool          // it needs transactions that write
+	LockTimeout time.Duration // how long a lock of the table is waited for; 0: as long as the step may take
+
+	// Done looks at the server and tells whether the step was carried out already.
 	Done func(ctx context.Context, c *pgx.Conn) (bool, error)
 
-	// run does the step in the place of the one statement, where that is not all.
+	// Work does the step in the place of the one statement, where that is not all.
 	Work func(ctx context.Context, c *pgx.Conn) error
 }
 

@@ -36,7 +36,7 @@ type Pace struct {
 	lag time.Duration
 	wal int64 // bytes in a second; 0: any
 
-	// asks is asked while a run pauses, whether it may go on at all; nil: nothing is.
+	// Ask is asked while a run pauses, whether it may go on at all; nil: nothing is.
 	Ask func(ctx context.Context) error
 
 	looked time.Time
@@ -44,15 +44,24 @@ type Pace struct {
 	kept   map[string]float64 // what each slot kept when the run began
 }
 
-// NewPace reads the parameters lag and wal.
-func NewPace(params map[string]string) (*Pace, error) {
-	lag, err := model.ParseDuration(cmp.Or(params["lag"], "10s"))
+// Pacing says how hard a run may work.
+type Pacing struct {
+	Lag string `arg:"lag,omitempty"` // a duration; "": 10s
+	WAL string `arg:"wal,omitempty"` // MiB in a second; "": any number
+}
+
+// PacingOf reads the parameters of a request.
+func PacingOf(params map[string]string) Pacing { return Pacing{Lag: params["lag"], WAL: params["wal"]} }
+
+// NewPace makes a pace of it.
+func NewPace(p Pacing) (*Pace, error) {
+	lag, err := model.ParseDuration(cmp.Or(p.Lag, "10s"))
 	if err != nil {
-		return nil, fmt.Errorf("the parameter lag is %q; a duration like 10s was expected", params["lag"])
+		return nil, fmt.Errorf("the parameter lag is %q; a duration like 10s was expected", p.Lag)
 	}
-	wal, err := strconv.ParseInt(cmp.Or(params["wal"], "0"), 10, 32)
+	wal, err := strconv.ParseInt(cmp.Or(p.WAL, "0"), 10, 32)
 	if err != nil || wal < 0 {
-		return nil, fmt.Errorf("the parameter wal is %q; a whole number of MiB in a second was expected", params["wal"])
+		return nil, fmt.Errorf("the parameter wal is %q; a whole number of MiB in a second was expected", p.WAL)
 	}
 	return &Pace{lag: time.Duration(lag), wal: wal << 20, kept: make(map[string]float64)}, nil
 }

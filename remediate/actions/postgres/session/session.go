@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 
 	"github.com/jackc/pgx/v5"
 
@@ -12,23 +13,19 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
-// The Args of a step that say for which server it was planned.
-const (
-	argSystem   = "system"
-	argTimeline = "timeline"
-)
-
 // A Server is which server answers.
 type Server struct {
-	System   string // its system identifier; a physical replica has that of its primary
-	Timeline string // another after a promotion or a restore to an earlier moment; "" on a replica
+	System string `arg:"system,omitempty"` // its system identifier; a physical replica has that of its primary
+	// another after a promotion or a restore to an earlier moment; "" on a replica
+	Timeline string `arg:"timeline,omitempty"`
 	Replica  bool   // it is one, as of now
 }
 
 // Planned returns the server that a step was planned for. A step of a plan that was
 // made before plans said so has none.
 func Planned(s remediate.Step) Server {
-	return Server{System: s.Args[argSystem], Timeline: s.Args[argTimeline]}
+	is, _ := remediate.ArgsOf[Server](s) // texts that a step may be without
+	return is
 }
 
 // serverSQL tells which server answers. Rights: none beyond CONNECT, unless EXECUTE on
@@ -204,13 +201,11 @@ func planned(ctx context.Context, t *target.Postgres, r remediate.Request, write
 		}
 	}
 	for i := range p.Steps {
+		of := remediate.StepOf("", Server{System: is.System, Timeline: is.Timeline})
 		if p.Steps[i].Args == nil {
 			p.Steps[i].Args = make(map[string]string)
 		}
-		p.Steps[i].Args[argSystem] = is.System
-		if is.Timeline != "" {
-			p.Steps[i].Args[argTimeline] = is.Timeline
-		}
+		maps.Copy(p.Steps[i].Args, of.Args)
 	}
 	// With rights to act the missing rights come first, without them the reason why nothing would be done.
 	if _, refused := remediate.Refused(err); err == nil || refused && len(p.Needs) > 0 && r.Mode != remediate.Observe {
