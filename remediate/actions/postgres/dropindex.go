@@ -171,11 +171,7 @@ func (a dropIndex) plan(ctx context.Context, r remediate.Request) (p remediate.P
 	if err != nil {
 		return p, err
 	}
-	others, err := session.ReadBlockers(ctx, db, x.TableOID, wait)
-	if err != nil {
-		return p, err
-	}
-	unseen, err := others.Clear()
+	unseen, err := free(ctx, db, x.TableOID, wait)
 	if err != nil {
 		return p, err
 	}
@@ -191,6 +187,15 @@ func (a dropIndex) plan(ctx context.Context, r remediate.Request) (p remediate.P
 	s.Undo, s.Left = x.Again(), begunLeft(x.Name())
 	p.Steps = []remediate.Step{s}
 	return p, nil
+}
+
+// free refuses for now while somebody is in the way, and tells what it could not see.
+func free(ctx context.Context, q read.Querier, table int64, wait time.Duration) (fact string, err error) {
+	others, err := session.ReadBlockers(ctx, q, table, wait)
+	if err != nil {
+		return "", err
+	}
+	return others.Clear()
 }
 
 // verify finds out whether the reason is true, by what the collectors ask too, and

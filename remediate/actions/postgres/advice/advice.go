@@ -160,27 +160,9 @@ func (d *Database) read(ctx context.Context, t *target.Postgres, now time.Time) 
 		return fmt.Errorf("unused indexes: %w", err)
 	}
 	d.Begun, d.Since, d.Why, d.Counted, d.Unasked = usage.Begun, usage.Since, usage.Why, usage.Counted, usage.Unasked
-	add := func(to *[]Index, schema, table, index string, do func(Traits) string, undo bool, change func(*Index)) error {
-		x, err := ReadTraits(ctx, db, schema, table, index)
-		if err != nil {
-			return err
-		}
-		one := Index{Schema: schema, Table: table, Index: index, SizeBytes: x.SizeBytes, Scans: x.Scans, LastScan: x.LastScan,
-			Do: do(x) + ";"}
-		if undo {
-			one.Undo = x.Again()
-		}
-		if err := one.writes(ctx, db, x.OID, now.Sub(d.Begun)); err != nil {
-			return err
-		}
-		if change != nil {
-			change(&one)
-		}
-		*to = append(*to, one)
-		return nil
-	}
+	l := lister{db, now, d.Begun}
 	for _, r := range largest(usage.Unused, func(r read.UnusedIndexRow) float64 { return r.SizeBytes }) {
-		if err := add(&d.Unused, r.Schema, r.Table, r.Index, Traits.drop, true,
+		if err := l.add(ctx, &d.Unused, r.Schema, r.Table, r.Index, Traits.drop, true,
 			func(one *Index) { one.prove(r.Since, r.Why, usage, now) }); err != nil {
 			return err
 		}
@@ -194,7 +176,7 @@ func (d *Database) read(ctx context.Context, t *target.Postgres, now time.Time) 
 		if r.Kind != "identical" {
 			to = &d.Redundant
 		}
-		if err := add(to, r.Schema, r.Table, r.Index, Traits.drop, true, func(one *Index) {
+		if err := l.add(ctx, to, r.Schema, r.Table, r.Index, Traits.drop, true, func(one *Index) {
 			if one.Beside = r.CoveredBy; r.Kind != "identical" { // its use is what people weigh
 				one.prove(usage.Since, usage.Why, usage, now)
 			}
@@ -207,7 +189,7 @@ func (d *Database) read(ctx context.Context, t *target.Postgres, now time.Time) 
 		return fmt.Errorf("invalid indexes: %w", err)
 	}
 	for _, r := range largest(invalid, func(r read.InvalidIndexRow) float64 { return r.SizeBytes }) {
-		if err := add(&d.Invalid, r.Schema, r.Table, r.Index, Traits.drop, true, nil); err != nil {
+		if err := l.add(ctx, &d.Invalid, r.Schema, r.Table, r.Index, Traits.drop, true, nil); err != nil {
 			return err
 		}
 	}
@@ -215,14 +197,48 @@ func (d *Database) read(ctx context.Context, t *target.Postgres, now time.Time) 
 	if err := d.foreignKeys(ctx, db, now); err != nil {
 		return err
 	}
-	bloated, fault := read.ReadIndexBloat(ctx, db, read.Subject{}) // what may be read is reported
+	return d.bloated(ctx, l)
+}
+
+// A lister adds indexes to a list.
+type lister struct {
+	db    *target.Database
+	now   time.Time
+	begun time.Time // since when writes are counted
+}
+
+// add adds one index, with the statement for it.
+func (l lister) add(ctx context.Context, to *[]Index, schema, table, index string, do func(Traits) string, undo bool,
+	change func(*Index)) error {
+	x, err := ReadTraits(ctx, l.db, schema, table, index)
+	if err != nil {
+		return err
+	}
+	one := Index{Schema: schema, Table: table, Index: index, SizeBytes: x.SizeBytes, Scans: x.Scans, LastScan: x.LastScan,
+		Do: do(x) + ";"}
+	if undo {
+		one.Undo = x.Again()
+	}
+	if err := one.writes(ctx, l.db, x.OID, l.now.Sub(l.begun)); err != nil {
+		return err
+	}
+	if change != nil {
+		change(&one)
+	}
+	*to = append(*to, one)
+	return nil
+}
+
+// bloated lists the indexes that a rebuild would make smaller.
+func (d *Database) bloated(ctx context.Context, l lister) error {
+	bloated, fault := read.ReadIndexBloat(ctx, l.db, read.Subject{}) // what may be read is reported
 	bloated = slices.DeleteFunc(bloated, func(r read.IndexBloatRow) bool {
 		return r.Ratio <= adviseBloat ||
 			r.BloatBytes <= adviseBytes
 	})
 	for _, r := range largest(bloated, func(r read.IndexBloatRow) float64 { return float64(r.BloatBytes) }) {
 		rebuild := func(x Traits) string { return "REINDEX INDEX CONCURRENTLY " + x.Name() }
-		if err := add(&d.Bloated, r.Schema, r.Table, r.Index, rebuild, false,
+		if err := l.add(ctx, &d.Bloated, r.Schema, r.Table, r.Index, rebuild, false,
 			func(one *Index) { one.BloatRatio = r.Ratio }); err != nil {
 			return err
 		}

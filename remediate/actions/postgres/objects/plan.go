@@ -157,13 +157,7 @@ func Archive(ctx context.Context, c *pgx.Conn, f remediate.Fence, step remediate
 	}
 	v, err := m.Surveyed(ctx, c)
 	if err == nil {
-		err = mayFile(ctx, c)
-	}
-	if err == nil {
-		err = outlasts(entry.To, s.Args.Volatile)
-	}
-	if err == nil {
-		err = mounted(ctx, c, entry.To)
+		err = archivable(ctx, c, entry, s.Args.Volatile)
 	}
 	if err != nil {
 		return err
@@ -189,6 +183,18 @@ func Archive(ctx context.Context, c *pgx.Conn, f remediate.Fence, step remediate
 		return err
 	}
 	return quota.Stopped(ctx, work.all(ctx, v.Giving.Leaves()))
+}
+
+// archivable refuses a ledger or a store that a batch cannot be written to.
+func archivable(ctx context.Context, c *pgx.Conn, entry target.Archive, volatile bool) error {
+	err := mayFile(ctx, c)
+	if err == nil {
+		err = outlasts(entry.To, volatile)
+	}
+	if err == nil {
+		err = mounted(ctx, c, entry.To)
+	}
+	return err
 }
 
 // planned is what the plan of a step relied on.

@@ -29,17 +29,14 @@ func PlanRestore(ctx context.Context, db *target.Database, entry target.Archive,
 		return p, m, v, remediate.Refuse(remediate.ReasonSubject, "%v", err)
 	}
 	table := rows.Table{Schema: entry.Schema, Name: entry.Table}
-	s, err := rows.ReadSide(ctx, db, table, rows.Inserts())
-	if err == nil {
-		err = mayUnfile(ctx, db, table, s, &p)
-	}
+	s, err := writable(ctx, db, table, &p)
 	if err == nil {
 		err = reach(ctx, entry.To)
 	}
 	if err != nil {
 		return p, m, v, err
 	}
-	all, err := read.ReadParcels(ctx, db, entry, since, until)
+	all, n, err := parcels(ctx, db, entry, since, until)
 	if err != nil {
 		return p, m, v, err
 	}
@@ -47,19 +44,9 @@ func PlanRestore(ctx context.Context, db *target.Database, entry target.Archive,
 		return p, m, v, remediate.Refuse(remediate.ReasonNothing, "no object has rows of that time which are not "+
 			"back already")
 	}
-	g, err := readGrounds(ctx, db, s.OID)
-	if err == nil {
-		err = g.fit(relation.Insert)
-	}
-	if err == nil {
-		err = g.durable()
-	}
+	g, err := restorable(ctx, db, s.OID)
 	if err != nil {
 		return p, m, v, err
-	}
-	var n int64
-	for _, e := range all {
-		n += e.Rows
 	}
 	p.Facts = append(p.Facts, fmt.Sprintf("%d objects with %d rows in all have rows of that time", len(all), n),
 		"their checksums, and rows that are there already, are looked for in all of them before the first row is "+
@@ -83,6 +70,39 @@ func PlanRestore(ctx context.Context, db *target.Database, entry target.Archive,
 	return p, m, rows.Survey{Dest: s}, nil
 }
 
+// parcels are the objects with rows of a period that are not back, and how many rows they
+// have in all.
+func parcels(ctx context.Context, q read.Querier, entry target.Archive, since, until time.Time) (all []read.Parcel,
+	n int64, err error) {
+	all, err = read.ReadParcels(ctx, q, entry, since, until)
+	for _, e := range all {
+		n += e.Rows
+	}
+	return all, n, err
+}
+
+// writable finds the table, and refuses one that rows cannot be brought back to. Which
+// rights are missing is noted in the plan.
+func writable(ctx context.Context, q read.Querier, table rows.Table, p *remediate.Plan) (rows.Side, error) {
+	s, err := rows.ReadSide(ctx, q, table, rows.Inserts())
+	if err == nil {
+		err = mayUnfile(ctx, q, table, s, p)
+	}
+	return s, err
+}
+
+// restorable refuses a table that rows cannot be put into without harm.
+func restorable(ctx context.Context, q read.Querier, oid int64) (grounds, error) {
+	g, err := readGrounds(ctx, q, oid)
+	if err == nil {
+		err = g.fit(relation.Insert)
+	}
+	if err == nil {
+		err = g.durable()
+	}
+	return g, err
+}
+
 // Restore brings rows back from a store, after the checks of the plan.
 func Restore(ctx context.Context, c *pgx.Conn, f remediate.Fence, step remediate.Step, entry target.Archive) error {
 	s, err := remediate.TypedOf[Args](step)
@@ -102,12 +122,10 @@ func Restore(ctx context.Context, c *pgx.Conn, f remediate.Fence, step remediate
 		return err
 	}
 	table := rows.Table{Schema: entry.Schema, Name: entry.Table}
-	v, err := rows.ReadSide(ctx, c, table, rows.Inserts())
+	var p remediate.Plan
+	v, err := writable(ctx, c, table, &p)
 	if err == nil {
-		var p remediate.Plan
-		if err = mayUnfile(ctx, c, table, v, &p); err == nil {
-			err = p.Missing()
-		}
+		err = p.Missing()
 	}
 	if err != nil {
 		return err
@@ -181,13 +199,9 @@ func byOthers(ctx context.Context, q read.Querier, entry target.Archive) (facts 
 // archive is a table now.
 func ArchivedFacts(ctx context.Context, q read.Querier, entry target.Archive, since, until time.Time) (facts []string,
 	err error) {
-	all, err := read.ReadParcels(ctx, q, entry, since, until)
+	all, n, err := parcels(ctx, q, entry, since, until)
 	if err != nil || len(all) == 0 {
 		return nil, err
-	}
-	var n int64
-	for _, e := range all {
-		n += e.Rows
 	}
 	return []string{fmt.Sprintf("%d objects with %d rows in all have rows of that time too, in %s among others, and do "+
 		"not come back: name that as the archive's destination to bring those back", len(all), n, all[len(all)-1].Place)}, nil

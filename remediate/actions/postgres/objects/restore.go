@@ -12,7 +12,6 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	read "github.com/ai-micro-service/upkeep/collectors/postgres"
-
 	"github.com/ai-micro-service/upkeep/internal/platform/depot"
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
 	"github.com/ai-micro-service/upkeep/remediate"
@@ -43,100 +42,6 @@ type restorer struct {
 	fence remediate.Fence
 	pace  *session.Pace
 	inEnd func() // for tests
-}
-
-// run brings all of the period back and returns how many rows that were.
-func (u restorer) run(ctx context.Context) (n int64, err error) {
-	if _, err := u.c.Exec(ctx, formSQL); err != nil {
-		return 0, fmt.Errorf("form of the rows: %w", err)
-	}
-	if u.reader, err = relation.NewReader(ctx, u.c); err != nil {
-		return 0, err
-	}
-	now, err := u.reader.Read(ctx, u.c, []int64{u.root})
-	if err == nil {
-		err = u.plan.Only(u.root).Check(now)
-	}
-	if err != nil {
-		return 0, err
-	}
-	all, err := read.ReadParcels(ctx, u.c, u.entry, u.since, u.until)
-	if err != nil {
-		return 0, err
-	}
-	for _, e := range all {
-		if _, err := u.object(ctx, e, false); err != nil {
-			return 0, fmt.Errorf("nothing was changed: %w", err)
-		}
-	}
-	for _, e := range all {
-		got, err := u.object(ctx, e, true)
-		n += got
-		if err != nil {
-			return n, broughtBack(n, err)
-		}
-	}
-	return n, nil
-}
-
-// broughtBack says in an error how many rows are back: each object is a transaction.
-func broughtBack(n int64, err error) error {
-	if n == 0 {
-		return err
-	}
-	if r, ok := remediate.Refused(err); ok {
-		stopped := *r
-		stopped.Detail = fmt.Sprintf("%d rows are back, and the rest is not: %s", n, r.Detail)
-		return &stopped
-	}
-	return fmt.Errorf("%d rows are back, and the rest is not: %w", n, err)
-}
-
-// object looks at one object and, if requested, brings its rows back. It is
-// read piece by piece: what it holds goes to a temporary table of the server, and no
-// further until all of it was compared.
-func (u restorer) object(ctx context.Context, e read.Parcel, change bool) (n int64, err error) {
-	defer func() { err = damaged(err) }()
-	if err := u.pace.Keep(ctx, u.c); err != nil {
-		return 0, err
-	}
-	if err := u.fence.Check(ctx); err != nil {
-		return 0, err
-	}
-	content, err := depot.Open(ctx, u.entry.To.Store, e.Object)
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = content.Close() }() // was read
-	p, err := depot.ReadParcel(e.Object, content)
-	if err != nil {
-		return 0, err
-	}
-	tx, err := u.c.BeginTx(ctx, writing())
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }() // no error after a commit
-	r, err := u.spread(ctx, tx, p, e)
-	if err != nil {
-		return 0, err
-	}
-	if err := u.choose(ctx, tx, e); err != nil {
-		return 0, fmt.Errorf("object %s: %w", e.Object, err)
-	}
-	if err := u.unspoiled(ctx, tx, r); err != nil {
-		return 0, fmt.Errorf("object %s: %w", e.Object, err)
-	}
-	if err := u.conflicts(ctx, tx); err != nil {
-		return 0, fmt.Errorf("object %s: %w", e.Object, err)
-	}
-	if !change {
-		return 0, nil
-	}
-	if n, err = u.insert(ctx, tx, p.Parcel, r, e); err != nil {
-		return 0, fmt.Errorf("object %s: %w", e.Object, err)
-	}
-	return n, tx.Commit(ctx)
 }
 
 // damaged marks the error for an object that is not what was put: it was read to its
@@ -278,74 +183,6 @@ func howMany(ctx context.Context, tx pgx.Tx, sql string) (n int64, err error) {
 		return 0, errUndefined
 	}
 	return n, discreet(err)
-}
-
-// A unique is what a unique index or an exclusion constraint compares, as SQL.
-type unique struct {
-	Keys      []string // columns or expressions
-	Signs     []string // the operators that compare them
-	Predicate string   // of which rows; "" for all
-	Plain     bool     // columns of all rows
-}
-
-// keysSQL lists the unique indexes and exclusion constraints of a table. A key WITHOUT
-// OVERLAPS (PostgreSQL 18) is both.
-const keysSQL = `
-select array(select pg_get_indexdef(i.indexrelid, n, true) from generate_series(1, i.indnkeyatts) n order by n),
-       case when i.indisexclusion
-            then array(select format('operator(%I.%s)', s.nspname, o.oprname)
-              from unnest(k.conexclop) with ordinality u(op, n)
-                         join pg_operator o on o.oid = u.op join pg_namespace s on s.oid = o.oprnamespace order by u.n)
-            else array_fill('='::text, array[i.indnkeyatts::int]) end,
-       coalesce(pg_get_expr(i.indpred, i.indrelid), ''),
-       i.indpred is null and i.indexprs is null and not i.indisexclusion
-  from pg_index i
-  left join pg_constraint k on k.conindid = i.indexrelid and k.contype in ('p', 'u', 'x')
- where i.indrelid = $1::int8::oid and (i.indisunique or i.indisexclusion)
- order by i.indisprimary desc, i.indexrelid`
-
-// clash counts the rows that the table has already by this key.
-func (k unique) clash(table string) string {
-	of := func(from string) string {
-		keys := make([]string, len(k.Keys))
-		for i, key := range k.Keys {
-			keys[i] = fmt.Sprintf("(%s) as k%d", key, i)
-		}
-		sql := "(select " + strings.Join(keys, ", ") + " from " + from + " t"
-		if k.Predicate != "" {
-			sql += " where " + k.Predicate
-		}
-		return sql + ")"
-	}
-	on := make([]string, len(k.Keys))
-	for i := range k.Keys {
-		on[i] = fmt.Sprintf("a.k%d %s b.k%d", i, k.Signs[i], i)
-	}
-	return "select count(*) from " + of(rowsOfObject) + " a join " + of(table) + " b on " + strings.Join(on, " and ")
-}
-
-// conflicts refuses rows of which the table has one with the same key.
-func (u restorer) conflicts(ctx context.Context, tx pgx.Tx) error {
-	keys, err := session.Many[unique](ctx, tx, keysSQL, u.root)
-	if err != nil {
-		return fmt.Errorf("keys: %w", err)
-	}
-	for _, key := range keys {
-		list := strings.Join(key.Keys, ", ")
-		n, err := howMany(ctx, tx, key.clash(u.table().String()))
-		switch {
-		case errors.Is(err, errUndefined) && key.Plain:
-			return remediate.Refuse(remediate.ReasonUnfit, "the table has a key (%s) of which the rows have no column", list)
-		case errors.Is(err, errUndefined):
-			continue // the server compares when the rows come: what they have in it is its default
-		case err != nil:
-			return fmt.Errorf("look for rows of the same key: %w", err)
-		case n > 0:
-			return remediate.Refuse(remediate.ReasonUnfit, "the table has %d rows with the same (%s) already: change or delete "+
-				"these, or load the object by hand", n, list)
-		}
-	}
-	return nil
 }
 
 // insert puts the chosen rows into the table and writes the period down, unless

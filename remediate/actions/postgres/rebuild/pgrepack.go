@@ -24,11 +24,11 @@ func (a Repack) planProgram(ctx context.Context, db *target.Database, h heap, r 
 	if err != nil {
 		return p, err
 	}
-	if !h.Superuser {
+	switch {
+	case !h.Superuser:
 		return p, remediate.Refuse(remediate.ReasonPrivilege, "only a superuser can hold back its change of the files until "+
 			"the table was compared with what it has copied")
-	}
-	if h.Persistence != "p" {
+	case h.Persistence != "p":
 		return p, remediate.Refuse(remediate.ReasonUnfit, "the table is unlogged")
 	}
 	events, indexes, err := a.obstacles(ctx, db, h.OID)
@@ -64,9 +64,7 @@ func (a Repack) planProgram(ctx context.Context, db *target.Database, h heap, r 
 	}
 	args := repackArgs{TableArgs: ArgsOf(r, h.Subject), Way: byProgram, Version: version, Indexes: indexes,
 		Contract: relied.contract.String()}
-	s := remediate.StepOf(typed("pg_repack", arguments(args.Place)), args)
-	s.Left = swept(args.TableArgs)
-	p.Steps = []remediate.Step{s}
+	p.Steps = []remediate.Step{stepOf(typed("pg_repack", arguments(args.Place)), args)}
 	return p, nil
 }
 
@@ -183,7 +181,12 @@ func (Repack) left(ctx context.Context, db *target.Database, oid int64) (left bo
 // what runs on other tables need.
 func leftStep(r remediate.Request, rel relation.Subject) remediate.Step {
 	args := repackArgs{TableArgs: TableArgs{Place: session.PlaceOf(r), OID: rel.OID}, Way: sweeping}
-	s := remediate.StepOf(strings.Join(sweepSQL(args.TableArgs), "; "), args)
+	return stepOf(strings.Join(sweepSQL(args.TableArgs), "; "), args)
+}
+
+// stepOf is a step that works with pg_repack, or with what one has left.
+func stepOf(do string, args repackArgs) remediate.Step {
+	s := remediate.StepOf(do, args)
 	s.Left = swept(args.TableArgs)
 	return s
 }

@@ -12,7 +12,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	read "github.com/ai-micro-service/upkeep/collectors/postgres"
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/relation"
@@ -201,24 +200,7 @@ func (a reindex) build(ctx context.Context, f remediate.Fence, s buildStep) erro
 		return err
 	}
 	j := a.job(s.Step, s.Args.Place, wait)
-	j.Done = func(ctx context.Context, c *pgx.Conn) (bool, error) {
-		// One that was interrupted after the new index took the name of the old
-		// one is done, and has left that behind.
-		done, err := rebuilt(ctx, c, s)
-		if err == nil {
-			err = f.Check(ctx)
-		}
-		if err == nil {
-			err = a.sweep(ctx, c, f, s)
-		}
-		if err == nil && done {
-			err = a.forget(ctx, c, s)
-		}
-		if err != nil || done {
-			return done, err
-		}
-		return false, a.ready(ctx, c, f, s, wait)
-	}
+	j.Done = func(ctx context.Context, c *pgx.Conn) (bool, error) { return a.done(ctx, c, f, s, wait) }
 	began := false
 	j.Work = func(ctx context.Context, c *pgx.Conn) error {
 		note, err := a.begin(ctx, c, s)
@@ -251,6 +233,27 @@ func (a reindex) build(ctx context.Context, f remediate.Fence, s buildStep) erro
 		return nil // where there was an error, only its last wait was too long: for those who still used the old one
 	}
 	return errors.Join(err, left)
+}
+
+// done tells whether the index is built anew, and otherwise waits until it can be.
+func (a reindex) done(ctx context.Context, c *pgx.Conn, f remediate.Fence, s buildStep, wait time.Duration) (bool,
+	error) {
+	// One that was interrupted after the new index took the name of the old
+	// one is done, and has left that behind.
+	done, err := rebuilt(ctx, c, s)
+	if err == nil {
+		err = f.Check(ctx)
+	}
+	if err == nil {
+		err = a.sweep(ctx, c, f, s)
+	}
+	if err == nil && done {
+		err = a.forget(ctx, c, s)
+	}
+	if err != nil || done {
+		return done, err
+	}
+	return false, a.ready(ctx, c, f, s, wait)
 }
 
 // rebuildKey is the lock of the one rebuild of a database.
@@ -330,43 +333,6 @@ func rebuilt(ctx context.Context, c *pgx.Conn, s buildStep) (bool, error) {
 		return false, fmt.Errorf("index %q: %w", s.Args.Index, remediate.ErrGone)
 	}
 	return oid != s.Args.OID || node != s.Args.Node, err
-}
-
-// Measure implements remediate.Executor.
-func (a reindex) Measure(ctx context.Context, r remediate.Request) (float64, error) {
-	db, err := relation.Database(ctx, a.target, r)
-	if err != nil {
-		return 0, err
-	}
-	rows, err := read.ReadIndexBloat(ctx, db, relation.Names(r))
-	switch {
-	case err != nil:
-		return 0, err
-	case len(rows) == 1:
-		return bloat(ctx, db, rows[0]), nil
-	}
-	if _, err := relation.Lookup(ctx, db, r.Subject); err != nil {
-		return 0, err
-	}
-	return 0, fmt.Errorf("there is no estimate for index %q: it is no valid B-tree, or its table was never analyzed",
-		r.Subject["index"])
-}
-
-// measureWithin is how long a measure may read an index; after that the estimate
-// must do.
-const measureWithin = 10 * time.Second
-
-// bloat is measured where it can be, and estimated where the extension, the right
-// or the time for it is missing. Before and after are read alike: what is missing once is missing
-// again, unless the old index was too large to be read in time.
-func bloat(ctx context.Context, db *target.Database, estimate read.IndexBloatRow) float64 {
-	ctx, cancel := context.WithTimeout(ctx, measureWithin)
-	defer cancel()
-	ratio, known, err := read.MeasureIndexBloat(ctx, db, estimate.Schema, estimate.Index, estimate.SizeBytes)
-	if err != nil || !known {
-		return estimate.Ratio
-	}
-	return ratio
 }
 
 // Undo implements remediate.Undoer.

@@ -65,14 +65,20 @@ func (a Repack) plan(ctx context.Context, r remediate.Request) (p remediate.Plan
 		p.Facts = append(p.Facts, no.Detail)
 		return p, nil
 	}
-	for i := range more.Steps {
-		if left {
-			delete(more.Steps[i].Args, "contract") // the table is another when the first step is done
-		}
+	if left {
+		unbound(more.Steps)
 	}
 	p.Facts, p.Steps, p.Needs = append(p.Facts, more.Facts...), append(p.Steps, more.Steps...),
 		append(p.Needs, more.Needs...)
 	return p, err
+}
+
+// unbound takes the contract out of steps: the table is another when the step before
+// them is done.
+func unbound(steps []remediate.Step) {
+	for _, s := range steps {
+		delete(s.Args, "contract")
+	}
 }
 
 // choose plans by pg_repack, and where that cannot be, by moving rows.

@@ -168,14 +168,7 @@ func (b *batches) batch(ctx context.Context, swift bool, text func(how) (string,
 		if err := b.pace.Keep(ctx, b.c); err != nil {
 			return n, 0, err
 		}
-		next := b.recent
-		if b.most >= 0 {
-			next = max(0, min(next, b.most-b.moved))
-		}
-		if err := b.quota.Reserve(ctx, b.amount(next)); err != nil {
-			return n, 0, err
-		}
-		if err := b.fence.Check(ctx); err != nil {
+		if err := b.reserve(ctx); err != nil {
 			return n, 0, err
 		}
 		sql, args := text(h)
@@ -210,6 +203,18 @@ func (b *batches) batch(ctx context.Context, swift bool, text func(how) (string,
 			}
 		}
 	}
+}
+
+// reserve takes from the quota what a batch will probably take, and checks the fence.
+func (b *batches) reserve(ctx context.Context) error {
+	next := b.recent
+	if b.most >= 0 {
+		next = max(0, min(next, b.most-b.moved))
+	}
+	if err := b.quota.Reserve(ctx, b.amount(next)); err != nil {
+		return err
+	}
+	return b.fence.Check(ctx)
 }
 
 // again returns nil where a batch may succeed when it is tried once more, and else

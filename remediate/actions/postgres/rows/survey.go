@@ -138,6 +138,11 @@ func (m Movement) destination(ctx context.Context, q read.Querier, s *Survey, co
 		return err
 	}
 	s.columns, s.spares = fit.names, fit.spares
+	return m.unique(ctx, q, s)
+}
+
+// unique refuses a destination whose unique indexes demand what the source does not.
+func (m Movement) unique(ctx context.Context, q read.Querier, s *Survey) (err error) {
 	if s.uniques, err = session.Many[uniqueness](ctx, q, uniqueSQL, s.Dest.OID); err != nil {
 		return fmt.Errorf("unique indexes of %s: %w", m.To, err)
 	}
