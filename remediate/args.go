@@ -34,7 +34,8 @@ func ArgsOf[T any](s Step) (args T, err error) {
 		case !there && optional:
 			return nil
 		case !there:
-			return fmt.Errorf("step %q: it has no argument %q: its plan was made by another version; plan again", s.Do, name)
+			return fmt.Errorf("step %q: it has no argument %q: its plan was made by another version; plan again",
+				s.Do, name)
 		}
 		if v.Kind() == reflect.Pointer {
 			v.Set(reflect.New(v.Type().Elem()))

@@ -25,7 +25,8 @@ func AdviseIndexes(t *target.Postgres) remediate.Action {
 	return remediate.Action{
 		Name:   "postgres/advise_indexes",
 		Target: t.Name,
-		Doc: `AdviseIndexes writes a list of the indexes of a server that are unused, duplicate, redundant, invalid or bloated, and of foreign keys without one.
+		Doc: "AdviseIndexes writes a list of the indexes of a server that are unused, duplicate, redundant, invalid " +
+			"or bloated, and of foreign keys without one." + `
 
 It changes nothing on the server. The list is two files in the folder "advice" of
 data_dir: indexes-SERVER.md for people, and the same as JSON. For each index
@@ -35,18 +36,19 @@ the statement that reverts it. The hundred
 largest of each kind are listed. It runs the collectors' own
 queries on every database that the role may connect to; a database that cannot be read
 is listed with the reason. The files are replaced atomically; the action is done when
-the list has changed. It refuses a replica, whose indexes are those of its primary. Rights: CONNECT on each database; SELECT on the tables (pg_read_all_data)
-for the bloat.`,
+the list has changed. It refuses a replica, whose indexes are those of its primary. Rights: CONNECT
+on each database; SELECT on the tables (pg_read_all_data) for the bloat.`,
 		Lowers:    "upkeep_postgres_index_advice_age_seconds",
 		Risk:      remediate.Safe,
 		Subject:   []string{"server"},
 		Exclusive: []string{"server"},
 		Rights: []remediate.Right{
-			{Grant: `grant connect on database :"database" to :"role"`, For: "to read the catalogs and the statistics of " +
-				"its indexes"},
+			{Grant: `grant connect on database :"database" to :"role"`, For: "to read the catalogs and the " +
+				"statistics " +
+				"of its indexes"},
 			{Grant: `grant pg_read_all_data to :"role"`, Since: 14, For: "to estimate the bloat of indexes"},
-			{Grant: `grant select on all tables in schema :"schema" to :"role"`, Until: 13, For: "to estimate the bloat " +
-				"of indexes"},
+			{Grant: `grant select on all tables in schema :"schema" to :"role"`, Until: 13, For: "to estimate the " +
+				"bloat of indexes"},
 		},
 		Timeout:  10 * time.Minute,
 		Cancel:   remediate.CancelAnytime,
@@ -85,7 +87,8 @@ func (a adviseIndexes) plan(ctx context.Context, _ remediate.Request) (p remedia
 		return p, err
 	}
 	if recovery {
-		return p, remediate.Refuse(remediate.ReasonReadOnly, "the server is a replica: its indexes are its primary's, which "+
+		return p, remediate.Refuse(remediate.ReasonReadOnly, "the server is a replica: its indexes are its "+
+			"primary's, which "+
 			"asks it how they are used")
 	}
 	list, err := advice.Read(ctx, a.target, a.now())

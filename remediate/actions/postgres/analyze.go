@@ -77,7 +77,8 @@ func (a analyze) plan(ctx context.Context, r remediate.Request) (p remediate.Pla
 	}
 	switch {
 	case row.Changed == nil:
-		p.Facts = append(p.Facts, "the server's statistics are empty, as a crash leaves them: how many rows were changed is "+
+		p.Facts = append(p.Facts, "the server's statistics are empty, as a crash leaves them: how many rows were "+
+			"changed is "+
 			"not known; "+last)
 	case *row.Changed == 0 && row.LastAnalyze != nil:
 		return p, remediate.Refuse(remediate.ReasonNothing, "no row was changed since %s was analyzed at %s",
@@ -105,7 +106,8 @@ func (a analyze) Apply(ctx context.Context, f remediate.Fence, s remediate.Step)
 		LockTimeout: 5 * time.Second, // another vacuum or DDL holds the conflicting locks
 		Done: func(ctx context.Context, c *pgx.Conn) (bool, error) {
 			var analyzed int64
-			err := c.QueryRow(ctx, "select coalesce(pg_stat_get_analyze_count($1::int8::oid), 0)", args.OID).Scan(&analyzed)
+			err := c.QueryRow(ctx, "select coalesce(pg_stat_get_analyze_count($1::int8::oid), 0)",
+				args.OID).Scan(&analyzed)
 			return analyzed > args.Analyzes, err
 		},
 	}.Run(ctx, f, s.Do)
@@ -124,7 +126,8 @@ func (a analyze) Measure(ctx context.Context, r remediate.Request) (float64, err
 	case len(rows) == 0:
 		return 0, fmt.Errorf("table %q: %w", r.Subject["table"], remediate.ErrGone)
 	case rows[0].Changed == nil:
-		return 0, fmt.Errorf("the server's statistics of table %q are empty: %w", r.Subject["table"], remediate.ErrNoData)
+		return 0, fmt.Errorf("the server's statistics of table %q are empty: %w", r.Subject["table"],
+			remediate.ErrNoData)
 	}
 	return *rows[0].Changed, nil
 }

@@ -17,7 +17,8 @@ func Archive(t *target.Postgres) remediate.Action {
 	return remediate.Action{
 		Name:   nameArchive,
 		Target: t.Name,
-		Doc: `Archive moves the rows of one table that are past their age to another table, in small batches that move and delete in one statement.
+		Doc: "Archive moves the rows of one table that are past their age to another table, in small batches that " +
+			"move and delete in one statement." + `
 
 Table, column, age and destination are those of targets.postgres[].archives; a table
 that has no archive there, or one without "to", is refused. The moment before which
@@ -62,8 +63,8 @@ check that the destination takes the partition (its columns, constraints and ind
 no other partition or row of that time) and that both tables are as planned. While it
 waits, the partition has the constraint upkeep_bounds. Rows for which the destination
 has no partition stay until their partition goes as a whole; the plan has the
-statement that makes one. postgres/restore_archived hands partitions back. Rights: SELECT, UPDATE (to hold rows) and DELETE on the
-table, INSERT on the destination, SELECT on the tables that refer to it, and own the
+statement that makes one. postgres/restore_archived hands partitions back. Rights: SELECT, UPDATE
+(to hold rows) and DELETE on the table, INSERT on the destination, SELECT on the tables that refer to it, and own the
 table or the database (PostgreSQL 13 to 16) or MAINTAIN on the table (17 and later);
 own both where partitions change hands; pg_monitor to see how far replicas are.
 
@@ -75,8 +76,8 @@ the encoding of the database, which the statement names where it is not UTF-8. A
 with a value that the server does not read back as it writes it (a circle with a negative
 radius, what breaks a constraint of its domain that is not valid) ends the run, and stays. Its name ends
 in its SHA-256, and the first line has that of the rows, the labels of enums, the
-attributes of composite types, and the names behind values of regclass and similar types. The object is written, synced, read back and
-compared first; then one transaction deletes exactly those versions of the rows
+attributes of composite types, and the names behind values of regclass and similar types. The
+object is written, synced, read back and compared first; then one transaction deletes exactly those versions of the rows
 and writes the object down in the table upkeep.parcels of the same database, so that
 rows are in the table, or in an object that the ledger names. An object that cannot be
 read back, or is not what was put, ends the run, and its rows stay. Nothing is held while a
@@ -99,8 +100,8 @@ authorization "role".`,
 		Exclusive: []string{"server", "database", "schema", "table"},
 		Rights:    slices.Concat(movingRights(), maintainRights(), filingRights()),
 		Params: append(pacing(), remediate.Param{Name: objects.VolatileParam, Type: remediate.Bool, Default: "false",
-			Doc: "Take a folder that is in memory (tmpfs) as the destination: its objects, and with them the rows, are gone " +
-				"after a restart of the machine."}),
+			Doc: "Take a folder that is in memory (tmpfs) as the destination: its objects, and with them the rows, " +
+				"are gone after a restart of the machine."}),
 		Timeout:  6 * time.Hour,
 		Cancel:   remediate.CancelAnytime,
 		Executor: archive{t, time.Now},
@@ -130,14 +131,16 @@ func (a archive) plan(ctx context.Context, r remediate.Request) (p remediate.Pla
 	}
 	switch {
 	case entry.Purge:
-		return p, remediate.Refuse(remediate.ReasonUnfit, "the archive of %s says purge, which is the action postgres/purge",
+		return p, remediate.Refuse(remediate.ReasonUnfit, "the archive of %s says purge, which is the action "+
+			"postgres/purge",
 			entry.Table)
 	case entry.To.Store != nil:
 		return a.moving().planFiles(ctx, db, rel, entry, r)
 	case entry.To.Table != "":
 		return a.moving().plan(ctx, db, rel, away(entry), r)
 	default:
-		return p, remediate.Refuse(remediate.ReasonUnfit, "the archive of %s says of no place to move rows to: give it a "+
+		return p, remediate.Refuse(remediate.ReasonUnfit, "the archive of %s says of no place to move rows to: "+
+			"give it a "+
 			"destination, targets.postgres[].archives[].to", entry.Table)
 	}
 }

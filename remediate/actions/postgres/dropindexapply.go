@@ -88,7 +88,8 @@ func (a dropIndex) planned(ctx context.Context, c *pgx.Conn, s dropIndexStep) (x
 	case err != nil:
 		return x, false, err
 	}
-	return x, false, remediate.Refuse(remediate.ReasonChanged, "index %s is another than the plan was made for: it was "+
+	return x, false, remediate.Refuse(remediate.ReasonChanged, "index %s is another than the plan was made "+
+		"for: it was "+
 		"built anew", other.Name())
 }
 
@@ -136,7 +137,8 @@ func (a dropIndex) half(ctx context.Context, c *pgx.Conn, s dropIndexStep, x adv
 	if others, err := session.ReadBlockers(last, c, x.TableOID, time.Second); err == nil && len(others.Who) > 0 {
 		who = ", behind " + others.Who[0]
 	}
-	return fmt.Errorf("%w; the index is invalid now%s: no query uses it, and every write maintains it; the next try goes "+
+	return fmt.Errorf("%w; the index is invalid now%s: no query uses it, and every write maintains it; the "+
+		"next try goes "+
 		"on, for %s, and REINDEX INDEX CONCURRENTLY %s would have it back", cause, who, wait, x.Name())
 }
 

@@ -20,7 +20,8 @@ func Freeze(t *target.Postgres) remediate.Action {
 	return remediate.Action{
 		Name:   "postgres/freeze",
 		Target: t.Name,
-		Doc: `Freeze vacuums the tables of a database whose transactions are oldest, the oldest first, with VACUUM (FREEZE).
+		Doc: "Freeze vacuums the tables of a database whose transactions are oldest, the oldest first, with VACUUM " +
+			"(FREEZE)." + `
 
 It is what keeps a server from refusing every write near two thousand million
 transactions. The tables are those past half of the limit, or without one past half of
@@ -46,11 +47,13 @@ in pg_monitor), to see who holds transactions back.`,
 		Subject:   []string{"server", "database"},
 		Exclusive: []string{"server", "database"},
 		Rights: []remediate.Right{
-			{Grant: `grant :"owner" to :"role"`, Until: 16, For: "to vacuum a table; to own the database suffices for its " +
-				"catalogs, and those that all databases share want a superuser"},
+			{Grant: `grant :"owner" to :"role"`, Until: 16, For: "to vacuum a table; to own the database " +
+				"suffices for " +
+				"its catalogs, and those that all databases share want a superuser"},
 			{Grant: `grant pg_maintain to :"role"`, Since: 17, For: "to vacuum every table and catalog"},
-			{Grant: `grant pg_read_all_data to :"role"`, Since: 17, For: "to use every schema, without which no table in it " +
-				"is vacuumed"},
+			{Grant: `grant pg_read_all_data to :"role"`, Since: 17, For: "to use every schema, without which " +
+				"no table " +
+				"in it is vacuumed"},
 			{Grant: `grant pg_read_all_stats to :"role"`, For: "to see who holds transactions back"},
 		},
 		Timeout:  12 * time.Hour,
@@ -141,7 +144,8 @@ func (a freeze) plan(ctx context.Context, r remediate.Request) (p remediate.Plan
 	var limit int64
 	var role string
 	err = db.QueryRow(ctx, "select pg_is_in_recovery(), current_setting('server_version_num')::int, "+
-		"current_setting('autovacuum_freeze_max_age')::int8, current_user::text").Scan(&replica, &version, &limit, &role)
+		"current_setting('autovacuum_freeze_max_age')::int8, current_user::text").Scan(&replica, &version,
+		&limit, &role)
 	switch {
 	case err != nil:
 		return p, err
@@ -162,12 +166,14 @@ func (a freeze) plan(ctx context.Context, r remediate.Request) (p remediate.Plan
 		name := pgx.Identifier{t.Schema, t.Table}.Sanitize()
 		switch {
 		case t.Temporary && t.Age > limit:
-			return p, remediate.Refuse(remediate.ReasonCannotHelp, "the temporary table %s is %d transactions old, and only "+
+			return p, remediate.Refuse(remediate.ReasonCannotHelp, "the temporary table %s is %d transactions "+
+				"old, and only "+
 				"its own session can vacuum it: end that session", name, t.Age)
 		case t.Temporary:
 			continue // ends with its session, or is looked at when it is too old
 		case !t.MayVacuum && t.Age > limit: // it is noted
-			_ = p.NoteMissing(remediate.Refuse(remediate.ReasonPrivilege, "role %s may not vacuum %s, which is %d transactions "+
+			_ = p.NoteMissing(remediate.Refuse(remediate.ReasonPrivilege, "role %s may not vacuum %s, which is %d "+
+				"transactions "+
 				"old: %s", role, name, t.Age, wantsFreeze(version)))
 		case !t.MayVacuum:
 			continue
@@ -175,7 +181,8 @@ func (a freeze) plan(ctx context.Context, r remediate.Request) (p remediate.Plan
 		p.Facts = append(p.Facts, fmt.Sprintf("%s is %d transactions old and has %s", name, t.Age,
 			remediate.Quantity("_bytes", float64(t.Size))))
 		at := session.Place{Database: r.Subject["database"], Schema: t.Schema, Table: t.Table}
-		p.Steps = append(p.Steps, remediate.StepOf("VACUUM (FREEZE, TRUNCATE off) "+name, freezeArgs{at, t.OID, t.Vacuums}))
+		p.Steps = append(p.Steps, remediate.StepOf("VACUUM (FREEZE, TRUNCATE off) "+name,
+			freezeArgs{at, t.OID, t.Vacuums}))
 	}
 	return p, nil
 }
@@ -224,7 +231,8 @@ func (a freeze) held(ctx context.Context, db *target.Database, limit int64) erro
 	case err != nil:
 		return fmt.Errorf("slots: %w", err)
 	case age > limit:
-		return remediate.Refuse(remediate.ReasonCannotHelp, "no vacuum brings the age of the catalogs below %d: replication "+
+		return remediate.Refuse(remediate.ReasonCannotHelp, "no vacuum brings the age of the catalogs below %d: "+
+			"replication "+
 			"slot %q holds back the last %d transactions of them", limit, slot, age)
 	}
 	return nil
@@ -272,7 +280,8 @@ func finishFreeze(ctx context.Context, c *pgx.Conn, f remediate.Fence) error {
 	}
 	statement := "VACUUM (ONLY_DATABASE_STATS)"
 	if version < 160000 {
-		statement = "VACUUM (TRUNCATE off) pg_catalog.pg_am" // of a few rows; also where it is skipped, the rest is done
+		// of a few rows; also where it is skipped, the rest is done
+		statement = "VACUUM (TRUNCATE off) pg_catalog.pg_am"
 	}
 	if _, err := c.Exec(ctx, statement, pgx.QueryExecModeSimpleProtocol); err != nil {
 		return fmt.Errorf("%s: %w", statement, err)

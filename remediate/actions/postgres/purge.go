@@ -23,7 +23,8 @@ refuses, compares before each commit and bounds by the plan's amount are those o
 postgres/archive; nothing is kept of the rows. Where the table
 is partitioned by the age column, a partition that is past its age as a whole is
 dropped in one step. Where the server can (14 and later, and no default partition)
-and no event trigger fires for DROP TABLE, which it might refuse, the step waits until no transaction has used the table for more than a second,
+and no event trigger fires for DROP TABLE, which it might refuse, the step waits until no
+transaction has used the table for more than a second,
 detaches the partition CONCURRENTLY and drops it; else it drops it out of its table
 in one transaction, under an ACCESS EXCLUSIVE lock that is waited for 50 ms at a time.
 What depends on the partition (a view, a foreign key, a function, a policy) is looked
@@ -43,7 +44,8 @@ are.`,
 		Exclusive: []string{"server", "database", "schema", "table"},
 		Rights: slices.Concat([]remediate.Right{
 			{Grant: `grant usage on schema :"schema" to :"role"`, For: "the table"},
-			{Grant: `grant select, delete on table :"schema".:"table" to :"role"`, For: "delete rows that are past their age"},
+			{Grant: `grant select, delete on table :"schema".:"table" to :"role"`, For: "delete rows that are past " +
+				"their age"},
 			{Grant: `grant update on table :"schema".:"table" to :"role"`, For: "hold rows while they are taken"},
 			{Grant: `grant pg_monitor to :"role"`, For: "see how far replicas are behind"},
 		}, maintainRights()),
@@ -75,7 +77,8 @@ func (a purge) plan(ctx context.Context, r remediate.Request) (p remediate.Plan,
 		return p, err
 	}
 	if !entry.Purge {
-		return p, remediate.Refuse(remediate.ReasonUnfit, "the archive of %s does not say that its rows may be deleted for "+
+		return p, remediate.Refuse(remediate.ReasonUnfit, "the archive of %s does not say that its rows may be "+
+			"deleted for "+
 			"good: purge: true does", entry.Table)
 	}
 	return a.moving().plan(ctx, db, rel, away(entry), r)

@@ -19,7 +19,8 @@ func ResetStatements(t *target.Postgres) remediate.Action {
 	return remediate.Action{
 		Name:   "postgres/reset_statements",
 		Target: t.Name,
-		Doc: `ResetStatements begins the statistics of pg_stat_statements anew, after it has written down who was slowest.
+		Doc: "ResetStatements begins the statistics of pg_stat_statements anew, after it has written down who was " +
+			"slowest." + `
 
 The plan's facts are the review: since when was counted, and the ten statements that took the
 server longest all together and the ten that did each time, with their calls, rows and blocks,
@@ -37,8 +38,8 @@ pg_read_all_stats (it is in pg_monitor).`,
 		Subject:   []string{"server"},
 		Exclusive: []string{"server"},
 		Rights: []remediate.Right{
-			{Grant: `grant execute on function pg_stat_statements_reset to :"role"`, For: "to reset the statistics, in the " +
-				"database that has the extension"},
+			{Grant: `grant execute on function pg_stat_statements_reset to :"role"`, For: "to reset the statistics, " +
+				"in the database that has the extension"},
 			{Grant: `grant pg_read_all_stats to :"role"`, For: "to see every statement before"},
 		},
 		Timeout:  time.Minute,
@@ -73,12 +74,14 @@ func (a resetStatements) place(ctx context.Context) (read.StatementsPlace, *read
 	var refused interface{ SQLState() string }
 	switch {
 	case errors.As(err, &refused) && refused.SQLState() == "55000":
-		return p, nil, remediate.Refuse(remediate.ReasonUnfit, "pg_stat_statements is not in shared_preload_libraries: it "+
+		return p, nil, remediate.Refuse(remediate.ReasonUnfit, "pg_stat_statements is not in "+
+			"shared_preload_libraries: it "+
 			"counts nothing")
 	case err != nil:
 		return p, nil, fmt.Errorf("statistics: %w", err)
 	case s == nil:
-		return p, nil, remediate.Refuse(remediate.ReasonUnfit, "the extension is older than 1.9 (PostgreSQL 14): it does "+
+		return p, nil, remediate.Refuse(remediate.ReasonUnfit, "the extension is older than 1.9 (PostgreSQL "+
+			"14): it does "+
 			"not tell when its statistics were reset")
 	}
 	return p, s, nil
@@ -96,7 +99,8 @@ func (a resetStatements) plan(ctx context.Context, _ remediate.Request) (p remed
 	}
 	if !s.MayReset {
 		// it is noted
-		_ = p.NoteMissing(remediate.Refuse(remediate.ReasonPrivilege, "role %s may not reset the statistics: grant execute "+
+		_ = p.NoteMissing(remediate.Refuse(remediate.ReasonPrivilege, "role %s may not reset the statistics: "+
+			"grant execute "+
 			"on function %s.pg_stat_statements_reset to it, in database %q", s.Role, place.Schema, place.Database))
 	}
 	rows, err := read.ReadSlowest(ctx, a.target, place, slowest)
@@ -117,7 +121,8 @@ func (a resetStatements) plan(ctx context.Context, _ remediate.Request) (p remed
 		if a.target.WithoutText || text == "" {
 			text = "(text not shown)"
 		}
-		p.Facts = append(p.Facts, fmt.Sprintf("%.3f s in %.0f calls, %.6f s each, %.0f rows, %.0f blocks read, queryid %d "+
+		p.Facts = append(p.Facts, fmt.Sprintf("%.3f s in %.0f calls, %.6f s each, %.0f rows, %.0f blocks read, "+
+			"queryid %d "+
 			"of %q in %q: %s", r.Seconds, r.Calls, r.Seconds/max(r.Calls, 1), r.Rows, r.Blocks, r.QueryID, r.User,
 			r.Database, text))
 	}
@@ -140,7 +145,8 @@ func (a resetStatements) Apply(ctx context.Context, f remediate.Fence, s remedia
 		// no table has that name; the lock is that of the statistics
 		Place: session.Place{Database: args.Database, Schema: "pg_stat_statements"},
 		Done: func(ctx context.Context, c *pgx.Conn) (done bool, err error) {
-			err = c.QueryRow(ctx, "select stats_reset > $1::text::timestamptz from "+args.Schema+".pg_stat_statements_info",
+			err = c.QueryRow(ctx, "select stats_reset > $1::text::timestamptz from "+args.Schema+
+				".pg_stat_statements_info",
 				args.Since).Scan(&done)
 			return done, err
 		},

@@ -19,7 +19,8 @@ func RestoreArchived(t *target.Postgres) remediate.Action {
 	return remediate.Action{
 		Name:   nameRestore,
 		Target: t.Name,
-		Doc: `Restore archived brings rows of a span of time back from the table that postgres/archive has moved them to.
+		Doc: "Restore archived brings rows of a span of time back from the table that postgres/archive has moved " +
+			"them to." + `
 
 The span is that of the archive's column, from the parameter since (at it or later) to
 the parameter until (before it). Locks, batches and pauses are those of
@@ -47,10 +48,11 @@ two objects with the same key are met only when they come: the run stops there, 
 says how many are back. An object has the values of stored generated columns: where the
 table would make others, the run is refused, unless the column is named in without.
 A name (regclass and similar types) that now refers to another object is refused.
-Objects of an earlier table of the same name are refused, unless earlier_table is true. It is read piece by piece, so that an object of any size
-can be brought back. Each object is then one
+Objects of an earlier table of the same name are refused, unless earlier_table is true. It is read
+piece by piece, so that an object of any size can be brought back. Each object is then one
 transaction, which compares the definitions of the table and of the partitions that the
-rows went into with those of the plan before it commits, and which also writes down in upkeep.restored which time of it is back: a row
+rows went into with those of the plan before it commits, and which also writes down in
+upkeep.restored which time of it is back: a row
 comes back once, however often and in whatever parts it is asked for, also by a run
 that was killed. The objects stay where they are. A column without a time zone is
 taken for UTC. Rights beside: TEMPORARY on the database, INSERT on the tables of the
@@ -60,17 +62,18 @@ schema upkeep; nothing on an archive's table.`,
 		Subject:   []string{"server", "database", "schema", "table"},
 		Exclusive: []string{"server", "database", "schema", "table"},
 		Rights: slices.Concat(movingRights(), maintainRights(),
-			[]remediate.Right{{Grant: `grant temporary on database :"database" to :"role"`, For: "look at the rows of an " +
-				"object before they are brought back"}}),
+			[]remediate.Right{{Grant: `grant temporary on database :"database" to :"role"`,
+				For: "look at the rows of " +
+					"an object before they are brought back"}}),
 		Params: append([]remediate.Param{
-			{Name: "since", Type: remediate.Text, Doc: "Rows of this moment or later: 2026-01-31, or 2026-01-31T12:00:00Z. A " +
-				"day begins at midnight UTC."},
+			{Name: "since", Type: remediate.Text, Doc: "Rows of this moment or later: 2026-01-31, or " +
+				"2026-01-31T12:00:00Z. A day begins at midnight UTC."},
 			{Name: "until", Type: remediate.Text, Doc: "Rows of before this moment, written the same."},
-			{Name: "without", Type: remediate.Text, Doc: "Columns of the archive's own, with commas between: their values are " +
-				"not brought back, and are gone with the archive's rows. Of a folder or a bucket: columns that the table may " +
-				"generate anew, with other values than the rows had."},
-			{Name: objects.EarlierParam, Type: remediate.Bool, Doc: "Rows come back that a folder or a bucket has of an " +
-				"earlier table of the same name: the one of now was made in its place, from a dump for example."},
+			{Name: "without", Type: remediate.Text, Doc: "Columns of the archive's own, with commas between: their " +
+				"values are not brought back, and are gone with the archive's rows. Of a folder or a bucket: columns " +
+				"that the table may generate anew, with other values than the rows had."},
+			{Name: objects.EarlierParam, Type: remediate.Bool, Doc: "Rows come back that a folder or a bucket has of " +
+				"an earlier table of the same name: the one of now was made in its place, from a dump for example."},
 		}, pacing()...),
 		Timeout:  6 * time.Hour,
 		Cancel:   remediate.CancelAnytime,

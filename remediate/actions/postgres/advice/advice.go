@@ -214,8 +214,9 @@ func (l lister) add(ctx context.Context, to *[]Index, schema, table, index strin
 	if err != nil {
 		return err
 	}
-	one := Index{Schema: schema, Table: table, Index: index, SizeBytes: x.SizeBytes, Scans: x.Scans, LastScan: x.LastScan,
-		Do: do(x) + ";"}
+	one := Index{Schema: schema, Table: table, Index: index, SizeBytes: x.SizeBytes, Scans: x.Scans,
+		LastScan: x.LastScan,
+		Do:       do(x) + ";"}
 	if undo {
 		one.Undo = x.Again()
 	}

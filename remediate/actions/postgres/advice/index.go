@@ -29,7 +29,8 @@ select c.oid::int8, t.oid::int8, n.nspname::text, t.relname::text, c.relname::te
        array_remove(array[
          case when n.nspname = any (array['pg_catalog', 'information_schema']) then 'it is one of the catalogs' end,
          case when c.relpersistence = 't' then 'it is of a temporary table' end,
-         case when c.relispartition then 'it is part of an index of a partitioned table: that is dropped as a whole or not at all' end,
+         case when c.relispartition
+           then 'it is part of an index of a partitioned table: that is dropped as a whole or not at all' end,
          case when i.indisprimary then 'it is the primary key' end,
          case when i.indisexclusion then 'it enforces an exclusion constraint' end,
          case when i.indisreplident then 'it names rows for logical replication' end,
@@ -168,7 +169,8 @@ func (x Traits) Facts(because string) []string {
 	}
 	all = append(all, "it is "+x.Definition+", owned by "+x.Owner)
 	if x.Expressions && because != BecauseInvalid {
-		all = append(all, "the planner uses the statistics of its expressions; those of the index that stays are there for "+
+		all = append(all, "the planner uses the statistics of its expressions; those of the index that stays are "+
+			"there for "+
 			"it after an ANALYZE")
 	}
 	return all
@@ -191,23 +193,27 @@ func (x Traits) MayGo(because string) error {
 	case x.Recovery:
 		return remediate.Refuse(remediate.ReasonReadOnly, "the server is a replica; name the primary as the target")
 	case x.Kind != "i":
-		return remediate.Refuse(remediate.ReasonUnfit, "it is the index of a partitioned table, which cannot be dropped "+
+		return remediate.Refuse(remediate.ReasonUnfit, "it is the index of a partitioned table, which cannot "+
+			"be dropped "+
 			"concurrently")
 	case len(x.Needed) > 0:
 		return remediate.Refuse(remediate.ReasonUnfit, "%s", x.Needed[0])
 	case because != BecauseInvalid && x.Unique:
 		return remediate.Refuse(remediate.ReasonUnfit, "it is unique: it keeps rows apart that no query need look for")
 	case because == BecauseUnused && x.ForeignKey != "":
-		return remediate.Refuse(remediate.ReasonUnfit, "it alone finds the rows of the foreign key %s, which are looked for "+
+		return remediate.Refuse(remediate.ReasonUnfit, "it alone finds the rows of the foreign key %s, which are "+
+			"looked for "+
 			"only when a row that they refer to goes or changes", x.ForeignKey)
 	case because == BecauseUnused && x.Expressions:
-		return remediate.Refuse(remediate.ReasonUnfit, "the planner uses the statistics of its expressions without a scan: "+
+		return remediate.Refuse(remediate.ReasonUnfit, "the planner uses the statistics of its expressions "+
+			"without a scan: "+
 			"make them with CREATE STATISTICS (14 and later) and drop it by hand")
 	case x.Building != "":
 		return &remediate.Refusal{Reason: session.ReasonHeadroom, Detail: "an index of the table is being built by " +
 			x.Building, Until: time.Now().Add(session.BuiltAgain)}
 	case !x.MayDrop: // the last: a plan is made all the same
-		return remediate.Refuse(remediate.ReasonPrivilege, "role %s may not drop the index: it must own the table or its "+
+		return remediate.Refuse(remediate.ReasonPrivilege, "role %s may not drop the index: it must own the "+
+			"table or its "+
 			"schema; grant %s to it", x.Role, pgx.Identifier{x.Owner}.Sanitize())
 	}
 	return nil

@@ -31,24 +31,30 @@ func (d Database) markdown(b *strings.Builder, now time.Time) {
 		return
 	}
 	fmt.Fprintf(b, "Writes are counted since %s. That scans are counted is known since %s, %d days: %s.",
-		d.Begun.UTC().Format(time.RFC3339), d.Since.UTC().Format(time.RFC3339), session.Days(now.Sub(d.Since)), plain(d.Why))
+		d.Begun.UTC().Format(time.RFC3339), d.Since.UTC().Format(time.RFC3339), session.Days(now.Sub(d.Since)),
+		plain(d.Why))
 	switch {
 	case !d.Counted:
-		b.WriteString(" **Scans are not counted: track_counts is off, or not known to be on for every role and database. " +
-			"Nothing counts as unused.**")
+		b.WriteString(" **Scans are not counted: track_counts is off, or not known to be on for every role and " +
+			"database. Nothing counts as unused.**")
 	case now.Sub(d.Since) < ProvenAfter:
-		fmt.Fprintf(b, " **That is less than 30 days: that an index is unused proves nothing yet, and will from %s on.**",
+		fmt.Fprintf(b, " **That is less than 30 days: that an index is unused proves nothing yet, and will "+
+			"from %s on.**",
 			d.Since.Add(ProvenAfter).UTC().Format(time.DateOnly))
 	}
 	if len(d.Unasked) > 0 {
-		fmt.Fprintf(b, " **%d standbys may use indexes and were not asked (%s): make them targets with `replica_of`, and "+
-			"set `standbys_listed` when no other answers queries.**", len(d.Unasked), plain(strings.Join(d.Unasked, ", ")))
+		fmt.Fprintf(b, " **%d standbys may use indexes and were not asked (%s): make them targets with "+
+			"`replica_of`, and "+
+			"set `standbys_listed` when no other answers queries.**", len(d.Unasked),
+			plain(strings.Join(d.Unasked, ", ")))
 	}
 	b.WriteString("\n")
-	section(b, "Unused", "No query has used them. Ask who made them and for what; work of the end of a quarter or year "+
+	section(b, "Unused", "No query has used them. Ask who made them and for what; work of the end of a "+
+		"quarter or year "+
 		"may not be in the count.", d.Unused)
 	section(b, "Duplicate", "Identical to another, which stays.", d.Duplicate)
-	section(b, "Redundant", "Their keys are the first of another's. That one is larger: keep the short one where it is "+
+	section(b, "Redundant", "Their keys are the first of another's. That one is larger: keep the short one "+
+		"where it is "+
 		"used much and fits into memory. upkeep does not drop these.", d.Redundant)
 	section(b, "Invalid", "Left by an interrupted build or drop: no query uses them, and every write maintains "+
 		"them.", d.Invalid)
@@ -70,8 +76,8 @@ func section(b *strings.Builder, title, what string, all []Index) {
 		sum += x.SizeBytes
 	}
 	fmt.Fprintf(b, "\n### %s: %d, %s\n\n%s\n\n", title, len(all), session.Bytes(sum), what)
-	b.WriteString("| table | index | size | scans | last scan | entries written a day, at most | bytes of entries a day " +
-		"| updates that touch no index | |\n| --- | --- | ---: | ---: | --- | ---: | ---: | ---: | --- |\n")
+	b.WriteString("| table | index | size | scans | last scan | entries written a day, at most | bytes of entries a " +
+		"day | updates that touch no index | |\n| --- | --- | ---: | ---: | --- | ---: | ---: | ---: | --- |\n")
 	var do, undo []string
 	for _, x := range all {
 		note := ""
@@ -87,7 +93,8 @@ func section(b *strings.Builder, title, what string, all []Index) {
 		if x.From != "" {
 			note += "; no DROP before " + x.From
 		}
-		fmt.Fprintf(b, "| %s.%s | %s | %s | %d | %s | %s | %s | %s | %s |\n", plain(x.Schema), plain(x.Table), plain(x.Index),
+		fmt.Fprintf(b, "| %s.%s | %s | %s | %d | %s | %s | %s | %s | %s |\n", plain(x.Schema), plain(x.Table),
+			plain(x.Index),
 			session.Bytes(x.SizeBytes), x.Scans, plain(x.LastScan),
 			known("", x.EntriesPerDay), known("_bytes", x.BytesPerDay), known("_ratio", x.HotRatio), note)
 		if x.Do != "" {
@@ -104,9 +111,8 @@ func section(b *strings.Builder, title, what string, all []Index) {
 func keys(b *strings.Builder, all []ForeignKey) {
 	fmt.Fprintf(b, "\n### Foreign keys without an index: %d\n\nEach row that is deleted where they refer to reads the "+
 		"whole table, and so does each change of its key.\n\n", len(all))
-	b.WriteString("| table | constraint | refers to | rows | deletes and updates there a day |\n| --- | --- | " +
-		"--- | ---: " +
-		"| ---: |\n")
+	b.WriteString("| table | constraint | refers to | rows | deletes and updates there a day |\n| --- | --- | --- | " +
+		"---: | ---: |\n")
 	var do []string
 	for _, k := range all {
 		fmt.Fprintf(b, "| %s.%s | %s | %s | %.0f | %s |\n", plain(k.Schema), plain(k.Table), plain(k.Constraint),

@@ -21,7 +21,9 @@ import (
 // zone is compared in that of the database, as the measure does it, and so before
 // the session takes UTC.
 const cutSQL = `
-select case $2::text when 'timestamptz' then to_char((clock_timestamp() - make_interval(secs => $1)) at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') || '+00'
+select case $2::text when 'timestamptz'
+       then to_char((clock_timestamp() - make_interval(secs => $1)) at time zone 'UTC',
+              'YYYY-MM-DD HH24:MI:SS.US') || '+00'
        else to_char((clock_timestamp() - make_interval(secs => $1))::timestamp, 'YYYY-MM-DD HH24:MI:SS.US') end`
 
 // begin prepares a session for the batches.
@@ -35,7 +37,8 @@ func (m *archiver) begin(ctx context.Context) (err error) {
 	if m.columns, err = filedColumns(ctx, m.c, m.From); err != nil {
 		return err
 	}
-	if m.root, err = session.One(ctx, m.c, pgx.RowTo[int64], "select c.oid::int8 from pg_class c join pg_namespace n on "+
+	if m.root, err = session.One(ctx, m.c, pgx.RowTo[int64], "select c.oid::int8 from pg_class c join "+
+		"pg_namespace n on "+
 		"n.oid = c.relnamespace where n.nspname = $1 and c.relname = $2", m.From.Schema, m.From.Name); err != nil {
 		return fmt.Errorf("%s: %w", m.From, err)
 	}
@@ -178,7 +181,8 @@ func (m *archiver) explained(ctx context.Context, err error) error {
 // passing reports whether a batch may succeed when it is tried once more.
 func passing(err error) bool {
 	if refused, ok := errors.AsType[*pgconn.PgError](err); ok {
-		return slices.Contains([]string{session.CodeLock, session.CodeDeadlock, session.CodeConflict, session.CodeForeignKey},
+		return slices.Contains([]string{session.CodeLock, session.CodeDeadlock, session.CodeConflict,
+			session.CodeForeignKey},
 			refused.Code)
 	}
 	return errors.Is(err, errDifferent) || errors.Is(err, errWide)
@@ -235,8 +239,9 @@ func (m *archiver) put(ctx context.Context, held bool, name string, content depo
 	if held {
 		limit := putHeld * time.Duration(1+content.Size()>>26)
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, limit, fmt.Errorf("the store did not take an object and give it back "+
-			"within %s, while rows were held", limit))
+		ctx, cancel = context.WithTimeoutCause(ctx, limit,
+			fmt.Errorf("the store did not take an object and give it back "+
+				"within %s, while rows were held", limit))
 		defer cancel()
 	}
 	done := make(chan error, 1)
@@ -303,7 +308,8 @@ func (m *archiver) asPlanned(ctx context.Context, tx pgx.Tx, l load) error {
 		return err
 	}
 	if what := unlike(l.parcel.Types, types); what != "" {
-		return remediate.Refuse(remediate.ReasonChanged, "while rows were moved, a type was changed: %s: what is moved "+
+		return remediate.Refuse(remediate.ReasonChanged, "while rows were moved, a type was changed: %s: "+
+			"what is moved "+
 			"stays moved; plan again", what)
 	}
 	return nil

@@ -44,8 +44,10 @@ create table if not exists upkeep.restored (
   restored_at timestamptz not null default clock_timestamp(),
   primary key (parcel, since, until)
 );
-comment on table upkeep.parcels is 'Objects outside of the database that hold rows which were deleted here: upkeep, postgres/archive';
-comment on table upkeep.restored is 'Which rows of those objects are in their table again: upkeep, postgres/restore_archived'`
+comment on table upkeep.parcels is
+  'Objects outside of the database that hold rows which were deleted here: upkeep, postgres/archive';
+comment on table upkeep.restored is
+  'Which rows of those objects are in their table again: upkeep, postgres/restore_archived'`
 
 // ledgerStateSQL tells whether the ledger is there, whether it could be made, and
 // who owns what is there. A trigger or a default of a table runs with the rights of
@@ -93,13 +95,16 @@ func readLedgerState(ctx context.Context, q read.Querier) (s ledgerState, err er
 func (s ledgerState) usable() error {
 	switch {
 	case s.Stranger != "":
-		return remediate.Refuse(remediate.ReasonPrivilege, "the schema upkeep, which says what was moved to which object, "+
+		return remediate.Refuse(remediate.ReasonPrivilege, "the schema upkeep, which says what was moved to "+
+			"which object, "+
 			"belongs in part to role %s: it must belong to %s, or the owner of the database", s.Stranger, s.Role)
 	case s.There && !s.Writable:
-		return remediate.Refuse(remediate.ReasonPrivilege, "role %s may not write down what was moved to which object: "+
+		return remediate.Refuse(remediate.ReasonPrivilege, "role %s may not write down what was moved to "+
+			"which object: "+
 			"grant select, insert on upkeep.parcels, upkeep.restored to %s", s.Role, s.Role)
 	case !s.There && !s.Makeable:
-		return remediate.Refuse(remediate.ReasonPrivilege, "role %s may not make the tables that say what was moved to "+
+		return remediate.Refuse(remediate.ReasonPrivilege, "role %s may not make the tables that say what "+
+			"was moved to "+
 			"which object: create schema upkeep authorization %s", s.Role, s.Role)
 	}
 	return nil
@@ -157,8 +162,10 @@ func mounted(ctx context.Context, q read.Querier, to target.Destination) error {
 	}
 	object, err := depot.Open(ctx, to.Store, all[0].Object)
 	if errors.Is(err, depot.ErrMissing) {
-		return remediate.Refuse(remediate.ReasonUnfit, "%s has no object %s, which was put there last: mount what it is on; "+
-			"or, where that object was removed on purpose, delete the line with the id %d from upkeep.parcels", to.Label,
+		return remediate.Refuse(remediate.ReasonUnfit, "%s has no object %s, which was put there last: mount what "+
+			"it is on; "+
+			"or, where that object was removed on purpose, delete the line with the id %d from "+
+			"upkeep.parcels", to.Label,
 			all[0].Object, all[0].ID)
 	}
 	if err != nil {
@@ -171,7 +178,8 @@ func mounted(ctx context.Context, q read.Querier, to target.Destination) error {
 func enter(ctx context.Context, tx pgx.Tx, object, label, before string, p depot.Parcel) error {
 	_, err := tx.Exec(ctx, `insert into upkeep.parcels (object, place, schema_name, table_name, rows, oldest, newest,
 		before, age_column)
-		values ($1, $2, $3, $4, $5, $6::text::timestamptz, $7::text::timestamptz, $8, $9)`, object, label, p.Schema, p.Table, p.Rows, p.Oldest, p.Newest, before, p.Column)
+		values ($1, $2, $3, $4, $5, $6::text::timestamptz, $7::text::timestamptz, $8, $9)`,
+		object, label, p.Schema, p.Table, p.Rows, p.Oldest, p.Newest, before, p.Column)
 	if err != nil {
 		return fmt.Errorf("write object %s down: %w", object, err)
 	}

@@ -88,7 +88,8 @@ func PlanArchive(ctx context.Context, db *target.Database, m rows.Movement, entr
 	}
 	p.Facts = append(p.Facts, lax...)
 	if !sized {
-		p.Facts = append(p.Facts, fmt.Sprintf("whether a row is larger than the %d MiB that an object can hold takes long "+
+		p.Facts = append(p.Facts, fmt.Sprintf("whether a row is larger than the %d MiB that an object can hold "+
+			"takes long "+
 			"to find out: it is looked at before each batch", rowMost>>20))
 	}
 	p.Facts = append(p.Facts, "who may read "+entry.To.Label+" reads the rows: they are compressed, and not encrypted")
@@ -176,8 +177,9 @@ func Archive(ctx context.Context, c *pgx.Conn, f remediate.Fence, step remediate
 	if err != nil {
 		return err
 	}
-	work := archiver{Movement: m, quota: quota, plan: plan, store: entry.To.Store, label: entry.To.Label, links: v.Links,
-		kind: v.Kind, c: c, fence: f, pace: pace, most: fileRows}
+	work := archiver{Movement: m, quota: quota, plan: plan, store: entry.To.Store, label: entry.To.Label,
+		links: v.Links,
+		kind:  v.Kind, c: c, fence: f, pace: pace, most: fileRows}
 	defer work.end()
 	if err := work.begin(ctx); err != nil {
 		return err
@@ -201,7 +203,8 @@ func archivable(ctx context.Context, c *pgx.Conn, entry target.Archive, volatile
 func planned(s Step) (relation.Contract, error) {
 	c, err := relation.Parse(s.Args.Contract)
 	if err != nil {
-		return c, remediate.Refuse(remediate.ReasonChanged, "the plan does not say what its table was like, so that this "+
+		return c, remediate.Refuse(remediate.ReasonChanged, "the plan does not say what its table was like, so "+
+			"that this "+
 			"cannot be compared: plan again")
 	}
 	return c, nil

@@ -155,7 +155,8 @@ func ofEarlier(ctx context.Context, from target.Destination, all []read.Parcel, 
 	for _, e := range []read.Parcel{all[0], all[len(all)-1]} {
 		object, err := depot.Open(ctx, from.Store, e.Object)
 		if errors.Is(err, depot.ErrMissing) {
-			return remediate.Refuse(remediate.ReasonUnfit, "%s has no object %s, which was put into %s: name that one as the "+
+			return remediate.Refuse(remediate.ReasonUnfit, "%s has no object %s, which was put into %s: name that "+
+				"one as the "+
 				"archive's destination, or mount what it is on", from.Label, e.Object, e.Place)
 		}
 		if err != nil {
@@ -189,8 +190,10 @@ func byOthers(ctx context.Context, q read.Querier, entry target.Archive) (facts 
 		return nil, fmt.Errorf("ledger: %w", err)
 	}
 	for _, o := range all {
-		facts = append(facts, fmt.Sprintf("%d objects with %d rows were archived by the column %s and are not looked at: "+
-			"name that column in the archive to bring those back", o.Objects, o.Rows, pgx.Identifier{o.Column}.Sanitize()))
+		facts = append(facts, fmt.Sprintf("%d objects with %d rows were archived by the column %s and are not "+
+			"looked at: "+
+			"name that column in the archive to bring those back", o.Objects, o.Rows,
+			pgx.Identifier{o.Column}.Sanitize()))
 	}
 	return facts, nil
 }
@@ -203,8 +206,10 @@ func ArchivedFacts(ctx context.Context, q read.Querier, entry target.Archive, si
 	if err != nil || len(all) == 0 {
 		return nil, err
 	}
-	return []string{fmt.Sprintf("%d objects with %d rows in all have rows of that time too, in %s among others, and do "+
-		"not come back: name that as the archive's destination to bring those back", len(all), n, all[len(all)-1].Place)}, nil
+	return []string{fmt.Sprintf("%d objects with %d rows in all have rows of that time too, in %s among "+
+		"others, and do "+
+		"not come back: name that as the archive's destination to bring those back", len(all), n,
+		all[len(all)-1].Place)}, nil
 }
 
 // mayUnfile refuses a table that rows cannot be brought back to without harm. Which
@@ -228,11 +233,13 @@ func mayUnfile(ctx context.Context, q read.Querier, table rows.Table, s rows.Sid
 	}
 	if !have.Temporary {
 		// it is noted
-		_ = p.NoteMissing(remediate.Refuse(remediate.ReasonPrivilege, "role %s needs a right: grant temporary on database "+
+		_ = p.NoteMissing(remediate.Refuse(remediate.ReasonPrivilege, "role %s needs a right: grant temporary "+
+			"on database "+
 			"of the table to %s", s.Role, state.Role))
 	}
 	if !have.Select {
-		return p.Blind(remediate.Refuse(remediate.ReasonPrivilege, "role %s needs a right: grant select on table %s to %s",
+		return p.Blind(remediate.Refuse(remediate.ReasonPrivilege, "role %s needs a right: grant select on "+
+			"table %s to %s",
 			s.Role, table, state.Role))
 	}
 	return nil

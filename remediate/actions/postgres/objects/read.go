@@ -110,8 +110,10 @@ func (m *archiver) read(ctx context.Context, tx pgx.Tx, held bool) (l load, err 
 	// see how large they are.
 	for fetch := 1; !l.full && l.parcel.Rows < m.rows(held); fetch = min(4*fetch, 1024) {
 		if err := tooWide(m.fetch(ctx, tx.Conn(), fetch, &l)); errors.Is(err, errWide) && l.parcel.Rows == 0 {
-			return l, remediate.Refuse(remediate.ReasonUnfit, "a row of %s past its age is too large for an object: the server "+
-				"cannot write it as text; what was moved before stays moved: move the row by hand, or delete it", m.part)
+			return l, remediate.Refuse(remediate.ReasonUnfit, "a row of %s past its age is too large for an object: "+
+				"the server "+
+				"cannot write it as text; what was moved before stays moved: move the row by hand, or "+
+				"delete it", m.part)
 		} else if err != nil {
 			return l, err
 		}
@@ -179,7 +181,8 @@ func (m *archiver) choose(values [][]byte, l *load) error {
 		return nil
 	}
 	if m.beyond(l, stored) {
-		return remediate.Refuse(remediate.ReasonAmount, "%.0f rows were moved, or count as moved, and one more would be "+
+		return remediate.Refuse(remediate.ReasonAmount, "%.0f rows were moved, or count as moved, and one "+
+			"more would be "+
 			"more than was approved or the policy allows (%s): what is moved stays moved; plan again",
 			m.quota.Gone().Rows, m.bound())
 	}
@@ -223,7 +226,8 @@ func (m *archiver) bound() string {
 // tooLarge is the refusal of a row that no object can hold.
 func (m *archiver) tooLarge(id, size string) error {
 	return remediate.Refuse(remediate.ReasonUnfit, "the row of %s with the ctid %s is too large for an object: it has "+
-		"%s, and %d MiB can be moved; nothing of it was changed, and what was moved before stays moved: move the row by "+
+		"%s, and %d MiB can be moved; nothing of it was changed, and what was moved before stays moved: move "+
+		"the row by "+
 		"hand, or delete it", m.part, id, size, rowMost>>20)
 }
 
@@ -345,8 +349,10 @@ func (m *archiver) means(ctx context.Context, tx pgx.Tx, ids []string) (all []de
 		if n.Array {
 			value, from = "v", ", unnest("+value+") v"
 		}
-		found, err := session.Many[depot.Name](ctx, tx, fmt.Sprintf("select distinct $2::text, %s::text, %[1]s::oid::int8 "+
-			"from only %s t%s where t.ctid = any($1::text[]::tid[]) and %[1]s is not null order by 3, 2", value, m.part, from),
+		found, err := session.Many[depot.Name](ctx, tx,
+			fmt.Sprintf("select distinct $2::text, %s::text, %[1]s::oid::int8 "+
+				"from only %s t%s where t.ctid = any($1::text[]::tid[]) and %[1]s is not null order by 3, 2", value,
+				m.part, from),
 			ids, n.Type)
 		if err != nil {
 			return nil, fmt.Errorf("names in column %s: %w", n.Column, discreet(err))
@@ -370,11 +376,14 @@ func (m *archiver) takenBack(ctx context.Context, tx pgx.Tx, ids []string) error
 			other, err = true, nil
 		}
 		if err != nil {
-			return fmt.Errorf("whether column %s can be read back: %w", pgx.Identifier{c.Column}.Sanitize(), discreet(err))
+			return fmt.Errorf("whether column %s can be read back: %w", pgx.Identifier{c.Column}.Sanitize(),
+				discreet(err))
 		}
 		if other {
-			return remediate.Refuse(remediate.ReasonUnfit, "a row of %s past its age has a value of column %s, %s, that the "+
-				"server does not read back as it writes it, so that an object could not bring it back: what was moved before "+
+			return remediate.Refuse(remediate.ReasonUnfit, "a row of %s past its age has a value of column %s, "+
+				"%s, that the "+
+				"server does not read back as it writes it, so that an object could not bring it back: what was "+
+				"moved before "+
 				"stays moved; change the value, or archive the table to a table", m.part,
 				pgx.Identifier{c.Column}.Sanitize(), c.Type)
 		}

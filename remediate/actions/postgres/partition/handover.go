@@ -47,7 +47,8 @@ func (p part) hand(ctx context.Context) error {
 	err = p.soon(ctx, p.exchange)
 	if refused, ok := errors.AsType[*pgconn.PgError](err); ok &&
 		(refused.Code == codeCheck || refused.Code == codeOverlap) {
-		err = remediate.Refuse(remediate.ReasonChanged, "%s does not take partition %s: %s", p.To, p.self, refused.Message)
+		err = remediate.Refuse(remediate.ReasonChanged, "%s does not take partition %s: %s", p.To, p.self,
+			refused.Message)
 	}
 	if err != nil {
 		return p.again(ctx, err)

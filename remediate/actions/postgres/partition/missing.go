@@ -85,18 +85,21 @@ func house(ctx context.Context, m rows.Movement, q read.Querier, s rows.Survey, 
 			why = "it has partitions itself"
 		}
 		if why != "" {
-			return fmt.Sprintf("%s, and the partition %s of %s cannot go as a whole (%s); make one: %s", lacks, p.Name(), m.From,
+			return fmt.Sprintf("%s, and the partition %s of %s cannot go as a whole (%s); make one: %s", lacks,
+				p.Name(), m.From,
 				why, create(p.From, p.To)), nil
 		}
 		if !m.Back {
-			return fmt.Sprintf("%s; they stay until their partition %s goes as a whole; make one to have them go before: %s",
+			return fmt.Sprintf("%s; they stay until their partition %s goes as a whole; make one to have them go "+
+				"before: %s",
 				lacks, p.Name(), create(p.From, p.To)), nil
 		}
 		since, until, err := spanOf(ctx, q, s.Kind, p)
 		if err != nil {
 			return "", err
 		}
-		return fmt.Sprintf("%s, which are in the partition %s of %s: ask for all of it, since=%s until=%s, and it is handed "+
+		return fmt.Sprintf("%s, which are in the partition %s of %s: ask for all of it, since=%s until=%s, and it "+
+			"is handed "+
 			"back as a whole; or make one: %s", lacks, p.Name(), m.From, since, until, create(p.From, p.To)), nil
 	}
 	type month struct{ Low, High string }
@@ -124,7 +127,8 @@ func loose(ctx context.Context, m rows.Movement, q read.Querier, s rows.Survey) 
 	for _, p := range all {
 		switch {
 		case p.Pending:
-			facts = append(facts, fmt.Sprintf("the detachment of %s from %s did not end, so that its rows are not seen: ALTER "+
+			facts = append(facts, fmt.Sprintf("the detachment of %s from %s did not end, so that its rows are not "+
+				"seen: ALTER "+
 				"TABLE %s DETACH PARTITION %s FINALIZE; %s", p.Name(), m.To, m.To, p.Name(),
 				attachText(m.To, p.Name(), p.From, p.To)))
 		case p.Detached:
@@ -145,8 +149,9 @@ func spanOf(ctx context.Context, q read.Querier, kind string, p partition) (sinc
 		if side.text == "MINVALUE" || side.text == "MAXVALUE" {
 			continue
 		}
-		*side.param, err = session.One(ctx, q, pgx.RowTo[string], fmt.Sprintf("select (to_json($1::text::%s::timestamptz at "+
-			"time zone 'UTC') #>> '{}') || 'Z'", kind), strings.Trim(side.text, "'"))
+		*side.param, err = session.One(ctx, q, pgx.RowTo[string],
+			fmt.Sprintf("select (to_json($1::text::%s::timestamptz at "+
+				"time zone 'UTC') #>> '{}') || 'Z'", kind), strings.Trim(side.text, "'"))
 		if err != nil {
 			return "", "", fmt.Errorf("the bound %s: %w", side.text, err)
 		}

@@ -84,7 +84,9 @@ select format('%%I.%%I', n.nspname, c.relname), coalesce(i.inhparent, 0)::int8, 
        coalesce(k.oid, 0)::int8,
        coalesce(starts_with(obj_description(k.oid, 'pg_constraint'),
          format('upkeep: partition of %%s FROM (%%s) TO (%%s)', $5::int8, $7::text, $8::text)), false),
-       coalesce(obj_description(k.oid, 'pg_constraint') = format('upkeep: partition of %%s FROM (%%s) TO (%%s), detached as %%s, table %%s', $5::int8, $7::text, $8::text, $2::text, $1::int8), false),
+       coalesce(obj_description(k.oid, 'pg_constraint') =
+         format('upkeep: partition of %%s FROM (%%s) TO (%%s), detached as %%s, table %%s',
+           $5::int8, $7::text, $8::text, $2::text, $1::int8), false),
        c.relkind = 'r' and not exists (select from pg_inherits o where o.inhparent = c.oid),
        coalesce(to_regclass($2)::oid = c.oid and to_regclass($3)::oid = $5::int8::oid
          and ($4::text = '' or to_regclass(nullif($4, ''))::oid = $6::int8::oid), false),
@@ -117,7 +119,8 @@ func (p part) whereabouts(ctx context.Context, q read.Querier) (now partState, e
 		to = p.To.String()
 	}
 	sql := fmt.Sprintf(whereSQL, pendingSQL(p.version), kind, written(kind, "v.low"), written(kind, "v.high"), old)
-	now, err = session.One(ctx, q, pgx.RowToStructByPos[partState], sql, p.part.OID, p.self.String(), p.From.String(), to,
+	now, err = session.One(ctx, q, pgx.RowToStructByPos[partState], sql, p.part.OID, p.self.String(),
+		p.From.String(), to,
 		p.source, p.dest, p.part.From, p.part.To, p.Age.Seconds(), p.Since, p.Until)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return now, fmt.Errorf("partition %s: %w", p.self, remediate.ErrGone)
@@ -206,7 +209,8 @@ func (p part) marks(now partState) (statements []string) {
 // comments says by our constraint whose partition it is, and how it left its table.
 func (p part) comments(how string) string {
 	return fmt.Sprintf("COMMENT ON CONSTRAINT %s ON %s IS %s", boundName, p.self,
-		session.Literal(fmt.Sprintf("upkeep: partition of %d FROM (%s) TO (%s)%s", p.source, p.part.From, p.part.To, how)))
+		session.Literal(fmt.Sprintf("upkeep: partition of %d FROM (%s) TO (%s)%s", p.source, p.part.From,
+			p.part.To, how)))
 }
 
 // claim says by our constraint that we have detached the partition. Before that it may
@@ -239,8 +243,9 @@ func (p part) do(ctx context.Context, lock time.Duration, statement string) erro
 	if err := p.fence.Check(ctx); err != nil {
 		return err
 	}
-	if _, err := p.c.Exec(ctx, "select set_config('lock_timeout', $1, false)", strconv.FormatInt(lock.Milliseconds(), 10)+
-		"ms"); err != nil {
+	if _, err := p.c.Exec(ctx, "select set_config('lock_timeout', $1, false)",
+		strconv.FormatInt(lock.Milliseconds(), 10)+
+			"ms"); err != nil {
 		return fmt.Errorf("lock_timeout: %w", err)
 	}
 	err := session.Cancellable(ctx, p.c, func(ctx context.Context) error {

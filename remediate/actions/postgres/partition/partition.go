@@ -60,7 +60,8 @@ with root as (
     join pg_class c on c.oid = k.conrelid and c.relowner = root.relowner
     join pg_namespace n on n.oid = c.relnamespace
    where (regexp_match(obj_description(k.oid, 'pg_constraint'), '` + ledgerRegexp + `'))[1] = root.partrelid::text
-     and (regexp_match(obj_description(k.oid, 'pg_constraint'), '` + ledgerRegexp + `'))[4:5] = array[` + quotedName + `, c.oid::text]
+     and (regexp_match(obj_description(k.oid, 'pg_constraint'), '` + ledgerRegexp + `'))[4:5] =
+         array[` + quotedName + `, c.oid::text]
      and not exists (select from pg_inherits i where i.inhrelid = c.oid)
 )
 select c.oid::int8, n.nspname::text, c.relname::text,
@@ -97,8 +98,10 @@ select ` + quotedName + `
   from pg_constraint k
   join pg_class c on c.oid = k.conrelid
   join pg_namespace n on n.oid = c.relnamespace
- where k.conname = '` + boundName + `' and k.contype = 'c' and obj_description(k.oid, 'pg_constraint') like 'upkeep: partition of ' || $1::text || ' FROM %'
-   and coalesce((regexp_match(obj_description(k.oid, 'pg_constraint'), '` + ledgerRegexp + `'))[4:5] <> array[` + quotedName + `, c.oid::text], true)
+ where k.conname = '` + boundName + `' and k.contype = 'c'
+   and obj_description(k.oid, 'pg_constraint') like 'upkeep: partition of ' || $1::text || ' FROM %'
+   and coalesce((regexp_match(obj_description(k.oid, 'pg_constraint'), '` + ledgerRegexp + `'))[4:5] <>
+                array[` + quotedName + `, c.oid::text], true)
    and not exists (select from pg_inherits i where i.inhrelid = c.oid)
  order by 1`
 
@@ -113,8 +116,10 @@ func unclaimed(ctx context.Context, m rows.Movement, q read.Querier, s rows.Surv
 		return nil, fmt.Errorf("tables that were partitions of %s: %w", m.From, err)
 	}
 	for _, name := range names {
-		facts = append(facts, fmt.Sprintf("%s was a partition of %s, has a constraint that a run of upkeep began with, and "+
-			"is left alone: attach it again where its rows belong to %[2]s, or alter table %[1]s drop constraint %[3]s", name,
+		facts = append(facts, fmt.Sprintf("%s was a partition of %s, has a constraint that a run of upkeep began "+
+			"with, and "+
+			"is left alone: attach it again where its rows belong to %[2]s, or alter table %[1]s drop constraint "+
+			"%[3]s", name,
 			m.From, boundName))
 	}
 	return facts, nil
@@ -165,7 +170,8 @@ func bound(text string) bool {
 	inner, ok := strings.CutPrefix(text, "'")
 	inner, closed := strings.CutSuffix(inner, "'")
 	return ok && closed && !strings.ContainsFunc(inner, func(r rune) bool {
-		return !(r >= '0' && r <= '9' || r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z' || strings.ContainsRune(" :+.-", r))
+		return !(r >= '0' && r <= '9' || r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z' ||
+			strings.ContainsRune(" :+.-", r))
 	})
 }
 
@@ -253,7 +259,8 @@ select case
   then 'it has a partition for that time already'
   when exists (select from pg_trigger g join pg_trigger h on h.oid = g.tgparentid where g.tgrelid = s.oid
     and g.tgenabled <> h.tgenabled)
-  then 'a trigger of the partition is disabled, or enabled, where that of its table is not, and would be as there when it is handed back'
+  then 'a trigger of the partition is disabled, or enabled, where that of its table is not, '
+         || 'and would be as there when it is handed back'
   when not pg_has_role(d.relowner, 'USAGE')
   then 'the role does not own it'
   else '' end

@@ -63,7 +63,8 @@ func (a Repack) applyRows(ctx context.Context, f remediate.Fence, s repackStep) 
 	goal := s.Args.Goal
 	m := mover{
 		Job: session.Job{
-			Target: a.Target, Server: session.Planned(s.Step), Action: "postgres/repack", Writes: true, Place: s.Args.Place,
+			Target: a.Target, Server: session.Planned(s.Step), Action: "postgres/repack", Writes: true,
+			Place: s.Args.Place,
 			// Behind a waiting VACUUM only sessions queue that would conflict with it anyway.
 			LockTimeout: 5 * time.Second,
 		},
@@ -188,9 +189,8 @@ func (m *mover) rest(ctx context.Context, pages, began int64) error {
 	if err == nil {
 		said += ": " + who + " may still see the rows that were there"
 	}
-	return errors.New(said + "; others put rows there as fast as they are moved away, or held locks whenever " +
-		"the end was " +
-		"to be cut off")
+	return errors.New(said + "; others put rows there as fast as they are moved away, or held locks whenever the end " +
+		"was to be cut off")
 }
 
 // vacuum removes what has moved away, tells the free space map of the room, and

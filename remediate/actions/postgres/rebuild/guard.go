@@ -116,7 +116,8 @@ func (a Repack) newGuard(ctx context.Context, c *pgx.Conn, f remediate.Fence, s 
 		if err == nil {
 			// The server must not end it: pg_repack would go on unguarded. A frozen owner
 			// is ended by the next owner, after pg_repack.
-			_, err = (*conn).Exec(ctx, "set idle_in_transaction_session_timeout = 0; set statement_timeout = '5s'; set "+
+			_, err = (*conn).Exec(ctx, "set idle_in_transaction_session_timeout = 0; set statement_timeout = "+
+				"'5s'; set "+
 				"lock_timeout = '1s'", pgx.QueryExecModeSimpleProtocol)
 		}
 		if err != nil {
@@ -152,7 +153,8 @@ func (g *guard) afterCopy(ctx context.Context, c *pgx.Conn) error {
 		return fmt.Errorf("the transaction that pg_repack waits for: %w", err)
 	}
 	var is bool
-	if err := c.QueryRow(ctx, "select exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace where "+
+	if err := c.QueryRow(ctx, "select exists (select from pg_class c join pg_namespace n on n.oid = "+
+		"c.relnamespace where "+
 		"n.nspname = 'repack' and c.relname = 'table_' || $1::int8)", g.step.Args.OID).Scan(&is); err != nil {
 		return fmt.Errorf("the copy that pg_repack makes: %w", err)
 	}
@@ -164,7 +166,8 @@ func (g *guard) afterCopy(ctx context.Context, c *pgx.Conn) error {
 		return err
 	}
 	g.stage = copied
-	if _, err := g.holder.Exec(ctx, "select from pg_trigger where tgrelid::int8 = $1 and tgname = 'repack_trigger' for "+
+	if _, err := g.holder.Exec(ctx, "select from pg_trigger where tgrelid::int8 = $1 and tgname = "+
+		"'repack_trigger' for "+
 		"share", g.oid); err != nil {
 		return fmt.Errorf("the row of pg_repack's trigger: %w", err)
 	}
@@ -224,7 +227,8 @@ func (g *guard) beforeChange(ctx context.Context, c *pgx.Conn) error {
 	case err != nil:
 		return fmt.Errorf("who waits for pg_repack's trigger: %w", err)
 	case !ours:
-		return remediate.Refuse(remediate.ReasonChanged, "session %d waits to change the trigger by which pg_repack learns "+
+		return remediate.Refuse(remediate.ReasonChanged, "session %d waits to change the trigger by which "+
+			"pg_repack learns "+
 			"of changes", pid)
 	case change:
 		if err := g.compare(ctx, c, pid); err != nil {

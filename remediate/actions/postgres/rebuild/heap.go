@@ -65,7 +65,8 @@ func SurveyHeap(ctx context.Context, db *target.Database, rel relation.Subject, 
 		return h, fmt.Errorf("the table's sizes: %w", err)
 	}
 	if !h.Select {
-		return h, remediate.Refuse(remediate.ReasonPrivilege, "role %s may not read the table, and without that not its "+
+		return h, remediate.Refuse(remediate.ReasonPrivilege, "role %s may not read the table, and without "+
+			"that not its "+
 			"statistics: GRANT SELECT ON TABLE, or pg_read_all_data", h.Role)
 	}
 	rows, err := read.ReadTableBloat(ctx, db, relation.Names(r))
@@ -113,14 +114,16 @@ func (h heap) pages() int64 { return h.SizeBytes / h.Block }
 // Worth refuses where little can be won, and tells how much otherwise.
 func (h heap) Worth(ctx context.Context, db *target.Database, r remediate.Request) (facts []string, err error) {
 	if !h.seen {
-		return nil, remediate.Refuse(remediate.ReasonCannotHelp, "the table was never analyzed, so the reclaimable space is "+
+		return nil, remediate.Refuse(remediate.ReasonCannotHelp, "the table was never analyzed, so the "+
+			"reclaimable space is "+
 			"unknown: run ANALYZE (postgres/vacuum does), then plan again")
 	}
 	gain := h.SizeBytes - h.needed()*h.Block
 	said := fmt.Sprintf("written anew, its %.0f rows would take %d of its %d pages, as %.0f of such rows fit on a page",
 		h.Rows, h.needed(), h.pages(), h.Rows/float64(max(h.needed(), 1)))
 	if float64(gain) < leastGain*float64(h.SizeBytes) || h.SizeBytes == 0 {
-		return nil, remediate.Refuse(remediate.ReasonCannotHelp, "%s: that is less than %.0f %% won", said, leastGain*100)
+		return nil, remediate.Refuse(remediate.ReasonCannotHelp, "%s: that is less than %.0f %% won", said,
+			leastGain*100)
 	}
 	facts = append(facts, fmt.Sprintf("%s: that is %s of %s won", said, remediate.Quantity("_bytes", float64(gain)),
 		remediate.Quantity("_bytes", float64(h.SizeBytes))))
@@ -132,8 +135,10 @@ func (h heap) Worth(ctx context.Context, db *target.Database, r remediate.Reques
 		return append(facts, fmt.Sprintf("the estimate could not be checked: %v", err)),
 			nil //nolint:nilerr // the estimate is enough, as if the extension were not installed
 	case known && ratio < leastGain:
-		return nil, remediate.Refuse(remediate.ReasonCannotHelp, "pgstattuple_approx finds %s of the table free or dead, "+
-			"whatever the estimate says (%s)", remediate.Quantity("_ratio", ratio), remediate.Quantity("_ratio", h.bloat.Ratio))
+		return nil, remediate.Refuse(remediate.ReasonCannotHelp, "pgstattuple_approx finds %s of the table "+
+			"free or dead, "+
+			"whatever the estimate says (%s)", remediate.Quantity("_ratio", ratio),
+			remediate.Quantity("_ratio", h.bloat.Ratio))
 	case known:
 		facts = append(facts, fmt.Sprintf("pgstattuple_approx finds %s of it free or dead",
 			remediate.Quantity("_ratio", ratio)))
@@ -211,7 +216,8 @@ func Rewritten(ctx context.Context, c *pgx.Conn, was TableArgs) (bool, error) {
 	case err != nil:
 		return false, fmt.Errorf("the table's file: %w", err)
 	case oid != was.OID:
-		return false, remediate.Refuse(remediate.ReasonChanged, "table %q is another than the plan was made for: plan again",
+		return false, remediate.Refuse(remediate.ReasonChanged, "table %q is another than the plan was made for: "+
+			"plan again",
 			was.Table)
 	}
 	return node != was.Node, nil
@@ -305,6 +311,6 @@ func AnalyzeRest(ctx context.Context, c *pgx.Conn, f remediate.Fence, of session
 
 // newXmin is a fact about rows that are written anew.
 func newXmin(which string) string {
-	return "each row " + which + " gets a new xmin: an application that locks optimistically by xmin reports a conflict " +
-		"where it has read the row before"
+	return "each row " + which + " gets a new xmin: an application that locks optimistically by xmin reports a " +
+		"conflict where it has read the row before"
 }

@@ -26,7 +26,8 @@ func (a Repack) planProgram(ctx context.Context, db *target.Database, h heap, r 
 	}
 	switch {
 	case !h.Superuser:
-		return p, remediate.Refuse(remediate.ReasonPrivilege, "only a superuser can hold back its change of the files until "+
+		return p, remediate.Refuse(remediate.ReasonPrivilege, "only a superuser can hold back its change of the "+
+			"files until "+
 			"the table was compared with what it has copied")
 	case h.Persistence != "p":
 		return p, remediate.Refuse(remediate.ReasonUnfit, "the table is unlogged")
@@ -42,7 +43,8 @@ func (a Repack) planProgram(ctx context.Context, db *target.Database, h heap, r 
 	if who, ours, err := atWork(ctx, db, h.OID); err != nil {
 		return p, err
 	} else if who != "" {
-		return p, &remediate.Refusal{Reason: remediate.ReasonCannotHelp, Detail: "a pg_repack works on the table already: " +
+		return p, &remediate.Refusal{Reason: remediate.ReasonCannotHelp, Detail: "a pg_repack works on the table " +
+			"already: " +
 			who, Until: time.Now().Add(again(ours))}
 	}
 	if _, err := program(ctx, version); err != nil {
@@ -57,7 +59,8 @@ func (a Repack) planProgram(ctx context.Context, db *target.Database, h heap, r 
 	if err != nil {
 		return p, err
 	}
-	p.Facts = append(p.Facts, "the way is pg_repack "+version+": it copies the table, catches up, and changes the files",
+	p.Facts = append(p.Facts, "the way is pg_repack "+version+": it copies the table, catches up, and "+
+		"changes the files",
 		room, newXmin("of the table"))
 	if events != "" {
 		p.Facts = append(p.Facts, "its definitions of tables and triggers fire the event triggers "+events)
@@ -82,7 +85,8 @@ func again(ours bool) time.Duration {
 func (Repack) extension(ctx context.Context, db *target.Database) (version string, err error) {
 	err = db.QueryRow(ctx, "select extversion from pg_extension where extname = 'pg_repack'").Scan(&version)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return "", remediate.Refuse(remediate.ReasonUnfit, "the extension is not installed in the database (install the "+
+		return "", remediate.Refuse(remediate.ReasonUnfit, "the extension is not installed in the database "+
+			"(install the "+
 			"package postgresql-NN-repack, then CREATE EXTENSION pg_repack)")
 	}
 	if err != nil {
@@ -133,7 +137,8 @@ func awaitWorkers(ctx context.Context, c *pgx.Conn, f remediate.Fence, oid int64
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("session %d of an earlier pg_repack still works on the table: %w", all[0].PID, context.Cause(ctx))
+			return fmt.Errorf("session %d of an earlier pg_repack still works on the table: %w", all[0].PID,
+				context.Cause(ctx))
 		case <-time.After(session.LockPoll):
 		}
 	}
@@ -148,7 +153,8 @@ func dismiss(ctx context.Context, c *pgx.Conn, f remediate.Fence, all []worker) 
 		return err
 	}
 	for _, w := range all {
-		if _, err := c.Exec(ctx, "select pg_terminate_backend(pid) from pg_stat_activity where pid = $1 and backend_start "+
+		if _, err := c.Exec(ctx, "select pg_terminate_backend(pid) from pg_stat_activity where pid = $1 and "+
+			"backend_start "+
 			"= $2", w.PID, w.Started); err != nil {
 			return fmt.Errorf("session %d of an earlier pg_repack, which does nothing: %w", w.PID, err)
 		}
@@ -224,7 +230,8 @@ func (a Repack) sweep(ctx context.Context, c *pgx.Conn, f remediate.Fence, s rep
 			return err
 		}
 		defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }() // nothing, after a commit
-		if _, err := tx.Exec(ctx, fmt.Sprintf("set local lock_timeout = %d", session.ShortLock.Milliseconds())); err != nil {
+		if _, err := tx.Exec(ctx, fmt.Sprintf("set local lock_timeout = %d",
+			session.ShortLock.Milliseconds())); err != nil {
 			return err
 		}
 		if err := sweeps(ctx, tx, s.Args.OID); err != nil {

@@ -43,7 +43,8 @@ func program(ctx context.Context, version string) (path string, err error) {
 		return "", fmt.Errorf("its program is not on this machine: install version %s of it, as in the package "+
 			"postgresql-NN-repack", version)
 	}
-	return "", fmt.Errorf("its program here is of version %s, and the extension in the database of %s: they must be the "+
+	return "", fmt.Errorf("its program here is of version %s, and the extension in the database of %s: they "+
+		"must be the "+
 		"same", strings.Join(others, " and "), version)
 }
 
@@ -54,8 +55,8 @@ func understood(database string, env []string) error {
 	if strings.ContainsFunc(database, func(r rune) bool {
 		return r != '_' && r != '-' && r != '.' && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
 	}) {
-		return errors.New("the name of the database has more than letters, digits, dots, hyphens and underscores, which it " +
-			"does not quote")
+		return errors.New("the name of the database has more than letters, digits, dots, hyphens and underscores, " +
+			"which it does not quote")
 	}
 	if strings.ContainsAny(secretOf(env), " \t\n\r\f\v'\\") {
 		return errors.New("the password has a space, a quote or a backslash, which it does not quote")
@@ -235,7 +236,8 @@ func (a Repack) environ(ctx context.Context, c *pgx.Conn, f remediate.Fence, s r
 		"idle_session_timeout": 0, "transaction_timeout": 0, "client_connection_check_interval": 1000,
 	} {
 		var known bool // servers before 14 and 17 know less
-		if err := c.QueryRow(ctx, "select exists (select from pg_settings where name = $1)", name).Scan(&known); err != nil {
+		if err := c.QueryRow(ctx, "select exists (select from pg_settings where name = $1)", name).Scan(
+			&known); err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 		if known {
@@ -259,7 +261,8 @@ func arguments(of session.Place) []string {
 func typed(name string, args []string) string {
 	for _, arg := range args {
 		if strings.ContainsFunc(arg, func(r rune) bool {
-			return !strings.ContainsRune("=-_.,/", r) && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
+			return !strings.ContainsRune("=-_.,/", r) && (r < '0' || r > '9') && (r < 'a' || r > 'z') &&
+				(r < 'A' || r > 'Z')
 		}) {
 			arg = "'" + strings.ReplaceAll(arg, "'", `'\''`) + "'"
 		}
@@ -283,19 +286,24 @@ func (Repack) obstacles(ctx context.Context, q session.Rower, oid int64) (events
 	case children:
 		return "", "", remediate.Refuse(remediate.ReasonUnfit, "other tables inherit from the table")
 	case !key:
-		return "", "", remediate.Refuse(remediate.ReasonUnfit, "the table has neither a primary key nor a unique index of "+
+		return "", "", remediate.Refuse(remediate.ReasonUnfit, "the table has neither a primary key nor a "+
+			"unique index of "+
 			"columns that are not null")
 	case column != "":
-		return "", "", remediate.Refuse(remediate.ReasonUnfit, "the key column %q has a quote or a backslash in its name, "+
+		return "", "", remediate.Refuse(remediate.ReasonUnfit, "the key column %q has a quote or a backslash in "+
+			"its name, "+
 			"which pg_repack puts into a statement as it is", column)
 	case invalid != "":
-		return "", "", remediate.Refuse(remediate.ReasonUnfit, "the index %q is invalid, and pg_repack may corrupt it: "+
+		return "", "", remediate.Refuse(remediate.ReasonUnfit, "the index %q is invalid, and pg_repack may "+
+			"corrupt it: "+
 			"reindex or drop it first", invalid)
 	case index != "":
-		return "", "", remediate.Refuse(remediate.ReasonUnfit, "pg_repack misreads the definition of index %q, which has "+
+		return "", "", remediate.Refuse(remediate.ReasonUnfit, "pg_repack misreads the definition of index %q, "+
+			"which has "+
 			"the word WHERE or TABLESPACE in it where no such clause is", index)
 	case publication != "":
-		return "", "", remediate.Refuse(remediate.ReasonUnfit, "publication %q is for all tables and would send pg_repack's "+
+		return "", "", remediate.Refuse(remediate.ReasonUnfit, "publication %q is for all tables and would send "+
+			"pg_repack's "+
 			"own, which no subscriber has", publication)
 	}
 	return events, indexes, nil

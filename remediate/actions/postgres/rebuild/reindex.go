@@ -77,8 +77,8 @@ func (a reindex) mayBegin(ctx context.Context, db *target.Database, rel relation
 		return nil, err
 	}
 	if build != "" {
-		return nil, &remediate.Refusal{Reason: session.ReasonHeadroom, Detail: "one index of a server is built at a time, " +
-			"and " + build + " builds one", Until: time.Now().Add(session.BuiltAgain)}
+		return nil, &remediate.Refusal{Reason: session.ReasonHeadroom, Detail: "one index of a server is built at a " +
+			"time, and " + build + " builds one", Until: time.Now().Add(session.BuiltAgain)}
 	}
 	need, err := readRebuild(ctx, db, rel.OID)
 	if err != nil {
@@ -141,9 +141,11 @@ func (a reindex) fit(ctx context.Context, db *target.Database, rel relation.Subj
 	case err != nil:
 		return err
 	case exclusion:
-		return remediate.Refuse(remediate.ReasonUnfit, "the index of an exclusion constraint cannot be built concurrently")
+		return remediate.Refuse(remediate.ReasonUnfit, "the index of an exclusion constraint cannot be built "+
+			"concurrently")
 	case !drops:
-		return p.NoteMissing(remediate.Refuse(remediate.ReasonPrivilege, "role %s may not drop what an interruption leaves: "+
+		return p.NoteMissing(remediate.Refuse(remediate.ReasonPrivilege, "role %s may not drop what an "+
+			"interruption leaves: "+
 			"it must own the table or its schema", rel.Role))
 	}
 	return nil
@@ -185,7 +187,8 @@ func (a reindex) drop(ctx context.Context, f remediate.Fence, s remediate.Step, 
 	j := a.job(s, args.Place, wait)
 	j.Done = func(ctx context.Context, c *pgx.Conn) (bool, error) {
 		all, err := leftovers(ctx, c, args.Schema, args.Index)
-		return !slices.ContainsFunc(all, func(l leftover) bool { return l.Name == args.Drop && l.OID == args.DropOID }), err
+		return !slices.ContainsFunc(all, func(l leftover) bool { return l.Name == args.Drop && l.OID == args.DropOID }),
+			err
 	}
 	return j.Run(ctx, f, s.Do)
 }

@@ -46,7 +46,8 @@ func (a Repack) plan(ctx context.Context, r remediate.Request) (p remediate.Plan
 		return p, err
 	}
 	if left {
-		p.Facts = append(p.Facts, "a pg_repack that was killed has left a trigger that writes down every change of the "+
+		p.Facts = append(p.Facts, "a pg_repack that was killed has left a trigger that writes down every "+
+			"change of the "+
 			"table: it is removed first")
 		p.Steps = append(p.Steps, leftStep(r, rel))
 	}

@@ -145,7 +145,8 @@ func (b *batches) index(ctx context.Context) error {
 		if b.most >= 0 {
 			n = min(n, max(1, b.most-b.moved)) // one more than may go shows that more are left
 		}
-		count, took, err := b.batch(ctx, false, func(h how) (string, []any) { return b.keySQL(last, after, n, h == bySkip) })
+		count, took, err := b.batch(ctx, false,
+			func(h how) (string, []any) { return b.keySQL(last, after, n, h == bySkip) })
 		if err != nil || count.Last == nil {
 			return b.over(err)
 		}
@@ -172,7 +173,8 @@ func (b *batches) batch(ctx context.Context, swift bool, text func(how) (string,
 			return n, 0, err
 		}
 		sql, args := text(h)
-		args = append([]any{pgx.QueryExecModeExec}, args...) // without a name, the statement is planned for its very range
+		// without a name, the statement is planned for its very range
+		args = append([]any{pgx.QueryExecModeExec}, args...)
 		sent := time.Now()
 		err := session.Cancellable(ctx, b.c, func(ctx context.Context) (err error) {
 			n, err = b.commit(ctx, h, sql, args)
@@ -241,7 +243,8 @@ func (b *batches) again(ctx context.Context, err error) error {
 		}
 		return nil // somebody has begun to refer to a row: it is left the next time
 	case session.CodeUnique, session.CodeExclusion:
-		return fmt.Errorf("a row of %s is in %s already, by %s; nothing of this batch was done, and what was moved before "+
+		return fmt.Errorf("a row of %s is in %s already, by %s; nothing of this batch was done, and what was "+
+			"moved before "+
 			"stays moved: find out how it came there", b.table, b.To, pgx.Identifier{refused.ConstraintName}.Sanitize())
 	case session.CodeDivision:
 		return fmt.Errorf("%s: %w", b.table, errUneven)

@@ -128,7 +128,8 @@ func (b *batches) over(err error) error {
 		return err
 	}
 	gone := int64(b.quota.Gone().Rows)
-	return remediate.Refuse(remediate.ReasonAmount, "%d rows of %s are gone, or count as gone, and with the next ones it "+
+	return remediate.Refuse(remediate.ReasonAmount, "%d rows of %s are gone, or count as gone, and with the "+
+		"next ones it "+
 		"would be more than the %d that may go: the rest stays; plan again to see how much that is", gone, b.From,
 		gone-b.moved+b.most)
 }

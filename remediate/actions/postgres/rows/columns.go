@@ -39,14 +39,18 @@ func match(m Movement, from, to []column) (f fitting, err error) {
 			continue // made of the others; or the archive's own, as a person said
 		case i < 0 && m.Back && constant(c.Expr):
 			f.spares = append(f.spares, Spare{
-				Name: name, Same: fmt.Sprintf("(t.%s is null or t.%s::text is not distinct from (%s)::text)", name, name, c.Expr),
-				Why: fmt.Sprintf("the table has no column %s, and rows of the archive have another value in it than its "+
+				Name: name, Same: fmt.Sprintf("(t.%s is null or t.%s::text is not distinct from (%s)::text)", name,
+					name, c.Expr),
+				Why: fmt.Sprintf("the table has no column %s, and rows of the archive have another value in "+
+					"it than its "+
 					"default", name),
 			})
 			continue
 		case i < 0 && m.Back:
-			return f, unfit("the second has no column %s, and what the first has in it would be lost: alter table %s add "+
-				"column %s %s; or, if it is the archive's own, name it in the parameter without", name, m.To, name, c.Type)
+			return f, unfit("the second has no column %s, and what the first has in it would be lost: alter "+
+				"table %s add "+
+				"column %s %s; or, if it is the archive's own, name it in the parameter without", name, m.To,
+				name, c.Type)
 		case i < 0:
 			return f, unfit("the second has no column %s: alter table %s add column %s %s", name, m.To, name, c.Type)
 		}
@@ -55,7 +59,8 @@ func match(m Movement, from, to []column) (f fitting, err error) {
 		case d.Generated && m.Back && slices.Contains(m.Without, c.Name):
 			continue // it is made anew, as a person said
 		case d.Generated && c.Generated && d.Expr != c.Expr:
-			return f, unfit("%s is generated as %s in the first and as %s in the second: its values would be others", name,
+			return f, unfit("%s is generated as %s in the first and as %s in the second: its values would be "+
+				"others", name,
 				c.Expr, d.Expr)
 		case d.Generated && c.Generated:
 			f.spares = append(f.spares, remade(c))
@@ -63,17 +68,20 @@ func match(m Movement, from, to []column) (f fitting, err error) {
 		case d.Generated && m.Back:
 			f.spares = append(f.spares, Spare{
 				Name: name, Same: fmt.Sprintf("t.%s::text is not distinct from (%s)::text", name, d.Expr),
-				Why: fmt.Sprintf("the table generates column %s, and would make another value for rows of the archive than they "+
+				Why: fmt.Sprintf("the table generates column %s, and would make another value for rows of the archive "+
+					"than they "+
 					"have", name),
 			})
 			continue
 		case d.Generated:
 			return f, unfit("%s is generated in the second, and what is in the first would be lost", name)
 		case d.Type != c.Type:
-			return f, unfit("%s is %s in the first and %s in the second: alter table %s alter column %s type %s", name, c.Type,
+			return f, unfit("%s is %s in the first and %s in the second: alter table %s alter column %s type %s",
+				name, c.Type,
 				d.Type, m.To, name, c.Type)
 		case d.NotNull && !c.NotNull && !m.Back:
-			return f, unfit("%s may be null in the first only: alter table %s alter column %s drop not null", name, m.To, name)
+			return f, unfit("%s may be null in the first only: alter table %s alter column %s drop not null", name,
+				m.To, name)
 		}
 		f.names = append(f.names, c.Name)
 	}
@@ -94,7 +102,8 @@ func match(m Movement, from, to []column) (f fitting, err error) {
 // a function may be another by now. A virtual one is made anew at each look.
 func remade(c column) Spare {
 	name := pgx.Identifier{c.Name}.Sanitize()
-	s := Spare{Name: name, Same: "true", Why: fmt.Sprintf("column %s is generated, and would be made anew with another "+
+	s := Spare{Name: name, Same: "true", Why: fmt.Sprintf("column %s is generated, and would be made anew "+
+		"with another "+
 		"value than rows have", name)}
 	if c.Stored {
 		s.Same = fmt.Sprintf("t.%s::text is not distinct from (%s)::text", name, c.Expr)

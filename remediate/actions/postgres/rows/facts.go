@@ -41,7 +41,8 @@ func (m Movement) Facts(ctx context.Context, db *target.Database, s Survey) (fac
 		facts = append(facts, cut)
 	}
 	if s.Zone != "" {
-		facts = append(facts, fmt.Sprintf("column %s is a %s without a time zone: it is compared in the time zone %s, that "+
+		facts = append(facts, fmt.Sprintf("column %s is a %s without a time zone: it is compared in the time "+
+			"zone %s, that "+
 			"of the session", pgx.Identifier{m.Column}.Sanitize(), s.Kind, s.Zone))
 	}
 	for _, l := range s.Links {
@@ -52,7 +53,8 @@ func (m Movement) Facts(ctx context.Context, db *target.Database, s Survey) (fac
 			"partitions that go as a whole, which they keep", m.From, by))
 	}
 	if s.Giving.subscribed() {
-		facts = append(facts, fmt.Sprintf("%s is filled by a logical subscription: the rows stay at its publisher, and come "+
+		facts = append(facts, fmt.Sprintf("%s is filled by a logical subscription: the rows stay at its "+
+			"publisher, and come "+
 			"again when the table is copied anew", m.From))
 	}
 	if m.To == (Table{}) || m.Back {
@@ -69,7 +71,8 @@ func (m Movement) LaxFacts(ctx context.Context, q read.Querier, s Survey) (facts
 		return nil, fmt.Errorf("constraints of %s: %w", m.From, err)
 	}
 	for _, k := range all {
-		facts = append(facts, fmt.Sprintf("the constraint %s of %s is not valid: rows that break it do not come back while "+
+		facts = append(facts, fmt.Sprintf("the constraint %s of %s is not valid: rows that break it do not come "+
+			"back while "+
 			"it is there", pgx.Identifier{k.Name}.Sanitize(), m.From))
 	}
 	return facts, nil
@@ -96,11 +99,13 @@ func (m Movement) cutFact(ctx context.Context, q read.Querier, s Survey) (string
 // readers tells who could read the rows in the destination and not in the source.
 func (m Movement) readers(s Survey) (facts []string) {
 	if s.wider != "" {
-		facts = append(facts, fmt.Sprintf("%s may be read by %s, and %s may not: personal data would be seen by more people",
+		facts = append(facts, fmt.Sprintf("%s may be read by %s, and %s may not: personal data would be seen by "+
+			"more people",
 			m.To, s.wider, m.From))
 	}
 	if s.Source.Policies && !s.Dest.Policies {
-		facts = append(facts, fmt.Sprintf("%s has row security and %s has none: personal data would be seen by more people",
+		facts = append(facts, fmt.Sprintf("%s has row security and %s has none: personal data would be seen by "+
+			"more people",
 			m.From, m.To))
 	}
 	return facts
@@ -114,8 +119,9 @@ func (m Movement) counts(ctx context.Context, q read.Querier) (n float64, counte
 	}
 	soon, cancel := context.WithTimeout(ctx, countWithin)
 	defer cancel()
-	of, err := session.One(soon, q, pgx.RowTo[float64], fmt.Sprintf("select count(*)::float8 from (select from %s where "+
-		"%s limit %d) x", m.From, m.WhereText(), countMost+1))
+	of, err := session.One(soon, q, pgx.RowTo[float64],
+		fmt.Sprintf("select count(*)::float8 from (select from %s where "+
+			"%s limit %d) x", m.From, m.WhereText(), countMost+1))
 	cancelled, ok := errors.AsType[*pgconn.PgError](err)
 	switch {
 	case soon.Err() != nil && ctx.Err() == nil, ok && cancelled.Code == session.CodeCancelled:

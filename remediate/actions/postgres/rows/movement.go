@@ -54,7 +54,8 @@ func (m Movement) ages(columns []column) (string, error) {
 		return "", remediate.Refuse(remediate.ReasonUnfit, "column %s of %s is %s, and no timestamp or date",
 			pgx.Identifier{m.Column}.Sanitize(), m.From, c.Type)
 	}
-	return "", remediate.Refuse(remediate.ReasonUnfit, "%s has no column %s", m.From, pgx.Identifier{m.Column}.Sanitize())
+	return "", remediate.Refuse(remediate.ReasonUnfit, "%s has no column %s", m.From,
+		pgx.Identifier{m.Column}.Sanitize())
 }
 
 // Undo says how what was moved comes back.

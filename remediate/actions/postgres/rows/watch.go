@@ -38,7 +38,8 @@ const watchLimits = "set row_security = off; set jit = off; set plan_cache_mode 
 func watching(ctx context.Context, t *target.Postgres, application string, s Step) (w *watch, err error) {
 	plan, err := relation.Parse(s.Args.Contract)
 	if err != nil {
-		return nil, remediate.Refuse(remediate.ReasonChanged, "the plan does not say what its tables were like, so that "+
+		return nil, remediate.Refuse(remediate.ReasonChanged, "the plan does not say what its tables were "+
+			"like, so that "+
 			"they cannot be compared: plan again")
 	}
 	w = &watch{plan: plan}
@@ -62,7 +63,8 @@ func (w *watch) begin(ctx context.Context) (err error) {
 		return fmt.Errorf("settings: %w", err)
 	}
 	// Servers before 14 do not know it.
-	if _, err := w.c.Exec(ctx, "select set_config(name, '0', false) from pg_settings where name = 'idle_session_timeout'",
+	if _, err := w.c.Exec(ctx, "select set_config(name, '0', false) from pg_settings where name = "+
+		"'idle_session_timeout'",
 		pgx.QueryExecModeSimpleProtocol); err != nil {
 		return fmt.Errorf("settings: %w", err)
 	}
@@ -96,7 +98,8 @@ func (w *watch) check(ctx context.Context, oids ...int64) error {
 			continue
 		}
 		if refusal, ok := remediate.Refused(fitInto(r, w.durable)); ok {
-			return remediate.Refuse(remediate.ReasonChanged, "%s was attached since the plan was made, and %s: nothing more "+
+			return remediate.Refuse(remediate.ReasonChanged, "%s was attached since the plan was made, and %s: "+
+				"nothing more "+
 				"was done; look at it, and plan again", r.Name, refusal.Detail)
 		}
 	}
@@ -115,7 +118,8 @@ func fitInto(r relation.Relation, durable bool) error {
 		return err
 	}
 	if durable && r.Unlogged() {
-		return remediate.Refuse(remediate.ReasonUnfit, "%s is unlogged: a crash of the server would empty it: alter table "+
+		return remediate.Refuse(remediate.ReasonUnfit, "%s is unlogged: a crash of the server would empty it: "+
+			"alter table "+
 			"%s set logged", r.Name, r.Name)
 	}
 	return nil

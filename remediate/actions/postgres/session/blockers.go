@@ -123,7 +123,8 @@ func (w Blockers) Clear() (fact string, err error) {
 			strings.Join(w.Who, "; "), Until: time.Now().Add(clearAgain)}
 	}
 	if w.hidden > 0 {
-		return fmt.Sprintf("%d sessions of the database cannot be looked into, so an old transaction among them is not "+
+		return fmt.Sprintf("%d sessions of the database cannot be looked into, so an old transaction among "+
+			"them is not "+
 			"seen: grant pg_monitor", w.hidden), nil
 	}
 	return "", nil
@@ -137,7 +138,8 @@ func PatienceOf(params map[string]string) (time.Duration, error) {
 	}
 	d, err := model.ParseDuration(text)
 	if err != nil || d <= 0 || time.Duration(d) > time.Hour {
-		return 0, remediate.Refuse(remediate.ReasonSubject, "the parameter patience is %q, want a duration of up to 1h, "+
+		return 0, remediate.Refuse(remediate.ReasonSubject, "the parameter patience is %q, want a duration of "+
+			"up to 1h, "+
 			"like 5m", text)
 	}
 	return time.Duration(d), nil
@@ -148,8 +150,7 @@ func PatienceParam() remediate.Param {
 	return remediate.Param{
 		Name: "patience", Type: remediate.Duration, Default: patience,
 		Doc: "How long a transaction of others may last: while there is an older one that would be waited for, the " +
-			"run does " +
-			"not begin, and once begun it waits for none longer than that. At most 1h.",
+			"run does not begin, and once begun it waits for none longer than that. At most 1h.",
 	}
 }
 

@@ -117,7 +117,8 @@ func HeldBy(h read.SessionRow) string {
 	if h.What == read.Slot || h.What == read.Session && h.Transaction == nil {
 		most = "at most " // the server does not tell since when
 	}
-	return fmt.Sprintf("%s holds back what died in the last %d transactions, for %s%s, since %s (UTC)", who, h.Age, most,
+	return fmt.Sprintf("%s holds back what died in the last %d transactions, for %s%s, since %s (UTC)", who,
+		h.Age, most,
 		Lasting(h.Seconds), h.Since.UTC().Format(time.DateTime))
 }
 

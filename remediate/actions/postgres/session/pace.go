@@ -110,8 +110,10 @@ func (p *Pace) Look(ctx context.Context, q read.Querier) (why string, err error)
 			p.kept[o.Name] = o.Kept
 		}
 		switch {
-		case o.Left != nil && *o.Left < slotLeast && *o.Left < o.Kept: // a small limit that is far from reached is no reason
-			return fmt.Sprintf("slot %q may keep only %s more of WAL", o.Name, remediate.Quantity("_bytes", *o.Left)), nil
+		// a small limit that is far from reached is no reason
+		case o.Left != nil && *o.Left < slotLeast && *o.Left < o.Kept:
+			return fmt.Sprintf("slot %q may keep only %s more of WAL", o.Name, remediate.Quantity("_bytes", *o.Left)),
+				nil
 		case o.Kept-p.kept[o.Name] > slotMost:
 			return fmt.Sprintf("slot %q keeps %s of WAL", o.Name, remediate.Quantity("_bytes", o.Kept)), nil
 		}
