@@ -176,7 +176,7 @@ func TestTerminateLeavesAnother(t *testing.T) {
 	}
 	p := plan()
 	p.Steps[0].Args["pid"] = "0 or true"
-	if err := action.Apply(t.Context(), remediate.Fence{Held: held}, p.Steps[0]); err == nil || !strings.Contains(err.Error(), "step: pid") {
+	if err := action.Apply(t.Context(), remediate.Fence{Held: held}, p.Steps[0]); err == nil || !strings.Contains(err.Error(), `argument "pid"`) {
 		t.Errorf("Apply: %v", err)
 	}
 	if !c.alive(t, session) {
