@@ -150,10 +150,7 @@ func Archive(ctx context.Context, c *pgx.Conn, f remediate.Fence, step remediate
 		return fmt.Errorf("step: %w", err)
 	}
 	pace.Ask = f.Check
-	if err := rows.SetUp(ctx, c); err != nil {
-		return err
-	}
-	if err := rows.InZone(ctx, c, s.Args.Zone); err != nil {
+	if err := rows.SetUp(ctx, c, s.Args.Zone); err != nil {
 		return err
 	}
 	v, err := m.Surveyed(ctx, c)

@@ -118,7 +118,7 @@ func Restore(ctx context.Context, c *pgx.Conn, f remediate.Fence, step remediate
 	if err != nil {
 		return err
 	}
-	if err := rows.SetUp(ctx, c); err != nil {
+	if err := rows.SetUp(ctx, c, ""); err != nil {
 		return err
 	}
 	table := rows.Table{Schema: entry.Schema, Name: entry.Table}

@@ -102,12 +102,9 @@ func house(ctx context.Context, m rows.Movement, q read.Querier, s rows.Survey, 
 			"is handed "+
 			"back as a whole; or make one: %s", lacks, p.Name(), m.From, since, until, create(p.From, p.To)), nil
 	}
-	type month struct{ Low, High string }
-	of, err := session.One(ctx, q, pgx.RowToStructByPos[month],
-		fmt.Sprintf("select to_char(a, 'YYYY-MM-DD'), to_char(a + interval '1 month', 'YYYY-MM-DD') from "+
-			"date_trunc('month', $1::text::%s) a", s.Kind), first)
+	of, err := monthOf(ctx, q, s.Kind, first)
 	if err != nil {
-		return "", fmt.Errorf("the month of %s: %w", first, err)
+		return "", err
 	}
 	return fmt.Sprintf("%s; make one, of a month for example: %s", lacks, create("'"+of.Low+"'", "'"+of.High+"'")), nil
 }
@@ -137,6 +134,20 @@ func loose(ctx context.Context, m rows.Movement, q read.Querier, s rows.Survey) 
 		}
 	}
 	return facts, nil
+}
+
+// A month is its first day and that of the next one.
+type month struct{ Low, High string }
+
+// monthOf is the month of a moment.
+func monthOf(ctx context.Context, q read.Querier, kind, first string) (month, error) {
+	of, err := session.One(ctx, q, pgx.RowToStructByPos[month],
+		fmt.Sprintf("select to_char(a, 'YYYY-MM-DD'), to_char(a + interval '1 month', 'YYYY-MM-DD') from "+
+			"date_trunc('month', $1::text::%s) a", kind), first)
+	if err != nil {
+		return of, fmt.Errorf("the month of %s: %w", first, err)
+	}
+	return of, nil
 }
 
 // spanOf writes the bounds of a partition as the parameters since and until.

@@ -107,6 +107,22 @@ func (m movable) facts() (facts []string) {
 	return facts
 }
 
+// noteRights notes in the plan which rights are missing for an update of the rows.
+func (h heap) noteRights(p *remediate.Plan) {
+	if !h.Update {
+		// it is noted
+		_ = p.NoteMissing(remediate.Refuse(remediate.ReasonPrivilege, "role %s may not update the table: own "+
+			"it, or GRANT "+
+			"UPDATE ON TABLE", h.Role))
+	}
+	if h.Filtered {
+		// as above
+		_ = p.NoteMissing(remediate.Refuse(remediate.ReasonPrivilege, "row security hides rows of the table "+
+			"from role %s: "+
+			"it must own the table or have BYPASSRLS", h.Role))
+	}
+}
+
 // planRows plans to move rows from the end of the table to its front, or refuses
 // and says why.
 func (a Repack) planRows(ctx context.Context, db *target.Database, h heap, r remediate.Request) (p remediate.Plan,
@@ -121,18 +137,7 @@ func (a Repack) planRows(ctx context.Context, db *target.Database, h heap, r rem
 	if err := can.fit(h.Role); err != nil {
 		return p, err
 	}
-	if !h.Update {
-		// it is noted
-		_ = p.NoteMissing(remediate.Refuse(remediate.ReasonPrivilege, "role %s may not update the table: own "+
-			"it, or GRANT "+
-			"UPDATE ON TABLE", h.Role))
-	}
-	if h.Filtered {
-		// as above
-		_ = p.NoteMissing(remediate.Refuse(remediate.ReasonPrivilege, "row security hides rows of the table "+
-			"from role %s: "+
-			"it must own the table or have BYPASSRLS", h.Role))
-	}
+	h.noteRights(&p)
 	relied, err := relianceOn(ctx, db, h.OID)
 	if err == nil {
 		err = relied.contract.Relations[h.OID].Unfit(relation.Update)

@@ -42,10 +42,7 @@ func (a Transfer) Run(ctx context.Context, c *pgx.Conn, f remediate.Fence, plann
 	pace.Ask = f.Check
 	// A batch is to see what others have committed, and to be planned for its own
 	// range; row security is to be an error and not to hide rows.
-	if err := SetUp(ctx, c); err != nil {
-		return err
-	}
-	if err := InZone(ctx, c, s.Args.Zone); err != nil {
+	if err := SetUp(ctx, c, s.Args.Zone); err != nil {
 		return err
 	}
 	if err := f.Check(ctx); err != nil {

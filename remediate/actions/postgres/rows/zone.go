@@ -10,9 +10,9 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/session"
 )
 
-// InZone has the session compare a column without a time zone as the plan said it:
+// inZone has the session compare a column without a time zone as the plan said it:
 // what a database or a role is set to may have changed since.
-func InZone(ctx context.Context, c *pgx.Conn, zone string) error {
+func inZone(ctx context.Context, c *pgx.Conn, zone string) error {
 	if zone == "" {
 		return nil
 	}
@@ -37,10 +37,11 @@ func zoneOf(ctx context.Context, q read.Querier, kind string) (string, error) {
 
 // SetUp makes the settings of a session for a movement. Moments are written as text
 // between batches: another form of them may name a time zone that is read as another's.
-func SetUp(ctx context.Context, c *pgx.Conn) error {
+// Zone is that of the plan, "" where no column is compared in one.
+func SetUp(ctx context.Context, c *pgx.Conn, zone string) error {
 	if _, err := c.Exec(ctx, "set default_transaction_isolation = 'read committed'; set datestyle = 'ISO, YMD'; set "+
 		"row_security = off; set jit = off; set max_parallel_workers_per_gather = 0"); err != nil {
 		return fmt.Errorf("settings: %w", err)
 	}
-	return nil
+	return inZone(ctx, c, zone)
 }
