@@ -17,7 +17,7 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/product/app"
 	"github.com/ai-micro-service/upkeep/internal/product/config"
 	"github.com/ai-micro-service/upkeep/remediate"
-	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/rows"
+	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/relation"
 )
 
 func archivesCommand() *cobra.Command {
@@ -103,7 +103,7 @@ func list(ctx context.Context, w io.Writer, p *target.Postgres, a target.Archive
 	if err != nil {
 		return nil, err
 	}
-	server, _ := rows.NewReader(ctx, db) // where the role may not ask, no object is said to be of another server
+	server, _ := relation.NewReader(ctx, db) // where the role may not ask, no object is said to be of another server
 	there, err := a.To.Store.List(ctx, depot.Prefix(a.Database, a.Schema, a.Table))
 	if err != nil {
 		return nil, err
