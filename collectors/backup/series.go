@@ -35,22 +35,7 @@ func ReadSeries(ctx context.Context, t *target.Backup) ([]Series, error) {
 		verified.At = at
 	}
 	if t.Kind == "pgbackrest" {
-		infos, err := pgBackRest(ctx, t)
-		if err != nil {
-			return nil, err
-		}
-		var all []Series
-		for _, i := range infos {
-			s := Series{Verified: verified}
-			for _, b := range i.Backup {
-				if b.Error == nil || !*b.Error {
-					s.Backups = append(s.Backups, Dated{fmt.Sprintf("stanza %s, backup %s", i.Name, b.Label),
-						time.Unix(b.Timestamp.Stop, 0)})
-				}
-			}
-			all = append(all, s)
-		}
-		return all, nil
+		return readStanzas(ctx, t, verified)
 	}
 	var paths []string
 	unfinished := time.Duration(0)
@@ -77,4 +62,23 @@ func ReadSeries(ctx context.Context, t *target.Backup) ([]Series, error) {
 		}
 	}
 	return []Series{s}, nil
+}
+
+// readStanzas reads a series from each stanza of pgBackRest.
+func readStanzas(ctx context.Context, t *target.Backup, verified Dated) (all []Series, err error) {
+	infos, err := pgBackRest(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	for _, i := range infos {
+		s := Series{Verified: verified}
+		for _, b := range i.Backup {
+			if b.Error == nil || !*b.Error {
+				s.Backups = append(s.Backups, Dated{fmt.Sprintf("stanza %s, backup %s", i.Name, b.Label),
+					time.Unix(b.Timestamp.Stop, 0)})
+			}
+		}
+		all = append(all, s)
+	}
+	return all, nil
 }

@@ -102,7 +102,8 @@ func explained(err error) error {
 func ReadRetention(ctx context.Context, q Querier, a target.Archive) (float64, error) {
 	// EXPLAIN takes no parameters: the names are quoted, and the age is a number.
 	return estimate(ctx, q, pgx.Identifier{a.Schema, a.Table}.Sanitize()+
-		" where "+pgx.Identifier{a.Column}.Sanitize()+" < now() - interval '"+strconv.FormatInt(int64(a.After/time.Second), 10)+" seconds'")
+		" where "+pgx.Identifier{a.Column}.Sanitize()+" < now() - interval '"+
+		strconv.FormatInt(int64(a.After/time.Second), 10)+" seconds'")
 }
 
 // ReadArchived estimates how many rows an archive's destination holds that are of

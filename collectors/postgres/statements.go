@@ -71,8 +71,7 @@ func Statements(t *target.Postgres) collectors.Collector {
 				"report it.").WithoutPanel("a schedule asks it whether a month is over"),
 		info: gauge("statement_info", "1, with the text of an exported statement, without literals and shortened. "+
 			"Only for statements that read or change rows.", "queryid", "query"),
-		known: make(map[statementKey]*statementState),
-		texts: make(map[int64]string),
+		known: make(map[statementKey]*statementState), texts: make(map[int64]string),
 	}
 	return collectors.Collector{
 		Name:   "postgres/statements",

@@ -26,7 +26,9 @@ func Replication(t *target.Redis) collectors.Collector {
 		link: gauge("primary_link_up",
 			"1 when the replica is connected to its primary, 0 when it is not; absent on a primary."),
 		silence: gauge("primary_silent_seconds",
-			"Time since the replica last received data from its primary; absent on a primary and without a connection.").WithoutPanel(collectors.AdHoc),
+			"Time since the replica last received data from its primary; absent on a primary and without a "+
+				"connection.").
+			WithoutPanel(collectors.AdHoc),
 		syncing: gauge("primary_sync_in_progress",
 			"1 while the replica takes over the whole data set; absent on a primary.").WithoutPanel(collectors.AdHoc),
 		full: counter("full_syncs_total",

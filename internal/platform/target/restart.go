@@ -95,7 +95,8 @@ func addresses(of *container.NetworkSettings) (all []netip.Addr) {
 }
 
 // unitProperties are what is asked of systemd.
-const unitProperties = "LoadState,ActiveState,MainPID,TimeoutStopUSec,ExecStart,WorkingDirectory,RuntimeDirectory,RuntimeDirectoryPreserve,PrivateTmp,DynamicUser,TemporaryFileSystem,ProtectHome"
+const unitProperties = "LoadState,ActiveState,MainPID,TimeoutStopUSec,ExecStart,WorkingDirectory," +
+	"RuntimeDirectory,RuntimeDirectoryPreserve,PrivateTmp,DynamicUser,TemporaryFileSystem,ProtectHome"
 
 func (r Restart) unit(ctx context.Context) (s Supervised, err error) {
 	text, err := systemctl(ctx, "show", "--no-pager", "--property="+unitProperties, "--", r.Unit)

@@ -159,13 +159,18 @@ func (k kit) choose(s settings, now time.Time) (going []image, facts []string) {
 	if needed > 0 {
 		count["are what images that stay were built from"] = needed
 	}
-	for _, why := range slices.Sorted(maps.Keys(count)) {
-		facts = append(facts, fmt.Sprintf("%d images %s", count[why], why))
-	}
-	if len(facts) == 0 && len(going) == 0 {
+	if facts = counted(count); len(facts) == 0 && len(going) == 0 {
 		facts = []string{"no image can be removed"}
 	}
 	return going, facts
+}
+
+// counted says how many images stay for each reason.
+func counted(count map[string]int) (facts []string) {
+	for _, why := range slices.Sorted(maps.Keys(count)) {
+		facts = append(facts, fmt.Sprintf("%d images %s", count[why], why))
+	}
+	return facts
 }
 
 // leaves puts images in an order in which each goes after all that were built from it,

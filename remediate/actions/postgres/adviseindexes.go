@@ -25,8 +25,7 @@ func AdviseIndexes(t *target.Postgres) remediate.Action {
 	return remediate.Action{
 		Name:   "postgres/advise_indexes",
 		Target: t.Name,
-		Doc: "AdviseIndexes writes a list of the indexes of a server that are unused, duplicate, redundant, invalid " +
-			"or bloated, and of foreign keys without one." + `
+		Doc: "AdviseIndexes writes a list of the indexes of a server that are unused, duplicate, redundant, invalid or bloated, and of foreign keys without one." + `
 
 It changes nothing on the server. The list is two files in the folder "advice" of
 data_dir: indexes-SERVER.md for people, and the same as JSON. For each index
@@ -43,12 +42,11 @@ on each database; SELECT on the tables (pg_read_all_data) for the bloat.`,
 		Subject:   []string{"server"},
 		Exclusive: []string{"server"},
 		Rights: []remediate.Right{
-			{Grant: `grant connect on database :"database" to :"role"`, For: "to read the catalogs and the " +
-				"statistics " +
-				"of its indexes"},
+			{Grant: `grant connect on database :"database" to :"role"`,
+				For: "to read the catalogs and the statistics of its indexes"},
 			{Grant: `grant pg_read_all_data to :"role"`, Since: 14, For: "to estimate the bloat of indexes"},
-			{Grant: `grant select on all tables in schema :"schema" to :"role"`, Until: 13, For: "to estimate the " +
-				"bloat of indexes"},
+			{Grant: `grant select on all tables in schema :"schema" to :"role"`, Until: 13,
+				For: "to estimate the bloat of indexes"},
 		},
 		Timeout:  10 * time.Minute,
 		Cancel:   remediate.CancelAnytime,
@@ -75,8 +73,8 @@ func (a adviseIndexes) Plan(ctx context.Context, r remediate.Request) (remediate
 func (a adviseIndexes) plan(ctx context.Context, _ remediate.Request) (p remediate.Plan, err error) {
 	file := read.AdviceFile(a.target)
 	if file == "" {
-		return p, remediate.Refuse(remediate.ReasonUnfit, "upkeep has no folder for the list: this target was made "+
-			"without one")
+		return p, remediate.Refuse(remediate.ReasonUnfit,
+			"upkeep has no folder for the list: this target was made without one")
 	}
 	server, err := a.target.Server()
 	if err != nil {
@@ -87,9 +85,8 @@ func (a adviseIndexes) plan(ctx context.Context, _ remediate.Request) (p remedia
 		return p, err
 	}
 	if recovery {
-		return p, remediate.Refuse(remediate.ReasonReadOnly, "the server is a replica: its indexes are its "+
-			"primary's, which "+
-			"asks it how they are used")
+		return p, remediate.Refuse(remediate.ReasonReadOnly,
+			"the server is a replica: its indexes are its primary's, which asks it how they are used")
 	}
 	list, err := advice.Read(ctx, a.target, a.now())
 	if err != nil {

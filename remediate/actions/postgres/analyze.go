@@ -78,8 +78,7 @@ func (a analyze) plan(ctx context.Context, r remediate.Request) (p remediate.Pla
 	switch {
 	case row.Changed == nil:
 		p.Facts = append(p.Facts, "the server's statistics are empty, as a crash leaves them: how many rows were "+
-			"changed is "+
-			"not known; "+last)
+			"changed is not known; "+last)
 	case *row.Changed == 0 && row.LastAnalyze != nil:
 		return p, remediate.Refuse(remediate.ReasonNothing, "no row was changed since %s was analyzed at %s",
 			r.Subject["table"], session.When(row.LastAnalyze))

@@ -17,8 +17,7 @@ func Archive(t *target.Postgres) remediate.Action {
 	return remediate.Action{
 		Name:   nameArchive,
 		Target: t.Name,
-		Doc: "Archive moves the rows of one table that are past their age to another table, in small batches that " +
-			"move and delete in one statement." + `
+		Doc: "Archive moves the rows of one table that are past their age to another table, in small batches that move and delete in one statement." + `
 
 Table, column, age and destination are those of targets.postgres[].archives; a table
 that has no archive there, or one without "to", is refused. The moment before which
@@ -131,17 +130,17 @@ func (a archive) plan(ctx context.Context, r remediate.Request) (p remediate.Pla
 	}
 	switch {
 	case entry.Purge:
-		return p, remediate.Refuse(remediate.ReasonUnfit, "the archive of %s says purge, which is the action "+
-			"postgres/purge",
+		return p, remediate.Refuse(remediate.ReasonUnfit,
+			"the archive of %s says purge, which is the action postgres/purge",
 			entry.Table)
 	case entry.To.Store != nil:
 		return a.moving().planFiles(ctx, db, rel, entry, r)
 	case entry.To.Table != "":
 		return a.moving().plan(ctx, db, rel, away(entry), r)
 	default:
-		return p, remediate.Refuse(remediate.ReasonUnfit, "the archive of %s says of no place to move rows to: "+
-			"give it a "+
-			"destination, targets.postgres[].archives[].to", entry.Table)
+		return p, remediate.Refuse(remediate.ReasonUnfit,
+			"the archive of %s says of no place to move rows to: give it a destination, "+
+				"targets.postgres[].archives[].to", entry.Table)
 	}
 }
 

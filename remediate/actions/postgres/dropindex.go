@@ -70,11 +70,11 @@ the transactions of others are.`,
 		Subject:   []string{"server", "database", "schema", "table", "index"},
 		Exclusive: []string{"server", "database", "schema", "table"},
 		Params: []remediate.Param{
-			{Name: "because", Type: remediate.Text, Doc: "Why it is to go: unused, duplicate or invalid. It must be " +
-				"said, and true."},
-			{Name: "counted", Type: remediate.Duration, Default: "30d", Doc: "For how long scans must have been " +
-				"counted before an index counts as unused; 30d at least. 100d has the work of the end of a " +
-				"quarter in it."},
+			{Name: "because", Type: remediate.Text,
+				Doc: "Why it is to go: unused, duplicate or invalid. It must be said, and true."},
+			{Name: "counted", Type: remediate.Duration, Default: "30d",
+				Doc: "For how long scans must have been counted before an index counts as unused; 30d at least. 100d " +
+					"has the work of the end of a quarter in it."},
 			session.PatienceParam(),
 		},
 		Rights: []remediate.Right{
@@ -115,8 +115,8 @@ func (a dropIndex) Headroom(ctx context.Context, _ remediate.Request) (remediate
 func (dropIndex) reason(r remediate.Request) (string, error) {
 	because := r.Params["because"]
 	if !slices.Contains([]string{advice.BecauseUnused, advice.BecauseDuplicate, advice.BecauseInvalid}, because) {
-		return "", remediate.Refuse(remediate.ReasonSubject, "the parameter because is %q, want unused, duplicate or "+
-			"invalid", because)
+		return "", remediate.Refuse(remediate.ReasonSubject,
+			"the parameter because is %q, want unused, duplicate or invalid", because)
 	}
 	return because, nil
 }
@@ -129,9 +129,8 @@ func (dropIndex) counted(params map[string]string) (time.Duration, error) {
 	}
 	d, err := model.ParseDuration(text)
 	if err != nil || time.Duration(d) < advice.ProvenAfter {
-		return 0, remediate.Refuse(remediate.ReasonSubject, "the parameter counted is %q, want a duration of 30d "+
-			"at least, "+
-			"like 100d", text)
+		return 0, remediate.Refuse(remediate.ReasonSubject,
+			"the parameter counted is %q, want a duration of 30d at least, like 100d", text)
 	}
 	return time.Duration(d), nil
 }
@@ -225,31 +224,30 @@ func (a dropIndex) verifyUnused(ctx context.Context, q read.Querier, database st
 	row := usage.Of(x.Schema, x.Index)
 	switch {
 	case !x.Valid:
-		return nil, remediate.Refuse(remediate.ReasonNothing, "the index is invalid: nothing can use it; the "+
-			"reason to drop "+
-			"it is invalid")
+		return nil, remediate.Refuse(remediate.ReasonNothing,
+			"the index is invalid: nothing can use it; the reason to drop it is invalid")
 	case x.Scans > 0:
 		return nil, remediate.Refuse(remediate.ReasonNothing, "queries have used the index %d times", x.Scans)
 	case !usage.Counted:
-		return nil, remediate.Refuse(remediate.ReasonUnfit, "scans are not counted: track_counts is off, or not "+
-			"known to be "+
-			"on for every role and database, here and on the standbys")
+		return nil, remediate.Refuse(remediate.ReasonUnfit,
+			"scans are not counted: track_counts is off, or not known to be on for every role and database, here and "+
+				"on the standbys")
 	case len(usage.Unasked) > 0:
 		return nil, remediate.Refuse(remediate.ReasonUnfit, "%s", unaskedText(usage.Unasked))
 	case a.now().Sub(usage.Since) < counted:
 		return nil, young(usage.Since, usage.Why, counted)
 	case x.Made != nil && a.now().Sub(*x.Made) < counted:
-		return nil, remediate.Refuse(remediate.ReasonUnfit, "the index was made or changed at %s, less than "+
-			"%d days ago",
+		return nil, remediate.Refuse(remediate.ReasonUnfit,
+			"the index was made or changed at %s, less than %d days ago",
 			x.Made.UTC().Format(time.RFC3339), session.Days(counted))
 	case row == nil:
-		return nil, remediate.Refuse(remediate.ReasonNothing, "the index is in use on a standby, or is there for more "+
-			"than queries")
+		return nil, remediate.Refuse(remediate.ReasonNothing,
+			"the index is in use on a standby, or is there for more than queries")
 	case a.now().Sub(row.Since) < counted:
 		return nil, young(row.Since, row.Why, counted)
 	}
-	return []string{fmt.Sprintf("no query has used it since %s (%d days), here or on the %d standbys that "+
-		"are asked; %s",
+	return []string{fmt.Sprintf("no query has used it since %s (%d days), here or on the %d standbys that are asked; "+
+		"%s",
 		row.Since.UTC().Format(time.RFC3339), session.Days(a.now().Sub(row.Since)), usage.Asked, row.Why)}, nil
 }
 
@@ -269,16 +267,16 @@ func (a dropIndex) usage(ctx context.Context, q read.Querier, database string) (
 
 // young refuses what was not counted for long enough, and says when it will have been.
 func young(since time.Time, why string, counted time.Duration) error {
-	return remediate.Refuse(remediate.ReasonUnfit, "scans of the index count since %s: %s; that is less than %d days, "+
-		"and young statistics prove nothing: enough on %s",
+	return remediate.Refuse(remediate.ReasonUnfit,
+		"scans of the index count since %s: %s; that is less than %d days, and young statistics prove nothing: "+
+			"enough on %s",
 		since.UTC().Format(time.RFC3339), why, session.Days(counted), since.Add(counted).UTC().Format(time.DateOnly))
 }
 
 // unaskedText tells which standbys may use an index, and what to do about it.
 func unaskedText(all []string) string {
 	return fmt.Sprintf("%d standbys may use the index and are not asked: %s; make each a target that names in "+
-		"replica_of "+
-		"the server it follows, and set standbys_listed when no other answers queries", len(all),
+		"replica_of the server it follows, and set standbys_listed when no other answers queries", len(all),
 		strings.Join(all, ", "))
 }
 
@@ -289,12 +287,12 @@ func (a dropIndex) verifyDuplicate(ctx context.Context, q read.Querier, database
 	case err != nil:
 		return nil, "", err
 	case row == nil:
-		return nil, "", remediate.Refuse(remediate.ReasonNothing, "no other index of the table is identical to it and "+
-			"would stay")
+		return nil, "", remediate.Refuse(remediate.ReasonNothing,
+			"no other index of the table is identical to it and would stay")
 	case row.Kind != "identical":
-		return nil, "", remediate.Refuse(remediate.ReasonUnfit, "its keys are the first of %s, which is not "+
-			"identical: it "+
-			"may be worth its space where it is much smaller, which only people can weigh", row.CoveredBy)
+		return nil, "", remediate.Refuse(remediate.ReasonUnfit,
+			"its keys are the first of %s, which is not identical: it may be worth its space where it is much "+
+				"smaller, which only people can weigh", row.CoveredBy)
 	}
 	by, err := advice.ReadTraits(ctx, q, x.Schema, x.Table, row.CoveredBy)
 	switch {
@@ -308,9 +306,8 @@ func (a dropIndex) verifyDuplicate(ctx context.Context, q read.Querier, database
 		return nil, "", err
 	}
 	if usage.Of(by.Schema, by.Index) != nil && usage.Of(x.Schema, x.Index) == nil {
-		return nil, "", remediate.Refuse(remediate.ReasonUnfit, "%s, which would stay, counts as unused while "+
-			"this one is "+
-			"used: drop that one, or both would go", by.Name())
+		return nil, "", remediate.Refuse(remediate.ReasonUnfit,
+			"%s, which would stay, counts as unused while this one is used: drop that one, or both would go", by.Name())
 	}
 	return []string{fmt.Sprintf("%s is identical and stays: %s; it has %s and was scanned %d times", by.Name(),
 		by.Definition, session.Bytes(by.SizeBytes), by.Scans)}, strconv.FormatInt(by.OID, 10), nil
@@ -381,7 +378,6 @@ func (a dropIndex) Identified(ctx context.Context, s remediate.Step) error {
 
 // begunLeft says what a drop leaves that was begun.
 func begunLeft(name string) string {
-	return fmt.Sprintf("where index %s is invalid: DROP INDEX CONCURRENTLY IF EXISTS %[1]s ends the drop, "+
-		"REINDEX INDEX "+
-		"CONCURRENTLY %[1]s has the index back", name)
+	return fmt.Sprintf("where index %s is invalid: DROP INDEX CONCURRENTLY IF EXISTS %[1]s ends the drop, REINDEX "+
+		"INDEX CONCURRENTLY %[1]s has the index back", name)
 }

@@ -88,9 +88,8 @@ func (a dropIndex) planned(ctx context.Context, c *pgx.Conn, s dropIndexStep) (x
 	case err != nil:
 		return x, false, err
 	}
-	return x, false, remediate.Refuse(remediate.ReasonChanged, "index %s is another than the plan was made "+
-		"for: it was "+
-		"built anew", other.Name())
+	return x, false, remediate.Refuse(remediate.ReasonChanged,
+		"index %s is another than the plan was made for: it was built anew", other.Name())
 }
 
 // still looks whether what the plan was made of holds. An index that our own
@@ -137,9 +136,8 @@ func (a dropIndex) half(ctx context.Context, c *pgx.Conn, s dropIndexStep, x adv
 	if others, err := session.ReadBlockers(last, c, x.TableOID, time.Second); err == nil && len(others.Who) > 0 {
 		who = ", behind " + others.Who[0]
 	}
-	return fmt.Errorf("%w; the index is invalid now%s: no query uses it, and every write maintains it; the "+
-		"next try goes "+
-		"on, for %s, and REINDEX INDEX CONCURRENTLY %s would have it back", cause, who, wait, x.Name())
+	return fmt.Errorf("%w; the index is invalid now%s: no query uses it, and every write maintains it; the next try "+
+		"goes on, for %s, and REINDEX INDEX CONCURRENTLY %s would have it back", cause, who, wait, x.Name())
 }
 
 // Undo implements remediate.Undoer. A drop that was begun has no way back that does not
@@ -160,8 +158,8 @@ func (a dropIndex) Undo(ctx context.Context, f remediate.Fence, planned remediat
 		case err != nil:
 			return err
 		case !x.Valid:
-			return remediate.Refuse(remediate.ReasonUnfit, "index %s is invalid: no query uses it, and every write "+
-				"maintains it", x.Name())
+			return remediate.Refuse(remediate.ReasonUnfit,
+				"index %s is invalid: no query uses it, and every write maintains it", x.Name())
 		}
 		return nil
 	})

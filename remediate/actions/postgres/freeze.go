@@ -20,8 +20,7 @@ func Freeze(t *target.Postgres) remediate.Action {
 	return remediate.Action{
 		Name:   "postgres/freeze",
 		Target: t.Name,
-		Doc: "Freeze vacuums the tables of a database whose transactions are oldest, the oldest first, with VACUUM " +
-			"(FREEZE)." + `
+		Doc: "Freeze vacuums the tables of a database whose transactions are oldest, the oldest first, with VACUUM (FREEZE)." + `
 
 It is what keeps a server from refusing every write near two thousand million
 transactions. The tables are those past half of the limit, or without one past half of
@@ -47,13 +46,12 @@ in pg_monitor), to see who holds transactions back.`,
 		Subject:   []string{"server", "database"},
 		Exclusive: []string{"server", "database"},
 		Rights: []remediate.Right{
-			{Grant: `grant :"owner" to :"role"`, Until: 16, For: "to vacuum a table; to own the database " +
-				"suffices for " +
-				"its catalogs, and those that all databases share want a superuser"},
+			{Grant: `grant :"owner" to :"role"`, Until: 16,
+				For: "to vacuum a table; to own the database suffices for its catalogs, and those that all databases " +
+					"share want a superuser"},
 			{Grant: `grant pg_maintain to :"role"`, Since: 17, For: "to vacuum every table and catalog"},
-			{Grant: `grant pg_read_all_data to :"role"`, Since: 17, For: "to use every schema, without which " +
-				"no table " +
-				"in it is vacuumed"},
+			{Grant: `grant pg_read_all_data to :"role"`, Since: 17,
+				For: "to use every schema, without which no table in it is vacuumed"},
 			{Grant: `grant pg_read_all_stats to :"role"`, For: "to see who holds transactions back"},
 		},
 		Timeout:  12 * time.Hour,
@@ -166,15 +164,14 @@ func (a freeze) plan(ctx context.Context, r remediate.Request) (p remediate.Plan
 		name := pgx.Identifier{t.Schema, t.Table}.Sanitize()
 		switch {
 		case t.Temporary && t.Age > limit:
-			return p, remediate.Refuse(remediate.ReasonCannotHelp, "the temporary table %s is %d transactions "+
-				"old, and only "+
-				"its own session can vacuum it: end that session", name, t.Age)
+			return p, remediate.Refuse(remediate.ReasonCannotHelp,
+				"the temporary table %s is %d transactions old, and only its own session can vacuum it: end that "+
+					"session", name, t.Age)
 		case t.Temporary:
 			continue // ends with its session, or is looked at when it is too old
 		case !t.MayVacuum && t.Age > limit: // it is noted
-			_ = p.NoteMissing(remediate.Refuse(remediate.ReasonPrivilege, "role %s may not vacuum %s, which is %d "+
-				"transactions "+
-				"old: %s", role, name, t.Age, wantsFreeze(version)))
+			_ = p.NoteMissing(remediate.Refuse(remediate.ReasonPrivilege,
+				"role %s may not vacuum %s, which is %d transactions old: %s", role, name, t.Age, wantsFreeze(version)))
 		case !t.MayVacuum:
 			continue
 		}
@@ -231,9 +228,9 @@ func (a freeze) held(ctx context.Context, db *target.Database, limit int64) erro
 	case err != nil:
 		return fmt.Errorf("slots: %w", err)
 	case age > limit:
-		return remediate.Refuse(remediate.ReasonCannotHelp, "no vacuum brings the age of the catalogs below %d: "+
-			"replication "+
-			"slot %q holds back the last %d transactions of them", limit, slot, age)
+		return remediate.Refuse(remediate.ReasonCannotHelp,
+			"no vacuum brings the age of the catalogs below %d: replication slot %q holds back the last %d "+
+				"transactions of them", limit, slot, age)
 	}
 	return nil
 }

@@ -44,8 +44,8 @@ are.`,
 		Exclusive: []string{"server", "database", "schema", "table"},
 		Rights: slices.Concat([]remediate.Right{
 			{Grant: `grant usage on schema :"schema" to :"role"`, For: "the table"},
-			{Grant: `grant select, delete on table :"schema".:"table" to :"role"`, For: "delete rows that are past " +
-				"their age"},
+			{Grant: `grant select, delete on table :"schema".:"table" to :"role"`,
+				For: "delete rows that are past their age"},
 			{Grant: `grant update on table :"schema".:"table" to :"role"`, For: "hold rows while they are taken"},
 			{Grant: `grant pg_monitor to :"role"`, For: "see how far replicas are behind"},
 		}, maintainRights()),
@@ -77,9 +77,8 @@ func (a purge) plan(ctx context.Context, r remediate.Request) (p remediate.Plan,
 		return p, err
 	}
 	if !entry.Purge {
-		return p, remediate.Refuse(remediate.ReasonUnfit, "the archive of %s does not say that its rows may be "+
-			"deleted for "+
-			"good: purge: true does", entry.Table)
+		return p, remediate.Refuse(remediate.ReasonUnfit,
+			"the archive of %s does not say that its rows may be deleted for good: purge: true does", entry.Table)
 	}
 	return a.moving().plan(ctx, db, rel, away(entry), r)
 }

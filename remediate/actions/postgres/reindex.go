@@ -42,10 +42,11 @@ transactions of others are and to measure.`,
 		Exclusive: []string{"server", "database", "schema", "table"},
 		Params:    []remediate.Param{session.PatienceParam()},
 		Rights: []remediate.Right{
-			{Grant: `grant :"owner" to :"role"`, For: "to build the index anew and to drop what an interruption " +
-				"leaves; MAINTAIN does not allow the second"},
-			{Grant: `grant pg_monitor to :"role"`, For: "to see how old the transactions of others are, and to " +
-				"measure with pgstatindex"},
+			{Grant: `grant :"owner" to :"role"`,
+				For: "to build the index anew and to drop what an interruption leaves; MAINTAIN does not allow the " +
+					"second"},
+			{Grant: `grant pg_monitor to :"role"`,
+				For: "to see how old the transactions of others are, and to measure with pgstatindex"},
 		},
 		Timeout:  6 * time.Hour,
 		Executor: rebuild.NewReindex(t),

@@ -13,8 +13,7 @@ func Repack(t *target.Postgres) remediate.Action {
 	return remediate.Action{
 		Name:   "postgres/repack",
 		Target: t.Name,
-		Doc: "Repack gives the space of one bloated table back to the disk, without a lock that others wait for " +
-			"longer than a moment." + `
+		Doc: "Repack gives the space of one bloated table back to the disk, without a lock that others wait for longer than a moment." + `
 
 There are two methods; the plan says which one it uses and why. If the extension
 pg_repack is installed in the database and its program of the same version is on
@@ -49,8 +48,8 @@ superuser for pg_repack; else own the table.`,
 		Subject:   []string{"server", "database", "schema", "table"},
 		Exclusive: []string{"server", "database", "schema", "table"},
 		Rights: []remediate.Right{
-			{Grant: `grant :"owner" to :"role"`, For: "to lock, to vacuum and to analyze the table, and to read and " +
-				"to move its rows"},
+			{Grant: `grant :"owner" to :"role"`,
+				For: "to lock, to vacuum and to analyze the table, and to read and to move its rows"},
 			{Grant: `grant usage on schema :"schema" to :"role"`, For: "to find the table"},
 		},
 		Timeout:  6 * time.Hour,

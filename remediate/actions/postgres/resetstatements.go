@@ -19,8 +19,7 @@ func ResetStatements(t *target.Postgres) remediate.Action {
 	return remediate.Action{
 		Name:   "postgres/reset_statements",
 		Target: t.Name,
-		Doc: "ResetStatements begins the statistics of pg_stat_statements anew, after it has written down who was " +
-			"slowest." + `
+		Doc: "ResetStatements begins the statistics of pg_stat_statements anew, after it has written down who was slowest." + `
 
 The plan's facts are the review: since when was counted, and the ten statements that took the
 server longest all together and the ten that did each time, with their calls, rows and blocks,
@@ -38,8 +37,8 @@ pg_read_all_stats (it is in pg_monitor).`,
 		Subject:   []string{"server"},
 		Exclusive: []string{"server"},
 		Rights: []remediate.Right{
-			{Grant: `grant execute on function pg_stat_statements_reset to :"role"`, For: "to reset the statistics, " +
-				"in the database that has the extension"},
+			{Grant: `grant execute on function pg_stat_statements_reset to :"role"`,
+				For: "to reset the statistics, in the database that has the extension"},
 			{Grant: `grant pg_read_all_stats to :"role"`, For: "to see every statement before"},
 		},
 		Timeout:  time.Minute,
@@ -67,22 +66,20 @@ func (a resetStatements) place(ctx context.Context) (read.StatementsPlace, *read
 	case err != nil:
 		return p, nil, err
 	case p.Database == "":
-		return p, nil, remediate.Refuse(remediate.ReasonUnfit, "no database of the server has the extension "+
-			"pg_stat_statements")
+		return p, nil, remediate.Refuse(remediate.ReasonUnfit,
+			"no database of the server has the extension pg_stat_statements")
 	}
 	s, err := read.ReadStatistics(ctx, a.target, p)
 	var refused interface{ SQLState() string }
 	switch {
 	case errors.As(err, &refused) && refused.SQLState() == "55000":
-		return p, nil, remediate.Refuse(remediate.ReasonUnfit, "pg_stat_statements is not in "+
-			"shared_preload_libraries: it "+
-			"counts nothing")
+		return p, nil, remediate.Refuse(remediate.ReasonUnfit,
+			"pg_stat_statements is not in shared_preload_libraries: it counts nothing")
 	case err != nil:
 		return p, nil, fmt.Errorf("statistics: %w", err)
 	case s == nil:
-		return p, nil, remediate.Refuse(remediate.ReasonUnfit, "the extension is older than 1.9 (PostgreSQL "+
-			"14): it does "+
-			"not tell when its statistics were reset")
+		return p, nil, remediate.Refuse(remediate.ReasonUnfit,
+			"the extension is older than 1.9 (PostgreSQL 14): it does not tell when its statistics were reset")
 	}
 	return p, s, nil
 }
@@ -99,9 +96,9 @@ func (a resetStatements) plan(ctx context.Context, _ remediate.Request) (p remed
 	}
 	if !s.MayReset {
 		// it is noted
-		_ = p.NoteMissing(remediate.Refuse(remediate.ReasonPrivilege, "role %s may not reset the statistics: "+
-			"grant execute "+
-			"on function %s.pg_stat_statements_reset to it, in database %q", s.Role, place.Schema, place.Database))
+		_ = p.NoteMissing(remediate.Refuse(remediate.ReasonPrivilege,
+			"role %s may not reset the statistics: grant execute on function %s.pg_stat_statements_reset to it, in "+
+				"database %q", s.Role, place.Schema, place.Database))
 	}
 	rows, err := read.ReadSlowest(ctx, a.target, place, slowest)
 	switch {
@@ -113,8 +110,8 @@ func (a resetStatements) plan(ctx context.Context, _ remediate.Request) (p remed
 		return p, remediate.Refuse(remediate.ReasonNothing, "nothing was counted since %s",
 			s.Since.UTC().Format(time.DateTime))
 	}
-	p.Facts = append(p.Facts, fmt.Sprintf("counted since %s (UTC): %d statements, %.0f calls, %.3f s; statements were "+
-		"forgotten for others %d times", s.Since.UTC().Format(time.DateTime), rows[0].Known, rows[0].AllCalls,
+	p.Facts = append(p.Facts, fmt.Sprintf("counted since %s (UTC): %d statements, %.0f calls, %.3f s; statements "+
+		"were forgotten for others %d times", s.Since.UTC().Format(time.DateTime), rows[0].Known, rows[0].AllCalls,
 		rows[0].AllSeconds, s.Forgotten))
 	for _, r := range rows {
 		text := read.StatementText(r.Text)
@@ -122,8 +119,8 @@ func (a resetStatements) plan(ctx context.Context, _ remediate.Request) (p remed
 			text = "(text not shown)"
 		}
 		p.Facts = append(p.Facts, fmt.Sprintf("%.3f s in %.0f calls, %.6f s each, %.0f rows, %.0f blocks read, "+
-			"queryid %d "+
-			"of %q in %q: %s", r.Seconds, r.Calls, r.Seconds/max(r.Calls, 1), r.Rows, r.Blocks, r.QueryID, r.User,
+			"queryid %d of %q in %q: %s", r.Seconds, r.Calls, r.Seconds/max(r.Calls, 1), r.Rows, r.Blocks, r.QueryID,
+			r.User,
 			r.Database, text))
 	}
 	p.Steps = []remediate.Step{remediate.StepOf("SELECT "+place.Schema+".pg_stat_statements_reset()",

@@ -19,8 +19,7 @@ func RestoreArchived(t *target.Postgres) remediate.Action {
 	return remediate.Action{
 		Name:   nameRestore,
 		Target: t.Name,
-		Doc: "Restore archived brings rows of a span of time back from the table that postgres/archive has moved " +
-			"them to." + `
+		Doc: "Restore archived brings rows of a span of time back from the table that postgres/archive has moved them to." + `
 
 The span is that of the archive's column, from the parameter since (at it or later) to
 the parameter until (before it). Locks, batches and pauses are those of
@@ -63,17 +62,19 @@ schema upkeep; nothing on an archive's table.`,
 		Exclusive: []string{"server", "database", "schema", "table"},
 		Rights: slices.Concat(movingRights(), maintainRights(),
 			[]remediate.Right{{Grant: `grant temporary on database :"database" to :"role"`,
-				For: "look at the rows of " +
-					"an object before they are brought back"}}),
+				For: "look at the rows of an object before they are brought back"}}),
 		Params: append([]remediate.Param{
-			{Name: "since", Type: remediate.Text, Doc: "Rows of this moment or later: 2026-01-31, or " +
-				"2026-01-31T12:00:00Z. A day begins at midnight UTC."},
+			{Name: "since", Type: remediate.Text,
+				Doc: "Rows of this moment or later: 2026-01-31, or 2026-01-31T12:00:00Z. A day begins at midnight " +
+					"UTC."},
 			{Name: "until", Type: remediate.Text, Doc: "Rows of before this moment, written the same."},
-			{Name: "without", Type: remediate.Text, Doc: "Columns of the archive's own, with commas between: their " +
-				"values are not brought back, and are gone with the archive's rows. Of a folder or a bucket: columns " +
-				"that the table may generate anew, with other values than the rows had."},
-			{Name: objects.EarlierParam, Type: remediate.Bool, Doc: "Rows come back that a folder or a bucket has of " +
-				"an earlier table of the same name: the one of now was made in its place, from a dump for example."},
+			{Name: "without", Type: remediate.Text,
+				Doc: "Columns of the archive's own, with commas between: their values are not brought back, and are " +
+					"gone with the archive's rows. Of a folder or a bucket: columns that the table may generate " +
+					"anew, with other values than the rows had."},
+			{Name: objects.EarlierParam, Type: remediate.Bool,
+				Doc: "Rows come back that a folder or a bucket has of an earlier table of the same name: the one of " +
+					"now was made in its place, from a dump for example."},
 		}, pacing()...),
 		Timeout:  6 * time.Hour,
 		Cancel:   remediate.CancelAnytime,

@@ -29,9 +29,9 @@ func entryOf(t *target.Postgres, at session.Place) (target.Archive, error) {
 			return a, nil
 		}
 	}
-	return target.Archive{}, remediate.Refuse(remediate.ReasonUnfit, "no archive of the configuration is about "+
-		"table %s: "+
-		"say in targets.postgres[].archives when its rows are too old", at.Table)
+	return target.Archive{}, remediate.Refuse(remediate.ReasonUnfit,
+		"no archive of the configuration is about table %s: say in targets.postgres[].archives when its rows are too "+
+			"old", at.Table)
 }
 
 // retained measures how many rows of a request's table are past their age.
@@ -59,11 +59,12 @@ func away(a target.Archive) rows.Movement {
 // pacing are the parameters that say how hard a run may work.
 func pacing() []remediate.Param {
 	return []remediate.Param{
-		{Name: "lag", Type: remediate.Duration, Default: "10s", Doc: "How far replicas may be behind before the " +
-			"run pauses."},
-		{Name: "wal", Type: remediate.Int, Default: "0", Doc: "How much WAL the server may write in a second while " +
-			"the run goes on, in MiB; 0: as much as comes. A budget of half of what the disk or the network to the " +
-			"replicas can bear leaves the other half to the clients."},
+		{Name: "lag", Type: remediate.Duration, Default: "10s",
+			Doc: "How far replicas may be behind before the run pauses."},
+		{Name: "wal", Type: remediate.Int, Default: "0",
+			Doc: "How much WAL the server may write in a second while the run goes on, in MiB; 0: as much as comes. " +
+				"A budget of half of what the disk or the network to the replicas can bear leaves the other half to " +
+				"the clients."},
 	}
 }
 
@@ -71,11 +72,11 @@ func pacing() []remediate.Param {
 func movingRights() []remediate.Right {
 	return []remediate.Right{
 		{Grant: `grant usage on schema :"schema" to :"role"`, For: "the table and the destination"},
-		{Grant: `grant select, delete on table :"schema".:"table" to :"role"`, For: "take rows that are past " +
-			"their age"},
+		{Grant: `grant select, delete on table :"schema".:"table" to :"role"`,
+			For: "take rows that are past their age"},
 		{Grant: `grant update on table :"schema".:"table" to :"role"`, For: "hold rows while they are taken"},
-		{Grant: `grant insert on table :"schema".:"table" to :"role"`, For: "the destination's table, where it " +
-			"is a table"},
+		{Grant: `grant insert on table :"schema".:"table" to :"role"`,
+			For: "the destination's table, where it is a table"},
 		{Grant: `grant pg_monitor to :"role"`, For: "see how far replicas are behind"},
 	}
 }
@@ -83,8 +84,8 @@ func movingRights() []remediate.Right {
 // filingRights are what objects of a folder or a bucket need beside.
 func filingRights() []remediate.Right {
 	return []remediate.Right{
-		{Grant: `create schema if not exists upkeep authorization :"role"`, For: "write down which rows are in which " +
-			"object, where the destination is a folder or a bucket"},
+		{Grant: `create schema if not exists upkeep authorization :"role"`,
+			For: "write down which rows are in which object, where the destination is a folder or a bucket"},
 	}
 }
 
@@ -92,8 +93,8 @@ func filingRights() []remediate.Right {
 func maintainRights() []remediate.Right {
 	return []remediate.Right{
 		{Grant: `grant :"owner" to :"role"`, Until: 16, For: "vacuum and analyze the table afterwards"},
-		{Grant: `grant maintain on table :"schema".:"table" to :"role"`, Since: 17, For: "vacuum and analyze the " +
-			"table afterwards"},
+		{Grant: `grant maintain on table :"schema".:"table" to :"role"`, Since: 17,
+			For: "vacuum and analyze the table afterwards"},
 	}
 }
 

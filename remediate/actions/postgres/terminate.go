@@ -23,8 +23,7 @@ func Terminate(t *target.Postgres) remediate.Action {
 	return remediate.Action{
 		Name:   "postgres/terminate",
 		Target: t.Name,
-		Doc: "Terminate ends the worst blocking session of a database with pg_terminate_backend, after a person has " +
-			"approved it." + `
+		Doc: "Terminate ends the worst blocking session of a database with pg_terminate_backend, after a person has approved it." + `
 
 The parameter of selects the kind: the session that is idle in transaction for the
 longest time (idle), the one with the oldest open transaction (transaction), the blocker
@@ -53,8 +52,8 @@ session's role; a superuser's session is ended by superusers only.`,
 		Subject:   []string{"server", "database"},
 		Exclusive: []string{"server", "database"},
 		Params: []remediate.Param{
-			{Name: "of", Type: remediate.Text, Default: read.OfIdle, Doc: "Whom to end: idle, transaction, blocker " +
-				"or horizon."},
+			{Name: "of", Type: remediate.Text, Default: read.OfIdle,
+				Doc: "Whom to end: idle, transaction, blocker or horizon."},
 		},
 		Rights: []remediate.Right{
 			{Grant: `grant pg_read_all_stats to :"role"`, For: "to see the sessions of others"},
@@ -81,9 +80,8 @@ type terminate struct{ target *target.Postgres }
 func (a terminate) worst(ctx context.Context, r remediate.Request) (*read.SessionRow, error) {
 	of := cmp.Or(r.Params["of"], read.OfIdle)
 	if !slices.Contains([]string{read.OfIdle, read.OfTransaction, read.OfBlocker, read.OfHorizon}, of) {
-		return nil, remediate.Refuse(remediate.ReasonSubject, "the parameter of is %q, want idle, transaction, "+
-			"blocker or "+
-			"horizon", of)
+		return nil, remediate.Refuse(remediate.ReasonSubject,
+			"the parameter of is %q, want idle, transaction, blocker or horizon", of)
 	}
 	db, err := relation.Database(ctx, a.target, r)
 	if err != nil {
@@ -153,31 +151,27 @@ func mayBeEnded(s read.SessionRow) error {
 		s.Since.UTC().Format(time.DateTime))
 	switch {
 	case s.What == read.Prepared:
-		return remediate.Refuse(remediate.ReasonUnfit, "%s of %q is not a session: its owner must run COMMIT "+
-			"PREPARED or "+
-			"ROLLBACK PREPARED", who, s.User)
+		return remediate.Refuse(remediate.ReasonUnfit,
+			"%s of %q is not a session: its owner must run COMMIT PREPARED or ROLLBACK PREPARED", who, s.User)
 	case s.What == read.Slot:
-		return remediate.Refuse(remediate.ReasonUnfit, "%s is not a session: check its standby, and drop the "+
-			"slot if the "+
-			"standby will not come back", who)
+		return remediate.Refuse(remediate.ReasonUnfit,
+			"%s is not a session: check its standby, and drop the slot if the standby will not come back", who)
 	case s.Type != "client backend":
 		return remediate.Refuse(remediate.ReasonUnfit, "%s is a process of the server, which is not ended", who)
 	case s.Ours:
 		return remediate.Refuse(remediate.ReasonUnfit, "%s is of upkeep: stop its run instead", who)
 	case slices.ContainsFunc(backups(),
 		func(name string) bool { return strings.HasPrefix(strings.ToLower(s.Application), name) }):
-		return remediate.Refuse(remediate.ReasonUnfit, "%s makes a backup, restores one or rewrites a table, "+
-			"which is not "+
-			"ended halfway", who)
+		return remediate.Refuse(remediate.ReasonUnfit,
+			"%s makes a backup, restores one or rewrites a table, which is not ended halfway", who)
 	case s.MayBeEnded:
 		return nil
 	case s.Superuser:
-		return remediate.Refuse(remediate.ReasonPrivilege, "%s is a superuser's session: only superusers may end it, "+
-			"pg_signal_backend does not suffice", who)
+		return remediate.Refuse(remediate.ReasonPrivilege,
+			"%s is a superuser's session: only superusers may end it, pg_signal_backend does not suffice", who)
 	default:
-		return remediate.Refuse(remediate.ReasonPrivilege, "%s may not be ended by this role: grant "+
-			"pg_signal_backend to "+
-			"it, or membership in %q", who, s.User)
+		return remediate.Refuse(remediate.ReasonPrivilege,
+			"%s may not be ended by this role: grant pg_signal_backend to it, or membership in %q", who, s.User)
 	}
 }
 
@@ -186,8 +180,8 @@ func (a terminate) facts(s read.SessionRow) (all []string) {
 	all = append(all, fmt.Sprintf("%s in database %q is %s", s.Who(), s.Database, s.State))
 	since := map[string]string{
 		read.OfIdle: "it has been idle within its transaction", read.OfTransaction: "its transaction has been open",
-		read.OfBlocker: "the one that waits longest for its lock has waited", read.OfHorizon: "it has held " +
-			"back dead rows",
+		read.OfBlocker: "the one that waits longest for its lock has waited",
+		read.OfHorizon: "it has held back dead rows",
 	}
 	all = append(all, fmt.Sprintf("%s for %s, since %s", since[s.Of], session.Lasting(s.Seconds),
 		s.Since.UTC().Format(time.DateTime)))

@@ -56,19 +56,19 @@ headroom.`,
 		Subject:   []string{"server", "database", "schema", "table"},
 		Exclusive: []string{"server", "database", "schema", "table"},
 		Params: []remediate.Param{
-			{Name: "parallel", Type: remediate.Int, Default: "0", Doc: "How many workers vacuum the indexes beside " +
-				"the session, at most 8; as many indexes must be large enough, and max_parallel_maintenance_workers " +
-				"allow it."},
-			{Name: "truncate", Type: remediate.Bool, Default: "false", Doc: "Give the empty pages at the end of the " +
-				"table back to the disk, under a short ACCESS EXCLUSIVE lock that is given up when others wait, but " +
-				"is replayed on replicas."},
-			{Name: "freeze", Type: remediate.Text, Default: "auto", Doc: "Freeze every row, so that the table is not " +
-				"vacuumed for its age soon: auto, when its oldest transactions or multixacts are past half of the " +
-				"server's autovacuum_freeze_max_age or autovacuum_multixact_freeze_max_age; always; or never."},
-			{Name: "index_cleanup", Type: remediate.Text, Default: "auto", Doc: "Remove what points to dead " +
-				"rows from " +
-				"the indexes: auto, as the server and the table's settings have it; on; or off, which is faster and " +
-				"leaves the places of the rows unused."},
+			{Name: "parallel", Type: remediate.Int, Default: "0",
+				Doc: "How many workers vacuum the indexes beside the session, at most 8; as many indexes must be " +
+					"large enough, and max_parallel_maintenance_workers allow it."},
+			{Name: "truncate", Type: remediate.Bool, Default: "false",
+				Doc: "Give the empty pages at the end of the table back to the disk, under a short ACCESS EXCLUSIVE " +
+					"lock that is given up when others wait, but is replayed on replicas."},
+			{Name: "freeze", Type: remediate.Text, Default: "auto",
+				Doc: "Freeze every row, so that the table is not vacuumed for its age soon: auto, when its oldest " +
+					"transactions or multixacts are past half of the server's autovacuum_freeze_max_age or " +
+					"autovacuum_multixact_freeze_max_age; always; or never."},
+			{Name: "index_cleanup", Type: remediate.Text, Default: "auto",
+				Doc: "Remove what points to dead rows from the indexes: auto, as the server and the table's settings " +
+					"have it; on; or off, which is faster and leaves the places of the rows unused."},
 		},
 		Rights: []remediate.Right{
 			{Grant: `grant :"owner" to :"role"`, Until: 16, For: "to vacuum the table"},
@@ -114,8 +114,8 @@ type choices struct {
 func choose(params map[string]string) (c choices, err error) {
 	parallel, err := strconv.Atoi(cmp.Or(params["parallel"], "0"))
 	if err != nil || parallel < 0 || parallel > mostWorkers {
-		return c, remediate.Refuse(remediate.ReasonSubject, "the parameter parallel is %q, want a whole number "+
-			"from 0 to %d",
+		return c, remediate.Refuse(remediate.ReasonSubject,
+			"the parameter parallel is %q, want a whole number from 0 to %d",
 			params["parallel"], mostWorkers)
 	}
 	truncate, err := oneOf(params, "truncate", map[string]string{"": "off", "false": "off", "true": "on"},
@@ -160,12 +160,12 @@ func (a vacuum) freezes(ctx context.Context, db *target.Database, freeze string,
 	}
 	switch {
 	case row.FreezeAge > xids/2:
-		return true, fmt.Sprintf("its oldest transactions are %d old, and autovacuum has to come at %d: its rows "+
-			"are frozen",
+		return true, fmt.Sprintf("its oldest transactions are %d old, and autovacuum has to come at %d: its rows are "+
+			"frozen",
 			row.FreezeAge, xids), nil
 	case row.MultixactAge > multixacts/2:
-		return true, fmt.Sprintf("its oldest multixacts are %d old, and autovacuum has to come at %d: its rows "+
-			"are frozen",
+		return true, fmt.Sprintf("its oldest multixacts are %d old, and autovacuum has to come at %d: its rows are "+
+			"frozen",
 			row.MultixactAge, multixacts), nil
 	}
 	return false, "", nil
@@ -213,13 +213,11 @@ func deadRows(row read.VacuumRow) string {
 	case row.DeadRows == nil:
 		return "the server's statistics are empty, as a crash leaves them: how many rows are dead is not known"
 	case row.LiveRows == nil:
-		return fmt.Sprintf("at least %.0f rows are dead; the server's statistics are younger than the table, "+
-			"as after a "+
-			"crash", *row.DeadRows)
+		return fmt.Sprintf("at least %.0f rows are dead; the server's statistics are younger than the table, as "+
+			"after a crash", *row.DeadRows)
 	case row.Young:
-		return fmt.Sprintf("at least %.0f of about %.0f rows are dead; the server's statistics are younger than "+
-			"the table, "+
-			"as after a crash", *row.DeadRows, *row.DeadRows+*row.LiveRows)
+		return fmt.Sprintf("at least %.0f of about %.0f rows are dead; the server's statistics are younger than the "+
+			"table, as after a crash", *row.DeadRows, *row.DeadRows+*row.LiveRows)
 	}
 	return fmt.Sprintf("%.0f of %.0f rows are dead", *row.DeadRows, *row.DeadRows+*row.LiveRows)
 }
@@ -236,9 +234,8 @@ func (a vacuum) held(ctx context.Context, r remediate.Request, row read.VacuumRo
 	vain := a.seen.Useless(h, row.LastVacuum, rel.SizeBytes)
 	switch {
 	case vain && r.Step == 0 && row.DeadRows != nil && *row.DeadRows > 0:
-		return "", session.CannotHelp(*h, fmt.Sprintf("a vacuum would remove none of the %.0f dead rows, as the "+
-			"last one, "+
-			"at %s, did not", *row.DeadRows, row.LastVacuum.UTC().Format(time.DateTime)))
+		return "", session.CannotHelp(*h, fmt.Sprintf("a vacuum would remove none of the %.0f dead rows, as the last "+
+			"one, at %s, did not", *row.DeadRows, row.LastVacuum.UTC().Format(time.DateTime)))
 	case h != nil && (vain || h.Age >= session.WorthTelling || h.Seconds >= session.AgainIn.Seconds()):
 		return session.HeldBy(*h), nil
 	}
@@ -288,9 +285,8 @@ func (a vacuum) Measure(ctx context.Context, r remediate.Request) (float64, erro
 		return 0, fmt.Errorf("the server's statistics of table %q are empty: %w", r.Subject["table"],
 			remediate.ErrNoData)
 	case rows[0].Young && r.Limit != nil && *rows[0].DeadRatio <= *r.Limit:
-		return 0, fmt.Errorf("the server's statistics of table %q are younger than the table, and %s is the "+
-			"least of its "+
-			"share of dead rows: %w", r.Subject["table"], remediate.Quantity("_ratio", *rows[0].DeadRatio),
+		return 0, fmt.Errorf("the server's statistics of table %q are younger than the table, and %s is the least of "+
+			"its share of dead rows: %w", r.Subject["table"], remediate.Quantity("_ratio", *rows[0].DeadRatio),
 			remediate.ErrNoData)
 	}
 	return *rows[0].DeadRatio, nil

@@ -19,8 +19,7 @@ func VacuumFull(t *target.Postgres) remediate.Action {
 	return remediate.Action{
 		Name:   "postgres/vacuum_full",
 		Target: t.Name,
-		Doc: "VacuumFull writes one table and its indexes anew with VACUUM (FULL, ANALYZE), under a lock that blocks " +
-			"all reads and writes." + `
+		Doc: "VacuumFull writes one table and its indexes anew with VACUUM (FULL, ANALYZE), under a lock that blocks all reads and writes." + `
 
 It is for tables that postgres/repack cannot handle. It needs approval each time, and
 waits for a maintenance window. It holds an ACCESS EXCLUSIVE lock until its end: the plan
@@ -43,8 +42,8 @@ later); SELECT on the table, for the estimate.`,
 			{Grant: `grant :"owner" to :"role"`, Until: 16, For: "to vacuum the table"},
 			{Grant: `grant maintain on table :"schema".:"table" to :"role"`, Since: 17, For: "to vacuum the table"},
 			{Grant: `grant usage on schema :"schema" to :"role"`, For: "to find the table"},
-			{Grant: `grant select on table :"schema".:"table" to :"role"`, For: "to see the statistics that the " +
-				"estimate is made from"},
+			{Grant: `grant select on table :"schema".:"table" to :"role"`,
+				For: "to see the statistics that the estimate is made from"},
 		},
 		Timeout:  6 * time.Hour,
 		Cancel:   remediate.CancelAnytime,

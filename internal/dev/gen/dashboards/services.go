@@ -38,7 +38,8 @@ func services(limit map[string]float64) dashboard {
 
 	l.row("Containers")
 	l.add(12, 8, table("Stopped containers", "Their exit codes.", "short", "exit code", levels(),
-		on("upkeep_docker_container_exit_code")+" and on (server, container) "+on("upkeep_docker_container_running")+" == 0", "server", "container"))
+		on("upkeep_docker_container_exit_code")+" and on (server, container) "+
+			on("upkeep_docker_container_running")+" == 0", "server", "container"))
 	l.add(12, 8, table("Age of images", "Days since they were built.", "d", "days", levels(),
 		"(time() - "+on("upkeep_docker_container_image_created_timestamp_seconds")+") / 86400", "server", "container"))
 	l.add(12, 8, graph("Docker's disk", "By kind, and the reclaimable part.", "bytes", levels(),
@@ -47,7 +48,8 @@ func services(limit map[string]float64) dashboard {
 	l.add(12, 8, graph("Logs", "The ten largest.", "bytes", levels(from(limit["ContainerLogLarge"], "red")),
 		line{"topk(10, " + on("upkeep_docker_log_size_bytes") + ")", "{{server}} {{container}}"}))
 	l.add(12, 8, table("Logs without a limit", "Growth in bytes per hour.", "bytes", "an hour", levels(),
-		"3600 * deriv("+on("upkeep_docker_log_size_bytes")+"[1h]) and on (server, container) "+on("upkeep_docker_log_rotated")+" == 0", "server", "container"))
+		"3600 * deriv("+on("upkeep_docker_log_size_bytes")+"[1h]) and on (server, container) "+
+			on("upkeep_docker_log_rotated")+" == 0", "server", "container"))
 	l.add(12, 8, graph("Restarts", "By the restart policy, per hour.", "short", levels(),
 		line{"increase(" + on("upkeep_docker_container_restarts_total") + "[1h])", "{{server}} {{container}}"}))
 

@@ -33,8 +33,9 @@ func ofHouse() []mutant {
 		},
 		{
 			name: "runbook", why: "each alert has its runbook",
-			file:   "alerts/upkeep.rules.yaml",
-			search: "          runbook_url: https://github.com/ai-micro-service/upkeep/blob/main/docs/runbooks/UpkeepRunStuck.md\n", replace: "",
+			file: "alerts/upkeep.rules.yaml",
+			search: "          runbook_url: https://github.com/ai-micro-service/upkeep/blob/main/docs/runbooks/" +
+				"UpkeepRunStuck.md\n",
 			pkg: "./alerts", run: "TestAnnotations",
 		},
 		{
@@ -63,9 +64,11 @@ func ofHouse() []mutant {
 		},
 		{
 			name: "text of a guard", why: "what has a page has a text",
-			file:   "remediate/guard/cooldown.go",
-			search: `"Cooldown makes the run wait until the cooldown of the policy has passed since the last run of this action on this subject."`, replace: `""`,
-			pkg: catalog, run: "TestUnitsHaveNamesAndTexts",
+			file: "remediate/guard/cooldown.go",
+			search: "Doc: \"Cooldown makes the run wait until the cooldown of the policy has passed since the last " +
+				"run of this \" +\n\t\t\t\"action on this subject.\"",
+			replace: "Doc: \"\"",
+			pkg:     "./internal/dev/gen/docs", run: "TestCommittedPagesAreCurrent",
 		},
 		{
 			name: "init", why: "nothing happens when a package is imported",

@@ -170,8 +170,7 @@ func (x Traits) Facts(because string) []string {
 	all = append(all, "it is "+x.Definition+", owned by "+x.Owner)
 	if x.Expressions && because != BecauseInvalid {
 		all = append(all, "the planner uses the statistics of its expressions; those of the index that stays are "+
-			"there for "+
-			"it after an ANALYZE")
+			"there for it after an ANALYZE")
 	}
 	return all
 }
@@ -193,28 +192,27 @@ func (x Traits) MayGo(because string) error {
 	case x.Recovery:
 		return remediate.Refuse(remediate.ReasonReadOnly, "the server is a replica; name the primary as the target")
 	case x.Kind != "i":
-		return remediate.Refuse(remediate.ReasonUnfit, "it is the index of a partitioned table, which cannot "+
-			"be dropped "+
-			"concurrently")
+		return remediate.Refuse(remediate.ReasonUnfit,
+			"it is the index of a partitioned table, which cannot be dropped concurrently")
 	case len(x.Needed) > 0:
 		return remediate.Refuse(remediate.ReasonUnfit, "%s", x.Needed[0])
 	case because != BecauseInvalid && x.Unique:
 		return remediate.Refuse(remediate.ReasonUnfit, "it is unique: it keeps rows apart that no query need look for")
 	case because == BecauseUnused && x.ForeignKey != "":
-		return remediate.Refuse(remediate.ReasonUnfit, "it alone finds the rows of the foreign key %s, which are "+
-			"looked for "+
-			"only when a row that they refer to goes or changes", x.ForeignKey)
+		return remediate.Refuse(remediate.ReasonUnfit,
+			"it alone finds the rows of the foreign key %s, which are looked for only when a row that they refer to "+
+				"goes or changes", x.ForeignKey)
 	case because == BecauseUnused && x.Expressions:
-		return remediate.Refuse(remediate.ReasonUnfit, "the planner uses the statistics of its expressions "+
-			"without a scan: "+
-			"make them with CREATE STATISTICS (14 and later) and drop it by hand")
+		return remediate.Refuse(remediate.ReasonUnfit,
+			"the planner uses the statistics of its expressions without a scan: make them with CREATE STATISTICS (14 "+
+				"and later) and drop it by hand")
 	case x.Building != "":
 		return &remediate.Refusal{Reason: session.ReasonHeadroom, Detail: "an index of the table is being built by " +
 			x.Building, Until: time.Now().Add(session.BuiltAgain)}
 	case !x.MayDrop: // the last: a plan is made all the same
-		return remediate.Refuse(remediate.ReasonPrivilege, "role %s may not drop the index: it must own the "+
-			"table or its "+
-			"schema; grant %s to it", x.Role, pgx.Identifier{x.Owner}.Sanitize())
+		return remediate.Refuse(remediate.ReasonPrivilege,
+			"role %s may not drop the index: it must own the table or its schema; grant %s to it", x.Role,
+			pgx.Identifier{x.Owner}.Sanitize())
 	}
 	return nil
 }

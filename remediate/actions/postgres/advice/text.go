@@ -38,26 +38,23 @@ func (d Database) markdown(b *strings.Builder, now time.Time) {
 		b.WriteString(" **Scans are not counted: track_counts is off, or not known to be on for every role and " +
 			"database. Nothing counts as unused.**")
 	case now.Sub(d.Since) < ProvenAfter:
-		fmt.Fprintf(b, " **That is less than 30 days: that an index is unused proves nothing yet, and will "+
-			"from %s on.**",
+		fmt.Fprintf(b, " **That is less than 30 days: that an index is unused proves nothing yet, and will from %s "+
+			"on.**",
 			d.Since.Add(ProvenAfter).UTC().Format(time.DateOnly))
 	}
 	if len(d.Unasked) > 0 {
-		fmt.Fprintf(b, " **%d standbys may use indexes and were not asked (%s): make them targets with "+
-			"`replica_of`, and "+
-			"set `standbys_listed` when no other answers queries.**", len(d.Unasked),
+		fmt.Fprintf(b, " **%d standbys may use indexes and were not asked (%s): make them targets with `replica_of`, "+
+			"and set `standbys_listed` when no other answers queries.**", len(d.Unasked),
 			plain(strings.Join(d.Unasked, ", ")))
 	}
 	b.WriteString("\n")
-	section(b, "Unused", "No query has used them. Ask who made them and for what; work of the end of a "+
-		"quarter or year "+
-		"may not be in the count.", d.Unused)
+	section(b, "Unused", "No query has used them. Ask who made them and for what; work of the end of a quarter or "+
+		"year may not be in the count.", d.Unused)
 	section(b, "Duplicate", "Identical to another, which stays.", d.Duplicate)
-	section(b, "Redundant", "Their keys are the first of another's. That one is larger: keep the short one "+
-		"where it is "+
-		"used much and fits into memory. upkeep does not drop these.", d.Redundant)
-	section(b, "Invalid", "Left by an interrupted build or drop: no query uses them, and every write maintains "+
-		"them.", d.Invalid)
+	section(b, "Redundant", "Their keys are the first of another's. That one is larger: keep the short one where it "+
+		"is used much and fits into memory. upkeep does not drop these.", d.Redundant)
+	section(b, "Invalid", "Left by an interrupted build or drop: no query uses them, and every write maintains them.",
+		d.Invalid)
 	section(b, "Bloated", "Larger than their entries need, by the estimate.", d.Bloated)
 	if len(d.ForeignKeys) > 0 {
 		keys(b, d.ForeignKeys)
@@ -109,8 +106,8 @@ func section(b *strings.Builder, title, what string, all []Index) {
 }
 
 func keys(b *strings.Builder, all []ForeignKey) {
-	fmt.Fprintf(b, "\n### Foreign keys without an index: %d\n\nEach row that is deleted where they refer to reads the "+
-		"whole table, and so does each change of its key.\n\n", len(all))
+	fmt.Fprintf(b, "\n### Foreign keys without an index: %d\n\nEach row that is deleted where they refer to reads "+
+		"the whole table, and so does each change of its key.\n\n", len(all))
 	b.WriteString("| table | constraint | refers to | rows | deletes and updates there a day |\n| --- | --- | --- | " +
 		"---: | ---: |\n")
 	var do []string

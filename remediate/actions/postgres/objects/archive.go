@@ -37,9 +37,9 @@ func (m *archiver) begin(ctx context.Context) (err error) {
 	if m.columns, err = filedColumns(ctx, m.c, m.From); err != nil {
 		return err
 	}
-	if m.root, err = session.One(ctx, m.c, pgx.RowTo[int64], "select c.oid::int8 from pg_class c join "+
-		"pg_namespace n on "+
-		"n.oid = c.relnamespace where n.nspname = $1 and c.relname = $2", m.From.Schema, m.From.Name); err != nil {
+	if m.root, err = session.One(ctx, m.c, pgx.RowTo[int64],
+		"select c.oid::int8 from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = $1 and "+
+			"c.relname = $2", m.From.Schema, m.From.Name); err != nil {
 		return fmt.Errorf("%s: %w", m.From, err)
 	}
 	if m.widths, err = readWidths(ctx, m.c, m.root); err != nil {
@@ -240,8 +240,7 @@ func (m *archiver) put(ctx context.Context, held bool, name string, content depo
 		limit := putHeld * time.Duration(1+content.Size()>>26)
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, limit,
-			fmt.Errorf("the store did not take an object and give it back "+
-				"within %s, while rows were held", limit))
+			fmt.Errorf("the store did not take an object and give it back within %s, while rows were held", limit))
 		defer cancel()
 	}
 	done := make(chan error, 1)
@@ -308,9 +307,8 @@ func (m *archiver) asPlanned(ctx context.Context, tx pgx.Tx, l load) error {
 		return err
 	}
 	if what := unlike(l.parcel.Types, types); what != "" {
-		return remediate.Refuse(remediate.ReasonChanged, "while rows were moved, a type was changed: %s: "+
-			"what is moved "+
-			"stays moved; plan again", what)
+		return remediate.Refuse(remediate.ReasonChanged,
+			"while rows were moved, a type was changed: %s: what is moved stays moved; plan again", what)
 	}
 	return nil
 }

@@ -50,9 +50,9 @@ func (g grounds) fit(o relation.Operation) error {
 		case !ok:
 			return fmt.Errorf("%s: %w", n.Name(), remediate.ErrGone)
 		case n.Pending:
-			return remediate.Refuse(remediate.ReasonUnfit, "the detachment of %s was begun and not finished: finish "+
-				"it, alter "+
-				"table … detach partition %s finalize", n.Name(), n.Name())
+			return remediate.Refuse(remediate.ReasonUnfit,
+				"the detachment of %s was begun and not finished: finish it, alter table … detach partition %s "+
+					"finalize", n.Name(), n.Name())
 		}
 		if err := r.Unfit(o); err != nil {
 			return err
@@ -66,9 +66,9 @@ func (g grounds) fit(o relation.Operation) error {
 func (g grounds) durable() error {
 	for _, n := range g.tree {
 		if r := g.now.Relations[n.OID]; !n.Above && n.Kind == "r" && r.Unlogged() {
-			return remediate.Refuse(remediate.ReasonUnfit, "%s is unlogged: a crash would empty it, and its rows "+
-				"would count "+
-				"as back: alter table %[1]s set logged", n.Name())
+			return remediate.Refuse(remediate.ReasonUnfit,
+				"%s is unlogged: a crash would empty it, and its rows would count as back: alter table %[1]s set "+
+					"logged", n.Name())
 		}
 	}
 	return nil
@@ -129,15 +129,15 @@ func largest(ctx context.Context, m rows.Movement, q read.Querier, n relation.No
 	case errors.Is(err, pgx.ErrNoRows):
 		return nil
 	case errors.Is(tooWide(err), errWide):
-		return remediate.Refuse(remediate.ReasonUnfit, "%s has a row past its age that is too large for an "+
-			"object: the "+
-			"server cannot write it as text; move it by hand, or delete it", n.Name())
+		return remediate.Refuse(remediate.ReasonUnfit,
+			"%s has a row past its age that is too large for an object: the server cannot write it as text; move it "+
+				"by hand, or delete it", n.Name())
 	case err != nil:
 		return fmt.Errorf("how large the rows of %s are: %w", n.Name(), discreet(err))
 	}
-	return remediate.Refuse(remediate.ReasonUnfit, "%s has a row past its age that is too large for an "+
-		"object: the one "+
-		"with the ctid %s has %d MiB as text, and %d can be moved; move it by hand, or delete it", n.Name(),
+	return remediate.Refuse(remediate.ReasonUnfit,
+		"%s has a row past its age that is too large for an object: the one with the ctid %s has %d MiB as text, and "+
+			"%d can be moved; move it by hand, or delete it", n.Name(),
 		r.ID, r.Size,
 		rowMost>>20)
 }

@@ -67,16 +67,16 @@ func (u restorer) conflicts(ctx context.Context, tx pgx.Tx) error {
 		n, err := howMany(ctx, tx, key.clash(u.table().String()))
 		switch {
 		case errors.Is(err, errUndefined) && key.Plain:
-			return remediate.Refuse(remediate.ReasonUnfit, "the table has a key (%s) of which the rows have no "+
-				"column", list)
+			return remediate.Refuse(remediate.ReasonUnfit, "the table has a key (%s) of which the rows have no column",
+				list)
 		case errors.Is(err, errUndefined):
 			continue // the server compares when the rows come: what they have in it is its default
 		case err != nil:
 			return fmt.Errorf("look for rows of the same key: %w", err)
 		case n > 0:
-			return remediate.Refuse(remediate.ReasonUnfit, "the table has %d rows with the same (%s) already: change "+
-				"or delete "+
-				"these, or load the object by hand", n, list)
+			return remediate.Refuse(remediate.ReasonUnfit,
+				"the table has %d rows with the same (%s) already: change or delete these, or load the object by hand",
+				n, list)
 		}
 	}
 	return nil

@@ -26,9 +26,8 @@ select set_config('datestyle', 'ISO, YMD', false), set_config('intervalstyle', '
 // database, as pg_dump does it. In others, characters are missing, or two become one.
 // "" is UTF-8.
 func encodingOf(ctx context.Context, q read.Querier) (string, error) {
-	name, err := session.One(ctx, q, pgx.RowTo[string], "select case current_setting('server_encoding') when "+
-		"'UTF8' then "+
-		"'' else current_setting('server_encoding') end")
+	name, err := session.One(ctx, q, pgx.RowTo[string], "select case current_setting('server_encoding') when 'UTF8' "+
+		"then '' else current_setting('server_encoding') end")
 	if err != nil {
 		return "", fmt.Errorf("encoding of the database: %w", err)
 	}
@@ -81,10 +80,10 @@ func loadStatement(into rows.Table, columns []depot.Column, encoding string) str
 		return "COPY " + into.String() + " (" + all + ") FROM stdin" + encoded(encoding)
 	}
 	back := session.QuoteList(names(own))
-	return "CREATE TEMPORARY TABLE upkeep_rows AS SELECT " + all + " FROM " + into.String() + " WITH NO DATA; COPY " +
-		"upkeep_rows (" + all + ") FROM stdin" + encoded(encoding) + "; INSERT INTO " +
-		into.String() + " (" + back + ") OVERRIDING SYSTEM VALUE SELECT " + back + " FROM upkeep_rows; DROP TABLE " +
-		"upkeep_rows"
+	return "CREATE TEMPORARY TABLE upkeep_rows AS SELECT " + all + " FROM " + into.String() +
+		" WITH NO DATA; COPY upkeep_rows (" + all + ") FROM stdin" + encoded(encoding) + "; INSERT INTO " +
+		into.String() + " (" + back + ") OVERRIDING SYSTEM VALUE SELECT " + back +
+		" FROM upkeep_rows; DROP TABLE upkeep_rows"
 }
 
 func names(columns []depot.Column) (all []string) {

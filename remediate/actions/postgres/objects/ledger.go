@@ -95,17 +95,17 @@ func readLedgerState(ctx context.Context, q read.Querier) (s ledgerState, err er
 func (s ledgerState) usable() error {
 	switch {
 	case s.Stranger != "":
-		return remediate.Refuse(remediate.ReasonPrivilege, "the schema upkeep, which says what was moved to "+
-			"which object, "+
-			"belongs in part to role %s: it must belong to %s, or the owner of the database", s.Stranger, s.Role)
+		return remediate.Refuse(remediate.ReasonPrivilege,
+			"the schema upkeep, which says what was moved to which object, belongs in part to role %s: it must "+
+				"belong to %s, or the owner of the database", s.Stranger, s.Role)
 	case s.There && !s.Writable:
-		return remediate.Refuse(remediate.ReasonPrivilege, "role %s may not write down what was moved to "+
-			"which object: "+
-			"grant select, insert on upkeep.parcels, upkeep.restored to %s", s.Role, s.Role)
+		return remediate.Refuse(remediate.ReasonPrivilege,
+			"role %s may not write down what was moved to which object: grant select, insert on upkeep.parcels, "+
+				"upkeep.restored to %s", s.Role, s.Role)
 	case !s.There && !s.Makeable:
-		return remediate.Refuse(remediate.ReasonPrivilege, "role %s may not make the tables that say what "+
-			"was moved to "+
-			"which object: create schema upkeep authorization %s", s.Role, s.Role)
+		return remediate.Refuse(remediate.ReasonPrivilege,
+			"role %s may not make the tables that say what was moved to which object: create schema upkeep "+
+				"authorization %s", s.Role, s.Role)
 	}
 	return nil
 }
@@ -162,10 +162,9 @@ func mounted(ctx context.Context, q read.Querier, to target.Destination) error {
 	}
 	object, err := depot.Open(ctx, to.Store, all[0].Object)
 	if errors.Is(err, depot.ErrMissing) {
-		return remediate.Refuse(remediate.ReasonUnfit, "%s has no object %s, which was put there last: mount what "+
-			"it is on; "+
-			"or, where that object was removed on purpose, delete the line with the id %d from "+
-			"upkeep.parcels", to.Label,
+		return remediate.Refuse(remediate.ReasonUnfit,
+			"%s has no object %s, which was put there last: mount what it is on; or, where that object was removed "+
+				"on purpose, delete the line with the id %d from upkeep.parcels", to.Label,
 			all[0].Object, all[0].ID)
 	}
 	if err != nil {

@@ -65,9 +65,9 @@ func namesOf(ctx context.Context, q read.Querier, p rows.Table, oid int64) ([]na
 		return nil, fmt.Errorf("names of other things in %s: %w", p, err)
 	}
 	if len(all) > 0 && all[0].Column == "" {
-		return nil, remediate.Refuse(remediate.ReasonUnfit, "%s has values of the type %s, which has names of "+
-			"other things "+
-			"within it, and a name can mean something else when it comes back: archive the table to a table", p,
+		return nil, remediate.Refuse(remediate.ReasonUnfit,
+			"%s has values of the type %s, which has names of other things within it, and a name can mean something "+
+				"else when it comes back: archive the table to a table", p,
 			all[0].Type)
 	}
 	return all, nil
@@ -77,9 +77,8 @@ func namesOf(ctx context.Context, q read.Querier, p rows.Table, oid int64) ([]na
 func sameMeaning(ctx context.Context, tx pgx.Tx, all []depot.Name) error {
 	for _, n := range all {
 		if !slices.Contains(nameTypes(), n.Type) {
-			return remediate.Refuse(remediate.ReasonUnfit, "the rows have names of the type %q, which this version "+
-				"of upkeep "+
-				"does not know", n.Type)
+			return remediate.Refuse(remediate.ReasonUnfit,
+				"the rows have names of the type %q, which this version of upkeep does not know", n.Type)
 		}
 		var is int64
 		err := pgx.BeginFunc(ctx, tx, func(tx pgx.Tx) error {
@@ -93,10 +92,9 @@ func sameMeaning(ctx context.Context, tx pgx.Tx, all []depot.Name) error {
 			return fmt.Errorf("names in the rows: %w", err)
 		}
 		if is != n.OID {
-			return remediate.Refuse(remediate.ReasonUnfit, "the rows have the %s %q, which was the one with the "+
-				"OID %d when "+
-				"they were archived, and is another, or none, now: give it its name again, or load the object by "+
-				"hand", n.Type,
+			return remediate.Refuse(remediate.ReasonUnfit,
+				"the rows have the %s %q, which was the one with the OID %d when they were archived, and is another, "+
+					"or none, now: give it its name again, or load the object by hand", n.Type,
 				n.Name, n.OID)
 		}
 	}

@@ -88,9 +88,8 @@ func PlanArchive(ctx context.Context, db *target.Database, m rows.Movement, entr
 	}
 	p.Facts = append(p.Facts, lax...)
 	if !sized {
-		p.Facts = append(p.Facts, fmt.Sprintf("whether a row is larger than the %d MiB that an object can hold "+
-			"takes long "+
-			"to find out: it is looked at before each batch", rowMost>>20))
+		p.Facts = append(p.Facts, fmt.Sprintf("whether a row is larger than the %d MiB that an object can hold takes "+
+			"long to find out: it is looked at before each batch", rowMost>>20))
 	}
 	p.Facts = append(p.Facts, "who may read "+entry.To.Label+" reads the rows: they are compressed, and not encrypted")
 	args := Args{Args: m.Args(r, s.Source, rows.Side{}), Label: entry.To.Label,
@@ -200,9 +199,8 @@ func archivable(ctx context.Context, c *pgx.Conn, entry target.Archive, volatile
 func planned(s Step) (relation.Contract, error) {
 	c, err := relation.Parse(s.Args.Contract)
 	if err != nil {
-		return c, remediate.Refuse(remediate.ReasonChanged, "the plan does not say what its table was like, so "+
-			"that this "+
-			"cannot be compared: plan again")
+		return c, remediate.Refuse(remediate.ReasonChanged,
+			"the plan does not say what its table was like, so that this cannot be compared: plan again")
 	}
 	return c, nil
 }

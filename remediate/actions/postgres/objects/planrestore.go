@@ -41,8 +41,8 @@ func PlanRestore(ctx context.Context, db *target.Database, entry target.Archive,
 		return p, m, v, err
 	}
 	if len(all) == 0 {
-		return p, m, v, remediate.Refuse(remediate.ReasonNothing, "no object has rows of that time which are not "+
-			"back already")
+		return p, m, v, remediate.Refuse(remediate.ReasonNothing,
+			"no object has rows of that time which are not back already")
 	}
 	g, err := restorable(ctx, db, s.OID)
 	if err != nil {
@@ -155,9 +155,9 @@ func ofEarlier(ctx context.Context, from target.Destination, all []read.Parcel, 
 	for _, e := range []read.Parcel{all[0], all[len(all)-1]} {
 		object, err := depot.Open(ctx, from.Store, e.Object)
 		if errors.Is(err, depot.ErrMissing) {
-			return remediate.Refuse(remediate.ReasonUnfit, "%s has no object %s, which was put into %s: name that "+
-				"one as the "+
-				"archive's destination, or mount what it is on", from.Label, e.Object, e.Place)
+			return remediate.Refuse(remediate.ReasonUnfit,
+				"%s has no object %s, which was put into %s: name that one as the archive's destination, or mount "+
+					"what it is on", from.Label, e.Object, e.Place)
 		}
 		if err != nil {
 			return err
@@ -190,9 +190,8 @@ func byOthers(ctx context.Context, q read.Querier, entry target.Archive) (facts 
 		return nil, fmt.Errorf("ledger: %w", err)
 	}
 	for _, o := range all {
-		facts = append(facts, fmt.Sprintf("%d objects with %d rows were archived by the column %s and are not "+
-			"looked at: "+
-			"name that column in the archive to bring those back", o.Objects, o.Rows,
+		facts = append(facts, fmt.Sprintf("%d objects with %d rows were archived by the column %s and are not looked "+
+			"at: name that column in the archive to bring those back", o.Objects, o.Rows,
 			pgx.Identifier{o.Column}.Sanitize()))
 	}
 	return facts, nil
@@ -206,9 +205,8 @@ func ArchivedFacts(ctx context.Context, q read.Querier, entry target.Archive, si
 	if err != nil || len(all) == 0 {
 		return nil, err
 	}
-	return []string{fmt.Sprintf("%d objects with %d rows in all have rows of that time too, in %s among "+
-		"others, and do "+
-		"not come back: name that as the archive's destination to bring those back", len(all), n,
+	return []string{fmt.Sprintf("%d objects with %d rows in all have rows of that time too, in %s among others, and "+
+		"do not come back: name that as the archive's destination to bring those back", len(all), n,
 		all[len(all)-1].Place)}, nil
 }
 
@@ -226,20 +224,20 @@ func mayUnfile(ctx context.Context, q read.Querier, table rows.Table, s rows.Sid
 		return err
 	}
 	type right struct{ Temporary, Select bool }
-	have, err := session.One(ctx, q, pgx.RowToStructByPos[right], "select has_database_privilege(current_database(), "+
-		"'TEMPORARY'), has_table_privilege($1::int8::oid, 'SELECT')", s.OID)
+	have, err := session.One(ctx, q, pgx.RowToStructByPos[right],
+		"select has_database_privilege(current_database(), 'TEMPORARY'), has_table_privilege($1::int8::oid, 'SELECT')",
+		s.OID)
 	if err != nil {
 		return err
 	}
 	if !have.Temporary {
 		// it is noted
-		_ = p.NoteMissing(remediate.Refuse(remediate.ReasonPrivilege, "role %s needs a right: grant temporary "+
-			"on database "+
-			"of the table to %s", s.Role, state.Role))
+		_ = p.NoteMissing(remediate.Refuse(remediate.ReasonPrivilege,
+			"role %s needs a right: grant temporary on database of the table to %s", s.Role, state.Role))
 	}
 	if !have.Select {
-		return p.Blind(remediate.Refuse(remediate.ReasonPrivilege, "role %s needs a right: grant select on "+
-			"table %s to %s",
+		return p.Blind(remediate.Refuse(remediate.ReasonPrivilege,
+			"role %s needs a right: grant select on table %s to %s",
 			s.Role, table, state.Role))
 	}
 	return nil

@@ -110,10 +110,9 @@ func (m *archiver) read(ctx context.Context, tx pgx.Tx, held bool) (l load, err 
 	// see how large they are.
 	for fetch := 1; !l.full && l.parcel.Rows < m.rows(held); fetch = min(4*fetch, 1024) {
 		if err := tooWide(m.fetch(ctx, tx.Conn(), fetch, &l)); errors.Is(err, errWide) && l.parcel.Rows == 0 {
-			return l, remediate.Refuse(remediate.ReasonUnfit, "a row of %s past its age is too large for an object: "+
-				"the server "+
-				"cannot write it as text; what was moved before stays moved: move the row by hand, or "+
-				"delete it", m.part)
+			return l, remediate.Refuse(remediate.ReasonUnfit,
+				"a row of %s past its age is too large for an object: the server cannot write it as text; what was "+
+					"moved before stays moved: move the row by hand, or delete it", m.part)
 		} else if err != nil {
 			return l, err
 		}
@@ -181,9 +180,9 @@ func (m *archiver) choose(values [][]byte, l *load) error {
 		return nil
 	}
 	if m.beyond(l, stored) {
-		return remediate.Refuse(remediate.ReasonAmount, "%.0f rows were moved, or count as moved, and one "+
-			"more would be "+
-			"more than was approved or the policy allows (%s): what is moved stays moved; plan again",
+		return remediate.Refuse(remediate.ReasonAmount,
+			"%.0f rows were moved, or count as moved, and one more would be more than was approved or the policy "+
+				"allows (%s): what is moved stays moved; plan again",
 			m.quota.Gone().Rows, m.bound())
 	}
 	if text > rowMost {
@@ -225,10 +224,10 @@ func (m *archiver) bound() string {
 
 // tooLarge is the refusal of a row that no object can hold.
 func (m *archiver) tooLarge(id, size string) error {
-	return remediate.Refuse(remediate.ReasonUnfit, "the row of %s with the ctid %s is too large for an object: it has "+
-		"%s, and %d MiB can be moved; nothing of it was changed, and what was moved before stays moved: move "+
-		"the row by "+
-		"hand, or delete it", m.part, id, size, rowMost>>20)
+	return remediate.Refuse(remediate.ReasonUnfit,
+		"the row of %s with the ctid %s is too large for an object: it has %s, and %d MiB can be moved; nothing of "+
+			"it was changed, and what was moved before stays moved: move the row by hand, or delete it", m.part, id,
+		size, rowMost>>20)
 }
 
 // aged widens the range of ages by a row's.
@@ -350,8 +349,8 @@ func (m *archiver) means(ctx context.Context, tx pgx.Tx, ids []string) (all []de
 			value, from = "v", ", unnest("+value+") v"
 		}
 		found, err := session.Many[depot.Name](ctx, tx,
-			fmt.Sprintf("select distinct $2::text, %s::text, %[1]s::oid::int8 "+
-				"from only %s t%s where t.ctid = any($1::text[]::tid[]) and %[1]s is not null order by 3, 2", value,
+			fmt.Sprintf("select distinct $2::text, %s::text, %[1]s::oid::int8 from only %s t%s where t.ctid = "+
+				"any($1::text[]::tid[]) and %[1]s is not null order by 3, 2", value,
 				m.part, from),
 			ids, n.Type)
 		if err != nil {
@@ -380,11 +379,10 @@ func (m *archiver) takenBack(ctx context.Context, tx pgx.Tx, ids []string) error
 				discreet(err))
 		}
 		if other {
-			return remediate.Refuse(remediate.ReasonUnfit, "a row of %s past its age has a value of column %s, "+
-				"%s, that the "+
-				"server does not read back as it writes it, so that an object could not bring it back: what was "+
-				"moved before "+
-				"stays moved; change the value, or archive the table to a table", m.part,
+			return remediate.Refuse(remediate.ReasonUnfit,
+				"a row of %s past its age has a value of column %s, %s, that the server does not read back as it "+
+					"writes it, so that an object could not bring it back: what was moved before stays moved; change "+
+					"the value, or archive the table to a table", m.part,
 				pgx.Identifier{c.Column}.Sanitize(), c.Type)
 		}
 	}

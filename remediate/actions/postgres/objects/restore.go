@@ -129,18 +129,17 @@ func (u restorer) fitting(ctx context.Context, tx pgx.Tx, p *depot.ParcelReader)
 // those that were past their age by another column.
 func (u restorer) ofAnother(p depot.Parcel) error {
 	if p.Column != u.entry.Column {
-		return remediate.Refuse(remediate.ReasonUnfit, "the rows were archived by the column %q, and the archive "+
-			"names %q: "+
-			"what is back is written down by the first, so name that one to bring them back", p.Column, u.entry.Column)
+		return remediate.Refuse(remediate.ReasonUnfit,
+			"the rows were archived by the column %q, and the archive names %q: what is back is written down by the "+
+				"first, so name that one to bring them back", p.Column, u.entry.Column)
 	}
 	if p.OID == 0 || p.OID == u.root || u.earlier {
 		return nil
 	}
-	return remediate.Refuse(remediate.ReasonUnfit, "the rows were archived from another table, which was "+
-		"called %s then "+
-		"(its OID was %d, and this one has %d): where this one was made in its place, from a dump for example, "+
-		"say so with "+
-		"the parameter earlier_table=true", u.table(), p.OID, u.root)
+	return remediate.Refuse(remediate.ReasonUnfit,
+		"the rows were archived from another table, which was called %s then (its OID was %d, and this one has %d): "+
+			"where this one was made in its place, from a dump for example, say so with the parameter "+
+			"earlier_table=true", u.table(), p.OID, u.root)
 }
 
 // choose leaves the rows that are to come back: those of the period, without those
@@ -149,8 +148,8 @@ func (u restorer) choose(ctx context.Context, tx pgx.Tx, e read.Parcel) error {
 	since, until := read.Bounds(u.since, u.until)
 	age := pgx.Identifier{u.entry.Column}.Sanitize() + "::timestamptz"
 	_, err := tx.Exec(ctx, "delete from "+rowsOfObject+" t where not (t."+age+" >= $1::text::timestamptz and t."+age+
-		" < $2::text::timestamptz)"+
-		" or exists (select from upkeep.restored r where r.parcel = $3 and t."+age+" >= r.since and t."+age+
+		" < $2::text::timestamptz) or exists (select from upkeep.restored r where r.parcel = $3 and t."+age+" >= "+
+		"r.since and t."+age+
 		" < r.until)",
 		since, until, e.ID)
 	if err != nil {
@@ -165,15 +164,15 @@ func (u restorer) unspoiled(ctx context.Context, tx pgx.Tx, r returning) error {
 		n, err := howMany(ctx, tx, "select count(*) from "+rowsOfObject+" t where not "+c.Same)
 		switch {
 		case errors.Is(err, errUndefined):
-			return remediate.Refuse(remediate.ReasonUnfit, "%s: it is made of a column that the rows do not have; "+
-				"name it in "+
-				"the parameter without where it may be made anew", c.Why)
+			return remediate.Refuse(remediate.ReasonUnfit,
+				"%s: it is made of a column that the rows do not have; name it in the parameter without where it may "+
+					"be made anew", c.Why)
 		case err != nil:
 			return fmt.Errorf("values that are made anew: %w", err)
 		case n > 0:
-			return remediate.Refuse(remediate.ReasonUnfit, "%s, %d in this object: drop the expression of the "+
-				"column, or name "+
-				"it in the parameter without where it may be made anew", c.Why, n)
+			return remediate.Refuse(remediate.ReasonUnfit,
+				"%s, %d in this object: drop the expression of the column, or name it in the parameter without where "+
+					"it may be made anew", c.Why, n)
 		}
 	}
 	return nil
@@ -196,9 +195,9 @@ func howMany(ctx context.Context, tx pgx.Tx, sql string) (n int64, err error) {
 func (u restorer) insert(ctx context.Context, tx pgx.Tx, p depot.Parcel, r returning, e read.Parcel) (n int64,
 	err error) {
 	list := session.QuoteList(r.names)
-	into, err := tx.Query(ctx, "with back as (insert into "+u.table().String()+" ("+list+") overriding system value "+
-		"select "+list+" from "+rowsOfObject+" where "+rows.TriggersFire+" returning tableoid) select tableoid::int8, "+
-		"count(*) from back group by 1", pgx.QueryExecModeExec)
+	into, err := tx.Query(ctx, "with back as (insert into "+u.table().
+		String()+" ("+list+") overriding system value select "+list+" from "+rowsOfObject+" where "+rows.TriggersFire+
+		" returning tableoid) select tableoid::int8, count(*) from back group by 1", pgx.QueryExecModeExec)
 	if err != nil {
 		return 0, fmt.Errorf("insert rows: %w", discreet(err))
 	}
@@ -258,14 +257,14 @@ func (u restorer) asPlanned(ctx context.Context, tx pgx.Tx, p depot.Parcel, hit 
 			continue
 		}
 		if r.Unlogged() {
-			return remediate.Refuse(remediate.ReasonChanged, "%s was attached since the plan was made, and is "+
-				"unlogged: a "+
-				"crash would empty it, and its rows would count as back; nothing more was done; plan again", r.Name)
+			return remediate.Refuse(remediate.ReasonChanged,
+				"%s was attached since the plan was made, and is unlogged: a crash would empty it, and its rows "+
+					"would count as back; nothing more was done; plan again", r.Name)
 		}
 		if refusal, ok := remediate.Refused(r.Unfit(relation.Insert)); ok {
-			return remediate.Refuse(remediate.ReasonChanged, "%s was attached since the plan was made, and %s: "+
-				"nothing more "+
-				"was done; look at it, and plan again", r.Name, refusal.Detail)
+			return remediate.Refuse(remediate.ReasonChanged,
+				"%s was attached since the plan was made, and %s: nothing more was done; look at it, and plan again",
+				r.Name, refusal.Detail)
 		}
 	}
 	types, err := filedTypes(ctx, tx, u.root)
@@ -273,9 +272,8 @@ func (u restorer) asPlanned(ctx context.Context, tx pgx.Tx, p depot.Parcel, hit 
 		return err
 	}
 	if what := unlike(p.Types, types); what != "" {
-		return remediate.Refuse(remediate.ReasonChanged, "while rows were brought back, a type was changed: "+
-			"%s: what is "+
-			"back stays there; plan again", what)
+		return remediate.Refuse(remediate.ReasonChanged,
+			"while rows were brought back, a type was changed: %s: what is back stays there; plan again", what)
 	}
 	return nil
 }

@@ -131,19 +131,19 @@ func intoTable(p depot.Parcel, oid int64, now []depot.Column, types []depot.Type
 			r.gone = append(r.gone, want.Name) // made of the others
 			continue
 		case i < 0:
-			return r, remediate.Refuse(remediate.ReasonUnfit, "the rows have a column %q, which the table has not "+
-				"any more: "+
-				"add it as %s, or load the object by hand", want.Name, want.Type)
+			return r, remediate.Refuse(remediate.ReasonUnfit,
+				"the rows have a column %q, which the table has not any more: add it as %s, or load the object by hand",
+				want.Name, want.Type)
 		case now[i].Type != want.Type:
-			return r, remediate.Refuse(remediate.ReasonUnfit, "the rows have column %q as %s, and the table has it "+
-				"as %s: load "+
-				"the object by hand", want.Name, want.Type, now[i].Type)
+			return r, remediate.Refuse(remediate.ReasonUnfit,
+				"the rows have column %q as %s, and the table has it as %s: load the object by hand", want.Name,
+				want.Type, now[i].Type)
 		}
 		if p.OID == oid && want.Number != 0 && now[i].Number != want.Number {
 			if k := slices.IndexFunc(now, func(c depot.Column) bool { return c.Number == want.Number }); k >= 0 {
-				return r, remediate.Refuse(remediate.ReasonUnfit, "the column that was called %q when the rows were "+
-					"archived is "+
-					"called %q now, and another has its name: load the object by hand", want.Name, now[k].Name)
+				return r, remediate.Refuse(remediate.ReasonUnfit,
+					"the column that was called %q when the rows were archived is called %q now, and another has its "+
+						"name: load the object by hand", want.Name, now[k].Name)
 			}
 		}
 		name := pgx.Identifier{want.Name}.Sanitize()
@@ -153,16 +153,14 @@ func intoTable(p depot.Parcel, oid int64, now []depot.Column, types []depot.Type
 		case !slices.Contains(without, want.Name):
 			r.made = append(r.made, rows.Spare{
 				Name: name, Same: fmt.Sprintf("t.%s::text is not distinct from (%s)::text", name, now[i].Made),
-				Why: fmt.Sprintf("the table generates column %s, and would make another value for rows of the "+
-					"object than "+
-					"they had", name),
+				Why: fmt.Sprintf("the table generates column %s, and would make another value for rows of the object "+
+					"than they had", name),
 			})
 		}
 	}
 	if what := unlike(p.Types, types); what != "" {
-		return r, remediate.Refuse(remediate.ReasonUnfit, "the types are not as they were when the rows were "+
-			"archived: %s; "+
-			"load the object by hand", what)
+		return r, remediate.Refuse(remediate.ReasonUnfit,
+			"the types are not as they were when the rows were archived: %s; load the object by hand", what)
 	}
 	return r, nil
 }

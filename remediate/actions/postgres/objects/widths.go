@@ -83,8 +83,8 @@ func readWidths(ctx context.Context, q read.Querier, oid int64) (w widths, err e
 		case "b":
 			text = append(text, "coalesce(octet_length("+name+"), 0)::int8 * 2")
 		default:
-			text = append(text, fmt.Sprintf("case when pg_column_size(%s) > %d then octet_length(%s::text)::int8 else "+
-				"coalesce(pg_column_size(%s), 0)::int8 * %d end", name, smallValue, name, name, looksAs))
+			text = append(text, fmt.Sprintf("case when pg_column_size(%s) > %d then octet_length(%s::text)::int8 "+
+				"else coalesce(pg_column_size(%s), 0)::int8 * %d end", name, smallValue, name, name, looksAs))
 		}
 	}
 	text[0], size[0] = strconv.Itoa(fixed+len(columns))+"::int8", strconv.Itoa(stored)+"::int8"

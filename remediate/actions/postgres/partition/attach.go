@@ -45,8 +45,8 @@ func (p part) again(ctx context.Context, cause error) error {
 	unmark := fmt.Sprintf("ALTER TABLE %s DROP CONSTRAINT IF EXISTS %s", name, boundName)
 	if errors.Is(err, errMarked) {
 		return &remediate.LeftError{Err: cause, Detail: fmt.Sprintf(
-			"%s, which is in %s or which somebody else has taken, has a constraint of ours that is still to be "+
-				"taken away: %s",
+			"%s, which is in %s or which somebody else has taken, has a constraint of ours that is still to be taken "+
+				"away: %s",
 			p.self, p.From, unmark)}
 	}
 	if no, refused := remediate.Refused(err); refused && known == nil && now.Marked == 0 {
@@ -57,9 +57,9 @@ func (p part) again(ctx context.Context, cause error) error {
 			no.Detail, unmark)}
 	}
 	return &remediate.LeftError{Err: cause, Detail: fmt.Sprintf(
-		"the detachment of %s from %s may have begun and was not undone; where its rows are not seen in %s, "+
-			"%s FINALIZE "+
-			"(if it is pending), then %s, has them seen again, and %s takes away the constraint that is left on it: %v",
+		"the detachment of %s from %s may have begun and was not undone; where its rows are not seen in %s, %s "+
+			"FINALIZE (if it is pending), then %s, has them seen again, and %s takes away the constraint that is "+
+			"left on it: %v",
 		p.self, p.From, p.From, p.detachText(), attachText(p.From, p.self, p.part.From, p.part.To), unmark, err)}
 }
 
@@ -85,16 +85,16 @@ func (p part) undone(ctx context.Context) error {
 		case theirs:
 			err = p.transact(ctx, func(ctx context.Context, tx pgx.Tx) error { return p.unmark(ctx, tx, now) })
 		case now.Parent != p.source && now.Parent != 0 || !now.Named || now.Parent == 0 && !now.Ours:
-			return remediate.Refuse(remediate.ReasonChanged, "%s is not as it was left, and is not attached "+
-				"to %s again",
+			return remediate.Refuse(remediate.ReasonChanged,
+				"%s is not as it was left, and is not attached to %s again",
 				p.self, p.From)
 		default:
 			err = p.transact(ctx, func(ctx context.Context, tx pgx.Tx) error { return p.restore(ctx, tx, now) })
 		}
 		if err == nil && theirs {
-			return remediate.Refuse(remediate.ReasonChanged, "somebody else detached or renamed %s, which was a "+
-				"partition of "+
-				"%s and is %s now: it stays as it is", p.self, p.From, now.Name)
+			return remediate.Refuse(remediate.ReasonChanged,
+				"somebody else detached or renamed %s, which was a partition of %s and is %s now: it stays as it is",
+				p.self, p.From, now.Name)
 		} else if err == nil {
 			return nil
 		}
@@ -147,9 +147,8 @@ func (p part) unmark(ctx context.Context, tx pgx.Tx, now partState) error {
 		fmt.Sprintf("ALTER TABLE %s DROP CONSTRAINT %s", now.Name, boundName)); err != nil {
 		return err
 	}
-	is, err := session.One(ctx, tx, pgx.RowTo[bool], "select coalesce(to_regclass($1)::oid = $2::int8::oid, "+
-		"false) and "+
-		"not exists (select from pg_constraint where oid = $3::int8::oid)", now.Name, p.part.OID, now.Marked)
+	is, err := session.One(ctx, tx, pgx.RowTo[bool], "select coalesce(to_regclass($1)::oid = $2::int8::oid, false) "+
+		"and not exists (select from pg_constraint where oid = $3::int8::oid)", now.Name, p.part.OID, now.Marked)
 	if err == nil && !is {
 		err = remediate.Refuse(remediate.ReasonChanged, "%s has another name again", now.Name)
 	}

@@ -63,8 +63,8 @@ func (p part) remove(ctx context.Context) error {
 func (p part) unhindered(ctx context.Context) error {
 	what, err := hinders(ctx, p.c, p.part.OID)
 	if err == nil && what != "" {
-		err = remediate.Refuse(remediate.ReasonChanged, "%s depends on partition %s: it is not dropped, and "+
-			"stays in %s",
+		err = remediate.Refuse(remediate.ReasonChanged,
+			"%s depends on partition %s: it is not dropped, and stays in %s",
 			what, p.self, p.From)
 	}
 	return err
@@ -135,8 +135,8 @@ func (p part) quiet(ctx context.Context) error {
 			for _, u := range before {
 				pids = append(pids, fmt.Sprint(u.PID))
 			}
-			return fmt.Errorf("%s is in use for more than %s, by the sessions %s (0: a prepared "+
-				"transaction): %w", p.From,
+			return fmt.Errorf("%s is in use for more than %s, by the sessions %s (0: a prepared transaction): %w",
+				p.From,
 				session.PauseMost, strings.Join(pids, ", "), session.ErrPaused)
 		}
 	}
@@ -188,8 +188,8 @@ func (p part) tallySQL() string {
 func (p part) allowed(t tally, of rows.Table) error {
 	most, sum := p.fence.Most, p.fence.Taken
 	if t.Young {
-		return remediate.Refuse(remediate.ReasonUnfit, "%s holds rows that are not past their age: it is not "+
-			"dropped", of)
+		return remediate.Refuse(remediate.ReasonUnfit, "%s holds rows that are not past their age: it is not dropped",
+			of)
 	}
 	if p.quota.Fits(t.amount()) {
 		return nil
@@ -199,8 +199,8 @@ func (p part) allowed(t tally, of rows.Table) error {
 		rest = fmt.Sprintf(", of which %s are removed", &sum)
 	}
 	if most.Rows > 0 && sum.Rows+t.Rows > most.Rows {
-		return remediate.Refuse(remediate.ReasonAmount, "%s holds %.0f rows to be removed, and the run may remove "+
-			"%.0f%s", of,
+		return remediate.Refuse(remediate.ReasonAmount,
+			"%s holds %.0f rows to be removed, and the run may remove %.0f%s", of,
 			t.Rows, most.Rows, rest)
 	}
 	return remediate.Refuse(remediate.ReasonAmount, "%s holds %s to be removed, and the run may remove %s%s", of,
@@ -272,8 +272,8 @@ func (p part) dropLocked(ctx context.Context, tx pgx.Tx, detached bool) error {
 		return err
 	}
 	if detached != (now.Parent == 0) || now.Pending || detached && !now.Proven {
-		return remediate.Refuse(remediate.ReasonChanged, "partition %s was attached or detached by somebody "+
-			"else", p.self)
+		return remediate.Refuse(remediate.ReasonChanged, "partition %s was attached or detached by somebody else",
+			p.self)
 	}
 	if err := p.relied(ctx, tx, now); err != nil {
 		return err

@@ -98,9 +98,8 @@ func house(ctx context.Context, m rows.Movement, q read.Querier, s rows.Survey, 
 		if err != nil {
 			return "", err
 		}
-		return fmt.Sprintf("%s, which are in the partition %s of %s: ask for all of it, since=%s until=%s, and it "+
-			"is handed "+
-			"back as a whole; or make one: %s", lacks, p.Name(), m.From, since, until, create(p.From, p.To)), nil
+		return fmt.Sprintf("%s, which are in the partition %s of %s: ask for all of it, since=%s until=%s, and it is "+
+			"handed back as a whole; or make one: %s", lacks, p.Name(), m.From, since, until, create(p.From, p.To)), nil
 	}
 	of, err := monthOf(ctx, q, s.Kind, first)
 	if err != nil {
@@ -125,8 +124,7 @@ func loose(ctx context.Context, m rows.Movement, q read.Querier, s rows.Survey) 
 		switch {
 		case p.Pending:
 			facts = append(facts, fmt.Sprintf("the detachment of %s from %s did not end, so that its rows are not "+
-				"seen: ALTER "+
-				"TABLE %s DETACH PARTITION %s FINALIZE; %s", p.Name(), m.To, m.To, p.Name(),
+				"seen: ALTER TABLE %s DETACH PARTITION %s FINALIZE; %s", p.Name(), m.To, m.To, p.Name(),
 				attachText(m.To, p.Name(), p.From, p.To)))
 		case p.Detached:
 			facts = append(facts, fmt.Sprintf("a run detached %s from %s and did not end: %s", p.Name(), m.To,
@@ -161,8 +159,8 @@ func spanOf(ctx context.Context, q read.Querier, kind string, p partition) (sinc
 			continue
 		}
 		*side.param, err = session.One(ctx, q, pgx.RowTo[string],
-			fmt.Sprintf("select (to_json($1::text::%s::timestamptz at "+
-				"time zone 'UTC') #>> '{}') || 'Z'", kind), strings.Trim(side.text, "'"))
+			fmt.Sprintf("select (to_json($1::text::%s::timestamptz at time zone 'UTC') #>> '{}') || 'Z'", kind),
+			strings.Trim(side.text, "'"))
 		if err != nil {
 			return "", "", fmt.Errorf("the bound %s: %w", side.text, err)
 		}

@@ -117,9 +117,8 @@ func unclaimed(ctx context.Context, m rows.Movement, q read.Querier, s rows.Surv
 	}
 	for _, name := range names {
 		facts = append(facts, fmt.Sprintf("%s was a partition of %s, has a constraint that a run of upkeep began "+
-			"with, and "+
-			"is left alone: attach it again where its rows belong to %[2]s, or alter table %[1]s drop constraint "+
-			"%[3]s", name,
+			"with, and is left alone: attach it again where its rows belong to %[2]s, or alter table %[1]s drop "+
+			"constraint %[3]s", name,
 			m.From, boundName))
 	}
 	return facts, nil
@@ -130,8 +129,8 @@ func written(kind, v string) string {
 	if kind != "timestamptz" {
 		return "quote_literal(to_json(" + v + ") #>> '{}')"
 	}
-	return "quote_literal(case when isfinite(" + v + ") then (to_json(" + v + " at time zone 'UTC') #>> '{}') || " +
-		"'+00:00' else " + v + "::text end)"
+	return "quote_literal(case when isfinite(" + v + ") then (to_json(" + v +
+		" at time zone 'UTC') #>> '{}') || '+00:00' else " + v + "::text end)"
 }
 
 // pendingSQL tells a pending detachment, which servers before 14 do not know.
@@ -149,8 +148,8 @@ func parts(ctx context.Context, m rows.Movement, q read.Querier, s rows.Survey) 
 	}
 	old, young := "v.high <= now() - make_interval(secs => $3)", "v.low >= now() - make_interval(secs => $3)"
 	if m.Back {
-		old, young = "v.low >= $4::timestamptz and v.high <= $5::timestamptz", "v.high <= $4::timestamptz or v.low >= "+
-			"$5::timestamptz"
+		old, young = "v.low >= $4::timestamptz and v.high <= $5::timestamptz",
+			"v.high <= $4::timestamptz or v.low >= $5::timestamptz"
 	}
 	sql := fmt.Sprintf(partsSQL, s.Kind, pendingSQL(s.Version), written(s.Kind, "v.low"), old, young,
 		written(s.Kind, "v.high"))
@@ -303,8 +302,8 @@ func astray(ctx context.Context, m rows.Movement, q read.Querier, s rows.Survey,
 		within(m.Column, p.From, p.To)+")")
 	switch {
 	case soon.Err() != nil && ctx.Err() == nil:
-		return fmt.Sprintf("its default partition %s would have to be read under a lock that blocks all other "+
-			"sessions", rest), nil
+		return fmt.Sprintf("its default partition %s would have to be read under a lock that blocks all other sessions",
+			rest), nil
 	case err != nil:
 		return "", fmt.Errorf("rows of %s: %w", rest, err)
 	case there:

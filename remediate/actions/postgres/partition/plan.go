@@ -150,9 +150,8 @@ func Untouched(ctx context.Context, q read.Querier, m rows.Movement, s rows.Surv
 
 // entire returns why no partition at all goes as a whole.
 func entire(ctx context.Context, m rows.Movement, q read.Querier, s rows.Survey) (owned bool, why string, err error) {
-	owned, err = session.One(ctx, q, pgx.RowTo[bool], "select pg_has_role(relowner, 'USAGE') from pg_class "+
-		"where oid = "+
-		"$1::int8::oid", s.Source.OID)
+	owned, err = session.One(ctx, q, pgx.RowTo[bool], "select pg_has_role(relowner, 'USAGE') from pg_class where oid "+
+		"= $1::int8::oid", s.Source.OID)
 	switch {
 	case err != nil:
 		return owned, "", fmt.Errorf("who owns %s: %w", m.From, err)
@@ -242,30 +241,25 @@ func unended(m rows.Movement, p partition, args Args, why string) (remediate.Ste
 		why = "not all of its rows are to go"
 	}
 	if !p.Owned || p.Detached && !(bound(p.From) && bound(p.To)) {
-		return remediate.Step{}, "", remediate.Refuse(remediate.ReasonPrivilege, "the detachment of %s from %s "+
-			"did not end, "+
-			"its rows are in no table that is asked, and this role cannot end it (%s): %s, and %s where they are "+
-			"to be seen "+
-			"again", p.Name(), m.From, why, finish, attach)
+		return remediate.Step{}, "", remediate.Refuse(remediate.ReasonPrivilege,
+			"the detachment of %s from %s did not end, its rows are in no table that is asked, and this role cannot "+
+				"end it (%s): %s, and %s where they are to be seen again", p.Name(), m.From, why, finish, attach)
 	}
 	switch {
 	case p.Detached:
 		args.Part = Attach
 		return stepOf(attach, left(m, p), args),
-			fmt.Sprintf("a run detached %s from %s and did not end; it is attached again, and its rows go with "+
-				"the next run "+
-				"(%s)", p.Name(), m.From, why), nil
+			fmt.Sprintf("a run detached %s from %s and did not end; it is attached again, and its rows go with the "+
+				"next run (%s)", p.Name(), m.From, why), nil
 	case p.Marked:
 		args.Part = Attach
 		return stepOf(finish+"; "+attach, left(m, p), args),
-			fmt.Sprintf("a run began to detach %s from %s and did not end, so that its rows are not seen; it "+
-				"is attached "+
-				"again, and its rows go with the next run (%s)", p.Name(), m.From, why), nil
+			fmt.Sprintf("a run began to detach %s from %s and did not end, so that its rows are not seen; it is "+
+				"attached again, and its rows go with the next run (%s)", p.Name(), m.From, why), nil
 	}
 	args.Part = Finish
-	return stepOf(finish, "", args), fmt.Sprintf("the detachment of %s from %s was interrupted, so that "+
-		"its rows are not seen; it is ended, and the rows stay in that table (%s). To have them in %s "+
-		"again: %s", p.Name(),
+	return stepOf(finish, "", args), fmt.Sprintf("the detachment of %s from %s was interrupted, so that its rows are "+
+		"not seen; it is ended, and the rows stay in that table (%s). To have them in %s again: %s", p.Name(),
 		m.From, why, m.From, attach), nil
 }
 
@@ -276,8 +270,7 @@ func (w Plan) goes(p partition) bool {
 
 // left says what a step on a partition leaves where it is interrupted.
 func left(m rows.Movement, p partition) string {
-	return fmt.Sprintf("where the rows of %s are not seen in %s: ALTER TABLE %s DETACH PARTITION %s FINALIZE "+
-		"(if it is "+
-		"pending), then %s; a constraint of ours may be left: ALTER TABLE %s DROP CONSTRAINT IF EXISTS %s",
+	return fmt.Sprintf("where the rows of %s are not seen in %s: ALTER TABLE %s DETACH PARTITION %s FINALIZE (if it "+
+		"is pending), then %s; a constraint of ours may be left: ALTER TABLE %s DROP CONSTRAINT IF EXISTS %s",
 		p.Name(), m.From, m.From, p.Name(), attachText(m.From, p.Name(), p.From, p.To), p.Name(), boundName)
 }

@@ -21,8 +21,9 @@ func Apply(ctx context.Context, j session.Job, c *pgx.Conn, f remediate.Fence, s
 		return err
 	}
 	p.quota.Anew()
-	if err := c.QueryRow(ctx, "select current_setting('server_version_num')::int, "+
-		"current_setting('statement_timeout')").Scan(&p.version, &p.limit); err != nil {
+	if err := c.QueryRow(ctx,
+		"select current_setting('server_version_num')::int, current_setting('statement_timeout')").Scan(&p.version,
+		&p.limit); err != nil {
 		return err
 	}
 	if err := f.Check(ctx); err != nil {

@@ -116,9 +116,8 @@ func (a Repack) newGuard(ctx context.Context, c *pgx.Conn, f remediate.Fence, s 
 		if err == nil {
 			// The server must not end it: pg_repack would go on unguarded. A frozen owner
 			// is ended by the next owner, after pg_repack.
-			_, err = (*conn).Exec(ctx, "set idle_in_transaction_session_timeout = 0; set statement_timeout = "+
-				"'5s'; set "+
-				"lock_timeout = '1s'", pgx.QueryExecModeSimpleProtocol)
+			_, err = (*conn).Exec(ctx, "set idle_in_transaction_session_timeout = 0; set statement_timeout = '5s'; "+
+				"set lock_timeout = '1s'", pgx.QueryExecModeSimpleProtocol)
 		}
 		if err != nil {
 			g.close(ctx)
@@ -153,9 +152,8 @@ func (g *guard) afterCopy(ctx context.Context, c *pgx.Conn) error {
 		return fmt.Errorf("the transaction that pg_repack waits for: %w", err)
 	}
 	var is bool
-	if err := c.QueryRow(ctx, "select exists (select from pg_class c join pg_namespace n on n.oid = "+
-		"c.relnamespace where "+
-		"n.nspname = 'repack' and c.relname = 'table_' || $1::int8)", g.step.Args.OID).Scan(&is); err != nil {
+	if err := c.QueryRow(ctx, "select exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace "+
+		"where n.nspname = 'repack' and c.relname = 'table_' || $1::int8)", g.step.Args.OID).Scan(&is); err != nil {
 		return fmt.Errorf("the copy that pg_repack makes: %w", err)
 	}
 	if !is {
@@ -166,9 +164,8 @@ func (g *guard) afterCopy(ctx context.Context, c *pgx.Conn) error {
 		return err
 	}
 	g.stage = copied
-	if _, err := g.holder.Exec(ctx, "select from pg_trigger where tgrelid::int8 = $1 and tgname = "+
-		"'repack_trigger' for "+
-		"share", g.oid); err != nil {
+	if _, err := g.holder.Exec(ctx, "select from pg_trigger where tgrelid::int8 = $1 and tgname = 'repack_trigger' "+
+		"for share", g.oid); err != nil {
 		return fmt.Errorf("the row of pg_repack's trigger: %w", err)
 	}
 	if err := g.compare(ctx, c, 0); err != nil {
@@ -202,8 +199,8 @@ func (g *guard) astray(ctx context.Context, c *pgx.Conn) error {
 	if err != nil {
 		return fmt.Errorf("the table that pg_repack works on: %w", err)
 	}
-	return remediate.Refuse(remediate.ReasonChanged, "the name was given to another table (%s) while pg_repack began: "+
-		"plan again", other)
+	return remediate.Refuse(remediate.ReasonChanged,
+		"the name was given to another table (%s) while pg_repack began: plan again", other)
 }
 
 // repackBehindSQL finds who waits for the session that holds the trigger's row.
@@ -227,9 +224,8 @@ func (g *guard) beforeChange(ctx context.Context, c *pgx.Conn) error {
 	case err != nil:
 		return fmt.Errorf("who waits for pg_repack's trigger: %w", err)
 	case !ours:
-		return remediate.Refuse(remediate.ReasonChanged, "session %d waits to change the trigger by which "+
-			"pg_repack learns "+
-			"of changes", pid)
+		return remediate.Refuse(remediate.ReasonChanged,
+			"session %d waits to change the trigger by which pg_repack learns of changes", pid)
 	case change:
 		if err := g.compare(ctx, c, pid); err != nil {
 			return err
@@ -256,8 +252,8 @@ func (g *guard) compare(ctx context.Context, c *pgx.Conn, pid int32) error {
 		return fmt.Errorf("the table's columns: %w", err)
 	}
 	if marks != g.marks {
-		return remediate.Refuse(remediate.ReasonChanged, "the definition of the table's columns or of its schema was "+
-			"changed while pg_repack began: plan again")
+		return remediate.Refuse(remediate.ReasonChanged,
+			"the definition of the table's columns or of its schema was changed while pg_repack began: plan again")
 	}
 	if err := c.QueryRow(ctx, repackMadeSQL, g.step.Args.OID, pid).Scan(&what); err != nil {
 		return fmt.Errorf("what pg_repack has made: %w", err)

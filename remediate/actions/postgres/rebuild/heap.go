@@ -65,9 +65,9 @@ func SurveyHeap(ctx context.Context, db *target.Database, rel relation.Subject, 
 		return h, fmt.Errorf("the table's sizes: %w", err)
 	}
 	if !h.Select {
-		return h, remediate.Refuse(remediate.ReasonPrivilege, "role %s may not read the table, and without "+
-			"that not its "+
-			"statistics: GRANT SELECT ON TABLE, or pg_read_all_data", h.Role)
+		return h, remediate.Refuse(remediate.ReasonPrivilege,
+			"role %s may not read the table, and without that not its statistics: GRANT SELECT ON TABLE, or "+
+				"pg_read_all_data", h.Role)
 	}
 	rows, err := read.ReadTableBloat(ctx, db, relation.Names(r))
 	if err != nil {
@@ -114,9 +114,9 @@ func (h heap) pages() int64 { return h.SizeBytes / h.Block }
 // Worth refuses where little can be won, and tells how much otherwise.
 func (h heap) Worth(ctx context.Context, db *target.Database, r remediate.Request) (facts []string, err error) {
 	if !h.seen {
-		return nil, remediate.Refuse(remediate.ReasonCannotHelp, "the table was never analyzed, so the "+
-			"reclaimable space is "+
-			"unknown: run ANALYZE (postgres/vacuum does), then plan again")
+		return nil, remediate.Refuse(remediate.ReasonCannotHelp,
+			"the table was never analyzed, so the reclaimable space is unknown: run ANALYZE (postgres/vacuum does), "+
+				"then plan again")
 	}
 	gain := h.SizeBytes - h.needed()*h.Block
 	said := fmt.Sprintf("written anew, its %.0f rows would take %d of its %d pages, as %.0f of such rows fit on a page",
@@ -135,9 +135,9 @@ func (h heap) Worth(ctx context.Context, db *target.Database, r remediate.Reques
 		return append(facts, fmt.Sprintf("the estimate could not be checked: %v", err)),
 			nil //nolint:nilerr // the estimate is enough, as if the extension were not installed
 	case known && ratio < leastGain:
-		return nil, remediate.Refuse(remediate.ReasonCannotHelp, "pgstattuple_approx finds %s of the table "+
-			"free or dead, "+
-			"whatever the estimate says (%s)", remediate.Quantity("_ratio", ratio),
+		return nil, remediate.Refuse(remediate.ReasonCannotHelp,
+			"pgstattuple_approx finds %s of the table free or dead, whatever the estimate says (%s)",
+			remediate.Quantity("_ratio", ratio),
 			remediate.Quantity("_ratio", h.bloat.Ratio))
 	case known:
 		facts = append(facts, fmt.Sprintf("pgstattuple_approx finds %s of it free or dead",
@@ -216,8 +216,8 @@ func Rewritten(ctx context.Context, c *pgx.Conn, was TableArgs) (bool, error) {
 	case err != nil:
 		return false, fmt.Errorf("the table's file: %w", err)
 	case oid != was.OID:
-		return false, remediate.Refuse(remediate.ReasonChanged, "table %q is another than the plan was made for: "+
-			"plan again",
+		return false, remediate.Refuse(remediate.ReasonChanged,
+			"table %q is another than the plan was made for: plan again",
 			was.Table)
 	}
 	return node != was.Node, nil

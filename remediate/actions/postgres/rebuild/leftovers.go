@@ -86,9 +86,8 @@ func (a reindex) planLeftovers(ctx context.Context, q read.Querier, rel relation
 			continue
 		}
 		known = append(known, l.OID)
-		facts = append(facts, fmt.Sprintf("the invalid index %s was not seen to be built by upkeep: it stays; "+
-			"drop it by "+
-			"hand, or with postgres/drop_index because=invalid",
+		facts = append(facts, fmt.Sprintf("the invalid index %s was not seen to be built by upkeep: it stays; drop "+
+			"it by hand, or with postgres/drop_index because=invalid",
 			pgx.Identifier{r.Subject["schema"], l.Name}.Sanitize()))
 	}
 	return drops, known, facts, nil

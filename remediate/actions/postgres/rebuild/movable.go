@@ -69,25 +69,25 @@ type movable struct {
 func (m movable) fit(role string) error {
 	switch {
 	case !m.PLpgSQL:
-		return remediate.Refuse(remediate.ReasonUnfit, "the database has no PL/pgSQL for role %s, in which rows are "+
-			"moved", role)
+		return remediate.Refuse(remediate.ReasonUnfit,
+			"the database has no PL/pgSQL for role %s, in which rows are moved", role)
 	case m.Method != "heap":
 		return remediate.Refuse(remediate.ReasonUnfit, "the table is stored by the access method %q", m.Method)
 	case m.Trigger != "":
-		return remediate.Refuse(remediate.ReasonUnfit, "the trigger %q would fire for each row that is "+
-			"moved", m.Trigger)
+		return remediate.Refuse(remediate.ReasonUnfit, "the trigger %q would fire for each row that is moved",
+			m.Trigger)
 	case m.Rule != "":
 		return remediate.Refuse(remediate.ReasonUnfit, "the rule %q would rewrite the updates", m.Rule)
 	case m.Constraint != "":
-		return remediate.Refuse(remediate.ReasonUnfit, "the constraint %q is not validated: rows that break it "+
-			"cannot be "+
-			"updated", m.Constraint)
+		return remediate.Refuse(remediate.ReasonUnfit,
+			"the constraint %q is not validated: rows that break it cannot be updated", m.Constraint)
 	case m.Column == "":
-		return remediate.Refuse(remediate.ReasonUnfit, "no column of the table can be used in an UPDATE: each is "+
-			"generated, an identity, or the base of a generated column")
+		return remediate.Refuse(remediate.ReasonUnfit,
+			"no column of the table can be used in an UPDATE: each is generated, an identity, or the base of a "+
+				"generated column")
 	case m.Publications != "" && m.Identity != "f" && !m.Identified:
-		return remediate.Refuse(remediate.ReasonUnfit, "the table is published (%s) without a replica identity: it "+
-			"cannot be updated", m.Publications)
+		return remediate.Refuse(remediate.ReasonUnfit,
+			"the table is published (%s) without a replica identity: it cannot be updated", m.Publications)
 	}
 	return nil
 }
@@ -111,15 +111,13 @@ func (m movable) facts() (facts []string) {
 func (h heap) noteRights(p *remediate.Plan) {
 	if !h.Update {
 		// it is noted
-		_ = p.NoteMissing(remediate.Refuse(remediate.ReasonPrivilege, "role %s may not update the table: own "+
-			"it, or GRANT "+
-			"UPDATE ON TABLE", h.Role))
+		_ = p.NoteMissing(remediate.Refuse(remediate.ReasonPrivilege,
+			"role %s may not update the table: own it, or GRANT UPDATE ON TABLE", h.Role))
 	}
 	if h.Filtered {
 		// as above
-		_ = p.NoteMissing(remediate.Refuse(remediate.ReasonPrivilege, "row security hides rows of the table "+
-			"from role %s: "+
-			"it must own the table or have BYPASSRLS", h.Role))
+		_ = p.NoteMissing(remediate.Refuse(remediate.ReasonPrivilege,
+			"row security hides rows of the table from role %s: it must own the table or have BYPASSRLS", h.Role))
 	}
 }
 
@@ -147,16 +145,14 @@ func (a Repack) planRows(ctx context.Context, db *target.Database, h heap, r rem
 	}
 	goal := goalOf(h.needed())
 	if float64(goal) > (1-leastGain)*float64(h.pages()) {
-		return p, remediate.Refuse(remediate.ReasonCannotHelp, "it would take %d of the %d pages that the "+
-			"table has: too "+
-			"little is won", goal, h.pages())
+		return p, remediate.Refuse(remediate.ReasonCannotHelp,
+			"it would take %d of the %d pages that the table has: too little is won", goal, h.pages())
 	}
 	p.Facts = append(p.Facts, h.costs(goal)...)
 	p.Facts = append(p.Facts, newXmin("that is moved"))
 	if h.Toast > 0 {
-		p.Facts = append(p.Facts, fmt.Sprintf("values that are stored out of line (TOAST, %s) stay where they "+
-			"are: nothing "+
-			"of that is won", remediate.Quantity("_bytes", float64(h.Toast))))
+		p.Facts = append(p.Facts, fmt.Sprintf("values that are stored out of line (TOAST, %s) stay where they are: "+
+			"nothing of that is won", remediate.Quantity("_bytes", float64(h.Toast))))
 	}
 	p.Facts = append(p.Facts, can.facts()...)
 	name := pgx.Identifier{r.Subject["schema"], r.Subject["table"]}.Sanitize()
@@ -186,8 +182,8 @@ func (h heap) costs(goal int64) []string {
 	a := h.Rows / float64(max(h.needed(), 1)) // rows that fit on a page
 	updates := float64(behind) * a
 	return []string{
-		"the way is to move rows: those of the last " + strconv.FormatInt(behind, 10) + " pages go into the room in " +
-			"front of them, and the empty end is cut off",
+		"the way is to move rows: those of the last " + strconv.FormatInt(behind, 10) +
+			" pages go into the room in front of them, and the empty end is cut off",
 		fmt.Sprintf("that is up to %.0f updates that change nothing, about %s of WAL", updates,
 			remediate.Quantity("_bytes", updates*logged+float64(behind*h.Block))),
 		"each index gets an entry for every row that has moved: postgres/reindex should follow where that is much",

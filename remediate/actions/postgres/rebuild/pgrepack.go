@@ -26,9 +26,9 @@ func (a Repack) planProgram(ctx context.Context, db *target.Database, h heap, r 
 	}
 	switch {
 	case !h.Superuser:
-		return p, remediate.Refuse(remediate.ReasonPrivilege, "only a superuser can hold back its change of the "+
-			"files until "+
-			"the table was compared with what it has copied")
+		return p, remediate.Refuse(remediate.ReasonPrivilege,
+			"only a superuser can hold back its change of the files until the table was compared with what it has "+
+				"copied")
 	case h.Persistence != "p":
 		return p, remediate.Refuse(remediate.ReasonUnfit, "the table is unlogged")
 	}
@@ -43,9 +43,8 @@ func (a Repack) planProgram(ctx context.Context, db *target.Database, h heap, r 
 	if who, ours, err := atWork(ctx, db, h.OID); err != nil {
 		return p, err
 	} else if who != "" {
-		return p, &remediate.Refusal{Reason: remediate.ReasonCannotHelp, Detail: "a pg_repack works on the table " +
-			"already: " +
-			who, Until: time.Now().Add(again(ours))}
+		return p, &remediate.Refusal{Reason: remediate.ReasonCannotHelp,
+			Detail: "a pg_repack works on the table already: " + who, Until: time.Now().Add(again(ours))}
 	}
 	if _, err := program(ctx, version); err != nil {
 		return p, remediate.Refuse(remediate.ReasonUnfit, "%v", err)
@@ -85,9 +84,9 @@ func again(ours bool) time.Duration {
 func (Repack) extension(ctx context.Context, db *target.Database) (version string, err error) {
 	err = db.QueryRow(ctx, "select extversion from pg_extension where extname = 'pg_repack'").Scan(&version)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return "", remediate.Refuse(remediate.ReasonUnfit, "the extension is not installed in the database "+
-			"(install the "+
-			"package postgresql-NN-repack, then CREATE EXTENSION pg_repack)")
+		return "", remediate.Refuse(remediate.ReasonUnfit,
+			"the extension is not installed in the database (install the package postgresql-NN-repack, then CREATE "+
+				"EXTENSION pg_repack)")
 	}
 	if err != nil {
 		return "", fmt.Errorf("the extension pg_repack: %w", err)
@@ -154,8 +153,7 @@ func dismiss(ctx context.Context, c *pgx.Conn, f remediate.Fence, all []worker) 
 	}
 	for _, w := range all {
 		if _, err := c.Exec(ctx, "select pg_terminate_backend(pid) from pg_stat_activity where pid = $1 and "+
-			"backend_start "+
-			"= $2", w.PID, w.Started); err != nil {
+			"backend_start = $2", w.PID, w.Started); err != nil {
 			return fmt.Errorf("session %d of an earlier pg_repack, which does nothing: %w", w.PID, err)
 		}
 	}

@@ -43,9 +43,8 @@ func program(ctx context.Context, version string) (path string, err error) {
 		return "", fmt.Errorf("its program is not on this machine: install version %s of it, as in the package "+
 			"postgresql-NN-repack", version)
 	}
-	return "", fmt.Errorf("its program here is of version %s, and the extension in the database of %s: they "+
-		"must be the "+
-		"same", strings.Join(others, " and "), version)
+	return "", fmt.Errorf("its program here is of version %s, and the extension in the database of %s: they must be "+
+		"the same", strings.Join(others, " and "), version)
 }
 
 // understood refuses connection data that pg_repack does not support. It puts the name of the database
@@ -286,25 +285,22 @@ func (Repack) obstacles(ctx context.Context, q session.Rower, oid int64) (events
 	case children:
 		return "", "", remediate.Refuse(remediate.ReasonUnfit, "other tables inherit from the table")
 	case !key:
-		return "", "", remediate.Refuse(remediate.ReasonUnfit, "the table has neither a primary key nor a "+
-			"unique index of "+
-			"columns that are not null")
+		return "", "", remediate.Refuse(remediate.ReasonUnfit,
+			"the table has neither a primary key nor a unique index of columns that are not null")
 	case column != "":
-		return "", "", remediate.Refuse(remediate.ReasonUnfit, "the key column %q has a quote or a backslash in "+
-			"its name, "+
-			"which pg_repack puts into a statement as it is", column)
+		return "", "", remediate.Refuse(remediate.ReasonUnfit,
+			"the key column %q has a quote or a backslash in its name, which pg_repack puts into a statement as it is",
+			column)
 	case invalid != "":
-		return "", "", remediate.Refuse(remediate.ReasonUnfit, "the index %q is invalid, and pg_repack may "+
-			"corrupt it: "+
-			"reindex or drop it first", invalid)
+		return "", "", remediate.Refuse(remediate.ReasonUnfit,
+			"the index %q is invalid, and pg_repack may corrupt it: reindex or drop it first", invalid)
 	case index != "":
-		return "", "", remediate.Refuse(remediate.ReasonUnfit, "pg_repack misreads the definition of index %q, "+
-			"which has "+
-			"the word WHERE or TABLESPACE in it where no such clause is", index)
+		return "", "", remediate.Refuse(remediate.ReasonUnfit,
+			"pg_repack misreads the definition of index %q, which has the word WHERE or TABLESPACE in it where no "+
+				"such clause is", index)
 	case publication != "":
-		return "", "", remediate.Refuse(remediate.ReasonUnfit, "publication %q is for all tables and would send "+
-			"pg_repack's "+
-			"own, which no subscriber has", publication)
+		return "", "", remediate.Refuse(remediate.ReasonUnfit,
+			"publication %q is for all tables and would send pg_repack's own, which no subscriber has", publication)
 	}
 	return events, indexes, nil
 }

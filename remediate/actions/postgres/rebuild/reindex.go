@@ -62,8 +62,8 @@ func (a reindex) plan(ctx context.Context, r remediate.Request) (p remediate.Pla
 	build := remediate.StepOf("REINDEX INDEX CONCURRENTLY "+
 		pgx.Identifier{r.Subject["schema"], r.Subject["index"]}.Sanitize(),
 		buildArgs{indexArgsOf(r), rel.OID, rel.Node, &wait, known})
-	build.Left = fmt.Sprintf("the build may go on on the server, or an invalid index may be left whose name ends with "+
-		"_ccnew or _ccold: DROP INDEX CONCURRENTLY %s", pgx.Identifier{r.Subject["schema"], r.Subject["index"] +
+	build.Left = fmt.Sprintf("the build may go on on the server, or an invalid index may be left whose name ends "+
+		"with _ccnew or _ccold: DROP INDEX CONCURRENTLY %s", pgx.Identifier{r.Subject["schema"], r.Subject["index"] +
 		"_ccnew"}.Sanitize())
 	p.Steps = append(drops, build)
 	return p, nil
@@ -77,8 +77,9 @@ func (a reindex) mayBegin(ctx context.Context, db *target.Database, rel relation
 		return nil, err
 	}
 	if build != "" {
-		return nil, &remediate.Refusal{Reason: session.ReasonHeadroom, Detail: "one index of a server is built at a " +
-			"time, and " + build + " builds one", Until: time.Now().Add(session.BuiltAgain)}
+		return nil, &remediate.Refusal{Reason: session.ReasonHeadroom,
+			Detail: "one index of a server is built at a time, and " + build + " builds one",
+			Until:  time.Now().Add(session.BuiltAgain)}
 	}
 	need, err := readRebuild(ctx, db, rel.OID)
 	if err != nil {
@@ -128,8 +129,8 @@ func (a reindex) fit(ctx context.Context, db *target.Database, rel relation.Subj
 	case rel.Kind != "i":
 		return remediate.Refuse(remediate.ReasonUnfit, "%s is no index with storage of its own", r.Subject["index"])
 	case rel.Version >= 140000 && rel.Version < 140004:
-		return remediate.Refuse(remediate.ReasonUnfit, "PostgreSQL 14.0 to 14.3 can corrupt an index that is built "+
-			"concurrently: update to 14.4 or later")
+		return remediate.Refuse(remediate.ReasonUnfit,
+			"PostgreSQL 14.0 to 14.3 can corrupt an index that is built concurrently: update to 14.4 or later")
 	case strings.HasPrefix(r.Subject["schema"], "pg_"):
 		return remediate.Refuse(remediate.ReasonUnfit, "an index of the catalogs cannot be built concurrently")
 	}
@@ -141,12 +142,11 @@ func (a reindex) fit(ctx context.Context, db *target.Database, rel relation.Subj
 	case err != nil:
 		return err
 	case exclusion:
-		return remediate.Refuse(remediate.ReasonUnfit, "the index of an exclusion constraint cannot be built "+
-			"concurrently")
+		return remediate.Refuse(remediate.ReasonUnfit,
+			"the index of an exclusion constraint cannot be built concurrently")
 	case !drops:
-		return p.NoteMissing(remediate.Refuse(remediate.ReasonPrivilege, "role %s may not drop what an "+
-			"interruption leaves: "+
-			"it must own the table or its schema", rel.Role))
+		return p.NoteMissing(remediate.Refuse(remediate.ReasonPrivilege,
+			"role %s may not drop what an interruption leaves: it must own the table or its schema", rel.Role))
 	}
 	return nil
 }

@@ -34,8 +34,8 @@ func (a Repack) plan(ctx context.Context, r remediate.Request) (p remediate.Plan
 	if err != nil {
 		return p, err
 	}
-	if err := h.Plain(r, "r", ": name its partitions one by one, or postgres/vacuum_full for a materialized "+
-		"view"); err != nil {
+	if err := h.Plain(r, "r",
+		": name its partitions one by one, or postgres/vacuum_full for a materialized view"); err != nil {
 		return p, err
 	}
 	left, err := a.left(ctx, db, rel.OID)
@@ -46,9 +46,8 @@ func (a Repack) plan(ctx context.Context, r remediate.Request) (p remediate.Plan
 		return p, err
 	}
 	if left {
-		p.Facts = append(p.Facts, "a pg_repack that was killed has left a trigger that writes down every "+
-			"change of the "+
-			"table: it is removed first")
+		p.Facts = append(p.Facts, "a pg_repack that was killed has left a trigger that writes down every change of "+
+			"the table: it is removed first")
 		p.Steps = append(p.Steps, leftStep(r, rel))
 	}
 	facts, err := h.Worth(ctx, db, r)

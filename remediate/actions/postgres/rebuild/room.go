@@ -83,9 +83,8 @@ func (r rebuild) spill() int64 {
 // fits refuses a rebuild for which the server has no room, and says what it takes.
 func (r rebuild) fits(ctx context.Context, q session.Rower) (fact string, err error) {
 	if spill := r.spill(); r.TempLimit >= 0 && spill > r.TempLimit {
-		return "", remediate.Refuse(session.ReasonHeadroom, "sorting may take %s in temporary files, and "+
-			"temp_file_limit "+
-			"allows %s: raise it for upkeep's role",
+		return "", remediate.Refuse(session.ReasonHeadroom,
+			"sorting may take %s in temporary files, and temp_file_limit allows %s: raise it for upkeep's role",
 			session.Bytes(spill), session.Bytes(r.TempLimit))
 	}
 	fact = fmt.Sprintf("a rebuild takes up to %s for the new index, %s for sorting and %s of WAL",

@@ -171,9 +171,8 @@ func (c Contract) Check(now Contract) error {
 }
 
 func changed(format string, args ...any) error {
-	return remediate.Refuse(remediate.ReasonChanged, "%s since the plan was made: nothing more was done; look "+
-		"at it, and "+
-		"plan again", fmt.Sprintf(format, args...))
+	return remediate.Refuse(remediate.ReasonChanged,
+		"%s since the plan was made: nothing more was done; look at it, and plan again", fmt.Sprintf(format, args...))
 }
 
 func (r Relation) called() string {

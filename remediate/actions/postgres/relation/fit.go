@@ -32,27 +32,22 @@ func (r Relation) Unfit(o Operation) error {
 		case l.Kind == "table" && l.Mark == "secured":
 			return unfit("has row security, which hides rows from the role: use the owner, or a role with BYPASSRLS")
 		case l.Kind == "setting" && l.Mark != "origin":
-			return unfit("cannot be worked on while session_replication_role is %s: foreign keys and triggers "+
-				"do nothing "+
-				"then", l.Mark)
+			return unfit("cannot be worked on while session_replication_role is %s: foreign keys and triggers do "+
+				"nothing then", l.Mark)
 		case l.Kind == "trigger" && l.has("people") && l.has(string(o)) && !l.has("off"):
-			return unfit("has the trigger %s for %s, which may do more than is planned: drop or disable it, or "+
-				"move the rows "+
-				"by hand", l.Name, o)
+			return unfit("has the trigger %s for %s, which may do more than is planned: drop or disable it, or move "+
+				"the rows by hand", l.Name, o)
 		case l.Kind == "reference" && l.has("referred") && l.has("off") && o != Insert:
 			return unfit("does not check the foreign key %s that refers to it, because its triggers are disabled: "+
-				"alter table "+
-				"%s enable trigger all", l.Name, r.Name)
+				"alter table %s enable trigger all", l.Name, r.Name)
 		case l.Kind == "rule" && l.has(string(o)) && !l.has("off"):
 			return unfit("has the rule %s for %s, which may do something else instead", l.Name, o)
 		case l.Kind == "publication" && l.has(string(o)) && o != Insert && r.marked("unnamed"):
 			return unfit("is published in %s, which includes each %s, and has no replica identity, without which "+
-				"they fail: "+
-				"give it a primary key or a replica identity", l.Name, o)
+				"they fail: give it a primary key or a replica identity", l.Name, o)
 		case l.Kind == "publication" && l.has(string(o)) && o != Insert && l.has("filtered"):
-			return unfit("is published in %s with a row filter on a column outside its replica identity, so that "+
-				"the server "+
-				"refuses each %s: alter table %s replica identity full, or filter by the key", l.Name, o, r.Name)
+			return unfit("is published in %s with a row filter on a column outside its replica identity, so that the "+
+				"server refuses each %s: alter table %s replica identity full, or filter by the key", l.Name, o, r.Name)
 		case l.Kind == "subscription" && o == Insert:
 			return unfit("is filled by a logical subscription, which a row of ours could stop: disable the " +
 				"subscription and take the table out of it first")

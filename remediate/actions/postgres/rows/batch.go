@@ -243,9 +243,9 @@ func (b *batches) again(ctx context.Context, err error) error {
 		}
 		return nil // somebody has begun to refer to a row: it is left the next time
 	case session.CodeUnique, session.CodeExclusion:
-		return fmt.Errorf("a row of %s is in %s already, by %s; nothing of this batch was done, and what was "+
-			"moved before "+
-			"stays moved: find out how it came there", b.table, b.To, pgx.Identifier{refused.ConstraintName}.Sanitize())
+		return fmt.Errorf("a row of %s is in %s already, by %s; nothing of this batch was done, and what was moved "+
+			"before stays moved: find out how it came there", b.table, b.To,
+			pgx.Identifier{refused.ConstraintName}.Sanitize())
 	case session.CodeDivision:
 		return fmt.Errorf("%s: %w", b.table, errUneven)
 	}

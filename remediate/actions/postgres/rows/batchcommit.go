@@ -128,16 +128,15 @@ func (b *batches) over(err error) error {
 		return err
 	}
 	gone := int64(b.quota.Gone().Rows)
-	return remediate.Refuse(remediate.ReasonAmount, "%d rows of %s are gone, or count as gone, and with the "+
-		"next ones it "+
-		"would be more than the %d that may go: the rest stays; plan again to see how much that is", gone, b.From,
+	return remediate.Refuse(remediate.ReasonAmount,
+		"%d rows of %s are gone, or count as gone, and with the next ones it would be more than the %d that may go: "+
+			"the rest stays; plan again to see how much that is", gone, b.From,
 		gone-b.moved+b.most)
 }
 
 // errUneven says that a batch would have taken other rows away than it put there.
-var errUneven = errors.New("not every row that would have been taken away arrived; nothing of this batch was " +
-	"done: is " +
-	"there a trigger or a rule?")
+var errUneven = errors.New("not every row that would have been taken away arrived; nothing of this batch was done: " +
+	"is there a trigger or a rule?")
 
 // A count is what became of a batch.
 type count struct {

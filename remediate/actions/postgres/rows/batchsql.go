@@ -30,8 +30,8 @@ const (
 // rangeSQL takes the rows of a range of blocks away.
 func (b *batches) rangeSQL(from, to int64, h how) (string, []any) {
 	n := len(b.args) + 1
-	in := fmt.Sprintf("t.ctid >= format('(%%s,0)', $%d::int8)::tid and t.ctid < format('(%%s,0)', "+
-		"$%d::int8)::tid", n, n+1)
+	in := fmt.Sprintf("t.ctid >= format('(%%s,0)', $%d::int8)::tid and t.ctid < format('(%%s,0)', $%d::int8)::tid", n,
+		n+1)
 	if b.Version < 140000 {
 		// There a range of rows would be found by reading the whole table. Each place
 		// that a row of these blocks could have is named instead.
@@ -65,9 +65,8 @@ func (b *batches) keySQL(last string, after bool, n int64, skip bool) (string, [
 	if b.Back {
 		bounds = column + " >= $1::timestamptz and " + column + " < $2::timestamptz"
 	}
-	next := fmt.Sprintf("b as materialized (select t.ctid as id, %s as at from only %s t where %s %s "+
-		"$%d::text::%s and "+
-		"%s and %s order by %s limit $%d%s), ",
+	next := fmt.Sprintf("b as materialized (select t.ctid as id, %s as at from only %s t where %s %s $%d::text::%s "+
+		"and %s and %s order by %s limit $%d%s), ",
 		column, b.table, column, sign, first, b.Kind, bounds, b.free(), column, first+1, lock)
 	return b.takeSQL(next, "t.ctid = any(array(select b.id from b))", "(select max(b.at)::text from b)"),
 		append(append([]any{}, b.args...), last, n)
@@ -111,11 +110,11 @@ func (b *batches) takeSQL(with, pick, last string) string {
 	}
 	return "with " + with + "d as (delete from only " + b.table.String() + " t where " + pick + " and " + b.free() +
 		" and " + b.same() + " returning " + b.values() +
-		"), i as (insert into " + b.To.String() + " (" + session.QuoteList(b.columns) + ") overriding system value " +
-		"select * from d returning tableoid) select case when d.n = i.n then d.n else 1 / (d.n - d.n) end, " + last +
-		", i.entered from (select count(*) as n from d) d, (select coalesce(sum(n), 0)::int8 as n, " +
-		"array_agg(part) as " +
-		"entered from (select tableoid::int8 as part, count(*) as n from i group by 1) g) i"
+		"), i as (insert into " + b.To.String() + " (" + session.QuoteList(b.columns) +
+		") overriding system value select * from d returning tableoid) select case when d.n = i.n then d.n else 1 / " +
+		"(d.n - d.n) end, " + last +
+		", i.entered from (select count(*) as n from d) d, (select coalesce(sum(n), 0)::int8 as n, array_agg(part) " +
+		"as entered from (select tableoid::int8 as part, count(*) as n from i group by 1) g) i"
 }
 
 // copySQL copies the rows t that a condition picks and deletes them, in one

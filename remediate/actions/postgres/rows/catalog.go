@@ -103,9 +103,8 @@ func (s Side) Fit(p Table, o operation, plan *remediate.Plan) error {
 	case s.Kind == "r" && s.Parent:
 		return unfit("has tables that inherit from it: give each of them an archive of its own")
 	case len(s.Triggers) > 0:
-		return unfit("has the trigger %s for %s, which may do more than is planned: drop or disable it, or move "+
-			"the rows by "+
-			"hand", pgx.Identifier{s.Triggers[0]}.Sanitize(), o.word)
+		return unfit("has the trigger %s for %s, which may do more than is planned: drop or disable it, or move the "+
+			"rows by hand", pgx.Identifier{s.Triggers[0]}.Sanitize(), o.word)
 	case len(s.Rules) > 0:
 		return unfit("has the rule %s for %s, which may do something else instead",
 			pgx.Identifier{s.Rules[0]}.Sanitize(), o.word)
@@ -127,8 +126,8 @@ func (s Side) permitted(p Table, o operation, plan *remediate.Plan) error {
 	}{
 		{!s.Usage, true, "grant usage on schema " + pgx.Identifier{p.Schema}.Sanitize()},
 		{o == deletes() && !s.Delete, false, "grant delete on table " + p.String()},
-		{o == deletes() && !s.Update, false, "grant update on table " + p.String() + ", to hold rows while they " +
-			"are taken,"},
+		{o == deletes() && !s.Update, false, "grant update on table " + p.String() +
+			", to hold rows while they are taken,"},
 		{o == Inserts() && !s.Insert, false, "grant insert on table " + p.String()},
 		{o == deletes() && !s.Select, true, "grant select on table " + p.String()},
 	} {
@@ -248,21 +247,21 @@ func (l ForeignKey) fit(role string) error {
 	p, name := l.OfName, pgx.Identifier{l.Name}.Sanitize()
 	switch {
 	case l.OnDelete != "a" && l.OnDelete != "r":
-		what := map[string]string{"c": "delete rows there (ON DELETE CASCADE)", "n": "change rows there (ON " +
-			"DELETE SET NULL)",
+		what := map[string]string{"c": "delete rows there (ON DELETE CASCADE)",
+			"n": "change rows there (ON DELETE SET NULL)",
 			"d": "change rows there (ON DELETE SET DEFAULT)"}[l.OnDelete]
-		return remediate.Refuse(remediate.ReasonUnfit, "the foreign key %s of %s refers to %s: to take rows away "+
-			"would %s; "+
-			"archive that table first, and let the key say NO ACTION", name, l.Referrer(), p, what)
+		return remediate.Refuse(remediate.ReasonUnfit,
+			"the foreign key %s of %s refers to %s: to take rows away would %s; archive that table first, and let "+
+				"the key say NO ACTION", name, l.Referrer(), p, what)
 	case !l.Indexed:
-		return remediate.Refuse(remediate.ReasonUnfit, "the foreign key %s of %s refers to %s and has no index, "+
-			"so that for "+
-			"each row all of that table would be read: create index concurrently on %s (%s)", name, l.Referrer(), p,
+		return remediate.Refuse(remediate.ReasonUnfit,
+			"the foreign key %s of %s refers to %s and has no index, so that for each row all of that table would be "+
+				"read: create index concurrently on %s (%s)", name, l.Referrer(), p,
 			l.Referrer(), session.QuoteList(l.Columns))
 	case !l.Select:
-		return remediate.Refuse(remediate.ReasonPrivilege, "role %s must see which rows the foreign key %s refers "+
-			"to: grant "+
-			"select on table %s to %s", role, name, l.Referrer(), pgx.Identifier{role}.Sanitize())
+		return remediate.Refuse(remediate.ReasonPrivilege,
+			"role %s must see which rows the foreign key %s refers to: grant select on table %s to %s", role, name,
+			l.Referrer(), pgx.Identifier{role}.Sanitize())
 	}
 	return nil
 }

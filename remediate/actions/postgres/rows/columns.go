@@ -41,15 +41,13 @@ func match(m Movement, from, to []column) (f fitting, err error) {
 			f.spares = append(f.spares, Spare{
 				Name: name, Same: fmt.Sprintf("(t.%s is null or t.%s::text is not distinct from (%s)::text)", name,
 					name, c.Expr),
-				Why: fmt.Sprintf("the table has no column %s, and rows of the archive have another value in "+
-					"it than its "+
-					"default", name),
+				Why: fmt.Sprintf("the table has no column %s, and rows of the archive have another value in it than "+
+					"its default", name),
 			})
 			continue
 		case i < 0 && m.Back:
-			return f, unfit("the second has no column %s, and what the first has in it would be lost: alter "+
-				"table %s add "+
-				"column %s %s; or, if it is the archive's own, name it in the parameter without", name, m.To,
+			return f, unfit("the second has no column %s, and what the first has in it would be lost: alter table %s "+
+				"add column %s %s; or, if it is the archive's own, name it in the parameter without", name, m.To,
 				name, c.Type)
 		case i < 0:
 			return f, unfit("the second has no column %s: alter table %s add column %s %s", name, m.To, name, c.Type)
@@ -59,8 +57,8 @@ func match(m Movement, from, to []column) (f fitting, err error) {
 		case d.Generated && m.Back && slices.Contains(m.Without, c.Name):
 			continue // it is made anew, as a person said
 		case d.Generated && c.Generated && d.Expr != c.Expr:
-			return f, unfit("%s is generated as %s in the first and as %s in the second: its values would be "+
-				"others", name,
+			return f, unfit("%s is generated as %s in the first and as %s in the second: its values would be others",
+				name,
 				c.Expr, d.Expr)
 		case d.Generated && c.Generated:
 			f.spares = append(f.spares, remade(c))
@@ -68,9 +66,8 @@ func match(m Movement, from, to []column) (f fitting, err error) {
 		case d.Generated && m.Back:
 			f.spares = append(f.spares, Spare{
 				Name: name, Same: fmt.Sprintf("t.%s::text is not distinct from (%s)::text", name, d.Expr),
-				Why: fmt.Sprintf("the table generates column %s, and would make another value for rows of the archive "+
-					"than they "+
-					"have", name),
+				Why: fmt.Sprintf("the table generates column %s, and would make another value for rows of the "+
+					"archive than they have", name),
 			})
 			continue
 		case d.Generated:
@@ -102,9 +99,8 @@ func match(m Movement, from, to []column) (f fitting, err error) {
 // a function may be another by now. A virtual one is made anew at each look.
 func remade(c column) Spare {
 	name := pgx.Identifier{c.Name}.Sanitize()
-	s := Spare{Name: name, Same: "true", Why: fmt.Sprintf("column %s is generated, and would be made anew "+
-		"with another "+
-		"value than rows have", name)}
+	s := Spare{Name: name, Same: "true", Why: fmt.Sprintf("column %s is generated, and would be made anew with "+
+		"another value than rows have", name)}
 	if c.Stored {
 		s.Same = fmt.Sprintf("t.%s::text is not distinct from (%s)::text", name, c.Expr)
 	}

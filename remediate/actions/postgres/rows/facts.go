@@ -41,21 +41,19 @@ func (m Movement) Facts(ctx context.Context, db *target.Database, s Survey) (fac
 		facts = append(facts, cut)
 	}
 	if s.Zone != "" {
-		facts = append(facts, fmt.Sprintf("column %s is a %s without a time zone: it is compared in the time "+
-			"zone %s, that "+
-			"of the session", pgx.Identifier{m.Column}.Sanitize(), s.Kind, s.Zone))
+		facts = append(facts, fmt.Sprintf("column %s is a %s without a time zone: it is compared in the time zone "+
+			"%s, that of the session", pgx.Identifier{m.Column}.Sanitize(), s.Kind, s.Zone))
 	}
 	for _, l := range s.Links {
 		facts = append(facts, fmt.Sprintf("rows that %s refers to are left", l.Referrer()))
 	}
 	if by := s.Giving.published(); by != "" {
-		facts = append(facts, fmt.Sprintf("%s is published in %s: its subscribers lose the rows too, but for those of "+
-			"partitions that go as a whole, which they keep", m.From, by))
+		facts = append(facts, fmt.Sprintf("%s is published in %s: its subscribers lose the rows too, but for those "+
+			"of partitions that go as a whole, which they keep", m.From, by))
 	}
 	if s.Giving.subscribed() {
-		facts = append(facts, fmt.Sprintf("%s is filled by a logical subscription: the rows stay at its "+
-			"publisher, and come "+
-			"again when the table is copied anew", m.From))
+		facts = append(facts, fmt.Sprintf("%s is filled by a logical subscription: the rows stay at its publisher, "+
+			"and come again when the table is copied anew", m.From))
 	}
 	if m.To == (Table{}) || m.Back {
 		return facts, amount, nil
@@ -71,9 +69,8 @@ func (m Movement) LaxFacts(ctx context.Context, q read.Querier, s Survey) (facts
 		return nil, fmt.Errorf("constraints of %s: %w", m.From, err)
 	}
 	for _, k := range all {
-		facts = append(facts, fmt.Sprintf("the constraint %s of %s is not valid: rows that break it do not come "+
-			"back while "+
-			"it is there", pgx.Identifier{k.Name}.Sanitize(), m.From))
+		facts = append(facts, fmt.Sprintf("the constraint %s of %s is not valid: rows that break it do not come back "+
+			"while it is there", pgx.Identifier{k.Name}.Sanitize(), m.From))
 	}
 	return facts, nil
 }
@@ -99,13 +96,13 @@ func (m Movement) cutFact(ctx context.Context, q read.Querier, s Survey) (string
 // readers tells who could read the rows in the destination and not in the source.
 func (m Movement) readers(s Survey) (facts []string) {
 	if s.wider != "" {
-		facts = append(facts, fmt.Sprintf("%s may be read by %s, and %s may not: personal data would be seen by "+
-			"more people",
+		facts = append(facts, fmt.Sprintf("%s may be read by %s, and %s may not: personal data would be seen by more "+
+			"people",
 			m.To, s.wider, m.From))
 	}
 	if s.Source.Policies && !s.Dest.Policies {
-		facts = append(facts, fmt.Sprintf("%s has row security and %s has none: personal data would be seen by "+
-			"more people",
+		facts = append(facts, fmt.Sprintf("%s has row security and %s has none: personal data would be seen by more "+
+			"people",
 			m.From, m.To))
 	}
 	return facts
@@ -120,8 +117,8 @@ func (m Movement) counts(ctx context.Context, q read.Querier) (n float64, counte
 	soon, cancel := context.WithTimeout(ctx, countWithin)
 	defer cancel()
 	of, err := session.One(soon, q, pgx.RowTo[float64],
-		fmt.Sprintf("select count(*)::float8 from (select from %s where "+
-			"%s limit %d) x", m.From, m.WhereText(), countMost+1))
+		fmt.Sprintf("select count(*)::float8 from (select from %s where %s limit %d) x", m.From, m.WhereText(),
+			countMost+1))
 	cancelled, ok := errors.AsType[*pgconn.PgError](err)
 	switch {
 	case soon.Err() != nil && ctx.Err() == nil, ok && cancelled.Code == session.CodeCancelled:

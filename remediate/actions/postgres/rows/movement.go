@@ -110,8 +110,8 @@ func Span(from, to string) (since, until time.Time, err error) {
 		return since, until, err
 	}
 	if !since.Before(until) {
-		return since, until, remediate.Refuse(remediate.ReasonSubject, "the parameter until is %q, which is not after "+
-			"since, %q", to, from)
+		return since, until, remediate.Refuse(remediate.ReasonSubject,
+			"the parameter until is %q, which is not after since, %q", to, from)
 	}
 	return since, until, nil
 }
@@ -122,8 +122,8 @@ func moment(name, text string) (time.Time, error) {
 			return at.UTC().Truncate(time.Microsecond), nil
 		}
 	}
-	return time.Time{}, remediate.Refuse(remediate.ReasonSubject, "the parameter %s is %q; a day like 2026-01-31 or a "+
-		"moment like 2026-01-31T12:00:00Z was expected", name, text)
+	return time.Time{}, remediate.Refuse(remediate.ReasonSubject,
+		"the parameter %s is %q; a day like 2026-01-31 or a moment like 2026-01-31T12:00:00Z was expected", name, text)
 }
 
 // Seconds writes an age for a step's Args.

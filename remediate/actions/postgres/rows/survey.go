@@ -103,9 +103,9 @@ func (m Movement) destination(ctx context.Context, q read.Querier, s *Survey, co
 	err error) {
 	s.Dest, err = ReadSide(ctx, q, m.To, Inserts())
 	if errors.Is(err, remediate.ErrGone) {
-		return remediate.Refuse(remediate.ReasonUnfit, "the destination %s is not there: create table %s (like %s "+
-			"including "+
-			"defaults including generated including indexes), and grant as few people as there", m.To, m.To, m.From)
+		return remediate.Refuse(remediate.ReasonUnfit,
+			"the destination %s is not there: create table %s (like %s including defaults including generated "+
+				"including indexes), and grant as few people as there", m.To, m.To, m.From)
 	}
 	if err != nil {
 		return err
@@ -118,8 +118,8 @@ func (m Movement) destination(ctx context.Context, q read.Querier, s *Survey, co
 	case err != nil:
 		return err
 	case kin || s.Source.OID == s.Dest.OID:
-		return remediate.Refuse(remediate.ReasonUnfit, "%s and %s are parts of one table: what is moved would be "+
-			"there still",
+		return remediate.Refuse(remediate.ReasonUnfit,
+			"%s and %s are parts of one table: what is moved would be there still",
 			m.From, m.To)
 	}
 	if s.taking, err = sideOf(ctx, q, s.reader, s.Dest.OID); err != nil {
@@ -154,9 +154,9 @@ func (m Movement) unique(ctx context.Context, q read.Querier, s *Survey) (err er
 	}
 	for _, u := range s.uniques {
 		if !m.Back && !u.implied(own) {
-			return remediate.Refuse(remediate.ReasonUnfit, "%s demands with %s what %s does not, so that rows "+
-				"could not be "+
-				"moved one day: drop that index, or make the same one there", m.To,
+			return remediate.Refuse(remediate.ReasonUnfit,
+				"%s demands with %s what %s does not, so that rows could not be moved one day: drop that index, or "+
+					"make the same one there", m.To,
 				pgx.Identifier{u.Name}.Sanitize(), m.From)
 		}
 	}
@@ -242,9 +242,9 @@ func (m Movement) unclashing(ctx context.Context, q read.Querier, s Survey) erro
 			return fmt.Errorf("rows that are in both tables: %w", err)
 		}
 		if clash {
-			return remediate.Refuse(remediate.ReasonUnfit, "rows of %s are in %s already, by its index %s: nothing "+
-				"was moved; "+
-				"delete them where they do not belong", m.From, m.To, pgx.Identifier{u.Name}.Sanitize())
+			return remediate.Refuse(remediate.ReasonUnfit,
+				"rows of %s are in %s already, by its index %s: nothing was moved; delete them where they do not "+
+					"belong", m.From, m.To, pgx.Identifier{u.Name}.Sanitize())
 		}
 	}
 	return nil
@@ -264,9 +264,9 @@ func (m Movement) unspoiled(ctx context.Context, q read.Querier, s Survey) error
 			return fmt.Errorf("values of %s that would be lost: %w", m.From, err)
 		}
 		if lost {
-			return remediate.Refuse(remediate.ReasonUnfit, "%s: these values would be lost; nothing more is "+
-				"moved: give the "+
-				"table the column, or, if it is the archive's own, name it in the parameter without", c.Why)
+			return remediate.Refuse(remediate.ReasonUnfit,
+				"%s: these values would be lost; nothing more is moved: give the table the column, or, if it is the "+
+					"archive's own, name it in the parameter without", c.Why)
 		}
 	}
 	return nil

@@ -38,9 +38,8 @@ const watchLimits = "set row_security = off; set jit = off; set plan_cache_mode 
 func watching(ctx context.Context, t *target.Postgres, application string, s Step) (w *watch, err error) {
 	plan, err := relation.Parse(s.Args.Contract)
 	if err != nil {
-		return nil, remediate.Refuse(remediate.ReasonChanged, "the plan does not say what its tables were "+
-			"like, so that "+
-			"they cannot be compared: plan again")
+		return nil, remediate.Refuse(remediate.ReasonChanged,
+			"the plan does not say what its tables were like, so that they cannot be compared: plan again")
 	}
 	w = &watch{plan: plan}
 	if w.c, err = session.Open(ctx, t, session.Request{Database: s.Args.Database, Application: application,
@@ -98,9 +97,9 @@ func (w *watch) check(ctx context.Context, oids ...int64) error {
 			continue
 		}
 		if refusal, ok := remediate.Refused(fitInto(r, w.durable)); ok {
-			return remediate.Refuse(remediate.ReasonChanged, "%s was attached since the plan was made, and %s: "+
-				"nothing more "+
-				"was done; look at it, and plan again", r.Name, refusal.Detail)
+			return remediate.Refuse(remediate.ReasonChanged,
+				"%s was attached since the plan was made, and %s: nothing more was done; look at it, and plan again",
+				r.Name, refusal.Detail)
 		}
 	}
 	return nil
@@ -118,9 +117,8 @@ func fitInto(r relation.Relation, durable bool) error {
 		return err
 	}
 	if durable && r.Unlogged() {
-		return remediate.Refuse(remediate.ReasonUnfit, "%s is unlogged: a crash of the server would empty it: "+
-			"alter table "+
-			"%s set logged", r.Name, r.Name)
+		return remediate.Refuse(remediate.ReasonUnfit,
+			"%s is unlogged: a crash of the server would empty it: alter table %s set logged", r.Name, r.Name)
 	}
 	return nil
 }

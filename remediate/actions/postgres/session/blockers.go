@@ -123,9 +123,8 @@ func (w Blockers) Clear() (fact string, err error) {
 			strings.Join(w.Who, "; "), Until: time.Now().Add(clearAgain)}
 	}
 	if w.hidden > 0 {
-		return fmt.Sprintf("%d sessions of the database cannot be looked into, so an old transaction among "+
-			"them is not "+
-			"seen: grant pg_monitor", w.hidden), nil
+		return fmt.Sprintf("%d sessions of the database cannot be looked into, so an old transaction among them is "+
+			"not seen: grant pg_monitor", w.hidden), nil
 	}
 	return "", nil
 }
@@ -138,9 +137,8 @@ func PatienceOf(params map[string]string) (time.Duration, error) {
 	}
 	d, err := model.ParseDuration(text)
 	if err != nil || d <= 0 || time.Duration(d) > time.Hour {
-		return 0, remediate.Refuse(remediate.ReasonSubject, "the parameter patience is %q, want a duration of "+
-			"up to 1h, "+
-			"like 5m", text)
+		return 0, remediate.Refuse(remediate.ReasonSubject,
+			"the parameter patience is %q, want a duration of up to 1h, like 5m", text)
 	}
 	return time.Duration(d), nil
 }

@@ -28,9 +28,9 @@ func CheckClock(ctx context.Context, q read.Querier, now func() time.Time) error
 	}
 	after := now()
 	if server.Before(before.Add(-clockMost)) || server.After(after.Add(clockMost)) {
-		return remediate.Refuse(remediate.ReasonClock, "the server's clock shows %s, and upkeep's %s: which "+
-			"rows are past "+
-			"their age is not known; correct the wrong clock", server.UTC().Format(time.RFC3339),
+		return remediate.Refuse(remediate.ReasonClock,
+			"the server's clock shows %s, and upkeep's %s: which rows are past their age is not known; correct the "+
+				"wrong clock", server.UTC().Format(time.RFC3339),
 			after.UTC().Format(time.RFC3339))
 	}
 	return nil

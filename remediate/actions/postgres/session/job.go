@@ -111,8 +111,8 @@ func (j Job) Prepare(ctx context.Context, c *pgx.Conn, f remediate.Fence) error 
 		"idle_in_transaction_session_timeout": 10 * time.Second, "idle_session_timeout": idleEnd,
 		"transaction_timeout": 0} {
 		// Servers before 14 do not know the fourth of them, those before 17 not the fifth.
-		if _, err := c.Exec(ctx, "select set_config($1, $2, false) where exists (select from pg_settings where "+
-			"name = $1)",
+		if _, err := c.Exec(ctx, "select set_config($1, $2, false) where exists (select from pg_settings where name "+
+			"= $1)",
 			name, fmt.Sprintf("%dms", value.Milliseconds())); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}

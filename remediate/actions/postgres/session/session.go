@@ -45,9 +45,9 @@ func Identify(ctx context.Context, q read.Querier) (s Server, err error) {
 	var denied interface{ SQLState() string }
 	switch {
 	case errors.As(err, &denied) && denied.SQLState() == "42501":
-		return s, remediate.Refuse(remediate.ReasonPrivilege, "the role may not see which server answers: grant "+
-			"execute on "+
-			"function pg_control_system(), pg_current_wal_lsn(), pg_walfile_name(pg_lsn) to it")
+		return s, remediate.Refuse(remediate.ReasonPrivilege,
+			"the role may not see which server answers: grant execute on function pg_control_system(), "+
+				"pg_current_wal_lsn(), pg_walfile_name(pg_lsn) to it")
 	case err != nil:
 		return s, fmt.Errorf("which server answers: %w", err)
 	}
@@ -61,16 +61,16 @@ func (s Server) same(name string, is Server) error {
 	case s.System == "":
 		return nil
 	case s.System != is.System:
-		return remediate.Elsewhere("another server answers at the address of %s: its system identifier is %s, "+
-			"and the plan "+
-			"is for %s", name, is.System, s.System)
+		return remediate.Elsewhere("another server answers at the address of %s: its system identifier is %s, and "+
+			"the plan is for %s", name, is.System, s.System)
 	case s.Timeline == "":
 		return nil
 	case is.Replica:
 		return remediate.Elsewhere("a replica answers at the address of %s, and the plan is for the primary", name)
 	case s.Timeline != is.Timeline:
-		return remediate.Refuse(remediate.ReasonTarget, "the server that answers at the address of %s was promoted or "+
-			"restored since the plan was made: its timeline is %s, and was %s; plan again", name, is.Timeline,
+		return remediate.Refuse(remediate.ReasonTarget,
+			"the server that answers at the address of %s was promoted or restored since the plan was made: its "+
+				"timeline is %s, and was %s; plan again", name, is.Timeline,
 			s.Timeline)
 	}
 	return nil
@@ -118,20 +118,19 @@ func writable(ctx context.Context, c *pgx.Conn) error {
 		return fmt.Errorf("whether transactions write: %w", err)
 	}
 	if only {
-		return remediate.Refuse(remediate.ReasonReadOnly, "default_transaction_read_only is on for role %s in "+
-			"database %s, "+
-			"so that nothing there may be changed: alter role %[1]s in database %[2]s set "+
-			"default_transaction_read_only = off, "+
-			"where upkeep may change something all the same",
+		return remediate.Refuse(remediate.ReasonReadOnly,
+			"default_transaction_read_only is on for role %s in database %s, so that nothing there may be changed: "+
+				"alter role %[1]s in database %[2]s set default_transaction_read_only = off, where upkeep may change "+
+				"something all the same",
 			pgx.Identifier{c.Config().User}.Sanitize(), pgx.Identifier{c.Config().Database}.Sanitize())
 	}
 	return nil
 }
 
 func pooled(t *target.Postgres) error {
-	return remediate.Refuse(remediate.ReasonPooler, "the connection to %s is through a pooler, where settings "+
-		"and locks "+
-		"of a session can leak into other sessions: give the target's url the server's own address and port", t.Name)
+	return remediate.Refuse(remediate.ReasonPooler,
+		"the connection to %s is through a pooler, where settings and locks of a session can leak into other "+
+			"sessions: give the target's url the server's own address and port", t.Name)
 }
 
 // Same refuses where another server than that of the plan answers, or a pooler, for
