@@ -36,6 +36,7 @@ soak storm "1 to 500" 500 "$go" test -count 1 -v -timeout 24h -run 'TestStorm$' 
 soak kills "" 1000 "$go" test -count 1 -v -timeout 24h -run UnderLoad ./cmd/upkeep -kills 1000
 soak moments "" 50 "$go" test -count 1 -v -timeout 1h -run 'TestKilledFiftyTimes$' ./cmd/upkeep -moments 50
 soak archive-kills "" 100 "$go" test -count 1 -v -timeout 24h -run 'TestArchiveKilled$' ./remediate/actions/postgres -kills 100
+soak log-writer "" "8 cuts" "$go" test -count 1 -v -timeout 1h -run 'TestPruneLogsUnderWriter$' ./remediate/actions/docker -talker.pause 2ms
 soak store-kills "" 100 "$go" test -count 1 -v -timeout 24h -run 'TestFolderKilled|TestBucketKilled' ./remediate/actions/postgres -filekills 100
 soak present-rules "" "all cells" "$go" test -count 1 -v -timeout 40m -run TestPresentRules ./cmd/upkeep -soakrules
 soak sim "1 to 100000" 100000 "$go" test -count 1 -v -timeout 24h -run TestSimulation ./remediate/engine -seeds 100000 -seed 1

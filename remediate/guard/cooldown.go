@@ -17,20 +17,19 @@ func Cooldown() remediate.Guard {
 			"action on this subject.",
 		Early: true, Exact: true,
 		Check: func(_ context.Context, p remediate.Proposal) error {
-			cooldown, last := p.Run.Request.Terms.Cooldown, p.Working.LastEnd
-			if cooldown <= 0 || last.IsZero() {
-				return nil
-			}
-			until := last.Add(cooldown)
-			if !p.Now.Before(until) {
-				return nil
-			}
-			return &remediate.Refusal{
-				Reason: remediate.ReasonCooldown,
-				Detail: fmt.Sprintf("the last run ended at %s, the cooldown is %s", last.Format(time.RFC3339),
-					cooldown),
-				Until: until,
-			}
+			return apart(p, p.Run.Request.Terms.Cooldown, remediate.ReasonCooldown,
+				"the last run ended at %s, the cooldown is %s")
 		},
 	}
+}
+
+// apart makes a run wait until so much time has passed since the last one. detail has a verb
+// for its end and one for the time.
+func apart(p remediate.Proposal, wait time.Duration, reason, detail string) error {
+	last := p.Working.LastEnd
+	if wait <= 0 || last.IsZero() || !p.Now.Before(last.Add(wait)) {
+		return nil
+	}
+	return &remediate.Refusal{Reason: reason, Detail: fmt.Sprintf(detail, last.Format(time.RFC3339), wait),
+		Until: last.Add(wait)}
 }

@@ -2,8 +2,6 @@ package guard
 
 import (
 	"context"
-	"fmt"
-	"time"
 
 	"github.com/ai-micro-service/upkeep/remediate"
 )
@@ -17,20 +15,9 @@ func Decay() remediate.Guard {
 			"alert's expression looks back: an average over 5 minutes stays above its limit after its cause is gone.",
 		Early: true, Exact: true,
 		Check: func(_ context.Context, p remediate.Proposal) error {
-			decay, last := p.Run.Request.Terms.Decay, p.Working.LastEnd
-			if decay <= 0 || last.IsZero() {
-				return nil
-			}
-			until := last.Add(decay)
-			if !p.Now.Before(until) {
-				return nil
-			}
-			return &remediate.Refusal{
-				Reason: remediate.ReasonDecay,
-				Detail: fmt.Sprintf("the last run ended at %s and the alert looks back for %s: the alert may still "+
-					"show what that run fixed", last.Format(time.RFC3339), decay),
-				Until: until,
-			}
+			return apart(p, p.Run.Request.Terms.Decay, remediate.ReasonDecay,
+				"the last run ended at %s and the alert looks back for %s: the alert may still show what that run "+
+					"fixed")
 		},
 	}
 }

@@ -163,16 +163,6 @@ func (s *stage) suppressed(t *testing.T) map[string]bool {
 	return states
 }
 
-// await waits until want holds.
-func await(t *testing.T, what string, within time.Duration, want func() bool) {
-	t.Helper()
-	for end := time.Now().Add(within); !want(); time.Sleep(50 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("not within %s: %s", within, what)
-		}
-	}
-}
-
 func TestHoldAndRelease(t *testing.T) {
 	s := begin(t, time.Minute)
 	id := s.hold(t, 7, alert("replica", "a", "n", "own"))
@@ -186,7 +176,7 @@ func TestHoldAndRelease(t *testing.T) {
 	}
 	other := alert("n", "other", "table", "other")
 	s.fire(t, alert("replica", "a", "n", "own"), alert("replica", "b", "n", "own"), other)
-	await(t, "our alert is silenced and no other", 5*time.Second, func() bool {
+	servertest.Eventually(t, "our alert is silenced and no other", func() bool {
 		return maps.Equal(s.suppressed(t), map[string]bool{"own": true, "other": false})
 	})
 	time.Sleep(10 * time.Millisecond)
@@ -204,7 +194,7 @@ func TestHoldAndRelease(t *testing.T) {
 	if got := s.active(t); len(got) != 0 || s.row(t, 7) != "" {
 		t.Errorf("after Release: %v, %q", got, s.row(t, 7))
 	}
-	await(t, "people are notified again", 5*time.Second, func() bool { return !s.suppressed(t)["own"] })
+	servertest.Eventually(t, "people are notified again", func() bool { return !s.suppressed(t)["own"] })
 }
 
 // Alertmanager writes its silences down every fifteen minutes: one that is
@@ -231,8 +221,8 @@ func TestNobodyRenews(t *testing.T) {
 	s := begin(t, 2*time.Second)
 	s.fire(t, alert("n", "own"))
 	first := s.hold(t, 7, alert("n", "own"))
-	await(t, "silenced", time.Second, func() bool { return s.suppressed(t)["own"] })
-	await(t, "people are notified", 4*time.Second, func() bool { return len(s.active(t)) == 0 && !s.suppressed(t)["own"] })
+	servertest.Eventually(t, "silenced", func() bool { return s.suppressed(t)["own"] })
+	servertest.Eventually(t, "people are notified", func() bool { return len(s.active(t)) == 0 && !s.suppressed(t)["own"] })
 	// The next owner of the run continues.
 	if second := s.hold(t, 7, alert("n", "own")); second == first || !slices.Equal(s.active(t), []string{second}) {
 		t.Errorf("taken over: %s, before %s, active %v", second, first, s.active(t))

@@ -130,7 +130,7 @@ func (l *life) runs(t *testing.T) map[string]remediate.Run {
 // confirmed waits until the episode of a kind was listed since a moment.
 func (l *life) confirmed(t *testing.T, kind string, since time.Time) {
 	t.Helper()
-	eventually(t, "the listing confirms "+kind, func() bool {
+	servertest.Eventually(t, "the listing confirms "+kind, func() bool {
 		return slices.ContainsFunc(l.episodes(t), func(e remediate.Incident) bool { return e.Alert.Labels["kind"] == kind && e.Seen.After(since) })
 	})
 }
@@ -177,7 +177,7 @@ time_intervals:
 	silence("silenced")
 	fire(t, am.URL, "source", "silenced", "muted", "asleep", "waits", "inhibited", "plain", "asked")
 	delivered := []string{"asked", "plain", "source"}
-	eventually(t, "what is delivered is acted on", func() bool {
+	servertest.Eventually(t, "what is delivered is acted on", func() bool {
 		runs := l.runs(t)
 		return runs["plain"].Acted() && runs["source"].Acted() && runs["asked"].State == remediate.Asked
 	})
@@ -194,7 +194,7 @@ time_intervals:
 	if code, text := l.send(t, "POST", fmt.Sprint(console.Prefix, "/runs/", asked.ID, "/approve"), "", `{"by": "ann"}`); code != 200 {
 		t.Fatal(code, text)
 	}
-	eventually(t, "the approved run waits", func() bool {
+	servertest.Eventually(t, "the approved run waits", func() bool {
 		r := l.runs(t)["asked"]
 		return r.State == remediate.Waiting && r.Reason == "suppressed" && strings.Contains(r.Why, "silenced by ann")
 	})
@@ -210,9 +210,9 @@ func TestEmbeddedHoldsItsGroup(t *testing.T) {
 embedded: {group_wait: 10m}
 engine: {reconcile_interval: 100ms, resolve_after: 1h}
 %s`, cache.URL, strings.Replace(saving, "HOLD", "hold: 0s", 1)))
-	eventually(t, "it is ready", func() bool { code, _ := l.send(t, "GET", "/-/ready", "", ""); return code == 200 })
+	servertest.Eventually(t, "it is ready", func() bool { code, _ := l.send(t, "GET", "/-/ready", "", ""); return code == 200 })
 	fire(t, l.url, "plain")
-	eventually(t, "it is listed", func() bool {
+	servertest.Eventually(t, "it is listed", func() bool {
 		_, text := l.send(t, "GET", "/api/v2/alerts?receiver=upkeep", "", "")
 		return strings.Contains(text, `"kind":"plain"`)
 	})
@@ -230,15 +230,15 @@ func TestEmbeddedSilence(t *testing.T) {
 embedded: {group_wait: 10ms}
 engine: {reconcile_interval: 100ms, resolve_after: 1h}
 %s`, cache.URL, strings.NewReplacer("HOLD", "hold: 2s", `alertname="RedisSnapshotOld"`, `"my.label"=~"plain|silenced"`).Replace(saving)))
-	eventually(t, "it is ready", func() bool { code, _ := l.send(t, "GET", "/-/ready", "", ""); return code == 200 })
+	servertest.Eventually(t, "it is ready", func() bool { code, _ := l.send(t, "GET", "/-/ready", "", ""); return code == 200 })
 	fireWith(t, l.url, "my.label", "plain", "silenced")
-	eventually(t, "both are delivered", func() bool { return len(l.kinds(t)) == 2 })
+	servertest.Eventually(t, "both are delivered", func() bool { return len(l.kinds(t)) == 2 })
 	if _, err := (prom.Alertmanager{URL: l.url}).Set(t.Context(), prom.Silence{
 		Matchers: []prom.Matcher{prom.Equal("my.label", "silenced")}, StartsAt: time.Now(), EndsAt: time.Now().Add(time.Hour), CreatedBy: "ann", Comment: "we move it",
 	}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "one acts and one waits", func() bool {
+	servertest.Eventually(t, "one acts and one waits", func() bool {
 		runs := l.runs(t)
 		return runs["plain"].Acted() && runs["silenced"].Reason == "suppressed"
 	})
@@ -270,12 +270,12 @@ policies: [{name: watch, match: ['alertname="RedisSnapshotOld"'], action: redis/
 		}
 		before := runs()
 		post("22")
-		eventually(t, "a run", func() bool { return runs() == before+1 })
+		servertest.Eventually(t, "a run", func() bool { return runs() == before+1 })
 		post("22")
-		eventually(t, "the episode expires", func() bool { return len(l.episodes(t)) == 0 })
+		servertest.Eventually(t, "the episode expires", func() bool { return len(l.episodes(t)) == 0 })
 		post("22")
-		eventually(t, "a second run", func() bool { return runs() == before+2 })
-		eventually(t, "the episode expires", func() bool { return len(l.episodes(t)) == 0 })
+		servertest.Eventually(t, "a second run", func() bool { return runs() == before+2 })
+		servertest.Eventually(t, "the episode expires", func() bool { return len(l.episodes(t)) == 0 })
 	}
 }
 
@@ -297,7 +297,7 @@ embedded: {enabled: false}
 engine: {flap: 0s}
 policies: [{name: dead rows, match: ['alertname="PostgresDeadRows"'], action: postgres/vacuum, mode: auto, cooldown: 1s}]
 `, here))
-	eventually(t, "the collector answers", func() bool {
+	servertest.Eventually(t, "the collector answers", func() bool {
 		_, text := l.send(t, "GET", "/metrics", "", "")
 		return strings.Contains(text, `upkeep_collector_success{collector="postgres/vacuum",server="main"} 0`)
 	})
@@ -307,7 +307,7 @@ policies: [{name: dead rows, match: ['alertname="PostgresDeadRows"'], action: po
 			t.Fatal(code, text)
 		}
 	}
-	eventually(t, "the run of the good database acts", func() bool { return l.runs(t)["good"].State == remediate.Cleared })
+	servertest.Eventually(t, "the run of the good database acts", func() bool { return l.runs(t)["good"].State == remediate.Cleared })
 	if r := l.runs(t)["bad"]; r.State != remediate.Waiting || r.Reason != "freshness" || !strings.Contains(r.Why, name) {
 		t.Errorf("the run of the database that refuses: %s %s %s", r.State, r.Reason, r.Why)
 	}

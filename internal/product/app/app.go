@@ -79,6 +79,9 @@ type App struct {
 
 	reloaded reloadMetrics
 
+	// limits returns the limits in the rules, which are parsed once.
+	limits func() (map[string]float64, error)
+
 	known  atomic.Pointer[console.Names] // of the configuration in force
 	people atomic.Pointer[people]        // who is notified under it
 

@@ -150,16 +150,6 @@ func alert(t *testing.T, table, status string) string {
 	return string(text)
 }
 
-func eventually(t *testing.T, what string, is func() bool) {
-	t.Helper()
-	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
-		if is() {
-			return
-		}
-	}
-	t.Fatalf("never: %s", what)
-}
-
 // Everything that is served is declared, with the same type, text and labels, and
 // what upkeep declares of itself is served.
 func TestServedIsDeclared(t *testing.T) {
@@ -182,7 +172,7 @@ func TestServedIsDeclared(t *testing.T) {
 		}
 	}
 	var text string
-	eventually(t, "every collector has answered", func() bool {
+	servertest.Eventually(t, "every collector has answered", func() bool {
 		_, text = l.send(t, "GET", "/metrics", "", "")
 		return strings.Count(text, "upkeep_collector_last_success_timestamp_seconds{") == len(ofLive) && strings.Contains(text, `to="declined"} 1`)
 	})
@@ -303,7 +293,7 @@ func TestPage(t *testing.T) {
 		t.Fatal(code, text)
 	}
 	var page string
-	eventually(t, "the run is on the page", func() bool {
+	servertest.Eventually(t, "the run is on the page", func() bool {
 		_, page = l.send(t, "GET", "/", "", "")
 		return strings.Contains(page, "declined") && strings.Contains(page, "samples")
 	})
@@ -359,7 +349,7 @@ func TestAskedFor(t *testing.T) {
 	if _, again := ask("/runs", body); again["id"] != run["id"] {
 		t.Errorf("the same ask is two runs: %v and %v", run["id"], again["id"])
 	}
-	eventually(t, "the run has cleared", func() bool {
+	servertest.Eventually(t, "the run has cleared", func() bool {
 		_, text := l.send(t, "GET", fmt.Sprint(console.Prefix, "/runs/", run["id"]), "", "")
 		return strings.Contains(text, `"state":"cleared"`)
 	})
@@ -394,7 +384,7 @@ func TestChangedJournal(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- a.Run(ctx) }()
-	eventually(t, "it is said", func() bool { return strings.Contains(said.String(), "the journal was changed") })
+	servertest.Eventually(t, "it is said", func() bool { return strings.Contains(said.String(), "the journal was changed") })
 	cancel()
 	if err := <-ended; err != nil {
 		t.Error(err)
@@ -418,7 +408,7 @@ func TestReload(t *testing.T) {
 	if code, text := l.send(t, "POST", "/-/reload", token, ""); code != 200 {
 		t.Errorf("%d %s", code, text)
 	}
-	eventually(t, "the new collectors answer", func() bool {
+	servertest.Eventually(t, "the new collectors answer", func() bool {
 		_, text := l.send(t, "GET", "/metrics", "", "")
 		return strings.Contains(text, `upkeep_redis_up{server="cache"} 1`) && strings.Contains(text, "upkeep_config_last_reload_success 1")
 	})

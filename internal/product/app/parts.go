@@ -70,6 +70,7 @@ func (a *App) openStore(ctx context.Context) (err error) {
 	if a.web, err = webconfig.New(c.Web.ConfigFile, c.Web.Token(), a.component("web")); err != nil {
 		return err
 	}
+	go func() { _, _ = a.limits() }() // a start waits for the disk here: the rules are parsed meanwhile
 	if a.store, err = store.Open(ctx, storeOptions(c, true)); err != nil {
 		return err
 	}
@@ -292,7 +293,7 @@ func (a *App) prepareSchedules(d *draft) (change, error) {
 }
 
 func (a *App) openPages(context.Context) error {
-	limits, err := ruleLimits(a.options.Rules)
+	limits, err := a.limits()
 	if err != nil {
 		return err
 	}

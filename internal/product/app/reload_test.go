@@ -82,7 +82,7 @@ policies: [{name: dead, match: ['alertname="PostgresDeadRows"'], action: postgre
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = f.conn.Close(context.Background()) }) // nothing is left to be written
-	eventually(t, "the collectors answer", func() bool {
+	servertest.Eventually(t, "the collectors answer", func() bool {
 		code, _ := f.send(t, "GET", "/-/ready", "", "")
 		return code == 200 && f.answered(t, "main")
 	})
@@ -155,11 +155,11 @@ func TestReloadLeavesAlone(t *testing.T) {
 	f.more.Store("  probe: [{name: shop, url: 'http://127.0.0.1:1/'}]\n")
 	reload("another target", "changed=true")
 	kept("another target")
-	eventually(t, "the new target is asked", func() bool { return f.answered(t, "shop") })
+	servertest.Eventually(t, "the new target is asked", func() bool { return f.answered(t, "shop") })
 	f.more.Store("")
 	reload("that target removed", "changed=true")
 	kept("that target removed")
-	eventually(t, "no metric of it is left", func() bool {
+	servertest.Eventually(t, "no metric of it is left", func() bool {
 		_, text := f.send(t, "GET", "/metrics", "", "")
 		return !strings.Contains(text, `server="shop"`)
 	})
@@ -167,7 +167,7 @@ func TestReloadLeavesAlone(t *testing.T) {
 	// What has changed is made anew, and the sessions of before end.
 	f.entry.Store(", archives: [{database: d, table: t, column: at}]")
 	reload("an archive entry", "changed=true")
-	eventually(t, "the sessions of before have ended", func() bool {
+	servertest.Eventually(t, "the sessions of before have ended", func() bool {
 		now := f.pids(t)
 		return f.answered(t, "main") && !slices.ContainsFunc(was, func(pid int32) bool { return slices.Contains(now, pid) })
 	})
@@ -289,7 +289,7 @@ func TestReloadAllOrNone(t *testing.T) {
 		_, text := l.send(t, "GET", path, "", "")
 		return strings.Contains(text, want)
 	}
-	eventually(t, "it is ready", func() bool { code, _ := l.send(t, "GET", "/-/ready", "", ""); return code == 200 })
+	servertest.Eventually(t, "it is ready", func() bool { code, _ := l.send(t, "GET", "/-/ready", "", ""); return code == 200 })
 	configure("rule_files: [more.yaml], "+fmt.Sprintf(job, ", scheme: https, tls_config: {ca_file: none.pem}"), ", {name: there, root: /usr}")
 	for range 2 {
 		if err := a.Reload(); err == nil || !strings.Contains(err.Error(), "none.pem") {

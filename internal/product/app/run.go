@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"errors"
+	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
@@ -18,7 +19,8 @@ func New(ctx context.Context, c *config.Config, o Options) (*App, error) {
 		o.Rules = alerts.Files()
 	}
 	a := &App{options: o, log: o.Logger, registry: prometheus.NewRegistry(), start: c, config: c,
-		hurry: make(chan struct{}, 1)}
+		hurry:  make(chan struct{}, 1),
+		limits: sync.OnceValues(func() (map[string]float64, error) { return ruleLimits(o.Rules) })}
 	a.parts = a.list()
 	if err := a.open(ctx); err != nil {
 		return nil, errors.Join(err, a.close())

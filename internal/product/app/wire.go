@@ -62,7 +62,7 @@ func (all backups) Backups(ctx context.Context, server string) (found []guard.Se
 
 // schedules makes the schedules of a configuration.
 func (a *App) schedules(c *config.Config) (all []schedule.Schedule, err error) {
-	limits, err := ruleLimits(a.options.Rules)
+	limits, err := a.limits()
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"net/http"
@@ -43,7 +44,7 @@ func talkers(t *testing.T) *sandbox.Docker {
 // begin starts a container and returns the path of its log.
 func begin(t *testing.T, d *sandbox.Docker, name, what string, args ...string) string {
 	t.Helper()
-	run(t, d, append(append([]string{"run", "--detach", "--network", "none", "--no-healthcheck", "--name", name}, args...), "talker:1", what)...)
+	run(t, d, append(append([]string{"run", "--detach", "--network", "none", "--no-healthcheck", "--name", name}, args...), append([]string{"talker:1"}, strings.Fields(what)...)...)...)
 	return run(t, d, "inspect", "--format", "{{.LogPath}}", name)
 }
 
@@ -259,12 +260,16 @@ func TestPruneLogs(t *testing.T) {
 
 func hold() remediate.Fence { return remediate.Fence{Token: 1, Held: held} }
 
+// talkerPause is between two bursts of a container that writes all the time. The long form has
+// a short one.
+var talkerPause = flag.Duration("talker.pause", 10*time.Millisecond, "pause between bursts of a container that writes all the time") //nolint:gochecknoglobals // a flag of the tests
+
 // While a container writes all the time, its log is cut again and again: no
 // line is lost, said twice or damaged.
 func TestPruneLogsUnderWriter(t *testing.T) {
 	d := talkers(t)
 	folder := t.TempDir()
-	path := begin(t, d, "steady", "steady")
+	path := begin(t, d, "steady", "steady "+talkerPause.String())
 	a := docker.PruneLogs(archiving(t, d, folder))
 	cuts := 0
 	for end := time.Now().Add(servertest.Patience); cuts < 8; {

@@ -29,7 +29,7 @@ func TestAnalyze(t *testing.T) {
 		Action: postgres.Analyze(c.server), Subject: subject, Limit: 1000, Child: c.url,
 		Sicken: func(t *testing.T) {
 			servertest.Exec(t, c.url, "truncate "+c.qTable, "insert into "+c.qTable+" select i, i::text from generate_series(1, 5000) i", "select pg_stat_force_next_flush()")
-			await(t, "the changes are known", func() bool {
+			servertest.Eventually(t, "the changes are known", func() bool {
 				v, err := action.Measure(t.Context(), remediate.Request{Subject: subject})
 				return err == nil && v > 1000
 			})
@@ -90,7 +90,7 @@ func TestAnalyzeAfterACrash(t *testing.T) {
 		t.Fatalf("Plan: %+v %v", plan, err)
 	}
 	carryPlan(t, action, plan)
-	await(t, "the server knows of the table again", func() bool {
+	servertest.Eventually(t, "the server knows of the table again", func() bool {
 		v, err := action.Measure(t.Context(), r)
 		return err == nil && v == 0
 	})

@@ -40,7 +40,7 @@ func TestResetStatements(t *testing.T) {
 	actiontest.Run(t, actiontest.Patient{
 		Action: postgres.ResetStatements(p), Subject: r.Subject, Limit: 2, Child: s.URL,
 		Sicken: func(t *testing.T) {
-			await(t, "statistics that are old enough", func() bool {
+			servertest.Eventually(t, "statistics that are old enough", func() bool {
 				v, err := action.Measure(t.Context(), r)
 				return err == nil && v > 2
 			})

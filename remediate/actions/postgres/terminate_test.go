@@ -48,16 +48,6 @@ func (c *clinic) alive(t *testing.T, conn *pgx.Conn) bool {
 	return c.number(t, "select count(*) from pg_stat_activity where pid = $1::text::int and datname = current_database()", fmt.Sprint(conn.PgConn().PID())) == 1
 }
 
-// await waits until something holds.
-func await(t *testing.T, what string, holds func() bool) {
-	t.Helper()
-	for end := time.Now().Add(2 * time.Minute); !holds(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("never: %s", what)
-		}
-	}
-}
-
 func (c *clinic) terminate(of string) remediate.Request {
 	r := remediate.Request{Subject: c.subject("server", "database")}
 	if of != "" {
@@ -87,7 +77,7 @@ func TestTerminate(t *testing.T) {
 				s := c.as(whole, hurts, "begin", "insert into "+c.qTable+" values (1, 'secret')")
 				sessions = append(sessions, int32(s.PgConn().PID()))
 			}
-			await(t, "a session idle for long enough", func() bool {
+			servertest.Eventually(t, "a session idle for long enough", func() bool {
 				v, err := action.Measure(t.Context(), c.terminate(""))
 				return err == nil && v > 0.05
 			})
@@ -115,7 +105,7 @@ func TestTerminateBlocker(t *testing.T) {
 	}
 	action := postgres.Terminate(c.server)
 	var plan remediate.Plan
-	await(t, "two that wait", func() (both bool) {
+	servertest.Eventually(t, "two that wait", func() (both bool) {
 		p, err := action.Plan(t.Context(), c.terminate("blocker"))
 		plan = p
 		return err == nil && strings.Contains(strings.Join(p.Facts, "\n"), "2 sessions wait for it")
@@ -244,7 +234,7 @@ func TestTerminateRefuses(t *testing.T) {
 				t.Error("the session was ended by a plan")
 			}
 			_ = session.Close(context.WithoutCancel(t.Context()))
-			await(t, "the session has ended", func() bool { return !super.alive(t, session) })
+			servertest.Eventually(t, "the session has ended", func() bool { return !super.alive(t, session) })
 		})
 	}
 	// With the right, and no more, a session of another role is ended.

@@ -64,10 +64,10 @@ func TestVacuumInVain(t *testing.T) {
 	servertest.Exec(t, c.url, "insert into "+c.qTable+" select i, i::text from generate_series(1, 2000) i", "delete from "+c.qTable+" where id <= 500")
 	holder := c.as(t, hurts, "begin isolation level repeatable read", "select 1")
 	servertest.Exec(t, c.url, "delete from "+c.qTable+" where id <= 1500", "select pg_stat_force_next_flush()")
-	await(t, "the dead rows are known", func() bool { return c.dead(t) == 1500 })
+	servertest.Eventually(t, "the dead rows are known", func() bool { return c.dead(t) == 1500 })
 
 	carryPlan(t, action, c.plans(t, action, c.vacuum(), "dead")) // it has never been tried
-	await(t, "what died before the holder is gone", func() bool { return c.dead(t) == 1000 })
+	servertest.Eventually(t, "what died before the holder is gone", func() bool { return c.dead(t) == 1000 })
 	who := fmt.Sprintf("session %d of user \"upkeep\" (application %q, from 127.0.0.1), idle in transaction", holder.PgConn().PID(), hurts)
 	c.refuses(t, action, c.vacuum(), true, "none of the 1000 dead rows", who, "since 2") // young: it may end by itself
 	c.refuses(t, postgres.Vacuum(c.server), c.vacuum(), true, who)                       // another process knows it too
@@ -77,7 +77,7 @@ func TestVacuumInVain(t *testing.T) {
 
 	exec(t, holder, "rollback")
 	carryPlan(t, action, c.plans(t, action, c.vacuum(), "1000 of 1500 rows are dead"))
-	await(t, "all are gone", func() bool { return c.dead(t) == 0 })
+	servertest.Eventually(t, "all are gone", func() bool { return c.dead(t) == 0 })
 }
 
 // The chain: what a vacuum cannot remove names who holds it, a person lets that one be
@@ -89,7 +89,7 @@ func TestVacuumChain(t *testing.T) {
 	servertest.Exec(t, c.url, "insert into "+c.qTable+" select i, i::text from generate_series(1, 2000) i", "delete from "+c.qTable+" where id <= 1500", "select pg_stat_force_next_flush()")
 	younger := c.as(t, "younger", "begin isolation level repeatable read", "select 1")
 	servertest.Exec(t, c.url, "vacuum "+c.qTable)
-	await(t, "the dead rows are known", func() bool { return c.dead(t) == 1500 })
+	servertest.Eventually(t, "the dead rows are known", func() bool { return c.dead(t) == 1500 })
 	c.refuses(t, vacuum, c.vacuum(), true, `application "forgotten"`)
 	if v, err := terminate.Measure(t.Context(), c.terminate("horizon")); err != nil || v <= 0 {
 		t.Errorf("Measure: %v %v", v, err)
@@ -99,7 +99,7 @@ func TestVacuumChain(t *testing.T) {
 	later := c.vacuum()
 	later.Step = 2
 	carryPlan(t, vacuum, c.plans(t, vacuum, later, "1500 of 2000 rows are dead"))
-	await(t, "all are gone", func() bool { return c.dead(t) == 0 })
+	servertest.Eventually(t, "all are gone", func() bool { return c.dead(t) == 0 })
 	if !c.alive(t, younger) {
 		t.Error("another was ended too")
 	}
@@ -114,9 +114,9 @@ func TestVacuumNotInVain(t *testing.T) {
 	servertest.Exec(t, c.url, "insert into "+c.qTable+" select i, i::text from generate_series(1, 2000) i", "delete from "+c.qTable+" where id <= 1500", "select pg_stat_force_next_flush()", "vacuum "+c.qTable)
 	c.as(t, "younger", "begin isolation level repeatable read", "select 1")
 	exec(t, older, "rollback")
-	await(t, "the dead rows are known", func() bool { return c.dead(t) == 1500 })
+	servertest.Eventually(t, "the dead rows are known", func() bool { return c.dead(t) == 1500 })
 	carryPlan(t, action, c.plans(t, action, c.vacuum(), "1500 of 2000 rows are dead"))
-	await(t, "all are gone", func() bool { return c.dead(t) == 0 })
+	servertest.Eventually(t, "all are gone", func() bool { return c.dead(t) == 0 })
 }
 
 // Prepared transactions and the slots of standbys that are gone are named, and not
@@ -130,7 +130,7 @@ func TestVacuumNamesWhoIsNoSession(t *testing.T) {
 	action := postgres.Vacuum(c.server)
 	c.as(t, "app", "begin", "insert into public.other values (1)", "prepare transaction 'it''s'")
 	servertest.Exec(t, c.url, "insert into "+c.qTable+" select i, i::text from generate_series(1, 2000) i", "delete from "+c.qTable, "select pg_stat_force_next_flush()", "vacuum "+c.qTable)
-	await(t, "the dead rows are known", func() bool { return c.dead(t) == 2000 })
+	servertest.Eventually(t, "the dead rows are known", func() bool { return c.dead(t) == 2000 })
 	c.refuses(t, action, c.vacuum(), false, `prepared transaction "it's" of "upkeep" holds back`)
 
 	leave := feedBack(t, c, "standby")
@@ -143,7 +143,7 @@ func TestVacuumNamesWhoIsNoSession(t *testing.T) {
 	}
 	leave()
 	servertest.Exec(t, c.url, "vacuum "+c.qTable)
-	await(t, "the slot holds them", func() bool { return c.dead(t) == 2000 })
+	servertest.Eventually(t, "the slot holds them", func() bool { return c.dead(t) == 2000 })
 	carryPlan(t, action, c.plans(t, action, c.vacuum(), "dead")) // the server does not tell since when
 	c.refuses(t, action, c.vacuum(), false, `replication slot "standby" holds back`)
 	if plan, err = postgres.Terminate(c.server).Plan(t.Context(), c.terminate("horizon")); err == nil || !strings.Contains(err.Error(), `replication slot "standby"`) {
@@ -151,7 +151,7 @@ func TestVacuumNamesWhoIsNoSession(t *testing.T) {
 	}
 	servertest.Exec(t, c.url, "select pg_drop_replication_slot('standby')")
 	carryPlan(t, action, c.plans(t, action, c.vacuum(), "dead"))
-	await(t, "all are gone", func() bool { return c.dead(t) == 0 })
+	servertest.Eventually(t, "all are gone", func() bool { return c.dead(t) == 0 })
 }
 
 // feedBack does as a standby that says what it needs, until it leaves.
@@ -184,12 +184,12 @@ func feedBack(t *testing.T, c *clinic, slot string) (leave func()) {
 	if err := front.Flush(); err != nil {
 		t.Fatal(err)
 	}
-	await(t, "the slot has an xmin", func() bool {
+	servertest.Eventually(t, "the slot has an xmin", func() bool {
 		return c.number(t, "select count(*) from pg_replication_slots where xmin is not null") == 1
 	})
 	return func() {
 		_ = conn.PgConn().Conn().Close()
-		await(t, "the standby is gone", func() bool { return c.number(t, "select count(*) from pg_replication_slots where active") == 0 })
+		servertest.Eventually(t, "the standby is gone", func() bool { return c.number(t, "select count(*) from pg_replication_slots where active") == 0 })
 	}
 }
 
@@ -247,7 +247,7 @@ func TestVacuumCancelled(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- action.Apply(ctx, remediate.Fence{Token: 1, Held: held}, plan.Steps[0]) }()
 	progress := read.Progress(c.server)
-	await(t, "its progress is reported", func() bool {
+	servertest.Eventually(t, "its progress is reported", func() bool {
 		return strings.Contains(collectortest.Answer(t, progress), fmt.Sprintf(`{server="main",database="%s",schema="My \"Schema\"",table="`, c.database))
 	})
 	cancel()
@@ -255,7 +255,7 @@ func TestVacuumCancelled(t *testing.T) {
 		t.Errorf("Apply: %v", err)
 	}
 	if n := c.number(t, "select count(*) from pg_stat_activity where datname = current_database() and application_name like 'upkeep postgres/vacuum%'"); n != 0 {
-		await(t, "its session is gone", func() bool {
+		servertest.Eventually(t, "its session is gone", func() bool {
 			return c.number(t, "select count(*) from pg_stat_activity where datname = current_database() and application_name like 'upkeep postgres/vacuum%'") == 0
 		})
 	}
@@ -267,7 +267,7 @@ func TestVacuumCancelled(t *testing.T) {
 	}
 	servertest.Exec(t, c.url, "alter database "+c.database+" reset all", "select bt_index_check($q$"+c.qIndex+"$q$::regclass, true)")
 	carryPlan(t, action, plan) // taken up again, it comes to its end
-	await(t, "all are gone", func() bool { return c.dead(t) == 0 })
+	servertest.Eventually(t, "all are gone", func() bool { return c.dead(t) == 0 })
 }
 
 // Without the right to see who holds dead rows back, the table is vacuumed, and

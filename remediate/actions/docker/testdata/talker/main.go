@@ -32,9 +32,13 @@ func main() {
 			say(3000)
 		}
 	case "steady":
-		for { // not so fast that a busy machine writes more than the tests can read
+		pause := 10 * time.Millisecond // a busy machine can read that much
+		if len(os.Args) > 2 {
+			pause, _ = time.ParseDuration(os.Args[2]) // of the test's own flag
+		}
+		for {
 			say(20)
-			time.Sleep(10 * time.Millisecond)
+			time.Sleep(pause)
 		}
 	}
 }
