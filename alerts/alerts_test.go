@@ -52,7 +52,8 @@ func TestEveryAlertIsTested(t *testing.T) {
 		quiet := strings.Count(string(text), "alertname: "+r.Name+"}")
 		fires := strings.Count(string(text), "alertname: "+r.Name+"\n        exp_alerts:")
 		if fires < 1 || quiet < 2 {
-			t.Errorf("%s is tested to fire at %d moments and not to at %d, want 1 and 2: before, and when it is over", r.Name, fires, quiet)
+			t.Errorf("%s is tested to fire at %d moments and not to at %d, want 1 and 2: before, and when it is over",
+				r.Name, fires, quiet)
 		}
 	}
 }
@@ -71,7 +72,8 @@ func TestAnnotations(t *testing.T) {
 			t.Errorf("%s has no severity", r.Name)
 		}
 		page := filepath.Join("..", "docs", "runbooks", r.Name+".md")
-		if _, err := os.Stat(page); err != nil || !strings.HasSuffix(r.Annotations["runbook_url"], "/docs/runbooks/"+r.Name+".md") {
+		if _, err := os.Stat(page); err != nil || !strings.HasSuffix(r.Annotations["runbook_url"],
+			"/docs/runbooks/"+r.Name+".md") {
 			t.Errorf("%s: runbook %s: %v", r.Name, r.Annotations["runbook_url"], err)
 		}
 	}

@@ -57,7 +57,8 @@ func TestSetRefuses(t *testing.T) {
 }
 
 func BenchmarkSet(b *testing.B) {
-	m := &collectors.Metric{Name: "upkeep_postgres_table_dead_ratio", Labels: []string{"server", "database", "schema", "table"}}
+	m := &collectors.Metric{Name: "upkeep_postgres_table_dead_ratio",
+		Labels: []string{"server", "database", "schema", "table"}}
 	w := collectors.NewWriter(collectors.Collector{Metrics: []*collectors.Metric{m}})
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {

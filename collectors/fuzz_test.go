@@ -14,7 +14,8 @@ import (
 // Whatever a label's value is, Prometheus reads it back as it was; what is no
 // UTF-8 it reads with the replacement character in the place of each wrong byte.
 func FuzzSet(f *testing.F) {
-	for _, s := range []string{"", `a "b"`, `back\slash`, "new\nline", "täble; DROP", "\xff\xfe", "}", " 1\n# HELP", "\x00"} {
+	for _, s := range []string{"", `a "b"`, `back\slash`, "new\nline", "täble; DROP", "\xff\xfe", "}", " 1\n# HELP",
+		"\x00"} {
 		f.Add(s, 1.5)
 	}
 	f.Fuzz(func(t *testing.T, value string, v float64) {

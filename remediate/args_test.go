@@ -32,8 +32,9 @@ func TestArgs(t *testing.T) {
 		{"least", args{}, map[string]string{"schema": "", "oid": "0", "patience": "0s"}},
 		{
 			"all", args{place{`My "Schema"`}, 16384, 5 * time.Minute, true, 0.5, time.Unix(1, 0).UTC(), new(""), 0},
-			map[string]string{"schema": `My "Schema"`, "oid": "16384", "patience": "5m0s", "first": "true", "share": "0.5",
-				"at": "1970-01-01T00:00:01Z", "idle": ""},
+			map[string]string{"schema": `My "Schema"`, "oid": "16384", "patience": "5m0s", "first": "true",
+				"share": "0.5",
+				"at":    "1970-01-01T00:00:01Z", "idle": ""},
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {

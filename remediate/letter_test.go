@@ -10,7 +10,8 @@ import (
 
 func TestRuleExpr(t *testing.T) {
 	for _, test := range []struct{ name, url, want string }{
-		{"as Prometheus writes it", "http://p:9090/graph?g0.expr=a%7Bb%3D%22c%22%7D+%2F+2+%3E+0.5&g0.tab=1", `a{b="c"} / 2 > 0.5`},
+		{"as Prometheus writes it", "http://p:9090/graph?g0.expr=a%7Bb%3D%22c%22%7D+%2F+2+%3E+0.5&g0.tab=1",
+			`a{b="c"} / 2 > 0.5`},
 		{"none", "http://p:9090/graph", ""},
 		{"empty", "", ""},
 		{"no URL", "http://[::1", ""},

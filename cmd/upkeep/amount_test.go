@@ -19,7 +19,8 @@ func newAged(t *testing.T, mode string) *office {
 	o := newOffice(t, "waiting")
 	o.situation, o.mode = "amount", mode
 	servertest.Exec(t, o.postgres, "truncate t", "alter table t set (autovacuum_enabled = off)",
-		"insert into t select i, now() - case when i <= 13 then interval '2 days' else interval '0' end, 'x' from generate_series(1, 50013) i", "analyze t")
+		"insert into t select i, now() - case when i <= 13 then interval '2 days' else interval '0' end, 'x' from "+
+			"generate_series(1, 50013) i", "analyze t")
 	return o
 }
 
@@ -39,7 +40,8 @@ func (o *office) backfill(t *testing.T) {
 
 func (o *office) yes(t *testing.T) {
 	t.Helper()
-	if code, said := o.post(t, console.Prefix+"/runs/1/approve", map[string]string{"by": "user/ann"}); code != http.StatusOK {
+	if code, said := o.post(t, console.Prefix+"/runs/1/approve",
+		map[string]string{"by": "user/ann"}); code != http.StatusOK {
 		t.Fatalf("approve: %d %s", code, said)
 	}
 }
@@ -67,10 +69,12 @@ func TestApprovedAmount(t *testing.T) {
 	o.yes(t)
 	o.asked(t, "because of the amount")
 	run := o.run(t)
-	if code, said := o.post(t, console.Prefix+"/runs/1/approve", console.Answer{By: "user/bob", Plan: seen}); code != http.StatusConflict {
+	if code, said := o.post(t, console.Prefix+"/runs/1/approve",
+		console.Answer{By: "user/bob", Plan: seen}); code != http.StatusConflict {
 		t.Errorf("a yes to the amount of before: %d %s", code, said)
 	}
-	if a := run.Plan.Amount; a == nil || a.Rows < 45_000 || !strings.Contains(run.Why, a.String()) || !strings.Contains(run.Why, "user/ann approved 13 of") {
+	if a := run.Plan.Amount; a == nil || a.Rows < 45_000 || !strings.Contains(run.Why, a.String()) ||
+		!strings.Contains(run.Why, "user/ann approved 13 of") {
 		t.Errorf("%s: %+v", run.Why, a)
 	}
 	o.yes(t)
@@ -107,9 +111,11 @@ func TestAmountUnknownToThePlan(t *testing.T) {
 				return o.query(t, "select count(*) from pg_locks where not granted and relation = 't'::regclass") > 0
 			})
 			writes("update t set at = now() - interval '2 days'; commit")
-			o.until(t, "it stops for the amount", func() bool { run := o.run(t); return run.Reason == remediate.ReasonAmount })
+			o.until(t, "it stops for the amount",
+				func() bool { run := o.run(t); return run.Reason == remediate.ReasonAmount })
 			run := o.run(t)
-			if gone := 50013 - o.query(t, "select count(*) from t"); gone > most || gone < 100 || run.State != remediate.Declined || run.Plan.Amount.Rows > 100 {
+			if gone := 50013 - o.query(t, "select count(*) from t"); gone > most || gone < 100 ||
+				run.State != remediate.Declined || run.Plan.Amount.Rows > 100 {
 				t.Errorf("%d rows are gone; %s: %s; the plan: %s", gone, run.State, run.Why, run.Plan.Amount)
 			}
 		})

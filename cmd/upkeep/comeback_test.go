@@ -65,7 +65,8 @@ func TestTargetComesBack(t *testing.T) {
 					t.Errorf("%s: %s", run.State, run.Why)
 				}
 				for _, name := range []string{"delay", "limit"} {
-					if _, err := o.conn.Exec(t.Context(), "alter database "+o.database+" reset vacuum_cost_"+name); err != nil {
+					if _, err := o.conn.Exec(t.Context(),
+						"alter database "+o.database+" reset vacuum_cost_"+name); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -76,7 +77,8 @@ func TestTargetComesBack(t *testing.T) {
 				if err := o.blocker.Close(t.Context()); err != nil {
 					t.Error(err)
 				}
-				o.until(t, "the statement has ended, and the run says so", func() bool { run := o.run(t); return run.Done == len(run.Plan.Steps) && run.Done > 0 })
+				o.until(t, "the statement has ended, and the run says so",
+					func() bool { run := o.run(t); return run.Done == len(run.Plan.Steps) && run.Done > 0 })
 			default:
 				left := o.left(t)
 				if run := o.run(t); run.State != remediate.Waiting || !strings.Contains(run.Why, "has removed") {
@@ -84,7 +86,8 @@ func TestTargetComesBack(t *testing.T) {
 				}
 				time.Sleep(time.Second)
 				if now := o.left(t); now != left {
-					t.Errorf("%d rows were left when the run said that the target is gone, and %d a moment later", left, now)
+					t.Errorf("%d rows were left when the run said that the target is gone, and %d a moment later", left,
+						now)
 				}
 			}
 			o.back(t)
@@ -127,7 +130,8 @@ func TestAnotherServerAnswers(t *testing.T) {
 	name.Point(other)
 	o.until(t, "it says that another server answers", func() bool {
 		run := o.run(t)
-		return run.State == remediate.Waiting && run.Reason == remediate.ReasonTarget && strings.Contains(run.Why, "another server answers at the address of main")
+		return run.State == remediate.Waiting && run.Reason == remediate.ReasonTarget &&
+			strings.Contains(run.Why, "another server answers at the address of main")
 	})
 	left := o.left(t)
 	time.Sleep(6 * time.Second) // it looks every five
@@ -159,7 +163,8 @@ func anotherServer(t *testing.T, database string) (address string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := servertest.StartPostgres(t.Context(), sandbox.PostgresOptions{Dir: dir, Settings: map[string]string{"fsync": "off"}})
+	s, err := servertest.StartPostgres(t.Context(), sandbox.PostgresOptions{Dir: dir,
+		Settings: map[string]string{"fsync": "off"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -171,6 +176,7 @@ func anotherServer(t *testing.T, database string) (address string) {
 	})
 	servertest.Exec(t, s.URL, "create database "+database)
 	address = fmt.Sprintf("127.0.0.1:%d", s.Port)
-	servertest.Exec(t, "postgres://upkeep@"+address+"/"+database, "create table t (id int, at timestamptz, pad text)", "insert into t select i, now() - interval '2 days', '' from generate_series(1, 1000) i")
+	servertest.Exec(t, "postgres://upkeep@"+address+"/"+database, "create table t (id int, at timestamptz, pad text)",
+		"insert into t select i, now() - interval '2 days', '' from generate_series(1, 1000) i")
 	return address
 }

@@ -34,7 +34,8 @@ type exporter struct {
 
 func exporting(b *testing.B, url string, env []string, args ...string) *exporter {
 	b.Helper()
-	e := &exporter{b: b, url: url, log: new(bytes.Buffer), client: &http.Client{Timeout: 5 * time.Minute, Transport: &http.Transport{MaxIdleConnsPerHost: 64}}}
+	e := &exporter{b: b, url: url, log: new(bytes.Buffer),
+		client: &http.Client{Timeout: 5 * time.Minute, Transport: &http.Transport{MaxIdleConnsPerHost: 64}}}
 	e.cmd = exec.CommandContext(context.Background(), args[0], args[1:]...)
 	e.cmd.Env = append(os.Environ(), env...)
 	e.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -158,11 +159,15 @@ type cost struct {
 func peerQueries() string {
 	var all strings.Builder
 	for _, view := range []struct{ name, times, columns string }{
-		{"pg_stat_user_tables", "last_vacuum last_autovacuum last_analyze last_autoanalyze", "seq_scan seq_tup_read idx_scan idx_tup_fetch n_tup_ins n_tup_upd n_tup_del n_tup_hot_upd n_live_tup n_dead_tup n_mod_since_analyze vacuum_count autovacuum_count analyze_count autoanalyze_count"},
-		{"pg_statio_user_tables", "", "heap_blks_read heap_blks_hit idx_blks_read idx_blks_hit toast_blks_read toast_blks_hit tidx_blks_read tidx_blks_hit"},
+		{"pg_stat_user_tables", "last_vacuum last_autovacuum last_analyze last_autoanalyze",
+			"seq_scan seq_tup_read idx_scan idx_tup_fetch n_tup_ins n_tup_upd n_tup_del n_tup_hot_upd n_live_tup " +
+				"n_dead_tup n_mod_since_analyze vacuum_count autovacuum_count analyze_count autoanalyze_count"},
+		{"pg_statio_user_tables", "", "heap_blks_read heap_blks_hit idx_blks_read idx_blks_hit toast_blks_read " +
+			"toast_blks_hit tidx_blks_read tidx_blks_hit"},
 	} {
 		columns := strings.Fields(view.columns)
-		fmt.Fprintf(&all, "%s:\n  query: \"SELECT current_database() datname, schemaname, relname, %s", view.name, strings.Join(columns, ", "))
+		fmt.Fprintf(&all, "%s:\n  query: \"SELECT current_database() datname, schemaname, relname, %s", view.name,
+			strings.Join(columns, ", "))
 		for t := range strings.FieldsSeq(view.times) {
 			fmt.Fprintf(&all, ", coalesce(%s, '1970-01-01Z') AS %s", t, t)
 			columns = append(columns, t)
@@ -253,9 +258,11 @@ func populated(b *testing.B, databases, tables, statements int) *sandbox.Postgre
 	if err != nil {
 		b.Fatal(err)
 	}
-	s, err := servertest.StartPostgres(b.Context(), sandbox.PostgresOptions{Dir: filepath.Join(dir, "postgres"), Settings: map[string]string{
-		"shared_preload_libraries": "pg_stat_statements", "fsync": "off", "synchronous_commit": "off", "autovacuum": "off", "max_locks_per_transaction": "1024", "max_wal_size": "8GB", "max_connections": "200",
-	}})
+	s, err := servertest.StartPostgres(b.Context(), sandbox.PostgresOptions{Dir: filepath.Join(dir, "postgres"),
+		Settings: map[string]string{
+			"shared_preload_libraries": "pg_stat_statements", "fsync": "off", "synchronous_commit": "off",
+			"autovacuum": "off", "max_locks_per_transaction": "1024", "max_wal_size": "8GB", "max_connections": "200",
+		}})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -265,7 +272,8 @@ func populated(b *testing.B, databases, tables, statements int) *sandbox.Postgre
 		}
 		_ = os.RemoveAll(dir)
 	})
-	fill := fmt.Sprintf("do $$ begin for i in 1..%d loop execute format('create table table_%%s (id int primary key, a text); create index on table_%%s (a)', i, i); end loop; end $$", tables)
+	fill := fmt.Sprintf("do $$ begin for i in 1..%d loop execute format('create table table_%%s (id int primary key, "+
+		"a text); create index on table_%%s (a)', i, i); end loop; end $$", tables)
 	if databases == 1 {
 		servertest.Exec(b, s.URL, fill, "insert into table_1 values (1, 'a')", "analyze")
 	}
@@ -307,7 +315,8 @@ func busy(b *testing.B, s *sandbox.Postgres, databases int) (stop func()) {
 		defer close(ended)
 		for n := 0; ctx.Err() == nil; n++ {
 			for _, c := range all {
-				_, _ = c.Exec(ctx, "insert into table_1 values ($1, 'x') on conflict (id) do update set a = 'y'", n) // ends with the server at the latest
+				// ends with the server at the latest
+				_, _ = c.Exec(ctx, "insert into table_1 values ($1, 'x') on conflict (id) do update set a = 'y'", n)
 			}
 			select {
 			case <-ctx.Done():
@@ -346,7 +355,9 @@ func peer(b *testing.B, s *sandbox.Postgres, databases, tables int) (c cost) {
 	}
 	// Its own discovery of databases takes no address that is a URL.
 	source := fmt.Sprintf("host=127.0.0.1 port=%d user=upkeep dbname=postgres sslmode=disable", s.Port)
-	e := exporting(b, "http://127.0.0.1:19187/metrics", []string{"DATA_SOURCE_NAME=" + source}, "prometheus-postgres-exporter", "--web.listen-address=127.0.0.1:19187", "--extend.query-path="+queries, "--auto-discover-databases")
+	e := exporting(b, "http://127.0.0.1:19187/metrics", []string{"DATA_SOURCE_NAME=" + source},
+		"prometheus-postgres-exporter", "--web.listen-address=127.0.0.1:19187", "--extend.query-path="+queries,
+		"--auto-discover-databases")
 	defer e.stop()
 	if c.series, _ = e.scrape(); c.series < 25*databases*tables {
 		b.Fatalf("the peer has %d series:\n%s", c.series, e.log)
@@ -365,7 +376,9 @@ func upkeepOn(b *testing.B, s *sandbox.Postgres) (c cost) {
 	b.Helper()
 	const every = 4 * time.Second
 	config := filepath.Join(b.TempDir(), "upkeep.yaml")
-	text := fmt.Sprintf("data_dir: data\nlog: {level: debug}\nweb: {listen: '127.0.0.1:19848'}\nembedded: {enabled: false}\ntargets: {postgres: [{name: main, url: %q}]}\ncollectors:\n  interval: %s\n  settings:%s", s.URL, every, sameFamilies)
+	text := fmt.Sprintf("data_dir: data\nlog: {level: debug}\nweb: {listen: '127.0.0.1:19848'}\nembedded: {enabled: "+
+		"false}\ntargets: {postgres: [{name: main, url: %q}]}\ncollectors:\n  interval: %s\n  settings:%s", s.URL,
+		every, sameFamilies)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		b.Fatal(err)
 	}
@@ -390,7 +403,8 @@ func upkeepOn(b *testing.B, s *sandbox.Postgres) (c cost) {
 	took := e.scrapes(200, 1)
 	c.p50, c.p99 = took[len(took)/2], took[len(took)*99/100]
 	c.memory = peak(b, e.cmd.Process.Pid)
-	out, err := exec.CommandContext(b.Context(), "psql", s.URL, "-Atc", "select count(*) from pg_stat_activity where application_name = 'upkeep'").Output()
+	out, err := exec.CommandContext(b.Context(), "psql", s.URL, "-Atc",
+		"select count(*) from pg_stat_activity where application_name = 'upkeep'").Output()
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -404,16 +418,19 @@ func upkeepOn(b *testing.B, s *sandbox.Postgres) (c cost) {
 // beside the same server of a million keys, by one client and by fifty at once.
 func BenchmarkRedisExporter(b *testing.B) {
 	s := servertest.Redis(b)
-	if out, err := exec.CommandContext(b.Context(), "redis-cli", "-p", strconv.Itoa(s.Port), "eval", "for i = 1, 1000000 do redis.call('set', 'key:' .. i, i) end", "0").CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(b.Context(), "redis-cli", "-p", strconv.Itoa(s.Port), "eval",
+		"for i = 1, 1000000 do redis.call('set', 'key:' .. i, i) end", "0").CombinedOutput(); err != nil {
 		b.Fatalf("%v\n%s", err, out)
 	}
 	config := filepath.Join(b.TempDir(), "upkeep.yaml")
-	if err := os.WriteFile(config, fmt.Appendf(nil, "data_dir: data\nweb: {listen: '127.0.0.1:19848'}\nembedded: {enabled: false}\ntargets: {redis: [{name: main, url: %q}]}\n", s.URL), 0o600); err != nil {
+	if err := os.WriteFile(config, fmt.Appendf(nil, "data_dir: data\nweb: {listen: '127.0.0.1:19848'}\nembedded: "+
+		"{enabled: false}\ntargets: {redis: [{name: main, url: %q}]}\n", s.URL), 0o600); err != nil {
 		b.Fatal(err)
 	}
 	ours := exporting(b, "http://127.0.0.1:19848/metrics", nil, built(b, "upkeep"), "serve", "--config", config)
 	defer ours.stop()
-	theirs := exporting(b, "http://127.0.0.1:19121/metrics", nil, "prometheus-redis-exporter", "-web.listen-address=127.0.0.1:19121", "-redis.addr="+s.URL)
+	theirs := exporting(b, "http://127.0.0.1:19121/metrics", nil, "prometheus-redis-exporter",
+		"-web.listen-address=127.0.0.1:19121", "-redis.addr="+s.URL)
 	defer theirs.stop()
 	for _, clients := range []int{1, 50} {
 		b.Run(fmt.Sprintf("clients=%d", clients), func(b *testing.B) {

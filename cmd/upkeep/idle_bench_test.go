@@ -36,8 +36,9 @@ func BenchmarkIdle(b *testing.B) {
 	prometheus, alertmanager := found(b, "prometheus"), found(b, "prometheus-alertmanager")
 	const listen = "127.0.0.1:1984"
 	for name, text := range map[string]string{
-		"embedded.yaml":    "data_dir: embedded\nweb: {listen: '" + listen + "0'}\ntargets: {host: [{name: here}]}\n",
-		"outside.yaml":     "data_dir: outside\nweb: {listen: '" + listen + "1'}\ntargets: {host: [{name: here}]}\nembedded: {enabled: false}\n",
+		"embedded.yaml": "data_dir: embedded\nweb: {listen: '" + listen + "0'}\ntargets: {host: [{name: here}]}\n",
+		"outside.yaml": "data_dir: outside\nweb: {listen: '" + listen +
+			"1'}\ntargets: {host: [{name: here}]}\nembedded: {enabled: false}\n",
 		"prometheus.yml":   "scrape_configs: [{job_name: self, static_configs: [{targets: ['" + listen + "2']}]}]\n",
 		"alertmanager.yml": "route: {receiver: none}\nreceivers: [{name: none}]\n",
 	} {
@@ -46,11 +47,15 @@ func BenchmarkIdle(b *testing.B) {
 		}
 	}
 	for _, c := range []contender{
-		{"embedded", [][]string{{binary, "serve", "--config", "embedded.yaml"}}, []string{listen + "0"}, []string{binary}},
-		{"outside", [][]string{{binary, "serve", "--config", "outside.yaml"}}, []string{listen + "1"}, []string{binary}},
+		{"embedded", [][]string{{binary, "serve", "--config", "embedded.yaml"}}, []string{listen + "0"},
+			[]string{binary}},
+		{"outside", [][]string{{binary, "serve", "--config", "outside.yaml"}}, []string{listen + "1"},
+			[]string{binary}},
 		{"prometheus+alertmanager", [][]string{
-			{prometheus, "--config.file=prometheus.yml", "--storage.tsdb.path=tsdb", "--web.listen-address=" + listen + "2"},
-			{alertmanager, "--config.file=alertmanager.yml", "--storage.path=am", "--web.listen-address=" + listen + "3", "--cluster.listen-address="},
+			{prometheus, "--config.file=prometheus.yml", "--storage.tsdb.path=tsdb",
+				"--web.listen-address=" + listen + "2"},
+			{alertmanager, "--config.file=alertmanager.yml", "--storage.path=am",
+				"--web.listen-address=" + listen + "3", "--cluster.listen-address="},
 		}, []string{listen + "2", listen + "3"}, []string{prometheus, alertmanager}},
 	} {
 		b.Run(c.name, func(b *testing.B) {

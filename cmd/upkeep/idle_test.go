@@ -24,7 +24,8 @@ const idleLimit = 45e6
 func TestIdleOutside(t *testing.T) {
 	dir := t.TempDir()
 	binary := filepath.Join(dir, "upkeep")
-	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-tags", "nomsgpack", "-ldflags", "-s -w", "-o", binary, ".")
+	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-tags", "nomsgpack", "-ldflags", "-s -w",
+		"-o", binary, ".")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
@@ -34,7 +35,8 @@ func TestIdleOutside(t *testing.T) {
 	}
 	address := fmt.Sprintf("127.0.0.1:%d", port)
 	file := filepath.Join(dir, "upkeep.yaml")
-	text := fmt.Sprintf("data_dir: data\nweb: {listen: '%s'}\ntargets: {host: [{name: here}]}\nembedded: {enabled: false}\n", address)
+	text := fmt.Sprintf("data_dir: data\nweb: {listen: '%s'}\ntargets: {host: [{name: here}]}\nembedded: {enabled: "+
+		"false}\n", address)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -47,9 +47,10 @@ func newKillSite(t *testing.T) *killSite {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) }) // data of a test
-	s.server, err = servertest.StartPostgres(t.Context(), sandbox.PostgresOptions{Dir: filepath.Join(dir, "postgres"), Settings: map[string]string{
-		"fsync": "off", "log_min_duration_statement": "0", "autovacuum": "off",
-	}})
+	s.server, err = servertest.StartPostgres(t.Context(),
+		sandbox.PostgresOptions{Dir: filepath.Join(dir, "postgres"), Settings: map[string]string{
+			"fsync": "off", "log_min_duration_statement": "0", "autovacuum": "off",
+		}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -274,8 +275,10 @@ func (s *killSite) onceEach(t *testing.T, lines []console.Line, saves int) {
 	}
 	for n := range *moments {
 		for work, statement := range map[string]string{
-			fmt.Sprintf("postgres/vacuum dead_%d", n):     fmt.Sprintf(`VACUUM (ANALYZE, TRUNCATE off, PARALLEL 0) "public"."dead_%d"`, n),
-			fmt.Sprintf("postgres/reindex bloated_%d", n): fmt.Sprintf(`REINDEX INDEX CONCURRENTLY "public"."bloated_%d_key"`, n),
+			fmt.Sprintf("postgres/vacuum dead_%d",
+				n): fmt.Sprintf(`VACUUM (ANALYZE, TRUNCATE off, PARALLEL 0) "public"."dead_%d"`, n),
+			fmt.Sprintf("postgres/reindex bloated_%d",
+				n): fmt.Sprintf(`REINDEX INDEX CONCURRENTLY "public"."bloated_%d_key"`, n),
 		} {
 			if did, said := s.done(t, statement), acted[work]; did != 1 || said != 1 {
 				t.Errorf("%s: done %d times, %d runs cleared, want once", statement, did, said)
@@ -288,7 +291,8 @@ func (s *killSite) onceEach(t *testing.T, lines []console.Line, saves int) {
 	if left := s.invalid(t); left != "" {
 		t.Errorf("invalid indexes are left: %s; of what the server was asked of them failed:\n%s", left, s.failed(t))
 	}
-	t.Logf("done: %d vacuums, %d rebuilds, %d snapshots, in %d runs", acted["postgres/vacuum"], acted["postgres/reindex"], saves, len(lines))
+	t.Logf("done: %d vacuums, %d rebuilds, %d snapshots, in %d runs", acted["postgres/vacuum"],
+		acted["postgres/reindex"], saves, len(lines))
 }
 
 // saves asks Redis how many snapshots it has made.
@@ -330,7 +334,8 @@ func (s *killSite) failed(t *testing.T) string {
 
 func (s *killSite) invalid(t *testing.T) (names string) {
 	t.Helper()
-	err := s.conn.QueryRow(t.Context(), "select coalesce(string_agg(indexrelid::regclass::text, ' '), '') from pg_index where not indisvalid").Scan(&names)
+	err := s.conn.QueryRow(t.Context(), "select coalesce(string_agg(indexrelid::regclass::text, ' '), '') from "+
+		"pg_index where not indisvalid").Scan(&names)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -113,13 +113,17 @@ func TestSecondIsRefused(t *testing.T) {
 	dir := t.TempDir()
 	first, second := site{dir: dir, address: freeAddress(t)}, freeAddress(t)
 	for file, address := range map[string]string{"upkeep.yaml": first.address, "second.yaml": second} {
-		write(t, filepath.Join(dir, file), fmt.Sprintf("data_dir: data\nweb: {listen: %q}\nembedded: {enabled: false}\ntargets: {host: [{name: here}]}\ncollectors: {settings: {host/updates: {disabled: true}}}\n", address))
+		write(t, filepath.Join(dir, file),
+			fmt.Sprintf("data_dir: data\nweb: {listen: %q}\nembedded: {enabled: false}\ntargets: {host: [{name: "+
+				"here}]}\ncollectors: {settings: {host/updates: {disabled: true}}}\n", address))
 	}
 	cmd := spawn(t, dir, "upkeep", "serve", "--config", "upkeep.yaml")
 	first.awaitReady(t)
-	out, err := exec.CommandContext(t.Context(), "upkeep", "serve", "--config", filepath.Join(dir, "second.yaml")).CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), "upkeep", "serve", "--config", filepath.Join(dir, "second.yaml")).
+		CombinedOutput()
 	const want = "data is in use by another upkeep; stop that one, or give this one a data_dir of its own"
-	if ended, ok := errors.AsType[*exec.ExitError](err); !ok || ended.ExitCode() != 1 || !strings.Contains(string(out), want) {
+	if ended, ok := errors.AsType[*exec.ExitError](err); !ok || ended.ExitCode() != 1 ||
+		!strings.Contains(string(out), want) {
 		t.Errorf("%v, %q; want exit status 1 and %q", err, out, want)
 	}
 	kill(t, cmd)
@@ -168,6 +172,8 @@ func carriedOn(t *testing.T, all []remediate.Entry, lives []life) {
 	if usual > limit {
 		t.Errorf("a run was carried on only %s after the start, and at most %s", usual, most)
 	}
-	t.Logf("%d kills, of which %d met steps in the middle; %d steps were carried on, p50 %s, p99 %s and at most %s after the start; %d were killed again before",
-		len(lives)-1, met, len(took), took[len(took)/2].Round(time.Millisecond), usual.Round(time.Millisecond), most.Round(time.Millisecond), unseen)
+	t.Logf("%d kills, of which %d met steps in the middle; %d steps were carried on, p50 %s, p99 %s and at most %s "+
+		"after the start; %d were killed again before",
+		len(lives)-1, met, len(took), took[len(took)/2].Round(time.Millisecond), usual.Round(time.Millisecond),
+		most.Round(time.Millisecond), unseen)
 }

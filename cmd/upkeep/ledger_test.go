@@ -57,7 +57,8 @@ func (w *ward) done(t *testing.T) map[string]int {
 	}
 	defer func() { _ = c.Close(context.Background()) }() // it only read
 	var invalid string
-	if err := c.QueryRow(t.Context(), "select coalesce(string_agg(indexrelid::regclass::text, ' '), '') from pg_index where not indisvalid").Scan(&invalid); err != nil || invalid != "" {
+	if err := c.QueryRow(t.Context(), "select coalesce(string_agg(indexrelid::regclass::text, ' '), '') from "+
+		"pg_index where not indisvalid").Scan(&invalid); err != nil || invalid != "" {
 		t.Errorf("invalid indexes are left: %s (%v)", invalid, err)
 	}
 	rows, err := c.Query(t.Context(), `select s.relname::text, s.vacuum_count::int, s.analyze_count::int, coalesce(i.indexrelid, 0)
@@ -72,7 +73,8 @@ func (w *ward) done(t *testing.T) map[string]int {
 	all := make(map[string]counts)
 	var name string
 	var n counts
-	if _, err := pgx.ForEachRow(rows, []any{&name, &n.vacuums, &n.analyzes, &n.index}, func() error { all[name] = n; return nil }); err != nil {
+	if _, err := pgx.ForEachRow(rows, []any{&name, &n.vacuums, &n.analyzes, &n.index},
+		func() error { all[name] = n; return nil }); err != nil {
 		t.Fatal(err)
 	}
 	log, done := w.ledger(t), make(map[string]int)
@@ -173,10 +175,13 @@ func (w *ward) settle(t *testing.T, s *store.Store) {
 			undone++
 		}
 		if did != 1 || knew != 1 || acted[p.table] != 1 || w.acked[p.table] == 0 {
-			t.Errorf("%s: acknowledged %d times, %d episodes, %d runs cleared, done %d times; want at least once, and once each", p.table, w.acked[p.table], knew, acted[p.table], did)
+			t.Errorf("%s: acknowledged %d times, %d episodes, %d runs cleared, done %d times; want at least once, "+
+				"and once each", p.table, w.acked[p.table], knew, acted[p.table], did)
 		}
 	}
-	t.Logf("%d troubles (%d rebuilds), %d alerts acknowledged, %d deliveries refused; %d lost, %d done twice, %d not done, %d runs, %d hanging", len(w.patients), rebuilds, acks, w.refused, lost, doubled, undone, len(runs), hanging)
+	t.Logf("%d troubles (%d rebuilds), %d alerts acknowledged, %d deliveries refused; %d lost, %d done twice, %d not "+
+		"done, %d runs, %d hanging", len(w.patients), rebuilds, acks, w.refused, lost, doubled, undone, len(runs),
+		hanging)
 }
 
 // episodes counts the episodes of each table.

@@ -55,7 +55,8 @@ func (w *ward) load(t *testing.T) (stop func()) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := c.Exec(ctx, "set log_min_duration_statement = -1"); err != nil { // what the test does is in no ledger
+		// what the test does is in no ledger
+		if _, err := c.Exec(ctx, "set log_min_duration_statement = -1"); err != nil {
 			t.Fatal(err)
 		}
 		all.Go(func() {
@@ -108,7 +109,8 @@ func (w *ward) sicken(ctx context.Context, c *pgx.Conn) error {
 	if n%large == 1 {
 		rows = 60_000
 	}
-	statements := []string{"create table %s (id int)", fmt.Sprintf("insert into %%s select generate_series(1, %d)", rows), "delete from %s where id %% 2 = 0"}
+	statements := []string{"create table %s (id int)", fmt.Sprintf("insert into %%s select generate_series(1, %d)",
+		rows), "delete from %s where id %% 2 = 0"}
 	if n%large == 1 {
 		statements = append(statements, "checkpoint")
 	}
@@ -116,8 +118,10 @@ func (w *ward) sicken(ctx context.Context, c *pgx.Conn) error {
 		p.table, p.rebuild = fmt.Sprint("bloated_", n), true
 		p.statement = fmt.Sprintf(`REINDEX INDEX CONCURRENTLY "public"."%s_key"`, p.table)
 		statements = []string{
-			"create table %s (id int, key text)", "insert into %s select i, md5(i::text) from generate_series(1, 3000) i",
-			"create index %[1]s_key on %[1]s (key)", "delete from %s where id %% 10 <> 0", "select pg_stat_force_next_flush()", "vacuum %s", "analyze %s",
+			"create table %s (id int, key text)",
+			"insert into %s select i, md5(i::text) from generate_series(1, 3000) i",
+			"create index %[1]s_key on %[1]s (key)", "delete from %s where id %% 10 <> 0",
+			"select pg_stat_force_next_flush()", "vacuum %s", "analyze %s",
 		}
 	}
 	for _, text := range append(statements, "select pg_stat_force_next_flush()") {
@@ -161,7 +165,8 @@ func (w *ward) see(ctx context.Context, c *pgx.Conn) error {
 		var index uint32
 		var err error
 		if p.rebuild {
-			err = c.QueryRow(ctx, "select c.oid, i.indisvalid and c.oid <> $2 from pg_index i join pg_class c on c.oid = i.indexrelid where c.relname = $1", p.table+"_key", p.index).Scan(&index, &healed)
+			err = c.QueryRow(ctx, "select c.oid, i.indisvalid and c.oid <> $2 from pg_index i join pg_class c on "+
+				"c.oid = i.indexrelid where c.relname = $1", p.table+"_key", p.index).Scan(&index, &healed)
 		} else {
 			err = c.QueryRow(ctx, "select pg_stat_get_dead_tuples($1::text::regclass) = 0", p.table).Scan(&healed)
 		}
@@ -182,13 +187,17 @@ func (w *ward) alert(p *patient) alert {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	a := alert{
-		Labels:      map[string]string{"alertname": "PostgresDeadRows", "severity": "warning", "server": "main", "database": "postgres", "schema": "public", "table": p.table},
-		Annotations: map[string]string{"summary": "rows of " + p.table + " are dead", "limit": "0.2", "action": "postgres/vacuum"},
-		StartsAt:    p.since, EndsAt: p.healed, GeneratorURL: "http://127.0.0.1/graph?g0.expr=upkeep_postgres_table_dead_ratio+%3E+0.2",
+		Labels: map[string]string{"alertname": "PostgresDeadRows", "severity": "warning", "server": "main",
+			"database": "postgres", "schema": "public", "table": p.table},
+		Annotations: map[string]string{"summary": "rows of " + p.table + " are dead", "limit": "0.2",
+			"action": "postgres/vacuum"},
+		StartsAt: p.since, EndsAt: p.healed,
+		GeneratorURL: "http://127.0.0.1/graph?g0.expr=upkeep_postgres_table_dead_ratio+%3E+0.2",
 	}
 	if p.rebuild {
 		a.Labels["alertname"], a.Labels["index"] = "PostgresIndexBloat", p.table+"_key"
-		a.Annotations = map[string]string{"summary": "the index of " + p.table + " is bloated", "limit": "0.4", "action": "postgres/reindex"}
+		a.Annotations = map[string]string{"summary": "the index of " + p.table + " is bloated", "limit": "0.4",
+			"action": "postgres/reindex"}
 		a.GeneratorURL = "http://127.0.0.1/graph?g0.expr=upkeep_postgres_index_bloat_ratio+%3E+0.4"
 	}
 	return a
@@ -198,7 +207,10 @@ func (w *ward) alert(p *patient) alert {
 func (w *ward) tellPeers(ctx context.Context) {
 	now := time.Now()
 	var all []alert
-	for _, p := range w.some(func(p *patient) bool { return !p.direct && (p.healed.IsZero() || now.Sub(p.healed) < 15*time.Second) }) {
+	for _, p := range w.some(func(p *patient) bool {
+		return !p.direct &&
+			(p.healed.IsZero() || now.Sub(p.healed) < 15*time.Second)
+	}) {
 		a := w.alert(p)
 		if a.EndsAt.IsZero() {
 			a.EndsAt = now.Add(time.Minute)
@@ -225,7 +237,8 @@ func (w *ward) tellDirectly(ctx context.Context, worker int) {
 		if acked {
 			a.Status = "resolved"
 		}
-		if w.post(ctx, w.door.URL+webhook.Alertmanager().Path, delivery{Version: "4", Alerts: []alert{a}}) && a.Status == "resolved" {
+		if w.post(ctx, w.door.URL+webhook.Alertmanager().Path, delivery{Version: "4", Alerts: []alert{a}}) &&
+			a.Status == "resolved" {
 			w.mu.Lock()
 			p.over = true
 			w.mu.Unlock()

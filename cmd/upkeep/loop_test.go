@@ -258,13 +258,15 @@ func (s *site) healed(t *testing.T, lines []console.Line) {
 		t.Fatal(err)
 	}
 	if dead != 0 || vacuums != 2 || victims != 1 || indexBytes > 1_000_000 {
-		t.Errorf("%d dead rows, %d vacuums (one was the test's), an index of %d bytes, %d victims", dead, vacuums, indexBytes, victims)
+		t.Errorf("%d dead rows, %d vacuums (one was the test's), an index of %d bytes, %d victims", dead, vacuums,
+			indexBytes, victims)
 	}
 	for _, l := range lines {
 		if l.State != remediate.Cleared {
 			continue
 		}
-		if l.Request.Action == "postgres/reindex" && (l.Request.Subject["index"] != hostileIndex || l.Request.Subject["table"] != hostileTable || l.Request.Subject["schema"] != hostileSchema) {
+		if l.Request.Action == "postgres/reindex" && (l.Request.Subject["index"] != hostileIndex ||
+			l.Request.Subject["table"] != hostileTable || l.Request.Subject["schema"] != hostileSchema) {
 			t.Errorf("the names were harmed: %q", l.Request.Subject)
 		}
 		if l.Before == nil || l.After == nil || *l.After > *l.Request.Limit || *l.Before <= *l.Request.Limit {
@@ -312,11 +314,13 @@ func TestLoopEmbedded(t *testing.T) {
 // amtool checks that the stock tools find the stock APIs.
 func (s *site) amtool(t *testing.T, address string) {
 	t.Helper()
-	out, err := exec.CommandContext(t.Context(), "promtool", "query", "instant", "http://"+address, `upkeep_run_transitions_total{to="cleared"}`).CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), "promtool", "query", "instant", "http://"+address,
+		`upkeep_run_transitions_total{to="cleared"}`).CombinedOutput()
 	if err != nil || !strings.Contains(string(out), `action="postgres/vacuum"`) {
 		t.Errorf("promtool: %v %s", err, out)
 	}
-	out, err = exec.CommandContext(t.Context(), "amtool", "--alertmanager.url=http://"+address, "alert", "query").CombinedOutput()
+	out, err = exec.CommandContext(t.Context(), "amtool", "--alertmanager.url=http://"+address, "alert", "query").
+		CombinedOutput()
 	if err != nil {
 		t.Errorf("amtool: %v %s", err, out)
 	}
@@ -354,17 +358,21 @@ func (s *site) reload(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(t, file, strings.Replace(string(good), "postgres/vacuum", "postgres/vacum", 1))
-	if code, text := post(s.token); code != http.StatusUnprocessableEntity || !strings.Contains(text, "upkeep.yaml:9:") || !strings.Contains(text, "the old one stays") {
+	if code, text := post(s.token); code != http.StatusUnprocessableEntity ||
+		!strings.Contains(text, "upkeep.yaml:9:") || !strings.Contains(text, "the old one stays") {
 		t.Errorf("a wrong configuration: %d %s", code, text)
 	}
-	write(t, filepath.Join(s.dir, "rules", "own.rules.yaml"), "groups:\n- name: g\n  rules:\n  - {alert: A, expr: 'x >'}\n")
+	write(t, filepath.Join(s.dir, "rules", "own.rules.yaml"),
+		"groups:\n- name: g\n  rules:\n  - {alert: A, expr: 'x >'}\n")
 	write(t, file, string(good))
-	if code, text := post(s.token); code != http.StatusUnprocessableEntity || !strings.Contains(text, "own.rules.yaml") {
+	if code, text := post(s.token); code != http.StatusUnprocessableEntity ||
+		!strings.Contains(text, "own.rules.yaml") {
 		t.Errorf("a wrong rule: %d %s", code, text)
 	}
 	write(t, filepath.Join(s.dir, "rules", "own.rules.yaml"), "groups: []\n")
 	write(t, file, strings.Replace(string(good), "data_dir: data", "data_dir: elsewhere", 1))
-	if code, text := post(s.token); code != http.StatusUnprocessableEntity || !strings.Contains(text, "data_dir has changed; that needs a restart") {
+	if code, text := post(s.token); code != http.StatusUnprocessableEntity ||
+		!strings.Contains(text, "data_dir has changed; that needs a restart") {
 		t.Errorf("another data folder: %d %s", code, text)
 	}
 	var status console.Status
@@ -383,14 +391,16 @@ func (s *site) hangUp(t *testing.T, cmd *exec.Cmd) {
 	}
 	for _, step := range []struct{ text, want string }{
 		{"nonsense", "upkeep_config_last_reload_success 0"},
-		{strings.Replace(string(good), "data_dir: elsewhere", "data_dir: data", 1), "upkeep_config_last_reload_success 1"},
+		{strings.Replace(string(good), "data_dir: elsewhere", "data_dir: data", 1),
+			"upkeep_config_last_reload_success 1"},
 	} {
 		write(t, file, step.text)
 		if err := cmd.Process.Signal(syscall.SIGHUP); err != nil {
 			t.Fatal(err)
 		}
 		seen := ""
-		for end := time.Now().Add(2 * time.Minute); !strings.Contains(seen, step.want); time.Sleep(50 * time.Millisecond) {
+		for end := time.Now().Add(2 * time.Minute); !strings.Contains(seen,
+			step.want); time.Sleep(50 * time.Millisecond) {
 			if time.Now().After(end) {
 				t.Fatalf("after SIGHUP there is no %q", step.want)
 			}
@@ -416,10 +426,13 @@ func (s *site) silenceSurvives(t *testing.T, cmd *exec.Cmd) {
 	write(t, client, fmt.Sprintf("authorization: {credentials: %q}\n", s.token))
 	defer func() { _ = os.Remove(client) }() // it has the token in it
 	amtool := func(args ...string) (string, error) {
-		out, err := exec.CommandContext(t.Context(), "amtool", append([]string{"--alertmanager.url=http://" + s.address, "--http.config.file=" + client}, args...)...).CombinedOutput()
+		out, err := exec.CommandContext(t.Context(), "amtool",
+			append([]string{"--alertmanager.url=http://" + s.address, "--http.config.file=" + client}, args...)...).
+			CombinedOutput()
 		return string(out), err
 	}
-	if out, err := amtool("silence", "add", "alertname=Nothing", "--comment=move", "--author=ann", "--duration=1h"); err != nil {
+	if out, err := amtool("silence", "add", "alertname=Nothing", "--comment=move", "--author=ann",
+		"--duration=1h"); err != nil {
 		t.Fatalf("amtool: %v %s", err, out)
 	}
 	if err := cmd.Process.Kill(); err != nil {
@@ -450,12 +463,14 @@ rule_files: [rules/*.rules.yaml]
 scrape_configs: [{job_name: upkeep, static_configs: [{targets: [%q]}]}]
 alerting: {alertmanagers: [{static_configs: [{targets: [%q]}]}]}
 `, s.address, am))
-	spawn(t, s.dir, "prometheus-alertmanager", "--config.file=alertmanager.yml", "--storage.path=am", "--web.listen-address="+am, "--cluster.listen-address="+cluster)
+	spawn(t, s.dir, "prometheus-alertmanager", "--config.file=alertmanager.yml", "--storage.path=am",
+		"--web.listen-address="+am, "--cluster.listen-address="+cluster)
 	spawn(t, s.dir, "upkeep", "serve", "--config", "upkeep.yaml")
 	s.awaitReady(t)
 	// What fires before the first delivery is sent again after the resend delay,
 	// which is a minute by default.
-	spawn(t, s.dir, "prometheus", "--config.file=prometheus.yml", "--storage.tsdb.path=tsdb", "--web.listen-address="+prom, "--rules.alert.resend-delay=1s")
+	spawn(t, s.dir, "prometheus", "--config.file=prometheus.yml", "--storage.tsdb.path=tsdb",
+		"--web.listen-address="+prom, "--rules.alert.resend-delay=1s")
 	lines := s.awaitCleared(t, loopActions...)
 	s.healed(t, lines)
 	s.secretive(t)

@@ -41,7 +41,8 @@ func TestScript(t *testing.T) {
 			e.Setenv("UPKEEP_URL", "http://"+address)
 			return err
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"expand": expand, "ready": ready, "eventually": eventually},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"expand": expand, "ready": ready,
+			"eventually": eventually},
 	})
 }
 
@@ -92,7 +93,8 @@ func TestReference(t *testing.T) {
 		if c.Long != "" {
 			help = c.Long
 		}
-		b.WriteString("\n## " + c.CommandPath() + "\n\n```\n" + strings.TrimSpace(help) + "\n\n" + strings.TrimSpace(c.UsageString()) + "\n```\n")
+		b.WriteString("\n## " + c.CommandPath() + "\n\n```\n" + strings.TrimSpace(help) + "\n\n" +
+			strings.TrimSpace(c.UsageString()) + "\n```\n")
 		for _, sub := range c.Commands() {
 			if sub.IsAvailableCommand() && sub.Name() != "help" {
 				write(sub)

@@ -20,11 +20,16 @@ func TestMarkdown(t *testing.T) {
 	s := console.RunDetails{
 		Lowers: "upkeep_postgres_table_dead_ratio",
 		Run: remediate.Run{
-			ID: 7, State: remediate.Cleared, Why: "it went | down", Created: at, Changed: at.Add(90 * time.Second), Before: &before, After: &after,
-			Request: remediate.Request{Action: "postgres/vacuum", Subject: map[string]string{"table": hostile}, Policy: "dead rows", By: "alert/PostgresDeadRows", Limit: &limit},
-			Plan:    remediate.Plan{Steps: []remediate.Step{{Do: "VACUUM `t`"}}, Facts: []string{"1 of 2 rows are dead"}},
+			ID: 7, State: remediate.Cleared, Why: "it went | down", Created: at, Changed: at.Add(90 * time.Second),
+			Before: &before, After: &after,
+			Request: remediate.Request{Action: "postgres/vacuum", Subject: map[string]string{"table": hostile},
+				Policy: "dead rows", By: "alert/PostgresDeadRows", Limit: &limit},
+			Plan: remediate.Plan{Steps: []remediate.Step{{Do: "VACUUM `t`"}},
+				Facts: []string{"1 of 2 rows are dead"}},
 		},
-		Incident: &remediate.Incident{Opened: at, Alert: remediate.Alert{Labels: map[string]string{"alertname": "PostgresDeadRows"}, Annotations: map[string]string{"summary": "dead\n## rows"}}},
+		Incident: &remediate.Incident{Opened: at,
+			Alert: remediate.Alert{Labels: map[string]string{"alertname": "PostgresDeadRows"},
+				Annotations: map[string]string{"summary": "dead\n## rows"}}},
 		Entries: []remediate.Entry{
 			{At: at, To: remediate.Received, Why: "asked"},
 			{At: at, Note: remediate.NoteApproved, By: "ann", Why: "plan x"},
@@ -50,7 +55,9 @@ func TestMarkdown(t *testing.T) {
 		"| 2026-03-01 01:02:03.000Z | approved | `plan x` |\n" +
 		"| 2026-03-01 01:02:03.000Z | step 1 | `VACUUM` |\n" +
 		"| 2026-03-01 01:02:03.000Z | cleared | `it went \\| down` |\n\n" +
-		"## Questions for people\n\n- What did users notice, from when to when?\n- What was the cause, and what would have shown it earlier?\n- What will be changed so that it does not come back, who does it, and until when?\n"
+		"## Questions for people\n\n- What did users notice, from when to when?\n- What was the cause, and what " +
+		"would have shown it earlier?\n- What will be changed so that it does not come back, who does it, and until " +
+		"when?\n"
 	if diff := cmp.Diff(want, b.String()); diff != "" {
 		t.Error(diff)
 	}

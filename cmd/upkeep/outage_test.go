@@ -70,7 +70,8 @@ func TestOutages(t *testing.T) {
 		})
 	}
 	all.Wait()
-	t.Logf("%d outages of at most %s, seed %d; all runs had moved after the store's return: %s", *outages, *outagesLongest, *outagesSeed, summary(took))
+	t.Logf("%d outages of at most %s, seed %d; all runs had moved after the store's return: %s", *outages,
+		*outagesLongest, *outagesSeed, summary(took))
 }
 
 func summary(took []time.Duration) string {
@@ -85,7 +86,8 @@ func summary(took []time.Duration) string {
 		}
 	}
 	return fmt.Sprintf("%d, p50 %s, p95 %s, at most %s; %d later than 5 s", len(took),
-		took[len(took)/2].Round(time.Millisecond), took[(len(took)-1)*95/100].Round(time.Millisecond), took[len(took)-1].Round(time.Millisecond), late)
+		took[len(took)/2].Round(time.Millisecond), took[(len(took)-1)*95/100].Round(time.Millisecond),
+		took[len(took)-1].Round(time.Millisecond), late)
 }
 
 // A climate is upkeeps that share a store, with a database to look after.
@@ -112,7 +114,8 @@ func newClimate(t *testing.T, seed uint64, postgres bool, replicas int) *climate
 	}
 	c.url, c.database = servertest.Database(t)
 	servertest.Exec(t, c.url, // a vacuum takes its time without a load
-		"alter database "+c.database+" set vacuum_cost_delay = '10ms'", "alter database "+c.database+" set vacuum_cost_limit = 20")
+		"alter database "+c.database+" set vacuum_cost_delay = '10ms'",
+		"alter database "+c.database+" set vacuum_cost_limit = 20")
 	var err error
 	if c.conn, err = pgx.Connect(t.Context(), c.url); err != nil {
 		t.Fatal(err)
@@ -209,7 +212,8 @@ func (c *climate) sicken(ctx context.Context, table string) error {
 		return err
 	}
 	defer func() { _ = conn.Close(context.Background()) }() // nothing is left to be written
-	for _, text := range []string{"create table %s (id int)", "insert into %s select generate_series(1, 20000)", "delete from %s where id %% 2 = 0", "select pg_stat_force_next_flush()"} {
+	for _, text := range []string{"create table %s (id int)", "insert into %s select generate_series(1, 20000)",
+		"delete from %s where id %% 2 = 0", "select pg_stat_force_next_flush()"} {
 		if strings.Contains(text, "%") {
 			text = fmt.Sprintf(text, table)
 		}
@@ -222,7 +226,8 @@ func (c *climate) sicken(ctx context.Context, table string) error {
 	}
 	a := alert{
 		Status: "firing", StartsAt: time.Now(),
-		Labels:      map[string]string{"alertname": "PostgresDeadRows", "server": "main", "database": c.database, "schema": "public", "table": table},
+		Labels: map[string]string{"alertname": "PostgresDeadRows", "server": "main", "database": c.database,
+			"schema": "public", "table": table},
 		Annotations: map[string]string{"summary": "rows are dead", "limit": "0.2", "action": "postgres/vacuum"},
 	}
 	for n := 0; !c.post(ctx, c.addresses[n%len(c.addresses)], a); n++ {
@@ -237,7 +242,8 @@ func (c *climate) sicken(ctx context.Context, table string) error {
 	c.mu.Unlock()
 	for { // some are sick at once
 		var sick int
-		if err := conn.QueryRow(ctx, "select count(*) from pg_stat_user_tables where vacuum_count = 0").Scan(&sick); err != nil {
+		if err := conn.QueryRow(ctx, "select count(*) from pg_stat_user_tables where vacuum_count = 0").
+			Scan(&sick); err != nil {
 			return err
 		}
 		if sick < 4 {
@@ -259,7 +265,8 @@ func (c *climate) removable(ctx context.Context, conn *pgx.Conn) error {
 		return err
 	}
 	for passed := false; !passed; {
-		if err := conn.QueryRow(ctx, "select txid_snapshot_xmin(txid_current_snapshot()) > $1", last).Scan(&passed); err != nil {
+		if err := conn.QueryRow(ctx, "select txid_snapshot_xmin(txid_current_snapshot()) > $1", last).
+			Scan(&passed); err != nil {
 			return err
 		}
 		time.Sleep(10 * time.Millisecond)
@@ -298,7 +305,10 @@ func (c *climate) awaitStep(t *testing.T) {
 	t.Helper()
 	servertest.Eventually(t, "a run in the middle of a step", func() error {
 		lines, err := c.lines()
-		if err == nil && !slices.ContainsFunc(lines, func(l console.Line) bool { return l.State == remediate.Allowed && l.Begun > l.Done }) {
+		if err == nil && !slices.ContainsFunc(lines, func(l console.Line) bool {
+			return l.State == remediate.Allowed &&
+				l.Begun > l.Done
+		}) {
 			err = fmt.Errorf("not found in %d", len(lines))
 		}
 		return err
@@ -417,7 +427,8 @@ func story(t *testing.T, j *journal.Journal, run int64) string {
 	}
 	var b strings.Builder
 	for _, e := range entries {
-		fmt.Fprintf(&b, "  %s %s → %s step %d done %t: %s %s\n", e.At.Format(time.TimeOnly), e.From, e.To, e.Step, e.Done, e.Reason, e.Why)
+		fmt.Fprintf(&b, "  %s %s → %s step %d done %t: %s %s\n", e.At.Format(time.TimeOnly), e.From, e.To, e.Step,
+			e.Done, e.Reason, e.Why)
 	}
 	return b.String()
 }

@@ -86,14 +86,16 @@ type away struct {
 func newAway(t *testing.T, rng *rand.Rand) *away {
 	t.Helper()
 	a := &away{rng: rng}
-	a.server, a.how = startServer(t, map[string]string{"fsync": "off", "max_connections": "50"}, func() *sandbox.Postgres { return a.server })
+	a.server, a.how = startServer(t, map[string]string{"fsync": "off", "max_connections": "50"},
+		func() *sandbox.Postgres { return a.server })
 	a.weather = servertest.NewWeather(t, fmt.Sprintf("127.0.0.1:%d", a.server.Port))
 	return a
 }
 
 // startServer starts a PostgreSQL server that is started again at the same address. The
 // one that runs at the end of the test is stopped.
-func startServer(t *testing.T, settings map[string]string, last func() *sandbox.Postgres) (*sandbox.Postgres, sandbox.PostgresOptions) {
+func startServer(t *testing.T, settings map[string]string, last func() *sandbox.Postgres) (*sandbox.Postgres,
+	sandbox.PostgresOptions) {
 	t.Helper()
 	dir, err := servertest.Dir()
 	if err != nil {
@@ -135,9 +137,7 @@ func (a *away) outage(t *testing.T, kind string) (end func()) {
 			}
 		}
 	case "frozen":
-		all := servertest.Family(t, a.server.PID())
-		servertest.Signal(all, syscall.SIGSTOP)
-		return func() { servertest.Signal(all, syscall.SIGCONT) }
+		return servertest.Freeze(t, a.server.PID())
 	case "refused":
 		a.weather.Refuse()
 	case "silent":

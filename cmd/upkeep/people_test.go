@@ -20,7 +20,8 @@ import (
 )
 
 // shortClocks make the embedded Prometheus and Alertmanager quick.
-const shortClocks = "  scrape_interval: 300ms\n  evaluation_interval: 300ms\n  group_wait: 10ms\n  group_interval: 300ms\n  resend_delay: 300ms\n  rule_files: ['rules/*.rules.yaml']\n"
+const shortClocks = "  scrape_interval: 300ms\n  evaluation_interval: 300ms\n  group_wait: 10ms\n  group_interval: " +
+	"300ms\n  resend_delay: 300ms\n  rule_files: ['rules/*.rules.yaml']\n"
 
 // A service is an upkeep with a PostgreSQL of its own, which can be stopped.
 type service struct {
@@ -49,7 +50,8 @@ func newService(t *testing.T) *service {
         labels: {severity: critical, team: database}
         annotations: {summary: 'PostgreSQL server {{ $labels.server }} does not answer', limit: "0", action: none}
 `)
-	s.options = sandbox.PostgresOptions{Dir: filepath.Join(dir, "postgres"), Settings: map[string]string{"fsync": "off"}}
+	s.options = sandbox.PostgresOptions{Dir: filepath.Join(dir, "postgres"),
+		Settings: map[string]string{"fsync": "off"}}
 	s.start(t)
 	s.options.Port = s.postgres.Port
 	t.Cleanup(func() { _ = s.postgres.Stop() }) // it may be stopped
@@ -118,9 +120,11 @@ func TestNotifiedOfAlerts(t *testing.T) {
 	write(t, filepath.Join(s.dir, "url"), hook.URL+"\n")
 	text := config.Example()
 	for pattern, with := range map[string]string{
-		`(?m)^data_dir: .*$`: "data_dir: data\ncollectors: {interval: 300ms, settings: {host/updates: {disabled: true}}}", `listen: .*`: "listen: " + s.address,
+		`(?m)^data_dir: .*$`: "data_dir: data\ncollectors: {interval: 300ms, settings: {host/updates: {disabled: " +
+			"true}}}", `listen: .*`: "listen: " + s.address,
 		`url: postgres://.*`: "url: " + s.postgres.URL, `password_file: /etc.*`: "statement_text: true",
-		`(?m)^embedded:\n`: "embedded:\n" + shortClocks, `(?m)^# notify:\n(#.*\n)*`: "notify: [{name: operators, kind: webhook, url_file: url}]\n",
+		`(?m)^embedded:\n`:         "embedded:\n" + shortClocks,
+		`(?m)^# notify:\n(#.*\n)*`: "notify: [{name: operators, kind: webhook, url_file: url}]\n",
 	} {
 		changed := regexp.MustCompile(pattern).ReplaceAllString(text, with)
 		if changed == text {
@@ -133,7 +137,8 @@ func TestNotifiedOfAlerts(t *testing.T) {
 	servertest.Eventually(t, "the server answers", func() bool { return s.answers(t) })
 	s.stop(t)
 	const fires, over = "alert critical ServerGone", "resolved resolved: ServerGone"
-	servertest.Eventually(t, "people are notified of the alert", func() bool { return beginning(hook.Alerts(t), fires) > 0 })
+	servertest.Eventually(t, "people are notified of the alert",
+		func() bool { return beginning(hook.Alerts(t), fires) > 0 })
 	servertest.Eventually(t, "the command lists it", func() bool {
 		out, err := exec.CommandContext(t.Context(), "upkeep", "alerts", "--url", "http://"+s.address).CombinedOutput()
 		return err == nil && strings.Contains(string(out), "critical  ServerGone")
@@ -144,7 +149,8 @@ func TestNotifiedOfAlerts(t *testing.T) {
 	_ = cmd.Wait() // by that signal
 	s.start(t)
 	s.serve(t)
-	servertest.Eventually(t, "people are notified of its end", func() bool { return beginning(hook.Alerts(t), over) > 0 })
+	servertest.Eventually(t, "people are notified of its end",
+		func() bool { return beginning(hook.Alerts(t), over) > 0 })
 	all := hook.Alerts(t)
 	if beginning(all, fires) != 1 || beginning(all, over) != 1 {
 		t.Errorf("each was to come once:\n%s", strings.Join(all, "\n"))
@@ -190,7 +196,8 @@ templates: ['*.tmpl']
 // though upkeep is killed in between. What a reload finds wrong is refused with file and line.
 func TestThreeTeams(t *testing.T) {
 	t.Parallel()
-	s, database, slack, lead, mail := newService(t), servertest.NewHook(t), servertest.NewHook(t), servertest.NewHook(t), servertest.NewMail(t)
+	s, database, slack, lead, mail := newService(t), servertest.NewHook(t), servertest.NewHook(t),
+		servertest.NewHook(t), servertest.NewMail(t)
 	cache := servertest.Redis(t)
 	good := fmt.Sprintf(teams, database.URL, lead.URL, mail.Address)
 	if err := os.Mkdir(filepath.Join(s.dir, "am"), 0o700); err != nil {
@@ -199,7 +206,8 @@ func TestThreeTeams(t *testing.T) {
 	am := filepath.Join(s.dir, "am", "alertmanager.yml")
 	write(t, am, good)
 	write(t, filepath.Join(s.dir, "am", "slack-url"), slack.URL+"/services/T0\n")
-	write(t, filepath.Join(s.dir, "am", "web.tmpl"), `{{ define "web.title" }}web team: {{ .CommonLabels.alertname }} {{ .Status }}{{ end }}`)
+	write(t, filepath.Join(s.dir, "am", "web.tmpl"),
+		`{{ define "web.title" }}web team: {{ .CommonLabels.alertname }} {{ .Status }}{{ end }}`)
 	if out, err := exec.CommandContext(t.Context(), "amtool", "check-config", am).CombinedOutput(); err != nil {
 		t.Fatalf("amtool: %v\n%s", err, out)
 	}
@@ -223,12 +231,14 @@ policies: [{name: save, match: ['alertname="Unsaved"'], action: redis/bgsave, mo
 	s.fire(t, "Slow", "web")
 	s.fire(t, "Other", "unassigned")
 	s.fire(t, "Muted", "")
-	servertest.Eventually(t, "the database team has its alert", func() bool { return slices.Contains(database.Alerts(t), "firing ServerGone") })
+	servertest.Eventually(t, "the database team has its alert",
+		func() bool { return slices.Contains(database.Alerts(t), "firing ServerGone") })
 	servertest.Eventually(t, "the cache team has its alert", func() bool { return beginning(mail.Mails(), "") > 0 })
 	servertest.Eventually(t, "the web team has its alert", func() bool {
 		return strings.Contains(strings.Join(slack.Bodies(), ""), "web team: Slow firing")
 	})
-	servertest.Eventually(t, "the lead has the unassigned alert", func() bool { return slices.Contains(lead.Alerts(t), "firing Other") })
+	servertest.Eventually(t, "the lead has the unassigned alert",
+		func() bool { return slices.Contains(lead.Alerts(t), "firing Other") })
 	servertest.Eventually(t, "upkeep has every alert", s.hasAll(t, "ServerGone", "Hot", "Slow", "Other"))
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
@@ -237,24 +247,30 @@ policies: [{name: save, match: ['alertname="Unsaved"'], action: redis/bgsave, mo
 	s.serve(t)
 	s.fire(t, "Inhibited", "web")
 	s.fire(t, "Slowest", "web")
-	servertest.Eventually(t, "the web team has the next alert", func() bool { return strings.Contains(strings.Join(slack.Bodies(), ""), "Slowest") })
+	servertest.Eventually(t, "the web team has the next alert",
+		func() bool { return strings.Contains(strings.Join(slack.Bodies(), ""), "Slowest") })
 	if got := strings.Join(slack.Bodies(), ""); strings.Contains(got, "Inhibited") {
 		t.Errorf("what is inhibited was notified: %s", got)
 	}
 	s.start(t)
-	servertest.Eventually(t, "the database team has its end", func() bool { return slices.Contains(database.Alerts(t), "resolved ServerGone") })
+	servertest.Eventually(t, "the database team has its end",
+		func() bool { return slices.Contains(database.Alerts(t), "resolved ServerGone") })
 	servertest.Eventually(t, "upkeep has every alert", s.hasAll(t, "Hot", "Slow", "Other"))
 	s.asks(t, lead)
 	for what, n := range map[string]int{
-		"the database team's alert": beginning(database.Alerts(t), "firing ServerGone"), "its end": beginning(database.Alerts(t), "resolved ServerGone"),
-		"the cache team's": len(mail.Mails()), "the web team's": strings.Count(strings.Join(slack.Bodies(), ""), "web team: Slow firing"),
+		"the database team's alert": beginning(database.Alerts(t), "firing ServerGone"),
+		"its end":                   beginning(database.Alerts(t), "resolved ServerGone"),
+		"the cache team's":          len(mail.Mails()), "the web team's": strings.Count(strings.Join(slack.Bodies(),
+			""),
+			"web team: Slow firing"),
 		"the lead's": beginning(lead.Alerts(t), "firing Other"),
 	} {
 		if n != 1 {
 			t.Errorf("%s was sent %d times", what, n)
 		}
 	}
-	for who, got := range map[string]string{"database": strings.Join(database.Bodies(), ""), "cache": strings.Join(mail.Mails(), ""), "web": strings.Join(slack.Bodies(), "")} {
+	for who, got := range map[string]string{"database": strings.Join(database.Bodies(), ""),
+		"cache": strings.Join(mail.Mails(), ""), "web": strings.Join(slack.Bodies(), "")} {
 		for team, alert := range map[string]string{"database": "ServerGone", "cache": "Hot", "web": "Slow"} {
 			if strings.Contains(got, alert) != (team == who) {
 				t.Errorf("team %s and the alert %s: %s", who, alert, got)
@@ -271,7 +287,10 @@ policies: [{name: save, match: ['alertname="Unsaved"'], action: redis/bgsave, mo
 func (s *service) hasAll(t *testing.T, alerts ...string) func() bool {
 	return func() bool {
 		status := s.read(t, "/api/upkeep/v1/status")
-		return !slices.ContainsFunc(alerts, func(name string) bool { return !strings.Contains(status, fmt.Sprintf("%q", name)) })
+		return !slices.ContainsFunc(alerts, func(name string) bool {
+			return !strings.Contains(status,
+				fmt.Sprintf("%q", name))
+		})
 	}
 }
 
@@ -304,14 +323,16 @@ func (s *service) test(t *testing.T, lead *servertest.Hook) {
 	if got := lead.Alerts(t); !slices.Equal(got, []string{"firing UpkeepTest", "resolved UpkeepTest"}) {
 		t.Errorf("%q", got)
 	}
-	if out, err := command("support"); err == nil || !strings.Contains(out, `unknown place or receiver "support"; the configuration has tech-lead, database, cache, web`) {
+	if out, err := command("support"); err == nil || !strings.Contains(out,
+		`unknown place or receiver "support"; the configuration has tech-lead, database, cache, web`) {
 		t.Errorf("%v: %s", err, out)
 	}
 	lead.Answer(func(w http.ResponseWriter, r *http.Request, _ string) bool {
 		http.Error(w, "go away from "+r.URL.Path, http.StatusForbidden)
 		return false
 	})
-	if out, err := command("tech-lead"); err == nil || !strings.Contains(out, "tech-lead/webhook[0]: not accepted: unexpected status code 403: go away from <redacted>") {
+	if out, err := command("tech-lead"); err == nil || !strings.Contains(out,
+		"tech-lead/webhook[0]: not accepted: unexpected status code 403: go away from <redacted>") {
 		t.Errorf("%v: %s", err, out)
 	}
 	lead.Answer(nil)
@@ -322,7 +343,10 @@ func (s *service) test(t *testing.T, lead *servertest.Hook) {
 func (s *service) asks(t *testing.T, lead *servertest.Hook) {
 	t.Helper()
 	s.fire(t, "Unsaved", "")
-	servertest.Eventually(t, "the lead is asked", func() bool { return slices.Contains(lead.Alerts(t), "firing UpkeepAwaitingApproval") })
+	servertest.Eventually(t, "the lead is asked", func() bool {
+		return slices.Contains(lead.Alerts(t),
+			"firing UpkeepAwaitingApproval")
+	})
 	var m struct {
 		GroupKey string
 		Alerts   []struct{ Labels, Annotations map[string]string }
@@ -335,10 +359,12 @@ func (s *service) asks(t *testing.T, lead *servertest.Hook) {
 		}
 	}
 	a := m.Alerts[0]
-	if m.GroupKey != "upkeep/run/1" || !strings.Contains(a.Annotations["approve_url"], "/approve?token=") || a.Annotations["summary"] == "" || a.Labels["policy"] != "save" || a.Labels["server"] != "cache" {
+	if m.GroupKey != "upkeep/run/1" || !strings.Contains(a.Annotations["approve_url"], "/approve?token=") ||
+		a.Annotations["summary"] == "" || a.Labels["policy"] != "save" || a.Labels["server"] != "cache" {
 		t.Errorf("%+v", m)
 	}
-	out, err := exec.CommandContext(t.Context(), "upkeep", "approve", "1", "--url", "http://"+s.address).CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), "upkeep", "approve", "1", "--url", "http://"+s.address).
+		CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v %s", err, out)
 	}
@@ -364,22 +390,27 @@ func (s *service) rerouted(t *testing.T, file, good string, slack *servertest.Ho
 		return res.StatusCode, string(text)
 	}
 	write(t, file, strings.Replace(good, "receiver: cache}", "receiver: cahce}", 1))
-	if code, text := reload(); code != http.StatusUnprocessableEntity || !strings.Contains(text, `am/alertmanager.yml:13: undefined receiver "cahce"`) || !strings.Contains(text, "the old one stays") {
+	if code, text := reload(); code != http.StatusUnprocessableEntity ||
+		!strings.Contains(text, `am/alertmanager.yml:13: undefined receiver "cahce"`) ||
+		!strings.Contains(text, "the old one stays") {
 		t.Errorf("a wrong file: %d %s", code, text)
 	}
-	out, err := exec.CommandContext(t.Context(), "upkeep", "check", "--config", filepath.Join(s.dir, "upkeep.yaml")).CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), "upkeep", "check", "--config", filepath.Join(s.dir, "upkeep.yaml")).
+		CombinedOutput()
 	if err == nil || !strings.Contains(string(out), `am/alertmanager.yml:13: undefined receiver "cahce"`) {
 		t.Errorf("check: %v %s", err, out)
 	}
 	before := len(slack.Bodies())
 	s.fire(t, "Slower", "web")
-	servertest.Eventually(t, "the old routes stay", func() bool { return strings.Contains(strings.Join(slack.Bodies()[before:], ""), "Slower") })
+	servertest.Eventually(t, "the old routes stay",
+		func() bool { return strings.Contains(strings.Join(slack.Bodies()[before:], ""), "Slower") })
 	write(t, file, strings.Replace(good, `team="cache"], receiver: cache`, `team="cache"], receiver: web`, 1))
 	if code, text := reload(); code != http.StatusOK {
 		t.Fatalf("%d %s", code, text)
 	}
 	s.fire(t, "Hotter", "cache")
-	servertest.Eventually(t, "the new routes hold", func() bool { return strings.Contains(strings.Join(slack.Bodies()[before:], ""), "Hotter") })
+	servertest.Eventually(t, "the new routes hold",
+		func() bool { return strings.Contains(strings.Join(slack.Bodies()[before:], ""), "Hotter") })
 }
 
 // With your own Prometheus and Alertmanager the receiver has the alert and its end from
@@ -427,17 +458,26 @@ alerting: {alertmanagers: [{static_configs: [{targets: [%q]}]}]}
 `, s.address, strings.TrimPrefix(am.URL, "http://")), map[string]string{"down.rules.yaml": string(rules)})
 	servertest.Eventually(t, "the server answers", func() bool { return s.answers(t) })
 	s.stop(t)
-	servertest.Eventually(t, "the receiver has the alert", func() bool { return slices.Contains(hook.Alerts(t), "firing ServerGone") })
+	servertest.Eventually(t, "the receiver has the alert",
+		func() bool { return slices.Contains(hook.Alerts(t), "firing ServerGone") })
 	s.start(t)
-	servertest.Eventually(t, "the receiver has its end", func() bool { return slices.Contains(hook.Alerts(t), "resolved ServerGone") })
+	servertest.Eventually(t, "the receiver has its end",
+		func() bool { return slices.Contains(hook.Alerts(t), "resolved ServerGone") })
 	own := s.address
 	s.address = strings.TrimPrefix(am.URL, "http://")
 	s.fire(t, "Unsaved", "")
 	s.address = own
-	servertest.Eventually(t, "the receiver is asked", func() bool { return slices.Contains(hook.Alerts(t), "firing UpkeepAwaitingApproval") })
-	out, err := exec.CommandContext(t.Context(), "upkeep", "reject", "1", "--why", "not now", "--url", "http://"+s.address).CombinedOutput()
+	servertest.Eventually(t, "the receiver is asked", func() bool {
+		return slices.Contains(hook.Alerts(t),
+			"firing UpkeepAwaitingApproval")
+	})
+	out, err := exec.CommandContext(t.Context(), "upkeep", "reject", "1", "--why", "not now", "--url",
+		"http://"+s.address).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v %s", err, out)
 	}
-	servertest.Eventually(t, "the question is over", func() bool { return slices.Contains(hook.Alerts(t), "resolved UpkeepAwaitingApproval") })
+	servertest.Eventually(t, "the question is over", func() bool {
+		return slices.Contains(hook.Alerts(t),
+			"resolved UpkeepAwaitingApproval")
+	})
 }

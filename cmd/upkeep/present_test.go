@@ -58,7 +58,8 @@ func TestPresentRules(t *testing.T) {
 	for _, line := range lines[1:] {
 		cells := strings.Split(line, "|")
 		for n := 1; n < len(cells); n++ {
-			change, situation, want := strings.TrimSpace(cells[0]), strings.TrimSpace(columns[n]), strings.TrimSpace(cells[n])
+			change, situation, want := strings.TrimSpace(cells[0]), strings.TrimSpace(columns[n]),
+				strings.TrimSpace(cells[n])
 			short := strings.HasPrefix(want, "[")
 			if want == "n/a" || !short && !*soakRules {
 				continue
@@ -86,7 +87,8 @@ type office struct {
 
 func newOffice(t *testing.T, situation string) *office {
 	t.Helper()
-	o := &office{site: site{dir: t.TempDir(), address: freeAddress(t), token: "t"}, situation: situation, target: "main", action: "postgres/purge", mode: "auto", window: "open", age: "1d"}
+	o := &office{site: site{dir: t.TempDir(), address: freeAddress(t), token: "t"}, situation: situation,
+		target: "main", action: "postgres/purge", mode: "auto", window: "open", age: "1d"}
 	o.postgres, o.database = servertest.Database(t)
 	old := []string{
 		"create table t (id int, at timestamptz, pad text)",
@@ -102,13 +104,16 @@ func newOffice(t *testing.T, situation string) *office {
 	case "in VACUUM":
 		o.action = "postgres/vacuum"
 		old = []string{
-			"create table t (id int)", "insert into t select generate_series(1, 50000)", "delete from t where id % 2 = 0", "select pg_stat_force_next_flush()",
-			"alter database " + o.database + " set vacuum_cost_delay = '100ms'", "alter database " + o.database + " set vacuum_cost_limit = 1",
+			"create table t (id int)", "insert into t select generate_series(1, 50000)",
+			"delete from t where id % 2 = 0", "select pg_stat_force_next_flush()",
+			"alter database " + o.database + " set vacuum_cost_delay = '100ms'",
+			"alter database " + o.database + " set vacuum_cost_limit = 1",
 		}
 	case "in REINDEX":
 		o.action = "postgres/reindex"
 		old = []string{
-			"create table t (id int, key text)", "insert into t select i, md5(i::text) from generate_series(1, 20000) i", "create index t_key on t (key)",
+			"create table t (id int, key text)",
+			"insert into t select i, md5(i::text) from generate_series(1, 20000) i", "create index t_key on t (key)",
 			"delete from t where id % 10 <> 0", "select pg_stat_force_next_flush()", "vacuum t", "analyze t",
 		}
 	case "between steps":
@@ -116,7 +121,8 @@ func newOffice(t *testing.T, situation string) *office {
 			"create table t (id int, at timestamptz not null) partition by range (at)",
 			"create table t_old partition of t for values from ('2020-01-01') to ('2021-01-01')",
 			"create table t_new partition of t for values from ('2021-01-01') to ('2099-01-01')",
-			"insert into t select i, '2020-06-01' from generate_series(1, 1000) i", "insert into t select i, now() from generate_series(1, 1000) i", "analyze t",
+			"insert into t select i, '2020-06-01' from generate_series(1, 1000) i",
+			"insert into t select i, now() from generate_series(1, 1000) i", "analyze t",
 		}
 	default:
 		o.with = "wal: '1'"
@@ -154,13 +160,16 @@ func (o *office) write(t *testing.T) {
 	archives, policies := "", ""
 	targets := "targets: {host: [{name: this}]}\n" // there must be one
 	if o.age != "" {
-		archives = fmt.Sprintf("archives: [{database: %s, table: t, column: at, after: %s, purge: true}]", o.database, o.age)
+		archives = fmt.Sprintf("archives: [{database: %s, table: t, column: at, after: %s, purge: true}]", o.database,
+			o.age)
 	}
 	if o.target != "" {
 		targets = fmt.Sprintf("targets: {postgres: [{name: %s, url: %q, %s}]}\n", o.target, o.postgres, archives)
 	}
 	if !o.noPolicy {
-		policies = fmt.Sprintf("policies: [{name: p, match: ['alertname=\"A\"'], action: %s, mode: %s, windows: [%s], with: {%s}, budget: 0%%, ramp: false, breaker: 0, effect: 0%%, fresh: 0s, cooldown: 0s}]\n", o.action, o.mode, o.window, o.with)
+		policies = fmt.Sprintf("policies: [{name: p, match: ['alertname=\"A\"'], action: %s, mode: %s, windows: "+
+			"[%s], with: {%s}, budget: 0%%, ramp: false, breaker: 0, effect: 0%%, fresh: 0s, cooldown: 0s}]\n",
+			o.action, o.mode, o.window, o.with)
 	}
 	later := strings.ToLower(time.Now().UTC().Add(72 * time.Hour).Weekday().String())
 	write(t, filepath.Join(o.dir, "token"), o.token+"\n")
@@ -209,7 +218,8 @@ func (o *office) pause(t *testing.T, scope string) {
 	t.Helper()
 	p := remediate.Pause{Scope: scope, Reason: "r", By: "ann"}
 	if o.cmd != nil {
-		if code, said := o.post(t, console.Prefix+"/pauses", map[string]string{"scope": p.Scope, "reason": p.Reason, "by": p.By}); code >= 300 {
+		if code, said := o.post(t, console.Prefix+"/pauses",
+			map[string]string{"scope": p.Scope, "reason": p.Reason, "by": p.By}); code >= 300 {
 			t.Fatalf("pause %s: %d %s", scope, code, said)
 		}
 		return
@@ -258,11 +268,13 @@ func (o *office) until(t *testing.T, what string, is func() bool) {
 // alert tells the upkeep what is wrong.
 func (o *office) alert(t *testing.T) {
 	t.Helper()
-	labels := map[string]string{"alertname": "A", "server": "main", "database": o.database, "schema": "public", "table": "t"}
+	labels := map[string]string{"alertname": "A", "server": "main", "database": o.database, "schema": "public",
+		"table": "t"}
 	if o.action == "postgres/reindex" {
 		labels["index"] = "t_key"
 	}
-	alert := map[string]any{"version": "4", "alerts": []any{map[string]any{"status": "firing", "labels": labels, "annotations": map[string]string{"limit": "0"}, "startsAt": time.Now().UTC().Format(time.RFC3339)}}}
+	alert := map[string]any{"version": "4", "alerts": []any{map[string]any{"status": "firing", "labels": labels,
+		"annotations": map[string]string{"limit": "0"}, "startsAt": time.Now().UTC().Format(time.RFC3339)}}}
 	if code, said := o.post(t, "/webhook/alertmanager", alert); code >= 300 {
 		t.Fatalf("alert: %d %s", code, said)
 	}
@@ -278,10 +290,14 @@ func (o *office) begin(t *testing.T) {
 	}
 	o.alert(t)
 	in := map[string]string{
-		"in VACUUM":     "select count(*) from pg_stat_progress_vacuum where datname = current_database() and relid = 't'::regclass",
-		"in REINDEX":    "select count(*) from pg_stat_progress_create_index where datname = current_database() and phase like 'waiting%'",
-		"between steps": "select count(*) from pg_stat_activity where datname = current_database() and application_name like 'upkeep postgres/purge fence%'",
-		"in a batch":    "select (count(*) < 299000)::int from t", "after kill -9": "select (count(*) < 299000)::int from t",
+		"in VACUUM": "select count(*) from pg_stat_progress_vacuum where datname = current_database() and relid " +
+			"= 't'::regclass",
+		"in REINDEX": "select count(*) from pg_stat_progress_create_index where datname = current_database() and " +
+			"phase like 'waiting%'",
+		"between steps": "select count(*) from pg_stat_activity where datname = current_database() and " +
+			"application_name like 'upkeep postgres/purge fence%'",
+		"in a batch":    "select (count(*) < 299000)::int from t",
+		"after kill -9": "select (count(*) < 299000)::int from t",
 	}
 	switch o.situation {
 	case "waiting":
@@ -298,7 +314,8 @@ func (o *office) begin(t *testing.T) {
 		_ = o.cmd.Wait() // killed
 		o.cmd = nil
 		o.until(t, "its session has ended", func() bool {
-			return o.query(t, "select count(*) from pg_stat_activity where datname = current_database() and application_name like 'upkeep%'") == 0
+			return o.query(t, "select count(*) from pg_stat_activity where datname = current_database() and "+
+				"application_name like 'upkeep%'") == 0
 		})
 	}
 }
@@ -351,7 +368,8 @@ func (o *office) left(t *testing.T) int {
 	t.Helper()
 	switch o.situation {
 	case "in VACUUM":
-		return 1 - o.query(t, "select count(*) from pg_stat_progress_vacuum where datname = current_database() and relid = 't'::regclass")
+		return 1 - o.query(t, "select count(*) from pg_stat_progress_vacuum where datname = current_database() and "+
+			"relid = 't'::regclass")
 	case "in REINDEX":
 		return o.query(t, "select count(*) from pg_index where indrelid = 't'::regclass and indisvalid")
 	case "between steps":
@@ -371,7 +389,8 @@ func (o *office) meet(t *testing.T, change, want string) {
 	if o.situation == "in REINDEX" {
 		o.until(t, "it says that the statement is left to end", func() bool {
 			run := o.run(t)
-			return run.State == remediate.Allowed && run.Reason == reason && strings.Contains(run.Why, "no further step is started")
+			return run.State == remediate.Allowed && run.Reason == reason &&
+				strings.Contains(run.Why, "no further step is started")
 		})
 		t.Logf("%s, %s: the run said so after %s", change, o.situation, time.Since(began).Round(10*time.Millisecond))
 		if err := o.blocker.Close(t.Context()); err != nil {
@@ -396,7 +415,8 @@ func (o *office) meet(t *testing.T, change, want string) {
 			t.Errorf("%d rows of 3000 are left", left)
 		}
 	}
-	if o.situation == "in VACUUM" && o.query(t, "select vacuum_count from pg_stat_user_tables where relname = 't'") != 0 {
+	if o.situation == "in VACUUM" &&
+		o.query(t, "select vacuum_count from pg_stat_user_tables where relname = 't'") != 0 {
 		t.Error("the table was vacuumed")
 	}
 	if o.query(t, "select count(*) from pg_index where not indisvalid") != 0 {
@@ -423,7 +443,8 @@ func (o *office) approve(t *testing.T, change, state, reason string) {
 		t.Fatalf("approve: %d %s", code, said)
 	}
 	next := map[bool]string{true: "window", false: "pause"}[change == "window closed"]
-	o.until(t, "after the approval it waits for "+next, func() bool { run := o.run(t); return run.State == remediate.Waiting && run.Reason == next })
+	o.until(t, "after the approval it waits for "+next,
+		func() bool { run := o.run(t); return run.State == remediate.Waiting && run.Reason == next })
 	if n := o.left(t); n != 3000 {
 		t.Errorf("%d rows of 3000 are left", n)
 	}

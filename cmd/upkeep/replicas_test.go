@@ -87,7 +87,9 @@ func (p *pair) awaitMember(t *testing.T, r *replica) {
 	t.Helper()
 	before := r.id
 	servertest.Eventually(t, "to be one of those who carry runs", func() error {
-		return p.store.QueryRow(t.Context(), "select id from instances where name like '%, process ' || $1::text and id > $2", fmt.Sprint(r.cmd.Process.Pid), before).Scan(&r.id)
+		return p.store.QueryRow(t.Context(),
+			"select id from instances where name like '%, process ' || $1::text and id > $2",
+			fmt.Sprint(r.cmd.Process.Pid), before).Scan(&r.id)
 	})
 }
 
@@ -96,7 +98,9 @@ func (p *pair) inStep(t *testing.T) (r *replica) {
 	t.Helper()
 	servertest.Eventually(t, "somebody in the middle of a step", func() error {
 		var owner int64
-		if err := p.store.QueryRow(t.Context(), "select owner from runs where state = 'allowed' and begun > done and owner <> 0 order by random() limit 1").Scan(&owner); err != nil {
+		if err := p.store.QueryRow(t.Context(),
+			"select owner from runs where state = 'allowed' and begun > done and owner <> 0 order by random() limit 1").
+			Scan(&owner); err != nil {
 			return err
 		}
 		i := slices.IndexFunc(p.replicas, func(r *replica) bool { return r.id == owner })
@@ -113,7 +117,8 @@ func (p *pair) inStep(t *testing.T) (r *replica) {
 // entry of each.
 func (p *pair) held(t *testing.T, r *replica) map[int64]int64 {
 	t.Helper()
-	rows, err := p.store.Query(t.Context(), "select r.id, (select max(seq) from entries e where e.run = r.id) from runs r where r.owner = $1", r.id)
+	rows, err := p.store.Query(t.Context(), "select r.id, (select max(seq) from entries e where e.run = r.id) from "+
+		"runs r where r.owner = $1", r.id)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +132,8 @@ func (p *pair) held(t *testing.T, r *replica) map[int64]int64 {
 
 // entries returns what the journal says of a run since an entry.
 func (p *pair) entries(run, since int64) (all []remediate.Entry, err error) {
-	rows, err := p.store.Query(context.Background(), "select entry from entries where run = $1 and seq > $2 order by seq", run, since)
+	rows, err := p.store.Query(context.Background(), "select entry from entries where run = $1 and seq > $2 order by "+
+		"seq", run, since)
 	if err != nil {
 		return nil, err
 	}
@@ -183,7 +189,10 @@ func (p *pair) frozen(t *testing.T, what string, r *replica) {
 	at := time.Now()
 	time.Sleep(500 * time.Millisecond) // what it had sent is done
 	var holds bool
-	if err := p.store.QueryRow(t.Context(), "select exists (select from pg_stat_activity where application_name = 'upkeep store' and datname = current_database() and state = 'idle in transaction' and state_change < clock_timestamp() - interval '300 ms')").Scan(&holds); err != nil {
+	if err := p.store.QueryRow(t.Context(),
+		"select exists (select from pg_stat_activity where application_name = 'upkeep store' and datname = "+
+			"current_database() and state = 'idle in transaction' and state_change < clock_timestamp() - interval "+
+			"'300 ms')").Scan(&holds); err != nil {
 		t.Fatal(err)
 	}
 	if holds {
@@ -193,7 +202,8 @@ func (p *pair) frozen(t *testing.T, what string, r *replica) {
 	p.awaitTakenOver(t, what, at, left)
 	servertest.Eventually(t, "the other one to take it for dead", func() error {
 		var n int
-		return p.store.QueryRow(t.Context(), "select 1 where not exists (select from instances where id = $1)", r.id).Scan(&n)
+		return p.store.QueryRow(t.Context(), "select 1 where not exists (select from instances where id = $1)", r.id).
+			Scan(&n)
 	})
 	time.Sleep(rand.N(2 * time.Second))
 	ended := make(map[int64]int) // those that are over, with the number of their entries
@@ -214,7 +224,8 @@ func (p *pair) frozen(t *testing.T, what string, r *replica) {
 	})
 	for run, n := range ended {
 		if all, err := p.entries(run, 0); err != nil || len(all) != n {
-			t.Errorf("run %d was over with %d entries before its first owner woke up, and has %d now (%v)", run, n, len(all), err)
+			t.Errorf("run %d was over with %d entries before its first owner woke up, and has %d now (%v)", run, n,
+				len(all), err)
 		}
 	}
 }
@@ -283,7 +294,8 @@ func TestReplicasUnderLoad(t *testing.T) {
 	for _, what := range slices.Sorted(maps.Keys(p.took)) {
 		took := p.took[what]
 		slices.Sort(took)
-		t.Logf("%s: %d, p50 %s, at most %s", what, len(took), took[len(took)/2].Round(time.Millisecond), took[len(took)-1].Round(time.Millisecond))
+		t.Logf("%s: %d, p50 %s, at most %s", what, len(took), took[len(took)/2].Round(time.Millisecond),
+			took[len(took)-1].Round(time.Millisecond))
 	}
 	t.Logf("%d of the frozen ones held the store's write lock", p.locked)
 	if len(p.took["killed"]) == 0 || len(p.took["frozen in a step"]) == 0 {

@@ -27,8 +27,10 @@ import (
 func product(t *testing.T) string {
 	t.Helper()
 	registry := prometheus.NewRegistry()
-	took := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "http_request_duration_seconds", Help: "h", Buckets: []float64{0.5, 1, 2.5}}, []string{"path"})
-	served := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "http_requests_total", Help: "c"}, []string{"status"})
+	took := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "http_request_duration_seconds", Help: "h",
+		Buckets: []float64{0.5, 1, 2.5}}, []string{"path"})
+	served := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "http_requests_total", Help: "c"},
+		[]string{"status"})
 	registry.MustRegister(took, served)
 	var mu sync.Mutex
 	handler := promhttp.HandlerFor(registry, promhttp.HandlerOpts{})
@@ -68,12 +70,14 @@ func newScrapingSite(t *testing.T) *scrapingSite {
 		t.Fatal(err)
 	}
 	text := string(shipped)
-	for long, short := range map[string]string{"[5m]": "[10s]", "interval: 1m": "interval: 1s", "interval: 1h": "interval: 1s"} {
+	for long, short := range map[string]string{"[5m]": "[10s]", "interval: 1m": "interval: 1s",
+		"interval: 1h": "interval: 1s"} {
 		text = strings.ReplaceAll(text, long, short)
 	}
 	write(t, filepath.Join(s.dir, "own.yaml"), strings.ReplaceAll(text, "job:", "own:"))
 	write(t, filepath.Join(s.dir, "scrape-password"), "s3cret\n")
-	write(t, filepath.Join(s.dir, "targets.yml"), fmt.Sprintf("- targets: [%q]\n  labels: {team: products}\n", product(t)))
+	write(t, filepath.Join(s.dir, "targets.yml"), fmt.Sprintf("- targets: [%q]\n  labels: {team: products}\n",
+		product(t)))
 	write(t, filepath.Join(s.dir, "upkeep.yaml"), fmt.Sprintf(`data_dir: data
 web: {listen: %q}
 targets: {host: [{name: here}]}
@@ -202,7 +206,8 @@ func (s *scrapingSite) same(t *testing.T) {
 		}
 	}
 	slices.Sort(lacks)
-	t.Fatalf("%d of %d samples have not arrived, like\n%s", len(lacks), len(want), strings.Join(lacks[:min(len(lacks), 10)], "\n"))
+	t.Fatalf("%d of %d samples have not arrived, like\n%s", len(lacks), len(want),
+		strings.Join(lacks[:min(len(lacks), 10)], "\n"))
 }
 
 // fires waits until both alerts fire for the job, by the shipped names.

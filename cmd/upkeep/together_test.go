@@ -88,7 +88,8 @@ func (s *crashSite) alert(t *testing.T, status string, tables ...string) {
 	for _, table := range tables {
 		a := alert{
 			Status: status, StartsAt: time.Unix(1, 0),
-			Labels:      map[string]string{"alertname": "PostgresDeadRows", "server": "main", "database": "postgres", "schema": "public", "table": table},
+			Labels: map[string]string{"alertname": "PostgresDeadRows", "server": "main", "database": "postgres",
+				"schema": "public", "table": table},
 			Annotations: map[string]string{"summary": "rows are dead", "limit": "0.2"},
 		}
 		if status == "resolved" {
@@ -118,7 +119,8 @@ func TestKilledWithItsTarget(t *testing.T) {
 		for i := range 3 {
 			table := fmt.Sprintf("dead_%d_%d", n, i)
 			sick = append(sick, table)
-			s.exec(t, "create table "+table+" (id int)", fmt.Sprintf("insert into %s select generate_series(1, %d)", table, 2000+i*8000),
+			s.exec(t, "create table "+table+" (id int)",
+				fmt.Sprintf("insert into %s select generate_series(1, %d)", table, 2000+i*8000),
 				"analyze "+table, "delete from "+table+" where id % 2 = 0", "select pg_stat_force_next_flush()")
 		}
 		s.tables = append(s.tables, sick...)
@@ -153,7 +155,7 @@ func (s *crashSite) inStep(t *testing.T, n int) {
 // first and now the other.
 func (s *crashSite) crash(t *testing.T, n int) {
 	t.Helper()
-	servertest.Signal([]int{s.server.PID()}, syscall.SIGSTOP) // it has no more children meanwhile
+	servertest.Freeze(t, s.server.PID()) // it has no more children meanwhile
 	all := servertest.Family(t, s.server.PID())
 	servertest.Signal(append(all, s.cmd.Process.Pid), syscall.SIGKILL)
 	_ = s.cmd.Wait() // killed
@@ -220,7 +222,8 @@ func (s *crashSite) wrong(t *testing.T, l console.Line) string {
 	}
 	defer func() { _ = conn.Close(context.Background()) }() // it only read
 	var dead int64
-	if err := conn.QueryRow(t.Context(), "select dead_tuple_count from pgstattuple($1::text::regclass)", l.Request.Subject["table"]).Scan(&dead); err != nil {
+	if err := conn.QueryRow(t.Context(), "select dead_tuple_count from pgstattuple($1::text::regclass)",
+		l.Request.Subject["table"]).Scan(&dead); err != nil {
 		t.Fatal(err)
 	}
 	switch {

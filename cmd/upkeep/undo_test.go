@@ -11,7 +11,8 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
-const detachedOld = "select count(*) from pg_class c where relname = 't_old' and not exists (select from pg_inherits where inhrelid = c.oid)"
+const detachedOld = "select count(*) from pg_class c where relname = 't_old' and not exists (select from pg_inherits " +
+	"where inhrelid = c.oid)"
 
 // halfDropped is an office whose upkeep was killed between the DETACH and the DROP of a
 // partition.
@@ -23,7 +24,8 @@ func halfDropped(t *testing.T) *office {
 		"create table t_old partition of t for values from ('2020-01-01') to ('2021-01-01')",
 		"create table t_new partition of t for values from ('2021-01-01') to ('2099-01-01')",
 		"insert into t select i, '2020-06-01' from generate_series(1, 1000) i", "analyze t",
-		"create function slow() returns event_trigger language plpgsql as 'begin perform pg_sleep(0.4); raise exception ''no''; end'",
+		"create function slow() returns event_trigger language plpgsql as 'begin perform pg_sleep(0.4); raise "+
+			"exception ''no''; end'",
 		// The trigger is made by the DETACH: with one that is there before, upkeep detaches nothing.
 		`create function late() returns event_trigger language plpgsql as $$ begin
 			if current_query() like '%DETACH%' and not exists (select from pg_event_trigger where evtname = 'slow') then
@@ -43,7 +45,8 @@ func halfDropped(t *testing.T) *office {
 		_ = o.cmd.Wait() // killed
 		o.cmd = nil
 		o.until(t, "its session has ended", func() bool {
-			return o.query(t, "select count(*) from pg_stat_activity where datname = current_database() and application_name like 'upkeep%'") == 0
+			return o.query(t, "select count(*) from pg_stat_activity where datname = current_database() and "+
+				"application_name like 'upkeep%'") == 0
 		})
 		if o.query(t, detachedOld) == 1 {
 			return o
@@ -64,10 +67,12 @@ func TestKilledAndNotAskedForAnyMore(t *testing.T) {
 	o.start(t)
 	o.until(t, "it is declined", func() bool { return o.run(t).State == remediate.Declined })
 	run := o.run(t)
-	if run.Reason != remediate.ReasonConfiguration || !strings.Contains(run.Why, "step 1 was begun") || !strings.Contains(run.Why, `partition "public"."t_old" is one of "public"."t" again`) {
+	if run.Reason != remediate.ReasonConfiguration || !strings.Contains(run.Why, "step 1 was begun") ||
+		!strings.Contains(run.Why, `partition "public"."t_old" is one of "public"."t" again`) {
 		t.Errorf("%s: %s", run.Reason, run.Why)
 	}
-	if n := o.query(t, "select count(*) from t"); n != 1000 || o.query(t, "select count(*) from pg_constraint where contype = 'c' and conrelid = 't_old'::regclass") != 0 {
+	if n := o.query(t, "select count(*) from t"); n != 1000 ||
+		o.query(t, "select count(*) from pg_constraint where contype = 'c' and conrelid = 't_old'::regclass") != 0 {
 		t.Errorf("%d rows are seen, or a constraint is left", n)
 	}
 }
@@ -83,12 +88,14 @@ func TestKilledAndCancelledWithoutItsTarget(t *testing.T) {
 		run := o.run(t)
 		return run.State == remediate.Waiting && run.Reason == remediate.ReasonTarget
 	})
-	if code, said := o.post(t, console.Prefix+"/runs/1/cancel", console.Answer{By: "user/ann", Why: "enough"}); code != http.StatusOK {
+	if code, said := o.post(t, console.Prefix+"/runs/1/cancel",
+		console.Answer{By: "user/ann", Why: "enough"}); code != http.StatusOK {
 		t.Fatalf("cancel: %d %s", code, said)
 	}
 	o.until(t, "it is declined", func() bool { return o.run(t).State == remediate.Declined })
 	run := o.run(t)
-	for _, part := range []string{"step 1 was begun", "is not undone", `no target "main"`, `ALTER TABLE "public"."t" ATTACH PARTITION "public"."t_old" FOR VALUES FROM`} {
+	for _, part := range []string{"step 1 was begun", "is not undone", `no target "main"`,
+		`ALTER TABLE "public"."t" ATTACH PARTITION "public"."t_old" FOR VALUES FROM`} {
 		if !strings.Contains(run.Why, part) {
 			t.Errorf("%q is not in: %s", part, run.Why)
 		}

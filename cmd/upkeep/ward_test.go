@@ -45,17 +45,19 @@ type ward struct {
 
 func newWard(t *testing.T) *ward {
 	t.Helper()
-	w := &ward{dir: t.TempDir(), token: "a word that opens", client: &http.Client{Timeout: time.Second}, acked: make(map[string]int)}
+	w := &ward{dir: t.TempDir(), token: "a word that opens", client: &http.Client{Timeout: time.Second},
+		acked: make(map[string]int)}
 	dir, err := servertest.Dir()
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) }) // data of a test
-	w.server, err = servertest.StartPostgres(t.Context(), sandbox.PostgresOptions{Dir: filepath.Join(dir, "postgres"), Settings: map[string]string{
-		"fsync": "off", "autovacuum": "off", "max_connections": "300", "log_min_duration_statement": "0",
-		// A vacuum of a small table takes its time without a load, so that many are met in the middle.
-		"vacuum_cost_delay": "10ms", "vacuum_cost_limit": "20",
-	}})
+	w.server, err = servertest.StartPostgres(t.Context(),
+		sandbox.PostgresOptions{Dir: filepath.Join(dir, "postgres"), Settings: map[string]string{
+			"fsync": "off", "autovacuum": "off", "max_connections": "300", "log_min_duration_statement": "0",
+			// A vacuum of a small table takes its time without a load, so that many are met in the middle.
+			"vacuum_cost_delay": "10ms", "vacuum_cost_limit": "20",
+		}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +86,8 @@ receivers:
 	for n := range 3 {
 		web, gossip := freeAddress(t), freeAddress(t)
 		args := []string{
-			"--config.file=alertmanager.yml", fmt.Sprint("--storage.path=am", n), "--web.listen-address=" + web, "--cluster.listen-address=" + gossip, "--cluster.advertise-address=" + gossip,
+			"--config.file=alertmanager.yml", fmt.Sprint("--storage.path=am", n), "--web.listen-address=" + web,
+			"--cluster.listen-address=" + gossip, "--cluster.advertise-address=" + gossip,
 			"--cluster.settle-timeout=1s", "--cluster.peer-timeout=1ms", "--cluster.gossip-interval=1s",
 		}
 		for _, g := range gossips {

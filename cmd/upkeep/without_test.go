@@ -27,7 +27,9 @@ type bare struct {
 func newBare(t *testing.T, dir, embedded, where string) *bare {
 	t.Helper()
 	b := &bare{site: site{dir: dir, address: freeAddress(t)}}
-	write(t, filepath.Join(dir, "upkeep.yaml"), fmt.Sprintf("data_dir: data\nweb: {listen: %q}\nembedded: {%s}\ntargets: {host: [{name: here}]}\ncollectors: {settings: {host/updates: {disabled: true}}}\n%s", b.address, embedded, where))
+	write(t, filepath.Join(dir, "upkeep.yaml"),
+		fmt.Sprintf("data_dir: data\nweb: {listen: %q}\nembedded: {%s}\ntargets: {host: [{name: here}]}\ncollectors: "+
+			"{settings: {host/updates: {disabled: true}}}\n%s", b.address, embedded, where))
 	return b
 }
 
@@ -156,7 +158,8 @@ func TestStoreServerAway(t *testing.T) {
 // What a person has to mend is said at once: it is not waited for.
 func TestStoreThatNeedsAPerson(t *testing.T) {
 	url, _ := servertest.Database(t)
-	b := newBare(t, t.TempDir(), "enabled: false", fmt.Sprintf("store: {url: %q}\n", strings.Replace(url, "test_", "not_there_", 1)))
+	b := newBare(t, t.TempDir(), "enabled: false", fmt.Sprintf("store: {url: %q}\n",
+		strings.Replace(url, "test_", "not_there_", 1)))
 	cmd := exec.CommandContext(t.Context(), "upkeep", "serve", "--config", "upkeep.yaml")
 	cmd.Dir = b.dir
 	if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "does not exist") {
@@ -167,10 +170,12 @@ func TestStoreThatNeedsAPerson(t *testing.T) {
 // A stuck run is listed first.
 func TestStatusBeginsWithStuckRuns(t *testing.T) {
 	var out bytes.Buffer
-	run := remediate.Run{ID: 3, State: remediate.Allowed, Request: remediate.Request{Action: "postgres/vacuum", Subject: map[string]string{"table": "t"}}}
+	run := remediate.Run{ID: 3, State: remediate.Allowed,
+		Request: remediate.Request{Action: "postgres/vacuum", Subject: map[string]string{"table": "t"}}}
 	err := printStatus(&out, console.Status{
 		Pauses: []console.PauseLine{{Pause: remediate.Pause{Scope: "all", By: "ann", Reason: "r"}}},
-		Stuck:  []engine.Stuck{{Run: run, Why: "step 1 (VACUUM t) has a timeout of 2h0m0s, and no progress was recorded since 10:00"}},
+		Stuck: []engine.Stuck{{Run: run,
+			Why: "step 1 (VACUUM t) has a timeout of 2h0m0s, and no progress was recorded since 10:00"}},
 	})
 	const want = `STUCK run 3: postgres/vacuum on table="t" is allowed: step 1 (VACUUM t) has a timeout of 2h0m0s, and no progress was recorded since 10:00. See upkeep show 3; cancel it with upkeep cancel 3 --why …` + "\n"
 	if err != nil || !strings.HasPrefix(out.String(), want) {

@@ -90,7 +90,8 @@ func TestFiles(t *testing.T) {
 		t.Errorf("it was never restored:\n%s", got)
 	}
 	file(t, pattern.Verified, 0, 100*time.Hour)
-	if got := answer(t, pattern); !strings.Contains(got, `upkeep_backup_verified_timestamp_seconds{server="s",stanza=""} 1699640000`) {
+	if got := answer(t, pattern); !strings.Contains(got,
+		`upkeep_backup_verified_timestamp_seconds{server="s",stanza=""} 1699640000`) {
 		t.Errorf("no time of the restore:\n%s", got)
 	}
 }
@@ -112,7 +113,8 @@ func TestWhatIsNoBackup(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	expect(t, answer(t, pattern), `upkeep_backups{server="s",stanza=""} 2`, `upkeep_backup_last_timestamp_seconds{server="s",stanza=""} 1699913600`,
+	expect(t, answer(t, pattern), `upkeep_backups{server="s",stanza=""} 2`,
+		`upkeep_backup_last_timestamp_seconds{server="s",stanza=""} 1699913600`,
 		`upkeep_backup_last_size_bytes{server="s",stanza=""} 400`, `upkeep_backup_last_ok{server="s",stanza=""} 0`)
 	all, err := backup.ReadSeries(t.Context(), &pattern)
 	if err != nil || len(all) != 1 || len(all[0].Backups) != 2 {
@@ -129,7 +131,8 @@ func TestWhatIsNoBackup(t *testing.T) {
 	}
 	c := backup.Age(&pattern)
 	w := collectors.NewWriter(c)
-	if err := c.Collect(t.Context(), w); err == nil || !strings.Contains(err.Error(), "in the future") || strings.Contains(string(w.Text()), "verified_timestamp") {
+	if err := c.Collect(t.Context(), w); err == nil || !strings.Contains(err.Error(), "in the future") ||
+		strings.Contains(string(w.Text()), "verified_timestamp") {
 		t.Errorf("%v:\n%s", err, w.Text())
 	}
 }
@@ -144,7 +147,8 @@ func TestVerifiedByAFolder(t *testing.T) {
 	}
 	c := backup.Age(&b)
 	w := collectors.NewWriter(c)
-	if err := c.Collect(t.Context(), w); err == nil || !strings.Contains(err.Error(), "is no file") || strings.Contains(string(w.Text()), "verified_timestamp") {
+	if err := c.Collect(t.Context(), w); err == nil || !strings.Contains(err.Error(), "is no file") ||
+		strings.Contains(string(w.Text()), "verified_timestamp") {
 		t.Errorf("%v:\n%s", err, w.Text())
 	}
 }
@@ -154,7 +158,9 @@ func TestFolders(t *testing.T) {
 	dir := t.TempDir()
 	file(t, filepath.Join(dir, "base-1", "a"), 1000, 48*time.Hour)
 	file(t, filepath.Join(dir, "base-1", "b", "c"), 24, 47*time.Hour)
-	if got := answer(t, target.Backup{Path: filepath.Join(dir, "base-*")}); !strings.Contains(got, `last_size_bytes{server="s",stanza=""} 1024`) || !strings.Contains(got, `last_timestamp_seconds{server="s",stanza=""} 1699830800`) {
+	if got := answer(t, target.Backup{Path: filepath.Join(dir, "base-*")}); !strings.Contains(got,
+		`last_size_bytes{server="s",stanza=""} 1024`) ||
+		!strings.Contains(got, `last_timestamp_seconds{server="s",stanza=""} 1699830800`) {
 		t.Errorf("got:\n%s", got)
 	}
 }
@@ -173,7 +179,8 @@ func TestRDB(t *testing.T) {
 	if out, err := save.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	if got := answer(t, target.Backup{Kind: "rdb", Path: filepath.Join(s.Dir, "dump.rdb")}); !strings.Contains(got, `upkeep_backup_last_ok{server="s",stanza=""} 1`) {
+	if got := answer(t, target.Backup{Kind: "rdb", Path: filepath.Join(s.Dir, "dump.rdb")}); !strings.Contains(got,
+		`upkeep_backup_last_ok{server="s",stanza=""} 1`) {
 		t.Errorf("got:\n%s", got)
 	}
 }
@@ -187,9 +194,11 @@ func TestPgBackRest(t *testing.T) {
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	folder := filepath.Join(dir, "server")
 	config := filepath.Join(dir, "pgbackrest.conf")
-	server, err := servertest.StartPostgres(t.Context(), sandbox.PostgresOptions{Dir: folder, Settings: map[string]string{
-		"archive_mode": "on", "archive_command": "pgbackrest --config=" + config + " --stanza=main archive-push %p", "unix_socket_directories": folder,
-	}})
+	server, err := servertest.StartPostgres(t.Context(),
+		sandbox.PostgresOptions{Dir: folder, Settings: map[string]string{
+			"archive_mode": "on", "archive_command": "pgbackrest --config=" + config + " --stanza=main archive-push %p",
+			"unix_socket_directories": folder,
+		}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -219,14 +228,19 @@ func TestPgBackRest(t *testing.T) {
 		}
 	}
 	got := answer(t, target.Backup{Kind: "pgbackrest", Path: config, Stanza: "main"})
-	for _, want := range []string{`upkeep_backups{server="s",stanza="main"} 1`, `upkeep_backup_last_ok{server="s",stanza="main"} 1`, `upkeep_backup_last_duration_seconds{server="s",stanza="main"} `, `upkeep_backup_last_size_bytes{server="s",stanza="main"} `} {
+	for _, want := range []string{`upkeep_backups{server="s",stanza="main"} 1`,
+		`upkeep_backup_last_ok{server="s",stanza="main"} 1`,
+		`upkeep_backup_last_duration_seconds{server="s",stanza="main"} `,
+		`upkeep_backup_last_size_bytes{server="s",stanza="main"} `} {
 		if !strings.Contains(got, want) {
 			t.Errorf("no %s in:\n%s", want, got)
 		}
 	}
 	// The guard sees the same backup, with its own time.
 	all, err := backup.ReadSeries(t.Context(), &b)
-	if err != nil || len(all) != 1 || len(all[0].Backups) != 1 || !strings.Contains(all[0].Backups[0].Name, "stanza main, backup 20") || time.Since(all[0].Backups[0].At).Abs() > time.Hour {
+	if err != nil || len(all) != 1 || len(all[0].Backups) != 1 ||
+		!strings.Contains(all[0].Backups[0].Name, "stanza main, backup 20") ||
+		time.Since(all[0].Backups[0].At).Abs() > time.Hour {
 		t.Errorf("%+v, %v", all, err)
 	}
 }

@@ -20,7 +20,9 @@ import (
 
 func engine(t *testing.T, host string) *target.Docker {
 	t.Helper()
-	d, err := target.NewDocker(target.DockerConfig{Name: "s", Host: host, Root: "/", Logs: target.LogFields{Level: "level", Message: "message", Path: "path", Duration: "duration_ms", Slow: time.Second}})
+	d, err := target.NewDocker(target.DockerConfig{Name: "s", Host: host, Root: "/",
+		Logs: target.LogFields{Level: "level", Message: "message", Path: "path", Duration: "duration_ms",
+			Slow: time.Second}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +66,8 @@ func TestEngine(t *testing.T) {
 		t.Helper()
 		run(t, d, append([]string{"run", "--detach", "--network", "none", "--name", name}, args...)...)
 	}
-	begin("well", "--label", "com.docker.compose.service=api", "--label", "com.docker.compose.project=shop", "--log-opt", "max-size=1m", "service:1", "stay")
+	begin("well", "--label", "com.docker.compose.service=api", "--label", "com.docker.compose.project=shop",
+		"--log-opt", "max-size=1m", "service:1", "stay")
 	begin("sick", "service:1", "sick")
 	begin("ended", "service:1", "fail")
 	begin("again", "--restart", "always", "service:1", "fail")
@@ -96,14 +99,17 @@ func TestEngine(t *testing.T) {
 		}
 		run(t, d, "wait", "hungry")
 		said := run(t, d, "inspect", "--format", "{{.State.OOMKilled}}", "hungry")
-		until(t, c, `upkeep_docker_container_oom_killed{server="s",container="hungry"} `+map[string]string{"true": "1", "false": "0"}[said])
-		restarts := regexp.MustCompile(`upkeep_docker_container_restarts_total\{server="s",container="again"\} ([2-9]|[1-9]\d)`) // and soon more
+		until(t, c, `upkeep_docker_container_oom_killed{server="s",container="hungry"} `+map[string]string{"true": "1",
+			"false": "0"}[said])
+		// and soon more
+		restarts := regexp.MustCompile(`upkeep_docker_container_restarts_total\{server="s",container="again"\} ([2-9]|[1-9]\d)`)
 		for end := time.Now().Add(60 * time.Second); !restarts.MatchString(got); got = collectortest.Answer(t, c) {
 			if time.Now().After(end) {
 				t.Fatalf("it is never started again:\n%s", got)
 			}
 		}
-		if !strings.Contains(got, `upkeep_docker_container_image_created_timestamp_seconds{server="s",container="well"} 1`) {
+		if !strings.Contains(got,
+			`upkeep_docker_container_image_created_timestamp_seconds{server="s",container="well"} 1`) {
 			t.Errorf("no age of an image:\n%s", got)
 		}
 		collectortest.Promises(t, docker.Containers(e))
@@ -111,7 +117,9 @@ func TestEngine(t *testing.T) {
 	t.Run("diskusage", func(t *testing.T) {
 		c := docker.DiskUsage(e)
 		got := collectortest.Answer(t, c)
-		for _, want := range []string{`disk_objects{server="s",type="images"} 1`, `disk_objects{server="s",type="containers"} 6`, `disk_objects{server="s",type="volumes"} 1`, `disk_reclaimable_bytes{server="s",type="images"} 0`, `disk_used_bytes{server="s",type="volumes"} 0`} {
+		for _, want := range []string{`disk_objects{server="s",type="images"} 1`,
+			`disk_objects{server="s",type="containers"} 6`, `disk_objects{server="s",type="volumes"} 1`,
+			`disk_reclaimable_bytes{server="s",type="images"} 0`, `disk_used_bytes{server="s",type="volumes"} 0`} {
 			if !strings.Contains(got, "upkeep_docker_"+want+"\n") {
 				t.Errorf("no %s in:\n%s", want, got)
 			}
@@ -121,7 +129,8 @@ func TestEngine(t *testing.T) {
 	t.Run("logsize", func(t *testing.T) {
 		begin("talks", "service:1", "log")
 		c := docker.LogSize(e)
-		got := until(t, c, `upkeep_docker_log_rotated{server="s",container="well"} 1`, `upkeep_docker_log_rotated{server="s",container="talks"} 0`)
+		got := until(t, c, `upkeep_docker_log_rotated{server="s",container="well"} 1`,
+			`upkeep_docker_log_rotated{server="s",container="talks"} 0`)
 		path := run(t, d, "inspect", "--format", "{{.LogPath}}", "talks")
 		var size int64
 		for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
@@ -133,7 +142,8 @@ func TestEngine(t *testing.T) {
 				break
 			}
 		}
-		if want := fmt.Sprintf(`upkeep_docker_log_size_bytes{server="s",container="talks"} %d`, size); size == 0 || !strings.Contains(collectortest.Answer(t, c), want+"\n") {
+		if want := fmt.Sprintf(`upkeep_docker_log_size_bytes{server="s",container="talks"} %d`, size); size == 0 ||
+			!strings.Contains(collectortest.Answer(t, c), want+"\n") {
 			t.Errorf("no %s", want)
 		}
 		if strings.Contains(got, `log_size_bytes{server="s",container="elsewhere"}`) {
@@ -181,7 +191,8 @@ func TestVersionsAndNonsense(t *testing.T) {
 		}))
 		_, err := engine(t, strings.Replace(s.URL, "http://", "tcp://", 1)).ImageList(t.Context(), false)
 		s.Close()
-		if asked != tc.want || (err == nil) != (tc.wrong == "") || err != nil && !strings.Contains(err.Error(), tc.wrong) {
+		if asked != tc.want || (err == nil) != (tc.wrong == "") || err != nil &&
+			!strings.Contains(err.Error(), tc.wrong) {
 			t.Errorf("an engine of %s: asked %q, %v", tc.theirs, asked, err)
 		}
 	}

@@ -32,7 +32,8 @@ func TestFilesystem(t *testing.T) {
 		t.Fatal(err)
 	}
 	for line := range strings.Lines(string(w.Text())) {
-		if !strings.HasPrefix(line, "upkeep_host_filesystem_used_ratio{") || !strings.Contains(line, `mountpoint="/",`) {
+		if !strings.HasPrefix(line, "upkeep_host_filesystem_used_ratio{") ||
+			!strings.Contains(line, `mountpoint="/",`) {
 			continue
 		}
 		got, err := strconv.ParseFloat(strings.Fields(line)[len(strings.Fields(line))-1], 64)

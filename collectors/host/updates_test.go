@@ -28,18 +28,24 @@ func TestUpdates(t *testing.T) {
 		}
 	}
 	installed := func(name string) string {
-		return "Package: " + name + "\nStatus: install ok installed\nArchitecture: all\nVersion: 1.0\nMaintainer: a\nDescription: a\n\n"
+		return "Package: " + name + "\nStatus: install ok installed\nArchitecture: all\nVersion: 1.0\nMaintainer: " +
+			"a\nDescription: a\n\n"
 	}
 	offered := func(name, version string) string {
-		return "Package: " + name + "\nArchitecture: all\nVersion: " + version + "\nMaintainer: a\nFilename: ./" + name + ".deb\nSize: 1\nSHA256: e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\nDescription: a\n\n"
+		return "Package: " + name + "\nArchitecture: all\nVersion: " + version + "\nMaintainer: a\nFilename: ./" +
+			name +
+			".deb\nSize: 1\nSHA256: e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\nDescription: " +
+			"a\n\n"
 	}
 	write("var/lib/dpkg/status", installed("old")+installed("insecure")+installed("new"))
 	write("archive/Packages", offered("old", "2.0")+offered("new", "1.0")+offered("insecure", "1.0"))
 	write("archive/Release", "Origin: Debian\nLabel: Debian\nSuite: stable\n")
 	write("urgent/Packages", offered("insecure", "1.1"))
 	write("urgent/Release", "Origin: Debian\nLabel: Debian-Security\nSuite: stable-security\n")
-	write("etc/apt/sources.list", "deb [trusted=yes] file:"+root+"/archive ./\ndeb [trusted=yes] file:"+root+"/urgent ./\n")
-	for _, d := range []string{"var/lib/apt/lists/partial", "var/cache/apt/archives/partial", "etc/apt/apt.conf.d", "etc/apt/preferences.d", "etc/apt/trusted.gpg.d"} {
+	write("etc/apt/sources.list",
+		"deb [trusted=yes] file:"+root+"/archive ./\ndeb [trusted=yes] file:"+root+"/urgent ./\n")
+	for _, d := range []string{"var/lib/apt/lists/partial", "var/cache/apt/archives/partial", "etc/apt/apt.conf.d",
+		"etc/apt/preferences.d", "etc/apt/trusted.gpg.d"} {
 		if err := os.MkdirAll(filepath.Join(root, d), 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -53,12 +59,16 @@ func TestUpdates(t *testing.T) {
 		}
 		return string(w.Text())
 	}
-	update := exec.CommandContext(t.Context(), "apt-get", "--option", "Dir="+root, "--option", "Dir::State::status="+filepath.Join(root, "var/lib/dpkg/status"), "--option", "APT::Sandbox::User=root", "update")
+	update := exec.CommandContext(t.Context(), "apt-get", "--option", "Dir="+root, "--option",
+		"Dir::State::status="+filepath.Join(root, "var/lib/dpkg/status"), "--option", "APT::Sandbox::User=root",
+		"update")
 	if out, err := update.CombinedOutput(); err != nil {
 		t.Fatalf("apt-get update: %v\n%s", err, out)
 	}
 	got := answer()
-	for _, want := range []string{`upkeep_host_updates_pending{server="s",kind="security"} 1`, `upkeep_host_updates_pending{server="s",kind="other"} 1`, `upkeep_host_reboot_required{server="s"} 0`, `upkeep_host_package_lists_timestamp_seconds{server="s"} 1`} {
+	for _, want := range []string{`upkeep_host_updates_pending{server="s",kind="security"} 1`,
+		`upkeep_host_updates_pending{server="s",kind="other"} 1`, `upkeep_host_reboot_required{server="s"} 0`,
+		`upkeep_host_package_lists_timestamp_seconds{server="s"} 1`} {
 		if !strings.Contains(got, want) {
 			t.Errorf("no %s in:\n%s", want, got)
 		}

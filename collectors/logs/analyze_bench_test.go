@@ -37,11 +37,15 @@ func write(b *testing.B, file string, size int64) {
 	for written := int64(0); written < size; {
 		level, message := "info", "request completed"
 		if random.IntN(50) == 0 {
-			level, message = "error", fmt.Sprintf("cannot load order %d: timeout after %d ms", random.IntN(1e6), random.IntN(5000))
+			level, message = "error", fmt.Sprintf("cannot load order %d: timeout after %d ms", random.IntN(1e6),
+				random.IntN(5000))
 		}
 		at = at.Add(time.Millisecond)
-		n, err := fmt.Fprintf(w, `{"log":"{\"level\":\"%s\",\"time\":\"%s\",\"service\":\"user-api\",\"request_id\":\"%016x\",\"message\":\"%s\",\"method\":\"GET\",\"path\":\"/api/v1/users/%d/orders\",\"status\":200,\"duration_ms\":%.2f}\n","stream":"stdout","time":"%s"}`+"\n",
-			level, at.Format(time.RFC3339Nano), random.Uint64(), message, random.IntN(2000), random.ExpFloat64()*120, at.Format(time.RFC3339Nano))
+		n,
+			err := fmt.Fprintf(w,
+			`{"log":"{\"level\":\"%s\",\"time\":\"%s\",\"service\":\"user-api\",\"request_id\":\"%016x\",\"message\":\"%s\",\"method\":\"GET\",\"path\":\"/api/v1/users/%d/orders\",\"status\":200,\"duration_ms\":%.2f}\n","stream":"stdout","time":"%s"}`+"\n",
+			level, at.Format(time.RFC3339Nano), random.Uint64(), message, random.IntN(2000), random.ExpFloat64()*120,
+			at.Format(time.RFC3339Nano))
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -19,11 +19,14 @@ func TestLines(t *testing.T) {
 	servertest.Image(t, d, "service:1", "../docker/testdata/service")
 	begin := func(name, service string) {
 		t.Helper()
-		if _, err := d.Run(t.Context(), nil, "run", "--detach", "--network", "none", "--name", name, "--label", "com.docker.compose.service="+service, "service:1", "log"); err != nil {
+		if _, err := d.Run(t.Context(), nil, "run", "--detach", "--network", "none", "--name", name, "--label",
+			"com.docker.compose.service="+service, "service:1", "log"); err != nil {
 			t.Fatal(err)
 		}
 	}
-	engine, err := target.NewDocker(target.DockerConfig{Name: "s", Host: d.Host, Root: "/", Logs: target.LogFields{Level: "level", Message: "message", Path: "path", Duration: "duration_ms", Slow: time.Second}})
+	engine, err := target.NewDocker(target.DockerConfig{Name: "s", Host: d.Host, Root: "/",
+		Logs: target.LogFields{Level: "level", Message: "message", Path: "path", Duration: "duration_ms",
+			Slow: time.Second}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -49,7 +49,8 @@ func (x *exact) whole(text string) {
 	d := json.NewDecoder(strings.NewReader(text))
 	d.UseNumber()
 	trimmed := strings.TrimLeft(text, " \t")
-	if !strings.HasPrefix(trimmed, "{") || json.Unmarshal([]byte(trimmed), new(map[string]any)) != nil || d.Decode(&members) != nil {
+	if !strings.HasPrefix(trimmed, "{") || json.Unmarshal([]byte(trimmed), new(map[string]any)) != nil ||
+		d.Decode(&members) != nil {
 		x.tally.add(&record{message: []byte(text), isError: plainError([]byte(text))})
 		return
 	}
@@ -68,7 +69,8 @@ func (x *exact) whole(text string) {
 		r.path = []byte(s)
 	}
 	if v, ok := members["duration_ms"]; ok {
-		if _, err := fmt.Sscan(fmt.Sprint(v), &r.duration); err == nil && number([]byte(fmt.Sprint(v))) && r.duration >= 0 {
+		if _, err := fmt.Sscan(fmt.Sprint(v), &r.duration); err == nil && number([]byte(fmt.Sprint(v))) &&
+			r.duration >= 0 {
 			r.timed = true
 		}
 	}
@@ -85,13 +87,21 @@ func corpus(random *rand.Rand, n int) []byte {
 		switch random.IntN(12) {
 		default:
 			inner = fmt.Sprintf(`{"level":%q,"time":"2026-01-02T03:04:05Z","message":"%s %d","path":"/api/%s/%d","duration_ms":%.1f,"status":%d}`,
-				pick("info", "info", "info", "error", "warn", "ERROR", "fatal"), pick("request done for user", "cannot reach 10.0.0.1:5432, attempt", "timeout after"), i, pick("users", "orders", "v2/items"), random.IntN(50), random.Float64()*3000, 200+random.IntN(4)*100)
+				pick("info", "info", "info", "error", "warn", "ERROR", "fatal"),
+				pick("request done for user", "cannot reach 10.0.0.1:5432, attempt", "timeout after"), i,
+				pick("users", "orders", "v2/items"), random.IntN(50), random.Float64()*3000, 200+random.IntN(4)*100)
 		case 0:
 			inner = fmt.Sprintf(`{ "level" : "error", "context" : {"level":"info","path":"/not/this","list":[1,2,{"message":"nor this"}]}, "message": "it said \"no\" <%d> & é 你好 \\ \/ \u00e9 \n tab\t" , "path":"/a b/%d?x=1" }`, i, i)
 		case 1:
-			inner = pick("plain text", "ERROR something broke at 12:30:45", "[error] 3 nginx", `level=error msg="x"`, "Traceback (most recent call last):", "", "   ", `{"level":"error"`, `{"level":"error",}`, `["level","error"]`, `"level"`, "terror in lower case", "{}", "{} ", `{"a":01}`, `{"a":1e}`, `{"a":tru}`, `{"level":"error"}}`)
+			inner = pick("plain text", "ERROR something broke at 12:30:45", "[error] 3 nginx", `level=error msg="x"`,
+				"Traceback (most recent call last):", "", "   ", `{"level":"error"`, `{"level":"error",}`,
+				`["level","error"]`, `"level"`, "terror in lower case", "{}", "{} ", `{"a":01}`, `{"a":1e}`,
+				`{"a":tru}`, `{"level":"error"}}`)
 		case 2:
-			inner = fmt.Sprintf(`{"level":%s,"message":%s,"path":%s,"duration_ms":%s}`, pick("50", "30", `"err"`, "null", "true", `{"a":1}`), pick(`"m"`, "12", `{"m":"x"}`, "null", `["a"]`), pick(`"/p"`, "1", "null", `""`, `["/p"]`), pick("1", "-1", "1e3", "0.5", `"12.5"`, `"x"`, "null", "007", "1.", "{}", "99999999999999999999"))
+			inner = fmt.Sprintf(`{"level":%s,"message":%s,"path":%s,"duration_ms":%s}`,
+				pick("50", "30", `"err"`, "null", "true", `{"a":1}`), pick(`"m"`, "12", `{"m":"x"}`, "null", `["a"]`),
+				pick(`"/p"`, "1", "null", `""`, `["/p"]`),
+				pick("1", "-1", "1e3", "0.5", `"12.5"`, `"x"`, "null", "007", "1.", "{}", "99999999999999999999"))
 		case 3:
 			inner = fmt.Sprintf(`{"level":"info","level":"error","message":"first","message":"second %d","path":1,"path":"/twice"}`, i)
 		case 4:
@@ -132,7 +142,8 @@ func writeLine(b *bytes.Buffer, text, stream string, random *rand.Rand) {
 	if random.IntN(50) == 0 {
 		extra = `,"attrs":{"tag":"x"}`
 	}
-	fmt.Fprintf(b, `{"log":%s,"stream":"%s"%s,"time":"2026-01-%02dT03:04:05.123456789Z"}`+"\n", strings.TrimSpace(quoted.String()), stream, extra, 1+random.IntN(28))
+	fmt.Fprintf(b, `{"log":%s,"stream":"%s"%s,"time":"2026-01-%02dT03:04:05.123456789Z"}`+"\n",
+		strings.TrimSpace(quoted.String()), stream, extra, 1+random.IntN(28))
 }
 
 // view is what of a tally is compared.
@@ -144,7 +155,8 @@ func view(t *tally) any {
 		}
 		return all
 	}
-	return []any{t.lines, t.errors, t.slow, t.requests, t.broken, t.counts, list(t.templates), list(t.endpoints), int64(t.sum * 1000)}
+	return []any{t.lines, t.errors, t.slow, t.requests, t.broken, t.counts, list(t.templates), list(t.endpoints),
+		int64(t.sum * 1000)}
 }
 
 func reference(text []byte) *tally {
@@ -277,7 +289,8 @@ func TestAnalyze(t *testing.T) {
 	if diff := cmp.Diff(reference(text).report(), r); diff != "" {
 		t.Errorf("(-exact +ours):\n%s", diff)
 	}
-	late, err := Analyze(t.Context(), []string{file}, Options{Fields: names(), Slow: time.Second, Since: time.Date(2026, 1, 15, 0, 0, 0, 0, time.UTC)})
+	late, err := Analyze(t.Context(), []string{file}, Options{Fields: names(), Slow: time.Second,
+		Since: time.Date(2026, 1, 15, 0, 0, 0, 0, time.UTC)})
 	if err != nil || late.Lines > r.Lines*3/5 || late.Lines < r.Lines*2/5 {
 		t.Errorf("half of the days have %d of %d lines, %v", late.Lines, r.Lines, err)
 	}

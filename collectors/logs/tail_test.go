@@ -37,7 +37,9 @@ func (w *written) lines(n int) {
 	w.t.Helper()
 	for range n {
 		w.n++
-		if _, err := fmt.Fprintf(w.f, `{"log":"{\"level\":\"info\",\"message\":\"%d\",\"path\":\"/p\"}\n","stream":"stdout","time":"2026-01-02T03:04:05Z"}`+"\n", w.n); err != nil {
+		if _,
+			err := fmt.Fprintf(w.f,
+			`{"log":"{\"level\":\"info\",\"message\":\"%d\",\"path\":\"/p\"}\n","stream":"stdout","time":"2026-01-02T03:04:05Z"}`+"\n", w.n); err != nil {
 			w.t.Fatal(err)
 		}
 	}

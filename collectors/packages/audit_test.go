@@ -37,16 +37,20 @@ func TestReports(t *testing.T) {
 		want       []string
 	}{
 		{
-			"pip", `{"dependencies":[{"name":"a","version":"1","vulns":[{"id":"PYSEC-1","fix_versions":["2"],"aliases":[],"description":""},{"id":"PYSEC-2","fix_versions":[]}]},{"name":"b","version":"1","vulns":[]},{"name":"c","skip_reason":"not found"}],"fixes":[]}`,
+			"pip",
+			`{"dependencies":[{"name":"a","version":"1","vulns":[{"id":"PYSEC-1","fix_versions":["2"],"aliases":[],"description":""},{"id":"PYSEC-2","fix_versions":[]}]},{"name":"b","version":"1","vulns":[]},{"name":"c","skip_reason":"not found"}],"fixes":[]}`,
 			[]string{`level="unknown"} 2`, `level="critical"} 0`, `fixable{server="s"} 1`},
 		},
 		{"pip", `{"dependencies":[],"fixes":[]}`, []string{`level="unknown"} 0`}},
 		{
-			"npm", `{"auditReportVersion":2,"vulnerabilities":{"a":{"name":"a","severity":"critical","fixAvailable":true},"b":{"severity":"moderate","fixAvailable":false},"c":{"severity":"high","fixAvailable":{"name":"d","version":"2"}},"d":{"severity":"info"}},"metadata":{}}`,
-			[]string{`level="critical"} 1`, `level="high"} 1`, `level="medium"} 1`, `level="low"} 1`, `fixable{server="s"} 2`},
+			"npm",
+			`{"auditReportVersion":2,"vulnerabilities":{"a":{"name":"a","severity":"critical","fixAvailable":true},"b":{"severity":"moderate","fixAvailable":false},"c":{"severity":"high","fixAvailable":{"name":"d","version":"2"}},"d":{"severity":"info"}},"metadata":{}}`,
+			[]string{`level="critical"} 1`, `level="high"} 1`, `level="medium"} 1`, `level="low"} 1`,
+				`fixable{server="s"} 2`},
 		},
 		{
-			"trivy", `{"SchemaVersion":2,"ArtifactName":"api:1","Results":[{"Target":"debian","Class":"os-pkgs","Vulnerabilities":[{"VulnerabilityID":"CVE-1","Severity":"HIGH","FixedVersion":"1.2"},{"VulnerabilityID":"CVE-2","Severity":"UNKNOWN"}]},{"Target":"app"}]}`,
+			"trivy",
+			`{"SchemaVersion":2,"ArtifactName":"api:1","Results":[{"Target":"debian","Class":"os-pkgs","Vulnerabilities":[{"VulnerabilityID":"CVE-1","Severity":"HIGH","FixedVersion":"1.2"},{"VulnerabilityID":"CVE-2","Severity":"UNKNOWN"}]},{"Target":"app"}]}`,
 			[]string{`level="high"} 1`, `level="unknown"} 1`, `fixable{server="s"} 1`},
 		},
 	} {
@@ -93,7 +97,8 @@ func TestFolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv("PATH", "/nowhere")
-	for kind, want := range map[string]string{"pip": "pip-audit is not installed here", "npm": "npm is not installed here"} {
+	for kind, want := range map[string]string{"pip": "pip-audit is not installed here",
+		"npm": "npm is not installed here"} {
 		c := packages.Audit(&target.Packages{Name: "s", Kind: kind, Path: dir})
 		if err := c.Collect(t.Context(), collectors.NewWriter(c)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", kind, err)

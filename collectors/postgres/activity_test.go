@@ -29,7 +29,9 @@ func TestActivityOfSessions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server, err := servertest.StartPostgres(t.Context(), sandbox.PostgresOptions{Dir: filepath.Join(dir, "postgres"), Settings: map[string]string{"max_connections": "23", "superuser_reserved_connections": "3"}})
+	server, err := servertest.StartPostgres(t.Context(),
+		sandbox.PostgresOptions{Dir: filepath.Join(dir, "postgres"),
+			Settings: map[string]string{"max_connections": "23", "superuser_reserved_connections": "3"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +73,8 @@ func TestActivityOfSessions(t *testing.T) {
 		}
 	}
 	for _, want := range []string{
-		`connections{server="s",state="active"} 1`, `connections{server="s",state="idle"} 1`, `connections{server="s",state="idle_in_transaction"} 1`, `connections{server="s",state="other"} 0`,
+		`connections{server="s",state="active"} 1`, `connections{server="s",state="idle"} 1`,
+		`connections{server="s",state="idle_in_transaction"} 1`, `connections{server="s",state="other"} 0`,
 		`connections_max{server="s"} 20`, `connections_used_ratio{server="s"} 0.15`, `blocked_sessions{server="s"} 1`,
 	} {
 		if !strings.Contains(got, "upkeep_postgres_"+want+"\n") {
@@ -105,7 +108,8 @@ func TestActivityHidden(t *testing.T) {
 	t.Cleanup(func() { _ = other.Close(context.Background()) }) // idle
 	servertest.Exec(t, address, "create role blind login")
 	t.Cleanup(func() { servertest.Exec(t, address, "drop role blind") })
-	p, err := target.NewPostgres(target.PostgresConfig{Name: "s", URL: strings.Replace(address, "upkeep@", "blind@", 1)})
+	p, err := target.NewPostgres(target.PostgresConfig{Name: "s",
+		URL: strings.Replace(address, "upkeep@", "blind@", 1)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,7 +120,8 @@ func TestActivityHidden(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "grant pg_read_all_stats") {
 		t.Errorf("Collect: %v", err)
 	}
-	if got := string(w.Text()); !strings.Contains(got, "connections_used_ratio") || strings.Contains(got, "oldest_transaction") {
+	if got := string(w.Text()); !strings.Contains(got, "connections_used_ratio") ||
+		strings.Contains(got, "oldest_transaction") {
 		t.Errorf("an unknown value was reported:\n%s", got)
 	}
 }

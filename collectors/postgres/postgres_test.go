@@ -151,13 +151,15 @@ func connect(t *testing.T, address string) *pgx.Conn {
 // says so at once, also what an ANALYZE has done.
 func TestVacuumVisitsWhatChanges(t *testing.T) {
 	address, name := servertest.Database(t)
-	servertest.Exec(t, address, "create table t (id int)", "insert into t select generate_series(1, 1000)", "select pg_stat_force_next_flush()")
+	servertest.Exec(t, address, "create table t (id int)", "insert into t select generate_series(1, 1000)",
+		"select pg_stat_force_next_flush()")
 	c := postgres.Vacuum(looked(t, target.PostgresConfig{URL: address}))
 	sample := `upkeep_postgres_table_live_rows{server="s",database="` + name + `",schema="public",table="t"`
 	db := connect(t, address)
 	await := func(want float64) {
 		t.Helper()
-		for end := time.Now().Add(2 * time.Minute); value(t, collectortest.Answer(t, c), sample) != want; time.Sleep(50 * time.Millisecond) {
+		for end := time.Now().Add(2 * time.Minute); value(t, collectortest.Answer(t, c),
+			sample) != want; time.Sleep(50 * time.Millisecond) {
 			if time.Now().After(end) {
 				t.Fatalf("never %v rows", want)
 			}
@@ -166,11 +168,13 @@ func TestVacuumVisitsWhatChanges(t *testing.T) {
 	await(1000)
 	servertest.Exec(t, address, "insert into t select generate_series(1, 500)")
 	await(1500)
-	if text := collectortest.Answer(t, c); strings.Contains(text, `last_analyze_timestamp_seconds{server="s",database="`+name) {
+	if text := collectortest.Answer(t, c); strings.Contains(text,
+		`last_analyze_timestamp_seconds{server="s",database="`+name) {
 		t.Errorf("never analyzed:\n%s", text)
 	}
 	servertest.Exec(t, address, "analyze t")
-	for end := time.Now().Add(2 * time.Minute); !strings.Contains(collectortest.Answer(t, c), `last_analyze_timestamp_seconds{server="s",database="`+name); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); !strings.Contains(collectortest.Answer(t, c),
+		`last_analyze_timestamp_seconds{server="s",database="`+name); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("the ANALYZE is never seen")
 		}
@@ -178,7 +182,8 @@ func TestVacuumVisitsWhatChanges(t *testing.T) {
 	// However often it is asked, the database itself is not.
 	asked := func() (last time.Time) {
 		t.Helper()
-		err := db.QueryRow(t.Context(), "select max(query_start) from pg_stat_activity where application_name = 'upkeep' and query like '%How much of each table is dead%' and datname = current_database()").Scan(&last)
+		err := db.QueryRow(t.Context(), "select max(query_start) from pg_stat_activity where application_name = "+
+			"'upkeep' and query like '%How much of each table is dead%' and datname = current_database()").Scan(&last)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -196,7 +201,8 @@ func TestVacuumVisitsWhatChanges(t *testing.T) {
 
 // A list has an age once it was written, whatever its server is called.
 func TestIndexAdvice(t *testing.T) {
-	p, err := target.NewPostgres(target.PostgresConfig{Name: "../a b", URL: "postgres://u@127.0.0.1:1/x", Advice: t.TempDir()})
+	p, err := target.NewPostgres(target.PostgresConfig{Name: "../a b", URL: "postgres://u@127.0.0.1:1/x",
+		Advice: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -214,7 +220,8 @@ func TestIndexAdvice(t *testing.T) {
 	if err := os.Chtimes(file, at, at); err != nil {
 		t.Fatal(err)
 	}
-	if age := value(t, collectortest.Answer(t, postgres.IndexAdvice(p)), "upkeep_postgres_index_advice_age_seconds{"); age < 3600 || age > 3700 {
+	if age := value(t, collectortest.Answer(t, postgres.IndexAdvice(p)),
+		"upkeep_postgres_index_advice_age_seconds{"); age < 3600 || age > 3700 {
 		t.Errorf("the age is %v", age)
 	}
 	p.Name = "s"

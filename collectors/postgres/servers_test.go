@@ -26,8 +26,10 @@ import (
 // every returns each collector of a server.
 func every(p *target.Postgres) []collectors.Collector {
 	return []collectors.Collector{
-		postgres.Activity(p), postgres.Database(p), postgres.DatabaseSize(p), postgres.DuplicateIndex(p), postgres.IndexBloat(p), postgres.InvalidIndex(p), postgres.Locks(p),
-		postgres.Progress(p), postgres.Replication(p), postgres.Retention(p), postgres.Sequences(p), postgres.Server(p), postgres.Sessions(p), postgres.Settings(p), postgres.Statements(p),
+		postgres.Activity(p), postgres.Database(p), postgres.DatabaseSize(p), postgres.DuplicateIndex(p),
+		postgres.IndexBloat(p), postgres.InvalidIndex(p), postgres.Locks(p),
+		postgres.Progress(p), postgres.Replication(p), postgres.Retention(p), postgres.Sequences(p), postgres.Server(p),
+		postgres.Sessions(p), postgres.Settings(p), postgres.Statements(p),
 		postgres.TableBloat(p), postgres.TableSize(p), postgres.UnusedIndex(p), postgres.Vacuum(p), postgres.WAL(p),
 	}
 }
@@ -46,21 +48,31 @@ func names(text string) map[string]bool {
 func prepare(t *testing.T, s *sandbox.Postgres) {
 	t.Helper()
 	servertest.Exec(t, s.URL, "create extension pg_stat_statements", "create extension pgstattuple",
-		"create table t (id serial primary key, a int, b text)", "insert into t (a, b) select n, md5(n::text) from generate_series(1, 200000) n", "create index t_a on t (a)", "create index t_a_again on t (a)",
-		"delete from t where id % 10 <> 0", "vacuum (analyze) t", "select pg_create_physical_replication_slot('waits', true)", "select pg_create_logical_replication_slot('thinks', 'pgoutput')",
-		"create table parted (at timestamptz) partition by range (at)", "create table parted_1 partition of parted for values from ('2020-01-01') to ('2030-01-01')", "insert into parted select '2021-01-01' from generate_series(1, 1000)", "analyze parted",
-		"create role watcher login in role pg_monitor", "grant select on all tables in schema public to watcher", "grant select on all sequences in schema public to watcher", "alter role watcher set log_statement = 'none'")
+		"create table t (id serial primary key, a int, b text)",
+		"insert into t (a, b) select n, md5(n::text) from generate_series(1, 200000) n", "create index t_a on t (a)",
+		"create index t_a_again on t (a)",
+		"delete from t where id % 10 <> 0", "vacuum (analyze) t",
+		"select pg_create_physical_replication_slot('waits', true)",
+		"select pg_create_logical_replication_slot('thinks', 'pgoutput')",
+		"create table parted (at timestamptz) partition by range (at)",
+		"create table parted_1 partition of parted for values from ('2020-01-01') to ('2030-01-01')",
+		"insert into parted select '2021-01-01' from generate_series(1, 1000)", "analyze parted",
+		"create role watcher login in role pg_monitor", "grant select on all tables in schema public to watcher",
+		"grant select on all sequences in schema public to watcher", "alter role watcher set log_statement = 'none'")
 }
 
 func watching(t *testing.T, url string) *target.Postgres {
 	t.Helper()
-	return looked(t, target.PostgresConfig{URL: strings.Replace(url, "upkeep@", "watcher@", 1), Archives: []target.Archive{{Database: "postgres", Schema: "public", Table: "parted", Column: "at", After: time.Hour}}})
+	return looked(t, target.PostgresConfig{URL: strings.Replace(url, "upkeep@", "watcher@", 1),
+		Archives: []target.Archive{{Database: "postgres", Schema: "public", Table: "parted", Column: "at",
+			After: time.Hour}}})
 }
 
 // Every collector answers on every major version, to a role with no more rights
 // than its page says, and says the same there.
 func TestEveryVersion(t *testing.T) {
-	settings := map[string]string{"shared_preload_libraries": "pg_stat_statements", "wal_level": "logical", "archive_mode": "on", "archive_command": "true", "fsync": "off", "autovacuum": "off"}
+	settings := map[string]string{"shared_preload_libraries": "pg_stat_statements", "wal_level": "logical",
+		"archive_mode": "on", "archive_command": "true", "fsync": "off", "autovacuum": "off"}
 	bins := servertest.Versions(t)
 	bins["15"] = ""
 	said := make(map[string]map[string]bool)
@@ -70,7 +82,8 @@ func TestEveryVersion(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			s, err := servertest.StartPostgres(t.Context(), sandbox.PostgresOptions{Dir: filepath.Join(dir, "postgres"), Bin: bins[version], Settings: settings})
+			s, err := servertest.StartPostgres(t.Context(),
+				sandbox.PostgresOptions{Dir: filepath.Join(dir, "postgres"), Bin: bins[version], Settings: settings})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -81,7 +94,8 @@ func TestEveryVersion(t *testing.T) {
 				_ = os.RemoveAll(dir)
 			})
 			prepare(t, s)
-			if _, err := connect(t, s.URL).Exec(t.Context(), "begin; insert into t (a) values (1)"); err != nil { // and is idle until the end
+			// and is idle until the end
+			if _, err := connect(t, s.URL).Exec(t.Context(), "begin; insert into t (a) values (1)"); err != nil {
 				t.Fatal(err)
 			}
 			p := watching(t, s.URL)
@@ -97,7 +111,8 @@ func TestEveryVersion(t *testing.T) {
 			if !strings.Contains(all, `upkeep_postgres_info{server="s",version="`+version+".") {
 				t.Errorf("it is not version %s", version)
 			}
-			if bloat := value(t, all, `upkeep_postgres_index_bloat_ratio{server="s",database="postgres",schema="public",table="t",index="t_a_again",method="estimate"`); bloat < 0.6 {
+			if bloat := value(t, all,
+				`upkeep_postgres_index_bloat_ratio{server="s",database="postgres",schema="public",table="t",index="t_a_again",method="estimate"`); bloat < 0.6 {
 				t.Errorf("nine of ten entries are gone, and the index has %v bloat", bloat)
 			}
 			if n := value(t, all, `upkeep_postgres_retention_rows{`); n < 900 || n > 1100 {
@@ -108,10 +123,12 @@ func TestEveryVersion(t *testing.T) {
 	}
 	// Servers before 15 tell when their statistics began, and 18 has checksums unless
 	// configured otherwise.
-	differs := []string{"upkeep_postgres_database_statistics_reset_timestamp_seconds", "upkeep_postgres_database_checksum_failures_total"}
+	differs := []string{"upkeep_postgres_database_statistics_reset_timestamp_seconds",
+		"upkeep_postgres_database_checksum_failures_total"}
 	for version, is := range said {
 		for name := range said["15"] {
-			if !is[name] && (version != "13" || name != "upkeep_postgres_statements_age_seconds") { // 13 does not tell when they were reset
+			// 13 does not tell when they were reset
+			if !is[name] && (version != "13" || name != "upkeep_postgres_statements_age_seconds") {
 				t.Errorf("version %s says nothing of %s", version, name)
 			}
 		}
@@ -143,7 +160,9 @@ func standby(t *testing.T, primary *sandbox.Postgres) *sandbox.Postgres {
 	if err := os.Chown(folder, int(who.Uid), int(who.Gid)); err != nil {
 		t.Fatal(err)
 	}
-	copied := exec.CommandContext(t.Context(), servertest.Client("pg_basebackup"), "--pgdata", filepath.Join(folder, "data"), "--dbname", strings.Replace(primary.URL, "?", "?application_name=two&", 1), "--write-recovery-conf", "--checkpoint=fast", "--no-sync")
+	copied := exec.CommandContext(t.Context(), servertest.Client("pg_basebackup"), "--pgdata",
+		filepath.Join(folder, "data"), "--dbname", strings.Replace(primary.URL, "?", "?application_name=two&", 1),
+		"--write-recovery-conf", "--checkpoint=fast", "--no-sync")
 	if os.Geteuid() == 0 {
 		copied.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: who.Uid, Gid: who.Gid}}
 	}
@@ -151,7 +170,8 @@ func standby(t *testing.T, primary *sandbox.Postgres) *sandbox.Postgres {
 	if out, err := copied.CombinedOutput(); err != nil {
 		t.Fatalf("pg_basebackup: %v\n%s", err, out)
 	}
-	s, err := servertest.StartPostgres(t.Context(), sandbox.PostgresOptions{Dir: folder, Settings: map[string]string{"hot_standby": "on", "shared_preload_libraries": "pg_stat_statements"}})
+	s, err := servertest.StartPostgres(t.Context(), sandbox.PostgresOptions{Dir: folder,
+		Settings: map[string]string{"hot_standby": "on", "shared_preload_libraries": "pg_stat_statements"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -166,7 +186,8 @@ func standby(t *testing.T, primary *sandbox.Postgres) *sandbox.Postgres {
 // A primary and its standby report each other; what only the standby's queries
 // use is in use; and what a standby cannot say it does not.
 func TestStandby(t *testing.T) {
-	one := server(t, map[string]string{"shared_preload_libraries": "pg_stat_statements", "wal_level": "logical", "fsync": "off", "autovacuum": "off"})
+	one := server(t, map[string]string{"shared_preload_libraries": "pg_stat_statements", "wal_level": "logical",
+		"fsync": "off", "autovacuum": "off"})
 	prepare(t, one)
 	two := standby(t, one)
 	primary, replica := watching(t, one.URL), watching(t, two.URL)
@@ -175,13 +196,17 @@ func TestStandby(t *testing.T) {
 	if n := value(t, text, `upkeep_postgres_slot_age_xids{server="s",slot="thinks",type="logical"`); n < 0 {
 		t.Errorf("the age of a slot is %v", n)
 	}
-	for end := time.Now().Add(2 * time.Minute); !strings.Contains(text, `standby_lag_bytes{server="s",standby="two",address="127.0.0.1"} 0`); text = collectortest.Answer(t, postgres.Replication(primary)) {
+	for end := time.Now().Add(2 * time.Minute); !strings.Contains(text,
+		`standby_lag_bytes{server="s",standby="two",address="127.0.0.1"} 0`); text = collectortest.Answer(t,
+		postgres.Replication(primary)) {
 		if time.Now().After(end) {
 			t.Fatalf("the standby never catches up:\n%s", text)
 		}
 	}
 	text = collectortest.Answer(t, postgres.Replication(replica))
-	if value(t, text, "upkeep_postgres_in_recovery{") != 1 || value(t, text, "upkeep_postgres_receiver_streaming{") != 1 || value(t, text, "upkeep_postgres_replay_lag_seconds{") > 10 {
+	if value(t, text, "upkeep_postgres_in_recovery{") != 1 ||
+		value(t, text, "upkeep_postgres_receiver_streaming{") != 1 ||
+		value(t, text, "upkeep_postgres_replay_lag_seconds{") > 10 {
 		t.Errorf("the standby says:\n%s", text)
 	}
 	for _, c := range every(replica) {
@@ -192,7 +217,9 @@ func TestStandby(t *testing.T) {
 	}
 	unused := postgres.UnusedIndex(primary)
 	const sample = `index_unused_bytes{server="s",database="postgres",schema="public",table="t",index="t_a`
-	if text = collectortest.Answer(t, unused); strings.Count(text, sample) != 2 || value(t, text, "upkeep_postgres_index_usage_standbys_unmonitored{") != 2 { // and a slot for one that is away
+	// and a slot for one that is away
+	if text = collectortest.Answer(t, unused); strings.Count(text, sample) != 2 ||
+		value(t, text, "upkeep_postgres_index_usage_standbys_unmonitored{") != 2 {
 		t.Errorf("a standby that is no target:\n%s", text)
 	}
 	db := connect(t, two.URL)
@@ -203,7 +230,9 @@ func TestStandby(t *testing.T) {
 	}
 	_ = db.Close(t.Context()) // its statistics are reported at the end of the session
 	primary.Replicas = []*target.Postgres{replica}
-	for end := time.Now().Add(2 * time.Minute); strings.Count(text, sample) != 1 || value(t, text, "upkeep_postgres_index_usage_standbys_unmonitored{") != 1; text = collectortest.Answer(t, unused) {
+	for end := time.Now().Add(2 * time.Minute); strings.Count(text, sample) != 1 ||
+		value(t, text, "upkeep_postgres_index_usage_standbys_unmonitored{") != 1; text = collectortest.Answer(t,
+		unused) {
 		if time.Now().After(end) {
 			t.Fatalf("what the standby uses is unused:\n%s", text)
 		}
@@ -220,7 +249,8 @@ func TestStandby(t *testing.T) {
 // Behind a pooler that gives the server's session to another after each
 // transaction, every collector answers as without, all at once and again.
 func TestPooler(t *testing.T) {
-	s := server(t, map[string]string{"shared_preload_libraries": "pg_stat_statements", "wal_level": "logical", "fsync": "off", "autovacuum": "off"})
+	s := server(t, map[string]string{"shared_preload_libraries": "pg_stat_statements", "wal_level": "logical",
+		"fsync": "off", "autovacuum": "off"})
 	prepare(t, s)
 	dir, err := servertest.Dir()
 	if err != nil {
@@ -235,7 +265,10 @@ func TestPooler(t *testing.T) {
 	if err := os.WriteFile(users, []byte(`"upkeep" ""`+"\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(config, fmt.Appendf(nil, "[databases]\n* = host=127.0.0.1 port=%d\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = %d\nunix_socket_dir =\nauth_type = trust\nauth_file = %s\npool_mode = transaction\ndefault_pool_size = 2\n", s.Port, port, users), 0o644); err != nil {
+	if err := os.WriteFile(config, fmt.Appendf(nil, "[databases]\n* = host=127.0.0.1 "+
+		"port=%d\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = %d\nunix_socket_dir =\nauth_type = "+
+		"trust\nauth_file = %s\npool_mode = transaction\ndefault_pool_size = 2\n", s.Port, port, users),
+		0o644); err != nil {
 		t.Fatal(err)
 	}
 	pooler := exec.CommandContext(t.Context(), "pgbouncer", config)
@@ -264,7 +297,8 @@ func TestPooler(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	p := looked(t, target.PostgresConfig{URL: url, Archives: []target.Archive{{Database: "postgres", Schema: "public", Table: "parted", Column: "at", After: time.Hour}}})
+	p := looked(t, target.PostgresConfig{URL: url, Archives: []target.Archive{{Database: "postgres", Schema: "public",
+		Table: "parted", Column: "at", After: time.Hour}}})
 	direct := looked(t, target.PostgresConfig{URL: s.URL, Archives: p.Archives})
 	var all sync.WaitGroup
 	for i, c := range every(p) {
@@ -280,7 +314,8 @@ func TestPooler(t *testing.T) {
 					t.Errorf("%s: %v, %v without a pooler", c.Name, err, fault)
 					return
 				}
-				if got, want := len(names(string(w.Text()))), len(names(string(d.Text()))); got != want && c.Name != "postgres/activity" && c.Name != "postgres/locks" && c.Name != "postgres/sessions" {
+				if got, want := len(names(string(w.Text()))), len(names(string(d.Text()))); got != want &&
+					c.Name != "postgres/activity" && c.Name != "postgres/locks" && c.Name != "postgres/sessions" {
 					t.Errorf("%s: %d metrics, %d without a pooler", c.Name, got, want)
 				}
 			}

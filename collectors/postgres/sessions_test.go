@@ -42,12 +42,14 @@ func TestSessionsInTheWay(t *testing.T) {
 		return conn
 	}
 	setup := open("setup", "create table t (id int); create table u (id int)")
-	if _, err := setup.Exec(t.Context(), "select pg_create_logical_replication_slot('logical', 'pgoutput')"); err != nil {
+	if _,
+		err := setup.Exec(t.Context(), "select pg_create_logical_replication_slot('logical', 'pgoutput')"); err != nil {
 		t.Fatal(err)
 	}
 	const hurts = `wo"rst', 1); --`
 	holder := open(hurts, "begin; insert into t values (1); lock table t in row exclusive mode")
-	awaitGone(t, s.URL, "select count(*) from pg_stat_activity where state = 'idle in transaction' and clock_timestamp() - state_change < interval '50ms'")
+	awaitGone(t, s.URL, "select count(*) from pg_stat_activity where state = 'idle in transaction' and "+
+		"clock_timestamp() - state_change < interval '50ms'")
 	second := open("second", "begin; lock table u")
 	go func() { _, _ = second.Exec(t.Context(), "lock table t in access exclusive mode") }() // ends with the server
 	third := open("third", "begin")
@@ -77,7 +79,8 @@ func TestSessionsInTheWay(t *testing.T) {
 	}
 	for _, of := range []string{postgres.OfIdle, postgres.OfTransaction, postgres.OfBlocker, postgres.OfHorizon} {
 		r := read(of)
-		if r.Application != hurts || r.PID != int32(holder.PgConn().PID()) || !r.Wrote || r.Blocked != 2 || !r.MayBeEnded || r.Seconds <= 0 || r.Seconds > 60 {
+		if r.Application != hurts || r.PID != int32(holder.PgConn().PID()) || !r.Wrote || r.Blocked != 2 ||
+			!r.MayBeEnded || r.Seconds <= 0 || r.Seconds > 60 {
 			t.Errorf("of %s: %+v", of, r)
 		}
 	}
@@ -90,13 +93,15 @@ func TestSessionsInTheWay(t *testing.T) {
 	if _, err := holder.Exec(t.Context(), `prepare transaction 'it''s "mine"'`); err != nil {
 		t.Fatal(err)
 	}
-	if r := read(postgres.OfHorizon); r.What != postgres.Prepared || r.Name != `it's "mine"` || r.User != "upkeep" || r.Age == 0 {
+	if r := read(postgres.OfHorizon); r.What != postgres.Prepared || r.Name != `it's "mine"` || r.User != "upkeep" ||
+		r.Age == 0 {
 		t.Errorf("of horizon: %+v", r)
 	}
 	if r := read(postgres.OfBlocker); r.What != postgres.Prepared || r.Name != `it's "mine"` || r.Blocked != 2 {
 		t.Errorf("of blocker: %+v", r)
 	}
-	if answer := collectortest.Answer(t, c); !strings.Contains(answer, `application="prepared transaction \"it's \\\"mine\\\"\""`) {
+	if answer := collectortest.Answer(t, c); !strings.Contains(answer,
+		`application="prepared transaction \"it's \\\"mine\\\"\""`) {
 		t.Errorf("it is not named:\n%s", answer)
 	}
 }
@@ -127,7 +132,8 @@ func TestSessionsHidden(t *testing.T) {
 	t.Cleanup(func() { servertest.Exec(t, address, "drop role blind") })
 	c := postgres.Sessions(looked(t, target.PostgresConfig{URL: strings.Replace(address, "upkeep@", "blind@", 1)}))
 	w := collectors.NewWriter(c)
-	if err := c.Collect(t.Context(), w); err == nil || !strings.Contains(err.Error(), "grant pg_read_all_stats") || w.Samples() != 0 {
+	if err := c.Collect(t.Context(), w); err == nil || !strings.Contains(err.Error(), "grant pg_read_all_stats") ||
+		w.Samples() != 0 {
 		t.Errorf("Collect: %v\n%s", err, w.Text())
 	}
 }

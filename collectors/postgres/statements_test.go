@@ -26,7 +26,8 @@ func server(t *testing.T, settings map[string]string) *sandbox.Postgres {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := servertest.StartPostgres(t.Context(), sandbox.PostgresOptions{Dir: filepath.Join(dir, "postgres"), Settings: settings})
+	s, err := servertest.StartPostgres(t.Context(), sandbox.PostgresOptions{Dir: filepath.Join(dir, "postgres"),
+		Settings: settings})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +73,8 @@ func value(t *testing.T, text, sample string) float64 {
 // A server with six statements of which three are exported: the others are summed,
 // no literal is shown, and a reset of the statistics takes nothing away.
 func TestStatements(t *testing.T) {
-	s := server(t, map[string]string{"shared_preload_libraries": "pg_stat_statements", "pg_stat_statements.track_planning": "off"})
+	s := server(t, map[string]string{"shared_preload_libraries": "pg_stat_statements",
+		"pg_stat_statements.track_planning": "off"})
 	db := connect(t, s.URL)
 	run := func(sql string, args ...any) {
 		t.Helper()
@@ -87,7 +89,9 @@ func TestStatements(t *testing.T) {
 	}
 	run("create database other_one")
 	other := connect(t, strings.Replace(s.URL, "/postgres?", "/other_one?", 1))
-	if _, err := other.Exec(t.Context(), `create schema "Odd; --"; create extension pg_stat_statements schema "Odd; --"`); err != nil {
+	if _,
+		err := other.Exec(t.Context(),
+		`create schema "Odd; --"; create extension pg_stat_statements schema "Odd; --"`); err != nil {
 		t.Fatal(err)
 	}
 	run("create role app password 'hunter2-in-a-command'")
@@ -107,7 +111,8 @@ func TestStatements(t *testing.T) {
 		return all
 	}
 	first := collectortest.Answer(t, c)
-	if strings.Contains(first, "hunter2") || !strings.Contains(first, `query="select count(*) from secrets where v = $1"`) {
+	if strings.Contains(first, "hunter2") || !strings.Contains(first,
+		`query="select count(*) from secrets where v = $1"`) {
 		t.Errorf("the texts are not as they should be:\n%s", first)
 	}
 	id := regexp.MustCompile(`queryid="(-?\d+)",query="select count\(\*\) from secrets`).FindStringSubmatch(first)
@@ -142,7 +147,8 @@ func TestStatements(t *testing.T) {
 		t.Errorf("%v calls in all, want %v", got, all)
 	}
 	hushed := looked(t, target.PostgresConfig{URL: s.URL, WithoutText: true})
-	if got := collectortest.Answer(t, postgres.Statements(hushed)); strings.Contains(got, "query=") || !strings.Contains(got, "statement_calls_total") {
+	if got := collectortest.Answer(t, postgres.Statements(hushed)); strings.Contains(got, "query=") ||
+		!strings.Contains(got, "statement_calls_total") {
 		t.Errorf("without texts:\n%s", got)
 	}
 	run("create role blind login")
@@ -152,7 +158,8 @@ func TestStatements(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := collectors.NewWriter(c)
-	if err := postgres.Statements(blind).Collect(t.Context(), w); err == nil || !strings.Contains(err.Error(), "grant pg_read_all_stats") {
+	if err := postgres.Statements(blind).Collect(t.Context(), w); err == nil ||
+		!strings.Contains(err.Error(), "grant pg_read_all_stats") {
 		t.Errorf("a role without the right: %v", err)
 	}
 	collectortest.Promises(t, postgres.Statements(p))
@@ -163,10 +170,14 @@ func TestStatements(t *testing.T) {
 func TestRetention(t *testing.T) {
 	address, name := servertest.Database(t)
 	servertest.Exec(t, address,
-		`create schema "My Schema"`, `create table "My Schema"."logs; drop table victim; --" (id int, "at; --" timestamptz)`, "create table victim ()",
+		`create schema "My Schema"`,
+		`create table "My Schema"."logs; drop table victim; --" (id int, "at; --" timestamptz)`,
+		"create table victim ()",
 		`insert into "My Schema"."logs; drop table victim; --" select n, now() - n * interval '1 hour' from generate_series(0, 9999) n`,
-		`analyze "My Schema"."logs; drop table victim; --"`, "create table nobodys (at date)", "create table numbers (at int)")
-	archive := target.Archive{Database: name, Schema: "My Schema", Table: "logs; drop table victim; --", Column: "at; --", After: 7500 * 3600e9}
+		`analyze "My Schema"."logs; drop table victim; --"`, "create table nobodys (at date)",
+		"create table numbers (at int)")
+	archive := target.Archive{Database: name, Schema: "My Schema", Table: "logs; drop table victim; --",
+		Column: "at; --", After: 7500 * 3600e9}
 	p := looked(t, target.PostgresConfig{URL: address, Archives: []target.Archive{archive}})
 	c := postgres.Retention(p)
 	if n := value(t, collectortest.Answer(t, c), "upkeep_postgres_retention_rows{"); n < 2300 || n > 2700 {
@@ -174,7 +185,8 @@ func TestRetention(t *testing.T) {
 	}
 	collectortest.Promises(t, postgres.Retention(p))
 	archive.To = target.Destination{Schema: "My Schema", Table: "old; --"}
-	servertest.Exec(t, address, `create table "My Schema"."old; --" as select id, "at; --" from "My Schema"."logs; drop table victim; --" limit 3000`, `analyze "My Schema"."old; --"`)
+	servertest.Exec(t, address,
+		`create table "My Schema"."old; --" as select id, "at; --" from "My Schema"."logs; drop table victim; --" limit 3000`, `analyze "My Schema"."old; --"`)
 	p = looked(t, target.PostgresConfig{URL: address, Archives: []target.Archive{archive}})
 	if n := value(t, collectortest.Answer(t, postgres.Retention(p)), "upkeep_postgres_archived_rows{"); n != 3000 {
 		t.Errorf("%v rows are archived, want 3000", n)
@@ -183,7 +195,8 @@ func TestRetention(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n, err := postgres.ReadArchived(t.Context(), db, archive, time.Now().Add(-1100*time.Hour), time.Now().Add(-100*time.Hour)); err != nil || n < 950 || n > 1050 {
+	if n, err := postgres.ReadArchived(t.Context(), db, archive, time.Now().Add(-1100*time.Hour),
+		time.Now().Add(-100*time.Hour)); err != nil || n < 950 || n > 1050 {
 		t.Errorf("%v rows of 1000 hours: %v", n, err)
 	}
 	servertest.Exec(t, address, "select from victim", "create role blind login")
@@ -193,12 +206,16 @@ func TestRetention(t *testing.T) {
 		a    target.Archive
 		want string
 	}{
-		{"upkeep", target.Archive{Database: name, Schema: "public", Table: "gone", Column: "at"}, "archive of public.gone"},
+		{"upkeep", target.Archive{Database: name, Schema: "public", Table: "gone", Column: "at"},
+			"archive of public.gone"},
 		{"upkeep", target.Archive{Database: "gone", Schema: "public", Table: "nobodys", Column: "at"}, "database gone"},
-		{"upkeep", target.Archive{Database: name, Schema: "public", Table: "numbers", Column: "at"}, "the column is to be a timestamp or a date"},
-		{"blind", target.Archive{Database: name, Schema: "public", Table: "nobodys", Column: "at"}, "grant SELECT on the table"},
+		{"upkeep", target.Archive{Database: name, Schema: "public", Table: "numbers", Column: "at"},
+			"the column is to be a timestamp or a date"},
+		{"blind", target.Archive{Database: name, Schema: "public", Table: "nobodys", Column: "at"},
+			"grant SELECT on the table"},
 	} {
-		p := looked(t, target.PostgresConfig{URL: strings.Replace(address, "upkeep@", tc.user+"@", 1), Archives: []target.Archive{tc.a}})
+		p := looked(t, target.PostgresConfig{URL: strings.Replace(address, "upkeep@", tc.user+"@", 1),
+			Archives: []target.Archive{tc.a}})
 		c := postgres.Retention(p)
 		w := collectors.NewWriter(c)
 		if err := c.Collect(t.Context(), w); err == nil || !strings.Contains(err.Error(), tc.want) || w.Samples() != 0 {
@@ -221,21 +238,24 @@ func TestLocksOfSessions(t *testing.T) {
 	}
 	open("setup", "create table t (id int)")
 	open("holder", "begin; lock table t in row exclusive mode")
-	for _, w := range []struct{ name, sql string }{{"first", "lock table t in access exclusive mode"}, {"second", "select from t"}} {
+	for _, w := range []struct{ name, sql string }{{"first", "lock table t in access exclusive mode"},
+		{"second", "select from t"}} {
 		c := open(w.name, "begin")
 		go func() { _, _ = c.Exec(t.Context(), w.sql) }() // ends with the server
 	}
 	c := postgres.Locks(looked(t, target.PostgresConfig{URL: s.URL}))
 	var got string
 	for range 200 {
-		if got = collectortest.Answer(t, c); strings.Contains(got, `mode="AccessExclusiveLock",state="waiting"} 1`) && strings.Contains(got, `mode="AccessShareLock",state="waiting"} 1`) {
+		if got = collectortest.Answer(t, c); strings.Contains(got, `mode="AccessExclusiveLock",state="waiting"} 1`) &&
+			strings.Contains(got, `mode="AccessShareLock",state="waiting"} 1`) {
 			break
 		}
 	}
 	if n := value(t, got, `upkeep_postgres_blocking_sessions_blocked{`); n != 1 {
 		t.Errorf("%v sessions are blocked by one that does not wait, want 1:\n%s", n, got)
 	}
-	if n := value(t, got, `upkeep_postgres_blocking_longest_wait_seconds{server="s",database="postgres",user="upkeep",application="holder",state="idle in transaction"`); n <= 0 || n > 60 {
+	if n := value(t, got,
+		`upkeep_postgres_blocking_longest_wait_seconds{server="s",database="postgres",user="upkeep",application="holder",state="idle in transaction"`); n <= 0 || n > 60 {
 		t.Errorf("the longest waits for %v s", n)
 	}
 	collectortest.Promises(t, c)

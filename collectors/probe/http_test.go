@@ -54,7 +54,8 @@ func TestHTTP(t *testing.T) {
 		status int
 		want   []string
 	}{
-		{"/health", 0, []string{"healthy{server=\"s\"} 1", "http_status{server=\"s\"} 200", "redirects{server=\"s\"} 0"}},
+		{"/health", 0, []string{"healthy{server=\"s\"} 1", "http_status{server=\"s\"} 200",
+			"redirects{server=\"s\"} 0"}},
 		{"/teapot", 0, []string{"healthy{server=\"s\"} 0", "http_status{server=\"s\"} 418"}},
 		{"/teapot", 418, []string{"healthy{server=\"s\"} 1"}},
 		{"/health", 418, []string{"healthy{server=\"s\"} 0"}},
@@ -85,14 +86,17 @@ func TestTLS(t *testing.T) {
 	defer s.Close()
 	s.Config.ErrorLog = nil
 	ca := filepath.Join(t.TempDir(), "ca.pem")
-	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw}), 0o600); err != nil {
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw}),
+		0o600); err != nil {
 		t.Fatal(err)
 	}
 	want := fmt.Sprintf("upkeep_probe_tls_expiry_timestamp_seconds{server=\"s\"} %d\n", s.Certificate().NotAfter.Unix())
-	if got := answer(t, target.Probe{URL: s.URL, Status: 404, CAFile: ca}, time.Second); !strings.Contains(got, want) || !strings.Contains(got, "healthy{server=\"s\"} 1") {
+	if got := answer(t, target.Probe{URL: s.URL, Status: 404, CAFile: ca}, time.Second); !strings.Contains(got, want) ||
+		!strings.Contains(got, "healthy{server=\"s\"} 1") {
 		t.Errorf("no %s in:\n%s", want, got)
 	}
-	if got := answer(t, target.Probe{URL: s.URL, Status: 404}, time.Second); got != "upkeep_probe_healthy{server=\"s\"} 0\n" {
+	if got := answer(t, target.Probe{URL: s.URL, Status: 404},
+		time.Second); got != "upkeep_probe_healthy{server=\"s\"} 0\n" {
 		t.Errorf("an untrusted certificate:\n%s", got)
 	}
 	c := probe.HTTP(&target.Probe{Name: "s", URL: s.URL, CAFile: filepath.Join(t.TempDir(), "gone")})
@@ -118,7 +122,8 @@ func TestNonsense(t *testing.T) {
 			_ = c.Close()
 		}
 	}()
-	if got := answer(t, target.Probe{URL: "http://" + l.Addr().String()}, time.Second); got != "upkeep_probe_healthy{server=\"s\"} 0\n" {
+	if got := answer(t, target.Probe{URL: "http://" + l.Addr().String()},
+		time.Second); got != "upkeep_probe_healthy{server=\"s\"} 0\n" {
 		t.Errorf("got:\n%s", got)
 	}
 }

@@ -82,7 +82,8 @@ func TestReplicationOfTwo(t *testing.T) {
 	}
 	await(two, `upkeep_redis_primary_link_up{server="s"} 1`)
 	await(one, fmt.Sprintf(`upkeep_redis_replica_lag_bytes{server="s",replica="127.0.0.1:%d"} 0`, replica.Port))
-	if got := collectortest.Answer(t, one); !strings.Contains(got, `upkeep_redis_is_replica{server="s"} 0`) || !strings.Contains(got, `upkeep_redis_replicas{server="s"} 1`) {
+	if got := collectortest.Answer(t, one); !strings.Contains(got, `upkeep_redis_is_replica{server="s"} 0`) ||
+		!strings.Contains(got, `upkeep_redis_replicas{server="s"} 1`) {
 		t.Errorf("the primary says:\n%s", got)
 	}
 	if err := primary.Stop(); err != nil {
@@ -122,7 +123,8 @@ func TestSlowlogCountsOnce(t *testing.T) {
 	if n := total(got); n < float64(newest[0].ID)-3 || n > float64(newest[0].ID)+1 {
 		t.Errorf("%v entries, and the newest has the number %d:\n%s", n, newest[0].ID, got)
 	}
-	if strings.Contains(got, "hunter2") || !strings.Contains(got, `command="set"`) || !strings.Contains(got, `command="other"`) {
+	if strings.Contains(got, "hunter2") || !strings.Contains(got, `command="set"`) ||
+		!strings.Contains(got, `command="other"`) {
 		t.Errorf("the commands are not as they should be:\n%s", got)
 	}
 }
@@ -135,19 +137,23 @@ func TestCommandHistograms(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := r.Client.Do(t.Context(), "debug", "sleep", "0.01").Err(); err != nil && !strings.Contains(err.Error(), "DEBUG") {
+	if err := r.Client.Do(t.Context(), "debug", "sleep", "0.01").Err(); err != nil &&
+		!strings.Contains(err.Error(), "DEBUG") {
 		t.Fatal(err)
 	}
 	c := redis.Commands(r)
 	got := collectortest.Answer(t, c)
-	for _, want := range []string{`upkeep_redis_command_calls_total{server="s",command="set"} 100`, `upkeep_redis_command_duration_seconds_count{server="s",command="set"} 100`, `upkeep_redis_command_duration_seconds_bucket{server="s",command="set",le="1.12"} 100`} {
+	for _, want := range []string{`upkeep_redis_command_calls_total{server="s",command="set"} 100`,
+		`upkeep_redis_command_duration_seconds_count{server="s",command="set"} 100`,
+		`upkeep_redis_command_duration_seconds_bucket{server="s",command="set",le="1.12"} 100`} {
 		if !strings.Contains(got, want+"\n") {
 			t.Errorf("no %s in:\n%s", want, got)
 		}
 	}
 	few := c
 	few.Limit = 1
-	if got := collectortest.Answer(t, few); strings.Count(got, "command_calls_total{") != 2 || !strings.Contains(got, `command="other"`) {
+	if got := collectortest.Answer(t, few); strings.Count(got, "command_calls_total{") != 2 ||
+		!strings.Contains(got, `command="other"`) {
 		t.Errorf("with room for one:\n%s", got)
 	}
 }
@@ -156,11 +162,14 @@ func TestCommandHistograms(t *testing.T) {
 func TestLeastRights(t *testing.T) {
 	s := servertest.Redis(t)
 	admin := looked(t, s.URL)
-	if err := admin.Client.Do(t.Context(), "acl", "setuser", "upkeep", "on", "nopass", "resetkeys", "resetchannels", "-@all", "+ping", "+hello", "+info", "+slowlog|get", "+slowlog|len", "+latency|histogram", "+client|setname").Err(); err != nil {
+	if err := admin.Client.Do(t.Context(), "acl", "setuser", "upkeep", "on", "nopass", "resetkeys", "resetchannels",
+		"-@all", "+ping", "+hello", "+info", "+slowlog|get", "+slowlog|len", "+latency|histogram", "+client|setname").
+		Err(); err != nil {
 		t.Fatal(err)
 	}
 	r := looked(t, strings.Replace(s.URL, "redis://", "redis://upkeep@", 1))
-	for _, c := range []collectors.Collector{redis.Server(r), redis.Memory(r), redis.Persistence(r), redis.Keyspace(r), redis.Clients(r), redis.Replication(r), redis.Commands(r), redis.Slowlog(r)} {
+	for _, c := range []collectors.Collector{redis.Server(r), redis.Memory(r), redis.Persistence(r), redis.Keyspace(r),
+		redis.Clients(r), redis.Replication(r), redis.Commands(r), redis.Slowlog(r)} {
 		if got := collectortest.Answer(t, c); got == "" {
 			t.Errorf("%s says nothing", c.Name)
 		}
@@ -250,7 +259,8 @@ func TestSnapshotLastSuccess(t *testing.T) {
 				break
 			}
 		}
-		if got := collectortest.Answer(t, c); !strings.Contains(got, `upkeep_redis_snapshot_ok{server="`+r.Name+`"} `+want) {
+		if got := collectortest.Answer(t, c); !strings.Contains(got,
+			`upkeep_redis_snapshot_ok{server="`+r.Name+`"} `+want) {
 			t.Fatalf("the save is not what the test made it:\n%s", got)
 		}
 	}

@@ -27,10 +27,12 @@ import (
 
 // counter is a collector of one gauge that counts its questions, and fails while broken.
 func counter(name, target string, broken *atomic.Bool) collectors.Collector {
-	m := &collectors.Metric{Name: "upkeep_test_questions", Type: collectors.Gauge, Help: "Questions so far.", Labels: []string{"server"}}
+	m := &collectors.Metric{Name: "upkeep_test_questions", Type: collectors.Gauge, Help: "Questions so far.",
+		Labels: []string{"server"}}
 	var n float64
 	return collectors.Collector{
-		Name: name, Target: target, Metrics: []*collectors.Metric{m}, Every: 20 * time.Millisecond, Timeout: 50 * time.Millisecond,
+		Name: name, Target: target, Metrics: []*collectors.Metric{m}, Every: 20 * time.Millisecond,
+		Timeout: 50 * time.Millisecond,
 		Collect: func(_ context.Context, w *collectors.Writer) error {
 			if broken != nil && broken.Load() {
 				return errors.New("connection refused")
@@ -89,7 +91,8 @@ func TestOneFamilyOfManyTargets(t *testing.T) {
 	if n := strings.Count(text, "# TYPE upkeep_test_questions gauge\n"); n != 1 {
 		t.Errorf("%d TYPE lines in:\n%s", n, text)
 	}
-	for _, want := range []string{`upkeep_test_questions{server="one"} `, `upkeep_test_questions{server="two"} `, `upkeep_collector_success{collector="test/a",server="one"} 1`} {
+	for _, want := range []string{`upkeep_test_questions{server="one"} `, `upkeep_test_questions{server="two"} `,
+		`upkeep_collector_success{collector="test/a",server="one"} 1`} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %s in:\n%s", want, text)
 		}
@@ -140,7 +143,10 @@ func TestAnswerOfParts(t *testing.T) {
 	} {
 		set(test.err)
 		before := time.Now()
-		servertest.Eventually(t, test.name, func() bool { return s.Status()[0].Err == test.err.Error() && s.Status()[0].At.After(before) })
+		servertest.Eventually(t, test.name, func() bool {
+			return s.Status()[0].Err == test.err.Error() &&
+				s.Status()[0].At.After(before)
+		})
 		for database, answers := range map[string]bool{"shop": test.shop, "other": test.other, "": false} {
 			of := subject(database)
 			if database == "" {
@@ -160,7 +166,8 @@ func TestPanickingCollectorHarmsNobody(t *testing.T) {
 	s := start(t, c, counter("test/a", "one", nil))
 	servertest.Eventually(t, "every collector answers", s.Answered)
 	text := get(s)
-	for _, want := range []string{`upkeep_collector_success{collector="test/a",server="odd"} 0`, `upkeep_collector_success{collector="test/a",server="one"} 1`, `upkeep_test_questions{server="one"}`} {
+	for _, want := range []string{`upkeep_collector_success{collector="test/a",server="odd"} 0`,
+		`upkeep_collector_success{collector="test/a",server="one"} 1`, `upkeep_test_questions{server="one"}`} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %s in:\n%s", want, text)
 		}
@@ -170,7 +177,8 @@ func TestPanickingCollectorHarmsNobody(t *testing.T) {
 func TestHangingCollectorDelaysNobody(t *testing.T) {
 	s := start(t, hanging(), counter("test/a", "one", nil))
 	servertest.Eventually(t, "the other is asked ten times", func() bool { return asked(s) >= 10 })
-	servertest.Eventually(t, "the hanging one has failed", func() bool { return strings.Contains(s.Status()[0].Err, "no answer within") })
+	servertest.Eventually(t, "the hanging one has failed",
+		func() bool { return strings.Contains(s.Status()[0].Err, "no answer within") })
 }
 
 // An hourly collector runs at once on request, and no other does.
@@ -248,10 +256,13 @@ func TestGzipIsOneStream(t *testing.T) {
 
 // still is a collector that says the same each time, of a thousand subjects.
 func still() collectors.Collector {
-	m := &collectors.Metric{Name: "upkeep_test_rows", Type: collectors.Gauge, Help: "Rows.", Labels: []string{"server", "table"}}
-	h := &collectors.Metric{Name: "upkeep_test_seconds", Type: collectors.Histogram, Help: "Seconds.", Labels: []string{"server"}}
+	m := &collectors.Metric{Name: "upkeep_test_rows", Type: collectors.Gauge, Help: "Rows.",
+		Labels: []string{"server", "table"}}
+	h := &collectors.Metric{Name: "upkeep_test_seconds", Type: collectors.Histogram, Help: "Seconds.",
+		Labels: []string{"server"}}
 	return collectors.Collector{
-		Name: "test/still", Target: "one", Metrics: []*collectors.Metric{m, h}, Every: 20 * time.Millisecond, Timeout: time.Second, Limit: 900,
+		Name: "test/still", Target: "one", Metrics: []*collectors.Metric{m, h}, Every: 20 * time.Millisecond,
+		Timeout: time.Second, Limit: 900,
 		Collect: func(_ context.Context, w *collectors.Writer) error {
 			for i := range w.Limit() {
 				w.Set(m, float64(i), "one", strconv.Itoa(i))
@@ -276,7 +287,8 @@ func TestBeyondTheLimit(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := get(s)
-	for _, want := range []string{`upkeep_collector_beyond_limit{collector="test/still",server="one"} 100`, `upkeep_test_seconds_bucket{server="one",le="+Inf"} 6`, `upkeep_test_seconds_sum{server="one"} 4.5`} {
+	for _, want := range []string{`upkeep_collector_beyond_limit{collector="test/still",server="one"} 100`,
+		`upkeep_test_seconds_bucket{server="one",le="+Inf"} 6`, `upkeep_test_seconds_sum{server="one"} 4.5`} {
 		if !strings.Contains(text, want+"\n") {
 			t.Errorf("no %s", want)
 		}
@@ -325,7 +337,8 @@ func TestPromtoolAccepts(t *testing.T) {
 }
 
 func BenchmarkServe(b *testing.B) {
-	m := &collectors.Metric{Name: "upkeep_test_rows", Type: collectors.Gauge, Help: "Rows.", Labels: []string{"server", "table"}}
+	m := &collectors.Metric{Name: "upkeep_test_rows", Type: collectors.Gauge, Help: "Rows.",
+		Labels: []string{"server", "table"}}
 	c := collectors.Collector{
 		Name: "test/rows", Target: "one", Metrics: []*collectors.Metric{m}, Every: time.Hour, Timeout: time.Minute,
 		Collect: func(_ context.Context, w *collectors.Writer) error {

@@ -40,9 +40,13 @@ import (
 func commands() map[string]func(*testscript.TestScript, bool, []string) {
 	all := make(map[string]func(*testscript.TestScript, bool, []string))
 	for name, do := range map[string]func(*testscript.TestScript, *house, []string) error{
-		"sql": sql, "session": session, "configure": configure, "as": actAs, "alert": alert, "ask": ask, "want": want, "says": says,
-		"runs": runs, "approve": approve, "reject": reject, "notified": notified, "clock": clock, "value": value, "keep": keep, "kept": kept,
-		"server": server, "standby": standby, "halt": halt, "start": start, "redis": redisServer, "cli": redisCLI, "archive": archiveRows, "disk": disk, "engine": dockerEngine, "image": dockerImage, "has": dockerHas, "psql": psqlFile,
+		"sql": sql, "session": session, "configure": configure, "as": actAs, "alert": alert, "ask": ask, "want": want,
+		"says": says,
+		"runs": runs, "approve": approve, "reject": reject, "notified": notified, "clock": clock, "value": value,
+		"keep": keep, "kept": kept,
+		"server": server, "standby": standby, "halt": halt, "start": start, "redis": redisServer, "cli": redisCLI,
+		"archive": archiveRows, "disk": disk, "engine": dockerEngine, "image": dockerImage, "has": dockerHas,
+		"psql": psqlFile,
 	} {
 		all[name] = func(ts *testscript.TestScript, neg bool, args []string) {
 			h, ok := ts.Value(houseKey{}).(*house)
@@ -250,7 +254,8 @@ func ask(_ *testscript.TestScript, h *house, args []string) error {
 	i := slices.IndexFunc(h.actions, func(a remediate.Action) bool { return a.Name == args[0] })
 	for _, k := range slices.Sorted(maps.Keys(labels)) {
 		given := slices.ContainsFunc(args[1:], func(arg string) bool { return strings.HasPrefix(arg, k+"=") })
-		if strings.HasPrefix(k, "with.") || slices.Contains(known, k) || !given && (i < 0 || !slices.Contains(h.actions[i].Subject, k)) {
+		if strings.HasPrefix(k, "with.") || slices.Contains(known, k) || !given &&
+			(i < 0 || !slices.Contains(h.actions[i].Subject, k)) {
 			continue
 		}
 		r.Subject[k] = labels[k]

@@ -67,7 +67,10 @@ type house struct {
 
 func newHouse(ctx context.Context) (*house, error) {
 	h := &house{
-		urls: make(map[string]string), sessions: make(map[string]*pgx.Conn), servers: make(map[string]*sandbox.Postgres), caches: make(map[string]*sandbox.Redis), engines: make(map[string]*sandbox.Docker), known: make(map[string]alerts.Rule), settings: make(map[string]map[string]string),
+		urls: make(map[string]string), sessions: make(map[string]*pgx.Conn),
+		servers: make(map[string]*sandbox.Postgres), caches: make(map[string]*sandbox.Redis),
+		engines: make(map[string]*sandbox.Docker), known: make(map[string]alerts.Rule),
+		settings: make(map[string]map[string]string),
 	}
 	rules, err := alerts.Parse(alerts.Files())
 	if err != nil {
@@ -229,7 +232,8 @@ func (h *house) story(ctx context.Context, run remediate.Run) string {
 }
 
 // notices are the sent notices of one kind.
-func (h *house) notices(ctx context.Context, kind remediate.NotificationKind) (all []remediate.Notification, err error) {
+func (h *house) notices(ctx context.Context, kind remediate.NotificationKind) (all []remediate.Notification,
+	err error) {
 	rows, err := h.store.Query(ctx, "select notice from notices order by id")
 	if err != nil {
 		return nil, err

@@ -56,7 +56,8 @@ func (h *house) settle(ctx context.Context, server string) (err error) {
 	if h.urls["main"], err = at(server, h.database); err != nil {
 		return err
 	}
-	if err := execute(ctx, server, "create database "+h.database+" strategy file_copy", "create role "+h.role+" login"); err != nil {
+	if err := execute(ctx, server, "create database "+h.database+" strategy file_copy",
+		"create role "+h.role+" login"); err != nil {
 		return err
 	}
 	h.cleanup = append(h.cleanup, func() error {
@@ -79,7 +80,8 @@ func (h *house) forget(ctx context.Context, server string) error {
 		return err
 	}
 	defer func() { _ = c.Close(ctx) }() // nothing is left to be written
-	rows, err := c.Query(ctx, "select 'rollback prepared ' || quote_literal(gid) from pg_prepared_xacts where database = current_database()")
+	rows, err := c.Query(ctx, "select 'rollback prepared ' || quote_literal(gid) from pg_prepared_xacts where "+
+		"database = current_database()")
 	if err != nil {
 		return err
 	}

@@ -40,7 +40,8 @@ func copied(from, to string) error {
 
 // settings of a server that holds nothing that matters.
 func settings(args []string) map[string]string {
-	all := map[string]string{"fsync": "off", "autovacuum": "off", "max_prepared_transactions": "4", "max_connections": "30", "shared_buffers": "16MB"}
+	all := map[string]string{"fsync": "off", "autovacuum": "off", "max_prepared_transactions": "4",
+		"max_connections": "30", "shared_buffers": "16MB"}
 	for _, arg := range args {
 		k, v, _ := strings.Cut(arg, "=")
 		all[k] = v
@@ -61,7 +62,8 @@ func server(_ *testscript.TestScript, h *house, args []string) error {
 	if err := h.serve("main", dir, settings(args)); err != nil {
 		return err
 	}
-	return errors.Join(execute(context.Background(), h.servers["main"].URL, "create database "+h.database+" strategy file_copy", "create role "+h.role+" login"), h.configure(h.text))
+	return errors.Join(execute(context.Background(), h.servers["main"].URL,
+		"create database "+h.database+" strategy file_copy", "create role "+h.role+" login"), h.configure(h.text))
 }
 
 // serve starts the server of a target.
@@ -118,7 +120,8 @@ func standby(ts *testscript.TestScript, h *house, args []string) error {
 	if len(args) == 1 {
 		set["primary_conninfo"] = fmt.Sprintf("host=127.0.0.1 port=%d user=upkeep", h.servers["main"].Port)
 		set["primary_slot_name"], set["hot_standby_feedback"], set["wal_receiver_status_interval"] = args[0], "on", "1s"
-		if err := execute(context.Background(), h.servers["main"].URL, "select pg_create_physical_replication_slot('"+args[0]+"', true)"); err != nil {
+		if err := execute(context.Background(), h.servers["main"].URL,
+			"select pg_create_physical_replication_slot('"+args[0]+"', true)"); err != nil {
 			return err
 		}
 	}
@@ -137,7 +140,8 @@ func disk(ts *testscript.TestScript, h *house, args []string) error {
 	}
 	image, mount := filepath.Join(dir, "image"), filepath.Join(dir, "disk")
 	for _, command := range [][]string{
-		{"truncate", "-s", args[0], image}, {"mkfs.ext4", "-q", "-m", "0", image}, {"mkdir", mount}, {"mount", "-o", "loop", image, mount}, {"chmod", "755", dir},
+		{"truncate", "-s", args[0], image}, {"mkfs.ext4", "-q", "-m", "0", image}, {"mkdir", mount},
+		{"mount", "-o", "loop", image, mount}, {"chmod", "755", dir},
 	} {
 		if out, err := exec.Command(command[0], command[1:]...).CombinedOutput(); err != nil {
 			return fmt.Errorf("%s: %w\n%s", strings.Join(command, " "), err, out)

@@ -58,7 +58,8 @@ func TestFlappingIsToldOnce(t *testing.T) {
 				}
 				for _, p := range pages {
 					says(t, p.Title, "Sick is flapping")
-					says(t, p.Text, "has been flapping since", "returns) and each time ended during its hold-down", "keep_firing_for", "engine.flap")
+					says(t, p.Text, "has been flapping since", "returns) and each time ended during its hold-down",
+						"keep_firing_for", "engine.flap")
 				}
 				h.verify()
 				// It stays in the end, and its policy has its turn.
@@ -117,7 +118,8 @@ func TestSuppressed(t *testing.T) {
 		d.set("", nil)
 		pass(time.Minute)
 		run = h.is(1, remediate.Waiting)
-		if diff := cmp.Diff([]string{`heal "t" 1`}, h.ward.did()); diff != "" || run.Reason != "suppressed" || !strings.Contains(run.Why, "muted by nights; 1 of 2 steps done") {
+		if diff := cmp.Diff([]string{`heal "t" 1`}, h.ward.did()); diff != "" || run.Reason != "suppressed" ||
+			!strings.Contains(run.Why, "muted by nights; 1 of 2 steps done") {
 			t.Errorf("%s %s %s", run.Reason, run.Why, diff)
 		}
 		d.set("", nil)
@@ -136,7 +138,8 @@ func TestSuppressedOrNotIsUnknown(t *testing.T) {
 		h.live()
 		h.alert("t", true)
 		pass(10 * time.Minute)
-		if run := h.is(1, remediate.Waiting); run.Reason != "suppressed" || !strings.Contains(run.Why, "suppresses the alert: connection refused") || run.Tries != 0 {
+		if run := h.is(1, remediate.Waiting); run.Reason != "suppressed" ||
+			!strings.Contains(run.Why, "suppresses the alert: connection refused") || run.Tries != 0 {
 			t.Errorf("%+v", run)
 		}
 		d.set("", nil)

@@ -78,7 +78,8 @@ func newLane(b *testing.B) *lane {
 		b.Fatal(err)
 	}
 	l := &lane{b: b, began: make(map[string]chan time.Time)}
-	h := &house{store: s, journal: journal.New(journal.Config{Store: s, Lease: lease}), mode: remediate.Auto, slots: 8, guards: guard.Config{Limits: guard.Limits{All: 8}}}
+	h := &house{store: s, journal: journal.New(journal.Config{Store: s, Lease: lease}), mode: remediate.Auto, slots: 8,
+		guards: guard.Config{Limits: guard.Limits{All: 8}}}
 	h.inbox = inbox.New(inbox.Config{Store: s, Wake: func() { h.waker.Load().Wake() }})
 	h.actions = func() []remediate.Action {
 		return []remediate.Action{{
@@ -90,7 +91,8 @@ func newLane(b *testing.B) *lane {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	go func() { defer close(ended); _ = e.Run(ctx) }() // it ends with the benchmark
-	server := httptest.NewServer(webhook.New(webhook.Config{Inbox: h.inbox, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()}))
+	server := httptest.NewServer(webhook.New(webhook.Config{Inbox: h.inbox, Logger: slog.New(slog.DiscardHandler),
+		Registerer: prometheus.NewRegistry()}))
 	b.Cleanup(func() {
 		server.Close()
 		cancel()

@@ -50,11 +50,13 @@ func TestChain(t *testing.T) {
 			t.Errorf("%+v", run.Request)
 		}
 		asked := h.notices(remediate.NotificationAsk)
-		if len(asked) != 1 || asked[0].Run != 2 || asked[0].Plan != run.Plan.Question() || !asked[0].Until.Equal(run.Due) {
+		if len(asked) != 1 || asked[0].Run != 2 || asked[0].Plan != run.Plan.Question() ||
+			!asked[0].Until.Equal(run.Due) {
 			t.Fatalf("%+v", asked)
 		}
 		says(t, asked[0].Title, "ward/operate", `table="t"`)
-		says(t, asked[0].Text, `1. operate "t" 1`, `2. operate "t" 2`, "upkeep_ward_sickness is 10, its limit 0", "upkeep approve 2")
+		says(t, asked[0].Text, `1. operate "t" 1`, `2. operate "t" 2`, "upkeep_ward_sickness is 10, its limit 0",
+			"upkeep approve 2")
 		if got := len(h.ward.did()); got != 2 {
 			t.Errorf("%d effects before anybody has approved, want those of the first remedy", got)
 		}
@@ -178,7 +180,8 @@ func TestChainEndsWithAPage(t *testing.T) {
 		says(t, pages[0].Text,
 			"no further step", `table="t"`, "the table is sick", "https://runbooks/sick",
 			"run 1, ward/heal: uncleared. upkeep_ward_sickness went from 10 to 10, limit 0", `1. heal "t" 1`,
-			"run 2, ward/operate: failed.", "the connection was lost", `1. operate "t" 1`, "upkeep_ward_sickness is 10, its limit 0")
+			"run 2, ward/operate: failed.", "the connection was lost", `1. operate "t" 1`,
+			"upkeep_ward_sickness is 10, its limit 0")
 
 		h.alert("t", true)
 		pass(time.Minute)
@@ -210,12 +213,16 @@ func TestChainGoesOn(t *testing.T) {
 		pages int
 	}{
 		{"it cannot help", func(h *house) {
-			h.ward.refuse, h.ward.refuses = remediate.Refuse(remediate.ReasonCannotHelp, "it is too sick for that"), "heal"
+			h.ward.refuse, h.ward.refuses = remediate.Refuse(remediate.ReasonCannotHelp, "it is too sick for that"),
+				"heal"
 		}, remediate.Declined, "too sick", 2, 0},
 		{"it is not known whether it helped", func(h *house) {
 			h.ward.after = func() { delete(h.ward.sickness, "t") }
 		}, remediate.Inconclusive, "no longer exists", 1, 1},
-		{"the action sees nothing wrong", func(h *house) { h.ward.refuse = remediate.Refuse(remediate.ReasonNothing, "nothing to do") }, remediate.Declined, "nothing to do", 1, 1},
+		{"the action sees nothing wrong", func(h *house) {
+			h.ward.refuse = remediate.Refuse(remediate.ReasonNothing,
+				"nothing to do")
+		}, remediate.Declined, "nothing to do", 1, 1},
 		{"it only observes", func(h *house) { h.mode = remediate.Observe }, remediate.Declined, "only observes", 1, 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -271,7 +278,8 @@ func TestChainIsJournalled(t *testing.T) {
 		if n := h.replay(); n != 5 { // two requests, two verdicts, one page
 			t.Errorf("%d cases, want 5", n)
 		}
-		want := []remediate.State{remediate.Received, remediate.Planned, remediate.Allowed, remediate.Applied, remediate.Uncleared}
+		want := []remediate.State{remediate.Received, remediate.Planned, remediate.Allowed, remediate.Applied,
+			remediate.Uncleared}
 		for id := range int64(2) {
 			if diff := cmp.Diff(want, h.states(id+1)); diff != "" {
 				t.Errorf("run %d: %s", id+1, diff)

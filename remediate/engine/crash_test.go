@@ -70,7 +70,8 @@ func (c *crashing) count() {
 	}
 }
 
-func (c *crashing) Decide(ctx context.Context, edition string, book json.RawMessage, all []journal.Decided) ([]remediate.Run, error) {
+func (c *crashing) Decide(ctx context.Context, edition string, book json.RawMessage,
+	all []journal.Decided) ([]remediate.Run, error) {
 	defer c.count()
 	return c.Journal.Decide(ctx, edition, book, all)
 }

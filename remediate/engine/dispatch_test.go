@@ -23,7 +23,8 @@ func TestHeldUntilRipe(t *testing.T) {
 		h.alert("u", false)
 		pass(2 * time.Second)
 		h.runs(1)
-		if run := h.is(1, remediate.Cleared); run.Request.Subject["table"] != "t" || run.Created.Sub(h.now()) > time.Second {
+		if run := h.is(1, remediate.Cleared); run.Request.Subject["table"] != "t" ||
+			run.Created.Sub(h.now()) > time.Second {
 			t.Errorf("%+v", run)
 		}
 		h.replay()
@@ -152,11 +153,14 @@ func TestWrongSteps(t *testing.T) {
 		says   string
 	}{
 		{"right", "$depth", map[string]string{"depth": "3"}, "", ""},
-		{"no number", "$depth", map[string]string{"depth": "deep"}, remediate.ReasonSubject, `parameter "cuts" is "deep"; a whole number of at least 0 was expected`},
+		{"no number", "$depth", map[string]string{"depth": "deep"}, remediate.ReasonSubject,
+			`parameter "cuts" is "deep"; a whole number of at least 0 was expected`},
 		{"missing", "$depth", nil, remediate.ReasonSubject, `parameter "cuts": the alert has no label "depth"`},
-		{"a wrong word in the policy", "many", nil, remediate.ReasonSubject, `parameter "cuts" is "many"; a whole number`},
+		{"a wrong word in the policy", "many", nil, remediate.ReasonSubject,
+			`parameter "cuts" is "many"; a whole number`},
 		{"no table", "1", map[string]string{"table": ""}, remediate.ReasonSubject, `label "table"`},
-		{"a target that is not there", "1", map[string]string{"server": "other"}, remediate.ReasonAction, `no target "other" takes it`},
+		{"a target that is not there", "1", map[string]string{"server": "other"}, remediate.ReasonAction,
+			`no target "other" takes it`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, h *house) {
@@ -169,8 +173,9 @@ func TestWrongSteps(t *testing.T) {
 					t.Fatal(err)
 				}
 				a := remediate.Alert{
-					Source: "alertmanager", Firing: true, StartsAt: time.Now(), Annotations: map[string]string{"limit": "0"},
-					Labels: map[string]string{"alertname": "Sick", "server": "main", "table": "t"},
+					Source: "alertmanager", Firing: true, StartsAt: time.Now(),
+					Annotations: map[string]string{"limit": "0"},
+					Labels:      map[string]string{"alertname": "Sick", "server": "main", "table": "t"},
 				}
 				maps.Copy(a.Labels, test.labels)
 				if err := h.inbox.Accept(t.Context(), []remediate.Alert{a}); err != nil {

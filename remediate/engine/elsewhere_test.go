@@ -224,7 +224,8 @@ func TestSaysWhatWasRemoved(t *testing.T) {
 			switch how {
 			case "paused":
 				want = remediate.Waiting
-				if err := h.journal.SetPause(t.Context(), remediate.Pause{Scope: "all", Reason: "r", By: "ann"}); err != nil {
+				if err := h.journal.SetPause(t.Context(),
+					remediate.Pause{Scope: "all", Reason: "r", By: "ann"}); err != nil {
 					t.Fatal(err)
 				}
 			case "cancelled":
@@ -257,7 +258,8 @@ func TestSaysWhatWasRemoved(t *testing.T) {
 			r.mu.Lock()
 			defer r.mu.Unlock()
 			gone, err := run.Plan.Steps[max(run.Begun-1, 0)].Taken()
-			if err != nil || gone.Rows < r.gone || exact && gone.Rows != r.gone || gone.Rows > 2*r.gone+600 || r.gone == 0 {
+			if err != nil || gone.Rows < r.gone || exact && gone.Rows != r.gone || gone.Rows > 2*r.gone+600 ||
+				r.gone == 0 {
 				t.Errorf("%s: %v rows are gone, and the step says %v (%v)\n%s", how, r.gone, gone.Rows, err, h.story(1))
 			}
 			text := fmt.Sprintf("step %d has removed %.0f rows", run.Begun, gone.Rows)

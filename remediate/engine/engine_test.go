@@ -21,11 +21,13 @@ func TestHeals(t *testing.T) {
 	h.live()
 	h.alert("t", true)
 	run := h.await(1, remediate.Cleared)
-	want := []remediate.State{remediate.Received, remediate.Planned, remediate.Allowed, remediate.Applied, remediate.Cleared}
+	want := []remediate.State{remediate.Received, remediate.Planned, remediate.Allowed, remediate.Applied,
+		remediate.Cleared}
 	if diff := cmp.Diff(want, h.states(1)); diff != "" {
 		t.Error(diff)
 	}
-	if *run.Before != 10 || *run.After != 0 || run.Done != 2 || run.Request.Policy != "heal" || run.Request.By != "alert/Sick" {
+	if *run.Before != 10 || *run.After != 0 || run.Done != 2 || run.Request.Policy != "heal" ||
+		run.Request.By != "alert/Sick" {
 		t.Errorf("%+v", run)
 	}
 	if diff := cmp.Diff([]string{`heal "t" 1`, `heal "t" 2`}, h.ward.did()); diff != "" {
@@ -50,19 +52,23 @@ func TestOutcomes(t *testing.T) {
 		{"not enough", func(h *house) { h.ward.relief = 1 }, remediate.Uncleared, "from 10 to 8, limit 0", 2},
 		{"gone", func(h *house) { delete(h.ward.sickness, "t") }, remediate.Declined, "not there", 0},
 		{"an empty plan", func(h *house) { h.ward.steps = 0 }, remediate.Declined, "nothing to do", 0},
-		{"refused by the action", func(h *house) { h.ward.refuse = remediate.Refuse(remediate.ReasonUnfit, "a view") }, remediate.Declined, "a view", 0},
+		{"refused by the action", func(h *house) { h.ward.refuse = remediate.Refuse(remediate.ReasonUnfit, "a view") },
+			remediate.Declined, "a view", 0},
 		{"only observed", func(h *house) { h.mode = remediate.Observe }, remediate.Declined, "only observes", 0},
 		{"no measure", func(h *house) { h.ward.sickness["t"] = math.NaN() }, remediate.Failed, "NaN is no measure", 0},
 		{"a look fails once", func(h *house) { h.ward.measureFaults = 1 }, remediate.Cleared, "limit 0", 2},
 		{"a step fails once", func(h *house) { h.ward.applyFaults = 1 }, remediate.Cleared, "limit 0", 2},
-		{"a step fails always", func(h *house) { h.ward.applyFaults = math.MaxInt }, remediate.Failed, "the connection was lost", 0},
+		{"a step fails always", func(h *house) { h.ward.applyFaults = math.MaxInt }, remediate.Failed,
+			"the connection was lost", 0},
 		{"a step fails for good", func(h *house) {
 			h.ward.seen = func(remediate.Fence, map[string]string) error {
 				return fmt.Errorf("200 keys are gone: %w", remediate.ErrFinal)
 			}
 		}, remediate.Failed, "200 keys are gone: not tried again", 0},
-		{"a step panics", func(h *house) { h.ward.before = func() { panic("no such luck") } }, remediate.Failed, "a bug in it: no such luck", 0},
-		{"a step takes too long", func(h *house) { h.ward.before = func() { time.Sleep(2100 * time.Millisecond) } }, remediate.Failed, "longer than 2s", 0},
+		{"a step panics", func(h *house) { h.ward.before = func() { panic("no such luck") } }, remediate.Failed,
+			"a bug in it: no such luck", 0},
+		{"a step takes too long", func(h *house) { h.ward.before = func() { time.Sleep(2100 * time.Millisecond) } },
+			remediate.Failed, "longer than 2s", 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, h *house) {
@@ -86,7 +92,9 @@ func TestOutcomes(t *testing.T) {
 func TestWrongRequests(t *testing.T) {
 	limit := 0.0
 	good := func() remediate.Request {
-		return remediate.Request{Key: "k", Action: "ward/heal", Subject: map[string]string{"server": "main", "table": "t"}, Limit: &limit, Mode: remediate.Auto, By: "user/ann"}
+		return remediate.Request{Key: "k", Action: "ward/heal",
+			Subject: map[string]string{"server": "main", "table": "t"}, Limit: &limit, Mode: remediate.Auto,
+			By: "user/ann"}
 	}
 	for _, test := range []struct {
 		name   string
@@ -120,7 +128,8 @@ func TestWrongRequests(t *testing.T) {
 
 // What comes with an alert is declined in the journal, with its reason.
 func TestWrongAlerts(t *testing.T) {
-	for name, limit := range map[string]string{"no limit": "", "no number": "much", "not a number": "NaN", "no end": "+Inf"} {
+	for name, limit := range map[string]string{"no limit": "", "no number": "much", "not a number": "NaN",
+		"no end": "+Inf"} {
 		t.Run(name, func(t *testing.T) {
 			h := newHouse(t)
 			h.live()
@@ -137,7 +146,8 @@ func TestWrongAlerts(t *testing.T) {
 func TestRequestWithoutLimit(t *testing.T) {
 	h := newHouse(t)
 	e, _ := h.live()
-	r := remediate.Request{Key: "user/1", Action: "ward/heal", Subject: map[string]string{"server": "main", "table": "t"}, Mode: remediate.Auto, By: "user/ann"}
+	r := remediate.Request{Key: "user/1", Action: "ward/heal",
+		Subject: map[string]string{"server": "main", "table": "t"}, Mode: remediate.Auto, By: "user/ann"}
 	run, err := e.Request(t.Context(), r)
 	if err != nil {
 		t.Fatal(err)
@@ -156,8 +166,10 @@ func TestPreviewChangesNothing(t *testing.T) {
 	if err := h.journal.SetPause(t.Context(), remediate.Pause{Scope: "all", Reason: "r", By: "b"}); err != nil {
 		t.Fatal(err)
 	}
-	p, err := e.Preview(t.Context(), remediate.Request{Action: "ward/heal", Subject: map[string]string{"server": "main", "table": "t"}, Limit: &limit, Mode: remediate.Auto})
-	if err != nil || len(p.Plan.Steps) != 2 || *p.Before != 10 || len(p.Refusals) != 1 || p.Refusals[0].Reason != "pause" {
+	p, err := e.Preview(t.Context(), remediate.Request{Action: "ward/heal",
+		Subject: map[string]string{"server": "main", "table": "t"}, Limit: &limit, Mode: remediate.Auto})
+	if err != nil || len(p.Plan.Steps) != 2 || *p.Before != 10 || len(p.Refusals) != 1 ||
+		p.Refusals[0].Reason != "pause" {
 		t.Errorf("Preview: %+v %v", p, err)
 	}
 	if runs, err := h.journal.Recent(t.Context(), 10); len(runs) != 0 || err != nil || len(h.ward.did()) != 0 {
@@ -167,7 +179,8 @@ func TestPreviewChangesNothing(t *testing.T) {
 
 func TestPauseHoldsAndEnds(t *testing.T) {
 	h := newHouse(t)
-	if err := h.journal.SetPause(t.Context(), remediate.Pause{Scope: "target/main", Reason: "move", By: "ann"}); err != nil {
+	if err := h.journal.SetPause(t.Context(), remediate.Pause{Scope: "target/main", Reason: "move",
+		By: "ann"}); err != nil {
 		t.Fatal(err)
 	}
 	h.live()
@@ -224,7 +237,9 @@ func TestFiresAnew(t *testing.T) {
 	h.ward.mu.Lock()
 	h.ward.sickness["t"], h.ward.done = 10, map[string]bool{}
 	h.ward.mu.Unlock()
-	a := remediate.Alert{Source: "alertmanager", Firing: true, StartsAt: h.now().Add(time.Second), Labels: map[string]string{"alertname": "Sick", "server": "main", "table": "t", "job": "upkeep"}, Annotations: map[string]string{"limit": "0"}}
+	a := remediate.Alert{Source: "alertmanager", Firing: true, StartsAt: h.now().Add(time.Second),
+		Labels:      map[string]string{"alertname": "Sick", "server": "main", "table": "t", "job": "upkeep"},
+		Annotations: map[string]string{"limit": "0"}}
 	if err := h.inbox.Accept(t.Context(), []remediate.Alert{a}); err != nil {
 		t.Fatal(err)
 	}
@@ -279,7 +294,9 @@ func TestCooldown(t *testing.T) {
 	h.ward.sickness["t"], h.ward.done = 10, map[string]bool{}
 	h.ward.mu.Unlock()
 	h.skip(time.Minute)
-	a := remediate.Alert{Source: "alertmanager", Firing: true, StartsAt: time.UnixMilli(99_000), Labels: map[string]string{"alertname": "Sick", "server": "main", "table": "t"}, Annotations: map[string]string{"limit": "0"}}
+	a := remediate.Alert{Source: "alertmanager", Firing: true, StartsAt: time.UnixMilli(99_000),
+		Labels:      map[string]string{"alertname": "Sick", "server": "main", "table": "t"},
+		Annotations: map[string]string{"limit": "0"}}
 	if err := h.inbox.Accept(t.Context(), []remediate.Alert{a}); err != nil {
 		t.Fatal(err)
 	}
@@ -336,7 +353,8 @@ func TestOneAtATimeOnASubject(t *testing.T) {
 		e, _ := h.live()
 		limit := 999.0
 		for i := range 6 {
-			_, err := e.Request(t.Context(), remediate.Request{Key: fmt.Sprint(i), Action: "ward/heal", Subject: map[string]string{"server": "main", "table": "t"}, Limit: &limit, Mode: remediate.Auto})
+			_, err := e.Request(t.Context(), remediate.Request{Key: fmt.Sprint(i), Action: "ward/heal",
+				Subject: map[string]string{"server": "main", "table": "t"}, Limit: &limit, Mode: remediate.Auto})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -20,7 +20,8 @@ type remover struct {
 }
 
 func (r *remover) Plan(context.Context, remediate.Request) (remediate.Plan, error) {
-	return remediate.Plan{Steps: []remediate.Step{{Do: "remove what is old"}}, Amount: &remediate.Amount{Rows: r.rows, OfRows: 50000}}, nil
+	return remediate.Plan{Steps: []remediate.Step{{Do: "remove what is old"}},
+		Amount: &remediate.Amount{Rows: r.rows, OfRows: 50000}}, nil
 }
 
 func (r *remover) Apply(ctx context.Context, f remediate.Fence, _ remediate.Step) error {
@@ -61,8 +62,10 @@ func TestApprovalIsForAnAmount(t *testing.T) {
 		if n := len(h.notices(remediate.NotificationAsk)); r.gone != 0 || n != 2 {
 			t.Fatalf("%v rows are gone, %d notices", r.gone, n)
 		}
-		err := h.journal.Approve(t.Context(), 1, h.notices(remediate.NotificationAsk)[0].Plan, "bob", h.now().Add(time.Hour))
-		if _, stale := errors.AsType[*journal.StaleError](err); !stale || h.notices(remediate.NotificationAsk)[1].Plan != run.Plan.Question() {
+		err := h.journal.Approve(t.Context(), 1, h.notices(remediate.NotificationAsk)[0].Plan, "bob",
+			h.now().Add(time.Hour))
+		if _, stale := errors.AsType[*journal.StaleError](err); !stale ||
+			h.notices(remediate.NotificationAsk)[1].Plan != run.Plan.Question() {
 			t.Errorf("an answer to the amount of before: %v", err)
 		}
 		r.rows = 51000 // within the tolerance
@@ -142,7 +145,8 @@ func TestCrashIsATry(t *testing.T) {
 					stop()
 				}
 				run := h.is(1, test.want)
-				if lives != test.lives || test.want == remediate.Failed && !strings.Contains(run.Why, "interrupted repeatedly") {
+				if lives != test.lives || test.want == remediate.Failed &&
+					!strings.Contains(run.Why, "interrupted repeatedly") {
 					t.Errorf("%d lives: %s", lives, run.Why)
 				}
 				h.verify()
@@ -192,7 +196,8 @@ func TestRefusedWhileActing(t *testing.T) {
 	bubble(t, func(t *testing.T, h *house) {
 		a := h.ward.action()
 		refusals := []error{
-			&remediate.Refusal{Reason: remediate.ReasonCannotHelp, Detail: "a replica is behind", Until: h.now().Add(time.Minute)},
+			&remediate.Refusal{Reason: remediate.ReasonCannotHelp, Detail: "a replica is behind",
+				Until: h.now().Add(time.Minute)},
 			remediate.Refuse(remediate.ReasonChanged, "a column came"),
 		}
 		a.Executor = &mortal{ward: h.ward, die: func(context.Context, remediate.Fence) error {
@@ -237,7 +242,8 @@ func TestReloadDisturbsNobody(t *testing.T) {
 				if n%2 == 0 {
 					set.Policies = append(set.Policies, other)
 				}
-				set.Guards = guard.All(guard.Config{Windows: map[string]guard.Window{"w": always(true), "x": always(n%2 == 0)}})
+				set.Guards = guard.All(guard.Config{Windows: map[string]guard.Window{"w": always(true),
+					"x": always(n%2 == 0)}})
 			})
 		}
 		pass(time.Minute)

@@ -87,7 +87,8 @@ func houseOn(t *testing.T, o store.Options) *house {
 			t.Error(err)
 		}
 	})
-	h := &house{t: t, ward: newWard(), store: s, mode: remediate.Auto, guards: guard.Config{Limits: guard.Limits{All: 4}}}
+	h := &house{t: t, ward: newWard(), store: s, mode: remediate.Auto,
+		guards: guard.Config{Limits: guard.Limits{All: 4}}}
 	h.journal = journal.New(journal.Config{Store: s, Now: h.now, Lease: lease})
 	h.inbox = inbox.New(inbox.Config{Store: s, Now: h.now, FlapWindow: 10 * time.Minute, Wake: func() {
 		if e := h.waker.Load(); e != nil {
@@ -112,7 +113,8 @@ func (h *house) skip(d time.Duration) {
 
 func (h *house) engine(j engine.Journal) *engine.Engine {
 	e := engine.New(engine.Config{
-		Journal: j, Inbox: h.inbox, Rules: h.rules, Silences: h.silences, Now: h.now, Concurrency: max(h.slots, 4), Alone: h.alone,
+		Journal: j, Inbox: h.inbox, Rules: h.rules, Silences: h.silences, Now: h.now, Concurrency: max(h.slots, 4),
+		Alone:   h.alone,
 		Guards:  func() []remediate.Guard { return guard.All(h.guards) },
 		Refresh: func(metric, server string) { h.refreshed.Store(metric + " " + server) },
 		Logger:  slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),

@@ -26,7 +26,8 @@ func TestStepKeeps(t *testing.T) {
 		if kept != nil {
 			return nil
 		}
-		if err := f.Note(t.Context(), map[string]string{"keys": fmt.Sprint(len(tries))}, "keys were counted"); err != nil {
+		if err := f.Note(t.Context(), map[string]string{"keys": fmt.Sprint(len(tries))},
+			"keys were counted"); err != nil {
 			return err
 		}
 		if len(tries) == 1 {

@@ -42,13 +42,15 @@ type hospital struct {
 }
 
 func newHospital() *hospital {
-	return &hospital{healed: map[string]bool{}, working: map[string]bool{}, targets: map[string]int{}, acting: map[string]int{}, seen: map[string]bool{}}
+	return &hospital{healed: map[string]bool{}, working: map[string]bool{}, targets: map[string]int{},
+		acting: map[string]int{}, seen: map[string]bool{}}
 }
 
 func (o *hospital) actions() (all []remediate.Action) {
 	for n := range loadTargets {
 		all = append(all, remediate.Action{
-			Name: "ward/heal", Target: fmt.Sprint("s", n), Lowers: "upkeep_ward_sickness", Subject: []string{"server", "table"},
+			Name: "ward/heal", Target: fmt.Sprint("s", n), Lowers: "upkeep_ward_sickness",
+			Subject:   []string{"server", "table"},
 			Exclusive: []string{"server", "table"}, Timeout: time.Minute, Executor: o,
 		})
 	}
@@ -154,8 +156,10 @@ func TestTenThousandAlerts(t *testing.T) {
 		for table := range loadTables() {
 			for n := range loadTargets {
 				all = append(all, remediate.Alert{
-					Source: "alertmanager", Firing: true, StartsAt: time.UnixMilli(1000).UTC(), Annotations: map[string]string{"limit": "0"},
-					Labels: map[string]string{"alertname": "Sick", "server": fmt.Sprint("s", n), "table": fmt.Sprint("t", table), "job": "upkeep"},
+					Source: "alertmanager", Firing: true, StartsAt: time.UnixMilli(1000).UTC(),
+					Annotations: map[string]string{"limit": "0"},
+					Labels: map[string]string{"alertname": "Sick", "server": fmt.Sprint("s", n),
+						"table": fmt.Sprint("t", table), "job": "upkeep"},
 				})
 			}
 		}
@@ -172,7 +176,8 @@ func TestTenThousandAlerts(t *testing.T) {
 		for _, b := range o.broken {
 			t.Error(b)
 		}
-		t.Logf("%d runs in %s of their time; %d acted at once, on %d targets that were worked on or not yet verified", loadTargets*loadTables(), took, o.mostActing, o.mostTargets)
+		t.Logf("%d runs in %s of their time; %d acted at once, on %d targets that were worked on or not yet verified",
+			loadTargets*loadTables(), took, o.mostActing, o.mostTargets)
 		if o.left() != 0 || o.mostActing < loadAll/4 {
 			t.Errorf("%d are not healed; %d acted at once, and %d may", o.left(), o.mostActing, loadAll)
 		}

@@ -14,14 +14,16 @@ func TestLackingRights(t *testing.T) {
 	for _, test := range []struct {
 		mode   remediate.Mode
 		reason string
-	}{{remediate.Observe, remediate.ReasonMode}, {remediate.Ask, remediate.ReasonPrivilege}, {remediate.Auto, remediate.ReasonPrivilege}} {
+	}{{remediate.Observe, remediate.ReasonMode}, {remediate.Ask, remediate.ReasonPrivilege},
+		{remediate.Auto, remediate.ReasonPrivilege}} {
 		t.Run(string(test.mode), func(t *testing.T) {
 			h := newHouse(t)
 			h.mode, h.ward.lacks = test.mode, "grant the knife to the role"
 			h.live()
 			h.alert("t", true)
 			run := h.await(1, remediate.Declined)
-			if run.Reason != test.reason || !strings.Contains(run.Why, "before it may act it needs: grant the knife to the role") {
+			if run.Reason != test.reason || !strings.Contains(run.Why,
+				"before it may act it needs: grant the knife to the role") {
 				t.Errorf("%s: %s", run.Reason, run.Why)
 			}
 			if len(run.Plan.Steps) != 2 || len(run.Plan.Needs) != 1 || run.Before == nil || *run.Before != 10 {
@@ -34,8 +36,10 @@ func TestLackingRights(t *testing.T) {
 	}
 	h := newHouse(t)
 	h.ward.lacks = "grant the knife to the role"
-	p, err := h.engine(h.journal).Preview(t.Context(), remediate.Request{Action: "ward/heal", Subject: map[string]string{"server": "main", "table": "t"}, Mode: remediate.Auto})
-	if err != nil || len(p.Plan.Steps) != 2 || p.Hash == "" || len(p.Refusals) != 1 || p.Refusals[0].Reason != remediate.ReasonPrivilege {
+	p, err := h.engine(h.journal).Preview(t.Context(), remediate.Request{Action: "ward/heal",
+		Subject: map[string]string{"server": "main", "table": "t"}, Mode: remediate.Auto})
+	if err != nil || len(p.Plan.Steps) != 2 || p.Hash == "" || len(p.Refusals) != 1 ||
+		p.Refusals[0].Reason != remediate.ReasonPrivilege {
 		t.Errorf("Preview: %+v %v", p, err)
 	}
 }
@@ -47,7 +51,8 @@ func TestUnknownMeasure(t *testing.T) {
 		h.live()
 		h.alert("t", true)
 		pass(time.Minute)
-		if run := h.is(1, remediate.Waiting); run.Reason != remediate.ReasonNoData || !strings.Contains(run.Why, "the ward has crashed") {
+		if run := h.is(1, remediate.Waiting); run.Reason != remediate.ReasonNoData ||
+			!strings.Contains(run.Why, "the ward has crashed") {
 			t.Errorf("%s: %s", run.Reason, run.Why)
 		}
 		h.ward.change(func() { h.ward.unknown = false })

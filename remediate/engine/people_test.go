@@ -57,7 +57,8 @@ func TestApprovalIsOfOnePlan(t *testing.T) {
 		pass(2 * time.Second)
 		h.is(1, remediate.Cleared)
 		want := []remediate.State{
-			remediate.Received, remediate.Planned, remediate.Asked, remediate.Received, remediate.Planned, remediate.Asked,
+			remediate.Received, remediate.Planned, remediate.Asked, remediate.Received, remediate.Planned,
+			remediate.Asked,
 			remediate.Received, remediate.Planned, remediate.Allowed, remediate.Applied, remediate.Cleared,
 		}
 		if diff := cmp.Diff(want, h.states(1)); diff != "" {
@@ -72,7 +73,8 @@ func TestApprovalIsOfOnePlan(t *testing.T) {
 // An approval holds for a time. What could not act until then asks again.
 func TestApprovalExpires(t *testing.T) {
 	asks(t, func(t *testing.T, h *house) {
-		if err := h.journal.SetPause(t.Context(), remediate.Pause{Scope: "all", Reason: "move", By: "bob"}); err != nil {
+		if err := h.journal.SetPause(t.Context(), remediate.Pause{Scope: "all", Reason: "move",
+			By: "bob"}); err != nil {
 			t.Fatal(err)
 		}
 		h.approve(1) // for an hour
@@ -105,10 +107,14 @@ func TestQuestionEnds(t *testing.T) {
 		reason string
 		says   string
 	}{
-		{"no", func(h *house) error { return h.journal.Refuse(h.t.Context(), 1, "", "ann", "not before the audit") }, 2 * time.Second, remediate.ReasonPerson, "ann: not before the audit"},
-		{"stopped", func(h *house) error { return h.journal.Cancel(h.t.Context(), 1, "ann", "wrong table") }, 2 * time.Second, remediate.ReasonPerson, "ann: wrong table"},
-		{"no answer", func(*house) error { return nil }, 10*time.Minute + time.Second, remediate.ReasonUnanswered, "approval not given in time"},
-		{"it is over", func(h *house) error { h.alert("t", false); return nil }, 2 * time.Second, remediate.ReasonResolved, "the episode is over"},
+		{"no", func(h *house) error { return h.journal.Refuse(h.t.Context(), 1, "", "ann", "not before the audit") },
+			2 * time.Second, remediate.ReasonPerson, "ann: not before the audit"},
+		{"stopped", func(h *house) error { return h.journal.Cancel(h.t.Context(), 1, "ann", "wrong table") },
+			2 * time.Second, remediate.ReasonPerson, "ann: wrong table"},
+		{"no answer", func(*house) error { return nil }, 10*time.Minute + time.Second, remediate.ReasonUnanswered,
+			"approval not given in time"},
+		{"it is over", func(h *house) error { h.alert("t", false); return nil }, 2 * time.Second,
+			remediate.ReasonResolved, "the episode is over"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, h *house) {
@@ -132,7 +138,8 @@ func TestQuestionEnds(t *testing.T) {
 					t.Errorf("effects %v, pages %+v", h.ward.did(), h.notices(remediate.NotificationPage))
 				}
 				var stale *journal.StaleError
-				if err := h.journal.Approve(t.Context(), 1, "", "bob", h.now().Add(time.Hour)); !errors.As(err, &stale) {
+				if err := h.journal.Approve(t.Context(), 1, "", "bob", h.now().Add(time.Hour)); !errors.As(err,
+					&stale) {
 					t.Errorf("an answer that comes too late: %v", err)
 				}
 				h.verify()
@@ -143,7 +150,8 @@ func TestQuestionEnds(t *testing.T) {
 
 func TestCancelOfOneThatWaits(t *testing.T) {
 	bubble(t, func(t *testing.T, h *house) {
-		if err := h.journal.SetPause(t.Context(), remediate.Pause{Scope: "all", Reason: "move", By: "ann"}); err != nil {
+		if err := h.journal.SetPause(t.Context(), remediate.Pause{Scope: "all", Reason: "move",
+			By: "ann"}); err != nil {
 			t.Fatal(err)
 		}
 		h.second = remediate.Auto
@@ -155,7 +163,8 @@ func TestCancelOfOneThatWaits(t *testing.T) {
 			t.Fatal(err)
 		}
 		pass(2 * time.Second)
-		if run := h.is(1, remediate.Declined); run.Reason != remediate.ReasonCancelled || run.Why != "stopped by bob: leave it" {
+		if run := h.is(1, remediate.Declined); run.Reason != remediate.ReasonCancelled ||
+			run.Why != "stopped by bob: leave it" {
 			t.Errorf("%s: %s", run.Reason, run.Why)
 		}
 		pass(time.Minute)
@@ -182,7 +191,8 @@ func TestCancelOfOneThatActs(t *testing.T) {
 		}
 		pass(2 * time.Second) // a beat
 		run := h.is(1, remediate.Failed)
-		if run.Reason != remediate.ReasonCancelled || run.Why != "stopped by bob: it blocks us" || run.Begun != 1 || run.Done != 0 {
+		if run.Reason != remediate.ReasonCancelled || run.Why != "stopped by bob: it blocks us" || run.Begun != 1 ||
+			run.Done != 0 {
 			t.Errorf("%+v", run)
 		}
 		if len(h.ward.did()) != 0 || h.ward.acting != 0 {
@@ -205,7 +215,8 @@ func TestCancelOfOneThatActs(t *testing.T) {
 func TestCancelSaysWhatIsLeft(t *testing.T) {
 	bubble(t, func(t *testing.T, h *house) {
 		h.second = remediate.Auto
-		h.ward.slow, h.ward.timeout, h.ward.leaves = time.Hour, 2*time.Hour, "t_2020 is detached: alter table t attach partition t_2020"
+		h.ward.slow, h.ward.timeout, h.ward.leaves = time.Hour, 2*time.Hour,
+			"t_2020 is detached: alter table t attach partition t_2020"
 		h.live()
 		h.alert("t", true)
 		pass(time.Minute)
@@ -253,7 +264,8 @@ func TestPauseAtTheLastMoment(t *testing.T) {
 		}
 		pass(2 * time.Second)
 		h.is(1, remediate.Cleared)
-		want := []remediate.State{remediate.Received, remediate.Planned, remediate.Waiting, remediate.Received, remediate.Planned, remediate.Allowed, remediate.Applied, remediate.Cleared}
+		want := []remediate.State{remediate.Received, remediate.Planned, remediate.Waiting, remediate.Received,
+			remediate.Planned, remediate.Allowed, remediate.Applied, remediate.Cleared}
 		if diff := cmp.Diff(want, h.states(1)); diff != "" {
 			t.Error(diff)
 		}

@@ -62,7 +62,8 @@ func (s *scene) Plan(context.Context, remediate.Request) (p remediate.Plan, err 
 		return p, remediate.Refuse(remediate.ReasonUnfit, "there is no entry")
 	}
 	for n := range 2 {
-		p.Steps = append(p.Steps, remediate.Step{Do: fmt.Sprint("step ", n+1), Args: map[string]string{"n": fmt.Sprint(n + 1), "age": s.entry}})
+		p.Steps = append(p.Steps, remediate.Step{Do: fmt.Sprint("step ", n+1),
+			Args: map[string]string{"n": fmt.Sprint(n + 1), "age": s.entry}})
 	}
 	return p, nil
 }
@@ -215,7 +216,8 @@ func present(t *testing.T, h *house, change, situation, want string) {
 	if uncancelled {
 		// The statement goes on; the run says already why nothing comes after it.
 		state, reason, _ := strings.Cut(now, " ")
-		if run := h.is(1, remediate.Allowed); !strings.Contains(state+reason, run.Reason) || run.Reason == "" || !strings.Contains(run.Why, "no further step is started") {
+		if run := h.is(1, remediate.Allowed); !strings.Contains(state+reason, run.Reason) || run.Reason == "" ||
+			!strings.Contains(run.Why, "no further step is started") {
 			t.Errorf("while the statement goes on: %s (%s), want the reason of %q", run.Reason, run.Why, now)
 		}
 		pass(30 * time.Second)
@@ -225,7 +227,8 @@ func present(t *testing.T, h *house, change, situation, want string) {
 	pass(5 * time.Minute)
 	s.says(situation, now)
 	if got := s.did(); got != stopped || !uncancelled && stopped > before+1 {
-		t.Errorf("%d effects at %s, %d when the state said so, %d five minutes later\n%s", before, at, stopped, got, h.story(1))
+		t.Errorf("%d effects at %s, %d when the state said so, %d five minutes later\n%s", before, at, stopped, got,
+			h.story(1))
 	}
 	if more {
 		s.undo(cancel, change, situation)
@@ -248,7 +251,8 @@ func (s *scene) adopt(cancel remediate.Cancel, edit ...func(*engine.Setting)) {
 
 func (s *scene) pause(scope string, until time.Time) {
 	s.t.Helper()
-	if err := s.journal.SetPause(s.t.Context(), remediate.Pause{Scope: scope, Reason: "r", By: "ann", Until: until}); err != nil {
+	if err := s.journal.SetPause(s.t.Context(), remediate.Pause{Scope: scope, Reason: "r", By: "ann",
+		Until: until}); err != nil {
 		s.t.Fatal(err)
 	}
 }
@@ -286,7 +290,8 @@ func (s *scene) apply(cancel remediate.Cancel, change string) (edit []func(*engi
 }
 
 func scopes() map[string]string {
-	return map[string]string{"paused all": "all", "paused policy": "policy/heal", "paused target": "target/main", "paused action": "action/ward/heal"}
+	return map[string]string{"paused all": "all", "paused policy": "policy/heal", "paused target": "target/main",
+		"paused action": "action/ward/heal"}
 }
 
 // undo lets go what holds the run: what the change did, or for a run that waits or
@@ -318,6 +323,7 @@ func (s *scene) says(situation, want string) {
 	state, reason, _ := strings.Cut(want, " ")
 	run, err := s.journal.Get(s.t.Context(), 1)
 	if err != nil || string(run.State) != state || reason != "" && run.Reason != reason {
-		s.t.Fatalf("%s: run is %s %s (%s) %v, want %s\n%s", situation, run.State, run.Reason, run.Why, err, want, s.story(1))
+		s.t.Fatalf("%s: run is %s %s (%s) %v, want %s\n%s", situation, run.State, run.Reason, run.Why, err, want,
+			s.story(1))
 	}
 }

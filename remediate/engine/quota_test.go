@@ -21,7 +21,8 @@ type eater struct {
 }
 
 func (r *eater) Plan(context.Context, remediate.Request) (remediate.Plan, error) {
-	return remediate.Plan{Steps: []remediate.Step{{Do: "one"}, {Do: "two"}, {Do: "three"}}, Amount: &remediate.Amount{Rows: 9000, OfRows: 50000}}, nil
+	return remediate.Plan{Steps: []remediate.Step{{Do: "one"}, {Do: "two"}, {Do: "three"}},
+		Amount: &remediate.Amount{Rows: 9000, OfRows: 50000}}, nil
 }
 
 func (r *eater) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) (err error) {
@@ -77,7 +78,8 @@ func TestQuotaOverLives(t *testing.T) {
 			r.end = func() error {
 				switch random.IntN(4) {
 				case 0:
-					return &remediate.Refusal{Reason: remediate.ReasonCannotHelp, Detail: "not now", Until: h.now().Add(time.Second)}
+					return &remediate.Refusal{Reason: remediate.ReasonCannotHelp, Detail: "not now",
+						Until: h.now().Add(time.Second)}
 				case 1:
 					d.dead.Store(true) // killed, in the middle of what it does
 				}
@@ -102,8 +104,10 @@ func TestQuotaOverLives(t *testing.T) {
 				}
 			}
 			beside, err := run.Plan.TakenBeside(-1)
-			if err != nil || run.State != remediate.Declined || run.Reason != remediate.ReasonAmount || r.gone > 10_000 || r.gone < 1000 || beside.Rows > 10_000 || beside.Rows < r.gone {
-				t.Errorf("seed %d: %v rows are gone, the journal says %v; the run is %s (%s): %v\n%s", seed, r.gone, beside.Rows, run.State, run.Why, err, h.story(1))
+			if err != nil || run.State != remediate.Declined || run.Reason != remediate.ReasonAmount ||
+				r.gone > 10_000 || r.gone < 1000 || beside.Rows > 10_000 || beside.Rows < r.gone {
+				t.Errorf("seed %d: %v rows are gone, the journal says %v; the run is %s (%s): %v\n%s", seed, r.gone,
+					beside.Rows, run.State, run.Why, err, h.story(1))
 			}
 			h.verify()
 		})

@@ -153,7 +153,8 @@ func (f *freezing) Due(ctx context.Context, n int) ([]remediate.Run, error) {
 	return f.Journal.Due(ctx, n)
 }
 
-func (f *freezing) Decide(ctx context.Context, edition string, book json.RawMessage, all []journal.Decided) ([]remediate.Run, error) {
+func (f *freezing) Decide(ctx context.Context, edition string, book json.RawMessage,
+	all []journal.Decided) ([]remediate.Run, error) {
 	f.wait()
 	return f.Journal.Decide(ctx, edition, book, all)
 }

@@ -74,9 +74,12 @@ func TestSimulation(t *testing.T) {
 		})
 	}
 	all.Wait()
-	t.Logf("%d histories, %.0f a second, %d turns, %d crashes, %d outages of the store, %d sessions taken over from frozen owners, %d times a muted alert held a run back",
-		*simSeeds, float64(*simSeeds)/time.Since(began).Seconds(), moves.Load(), crashes.Load(), outages.Load(), takeovers.Load(), heldBack.Load())
-	if !t.Failed() && *simSeeds >= 1000 && (crashes.Load() == 0 || takeovers.Load() == 0 || outages.Load() == 0 || heldBack.Load() == 0) {
+	t.Logf("%d histories, %.0f a second, %d turns, %d crashes, %d outages of the store, %d sessions taken over from "+
+		"frozen owners, %d times a muted alert held a run back",
+		*simSeeds, float64(*simSeeds)/time.Since(began).Seconds(), moves.Load(), crashes.Load(), outages.Load(),
+		takeovers.Load(), heldBack.Load())
+	if !t.Failed() && *simSeeds >= 1000 && (crashes.Load() == 0 || takeovers.Load() == 0 || outages.Load() == 0 ||
+		heldBack.Load() == 0) {
 		t.Error("no crash, no outage, no takeover or no muted alert: the simulation shows nothing")
 	}
 }
@@ -128,13 +131,15 @@ type replica struct {
 func (r *replica) name() string { return fmt.Sprintf("replica %d, life %d", r.n, r.life) }
 
 func newSim(t *testing.T, s *store.Store, seed uint64) *sim {
-	w := &sim{t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 7)), now: time.Date(2026, 3, 29, 0, 50, 0, 0, time.UTC), store: s, acked: make(map[string]bool)}
+	w := &sim{t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 7)), now: time.Date(2026, 3, 29, 0, 50, 0, 0, time.UTC),
+		store: s, acked: make(map[string]bool)}
 	w.ward = newSimWard(w)
 	w.manager = newSimManager(w)
 	s.Intercept(nil)
 	s.InterceptQueries(nil)
 	err := s.Write(t.Context(), func(tx *store.Tx) error {
-		for _, table := range []string{"episodes", "runs", "entries", "instances", "pauses", "approvals", "standings", "books", "notices"} {
+		for _, table := range []string{"episodes", "runs", "entries", "instances", "pauses", "approvals", "standings",
+			"books", "notices"} {
 			if _, err := tx.Exec("delete from " + table); err != nil {
 				return err
 			}
@@ -199,7 +204,8 @@ func (w *sim) outage() {
 	if w.away() {
 		return
 	}
-	d := []time.Duration{time.Second, 4 * time.Second, 8 * time.Second, 20 * time.Second, 3 * time.Minute}[w.rng.IntN(5)]
+	d := []time.Duration{time.Second, 4 * time.Second, 8 * time.Second, 20 * time.Second,
+		3 * time.Minute}[w.rng.IntN(5)]
 	w.outages++
 	w.back = w.now.Add(d)
 	w.say("the store is away for %s", d)
@@ -291,7 +297,8 @@ const (
 
 func (w *sim) adopt(r *replica) {
 	policies := []policy.Policy{{Name: "heal", Match: w.matchers(), Steps: []policy.Step{
-		{Action: "ward/heal", Mode: remediate.Auto, Terms: remediate.Terms{Budget: simBudget, Ramp: true, Breaker: 3, BreakerFor: time.Hour, Effect: 0.5, Cooldown: time.Minute}},
+		{Action: "ward/heal", Mode: remediate.Auto, Terms: remediate.Terms{Budget: simBudget, Ramp: true, Breaker: 3,
+			BreakerFor: time.Hour, Effect: 0.5, Cooldown: time.Minute}},
 		{Action: "ward/operate", Mode: remediate.Ask, Terms: remediate.Terms{Answer: 2 * time.Hour}},
 	}}}
 	actions := w.ward.actions()
@@ -318,7 +325,8 @@ func (w *sim) adopt(r *replica) {
 }
 
 func (w *sim) advance() {
-	steps := []time.Duration{100 * time.Millisecond, time.Second, 3 * time.Second, 3 * time.Second, 20 * time.Second, 2 * time.Minute, 20 * time.Minute, 3 * time.Hour, -2 * time.Second}
+	steps := []time.Duration{100 * time.Millisecond, time.Second, 3 * time.Second, 3 * time.Second, 20 * time.Second,
+		2 * time.Minute, 20 * time.Minute, 3 * time.Hour, -2 * time.Second}
 	d := steps[w.rng.IntN(len(steps))]
 	w.now = w.now.Add(d)
 	if w.rng.IntN(8) == 0 {
@@ -411,7 +419,8 @@ func (w *sim) reconcile(r *replica) {
 		}
 	}
 	w.as(r, func() {
-		_ = r.inbox.Reconcile(context.Background(), inbox.Listing{Source: "alertmanager", Alerts: present, Asked: w.now, Whole: true}, 5*time.Minute)
+		_ = r.inbox.Reconcile(context.Background(), inbox.Listing{Source: "alertmanager", Alerts: present, Asked: w.now,
+			Whole: true}, 5*time.Minute)
 	}) // it is asked again
 }
 
@@ -492,12 +501,14 @@ func (w *sim) pick() *replica {
 // start begins another life of a replica.
 func (w *sim) start(r *replica) {
 	r.life++
-	r.Journal = journal.New(journal.Config{Store: w.store, Name: r.name(), Lease: simLease, Now: w.clock, Shared: !r.alone})
+	r.Journal = journal.New(journal.Config{Store: w.store, Name: r.name(), Lease: simLease, Now: w.clock,
+		Shared: !r.alone})
 	r.inbox = inbox.New(inbox.Config{Store: w.store, Now: w.clock, FlapWindow: 10 * time.Minute})
 	r.engine = engine.New(engine.Config{
 		Journal: r, Inbox: r.inbox, Rules: w.ward,
 		Guards: func() []remediate.Guard {
-			return guard.All(guard.Config{Limits: guard.Limits{All: simAll, PerTarget: simPerTarget}, Deliveries: simDelivery{w.manager, r}})
+			return guard.All(guard.Config{Limits: guard.Limits{All: simAll, PerTarget: simPerTarget},
+				Deliveries: simDelivery{w.manager, r}})
 		},
 		Alone: r.alone, Now: w.clock, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
 	})
@@ -691,7 +702,8 @@ func (w *sim) settle() {
 	}
 	runs, _ := r.Recent(ctx, 1000)
 	for _, run := range runs {
-		w.say("run %d %s %s since %s due %s: %s", run.ID, run.Request.Action, run.State, run.Changed.Format(time.TimeOnly), run.Due.Format(time.TimeOnly), run.Why)
+		w.say("run %d %s %s since %s due %s: %s", run.ID, run.Request.Action, run.State,
+			run.Changed.Format(time.TimeOnly), run.Due.Format(time.TimeOnly), run.Why)
 	}
 	w.broken("runs hang")
 }
@@ -702,7 +714,8 @@ func (w *sim) settle() {
 func (w *sim) left() (next time.Time, asked, left int) {
 	rows, err := w.store.Query(context.Background(), `select min(due), count(*), sum(case when state = ? then 1 else 0 end) from runs
 		where state in (?, ?, ?, ?, ?) or state = ? and reason not in (?, ?)`,
-		string(remediate.Asked), string(remediate.Received), string(remediate.Planned), string(remediate.Asked), string(remediate.Allowed), string(remediate.Applied),
+		string(remediate.Asked), string(remediate.Received), string(remediate.Planned), string(remediate.Asked),
+		string(remediate.Allowed), string(remediate.Applied),
 		string(remediate.Waiting), "breaker", remediate.ReasonNothing)
 	if err != nil {
 		w.broken("left: %v", err)
@@ -826,11 +839,13 @@ func (r *replica) Claim(ctx context.Context, id int64) (remediate.Run, remediate
 	return run, f, ok, err
 }
 
-func (r *replica) Decide(ctx context.Context, edition string, book json.RawMessage, all []journal.Decided) ([]remediate.Run, error) {
+func (r *replica) Decide(ctx context.Context, edition string, book json.RawMessage,
+	all []journal.Decided) ([]remediate.Run, error) {
 	r.s.boundary(r)
 	made, err := r.Journal.Decide(ctx, edition, book, all)
 	for _, run := range made {
-		r.s.say("replica %d made run %d: %s on %s, policy step %d", r.n, run.ID, run.Request.Action, journal.Subject(run.Request.Subject), run.Request.Step)
+		r.s.say("replica %d made run %d: %s on %s, policy step %d", r.n, run.ID, run.Request.Action,
+			journal.Subject(run.Request.Subject), run.Request.Step)
 	}
 	r.s.boundary(r)
 	return made, err
@@ -869,7 +884,8 @@ func (w *sim) check(r *replica, c journal.Change) {
 		if work.Run != c.Run.ID {
 			continue
 		}
-		scopes := map[string]bool{"all": true, "policy/heal": true, "action/" + work.Action: true, "target/" + work.Target: true}
+		scopes := map[string]bool{"all": true, "policy/heal": true, "action/" + work.Action: true,
+			"target/" + work.Target: true}
 		for _, p := range now.Pauses {
 			if scopes[p.Scope] {
 				w.broken("run %d was let act while %s is paused", work.Run, p.Scope)

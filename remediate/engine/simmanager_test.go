@@ -23,7 +23,8 @@ type simAsked struct {
 }
 
 func newSimManager(w *sim) *simManager {
-	return &simManager{w: w, muted: make(map[string]time.Time), delivered: make(map[string]bool), answers: make(map[*replica]map[string]simAsked)}
+	return &simManager{w: w, muted: make(map[string]time.Time), delivered: make(map[string]bool),
+		answers: make(map[*replica]map[string]simAsked)}
 }
 
 // mute mutes the alerts of a subject, or of all, for a while.

@@ -38,7 +38,8 @@ func newSimWard(w *sim) *simWard {
 	ward := &simWard{w: w}
 	for n := range 4 {
 		for _, table := range []string{"a", "b"}[:1+n%2] {
-			ward.patients = append(ward.patients, &patient{server: fmt.Sprint("s", n), table: table, effects: make(map[string]int)})
+			ward.patients = append(ward.patients, &patient{server: fmt.Sprint("s", n), table: table,
+				effects: make(map[string]int)})
 		}
 	}
 	return ward
@@ -75,7 +76,8 @@ func (s *simWard) actions() (all []remediate.Action) {
 	for n := range 4 {
 		for _, verb := range []string{"heal", "operate"} {
 			all = append(all, remediate.Action{
-				Name: "ward/" + verb, Target: fmt.Sprint("s", n), Lowers: "upkeep_ward_sickness", Subject: []string{"server", "table"},
+				Name: "ward/" + verb, Target: fmt.Sprint("s", n), Lowers: "upkeep_ward_sickness",
+				Subject:   []string{"server", "table"},
 				Exclusive: []string{"server", "table"}, Timeout: time.Hour, Executor: simExecutor{s, verb},
 			})
 		}
@@ -105,7 +107,8 @@ func (r simExecutor) Plan(_ context.Context, request remediate.Request) (p remed
 	for n := range 2 {
 		name := fmt.Sprint(r.verb, n)
 		p.Steps = append(p.Steps, remediate.Step{Do: name + " " + patient.key(), Args: map[string]string{
-			"server": patient.server, "table": patient.table, "effect": name, "seen": strconv.Itoa(patient.effects[name]),
+			"server": patient.server, "table": patient.table, "effect": name,
+			"seen": strconv.Itoa(patient.effects[name]),
 		}})
 	}
 	return p, r.fault("no plan")

@@ -54,11 +54,17 @@ func TestBegunStepIsUndone(t *testing.T) {
 	}{
 		{name: "entry removed", change: "entry removed", says: "of step 1: step 1 is as it was"},
 		{name: "policy removed", change: "policy removed", says: "of step 1: step 1 is as it was"},
-		{name: "cancelled while it waits", change: "paused target", cancel: true, says: "of step 1: step 1 is as it was"},
-		{name: "cancelled without a target", change: "target renamed", cancel: true, says: `no target "main"`, left: true},
-		{name: "a server that starts", change: "entry removed", faults: []error{away, away}, says: "of step 1: step 1 is as it was"},
-		{name: "a server that is away", change: "entry removed", faults: []error{away, away, away, away, away, away, away}, says: "connection refused", left: true},
-		{name: "another server", change: "entry removed", faults: []error{remediate.Refuse(remediate.ReasonTarget, "another server answers")}, says: "another server answers", left: true},
+		{name: "cancelled while it waits", change: "paused target", cancel: true,
+			says: "of step 1: step 1 is as it was"},
+		{name: "cancelled without a target", change: "target renamed", cancel: true, says: `no target "main"`,
+			left: true},
+		{name: "a server that starts", change: "entry removed", faults: []error{away, away},
+			says: "of step 1: step 1 is as it was"},
+		{name: "a server that is away", change: "entry removed",
+			faults: []error{away, away, away, away, away, away, away}, says: "connection refused", left: true},
+		{name: "another server", change: "entry removed",
+			faults: []error{remediate.Refuse(remediate.ReasonTarget, "another server answers")},
+			says:   "another server answers", left: true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, h *house) {

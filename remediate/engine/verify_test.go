@@ -48,11 +48,16 @@ func TestVerifiedByTheExpression(t *testing.T) {
 		{"no Prometheus", "sick > 0", nil, 0, 0, 0, remediate.Cleared, 0, "from 10 to 0, limit 0"},
 		{"no expression", "", &rulebook{}, time.Hour, 0, 0, remediate.Cleared, 0, "from 10 to 0, limit 0"},
 		{"it does not hold", "sick > 0", &rulebook{}, 0, 0, 0, remediate.Cleared, 0, "no longer holds"},
-		{"it holds for a while", "sick > 0", &rulebook{}, 2 * time.Minute, 0, 119 * time.Second, remediate.Cleared, 126 * time.Second, "no longer holds"},
-		{"it holds on", "sick > 0", &rulebook{}, time.Hour, 0, 299 * time.Second, remediate.Inconclusive, 306 * time.Second, "still holds"},
-		{"it looks back", "avg_over_time(sick[10m]) > 0", &rulebook{}, 14 * time.Minute, 0, 839 * time.Second, remediate.Cleared, 846 * time.Second, "no longer holds"},
-		{"it looks back as the policy says", "sick > 0", &rulebook{}, time.Hour, 5 * time.Minute, 599 * time.Second, remediate.Inconclusive, 606 * time.Second, "still holds"},
-		{"it cannot be asked", "sick > 0", &rulebook{err: errors.New("no answer")}, 0, 0, 299 * time.Second, remediate.Inconclusive, 306 * time.Second, "could not be evaluated"},
+		{"it holds for a while", "sick > 0", &rulebook{}, 2 * time.Minute, 0, 119 * time.Second, remediate.Cleared,
+			126 * time.Second, "no longer holds"},
+		{"it holds on", "sick > 0", &rulebook{}, time.Hour, 0, 299 * time.Second, remediate.Inconclusive,
+			306 * time.Second, "still holds"},
+		{"it looks back", "avg_over_time(sick[10m]) > 0", &rulebook{}, 14 * time.Minute, 0, 839 * time.Second,
+			remediate.Cleared, 846 * time.Second, "no longer holds"},
+		{"it looks back as the policy says", "sick > 0", &rulebook{}, time.Hour, 5 * time.Minute, 599 * time.Second,
+			remediate.Inconclusive, 606 * time.Second, "still holds"},
+		{"it cannot be asked", "sick > 0", &rulebook{err: errors.New("no answer")}, 0, 0, 299 * time.Second,
+			remediate.Inconclusive, 306 * time.Second, "could not be evaluated"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, h *house) {
@@ -130,7 +135,8 @@ func TestDemotedByItsEffect(t *testing.T) {
 			t.Fatalf("4 of 6 promise 41 %%, which is too little: %+v", got)
 		}
 		says(t, got[0].Title, `Policy "heal" is demoted`)
-		says(t, got[0].Text, "4 of 6 runs resolved the incident (lower bound 41 %)", "at least 50 %", "upkeep policy promote 'heal'")
+		says(t, got[0].Text, "4 of 6 runs resolved the incident (lower bound 41 %)", "at least 50 %",
+			"upkeep policy promote 'heal'")
 		if diff := cmp.Diff([]remediate.Note{remediate.NoteDemoted}, h.notes(6)); diff != "" {
 			t.Error(diff)
 		}
@@ -209,7 +215,8 @@ func TestDecay(t *testing.T) {
 
 		h.ward.set("t", 10)
 		h.ward.change(func() { clear(h.ward.done) })
-		a := remediate.Request{Key: "again", Action: "ward/heal", Subject: second.Request.Subject, Mode: remediate.Auto, Terms: second.Request.Terms, Schedule: "nightly"}
+		a := remediate.Request{Key: "again", Action: "ward/heal", Subject: second.Request.Subject, Mode: remediate.Auto,
+			Terms: second.Request.Terms, Schedule: "nightly"}
 		if _, _, err := h.journal.Create(t.Context(), a, "it is night"); err != nil {
 			t.Fatal(err)
 		}

@@ -33,13 +33,15 @@ type ward struct {
 	slow                       time.Duration   // that a step takes
 	leaves                     string          // what a step that is stopped leaves half done
 	timeout                    time.Duration
-	before                     func()                                                // called at the beginning of Apply
-	seen                       func(f remediate.Fence, kept map[string]string) error // called before an effect; may be nil
-	after                      func()                                                // called after an effect
+	before                     func() // called at the beginning of Apply
+	// called before an effect; may be nil
+	seen  func(f remediate.Fence, kept map[string]string) error
+	after func() // called after an effect
 }
 
 func newWard() *ward {
-	return &ward{sickness: map[string]float64{"t": 10}, steps: 2, done: map[string]bool{}, relief: 5, timeout: 2 * time.Second}
+	return &ward{sickness: map[string]float64{"t": 10}, steps: 2, done: map[string]bool{}, relief: 5,
+		timeout: 2 * time.Second}
 }
 
 func (w *ward) action() remediate.Action {
@@ -69,7 +71,8 @@ func (w *ward) Plan(_ context.Context, r remediate.Request) (p remediate.Plan, e
 				return p, err
 			}
 		}
-		p.Steps = append(p.Steps, remediate.Step{Do: fmt.Sprintf("%s %q %d", verb, table, i+1), Args: map[string]string{"table": table, "verb": verb, "sickness": fmt.Sprint(w.sickness[table])}})
+		p.Steps = append(p.Steps, remediate.Step{Do: fmt.Sprintf("%s %q %d", verb, table, i+1),
+			Args: map[string]string{"table": table, "verb": verb, "sickness": fmt.Sprint(w.sickness[table])}})
 	}
 	return p, p.Missing()
 }

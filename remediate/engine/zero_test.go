@@ -13,7 +13,8 @@ import (
 func TestCountersExistFromTheStart(t *testing.T) {
 	r := prometheus.NewRegistry()
 	m := newMetrics(r)
-	m.begin(Setting{Actions: []remediate.Action{{Name: "a/b", Target: "x"}, {Name: "a/b", Target: "y"}}, Guards: []remediate.Guard{{Name: "window"}}})
+	m.begin(Setting{Actions: []remediate.Action{{Name: "a/b", Target: "x"}, {Name: "a/b", Target: "y"}},
+		Guards: []remediate.Guard{{Name: "window"}}})
 	families, err := r.Gather()
 	if err != nil {
 		t.Fatal(err)

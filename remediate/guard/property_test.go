@@ -29,7 +29,8 @@ type world struct {
 func newWorld(seed uint64) *world {
 	r := rand.New(rand.NewPCG(seed, 1))
 	w := &world{
-		rand: r, now: noon, targets: 1 + r.IntN(40), ended: make(map[string][]remediate.Ended), terms: make(map[string]remediate.Terms),
+		rand: r, now: noon, targets: 1 + r.IntN(40), ended: make(map[string][]remediate.Ended),
+		terms:  make(map[string]remediate.Terms),
 		limits: guard.Limits{All: r.IntN(20), PerTarget: r.IntN(4)},
 	}
 	for i := range 1 + r.IntN(3) {
@@ -53,7 +54,8 @@ func (w *world) propose(t *testing.T) {
 	w.next++
 	p := remediate.Proposal{
 		Run: remediate.Run{ID: w.next, Request: remediate.Request{
-			Action: "postgres/vacuum", Policy: policy, Mode: remediate.Auto, Terms: w.terms[policy], By: "alert/x", Subject: map[string]string{"server": server},
+			Action: "postgres/vacuum", Policy: policy, Mode: remediate.Auto, Terms: w.terms[policy], By: "alert/x",
+			Subject: map[string]string{"server": server},
 		}},
 		Exclusive: fmt.Sprint(server, "/", table), Targets: w.targets, Now: w.now,
 		Working: remediate.Working{Acting: w.acting, Ended: w.ended[policy]},
@@ -65,7 +67,8 @@ func (w *world) propose(t *testing.T) {
 	if r != nil {
 		return
 	}
-	w.acting = append(w.acting, remediate.Work{Run: w.next, Action: "postgres/vacuum", Policy: policy, Target: server, Exclusive: p.Exclusive, State: remediate.Allowed})
+	w.acting = append(w.acting, remediate.Work{Run: w.next, Action: "postgres/vacuum", Policy: policy, Target: server,
+		Exclusive: p.Exclusive, State: remediate.Allowed})
 	w.holds(t, policy)
 }
 
@@ -196,7 +199,8 @@ func TestNeverTooMany(t *testing.T) {
 	}
 	t.Logf("%d runs were let in, %d of them by a half-open breaker, %d high on a ramp", admitted, halfOpen, ramped)
 	if admitted < 10_000 || halfOpen < 100 || ramped < 500 {
-		t.Errorf("the worlds are too quiet to show anything: %d runs, %d by a half-open breaker, %d high on a ramp", admitted, halfOpen, ramped)
+		t.Errorf("the worlds are too quiet to show anything: %d runs, %d by a half-open breaker, %d high on a ramp",
+			admitted, halfOpen, ramped)
 	}
 }
 
@@ -207,7 +211,8 @@ func TestHalfOpenLetsInOne(t *testing.T) {
 		w.limits, w.targets = guard.Limits{}, 40
 		w.terms = map[string]remediate.Terms{"policy0": {Breaker: 1 + n%3, BreakerFor: time.Minute}}
 		for range 3 {
-			w.ended["policy0"] = append(w.ended["policy0"], remediate.Ended{State: remediate.Failed, At: w.now.Add(-time.Minute)})
+			w.ended["policy0"] = append(w.ended["policy0"],
+				remediate.Ended{State: remediate.Failed, At: w.now.Add(-time.Minute)})
 		}
 		w.guards = nil
 		for _, g := range guard.All(guard.Config{}) {
@@ -221,7 +226,8 @@ func TestHalfOpenLetsInOne(t *testing.T) {
 		if len(w.acting) != 1 {
 			t.Fatalf("%d runs were let in, want 1", len(w.acting))
 		}
-		w.acting, w.ended["policy0"] = nil, append([]remediate.Ended{{State: remediate.Cleared, At: w.now}}, w.ended["policy0"]...)
+		w.acting, w.ended["policy0"] = nil, append([]remediate.Ended{{State: remediate.Cleared, At: w.now}},
+			w.ended["policy0"]...)
 		for range 100 {
 			w.propose(t)
 		}

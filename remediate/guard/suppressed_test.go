@@ -13,7 +13,8 @@ import (
 // where it was when the store is back, and is not held for another reason.
 func TestSuppressedWithoutTheStore(t *testing.T) {
 	away := &store.AwayError{Err: errors.New("the disk is full")}
-	err := guard.Suppressed(deliveries{err: away}).Check(t.Context(), remediate.Proposal{Run: remediate.Run{Request: remediate.Request{Incident: 5}}})
+	err := guard.Suppressed(deliveries{err: away}).Check(t.Context(),
+		remediate.Proposal{Run: remediate.Run{Request: remediate.Request{Incident: 5}}})
 	if _, refused := remediate.Refused(err); refused || !store.Away(err) {
 		t.Errorf("%v, want that the store is away", err)
 	}

@@ -50,7 +50,8 @@ func TestExpire(t *testing.T) {
 	d.accept(t, grafana("n", "lost"))
 	d.has(t, 4, 3)
 	// 0 is never: it returns at once.
-	if err := d.Expire(t.Context(), inbox.Unlisted{Sources: []string{"grafana"}, Every: time.Hour, Logger: slog.New(slog.DiscardHandler)}); err != nil {
+	if err := d.Expire(t.Context(), inbox.Unlisted{Sources: []string{"grafana"}, Every: time.Hour,
+		Logger: slog.New(slog.DiscardHandler)}); err != nil {
 		t.Error(err)
 	}
 }
@@ -198,7 +199,8 @@ func TestFlappingWithoutADecision(t *testing.T) {
 			}
 			for n := 0; d.now.Sub(begun) < c.lasts; n++ {
 				if n == 5 { // upkeep is restarted
-					d.Inbox = inbox.New(inbox.Config{Store: d.store, Now: func() time.Time { return d.now }, FlapWindow: 10 * minute})
+					d.Inbox = inbox.New(inbox.Config{Store: d.store, Now: func() time.Time { return d.now },
+						FlapWindow: 10 * minute})
 				}
 				d.accept(t, firing(at(n)))
 				look()
@@ -233,7 +235,8 @@ func TestLetterSentAgain(t *testing.T) {
 	d := open(t)
 	keep := func(text, body string) {
 		t.Helper()
-		if err := d.Keep(t.Context(), remediate.DeadLetter{Source: "alertmanager", Status: 400, Error: text, Body: []byte(body)}); err != nil {
+		if err := d.Keep(t.Context(), remediate.DeadLetter{Source: "alertmanager", Status: 400, Error: text,
+			Body: []byte(body)}); err != nil {
 			t.Fatal(err)
 		}
 	}

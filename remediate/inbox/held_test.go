@@ -50,7 +50,8 @@ func hold(t *testing.T, peers int) *holder {
 	t.Helper()
 	h := &holder{desk: open(t)}
 	h.now = time.Now()
-	am := inbox.Alertmanager{Source: "alertmanager", Receiver: "upkeep", Logger: slog.New(slog.NewTextHandler(&h.log, nil))}
+	am := inbox.Alertmanager{Source: "alertmanager", Receiver: "upkeep",
+		Logger: slog.New(slog.NewTextHandler(&h.log, nil))}
 	for range peers {
 		m := servertest.AlertmanagerWith(t, holding)
 		h.peers, am.URLs = append(h.peers, m), append(am.URLs, m.URL)
@@ -72,7 +73,8 @@ func (h *holder) tell(t *testing.T, labels ...string) int64 {
 
 func (h *holder) post(t *testing.T, a remediate.Alert) {
 	t.Helper()
-	body, err := json.Marshal([]map[string]any{{"labels": a.Labels, "startsAt": a.StartsAt, "endsAt": time.Now().Add(time.Hour)}})
+	body, err := json.Marshal([]map[string]any{{"labels": a.Labels, "startsAt": a.StartsAt,
+		"endsAt": time.Now().Add(time.Hour)}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +96,8 @@ func (h *holder) awaitHeld(t *testing.T, id int64, want string) {
 	var why string
 	var err error
 	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-		if why, err = h.Held(t.Context(), id); err == nil && strings.Contains(why, want) && (why == "") == (want == "") {
+		if why, err = h.Held(t.Context(), id); err == nil && strings.Contains(why, want) &&
+			(why == "") == (want == "") {
 			return
 		}
 	}
@@ -103,7 +106,9 @@ func (h *holder) awaitHeld(t *testing.T, id int64, want string) {
 
 func silence(t *testing.T, m *servertest.Monitor, by string, matchers ...prom.Matcher) string {
 	t.Helper()
-	id, err := prom.Alertmanager{URL: m.URL}.Set(t.Context(), prom.Silence{Matchers: matchers, StartsAt: time.Now(), EndsAt: time.Now().Add(time.Hour), CreatedBy: by, Comment: "we move the disks"})
+	id, err := prom.Alertmanager{URL: m.URL}.Set(t.Context(),
+		prom.Silence{Matchers: matchers, StartsAt: time.Now(), EndsAt: time.Now().Add(time.Hour), CreatedBy: by,
+			Comment: "we move the disks"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -213,13 +218,15 @@ func TestHeldByWhatItTells(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		asked = append(asked, r.URL.Path+" "+r.URL.Query().Get("receiver"))
 		if strings.HasSuffix(r.URL.Path, "/groups") {
-			fmt.Fprint(w, `[{"receiver":{"name":"up.keep"},"alerts":[{"labels":{"alertname":"A","n":"1"},"status":{"state":"active","silencedBy":[],"inhibitedBy":[],"mutedBy":["nights"]}}]}]`)
+			fmt.Fprint(w,
+				`[{"receiver":{"name":"up.keep"},"alerts":[{"labels":{"alertname":"A","n":"1"},"status":{"state":"active","silencedBy":[],"inhibitedBy":[],"mutedBy":["nights"]}}]}]`)
 			return
 		}
 		http.Error(w, "not now", http.StatusInternalServerError)
 	}))
 	t.Cleanup(server.Close)
-	delivery := &inbox.Delivery{Inbox: d.Inbox, Alertmanager: inbox.Alertmanager{URLs: []string{server.URL}, Source: "alertmanager", Logger: slog.New(slog.DiscardHandler)}}
+	delivery := &inbox.Delivery{Inbox: d.Inbox, Alertmanager: inbox.Alertmanager{URLs: []string{server.URL},
+		Source: "alertmanager", Logger: slog.New(slog.DiscardHandler)}}
 	if why, err := delivery.Held(t.Context(), 1); err != nil || why != "muted by the time interval nights" {
 		t.Errorf("%q, %v", why, err)
 	}

@@ -34,10 +34,16 @@ func options(t *testing.T) store.Options {
 // What an inbox promises it promises on either database.
 func TestOnPostgres(t *testing.T) {
 	for name, test := range map[string]func(*testing.T){
-		"episodes": TestIncidents, "pairs": TestPairInOneDelivery, "late": TestLateFiringIsBelievedAtLast, "flapping": TestFlapping, "hold": TestHold, "undecided": TestUndecided, "anew": TestAnew,
-		"hostile labels": TestHostileLabelsComeBackAsTheyWent, "letters": TestLetters, "old letters": TestOldLettersGo, "metrics": TestMetrics,
-		"reconcile": TestReconcile, "after a rest": TestReconcileAfterARest, "what is newer": TestReconcileKnowsWhatIsNewer, "merges": TestReconcileMerges, "many": TestReconcileManyAndAbsence,
-		"starts nothing": TestListingStartsNothing, "expire": TestExpire, "over restarts": TestExpireOverRestarts, "ahead": TestClockAhead, "no hold-down": TestFlapNever, "reported flapping": TestFlappingWithoutADecision, "sent again": TestLetterSentAgain,
+		"episodes": TestIncidents, "pairs": TestPairInOneDelivery, "late": TestLateFiringIsBelievedAtLast,
+		"flapping": TestFlapping, "hold": TestHold, "undecided": TestUndecided, "anew": TestAnew,
+		"hostile labels": TestHostileLabelsComeBackAsTheyWent, "letters": TestLetters, "old letters": TestOldLettersGo,
+		"metrics":   TestMetrics,
+		"reconcile": TestReconcile, "after a rest": TestReconcileAfterARest,
+		"what is newer": TestReconcileKnowsWhatIsNewer, "merges": TestReconcileMerges,
+		"many":           TestReconcileManyAndAbsence,
+		"starts nothing": TestListingStartsNothing, "expire": TestExpire, "over restarts": TestExpireOverRestarts,
+		"ahead": TestClockAhead, "no hold-down": TestFlapNever, "reported flapping": TestFlappingWithoutADecision,
+		"sent again": TestLetterSentAgain,
 	} {
 		t.Run(name, test)
 	}
@@ -56,7 +62,8 @@ func openWith(t *testing.T, o store.Options) *desk {
 	}
 	t.Cleanup(func() { _ = s.Close() }) // closed by some tests already
 	d := &desk{store: s, now: time.UnixMilli(1_000_000_000_000).UTC()}
-	d.Inbox = inbox.New(inbox.Config{Store: s, Sources: []string{"alertmanager", "grafana"}, Now: func() time.Time { return d.now }, Wake: func() { d.woken++ }, FlapWindow: 10 * time.Minute})
+	d.Inbox = inbox.New(inbox.Config{Store: s, Sources: []string{"alertmanager", "grafana"},
+		Now: func() time.Time { return d.now }, Wake: func() { d.woken++ }, FlapWindow: 10 * time.Minute})
 	return d
 }
 
@@ -81,7 +88,8 @@ func (d *desk) open(t *testing.T) []remediate.Incident {
 func at(minute int) time.Time { return time.Date(2026, 1, 1, 0, minute, 0, 0, time.UTC) }
 
 func firing(start time.Time, labels ...string) remediate.Alert {
-	a := remediate.Alert{Source: "alertmanager", Firing: true, StartsAt: start, Labels: map[string]string{"alertname": "A"}, Annotations: map[string]string{"limit": "1"}}
+	a := remediate.Alert{Source: "alertmanager", Firing: true, StartsAt: start,
+		Labels: map[string]string{"alertname": "A"}, Annotations: map[string]string{"limit": "1"}}
 	for i := 0; i < len(labels); i += 2 {
 		a.Labels[labels[i]] = labels[i+1]
 	}
@@ -111,22 +119,31 @@ func TestIncidents(t *testing.T) {
 	}{
 		{"one trouble", alerts{firing(at(0))}, 1, 1},
 		{"delivered repeatedly", alerts{firing(at(0)), firing(at(0)), firing(at(0))}, 1, 1},
-		{"delivered by both of a pair", alerts{firing(at(0), "replica", "a"), firing(at(1), "replica", "b"), firing(at(0), "prometheus_replica", "c")}, 1, 1},
-		{"delivered by Grafana with labels of its own", alerts{firing(at(0)), firing(at(0), "__alert_rule_uid__", "x")}, 1, 1},
+		{"delivered by both of a pair", alerts{firing(at(0), "replica", "a"), firing(at(1), "replica", "b"),
+			firing(at(0), "prometheus_replica", "c")}, 1, 1},
+		{"delivered by Grafana with labels of its own", alerts{firing(at(0)), firing(at(0), "__alert_rule_uid__", "x")},
+			1, 1},
 		{"two subjects", alerts{firing(at(0), "table", "a"), firing(at(0), "table", "b")}, 2, 2},
 		{"over", alerts{firing(at(0)), resolved(at(0))}, 1, 0},
 		{"resolved, delivered twice", alerts{firing(at(0)), resolved(at(0)), resolved(at(0))}, 1, 0},
-		{"over for both of a pair", alerts{firing(at(0), "replica", "a"), firing(at(0), "replica", "b"), over(at(0), at(5), "replica", "a"), firing(at(0), "replica", "b"), over(at(0), at(6), "replica", "b")}, 1, 0},
+		{"over for both of a pair", alerts{firing(at(0), "replica", "a"), firing(at(0), "replica", "b"),
+			over(at(0), at(5), "replica", "a"), firing(at(0), "replica", "b"), over(at(0), at(6), "replica", "b")}, 1,
+			0},
 		{"a late firing of what is over", alerts{firing(at(0)), resolved(at(0)), firing(at(0))}, 1, 0},
-		{"a late firing of what is over, whose start had moved on", alerts{firing(at(0)), over(at(0), at(5)), firing(at(3))}, 1, 0},
-		{"a late firing of what is over, whose start had moved back", alerts{firing(at(3)), over(at(3), at(5)), firing(at(0))}, 1, 0},
-		{"a late firing of the trouble before the last", alerts{firing(at(0)), over(at(0), at(2)), firing(at(5)), over(at(5), at(6)), firing(at(0))}, 2, 0},
+		{"a late firing of what is over, whose start had moved on",
+			alerts{firing(at(0)), over(at(0), at(5)), firing(at(3))}, 1, 0},
+		{"a late firing of what is over, whose start had moved back",
+			alerts{firing(at(3)), over(at(3), at(5)), firing(at(0))}, 1, 0},
+		{"a late firing of the trouble before the last",
+			alerts{firing(at(0)), over(at(0), at(2)), firing(at(5)), over(at(5), at(6)), firing(at(0))}, 2, 0},
 		{"a late end of an earlier trouble", alerts{firing(at(5)), resolved(at(0))}, 1, 1},
 		{"a late end of an earlier trouble, which says when", alerts{firing(at(5)), over(at(0), at(4))}, 1, 1},
-		{"a late firing and a late end of an earlier trouble", alerts{firing(at(5)), firing(at(0)), over(at(0), at(4))}, 1, 1},
+		{"a late firing and a late end of an earlier trouble", alerts{firing(at(5)), firing(at(0)), over(at(0), at(4))},
+			1, 1},
 		{"a start that moves on, and the end", alerts{firing(at(0)), firing(at(5)), over(at(0), at(9))}, 1, 0},
 		{"a start that moves back, and the end", alerts{firing(at(5)), firing(at(0)), over(at(0), at(9))}, 1, 0},
-		{"a start that moves both ways", alerts{firing(at(5)), firing(at(0)), firing(at(7)), firing(at(3)), over(at(7), at(9)), over(at(0), at(9))}, 1, 0},
+		{"a start that moves both ways", alerts{firing(at(5)), firing(at(0)), firing(at(7)), firing(at(3)),
+			over(at(7), at(9)), over(at(0), at(9))}, 1, 0},
 		{"a new trouble after the end", alerts{firing(at(0)), resolved(at(0)), firing(at(5))}, 2, 1},
 		{"a new trouble at the moment of the end", alerts{firing(at(0)), over(at(0), at(5)), firing(at(5))}, 2, 1},
 		{"the end of nothing", alerts{resolved(at(0))}, 0, 0},
@@ -172,7 +189,8 @@ func TestPairInOneDelivery(t *testing.T) {
 
 func TestReplicaLabelsOfOnesOwn(t *testing.T) {
 	d := open(t)
-	d.Inbox = inbox.New(inbox.Config{Store: d.store, Now: func() time.Time { return d.now }, ReplicaLabels: []string{"member"}})
+	d.Inbox = inbox.New(inbox.Config{Store: d.store, Now: func() time.Time { return d.now },
+		ReplicaLabels: []string{"member"}})
 	d.accept(t, firing(at(0), "member", "a"))
 	d.accept(t, firing(at(0), "member", "b"))
 	d.accept(t, firing(at(0), "replica", "b"))
@@ -233,7 +251,8 @@ func TestFlapping(t *testing.T) {
 
 func TestHold(t *testing.T) {
 	d := open(t)
-	d.Inbox = inbox.New(inbox.Config{Store: d.store, Now: func() time.Time { return d.now }, Hold: 90 * time.Second, FlapWindow: time.Minute})
+	d.Inbox = inbox.New(inbox.Config{Store: d.store, Now: func() time.Time { return d.now }, Hold: 90 * time.Second,
+		FlapWindow: time.Minute})
 	for minute, want := range []struct{ flaps, seconds int }{{0, 90}, {1, 90}, {2, 120}} {
 		d.accept(t, firing(at(minute)))
 		e := d.open(t)[0]
@@ -300,7 +319,8 @@ func TestAnew(t *testing.T) {
 // run writes a run of an episode; the journal's own way is not the inbox's business.
 func (d *desk) run(t *testing.T, episode int64, s remediate.State, changed int) {
 	t.Helper()
-	d.exec(t, "insert into runs (key, request, action, subject, episode, state, why, plan, due, created, changed) values ('k', '{}', 'a', 's', ?, ?, '', '{}', 0, 0, ?)", episode, string(s), changed)
+	d.exec(t, "insert into runs (key, request, action, subject, episode, state, why, plan, due, created, changed) "+
+		"values ('k', '{}', 'a', 's', ?, ?, '', '{}', 0, 0, ?)", episode, string(s), changed)
 }
 
 func (d *desk) exec(t *testing.T, query string, args ...any) {
@@ -325,7 +345,8 @@ func (d *desk) undecided(t *testing.T, edition string) []remediate.Incident {
 
 func TestHostileLabelsComeBackAsTheyWent(t *testing.T) {
 	d := open(t)
-	a := firing(at(0), "schema", `My "Schema"`, "table", "täble\"; DROP TABLE x; --\\ '\n\t\x01", "long", strings.Repeat("ß", 64<<10))
+	a := firing(at(0), "schema", `My "Schema"`, "table", "täble\"; DROP TABLE x; --\\ '\n\t\x01", "long",
+		strings.Repeat("ß", 64<<10))
 	d.accept(t, a)
 	got := d.open(t)
 	got[0].Alert.Ahead = 0 // the clock of these tests is behind the alerts

@@ -16,7 +16,8 @@ import (
 
 func TestLetters(t *testing.T) {
 	d := open(t)
-	l := remediate.DeadLetter{Remote: "192.0.2.1:99", Source: "grafana", Status: 400, Error: "no\x00 \xff JSON " + strings.Repeat("x", 2000), Size: 9, Body: []byte("\x00\xff'; drop")}
+	l := remediate.DeadLetter{Remote: "192.0.2.1:99", Source: "grafana", Status: 400,
+		Error: "no\x00 \xff JSON " + strings.Repeat("x", 2000), Size: 9, Body: []byte("\x00\xff'; drop")}
 	if err := d.Keep(t.Context(), l); err != nil {
 		t.Fatal(err)
 	}
@@ -24,14 +25,17 @@ func TestLetters(t *testing.T) {
 	if err := d.Keep(t.Context(), l); err != nil {
 		t.Fatal(err)
 	}
-	if err := d.Keep(t.Context(), remediate.DeadLetter{Source: "alertmanager", Status: 400, Error: "empty"}); err != nil {
+	if err := d.Keep(t.Context(), remediate.DeadLetter{Source: "alertmanager", Status: 400,
+		Error: "empty"}); err != nil {
 		t.Fatal(err)
 	}
 	got, err := d.DeadLetter(t.Context(), 1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := remediate.DeadLetter{ID: 1, Received: d.now, Remote: l.Remote, Source: "grafana", Status: 400, Error: "no\ufffd \ufffd JSON " + strings.Repeat("x", 1024-len("no. . JSON ")), Size: 9, Body: []byte("\x00\xff'; drop")}
+	want := remediate.DeadLetter{ID: 1, Received: d.now, Remote: l.Remote, Source: "grafana", Status: 400,
+		Error: "no\ufffd \ufffd JSON " + strings.Repeat("x", 1024-len("no. . JSON ")), Size: 9,
+		Body: []byte("\x00\xff'; drop")}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
@@ -49,10 +53,12 @@ func TestLetters(t *testing.T) {
 
 func TestOldLettersGo(t *testing.T) {
 	d := open(t)
-	d.exec(t, "insert into letters (received, remote, source, status, error, body, size) values (1, 'r', 's', 400, 'old', '', 0)")
+	d.exec(t, "insert into letters (received, remote, source, status, error, body, size) values (1, 'r', 's', 400, "+
+		"'old', '', 0)")
 	err := d.store.Write(t.Context(), func(tx *store.Tx) error {
 		for n := range 999 {
-			if _, err := tx.Exec("insert into letters (received, remote, source, status, error, body, size) values (1, 'r', 's', 400, ?, '', 0)", fmt.Sprint(n)); err != nil {
+			if _, err := tx.Exec("insert into letters (received, remote, source, status, error, body, size) values "+
+				"(1, 'r', 's', 400, ?, '', 0)", fmt.Sprint(n)); err != nil {
 				return err
 			}
 		}

@@ -112,7 +112,8 @@ func (w *world) alert(name string, t problem, known time.Time, firing bool) reme
 	if !t.end.IsZero() && w.IntN(3) == 0 && known.After(start) {
 		start = start.Add(min(w.until(known.Sub(start)), t.end.Sub(start)))
 	}
-	a := remediate.Alert{Source: "alertmanager", Firing: firing, StartsAt: start, Labels: map[string]string{"alertname": "A", "n": name, "replica": strconv.Itoa(w.IntN(2))}}
+	a := remediate.Alert{Source: "alertmanager", Firing: firing, StartsAt: start,
+		Labels: map[string]string{"alertname": "A", "n": name, "replica": strconv.Itoa(w.IntN(2))}}
 	if !firing {
 		a.EndsAt = t.end
 	}
@@ -144,7 +145,8 @@ func (w *world) list(asked time.Time) {
 // its end.
 func (w *world) delivered(name string, t problem) bool {
 	return slices.ContainsFunc(w.events, func(e event) bool {
-		return e.alert != nil && e.alert.Firing && e.alert.Labels["n"] == name && e.of == t && (t.end.IsZero() || e.at.Before(t.end.Add(-4*time.Minute)))
+		return e.alert != nil && e.alert.Firing && e.alert.Labels["n"] == name && e.of == t &&
+			(t.end.IsZero() || e.at.Before(t.end.Add(-4*time.Minute)))
 	})
 }
 
@@ -176,7 +178,8 @@ func TestThreePeersInAnyOrder(t *testing.T) {
 				}
 				for n := range before {
 					if known := known[n]; !open[n] && !known.start.IsZero() && known.at(d.now) {
-						t.Fatalf("at %s the episode of %s ended, and its problem lasts from %s until %s", d.now, n, known.start, known.end)
+						t.Fatalf("at %s the episode of %s ended, and its problem lasts from %s until %s", d.now, n,
+							known.start, known.end)
 					}
 				}
 				before = open
@@ -221,7 +224,8 @@ func (w *world) judge(t *testing.T, d *desk) {
 			}
 		}
 		for _, tr := range all {
-			asked := tr.start.Before(w.begin.Add(outage-4*time.Minute)) || tr.end.After(w.begin.Add(outageEnd+4*time.Minute))
+			asked := tr.start.Before(w.begin.Add(outage-4*time.Minute)) ||
+				tr.end.After(w.begin.Add(outageEnd+4*time.Minute))
 			if tr.end.IsZero() || tr.end.Sub(tr.start) < 4*time.Minute || !asked || !w.delivered(name, tr) {
 				continue // it may be too short to be found where its deliveries were late
 			}
@@ -245,7 +249,8 @@ func story(problems []problem, episodes []remediate.Incident) (text string) {
 		lines = append(lines, line{t.start, "problem until " + t.end.Format(time.TimeOnly)})
 	}
 	for _, e := range episodes {
-		lines = append(lines, line{e.Opened, fmt.Sprintf("    episode %d until %s: %s", e.ID, e.Closed.Format(time.TimeOnly), cmp.Or(e.Why, "open"))})
+		lines = append(lines, line{e.Opened, fmt.Sprintf("    episode %d until %s: %s", e.ID,
+			e.Closed.Format(time.TimeOnly), cmp.Or(e.Why, "open"))})
 	}
 	slices.SortFunc(lines, func(a, b line) int { return a.at.Compare(b.at) })
 	for _, l := range lines {

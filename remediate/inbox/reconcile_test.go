@@ -30,7 +30,8 @@ func TestReconcile(t *testing.T) {
 	reconcile := func(after time.Duration, alerts ...remediate.Alert) {
 		t.Helper()
 		d.now = d.now.Add(after)
-		if err := d.Reconcile(t.Context(), inbox.Listing{Source: "alertmanager", Alerts: alerts, Asked: d.now, Whole: true}, 5*time.Minute); err != nil {
+		if err := d.Reconcile(t.Context(), inbox.Listing{Source: "alertmanager", Alerts: alerts, Asked: d.now,
+			Whole: true}, 5*time.Minute); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -70,7 +71,8 @@ func TestReconcileAfterARest(t *testing.T) {
 	}
 	now := at(0)
 	clock := func() time.Time { return now }
-	if err := inbox.New(inbox.Config{Store: s, Now: clock}).Accept(t.Context(), []remediate.Alert{firing(at(0))}); err != nil {
+	if err := inbox.New(inbox.Config{Store: s, Now: clock}).Accept(t.Context(),
+		[]remediate.Alert{firing(at(0))}); err != nil {
 		t.Fatal(err)
 	}
 	now = now.Add(24 * time.Hour)
@@ -81,7 +83,8 @@ func TestReconcileAfterARest(t *testing.T) {
 		open  int
 	}{{time.Minute, 1}, {5 * time.Minute, 0}} {
 		now = now.Add(step.after)
-		if err := i.Reconcile(t.Context(), inbox.Listing{Source: "alertmanager", Asked: now, Whole: true}, 5*time.Minute); err != nil {
+		if err := i.Reconcile(t.Context(), inbox.Listing{Source: "alertmanager", Asked: now, Whole: true},
+			5*time.Minute); err != nil {
 			t.Fatal(err)
 		}
 		if open, err := i.Incidents(t.Context()); len(open) != step.open || err != nil {
@@ -92,21 +95,25 @@ func TestReconcileAfterARest(t *testing.T) {
 
 func TestWatchAsksForOurAlertsOnly(t *testing.T) {
 	d := open(t)
-	d.accept(t, remediate.Alert{Source: "alertmanager", Firing: true, StartsAt: at(0), Labels: map[string]string{"alertname": "Confirmed"}})
+	d.accept(t, remediate.Alert{Source: "alertmanager", Firing: true, StartsAt: at(0),
+		Labels: map[string]string{"alertname": "Confirmed"}})
 	seen := d.now
 	d.now = d.now.Add(time.Hour)
 	asked := make(chan string, 10)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		asked <- r.URL.Path + " " + r.URL.Query().Get("receiver")
 		_ = json.NewEncoder(w).Encode([]map[string]any{{
-			"labels": map[string]string{"alertname": "Confirmed"}, "annotations": map[string]string{}, "startsAt": at(0), "status": map[string]any{"state": "active"},
+			"labels": map[string]string{"alertname": "Confirmed"}, "annotations": map[string]string{},
+			"startsAt": at(0), "status": map[string]any{"state": "active"},
 		}})
 	}))
 	t.Cleanup(server.Close)
 	hurry := make(chan struct{})
 	done := make(chan error, 1)
 	go func() {
-		done <- d.Watch(t.Context(), inbox.Alertmanager{URLs: []string{server.URL + "/"}, Receiver: "up.keep", Source: "alertmanager", Every: time.Hour, Absent: time.Minute, Hurry: hurry, Logger: slog.New(slog.DiscardHandler)})
+		done <- d.Watch(t.Context(), inbox.Alertmanager{URLs: []string{server.URL + "/"}, Receiver: "up.keep",
+			Source: "alertmanager", Every: time.Hour, Absent: time.Minute, Hurry: hurry,
+			Logger: slog.New(slog.DiscardHandler)})
 	}()
 	if got := <-asked; got != `/api/v2/alerts up\.keep` {
 		t.Errorf("asked %q", got)
@@ -134,7 +141,8 @@ func TestWatchTakesNoAnswerForAnEmptyList(t *testing.T) {
 		var done sync.WaitGroup
 		var log strings.Builder
 		done.Go(func() {
-			am := inbox.Alertmanager{URLs: []string{server.URL}, Source: "alertmanager", Every: time.Hour, Absent: -time.Hour, Hurry: hurry, Logger: slog.New(slog.NewTextHandler(&log, nil))}
+			am := inbox.Alertmanager{URLs: []string{server.URL}, Source: "alertmanager", Every: time.Hour,
+				Absent: -time.Hour, Hurry: hurry, Logger: slog.New(slog.NewTextHandler(&log, nil))}
 			if err := d.Watch(ctx, am); err != nil {
 				t.Error(err)
 			}
@@ -167,7 +175,8 @@ func TestWatchFollows(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	var done sync.WaitGroup
 	done.Go(func() {
-		_ = d.Watch(ctx, inbox.Alertmanager{URLs: []string{server.URL}, Source: "alertmanager", Every: time.Hour, Logger: slog.New(slog.DiscardHandler)})
+		_ = d.Watch(ctx, inbox.Alertmanager{URLs: []string{server.URL}, Source: "alertmanager", Every: time.Hour,
+			Logger: slog.New(slog.DiscardHandler)})
 	})
 	if got := <-asked; got != "/am/api/v2/alerts true" {
 		t.Errorf("asked %q", got)
@@ -184,7 +193,8 @@ func TestReconcileKnowsWhatIsNewer(t *testing.T) {
 	asked := d.now.Add(time.Second)
 	d.accept(t, over(at(0), at(5), "n", "over since"))
 	d.now = d.now.Add(10 * time.Second)
-	list := inbox.Listing{Source: "alertmanager", Asked: asked, Whole: true, Alerts: []remediate.Alert{firing(at(0), "n", "over since"), firing(at(0), "n", "over before")}}
+	list := inbox.Listing{Source: "alertmanager", Asked: asked, Whole: true,
+		Alerts: []remediate.Alert{firing(at(0), "n", "over since"), firing(at(0), "n", "over before")}}
 	for _, step := range []struct {
 		after        time.Duration
 		opened, open int
@@ -203,7 +213,8 @@ func TestReconcileMerges(t *testing.T) {
 	d := open(t)
 	d.accept(t, firing(at(0)))
 	silenced := resolved(at(1))
-	list := inbox.Listing{Source: "alertmanager", Asked: d.now, Alerts: []remediate.Alert{silenced, firing(at(0)), silenced}}
+	list := inbox.Listing{Source: "alertmanager", Asked: d.now,
+		Alerts: []remediate.Alert{silenced, firing(at(0)), silenced}}
 	if err := d.Reconcile(t.Context(), list, time.Minute); err != nil {
 		t.Fatal(err)
 	}
@@ -218,12 +229,14 @@ func TestReconcileMerges(t *testing.T) {
 // and has ended wrongly is open again.
 func TestListingStartsNothing(t *testing.T) {
 	d := open(t)
-	d.accept(t, firing(at(0), "n", "ended by a peer that was behind"), firing(at(0), "n", "missing for a while"), firing(at(0), "n", "over"))
+	d.accept(t, firing(at(0), "n", "ended by a peer that was behind"), firing(at(0), "n", "missing for a while"),
+		firing(at(0), "n", "over"))
 	d.accept(t, over(at(0), at(5), "n", "ended by a peer that was behind"), over(at(0), at(5), "n", "over"))
 	list := func(after time.Duration, alerts ...remediate.Alert) (names []string) {
 		t.Helper()
 		d.now = d.now.Add(after)
-		if err := d.Reconcile(t.Context(), inbox.Listing{Source: "alertmanager", Alerts: alerts, Asked: d.now, Whole: true}, 5*time.Minute); err != nil {
+		if err := d.Reconcile(t.Context(), inbox.Listing{Source: "alertmanager", Alerts: alerts, Asked: d.now,
+			Whole: true}, 5*time.Minute); err != nil {
 			t.Fatal(err)
 		}
 		for _, e := range d.open(t) {
@@ -239,7 +252,8 @@ func TestListingStartsNothing(t *testing.T) {
 		firing(at(6), "n", "over"), firing(at(0), "n", "muted"),
 	}
 	for range 3 {
-		if diff := cmp.Diff([]string{"ended by a peer that was behind", "missing for a while"}, list(time.Minute, all...)); diff != "" {
+		if diff := cmp.Diff([]string{"ended by a peer that was behind", "missing for a while"},
+			list(time.Minute, all...)); diff != "" {
 			t.Error(diff)
 		}
 	}
@@ -293,7 +307,9 @@ func TestWatchPeers(t *testing.T) {
 			}
 			list := []map[string]any{}
 			for _, n := range names {
-				list = append(list, map[string]any{"labels": map[string]string{"alertname": "A", "n": n}, "startsAt": at(0), "status": map[string]any{"state": "active"}, "generatorURL": "http://p/graph?g0.expr=up+%3D%3D+0"})
+				list = append(list, map[string]any{"labels": map[string]string{"alertname": "A", "n": n},
+					"startsAt": at(0), "status": map[string]any{"state": "active"},
+					"generatorURL": "http://p/graph?g0.expr=up+%3D%3D+0"})
 			}
 			_ = json.NewEncoder(w).Encode(list)
 		}))
@@ -305,7 +321,9 @@ func TestWatchPeers(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	var done sync.WaitGroup
 	done.Go(func() {
-		am := inbox.Alertmanager{URLs: []string{peer(false, "one"), peer(true, "two"), peer(false, "one", "three")}, Source: "alertmanager", Every: time.Hour, Absent: -time.Hour, Hurry: hurry, Logger: slog.New(slog.NewTextHandler(&log, nil))}
+		am := inbox.Alertmanager{URLs: []string{peer(false, "one"), peer(true, "two"), peer(false, "one", "three")},
+			Source: "alertmanager", Every: time.Hour, Absent: -time.Hour, Hurry: hurry,
+			Logger: slog.New(slog.NewTextHandler(&log, nil))}
 		if err := d.Watch(ctx, am); err != nil {
 			t.Error(err)
 		}
@@ -329,7 +347,8 @@ func TestWatchPeers(t *testing.T) {
 	}
 	stop()
 	done.Wait()
-	if said := log.String(); !strings.Contains(said, "status 500: not now") || !strings.Contains(said, "reconciles with alertmanager again") || strings.Contains(said, "secret") {
+	if said := log.String(); !strings.Contains(said, "status 500: not now") ||
+		!strings.Contains(said, "reconciles with alertmanager again") || strings.Contains(said, "secret") {
 		t.Errorf("the log says %s", said)
 	}
 }

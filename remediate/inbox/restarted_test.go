@@ -18,7 +18,8 @@ import (
 func TestAlertmanagerComesBackWithoutAlerts(t *testing.T) {
 	h := hold(t, 1)
 	var ahead atomic.Int64
-	h.desk.Inbox = inbox.New(inbox.Config{Store: h.store, Now: func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }, FlapWindow: 10 * time.Minute})
+	h.desk.Inbox = inbox.New(inbox.Config{Store: h.store,
+		Now: func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }, FlapWindow: 10 * time.Minute})
 	lasts := h.tell(t, "kind", "plain", "n", "lasts")
 	h.tell(t, "kind", "plain", "n", "ends")
 	am := h.Alertmanager

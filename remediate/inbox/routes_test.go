@@ -32,7 +32,8 @@ func routing(r *rand.Rand, now time.Time) string {
 			case 0:
 				fmt.Fprintf(&b, "%smatchers: ['team=\"%s\"']\n", indent, pick("a", "b"))
 			case 1:
-				fmt.Fprintf(&b, "%smatchers: ['team=~\"%s\"', 'kind!=\"%s\"']\n", indent, pick("a|b", "a.*", "b"), pick("x", "y"))
+				fmt.Fprintf(&b, "%smatchers: ['team=~\"%s\"', 'kind!=\"%s\"']\n", indent, pick("a|b", "a.*", "b"),
+					pick("x", "y"))
 			case 2:
 				fmt.Fprintf(&b, "%smatch: {team: %s}\n", indent, pick("a", "b"))
 			case 3:
@@ -99,7 +100,8 @@ func TestMutesAsAlertmanagerDoes(t *testing.T) {
 			for _, kind := range []string{"x", "xy", ""} {
 				for _, receiver := range []string{"", "upkeep", "up.keep", "slack"} {
 					var routes []*dispatch.Route
-					for _, route := range root.Match(model.LabelSet{"team": model.LabelValue(team), "kind": model.LabelValue(kind)}) {
+					for _, route := range root.Match(model.LabelSet{"team": model.LabelValue(team),
+						"kind": model.LabelValue(kind)}) {
 						if receiver == "" || route.RouteOpts.Receiver == receiver {
 							routes = append(routes, route)
 						}
@@ -113,9 +115,11 @@ func TestMutesAsAlertmanagerDoes(t *testing.T) {
 						return !mutes && (active || len(route.RouteOpts.ActiveTimeIntervals) == 0)
 					})
 					// As the API writes it: without secrets, and in its own form.
-					got, err := inbox.Mutes(conf.String(), map[string]string{"team": team, "kind": kind}, regexp.QuoteMeta(receiver), now)
+					got, err := inbox.Mutes(conf.String(), map[string]string{"team": team, "kind": kind},
+						regexp.QuoteMeta(receiver), now)
 					if err != nil || (got != "") != want {
-						t.Fatalf("seed %d, team %q, kind %q, receiver %q: muted by %q (%v), want %t\n%s", seed, team, kind, receiver, got, err, want, text)
+						t.Fatalf("seed %d, team %q, kind %q, receiver %q: muted by %q (%v), want %t\n%s", seed, team,
+							kind, receiver, got, err, want, text)
 					}
 					if want {
 						muted++
@@ -133,7 +137,8 @@ func TestMutesAsAlertmanagerDoes(t *testing.T) {
 
 // What is no configuration is an error, and no guess.
 func TestRoutingThatCannotBeRead(t *testing.T) {
-	for _, text := range []string{"", "{", "route: 5", "route: {receiver: x, routes: [null]}", "route: {matchers: ['=']}", "route: {match_re: {a: '('}}"} {
+	for _, text := range []string{"", "{", "route: 5", "route: {receiver: x, routes: [null]}",
+		"route: {matchers: ['=']}", "route: {match_re: {a: '('}}"} {
 		if by, err := inbox.Mutes(text, nil, "", time.Now()); err == nil {
 			t.Errorf("%q: no error, and muted by %q", text, by)
 		}

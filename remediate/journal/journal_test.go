@@ -49,7 +49,8 @@ func openStore(t *testing.T, o store.Options) *desk {
 
 // another returns the journal of another process on the same store, which has joined.
 func (d *desk) another(name string) *journal.Journal {
-	j := journal.New(journal.Config{Store: d.store, Name: name, Lease: time.Minute, Shared: true, Now: func() time.Time { return d.now }})
+	j := journal.New(journal.Config{Store: d.store, Name: name, Lease: time.Minute, Shared: true,
+		Now: func() time.Time { return d.now }})
 	if err := j.Join(context.Background()); err != nil {
 		panic(err)
 	}
@@ -70,18 +71,21 @@ func claim(t *testing.T, j *journal.Journal, run int64) (remediate.Run, remediat
 
 func create(t *testing.T, j *journal.Journal, key string) remediate.Run {
 	t.Helper()
-	run, made, err := j.Create(t.Context(), remediate.Request{Key: key, Action: "a/b", Subject: map[string]string{"server": "s"}, Mode: remediate.Auto}, "why")
+	run, made, err := j.Create(t.Context(), remediate.Request{Key: key, Action: "a/b",
+		Subject: map[string]string{"server": "s"}, Mode: remediate.Auto}, "why")
 	if err != nil || !made {
 		t.Fatalf("Create: %v %v", made, err)
 	}
 	return run
 }
 
-func appended(t *testing.T, j *journal.Journal, fence int64, run remediate.Run, to remediate.State) (remediate.Run, error) {
+func appended(t *testing.T, j *journal.Journal, fence int64, run remediate.Run, to remediate.State) (remediate.Run,
+	error) {
 	t.Helper()
 	next := run
 	next.State, next.Why, next.Changed = to, "to "+string(to), time.UnixMilli(1_700_000_000_000).UTC()
-	err := j.Append(t.Context(), journal.Change{Run: next, Fence: fence, Exclusive: "x", Entry: remediate.Entry{Run: run.ID, At: next.Changed, From: run.State, To: to, Why: next.Why}})
+	err := j.Append(t.Context(), journal.Change{Run: next, Fence: fence, Exclusive: "x",
+		Entry: remediate.Entry{Run: run.ID, At: next.Changed, From: run.State, To: to, Why: next.Why}})
 	if err != nil {
 		return run, err
 	}
@@ -243,7 +247,8 @@ func TestAppendRefuses(t *testing.T) {
 		next := planned
 		next.State = remediate.Allowed
 		err = d.Append(t.Context(), journal.Change{
-			Run: next, Fence: f.Token, Entry: remediate.Entry{Run: run.ID, At: d.now, From: remediate.Planned, To: remediate.Allowed},
+			Run: next, Fence: f.Token, Entry: remediate.Entry{Run: run.ID, At: d.now, From: remediate.Planned,
+				To: remediate.Allowed},
 			Admit: func(remediate.Working) error { return no },
 		})
 		if !errors.Is(err, no) {
@@ -270,11 +275,14 @@ func TestTheEndWakes(t *testing.T) {
 		_, g := claim(t, d.Journal, waits.ID)
 		next := waits
 		next.State, next.Due = remediate.Waiting, d.now.Add(time.Hour)
-		err := d.Append(t.Context(), journal.Change{Run: next, Fence: g.Token, Leave: true, Exclusive: "x", Entry: remediate.Entry{Run: waits.ID, At: d.now, From: remediate.Received, To: remediate.Waiting, Reason: "busy"}})
+		err := d.Append(t.Context(), journal.Change{Run: next, Fence: g.Token, Leave: true, Exclusive: "x",
+			Entry: remediate.Entry{Run: waits.ID, At: d.now, From: remediate.Received, To: remediate.Waiting,
+				Reason: "busy"}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if w, err := d.Working(t.Context(), waits); err != nil || len(w.Acting) != 1 || w.Acting[0].Run != acts.ID || w.Acting[0].Exclusive != "x" {
+		if w, err := d.Working(t.Context(), waits); err != nil || len(w.Acting) != 1 || w.Acting[0].Run != acts.ID ||
+			w.Acting[0].Exclusive != "x" {
 			t.Errorf("Working: %+v %v", w, err)
 		}
 		if due, err := d.Due(t.Context(), 9); len(due) != 0 || err != nil {
@@ -324,11 +332,13 @@ func TestPeople(t *testing.T) {
 		if err := d.Cancel(t.Context(), acts.ID, "ann", "release"); err != nil {
 			t.Fatal(err)
 		}
-		if mine, err := d.Beat(t.Context()); err != nil || len(mine) != 1 || mine[0].Run != acts.ID || mine[0].Cancel != "ann: release" {
+		if mine, err := d.Beat(t.Context()); err != nil || len(mine) != 1 || mine[0].Run != acts.ID ||
+			mine[0].Cancel != "ann: release" {
 			t.Errorf("Beat: %v %v", mine, err)
 		}
 		entries, err := d.Entries(t.Context(), run.ID)
-		if err != nil || entries[3].Note != remediate.NoteApproved || entries[3].By != "ann" || entries[4].Note != remediate.NoteRefused {
+		if err != nil || entries[3].Note != remediate.NoteApproved || entries[3].By != "ann" ||
+			entries[4].Note != remediate.NoteRefused {
 			t.Errorf("Entries: %+v %v", entries, err)
 		}
 	})
@@ -342,7 +352,8 @@ func TestStandings(t *testing.T) {
 		end := func(server string, to remediate.State) {
 			t.Helper()
 			n++
-			run, made, err := d.Create(t.Context(), remediate.Request{Key: fmt.Sprint(n), Action: "a/b", Policy: "p", Subject: map[string]string{"server": server}}, "why")
+			run, made, err := d.Create(t.Context(), remediate.Request{Key: fmt.Sprint(n), Action: "a/b", Policy: "p",
+				Subject: map[string]string{"server": server}}, "why")
 			if err != nil || !made {
 				t.Fatalf("Create: %v %v", made, err)
 			}
@@ -366,7 +377,8 @@ func TestStandings(t *testing.T) {
 			}
 		}
 		run := remediate.Run{ID: 99, Request: remediate.Request{Policy: "p", Terms: remediate.Terms{Breaker: 3}}}
-		if w, err := d.Working(t.Context(), run); err != nil || w.Demoted != "1 of 3" || len(w.Ended) != 4 || w.Ended[0].State != remediate.Cleared {
+		if w, err := d.Working(t.Context(), run); err != nil || w.Demoted != "1 of 3" || len(w.Ended) != 4 ||
+			w.Ended[0].State != remediate.Cleared {
 			t.Errorf("Working: %+v %v", w, err)
 		}
 		d.passes(t, time.Hour)
@@ -393,10 +405,15 @@ func TestRunComesBackAsItWas(t *testing.T) {
 	run.Request.Subject["table"] = hostile
 	before, after := 0.25, 0.5
 	next := run
-	next.State, next.Before, next.After, next.Begun, next.Done, next.Tries, next.Why = remediate.Planned, &before, &after, 2, 1, 3, hostile
-	next.Plan = remediate.Plan{Steps: []remediate.Step{{Do: hostile, Args: map[string]string{hostile: hostile}}}, Facts: []string{hostile}}
-	next.Due, next.Changed, next.Applied = time.UnixMilli(12345).UTC(), time.UnixMilli(23456).UTC(), time.UnixMilli(34567).UTC()
-	if err := j.Append(t.Context(), journal.Change{Run: next, Fence: f.Token, Entry: remediate.Entry{Run: run.ID, At: next.Changed, From: run.State, To: next.State, Why: hostile}}); err != nil {
+	next.State, next.Before, next.After, next.Begun, next.Done, next.Tries, next.Why = remediate.Planned, &before,
+		&after, 2, 1, 3, hostile
+	next.Plan = remediate.Plan{Steps: []remediate.Step{{Do: hostile, Args: map[string]string{hostile: hostile}}},
+		Facts: []string{hostile}}
+	next.Due, next.Changed, next.Applied = time.UnixMilli(12345).UTC(), time.UnixMilli(23456).UTC(),
+		time.UnixMilli(34567).UTC()
+	if err := j.Append(t.Context(), journal.Change{Run: next, Fence: f.Token,
+		Entry: remediate.Entry{Run: run.ID, At: next.Changed, From: run.State, To: next.State,
+			Why: hostile}}); err != nil {
 		t.Fatal(err)
 	}
 	got, err := j.Get(t.Context(), run.ID)
@@ -410,11 +427,12 @@ func TestRunComesBackAsItWas(t *testing.T) {
 
 func TestVerifyFindsWhatWasDone(t *testing.T) {
 	for name, sabotage := range map[string]string{
-		"a changed entry":    "update entries set entry = replace(entry, 'to planned', 'to PLANNED') where seq = 2",
-		"a changed hash":     "update entries set hash = '00' where seq = 2",
-		"no first entry":     "delete from entries where seq = 1",
-		"no middle entry":    "delete from entries where seq = 2",
-		"a swapped pair":     "update entries set seq = 99 where seq = 2; update entries set seq = 2 where seq = 3; update entries set seq = 3 where seq = 99",
+		"a changed entry": "update entries set entry = replace(entry, 'to planned', 'to PLANNED') where seq = 2",
+		"a changed hash":  "update entries set hash = '00' where seq = 2",
+		"no first entry":  "delete from entries where seq = 1",
+		"no middle entry": "delete from entries where seq = 2",
+		"a swapped pair": "update entries set seq = 99 where seq = 2; update entries set seq = 2 where seq = 3; " +
+			"update entries set seq = 3 where seq = 99",
 		"the last cut off":   "delete from entries where seq = (select max(seq) from entries)",
 		"everything cut off": "delete from entries",
 	} {
@@ -441,7 +459,8 @@ func TestVerifyFindsWhatWasDone(t *testing.T) {
 func TestPauses(t *testing.T) {
 	both(t, func(t *testing.T, open func() *desk) {
 		j := open()
-		for _, wrong := range []remediate.Pause{{Scope: "everything", Reason: "r"}, {Scope: "policy/", Reason: "r"}, {Scope: "all"}} {
+		for _, wrong := range []remediate.Pause{{Scope: "everything", Reason: "r"}, {Scope: "policy/", Reason: "r"},
+			{Scope: "all"}} {
 			if err := j.SetPause(t.Context(), wrong); err == nil {
 				t.Errorf("%+v was taken", wrong)
 			}
@@ -476,7 +495,8 @@ func TestLastEnd(t *testing.T) {
 	j := open(t)
 	last := func(subject string) time.Time {
 		t.Helper()
-		w, err := j.Working(t.Context(), remediate.Run{ID: 99, Request: remediate.Request{Action: "a/b", Subject: map[string]string{"server": subject}}})
+		w, err := j.Working(t.Context(), remediate.Run{ID: 99,
+			Request: remediate.Request{Action: "a/b", Subject: map[string]string{"server": subject}}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -25,10 +25,12 @@ func TestIndexesServe(t *testing.T) {
 	}{
 		{"runs_due", isDue() + " order by due, id limit ?", []any{1, 1}},
 		{"runs_due", isLater() + " order by id", []any{1}},
-		{"runs_ended", "policy = ? and changed > ? and " + hasActed() + " and reason <> ? order by changed desc, id desc", []any{"p", 1, "r"}},
+		{"runs_ended", "policy = ? and changed > ? and " + hasActed() +
+			" and reason <> ? order by changed desc, id desc", []any{"p", 1, "r"}},
 		{"runs_acting", isActing() + " and id <> ?", []any{1}},
 		{"runs_waiting", isWaiting() + " and reason = ? order by id limit 4", []any{remediate.ReasonLimit}},
-		{"runs_waiting_target", isWaiting() + " and reason = ? and target = ? order by id limit 4", []any{remediate.ReasonLimit, "t"}},
+		{"runs_waiting_target", isWaiting() + " and reason = ? and target = ? order by id limit 4",
+			[]any{remediate.ReasonLimit, "t"}},
 	} {
 		rows, err := s.Query(t.Context(), "select 1 from runs indexed by "+c.index+" where "+c.query, c.args...)
 		if err != nil {

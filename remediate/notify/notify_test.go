@@ -153,7 +153,8 @@ func (s *stage) write(t *testing.T, notices ...remediate.Notification) {
 				return err
 			}
 			now := store.Millis(s.clock())
-			if _, err := tx.Exec("insert into notices (key, notice, created, due) values (?, ?, ?, ?) on conflict (key) do nothing", n.Key, text, now, now); err != nil {
+			if _, err := tx.Exec("insert into notices (key, notice, created, due) values (?, ?, ?, ?) on conflict "+
+				"(key) do nothing", n.Key, text, now, now); err != nil {
 				return err
 			}
 		}
@@ -166,7 +167,8 @@ func (s *stage) write(t *testing.T, notices ...remediate.Notification) {
 
 func notices(from, to int) (all []remediate.Notification) {
 	for i := from; i < to; i++ {
-		all = append(all, remediate.Notification{Key: fmt.Sprintf("k%d", i), Kind: remediate.NotificationTell, Title: fmt.Sprintf("title %d", i)})
+		all = append(all, remediate.Notification{Key: fmt.Sprintf("k%d", i), Kind: remediate.NotificationTell,
+			Title: fmt.Sprintf("title %d", i)})
 	}
 	return all
 }
@@ -247,7 +249,8 @@ func eachOnceToEach(t *testing.T, s *stage) {
 	if got := s.metrics(t, "upkeep_notifications_pending")[""]; got != 0 {
 		t.Errorf("pending: %v", got)
 	}
-	if got := s.metrics(t, "upkeep_notifications_total"); !maps.Equal(got, map[string]float64{"tell pager delivered": 25}) {
+	if got := s.metrics(t, "upkeep_notifications_total"); !maps.Equal(got,
+		map[string]float64{"tell pager delivered": 25}) {
 		t.Errorf("upkeep_notifications_total: %v", got)
 	}
 	s.pass(100 * time.Hour)
@@ -266,7 +269,8 @@ func TestPausesGrow(t *testing.T) {
 		first       time.Duration
 	}{
 		{"out of order", errors.New("out of order"), 130, 142, 5 * time.Second},
-		{"asks for patience", &notify.FaultError{Err: errors.New("status 429"), After: 30 * time.Minute}, 120, 128, 30 * time.Minute},
+		{"asks for patience", &notify.FaultError{Err: errors.New("status 429"), After: 30 * time.Minute}, 120, 128,
+			30 * time.Minute},
 		{"refused", &notify.FaultError{Err: errors.New("status 400"), Refused: true}, 20, 25, time.Minute},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -328,10 +332,12 @@ func TestRefusedAndGivenUp(t *testing.T) {
 	if box.tries != tries || !maps.Equal(box.taken(), want) {
 		t.Errorf("given up and tried again: %d, before %d", box.tries, tries)
 	}
-	if log := s.logged(); strings.Count(log, "notice given up") != 1 || !strings.Contains(log, "invalid_payload") || !strings.Contains(log, `title="title 4"`) {
+	if log := s.logged(); strings.Count(log, "notice given up") != 1 || !strings.Contains(log, "invalid_payload") ||
+		!strings.Contains(log, `title="title 4"`) {
 		t.Errorf("log: %s", log)
 	}
-	if got := s.metrics(t, "upkeep_notifications_total"); got["tell chat given_up"] != 1 || got["tell chat delivered"] != 24 || got["tell chat failed"] < 10 {
+	if got := s.metrics(t, "upkeep_notifications_total"); got["tell chat given_up"] != 1 ||
+		got["tell chat delivered"] != 24 || got["tell chat failed"] < 10 {
 		t.Errorf("upkeep_notifications_total: %v", got)
 	}
 	if got := s.metrics(t, "upkeep_notifications_pending")[""]; got != 0 {
@@ -399,7 +405,8 @@ func TestWants(t *testing.T) {
 	}
 	s.write(t, all...)
 	var box mailbox
-	o := s.outbox(notify.Named{Name: "pager", Notifier: &box, Wants: func(k remediate.NotificationKind) bool { return k == remediate.NotificationPage }})
+	o := s.outbox(notify.Named{Name: "pager", Notifier: &box,
+		Wants: func(k remediate.NotificationKind) bool { return k == remediate.NotificationPage }})
 	deliver(t, o)
 	if got := box.taken(); !maps.Equal(got, each(all[12], all[25], all[38])) {
 		t.Errorf("got %v", got)
@@ -407,7 +414,8 @@ func TestWants(t *testing.T) {
 	if got := s.metrics(t, "upkeep_notifications_pending")[""]; got != 0 {
 		t.Errorf("pending: %v", got)
 	}
-	if got := s.metrics(t, "upkeep_notifications_total"); !maps.Equal(got, map[string]float64{"page pager delivered": 3}) {
+	if got := s.metrics(t, "upkeep_notifications_total"); !maps.Equal(got,
+		map[string]float64{"page pager delivered": 3}) {
 		t.Errorf("upkeep_notifications_total: %v", got)
 	}
 }
@@ -481,7 +489,9 @@ func TestLinks(t *testing.T) { onBoth(t, links) }
 
 func links(t *testing.T, s *stage) {
 	t.Helper()
-	s.write(t, remediate.Notification{Key: "a", Kind: remediate.NotificationAsk, Run: 7, Plan: "abc"}, remediate.Notification{Key: "b", Kind: remediate.NotificationPage, Run: 8}, remediate.Notification{Key: "c", Kind: remediate.NotificationTell})
+	s.write(t, remediate.Notification{Key: "a", Kind: remediate.NotificationAsk, Run: 7, Plan: "abc"},
+		remediate.Notification{Key: "b", Kind: remediate.NotificationPage, Run: 8},
+		remediate.Notification{Key: "c", Kind: remediate.NotificationTell})
 	var got []string
 	box := mailbox{take: func(m notify.Message) error {
 		for _, n := range m.Notifications {
@@ -490,7 +500,8 @@ func links(t *testing.T, s *stage) {
 		return nil
 	}}
 	deliver(t, s.outbox(notify.Named{Name: "chat", Notifier: &box}))
-	want := []string{"https://upkeep.example/7?approve=true https://upkeep.example/7?approve=false", " https://upkeep.example/8?approve=false", " "}
+	want := []string{"https://upkeep.example/7?approve=true https://upkeep.example/7?approve=false",
+		" https://upkeep.example/8?approve=false", " "}
 	if !slices.Equal(got, want) {
 		t.Errorf("links %q, want %q", got, want)
 	}

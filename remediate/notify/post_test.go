@@ -65,7 +65,8 @@ func TestNoSecretIsTold(t *testing.T) {
 			}
 		default: // some repeat what they were sent
 			w.WriteHeader(http.StatusNotFound)
-			fmt.Fprintf(w, "no hook at %s or %s (%s), %s", r.URL.Path, r.RequestURI, r.URL.RawQuery, r.Header.Get("Authorization"))
+			fmt.Fprintf(w, "no hook at %s or %s (%s), %s", r.URL.Path, r.RequestURI, r.URL.RawQuery,
+				r.Header.Get("Authorization"))
 		}
 	}))
 	defer server.Close()
@@ -79,7 +80,8 @@ func TestNoSecretIsTold(t *testing.T) {
 		{"a redirect to nowhere", whole(server.URL) + "&do=broken", "Location"},
 		{"no listener", whole("http://127.0.0.1:1"), "connection refused"},
 		{"no such host", whole("http://nowhere.invalid"), "nowhere.invalid"},
-		{"no certificate of ours", strings.Replace(whole("http://"+strings.TrimPrefix(secure.URL, "https://")), "http://", "https://", 1), "certificate"},
+		{"no certificate of ours", strings.Replace(whole("http://"+strings.TrimPrefix(secure.URL, "https://")),
+			"http://", "https://", 1), "certificate"},
 		{"plain HTTP to TLS", whole("http://" + strings.TrimPrefix(secure.URL, "https://")), "status 400"},
 		{"a broken URL", "http://ann:" + password + "/T0SECRET@host:B0HIDDEN/%zz", "invalid URL"},
 		{"no URL at all", "T0SECRET", "invalid URL"},
@@ -90,7 +92,8 @@ func TestNoSecretIsTold(t *testing.T) {
 			s := begin(t)
 			ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, errors.New("no answer within a second"))
 			defer cancel()
-			for _, n := range []notify.Notifier{notify.Webhook{URL: secretly(test.url), Token: secretly(token)}, notify.Slack{URL: secretly(test.url)}} {
+			for _, n := range []notify.Notifier{notify.Webhook{URL: secretly(test.url), Token: secretly(token)},
+				notify.Slack{URL: secretly(test.url)}} {
 				ctx := ctx
 				if !strings.Contains(test.url, "hang") {
 					ctx = t.Context()
@@ -108,7 +111,8 @@ func TestNoSecretIsTold(t *testing.T) {
 				s.write(t, notices(0, 1)...)
 				deliver(t, s.outbox(notify.Named{Name: "chat", Notifier: n}))
 			}
-			if log := s.logged(); leaks(log) || !strings.Contains(test.url, "hang") && !strings.Contains(log, "notification not accepted") {
+			if log := s.logged(); leaks(log) || !strings.Contains(test.url, "hang") &&
+				!strings.Contains(log, "notification not accepted") {
 				t.Errorf("log: %s", log)
 			}
 		})
@@ -140,19 +144,24 @@ func TestFaults(t *testing.T) {
 		after   string
 		refused bool
 		pause   time.Duration
-	}{{400, "", true, 0}, {413, "", true, 0}, {422, "", true, 0}, {403, "", false, 0}, {404, "", false, 0}, {429, "120", false, 2 * time.Minute}, {503, "99999999999", false, time.Hour}, {500, "Wed, 21 Oct 2026", false, 0}} {
+	}{{400, "", true, 0}, {413, "", true, 0}, {422, "", true, 0}, {403, "", false, 0}, {404, "", false, 0},
+		{429, "120", false, 2 * time.Minute}, {503, "99999999999", false, time.Hour},
+		{500, "Wed, 21 Oct 2026", false, 0}} {
 		address, _ := recorder(t, test.status, http.Header{"Retry-After": {test.after}})
 		err := notify.Slack{URL: secretly(address + "/x")}.Notify(t.Context(), notify.Message{})
 		var f *notify.FaultError
-		if !errors.As(err, &f) || f.Refused != test.refused || f.After != test.pause || !strings.Contains(err.Error(), "a word") {
+		if !errors.As(err, &f) || f.Refused != test.refused || f.After != test.pause ||
+			!strings.Contains(err.Error(), "a word") {
 			t.Errorf("%d: %v %+v", test.status, err, f)
 		}
 	}
 	for _, n := range []notify.Notifier{
 		notify.Slack{URL: func() (string, error) { return "", errors.New("no such file") }},
-		notify.Webhook{URL: secretly("http://127.0.0.1:1"), Token: func() (string, error) { return "", errors.New("no such file") }},
+		notify.Webhook{URL: secretly("http://127.0.0.1:1"),
+			Token: func() (string, error) { return "", errors.New("no such file") }},
 	} {
-		if err := n.Notify(t.Context(), notify.Message{}); err == nil || !strings.Contains(err.Error(), "no such file") {
+		if err := n.Notify(t.Context(), notify.Message{}); err == nil ||
+			!strings.Contains(err.Error(), "no such file") {
 			t.Errorf("a secret that cannot be read: %v", err)
 		}
 	}
@@ -162,8 +171,10 @@ func TestFaults(t *testing.T) {
 func one() notify.Item {
 	return notify.Item{
 		Notification: remediate.Notification{
-			ID: 3, Key: "ask/7/abc", Kind: remediate.NotificationAsk, Run: 7, Incident: 2, Plan: "abc", At: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC),
-			Title: "Reindex <!channel> & \"a\"\nb?", Text: "step 1: reindex \"<@U1>|x\"\nstep 2: <http://evil.example|here>",
+			ID: 3, Key: "ask/7/abc", Kind: remediate.NotificationAsk, Run: 7, Incident: 2, Plan: "abc",
+			At:    time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC),
+			Title: "Reindex <!channel> & \"a\"\nb?",
+			Text:  "step 1: reindex \"<@U1>|x\"\nstep 2: <http://evil.example|here>",
 		},
 		Approve: "https://upkeep.example/approve?token=AB-_&x=<|>", Open: "https://upkeep.example/runs/7",
 	}
@@ -171,7 +182,9 @@ func one() notify.Item {
 
 func TestSlack(t *testing.T) {
 	address, last := recorder(t, 200, nil)
-	if err := (notify.Slack{URL: secretly(" " + address + "/x\n")}).Notify(t.Context(), notify.Message{Notifications: []notify.Item{one(), {Notification: remediate.Notification{Title: "to know"}}}}); err != nil {
+	if err := (notify.Slack{URL: secretly(" " + address + "/x\n")}).Notify(t.Context(),
+		notify.Message{Notifications: []notify.Item{one(),
+			{Notification: remediate.Notification{Title: "to know"}}}}); err != nil {
 		t.Fatal(err)
 	}
 	var got map[string]any
@@ -195,7 +208,8 @@ func TestSlackCuts(t *testing.T) {
 		name, text, end string
 	}{
 		{"one long line", strings.Repeat("ä", 9000), "ä\n… (cut; the rest is in upkeep)\n"},
-		{"many lines", strings.Repeat(strings.Repeat("x", 99)+"\n", 90), strings.Repeat("x", 99) + "\n… (cut; the rest is in upkeep)\n"},
+		{"many lines", strings.Repeat(strings.Repeat("x", 99)+"\n", 90),
+			strings.Repeat("x", 99) + "\n… (cut; the rest is in upkeep)\n"},
 		{"all to be escaped", strings.Repeat("<", 9000), "&lt;\n… (cut; the rest is in upkeep)\n"},
 		{"it just fits", strings.Repeat("y", 2700), "yy\n"},
 	} {
@@ -215,7 +229,8 @@ func TestSlackCuts(t *testing.T) {
 		}
 		for part := range strings.SplitSeq(got.Text, "\n\n") {
 			n := utf8.RuneCountInString(part)
-			if n > 3000 || n < 2800 || !strings.Contains(part, test.end+"<https://") || !strings.HasSuffix(part, "|Run 7>") || !strings.HasPrefix(part, "*"+strings.Repeat("t", 149)+"…*\n") {
+			if n > 3000 || n < 2800 || !strings.Contains(part, test.end+"<https://") ||
+				!strings.HasSuffix(part, "|Run 7>") || !strings.HasPrefix(part, "*"+strings.Repeat("t", 149)+"…*\n") {
 				t.Errorf("%s: %d letters: %.200s … %s", test.name, n, part, part[max(0, len(part)-200):])
 			}
 		}
@@ -224,7 +239,10 @@ func TestSlackCuts(t *testing.T) {
 
 func TestWebhook(t *testing.T) {
 	address, last := recorder(t, 204, nil)
-	if err := (notify.Webhook{URL: secretly(address), Token: secretly(token)}).Notify(t.Context(), notify.Message{Notifications: []notify.Item{one(), {Notification: remediate.Notification{ID: 4, Key: "k", Kind: remediate.NotificationPage, Title: "to know", Text: "x"}}}}); err != nil {
+	if err := (notify.Webhook{URL: secretly(address), Token: secretly(token)}).Notify(t.Context(),
+		notify.Message{Notifications: []notify.Item{one(),
+			{Notification: remediate.Notification{ID: 4, Key: "k", Kind: remediate.NotificationPage, Title: "to know",
+				Text: "x"}}}}); err != nil {
 		t.Fatal(err)
 	}
 	header, body := last()
@@ -255,8 +273,10 @@ func TestOutboxDoesNotHang(t *testing.T) {
 	s := begin(t)
 	s.write(t, notices(0, 1)...)
 	begun := time.Now()
-	deliver(t, s.outbox(notify.Named{Name: "chat", Notifier: notify.Slack{URL: secretly("http://" + l.Addr().String() + path)}}))
-	if took := time.Since(begun); took > 15*time.Second || !strings.Contains(s.logged(), "no answer within 10s") || leaks(s.logged()) {
+	deliver(t, s.outbox(notify.Named{Name: "chat", Notifier: notify.Slack{URL: secretly("http://" + l.Addr().String() +
+		path)}}))
+	if took := time.Since(begun); took > 15*time.Second || !strings.Contains(s.logged(), "no answer within 10s") ||
+		leaks(s.logged()) {
 		t.Errorf("took %s: %s", took, s.logged())
 	}
 }

@@ -54,7 +54,8 @@ func (k *incidentKeeper) got() []string {
 }
 
 func (k *incidentKeeper) named(wants func(remediate.NotificationKind) bool) notify.Named {
-	return notify.Named{Name: "ops/pagerduty[0]", Alone: true, Wants: wants, Notifier: notify.Receiver{Name: "ops", To: am.NewIntegration(k, k, "pagerduty", 0, "ops")}}
+	return notify.Named{Name: "ops/pagerduty[0]", Alone: true, Wants: wants,
+		Notifier: notify.Receiver{Name: "ops", To: am.NewIntegration(k, k, "pagerduty", 0, "ops")}}
 }
 
 // An incident is opened by what asks or pages, and closed when that is over; where it
@@ -80,7 +81,8 @@ func TestIncidentsEnd(t *testing.T) {
 			}
 		}
 		deliver(outbox())
-		want := []string{"firing UpkeepAwaitingApproval upkeep/run/7", "firing UpkeepNeedsPerson upkeep/episode/3", "firing UpkeepNotification upkeep/notice/tell"}
+		want := []string{"firing UpkeepAwaitingApproval upkeep/run/7", "firing UpkeepNeedsPerson upkeep/episode/3",
+			"firing UpkeepNotification upkeep/notice/tell"}
 		if got := k.got(); !slices.Equal(got, want) {
 			t.Errorf("%q, want %q", got, want)
 		}
@@ -91,7 +93,8 @@ func TestIncidentsEnd(t *testing.T) {
 		deliver(outbox())
 		deliver(outbox())
 		if resolves {
-			want = append(want, "resolved UpkeepAwaitingApproval upkeep/run/7", "resolved UpkeepNeedsPerson upkeep/episode/3")
+			want = append(want, "resolved UpkeepAwaitingApproval upkeep/run/7",
+				"resolved UpkeepNeedsPerson upkeep/episode/3")
 		}
 		if got := k.got(); !slices.Equal(got, want) {
 			t.Errorf("%q, want %q", got, want)
@@ -104,13 +107,15 @@ func TestIncidentsEnd(t *testing.T) {
 func TestHelpedIsTheEnd(t *testing.T) {
 	s, k := begin(t), &incidentKeeper{resolves: true}
 	s.over = func(remediate.Notification) (bool, bool) { return true, true }
-	s.write(t, remediate.Notification{Key: "ask", Kind: remediate.NotificationAsk, Run: 7, At: s.clock()}, remediate.Notification{Key: "helped", Kind: remediate.NotificationHelped, Run: 7, At: s.clock()})
+	s.write(t, remediate.Notification{Key: "ask", Kind: remediate.NotificationAsk, Run: 7, At: s.clock()},
+		remediate.Notification{Key: "helped", Kind: remediate.NotificationHelped, Run: 7, At: s.clock()})
 	for range 3 {
 		if err := s.outbox(k.named(nil)).Deliver(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if got, want := k.got(), []string{"firing UpkeepAwaitingApproval upkeep/run/7", "resolved UpkeepHelped upkeep/run/7"}; !slices.Equal(got, want) {
+	if got, want := k.got(), []string{"firing UpkeepAwaitingApproval upkeep/run/7",
+		"resolved UpkeepHelped upkeep/run/7"}; !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
 	other := &incidentKeeper{resolves: true}

@@ -41,7 +41,8 @@ func TestSigner(t *testing.T) {
 	if _, _, _, err := signer(t, begin(t).store).Verify(token, now); !errors.Is(err, notify.ErrForeign) {
 		t.Errorf("another store's: %v", err)
 	}
-	for _, bad := range []string{"", "x", "!", token[:len(token)-1], token + "A", token + "=", token + "\n", token[1:], base64.RawURLEncoding.EncodeToString(make([]byte, 49)), string(make([]byte, 4000))} {
+	for _, bad := range []string{"", "x", "!", token[:len(token)-1], token + "A", token + "=", token + "\n", token[1:],
+		base64.RawURLEncoding.EncodeToString(make([]byte, 49)), string(make([]byte, 4000))} {
 		if _, _, _, err := one.Verify(bad, now); !errors.Is(err, notify.ErrForeign) {
 			t.Errorf("%.20q: %v", bad, err)
 		}
@@ -52,12 +53,14 @@ func TestSigner(t *testing.T) {
 	}
 	for i := range 8 * len(text) { // each bit of it
 		text[i/8] ^= 1 << (i % 8)
-		if _, _, _, err := one.Verify(base64.RawURLEncoding.EncodeToString(text), now); !errors.Is(err, notify.ErrForeign) {
+		if _, _, _, err := one.Verify(base64.RawURLEncoding.EncodeToString(text), now); !errors.Is(err,
+			notify.ErrForeign) {
 			t.Fatalf("with bit %d changed: %v", i, err)
 		}
 		text[i/8] ^= 1 << (i % 8)
 	}
-	if one.Sign(8, "0123456789abcdef", until) == token || one.Sign(7, "0123456789abcdee", until) == token || one.Sign(7, "0123456789abcdef", until.Add(time.Second)) == token {
+	if one.Sign(8, "0123456789abcdef", until) == token || one.Sign(7, "0123456789abcdee", until) == token ||
+		one.Sign(7, "0123456789abcdef", until.Add(time.Second)) == token {
 		t.Error("two rights have one token")
 	}
 }

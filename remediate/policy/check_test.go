@@ -20,10 +20,14 @@ func TestCheckParam(t *testing.T) {
 		good, bad []string
 	}{
 		{remediate.Text, []string{"", "a", "a b\nc", "$x", "'; drop table x; --", "ü"}, []string{"a\x00", "\xff"}},
-		{remediate.Name, []string{"a", "A b", `"`, strings.Repeat("n", 63)}, []string{"", strings.Repeat("n", 64), "a\x00b", "\xc3"}},
-		{remediate.Int, []string{"0", "7", "007", "9223372036854775807"}, []string{"", "-1", "+1", "1.0", "1e3", " 1", "1_000", "0x10", "9223372036854775808"}},
-		{remediate.Ratio, []string{"0", "1", "0.25", ".5", "1e-3", "1.0"}, []string{"", "-0.1", "1.1", "NaN", "Inf", "50%", "0x1p-2", "0.1.2", "1_0e-2"}},
-		{remediate.Duration, []string{"0", "30s", "5m", "1h30m", "15d", "100ms"}, []string{"", "5", "5 m", "-5m", "1.5h", "five"}},
+		{remediate.Name, []string{"a", "A b", `"`, strings.Repeat("n", 63)},
+			[]string{"", strings.Repeat("n", 64), "a\x00b", "\xc3"}},
+		{remediate.Int, []string{"0", "7", "007", "9223372036854775807"},
+			[]string{"", "-1", "+1", "1.0", "1e3", " 1", "1_000", "0x10", "9223372036854775808"}},
+		{remediate.Ratio, []string{"0", "1", "0.25", ".5", "1e-3", "1.0"},
+			[]string{"", "-0.1", "1.1", "NaN", "Inf", "50%", "0x1p-2", "0.1.2", "1_0e-2"}},
+		{remediate.Duration, []string{"0", "30s", "5m", "1h30m", "15d", "100ms"},
+			[]string{"", "5", "5 m", "-5m", "1.5h", "five"}},
 		{remediate.Bool, []string{"true", "false"}, []string{"", "yes", "1", "True"}},
 		{"shape", nil, []string{"", "round"}},
 	} {
@@ -34,12 +38,14 @@ func TestCheckParam(t *testing.T) {
 			}
 		}
 		for _, v := range tc.bad {
-			if err := policy.Check(p, v); err == nil || !strings.HasPrefix(err.Error(), `parameter "p" is "`) || !strings.HasSuffix(err.Error(), " was expected") {
+			if err := policy.Check(p, v); err == nil || !strings.HasPrefix(err.Error(), `parameter "p" is "`) ||
+				!strings.HasSuffix(err.Error(), " was expected") {
 				t.Errorf("%s %q: %v", tc.kind, v, err)
 			}
 		}
 	}
-	if err := policy.Check(remediate.Param{Name: "p", Type: remediate.Int}, strings.Repeat("x", 1<<20)); len(err.Error()) > 200 {
+	if err := policy.Check(remediate.Param{Name: "p", Type: remediate.Int},
+		strings.Repeat("x", 1<<20)); len(err.Error()) > 200 {
 		t.Errorf("a long value makes an error of %d bytes", len(err.Error()))
 	}
 }
@@ -110,9 +116,11 @@ func TestBookCheck(t *testing.T) {
 
 // In a step that answers no alert a dollar is a dollar.
 func TestCheckLiteral(t *testing.T) {
-	s := policy.Step{Action: "test/all", Subject: map[string]string{"server": "$server"}, With: map[string]string{"count": "$n", "age": "5m", "note": "5 $"}}
+	s := policy.Step{Action: "test/all", Subject: map[string]string{"server": "$server"},
+		With: map[string]string{"count": "$n", "age": "5m", "note": "5 $"}}
 	got := s.Check(actions(), true)
-	want := []policy.Mistake{{Key: "with", Name: "count", Text: `parameter "count" is "$n"; a whole number of at least 0 was expected`}}
+	want := []policy.Mistake{{Key: "with", Name: "count",
+		Text: `parameter "count" is "$n"; a whole number of at least 0 was expected`}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
@@ -237,7 +245,8 @@ func TestDecideProperties(t *testing.T) {
 	b := book(t)
 	r := rand.New(rand.NewPCG(1, 2))
 	reasons := append(remediate.Reasons(), "backup", "")
-	ends := []remediate.State{remediate.Cleared, remediate.Uncleared, remediate.Inconclusive, remediate.Declined, remediate.Failed}
+	ends := []remediate.State{remediate.Cleared, remediate.Uncleared, remediate.Inconclusive, remediate.Declined,
+		remediate.Failed}
 	for range 20_000 {
 		c := dead()
 		keys := make(map[string]bool)

@@ -21,15 +21,18 @@ func TestJudgeAside(t *testing.T) {
 		firing *bool
 		want   policy.Verdict
 	}{
-		{"done, the alert holds", 5, new(true), policy.Verdict{State: remediate.Inconclusive, Reason: remediate.ReasonPrepared}},
-		{"done, and the alert is unknown", 5, nil, policy.Verdict{State: remediate.Inconclusive, Reason: remediate.ReasonPrepared}},
+		{"done, the alert holds", 5, new(true), policy.Verdict{State: remediate.Inconclusive,
+			Reason: remediate.ReasonPrepared}},
+		{"done, and the alert is unknown", 5, nil, policy.Verdict{State: remediate.Inconclusive,
+			Reason: remediate.ReasonPrepared}},
 		{"done, and the alert is over", 5, new(false), policy.Verdict{State: remediate.Cleared}},
 		{"not done", 500, new(true), policy.Verdict{State: remediate.Uncleared}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			got := policy.Judge(policy.Evidence{
 				Metric: "upkeep_x_seconds", Before: new(500.0), After: &tc.after, Limit: new(60.0), Aside: true,
-				Firing: tc.firing, Evaluable: tc.firing != nil, Since: 11 * time.Second, Settle: 10 * time.Second, Horizon: time.Minute,
+				Firing: tc.firing, Evaluable: tc.firing != nil, Since: 11 * time.Second, Settle: 10 * time.Second,
+				Horizon: time.Minute,
 			})
 			got.Why = ""
 			if diff := cmp.Diff(tc.want, got); diff != "" {
@@ -62,37 +65,61 @@ func TestJudge(t *testing.T) {
 		want                 remediate.State
 		why                  string
 	}{
-		{"within, and no Prometheus", 0.5, 0.1, 0.2, nil, false, false, 1, remediate.Cleared, "upkeep_x_ratio went from 50 % to 10 %, limit 20 %"},
-		{"at the limit", 0.5, 0.2, 0.2, nil, false, false, 1, remediate.Cleared, "upkeep_x_ratio went from 50 % to 20 %, limit 20 %"},
-		{"within, and the expression agrees", 0.5, 0.1, 0.2, no, true, false, 1, remediate.Cleared, "upkeep_x_ratio went from 50 % to 10 %, limit 20 %; the alert's expression no longer holds"},
-		{"within, it still holds, early", 0.5, 0.1, 0.2, yes, true, false, 59, early, "upkeep_x_ratio went from 50 % to 10 %, limit 20 %; the metric is within its limit, but the alert's expression still holds"},
-		{"within, it still holds", 0.5, 0.1, 0.2, yes, true, false, 60, remediate.Inconclusive, "upkeep_x_ratio went from 50 % to 10 %, limit 20 %; the metric is within its limit, but the alert's expression still holds"},
-		{"within, not asked, early", 0.5, 0.1, 0.2, nil, true, false, 59, early, "upkeep_x_ratio went from 50 % to 10 %, limit 20 %; the alert's expression could not be evaluated"},
-		{"within, not asked", 0.5, 0.1, 0.2, nil, true, false, 60, remediate.Inconclusive, "upkeep_x_ratio went from 50 % to 10 %, limit 20 %; the alert's expression could not be evaluated"},
+		{"within, and no Prometheus", 0.5, 0.1, 0.2, nil, false, false, 1, remediate.Cleared,
+			"upkeep_x_ratio went from 50 % to 10 %, limit 20 %"},
+		{"at the limit", 0.5, 0.2, 0.2, nil, false, false, 1, remediate.Cleared,
+			"upkeep_x_ratio went from 50 % to 20 %, limit 20 %"},
+		{"within, and the expression agrees", 0.5, 0.1, 0.2, no, true, false, 1, remediate.Cleared,
+			"upkeep_x_ratio went from 50 % to 10 %, limit 20 %; the alert's expression no longer holds"},
+		{"within, it still holds, early", 0.5, 0.1, 0.2, yes, true, false, 59, early,
+			"upkeep_x_ratio went from 50 % to 10 %, limit 20 %; the metric is within its limit, but the alert's " +
+				"expression still holds"},
+		{"within, it still holds", 0.5, 0.1, 0.2, yes, true, false, 60, remediate.Inconclusive,
+			"upkeep_x_ratio went from 50 % to 10 %, limit 20 %; the metric is within its limit, but the alert's " +
+				"expression still holds"},
+		{"within, not asked, early", 0.5, 0.1, 0.2, nil, true, false, 59, early,
+			"upkeep_x_ratio went from 50 % to 10 %, limit 20 %; the alert's expression could not be evaluated"},
+		{"within, not asked", 0.5, 0.1, 0.2, nil, true, false, 60, remediate.Inconclusive,
+			"upkeep_x_ratio went from 50 % to 10 %, limit 20 %; the alert's expression could not be evaluated"},
 
-		{"not within, early", 0.5, 0.3, 0.2, yes, true, false, 9, early, "upkeep_x_ratio went from 50 % to 30 %, limit 20 %"},
-		{"not within", 0.5, 0.3, 0.2, yes, true, false, 10, remediate.Uncleared, "upkeep_x_ratio went from 50 % to 30 %, limit 20 %"},
-		{"not within, and the expression would let it pass", 0.5, 0.3, 0.2, no, true, false, 10, remediate.Uncleared, "upkeep_x_ratio went from 50 % to 30 %, limit 20 %"},
-		{"not within, and no Prometheus", 0.5, 0.3, 0.2, nil, false, false, 3600, remediate.Uncleared, "upkeep_x_ratio went from 50 % to 30 %, limit 20 %"},
-		{"worse", 0.5, 0.9, 0.2, nil, false, false, 10, remediate.Uncleared, "upkeep_x_ratio went from 50 % to 90 %, limit 20 %"},
+		{"not within, early", 0.5, 0.3, 0.2, yes, true, false, 9, early,
+			"upkeep_x_ratio went from 50 % to 30 %, limit 20 %"},
+		{"not within", 0.5, 0.3, 0.2, yes, true, false, 10, remediate.Uncleared,
+			"upkeep_x_ratio went from 50 % to 30 %, limit 20 %"},
+		{"not within, and the expression would let it pass", 0.5, 0.3, 0.2, no, true, false, 10, remediate.Uncleared,
+			"upkeep_x_ratio went from 50 % to 30 %, limit 20 %"},
+		{"not within, and no Prometheus", 0.5, 0.3, 0.2, nil, false, false, 3600, remediate.Uncleared,
+			"upkeep_x_ratio went from 50 % to 30 %, limit 20 %"},
+		{"worse", 0.5, 0.9, 0.2, nil, false, false, 10, remediate.Uncleared,
+			"upkeep_x_ratio went from 50 % to 90 %, limit 20 %"},
 
-		{"no limit, better", 0.5, 0.3, none, nil, false, false, 1, remediate.Cleared, "upkeep_x_ratio went from 50 % to 30 %"},
-		{"no limit, the same", 0.5, 0.5, none, nil, false, false, 1, remediate.Cleared, "upkeep_x_ratio went from 50 % to 50 %"},
-		{"no limit, worse", 0.5, 0.6, none, nil, false, false, 10, remediate.Uncleared, "upkeep_x_ratio went from 50 % to 60 %"},
-		{"no limit, nothing before", none, 0.6, none, nil, false, false, 1, remediate.Cleared, "upkeep_x_ratio went from unknown to 60 %"},
-		{"no limit, better, it still holds", 0.5, 0.3, none, yes, true, false, 60, remediate.Inconclusive, "upkeep_x_ratio went from 50 % to 30 %; the metric is within its limit, but the alert's expression still holds"},
+		{"no limit, better", 0.5, 0.3, none, nil, false, false, 1, remediate.Cleared,
+			"upkeep_x_ratio went from 50 % to 30 %"},
+		{"no limit, the same", 0.5, 0.5, none, nil, false, false, 1, remediate.Cleared,
+			"upkeep_x_ratio went from 50 % to 50 %"},
+		{"no limit, worse", 0.5, 0.6, none, nil, false, false, 10, remediate.Uncleared,
+			"upkeep_x_ratio went from 50 % to 60 %"},
+		{"no limit, nothing before", none, 0.6, none, nil, false, false, 1, remediate.Cleared,
+			"upkeep_x_ratio went from unknown to 60 %"},
+		{"no limit, better, it still holds", 0.5, 0.3, none, yes, true, false, 60, remediate.Inconclusive,
+			"upkeep_x_ratio went from 50 % to 30 %; the metric is within its limit, but the alert's expression still " +
+				"holds"},
 
 		{"gone", 0.5, none, 0.2, no, true, true, 1, remediate.Inconclusive, "the subject no longer exists"},
-		{"gone, whatever was read", 0.5, 0.1, 0.2, no, true, true, 1, remediate.Inconclusive, "the subject no longer exists"},
+		{"gone, whatever was read", 0.5, 0.1, 0.2, no, true, true, 1, remediate.Inconclusive,
+			"the subject no longer exists"},
 		{"not read, early", 0.5, none, 0.2, no, true, false, 59, early, "upkeep_x_ratio could not be read"},
 		{"not read", 0.5, none, 0.2, no, true, false, 60, remediate.Inconclusive, "upkeep_x_ratio could not be read"},
-		{"read as no number", 0.5, math.NaN(), 0.2, no, true, false, 60, remediate.Inconclusive, "upkeep_x_ratio could not be read"},
-		{"read as infinite", 0.5, math.Inf(-1), 0.2, no, true, false, 60, remediate.Inconclusive, "upkeep_x_ratio could not be read"},
+		{"read as no number", 0.5, math.NaN(), 0.2, no, true, false, 60, remediate.Inconclusive,
+			"upkeep_x_ratio could not be read"},
+		{"read as infinite", 0.5, math.Inf(-1), 0.2, no, true, false, 60, remediate.Inconclusive,
+			"upkeep_x_ratio could not be read"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			e := policy.Evidence{
 				Metric: "upkeep_x_ratio", Before: number(tc.before), After: number(tc.after), Limit: number(tc.limit),
-				Firing: tc.firing, Evaluable: tc.told, Gone: tc.gone, Since: at(tc.since), Settle: at(10), Horizon: at(60),
+				Firing: tc.firing, Evaluable: tc.told, Gone: tc.gone, Since: at(tc.since), Settle: at(10),
+				Horizon: at(60),
 			}
 			got := policy.Judge(e)
 			if diff := cmp.Diff(policy.Verdict{State: tc.want, Why: tc.why}, got); diff != "" {
@@ -117,7 +144,8 @@ func TestJudge(t *testing.T) {
 // The measure is not awaited longer than the expression: with a horizon that
 // is shorter than what the measure needs to settle, the longer counts.
 func TestJudgeShortHorizon(t *testing.T) {
-	e := policy.Evidence{Metric: "m", Evaluable: true, After: new(0.0), Limit: new(1.0), Firing: new(true), Settle: time.Minute, Since: 30 * time.Second}
+	e := policy.Evidence{Metric: "m", Evaluable: true, After: new(0.0), Limit: new(1.0), Firing: new(true),
+		Settle: time.Minute, Since: 30 * time.Second}
 	if v := policy.Judge(e); v.State != "" {
 		t.Errorf("after 30 s: %+v", v)
 	}
@@ -174,7 +202,8 @@ func TestWilson(t *testing.T) {
 	}
 	for all := 1; all < 200; all++ {
 		for cleared := 1; cleared <= all; cleared++ {
-			if less, more := policy.Wilson(cleared-1, all, 1.2816), policy.Wilson(cleared, all, 1.2816); less >= more || more > float64(cleared)/float64(all) || less < 0 {
+			if less, more := policy.Wilson(cleared-1, all, 1.2816), policy.Wilson(cleared, all, 1.2816); less >= more ||
+				more > float64(cleared)/float64(all) || less < 0 {
 				t.Fatalf("%d of %d: %f, %d of them: %f", cleared-1, all, less, cleared, more)
 			}
 		}
@@ -204,7 +233,8 @@ func TestFalls(t *testing.T) {
 			t.Errorf("%d of %d at %g: %v %s", tc.cleared, tc.all, tc.effect, falls, why)
 		}
 	}
-	if _, why := policy.Falls(remediate.Terms{Effect: 0.5}, 2, 8); why != "2 of 8 runs resolved the incident (lower bound 11 %); at least 50 % is required" {
+	if _, why := policy.Falls(remediate.Terms{Effect: 0.5}, 2,
+		8); why != "2 of 8 runs resolved the incident (lower bound 11 %); at least 50 % is required" {
 		t.Error(why)
 	}
 }
@@ -217,7 +247,8 @@ func TestReplay(t *testing.T) {
 		t.Fatal(err)
 	}
 	cases := map[string]policy.Case{
-		"new": dead(), "next": dead(past(0, remediate.Uncleared, "")), "page": dead(past(0, remediate.Inconclusive, "")),
+		"new": dead(), "next": dead(past(0, remediate.Uncleared, "")),
+		"page": dead(past(0, remediate.Inconclusive, "")),
 		"held over a change of the clock": with(dead(), func(c *policy.Case) {
 			c.Incident.Opened = time.Date(2026, 3, 29, 1, 58, 0, 5, berlin)
 			c.Now = c.Incident.Opened.Add(time.Minute)
@@ -257,14 +288,21 @@ func TestReplayFindsWhatDiffers(t *testing.T) {
 		want   string
 	}{
 		{"nothing", decide, func(*policy.Record) {}, nil, ""},
-		{"mode", decide, func(r *policy.Record) { r.Decision.Request.Mode = remediate.Ask }, nil, `decision.request.mode was "ask" and is "auto" now`},
-		{"subject", decide, func(r *policy.Record) { r.Decision.Request.Subject["table"] = "x" }, nil, `decision.request.subject.table was "x" and is "logs" now`},
-		{"page", decide, func(r *policy.Record) { r.Decision.Page = true }, nil, `decision.page was true and is not there now`},
-		{"case", decide, func(r *policy.Record) { r.Case.Incident.Closed = r.Case.Now }, nil, `decision.policy was "dead rows" and is not there now`},
-		{"no such book", decide, func(r *policy.Record) { r.Book = "0000" }, nil, "the policies 0000, which decided, are not kept"},
-		{"another book", decide, func(*policy.Record) {}, map[string]policy.Book{b.Hash(): other}, "the policies that are kept as"},
+		{"mode", decide, func(r *policy.Record) { r.Decision.Request.Mode = remediate.Ask }, nil,
+			`decision.request.mode was "ask" and is "auto" now`},
+		{"subject", decide, func(r *policy.Record) { r.Decision.Request.Subject["table"] = "x" }, nil,
+			`decision.request.subject.table was "x" and is "logs" now`},
+		{"page", decide, func(r *policy.Record) { r.Decision.Page = true }, nil,
+			`decision.page was true and is not there now`},
+		{"case", decide, func(r *policy.Record) { r.Case.Incident.Closed = r.Case.Now }, nil,
+			`decision.policy was "dead rows" and is not there now`},
+		{"no such book", decide, func(r *policy.Record) { r.Book = "0000" }, nil,
+			"the policies 0000, which decided, are not kept"},
+		{"another book", decide, func(*policy.Record) {}, map[string]policy.Book{b.Hash(): other},
+			"the policies that are kept as"},
 		{"no case", decide, func(r *policy.Record) { r.Case = nil }, nil, "holds no case"},
-		{"verdict", judge, func(r *policy.Record) { r.Verdict.State = remediate.Uncleared }, nil, `verdict.state was "uncleared" and is "cleared" now`},
+		{"verdict", judge, func(r *policy.Record) { r.Verdict.State = remediate.Uncleared }, nil,
+			`verdict.state was "uncleared" and is "cleared" now`},
 		{"evidence", judge, func(r *policy.Record) { r.Evidence.After = new(0.3) }, nil, `verdict.state was "cleared"`},
 		{"no verdict", judge, func(r *policy.Record) { r.Verdict = nil }, nil, "holds no evidence or no verdict"},
 		{"kind", judge, func(r *policy.Record) { r.Kind = "guess" }, nil, `there is no kind of record "guess"`},

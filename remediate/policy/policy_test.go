@@ -53,24 +53,30 @@ func book(t testing.TB) policy.Book {
 			Name: "dead rows", Match: matchers(t, `alertname="PostgresDeadRows"`, `severity=~"warning|critical"`),
 			Hold: 5 * time.Minute,
 			Steps: []policy.Step{
-				{Action: "postgres/vacuum", Mode: remediate.Auto, Terms: remediate.Terms{Cooldown: time.Hour, Decay: time.Minute}},
-				{Action: "test/all", Mode: remediate.Ask, With: map[string]string{"note": "dead rows of $table on ${server}: $$5", "count": "3"}},
+				{Action: "postgres/vacuum", Mode: remediate.Auto,
+					Terms: remediate.Terms{Cooldown: time.Hour, Decay: time.Minute}},
+				{Action: "test/all", Mode: remediate.Ask,
+					With: map[string]string{"note": "dead rows of $table on ${server}: $$5", "count": "3"}},
 				{Action: "redis/bgsave", Mode: remediate.Auto},
 			},
 		},
 		{
 			Name: "watched", Match: matchers(t, `team="watched"`),
-			Steps: []policy.Step{{Action: "redis/bgsave", Mode: remediate.Observe}, {Action: "postgres/vacuum", Mode: remediate.Observe}},
+			Steps: []policy.Step{{Action: "redis/bgsave", Mode: remediate.Observe},
+				{Action: "postgres/vacuum", Mode: remediate.Observe}},
 		},
 		{
 			Name: "mapped", Match: matchers(t, `alertname="Mapped"`),
-			Steps: []policy.Step{{Action: "postgres/vacuum", Mode: remediate.Auto, Subject: map[string]string{"server": "pg-$zone", "table": "logs"}}},
+			Steps: []policy.Step{{Action: "postgres/vacuum", Mode: remediate.Auto,
+				Subject: map[string]string{"server": "pg-$zone", "table": "logs"}}},
 		},
 		{Name: "typed", Match: matchers(t, `alertname="Typed"`), Steps: []policy.Step{
 			{Action: "test/all", Mode: remediate.Auto, With: map[string]string{"count": "$count", "name": "$name"}},
 		}},
-		{Name: "unknown", Match: matchers(t, `alertname="Unknown"`), Steps: []policy.Step{{Action: "test/none", Mode: remediate.Auto}}},
-		{Name: "the rest", Match: matchers(t, `team=""`, `alertname!="Nothing"`), Steps: []policy.Step{{Action: "redis/bgsave", Mode: remediate.Auto}}},
+		{Name: "unknown", Match: matchers(t, `alertname="Unknown"`),
+			Steps: []policy.Step{{Action: "test/none", Mode: remediate.Auto}}},
+		{Name: "the rest", Match: matchers(t, `team=""`, `alertname!="Nothing"`),
+			Steps: []policy.Step{{Action: "redis/bgsave", Mode: remediate.Auto}}},
 		{Name: "no matcher", Steps: []policy.Step{{Action: "redis/bgsave", Mode: remediate.Auto}}},
 	}}
 }
@@ -81,7 +87,8 @@ func start() time.Time { return time.Date(2026, 3, 1, 3, 0, 0, 0, time.UTC) }
 func dead(history ...policy.Past) policy.Case {
 	return policy.Case{
 		Incident: remediate.Incident{ID: 7, Opened: start(), Alert: remediate.Alert{
-			Labels:      map[string]string{"alertname": "PostgresDeadRows", "severity": "warning", "server": "main", "table": "logs"},
+			Labels: map[string]string{"alertname": "PostgresDeadRows", "severity": "warning", "server": "main",
+				"table": "logs"},
 			Annotations: map[string]string{"limit": "0.2"},
 			Expr:        "max_over_time(dead[5m]) > 0.2",
 		}},
@@ -91,7 +98,8 @@ func dead(history ...policy.Past) policy.Case {
 }
 
 func past(step int, state remediate.State, reason string) policy.Past {
-	return policy.Past{Run: int64(100 + step), Policy: "dead rows", Step: step, Action: "postgres/vacuum", State: state, Reason: reason}
+	return policy.Past{Run: int64(100 + step), Policy: "dead rows", Step: step, Action: "postgres/vacuum", State: state,
+		Reason: reason}
 }
 
 // labelled is an episode of other labels.
@@ -143,65 +151,116 @@ func TestDecide(t *testing.T) {
 		want string
 	}{
 		{"new", dead(), first + ` | policy "dead rows" asks for postgres/vacuum`},
-		{"over", with(dead(), func(c *policy.Case) { c.Incident.Closed = start().Add(time.Minute) }), "| the episode is over"},
-		{"held", with(dead(), func(c *policy.Case) { c.Now = start().Add(4 * time.Minute) }), `wait 03:05:00 | policy "dead rows" holds for 5m`},
-		{"held to the moment", with(dead(), func(c *policy.Case) { c.Now = start().Add(5 * time.Minute) }), first + ` | policy "dead rows" asks for postgres/vacuum`},
-		{"flapping", with(dead(), func(c *policy.Case) { c.Incident.Ripe = start().Add(time.Hour) }), "wait 04:00:00 | the alert comes and goes"},
-		{"ripe", with(dead(), func(c *policy.Case) { c.Incident.Ripe = start().Add(time.Minute) }), first + ` | policy "dead rows" asks for postgres/vacuum`},
+		{"over", with(dead(), func(c *policy.Case) { c.Incident.Closed = start().Add(time.Minute) }),
+			"| the episode is over"},
+		{"held", with(dead(), func(c *policy.Case) { c.Now = start().Add(4 * time.Minute) }),
+			`wait 03:05:00 | policy "dead rows" holds for 5m`},
+		{"held to the moment", with(dead(), func(c *policy.Case) { c.Now = start().Add(5 * time.Minute) }),
+			first + ` | policy "dead rows" asks for postgres/vacuum`},
+		{"flapping", with(dead(), func(c *policy.Case) { c.Incident.Ripe = start().Add(time.Hour) }),
+			"wait 04:00:00 | the alert comes and goes"},
+		{"ripe", with(dead(), func(c *policy.Case) { c.Incident.Ripe = start().Add(time.Minute) }),
+			first + ` | policy "dead rows" asks for postgres/vacuum`},
 
 		{"cleared", dead(past(0, remediate.Cleared, "")), "| run 100 of postgres/vacuum is cleared"},
-		{"uncleared", dead(past(0, remediate.Uncleared, "")), second + ` | run 100 of postgres/vacuum is uncleared; policy "dead rows" asks for test/all`},
-		{"failed", dead(past(0, remediate.Failed, "")), second + ` | run 100 of postgres/vacuum is failed; policy "dead rows" asks for test/all`},
-		{"inconclusive", dead(past(0, remediate.Inconclusive, "")), "page | run 100 of postgres/vacuum is inconclusive"},
+		{"uncleared", dead(past(0, remediate.Uncleared, "")),
+			second + ` | run 100 of postgres/vacuum is uncleared; policy "dead rows" asks for test/all`},
+		{"failed", dead(past(0, remediate.Failed, "")), second +
+			` | run 100 of postgres/vacuum is failed; policy "dead rows" asks for test/all`},
+		{"inconclusive", dead(past(0, remediate.Inconclusive, "")),
+			"page | run 100 of postgres/vacuum is inconclusive"},
 		{"not ended", dead(past(0, remediate.Applied, "")), "| run 100 of postgres/vacuum is applied"},
 		{"waiting", dead(past(0, remediate.Waiting, "cooldown")), "| run 100 of postgres/vacuum is waiting (cooldown)"},
-		{"twice uncleared", dead(past(0, remediate.Uncleared, ""), past(1, remediate.Uncleared, "")), third + ` | run 101 of postgres/vacuum is uncleared; policy "dead rows" asks for redis/bgsave`},
-		{"the second cleared", dead(past(0, remediate.Uncleared, ""), past(1, remediate.Cleared, "")), "| run 101 of postgres/vacuum is cleared"},
-		{"at the end", dead(past(0, remediate.Uncleared, ""), past(1, remediate.Uncleared, ""), past(2, remediate.Uncleared, "")), `page | run 102 of postgres/vacuum is uncleared; policy "dead rows" has no further step`},
-		{"failed at the end", dead(past(2, remediate.Failed, "")), `page | run 102 of postgres/vacuum is failed; policy "dead rows" has no further step`},
-		{"the chain has become shorter", dead(past(6, remediate.Uncleared, "")), `page | run 106 of postgres/vacuum is uncleared; policy "dead rows" has no further step`},
+		{"twice uncleared", dead(past(0, remediate.Uncleared, ""), past(1, remediate.Uncleared, "")),
+			third + ` | run 101 of postgres/vacuum is uncleared; policy "dead rows" asks for redis/bgsave`},
+		{"the second cleared", dead(past(0, remediate.Uncleared, ""), past(1, remediate.Cleared, "")),
+			"| run 101 of postgres/vacuum is cleared"},
+		{"at the end", dead(past(0, remediate.Uncleared, ""), past(1, remediate.Uncleared, ""),
+			past(2, remediate.Uncleared, "")),
+			`page | run 102 of postgres/vacuum is uncleared; policy "dead rows" has no further step`},
+		{"failed at the end", dead(past(2, remediate.Failed, "")),
+			`page | run 102 of postgres/vacuum is failed; policy "dead rows" has no further step`},
+		{"the chain has become shorter", dead(past(6, remediate.Uncleared, "")),
+			`page | run 106 of postgres/vacuum is uncleared; policy "dead rows" has no further step`},
 
-		{"cannot help", dead(past(0, remediate.Declined, remediate.ReasonCannotHelp)), second + ` | run 100 of postgres/vacuum is declined (cannot_help); policy "dead rows" asks for test/all`},
-		{"unfit", dead(past(0, remediate.Declined, remediate.ReasonUnfit)), second + ` | run 100 of postgres/vacuum is declined (unfit); policy "dead rows" asks for test/all`},
-		{"privilege", dead(past(0, remediate.Declined, remediate.ReasonPrivilege)), second + ` | run 100 of postgres/vacuum is declined (privilege); policy "dead rows" asks for test/all`},
-		{"read only", dead(past(0, remediate.Declined, remediate.ReasonReadOnly)), second + ` | run 100 of postgres/vacuum is declined (read_only); policy "dead rows" asks for test/all`},
-		{"gone", dead(past(0, remediate.Declined, remediate.ReasonGone)), second + ` | run 100 of postgres/vacuum is declined (gone); policy "dead rows" asks for test/all`},
-		{"subject", dead(past(0, remediate.Declined, remediate.ReasonSubject)), second + ` | run 100 of postgres/vacuum is declined (subject); policy "dead rows" asks for test/all`},
-		{"action", dead(past(0, remediate.Declined, remediate.ReasonAction)), second + ` | run 100 of postgres/vacuum is declined (action); policy "dead rows" asks for test/all`},
-		{"unfit at the end", dead(past(2, remediate.Declined, remediate.ReasonUnfit)), `page | run 102 of postgres/vacuum is declined (unfit); policy "dead rows" has no further step`},
-		{"observed", dead(past(0, remediate.Declined, remediate.ReasonMode)), "| run 100 of postgres/vacuum is declined (observe)"},
-		{"resolved", dead(past(0, remediate.Declined, remediate.ReasonResolved)), "| run 100 of postgres/vacuum is declined (resolved)"},
-		{"cancelled while it acted", dead(past(0, remediate.Failed, remediate.ReasonCancelled)), "| run 100 of postgres/vacuum is failed (cancelled)"},
-		{"cancelled", dead(past(0, remediate.Declined, remediate.ReasonCancelled)), "| run 100 of postgres/vacuum is declined (cancelled)"},
-		{"a person said no", dead(past(1, remediate.Declined, remediate.ReasonPerson)), "| run 101 of postgres/vacuum is declined (person)"},
-		{"a person said no at the end", dead(past(2, remediate.Declined, remediate.ReasonPerson)), "| run 102 of postgres/vacuum is declined (person)"},
-		{"not answered", dead(past(1, remediate.Declined, remediate.ReasonUnanswered)), "| run 101 of postgres/vacuum is declined (unanswered)"},
-		{"not answered at the end", dead(past(2, remediate.Declined, remediate.ReasonUnanswered)), "| run 102 of postgres/vacuum is declined (unanswered)"},
-		{"nothing to do", dead(past(0, remediate.Declined, remediate.ReasonNothing)), "page | run 100 of postgres/vacuum is declined (nothing_to_do)"},
-		{"a guard's last word", dead(past(0, remediate.Declined, "backup")), "page | run 100 of postgres/vacuum is declined (backup)"},
+		{"cannot help", dead(past(0, remediate.Declined, remediate.ReasonCannotHelp)),
+			second + ` | run 100 of postgres/vacuum is declined (cannot_help); policy "dead rows" asks for test/all`},
+		{"unfit", dead(past(0, remediate.Declined, remediate.ReasonUnfit)),
+			second + ` | run 100 of postgres/vacuum is declined (unfit); policy "dead rows" asks for test/all`},
+		{"privilege", dead(past(0, remediate.Declined, remediate.ReasonPrivilege)),
+			second + ` | run 100 of postgres/vacuum is declined (privilege); policy "dead rows" asks for test/all`},
+		{"read only", dead(past(0, remediate.Declined, remediate.ReasonReadOnly)),
+			second + ` | run 100 of postgres/vacuum is declined (read_only); policy "dead rows" asks for test/all`},
+		{"gone", dead(past(0, remediate.Declined, remediate.ReasonGone)),
+			second + ` | run 100 of postgres/vacuum is declined (gone); policy "dead rows" asks for test/all`},
+		{"subject", dead(past(0, remediate.Declined, remediate.ReasonSubject)),
+			second + ` | run 100 of postgres/vacuum is declined (subject); policy "dead rows" asks for test/all`},
+		{"action", dead(past(0, remediate.Declined, remediate.ReasonAction)),
+			second + ` | run 100 of postgres/vacuum is declined (action); policy "dead rows" asks for test/all`},
+		{"unfit at the end", dead(past(2, remediate.Declined, remediate.ReasonUnfit)),
+			`page | run 102 of postgres/vacuum is declined (unfit); policy "dead rows" has no further step`},
+		{"observed", dead(past(0, remediate.Declined, remediate.ReasonMode)),
+			"| run 100 of postgres/vacuum is declined (observe)"},
+		{"resolved", dead(past(0, remediate.Declined, remediate.ReasonResolved)),
+			"| run 100 of postgres/vacuum is declined (resolved)"},
+		{"cancelled while it acted", dead(past(0, remediate.Failed, remediate.ReasonCancelled)),
+			"| run 100 of postgres/vacuum is failed (cancelled)"},
+		{"cancelled", dead(past(0, remediate.Declined, remediate.ReasonCancelled)),
+			"| run 100 of postgres/vacuum is declined (cancelled)"},
+		{"a person said no", dead(past(1, remediate.Declined, remediate.ReasonPerson)),
+			"| run 101 of postgres/vacuum is declined (person)"},
+		{"a person said no at the end", dead(past(2, remediate.Declined, remediate.ReasonPerson)),
+			"| run 102 of postgres/vacuum is declined (person)"},
+		{"not answered", dead(past(1, remediate.Declined, remediate.ReasonUnanswered)),
+			"| run 101 of postgres/vacuum is declined (unanswered)"},
+		{"not answered at the end", dead(past(2, remediate.Declined, remediate.ReasonUnanswered)),
+			"| run 102 of postgres/vacuum is declined (unanswered)"},
+		{"nothing to do", dead(past(0, remediate.Declined, remediate.ReasonNothing)),
+			"page | run 100 of postgres/vacuum is declined (nothing_to_do)"},
+		{"a guard's last word", dead(past(0, remediate.Declined, "backup")),
+			"page | run 100 of postgres/vacuum is declined (backup)"},
 
-		{"runs of another policy", dead(policy.Past{Run: 3, Policy: "other", State: remediate.Cleared}), first + ` | policy "dead rows" asks for postgres/vacuum`},
-		{"a later step waits for the hold too", with(dead(past(0, remediate.Uncleared, "")), func(c *policy.Case) { c.Incident.Ripe = start().Add(time.Hour) }), "wait 04:00:00 | the alert comes and goes"},
-		{"people do not wait", with(dead(past(0, remediate.Inconclusive, "")), func(c *policy.Case) { c.Incident.Ripe = start().Add(time.Hour) }), "page | run 100 of postgres/vacuum is inconclusive"},
+		{"runs of another policy", dead(policy.Past{Run: 3, Policy: "other", State: remediate.Cleared}),
+			first + ` | policy "dead rows" asks for postgres/vacuum`},
+		{"a later step waits for the hold too", with(dead(past(0, remediate.Uncleared, "")),
+			func(c *policy.Case) { c.Incident.Ripe = start().Add(time.Hour) }),
+			"wait 04:00:00 | the alert comes and goes"},
+		{"people do not wait", with(dead(past(0, remediate.Inconclusive, "")),
+			func(c *policy.Case) { c.Incident.Ripe = start().Add(time.Hour) }),
+			"page | run 100 of postgres/vacuum is inconclusive"},
 
-		{"the first that matches decides", labelled("alertname", "Mapped", "team", "watched", "server", "main"), `ask episode/7/watched/0 observe redis/bgsave server=main | policy "watched" asks for redis/bgsave`},
-		{"a label that is not there is empty", labelled("alertname", "Other", "server", "main"), `ask episode/7/the rest/0 auto redis/bgsave server=main | policy "the rest" asks for redis/bgsave`},
+		{"the first that matches decides", labelled("alertname", "Mapped", "team", "watched", "server", "main"),
+			`ask episode/7/watched/0 observe redis/bgsave server=main | policy "watched" asks for redis/bgsave`},
+		{"a label that is not there is empty", labelled("alertname", "Other", "server", "main"),
+			`ask episode/7/the rest/0 auto redis/bgsave server=main | policy "the rest" asks for redis/bgsave`},
 		{"none matches", labelled("alertname", "Nothing", "server", "main"), "| no policy matches its labels"},
-		{"all must match", labelled("alertname", "PostgresDeadRows", "severity", "info", "team", "x"), "| no policy matches its labels"},
-		{"a mapped subject", labelled("alertname", "Mapped", "zone", "eu", "server", "other"), `ask episode/7/mapped/0 auto postgres/vacuum server=pg-eu table=logs | policy "mapped" asks for postgres/vacuum`},
+		{"all must match", labelled("alertname", "PostgresDeadRows", "severity", "info", "team", "x"),
+			"| no policy matches its labels"},
+		{"a mapped subject", labelled("alertname", "Mapped", "zone", "eu", "server", "other"),
+			`ask episode/7/mapped/0 auto postgres/vacuum server=pg-eu table=logs | policy "mapped" asks for postgres/vacuum`},
 
-		{"no label", labelled("alertname", "PostgresDeadRows", "severity", "warning", "server", "main"), `ask episode/7/dead rows/0 auto postgres/vacuum server=main WRONG label "table" of the subject of postgres/vacuum: the alert has no label "table" | policy "dead rows" asks for postgres/vacuum`},
-		{"an empty label", labelled("alertname", "PostgresDeadRows", "severity", "warning", "server", "", "table", "t"), `ask episode/7/dead rows/0 auto postgres/vacuum table=t WRONG label "server" of the subject of postgres/vacuum: the alert has no label "server" | policy "dead rows" asks for postgres/vacuum`},
-		{"a zero byte", labelled("alertname", "Other", "server", "a\x00b"), `ask episode/7/the rest/0 auto redis/bgsave WRONG label "server" of the subject of redis/bgsave: it is "a\x00b"; text that is not empty was expected | policy "the rest" asks for redis/bgsave`},
-		{"no label for the mapping", labelled("alertname", "Mapped"), `ask episode/7/mapped/0 auto postgres/vacuum table=logs WRONG label "server" of the subject of postgres/vacuum: the alert has no label "zone" | policy "mapped" asks for postgres/vacuum`},
-		{"parameters from labels", labelled("alertname", "Typed", "server", "a", "count", "12", "name", `x"; drop`), `ask episode/7/typed/0 auto test/all server=a --count=12 --name=x"; drop | policy "typed" asks for test/all`},
-		{"an ill-typed parameter", labelled("alertname", "Typed", "server", "a", "count", "12.5", "name", "x"), `ask episode/7/typed/0 auto test/all server=a --name=x WRONG parameter "count" is "12.5"; a whole number of at least 0 was expected | policy "typed" asks for test/all`},
-		{"two mistakes", labelled("alertname", "Typed", "server", "a", "name", strings.Repeat("n", 64)), `ask episode/7/typed/0 auto test/all server=a WRONG parameter "count": the alert has no label "count"; parameter "name" is "` + strings.Repeat("n", 64) + `"; a name of 1 to 63 bytes was expected | policy "typed" asks for test/all`},
-		{"an unknown action", labelled("alertname", "Unknown", "server", "a"), `ask episode/7/unknown/0 auto test/none WRONG unknown action "test/none" | policy "unknown" asks for test/none`},
+		{"no label", labelled("alertname", "PostgresDeadRows", "severity", "warning", "server", "main"),
+			`ask episode/7/dead rows/0 auto postgres/vacuum server=main WRONG label "table" of the subject of postgres/vacuum: the alert has no label "table" | policy "dead rows" asks for postgres/vacuum`},
+		{"an empty label", labelled("alertname", "PostgresDeadRows", "severity", "warning", "server", "", "table", "t"),
+			`ask episode/7/dead rows/0 auto postgres/vacuum table=t WRONG label "server" of the subject of postgres/vacuum: the alert has no label "server" | policy "dead rows" asks for postgres/vacuum`},
+		{"a zero byte", labelled("alertname", "Other", "server", "a\x00b"),
+			`ask episode/7/the rest/0 auto redis/bgsave WRONG label "server" of the subject of redis/bgsave: it is "a\x00b"; text that is not empty was expected | policy "the rest" asks for redis/bgsave`},
+		{"no label for the mapping", labelled("alertname", "Mapped"),
+			`ask episode/7/mapped/0 auto postgres/vacuum table=logs WRONG label "server" of the subject of postgres/vacuum: the alert has no label "zone" | policy "mapped" asks for postgres/vacuum`},
+		{"parameters from labels", labelled("alertname", "Typed", "server", "a", "count", "12", "name", `x"; drop`),
+			`ask episode/7/typed/0 auto test/all server=a --count=12 --name=x"; drop | policy "typed" asks for test/all`},
+		{"an ill-typed parameter", labelled("alertname", "Typed", "server", "a", "count", "12.5", "name", "x"),
+			`ask episode/7/typed/0 auto test/all server=a --name=x WRONG parameter "count" is "12.5"; a whole number of at least 0 was expected | policy "typed" asks for test/all`},
+		{"two mistakes", labelled("alertname", "Typed", "server", "a", "name", strings.Repeat("n", 64)),
+			`ask episode/7/typed/0 auto test/all server=a WRONG parameter "count": the alert has no label "count"; parameter "name" is "` + strings.Repeat("n", 64) + `"; a name of 1 to 63 bytes was expected | policy "typed" asks for test/all`},
+		{"an unknown action", labelled("alertname", "Unknown", "server", "a"),
+			`ask episode/7/unknown/0 auto test/none WRONG unknown action "test/none" | policy "unknown" asks for test/none`},
 
 		{"observe notifies no one", with(labelled("team", "watched", "server", "a"), func(c *policy.Case) {
-			c.History = []policy.Past{{Run: 9, Policy: "watched", Step: 1, Action: "postgres/vacuum", State: remediate.Declined, Reason: remediate.ReasonUnfit}}
-		}), `| run 9 of postgres/vacuum is declined (unfit); policy "watched" has no further step; the policy only observes`},
+			c.History = []policy.Past{{Run: 9, Policy: "watched", Step: 1, Action: "postgres/vacuum",
+				State: remediate.Declined, Reason: remediate.ReasonUnfit}}
+		}),
+			`| run 9 of postgres/vacuum is declined (unfit); policy "watched" has no further step; the policy only observes`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			if diff := cmp.Diff(tc.want, short(book(t).Decide(tc.c))); diff != "" {
@@ -229,11 +288,14 @@ func TestAside(t *testing.T) {
 		last policy.Past
 		want string
 	}{
-		{past(1, remediate.Inconclusive, remediate.ReasonPrepared), third + `inconclusive (prepared); policy "dead rows" asks for redis/bgsave`},
-		{past(1, remediate.Declined, remediate.ReasonNothing), third + `declined (nothing_to_do); policy "dead rows" asks for redis/bgsave`},
+		{past(1, remediate.Inconclusive, remediate.ReasonPrepared),
+			third + `inconclusive (prepared); policy "dead rows" asks for redis/bgsave`},
+		{past(1, remediate.Declined, remediate.ReasonNothing),
+			third + `declined (nothing_to_do); policy "dead rows" asks for redis/bgsave`},
 		{past(1, remediate.Inconclusive, ""), "page | run 101 of postgres/vacuum is inconclusive"},
 		{past(1, remediate.Cleared, ""), "| run 101 of postgres/vacuum is cleared"},
-		{past(0, remediate.Declined, remediate.ReasonNothing), "page | run 100 of postgres/vacuum is declined (nothing_to_do)"},
+		{past(0, remediate.Declined, remediate.ReasonNothing),
+			"page | run 100 of postgres/vacuum is declined (nothing_to_do)"},
 	} {
 		if diff := cmp.Diff(tc.want, short(b.Decide(dead(tc.last)))); diff != "" {
 			t.Error(diff)
@@ -245,8 +307,9 @@ func TestAside(t *testing.T) {
 func TestRequest(t *testing.T) {
 	limit := 0.2
 	want := &remediate.Request{
-		Key: "episode/7/dead rows/0", Action: "postgres/vacuum", Subject: map[string]string{"server": "main", "table": "logs"},
-		Limit: &limit, Policy: "dead rows", Mode: remediate.Auto, Incident: 7, By: "alert/PostgresDeadRows",
+		Key: "episode/7/dead rows/0", Action: "postgres/vacuum",
+		Subject: map[string]string{"server": "main", "table": "logs"},
+		Limit:   &limit, Policy: "dead rows", Mode: remediate.Auto, Incident: 7, By: "alert/PostgresDeadRows",
 		Terms: remediate.Terms{Cooldown: time.Hour, Decay: time.Minute},
 	}
 	if diff := cmp.Diff(want, book(t).Decide(dead()).Request); diff != "" {
@@ -281,7 +344,8 @@ func TestLimitAndDecay(t *testing.T) {
 			got = string(text)
 		}
 		if got != tc.want || r.Terms.Decay != tc.wantDecay {
-			t.Errorf("limit %q, decay %q: got %s and %s, want %s and %s", tc.limit, tc.decay, got, r.Terms.Decay, tc.want, tc.wantDecay)
+			t.Errorf("limit %q, decay %q: got %s and %s, want %s and %s", tc.limit, tc.decay, got, r.Terms.Decay,
+				tc.want, tc.wantDecay)
 		}
 	}
 }
@@ -328,7 +392,8 @@ func TestLookBack(t *testing.T) {
 // What is written down decides the same.
 func TestBookRoundTrip(t *testing.T) {
 	b := book(t)
-	b.Policies[0].Match = matchers(t, `a="x\"y\\z\n,{}"`, `b!="1"`, `c=~"a|b"`, `d!~".+"`, `e=""`, `"my.label"="täble"`, `"a \"quoted\" name"=~"x"`, `"größe"!=""`)
+	b.Policies[0].Match = matchers(t, `a="x\"y\\z\n,{}"`, `b!="1"`, `c=~"a|b"`, `d!~".+"`, `e=""`, `"my.label"="täble"`,
+		`"a \"quoted\" name"=~"x"`, `"größe"!=""`)
 	text, err := json.Marshal(b)
 	if err != nil {
 		t.Fatal(err)
@@ -352,7 +417,8 @@ func TestBookRoundTrip(t *testing.T) {
 		t.Errorf("%s does not match what it was made for", m)
 	}
 	var bad policy.Policy
-	if err := json.Unmarshal([]byte(`{"name":"p","match":["a=~\"(\""]}`), &bad); err == nil || !strings.Contains(err.Error(), `policy "p"`) {
+	if err := json.Unmarshal([]byte(`{"name":"p","match":["a=~\"(\""]}`), &bad); err == nil ||
+		!strings.Contains(err.Error(), `policy "p"`) {
 		t.Errorf("a matcher that does not parse: %v", err)
 	}
 }
@@ -393,8 +459,9 @@ func TestParseMatchers(t *testing.T) {
 	for text, want := range map[string]string{
 		`a="b"`: `a="b"`, ` a = b `: `a="b"`, `{a="b", c=~"d|e"}`: `a="b" c=~"d|e"`, `a="b",c!="d"`: `a="b" c!="d"`,
 		`"my.label"="x"`: `my.label="x"`, `{"my.label"="x"}`: `my.label="x"`, `my.label="x"`: `my.label="x"`,
-		`"with space"!~"x"`: `"with space"!~"x"`, `"q\"uote"="x"`: `"q\"uote"="x"`, `größe="x"`: `größe="x"`, `"日本"="🙂"`: `日本="🙂"`,
-		`a=b c`: `a="b c"`, `a="\d"`: `a="\\d"`, // the classic parser alone
+		`"with space"!~"x"`: `"with space"!~"x"`, `"q\"uote"="x"`: `"q\"uote"="x"`, `größe="x"`: `größe="x"`,
+		`"日本"="🙂"`: `日本="🙂"`,
+		`a=b c`:    `a="b c"`, `a="\d"`: `a="\\d"`, // the classic parser alone
 		`a`: "", `="x"`: "", `"a"`: "", `a=~"("`: "", `{"a.b"="c"`: "",
 	} {
 		all, err := policy.ParseMatchers(text)

@@ -35,34 +35,51 @@ const layout = "2006-01-02 15:04 -0700"
 func TestNext(t *testing.T) {
 	for _, c := range []struct{ name, cron, zone, after, want string }{
 		{"daily", "0 3 * * *", "Europe/Berlin", "2026-06-01 03:00", "2026-06-02 03:00 +0200"},
-		{"strictly after, to the second", "0 3 * * *", "Europe/Berlin", "2026-06-01 02:59", "2026-06-01 03:00 +0200 / 2026-06-02 03:00 +0200"},
+		{"strictly after, to the second", "0 3 * * *", "Europe/Berlin", "2026-06-01 02:59",
+			"2026-06-01 03:00 +0200 / 2026-06-02 03:00 +0200"},
 		{"weekly", "0 2 * * SUN", "UTC", "2026-06-01 00:00", "2026-06-07 02:00 +0000 / 2026-06-14 02:00 +0000"},
 		{"first Sunday", "0 1 * * SUN#1", "UTC", "2026-05-31 00:00", "2026-06-07 01:00 +0000 / 2026-07-05 01:00 +0000"},
 		{"last Sunday", "0 1 * * SUN#L", "UTC", "2026-06-01 00:00", "2026-06-28 01:00 +0000 / 2026-07-26 01:00 +0000"},
 		{"last Friday by number", "0 1 * * 5#L", "UTC", "2026-06-01 00:00", "2026-06-26 01:00 +0000"},
 		{"fifth Sunday", "0 0 * * SUN#5", "UTC", "2026-06-01 00:00", "2026-08-30 00:00 +0000"},
-		{"last of the month", "0 0 L * *", "UTC", "2028-02-01 00:00", "2028-02-29 00:00 +0000 / 2028-03-31 00:00 +0000"},
+		{"last of the month", "0 0 L * *", "UTC", "2028-02-01 00:00",
+			"2028-02-29 00:00 +0000 / 2028-03-31 00:00 +0000"},
 		{"leap days, and none in 2100", "0 0 29 2 *", "UTC", "2096-02-29 00:00", "2104-02-29 00:00 +0000"},
 		{"the rarest", "0 0 * 2 SUN#5", "UTC", "2088-02-29 00:00", "2128-02-29 00:00 +0000"},
-		{"either day is enough", "0 0 13 * FRI", "UTC", "2026-06-10 00:00", "2026-06-12 00:00 +0000 / 2026-06-13 00:00 +0000 / 2026-06-19 00:00 +0000"},
+		{"either day is enough", "0 0 13 * FRI", "UTC", "2026-06-10 00:00",
+			"2026-06-12 00:00 +0000 / 2026-06-13 00:00 +0000 / 2026-06-19 00:00 +0000"},
 		{"steps", "5-59/20 8-18/5 * * *", "UTC", "2026-06-01 08:45", "2026-06-01 13:05 +0000 / 2026-06-01 13:25 +0000"},
 		{"over the year", "30 4 1 1 *", "UTC", "2026-01-01 04:30", "2027-01-01 04:30 +0000"},
 
-		{"jumped over: right after, once", "30 2 * * *", "Europe/Berlin", "2026-03-28 12:00", "2026-03-29 03:00 +0200 / 2026-03-30 02:30 +0200"},
-		{"two jumped over: once", "0,30 2 * * *", "Europe/Berlin", "2026-03-28 12:00", "2026-03-29 03:00 +0200 / 2026-03-30 02:00 +0200"},
-		{"one jumped over and one there: once", "0 2,3 * * *", "Europe/Berlin", "2026-03-28 12:00", "2026-03-29 03:00 +0200 / 2026-03-30 02:00 +0200"},
+		{"jumped over: right after, once", "30 2 * * *", "Europe/Berlin", "2026-03-28 12:00",
+			"2026-03-29 03:00 +0200 / 2026-03-30 02:30 +0200"},
+		{"two jumped over: once", "0,30 2 * * *", "Europe/Berlin", "2026-03-28 12:00",
+			"2026-03-29 03:00 +0200 / 2026-03-30 02:00 +0200"},
+		{"one jumped over and one there: once", "0 2,3 * * *", "Europe/Berlin", "2026-03-28 12:00",
+			"2026-03-29 03:00 +0200 / 2026-03-30 02:00 +0200"},
 		{"the last before the jump", "59 1 * * *", "Europe/Berlin", "2026-03-28 12:00", "2026-03-29 01:59 +0100"},
-		{"shown twice: the first", "30 2 * * *", "Europe/Berlin", "2026-10-24 12:00", "2026-10-25 02:30 +0200 / 2026-10-26 02:30 +0100"},
-		{"every second hour: each once", "30 */2 * * *", "Europe/Berlin", "2026-10-25 00:30", "2026-10-25 02:30 +0200 / 2026-10-25 04:30 +0100"},
-		{"every hour follows the hands forward", "30 * * * *", "Europe/Berlin", "2026-03-29 00:30", "2026-03-29 01:30 +0100 / 2026-03-29 03:30 +0200"},
-		{"every hour follows the hands back", "30 * * * *", "Europe/Berlin", "2026-10-25 01:30", "2026-10-25 02:30 +0200 / 2026-10-25 02:30 +0100 / 2026-10-25 03:30 +0100"},
-		{"by hours of a rare day, back", "30 * 25 10 *", "Europe/Berlin", "2026-10-25 01:31", "2026-10-25 02:30 +0200 / 2026-10-25 02:30 +0100"},
-		{"by hours of the rarest day", "0 * * 2 SUN#5", "Europe/Berlin", "2088-02-29 22:00", "2088-02-29 23:00 +0100 / 2128-02-29 00:00 +0100"},
-		{"half an hour is jumped over", "15 2 * * *", "Australia/Lord_Howe", "2026-10-03 12:00", "2026-10-04 02:30 +1100"},
-		{"half an hour is shown twice", "45 1 * * *", "Australia/Lord_Howe", "2026-04-04 12:00", "2026-04-05 01:45 +1100 / 2026-04-06 01:45 +1030"},
-		{"midnight is jumped over", "0 0 * * *", "Africa/Cairo", "2026-04-23 12:00", "2026-04-24 01:00 +0300 / 2026-04-25 00:00 +0300"},
-		{"midnight of a Sunday is jumped over", "0 0 * * SUN", "America/Sao_Paulo", "2018-10-29 00:00", "2018-11-04 01:00 -0200 / 2018-11-11 00:00 -0200"},
-		{"a whole day is jumped over", "0 3 30 12 *", "Pacific/Apia", "2011-12-01 00:00", "2011-12-31 00:00 +1400 / 2012-12-30 03:00 +1400"},
+		{"shown twice: the first", "30 2 * * *", "Europe/Berlin", "2026-10-24 12:00",
+			"2026-10-25 02:30 +0200 / 2026-10-26 02:30 +0100"},
+		{"every second hour: each once", "30 */2 * * *", "Europe/Berlin", "2026-10-25 00:30",
+			"2026-10-25 02:30 +0200 / 2026-10-25 04:30 +0100"},
+		{"every hour follows the hands forward", "30 * * * *", "Europe/Berlin", "2026-03-29 00:30",
+			"2026-03-29 01:30 +0100 / 2026-03-29 03:30 +0200"},
+		{"every hour follows the hands back", "30 * * * *", "Europe/Berlin", "2026-10-25 01:30",
+			"2026-10-25 02:30 +0200 / 2026-10-25 02:30 +0100 / 2026-10-25 03:30 +0100"},
+		{"by hours of a rare day, back", "30 * 25 10 *", "Europe/Berlin", "2026-10-25 01:31",
+			"2026-10-25 02:30 +0200 / 2026-10-25 02:30 +0100"},
+		{"by hours of the rarest day", "0 * * 2 SUN#5", "Europe/Berlin", "2088-02-29 22:00",
+			"2088-02-29 23:00 +0100 / 2128-02-29 00:00 +0100"},
+		{"half an hour is jumped over", "15 2 * * *", "Australia/Lord_Howe", "2026-10-03 12:00",
+			"2026-10-04 02:30 +1100"},
+		{"half an hour is shown twice", "45 1 * * *", "Australia/Lord_Howe", "2026-04-04 12:00",
+			"2026-04-05 01:45 +1100 / 2026-04-06 01:45 +1030"},
+		{"midnight is jumped over", "0 0 * * *", "Africa/Cairo", "2026-04-23 12:00",
+			"2026-04-24 01:00 +0300 / 2026-04-25 00:00 +0300"},
+		{"midnight of a Sunday is jumped over", "0 0 * * SUN", "America/Sao_Paulo", "2018-10-29 00:00",
+			"2018-11-04 01:00 -0200 / 2018-11-11 00:00 -0200"},
+		{"a whole day is jumped over", "0 3 30 12 *", "Pacific/Apia", "2011-12-01 00:00",
+			"2011-12-31 00:00 +1400 / 2012-12-30 03:00 +1400"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			z := zone(t, c.zone)
@@ -121,7 +138,8 @@ func TestParseErrors(t *testing.T) {
 		"0 0 1 * */2":     `write the days as a list`,
 	} {
 		_, err := schedule.ParseCron(text)
-		if err == nil || !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), fmt.Sprintf("cron %q: ", text)) {
+		if err == nil || !strings.Contains(err.Error(), want) ||
+			!strings.HasPrefix(err.Error(), fmt.Sprintf("cron %q: ", text)) {
 			t.Errorf("%q: %v\nwant %s", text, err, want)
 		}
 	}
@@ -169,7 +187,10 @@ func specs() []spec {
 	return []spec{
 		{"0 3 * * *", false, func(mi, h, _ int, _ m, _ w, _ int) bool { return mi == 0 && h == 3 }},
 		{"0 2 * * SUN", false, func(mi, h, _ int, _ m, wd w, _ int) bool { return mi == 0 && h == 2 && wd == 0 }},
-		{"0 1 * * SUN#1", false, func(mi, h, d int, _ m, wd w, _ int) bool { return mi == 0 && h == 1 && wd == 0 && d <= 7 }},
+		{"0 1 * * SUN#1", false, func(mi, h, d int, _ m, wd w, _ int) bool {
+			return mi == 0 && h == 1 && wd == 0 &&
+				d <= 7
+		}},
 		{"0 0 * * *", false, func(mi, h, _ int, _ m, _ w, _ int) bool { return mi == 0 && h == 0 }},
 		{"30 2 * * *", false, func(mi, h, _ int, _ m, _ w, _ int) bool { return mi == 30 && h == 2 }},
 		{"15,45 1-3 * * *", false, func(mi, h, _ int, _ m, _ w, _ int) bool { return mi%30 == 15 && h >= 1 && h <= 3 }},
@@ -178,10 +199,22 @@ func specs() []spec {
 		{"* 2 * * *", false, func(_, h, _ int, _ m, _ w, _ int) bool { return h == 2 }},
 		{"10 */2 * * *", false, func(mi, h, _ int, _ m, _ w, _ int) bool { return mi == 10 && h%2 == 0 }},
 		{"59 23 L * *", false, func(mi, h, d int, _ m, _ w, n int) bool { return mi == 59 && h == 23 && d == n }},
-		{"30 1 * * SUN#L", false, func(mi, h, d int, _ m, wd w, n int) bool { return mi == 30 && h == 1 && wd == 0 && d > n-7 }},
-		{"0 4 1,15 * FRI", false, func(mi, h, d int, _ m, wd w, _ int) bool { return mi == 0 && h == 4 && (d == 1 || d == 15 || wd == 5) }},
-		{"5 0 29 2 *", false, func(mi, h, d int, mo m, _ w, _ int) bool { return mi == 5 && h == 0 && d == 29 && mo == 2 }},
-		{"0 12 1 JAN *", false, func(mi, h, d int, mo m, _ w, _ int) bool { return mi == 0 && h == 12 && d == 1 && mo == 1 }},
+		{"30 1 * * SUN#L", false, func(mi, h, d int, _ m, wd w, n int) bool {
+			return mi == 30 && h == 1 && wd == 0 &&
+				d > n-7
+		}},
+		{"0 4 1,15 * FRI", false, func(mi, h, d int, _ m, wd w, _ int) bool {
+			return mi == 0 && h == 4 &&
+				(d == 1 || d == 15 || wd == 5)
+		}},
+		{"5 0 29 2 *", false, func(mi, h, d int, mo m, _ w, _ int) bool {
+			return mi == 5 && h == 0 && d == 29 &&
+				mo == 2
+		}},
+		{"0 12 1 JAN *", false, func(mi, h, d int, mo m, _ w, _ int) bool {
+			return mi == 0 && h == 12 && d == 1 &&
+				mo == 1
+		}},
 	}
 }
 
@@ -242,7 +275,8 @@ func (c *calendar) hands(wall int64) face {
 	if day := wall / 1440; day != c.day || c.today.day == 0 {
 		t := time.Unix(day*86400, 0).UTC()
 		c.day = day
-		c.today = face{day: t.Day(), month: t.Month(), weekday: t.Weekday(), length: time.Date(t.Year(), t.Month()+1, 0, 0, 0, 0, 0, time.UTC).Day()}
+		c.today = face{day: t.Day(), month: t.Month(), weekday: t.Weekday(),
+			length: time.Date(t.Year(), t.Month()+1, 0, 0, 0, 0, 0, time.UTC).Day()}
 	}
 	f := c.today
 	f.hour, f.minute = int(wall%1440/60), int(wall%60)
@@ -299,7 +333,8 @@ func compare(t *testing.T, c schedule.Cron, z *time.Location, from time.Time, wa
 
 // Expressions that were drawn at random, from moments that were, in a year of changes.
 func TestRandomExpressions(t *testing.T) {
-	for name, year := range map[string]int{"Europe/Berlin": 2027, "Australia/Lord_Howe": 2024, "Africa/Cairo": 2010, "America/Sao_Paulo": 2016, "America/New_York": 2028} {
+	for name, year := range map[string]int{"Europe/Berlin": 2027, "Australia/Lord_Howe": 2024, "Africa/Cairo": 2010,
+		"America/Sao_Paulo": 2016, "America/New_York": 2028} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := rand.New(rand.NewPCG(uint64(year), 7))
@@ -362,7 +397,8 @@ func FuzzParseCron(f *testing.F) {
 	for _, s := range specs() {
 		f.Add(s.text)
 	}
-	for _, text := range []string{"@daily", "0 0 L,15 JAN-MAR/2 MON#1,5#L", "*/7 22-23,0-4 1-31 * SUN", "5/15 * * * *", "0 0 31 2 *", "0 0 */2 * 7-2"} {
+	for _, text := range []string{"@daily", "0 0 L,15 JAN-MAR/2 MON#1,5#L", "*/7 22-23,0-4 1-31 * SUN", "5/15 * * * *",
+		"0 0 31 2 *", "0 0 */2 * 7-2"} {
 		f.Add(text)
 	}
 	start := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
@@ -386,7 +422,8 @@ func FuzzParseCron(f *testing.F) {
 
 func BenchmarkNext(b *testing.B) {
 	z := zone(b, "Europe/Berlin")
-	for _, text := range []string{"0 3 * * *", "*/30 * * * *", "0 1 * * SUN#1", "0 0 1 1 *", "0 0 29 2 *", "0 * 29 2 *", "* 2 25 10 *"} {
+	for _, text := range []string{"0 3 * * *", "*/30 * * * *", "0 1 * * SUN#1", "0 0 1 1 *", "0 0 29 2 *", "0 * 29 2 *",
+		"* 2 25 10 *"} {
 		b.Run(strings.ReplaceAll(text, " ", "_"), func(b *testing.B) {
 			c := cron(b, text)
 			at := time.Date(2026, 10, 25, 1, 30, 0, 0, time.UTC) // while hours are shown again

@@ -36,7 +36,8 @@ func plan(t testing.TB, name, text string, missed schedule.Missed) schedule.Sche
 		Name: name, Cron: cron(t, text), Zone: zone(t, berlin), Missed: missed,
 		Action: "postgres/vacuum", Mode: remediate.Auto, Subject: map[string]string{"server": "main"},
 		Request: func(map[string]string) (remediate.Request, bool) {
-			return remediate.Request{Action: "postgres/vacuum", Mode: remediate.Auto, Subject: map[string]string{"server": "main"}}, true
+			return remediate.Request{Action: "postgres/vacuum", Mode: remediate.Auto,
+				Subject: map[string]string{"server": "main"}}, true
 		},
 	}
 }
@@ -195,7 +196,8 @@ func TestOccurrences(t *testing.T) {
 		}, nil},
 		"replaced while it runs": {late, func(t *testing.T, b *bench) {
 			b.at("2026-06-01 01:00:00")
-			b.Use([]schedule.Schedule{plan(t, "a", "0 2 * * *", schedule.Late), plan(t, "b", "30 2 * * *", schedule.Late)})
+			b.Use([]schedule.Schedule{plan(t, "a", "0 2 * * *", schedule.Late),
+				plan(t, "b", "30 2 * * *", schedule.Late)})
 			b.at("2026-06-01 02:10:00") // both count from here
 			b.at("2026-06-01 02:30:00")
 			b.at("2026-06-02 02:00:00")
@@ -215,7 +217,8 @@ func TestOccurrences(t *testing.T) {
 			b.at("2026-06-02 03:00:10")
 			b.at("2026-06-04 03:00:10") // this one was run then
 			b.at("2026-06-05 03:00:10")
-		}, []string{"a 01 03:00 run 1", "a 02 03:00 run 1", "a 03 03:00 skipped 0", "a 04 03:00 late 1", "a 05 03:00 run 1"}},
+		}, []string{"a 01 03:00 run 1", "a 02 03:00 run 1", "a 03 03:00 skipped 0", "a 04 03:00 late 1",
+			"a 05 03:00 run 1"}},
 		"the clock was ahead when it was first seen": {late, func(_ *testing.T, b *bench) {
 			b.at("2030-01-01 00:00:00")
 			b.at("2026-06-01 02:00:00")
@@ -386,7 +389,8 @@ func TestQueryFails(t *testing.T) {
 	b.query = func(context.Context, string, time.Time) ([]map[string]string, error) { return answer, fault }
 	b.at("2026-06-01 00:00:00")
 	_, err := b.Tick(t.Context(), moment(t, "2026-06-01 03:00:00"))
-	if err == nil || !strings.Contains(err.Error(), "schedule skip: its query: connection refused\nschedule late: its query") {
+	if err == nil || !strings.Contains(err.Error(), "schedule skip: its query: connection refused\nschedule late: "+
+		"its query") {
 		t.Errorf("error %v", err)
 	}
 	b.at("2026-06-01 03:00:15") // the same error is not logged again
@@ -408,7 +412,8 @@ func TestQueryFails(t *testing.T) {
 		return remediate.Request{Subject: labels}, true
 	}
 	b.restart(late)
-	if _, err := b.Tick(t.Context(), moment(t, "2026-06-02 03:00:00")); err == nil || !strings.Contains(err.Error(), "1001 subjects, more than the maximum of 1000") {
+	if _, err := b.Tick(t.Context(), moment(t, "2026-06-02 03:00:00")); err == nil ||
+		!strings.Contains(err.Error(), "1001 subjects, more than the maximum of 1000") {
 		t.Errorf("error %v", err)
 	}
 }

@@ -60,7 +60,8 @@ func newWorld(t *testing.T, seed uint64, schedules []schedule.Schedule) *world {
 }
 
 func (w *world) restart(p *replica) {
-	p.Scheduler = schedule.NewScheduler(schedule.Config{Store: w.b.store, Journal: w.b.journal, Logger: slog.New(slog.DiscardHandler)}, w.schedules)
+	p.Scheduler = schedule.NewScheduler(schedule.Config{Store: w.b.store, Journal: w.b.journal,
+		Logger: slog.New(slog.DiscardHandler)}, w.schedules)
 	w.counts["restarts"]++
 }
 
@@ -185,7 +186,8 @@ func (w *world) judge() {
 	made := 0
 	for _, c := range w.schedules {
 		// What a clock that was ahead has written lies behind the end, too.
-		for at := c.Cron.Next(w.begin.AddDate(0, 0, -3), c.Zone); at.Before(w.now.AddDate(0, 0, 3)); at = c.Cron.Next(at, c.Zone) {
+		for at := c.Cron.Next(w.begin.AddDate(0, 0, -3),
+			c.Zone); at.Before(w.now.AddDate(0, 0, 3)); at = c.Cron.Next(at, c.Zone) {
 			k := key(c.Name, at)
 			outcome, known := w.became[k]
 			inside := at.After(w.begin) && at.Before(w.now.Add(-4*24*time.Hour))
@@ -194,7 +196,8 @@ func (w *world) judge() {
 				w.t.Errorf("%s at %s was missed", c.Name, at)
 			case w.sure[k] && runs[k] != 1:
 				w.t.Errorf("%s at %s: somebody was there, and it was %s with %d runs", c.Name, at, outcome, runs[k])
-			case known && outcome == schedule.Skipped && runs[k] != 0, known && outcome != schedule.Skipped && runs[k] != 1:
+			case known && outcome == schedule.Skipped && runs[k] != 0, known && outcome != schedule.Skipped &&
+				runs[k] != 1:
 				w.t.Errorf("%s at %s was %s with %d runs", c.Name, at, outcome, runs[k])
 			}
 			w.counts[string(outcome)]++
@@ -222,10 +225,12 @@ func (w *world) judge() {
 // of one that comes every half hour: none is missed and none is doubled.
 func TestYearsOfReplicas(t *testing.T) {
 	decade := []schedule.Schedule{
-		plan(t, "daily", "0 3 * * *", schedule.Late), plan(t, "weekly", "0 2 * * SUN", schedule.Late), plan(t, "monthly", "0 1 * * SUN#1", schedule.Late),
+		plan(t, "daily", "0 3 * * *", schedule.Late), plan(t, "weekly", "0 2 * * SUN", schedule.Late),
+		plan(t, "monthly", "0 1 * * SUN#1", schedule.Late),
 		plan(t, "jumped-over", "30 2 * * *", schedule.Skip), plan(t, "yearly", "0 12 29 2 *", schedule.Late),
 	}
-	often := []schedule.Schedule{plan(t, "often", "*/30 * * * *", schedule.Late), plan(t, "hourly", "15 * * * *", schedule.Skip), plan(t, "daily", "0 3 * * *", schedule.Skip)}
+	often := []schedule.Schedule{plan(t, "often", "*/30 * * * *", schedule.Late),
+		plan(t, "hourly", "15 * * * *", schedule.Skip), plan(t, "daily", "0 3 * * *", schedule.Skip)}
 	for name, c := range map[string]struct {
 		schedules []schedule.Schedule
 		end       string
@@ -263,7 +268,8 @@ func TestTwoAtOnce(t *testing.T) {
 		var wg sync.WaitGroup
 		for _, b := range both {
 			wg.Go(func() {
-				if _, err := b.Tick(context.WithoutCancel(t.Context()), begin.Add(time.Duration(n)*time.Minute)); err != nil {
+				if _, err := b.Tick(context.WithoutCancel(t.Context()),
+					begin.Add(time.Duration(n)*time.Minute)); err != nil {
 					t.Error(err)
 				}
 			})

@@ -38,30 +38,43 @@ func sunday() schedule.Spec {
 }
 
 func firstSunday() schedule.Spec {
-	return schedule.Spec{Times: times("01:00", "06:00"), Weekdays: []string{"sunday"}, DaysOfMonth: []string{"1:7"}, Location: berlin}
+	return schedule.Spec{Times: times("01:00", "06:00"), Weekdays: []string{"sunday"}, DaysOfMonth: []string{"1:7"},
+		Location: berlin}
 }
 
 func TestWindow(t *testing.T) {
-	overMidnight := []schedule.Spec{{Times: times("22:00", "24:00"), Location: berlin}, {Times: times("00:00", "02:00"), Location: berlin}}
+	overMidnight := []schedule.Spec{{Times: times("22:00", "24:00"), Location: berlin},
+		{Times: times("00:00", "02:00"), Location: berlin}}
 	for _, c := range []struct {
 		name            string
 		specs           []schedule.Spec
 		at, next, until string // closed at at: opens at next, which closes at until
 	}{
 		{"daily", []schedule.Spec{daily()}, "2026-06-01 04:00", "2026-06-02 03:00 +0200", "2026-06-02 04:00 +0200"},
-		{"daily, the day the clock is put forward", []schedule.Spec{daily()}, "2026-03-29 01:59", "2026-03-29 03:00 +0200", "2026-03-29 04:00 +0200"},
+		{"daily, the day the clock is put forward", []schedule.Spec{daily()}, "2026-03-29 01:59",
+			"2026-03-29 03:00 +0200", "2026-03-29 04:00 +0200"},
 		{"Sundays", []schedule.Spec{sunday()}, "2026-06-01 00:00", "2026-06-07 02:00 +0200", "2026-06-07 05:00 +0200"},
-		{"Sundays, forward: an hour less", []schedule.Spec{sunday()}, "2026-03-29 01:59", "2026-03-29 03:00 +0200", "2026-03-29 05:00 +0200"},
-		{"Sundays, back: an hour more", []schedule.Spec{sunday()}, "2026-10-25 01:00", "2026-10-25 02:00 +0200", "2026-10-25 05:00 +0100"},
-		{"first Sunday", []schedule.Spec{firstSunday()}, "2026-06-08 00:00", "2026-07-05 01:00 +0200", "2026-07-05 06:00 +0200"},
+		{"Sundays, forward: an hour less", []schedule.Spec{sunday()}, "2026-03-29 01:59", "2026-03-29 03:00 +0200",
+			"2026-03-29 05:00 +0200"},
+		{"Sundays, back: an hour more", []schedule.Spec{sunday()}, "2026-10-25 01:00", "2026-10-25 02:00 +0200",
+			"2026-10-25 05:00 +0100"},
+		{"first Sunday", []schedule.Spec{firstSunday()}, "2026-06-08 00:00", "2026-07-05 01:00 +0200",
+			"2026-07-05 06:00 +0200"},
 		{"over midnight", overMidnight, "2026-06-01 02:00", "2026-06-01 22:00 +0200", "2026-06-02 02:00 +0200"},
-		{"never shown: the day after", []schedule.Spec{{Times: times("02:00", "03:00"), Location: berlin}}, "2026-03-28 04:00", "2026-03-30 02:00 +0200", "2026-03-30 03:00 +0200"},
-		{"shown twice: open twice", []schedule.Spec{{Times: times("01:00", "02:30"), Location: berlin}}, "2026-10-25 02:30", "2026-10-25 02:00 +0100", "2026-10-25 02:30 +0100"},
-		{"the last of March, an hour short", []schedule.Spec{{DaysOfMonth: []string{"-1"}, Location: berlin}}, "2026-03-10 00:00", "2026-03-31 00:00 +0200", "2026-04-01 00:00 +0200"},
-		{"next year", []schedule.Spec{{Months: []string{"january"}, DaysOfMonth: []string{"2"}, Location: berlin}}, "2026-01-03 00:00", "2027-01-02 00:00 +0100", "2027-01-03 00:00 +0100"},
-		{"months that meet", []schedule.Spec{{Months: []string{"5:6"}, Location: berlin}, {Months: []string{"july"}, Location: berlin}}, "2026-01-03 00:00", "2026-05-01 00:00 +0200", "2026-08-01 00:00 +0200"},
+		{"never shown: the day after", []schedule.Spec{{Times: times("02:00", "03:00"), Location: berlin}},
+			"2026-03-28 04:00", "2026-03-30 02:00 +0200", "2026-03-30 03:00 +0200"},
+		{"shown twice: open twice", []schedule.Spec{{Times: times("01:00", "02:30"), Location: berlin}},
+			"2026-10-25 02:30", "2026-10-25 02:00 +0100", "2026-10-25 02:30 +0100"},
+		{"the last of March, an hour short", []schedule.Spec{{DaysOfMonth: []string{"-1"}, Location: berlin}},
+			"2026-03-10 00:00", "2026-03-31 00:00 +0200", "2026-04-01 00:00 +0200"},
+		{"next year", []schedule.Spec{{Months: []string{"january"}, DaysOfMonth: []string{"2"}, Location: berlin}},
+			"2026-01-03 00:00", "2027-01-02 00:00 +0100", "2027-01-03 00:00 +0100"},
+		{"months that meet", []schedule.Spec{{Months: []string{"5:6"}, Location: berlin},
+			{Months: []string{"july"}, Location: berlin}}, "2026-01-03 00:00", "2026-05-01 00:00 +0200",
+			"2026-08-01 00:00 +0200"},
 		{"past", []schedule.Spec{{Years: []string{"2020:2025"}, Location: berlin}}, "2026-01-03 00:00", "", ""},
-		{"too rare", []schedule.Spec{{Months: []string{"2"}, DaysOfMonth: []string{"29"}, Location: berlin}}, "2025-01-03 00:00", "", ""},
+		{"too rare", []schedule.Spec{{Months: []string{"2"}, DaysOfMonth: []string{"29"}, Location: berlin}},
+			"2025-01-03 00:00", "", ""},
 		{"none", nil, "2026-01-03 00:00", "", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -80,9 +93,11 @@ func TestWindow(t *testing.T) {
 				until = w.Until(next)
 			}
 			if w.Open(at) || !w.Until(at).Equal(at) || text(next, z) != c.next || text(until, z) != c.until {
-				t.Fatalf("open %v at %s, opens at %q, closes at %q; want %q and %q", w.Open(at), at, text(next, z), text(until, z), c.next, c.until)
+				t.Fatalf("open %v at %s, opens at %q, closes at %q; want %q and %q", w.Open(at), at, text(next, z),
+					text(until, z), c.next, c.until)
 			}
-			if !next.IsZero() && (!w.Open(next) || w.Open(next.Add(-1)) || w.Open(until) || !w.Open(until.Add(-1)) || !w.Next(next).Equal(next)) {
+			if !next.IsZero() && (!w.Open(next) || w.Open(next.Add(-1)) || w.Open(until) || !w.Open(until.Add(-1)) ||
+				!w.Next(next).Equal(next)) {
 				t.Errorf("not open from %s to %s", next, until)
 			}
 		})
@@ -113,7 +128,8 @@ func randomInterval(r *rand.Rand, zone string) schedule.Spec {
 	for range r.IntN(3) {
 		from := r.IntN(1440)
 		to := from + 1 + r.IntN(1440-from)
-		s.Times = append(s.Times, schedule.Times{Start: fmt.Sprintf("%02d:%02d", from/60, from%60), End: fmt.Sprintf("%02d:%02d", to/60, to%60)})
+		s.Times = append(s.Times, schedule.Times{Start: fmt.Sprintf("%02d:%02d", from/60, from%60),
+			End: fmt.Sprintf("%02d:%02d", to/60, to%60)})
 	}
 	for range r.IntN(3) {
 		s.Weekdays = append(s.Weekdays, strings.ToLower(time.Weekday(r.IntN(7)).String()))
@@ -136,7 +152,8 @@ func randomInterval(r *rand.Rand, zone string) schedule.Spec {
 // theirs reads the same with Alertmanager's own library.
 func theirs(t *testing.T, s schedule.Spec) (i timeinterval.TimeInterval) {
 	t.Helper()
-	body := map[string]any{"weekdays": s.Weekdays, "days_of_month": s.DaysOfMonth, "months": s.Months, "years": s.Years, "location": s.Location}
+	body := map[string]any{"weekdays": s.Weekdays, "days_of_month": s.DaysOfMonth, "months": s.Months, "years": s.Years,
+		"location": s.Location}
 	var spans []map[string]string
 	for _, x := range s.Times {
 		spans = append(spans, map[string]string{"start_time": x.Start, "end_time": x.End})
@@ -162,7 +179,8 @@ func theirs(t *testing.T, s schedule.Spec) (i timeinterval.TimeInterval) {
 // month in hours, and so is a day short in months whose clock is put forward: those are
 // left out here, and are in TestWindow.
 func TestWindowsLikeAlertmanager(t *testing.T) {
-	for name, year := range map[string]int{"Europe/Berlin": 2027, "Australia/Lord_Howe": 2024, "Africa/Cairo": 2010, "America/Sao_Paulo": 2016, "America/New_York": 2044} {
+	for name, year := range map[string]int{"Europe/Berlin": 2027, "Australia/Lord_Howe": 2024, "Africa/Cairo": 2010,
+		"America/Sao_Paulo": 2016, "America/New_York": 2044} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := rand.New(rand.NewPCG(uint64(year), 3))

@@ -54,13 +54,15 @@ func beginOn(t *testing.T, length time.Duration, o store.Options) *stage {
 	m := servertest.Alertmanager(t)
 	am := prom.Alertmanager{URL: m.URL}
 	return &stage{
-		Keeper:  &silence.Keeper{Store: s, Alertmanagers: []silence.Alertmanager{am}, Replicas: []string{"replica"}, Length: length, Logger: slog.New(slog.DiscardHandler)},
+		Keeper: &silence.Keeper{Store: s, Alertmanagers: []silence.Alertmanager{am}, Replicas: []string{"replica"},
+			Length: length, Logger: slog.New(slog.DiscardHandler)},
 		monitor: m, am: am,
 	}
 }
 
 func alert(labels ...string) remediate.Alert {
-	a := remediate.Alert{Source: "alertmanager", Firing: true, Labels: map[string]string{"alertname": "A", "table": "a \"b\" \\ \n{{ x }}"}}
+	a := remediate.Alert{Source: "alertmanager", Firing: true,
+		Labels: map[string]string{"alertname": "A", "table": "a \"b\" \\ \n{{ x }}"}}
 	for i := 0; i < len(labels); i += 2 {
 		a.Labels[labels[i]] = labels[i+1]
 	}
@@ -170,8 +172,10 @@ func TestHoldAndRelease(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []prom.Matcher{prom.Equal("alertname", "A"), prom.Equal("n", "own"), prom.Equal("table", alert().Labels["table"])}
-	if !slices.Equal(first.Matchers, want) || first.CreatedBy != "upkeep" || first.Comment != "upkeep run 7 works on this" || first.State != prom.SilenceActive {
+	want := []prom.Matcher{prom.Equal("alertname", "A"), prom.Equal("n", "own"),
+		prom.Equal("table", alert().Labels["table"])}
+	if !slices.Equal(first.Matchers, want) || first.CreatedBy != "upkeep" ||
+		first.Comment != "upkeep run 7 works on this" || first.State != prom.SilenceActive {
 		t.Errorf("silence: %+v", first)
 	}
 	other := alert("n", "other", "table", "other")
@@ -222,7 +226,10 @@ func TestNobodyRenews(t *testing.T) {
 	s.fire(t, alert("n", "own"))
 	first := s.hold(t, 7, alert("n", "own"))
 	servertest.Eventually(t, "silenced", func() bool { return s.suppressed(t)["own"] })
-	servertest.Eventually(t, "people are notified", func() bool { return len(s.active(t)) == 0 && !s.suppressed(t)["own"] })
+	servertest.Eventually(t, "people are notified", func() bool {
+		return len(s.active(t)) == 0 &&
+			!s.suppressed(t)["own"]
+	})
 	// The next owner of the run continues.
 	if second := s.hold(t, 7, alert("n", "own")); second == first || !slices.Equal(s.active(t), []string{second}) {
 		t.Errorf("taken over: %s, before %s, active %v", second, first, s.active(t))
@@ -262,11 +269,13 @@ func TestSweep(t *testing.T) { onBoth(t, sweep) }
 
 func sweep(t *testing.T, s *stage) {
 	t.Helper()
-	for i, state := range []remediate.State{remediate.Allowed, remediate.Applied, remediate.Cleared, remediate.Failed, ""} {
+	for i, state := range []remediate.State{remediate.Allowed, remediate.Applied, remediate.Cleared, remediate.Failed,
+		""} {
 		id := int64(i + 1)
 		s.hold(t, id, alert("n", fmt.Sprint(id)))
 		if state != "" { // the last one's run is gone
-			s.exec(t, "insert into runs (id, key, request, action, subject, state, why, plan, due, created, changed) values (?, ?, '{}', 'a', 's', ?, '', '{}', 0, 0, 0)", id, fmt.Sprint(id), string(state))
+			s.exec(t, "insert into runs (id, key, request, action, subject, state, why, plan, due, created, changed) "+
+				"values (?, ?, '{}', 'a', 's', ?, '', '{}', 0, 0, 0)", id, fmt.Sprint(id), string(state))
 		}
 	}
 	if err := s.Sweep(t.Context()); err != nil {

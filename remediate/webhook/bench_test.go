@@ -145,7 +145,8 @@ func newTarget(b *testing.B, serial *atomic.Int64, naive bool) *target {
 	if naive {
 		to = &alone{Inbox: d.inbox}
 	}
-	server := httptest.NewServer(webhook.New(webhook.Config{Inbox: to, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()}))
+	server := httptest.NewServer(webhook.New(webhook.Config{Inbox: to, Logger: slog.New(slog.DiscardHandler),
+		Registerer: prometheus.NewRegistry()}))
 	b.Cleanup(server.Close)
 	return &target{address: server.Listener.Addr().String(), serial: serial}
 }
@@ -170,8 +171,11 @@ func (t *target) client(b *testing.B) *client {
 
 // post sends an alert that was never sent before, of the usual size.
 func (c *client) post() (status int, err error) {
-	body := message(strings.Replace(alert, `"table":"t"`, fmt.Sprintf(`"severity":"warning","server":"main","database":"app","schema":"public","table":"t%d"`, c.to.serial.Add(1)), 1))
-	if _, err := fmt.Fprintf(c.conn, "POST /webhook/alertmanager HTTP/1.1\r\nHost: upkeep\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(body), body); err != nil {
+	body := message(strings.Replace(alert, `"table":"t"`,
+		fmt.Sprintf(`"severity":"warning","server":"main","database":"app","schema":"public","table":"t%d"`,
+			c.to.serial.Add(1)), 1))
+	if _, err := fmt.Fprintf(c.conn, "POST /webhook/alertmanager HTTP/1.1\r\nHost: upkeep\r\nContent-Type: "+
+		"application/json\r\nContent-Length: %d\r\n\r\n%s", len(body), body); err != nil {
 		return 0, err
 	}
 	line, err := c.read.ReadSlice('\n')
@@ -198,7 +202,8 @@ func (c *client) post() (status int, err error) {
 
 // all runs many clients at once, when each is connected, and gathers what each of
 // them was answered and when.
-func (t *target) all(b *testing.B, n int, run func(c *client, begun time.Time, add func(status int, took time.Duration)) error) (taken, refused load) {
+func (t *target) all(b *testing.B, n int, run func(c *client, begun time.Time,
+	add func(status int, took time.Duration)) error) (taken, refused load) {
 	b.Helper()
 	var mu sync.Mutex
 	var posting sync.WaitGroup

@@ -51,7 +51,8 @@ receivers:
 	for n := range 3 {
 		web, gossip := address(), address()
 		args := []string{
-			"--config.file=alertmanager.yml", fmt.Sprint("--storage.path=am", n), "--web.listen-address=" + web, "--cluster.listen-address=" + gossip, "--cluster.advertise-address=" + gossip,
+			"--config.file=alertmanager.yml", fmt.Sprint("--storage.path=am", n), "--web.listen-address=" + web,
+			"--cluster.listen-address=" + gossip, "--cluster.advertise-address=" + gossip,
 			"--cluster.settle-timeout=1s", "--cluster.peer-timeout=1ms", "--cluster.gossip-interval=1s",
 		}
 		for _, p := range peers {
@@ -161,11 +162,13 @@ func TestThreePeers(t *testing.T) {
 		deliveries.Add(1)
 	}))
 	t.Cleanup(hook.Close)
-	c := startCluster(t, hook.URL, "route: {receiver: upkeep, group_by: ['...'], group_wait: 100ms, group_interval: 500ms, repeat_interval: 1h}")
+	c := startCluster(t, hook.URL, "route: {receiver: upkeep, group_by: ['...'], group_wait: 100ms, group_interval: "+
+		"500ms, repeat_interval: 1h}")
 	ctx, stop := context.WithCancel(t.Context())
 	var watching sync.WaitGroup
 	watching.Go(func() {
-		am := inbox.Alertmanager{URLs: c.urls, Receiver: "upkeep", Source: webhook.Alertmanager().Name, Every: 100 * time.Millisecond, Absent: 5 * time.Minute, Logger: slog.New(slog.DiscardHandler)}
+		am := inbox.Alertmanager{URLs: c.urls, Receiver: "upkeep", Source: webhook.Alertmanager().Name,
+			Every: 100 * time.Millisecond, Absent: 5 * time.Minute, Logger: slog.New(slog.DiscardHandler)}
 		if err := d.inbox.Watch(ctx, am); err != nil {
 			t.Error(err)
 		}
@@ -233,7 +236,8 @@ time_intervals: [{name: always, time_intervals: [{times: [{start_time: '00:00', 
 		}
 	}
 	silence(0, "silenced")
-	am := inbox.Alertmanager{URLs: c.urls, Receiver: "upkeep", Source: webhook.Alertmanager().Name, Every: 100 * time.Millisecond, Absent: 5 * time.Minute, Logger: slog.New(slog.DiscardHandler)}
+	am := inbox.Alertmanager{URLs: c.urls, Receiver: "upkeep", Source: webhook.Alertmanager().Name,
+		Every: 100 * time.Millisecond, Absent: 5 * time.Minute, Logger: slog.New(slog.DiscardHandler)}
 	ctx, stop := context.WithCancel(t.Context())
 	var watching sync.WaitGroup
 	watching.Go(func() {
@@ -245,9 +249,11 @@ time_intervals: [{name: always, time_intervals: [{times: [{start_time: '00:00', 
 	defer stop()
 	var all []map[string]any
 	for _, kind := range []string{"source", "silenced", "muted", "waits", "inhibited", "plain"} {
-		all = append(all, map[string]any{"labels": map[string]string{"alertname": "A", "kind": kind}, "endsAt": time.Now().Add(time.Hour)})
+		all = append(all, map[string]any{"labels": map[string]string{"alertname": "A", "kind": kind},
+			"endsAt": time.Now().Add(time.Hour)})
 	}
-	all = append(all, map[string]any{"labels": map[string]string{"check": "legacy cron", "kind": "plain"}, "endsAt": time.Now().Add(time.Hour)})
+	all = append(all, map[string]any{"labels": map[string]string{"check": "legacy cron", "kind": "plain"},
+		"endsAt": time.Now().Add(time.Hour)})
 	for _, peer := range c.urls { // the peers tell each other of it
 		within(t, "the silence", func() error {
 			all, err := prom.Alertmanager{URL: peer}.Silences(t.Context())
@@ -282,7 +288,8 @@ time_intervals: [{name: always, time_intervals: [{times: [{start_time: '00:00', 
 	}
 	letters := d.letters(t) // one of each peer that did not hear of another's delivery in time
 	for _, l := range letters {
-		if !strings.Contains(l.Error, "it has no alertname; the others were taken") || !strings.Contains(string(l.Body), "legacy cron") {
+		if !strings.Contains(l.Error, "it has no alertname; the others were taken") ||
+			!strings.Contains(string(l.Body), "legacy cron") {
 			t.Errorf("letter %+v", l)
 		}
 	}

@@ -67,8 +67,10 @@ func TestGrafana(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := remediate.Alert{
-		Source: "grafana", Labels: map[string]string{"alertname": "High", "grafana_folder": "db", "table": "t"}, Firing: true, StartsAt: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC),
-		Annotations: map[string]string{"limit": "0.2", "summary": "s", "value_string": "[ metric='t' labels={} value=44.5 ]"},
+		Source: "grafana", Labels: map[string]string{"alertname": "High", "grafana_folder": "db", "table": "t"},
+		Firing: true, StartsAt: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC),
+		Annotations: map[string]string{"limit": "0.2", "summary": "s",
+			"value_string": "[ metric='t' labels={} value=44.5 ]"},
 	}
 	if diff := cmp.Diff(want, e.Alert); diff != "" {
 		t.Error(diff)
@@ -113,8 +115,10 @@ func TestGrafanaRefusals(t *testing.T) {
 		{"a token instead", grafanaMessage, http.Header{"Authorization": {"Bearer right"}}, 401, "signature"},
 		{"wrong secret", grafanaMessage, signed("wrong", grafanaMessage), 401, "is the secret the same"},
 		{"another body", grafanaMessage, signed(secret, grafanaMessage+" "), 401, "is the secret the same"},
-		{"no hexadecimal", grafanaMessage, http.Header{"X-Grafana-Alerting-Signature": {"zz"}}, 401, "is the secret the same"},
-		{"half a signature", grafanaMessage, http.Header{"X-Grafana-Alerting-Signature": {mac(secret, grafanaMessage)[:32]}}, 401, "is the secret the same"},
+		{"no hexadecimal", grafanaMessage, http.Header{"X-Grafana-Alerting-Signature": {"zz"}}, 401,
+			"is the secret the same"},
+		{"half a signature", grafanaMessage, http.Header{"X-Grafana-Alerting-Signature": {mac(secret,
+			grafanaMessage)[:32]}}, 401, "is the secret the same"},
 		{"a time that was not signed", grafanaMessage, func() http.Header {
 			h := signed(secret, grafanaMessage)
 			h.Set("X-Grafana-Alerting-Timestamp", strconv.FormatInt(now.Unix(), 10))
@@ -126,13 +130,17 @@ func TestGrafanaRefusals(t *testing.T) {
 			return h
 		}(), 401, "is the secret the same"},
 		{"stale", grafanaMessage, stamped(secret, grafanaMessage, now.Add(-6*time.Minute)), 401, "6m"},
-		{"from the future", grafanaMessage, stamped(secret, grafanaMessage, now.Add(6*time.Minute)), 401, "5m0s is allowed"},
-		{"no time", grafanaMessage, http.Header{"X-Grafana-Alerting-Signature": {"00"}, "X-Grafana-Alerting-Timestamp": {"now"}}, 401, "Unix seconds"},
+		{"from the future", grafanaMessage, stamped(secret, grafanaMessage, now.Add(6*time.Minute)), 401,
+			"5m0s is allowed"},
+		{"no time", grafanaMessage, http.Header{"X-Grafana-Alerting-Signature": {"00"},
+			"X-Grafana-Alerting-Timestamp": {"now"}}, 401, "Unix seconds"},
 		{"Alertmanager's", message(alert), signed(secret, message(alert)), 400, "/webhook/alertmanager"},
 		{"another version", `{"version":"2"}`, signed(secret, `{"version":"2"}`), 400, "version"},
 		{"a template of one's own", `"fire"`, signed(secret, `"fire"`), 400, "JSON"},
-		{"no alertname", `{"version":"1","alerts":[{"status":"firing"}]}`, signed(secret, `{"version":"1","alerts":[{"status":"firing"}]}`), 400, "alertname"},
-		{"too large to know whose", strings.Repeat(" ", 17<<20), signed(secret, strings.Repeat(" ", 17<<20)), 413, "larger than"},
+		{"no alertname", `{"version":"1","alerts":[{"status":"firing"}]}`,
+			signed(secret, `{"version":"1","alerts":[{"status":"firing"}]}`), 400, "alertname"},
+		{"too large to know whose", strings.Repeat(" ", 17<<20), signed(secret, strings.Repeat(" ", 17<<20)), 413,
+			"larger than"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			d := open(t)
@@ -159,8 +167,10 @@ func TestGrafanaSignature(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
 	at := func(s webhook.Signature) http.Handler {
 		return webhook.New(webhook.Config{
-			Inbox: d.inbox, Signatures: map[string]webhook.Signature{"grafana": s}, Now: func() time.Time { return now }, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
-			Authorize: func(*http.Request) (int, error) { return http.StatusForbidden, errors.New("not from here") },
+			Inbox: d.inbox, Signatures: map[string]webhook.Signature{"grafana": s},
+			Now: func() time.Time { return now }, Logger: slog.New(slog.DiscardHandler),
+			Registerer: prometheus.NewRegistry(),
+			Authorize:  func(*http.Request) (int, error) { return http.StatusForbidden, errors.New("not from here") },
 		}).From(webhook.Grafana())
 	}
 	known := func() (string, error) { return secret, nil }
@@ -173,10 +183,15 @@ func TestGrafanaSignature(t *testing.T) {
 		status    int
 	}{
 		{"headers of one's own", webhook.Signature{Secret: known, Header: "x-sig", Timestamp: "x-at"}, own, 200},
-		{"the usual headers where others are configured", webhook.Signature{Secret: known, Header: "x-sig"}, stamped(secret, grafanaMessage, now), 401},
+		{"the usual headers where others are configured", webhook.Signature{Secret: known, Header: "x-sig"},
+			stamped(secret, grafanaMessage, now), 401},
 		{"no secret: the gate decides", webhook.Signature{}, stamped(secret, grafanaMessage, now), 403},
-		{"a secret that cannot be read", webhook.Signature{Secret: func() (string, error) { return "", errors.New("no such file") }}, stamped(secret, grafanaMessage, now), 500},
-		{"an empty secret", webhook.Signature{Secret: func() (string, error) { return "", nil }}, stamped("", grafanaMessage, now), 500},
+		{"a secret that cannot be read", webhook.Signature{Secret: func() (string, error) {
+			return "",
+				errors.New("no such file")
+		}}, stamped(secret, grafanaMessage, now), 500},
+		{"an empty secret", webhook.Signature{Secret: func() (string, error) { return "", nil }},
+			stamped("", grafanaMessage, now), 500},
 	} {
 		if w := post(at(test.signature), grafanaMessage, test.header); w.Code != test.status {
 			t.Errorf("%s: %d %s, want %d", test.name, w.Code, w.Body, test.status)

@@ -42,7 +42,8 @@ func TestSaturation(t *testing.T) {
 	const places = 16
 	s := &stuck{until: make(chan struct{})}
 	var log strings.Builder
-	h := webhook.New(webhook.Config{Inbox: s, Waiting: places, Logger: slog.New(slog.NewTextHandler(&log, nil)), Registerer: prometheus.NewRegistry()})
+	h := webhook.New(webhook.Config{Inbox: s, Waiting: places, Logger: slog.New(slog.NewTextHandler(&log, nil)),
+		Registerer: prometheus.NewRegistry()})
 	server := httptest.NewServer(h)
 	defer server.Close()
 	var all sync.WaitGroup
@@ -107,7 +108,8 @@ func TestSaturation(t *testing.T) {
 // What cannot be kept is refused as before.
 func TestLetterThatCannotBeKept(t *testing.T) {
 	var log strings.Builder
-	h := webhook.New(webhook.Config{Inbox: &stuck{}, Logger: slog.New(slog.NewTextHandler(&log, nil)), Registerer: prometheus.NewRegistry()})
+	h := webhook.New(webhook.Config{Inbox: &stuck{}, Logger: slog.New(slog.NewTextHandler(&log, nil)),
+		Registerer: prometheus.NewRegistry()})
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, httptest.NewRequest("POST", "/", strings.NewReader("no JSON")))
 	if w.Code != 400 || !strings.Contains(log.String(), "no room for letters") {

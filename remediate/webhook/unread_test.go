@@ -19,13 +19,16 @@ import (
 func TestUnreadAlerts(t *testing.T) {
 	named := func(name string) string { return strings.Replace(alert, `"t"`, `"`+name+`"`, 1) }
 	for _, test := range []struct{ name, odd, reason string }{
-		{"no alertname", `{"status":"firing","labels":{"team":"a","check":"legacy cron"},"startsAt":"2026-01-01T00:00:00Z"}`, "it has no alertname"},
+		{"no alertname",
+			`{"status":"firing","labels":{"team":"a","check":"legacy cron"},"startsAt":"2026-01-01T00:00:00Z"}`,
+			"it has no alertname"},
 		{"no labels", `{"status":"firing","labels":null}`, "it has no alertname"},
 		{"an annotation that is a number", strings.Replace(alert, `"0.2"`, `0.2`, 1), "annotations"},
 		{"a label that is a number", strings.Replace(alert, `"t"`, `7`, 1), "labels"},
 		{"a status of its own", strings.Replace(alert, "firing", "suppressed", 1), `status "suppressed"`},
 		{"no time", strings.Replace(alert, "2026-01-01T00:00:00.5Z", "soon", 1), "time"},
-		{"a time that cannot be written", strings.Replace(alert, "2026-01-01T00:00:00.5Z", "9999-12-31T23:59:59-12:00", 1), "no year"},
+		{"a time that cannot be written", strings.Replace(alert, "2026-01-01T00:00:00.5Z", "9999-12-31T23:59:59-12:00",
+			1), "no year"},
 		{"no alert at all", `5`, "number"},
 		{"nothing", `null`, `status ""`},
 	} {
@@ -52,7 +55,8 @@ func TestUnreadAlerts(t *testing.T) {
 				t.Fatalf("%d letters, want one: %+v", len(letters), letters)
 			}
 			l := letters[0]
-			if l.Status != 200 || !strings.HasPrefix(l.Error, "alert 2 of 3: ") || !strings.Contains(l.Error, test.reason) || !strings.HasSuffix(l.Error, "the others were taken") {
+			if l.Status != 200 || !strings.HasPrefix(l.Error, "alert 2 of 3: ") ||
+				!strings.Contains(l.Error, test.reason) || !strings.HasSuffix(l.Error, "the others were taken") {
 				t.Errorf("%d %s", l.Status, l.Error)
 			}
 			if string(l.Body) != "["+test.odd+"]" {
@@ -73,7 +77,8 @@ func TestManyUnreadAlerts(t *testing.T) {
 		t.Fatalf("%d %s", w.Code, w.Body)
 	}
 	letters := d.letters(t)
-	if len(letters) != 1 || !strings.HasPrefix(letters[0].Error, "alerts 2, 3, 4, 5, 6, 1995 more of 2001: it has no alertname") || len(letters[0].Body) > 64<<10 {
+	if len(letters) != 1 || !strings.HasPrefix(letters[0].Error,
+		"alerts 2, 3, 4, 5, 6, 1995 more of 2001: it has no alertname") || len(letters[0].Body) > 64<<10 {
 		t.Errorf("%d letters, the first %.200s, %d bytes", len(letters), letters[0].Error, len(letters[0].Body))
 	}
 }
@@ -102,8 +107,10 @@ func TestLargeGroups(t *testing.T) {
 		t.Errorf("%d %s, %d episodes", w.Code, w.Body, taken)
 	}
 	letters := d.letters(t)
-	if len(letters) != 1 || letters[0].Status != 413 || !strings.Contains(letters[0].Error, fmt.Sprintf("its first %d alerts were taken", taken)) || letters[0].Size < 20_000_000 {
-		t.Errorf("%d letters, the first %d %s, %d bytes", len(letters), letters[0].Status, letters[0].Error, letters[0].Size)
+	if len(letters) != 1 || letters[0].Status != 413 || !strings.Contains(letters[0].Error,
+		fmt.Sprintf("its first %d alerts were taken", taken)) || letters[0].Size < 20_000_000 {
+		t.Errorf("%d letters, the first %d %s, %d bytes", len(letters), letters[0].Status, letters[0].Error,
+			letters[0].Size)
 	}
 	// A part of a signed body proves nothing.
 	signedBody := strings.Replace(group(200, 100<<10), `"version":"4"`, `"version":"1"`, 1)
@@ -119,7 +126,8 @@ func TestTruncatedGroup(t *testing.T) {
 		d.send("POST", "right", strings.Replace(message(alert), `"truncatedAlerts":0`, `"truncatedAlerts":3`, 1))
 	}
 	letters := d.letters(t)
-	if len(letters) != 1 || letters[0].Status != 200 || !strings.Contains(letters[0].Error, "3 alerts of the group were left out by max_alerts") || string(letters[0].Body) != "{}:{}" {
+	if len(letters) != 1 || letters[0].Status != 200 || !strings.Contains(letters[0].Error,
+		"3 alerts of the group were left out by max_alerts") || string(letters[0].Body) != "{}:{}" {
 		t.Errorf("%+v", letters)
 	}
 	if d.truncated != 2 {
@@ -151,9 +159,11 @@ receivers: [{name: upkeep, webhook_configs: [{url: %q, http_config: {authorizati
 	const alerts = 2000
 	var all []string
 	for n := range alerts {
-		all = append(all, fmt.Sprintf(`{"labels":{"alertname":"A","n":"%d"},"annotations":{"summary":"%s"},"endsAt":"2100-01-01T00:00:00Z"}`, n, strings.Repeat("x", 4<<10)))
+		all = append(all,
+			fmt.Sprintf(`{"labels":{"alertname":"A","n":"%d"},"annotations":{"summary":"%s"},"endsAt":"2100-01-01T00:00:00Z"}`, n, strings.Repeat("x", 4<<10)))
 	}
-	res, err := http.Post(am.URL+"/api/v2/alerts", "application/json", strings.NewReader("["+strings.Join(all, ",")+"]"))
+	res, err := http.Post(am.URL+"/api/v2/alerts", "application/json",
+		strings.NewReader("["+strings.Join(all, ",")+"]"))
 	if err != nil {
 		t.Fatal(err)
 	}

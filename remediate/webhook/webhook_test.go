@@ -105,7 +105,8 @@ const alert = `{"status":"firing","labels":{"alertname":"A","table":"t"},"annota
 
 // message is a whole delivery of Alertmanager 0.34.
 func message(alerts string) string {
-	return `{"receiver":"upkeep","status":"firing","alerts":[` + alerts + `],"groupLabels":{},"commonLabels":{},"commonAnnotations":{},"externalURL":"http://am","version":"4","groupKey":"{}:{}","truncatedAlerts":0}`
+	return `{"receiver":"upkeep","status":"firing","alerts":[` + alerts +
+		`],"groupLabels":{},"commonLabels":{},"commonAnnotations":{},"externalURL":"http://am","version":"4","groupKey":"{}:{}","truncatedAlerts":0}`
 }
 
 func TestRefusals(t *testing.T) {
@@ -123,14 +124,19 @@ func TestRefusals(t *testing.T) {
 		{"more behind it", "POST", "right", message(alert) + "x", 400, "JSON"},
 		{"another type", "POST", "right", `{"version":"4","alerts":"all"}`, 400, "JSON"},
 		{"null", "POST", "right", "null", 400, "version"},
-		{"wrong version", "POST", "right", strings.Replace(message(alert), `"version":"4"`, `"version":"3"`, 1), 400, "version"},
-		{"Grafana's", "POST", "right", strings.Replace(message(alert), `"version":"4"`, `"version":"1"`, 1), 400, "/webhook/grafana"},
-		{"version as a number", "POST", "right", strings.Replace(message(alert), `"version":"4"`, `"version":4`, 1), 400, "JSON"},
+		{"wrong version", "POST", "right", strings.Replace(message(alert), `"version":"4"`, `"version":"3"`, 1), 400,
+			"version"},
+		{"Grafana's", "POST", "right", strings.Replace(message(alert), `"version":"4"`, `"version":"1"`, 1), 400,
+			"/webhook/grafana"},
+		{"version as a number", "POST", "right", strings.Replace(message(alert), `"version":"4"`, `"version":4`, 1),
+			400, "JSON"},
 		{"no alerts", "POST", "right", message(""), 400, "no alerts"},
 		{"wrong status", "POST", "right", message(strings.Replace(alert, "firing", "burning", 1)), 400, "burning"},
 		{"no alertname", "POST", "right", message(strings.Replace(alert, "alertname", "name", 1)), 400, "alertname"},
-		{"both are wrong", "POST", "right", message(strings.Replace(alert, "firing", "on", 1) + "," + strings.Replace(alert, "alertname", "name", 1)), 400, "alert 1 of 2"},
-		{"wrong time", "POST", "right", message(strings.Replace(alert, "2026-01-01T", "yesterday ", 1)), 400, "alert 1 of 1: parsing time"},
+		{"both are wrong", "POST", "right", message(strings.Replace(alert, "firing", "on", 1) + "," +
+			strings.Replace(alert, "alertname", "name", 1)), 400, "alert 1 of 2"},
+		{"wrong time", "POST", "right", message(strings.Replace(alert, "2026-01-01T", "yesterday ", 1)), 400,
+			"alert 1 of 1: parsing time"},
 		{"17 MB of nothing", "POST", "right", strings.Repeat(" ", 17<<20), 413, "larger than"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -139,7 +145,8 @@ func TestRefusals(t *testing.T) {
 			if w.Code != test.status || !strings.Contains(w.Body.String(), test.says) {
 				t.Errorf("%d %s, want %d with %q", w.Code, w.Body, test.status, test.says)
 			}
-			if log := d.log.String(); strings.Count(log, "\n") != 1 || !strings.Contains(log, fmt.Sprint("status=", test.status)) {
+			if log := d.log.String(); strings.Count(log, "\n") != 1 ||
+				!strings.Contains(log, fmt.Sprint("status=", test.status)) {
 				t.Errorf("the log says %q, want one line with the status", log)
 			}
 			if n := d.episodes(t); n != 0 {
@@ -152,7 +159,9 @@ func TestRefusals(t *testing.T) {
 					t.Fatalf("%d letters, want this one", len(letters))
 				}
 				l := letters[0]
-				if l.Status != test.status || l.Source != "alertmanager" || l.Size != int64(len(test.body)) || string(l.Body) != test.body[:min(len(test.body), 64<<10)] || !strings.Contains(l.Error, test.says) || strings.Contains(fmt.Sprint(l), "right") {
+				if l.Status != test.status || l.Source != "alertmanager" || l.Size != int64(len(test.body)) ||
+					string(l.Body) != test.body[:min(len(test.body), 64<<10)] ||
+					!strings.Contains(l.Error, test.says) || strings.Contains(fmt.Sprint(l), "right") {
 					t.Errorf("kept was %+.500v", l)
 				}
 			default:
@@ -230,7 +239,9 @@ func TestAlert(t *testing.T) {
 	if w := d.send("POST", "right", message(one)); w.Code != 200 {
 		t.Fatal(w.Code, w.Body)
 	}
-	want := remediate.Alert{Source: "alertmanager", Labels: map[string]string{"alertname": "A"}, Annotations: map[string]string{"limit": "0.2"}, Firing: true, StartsAt: start, Expr: "a > 0.2", Receiver: "upkeep"}
+	want := remediate.Alert{Source: "alertmanager", Labels: map[string]string{"alertname": "A"},
+		Annotations: map[string]string{"limit": "0.2"}, Firing: true, StartsAt: start, Expr: "a > 0.2",
+		Receiver: "upkeep"}
 	check := func() {
 		t.Helper()
 		e, err := d.inbox.Incident(t.Context(), 1)
@@ -336,7 +347,9 @@ func (d *door) holds(body []byte) error {
 		if err != nil {
 			return err
 		}
-		rows, err := d.store.Query(context.Background(), "select count(*) from (select alert from episodes order by seen desc, id desc limit 2000) as newest where instr(alert, ?) > 0", `"labels":`+string(labels))
+		rows, err := d.store.Query(context.Background(),
+			"select count(*) from (select alert from episodes order by seen desc, id desc limit 2000) as newest "+
+				"where instr(alert, ?) > 0", `"labels":`+string(labels))
 		if err != nil {
 			return err
 		}

@@ -28,7 +28,8 @@ func TestWithoutLiterals(t *testing.T) {
 }
 
 func TestShown(t *testing.T) {
-	for _, text := range []string{"alter role app password 'secret'", "create user app password 'secret'", "set app.key = 'secret'", "call f('secret')", "copy t from program 'secret'", ""} {
+	for _, text := range []string{"alter role app password 'secret'", "create user app password 'secret'",
+		"set app.key = 'secret'", "call f('secret')", "copy t from program 'secret'", ""} {
 		if got := Shown(text); got != "" {
 			t.Errorf("%s is shown as %s", text, got)
 		}

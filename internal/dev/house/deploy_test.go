@@ -70,7 +70,8 @@ func TestCompose(t *testing.T) {
 			}
 		}
 		for _, secret := range s.Secrets {
-			if f := c.Secrets[secret].File; f != "./tools/compose/secrets/"+secret || !strings.Contains(string(script), secret) {
+			if f := c.Secrets[secret].File; f != "./tools/compose/secrets/"+secret ||
+				!strings.Contains(string(script), secret) {
 				t.Errorf("%s: secret %s is in %q, and not made by the script", name, secret, f)
 			}
 		}

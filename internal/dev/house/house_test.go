@@ -81,7 +81,8 @@ func sourcesIn(t *testing.T, fset *token.FileSet) (all []source) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		all = append(all, source{filepath.ToSlash(filepath.Dir(path)), filepath.Base(path), f, fset, strings.Count(string(text), "\n")})
+		all = append(all, source{filepath.ToSlash(filepath.Dir(path)), filepath.Base(path), f, fset,
+			strings.Count(string(text), "\n")})
 	})
 	return all
 }
@@ -141,7 +142,8 @@ func TestFloorsHold(t *testing.T) {
 			t.Errorf("%s may import %s", edge[0], edge[1])
 		}
 	}
-	for _, edge := range [][2]string{{"cmd/upkeep", "internal/product/app"}, {"remediate/actions/postgres", "collectors/postgres"}, {"remediate/engine", "remediate/journal"}} {
+	for _, edge := range [][2]string{{"cmd/upkeep", "internal/product/app"},
+		{"remediate/actions/postgres", "collectors/postgres"}, {"remediate/engine", "remediate/journal"}} {
 		if err := plan.Check(edge[0], edge[1]); err != nil {
 			t.Error(err)
 		}
@@ -168,7 +170,8 @@ func TestPackageComments(t *testing.T) {
 
 func TestHabits(t *testing.T) {
 	for _, s := range sources(t) {
-		if slices.Contains([]string{"util", "utils", "common", "helpers", "misc", "types", "models"}, filepath.Base(s.dir)) {
+		if slices.Contains([]string{"util", "utils", "common", "helpers", "misc", "types", "models"},
+			filepath.Base(s.dir)) {
 			t.Errorf("%s: name a package for what it provides", s.dir)
 		}
 		if s.lines > 500 && !s.test() {
@@ -215,7 +218,8 @@ func TestComments(t *testing.T) {
 					if spec, ok := spec.(*ast.TypeSpec); ok && spec.Name.IsExported() {
 						said(t, s, spec, spec.Name.Name, first(spec.Doc, d.Doc))
 					}
-					if spec, ok := spec.(*ast.ValueSpec); ok && spec.Names[0].IsExported() && spec.Doc == nil && spec.Comment == nil && d.Doc == nil {
+					if spec, ok := spec.(*ast.ValueSpec); ok && spec.Names[0].IsExported() && spec.Doc == nil &&
+						spec.Comment == nil && d.Doc == nil {
 						t.Errorf("%s: %s has no comment", s.at(spec), spec.Names[0].Name)
 					}
 				}
@@ -271,7 +275,8 @@ func TestNoStateAtPackageLevel(t *testing.T) {
 			}
 			for _, spec := range g.Specs {
 				v := spec.(*ast.ValueSpec)
-				if v.Names[0].Name != "_" && v.Names[0].Name != "version" && !strings.HasPrefix(strings.ToLower(v.Names[0].Name), "err") && !excused(comments[g], comments[v]) {
+				if v.Names[0].Name != "_" && v.Names[0].Name != "version" &&
+					!strings.HasPrefix(strings.ToLower(v.Names[0].Name), "err") && !excused(comments[g], comments[v]) {
 					t.Errorf("%s: %s is state at package level", s.at(v), v.Names[0].Name)
 				}
 			}
@@ -339,7 +344,8 @@ func TestUnitsKeepTheirPromises(t *testing.T) {
 // What the pages name is there.
 func TestPagesNameWhatThereIs(t *testing.T) {
 	name := regexp.MustCompile("`((?:cmd|collectors|remediate|alerts|dashboards|internal|docs|tools|deploy)(?:/[\\w.-]+)*/?)`|\\]\\(([^)#:]+)(?:#[^)]*)?\\)")
-	pages := []string{"README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "docs/actions.md", "docs/alerts.md", "docs/collectors.md", "docs/metrics.md", "docs/config.md"}
+	pages := []string{"README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "docs/actions.md",
+		"docs/alerts.md", "docs/collectors.md", "docs/metrics.md", "docs/config.md"}
 	walk(t, func(path string) {
 		if strings.HasPrefix(path, "docs/decisions/") || strings.HasPrefix(path, "docs/runbooks/") {
 			pages = append(pages, path)

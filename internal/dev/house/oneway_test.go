@@ -30,7 +30,8 @@ func uses(dir string, fset *token.FileSet, files []*ast.File) map[string][]strin
 	all := make(map[string]map[string]bool)
 	for ident, object := range info.Uses {
 		from := path.Base(fset.Position(ident.Pos()).Filename)
-		if v, ok := object.(*types.Var); object.Pkg() != pkg || !object.Pos().IsValid() || ok && !v.IsField() && v.Parent() != pkg.Scope() {
+		if v, ok := object.(*types.Var); object.Pkg() != pkg || !object.Pos().IsValid() || ok && !v.IsField() &&
+			v.Parent() != pkg.Scope() {
 			continue
 		}
 		if to := path.Base(fset.Position(object.Pos()).Filename); to != from {

@@ -12,7 +12,8 @@ import (
 func TestNamedPackages(t *testing.T) {
 	byWhom := make(map[string][]string)
 	for _, s := range sources(t) {
-		if s.test() || strings.HasPrefix(s.dir, "internal/dev/gen") || s.dir == "internal/testbed/servertest" || s.dir == "internal/testbed/sandbox" {
+		if s.test() || strings.HasPrefix(s.dir, "internal/dev/gen") || s.dir == "internal/testbed/servertest" ||
+			s.dir == "internal/testbed/sandbox" {
 			continue
 		}
 		for _, spec := range s.file.Imports {
@@ -70,7 +71,8 @@ func TestOneRouter(t *testing.T) {
 			if call, ok := n.(*ast.SelectorExpr); ok {
 				pkg, _ := call.X.(*ast.Ident)
 				name := call.Sel.Name
-				if pkg != nil && (pkg.Name == "gin" && (name == "New" || name == "Default") || pkg.Name == "http" && (name == "NewServeMux" || name == "DefaultServeMux" || name == "HandleFunc" || name == "Handle")) {
+				if pkg != nil && (pkg.Name == "gin" && (name == "New" || name == "Default") || pkg.Name == "http" &&
+					(name == "NewServeMux" || name == "DefaultServeMux" || name == "HandleFunc" || name == "Handle")) {
 					t.Errorf("%s: %s.%s; web.New makes the router", s.at(n), pkg.Name, name)
 				}
 			}
@@ -87,7 +89,8 @@ func TestDockerByOneFile(t *testing.T) {
 			continue
 		}
 		for _, spec := range s.file.Imports {
-			if strings.Trim(spec.Path.Value, `"`) == "github.com/docker/docker/client" && s.dir+"/"+s.name != "internal/platform/target/docker.go" {
+			if strings.Trim(spec.Path.Value, `"`) == "github.com/docker/docker/client" &&
+				s.dir+"/"+s.name != "internal/platform/target/docker.go" {
 				t.Errorf("%s imports docker's client; internal/platform/target/docker.go asks the engine", s.at(spec))
 			}
 		}

@@ -32,7 +32,8 @@ func isUnit(s source) bool {
 		}
 		if of, ok := result.(*ast.SelectorExpr); ok {
 			pkg, _ := of.X.(*ast.Ident)
-			if slices.Contains([]string{"collectors.Collector", "remediate.Action", "cobra.Command"}, pkg.Name+"."+of.Sel.Name) {
+			if slices.Contains([]string{"collectors.Collector", "remediate.Action", "cobra.Command"},
+				pkg.Name+"."+of.Sel.Name) {
 				return true
 			}
 		}
@@ -60,7 +61,8 @@ func TestSizes(t *testing.T) {
 	}
 	for _, dir := range slices.Sorted(maps.Keys(lines)) {
 		if lines[dir] > mostLines || files[dir] > mostFiles {
-			t.Errorf("%s has %d lines and %d files besides its units, want %d and %d at most: split it", dir, lines[dir], files[dir], mostLines, mostFiles)
+			t.Errorf("%s has %d lines and %d files besides its units, want %d and %d at most: split it", dir,
+				lines[dir], files[dir], mostLines, mostFiles)
 		}
 	}
 	slices.Sort(functions)

@@ -71,7 +71,8 @@ func readWords(t *testing.T) *words {
 // allowed reports whether an exception names the file and the word.
 func (w *words) allowed(path, text string) bool {
 	i := slices.IndexFunc(w.allow, func(e exception) bool {
-		return (e.path == path || strings.HasSuffix(e.path, "/") && strings.HasPrefix(path, e.path)) && (e.text == "*" || e.text == text)
+		return (e.path == path || strings.HasSuffix(e.path, "/") && strings.HasPrefix(path, e.path)) &&
+			(e.text == "*" || e.text == text)
 	})
 	if i >= 0 {
 		w.allow[i].used = true
@@ -122,7 +123,8 @@ func TestWords(t *testing.T) {
 	}
 	for _, name := range names(t) {
 		if found, instead := all.part(name.path, name.text); found != "" {
-			t.Errorf("%s:%d: the name %q has the word %q: write: %s (internal/dev/house/words.txt)", name.path, name.number, name.text, found, instead)
+			t.Errorf("%s:%d: the name %q has the word %q: write: %s (internal/dev/house/words.txt)", name.path,
+				name.number, name.text, found, instead)
 		}
 	}
 	for _, e := range all.allow {
@@ -136,21 +138,26 @@ func TestWords(t *testing.T) {
 func TestWordsAreFound(t *testing.T) {
 	all := readWords(t)
 	for text, want := range map[string]string{
-		"whoever holds the lease": "whoever", "Nobody waits": "Nobody", "it tried in vain": "in vain", "why is wanted": "is wanted", "the table is told": "told",
-		"alerts tell of it": "tell of", "it stands still": "stands", "the run goes through it": "goes through", "the url is none": "is none", "the right that lacks": "lacks",
-		"a store that speaks S3": "speaks", "it is due": "it is due", "what becomes of it": "what becomes of", "the windows that there are": "that there are", "of whom": "of whom",
+		"whoever holds the lease": "whoever", "Nobody waits": "Nobody", "it tried in vain": "in vain",
+		"why is wanted": "is wanted", "the table is told": "told",
+		"alerts tell of it": "tell of", "it stands still": "stands", "the run goes through it": "goes through",
+		"the url is none": "is none", "the right that lacks": "lacks",
+		"a store that speaks S3": "speaks", "it is due": "it is due", "what becomes of it": "what becomes of",
+		"the windows that there are": "that there are", "of whom": "of whom",
 	} {
 		if found, _ := all.turn("x.go", text); found != want {
 			t.Errorf("%q: found %q, want %q", text, found, want)
 		}
 	}
-	for _, text := range []string{"the holder of the lease", "a standby", "it is not known", "the alert is delivered", "none of them", "understands"} {
+	for _, text := range []string{"the holder of the lease", "a standby", "it is not known", "the alert is delivered",
+		"none of them", "understands"} {
 		if found, _ := all.turn("x.go", text); found != "" {
 			t.Errorf("%q: found %q", text, found)
 		}
 	}
 	for name, want := range map[string]string{
-		"upkeep_episodes_open": "episodes", "LetterStore": "letter", "UpkeepNoticesLost": "notices", "upkeep_runs_told_total": "told", "How one trouble flows": "trouble", "remedyScraper": "scraper",
+		"upkeep_episodes_open": "episodes", "LetterStore": "letter", "UpkeepNoticesLost": "notices",
+		"upkeep_runs_told_total": "told", "How one trouble flows": "trouble", "remedyScraper": "scraper",
 		"upkeep_incidents_open": "", "DeadLetter": "", "dead_letters": "", "notifications": "", "noticed": "",
 	} {
 		if found, _ := all.part("x.go", name); found != want {

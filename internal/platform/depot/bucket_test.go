@@ -27,7 +27,8 @@ func text(s string) func() (string, error) { return func() (string, error) { ret
 // of returns the server's bucket, with short pauses.
 func of(t *testing.T, server *sandbox.S3, change func(*BucketConfig)) *bucket {
 	t.Helper()
-	c := BucketConfig{Endpoint: server.Endpoint, Region: server.Region, Bucket: server.Bucket, Prefix: "p/", ID: text(server.ID), Secret: text(server.Secret)}
+	c := BucketConfig{Endpoint: server.Endpoint, Region: server.Region, Bucket: server.Bucket, Prefix: "p/",
+		ID: text(server.ID), Secret: text(server.Secret)}
 	if change != nil {
 		change(&c)
 	}
@@ -48,11 +49,15 @@ func TestBucketSaysWhatToDo(t *testing.T) {
 		change func(*BucketConfig)
 		want   string
 	}{
-		"another secret": {change: func(c *BucketConfig) { c.Secret = text("Zx-very-secret-81") }, want: "the secret of the key is another"},
-		"another key":    {change: func(c *BucketConfig) { c.ID = text("unknown") }, want: "does not know the key's id"},
-		"no such bucket": {change: func(c *BucketConfig) { c.Bucket = "elsewhere" }, want: `there is no bucket "elsewhere"`},
+		"another secret": {change: func(c *BucketConfig) { c.Secret = text("Zx-very-secret-81") },
+			want: "the secret of the key is another"},
+		"another key": {change: func(c *BucketConfig) { c.ID = text("unknown") },
+			want: "does not know the key's id"},
+		"no such bucket": {change: func(c *BucketConfig) { c.Bucket = "elsewhere" },
+			want: `there is no bucket "elsewhere"`},
 		"another region": {change: func(c *BucketConfig) { c.Region = "us-west-9" }, want: "region"},
-		"no listener":    {change: func(c *BucketConfig) { c.Endpoint = "http://127.0.0.1:1" }, want: "connection refused"},
+		"no listener": {change: func(c *BucketConfig) { c.Endpoint = "http://127.0.0.1:1" },
+			want: "connection refused"},
 		"a key not to read": {change: func(c *BucketConfig) {
 			c.Secret = func() (string, error) { return "", errors.New("secret: /x is empty") }
 		}, want: "/x is empty"},
@@ -61,7 +66,8 @@ func TestBucketSaysWhatToDo(t *testing.T) {
 			b := of(t, server, c.change)
 			_, getErr := b.Get(t.Context(), "a")
 			_, listErr := b.List(t.Context(), "")
-			for what, err := range map[string]error{"Put": b.Put(t.Context(), "a", []byte("x")), "Get": getErr, "List": listErr} {
+			for what, err := range map[string]error{"Put": b.Put(t.Context(), "a", []byte("x")), "Get": getErr,
+				"List": listErr} {
 				if err == nil || !strings.Contains(err.Error(), c.want) {
 					t.Errorf("%s: %v, want one that says %q", what, err, c.want)
 				}
@@ -79,7 +85,8 @@ func TestBucketSaysWhatToDo(t *testing.T) {
 
 // between is a proxy to a store and does to requests what networks do. It
 // passes the Host on that was signed.
-func between(t *testing.T, server *sandbox.S3, do func(pass http.Handler, w http.ResponseWriter, r *http.Request)) *bucket {
+func between(t *testing.T, server *sandbox.S3, do func(pass http.Handler, w http.ResponseWriter,
+	r *http.Request)) *bucket {
 	t.Helper()
 	to, err := url.Parse(server.Endpoint)
 	if err != nil {
@@ -93,7 +100,8 @@ func between(t *testing.T, server *sandbox.S3, do func(pass http.Handler, w http
 
 // A clock that is wrong is said, with how wrong it is.
 func TestBucketSaysWhoseClock(t *testing.T) {
-	for clock, want := range map[time.Duration]string{time.Hour: "1h0m0s away from that of the store: set it", -26 * time.Hour: "-26h0m0s away from that of the store: set it"} {
+	for clock, want := range map[time.Duration]string{time.Hour: "1h0m0s away from that of the store: set it",
+		-26 * time.Hour: "-26h0m0s away from that of the store: set it"} {
 		b := between(t, servertest.S3(t), func(_ http.Handler, w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Date", time.Now().Add(-clock).UTC().Format(http.TimeFormat))
 			w.WriteHeader(http.StatusForbidden)
@@ -160,7 +168,10 @@ func TestBucketTriesAgain(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var n atomic.Int32
-			b := between(t, server, func(pass http.Handler, w http.ResponseWriter, r *http.Request) { trouble(n.Add(1), pass, w, r) })
+			b := between(t, server, func(pass http.Handler, w http.ResponseWriter,
+				r *http.Request) {
+				trouble(n.Add(1), pass, w, r)
+			})
 			object := strings.ReplaceAll(name, " ", "-")
 			if err := b.Put(t.Context(), object, content); err != nil {
 				t.Fatal(err)
@@ -169,7 +180,8 @@ func TestBucketTriesAgain(t *testing.T) {
 				t.Errorf("%d bytes, %v", len(got), err)
 			}
 			n.Store(0)
-			if got, err := b.Get(t.Context(), object); err != nil && name != "the answer is lost" || err == nil && !bytes.Equal(got, content) {
+			if got, err := b.Get(t.Context(), object); err != nil && name != "the answer is lost" || err == nil &&
+				!bytes.Equal(got, content) {
 				t.Errorf("%d bytes, %v", len(got), err)
 			}
 		})
@@ -217,7 +229,8 @@ func TestBucketCutOff(t *testing.T) {
 			cut("cut", int64(len(content)/2))
 		}
 	})
-	if err := b.Put(t.Context(), "cut", content); !errors.Is(err, ErrDiffers) || !strings.Contains(err.Error(), "200000 bytes, want 400000") {
+	if err := b.Put(t.Context(), "cut", content); !errors.Is(err, ErrDiffers) ||
+		!strings.Contains(err.Error(), "200000 bytes, want 400000") {
 		t.Errorf("%v, want %v", err, ErrDiffers)
 	}
 	b = between(t, server, func(pass http.Handler, w http.ResponseWriter, r *http.Request) {
@@ -253,7 +266,8 @@ func TestBucketPutsWhole(t *testing.T) {
 		pass.ServeHTTP(w, r)
 	})
 	for _, size := range []int64{0, 9, 11} {
-		if err := b.PutFrom(t.Context(), "wrong", wrongSize{memory("0123456789"), size}); err == nil || !strings.Contains(err.Error(), "its content has 10 bytes, want") {
+		if err := b.PutFrom(t.Context(), "wrong", wrongSize{memory("0123456789"), size}); err == nil ||
+			!strings.Contains(err.Error(), "its content has 10 bytes, want") {
 			t.Errorf("size %d: %v", size, err)
 		}
 	}
@@ -283,25 +297,31 @@ func TestBucketListCutOff(t *testing.T) {
 	why := errors.New("the step's deadline")
 	for name, do := range map[string]func(rec *httptest.ResponseRecorder) string{
 		"it begins again": func(rec *httptest.ResponseRecorder) string {
-			return strings.Replace(rec.Body.String(), "<IsTruncated>false</IsTruncated>", "<IsTruncated>true</IsTruncated><NextContinuationToken>x</NextContinuationToken>", 1)
+			return strings.Replace(rec.Body.String(), "<IsTruncated>false</IsTruncated>",
+				"<IsTruncated>true</IsTruncated><NextContinuationToken>x</NextContinuationToken>", 1)
 		},
 		"it does not say how it goes on": func(rec *httptest.ResponseRecorder) string {
-			return strings.Replace(rec.Body.String(), "<IsTruncated>false</IsTruncated>", "<IsTruncated>true</IsTruncated>", 1)
+			return strings.Replace(rec.Body.String(), "<IsTruncated>false</IsTruncated>",
+				"<IsTruncated>true</IsTruncated>", 1)
 		},
 		"half a page": func(rec *httptest.ResponseRecorder) string { return rec.Body.String()[:rec.Body.Len()/2] },
 		"a page without end": func(rec *httptest.ResponseRecorder) string {
-			return strings.Replace(rec.Body.String(), "<IsTruncated>", strings.Repeat(" ", sizeOfAnswer)+"<IsTruncated>", 1)
+			return strings.Replace(rec.Body.String(), "<IsTruncated>",
+				strings.Repeat(" ", sizeOfAnswer)+"<IsTruncated>", 1)
 		},
 		"the caller gives up": func(rec *httptest.ResponseRecorder) string {
 			cancel(why)
-			return strings.Replace(rec.Body.String(), "<IsTruncated>false</IsTruncated>", "<IsTruncated>true</IsTruncated><NextContinuationToken>x</NextContinuationToken>", 1)
+			return strings.Replace(rec.Body.String(), "<IsTruncated>false</IsTruncated>",
+				"<IsTruncated>true</IsTruncated><NextContinuationToken>x</NextContinuationToken>", 1)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := between(t, server, func(pass http.Handler, w http.ResponseWriter, r *http.Request) {
 				rec := httptest.NewRecorder()
 				if r.URL.Query().Has("continuation-token") { // versitygw does not know ours
-					_, _ = io.WriteString(rec, "<ListBucketResult><Contents><Key>p/a</Key><LastModified>2026-11-29T10:00:00Z</LastModified><Size>1</Size></Contents><IsTruncated>false</IsTruncated></ListBucketResult>")
+					_,
+						_ = io.WriteString(rec,
+						"<ListBucketResult><Contents><Key>p/a</Key><LastModified>2026-11-29T10:00:00Z</LastModified><Size>1</Size></Contents><IsTruncated>false</IsTruncated></ListBucketResult>")
 				} else {
 					pass.ServeHTTP(rec, r)
 				}
@@ -329,7 +349,8 @@ func TestBucketGivesUp(t *testing.T) {
 		w.WriteHeader(http.StatusInternalServerError)
 	})
 	err := b.Put(t.Context(), "a", []byte("x"))
-	if e, ok := errors.AsType[*StatusError](err); !ok || e.Status != 500 || n.Load() != attempts || !strings.Contains(err.Error(), "the store fails, 6 times in a row") {
+	if e, ok := errors.AsType[*StatusError](err); !ok || e.Status != 500 || n.Load() != attempts ||
+		!strings.Contains(err.Error(), "the store fails, 6 times in a row") {
 		t.Errorf("%v after %d attempts", err, n.Load())
 	}
 	silent := make(chan struct{})
@@ -368,10 +389,14 @@ func TestBucketSettings(t *testing.T) {
 		BucketConfig
 		want string
 	}{
-		{BucketConfig{Endpoint: "https://s3.example", Bucket: "arc", VirtualHost: true}, "https://arc.s3.example/p/a ... /us-east-1/"},
-		{BucketConfig{Endpoint: "http://s3.example:9000/", Bucket: "arc", Region: "mars"}, "http://s3.example:9000/arc/p/a ... /mars/"},
-		{BucketConfig{Endpoint: "https://s3.eu-central-1.amazonaws.com", Bucket: "arc"}, "https://s3.eu-central-1.amazonaws.com/arc/p/a ... /eu-central-1/"},
-		{BucketConfig{Endpoint: "https://s3.eu-central-1.amazonaws.com", Bucket: "arc", VirtualHost: true}, "https://arc.s3.eu-central-1.amazonaws.com/p/a ... /eu-central-1/"},
+		{BucketConfig{Endpoint: "https://s3.example", Bucket: "arc", VirtualHost: true},
+			"https://arc.s3.example/p/a ... /us-east-1/"},
+		{BucketConfig{Endpoint: "http://s3.example:9000/", Bucket: "arc", Region: "mars"},
+			"http://s3.example:9000/arc/p/a ... /mars/"},
+		{BucketConfig{Endpoint: "https://s3.eu-central-1.amazonaws.com", Bucket: "arc"},
+			"https://s3.eu-central-1.amazonaws.com/arc/p/a ... /eu-central-1/"},
+		{BucketConfig{Endpoint: "https://s3.eu-central-1.amazonaws.com", Bucket: "arc", VirtualHost: true},
+			"https://arc.s3.eu-central-1.amazonaws.com/p/a ... /eu-central-1/"},
 	} {
 		c.ID, c.Secret, c.Prefix = text("id"), text("secret"), "p/"
 		s, err := Bucket(c.BucketConfig)
@@ -383,7 +408,8 @@ func TestBucketSettings(t *testing.T) {
 			t.Fatal(err)
 		}
 		address, region, _ := strings.Cut(c.want, " ... ")
-		if got := u.Scheme + "://" + u.Host + u.Path; got != address || !strings.Contains(u.Query().Get("X-Amz-Credential"), region) {
+		if got := u.Scheme + "://" + u.Host + u.Path; got != address ||
+			!strings.Contains(u.Query().Get("X-Amz-Credential"), region) {
 			t.Errorf("%s, want %s", u, c.want)
 		}
 	}

@@ -53,7 +53,8 @@ func keeps(t *testing.T, s depot.Store) {
 			t.Errorf("List %q: %s, %v, want %s", prefix, got, err, want)
 		}
 	}
-	for _, name := range []string{"", ".", "..", ".hidden", "a/b", "../a", `a\b`, "a b", "ä", "a\x00", "a\n", strings.Repeat("a", 241)} {
+	for _, name := range []string{"", ".", "..", ".hidden", "a/b", "../a", `a\b`, "a b", "ä", "a\x00", "a\n",
+		strings.Repeat("a", 241)} {
 		if err := s.Put(ctx, name, nil); err == nil {
 			t.Errorf("Put takes the name %q", name)
 		}
@@ -95,7 +96,8 @@ func TestFolderStaysInside(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	for name, to := range map[string]string{"link": outside, "dangling": outside + "2", "self": "self", "inner": "plain"} {
+	for name, to := range map[string]string{"link": outside, "dangling": outside + "2", "self": "self",
+		"inner": "plain"} {
 		if err := os.Symlink(to, filepath.Join(dir, name)); err != nil {
 			t.Fatal(err)
 		}
@@ -128,7 +130,8 @@ func TestFolderStaysInside(t *testing.T) {
 
 func TestFolderMissing(t *testing.T) {
 	s := depot.Folder(filepath.Join(t.TempDir(), "not", "there"))
-	for what, err := range map[string]error{"Put": s.Put(t.Context(), "a", nil), "Get": second(s.Get(t.Context(), "a")), "List": second(s.List(t.Context(), ""))} {
+	for what, err := range map[string]error{"Put": s.Put(t.Context(), "a", nil), "Get": second(s.Get(t.Context(), "a")),
+		"List": second(s.List(t.Context(), ""))} {
 		if err == nil || !strings.Contains(err.Error(), "is not there: make it") || errors.Is(err, depot.ErrMissing) {
 			t.Errorf("%s: %v", what, err)
 		}
@@ -185,7 +188,8 @@ func TestFolderReadOnly(t *testing.T) {
 // What was left by one who was killed while he wrote goes after a day.
 func TestFolderSweeps(t *testing.T) {
 	dir := t.TempDir()
-	for name, age := range map[string]time.Duration{".part-old": 25 * time.Hour, ".part-new": time.Hour, ".other": 25 * time.Hour} {
+	for name, age := range map[string]time.Duration{".part-old": 25 * time.Hour, ".part-new": time.Hour,
+		".other": 25 * time.Hour} {
 		file := filepath.Join(dir, name)
 		if err := os.WriteFile(file, nil, 0o600); err != nil {
 			t.Fatal(err)
@@ -211,7 +215,8 @@ func TestBucket(t *testing.T) {
 	server := servertest.S3(t)
 	for _, prefix := range []string{"a folder/täble&x=1/", ""} {
 		t.Run(prefix, func(t *testing.T) {
-			s, err := depot.Bucket(depot.BucketConfig{Endpoint: server.Endpoint, Region: server.Region, Bucket: server.Bucket, Prefix: prefix, ID: says(server.ID), Secret: says(server.Secret)})
+			s, err := depot.Bucket(depot.BucketConfig{Endpoint: server.Endpoint, Region: server.Region,
+				Bucket: server.Bucket, Prefix: prefix, ID: says(server.ID), Secret: says(server.Secret)})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -225,11 +230,13 @@ func TestBucketPages(t *testing.T) {
 	server := servertest.S3(t)
 	const objects = 2345 // a page has a thousand
 	for i := range objects {
-		if err := os.WriteFile(filepath.Join(server.Dir, "objects", server.Bucket, fmt.Sprintf("o%04d", i)), []byte("x"), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(server.Dir, "objects", server.Bucket, fmt.Sprintf("o%04d", i)),
+			[]byte("x"), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
-	s, err := depot.Bucket(depot.BucketConfig{Endpoint: server.Endpoint, Region: server.Region, Bucket: server.Bucket, ID: says(server.ID), Secret: says(server.Secret)})
+	s, err := depot.Bucket(depot.BucketConfig{Endpoint: server.Endpoint, Region: server.Region, Bucket: server.Bucket,
+		ID: says(server.ID), Secret: says(server.Secret)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,8 +19,10 @@ import (
 
 func parcel() *depot.Parcel {
 	return &depot.Parcel{
-		Database: "shop", Schema: `My "Schema"`, Table: "t\n../;é", Columns: []depot.Column{{Name: "a\n", Type: "text"}}, Column: "at",
-		Oldest: "2025-03-04 05:06:07+00", Newest: "2025-04-04 05:06:07+00", Rows: 2, Server: 150004, Load: `COPY "t" FROM stdin`,
+		Database: "shop", Schema: `My "Schema"`, Table: "t\n../;é",
+		Columns: []depot.Column{{Name: "a\n", Type: "text"}}, Column: "at",
+		Oldest: "2025-03-04 05:06:07+00", Newest: "2025-04-04 05:06:07+00", Rows: 2, Server: 150004,
+		Load: `COPY "t" FROM stdin`,
 	}
 }
 
@@ -33,7 +35,8 @@ func TestParcel(t *testing.T) {
 	if err := depot.CheckName(name); err != nil {
 		t.Error(err)
 	}
-	if !strings.HasPrefix(name, depot.Prefix("shop", `My "Schema"`, "t\n../;é")) || !strings.Contains(name, ".20250304.") {
+	if !strings.HasPrefix(name, depot.Prefix("shop", `My "Schema"`, "t\n../;é")) ||
+		!strings.Contains(name, ".20250304.") {
 		t.Errorf("name %s", name)
 	}
 	got, text, err := depot.OpenParcel(name, content)
@@ -106,7 +109,8 @@ func TestParcelForged(t *testing.T) {
 			t.Fatal(err)
 		}
 		stem := name[:strings.LastIndex(strings.TrimSuffix(name, ".copy.gz"), ".")+1]
-		if _, _, err := depot.OpenParcel(stem+depot.Sum(b.Bytes())+".copy.gz", b.Bytes()); err == nil || errors.Is(err, depot.ErrDamaged) == (what == "format 2") {
+		if _, _, err := depot.OpenParcel(stem+depot.Sum(b.Bytes())+".copy.gz", b.Bytes()); err == nil ||
+			errors.Is(err, depot.ErrDamaged) == (what == "format 2") {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
@@ -120,7 +124,9 @@ func TestParcelForged(t *testing.T) {
 // Tables whose names look alike in the name of an object are kept apart.
 func TestPrefix(t *testing.T) {
 	seen := make(map[string]bool)
-	for _, n := range [][3]string{{"a", "b", "c"}, {"a", "b.c", ""}, {"a", "b-c", ""}, {"a", "b", "ä"}, {"a", "b", "ö"}, {".", "..", "/"}, {strings.Repeat("x", 63), strings.Repeat("y", 63), "z"}, {strings.Repeat("x", 63), strings.Repeat("y", 63), "zz"}} {
+	for _, n := range [][3]string{{"a", "b", "c"}, {"a", "b.c", ""}, {"a", "b-c", ""}, {"a", "b", "ä"}, {"a", "b", "ö"},
+		{".", "..", "/"}, {strings.Repeat("x", 63), strings.Repeat("y", 63), "z"},
+		{strings.Repeat("x", 63), strings.Repeat("y", 63), "zz"}} {
 		p := depot.Prefix(n[0], n[1], n[2])
 		if err := depot.CheckName(p + "20250304." + strings.Repeat("0", 64) + ".copy.gz"); err != nil {
 			t.Error(err)
@@ -215,7 +221,8 @@ func TestParcelTooLarge(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := depot.OpenParcelOf(name, content, 7); !errors.Is(err, depot.ErrTooLarge) || errors.Is(err, depot.ErrDamaged) {
+	if _, _, err := depot.OpenParcelOf(name, content, 7); !errors.Is(err, depot.ErrTooLarge) ||
+		errors.Is(err, depot.ErrDamaged) {
 		t.Errorf("%v, want %v", err, depot.ErrTooLarge)
 	}
 	if _, text, err := depot.OpenParcelOf(name, content, 8); err != nil || string(text) != "one\ntwo\n" {

@@ -36,7 +36,8 @@ func TestQuery(t *testing.T) {
 	m := servertest.Prometheus(t, "rule_files: [rules.yml]\n", map[string]string{"rules.yml": rules})
 	p := prom.Prometheus{URL: m.URL + "/"}
 	var samples []prom.Sample
-	for end := time.Now().Add(2 * time.Minute); len(samples) < 2 && time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); len(samples) < 2 &&
+		time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		var err error
 		if samples, err = p.Query(t.Context(), "used_ratio", time.Now()); err != nil {
 			t.Fatal(err)
@@ -61,7 +62,8 @@ func TestQuery(t *testing.T) {
 		{"vector(1) / 0", []float64{math.Inf(1)}},
 		{"absent(used_ratio)", nil},
 		{"scalar(vector(1)) > bool 0", []float64{1}},
-		{"used_ratio > 0.5 or " + strings.Repeat("(used_ratio > 2) or ", 1000) + "(used_ratio > 2)", []float64{0.9}}, // too long for a URL
+		// too long for a URL
+		{"used_ratio > 0.5 or " + strings.Repeat("(used_ratio > 2) or ", 1000) + "(used_ratio > 2)", []float64{0.9}},
 	} {
 		got, err := p.Query(t.Context(), test.expr, time.Time{})
 		var values []float64
@@ -72,10 +74,12 @@ func TestQuery(t *testing.T) {
 			t.Errorf("%.40s: %v %v, want %v", test.expr, values, err, test.want)
 		}
 	}
-	if got, err := p.Query(t.Context(), "0 / vector(0)", time.Time{}); err != nil || len(got) != 1 || !math.IsNaN(got[0].Value) {
+	if got, err := p.Query(t.Context(), "0 / vector(0)", time.Time{}); err != nil || len(got) != 1 ||
+		!math.IsNaN(got[0].Value) {
 		t.Errorf("0/0: %+v %v", got, err)
 	}
-	for expr, want := range map[string]string{"used_ratio >": "status 400: invalid parameter \"query\"", "used_ratio[5m]": "gives a matrix", `"text"`: "gives a string"} {
+	for expr, want := range map[string]string{"used_ratio >": "status 400: invalid parameter \"query\"",
+		"used_ratio[5m]": "gives a matrix", `"text"`: "gives a string"} {
 		if _, err := p.Query(t.Context(), expr, time.Time{}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", expr, err, want)
 		}
@@ -94,8 +98,10 @@ func firing(t *testing.T, p prom.Prometheus) {
 		{"a part of the labels is enough", "used_ratio > 0.8", map[string]string{"server": "main"}, true},
 		{"another's", "used_ratio > 0.8", map[string]string{"server": "other", "table": "t"}, false},
 		{"one label of each", "used_ratio", map[string]string{"server": "main", "table": "t"}, false},
-		{"a label that no series carries", "max by (table) (used_ratio) > 0.8", map[string]string{"server": "main", "table": odd}, false},
-		{"an empty value is no absent label", "used_ratio > 0.8", map[string]string{"server": "main", "schema": ""}, false},
+		{"a label that no series carries", "max by (table) (used_ratio) > 0.8",
+			map[string]string{"server": "main", "table": odd}, false},
+		{"an empty value is no absent label", "used_ratio > 0.8", map[string]string{"server": "main", "schema": ""},
+			false},
 		{"an empty subject", "used_ratio > 0.8", nil, false},
 	} {
 		got, err := p.Firing(t.Context(), test.expr, test.subject)
@@ -111,18 +117,25 @@ func firing(t *testing.T, p prom.Prometheus) {
 // What no stock server says at will.
 func TestBadAnswers(t *testing.T) {
 	for _, test := range []struct{ name, body, want string }{
-		{"a warning", `{"status":"success","warnings":["store a: down"],"data":{"resultType":"vector","result":[]}}`, "may be incomplete: store a: down"},
+		{"a warning", `{"status":"success","warnings":["store a: down"],"data":{"resultType":"vector","result":[]}}`,
+			"may be incomplete: store a: down"},
 		{"an error with 200", `{"status":"error","error":"no"}`, "not answered: no"},
 		{"a page", `<html>`, "not Prometheus' JSON"},
 		{"half a point", `{"status":"success","data":{"resultType":"scalar","result":[1]}}`, "parsing"},
-		{"no number", `{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1,"x"]}]}}`, `"x": invalid syntax`},
-		{"a histogram", `{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"histogram":[1,{"count":"1","sum":"1","buckets":[]}]}]}}`, "without a number"},
-		{"a series alone", `{"status":"success","data":{"resultType":"vector","result":[{"metric":{"a":"b"}}]}}`, "without a number"},
+		{"no number", `{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1,"x"]}]}}`,
+			`"x": invalid syntax`},
+		{"a histogram",
+			`{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"histogram":[1,{"count":"1","sum":"1","buckets":[]}]}]}}`, "without a number"},
+		{"a series alone", `{"status":"success","data":{"resultType":"vector","result":[{"metric":{"a":"b"}}]}}`,
+			"without a number"},
 		{"no result", `{"status":"success"}`, "has no result"},
 		{"nothing", ``, "not Prometheus' JSON"},
 		{"too much", `"` + strings.Repeat("x", 17<<20) + `"`, "larger than 16 MiB"},
 	} {
-		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, test.body) }))
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter,
+			_ *http.Request) {
+			fmt.Fprint(w, test.body)
+		}))
 		_, err := prom.Prometheus{URL: server.URL}.Query(t.Context(), "up", time.Time{})
 		if err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: %v, want %q", test.name, err, test.want)
@@ -152,7 +165,8 @@ func TestBadAnswersOfAlertmanager(t *testing.T) {
 		_, errSilences := a.Silences(t.Context())
 		_, errAlerts := a.Alerts(t.Context(), "")
 		_, errStatuses := a.AlertStatuses(t.Context(), "")
-		for what, err := range map[string]error{"Silences": errSilences, "Alerts": errAlerts, "AlertStatuses": errStatuses} {
+		for what, err := range map[string]error{"Silences": errSilences, "Alerts": errAlerts,
+			"AlertStatuses": errStatuses} {
 			if test.name == "too much" && what == "Alerts" || test.name == "a null within" && what == "AlertStatuses" {
 				continue // its listing may be larger; a group without alerts is one
 			}
@@ -171,7 +185,8 @@ func TestAuthorization(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		name, password, _ := r.BasicAuth()
 		w.WriteHeader(http.StatusTeapot)
-		fmt.Fprintf(w, `{"code":418,"message":"%s %s as %s with %d letters"}`, r.Method, r.URL.Path, name, len(password))
+		fmt.Fprintf(w, `{"code":418,"message":"%s %s as %s with %d letters"}`, r.Method, r.URL.Path, name,
+			len(password))
 	}))
 	defer server.Close()
 	base := strings.Replace(server.URL, "http://", "http://ann:pass-word@", 1) + "/am/"
@@ -180,7 +195,8 @@ func TestAuthorization(t *testing.T) {
 	stdlog.SetOutput(&log)
 	_, err := prom.Prometheus{URL: base}.Query(t.Context(), "up", time.Time{})
 	_, errAlerts := prom.Alertmanager{URL: base}.Alerts(t.Context(), "")
-	_, errSet := prom.Alertmanager{URL: base}.Set(t.Context(), prom.Silence{Matchers: []prom.Matcher{prom.Equal("a", "b")}})
+	_, errSet := prom.Alertmanager{URL: base}.Set(t.Context(),
+		prom.Silence{Matchers: []prom.Matcher{prom.Equal("a", "b")}})
 	errExpire := prom.Alertmanager{URL: base}.Expire(t.Context(), "a/b")
 	for want, err := range map[string]error{
 		"status 418: POST /am/api/v1/query as ann with 9 letters":      err,
@@ -253,16 +269,19 @@ func TestMatcherAsAFilter(t *testing.T) {
 func TestSilences(t *testing.T) {
 	a := prom.Alertmanager{URL: servertest.Alertmanager(t).URL}
 	now := time.Now()
-	want := prom.Silence{Matchers: []prom.Matcher{prom.Equal("alertname", "A"), prom.Equal("table", odd)}, StartsAt: now, EndsAt: now.Add(time.Minute), CreatedBy: "upkeep", Comment: "run 1"}
+	want := prom.Silence{Matchers: []prom.Matcher{prom.Equal("alertname", "A"), prom.Equal("table", odd)},
+		StartsAt: now, EndsAt: now.Add(time.Minute), CreatedBy: "upkeep", Comment: "run 1"}
 	id, err := a.Set(t.Context(), want)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := a.Set(t.Context(), prom.Silence{Matchers: []prom.Matcher{prom.Equal("alertname", "B")}, StartsAt: now, EndsAt: now.Add(time.Minute), CreatedBy: "ann", Comment: "move"}); err != nil {
+	if _, err := a.Set(t.Context(), prom.Silence{Matchers: []prom.Matcher{prom.Equal("alertname", "B")}, StartsAt: now,
+		EndsAt: now.Add(time.Minute), CreatedBy: "ann", Comment: "move"}); err != nil {
 		t.Fatal(err)
 	}
 	got, err := a.Silence(t.Context(), id)
-	if err != nil || got.State != prom.SilenceActive || !slices.Equal(got.Matchers, want.Matchers) || got.CreatedBy != "upkeep" || got.Comment != "run 1" || got.EndsAt.UnixMilli() != want.EndsAt.UnixMilli() {
+	if err != nil || got.State != prom.SilenceActive || !slices.Equal(got.Matchers, want.Matchers) ||
+		got.CreatedBy != "upkeep" || got.Comment != "run 1" || got.EndsAt.UnixMilli() != want.EndsAt.UnixMilli() {
 		t.Errorf("Silence: %+v %v", got, err)
 	}
 	got.EndsAt = now.Add(time.Hour)
@@ -293,7 +312,8 @@ func TestSilences(t *testing.T) {
 	if _, err := a.Set(t.Context(), got); !prom.NotFound(err) {
 		t.Errorf("an unknown id set: %v", err)
 	}
-	if _, err := a.Set(t.Context(), prom.Silence{StartsAt: now, EndsAt: now.Add(time.Hour), CreatedBy: "x", Comment: "y"}); err == nil {
+	if _, err := a.Set(t.Context(), prom.Silence{StartsAt: now, EndsAt: now.Add(time.Hour), CreatedBy: "x",
+		Comment: "y"}); err == nil {
 		t.Error("a silence without matchers was taken")
 	}
 }

@@ -27,8 +27,9 @@ const secret = "S3cr3tT0ken"
 // kinds are the least of each kind of receiver, with the address of a server, %s.
 func kinds(url, mail string) map[string]string {
 	all := map[string]string{
-		"discord_configs":    "{webhook_url: '%s/x/S3cr3tT0ken'}",
-		"email_configs":      "{to: a@b.example, from: u@b.example, smarthost: '" + mail + "', require_tls: false, auth_password: S3cr3tT0ken}",
+		"discord_configs": "{webhook_url: '%s/x/S3cr3tT0ken'}",
+		"email_configs": "{to: a@b.example, from: u@b.example, smarthost: '" + mail +
+			"', require_tls: false, auth_password: S3cr3tT0ken}",
 		"incidentio_configs": "{url: '%s/x', alert_source_token: S3cr3tT0ken}",
 		"pagerduty_configs":  "{routing_key: S3cr3tT0ken, url: '%s/x'}",
 		"slack_configs":      "{api_url: '%s/x/S3cr3tT0ken', channel: c}",
@@ -37,12 +38,14 @@ func kinds(url, mail string) map[string]string {
 		"wechat_configs":     "{api_secret: S3cr3tT0ken, corp_id: c, api_url: '%s/', to_user: u, agent_id: a}",
 		"pushover_configs":   "{user_key: S3cr3tT0ken, token: S3cr3tT0ken, http_config: {proxy_url: '%s'}}",
 		"victorops_configs":  "{api_key: S3cr3tT0ken, api_url: '%s/', routing_key: r}",
-		"sns_configs":        "{topic_arn: 'arn:aws:sns:us-east-2:1:t', api_url: '%s', sigv4: {region: us-east-2, access_key: a, secret_key: S3cr3tT0ken}}",
-		"telegram_configs":   "{bot_token: S3cr3tT0ken, chat_id: 1, api_url: '%s'}",
-		"webex_configs":      "{room_id: r, api_url: '%s/x', http_config: {authorization: {credentials: S3cr3tT0ken}}}",
-		"msteams_configs":    "{webhook_url: '%s/x/S3cr3tT0ken'}",
-		"msteamsv2_configs":  "{webhook_url: '%s/x/S3cr3tT0ken'}",
-		"jira_configs":       "{project: A, issue_type: Bug, api_url: '%s/', http_config: {basic_auth: {username: u, password: S3cr3tT0ken}}}",
+		"sns_configs": "{topic_arn: 'arn:aws:sns:us-east-2:1:t', api_url: '%s', sigv4: {region: us-east-2, " +
+			"access_key: a, secret_key: S3cr3tT0ken}}",
+		"telegram_configs":  "{bot_token: S3cr3tT0ken, chat_id: 1, api_url: '%s'}",
+		"webex_configs":     "{room_id: r, api_url: '%s/x', http_config: {authorization: {credentials: S3cr3tT0ken}}}",
+		"msteams_configs":   "{webhook_url: '%s/x/S3cr3tT0ken'}",
+		"msteamsv2_configs": "{webhook_url: '%s/x/S3cr3tT0ken'}",
+		"jira_configs": "{project: A, issue_type: Bug, api_url: '%s/', http_config: {basic_auth: {username: u, " +
+			"password: S3cr3tT0ken}}}",
 		"rocketchat_configs": "{token_id: S3cr3tT0ken, token: S3cr3tT0ken, api_url: '%s/', channel: c}",
 		"mattermost_configs": "{webhook_url: '%s/x/S3cr3tT0ken'}",
 	}
@@ -184,7 +187,8 @@ func TestSecretsInFiles(t *testing.T) {
 		return false
 	})
 	path := file(t, "route: {receiver: r}\nreceivers: [{name: r, webhook_configs: [{url_file: url}]}]\n")
-	if err := os.WriteFile(filepath.Join(filepath.Dir(path), "url"), []byte(hook.URL+"/x/"+secret+"\n"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(filepath.Dir(path), "url"), []byte(hook.URL+"/x/"+secret+"\n"),
+		0o600); err != nil {
 		t.Fatal(err)
 	}
 	f, err := receivers.Load(path)
@@ -199,7 +203,8 @@ func TestSecretsInFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := all[0].Notify(sending(t), notice()); err == nil || !strings.Contains(err.Error(), "no hook at") || strings.Contains(err.Error(), secret) {
+	if _, err := all[0].Notify(sending(t), notice()); err == nil || !strings.Contains(err.Error(), "no hook at") ||
+		strings.Contains(err.Error(), secret) {
 		t.Errorf("%v, want the answer without the secret: the file is beside the configuration", err)
 	}
 }
@@ -211,24 +216,41 @@ func TestWrong(t *testing.T) {
 		{"empty", "", "am.yml:1: no route provided in config"},
 		{"not YAML", "route: [\n", "am.yml:1: did not find expected node content"},
 		{"unknown key", head + "    webhok_configs: []\n", "am.yml:4: field webhok_configs not found"},
-		{"unknown key of a kind", head + "    webhook_configs:\n      - {url: 'http://h/'}\n      - url: http://h/\n        sendresolved: true\n", "am.yml:7: field sendresolved not found"},
-		{"no such receiver", "route:\n  receiver: r\n  routes:\n    - matchers: [a=b]\n      receiver: missing\nreceivers: [{name: r}]\n", `am.yml:5: undefined receiver "missing" used in route`},
-		{"matcher", "route:\n  receiver: r\n  routes:\n    - matchers: ['a=~\"(\"']\nreceivers: [{name: r}]\n", "am.yml:4: error parsing regexp"},
-		{"matcher below", "route:\n  receiver: r\n  routes:\n    - receiver: r\n      routes:\n        - receiver: r\n          match_re:\n            a: b\n            c: '('\nreceivers: [{name: r}]\n", "am.yml:9: error parsing regexp"},
-		{"no such interval", "route:\n  receiver: r\n  routes:\n    - matchers: [a=b]\n      mute_time_intervals: [night]\nreceivers: [{name: r}]\n", `am.yml:5: undefined time interval "night" used in route`},
+		{"unknown key of a kind", head + "    webhook_configs:\n      - {url: 'http://h/'}\n      - url: http://h/\n " +
+			"       sendresolved: true\n", "am.yml:7: field sendresolved not found"},
+		{"no such receiver", "route:\n  receiver: r\n  routes:\n    - matchers: [a=b]\n      receiver: " +
+			"missing\nreceivers: [{name: r}]\n", `am.yml:5: undefined receiver "missing" used in route`},
+		{"matcher", "route:\n  receiver: r\n  routes:\n    - matchers: ['a=~\"(\"']\nreceivers: [{name: r}]\n",
+			"am.yml:4: error parsing regexp"},
+		{"matcher below", "route:\n  receiver: r\n  routes:\n    - receiver: r\n      routes:\n        - receiver: " +
+			"r\n          match_re:\n            a: b\n            c: '('\nreceivers: [{name: r}]\n",
+			"am.yml:9: error parsing regexp"},
+		{"no such interval", "route:\n  receiver: r\n  routes:\n    - matchers: [a=b]\n      mute_time_intervals: " +
+			"[night]\nreceivers: [{name: r}]\n", `am.yml:5: undefined time interval "night" used in route`},
 		{"receiver twice", head + "  - name: r\n", `am.yml:4: notification config name "r" is not unique`},
-		{"no smarthost", head + "  - name: s\n    webhook_configs: [{url: 'http://h/'}]\n  - name: t\n    email_configs:\n      - to: a@b\n        from: c@d\n", "am.yml:8: no global SMTP smarthost set"},
+		{"no smarthost", head + "  - name: s\n    webhook_configs: [{url: 'http://h/'}]\n  - name: t\n    " +
+			"email_configs:\n      - to: a@b\n        from: c@d\n", "am.yml:8: no global SMTP smarthost set"},
 		{"no address", head + "    webhook_configs:\n      - send_resolved: true\n", "am.yml:5: "},
-		{"a bad URL", head + "    slack_configs:\n      - channel: c\n        api_url: 'https://hooks example/" + secret + "'\n", "am.yml:6: "},
-		{"a bad URL of a scheme", head + "    discord_configs:\n      - webhook_url: 'ftp://h/" + secret + "'\n", "am.yml:5: unsupported scheme"},
-		{"a secret in the place of a number", head + "    webhook_configs:\n      - {url: 'http://h/', max_alerts: 1}\n    telegram_configs:\n      - bot_token: " + secret + "\n        chat_id: x\n", "am.yml:8: cannot unmarshal"},
-		{"zero interval", "route:\n  receiver: r\n  group_interval: 0s\nreceivers: [{name: r}]\n", "am.yml:3: group_interval cannot be zero"},
-		{"matchers of the top route", "global: {}\nroute:\n  receiver: r\n  matchers: [a=b]\nreceivers: [{name: r}]\n", "am.yml:3: root route must not have any matchers"},
-		{"certificate", head + "    webhook_configs:\n      - url: http://h/\n        http_config: {tls_config: {ca_file: gone.pem}}\n", "am.yml:5: "},
-		{"interval", head + "time_intervals:\n  - name: a\n    time_intervals: [{times: [{start_time: '25:00', end_time: '26:00'}]}]\n", "am.yml:5: "},
-		{"inhibition", head + "inhibit_rules:\n  - source_matchers: ['a=~\"(\"']\n    target_matchers: [b=c]\n", "am.yml:5: "},
+		{"a bad URL", head + "    slack_configs:\n      - channel: c\n        api_url: 'https://hooks example/" +
+			secret + "'\n", "am.yml:6: "},
+		{"a bad URL of a scheme", head + "    discord_configs:\n      - webhook_url: 'ftp://h/" + secret + "'\n",
+			"am.yml:5: unsupported scheme"},
+		{"a secret in the place of a number",
+			head + "    webhook_configs:\n      - {url: 'http://h/', max_alerts: 1}\n    telegram_configs:\n      - " +
+				"bot_token: " + secret + "\n        chat_id: x\n", "am.yml:8: cannot unmarshal"},
+		{"zero interval", "route:\n  receiver: r\n  group_interval: 0s\nreceivers: [{name: r}]\n",
+			"am.yml:3: group_interval cannot be zero"},
+		{"matchers of the top route", "global: {}\nroute:\n  receiver: r\n  matchers: [a=b]\nreceivers: [{name: r}]\n",
+			"am.yml:3: root route must not have any matchers"},
+		{"certificate", head + "    webhook_configs:\n      - url: http://h/\n        http_config: {tls_config: " +
+			"{ca_file: gone.pem}}\n", "am.yml:5: "},
+		{"interval", head + "time_intervals:\n  - name: a\n    time_intervals: [{times: [{start_time: '25:00', " +
+			"end_time: '26:00'}]}]\n", "am.yml:5: "},
+		{"inhibition", head + "inhibit_rules:\n  - source_matchers: ['a=~\"(\"']\n    target_matchers: [b=c]\n",
+			"am.yml:5: "},
 		{"both secrets", "global:\n  slack_api_url: http://h/\n  slack_api_url_file: f\n" + head, "am.yml:"},
-		{"upkeep's own", "route: {receiver: upkeep}\nreceivers:\n  - name: upkeep\n", `am.yml:3: receiver "upkeep" is the one that upkeep adds itself`},
+		{"upkeep's own", "route: {receiver: upkeep}\nreceivers:\n  - name: upkeep\n",
+			`am.yml:3: receiver "upkeep" is the one that upkeep adds itself`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			_, err := receivers.Load(file(t, test.text))
@@ -253,7 +275,8 @@ func TestWrong(t *testing.T) {
 func TestWrongTemplate(t *testing.T) {
 	path := file(t, "route: {receiver: r}\nreceivers: [{name: r}]\ntemplates:\n  - 'good.tmpl'\n  - 'bad*.tmpl'\n")
 	dir := filepath.Dir(path)
-	for name, text := range map[string]string{"good.tmpl": `{{ define "x" }}y{{ end }}`, "bad.tmpl": "\n{{ define \"x\" }"} {
+	for name, text := range map[string]string{"good.tmpl": `{{ define "x" }}y{{ end }}`,
+		"bad.tmpl": "\n{{ define \"x\" }"} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -262,7 +285,8 @@ func TestWrongTemplate(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "bad.tmpl:2:") || !strings.HasPrefix(err.Error(), path+":") {
 		t.Errorf("%v", err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "bad.tmpl"), []byte(`{{ define "slack.default.text" }}mine{{ end }}`), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "bad.tmpl"), []byte(`{{ define "slack.default.text" }}mine{{ end }}`),
+		0o600); err != nil {
 		t.Fatal(err)
 	}
 	one, err := receivers.Load(path)
@@ -288,7 +312,10 @@ func TestWrongTemplate(t *testing.T) {
 
 // A file that is named and not there is found before anything is to be sent.
 func TestLacks(t *testing.T) {
-	path := file(t, "global: {slack_api_url_file: there}\nroute: {receiver: r}\ntemplates: ['there', 'gone.tmpl', 'gone/*.tmpl']\nreceivers:\n  - name: r\n    slack_configs: [{channel: c}]\n    webhook_configs:\n      - url_file: gone\n      - url: http://h/\n        http_config: {authorization: {credentials_file: /gone/secret}}\n")
+	path := file(t, "global: {slack_api_url_file: there}\nroute: {receiver: r}\ntemplates: ['there', 'gone.tmpl', "+
+		"'gone/*.tmpl']\nreceivers:\n  - name: r\n    slack_configs: [{channel: c}]\n    webhook_configs:\n      - "+
+		"url_file: gone\n      - url: http://h/\n        http_config: {authorization: {credentials_file: "+
+		"/gone/secret}}\n")
 	if err := os.WriteFile(filepath.Join(filepath.Dir(path), "there"), []byte("http://h/"), 0o600); err != nil {
 		t.Fatal(err)
 	}

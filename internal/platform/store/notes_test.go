@@ -48,7 +48,10 @@ func TestNotes(t *testing.T) {
 			t.Errorf("changed 20 times it is %q", got)
 		}
 		broken := errors.New("broken")
-		if err := s.Change(t.Context(), "a", func([]byte) ([]byte, error) { return []byte("x"), broken }); !errors.Is(err, broken) || is() != "20" {
+		if err := s.Change(t.Context(), "a", func([]byte) ([]byte, error) {
+			return []byte("x"),
+				broken
+		}); !errors.Is(err, broken) || is() != "20" {
 			t.Errorf("a change that failed: %v, %q", err, is())
 		}
 		if o.Memory {

@@ -73,9 +73,11 @@ func lookAndAdd(tx *store.Tx) error {
 // A role may have settings under which a write could be lost or a look be old.
 func TestSettingsOfTheRole(t *testing.T) {
 	o := shared(t)
-	servertest.Exec(t, o.Postgres, "do $$ begin execute format('alter database %I set default_transaction_isolation = ''repeatable read''', current_database()); end $$",
+	servertest.Exec(t, o.Postgres, "do $$ begin execute format('alter database %I set default_transaction_isolation "+
+		"= ''repeatable read''', current_database()); end $$",
 		"do $$ begin execute format('alter database %I set synchronous_commit = off', current_database()); end $$",
-		"do $$ begin execute format('alter database %I set default_transaction_read_only = on', current_database()); end $$")
+		"do $$ begin execute format('alter database %I set default_transaction_read_only = on', current_database()); "+
+			"end $$")
 	first, second := table(t, o), open(t, o)
 	exec(t, first, "insert into tries (name) values ('a')")
 	var all sync.WaitGroup
@@ -217,12 +219,15 @@ func TestPassword(t *testing.T) {
 	if _, err := store.Open(t.Context(), o); !errors.Is(err, unreadable) {
 		t.Errorf("got %v", err)
 	}
-	for _, address := range []string{"postgres://u:hush@127.0.0.1:1/x", "postgres://u:hush@127.0.0.1:port/x", "postgres://u:hush@%zz/x"} {
-		if _, err := store.Open(t.Context(), store.Options{Postgres: address}); err == nil || strings.Contains(err.Error(), "hush") {
+	for _, address := range []string{"postgres://u:hush@127.0.0.1:1/x", "postgres://u:hush@127.0.0.1:port/x",
+		"postgres://u:hush@%zz/x"} {
+		if _, err := store.Open(t.Context(), store.Options{Postgres: address}); err == nil ||
+			strings.Contains(err.Error(), "hush") {
 			t.Errorf("%s: %v", address, err)
 		}
 	}
-	if _, err := store.Open(t.Context(), store.Options{Postgres: "postgres://u@127.0.0.1:1/x", Password: func() (string, error) { return "hush", nil }}); err == nil || strings.Contains(err.Error(), "hush") {
+	if _, err := store.Open(t.Context(), store.Options{Postgres: "postgres://u@127.0.0.1:1/x",
+		Password: func() (string, error) { return "hush", nil }}); err == nil || strings.Contains(err.Error(), "hush") {
 		t.Error(err)
 	}
 }
@@ -243,7 +248,8 @@ func TestSchemaOfItsOwn(t *testing.T) {
 	if got := read[string](t, s, "select current_user::text"); got[0] != role {
 		t.Errorf("we are %s, want %s", got[0], role)
 	}
-	if got := read[int64](t, s, "select count(*) from pg_tables where schemaname not in ('upkeep', 'pg_catalog', 'information_schema')"); got[0] != 0 {
+	if got := read[int64](t, s, "select count(*) from pg_tables where schemaname not in ('upkeep', 'pg_catalog', "+
+		"'information_schema')"); got[0] != 0 {
 		t.Errorf("%d tables are elsewhere", got[0])
 	}
 	if err := s.Close(); err != nil {

@@ -53,7 +53,8 @@ func TestOlderFormIsBroughtUp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, text := range []string{string(first), "pragma user_version = 1", "insert into episodes (key, alert, opened, seen) values ('k', '{}', 7, 8)"} {
+	for _, text := range []string{string(first), "pragma user_version = 1",
+		"insert into episodes (key, alert, opened, seen) values ('k', '{}', 7, 8)"} {
 		if _, err := db.ExecContext(t.Context(), text); err != nil {
 			t.Fatal(err)
 		}
@@ -70,7 +71,8 @@ func TestOlderFormIsBroughtUp(t *testing.T) {
 		if got := read[int64](t, s, "pragma user_version"); got[0] != int64(len(schemas)) {
 			t.Errorf("version %d, want %d", got[0], len(schemas))
 		}
-		if got := read[int64](t, s, "select opened from episodes where key = 'k' and flaps = 0"); len(got) != 1 || got[0] != 7 {
+		if got := read[int64](t, s, "select opened from episodes where key = 'k' and flaps = 0"); len(got) != 1 ||
+			got[0] != 7 {
 			t.Errorf("the episode is %v", got)
 		}
 		if err := s.Close(); err != nil {

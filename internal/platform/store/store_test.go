@@ -24,14 +24,20 @@ var moment = time.Date(2026, 3, 29, 2, 30, 0, 0, time.UTC) //nolint:gochecknoglo
 // each runs a test on every database that a store can be.
 func each(t *testing.T, test func(t *testing.T, o store.Options)) {
 	t.Helper()
-	t.Run("memory", func(t *testing.T) { test(t, store.Options{Memory: true, Now: func() time.Time { return moment }}) })
+	t.Run("memory", func(t *testing.T) {
+		test(t, store.Options{Memory: true,
+			Now: func() time.Time { return moment }})
+	})
 	kept(t, test)
 }
 
 // kept runs a test on the databases that outlive their store.
 func kept(t *testing.T, test func(t *testing.T, o store.Options)) {
 	t.Helper()
-	t.Run("sqlite", func(t *testing.T) { test(t, store.Options{Dir: t.TempDir(), Now: func() time.Time { return moment }}) })
+	t.Run("sqlite", func(t *testing.T) {
+		test(t, store.Options{Dir: t.TempDir(),
+			Now: func() time.Time { return moment }})
+	})
 	t.Run("postgres", func(t *testing.T) { test(t, shared(t)) })
 }
 
@@ -72,7 +78,8 @@ func exec(t testing.TB, s *store.Store, query string, args ...any) {
 
 func add(name string) func(*store.Tx) error {
 	return func(tx *store.Tx) error {
-		_, err := tx.Exec("insert into tries (name, n) values (?, 1) on conflict (name) do update set n = tries.n + 1", name)
+		_, err := tx.Exec("insert into tries (name, n) values (?, 1) on conflict (name) do update set n = tries.n + 1",
+			name)
 		return err
 	}
 }
@@ -290,7 +297,8 @@ func TestParameters(t *testing.T) {
 		s := table(t, o)
 		exec(t, s, `insert into tries (name, n) -- what?
 			values ('it''s ?' || /* ? */ cast(? as text), ?)`, "!", int64(7))
-		got := read[string](t, s, `select name as "?" from tries where n = ? and name <> '?' and name <> cast(? as text)`, 7, "'?")
+		got := read[string](t, s,
+			`select name as "?" from tries where n = ? and name <> '?' and name <> cast(? as text)`, 7, "'?")
 		if diff := cmp.Diff([]string{"it's ?!"}, got); diff != "" {
 			t.Error(diff)
 		}
@@ -304,10 +312,13 @@ func TestValues(t *testing.T) {
 		exec(t, s, "create table held (id bigint primary key, word text, yes bigint, share double precision)")
 		exec(t, s, "insert into held values (?, ?, ?, ?)", 1, "broken \xff and \x00 nul", true, (*float64)(nil))
 		exec(t, s, "insert into held values (?, ?, ?, ?)", int64(2), []byte(`{"json": "täble"}`), false, new(float64))
-		if diff := cmp.Diff([]string{"broken \uFFFD and \uFFFD nul", `{"json": "täble"}`}, read[string](t, s, "select word from held order by id")); diff != "" {
+		if diff := cmp.Diff([]string{"broken \uFFFD and \uFFFD nul", `{"json": "täble"}`},
+			read[string](t, s, "select word from held order by id")); diff != "" {
 			t.Error(diff)
 		}
-		if diff := cmp.Diff([]int64{1}, read[int64](t, s, "select id from held where word = ? and yes = ? and share is null", "broken \xff and \x00 nul", true)); diff != "" {
+		if diff := cmp.Diff([]int64{1}, read[int64](t, s,
+			"select id from held where word = ? and yes = ? and share is null", "broken \xff and \x00 nul",
+			true)); diff != "" {
 			t.Error(diff)
 		}
 		if diff := cmp.Diff([]bool{true, false}, read[bool](t, s, "select yes from held order by id")); diff != "" {
@@ -376,7 +387,8 @@ func TestNow(t *testing.T) {
 			}
 			return
 		}
-		if !slices.IsSortedFunc([]time.Time{outside, inside, later}, time.Time.Compare) || !later.After(inside) || time.Since(outside).Abs() > time.Minute {
+		if !slices.IsSortedFunc([]time.Time{outside, inside, later}, time.Time.Compare) || !later.After(inside) ||
+			time.Since(outside).Abs() > time.Minute {
 			t.Errorf("%s, %s and %s are not the server's time", outside, inside, later)
 		}
 		if inside.Location() != time.UTC {
@@ -396,7 +408,8 @@ func TestNewerFormIsRefused(t *testing.T) {
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := store.Open(t.Context(), o); err == nil || !strings.Contains(err.Error(), "newer version of upkeep (schema 99") {
+		if _, err := store.Open(t.Context(), o); err == nil ||
+			!strings.Contains(err.Error(), "newer version of upkeep (schema 99") {
 			t.Errorf("got %v", err)
 		}
 	})

@@ -20,11 +20,15 @@ func TestEnviron(t *testing.T) {
 		want      []string
 	}{
 		{
-			url:  "postgres://ann%20e@db.example:6000/app?sslmode=require&connect_timeout=3&application_name=x",
-			want: []string{"PGHOST=db.example", "PGPORT=6000", "PGUSER=ann e", `PGDATABASE=other "db"`, "PGSSLMODE=require", "PGCONNECT_TIMEOUT=3", "PGAPPNAME=upkeep x", `PGPASSWORD=p"w' d`, "PGTZ=UTC", "LC_ALL=C"},
+			url: "postgres://ann%20e@db.example:6000/app?sslmode=require&connect_timeout=3&application_name=x",
+			want: []string{"PGHOST=db.example", "PGPORT=6000", "PGUSER=ann e", `PGDATABASE=other "db"`,
+				"PGSSLMODE=require", "PGCONNECT_TIMEOUT=3", "PGAPPNAME=upkeep x", `PGPASSWORD=p"w' d`, "PGTZ=UTC",
+				"LC_ALL=C"},
 		},
-		{url: "postgres://ann@/app?host=/var/run/postgresql&port=6000", want: []string{"PGHOST=/var/run/postgresql", "PGPORT=6000"}},
-		{url: "postgres://ann@one,two:7000/app?target_session_attrs=read-write&sslmode=prefer", want: []string{"PGHOST=one,two", "PGPORT=5432,7000", "PGTARGETSESSIONATTRS=read-write"}},
+		{url: "postgres://ann@/app?host=/var/run/postgresql&port=6000",
+			want: []string{"PGHOST=/var/run/postgresql", "PGPORT=6000"}},
+		{url: "postgres://ann@one,two:7000/app?target_session_attrs=read-write&sslmode=prefer",
+			want: []string{"PGHOST=one,two", "PGPORT=5432,7000", "PGTARGETSESSIONATTRS=read-write"}},
 		{url: "host=db user=ann", says: "as a URL"},
 		{url: "postgres://ann@db/app?statement_cache_capacity=3", says: `the parameter "statement_cache_capacity"`},
 	} {

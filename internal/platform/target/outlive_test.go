@@ -30,7 +30,8 @@ func TestUnitFolders(t *testing.T) {
 		{"ProtectHome=read-only", "/home/redis", target.Kept},
 	} {
 		folder := t.TempDir()
-		text := "#!/bin/sh\ncat <<'end'\nLoadState=loaded\nActiveState=active\nMainPID=1\nTimeoutStopUSec=1min\n" + c.says + "\nend\n"
+		text := "#!/bin/sh\ncat <<'end'\nLoadState=loaded\nActiveState=active\nMainPID=1\nTimeoutStopUSec=1min\n" +
+			c.says + "\nend\n"
 		if err := os.WriteFile(filepath.Join(folder, "systemctl"), []byte(text), 0o755); err != nil {
 			t.Fatal(err)
 		}

@@ -21,7 +21,8 @@ func TestPieces(t *testing.T) {
 	var sent, want []byte
 	var others [][]byte
 	for i := range 300 {
-		size := []int{0, 1, 100, pieceSize - 1, pieceSize, pieceSize + 1, 2 * pieceSize, random.IntN(400_000)}[random.IntN(8)]
+		size := []int{0, 1, 100, pieceSize - 1, pieceSize, pieceSize + 1, 2 * pieceSize,
+			random.IntN(400_000)}[random.IntN(8)]
 		data := make([]byte, size)
 		for j := range data {
 			data[j] = byte(random.Uint32())
@@ -35,8 +36,9 @@ func TestPieces(t *testing.T) {
 		sent = message(sent, copyData, data)
 	}
 	for name, wrap := range map[string]func(io.Reader) io.Reader{
-		"whole": func(r io.Reader) io.Reader { return r }, "halves": iotest.HalfReader, "with the end": iotest.DataErrReader,
-		"bit by bit": func(r io.Reader) io.Reader { return &uneven{r, random} },
+		"whole": func(r io.Reader) io.Reader { return r }, "halves": iotest.HalfReader,
+		"with the end": iotest.DataErrReader,
+		"bit by bit":   func(r io.Reader) io.Reader { return &uneven{r, random} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := inPieces(reading{Reader: wrap(bytes.NewReader(sent))})
@@ -62,7 +64,8 @@ func TestPieces(t *testing.T) {
 				all = all[headSize+size:]
 			}
 			if !bytes.Equal(got, want) || i != len(others) {
-				t.Errorf("%d bytes and %d other messages, want %d and %d, or they are others", len(got), i, len(want), len(others))
+				t.Errorf("%d bytes and %d other messages, want %d and %d, or they are others", len(got), i, len(want),
+					len(others))
 			}
 		})
 	}

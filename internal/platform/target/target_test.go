@@ -56,7 +56,8 @@ func TestReadingIsReadOnly(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, sql := range []string{"insert into public.t values (1)", "drop table public.t", "select pg_catalog.setval('public.s', 1)"} {
+	for _, sql := range []string{"insert into public.t values (1)", "drop table public.t",
+		"select pg_catalog.setval('public.s', 1)"} {
 		if err := db.QueryRow(t.Context(), sql).Scan(); err == nil || errors.Is(err, pgx.ErrNoRows) {
 			t.Errorf("%s succeeded: %v", sql, err)
 		}
@@ -97,7 +98,9 @@ func TestConnectionsAreFew(t *testing.T) {
 		t.Fatal(err)
 	}
 	var open int
-	if err := server.QueryRow(t.Context(), "select count(*) from pg_stat_activity where application_name = 'upkeep' and datname like 'test_%'").Scan(&open); err != nil || open > 5 {
+	if err := server.QueryRow(t.Context(),
+		"select count(*) from pg_stat_activity where application_name = 'upkeep' and datname like 'test_%'").
+		Scan(&open); err != nil || open > 5 {
 		t.Errorf("%d connections %v", open, err)
 	}
 	one := ask(names[0])
@@ -140,7 +143,8 @@ func TestSlowQuestion(t *testing.T) {
 	if err := <-ended; err == nil {
 		t.Error("a minute passed in two seconds")
 	}
-	if err := db.QueryRow(t.Context(), "select count(*) from pg_stat_activity where query like '%pg_sleep(60)%' and state = 'active' and pid <> pg_backend_pid()").Scan(&n); err != nil || n != 0 {
+	if err := db.QueryRow(t.Context(), "select count(*) from pg_stat_activity where query like '%pg_sleep(60)%' and "+
+		"state = 'active' and pid <> pg_backend_pid()").Scan(&n); err != nil || n != 0 {
 		t.Errorf("%d still run on the server, %v", n, err)
 	}
 }
@@ -159,7 +163,8 @@ func TestPasswords(t *testing.T) {
 		t.Errorf("Databases: %v, asked %d times", err, asked)
 	}
 	_, err := p.Session(t.Context(), "postgres", "test", nil)
-	if err == nil || !strings.Contains(err.Error(), "postgres main: the file is gone") || strings.Contains(err.Error(), "hunter2") {
+	if err == nil || !strings.Contains(err.Error(), "postgres main: the file is gone") ||
+		strings.Contains(err.Error(), "hunter2") {
 		t.Errorf("Session: %v", err)
 	}
 }
@@ -168,16 +173,19 @@ func TestSessionTellsWhoItIs(t *testing.T) {
 	url, name := servertest.Database(t)
 	p := postgres(t, url, nil)
 	var notices []string
-	c, err := p.Session(t.Context(), name, "upkeep postgres/vacuum", func(severity, message string) { notices = append(notices, severity+" "+message) })
+	c, err := p.Session(t.Context(), name, "upkeep postgres/vacuum",
+		func(severity, message string) { notices = append(notices, severity+" "+message) })
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = c.Close(t.Context()) }() // nothing was written
 	var application string
-	if err := c.QueryRow(t.Context(), "select current_setting('application_name')").Scan(&application); err != nil || application != "upkeep postgres/vacuum" {
+	if err := c.QueryRow(t.Context(), "select current_setting('application_name')").Scan(&application); err != nil ||
+		application != "upkeep postgres/vacuum" {
 		t.Errorf("application_name %q %v", application, err)
 	}
-	if _, err := c.Exec(t.Context(), "do $$ begin raise warning 'hear me'; end $$"); err != nil || !slices.Equal(notices, []string{"WARNING hear me"}) {
+	if _, err := c.Exec(t.Context(), "do $$ begin raise warning 'hear me'; end $$"); err != nil ||
+		!slices.Equal(notices, []string{"WARNING hear me"}) {
 		t.Errorf("notices %q %v", notices, err)
 	}
 }

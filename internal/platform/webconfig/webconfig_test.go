@@ -45,7 +45,8 @@ func certify(t *testing.T, dir string, serial int64) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(serial), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}
+	template := &x509.Certificate{SerialNumber: big.NewInt(serial), NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}
 	cert, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {
 		t.Fatal(err)
@@ -103,7 +104,8 @@ func ask(t *testing.T, url string, change func(*http.Request)) (*http.Response, 
 	if change != nil {
 		change(r)
 	}
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: true, DisableKeepAlives: true}}
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true},
+		ForceAttemptHTTP2: true, DisableKeepAlives: true}}
 	res, err := client.Do(r)
 	if err != nil {
 		t.Fatal(err)
@@ -167,7 +169,8 @@ func TestPasswords(t *testing.T) {
 func TestCertificateIsReadAgain(t *testing.T) {
 	dir := t.TempDir()
 	certify(t, dir, 1)
-	address := serve(t, write(t, filepath.Join(dir, "web.yaml"), "tls_server_config: {cert_file: cert.pem, key_file: key.pem}\n"), nil)
+	address := serve(t, write(t, filepath.Join(dir, "web.yaml"),
+		"tls_server_config: {cert_file: cert.pem, key_file: key.pem}\n"), nil)
 	serial := func() int64 {
 		t.Helper()
 		c, err := tls.Dial("tcp", address, &tls.Config{InsecureSkipVerify: true})
@@ -190,20 +193,26 @@ func TestWrong(t *testing.T) {
 	dir := t.TempDir()
 	certify(t, dir, 1)
 	for name, test := range map[string]struct{ text, want string }{
-		"unknown key":     {"\nhttp_server_config: {http3: true}", "line 2: field http3 not found"},
-		"a list":          {"basic_auth_users: hunter2", "line 1: cannot unmarshal"},
-		"a header":        {"http_server_config: {headers: {X-Mine: x}}", `"X-Mine" can not be configured`},
-		"no interval":     {"rate_limit: {interval: 1s}", "no request is answered"},
-		"no hash":         {"basic_auth_users: {ann: hunter2}", `the password of user "ann" is no bcrypt hash`},
-		"no certificate":  {"tls_server_config: {cert_file: none.pem, key_file: key.pem}", "none.pem"},
-		"old TLS":         {"tls_server_config: {cert_file: cert.pem, key_file: key.pem, min_version: TLS10}", "set TLS12 or TLS13"},
-		"client type":     {"tls_server_config: {cert_file: cert.pem, key_file: key.pem, client_auth_type: Maybe}", "ClientAuth"},
-		"CA without type": {"tls_server_config: {cert_file: cert.pem, key_file: key.pem, client_ca_file: cert.pem}", "without a Client Auth Policy"},
-		"CA is a key":     {"tls_server_config: {cert_file: cert.pem, key_file: key.pem, client_ca_file: key.pem, client_auth_type: RequireAndVerifyClientCert}", "holds no certificate"},
-		"type without CA": {"tls_server_config: {cert_file: cert.pem, key_file: key.pem, client_auth_type: RequireAndVerifyClientCert}", "must be set together"},
+		"unknown key":    {"\nhttp_server_config: {http3: true}", "line 2: field http3 not found"},
+		"a list":         {"basic_auth_users: hunter2", "line 1: cannot unmarshal"},
+		"a header":       {"http_server_config: {headers: {X-Mine: x}}", `"X-Mine" can not be configured`},
+		"no interval":    {"rate_limit: {interval: 1s}", "no request is answered"},
+		"no hash":        {"basic_auth_users: {ann: hunter2}", `the password of user "ann" is no bcrypt hash`},
+		"no certificate": {"tls_server_config: {cert_file: none.pem, key_file: key.pem}", "none.pem"},
+		"old TLS": {"tls_server_config: {cert_file: cert.pem, key_file: key.pem, min_version: TLS10}",
+			"set TLS12 or TLS13"},
+		"client type": {"tls_server_config: {cert_file: cert.pem, key_file: key.pem, client_auth_type: Maybe}",
+			"ClientAuth"},
+		"CA without type": {"tls_server_config: {cert_file: cert.pem, key_file: key.pem, client_ca_file: cert.pem}",
+			"without a Client Auth Policy"},
+		"CA is a key": {"tls_server_config: {cert_file: cert.pem, key_file: key.pem, client_ca_file: key.pem, " +
+			"client_auth_type: RequireAndVerifyClientCert}", "holds no certificate"},
+		"type without CA": {"tls_server_config: {cert_file: cert.pem, key_file: key.pem, client_auth_type: " +
+			"RequireAndVerifyClientCert}", "must be set together"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := webconfig.New(write(t, filepath.Join(dir, "web.yaml"), test.text), nil, slog.New(slog.DiscardHandler))
+			_, err := webconfig.New(write(t, filepath.Join(dir, "web.yaml"), test.text), nil,
+				slog.New(slog.DiscardHandler))
 			if err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "hunter2") {
 				t.Errorf("New: %v", err)
 			}
@@ -220,12 +229,14 @@ func TestWithoutUsers(t *testing.T) {
 	file := write(t, filepath.Join(t.TempDir(), "web.yaml"), "http_server_config: {headers: {X-Frame-Options: deny}}\n")
 	broken := errors.New("the file of the token is gone")
 	address := serve(t, file, func() (string, error) { return "", broken })
-	if res, text := ask(t, "http://"+address, nil); res.StatusCode != 200 || res.Header.Get("X-Frame-Options") != "deny" {
+	if res, text := ask(t, "http://"+address, nil); res.StatusCode != 200 ||
+		res.Header.Get("X-Frame-Options") != "deny" {
 		t.Errorf("%s %s %v", res.Status, text, res.Header)
 	}
 	write(t, file, "basic_auth_users: {ann: '"+string(hash)+"'}\n")
 	bearer := func(r *http.Request) { r.Header.Set("Authorization", "Bearer x") }
-	if res, text := ask(t, "http://"+address, bearer); res.StatusCode != 500 || !strings.Contains(text, broken.Error()) {
+	if res, text := ask(t, "http://"+address, bearer); res.StatusCode != 500 ||
+		!strings.Contains(text, broken.Error()) {
 		t.Errorf("%s %s", res.Status, text)
 	}
 	if res, _ := ask(t, "http://"+address+"/unknown", nil); res.StatusCode != 401 {
@@ -244,7 +255,8 @@ func TestRateLimit(t *testing.T) {
 	for n, want := range []struct {
 		path   string
 		status int
-	}{{"/", 200}, {"/webhook/alertmanager", 200}, {"/", 200}, {"/", 429}, {"/webhook/alertmanager", 503}, {"/unknown", 429}} {
+	}{{"/", 200}, {"/webhook/alertmanager", 200}, {"/", 200}, {"/", 429}, {"/webhook/alertmanager", 503},
+		{"/unknown", 429}} {
 		res, _ := ask(t, address+want.path, nil)
 		if res.StatusCode != want.status || (want.status > 400) != (res.Header.Get("Retry-After") != "") {
 			t.Errorf("request %d, %s: %s, want %d", n, want.path, res.Status, want.status)
@@ -265,7 +277,8 @@ func TestProtocol(t *testing.T) {
 	dir := t.TempDir()
 	certify(t, dir, 1)
 	for more, want := range map[string]string{"": "HTTP/2.0", "http_server_config: {http2: false}\n": "HTTP/1.1"} {
-		file := write(t, filepath.Join(t.TempDir(), "web.yaml"), "tls_server_config: {cert_file: "+dir+"/cert.pem, key_file: "+dir+"/key.pem}\n"+more)
+		file := write(t, filepath.Join(t.TempDir(), "web.yaml"),
+			"tls_server_config: {cert_file: "+dir+"/cert.pem, key_file: "+dir+"/key.pem}\n"+more)
 		if _, text := ask(t, "https://"+serve(t, file, nil), nil); text != "in, by "+want {
 			t.Errorf("%s: %s, want %s", more, text, want)
 		}

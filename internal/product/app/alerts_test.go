@@ -70,7 +70,8 @@ func fireWith(t *testing.T, amURL, label string, kinds ...string) {
 	var all []map[string]any
 	for _, kind := range kinds {
 		all = append(all, map[string]any{
-			"labels":      map[string]string{"alertname": "RedisSnapshotOld", "server": "cache", "kind": kind, label: kind},
+			"labels": map[string]string{"alertname": "RedisSnapshotOld", "server": "cache", "kind": kind,
+				label: kind},
 			"annotations": map[string]string{"limit": "-1"}, "endsAt": time.Now().Add(time.Hour),
 		})
 	}
@@ -131,7 +132,8 @@ func (l *life) runs(t *testing.T) map[string]remediate.Run {
 func (l *life) confirmed(t *testing.T, kind string, since time.Time) {
 	t.Helper()
 	servertest.Eventually(t, "the listing confirms "+kind, func() bool {
-		return slices.ContainsFunc(l.episodes(t), func(e remediate.Incident) bool { return e.Alert.Labels["kind"] == kind && e.Seen.After(since) })
+		return slices.ContainsFunc(l.episodes(t),
+			func(e remediate.Incident) bool { return e.Alert.Labels["kind"] == kind && e.Seen.After(since) })
 	})
 }
 
@@ -169,7 +171,8 @@ time_intervals:
 	silence := func(kind string) {
 		t.Helper()
 		if _, err := (prom.Alertmanager{URL: am.URL}).Set(t.Context(), prom.Silence{
-			Matchers: []prom.Matcher{prom.Equal("kind", kind)}, StartsAt: time.Now(), EndsAt: time.Now().Add(time.Hour), CreatedBy: "ann", Comment: "we move it",
+			Matchers: []prom.Matcher{prom.Equal("kind", kind)}, StartsAt: time.Now(), EndsAt: time.Now().Add(time.Hour),
+			CreatedBy: "ann", Comment: "we move it",
 		}); err != nil {
 			t.Fatal(err)
 		}
@@ -191,7 +194,8 @@ time_intervals:
 	// What was delivered, and would not be now, is not acted on either.
 	silence("asked")
 	asked := l.runs(t)["asked"]
-	if code, text := l.send(t, "POST", fmt.Sprint(console.Prefix, "/runs/", asked.ID, "/approve"), "", `{"by": "ann"}`); code != 200 {
+	if code, text := l.send(t, "POST", fmt.Sprint(console.Prefix, "/runs/", asked.ID, "/approve"), "",
+		`{"by": "ann"}`); code != 200 {
 		t.Fatal(code, text)
 	}
 	servertest.Eventually(t, "the approved run waits", func() bool {
@@ -210,7 +214,11 @@ func TestEmbeddedHoldsItsGroup(t *testing.T) {
 embedded: {group_wait: 10m}
 engine: {reconcile_interval: 100ms, resolve_after: 1h}
 %s`, cache.URL, strings.Replace(saving, "HOLD", "hold: 0s", 1)))
-	servertest.Eventually(t, "it is ready", func() bool { code, _ := l.send(t, "GET", "/-/ready", "", ""); return code == 200 })
+	servertest.Eventually(t, "it is ready", func() bool {
+		code,
+			_ := l.send(t, "GET", "/-/ready", "", "")
+		return code == 200
+	})
 	fire(t, l.url, "plain")
 	servertest.Eventually(t, "it is listed", func() bool {
 		_, text := l.send(t, "GET", "/api/v2/alerts?receiver=upkeep", "", "")
@@ -230,11 +238,16 @@ func TestEmbeddedSilence(t *testing.T) {
 embedded: {group_wait: 10ms}
 engine: {reconcile_interval: 100ms, resolve_after: 1h}
 %s`, cache.URL, strings.NewReplacer("HOLD", "hold: 2s", `alertname="RedisSnapshotOld"`, `"my.label"=~"plain|silenced"`).Replace(saving)))
-	servertest.Eventually(t, "it is ready", func() bool { code, _ := l.send(t, "GET", "/-/ready", "", ""); return code == 200 })
+	servertest.Eventually(t, "it is ready", func() bool {
+		code,
+			_ := l.send(t, "GET", "/-/ready", "", "")
+		return code == 200
+	})
 	fireWith(t, l.url, "my.label", "plain", "silenced")
 	servertest.Eventually(t, "both are delivered", func() bool { return len(l.kinds(t)) == 2 })
 	if _, err := (prom.Alertmanager{URL: l.url}).Set(t.Context(), prom.Silence{
-		Matchers: []prom.Matcher{prom.Equal("my.label", "silenced")}, StartsAt: time.Now(), EndsAt: time.Now().Add(time.Hour), CreatedBy: "ann", Comment: "we move it",
+		Matchers: []prom.Matcher{prom.Equal("my.label", "silenced")}, StartsAt: time.Now(),
+		EndsAt: time.Now().Add(time.Hour), CreatedBy: "ann", Comment: "we move it",
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -288,8 +301,10 @@ func TestOneDatabaseRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	servertest.Exec(t, good, "create role "+role+" login in role pg_monitor", "alter database "+name+" connection limit 0",
-		"create table t (id int) with (autovacuum_enabled = off)", "insert into t select generate_series(1, 10000)", "delete from t where id % 2 = 0", "alter table t owner to "+role)
+	servertest.Exec(t, good, "create role "+role+" login in role pg_monitor",
+		"alter database "+name+" connection limit 0",
+		"create table t (id int) with (autovacuum_enabled = off)", "insert into t select generate_series(1, 10000)",
+		"delete from t where id % 2 = 0", "alter table t owner to "+role)
 	t.Cleanup(func() { servertest.Exec(t, good, "drop owned by "+role, "drop role "+role) })
 	here := strings.Replace(good, "upkeep@", role+"@", 1)
 	l := serve(t, fmt.Sprintf(`targets: {postgres: [{name: main, url: %q}]}
@@ -307,8 +322,10 @@ policies: [{name: dead rows, match: ['alertname="PostgresDeadRows"'], action: po
 			t.Fatal(code, text)
 		}
 	}
-	servertest.Eventually(t, "the run of the good database acts", func() bool { return l.runs(t)["good"].State == remediate.Cleared })
-	if r := l.runs(t)["bad"]; r.State != remediate.Waiting || r.Reason != "freshness" || !strings.Contains(r.Why, name) {
+	servertest.Eventually(t, "the run of the good database acts",
+		func() bool { return l.runs(t)["good"].State == remediate.Cleared })
+	if r := l.runs(t)["bad"]; r.State != remediate.Waiting || r.Reason != "freshness" ||
+		!strings.Contains(r.Why, name) {
 		t.Errorf("the run of the database that refuses: %s %s %s", r.State, r.Reason, r.Why)
 	}
 }

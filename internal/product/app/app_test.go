@@ -65,7 +65,8 @@ func live(t *testing.T) *life {
 	t.Helper()
 	dir := t.TempDir()
 	url, _ := servertest.Database(t)
-	servertest.Exec(t, url, "create table t (id int)", "insert into t select generate_series(1, 1000)", "delete from t where id > 500")
+	servertest.Exec(t, url, "create table t (id int)", "insert into t select generate_series(1, 1000)",
+		"delete from t where id > 500")
 	cache := servertest.Redis(t)
 	r, err := target.NewRedis(target.RedisConfig{Name: "cache", URL: cache.URL})
 	if err == nil {
@@ -94,7 +95,8 @@ policies: [{name: watch, match: ['alertname="PostgresDeadRows"'], action: postgr
 		t.Fatal(err)
 	}
 	l := &life{log: new(log)}
-	a, err := app.New(t.Context(), c, app.Options{Version: "test", Logger: slog.New(slog.NewTextHandler(l.log, nil)), Load: load})
+	a, err := app.New(t.Context(), c, app.Options{Version: "test", Logger: slog.New(slog.NewTextHandler(l.log, nil)),
+		Load: load})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,7 +143,8 @@ func alert(t *testing.T, table, status string) string {
 	t.Helper()
 	text, err := json.Marshal(map[string]any{"version": "4", "alerts": []any{map[string]any{
 		"status": status, "startsAt": time.Unix(1, 0).UTC(),
-		"labels":      map[string]string{"alertname": "PostgresDeadRows", "server": "main", "database": "d", "schema": "s", "table": table},
+		"labels": map[string]string{"alertname": "PostgresDeadRows", "server": "main", "database": "d",
+			"schema": "s", "table": table},
 		"annotations": map[string]string{"limit": "0.2", "summary": table},
 	}}})
 	if err != nil {
@@ -157,7 +160,8 @@ func TestServedIsDeclared(t *testing.T) {
 	if code, text := l.send(t, "POST", webhook.Alertmanager().Path, token, alert(t, "t", "firing")); code != 200 {
 		t.Fatal(code, text)
 	}
-	if code, text := l.send(t, "POST", console.Prefix+"/pauses", token, `{"scope": "target/cache", "reason": "r", "by": "ann"}`); code != 200 {
+	if code, text := l.send(t, "POST", console.Prefix+"/pauses", token,
+		`{"scope": "target/cache", "reason": "r", "by": "ann"}`); code != 200 {
 		t.Fatal(code, text)
 	}
 	declared := catalog.Own()
@@ -167,14 +171,16 @@ func TestServedIsDeclared(t *testing.T) {
 	// Those of the targets that live has, but the one that runs apt-get.
 	var ofLive []string
 	for _, c := range catalog.EveryCollector() {
-		if domain, _, _ := strings.Cut(c.Name, "/"); slices.Contains([]string{"postgres", "redis", "host"}, domain) && c.Name != "host/updates" {
+		if domain, _, _ := strings.Cut(c.Name, "/"); slices.Contains([]string{"postgres", "redis", "host"}, domain) &&
+			c.Name != "host/updates" {
 			ofLive = append(ofLive, c.Name)
 		}
 	}
 	var text string
 	servertest.Eventually(t, "every collector has answered", func() bool {
 		_, text = l.send(t, "GET", "/metrics", "", "")
-		return strings.Count(text, "upkeep_collector_last_success_timestamp_seconds{") == len(ofLive) && strings.Contains(text, `to="declined"} 1`)
+		return strings.Count(text, "upkeep_collector_last_success_timestamp_seconds{") == len(ofLive) &&
+			strings.Contains(text, `to="declined"} 1`)
 	})
 	check := exec.CommandContext(t.Context(), "promtool", "check", "metrics")
 	check.Stdin = strings.NewReader(text)
@@ -212,7 +218,10 @@ func TestServedIsDeclared(t *testing.T) {
 	}
 	// That a collector writes what it declares is tested where it is. What needs a
 	// run that acts, a notice, a schedule with a query or a remote storage, is absent here.
-	absent := []string{"upkeep_remote_write_delay_seconds", "upkeep_remote_write_rejected_samples_total", "upkeep_schedule_query_failing", "upkeep_schedule_query_failures_total", "upkeep_runs_active", "upkeep_policy_acted_total", "upkeep_policy_came_back_total", "upkeep_policy_resolve_seconds_total", "upkeep_policy_demoted", "upkeep_notifications_total"}
+	absent := []string{"upkeep_remote_write_delay_seconds", "upkeep_remote_write_rejected_samples_total",
+		"upkeep_schedule_query_failing", "upkeep_schedule_query_failures_total", "upkeep_runs_active",
+		"upkeep_policy_acted_total", "upkeep_policy_came_back_total", "upkeep_policy_resolve_seconds_total",
+		"upkeep_policy_demoted", "upkeep_notifications_total"}
 	for _, m := range catalog.Own() {
 		if !served[m.Name] && !slices.Contains(absent, m.Name) {
 			t.Errorf("%s is declared and not served", m.Name)
@@ -236,7 +245,8 @@ func TestWebhookRefuses(t *testing.T) {
 		{"wrong token", "POST", "guess", alert(t, "t", "firing"), 401},
 	} {
 		lines := strings.Count(l.log.String(), "delivery refused")
-		if code, text := l.send(t, test.method, webhook.Alertmanager().Path, test.bearer, test.body); code != test.status {
+		if code, text := l.send(t, test.method, webhook.Alertmanager().Path, test.bearer,
+			test.body); code != test.status {
 			t.Errorf("%s: %d %s, want %d", test.name, code, text, test.status)
 		}
 		if got := strings.Count(l.log.String(), "delivery refused"); got != lines+1 {
@@ -255,21 +265,25 @@ func TestWebhookRefuses(t *testing.T) {
 func TestGate(t *testing.T) {
 	l := live(t)
 	for path, method := range map[string]string{
-		"/-/reload": "POST", console.Prefix + "/runs": "POST", console.Prefix + "/plans": "POST", console.Prefix + "/pauses": "POST", console.Prefix + "/pauses?scope=all": "DELETE",
+		"/-/reload": "POST", console.Prefix + "/runs": "POST", console.Prefix + "/plans": "POST",
+		console.Prefix + "/pauses": "POST", console.Prefix + "/pauses?scope=all": "DELETE",
 	} {
 		if code, text := l.send(t, method, path, "", "{}"); code != 401 {
 			t.Errorf("%s %s without the token: %d %s", method, path, code, text)
 		}
-		if code, text := l.send(t, method, path, token, "{}", "Origin", "https://evil.example", "Sec-Fetch-Site", "cross-site"); code != 403 {
+		if code, text := l.send(t, method, path, token, "{}", "Origin", "https://evil.example", "Sec-Fetch-Site",
+			"cross-site"); code != 403 {
 			t.Errorf("%s %s from another site's page: %d %s", method, path, code, text)
 		}
 	}
-	for _, path := range []string{"/", "/metrics", "/-/healthy", "/-/ready", console.Prefix + "/status", console.Prefix + "/runs", console.Prefix + "/pauses"} {
+	for _, path := range []string{"/", "/metrics", "/-/healthy", "/-/ready", console.Prefix + "/status",
+		console.Prefix + "/runs", console.Prefix + "/pauses"} {
 		if code, text := l.send(t, "GET", path, "", ""); code != 200 {
 			t.Errorf("GET %s: %d %s", path, code, text)
 		}
 	}
-	for path, want := range map[string]int{"/nothing": 404, console.Prefix + "/runs/99": 404, console.Prefix + "/runs/x": 400, console.Prefix + "/runs?limit=0": 400} {
+	for path, want := range map[string]int{"/nothing": 404, console.Prefix + "/runs/99": 404,
+		console.Prefix + "/runs/x": 400, console.Prefix + "/runs?limit=0": 400} {
 		if code, text := l.send(t, "GET", path, "", ""); code != want {
 			t.Errorf("GET %s: %d %s, want %d", path, code, text, want)
 		}
@@ -289,7 +303,8 @@ func TestPage(t *testing.T) {
 	if code, text := l.send(t, "POST", webhook.Alertmanager().Path, token, alert(t, hostile, "firing")); code != 200 {
 		t.Fatal(code, text)
 	}
-	if code, text := l.send(t, "POST", console.Prefix+"/pauses", token, `{"scope": "all", "reason": "<b>move</b>", "by": "ann"}`); code != 200 {
+	if code, text := l.send(t, "POST", console.Prefix+"/pauses", token,
+		`{"scope": "all", "reason": "<b>move</b>", "by": "ann"}`); code != 200 {
 		t.Fatal(code, text)
 	}
 	var page string
@@ -297,7 +312,8 @@ func TestPage(t *testing.T) {
 		_, page = l.send(t, "GET", "/", "", "")
 		return strings.Contains(page, "declined") && strings.Contains(page, "samples")
 	})
-	for _, want := range []string{"PostgresDeadRows", "postgres/vacuum", "Paused: all", "&lt;b&gt;move", "&lt;script&gt;", "redis/memory"} {
+	for _, want := range []string{"PostgresDeadRows", "postgres/vacuum", "Paused: all", "&lt;b&gt;move",
+		"&lt;script&gt;", "redis/memory"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("no %s on the page:\n%s", want, page)
 		}
@@ -328,12 +344,16 @@ func TestAskedFor(t *testing.T) {
 	}{
 		{"no JSON", "/plans", "x", 400, "body"},
 		{"unknown field", "/plans", `{"acton": "redis/bgsave"}`, 400, "acton"},
-		{"unknown action", "/plans", `{"action": "redis/flushall", "subject": {"server": "cache"}}`, 422, "unknown action"},
-		{"no requester", "/runs", `{"action": "redis/bgsave", "subject": {"server": "cache"}}`, 400, "by is the name of the requester"},
+		{"unknown action", "/plans", `{"action": "redis/flushall", "subject": {"server": "cache"}}`, 422,
+			"unknown action"},
+		{"no requester", "/runs", `{"action": "redis/bgsave", "subject": {"server": "cache"}}`, 400,
+			"by is the name of the requester"},
 		{"pause without a reason", "/pauses", `{"scope": "all", "by": "ann"}`, 400, "reason"},
-		{"pause that is over", "/pauses", `{"scope": "all", "by": "ann", "reason": "r", "until": "2001-01-01T00:00:00Z"}`, 400, "over already"},
+		{"pause that is over", "/pauses",
+			`{"scope": "all", "by": "ann", "reason": "r", "until": "2001-01-01T00:00:00Z"}`, 400, "over already"},
 	} {
-		if code, answer := ask(test.path, test.body); code != test.status || !strings.Contains(fmt.Sprint(answer["error"]), test.says) {
+		if code, answer := ask(test.path, test.body); code != test.status ||
+			!strings.Contains(fmt.Sprint(answer["error"]), test.says) {
 			t.Errorf("%s: %d %v, want %d with %q", test.name, code, answer, test.status, test.says)
 		}
 	}
@@ -362,7 +382,8 @@ func TestChangedJournal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := journal.New(journal.Config{Store: s}).Create(t.Context(), remediate.Request{Key: "k", Action: "a/b"}, "why"); err != nil {
+	if _, _, err := journal.New(journal.Config{Store: s}).Create(t.Context(),
+		remediate.Request{Key: "k", Action: "a/b"}, "why"); err != nil {
 		t.Fatal(err)
 	}
 	err = s.Write(t.Context(), func(tx *store.Tx) error {
@@ -372,7 +393,8 @@ func TestChangedJournal(t *testing.T) {
 	if err = errors.Join(err, s.Close()); err != nil {
 		t.Fatal(err)
 	}
-	c, err := config.Parse("test", fmt.Appendf(nil, "data_dir: %q\nweb: {listen: '127.0.0.1:0'}\ntargets: {host: [{name: here}]}\nembedded: {enabled: false}\n", dir), app.Known())
+	c, err := config.Parse("test", fmt.Appendf(nil, "data_dir: %q\nweb: {listen: '127.0.0.1:0'}\ntargets: {host: "+
+		"[{name: here}]}\nembedded: {enabled: false}\n", dir), app.Known())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -384,7 +406,10 @@ func TestChangedJournal(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- a.Run(ctx) }()
-	servertest.Eventually(t, "it is said", func() bool { return strings.Contains(said.String(), "the journal was changed") })
+	servertest.Eventually(t, "it is said", func() bool {
+		return strings.Contains(said.String(),
+			"the journal was changed")
+	})
 	cancel()
 	if err := <-ended; err != nil {
 		t.Error(err)
@@ -410,7 +435,8 @@ func TestReload(t *testing.T) {
 	}
 	servertest.Eventually(t, "the new collectors answer", func() bool {
 		_, text := l.send(t, "GET", "/metrics", "", "")
-		return strings.Contains(text, `upkeep_redis_up{server="cache"} 1`) && strings.Contains(text, "upkeep_config_last_reload_success 1")
+		return strings.Contains(text, `upkeep_redis_up{server="cache"} 1`) &&
+			strings.Contains(text, "upkeep_config_last_reload_success 1")
 	})
 }
 
@@ -418,7 +444,8 @@ func TestReload(t *testing.T) {
 func TestWrongStart(t *testing.T) {
 	dir := t.TempDir()
 	start := func(text string) error {
-		c, err := config.Parse("test", []byte("targets: {host: [{name: here}]}\nembedded: {enabled: false}\n"+text), app.Known())
+		c, err := config.Parse("test", []byte("targets: {host: [{name: here}]}\nembedded: {enabled: false}\n"+text),
+			app.Known())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -428,8 +455,9 @@ func TestWrongStart(t *testing.T) {
 	data := fmt.Sprintf("data_dir: %q\n", filepath.Join(dir, "data"))
 	for name, text := range map[string]string{
 		"an address of others": data + `web: {listen: "192.0.2.1:9"}`,
-		"no web configuration": data + fmt.Sprintf(`web: {listen: "127.0.0.1:0", config_file: %q}`, filepath.Join(dir, "none.yaml")),
-		"no data folder":       `data_dir: /proc/upkeep`,
+		"no web configuration": data + fmt.Sprintf(`web: {listen: "127.0.0.1:0", config_file: %q}`,
+			filepath.Join(dir, "none.yaml")),
+		"no data folder": `data_dir: /proc/upkeep`,
 	} {
 		if err := start(text); err == nil {
 			t.Errorf("%s: it started", name)

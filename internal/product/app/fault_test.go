@@ -179,7 +179,9 @@ embedded: {enabled: false}
 		t.Fatalf("never: %s", what)
 	}
 	well := func(text string) bool {
-		return strings.Contains(text, up("postgres", 1)) && strings.Contains(text, up("redis", 1)) && strings.Contains(text, `upkeep_redis_memory_used_bytes{server="sick"}`) && strings.Contains(text, `upkeep_postgres_connections_max{server="sick"}`)
+		return strings.Contains(text, up("postgres", 1)) && strings.Contains(text, up("redis", 1)) &&
+			strings.Contains(text, `upkeep_redis_memory_used_bytes{server="sick"}`) &&
+			strings.Contains(text, `upkeep_postgres_connections_max{server="sick"}`)
 	}
 	await("all is well", well)
 	heap := func() uint64 {
@@ -194,7 +196,9 @@ embedded: {enabled: false}
 			postgres.turn(mode)
 			redis.turn(mode)
 			await(mode+": unknown values are not exported", func(text string) bool {
-				return strings.Contains(text, up("postgres", 0)) && strings.Contains(text, up("redis", 0)) && !strings.Contains(text, `upkeep_redis_memory_used_bytes{server="sick"}`) && !strings.Contains(text, `upkeep_postgres_connections_max{server="sick"}`)
+				return strings.Contains(text, up("postgres", 0)) && strings.Contains(text, up("redis", 0)) &&
+					!strings.Contains(text, `upkeep_redis_memory_used_bytes{server="sick"}`) &&
+					!strings.Contains(text, `upkeep_postgres_connections_max{server="sick"}`)
 			})
 			undisturbed(t, scrape, mode)
 		}
@@ -242,7 +246,8 @@ func undisturbed(t *testing.T, scrape func() (string, time.Duration), mode strin
 // lateness says what is missing in a scrape of the target that is well, and what is old in it.
 func lateness(t *testing.T, text string) (late []string) {
 	t.Helper()
-	for collector, metric := range map[string]string{"redis/memory": "upkeep_redis_memory_used_bytes", "postgres/activity": "upkeep_postgres_connections_max"} {
+	for collector, metric := range map[string]string{"redis/memory": "upkeep_redis_memory_used_bytes",
+		"postgres/activity": "upkeep_postgres_connections_max"} {
 		of := `{collector="` + collector + `",server="well"} `
 		if !strings.Contains(text, "upkeep_collector_success"+of+"1") {
 			late = append(late, collector+" has failed")

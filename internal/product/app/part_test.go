@@ -28,7 +28,8 @@ func where(a *App) string {
 	}
 	slices.Sort(collectors)
 	slices.Sort(actions)
-	return fmt.Sprint(collectors, actions, coming, a.engine.Policies(), a.names(), a.announced(remediate.NotificationActed), len(a.config.Targets.Redis))
+	return fmt.Sprint(collectors, actions, coming, a.engine.Policies(), a.names(),
+		a.announced(remediate.NotificationActed), len(a.config.Targets.Redis))
 }
 
 // A part that cannot be prepared, or the one that cannot be changed, leaves all of them as
@@ -43,7 +44,8 @@ notify: [{name: n, kind: webhook, url_env: X, on: [acted]}]
 	text := one
 	dir := t.TempDir()
 	load := func() (*config.Config, error) {
-		return config.Parse("test", fmt.Appendf(nil, "data_dir: %q\nweb: {listen: '127.0.0.1:0'}\nembedded: {enabled: false}\n%s", dir, text), Known())
+		return config.Parse("test", fmt.Appendf(nil, "data_dir: %q\nweb: {listen: '127.0.0.1:0'}\nembedded: "+
+			"{enabled: false}\n%s", dir, text), Known())
 	}
 	c, err := load()
 	if err != nil {
@@ -89,7 +91,8 @@ notify: [{name: n, kind: webhook, url_env: X, on: [acted]}]
 	if err := again(); err != nil {
 		t.Fatal(err)
 	}
-	if now := where(a); now == before || !strings.Contains(now, "redis/bgsave b redis://127.0.0.1:1") || !strings.Contains(now, "[s s s] [p]") {
+	if now := where(a); now == before || !strings.Contains(now, "redis/bgsave b redis://127.0.0.1:1") ||
+		!strings.Contains(now, "[s s s] [p]") {
 		t.Errorf("the whole configuration is not in force: %s", now)
 	}
 }
@@ -120,7 +123,8 @@ func TestSameConfigurationIsTried(t *testing.T) {
 
 // A part runs with the others, and all end where one of them fails.
 func TestPartsRunTogether(t *testing.T) {
-	c, err := config.Parse("test", fmt.Appendf(nil, "data_dir: %q\nweb: {listen: '127.0.0.1:0'}\ntargets: {host: [{name: here}]}\nembedded: {enabled: false}\n", t.TempDir()), Known())
+	c, err := config.Parse("test", fmt.Appendf(nil, "data_dir: %q\nweb: {listen: '127.0.0.1:0'}\ntargets: {host: "+
+		"[{name: here}]}\nembedded: {enabled: false}\n", t.TempDir()), Known())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -65,7 +65,8 @@ policies: [{name: dead, match: ['alertname="PostgresDeadRows"'], action: postgre
 	if err != nil {
 		t.Fatal(err)
 	}
-	if f.app, err = app.New(t.Context(), c, app.Options{Version: "test", Logger: slog.New(slog.NewTextHandler(f.log, nil)), Load: load}); err != nil {
+	if f.app, err = app.New(t.Context(), c, app.Options{Version: "test",
+		Logger: slog.New(slog.NewTextHandler(f.log, nil)), Load: load}); err != nil {
 		t.Fatal(err)
 	}
 	f.life.url = "http://" + f.app.Addr()
@@ -111,7 +112,8 @@ func (f *file) answered(t *testing.T, server string) bool {
 // pids are upkeep's sessions on the server that are kept.
 func (f *file) pids(t *testing.T) (all []int32) {
 	t.Helper()
-	rows, err := f.conn.Query(t.Context(), "select pid from pg_stat_activity where usename = $1 and application_name = 'upkeep' order by pid", f.name)
+	rows, err := f.conn.Query(t.Context(), "select pid from pg_stat_activity where usename = $1 and application_name "+
+		"= 'upkeep' order by pid", f.name)
 	if err == nil {
 		all, err = pgx.CollectRows(rows, pgx.RowTo[int32])
 	}
@@ -146,7 +148,9 @@ func TestReloadLeavesAlone(t *testing.T) {
 		if code, text := f.send(t, "POST", "/-/reload", "", ""); code != 200 {
 			t.Fatalf("%s: %d %s", what, code, text)
 		}
-		if lines := strings.Split(strings.TrimSpace(f.log.String()), "\n"); !slices.ContainsFunc(lines[max(0, len(lines)-5):], func(l string) bool { return strings.Contains(l, "configuration reloaded") && strings.Contains(l, says) }) {
+		if lines := strings.Split(strings.TrimSpace(f.log.String()),
+			"\n"); !slices.ContainsFunc(lines[max(0, len(lines)-5):],
+			func(l string) bool { return strings.Contains(l, "configuration reloaded") && strings.Contains(l, says) }) {
 			t.Errorf("%s: the log does not say %q:\n%s", what, says, strings.Join(lines[max(0, len(lines)-5):], "\n"))
 		}
 	}
@@ -169,7 +173,8 @@ func TestReloadLeavesAlone(t *testing.T) {
 	reload("an archive entry", "changed=true")
 	servertest.Eventually(t, "the sessions of before have ended", func() bool {
 		now := f.pids(t)
-		return f.answered(t, "main") && !slices.ContainsFunc(was, func(pid int32) bool { return slices.Contains(now, pid) })
+		return f.answered(t, "main") && !slices.ContainsFunc(was,
+			func(pid int32) bool { return slices.Contains(now, pid) })
 	})
 }
 
@@ -179,7 +184,9 @@ func TestReloadStorm(t *testing.T) {
 	f := fileLife(t)
 	const tables = 8
 	for i := range tables {
-		servertest.Exec(t, f.admin, fmt.Sprintf("create table t%d (id int)", i), fmt.Sprintf("insert into t%d select generate_series(1, 20000)", i), fmt.Sprintf("delete from t%d where id %% 2 = 0", i))
+		servertest.Exec(t, f.admin, fmt.Sprintf("create table t%d (id int)", i),
+			fmt.Sprintf("insert into t%d select generate_series(1, 20000)", i),
+			fmt.Sprintf("delete from t%d where id %% 2 = 0", i))
 	}
 	var storm sync.WaitGroup
 	var reloads atomic.Int64
@@ -211,7 +218,8 @@ func TestReloadStorm(t *testing.T) {
 	}
 	database := f.conn.Config().Database
 	for i := range tables {
-		body := strings.Replace(alert(t, fmt.Sprint("t", i), "firing"), `"database":"d"`, fmt.Sprintf(`"database":%q`, database), 1)
+		body := strings.Replace(alert(t, fmt.Sprint("t", i), "firing"), `"database":"d"`,
+			fmt.Sprintf(`"database":%q`, database), 1)
 		body = strings.Replace(body, `"schema":"s"`, `"schema":"public"`, 1)
 		if code, text := f.send(t, "POST", webhook.Alertmanager().Path, "", body); code != 200 {
 			t.Fatal(code, text)
@@ -223,7 +231,8 @@ func TestReloadStorm(t *testing.T) {
 		if err := json.Unmarshal([]byte(text), &runs); err != nil {
 			t.Fatal(err)
 		}
-		if len(runs) == tables && !slices.ContainsFunc(runs, func(r console.Line) bool { return !r.State.Final() }) || time.Now().After(end) {
+		if len(runs) == tables && !slices.ContainsFunc(runs, func(r console.Line) bool { return !r.State.Final() }) ||
+			time.Now().After(end) {
 			break
 		}
 	}
@@ -245,7 +254,9 @@ func TestReloadStorm(t *testing.T) {
 		}
 	}
 	var twice int
-	if err := f.conn.QueryRow(t.Context(), "select count(*) filter (where vacuum_count <> 1) from pg_stat_user_tables where relname ~ '^t[0-9]+$'").Scan(&twice); err != nil || twice != 0 || len(runs) != tables {
+	if err := f.conn.QueryRow(t.Context(),
+		"select count(*) filter (where vacuum_count <> 1) from pg_stat_user_tables where relname ~ '^t[0-9]+$'").
+		Scan(&twice); err != nil || twice != 0 || len(runs) != tables {
 		t.Errorf("%d runs; %d tables were not vacuumed once (%v)", len(runs), twice, err)
 	}
 	if n := len(f.pids(t)); n > 6 {
@@ -264,13 +275,16 @@ func TestReloadAllOrNone(t *testing.T) {
 	path := filepath.Join(dir, "upkeep.yaml")
 	configure := func(embedded, more string) {
 		t.Helper()
-		text := fmt.Sprintf("data_dir: data\nweb: {listen: '127.0.0.1:0'}\ntargets: {host: [{name: here}%s]}\ncollectors: {settings: {host/updates: {disabled: true}}}\nembedded: {%s}\n", more, embedded)
+		text := fmt.Sprintf("data_dir: data\nweb: {listen: '127.0.0.1:0'}\ntargets: {host: [{name: "+
+			"here}%s]}\ncollectors: {settings: {host/updates: {disabled: true}}}\nembedded: {%s}\n", more, embedded)
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
 	load := func() (*config.Config, error) { c, _, err := config.Read(path, app.Known()); return c, err }
-	if err := os.WriteFile(filepath.Join(dir, "more.yaml"), []byte("groups:\n- name: more\n  rules: [{alert: More, expr: up == 0, labels: {severity: info}}]\n"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "more.yaml"),
+		[]byte("groups:\n- name: more\n  rules: [{alert: More, expr: up == 0, labels: {severity: info}}]\n"),
+		0o600); err != nil {
 		t.Fatal(err)
 	}
 	job := "scrape_configs: [{job_name: api, static_configs: [{targets: ['127.0.0.1:1']}]%s}]"
@@ -289,8 +303,13 @@ func TestReloadAllOrNone(t *testing.T) {
 		_, text := l.send(t, "GET", path, "", "")
 		return strings.Contains(text, want)
 	}
-	servertest.Eventually(t, "it is ready", func() bool { code, _ := l.send(t, "GET", "/-/ready", "", ""); return code == 200 })
-	configure("rule_files: [more.yaml], "+fmt.Sprintf(job, ", scheme: https, tls_config: {ca_file: none.pem}"), ", {name: there, root: /usr}")
+	servertest.Eventually(t, "it is ready", func() bool {
+		code,
+			_ := l.send(t, "GET", "/-/ready", "", "")
+		return code == 200
+	})
+	configure("rule_files: [more.yaml], "+fmt.Sprintf(job, ", scheme: https, tls_config: {ca_file: none.pem}"),
+		", {name: there, root: /usr}")
 	for range 2 {
 		if err := a.Reload(); err == nil || !strings.Contains(err.Error(), "none.pem") {
 			t.Fatalf("a certificate that is missing: %v", err)

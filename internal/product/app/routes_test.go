@@ -23,7 +23,8 @@ var update = flag.Bool("update", false, "write the golden file of the routes") /
 // Every route with its methods. What is asked for in another way is refused, and
 // nothing is redirected: a redirect would make a GET of a POST.
 func TestRoutes(t *testing.T) {
-	c, err := config.Parse("test", fmt.Appendf(nil, "data_dir: %q\nweb: {listen: '127.0.0.1:0'}\ntargets: {host: [{name: here}]}\n", t.TempDir()), Known())
+	c, err := config.Parse("test", fmt.Appendf(nil, "data_dir: %q\nweb: {listen: '127.0.0.1:0'}\ntargets: {host: "+
+		"[{name: here}]}\n", t.TempDir()), Known())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,8 +55,11 @@ func TestRoutes(t *testing.T) {
 		}
 		lines = append(lines, line)
 	}
-	for _, unknown := range []string{"/unknown", "/api", "/api/upkeep/v1", "/api/upkeep/v2/runs", "/webhook", "/-", "//", "/metrics%2F", "/..%2fmetrics", "/api/v1/query/", "/api/v1//query", "/api/v1/", "/api/v2/alerts/", "/api/v2//alerts", "/api/v2/../v1/query"} {
-		lines = append(lines, fmt.Sprintf("%s unknown: GET %d, POST %d", unknown, ask(http.MethodGet, unknown).Code, ask(http.MethodPost, unknown).Code))
+	for _, unknown := range []string{"/unknown", "/api", "/api/upkeep/v1", "/api/upkeep/v2/runs", "/webhook", "/-",
+		"//", "/metrics%2F", "/..%2fmetrics", "/api/v1/query/", "/api/v1//query", "/api/v1/", "/api/v2/alerts/",
+		"/api/v2//alerts", "/api/v2/../v1/query"} {
+		lines = append(lines, fmt.Sprintf("%s unknown: GET %d, POST %d", unknown, ask(http.MethodGet, unknown).Code,
+			ask(http.MethodPost, unknown).Code))
 	}
 	slices.Sort(lines)
 	got := strings.Join(lines, "\n") + "\n"
@@ -78,7 +82,8 @@ func TestRoutes(t *testing.T) {
 func answered(ask func(method, path string) *httptest.ResponseRecorder, path string, methods []string) string {
 	at := strings.NewReplacer(":id", "1", ":name", "x%2Fy").Replace(path)
 	var others []string
-	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, "BREW"} {
+	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch,
+		http.MethodDelete, "BREW"} {
 		if slices.Contains(methods, method) {
 			continue
 		}

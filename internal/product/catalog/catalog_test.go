@@ -180,7 +180,8 @@ func TestEveryMetricIsUsedOrSaysWhyNot(t *testing.T) {
 	}
 	for name, m := range all {
 		if read[name] == (m.NoPanel != "") {
-			t.Errorf("%s is in a rule or panel: %v; has a reason not to be, its NoPanel: %q", name, read[name], m.NoPanel)
+			t.Errorf("%s is in a rule or panel: %v; has a reason not to be, its NoPanel: %q", name, read[name],
+				m.NoPanel)
 		}
 	}
 }
@@ -231,7 +232,8 @@ func TestActionsAndRulesFitEachOther(t *testing.T) {
 			continue
 		}
 		read := selectors(t, r.Expr)
-		if !slices.ContainsFunc(catalog.EveryAction()[i].Metrics(), func(m string) bool { _, ok := read[m]; return ok }) {
+		if !slices.ContainsFunc(catalog.EveryAction()[i].Metrics(),
+			func(m string) bool { _, ok := read[m]; return ok }) {
 			t.Errorf("%s asks for %s, which lowers another metric", r.Name, name)
 		}
 	}
@@ -258,7 +260,8 @@ func TestUnitsHaveNamesAndTexts(t *testing.T) {
 			t.Errorf("%s %q is no name, or not the first of that name", kind, n)
 		}
 		seen[kind+n] = true
-		if summary, rest, ok := strings.Cut(doc, "\n\n"); !ok || !strings.HasSuffix(summary, ".") || !strings.Contains(rest, "Rights:") {
+		if summary, rest, ok := strings.Cut(doc, "\n\n"); !ok || !strings.HasSuffix(summary, ".") ||
+			!strings.Contains(rest, "Rights:") {
 			t.Errorf("%s %s: the text has no summary, or does not say which rights it needs", kind, n)
 		}
 	}

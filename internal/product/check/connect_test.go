@@ -68,7 +68,8 @@ func wants(t *testing.T, got []string, want ...string) {
 func TestConnect(t *testing.T) {
 	address, _ := servertest.Database(t)
 	weak := fmt.Sprintf("weak_%08x", rand.Uint32())
-	servertest.Exec(t, address, "create role "+weak+" login", "create table theirs (id int)", "grant select on theirs to "+weak)
+	servertest.Exec(t, address, "create role "+weak+" login", "create table theirs (id int)",
+		"grant select on theirs to "+weak)
 	t.Cleanup(func() { servertest.Exec(t, address, "drop owned by "+weak, "drop role "+weak) })
 	u, err := url.Parse(address)
 	if err != nil {
@@ -78,7 +79,8 @@ func TestConnect(t *testing.T) {
 	r := servertest.Redis(t)
 	client := redis.NewClient(&redis.Options{Addr: strings.TrimPrefix(r.URL, "redis://")})
 	defer func() { _ = client.Close() }() // nothing is left to be written
-	if err := client.Do(t.Context(), "acl", "setuser", "weak", "on", ">s3cret", "-@all", "+ping", "+info", "+hello", "+client|setname", "+multi", "+discard", "+acl|whoami").Err(); err != nil {
+	if err := client.Do(t.Context(), "acl", "setuser", "weak", "on", ">s3cret", "-@all", "+ping", "+info", "+hello",
+		"+client|setname", "+multi", "+discard", "+acl|whoami").Err(); err != nil {
 		t.Fatal(err)
 	}
 	secret := filepath.Join(t.TempDir(), "secret")
@@ -104,7 +106,8 @@ policies:
   - {name: a, match: ['alertname="PostgresDeadRows"'], action: postgres/vacuum}
   - {name: b, match: ['alertname="RedisSnapshotOld"'], action: redis/bgsave}
 `, u.String(), strings.Replace(r.URL, "redis://", "redis://weak@", 1), secret, prometheus.URL, am.URL))
-	wants(t, seen, "postgres main: PostgreSQL 15.", "redis cache: Redis 7.", "prometheus: Prometheus 2.", "alertmanager: Alertmanager 0.")
+	wants(t, seen, "postgres main: PostgreSQL 15.", "redis cache: Redis 7.", "prometheus: Prometheus 2.",
+		"alertmanager: Alertmanager 0.")
 	for _, want := range []string{
 		`upkeep.yaml:3: warning: postgres main: collecting needs pg_monitor (`,
 		`run: grant pg_monitor to "` + weak + `"`,
@@ -150,11 +153,14 @@ func TestConnectToOthers(t *testing.T) {
 		fmt.Fprint(w, `{"status":"success","data":{}}`)
 	}))
 	t.Cleanup(other.Close)
-	seen, found := connect(t, fmt.Sprintf("targets: {host: [{name: here}]}\nembedded: {enabled: false}\nprometheus: {url: %q}\nalertmanager: {url: %q}\n", other.URL+"/prom/", other.URL))
+	seen, found := connect(t, fmt.Sprintf("targets: {host: [{name: here}]}\nembedded: {enabled: false}\nprometheus: "+
+		"{url: %q}\nalertmanager: {url: %q}\n", other.URL+"/prom/", other.URL))
 	wants(t, seen)
 	wants(t, found,
-		"upkeep.yaml:3: prometheus rejects the login: prometheus: GET "+other.URL+"/prom/api/v1/status/buildinfo: the answer is not Prometheus' JSON: it has no version; ",
-		"upkeep.yaml:4: alertmanager rejects the login: alertmanager: the answer is not Alertmanager's JSON: it has no version; ",
+		"upkeep.yaml:3: prometheus rejects the login: prometheus: GET "+other.URL+"/prom/api/v1/status/buildinfo: "+
+			"the answer is not Prometheus' JSON: it has no version; ",
+		"upkeep.yaml:4: alertmanager rejects the login: alertmanager: the answer is not Alertmanager's JSON: it has "+
+			"no version; ",
 	)
 }
 
@@ -189,7 +195,8 @@ store: {url: %q}
 	wants(t, seen, "store: PostgreSQL 15.", "postgres main: PostgreSQL 15.")
 	all := strings.Join(found, "\n")
 	for _, want := range []string{
-		`upkeep.yaml:8: the store: "` + poor + `" may not make the schema upkeep in database ` + database + `; run: create schema upkeep authorization "` + poor + `"`,
+		`upkeep.yaml:8: the store: "` + poor + `" may not make the schema upkeep in database ` + database +
+			`; run: create schema upkeep authorization "` + poor + `"`,
 		"upkeep.yaml:6: bucket ", " does not let upkeep list its objects: ",
 	} {
 		if !strings.Contains(all, want) {

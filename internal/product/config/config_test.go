@@ -20,7 +20,8 @@ func known() config.Known {
 	return config.Known{
 		Collectors: []string{"postgres/tablebloat", "postgres/vacuum", "redis/memory"},
 		Actions: map[string]policy.Action{
-			"postgres/vacuum":  {Name: "postgres/vacuum", Subject: []string{"server", "table"}, Params: []remediate.Param{{Name: "parallel", Type: remediate.Int}}},
+			"postgres/vacuum": {Name: "postgres/vacuum", Subject: []string{"server", "table"},
+				Params: []remediate.Param{{Name: "parallel", Type: remediate.Int}}},
 			"postgres/reindex": {Name: "postgres/reindex", Subject: []string{"server", "index"}},
 			"redis/bgsave":     {Name: "redis/bgsave", Subject: []string{"server"}},
 			"redis/restart":    {Name: "redis/restart", Subject: []string{"server"}, Asks: true, Windowed: true},
@@ -34,12 +35,14 @@ func known() config.Known {
 const target = "targets: {host: [{name: here}]}\n"
 
 func archived(more string) string {
-	return "targets:\n  postgres:\n  - name: a\n    url: postgres://h\n    archives:\n    - {database: d, table: t, column: at, " + more + "}\n"
+	return "targets:\n  postgres:\n  - name: a\n    url: postgres://h\n    archives:\n    - {database: d, table: t, " +
+		"column: at, " + more + "}\n"
 }
 
 // archiveTo is a configuration with an archive that has a destination.
 func archiveTo(to string) string {
-	return "targets:\n  postgres:\n  - name: a\n    url: postgres://h\n    archives: [{database: d, table: t, column: c, to: {" + to + "}}]\n"
+	return "targets:\n  postgres:\n  - name: a\n    url: postgres://h\n    archives: [{database: d, table: t, " +
+		"column: c, to: {" + to + "}}]\n"
 }
 
 func TestWrong(t *testing.T) {
@@ -50,66 +53,110 @@ func TestWrong(t *testing.T) {
 		{"no mapping", "- a\n", "f:1: the configuration is a list; keys and values were expected"},
 		{"not YAML", "a: [\n", "f:1: did not find expected node content"},
 		{"unknown key", target + "dta_dir: /x\n", `f:2: unknown key "dta_dir"; did you mean "data_dir"?`},
-		{"unknown inner key", target + "web:\n  port: 1\n", `f:3: unknown key "port"; expected one of listen, external_url`},
+		{"unknown inner key", target + "web:\n  port: 1\n",
+			`f:3: unknown key "port"; expected one of listen, external_url`},
 		{"key twice", target + "log: {}\nlog: {}\n", `f:3: duplicate key "log"; it was first set in line 2`},
 		{"two documents", target + "---\n" + target, "f:2: a second document begins here"},
-		{"duration", target + "embedded:\n  retention: 5 minutes\n", `f:3: retention is "5 minutes"; a duration was expected, like 30s`},
-		{"duration without unit", target + "embedded: {retention: 15}\n", `f:2: retention is "15"; a duration was expected`},
-		{"duration too short", target + "embedded: {scrape_interval: 1ms}\n", "f:2: scrape_interval is 1ms; at least 100ms was expected"},
+		{"duration", target + "embedded:\n  retention: 5 minutes\n",
+			`f:3: retention is "5 minutes"; a duration was expected, like 30s`},
+		{"duration without unit", target + "embedded: {retention: 15}\n",
+			`f:2: retention is "15"; a duration was expected`},
+		{"duration too short", target + "embedded: {scrape_interval: 1ms}\n",
+			"f:2: scrape_interval is 1ms; at least 100ms was expected"},
 		{"bool", target + "embedded: {enabled: yep}\n", `f:2: enabled is "yep"; true or false was expected`},
-		{"number", target + "engine: {concurrency: 0}\n", `f:2: concurrency is "0"; a whole number of at least 1 was expected`},
+		{"number", target + "engine: {concurrency: 0}\n",
+			`f:2: concurrency is "0"; a whole number of at least 1 was expected`},
 		{"enum", target + "log: {level: loud}\n", `f:2: level is "loud"; debug or info or warn or error was expected`},
 		{"listen", target + "web: {listen: 9847}\n", `f:2: listen is "9847"; an address and a port was expected`},
 		{"port", target + "web: {listen: ':99999'}\n", `f:2: listen is ":99999"`},
 		{"external url", target + "web: {external_url: 'upkeep.example'}\n", "f:2: external_url is not an HTTP URL"},
-		{"two tokens", target + "web:\n  token_file: a\n  token_env: B\n", "f:4: web has both token_file and token_env"},
+		{"two tokens", target + "web:\n  token_file: a\n  token_env: B\n",
+			"f:4: web has both token_file and token_env"},
 		{"list", target + "policies: {}\n", "f:2: policies is a mapping; a list was expected"},
-		{"matcher", onePolicy(`match: ['alertname=~"("'], action: redis/bgsave`), `f:3: match "alertname=~\"(\"" does not parse`},
+		{"matcher", onePolicy(`match: ['alertname=~"("'], action: redis/bgsave`),
+			`f:3: match "alertname=~\"(\"" does not parse`},
 		{"empty matcher", onePolicy(`match: [''], action: redis/bgsave`), `f:3: match "" does not parse`},
-		{"matchers as text", onePolicy(`match: 'a="b"', action: redis/bgsave`), `f:3: match is "a=\"b\""; a list of matchers was expected`},
-		{"no matchers", onePolicy(`match: [], action: redis/bgsave`), `f:3: an entry of policies has no "match"; at least one matcher`},
+		{"matchers as text", onePolicy(`match: 'a="b"', action: redis/bgsave`),
+			`f:3: match is "a=\"b\""; a list of matchers was expected`},
+		{"no matchers", onePolicy(`match: [], action: redis/bgsave`),
+			`f:3: an entry of policies has no "match"; at least one matcher`},
 		{"no action", onePolicy(`match: ['a="b"']`), `f:3: policy "p" has neither action nor steps; one was expected`},
-		{"unknown action", onePolicy(`match: ['a="b"'], action: postgres/vacum`), `f:3: policy "p": unknown action "postgres/vacum"; did you mean "postgres/vacuum"?`},
-		{"mode", onePolicy(`match: ['a="b"'], action: redis/bgsave, mode: dry-run`), `f:3: mode is "dry-run"; observe or ask or auto was expected`},
-		{"policy twice", target + "policies:\n- &p {name: p, match: ['a=b'], action: redis/bgsave}\n- *p\n", `f:3: a second policy is called "p"`},
-		{"collector", target + "collectors:\n  settings:\n    postgres/tableblot: {every: 1m}\n", `f:4: unknown collector "postgres/tableblot"; did you mean "postgres/tablebloat"?`},
-		{"no name", "targets:\n  redis:\n  - url: redis://x\n", `f:3: an entry of redis has no "name"; a name, the server label`},
-		{"target twice", "targets:\n  redis:\n  - {name: a, url: redis://x}\n  - {name: a, url: redis://y}\n", `f:4: a second redis is called "a"`},
-		{"scheme", "targets: {postgres: [{name: a, url: 'mysql://x'}]}\n", "f:1: postgres a: invalid url: it must start with postgres:// or postgresql://"},
-		{"replica of no server", "targets:\n  postgres:\n  - {name: a, url: 'postgres://h', replica_of: b}\n", `f:3: replica_of is "b"; the name of another postgres server was expected`},
-		{"replica of itself", "targets: {postgres: [{name: a, url: 'postgres://h', replica_of: a}]}\n", `f:1: replica_of is "a"`},
-		{"archive with two ends", archived("to: {table: old}, purge: true"), "f:6: the archive of t has both to and purge; one was expected"},
-		{"archive into itself", archived("to: {schema: public, table: t}"), "f:6: the archive of t is the table itself; another table was expected"},
+		{"unknown action", onePolicy(`match: ['a="b"'], action: postgres/vacum`),
+			`f:3: policy "p": unknown action "postgres/vacum"; did you mean "postgres/vacuum"?`},
+		{"mode", onePolicy(`match: ['a="b"'], action: redis/bgsave, mode: dry-run`),
+			`f:3: mode is "dry-run"; observe or ask or auto was expected`},
+		{"policy twice", target + "policies:\n- &p {name: p, match: ['a=b'], action: redis/bgsave}\n- *p\n",
+			`f:3: a second policy is called "p"`},
+		{"collector", target + "collectors:\n  settings:\n    postgres/tableblot: {every: 1m}\n",
+			`f:4: unknown collector "postgres/tableblot"; did you mean "postgres/tablebloat"?`},
+		{"no name", "targets:\n  redis:\n  - url: redis://x\n",
+			`f:3: an entry of redis has no "name"; a name, the server label`},
+		{"target twice", "targets:\n  redis:\n  - {name: a, url: redis://x}\n  - {name: a, url: redis://y}\n",
+			`f:4: a second redis is called "a"`},
+		{"scheme", "targets: {postgres: [{name: a, url: 'mysql://x'}]}\n",
+			"f:1: postgres a: invalid url: it must start with postgres:// or postgresql://"},
+		{"replica of no server", "targets:\n  postgres:\n  - {name: a, url: 'postgres://h', replica_of: b}\n",
+			`f:3: replica_of is "b"; the name of another postgres server was expected`},
+		{"replica of itself", "targets: {postgres: [{name: a, url: 'postgres://h', replica_of: a}]}\n",
+			`f:1: replica_of is "a"`},
+		{"archive with two ends", archived("to: {table: old}, purge: true"),
+			"f:6: the archive of t has both to and purge; one was expected"},
+		{"archive into itself", archived("to: {schema: public, table: t}"),
+			"f:6: the archive of t is the table itself; another table was expected"},
 		{"archive into a schema", archived("to: {schema: old}"), "f:6: to of t has a schema and no table"},
-		{"archive twice", archived("purge: true") + "    - {database: d, table: t, column: b}\n", "f:7: duplicate table public.t of database d; it was first listed in line 6"},
-		{"archive without a column", "targets:\n  postgres:\n  - name: a\n    url: postgres://h\n    archives: [{database: d, table: t}]\n", `f:5: an entry of archives has no "column"; a column was expected`},
-		{"archive to two places", archiveTo("table: t2, folder: x"), "f:5: to of t has more than one of table, folder and bucket; one was expected"},
-		{"archive to an endpoint", archiveTo("endpoint: 'http://h:9000'"), "f:5: to of t says how to reach a bucket, and names none"},
-		{"archive to a bucket without a store", archiveTo("bucket: b"), "f:5: to of t has a bucket and no endpoint; something like https://s3"},
-		{"archive to a bucket without a key", archiveTo("bucket: b, endpoint: 'http://h:9000'"), "f:5: to of t has a bucket and needs key_id_file or key_id_env"},
-		{"archive to a bucket with two keys", archiveTo("bucket: b, endpoint: 'http://h:9000', key_id_file: a, key_id_env: A"), "f:5: to of t has a bucket and needs key_id_file or key_id_env"},
-		{"archive to a bucket without a secret", archiveTo("bucket: b, endpoint: 'http://h:9000', key_id_env: A"), "f:5: to of t has a bucket and needs secret_file or secret_env"},
-		{"archive to a path in a bucket", archiveTo("bucket: b/c, endpoint: 'http://h:9000'"), `f:5: bucket "b/c" is not a valid bucket name; put a prefix of the keys into prefix`},
+		{"archive twice", archived("purge: true") + "    - {database: d, table: t, column: b}\n",
+			"f:7: duplicate table public.t of database d; it was first listed in line 6"},
+		{"archive without a column", "targets:\n  postgres:\n  - name: a\n    url: postgres://h\n    archives: " +
+			"[{database: d, table: t}]\n", `f:5: an entry of archives has no "column"; a column was expected`},
+		{"archive to two places", archiveTo("table: t2, folder: x"),
+			"f:5: to of t has more than one of table, folder and bucket; one was expected"},
+		{"archive to an endpoint", archiveTo("endpoint: 'http://h:9000'"),
+			"f:5: to of t says how to reach a bucket, and names none"},
+		{"archive to a bucket without a store", archiveTo("bucket: b"),
+			"f:5: to of t has a bucket and no endpoint; something like https://s3"},
+		{"archive to a bucket without a key", archiveTo("bucket: b, endpoint: 'http://h:9000'"),
+			"f:5: to of t has a bucket and needs key_id_file or key_id_env"},
+		{"archive to a bucket with two keys",
+			archiveTo("bucket: b, endpoint: 'http://h:9000', key_id_file: a, key_id_env: A"),
+			"f:5: to of t has a bucket and needs key_id_file or key_id_env"},
+		{"archive to a bucket without a secret", archiveTo("bucket: b, endpoint: 'http://h:9000', key_id_env: A"),
+			"f:5: to of t has a bucket and needs secret_file or secret_env"},
+		{"archive to a path in a bucket", archiveTo("bucket: b/c, endpoint: 'http://h:9000'"),
+			`f:5: bucket "b/c" is not a valid bucket name; put a prefix of the keys into prefix`},
 		{"archive to no address", archiveTo("bucket: b, endpoint: 's3.example'"), "f:5: endpoint is not an HTTP URL"},
-		{"archive to an address with a password", archiveTo("bucket: b, endpoint: 'https://u:hunter2@h'"), "f:5: endpoint has a user or password in it"},
-		{"archive to a secret", archiveTo("bucket: b, endpoint: 'https://h', secret: hunter2"), `f:5: unknown key "secret"`},
+		{"archive to an address with a password", archiveTo("bucket: b, endpoint: 'https://u:hunter2@h'"),
+			"f:5: endpoint has a user or password in it"},
+		{"archive to a secret", archiveTo("bucket: b, endpoint: 'https://h', secret: hunter2"),
+			`f:5: unknown key "secret"`},
 		{"archive to a folder and purge", archiveTo("folder: x}, purge: {"), "f:5: purge is a mapping"},
-		{"docker host", "targets: {docker: [{name: a, host: /var/run/docker.sock}]}\n", `f:1: host is "/var/run/docker.sock"; unix:///var/run/docker.sock or tcp://host:port was expected`},
-		{"docker log archive", "targets: {docker: [{name: a, log_archive: x}]}\n", `f:1: log_archive is "x"; an absolute path was expected`},
+		{"docker host", "targets: {docker: [{name: a, host: /var/run/docker.sock}]}\n",
+			`f:1: host is "/var/run/docker.sock"; unix:///var/run/docker.sock or tcp://host:port was expected`},
+		{"docker log archive", "targets: {docker: [{name: a, log_archive: x}]}\n",
+			`f:1: log_archive is "x"; an absolute path was expected`},
 		{"docker root", "targets: {docker: [{name: a, root: x}]}\n", `f:1: root is "x"; an absolute path was expected`},
-		{"user in a probe", "targets: {probe: [{name: a, url: 'http://u:p@h/'}]}\n", "f:1: url has a user or password in it"},
+		{"user in a probe", "targets: {probe: [{name: a, url: 'http://u:p@h/'}]}\n",
+			"f:1: url has a user or password in it"},
 		{"backup without a path", "targets: {backup: [{name: a}]}\n", "f:1: backup a has no path; files needs one"},
-		{"stanza of files", "targets: {backup: [{name: a, path: /x, stanza: s}]}\n", "f:1: stanza is for pgbackrest, and backup a is files"},
-		{"kind of report", "targets: {packages: [{name: a, kind: gem, path: /x}]}\n", `f:1: kind is "gem"; pip or npm or trivy was expected`},
-		{"restart by both", redisRestart("{docker: d, container: c, systemd: r.service}"), "f:3: redis a is restarted by both docker and systemd; one was expected"},
-		{"restart of no unit", redisRestart("{systemd: '-H evil redis.service'}"), `f:3: systemd is "-H evil redis.service"; the whole name of a service was expected, like redis-server.service`},
-		{"restart of a unit that begins with a dash", redisRestart("{systemd: '--now.service'}"), `f:3: systemd is "--now.service"; the whole name of a service`},
-		{"restart of half a unit", redisRestart("{systemd: redis-server}"), `f:3: systemd is "redis-server"; the whole name of a service`},
+		{"stanza of files", "targets: {backup: [{name: a, path: /x, stanza: s}]}\n",
+			"f:1: stanza is for pgbackrest, and backup a is files"},
+		{"kind of report", "targets: {packages: [{name: a, kind: gem, path: /x}]}\n",
+			`f:1: kind is "gem"; pip or npm or trivy was expected`},
+		{"restart by both", redisRestart("{docker: d, container: c, systemd: r.service}"),
+			"f:3: redis a is restarted by both docker and systemd; one was expected"},
+		{"restart of no unit", redisRestart("{systemd: '-H evil redis.service'}"),
+			`f:3: systemd is "-H evil redis.service"; the whole name of a service was expected, like redis-server.service`},
+		{"restart of a unit that begins with a dash", redisRestart("{systemd: '--now.service'}"),
+			`f:3: systemd is "--now.service"; the whole name of a service`},
+		{"restart of half a unit", redisRestart("{systemd: redis-server}"),
+			`f:3: systemd is "redis-server"; the whole name of a service`},
 		{"restart by no engine", redisRestart("{docker: x, container: c}"), `f:3: docker is "x"; `},
-		{"restart of no container", redisRestart("{docker: d}"), "f:3: restart of redis a has docker and no container; the name of the container was expected"},
-		{"restart without docker", redisRestart("{container: c}"), "f:3: restart of redis a has container and no docker; the name of a docker target was expected"},
+		{"restart of no container", redisRestart("{docker: d}"),
+			"f:3: restart of redis a has docker and no container; the name of the container was expected"},
+		{"restart without docker", redisRestart("{container: c}"),
+			"f:3: restart of redis a has container and no docker; the name of a docker target was expected"},
 		{"root", "targets: {host: [{name: a, root: x}]}\n", `f:1: root is "x"; an absolute path was expected`},
-		{"both alertmanagers", target + "alertmanager:\n  url: http://am:9093\n", "f:3: alertmanager.url is for your own Alertmanager"},
+		{"both alertmanagers", target + "alertmanager:\n  url: http://am:9093\n",
+			"f:3: alertmanager.url is for your own Alertmanager"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			_, err := config.Parse("f", []byte(test.text), known())
@@ -138,7 +185,8 @@ func TestAllMistakesAtOnce(t *testing.T) {
 
 func TestPasswordInURLIsRefusedAndNotShown(t *testing.T) {
 	for _, url := range []string{
-		"postgres://u:hunter2@h/db", "postgres://h/db?password=hunter2", "postgres://u:hunter2@h:bad port/db", "postgres//u:hunter2@h",
+		"postgres://u:hunter2@h/db", "postgres://h/db?password=hunter2", "postgres://u:hunter2@h:bad port/db",
+		"postgres//u:hunter2@h",
 	} {
 		_, err := config.Parse("f", fmt.Appendf(nil, "targets: {postgres: [{name: a, url: %q}]}", url), known())
 		if err == nil || strings.Contains(err.Error(), "hunter2") {
@@ -159,8 +207,11 @@ policies: [{name: p, match: ['a="b"', 'c=~"d|e"'], action: redis/bgsave}]
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := []any{c.DataDir, c.Web.TokenFile, c.Targets.Postgres[0].PasswordFile, c.Embedded.RuleFiles[0], c.Embedded.Enabled, c.Embedded.Retention, c.Collectors.Settings["postgres/tablebloat"].Every, c.Policies[0].Mode, c.Policies[0].Match.String(), c.Web.Listen, c.Log.Level}
-	want := []any{"/etc/upkeep/data", "/etc/upkeep/token", "/etc/upkeep/secret", "/etc/upkeep/rules/*.yaml", true, 90 * 24 * time.Hour, 10 * time.Minute, "observe", `{a="b",c=~"d|e"}`, "127.0.0.1:9847", "info"}
+	got := []any{c.DataDir, c.Web.TokenFile, c.Targets.Postgres[0].PasswordFile, c.Embedded.RuleFiles[0],
+		c.Embedded.Enabled, c.Embedded.Retention, c.Collectors.Settings["postgres/tablebloat"].Every,
+		c.Policies[0].Mode, c.Policies[0].Match.String(), c.Web.Listen, c.Log.Level}
+	want := []any{"/etc/upkeep/data", "/etc/upkeep/token", "/etc/upkeep/secret", "/etc/upkeep/rules/*.yaml", true,
+		90 * 24 * time.Hour, 10 * time.Minute, "observe", `{a="b",c=~"d|e"}`, "127.0.0.1:9847", "info"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
@@ -204,7 +255,8 @@ func TestRestartless(t *testing.T) {
 		return c
 	}
 	old := parse("")
-	if err := parse("policies: [{name: p, match: [a=b], action: redis/bgsave}]\nembedded: {rule_files: [/x]}").Restartless(old); err != nil {
+	if err := parse("policies: [{name: p, match: [a=b], action: redis/bgsave}]\nembedded: {rule_files: [/x]}").
+		Restartless(old); err != nil {
 		t.Errorf("Restartless: %v", err)
 	}
 	err := parse("web: {listen: ':1'}\ndata_dir: /elsewhere\nembedded: {retention: 1d}").Restartless(old)

@@ -44,7 +44,8 @@ func (b *bed) Plan(_ context.Context, r remediate.Request) (remediate.Plan, erro
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return remediate.Plan{
-		Steps: []remediate.Step{{Do: b.plan + ` "` + r.Subject["table"] + `"`, Undo: "drop index new"}, {Do: "analyze"}},
+		Steps: []remediate.Step{{Do: b.plan + ` "` + r.Subject["table"] + `"`, Undo: "drop index new"},
+			{Do: "analyze"}},
 		Facts: []string{"the index has 1.2 GB, of which 900 MB are empty", "no query has used <b>it</b> since noon"},
 	}, nil
 }
@@ -106,18 +107,24 @@ func open(t *testing.T) *clinic {
 	var outbox *notify.Outbox
 	c.engine = engine.New(engine.Config{
 		Journal: c.journal, Inbox: i,
-		Guards: func() []remediate.Guard { return guard.All(guard.Config{}) }, Notified: func() { outbox.Wake() }, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
+		Guards: func() []remediate.Guard { return guard.All(guard.Config{}) }, Notified: func() { outbox.Wake() },
+		Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
 	})
 	err = c.engine.Use([]remediate.Action{{
-		Name: "bed/reindex", Target: "main", Lowers: "upkeep_bed_bloat_ratio", Subject: []string{"server", "table"}, Exclusive: []string{"server", "table"}, Timeout: time.Second, Executor: c.bed,
-		Params: []remediate.Param{{Name: "because", Type: remediate.Text}}, LowersBy: map[string]string{"because=empty": "upkeep_bed_empty_bytes"},
+		Name: "bed/reindex", Target: "main", Lowers: "upkeep_bed_bloat_ratio", Subject: []string{"server", "table"},
+		Exclusive: []string{"server", "table"}, Timeout: time.Second, Executor: c.bed,
+		Params:   []remediate.Param{{Name: "because", Type: remediate.Text}},
+		LowersBy: map[string]string{"because=empty": "upkeep_bed_empty_bytes"},
 	}}, []policy.Policy{{Name: "bloat", Steps: []policy.Step{{Action: "bed/reindex", Mode: remediate.Ask}}}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	r := web.New(slog.New(slog.DiscardHandler))
 	console.New(console.Config{
-		Inbox: i, Journal: c.journal, Engine: c.engine, Gate: console.NewGate(func() (string, error) { return "right", nil }),
+		Inbox: i, Journal: c.journal, Engine: c.engine, Gate: console.NewGate(func() (string, error) {
+			return "right",
+				nil
+		}),
 		Signer: c.signer, Version: "1.2.3", Logger: slog.New(slog.NewTextHandler(&c.log, nil)),
 	}).Mount(r)
 	c.page = httptest.NewServer(r)
@@ -125,8 +132,12 @@ func open(t *testing.T) *clinic {
 	slack := httptest.NewServer(http.HandlerFunc(c.post))
 	t.Cleanup(slack.Close)
 	outbox = notify.New(notify.Config{
-		Store: c.store, Link: console.NotificationLinks(c.page.URL+"/", c.signer), Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
-		Notifiers: []notify.Named{{Name: "chat", Notifier: notify.Slack{URL: func() (string, error) { return slack.URL, nil }}}},
+		Store: c.store, Link: console.NotificationLinks(c.page.URL+"/", c.signer),
+		Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
+		Notifiers: []notify.Named{{Name: "chat", Notifier: notify.Slack{URL: func() (string, error) {
+			return slack.URL,
+				nil
+		}}}},
 	})
 	ctx, stop := context.WithCancel(context.Background())
 	var ends sync.WaitGroup
@@ -156,7 +167,8 @@ func (c *clinic) ask(t *testing.T, key string, message int) (run int64, link str
 	t.Helper()
 	limit := 0.3
 	made, err := c.engine.Request(t.Context(), remediate.Request{
-		Key: key, Action: "bed/reindex", Subject: map[string]string{"server": "main", "table": hostile}, Limit: &limit, Policy: "bloat", Mode: remediate.Ask, By: "alert/Bloat",
+		Key: key, Action: "bed/reindex", Subject: map[string]string{"server": "main", "table": hostile}, Limit: &limit,
+		Policy: "bloat", Mode: remediate.Ask, By: "alert/Bloat",
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -260,9 +272,12 @@ func TestMetricOfTheRequest(t *testing.T) {
 	for i, test := range []struct {
 		params      map[string]string
 		metric, not string
-	}{{map[string]string{"because": "empty"}, "upkeep_bed_empty_bytes", "upkeep_bed_bloat_ratio"}, {nil, "upkeep_bed_bloat_ratio", "upkeep_bed_empty_bytes"}} {
+	}{{map[string]string{"because": "empty"}, "upkeep_bed_empty_bytes", "upkeep_bed_bloat_ratio"},
+		{nil, "upkeep_bed_bloat_ratio", "upkeep_bed_empty_bytes"}} {
 		run, err := c.engine.Request(t.Context(), remediate.Request{
-			Key: fmt.Sprint(i), Action: "bed/reindex", Subject: map[string]string{"server": "main", "table": fmt.Sprint(i)}, Params: test.params, Limit: &limit, Policy: "bloat", Mode: remediate.Ask, By: "alert/Bloat",
+			Key: fmt.Sprint(i), Action: "bed/reindex", Subject: map[string]string{"server": "main",
+				"table": fmt.Sprint(i)}, Params: test.params, Limit: &limit, Policy: "bloat", Mode: remediate.Ask,
+			By: "alert/Bloat",
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -283,16 +298,19 @@ func TestApproveByLink(t *testing.T) {
 	run, link := c.ask(t, "a", 0)
 	for range 5 { // as chat programs do
 		status, text, header := get(t, link)
-		wants(t, status, text, 200, "May upkeep do this?", "bed/reindex", "reindex &#34;t&#34;&gt;&lt;script&gt;", "drop index new", "900 MB", "75", "30", "Approve</button>", "Refuse</button>", `method="post"`)
+		wants(t, status, text, 200, "May upkeep do this?", "bed/reindex", "reindex &#34;t&#34;&gt;&lt;script&gt;",
+			"drop index new", "900 MB", "75", "30", "Approve</button>", "Refuse</button>", `method="post"`)
 		for name, part := range map[string]string{
-			"Content-Security-Policy": "default-src 'none'", "Referrer-Policy": "no-referrer", "Cache-Control": "no-store", "X-Frame-Options": "DENY",
+			"Content-Security-Policy": "default-src 'none'", "Referrer-Policy": "no-referrer",
+			"Cache-Control": "no-store", "X-Frame-Options": "DENY",
 		} {
 			if !strings.Contains(header.Get(name), part) {
 				t.Errorf("%s: %q", name, header.Get(name))
 			}
 		}
 	}
-	if _, text, _ := get(t, link); !strings.HasPrefix(text[strings.Index(text, "<button"):], `<button type="submit" disabled hidden>`) {
+	if _, text, _ := get(t, link); !strings.HasPrefix(text[strings.Index(text, "<button"):],
+		`<button type="submit" disabled hidden>`) {
 		t.Errorf("Enter in a field would answer:\n%s", text)
 	}
 	time.Sleep(200 * time.Millisecond)
@@ -327,7 +345,8 @@ func TestApproveByLink(t *testing.T) {
 	wants(t, status, text, 410, "Nothing is asked any more", "cleared")
 	status, text = press(t, link, "approve")
 	wants(t, status, text, 410, "Nothing is asked any more")
-	if token := link[strings.Index(link, "=")+1:]; strings.Contains(c.log.String(), token) || !strings.Contains(c.log.String(), "a person answered by a link") {
+	if token := link[strings.Index(link, "=")+1:]; strings.Contains(c.log.String(), token) ||
+		!strings.Contains(c.log.String(), "a person answered by a link") {
 		t.Errorf("log: %s", c.log.String())
 	}
 }
@@ -399,11 +418,13 @@ func TestBadLinks(t *testing.T) {
 		status, text = press(t, test.link, "approve")
 		wants(t, status, text, test.status, test.want)
 	}
-	res, err := http.Post(c.page.URL+"/approve", "application/x-www-form-urlencoded", strings.NewReader("token="+strings.Repeat("x", 1<<20)))
+	res, err := http.Post(c.page.URL+"/approve", "application/x-www-form-urlencoded",
+		strings.NewReader("token="+strings.Repeat("x", 1<<20)))
 	status, text, _ := fetch(t, res, err)
 	wants(t, status, text, 400, "Invalid answer")
 	u := link[strings.Index(link, "?"):]
-	res, err = http.PostForm(c.page.URL+"/approve"+u, url.Values{"answer": {"approve"}}) // the token in the address is no answer
+	// the token in the address is no answer
+	res, err = http.PostForm(c.page.URL+"/approve"+u, url.Values{"answer": {"approve"}})
 	status, text, _ = fetch(t, res, err)
 	wants(t, status, text, 403, "This link is invalid")
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodHead, link, nil)

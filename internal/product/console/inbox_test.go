@@ -35,18 +35,22 @@ func TestLetters(t *testing.T) {
 	if w := ask("/dead-letters", "right"); w.Code != 200 || strings.TrimSpace(w.Body.String()) != "[]" {
 		t.Errorf("%d %s, want an empty list", w.Code, w.Body)
 	}
-	if err := i.Keep(t.Context(), remediate.DeadLetter{Source: "grafana", Status: 400, Error: "no JSON", Body: []byte("\xff private")}); err != nil {
+	if err := i.Keep(t.Context(), remediate.DeadLetter{Source: "grafana", Status: 400, Error: "no JSON",
+		Body: []byte("\xff private")}); err != nil {
 		t.Fatal(err)
 	}
 	var l remediate.DeadLetter
-	if w := ask("/dead-letters/1", "right"); w.Code != 200 || json.Unmarshal(w.Body.Bytes(), &l) != nil || string(l.Body) != "\xff private" {
+	if w := ask("/dead-letters/1", "right"); w.Code != 200 || json.Unmarshal(w.Body.Bytes(), &l) != nil ||
+		string(l.Body) != "\xff private" {
 		t.Errorf("%d %s, want the letter whole", w.Code, w.Body)
 	}
 	var all []remediate.DeadLetter
-	if w := ask("/dead-letters?limit=1", "right"); w.Code != 200 || json.Unmarshal(w.Body.Bytes(), &all) != nil || len(all) != 1 || all[0].Error != "no JSON" || all[0].Body != nil {
+	if w := ask("/dead-letters?limit=1", "right"); w.Code != 200 || json.Unmarshal(w.Body.Bytes(), &all) != nil ||
+		len(all) != 1 || all[0].Error != "no JSON" || all[0].Body != nil {
 		t.Errorf("%d %s, want the letter without its body", w.Code, w.Body)
 	}
-	for path, status := range map[string]int{"/dead-letters?limit=0": 400, "/dead-letters?limit=x": 400, "/dead-letters/x": 400, "/dead-letters/2": 404} {
+	for path, status := range map[string]int{"/dead-letters?limit=0": 400, "/dead-letters?limit=x": 400,
+		"/dead-letters/x": 400, "/dead-letters/2": 404} {
 		if w := ask(path, "right"); w.Code != status {
 			t.Errorf("%s: %d %s, want %d", path, w.Code, w.Body, status)
 		}

@@ -29,7 +29,8 @@ func TestRunbooks(t *testing.T) {
 	_, list := get("/runbooks")
 	for _, name := range runbooks.Names() {
 		code, page := get("/runbooks/" + name)
-		if code != http.StatusOK || !strings.Contains(page, "<h1>"+name+"</h1>") || !strings.Contains(page, "<strong>What it means.</strong>") {
+		if code != http.StatusOK || !strings.Contains(page, "<h1>"+name+"</h1>") ||
+			!strings.Contains(page, "<strong>What it means.</strong>") {
 			t.Errorf("%s: %d %s", name, code, page)
 		}
 		for _, left := range []string{"**", "```", "](", ".md\""} {
@@ -49,7 +50,8 @@ func TestRunbooks(t *testing.T) {
 		t.Errorf("a path: %d", code)
 	}
 	_, page := get("/runbooks/PostgresIndexBloat")
-	for _, want := range []string{`<a href="/runbooks/PostgresDeadRows">PostgresDeadRows</a>`, "<code>postgres/reindex</code>", "<li>"} {
+	for _, want := range []string{`<a href="/runbooks/PostgresDeadRows">PostgresDeadRows</a>`,
+		"<code>postgres/reindex</code>", "<li>"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("%s is not in %s", want, page)
 		}

@@ -28,7 +28,8 @@ func TestSchedules(t *testing.T) {
 	nightly := schedule.Schedule{
 		Name: "nightly", Missed: schedule.Late, Action: "redis/bgsave", Mode: remediate.Auto,
 		Request: func(map[string]string) (remediate.Request, bool) {
-			return remediate.Request{Action: "redis/bgsave", Subject: map[string]string{"server": "cache"}, Mode: remediate.Auto}, true
+			return remediate.Request{Action: "redis/bgsave", Subject: map[string]string{"server": "cache"},
+				Mode: remediate.Auto}, true
 		},
 	}
 	if nightly.Cron, err = schedule.ParseCron("0 3 * * *"); err == nil {
@@ -38,9 +39,11 @@ func TestSchedules(t *testing.T) {
 		t.Fatal(err)
 	}
 	clock := func() time.Time { return now }
-	keeper := schedule.NewScheduler(schedule.Config{Store: s, Journal: j, Now: clock, Logger: slog.New(slog.DiscardHandler)}, nil)
+	keeper := schedule.NewScheduler(schedule.Config{Store: s, Journal: j, Now: clock,
+		Logger: slog.New(slog.DiscardHandler)}, nil)
 	r := web.New(slog.New(slog.DiscardHandler))
-	console.New(console.Config{Journal: j, Scheduler: keeper, Gate: console.NewGate(nil), Logger: slog.New(slog.DiscardHandler)}).Mount(r)
+	console.New(console.Config{Journal: j, Scheduler: keeper, Gate: console.NewGate(nil),
+		Logger: slog.New(slog.DiscardHandler)}).Mount(r)
 	ask := func(query string) *httptest.ResponseRecorder {
 		w := httptest.NewRecorder()
 		r.ServeHTTP(w, httptest.NewRequest(http.MethodGet, console.Prefix+"/schedules"+query, nil))
@@ -57,13 +60,16 @@ func TestSchedules(t *testing.T) {
 	}
 	w := ask("?limit=2")
 	var got console.Calendar
-	if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil || w.Code != 200 || len(got.Next) != 2 || len(got.Last) != 2 {
+	if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil || w.Code != 200 || len(got.Next) != 2 ||
+		len(got.Last) != 2 {
 		t.Fatalf("%d %s %v", w.Code, w.Body, err)
 	}
-	if n := got.Next[0]; n.At.Format(time.RFC3339) != "2026-06-04T03:00:00+02:00" || n.Zone != "Europe/Berlin" || n.Schedule != "nightly" {
+	if n := got.Next[0]; n.At.Format(time.RFC3339) != "2026-06-04T03:00:00+02:00" || n.Zone != "Europe/Berlin" ||
+		n.Schedule != "nightly" {
 		t.Errorf("next is %+v", n)
 	}
-	if h := got.Last[0]; h.Outcome != schedule.MadeLate || len(h.Runs) != 1 || h.Runs[0].State != remediate.Received || h.At.Format(time.RFC3339) != "2026-06-03T03:00:00+02:00" {
+	if h := got.Last[0]; h.Outcome != schedule.MadeLate || len(h.Runs) != 1 || h.Runs[0].State != remediate.Received ||
+		h.At.Format(time.RFC3339) != "2026-06-03T03:00:00+02:00" {
 		t.Errorf("last was %+v", h)
 	}
 	if h := got.Last[1]; h.Outcome != schedule.Skipped || len(h.Runs) != 0 || h.Why == "" {

@@ -29,11 +29,13 @@ func left(t *testing.T, tmp string) []string {
 // and redis-cli report.
 func TestOnce(t *testing.T) {
 	var out bytes.Buffer
-	if err := demo.Run(t.Context(), demo.Options{Out: &out, Listen: "127.0.0.1:0", Once: true, Timeout: 20 * time.Minute}); err != nil {
+	if err := demo.Run(t.Context(), demo.Options{Out: &out, Listen: "127.0.0.1:0", Once: true,
+		Timeout: 20 * time.Minute}); err != nil {
 		t.Fatalf("Run: %v\n%s", err, &out)
 	}
 	for _, want := range []string{
-		`ALERT +PostgresDeadRows fires`, `plan: 1 step`, `guard: all guards passed`, `step 1: REINDEX INDEX CONCURRENTLY`, `CLEAR +RedisSnapshotOld is over`,
+		`ALERT +PostgresDeadRows fires`, `plan: 1 step`, `guard: all guards passed`,
+		`step 1: REINDEX INDEX CONCURRENTLY`, `CLEAR +RedisSnapshotOld is over`,
 		`PostgresDeadRows +postgres/vacuum +66\.7 % → 0 % +limit 20 %`,
 		`dead rows of orders +1000000 of 1500000 → 0 of 500000`, // 66.7 % → 0 %
 		`PostgresIndexBloat +postgres/reindex +8\d(\.\d)? % → [\d.]+ % +limit 40 %`,
@@ -71,7 +73,8 @@ func TestInterrupted(t *testing.T) {
 		dirs = left(t, tmp)
 		cancel()
 	}})
-	if err != nil || len(dirs) != 1 || len(left(t, tmp)) != 0 || !strings.Contains(out.String(), "the console is at http://127.0.0.1:") {
+	if err != nil || len(dirs) != 1 || len(left(t, tmp)) != 0 ||
+		!strings.Contains(out.String(), "the console is at http://127.0.0.1:") {
 		t.Errorf("Run: %v, folders %v then %v\n%s", err, dirs, left(t, tmp), &out)
 	}
 }

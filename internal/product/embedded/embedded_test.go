@@ -74,12 +74,14 @@ func begin(t *testing.T, dir string, used float64) *stage {
 	s := &stage{dir: dir, parts: embedded.Parts{Rules: fstest.MapFS{"g.rules.yaml": {Data: []byte(rules)}}}}
 	s.used.Store(used)
 	c := embedded.Config{
-		Dir: dir, ScrapeInterval: 200 * time.Millisecond, EvaluationInterval: 200 * time.Millisecond, Retention: time.Hour,
-		Parts:   s.parts,
-		Metrics: http.HandlerFunc(s.metrics), Webhook: http.HandlerFunc(s.webhook),
+		Dir: dir, ScrapeInterval: 200 * time.Millisecond, EvaluationInterval: 200 * time.Millisecond,
+		Retention: time.Hour,
+		Parts:     s.parts,
+		Metrics:   http.HandlerFunc(s.metrics), Webhook: http.HandlerFunc(s.webhook),
 		ExternalURL: &url.URL{Scheme: "http", Host: "upkeep.example"},
 		GroupWait:   10 * time.Millisecond, GroupInterval: 200 * time.Millisecond, ResendDelay: 200 * time.Millisecond,
-		Logger: slog.New(slog.NewTextHandler(testLog{t}, &slog.HandlerOptions{Level: slog.LevelWarn})), Registerer: prometheus.NewRegistry(),
+		Logger:     slog.New(slog.NewTextHandler(testLog{t}, &slog.HandlerOptions{Level: slog.LevelWarn})),
+		Registerer: prometheus.NewRegistry(),
 	}
 	e, err := embedded.New(c)
 	if err != nil {
@@ -122,7 +124,8 @@ func (s *stage) webhook(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, a := range body.Alerts {
-		s.told = append(s.told, fmt.Sprintf("%s %s %q limit=%s", a.Status, a.Labels["alertname"], a.Labels["disk"], a.Annotations["limit"]))
+		s.told = append(s.told, fmt.Sprintf("%s %s %q limit=%s", a.Status, a.Labels["alertname"], a.Labels["disk"],
+			a.Annotations["limit"]))
 	}
 }
 
@@ -160,22 +163,26 @@ func ask(t *testing.T, h http.Handler, method, path, body string) (int, string) 
 func TestFiresDeliversAndResolves(t *testing.T) {
 	s := begin(t, t.TempDir(), 0.9)
 	s.await(t, `firing Full "a \"b\"\n\\c" limit=0.8`)
-	if code, text := ask(t, s.Prometheus(), "GET", "/api/v1/query?query=used_ratio", ""); code != 200 || !strings.Contains(text, `"0.9"`) {
+	if code, text := ask(t, s.Prometheus(), "GET", "/api/v1/query?query=used_ratio", ""); code != 200 ||
+		!strings.Contains(text, `"0.9"`) {
 		t.Errorf("query: %d %s", code, text)
 	}
-	for _, path := range []string{"rules", "alerts", "targets", "alertmanagers", "status/runtimeinfo", "status/config", "labels", "status/tsdb"} {
+	for _, path := range []string{"rules", "alerts", "targets", "alertmanagers", "status/runtimeinfo", "status/config",
+		"labels", "status/tsdb"} {
 		if code, text := ask(t, s.Prometheus(), "GET", "/api/v1/"+path, ""); code != 200 {
 			t.Errorf("%s: %d %s", path, code, text)
 		}
 	}
-	if code, text := ask(t, s.Alertmanager(), "GET", "/api/v2/alerts", ""); code != 200 || !strings.Contains(text, `"alertname":"Full"`) {
+	if code, text := ask(t, s.Alertmanager(), "GET", "/api/v2/alerts", ""); code != 200 ||
+		!strings.Contains(text, `"alertname":"Full"`) {
 		t.Errorf("alerts: %d %s", code, text)
 	}
 	if code, text := ask(t, s.Alertmanager(), "GET", "/api/v2/status", ""); code != 200 {
 		t.Errorf("status: %d %s", code, text)
 	}
 	within := prom.Prometheus{URL: "http://embedded", Client: s.Client()}
-	if fires, err := within.Firing(t.Context(), "used_ratio > 0.8", map[string]string{"disk": "a \"b\"\n\\c"}); err != nil || !fires {
+	if fires, err := within.Firing(t.Context(), "used_ratio > 0.8",
+		map[string]string{"disk": "a \"b\"\n\\c"}); err != nil || !fires {
 		t.Errorf("asked within the process: fires %v, %v", fires, err)
 	}
 	s.used.Store(0.1)
@@ -211,7 +218,8 @@ func TestKilledKeepsSilencesAndWhatWasTold(t *testing.T) {
 
 func TestReloadKeepsOldRulesWhenNewOnesAreWrong(t *testing.T) {
 	s := begin(t, t.TempDir(), 0.1)
-	bad := fstest.MapFS{"g.rules.yaml": {Data: []byte("groups:\n  - name: g\n    rules:\n      - alert: A\n        expr: x >\n")}}
+	bad := fstest.MapFS{"g.rules.yaml": {Data: []byte("groups:\n  - name: g\n    rules:\n      - alert: A\n        " +
+		"expr: x >\n")}}
 	err := s.change(func(p *embedded.Parts) { p.Rules = bad })
 	if err == nil || !strings.Contains(err.Error(), "g.rules.yaml: 5:") {
 		t.Errorf("Reload: %v, want an error with file and line", err)

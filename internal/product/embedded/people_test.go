@@ -49,7 +49,9 @@ func newInbox() *inbox { return &inbox{began: make(chan struct{})} }
 
 func (s *stage) post(t *testing.T, name, severity string) {
 	t.Helper()
-	code, text := ask(t, s.Alertmanager(), "POST", "/api/v2/alerts", fmt.Sprintf(`[{"labels":{"alertname":%q,"severity":%q},"endsAt":%q}]`, name, severity, time.Now().Add(time.Hour).Format(time.RFC3339)))
+	code, text := ask(t, s.Alertmanager(), "POST", "/api/v2/alerts",
+		fmt.Sprintf(`[{"labels":{"alertname":%q,"severity":%q},"endsAt":%q}]`, name, severity,
+			time.Now().Add(time.Hour).Format(time.RFC3339)))
 	if code != 200 {
 		t.Fatalf("%d %s", code, text)
 	}
@@ -61,13 +63,20 @@ func TestPlaces(t *testing.T) {
 	if err := s.reroute(embedded.Routing{Places: []embedded.Place{{Name: "p", To: in}}}); err != nil {
 		t.Fatal(err)
 	}
-	servertest.Eventually(t, "the alert comes", func() bool { return slices.Contains(in.got(), "alert warning Full: Full") })
+	servertest.Eventually(t, "the alert comes", func() bool {
+		return slices.Contains(in.got(),
+			"alert warning Full: Full")
+	})
 	s.post(t, "Hint", "info")
 	s.await(t, `firing Hint`)
 	s.post(t, "Mystery", "")
-	servertest.Eventually(t, "an alert without a severity comes", func() bool { return slices.Contains(in.got(), "alert Mystery: Mystery") })
+	servertest.Eventually(t, "an alert without a severity comes",
+		func() bool { return slices.Contains(in.got(), "alert Mystery: Mystery") })
 	s.used.Store(0.1)
-	servertest.Eventually(t, "its end comes", func() bool { return slices.Contains(in.got(), "resolved resolved: Full: Full") })
+	servertest.Eventually(t, "its end comes", func() bool {
+		return slices.Contains(in.got(),
+			"resolved resolved: Full: Full")
+	})
 	if all := in.got(); len(all) != 3 {
 		t.Errorf("%q", all)
 	}
@@ -91,7 +100,10 @@ func TestRerouteWaits(t *testing.T) {
 	close(in.delay)
 	<-done
 	s.post(t, "Next", "critical")
-	servertest.Eventually(t, "the next alert comes", func() bool { return slices.Contains(in.got(), "alert critical Next: Next") })
+	servertest.Eventually(t, "the next alert comes", func() bool {
+		return slices.Contains(in.got(),
+			"alert critical Next: Next")
+	})
 	if all := in.got(); len(all) != 2 {
 		t.Errorf("%q, want each once", all)
 	}
@@ -124,13 +136,17 @@ func TestEndsWhileKilled(t *testing.T) {
 			t.Fatal(err)
 		}
 		again.post(t, "Next", "critical")
-		servertest.Eventually(t, "the next alert comes", func() bool { return slices.Contains(in.got(), "alert critical Next: Next") })
+		servertest.Eventually(t, "the next alert comes",
+			func() bool { return slices.Contains(in.got(), "alert critical Next: Next") })
 		if test.want != nil {
 			servertest.Eventually(t, "the end comes", func() bool { return len(in.got()) > 1 })
 		} else {
 			time.Sleep(3 * time.Second) // longer than four deliveries of an alert
 		}
-		if got := slices.DeleteFunc(in.got(), func(s string) bool { return strings.Contains(s, "Next") }); !slices.Equal(got, test.want) {
+		if got := slices.DeleteFunc(in.got(), func(s string) bool {
+			return strings.Contains(s,
+				"Next")
+		}); !slices.Equal(got, test.want) {
 			t.Errorf("used %v: %q, want %q", test.used, got, test.want)
 		}
 		again.end()
@@ -144,7 +160,8 @@ func TestFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "am.yml")
 	load := func(receiver string) *receivers.File {
 		t.Helper()
-		text := fmt.Sprintf("route: {receiver: %[1]s, group_wait: 10ms, group_interval: 200ms}\nreceivers: [{name: %[1]s, webhook_configs: [{url: '%[2]s/%[1]s'}]}]\n", receiver, hook.URL)
+		text := fmt.Sprintf("route: {receiver: %[1]s, group_wait: 10ms, group_interval: 200ms}\nreceivers: [{name: "+
+			"%[1]s, webhook_configs: [{url: '%[2]s/%[1]s'}]}]\n", receiver, hook.URL)
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -158,14 +175,16 @@ func TestFile(t *testing.T) {
 	if err := s.reroute(embedded.Routing{File: load("a")}); err != nil {
 		t.Fatal(err)
 	}
-	servertest.Eventually(t, "the file's receiver has it", func() bool { return slices.Contains(hook.Alerts(t), "firing Full") })
+	servertest.Eventually(t, "the file's receiver has it",
+		func() bool { return slices.Contains(hook.Alerts(t), "firing Full") })
 	s.await(t, "firing Full")
 	n := len(hook.Bodies())
 	if err := s.reroute(embedded.Routing{File: load("a")}); err != nil { // the same again
 		t.Fatal(err)
 	}
 	s.used.Store(0.1)
-	servertest.Eventually(t, "the file's receiver has the end", func() bool { return slices.Contains(hook.Alerts(t), "resolved Full") })
+	servertest.Eventually(t, "the file's receiver has the end",
+		func() bool { return slices.Contains(hook.Alerts(t), "resolved Full") })
 	if all := hook.Alerts(t); len(all) != n+1 {
 		t.Errorf("%q", all)
 	}

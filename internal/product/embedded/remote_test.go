@@ -37,7 +37,8 @@ type remote struct {
 }
 
 func newRemote(t *testing.T) *remote {
-	r := &remote{status: http.StatusNoContent, requests: make(map[int]int), samples: make(map[string]map[int64]bool), histograms: make(map[string]int)}
+	r := &remote{status: http.StatusNoContent, requests: make(map[int]int), samples: make(map[string]map[int64]bool),
+		histograms: make(map[string]int)}
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		text, err := io.ReadAll(q.Body)
 		if err != nil {
@@ -163,7 +164,8 @@ func TestWhatWasLeftIsWaitedFor(t *testing.T) {
 		return all
 	}
 	end := again.stored(t)
-	for deadline := time.Now().Add(time.Minute); len(lacks()) > 0 && slices.Min(lacks()) <= slices.Max(end); time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); len(lacks()) > 0 &&
+		slices.Min(lacks()) <= slices.Max(end); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("of %d samples %d have never come: %v", len(end), len(lacks()), lacks())
 		}
@@ -177,7 +179,8 @@ func TestWhatWasLeftIsWaitedFor(t *testing.T) {
 // exemplars too.
 func TestNativeHistogramsAndExemplars(t *testing.T) {
 	registry := prometheus.NewRegistry()
-	took := prometheus.NewHistogram(prometheus.HistogramOpts{Name: "took_seconds", Help: "h", Buckets: []float64{1, 10}, NativeHistogramBucketFactor: 1.1})
+	took := prometheus.NewHistogram(prometheus.HistogramOpts{Name: "took_seconds", Help: "h", Buckets: []float64{1, 10},
+		NativeHistogramBucketFactor: 1.1})
 	registry.MustRegister(took)
 	handler := promhttp.HandlerFor(registry, promhttp.HandlerOpts{EnableOpenMetrics: true})
 	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
@@ -188,8 +191,10 @@ func TestNativeHistogramsAndExemplars(t *testing.T) {
 	all, plain := newRemote(t), newRemote(t)
 	s := begin(t, t.TempDir(), 0.1)
 	err := s.configure(
-		fmt.Sprintf("- {job_name: api, scrape_native_histograms: true, static_configs: [{targets: [%q]}]}\n", strings.TrimPrefix(api.URL, "http://")),
-		fmt.Sprintf("- {url: %q, send_native_histograms: true, send_exemplars: true}\n- {url: %q}\n", all.url, plain.url))
+		fmt.Sprintf("- {job_name: api, scrape_native_histograms: true, static_configs: [{targets: [%q]}]}\n",
+			strings.TrimPrefix(api.URL, "http://")),
+		fmt.Sprintf("- {url: %q, send_native_histograms: true, send_exemplars: true}\n- {url: %q}\n", all.url,
+			plain.url))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -198,7 +203,8 @@ func TestNativeHistogramsAndExemplars(t *testing.T) {
 		_, histograms, exemplars := all.has("took_seconds")
 		return histograms > 1 && exemplars > 0
 	})
-	servertest.Eventually(t, "the other one has samples", func() bool { got, _, _ := plain.has("used_ratio"); return len(got) > 3 })
+	servertest.Eventually(t, "the other one has samples",
+		func() bool { got, _, _ := plain.has("used_ratio"); return len(got) > 3 })
 	if _, histograms, exemplars := plain.has("took_seconds"); histograms+exemplars > 0 {
 		t.Errorf("%d histograms and %d exemplars came where they are switched off", histograms, exemplars)
 	}
@@ -216,7 +222,11 @@ func TestNativeHistogramsAndExemplars(t *testing.T) {
 	}
 	plain.answer(http.StatusNoContent)
 	n, _, _ := plain.has("used_ratio")
-	servertest.Eventually(t, "it goes on", func() bool { got, _, _ := plain.has("used_ratio"); return len(got) > len(n)+5 })
+	servertest.Eventually(t, "it goes on", func() bool {
+		got, _,
+			_ := plain.has("used_ratio")
+		return len(got) > len(n)+5
+	})
 	if _, histograms, _ := plain.has("took_seconds"); histograms > 0 {
 		t.Errorf("%d histograms came where they are switched off, of what was left", histograms)
 	}
@@ -246,7 +256,8 @@ func (s *stage) value(t *testing.T, name, remote string) (float64, bool) {
 func TestRemoteWriteDelay(t *testing.T) {
 	const delay, rejected = "upkeep_remote_write_delay_seconds", "upkeep_remote_write_rejected_samples_total"
 	r := newRemote(t)
-	write := fmt.Sprintf("- {url: %q, queue_config: {batch_send_deadline: 200ms}}\n- {url: %q, name: second}\n", r.url, r.url+"/?token=hunter2")
+	write := fmt.Sprintf("- {url: %q, queue_config: {batch_send_deadline: 200ms}}\n- {url: %q, name: second}\n", r.url,
+		r.url+"/?token=hunter2")
 	host := strings.TrimPrefix(r.url, "http://")
 	s := begin(t, t.TempDir(), 0.1)
 	if _, is := s.value(t, delay, host); is {
@@ -280,13 +291,20 @@ func TestRemoteWriteDelay(t *testing.T) {
 		t.Errorf("%v samples were rejected", n)
 	}
 	r.answer(http.StatusBadRequest)
-	servertest.Eventually(t, "samples are rejected", func() bool { n, _ := again.value(t, rejected, host); return n > 0 })
+	servertest.Eventually(t, "samples are rejected", func() bool {
+		n,
+			_ := again.value(t, rejected, host)
+		return n > 0
+	})
 }
 
 // Two entries that are the same are found before the queues refuse the second.
 func TestSameRemoteTwice(t *testing.T) {
-	got := embedded.CheckPart("remote_write", "- {url: 'http://u:hunter2@h/w', remote_timeout: 5s}\n- {url: http://h/v}\n- {remote_timeout: 5s, url: 'http://u:hunter2@h/w'}\n", ".")
-	if len(got) != 1 || got[0].Line != 3 || !strings.Contains(got[0].Text, "entry 1") || strings.Contains(got[0].Text, "hunter2") {
+	got := embedded.CheckPart("remote_write",
+		"- {url: 'http://u:hunter2@h/w', remote_timeout: 5s}\n- {url: http://h/v}\n- {remote_timeout: 5s, url: "+
+			"'http://u:hunter2@h/w'}\n", ".")
+	if len(got) != 1 || got[0].Line != 3 || !strings.Contains(got[0].Text, "entry 1") ||
+		strings.Contains(got[0].Text, "hunter2") {
 		t.Errorf("%+v", got)
 	}
 }
@@ -299,12 +317,14 @@ func TestChangeAllOrNone(t *testing.T) {
 		t.Fatal(err)
 	}
 	rules := filepath.Join(t.TempDir(), "more.yaml")
-	if err := os.WriteFile(rules, []byte("groups:\n- name: more\n  rules: [{alert: More, expr: up == 0}]\n"), 0o600); err != nil {
+	if err := os.WriteFile(rules, []byte("groups:\n- name: more\n  rules: [{alert: More, expr: up == 0}]\n"),
+		0o600); err != nil {
 		t.Fatal(err)
 	}
 	for what, edit := range map[string]func(*embedded.Parts){
 		"scrape_configs": func(p *embedded.Parts) {
-			p.ScrapeConfigs = strings.Replace(job, "api,", "api, scheme: https, tls_config: {ca_file: /does/not/exist},", 1)
+			p.ScrapeConfigs = strings.Replace(job, "api,",
+				"api, scheme: https, tls_config: {ca_file: /does/not/exist},", 1)
 		},
 		"remote_write": func(p *embedded.Parts) {
 			p.RemoteWrite = "- {url: 'https://h/w', tls_config: {ca_file: /does/not/exist}}\n"

@@ -32,14 +32,16 @@ func TestScrapeConfigsAreReplaced(t *testing.T) {
 	t.Cleanup(api.Close)
 	s := begin(t, t.TempDir(), 0.1)
 	scrape := func(path string) string {
-		return fmt.Sprintf("- job_name: api\n  metrics_path: %s\n  static_configs: [{targets: [%q]}]\n", path, strings.TrimPrefix(api.URL, "http://"))
+		return fmt.Sprintf("- job_name: api\n  metrics_path: %s\n  static_configs: [{targets: [%q]}]\n", path,
+			strings.TrimPrefix(api.URL, "http://"))
 	}
 	if err := s.configure(scrape("/a"), ""); err != nil {
 		t.Fatal(err)
 	}
 	s.says(t, "query?query=served_total", `"/a"`, true)
 	s.says(t, "query?query=up", `"upkeep"`, true)
-	if err := s.configure(strings.Replace(scrape("/b"), "metrics_path", "metrics_pth", 1), ""); err == nil || !strings.Contains(err.Error(), "metrics_pth") {
+	if err := s.configure(strings.Replace(scrape("/b"), "metrics_path", "metrics_pth", 1), ""); err == nil ||
+		!strings.Contains(err.Error(), "metrics_pth") {
 		t.Errorf("configure: %v", err)
 	}
 	s.says(t, "query?query=served_total", `"/a"`, true)
@@ -56,11 +58,14 @@ func TestScrapeConfigsAreReplaced(t *testing.T) {
 
 // What Prometheus does not take is said with its line, and without what may be a secret.
 func TestCheckPart(t *testing.T) {
-	got := embedded.CheckPart("scrape_configs", "- job_name: a\n- job_name: b\n  basic_auth: u:hunter2\n  scheme: https\n  honour_labels: true\n", ".")
-	if len(got) != 2 || got[0].Line != 3 || got[1].Line != 5 || strings.Contains(fmt.Sprint(got), "hunter2") || !strings.Contains(got[1].Text, `unknown key "honour_labels"`) {
+	got := embedded.CheckPart("scrape_configs",
+		"- job_name: a\n- job_name: b\n  basic_auth: u:hunter2\n  scheme: https\n  honour_labels: true\n", ".")
+	if len(got) != 2 || got[0].Line != 3 || got[1].Line != 5 || strings.Contains(fmt.Sprint(got), "hunter2") ||
+		!strings.Contains(got[1].Text, `unknown key "honour_labels"`) {
 		t.Errorf("%+v", got)
 	}
-	if got := embedded.CheckPart("remote_write", "- url: http://h/w\n- url: http://h/v\n  queue_config: {capacity: 10}\n", "."); len(got) != 0 {
+	if got := embedded.CheckPart("remote_write",
+		"- url: http://h/w\n- url: http://h/v\n  queue_config: {capacity: 10}\n", "."); len(got) != 0 {
 		t.Errorf("%+v", got)
 	}
 }

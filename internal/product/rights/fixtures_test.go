@@ -17,7 +17,8 @@ const kept = `kept "rows"`
 
 // aging says which rows of a ward's table are past their age.
 func aging(c *target.PostgresConfig, w *ward) {
-	c.Archives = []target.Archive{{Database: w.database, Schema: schema, Table: table, Column: "created_at", After: 10000 * time.Hour, Purge: w.purge}}
+	c.Archives = []target.Archive{{Database: w.database, Schema: schema, Table: table, Column: "created_at",
+		After: 10000 * time.Hour, Purge: w.purge}}
 	if !w.purge {
 		c.Archives[0].To = target.Destination{Schema: schema, Table: kept}
 	}
@@ -30,14 +31,19 @@ func fixtures() map[string]fixture {
 	const monitor, stats = "pg_monitor", "pg_read_all_stats"
 	qTable := quoted(schema, table)
 	return map[string]fixture{
-		"postgres/analyze":          {},
-		"postgres/archive":          {prepare: destination, tables: []string{kept}, later: []string{monitor, "create schema"}}, // objects need it, this one has a table
-		"postgres/purge":            {prepare: func(_ *testing.T, w *ward) { w.purge = true }, later: []string{monitor}},
-		"postgres/restore_archived": {prepare: destination, tables: []string{kept}, later: []string{monitor, "grant temporary"}, params: map[string]string{"since": "2000-01-01", "until": "2010-01-01"}},
-		"postgres/advise_indexes":   {open: true},
+		"postgres/analyze": {},
+		// objects need it, this one has a table
+		"postgres/archive": {prepare: destination, tables: []string{kept}, later: []string{monitor, "create schema"}},
+		"postgres/purge": {prepare: func(_ *testing.T, w *ward) { w.purge = true },
+			later: []string{monitor}},
+		"postgres/restore_archived": {prepare: destination, tables: []string{kept},
+			later:  []string{monitor, "grant temporary"},
+			params: map[string]string{"since": "2000-01-01", "until": "2010-01-01"}},
+		"postgres/advise_indexes": {open: true},
 		"postgres/drop_index": {
 			setup:   []string{"create index i2 on " + qTable + " (key)"},
-			subject: map[string]string{"index": "i"}, params: map[string]string{"because": "duplicate"}, later: []string{monitor},
+			subject: map[string]string{"index": "i"}, params: map[string]string{"because": "duplicate"},
+			later: []string{monitor},
 		},
 		"postgres/freeze":           {limit: new(2000.0), prepare: aged, later: []string{stats}},
 		"postgres/reindex":          {subject: map[string]string{"index": "i"}, later: []string{monitor}},
@@ -52,8 +58,10 @@ func fixtures() map[string]fixture {
 // destination makes the table that rows move to, with one row in it.
 func destination(t *testing.T, w *ward) {
 	t.Helper()
-	servertest.Exec(t, w.url, "create table "+quoted(schema, kept)+" (id bigint primary key, key text, created_at timestamptz not null)",
-		"insert into "+quoted(schema, kept)+" values (1000000, 'old', '2005-01-01')", "alter table "+quoted(schema, kept)+" owner to "+quoted(w.owner))
+	servertest.Exec(t, w.url, "create table "+quoted(schema,
+		kept)+" (id bigint primary key, key text, created_at timestamptz not null)",
+		"insert into "+quoted(schema, kept)+" values (1000000, 'old', '2005-01-01')",
+		"alter table "+quoted(schema, kept)+" owner to "+quoted(w.owner))
 }
 
 // aged makes everything of the ward old, but not the catalogs that all databases

@@ -110,7 +110,8 @@ func in(t *testing.T, server, database string) string {
 func open(t *testing.T, server, like string) *ward {
 	t.Helper()
 	n := rand.Uint32()
-	w := &ward{server: server, advice: t.TempDir(), database: fmt.Sprintf(`ward "%08x"`, n), owner: fmt.Sprintf(`ow"ner '%08x`, n)}
+	w := &ward{server: server, advice: t.TempDir(), database: fmt.Sprintf(`ward "%08x"`, n),
+		owner: fmt.Sprintf(`ow"ner '%08x`, n)}
 	w.url = in(t, server, w.database)
 	servertest.CopyDatabase(t, server, quoted(w.database), quoted(like))
 	servertest.Exec(t, server, "create role "+quoted(w.owner))
@@ -180,7 +181,8 @@ func (w *ward) allow(t *testing.T, role string, f fixture, all ...remediate.Righ
 	t.Helper()
 	script := rights.PostgresScript(role, []rights.Need{{By: "test", Kind: rights.Postgres, Rights: all}})
 	for _, name := range append([]string{table}, f.tables...) {
-		if said, err := w.grant(t, script, map[string]string{"schema": schema, "table": name}); err != nil || said != "" {
+		if said, err := w.grant(t, script, map[string]string{"schema": schema, "table": name}); err != nil ||
+			said != "" {
 			t.Fatalf("psql: %v\n%s\n%s", err, said, script)
 		}
 	}
@@ -243,7 +245,8 @@ func held() remediate.Fence {
 func (f fixture) request(a remediate.Action, w *ward) remediate.Request {
 	all := map[string]string{"server": "main", "database": w.database, "schema": schema, "table": table}
 	maps.Copy(all, f.subject)
-	r := remediate.Request{Action: a.Name, Params: f.params, Limit: f.limit, Mode: remediate.Auto, By: "user/test", Subject: make(map[string]string)}
+	r := remediate.Request{Action: a.Name, Params: f.params, Limit: f.limit, Mode: remediate.Auto, By: "user/test",
+		Subject: make(map[string]string)}
 	for _, l := range a.Subject {
 		r.Subject[l] = all[l]
 	}
@@ -286,7 +289,9 @@ func version(t *testing.T, major string) string {
 		t.Fatal(err)
 	}
 	p, err := servertest.StartPostgres(t.Context(), sandbox.PostgresOptions{
-		Dir: filepath.Join(dir, "postgres"), Bin: servertest.Versions(t)[major], Settings: map[string]string{"fsync": "off", "autovacuum": "off", "shared_preload_libraries": "pg_stat_statements"},
+		Dir: filepath.Join(dir, "postgres"), Bin: servertest.Versions(t)[major],
+		Settings: map[string]string{"fsync": "off", "autovacuum": "off",
+			"shared_preload_libraries": "pg_stat_statements"},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -348,7 +353,8 @@ func oneAction(t *testing.T, w *ward, name string, f fixture) {
 		}
 	})
 	for i, less := range needed {
-		if f.open || implied(less, needed) || slices.ContainsFunc(f.later, func(part string) bool { return strings.Contains(less.Grant, part) }) {
+		if f.open || implied(less, needed) || slices.ContainsFunc(f.later,
+			func(part string) bool { return strings.Contains(less.Grant, part) }) {
 			continue
 		}
 		t.Run("without "+less.Grant, func(t *testing.T) {
@@ -379,7 +385,8 @@ func oneAction(t *testing.T, w *ward, name string, f fixture) {
 // implied reports whether a right is among those that another one lends: an owner
 // may do with the table what anybody may be granted on it.
 func implied(r remediate.Right, all []remediate.Right) bool {
-	return strings.Contains(r.Grant, `:"schema"`) && slices.ContainsFunc(all, func(o remediate.Right) bool { return strings.HasPrefix(o.Grant, `grant :"owner"`) })
+	return strings.Contains(r.Grant, `:"schema"`) && slices.ContainsFunc(all,
+		func(o remediate.Right) bool { return strings.HasPrefix(o.Grant, `grant :"owner"`) })
 }
 
 // carryOut plans and does each step.
@@ -402,7 +409,8 @@ func carryOut(t *testing.T, a remediate.Action, r remediate.Request) {
 func TestWatchingPostgres(t *testing.T) {
 	w := open(t, servertest.Postgres(t), full(t, servertest.Postgres(t)))
 	destination(t, w)
-	servertest.Exec(t, w.url, "create extension pg_stat_statements", "revoke connect on database "+quoted(w.database)+" from public")
+	servertest.Exec(t, w.url, "create extension pg_stat_statements",
+		"revoke connect on database "+quoted(w.database)+" from public")
 	role := w.role(t)
 	script := rights.PostgresScript(role, rights.Of(rights.Postgres, nil))
 	if said, err := w.grant(t, script, nil); err != nil || said != "" {
@@ -431,7 +439,8 @@ func TestPostgresScriptRefuses(t *testing.T) {
 	w := open(t, servertest.Postgres(t), full(t, servertest.Postgres(t)))
 	servertest.Exec(t, w.url, "create table public.ours (id int)")
 	role := w.role(t)
-	script := rights.PostgresScript(role, []rights.Need{{By: "postgres/x", Rights: []remediate.Right{{Grant: `grant :"owner" to :"role"`, For: "to\nwork"}}}})
+	script := rights.PostgresScript(role, []rights.Need{{By: "postgres/x",
+		Rights: []remediate.Right{{Grant: `grant :"owner" to :"role"`, For: "to\nwork"}}}})
 	for _, test := range []struct {
 		vars map[string]string
 		says string
@@ -448,7 +457,8 @@ func TestPostgresScriptRefuses(t *testing.T) {
 			t.Errorf("%v: %q %v", test.vars, said, err)
 		}
 	}
-	if n := w.number(t, "select count(*)::int from pg_auth_members m join pg_roles r on r.oid = m.member where r.rolname = "+literal(role)); n != 1 {
+	if n := w.number(t, "select count(*)::int from pg_auth_members m join pg_roles r on r.oid = m.member where "+
+		"r.rolname = "+literal(role)); n != 1 {
 		t.Errorf("the role is a member of %d roles, want the table's owner alone", n)
 	}
 }
@@ -518,7 +528,8 @@ func oneRedis(t *testing.T, name string, f redisFixture) {
 	plan := func(t *testing.T, rules []remediate.Right) (remediate.Action, remediate.Request, error) {
 		t.Helper()
 		a := byName(t, target.Set{Redis: []*target.Redis{allowed(t, f, []rights.Need{{Rights: rules}})}}, name)
-		r := remediate.Request{Action: name, Subject: map[string]string{"server": "cache"}, Params: f.params, Mode: remediate.Auto, By: "user/test"}
+		r := remediate.Request{Action: name, Subject: map[string]string{"server": "cache"}, Params: f.params,
+			Mode: remediate.Auto, By: "user/test"}
 		p, err := a.Plan(t.Context(), r)
 		if lacks := p.Missing(); lacks != nil {
 			err = lacks // the plan reports it even if something else blocks it
@@ -532,7 +543,8 @@ func oneRedis(t *testing.T, name string, f redisFixture) {
 	})
 	for i, less := range needed {
 		t.Run("without "+less.Grant, func(t *testing.T) {
-			if less == connect || slices.Contains(f.later, less.Grant) || strings.Contains(less.Grant, "client|setname") {
+			if less == connect || slices.Contains(f.later, less.Grant) ||
+				strings.Contains(less.Grant, "client|setname") {
 				return
 			}
 			_, _, err := plan(t, slices.Delete(slices.Clone(needed), i, i+1))
@@ -580,7 +592,9 @@ func allowed(t *testing.T, f redisFixture, needs []rights.Need) *target.Redis {
 		t.Fatal(err)
 	}
 	t.Cleanup(admin.Close)
-	r, err := target.NewRedis(target.RedisConfig{Name: "cache", URL: strings.Replace(s.URL, "redis://", "redis://ops@", 1), Password: func() (string, error) { return "word", nil }})
+	r, err := target.NewRedis(target.RedisConfig{Name: "cache",
+		URL:      strings.Replace(s.URL, "redis://", "redis://ops@", 1),
+		Password: func() (string, error) { return "word", nil }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -592,7 +606,8 @@ func allowed(t *testing.T, f redisFixture, needs []rights.Need) *target.Redis {
 func TestWatchingRedis(t *testing.T) {
 	r := allowed(t, redisFixture{}, rights.Of(rights.Redis, nil))
 	collect(t, catalog.Collectors(target.Set{Redis: []*target.Redis{r}}))
-	for _, command := range [][]any{{"get", "x"}, {"flushall"}, {"config", "get", "requirepass"}, {"shutdown"}, {"acl", "list"}} {
+	for _, command := range [][]any{{"get", "x"}, {"flushall"}, {"config", "get", "requirepass"}, {"shutdown"},
+		{"acl", "list"}} {
 		if err := r.Client.Do(t.Context(), command...).Err(); err == nil || !strings.HasPrefix(err.Error(), "NOPERM") {
 			t.Errorf("%v: %v", command, err)
 		}
@@ -607,7 +622,8 @@ func TestRedisLineHasNoPassword(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	file := filepath.Join(dir, "users.acl")
-	if err := errors.Join(os.Chmod(dir, 0o755), os.WriteFile(file, []byte(rights.RedisLine("", rights.Of(rights.Redis, catalog.EveryAction()))), 0o644)); err != nil {
+	if err := errors.Join(os.Chmod(dir, 0o755), os.WriteFile(file,
+		[]byte(rights.RedisLine("", rights.Of(rights.Redis, catalog.EveryAction()))), 0o644)); err != nil {
 		t.Fatal(err)
 	}
 	s := servertest.Redis(t, "--aclfile", file)
@@ -617,7 +633,8 @@ func TestRedisLineHasNoPassword(t *testing.T) {
 	}
 	t.Cleanup(r.Close)
 	for _, password := range []string{"", "upkeep"} {
-		if err := r.Client.Do(t.Context(), "auth", "upkeep", password).Err(); err == nil || !strings.HasPrefix(err.Error(), "WRONGPASS") {
+		if err := r.Client.Do(t.Context(), "auth", "upkeep", password).Err(); err == nil ||
+			!strings.HasPrefix(err.Error(), "WRONGPASS") {
 			t.Errorf("somebody logs in with the password %q: %v", password, err)
 		}
 	}

@@ -41,7 +41,8 @@ func TestCopiedCluster(t *testing.T) {
 
 // examined starts a server, has it read its indexes and the tables behind them, and ends
 // it again. It returns the server's identifier.
-func examined(t *testing.T, o sandbox.PostgresOptions, checksums string, end func(*sandbox.Postgres) error) (id string) {
+func examined(t *testing.T, o sandbox.PostgresOptions, checksums string,
+	end func(*sandbox.Postgres) error) (id string) {
 	t.Helper()
 	s, err := servertest.StartPostgres(t.Context(), o)
 	if err != nil {
@@ -53,7 +54,8 @@ func examined(t *testing.T, o sandbox.PostgresOptions, checksums string, end fun
 	err = servertest.Connect(t, s.URL).QueryRow(t.Context(), `select (select system_identifier::text from pg_control_system()), current_setting('data_checksums'),
 		(select count(bt_index_check(c.oid, true)) from pg_class c join pg_am a on a.oid = c.relam where a.amname = 'btree')`).Scan(&id, &has, &indexes)
 	if err != nil || indexes < 100 || has != checksums {
-		t.Errorf("%d indexes were checked, want at least 100; data_checksums is %q, want %q; error %v", indexes, has, checksums, err)
+		t.Errorf("%d indexes were checked, want at least 100; data_checksums is %q, want %q; error %v", indexes, has,
+			checksums, err)
 	}
 	if err := end(s); err != nil {
 		t.Error(err)
@@ -65,7 +67,8 @@ func examined(t *testing.T, o sandbox.PostgresOptions, checksums string, end fun
 // starts, and a session that ends reports to the server what it did.
 func TestQuickExit(t *testing.T) {
 	address, name := servertest.Database(t)
-	servertest.Exec(t, address, "create table env (line text)", "copy env from program 'env'", "create table t as select 1")
+	servertest.Exec(t, address, "create table env (line text)", "copy env from program 'env'",
+		"create table t as select 1")
 	if said := servertest.Ask(t, address, "select count(*) from env where line like 'LD_PRELOAD=%'"); said != "0" {
 		t.Error("a program that the server started has LD_PRELOAD in its environment")
 	}
@@ -83,6 +86,7 @@ func TestQuickExit(t *testing.T) {
 		return servertest.Ask(t, address, "select n_tup_ins from pg_stat_user_tables where relname = 't'") == "11"
 	})
 	servertest.Eventually(t, "the session's end is seen", func() bool {
-		return servertest.Ask(t, servertest.Postgres(t), "select count(*) from pg_stat_activity where datname = $1", name) == "0"
+		return servertest.Ask(t, servertest.Postgres(t), "select count(*) from pg_stat_activity where datname = $1",
+			name) == "0"
 	})
 }

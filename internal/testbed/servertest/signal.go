@@ -45,3 +45,20 @@ func Signal(pids []int, s syscall.Signal) {
 		_ = syscall.Kill(pid, s) // it may have ended
 	}
 }
+
+// Freeze stops a process and all that it has started, and returns what lets them go on. A
+// server that is stopped starts no more children: it is stopped before they are listed.
+func Freeze(t testing.TB, pid int) (thaw func()) {
+	t.Helper()
+	Signal([]int{pid}, syscall.SIGSTOP)
+	Eventually(t, "the process to stop", func() error {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err == nil && !bytes.HasPrefix(stat[bytes.LastIndexByte(stat, ')')+1:], []byte(" T")) {
+			err = errNot
+		}
+		return err
+	})
+	all := Family(t, pid)
+	Signal(all, syscall.SIGSTOP)
+	return func() { Signal(all, syscall.SIGCONT) }
+}

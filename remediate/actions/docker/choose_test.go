@@ -31,17 +31,20 @@ func load(t *testing.T, d *sandbox.Docker, created time.Time, names ...string) s
 	}
 	sum := func(b []byte) string { h := sha256.Sum256(b); return hex.EncodeToString(h[:]) }
 	config, err := json.Marshal(map[string]any{
-		"architecture": "amd64", "os": "linux", "created": created.UTC().Format(time.RFC3339), "config": map[string]any{"Cmd": []string{"/noise"}},
+		"architecture": "amd64", "os": "linux", "created": created.UTC().Format(time.RFC3339),
+		"config": map[string]any{"Cmd": []string{"/noise"}},
 		"rootfs": map[string]any{"type": "layers", "diff_ids": []string{"sha256:" + sum(layer)}},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	manifest, err := json.Marshal([]map[string]any{{"Config": sum(config) + ".json", "RepoTags": []string{}, "Layers": []string{"layer.tar"}}})
+	manifest, err := json.Marshal([]map[string]any{{"Config": sum(config) + ".json", "RepoTags": []string{},
+		"Layers": []string{"layer.tar"}}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	image, err := sandbox.Tar(map[string][]byte{sum(config) + ".json": config, "layer.tar": layer, "manifest.json": manifest})
+	image, err := sandbox.Tar(map[string][]byte{sum(config) + ".json": config, "layer.tar": layer,
+		"manifest.json": manifest})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,7 +129,8 @@ func TestPruneRemembers(t *testing.T) {
 	if p, err = plan(t, docker.Prune(remembering(t, d, file)), "images", params); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := slices.Sorted(slices.Values(goes(p))), slices.Sorted(slices.Values([]string{epoch, real})); !slices.Equal(got, want) {
+	if got, want := slices.Sorted(slices.Values(goes(p))),
+		slices.Sorted(slices.Values([]string{epoch, real})); !slices.Equal(got, want) {
 		t.Errorf("the plan removes\n%v, want those that were there before,\n%v", got, want)
 	}
 	// A container that is gone by now has used it.
@@ -158,10 +162,14 @@ func TestPruneLooksAgain(t *testing.T) {
 	}{
 		{"nothing", func(*testing.T, string, []string) {}, false},
 		{"used", func(t *testing.T, _ string, ids []string) { run(t, d, "create", "--network", "none", ids[0]) }, true},
-		{"tagged-the-same", func(t *testing.T, shop string, ids []string) { run(t, d, "tag", ids[0], shop+":1") }, true},
+		{"tagged-the-same", func(t *testing.T, shop string, ids []string) { run(t, d, "tag", ids[0], shop+":1") },
+			true},
 		{"tagged", func(t *testing.T, shop string, ids []string) { run(t, d, "tag", ids[0], shop+":back") }, true},
 		{"tag-moved", func(t *testing.T, shop string, ids []string) { run(t, d, "tag", ids[1], shop+":1") }, true},
-		{"successor-used", func(t *testing.T, _ string, ids []string) { run(t, d, "create", "--network", "none", ids[1]) }, true},
+		{"successor-used", func(t *testing.T, _ string, ids []string) {
+			run(t, d, "create", "--network", "none",
+				ids[1])
+		}, true},
 		{"successor-gone", func(t *testing.T, _ string, ids []string) { run(t, d, "rmi", ids[1]) }, true},
 		{"loaded-again", func(t *testing.T, shop string, _ []string) {
 			file := filepath.Join(d.Dir, "saved.tar")
@@ -180,7 +188,11 @@ func TestPruneLooksAgain(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			p.Steps = slices.DeleteFunc(p.Steps, func(s remediate.Step) bool { return !slices.Contains(ids, s.Args["image"]) }) // of earlier cases
+			// of earlier cases
+			p.Steps = slices.DeleteFunc(p.Steps, func(s remediate.Step) bool {
+				return !slices.Contains(ids,
+					s.Args["image"])
+			})
 			if !slices.Equal(goes(p), ids[:1]) {
 				t.Fatalf("%v, want %s", goes(p), ids[0])
 			}
@@ -304,7 +316,8 @@ func (w *world) act(t *testing.T) {
 	id, some := w.any()
 	switch n := w.random.IntN(10); {
 	case n < 4 || !some:
-		made := []time.Time{time.Unix(0, 0), time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(2090, 1, 1, 0, 0, 0, 0, time.UTC), began.Add(-time.Hour), began}[w.random.IntN(5)]
+		made := []time.Time{time.Unix(0, 0), time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC),
+			time.Date(2090, 1, 1, 0, 0, 0, 0, time.UTC), began.Add(-time.Hour), began}[w.random.IntN(5)]
 		var names []string
 		if w.random.IntN(6) > 0 {
 			names = []string{name}
@@ -377,7 +390,8 @@ func TestPruneHistories(t *testing.T) {
 	for seed := range uint64(seeds) {
 		e := remembering(t, d, filepath.Join(t.TempDir(), "images.json"))
 		a := docker.Prune(e)
-		w := &world{d: d, random: rand.New(rand.NewPCG(seed, 11)), images: make(map[string]*known), tags: make(map[string]string), used: make(map[string]string)}
+		w := &world{d: d, random: rand.New(rand.NewPCG(seed, 11)), images: make(map[string]*known),
+			tags: make(map[string]string), used: make(map[string]string)}
 		w.lookedAt = func() {
 			if _, err := e.Images(t.Context()); err != nil {
 				t.Fatal(err)

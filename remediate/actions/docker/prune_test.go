@@ -73,7 +73,8 @@ func TestPruneImages(t *testing.T) {
 	const many = 3
 	made := 0
 	actiontest.Run(t, actiontest.Patient{
-		Action: docker.Prune(e), Subject: map[string]string{"server": "engine", "type": "images"}, Params: map[string]string{"age": "1s", "keep": "0"}, Limit: megabyte / 2, Child: d.Host,
+		Action: docker.Prune(e), Subject: map[string]string{"server": "engine", "type": "images"},
+		Params: map[string]string{"age": "1s", "keep": "0"}, Limit: megabyte / 2, Child: d.Host,
 		Sicken: func(t *testing.T) {
 			for len(images(t, d)) < many {
 				makeImage(t, d, fmt.Sprintf("shop:%d", made))
@@ -88,7 +89,8 @@ func TestPruneImages(t *testing.T) {
 
 func plan(t *testing.T, a remediate.Action, kind string, params map[string]string) (remediate.Plan, error) {
 	t.Helper()
-	return a.Plan(t.Context(), remediate.Request{Subject: map[string]string{"server": "engine", "type": kind}, Params: params})
+	return a.Plan(t.Context(), remediate.Request{Subject: map[string]string{"server": "engine", "type": kind},
+		Params: params})
 }
 
 func applyAll(t *testing.T, a remediate.Action, p remediate.Plan) {
@@ -145,7 +147,9 @@ func TestPruneKeeps(t *testing.T) {
 	if want := []string{oldest, nameless}; strings.Join(got, " ") != strings.Join(want, " ") {
 		t.Errorf("the plan removes\n%v, want\n%v", got, want)
 	}
-	if facts := strings.Join(p.Facts, "\n"); !strings.Contains(facts, "1 images are used by containers") || !strings.Contains(facts, "2 images are meant to stay") || !strings.Contains(facts, "2 images have several names") {
+	if facts := strings.Join(p.Facts, "\n"); !strings.Contains(facts, "1 images are used by containers") ||
+		!strings.Contains(facts, "2 images are meant to stay") ||
+		!strings.Contains(facts, "2 images have several names") {
 		t.Errorf("the facts are\n%s", facts)
 	}
 
@@ -188,7 +192,8 @@ func TestPruneRefuses(t *testing.T) {
 	refuses(t, err, remediate.ReasonNothing, "nothing of the build cache is unused")
 
 	// A name in the place of an ID is never sent.
-	if err := a.Apply(t.Context(), remediate.Fence{Token: 1, Held: held}, remediate.Step{Args: map[string]string{"image": "shop:1"}}); err == nil {
+	if err := a.Apply(t.Context(), remediate.Fence{Token: 1, Held: held},
+		remediate.Step{Args: map[string]string{"image": "shop:1"}}); err == nil {
 		t.Error("a name was taken for an ID")
 	}
 	proxied := docker.Prune(engine(t, servertest.ReadOnly(t, d)))
@@ -208,7 +213,8 @@ func TestPruneBuildCache(t *testing.T) {
 	refuses(t, err, remediate.ReasonNothing, "was used in the last 1w")
 	size := func() float64 {
 		t.Helper()
-		v, err := a.Measure(t.Context(), remediate.Request{Subject: map[string]string{"server": "engine", "type": "build_cache"}})
+		v, err := a.Measure(t.Context(), remediate.Request{Subject: map[string]string{"server": "engine",
+			"type": "build_cache"}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -263,7 +269,8 @@ func build(t *testing.T, d *sandbox.Docker, name, version, dockerfile string) {
 // asked again and again takes the engine. With a body it is a POST.
 func ask(t *testing.T, d *sandbox.Docker, path string, query url.Values, body []byte) []byte {
 	t.Helper()
-	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn,
+		error) {
 		return new(net.Dialer).DialContext(ctx, "unix", strings.TrimPrefix(d.Host, "unix://"))
 	}}}
 	defer client.CloseIdleConnections()

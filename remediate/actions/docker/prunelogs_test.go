@@ -44,7 +44,8 @@ func talkers(t *testing.T) *sandbox.Docker {
 // begin starts a container and returns the path of its log.
 func begin(t *testing.T, d *sandbox.Docker, name, what string, args ...string) string {
 	t.Helper()
-	run(t, d, append(append([]string{"run", "--detach", "--network", "none", "--no-healthcheck", "--name", name}, args...), append([]string{"talker:1"}, strings.Fields(what)...)...)...)
+	run(t, d, append(append([]string{"run", "--detach", "--network", "none", "--no-healthcheck", "--name", name},
+		args...), append([]string{"talker:1"}, strings.Fields(what)...)...)...)
 	return run(t, d, "inspect", "--format", "{{.LogPath}}", name)
 }
 
@@ -220,8 +221,9 @@ func TestPruneLogs(t *testing.T) {
 				return info.Size()
 			}
 			actiontest.Run(t, actiontest.Patient{
-				Action: docker.PruneLogs(archiving(t, d, folder)), Subject: subject(name), Params: map[string]string{"keep": keep},
-				Limit: 128 << 10, Child: strings.TrimSpace(d.Host + " " + folder),
+				Action: docker.PruneLogs(archiving(t, d, folder)), Subject: subject(name),
+				Params: map[string]string{"keep": keep},
+				Limit:  128 << 10, Child: strings.TrimSpace(d.Host + " " + folder),
 				Sicken: func(t *testing.T) {
 					t.Helper()
 					burst(t, d, name, path)
@@ -274,7 +276,8 @@ func TestPruneLogsUnderWriter(t *testing.T) {
 	cuts := 0
 	for end := time.Now().Add(servertest.Patience); cuts < 8; {
 		plan, err := a.Plan(t.Context(), request("steady"))
-		if refusal, ok := remediate.Refused(err); ok && refusal.Reason == remediate.ReasonNothing && time.Now().Before(end) {
+		if refusal, ok := remediate.Refused(err); ok && refusal.Reason == remediate.ReasonNothing &&
+			time.Now().Before(end) {
 			time.Sleep(100 * time.Millisecond)
 			continue
 		}
@@ -391,16 +394,18 @@ func TestPruneLogsTakenUpAgain(t *testing.T) {
 	t.Run("an object of another content", func(t *testing.T) {
 		burst(t, d, "api", path)
 		aside := t.TempDir()
-		if err := docker.PruneLogs(archiving(t, d, aside)).Apply(t.Context(), f, plan.Steps[0]); !errors.Is(err, remediate.ErrFenced) {
+		if err := docker.PruneLogs(archiving(t, d, aside)).Apply(t.Context(), f, plan.Steps[0]); !errors.Is(err,
+			remediate.ErrFenced) {
 			t.Fatal(err) // the file is not what it was: nothing is put
 		}
-		if err := docker.PruneLogs(archiving(t, d, aside)).Apply(t.Context(), remediate.Fence{Held: func(context.Context) error {
-			list, err := depot.Folder(aside).List(t.Context(), "")
-			if len(list) > 0 {
-				return remediate.ErrFenced
-			}
-			return err
-		}}, plan.Steps[0]); !errors.Is(err, remediate.ErrFenced) {
+		if err := docker.PruneLogs(archiving(t, d, aside)).Apply(t.Context(),
+			remediate.Fence{Held: func(context.Context) error {
+				list, err := depot.Folder(aside).List(t.Context(), "")
+				if len(list) > 0 {
+					return remediate.ErrFenced
+				}
+				return err
+			}}, plan.Steps[0]); !errors.Is(err, remediate.ErrFenced) {
 			t.Fatal(err)
 		}
 		list, err := depot.Folder(aside).List(t.Context(), "")
@@ -411,7 +416,8 @@ func TestPruneLogsTakenUpAgain(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(aside, list[0].Name), []byte("damaged"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if err := docker.PruneLogs(archiving(t, d, aside)).Apply(t.Context(), hold(), plan.Steps[0]); !errors.Is(err, depot.ErrDamaged) {
+		if err := docker.PruneLogs(archiving(t, d, aside)).Apply(t.Context(), hold(), plan.Steps[0]); !errors.Is(err,
+			depot.ErrDamaged) {
 			t.Errorf("%v, want %v", err, depot.ErrDamaged)
 		}
 		if len(read(t, path)) != length {
@@ -455,7 +461,8 @@ func TestPruneLogsRefuses(t *testing.T) {
 	})
 	burst(t, d, "api", path)
 	t.Run("names", func(t *testing.T) {
-		for _, name := range []string{"missing", "", "/api", "ap", "../../etc", `"; rm -rf /`, "api/json?x=", "api\x00", run(t, d, "inspect", "--format", "{{.Id}}", "api")} {
+		for _, name := range []string{"missing", "", "/api", "ap", "../../etc", `"; rm -rf /`, "api/json?x=", "api\x00",
+			run(t, d, "inspect", "--format", "{{.Id}}", "api")} {
 			refuses(t, planned(t, e, name), remediate.ReasonGone, "there is no container")
 			if _, err := docker.PruneLogs(e).Measure(t.Context(), request(name)); !errors.Is(err, remediate.ErrGone) {
 				t.Errorf("%q: %v", name, err)
@@ -463,7 +470,8 @@ func TestPruneLogsRefuses(t *testing.T) {
 		}
 	})
 	t.Run("keep", func(t *testing.T) {
-		for _, text := range []string{"64", "63KiB", "-1MiB", "1e3MiB", "MiB", "0GiB", "1048577GiB", "18446744073709551615KiB", "1 MiB", "/etc", "64kib"} {
+		for _, text := range []string{"64", "63KiB", "-1MiB", "1e3MiB", "MiB", "0GiB", "1048577GiB",
+			"18446744073709551615KiB", "1 MiB", "/etc", "64kib"} {
 			r := request("api")
 			r.Params = map[string]string{"keep": text}
 			_, err := docker.PruneLogs(e).Plan(t.Context(), r)
@@ -475,7 +483,8 @@ func TestPruneLogsRefuses(t *testing.T) {
 		refuses(t, err, remediate.ReasonCannotHelp, "keep less")
 	})
 	t.Run("an archive that is not there", func(t *testing.T) {
-		refuses(t, planned(t, archiving(t, d, filepath.Join(t.TempDir(), "no")), "api"), remediate.ReasonUnfit, "is not there")
+		refuses(t, planned(t, archiving(t, d, filepath.Join(t.TempDir(), "no")), "api"), remediate.ReasonUnfit,
+			"is not there")
 	})
 	t.Run("a writer that does not append", func(t *testing.T) {
 		file, err := os.OpenFile(path, os.O_WRONLY, 0)
@@ -504,7 +513,8 @@ func TestPruneLogsRefuses(t *testing.T) {
 		}
 		t.Cleanup(elsewhere.Close)
 		refuses(t, planned(t, elsewhere, "api"), remediate.ReasonUnfit, "not seen on this machine")
-		if err := errors.Join(os.MkdirAll(filepath.Dir(root+path), 0o700), os.WriteFile(root+path, []byte(read(t, path)), 0o600)); err != nil {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(root+path), 0o700),
+			os.WriteFile(root+path, []byte(read(t, path)), 0o600)); err != nil {
 			t.Fatal(err)
 		}
 		refuses(t, planned(t, elsewhere, "api"), remediate.ReasonUnfit, "cannot take the head out of a file")
@@ -531,7 +541,8 @@ func TestPruneLogsRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if facts := strings.Join(young.Facts, "; "); !strings.Contains(facts, "--tail prints too few") || young.Hash() != plan.Hash() {
+	if facts := strings.Join(young.Facts, "; "); !strings.Contains(facts, "--tail prints too few") ||
+		young.Hash() != plan.Hash() {
 		t.Errorf("of engine 28 the plan says %s", facts)
 	}
 	unchanged := func(t *testing.T, path string, act func()) {
@@ -544,7 +555,8 @@ func TestPruneLogsRefuses(t *testing.T) {
 	}
 	t.Run("a link in its place", func(t *testing.T) {
 		aside, victim := path+"-aside", filepath.Join(t.TempDir(), "victim")
-		if err := errors.Join(os.WriteFile(victim, bytes.Repeat([]byte("precious\n"), 50_000), 0o600), os.Rename(path, aside)); err != nil {
+		if err := errors.Join(os.WriteFile(victim, bytes.Repeat([]byte("precious\n"), 50_000), 0o600),
+			os.Rename(path, aside)); err != nil {
 			t.Fatal(err)
 		}
 		inside := filepath.Join(filepath.Dir(path), "victim")
@@ -558,7 +570,8 @@ func TestPruneLogsRefuses(t *testing.T) {
 			unchanged(t, inside, func() {
 				unchanged(t, victim, func() {
 					refuses(t, planned(t, e, "api"), remediate.ReasonUnfit, "no plain file")
-					refuses(t, docker.PruneLogs(e).Apply(t.Context(), hold(), plan.Steps[0]), remediate.ReasonUnfit, "no plain file")
+					refuses(t, docker.PruneLogs(e).Apply(t.Context(), hold(), plan.Steps[0]), remediate.ReasonUnfit,
+						"no plain file")
 				})
 			})
 			os.Remove(path)
@@ -567,10 +580,12 @@ func TestPruneLogsRefuses(t *testing.T) {
 			t.Fatal(err)
 		}
 		unchanged(t, path, func() {
-			if err := docker.PruneLogs(e).Apply(t.Context(), hold(), plan.Steps[0]); !errors.Is(err, remediate.ErrGone) {
+			if err := docker.PruneLogs(e).Apply(t.Context(), hold(), plan.Steps[0]); !errors.Is(err,
+				remediate.ErrGone) {
 				t.Errorf("another file: %v", err)
 			}
-			refuses(t, planned(t, e, "api"), remediate.ReasonPrivilege, "the process that writes its log is not visible")
+			refuses(t, planned(t, e, "api"), remediate.ReasonPrivilege,
+				"the process that writes its log is not visible")
 		})
 		if err := os.Rename(aside, path); err != nil {
 			t.Fatal(err)
@@ -612,7 +627,8 @@ func TestPruneLogsRefuses(t *testing.T) {
 		}}
 		burst(t, d, "api", path) // another cut than the one before, whose line is blank
 		before = read(t, path)
-		if err := docker.PruneLogs(e).Apply(t.Context(), f, plan.Steps[0]); err == nil || !strings.Contains(err.Error(), "somebody else") {
+		if err := docker.PruneLogs(e).Apply(t.Context(), f, plan.Steps[0]); err == nil ||
+			!strings.Contains(err.Error(), "somebody else") {
 			t.Errorf("%v", err)
 		}
 		if now := int64(len(read(t, path))); now != length {
@@ -627,7 +643,8 @@ func TestPruneLogsRefuses(t *testing.T) {
 		f := hold()
 		f.Most = &remediate.Amount{Bytes: plan.Amount.Bytes - 1}
 		unchanged(t, path, func() {
-			refuses(t, docker.PruneLogs(e).Apply(t.Context(), f, plan.Steps[0]), remediate.ReasonAmount, "the run may remove")
+			refuses(t, docker.PruneLogs(e).Apply(t.Context(), f, plan.Steps[0]), remediate.ReasonAmount,
+				"the run may remove")
 		})
 	})
 	t.Run("the archive is not configured any more", func(t *testing.T) {
@@ -636,7 +653,8 @@ func TestPruneLogsRefuses(t *testing.T) {
 			t.Fatal(err)
 		}
 		unchanged(t, path, func() {
-			refuses(t, docker.PruneLogs(e).Apply(t.Context(), hold(), plan.Steps[0]), remediate.ReasonConfiguration, "names none any more")
+			refuses(t, docker.PruneLogs(e).Apply(t.Context(), hold(), plan.Steps[0]), remediate.ReasonConfiguration,
+				"names none any more")
 		})
 	})
 	t.Run("made anew", func(t *testing.T) {
@@ -644,13 +662,15 @@ func TestPruneLogsRefuses(t *testing.T) {
 		path := begin(t, d, "api", "burst")
 		burst(t, d, "api", path)
 		unchanged(t, path, func() {
-			if err := docker.PruneLogs(e).Apply(t.Context(), hold(), plan.Steps[0]); !errors.Is(err, remediate.ErrGone) {
+			if err := docker.PruneLogs(e).Apply(t.Context(), hold(), plan.Steps[0]); !errors.Is(err,
+				remediate.ErrGone) {
 				t.Errorf("%v, want %v", err, remediate.ErrGone)
 			}
 		})
 	})
 	t.Run("invalid steps", func(t *testing.T) {
-		for _, args := range []map[string]string{nil, {"id": "x", "device": "1", "inode": "1", "keep": "1", "archive": "false"}, {"id": "", "device": "1", "inode": "1", "keep": "65536", "archive": "false"}} {
+		for _, args := range []map[string]string{nil, {"id": "x", "device": "1", "inode": "1", "keep": "1",
+			"archive": "false"}, {"id": "", "device": "1", "inode": "1", "keep": "65536", "archive": "false"}} {
 			if err := docker.PruneLogs(e).Apply(t.Context(), hold(), remediate.Step{Args: args}); err == nil {
 				t.Errorf("%v is a step", args)
 			}

@@ -28,7 +28,8 @@ func (d failingDisk) Put(ctx context.Context, name string, content []byte) error
 
 // What is archived is read back before it is cut.
 func TestPruneLogsReadsBack(t *testing.T) {
-	lines := []byte(`{"log":"one\n","stream":"stdout","time":"2026-01-02T03:04:05Z"}` + "\n" + `{"log":"two\n","stream":"stdout","time":"2026-01-02T03:04:06Z"}` + "\n")
+	lines := []byte(`{"log":"one\n","stream":"stdout","time":"2026-01-02T03:04:05Z"}` + "\n" +
+		`{"log":"two\n","stream":"stdout","time":"2026-01-02T03:04:06Z"}` + "\n")
 	folder := t.TempDir()
 	err := docker.Put(t.Context(), failingDisk{depot.Folder(folder), folder}, "id", lines)
 	if !errors.Is(err, depot.ErrDamaged) && !errors.Is(err, depot.ErrDiffers) {

@@ -63,7 +63,8 @@ func TestAdviseIndexes(t *testing.T) {
 		return strings.Join(names, "\n") + changed(t).String()
 	}
 	actiontest.Run(t, actiontest.Patient{
-		Action: postgres.AdviseIndexes(p), Subject: map[string]string{"server": "main"}, Limit: 35 * 24 * 3600, Child: c.url,
+		Action: postgres.AdviseIndexes(p), Subject: map[string]string{"server": "main"}, Limit: 35 * 24 * 3600,
+		Child: c.url,
 		Sicken: func(t *testing.T) {
 			if err := os.MkdirAll(filepath.Dir(file), 0o750); err != nil {
 				t.Fatal(err)
@@ -100,18 +101,25 @@ func advised(t *testing.T, c *clinic, _ *sandbox.Postgres) {
 	name := quoted(evil)
 	servertest.Exec(t, c.url,
 		"create table victim ()", "create table "+name+" (id int primary key, "+name+" int, other int, third int)",
-		"insert into "+name+" select n, n % 100, 1, n from generate_series(1, 20000) n", "update "+name+" set other = 2 where id <= 5000",
+		"insert into "+name+" select n, n % 100, 1, n from generate_series(1, 20000) n",
+		"update "+name+" set other = 2 where id <= 5000",
 		"create index "+quoted(evil+" unused")+" on "+name+" (third, "+name+")",
-		"create index older on "+name+" (other)", "create index younger on "+name+" (other)", "create index longer on "+name+" (other, third)",
-		"create table refers (id int, "+name+" int references "+name+")", "insert into refers select n, n from generate_series(1, 1000) n",
+		"create index older on "+name+" (other)", "create index younger on "+name+" (other)",
+		"create index longer on "+name+" (other, third)",
+		"create table refers (id int, "+name+" int references "+name+")",
+		"insert into refers select n, n from generate_series(1, 1000) n",
 		"analyze "+name, "analyze refers")
-	if _, err := c.connect(t).Exec(t.Context(), "create unique index concurrently broken on "+name+" (other)"); err == nil {
+	if _,
+		err := c.connect(t).Exec(t.Context(),
+		"create unique index concurrently broken on "+name+" (other)"); err == nil {
 		t.Fatal("the build did not fail")
 	}
 	p, file := c.adviser(t, "ma..in")
 	action := postgres.AdviseIndexesAt(p, later(month))
 	r := remediate.Request{Action: action.Name, Subject: map[string]string{"server": "ma..in"}}
-	for end := time.Now().Add(2 * time.Minute); c.number(t, "select pg_stat_get_tuples_updated(oid) from pg_class where relname = $1", evil) != 5000; time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); c.number(t,
+		"select pg_stat_get_tuples_updated(oid) from pg_class where relname = $1",
+		evil) != 5000; time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("the statistics do not arrive")
 		}
@@ -124,9 +132,12 @@ func advised(t *testing.T, c *clinic, _ *sandbox.Postgres) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if text, err := os.ReadFile(file); err != nil || strings.Contains(string(text), "DROP INDEX CONCURRENTLY "+quoted("public", evil+" unused")) || strings.Contains(string(text), `DROP INDEX CONCURRENTLY "public"."younger"`) ||
+	if text, err := os.ReadFile(file); err != nil || strings.Contains(string(text),
+		"DROP INDEX CONCURRENTLY "+quoted("public", evil+" unused")) ||
+		strings.Contains(string(text), `DROP INDEX CONCURRENTLY "public"."younger"`) ||
 		!strings.Contains(string(text), "no DROP before "+time.Now().Add(thirtyDays).UTC().Format("2006-01-")) {
-		t.Errorf("a list of young statistics says to drop what is unused or redundant, or not from when on: %v\n%s", err, text)
+		t.Errorf("a list of young statistics says to drop what is unused or redundant, or not from when on: %v\n%s",
+			err, text)
 	}
 	for _, f := range []string{file, strings.TrimSuffix(file, ".md") + ".json"} {
 		if err := os.Remove(f); err != nil {
@@ -157,7 +168,8 @@ func advised(t *testing.T, c *clinic, _ *sandbox.Postgres) {
 	list, _, _ = strings.Cut(list, "\n## Database ")
 	for _, want := range []string{
 		"### Unused: ", "### Redundant: 2", "### Invalid: 1", "### Foreign keys without an index: 1",
-		"DROP INDEX CONCURRENTLY " + quoted("public", evil+" unused") + ";", "CREATE INDEX CONCURRENTLY " + quoted(evil+" unused") + " ON public." + name,
+		"DROP INDEX CONCURRENTLY " + quoted("public", evil+" unused") + ";",
+		"CREATE INDEX CONCURRENTLY " + quoted(evil+" unused") + " ON public." + name,
 		"CREATE INDEX CONCURRENTLY ON " + quoted("public", "refers") + " (" + name + ");", "beside longer",
 	} {
 		if !strings.Contains(list, want) {
@@ -174,7 +186,9 @@ func advised(t *testing.T, c *clinic, _ *sandbox.Postgres) {
 			fenced = strings.TrimSuffix(line, "sql")
 		case line == fenced:
 			fenced = ""
-		case fenced == "" && (strings.Contains(line, "e|v") || strings.Contains(line, "<b>") || strings.HasPrefix(line, "# Heading") || strings.Contains(line, "; drop") && strings.HasPrefix(line, "drop")):
+		case fenced == "" && (strings.Contains(line, "e|v") || strings.Contains(line, "<b>") ||
+			strings.HasPrefix(line, "# Heading") || strings.Contains(line, "; drop") &&
+			strings.HasPrefix(line, "drop")):
 			t.Errorf("a name got out: %s", line)
 		}
 	}
@@ -205,8 +219,10 @@ func advised(t *testing.T, c *clinic, _ *sandbox.Postgres) {
 		}
 	}
 	if err != nil || !slices.ContainsFunc(all, func(u one) bool {
-		return u.Index == evil+" unused" && u.Hot != nil && *u.Hot == 0 && u.Entries != nil && *u.Entries > 800 && *u.Entries <= 807 &&
-			u.Bytes != nil && *u.Bytes > 20*800 && *u.Bytes < 200*807 && u.Do == "DROP INDEX CONCURRENTLY "+quoted("public", u.Index)+";"
+		return u.Index == evil+" unused" && u.Hot != nil && *u.Hot == 0 && u.Entries != nil && *u.Entries > 800 &&
+			*u.Entries <= 807 &&
+			u.Bytes != nil && *u.Bytes > 20*800 && *u.Bytes < 200*807 &&
+			u.Do == "DROP INDEX CONCURRENTLY "+quoted("public", u.Index)+";"
 	}) {
 		t.Errorf("as JSON: %v\n%s", err, text)
 	}
@@ -223,7 +239,8 @@ func advised(t *testing.T, c *clinic, _ *sandbox.Postgres) {
 // After all advised statements every used index still has a substitute.
 func TestAdviseIndexesKeepsOne(t *testing.T) {
 	c := open(t)
-	servertest.Exec(t, c.url, "create table t (a int, b int)", "insert into t select n, n from generate_series(1, 5000) n", "create index short on t (a)", "analyze t")
+	servertest.Exec(t, c.url, "create table t (a int, b int)",
+		"insert into t select n, n from generate_series(1, 5000) n", "create index short on t (a)", "analyze t")
 	c.use(t, "select count(*) from t where a = 7", "short")
 	servertest.Exec(t, c.url, "create index longer on t (a, b)")
 	p, file := c.adviser(t, "main")
@@ -243,7 +260,9 @@ func TestAdviseIndexesKeepsOne(t *testing.T) {
 	}
 	_, ours, _ := strings.Cut(string(text), "## Database "+strings.ReplaceAll(c.database, "_", `\_`))
 	ours, _, _ = strings.Cut(ours, "\n## ")
-	if !strings.Contains(ours, `DROP INDEX CONCURRENTLY "public"."longer"`) || strings.Contains(ours, `DROP INDEX CONCURRENTLY "public"."short"`) || !strings.Contains(ours, "only one of the two may go") {
+	if !strings.Contains(ours, `DROP INDEX CONCURRENTLY "public"."longer"`) ||
+		strings.Contains(ours, `DROP INDEX CONCURRENTLY "public"."short"`) ||
+		!strings.Contains(ours, "only one of the two may go") {
 		t.Errorf("the list:\n%s", ours)
 	}
 }
@@ -251,7 +270,8 @@ func TestAdviseIndexesKeepsOne(t *testing.T) {
 // Without a folder, and on a replica, there is no list.
 func TestAdviseIndexesRefusals(t *testing.T) {
 	c := open(t)
-	_, err := postgres.AdviseIndexes(c.server).Plan(t.Context(), remediate.Request{Subject: map[string]string{"server": "main"}})
+	_, err := postgres.AdviseIndexes(c.server).Plan(t.Context(),
+		remediate.Request{Subject: map[string]string{"server": "main"}})
 	if r, ok := remediate.Refused(err); !ok || r.Reason != remediate.ReasonUnfit {
 		t.Errorf("Plan: %v", err)
 	}

@@ -17,7 +17,8 @@ func TestAnalyze(t *testing.T) {
 	c := open(t)
 	action := postgres.Analyze(c.server)
 	subject := c.subject(action.Subject...)
-	look, count := c.connect(t), "select coalesce(sum(pg_stat_get_analyze_count(c.oid)), 0)::int from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = $1 and c.relname = $2"
+	look, count := c.connect(t), "select coalesce(sum(pg_stat_get_analyze_count(c.oid)), 0)::int from pg_class c "+
+		"join pg_namespace n on n.oid = c.relnamespace where n.nspname = $1 and c.relname = $2"
 	analyzes := func(t *testing.T) (n int) {
 		t.Helper()
 		if err := look.QueryRow(t.Context(), count, schema, table).Scan(&n); err != nil {
@@ -28,7 +29,9 @@ func TestAnalyze(t *testing.T) {
 	actiontest.Run(t, actiontest.Patient{
 		Action: postgres.Analyze(c.server), Subject: subject, Limit: 1000, Child: c.url,
 		Sicken: func(t *testing.T) {
-			servertest.Exec(t, c.url, "truncate "+c.qTable, "insert into "+c.qTable+" select i, i::text from generate_series(1, 5000) i", "select pg_stat_force_next_flush()")
+			servertest.Exec(t, c.url, "truncate "+c.qTable,
+				"insert into "+c.qTable+" select i, i::text from generate_series(1, 5000) i",
+				"select pg_stat_force_next_flush()")
 			servertest.Eventually(t, "the changes are known", func() bool {
 				v, err := action.Measure(t.Context(), remediate.Request{Subject: subject})
 				return err == nil && v > 1000
@@ -42,11 +45,13 @@ func TestAnalyze(t *testing.T) {
 func TestAnalyzeRefuses(t *testing.T) {
 	c := open(t)
 	servertest.Exec(t, c.url, "create role idler login", "grant usage on schema "+quoted(schema)+" to idler",
-		"create table public.p (id int) partition by range (id)", "analyze "+c.qTable, "insert into public.victim select 1 where false", "analyze public.victim")
+		"create table public.p (id int) partition by range (id)", "analyze "+c.qTable,
+		"insert into public.victim select 1 where false", "analyze public.victim")
 	t.Cleanup(func() {
 		servertest.Exec(t, c.url, "revoke usage on schema "+quoted(schema)+" from idler", "drop role idler")
 	})
-	idler, err := target.NewPostgres(target.PostgresConfig{Name: "main", URL: strings.Replace(c.url, "upkeep@", "idler@", 1)})
+	idler, err := target.NewPostgres(target.PostgresConfig{Name: "main",
+		URL: strings.Replace(c.url, "upkeep@", "idler@", 1)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +67,8 @@ func TestAnalyzeRefuses(t *testing.T) {
 		subject map[string]string
 		reason  string
 	}{
-		{"without the right", postgres.Analyze(idler), c.subject("server", "database", "schema", "table"), remediate.ReasonPrivilege},
+		{"without the right", postgres.Analyze(idler), c.subject("server", "database", "schema", "table"),
+			remediate.ReasonPrivilege},
 		{"a partitioned table", postgres.Analyze(c.server), public("p"), remediate.ReasonUnfit},
 		{"what was not changed", postgres.Analyze(c.server), public("victim"), remediate.ReasonNothing},
 	} {
@@ -79,7 +85,9 @@ func TestAnalyzeRefuses(t *testing.T) {
 // measure, and a person who asks for it has the table analyzed all the same.
 func TestAnalyzeAfterACrash(t *testing.T) {
 	c := open(t)
-	servertest.Exec(t, c.url, "insert into "+c.qTable+" select i, i::text from generate_series(1, 1000) i", "analyze "+c.qTable, "select pg_stat_force_next_flush()", "select pg_stat_reset()") // leaves what a crash leaves
+	// leaves what a crash leaves
+	servertest.Exec(t, c.url, "insert into "+c.qTable+" select i, i::text from generate_series(1, 1000) i",
+		"analyze "+c.qTable, "select pg_stat_force_next_flush()", "select pg_stat_reset()")
 	action := postgres.Analyze(c.server)
 	r := remediate.Request{Subject: c.subject(action.Subject...)}
 	if v, err := action.Measure(t.Context(), r); err == nil || !strings.Contains(err.Error(), "are empty") {

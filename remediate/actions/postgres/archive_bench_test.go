@@ -49,9 +49,11 @@ func BenchmarkArchive(b *testing.B) {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { _ = os.RemoveAll(dir) })
-	s, err := sandbox.StartPostgres(b.Context(), sandbox.PostgresOptions{Dir: filepath.Join(dir, "postgres"), Settings: map[string]string{
-		"autovacuum": "off", "shared_buffers": "512MB", "max_wal_size": "16GB", "checkpoint_timeout": "1h", "min_wal_size": "4GB",
-	}})
+	s, err := sandbox.StartPostgres(b.Context(), sandbox.PostgresOptions{Dir: filepath.Join(dir, "postgres"),
+		Settings: map[string]string{
+			"autovacuum": "off", "shared_buffers": "512MB", "max_wal_size": "16GB", "checkpoint_timeout": "1h",
+			"min_wal_size": "4GB",
+		}})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -59,9 +61,13 @@ func BenchmarkArchive(b *testing.B) {
 	template := strings.Replace(s.URL, "/postgres?", "/stock?", 1)
 	servertest.Exec(b, s.URL, "create database stock")
 	servertest.Exec(b, template,
-		"create table logs (id bigint generated always as identity primary key, created_at timestamptz not null, level text not null, service text not null, message text not null)",
-		fmt.Sprintf("insert into logs (created_at, level, service, message) select now() - interval '540 days' + i * (interval '540 days' / %d), 'info', 'service-' || i %% 20, repeat(md5(i::text), 4) from generate_series(1, %d) i", *archived*3/2, *archived*3/2),
-		"create index on logs (created_at)", "create table logs_archive (like logs including all)", "vacuum (analyze) logs")
+		"create table logs (id bigint generated always as identity primary key, created_at timestamptz not null, "+
+			"level text not null, service text not null, message text not null)",
+		fmt.Sprintf("insert into logs (created_at, level, service, message) select now() - interval '540 days' + i * "+
+			"(interval '540 days' / %d), 'info', 'service-' || i %% 20, repeat(md5(i::text), 4) from "+
+			"generate_series(1, %d) i", *archived*3/2, *archived*3/2),
+		"create index on logs (created_at)", "create table logs_archive (like logs including all)",
+		"vacuum (analyze) logs")
 	ways := []*way{{name: "INSERT and DELETE", move: naively}, {name: "upkeep", move: byAction}}
 	for b.Loop() {
 		for range *rounds {
@@ -140,7 +146,8 @@ func (w *way) beside(b *testing.B, s *sandbox.Postgres) {
 	w.move(b, url, database)
 	close(stop)
 	clients.Wait()
-	w.update, w.read = append(w.update, time.Duration(update.Load()).Seconds()), append(w.read, time.Duration(read.Load()).Seconds())
+	w.update, w.read = append(w.update, time.Duration(update.Load()).Seconds()),
+		append(w.read, time.Duration(read.Load()).Seconds())
 	finish(b, s, url, database)
 }
 
@@ -174,7 +181,8 @@ func finish(b *testing.B, s *sandbox.Postgres, url, database string) {
 		b.Fatal(err)
 	}
 	var source, archive int
-	err = c.QueryRow(b.Context(), "select (select count(*) from logs), (select count(*) from logs_archive)").Scan(&source, &archive)
+	err = c.QueryRow(b.Context(), "select (select count(*) from logs), (select count(*) from logs_archive)").
+		Scan(&source, &archive)
 	if err != nil || source+archive != *archived*3/2 || archive < *archived-*archived/100 {
 		b.Errorf("%d and %d rows: %v", source, archive, err)
 	}
@@ -191,14 +199,16 @@ func naively(b *testing.B, url, _ string) {
 
 func byAction(b *testing.B, url, database string) {
 	b.Helper()
-	entry := target.Archive{Database: database, Schema: "public", Table: "logs", Column: "created_at", After: 180 * 24 * time.Hour, To: target.Destination{Schema: "public", Table: "logs_archive"}}
+	entry := target.Archive{Database: database, Schema: "public", Table: "logs", Column: "created_at",
+		After: 180 * 24 * time.Hour, To: target.Destination{Schema: "public", Table: "logs_archive"}}
 	p, err := target.NewPostgres(target.PostgresConfig{Name: "main", URL: url, Archives: []target.Archive{entry}})
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer p.Close()
 	a := postgres.Archive(p)
-	plan, err := a.Plan(b.Context(), remediate.Request{Subject: map[string]string{"server": "main", "database": database, "schema": "public", "table": "logs"}})
+	plan, err := a.Plan(b.Context(), remediate.Request{Subject: map[string]string{"server": "main",
+		"database": database, "schema": "public", "table": "logs"}})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -217,7 +227,8 @@ func written(b *testing.B, url string) float64 {
 	}
 	defer func() { _ = c.Close(b.Context()) }() // it has read
 	var n float64
-	if err := c.QueryRow(b.Context(), "select pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::float8").Scan(&n); err != nil {
+	if err := c.QueryRow(b.Context(), "select pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::float8").
+		Scan(&n); err != nil {
 		b.Fatal(err)
 	}
 	return n

@@ -90,7 +90,8 @@ func (c *clerk) change(ctx context.Context, tx pgx.Tx, changes map[int64]int) er
 	}
 	switch op := c.rand.IntN(10); {
 	case op < 3 || !known:
-		err := tx.QueryRow(ctx, fmt.Sprintf(`insert into %s (%s, "Bo""dy") values (%s, '0') returning id`, c.qFrom, c.qAt, c.age())).Scan(&id)
+		err := tx.QueryRow(ctx, fmt.Sprintf(`insert into %s (%s, "Bo""dy") values (%s, '0') returning id`, c.qFrom,
+			c.qAt, c.age())).Scan(&id)
 		changes[id] = 0
 		return err
 	case op < 9:
@@ -125,7 +126,8 @@ func TestArchiveUnderWriters(t *testing.T) {
 
 func testUnderWriters(t *testing.T, s *stack) {
 	t.Helper()
-	servertest.Exec(t, s.url, fmt.Sprintf(`insert into %s (%s, "Bo""dy") select now() - interval '300 days', '0' from generate_series(1, 8000)`, s.qFrom, s.qAt), "analyze "+s.qFrom)
+	servertest.Exec(t, s.url,
+		fmt.Sprintf(`insert into %s (%s, "Bo""dy") select now() - interval '300 days', '0' from generate_series(1, 8000)`, s.qFrom, s.qAt), "analyze "+s.qFrom)
 	const clerks = 4
 	var all []*clerk
 	for k := range clerks {
@@ -163,7 +165,9 @@ func testUnderWriters(t *testing.T, s *stack) {
 	for _, c := range all {
 		maps.Copy(want, c.edits)
 	}
-	rows, err := s.connect(t).Query(t.Context(), fmt.Sprintf(`select id, "Bo""dy"::int, %s < now() - interval '180 days', archived from (select id, "Bo""dy", %s, false as archived from %s union all select id, "Bo""dy", %s, true from %s) r`, s.qAt, s.qAt, s.qFrom, s.qAt, s.qTo))
+	rows,
+		err := s.connect(t).Query(t.Context(),
+		fmt.Sprintf(`select id, "Bo""dy"::int, %s < now() - interval '180 days', archived from (select id, "Bo""dy", %s, false as archived from %s union all select id, "Bo""dy", %s, true from %s) r`, s.qAt, s.qAt, s.qFrom, s.qAt, s.qTo))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -46,8 +46,10 @@ func serving(t *testing.T, version string) (url, database string) {
 
 func stackedOn(t *testing.T, url, database string, purge bool) *stack {
 	t.Helper()
-	s := &stack{clinic: &clinic{url: url, database: database}, qFrom: quoted(schema, table), qTo: quoted(archiveSchema, archiveTable), qAt: quoted(ageColumn)}
-	s.entry = target.Archive{Database: database, Schema: schema, Table: table, Column: ageColumn, After: 180 * 24 * time.Hour, Purge: purge}
+	s := &stack{clinic: &clinic{url: url, database: database}, qFrom: quoted(schema, table),
+		qTo: quoted(archiveSchema, archiveTable), qAt: quoted(ageColumn)}
+	s.entry = target.Archive{Database: database, Schema: schema, Table: table, Column: ageColumn,
+		After: 180 * 24 * time.Hour, Purge: purge}
 	if !purge {
 		s.entry.To = target.Destination{Schema: archiveSchema, Table: archiveTable}
 	}
@@ -112,7 +114,9 @@ func (s *stack) count(t *testing.T, table string) int {
 func (s *stack) sum(t *testing.T) string {
 	t.Helper()
 	row := fmt.Sprintf(`id, %s, "Bo""dy", long, owner`, s.qAt)
-	return s.text(t, fmt.Sprintf("select count(*) || ' ' || count(distinct id) || ' ' || coalesce(sum(hashtextextended((id, at, body, long, owner)::text, 0)), 0) from (select %s from %s union all select %s from %s) r(id, at, body, long, owner)", row, s.qFrom, row, s.qTo))
+	return s.text(t, fmt.Sprintf("select count(*) || ' ' || count(distinct id) || ' ' || "+
+		"coalesce(sum(hashtextextended((id, at, body, long, owner)::text, 0)), 0) from (select %s from %s union all "+
+		"select %s from %s) r(id, at, body, long, owner)", row, s.qFrom, row, s.qTo))
 }
 
 // carry makes a plan and carries all of its steps out.
@@ -139,14 +143,16 @@ func TestArchive(t *testing.T) {
 		Action: postgres.Archive(s.server), Subject: s.subject(), Limit: 100, Child: s.child(t),
 		Sicken: func(t *testing.T) { s.drop(t); s.put(t, rows, 200) },
 		State: func(t *testing.T) string {
-			return s.sum(t) + s.text(t, "select string_agg(pg_stat_get_vacuum_count(oid)::text, ' ') from pg_class where relname = $1", table) + fmt.Sprint(s.count(t, s.qTo))
+			return s.sum(t) + s.text(t, "select string_agg(pg_stat_get_vacuum_count(oid)::text, ' ') from pg_class "+
+				"where relname = $1", table) + fmt.Sprint(s.count(t, s.qTo))
 		},
 		Effects: func(t *testing.T) int { return s.count(t, s.qTo) / rows },
 	})
 	if n := s.count(t, s.qTo); n%rows != 0 {
 		t.Errorf("%d rows were moved, which is not a multiple of %d", n, rows)
 	}
-	if n := s.number(t, fmt.Sprintf("select count(*) from %s where %s < now() - interval '180 days'", s.qFrom, s.qAt)); n != 0 {
+	if n := s.number(t, fmt.Sprintf("select count(*) from %s where %s < now() - interval '180 days'", s.qFrom,
+		s.qAt)); n != 0 {
 		t.Errorf("%d rows are left", n)
 	}
 }
@@ -178,12 +184,15 @@ func TestRestoreArchived(t *testing.T) {
 	since := time.Now().AddDate(0, 0, -301).UTC().Format(time.DateOnly)
 	until := time.Now().AddDate(0, 0, -290).UTC().Format(time.RFC3339)
 	actiontest.Run(t, actiontest.Patient{
-		Action: postgres.RestoreArchived(s.server), Subject: s.subject(), Params: map[string]string{"since": since, "until": until, "without": "archived"}, Limit: 100, Child: s.child(t),
+		Action: postgres.RestoreArchived(s.server), Subject: s.subject(),
+		Params: map[string]string{"since": since, "until": until, "without": "archived"}, Limit: 100, Child: s.child(t),
 		Sicken: func(t *testing.T) {
 			servertest.Exec(t, s.url, "truncate "+s.qTo)
 			s.put(t, rows, 0)
-			servertest.Exec(t, s.url, fmt.Sprintf(`with d as (delete from %s where id > (select max(id) - %d from %s) returning id, %s, "Bo""dy", owner, long) insert into %s (id, %s, "Bo""dy", owner, long) select * from d`, s.qFrom, rows, s.qFrom, s.qAt, s.qTo, s.qAt),
-				fmt.Sprintf("insert into %s (id, %s) select -1 - count(*), now() - interval '1 year' from %s", s.qTo, s.qAt, s.qTo), "analyze "+s.qTo)
+			servertest.Exec(t, s.url,
+				fmt.Sprintf(`with d as (delete from %s where id > (select max(id) - %d from %s) returning id, %s, "Bo""dy", owner, long) insert into %s (id, %s, "Bo""dy", owner, long) select * from d`, s.qFrom, rows, s.qFrom, s.qAt, s.qTo, s.qAt),
+				fmt.Sprintf("insert into %s (id, %s) select -1 - count(*), now() - interval '1 year' from %s", s.qTo,
+					s.qAt, s.qTo), "analyze "+s.qTo)
 		},
 		State:   func(t *testing.T) string { return s.sum(t) + fmt.Sprint(s.count(t, s.qTo)) },
 		Effects: func(t *testing.T) int { return s.count(t, s.qFrom) / rows },
@@ -191,7 +200,8 @@ func TestRestoreArchived(t *testing.T) {
 	if n := s.count(t, s.qFrom); n%rows != 0 {
 		t.Errorf("%d rows are back, which is not a multiple of %d", n, rows)
 	}
-	if n := s.number(t, fmt.Sprintf(`select count(*) from %s where long <> length("Bo""dy") or owner <> 'me'`, s.qFrom)); n != 0 {
+	if n := s.number(t, fmt.Sprintf(`select count(*) from %s where long <> length("Bo""dy") or owner <> 'me'`,
+		s.qFrom)); n != 0 {
 		t.Errorf("%d rows are not as they were", n)
 	}
 }
@@ -208,7 +218,8 @@ func TestArchiveAndBack(t *testing.T) {
 		t.Fatalf("%d rows were moved; the rows were %s and are %s", n, before, after)
 	}
 	params := map[string]string{"since": "2000-01-01", "until": "2100-01-01", "without": "archived"}
-	if err := carryOut(t, postgres.RestoreArchived(s.server), remediate.Request{Subject: s.subject(), Params: params}); err != nil {
+	if err := carryOut(t, postgres.RestoreArchived(s.server),
+		remediate.Request{Subject: s.subject(), Params: params}); err != nil {
 		t.Fatal(err)
 	}
 	if n, after := s.count(t, s.qTo), s.sum(t); n != 0 || after != before {
@@ -217,9 +228,13 @@ func TestArchiveAndBack(t *testing.T) {
 	s.put(t, 1, 0)
 
 	// A row that is in both is found before anything is done.
-	servertest.Exec(t, s.url, fmt.Sprintf(`insert into %s (id, %s, "Bo""dy") select id, %s, 'a' from %s where id in (3, 5)`, s.qTo, s.qAt, s.qAt, s.qFrom))
-	_, err := postgres.RestoreArchived(s.server).Plan(t.Context(), remediate.Request{Subject: s.subject(), Params: params})
-	if refusal, ok := remediate.Refused(err); !ok || refusal.Reason != remediate.ReasonUnfit || !strings.Contains(refusal.Detail, "already") {
+	servertest.Exec(t, s.url,
+		fmt.Sprintf(`insert into %s (id, %s, "Bo""dy") select id, %s, 'a' from %s where id in (3, 5)`, s.qTo, s.qAt,
+			s.qAt, s.qFrom))
+	_, err := postgres.RestoreArchived(s.server).Plan(t.Context(),
+		remediate.Request{Subject: s.subject(), Params: params})
+	if refusal, ok := remediate.Refused(err); !ok || refusal.Reason != remediate.ReasonUnfit ||
+		!strings.Contains(refusal.Detail, "already") {
 		t.Errorf("rows in both tables: %v", err)
 	}
 	// So is one that the archive would take twice.
@@ -228,9 +243,12 @@ func TestArchiveAndBack(t *testing.T) {
 		t.Errorf("a row that is there already: %v", err)
 	}
 	for name, params := range map[string]map[string]string{
-		"nothing": nil, "no end": {"since": "2000-01-01"}, "text": {"since": "yesterday'; drop table victim; --", "until": "2100-01-01"}, "the wrong way round": {"since": "2001-01-01", "until": "2000-01-01"},
+		"nothing": nil, "no end": {"since": "2000-01-01"},
+		"text":                {"since": "yesterday'; drop table victim; --", "until": "2100-01-01"},
+		"the wrong way round": {"since": "2001-01-01", "until": "2000-01-01"},
 	} {
-		_, err := postgres.RestoreArchived(s.server).Plan(t.Context(), remediate.Request{Subject: s.subject(), Params: params})
+		_, err := postgres.RestoreArchived(s.server).Plan(t.Context(),
+			remediate.Request{Subject: s.subject(), Params: params})
 		if refusal, ok := remediate.Refused(err); !ok || refusal.Reason != remediate.ReasonSubject {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -58,7 +58,8 @@ func serverOf(child string) (*target.Postgres, error) {
 		case r.Bucket == nil:
 			to.Store = depot.Folder(r.Folder)
 		default:
-			b, err := depot.Bucket(depot.BucketConfig{Endpoint: r.Bucket.Endpoint, Region: r.Bucket.Region, Bucket: r.Bucket.Bucket, Prefix: "some/", ID: says(r.Bucket.ID), Secret: says(r.Bucket.Secret)})
+			b, err := depot.Bucket(depot.BucketConfig{Endpoint: r.Bucket.Endpoint, Region: r.Bucket.Region,
+				Bucket: r.Bucket.Bucket, Prefix: "some/", ID: says(r.Bucket.ID), Secret: says(r.Bucket.Secret)})
 			if err != nil {
 				return nil, err
 			}
@@ -102,7 +103,9 @@ func stocked(t *testing.T, bucket *bucketOf) *stock {
 	t.Helper()
 	url, database := servertest.Database(t)
 	s := &stock{clinic: &clinic{url: url, database: database, qTable: quoted(schema, table)}, qAt: quoted(ageColumn)}
-	s.remote = remote{URL: url, Folder: t.TempDir(), Bucket: bucket, Entry: target.Archive{Database: database, Schema: schema, Table: table, Column: ageColumn, After: 180 * 24 * time.Hour}}
+	s.remote = remote{URL: url, Folder: t.TempDir(), Bucket: bucket,
+		Entry: target.Archive{Database: database, Schema: schema, Table: table, Column: ageColumn,
+			After: 180 * 24 * time.Hour}}
 	s.old = s.qAt + " < now() - interval '180 days'"
 	var err error
 	if s.server, err = serverOf(s.child(t)); err != nil {
@@ -141,7 +144,8 @@ func (s *stock) filed(t *testing.T) int {
 	if s.text(t, "select coalesce(to_regclass('upkeep.parcels')::text, '')") == "" {
 		return 0
 	}
-	return s.number(t, "select coalesce(sum(p.rows), 0) - (select coalesce(sum(rows), 0) from upkeep.restored) from upkeep.parcels p")
+	return s.number(t, "select coalesce(sum(p.rows), 0) - (select coalesce(sum(rows), 0) from upkeep.restored) from "+
+		"upkeep.parcels p")
 }
 
 // ids are the ids of the rows in the table, and those of the rows in the objects
@@ -150,7 +154,8 @@ func (s *stock) ids(t *testing.T) (count, sum int) {
 	t.Helper()
 	seen := make(map[string]int)
 	// The copies of rows that are back are in their objects still.
-	parcels := "select object from upkeep.parcels p where not exists (select from upkeep.restored r where r.parcel = p.id)"
+	parcels := "select object from upkeep.parcels p where not exists (select from upkeep.restored r where r.parcel = " +
+		"p.id)"
 	if s.text(t, "select coalesce(to_regclass('upkeep.parcels')::text, '')") == "" {
 		parcels = "select ''::text where false"
 	}
@@ -204,7 +209,8 @@ func (s *stock) ids(t *testing.T) (count, sum int) {
 func (s *stock) whole(t *testing.T) {
 	t.Helper()
 	count, sum := s.ids(t)
-	if last := s.number(t, fmt.Sprintf("select coalesce(last_value, 0) from pg_sequences where schemaname = '%s'", schema)); count != last || sum != last*(last+1)/2 {
+	if last := s.number(t, fmt.Sprintf("select coalesce(last_value, 0) from pg_sequences where schemaname = '%s'",
+		schema)); count != last || sum != last*(last+1)/2 {
 		t.Errorf("%d rows are in the table and the objects, of %d that there were", count, last)
 	}
 }
@@ -257,7 +263,8 @@ func TestRestoreFromFolder(t *testing.T) {
 	}
 	done := 0
 	actiontest.Run(t, actiontest.Patient{
-		Action: postgres.RestoreArchived(s.server), Subject: s.subject(), Params: map[string]string{"since": "2000-01-01", "until": "2100-01-01"}, Limit: 100, Child: s.child(t),
+		Action: postgres.RestoreArchived(s.server), Subject: s.subject(),
+		Params: map[string]string{"since": "2000-01-01", "until": "2100-01-01"}, Limit: 100, Child: s.child(t),
 		Sicken: func(t *testing.T) {
 			s.put(t, rows-back(t)-s.filed(t), 0)
 			if err := carryOut(t, postgres.Archive(s.server), remediate.Request{Subject: s.subject()}); err != nil {
@@ -319,14 +326,22 @@ func TestRestoreStops(t *testing.T) {
 		{"cut off", "the object is damaged", write(good[:len(good)-10]), write(good)},
 		{"emptied", "the object is damaged", write(nil), write(good)},
 		{"gone", "which was put into the store", func() { _ = os.Remove(last) }, write(good)},
-		{"a row of the same key", `with the same (id) already`, exec(`insert into TABLE (id, AGE, "Bo""dy") overriding system value values (6000, now(), 'x')`), exec(`delete from TABLE`)},
-		{"a column less", `which the table has not any more`, exec(`alter table TABLE rename "Bo""dy" to other`), exec(`alter table TABLE rename other to "Bo""dy"`)},
-		{"another type", `as text, and the table has it as character varying`, exec(`alter table TABLE alter long drop expression; alter table TABLE alter "Bo""dy" type varchar`), exec(`alter table TABLE alter "Bo""dy" type text`)},
-		{"a trigger", `trigger`, exec(`create function f() returns trigger language plpgsql as 'begin return null; end'; create trigger "t""g" before insert on TABLE for each row execute function f()`), exec(`drop function f cascade`)},
+		{"a row of the same key", `with the same (id) already`,
+			exec(`insert into TABLE (id, AGE, "Bo""dy") overriding system value values (6000, now(), 'x')`),
+			exec(`delete from TABLE`)},
+		{"a column less", `which the table has not any more`, exec(`alter table TABLE rename "Bo""dy" to other`),
+			exec(`alter table TABLE rename other to "Bo""dy"`)},
+		{"another type", `as text, and the table has it as character varying`,
+			exec(`alter table TABLE alter long drop expression; alter table TABLE alter "Bo""dy" type varchar`),
+			exec(`alter table TABLE alter "Bo""dy" type text`)},
+		{"a trigger", `trigger`,
+			exec(`create function f() returns trigger language plpgsql as 'begin return null; end'; create trigger "t""g" before insert on TABLE for each row execute function f()`), exec(`drop function f cascade`)},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			c.wrong()
-			err := carryOut(t, postgres.RestoreArchived(s.server), remediate.Request{Subject: s.subject(), Params: map[string]string{"since": "2000-01-01", "until": "2100-01-01"}})
+			err := carryOut(t, postgres.RestoreArchived(s.server),
+				remediate.Request{Subject: s.subject(), Params: map[string]string{"since": "2000-01-01",
+					"until": "2100-01-01"}})
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("%v, want one that says %q", err, c.want)
 			}
@@ -342,7 +357,9 @@ func TestRestoreStops(t *testing.T) {
 	}
 	// A column that was generated need not be there: it is made of the others.
 	servertest.Exec(t, s.url, `alter table `+s.qTable+` drop column long`)
-	if err := carryOut(t, postgres.RestoreArchived(s.server), remediate.Request{Subject: s.subject(), Params: map[string]string{"since": "2000-01-01", "until": "2100-01-01"}}); err != nil {
+	if err := carryOut(t, postgres.RestoreArchived(s.server),
+		remediate.Request{Subject: s.subject(), Params: map[string]string{"since": "2000-01-01",
+			"until": "2100-01-01"}}); err != nil {
 		t.Fatal(err)
 	}
 	if n := s.number(t, "select count(*) from "+s.qTable); n != 6_000 {
@@ -357,7 +374,8 @@ func TestFilesKeepEveryType(t *testing.T) {
 		t.Run(version, func(t *testing.T) {
 			server := own(t, version, nil)
 			servertest.Exec(t, server.URL,
-				"create type mood as enum ('sad', 'it''s \"ok\"\t')", "create type pair as (a int, b text)", "create domain few as int check (value < 10)",
+				"create type mood as enum ('sad', 'it''s \"ok\"\t')", "create type pair as (a int, b text)",
+				"create domain few as int check (value < 10)",
 				`create table every (
 				at timestamp, i2 int2, i4 int4, i8 int8, n numeric, f4 float4, f8 float8, m money, t text, v varchar(9), c char(9), q "char", nm name, by bytea,
 				d date, ti time, tz timetz, ts timestamptz, iv interval, b bool, u uuid, x xml, j json, jb jsonb, ip inet, ci cidr, ma macaddr, po point, bo box, pa path, pg polygon, li line, cr circle, se lseg,
@@ -382,19 +400,24 @@ func TestFilesKeepEveryType(t *testing.T) {
 			}
 			bits := func() (all string) {
 				t.Helper()
-				if err := c.QueryRow(t.Context(), "select count(*) || coalesce(string_agg(encode(record_send(e), 'hex'), ' ' order by record_send(e)), '') from every e").Scan(&all); err != nil {
+				if err := c.QueryRow(t.Context(),
+					"select count(*) || coalesce(string_agg(encode(record_send(e), 'hex'), ' ' order by "+
+						"record_send(e)), '') from every e").Scan(&all); err != nil {
 					t.Fatal(err)
 				}
 				return all
 			}
 			before := bits()
-			r := remote{URL: server.URL, Folder: t.TempDir(), Entry: target.Archive{Database: database, Schema: "public", Table: "every", Column: "at", After: time.Hour}}
+			r := remote{URL: server.URL, Folder: t.TempDir(),
+				Entry: target.Archive{Database: database, Schema: "public", Table: "every", Column: "at",
+					After: time.Hour}}
 			p, err := serverOf(r.child(t))
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer p.Close()
-			request := remediate.Request{Subject: map[string]string{"server": "main", "database": database, "schema": "public", "table": "every"}}
+			request := remediate.Request{Subject: map[string]string{"server": "main", "database": database,
+				"schema": "public", "table": "every"}}
 			if err := carryOut(t, postgres.Archive(p), request); err != nil {
 				t.Fatal(err)
 			}
@@ -425,7 +448,8 @@ func TestArchiveStoreFails(t *testing.T) {
 		}
 		t.Cleanup(p.Close)
 		a := postgres.Archive(p)
-		plan, err := a.Plan(t.Context(), remediate.Request{Subject: s.subject(), Params: map[string]string{"volatile": "true"}})
+		plan, err := a.Plan(t.Context(), remediate.Request{Subject: s.subject(),
+			Params: map[string]string{"volatile": "true"}})
 		return a, plan, err
 	}
 	fails := func(t *testing.T, err error, want string) {
@@ -501,7 +525,8 @@ func TestArchiveFilesRights(t *testing.T) {
 	s.put(t, 100, 0)
 	role := "clerk " + s.database
 	q := quoted(role)
-	servertest.Exec(t, s.url, "create role "+q+" login password 'x'", "revoke all on database "+s.database+" from public", "grant connect on database "+s.database+" to "+q)
+	servertest.Exec(t, s.url, "create role "+q+" login password 'x'",
+		"revoke all on database "+s.database+" from public", "grant connect on database "+s.database+" to "+q)
 	t.Cleanup(func() { servertest.Exec(t, s.url, "drop owned by "+q+" cascade", "drop role "+q) })
 	u, err := url.Parse(s.url)
 	if err != nil {
@@ -517,8 +542,10 @@ func TestArchiveFilesRights(t *testing.T) {
 	t.Cleanup(p.Close)
 	refused := func(a remediate.Action, want string) {
 		t.Helper()
-		_, err := a.Plan(t.Context(), remediate.Request{Subject: s.subject(), Params: map[string]string{"since": "2000-01-01", "until": "2100-01-01"}})
-		if refusal, ok := remediate.Refused(err); !ok || refusal.Reason != remediate.ReasonPrivilege || !strings.Contains(refusal.Detail, want) {
+		_, err := a.Plan(t.Context(), remediate.Request{Subject: s.subject(),
+			Params: map[string]string{"since": "2000-01-01", "until": "2100-01-01"}})
+		if refusal, ok := remediate.Refused(err); !ok || refusal.Reason != remediate.ReasonPrivilege ||
+			!strings.Contains(refusal.Detail, want) {
 			t.Errorf("%v, want a refusal that names %q", err, want)
 		}
 	}
@@ -544,7 +571,8 @@ func TestArchiveFilesRights(t *testing.T) {
 	}
 	refused(postgres.RestoreArchived(p), "grant temporary on database")
 	servertest.Exec(t, s.url, "grant temporary on database "+s.database+" to "+q)
-	if err := carryOut(t, postgres.RestoreArchived(p), remediate.Request{Subject: s.subject(), Params: map[string]string{"since": "2000-01-01", "until": "2100-01-01"}}); err != nil {
+	if err := carryOut(t, postgres.RestoreArchived(p), remediate.Request{Subject: s.subject(),
+		Params: map[string]string{"since": "2000-01-01", "until": "2100-01-01"}}); err != nil {
 		t.Fatal(err)
 	}
 	if n := s.number(t, "select count(*) from "+s.qTable); n != 100 {
@@ -568,10 +596,12 @@ func TestArchivePartitionsToFolder(t *testing.T) {
 		fmt.Sprintf(`create table %s partition of %s for values in (1)`, old, s.qTable),
 		fmt.Sprintf(`create table %s (note text, id int, %s date)`, quoted(schema, "other \"way"), s.qAt),
 		fmt.Sprintf(`alter table %s attach partition %s default`, s.qTable, quoted(schema, "other \"way")),
-		fmt.Sprintf(`insert into %s select i %% 3, current_date - i, 'note ' || i from generate_series(1, 600) i`, s.qTable), "analyze "+s.qTable)
+		fmt.Sprintf(`insert into %s select i %% 3, current_date - i, 'note ' || i from generate_series(1, 600) i`,
+			s.qTable), "analyze "+s.qTable)
 	sum := func() string {
 		t.Helper()
-		return s.text(t, fmt.Sprintf(`select count(*) || ' ' || coalesce(sum(hashtextextended((tableoid, id, %s, note)::text, 0)), 0) from %s`, s.qAt, s.qTable))
+		return s.text(t,
+			fmt.Sprintf(`select count(*) || ' ' || coalesce(sum(hashtextextended((tableoid, id, %s, note)::text, 0)), 0) from %s`, s.qAt, s.qTable))
 	}
 	before := sum()
 	if err := carryOut(t, postgres.Archive(s.server), remediate.Request{Subject: s.subject()}); err != nil {
@@ -583,7 +613,9 @@ func TestArchivePartitionsToFolder(t *testing.T) {
 	if n := s.number(t, "select count(*) from "+s.qTable+" where "+s.old); n != 0 {
 		t.Errorf("%d rows are left", n)
 	}
-	if err := carryOut(t, postgres.RestoreArchived(s.server), remediate.Request{Subject: s.subject(), Params: map[string]string{"since": "2000-01-01", "until": "2100-01-01"}}); err != nil {
+	if err := carryOut(t, postgres.RestoreArchived(s.server),
+		remediate.Request{Subject: s.subject(), Params: map[string]string{"since": "2000-01-01",
+			"until": "2100-01-01"}}); err != nil {
 		t.Fatal(err)
 	}
 	if after := sum(); after != before {

@@ -20,21 +20,25 @@ func TestRepackRefuses(t *testing.T) {
 	t.Parallel()
 	c := open(t)
 	c.withKey(t)
-	servertest.Exec(t, c.url, "create function public.touch() returns trigger language plpgsql as 'begin return new; end'",
+	servertest.Exec(t, c.url, "create function public.touch() returns trigger language plpgsql as 'begin return new; "+
+		"end'",
 		"create role clerk login", "grant usage on schema "+quoted(schema)+" to clerk")
 	t.Cleanup(func() { servertest.Exec(t, c.url, "drop owned by clerk", "drop role clerk") })
-	clerk, err := target.NewPostgres(target.PostgresConfig{Name: "main", URL: strings.Replace(c.url, "upkeep@", "clerk@", 1)})
+	clerk, err := target.NewPostgres(target.PostgresConfig{Name: "main",
+		URL: strings.Replace(c.url, "upkeep@", "clerk@", 1)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(clerk.Close)
-	odd, err := target.NewPostgres(target.PostgresConfig{Name: "main", URL: c.url, Password: func() (string, error) { return "pass word", nil }})
+	odd, err := target.NewPostgres(target.PostgresConfig{Name: "main", URL: c.url,
+		Password: func() (string, error) { return "pass word", nil }})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(odd.Close)
 	c.bloat(t, 10_000)
-	trigger := "create trigger " + quoted(`touch "it"`) + " before update on " + c.qTable + " for each row execute function public.touch()"
+	trigger := "create trigger " + quoted(`touch "it"`) + " before update on " + c.qTable +
+		" for each row execute function public.touch()"
 	for _, test := range []struct {
 		name         string
 		do, undo     []string
@@ -44,45 +48,74 @@ func TestRepackRefuses(t *testing.T) {
 		reason, says string // reason "" is a plan, whose facts or way say
 	}{
 		{name: "sound", says: "the way is pg_repack"},
-		{name: "trigger", do: []string{trigger}, undo: []string{"drop trigger " + quoted(`touch "it"`) + " on " + c.qTable}, says: "the way is pg_repack"},
-		{name: "key with a quote", do: []string{"alter table " + c.qTable + " rename id to " + quoted(`i'd`)}, undo: []string{"alter table " + c.qTable + " rename " + quoted(`i'd`) + " to id"}, says: "the way is to move rows"},
+		{name: "trigger", do: []string{trigger}, undo: []string{"drop trigger " + quoted(`touch "it"`) + " on " +
+			c.qTable}, says: "the way is pg_repack"},
+		{name: "key with a quote", do: []string{"alter table " + c.qTable + " rename id to " + quoted(`i'd`)},
+			undo: []string{"alter table " + c.qTable + " rename " + quoted(`i'd`) + " to id"},
+			says: "the way is to move rows"},
 		{
-			name: "key with a quote, and a trigger", do: []string{trigger, "alter table " + c.qTable + " rename id to " + quoted(`i'd`)},
-			undo:   []string{"drop trigger " + quoted(`touch "it"`) + " on " + c.qTable, "alter table " + c.qTable + " rename " + quoted(`i'd`) + " to id"},
+			name: "key with a quote, and a trigger", do: []string{trigger,
+				"alter table " + c.qTable + " rename id to " + quoted(`i'd`)},
+			undo: []string{"drop trigger " + quoted(`touch "it"`) + " on " + c.qTable,
+				"alter table " + c.qTable + " rename " + quoted(`i'd`) + " to id"},
 			reason: remediate.ReasonUnfit, says: "would fire for each row",
 		},
-		{name: "column with a quote", do: []string{"alter table " + c.qTable + " rename key to " + quoted(`k'"; \ $1`)}, undo: []string{"alter table " + c.qTable + " rename " + quoted(`k'"; \ $1`) + " to key"}, says: "the way is pg_repack"},
-		{name: "index that says WHERE", do: []string{"create index odd on " + c.qTable + " (id) where key <> ' WHERE TABLESPACE'"}, undo: []string{"drop index " + quoted(schema, "odd")}, says: "the way is to move rows"},
-		{name: "published to all", do: []string{"create publication everything for all tables"}, undo: []string{"drop publication everything"}, says: "is sent to the subscribers of everything"},
-		{name: "no key", do: []string{"alter table " + c.qTable + " drop constraint " + quoted(c.key(t))}, undo: []string{"alter table " + c.qTable + " add primary key (id)"}, says: "the way is to move rows"},
+		{name: "column with a quote", do: []string{"alter table " + c.qTable + " rename key to " + quoted(`k'"; \ $1`)},
+			undo: []string{"alter table " + c.qTable + " rename " + quoted(`k'"; \ $1`) + " to key"},
+			says: "the way is pg_repack"},
+		{name: "index that says WHERE", do: []string{"create index odd on " + c.qTable +
+			" (id) where key <> ' WHERE TABLESPACE'"}, undo: []string{"drop index " + quoted(schema, "odd")},
+			says: "the way is to move rows"},
+		{name: "published to all", do: []string{"create publication everything for all tables"},
+			undo: []string{"drop publication everything"}, says: "is sent to the subscribers of everything"},
+		{name: "no key", do: []string{"alter table " + c.qTable + " drop constraint " + quoted(c.key(t))},
+			undo: []string{"alter table " + c.qTable + " add primary key (id)"}, says: "the way is to move rows"},
 		{
-			name: "no key, published", do: []string{"alter table " + c.qTable + " drop constraint " + quoted(c.key(t)), "create publication few for table " + c.qTable},
-			undo: []string{"drop publication few", "alter table " + c.qTable + " add primary key (id)"}, reason: remediate.ReasonUnfit, says: "without a replica identity",
+			name: "no key, published", do: []string{"alter table " + c.qTable + " drop constraint " + quoted(c.key(t)),
+				"create publication few for table " + c.qTable},
+			undo:   []string{"drop publication few", "alter table " + c.qTable + " add primary key (id)"},
+			reason: remediate.ReasonUnfit, says: "without a replica identity",
 		},
 		{
-			name: "no key, a constraint that is not validated", do: []string{"alter table " + c.qTable + " drop constraint " + quoted(c.key(t)), "alter table " + c.qTable + " add constraint small check (id < 5) not valid"},
-			undo: []string{"alter table " + c.qTable + " drop constraint small", "alter table " + c.qTable + " add primary key (id)"}, reason: remediate.ReasonUnfit, says: "not validated",
+			name: "no key, a constraint that is not validated",
+			do: []string{"alter table " + c.qTable + " drop constraint " + quoted(c.key(t)),
+				"alter table " + c.qTable + " add constraint small check (id < 5) not valid"},
+			undo: []string{"alter table " + c.qTable + " drop constraint small",
+				"alter table " + c.qTable + " add primary key (id)"}, reason: remediate.ReasonUnfit,
+			says: "not validated",
 		},
 		{
 			name: "unlogged", schema: "public", table: "u", do: []string{
-				"create unlogged table public.u (id int primary key, note text)", "insert into public.u select i, md5(i::text) from generate_series(1, 10000) i",
+				"create unlogged table public.u (id int primary key, note text)",
+				"insert into public.u select i, md5(i::text) from generate_series(1, 10000) i",
 				"delete from public.u where id % 10 <> 0", "vacuum (analyze, truncate off) public.u",
 			}, undo: []string{"drop table public.u"}, says: "the table is unlogged",
 		},
 		{
 			name: "rows that divide a page badly", schema: "public", table: "wide",
 			do: []string{
-				"create table public.wide (id int primary key, a char(2100))", "alter table public.wide alter a set storage plain", "insert into public.wide select i, 'x' from generate_series(1, 1000) i",
+				"create table public.wide (id int primary key, a char(2100))",
+				"alter table public.wide alter a set storage plain",
+				"insert into public.wide select i, 'x' from generate_series(1, 1000) i",
 				"vacuum analyze public.wide",
-			}, undo: []string{"drop table public.wide"}, reason: remediate.ReasonCannotHelp, says: "3 of such rows fit on a page",
+			}, undo: []string{"drop table public.wide"}, reason: remediate.ReasonCannotHelp,
+			says: "3 of such rows fit on a page",
 		},
-		{name: "never analyzed", schema: "public", table: "young", do: []string{"create table public.young (id int primary key)", "insert into public.young select generate_series(1, 1000)"}, undo: []string{"drop table public.young"}, reason: remediate.ReasonCannotHelp, says: "never analyzed"},
-		{name: "materialized view", schema: "public", table: "m", do: []string{"create materialized view public.m as select 1 as id"}, undo: []string{"drop materialized view public.m"}, reason: remediate.ReasonUnfit, says: "postgres/vacuum_full"},
-		{name: "catalog", schema: "pg_catalog", table: "pg_class", reason: remediate.ReasonUnfit, says: "the server's own"},
+		{name: "never analyzed", schema: "public", table: "young",
+			do: []string{"create table public.young (id int primary key)",
+				"insert into public.young select generate_series(1, 1000)"}, undo: []string{"drop table public.young"},
+			reason: remediate.ReasonCannotHelp, says: "never analyzed"},
+		{name: "materialized view", schema: "public", table: "m",
+			do:   []string{"create materialized view public.m as select 1 as id"},
+			undo: []string{"drop materialized view public.m"}, reason: remediate.ReasonUnfit,
+			says: "postgres/vacuum_full"},
+		{name: "catalog", schema: "pg_catalog", table: "pg_class", reason: remediate.ReasonUnfit,
+			says: "the server's own"},
 		{name: "a password of two words", server: odd, says: "the password has a space"},
 		{name: "without the right", server: clerk, reason: remediate.ReasonPrivilege, says: "role clerk may not"},
 		{
-			name: "of another owner", server: clerk, do: []string{"alter table " + c.qTable + " owner to clerk"}, undo: []string{"alter table " + c.qTable + " owner to upkeep"},
+			name: "of another owner", server: clerk, do: []string{"alter table " + c.qTable + " owner to clerk"},
+			undo: []string{"alter table " + c.qTable + " owner to upkeep"},
 			says: "only a superuser can hold back",
 		},
 	} {
@@ -134,10 +167,14 @@ func TestRepackKeepsEveryColumn(t *testing.T) {
 		fmt.Sprintf(`create table %s (gone int, %s int generated always as identity, %s text, %s int generated always as (1 + 2) stored, wide text, primary key (%[2]s)) with (fillfactor = 90, autovacuum_enabled = off)`,
 			c.qTable, quoted(`Id "x"; --`), quoted(`k'"; \ $1`), quoted("gen\nerated")),
 		"alter table "+c.qTable+" drop column gone",
-		fmt.Sprintf("create unique index %s on %s (lower(%s), %s) include (%s) where %[3]s <> 'it''s'", quoted(index), c.qTable, quoted(`k'"; \ $1`), quoted(`Id "x"; --`), quoted("gen\nerated")),
-		fmt.Sprintf("insert into %s (%s, wide) select i || '\"''', repeat(md5(i::text), 200) from generate_series(1, 5000) i", c.qTable, quoted(`k'"; \ $1`)),
-		fmt.Sprintf("delete from %s where %s %% 10 <> 0", c.qTable, quoted(`Id "x"; --`)), "vacuum (analyze, truncate off) "+c.qTable)
-	rows, definition := c.rows(t), c.text(t, "select string_agg(pg_get_indexdef(indexrelid), ';' order by 1) from pg_index where indrelid = $1::regclass", c.qTable)
+		fmt.Sprintf("create unique index %s on %s (lower(%s), %s) include (%s) where %[3]s <> 'it''s'", quoted(index),
+			c.qTable, quoted(`k'"; \ $1`), quoted(`Id "x"; --`), quoted("gen\nerated")),
+		fmt.Sprintf("insert into %s (%s, wide) select i || '\"''', repeat(md5(i::text), 200) from generate_series(1, "+
+			"5000) i", c.qTable, quoted(`k'"; \ $1`)),
+		fmt.Sprintf("delete from %s where %s %% 10 <> 0", c.qTable, quoted(`Id "x"; --`)),
+		"vacuum (analyze, truncate off) "+c.qTable)
+	rows, definition := c.rows(t), c.text(t, "select string_agg(pg_get_indexdef(indexrelid), ';' order by 1) from "+
+		"pg_index where indrelid = $1::regclass", c.qTable)
 	before := c.pages(t)
 	wants(t, c.do(t, postgres.Repack(c.server)), "the way is pg_repack")
 	if after := c.pages(t); after > before/2 {
@@ -146,7 +183,8 @@ func TestRepackKeepsEveryColumn(t *testing.T) {
 	if got := c.rows(t); got != rows {
 		t.Errorf("the rows were %s and are %s", rows, got)
 	}
-	if got := c.text(t, "select string_agg(pg_get_indexdef(indexrelid), ';' order by 1) from pg_index where indrelid = $1::regclass", c.qTable); got != definition {
+	if got := c.text(t, "select string_agg(pg_get_indexdef(indexrelid), ';' order by 1) from pg_index where indrelid "+
+		"= $1::regclass", c.qTable); got != definition {
 		t.Errorf("the indexes were %s and are %s", definition, got)
 	}
 	c.sound(t)
@@ -168,7 +206,8 @@ func TestRepackPassesHeldRowsOver(t *testing.T) {
 	exec(t, holder, "begin", "select id from "+c.qTable+" order by ctid desc limit 1 for update")
 	ended := make(chan error, 1)
 	go func() { ended <- applied(t, action, plan.Steps[0]) }()
-	c.until(t, "the other rows have moved", "select case when (select count(distinct (ctid::text::point)[0]) from "+c.qTable+") <= "+plan.Steps[0].Args["goal"]+" + 1 then 1 else 0 end")
+	c.until(t, "the other rows have moved",
+		"select case when (select count(distinct (ctid::text::point)[0]) from "+c.qTable+") <= "+plan.Steps[0].Args["goal"]+" + 1 then 1 else 0 end")
 	exec(t, holder, "commit")
 	if err := <-ended; err != nil {
 		t.Error(err)
@@ -198,12 +237,14 @@ func TestRepackOfOtherVersions(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Cleanup(p.Close)
-			servertest.Exec(t, w.URL, "create table public.t (id int primary key, note text)", "insert into public.t select i, md5(i::text) from generate_series(1, 20000) i",
+			servertest.Exec(t, w.URL, "create table public.t (id int primary key, note text)",
+				"insert into public.t select i, md5(i::text) from generate_series(1, 20000) i",
 				"delete from public.t where id % 10 <> 0", "vacuum (analyze, truncate off) public.t")
 			c := &clinic{server: p, url: w.URL, database: "postgres", qTable: "public.t"}
 			for _, action := range []remediate.Action{postgres.Repack(p), postgres.VacuumFull(p)} {
 				before := c.pages(t)
-				r := remediate.Request{Subject: map[string]string{"server": "main", "database": "postgres", "schema": "public", "table": "t"}}
+				r := remediate.Request{Subject: map[string]string{"server": "main", "database": "postgres",
+					"schema": "public", "table": "t"}}
 				plan, err := action.Plan(t.Context(), r)
 				if err != nil {
 					t.Fatal(err)
@@ -214,7 +255,9 @@ func TestRepackOfOtherVersions(t *testing.T) {
 				if after := c.pages(t); after > before/2 {
 					t.Errorf("%s: %d pages, and before %d", action.Name, after, before)
 				}
-				servertest.Exec(t, w.URL, "delete from public.t where id > 100000", "insert into public.t select i, md5(i::text) from generate_series(100002, 120000) i", "delete from public.t where id > 100000 and id < 119990", "analyze public.t")
+				servertest.Exec(t, w.URL, "delete from public.t where id > 100000",
+					"insert into public.t select i, md5(i::text) from generate_series(100002, 120000) i",
+					"delete from public.t where id > 100000 and id < 119990", "analyze public.t")
 			}
 		})
 	}
@@ -232,7 +275,8 @@ func TestRepackUnderLoad(t *testing.T) {
 				servertest.Exec(t, c.url, "create extension pg_repack")
 			}
 			c.fill(t, 50_000, "vacuum (analyze, truncate off) "+c.qTable)
-			servertest.Exec(t, c.url, "alter table "+c.qTable+" add column n int not null default 0", "vacuum (analyze, truncate off) "+c.qTable)
+			servertest.Exec(t, c.url, "alter table "+c.qTable+" add column n int not null default 0",
+				"vacuum (analyze, truncate off) "+c.qTable)
 			ctx, stop := context.WithCancel(t.Context())
 			defer stop()
 			var done, inserted atomic.Int64
@@ -246,7 +290,8 @@ func TestRepackUnderLoad(t *testing.T) {
 						id := 10 * (1 + (n*7919+i*31)%5000)
 						_, err := conn.Exec(t.Context(), "update "+c.qTable+" set n = n + 1 where id = $1", id)
 						if err == nil && n%10 == 0 {
-							_, err = conn.Exec(t.Context(), "insert into "+c.qTable+" (id, key, n) values ($1, 'new', 0)", 100_000+4*n+i)
+							_, err = conn.Exec(t.Context(),
+								"insert into "+c.qTable+" (id, key, n) values ($1, 'new', 0)", 100_000+4*n+i)
 							inserted.Add(1)
 						}
 						if err != nil {
@@ -268,7 +313,8 @@ func TestRepackUnderLoad(t *testing.T) {
 			if plan.Steps[0].Args["way"] != way {
 				t.Errorf("the way was %s", plan.Steps[0].Args["way"])
 			}
-			t.Logf("%d pages of %d; %d transactions, the longest %.0f ms", c.pages(t), before, done.Load(), float64(longest.Load())/1000)
+			t.Logf("%d pages of %d; %d transactions, the longest %.0f ms", c.pages(t), before, done.Load(),
+				float64(longest.Load())/1000)
 			if sum := c.number(t, "select sum(n) from "+c.qTable); int64(sum) != done.Load() {
 				t.Errorf("%d updates are there, %d were made", sum, done.Load())
 			}

@@ -59,10 +59,12 @@ func TestDropIndex(t *testing.T) {
 	see := c.drops(index)
 	c.fill(t, 4_000)
 	actiontest.Run(t, actiontest.Patient{
-		Action: postgres.DropIndex(c.server), Subject: c.subject("server", "database", "schema", "table", "index"), Params: because("duplicate"), Limit: 8192, Child: c.url,
+		Action: postgres.DropIndex(c.server), Subject: c.subject("server", "database", "schema", "table", "index"),
+		Params: because("duplicate"), Limit: 8192, Child: c.url,
 		Sicken: func(t *testing.T) {
 			servertest.Exec(t, c.url, "drop index if exists "+c.qIndex, "drop index if exists "+quoted(schema, twin),
-				"create index "+quoted(index)+" on "+c.qTable+" (key)", "create index "+quoted(twin)+" on "+c.qTable+" (key)")
+				"create index "+quoted(index)+" on "+c.qTable+" (key)",
+				"create index "+quoted(twin)+" on "+c.qTable+" (key)")
 			see(t)
 		},
 		State: c.indexes, Effects: see,
@@ -78,10 +80,12 @@ func TestDropIndexInvalid(t *testing.T) {
 	c.fill(t, 2_000, "insert into "+c.qTable+" values (1, 'same'), (2, 'same')", "drop index "+c.qIndex)
 	see := c.drops(index)
 	actiontest.Run(t, actiontest.Patient{
-		Action: postgres.DropIndex(c.server), Subject: c.subject("server", "database", "schema", "table", "index"), Params: because("invalid"), Limit: 0, Child: c.url,
+		Action: postgres.DropIndex(c.server), Subject: c.subject("server", "database", "schema", "table", "index"),
+		Params: because("invalid"), Limit: 0, Child: c.url,
 		Sicken: func(t *testing.T) {
 			if see(t); c.number(t, "select count(*) from pg_class where relname = $1", index) == 0 {
-				if _, err := c.connect(t).Exec(t.Context(), "create unique index concurrently "+quoted(index)+" on "+c.qTable+" (key)"); err == nil {
+				if _, err := c.connect(t).Exec(t.Context(),
+					"create unique index concurrently "+quoted(index)+" on "+c.qTable+" (key)"); err == nil {
 					t.Fatal("the build did not fail: the test shows nothing")
 				}
 			}
@@ -95,7 +99,8 @@ func TestDropIndexInvalid(t *testing.T) {
 func (c *clinic) dropRequest(name string, params map[string]string) remediate.Request {
 	return remediate.Request{
 		Action: "postgres/drop_index", Params: params,
-		Subject: map[string]string{"server": "main", "database": c.database, "schema": "public", "table": "t", "index": name},
+		Subject: map[string]string{"server": "main", "database": c.database, "schema": "public", "table": "t",
+			"index": name},
 	}
 }
 
@@ -124,24 +129,34 @@ func TestDropIndexRefusals(t *testing.T) {
 		"create table other (id int primary key)",
 		`create table t (id int primary key, a int, b int, c text, d int references other, r int4range,
 			constraint t_b unique (b), constraint t_r exclude using gist (r with &&))`,
-		"create index unused on t (a)", "create index used on t (c)", "create index of_expression on t (lower(c))", "create index for_key on t (d)",
-		"create unique index uni on t (a, b)", "create unique index ident on t (id)", "alter table t replica identity using index ident",
+		"create index unused on t (a)", "create index used on t (c)", "create index of_expression on t (lower(c))",
+		"create index for_key on t (d)",
+		"create unique index uni on t (a, b)", "create unique index ident on t (id)",
+		"alter table t replica identity using index ident",
 		"create index prefix on t (b, a)", "create index longer on t (b, a, c)",
-		"create table st (ts timestamptz, w text[])", "create index brin_fine on st using brin (ts) with (pages_per_range = 1)", "create index brin_coarse on st using brin (ts) with (pages_per_range = 128)",
-		"create index gin_fast on st using gin (w)", "create index gin_slow on st using gin (w) with (fastupdate = off)",
+		"create table st (ts timestamptz, w text[])",
+		"create index brin_fine on st using brin (ts) with (pages_per_range = 1)",
+		"create index brin_coarse on st using brin (ts) with (pages_per_range = 128)",
+		"create index gin_fast on st using gin (w)",
+		"create index gin_slow on st using gin (w) with (fastupdate = off)",
 		"create table clu (a int)", "create index clu_a on clu (a)", "cluster clu using clu_a",
-		"create table p (a int) partition by range (a)", "create index p_a on p (a)", "create table p_1 partition of p for values from (0) to (9)",
+		"create table p (a int) partition by range (a)", "create index p_a on p (a)",
+		"create table p_1 partition of p for values from (0) to (9)",
 		"insert into t (id, a, b, c) select n, n, n, n::text from generate_series(1, 1000) n",
 		"analyze t", "set enable_seqscan = off")
 	conn := c.connect(t)
-	exec(t, conn, "set enable_seqscan = off", "select count(*) from t where c = '5'", "select pg_stat_force_next_flush()")
+	exec(t, conn, "set enable_seqscan = off", "select count(*) from t where c = '5'",
+		"select pg_stat_force_next_flush()")
 	c.seen(t)
-	servertest.Exec(t, c.url, "create role stranger login", "create role holder login", "alter schema public owner to upkeep", "alter database "+c.database+" owner to holder")
+	servertest.Exec(t, c.url, "create role stranger login", "create role holder login",
+		"alter schema public owner to upkeep", "alter database "+c.database+" owner to holder")
 	t.Cleanup(func() {
-		servertest.Exec(t, c.url, "alter database "+c.database+" owner to upkeep", "drop role stranger", "drop role holder")
+		servertest.Exec(t, c.url, "alter database "+c.database+" owner to upkeep", "drop role stranger",
+			"drop role holder")
 	})
 	as := func(role string) *target.Postgres {
-		p, err := target.NewPostgres(target.PostgresConfig{Name: "main", URL: strings.Replace(c.url, "upkeep@", role+"@", 1)})
+		p, err := target.NewPostgres(target.PostgresConfig{Name: "main",
+			URL: strings.Replace(c.url, "upkeep@", role+"@", 1)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -157,33 +172,58 @@ func TestDropIndexRefusals(t *testing.T) {
 		reason string
 		says   string
 	}{
-		{"no reason", postgres.DropIndexAt(c.server, later(month)), "unused", nil, remediate.ReasonSubject, "unused, duplicate or invalid"},
-		{"another reason", postgres.DropIndexAt(c.server, later(month)), "unused", because("unused; drop table victim"), remediate.ReasonSubject, "because"},
-		{"no time", postgres.DropIndexAt(c.server, later(month)), "unused", because("unused", "patience", "1 week'"), remediate.ReasonSubject, "patience"},
-		{"too little counted", postgres.DropIndexAt(c.server, later(month)), "unused", because("unused", "counted", "1d"), remediate.ReasonSubject, "30d at least"},
+		{"no reason", postgres.DropIndexAt(c.server, later(month)), "unused", nil, remediate.ReasonSubject,
+			"unused, duplicate or invalid"},
+		{"another reason", postgres.DropIndexAt(c.server, later(month)), "unused", because("unused; drop table victim"),
+			remediate.ReasonSubject, "because"},
+		{"no time", postgres.DropIndexAt(c.server, later(month)), "unused", because("unused", "patience", "1 week'"),
+			remediate.ReasonSubject, "patience"},
+		{"too little counted", postgres.DropIndexAt(c.server, later(month)), "unused",
+			because("unused", "counted", "1d"), remediate.ReasonSubject, "30d at least"},
 		{"young statistics", postgres.DropIndex(c.server), "unused", because("unused"), remediate.ReasonUnfit, "young"},
-		{"young for this policy", postgres.DropIndexAt(c.server, later(month)), "unused", because("unused", "counted", "100d"), remediate.ReasonUnfit, "100 days"},
-		{"used", postgres.DropIndexAt(c.server, later(month)), "used", because("unused"), remediate.ReasonNothing, "have used"},
-		{"the database's owner", postgres.DropIndexAt(as("holder"), later(month)), "unused", because("unused"), remediate.ReasonPrivilege, "must own the table"},
-		{"a stranger", postgres.DropIndexAt(as("stranger"), later(month)), "unused", because("unused"), remediate.ReasonPrivilege, `grant "upkeep"`},
-		{"primary key", postgres.DropIndexAt(c.server, later(month)), "t_pkey", because("unused"), remediate.ReasonUnfit, "primary key"},
-		{"unique constraint", postgres.DropIndexAt(c.server, later(month)), "t_b", because("unused"), remediate.ReasonUnfit, "constraint t_b"},
-		{"exclusion", postgres.DropIndexAt(c.server, later(month)), "t_r", because("unused"), remediate.ReasonUnfit, "exclusion"},
-		{"unique", postgres.DropIndexAt(c.server, later(month)), "uni", because("unused"), remediate.ReasonUnfit, "unique"},
-		{"replica identity", postgres.DropIndexAt(c.server, later(month)), "ident", because("duplicate"), remediate.ReasonUnfit, "replication"},
-		{"expression", postgres.DropIndexAt(c.server, later(month)), "of_expression", because("unused"), remediate.ReasonUnfit, "CREATE STATISTICS"},
-		{"foreign key", postgres.DropIndexAt(c.server, later(month)), "for_key", because("unused"), remediate.ReasonUnfit, "t_d_fkey"},
-		{"only the first keys", postgres.DropIndexAt(c.server, later(month)), "prefix", because("duplicate"), remediate.ReasonUnfit, "first of longer"},
-		{"no duplicate", postgres.DropIndexAt(c.server, later(month)), "longer", because("duplicate"), remediate.ReasonNothing, "identical"},
-		{"another granularity", postgres.DropIndexAt(c.server, later(month)), "st/brin_fine", because("duplicate"), remediate.ReasonNothing, "identical"},
-		{"another storage parameter", postgres.DropIndexAt(c.server, later(month)), "st/gin_fast", because("duplicate"), remediate.ReasonNothing, "identical"},
-		{"valid", postgres.DropIndexAt(c.server, later(month)), "unused", because("invalid"), remediate.ReasonNothing, "valid"},
-		{"gone", postgres.DropIndexAt(c.server, later(month)), "nowhere", because("unused"), remediate.ReasonGone, "nowhere"},
+		{"young for this policy", postgres.DropIndexAt(c.server, later(month)), "unused",
+			because("unused", "counted", "100d"), remediate.ReasonUnfit, "100 days"},
+		{"used", postgres.DropIndexAt(c.server, later(month)), "used", because("unused"), remediate.ReasonNothing,
+			"have used"},
+		{"the database's owner", postgres.DropIndexAt(as("holder"), later(month)), "unused", because("unused"),
+			remediate.ReasonPrivilege, "must own the table"},
+		{"a stranger", postgres.DropIndexAt(as("stranger"), later(month)), "unused", because("unused"),
+			remediate.ReasonPrivilege, `grant "upkeep"`},
+		{"primary key", postgres.DropIndexAt(c.server, later(month)), "t_pkey", because("unused"),
+			remediate.ReasonUnfit, "primary key"},
+		{"unique constraint", postgres.DropIndexAt(c.server, later(month)), "t_b", because("unused"),
+			remediate.ReasonUnfit, "constraint t_b"},
+		{"exclusion", postgres.DropIndexAt(c.server, later(month)), "t_r", because("unused"), remediate.ReasonUnfit,
+			"exclusion"},
+		{"unique", postgres.DropIndexAt(c.server, later(month)), "uni", because("unused"), remediate.ReasonUnfit,
+			"unique"},
+		{"replica identity", postgres.DropIndexAt(c.server, later(month)), "ident", because("duplicate"),
+			remediate.ReasonUnfit, "replication"},
+		{"expression", postgres.DropIndexAt(c.server, later(month)), "of_expression", because("unused"),
+			remediate.ReasonUnfit, "CREATE STATISTICS"},
+		{"foreign key", postgres.DropIndexAt(c.server, later(month)), "for_key", because("unused"),
+			remediate.ReasonUnfit, "t_d_fkey"},
+		{"only the first keys", postgres.DropIndexAt(c.server, later(month)), "prefix", because("duplicate"),
+			remediate.ReasonUnfit, "first of longer"},
+		{"no duplicate", postgres.DropIndexAt(c.server, later(month)), "longer", because("duplicate"),
+			remediate.ReasonNothing, "identical"},
+		{"another granularity", postgres.DropIndexAt(c.server, later(month)), "st/brin_fine", because("duplicate"),
+			remediate.ReasonNothing, "identical"},
+		{"another storage parameter", postgres.DropIndexAt(c.server, later(month)), "st/gin_fast", because("duplicate"),
+			remediate.ReasonNothing, "identical"},
+		{"valid", postgres.DropIndexAt(c.server, later(month)), "unused", because("invalid"), remediate.ReasonNothing,
+			"valid"},
+		{"gone", postgres.DropIndexAt(c.server, later(month)), "nowhere", because("unused"), remediate.ReasonGone,
+			"nowhere"},
 		{"a table", postgres.DropIndexAt(c.server, later(month)), "t", because("unused"), remediate.ReasonGone, ""},
-		{"clustered", postgres.DropIndexAt(c.server, later(month)), "clu/clu_a", because("unused"), remediate.ReasonUnfit, "CLUSTER"},
-		{"partitioned", postgres.DropIndexAt(c.server, later(month)), "p/p_a", because("unused"), remediate.ReasonUnfit, "partitioned"},
-		{"partition", postgres.DropIndexAt(c.server, later(month)), "p_1/p_1_a_idx", because("unused"), remediate.ReasonUnfit, "part of an index"},
-		{"catalog", postgres.DropIndexAt(c.server, later(month)), "pg_catalog/pg_class/pg_class_relname_nsp_index", because("unused"), remediate.ReasonUnfit, "catalogs"},
+		{"clustered", postgres.DropIndexAt(c.server, later(month)), "clu/clu_a", because("unused"),
+			remediate.ReasonUnfit, "CLUSTER"},
+		{"partitioned", postgres.DropIndexAt(c.server, later(month)), "p/p_a", because("unused"), remediate.ReasonUnfit,
+			"partitioned"},
+		{"partition", postgres.DropIndexAt(c.server, later(month)), "p_1/p_1_a_idx", because("unused"),
+			remediate.ReasonUnfit, "part of an index"},
+		{"catalog", postgres.DropIndexAt(c.server, later(month)), "pg_catalog/pg_class/pg_class_relname_nsp_index",
+			because("unused"), remediate.ReasonUnfit, "catalogs"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			r := c.dropRequest(test.index, test.params)
@@ -199,7 +239,8 @@ func TestDropIndexRefusals(t *testing.T) {
 					t.Errorf("Plan: %+v, want all of it", plan)
 				}
 			}
-			if refusal, ok := remediate.Refused(err); !ok || refusal.Reason != test.reason || !strings.Contains(refusal.Detail, test.says) {
+			if refusal, ok := remediate.Refused(err); !ok || refusal.Reason != test.reason ||
+				!strings.Contains(refusal.Detail, test.says) {
 				t.Errorf("Plan: %+v, %v, want the refusal %q that says %q", plan.Steps, err, test.reason, test.says)
 			}
 		})
@@ -231,9 +272,12 @@ func TestIndexesOfEveryVersion(t *testing.T) {
 // unused: an index that no query used for a month is dropped. One that a query uses
 // between the plan and the drop stays.
 func unused(t *testing.T, c *clinic, _ *sandbox.Postgres) {
-	servertest.Exec(t, c.url, "create table t (a int, b int)", "insert into t select n, n from generate_series(1, 5000) n", "create index one on t (a)", "create index two on t (b)", "analyze t")
+	servertest.Exec(t, c.url, "create table t (a int, b int)",
+		"insert into t select n, n from generate_series(1, 5000) n", "create index one on t (a)",
+		"create index two on t (b)", "analyze t")
 	c.seen(t)
-	refuses(t, postgres.DropIndexAt(c.server, later(month-2*24*time.Hour)), c.dropRequest("one", because("unused")), remediate.ReasonUnfit, "prove nothing", false)
+	refuses(t, postgres.DropIndexAt(c.server, later(month-2*24*time.Hour)), c.dropRequest("one", because("unused")),
+		remediate.ReasonUnfit, "prove nothing", false)
 	action := postgres.DropIndexAt(c.server, later(month))
 	for _, name := range []string{"one", "two"} {
 		r := c.dropRequest(name, because("unused"))
@@ -264,7 +308,8 @@ func (c *clinic) use(t *testing.T, query, name string) {
 	conn := c.connect(t)
 	exec(t, conn, "set enable_seqscan = off", query)
 	_ = conn.Close(t.Context()) // the statistics of a session arrive with its end
-	for end := time.Now().Add(2 * time.Minute); c.number(t, "select pg_stat_get_numscans($1::text::regclass)", name) == 0; time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); c.number(t, "select pg_stat_get_numscans($1::text::regclass)",
+		name) == 0; time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("%s did not use %s", query, name)
 		}
@@ -286,7 +331,8 @@ func crashed(t *testing.T, s *sandbox.Postgres, version string) {
 	if n := c.number(t, "select count(*) from pg_stat_user_indexes where idx_scan <> 0"); n != 0 {
 		t.Fatalf("%d indexes have scans after a crash: the test shows nothing", n)
 	}
-	refuses(t, postgres.DropIndexAt(c.server, later(month-2*24*time.Hour)), c.dropRequest("two", because("unused")), remediate.ReasonUnfit, "crash", false)
+	refuses(t, postgres.DropIndexAt(c.server, later(month-2*24*time.Hour)), c.dropRequest("two", because("unused")),
+		remediate.ReasonUnfit, "crash", false)
 }
 
 // serverClinic is the database postgres of a server of the test's own.
@@ -320,7 +366,8 @@ func crash(t *testing.T, s *sandbox.Postgres, version string) *sandbox.Postgres 
 	if version != "" {
 		bin = servertest.Versions(t)[version]
 	}
-	again, err := servertest.StartPostgres(t.Context(), sandbox.PostgresOptions{Dir: s.Dir, Bin: bin, Settings: map[string]string{"fsync": "off", "autovacuum": "off", "track_commit_timestamp": "on"}})
+	again, err := servertest.StartPostgres(t.Context(), sandbox.PostgresOptions{Dir: s.Dir, Bin: bin,
+		Settings: map[string]string{"fsync": "off", "autovacuum": "off", "track_commit_timestamp": "on"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -336,7 +383,9 @@ func crash(t *testing.T, s *sandbox.Postgres, version string) *sandbox.Postgres 
 // The one that stays is the one that the planner uses.
 func TestDropIndexOfPair(t *testing.T) {
 	c := open(t)
-	servertest.Exec(t, c.url, "create table t (a int, b int)", "insert into t select n, n from generate_series(1, 5000) n", "create index older on t (a)", "create index younger on t (a)", "analyze t")
+	servertest.Exec(t, c.url, "create table t (a int, b int)",
+		"insert into t select n, n from generate_series(1, 5000) n", "create index older on t (a)",
+		"create index younger on t (a)", "analyze t")
 	c.use(t, "select count(*) from t where a = 7", "younger") // so the planner takes the younger
 	action := postgres.DropIndexAt(c.server, later(month))
 	if _, err := action.Plan(t.Context(), c.dropRequest("younger", because("duplicate"))); err == nil {
@@ -351,7 +400,8 @@ func TestDropIndexOfPair(t *testing.T) {
 		t.Errorf("Apply without the one that was to stay: %v", err)
 	}
 	servertest.Exec(t, c.url, "create index younger on t (a)")
-	if err := applyAll(t, action, plan); err == nil || !strings.Contains(err.Error(), "another index than the plan says") {
+	if err := applyAll(t, action, plan); err == nil || !strings.Contains(err.Error(),
+		"another index than the plan says") {
 		t.Errorf("Apply with another one that would stay: %v", err)
 	}
 	if plan, err = action.Plan(t.Context(), c.dropRequest("older", because("duplicate"))); err != nil {
@@ -373,9 +423,11 @@ func TestDropIndexOfPair(t *testing.T) {
 		t.Errorf("neither is used, and one may not go: %v", err)
 	}
 	conn := c.connect(t)
-	exec(t, conn, "set enable_seqscan = off", "begin", "drop index youngest", "select count(*) from t where a = 7", "rollback", "select pg_stat_force_next_flush()")
+	exec(t, conn, "set enable_seqscan = off", "begin", "drop index youngest", "select count(*) from t where a = 7",
+		"rollback", "select pg_stat_force_next_flush()")
 	_ = conn.Close(t.Context()) // so that its statistics arrive
-	for end := time.Now().Add(2 * time.Minute); c.number(t, "select pg_stat_get_numscans('younger'::regclass)") == 0; time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); c.number(t,
+		"select pg_stat_get_numscans('younger'::regclass)") == 0; time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("the index was not used")
 		}
@@ -390,14 +442,17 @@ func TestDropIndexOfPair(t *testing.T) {
 // that was to stay is altered after the plan was made.
 func TestDropIndexOfAnotherStorage(t *testing.T) {
 	c := open(t)
-	servertest.Exec(t, c.url, "create table t (a int)", "create index older on t using brin (a) with (autosummarize = on, pages_per_range = 16)", "create index younger on t using brin (a) with (pages_per_range = 16, autosummarize = on)")
+	servertest.Exec(t, c.url, "create table t (a int)",
+		"create index older on t using brin (a) with (autosummarize = on, pages_per_range = 16)",
+		"create index younger on t using brin (a) with (pages_per_range = 16, autosummarize = on)")
 	action := postgres.DropIndexAt(c.server, later(month))
 	plan, err := action.Plan(t.Context(), c.dropRequest("older", because("duplicate")))
 	if err != nil {
 		t.Fatal(err)
 	}
 	servertest.Exec(t, c.url, "alter index younger set (pages_per_range = 128)")
-	if err := applyAll(t, action, plan); err == nil || !strings.Contains(err.Error(), "no other index of the table is identical") {
+	if err := applyAll(t, action, plan); err == nil || !strings.Contains(err.Error(),
+		"no other index of the table is identical") {
 		t.Errorf("Apply: %v", err)
 	}
 	for _, name := range []string{"older", "younger"} {
@@ -411,7 +466,8 @@ func TestDropIndexOfAnotherStorage(t *testing.T) {
 // ON CONFLICT is answered by the second.
 func TestDropIndexBesideADeferredOne(t *testing.T) {
 	c := open(t)
-	servertest.Exec(t, c.url, "create table t (a int unique deferrable, b int unique)", "create unique index at_once on t (a)", "create unique index twice on t (b)")
+	servertest.Exec(t, c.url, "create table t (a int unique deferrable, b int unique)",
+		"create unique index at_once on t (a)", "create unique index twice on t (b)")
 	for name, want := range map[string]float64{"at_once": 0, "twice": 8192} {
 		v, err := postgres.DropIndex(c.server).Measure(t.Context(), c.dropRequest(name, because("duplicate")))
 		if err != nil || v != want {
@@ -423,7 +479,8 @@ func TestDropIndexBesideADeferredOne(t *testing.T) {
 // An index that takes nulls for equal keeps other rows apart than one that does not.
 func TestDropIndexNullsNotDistinct(t *testing.T) {
 	c := open(t)
-	servertest.Exec(t, c.url, "create table t (a int)", "create unique index one_null on t (a) nulls not distinct", "create unique index many_nulls on t (a)")
+	servertest.Exec(t, c.url, "create table t (a int)", "create unique index one_null on t (a) nulls not distinct",
+		"create unique index many_nulls on t (a)")
 	for _, name := range []string{"one_null", "many_nulls"} {
 		v, err := postgres.DropIndex(c.server).Measure(t.Context(), c.dropRequest(name, because("duplicate")))
 		if err != nil || v != 0 {
@@ -436,7 +493,9 @@ func TestDropIndexNullsNotDistinct(t *testing.T) {
 // what it has left; taken up again, it ends.
 func TestDropIndexBehindReader(t *testing.T) {
 	c := open(t)
-	servertest.Exec(t, c.url, "create table t (a int, b int)", "insert into t select n, n from generate_series(1, 5000) n", "create index older on t (a)", "create index younger on t (a)")
+	servertest.Exec(t, c.url, "create table t (a int, b int)",
+		"insert into t select n, n from generate_series(1, 5000) n", "create index older on t (a)",
+		"create index younger on t (a)")
 	action := postgres.DropIndex(c.server)
 	r := c.dropRequest("older", because("duplicate", "patience", "3s"))
 	reader := c.connect(t)
@@ -448,7 +507,8 @@ func TestDropIndexBehindReader(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- applyAll(t, action, plan) }()
 	waits := func() bool {
-		return c.number(t, "select count(*) from pg_stat_activity where application_name like 'upkeep postgres/drop_index%' and wait_event_type = 'Lock'") > 0
+		return c.number(t, "select count(*) from pg_stat_activity where application_name like 'upkeep "+
+			"postgres/drop_index%' and wait_event_type = 'Lock'") > 0
 	}
 	for end := time.Now().Add(2 * time.Minute); !waits(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
@@ -456,23 +516,28 @@ func TestDropIndexBehindReader(t *testing.T) {
 		}
 	}
 	other := c.connect(t)
-	exec(t, other, "set lock_timeout = '500ms'", "insert into t values (0, 0)", "update t set b = 1 where a = 1", "delete from t where a = 2", "select count(*) from t")
+	exec(t, other, "set lock_timeout = '500ms'", "insert into t values (0, 0)", "update t set b = 1 where a = 1",
+		"delete from t where a = 2", "select count(*) from t")
 	err = <-ended
-	if err == nil || !strings.Contains(err.Error(), "the index is invalid now, behind session") || !strings.Contains(err.Error(), "report") {
+	if err == nil || !strings.Contains(err.Error(), "the index is invalid now, behind session") ||
+		!strings.Contains(err.Error(), "report") {
 		t.Fatalf("Apply: %v", err)
 	}
 	if got := c.invalid(t); got != "older" {
 		t.Fatalf("invalid is %q: the test shows nothing", got)
 	}
 	// A person who looks at it now sees the same, and may request it as invalid.
-	if _, err := action.Plan(t.Context(), c.dropRequest("older", because("invalid", "patience", "1s"))); err == nil || !strings.Contains(err.Error(), "report") {
+	if _, err := action.Plan(t.Context(), c.dropRequest("older", because("invalid", "patience", "1s"))); err == nil ||
+		!strings.Contains(err.Error(), "report") {
 		t.Errorf("Plan behind the reader: %v", err)
 	}
 	// A run that must not go on says what it has left, and leaves it to people.
 	undo := func() (string, error) {
-		return action.Executor.(remediate.Undoer).Undo(deadline(t), remediate.Fence{Token: 1, Held: held}, plan.Steps[0])
+		return action.Executor.(remediate.Undoer).Undo(deadline(t), remediate.Fence{Token: 1, Held: held},
+			plan.Steps[0])
 	}
-	if found, err := undo(); found != "" || err == nil || !strings.Contains(err.Error(), "is invalid") || !strings.Contains(plan.Steps[0].Left, "REINDEX INDEX CONCURRENTLY") {
+	if found, err := undo(); found != "" || err == nil || !strings.Contains(err.Error(), "is invalid") ||
+		!strings.Contains(plan.Steps[0].Left, "REINDEX INDEX CONCURRENTLY") {
 		t.Errorf("Undo of a drop that was given up: %q, %v; left: %q", found, err, plan.Steps[0].Left)
 	}
 	exec(t, reader, "rollback")
@@ -516,7 +581,8 @@ func TestDropIndexOfAnother(t *testing.T) {
 		t.Error(diff)
 	}
 	servertest.Exec(t, c.url, "reindex index concurrently older")
-	if err := applyAll(t, action, plan); err == nil || !strings.Contains(err.Error(), "another than the plan was made for") {
+	if err := applyAll(t, action, plan); err == nil || !strings.Contains(err.Error(),
+		"another than the plan was made for") {
 		t.Errorf("Apply: %v", err)
 	}
 }
@@ -536,8 +602,10 @@ func undone(t *testing.T, c *clinic, s *sandbox.Postgres) {
 		t.Fatal(err)
 	}
 	name := quoted(index)
-	create := "create index %s on t ((lower(b)) text_pattern_ops, (a + 1) desc nulls last) include (a) with (fillfactor = 70) tablespace \"Fast 'Disk'\" where b <> 'it''s \\ %%s'"
-	servertest.Exec(t, c.url, "create tablespace \"Fast 'Disk'\" location '"+space+"'", "create table t (a int, b text collate \"C\")",
+	create := "create index %s on t ((lower(b)) text_pattern_ops, (a + 1) desc nulls last) include (a) with " +
+		"(fillfactor = 70) tablespace \"Fast 'Disk'\" where b <> 'it''s \\ %%s'"
+	servertest.Exec(t, c.url, "create tablespace \"Fast 'Disk'\" location '"+space+"'",
+		"create table t (a int, b text collate \"C\")",
 		fmt.Sprintf(create, name), fmt.Sprintf(create, "keeper"),
 		"alter index "+name+" alter column 2 set statistics 777", "comment on index "+name+` is 'it''s "needed" \ %s'`)
 	tells := func() string {
@@ -567,7 +635,8 @@ func undone(t *testing.T, c *clinic, s *sandbox.Postgres) {
 // too.
 func ofToast(t *testing.T, c *clinic, _ *sandbox.Postgres) {
 	servertest.Exec(t, c.url, "create table t (a int, b text)", "insert into t values (1, 'x')")
-	toast := c.text(t, "select relname from pg_class where oid = (select reltoastrelid from pg_class where relname = 't')")
+	toast := c.text(t, "select relname from pg_class where oid = (select reltoastrelid from pg_class where relname = "+
+		"'t')")
 	older, builder := c.connect(t), c.connect(t)
 	exec(t, older, "begin isolation level repeatable read", "select count(*) from t")
 	exec(t, builder, "set statement_timeout = '300ms'")
@@ -575,7 +644,8 @@ func ofToast(t *testing.T, c *clinic, _ *sandbox.Postgres) {
 		t.Fatal("the build was not interrupted")
 	}
 	exec(t, older, "rollback")
-	left := c.text(t, "select coalesce(string_agg(indexrelid::regclass::text, ' '), '') from pg_index where not indisvalid")
+	left := c.text(t, "select coalesce(string_agg(indexrelid::regclass::text, ' '), '') from pg_index where not "+
+		"indisvalid")
 	action := postgres.DropIndex(c.server)
 	r := c.dropRequest(toast+"_index_ccnew", because("invalid"))
 	r.Subject["schema"], r.Subject["table"] = "pg_toast", toast
@@ -595,17 +665,21 @@ func ofToast(t *testing.T, c *clinic, _ *sandbox.Postgres) {
 // anything. Nothing is changed on a standby itself.
 func TestDropIndexAndStandby(t *testing.T) {
 	primary := own(t, "", map[string]string{"wal_level": "replica"})
-	servertest.Exec(t, primary.URL, "create table t (a int, b int)", "insert into t select n, n from generate_series(1, 5000) n", "create index here on t (a)", "create index there on t (b)", "analyze t")
+	servertest.Exec(t, primary.URL, "create table t (a int, b int)",
+		"insert into t select n, n from generate_series(1, 5000) n", "create index here on t (a)",
+		"create index there on t (b)", "analyze t")
 	second := replica(t, primary)
 	c, standby := serverClinic(t, primary.URL), serverClinic(t, second.URL)
-	for end := time.Now().Add(2 * time.Minute); c.number(t, "select count(*) from pg_stat_replication where state = 'streaming' and replay_lsn = pg_current_wal_lsn()") != 1; time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); c.number(t,
+		"select count(*) from pg_stat_replication where state = 'streaming' and replay_lsn = pg_current_wal_lsn()") != 1; time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("the replica does not follow")
 		}
 	}
 	c.seen(t)
 	action := postgres.DropIndexAt(c.server, later(month))
-	refuses(t, action, c.dropRequest("here", because("unused")), remediate.ReasonUnfit, "1 standbys may use the index", false)
+	refuses(t, action, c.dropRequest("here", because("unused")), remediate.ReasonUnfit, "1 standbys may use the index",
+		false)
 	standby.use(t, "select count(*) from t where b = 7", "there")
 	c.server.Replicas = []*target.Postgres{standby.server}
 	if _, err := action.Plan(t.Context(), c.dropRequest("here", because("unused"))); err != nil {
@@ -620,24 +694,30 @@ func TestDropIndexAndStandby(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(p.Close)
-	refuses(t, postgres.AdviseIndexes(p), remediate.Request{Subject: map[string]string{"server": "main"}}, remediate.ReasonReadOnly, "primary", false)
+	refuses(t, postgres.AdviseIndexes(p), remediate.Request{Subject: map[string]string{"server": "main"}},
+		remediate.ReasonReadOnly, "primary", false)
 }
 
 // What has come to need the index since the plan was made keeps it, and so does a name
 // that is another's now.
 func TestDropIndexLooksAgain(t *testing.T) {
 	c := open(t)
-	servertest.Exec(t, c.url, "create table other (id int primary key)", "create table t (id int primary key, a int)", "create index unused on t (a)",
+	servertest.Exec(t, c.url, "create table other (id int primary key)", "create table t (id int primary key, a int)",
+		"create index unused on t (a)",
 		"insert into t (id) select generate_series(1, 100)", "analyze t", "select pg_stat_force_next_flush()")
 	c.seen(t)
 	action := postgres.DropIndexAt(c.server, later(month))
 	for _, test := range []struct{ name, do, undo, says string }{
-		{"a foreign key", "alter table t add constraint refers foreign key (a) references other", "alter table t drop constraint refers", "refers"},
-		{"a foreign key that is not validated", "alter table t add constraint refers foreign key (a) references other not valid", "alter table t drop constraint refers", "refers"},
+		{"a foreign key", "alter table t add constraint refers foreign key (a) references other",
+			"alter table t drop constraint refers", "refers"},
+		{"a foreign key that is not validated",
+			"alter table t add constraint refers foreign key (a) references other not valid",
+			"alter table t drop constraint refers", "refers"},
 		{"CLUSTER", "alter table t cluster on unused", "alter table t set without cluster", "CLUSTER"},
 		{"another name", "alter index unused rename to mine", "alter index mine rename to unused", "has become"},
 		{"built anew", "reindex index concurrently unused", "select 1", "another than the plan"},
-		{"of another", "alter index unused rename to mine; create index unused on t (id, a)", "drop index unused; alter index mine rename to unused", "has become"},
+		{"of another", "alter index unused rename to mine; create index unused on t (id, a)",
+			"drop index unused; alter index mine rename to unused", "has become"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			c.seen(t)

@@ -33,25 +33,34 @@ func furnish(t *testing.T, s *sandbox.Postgres) {
 	t.Helper()
 	bloated := func(name string) []string {
 		return []string{
-			"create table public." + name + " (id int primary key, at timestamptz not null default now() - interval '2 days', note text) with (autovacuum_enabled = off)",
+			"create table public." + name +
+				" (id int primary key, at timestamptz not null default now() - interval '2 days', note text) with " +
+				"(autovacuum_enabled = off)",
 			"insert into public." + name + " (id, note) select i, md5(i::text) from generate_series(1, 5000) i",
 			"delete from public." + name + " where id % 10 <> 0", "vacuum (analyze, truncate off) public." + name,
-			"insert into public." + name + " (id, note) select i, 'more' from generate_series(100001, 100100) i", "delete from public." + name + " where id > 100050",
+			"insert into public." + name + " (id, note) select i, 'more' from generate_series(100001, 100100) i",
+			"delete from public." + name + " where id > 100050",
 		}
 	}
-	servertest.Exec(t, s.URL, "do $$ begin for i in 1..300 loop perform pg_current_xact_id(); commit; end loop; end $$") // so that catalogs are old
+	// so that catalogs are old
+	servertest.Exec(t, s.URL, "do $$ begin for i in 1..300 loop perform pg_current_xact_id(); commit; end loop; end $$")
 	servertest.Exec(t, s.URL, bloated("t")...)
-	servertest.Exec(t, s.URL, "create table public.t_archive (like public.t)", "insert into public.t_archive select 1000000 + i, now() - interval '2 days', 'old' from generate_series(1, 100) i", "create index one on public.t (note)", "create index two on public.t (note)", "create extension pg_stat_statements", "select 1", "select pg_stat_force_next_flush()")
+	servertest.Exec(t, s.URL, "create table public.t_archive (like public.t)",
+		"insert into public.t_archive select 1000000 + i, now() - interval '2 days', 'old' from generate_series(1, "+
+			"100) i", "create index one on public.t (note)", "create index two on public.t (note)",
+		"create extension pg_stat_statements", "select 1", "select pg_stat_force_next_flush()")
 }
 
 func errands(now time.Time) []errand {
 	entry := func(to target.Destination, purge bool) func(*testing.T) []target.Archive {
 		return func(*testing.T) []target.Archive {
-			return []target.Archive{{Database: "postgres", Schema: "public", Table: "t", Column: "at", After: 24 * time.Hour, To: to, Purge: purge}}
+			return []target.Archive{{Database: "postgres", Schema: "public", Table: "t", Column: "at",
+				After: 24 * time.Hour, To: to, Purge: purge}}
 		}
 	}
 	aside := target.Destination{Schema: "public", Table: "t_archive"}
-	when := map[string]string{"since": now.Add(-72 * time.Hour).UTC().Format(time.RFC3339), "until": now.Add(-time.Hour).UTC().Format(time.RFC3339)}
+	when := map[string]string{"since": now.Add(-72 * time.Hour).UTC().Format(time.RFC3339),
+		"until": now.Add(-time.Hour).UTC().Format(time.RFC3339)}
 	return []errand{
 		{action: postgres.Vacuum, table: "t"},
 		{action: postgres.Analyze, table: "t"},
@@ -98,13 +107,15 @@ func said(t *testing.T, s *sandbox.Postgres, from int) (lines []string, end int)
 // but the question who it is.
 func TestNothingIsDoneElsewhere(t *testing.T) {
 	t.Parallel()
-	settings := map[string]string{"shared_preload_libraries": "pg_stat_statements", "log_statement": "all", "log_line_prefix": "<<%a>>"}
+	settings := map[string]string{"shared_preload_libraries": "pg_stat_statements", "log_statement": "all",
+		"log_line_prefix": "<<%a>>"}
 	planned, other := own(t, "", settings), own(t, "", settings)
 	furnish(t, planned)
 	furnish(t, other)
 	address := func(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
 	name := servertest.NewName(t, address(planned.Port))
-	pooler := servertest.Pooler(t, planned, "pool_mode = session\nignore_startup_parameters = search_path,extra_float_digits")
+	pooler := servertest.Pooler(t, planned,
+		"pool_mode = session\nignore_startup_parameters = search_path,extra_float_digits")
 	pooled := pooler[strings.Index(pooler, "@")+1 : strings.LastIndex(pooler, "/")]
 	idle := servertest.Connect(t, planned.URL)
 	exec(t, idle, "begin", "select txid_current()")
@@ -116,7 +127,8 @@ func TestNothingIsDoneElsewhere(t *testing.T) {
 			entries = e.entries(t)
 		}
 		p, err := target.NewPostgres(target.PostgresConfig{
-			Name: "main", URL: strings.Replace(planned.URL, address(planned.Port), name.Address, 1), Archives: entries, Advice: t.TempDir(),
+			Name: "main", URL: strings.Replace(planned.URL, address(planned.Port), name.Address, 1), Archives: entries,
+			Advice: t.TempDir(),
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -126,7 +138,9 @@ func TestNothingIsDoneElsewhere(t *testing.T) {
 		t.Run(fmt.Sprint(i, " ", action.Name), func(t *testing.T) {
 			name.Point(address(planned.Port))
 			limit := 200.0 // of freeze
-			r := remediate.Request{Action: action.Name, Subject: map[string]string{"server": "main", "database": "postgres", "schema": "public"}, Params: e.params, Limit: &limit, Mode: remediate.Auto, By: "user/test"}
+			r := remediate.Request{Action: action.Name, Subject: map[string]string{"server": "main",
+				"database": "postgres", "schema": "public"}, Params: e.params, Limit: &limit, Mode: remediate.Auto,
+				By: "user/test"}
 			if e.table != "" {
 				r.Subject["table"] = e.table
 			}

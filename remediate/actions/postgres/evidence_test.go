@@ -40,7 +40,9 @@ type pair struct {
 func paired(t *testing.T, version string) *pair {
 	t.Helper()
 	first := own(t, version, map[string]string{"wal_level": "replica"})
-	p := &pair{t: t, version: version, folder: first.Dir, copied: first.Dir + "-copy", settings: map[string]string{"fsync": "off", "autovacuum": "off", "wal_level": "replica", "wal_receiver_status_interval": "1s", "wal_keep_size": "2GB"}}
+	p := &pair{t: t, version: version, folder: first.Dir, copied: first.Dir + "-copy",
+		settings: map[string]string{"fsync": "off", "autovacuum": "off", "wal_level": "replica",
+			"wal_receiver_status_interval": "1s", "wal_keep_size": "2GB"}}
 	if version != "" {
 		p.bin = servertest.Versions(t)[version]
 	}
@@ -67,7 +69,8 @@ func (p *pair) start(t *testing.T, folder string, more map[string]string) *sandb
 	for _, from := range []map[string]string{p.settings, more} {
 		maps.Copy(settings, from)
 	}
-	s, err := servertest.StartPostgres(t.Context(), sandbox.PostgresOptions{Dir: folder, Bin: p.bin, Settings: settings})
+	s, err := servertest.StartPostgres(t.Context(), sandbox.PostgresOptions{Dir: folder, Bin: p.bin,
+		Settings: settings})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +81,8 @@ func (p *pair) start(t *testing.T, folder string, more map[string]string) *sandb
 // up starts the standby, which follows the primary, and waits until it does.
 func (p *pair) up(t *testing.T) {
 	t.Helper()
-	p.standby = p.start(t, p.copied, map[string]string{"primary_conninfo": fmt.Sprintf("host=127.0.0.1 port=%d user=upkeep application_name=reports", p.primary.Port)})
+	p.standby = p.start(t, p.copied, map[string]string{"primary_conninfo": fmt.Sprintf("host=127.0.0.1 port=%d "+
+		"user=upkeep application_name=reports", p.primary.Port)})
 	p.of.Point(addressOf(p.standby))
 	p.caught(t)
 }
@@ -87,7 +91,8 @@ func (p *pair) up(t *testing.T) {
 func (p *pair) caught(t *testing.T) {
 	t.Helper()
 	c := serverClinic(t, p.primary.URL)
-	for end := time.Now().Add(60 * time.Second); c.number(t, "select count(*) from pg_stat_replication where state = 'streaming' and replay_lsn = pg_current_wal_lsn()") != 1; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(60 * time.Second); c.number(t,
+		"select count(*) from pg_stat_replication where state = 'streaming' and replay_lsn = pg_current_wal_lsn()") != 1; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("the standby does not follow")
 		}
@@ -104,7 +109,8 @@ func (p *pair) down(t *testing.T) {
 	}
 	p.standby = nil
 	c := serverClinic(t, p.primary.URL)
-	for end := time.Now().Add(60 * time.Second); c.number(t, "select count(*) from pg_stat_replication") != 0; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(60 * time.Second); c.number(t,
+		"select count(*) from pg_stat_replication") != 0; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("the primary still sees the standby")
 		}
@@ -146,7 +152,8 @@ func (p *proof) upkeep(t *testing.T) {
 		t.Fatal(err)
 	}
 	made := func(of *servertest.Name, name string) *target.Postgres {
-		s, err := target.NewPostgres(target.PostgresConfig{Name: name, URL: p.url(of), Advice: filepath.Join(p.folder, "advice"), Notes: p.notes, StandbysListed: p.list})
+		s, err := target.NewPostgres(target.PostgresConfig{Name: name, URL: p.url(of),
+			Advice: filepath.Join(p.folder, "advice"), Notes: p.notes, StandbysListed: p.list})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -178,7 +185,8 @@ func (p *proof) advised(t *testing.T, at time.Time) bool {
 	row := usage.Of("public", "unused")
 	alert := err == nil && row != nil && len(usage.Unasked) == 0 && at.Sub(row.Since) >= thirtyDays
 	action := postgres.AdviseIndexesAt(p.server, func() time.Time { return at })
-	plan, err := action.Plan(t.Context(), remediate.Request{Action: action.Name, Subject: map[string]string{"server": "main"}})
+	plan, err := action.Plan(t.Context(), remediate.Request{Action: action.Name,
+		Subject: map[string]string{"server": "main"}})
 	if err != nil {
 		t.Fatalf("advise_indexes: %v", err)
 	}
@@ -250,7 +258,8 @@ func happenings() []happening {
 		return func(t *testing.T, p *proof) {
 			t.Helper()
 			servertest.Exec(t, p.clinic.url, "alter system set track_counts = "+to, off)
-			for end := time.Now().Add(2 * time.Minute); p.text(t, "show track_counts") != to; time.Sleep(20 * time.Millisecond) {
+			for end := time.Now().Add(2 * time.Minute); p.text(t,
+				"show track_counts") != to; time.Sleep(20 * time.Millisecond) {
 				if time.Now().After(end) {
 					t.Fatal("the setting does not come")
 				}
@@ -271,33 +280,53 @@ func happenings() []happening {
 	return []happening{
 		{name: "nothing", advised: true, dropped: true},
 		{name: "upkeep restarted", event: func(t *testing.T, p *proof) { p.upkeep(t) }, advised: true, dropped: true},
-		{name: "upkeep restarted with another store", event: func(t *testing.T, p *proof) { p.folder = t.TempDir(); p.upkeep(t) }, says: "first looked", then: month},
-		{name: "a query", event: func(t *testing.T, p *proof) { p.use(t, "select count(*) from t where a = 7", "unused") }, says: "have used the index"},
+		{name: "upkeep restarted with another store", event: func(t *testing.T,
+			p *proof) {
+			p.folder = t.TempDir()
+			p.upkeep(t)
+		}, says: "first looked", then: month},
+		{name: "a query", event: func(t *testing.T, p *proof) {
+			p.use(t, "select count(*) from t where a = 7",
+				"unused")
+		}, says: "have used the index"},
 		{name: "reset", event: runs("select pg_stat_reset()"), says: "were reset", then: month},
-		{name: "reset of the index alone", event: runs("select pg_stat_reset_single_table_counters('unused'::regclass)"), says: "were reset", then: month},
+		{name: "reset of the index alone",
+			event: runs("select pg_stat_reset_single_table_counters('unused'::regclass)"), says: "were reset",
+			then: month},
 		{name: "a query, and a reset of the index alone", event: func(t *testing.T, p *proof) {
 			p.use(t, "select count(*) from t where a = 7", "unused")
 			look(t, p)
 			servertest.Exec(t, p.clinic.url, "select pg_stat_reset_single_table_counters('unused'::regclass)")
 		}, says: "young statistics", then: month},
 		{name: "track_counts off", event: counts("off"), says: "not counted"},
-		{name: "track_counts on again", event: all(counts("off"), look, counts("on"), look), says: "track_counts was off", then: month},
-		{name: "track_counts off and on while upkeep was away", before: look, event: all(counts("off"), counts("on")), says: "did not look for a while", then: month},
-		{name: "track_counts off for a role", event: runs("create role uncounted", "alter role uncounted set track_counts = 'no'"), says: "not counted"},
+		{name: "track_counts on again", event: all(counts("off"), look, counts("on"), look),
+			says: "track_counts was off", then: month},
+		{name: "track_counts off and on while upkeep was away", before: look, event: all(counts("off"), counts("on")),
+			says: "did not look for a while", then: month},
+		{name: "track_counts off for a role", event: runs("create role uncounted",
+			"alter role uncounted set track_counts = 'no'"), says: "not counted"},
 		{name: "no role uncounted any more", before: runs("drop role uncounted"), advised: true, dropped: true},
 		{name: "track_counts off for the database", event: func(t *testing.T, p *proof) {
 			servertest.Exec(t, p.clinic.url, "alter database "+p.database+" set track_counts = off")
 		}, says: "not counted"},
-		{name: "a fresh index", event: runs("drop index unused", "create index unused on t (a)"), says: "first saw the index", then: month},
+		{name: "a fresh index", event: runs("drop index unused", "create index unused on t (a)"),
+			says: "first saw the index", then: month},
 		{name: "a fresh database of the same name", event: func(t *testing.T, p *proof) {
-			servertest.Exec(t, p.pair.primary.URL, "select pg_terminate_backend(pid) from pg_stat_activity where datname = '"+p.database+"'", "create database again template "+p.database, "drop database "+p.database+" with (force)", "alter database again rename to "+p.database)
+			servertest.Exec(t, p.pair.primary.URL,
+				"select pg_terminate_backend(pid) from pg_stat_activity where datname = '"+p.database+"'",
+				"create database again template "+p.database, "drop database "+p.database+" with (force)",
+				"alter database again rename to "+p.database)
 		}, says: "first looked at the database", then: month},
-		{name: "the table of an extension", event: runs("alter extension plpgsql add table t"), says: "the extension plpgsql has made its table"},
-		{name: "the schema of an extension", event: runs("alter extension plpgsql add schema public"), says: "the extension plpgsql has made its schema"},
+		{name: "the table of an extension", event: runs("alter extension plpgsql add table t"),
+			says: "the extension plpgsql has made its table"},
+		{name: "the schema of an extension", event: runs("alter extension plpgsql add schema public"),
+			says: "the extension plpgsql has made its schema"},
 		{name: "a standby that is no target", before: up, says: "standby reports", then: 0},
 		{name: "a standby away for a day", before: up, event: down, says: "last seen at", then: 36 * 24 * time.Hour},
-		{name: "a standby with a slot, away", before: runs("select pg_create_physical_replication_slot('away', true)"), says: "the standby of slot away"},
-		{name: "a standby whose slot was dropped", before: look, event: runs("select pg_drop_replication_slot('away')"), says: "the standby of slot away (last seen at", then: 36 * 24 * time.Hour},
+		{name: "a standby with a slot, away", before: runs("select pg_create_physical_replication_slot('away', true)"),
+			says: "the standby of slot away"},
+		{name: "a standby whose slot was dropped", before: look, event: runs("select pg_drop_replication_slot('away')"),
+			says: "the standby of slot away (last seen at", then: 36 * 24 * time.Hour},
 		{name: "a standby that is asked", before: asked, advised: true, dropped: true},
 		{name: "a query on a standby that is asked", before: asked, event: func(t *testing.T, p *proof) {
 			there := &clinic{url: p.url(p.pair.of)}
@@ -319,12 +348,17 @@ func happenings() []happening {
 			}
 			p.pair.again(t, map[string]string{"archive_mode": "on", "archive_command": "true"})
 		}, says: "restores from the WAL archive"},
-		{name: "a WAL archive, and no other standby", before: func(t *testing.T, p *proof) { p.list = true; p.upkeep(t) }, advised: true, dropped: true},
-		{name: "failover", before: func(t *testing.T, p *proof) { p.list = true; p.asks = true; up(t, p); p.upkeep(t) }, event: func(t *testing.T, p *proof) {
-			p.pair.promote(t)
-			p.asks = false
+		{name: "a WAL archive, and no other standby", before: func(t *testing.T,
+			p *proof) {
+			p.list = true
 			p.upkeep(t)
-		}, says: "promoted or restored", then: month},
+		}, advised: true, dropped: true},
+		{name: "failover", before: func(t *testing.T, p *proof) { p.list = true; p.asks = true; up(t, p); p.upkeep(t) },
+			event: func(t *testing.T, p *proof) {
+				p.pair.promote(t)
+				p.asks = false
+				p.upkeep(t)
+			}, says: "promoted or restored", then: month},
 	}
 }
 
@@ -393,14 +427,16 @@ func (h happening) run(t *testing.T, both *pair, database string) {
 	servertest.NewDatabase(t, both.primary.URL, database)
 	t.Cleanup(func() {
 		both.down(t)
-		for _, sql := range []string{"alter system reset all", "select pg_reload_conf()", "drop database if exists " + database + " with (force)"} {
+		for _, sql := range []string{"alter system reset all", "select pg_reload_conf()",
+			"drop database if exists " + database + " with (force)"} {
 			servertest.Exec(t, both.primary.URL, sql)
 		}
 	})
 	p := &proof{clinic: &clinic{database: database}, pair: both, folder: t.TempDir()}
 	p.upkeep(t)
 	t.Cleanup(func() { _ = p.notes.Close() }) // nothing is left to be written
-	servertest.Exec(t, p.clinic.url, "create table t (a int, b int)", "insert into t select n, n from generate_series(1, 2000) n", "create index unused on t (a)", "analyze t")
+	servertest.Exec(t, p.clinic.url, "create table t (a int, b int)",
+		"insert into t select n, n from generate_series(1, 2000) n", "create index unused on t (a)", "analyze t")
 	if h.before != nil {
 		h.before(t, p)
 	}
@@ -414,7 +450,8 @@ func (h happening) run(t *testing.T, both *pair, database string) {
 	at := time.Now().Add(thirtyDays)
 	var old remediate.Plan
 	if h.before == nil { // by then nothing is in the way, and without the event it would go
-		if old, err = postgres.DropIndexAt(p.server, func() time.Time { return at }).Plan(t.Context(), p.dropRequest("unused", because("unused"))); err != nil {
+		if old, err = postgres.DropIndexAt(p.server, func() time.Time { return at }).Plan(t.Context(),
+			p.dropRequest("unused", because("unused"))); err != nil {
 			t.Fatalf("the case shows nothing: %v (%+v)", err, usage)
 		}
 	}
@@ -471,7 +508,8 @@ func TestUnusedBehindCascade(t *testing.T) {
 		t.Fatalf("cp: %v\n%s", err, out)
 	}
 	both.up(t)
-	last := both.start(t, second, map[string]string{"primary_conninfo": fmt.Sprintf("host=127.0.0.1 port=%d user=upkeep application_name=last", both.standby.Port)})
+	last := both.start(t, second, map[string]string{"primary_conninfo": fmt.Sprintf("host=127.0.0.1 port=%d "+
+		"user=upkeep application_name=last", both.standby.Port)})
 	servertest.Exec(t, both.primary.URL, "create table t (a int)", "create index unused on t (a)")
 	made := func(name, address string, follows ...*target.Postgres) *target.Postgres {
 		u, err := url.Parse(address)

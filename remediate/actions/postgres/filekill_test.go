@@ -37,7 +37,8 @@ func (c *crowd) grow(t *testing.T, n int) {
 	t.Helper()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	servertest.Exec(t, c.s.url, fmt.Sprintf(`insert into %s (id, %s, "Bo""dy") overriding system value select i, now() - interval '300 days' + i * interval '1 second', 'new ' || i from generate_series(%d, %d) i`, c.s.qTable, c.s.qAt, c.next+1, c.next+n))
+	servertest.Exec(t, c.s.url,
+		fmt.Sprintf(`insert into %s (id, %s, "Bo""dy") overriding system value select i, now() - interval '300 days' + i * interval '1 second', 'new ' || i from generate_series(%d, %d) i`, c.s.qTable, c.s.qAt, c.next+1, c.next+n))
 	for range n {
 		c.next++
 		c.body[c.next] = fmt.Sprintf("new %d", c.next)
@@ -81,7 +82,8 @@ func (c *crowd) change(ctx context.Context, t *testing.T) {
 func (c *crowd) check(t *testing.T) (inTable int) {
 	t.Helper()
 	// The server ends what a process that was killed has begun.
-	for end := time.Now().Add(time.Minute); c.s.number(t, "select count(*) from pg_stat_activity where application_name like 'upkeep postgres/%'") > 0; time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); c.s.number(t,
+		"select count(*) from pg_stat_activity where application_name like 'upkeep postgres/%'") > 0; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("a session is left")
 		}
@@ -142,7 +144,8 @@ func (s *stock) named(t *testing.T) []string {
 	if s.text(t, "select coalesce(to_regclass('upkeep.parcels')::text, '')") == "" {
 		return nil
 	}
-	rows, err := s.conn.Query(t.Context(), "select object from upkeep.parcels p where not exists (select from upkeep.restored r where r.parcel = p.id)")
+	rows, err := s.conn.Query(t.Context(), "select object from upkeep.parcels p where not exists (select from "+
+		"upkeep.restored r where r.parcel = p.id)")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -183,7 +186,9 @@ func (s *stock) kill(t *testing.T, action string, step remediate.Step, after tim
 			return false
 		default:
 		}
-		if err := s.conn.QueryRow(t.Context(), "select exists (select from pg_stat_activity where application_name like 'upkeep postgres/%' and query ~ 'upkeep_batch|upkeep_rows')").Scan(&working); err != nil {
+		if err := s.conn.QueryRow(t.Context(),
+			"select exists (select from pg_stat_activity where application_name like 'upkeep postgres/%' and query ~ "+
+				"'upkeep_batch|upkeep_rows')").Scan(&working); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -270,7 +275,8 @@ func testStoreKilled(t *testing.T, bucket *bucketOf) {
 		if n := c.check(t); n != 0 {
 			t.Errorf("%d rows are left", n)
 		}
-		if err := carryOut(t, postgres.RestoreArchived(s.server), remediate.Request{Subject: s.subject(), Params: params}); err != nil {
+		if err := carryOut(t, postgres.RestoreArchived(s.server),
+			remediate.Request{Subject: s.subject(), Params: params}); err != nil {
 			t.Fatal(err)
 		}
 		if n := c.check(t); n != len(c.body) {
@@ -281,5 +287,7 @@ func testStoreKilled(t *testing.T, bucket *bucketOf) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("killed %d times in %s, %d times after a part was done; %d rows; %d objects, %d of them with entries in the ledger", killed, time.Since(began).Round(time.Second), amid, len(c.body), len(objects), s.number(t, "select count(distinct object) from upkeep.parcels"))
+	t.Logf("killed %d times in %s, %d times after a part was done; %d rows; %d objects, %d of them with entries in "+
+		"the ledger", killed, time.Since(began).Round(time.Second), amid, len(c.body), len(objects),
+		s.number(t, "select count(distinct object) from upkeep.parcels"))
 }

@@ -65,10 +65,12 @@ func (s *stock) peak(t *testing.T, a remediate.Action, params map[string]string)
 // However large, wide or many rows are, moving them away and back takes no more than
 // 64 MiB more than moving none.
 func TestFilesMemory(t *testing.T) {
-	for name, bucket := range map[string]func(*testing.T) *bucketOf{"folder": func(*testing.T) *bucketOf { return nil }, "bucket": bucketFor} {
+	for name, bucket := range map[string]func(*testing.T) *bucketOf{"folder": func(*testing.T) *bucketOf { return nil },
+		"bucket": bucketFor} {
 		t.Run(name, func(t *testing.T) {
 			s := stocked(t, bucket(t))
-			servertest.Exec(t, s.url, fmt.Sprintf(`alter table %s add column blob bytea, add column j jsonb, alter column blob set storage external`, s.qTable))
+			servertest.Exec(t, s.url,
+				fmt.Sprintf(`alter table %s add column blob bytea, add column j jsonb, alter column blob set storage external`, s.qTable))
 			var wide strings.Builder
 			for i := range 200 {
 				fmt.Fprintf(&wide, ", add column w%d text default repeat('x', 3)", i)
@@ -81,10 +83,13 @@ func TestFilesMemory(t *testing.T) {
 				servertest.Exec(t, s.url, fmt.Sprintf(`insert into %s (%s, "Bo""dy", blob, j) `, s.qTable, s.qAt)+sql)
 			}
 			const at = "now() - interval '300 days' + i * interval '1 second'"
-			servertest.Exec(t, s.url, "create table piece as select decode(string_agg(md5(i::text), ''), 'hex') as mb from generate_series(1, 65536) i")
-			insert("select " + at + ", 'large', (select string_agg(mb, '') from piece, generate_series(1, 40)), null::jsonb from generate_series(1, 1) i")
+			servertest.Exec(t, s.url, "create table piece as select decode(string_agg(md5(i::text), ''), 'hex') as "+
+				"mb from generate_series(1, 65536) i")
+			insert("select " + at + ", 'large', (select string_agg(mb, '') from piece, generate_series(1, 40)), " +
+				"null::jsonb from generate_series(1, 1) i")
 			insert("select " + at + ", 'one MB', mb, null::jsonb from piece, generate_series(1, 16) i")
-			insert("select " + at + ", 'inflated', null::bytea, jsonb_build_object('a', repeat(i::text, 1000000)) from generate_series(1, 16) i")
+			insert("select " + at + ", 'inflated', null::bytea, jsonb_build_object('a', repeat(i::text, 1000000)) " +
+				"from generate_series(1, 16) i")
 			insert("select " + at + ", 'small', null::bytea, null::jsonb from generate_series(1, 500) i")
 			rows := s.number(t, "select count(*) from "+s.qTable)
 			sum := fmt.Sprintf(`select md5(string_agg(md5(t::text), '' order by id)) from %s t`, s.qTable)
@@ -117,15 +122,19 @@ func TestArchiveRowTooLarge(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	servertest.Exec(t, s.url, fmt.Sprintf(`insert into %s (%s, "Bo""dy") values (now() - interval '250 days', repeat('x', 256 << 20) || 'y')`, s.qTable, s.qAt))
+	servertest.Exec(t, s.url,
+		fmt.Sprintf(`insert into %s (%s, "Bo""dy") values (now() - interval '250 days', repeat('x', 256 << 20) || 'y')`,
+			s.qTable, s.qAt))
 	late, err := a.Plan(t.Context(), r)
-	if refusal, ok := remediate.Refused(err); !ok || refusal.Reason != remediate.ReasonUnfit || !strings.Contains(refusal.Detail, "too large for an object") {
+	if refusal, ok := remediate.Refused(err); !ok || refusal.Reason != remediate.ReasonUnfit ||
+		!strings.Contains(refusal.Detail, "too large for an object") {
 		t.Errorf("%v, %v, want a refusal of the row", late.Steps, err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	err = a.Apply(ctx, remediate.Fence{Token: 1, Held: held}, plan.Steps[0])
-	if refusal, ok := remediate.Refused(err); !ok || refusal.Reason != remediate.ReasonUnfit || !strings.Contains(refusal.Detail, "too large for an object") {
+	if refusal, ok := remediate.Refused(err); !ok || refusal.Reason != remediate.ReasonUnfit ||
+		!strings.Contains(refusal.Detail, "too large for an object") {
 		t.Errorf("%v, want a refusal of the row", err)
 	}
 	if n := s.number(t, "select count(*) from "+s.qTable); n != 11 || s.filed(t) != 100 {

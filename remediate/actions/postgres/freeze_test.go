@@ -15,14 +15,16 @@ import (
 // spend uses transactions up.
 func (c *clinic) spend(t *testing.T, n int) {
 	t.Helper()
-	servertest.Exec(t, c.url, fmt.Sprintf("do $$ begin for i in 1..%d loop perform pg_current_xact_id(); commit; end loop; end $$", n))
+	servertest.Exec(t, c.url, fmt.Sprintf("do $$ begin for i in 1..%d loop perform pg_current_xact_id(); commit; end "+
+		"loop; end $$", n))
 }
 
 // elder is a server of its own with a table whose name hurts.
 func elder(t *testing.T, settings map[string]string) *clinic {
 	t.Helper()
 	s := own(t, "", settings)
-	servertest.Exec(t, s.URL, "create schema "+quoted(schema), "create table "+quoted(schema, table)+" (id int, v text)", "create table public.victim (id int)")
+	servertest.Exec(t, s.URL, "create schema "+quoted(schema),
+		"create table "+quoted(schema, table)+" (id int, v text)", "create table public.victim (id int)")
 	return &clinic{server: asRole(t, s.URL, "upkeep"), url: s.URL, database: "postgres", qTable: quoted(schema, table)}
 }
 
@@ -59,7 +61,8 @@ func (c *clinic) freezes(t *testing.T) {
 func (c *clinic) backdate(t *testing.T, table, xid string) {
 	t.Helper()
 	conn := c.connect(t)
-	if _, err := conn.Exec(t.Context(), "update pg_class set relfrozenxid = '"+xid+"' where oid = $1::text::regclass", table); err != nil {
+	if _, err := conn.Exec(t.Context(), "update pg_class set relfrozenxid = '"+xid+"' where oid = $1::text::regclass",
+		table); err != nil {
 		t.Fatal(err)
 	}
 	exec(t, conn, "update pg_database set datfrozenxid = '"+xid+"' where datname = current_database()")
@@ -79,8 +82,10 @@ func (c *clinic) freezesTheRest(t *testing.T) {
 		t.Fatal(err)
 	}
 	servertest.Exec(t, c.url, "vacuum (freeze) "+c.qTable)
-	c.backdate(t, "public.victim", c.text(t, "select relfrozenxid::text from pg_class where oid = $1::text::regclass", c.qTable))
-	servertest.Exec(t, c.url, "update pg_database set datfrozenxid = '"+old+"' where datname = current_database()") // as if it had not come to that
+	c.backdate(t, "public.victim", c.text(t, "select relfrozenxid::text from pg_class where oid = $1::text::regclass",
+		c.qTable))
+	// as if it had not come to that
+	servertest.Exec(t, c.url, "update pg_database set datfrozenxid = '"+old+"' where datname = current_database()")
 	count := "select pg_stat_get_vacuum_count($1::text::regclass)"
 	before := c.number(t, count, c.qTable)
 	carryPlan(t, action, plan)
@@ -112,7 +117,8 @@ func (c *clinic) freezesTheOldest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(plan.Steps) != 2 || plan.Steps[0].Do != "VACUUM (FREEZE, TRUNCATE off) "+c.qTable || plan.Steps[1].Args["table"] != "pg_am" {
+	if len(plan.Steps) != 2 || plan.Steps[0].Do != "VACUUM (FREEZE, TRUNCATE off) "+c.qTable ||
+		plan.Steps[1].Args["table"] != "pg_am" {
 		t.Errorf("the steps are %+v", plan.Steps)
 	}
 	carryPlan(t, action, plan)
@@ -127,7 +133,8 @@ func (c *clinic) freezeRefuses(t *testing.T) {
 	limit := 2000.0
 	refuses := func(t *testing.T, p *target.Postgres, reason, names string) {
 		t.Helper()
-		plan, err := postgres.Freeze(p).Plan(t.Context(), remediate.Request{Subject: c.subject("server", "database"), Limit: &limit})
+		plan, err := postgres.Freeze(p).Plan(t.Context(),
+			remediate.Request{Subject: c.subject("server", "database"), Limit: &limit})
 		refusal, refused := remediate.Refused(err)
 		if !refused || refusal.Reason != reason || !strings.Contains(refusal.Detail, names) {
 			t.Fatalf("Plan: %+v %v, want the refusal %q that names %q", plan.Steps, err, reason, names)
@@ -137,7 +144,8 @@ func (c *clinic) freezeRefuses(t *testing.T) {
 	t.Run("a session", func(t *testing.T) {
 		holder := c.as(t, hurts, "begin", "insert into public.victim values (1)")
 		c.spend(t, 2500)
-		refuses(t, c.server, remediate.ReasonCannotHelp, fmt.Sprintf("session %d of user \"upkeep\" (application %q", holder.PgConn().PID(), hurts))
+		refuses(t, c.server, remediate.ReasonCannotHelp,
+			fmt.Sprintf("session %d of user \"upkeep\" (application %q", holder.PgConn().PID(), hurts))
 		exec(t, holder, "prepare transaction 'it''s'")
 		refuses(t, c.server, remediate.ReasonCannotHelp, `prepared transaction "it's" of "upkeep"`)
 		servertest.Exec(t, c.url, "rollback prepared 'it''s'")

@@ -46,13 +46,15 @@ func TestHeadroom(t *testing.T) {
 	for _, version := range []string{"13", "", "18"} {
 		t.Run("version "+version, func(t *testing.T) {
 			s := own(t, version, map[string]string{"max_prepared_transactions": "1"})
-			servertest.Exec(t, s.URL, "create role watcher login in role pg_monitor", "create role stranger login", "create database elsewhere")
+			servertest.Exec(t, s.URL, "create role watcher login in role pg_monitor", "create role stranger login",
+				"create database elsewhere")
 			h := roomOf(t, s.URL, "upkeep")
 			if h.FreeDisk == nil || *h.FreeDisk <= 0 || *h.FreeDisk >= 1 || !near(*h.FreeDisk, freeOf(t, s.Dir)) {
 				t.Errorf("free disk %v, want %v", show(h.FreeDisk), freeOf(t, s.Dir))
 			}
 			if h.Lag == nil || *h.Lag != 0 || h.Transaction == nil || *h.Transaction != 0 || h.Who != "" {
-				t.Errorf("nothing goes on, and the server says: lag %v, transaction %v of %q", show(h.Lag), show(h.Transaction), h.Who)
+				t.Errorf("nothing goes on, and the server says: lag %v, transaction %v of %q", show(h.Lag),
+					show(h.Transaction), h.Who)
 			}
 			c := &clinic{url: s.URL}
 			elsewhere := &clinic{url: strings.Replace(s.URL, "/postgres?", "/elsewhere?", 1)}
@@ -67,24 +69,28 @@ func TestHeadroom(t *testing.T) {
 				who    string
 			}{
 				{"upkeep", old, "of upkeep in database elsewhere (report, idle in transaction)"},
-				{"watcher", ours, "of upkeep in database postgres (upkeep postgres/vacuum fence 3, idle in transaction)"},
+				{"watcher", ours, "of upkeep in database postgres (upkeep postgres/vacuum fence 3, idle in " +
+					"transaction)"},
 			} {
 				least := c.age(t, test.oldest)
 				h := roomOf(t, s.URL, test.role)
 				most := c.age(t, test.oldest)
 				if h.Transaction == nil || *h.Transaction < least || *h.Transaction > most {
-					t.Errorf("%s: the oldest transaction is %v old, want %s to %s", test.role, show(h.Transaction), least, most)
+					t.Errorf("%s: the oldest transaction is %v old, want %s to %s", test.role, show(h.Transaction),
+						least, most)
 				}
 				if want := fmt.Sprintf("session %d %s", test.oldest.PgConn().PID(), test.who); h.Who != want {
 					t.Errorf("%s: it is %q, want %q", test.role, h.Who, want)
 				}
 			}
 			if h = roomOf(t, s.URL, "stranger"); h.Transaction != nil || h.Who != "" || h.FreeDisk != nil {
-				t.Errorf("a role that may not look says: transaction %v of %q, free disk %v", show(h.Transaction), h.Who, show(h.FreeDisk))
+				t.Errorf("a role that may not look says: transaction %v of %q, free disk %v", show(h.Transaction),
+					h.Who, show(h.FreeDisk))
 			}
 			exec(t, young, "rollback") // a prepared transaction counts from when it was prepared
 			exec(t, old, "prepare transaction 'for''gotten'")
-			if h = roomOf(t, s.URL, "upkeep"); h.Transaction == nil || !strings.Contains(h.Who, "prepared transaction 'for''gotten' of upkeep in database elsewhere") {
+			if h = roomOf(t, s.URL, "upkeep"); h.Transaction == nil ||
+				!strings.Contains(h.Who, "prepared transaction 'for''gotten' of upkeep in database elsewhere") {
 				t.Errorf("the oldest transaction is %q", h.Who)
 			}
 			exec(t, old, "rollback prepared 'for''gotten'")
@@ -95,7 +101,8 @@ func TestHeadroom(t *testing.T) {
 // age is how long a session's transaction lasts.
 func (c *clinic) age(t *testing.T, of *pgx.Conn) time.Duration {
 	t.Helper()
-	micros := c.number(t, "select trunc(extract(epoch from clock_timestamp() - xact_start) * 1000000)::int8 from pg_stat_activity where pid = $1::int8", int64(of.PgConn().PID()))
+	micros := c.number(t, "select trunc(extract(epoch from clock_timestamp() - xact_start) * 1000000)::int8 from "+
+		"pg_stat_activity where pid = $1::int8", int64(of.PgConn().PID()))
 	return time.Duration(micros) * time.Microsecond
 }
 
@@ -172,7 +179,8 @@ func TestHeadroomLag(t *testing.T) {
 	servertest.Exec(t, primary.URL, "create role stranger login", "create table t (id int)")
 	second := replica(t, primary)
 	c := &clinic{url: primary.URL}
-	for end := time.Now().Add(20 * time.Second); c.number(t, "select count(*) from pg_stat_replication where state = 'streaming' and replay_lsn = pg_current_wal_lsn()") != 1; time.Sleep(100 * time.Millisecond) {
+	for end := time.Now().Add(20 * time.Second); c.number(t,
+		"select count(*) from pg_stat_replication where state = 'streaming' and replay_lsn = pg_current_wal_lsn()") != 1; time.Sleep(100 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("the replica does not follow")
 		}
@@ -181,7 +189,8 @@ func TestHeadroomLag(t *testing.T) {
 	servertest.Exec(t, second.URL, "select pg_wal_replay_pause()")
 	servertest.Exec(t, primary.URL, "insert into t select generate_series(1, 1000)")
 	h := roomOf(t, primary.URL, "upkeep")
-	for end := time.Now().Add(20 * time.Second); (h.Lag == nil || *h.Lag < 2*time.Second) && time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
+	for end := time.Now().Add(20 * time.Second); (h.Lag == nil || *h.Lag < 2*time.Second) &&
+		time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
 		h = roomOf(t, primary.URL, "upkeep")
 	}
 	if h.Lag == nil || *h.Lag < 2*time.Second || *h.Lag > time.Since(paused)+time.Second {
@@ -213,7 +222,8 @@ func replica(t *testing.T, primary *sandbox.Postgres) *sandbox.Postgres {
 	if err := os.Chown(folder, int(who.Uid), int(who.Gid)); err != nil {
 		t.Fatal(err)
 	}
-	copied := command.CommandContext(t.Context(), "pg_basebackup", "--pgdata", filepath.Join(folder, "data"), "--dbname", primary.URL, "--write-recovery-conf", "--checkpoint=fast", "--no-sync")
+	copied := command.CommandContext(t.Context(), "pg_basebackup", "--pgdata", filepath.Join(folder, "data"),
+		"--dbname", primary.URL, "--write-recovery-conf", "--checkpoint=fast", "--no-sync")
 	if os.Geteuid() == 0 {
 		copied.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: who.Uid, Gid: who.Gid}}
 	}
@@ -221,7 +231,8 @@ func replica(t *testing.T, primary *sandbox.Postgres) *sandbox.Postgres {
 	if out, err := copied.CombinedOutput(); err != nil {
 		t.Fatalf("pg_basebackup: %v\n%s", err, out)
 	}
-	s, err := servertest.StartPostgres(t.Context(), sandbox.PostgresOptions{Dir: folder, Settings: map[string]string{"hot_standby": "on", "wal_receiver_status_interval": "1s"}})
+	s, err := servertest.StartPostgres(t.Context(), sandbox.PostgresOptions{Dir: folder,
+		Settings: map[string]string{"hot_standby": "on", "wal_receiver_status_interval": "1s"}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,7 +20,8 @@ import (
 // transaction fails, and every row is in the index that is left.
 func TestIndexesUnderLoad(t *testing.T) {
 	c := open(t)
-	c.fill(t, 20_000, "create extension amcheck", "create index "+quoted(twin)+" on "+c.qTable+" (key)", "vacuum "+c.qTable, "analyze "+c.qTable)
+	c.fill(t, 20_000, "create extension amcheck", "create index "+quoted(twin)+" on "+c.qTable+" (key)",
+		"vacuum "+c.qTable, "analyze "+c.qTable)
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	var clients sync.WaitGroup
@@ -51,7 +52,8 @@ func TestIndexesUnderLoad(t *testing.T) {
 		if step.params != nil { // the rebuild has made the other one the older
 			subject["index"] = twin
 		}
-		plan, err := step.action.Plan(t.Context(), remediate.Request{Action: step.action.Name, Subject: subject, Params: step.params})
+		plan, err := step.action.Plan(t.Context(), remediate.Request{Action: step.action.Name, Subject: subject,
+			Params: step.params})
 		if err != nil {
 			t.Fatalf("%s: %v", step.action.Name, err)
 		}
@@ -71,7 +73,8 @@ func TestIndexesUnderLoad(t *testing.T) {
 	if n := c.number(t, "select count(*) from pg_class where relname in ($1, $2)", index, twin); n != 1 {
 		t.Errorf("%d indexes are left, want 1", n)
 	}
-	servertest.Exec(t, c.url, "select bt_index_check(i.indexrelid, true) from pg_index i where i.indrelid = '"+quotedLiteral(c.qTable)+"'::regclass")
+	servertest.Exec(t, c.url,
+		"select bt_index_check(i.indexrelid, true) from pg_index i where i.indrelid = '"+quotedLiteral(c.qTable)+"'::regclass")
 	if left := c.invalid(t); left != "" {
 		t.Errorf("left: %s", left)
 	}

@@ -52,13 +52,16 @@ func seen(t *testing.T, file string) {
 }
 
 const (
-	buildsSQL = "select count(*) from pg_stat_activity a join pg_stat_progress_create_index p using (pid) where a.application_name like 'upkeep postgres/reindex fence%'"
-	dropsSQL  = "select count(*) from pg_stat_activity where application_name like 'upkeep postgres/reindex%' and query like 'DROP INDEX%'"
+	buildsSQL = "select count(*) from pg_stat_activity a join pg_stat_progress_create_index p using (pid) where " +
+		"a.application_name like 'upkeep postgres/reindex fence%'"
+	dropsSQL = "select count(*) from pg_stat_activity where application_name like 'upkeep postgres/reindex%' and " +
+		"query like 'DROP INDEX%'"
 )
 
 // broken begins a step behind a transaction that writes, and breaks it off when it
 // waits for that. It returns what the step says; the transaction goes on.
-func broken(t *testing.T, c *clinic, a remediate.Action, s remediate.Step, table string, off func(cancel context.CancelCauseFunc)) (release func(), ended chan error) {
+func broken(t *testing.T, c *clinic, a remediate.Action, s remediate.Step, table string,
+	off func(cancel context.CancelCauseFunc)) (release func(), ended chan error) {
 	t.Helper()
 	older := c.connect(t)
 	exec(t, older, "begin", "lock table "+table+" in row exclusive mode")
@@ -118,7 +121,8 @@ func TestReindexTellsLeftoversApart(t *testing.T) {
 	theirs := c.invalid(t)
 	release, ended := broken(t, c, noting(t, c, file), plan.Steps[0], c.qTable, func(context.CancelCauseFunc) {
 		seen(t, file)
-		c.number(t, "select count(pg_terminate_backend(pid)) from pg_stat_activity where application_name like 'upkeep postgres/reindex fence%'")
+		c.number(t, "select count(pg_terminate_backend(pid)) from pg_stat_activity where application_name like "+
+			"'upkeep postgres/reindex fence%'")
 	})
 	if err := <-ended; err == nil {
 		t.Fatal("it was broken off, and says nothing")
@@ -128,10 +132,12 @@ func TestReindexTellsLeftoversApart(t *testing.T) {
 		t.Fatalf("invalid are %q: the test shows nothing", now)
 	}
 	c.interruptBuild(t, "row exclusive") // a third, without other sessions
-	theirs = strings.Join([]string{theirs, c.text(t, "select max(indexrelid)::regclass::text from pg_index where not indisvalid")}, " ")
+	theirs = strings.Join([]string{theirs,
+		c.text(t, "select max(indexrelid)::regclass::text from pg_index where not indisvalid")}, " ")
 	// The run has ended there: the next one finds it.
 	next, err := noting(t, c, file).Plan(t.Context(), c.reindexRequest(""))
-	if err != nil || len(next.Steps) != 2 || next.Steps[0].Do != "DROP INDEX CONCURRENTLY "+quoted(schema, index+"_ccnew2") {
+	if err != nil || len(next.Steps) != 2 || next.Steps[0].Do != "DROP INDEX CONCURRENTLY "+quoted(schema,
+		index+"_ccnew2") {
 		t.Fatalf("the next plan is %+v, %v", next, err)
 	}
 	// The same run goes on, in another process.
@@ -161,11 +167,15 @@ func TestReindexLeftoverNames(t *testing.T) {
 			servertest.Exec(t, c.url, "create table public.victim (id int)")
 			long, wide := strings.Repeat("l", 63), strings.Repeat("ж", 30)+"abc"
 			servertest.Exec(t, c.url,
-				"create table t (id int primary key, key text, constraint \"Unique \"\"one\" unique (key))", "insert into t select n, md5(n::text) from generate_series(1, 1000) n",
+				"create table t (id int primary key, key text, constraint \"Unique \"\"one\" unique (key))",
+				"insert into t select n, md5(n::text) from generate_series(1, 1000) n",
 				"create index "+long+" on t (key)", "create index "+quoted(wide)+" on t (lower(key)) where id > 7",
-				"create table p (id int, key text) partition by range (id)", "create table p1 partition of p for values from (0) to (10)", "create index p_key on p (key)", "analyze t")
+				"create table p (id int, key text) partition by range (id)",
+				"create table p1 partition of p for values from (0) to (10)", "create index p_key on p (key)",
+				"analyze t")
 			file := filepath.Join(t.TempDir(), "rebuilds.json")
-			for _, name := range []struct{ table, index string }{{"t", "t_pkey"}, {"t", `Unique "one`}, {"t", long}, {"t", wide}, {"p1", "p1_key_idx"}} {
+			for _, name := range []struct{ table, index string }{{"t", "t_pkey"}, {"t", `Unique "one`}, {"t", long},
+				{"t", wide}, {"p1", "p1_key_idx"}} {
 				r := c.dropRequest(name.index, map[string]string{"patience": "300ms"})
 				r.Action, r.Subject["table"] = "postgres/reindex", name.table
 				plan, err := noting(t, c, file).Plan(t.Context(), r)
@@ -184,7 +194,8 @@ func TestReindexLeftoverNames(t *testing.T) {
 				if left := c.invalid(t); left != "" {
 					t.Errorf("%s: left %s", name.index, left)
 				}
-				if oid := c.text(t, "select oid::text from pg_class where relname = $1", name.index); oid == plan.Steps[0].Args["oid"] {
+				if oid := c.text(t, "select oid::text from pg_class where relname = $1",
+					name.index); oid == plan.Steps[0].Args["oid"] {
 					t.Errorf("%s was not built anew", name.index)
 				}
 			}

@@ -59,32 +59,49 @@ func remedies() []executor {
 	move := []string{"begin", "insert into public.accounts_archive select *" + old, "delete" + old, "commit"}
 	server := map[string]string{}
 	return []executor{
-		{name: "vacuum", action: postgres.Vacuum, prepare: []string{"delete from public.accounts where aid > (select max(aid) / 2 from public.accounts)"}, naive: []string{naiveFull}, lock: 5 * time.Second},
-		{name: "analyze", action: postgres.Analyze, prepare: []string{"update public.accounts set filler = 'x' where aid % 10 = 1"}, naive: []string{"vacuum (full, analyze) public.accounts"}, lock: 5 * time.Second},
-		{name: "freeze", action: postgres.Freeze, subject: server, limit: 500, naive: []string{"vacuum (full, freeze) public.accounts"}, lock: 5 * time.Second},
+		{name: "vacuum", action: postgres.Vacuum,
+			prepare: []string{"delete from public.accounts where aid > (select max(aid) / 2 from public.accounts)"},
+			naive:   []string{naiveFull}, lock: 5 * time.Second},
+		{name: "analyze", action: postgres.Analyze,
+			prepare: []string{"update public.accounts set filler = 'x' where aid % 10 = 1"},
+			naive:   []string{"vacuum (full, analyze) public.accounts"}, lock: 5 * time.Second},
+		{name: "freeze", action: postgres.Freeze, subject: server, limit: 500,
+			naive: []string{"vacuum (full, freeze) public.accounts"}, lock: 5 * time.Second},
 		{
-			name: "reindex", action: postgres.Reindex, subject: map[string]string{"schema": "public", "table": "accounts", "index": "accounts_slow"},
-			prepare: []string{"create index accounts_slow on public.accounts (md5(md5(aid::text || filler)))"}, naive: []string{"reindex index public.accounts_slow"},
+			name: "reindex", action: postgres.Reindex, subject: map[string]string{"schema": "public",
+				"table": "accounts", "index": "accounts_slow"},
+			prepare: []string{"create index accounts_slow on public.accounts (md5(md5(aid::text || filler)))"},
+			naive:   []string{"reindex index public.accounts_slow"},
 		},
 		{
-			name: "drop_index beside a reader", action: postgres.DropIndex, subject: map[string]string{"schema": "public", "table": "accounts", "index": "accounts_bid"}, params: because("duplicate"),
-			prepare: []string{"create index accounts_twin on public.accounts (bid)", "analyze public.accounts"}, naive: []string{"drop index public.accounts_bid"}, reader: 4 * time.Second,
+			name: "drop_index beside a reader", action: postgres.DropIndex,
+			subject: map[string]string{"schema": "public", "table": "accounts", "index": "accounts_bid"},
+			params:  because("duplicate"),
+			prepare: []string{"create index accounts_twin on public.accounts (bid)", "analyze public.accounts"},
+			naive:   []string{"drop index public.accounts_bid"}, reader: 4 * time.Second,
 		},
 		{name: "repack", action: postgres.Repack, naive: []string{naiveFull}, lock: 1200 * time.Millisecond},
-		{name: "repack beside a reader", action: postgres.Repack, naive: []string{naiveFull}, lock: 1200 * time.Millisecond, reader: 4 * time.Second},
-		{name: "repack by rows", action: postgres.Repack, prepare: []string{"drop extension pg_repack"}, naive: []string{naiveFull}, lock: 5 * time.Second},
+		{name: "repack beside a reader", action: postgres.Repack, naive: []string{naiveFull},
+			lock: 1200 * time.Millisecond, reader: 4 * time.Second},
+		{name: "repack by rows", action: postgres.Repack, prepare: []string{"drop extension pg_repack"},
+			naive: []string{naiveFull}, lock: 5 * time.Second},
 		// Small, because all sessions are blocked while it is written; what counts is the wait before.
 		{name: "vacuum_full beside a reader", action: postgres.VacuumFull, prepare: []string{
-			"delete from public.accounts where aid > (select max(aid) / 20 from public.accounts)", naiveFull, "update public.accounts set abalance = 0", "vacuum (analyze, truncate off) public.accounts",
+			"delete from public.accounts where aid > (select max(aid) / 20 from public.accounts)", naiveFull,
+			"update public.accounts set abalance = 0", "vacuum (analyze, truncate off) public.accounts",
 		}, naive: []string{naiveFull}, lock: 500 * time.Millisecond, reader: 15 * time.Second},
 		{name: "archive", action: postgres.Archive, archive: &toTable, naive: move, lock: 50 * time.Millisecond},
-		{name: "archive to files", action: postgres.Archive, archive: &toFiles, naive: move, lock: 50 * time.Millisecond},
-		{name: "purge", action: postgres.Purge, archive: &away, naive: []string{"delete" + old}, lock: 50 * time.Millisecond},
+		{name: "archive to files", action: postgres.Archive, archive: &toFiles, naive: move,
+			lock: 50 * time.Millisecond},
+		{name: "purge", action: postgres.Purge, archive: &away, naive: []string{"delete" + old},
+			lock: 50 * time.Millisecond},
 		{
-			name: "restore_archived", action: postgres.RestoreArchived, archive: &toTable, params: map[string]string{"since": "2000-01-01", "until": "2100-01-01"},
+			name: "restore_archived", action: postgres.RestoreArchived, archive: &toTable,
+			params:  map[string]string{"since": "2000-01-01", "until": "2100-01-01"},
 			prepare: append(append([]string{}, move...), "vacuum analyze public.accounts"), lock: 50 * time.Millisecond,
 		},
-		{name: "terminate", action: postgres.Terminate, subject: server, params: map[string]string{"of": "blocker"}, holder: "update public.branches set bbalance = 0"},
+		{name: "terminate", action: postgres.Terminate, subject: server, params: map[string]string{"of": "blocker"},
+			holder: "update public.branches set bbalance = 0"},
 		{name: "reset_statements", action: postgres.ResetStatements, subject: server},
 		{name: "advise_indexes", action: postgres.AdviseIndexes, subject: server},
 	}
@@ -104,9 +121,11 @@ func openSite(tb testing.TB, rows int) site {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() { _ = os.RemoveAll(dir) })
-	s, err := servertest.StartPostgres(tb.Context(), sandbox.PostgresOptions{Dir: filepath.Join(dir, "postgres"), Settings: map[string]string{
-		"autovacuum": "off", "max_wal_size": "8GB", "shared_buffers": "1GB", "synchronous_commit": "off", "shared_preload_libraries": "pg_stat_statements",
-	}})
+	s, err := servertest.StartPostgres(tb.Context(), sandbox.PostgresOptions{Dir: filepath.Join(dir, "postgres"),
+		Settings: map[string]string{
+			"autovacuum": "off", "max_wal_size": "8GB", "shared_buffers": "1GB", "synchronous_commit": "off",
+			"shared_preload_libraries": "pg_stat_statements",
+		}})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -114,12 +133,16 @@ func openSite(tb testing.TB, rows int) site {
 	servertest.Exec(tb, s.URL, "create database bloated")
 	servertest.Exec(tb, in(s.URL, "bloated"),
 		"create extension pg_repack", "create extension amcheck", "create extension pg_stat_statements",
-		"create table public.accounts (aid int primary key, bid int, abalance int not null, seen timestamptz, filler char(84))",
+		"create table public.accounts (aid int primary key, bid int, abalance int not null, seen timestamptz, filler "+
+			"char(84))",
 		"create table public.accounts_archive (like public.accounts including all)",
-		"create table public.tellers (tid int primary key, tbalance int not null)", "insert into public.tellers select i, 0 from generate_series(1, 1000) i",
-		"create table public.branches (bid int primary key, bbalance int not null)", "insert into public.branches select i, 0 from generate_series(1, 100) i",
+		"create table public.tellers (tid int primary key, tbalance int not null)",
+		"insert into public.tellers select i, 0 from generate_series(1, 1000) i",
+		"create table public.branches (bid int primary key, bbalance int not null)",
+		"insert into public.branches select i, 0 from generate_series(1, 100) i",
 		"create table public.history (tid int, bid int, aid int, delta int, mtime timestamptz)",
-		fmt.Sprintf("insert into public.accounts select i, i %% 100 + 1, 0, now() - case when i %% 3 > 0 then interval '400 days' else '1 day' end, '' from generate_series(1, %d) i", rows),
+		fmt.Sprintf("insert into public.accounts select i, i %% 100 + 1, 0, now() - case when i %% 3 > 0 then "+
+			"interval '400 days' else '1 day' end, '' from generate_series(1, %d) i", rows),
 		"create index accounts_bid on public.accounts (bid)",
 		"delete from public.accounts where aid % 10 > 2",
 		"vacuum (analyze, truncate off) public.accounts", "vacuum analyze public.tellers, public.branches")
@@ -138,7 +161,8 @@ type bed struct {
 
 func (w site) bed(tb testing.TB, r executor) *bed {
 	tb.Helper()
-	servertest.Exec(tb, w.URL, "drop database if exists work with (force)", "create database work template bloated strategy file_copy")
+	servertest.Exec(tb, w.URL, "drop database if exists work with (force)",
+		"create database work template bloated strategy file_copy")
 	b := &bed{executor: r, site: w, url: in(w.URL, "work")}
 	servertest.Exec(tb, b.url, r.prepare...)
 	servertest.Exec(tb, b.url, "checkpoint")
@@ -225,7 +249,8 @@ func (b *bed) others(tb testing.TB) (wait func()) {
 	var reading sync.WaitGroup
 	if b.reader > 0 {
 		reading.Go(func() {
-			servertest.Exec(tb, b.url, fmt.Sprintf("begin; select count(*) from public.accounts; select pg_sleep(%f); commit", b.reader.Seconds()))
+			servertest.Exec(tb, b.url, fmt.Sprintf("begin; select count(*) from public.accounts; select "+
+				"pg_sleep(%f); commit", b.reader.Seconds()))
 		})
 	}
 	var holder *pgx.Conn
@@ -255,12 +280,15 @@ func (b *bed) others(tb testing.TB) (wait func()) {
 // around, and that every index has every row.
 func (b *bed) sound(tb testing.TB) {
 	tb.Helper()
-	servertest.Exec(tb, b.url, "select bt_index_check(indexrelid, true) from pg_index where indrelid = 'public.accounts'::regclass and indisvalid and indisready")
+	servertest.Exec(tb, b.url, "select bt_index_check(indexrelid, true) from pg_index where indrelid = "+
+		"'public.accounts'::regclass and indisvalid and indisready")
 	c := &clinic{url: b.url}
-	if wrong := c.text(tb, "select coalesce(string_agg(msg, ', '), '') from verify_heapam('public.accounts')"); wrong != "" {
+	if wrong := c.text(tb,
+		"select coalesce(string_agg(msg, ', '), '') from verify_heapam('public.accounts')"); wrong != "" {
 		tb.Errorf("%s: accounts is damaged: %s", b.name, wrong)
 	}
-	if wrong := c.text(tb, "select coalesce(string_agg(distinct t.tid::text, ', '), '') from public.tellers t where tbalance <> (select coalesce(sum(delta), 0) from public.history h where h.tid = t.tid)"); wrong != "" {
+	if wrong := c.text(tb, "select coalesce(string_agg(distinct t.tid::text, ', '), '') from public.tellers t where "+
+		"tbalance <> (select coalesce(sum(delta), 0) from public.history h where h.tid = t.tid)"); wrong != "" {
 		tb.Errorf("%s: the history of these tellers is not that of their balance: %s", b.name, wrong)
 	}
 }
@@ -340,7 +368,8 @@ func (b *bed) begin(tb testing.TB, rate int) *load {
 	}
 	ctx, stop := context.WithCancel(context.WithoutCancel(tb.Context()))
 	l := &load{stop: stop, url: b.url, log: filepath.Join(dir, "log")}
-	l.pgbench = command.Command("pgbench", "--no-vacuum", "--client", strconv.Itoa(benchClients), "--rate", strconv.Itoa(rate), "--time", "3600",
+	l.pgbench = command.Command("pgbench", "--no-vacuum", "--client", strconv.Itoa(benchClients), "--rate",
+		strconv.Itoa(rate), "--time", "3600",
 		"--log", "--log-prefix", l.log, "--file", script, b.url)
 	l.pgbench.Stderr = &l.stderr
 	if err := l.pgbench.Start(); err != nil {
@@ -394,7 +423,8 @@ func (l *load) end(tb testing.TB) outcome {
 	l.stop()
 	l.looking.Wait()
 	c := &clinic{url: l.url}
-	open := c.number(tb, "select count(pg_terminate_backend(pid)) from pg_stat_activity where application_name = 'pgbench'")
+	open := c.number(tb, "select count(pg_terminate_backend(pid)) from pg_stat_activity where application_name = "+
+		"'pgbench'")
 	if err := l.pgbench.Wait(); err != nil {
 		if _, ended := errors.AsType[*command.ExitError](err); !ended {
 			tb.Errorf("pgbench: %v", err)
@@ -460,7 +490,8 @@ func TestCancelledUnderLoad(t *testing.T) {
 				t.Fatalf("the case has no trouble: %v", err)
 			}
 			for _, after := range []time.Duration{20, 80, 200, 400} {
-				ctx, cancel := context.WithTimeout(t.Context(), after*time.Millisecond+time.Duration(rand.IntN(20))*time.Millisecond)
+				ctx, cancel := context.WithTimeout(t.Context(),
+					after*time.Millisecond+time.Duration(rand.IntN(20))*time.Millisecond)
 				if err := carry(ctx, action, plan); err != nil && ctx.Err() != nil {
 					stopped++
 				}

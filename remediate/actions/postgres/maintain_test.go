@@ -14,11 +14,15 @@ import (
 func TestMaintain(t *testing.T) {
 	t.Parallel() // on a server of its own
 	s := own(t, "18", map[string]string{"shared_preload_libraries": "pg_stat_statements"})
-	servertest.Exec(t, s.URL, "create schema "+quoted(schema), "create table "+quoted(schema, table)+" (id int, v text)",
-		"insert into "+quoted(schema, table)+" select i, i::text from generate_series(1, 1000) i", "delete from "+quoted(schema, table),
+	servertest.Exec(t, s.URL, "create schema "+quoted(schema),
+		"create table "+quoted(schema, table)+" (id int, v text)",
+		"insert into "+quoted(schema, table)+" select i, i::text from generate_series(1, 1000) i",
+		"delete from "+quoted(schema, table),
 		"create extension pg_stat_statements", "create role app login", "grant all on schema public to app",
-		"create role upkeeper login in role pg_read_all_stats, pg_signal_backend", "create role bare login in role pg_read_all_stats",
-		"grant maintain on table "+quoted(schema, table)+" to upkeeper", "grant usage on schema "+quoted(schema)+" to upkeeper",
+		"create role upkeeper login in role pg_read_all_stats, pg_signal_backend",
+		"create role bare login in role pg_read_all_stats",
+		"grant maintain on table "+quoted(schema, table)+" to upkeeper",
+		"grant usage on schema "+quoted(schema)+" to upkeeper",
 		"grant execute on function pg_stat_statements_reset to upkeeper")
 	c := &clinic{server: asRole(t, s.URL, "upkeeper"), url: s.URL, database: "postgres", qTable: quoted(schema, table)}
 	bare := asRole(t, s.URL, "bare")
@@ -47,7 +51,8 @@ func TestMaintain(t *testing.T) {
 			}
 			r := remediate.Request{Subject: c.subject(test.action.Subject...), Limit: &limit}
 			plan, err := test.without.Plan(t.Context(), r)
-			if refusal, refused := remediate.Refused(err); !refused || refusal.Reason != remediate.ReasonPrivilege || !strings.Contains(refusal.Detail, test.reason) {
+			if refusal, refused := remediate.Refused(err); !refused || refusal.Reason != remediate.ReasonPrivilege ||
+				!strings.Contains(refusal.Detail, test.reason) {
 				t.Errorf("without the right: %+v %v", plan, err)
 			}
 			if plan, err = test.action.Plan(t.Context(), r); err != nil {

@@ -19,20 +19,28 @@ func TestPlansWithReadOnlyRights(t *testing.T) {
 	c := open(t)
 	servertest.Exec(t, c.url,
 		"create extension pg_stat_statements", "create role looker login in role pg_monitor, pg_read_all_data",
-		"create table t (id int, a int, at timestamptz, b text)", "insert into t select n, n, '2020-01-01', repeat('x', 100) from generate_series(1, 20000) n",
-		"create index t_a on t (a)", "create index t_a_again on t (a)", "create table t_old (like t including all)", "insert into t_old values (1, 1, '2020-01-01', 'x')", "create table filed (id int, at timestamptz)", "insert into filed values (1, '2020-01-01')")
+		"create table t (id int, a int, at timestamptz, b text)",
+		"insert into t select n, n, '2020-01-01', repeat('x', 100) from generate_series(1, 20000) n",
+		"create index t_a on t (a)", "create index t_a_again on t (a)", "create table t_old (like t including all)",
+		"insert into t_old values (1, 1, '2020-01-01', 'x')", "create table filed (id int, at timestamptz)",
+		"insert into filed values (1, '2020-01-01')")
 	t.Cleanup(func() { servertest.Exec(t, c.url, "drop role looker") })
-	servertest.Exec(t, c.url, "delete from t where id % 10 <> 0", "vacuum (analyze) t", "delete from t where id % 20 = 0")
+	servertest.Exec(t, c.url, "delete from t where id % 10 <> 0", "vacuum (analyze) t",
+		"delete from t where id % 20 = 0")
 	idle := c.connect(t)
 	exec(t, idle, "begin", "insert into filed values (2, now())")
 	folder := t.TempDir()
 	as := func(role string) *target.Postgres {
 		entry := func(table string, to target.Destination, purge bool) target.Archive {
-			return target.Archive{Database: c.database, Schema: "public", Table: table, Column: "at", After: time.Hour, To: to, Purge: purge}
+			return target.Archive{Database: c.database, Schema: "public", Table: table, Column: "at", After: time.Hour,
+				To: to, Purge: purge}
 		}
-		p, err := target.NewPostgres(target.PostgresConfig{Name: "main", URL: strings.Replace(c.url, "upkeep@", role+"@", 1), Archives: []target.Archive{
-			entry("t", target.Destination{Schema: "public", Table: "t_old"}, false), entry("filed", target.Destination{Store: depot.Folder(folder), Label: "folder"}, false), entry("t_old", target.Destination{}, true),
-		}})
+		p, err := target.NewPostgres(target.PostgresConfig{Name: "main",
+			URL: strings.Replace(c.url, "upkeep@", role+"@", 1), Archives: []target.Archive{
+				entry("t", target.Destination{Schema: "public", Table: "t_old"}, false),
+				entry("filed", target.Destination{Store: depot.Folder(folder), Label: "folder"}, false),
+				entry("t_old", target.Destination{}, true),
+			}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -59,14 +67,18 @@ func TestPlansWithReadOnlyRights(t *testing.T) {
 		{"archive", postgres.Archive, "t", "", nil, nil, "grant delete on table"},
 		{"archive to files", postgres.Archive, "filed", "", nil, nil, "create schema upkeep"},
 		{"purge", postgres.Purge, "t_old", "", nil, nil, "grant delete on table"},
-		{"restore_archived", postgres.RestoreArchived, "t", "", map[string]string{"since": "2019-01-01", "until": "2021-01-01"}, nil, "grant insert on table"},
+		{"restore_archived", postgres.RestoreArchived, "t", "",
+			map[string]string{"since": "2019-01-01", "until": "2021-01-01"}, nil, "grant insert on table"},
 		{"reset_statements", postgres.ResetStatements, "", "", nil, nil, "grant execute on function"},
 		{"terminate", postgres.Terminate, "", "", map[string]string{"of": "idle"}, nil, "only superusers may end it"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			r := remediate.Request{Action: "postgres/" + test.name, Params: test.params, Limit: test.limit, Subject: map[string]string{"server": "main", "database": c.database, "schema": "public", "table": test.table, "index": test.index}}
+			r := remediate.Request{Action: "postgres/" + test.name, Params: test.params, Limit: test.limit,
+				Subject: map[string]string{"server": "main", "database": c.database, "schema": "public",
+					"table": test.table, "index": test.index}}
 			p, err := test.action(as("looker")).Plan(t.Context(), r)
-			if !refusedFor(err, remediate.ReasonPrivilege, "before it may act it needs: ") || len(p.Steps) == 0 || len(p.Facts) == 0 && test.name != "freeze" {
+			if !refusedFor(err, remediate.ReasonPrivilege, "before it may act it needs: ") || len(p.Steps) == 0 ||
+				len(p.Facts) == 0 && test.name != "freeze" {
 				t.Fatalf("Plan: %+v, %v", p, err)
 			}
 			if !slices.ContainsFunc(p.Needs, func(n string) bool { return strings.Contains(n, test.needs) }) {

@@ -29,13 +29,16 @@ func yards(t *testing.T, version string, purge bool, more ...string) *yard {
 	t.Helper()
 	url, database := serving(t, version)
 	y := &yard{&clinic{url: url, database: database}}
-	const columns = "(id bigint not null, at timestamptz not null, body text, primary key (id, at)) partition by range (at)"
+	const columns = "(id bigint not null, at timestamptz not null, body text, primary key (id, at)) partition by " +
+		"range (at)"
 	sql := []string{"create table t " + columns, "create table t_archive " + columns}
 	for year := 2020; year < 2024; year++ {
-		sql = append(sql, fmt.Sprintf("create table t_%d partition of t for values from ('%d-01-01Z') to ('%d-01-01Z')", year, year, year+1))
+		sql = append(sql, fmt.Sprintf("create table t_%d partition of t for values from ('%d-01-01Z') to ('%d-01-01Z')",
+			year, year, year+1))
 	}
 	sql = append(sql, "create table t_now partition of t for values from ('2024-01-01Z') to (maxvalue)",
-		"insert into t select i, timestamptz '2020-01-01 12:00Z' + i * interval '1 day', md5(i::text) from generate_series(0, 1999) i")
+		"insert into t select i, timestamptz '2020-01-01 12:00Z' + i * interval '1 day', md5(i::text) from "+
+			"generate_series(0, 1999) i")
 	servertest.Exec(t, url, append(append(sql, more...), "analyze t")...)
 	y.use(t, purge)
 	return y
@@ -43,7 +46,8 @@ func yards(t *testing.T, version string, purge bool, more ...string) *yard {
 
 func (y *yard) use(t *testing.T, purge bool) {
 	t.Helper()
-	e := target.Archive{Database: y.database, Schema: "public", Table: "t", Column: "at", After: time.Since(time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)) - time.Hour, Purge: purge}
+	e := target.Archive{Database: y.database, Schema: "public", Table: "t", Column: "at",
+		After: time.Since(time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)) - time.Hour, Purge: purge}
 	if !purge {
 		e.To = target.Destination{Schema: "public", Table: "t_archive"}
 	}
@@ -56,7 +60,8 @@ func (y *yard) use(t *testing.T, purge bool) {
 }
 
 func (y *yard) request(params ...string) remediate.Request {
-	r := remediate.Request{Subject: map[string]string{"server": "main", "database": y.database, "schema": "public", "table": "t"}, Params: map[string]string{}}
+	r := remediate.Request{Subject: map[string]string{"server": "main", "database": y.database, "schema": "public",
+		"table": "t"}, Params: map[string]string{}}
 	for i := 0; i < len(params); i += 2 {
 		r.Params[params[i]] = params[i+1]
 	}
@@ -119,7 +124,8 @@ func after(n int32, do func()) remediate.Fence {
 // until waits for a state of the server.
 func (y *yard) until(t *testing.T, sql string) {
 	t.Helper()
-	for end := time.Now().Add(time.Minute); y.text(t, "select ("+sql+")::text") != "true"; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); y.text(t,
+		"select ("+sql+")::text") != "true"; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("never: %s", sql)
 		}
@@ -130,19 +136,26 @@ func (y *yard) until(t *testing.T, sql string) {
 // one. What falls with a table keeps nothing.
 func TestPurgeHinderedPartitions(t *testing.T) {
 	hindering := map[string]string{
-		"view v":                     "create view v as select * from %s",
-		"materialized view m":        "create materialized view m as select id from %s",
-		"constraint k":               "create unique index on %[1]s (id); create table child (id bigint constraint k references %[1]s (id)); create index on child (id)",
-		"function f":                 "create function f(%s) returns int language sql as 'select 1'",
-		"column one of table typed":  "create table typed (one %s)",
-		"policy p":                   "create table other (id bigint); create policy p on other using (exists (select from %s))",
-		"rule r":                     "create table ruled (id bigint); create rule r as on insert to ruled do also delete from only %s where false",
-		"default value for column n": "create sequence owned owned by %s.id; create table using_it (n bigint default nextval('owned'))",
+		"view v":              "create view v as select * from %s",
+		"materialized view m": "create materialized view m as select id from %s",
+		"constraint k": "create unique index on %[1]s (id); create table child (id bigint constraint k " +
+			"references %[1]s (id)); create index on child (id)",
+		"function f":                "create function f(%s) returns int language sql as 'select 1'",
+		"column one of table typed": "create table typed (one %s)",
+		"policy p": "create table other (id bigint); create policy p on other using (exists " +
+			"(select from %s))",
+		"rule r": "create table ruled (id bigint); create rule r as on insert to ruled do also " +
+			"delete from only %s where false",
+		"default value for column n": "create sequence owned owned by %s.id; create table using_it (n bigint default " +
+			"nextval('owned'))",
 	}
 	falling := []string{
-		"create index on %s (body)", "create statistics st on id, body from %s", "create policy mine on %s using (body <> '')", "create publication pub for table %s",
-		"create function tf() returns trigger language plpgsql as 'begin return new; end'; create trigger tr after insert on %s for each row when (new.id < 0) execute function tf()",
-		"comment on table %s is 'x'", "alter table %s add constraint c check (id is not null)", "grant select on %s to public",
+		"create index on %s (body)", "create statistics st on id, body from %s",
+		"create policy mine on %s using (body <> '')", "create publication pub for table %s",
+		"create function tf() returns trigger language plpgsql as 'begin return new; end'; create trigger tr after " +
+			"insert on %s for each row when (new.id < 0) execute function tf()",
+		"comment on table %s is 'x'", "alter table %s add constraint c check (id is not null)",
+		"grant select on %s to public",
 	}
 	for _, version := range []string{"13", "", "18"} {
 		t.Run("version "+version, func(t *testing.T) {
@@ -153,7 +166,8 @@ func TestPurgeHinderedPartitions(t *testing.T) {
 			leaf := func() string {
 				made++
 				name := fmt.Sprintf("t_%d", 2000+made)
-				sql = append(sql, fmt.Sprintf("create table %s partition of t for values from ('%d-01-01') to ('%d-01-01')", name, 1990-made, 1991-made))
+				sql = append(sql, fmt.Sprintf("create table %s partition of t for values from ('%d-01-01') to "+
+					"('%d-01-01')", name, 1990-made, 1991-made))
 				return name
 			}
 			by := map[string]string{}
@@ -188,7 +202,8 @@ func TestPurgeHinderedPartitions(t *testing.T) {
 				t.Errorf("the facts do not say what hinders: %s", facts)
 			}
 			apply(t, postgres.Purge(y.server), remediate.Fence{Held: held}, plan.Steps[:made-hindered]...)
-			if left := y.number(t, "select count(*) from pg_inherits where inhparent = 't'::regclass"); left != hindered+1 {
+			if left := y.number(t,
+				"select count(*) from pg_inherits where inhparent = 't'::regclass"); left != hindered+1 {
 				t.Errorf("%d partitions are left, want %d", left, hindered+1)
 			}
 		})
@@ -217,9 +232,11 @@ func TestPurgeHinderedMeanwhile(t *testing.T) {
 	for _, check := range []int32{1, 2, 3, 4} { // at the beginning, before the mark, before DETACH, before DROP
 		plan := y.plan(t, a)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		err := a.Apply(ctx, after(check, func() { servertest.Exec(t, y.url, "create view v as select * from t_2020") }), plan.Steps[0])
+		err := a.Apply(ctx, after(check, func() { servertest.Exec(t, y.url, "create view v as select * from t_2020") }),
+			plan.Steps[0])
 		cancel()
-		if r, ok := remediate.Refused(err); !ok || r.Reason != remediate.ReasonChanged || !strings.Contains(r.Detail, "view public.v") {
+		if r, ok := remediate.Refused(err); !ok || r.Reason != remediate.ReasonChanged ||
+			!strings.Contains(r.Detail, "view public.v") {
 			t.Errorf("check %d: %v", check, err)
 		}
 		if n, loose := y.number(t, "select count(*) from t"), y.loose(t); n != 2000 || loose != "" {
@@ -229,10 +246,12 @@ func TestPurgeHinderedMeanwhile(t *testing.T) {
 	}
 	// So does a person who detaches it, or gives its name to another.
 	plan := y.plan(t, a)
-	servertest.Exec(t, y.url, "alter table t detach partition t_2020", "alter table t_2021 rename to x", "alter table t_2022 rename to t_2021", "alter table x rename to t_2022")
+	servertest.Exec(t, y.url, "alter table t detach partition t_2020", "alter table t_2021 rename to x",
+		"alter table t_2022 rename to t_2021", "alter table x rename to t_2022")
 	for _, s := range plan.Steps[:3] {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		if r, ok := remediate.Refused(a.Apply(ctx, remediate.Fence{Held: held}, s)); !ok || r.Reason != remediate.ReasonChanged {
+		if r, ok := remediate.Refused(a.Apply(ctx, remediate.Fence{Held: held}, s)); !ok ||
+			r.Reason != remediate.ReasonChanged {
 			t.Errorf("%s: %v", s.Do, r)
 		}
 		cancel()
@@ -257,11 +276,13 @@ func TestPurgePartitionsWithin(t *testing.T) {
 			step int
 			most remediate.Amount
 			want string
-		}{{0, remediate.Amount{Rows: 1460}, "holds 1461 rows"}, {0, remediate.Amount{Bytes: 8192}, "holds"}, {1, remediate.Amount{Rows: 364}, "holds 365 rows"}, {1, remediate.Amount{Bytes: 8192}, "holds"}} {
+		}{{0, remediate.Amount{Rows: 1460}, "holds 1461 rows"}, {0, remediate.Amount{Bytes: 8192}, "holds"},
+			{1, remediate.Amount{Rows: 364}, "holds 365 rows"}, {1, remediate.Amount{Bytes: 8192}, "holds"}} {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			err := a.Apply(ctx, remediate.Fence{Held: held, Most: &test.most}, plan.Steps[test.step])
 			cancel()
-			if r, ok := remediate.Refused(err); !ok || r.Reason != remediate.ReasonAmount || !strings.Contains(r.Detail, test.want) {
+			if r, ok := remediate.Refused(err); !ok || r.Reason != remediate.ReasonAmount ||
+				!strings.Contains(r.Detail, test.want) {
 				t.Errorf("%d: %v", i, err)
 			}
 			if n, loose := y.number(t, "select count(*) from t"), y.loose(t); n != 2000 || loose != "" {
@@ -271,9 +292,12 @@ func TestPurgePartitionsWithin(t *testing.T) {
 		// Rows that come in between are counted too.
 		most := remediate.Amount{Rows: 365}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		err := a.Apply(ctx, remediate.Fence{Most: &most, Held: after(2, func() { servertest.Exec(t, y.url, "insert into t values (-1, '2021-05-05')") }).Held}, plan.Steps[1])
+		err := a.Apply(ctx, remediate.Fence{Most: &most,
+			Held: after(2, func() { servertest.Exec(t, y.url, "insert into t values (-1, '2021-05-05')") }).Held},
+			plan.Steps[1])
 		cancel()
-		if r, ok := remediate.Refused(err); !ok || r.Reason != remediate.ReasonAmount || y.number(t, "select count(*) from t") != 2001 || y.loose(t) != "" {
+		if r, ok := remediate.Refused(err); !ok || r.Reason != remediate.ReasonAmount ||
+			y.number(t, "select count(*) from t") != 2001 || y.loose(t) != "" {
 			t.Errorf("rows that came: %v, %s", err, y.loose(t))
 		}
 		apply(t, a, remediate.Fence{Held: held, Most: &most}, plan.Steps[2])
@@ -331,7 +355,8 @@ func TestPurgeStopped(t *testing.T) {
 		if name == "stopped" {
 			cancel()
 		} else {
-			servertest.Exec(t, y.url, "select pg_terminate_backend(pid) from pg_stat_activity where query like '%CONCURRENTLY' and pid <> pg_backend_pid()")
+			servertest.Exec(t, y.url, "select pg_terminate_backend(pid) from pg_stat_activity where query like "+
+				"'%CONCURRENTLY' and pid <> pg_backend_pid()")
 		}
 		time.Sleep(300 * time.Millisecond) // it tries while the reader is there
 		end()
@@ -349,13 +374,17 @@ func TestPurgeStopped(t *testing.T) {
 	y.until(t, pending)
 	cancel()
 	err = <-stopped
-	if err == nil || !strings.Contains(err.Error(), `DETACH PARTITION "public"."t_2020" FINALIZE`) || !strings.Contains(err.Error(), "DROP CONSTRAINT IF EXISTS upkeep_bounds") || !strings.Contains(err.Error(), `ATTACH PARTITION "public"."t_2020" FOR VALUES FROM ('2020-01-01T00:00:00+00:00')`) {
+	if err == nil || !strings.Contains(err.Error(), `DETACH PARTITION "public"."t_2020" FINALIZE`) ||
+		!strings.Contains(err.Error(), "DROP CONSTRAINT IF EXISTS upkeep_bounds") ||
+		!strings.Contains(err.Error(),
+			`ATTACH PARTITION "public"."t_2020" FOR VALUES FROM ('2020-01-01T00:00:00+00:00')`) {
 		t.Errorf("the error does not say how it is undone: %v", err)
 	}
 	end()
 	// Rows that are not to go any more are seen again, and else the purge goes on.
 	y.server.Archives[0].After *= 3
-	if plan := y.plan(t, a); !slices.Equal(parts(plan), []string{"attach t_2020"}) || !strings.Contains(strings.Join(plan.Facts, "\n"), "did not end") {
+	if plan := y.plan(t, a); !slices.Equal(parts(plan), []string{"attach t_2020"}) ||
+		!strings.Contains(strings.Join(plan.Facts, "\n"), "did not end") {
 		t.Errorf("the plan of the next run: %v %v", parts(plan), plan.Facts)
 	} else {
 		apply(t, a, remediate.Fence{Held: held}, plan.Steps[0], plan.Steps[0])
@@ -374,7 +403,8 @@ func deadline(t *testing.T) context.Context {
 // An event trigger that refuses the drop, and would refuse to undo a detachment too,
 // leaves the partition in its table.
 func TestPurgeDropRefused(t *testing.T) {
-	y := yards(t, "15", true, `create function no() returns event_trigger language plpgsql as $$ begin raise exception 'nothing is dropped here'; end $$`,
+	y := yards(t, "15", true,
+		`create function no() returns event_trigger language plpgsql as $$ begin raise exception 'nothing is dropped here'; end $$`,
 		"create event trigger no on sql_drop execute function no()")
 	err := carryOut(t, postgres.Purge(y.server), y.request())
 	if err == nil || !strings.Contains(err.Error(), "nothing is dropped here") {
@@ -383,7 +413,8 @@ func TestPurgeDropRefused(t *testing.T) {
 	if n := y.number(t, "select count(*) from t"); n != 2000 {
 		t.Errorf("%d rows are in the table, of 2000", n)
 	}
-	if left := y.text(t, "select coalesce(string_agg(conname, ' '), '') from pg_constraint where conname = 'upkeep_bounds'"); left != "" {
+	if left := y.text(t, "select coalesce(string_agg(conname, ' '), '') from pg_constraint where conname = "+
+		"'upkeep_bounds'"); left != "" {
 		t.Errorf("%s is left", left)
 	}
 	servertest.Exec(t, y.url, "drop event trigger no")

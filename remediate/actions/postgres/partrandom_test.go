@@ -34,7 +34,9 @@ func TestPartitionsInterrupted(t *testing.T) {
 				more = append(more, "create table t_rest partition of t default")
 			}
 			if r.IntN(2) == 0 {
-				more = append(more, "do $$ begin execute format('alter database %I set datestyle = ''German, DMY''', current_database()); execute format('alter database %I set timezone = ''Asia/Tokyo''', current_database()); end $$")
+				more = append(more, "do $$ begin execute format('alter database %I set datestyle = ''German, DMY''', "+
+					"current_database()); execute format('alter database %I set timezone = ''Asia/Tokyo''', "+
+					"current_database()); end $$")
 			}
 			y := yards(t, "", purge, more...)
 			a := postgres.Archive(y.server)
@@ -89,7 +91,9 @@ func (y *yard) disturbed(t *testing.T, r *rand.Rand, a remediate.Action, params 
 			select {
 			case <-stop:
 			case <-time.After(after):
-				servertest.Exec(t, y.url, "select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'upkeep %' and datname = current_database() and pid <> pg_backend_pid()")
+				servertest.Exec(t, y.url,
+					"select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'upkeep %' "+
+						"and datname = current_database() and pid <> pg_backend_pid()")
 			}
 		})
 	}
@@ -139,7 +143,9 @@ func (y *yard) beside(t *testing.T, stop <-chan struct{}, pause, stay time.Durat
 	}
 	defer func() { _ = c.Close(ctx) }() // its transaction is rolled back
 	for {
-		if _, err := c.Exec(ctx, "begin; select count(*) from t; update t set body = body || '.' where id % 100 = 7"); err != nil {
+		if _,
+			err := c.Exec(ctx,
+			"begin; select count(*) from t; update t set body = body || '.' where id % 100 = 7"); err != nil {
 			t.Logf("beside: %v", err) // a partition went away under it
 		}
 		for _, d := range []time.Duration{stay, pause} {
@@ -160,10 +166,12 @@ func (y *yard) beside(t *testing.T, stop <-chan struct{}, pause, stay time.Durat
 // is.
 func (y *yard) accounted(t *testing.T, purge bool) {
 	t.Helper()
-	if loose := y.loose(t); !strings.HasPrefix(loose, "t_") && loose != "" || strings.Contains(loose, "pending") || strings.Contains(loose, "detached") {
+	if loose := y.loose(t); !strings.HasPrefix(loose, "t_") && loose != "" || strings.Contains(loose, "pending") ||
+		strings.Contains(loose, "detached") {
 		t.Errorf("left half way: %s", loose)
 	}
-	if n := y.number(t, "select count(*) - count(distinct id) from (select id from t union all select id from t_archive) a"); n != 0 {
+	if n := y.number(t, "select count(*) - count(distinct id) from (select id from t union all select id from "+
+		"t_archive) a"); n != 0 {
 		t.Errorf("%d rows are there twice", n)
 	}
 	lost := `select count(*) from (select extract(year from timestamptz '2020-01-01 12:00Z' + i * interval '1 day')::int as year, i from generate_series(0, 1999) i) w

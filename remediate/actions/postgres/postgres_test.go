@@ -123,7 +123,8 @@ func (c *clinic) fill(t testing.TB, rows int, more ...string) {
 	t.Helper()
 	servertest.Exec(t, c.url, append([]string{
 		"truncate " + c.qTable,
-		fmt.Sprintf("insert into %s select i, md5(i::text || random()::text) from generate_series(1, %d) i", c.qTable, rows),
+		fmt.Sprintf("insert into %s select i, md5(i::text || random()::text) from generate_series(1, %d) i", c.qTable,
+			rows),
 		"analyze " + c.qTable,
 		"delete from " + c.qTable + " where id % 10 <> 0",
 		"select pg_stat_force_next_flush()",
@@ -132,19 +133,25 @@ func (c *clinic) fill(t testing.TB, rows int, more ...string) {
 
 func (c *clinic) node(t *testing.T) string {
 	t.Helper()
-	return c.text(t, "select c.oid || ' ' || c.relfilenode from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = $1 and c.relname = $2", schema, index)
+	return c.text(t, "select c.oid || ' ' || c.relfilenode from pg_class c join pg_namespace n on n.oid = "+
+		"c.relnamespace where n.nspname = $1 and c.relname = $2", schema, index)
 }
 
 func TestVacuum(t *testing.T) {
 	c := open(t)
-	count := "select pg_stat_get_vacuum_count(" + "(select c.oid from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = $1 and c.relname = $2))"
+	count := "select pg_stat_get_vacuum_count(" +
+		"(select c.oid from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = $1 and " +
+		"c.relname = $2))"
 	actiontest.Run(t, actiontest.Patient{
-		Action: postgres.Vacuum(c.server), Subject: c.subject("server", "database", "schema", "table"), Limit: 0.2, Child: c.url,
+		Action: postgres.Vacuum(c.server), Subject: c.subject("server", "database", "schema", "table"), Limit: 0.2,
+		Child: c.url,
 		Sicken: func(t *testing.T) {
 			c.fill(t, 20_000)
 			action := postgres.Vacuum(c.server)
 			for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
-				if v, err := action.Measure(t.Context(), remediate.Request{Subject: c.subject("server", "database", "schema", "table")}); err == nil && v > 0.2 {
+				if v, err := action.Measure(t.Context(),
+					remediate.Request{Subject: c.subject("server", "database", "schema", "table")}); err == nil &&
+					v > 0.2 {
 					return // the statistics have arrived
 				}
 			}
@@ -158,7 +165,8 @@ func TestReindex(t *testing.T) {
 	c := open(t)
 	effects, last := 0, ""
 	actiontest.Run(t, actiontest.Patient{
-		Action: postgres.Reindex(c.server), Subject: c.subject("server", "database", "schema", "table", "index"), Limit: 0.4, Child: c.url,
+		Action: postgres.Reindex(c.server), Subject: c.subject("server", "database", "schema", "table", "index"),
+		Limit: 0.4, Child: c.url,
 		Sicken: func(t *testing.T) {
 			c.fill(t, 15_000, "vacuum "+c.qTable, "analyze "+c.qTable)
 			last = c.node(t)
@@ -179,7 +187,8 @@ func TestReindex(t *testing.T) {
 // invalid names the indexes that an interrupted build left.
 func (c *clinic) invalid(t *testing.T) string {
 	t.Helper()
-	return c.text(t, "select coalesce(string_agg(indexrelid::regclass::text, ' ' order by indexrelid), '') from pg_index where not indisvalid")
+	return c.text(t, "select coalesce(string_agg(indexrelid::regclass::text, ' ' order by indexrelid), '') from "+
+		"pg_index where not indisvalid")
 }
 
 // A build that somebody else began and the server gave up leaves an invalid index. The
@@ -201,14 +210,17 @@ func TestReindexLeavesWhatOthersLeft(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if facts := strings.Join(plan.Facts, "\n"); len(plan.Steps) != 1 || !strings.Contains(facts, "the invalid index "+quoted(schema, index+"_ccnew")+" was not seen to be built by upkeep") {
+	if facts := strings.Join(plan.Facts, "\n"); len(plan.Steps) != 1 ||
+		!strings.Contains(facts, "the invalid index "+quoted(schema,
+			index+"_ccnew")+" was not seen to be built by upkeep") {
 		t.Fatalf("the plan is %+v", plan)
 	}
 	before := c.node(t)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for range 2 {
-		if err := action.Apply(ctx, remediate.Fence{Held: func(context.Context) error { return nil }}, plan.Steps[0]); err != nil {
+		if err := action.Apply(ctx, remediate.Fence{Held: func(context.Context) error { return nil }},
+			plan.Steps[0]); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -227,7 +239,8 @@ func TestReindexRemovesTheOld(t *testing.T) {
 	c.fill(t, 20_000, "vacuum "+c.qTable, "analyze "+c.qTable)
 	action := postgres.Reindex(c.server)
 	limit := 0.4
-	plan, err := action.Plan(t.Context(), remediate.Request{Action: action.Name, Subject: c.subject(action.Subject...), Limit: &limit})
+	plan, err := action.Plan(t.Context(), remediate.Request{Action: action.Name, Subject: c.subject(action.Subject...),
+		Limit: &limit})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -239,7 +252,8 @@ func TestReindexRemovesTheOld(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	if err := action.Apply(ctx, remediate.Fence{Held: func(context.Context) error { return nil }}, plan.Steps[0]); err != nil {
+	if err := action.Apply(ctx, remediate.Fence{Held: func(context.Context) error { return nil }},
+		plan.Steps[0]); err != nil {
 		t.Fatal(err)
 	}
 	if left := c.invalid(t); left != "" || c.node(t) != after {
@@ -274,13 +288,15 @@ func (c *clinic) interruptBuild(t *testing.T, mode string) {
 func TestRefusals(t *testing.T) {
 	c := open(t)
 	servertest.Exec(t, c.url,
-		"create role stranger login", "create view public.v as select 1 as id", "create table public.p (id int) partition by range (id)", "create index p_id on public.p (id)",
+		"create role stranger login", "create view public.v as select 1 as id",
+		"create table public.p (id int) partition by range (id)", "create index p_id on public.p (id)",
 		"create table public.e (r int4range, constraint e_excl exclude using gist (r with &&))",
 		"grant usage on schema "+quoted(schema)+" to stranger")
 	t.Cleanup(func() {
 		servertest.Exec(t, c.url, "revoke usage on schema "+quoted(schema)+" from stranger", "drop role stranger")
 	})
-	stranger, err := target.NewPostgres(target.PostgresConfig{Name: "main", URL: strings.Replace(c.url, "upkeep@", "stranger@", 1)})
+	stranger, err := target.NewPostgres(target.PostgresConfig{Name: "main",
+		URL: strings.Replace(c.url, "upkeep@", "stranger@", 1)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -291,7 +307,8 @@ func TestRefusals(t *testing.T) {
 		}
 		return subject
 	}
-	vacuum, reindex := []string{"server", "database", "schema", "table"}, []string{"server", "database", "schema", "table", "index"}
+	vacuum, reindex := []string{"server", "database", "schema", "table"},
+		[]string{"server", "database", "schema", "table", "index"}
 	for _, test := range []struct {
 		name    string
 		action  remediate.Action
@@ -299,15 +316,24 @@ func TestRefusals(t *testing.T) {
 		reason  string
 	}{
 		{"vacuum without the right", postgres.Vacuum(stranger), c.subject(vacuum...), remediate.ReasonPrivilege},
-		{"vacuum of a view", postgres.Vacuum(c.server), set(c.subject(vacuum...), "schema", "public", "table", "v"), remediate.ReasonUnfit},
-		{"vacuum of a partitioned table", postgres.Vacuum(c.server), set(c.subject(vacuum...), "schema", "public", "table", "p"), remediate.ReasonUnfit},
-		{"vacuum in no database", postgres.Vacuum(c.server), set(c.subject(vacuum...), "database", "nowhere"), remediate.ReasonGone},
+		{"vacuum of a view", postgres.Vacuum(c.server), set(c.subject(vacuum...), "schema", "public", "table", "v"),
+			remediate.ReasonUnfit},
+		{"vacuum of a partitioned table", postgres.Vacuum(c.server),
+			set(c.subject(vacuum...), "schema", "public", "table", "p"), remediate.ReasonUnfit},
+		{"vacuum in no database", postgres.Vacuum(c.server), set(c.subject(vacuum...), "database", "nowhere"),
+			remediate.ReasonGone},
 		{"reindex without the right", postgres.Reindex(stranger), c.subject(reindex...), remediate.ReasonPrivilege},
-		{"reindex of a table", postgres.Reindex(c.server), set(c.subject(reindex...), "index", table), remediate.ReasonUnfit},
-		{"reindex of a partitioned index", postgres.Reindex(c.server), set(c.subject(reindex...), "schema", "public", "table", "p", "index", "p_id"), remediate.ReasonUnfit},
-		{"reindex of an exclusion constraint", postgres.Reindex(c.server), set(c.subject(reindex...), "schema", "public", "table", "e", "index", "e_excl"), remediate.ReasonUnfit},
-		{"reindex of a catalog", postgres.Reindex(c.server), set(c.subject(reindex...), "schema", "pg_catalog", "table", "pg_class", "index", "pg_class_oid_index"), remediate.ReasonUnfit},
-		{"reindex of another table's index", postgres.Reindex(c.server), set(c.subject(reindex...), "schema", "public", "table", "victim"), remediate.ReasonGone},
+		{"reindex of a table", postgres.Reindex(c.server), set(c.subject(reindex...), "index", table),
+			remediate.ReasonUnfit},
+		{"reindex of a partitioned index", postgres.Reindex(c.server),
+			set(c.subject(reindex...), "schema", "public", "table", "p", "index", "p_id"), remediate.ReasonUnfit},
+		{"reindex of an exclusion constraint", postgres.Reindex(c.server),
+			set(c.subject(reindex...), "schema", "public", "table", "e", "index", "e_excl"), remediate.ReasonUnfit},
+		{"reindex of a catalog", postgres.Reindex(c.server),
+			set(c.subject(reindex...), "schema", "pg_catalog", "table", "pg_class", "index", "pg_class_oid_index"),
+			remediate.ReasonUnfit},
+		{"reindex of another table's index", postgres.Reindex(c.server),
+			set(c.subject(reindex...), "schema", "public", "table", "victim"), remediate.ReasonGone},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			plan, err := test.action.Plan(t.Context(), remediate.Request{Subject: test.subject})
@@ -322,14 +348,17 @@ func TestRefusals(t *testing.T) {
 func TestVacuumNamesTheHolder(t *testing.T) {
 	c := open(t)
 	holder := c.connect(t)
-	if _, err := holder.Exec(t.Context(), "set application_name = 'forgotten'; begin isolation level repeatable read; select 1"); err != nil {
+	if _, err := holder.Exec(t.Context(), "set application_name = 'forgotten'; begin isolation level repeatable "+
+		"read; select 1"); err != nil {
 		t.Fatal(err)
 	}
 	conn := c.connect(t)
-	if _, err := conn.Exec(t.Context(), "do $$ begin for i in 1..10100 loop perform pg_current_xact_id(); commit; end loop; end $$"); err != nil {
+	if _, err := conn.Exec(t.Context(), "do $$ begin for i in 1..10100 loop perform pg_current_xact_id(); commit; "+
+		"end loop; end $$"); err != nil {
 		t.Fatal(err)
 	}
-	plan, err := postgres.Vacuum(c.server).Plan(t.Context(), remediate.Request{Subject: c.subject("server", "database", "schema", "table")})
+	plan, err := postgres.Vacuum(c.server).Plan(t.Context(),
+		remediate.Request{Subject: c.subject("server", "database", "schema", "table")})
 	if err != nil || !strings.Contains(strings.Join(plan.Facts, "\n"), "forgotten") {
 		t.Errorf("Plan: %q %v", plan.Facts, err)
 	}

@@ -96,9 +96,12 @@ func TestQuotaOfALife(t *testing.T) {
 				t.Parallel()
 				url, database := servertest.Database(t)
 				c := clinic{url: url, database: database}
-				servertest.Exec(t, url, "create table logs (id bigint generated always as identity, at timestamptz not null)", "create table logs_old (id bigint, at timestamptz not null)",
-					"insert into logs (at) select now() - interval '1 year' from generate_series(1, 4000) i", "analyze logs")
-				entry := target.Archive{Database: database, Schema: "public", Table: "logs", Column: "at", After: time.Hour}
+				servertest.Exec(t, url, "create table logs (id bigint generated always as identity, at timestamptz "+
+					"not null)", "create table logs_old (id bigint, at timestamptz not null)",
+					"insert into logs (at) select now() - interval '1 year' from generate_series(1, 4000) i",
+					"analyze logs")
+				entry := target.Archive{Database: database, Schema: "public", Table: "logs", Column: "at",
+					After: time.Hour}
 				var a remediate.Action
 				switch to {
 				case "purge", "purge by index":
@@ -113,12 +116,15 @@ func TestQuotaOfALife(t *testing.T) {
 					a = postgres.Archive(configured(t, url, entry))
 				}
 				if to == "purge by index" {
-					servertest.Exec(t, url, "insert into logs (at) select now() from generate_series(1, 60000)", "create index on logs (at)", "analyze logs")
+					servertest.Exec(t, url, "insert into logs (at) select now() from generate_series(1, 60000)",
+						"create index on logs (at)", "analyze logs")
 				}
-				l := life{action: a, most: remediate.Amount{Rows: 10_000}, random: rand.New(rand.NewPCG(uint64(seed), 11)), kill: kill, checks: 8}
+				l := life{action: a, most: remediate.Amount{Rows: 10_000},
+					random: rand.New(rand.NewPCG(uint64(seed), 11)), kill: kill, checks: 8}
 				came := 4000
 				l.grow = func() {
-					servertest.Exec(t, url, "insert into logs (at) select now() - interval '1 year' from generate_series(1, 3000)")
+					servertest.Exec(t, url,
+						"insert into logs (at) select now() - interval '1 year' from generate_series(1, 3000)")
 					came += 3000
 				}
 				var err error
@@ -153,15 +159,20 @@ func TestQuotaOfPartitions(t *testing.T) {
 				if !purge {
 					a = postgres.Archive(y.server)
 				}
-				l := life{action: a, most: remediate.Amount{Rows: 1461}, random: rand.New(rand.NewPCG(seed, 12)), kill: seed%2 == 0, checks: 12, plan: y.plan(t, a)}
+				l := life{action: a, most: remediate.Amount{Rows: 1461}, random: rand.New(rand.NewPCG(seed, 12)),
+					kill: seed%2 == 0, checks: 12, plan: y.plan(t, a)}
 				l.grow = func() {
 					// Into a year that goes last, when the first is gone: more than was counted then.
-					if y.text(t, "select coalesce(to_regclass('t_2020')::text, '') || coalesce(to_regclass('t_2023')::text, '')") == "t_2023" {
-						servertest.Exec(t, y.url, "insert into t select 10000 + g, timestamptz '2023-03-03Z' from generate_series(1, 50) g where not exists (select from t_2023 where id > 10000)")
+					if y.text(t, "select coalesce(to_regclass('t_2020')::text, '') || "+
+						"coalesce(to_regclass('t_2023')::text, '')") == "t_2023" {
+						servertest.Exec(t, y.url,
+							"insert into t select 10000 + g, timestamptz '2023-03-03Z' from generate_series(1, 50) g "+
+								"where not exists (select from t_2023 where id > 10000)")
 					}
 				}
 				if !purge {
-					servertest.Exec(t, y.url, "insert into t select 10000 + g, timestamptz '2023-03-03Z' from generate_series(1, 50) g")
+					servertest.Exec(t, y.url,
+						"insert into t select 10000 + g, timestamptz '2023-03-03Z' from generate_series(1, 50) g")
 				}
 				refused := l.lead(t)
 				gone := 2000 - y.number(t, "select count(*) from t where id < 10000")

@@ -20,7 +20,8 @@ import (
 
 // reindexRequest asks for a rebuild of the clinic's index that waits so long for others.
 func (c *clinic) reindexRequest(patience string) remediate.Request {
-	r := remediate.Request{Action: "postgres/reindex", Subject: c.subject("server", "database", "schema", "table", "index")}
+	r := remediate.Request{Action: "postgres/reindex", Subject: c.subject("server", "database", "schema", "table",
+		"index")}
 	if patience != "" {
 		r.Params = map[string]string{"patience": patience}
 	}
@@ -33,7 +34,8 @@ func refuses(t *testing.T, a remediate.Action, r remediate.Request, reason, says
 	plan, err := a.Plan(t.Context(), r)
 	refusal, ok := remediate.Refused(err)
 	if !ok || refusal.Reason != reason || !strings.Contains(refusal.Detail, says) || refusal.Until.IsZero() == again {
-		t.Errorf("Plan: %+v, %v, want the refusal %q that says %q, and to look again: %v", plan.Steps, err, reason, says, again)
+		t.Errorf("Plan: %+v, %v, want the refusal %q that says %q, and to look again: %v", plan.Steps, err, reason,
+			says, again)
 	}
 }
 
@@ -48,10 +50,12 @@ func TestReindexLooksForOthers(t *testing.T) {
 		second bool   // it counts after a second only
 		says   string // "" where it is not in the way
 	}{
-		{"a snapshot of anything", []string{"begin isolation level repeatable read", "select from public.elsewhere"}, true, "has a transaction of"},
+		{"a snapshot of anything", []string{"begin isolation level repeatable read", "select from public.elsewhere"},
+			true, "has a transaction of"},
 		{"a lock of a reader", []string{"begin", "select from " + c.qTable}, true, "has a transaction of"},
 		{"a lock of another table", []string{"begin", "select from public.elsewhere"}, true, ""},
-		{"maintenance", []string{"begin", "lock table " + c.qTable + " in share update exclusive mode"}, false, "excludes this"},
+		{"maintenance", []string{"begin", "lock table " + c.qTable + " in share update exclusive mode"}, false,
+			"excludes this"},
 		{"DDL", []string{"begin", "lock table " + c.qTable + " in access exclusive mode"}, false, "excludes this"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -62,7 +66,8 @@ func TestReindexLooksForOthers(t *testing.T) {
 				if _, err := action.Plan(t.Context(), c.reindexRequest("10m")); err != nil {
 					t.Errorf("Plan beside a young one: %v", err)
 				}
-				for c.number(t, "select count(*) from pg_stat_activity where application_name = 'nightly report' and clock_timestamp() - xact_start > interval '1.1 s'") == 0 {
+				for c.number(t, "select count(*) from pg_stat_activity where application_name = 'nightly report' and "+
+					"clock_timestamp() - xact_start > interval '1.1 s'") == 0 {
 					time.Sleep(50 * time.Millisecond)
 				}
 			}
@@ -88,8 +93,10 @@ func TestReindexLooksForOthers(t *testing.T) {
 func TestReindexLooksForPrepared(t *testing.T) {
 	s := own(t, "", map[string]string{"max_prepared_transactions": "2"})
 	c := serverClinic(t, s.URL)
-	servertest.Exec(t, c.url, "create table t (a int)", "create index i on t (a)", "begin; insert into t values (1); prepare transaction 'for''gotten'")
-	for c.number(t, "select count(*) from pg_prepared_xacts where clock_timestamp() - prepared > interval '1.1 s'") == 0 {
+	servertest.Exec(t, c.url, "create table t (a int)", "create index i on t (a)",
+		"begin; insert into t values (1); prepare transaction 'for''gotten'")
+	for c.number(t,
+		"select count(*) from pg_prepared_xacts where clock_timestamp() - prepared > interval '1.1 s'") == 0 {
 		time.Sleep(50 * time.Millisecond)
 	}
 	r := c.dropRequest("i", map[string]string{"patience": "1s"})
@@ -108,7 +115,8 @@ func TestReindexOneAtATime(t *testing.T) {
 		_, err := builder.Exec(ctx, "create index concurrently on "+elsewhere.qTable+" (id)")
 		ended <- err
 	}()
-	for end := time.Now().Add(2 * time.Minute); c.number(t, "select count(*) from pg_stat_progress_create_index") == 0; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); c.number(t,
+		"select count(*) from pg_stat_progress_create_index") == 0; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("no index is being built")
 		}
@@ -124,15 +132,19 @@ func TestReindexOneAtATime(t *testing.T) {
 func TestReindexLooksForRoom(t *testing.T) {
 	s := own(t, "", nil)
 	c := serverClinic(t, s.URL)
-	servertest.Exec(t, c.url, "create table t (a text)", "insert into t select md5(n::text) from generate_series(1, 40000) n", "create index i on t (a)", "analyze t", "checkpoint")
+	servertest.Exec(t, c.url, "create table t (a text)",
+		"insert into t select md5(n::text) from generate_series(1, 40000) n", "create index i on t (a)", "analyze t",
+		"checkpoint")
 	action := postgres.Reindex(c.server)
 	plan, err := action.Plan(t.Context(), c.dropRequest("i", nil))
 	if err != nil || !strings.Contains(strings.Join(plan.Facts, "\n"), "and the disk has it") {
 		t.Fatalf("Plan: %q %v", plan.Facts, err)
 	}
-	servertest.Exec(t, c.url, "alter database postgres set temp_file_limit = '100kB'", "alter database postgres set maintenance_work_mem = '1MB'")
+	servertest.Exec(t, c.url, "alter database postgres set temp_file_limit = '100kB'",
+		"alter database postgres set maintenance_work_mem = '1MB'")
 	fresh := serverClinic(t, s.URL)
-	refuses(t, postgres.Reindex(fresh.server), c.dropRequest("i", nil), "headroom", "temp_file_limit allows 100 KiB", false)
+	refuses(t, postgres.Reindex(fresh.server), c.dropRequest("i", nil), "headroom", "temp_file_limit allows 100 KiB",
+		false)
 	servertest.Exec(t, c.url, "alter database postgres reset all")
 	// As large as no disk here is, and without a block more.
 	file := filepath.Join(s.Dir, "data", c.text(t, "select pg_relation_filepath('i')"))
@@ -140,7 +152,8 @@ func TestReindexLooksForRoom(t *testing.T) {
 		t.Fatal(err)
 	}
 	fresh = serverClinic(t, s.URL)
-	refuses(t, postgres.Reindex(fresh.server), c.dropRequest("i", nil), "headroom", "the disk for the new index, WAL, sorting has", true)
+	refuses(t, postgres.Reindex(fresh.server), c.dropRequest("i", nil), "headroom",
+		"the disk for the new index, WAL, sorting has", true)
 }
 
 // A build that waits too long for one who came after the plan is given up. What it
@@ -185,7 +198,8 @@ func TestReindexGivesUp(t *testing.T) {
 			if c.invalid(t) == "" || c.node(t) != before != test.rebuilt {
 				t.Errorf("left %q, node %s and then %s", c.invalid(t), before, c.node(t))
 			}
-			if n := c.number(t, "select count(*) from pg_stat_activity where application_name like 'upkeep postgres/reindex%'"); n != 0 {
+			if n := c.number(t, "select count(*) from pg_stat_activity where application_name like 'upkeep "+
+				"postgres/reindex%'"); n != 0 {
 				t.Errorf("%d sessions of ours are left", n)
 			}
 			exec(t, other, "rollback")
@@ -212,7 +226,9 @@ func TestReindexTidiesUp(t *testing.T) {
 	exec(t, other, "begin", "select from "+c.qTable)
 	ended := make(chan error, 1)
 	go func() { ended <- applyAll(t, action, plan) }()
-	for end := time.Now().Add(2 * time.Minute); c.number(t, "select count(*) from pg_stat_activity where application_name like 'upkeep postgres/reindex%' and query like 'DROP INDEX%'") == 0; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); c.number(t,
+		"select count(*) from pg_stat_activity where application_name like 'upkeep postgres/reindex%' and query like "+
+			"'DROP INDEX%'") == 0; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("nothing is dropped")
 		}
@@ -277,7 +293,8 @@ func TestReindexMeasures(t *testing.T) {
 	}
 	servertest.Exec(t, c.url, `create schema "x; y"`, `create extension pgstattuple schema "x; y"`)
 	var want float64
-	err = c.connect(t).QueryRow(t.Context(), `select 1 - (p.leaf_pages * p.avg_leaf_density / 90 + p.internal_pages + 1) * 8192 / p.index_size from "x; y".pgstatindex($1) p`, c.qIndex).Scan(&want)
+	err = c.connect(t).QueryRow(t.Context(),
+		`select 1 - (p.leaf_pages * p.avg_leaf_density / 90 + p.internal_pages + 1) * 8192 / p.index_size from "x; y".pgstatindex($1) p`, c.qIndex).Scan(&want)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -289,16 +306,20 @@ func TestReindexMeasures(t *testing.T) {
 // To own the database is enough to rebuild, and not to drop what that may leave.
 func TestReindexOfDatabaseOwner(t *testing.T) {
 	c := open(t)
-	servertest.Exec(t, c.url, "create role keeper login", "alter database "+c.database+" owner to keeper", "grant usage on schema "+quoted(schema)+" to keeper")
+	servertest.Exec(t, c.url, "create role keeper login", "alter database "+c.database+" owner to keeper",
+		"grant usage on schema "+quoted(schema)+" to keeper")
 	t.Cleanup(func() {
-		servertest.Exec(t, c.url, "alter database "+c.database+" owner to upkeep", "revoke usage on schema "+quoted(schema)+" from keeper", "drop role keeper")
+		servertest.Exec(t, c.url, "alter database "+c.database+" owner to upkeep",
+			"revoke usage on schema "+quoted(schema)+" from keeper", "drop role keeper")
 	})
-	p, err := target.NewPostgres(target.PostgresConfig{Name: "main", URL: strings.Replace(c.url, "upkeep@", "keeper@", 1)})
+	p, err := target.NewPostgres(target.PostgresConfig{Name: "main",
+		URL: strings.Replace(c.url, "upkeep@", "keeper@", 1)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(p.Close)
-	refuses(t, postgres.Reindex(p), c.reindexRequest(""), remediate.ReasonPrivilege, "must own the table or its schema", false)
+	refuses(t, postgres.Reindex(p), c.reindexRequest(""), remediate.ReasonPrivilege, "must own the table or its schema",
+		false)
 	// It would be true: it may rebuild, and the leftover it may not drop.
 	c.interruptBuild(t, "row exclusive")
 	keeper, err := pgx.Connect(t.Context(), strings.Replace(c.url, "upkeep@", "keeper@", 1))
@@ -306,7 +327,8 @@ func TestReindexOfDatabaseOwner(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = keeper.Close(t.Context()) }() // nothing is left to be written
-	if _, err := keeper.Exec(t.Context(), "drop index concurrently "+quoted(schema, index+"_ccnew")); err == nil || !strings.Contains(err.Error(), "must be owner") {
+	if _, err := keeper.Exec(t.Context(), "drop index concurrently "+quoted(schema, index+"_ccnew")); err == nil ||
+		!strings.Contains(err.Error(), "must be owner") {
 		t.Errorf("drop: %v", err)
 	}
 }

@@ -27,16 +27,19 @@ func (c *clinic) triggered(t *testing.T, more ...string) triggered {
 	servertest.Exec(t, c.url, append([]string{
 		"drop schema if exists ev cascade", "drop publication if exists p", "create schema ev",
 		"create table ev.audit (id int)",
-		"create function ev.touch() returns trigger language plpgsql as $$ begin insert into ev.audit values (old.id); new.note := 'touched'; return new; end $$",
+		"create function ev.touch() returns trigger language plpgsql as $$ begin insert into ev.audit values " +
+			"(old.id); new.note := 'touched'; return new; end $$",
 		"create table ev.ev (id int not null, note text, gone int, primary key (id)) partition by range (id)",
 		"create table ev.leaf partition of ev.ev for values from (0) to (1000000) with (autovacuum_enabled = off)",
-		"insert into ev.ev select i, md5(i::text), i from generate_series(1, 10000) i", "delete from ev.ev where id <= 7500", "vacuum (analyze, truncate off) ev.leaf",
+		"insert into ev.ev select i, md5(i::text), i from generate_series(1, 10000) i",
+		"delete from ev.ev where id <= 7500", "vacuum (analyze, truncate off) ev.leaf",
 	}, more...)...)
 	return triggered{clinic: c, action: postgres.Repack(c.server)}
 }
 
 func (g *triggered) request() remediate.Request {
-	return remediate.Request{Action: g.action.Name, Subject: map[string]string{"server": "main", "database": g.database, "schema": "ev", "table": "leaf"}}
+	return remediate.Request{Action: g.action.Name, Subject: map[string]string{"server": "main", "database": g.database,
+		"schema": "ev", "table": "leaf"}}
 }
 
 func (g *triggered) planned(t *testing.T) {
@@ -64,15 +67,20 @@ func TestRepackSeesInheritedTriggers(t *testing.T) {
 		t.Run("version "+version, func(t *testing.T) {
 			t.Parallel()
 			c := serverClinic(t, own(t, version, nil).URL)
-			for _, when := range []string{"before update on ev.ev for each row", "after update of note on ev.ev for each row"} {
+			for _, when := range []string{"before update on ev.ev for each row",
+				"after update of note on ev.ev for each row"} {
 				g := c.triggered(t, "create trigger touch "+when+" execute function ev.touch()")
-				if plan, err := g.action.Plan(t.Context(), g.request()); !refusedFor(err, remediate.ReasonUnfit, `the trigger "touch" would fire`) {
+				if plan, err := g.action.Plan(t.Context(), g.request()); !refusedFor(err, remediate.ReasonUnfit,
+					`the trigger "touch" would fire`) {
 					t.Errorf("%s: %+v, %v", when, plan, err)
 				}
 			}
 			// What does nothing where the key stays is no obstacle.
-			g := c.triggered(t, "create table ev.child (id int references ev.ev)", "create trigger noted after insert on ev.ev for each row execute function ev.touch()",
-				"alter table ev.ev drop column gone", "update ev.leaf set note = (select string_agg(md5(i::text), '') from generate_series(1, 400) i) where id = 9999", "vacuum (analyze, truncate off) ev.leaf")
+			g := c.triggered(t, "create table ev.child (id int references ev.ev)",
+				"create trigger noted after insert on ev.ev for each row execute function ev.touch()",
+				"alter table ev.ev drop column gone",
+				"update ev.leaf set note = (select string_agg(md5(i::text), '') from generate_series(1, 400) i) "+
+					"where id = 9999", "vacuum (analyze, truncate off) ev.leaf")
 			g.planned(t)
 			wants(t, g.plan, "new xmin")
 			wants(t, g.plan, "TOAST")
@@ -81,7 +89,8 @@ func TestRepackSeesInheritedTriggers(t *testing.T) {
 				t.Fatal(err)
 			}
 			if got := g.said(t, "ev.leaf"); got != g.notes || g.number(t, "select count(*) from ev.audit") != 0 {
-				t.Errorf("the rows were %s and are %s, and a trigger fired %d times", g.notes, got, g.number(t, "select count(*) from ev.audit"))
+				t.Errorf("the rows were %s and are %s, and a trigger fired %d times", g.notes, got,
+					g.number(t, "select count(*) from ev.audit"))
 			}
 		})
 	}
@@ -91,28 +100,37 @@ func TestRepackSeesInheritedTriggers(t *testing.T) {
 // are afterwards.
 func changes() map[string]struct{ do, rows string } {
 	return map[string]struct{ do, rows string }{
-		"trigger of the table":      {do: "create trigger touch before update on ev.leaf for each row execute function ev.touch()"},
-		"trigger of the parent":     {do: "create trigger touch before update on ev.ev for each row execute function ev.touch()"},
-		"rule":                      {do: "create rule r as on update to ev.leaf do also insert into ev.audit values (old.id)"},
+		"trigger of the table": {do: "create trigger touch before update on ev.leaf for each row execute " +
+			"function ev.touch()"},
+		"trigger of the parent": {do: "create trigger touch before update on ev.ev for each row execute function " +
+			"ev.touch()"},
+		"rule": {do: "create rule r as on update to ev.leaf do also insert into ev.audit values " +
+			"(old.id)"},
 		"publication of the table":  {do: "create publication p for table ev.leaf"},
 		"publication of the parent": {do: "create publication p for table ev.ev"},
 		"publication of the schema": {do: "create publication p for tables in schema ev"},
 		"publication of everything": {do: "create publication p for all tables"},
 		"column added":              {do: "alter table ev.ev add column hold text default 'hold'"},
 		"column dropped":            {do: "alter table ev.ev drop column gone"},
-		"column exchanged":          {do: "alter table ev.ev rename gone to went; alter table ev.ev add column gone int"},
-		"generated column":          {do: "alter table ev.ev add column sum int generated always as (id + 1) stored"},
-		"row security":              {do: "alter table ev.leaf enable row level security; alter table ev.leaf force row level security"},
-		"replica identity":          {do: "alter table ev.leaf replica identity full"},
-		"constraint":                {do: "alter table ev.leaf add constraint long check (id < 8000) not valid"},
-		"foreign key of another":    {do: "create table ev.child (id int references ev.ev on update cascade)"},
-		"unlogged":                  {do: "alter table ev.leaf set unlogged"},
-		"detached":                  {do: "alter table ev.ev detach partition ev.leaf"},
-		"renamed":                   {do: "alter table ev.leaf rename to old", rows: "ev.old"},
-		"another of the same name":  {do: "alter table ev.leaf rename to old; create table ev.leaf (like ev.old including all); insert into ev.leaf select id, 'new', 0 from generate_series(1, 20000) id; create trigger touch before update on ev.leaf for each row execute function ev.touch()", rows: "ev.old"},
-		"moved to another schema":   {do: "create schema if not exists aside; drop table if exists aside.leaf; alter table ev.leaf set schema aside", rows: "aside.leaf"},
-		"dropped":                   {do: "drop table ev.leaf", rows: "-"},
-		"session_replication_role":  {do: "alter system set session_replication_role = replica; select pg_reload_conf()"},
+		"column exchanged": {do: "alter table ev.ev rename gone to went; alter table ev.ev add column gone " +
+			"int"},
+		"generated column": {do: "alter table ev.ev add column sum int generated always as (id + 1) stored"},
+		"row security": {do: "alter table ev.leaf enable row level security; alter table ev.leaf force " +
+			"row level security"},
+		"replica identity":       {do: "alter table ev.leaf replica identity full"},
+		"constraint":             {do: "alter table ev.leaf add constraint long check (id < 8000) not valid"},
+		"foreign key of another": {do: "create table ev.child (id int references ev.ev on update cascade)"},
+		"unlogged":               {do: "alter table ev.leaf set unlogged"},
+		"detached":               {do: "alter table ev.ev detach partition ev.leaf"},
+		"renamed":                {do: "alter table ev.leaf rename to old", rows: "ev.old"},
+		"another of the same name": {do: "alter table ev.leaf rename to old; create table ev.leaf (like ev.old " +
+			"including all); insert into ev.leaf select id, 'new', 0 from generate_series(1, 20000) id; create " +
+			"trigger touch before update on ev.leaf for each row execute function ev.touch()", rows: "ev.old"},
+		"moved to another schema": {do: "create schema if not exists aside; drop table if exists aside.leaf; alter " +
+			"table ev.leaf set schema aside", rows: "aside.leaf"},
+		"dropped": {do: "drop table ev.leaf", rows: "-"},
+		"session_replication_role": {do: "alter system set session_replication_role = replica; select " +
+			"pg_reload_conf()"},
 	}
 }
 
@@ -177,7 +195,8 @@ func TestRepackBesideChanges(t *testing.T) {
 	for i := range 6 {
 		g := c.triggered(t)
 		g.planned(t)
-		sql := []string{"create trigger touch before update on ev.leaf for each row execute function ev.touch()", "create trigger touch before update on ev.ev for each row execute function ev.touch()"}[i%2]
+		sql := []string{"create trigger touch before update on ev.leaf for each row execute function ev.touch()",
+			"create trigger touch before update on ev.ev for each row execute function ev.touch()"}[i%2]
 		looks, done := 0, make(chan error, 1)
 		conn := c.connect(t)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -212,8 +231,10 @@ func TestPgRepackLooksAgain(t *testing.T) {
 	c.bloat(t, 10_000)
 	action := postgres.Repack(c.server)
 	for name, change := range map[string][2]string{
-		"trigger":     {"create trigger mine before update on " + c.qTable + " for each row execute function suppress_redundant_updates_trigger()", "drop trigger mine on " + c.qTable},
-		"column":      {"alter table " + c.qTable + " add column more int", "alter table " + c.qTable + " drop column more"},
+		"trigger": {"create trigger mine before update on " + c.qTable +
+			" for each row execute function suppress_redundant_updates_trigger()", "drop trigger mine on " + c.qTable},
+		"column": {"alter table " + c.qTable + " add column more int",
+			"alter table " + c.qTable + " drop column more"},
 		"publication": {"create publication everything for all tables", "drop publication everything"},
 		"heir":        {"create table public.heir () inherits (" + c.qTable + ")", "drop table public.heir"},
 	} {
@@ -252,9 +273,11 @@ func TestVacuumFullOfAnother(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	servertest.Exec(t, c.url, "alter table "+c.qTable+" rename to aside", fmt.Sprintf("create table %s (id int, key text)", c.qTable))
+	servertest.Exec(t, c.url, "alter table "+c.qTable+" rename to aside",
+		fmt.Sprintf("create table %s (id int, key text)", c.qTable))
 	file := c.file(t)
-	if err := applied(t, action, plan.Steps[0]); !refusedFor(err, remediate.ReasonChanged, "another") || c.file(t) != file {
+	if err := applied(t, action, plan.Steps[0]); !refusedFor(err, remediate.ReasonChanged, "another") ||
+		c.file(t) != file {
 		t.Errorf("Apply: %v", err)
 	}
 }

@@ -28,12 +28,14 @@ func (c *clinic) bloat(t *testing.T, rows int) {
 // withKey gives the table a primary key, and the database pg_repack.
 func (c *clinic) withKey(t *testing.T) {
 	t.Helper()
-	servertest.Exec(t, c.url, "alter table "+c.qTable+" add primary key (id)", "create extension pg_repack", "create extension amcheck")
+	servertest.Exec(t, c.url, "alter table "+c.qTable+" add primary key (id)", "create extension pg_repack",
+		"create extension amcheck")
 }
 
 func (c *clinic) file(t *testing.T) string {
 	t.Helper()
-	return c.text(t, "select c.oid || ' ' || c.relfilenode from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = $1 and c.relname = $2", schema, table)
+	return c.text(t, "select c.oid || ' ' || c.relfilenode from pg_class c join pg_namespace n on n.oid = "+
+		"c.relnamespace where n.nspname = $1 and c.relname = $2", schema, table)
 }
 
 func (c *clinic) pages(t *testing.T) int {
@@ -61,7 +63,8 @@ func (c *clinic) sound(t *testing.T) {
 	if n := c.number(t, "select count(*) from verify_heapam($1::regclass)", c.qTable); n != 0 {
 		t.Errorf("the heap has %d faults", n)
 	}
-	servertest.Exec(t, c.url, "select bt_index_check(indexrelid, true) from pg_index where indrelid = "+literal(c.qTable)+"::regclass")
+	servertest.Exec(t, c.url,
+		"select bt_index_check(indexrelid, true) from pg_index where indrelid = "+literal(c.qTable)+"::regclass")
 }
 
 func literal(s string) string {
@@ -177,7 +180,8 @@ func TestVacuumFull(t *testing.T) {
 func (c *clinic) older(t *testing.T) (end func()) {
 	t.Helper()
 	conn := c.connect(t)
-	exec(t, conn, "set application_name = 'older'", "begin isolation level repeatable read", "select count(*) from public.victim")
+	exec(t, conn, "set application_name = 'older'", "begin isolation level repeatable read",
+		"select count(*) from public.victim")
 	return func() { exec(t, conn, "commit") }
 }
 
@@ -195,7 +199,8 @@ func (c *clinic) start(t *testing.T, action remediate.Action, token int64) (ende
 		defer cancel()
 		ended <- action.Apply(ctx, remediate.Fence{Token: token, Held: held}, plan.Steps[len(plan.Steps)-1])
 	}()
-	c.until(t, "pg_repack waits", "select count(*) from pg_locks where locktype = 'advisory' and classid = 16185446 and exists (select from pg_index where indrelid = to_regclass('repack.table_' || "+literal(c.qTable)+"::regclass::oid))")
+	c.until(t, "pg_repack waits", "select count(*) from pg_locks where locktype = 'advisory' and classid = 16185446 "+
+		"and exists (select from pg_index where indrelid = to_regclass('repack.table_' || "+literal(c.qTable)+"::regclass::oid))")
 	return ended
 }
 
@@ -225,7 +230,8 @@ func byHand(t *testing.T) string {
 // children are the pg_repacks that we have started for the database.
 func (c *clinic) children(t *testing.T) (all []*os.Process) {
 	t.Helper()
-	out, err := command.CommandContext(t.Context(), "pgrep", "-P", strconv.Itoa(os.Getpid()), "-f", "--", "--dbname="+c.database).Output()
+	out, err := command.CommandContext(t.Context(), "pgrep", "-P", strconv.Itoa(os.Getpid()), "-f", "--",
+		"--dbname="+c.database).Output()
 	if err != nil {
 		t.Fatalf("no pg_repack runs: %v", err)
 	}
@@ -275,15 +281,19 @@ func TestRepackRemovesWhatWasLeft(t *testing.T) {
 	if err := by.Start(); err != nil {
 		t.Fatal(err)
 	}
-	c.until(t, "it waits", "select count(*) from pg_class where relname = 'table_' || "+literal(c.qTable)+"::regclass::oid and relhasindex")
-	if _, err := action.Plan(t.Context(), c.order(action)); !refusedFor(err, remediate.ReasonCannotHelp, "works on the table already") {
+	c.until(t, "it waits",
+		"select count(*) from pg_class where relname = 'table_' || "+literal(c.qTable)+"::regclass::oid and "+
+			"relhasindex")
+	if _, err := action.Plan(t.Context(), c.order(action)); !refusedFor(err, remediate.ReasonCannotHelp,
+		"works on the table already") {
 		t.Errorf("Plan beside another's pg_repack: %v", err)
 	}
 	if err := by.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	_ = by.Wait() // it was killed
-	c.until(t, "its sessions end", "select 1 - least(count(*), 1) from pg_stat_activity where application_name = 'by hand'")
+	c.until(t, "its sessions end", "select 1 - least(count(*), 1) from pg_stat_activity where application_name = 'by "+
+		"hand'")
 	end()
 	servertest.Exec(t, c.url, "update "+c.qTable+" set key = key")
 	if c.remains(t) == "" {
@@ -291,7 +301,8 @@ func TestRepackRemovesWhatWasLeft(t *testing.T) {
 	}
 	before := c.file(t)
 	plan := c.do(t, action)
-	if len(plan.Steps) != 2 || !strings.Contains(plan.Steps[0].Do, "DROP TRIGGER IF EXISTS repack_trigger ON "+c.qTable) {
+	if len(plan.Steps) != 2 || !strings.Contains(plan.Steps[0].Do,
+		"DROP TRIGGER IF EXISTS repack_trigger ON "+c.qTable) {
 		t.Errorf("the plan does not begin with what was left: %+v", plan.Steps)
 	}
 	if left := c.remains(t); left != "" {
@@ -326,12 +337,15 @@ func TestRepackTakesOver(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	frozen := command.CommandContext(t.Context(), byHand(t), "--no-order", "--no-kill-backend", "--table="+c.qTable, "--dbname="+c.database)
+	frozen := command.CommandContext(t.Context(), byHand(t), "--no-order", "--no-kill-backend", "--table="+c.qTable,
+		"--dbname="+c.database)
 	frozen.Env = append(env, "PGOPTIONS=-c lock_timeout=1200")
 	if err := frozen.Start(); err != nil {
 		t.Fatal(err)
 	}
-	c.until(t, "it waits", "select count(*) from pg_class where relname = 'table_' || "+literal(c.qTable)+"::regclass::oid and relhasindex")
+	c.until(t, "it waits",
+		"select count(*) from pg_class where relname = 'table_' || "+literal(c.qTable)+"::regclass::oid and "+
+			"relhasindex")
 	if err := frozen.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
@@ -370,7 +384,8 @@ func TestRepackEndsNobody(t *testing.T) {
 	wants(t, plan, "is free")
 	reader := c.connect(t)
 	exec(t, reader, "begin", "select count(*) from "+c.qTable)
-	if err := applied(t, action, plan.Steps[0]); err == nil || !strings.Contains(err.Error(), "1 sessions hold the table") {
+	if err := applied(t, action, plan.Steps[0]); err == nil ||
+		!strings.Contains(err.Error(), "1 sessions hold the table") {
 		t.Errorf("Apply with a reader in the way: %v", err)
 	}
 	exec(t, reader, "select count(*) from "+c.qTable, "commit")
@@ -431,7 +446,8 @@ func TestRepackStopsWithoutTheFence(t *testing.T) {
 	if !errors.Is(err, remediate.ErrFenced) {
 		t.Errorf("Apply: %v", err)
 	}
-	c.until(t, "what it made is removed by itself", "select case when not exists (select from pg_trigger where tgname = 'repack_trigger') then 1 else 0 end")
+	c.until(t, "what it made is removed by itself",
+		"select case when not exists (select from pg_trigger where tgname = 'repack_trigger') then 1 else 0 end")
 	if c.file(t) != before {
 		t.Error("the table has another file")
 	}
@@ -448,7 +464,8 @@ func TestRepackMindsNewIndexes(t *testing.T) {
 	end := c.older(t)
 	ended, before := c.start(t, action, 1), c.file(t)
 	servertest.Exec(t, c.url, "create index "+quoted("made mean\"while")+" on "+c.qTable+" (key, id)")
-	if err := <-ended; err == nil || !strings.Contains(err.Error(), "index") || !strings.Contains(err.Error(), "old file") {
+	if err := <-ended; err == nil || !strings.Contains(err.Error(), "index") ||
+		!strings.Contains(err.Error(), "old file") {
 		t.Errorf("Apply: %v", err)
 	}
 	if left := c.remains(t); left != "" || c.file(t) != before {
@@ -467,7 +484,8 @@ func TestRepackMindsNewIndexes(t *testing.T) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	servertest.Exec(t, c.url, "create index unseen on "+c.qTable+" (id, key)")
-	oid := "select indexrelid::text from pg_index where indexrelid::regclass::text like '%unseen%' and indrelid = $1::regclass"
+	oid := "select indexrelid::text from pg_index where indexrelid::regclass::text like '%unseen%' and indrelid = " +
+		"$1::regclass"
 	one := c.text(t, oid, c.qTable)
 	if err := applied(t, action, plan.Steps[0]); err != nil {
 		t.Error(err)

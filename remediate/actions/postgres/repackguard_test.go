@@ -80,12 +80,21 @@ func (p *pause) forward(to, from net.Conn) {
 // does not hinder it, and where rows are afterwards.
 func exchanges() map[string]struct{ do, tables string } {
 	return map[string]struct{ do, tables string }{
-		"columns exchanged":        {"alter table ev.ev add column x text; update ev.ev set x = note; alter table ev.ev drop column note; alter table ev.ev rename x to note", "ev.leaf"},
-		"column added and dropped": {"alter table ev.ev add column more int; update ev.ev set more = 1; alter table ev.ev drop column more", "ev.leaf"},
-		"leaf exchanged":           {"alter table ev.ev detach partition ev.leaf; alter table ev.leaf rename to old; create table ev.leaf (like ev.old including all); insert into ev.leaf select i, 'new' from generate_series(1, 500) i; alter table ev.ev attach partition ev.leaf for values from (0) to (1000000)", "ev.old ev.leaf"},
-		"renamed and made anew":    {"alter table ev.leaf rename to old; create table ev.leaf (like ev.old including all); insert into ev.leaf select i, 'new' from generate_series(1, 500) i", "ev.old ev.leaf"},
-		"schema exchanged":         {"alter schema ev rename to was; create schema ev; create table ev.leaf (like was.leaf including all); insert into ev.leaf select i, 'new' from generate_series(1, 500) i", "was.leaf ev.leaf"},
-		"trigger off for a while":  {"alter table ev.leaf disable trigger repack_trigger; update ev.leaf set note = 'unseen' where id % 2 = 0; alter table ev.leaf enable always trigger repack_trigger", "ev.leaf"},
+		"columns exchanged": {"alter table ev.ev add column x text; update ev.ev set x = note; alter table " +
+			"ev.ev drop column note; alter table ev.ev rename x to note", "ev.leaf"},
+		"column added and dropped": {"alter table ev.ev add column more int; update ev.ev set more = 1; alter table " +
+			"ev.ev drop column more", "ev.leaf"},
+		"leaf exchanged": {"alter table ev.ev detach partition ev.leaf; alter table ev.leaf rename to old; " +
+			"create table ev.leaf (like ev.old including all); insert into ev.leaf select i, 'new' from " +
+			"generate_series(1, 500) i; alter table ev.ev attach partition ev.leaf for values from (0) to (1000000)",
+			"ev.old ev.leaf"},
+		"renamed and made anew": {"alter table ev.leaf rename to old; create table ev.leaf (like ev.old including " +
+			"all); insert into ev.leaf select i, 'new' from generate_series(1, 500) i", "ev.old ev.leaf"},
+		"schema exchanged": {"alter schema ev rename to was; create schema ev; create table ev.leaf (like " +
+			"was.leaf including all); insert into ev.leaf select i, 'new' from generate_series(1, 500) i",
+			"was.leaf ev.leaf"},
+		"trigger off for a while": {"alter table ev.leaf disable trigger repack_trigger; update ev.leaf set note = " +
+			"'unseen' where id % 2 = 0; alter table ev.leaf enable always trigger repack_trigger", "ev.leaf"},
 	}
 }
 
@@ -103,9 +112,10 @@ func TestPgRepackBesideDefinitions(t *testing.T) {
 	}{
 		"before it looks up the name": {text: "FROM repack.tables", nth: 1, only: "renamed"},
 		"before its first lock":       {text: "IN ACCESS EXCLUSIVE MODE", nth: 1, only: "columns leaf"},
-		"between its first two locks": {text: "IN ACCESS SHARE MODE", nth: 1, until: "select count(*) from pg_trigger where tgname = 'repack_trigger'"},
-		"while it copies":             {text: "INSERT INTO repack.table_", nth: 1, only: "trigger"},
-		"before its last lock":        {text: "IN ACCESS EXCLUSIVE MODE", nth: 2, only: "schema"},
+		"between its first two locks": {text: "IN ACCESS SHARE MODE", nth: 1,
+			until: "select count(*) from pg_trigger where tgname = 'repack_trigger'"},
+		"while it copies":      {text: "INSERT INTO repack.table_", nth: 1, only: "trigger"},
+		"before its last lock": {text: "IN ACCESS EXCLUSIVE MODE", nth: 2, only: "schema"},
 	} {
 		for name, exchange := range exchanges() {
 			if kind, _, _ := strings.Cut(name, " "); m.only != "" && !strings.Contains(m.only, kind) {
@@ -114,8 +124,10 @@ func TestPgRepackBesideDefinitions(t *testing.T) {
 			t.Run(name+" "+moment, func(t *testing.T) {
 				servertest.Exec(t, s.URL, "drop schema if exists ev, was cascade", "create schema ev",
 					"create table ev.ev (id int not null, note text, primary key (id)) partition by range (id)",
-					"create table ev.leaf partition of ev.ev for values from (0) to (1000000) with (autovacuum_enabled = off)",
-					"insert into ev.ev select i, md5(i::text) from generate_series(1, 10000) i", "delete from ev.ev where id <= 7500", "vacuum (analyze, truncate off) ev.leaf")
+					"create table ev.leaf partition of ev.ev for values from (0) to (1000000) with "+
+						"(autovacuum_enabled = off)",
+					"insert into ev.ev select i, md5(i::text) from generate_series(1, 10000) i",
+					"delete from ev.ev where id <= 7500", "vacuum (analyze, truncate off) ev.leaf")
 				straight := serverClinic(t, s.URL)
 				before := make(map[string]string)
 				p := &pause{text: m.text, nth: m.nth, do: func() {
@@ -136,7 +148,9 @@ func TestPgRepackBesideDefinitions(t *testing.T) {
 				u.Host = p.listen(t, fmt.Sprintf("127.0.0.1:%d", s.Port))
 				c := serverClinic(t, u.String())
 				action := postgres.Repack(c.server)
-				plan, err := action.Plan(t.Context(), remediate.Request{Action: action.Name, Subject: map[string]string{"server": "main", "database": "postgres", "schema": "ev", "table": "leaf"}})
+				plan, err := action.Plan(t.Context(), remediate.Request{Action: action.Name,
+					Subject: map[string]string{"server": "main", "database": "postgres", "schema": "ev",
+						"table": "leaf"}})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -165,5 +179,6 @@ func TestPgRepackBesideDefinitions(t *testing.T) {
 // digest is the content of a table, whatever the order of its columns' numbers.
 func (c *clinic) digest(t *testing.T, table string) string {
 	t.Helper()
-	return c.text(t, "select count(*) || ' ' || coalesce(md5(string_agg(concat_ws(' ', id, coalesce(note, '-')), ',' order by id)), '') from "+table)
+	return c.text(t, "select count(*) || ' ' || coalesce(md5(string_agg(concat_ws(' ', id, coalesce(note, '-')), ',' "+
+		"order by id)), '') from "+table)
 }

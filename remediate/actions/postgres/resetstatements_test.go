@@ -30,7 +30,8 @@ func TestResetStatements(t *testing.T) {
 	action := postgres.ResetStatements(p)
 	c := &clinic{server: p, url: s.URL, database: "postgres"}
 	t.Run("keeps the review", c.keepsTheReview)
-	servertest.Exec(t, s.URL, `drop extension pg_stat_statements`, `create schema "Odd; --"`, `create extension pg_stat_statements schema "Odd; --"`)
+	servertest.Exec(t, s.URL, `drop extension pg_stat_statements`, `create schema "Odd; --"`,
+		`create extension pg_stat_statements schema "Odd; --"`)
 	since := func(t *testing.T) string {
 		t.Helper()
 		return c.text(t, `select stats_reset::text from "Odd; --".pg_stat_statements_info`)
@@ -64,28 +65,35 @@ func (c *clinic) keepsTheReview(t *testing.T) {
 	refuses := func(p *target.Postgres, reason, names string) {
 		t.Helper()
 		plan, err := postgres.ResetStatements(p).Plan(t.Context(), r)
-		if refusal, refused := remediate.Refused(err); !refused || refusal.Reason != reason || !strings.Contains(refusal.Detail, names) {
+		if refusal, refused := remediate.Refused(err); !refused || refusal.Reason != reason ||
+			!strings.Contains(refusal.Detail, names) {
 			t.Errorf("Plan: %+v %v, want the refusal %q that names %q", plan, err, reason, names)
 		}
 	}
 	refuses(c.server, remediate.ReasonUnfit, "no database of the server has the extension")
 	servertest.Exec(t, c.url, "create extension pg_stat_statements",
-		"create role resets login", "grant execute on function pg_stat_statements_reset to resets", "create role sees login in role pg_read_all_stats",
-		"create table public.secrets (id int, v text)", "insert into public.secrets select n, 'hunter2-' || n from generate_series(1, 1000) n",
-		"select pg_sleep(0.3), count(*) from public.secrets where v = 'hunter2-literal'", "create role app password 'hunter2-in-a-command'")
+		"create role resets login", "grant execute on function pg_stat_statements_reset to resets",
+		"create role sees login in role pg_read_all_stats",
+		"create table public.secrets (id int, v text)",
+		"insert into public.secrets select n, 'hunter2-' || n from generate_series(1, 1000) n",
+		"select pg_sleep(0.3), count(*) from public.secrets where v = 'hunter2-literal'",
+		"create role app password 'hunter2-in-a-command'")
 	refuses(asRole(t, c.url, "resets"), remediate.ReasonPrivilege, "grant pg_read_all_stats")
-	refuses(asRole(t, c.url, "sees"), remediate.ReasonPrivilege, `grant execute on function "public".pg_stat_statements_reset`)
+	refuses(asRole(t, c.url, "sees"), remediate.ReasonPrivilege,
+		`grant execute on function "public".pg_stat_statements_reset`)
 	plan, err := action.Plan(t.Context(), r)
 	if err != nil {
 		t.Fatal(err)
 	}
 	facts := strings.Join(plan.Facts, "\n")
 	t.Log(facts)
-	if !strings.Contains(facts, "in 1 calls") || !strings.Contains(facts, "select pg_sleep($1), count(*) from public.secrets where v = $2") || strings.Contains(facts, "hunter2") {
+	if !strings.Contains(facts, "in 1 calls") || !strings.Contains(facts,
+		"select pg_sleep($1), count(*) from public.secrets where v = $2") || strings.Contains(facts, "hunter2") {
 		t.Errorf("the review is not as it should be:\n%s", facts)
 	}
 	carryPlan(t, action, plan)
-	if n := c.number(t, "select count(*) from pg_stat_statements where query like '%secrets%' and query not like '%pg_stat_statements%'"); n != 0 {
+	if n := c.number(t, "select count(*) from pg_stat_statements where query like '%secrets%' and query not like "+
+		"'%pg_stat_statements%'"); n != 0 {
 		t.Errorf("%d statements are still counted", n)
 	}
 	if after, err := action.Plan(t.Context(), r); err != nil || after.Hash() == plan.Hash() {
@@ -100,8 +108,10 @@ func TestResetStatementsRefuses(t *testing.T) {
 	for version, names := range map[string]string{"13": "older than 1.9", "": "shared_preload_libraries"} {
 		url := own(t, version, nil).URL
 		servertest.Exec(t, url, "create extension pg_stat_statements")
-		plan, err := postgres.ResetStatements(asRole(t, url, "upkeep")).Plan(t.Context(), remediate.Request{Subject: map[string]string{"server": "main"}})
-		if refusal, refused := remediate.Refused(err); !refused || refusal.Reason != remediate.ReasonUnfit || !strings.Contains(refusal.Detail, names) {
+		plan, err := postgres.ResetStatements(asRole(t, url, "upkeep")).Plan(t.Context(),
+			remediate.Request{Subject: map[string]string{"server": "main"}})
+		if refusal, refused := remediate.Refused(err); !refused || refusal.Reason != remediate.ReasonUnfit ||
+			!strings.Contains(refusal.Detail, names) {
 			t.Errorf("Plan: %+v %v", plan, err)
 		}
 	}

@@ -38,7 +38,8 @@ func own(t *testing.T, version string, settings map[string]string) *sandbox.Post
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	all := map[string]string{"fsync": "off", "autovacuum": "off"}
 	maps.Copy(all, settings)
-	s, err := servertest.StartPostgres(t.Context(), sandbox.PostgresOptions{Dir: filepath.Join(dir, "postgres"), Bin: bin, Settings: all})
+	s, err := servertest.StartPostgres(t.Context(), sandbox.PostgresOptions{Dir: filepath.Join(dir, "postgres"),
+		Bin: bin, Settings: all})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +65,8 @@ func admit(t *testing.T, url, database string) ward {
 		t.Fatal(err)
 	}
 	t.Cleanup(p.Close)
-	servertest.Exec(t, url, "create table public.logs (id int)", "insert into public.logs select generate_series(1, 1000)", "delete from public.logs")
+	servertest.Exec(t, url, "create table public.logs (id int)",
+		"insert into public.logs select generate_series(1, 1000)", "delete from public.logs")
 	w := ward{clinic: &clinic{server: p, url: url, database: database}, action: postgres.Vacuum(p)}
 	plan, err := w.action.Plan(t.Context(), w.request(database, nil))
 	if err != nil {
@@ -75,7 +77,8 @@ func admit(t *testing.T, url, database string) ward {
 }
 
 func (ward) request(database string, params map[string]string) remediate.Request {
-	return remediate.Request{Subject: map[string]string{"server": "main", "database": database, "schema": "public", "table": "logs"}, Params: params}
+	return remediate.Request{Subject: map[string]string{"server": "main", "database": database, "schema": "public",
+		"table": "logs"}, Params: params}
 }
 
 func (w ward) vacuums(t *testing.T) int {
@@ -128,7 +131,8 @@ func TestTakeover(t *testing.T) {
 		t.Run("version "+version, func(t *testing.T) {
 			w := admit(t, own(t, version, nil).URL, "postgres")
 			thaw := w.freeze(t)
-			if n := w.number(t, "select count(*) from pg_stat_activity where application_name = 'upkeep postgres/vacuum fence 1' and state = 'idle'"); n != 1 {
+			if n := w.number(t, "select count(*) from pg_stat_activity where application_name = 'upkeep "+
+				"postgres/vacuum fence 1' and state = 'idle'"); n != 1 {
 				t.Errorf("%d sessions carry their fence, want 1", n)
 			}
 			began := time.Now()
@@ -152,7 +156,8 @@ func TestTakeover(t *testing.T) {
 // so that one too many would be seen.
 func (w ward) settled(t *testing.T, want int) {
 	t.Helper()
-	for end := time.Now().Add(2 * time.Minute); w.vacuums(t) < want && time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); w.vacuums(t) < want &&
+		time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 	}
 	time.Sleep(700 * time.Millisecond) // before 15 they come half a second late
 	if n := w.vacuums(t); n != want {
@@ -179,7 +184,8 @@ func TestTakeoverWantsTheFence(t *testing.T) {
 func (w *ward) hold(t *testing.T, application string) *pgx.Conn {
 	t.Helper()
 	thaw := w.freeze(t)
-	key := w.text(t, "select (l.classid::int8 << 32 | l.objid::int8)::text from pg_locks l join pg_stat_activity a using (pid) where l.locktype = 'advisory' and l.objsubid = 1 and a.application_name like 'upkeep %'")
+	key := w.text(t, "select (l.classid::int8 << 32 | l.objid::int8)::text from pg_locks l join pg_stat_activity a "+
+		"using (pid) where l.locktype = 'advisory' and l.objsubid = 1 and a.application_name like 'upkeep %'")
 	if err := thaw(); err != nil {
 		t.Fatal(err)
 	}
@@ -226,7 +232,8 @@ func TestTakeoverAdopts(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.settled(t, 2)
-	if n := w.number(t, "select count(*) from pg_stat_activity where application_name = 'upkeep postgres/vacuum fence 1'"); n != 0 {
+	if n := w.number(t, "select count(*) from pg_stat_activity where application_name = 'upkeep postgres/vacuum "+
+		"fence 1'"); n != 0 {
 		t.Errorf("%d sessions of the first owner are left", n)
 	}
 }
@@ -257,7 +264,8 @@ func TestTakeoverLeavesStrangers(t *testing.T) {
 	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Apply: %v, want that it waits for the lock", err)
 	}
-	if n := w.number(t, "select count(*) from pg_stat_activity where application_name = 'psql' and datname = current_database()"); n != 1 {
+	if n := w.number(t, "select count(*) from pg_stat_activity where application_name = 'psql' and datname = "+
+		"current_database()"); n != 1 {
 		t.Errorf("the stranger's session was ended")
 	}
 	w.settled(t, 1)
@@ -280,14 +288,16 @@ func TestVacuumParameters(t *testing.T) {
 		{map[string]string{"parallel": "1) public.victim; --"}, ""},
 		{map[string]string{"truncate": "on, FULL"}, ""},
 		{map[string]string{"index_cleanup": "off"}, "VACUUM (ANALYZE, TRUNCATE off, PARALLEL 0, INDEX_CLEANUP off)"},
-		{map[string]string{"index_cleanup": "on", "freeze": "always"}, "VACUUM (ANALYZE, TRUNCATE off, PARALLEL 0, INDEX_CLEANUP on, FREEZE)"},
+		{map[string]string{"index_cleanup": "on", "freeze": "always"},
+			"VACUUM (ANALYZE, TRUNCATE off, PARALLEL 0, INDEX_CLEANUP on, FREEZE)"},
 		{map[string]string{"index_cleanup": "off) public.victim; --"}, ""},
 		{map[string]string{"freeze": "ALWAYS"}, ""},
 	} {
 		t.Run(fmt.Sprint(test.params), func(t *testing.T) {
 			plan, err := w.action.Plan(t.Context(), w.request(database, test.params))
 			if test.do == "" {
-				if r, refused := remediate.Refused(err); !refused || r.Reason != remediate.ReasonSubject || !strings.Contains(r.Detail, "parameter") {
+				if r, refused := remediate.Refused(err); !refused || r.Reason != remediate.ReasonSubject ||
+					!strings.Contains(r.Detail, "parameter") {
 					t.Fatalf("Plan: %+v %v, want a refusal", plan, err)
 				}
 				return

@@ -20,7 +20,8 @@ type shelf struct {
 func shelved(t *testing.T, version, columns string, more ...string) *shelf {
 	t.Helper()
 	url, database := serving(t, version)
-	servertest.Exec(t, url, append([]string{"create extension if not exists btree_gist", "create table logs (" + columns + ")", "create table logs_old (like logs)"}, more...)...)
+	servertest.Exec(t, url, append([]string{"create extension if not exists btree_gist",
+		"create table logs (" + columns + ")", "create table logs_old (like logs)"}, more...)...)
 	return &shelf{&clinic{url: url, database: database}, target.Archive{
 		Database: database, Schema: "public", Table: "logs", Column: "at", After: 24 * 3600 * 1e9,
 		To: target.Destination{Store: depot.Folder(t.TempDir()), Label: "the folder"},
@@ -43,7 +44,8 @@ func (s *shelf) since() remediate.Request {
 // Whatever a database sets for its sessions, rows go and come back as they were.
 func TestMovedUnderAnySettings(t *testing.T) {
 	for version, set := range map[string][]string{
-		"":   {"array_nulls = off", "datestyle = 'SQL, DMY'", "standard_conforming_strings = off", "timezone = 'Asia/Kolkata'", "intervalstyle = 'iso_8601'"},
+		"": {"array_nulls = off", "datestyle = 'SQL, DMY'", "standard_conforming_strings = off",
+			"timezone = 'Asia/Kolkata'", "intervalstyle = 'iso_8601'"},
 		"17": {"transaction_timeout = '1min'", "datestyle = 'Postgres, MDY'"},
 	} {
 		t.Run("version "+version, func(t *testing.T) {
@@ -78,19 +80,24 @@ func TestMovedUnderAnySettings(t *testing.T) {
 // A key WITHOUT OVERLAPS is met before the first row comes back.
 func TestRestoreMeetsPeriods(t *testing.T) {
 	t.Parallel()
-	s := shelved(t, "18", "id bigint, at timestamptz not null, during tstzrange not null, tags text[], note text not null, primary key (id, during without overlaps)",
-		"insert into logs select i, '2020-06-01Z', tstzrange('2020-06-01Z', '2020-07-01Z'), null, 'x' from generate_series(1, 200) i")
+	s := shelved(t, "18", "id bigint, at timestamptz not null, during tstzrange not null, tags text[], note text not "+
+		"null, primary key (id, during without overlaps)",
+		"insert into logs select i, '2020-06-01Z', tstzrange('2020-06-01Z', '2020-07-01Z'), null, 'x' from "+
+			"generate_series(1, 200) i")
 	p := configured(t, s.url, s.entry)
 	if err := carryOut(t, postgres.Archive(p), requestFor(s.database, "logs")); err != nil {
 		t.Fatal(err)
 	}
-	servertest.Exec(t, s.url, "insert into logs values (7, now(), tstzrange('2020-06-15Z', '2020-06-16Z'), null, 'in the way')")
+	servertest.Exec(t, s.url, "insert into logs values (7, now(), tstzrange('2020-06-15Z', '2020-06-16Z'), null, 'in "+
+		"the way')")
 	err := carryOut(t, postgres.RestoreArchived(p), s.since())
-	if r, ok := remediate.Refused(err); !ok || !strings.Contains(r.Detail, "already") || s.number(t, "select count(*) from logs") != 1 {
+	if r, ok := remediate.Refused(err); !ok || !strings.Contains(r.Detail, "already") ||
+		s.number(t, "select count(*) from logs") != 1 {
 		t.Errorf("%v, and %d rows, want a refusal that names the key", err, s.number(t, "select count(*) from logs"))
 	}
 	servertest.Exec(t, s.url, "delete from logs where note = 'in the way'")
-	if err := carryOut(t, postgres.RestoreArchived(p), s.since()); err != nil || s.number(t, "select count(*) from logs") != 200 {
+	if err := carryOut(t, postgres.RestoreArchived(p), s.since()); err != nil ||
+		s.number(t, "select count(*) from logs") != 200 {
 		t.Errorf("%v, and %d rows, want 200", err, s.number(t, "select count(*) from logs"))
 	}
 }
@@ -98,8 +105,10 @@ func TestRestoreMeetsPeriods(t *testing.T) {
 // Objects by another age column are reported, beside those that come back.
 func TestRestoreTellsOtherColumns(t *testing.T) {
 	t.Parallel()
-	s := shelved(t, "", "id bigint primary key, at timestamptz not null, changed timestamptz not null, tags text[], note text not null",
-		"insert into logs select i, '2020-06-01Z', now() + i % 2 * interval '-1 year', null, 'x' from generate_series(1, 100) i")
+	s := shelved(t, "", "id bigint primary key, at timestamptz not null, changed timestamptz not null, tags text[], "+
+		"note text not null",
+		"insert into logs select i, '2020-06-01Z', now() + i % 2 * interval '-1 year', null, 'x' from "+
+			"generate_series(1, 100) i")
 	other := s.entry
 	other.Column = "changed"
 	for i, e := range []target.Archive{other, s.entry} {
@@ -112,7 +121,8 @@ func TestRestoreTellsOtherColumns(t *testing.T) {
 		t.Fatal(err)
 	}
 	facts := strings.Join(plan.Facts, "\n")
-	for _, want := range []string{"1 objects with 50 rows in all", `1 objects with 50 rows were archived by the column "changed"`} {
+	for _, want := range []string{"1 objects with 50 rows in all",
+		`1 objects with 50 rows were archived by the column "changed"`} {
 		if !strings.Contains(facts, want) {
 			t.Errorf("the facts do not say %q:\n%s", want, facts)
 		}
@@ -124,7 +134,8 @@ func TestRestoreTellsOtherColumns(t *testing.T) {
 func TestArchiveLasts(t *testing.T) {
 	t.Parallel()
 	s := shelved(t, "", "id bigint primary key, at timestamptz not null, tags text[], note text not null",
-		"insert into logs select i, '2020-06-01Z', null, 'x' from generate_series(1, 100) i", "alter table logs add constraint positive check (id > 50) not valid")
+		"insert into logs select i, '2020-06-01Z', null, 'x' from generate_series(1, 100) i",
+		"alter table logs add constraint positive check (id > 50) not valid")
 	memory := s.entry
 	memory.To.Store = depot.Folder("/dev/shm")
 	refused := func(a remediate.Action, r remediate.Request, want string) {
@@ -134,10 +145,12 @@ func TestArchiveLasts(t *testing.T) {
 			t.Errorf("%v, want a refusal that says %q", err, want)
 		}
 	}
-	refused(postgres.Archive(configured(t, s.url, memory)), requestFor(s.database, "logs"), "set the parameter volatile")
+	refused(postgres.Archive(configured(t, s.url, memory)), requestFor(s.database, "logs"),
+		"set the parameter volatile")
 	p := configured(t, s.url, s.entry)
 	plan, err := postgres.Archive(p).Plan(t.Context(), requestFor(s.database, "logs"))
-	if facts := strings.Join(plan.Facts, "\n"); err != nil || !strings.Contains(facts, `the constraint "positive"`) || !strings.Contains(facts, "100 of about") {
+	if facts := strings.Join(plan.Facts, "\n"); err != nil || !strings.Contains(facts, `the constraint "positive"`) ||
+		!strings.Contains(facts, "100 of about") {
 		t.Errorf("%v, and the facts are:\n%s", err, facts)
 	}
 	if err := carryOut(t, postgres.Archive(p), requestFor(s.database, "logs")); err != nil {
@@ -150,7 +163,8 @@ func TestArchiveLasts(t *testing.T) {
 // Values that name roles can mean others when they come back.
 func TestArchiveNamesNoRoles(t *testing.T) {
 	t.Parallel()
-	s := shelved(t, "", "id bigint primary key, at timestamptz not null, rights aclitem[], tags text[], note text not null")
+	s := shelved(t, "", "id bigint primary key, at timestamptz not null, rights aclitem[], tags text[], note text "+
+		"not null")
 	_, err := postgres.Archive(configured(t, s.url, s.entry)).Plan(t.Context(), requestFor(s.database, "logs"))
 	if no, ok := remediate.Refused(err); !ok || !strings.Contains(no.Detail, "aclitem") {
 		t.Errorf("%v, want a refusal that names the type", err)

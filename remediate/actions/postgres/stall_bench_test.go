@@ -70,13 +70,16 @@ func (r executor) report(b *testing.B, ours, naive outcome) {
 		if ratio > stallGoal {
 			verdict = fmt.Sprintf("GOAL MISSED: want 1/%.0f", 1/stallGoal)
 		}
-		beside = fmt.Sprintf("naive %s: 1/%.1f, %s; naive took %s, failed %d of %d, clients waited for its locks for %s", ms(naive.worst), 1/max(ratio, 1e-9), verdict,
+		beside = fmt.Sprintf("naive %s: 1/%.1f, %s; naive took %s, failed %d of %d, clients waited for its locks for "+
+			"%s", ms(naive.worst), 1/max(ratio, 1e-9), verdict,
 			ms(naive.took), naive.failed, naive.done+naive.failed, ms(naive.blocked))
 		b.ReportMetric(float64(naive.worst.Milliseconds()), "naive-stall-ms")
 		b.ReportMetric(ratio, "stall-ratio")
 	}
-	b.Logf("%s: failed %d of %d, longest stall %s, before it, without anybody, %s; clients waited for its locks for %s at most; took %s; it waited for a lock %s at most, says %s; %s",
-		r.name, ours.failed, ours.done+ours.failed, ms(ours.worst), ms(ours.before), ms(ours.blocked), ms(ours.took), ms(ours.lock), ms(r.lock), beside)
+	b.Logf("%s: failed %d of %d, longest stall %s, before it, without anybody, %s; clients waited for its locks for "+
+		"%s at most; took %s; it waited for a lock %s at most, says %s; %s",
+		r.name, ours.failed, ours.done+ours.failed, ms(ours.worst), ms(ours.before), ms(ours.blocked), ms(ours.took),
+		ms(ours.lock), ms(r.lock), beside)
 	b.ReportMetric(float64(ours.failed), "failed")
 	b.ReportMetric(float64(ours.worst.Milliseconds()), "stall-ms")
 	b.ReportMetric(float64(ours.before.Milliseconds()), "none-ms")

@@ -51,18 +51,22 @@ func TestFilesKeepEncodings(t *testing.T) {
 			}
 			text := func() (all string) {
 				t.Helper()
-				if err := c.QueryRow(t.Context(), fmt.Sprintf(`select coalesce(string_agg(convert_to("%s", '%s')::text, ' ' order by convert_to("%[1]s", '%[2]s')), '') from "%[1]s"`, table, encoding)).Scan(&all); err != nil {
+				if err := c.QueryRow(t.Context(),
+					fmt.Sprintf(`select coalesce(string_agg(convert_to("%s", '%s')::text, ' ' order by convert_to("%[1]s", '%[2]s')), '') from "%[1]s"`, table, encoding)).Scan(&all); err != nil {
 					t.Fatal(err)
 				}
 				return all
 			}
 			before := text()
-			p, err := serverOf(remote{URL: u.String(), Folder: t.TempDir(), Entry: target.Archive{Database: name, Schema: "public", Table: table, Column: "at", After: time.Hour}}.child(t))
+			p, err := serverOf(remote{URL: u.String(), Folder: t.TempDir(),
+				Entry: target.Archive{Database: name, Schema: "public", Table: table, Column: "at",
+					After: time.Hour}}.child(t))
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer p.Close()
-			request := remediate.Request{Subject: map[string]string{"server": "main", "database": name, "schema": "public", "table": table}}
+			request := remediate.Request{Subject: map[string]string{"server": "main", "database": name,
+				"schema": "public", "table": table}}
 			if err := carryOut(t, postgres.Archive(p), request); err != nil {
 				t.Fatal(err)
 			}
@@ -84,17 +88,22 @@ func TestFilesKeepEncodings(t *testing.T) {
 func TestFilesTakenBack(t *testing.T) {
 	s := stocked(t, nil)
 	s.put(t, 10, 0)
-	servertest.Exec(t, s.url, "create domain public.few as int", "alter table "+s.qTable+" add column round circle, add column few public.few, add column fews public.few[]")
-	for _, bad := range []struct{ column, value string }{{"round", "circle(point(1, 1), -2)"}, {"few", "11"}, {"fews", "'{11}'"}} {
-		servertest.Exec(t, s.url, "update "+s.qTable+" set "+bad.column+" = "+bad.value, "alter domain public.few add constraint few check (value < 10) not valid")
+	servertest.Exec(t, s.url, "create domain public.few as int",
+		"alter table "+s.qTable+" add column round circle, add column few public.few, add column fews public.few[]")
+	for _, bad := range []struct{ column, value string }{{"round", "circle(point(1, 1), -2)"}, {"few", "11"},
+		{"fews", "'{11}'"}} {
+		servertest.Exec(t, s.url, "update "+s.qTable+" set "+bad.column+" = "+bad.value,
+			"alter domain public.few add constraint few check (value < 10) not valid")
 		err := carryOut(t, postgres.Archive(s.server), remediate.Request{Subject: s.subject()})
-		if no, refused := remediate.Refused(err); !refused || no.Reason != remediate.ReasonUnfit || !strings.Contains(no.Detail, `"`+bad.column+`"`) {
+		if no, refused := remediate.Refused(err); !refused || no.Reason != remediate.ReasonUnfit ||
+			!strings.Contains(no.Detail, `"`+bad.column+`"`) {
 			t.Errorf("%s: %v, want a refusal", bad.column, err)
 		}
 		if n := s.number(t, "select count(*) from "+s.qTable+" where "+s.old); n != 10 {
 			t.Fatalf("%s: %d rows are left of 10", bad.column, n)
 		}
-		servertest.Exec(t, s.url, "alter domain public.few drop constraint few", "update "+s.qTable+" set round = '<(1,1),2>', few = 9, fews = '{9,null}'")
+		servertest.Exec(t, s.url, "alter domain public.few drop constraint few",
+			"update "+s.qTable+" set round = '<(1,1),2>', few = 9, fews = '{9,null}'")
 	}
 	if err := carryOut(t, postgres.Archive(s.server), remediate.Request{Subject: s.subject()}); err != nil {
 		t.Error(err)

@@ -45,7 +45,8 @@ func (c *clinic) as(t *testing.T, application string, statements ...string) *pgx
 // alive tells whether the session of a connection is there.
 func (c *clinic) alive(t *testing.T, conn *pgx.Conn) bool {
 	t.Helper()
-	return c.number(t, "select count(*) from pg_stat_activity where pid = $1::text::int and datname = current_database()", fmt.Sprint(conn.PgConn().PID())) == 1
+	return c.number(t, "select count(*) from pg_stat_activity where pid = $1::text::int and datname = "+
+		"current_database()", fmt.Sprint(conn.PgConn().PID())) == 1
 }
 
 func (c *clinic) terminate(of string) remediate.Request {
@@ -65,7 +66,9 @@ func TestTerminate(t *testing.T) {
 	ended := func(t *testing.T) int {
 		t.Helper()
 		var left int
-		if err := look.QueryRow(t.Context(), "select count(*) from pg_stat_activity where pid = any($1) and datname = current_database()", sessions).Scan(&left); err != nil {
+		if err := look.QueryRow(t.Context(),
+			"select count(*) from pg_stat_activity where pid = any($1) and datname = current_database()", sessions).
+			Scan(&left); err != nil {
 			t.Fatal(err)
 		}
 		return len(sessions) - left
@@ -111,7 +114,9 @@ func TestTerminateBlocker(t *testing.T) {
 		return err == nil && strings.Contains(strings.Join(p.Facts, "\n"), "2 sessions wait for it")
 	})
 	facts := strings.Join(plan.Facts, "\n")
-	for _, want := range []string{fmt.Sprintf("session %d of user \"upkeep\" (application %q, from 127.0.0.1)", head.PgConn().PID(), hurts), "idle in transaction", "rolled back", "update public.victim set id = ? where id = ? and ? = ?"} {
+	for _, want := range []string{fmt.Sprintf("session %d of user \"upkeep\" (application %q, from 127.0.0.1)",
+		head.PgConn().PID(), hurts), "idle in transaction", "rolled back",
+		"update public.victim set id = ? where id = ? and ? = ?"} {
 		if !strings.Contains(facts, want) {
 			t.Errorf("the facts do not tell %q:\n%s", want, facts)
 		}
@@ -166,7 +171,8 @@ func TestTerminateLeavesAnother(t *testing.T) {
 	}
 	p := plan()
 	p.Steps[0].Args["pid"] = "0 or true"
-	if err := action.Apply(t.Context(), remediate.Fence{Held: held}, p.Steps[0]); err == nil || !strings.Contains(err.Error(), `argument "pid"`) {
+	if err := action.Apply(t.Context(), remediate.Fence{Held: held}, p.Steps[0]); err == nil ||
+		!strings.Contains(err.Error(), `argument "pid"`) {
 		t.Errorf("Apply: %v", err)
 	}
 	if !c.alive(t, session) {
@@ -178,8 +184,11 @@ func TestTerminateLeavesAnother(t *testing.T) {
 func TestTerminateRefuses(t *testing.T) {
 	t.Parallel() // on a server of its own
 	s := own(t, "", map[string]string{"max_prepared_transactions": "2"})
-	servertest.Exec(t, s.URL, "create role weak login in role pg_read_all_stats", "create role signals login in role pg_read_all_stats, pg_signal_backend", "create role blind login", "create role app login",
-		"create table public.victim (id int)", "insert into public.victim values (1)", "grant all on public.victim to app")
+	servertest.Exec(t, s.URL, "create role weak login in role pg_read_all_stats",
+		"create role signals login in role pg_read_all_stats, pg_signal_backend", "create role blind login",
+		"create role app login",
+		"create table public.victim (id int)", "insert into public.victim values (1)",
+		"grant all on public.victim to app")
 	as := func(role string) *clinic {
 		t.Helper()
 		url := strings.Replace(s.URL, "upkeep@", role+"@", 1)
@@ -199,14 +208,23 @@ func TestTerminateRefuses(t *testing.T) {
 	}{
 		{"no session", "upkeep", "idle", nil, remediate.ReasonNothing, "no session blocks"},
 		{"an unknown kind", "upkeep", "all", nil, remediate.ReasonSubject, "idle, transaction, blocker or horizon"},
-		{"what cannot be seen", "blind", "idle", func(t *testing.T) *pgx.Conn { return super.as(t, "forgotten", holds) }, remediate.ReasonPrivilege, "grant pg_read_all_stats"},
-		{"without the right", "weak", "idle", func(t *testing.T) *pgx.Conn { return app.as(t, "forgotten", holds) }, remediate.ReasonPrivilege, "grant pg_signal_backend"},
-		{"a superuser's", "signals", "horizon", func(t *testing.T) *pgx.Conn { return super.as(t, "forgotten", holds) }, remediate.ReasonPrivilege, "superuser"},
+		{"what cannot be seen", "blind", "idle", func(t *testing.T) *pgx.Conn {
+			return super.as(t, "forgotten",
+				holds)
+		}, remediate.ReasonPrivilege, "grant pg_read_all_stats"},
+		{"without the right", "weak", "idle", func(t *testing.T) *pgx.Conn { return app.as(t, "forgotten", holds) },
+			remediate.ReasonPrivilege, "grant pg_signal_backend"},
+		{"a superuser's", "signals", "horizon", func(t *testing.T) *pgx.Conn { return super.as(t, "forgotten", holds) },
+			remediate.ReasonPrivilege, "superuser"},
 		{"a dump", "upkeep", "transaction", func(t *testing.T) *pgx.Conn {
 			return app.as(t, "pg_dump", "begin isolation level repeatable read", "select 1")
 		}, remediate.ReasonUnfit, "backup"},
-		{"a backup", "upkeep", "idle", func(t *testing.T) *pgx.Conn { return app.as(t, "pgBackRest [backup]", holds) }, remediate.ReasonUnfit, "backup"},
-		{"one of upkeep", "upkeep", "horizon", func(t *testing.T) *pgx.Conn { return super.as(t, "upkeep postgres/reindex fence 3", holds) }, remediate.ReasonUnfit, "of upkeep"},
+		{"a backup", "upkeep", "idle", func(t *testing.T) *pgx.Conn { return app.as(t, "pgBackRest [backup]", holds) },
+			remediate.ReasonUnfit, "backup"},
+		{"one of upkeep", "upkeep", "horizon", func(t *testing.T) *pgx.Conn {
+			return super.as(t,
+				"upkeep postgres/reindex fence 3", holds)
+		}, remediate.ReasonUnfit, "of upkeep"},
 		{"a prepared transaction", "upkeep", "horizon", func(t *testing.T) *pgx.Conn {
 			t.Cleanup(func() { servertest.Exec(t, s.URL, `rollback prepared 'it''s'`) })
 			return super.as(t, "x", holds, `prepare transaction 'it''s'`)
@@ -227,7 +245,8 @@ func TestTerminateRefuses(t *testing.T) {
 			if session == nil {
 				return
 			}
-			if test.reason == remediate.ReasonUnfit && test.of != "horizon" && !strings.Contains(refusal.Detail, fmt.Sprintf("session %d of user %q", session.PgConn().PID(), "app")) {
+			if test.reason == remediate.ReasonUnfit && test.of != "horizon" &&
+				!strings.Contains(refusal.Detail, fmt.Sprintf("session %d of user %q", session.PgConn().PID(), "app")) {
 				t.Errorf("it does not say who that is: %s", refusal.Detail)
 			}
 			if !super.alive(t, session) {

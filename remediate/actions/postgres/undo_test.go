@@ -81,7 +81,8 @@ func TestUndoPartitions(t *testing.T) {
 				}
 				undone[was] = true
 			}
-			detached := slices.ContainsFunc(slices.Collect(maps.Keys(undone)), func(was string) bool { return strings.Contains(was, "t_2020 is detached") })
+			detached := slices.ContainsFunc(slices.Collect(maps.Keys(undone)),
+				func(was string) bool { return strings.Contains(was, "t_2020 is detached") })
 			if detached != purge || !undone["t_2020 has upkeep_bounds"] {
 				t.Errorf("what was left is only %v: the test shows little", undone)
 			}
@@ -94,10 +95,12 @@ func TestUndoPartitions(t *testing.T) {
 				t.Errorf("a step that is done: %q %v", found, err)
 			}
 			servertest.Exec(t, y.url, "alter table t detach partition t_2022")
-			if found, err := bare.Executor.(remediate.Undoer).Undo(ctx, remediate.Fence{Held: held}, plan.Steps[2]); err == nil || found != "" {
+			if found, err := bare.Executor.(remediate.Undoer).Undo(ctx, remediate.Fence{Held: held},
+				plan.Steps[2]); err == nil || found != "" {
 				t.Errorf("somebody else's detachment: %q %v", found, err)
 			}
-			if !strings.Contains(plan.Steps[0].Left, `ALTER TABLE "public"."t" ATTACH PARTITION "public"."t_2020" FOR VALUES FROM`) {
+			if !strings.Contains(plan.Steps[0].Left,
+				`ALTER TABLE "public"."t" ATTACH PARTITION "public"."t_2020" FOR VALUES FROM`) {
 				t.Errorf("the text for people: %s", plan.Steps[0].Left)
 			}
 		})
@@ -114,7 +117,8 @@ func TestUndoTaken(t *testing.T) {
 		{"t_2020 has upkeep_bounds", "alter table t_2020 rename to old", ""},
 		{"t_2020 has upkeep_bounds", "alter table t detach partition t_2020", ""},
 		{"t_2020 has upkeep_bounds", "alter table t detach partition t_2020; alter table t_2020 rename to old", ""},
-		{"t_2020 has upkeep_bounds", "alter table t detach partition t_2020; alter table t_archive attach partition t_2020 for values from ('2020-01-01Z') to ('2021-01-01Z')", ""},
+		{"t_2020 has upkeep_bounds", "alter table t detach partition t_2020; alter table t_archive attach partition " +
+			"t_2020 for values from ('2020-01-01Z') to ('2021-01-01Z')", ""},
 		{"t_2020 is detached", "alter table t_2020 rename to old" + like, "old, t_2020"},
 	} {
 		t.Run(c.do, func(t *testing.T) {
@@ -131,17 +135,20 @@ func TestUndoTaken(t *testing.T) {
 			}
 			rows := y.number(t, "select count(*) from t_2020")
 			servertest.Exec(t, y.url, strings.Split(c.do, "; ")...)
-			if _, err := a.Executor.(remediate.Undoer).Undo(ctx, remediate.Fence{Token: 2, Held: held}, plan.Steps[0]); err == nil {
+			if _, err := a.Executor.(remediate.Undoer).Undo(ctx, remediate.Fence{Token: 2, Held: held},
+				plan.Steps[0]); err == nil {
 				t.Error("Undo reports nothing")
 			}
 			if err := a.Apply(ctx, remediate.Fence{Token: 3, Held: held}, plan.Steps[0]); err == nil {
 				t.Error("the step of before goes on")
 			}
-			if marked := y.text(t, "select coalesce(string_agg(conrelid::regclass::text, ', ' order by 1), '') from pg_constraint where conname = 'upkeep_bounds'"); marked != c.marked {
+			if marked := y.text(t, "select coalesce(string_agg(conrelid::regclass::text, ', ' order by 1), '') from "+
+				"pg_constraint where conname = 'upkeep_bounds'"); marked != c.marked {
 				t.Errorf("our constraint is on %q, want %q", marked, c.marked)
 			}
 			for _, s := range y.plan(t, a).Steps {
-				if c.do != "alter table t_2020 rename to old" && (s.Args["part_table"] == "t_2020" || s.Args["part_table"] == "old") {
+				if c.do != "alter table t_2020 rename to old" &&
+					(s.Args["part_table"] == "t_2020" || s.Args["part_table"] == "old") {
 					t.Errorf("the next run would take %s", s.Args["part_table"])
 				}
 			}
@@ -163,12 +170,14 @@ func TestWiderIsPlanned(t *testing.T) {
 	servertest.Exec(t, y.url, "drop table t_archive", "create table t_archive (like t including indexes)")
 	a := postgres.Archive(y.server)
 	before := y.plan(t, a)
-	for _, sql := range []string{"grant select on t_archive to pg_monitor", "grant select (body) on t_archive to pg_monitor"} {
+	for _, sql := range []string{"grant select on t_archive to pg_monitor",
+		"grant select (body) on t_archive to pg_monitor"} {
 		servertest.Exec(t, y.url, sql)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		err := a.Apply(ctx, remediate.Fence{Held: held}, before.Steps[0])
 		cancel()
-		if r, ok := remediate.Refused(err); !ok || r.Reason != remediate.ReasonChanged || !strings.Contains(r.Detail, "pg_monitor") {
+		if r, ok := remediate.Refused(err); !ok || r.Reason != remediate.ReasonChanged ||
+			!strings.Contains(r.Detail, "pg_monitor") {
 			t.Errorf("%s: the plan of before: %v", sql, err)
 		}
 		if after := y.plan(t, a); after.Hash() == before.Hash() {
@@ -182,7 +191,8 @@ func TestWiderIsPlanned(t *testing.T) {
 	// In the middle of the work.
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	err := a.Apply(ctx, after(2, func() { servertest.Exec(t, y.url, "grant select on t_archive to pg_monitor") }), before.Steps[0])
+	err := a.Apply(ctx, after(2, func() { servertest.Exec(t, y.url, "grant select on t_archive to pg_monitor") }),
+		before.Steps[0])
 	if r, ok := remediate.Refused(err); !ok || r.Reason != remediate.ReasonChanged {
 		t.Errorf("in the middle of the work: %v", err)
 	}
@@ -202,7 +212,8 @@ func TestUndoRepack(t *testing.T) {
 	step := plan.Steps[len(plan.Steps)-1]
 	oid, before := step.Args["oid"], c.rows(t)
 	servertest.Exec(t, c.url, "create table repack.log_"+oid+" (id bigint)",
-		"create trigger repack_trigger after insert or update or delete on "+c.qTable+" for each row execute procedure repack.repack_trigger('INSERT INTO repack.log_"+oid+"(pk, row) VALUES (null, null)')")
+		"create trigger repack_trigger after insert or update or delete on "+c.qTable+" for each row execute "+
+			"procedure repack.repack_trigger('INSERT INTO repack.log_"+oid+"(pk, row) VALUES (null, null)')")
 	if c.remains(t) == "" {
 		t.Fatal("nothing was left: the test shows nothing")
 	}

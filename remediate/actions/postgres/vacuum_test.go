@@ -61,14 +61,16 @@ func (c *clinic) plans(t *testing.T, action remediate.Action, r remediate.Reques
 func TestVacuumInVain(t *testing.T) {
 	c := open(t)
 	action := postgres.Vacuum(c.server)
-	servertest.Exec(t, c.url, "insert into "+c.qTable+" select i, i::text from generate_series(1, 2000) i", "delete from "+c.qTable+" where id <= 500")
+	servertest.Exec(t, c.url, "insert into "+c.qTable+" select i, i::text from generate_series(1, 2000) i",
+		"delete from "+c.qTable+" where id <= 500")
 	holder := c.as(t, hurts, "begin isolation level repeatable read", "select 1")
 	servertest.Exec(t, c.url, "delete from "+c.qTable+" where id <= 1500", "select pg_stat_force_next_flush()")
 	servertest.Eventually(t, "the dead rows are known", func() bool { return c.dead(t) == 1500 })
 
 	carryPlan(t, action, c.plans(t, action, c.vacuum(), "dead")) // it has never been tried
 	servertest.Eventually(t, "what died before the holder is gone", func() bool { return c.dead(t) == 1000 })
-	who := fmt.Sprintf("session %d of user \"upkeep\" (application %q, from 127.0.0.1), idle in transaction", holder.PgConn().PID(), hurts)
+	who := fmt.Sprintf("session %d of user \"upkeep\" (application %q, from 127.0.0.1), idle in transaction",
+		holder.PgConn().PID(), hurts)
 	c.refuses(t, action, c.vacuum(), true, "none of the 1000 dead rows", who, "since 2") // young: it may end by itself
 	c.refuses(t, postgres.Vacuum(c.server), c.vacuum(), true, who)                       // another process knows it too
 	later := c.vacuum()
@@ -86,7 +88,8 @@ func TestVacuumChain(t *testing.T) {
 	c := open(t)
 	vacuum, terminate := postgres.Vacuum(c.server), postgres.Terminate(c.server)
 	c.as(t, "forgotten", "begin isolation level repeatable read", "select 1")
-	servertest.Exec(t, c.url, "insert into "+c.qTable+" select i, i::text from generate_series(1, 2000) i", "delete from "+c.qTable+" where id <= 1500", "select pg_stat_force_next_flush()")
+	servertest.Exec(t, c.url, "insert into "+c.qTable+" select i, i::text from generate_series(1, 2000) i",
+		"delete from "+c.qTable+" where id <= 1500", "select pg_stat_force_next_flush()")
 	younger := c.as(t, "younger", "begin isolation level repeatable read", "select 1")
 	servertest.Exec(t, c.url, "vacuum "+c.qTable)
 	servertest.Eventually(t, "the dead rows are known", func() bool { return c.dead(t) == 1500 })
@@ -111,7 +114,8 @@ func TestVacuumNotInVain(t *testing.T) {
 	c := open(t)
 	action := postgres.Vacuum(c.server)
 	older := c.as(t, "older", "begin isolation level repeatable read", "select 1")
-	servertest.Exec(t, c.url, "insert into "+c.qTable+" select i, i::text from generate_series(1, 2000) i", "delete from "+c.qTable+" where id <= 1500", "select pg_stat_force_next_flush()", "vacuum "+c.qTable)
+	servertest.Exec(t, c.url, "insert into "+c.qTable+" select i, i::text from generate_series(1, 2000) i",
+		"delete from "+c.qTable+" where id <= 1500", "select pg_stat_force_next_flush()", "vacuum "+c.qTable)
 	c.as(t, "younger", "begin isolation level repeatable read", "select 1")
 	exec(t, older, "rollback")
 	servertest.Eventually(t, "the dead rows are known", func() bool { return c.dead(t) == 1500 })
@@ -123,20 +127,24 @@ func TestVacuumNotInVain(t *testing.T) {
 // waited for. A slot is known once it was seen before the last vacuum.
 func TestVacuumNamesWhoIsNoSession(t *testing.T) {
 	t.Parallel() // on a server of its own
-	s := own(t, "", map[string]string{"max_prepared_transactions": "2", "wal_level": "replica", "max_wal_senders": "2", "max_replication_slots": "2"})
-	servertest.Exec(t, s.URL, "create schema "+quoted(schema), "create table "+quoted(schema, table)+" (id int, v text)", "create table public.other (id int)",
+	s := own(t, "", map[string]string{"max_prepared_transactions": "2", "wal_level": "replica", "max_wal_senders": "2",
+		"max_replication_slots": "2"})
+	servertest.Exec(t, s.URL, "create schema "+quoted(schema),
+		"create table "+quoted(schema, table)+" (id int, v text)", "create table public.other (id int)",
 		"select pg_create_physical_replication_slot('standby', true)")
 	c := &clinic{server: asRole(t, s.URL, "upkeep"), url: s.URL, database: "postgres", qTable: quoted(schema, table)}
 	action := postgres.Vacuum(c.server)
 	c.as(t, "app", "begin", "insert into public.other values (1)", "prepare transaction 'it''s'")
-	servertest.Exec(t, c.url, "insert into "+c.qTable+" select i, i::text from generate_series(1, 2000) i", "delete from "+c.qTable, "select pg_stat_force_next_flush()", "vacuum "+c.qTable)
+	servertest.Exec(t, c.url, "insert into "+c.qTable+" select i, i::text from generate_series(1, 2000) i",
+		"delete from "+c.qTable, "select pg_stat_force_next_flush()", "vacuum "+c.qTable)
 	servertest.Eventually(t, "the dead rows are known", func() bool { return c.dead(t) == 2000 })
 	c.refuses(t, action, c.vacuum(), false, `prepared transaction "it's" of "upkeep" holds back`)
 
 	leave := feedBack(t, c, "standby")
 	servertest.Exec(t, c.url, "rollback prepared 'it''s'")
 	plan, err := postgres.Terminate(c.server).Plan(t.Context(), c.terminate("horizon"))
-	if refusal, refused := remediate.Refused(err); !refused || refusal.Reason != remediate.ReasonUnfit || !strings.Contains(refusal.Detail, "walsender") && !strings.Contains(refusal.Detail, "slot") {
+	if refusal, refused := remediate.Refused(err); !refused || refusal.Reason != remediate.ReasonUnfit ||
+		!strings.Contains(refusal.Detail, "walsender") && !strings.Contains(refusal.Detail, "slot") {
 		t.Errorf("Plan: %+v %v, want that who sends to a standby is left alone", plan, err)
 	} else {
 		t.Log(refusal.Detail)
@@ -146,7 +154,8 @@ func TestVacuumNamesWhoIsNoSession(t *testing.T) {
 	servertest.Eventually(t, "the slot holds them", func() bool { return c.dead(t) == 2000 })
 	carryPlan(t, action, c.plans(t, action, c.vacuum(), "dead")) // the server does not tell since when
 	c.refuses(t, action, c.vacuum(), false, `replication slot "standby" holds back`)
-	if plan, err = postgres.Terminate(c.server).Plan(t.Context(), c.terminate("horizon")); err == nil || !strings.Contains(err.Error(), `replication slot "standby"`) {
+	if plan, err = postgres.Terminate(c.server).Plan(t.Context(), c.terminate("horizon")); err == nil ||
+		!strings.Contains(err.Error(), `replication slot "standby"`) {
 		t.Errorf("Plan: %+v %v", plan, err)
 	}
 	servertest.Exec(t, c.url, "select pg_drop_replication_slot('standby')")
@@ -177,9 +186,11 @@ func feedBack(t *testing.T, c *clinic, slot string) (leave func()) {
 	oldest := uint32(c.number(t, "select transaction::text from pg_prepared_xacts"))
 	xid = min(xid, oldest)
 	front := conn.PgConn().Frontend()
-	front.Send(&pgproto3.Query{String: fmt.Sprintf("START_REPLICATION SLOT %s PHYSICAL %s", slot, c.text(t, "select pg_current_wal_lsn()::text"))})
+	front.Send(&pgproto3.Query{String: fmt.Sprintf("START_REPLICATION SLOT %s PHYSICAL %s", slot,
+		c.text(t, "select pg_current_wal_lsn()::text"))})
 	message := make([]byte, 0, 25)
-	message = append(message, 'h', 0, 0, 0, 0, 0, 0, 0, 0, byte(xid>>24), byte(xid>>16), byte(xid>>8), byte(xid), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+	message = append(message, 'h', 0, 0, 0, 0, 0, 0, 0, 0, byte(xid>>24), byte(xid>>16), byte(xid>>8), byte(xid), 0, 0,
+		0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 	front.Send(&pgproto3.CopyData{Data: message})
 	if err := front.Flush(); err != nil {
 		t.Fatal(err)
@@ -189,7 +200,10 @@ func feedBack(t *testing.T, c *clinic, slot string) (leave func()) {
 	})
 	return func() {
 		_ = conn.PgConn().Conn().Close()
-		servertest.Eventually(t, "the standby is gone", func() bool { return c.number(t, "select count(*) from pg_replication_slots where active") == 0 })
+		servertest.Eventually(t, "the standby is gone", func() bool {
+			return c.number(t,
+				"select count(*) from pg_replication_slots where active") == 0
+		})
 	}
 }
 
@@ -214,7 +228,8 @@ func TestVacuumFreezes(t *testing.T) {
 	}
 	w.spend(t, 50_000)
 	old, facts := do(nil)
-	if !strings.Contains(old, ", FREEZE)") || !strings.Contains(facts, "autovacuum has to come at 100000: its rows are frozen") {
+	if !strings.Contains(old, ", FREEZE)") || !strings.Contains(facts,
+		"autovacuum has to come at 100000: its rows are frozen") {
 		t.Errorf("an old table: %s\n%s", old, facts)
 	}
 	if old, _ := do(map[string]string{"freeze": "never"}); strings.Contains(old, "FREEZE") {
@@ -236,7 +251,9 @@ func TestVacuumCancelled(t *testing.T) {
 	c := open(t)
 	c.fill(t, 20_000)
 	// A vacuum that takes minutes: it sleeps after every page.
-	servertest.Exec(t, c.url, "create extension amcheck", "alter database "+c.database+" set vacuum_cost_delay = '100ms'", "alter database "+c.database+" set vacuum_cost_limit = 1")
+	servertest.Exec(t, c.url, "create extension amcheck",
+		"alter database "+c.database+" set vacuum_cost_delay = '100ms'",
+		"alter database "+c.database+" set vacuum_cost_limit = 1")
 	action := postgres.Vacuum(c.server)
 	plan, err := action.Plan(t.Context(), c.vacuum())
 	if err != nil {
@@ -248,24 +265,29 @@ func TestVacuumCancelled(t *testing.T) {
 	go func() { ended <- action.Apply(ctx, remediate.Fence{Token: 1, Held: held}, plan.Steps[0]) }()
 	progress := read.Progress(c.server)
 	servertest.Eventually(t, "its progress is reported", func() bool {
-		return strings.Contains(collectortest.Answer(t, progress), fmt.Sprintf(`{server="main",database="%s",schema="My \"Schema\"",table="`, c.database))
+		return strings.Contains(collectortest.Answer(t, progress),
+			fmt.Sprintf(`{server="main",database="%s",schema="My \"Schema\"",table="`, c.database))
 	})
 	cancel()
 	if err := <-ended; !errors.Is(err, context.Canceled) {
 		t.Errorf("Apply: %v", err)
 	}
-	if n := c.number(t, "select count(*) from pg_stat_activity where datname = current_database() and application_name like 'upkeep postgres/vacuum%'"); n != 0 {
+	if n := c.number(t, "select count(*) from pg_stat_activity where datname = current_database() and "+
+		"application_name like 'upkeep postgres/vacuum%'"); n != 0 {
 		servertest.Eventually(t, "its session is gone", func() bool {
-			return c.number(t, "select count(*) from pg_stat_activity where datname = current_database() and application_name like 'upkeep postgres/vacuum%'") == 0
+			return c.number(t, "select count(*) from pg_stat_activity where datname = current_database() and "+
+				"application_name like 'upkeep postgres/vacuum%'") == 0
 		})
 	}
 	if n := c.number(t, "select count(*) from "+c.qTable); n != 2000 {
 		t.Errorf("%d rows, want 2000", n)
 	}
-	if wrong := c.text(t, "select coalesce(string_agg(msg, ', '), '') from verify_heapam($1::text::regclass)", c.qTable); wrong != "" {
+	if wrong := c.text(t, "select coalesce(string_agg(msg, ', '), '') from verify_heapam($1::text::regclass)",
+		c.qTable); wrong != "" {
 		t.Errorf("the table is damaged: %s", wrong)
 	}
-	servertest.Exec(t, c.url, "alter database "+c.database+" reset all", "select bt_index_check($q$"+c.qIndex+"$q$::regclass, true)")
+	servertest.Exec(t, c.url, "alter database "+c.database+" reset all",
+		"select bt_index_check($q$"+c.qIndex+"$q$::regclass, true)")
 	carryPlan(t, action, plan) // taken up again, it comes to its end
 	servertest.Eventually(t, "all are gone", func() bool { return c.dead(t) == 0 })
 }
@@ -275,9 +297,11 @@ func TestVacuumCancelled(t *testing.T) {
 func TestVacuumByItsOwner(t *testing.T) {
 	c := open(t)
 	c.connect(t) // a session of somebody else
-	servertest.Exec(t, c.url, "create role keeper login", "grant usage on schema "+quoted(schema)+" to keeper", "alter table "+c.qTable+" owner to keeper")
+	servertest.Exec(t, c.url, "create role keeper login", "grant usage on schema "+quoted(schema)+" to keeper",
+		"alter table "+c.qTable+" owner to keeper")
 	t.Cleanup(func() {
-		servertest.Exec(t, c.url, "revoke usage on schema "+quoted(schema)+" from keeper", "alter table "+c.qTable+" owner to upkeep", "drop role keeper")
+		servertest.Exec(t, c.url, "revoke usage on schema "+quoted(schema)+" from keeper",
+			"alter table "+c.qTable+" owner to upkeep", "drop role keeper")
 	})
 	action := postgres.Vacuum(asRole(t, c.url, "keeper"))
 	carryPlan(t, action, c.plans(t, action, c.vacuum(), "grant pg_read_all_stats"))

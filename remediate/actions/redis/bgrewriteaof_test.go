@@ -23,13 +23,15 @@ func TestBGRewriteAOF(t *testing.T) {
 	r := server(t, "--appendonly", "yes", "--auto-aof-rewrite-percentage", "0")
 	do(t, r, "config", "set", "rdb-key-save-delay", "200") // microseconds a key: a rewrite takes some time
 	actiontest.Run(t, actiontest.Patient{
-		Action: redis.BGRewriteAOF(r), Subject: map[string]string{"server": "cache"}, Limit: 2, Secret: secret, Child: "redis://" + r.Client.Options().Addr,
+		Action: redis.BGRewriteAOF(r), Subject: map[string]string{"server": "cache"}, Limit: 2, Secret: secret,
+		Child: "redis://" + r.Client.Options().Addr,
 		Sicken: func(t *testing.T) {
 			overwrite(t, r)
 			rises(t, redis.BGRewriteAOF(r), 2)
 		},
 		State: func(t *testing.T) string {
-			return info(t, r, "aof_rewrites") + " " + info(t, r, "aof_base_size") + info(t, r, "aof_rewrite_in_progress")
+			return info(t, r, "aof_rewrites") + " " + info(t, r, "aof_base_size") + info(t, r,
+				"aof_rewrite_in_progress")
 		},
 		Effects: func(t *testing.T) (n int) {
 			if _, err := fmt.Sscan(info(t, r, "aof_rewrites"), &n); err != nil {
@@ -97,7 +99,8 @@ func TestBGRewriteAOFFails(t *testing.T) {
 	}
 	noForks(t, s.PID())
 	err = action.Apply(t.Context(), fence(), plan.Steps[0])
-	if err == nil || !strings.Contains(err.Error(), "could not fork") || !strings.Contains(err.Error(), "vm.overcommit_memory=1") {
+	if err == nil || !strings.Contains(err.Error(), "could not fork") ||
+		!strings.Contains(err.Error(), "vm.overcommit_memory=1") {
 		t.Errorf("Apply: %v", err)
 	}
 	do(t, r, "set", "k", "v")

@@ -89,7 +89,8 @@ func smallDisk(t *testing.T, size string, args ...string) (*target.Redis, string
 	if err := unix.Mount("tmpfs", folder, "tmpfs", 0, "mode=0777,size="+size); err != nil {
 		t.Fatalf("a small disk is needed, which only root can mount: %v", err)
 	}
-	s, err := sandbox.StartRedis(t.Context(), sandbox.RedisOptions{Dir: folder + "/redis", Args: append([]string{"--requirepass", secret}, args...)})
+	s, err := sandbox.StartRedis(t.Context(), sandbox.RedisOptions{Dir: folder + "/redis",
+		Args: append([]string{"--requirepass", secret}, args...)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,7 +112,8 @@ func TestBGSaveOnAFullDisk(t *testing.T) {
 	t.Parallel()
 	r, folder := smallDisk(t, "24m", "--save", "3600 1")
 	// Values that no compression makes smaller.
-	do(t, r, "eval", `for i=1,100 do local s={} for j=1,2500 do s[j]=redis.sha1hex(i..":"..j) end redis.call("set","key"..i,table.concat(s)) end`, 0)
+	do(t, r, "eval",
+		`for i=1,100 do local s={} for j=1,2500 do s[j]=redis.sha1hex(i..":"..j) end redis.call("set","key"..i,table.concat(s)) end`, 0)
 	action := redis.BGSave(r)
 	plan, err := action.Plan(t.Context(), remediate.Request{})
 	if err != nil {
@@ -161,7 +163,8 @@ func TestBGSaveParameters(t *testing.T) {
 		_, err := action.Plan(t.Context(), remediate.Request{Params: params})
 		refuses(t, err, remediate.ReasonSubject, "want a number from 0 to 1")
 	}
-	if _, err := action.Plan(t.Context(), remediate.Request{Params: map[string]string{"disk": "0.5", "memory": "0"}}); err != nil {
+	if _, err := action.Plan(t.Context(), remediate.Request{Params: map[string]string{"disk": "0.5",
+		"memory": "0"}}); err != nil {
 		t.Error(err)
 	}
 }

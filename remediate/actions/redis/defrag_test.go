@@ -22,7 +22,8 @@ const fragLimit = 1.5
 func fragment(t testing.TB, r *target.Redis) {
 	t.Helper()
 	do(t, r, "flushall", "sync")
-	do(t, r, "eval", `for i=1,20000 do redis.call("set","key"..i,string.rep("x",200)) end for i=1,20000 do if i%4~=0 then redis.call("del","key"..i) end end`, 0)
+	do(t, r, "eval",
+		`for i=1,20000 do redis.call("set","key"..i,string.rep("x",200)) end for i=1,20000 do if i%4~=0 then redis.call("del","key"..i) end end`, 0)
 	rises(t, redis.Defrag(r), fragLimit+0.1)
 }
 
@@ -30,7 +31,8 @@ func fragment(t testing.TB, r *target.Redis) {
 func settings(t testing.TB, r *target.Redis) string {
 	t.Helper()
 	var all strings.Builder
-	for _, name := range []string{"activedefrag", "active-defrag-cycle-min", "active-defrag-cycle-max", "active-defrag-ignore-bytes", "active-defrag-threshold-lower", "maxmemory-policy"} {
+	for _, name := range []string{"activedefrag", "active-defrag-cycle-min", "active-defrag-cycle-max",
+		"active-defrag-ignore-bytes", "active-defrag-threshold-lower", "maxmemory-policy"} {
 		all.WriteString(name + "=" + setting(t, r, name) + " ")
 	}
 	return all.String()
@@ -39,7 +41,8 @@ func settings(t testing.TB, r *target.Redis) string {
 func defragmenting(t testing.TB) *target.Redis {
 	t.Helper()
 	// What was set before is not what the server begins with.
-	return connect(t, servertest.RedisDefrag(t, "--requirepass", secret, "--active-defrag-cycle-max", "40", "--active-defrag-threshold-lower", "7").URL)
+	return connect(t, servertest.RedisDefrag(t, "--requirepass", secret, "--active-defrag-cycle-max", "40",
+		"--active-defrag-threshold-lower", "7").URL)
 }
 
 func TestDefrag(t *testing.T) {
@@ -48,7 +51,9 @@ func TestDefrag(t *testing.T) {
 	action, before := redis.Defrag(r), settings(t, r)
 	h := &healings{action: action, limit: fragLimit}
 	actiontest.Run(t, actiontest.Patient{
-		Action: redis.Defrag(r), Subject: map[string]string{"server": "cache"}, Params: map[string]string{"cpu_min": "60", "cpu_max": "75"}, Limit: fragLimit, Secret: secret, Child: "redis://" + r.Client.Options().Addr,
+		Action: redis.Defrag(r), Subject: map[string]string{"server": "cache"},
+		Params: map[string]string{"cpu_min": "60", "cpu_max": "75"}, Limit: fragLimit, Secret: secret,
+		Child: "redis://" + r.Client.Options().Addr,
 		Sicken: func(t *testing.T) {
 			fragment(t, r)
 			h.sick = true
@@ -73,7 +78,8 @@ func TestDefragIsNotBuilt(t *testing.T) {
 		t.Errorf("the settings are %s, and were %s", got, before)
 	}
 	// Where that was not found out before, as of servers before 7.0.
-	err = redis.Defrag(r).Apply(t.Context(), fence(), remediate.Step{Args: map[string]string{"limit": "1.5", "time": "1m", "set activedefrag": "yes", "back activedefrag": "no"}})
+	err = redis.Defrag(r).Apply(t.Context(), fence(), remediate.Step{Args: map[string]string{"limit": "1.5",
+		"time": "1m", "set activedefrag": "yes", "back activedefrag": "no"}})
 	refuses(t, err, remediate.ReasonCannotHelp, "built without active defragmentation")
 }
 
@@ -119,7 +125,8 @@ func TestDefragStopped(t *testing.T) {
 	go func() { ended <- redis.Defrag(r).Apply(ctx, fence(), step) }()
 	begun := func() {
 		t.Helper()
-		for end := time.Now().Add(2 * time.Minute); setting(t, r, "activedefrag") != "yes"; time.Sleep(time.Millisecond) {
+		for end := time.Now().Add(2 * time.Minute); setting(t, r,
+			"activedefrag") != "yes"; time.Sleep(time.Millisecond) {
 			if time.Now().After(end) {
 				t.Fatal("it does not begin")
 			}
@@ -168,9 +175,11 @@ func TestDefragWithoutReading(t *testing.T) {
 	fragment(t, r)
 	weak := user(t, r, "+info", "+config|set", "+multi", "+discard")
 	action := redis.Defrag(weak)
-	_, err := action.Plan(t.Context(), remediate.Request{Limit: new(fragLimit), Params: map[string]string{"cpu_max": "50"}})
+	_, err := action.Plan(t.Context(), remediate.Request{Limit: new(fragLimit),
+		Params: map[string]string{"cpu_max": "50"}})
 	refuses(t, err, remediate.ReasonPrivilege, "+config|get")
-	plan, err := action.Plan(t.Context(), remediate.Request{Limit: new(fragLimit), Params: map[string]string{"keep": "true"}})
+	plan, err := action.Plan(t.Context(), remediate.Request{Limit: new(fragLimit),
+		Params: map[string]string{"keep": "true"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -195,7 +204,8 @@ func TestDefragWithoutReading(t *testing.T) {
 
 func TestDefragParameters(t *testing.T) {
 	action := redis.Defrag(server(t))
-	for _, params := range []map[string]string{{"cpu_max": "0"}, {"cpu_min": "30"}, {"cpu_max": "100"}, {"cpu_max": "many"}, {"time": "soon"}, {"time": "0s"}, {"keep": "perhaps"}} {
+	for _, params := range []map[string]string{{"cpu_max": "0"}, {"cpu_min": "30"}, {"cpu_max": "100"},
+		{"cpu_max": "many"}, {"time": "soon"}, {"time": "0s"}, {"keep": "perhaps"}} {
 		_, err := action.Plan(t.Context(), remediate.Request{Params: params})
 		refuses(t, err, remediate.ReasonSubject, "expected")
 	}
@@ -216,19 +226,23 @@ func TestDefragIsUndone(t *testing.T) {
 		}
 		return nil
 	}}, step)
-	if !errors.Is(err, remediate.ErrFenced) || !strings.Contains(settings(t, r), "activedefrag=yes active-defrag-cycle-min=1 active-defrag-cycle-max=25 active-defrag-ignore-bytes=1048576 active-defrag-threshold-lower=1 ") {
+	if !errors.Is(err, remediate.ErrFenced) || !strings.Contains(settings(t, r),
+		"activedefrag=yes active-defrag-cycle-min=1 active-defrag-cycle-max=25 active-defrag-ignore-bytes=1048576 "+
+			"active-defrag-threshold-lower=1 ") {
 		t.Fatalf("%v: %s", err, settings(t, r))
 	}
 	do(t, r, "config", "set", "active-defrag-cycle-max", "33")
 	u := redis.Defrag(r).Executor.(remediate.Undoer)
 	found, err := u.Undo(t.Context(), fence(), step)
-	if want := strings.Replace(before, "cycle-max=40", "cycle-max=33", 1); err != nil || settings(t, r) != want || !strings.Contains(found, "activedefrag no") {
+	if want := strings.Replace(before, "cycle-max=40", "cycle-max=33", 1); err != nil || settings(t, r) != want ||
+		!strings.Contains(found, "activedefrag no") {
 		t.Errorf("%q %v: the settings are %s, want %s", found, err, settings(t, r), want)
 	}
 	if found, err := u.Undo(t.Context(), fence(), step); err != nil || found != "" {
 		t.Errorf("undone twice: %q %v", found, err)
 	}
-	if !strings.Contains(step.Left, "CONFIG SET active-defrag-cycle-max 40") && !strings.Contains(step.Left, "active-defrag-cycle-max 40") {
+	if !strings.Contains(step.Left, "CONFIG SET active-defrag-cycle-max 40") &&
+		!strings.Contains(step.Left, "active-defrag-cycle-max 40") {
 		t.Errorf("the text for people: %s", step.Left)
 	}
 }

@@ -70,7 +70,8 @@ func TestRestartInDocker(t *testing.T) {
 	t.Cleanup(func() { _ = os.RemoveAll(data) })
 	begin := func(name string, args ...string) {
 		t.Helper()
-		run := []string{"run", "--detach", "--network", "none", "--volume", data + ":/data", "--name", name, "redis:1", "/redis-server", "--port", "0", "--save", "", "--dir", "/data", "--unixsocket", "/data/" + name}
+		run := []string{"run", "--detach", "--network", "none", "--volume", data + ":/data", "--name", name, "redis:1",
+			"/redis-server", "--port", "0", "--save", "", "--dir", "/data", "--unixsocket", "/data/" + name}
 		if _, err := d.Run(t.Context(), nil, append(run, args...)...); err != nil {
 			t.Fatal(err)
 		}
@@ -79,7 +80,8 @@ func TestRestartInDocker(t *testing.T) {
 	by := target.Restart{Docker: engineOf(t, d.Host), Container: "cache"}
 	socket := "unix://" + filepath.Join(data, "cache")
 	r := as(t, socket, secret, by)
-	for end := time.Now().Add(2 * time.Minute); r.Client.Ping(t.Context()).Err() != nil; time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); r.Client.Ping(t.Context()).
+		Err() != nil; time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("the server in the container does not answer")
 		}
@@ -89,29 +91,34 @@ func TestRestartInDocker(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if facts := strings.Join(plan.Facts, "; "); !strings.Contains(facts, "docker restart cache gives it 10s to stop") || !strings.Contains(facts, "the disk of the server's folder has") {
+	if facts := strings.Join(plan.Facts, "; "); !strings.Contains(facts, "docker restart cache gives it 10s to stop") ||
+		!strings.Contains(facts, "the disk of the server's folder has") {
 		t.Errorf("the plan says %q", facts)
 	}
 
 	t.Run("a proxy that lets only GET through", func(t *testing.T) {
 		shy := as(t, socket, secret, target.Restart{Docker: engineOf(t, servertest.ReadOnly(t, d)), Container: "cache"})
-		refuses(t, apply(t, redis.Restart(shy), &plan.Steps[0]), remediate.ReasonPrivilege, "let POST /containers/cache/restart through")
+		refuses(t, apply(t, redis.Restart(shy), &plan.Steps[0]), remediate.ReasonPrivilege,
+			"let POST /containers/cache/restart through")
 		do(t, r, "set", "k", "v") // is not held
 	})
 	t.Run("no such container", func(t *testing.T) {
 		for _, name := range []string{"missing", "../cache", "cache/json?x=", "a b"} {
-			_, err := redis.Restart(as(t, socket, secret, target.Restart{Docker: by.Docker, Container: name})).Plan(t.Context(), remediate.Request{})
+			_, err := redis.Restart(as(t, socket, secret, target.Restart{Docker: by.Docker, Container: name})).
+				Plan(t.Context(), remediate.Request{})
 			if err == nil {
 				t.Errorf("a container %q is there", name)
 			}
 		}
-		_, err := redis.Restart(as(t, socket, secret, target.Restart{Docker: by.Docker, Container: "missing"})).Plan(t.Context(), remediate.Request{})
+		_, err := redis.Restart(as(t, socket, secret, target.Restart{Docker: by.Docker, Container: "missing"})).
+			Plan(t.Context(), remediate.Request{})
 		refuses(t, err, remediate.ReasonUnfit, `no container "missing"`)
 	})
 	t.Run("another container", func(t *testing.T) {
 		time.Sleep(3 * time.Second) // starts within two seconds cannot be distinguished
 		begin("other")
-		_, err := redis.Restart(as(t, socket, secret, target.Restart{Docker: by.Docker, Container: "other"})).Plan(t.Context(), remediate.Request{})
+		_, err := redis.Restart(as(t, socket, secret, target.Restart{Docker: by.Docker, Container: "other"})).
+			Plan(t.Context(), remediate.Request{})
 		refuses(t, err, remediate.ReasonUnfit, "it is another")
 	})
 	t.Run("restarted", func(t *testing.T) {
@@ -122,7 +129,8 @@ func TestRestartInDocker(t *testing.T) {
 		if got := do(t, r, "dbsize"); got != "1001" || info(t, r, "run_id") == was {
 			t.Errorf("%s keys are there, want 1001 of another process", got)
 		}
-		started, err := d.Run(t.Context(), nil, "inspect", "--format", "{{.State.StartedAt}} {{.RestartCount}}", "cache")
+		started, err := d.Run(t.Context(), nil, "inspect", "--format", "{{.State.StartedAt}} {{.RestartCount}}",
+			"cache")
 		if err := apply(t, redis.Restart(r), &plan.Steps[0]); err != nil {
 			t.Fatal(err)
 		}
@@ -160,10 +168,12 @@ func TestRestartOfTheContainerBesideIt(t *testing.T) {
 	})
 	at := make(map[string]string)
 	for _, name := range []string{"one", "two"} {
-		if _, err := d.Run(t.Context(), nil, "run", "--detach", "--network", "beside", "--volume", "/data", "--name", name, "redis:1", "/redis-server", "--save", "", "--dir", "/data", "--requirepass", secret); err != nil {
+		if _, err := d.Run(t.Context(), nil, "run", "--detach", "--network", "beside", "--volume", "/data", "--name",
+			name, "redis:1", "/redis-server", "--save", "", "--dir", "/data", "--requirepass", secret); err != nil {
 			t.Fatal(err)
 		}
-		address, err := d.Run(t.Context(), nil, "inspect", "--format", "{{.NetworkSettings.Networks.beside.IPAddress}}", name)
+		address, err := d.Run(t.Context(), nil, "inspect", "--format", "{{.NetworkSettings.Networks.beside.IPAddress}}",
+			name)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -173,7 +183,8 @@ func TestRestartOfTheContainerBesideIt(t *testing.T) {
 	r := as(t, at["two"], secret, target.Restart{Docker: by, Container: "one"}) // which was started a moment before
 	answers(t, r)
 	_, err := redis.Restart(r).Plan(t.Context(), remediate.Request{})
-	refuses(t, err, remediate.ReasonUnfit, "the server answers at "+strings.TrimSuffix(strings.TrimPrefix(at["two"], "redis://"), ":6379")+": it is another")
+	refuses(t, err, remediate.ReasonUnfit, "the server answers at "+strings.TrimSuffix(strings.TrimPrefix(at["two"],
+		"redis://"), ":6379")+": it is another")
 	r = as(t, at["one"], secret, target.Restart{Docker: by, Container: "one"})
 	populate(t, r, keysThere)
 	step := plannedRestart(t, r)

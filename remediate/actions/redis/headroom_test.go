@@ -53,7 +53,10 @@ func TestHeadroom(t *testing.T) {
 	second := servertest.Redis(t, "--replicaof", host, port, "--masterauth", "a secret word")
 	// The primary waits three seconds for other replicas before it sends anything.
 	wait(t, primary, "while a replica begins", func(h remediate.Headroom) bool { return h.Lag == nil })
-	wait(t, primary, "when it follows", func(h remediate.Headroom) bool { return h.Lag != nil && *h.Lag <= time.Second })
+	wait(t, primary, "when it follows", func(h remediate.Headroom) bool {
+		return h.Lag != nil &&
+			*h.Lag <= time.Second
+	})
 	if err := syscall.Kill(second.PID(), syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +65,10 @@ func TestHeadroom(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	wait(t, primary, "while it is frozen", func(h remediate.Headroom) bool { return h.Lag != nil && *h.Lag >= 3*time.Second })
+	wait(t, primary, "while it is frozen", func(h remediate.Headroom) bool {
+		return h.Lag != nil &&
+			*h.Lag >= 3*time.Second
+	})
 }
 
 func TestHeadroomOfNobody(t *testing.T) {

@@ -74,13 +74,19 @@ func (f fate) judge(t *testing.T, r *target.Redis) {
 func whileItRuns(folder string) []fate {
 	return []fate{
 		{name: "nothing is set"},
-		{name: "another dir", before: []string{"config|set|dir|" + folder}, refused: "the server keeps its data in " + folder + ", which was set while it runs"},
-		{name: "another dbfilename", before: []string{"config|set|dbfilename|other.rdb"}, refused: "dbfilename is other.rdb by CONFIG SET"},
+		{name: "another dir", before: []string{"config|set|dir|" + folder},
+			refused: "the server keeps its data in " + folder + ", which was set while it runs"},
+		{name: "another dbfilename", before: []string{"config|set|dbfilename|other.rdb"},
+			refused: "dbfilename is other.rdb by CONFIG SET"},
 		{name: "save points", before: []string{"config|set|save|900 1"}, refused: "save is 900 1 by CONFIG SET"},
 		{name: "an append-only file", before: []string{"config|set|appendonly|yes"}, refused: "appendonly is yes"},
-		{name: "an eviction", before: []string{"config|set|maxmemory-policy|allkeys-lru"}, refused: "maxmemory-policy is allkeys-lru"},
-		{name: "a user", before: []string{"acl|setuser|app|on|>pw|~*|+@all"}, told: []string{"lost by the restart, because it was set at run time and is in no file: the user app"}},
-		{name: "other settings", before: []string{"config|set|timeout|321", "config|set|notify-keyspace-events|KEA", "config|set|masterauth|hidden"}, told: []string{"the setting timeout", "the setting notify-keyspace-events", "the setting masterauth"}},
+		{name: "an eviction", before: []string{"config|set|maxmemory-policy|allkeys-lru"},
+			refused: "maxmemory-policy is allkeys-lru"},
+		{name: "a user", before: []string{"acl|setuser|app|on|>pw|~*|+@all"},
+			told: []string{"lost by the restart, because it was set at run time and is in no file: the user app"}},
+		{name: "other settings", before: []string{"config|set|timeout|321", "config|set|notify-keyspace-events|KEA",
+			"config|set|masterauth|hidden"}, told: []string{"the setting timeout", "the setting notify-keyspace-events",
+			"the setting masterauth"}},
 		{name: "a setting and back", before: []string{"config|set|timeout|321", "config|set|timeout|0"}},
 	}
 }
@@ -89,15 +95,19 @@ func whileItRuns(folder string) []fate {
 func inDocker(data, memory string) []fate {
 	return []fate{
 		{name: "tmpfs", docker: []string{"--tmpfs", "/data:size=64m"}, refused: "is empty after a restart"},
-		{name: "a folder in a mounted tmpfs", docker: []string{"--mount", "type=tmpfs,destination=/data"}, args: []string{"--dir", "/dev/../data/"}, refused: "is empty after a restart"},
+		{name: "a folder in a mounted tmpfs", docker: []string{"--mount", "type=tmpfs,destination=/data"},
+			args: []string{"--dir", "/dev/../data/"}, refused: "is empty after a restart"},
 		{name: "shared memory", args: []string{"--dir", "/dev/shm"}, refused: "is empty after a restart"},
-		{name: "a volume that is a tmpfs", docker: []string{"--volume", "memory:/data"}, request: map[string]string{"volatile": "true"}, refused: "is empty after a restart"},
+		{name: "a volume that is a tmpfs", docker: []string{"--volume", "memory:/data"},
+			request: map[string]string{"volatile": "true"}, refused: "is empty after a restart"},
 		{name: "own layer", args: []string{"--dir", "/"}, refused: "docker restart keeps it"},
 		{name: "own layer, accepted", args: []string{"--dir", "/"}, request: map[string]string{"volatile": "true"}},
 		{name: "volume", docker: []string{"--volume", "kept:/data"}},
 		{name: "bind mount", docker: []string{"--volume", data + ":/data"}},
-		{name: "bind mount of memory", docker: []string{"--volume", memory + ":/data"}, refused: "no restart of the machine"},
-		{name: "bind mount of memory, accepted", docker: []string{"--volume", memory + ":/data"}, request: map[string]string{"volatile": "true"}},
+		{name: "bind mount of memory", docker: []string{"--volume", memory + ":/data"},
+			refused: "no restart of the machine"},
+		{name: "bind mount of memory, accepted", docker: []string{"--volume", memory + ":/data"},
+			request: map[string]string{"volatile": "true"}},
 	}
 }
 
@@ -114,13 +124,16 @@ func outlivesDocker(t *testing.T, d *sandbox.Docker) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _, _ = os.RemoveAll(sockets), os.RemoveAll(memory) })
-	if _, err := d.Run(t.Context(), nil, "volume", "create", "--opt", "type=tmpfs", "--opt", "device=tmpfs", "memory"); err != nil {
+	if _, err := d.Run(t.Context(), nil, "volume", "create", "--opt", "type=tmpfs", "--opt", "device=tmpfs",
+		"memory"); err != nil {
 		t.Fatal(err)
 	}
 	begin := func(t *testing.T, name string, docker, args []string) *target.Redis {
 		t.Helper()
-		run := append([]string{"run", "--detach", "--network", "none", "--volume", sockets + ":/sockets", "--name", name}, docker...)
-		run = append(run, "redis:1", "/redis-server", "--port", "0", "--save", "", "--requirepass", secret, "--enable-protected-configs", "yes", "--unixsocket", "/sockets/"+name)
+		run := append([]string{"run", "--detach", "--network", "none", "--volume", sockets + ":/sockets", "--name",
+			name}, docker...)
+		run = append(run, "redis:1", "/redis-server", "--port", "0", "--save", "", "--requirepass", secret,
+			"--enable-protected-configs", "yes", "--unixsocket", "/sockets/"+name)
 		if _, err := d.Run(t.Context(), nil, append(run, args...)...); err != nil {
 			t.Fatal(err)
 		}
@@ -154,7 +167,8 @@ func outlivesDocker(t *testing.T, d *sandbox.Docker) {
 // answers waits for a server.
 func answers(t *testing.T, r *target.Redis) {
 	t.Helper()
-	for end := time.Now().Add(2 * time.Minute); r.Client.Ping(t.Context()).Err() != nil; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); r.Client.Ping(t.Context()).
+		Err() != nil; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("the server does not answer")
 		}
@@ -181,12 +195,17 @@ func TestRestartOutlives(t *testing.T) {
 	}
 	all := append(whileItRuns(other),
 		fate{name: "PrivateTmp", shows: "PrivateTmp=yes\n", refused: "is on PrivateTmp="},
-		fate{name: "DynamicUser", shows: "PrivateTmp=no\nDynamicUser=yes\n", request: map[string]string{"volatile": "true"}, refused: "is on PrivateTmp="},
-		fate{name: "RuntimeDirectory", shows: "RuntimeDirectory=other ../tmp\nRuntimeDirectoryPreserve=no\n", refused: "is on RuntimeDirectory="},
-		fate{name: "RuntimeDirectory that is preserved", shows: "RuntimeDirectory=other ../tmp\nRuntimeDirectoryPreserve=restart\n"},
-		fate{name: "TemporaryFileSystem", shows: "TemporaryFileSystem=/tmp:ro\n", refused: "is on TemporaryFileSystem="},
+		fate{name: "DynamicUser", shows: "PrivateTmp=no\nDynamicUser=yes\n",
+			request: map[string]string{"volatile": "true"}, refused: "is on PrivateTmp="},
+		fate{name: "RuntimeDirectory", shows: "RuntimeDirectory=other ../tmp\nRuntimeDirectoryPreserve=no\n",
+			refused: "is on RuntimeDirectory="},
+		fate{name: "RuntimeDirectory that is preserved",
+			shows: "RuntimeDirectory=other ../tmp\nRuntimeDirectoryPreserve=restart\n"},
+		fate{name: "TemporaryFileSystem", shows: "TemporaryFileSystem=/tmp:ro\n",
+			refused: "is on TemporaryFileSystem="},
 		fate{name: "a tmpfs of the machine", args: []string{"--dir", memory}, refused: "no restart of the machine"},
-		fate{name: "a tmpfs of the machine, accepted", args: []string{"--dir", memory}, request: map[string]string{"volatile": "true"}},
+		fate{name: "a tmpfs of the machine, accepted", args: []string{"--dir", memory},
+			request: map[string]string{"volatile": "true"}},
 	)
 	for _, f := range all {
 		t.Run(f.name, func(t *testing.T) {
@@ -200,11 +219,13 @@ func TestRestartOutlives(t *testing.T) {
 // All that was set while it ran is named at once, also where the restart is refused.
 func TestRestartNamesAllThatWasSet(t *testing.T) {
 	u, r := supervised(t)
-	for _, set := range [][]any{{"config", "set", "appendfsync", "always"}, {"config", "set", "save", "900 1"}, {"config", "set", "timeout", "77"}, {"acl", "setuser", "app", "on", ">pw", "~*", "+@all"}} {
+	for _, set := range [][]any{{"config", "set", "appendfsync", "always"}, {"config", "set", "save", "900 1"},
+		{"config", "set", "timeout", "77"}, {"acl", "setuser", "app", "on", ">pw", "~*", "+@all"}} {
 		do(t, r, set...)
 	}
 	plan, err := redis.Restart(r).Plan(t.Context(), remediate.Request{})
-	refuses(t, err, remediate.ReasonUnfit, "appendfsync is always by CONFIG SET", "save is 900 1 by CONFIG SET", "also take back the setting timeout, the user app")
+	refuses(t, err, remediate.ReasonUnfit, "appendfsync is always by CONFIG SET", "save is 900 1 by CONFIG SET",
+		"also take back the setting timeout, the user app")
 	facts := strings.Join(plan.Facts, "; ")
 	for _, want := range []string{"the setting timeout", "the user app"} {
 		if !strings.Contains(facts, want) {
@@ -250,13 +271,17 @@ func TestRestartOfAnUnknownStart(t *testing.T) {
 	populate(t, r, keysThere)
 	u.command = "/bin/sh -c exec redis-server"
 	plan, err := redis.Restart(r).Plan(t.Context(), remediate.Request{})
-	if err != nil || !strings.Contains(strings.Join(plan.Facts, "; "), "its command line cannot be read from here; nothing was set since") {
+	if err != nil || !strings.Contains(strings.Join(plan.Facts, "; "),
+		"its command line cannot be read from here; nothing was set since") {
 		t.Fatalf("%q, %v", plan.Facts, err)
 	}
 	do(t, r, "config", "set", "timeout", "77")
-	refuses(t, apply(t, redis.Restart(r), &plan.Steps[0]), remediate.ReasonUnfit, "what the server is started with cannot be seen from here (its command line), and 1 commands have set something since")
+	refuses(t, apply(t, redis.Restart(r), &plan.Steps[0]), remediate.ReasonUnfit,
+		"what the server is started with cannot be seen from here (its command line), and 1 commands have set "+
+			"something since")
 	u.command = ""
-	refuses(t, apply(t, redis.Restart(r), &plan.Steps[0]), remediate.ReasonChanged, "the setting timeout was set since the plan was made")
+	refuses(t, apply(t, redis.Restart(r), &plan.Steps[0]), remediate.ReasonChanged,
+		"the setting timeout was set since the plan was made")
 	do(t, r, "acl", "setuser", "default", ">another")
 	_, err = redis.Restart(r).Plan(t.Context(), remediate.Request{})
 	refuses(t, err, remediate.ReasonUnfit, "rules of the user default, as which upkeep is logged in")
@@ -315,7 +340,8 @@ func TestRestartComparesEachTime(t *testing.T) {
 			u.between = nil
 			for range 3 {
 				err := apply(t, redis.Restart(r), &step)
-				if !errors.Is(err, remediate.ErrFinal) || !strings.Contains(err.Error(), "the server is back with 0 keys of 198") {
+				if !errors.Is(err, remediate.ErrFinal) ||
+					!strings.Contains(err.Error(), "the server is back with 0 keys of 198") {
 					t.Errorf("with its data lost: %v", err)
 				}
 			}
@@ -348,7 +374,8 @@ func TestRestartComparesKeysThatHaveAnEnd(t *testing.T) {
 			}
 			for range 2 {
 				err := apply(t, redis.Restart(r), &step)
-				if !errors.Is(err, remediate.ErrFinal) || !strings.Contains(err.Error(), "the server is back with 0 keys of") {
+				if !errors.Is(err, remediate.ErrFinal) ||
+					!strings.Contains(err.Error(), "the server is back with 0 keys of") {
 					t.Errorf("with its data lost: %v", err)
 				}
 			}

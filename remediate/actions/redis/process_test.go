@@ -75,7 +75,8 @@ func TestNothingIsDoneByAnotherProcess(t *testing.T) {
 				t.Fatal(err)
 			}
 			// The counts were reset by the one CONFIG that may be there.
-			if did := changing().FindAllString(strings.ReplaceAll(stats, "cmdstat_config|resetstat:", ""), -1); len(did) > 0 {
+			if did := changing().FindAllString(strings.ReplaceAll(stats, "cmdstat_config|resetstat:", ""),
+				-1); len(did) > 0 {
 				t.Errorf("the other server was ordered to do %v", did)
 			}
 			name.Point(addressOf(planned))

@@ -18,12 +18,14 @@ func TestPurgeMemory(t *testing.T) {
 	const limit = 32 << 20
 	h := &healings{action: action, limit: limit}
 	actiontest.Run(t, actiontest.Patient{
-		Action: redis.PurgeMemory(r), Subject: map[string]string{"server": "cache"}, Limit: limit, Secret: secret, Child: "redis://" + r.Client.Options().Addr,
+		Action: redis.PurgeMemory(r), Subject: map[string]string{"server": "cache"}, Limit: limit, Secret: secret,
+		Child: "redis://" + r.Client.Options().Addr,
 		Sicken: func(t *testing.T) {
 			// FLUSHALL would purge by itself, and the server does in ten seconds of a busy
 			// machine: then it is made to keep memory once more.
 			for try := 0; measure(t, action) <= limit && try < 10; try++ {
-				do(t, r, "eval", `for i=1,48 do redis.call("setrange","key"..i,1048575,"x") end for i=1,48 do redis.call("del","key"..i) end`, 0)
+				do(t, r, "eval",
+					`for i=1,48 do redis.call("setrange","key"..i,1048575,"x") end for i=1,48 do redis.call("del","key"..i) end`, 0)
 				for look := 0; measure(t, action) <= limit && look < 50; look++ {
 					time.Sleep(20 * time.Millisecond)
 				}

@@ -30,7 +30,8 @@ func TestMain(m *testing.M) {
 		os.Exit(systemctl(os.Args[1:]))
 	}
 	actiontest.Main(m, func(action, url string) (remediate.Action, error) {
-		r, err := target.NewRedis(target.RedisConfig{Name: "cache", URL: url, Password: func() (string, error) { return secret, nil }, Restart: target.Restart{Unit: unitName}})
+		r, err := target.NewRedis(target.RedisConfig{Name: "cache", URL: url,
+			Password: func() (string, error) { return secret, nil }, Restart: target.Restart{Unit: unitName}})
 		if err != nil {
 			return remediate.Action{}, err
 		}
@@ -45,7 +46,8 @@ func TestMain(m *testing.M) {
 
 // actions are all of the package.
 func actions(r *target.Redis) []remediate.Action {
-	return []remediate.Action{redis.BGSave(r), redis.BGRewriteAOF(r), redis.PurgeMemory(r), redis.Defrag(r), redis.Restart(r)}
+	return []remediate.Action{redis.BGSave(r), redis.BGRewriteAOF(r), redis.PurgeMemory(r), redis.Defrag(r),
+		redis.Restart(r)}
 }
 
 // secret is the password of the server.
@@ -64,7 +66,8 @@ func connect(t testing.TB, url string) *target.Redis {
 
 func as(t testing.TB, url, password string, restart target.Restart) *target.Redis {
 	t.Helper()
-	r, err := target.NewRedis(target.RedisConfig{Name: "cache", URL: url, Password: func() (string, error) { return password, nil }, Restart: restart})
+	r, err := target.NewRedis(target.RedisConfig{Name: "cache", URL: url,
+		Password: func() (string, error) { return password, nil }, Restart: restart})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -173,11 +176,13 @@ func info(t testing.TB, r *target.Redis, key string) string {
 func TestBGSave(t *testing.T) {
 	t.Parallel()
 	r := server(t)
-	if err := r.Client.ConfigSet(t.Context(), "rdb-key-save-delay", "20").Err(); err != nil { // microseconds a key: a save takes some time
+	// microseconds a key: a save takes some time
+	if err := r.Client.ConfigSet(t.Context(), "rdb-key-save-delay", "20").Err(); err != nil {
 		t.Fatal(err)
 	}
 	actiontest.Run(t, actiontest.Patient{
-		Action: redis.BGSave(r), Subject: map[string]string{"server": "cache"}, Limit: limit, Secret: secret, Child: "redis://" + r.Client.Options().Addr,
+		Action: redis.BGSave(r), Subject: map[string]string{"server": "cache"}, Limit: limit, Secret: secret,
+		Child: "redis://" + r.Client.Options().Addr,
 		Sicken: func(t *testing.T) {
 			pipe := r.Client.Pipeline()
 			for i := range 2000 {

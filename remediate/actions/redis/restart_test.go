@@ -25,7 +25,8 @@ import (
 func TestRestart(t *testing.T) {
 	u, r := supervised(t)
 	actiontest.Run(t, actiontest.Patient{
-		Action: redis.Restart(r), Subject: map[string]string{"server": "cache"}, Limit: fragLimit, Secret: secret, Child: "redis://" + r.Client.Options().Addr,
+		Action: redis.Restart(r), Subject: map[string]string{"server": "cache"}, Limit: fragLimit, Secret: secret,
+		Child:  "redis://" + r.Client.Options().Addr,
 		Sicken: func(t *testing.T) { fragment(t, r) },
 		State: func(t *testing.T) string {
 			return fmt.Sprint(u.count(), info(t, r, "run_id"), info(t, r, "rdb_saves"), do(t, r, "dbsize"))
@@ -33,7 +34,8 @@ func TestRestart(t *testing.T) {
 		Effects: func(*testing.T) int { return u.count() },
 	})
 	for _, c := range u.said("restart") {
-		if want := []string{"restart", "--no-ask-password", "--", unitName}; strings.Join(c[:4], " ") != strings.Join(want, " ") || strings.Contains(strings.Join(c, " "), secret) {
+		if want := []string{"restart", "--no-ask-password", "--", unitName}; strings.Join(c[:4],
+			" ") != strings.Join(want, " ") || strings.Contains(strings.Join(c, " "), secret) {
 			t.Fatalf("systemctl was called with %q", c)
 		}
 	}
@@ -55,7 +57,8 @@ func plannedRestart(t *testing.T, r *target.Redis) remediate.Step {
 // What was acknowledged is there afterwards, though the server saves nothing of its
 // own accord and clients write all the time.
 func TestRestartLosesNothing(t *testing.T) {
-	for name, args := range map[string][]string{"nothing is saved": nil, "save points": {"--save", "3600 1"}, "append-only file": {"--appendonly", "yes"}} {
+	for name, args := range map[string][]string{"nothing is saved": nil, "save points": {"--save", "3600 1"},
+		"append-only file": {"--appendonly", "yes"}} {
 		t.Run(name, func(t *testing.T) {
 			u, r := supervised(t, args...)
 			populate(t, r, 2000)
@@ -64,7 +67,8 @@ func TestRestartLosesNothing(t *testing.T) {
 			var acknowledged [4]atomic.Int64
 			stop := make(chan struct{})
 			var writers sync.WaitGroup
-			c := goredis.NewClient(&goredis.Options{Addr: r.Client.Options().Addr, Password: secret, MaxRetries: -1, DisableIdentity: true})
+			c := goredis.NewClient(&goredis.Options{Addr: r.Client.Options().Addr, Password: secret, MaxRetries: -1,
+				DisableIdentity: true})
 			defer func() { _ = c.Close() }() // nothing is left to be written
 			for i := range acknowledged {
 				writers.Go(func() {
@@ -117,7 +121,9 @@ func TestRestartGivenUp(t *testing.T) {
 	populate(t, r, 500)
 	step.Args["pause"] = "1s"
 	do(t, r, "config", "set", "rdb-key-save-delay", "4000")
-	if err := redis.BGSave(r).Apply(t.Context(), fence(), remediate.Step{Args: map[string]string{"saves": info(t, r, "rdb_saves"), "last_save": info(t, r, "rdb_last_save_time")}}); err != nil {
+	if err := redis.BGSave(r).Apply(t.Context(), fence(),
+		remediate.Step{Args: map[string]string{"saves": info(t, r, "rdb_saves"),
+			"last_save": info(t, r, "rdb_last_save_time")}}); err != nil {
 		t.Fatal(err)
 	}
 	refuses(t, apply(t, redis.Restart(r), &step), remediate.ReasonUnfit, "give pause more time")
@@ -142,7 +148,8 @@ func TestRestartChecksWhatCameBack(t *testing.T) {
 	}
 	step = plannedRestart(t, r)
 	do(t, r, "config", "set", "maxmemory", "200mb")
-	refuses(t, apply(t, redis.Restart(r), &step), remediate.ReasonUnfit, "maxmemory is 209715200 by CONFIG SET, and its command line has 100mb")
+	refuses(t, apply(t, redis.Restart(r), &step), remediate.ReasonUnfit,
+		"maxmemory is 209715200 by CONFIG SET, and its command line has 100mb")
 	if u.count() != 1 {
 		t.Errorf("it was restarted")
 	}
@@ -161,7 +168,8 @@ func TestRestartOnAnotherPort(t *testing.T) {
 	r = as(t, fmt.Sprintf("redis://127.0.0.1:%d", port), secret, r.Restart)
 	answers(t, r)
 	_, err = redis.Restart(r).Plan(t.Context(), remediate.Request{})
-	refuses(t, err, remediate.ReasonUnfit, fmt.Sprintf("the server listens on port %d, and who restarts it starts one on port", port))
+	refuses(t, err, remediate.ReasonUnfit,
+		fmt.Sprintf("the server listens on port %d, and who restarts it starts one on port", port))
 	if u.count() != 0 {
 		t.Error("it was restarted")
 	}
@@ -174,7 +182,8 @@ func TestRestartRefuses(t *testing.T) {
 		_, err := redis.Restart(r).Plan(t.Context(), request)
 		refuses(t, err, reason, want...)
 	}
-	for _, params := range []map[string]string{{"pause": "long"}, {"pause": "0s"}, {"replicas": "maybe"}, {"disk": "7"}} {
+	for _, params := range []map[string]string{{"pause": "long"}, {"pause": "0s"}, {"replicas": "maybe"},
+		{"disk": "7"}} {
 		expect(remediate.ReasonSubject, remediate.Request{Params: params})
 	}
 	u.pid = 1
@@ -183,20 +192,25 @@ func TestRestartRefuses(t *testing.T) {
 	_, err := redis.Restart(as(t, u.server.URL, secret, target.Restart{})).Plan(t.Context(), remediate.Request{})
 	refuses(t, err, remediate.ReasonUnfit, "no way to restart the server is configured")
 
-	second := servertest.Redis(t, "--replicaof", "127.0.0.1", fmt.Sprint(u.server.Port), "--masterauth", secret, "--repl-diskless-sync-delay", "0")
-	for end := time.Now().Add(2 * time.Minute); info(t, r, "connected_slaves") != "1"; time.Sleep(20 * time.Millisecond) {
+	second := servertest.Redis(t, "--replicaof", "127.0.0.1", fmt.Sprint(u.server.Port), "--masterauth", secret,
+		"--repl-diskless-sync-delay", "0")
+	for end := time.Now().Add(2 * time.Minute); info(t, r,
+		"connected_slaves") != "1"; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("no replica follows")
 		}
 	}
 	expect(remediate.ReasonUnfit, remediate.Request{}, "1 replicas follow the server")
-	if _, err := redis.Restart(r).Plan(t.Context(), remediate.Request{Params: map[string]string{"replicas": "true"}}); err != nil {
+	if _,
+		err := redis.Restart(r).Plan(t.Context(),
+		remediate.Request{Params: map[string]string{"replicas": "true"}}); err != nil {
 		t.Error(err)
 	}
 	if err := second.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	for end := time.Now().Add(2 * time.Minute); info(t, r, "connected_slaves") != "0"; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); info(t, r,
+		"connected_slaves") != "0"; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("it is still followed")
 		}
@@ -204,13 +218,15 @@ func TestRestartRefuses(t *testing.T) {
 
 	populate(t, r, 300)
 	do(t, r, "config", "set", "rdb-key-save-delay", "5000")
-	if err := redis.BGSave(r).Apply(t.Context(), fence(), remediate.Step{Args: map[string]string{"saves": info(t, r, "rdb_saves"), "last_save": "0"}}); err != nil {
+	if err := redis.BGSave(r).Apply(t.Context(), fence(),
+		remediate.Step{Args: map[string]string{"saves": info(t, r, "rdb_saves"), "last_save": "0"}}); err != nil {
 		t.Fatal(err)
 	}
 	u.grace = "2s"
 	expect(remediate.ReasonUnfit, remediate.Request{}, "systemd kills the server 2s after", "TimeoutStopSec")
 	u.grace = "infinity"
-	if plan, err := redis.Restart(r).Plan(t.Context(), remediate.Request{}); err != nil || !strings.Contains(strings.Join(plan.Facts, "; "), "as long as it wants to stop") {
+	if plan, err := redis.Restart(r).Plan(t.Context(), remediate.Request{}); err != nil ||
+		!strings.Contains(strings.Join(plan.Facts, "; "), "as long as it wants to stop") {
 		t.Errorf("%q, %v", plan.Facts, err)
 	}
 
@@ -219,7 +235,9 @@ func TestRestartRefuses(t *testing.T) {
 	}
 	mkdir(t, u.dir+"/dump.rdb")
 	do(t, r, "config", "set", "rdb-key-save-delay", "0")
-	if err := redis.BGSave(r).Apply(t.Context(), fence(), remediate.Step{Args: map[string]string{"saves": info(t, r, "rdb_saves"), "last_save": info(t, r, "rdb_last_save_time")}}); err == nil {
+	if err := redis.BGSave(r).Apply(t.Context(), fence(),
+		remediate.Step{Args: map[string]string{"saves": info(t, r, "rdb_saves"),
+			"last_save": info(t, r, "rdb_last_save_time")}}); err == nil {
 		t.Fatal("a save into a folder has succeeded")
 	}
 	expect(remediate.ReasonUnfit, remediate.Request{}, "the last snapshot failed")
@@ -282,7 +300,8 @@ func TestRestartOfAReplica(t *testing.T) {
 	if err != nil {
 		refuses(t, err, remediate.ReasonUnfit)
 	}
-	for end := time.Now().Add(2 * time.Minute); info(t, r, "master_link_status") != "up"; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); info(t, r,
+		"master_link_status") != "up"; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("it does not follow")
 		}

@@ -16,7 +16,8 @@ import (
 // server as it sees it.
 func user(t *testing.T, r *target.Redis, grants ...string) *target.Redis {
 	t.Helper()
-	args := []any{"acl", "setuser", "weak", "reset", "on", ">pass", "resetkeys", "resetchannels", "-@all", "+hello", "+client|setname"}
+	args := []any{"acl", "setuser", "weak", "reset", "on", ">pass", "resetkeys", "resetchannels", "-@all", "+hello",
+		"+client|setname"}
 	for _, g := range grants {
 		args = append(args, g)
 	}
@@ -36,7 +37,8 @@ func user(t *testing.T, r *target.Redis, grants ...string) *target.Redis {
 // The listed rights are enough, and each missing one is named before
 // anything is done.
 func TestRights(t *testing.T) {
-	u, admin := supervised(t, "--appendonly", "yes", "--jemalloc-bg-thread", "no", "--aclfile", readable(t, "users.acl", fmt.Sprintf("user default on #%x ~* &* +@all\n", sha256.Sum256([]byte(secret)))))
+	u, admin := supervised(t, "--appendonly", "yes", "--jemalloc-bg-thread", "no", "--aclfile",
+		readable(t, "users.acl", fmt.Sprintf("user default on #%x ~* &* +@all\n", sha256.Sum256([]byte(secret)))))
 	frag := defragmenting(t)
 	for _, on := range []*target.Redis{admin, frag} {
 		populate(t, on, 10)
@@ -62,7 +64,8 @@ func TestRights(t *testing.T) {
 				t.Fatalf("with every right: %v", err)
 			}
 			for _, lacks := range grants {
-				if slices.Contains([]string{"+hello", "+client|setname", "+multi"}, lacks) || lacks == "+config|get" && a.Name != "redis/restart" {
+				if slices.Contains([]string{"+hello", "+client|setname", "+multi"}, lacks) || lacks == "+config|get" &&
+					a.Name != "redis/restart" {
 					continue // the connection's, or what is done without
 				}
 				rest := slices.DeleteFunc(slices.Clone(grants), func(g string) bool { return g == lacks })
@@ -73,7 +76,8 @@ func TestRights(t *testing.T) {
 					refuses(t, err, remediate.ReasonPrivilege, lacks)
 				}
 				// Without the right to check beforehand the error comes at the moment of acting.
-				if lacks == "+discard" || lacks == "+info" || lacks == "+config|set" || lacks == "+client|unpause" || lacks == "+client|info" || lacks == "+config|get" || lacks == "+acl|list" {
+				if lacks == "+discard" || lacks == "+info" || lacks == "+config|set" || lacks == "+client|unpause" ||
+					lacks == "+client|info" || lacks == "+config|get" || lacks == "+acl|list" {
 					continue
 				}
 				rest = slices.DeleteFunc(rest, func(g string) bool { return g == "+multi" })
@@ -84,7 +88,8 @@ func TestRights(t *testing.T) {
 				}
 				refuses(t, apply(t, late, &late2.Steps[0]), remediate.ReasonPrivilege, lacks)
 			}
-			if err := apply(t, find(user(t, on, grants...)), &plan.Steps[0]); err != nil || a.Name == "redis/restart" && u.count() != 1 {
+			if err := apply(t, find(user(t, on, grants...)), &plan.Steps[0]); err != nil || a.Name == "redis/restart" &&
+				u.count() != 1 {
 				t.Errorf("with every right: %d restarts, %v", u.count(), err)
 			}
 		})

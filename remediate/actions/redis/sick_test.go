@@ -15,11 +15,13 @@ import (
 func TestLoading(t *testing.T) {
 	_, r := supervised(t, "--enable-debug-command", "yes", "--appendonly", "yes", "--aof-use-rdb-preamble", "yes")
 	populate(t, r, 3000)
-	do(t, r, "config", "set", "key-load-delay", "1000", "loading-process-events-interval-bytes", "1024") // three seconds
+	// three seconds
+	do(t, r, "config", "set", "key-load-delay", "1000", "loading-process-events-interval-bytes", "1024")
 	reloaded := make(chan struct{})
 	go func() {
 		defer close(reloaded)
-		_ = r.Client.Do(context.WithoutCancel(t.Context()), "debug", "reload").Err() // it takes longer than the client waits
+		// it takes longer than the client waits
+		_ = r.Client.Do(context.WithoutCancel(t.Context()), "debug", "reload").Err()
 	}()
 	for end := time.Now().Add(2 * time.Minute); info(t, r, "loading") != "1"; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
@@ -46,7 +48,8 @@ func TestStoppedAndGone(t *testing.T) {
 	silent := func(what string) {
 		t.Helper()
 		for _, a := range actions(r) {
-			args := map[string]string{"saves": "0", "last_save": "0", "rewrites": "0", "base": "0", "limit": "1.5", "time": "1m", "run_id": "none", "pause": "1m", "set activedefrag": "yes", "back activedefrag": "no"}
+			args := map[string]string{"saves": "0", "last_save": "0", "rewrites": "0", "base": "0", "limit": "1.5",
+				"time": "1m", "run_id": "none", "pause": "1m", "set activedefrag": "yes", "back activedefrag": "no"}
 			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 			began := time.Now()
 			_, err1 := a.Plan(ctx, remediate.Request{})
@@ -54,7 +57,8 @@ func TestStoppedAndGone(t *testing.T) {
 			err3 := a.Apply(ctx, fence(), remediate.Step{Args: args})
 			cancel()
 			for i, err := range []error{err1, err2, err3} {
-				if _, refused := remediate.Refused(err); err == nil || refused || strings.Contains(err.Error(), secret) {
+				if _, refused := remediate.Refused(err); err == nil || refused ||
+					strings.Contains(err.Error(), secret) {
 					t.Errorf("%s, %s, question %d: %v", a.Name, what, i+1, err)
 				}
 			}
@@ -92,7 +96,8 @@ func TestKilledInTheMiddle(t *testing.T) {
 			}
 			ended := make(chan error, 1)
 			go func() { ended <- a.Apply(t.Context(), fence(), plan.Steps[0]) }()
-			for end := time.Now().Add(2 * time.Minute); info(t, r, "rdb_bgsave_in_progress")+info(t, r, "aof_rewrite_in_progress") == "00"; time.Sleep(5 * time.Millisecond) {
+			for end := time.Now().Add(2 * time.Minute); info(t, r, "rdb_bgsave_in_progress")+info(t, r,
+				"aof_rewrite_in_progress") == "00"; time.Sleep(5 * time.Millisecond) {
 				if time.Now().After(end) {
 					t.Fatal("it does not begin")
 				}
@@ -110,8 +115,10 @@ func TestKilledInTheMiddle(t *testing.T) {
 // What changes no data can be done on a replica too.
 func TestOnAReplica(t *testing.T) {
 	primary := servertest.Redis(t, "--repl-diskless-sync-delay", "0")
-	_, r := processOf(t, "--replicaof", "127.0.0.1 "+strings.TrimPrefix(primary.URL, "redis://127.0.0.1:"), "--appendonly", "yes")
-	for end := time.Now().Add(2 * time.Minute); info(t, r, "master_link_status") != "up"; time.Sleep(20 * time.Millisecond) {
+	_, r := processOf(t, "--replicaof", "127.0.0.1 "+strings.TrimPrefix(primary.URL, "redis://127.0.0.1:"),
+		"--appendonly", "yes")
+	for end := time.Now().Add(2 * time.Minute); info(t, r,
+		"master_link_status") != "up"; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("it does not follow")
 		}

@@ -38,14 +38,17 @@ func remedies() []executor {
 	defragging := func(tb testing.TB, args ...string) string { return servertest.RedisDefrag(tb, args...).URL }
 	holes := func(tb testing.TB, r *target.Redis) {
 		tb.Helper()
-		do(tb, r, "eval", `for i=1,tonumber(ARGV[1]) do if i%4~=0 then redis.call("del","key"..i) end end`, 0, stallKeys)
+		do(tb, r, "eval", `for i=1,tonumber(ARGV[1]) do if i%4~=0 then redis.call("del","key"..i) end end`, 0,
+			stallKeys)
 	}
 	// What a restart does to clients: everything is saved, and loaded again.
 	restart := []any{"debug", "reload"}
 	return []executor{
 		{name: "bgsave", server: plain, action: redis.BGSave, naive: []any{"save"}},
-		{name: "bgrewriteaof", server: plain, args: []string{"--appendonly", "yes", "--auto-aof-rewrite-percentage", "0"}, action: redis.BGRewriteAOF, naive: []any{"save"}},
-		{name: "purge_memory", server: plain, args: []string{"--jemalloc-bg-thread", "no"}, action: redis.PurgeMemory, naive: restart, sicken: holes},
+		{name: "bgrewriteaof", server: plain, args: []string{"--appendonly", "yes", "--auto-aof-rewrite-percentage",
+			"0"}, action: redis.BGRewriteAOF, naive: []any{"save"}},
+		{name: "purge_memory", server: plain, args: []string{"--jemalloc-bg-thread", "no"}, action: redis.PurgeMemory,
+			naive: restart, sicken: holes},
 		{name: "defrag", server: defragging, action: redis.Defrag, naive: restart, sicken: holes},
 	}
 }
@@ -55,7 +58,8 @@ func remedies() []executor {
 func BenchmarkStall(b *testing.B) {
 	for _, r := range remedies() {
 		b.Run(r.name, func(b *testing.B) {
-			s := connect(b, r.server(b, append([]string{"--requirepass", secret, "--enable-debug-command", "yes", "--save", ""}, r.args...)...))
+			s := connect(b, r.server(b, append([]string{"--requirepass", secret, "--enable-debug-command", "yes",
+				"--save", ""}, r.args...)...))
 			for range b.N {
 				naive := r.run(b, s, func(ctx context.Context) error { return s.Client.Do(ctx, r.naive...).Err() })
 				ours := r.run(b, s, func(ctx context.Context) error { return r.act(ctx, s) })
@@ -64,7 +68,8 @@ func BenchmarkStall(b *testing.B) {
 					verdict = fmt.Sprintf("GOAL MISSED: want 1/%.0f", 1/stallGoal)
 				}
 				b.Logf("%s: failed %d of %d, longest command %v; beside %v %d of %d, %v: 1/%.1f, %s; beside nothing %v",
-					r.name, ours.failed, ours.done, ours.worst, r.naive, naive.failed, naive.done, naive.worst, 1/ratio, verdict, ours.before)
+					r.name, ours.failed, ours.done, ours.worst, r.naive, naive.failed, naive.done, naive.worst, 1/ratio,
+					verdict, ours.before)
 				b.ReportMetric(float64(ours.failed), "failed")
 				b.ReportMetric(float64(ours.worst.Microseconds())/1000, "stall-ms")
 				b.ReportMetric(float64(naive.worst.Microseconds())/1000, "naive-stall-ms")
@@ -110,7 +115,8 @@ func (r executor) run(b *testing.B, s *target.Redis, work func(context.Context) 
 	var mu sync.Mutex
 	working := false
 	for range stallClients {
-		c := goredis.NewClient(&goredis.Options{Addr: s.Client.Options().Addr, Password: secret, PoolSize: 1, MaxRetries: -1, ReadTimeout: time.Minute})
+		c := goredis.NewClient(&goredis.Options{Addr: s.Client.Options().Addr, Password: secret, PoolSize: 1,
+			MaxRetries: -1, ReadTimeout: time.Minute})
 		clients.Go(func() {
 			defer func() { _ = c.Close() }()
 			for ctx.Err() == nil {

@@ -82,7 +82,8 @@ func supervisedWith(t *testing.T, file string, args ...string) (*unit, *target.R
 	if err != nil {
 		t.Fatal(err)
 	}
-	u := &unit{t: t, grace: "1min 30s", dir: filepath.Join(folder, "redis"), file: file, args: append([]string{"--save", "", "--requirepass", secret}, args...)}
+	u := &unit{t: t, grace: "1min 30s", dir: filepath.Join(folder, "redis"), file: file,
+		args: append([]string{"--save", "", "--requirepass", secret}, args...)}
 	u.start(0)
 	listener, err := net.Listen("unix", filepath.Join(folder, "control"))
 	if err != nil {
@@ -118,7 +119,8 @@ func supervisedWith(t *testing.T, file string, args ...string) (*unit, *target.R
 }
 
 func (u *unit) start(port int) {
-	s, err := sandbox.StartRedis(u.t.Context(), sandbox.RedisOptions{Dir: u.dir, Port: port, File: u.file, Args: u.args})
+	s, err := sandbox.StartRedis(u.t.Context(), sandbox.RedisOptions{Dir: u.dir, Port: port, File: u.file,
+		Args: u.args})
 	if err != nil {
 		u.t.Error(err)
 		return
@@ -148,10 +150,12 @@ func (u *unit) answer(args []string) answer {
 		command := u.command
 		if command == "" {
 			// As systemd writes it: with spaces between, whatever is in them.
-			command = "/usr/bin/redis-server " + strings.Join(append([]string{u.file, "--port", fmt.Sprint(u.server.Port), "--bind", "127.0.0.1", "--dir", u.dir, "--daemonize", "no"}, u.args...), " ")
+			command = "/usr/bin/redis-server " + strings.Join(append([]string{u.file, "--port",
+				fmt.Sprint(u.server.Port), "--bind", "127.0.0.1", "--dir", u.dir, "--daemonize", "no"}, u.args...), " ")
 		}
 		return answer{Out: fmt.Sprintf("LoadState=loaded\nActiveState=active\nMainPID=%d\nTimeoutStopUSec=%s\n"+
-			"ExecStart={ path=/usr/bin/redis-server ; argv[]=%s ; ignore_errors=no ; start_time=[n/a] ; stop_time=[n/a] ; pid=0 ; code=(null) ; status=0/0 }\n%s", pid, u.grace, command, u.shows)}
+			"ExecStart={ path=/usr/bin/redis-server ; argv[]=%s ; ignore_errors=no ; start_time=[n/a] ; "+
+			"stop_time=[n/a] ; pid=0 ; code=(null) ; status=0/0 }\n%s", pid, u.grace, command, u.shows)}
 	case args[0] == "restart" && u.refuse != "":
 		return answer{Err: u.refuse, Code: 1}
 	case args[0] == "restart":

@@ -55,7 +55,8 @@ func TestDutiesNameUnitsThatThereAre(t *testing.T) {
 	}
 	for _, d := range duties() {
 		for _, way := range d.ways {
-			if !strings.Contains(reference.String(), "\n## "+way+"\n") && !strings.Contains(reference.String(), "\n## `"+way+"[]`\n") {
+			if !strings.Contains(reference.String(), "\n## "+way+"\n") &&
+				!strings.Contains(reference.String(), "\n## `"+way+"[]`\n") {
 				t.Errorf("%q: there is no %s", d.what, way)
 			}
 		}

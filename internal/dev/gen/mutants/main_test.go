@@ -37,7 +37,8 @@ func TestMutants(t *testing.T) {
 	root := t.TempDir()
 	for name, text := range map[string]string{
 		"go.mod": "module m\n\ngo 1.26\n", "m.go": "package m\n\nfunc Twice(n int) int { return 2 * n }\n",
-		"m_test.go": "package m\n\nimport \"testing\"\n\nfunc TestTwice(t *testing.T) {\n\tif Twice(2) != 4 {\n\t\tt.Error(Twice(2))\n\t}\n}\n",
+		"m_test.go": "package m\n\nimport \"testing\"\n\nfunc TestTwice(t *testing.T) {\n\tif Twice(2) != 4 " +
+			"{\n\t\tt.Error(Twice(2))\n\t}\n}\n",
 	} {
 		if err := os.WriteFile(filepath.Join(root, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)

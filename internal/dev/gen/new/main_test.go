@@ -18,7 +18,8 @@ func TestScaffoldPassesItsSuite(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, unit := range []string{
-		"collector postgres/scaffolded_rows", "collector redis/scaffolded_keys", "collector host/scaffolded", "collector backup/scaffolded",
+		"collector postgres/scaffolded_rows", "collector redis/scaffolded_keys", "collector host/scaffolded",
+		"collector backup/scaffolded",
 		"collector logs/scaffolded", "action postgres/scaffold_it", "action redis/scaffold", "action docker/scaffold",
 	} {
 		if err := run(root, strings.Fields(unit)); err != nil {
@@ -34,14 +35,18 @@ func TestScaffoldPassesItsSuite(t *testing.T) {
 			t.Errorf("go %q: %v\n%s", args, err, out)
 		}
 	}
-	command("test", "-vet=off", "-count=1", "-run", "TestScaffolded", "./collectors/postgres", "./collectors/redis", "-update")
+	command("test", "-vet=off", "-count=1", "-run", "TestScaffolded", "./collectors/postgres", "./collectors/redis",
+		"-update")
 	command("test", "-vet=off", "-count=1", "-run", "TestScaffolded", "./collectors/host", "./collectors/backup")
 	// The author of an action begins with what is wrong: it has nothing that passes. It compiles.
-	command("vet", "./collectors/logs", "./remediate/actions/postgres", "./remediate/actions/redis", "./remediate/actions/docker")
+	command("vet", "./collectors/logs", "./remediate/actions/postgres", "./remediate/actions/redis",
+		"./remediate/actions/docker")
 }
 
 func TestWrongNames(t *testing.T) {
-	for _, args := range [][]string{nil, {"collector"}, {"guard", "postgres/x"}, {"collector", "postgres"}, {"collector", "postgres/../x"}, {"collector", "postgres/x_"}, {"collector", "Postgres/X"}, {"action", "oracle/x"}} {
+	for _, args := range [][]string{nil, {"collector"}, {"guard", "postgres/x"}, {"collector", "postgres"},
+		{"collector", "postgres/../x"}, {"collector", "postgres/x_"}, {"collector", "Postgres/X"},
+		{"action", "oracle/x"}} {
 		if _, err := parse("../../../..", args); err == nil {
 			t.Errorf("%q was taken", args)
 		}
@@ -53,13 +58,15 @@ func TestOverwritesNothing(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(root, "internal", "platform", "target"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(root, "internal", "platform", "target", "redis.go"), []byte("package target\n\ntype Redis struct{}\n"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(root, "internal", "platform", "target", "redis.go"),
+		[]byte("package target\n\ntype Redis struct{}\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if err := run(root, []string{"collector", "redis/keys"}); err != nil {
 		t.Fatal(err)
 	}
-	if err := run(root, []string{"collector", "redis/keys"}); err == nil || !strings.Contains(err.Error(), "exists already") {
+	if err := run(root, []string{"collector", "redis/keys"}); err == nil ||
+		!strings.Contains(err.Error(), "exists already") {
 		t.Errorf("run twice: %v", err)
 	}
 }

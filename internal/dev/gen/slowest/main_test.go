@@ -13,9 +13,12 @@ import (
 func TestShows(t *testing.T) {
 	dir := t.TempDir()
 	for name, text := range map[string]string{
-		"go.mod":           "module example.test\n\ngo 1.24\n",
-		"good/a_test.go":   "package good\n\nimport (\n\t\"testing\"\n\t\"time\"\n)\n\nfunc TestQuick(t *testing.T) { t.Log(\"quiet\") }\n\nfunc TestSlow(t *testing.T) { time.Sleep(50 * time.Millisecond) }\n",
-		"bad/a_test.go":    "package bad\n\nimport \"testing\"\n\nfunc TestBad(t *testing.T) { t.Run(\"part\", func(t *testing.T) { t.Error(\"this is wrong\") }) }\n\nfunc TestPanics(t *testing.T) { panic(\"all ends\") }\n",
+		"go.mod": "module example.test\n\ngo 1.24\n",
+		"good/a_test.go": "package good\n\nimport (\n\t\"testing\"\n\t\"time\"\n)\n\nfunc TestQuick(t *testing.T) " +
+			"{ t.Log(\"quiet\") }\n\nfunc TestSlow(t *testing.T) { time.Sleep(50 * time.Millisecond) }\n",
+		"bad/a_test.go": "package bad\n\nimport \"testing\"\n\nfunc TestBad(t *testing.T) { t.Run(\"part\", " +
+			"func(t *testing.T) { t.Error(\"this is wrong\") }) }\n\nfunc TestPanics(t *testing.T) { panic(\"all " +
+			"ends\") }\n",
 		"broken/a_test.go": "package broken\n\nfunc TestBroken( {\n",
 	} {
 		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o700); err != nil {
@@ -30,8 +33,10 @@ func TestShows(t *testing.T) {
 		code    int
 		has, no []string
 	}{
-		"good":   {0, []string{"ok  \texample.test/good", "slowest tests", "TestSlow  example.test/good"}, []string{"quiet", "=== RUN", "FAIL"}},
-		"bad":    {1, []string{"--- FAIL: TestBad", "--- FAIL: TestBad/part", "this is wrong", "panic: all ends", "FAIL\texample.test/bad"}, nil},
+		"good": {0, []string{"ok  \texample.test/good", "slowest tests", "TestSlow  example.test/good"},
+			[]string{"quiet", "=== RUN", "FAIL"}},
+		"bad": {1, []string{"--- FAIL: TestBad", "--- FAIL: TestBad/part", "this is wrong", "panic: all ends",
+			"FAIL\texample.test/bad"}, nil},
 		"broken": {1, []string{"a_test.go:3", "FAIL\texample.test/broken"}, nil},
 	} {
 		var out, errors bytes.Buffer

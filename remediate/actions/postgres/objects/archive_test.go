@@ -41,7 +41,8 @@ func fenceHeld(context.Context) error { return nil }
 func furnish(t *testing.T, url, database string, store depot.Store, n int) *cabinet {
 	t.Helper()
 	c := &cabinet{url: url, database: database, store: store, table: pgx.Identifier{oldSchema, agedTable}.Sanitize()}
-	servertest.Exec(t, url, "create table if not exists public.victim (id int)", "create schema "+pgx.Identifier{oldSchema}.Sanitize(),
+	servertest.Exec(t, url, "create table if not exists public.victim (id int)",
+		"create schema "+pgx.Identifier{oldSchema}.Sanitize(),
 		fmt.Sprintf(`create table %s (id bigint generated always as identity primary key, %s timestamptz, note text, twice bigint generated always as (id * 2) stored, "a ""b\" text[]) with (autovacuum_enabled = off)`, c.table, pgx.Identifier{oldColumn}.Sanitize()),
 		fmt.Sprintf(`create index "by age" on %s (%s)`, c.table, pgx.Identifier{oldColumn}.Sanitize()))
 	c.fill(t, n)
@@ -55,13 +56,15 @@ func furnish(t *testing.T, url, database string, store depot.Store, n int) *cabi
 
 func (c *cabinet) fill(t *testing.T, n int) {
 	t.Helper()
-	servertest.Exec(t, c.url, fmt.Sprintf(`insert into %s (%s, note, "a ""b\") select date_trunc('hour', now()) - i * interval '1 hour', e'tab\t new\nline \\N \\. back\\slash\r ' || i, array[null, '', 'x,"y"', i::text] from generate_series(1, %d) i`, c.table, pgx.Identifier{oldColumn}.Sanitize(), n))
+	servertest.Exec(t, c.url,
+		fmt.Sprintf(`insert into %s (%s, note, "a ""b\") select date_trunc('hour', now()) - i * interval '1 hour', e'tab\t new\nline \\N \\. back\\slash\r ' || i, array[null, '', 'x,"y"', i::text] from generate_series(1, %d) i`, c.table, pgx.Identifier{oldColumn}.Sanitize(), n))
 }
 
 // newest is the age of the newest row.
 func (c *cabinet) newest(t *testing.T) (at time.Time) {
 	t.Helper()
-	if err := c.connect(t).QueryRow(t.Context(), "select max("+pgx.Identifier{oldColumn}.Sanitize()+") from "+c.table).Scan(&at); err != nil {
+	if err := c.connect(t).QueryRow(t.Context(), "select max("+pgx.Identifier{oldColumn}.Sanitize()+") from "+c.table).
+		Scan(&at); err != nil {
 		t.Fatal(err)
 	}
 	return at
@@ -71,29 +74,34 @@ func (c *cabinet) place() rows.Table { return rows.Table{Schema: oldSchema, Name
 
 // grounds is how the table is defined now.
 func (c *cabinet) grounds() (oid int64, plan relation.Contract) {
-	oid = must(session.One(context.Background(), c.conn, pgx.RowTo[int64], "select $1::text::regclass::oid::int8", c.table))
+	oid = must(session.One(context.Background(), c.conn, pgx.RowTo[int64], "select $1::text::regclass::oid::int8",
+		c.table))
 	return oid, must(readGrounds(context.Background(), c.conn, oid)).now
 }
 
 func (c *cabinet) filing(age time.Duration) *archiver {
 	_, plan := c.grounds()
 	return &archiver{
-		Movement: rows.Movement{Database: c.database, From: c.place(), Column: oldColumn, Age: age}, plan: plan, store: c.store, label: "here", kind: "timestamptz",
+		Movement: rows.Movement{Database: c.database, From: c.place(), Column: oldColumn, Age: age}, plan: plan,
+		store: c.store, label: "here", kind: "timestamptz",
 		c: c.conn, fence: remediate.Fence{Held: fenceHeld}, pace: must(session.NewPace(session.Pacing{})), most: 100,
 	}
 }
 
 func (c *cabinet) unfiling(since, until time.Time) restorer {
-	entry := target.Archive{Database: c.database, Schema: oldSchema, Table: agedTable, Column: oldColumn, To: target.Destination{Store: c.store, Label: "here"}}
+	entry := target.Archive{Database: c.database, Schema: oldSchema, Table: agedTable, Column: oldColumn,
+		To: target.Destination{Store: c.store, Label: "here"}}
 	oid, plan := c.grounds()
-	return restorer{entry: entry, since: since, until: until, plan: plan, root: oid, c: c.conn, fence: remediate.Fence{Held: fenceHeld}, pace: must(session.NewPace(session.Pacing{}))}
+	return restorer{entry: entry, since: since, until: until, plan: plan, root: oid, c: c.conn,
+		fence: remediate.Fence{Held: fenceHeld}, pace: must(session.NewPace(session.Pacing{}))}
 }
 
 // leaf is the table as one that has rows.
 func (c *cabinet) leaf(t *testing.T) leaf {
 	t.Helper()
 	l := leaf{Schema: oldSchema, Table: agedTable}
-	if err := c.connect(t).QueryRow(t.Context(), "select $1::text::regclass::oid::int8", c.table).Scan(&l.OID); err != nil {
+	if err := c.connect(t).QueryRow(t.Context(), "select $1::text::regclass::oid::int8", c.table).
+		Scan(&l.OID); err != nil {
 		t.Fatal(err)
 	}
 	return l
@@ -137,7 +145,8 @@ func (c *cabinet) rows(t *testing.T) []string {
 
 // replaced writes a statement about the table.
 func replaced(c *cabinet, sql string) string {
-	return strings.NewReplacer("TABLE", c.table, "AGE", pgx.Identifier{oldColumn}.Sanitize(), "SCHEMA", pgx.Identifier{oldSchema}.Sanitize()).Replace(sql)
+	return strings.NewReplacer("TABLE", c.table, "AGE", pgx.Identifier{oldColumn}.Sanitize(), "SCHEMA",
+		pgx.Identifier{oldSchema}.Sanitize()).Replace(sql)
 }
 
 func (c *cabinet) count(t *testing.T, of string) (n int) {
@@ -157,7 +166,9 @@ func lines(text string) []string {
 // are back; moved and back are asked of the database at one moment.
 func (c *cabinet) filed(t *testing.T) (all []string) {
 	t.Helper()
-	objects, err := pgx.CollectRows(must(c.connect(t).Query(t.Context(), "select p.object from upkeep.parcels p where not exists (select from upkeep.restored r where r.parcel = p.id) order by p.id")), pgx.RowTo[string])
+	objects, err := pgx.CollectRows(must(c.connect(t).Query(t.Context(),
+		"select p.object from upkeep.parcels p where not exists (select from upkeep.restored r where r.parcel = "+
+			"p.id) order by p.id")), pgx.RowTo[string])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -228,7 +239,8 @@ func TestFile(t *testing.T) {
 		t.Errorf("%d rows are left, want 200", n)
 	}
 	sameRows(t, slices.Concat(c.rows(t), c.filed(t)), all)
-	if objects, err := c.store.List(t.Context(), depot.Prefix(database, oldSchema, agedTable)); err != nil || len(objects) != 8 {
+	if objects, err := c.store.List(t.Context(), depot.Prefix(database, oldSchema, agedTable)); err != nil ||
+		len(objects) != 8 {
 		t.Errorf("%d objects, %v, want 8", len(objects), err)
 	}
 	// And back, in two parts that overlap, each of them twice.
@@ -272,11 +284,13 @@ func TestFileMeanwhile(t *testing.T) {
 		"rewritten": {`vacuum full TABLE`},
 		"inserted":  {`insert into TABLE (AGE, note) select now() - interval '400 hours', 'late'`},
 		"moved":     {`with d as (delete from TABLE where id % 7 = 0 returning *) insert into TABLE (id, AGE, note, "a ""b\") overriding system value select id, AGE, note, "a ""b\" from d`},
-		"another":   {`alter table TABLE rename to gone`, `create table TABLE (like SCHEMA.gone including all)`, `insert into TABLE (AGE, note) select AGE, 'another' from SCHEMA.gone`},
+		"another": {`alter table TABLE rename to gone`, `create table TABLE (like SCHEMA.gone including all)`,
+			`insert into TABLE (AGE, note) select AGE, 'another' from SCHEMA.gone`},
 	} {
 		for _, indexed := range []bool{true, false} {
 			t.Run(fmt.Sprint(name, " ", indexed), func(t *testing.T) {
-				servertest.Exec(t, url, "drop schema if exists upkeep cascade", "drop schema if exists "+pgx.Identifier{oldSchema}.Sanitize()+" cascade")
+				servertest.Exec(t, url, "drop schema if exists upkeep cascade",
+					"drop schema if exists "+pgx.Identifier{oldSchema}.Sanitize()+" cascade")
 				c := furnish(t, url, database, depot.Folder(t.TempDir()), 500)
 				// Dead rows before the others: a rewrite moves every row.
 				servertest.Exec(t, url, `delete from `+c.table+` where id % 5 = 0`)

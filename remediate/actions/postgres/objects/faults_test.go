@@ -36,7 +36,8 @@ func (f *faulty) Put(ctx context.Context, name string, content []byte) error {
 	if f.random.IntN(2) == 0 {
 		return f.Store.Put(ctx, name, content)
 	}
-	faults := []string{"lost", "cut", "empty", "changed", "another", "never written", "not there", "fails", "ends early"}
+	faults := []string{"lost", "cut", "empty", "changed", "another", "never written", "not there", "fails",
+		"ends early"}
 	fault := faults[f.random.IntN(len(faults))]
 	f.did[fault]++
 	if fault == "never written" {
@@ -113,7 +114,8 @@ func TestFileStoreFaults(t *testing.T) {
 	url, database := servertest.Database(t)
 	for _, pieces := range []bool{false, true} {
 		t.Run(fmt.Sprint(pieces), func(t *testing.T) {
-			servertest.Exec(t, url, "drop schema if exists upkeep cascade", "drop schema if exists "+pgx.Identifier{oldSchema}.Sanitize()+" cascade")
+			servertest.Exec(t, url, "drop schema if exists upkeep cascade",
+				"drop schema if exists "+pgx.Identifier{oldSchema}.Sanitize()+" cascade")
 			dir := t.TempDir()
 			c := furnish(t, url, database, depot.Folder(dir), 400)
 			all := c.rows(t)
@@ -135,7 +137,8 @@ func TestFileStoreFaults(t *testing.T) {
 				}
 				// What the store lost and the ledger does not name is no loss.
 				sameRows(t, slices.Concat(c.rows(t), c.filed(t)), all)
-				named := must(pgx.CollectRows(must(c.connect(t).Query(t.Context(), "select object from upkeep.parcels")), pgx.RowTo[string]))
+				named := must(pgx.CollectRows(must(c.connect(t).Query(t.Context(),
+					"select object from upkeep.parcels")), pgx.RowTo[string]))
 				for _, o := range must(c.store.List(t.Context(), "")) {
 					if !slices.Contains(named, o.Name) {
 						if err := os.Remove(filepath.Join(dir, o.Name)); err != nil {
@@ -157,34 +160,45 @@ func TestFileStoreFaults(t *testing.T) {
 func TestFileDefinitionChanges(t *testing.T) {
 	url, database := servertest.Database(t)
 	for name, ddl := range map[string][]string{
-		"column":           {`alter table TABLE add column hold text`, `update TABLE set hold = 'hold ' || id where id % 2 = 0`},
-		"column held":      {`alter table TABLE add column hold text default 'kept'`},
-		"type":             {`alter table TABLE alter note type varchar(100)`},
-		"exchanged":        {`alter table TABLE rename note to other`, `alter table TABLE add column note text default 'new'`},
-		"swapped":          {`alter table TABLE rename note to other`, `alter table TABLE rename blank to note`, `alter table TABLE rename other to blank`},
-		"dropped":          {`alter table TABLE drop column blank`},
-		"generated":        {`alter table TABLE add column g int generated always as (1) stored`},
-		"not generated":    {`alter table TABLE alter twice drop expression`},
-		"trigger":          {`create trigger tr after delete on TABLE for each row execute function public.note()`},
-		"trigger before":   {`create trigger tr before delete on TABLE for each row execute function public.keep()`},
-		"rule":             {`create rule ru as on delete to TABLE do instead nothing`},
-		"rule also":        {`create rule ru as on delete to TABLE do also delete from public.child`},
-		"cascade":          {`create table public.c2 (id bigint references TABLE on delete cascade)`, `insert into public.c2 select id from TABLE`},
+		"column": {`alter table TABLE add column hold text`,
+			`update TABLE set hold = 'hold ' || id where id % 2 = 0`},
+		"column held": {`alter table TABLE add column hold text default 'kept'`},
+		"type":        {`alter table TABLE alter note type varchar(100)`},
+		"exchanged": {`alter table TABLE rename note to other`,
+			`alter table TABLE add column note text default 'new'`},
+		"swapped": {`alter table TABLE rename note to other`, `alter table TABLE rename blank to note`,
+			`alter table TABLE rename other to blank`},
+		"dropped":        {`alter table TABLE drop column blank`},
+		"generated":      {`alter table TABLE add column g int generated always as (1) stored`},
+		"not generated":  {`alter table TABLE alter twice drop expression`},
+		"trigger":        {`create trigger tr after delete on TABLE for each row execute function public.note()`},
+		"trigger before": {`create trigger tr before delete on TABLE for each row execute function public.keep()`},
+		"rule":           {`create rule ru as on delete to TABLE do instead nothing`},
+		"rule also":      {`create rule ru as on delete to TABLE do also delete from public.child`},
+		"cascade": {`create table public.c2 (id bigint references TABLE on delete cascade)`,
+			`insert into public.c2 select id from TABLE`},
 		"cascade existing": {`alter table public.child add foreign key (id) references TABLE on delete cascade`},
 		"set null":         {`alter table public.child add foreign key (id) references TABLE on delete set null`},
 		"row security":     {`alter table TABLE enable row level security`},
 		"publication":      {`create publication pu for all tables`},
 		"enum":             {`alter type public.mood rename value 'good' to 'fair'`},
-		"enum swapped":     {`alter type public.mood rename value 'good' to 'x'`, `alter type public.mood rename value 'bad' to 'good'`, `alter type public.mood rename value 'x' to 'bad'`},
-		"composite":        {`alter type public.pair rename attribute a to c`},
+		"enum swapped": {`alter type public.mood rename value 'good' to 'x'`,
+			`alter type public.mood rename value 'bad' to 'good'`, `alter type public.mood rename value 'x' to 'bad'`},
+		"composite": {`alter type public.pair rename attribute a to c`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			servertest.Exec(t, url, "drop publication if exists pu", "drop schema if exists upkeep cascade", "drop schema if exists "+pgx.Identifier{oldSchema}.Sanitize()+" cascade", "drop schema public cascade", "create schema public")
+			servertest.Exec(t, url, "drop publication if exists pu", "drop schema if exists upkeep cascade",
+				"drop schema if exists "+pgx.Identifier{oldSchema}.Sanitize()+" cascade", "drop schema public cascade",
+				"create schema public")
 			c := furnish(t, url, database, depot.Folder(t.TempDir()), 200)
-			servertest.Exec(t, url, "create type public.mood as enum ('good', 'bad')", "create type public.pair as (a int, b text)",
-				"alter table "+c.table+" add column blank text, add column mood public.mood default 'good', add column pairs public.pair[] default array[row(1, 'x')::public.pair]",
-				"create table public.fired (id bigint)", "create table public.child (id bigint)", "create index on public.child (id)", "insert into public.child select id from "+c.table,
-				"create function public.note() returns trigger language plpgsql as 'begin insert into public.fired values (old.id); return null; end'",
+			servertest.Exec(t, url, "create type public.mood as enum ('good', 'bad')",
+				"create type public.pair as (a int, b text)",
+				"alter table "+c.table+" add column blank text, add column mood public.mood default 'good', add "+
+					"column pairs public.pair[] default array[row(1, 'x')::public.pair]",
+				"create table public.fired (id bigint)", "create table public.child (id bigint)",
+				"create index on public.child (id)", "insert into public.child select id from "+c.table,
+				"create function public.note() returns trigger language plpgsql as 'begin insert into public.fired "+
+					"values (old.id); return null; end'",
 				"create function public.keep() returns trigger language plpgsql as 'begin return null; end'")
 			m := c.filing(time.Minute)
 			m.most = 50
@@ -226,9 +240,11 @@ func TestFileDefinitionChanges(t *testing.T) {
 // A run takes away what it may, and no more.
 func TestFileMost(t *testing.T) {
 	url, database := servertest.Database(t)
-	for name, most := range map[string]remediate.Amount{"rows": {Rows: 250}, "bytes": {Bytes: 30_000}, "both": {Rows: 120, Bytes: 30_000_000}, "enough": {Rows: 500, Bytes: 30_000_000}} {
+	for name, most := range map[string]remediate.Amount{"rows": {Rows: 250}, "bytes": {Bytes: 30_000},
+		"both": {Rows: 120, Bytes: 30_000_000}, "enough": {Rows: 500, Bytes: 30_000_000}} {
 		t.Run(name, func(t *testing.T) {
-			servertest.Exec(t, url, "drop schema if exists upkeep cascade", "drop schema if exists "+pgx.Identifier{oldSchema}.Sanitize()+" cascade")
+			servertest.Exec(t, url, "drop schema if exists upkeep cascade",
+				"drop schema if exists "+pgx.Identifier{oldSchema}.Sanitize()+" cascade")
 			c := furnish(t, url, database, depot.Folder(t.TempDir()), 500)
 			m := c.filing(time.Minute)
 			m.fence.Most = &most

@@ -31,7 +31,8 @@ func priced(t *testing.T, folder string) *cabinet {
 // What a function made before it was replaced is not lost, and not replaced in
 // silence by what it makes now.
 func TestRestoreMadeAnew(t *testing.T) {
-	const gross = "create or replace function public.price(id bigint) returns text immutable language sql as $$ select 'gross ' || id $$"
+	const gross = "create or replace function public.price(id bigint) returns text immutable language sql as $$ " +
+		"select 'gross ' || id $$"
 	all := time.Time{}
 	c := priced(t, t.TempDir())
 	before := c.rows(t)
@@ -41,7 +42,8 @@ func TestRestoreMadeAnew(t *testing.T) {
 	sameRows(t, c.filed(t), before)
 	servertest.Exec(t, c.url, gross)
 	n, err := c.unfiling(all, all).run(t.Context())
-	if r, ok := remediate.Refused(err); !ok || r.Reason != remediate.ReasonUnfit || !strings.Contains(r.Detail, "generates column") || n != 0 || len(c.rows(t)) != 0 {
+	if r, ok := remediate.Refused(err); !ok || r.Reason != remediate.ReasonUnfit ||
+		!strings.Contains(r.Detail, "generates column") || n != 0 || len(c.rows(t)) != 0 {
 		t.Errorf("%d rows are back, %v, want a refusal that names the column", n, err)
 	}
 	// The table keeps the column and generates it no more: it takes what was stored.
@@ -56,7 +58,8 @@ func TestRestoreMadeAnew(t *testing.T) {
 func TestRestoreWithout(t *testing.T) {
 	c := priced(t, t.TempDir())
 	c.move(t, c.filing(time.Minute))
-	servertest.Exec(t, c.url, "create or replace function public.price(id bigint) returns text immutable language sql as $$ select 'gross ' || id $$")
+	servertest.Exec(t, c.url, "create or replace function public.price(id bigint) returns text immutable language "+
+		"sql as $$ select 'gross ' || id $$")
 	u := c.unfiling(time.Time{}, time.Time{})
 	u.without = []string{"price"}
 	if n, err := u.run(t.Context()); err != nil || n != 200 {
@@ -75,9 +78,11 @@ func TestRestoreGeneratedSince(t *testing.T) {
 	}{{"id * 3", 200}, {"id * 4", 0}} {
 		url, database := servertest.Database(t)
 		c := furnish(t, url, database, depot.Folder(t.TempDir()), 200)
-		servertest.Exec(t, url, replaced(c, "alter table TABLE add column thrice bigint"), replaced(c, "update TABLE set thrice = id * 3"))
+		servertest.Exec(t, url, replaced(c, "alter table TABLE add column thrice bigint"),
+			replaced(c, "update TABLE set thrice = id * 3"))
 		c.move(t, c.filing(time.Minute))
-		servertest.Exec(t, url, replaced(c, "alter table TABLE drop column thrice"), replaced(c, "alter table TABLE add column thrice bigint generated always as ("+as.expr+") stored"))
+		servertest.Exec(t, url, replaced(c, "alter table TABLE drop column thrice"),
+			replaced(c, "alter table TABLE add column thrice bigint generated always as ("+as.expr+") stored"))
 		n, err := c.unfiling(time.Time{}, time.Time{}).run(t.Context())
 		if _, refused := remediate.Refused(err); n != as.back || refused == (as.back > 0) || err != nil && !refused {
 			t.Errorf("generated as %s: %d rows are back, %v, want %d", as.expr, n, err, as.back)
@@ -89,16 +94,21 @@ func TestRestoreGeneratedSince(t *testing.T) {
 // row comes back.
 func TestRestoreMeetsUniques(t *testing.T) {
 	for name, c := range map[string]struct{ index, row string }{
-		"expression": {"create unique index on TABLE (lower(note))", "insert into TABLE (AGE, note) values (now(), 'NOTE 7')"},
-		"predicate":  {"create unique index on TABLE (note) where id > 0", "insert into TABLE (AGE, note) values (now(), 'note 7')"},
-		"exclusion":  {"alter table TABLE add exclude using gist (int8range(lot, lot + 1) with &&)", "insert into TABLE (AGE, note, lot) values (now(), 'x', 7)"},
-		"generated":  {"create unique index on TABLE (twice)", "insert into TABLE (id, AGE, note) overriding system value values (7, now(), 'x')"},
+		"expression": {"create unique index on TABLE (lower(note))",
+			"insert into TABLE (AGE, note) values (now(), 'NOTE 7')"},
+		"predicate": {"create unique index on TABLE (note) where id > 0",
+			"insert into TABLE (AGE, note) values (now(), 'note 7')"},
+		"exclusion": {"alter table TABLE add exclude using gist (int8range(lot, lot + 1) with &&)",
+			"insert into TABLE (AGE, note, lot) values (now(), 'x', 7)"},
+		"generated": {"create unique index on TABLE (twice)",
+			"insert into TABLE (id, AGE, note) overriding system value values (7, now(), 'x')"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			url, database := servertest.Database(t)
 			b := furnish(t, url, database, depot.Folder(t.TempDir()), 0)
 			servertest.Exec(t, url, replaced(b, "alter table TABLE add column lot bigint"),
-				replaced(b, "insert into TABLE (AGE, note, lot) select now() - i * interval '1 hour', 'note ' || i, i from generate_series(1, 200) i"), replaced(b, c.index))
+				replaced(b, "insert into TABLE (AGE, note, lot) select now() - i * interval '1 hour', 'note ' || i, "+
+					"i from generate_series(1, 200) i"), replaced(b, c.index))
 			m := b.filing(30 * time.Minute)
 			m.most = 50
 			if n := b.move(t, m); n != 200 {
@@ -106,7 +116,8 @@ func TestRestoreMeetsUniques(t *testing.T) {
 			}
 			servertest.Exec(t, url, replaced(b, c.row))
 			n, err := b.unfiling(time.Time{}, time.Time{}).run(t.Context())
-			if r, ok := remediate.Refused(err); !ok || !strings.Contains(r.Detail, "already") || n != 0 || len(b.rows(t)) != 1 {
+			if r, ok := remediate.Refused(err); !ok || !strings.Contains(r.Detail, "already") || n != 0 ||
+				len(b.rows(t)) != 1 {
 				t.Errorf("%d rows are back, %v, want a refusal that names the key", n, err)
 			}
 		})
@@ -120,7 +131,9 @@ func TestRestoreToAnother(t *testing.T) {
 	c := furnish(t, url, database, depot.Folder(t.TempDir()), 200)
 	before := c.rows(t)
 	c.move(t, c.filing(time.Minute))
-	servertest.Exec(t, url, replaced(c, "create table SCHEMA.new (like TABLE including all)"), replaced(c, "drop table TABLE"), replaced(c, "alter table SCHEMA.new rename to ")+pgx.Identifier{agedTable}.Sanitize())
+	servertest.Exec(t, url, replaced(c, "create table SCHEMA.new (like TABLE including all)"),
+		replaced(c, "drop table TABLE"),
+		replaced(c, "alter table SCHEMA.new rename to ")+pgx.Identifier{agedTable}.Sanitize())
 	u := c.unfiling(time.Time{}, time.Time{})
 	if n, err := u.run(t.Context()); n != 0 || err == nil || !strings.Contains(err.Error(), "another table") {
 		t.Errorf("%d rows are back, %v, want a refusal", n, err)
@@ -164,20 +177,25 @@ func TestLoadByHand(t *testing.T) {
 func TestFileNames(t *testing.T) {
 	url, database := servertest.Database(t)
 	c := furnish(t, url, database, depot.Folder(t.TempDir()), 200)
-	servertest.Exec(t, url, "create table public.a ()", "create table public.b ()", "create domain public.relation as regclass",
-		replaced(c, "alter table TABLE add column what regclass, add column whats public.relation[], add column who regrole"),
-		replaced(c, "update TABLE set what = case when id % 2 = 0 then 'public.a'::regclass end, whats = array['public.b', null]::public.relation[], who = current_user::regrole"))
+	servertest.Exec(t, url, "create table public.a ()", "create table public.b ()",
+		"create domain public.relation as regclass",
+		replaced(c, "alter table TABLE add column what regclass, add column whats public.relation[], add column who "+
+			"regrole"),
+		replaced(c, "update TABLE set what = case when id % 2 = 0 then 'public.a'::regclass end, whats = "+
+			"array['public.b', null]::public.relation[], who = current_user::regrole"))
 	before := c.rows(t)
 	if n := c.move(t, c.filing(time.Minute)); n != 200 {
 		t.Fatalf("%d rows were moved, want 200", n)
 	}
 	for _, sql := range [][2]string{
-		{"alter table public.a rename to c; alter table public.b rename to a; alter table public.c rename to b", "alter table public.a rename to c; alter table public.b rename to a; alter table public.c rename to b"},
+		{"alter table public.a rename to c; alter table public.b rename to a; alter table public.c rename to b",
+			"alter table public.a rename to c; alter table public.b rename to a; alter table public.c rename to b"},
 		{"alter table public.b rename to gone", "alter table public.gone rename to b"},
 	} {
 		servertest.Exec(t, url, sql[0])
 		n, err := c.unfiling(time.Time{}, time.Time{}).run(t.Context())
-		if r, ok := remediate.Refused(err); !ok || !strings.Contains(r.Detail, "the rows have the regclass") || n != 0 || len(c.rows(t)) != 0 {
+		if r, ok := remediate.Refused(err); !ok || !strings.Contains(r.Detail, "the rows have the regclass") ||
+			n != 0 || len(c.rows(t)) != 0 {
 			t.Errorf("%s: %d rows are back, %v, want a refusal that tells the name", sql[0], n, err)
 		}
 		servertest.Exec(t, url, sql[1])
@@ -187,9 +205,11 @@ func TestFileNames(t *testing.T) {
 	}
 	sameRows(t, c.rows(t), before)
 	// Within another type they are refused in the plan.
-	servertest.Exec(t, url, "create type public.seen as (at timestamptz, what regclass)", replaced(c, "alter table TABLE add column seen public.seen[]"))
+	servertest.Exec(t, url, "create type public.seen as (at timestamptz, what regclass)",
+		replaced(c, "alter table TABLE add column seen public.seen[]"))
 	oid, _ := c.grounds()
-	if all, err := namesOf(t.Context(), c.connect(t), c.place(), oid); err == nil || !strings.Contains(err.Error(), "type public.seen") && !strings.Contains(err.Error(), "type seen") {
+	if all, err := namesOf(t.Context(), c.connect(t), c.place(), oid); err == nil ||
+		!strings.Contains(err.Error(), "type public.seen") && !strings.Contains(err.Error(), "type seen") {
 		t.Errorf("%v, %v, want a refusal that names the type", all, err)
 	}
 }

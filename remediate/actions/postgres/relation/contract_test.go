@@ -54,58 +54,102 @@ type change struct {
 func changes() []change {
 	return []change{
 		{kind: "column", on: "s", do: "alter table s add column hold text", undo: "alter table s drop column hold"},
-		{kind: "column", on: "s", do: "alter table s rename body to body_old; alter table s add column body text default 'x'", undo: "alter table s drop column body; alter table s rename body_old to body; create unique index if not exists s_body on s (body)"},
+		{kind: "column", on: "s", do: "alter table s rename body to body_old; alter table s add column body text " +
+			"default 'x'", undo: "alter table s drop column body; alter table s rename body_old to body; create " +
+			"unique index if not exists s_body on s (body)"},
 		{kind: "column", on: "p1", do: "alter table p add column hold text", undo: "alter table p drop column hold"},
-		{kind: "column", on: "s", do: "alter table s alter body type varchar(100)", undo: "alter table s alter body type text"},
-		{kind: "column", on: "s", do: "alter table s alter body set default 'y'", undo: "alter table s alter body set default 'x'"},
-		{kind: "column", on: "s", do: "alter table s alter body set not null", undo: "alter table s alter body drop not null"},
-		{kind: "column", on: "s", do: "alter table s alter id add generated always as identity", undo: "alter table s alter id drop identity"},
-		{kind: "column", on: "s", do: "alter table s alter body type text collate \"C\"", undo: "alter table s alter body type text collate \"default\""},
-		{kind: "column", on: "s", do: "alter domain positive add constraint small check (value < 100)", undo: "alter domain positive drop constraint small"},
-		{kind: "column", on: "s", do: "alter domain positive add constraint small check (value < 100) not valid", undo: "alter domain positive drop constraint small"},
-		{kind: "column", on: "s", do: "alter domain positive set default 2", undo: "alter domain positive set default 1"},
-		{kind: "column", on: "s", do: "alter domain positive set not null", undo: "alter domain positive drop not null"},
+		{kind: "column", on: "s", do: "alter table s alter body type varchar(100)",
+			undo: "alter table s alter body type text"},
+		{kind: "column", on: "s", do: "alter table s alter body set default 'y'",
+			undo: "alter table s alter body set default 'x'"},
+		{kind: "column", on: "s", do: "alter table s alter body set not null",
+			undo: "alter table s alter body drop not null"},
+		{kind: "column", on: "s", do: "alter table s alter id add generated always as identity",
+			undo: "alter table s alter id drop identity"},
+		{kind: "column", on: "s", do: "alter table s alter body type text collate \"C\"",
+			undo: "alter table s alter body type text collate \"default\""},
+		{kind: "column", on: "s", do: "alter domain positive add constraint small check (value < 100)",
+			undo: "alter domain positive drop constraint small"},
+		{kind: "column", on: "s", do: "alter domain positive add constraint small check (value < 100) not valid",
+			undo: "alter domain positive drop constraint small"},
+		{kind: "column", on: "s", do: "alter domain positive set default 2",
+			undo: "alter domain positive set default 1"},
+		{kind: "column", on: "s", do: "alter domain positive set not null",
+			undo: "alter domain positive drop not null"},
 		{kind: "column", on: "s", do: "alter type mood rename to temper", undo: "alter type temper rename to mood"},
-		{kind: "trigger", on: "s", do: "create trigger t after delete on s for each row execute function touch()", undo: "drop trigger t on s"},
-		{kind: "trigger", on: "p1", do: "create trigger t after delete on p for each row execute function touch()", undo: "drop trigger t on p"},
-		{kind: "trigger", on: "p1", do: "create trigger t before insert on p1 for each row execute function touch()", undo: "drop trigger t on p1"},
-		{kind: "trigger", on: "s", do: "create constraint trigger t after delete on s deferrable for each row execute function touch()", undo: "drop trigger t on s"},
-		{kind: "trigger", on: "s", do: "alter table s disable trigger present", undo: "alter table s enable trigger present"},
-		{kind: "trigger", on: "s", do: "alter table s enable always trigger present", undo: "alter table s enable trigger present"},
+		{kind: "trigger", on: "s", do: "create trigger t after delete on s for each row execute function touch()",
+			undo: "drop trigger t on s"},
+		{kind: "trigger", on: "p1", do: "create trigger t after delete on p for each row execute function touch()",
+			undo: "drop trigger t on p"},
+		{kind: "trigger", on: "p1", do: "create trigger t before insert on p1 for each row execute function touch()",
+			undo: "drop trigger t on p1"},
+		{kind: "trigger", on: "s", do: "create constraint trigger t after delete on s deferrable for each row " +
+			"execute function touch()", undo: "drop trigger t on s"},
+		{kind: "trigger", on: "s", do: "alter table s disable trigger present",
+			undo: "alter table s enable trigger present"},
+		{kind: "trigger", on: "s", do: "alter table s enable always trigger present",
+			undo: "alter table s enable trigger present"},
 		{kind: "rule", on: "s", do: "create rule r as on delete to s do instead nothing", undo: "drop rule r on s"},
 		{kind: "rule", on: "s", do: "alter table s disable rule present", undo: "alter table s enable rule present"},
 		{kind: "rule", on: "p1", do: "create rule r as on insert to p1 do instead nothing", undo: "drop rule r on p1"},
-		{kind: "table", on: "s", do: "alter table s enable row level security", undo: "alter table s disable row level security"},
-		{kind: "table", on: "s", do: "alter table s force row level security", undo: "alter table s no force row level security"},
+		{kind: "table", on: "s", do: "alter table s enable row level security",
+			undo: "alter table s disable row level security"},
+		{kind: "table", on: "s", do: "alter table s force row level security",
+			undo: "alter table s no force row level security"},
 		{kind: "policy", on: "s", do: "create policy hide on s using (id > 3)", undo: "drop policy hide on s"},
-		{kind: "policy", on: "s", do: "alter policy present on s using (false)", undo: "alter policy present on s using (true)"},
-		{kind: "constraint", on: "s", do: "alter table s add constraint c check (id > 0) not valid", undo: "alter table s drop constraint c"},
-		{kind: "constraint", on: "other", do: "alter table other add constraint f foreign key (s) references s", undo: "alter table other drop constraint f"},
-		{kind: "reference", on: "s", do: "alter table other add constraint f foreign key (s) references s on delete cascade", undo: "alter table other drop constraint f"},
-		{kind: "reference", on: "s", do: "alter table other add constraint f foreign key (s) references s on delete set null not valid", undo: "alter table other drop constraint f"},
-		{kind: "reference", on: "p1", do: "create table child (id int references p1 (id) on delete cascade)", undo: "drop table child"},
+		{kind: "policy", on: "s", do: "alter policy present on s using (false)",
+			undo: "alter policy present on s using (true)"},
+		{kind: "constraint", on: "s", do: "alter table s add constraint c check (id > 0) not valid",
+			undo: "alter table s drop constraint c"},
+		{kind: "constraint", on: "other", do: "alter table other add constraint f foreign key (s) references s",
+			undo: "alter table other drop constraint f"},
+		{kind: "reference", on: "s", do: "alter table other add constraint f foreign key (s) references s on delete " +
+			"cascade", undo: "alter table other drop constraint f"},
+		{kind: "reference", on: "s", do: "alter table other add constraint f foreign key (s) references s on delete " +
+			"set null not valid", undo: "alter table other drop constraint f"},
+		{kind: "reference", on: "p1", do: "create table child (id int references p1 (id) on delete cascade)",
+			undo: "drop table child"},
 		{kind: "unique", on: "s", do: "create unique index u on s (at, id)", undo: "drop index u"},
-		{kind: "unique", on: "s", do: "create unique index concurrently u on s (at, id)", undo: "drop index concurrently u"},
+		{kind: "unique", on: "s", do: "create unique index concurrently u on s (at, id)",
+			undo: "drop index concurrently u"},
 		{kind: "unique", on: "s", do: "drop index s_body", undo: "create unique index s_body on s (body)"},
-		{kind: "publication", on: "s", do: "create publication everything for all tables", undo: "drop publication everything"},
-		{kind: "publication", on: "s", do: "alter publication pub add table s", undo: "alter publication pub drop table s"},
-		{kind: "publication", on: "p1", do: "create publication root for table p with (publish_via_partition_root)", undo: "drop publication root"},
-		{kind: "publication", on: "elsewhere", do: "alter publication pub set (publish = 'insert')", undo: "alter publication pub set (publish = 'insert, update, delete, truncate')"},
-		{kind: "publication", on: "s", do: "create publication ofschema for tables in schema public", undo: "drop publication ofschema", since: 15},
-		{kind: "publication", on: "elsewhere", do: "alter publication pub set table elsewhere where (id > 3)", undo: "alter publication pub set table elsewhere", since: 15},
-		{kind: "subscription", on: "s", do: "set allow_system_table_mods = on; create subscription sub connection 'dbname=nowhere' publication pub with (connect = false); insert into pg_subscription_rel select s.oid, 's'::regclass, 'r', null from pg_subscription s where subname = 'sub'", undo: "alter subscription sub set (slot_name = none); drop subscription sub"},
-		{kind: "table", on: "s", do: "alter table s replica identity full", undo: "alter table s replica identity default"},
+		{kind: "publication", on: "s", do: "create publication everything for all tables",
+			undo: "drop publication everything"},
+		{kind: "publication", on: "s", do: "alter publication pub add table s",
+			undo: "alter publication pub drop table s"},
+		{kind: "publication", on: "p1", do: "create publication root for table p with (publish_via_partition_root)",
+			undo: "drop publication root"},
+		{kind: "publication", on: "elsewhere", do: "alter publication pub set (publish = 'insert')",
+			undo: "alter publication pub set (publish = 'insert, update, delete, truncate')"},
+		{kind: "publication", on: "s", do: "create publication ofschema for tables in schema public",
+			undo: "drop publication ofschema", since: 15},
+		{kind: "publication", on: "elsewhere", do: "alter publication pub set table elsewhere where (id > 3)",
+			undo: "alter publication pub set table elsewhere", since: 15},
+		{kind: "subscription", on: "s", do: "set allow_system_table_mods = on; create subscription sub connection " +
+			"'dbname=nowhere' publication pub with (connect = false); insert into pg_subscription_rel select s.oid, " +
+			"'s'::regclass, 'r', null from pg_subscription s where subname = 'sub'",
+			undo: "alter subscription sub set (slot_name = none); drop subscription sub"},
+		{kind: "table", on: "s", do: "alter table s replica identity full",
+			undo: "alter table s replica identity default"},
 		{kind: "table", on: "s", do: "alter table s rename to s2", undo: "alter table s2 rename to s"},
 		{kind: "table", on: "s", do: "alter table s set schema away", undo: "alter table away.s set schema public"},
-		{kind: "table", on: "s", do: "alter schema public rename to hidden", undo: "alter schema hidden rename to public"},
+		{kind: "table", on: "s", do: "alter schema public rename to hidden",
+			undo: "alter schema hidden rename to public"},
 		{kind: "table", on: "s", do: "alter table s owner to upkeep_test_owner", undo: "alter table s owner to upkeep"},
 		{kind: "table", on: "s", do: "alter table s set unlogged", undo: "alter table s set logged"},
-		{kind: "parent", on: "p1", do: "alter table p detach partition p1", undo: "alter table p attach partition p1 for values from ('2020-01-01') to ('2021-01-01')"},
-		{kind: "parent", on: "p2", do: "alter table p attach partition p2 for values from ('2021-01-01') to ('2022-01-01')", undo: "alter table p detach partition p2"},
-		{kind: "table", on: "p1", do: "alter table p detach partition p1; alter table p attach partition p1 for values from ('2020-01-01') to ('2020-06-01')", undo: "alter table p detach partition p1; alter table p attach partition p1 for values from ('2020-01-01') to ('2021-01-01')"},
+		{kind: "parent", on: "p1", do: "alter table p detach partition p1",
+			undo: "alter table p attach partition p1 for values from ('2020-01-01') to ('2021-01-01')"},
+		{kind: "parent", on: "p2", do: "alter table p attach partition p2 for values from ('2021-01-01') to " +
+			"('2022-01-01')", undo: "alter table p detach partition p2"},
+		{kind: "table", on: "p1", do: "alter table p detach partition p1; alter table p attach partition p1 for " +
+			"values from ('2020-01-01') to ('2020-06-01')",
+			undo: "alter table p detach partition p1; alter table p attach partition p1 for values from " +
+				"('2020-01-01') to ('2021-01-01')"},
 		{kind: "key", on: "p", do: "create table pd partition of p default", undo: "drop table pd"},
-		{kind: "extension", on: "s", do: "alter extension plpgsql add table s", undo: "alter extension plpgsql drop table s"},
-		{kind: "setting", on: "s", do: "set session_replication_role = replica", undo: "set session_replication_role = origin"},
+		{kind: "extension", on: "s", do: "alter extension plpgsql add table s",
+			undo: "alter extension plpgsql drop table s"},
+		{kind: "setting", on: "s", do: "set session_replication_role = replica",
+			undo: "set session_replication_role = origin"},
 
 		{do: "vacuum s"},
 		{do: "vacuum full s"},
@@ -123,10 +167,12 @@ func changes() []change {
 		{do: "create index concurrently i on s (n)", undo: "drop index i"},
 		{do: "create view v as select * from s", undo: "drop view v"},
 		{do: "create statistics st on id, at from s", undo: "drop statistics st"},
-		{do: "insert into s (id, at, body) values (1000, now(), 'new'); update s set at = now() where id = 1000", undo: "delete from s where false"},
+		{do: "insert into s (id, at, body) values (1000, now(), 'new'); update s set at = now() where id = 1000",
+			undo: "delete from s where false"},
 		{do: "truncate other"},
 		{do: "alter table s alter body set default 'x'"}, // the same, typed anew
-		{do: "alter table p detach partition p1;\n\n\n alter  table   p attach partition p1 for  values   from ('2020-01-01') to ('2021-01-01')"},
+		{do: "alter table p detach partition p1;\n\n\n alter  table   p attach partition p1 for  values   from " +
+			"('2020-01-01') to ('2021-01-01')"},
 	}
 }
 
@@ -194,7 +240,8 @@ func TestContract(t *testing.T) {
 // what a step has of it.
 func judge(t *testing.T, change change, before, said, after relation.Contract) {
 	t.Helper()
-	words := map[string]string{"reference": "foreign key", "unique": "unique index", "policy": "polic", "key": "partition key", "setting": "session_replication_role", "table": ""}
+	words := map[string]string{"reference": "foreign key", "unique": "unique index", "policy": "polic",
+		"key": "partition key", "setting": "session_replication_role", "table": ""}
 	word, ok := words[change.kind]
 	if !ok {
 		word = change.kind
@@ -248,7 +295,8 @@ func TestContractOfAnother(t *testing.T) {
 	if refusal, ok := remediate.Refused(other.Check(before)); !ok || refusal.Reason != remediate.ReasonTarget {
 		t.Errorf("another server: %v", refusal)
 	}
-	if refusal, ok := remediate.Refused(before.Check(before.Only(oids["s"]))); !ok || refusal.Reason != remediate.ReasonChanged || !strings.Contains(refusal.Detail, "dropped") {
+	if refusal, ok := remediate.Refused(before.Check(before.Only(oids["s"]))); !ok ||
+		refusal.Reason != remediate.ReasonChanged || !strings.Contains(refusal.Detail, "dropped") {
 		t.Errorf("a table that is gone: %v", refusal)
 	}
 	for _, text := range []string{"", "system=1", "1=2", "system=1 x=y", "system=1 12", "system= 1=2"} {
@@ -265,7 +313,8 @@ func TestTree(t *testing.T) {
 		create table r11 partition of r1 for values in (1); create table r12 partition of r1 for values in (2); create table r2 partition of r for values in (2);
 		create table kin (a int); create table child () inherits (kin)`)
 	oids := oidsOf(t, c, "r", "r1", "r11", "kin")
-	for name, want := range map[string]string{"r": "r r1 r2 r11 r12", "r1": "r1 r11 r12 ^r", "r11": "r11 ^r ^r1", "kin": "kin child"} {
+	for name, want := range map[string]string{"r": "r r1 r2 r11 r12", "r1": "r1 r11 r12 ^r", "r11": "r11 ^r ^r1",
+		"kin": "kin child"} {
 		tree, err := relation.ReadTree(t.Context(), c, oids[name])
 		if err != nil {
 			t.Fatal(err)
@@ -297,7 +346,9 @@ func TestTree(t *testing.T) {
 	}
 	run(t, c, "begin; "+relation.LockText(append(line, tree[0])...))
 	var locks int
-	if err := c.QueryRow(t.Context(), "select count(*) from pg_locks where pid = pg_backend_pid() and mode = 'RowExclusiveLock' and relation in ('r'::regclass, 'r1'::regclass, 'r11'::regclass)").Scan(&locks); err != nil || locks != 2 {
+	if err := c.QueryRow(t.Context(), "select count(*) from pg_locks where pid = pg_backend_pid() and mode = "+
+		"'RowExclusiveLock' and relation in ('r'::regclass, 'r1'::regclass, 'r11'::regclass)").
+		Scan(&locks); err != nil || locks != 2 {
 		t.Errorf("%d locks: %v", locks, err)
 	}
 }
@@ -314,7 +365,8 @@ func serve(t *testing.T, version string) *pgx.Conn {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = os.RemoveAll(dir) })
-		s, err := servertest.StartPostgres(t.Context(), sandbox.PostgresOptions{Dir: filepath.Join(dir, "postgres"), Bin: servertest.Versions(t)[version], Settings: map[string]string{"fsync": "off", "autovacuum": "off"}})
+		s, err := servertest.StartPostgres(t.Context(), sandbox.PostgresOptions{Dir: filepath.Join(dir, "postgres"),
+			Bin: servertest.Versions(t)[version], Settings: map[string]string{"fsync": "off", "autovacuum": "off"}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -327,7 +379,8 @@ func serve(t *testing.T, version string) *pgx.Conn {
 	}
 	t.Cleanup(func() {
 		// Roles are those of all databases of a server.
-		_, err := c.Exec(ctx, "reset role; drop owned by somebody, upkeep_test_owner; drop role somebody, upkeep_test_owner", pgx.QueryExecModeSimpleProtocol)
+		_, err := c.Exec(ctx, "reset role; drop owned by somebody, upkeep_test_owner; drop role somebody, "+
+			"upkeep_test_owner", pgx.QueryExecModeSimpleProtocol)
 		if refused, ok := errors.AsType[*pgconn.PgError](err); err != nil && (!ok || refused.Code != "42704") {
 			t.Error(err)
 		}

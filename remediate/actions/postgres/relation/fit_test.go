@@ -31,22 +31,32 @@ func TestUnfitAgreesWithTheServer(t *testing.T) {
 				since        int
 			}{
 				{on: "t", do: "create publication b for table t"},
-				{on: "t", do: "create publication b for table t; alter table t replica identity nothing", undo: "alter table t replica identity default"},
-				{on: "t", do: "create publication b for table t with (publish = 'insert'); alter table t replica identity nothing", undo: "alter table t replica identity default"},
-				{on: "t", do: "create publication b for table t with (publish = 'update'); alter table t replica identity nothing", undo: "alter table t replica identity default"},
+				{on: "t", do: "create publication b for table t; alter table t replica identity nothing",
+					undo: "alter table t replica identity default"},
+				{on: "t", do: "create publication b for table t with (publish = 'insert'); alter table t replica " +
+					"identity nothing", undo: "alter table t replica identity default"},
+				{on: "t", do: "create publication b for table t with (publish = 'update'); alter table t replica " +
+					"identity nothing", undo: "alter table t replica identity default"},
 				{on: "t", do: "create publication b for all tables"},
 				{on: "t", since: 15, do: "create publication b for tables in schema public"},
 				{on: "t", since: 15, do: "create publication b for table t where (id > 1)"},
 				{on: "t", since: 15, do: "create publication b for table t where (kind = 'a')"},
 				{on: "t", since: 15, do: "create publication b for table t where (id > 1 or extra is null)"},
-				{on: "t", since: 15, do: "create publication b for table t where (kind = 'a') with (publish = 'insert')"},
-				{on: "t", since: 15, do: "create publication b for table t where (kind = 'a') with (publish = 'insert, update')"},
-				{on: "t", since: 15, do: "create publication b for table t where (kind = 'a'); alter table t replica identity full", undo: "alter table t replica identity default"},
-				{on: "t", since: 15, do: "create publication b for table t where (kind = 'a'); alter table t replica identity using index t_kind", undo: "alter table t replica identity default"},
-				{on: "t", since: 15, do: "create publication b for table t where (extra = 1); alter table t replica identity using index t_kind", undo: "alter table t replica identity default"},
+				{on: "t", since: 15, do: "create publication b for table t where (kind = 'a') with (publish = " +
+					"'insert')"},
+				{on: "t", since: 15, do: "create publication b for table t where (kind = 'a') with (publish = " +
+					"'insert, update')"},
+				{on: "t", since: 15, do: "create publication b for table t where (kind = 'a'); alter table t replica " +
+					"identity full", undo: "alter table t replica identity default"},
+				{on: "t", since: 15, do: "create publication b for table t where (kind = 'a'); alter table t replica " +
+					"identity using index t_kind", undo: "alter table t replica identity default"},
+				{on: "t", since: 15, do: "create publication b for table t where (extra = 1); alter table t replica " +
+					"identity using index t_kind", undo: "alter table t replica identity default"},
 				{on: "t", since: 15, do: "create publication b for table t (id) where (id = 1)"},
-				{on: "p0", since: 15, do: "create publication b for table p where (kind = 'a') with (publish_via_partition_root)"},
-				{on: "p0", since: 15, do: "create publication b for table p where (at > 1) with (publish_via_partition_root)"},
+				{on: "p0", since: 15, do: "create publication b for table p where (kind = 'a') with " +
+					"(publish_via_partition_root)"},
+				{on: "p0", since: 15, do: "create publication b for table p where (at > 1) with " +
+					"(publish_via_partition_root)"},
 				{on: "p0", since: 15, do: "create publication b for table p0 where (kind = 'a')"},
 				{on: "p0", since: 15, do: "create publication b for table p0 where (id = 1 and at = 1)"},
 			} {
@@ -58,12 +68,15 @@ func TestUnfitAgreesWithTheServer(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				for o, text := range map[relation.Operation]string{relation.Delete: "delete from " + tt.on, relation.Update: "update " + tt.on + " set kind = kind"} {
+				for o, text := range map[relation.Operation]string{relation.Delete: "delete from " + tt.on,
+					relation.Update: "update " + tt.on + " set kind = kind"} {
 					run(t, c, "begin")
 					_, fault := c.Exec(t.Context(), text)
 					run(t, c, "rollback")
 					unfit := now.Relations[oids[tt.on]].Unfit(o)
-					if _, ok := remediate.Refused(unfit); ok != (fault != nil) || fault != nil && !strings.Contains(fault.Error(), "SQLSTATE 42P10") && !strings.Contains(fault.Error(), "SQLSTATE 55000") {
+					if _, ok := remediate.Refused(unfit); ok != (fault != nil) || fault != nil &&
+						!strings.Contains(fault.Error(), "SQLSTATE 42P10") &&
+						!strings.Contains(fault.Error(), "SQLSTATE 55000") {
 						t.Errorf("%s: %s: the server says %v, and Unfit %v", tt.do, text, fault, unfit)
 					}
 					if fault != nil {

@@ -87,7 +87,8 @@ func newSky(t *testing.T, version string) *sky {
 		version = "" // the installed one, for which there is a pg_repack
 	}
 	s := &sky{repack: version == "", server: own(t, version, map[string]string{
-		"synchronous_commit": "off", "max_connections": "40", "track_functions": "all", "deadlock_timeout": "200ms", "max_locks_per_transaction": "256",
+		"synchronous_commit": "off", "max_connections": "40", "track_functions": "all", "deadlock_timeout": "200ms",
+		"max_locks_per_transaction": "256",
 	})}
 	s.bucket = sync.OnceValue(func() *sandbox.S3 { return servertest.S3(t) })
 	servertest.Exec(t, s.server.URL, "create role mover login", "grant pg_monitor to mover")
@@ -127,7 +128,8 @@ type tally struct {
 }
 
 func newTally() *tally {
-	return &tally{fell: make(map[string]map[string]int), drawn: make(map[string]int), ended: make(map[string]int), acted: make(map[string]int), actions: make(map[string]bool), kinds: names()}
+	return &tally{fell: make(map[string]map[string]int), drawn: make(map[string]int), ended: make(map[string]int),
+		acted: make(map[string]int), actions: make(map[string]bool), kinds: names()}
 }
 
 func names() (all []string) {
@@ -208,7 +210,8 @@ func (s *sky) storm(t *testing.T, seed int, total *tally) {
 	defer func() {
 		total.add(w.tally)
 		if t.Failed() || *stormLog {
-			t.Logf("seed %d; again: go test ./remediate/actions/postgres/rows -run TestStorm -storm.first=%d -storm.seeds=1 -storm.version=%s\n%s", seed, seed, versionOf(seed), strings.Join(w.history, "\n"))
+			t.Logf("seed %d; again: go test ./remediate/actions/postgres/rows -run TestStorm -storm.first=%d "+
+				"-storm.seeds=1 -storm.version=%s\n%s", seed, seed, versionOf(seed), strings.Join(w.history, "\n"))
 		}
 	}()
 	w.drive()

@@ -16,7 +16,8 @@ type kind struct {
 // kinds are all kinds of statements. Each can be drawn in each scene: where it has no
 // partition or no destination to work on, it works on what there is.
 func kinds() []kind {
-	return append(append(dmlKinds(), columnKinds()...), append(append(triggerKinds(), tableKinds()...), quietKinds()...)...)
+	return append(append(dmlKinds(), columnKinds()...), append(append(triggerKinds(), tableKinds()...),
+		quietKinds()...)...)
 }
 
 // possible reports whether a kind can fall between two batches of an action.
@@ -62,7 +63,9 @@ func (q *gust) list(sql string, args ...any) (all []string, err error) {
 
 // leaves are the partitions or the children of a table.
 func (q *gust) leaves(table string) ([]string, error) {
-	return q.list("select format('%I.%I', n.nspname, c.relname) from pg_inherits i join pg_class c on c.oid = i.inhrelid join pg_namespace n on n.oid = c.relnamespace where i.inhparent = to_regclass($1) order by 1", table)
+	return q.list("select format('%I.%I', n.nspname, c.relname) from pg_inherits i join pg_class c on c.oid = "+
+		"i.inhrelid join pg_namespace n on n.oid = c.relnamespace where i.inhparent = to_regclass($1) order by 1",
+		table)
 }
 
 // leaf is one of the tables with rows of a table: itself where it has no others.
@@ -84,7 +87,8 @@ func (q *gust) part(table string) (string, error) {
 
 // extras are the columns that the storm has added.
 func (q *gust) extras(table string) ([]string, error) {
-	return q.list("select attname::text from pg_attribute where attrelid = to_regclass($1) and attname ~ '^c[0-9]' and attgenerated = '' and not attisdropped order by attnum", table)
+	return q.list("select attname::text from pg_attribute where attrelid = to_regclass($1) and attname ~ '^c[0-9]' "+
+		"and attgenerated = '' and not attisdropped order by attnum", table)
 }
 
 func columnKinds() []kind {
@@ -139,7 +143,10 @@ func dropColumn(q *gust) error {
 		return err
 	}
 	q.later(func() { q.model.forget(ids, c) })
-	q.hazard("drop column", func(q *gust) error { return q.do("alter table %s add column if not exists %s text", srcName, c) })
+	q.hazard("drop column", func(q *gust) error {
+		return q.do("alter table %s add column if not exists %s text",
+			srcName, c)
+	})
 	return q.do("alter table %s drop column %s", srcName, c)
 }
 
@@ -196,7 +203,8 @@ func swapColumns(q *gust) error {
 }
 
 func alterType(q *gust) error {
-	now, err := q.list("select format_type(atttypid, atttypmod) from pg_attribute where attrelid = to_regclass($1) and attname = 'n'", srcName)
+	now, err := q.list("select format_type(atttypid, atttypmod) from pg_attribute where attrelid = to_regclass($1) "+
+		"and attname = 'n'", srcName)
 	if err != nil || len(now) == 0 {
 		return fmt.Errorf("type of n: %w", err)
 	}
@@ -231,7 +239,10 @@ func narrowType(q *gust) error {
 		return err
 	}
 	q.later(func() { q.model.set(ids, "amount", func(i int, _ int64) string { return after[i] }) })
-	q.hazard("narrow type", func(q *gust) error { return q.do("alter table %s alter column amount type numeric", table) })
+	q.hazard("narrow type", func(q *gust) error {
+		return q.do("alter table %s alter column amount type numeric",
+			table)
+	})
 	return nil
 }
 
@@ -244,7 +255,10 @@ func collate(q *gust) error {
 func setDefault(q *gust) error {
 	table := q.either()
 	column := []string{"body", "n", "amount"}[q.rng.IntN(3)]
-	q.hazard("default", func(q *gust) error { return q.do("alter table %s alter column %s drop default", table, column) })
+	q.hazard("default", func(q *gust) error {
+		return q.do("alter table %s alter column %s drop default", table,
+			column)
+	})
 	return q.do("alter table %s alter column %s set default 7", table, column)
 }
 
@@ -252,11 +266,15 @@ func setDefault(q *gust) error {
 // kept and it is no longer generated.
 func generateColumn(q *gust) error {
 	c := q.fresh("c")
-	if err := q.do("alter table %s add column %s text generated always as (coalesce(body, '') || '-g') stored", srcName, c); err != nil {
+	if err := q.do("alter table %s add column %s text generated always as (coalesce(body, '') || '-g') stored", srcName,
+		c); err != nil {
 		return err
 	}
 	if q.rng.IntN(2) == 0 {
-		q.hazard("generated column", func(q *gust) error { return q.do("alter table %s drop column if exists %s", srcName, c) })
+		q.hazard("generated column", func(q *gust) error {
+			return q.do("alter table %s drop column if exists %s",
+				srcName, c)
+		})
 		return nil
 	}
 	if err := q.do("alter table %s alter column %s drop expression", srcName, c); err != nil {
@@ -302,12 +320,18 @@ func triggerKinds() []kind {
 		{name: "trigger before insert", do: func(q *gust) error {
 			return q.trigger(q.either(), "before insert", []string{"mangle", "vanish"}[q.rng.IntN(2)])
 		}},
-		{name: "trigger before update", do: func(q *gust) error { return q.trigger(q.either(), "before update", "mangle") }},
+		{name: "trigger before update", do: func(q *gust) error {
+			return q.trigger(q.either(), "before update",
+				"mangle")
+		}},
 		{name: "trigger enabled", do: enableTrigger},
 		{name: "rule on delete", do: func(q *gust) error {
 			return q.rule(srcName, "delete", "do also insert into public.audit values (old.id, 'rule')")
 		}},
-		{name: "rule on insert", do: func(q *gust) error { return q.rule(q.archive(), "insert", "do instead nothing") }},
+		{name: "rule on insert", do: func(q *gust) error {
+			return q.rule(q.archive(), "insert",
+				"do instead nothing")
+		}},
 		{name: "foreign key no action", do: func(q *gust) error { return q.refer("no action") }},
 		{name: "foreign key cascade", do: func(q *gust) error { return q.refer("cascade") }},
 		{name: "foreign key set null", do: func(q *gust) error { return q.refer("set null") }},
@@ -335,7 +359,8 @@ func enableTrigger(q *gust) error {
 	}
 	name := q.fresh("t")
 	q.hazard("trigger", func(q *gust) error { return q.do("drop trigger if exists %s on %s", name, table) })
-	if err := q.do("create trigger %s before insert or update on %s for each row execute function public.mangle()", name, table); err != nil {
+	if err := q.do("create trigger %s before insert or update on %s for each row execute function public.mangle()",
+		name, table); err != nil {
 		return err
 	}
 	how := []string{"disable", "enable always", "enable replica"}[q.rng.IntN(3)]
@@ -349,7 +374,8 @@ func (q *gust) rule(root, event, does string) error {
 	}
 	name := q.fresh("r")
 	q.hazard("rule", func(q *gust) error { return q.do("drop rule if exists %s on %s", name, table) })
-	return q.do("create rule %s as on %s to %s where coalesce(current_setting('storm.me', true), '') <> 'yes' %s", name, event, table, does)
+	return q.do("create rule %s as on %s to %s where coalesce(current_setting('storm.me', true), '') <> 'yes' %s", name,
+		event, table, does)
 }
 
 // refer makes a table that refers to old rows of the source, or of a leaf of it.
@@ -391,7 +417,9 @@ func (q *gust) refer(action string) error {
 
 // breed adds rows that refer to old ones.
 func (q *gust) breed(kids, table string, n int) error {
-	ids, refs, err := q.ids("insert into %s select coalesce((select max(id) from %s), 0) + row_number() over (), id, at from (select id, at from %s where at < now() - interval '180 days' order by id %% 7, id limit %d) s returning id, ref::text", kids, kids, table, n)
+	ids, refs, err := q.ids("insert into %s select coalesce((select max(id) from %s), 0) + row_number() over (), id, "+
+		"at from (select id, at from %s where at < now() - interval '180 days' order by id %% 7, id limit %d) s "+
+		"returning id, ref::text", kids, kids, table, n)
 	q.later(func() {
 		if q.model.kids[kids] == nil {
 			q.model.kids[kids] = make(map[int64]int64)
@@ -412,9 +440,11 @@ func secure(q *gust) error {
 	}
 	policy := q.fresh("p")
 	q.hazard("row security", func(q *gust) error {
-		return q.do("drop policy if exists %s on %s; alter table %s no force row level security, disable row level security", policy, table, table)
+		return q.do("drop policy if exists %s on %s; alter table %s no force row level security, disable row level "+
+			"security", policy, table, table)
 	})
-	return q.do("alter table %s enable row level security, force row level security; create policy %s on %s using (id %% 2 = 0)", table, policy, table)
+	return q.do("alter table %s enable row level security, force row level security; create policy %s on %s using "+
+		"(id %% 2 = 0)", table, policy, table)
 }
 
 func publish(q *gust) error {

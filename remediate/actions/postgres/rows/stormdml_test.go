@@ -14,10 +14,17 @@ func dmlKinds() []kind {
 		{name: "insert old", do: func(q *gust) error { return q.put(srcName, 25, 198, 182) }},
 		{name: "insert young", do: func(q *gust) error { return q.put(srcName, 15, 90, 1) }},
 		{name: "update values", do: update},
-		{name: "age from old to young", do: func(q *gust) error { return q.age("at < now() - interval '180 days'", 170, 110) }},
-		{name: "age from young to old", do: func(q *gust) error { return q.age("at >= now() - interval '180 days'", 198, 182) }},
+		{name: "age from old to young", do: func(q *gust) error {
+			return q.age("at < now() - interval '180 days'", 170,
+				110)
+		}},
+		{name: "age from young to old", do: func(q *gust) error {
+			return q.age("at >= now() - interval '180 days'", 198,
+				182)
+		}},
 		{name: "delete", do: func(q *gust) error {
-			ids, _, err := q.ids("delete from %s where id %% 13 = %d and %s returning id", srcName, q.rng.IntN(13), q.unreferred())
+			ids, _, err := q.ids("delete from %s where id %% 13 = %d and %s returning id", srcName, q.rng.IntN(13),
+				q.unreferred())
 			q.later(func() {
 				for _, id := range ids {
 					delete(q.model.rows, id)
@@ -54,7 +61,9 @@ func (w *world) insert(why string, n, from, to int) bool {
 func (q *gust) put(table string, n, from, to int) error {
 	first := q.next
 	q.world.next += int64(n)
-	ids, texts, err := q.ids("insert into %s (id, at, body, n, amount, pad) select i, %s::timestamptz + (i %% %d) * interval '1 day' + i * interval '1 millisecond', 'b-' || i, i %% 1000, (i || '.123')::numeric, repeat('p', %d) from generate_series(%d, %d) i returning id, at::text || '|' || amount",
+	ids, texts, err := q.ids("insert into %s (id, at, body, n, amount, pad) select i, %s::timestamptz + (i %% %d) * "+
+		"interval '1 day' + i * interval '1 millisecond', 'b-' || i, i %% 1000, (i || '.123')::numeric, repeat('p', "+
+		"%d) from generate_series(%d, %d) i returning id, at::text || '|' || amount",
 		table, q.moment(from), max(1, from-to), stormPad, first, first+int64(n)-1)
 	if err != nil {
 		return err
@@ -65,7 +74,8 @@ func (q *gust) put(table string, n, from, to int) error {
 	q.later(func() {
 		for i, id := range ids {
 			at, amount, _ := strings.Cut(texts[i], "|")
-			q.model.rows[id] = map[string]string{"id": fmt.Sprint(id), "at": at, "body": fmt.Sprintf("b-%d", id), "n": fmt.Sprint(id % 1000), "amount": amount, "pad": strings.Repeat("p", stormPad)}
+			q.model.rows[id] = map[string]string{"id": fmt.Sprint(id), "at": at, "body": fmt.Sprintf("b-%d", id),
+				"n": fmt.Sprint(id % 1000), "amount": amount, "pad": strings.Repeat("p", stormPad)}
 		}
 		q.touch(ids)
 	})
@@ -94,7 +104,8 @@ func update(q *gust) error {
 
 // age moves the ages of some rows.
 func (q *gust) age(where string, from, to int) error {
-	ids, texts, err := q.ids("update %s set at = %s::timestamptz + (id %% %d) * interval '1 day' where %s and id %% 6 = %d and %s returning id, at::text",
+	ids, texts, err := q.ids("update %s set at = %s::timestamptz + (id %% %d) * interval '1 day' where %s and id %% "+
+		"6 = %d and %s returning id, at::text",
 		srcName, q.moment(from), max(1, from-to), where, q.rng.IntN(6), q.unreferred())
 	if err != nil {
 		return err

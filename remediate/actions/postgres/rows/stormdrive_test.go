@@ -34,11 +34,13 @@ func (w *world) archiving() act {
 // turn is the next action of those that take turns in a scene.
 func (w *world) turn() act {
 	restore := act{name: "restore", action: postgres.RestoreArchived(w.server), on: srcName, params: map[string]string{
-		"since": w.now.Add(-time.Duration(2000+w.rng.IntN(100)) * 24 * time.Hour).Format(time.RFC3339), "until": w.now.Add(-time.Duration(182+w.rng.IntN(100)) * 24 * time.Hour).Format(time.RFC3339),
+		"since": w.now.Add(-time.Duration(2000+w.rng.IntN(100)) * 24 * time.Hour).Format(time.RFC3339),
+		"until": w.now.Add(-time.Duration(182+w.rng.IntN(100)) * 24 * time.Hour).Format(time.RFC3339),
 	}}
 	often := 2
 	if w.store != nil { // the work with an object is over soon: it takes more of them for the storm to fall into it
-		often, restore.params["until"] = 3, w.now.Add(-time.Duration(182+w.rng.IntN(3))*24*time.Hour).Format(time.RFC3339)
+		often, restore.params["until"] = 3, w.now.Add(-time.Duration(182+w.rng.IntN(3))*24*time.Hour).
+			Format(time.RFC3339)
 	}
 	switch n := w.rng.IntN(10); {
 	case n < 8-often:
@@ -76,7 +78,8 @@ func (w *world) bloated() string {
 		if err := q.put(srcName, 320, 90, 1); err != nil {
 			return err
 		}
-		ids, _, err := q.ids("delete from %s where id %% 8 <> 0 and at > now() - interval '95 days' and %s returning id", srcName, q.unreferred())
+		ids, _, err := q.ids("delete from %s where id %% 8 <> 0 and at > now() - interval '95 days' and %s returning "+
+			"id", srcName, q.unreferred())
 		q.later(func() {
 			for _, id := range ids {
 				delete(q.model.rows, id)
@@ -160,7 +163,8 @@ func (w *world) refill() {
 func (w *world) carry(a act) error {
 	schema, table, _ := strings.Cut(a.on, ".")
 	limit := 0.1
-	r := remediate.Request{Action: a.action.Name, Limit: &limit, Params: a.params, Subject: map[string]string{"server": "main", "database": w.database, "schema": schema, "table": table}}
+	r := remediate.Request{Action: a.action.Name, Limit: &limit, Params: a.params,
+		Subject: map[string]string{"server": "main", "database": w.database, "schema": schema, "table": table}}
 	ctx, cancel := context.WithTimeout(w.t.Context(), stormPatience)
 	defer cancel()
 	plan, err := a.action.Plan(ctx, r)
@@ -279,13 +283,15 @@ func (w *world) admit(err error) {
 	if !ok {
 		return
 	}
-	for _, m := range regexp.MustCompile(`ALTER TABLE (.+?) DROP CONSTRAINT IF EXISTS upkeep_bounds`).FindAllStringSubmatch(left.Detail, -1) {
+	for _, m := range regexp.MustCompile(`ALTER TABLE (.+?) DROP CONSTRAINT IF EXISTS upkeep_bounds`).
+		FindAllStringSubmatch(left.Detail, -1) {
 		name := m[1]
 		if i := strings.LastIndex(name, "ALTER TABLE "); i >= 0 { // of a statement before it
 			name = name[i+len("ALTER TABLE "):]
 		}
 		var oid *int64
-		if err := w.conn.QueryRow(context.Background(), "select to_regclass($1)::oid::int8", name).Scan(&oid); err != nil {
+		if err := w.conn.QueryRow(context.Background(), "select to_regclass($1)::oid::int8", name).
+			Scan(&oid); err != nil {
 			w.t.Fatal(err)
 		}
 		if oid != nil {

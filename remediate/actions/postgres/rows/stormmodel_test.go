@@ -22,7 +22,8 @@ type model struct {
 }
 
 func newModel() *model {
-	return &model{rows: make(map[int64]map[string]string), kids: make(map[string]map[int64]int64), kept: make(map[int64]string)}
+	return &model{rows: make(map[int64]map[string]string), kids: make(map[string]map[int64]int64),
+		kept: make(map[int64]string)}
 }
 
 func (m *model) set(ids []int64, column string, value func(i int, id int64) string) {
@@ -85,7 +86,8 @@ func (w *world) readTable(ctx context.Context, name string, columns []string, al
 	for i, c := range columns {
 		list[i] = pgx.Identifier{c}.Sanitize() + "::text"
 	}
-	rows, err := w.conn.Query(ctx, "select id::bigint, "+strings.Join(list, ", ")+" from only "+name, pgx.QueryExecModeSimpleProtocol)
+	rows, err := w.conn.Query(ctx, "select id::bigint, "+strings.Join(list, ", ")+" from only "+name,
+		pgx.QueryExecModeSimpleProtocol)
 	if err != nil {
 		return err
 	}
@@ -119,7 +121,8 @@ select p.object, coalesce(array(select r.since::text from upkeep.restored r wher
 // are back.
 func (w *world) readStore(ctx context.Context, all map[int64][]finding) error {
 	var there bool
-	if err := w.conn.QueryRow(ctx, "select to_regclass('upkeep.parcels') is not null").Scan(&there); err != nil || !there {
+	if err := w.conn.QueryRow(ctx, "select to_regclass('upkeep.parcels') is not null").Scan(&there); err != nil ||
+		!there {
 		return err
 	}
 	type entry struct {
@@ -201,11 +204,13 @@ func (w *world) losses(all map[int64][]finding) (said []string) {
 				value, there := at[0].values[column]
 				switch {
 				case !there:
-					lose("row %d in %s has no column %s any more, which was %q", id, at[0].where, column, brief(row[column]))
+					lose("row %d in %s has no column %s any more, which was %q", id, at[0].where, column,
+						brief(row[column]))
 				case value == nil:
 					lose("row %d in %s has %s NULL, and it was %q", id, at[0].where, column, brief(row[column]))
 				case *value != row[column]:
-					lose("row %d in %s has %s = %q, and it was %q", id, at[0].where, column, brief(*value), brief(row[column]))
+					lose("row %d in %s has %s = %q, and it was %q", id, at[0].where, column, brief(*value),
+						brief(row[column]))
 				}
 			}
 		}
@@ -248,12 +253,14 @@ func (w *world) check() {
 	w.parted(ctx)
 	remains := remainsSQL
 	if w.version >= 14 {
-		remains += " union all select 'a detachment that is pending: ' || inhrelid::regclass from pg_inherits where inhdetachpending"
+		remains += " union all select 'a detachment that is pending: ' || inhrelid::regclass from pg_inherits where " +
+			"inhdetachpending"
 	}
 	w.remain(ctx, remains, &said)
 	for _, sql := range []string{
 		"select 'the trigger ' || by || ' fired for row ' || id from public.audit",
-		"select 'the bystander differs: ' || coalesce(b.key, i)::text from public.bystander b full join generate_series(1, 50) i on i = b.key where b.note is distinct from 'note ' || i",
+		"select 'the bystander differs: ' || coalesce(b.key, i)::text from public.bystander b full join " +
+			"generate_series(1, 50) i on i = b.key where b.note is distinct from 'note ' || i",
 	} {
 		rows, err := w.conn.Query(ctx, sql)
 		if err != nil {
@@ -288,7 +295,8 @@ func (w *world) parted(ctx context.Context) {
 	w.t.Helper()
 	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		var n int
-		if err := w.conn.QueryRow(ctx, "select count(*) from pg_locks l join pg_stat_activity a on a.pid = l.pid where l.locktype = 'advisory' and a.datname = current_database()").Scan(&n); err != nil {
+		if err := w.conn.QueryRow(ctx, "select count(*) from pg_locks l join pg_stat_activity a on a.pid = l.pid "+
+			"where l.locktype = 'advisory' and a.datname = current_database()").Scan(&n); err != nil {
 			w.t.Fatal(err)
 		}
 		if n == 0 {
@@ -299,7 +307,10 @@ func (w *world) parted(ctx context.Context) {
 
 // inventory writes down which tables there are at the end, for who reads a history.
 func (w *world) inventory(ctx context.Context) {
-	rows, err := w.conn.Query(ctx, "select oid::regclass || ' (' || oid || ', ' || relkind || relpersistence || ')' || coalesce(' in ' || (select inhparent::regclass::text from pg_inherits where inhrelid = c.oid), '') from pg_class c where relkind in ('r', 'p') and relnamespace in ('public'::regnamespace, 'other'::regnamespace) order by 1")
+	rows, err := w.conn.Query(ctx, "select oid::regclass || ' (' || oid || ', ' || relkind || relpersistence || ')' "+
+		"|| coalesce(' in ' || (select inhparent::regclass::text from pg_inherits where inhrelid = c.oid), '') from "+
+		"pg_class c where relkind in ('r', 'p') and relnamespace in ('public'::regnamespace, 'other'::regnamespace) "+
+		"order by 1")
 	if err != nil {
 		return
 	}
@@ -313,7 +324,8 @@ func (w *world) lose(said ...string) {
 		return
 	}
 	w.note("LOST %d: %s", len(said), strings.Join(said[:min(len(said), 6)], "; "))
-	w.t.Errorf("seed %d: %d are not as the storm's own statements made them:\n  %s", w.seed, len(said), strings.Join(said[:min(len(said), 6)], "\n  "))
+	w.t.Errorf("seed %d: %d are not as the storm's own statements made them:\n  %s", w.seed, len(said),
+		strings.Join(said[:min(len(said), 6)], "\n  "))
 }
 
 type querier interface {

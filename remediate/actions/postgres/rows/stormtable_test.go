@@ -30,13 +30,16 @@ func tableKinds() []kind {
 
 // partitioned reports whether a table is.
 func (q *gust) partitioned(table string) (yes bool, err error) {
-	err = q.QueryRow(context.Background(), "select coalesce((select relkind = 'p' from pg_class where oid = to_regclass($1)), false)", table).Scan(&yes)
+	err = q.QueryRow(context.Background(),
+		"select coalesce((select relkind = 'p' from pg_class where oid = to_regclass($1)), false)", table).Scan(&yes)
 	return yes, err
 }
 
 // bounds are those of a partition, as a statement has them.
 func (q *gust) bounds(leaf string) (text string, err error) {
-	err = q.QueryRow(context.Background(), "select coalesce(pg_get_expr(relpartbound, oid), '') from pg_class where oid = to_regclass($1)", leaf).Scan(&text)
+	err = q.QueryRow(context.Background(),
+		"select coalesce(pg_get_expr(relpartbound, oid), '') from pg_class where oid = to_regclass($1)", leaf).
+		Scan(&text)
 	return text, err
 }
 
@@ -139,7 +142,8 @@ func (q *gust) exchange(root string) error {
 		fmt.Sprintf("alter table %s detach partition %s", root, leaf),
 		fmt.Sprintf("alter table %s rename to %s", leaf, old),
 		fmt.Sprintf("create %s table %s (like public.%s including all)", how, leaf, old),
-		fmt.Sprintf("alter table %s drop constraint if exists upkeep_bounds", leaf), // LIKE copies what a run has begun with
+		// LIKE copies what a run has begun with
+		fmt.Sprintf("alter table %s drop constraint if exists upkeep_bounds", leaf),
 	} {
 		if err := q.do("%s", sql); err != nil {
 			return err
@@ -156,7 +160,8 @@ func (q *gust) exchange(root string) error {
 	}
 	if q.rng.IntN(2) == 0 {
 		name := q.fresh("t")
-		if err := q.do("create trigger %s before insert on %s for each row execute function public.mangle()", name, leaf); err != nil {
+		if err := q.do("create trigger %s before insert on %s for each row execute function public.mangle()", name,
+			leaf); err != nil {
 			return err
 		}
 		q.hazard("exchange", func(q *gust) error { return q.do("drop trigger if exists %s on %s", name, leaf) })
@@ -229,7 +234,8 @@ func (q *gust) unlog(table, sql string) error {
 	}
 	since := q.serial
 	logged := false
-	if err := q.QueryRow(context.Background(), "select relpersistence = 'p' from pg_class where oid = to_regclass($1)", table).Scan(&logged); err != nil || logged {
+	if err := q.QueryRow(context.Background(), "select relpersistence = 'p' from pg_class where oid = to_regclass($1)",
+		table).Scan(&logged); err != nil || logged {
 		return err // 13 to 17 do as asked to a partitioned table, which has no rows
 	}
 	q.hazard("set unlogged", func(q *gust) error {
@@ -259,8 +265,14 @@ func quietKinds() []kind {
 			}
 			return w.plain("drop index if exists " + name)
 		}},
-		{name: "reindex concurrently", out: func(w *world) error { return w.plain("reindex table concurrently " + w.someLeaf()) }},
-		{name: "comment", do: func(q *gust) error { return q.do("comment on table %s is '%s'", q.either(), q.fresh("c")) }},
+		{name: "reindex concurrently", out: func(w *world) error {
+			return w.plain("reindex table concurrently " +
+				w.someLeaf())
+		}},
+		{name: "comment", do: func(q *gust) error {
+			return q.do("comment on table %s is '%s'", q.either(),
+				q.fresh("c"))
+		}},
 		{name: "new partition or table", do: func(q *gust) error { return q.newPart(40) }},
 		{name: "set statistics", do: func(q *gust) error {
 			return q.do("alter table %s alter column body set statistics %d", q.either(), 10+q.rng.IntN(90))
@@ -276,7 +288,8 @@ func (q *gust) newPart(rows int) error {
 	}
 	name := q.fresh("public.src_p")
 	high := 600 + 10*q.serial
-	if err := q.do("create table %s partition of %s for values from (%s) to (%s)", name, srcName, q.moment(high+10), q.moment(high)); err != nil {
+	if err := q.do("create table %s partition of %s for values from (%s) to (%s)", name, srcName, q.moment(high+10),
+		q.moment(high)); err != nil {
 		return err
 	}
 	if err := q.own(name); err != nil {
@@ -306,7 +319,8 @@ func (w *world) plain(sql string) error {
 	if err == nil || !strings.Contains(sql, "concurrently") {
 		return err
 	}
-	rows, fault := w.conn.Query(ctx, "select indexrelid::regclass::text from pg_index where not indisvalid and indislive and indrelid in (select oid from pg_class where relkind = 'r')")
+	rows, fault := w.conn.Query(ctx, "select indexrelid::regclass::text from pg_index where not indisvalid and "+
+		"indislive and indrelid in (select oid from pg_class where relkind = 'r')")
 	if fault != nil {
 		return fault
 	}

@@ -74,8 +74,10 @@ const (
 func newWorld(t *testing.T, s *sky, seed int) *world {
 	t.Helper()
 	w := &world{
-		t: t, seed: seed, rng: rand.New(rand.NewPCG(uint64(seed), 11)), scene: scenes()[seed%len(scenes())], beside: seed%3 == 2,
-		now: time.Now().UTC().Truncate(time.Second), model: newModel(), admitted: make(map[int64]bool), next: 1, left: 24, tally: newTally(), repack: s.repack, touched: make(map[int64]int), decks: make(map[string]int),
+		t: t, seed: seed, rng: rand.New(rand.NewPCG(uint64(seed), 11)), scene: scenes()[seed%len(scenes())],
+		beside: seed%3 == 2,
+		now:    time.Now().UTC().Truncate(time.Second), model: newModel(), admitted: make(map[int64]bool), next: 1,
+		left: 24, tally: newTally(), repack: s.repack, touched: make(map[int64]int), decks: make(map[string]int),
 	}
 	w.url, w.database = s.database(t, seed)
 	var err error
@@ -86,11 +88,13 @@ func newWorld(t *testing.T, s *sky, seed int) *world {
 	if w.rng.IntN(2) == 0 {
 		w.role = "mover"
 	}
-	if err := w.conn.QueryRow(t.Context(), "select current_setting('server_version_num')::int / 10000").Scan(&w.version); err != nil {
+	if err := w.conn.QueryRow(t.Context(), "select current_setting('server_version_num')::int / 10000").
+		Scan(&w.version); err != nil {
 		t.Fatal(err)
 	}
 	w.setUp(s)
-	w.note("seed %d, PostgreSQL %d, scene %q, storm beside %t, role %q", seed, w.version, w.scene.name, w.beside, w.role)
+	w.note("seed %d, PostgreSQL %d, scene %q, storm beside %t, role %q", seed, w.version, w.scene.name, w.beside,
+		w.role)
 	return w
 }
 
@@ -108,7 +112,8 @@ func (w *world) setUp(s *sky) {
 		if w.rng.IntN(2) == 0 {
 			b := s.bucket()
 			var err error
-			w.store, err = depot.Bucket(depot.BucketConfig{Endpoint: b.Endpoint, Region: b.Region, Bucket: b.Bucket, Prefix: w.database + "/", ID: says(b.ID), Secret: says(b.Secret)})
+			w.store, err = depot.Bucket(depot.BucketConfig{Endpoint: b.Endpoint, Region: b.Region, Bucket: b.Bucket,
+				Prefix: w.database + "/", ID: says(b.ID), Secret: says(b.Secret)})
 			if err != nil {
 				w.t.Fatal(err)
 			}
@@ -132,7 +137,8 @@ func (w *world) setUp(s *sky) {
 	w.must("set timezone = 'UTC'; set storm.me = 'yes'; set jit = off")
 	w.must(stormFunctions)
 	if w.role != "" {
-		w.must("grant create, temporary on database " + w.database + " to mover; grant usage on schema other to mover; grant all on audit to mover")
+		w.must("grant create, temporary on database " + w.database +
+			" to mover; grant usage on schema other to mover; grant all on audit to mover")
 	}
 	w.tables()
 }
@@ -161,8 +167,10 @@ func (w *world) tables() {
 		w.must("create table public.src (" + stormColumns + ", primary key (id))")
 	} else {
 		w.must("create table public.src (" + stormColumns + ", primary key (id, at)) partition by range (at)")
-		for name, days := range map[string][2]int{"public.src_new": {100, -3000}, "public.src_mix": {200, 100}, "public.src_old2": {400, 200}, "public.src_old1": {600, 400}} {
-			w.must("create table " + name + " partition of public.src for values from (" + w.moment(days[0]) + ") to (" + w.moment(days[1]) + ")")
+		for name, days := range map[string][2]int{"public.src_new": {100, -3000}, "public.src_mix": {200, 100},
+			"public.src_old2": {400, 200}, "public.src_old1": {600, 400}} {
+			w.must("create table " + name + " partition of public.src for values from (" + w.moment(days[0]) +
+				") to (" + w.moment(days[1]) + ")")
 		}
 	}
 	if w.rng.IntN(2) == 0 {
@@ -172,7 +180,8 @@ func (w *world) tables() {
 	case w.scene.to != "table":
 	case w.scene.alike:
 		w.must("create table public.dst (" + stormColumns + ", primary key (id, at)) partition by range (at)")
-		w.must("create table public.dst_mix partition of public.dst for values from (" + w.moment(200) + ") to (" + w.moment(100) + ")")
+		w.must("create table public.dst_mix partition of public.dst for values from (" + w.moment(200) + ") to (" +
+			w.moment(100) + ")")
 	case w.scene.parts && w.rng.IntN(2) == 0:
 		w.must("create table public.dst (" + dstColumns + ", primary key (id, at)) partition by hash (id)")
 		w.must("create table public.dst_1 partition of public.dst for values with (modulus 2, remainder 0)")
@@ -183,7 +192,9 @@ func (w *world) tables() {
 		w.must("create table public.dst (" + dstColumns + ", primary key (id))")
 	}
 	if w.role != "" {
-		w.must("do $$ declare r regclass; begin for r in select oid from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'p') and relname ~ '^(src|dst)' loop execute format('alter table %s owner to mover', r); end loop; end $$")
+		w.must("do $$ declare r regclass; begin for r in select oid from pg_class where relnamespace = " +
+			"'public'::regnamespace and relkind in ('r', 'p') and relname ~ '^(src|dst)' loop execute format('alter " +
+			"table %s owner to mover', r); end loop; end $$")
 	}
 	if w.scene.parts {
 		w.insert("set up", 250, 595, 405)
@@ -287,7 +298,8 @@ func (w *world) blow(name string, f func(q *gust) error) bool {
 		w.t.Fatal(err)
 	}
 	q := &gust{world: w, Tx: tx}
-	_, err = tx.Exec(ctx, "set local lock_timeout = '"+w.patience()+"'; set local statement_timeout = '20s'", pgx.QueryExecModeSimpleProtocol)
+	_, err = tx.Exec(ctx, "set local lock_timeout = '"+w.patience()+"'; set local statement_timeout = '20s'",
+		pgx.QueryExecModeSimpleProtocol)
 	if err == nil {
 		err = f(q)
 	}

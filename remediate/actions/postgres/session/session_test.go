@@ -70,8 +70,10 @@ func sees(t *testing.T, c *pgx.Conn) (text string) {
 func TestPooler(t *testing.T) {
 	s := start(t, map[string]string{})
 	for _, mode := range []string{"session", "transaction", "statement"} {
-		for _, ignored := range []string{"", "\nignore_startup_parameters = search_path,options,extra_float_digits,application_name"} {
-			for _, options := range []string{"", "&options=-c%20geqo%3Doff", "&search_path=public", "&application_name=mine"} {
+		for _, ignored := range []string{"", "\nignore_startup_parameters = " +
+			"search_path,options,extra_float_digits,application_name"} {
+			for _, options := range []string{"", "&options=-c%20geqo%3Doff", "&search_path=public",
+				"&application_name=mine"} {
 				if options != "" && options != "&application_name=mine" && ignored == "" {
 					continue // PgBouncer itself refuses these
 				}
@@ -80,8 +82,10 @@ func TestPooler(t *testing.T) {
 					p := targetOf(t, url+options)
 					refused := func() {
 						t.Helper()
-						c, err := session.Open(t.Context(), p, session.Request{Database: "postgres", Application: "upkeep test fence 1"})
-						if r, ok := remediate.Refused(err); !ok || r.Reason != remediate.ReasonPooler || !strings.Contains(r.Detail, "main") {
+						c, err := session.Open(t.Context(), p,
+							session.Request{Database: "postgres", Application: "upkeep test fence 1"})
+						if r, ok := remediate.Refused(err); !ok || r.Reason != remediate.ReasonPooler ||
+							!strings.Contains(r.Detail, "main") {
 							t.Errorf("Open: %v, %v; want a refusal for the pooler", c, err)
 						}
 					}
@@ -96,10 +100,11 @@ func TestPooler(t *testing.T) {
 						_ = client.Close(t.Context()) // else it has the pool's only session
 					}
 					refused()
-					_, err := session.Plan(t.Context(), p, remediate.Request{}, func(context.Context, remediate.Request) (remediate.Plan, error) {
-						t.Error("what was to be planned was looked at through the pooler")
-						return remediate.Plan{}, nil
-					})
+					_, err := session.Plan(t.Context(), p, remediate.Request{},
+						func(context.Context, remediate.Request) (remediate.Plan, error) {
+							t.Error("what was to be planned was looked at through the pooler")
+							return remediate.Plan{}, nil
+						})
 					if r, ok := remediate.Refused(err); !ok || r.Reason != remediate.ReasonPooler {
 						t.Errorf("Plan: %v, want a refusal for the pooler", err)
 					}
@@ -130,7 +135,8 @@ func TestPgpool(t *testing.T) {
 	if r, ok := remediate.Refused(err); !ok || r.Reason != remediate.ReasonPooler {
 		t.Errorf("Open: %v, %v; want a refusal for the pooler", c, err)
 	}
-	_, err = session.Plan(t.Context(), p, remediate.Request{}, func(context.Context, remediate.Request) (remediate.Plan, error) { return remediate.Plan{}, nil })
+	_, err = session.Plan(t.Context(), p, remediate.Request{},
+		func(context.Context, remediate.Request) (remediate.Plan, error) { return remediate.Plan{}, nil })
 	if r, ok := remediate.Refused(err); !ok || r.Reason != remediate.ReasonPooler {
 		t.Errorf("Plan: %v, want a refusal for the pooler", err)
 	}
@@ -142,7 +148,8 @@ func TestPgpool(t *testing.T) {
 // A server whose strings are read in the old way is served too.
 func TestOldStrings(t *testing.T) {
 	s := start(t, map[string]string{"standard_conforming_strings": "off"})
-	c, err := session.Open(t.Context(), targetOf(t, s.URL), session.Request{Database: "postgres", Application: "upkeep test fence 1"})
+	c, err := session.Open(t.Context(), targetOf(t, s.URL),
+		session.Request{Database: "postgres", Application: "upkeep test fence 1"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,16 +165,19 @@ func TestOpenIsBoundToTheServer(t *testing.T) {
 	name := servertest.NewName(t, fmt.Sprintf("127.0.0.1:%d", s.Port))
 	url := strings.Replace(s.URL, fmt.Sprintf("127.0.0.1:%d", s.Port), name.Address, 1)
 	p := targetOf(t, url)
-	plan, err := session.Plan(t.Context(), p, remediate.Request{}, func(context.Context, remediate.Request) (remediate.Plan, error) {
-		return remediate.Plan{Steps: []remediate.Step{{Do: "one"}, {Do: "two", Args: map[string]string{"a": "b"}}}}, nil
-	})
+	plan, err := session.Plan(t.Context(), p, remediate.Request{},
+		func(context.Context, remediate.Request) (remediate.Plan, error) {
+			return remediate.Plan{Steps: []remediate.Step{{Do: "one"}, {Do: "two", Args: map[string]string{"a": "b"}}}},
+				nil
+		})
 	if err != nil {
 		t.Fatal(err)
 	}
 	opens := func(reason string) {
 		t.Helper()
 		for _, step := range plan.Steps {
-			c, err := session.Open(t.Context(), p, session.Request{Database: "postgres", Application: "upkeep test", Server: session.Planned(step)})
+			c, err := session.Open(t.Context(), p, session.Request{Database: "postgres", Application: "upkeep test",
+				Server: session.Planned(step)})
 			if err == nil {
 				_ = c.Close(t.Context()) // nothing was done
 			}
@@ -226,7 +236,8 @@ func TestOpenIsBoundToTheServer(t *testing.T) {
 
 func sessions(t *testing.T, s *sandbox.Postgres) (n int) {
 	t.Helper()
-	if err := servertest.Connect(t, s.URL).QueryRow(t.Context(), "select count(*) from pg_stat_activity where application_name like 'upkeep test%'").Scan(&n); err != nil {
+	if err := servertest.Connect(t, s.URL).QueryRow(t.Context(),
+		"select count(*) from pg_stat_activity where application_name like 'upkeep test%'").Scan(&n); err != nil {
 		t.Fatal(err)
 	}
 	return n
