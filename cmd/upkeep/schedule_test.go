@@ -37,8 +37,7 @@ func Example_printCalendar() {
 	// Output:
 	// NEXT                         ZONE           SCHEDULE      ACTION            MODE  ON
 	// Thu 2026-06-04 03:00 +02:00  Europe/Berlin  nightly       redis/bgsave      auto  server="cache"
-	// Sun 2026-06-07 01:00 +02:00 Europe/Berlin first Sunday postgres/reindex ask each of bloat >
-	// 0.3, in the window night
+	// Sun 2026-06-07 01:00 +02:00  Europe/Berlin  first Sunday  postgres/reindex  ask   each of bloat > 0.3, in the window night
 	//
 	// LAST                         ZONE           SCHEDULE  RESULT   RUNS       WHY
 	// Wed 2026-06-03 03:00 +02:00  Europe/Berlin  nightly   run      7 cleared  –

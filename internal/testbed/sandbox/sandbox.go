@@ -176,17 +176,38 @@ func major(path string) int {
 	return n
 }
 
-// FreePort returns a free port of this machine. It is below
-// those that the kernel gives to outgoing connections, so that none of them takes
-// it before its server does.
+// FreePort returns a free port of this machine, which no other process gets from it until this
+// one ends: a server that is stopped finds its port again. It is below those that the kernel
+// gives to outgoing connections, so that none of them takes it before its server does.
 func FreePort() (int, error) {
+	dir := filepath.Join(os.TempDir(), fmt.Sprintf("upkeep-ports-%d", os.Getuid()))
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return 0, err
+	}
 	var err error
-	for range 100 {
+	for range 1000 {
 		port := 15000 + rand.IntN(15000)
+		var mine bool
+		if mine, err = reserve(filepath.Join(dir, strconv.Itoa(port))); err != nil || !mine {
+			continue
+		}
 		var l net.Listener
 		if l, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
 			return port, l.Close()
 		}
 	}
 	return 0, fmt.Errorf("no port is free: %w", err)
+}
+
+// reserve locks a file until the process ends, and reports false where another one has it,
+// or this one already.
+func reserve(path string) (mine bool, err error) {
+	file, err := syscall.Open(path, syscall.O_CREAT|syscall.O_RDWR|syscall.O_CLOEXEC, 0o600)
+	if err != nil {
+		return false, fmt.Errorf("%s: %w", path, err)
+	}
+	if err := syscall.Flock(file, syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return false, syscall.Close(file)
+	}
+	return true, nil // the descriptor stays open
 }

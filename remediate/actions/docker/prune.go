@@ -17,31 +17,33 @@ func Prune(t *target.Docker) remediate.Action {
 		Target: t.Name,
 		Doc: `Prune removes images that no container uses, or entries of the build cache, which is what the label type says: images or build_cache.
 
-An image goes when no container has it, running or not, when it was not made, tagged
-or used in the time that the parameter age says, and when it is not among the newest
-of its repository that the parameter keep leaves, which are those to go back to.
-Newer is what was made, tagged here or used by a container later, by the latest of
-the three. A time of building that is in the future, before 2013 or the same for
-several images says nothing (builds that are to be reproducible have such): where no
-time of a tag is known either, upkeep counts from when it first saw the image, which
-it keeps in a file in its data_dir, and notes when docker/diskusage or this action
-looks. Images that are equally new stay together. Images without a name count
-together, by service where Compose has made them. Images with the label upkeep.keep,
-or named upkeep-rollback/…, stay, and so does one that has several names, which would
-have to be taken one by one, and one that another was built from that stays. The plan
-names each of them, with its size, and how to get it back where it came from a
-registry. All of that is looked at again right before each image is removed, and one
-that has a container, another name or a successor less by then stays. Each is removed
-by its ID, without force and without the images that it was built from: the engine
-itself refuses one that a container has by then, and that one stays.
+An image is removed when no container uses it, running or stopped; when it was not
+built, tagged or used within the time in the parameter age; and when it is not among
+the newest unused images of its repository, of which the parameter keep leaves some
+for a rollback. An image is as new as the latest of three times: built, tagged on this
+engine, last used by a container. A build time that is in the future, before 2013 or
+the same for several images is ignored: reproducible builds have such times. If the
+time of the tag is unknown too, upkeep counts from when it first saw the image. It
+keeps that in a file in its data_dir, which docker/diskusage and this action update.
+Equally new images stay together. Images without a name are counted together, by
+service where Compose built them.
+
+These stay: images with the label upkeep.keep or named upkeep-rollback/…, images with
+several names, which would have to be removed one by one, and images from which another
+one that stays was built. The plan lists each image with its size, and how to pull it
+again if it came from a registry. All of this is checked again right before each image
+is removed: one that has a container or another name by then stays, and so does one
+that is needed again. Each is removed by its ID, without force and without the images
+that it was built from; the engine itself refuses an image that a container uses by
+then.
 
 Build cache that was not used for the time in age is removed; an engine without that
 filter (before API 1.39) is refused, because it would remove everything. Containers
 and volumes are never removed: they may hold data that is still needed. It refuses an
 engine whose clock differs from upkeep's by more than 5 minutes.
 
-How much an image gives back is less than its size where others share its layers: the
-plan's amount is the sum of the sizes, which is the most.
+An image frees less than its size where other images share its layers: the plan's
+amount is the sum of the sizes, which is the upper bound.
 Rights: GET, DELETE /images/* and POST /build/prune on the engine's socket.`,
 		Lowers:    "upkeep_docker_disk_reclaimable_bytes",
 		Risk:      remediate.Guarded,

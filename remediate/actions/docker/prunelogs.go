@@ -32,8 +32,8 @@ compressed and in whole lines, readable with zcat. Existing objects are not writ
 again, and each object is read back and compared before its lines are removed. Without
 log_archive the lines are lost.
 For the driver json-file on this machine, on ext4 or xfs. It refuses a log that is
-rotated or has a limit, which is bounded already; one that somebody writes without
-O_APPEND, where a hole would be left; and one of a running container whose writer
+rotated or has a limit, which is bounded already; a log that a process writes without
+O_APPEND, where a hole would be left; and a log of a running container whose writer
 is not visible. A client that follows the log during the cut must follow it again. From
 version 23 on the engine finds the last lines (docker logs --tail) by the length that
 it has counted, and prints too few until the container is restarted. The action never

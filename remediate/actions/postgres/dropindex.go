@@ -27,38 +27,44 @@ func DropIndex(t *target.Postgres) remediate.Action {
 		Target: t.Name,
 		Doc: `DropIndex drops one index that is unused, a duplicate or invalid, with DROP INDEX CONCURRENTLY.
 
-A person is always asked. The parameter because says why it is to go, and names the
-number that is verified; the reason is read anew for the plan and once more in the
-session that drops, right before the drop (DROP INDEX CONCURRENTLY cannot be part of
-a transaction), from the same queries as the collectors'. unused: no query has used
-it here or on a standby, and that was counted for 30 days at least, on every standby
-too. It counts from the latest of these: upkeep first saw the index, a reset of the
-statistics or of this index's, a start of the server (it may have crashed, which
-empties the counters), a crash without one, a promotion, and the end of a time with
-track_counts off. A standby that was seen in the last 35 days and is not asked makes
-it unfit, and so does a WAL archive, from which others may be fed, until the target's
-standbys_listed says that every standby is a target. duplicate: another index of the table is
-identical, valid, and not itself one that no query uses where this one is used; of two that are identical to each
-other one alone is ever taken. An index whose keys are merely the first of another's
-stays. invalid: an interrupted build or drop has left it, and no build goes on.
+It always needs approval. The parameter because gives the reason for the drop, and with
+it the metric that is verified. The reason is evaluated for the plan and again in the
+session that drops, right before the drop (DROP INDEX CONCURRENTLY cannot run in a
+transaction), by the same queries as the collectors use.
 
-It refuses an index that enforces or backs something (unique, primary, exclusion,
-any constraint), that names rows for replication, orders CLUSTER, belongs to a
-partitioned index or an extension, or on which anything depends; an unused one also
-where it is of expressions (their statistics help the planner: CREATE STATISTICS
-first) or the only one that finds the rows of a foreign key; and a replica, and a
-role that owns neither the table nor its schema. An invalid unique index may go when
-no constraint is made of it: it guards nothing that can be relied on.
+unused: no query has used the index, here or on a standby, for at least 30 days. The
+time counts from the latest of these: upkeep first saw the index, a reset of the
+statistics or of those of this index, a start of the server (it may have crashed, which
+empties the counters), a crash without a start, a promotion, and the end of a time with
+track_counts off. A standby that was seen in the last 35 days and is not monitored
+makes the index unfit. So does a WAL archive, which may feed other standbys, until the
+target's standbys_listed says that every standby is a target.
 
-Reads and writes go on, and no session queues behind it: it waits for the
-transactions that use the table by their transaction ids. It does not start while one of
-them is older than the parameter patience. If its wait is interrupted, the index stays
-invalid: no query uses it, and every write maintains it. The drop is then retried
-within the timeout of the step, and resumed after a crash; if that is not enough, the
-result of the run says so. The plan, and so the journal, has the statements that create
-the index again, with tablespace, statistics targets and comment. The step is done when
-the index no longer exists. Rights: own the table or its schema; pg_monitor to see how old
-the transactions of others are.`,
+duplicate: another index of the table is identical and valid, and is not itself unused
+where this one is used. Of two identical indexes only one is ever dropped. An index
+whose keys are only the first keys of another one stays.
+
+invalid: an interrupted build or drop has left the index, and no build is under way.
+
+It refuses an index that enforces or backs something (unique, primary key, exclusion,
+any constraint), that is the replica identity, that CLUSTER uses, that belongs to a
+partitioned index or an extension, or on which anything depends. An unused index is
+also refused if it is on expressions (their statistics help the planner: CREATE
+STATISTICS first) or the only one that supports a foreign key. It refuses a replica,
+and a role that owns neither the table nor its schema. An invalid unique index may be
+dropped if no constraint uses it: it enforces nothing.
+
+Reads and writes go on, and no session queues behind it: it waits for the transactions
+that use the table by their transaction ids. It does not start while one of them is
+older than the parameter patience. If its wait is interrupted, the index stays invalid:
+no query uses it, and every write maintains it. The drop is then retried within the
+timeout of the step, and resumed after a crash; if that is not enough, the result of
+the run says so. The plan, and so the journal, has the statements that create the index
+again, with tablespace, statistics targets and comment. The step is done when the index
+no longer exists.
+
+Rights: own the table or its schema; pg_monitor to see how old the transactions of
+other sessions are.`,
 		Lowers: "upkeep_postgres_index_unused_bytes",
 		LowersBy: map[string]string{
 			"because=" + advice.BecauseDuplicate: "upkeep_postgres_index_duplicate_bytes",

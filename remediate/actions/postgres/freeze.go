@@ -22,25 +22,27 @@ func Freeze(t *target.Postgres) remediate.Action {
 		Target: t.Name,
 		Doc: "Freeze vacuums the tables of a database whose transactions are oldest, the oldest first, with VACUUM (FREEZE)." + `
 
-It is what keeps a server from refusing every write near two thousand million
-transactions. The tables are those past half of the limit, or without one past half of
-autovacuum_freeze_max_age; catalogs are among them, and values out of line are
-vacuumed with their table. Each is a step of its own, at most 200 in a plan. It takes a
-SHARE UPDATE EXCLUSIVE lock: reads and writes go on, but the whole of each
-table is read, and what is not frozen yet is written. An autovacuum to prevent
-wraparound does not give way, and is never ended: the step waits a few
-seconds for its lock, and is tried again.
+A server refuses every write when it comes near two thousand million transactions;
+freezing prevents that. The tables are those past half of that limit, or if there are
+none, those past half of autovacuum_freeze_max_age. Catalogs are included, and TOAST
+tables are vacuumed with their table. Each table is a step of its own, at most 200 in a
+plan. A step takes a SHARE UPDATE EXCLUSIVE lock: reads and writes go on, but it reads
+the whole table and writes what is not frozen yet. An autovacuum that prevents
+wraparound does not give way and is never cancelled: the step waits a few seconds for
+its lock, and is tried again.
 
-No vacuum freezes what somebody may still see. Where an open transaction, a prepared
-one, a replication slot (also a logical one, for the catalogs) or a standby is older than the limit, or
-a temporary table of another session is, it refuses and names that one. It
-refuses a replica, and a role that may not vacuum one of the tables, which it names.
-A step is done when the server's count of vacuums by hand has grown for its table, or the table
-is gone. Cancelled, it leaves what it has frozen so far. Multixacts are frozen
-with the rest. Rights: a superuser, or (17 and later) pg_maintain and the use of
-every schema, as with pg_read_all_data; the owner of the database (13 to 16) suffices
-where none of the server's shared catalogs is too old. And pg_read_all_stats (it is
-in pg_monitor), to see who holds transactions back.`,
+VACUUM cannot freeze rows that a transaction may still see. It refuses, and names the
+cause, if an open transaction, a prepared transaction, a replication slot (for catalogs
+a logical one too), a standby or a temporary table of another session is older than the
+limit. It refuses a replica, and a role that may not vacuum one of the tables, which it
+names. A step is done when the server's count of manual vacuums of its table has grown,
+or the table is gone. A cancelled step keeps what it has frozen so far. Multixacts are
+frozen with the rest.
+
+Rights: a superuser, or (17 and later) pg_maintain and USAGE on every schema, as with
+pg_read_all_data. The owner of the database (13 to 16) suffices if none of the server's
+shared catalogs is too old. Also pg_read_all_stats (it is in pg_monitor), to see which
+sessions hold back the oldest transaction.`,
 		Lowers:    "upkeep_postgres_database_freeze_age_xids",
 		Risk:      remediate.Guarded,
 		Subject:   []string{"server", "database"},

@@ -18,26 +18,31 @@ func Purge(t *target.Postgres) remediate.Action {
 		Doc: `Purge deletes the rows of one table that are past their age, in small batches, for good.
 
 Table, column and age are those of targets.postgres[].archives, and the archive must
-say "purge: true"; a table without is refused. Locks, batches, pauses and what it
-refuses, compares before each commit and bounds by the plan's amount are those of
-postgres/archive; nothing is kept of the rows. Where the table
-is partitioned by the age column, a partition that is past its age as a whole is
-dropped in one step. Where the server can (14 and later, and no default partition)
-and no event trigger fires for DROP TABLE, which it might refuse, the step waits until no
-transaction has used the table for more than a second,
-detaches the partition CONCURRENTLY and drops it; else it drops it out of its table
+say "purge: true"; otherwise the table is refused. Locks, batches, pauses, refusals,
+the comparison before each commit and the limit by the plan's number of rows are those
+of postgres/archive. Nothing of the rows is kept.
+
+If the table is partitioned by the age column, a partition that is completely past its
+age is dropped in one step. On PostgreSQL 14 and later, without a default partition and
+without an event trigger that fires for DROP TABLE (which could refuse it), the step
+waits until no transaction has used the table for more than a second, detaches the
+partition CONCURRENTLY and drops it. Otherwise it drops the partition out of its table
 in one transaction, under an ACCESS EXCLUSIVE lock that is waited for 50 ms at a time.
-What depends on the partition (a view, a foreign key, a function, a policy) is looked
-for first, and under the lock again: such a partition stays, and its rows are deleted
-one by one. The rows are counted and their ages looked at under the lock in which the
-partition is dropped. A step that is stopped or cannot go on attaches the partition
-again; where a reader keeps it from that for ten seconds, the run's end and the next
-plan have the statements. A detachment of ours that did not end, also after a crash, is
-found by its constraint upkeep_bounds and gone on with or undone; one of somebody else
-is ended. Rights: SELECT, UPDATE (to hold rows) and DELETE on the table, SELECT on the tables that refer to it,
-and own the table or the database (PostgreSQL 13 to 16) or MAINTAIN on the table (17
-and later); own it where partitions are dropped; pg_monitor to see how far replicas
-are.`,
+Objects that depend on the partition (a view, a foreign key, a function, a policy) are
+looked for first, and again under the lock: such a partition stays, and its rows are
+deleted one by one. The rows are counted and their ages are checked under the lock in
+which the partition is dropped.
+
+A step that is stopped or cannot continue attaches the partition again. If a reader
+prevents that for ten seconds, the end of the run and the next plan show the statements
+for it. A detachment of upkeep's that did not finish, after a crash too, is recognized
+by the constraint upkeep_bounds and continued or undone; one by another client is
+finished.
+
+Rights: SELECT, UPDATE (to lock rows) and DELETE on the table, SELECT on the tables
+that refer to it; own the table or the database (PostgreSQL 13 to 16), or MAINTAIN on
+the table (17 and later); own it where partitions are dropped; pg_monitor to see how
+far replicas are behind.`,
 		Lowers:    "upkeep_postgres_retention_rows",
 		Risk:      remediate.Destructive,
 		Subject:   []string{"server", "database", "schema", "table"},

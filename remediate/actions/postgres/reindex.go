@@ -23,19 +23,20 @@ parameter patience; no session queues behind that wait. It does not start while 
 transaction is older, while a session holds or awaits a conflicting lock, or while
 another index is built anywhere on the server: two builds need twice the disk space.
 
-It needs the space of the new index beside the old one, and as much again for
-sorting and for WAL: where the server's disk can be seen from here and has less, or
-temp_file_limit is less, it does not begin. An interrupted one leaves an invalid
-index "_ccnew" or "_ccold" behind: what upkeep's own runs have left is dropped, at once
-where that can be done in a moment, and else before the next try, also after a crash.
-Before it begins upkeep notes in its data_dir which such indexes there are already, and
-then which one it builds. One that somebody else has left stays: the plan names it.
-It refuses a replica, PostgreSQL 14.0 to 14.3 (which can corrupt the index),
-indexes of exclusion constraints and catalogs, and a role that could not drop what
-an interruption leaves. It is done when the index has another file. The bloat is
-measured with pgstatindex where pgstattuple is installed and the role may call it,
-else estimated. Rights: own the table or its schema; pg_monitor to see how old the
-transactions of others are and to measure.`,
+It needs disk space for the new index beside the old one, and as much again for sorting
+and for WAL. It does not start if the server's disk is visible from here and has less,
+or if temp_file_limit is lower. An interrupted build leaves an invalid index "_ccnew" or
+"_ccold". upkeep drops what its own runs have left: at once if that takes only a moment,
+otherwise before the next attempt, after a crash too. To know its own, upkeep records in
+its data_dir which such indexes exist before it starts, and then which one it builds.
+One that another client has left stays, and the plan names it.
+
+It refuses a replica, PostgreSQL 14.0 to 14.3 (which can corrupt the index), indexes of
+exclusion constraints and of catalogs, and a role that could not drop what an
+interruption leaves. The step is done when the index has another file. The bloat is
+measured with pgstatindex if pgstattuple is installed and the role may call it, and
+estimated otherwise. Rights: own the table or its schema; pg_monitor to see how old the
+transactions of other sessions are, and to measure.`,
 		Lowers:    "upkeep_postgres_index_bloat_ratio",
 		Risk:      remediate.Guarded,
 		Subject:   []string{"server", "database", "schema", "table", "index"},

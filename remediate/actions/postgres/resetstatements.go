@@ -21,17 +21,20 @@ func ResetStatements(t *target.Postgres) remediate.Action {
 		Target: t.Name,
 		Doc: "ResetStatements begins the statistics of pg_stat_statements anew, after it has written down who was slowest." + `
 
-The plan's facts are the review: since when was counted, and the ten statements that took the
-server longest all together and the ten that did each time, with their calls, rows and blocks,
-without literals. A plan is in the journal before anything is done, so that a month can be put
-beside the one before, with upkeep show; what was counted between the plan and its step is not in it. The metrics of the
-collector postgres/statements go on over a reset. Whatever else reads pg_stat_statements begins at 0.
+The facts of the plan are the review: when the statistics were last reset, the ten
+statements with the highest total time and the ten with the highest mean time, with
+their calls, rows and blocks, and without literals. The plan is in the journal before
+anything is done, so that a month can be compared with the one before by upkeep show.
+What is counted between the plan and its step is not in it. The metrics of the collector
+postgres/statements continue over a reset. Other readers of pg_stat_statements start
+at 0.
 
-It refuses where no database has the extension, where the library is not loaded, before PostgreSQL 14, which
-does not tell when the statistics were reset, where nothing was counted, and where the role
-does not see every statement: what is not in the journal is not thrown away. It is done when the server
-names a later moment of reset. Rights: EXECUTE on pg_stat_statements_reset, and
-pg_read_all_stats (it is in pg_monitor).`,
+It refuses if no database has the extension, if the library is not loaded, before
+PostgreSQL 14 (which does not report when the statistics were reset), if nothing was
+counted, and if the role does not see every statement: statistics that are not in the
+journal are not discarded. The step is done when the server reports a later time of
+reset. Rights: EXECUTE on pg_stat_statements_reset, and pg_read_all_stats (it is in
+pg_monitor).`,
 		Lowers:    "upkeep_postgres_statements_age_seconds",
 		Risk:      remediate.Guarded,
 		Subject:   []string{"server"},

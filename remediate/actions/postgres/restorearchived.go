@@ -21,41 +21,44 @@ func RestoreArchived(t *target.Postgres) remediate.Action {
 		Target: t.Name,
 		Doc: "Restore archived brings rows of a span of time back from the table that postgres/archive has moved them to." + `
 
-The span is that of the archive's column, from the parameter since (at it or later) to
-the parameter until (before it). Locks, batches and pauses are those of
-postgres/archive, in the other direction, and so is what it refuses and compares. A
-table that a logical subscription fills is refused. A column that the table has lost
-is not lost with it: where a row of the span has another value in such a column than
-NULL or the column's default, or one that the table would generate otherwise, the run
-is refused, and nothing is moved. Columns that are the archive's own, like the time
-at which a row was archived, are named in the parameter without. Rows that are in
-both tables are looked for first: where one is, nothing is done. The rows are past
-their age also after they are back: a policy that archives the table moves them again,
-unless it is paused or the archive's "after" is longer. Where both tables are
-partitioned by that column, an archive's partition that the span covers is handed back
-as a whole, as postgres/archive has handed it over. A row for which the table has no
-partition is refused in the plan, with the statement that makes one. Rights: SELECT and DELETE on
-the archive's table, SELECT and INSERT on the table, and own the archive's table or
-the database (PostgreSQL 13 to 16) or MAINTAIN on it (17 and later); own both tables
-where partitions are handed back.
+The span is a range of the archive's column, from the parameter since (inclusive) to the
+parameter until (exclusive). Locks, batches, pauses, refusals and comparisons are those
+of postgres/archive, in the other direction. A table that a logical subscription fills
+is refused.
 
-Where the archive is a folder or a bucket, every object with rows of that time is read
-before the first row is brought back: its checksums are compared, its columns with
-those of the table, labels of enums and attributes of composite types too, and its
-rows with those that are there, by each unique index and exclusion constraint. Rows of
-two objects with the same key are met only when they come: the run stops there, and
-says how many are back. An object has the values of stored generated columns: where the
-table would make others, the run is refused, unless the column is named in without.
-A name (regclass and similar types) that now refers to another object is refused.
-Objects of an earlier table of the same name are refused, unless earlier_table is true. It is read
-piece by piece, so that an object of any size can be brought back. Each object is then one
-transaction, which compares the definitions of the table and of the partitions that the
-rows went into with those of the plan before it commits, and which also writes down in
-upkeep.restored which time of it is back: a row
-comes back once, however often and in whatever parts it is asked for, also by a run
-that was killed. The objects stay where they are. A column without a time zone is
-taken for UTC. Rights beside: TEMPORARY on the database, INSERT on the tables of the
-schema upkeep; nothing on an archive's table.`,
+If the table has lost a column since, its values are not lost: the run is refused, and
+nothing is moved, if a row of the span has a value in such a column other than NULL or
+the default, or a value that the table would generate differently. Columns that only
+the archive has, like the time of archiving, are named in the parameter without. Rows
+that exist in both tables are looked for first: if there is one, nothing is done. The
+restored rows are still past their age: a policy that archives the table moves them
+again, unless it is paused or the archive's "after" is longer.
+
+If both tables are partitioned by that column, a partition of the archive that the span
+covers is handed back as a whole. A row for which the table has no partition is refused
+by the plan, which shows the statement that creates one.
+
+Rights: SELECT and DELETE on the archive's table, SELECT and INSERT on the table; own
+the archive's table or the database (PostgreSQL 13 to 16), or MAINTAIN on it (17 and
+later); own both tables where partitions are handed back.
+
+Folders and buckets. Every object with rows of the span is read before the first row is
+restored. Its checksums are compared, its columns with those of the table, the labels
+of enums and the attributes of composite types too, and its rows with the rows in the
+table, by each unique index and exclusion constraint. Rows of two objects with the same
+key are found only when they are inserted: the run stops there, and reports how many
+rows are restored. An object has the values of stored generated columns: if the table
+would generate others, the run is refused, unless the column is named in without. A name
+(regclass and similar types) that now refers to another object is refused. Objects of an
+earlier table of the same name are refused, unless earlier_table is true.
+
+Objects are read piece by piece, so that their size does not matter. Each object is one
+transaction. Before it commits, it compares the definitions of the table and of the
+partitions with those of the plan, and records in upkeep.restored which span of the
+object is restored: a row comes back once, however often it is requested, and also
+after a kill. The objects stay where they are. A column without a time zone is read as
+UTC. The role also needs TEMPORARY on the database and INSERT on the tables of the
+schema upkeep, and no right on an archive's table.`,
 		Lowers:    "upkeep_postgres_archived_rows",
 		Risk:      remediate.Guarded,
 		Subject:   []string{"server", "database", "schema", "table"},

@@ -17,15 +17,14 @@ func PurgeMemory(t *target.Redis) remediate.Action {
 		Target: t.Name,
 		Doc: `PurgeMemory lets the allocator give back what it holds and does not use, with MEMORY PURGE.
 
-That is memory in whole pages that was freed and kept for later. Pages that are
-partly used stay: of the allocator's fragmentation nothing goes away by it, which
-redis/defrag and redis/restart are for. With background threads, which is the
-default since Redis 6, the allocator gives such pages back by itself within ten
-seconds or so; so the action rarely helps, and soon if at all. The server is blocked while
-the kernel takes the pages, some tens of milliseconds for each GB. It refuses an
-allocator that is not jemalloc, for which the command does nothing. Done twice it
-does no harm. Rights: +info +memory|purge +client|setname, and +multi +discard
-to find a missing right at plan time.`,
+That is memory in whole pages that was freed and kept for later use. Partly used pages
+stay, so this does not lower the allocator's fragmentation; redis/defrag and
+redis/restart do. With background threads, the default since Redis 6, the allocator
+returns such pages within about ten seconds by itself: the action rarely helps, and if
+it does, at once. The server is blocked while the kernel takes the pages, some tens of
+milliseconds for each GB. It refuses an allocator that is not jemalloc, for which the
+command does nothing. Running it twice does no harm. Rights: +info +memory|purge
++client|setname, and +multi +discard to find a missing right at plan time.`,
 		Lowers:    "upkeep_redis_memory_retained_bytes",
 		Risk:      remediate.Guarded,
 		Rights:    rights(purging()),
