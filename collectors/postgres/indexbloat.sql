@@ -1,6 +1,6 @@
 -- What does each B-tree index hold, and how wide are its keys?
 --
--- The estimate itself is made in layout.go from these rows: how many pages the
+-- The estimate itself is made in bloat/bloat.go from these rows: how many pages the
 -- index would need if it were built anew.
 --
 -- Rights: SELECT on the tables (pg_read_all_data), or superuser: what ANALYZE

@@ -1,6 +1,6 @@
 -- What does each table hold, and how wide are its columns?
 --
--- The estimate itself is made in layout.go from these rows: how many pages the
+-- The estimate itself is made in bloat/bloat.go from these rows: how many pages the
 -- rows would need if they were written anew.
 --
 -- Rights: SELECT on the tables (pg_read_all_data), or superuser: what ANALYZE

@@ -194,7 +194,7 @@ func TestSlack(t *testing.T) {
 	want := map[string]any{"mrkdwn": true, "unfurl_links": false, "unfurl_media": false, "text": `*Reindex &lt;!channel&gt; &amp; "a" b?*
 step 1: reindex "&lt;@U1&gt;|x"
 step 2: &lt;http://evil.example|here&gt;
-<https://upkeep.example/approve?token=AB-_&amp;x=%3C%7C%3E|Approve or refuse> · <https://upkeep.example/runs/7|Run 7>
+<https://upkeep.example/approve?token=AB-_&amp;x=%3C%7C%3E|Approve or reject> · <https://upkeep.example/runs/7|Run 7>
 
 *to know*`}
 	if !reflect.DeepEqual(got, want) {

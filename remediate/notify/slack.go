@@ -39,7 +39,7 @@ func slackNotification(n Item) string {
 	fmt.Fprintf(&b, "*%s*", slackEscape(title, slackTitle, "…"))
 	var links []string
 	if n.Approve != "" {
-		links = append(links, slackLink(n.Approve, "Approve or refuse"))
+		links = append(links, slackLink(n.Approve, "Approve or reject"))
 	}
 	switch {
 	case n.Open == "":

@@ -179,7 +179,7 @@ func (c *clinic) ask(t *testing.T, key string, message int) (run int64, link str
 // link waits for the nth message and returns its link to approve.
 func (c *clinic) link(t *testing.T, message int) string {
 	t.Helper()
-	found := regexp.MustCompile(`<(http[^|>]*/approve[^|>]*)\|Approve or refuse>`)
+	found := regexp.MustCompile(`<(http[^|>]*/approve[^|>]*)\|Approve or reject>`)
 	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		c.mu.Lock()
 		all := strings.Join(c.chat, "\n")
