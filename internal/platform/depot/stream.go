@@ -8,6 +8,9 @@ import (
 	"time"
 )
 
+// answerWithin limits one attempt, beside one second for each megabyte.
+const answerWithin = 30 * time.Second
+
 // A watch ends a request that takes too long.
 type watch struct {
 	ctx    context.Context
@@ -59,19 +62,3 @@ func (s *stream) Close() error {
 	s.end()
 	return err
 }
-
-const (
-	// attempts is how often a request is made in all: with the pauses between them
-	// it outlasts the restart of a store, some ten seconds. The client's own attempts
-	// come to less, and its pauses are variables of its package.
-	attempts = 6
-
-	firstPause = 200 * time.Millisecond
-	longPause  = 5 * time.Second
-
-	// answerWithin limits one attempt, beside one second for each megabyte.
-	answerWithin = 30 * time.Second
-
-	// sizeOfAnswer limits what is read of an error or of a page of a list.
-	sizeOfAnswer = 4 << 20
-)

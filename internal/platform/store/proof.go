@@ -5,6 +5,16 @@ import (
 	"time"
 )
 
+const (
+	// fresh is for how long a write that was kept proves that the next one would be.
+	fresh = 2 * time.Second
+
+	// answerIn is how long a write may go without an answer before the store counts as
+	// one that takes none.
+	answerIn = 3 * time.Second
+)
+
+// begin notes that a commit has begun.
 func (p *proof) begin() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -18,6 +28,7 @@ func (p *proof) end(away error) {
 	p.begun, p.failed = time.Time{}, away
 }
 
+// keep notes that a write was kept.
 func (p *proof) keep() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -37,12 +48,3 @@ func (p *proof) says() (enough bool, err error) {
 	}
 	return false, nil
 }
-
-const (
-	// fresh is for how long a write that was kept proves that the next one would be.
-	fresh = 2 * time.Second
-
-	// answerIn is how long a write may go without an answer before the store counts as
-	// one that takes none.
-	answerIn = 3 * time.Second
-)
