@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"time"
 )
 
@@ -13,14 +14,24 @@ const (
 	noteLife = 90 * 24 * time.Hour
 
 	// noteTries is how often a note is changed anew because another process was faster.
-	noteTries = 10
+	noteTries = 20
+
+	// notePause is the longest pause before the second try; it doubles with each try up to
+	// 2⁶ of it, so that processes that met once part.
+	notePause = 5 * time.Millisecond
 )
 
 // Change replaces a note by what change makes of it: nil is given where there is no
 // note, and a nil result leaves everything as it is. Change is called again where
 // another process has changed the note in between.
 func (s *Store) Change(ctx context.Context, name string, change func(old []byte) ([]byte, error)) error {
-	for range noteTries {
+	select { // those of this process take turns
+	case s.noting <- struct{}{}:
+		defer func() { <-s.noting }()
+	case <-ctx.Done():
+		return fmt.Errorf("note %s: %w", name, context.Cause(ctx))
+	}
+	for try := range noteTries {
 		old, edition, err := s.note(ctx, name)
 		if err != nil {
 			return fmt.Errorf("note %s: %w", name, err)
@@ -35,6 +46,11 @@ func (s *Store) Change(ctx context.Context, name string, change func(old []byte)
 		}
 		if kept {
 			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("note %s: %w", name, context.Cause(ctx))
+		case <-time.After(rand.N(notePause << min(try, 6))):
 		}
 	}
 	return fmt.Errorf("note %s: other processes change it all the time", name)

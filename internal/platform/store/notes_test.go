@@ -47,6 +47,30 @@ func TestNotes(t *testing.T) {
 		if got := is(); got != "20" {
 			t.Errorf("changed 20 times it is %q", got)
 		}
+		if o.Postgres != "" {
+			other, all := open(t, o), sync.WaitGroup{}
+			for _, s := range []*store.Store{s, other} {
+				all.Go(func() {
+					for range 20 {
+						if err := s.Change(t.Context(), "b", func(old []byte) ([]byte, error) {
+							return append(old, 'x'), nil
+						}); err != nil {
+							t.Error(err)
+						}
+					}
+				})
+			}
+			all.Wait()
+			err := s.Change(t.Context(), "b", func(old []byte) ([]byte, error) {
+				if len(old) != 40 {
+					t.Errorf("two processes changed it 40 times, it shows %d", len(old))
+				}
+				return nil, nil
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		}
 		broken := errors.New("broken")
 		if err := s.Change(t.Context(), "a", func([]byte) ([]byte, error) {
 			return []byte("x"),

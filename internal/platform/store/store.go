@@ -71,7 +71,8 @@ type Store struct {
 	opening opening
 	proof   proof
 
-	lead chan struct{} // held by the caller that commits for all who wait
+	lead   chan struct{} // held by the caller that commits for all who wait
+	noting chan struct{} // held by the caller that changes a note
 
 	mu        sync.Mutex
 	waiting   []*write

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -172,6 +173,9 @@ func (p *Postgres) Session(ctx context.Context, database, application string,
 		err = ErrPooler
 	}
 	if err == nil {
+		_, err = said(ctx, c, "set statement_timeout = '60s'", "select ''")
+	}
+	if err == nil {
 		_, err = c.Exec(ctx, "select pg_catalog.set_config('application_name', $1, false), "+
 			"pg_catalog.set_config('search_path', 'pg_catalog', false), "+
 			"pg_catalog.set_config('standard_conforming_strings', 'on', false), "+inUTF8, pgx.QueryExecModeExec,
@@ -193,7 +197,7 @@ const inUTF8 = "pg_catalog.set_config('client_encoding', case when pg_catalog.cu
 // isPooled tells whether the process that answers is another than the one that the
 // connection was made to. It leaves no trace in the session that answers.
 func isPooled(ctx context.Context, c *pgx.Conn) (bool, error) {
-	pid, err := said(ctx, c, "select pg_catalog.pg_backend_pid()")
+	pid, err := said(ctx, c, unhurried, "select pg_catalog.pg_backend_pid()")
 	if err != nil {
 		return false, fmt.Errorf("whether a pooler answers: %w", err)
 	}
@@ -205,7 +209,7 @@ func isPooled(ctx context.Context, c *pgx.Conn) (bool, error) {
 // between can do as well, it is asked what it answers itself and a server has no
 // setting for.
 func isPgpool(ctx context.Context, c *pgx.Conn) (bool, error) {
-	port, err := said(ctx, c, "select coalesce(pg_catalog.inet_client_port()::text, '')")
+	port, err := said(ctx, c, unhurried, "select coalesce(pg_catalog.inet_client_port()::text, '')")
 	if err != nil {
 		return false, fmt.Errorf("whether a pooler answers: %w", err)
 	}
@@ -220,17 +224,26 @@ func isPgpool(ctx context.Context, c *pgx.Conn) (bool, error) {
 	return !ok || refused.Code != unknownSetting, nil
 }
 
-// said returns the one value of the answer to one message, which prepares nothing and
-// needs no setting to be as it should.
-func said(ctx context.Context, c *pgx.Conn, sql string) (string, error) {
+// unhurried comes first in a message and holds until its end: the role's own limits may be
+// too short for the first question of a session, which reads the catalog.
+const unhurried = "set local statement_timeout = '60s'"
+
+// said sends statements as one message, which prepares nothing, needs no setting to be as
+// it should and is one transaction. It returns the one value that the last of them answers.
+func said(ctx context.Context, c *pgx.Conn, statements ...string) (string, error) {
+	sql := strings.Join(statements, "; ")
 	results, err := c.PgConn().Exec(ctx, sql).ReadAll()
 	if err != nil {
 		return "", err
 	}
-	if len(results) != 1 || len(results[0].Rows) != 1 || len(results[0].Rows[0]) == 0 {
+	if len(results) != len(statements) {
 		return "", fmt.Errorf("%s: there is no answer", sql)
 	}
-	return string(results[0].Rows[0][0]), nil
+	last := results[len(results)-1]
+	if len(last.Rows) != 1 || len(last.Rows[0]) == 0 {
+		return "", fmt.Errorf("%s: there is no answer", sql)
+	}
+	return string(last.Rows[0][0]), nil
 }
 
 // unknownSetting is the error code of a setting that a server does not have.

@@ -100,6 +100,13 @@ func (j Job) Open(ctx context.Context, f remediate.Fence, onNotice func(severity
 	})
 }
 
+// limitsSQL sets what the server knows of some settings. Servers before 14 have no
+// idle_session_timeout, those before 17 no transaction_timeout.
+const limitsSQL = `
+select set_config(key, value, false)
+  from jsonb_each_text($1::jsonb)
+ where current_setting(key, true) is not null`
+
 // Prepare bounds the session and takes the subject's lock.
 func (j Job) Prepare(ctx context.Context, c *pgx.Conn, f remediate.Fence) error {
 	deadline, ok := ctx.Deadline()
@@ -107,15 +114,14 @@ func (j Job) Prepare(ctx context.Context, c *pgx.Conn, f remediate.Fence) error 
 		return errors.New("a step needs a deadline")
 	}
 	rest := max(time.Until(deadline), time.Millisecond)
+	limits := make(map[string]string)
 	for name, value := range map[string]time.Duration{"statement_timeout": rest, "lock_timeout": j.LockTimeout,
 		"idle_in_transaction_session_timeout": 10 * time.Second, "idle_session_timeout": idleEnd,
 		"transaction_timeout": 0} {
-		// Servers before 14 do not know the fourth of them, those before 17 not the fifth.
-		if _, err := c.Exec(ctx, "select set_config($1, $2, false) where exists (select from pg_settings where name "+
-			"= $1)",
-			name, fmt.Sprintf("%dms", value.Milliseconds())); err != nil {
-			return fmt.Errorf("%s: %w", name, err)
-		}
+		limits[name] = fmt.Sprintf("%dms", value.Milliseconds())
+	}
+	if _, err := c.Exec(ctx, limitsSQL, limits); err != nil {
+		return fmt.Errorf("the limits of the session: %w", err)
 	}
 	return TakeLock(ctx, c, f, LockKey(j.Schema, j.Table))
 }
