@@ -103,6 +103,10 @@ func readText(v reflect.Value, text string) error {
 		n, err := strconv.ParseInt(text, 10, v.Type().Bits())
 		v.SetInt(n)
 		return err
+	case reflect.Uint64:
+		n, err := strconv.ParseUint(text, 10, 64)
+		v.SetUint(n)
+		return err
 	case reflect.Float64:
 		n, err := strconv.ParseFloat(text, 64)
 		v.SetFloat(n)

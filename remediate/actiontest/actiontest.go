@@ -309,7 +309,7 @@ func Main(m *testing.M, find func(action, child string) (remediate.Action, error
 	if err == nil {
 		a, err = find(o.Action, o.Child)
 	}
-	if err == nil {
+	if err == nil && o.Kept != "" {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute) // who waits for it ends it earlier
 		defer cancel()
 		err = a.Apply(ctx, free(o.keep), o.Step)
@@ -331,6 +331,10 @@ func (p Patient) killed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// A child that cannot make the action ends before it is killed, and shows nothing.
+	if err := p.child(t, self, order{Action: p.Action.Name, Child: p.Child}).Run(); err != nil {
+		t.Fatalf("the function that was given to Main makes no %s: %v", p.Action.Name, err)
+	}
 	killed := 0
 	for _, after := range []time.Duration{15 * time.Millisecond, 25 * time.Millisecond, 40 * time.Millisecond,
 		70 * time.Millisecond, 150 * time.Millisecond} {
@@ -339,13 +343,8 @@ func (p Patient) killed(t *testing.T) {
 			plan, before := p.plan(t), p.Effects(t)
 			for _, s := range plan.Steps {
 				o := order{p.Action.Name, p.Child, s, filepath.Join(t.TempDir(), "kept")}
-				text, err := json.Marshal(o)
-				if err != nil {
-					t.Fatal(err)
-				}
 				var said strings.Builder
-				cmd := exec.CommandContext(t.Context(), self, "-test.run=^$")
-				cmd.Env = append(os.Environ(), childEnv+"="+string(text))
+				cmd := p.child(t, self, o)
 				cmd.Stderr = &said
 				if err := cmd.Start(); err != nil {
 					t.Fatal(err)
@@ -371,6 +370,18 @@ func (p Patient) killed(t *testing.T) {
 	if killed == 0 {
 		t.Error("no step was killed: the test shows nothing")
 	}
+}
+
+// child is another process of this program that carries out an order.
+func (p Patient) child(t *testing.T, self string, o order) *exec.Cmd {
+	t.Helper()
+	text, err := json.Marshal(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), self, "-test.run=^$")
+	cmd.Env = append(os.Environ(), childEnv+"="+string(text))
+	return cmd
 }
 
 func (p Patient) secretive(t *testing.T, err error) {

@@ -82,7 +82,7 @@ func (a prune) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan,
 
 // Apply implements remediate.Executor.
 func (a prune) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
-	if s.Args["until"] != "" {
+	if _, cache := s.Args["until"]; cache {
 		return a.applyCache(ctx, f, s)
 	}
 	return a.applyImage(ctx, f, s)
@@ -94,7 +94,11 @@ func (a prune) Identified(ctx context.Context, s remediate.Step) error {
 	if err != nil {
 		return err
 	}
-	return elsewhere(e.ID, s)
+	args, err := remediate.ArgsOf[engineArgs](s)
+	if err != nil {
+		return err
+	}
+	return elsewhere(e.ID, args.Engine)
 }
 
 // Measure implements remediate.Executor.

@@ -193,7 +193,8 @@ func TestPruneRefuses(t *testing.T) {
 
 	// A name in the place of an ID is never sent.
 	if err := a.Apply(t.Context(), remediate.Fence{Token: 1, Held: held},
-		remediate.Step{Args: map[string]string{"image": "shop:1"}}); err == nil {
+		remediate.Step{Args: map[string]string{"image": "shop:1", "names": "", "tagged": "", "age": "1s", "keep": "0",
+			"bytes": "0"}}); err == nil || !strings.Contains(err.Error(), "is no image's ID") {
 		t.Error("a name was taken for an ID")
 	}
 	proxied := docker.Prune(engine(t, servertest.ReadOnly(t, d)))

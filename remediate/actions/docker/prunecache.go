@@ -13,6 +13,13 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
+// cacheArgs are the arguments of a step that prunes the build cache.
+type cacheArgs struct {
+	engineArgs
+
+	Age time.Duration `arg:"until"`
+}
+
 func (a prune) planCache(ctx context.Context, s settings) (p remediate.Plan, err error) {
 	known, err := a.target.Supports(ctx, cacheSince)
 	if err != nil {
@@ -46,8 +53,8 @@ func (a prune) planCache(ctx context.Context, s settings) (p remediate.Plan, err
 			model.Duration(s.age)),
 		"what goes is built anew when it is needed again, which takes its time")
 	until := s.age.String() // the engine knows no days
-	p.Steps = []remediate.Step{{Do: "docker builder prune --filter until=" + until,
-		Args: map[string]string{"until": until, "engine": engine}}}
+	p.Steps = []remediate.Step{remediate.StepOf("docker builder prune --filter until="+until,
+		cacheArgs{engineArgs{engine}, s.age})}
 	return p, nil
 }
 
@@ -89,10 +96,12 @@ func (a prune) cache(ctx context.Context, age time.Duration) (c cached, err erro
 // applyCache has the engine prune what is old now, which may be more than when the
 // plan was made: how much is read again right before.
 func (a prune) applyCache(ctx context.Context, f remediate.Fence, s remediate.Step) error {
-	until := s.Args["until"]
-	age, err := time.ParseDuration(until)
-	if err != nil || age <= 0 {
-		return fmt.Errorf("step: until is %q", until)
+	args, err := remediate.ArgsOf[cacheArgs](s)
+	if err != nil {
+		return err
+	}
+	if args.Age <= 0 {
+		return fmt.Errorf("step: until is %s", args.Age)
 	}
 	if known, err := a.target.Supports(ctx, cacheSince); err != nil || !known {
 		return cmp.Or(err, errors.New("the engine has become an older one, which would remove the whole build cache"))
@@ -101,10 +110,10 @@ func (a prune) applyCache(ctx context.Context, f remediate.Fence, s remediate.St
 	if err != nil {
 		return err
 	}
-	if err := elsewhere(engine, s); err != nil {
+	if err := elsewhere(engine, args.Engine); err != nil {
 		return err
 	}
-	c, err := a.cache(ctx, age)
+	c, err := a.cache(ctx, args.Age)
 	if err != nil {
 		return err
 	}
@@ -122,5 +131,5 @@ func (a prune) applyCache(ctx context.Context, f remediate.Fence, s remediate.St
 	if err := q.Exactly(ctx, remediate.Amount{Bytes: c.bytes}); err != nil {
 		return err
 	}
-	return privilege(a.target.Changes().PruneBuildCache(ctx, until))
+	return privilege(a.target.Changes().PruneBuildCache(ctx, args.Age.String()))
 }

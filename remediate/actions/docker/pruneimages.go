@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -19,6 +18,18 @@ import (
 // mostClockDifference is how far the clocks of the engine and of upkeep may be apart:
 // less than any age that makes sense, and more than machines with a time server are.
 const mostClockDifference = 5 * time.Minute
+
+// imageArgs are the arguments of a step that removes an image.
+type imageArgs struct {
+	engineArgs
+
+	Image  string         `arg:"image"` // its ID
+	Names  string         `arg:"names"`
+	Tagged string         `arg:"tagged"`
+	Age    model.Duration `arg:"age"` // the settings of the request
+	Keep   int            `arg:"keep"`
+	Bytes  int64          `arg:"bytes"` // of this image and of those before
+}
 
 func (a prune) planImages(ctx context.Context, s settings) (p remediate.Plan, err error) {
 	if err := a.mayRemove(ctx); err != nil {
@@ -49,11 +60,12 @@ func (a prune) planImages(ctx context.Context, s settings) (p remediate.Plan, er
 		p.Amount.Bytes += k.size(i)
 		p.Facts = append(p.Facts, fmt.Sprintf("%s (%s) has %s, with what it shares", short(i.ID), i,
 			remediate.Quantity("_bytes", i.Size)))
-		p.Steps = append(p.Steps, remediate.Step{Do: "docker image rm " + i.ID, Undo: i.undo(), Args: map[string]string{
-			"image": i.ID, "names": strings.Join(i.Names(), " "), "engine": engine, "tagged": i.tag(),
-			"age": model.Duration(s.age).String(), "keep": strconv.Itoa(s.keep),
-			"bytes": strconv.FormatFloat(p.Amount.Bytes, 'f', 0, 64), // of this image and of those before
-		}})
+		step := remediate.StepOf("docker image rm "+i.ID, imageArgs{
+			engineArgs{engine}, i.ID, strings.Join(i.Names(), " "), i.tag(), model.Duration(s.age), s.keep,
+			int64(p.Amount.Bytes),
+		})
+		step.Undo = i.undo()
+		p.Steps = append(p.Steps, step)
 	}
 	p.Facts = append(p.Facts, fmt.Sprintf("%d images go, with %s at most", len(going),
 		remediate.Quantity("_bytes", p.Amount.Bytes)))
@@ -137,29 +149,32 @@ func (a prune) read(ctx context.Context, family string) (k kit, err error) {
 // applyImage removes one image, if it may go still: what the plan found is a while
 // ago.
 func (a prune) applyImage(ctx context.Context, f remediate.Fence, step remediate.Step) error {
-	id := step.Args["image"]
+	args, err := remediate.ArgsOf[imageArgs](step)
+	if err != nil {
+		return err
+	}
+	id := args.Image
 	if !strings.HasPrefix(id, "sha256:") { // a name could be another image's by now
 		return fmt.Errorf("step: %q is no image's ID", id)
 	}
-	s, err := settingsOf(step.Args)
-	if err != nil {
-		return fmt.Errorf("step: %w", err)
+	if args.Age <= 0 || args.Keep < 0 {
+		return fmt.Errorf("step: age %s, keep %d", args.Age, args.Keep)
 	}
-	if err := summed(f, step.Args["bytes"]); err != nil {
+	if err := summed(f, float64(args.Bytes)); err != nil {
 		return err
 	}
 	engine, err := a.clock(ctx)
 	if err != nil {
 		return err
 	}
-	if err := elsewhere(engine, step); err != nil {
+	if err := elsewhere(engine, args.Engine); err != nil {
 		return err
 	}
 	k, err := a.read(ctx, id)
 	if err != nil {
 		return err
 	}
-	going, _ := k.choose(s, time.Now())
+	going, _ := k.choose(settings{time.Duration(args.Age), args.Keep}, time.Now())
 	n := slices.IndexFunc(going, func(i image) bool { return i.ID == id })
 	if err := f.Check(ctx); err != nil {
 		return err
@@ -167,8 +182,7 @@ func (a prune) applyImage(ctx context.Context, f remediate.Fence, step remediate
 	if n < 0 || len(k.children[id]) > 0 {
 		return nil // it is gone, or somebody has begun to need it: it stays
 	}
-	names, planned := step.Args["names"]
-	if planned && (names != strings.Join(going[n].Names(), " ") || step.Args["tagged"] != going[n].tag()) {
+	if args.Names != strings.Join(going[n].Names(), " ") || args.Tagged != going[n].tag() {
 		return nil // somebody has given it a name, or taken one: that is another image to people
 	}
 	err = a.target.Changes().RemoveImage(ctx, id)
@@ -185,19 +199,12 @@ func (a prune) applyImage(ctx context.Context, f remediate.Fence, step remediate
 // summed refuses what would be more than the run may remove: bytes are those of the
 // step and of all before it, whether these have gone or not, so that nothing is left
 // to be counted over the tries.
-func summed(f remediate.Fence, bytes string) error {
-	if bytes == "" {
-		return nil
-	}
-	sum, err := strconv.ParseFloat(bytes, 64)
-	if err != nil {
-		return fmt.Errorf("step: bytes: %w", err)
-	}
+func summed(f remediate.Fence, bytes float64) error {
 	q, err := f.Quota(remediate.Step{})
 	if err != nil {
 		return err
 	}
-	return within(q, f, sum)
+	return within(q, f, bytes)
 }
 
 // within refuses what would be more than the run may remove.

@@ -141,11 +141,9 @@ func (a prunelogs) Plan(ctx context.Context, r remediate.Request) (p remediate.P
 	if _, err := l.lineEnd(n); err != nil {
 		return p, err
 	}
-	step := remediate.Step{Do: fmt.Sprintf("fallocate --collapse-range the head of %s but the last %s",
-		filepath.Join(a.target.Root, k.LogPath), size(keep)), Args: map[string]string{
-		"id": k.ID, "device": strconv.FormatUint(l.device, 10), "inode": strconv.FormatUint(l.inode, 10),
-		"keep": strconv.FormatInt(keep, 10), "archive": strconv.FormatBool(a.target.LogArchive != ""),
-	}}
+	step := remediate.StepOf(fmt.Sprintf("fallocate --collapse-range the head of %s but the last %s",
+		filepath.Join(a.target.Root, k.LogPath), size(keep)),
+		cutArgs{k.ID, l.device, l.inode, keep, a.target.LogArchive != ""})
 	p.Facts = append(p.Facts, fmt.Sprintf("the log has %s and about %s of it go", size(l.size), size(n)))
 	if a.target.LogArchive == "" {
 		p.Facts = append(p.Facts, "the lines that go are gone for good; log_archive of the docker target names a "+
@@ -185,54 +183,49 @@ func (a prunelogs) readers(ctx context.Context) string {
 	return text
 }
 
-// An order is what a step says.
-type order struct {
-	id            string
-	device, inode uint64
-	keep          int64
-	archive       bool
+// cutArgs are the arguments of a step.
+type cutArgs struct {
+	ID      string `arg:"id"`     // of the container
+	Device  uint64 `arg:"device"` // of its log file
+	Inode   uint64 `arg:"inode"`
+	Keep    int64  `arg:"keep"`    // bytes that stay
+	Archive bool   `arg:"archive"` // the lines that go are kept
 }
 
-func orderOf(s remediate.Step) (o order, err error) {
-	var faults [4]error
-	o.id = s.Args["id"]
-	o.device, faults[0] = strconv.ParseUint(s.Args["device"], 10, 64)
-	o.inode, faults[1] = strconv.ParseUint(s.Args["inode"], 10, 64)
-	o.keep, faults[2] = strconv.ParseInt(s.Args["keep"], 10, 64)
-	o.archive, faults[3] = strconv.ParseBool(s.Args["archive"])
-	if err := errors.Join(faults[:]...); err != nil {
-		return o, fmt.Errorf("step: %w", err)
+func cutArgsOf(s remediate.Step) (c cutArgs, err error) {
+	if c, err = remediate.ArgsOf[cutArgs](s); err != nil {
+		return c, err
 	}
-	if o.id == "" || o.keep < leastKeep || o.keep > mostKeep {
-		return o, fmt.Errorf("step: container %q, keep %d", o.id, o.keep)
+	if c.ID == "" || c.Keep < leastKeep || c.Keep > mostKeep {
+		return c, fmt.Errorf("step: container %q, keep %d", c.ID, c.Keep)
 	}
-	return o, nil
+	return c, nil
 }
 
 // Apply implements remediate.Executor. It is done when no more than what stays is
 // there. What was archived by an attempt that was stopped is found in the archive,
 // and what it has blanked is blank.
 func (a prunelogs) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
-	o, err := orderOf(s)
+	args, err := cutArgsOf(s)
 	if err != nil {
 		return err
 	}
-	k, err := a.find(ctx, func(k target.Container) bool { return k.ID == o.id })
+	k, err := a.find(ctx, func(k target.Container) bool { return k.ID == args.ID })
 	if err != nil {
-		return fmt.Errorf("container %s: %w", o.id, err)
+		return fmt.Errorf("container %s: %w", args.ID, err)
 	}
 	l, err := open(a.target.Root, k)
 	if err != nil {
 		return err
 	}
 	defer l.close()
-	if l.device != o.device || l.inode != o.inode {
+	if l.device != args.Device || l.inode != args.Inode {
 		return fmt.Errorf("log of container %s: %w: the file is another", k.Name, remediate.ErrGone)
 	}
 	if err := l.fit(k); err != nil {
 		return err
 	}
-	n := l.excess(o.keep)
+	n := l.excess(args.Keep)
 	if n == 0 {
 		return nil
 	}
@@ -243,7 +236,7 @@ func (a prunelogs) Apply(ctx context.Context, f remediate.Fence, s remediate.Ste
 	if err != nil {
 		return err
 	}
-	if err := a.configured(o); err != nil {
+	if err := a.configured(args); err != nil {
 		return err
 	}
 	c, err := l.place(n)
@@ -256,7 +249,7 @@ func (a prunelogs) Apply(ctx context.Context, f remediate.Fence, s remediate.Ste
 		if err := depot.Lasting(aside); err != nil {
 			return remediate.Refuse(remediate.ReasonUnfit, "log archive: %v", err)
 		}
-		if err := l.archive(ctx, f, aside, k.ID, n, l.grain(o.keep)); err != nil {
+		if err := l.archive(ctx, f, aside, k.ID, n, l.grain(args.Keep)); err != nil {
 			return fmt.Errorf("log of container %s: archive: %w", k.Name, err)
 		}
 	}
@@ -276,15 +269,15 @@ func (a prunelogs) Apply(ctx context.Context, f remediate.Fence, s remediate.Ste
 
 // Configured implements remediate.Configurer.
 func (a prunelogs) Configured(_ remediate.Request, s remediate.Step) error {
-	o, err := orderOf(s)
+	args, err := cutArgsOf(s)
 	if err != nil {
 		return err
 	}
-	return a.configured(o)
+	return a.configured(args)
 }
 
-func (a prunelogs) configured(o order) error {
-	if o.archive && a.target.LogArchive == "" {
+func (a prunelogs) configured(args cutArgs) error {
+	if args.Archive && a.target.LogArchive == "" {
 		return remediate.Refuse(remediate.ReasonConfiguration,
 			"the plan keeps the lines in a log archive, and the docker target names none any more")
 	}

@@ -51,10 +51,15 @@ func settingsOf(params map[string]string) (s settings, err error) {
 	return settings{time.Duration(age), keep}, nil
 }
 
-// elsewhere refuses where another engine answers than the one of the plan. A step of a
-// plan that was made before plans said so is for any.
-func elsewhere(engine string, s remediate.Step) error {
-	if was := s.Args["engine"]; was != "" && engine != was {
+// engineArgs is the part of a step's arguments that says for which engine it was planned;
+// "" where a proxy does not let the question through.
+type engineArgs struct {
+	Engine string `arg:"engine,omitempty"`
+}
+
+// elsewhere refuses where another engine answers than the one of the plan.
+func elsewhere(engine, planned string) error {
+	if planned != "" && engine != planned {
 		return remediate.Elsewhere("another engine answers than the one that the plan was made for")
 	}
 	return nil

@@ -3,7 +3,6 @@ package redis
 import (
 	"context"
 	"fmt"
-	"strconv"
 	"time"
 
 	read "github.com/ai-micro-service/upkeep/collectors/redis"
@@ -58,6 +57,14 @@ func (a bgrewriteaof) look(ctx context.Context) (read.Snapshot, error) {
 	return s, err
 }
 
+// rewriteArgs are the arguments of a step.
+type rewriteArgs struct {
+	processArgs
+
+	Rewrites int64 `arg:"rewrites"` // that were begun before; -1 where the server does not count them
+	Base     int64 `arg:"base"`     // bytes of the file after the last one
+}
+
 // Plan implements remediate.Executor.
 func (a bgrewriteaof) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan, err error) {
 	b, err := bounds(r.Params)
@@ -93,35 +100,29 @@ func (a bgrewriteaof) Plan(ctx context.Context, r remediate.Request) (p remediat
 	if s.Rewriting && !s.Scheduled && rewrites > 0 {
 		rewrites-- // the server counts a rewrite when it begins
 	}
-	p.Steps = []remediate.Step{{Do: "BGREWRITEAOF", Args: map[string]string{
-		"rewrites": strconv.FormatInt(rewrites, 10), "base": strconv.FormatFloat(s.AOFBase, 'f', 0, 64),
-		argRunID: state.RunID,
-	}}}
+	p.Steps = []remediate.Step{remediate.StepOf("BGREWRITEAOF",
+		rewriteArgs{processArgs{state.RunID}, rewrites, int64(s.AOFBase)})}
 	return p, p.Missing()
 }
 
 // Apply implements remediate.Executor.
 func (a bgrewriteaof) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
-	rewrites, err := strconv.ParseInt(s.Args["rewrites"], 10, 64)
+	args, err := remediate.ArgsOf[rewriteArgs](s)
 	if err != nil {
-		return fmt.Errorf("step: rewrites: %w", err)
-	}
-	base, err := strconv.ParseFloat(s.Args["base"], 64)
-	if err != nil {
-		return fmt.Errorf("step: base: %w", err)
+		return err
 	}
 	return child{
-		client: a.target.Client, process: s.Args[argRunID], command: "bgrewriteaof", grant: rewriting().grant,
+		client: a.target.Client, process: args.Process, command: "bgrewriteaof", grant: rewriting().grant,
 		failed: "the rewrite failed: the server's log says why, most often a full disk; the old file still holds",
 		done: func(now read.Snapshot) (bool, error) {
 			switch {
 			case !now.AOF:
 				return false, remediate.Refuse(remediate.ReasonUnfit, "the server keeps no append-only file any more")
 			case now.Rewrites >= 0:
-				return now.RewriteOK && now.Rewrites > rewrites, nil
+				return now.RewriteOK && now.Rewrites > args.Rewrites, nil
 			default:
 				// Of two files that are equally long nothing can be said: it is written once more.
-				return now.RewriteOK && now.AOFBase != base, nil
+				return now.RewriteOK && int64(now.AOFBase) != args.Base, nil
 			}
 		},
 	}.carry(ctx, f)

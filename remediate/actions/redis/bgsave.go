@@ -3,7 +3,6 @@ package redis
 import (
 	"context"
 	"fmt"
-	"strconv"
 	"time"
 
 	read "github.com/ai-micro-service/upkeep/collectors/redis"
@@ -52,6 +51,14 @@ func (a bgsave) Headroom(ctx context.Context, _ remediate.Request) (remediate.He
 	return headroom(ctx, a.target)
 }
 
+// saveArgs are the arguments of a step.
+type saveArgs struct {
+	processArgs
+
+	Saves    int64 `arg:"saves"`     // that were begun before; -1 where the server does not count them
+	LastSave int64 `arg:"last_save"` // when the last one succeeded, in seconds since 1970
+}
+
 // Plan implements remediate.Executor.
 func (a bgsave) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan, err error) {
 	b, err := bounds(r.Params)
@@ -85,10 +92,8 @@ func (a bgsave) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan
 	if s.InProgress && saves > 0 {
 		saves-- // the server counts a save when it begins
 	}
-	p.Steps = []remediate.Step{{Do: "BGSAVE", Args: map[string]string{
-		"saves": strconv.FormatInt(saves, 10), "last_save": strconv.FormatInt(s.LastSave.Unix(), 10),
-		argRunID: state.RunID,
-	}}}
+	p.Steps = []remediate.Step{remediate.StepOf("BGSAVE",
+		saveArgs{processArgs{state.RunID}, saves, s.LastSave.Unix()})}
 	return p, p.Missing()
 }
 
@@ -105,31 +110,27 @@ func underway(s read.Snapshot) (facts []string) {
 
 // Apply implements remediate.Executor.
 func (a bgsave) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
-	saves, err := strconv.ParseInt(s.Args["saves"], 10, 64)
+	args, err := remediate.ArgsOf[saveArgs](s)
 	if err != nil {
-		return fmt.Errorf("step: saves: %w", err)
+		return err
 	}
-	last, err := strconv.ParseInt(s.Args["last_save"], 10, 64)
-	if err != nil {
-		return fmt.Errorf("step: last_save: %w", err)
-	}
-	return a.save(ctx, f, s.Args[argRunID], saves, last)
+	return a.save(ctx, f, args)
 }
 
 // save makes one snapshot more than there were. The count tells begun saves, since
 // 7.0; the time of the last one moves when a save has succeeded, and at a start, which
 // is not a save. A save within the second of the one before would not be known from it.
-func (a bgsave) save(ctx context.Context, f remediate.Fence, process string, saves, last int64) error {
+func (a bgsave) save(ctx context.Context, f remediate.Fence, before saveArgs) error {
 	return child{
-		client: a.target.Client, process: process, command: "bgsave", grant: saving().grant,
+		client: a.target.Client, process: before.Process, command: "bgsave", grant: saving().grant,
 		failed: "the save failed: the server's log says why, most often a full disk. With " +
 			"stop-writes-on-bgsave-error the server now refuses every write (MISCONF) until a save succeeds: free " +
 			"space in its folder and save again",
-		early: func(now read.Snapshot) bool { return now.LastSave.Unix() == last && now.Age < time.Second },
+		early: func(now read.Snapshot) bool { return now.LastSave.Unix() == before.LastSave && now.Age < time.Second },
 		done: func(now read.Snapshot) (bool, error) {
-			counted := now.Saves < 0 || now.Saves > saves
+			counted := now.Saves < 0 || now.Saves > before.Saves
 			// Of one process the time moves by a save alone; a start moves it too.
-			return now.OK && (process != "" || now.Succeeded) && now.LastSave.Unix() > last && counted, nil
+			return now.OK && (before.Process != "" || now.Succeeded) && now.LastSave.Unix() > before.LastSave && counted, nil
 		},
 	}.carry(ctx, f)
 }

@@ -123,13 +123,13 @@ func final(format string, args ...any) error {
 // check waits until the server has read its data, and compares with what was kept.
 // There is no other way to done: where nothing was kept the server was restarted by
 // another, and of what it had nothing is known.
-func (a restart) check(ctx context.Context, s remediate.Step) error {
+func (a restart) check(ctx context.Context, s remediate.Typed[restartArgs]) error {
 	if s.Kept == nil {
 		return remediate.Refuse(remediate.ReasonChanged,
 			"another process answers than when the plan was made: the server was restarted, and not by this run. "+
 				"What it had before is not known, so nothing can be compared")
 	}
-	state, err := a.back(ctx, s.Args["run_id"])
+	state, err := a.back(ctx, s.Args.Process)
 	if err != nil {
 		return err
 	}
@@ -141,11 +141,8 @@ func (a restart) check(ctx context.Context, s remediate.Step) error {
 	if err != nil {
 		return err
 	}
-	for _, is := range asArgs(state, snapshot, memory) {
-		if was := s.Args[is.name]; was != is.now {
-			return final("the server is back, and its %s is %s where it was %s: it was set with CONFIG SET and is in "+
-				"no configuration file; set it again and save it (CONFIG REWRITE)", is.name, is.now, was)
-		}
+	if err := s.Args.same(lastingOf(state, snapshot, memory)); err != nil {
+		return err
 	}
 	if !state.Replica { // its primary has the data
 		if err := a.complete(ctx, s.Kept, state, snapshot); err != nil {
@@ -153,18 +150,6 @@ func (a restart) check(ctx context.Context, s remediate.Step) error {
 		}
 	}
 	return a.settled(ctx, s.Kept)
-}
-
-// An arg is what of a server a step says, and must be the same afterwards.
-type arg struct{ name, now string }
-
-func asArgs(state read.State, s read.Snapshot, m read.Usage) []arg {
-	return []arg{
-		{"replica", strconv.FormatBool(state.Replica)},
-		{"appendonly", strconv.FormatBool(s.AOF)},
-		{"maxmemory", strconv.FormatFloat(m.Limit, 'f', 0, 64)},
-		{"maxmemory-policy", m.Policy},
-	}
 }
 
 // complete compares the keys. What the server itself says that it has read is exact: it

@@ -97,16 +97,47 @@ func (a defrag) Headroom(ctx context.Context, _ remediate.Request) (remediate.He
 // defaultLimit is the fragmentation to come to where no rule says it.
 const defaultLimit = 1.1
 
-// The prefixes of a step's arguments that are settings: what is set for its time,
-// and what is set back.
-const (
-	set  = "set "
-	back = "back "
-)
+// defragArgs are the arguments of a step.
+type defragArgs struct {
+	processArgs
+
+	Limit float64        `arg:"limit"` // the fragmentation at which it ends
+	Time  model.Duration `arg:"time"`  // the longest it may take
+	Set   settings       `arg:"set"`   // for the time of the step
+	Back  settings       `arg:"back"`  // what they were before
+}
+
+// settings are values of the server's configuration by name, which have no spaces.
+type settings map[string]string
+
+// String writes the settings as a person would type them.
+func (s settings) String() string {
+	var all []string
+	for _, name := range slices.Sorted(maps.Keys(s)) {
+		all = append(all, name+" "+s[name])
+	}
+	return strings.Join(all, " ")
+}
+
+// MarshalText implements encoding.TextMarshaler.
+func (s settings) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (s *settings) UnmarshalText(text []byte) error {
+	words := strings.Fields(string(text))
+	if len(words)%2 != 0 {
+		return errors.New("a setting has no value")
+	}
+	*s = make(settings)
+	for pair := range slices.Chunk(words, 2) {
+		(*s)[pair[0]] = pair[1]
+	}
+	return nil
+}
 
 // Plan implements remediate.Executor.
 func (a defrag) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan, err error) {
-	wanted, limited, err := a.wanted(r.Params)
+	args, limited, err := wanted(r.Params)
 	if err != nil {
 		return p, err
 	}
@@ -127,68 +158,62 @@ func (a defrag) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan
 	if err := p.NoteMissing(a.able(ctx)); err != nil {
 		return p, err
 	}
-	limit := defaultLimit
+	args.Limit = defaultLimit
 	if r.Limit != nil {
-		limit = *r.Limit
+		args.Limit = *r.Limit
 	}
-	id, err := process(ctx, a.target.Client)
-	if err != nil {
+	if args.Process, err = process(ctx, a.target.Client); err != nil {
 		return p, err
 	}
-	args := map[string]string{"limit": strconv.FormatFloat(limit, 'g', -1, 64), "time": cmp.Or(r.Params["time"], "30m"),
-		argRunID: id}
-	before, err := a.before(ctx, slices.Sorted(maps.Keys(wanted)))
+	args.Back, err = a.before(ctx, slices.Sorted(maps.Keys(args.Set)))
 	switch {
 	case err != nil:
 		return p, err
-	case before == nil && limited:
+	case args.Back == nil && limited:
 		return p, remediate.Refuse(remediate.ReasonPrivilege,
 			"cpu_min and cpu_max are set, but the values to restore afterwards cannot be read: grant +config|get, or "+
 				"leave both out to use the server's own limits")
-	case before == nil:
-		before, wanted = map[string]string{activeDefrag: "no"}, map[string]string{activeDefrag: "yes"}
+	case args.Back == nil:
+		args.Back, args.Set = settings{activeDefrag: "no"}, settings{activeDefrag: "yes"}
 		if r.Params["keep"] == "true" || u.Defragmenting {
-			before[activeDefrag] = "yes"
+			args.Back[activeDefrag] = "yes"
 		}
-		p.Facts = append(p.Facts, "what is set cannot be read: activedefrag is held to be "+before[activeDefrag]+", "+
+		p.Facts = append(p.Facts, "what is set cannot be read: activedefrag is held to be "+args.Back[activeDefrag]+", "+
 			"and the limits of the processor are the server's own")
-	}
-	for name, value := range wanted {
-		args[set+name], args[back+name] = value, before[name]
 	}
 	p.Facts = append(p.Facts, fmt.Sprintf("the allocator holds %.2f bytes for each that is used, and %s that nothing "+
 		"is in", u.Fragmentation, remediate.Quantity("_bytes", u.Fragmented)))
-	p.Steps = []remediate.Step{{
-		Do: fmt.Sprintf("CONFIG SET %s; wait for a ratio of %s, %s at most; CONFIG SET %s", listed(args, set),
-			args["limit"], args["time"], listed(args, back)),
-		Undo: "CONFIG SET " + listed(args, back), Args: args,
-		Left: "settings of the defragmentation may be those that the step has set: CONFIG SET " + listed(args, back),
-	}}
+	step := remediate.StepOf(fmt.Sprintf("CONFIG SET %s; wait for a ratio of %v, %s at most; CONFIG SET %s", args.Set,
+		args.Limit, args.Time, args.Back), args)
+	step.Undo = "CONFIG SET " + args.Back.String()
+	step.Left = "settings of the defragmentation may be those that the step has set: " + step.Undo
+	p.Steps = []remediate.Step{step}
 	return p, p.Missing()
 }
 
-// wanted returns what is to be set, and whether the request says limits of its own.
-func (a defrag) wanted(params map[string]string) (all map[string]string, limited bool, err error) {
+// wanted returns what is to be set and for how long, and whether the request says limits
+// of its own.
+func wanted(params map[string]string) (w defragArgs, limited bool, err error) {
 	low, err1 := strconv.Atoi(cmp.Or(params["cpu_min"], "1"))
 	high, err2 := strconv.Atoi(cmp.Or(params["cpu_max"], "25"))
 	if err1 != nil || err2 != nil || low < 1 || high < low || high > 75 {
-		return nil, false, remediate.Refuse(remediate.ReasonSubject,
+		return w, false, remediate.Refuse(remediate.ReasonSubject,
 			"cpu_min is %q and cpu_max %q; whole numbers from 1 to 75 were expected, the second not smaller",
 			params["cpu_min"], params["cpu_max"])
 	}
-	if t, err := model.ParseDuration(cmp.Or(params["time"], "30m")); err != nil || t <= 0 {
-		return nil, false, remediate.Refuse(remediate.ReasonSubject, "time is %q; a duration was expected, like 30m",
+	if w.Time, err = model.ParseDuration(cmp.Or(params["time"], "30m")); err != nil || w.Time <= 0 {
+		return w, false, remediate.Refuse(remediate.ReasonSubject, "time is %q; a duration was expected, like 30m",
 			params["time"])
 	}
 	if k := params["keep"]; k != "" && k != "true" && k != "false" {
-		return nil, false, remediate.Refuse(remediate.ReasonSubject, "keep is %q; true or false was expected", k)
+		return w, false, remediate.Refuse(remediate.ReasonSubject, "keep is %q; true or false was expected", k)
 	}
-	all = map[string]string{
+	w.Set = settings{
 		activeDefrag: "yes", "active-defrag-cycle-min": strconv.Itoa(low),
 		"active-defrag-cycle-max":    strconv.Itoa(high),
 		"active-defrag-ignore-bytes": ignoredBytes, "active-defrag-threshold-lower": "1",
 	}
-	return all, low != 1 || high != 25, nil
+	return w, low != 1 || high != 25, nil
 }
 
 // able refuses a server that cannot defragment. It is asked to set activedefrag
@@ -222,8 +247,8 @@ func cannot(err error) error {
 }
 
 // before returns what is set now, or nothing where that may not be read.
-func (a defrag) before(ctx context.Context, names []string) (map[string]string, error) {
-	all := make(map[string]string)
+func (a defrag) before(ctx context.Context, names []string) (settings, error) {
+	all := make(settings)
 	for _, name := range names { // one by one: before 7.0 there is no other way
 		got, err := a.target.Client.ConfigGet(ctx, name).Result()
 		switch {
@@ -239,28 +264,13 @@ func (a defrag) before(ctx context.Context, names []string) (map[string]string, 
 	return all, nil
 }
 
-// listed writes the settings of a kind as a person would type them.
-func listed(args map[string]string, kind string) string {
-	var all []string
-	for _, name := range slices.Sorted(maps.Keys(args)) {
-		if setting, ok := strings.CutPrefix(name, kind); ok {
-			all = append(all, setting+" "+args[name])
-		}
-	}
-	return strings.Join(all, " ")
-}
-
 // Apply implements remediate.Executor.
 func (a defrag) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) (err error) {
-	limit, err := strconv.ParseFloat(s.Args["limit"], 64)
+	args, err := remediate.ArgsOf[defragArgs](s)
 	if err != nil {
-		return fmt.Errorf("step: limit: %w", err)
+		return err
 	}
-	most, err := model.ParseDuration(s.Args["time"])
-	if err != nil {
-		return fmt.Errorf("step: time: %w", err)
-	}
-	if err := answers(ctx, a.target.Client, s.Args[argRunID]); err != nil {
+	if err := answers(ctx, a.target.Client, args.Process); err != nil {
 		return err
 	}
 	u, err := read.ReadMemory(ctx, a.target.Client)
@@ -274,47 +284,46 @@ func (a defrag) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) 
 	defer func() {
 		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), settingBackIn)
 		defer cancel()
-		if fault := a.configure(last, f, s.Args, back); fault != nil && !errors.Is(err, remediate.ErrFenced) {
+		if fault := a.restore(last, f, args.Process, args.Back); fault != nil && !errors.Is(err, remediate.ErrFenced) {
 			err = errors.Join(err, fault)
 		}
 	}()
-	if u.Fragmentation <= limit {
+	if u.Fragmentation <= args.Limit {
 		return nil
 	}
-	if err := a.configure(ctx, f, s.Args, set); err != nil {
+	// The switch itself comes last.
+	if err := a.configure(ctx, f.Check, args.Process, args.Set, append(args.Set.others(), activeDefrag)); err != nil {
 		return err
 	}
-	return a.watch(ctx, f, u, limit, time.Duration(most))
+	return a.watch(ctx, f, u, args.Limit, time.Duration(args.Time))
 }
 
-// configure sets what a step says. The switch itself comes last when it is set, and
-// first when it is set back.
-func (a defrag) configure(ctx context.Context, f remediate.Fence, args map[string]string, kind string) error {
-	// A process that was started anew has the settings of its file.
-	if err := answers(ctx, a.target.Client, args[argRunID]); err != nil {
-		return err
-	}
-	check := f.Check
-	if kind == back {
-		check = f.Keeps
-	}
-	if err := check(ctx); err != nil {
-		return err
-	}
-	var names []string
-	for name := range args {
-		if setting, ok := strings.CutPrefix(name, kind); ok && setting != activeDefrag {
-			names = append(names, setting)
-		}
-	}
-	slices.Sort(names)
-	if kind == set {
-		names = append(names, activeDefrag)
-	} else if _, ok := args[kind+activeDefrag]; ok {
+// others are the names of all settings but the switch.
+func (s settings) others() []string {
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(s)), func(name string) bool { return name == activeDefrag })
+}
+
+// restore sets what was before, the switch first.
+func (a defrag) restore(ctx context.Context, f remediate.Fence, process string, back settings) error {
+	names := back.others()
+	if _, ok := back[activeDefrag]; ok {
 		names = slices.Insert(names, 0, activeDefrag)
 	}
+	return a.configure(ctx, f.Keeps, process, back, names)
+}
+
+// configure sets some settings in the order of their names.
+func (a defrag) configure(ctx context.Context, may func(context.Context) error, process string, values settings,
+	names []string) error {
+	// A process that was started anew has the settings of its file.
+	if err := answers(ctx, a.target.Client, process); err != nil {
+		return err
+	}
+	if err := may(ctx); err != nil {
+		return err
+	}
 	for _, name := range names {
-		if err := a.target.Client.ConfigSet(ctx, name, args[kind+name]).Err(); unable(err) {
+		if err := a.target.Client.ConfigSet(ctx, name, values[name]).Err(); unable(err) {
 			return cannot(err)
 		} else if err != nil {
 			return fmt.Errorf("config set %s: %w", name, privilege(err, setting().grant))
@@ -325,33 +334,28 @@ func (a defrag) configure(ctx context.Context, f remediate.Fence, args map[strin
 
 // Undo implements remediate.Undoer. What somebody has set since stays.
 func (a defrag) Undo(ctx context.Context, f remediate.Fence, s remediate.Step) (string, error) {
-	if err := answers(ctx, a.target.Client, s.Args[argRunID]); err != nil {
-		return "", err
-	}
-	ours := maps.Clone(s.Args)
-	var names []string
-	for name := range s.Args {
-		if setting, ok := strings.CutPrefix(name, back); ok {
-			names = append(names, setting)
-		}
-	}
-	now, err := a.before(ctx, names)
+	args, err := remediate.ArgsOf[defragArgs](s)
 	if err != nil {
 		return "", err
 	}
-	for _, name := range names {
-		if now != nil && now[name] != s.Args[set+name] || s.Args[set+name] == s.Args[back+name] {
-			delete(ours, back+name)
-		}
-	}
-	text := listed(ours, back)
-	if text == "" {
-		return "", nil
-	}
-	if err := a.configure(ctx, f, ours, back); err != nil {
+	if err := answers(ctx, a.target.Client, args.Process); err != nil {
 		return "", err
 	}
-	return "set back: " + text, nil
+	now, err := a.before(ctx, slices.Sorted(maps.Keys(args.Back)))
+	if err != nil {
+		return "", err
+	}
+	ours := maps.Clone(args.Back)
+	maps.DeleteFunc(ours, func(name, was string) bool {
+		return now != nil && now[name] != args.Set[name] || args.Set[name] == was
+	})
+	if len(ours) == 0 {
+		return "", nil
+	}
+	if err := a.restore(ctx, f, args.Process, ours); err != nil {
+		return "", err
+	}
+	return "set back: " + ours.String(), nil
 }
 
 // watch looks on until the defragmentation has an end. That it did not help enough

@@ -79,7 +79,7 @@ func TestDefragIsNotBuilt(t *testing.T) {
 	}
 	// Where that was not found out before, as of servers before 7.0.
 	err = redis.Defrag(r).Apply(t.Context(), fence(), remediate.Step{Args: map[string]string{"limit": "1.5",
-		"time": "1m", "set activedefrag": "yes", "back activedefrag": "no"}})
+		"time": "1m", "set": "activedefrag yes", "back": "activedefrag no"}})
 	refuses(t, err, remediate.ReasonCannotHelp, "built without active defragmentation")
 }
 

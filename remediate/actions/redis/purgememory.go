@@ -66,7 +66,7 @@ func (a purgememory) Plan(ctx context.Context, _ remediate.Request) (p remediate
 		remediate.Quantity("_bytes", u.Retained), remediate.Quantity("_bytes", u.Used),
 		remediate.Quantity("_bytes", u.Resident)))
 	id, err := process(ctx, a.target.Client)
-	p.Steps = []remediate.Step{{Do: "MEMORY PURGE", Args: map[string]string{argRunID: id}}}
+	p.Steps = []remediate.Step{remediate.StepOf("MEMORY PURGE", processArgs{id})}
 	if err == nil {
 		err = p.Missing()
 	}
@@ -79,11 +79,15 @@ const countedIn = time.Second
 
 // Apply implements remediate.Executor.
 func (a purgememory) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
+	args, err := remediate.ArgsOf[processArgs](s)
+	if err != nil {
+		return err
+	}
 	before, err := read.ReadMemory(ctx, a.target.Client)
 	if err != nil {
 		return privilege(err, "+info")
 	}
-	if err := answers(ctx, a.target.Client, s.Args[argRunID]); err != nil {
+	if err := answers(ctx, a.target.Client, args.Process); err != nil {
 		return err
 	}
 	if err := f.Check(ctx); err != nil {

@@ -211,8 +211,11 @@ func (c child) explain(err error) error {
 	return fmt.Errorf("%s: %w", c.command, err)
 }
 
-// argRunID is where a step says which process of a server it was planned for.
-const argRunID = "run_id"
+// processArgs is the part of a step's arguments that says which process of a server it
+// was planned for: its run_id.
+type processArgs struct {
+	Process string `arg:"run_id,omitempty"`
+}
 
 // process names the process that answers.
 func process(ctx context.Context, c *goredis.Client) (runID string, err error) {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -151,20 +150,51 @@ func (a restart) may(now patient, replicas, volatile bool) error {
 
 // step is what does not change while a person is asked: no count of saves is in it.
 func (a restart) step(now patient, volatile bool) remediate.Step {
-	s := remediate.Step{
-		Do: fmt.Sprintf("BGSAVE; CLIENT PAUSE %d WRITE; BGSAVE; %s", now.pause.Milliseconds(), a.target.Restart),
-		Args: map[string]string{
-			"run_id": now.state.RunID, "pause": model.Duration(now.pause).String(),
-			"volatile": strconv.FormatBool(volatile), keptGoes: strings.Join(now.goes(), ", "),
-		},
-	}
-	for _, is := range asArgs(now.state, now.snapshot, now.memory) {
-		s.Args[is.name] = is.now
-	}
+	do := fmt.Sprintf("BGSAVE; CLIENT PAUSE %d WRITE; BGSAVE; %s", now.pause.Milliseconds(), a.target.Restart)
 	if now.state.Replica {
-		s.Do = "BGSAVE; " + a.target.Restart.String()
+		do = "BGSAVE; " + a.target.Restart.String()
 	}
-	return s
+	return remediate.StepOf(do, restartArgs{
+		Process: now.state.RunID, Pause: model.Duration(now.pause), Volatile: volatile,
+		Goes: strings.Join(now.goes(), ", "), lasting: lastingOf(now.state, now.snapshot, now.memory),
+	})
+}
+
+// restartArgs are the arguments of a step.
+type restartArgs struct {
+	lasting
+
+	Process  string         `arg:"run_id"`   // which is restarted
+	Pause    model.Duration `arg:"pause"`    // the longest that writes may be held
+	Volatile bool           `arg:"volatile"` // data that is in no file may be lost
+	Goes     string         `arg:"goes"`     // what the plan says is lost
+}
+
+// lasting is what must be the same after the restart.
+type lasting struct {
+	Replica  bool   `arg:"replica"`
+	Appends  bool   `arg:"appendonly"`
+	Most     int64  `arg:"maxmemory"` // bytes
+	Eviction string `arg:"maxmemory-policy"`
+}
+
+func lastingOf(state read.State, s read.Snapshot, m read.Usage) lasting {
+	return lasting{Replica: state.Replica, Appends: s.AOF, Most: int64(m.Limit), Eviction: m.Policy}
+}
+
+// same returns an error of which no other try can make good where one has changed.
+func (l lasting) same(now lasting) error {
+	for _, of := range []struct {
+		name    string
+		was, is any
+	}{{"replica", l.Replica, now.Replica}, {"appendonly", l.Appends, now.Appends}, {"maxmemory", l.Most, now.Most},
+		{"maxmemory-policy", l.Eviction, now.Eviction}} {
+		if of.was != of.is {
+			return final("the server is back, and its %s is %v where it was %v: it was set with CONFIG SET and is in "+
+				"no configuration file; set it again and save it (CONFIG REWRITE)", of.name, of.is, of.was)
+		}
+	}
+	return nil
 }
 
 // look asks the server and who restarts it.
@@ -217,27 +247,27 @@ func (a restart) supervised(ctx context.Context, now *patient) (err error) {
 
 // Apply implements remediate.Executor.
 func (a restart) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
-	hold, err := model.ParseDuration(s.Args["pause"])
+	step, err := remediate.TypedOf[restartArgs](s)
 	if err != nil {
-		return fmt.Errorf("step: pause: %w", err)
+		return err
 	}
 	state, err := read.ReadState(ctx, a.target.Client)
 	if err != nil {
 		return privilege(err, "+info")
 	}
-	if state.RunID != s.Args["run_id"] {
-		return a.check(ctx, s) // it was restarted: by a try before, or by another
+	if state.RunID != step.Args.Process {
+		return a.check(ctx, step) // it was restarted: by a try before, or by another
 	}
 	now, err := a.look(ctx)
 	if err != nil {
 		return err
 	}
-	now.pause = time.Duration(hold)
+	now.pause = time.Duration(step.Args.Pause)
 	// Others may have moved something since the plan was made.
-	if err := a.may(now, true, s.Args["volatile"] == "true"); err != nil {
+	if err := a.may(now, true, step.Args.Volatile); err != nil {
 		return err
 	}
-	told := strings.Split(s.Args[keptGoes], ", ")
+	told := strings.Split(step.Args.Goes, ", ")
 	for _, gone := range now.goes() {
 		if !slices.Contains(told, gone) {
 			return remediate.Refuse(remediate.ReasonChanged,
@@ -249,7 +279,7 @@ func (a restart) Apply(ctx context.Context, f remediate.Fence, s remediate.Step)
 		return err
 	}
 	if now.state.Replica { // what it has, its primary has
-		s.Kept, err = a.kept(ctx, f, s, now, saved{})
+		step.Kept, err = a.kept(ctx, f, step.Args, now, saved{})
 		if err == nil {
 			err = f.Check(ctx)
 		}
@@ -257,16 +287,16 @@ func (a restart) Apply(ctx context.Context, f remediate.Fence, s remediate.Step)
 			err = a.begin(ctx, now.grace(took))
 		}
 	} else {
-		s.Kept, err = a.still(ctx, f, s, now, took)
+		step.Kept, err = a.still(ctx, f, step.Args, now, took)
 	}
 	if err != nil {
 		return err
 	}
-	return a.check(ctx, s)
+	return a.check(ctx, step)
 }
 
 // kept writes to the journal what is compared after the restart.
-func (a restart) kept(ctx context.Context, f remediate.Fence, s remediate.Step, now patient,
+func (a restart) kept(ctx context.Context, f remediate.Fence, args restartArgs, now patient,
 	file saved) (kept map[string]string, err error) {
 	if now.state, err = read.ReadState(ctx, a.target.Client); err != nil {
 		return nil, err
@@ -274,7 +304,7 @@ func (a restart) kept(ctx context.Context, f remediate.Fence, s remediate.Step, 
 	if now.snapshot, err = read.ReadPersistence(ctx, a.target.Client); err != nil {
 		return nil, err
 	}
-	kept = now.keep(file, s.Args[keptGoes])
+	kept = now.keep(file, args.Goes)
 	limited, cancel := context.WithTimeoutCause(ctx, endPause,
 		errors.New("the journal did not take what is compared after the restart"))
 	defer cancel()
@@ -306,14 +336,14 @@ func (a restart) save(ctx context.Context, f remediate.Fence) (time.Duration, er
 		}
 	}
 	began := time.Now()
-	err = bgsave(a).save(ctx, f, s.RunID, s.Saves, s.LastSave.Unix())
+	err = bgsave(a).save(ctx, f, saveArgs{processArgs{s.RunID}, s.Saves, s.LastSave.Unix()})
 	return time.Since(began), err
 }
 
 // still holds writes, saves, and restarts the server when nothing has changed since.
 // Where that is not to be, writes are let go on at once; and by themselves where
 // upkeep is killed meanwhile.
-func (a restart) still(ctx context.Context, f remediate.Fence, s remediate.Step, now patient,
+func (a restart) still(ctx context.Context, f remediate.Fence, args restartArgs, now patient,
 	took time.Duration) (c map[string]string, err error) {
 	if took > now.pause {
 		return c, remediate.Refuse(remediate.ReasonUnfit,
@@ -344,7 +374,7 @@ func (a restart) still(ctx context.Context, f remediate.Fence, s remediate.Step,
 	if err != nil {
 		return c, err
 	}
-	if c, err = a.kept(ctx, f, s, now, file); err != nil {
+	if c, err = a.kept(ctx, f, args, now, file); err != nil {
 		return c, err
 	}
 	grace := now.grace(took)

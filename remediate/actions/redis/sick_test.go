@@ -49,7 +49,8 @@ func TestStoppedAndGone(t *testing.T) {
 		t.Helper()
 		for _, a := range actions(r) {
 			args := map[string]string{"saves": "0", "last_save": "0", "rewrites": "0", "base": "0", "limit": "1.5",
-				"time": "1m", "run_id": "none", "pause": "1m", "set activedefrag": "yes", "back activedefrag": "no"}
+				"time": "1m", "run_id": "none", "pause": "1m", "set": "activedefrag yes", "back": "activedefrag no", "volatile": "false",
+				"goes": "", "replica": "false", "appendonly": "false", "maxmemory": "0", "maxmemory-policy": "noeviction"}
 			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 			began := time.Now()
 			_, err1 := a.Plan(ctx, remediate.Request{})

@@ -130,21 +130,15 @@ func (m *archiver) next(ctx context.Context) (bool, error) {
 	first, err := m.try(ctx, m.busy > 0)
 	l := first
 	m.busy = max(0, m.busy-1)
-	for try, began := 1, time.Now(); passing(err); try++ {
+	for tries := session.StartRetries(); passing(err); {
 		if err = m.explained(ctx, err); !passing(err) {
 			break
 		}
-		if time.Since(began) > session.PauseMost {
-			return false, fmt.Errorf("%s: no success after %s of retries: %w: %w", m.part, session.PauseMost, err,
-				session.ErrPaused)
-		}
-		if errors.Is(err, errWide) {
-			m.fewer, try = 8*m.fewer, try-1
+		if errors.Is(err, errWide) { // fewer rows fit, which nobody need be waited for
+			m.fewer *= 8
 		} else {
 			m.busy = rows.BusyFor
-		}
-		if try > 1 {
-			if err := session.Wait(ctx, min(time.Duration(try)*50*time.Millisecond, time.Second)); err != nil {
+			if err := tries.Again(ctx, m.part.String(), err); err != nil {
 				return false, err
 			}
 		}

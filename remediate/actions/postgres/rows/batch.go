@@ -161,11 +161,11 @@ func (b *batches) index(ctx context.Context) error {
 // returns how long the server took for what it did.
 func (b *batches) batch(ctx context.Context, swift bool, text func(how) (string, []any)) (n count, took time.Duration,
 	err error) {
-	began, h := time.Now(), byWait
+	tries, h := session.StartRetries(), byWait
 	if swift {
 		h = byCopy
 	}
-	for try := 0; ; try++ {
+	for {
 		if err := b.pace.Keep(ctx, b.c); err != nil {
 			return n, 0, err
 		}
@@ -190,20 +190,14 @@ func (b *batches) batch(ctx context.Context, swift bool, text func(how) (string,
 		if err := b.again(ctx, err); err != nil {
 			return n, 0, err
 		}
-		if time.Since(began) > session.PauseMost {
-			return n, 0, fmt.Errorf("%s: no success after %s of retries: %w: %w", b.table, session.PauseMost, err,
-				session.ErrPaused)
+		if err := tries.Again(ctx, b.table.String(), err); err != nil {
+			return n, 0, err
 		}
 		b.missed = true
 		if h == byCopy {
 			b.busy = BusyFor // where rows are being changed, the next batches would probably fail too
 		}
 		h = bySkip
-		if try > 0 {
-			if err := session.Wait(ctx, min(time.Duration(try)*50*time.Millisecond, time.Second)); err != nil {
-				return n, 0, err
-			}
-		}
 	}
 }
 

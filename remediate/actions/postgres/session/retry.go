@@ -54,6 +54,28 @@ func RetryLock(ctx context.Context, c *pgx.Conn, f remediate.Fence, tries int, d
 	}
 }
 
+// Retries paces the tries at one piece of work that meets others for a moment each.
+type Retries struct {
+	begun time.Time
+	made  int
+}
+
+// StartRetries begins to count before the first try.
+func StartRetries() *Retries { return &Retries{begun: time.Now()} }
+
+// Again waits before the next try; the second one is made at once. It returns the error of
+// the last try, as ErrPaused, when the tries have taken PauseMost.
+func (r *Retries) Again(ctx context.Context, what string, err error) error {
+	if time.Since(r.begun) > PauseMost {
+		return fmt.Errorf("%s: no success after %s of retries: %w: %w", what, PauseMost, err, ErrPaused)
+	}
+	r.made++
+	if r.made == 1 {
+		return nil
+	}
+	return Wait(ctx, min(time.Duration(r.made)*50*time.Millisecond, time.Second))
+}
+
 // Pause pauses without looking frozen: a session that says nothing for a while is
 // taken for one whose owner has stopped.
 func Pause(ctx context.Context, c *pgx.Conn, pause time.Duration) error {
