@@ -259,3 +259,47 @@ func TestNobodyElseOpensSessions(t *testing.T) {
 		}
 	}
 }
+
+// The limits of a role are not those of upkeep's sessions, and none of its first questions
+// waits for them: whatever is asked before a session has its own limits brings them along,
+// and lets them go with the message.
+func TestLimitsComeFirst(t *testing.T) {
+	t.Parallel()
+	dir, err := servertest.Dir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	s := again(t, dir, map[string]string{"log_statement": "all", "log_line_prefix": "%u "})
+	servertest.Exec(t, s.URL, "create role hurried superuser login", "alter role hurried set statement_timeout = '77s'")
+	p := targetOf(t, strings.Replace(s.URL, "upkeep@", "hurried@", 1))
+	c, err := p.Session(t.Context(), "postgres", "test", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close(t.Context()) }() // nothing was written
+	var limit string
+	if err := c.QueryRow(t.Context(), "select current_setting('statement_timeout')").Scan(&limit); err != nil ||
+		limit != "1min" {
+		t.Errorf("the session's limit is %q, %v", limit, err)
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "postgres.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked, own := 0, false
+	for line := range strings.Lines(string(text)) {
+		statement, ok := strings.CutPrefix(line, "hurried LOG:  statement: ")
+		if !ok {
+			continue
+		}
+		asked++
+		if own = own || strings.HasPrefix(statement, "set statement_timeout"); !own &&
+			!strings.HasPrefix(statement, "set local statement_timeout = '60s'; ") {
+			t.Errorf("asked under the role's own limits: %s", statement)
+		}
+	}
+	if asked < 2 || !own {
+		t.Errorf("%d statements before the first in another protocol, limits set: %v", asked, own)
+	}
+}
