@@ -48,6 +48,7 @@ report=$(
 		need gcc 'a C compiler, for the Redis that can defragment' has gcc
 		need libc6-dev 'the C library to compile with' test -e /usr/include/stdio.h
 		need make 'make, for the same' has make
+		need systemd 'systemd-analyze, which checks the unit' has systemd-analyze
 		need npm 'npm, which has the servers of other major versions of PostgreSQL' has npm
 		need docker.io 'a Docker engine, whose containers are looked after' has_server dockerd docker
 		need prometheus-alertmanager 'Alertmanager and amtool, for the mode outside' has_server prometheus-alertmanager amtool

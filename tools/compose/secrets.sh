@@ -10,6 +10,6 @@ for name in upkeep_token upkeep_postgres_password upkeep_redis_password postgres
 	[ -s "$dir/$name" ] || word >"$dir/$name"
 done
 [ -s "$dir/redis_users" ] || cat >"$dir/redis_users" <<EOF
-user default on nopass ~* +@all -@dangerous
+user default off
 user upkeep on >$(cat "$dir/upkeep_redis_password") ~* +info +bgsave +client|setname +ping
 EOF

@@ -2,9 +2,12 @@ package house_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -22,6 +25,14 @@ type compose struct {
 		Volumes []string `yaml:"volumes"`
 		Ports   []string `yaml:"ports"`
 		Secrets []string `yaml:"secrets"`
+
+		CapDrop     []string          `yaml:"cap_drop"`
+		SecurityOpt []string          `yaml:"security_opt"`
+		ReadOnly    bool              `yaml:"read_only"`
+		Pids        int               `yaml:"pids_limit"`
+		Memory      string            `yaml:"mem_limit"`
+		Privileged  bool              `yaml:"privileged"`
+		Environment map[string]string `yaml:"environment"`
 	} `yaml:"services"`
 	Secrets map[string]struct {
 		File string `yaml:"file"`
@@ -75,6 +86,79 @@ func TestCompose(t *testing.T) {
 				t.Errorf("%s: secret %s is in %q, and not made by the script", name, secret, f)
 			}
 		}
+	}
+}
+
+// No service of the stack has more rights than it needs, none lets a client in without
+// a password, and the engine's socket is in no container.
+func TestComposeIsHardened(t *testing.T) {
+	for name, s := range readCompose(t).Services {
+		if !slices.Equal(s.CapDrop, []string{"ALL"}) || !slices.Contains(s.SecurityOpt, "no-new-privileges:true") ||
+			!s.ReadOnly || s.Privileged || s.Pids == 0 || s.Memory == "" {
+			t.Errorf("%s: %+v", name, s)
+		}
+		for _, v := range s.Volumes {
+			if strings.Contains(v, "docker.sock") {
+				t.Errorf("%s has the engine's socket: %s", name, v)
+			}
+		}
+		for key := range s.Environment {
+			if strings.Contains(key, "ANONYMOUS") {
+				t.Errorf("%s: %s", name, key)
+			}
+		}
+	}
+	script, err := os.ReadFile(filepath.Join(root, "tools", "compose", "secrets.sh"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(script), "user default off") || strings.Contains(string(script), "nopass") {
+		t.Error("Redis lets in who has no password")
+	}
+}
+
+// exposureMost is the grade of systemd-analyze security below which a unit is "OK"; one
+// without any sandbox has 9.6.
+const exposureMost = 2.0
+
+// The unit and each of its drop-ins are right, by systemd's own tools, and shut in.
+func TestUnit(t *testing.T) {
+	dir := filepath.Join(root, "tools", "systemd")
+	text, err := os.ReadFile(filepath.Join(dir, "upkeep.service"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder := t.TempDir()
+	unit := filepath.Join(folder, "upkeep.service")
+	program := regexp.MustCompile(`(?m)^ExecStart=\S+`).ReplaceAllString(string(text), "ExecStart=/bin/true")
+	if err := os.WriteFile(unit, []byte(program), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	dropIns, err := filepath.Glob(filepath.Join(dir, "*.conf"))
+	if err != nil || len(dropIns) < 3 {
+		t.Fatalf("drop-ins %v, %v", dropIns, err)
+	}
+	analyze := func(args ...string) {
+		t.Helper()
+		out, err := exec.CommandContext(t.Context(), "systemd-analyze", append(args, unit)...).CombinedOutput()
+		if errors.Is(err, exec.ErrNotFound) {
+			t.Fatal("systemd-analyze is missing: make test installs it")
+		}
+		if err != nil || strings.Contains(string(out), unit+":") {
+			t.Errorf("systemd-analyze %v: %v\n%s", args, err, out)
+		}
+	}
+	analyze("verify")
+	analyze("security", "--offline=true", fmt.Sprintf("--threshold=%.0f", exposureMost*10), "--no-pager")
+	for _, dropIn := range dropIns { // a section may come again, as in a drop-in
+		more, err := os.ReadFile(dropIn)
+		if err == nil {
+			err = os.WriteFile(unit, append([]byte(program), more...), 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		analyze("verify")
 	}
 }
 

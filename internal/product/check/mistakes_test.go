@@ -12,7 +12,7 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/product/config"
 )
 
-// An entry is one key of a configuration with its value, and where both stand.
+// An entry is one key of a configuration with its value, and where both are.
 type entry struct {
 	path       []string // the keys above it
 	key, value *yaml.Node
@@ -34,7 +34,7 @@ func entries(n *yaml.Node, path []string) (all []entry) {
 	return all
 }
 
-// edit replaces what stands at a place of a text.
+// edit replaces the text at a place.
 func edit(text string, at *yaml.Node, old, fresh string) (string, bool) {
 	lines := strings.Split(text, "\n")
 	line, begin := lines[at.Line-1], at.Column-1

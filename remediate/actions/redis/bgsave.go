@@ -130,7 +130,8 @@ func (a bgsave) save(ctx context.Context, f remediate.Fence, before saveArgs) er
 		done: func(now read.Snapshot) (bool, error) {
 			counted := now.Saves < 0 || now.Saves > before.Saves
 			// Of one process the time moves by a save alone; a start moves it too.
-			return now.OK && (before.Process != "" || now.Succeeded) && now.LastSave.Unix() > before.LastSave && counted, nil
+			moved := now.LastSave.Unix() > before.LastSave
+			return now.OK && (before.Process != "" || now.Succeeded) && moved && counted, nil
 		},
 	}.carry(ctx, f)
 }

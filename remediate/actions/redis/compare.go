@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/common/model"
 	goredis "github.com/redis/go-redis/v9"
 
 	read "github.com/ai-micro-service/upkeep/collectors/redis"
@@ -290,4 +291,41 @@ func (a restart) back(ctx context.Context, was string) (read.State, error) {
 			return s, errors.Join(fmt.Errorf("waiting for the server to come back: %w", stop), err)
 		}
 	}
+}
+
+// restartArgs are the arguments of a step.
+type restartArgs struct {
+	lasting
+
+	Process  string         `arg:"run_id"`   // which is restarted
+	Pause    model.Duration `arg:"pause"`    // the longest that writes may be held
+	Volatile bool           `arg:"volatile"` // data that is in no file may be lost
+	Goes     string         `arg:"goes"`     // what the plan says is lost
+}
+
+// lasting is what must be the same after the restart.
+type lasting struct {
+	Replica  bool   `arg:"replica"`
+	Appends  bool   `arg:"appendonly"`
+	Most     int64  `arg:"maxmemory"` // bytes
+	Eviction string `arg:"maxmemory-policy"`
+}
+
+func lastingOf(state read.State, s read.Snapshot, m read.Usage) lasting {
+	return lasting{Replica: state.Replica, Appends: s.AOF, Most: int64(m.Limit), Eviction: m.Policy}
+}
+
+// same returns an error of which no other try can make good where one has changed.
+func (l lasting) same(now lasting) error {
+	for _, of := range []struct {
+		name    string
+		was, is any
+	}{{"replica", l.Replica, now.Replica}, {"appendonly", l.Appends, now.Appends}, {"maxmemory", l.Most, now.Most},
+		{"maxmemory-policy", l.Eviction, now.Eviction}} {
+		if of.was != of.is {
+			return final("the server is back, and its %s is %v where it was %v: it was set with CONFIG SET and is in "+
+				"no configuration file; set it again and save it (CONFIG REWRITE)", of.name, of.is, of.was)
+		}
+	}
+	return nil
 }

@@ -178,8 +178,8 @@ func (a defrag) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan
 		if r.Params["keep"] == "true" || u.Defragmenting {
 			args.Back[activeDefrag] = "yes"
 		}
-		p.Facts = append(p.Facts, "what is set cannot be read: activedefrag is held to be "+args.Back[activeDefrag]+", "+
-			"and the limits of the processor are the server's own")
+		p.Facts = append(p.Facts, "what is set cannot be read: activedefrag is held to be "+args.Back[activeDefrag]+
+			", and the limits of the processor are the server's own")
 	}
 	p.Facts = append(p.Facts, fmt.Sprintf("the allocator holds %.2f bytes for each that is used, and %s that nothing "+
 		"is in", u.Fragmentation, remediate.Quantity("_bytes", u.Fragmented)))

@@ -160,43 +160,6 @@ func (a restart) step(now patient, volatile bool) remediate.Step {
 	})
 }
 
-// restartArgs are the arguments of a step.
-type restartArgs struct {
-	lasting
-
-	Process  string         `arg:"run_id"`   // which is restarted
-	Pause    model.Duration `arg:"pause"`    // the longest that writes may be held
-	Volatile bool           `arg:"volatile"` // data that is in no file may be lost
-	Goes     string         `arg:"goes"`     // what the plan says is lost
-}
-
-// lasting is what must be the same after the restart.
-type lasting struct {
-	Replica  bool   `arg:"replica"`
-	Appends  bool   `arg:"appendonly"`
-	Most     int64  `arg:"maxmemory"` // bytes
-	Eviction string `arg:"maxmemory-policy"`
-}
-
-func lastingOf(state read.State, s read.Snapshot, m read.Usage) lasting {
-	return lasting{Replica: state.Replica, Appends: s.AOF, Most: int64(m.Limit), Eviction: m.Policy}
-}
-
-// same returns an error of which no other try can make good where one has changed.
-func (l lasting) same(now lasting) error {
-	for _, of := range []struct {
-		name    string
-		was, is any
-	}{{"replica", l.Replica, now.Replica}, {"appendonly", l.Appends, now.Appends}, {"maxmemory", l.Most, now.Most},
-		{"maxmemory-policy", l.Eviction, now.Eviction}} {
-		if of.was != of.is {
-			return final("the server is back, and its %s is %v where it was %v: it was set with CONFIG SET and is in "+
-				"no configuration file; set it again and save it (CONFIG REWRITE)", of.name, of.is, of.was)
-		}
-	}
-	return nil
-}
-
 // look asks the server and who restarts it.
 func (a restart) look(ctx context.Context) (now patient, err error) {
 	if now, err = a.ask(ctx); err != nil {

@@ -134,7 +134,7 @@ func (m *archiver) next(ctx context.Context) (bool, error) {
 		if err = m.explained(ctx, err); !passing(err) {
 			break
 		}
-		if errors.Is(err, errWide) { // fewer rows fit, which nobody need be waited for
+		if errors.Is(err, errWide) { // no other session is in the way
 			m.fewer *= 8
 		} else {
 			m.busy = rows.BusyFor

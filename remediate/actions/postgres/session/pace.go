@@ -3,7 +3,6 @@ package session
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -19,17 +18,10 @@ const (
 	// lookEvery is how often is looked whether others can follow.
 	lookEvery = 500 * time.Millisecond
 
-	// PauseMost is how long a run pauses before it gives up: what keeps it for so
-	// long does not go away by itself.
-	PauseMost = 10 * time.Minute
-
 	// slotMost is how much more WAL a slot may keep than when the run began, and
 	// slotLeast how much it must be able to keep still.
 	slotMost, slotLeast = 4 << 30, 1 << 30
 )
-
-// ErrPaused says that a run gave up waiting until others could follow.
-var ErrPaused = errors.New("what has been moved stays moved, and the rest is gone on with later")
 
 // A Pace keeps a run from writing faster than others can follow.
 type Pace struct {

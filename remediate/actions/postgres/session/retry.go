@@ -54,6 +54,13 @@ func RetryLock(ctx context.Context, c *pgx.Conn, f remediate.Fence, tries int, d
 	}
 }
 
+// PauseMost is how long a run pauses, or tries again, before it gives up: what keeps it for
+// so long does not go away by itself.
+const PauseMost = 10 * time.Minute
+
+// ErrPaused says that a run gave up after PauseMost.
+var ErrPaused = errors.New("what has been moved stays moved, and the rest is gone on with later")
+
 // Retries paces the tries at one piece of work that meets others for a moment each.
 type Retries struct {
 	begun time.Time
