@@ -115,6 +115,7 @@ type Writer struct {
 	samples int
 	limit   int
 	cut     int
+	down    error
 }
 
 // NewWriter returns a Writer that accepts the metrics of c and no others.
@@ -127,6 +128,13 @@ func (w *Writer) Limit() int { return w.limit }
 
 // Cut says how many subjects were beyond the limit.
 func (w *Writer) Cut(subjects int) { w.cut += subjects }
+
+// Down says why the target does not answer, where that is what the collector reports and no
+// fault of its own.
+func (w *Writer) Down(why error) { w.down = why }
+
+// Why returns what Down was given, or nil.
+func (w *Writer) Why() error { return w.down }
 
 // Beyond returns how many subjects were beyond the limit.
 func (w *Writer) Beyond() int { return w.cut }
@@ -260,5 +268,5 @@ func (w *Writer) Reset() {
 	for i := range w.text {
 		w.text[i] = w.text[i][:0]
 	}
-	w.samples, w.cut = 0, 0
+	w.samples, w.cut, w.down = 0, 0, nil
 }

@@ -20,7 +20,8 @@ func Activity(t *target.Postgres) collectors.Collector {
 		connections: gauge("connections",
 			"Number of client sessions by state: active, idle, idle_in_transaction or other.", "state"),
 		limit: gauge("connections_max",
-			"Number of sessions that clients without superuser rights can have.").WithoutPanel("beside the ratio, " +
+			"Number of sessions that clients without special rights can have: max_connections without the reserved "+
+				"ones.").WithoutPanel("beside the ratio, " +
 			"which is in rule and panel"),
 		used: gauge("connections_used_ratio", "Used share of connections_max."),
 		oldest: gauge("oldest_transaction_seconds",
@@ -38,7 +39,7 @@ func Activity(t *target.Postgres) collectors.Collector {
 
 Reads pg_stat_activity, once for the whole server. Rights: pg_read_all_stats (it
 is in pg_monitor), to see what other roles' sessions do. Cost: one pass over the
-sessions; no table is read. upkeep's own session is not counted. An old
+sessions; no table is read. upkeep's own session counts in the used ratio alone. An old
 transaction keeps dead rows from being removed in every table of its database.`,
 		Metrics: []*collectors.Metric{c.connections, c.limit, c.used, c.oldest, c.oldestIdle, c.blocked, c.waits},
 		Every:   15 * time.Second,
@@ -81,7 +82,7 @@ func (c activity) collect(ctx context.Context, w *collectors.Writer) error {
 	r := rows[0] // an aggregate has one
 	name := c.target.Name
 	w.Set(c.limit, r.Limit, name)
-	w.Set(c.used, r.All/r.Limit, name)
+	w.Set(c.used, (r.All+1)/r.Limit, name) // upkeep's own session has a connection too
 	if r.Hidden > 0 {
 		return fmt.Errorf("what %d sessions do is hidden from this role: grant pg_read_all_stats to it", r.Hidden)
 	}

@@ -3,13 +3,15 @@
 -- Rights: pg_read_all_stats (in pg_monitor); without it the kinds and states of
 -- other roles' sessions are hidden, and the last column says so. A session that
 -- has only just begun has no state either.
--- Versions: 13 and later. Cost: one pass over the sessions, no table is read.
+-- Versions: 13 and later; since 16 connections may be reserved for a role. Cost: one pass
+-- over the sessions, no table is read.
 select count(*) filter (where state = 'active')::float8,
        count(*) filter (where state = 'idle')::float8,
        count(*) filter (where state like 'idle in transaction%')::float8,
        count(*) filter (where state is null or state not in ('active', 'idle') and state not like 'idle in transaction%')::float8,
        count(*)::float8,
-       (current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int)::float8,
+       (current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
+         - coalesce(current_setting('reserved_connections', true)::int, 0))::float8,
        coalesce(extract(epoch from clock_timestamp() - min(xact_start)), 0)::float8,
        coalesce(extract(epoch from clock_timestamp() - min(state_change) filter (where state like 'idle in transaction%')), 0)::float8,
        count(*) filter (where wait_event_type = 'Lock')::float8,

@@ -75,7 +75,7 @@ func TestActivityOfSessions(t *testing.T) {
 	for _, want := range []string{
 		`connections{server="s",state="active"} 1`, `connections{server="s",state="idle"} 1`,
 		`connections{server="s",state="idle_in_transaction"} 1`, `connections{server="s",state="other"} 0`,
-		`connections_max{server="s"} 20`, `connections_used_ratio{server="s"} 0.15`, `blocked_sessions{server="s"} 1`,
+		`connections_max{server="s"} 20`, `connections_used_ratio{server="s"} 0.2`, `blocked_sessions{server="s"} 1`,
 	} {
 		if !strings.Contains(got, "upkeep_postgres_"+want+"\n") {
 			t.Errorf("no %s in:\n%s", want, got)

@@ -106,12 +106,3 @@ func readEach[T any](ctx context.Context, t *target.Postgres, read func(q Querie
 func reader(t *target.Postgres) func(name string) (Querier, error) {
 	return func(name string) (Querier, error) { return t.Database(name) }
 }
-
-// version returns the version of the server as a number.
-func version(ctx context.Context, t *target.Postgres) (int, error) {
-	server, err := t.Server()
-	if err != nil {
-		return 0, err
-	}
-	return server.Version(ctx)
-}

@@ -15,7 +15,8 @@ import (
 const (
 	standbysSQL = `
 select coalesce(nullif(application_name, ''), 'unnamed'), coalesce(host(client_addr), 'local'),
-       max(pg_wal_lsn_diff(case when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_lsn() end, replay_lsn))::float8,
+       greatest(max(pg_wal_lsn_diff(case when pg_is_in_recovery() then greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())
+         else pg_current_wal_lsn() end, replay_lsn)), 0)::float8,
        coalesce(max(extract(epoch from replay_lag)), 0)::float8,
        count(*) filter (where state is null)
   from pg_stat_replication
@@ -24,19 +25,23 @@ select coalesce(nullif(application_name, ''), 'unnamed'), coalesce(host(client_a
 
 	slotsSQL = `
 select slot_name::text, slot_type, active,
-       pg_wal_lsn_diff(case when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_lsn() end, restart_lsn)::float8,
+       greatest(pg_wal_lsn_diff(case when pg_is_in_recovery() then greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())
+         else pg_current_wal_lsn() end, restart_lsn), 0)::float8,
        coalesce(wal_status = 'lost', false),
        coalesce(greatest(age(xmin), age(catalog_xmin)), 0)::float8
   from pg_replication_slots
  order by 1`
 
 	// A standby that has replayed all it received is not behind, however long
-	// ago the primary wrote.
+	// ago the primary wrote. One that is behind and has replayed no commit since its start
+	// cannot say since when. One that feeds others may have sent them what it has not replayed.
 	standbySQL = `
 select pg_is_in_recovery(),
        case when not pg_is_in_recovery() then null
             when pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() then 0
             else extract(epoch from clock_timestamp() - pg_last_xact_replay_timestamp()) end::float8,
+       case when pg_is_in_recovery() then
+         greatest(pg_wal_lsn_diff(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()), 0) end::float8,
        (select count(*) from pg_stat_wal_receiver where status = 'streaming')::float8`
 )
 
@@ -48,7 +53,10 @@ func Replication(t *target.Postgres) collectors.Collector {
 			"1 when the server is a standby, 0 when it takes writes.").WithoutPanel(collectors.AdHoc),
 		behind: gauge("replay_lag_seconds",
 			"Replication lag of the standby by its own clock; 0 when it has replayed everything it received; absent "+
-				"on a primary."),
+				"on a primary, and on a standby that is behind and has replayed no commit since its start."),
+		behindBytes: gauge("replay_lag_bytes",
+			"Write-ahead log that the standby has received and not replayed yet; absent on a primary and on a "+
+				"standby that only reads archives.").WithoutPanel("beside its seconds, which are in rule and panel"),
 		streaming: gauge("receiver_streaming",
 			"1 when the standby receives from its primary, 0 when it does not; absent on a primary."),
 		lagBytes: gauge("standby_lag_bytes", "Write-ahead log that the standby has not replayed yet.", "standby",
@@ -72,7 +80,8 @@ func Replication(t *target.Postgres) collectors.Collector {
 
 Reads pg_stat_replication, pg_replication_slots and pg_stat_wal_receiver, once
 for the whole server. Rights: pg_monitor. Cost: a row for each standby and slot.`,
-		Metrics: []*collectors.Metric{c.recovery, c.behind, c.streaming, c.lagBytes, c.lagSeconds, c.active, c.kept,
+		Metrics: []*collectors.Metric{c.recovery, c.behind, c.behindBytes, c.streaming, c.lagBytes, c.lagSeconds,
+			c.active, c.kept,
 			c.lost, c.age},
 		Every:   15 * time.Second,
 		Timeout: 10 * time.Second,
@@ -81,10 +90,10 @@ for the whole server. Rights: pg_monitor. Cost: a row for each standby and slot.
 }
 
 type replication struct {
-	target                      *target.Postgres
-	recovery, behind, streaming *collectors.Metric
-	lagBytes, lagSeconds        *collectors.Metric
-	active, kept, lost, age     *collectors.Metric
+	target                                   *target.Postgres
+	recovery, behind, behindBytes, streaming *collectors.Metric
+	lagBytes, lagSeconds                     *collectors.Metric
+	active, kept, lost, age                  *collectors.Metric
 }
 
 type standbyRow struct {
@@ -105,6 +114,7 @@ type slotRow struct {
 type recoveryRow struct {
 	Recovery  bool
 	Behind    *float64
+	Bytes     *float64
 	Streaming float64
 }
 
@@ -118,6 +128,9 @@ func (c replication) collect(ctx context.Context, w *collectors.Writer) error {
 		w.Set(c.recovery, number(r.Recovery), name)
 		if r.Behind != nil {
 			w.Set(c.behind, *r.Behind, name)
+		}
+		if r.Bytes != nil {
+			w.Set(c.behindBytes, *r.Bytes, name)
 		}
 		if r.Recovery {
 			w.Set(c.streaming, r.Streaming, name)

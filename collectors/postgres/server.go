@@ -15,6 +15,8 @@ func Server(t *target.Postgres) collectors.Collector {
 		target: t,
 		up: &collectors.Metric{Name: "upkeep_postgres_up", Type: collectors.Gauge,
 			Help: "1 when the server answers a question, 0 when it does not.", Labels: []string{"server"}},
+		down: gauge("down", "1, with the reason why the server does not answer; absent while it does.",
+			"reason").WithoutPanel("the reason of upkeep_postgres_up, for the text of its alert"),
 		info: &collectors.Metric{Name: "upkeep_postgres_info", Type: collectors.Gauge,
 			Help: "1, with the version of the server as a label.", Labels: []string{"server", "version"},
 			NoPanel: collectors.AdHoc},
@@ -29,8 +31,11 @@ func Server(t *target.Postgres) collectors.Collector {
 
 Reads version settings and the start time. Rights: CONNECT on the database that
 the target names. Cost: one question of less than a millisecond. A server that
-does not answer is the answer 0 of upkeep_postgres_up, not a failed collection.`,
-		Metrics: []*collectors.Metric{c.up, c.info, c.start},
+does not answer is the answer 0 of upkeep_postgres_up, not a failed collection; the
+reason is a label of upkeep_postgres_down: authentication, connection_refused,
+connections (there are as many as it takes), database (it is not there),
+name_resolution, starting (or shutting down), timeout, tls, or other.`,
+		Metrics: []*collectors.Metric{c.up, c.down, c.info, c.start},
 		Every:   15 * time.Second,
 		Timeout: 10 * time.Second,
 		Collect: c.collect,
@@ -38,8 +43,8 @@ does not answer is the answer 0 of upkeep_postgres_up, not a failed collection.`
 }
 
 type server struct {
-	target          *target.Postgres
-	up, info, start *collectors.Metric
+	target                *target.Postgres
+	up, down, info, start *collectors.Metric
 }
 
 func (c server) collect(ctx context.Context, w *collectors.Writer) error {
@@ -49,6 +54,8 @@ func (c server) collect(ctx context.Context, w *collectors.Writer) error {
 	}
 	if err != nil {
 		w.Set(c.up, 0, c.target.Name)
+		w.Set(c.down, 1, c.target.Name, target.Reason(err))
+		w.Down(err)
 		return nil
 	}
 	w.Set(c.up, 1, c.target.Name)

@@ -31,6 +31,8 @@ select d.datname, r.rolname, coalesce(s.queryid, 0),
   join pg_database d on d.oid = s.dbid
   join pg_roles r on r.oid = s.userid`
 
+	extensionSQL = `select extversion from pg_extension where extname = 'pg_stat_statements'`
+
 	statementTextSQL = `select distinct on (queryid) queryid, left(query, 4000) from %s.pg_stat_statements(true) where queryid = any($1) order by queryid`
 )
 
@@ -172,6 +174,13 @@ func (c *statements) read(ctx context.Context) (map[statementKey][8]float64, err
 		return nil, err
 	}
 	v, err := db.Version(ctx)
+	if err != nil {
+		return nil, err
+	}
+	versions, err := read[struct{ Version string }](ctx, db, extensionSQL)
+	if err == nil && len(versions) > 0 {
+		err = statement.Recent(versions[0].Version)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -24,6 +24,12 @@ func TableBloat(t *target.Postgres) collectors.Collector {
 				"the worst.", "database", "schema", "table", "method"),
 		bloat: gauge("table_bloat_bytes", "Bytes of the table's heap that a rewrite would reclaim, by method.",
 			"database", "schema", "table", "method"),
+		toast: gauge("table_toast_bytes",
+			"Size of the table's TOAST when it was last vacuumed; absent below 1 MiB.", "database", "schema",
+			"table").WithoutPanel(collectors.AdHoc),
+		toastBloat: gauge("table_toast_bloat_bytes",
+			"Estimated bytes of the table's TOAST that a rewrite would reclaim; absent where its size is.",
+			"database", "schema", "table").WithoutPanel(collectors.AdHoc),
 		heap: gauge("table_heap_bytes",
 			"Size of the table's heap when it was last vacuumed or analyzed, without indexes and TOAST.", "database",
 			"schema", "table"),
@@ -36,13 +42,15 @@ func TableBloat(t *target.Postgres) collectors.Collector {
 Reads pg_class, pg_attribute and what ANALYZE found; the estimate follows the
 layout of a row column by column, and room that no further row fits into does
 not count. Where the extension pgstattuple is installed, the five tables with the
-most bloat are measured too, each twice a day at most and none above 8 GiB.
+most bloat are measured too, each twice a day at most and none above 8 GiB; a table with
+dropped columns is not, because pgstattuple counts their values as live. The TOAST of a
+table is estimated by the chunks that are alive in it, four of which fit into a page.
 Rights: SELECT on the tables (grant pg_read_all_data), or superuser; to measure,
 pg_stat_scan_tables (it is in pg_monitor). Cost: one pass over the catalogs of
 each database; to measure, the pages of a table that are not all visible. A table
 that was never analyzed has no estimate. The figures are as of the last VACUUM or
 ANALYZE. Beyond the limit the bytes are summed.`,
-		Metrics: []*collectors.Metric{c.ratio, c.bloat, c.heap},
+		Metrics: []*collectors.Metric{c.ratio, c.bloat, c.heap, c.toast, c.toastBloat},
 		Every:   10 * time.Minute,
 		Timeout: 2 * time.Minute,
 		Limit:   tables,
@@ -51,15 +59,14 @@ ANALYZE. Beyond the limit the bytes are summed.`,
 }
 
 type tableBloat struct {
-	target             *target.Postgres
-	gauger             *gauger
-	ratio, bloat, heap *collectors.Metric
+	target                                *target.Postgres
+	gauger                                *gauger
+	ratio, bloat, heap, toast, toastBloat *collectors.Metric
 }
 
 func (c tableBloat) collect(ctx context.Context, w *collectors.Writer) error {
 	// The readable ones are exported even if others are not readable.
-	rows, err := readEach(ctx, c.target, func(q Querier) ([]TableBloatRow,
-		error) {
+	rows, err := readEach(ctx, c.target, func(q Querier) ([]TableBloatRow, error) {
 		return ReadTableBloat(ctx, q, Subject{})
 	})
 	all := make([]bloated, len(rows))
@@ -67,8 +74,23 @@ func (c tableBloat) collect(ctx context.Context, w *collectors.Writer) error {
 		t := r.Row
 		all[i] = bloated{candidate{place{r.Database, t.Schema, t.Table, ""}, t.HeapBytes, t.BloatBytes}, t.Ratio}
 	}
+	c.writeTOAST(w, rows)
 	metrics := bloatMetrics{c.ratio, c.bloat, c.heap, []string{"database", "schema", "table"}}
 	return errors.Join(err, c.gauger.export(ctx, w, c.target, metrics, all))
+}
+
+const leastTOAST = 1 << 20 // bytes; what is smaller is exported for no table
+
+// writeTOAST exports the largest TOAST tables.
+func (c tableBloat) writeTOAST(w *collectors.Writer, rows []in[TableBloatRow]) {
+	kept,
+		_ := collectors.Largest(rows, w.Limit(), func(r in[TableBloatRow]) float64 { return float64(r.Row.TOASTBytes) })
+	for _, r := range kept {
+		if t := r.Row; t.TOASTBytes >= leastTOAST {
+			w.Set(c.toast, float64(t.TOASTBytes), c.target.Name, r.Database, t.Schema, t.Table)
+			w.Set(c.toastBloat, float64(t.TOASTBloatBytes), c.target.Name, r.Database, t.Schema, t.Table)
+		}
+	}
 }
 
 // A TableBloatRow is the estimated bloat of one table.
@@ -76,6 +98,8 @@ type TableBloatRow struct {
 	Schema, Table         string
 	HeapBytes, BloatBytes int64
 	Ratio                 float64
+
+	TOASTBytes, TOASTBloatBytes int64 // 0 without TOAST, and before its first vacuum
 }
 
 // tableShape is what the query answers for one table.
@@ -90,6 +114,8 @@ type tableShape struct {
 	Width         []*float64
 	NullFrac      []*float64
 	Readable      bool
+	TOASTPages    int64
+	Chunks        float64 // of TOAST that are alive
 }
 
 // ReadTableBloat estimates the bloat of the tables of one database that are of
@@ -112,6 +138,8 @@ func ReadTableBloat(ctx context.Context, q Querier, of Subject) (all []TableBloa
 		block := float64(s.BlockSize)
 		r := TableBloatRow{Schema: s.Schema, Table: s.Table, HeapBytes: s.Pages * s.BlockSize}
 		r.BloatBytes, r.Ratio = bloat.Excess(s.Pages, bloat.HeapPages(c, s.Rows, block, float64(s.FillFactor)), block)
+		r.TOASTBytes = s.TOASTPages * s.BlockSize
+		r.TOASTBloatBytes, _ = bloat.Excess(s.TOASTPages, bloat.TOASTPages(s.Chunks), block)
 		all = append(all, r)
 	}
 	return all, unseen("tables", hidden)

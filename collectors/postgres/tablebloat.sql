@@ -17,10 +17,13 @@ select n.nspname,
        array_agg(a.attalign::text order by a.attnum),
        array_agg(s.width::float8 order by a.attnum),
        array_agg(s.null_frac::float8 order by a.attnum),
-       has_table_privilege(c.oid, 'SELECT')
+       has_table_privilege(c.oid, 'SELECT'),
+       coalesce(min(o.relpages) filter (where o.reltuples >= 0), 0)::int8,
+       coalesce(min(o.reltuples) filter (where o.reltuples >= 0), 0)::float8
   from pg_class c
   join pg_namespace n on n.oid = c.relnamespace
   join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+  left join pg_class o on o.oid = c.reltoastrelid
   left join column_statistics s on s.relid = c.oid and s.attnum = a.attnum
  where c.relkind in ('r', 'm')
    and c.relpersistence <> 't'

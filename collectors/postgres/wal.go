@@ -85,7 +85,11 @@ type walRow struct {
 type checkpointRow struct{ Timed, Requested, Write, Sync, Buffers float64 }
 
 func (c wal) collect(ctx context.Context, w *collectors.Writer) error {
-	v, err := version(ctx, c.target)
+	server, err := c.target.Server()
+	if err != nil {
+		return err
+	}
+	v, err := server.Version(ctx)
 	if err != nil {
 		return err
 	}

@@ -57,7 +57,7 @@ func (c keyspace) collect(ctx context.Context, w *collectors.Writer) error {
 		if !ok {
 			continue
 		}
-		if _, err := strconv.ParseUint(number, 10, 16); err != nil {
+		if _, err := strconv.ParseUint(number, 10, 32); err != nil {
 			continue
 		}
 		var keys, expires float64

@@ -91,13 +91,6 @@ func (c persistence) collect(ctx context.Context, w *collectors.Writer) error {
 	return nil
 }
 
-func one(b bool) float64 {
-	if b {
-		return 1
-	}
-	return 0
-}
-
 // A Snapshot is how well the data of a server is kept.
 type Snapshot struct {
 	Age        time.Duration // of the newest successful one, or since the start

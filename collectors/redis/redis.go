@@ -52,6 +52,12 @@ func (i info) write(w *collectors.Writer, server string, fields []field) {
 	}
 }
 
+// unknown reports whether an answer says that the server has no such command: it is older,
+// or the command was renamed.
+func unknown(err error) bool {
+	return err != nil && strings.HasPrefix(strings.ToLower(err.Error()), "err unknown")
+}
+
 // pairs splits "a=1,b=2", as INFO writes what has several figures.
 func pairs(value string) map[string]string {
 	all := make(map[string]string)
@@ -69,6 +75,9 @@ type info map[string]string
 // readInfo asks for sections of INFO. They come from one moment.
 func readInfo(ctx context.Context, c *redis.Client, sections ...string) (info, error) {
 	text, err := c.Info(ctx, sections...).Result()
+	if len(sections) > 1 && err != nil && strings.Contains(err.Error(), "syntax error") { // before 7.0
+		text, err = c.Info(ctx, "all").Result()
+	}
 	if err != nil {
 		return nil, fmt.Errorf("info: %w", err)
 	}
@@ -77,6 +86,13 @@ func readInfo(ctx context.Context, c *redis.Client, sections ...string) (info, e
 		if name, value, ok := strings.Cut(strings.TrimRight(line, "\r\n"), ":"); ok {
 			all[name] = value
 		}
+	}
+	if all["redis_version"] != "" && all["server_time_usec"] == "" { // before 6.2
+		now, err := c.Time(ctx).Result()
+		if err != nil {
+			return nil, fmt.Errorf("time: %w", err)
+		}
+		all["server_time_usec"] = strconv.FormatInt(now.UnixMicro(), 10)
 	}
 	return all, nil
 }
@@ -99,4 +115,11 @@ func (i info) version() string {
 func (i info) clock() (at time.Time, known bool) {
 	usec, err := strconv.ParseInt(i["server_time_usec"], 10, 64)
 	return time.UnixMicro(usec), err == nil
+}
+
+func one(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
 }

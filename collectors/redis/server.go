@@ -18,7 +18,10 @@ func Server(t *target.Redis) collectors.Collector {
 	c := server{
 		target: t,
 		up: &collectors.Metric{Name: "upkeep_redis_up", Type: collectors.Gauge,
-			Help: "1 when the server answers a question, 0 when it does not.", Labels: []string{"server"}},
+			Help: "1 when the server answers, though it may refuse the question; 0 when it does not, or refuses " +
+				"the user.", Labels: []string{"server"}},
+		down: gauge("down", "1, with the reason why the server cannot be asked; absent while it can.",
+			"reason").WithoutPanel("the reason of upkeep_redis_up, for the text of its alert"),
 		info: &collectors.Metric{Name: "upkeep_redis_info", Type: collectors.Gauge,
 			Help: "1, with the version of the server as a label.", Labels: []string{"server", "version"},
 			NoPanel: collectors.AdHoc},
@@ -30,9 +33,13 @@ func Server(t *target.Redis) collectors.Collector {
 		Target: t.Name,
 		Doc: `Server reports whether the server answers, its version and its start time.
 
-Reads INFO server. Rights: +info and +client|setname. Cost: one INFO. A server
-that does not answer is the answer 0 of upkeep_redis_up, not a failed collection.`,
-		Metrics: []*collectors.Metric{c.up, c.info, c.start},
+Reads INFO server. Rights: +info. Cost: one INFO. A server
+that does not answer is the answer 0 of upkeep_redis_up, not a failed collection. One that
+is busy with a script, reads its data set or refuses INFO answers. The reason is a label of
+upkeep_redis_down: authentication, connection_refused, connections (there are as many as it
+takes), name_resolution, timeout, tls or other; while it answers and refuses, the reason is
+busy, loading, permission or refused, and upkeep_redis_up is 1.`,
+		Metrics: []*collectors.Metric{c.up, c.down, c.info, c.start},
 		Every:   every,
 		Timeout: timeout,
 		Collect: c.collect,
@@ -40,8 +47,8 @@ that does not answer is the answer 0 of upkeep_redis_up, not a failed collection
 }
 
 type server struct {
-	target          *target.Redis
-	up, info, start *collectors.Metric
+	target                *target.Redis
+	up, down, info, start *collectors.Metric
 }
 
 func (c server) collect(ctx context.Context, w *collectors.Writer) error {
@@ -50,7 +57,10 @@ func (c server) collect(ctx context.Context, w *collectors.Writer) error {
 		return ctx.Err()
 	}
 	if err != nil {
-		w.Set(c.up, 0, c.target.Name)
+		up, why := reason(err)
+		w.Set(c.up, one(up), c.target.Name)
+		w.Set(c.down, 1, c.target.Name, why)
+		w.Down(err)
 		return nil
 	}
 	w.Set(c.up, 1, c.target.Name)
@@ -60,6 +70,29 @@ func (c server) collect(ctx context.Context, w *collectors.Writer) error {
 		w.Set(c.start, float64(now.Unix())-uptime, c.target.Name)
 	}
 	return nil
+}
+
+// reason says why a server cannot be asked, and whether it answers all the same.
+func reason(err error) (up bool, why string) {
+	said, ok := errors.AsType[redis.Error](err)
+	if !ok {
+		return false, target.Reason(err)
+	}
+	text := said.Error()
+	for _, of := range []struct {
+		begins string
+		up     bool
+		why    string
+	}{{"NOAUTH", false, target.ReasonAuthentication}, {"WRONGPASS", false, target.ReasonAuthentication},
+		{"ERR invalid password", false, target.ReasonAuthentication},
+		{"ERR AUTH", false, target.ReasonAuthentication},
+		{"ERR max number of clients", false, target.ReasonConnections},
+		{"BUSY", true, "busy"}, {"LOADING", true, "loading"}, {"NOPERM", true, "permission"}} {
+		if strings.HasPrefix(text, of.begins) {
+			return of.up, of.why
+		}
+	}
+	return true, "refused"
 }
 
 // A State is what a server is and does, as far as who would restart it must know.

@@ -64,6 +64,9 @@ type shape struct {
 
 func (c *slowlog) collect(ctx context.Context, w *collectors.Writer) error {
 	length, err := c.target.Client.Do(ctx, "slowlog", "len").Int64()
+	if unknown(err) {
+		return nil // the command has another name: there is nothing to be mended
+	}
 	if err != nil {
 		return fmt.Errorf("slowlog len: %w", err)
 	}

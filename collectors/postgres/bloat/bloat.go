@@ -17,6 +17,12 @@ const (
 	tuplesAPage = 291 // a heap page holds no more, however small they are
 )
 
+// chunksAPage is how many chunks of TOAST a page holds: PostgreSQL cuts values so.
+const chunksAPage = 4
+
+// TOASTPages returns how many pages as many chunks of TOAST need at most.
+func TOASTPages(chunks float64) float64 { return math.Ceil(chunks / chunksAPage) }
+
 // Columns are the columns of a row in their order, as the statistics know them.
 type Columns struct {
 	Length   []int32 // of the type; -1 for one of varying length

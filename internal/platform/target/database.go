@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -73,6 +72,7 @@ func (d *Database) Pooled(ctx context.Context) (bool, error) {
 // begin connects where there is no connection, and says what holds for the
 // question. A connection that was lost since the last question is replaced once.
 func (d *Database) begin(ctx context.Context) error {
+	d.postgres.watch.Do(func() { go d.postgres.yields() })
 	reused := d.conn != nil
 	if err := d.connect(ctx); err != nil {
 		return err
@@ -81,7 +81,7 @@ func (d *Database) begin(ctx context.Context) error {
 	var sql string
 	switch {
 	case d.pooled:
-		sql = "begin read only; " + strings.Join(settings("set local ", limit), "; ")
+		sql = "begin read only; " + strings.Join(settings("set local ", limit), "; ") + "; select " + inUTF8(true)
 	case limit != d.limit || reused && time.Since(d.asked) > silence:
 		sql = "set statement_timeout = '" + limit + "'"
 	}
@@ -100,126 +100,10 @@ func (d *Database) begin(ctx context.Context) error {
 	return err
 }
 
-// within returns the statement_timeout for a question, so that a query without a waiting caller
-// ends on the server too. There are few of them: each is a statement of its
-// own for pg_stat_statements, where it would drive others out.
-func within(ctx context.Context) string {
-	end, ok := ctx.Deadline()
-	if !ok {
-		return "60s"
-	}
-	left := time.Until(end)
-	for _, step := range []time.Duration{time.Second, 2 * time.Second, 5 * time.Second, 10 * time.Second,
-		30 * time.Second, time.Minute} {
-		if left <= step {
-			return strconv.Itoa(int(step/time.Second)) + "s"
-		}
-	}
-	return "300s"
-}
-
-// settings are the statements that make a session one for reading. A table that
-// is being rewritten is not waited for: it is asked another time. A question to a
-// large catalog looks so dear to the planner that it would compile it, which takes
-// longer than to answer it. The name is set here and not in the startup packet: a
-// pooler would give it to the session of the server, and so to its next client.
-func settings(set, limit string) []string {
-	return []string{set + "statement_timeout = '" + limit + "'", set + "lock_timeout = '1s'",
-		set + "search_path = pg_catalog", set + "jit = off", set + "application_name = 'upkeep'",
-		set + "max_parallel_workers_per_gather = 0"}
-}
-
-func (d *Database) connect(ctx context.Context) error {
-	if d.conn != nil {
-		return nil
-	}
-	if err := d.slot(ctx); err != nil {
-		return err
-	}
-	err := d.dial(ctx)
-	if err != nil && d.slots != nil {
-		<-d.slots
-	}
-	return err
-}
-
-// slot waits until one more connection may be opened.
-func (d *Database) slot(ctx context.Context) error {
-	if d.slots == nil {
-		return nil
-	}
-	for {
-		select {
-		case d.slots <- struct{}{}:
-			return nil
-		default:
-		}
-		d.postgres.evict()
-		select {
-		case d.slots <- struct{}{}:
-			return nil
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-time.After(50 * time.Millisecond): // one may have become idle
-		}
-	}
-}
-
-func (d *Database) dial(ctx context.Context) error {
-	d.postgres.mu.Lock()
-	closed := d.postgres.closed
-	d.postgres.mu.Unlock()
-	if closed {
-		return errors.New("target: the server is no longer a target")
-	}
-	config, err := d.postgres.session(d.name)
-	if err != nil {
-		return err
-	}
-	conn, err := pgx.ConnectConfig(ctx, config)
-	if err != nil {
-		return err
-	}
-	// Behind a pooler the next question may meet another session of the server,
-	// which knows neither our settings nor the statements that this one prepared.
-	if d.pooled, err = isPooled(ctx, conn); err != nil {
-		hangUp(conn)
-		return err
-	}
-	if d.pooled {
-		config.DefaultQueryExecMode = pgx.QueryExecModeExec
-		hangUp(conn)
-		d.conn, err = pgx.ConnectConfig(ctx, config)
-		return err
-	}
-	d.limit = within(ctx)
-	if _,
-		err := conn.Exec(ctx,
-		"set default_transaction_read_only = on; set standard_conforming_strings = on; "+strings.Join(settings("set ",
-			d.limit), "; ")+"; select "+inUTF8); err != nil {
-		hangUp(conn)
-		return err
-	}
-	d.conn = conn
-	return nil
-}
-
-// disconnect gives the connection up, if there is one. Only who has the turn may.
-func (d *Database) disconnect() {
-	if d.conn == nil {
-		return
-	}
-	hangUp(d.conn)
-	d.conn = nil
-	if d.slots != nil {
-		<-d.slots
-	}
-}
-
 // end ends the transaction, where there is one, and the turn.
 func (d *Database) end() {
 	d.asked = time.Now()
-	if d.conn.IsClosed() {
+	if d.conn.IsClosed() || d.yielded() != nil {
 		d.disconnect()
 	} else if d.pooled {
 		ctx, cancel := context.WithTimeout(context.Background(), farewell)
@@ -334,37 +218,18 @@ func (p *Postgres) Database(name string) (*Database, error) {
 // answered before.
 func (p *Postgres) Close() {
 	p.mu.Lock()
-	p.closed = true
-	all := []*Database{p.server}
-	for _, d := range p.databases {
-		all = append(all, d)
+	if !p.closed {
+		p.closed = true
+		if p.ended != nil {
+			close(p.ended)
+		}
 	}
 	p.mu.Unlock()
-	for _, d := range all {
+	for _, d := range p.all() {
 		if d != nil {
 			d.turn <- struct{}{}
 			d.disconnect()
 			<-d.turn
-		}
-	}
-}
-
-// evict closes an idle connection of a database, so
-// that another can have its slot. Which one is left to chance: who walks through
-// more databases than there are slots would otherwise never find one open.
-func (p *Postgres) evict() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, d := range p.databases { // in no order
-		select {
-		case d.turn <- struct{}{}:
-			had := d.conn != nil
-			d.disconnect()
-			<-d.turn
-			if had {
-				return
-			}
-		default:
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -81,6 +82,9 @@ type Postgres struct {
 	password Password
 	slots    chan struct{} // one for each connection to a database
 
+	watch sync.Once     // begins at the first connection
+	ended chan struct{} // closed by Close
+
 	mu        sync.Mutex
 	closed    bool
 	server    *Database
@@ -96,7 +100,7 @@ func NewPostgres(c PostgresConfig) (*Postgres, error) {
 	p := &Postgres{Name: c.Name, Archives: c.Archives, Advice: c.Advice, Rebuilds: c.Rebuilds, Alone: c.Alone,
 		WithoutText: c.WithoutText, Exclude: c.Exclude, Notes: c.Notes, StandbysListed: c.StandbysListed,
 		config: config, url: c.URL, password: c.Password, slots: make(chan struct{}, databaseConnections),
-		databases: make(map[string]*Database)}
+		ended: make(chan struct{}), databases: make(map[string]*Database)}
 	if p.Notes == nil {
 		p.Notes = new(memory)
 	}
@@ -178,7 +182,7 @@ func (p *Postgres) Session(ctx context.Context, database, application string,
 	if err == nil {
 		_, err = c.Exec(ctx, "select pg_catalog.set_config('application_name', $1, false), "+
 			"pg_catalog.set_config('search_path', 'pg_catalog', false), "+
-			"pg_catalog.set_config('standard_conforming_strings', 'on', false), "+inUTF8, pgx.QueryExecModeExec,
+			"pg_catalog.set_config('standard_conforming_strings', 'on', false), "+inUTF8(false), pgx.QueryExecModeExec,
 			application)
 	}
 	if err != nil {
@@ -191,8 +195,13 @@ func (p *Postgres) Session(ctx context.Context, database, application string,
 // inUTF8 has a session send and take text in UTF-8, as names are kept, compared and
 // written in JSON. A database that knows no encoding, or of which the server cannot
 // convert the text, sends it as it is.
-const inUTF8 = "pg_catalog.set_config('client_encoding', case when pg_catalog.current_setting('server_encoding') in " +
-	"('SQL_ASCII', 'MULE_INTERNAL') then pg_catalog.current_setting('server_encoding') else 'UTF8' end, false)"
+// It holds for the session, or for the transaction alone.
+func inUTF8(local bool) string {
+	return fmt.Sprintf("pg_catalog.set_config('client_encoding', case when "+
+		"pg_catalog.current_setting('server_encoding') "+
+		"in ('SQL_ASCII', 'MULE_INTERNAL') then pg_catalog.current_setting('server_encoding') else 'UTF8' end, %t)",
+		local)
+}
 
 // isPooled tells whether the process that answers is another than the one that the
 // connection was made to. It leaves no trace in the session that answers.
@@ -290,6 +299,8 @@ type Database struct {
 	pooled bool      // a pooler is between us and the server
 	limit  string    // the statement_timeout of the session
 	asked  time.Time // when the last question ended
+
+	away atomic.Int64 // until when no connection is made: Unix time in nanoseconds
 }
 
 const (

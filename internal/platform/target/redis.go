@@ -2,6 +2,7 @@ package target
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -29,7 +30,13 @@ func NewRedis(c RedisConfig) (*Redis, error) {
 	if err != nil {
 		return nil, fmt.Errorf("redis %s: %w", c.Name, err)
 	}
-	options.ClientName = "upkeep"
+	options.OnConnect = func(ctx context.Context, c *redis.Conn) error {
+		err := c.ClientSetName(ctx, "upkeep").Err()
+		if _, refused := errors.AsType[redis.Error](err); refused {
+			return nil // a name is for people who look at the clients; without the right we have none
+		}
+		return err
+	}
 	options.DisableIdentity = true // CLIENT SETINFO is one right more than we need
 	options.PoolSize = 2           // one to read, one to act
 	options.MaxRetries = -1        // a second BGSAVE is not a retry

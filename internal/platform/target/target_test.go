@@ -238,3 +238,54 @@ func TestExclude(t *testing.T) {
 		p.Close()
 	}
 }
+
+// A database that upkeep looks at can be dropped, renamed and copied all the same, at the
+// first try, while its collectors go on; afterwards it is asked again.
+func TestDatabasesAreGivenUp(t *testing.T) {
+	t.Parallel()
+	address := servertest.Postgres(t)
+	p := postgres(t, address, nil)
+	asked := func(name string) error {
+		d, err := p.Database(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var n int
+		return d.QueryRow(t.Context(), "select 1").Scan(&n)
+	}
+	c, err := pgx.Connect(t.Context(), address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close(context.Background()) }) // nothing is left to be written
+	do := func(sql string) {
+		t.Helper()
+		if _, err := c.Exec(t.Context(), sql); err != nil {
+			t.Errorf("%s: %v", sql, err)
+		}
+	}
+	do("create database given")
+	if err := asked("given"); err != nil {
+		t.Fatal(err)
+	}
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() { // as collectors do: whatever answers is asked again and again
+		defer close(stopped)
+		for {
+			select {
+			case <-stop:
+				return
+			case <-time.After(20 * time.Millisecond):
+				_ = asked("given") // while it has another name, it is not there
+			}
+		}
+	}()
+	do("create database copied template given")
+	do("alter database given rename to taken")
+	do("alter database taken rename to given")
+	servertest.Eventually(t, "given is asked again", func() bool { return asked("given") == nil })
+	do("drop database given")
+	do("drop database copied")
+	close(stop)
+	<-stopped
+}

@@ -176,6 +176,7 @@ func (v view) look(s scrape.Status) Node {
 		last = strconv.Itoa(s.Samples) + " samples, " + ago(v.now, s.At)
 	}
 	return Li(Span(Text(s.Collector)), If(s.Err != "", Span(Class("bad"), Text(s.Err))),
+		If(s.Down != "", Span(Class("bad"), Text("does not answer: "+s.Down))),
 		Span(Class("soft"), Text(last)))
 }
 
@@ -205,7 +206,7 @@ func targets(all []scrape.Status) []targetView {
 			byName[s.Server] = t
 		}
 		t.Collectors = append(t.Collectors, s)
-		if s.Err != "" {
+		if s.Err != "" || s.Down != "" {
 			t.Failing++
 		}
 	}
