@@ -26,7 +26,7 @@ type Action struct {
 	Asks bool
 
 	// Windowed makes every run wait for a maintenance window: one that names none
-	// is declined.
+	// is refused.
 	Windowed bool
 
 	// Removes says that the subject no longer exists when the action is done:

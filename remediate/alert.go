@@ -7,8 +7,14 @@ import (
 // SourceAlertmanager is the source of the alerts that Alertmanager delivers, lists and silences.
 const SourceAlertmanager = "alertmanager"
 
+// The status of an alert, as its source and the metrics have it.
+const (
+	StatusFiring   = "firing"
+	StatusResolved = "resolved"
+)
+
 // An Alert is one alert as a source sent it. Firing and resolved are hints: the
-// engine reads the target itself before it acts and before it calls a run cleared.
+// engine reads the target itself before it acts and before it calls a run resolved.
 type Alert struct {
 	Source      string            `json:"source"` // the name of a webhook.Source
 	Labels      map[string]string `json:"labels"`
@@ -41,7 +47,7 @@ type Incident struct {
 
 	// FlappingSince is set when the alert has been flapping for long and each time ended
 	// during its hold-down, so that nothing was decided: since when. FlappingFrom is the
-	// first episode of that time.
+	// first incident of that time.
 	FlappingSince time.Time `json:"flapping_since,omitzero"`
 	FlappingFrom  int64     `json:"flapping_from,omitempty"`
 }

@@ -1,6 +1,7 @@
 package remediate
 
 import (
+	"encoding/json"
 	"time"
 )
 
@@ -10,7 +11,7 @@ type Notification struct {
 	Key      string           `json:"key"`
 	Kind     NotificationKind `json:"kind"`
 	Run      int64            `json:"run,omitempty"`
-	Incident int64            `json:"episode,omitempty"`
+	Incident int64            `json:"incident,omitempty"`
 	Plan     string           `json:"plan,omitempty"` // the question that is asked: Plan.Question
 	Title    string           `json:"title"`
 	Text     string           `json:"text"`
@@ -20,10 +21,10 @@ type Notification struct {
 	Labels map[string]string `json:"labels,omitempty"` // what it is about: the subject, policy and action
 }
 
-// NotificationKind says what a notice wants of people.
+// NotificationKind says what a notification wants of people.
 type NotificationKind string
 
-// The kinds of notices.
+// The kinds of notifications.
 const (
 	NotificationAsk  NotificationKind = "ask"  // approve or reject a plan
 	NotificationPage NotificationKind = "page" // a person is needed: nothing that may be done by itself has helped
@@ -39,3 +40,18 @@ const (
 
 	NotificationTest NotificationKind = "test" // of upkeep notify test
 )
+
+// UnmarshalJSON reads a notification of this version or of one before.
+func (n *Notification) UnmarshalJSON(text []byte) error {
+	type plain Notification
+	var read struct {
+		plain
+		former
+	}
+	if err := json.Unmarshal(text, &read); err != nil {
+		return err
+	}
+	*n = Notification(read.plain)
+	n.Incident += read.Episode
+	return nil
+}

@@ -30,24 +30,3 @@ func TestQuantity(t *testing.T) {
 		})
 	}
 }
-
-// Every state leads somewhere or is final, and every state can be reached.
-func TestTransitions(t *testing.T) {
-	reached := map[remediate.State]bool{remediate.Received: true}
-	for from, tos := range remediate.Transitions() {
-		if len(tos) == 0 {
-			t.Errorf("%s is listed and leads nowhere", from)
-		}
-		for _, to := range tos {
-			reached[to] = true
-		}
-	}
-	for _, s := range remediate.States() {
-		if !reached[s] {
-			t.Errorf("%s cannot be reached", s)
-		}
-	}
-	if !remediate.Cleared.Final() || remediate.Waiting.Final() {
-		t.Error("Final is wrong")
-	}
-}

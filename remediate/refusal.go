@@ -59,7 +59,7 @@ const (
 	ReasonPrivilege  = "privilege"     // the target does not let us
 	ReasonReadOnly   = "read_only"     // the target is a replica
 	ReasonUnfit      = "unfit"         // the subject is of a kind that the action cannot work on
-	ReasonResolved   = "resolved"      // the episode closed before anything was done
+	ReasonResolved   = "resolved"      // the incident closed before anything was done
 	ReasonCannotHelp = "cannot_help"   // the action would do no harm and no good
 	ReasonCancelled  = "cancelled"     // a person stopped the run
 	ReasonPerson     = "person"        // a person said no to the plan

@@ -12,7 +12,7 @@ import (
 type Entry struct {
 	Seq      int64     `json:"seq"`
 	Run      int64     `json:"run,omitempty"` // 0: it concerns no single run
-	Incident int64     `json:"episode,omitempty"`
+	Incident int64     `json:"incident,omitempty"`
 	At       time.Time `json:"at"`
 	From     State     `json:"from,omitempty"` // empty for the first entry of a run
 	To       State     `json:"to,omitempty"`   // empty where Note says what it is
@@ -38,11 +38,11 @@ const (
 	NotePaused   Note = "paused"
 	NoteResumed  Note = "resumed"
 	NoteApproved Note = "approved"
-	NoteRefused  Note = "refused" // a person said no to the plan
-	NoteCancel   Note = "cancel"  // a person wants the run to stop
-	NoteDecided  Note = "decided" // an episode or an occurrence gets no run, and why
-	NotePaged    Note = "paged"   // people were paged
-	NoteDemoted  Note = "demoted" // a policy was put back to ask
+	NoteRejected Note = "rejected" // a person rejected the plan
+	NoteCancel   Note = "cancel"   // a person stops the run
+	NoteDecided  Note = "decided"  // an incident or an occurrence gets no run, and why
+	NotePaged    Note = "paged"    // people were paged
+	NoteDemoted  Note = "demoted"  // the runs of a policy need approval
 	NotePromoted Note = "promoted"
 	NoteClosed   Note = "closed" // a person closed the breaker of a policy
 	NoteLeft     Note = "left"   // a replica was found dead and its runs are taken over
@@ -74,3 +74,22 @@ type Run struct {
 
 // Acted reports whether the run has begun to change anything.
 func (r Run) Acted() bool { return r.Begun > 0 }
+
+// UnmarshalJSON reads an entry of this version or of one before.
+func (e *Entry) UnmarshalJSON(text []byte) error {
+	type plain Entry
+	var read struct {
+		plain
+		former
+	}
+	if err := json.Unmarshal(text, &read); err != nil {
+		return err
+	}
+	*e = Entry(read.plain)
+	e.Incident += read.Episode
+	e.From, e.To = FormerState(e.From, ""), FormerState(e.To, e.Reason)
+	if e.Note == "refused" {
+		e.Note = NoteRejected
+	}
+	return nil
+}

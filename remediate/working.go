@@ -34,7 +34,7 @@ type Ended struct {
 
 // Useless reports whether the run failed or did not help. One that could not be
 // judged is neither.
-func (e Ended) Useless() bool { return e.State == Uncleared || e.State == Failed }
+func (e Ended) Useless() bool { return e.State.Useless() }
 
 // A Pause stops every run of its scope from acting. It outlives a restart.
 type Pause struct {

@@ -50,7 +50,7 @@ func (o *office) asked(t *testing.T, what string) {
 	t.Helper()
 	o.until(t, "it asks: "+what, func() bool {
 		run := o.run(t)
-		return run.State == remediate.Asked && strings.Contains(run.Why, what)
+		return run.State == remediate.AwaitingApproval && strings.Contains(run.Why, what)
 	})
 	if n := o.query(t, "select count(*) from t"); n != 50013 {
 		t.Fatalf("%d rows are left", n)
@@ -79,7 +79,7 @@ func TestApprovedAmount(t *testing.T) {
 	}
 	o.yes(t)
 	o.until(t, "all is purged", func() bool { return o.query(t, "select count(*) from t") == 0 })
-	o.until(t, "it is cleared", func() bool { return o.run(t).State == remediate.Cleared })
+	o.until(t, "it is resolved", func() bool { return o.run(t).State == remediate.Resolved })
 }
 
 // Where more comes to its age after the plan has counted, the batches stop at what was
@@ -115,7 +115,7 @@ func TestAmountUnknownToThePlan(t *testing.T) {
 				func() bool { run := o.run(t); return run.Reason == remediate.ReasonAmount })
 			run := o.run(t)
 			if gone := 50013 - o.query(t, "select count(*) from t"); gone > most || gone < 100 ||
-				run.State != remediate.Declined || run.Plan.Amount.Rows > 100 {
+				run.State != remediate.StateRefused || run.Plan.Amount.Rows > 100 {
 				t.Errorf("%d rows are gone; %s: %s; the plan: %s", gone, run.State, run.Why, run.Plan.Amount)
 			}
 		})

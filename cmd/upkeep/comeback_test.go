@@ -35,14 +35,14 @@ func (o *office) back(t *testing.T) {
 // ended waits for the end of the run.
 func (o *office) ended(t *testing.T) (run remediate.Run) {
 	t.Helper()
-	o.until(t, "the run has ended", func() bool { run = o.run(t); return run.State.Final() })
+	o.until(t, "the run has ended", func() bool { run = o.run(t); return run.State.Ended() })
 	return run
 }
 
 // judged reports whether a run was judged by a measure. An estimate may be a little above
 // the limit of these alerts, which is zero.
 func judged(run remediate.Run) bool {
-	return (run.State == remediate.Cleared || run.State == remediate.Uncleared) && run.After != nil && *run.After <= 1
+	return (run.State == remediate.Resolved || run.State == remediate.Unresolved) && run.After != nil && *run.After <= 1
 }
 
 // A target that is removed while a run acts, and that comes back, ends the run with what
@@ -92,7 +92,7 @@ func TestTargetComesBack(t *testing.T) {
 			}
 			o.back(t)
 			run := o.ended(t)
-			if situation == "in VACUUM" && run.State != remediate.Cleared || !judged(run) {
+			if situation == "in VACUUM" && run.State != remediate.Resolved || !judged(run) {
 				t.Errorf("it ended %s: %s", run.State, run.Why)
 			}
 			for sql, want := range map[string]int{

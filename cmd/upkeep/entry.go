@@ -15,8 +15,6 @@ func what(e remediate.Entry) string {
 		return fmt.Sprintf("step %d done", e.Step)
 	case e.Step != 0:
 		return fmt.Sprintf("step %d", e.Step)
-	case e.Reason != "":
-		return fmt.Sprintf("%s (%s)", e.To, e.Reason)
 	}
-	return string(e.To)
+	return e.To.Named(e.Reason)
 }

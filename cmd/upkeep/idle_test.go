@@ -20,7 +20,7 @@ import (
 const idleLimit = 45e6
 
 // There is one build. Where the embedded parts are turned off they cost no memory to
-// notice.
+// notification.
 func TestIdleOutside(t *testing.T) {
 	dir := t.TempDir()
 	binary := filepath.Join(dir, "upkeep")

@@ -21,7 +21,7 @@ func inboxCommand() *cobra.Command {
 	var c client
 	var limit int
 	cmd := &cobra.Command{
-		Use:   "inbox [LETTER]",
+		Use:   "inbox [ID]",
 		Short: "List open incidents and dead letters (payloads that could not be parsed)",
 		Long: `List open incidents and dead letters. A dead letter is a webhook payload that could not be
 parsed; upkeep keeps the last thousand. With the number of a dead letter, print all of it.
@@ -30,7 +30,7 @@ Payloads may contain secrets, so this command needs the write token.`,
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
-				return showLetter(cmd, c, args[0])
+				return showDeadLetter(cmd, c, args[0])
 			}
 			return showInbox(cmd, c, limit)
 		},
@@ -42,8 +42,8 @@ Payloads may contain secrets, so this command needs the write token.`,
 
 // An inboxList is what the command lists.
 type inboxList struct {
-	Incidents   []remediate.Incident   `json:"episodes"`
-	DeadLetters []remediate.DeadLetter `json:"letters"`
+	Incidents   []remediate.Incident   `json:"incidents"`
+	DeadLetters []remediate.DeadLetter `json:"dead_letters"`
 }
 
 func showInbox(cmd *cobra.Command, c client, limit int) error {
@@ -52,7 +52,7 @@ func showInbox(cmd *cobra.Command, c client, limit int) error {
 		return err
 	}
 	list := inboxList{Incidents: s.Incidents}
-	if err := c.do(cmd.Context(), http.MethodGet, fmt.Sprintf("/dead-letters?limit=%d", limit), nil,
+	if err := c.do(cmd.Context(), http.MethodGet, fmt.Sprintf("/dead_letters?limit=%d", limit), nil,
 		&list.DeadLetters); err != nil {
 		return err
 	}
@@ -92,7 +92,7 @@ func printInbox(w io.Writer, list inboxList, now time.Time) error {
 	return t.Flush()
 }
 
-// held says that an episode is held down, where it is.
+// held says that an incident is held down, where it is.
 func held(e remediate.Incident, now time.Time) string {
 	var notes []string
 	if e.Flaps > 0 {
@@ -104,19 +104,19 @@ func held(e remediate.Incident, now time.Time) string {
 	return strings.Join(notes, ", ")
 }
 
-func showLetter(cmd *cobra.Command, c client, id string) error {
+func showDeadLetter(cmd *cobra.Command, c client, id string) error {
 	var l remediate.DeadLetter
-	if err := c.do(cmd.Context(), http.MethodGet, "/dead-letters/"+url.PathEscape(id), nil, &l); err != nil {
+	if err := c.do(cmd.Context(), http.MethodGet, "/dead_letters/"+url.PathEscape(id), nil, &l); err != nil {
 		return err
 	}
 	if c.json {
 		return printJSON(cmd.OutOrStdout(), l)
 	}
-	printLetter(cmd.OutOrStdout(), l)
+	printDeadLetter(cmd.OutOrStdout(), l)
 	return nil
 }
 
-func printLetter(w io.Writer, l remediate.DeadLetter) {
+func printDeadLetter(w io.Writer, l remediate.DeadLetter) {
 	fmt.Fprintf(w, "dead letter %d: answered with %d\n  why       %s\n  received  %s\n  from      %s, %s\n", l.ID,
 		l.Status, visible(l.Error), l.Received.Local().Format(time.DateTime), l.Source, visible(l.Remote))
 	fmt.Fprintf(w, "  body      %d bytes", l.Size)

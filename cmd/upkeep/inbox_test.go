@@ -45,10 +45,10 @@ func TestPrintInbox(t *testing.T) {
 	}
 }
 
-func TestPrintLetter(t *testing.T) {
+func TestPrintDeadLetter(t *testing.T) {
 	now := time.Now()
 	var b strings.Builder
-	printLetter(&b, remediate.DeadLetter{ID: 3, Received: now, Source: "grafana", Remote: "r", Status: 413,
+	printDeadLetter(&b, remediate.DeadLetter{ID: 3, Received: now, Source: "grafana", Remote: "r", Status: 413,
 		Error: "too large", Size: 9, Body: []byte("a\n\tß\x1b\xff\ufffd")})
 	want := "dead letter 3: answered with 413\n  why       too large\n  received  " + now.Local().
 		Format(time.DateTime) + "\n  from      grafana, r\n  body      9 bytes, of which the first 9 are " +
@@ -58,7 +58,7 @@ func TestPrintLetter(t *testing.T) {
 		t.Error(diff)
 	}
 	b.Reset()
-	printLetter(&b, remediate.DeadLetter{Size: 10, Body: []byte("abc")})
+	printDeadLetter(&b, remediate.DeadLetter{Size: 10, Body: []byte("abc")})
 	if !strings.Contains(b.String(), "10 bytes, of which the first 3 are here\n\nabc\n") {
 		t.Error(b.String())
 	}

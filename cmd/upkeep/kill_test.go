@@ -138,8 +138,8 @@ func (s *killSite) done(t *testing.T, statement string) int {
 
 // upkeep is killed with SIGKILL while alerts fire, fifty times by "make soak" and by
 // "make test" the first sixteen: half of them wherever it is and half of them in a step. In the
-// end every alert has cleared, no run hangs, and the servers themselves say that
-// nothing was done twice for one episode.
+// end every alert has been resolved, no run hangs, and the servers themselves say that
+// nothing was done twice for one incident.
 func TestKilledFiftyTimes(t *testing.T) {
 	s := newKillSite(t)
 	s.configure(t, embeddedMode)
@@ -182,7 +182,7 @@ func TestKilledFiftyTimes(t *testing.T) {
 	// delivery nothing fires and no run moves: that is not the end.
 	for end := time.Now().Add(10 * time.Minute); ; {
 		saves := s.saves(t)
-		lines := s.awaitCleared(t, loopActions...)
+		lines := s.awaitResolved(t, loopActions...)
 		if s.saves(t) == saves && (s.rebuilt(t) || time.Now().After(end)) {
 			s.onceEach(t, lines, saves)
 			return
@@ -255,22 +255,22 @@ func (s *killSite) unfinished(t *testing.T) (n int) {
 // onceEach holds what the journal says against what the servers say.
 func (s *killSite) onceEach(t *testing.T, lines []console.Line, saves int) {
 	t.Helper()
-	episodes, acted := make(map[int64]int), make(map[string]int)
+	incidents, acted := make(map[int64]int), make(map[string]int)
 	for _, l := range lines {
-		episodes[l.Request.Incident]++
+		incidents[l.Request.Incident]++
 		switch {
-		case l.State == remediate.Cleared:
+		case l.State == remediate.Resolved:
 			acted[l.Request.Action]++
 			acted[l.Request.Action+" "+l.Request.Subject["table"]]++
-		case l.State == remediate.Declined && strings.Contains(l.Why, "the episode is over"):
+		case l.State == remediate.StateRefused && strings.Contains(l.Why, "the incident is closed"):
 			// It fired again on the samples from before the kill, and nothing was done.
 		default:
 			t.Errorf("run %d %s on %v ended %s: %s", l.ID, l.Request.Action, l.Request.Subject, l.State, l.Why)
 		}
 	}
-	for id, n := range episodes {
+	for id, n := range incidents {
 		if n != 1 {
-			t.Errorf("episode %d has %d runs", id, n)
+			t.Errorf("incident %d has %d runs", id, n)
 		}
 	}
 	for n := range *moments {
@@ -281,7 +281,7 @@ func (s *killSite) onceEach(t *testing.T, lines []console.Line, saves int) {
 				n): fmt.Sprintf(`REINDEX INDEX CONCURRENTLY "public"."bloated_%d_key"`, n),
 		} {
 			if did, said := s.done(t, statement), acted[work]; did != 1 || said != 1 {
-				t.Errorf("%s: done %d times, %d runs cleared, want once", statement, did, said)
+				t.Errorf("%s: done %d times, %d runs resolved, want once", statement, did, said)
 			}
 		}
 	}

@@ -122,12 +122,12 @@ func (w *ward) awaitQuiet(t *testing.T, address string) {
 			return err
 		}
 		for _, l := range lines {
-			if !l.State.Final() {
+			if !l.State.Ended() {
 				return fmt.Errorf("run %d on %v is %s: %s", l.ID, l.Request.Subject, l.State, l.Why)
 			}
 		}
 		if n := len(status.Incidents); n > 0 {
-			return fmt.Errorf("%d episodes are open, of %v first", n, status.Incidents[0].Alert.Labels)
+			return fmt.Errorf("%d incidents are open, of %v first", n, status.Incidents[0].Alert.Labels)
 		}
 		return nil
 	})
@@ -148,20 +148,20 @@ func (w *ward) settle(t *testing.T, s *store.Store) {
 	acted := make(map[string]int)
 	hanging := 0
 	for _, r := range runs {
-		if !r.State.Final() {
+		if !r.State.Ended() {
 			hanging++
 			t.Errorf("run %d on %v hangs, %s: %s", r.ID, r.Request.Subject, r.State, r.Why)
 		}
-		if r.State == remediate.Cleared {
+		if r.State == remediate.Resolved {
 			acted[r.Request.Subject["table"]]++
 			continue
 		}
 		t.Errorf("run %d %s on %v ended %s: %s", r.ID, r.Request.Action, r.Request.Subject, r.State, r.Why)
 	}
-	episodes, done := episodes(t, s), w.done(t)
+	incidents, done := incidents(t, s), w.done(t)
 	lost, doubled, undone, acks, rebuilds := 0, 0, 0, 0, 0
 	for _, p := range w.some(func(*patient) bool { return true }) {
-		did, knew := done[p.table], episodes[p.table]
+		did, knew := done[p.table], incidents[p.table]
 		if p.rebuild {
 			rebuilds++
 		}
@@ -175,7 +175,7 @@ func (w *ward) settle(t *testing.T, s *store.Store) {
 			undone++
 		}
 		if did != 1 || knew != 1 || acted[p.table] != 1 || w.acked[p.table] == 0 {
-			t.Errorf("%s: acknowledged %d times, %d episodes, %d runs cleared, done %d times; want at least once, "+
+			t.Errorf("%s: acknowledged %d times, %d incidents, %d runs resolved, done %d times; want at least once, "+
 				"and once each", p.table, w.acked[p.table], knew, acted[p.table], did)
 		}
 	}
@@ -184,11 +184,11 @@ func (w *ward) settle(t *testing.T, s *store.Store) {
 		hanging)
 }
 
-// episodes counts the episodes of each table.
-func episodes(t *testing.T, s *store.Store) map[string]int {
+// incidents counts the incidents of each table.
+func incidents(t *testing.T, s *store.Store) map[string]int {
 	t.Helper()
 	all := make(map[string]int)
-	for _, text := range texts(t, s, "select alert from episodes order by id") {
+	for _, text := range texts(t, s, "select alert from incidents order by id") {
 		var a remediate.Alert
 		if err := json.Unmarshal([]byte(text), &a); err != nil {
 			t.Fatal(err)

@@ -204,9 +204,9 @@ func (s *site) sicken(t *testing.T) {
 	}
 }
 
-// awaitCleared waits until nothing fires and every one of the actions has a run
-// that cleared, and returns the runs.
-func (s *site) awaitCleared(t *testing.T, actions ...string) []console.Line {
+// awaitResolved waits until nothing fires and every one of the actions has a run
+// that resolved, and returns the runs.
+func (s *site) awaitResolved(t *testing.T, actions ...string) []console.Line {
 	t.Helper()
 	var lines []console.Line
 	var status console.Status
@@ -218,16 +218,16 @@ func (s *site) awaitCleared(t *testing.T, actions ...string) []console.Line {
 		if err := s.get("/status", &status); err != nil {
 			continue
 		}
-		cleared, moving := make(map[string]bool), 0
+		resolved, moving := make(map[string]bool), 0
 		for _, l := range lines {
-			if l.State == remediate.Cleared {
-				cleared[l.Request.Action] = true
+			if l.State == remediate.Resolved {
+				resolved[l.Request.Action] = true
 			}
-			if !l.State.Final() {
+			if !l.State.Ended() {
 				moving++
 			}
 		}
-		if len(cleared) == len(actions) && moving == 0 && len(status.Incidents) == 0 {
+		if len(resolved) == len(actions) && moving == 0 && len(status.Incidents) == 0 {
 			return lines
 		}
 	}
@@ -262,7 +262,7 @@ func (s *site) healed(t *testing.T, lines []console.Line) {
 			indexBytes, victims)
 	}
 	for _, l := range lines {
-		if l.State != remediate.Cleared {
+		if l.State != remediate.Resolved {
 			continue
 		}
 		if l.Request.Action == "postgres/reindex" && (l.Request.Subject["index"] != hostileIndex ||
@@ -302,7 +302,7 @@ func TestLoopEmbedded(t *testing.T) {
 	s.configure(t, embeddedMode)
 	cmd := spawn(t, s.dir, "upkeep", "serve", "--config", "upkeep.yaml")
 	s.awaitReady(t)
-	lines := s.awaitCleared(t, loopActions...)
+	lines := s.awaitResolved(t, loopActions...)
 	s.healed(t, lines)
 	s.amtool(t, s.address)
 	s.reload(t)
@@ -315,7 +315,7 @@ func TestLoopEmbedded(t *testing.T) {
 func (s *site) amtool(t *testing.T, address string) {
 	t.Helper()
 	out, err := exec.CommandContext(t.Context(), "promtool", "query", "instant", "http://"+address,
-		`upkeep_run_transitions_total{to="cleared"}`).CombinedOutput()
+		`upkeep_run_transitions_total{to="resolved"}`).CombinedOutput()
 	if err != nil || !strings.Contains(string(out), `action="postgres/vacuum"`) {
 		t.Errorf("promtool: %v %s", err, out)
 	}
@@ -471,7 +471,7 @@ alerting: {alertmanagers: [{static_configs: [{targets: [%q]}]}]}
 	// which is a minute by default.
 	spawn(t, s.dir, "prometheus", "--config.file=prometheus.yml", "--storage.tsdb.path=tsdb",
 		"--web.listen-address="+prom, "--rules.alert.resend-delay=1s")
-	lines := s.awaitCleared(t, loopActions...)
+	lines := s.awaitResolved(t, loopActions...)
 	s.healed(t, lines)
 	s.secretive(t)
 }

@@ -20,7 +20,7 @@ func TestMarkdown(t *testing.T) {
 	s := console.RunDetails{
 		Lowers: "upkeep_postgres_table_dead_ratio",
 		Run: remediate.Run{
-			ID: 7, State: remediate.Cleared, Why: "it went | down", Created: at, Changed: at.Add(90 * time.Second),
+			ID: 7, State: remediate.Resolved, Why: "it went | down", Created: at, Changed: at.Add(90 * time.Second),
 			Before: &before, After: &after,
 			Request: remediate.Request{Action: "postgres/vacuum", Subject: map[string]string{"table": hostile},
 				Policy: "dead rows", By: "alert/PostgresDeadRows", Limit: &limit},
@@ -34,12 +34,12 @@ func TestMarkdown(t *testing.T) {
 			{At: at, To: remediate.Received, Why: "asked"},
 			{At: at, Note: remediate.NoteApproved, By: "ann", Why: "plan x"},
 			{At: at, From: remediate.Allowed, To: remediate.Allowed, Step: 1, Why: "VACUUM"},
-			{At: at, From: remediate.Applied, To: remediate.Cleared, Why: "it went | down"},
+			{At: at, From: remediate.Applied, To: remediate.Resolved, Why: "it went | down"},
 		},
 	}
 	var b strings.Builder
 	markdown(&b, s)
-	want := "# Run 7: postgres/vacuum is cleared\n\n" +
+	want := "# Run 7: postgres/vacuum is resolved\n\n" +
 		"| | |\n| --- | --- |\n" +
 		"| on | `` table=\"täble\\|`x`\\n# not a heading\" `` |\n" +
 		"| asked for by | `alert/PostgresDeadRows` |\n" +
@@ -54,7 +54,7 @@ func TestMarkdown(t *testing.T) {
 		"| 2026-03-01 01:02:03.000Z | received | `asked` |\n" +
 		"| 2026-03-01 01:02:03.000Z | approved | `plan x` |\n" +
 		"| 2026-03-01 01:02:03.000Z | step 1 | `VACUUM` |\n" +
-		"| 2026-03-01 01:02:03.000Z | cleared | `it went \\| down` |\n\n" +
+		"| 2026-03-01 01:02:03.000Z | resolved | `it went \\| down` |\n\n" +
 		"## Questions for people\n\n- What did users notice, from when to when?\n- What was the cause, and what " +
 		"would have shown it earlier?\n- What will be changed so that it does not come back, who does it, and until " +
 		"when?\n"

@@ -327,7 +327,7 @@ func (c *climate) moves(t *testing.T, kind string, since time.Time) {
 			return err
 		}
 		for _, l := range lines {
-			moved := l.State.Final() || l.State == remediate.Waiting || l.Changed.After(since)
+			moved := l.State.Ended() || l.State == remediate.Waiting || l.Changed.After(since)
 			switch {
 			case moved:
 				delete(left, l.ID)
@@ -353,7 +353,7 @@ func (c *climate) settle(t *testing.T) {
 	servertest.Eventually(t, "the end of every run", func() error {
 		lines, err := c.lines()
 		for _, l := range lines {
-			if !l.State.Final() {
+			if !l.State.Ended() {
 				return fmt.Errorf("run %d on %s is %s: %s", l.ID, l.Request.Subject["table"], l.State, l.Why)
 			}
 		}
@@ -398,7 +398,7 @@ func (c *climate) judge(t *testing.T, j *journal.Journal, runs []remediate.Run) 
 	for _, r := range runs {
 		table := r.Request.Subject["table"]
 		of[table]++
-		if r.State != remediate.Cleared {
+		if r.State != remediate.Resolved {
 			t.Errorf("run %d on %s is %s: %s\n%s", r.ID, table, r.State, r.Why, story(t, j, r.ID))
 		}
 		if done[table] != 1 {

@@ -114,7 +114,7 @@ func tryPolicies(w io.Writer, b policy.Book, alert remediate.Alert) error {
 		aside = r.Aside
 		printRequest(w, *r)
 		c.History = append(c.History, policy.Past{Run: int64(r.Step + 1), Policy: r.Policy, Step: r.Step,
-			Action: r.Action, State: remediate.Uncleared})
+			Action: r.Action, State: remediate.Unresolved})
 	}
 }
 

@@ -36,20 +36,20 @@ var soakRules = flag.Bool("soakrules", false, "run the whole table of the presen
 // n/a: a run that asks already cannot be lowered to ask; VACUUM and REINDEX rest on no
 // archive entry; only a run that was asked about has an approval.
 const rulesTable = `
-change              | waiting         | awaiting approval        | between steps            | in a batch               | in VACUUM         | in REINDEX        | after kill -9
-policy removed      | [declined policy] | declined policy        | declined policy          | [declined policy]        | declined policy   | declined policy   | declined policy
-lowered to observe  | declined policy | declined policy          | declined policy          | declined policy          | declined policy   | declined policy   | [declined policy]
-lowered to ask      | waiting pause   | n/a                      | asked approval           | asked approval           | asked approval    | asked approval    | asked approval
-window closed       | waiting pause   | asked approval           | waiting window           | waiting window           | [waiting window]  | waiting window    | waiting window
-paused all          | waiting pause   | asked approval           | waiting pause            | waiting pause            | waiting pause     | [waiting pause]   | [waiting pause]
-paused policy       | waiting pause   | asked approval           | waiting pause            | waiting pause            | waiting pause     | waiting pause     | waiting pause
-paused target       | waiting pause   | asked approval           | waiting pause            | waiting pause            | waiting pause     | waiting pause     | waiting pause
-paused action       | waiting pause   | asked approval           | [waiting pause]          | waiting pause            | waiting pause     | waiting pause     | waiting pause
-target removed      | waiting target  | waiting target           | waiting target           | waiting target           | waiting target    | waiting target    | waiting target
-target renamed      | waiting target  | waiting target           | waiting target           | waiting target           | waiting target    | waiting target    | waiting target
-entry removed       | waiting pause   | declined configuration   | declined configuration   | declined configuration   | n/a               | n/a               | declined configuration
-entry of other age  | waiting pause   | declined configuration   | declined configuration   | declined configuration   | n/a               | n/a               | declined configuration
-approval's policy   | n/a             | [declined policy]        | n/a                      | n/a                      | n/a               | n/a               | n/a
+change             | waiting          | awaiting approval          | between steps              | in a batch                 | in VACUUM                  | in REINDEX                 | after kill -9
+policy removed     | [refused policy] | refused policy             | refused policy             | [refused policy]           | refused policy             | refused policy             | refused policy
+lowered to observe | refused policy   | refused policy             | refused policy             | refused policy             | refused policy             | refused policy             | [refused policy]
+lowered to ask     | waiting pause    | n/a                        | awaiting_approval approval | awaiting_approval approval | awaiting_approval approval | awaiting_approval approval | awaiting_approval approval
+window closed      | waiting pause    | awaiting_approval approval | waiting window             | waiting window             | [waiting window]           | waiting window             | waiting window
+paused all         | waiting pause    | awaiting_approval approval | waiting pause              | waiting pause              | waiting pause              | [waiting pause]            | [waiting pause]
+paused policy      | waiting pause    | awaiting_approval approval | waiting pause              | waiting pause              | waiting pause              | waiting pause              | waiting pause
+paused target      | waiting pause    | awaiting_approval approval | waiting pause              | waiting pause              | waiting pause              | waiting pause              | waiting pause
+paused action      | waiting pause    | awaiting_approval approval | [waiting pause]            | waiting pause              | waiting pause              | waiting pause              | waiting pause
+target removed     | waiting target   | waiting target             | waiting target             | waiting target             | waiting target             | waiting target             | waiting target
+target renamed     | waiting target   | waiting target             | waiting target             | waiting target             | waiting target             | waiting target             | waiting target
+entry removed      | waiting pause    | refused configuration      | refused configuration      | refused configuration      | n/a                        | n/a                        | refused configuration
+entry of other age | waiting pause    | refused configuration      | refused configuration      | refused configuration      | n/a                        | n/a                        | refused configuration
+approval's policy  | n/a              | [refused policy]           | n/a                        | n/a                        | n/a                        | n/a                        | n/a
 `
 
 func TestPresentRules(t *testing.T) {
@@ -303,7 +303,7 @@ func (o *office) begin(t *testing.T) {
 	case "waiting":
 		o.until(t, "it waits", func() bool { return o.run(t).State == remediate.Waiting })
 	case "awaiting approval":
-		o.until(t, "it asks", func() bool { return o.run(t).State == remediate.Asked })
+		o.until(t, "it asks", func() bool { return o.run(t).State == remediate.AwaitingApproval })
 	default:
 		o.until(t, o.situation, func() bool { return o.query(t, in[o.situation]) > 0 })
 	}
@@ -433,7 +433,7 @@ func (o *office) approve(t *testing.T, change, state, reason string) {
 		return
 	}
 	code, said := o.post(t, console.Prefix+"/runs/1/approve", map[string]string{"by": "user/ann"})
-	if state != "asked" {
+	if state != string(remediate.AwaitingApproval) {
 		if code != http.StatusConflict {
 			t.Errorf("the approval of a run that is %s was answered %d: %s", state, code, said)
 		}

@@ -212,7 +212,7 @@ func (p *pair) frozen(t *testing.T, what string, r *replica) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(all) > 0 && all[len(all)-1].To.Final() {
+		if len(all) > 0 && all[len(all)-1].To.Ended() {
 			ended[run] = len(all)
 		}
 	}

@@ -66,7 +66,7 @@ func (c *client) follow(ctx context.Context, w io.Writer, run int64) error {
 		for ; shown < len(s.Entries) && !c.json; shown++ {
 			printEntry(w, s.Entries[shown])
 		}
-		if s.Run.State.Final() {
+		if s.Run.State.Ended() {
 			break
 		}
 		select {
@@ -79,7 +79,7 @@ func (c *client) follow(ctx context.Context, w io.Writer, run int64) error {
 			return err
 		}
 	}
-	if s.Run.State != remediate.Cleared {
+	if s.Run.State != remediate.Resolved {
 		return fmt.Errorf("run %d is %s: %s", run, s.Run.State, s.Run.Why)
 	}
 	return nil

@@ -22,7 +22,7 @@ func Example_printCalendar() {
 			{
 				Occurrence: schedule.Occurrence{Schedule: "nightly", At: time.Date(2026, 6, 3, 3, 0, 0, 0, summer),
 					Zone: "Europe/Berlin", Outcome: schedule.Punctual},
-				Runs: []console.Made{{ID: 7, State: remediate.Cleared}},
+				Runs: []console.Made{{ID: 7, State: remediate.Resolved}},
 			},
 			{Occurrence: schedule.Occurrence{Schedule: "nightly", At: time.Date(2026, 6, 2, 3, 0, 0, 0, summer),
 				Zone: "Europe/Berlin", Outcome: schedule.Skipped, Why: "missed, and a newer one has come"}},
@@ -40,7 +40,7 @@ func Example_printCalendar() {
 	// Sun 2026-06-07 01:00 +02:00  Europe/Berlin  first Sunday  postgres/reindex  ask   each of bloat > 0.3, in the window night
 	//
 	// LAST                         ZONE           SCHEDULE  RESULT   RUNS       WHY
-	// Wed 2026-06-03 03:00 +02:00  Europe/Berlin  nightly   run      7 cleared  –
+	// Wed 2026-06-03 03:00 +02:00  Europe/Berlin  nightly   run      7 resolved  –
 	// Tue 2026-06-02 03:00 +02:00  Europe/Berlin  nightly   skipped  –          missed, and a newer one has come
 	// No schedules.
 }

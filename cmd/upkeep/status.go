@@ -47,7 +47,7 @@ func printStatus(w io.Writer, s console.Status) error {
 			fmt.Fprintf(w, "  %s: this pauses nothing\n", p.Unknown)
 		}
 	}
-	for _, r := range s.Asked {
+	for _, r := range s.Awaiting {
 		fmt.Fprintf(w, "AWAITING APPROVAL run %d: %s on %s. See upkeep show %d; then upkeep approve %d, or upkeep "+
 			"reject %d --why …\n", r.ID, r.Request.Action, journal.Subject(r.Request.Subject), r.ID, r.ID, r.ID)
 	}

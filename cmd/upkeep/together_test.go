@@ -108,8 +108,8 @@ func (s *crashSite) alert(t *testing.T, status string, tables ...string) {
 
 // upkeep and its target are killed at one moment, again and again: in a step, right after
 // it, and before it. The target's statistics are empty then. No verdict is wrong: what is
-// called cleared has no dead rows left, what has none is called neither failed nor
-// uncleared, and no run hangs.
+// called resolved has no dead rows left, what has none is called neither failed nor
+// unresolved, and no run hangs.
 func TestKilledWithItsTarget(t *testing.T) {
 	s := newCrashSite(t)
 	s.start(t)
@@ -188,7 +188,7 @@ func (s *crashSite) settle(t *testing.T) {
 				return fmt.Errorf("%d runs for %d tables", len(lines), len(s.tables))
 			}
 			for _, l := range lines {
-				if !l.State.Final() && which(l) {
+				if !l.State.Ended() && which(l) {
 					return fmt.Errorf("run %d on %s is %s: %s", l.ID, l.Request.Subject["table"], l.State, l.Why)
 				}
 			}
@@ -205,8 +205,8 @@ func (s *crashSite) settle(t *testing.T) {
 			t.Errorf("run %d on %s is %s, and %s: %s", l.ID, l.Request.Subject["table"], l.State, wrong, l.Why)
 		}
 	}
-	if states[remediate.Cleared] == 0 {
-		t.Error("nothing was cleared: the test shows nothing")
+	if states[remediate.Resolved] == 0 {
+		t.Error("nothing was resolved: the test shows nothing")
 	}
 	t.Logf("%d crashes of both, %d runs, by their end: %v", *together, len(lines), states)
 	w := &ward{}
@@ -227,11 +227,11 @@ func (s *crashSite) wrong(t *testing.T, l console.Line) string {
 		t.Fatal(err)
 	}
 	switch {
-	case l.State == remediate.Cleared && dead > 0:
+	case l.State == remediate.Resolved && dead > 0:
 		return fmt.Sprintf("%d rows are dead", dead)
-	case slices.Contains([]remediate.State{remediate.Uncleared, remediate.Failed}, l.State):
+	case slices.Contains([]remediate.State{remediate.Unresolved, remediate.Failed}, l.State):
 		return fmt.Sprintf("%d rows are dead, and nothing was wrong but a crash", dead)
-	case l.State == remediate.Declined && l.Reason != remediate.ReasonResolved:
+	case l.State == remediate.StateRefused && l.Reason != remediate.ReasonResolved:
 		return "it was not refused: " + l.Reason
 	}
 	return ""

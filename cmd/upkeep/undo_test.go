@@ -65,7 +65,7 @@ func TestKilledAndNotAskedForAnyMore(t *testing.T) {
 	o.age = ""
 	o.write(t)
 	o.start(t)
-	o.until(t, "it is declined", func() bool { return o.run(t).State == remediate.Declined })
+	o.until(t, "it is refused", func() bool { return o.run(t).State == remediate.StateRefused })
 	run := o.run(t)
 	if run.Reason != remediate.ReasonConfiguration || !strings.Contains(run.Why, "step 1 was begun") ||
 		!strings.Contains(run.Why, `partition "public"."t_old" is one of "public"."t" again`) {
@@ -92,7 +92,7 @@ func TestKilledAndCancelledWithoutItsTarget(t *testing.T) {
 		console.Answer{By: "user/ann", Why: "enough"}); code != http.StatusOK {
 		t.Fatalf("cancel: %d %s", code, said)
 	}
-	o.until(t, "it is declined", func() bool { return o.run(t).State == remediate.Declined })
+	o.until(t, "it is refused", func() bool { return o.run(t).State == remediate.StateRefused })
 	run := o.run(t)
 	for _, part := range []string{"step 1 was begun", "is not undone", `no target "main"`,
 		`ALTER TABLE "public"."t" ATTACH PARTITION "public"."t_old" FOR VALUES FROM`} {

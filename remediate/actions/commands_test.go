@@ -286,8 +286,8 @@ func want(_ *testscript.TestScript, h *house, args []string) error {
 		return fmt.Errorf("there is no state %q", state)
 	}
 	if h.refused != nil && id == 0 {
-		if state != remediate.Declined || len(args) > 1 && args[1] != h.refused.Reason {
-			return fmt.Errorf("declined at once: %w", h.refused)
+		if state != remediate.StoppedBy(h.refused.Reason) || len(args) > 1 && args[1] != h.refused.Reason {
+			return fmt.Errorf("refused at once: %w", h.refused)
 		}
 		return nil
 	}
@@ -300,10 +300,10 @@ func want(_ *testscript.TestScript, h *house, args []string) error {
 		}
 		if run.State != state || len(args) > 1 && run.Reason != args[1] {
 			err = fmt.Errorf("run %d is %s (%s), want %s", run.ID, run.State, run.Reason, strings.Join(args, " "))
-			if run.State.Final() && ended.IsZero() {
+			if run.State.Ended() && ended.IsZero() {
 				ended = time.Now()
 			}
-			if run.State.Final() && time.Since(ended) > another {
+			if run.State.Ended() && time.Since(ended) > another {
 				return neverError{err}
 			}
 		}
@@ -357,10 +357,10 @@ func runs(_ *testscript.TestScript, h *house, args []string) error {
 
 func approve(_ *testscript.TestScript, h *house, args []string) error {
 	ctx := context.Background()
-	if err := want(nil, h, append(args, "asked")); err != nil {
+	if err := want(nil, h, append(args, string(remediate.AwaitingApproval))); err != nil {
 		return err
 	}
-	id, _ := number(append(args, "asked"))
+	id, _ := number(append(args, string(remediate.AwaitingApproval)))
 	run, err := h.run(ctx, id)
 	if err != nil {
 		return err
@@ -372,14 +372,14 @@ func approve(_ *testscript.TestScript, h *house, args []string) error {
 
 func reject(_ *testscript.TestScript, h *house, args []string) error {
 	ctx := context.Background()
-	if err := want(nil, h, append(args, "asked")); err != nil {
+	if err := want(nil, h, append(args, string(remediate.AwaitingApproval))); err != nil {
 		return err
 	}
 	run, err := h.run(ctx, 0)
 	if err != nil {
 		return err
 	}
-	err = h.journal.Refuse(ctx, run.ID, run.Plan.Question(), "ann", "not today")
+	err = h.journal.Reject(ctx, run.ID, run.Plan.Question(), "ann", "not today")
 	h.engine.Wake()
 	return err
 }
@@ -387,7 +387,7 @@ func reject(_ *testscript.TestScript, h *house, args []string) error {
 func notified(_ *testscript.TestScript, h *house, args []string) error {
 	return until(func() error {
 		h.engine.Wake()
-		all, err := h.notices(context.Background(), remediate.NotificationKind(args[0]))
+		all, err := h.notifications(context.Background(), remediate.NotificationKind(args[0]))
 		if err != nil {
 			return err
 		}

@@ -231,10 +231,10 @@ func (h *house) story(ctx context.Context, run remediate.Run) string {
 	return b.String()
 }
 
-// notices are the sent notices of one kind.
-func (h *house) notices(ctx context.Context, kind remediate.NotificationKind) (all []remediate.Notification,
+// notifications are the sent notifications of one kind.
+func (h *house) notifications(ctx context.Context, kind remediate.NotificationKind) (all []remediate.Notification,
 	err error) {
-	rows, err := h.store.Query(ctx, "select notice from notices order by id")
+	rows, err := h.store.Query(ctx, "select notification from notifications order by id")
 	if err != nil {
 		return nil, err
 	}

@@ -52,7 +52,7 @@ func TestFlappingIsToldOnce(t *testing.T) {
 					tell(began, false)
 					pass(c.off)
 				}
-				pages := h.notices(remediate.NotificationPage)
+				pages := h.notifications(remediate.NotificationPage)
 				if len(pages) != c.pages {
 					t.Fatalf("%d pages, want %d: %+v", len(pages), c.pages, pages)
 				}
@@ -124,7 +124,7 @@ func TestSuppressed(t *testing.T) {
 		}
 		d.set("", nil)
 		pass(time.Minute)
-		h.is(1, remediate.Cleared)
+		h.is(1, remediate.Resolved)
 		h.verify()
 	})
 }
@@ -144,6 +144,6 @@ func TestSuppressedOrNotIsUnknown(t *testing.T) {
 		}
 		d.set("", nil)
 		pass(time.Minute)
-		h.is(1, remediate.Cleared)
+		h.is(1, remediate.Resolved)
 	})
 }

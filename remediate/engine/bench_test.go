@@ -23,9 +23,9 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate/webhook"
 )
 
-// BenchmarkAlertToAction posts alerts of one episode each over HTTP on the loopback
+// BenchmarkAlertToAction posts alerts of one incident each over HTTP on the loopback
 // and measures from the answer, which says that they are on disk, until the action
-// starts: one at a time, and at a hundred episodes a second.
+// starts: one at a time, and at a hundred incidents a second.
 func BenchmarkAlertToAction(b *testing.B) {
 	b.Run("idle", func(b *testing.B) {
 		l := newLane(b)

@@ -14,12 +14,12 @@ import (
 // stages says what is done in each state. It is the pipeline, whole and in order.
 func (e *Engine) stages() map[remediate.State]stage {
 	return map[remediate.State]stage{
-		remediate.Received: e.plan,    // look; change nothing
-		remediate.Planned:  e.guarded, // every guard must agree
-		remediate.Asked:    e.asked,   // a person must agree
-		remediate.Waiting:  e.again,   // the due time has come: evaluate again
-		remediate.Allowed:  e.apply,   // one step after the other, under the fence
-		remediate.Applied:  e.verify,  // measure again, and ask the alert's expression
+		remediate.Received:         e.plan,    // look; change nothing
+		remediate.Planned:          e.guarded, // every guard must agree
+		remediate.AwaitingApproval: e.asked,   // a person must agree
+		remediate.Waiting:          e.again,   // the due time has come: evaluate again
+		remediate.Allowed:          e.apply,   // one step after the other, under the fence
+		remediate.Applied:          e.verify,  // measure again, and ask the alert's expression
 	}
 }
 
@@ -33,7 +33,7 @@ func (e *Engine) Do(ctx context.Context, run remediate.Run, f remediate.Fence) e
 	c := &carried{run: run, fence: f, cancel: cancel}
 	e.note(c)
 	defer e.forget(c)
-	for !c.run.State.Final() {
+	for !c.run.State.Ended() {
 		m, err := e.next(ctx, c)
 		cancelled, stop := errors.AsType[*cancelError](context.Cause(ctx))
 		switch {
@@ -78,13 +78,12 @@ func (e *Engine) next(ctx context.Context, c *carried) (move, error) {
 // stopped returns the next state of a run that a person has cancelled.
 func stopped(run remediate.Run) (move, bool) {
 	switch run.State {
-	case remediate.Asked:
-		return move{to: remediate.Declined, why: run.Cancel, reason: remediate.ReasonPerson}, true
+	case remediate.AwaitingApproval:
+		return end(run.Cancel, remediate.ReasonPerson), true
 	case remediate.Received, remediate.Planned, remediate.Waiting:
-		return move{to: remediate.Declined, why: "stopped by " + run.Cancel, reason: remediate.ReasonCancelled}, true
+		return end("stopped by "+run.Cancel, remediate.ReasonCancelled), true
 	case remediate.Allowed:
-		return move{to: remediate.Failed, why: "stopped by " + run.Cancel + removed(run),
-			reason: remediate.ReasonCancelled}, true
+		return end("stopped by "+run.Cancel+removed(run), remediate.ReasonCancelled), true
 	default: // every step is done: there is nothing to stop
 		return move{}, false
 	}
@@ -133,13 +132,13 @@ func (e *Engine) move(ctx context.Context, c *carried, m move) (left bool, err e
 	if m.to != c.run.State {
 		next.Tries, next.Lost = 0, 0
 	}
-	if m.notice == nil && m.to != c.run.State {
-		m.notice = e.outcome(next)
+	if m.notification == nil && m.to != c.run.State {
+		m.notification = e.outcome(next)
 	}
 	c.writing.Lock()
 	err = e.c.Journal.Append(ctx, journal.Change{
 		Run: next, Entry: entry, Fence: c.fence.Token, Exclusive: e.exclusive(c.run.Request), Leave: left,
-		Notification: m.notice, Admit: m.admit,
+		Notification: m.notification, Admit: m.admit,
 	})
 	c.writing.Unlock()
 	if r, refused := remediate.Refused(err); refused && m.admit != nil {

@@ -16,7 +16,7 @@ import (
 // approve says yes to the plan that a run asks for.
 func (h *house) approve(id int64) {
 	h.t.Helper()
-	run := h.is(id, remediate.Asked)
+	run := h.is(id, remediate.AwaitingApproval)
 	if err := h.journal.Approve(h.t.Context(), id, run.Plan.Question(), "ann", h.now().Add(time.Hour)); err != nil {
 		h.t.Fatal(err)
 	}
@@ -43,13 +43,13 @@ func TestChain(t *testing.T) {
 		h.is(1, remediate.Applied) // the measure may be late
 		h.runs(1)
 		pass(5 * time.Second)
-		says(t, h.is(1, remediate.Uncleared).Why, "from 10 to 10, limit 0")
+		says(t, h.is(1, remediate.Unresolved).Why, "from 10 to 10, limit 0")
 
-		run := h.is(2, remediate.Asked)
+		run := h.is(2, remediate.AwaitingApproval)
 		if run.Request.Action != "ward/operate" || run.Request.Step != 1 || run.Request.Incident != 1 {
 			t.Errorf("%+v", run.Request)
 		}
-		asked := h.notices(remediate.NotificationAsk)
+		asked := h.notifications(remediate.NotificationAsk)
 		if len(asked) != 1 || asked[0].Run != 2 || asked[0].Plan != run.Plan.Question() ||
 			!asked[0].Until.Equal(run.Due) {
 			t.Fatalf("%+v", asked)
@@ -63,15 +63,15 @@ func TestChain(t *testing.T) {
 
 		h.approve(2)
 		pass(2 * time.Second)
-		h.is(2, remediate.Cleared)
+		h.is(2, remediate.Resolved)
 		want := []string{`heal "t" 1`, `heal "t" 2`, `operate "t" 1`, `operate "t" 2`}
 		if diff := cmp.Diff(want, h.ward.did()); diff != "" {
 			t.Error(diff)
 		}
 		pass(time.Minute)
 		h.runs(2)
-		if pages := h.notices(remediate.NotificationPage); len(pages) != 0 {
-			t.Errorf("people were paged about what was cleared: %+v", pages)
+		if pages := h.notifications(remediate.NotificationPage); len(pages) != 0 {
+			t.Errorf("people were paged about what was resolved: %+v", pages)
 		}
 		h.verify()
 	})
@@ -91,8 +91,8 @@ func TestChainClearsTheWay(t *testing.T) {
 		if run.Reason != remediate.ReasonPrepared || !run.Request.Aside {
 			t.Errorf("%+v", run)
 		}
-		h.is(2, remediate.Cleared)
-		if pages := h.notices(remediate.NotificationPage); len(pages) != 0 {
+		h.is(2, remediate.Resolved)
+		if pages := h.notifications(remediate.NotificationPage); len(pages) != 0 {
 			t.Errorf("people were paged: %+v", pages)
 		}
 		h.verify()
@@ -107,17 +107,17 @@ func TestAsideWithNothingInTheWay(t *testing.T) {
 		h.live()
 		h.alert("t", true)
 		pass(time.Minute)
-		run := h.is(1, remediate.Declined)
+		run := h.is(1, remediate.StateRefused)
 		if run.Reason != remediate.ReasonCannotHelp {
 			t.Errorf("%+v", run)
 		}
 		says(t, run.Why, "nothing to clear here")
-		h.is(2, remediate.Cleared)
+		h.is(2, remediate.Resolved)
 		h.verify()
 	})
 }
 
-// What cannot be measured since it is of another kind is declined with what the plan
+// What cannot be measured since it is of another kind is refused with what the plan
 // says, and not tried again as a fault.
 func TestUnmeasured(t *testing.T) {
 	bubble(t, func(t *testing.T, h *house) {
@@ -125,7 +125,7 @@ func TestUnmeasured(t *testing.T) {
 		h.live()
 		h.alert("t", true)
 		pass(time.Second)
-		if run := h.is(1, remediate.Declined); run.Reason != remediate.ReasonUnfit || run.Tries != 0 {
+		if run := h.is(1, remediate.StateRefused); run.Reason != remediate.ReasonUnfit || run.Tries != 0 {
 			t.Errorf("%+v", run)
 		}
 	})
@@ -143,11 +143,11 @@ func TestInsists(t *testing.T) {
 		h.live()
 		h.alert("t", true)
 		pass(time.Second)
-		says(t, h.is(1, remediate.Asked).Why, "ward/heal always asks")
+		says(t, h.is(1, remediate.AwaitingApproval).Why, "ward/heal always asks")
 		h.approve(1)
 		pass(time.Minute)
-		h.is(1, remediate.Uncleared)
-		says(t, h.is(2, remediate.Declined).Why, "ward/operate needs a maintenance window")
+		h.is(1, remediate.Unresolved)
+		says(t, h.is(2, remediate.StateRefused).Why, "ward/operate needs a maintenance window")
 		if got := len(h.ward.did()); got != 2 {
 			t.Errorf("%d effects, want those of the first step", got)
 		}
@@ -169,17 +169,17 @@ func TestChainEndsWithAPage(t *testing.T) {
 		}
 		h.alert("t", true, "summary", "the table is sick", "runbook", "https://runbooks/sick")
 		pass(5 * time.Minute)
-		h.is(1, remediate.Uncleared)
+		h.is(1, remediate.Unresolved)
 		h.is(2, remediate.Failed)
 
-		pages := h.notices(remediate.NotificationPage)
+		pages := h.notifications(remediate.NotificationPage)
 		if len(pages) != 1 || pages[0].Incident != 1 {
 			t.Fatalf("%+v", pages)
 		}
 		says(t, pages[0].Title, "Sick needs a person")
 		says(t, pages[0].Text,
 			"no further step", `table="t"`, "the table is sick", "https://runbooks/sick",
-			"run 1, ward/heal: uncleared. upkeep_ward_sickness went from 10 to 10, limit 0", `1. heal "t" 1`,
+			"run 1, ward/heal: unresolved. upkeep_ward_sickness went from 10 to 10, limit 0", `1. heal "t" 1`,
 			"run 2, ward/operate: failed.", "the connection was lost", `1. operate "t" 1`,
 			"upkeep_ward_sickness is 10, its limit 0")
 
@@ -191,11 +191,11 @@ func TestChainEndsWithAPage(t *testing.T) {
 		}
 		h.alert("t", true)
 		pass(time.Minute)
-		if pages := h.notices(remediate.NotificationPage); len(pages) != 1 {
+		if pages := h.notifications(remediate.NotificationPage); len(pages) != 1 {
 			t.Errorf("%d pages, want one", len(pages))
 		}
 		if diff := cmp.Diff([]remediate.Note{remediate.NotePaged, remediate.NoteDecided}, h.notes(0)); diff != "" {
-			t.Errorf("what the journal says of the episode: %s", diff)
+			t.Errorf("what the journal says of the incident: %s", diff)
 		}
 		h.runs(2)
 		h.verify()
@@ -215,15 +215,15 @@ func TestChainGoesOn(t *testing.T) {
 		{"it cannot help", func(h *house) {
 			h.ward.refuse, h.ward.refuses = remediate.Refuse(remediate.ReasonCannotHelp, "it is too sick for that"),
 				"heal"
-		}, remediate.Declined, "too sick", 2, 0},
+		}, remediate.StateRefused, "too sick", 2, 0},
 		{"it is not known whether it helped", func(h *house) {
 			h.ward.after = func() { delete(h.ward.sickness, "t") }
 		}, remediate.Inconclusive, "no longer exists", 1, 1},
 		{"the action sees nothing wrong", func(h *house) {
 			h.ward.refuse = remediate.Refuse(remediate.ReasonNothing,
 				"nothing to do")
-		}, remediate.Declined, "nothing to do", 1, 1},
-		{"it only observes", func(h *house) { h.mode = remediate.Observe }, remediate.Declined, "only observes", 1, 0},
+		}, remediate.StateRefused, "nothing to do", 1, 1},
+		{"it only observes", func(h *house) { h.mode = remediate.Observe }, remediate.Observed, "only observes", 1, 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, h *house) {
@@ -235,9 +235,9 @@ func TestChainGoesOn(t *testing.T) {
 				says(t, h.is(1, test.first).Why, test.says)
 				h.runs(test.runs)
 				if test.runs == 2 {
-					h.is(2, remediate.Cleared)
+					h.is(2, remediate.Resolved)
 				}
-				if pages := h.notices(remediate.NotificationPage); len(pages) != test.pages {
+				if pages := h.notifications(remediate.NotificationPage); len(pages) != test.pages {
 					t.Errorf("%d pages, want %d", len(pages), test.pages)
 				}
 				h.verify()
@@ -246,7 +246,7 @@ func TestChainGoesOn(t *testing.T) {
 	}
 }
 
-// A chain ends with its episode: what is over is not remedied further.
+// A chain ends with its incident: what is over is not remedied further.
 func TestChainStopsWithTheIncident(t *testing.T) {
 	bubble(t, func(t *testing.T, h *house) {
 		h.second = remediate.Auto
@@ -257,9 +257,9 @@ func TestChainStopsWithTheIncident(t *testing.T) {
 		h.is(1, remediate.Applied)
 		h.alert("t", false)
 		pass(time.Minute)
-		h.is(1, remediate.Uncleared)
+		h.is(1, remediate.Unresolved)
 		h.runs(1)
-		if pages := h.notices(remediate.NotificationPage); len(pages) != 0 {
+		if pages := h.notifications(remediate.NotificationPage); len(pages) != 0 {
 			t.Errorf("%+v", pages)
 		}
 	})
@@ -274,12 +274,12 @@ func TestChainIsJournalled(t *testing.T) {
 		h.live()
 		h.alert("t", true)
 		pass(time.Minute)
-		h.is(2, remediate.Uncleared)
+		h.is(2, remediate.Unresolved)
 		if n := h.replay(); n != 5 { // two requests, two verdicts, one page
 			t.Errorf("%d cases, want 5", n)
 		}
 		want := []remediate.State{remediate.Received, remediate.Planned, remediate.Allowed, remediate.Applied,
-			remediate.Uncleared}
+			remediate.Unresolved}
 		for id := range int64(2) {
 			if diff := cmp.Diff(want, h.states(id+1)); diff != "" {
 				t.Errorf("run %d: %s", id+1, diff)

@@ -29,7 +29,7 @@ func TestCrashAnywhere(t *testing.T) {
 		go func() {
 			defer close(whole)
 			for ctx.Err() == nil {
-				if run, err := h.journal.Get(context.Background(), 1); err == nil && run.State.Final() {
+				if run, err := h.journal.Get(context.Background(), 1); err == nil && run.State.Ended() {
 					return
 				}
 				time.Sleep(5 * time.Millisecond)
@@ -40,7 +40,7 @@ func TestCrashAnywhere(t *testing.T) {
 		cancel()
 		<-ended
 		h.live()
-		h.await(1, remediate.Cleared)
+		h.await(1, remediate.Resolved)
 		if diff := cmp.Diff([]string{`heal "t" 1`, `heal "t" 2`}, h.ward.did()); diff != "" {
 			t.Errorf("crash after write %d: %s\n%s", n, diff, h.story(1))
 		}
@@ -109,7 +109,7 @@ func TestCrashAfterEffect(t *testing.T) {
 			t.Fatalf("after the crash: %+v %v", run, err)
 		}
 		h.live()
-		h.await(1, remediate.Cleared)
+		h.await(1, remediate.Resolved)
 		if got := h.ward.did(); len(got) != 2 {
 			t.Errorf("crash after effect %d: %v", n, got)
 		}
@@ -148,7 +148,7 @@ func TestStopAfterEffect(t *testing.T) {
 		}
 		h.live()
 		pass(time.Second)
-		h.is(1, remediate.Cleared)
+		h.is(1, remediate.Resolved)
 		if diff := cmp.Diff([]string{`heal "t" 1`, `heal "t" 2`}, h.ward.did()); diff != "" {
 			t.Error(diff)
 		}

@@ -15,14 +15,14 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate/policy"
 )
 
-// batch is how many episodes are decided about at a time.
+// batch is how many incidents are decided about at a time.
 const batch = 256
 
 // looking is how many runs may be planned, guarded and verified beside those that
 // act.
 const looking = 8
 
-// Run decides about episodes and carries runs until ctx is done. It returns when
+// Run decides about incidents and carries runs until ctx is done. It returns when
 // all it carried has stopped; what was not finished goes on in another process,
 // or at the next start.
 func (e *Engine) Run(ctx context.Context) error {
@@ -90,21 +90,21 @@ func (e *Engine) leave(ctx context.Context) {
 	}
 }
 
-// Decide makes runs for the open episodes that a policy matches, pages people
+// Decide makes runs for the open incidents that a policy matches, pages people
 // where a policy has come to its end, and settles what is left alone.
 func (e *Engine) Decide(ctx context.Context) error {
 	now := e.setting.Load()
 	book, edition, text := now.book, now.edition, now.bookText
 	for {
-		episodes, err := e.c.Inbox.Undecided(ctx, edition, batch)
-		if err != nil || len(episodes) == 0 {
+		incidents, err := e.c.Inbox.Undecided(ctx, edition, batch)
+		if err != nil || len(incidents) == 0 {
 			return err
 		}
-		all := make([]journal.Decided, 0, len(episodes))
-		for _, episode := range episodes {
-			d, err := e.decide(ctx, book, edition, episode)
+		all := make([]journal.Decided, 0, len(incidents))
+		for _, incident := range incidents {
+			d, err := e.decide(ctx, book, edition, incident)
 			if err != nil {
-				return fmt.Errorf("episode %d: %w", episode.ID, err)
+				return fmt.Errorf("incident %d: %w", incident.ID, err)
 			}
 			all = append(all, d)
 		}
@@ -120,23 +120,23 @@ func (e *Engine) Decide(ctx context.Context) error {
 				e.c.Notified()
 			}
 			if d.Request == nil && d.Wait.IsZero() {
-				e.log.Info("episode left alone", "episode", d.Incident, "why", d.Why)
+				e.log.Info("incident left alone", "incident", d.Incident, "why", d.Why)
 			}
 		}
-		if len(episodes) < batch {
+		if len(incidents) < batch {
 			return nil
 		}
 	}
 }
 
-// decide puts one episode with its history to the policies.
+// decide puts one incident with its history to the policies.
 func (e *Engine) decide(ctx context.Context, book policy.Book, edition string,
-	episode remediate.Incident) (d journal.Decided, err error) {
-	runs, err := e.c.Journal.History(ctx, episode.ID)
+	incident remediate.Incident) (d journal.Decided, err error) {
+	runs, err := e.c.Journal.History(ctx, incident.ID)
 	if err != nil {
 		return d, err
 	}
-	k := policy.Case{Incident: episode, Now: e.now().UTC()}
+	k := policy.Case{Incident: incident, Now: e.now().UTC()}
 	for _, r := range runs {
 		k.History = append(k.History, policy.Past{
 			Run: r.ID, Policy: r.Request.Policy, Step: r.Request.Step, Action: r.Request.Action, State: r.State,
@@ -144,20 +144,20 @@ func (e *Engine) decide(ctx context.Context, book policy.Book, edition string,
 		})
 	}
 	decision := book.Decide(k)
-	d = journal.Decided{Incident: episode.ID, Request: decision.Request, Wait: decision.Wait, Why: decision.Why}
+	d = journal.Decided{Incident: incident.ID, Request: decision.Request, Wait: decision.Wait, Why: decision.Why}
 	if d.Case, err = json.Marshal(policy.Record{Kind: policy.KindDecide, Book: edition, Case: &k,
 		Decision: &decision}); err != nil {
 		return d, err
 	}
 	if decision.Page {
 		d.Notification = &remediate.Notification{
-			Key: fmt.Sprintf("page/%d/%s", episode.ID, decision.Policy), Kind: remediate.NotificationPage,
-			Incident: episode.ID, At: e.now(), Labels: aboutAlert(episode.Alert.Labels, decision.Policy),
-			Title: fmt.Sprintf("%s needs a person", episode.Name()), Text: e.diagnosis(episode, runs, decision.Why),
+			Key: fmt.Sprintf("page/%d/%s", incident.ID, decision.Policy), Kind: remediate.NotificationPage,
+			Incident: incident.ID, At: e.now(), Labels: aboutAlert(incident.Alert.Labels, decision.Policy),
+			Title: fmt.Sprintf("%s needs a person", incident.Name()), Text: e.diagnosis(incident, runs, decision.Why),
 		}
-		if episode.FlappingFrom != 0 { // once for all the time in which nothing was decided
-			d.Notification.Key = fmt.Sprintf("flapping/%d/%s", episode.FlappingFrom, decision.Policy)
-			d.Notification.Title = episode.Name() + " is flapping, and nothing was done about it"
+		if incident.FlappingFrom != 0 { // once for all the time in which nothing was decided
+			d.Notification.Key = fmt.Sprintf("flapping/%d/%s", incident.FlappingFrom, decision.Policy)
+			d.Notification.Title = incident.Name() + " is flapping, and nothing was done about it"
 		}
 	}
 	return d, nil

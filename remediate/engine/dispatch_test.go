@@ -23,7 +23,7 @@ func TestHeldUntilRipe(t *testing.T) {
 		h.alert("u", false)
 		pass(2 * time.Second)
 		h.runs(1)
-		if run := h.is(1, remediate.Cleared); run.Request.Subject["table"] != "t" ||
+		if run := h.is(1, remediate.Resolved); run.Request.Subject["table"] != "t" ||
 			run.Created.Sub(h.now()) > time.Second {
 			t.Errorf("%+v", run)
 		}
@@ -37,7 +37,7 @@ func TestFlappingIsHeldDown(t *testing.T) {
 		h.live()
 		h.alert("t", true)
 		pass(time.Second)
-		h.is(1, remediate.Cleared)
+		h.is(1, remediate.Resolved)
 		h.alert("t", false)
 		h.ward.set("t", 10)
 		h.ward.change(func() { clear(h.ward.done) })
@@ -46,7 +46,7 @@ func TestFlappingIsHeldDown(t *testing.T) {
 		pass(50 * time.Second)
 		h.runs(1)
 		pass(11 * time.Second)
-		h.is(2, remediate.Cleared)
+		h.is(2, remediate.Resolved)
 	})
 }
 
@@ -62,7 +62,7 @@ func (h *house) fires(table string, since time.Time) {
 	}
 }
 
-// Another edition of the policies decides the open episodes again, once. An episode
+// Another edition of the policies decides the open incidents again, once. An incident
 // that has its run is decided when that has ended, and not before.
 func TestReload(t *testing.T) {
 	bubble(t, func(t *testing.T, h *house) {
@@ -70,7 +70,7 @@ func TestReload(t *testing.T) {
 		e, _ := h.live()
 		h.alert("t", true)
 		pass(time.Second)
-		h.is(1, remediate.Declined)
+		h.is(1, remediate.Observed)
 		h.runs(1)
 
 		use := func(change func()) {
@@ -102,7 +102,7 @@ func TestReload(t *testing.T) {
 }
 
 // A run that was made under one edition is carried on under the next, with the
-// terms that it was made with, and its episode is decided once it has ended.
+// terms that it was made with, and its incident is decided once it has ended.
 func TestReloadWhileAsked(t *testing.T) {
 	bubble(t, func(t *testing.T, h *house) {
 		h.mode = remediate.Ask
@@ -110,7 +110,7 @@ func TestReloadWhileAsked(t *testing.T) {
 		h.ward.change(func() { h.ward.useless = map[string]bool{"heal": true} })
 		h.alert("t", true)
 		pass(time.Second)
-		h.is(1, remediate.Asked)
+		h.is(1, remediate.AwaitingApproval)
 		h.second = remediate.Auto
 		if err := e.Use(h.ward.actions(), h.policies()); err != nil {
 			t.Fatal(err)
@@ -119,8 +119,8 @@ func TestReloadWhileAsked(t *testing.T) {
 		h.runs(1)
 		h.approve(1)
 		pass(10 * time.Second)
-		h.is(1, remediate.Uncleared)
-		h.is(2, remediate.Cleared) // of the chain as it is now
+		h.is(1, remediate.Unresolved)
+		h.is(2, remediate.Resolved) // of the chain as it is now
 	})
 }
 
@@ -138,11 +138,11 @@ func TestReloadFindsALateMatch(t *testing.T) {
 			t.Fatal(err)
 		}
 		pass(2 * time.Second)
-		h.is(1, remediate.Cleared)
+		h.is(1, remediate.Resolved)
 	})
 }
 
-// What cannot be done as it is asked for is declined in the journal, in words, and
+// What cannot be done as it is asked for is refused in the journal, in words, and
 // the chain goes on to a step that can.
 func TestWrongSteps(t *testing.T) {
 	for _, test := range []struct {
@@ -183,12 +183,12 @@ func TestWrongSteps(t *testing.T) {
 				}
 				pass(10 * time.Second)
 				if test.reason == "" {
-					if run := h.is(1, remediate.Cleared); run.Request.Params["cuts"] != "3" {
+					if run := h.is(1, remediate.Resolved); run.Request.Params["cuts"] != "3" {
 						t.Errorf("%+v", run.Request)
 					}
 					return
 				}
-				run := h.is(1, remediate.Declined)
+				run := h.is(1, remediate.StateRefused)
 				if run.Reason != test.reason {
 					t.Errorf("reason %q, want %q", run.Reason, test.reason)
 				}
@@ -208,7 +208,7 @@ func TestActionGoes(t *testing.T) {
 		e, _ := h.live()
 		h.alert("t", true)
 		pass(time.Second)
-		h.is(1, remediate.Asked)
+		h.is(1, remediate.AwaitingApproval)
 		if err := e.Use(h.ward.actions()[1:], h.policies()); err != nil {
 			t.Fatal(err)
 		}
@@ -218,7 +218,7 @@ func TestActionGoes(t *testing.T) {
 		}
 		says(t, h.is(1, remediate.Waiting).Why, `no target "main" that takes ward/heal`)
 		pass(61 * time.Minute)
-		if run := h.is(1, remediate.Declined); run.Reason != remediate.ReasonTarget {
+		if run := h.is(1, remediate.StateRefused); run.Reason != remediate.ReasonTarget {
 			t.Errorf("reason %q", run.Reason)
 		}
 	})

@@ -98,7 +98,7 @@ func TestGoesOnWhenItsServerAnswersAgain(t *testing.T) {
 			}
 			w.turn("a")
 			pass(2 * time.Minute)
-			if h.is(1, remediate.Cleared); len(w.did()) != 2 {
+			if h.is(1, remediate.Resolved); len(w.did()) != 2 {
 				t.Errorf("done is %q", w.did())
 			}
 			h.verify()
@@ -121,7 +121,7 @@ func TestItsServerStaysAway(t *testing.T) {
 		pass(29 * time.Minute)
 		h.is(1, remediate.Waiting)
 		pass(2 * time.Minute)
-		run := h.is(1, remediate.Declined)
+		run := h.is(1, remediate.StateRefused)
 		if run.Reason != remediate.ReasonTarget || len(w.did()) != 1 {
 			t.Errorf("%+v, and done is %q", run, w.did())
 		}
@@ -150,7 +150,7 @@ func TestNoVerdictByAnotherServer(t *testing.T) {
 			if back {
 				w.turn("a")
 				pass(time.Minute)
-				h.is(1, remediate.Uncleared)
+				h.is(1, remediate.Unresolved)
 				return
 			}
 			pass(time.Hour)
@@ -196,7 +196,7 @@ func TestSettingIsFreed(t *testing.T) {
 		expect(1)
 		pass(time.Minute)
 		expect(1, 2, 3)
-		h.is(1, remediate.Cleared)
+		h.is(1, remediate.Resolved)
 	})
 }
 
@@ -220,7 +220,7 @@ func TestSaysWhatWasRemoved(t *testing.T) {
 			e, stop := h.liveOn(&leaveless{dying: d})
 			h.alert("t", true)
 			pass(300 * time.Millisecond)
-			want, exact := remediate.Declined, true
+			want, exact := remediate.StateRefused, true
 			switch how {
 			case "paused":
 				want = remediate.Waiting
@@ -229,7 +229,7 @@ func TestSaysWhatWasRemoved(t *testing.T) {
 					t.Fatal(err)
 				}
 			case "cancelled":
-				want = remediate.Failed
+				want = remediate.Cancelled
 				if err := h.journal.Cancel(t.Context(), 1, "ann", "wrong table"); err != nil {
 					t.Fatal(err)
 				}

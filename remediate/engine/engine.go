@@ -33,7 +33,7 @@ type cancelError struct{ who string }
 
 func (e *cancelError) Error() string { return "stopped by " + e.who }
 
-// An Inbox tells which episodes are open.
+// An Inbox tells which incidents are open.
 type Inbox interface {
 	Undecided(ctx context.Context, edition string, n int) ([]remediate.Incident, error)
 	Incident(ctx context.Context, id int64) (remediate.Incident, error)
@@ -59,7 +59,7 @@ type Config struct {
 
 	Guards   func() []remediate.Guard    // those that hold now, in the order in which they are asked
 	Refresh  func(metric, server string) // has a metric read again that an action lowers; may be nil
-	Notified func()                      // called after a notice was written; may be nil
+	Notified func()                      // called after a notification was written; may be nil
 	// whether people are notified of what a run did and what came of it; nil: they are not
 	Announce    func(remediate.NotificationKind) bool
 	Concurrency int // runs that act at once
@@ -145,7 +145,7 @@ func checkRequest(a remediate.Action, r remediate.Request) error {
 	}
 	if r.Incident != 0 && r.Limit == nil {
 		return remediate.Refuse(remediate.ReasonSubject,
-			"the alert has no annotation \"limit\" that is a number, so nothing could be called cleared")
+			"the alert has no annotation \"limit\" that is a number, so nothing could be called resolved")
 	}
 	return nil
 }
@@ -166,9 +166,9 @@ type move struct {
 	due    time.Time
 	stay   bool // nothing has happened: evaluate again at the due time, without an entry
 
-	notice *remediate.Notification
-	admit  func(remediate.Working) error
-	proof  json.RawMessage // what a verdict was made of
+	notification *remediate.Notification
+	admit        func(remediate.Working) error
+	proof        json.RawMessage // what a verdict was made of
 }
 
 // A stage does what is done in one state and says where the run goes. An error
@@ -229,11 +229,11 @@ func (e *lateError) Unwrap() error { return context.DeadlineExceeded }
 
 // A present is the request of a run as the setting in force asks for it.
 type present struct {
-	mu      sync.Mutex
-	setting *setting // for which it was made
-	episode remediate.Incident
-	request remediate.Request
-	err     error // a refusal, where the setting no longer asks for it
+	mu       sync.Mutex
+	setting  *setting // for which it was made
+	incident remediate.Incident
+	request  remediate.Request
+	err      error // a refusal, where the setting no longer asks for it
 }
 
 // pauses are those that hold, as they were read a moment ago.

@@ -20,9 +20,9 @@ func TestHeals(t *testing.T) {
 	h := newHouse(t)
 	h.live()
 	h.alert("t", true)
-	run := h.await(1, remediate.Cleared)
+	run := h.await(1, remediate.Resolved)
 	want := []remediate.State{remediate.Received, remediate.Planned, remediate.Allowed, remediate.Applied,
-		remediate.Cleared}
+		remediate.Resolved}
 	if diff := cmp.Diff(want, h.states(1)); diff != "" {
 		t.Error(diff)
 	}
@@ -49,15 +49,15 @@ func TestOutcomes(t *testing.T) {
 		says    string
 		effects int
 	}{
-		{"not enough", func(h *house) { h.ward.relief = 1 }, remediate.Uncleared, "from 10 to 8, limit 0", 2},
-		{"gone", func(h *house) { delete(h.ward.sickness, "t") }, remediate.Declined, "not there", 0},
-		{"an empty plan", func(h *house) { h.ward.steps = 0 }, remediate.Declined, "nothing to do", 0},
+		{"not enough", func(h *house) { h.ward.relief = 1 }, remediate.Unresolved, "from 10 to 8, limit 0", 2},
+		{"gone", func(h *house) { delete(h.ward.sickness, "t") }, remediate.StateRefused, "not there", 0},
+		{"an empty plan", func(h *house) { h.ward.steps = 0 }, remediate.StateRefused, "nothing to do", 0},
 		{"refused by the action", func(h *house) { h.ward.refuse = remediate.Refuse(remediate.ReasonUnfit, "a view") },
-			remediate.Declined, "a view", 0},
-		{"only observed", func(h *house) { h.mode = remediate.Observe }, remediate.Declined, "only observes", 0},
+			remediate.StateRefused, "a view", 0},
+		{"only observed", func(h *house) { h.mode = remediate.Observe }, remediate.Observed, "only observes", 0},
 		{"no measure", func(h *house) { h.ward.sickness["t"] = math.NaN() }, remediate.Failed, "NaN is no measure", 0},
-		{"a look fails once", func(h *house) { h.ward.measureFaults = 1 }, remediate.Cleared, "limit 0", 2},
-		{"a step fails once", func(h *house) { h.ward.applyFaults = 1 }, remediate.Cleared, "limit 0", 2},
+		{"a look fails once", func(h *house) { h.ward.measureFaults = 1 }, remediate.Resolved, "limit 0", 2},
+		{"a step fails once", func(h *house) { h.ward.applyFaults = 1 }, remediate.Resolved, "limit 0", 2},
 		{"a step fails always", func(h *house) { h.ward.applyFaults = math.MaxInt }, remediate.Failed,
 			"the connection was lost", 0},
 		{"a step fails for good", func(h *house) {
@@ -126,7 +126,7 @@ func TestWrongRequests(t *testing.T) {
 	}
 }
 
-// What comes with an alert is declined in the journal, with its reason.
+// What comes with an alert is refused in the journal, with its reason.
 func TestWrongAlerts(t *testing.T) {
 	for name, limit := range map[string]string{"no limit": "", "no number": "much", "not a number": "NaN",
 		"no end": "+Inf"} {
@@ -134,7 +134,7 @@ func TestWrongAlerts(t *testing.T) {
 			h := newHouse(t)
 			h.live()
 			h.alert("t", true, "limit", limit)
-			run := h.await(1, remediate.Declined)
+			run := h.await(1, remediate.StateRefused)
 			if !strings.Contains(run.Why, "limit") || len(h.ward.did()) != 0 {
 				t.Errorf("%s, effects %v", run.Why, h.ward.did())
 			}
@@ -152,7 +152,7 @@ func TestRequestWithoutLimit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.await(run.ID, remediate.Cleared)
+	h.await(run.ID, remediate.Resolved)
 	again, err := e.Request(t.Context(), r)
 	if err != nil || again.ID != run.ID {
 		t.Errorf("the same request made another run: %d %v", again.ID, err)
@@ -193,7 +193,7 @@ func TestPauseHoldsAndEnds(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.skip(time.Minute)
-	h.await(1, remediate.Cleared)
+	h.await(1, remediate.Resolved)
 }
 
 // The measure is within its limit, and the alert fires: whichever of them is late,
@@ -210,29 +210,29 @@ func TestWithinLimit(t *testing.T) {
 		}
 	}
 	h.alert("u", false)
-	if run := h.await(2, remediate.Declined); !strings.Contains(run.Why, "the episode is over") {
+	if run := h.await(2, remediate.StateRefused); !strings.Contains(run.Why, "the incident is closed") {
 		t.Error(run.Why)
 	}
 	h.ward.mu.Lock()
 	h.ward.sickness["t"] = 10
 	h.ward.mu.Unlock()
 	h.skip(time.Minute)
-	h.await(1, remediate.Cleared)
+	h.await(1, remediate.Resolved)
 	if got := len(h.ward.did()); got != 2 {
 		t.Errorf("%d effects, want those on one subject", got)
 	}
 }
 
-// What its run cleared and what fires again later are two incidents, even if
+// What its run resolved and what fires again later are two incidents, even if
 // the end of the first was not delivered.
 func TestFiresAnew(t *testing.T) {
 	h := newHouse(t)
 	h.live()
 	h.alert("t", true)
-	h.await(1, remediate.Cleared)
+	h.await(1, remediate.Resolved)
 	h.alert("t", true)
 	if open, err := h.inbox.Incidents(t.Context()); err != nil || len(open) != 1 || open[0].ID != 1 {
-		t.Fatalf("the late repetition of an alert opened another episode: %+v %v", open, err)
+		t.Fatalf("the late repetition of an alert opened another incident: %+v %v", open, err)
 	}
 	h.ward.mu.Lock()
 	h.ward.sickness["t"], h.ward.done = 10, map[string]bool{}
@@ -243,7 +243,7 @@ func TestFiresAnew(t *testing.T) {
 	if err := h.inbox.Accept(t.Context(), []remediate.Alert{a}); err != nil {
 		t.Fatal(err)
 	}
-	h.await(2, remediate.Cleared)
+	h.await(2, remediate.Resolved)
 }
 
 // A trouble that comes back before its alert could end is one too: an alert that
@@ -252,7 +252,7 @@ func TestFiresOn(t *testing.T) {
 	h := newHouse(t)
 	h.live()
 	h.alert("t", true)
-	h.await(1, remediate.Cleared)
+	h.await(1, remediate.Resolved)
 	h.ward.mu.Lock()
 	h.ward.sickness["t"], h.ward.done = 10, map[string]bool{}
 	h.ward.mu.Unlock()
@@ -263,7 +263,7 @@ func TestFiresOn(t *testing.T) {
 	}
 	h.skip(2 * time.Minute)
 	h.alert("t", true)
-	h.await(2, remediate.Cleared)
+	h.await(2, remediate.Resolved)
 }
 
 func TestIncidentEndsWhileWaiting(t *testing.T) {
@@ -275,7 +275,7 @@ func TestIncidentEndsWhileWaiting(t *testing.T) {
 	h.alert("t", true)
 	h.await(1, remediate.Waiting)
 	h.alert("t", false)
-	if run := h.await(1, remediate.Declined); !strings.Contains(run.Why, "the episode is over") {
+	if run := h.await(1, remediate.StateRefused); !strings.Contains(run.Why, "the incident is closed") {
 		t.Error(run.Why)
 	}
 	if len(h.ward.did()) != 0 {
@@ -288,7 +288,7 @@ func TestCooldown(t *testing.T) {
 	h.cool = time.Hour
 	e, _ := h.live()
 	h.alert("t", true)
-	h.await(1, remediate.Cleared)
+	h.await(1, remediate.Resolved)
 	h.alert("t", false)
 	h.ward.mu.Lock()
 	h.ward.sickness["t"], h.ward.done = 10, map[string]bool{}
@@ -306,7 +306,7 @@ func TestCooldown(t *testing.T) {
 		t.Errorf("due in %s, want a little less than an hour", left)
 	}
 	h.skip(time.Hour)
-	h.await(2, remediate.Cleared)
+	h.await(2, remediate.Resolved)
 }
 
 // What is decided by the plan is decided again when the right to act is there.
@@ -318,10 +318,10 @@ func TestPlanHasChanged(t *testing.T) {
 	defer cancel()
 	go func() { _ = e.Run(ctx) }()
 	h.alert("t", true)
-	h.await(1, remediate.Uncleared) // 20 - 2×5
+	h.await(1, remediate.Unresolved) // 20 - 2×5
 	want := []remediate.State{
 		remediate.Received, remediate.Planned, remediate.Allowed, remediate.Received,
-		remediate.Planned, remediate.Allowed, remediate.Applied, remediate.Uncleared,
+		remediate.Planned, remediate.Allowed, remediate.Applied, remediate.Unresolved,
 	}
 	if diff := cmp.Diff(want, h.states(1)); diff != "" {
 		t.Error(diff)
@@ -361,7 +361,7 @@ func TestOneAtATimeOnASubject(t *testing.T) {
 		}
 		pass(time.Minute)
 		for i := range 6 {
-			h.is(int64(i+1), remediate.Cleared)
+			h.is(int64(i+1), remediate.Resolved)
 		}
 		if h.ward.most != 1 {
 			t.Errorf("%d acted at once", h.ward.most)
@@ -383,7 +383,7 @@ func TestManyIncidents(t *testing.T) {
 	}
 	e.Wake()
 	for i := range n {
-		h.await(int64(i+1), remediate.Cleared)
+		h.await(int64(i+1), remediate.Resolved)
 	}
 	effects := h.ward.did()
 	slices.Sort(effects)
@@ -396,14 +396,14 @@ func TestManyIncidents(t *testing.T) {
 	h.verify()
 }
 
-// One episode that cannot be written does not hold up the others.
+// One incident that cannot be written does not hold up the others.
 func TestNamesThatHurt(t *testing.T) {
 	h := newHouse(t)
 	hostile := "täble\"; DROP TABLE x; --\\ '\n{{ .Labels }} $1 %s"
 	h.ward.sickness[hostile] = 10
 	h.live()
 	h.alert(hostile, true)
-	run := h.await(1, remediate.Cleared)
+	run := h.await(1, remediate.Resolved)
 	if run.Request.Subject["table"] != hostile || h.ward.sickness[hostile] != 0 {
 		t.Errorf("%+v %v", run.Request, h.ward.sickness)
 	}

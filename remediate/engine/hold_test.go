@@ -52,26 +52,26 @@ func TestApprovalIsForAnAmount(t *testing.T) {
 		h.live()
 		h.alert("t", true)
 		pass(time.Second)
-		h.is(1, remediate.Asked)
-		says(t, h.notices(remediate.NotificationAsk)[0].Text, "13 of 50000 rows", "up to 1013 rows")
+		h.is(1, remediate.AwaitingApproval)
+		says(t, h.notifications(remediate.NotificationAsk)[0].Text, "13 of 50000 rows", "up to 1013 rows")
 		r.rows = 50000
 		h.approve(1)
 		pass(5 * time.Second)
-		run := h.is(1, remediate.Asked)
+		run := h.is(1, remediate.AwaitingApproval)
 		says(t, run.Why, "because of the amount", "ann approved 13 of 50000 rows", "now it is 50000 of 50000 rows")
-		if n := len(h.notices(remediate.NotificationAsk)); r.gone != 0 || n != 2 {
-			t.Fatalf("%v rows are gone, %d notices", r.gone, n)
+		if n := len(h.notifications(remediate.NotificationAsk)); r.gone != 0 || n != 2 {
+			t.Fatalf("%v rows are gone, %d notifications", r.gone, n)
 		}
-		err := h.journal.Approve(t.Context(), 1, h.notices(remediate.NotificationAsk)[0].Plan, "bob",
+		err := h.journal.Approve(t.Context(), 1, h.notifications(remediate.NotificationAsk)[0].Plan, "bob",
 			h.now().Add(time.Hour))
 		if _, stale := errors.AsType[*journal.StaleError](err); !stale ||
-			h.notices(remediate.NotificationAsk)[1].Plan != run.Plan.Question() {
+			h.notifications(remediate.NotificationAsk)[1].Plan != run.Plan.Question() {
 			t.Errorf("an answer to the amount of before: %v", err)
 		}
 		r.rows = 51000 // within the tolerance
 		h.approve(1)
 		pass(5 * time.Second)
-		h.is(1, remediate.Cleared)
+		h.is(1, remediate.Resolved)
 		if r.gone != 51000 || r.most == nil || r.most.Rows != 55000 {
 			t.Errorf("%v rows are gone, at most %v", r.gone, r.most)
 		}
@@ -89,13 +89,13 @@ func TestPolicyBoundsTheAmount(t *testing.T) {
 				h.live()
 				h.alert("t", true)
 				pass(5 * time.Second)
-				if run := h.is(1, remediate.Declined); run.Reason != remediate.ReasonAmount {
+				if run := h.is(1, remediate.StateRefused); run.Reason != remediate.ReasonAmount {
 					t.Errorf("%s: %s", run.Reason, run.Why)
 				}
 				r.rows = 900
 				h.alert("u", true)
 				pass(5 * time.Second)
-				h.is(2, remediate.Cleared)
+				h.is(2, remediate.Resolved)
 				if r.gone != 900 || r.most == nil || r.most.Rows != 1000 {
 					t.Errorf("%v rows are gone, at most %v", r.gone, r.most)
 				}
@@ -187,7 +187,7 @@ func TestHandOverIsNoTry(t *testing.T) {
 		}
 		h.live()
 		pass(5 * time.Minute)
-		h.is(1, remediate.Cleared)
+		h.is(1, remediate.Resolved)
 	})
 }
 
@@ -213,7 +213,7 @@ func TestRefusedWhileActing(t *testing.T) {
 			t.Errorf("%+v", run)
 		}
 		pass(2 * time.Minute)
-		run := h.is(1, remediate.Declined)
+		run := h.is(1, remediate.StateRefused)
 		if run.Reason != remediate.ReasonChanged {
 			t.Errorf("%+v", run)
 		}
@@ -247,7 +247,7 @@ func TestReloadDisturbsNobody(t *testing.T) {
 			})
 		}
 		pass(time.Minute)
-		h.is(1, remediate.Cleared)
+		h.is(1, remediate.Resolved)
 		if s.begun[1] != 1 || s.begun[2] != 1 || s.did() != 10 {
 			t.Errorf("begun %v, %d effects\n%s", s.begun, s.did(), h.story(1))
 		}
@@ -281,7 +281,7 @@ func TestTargetComesBackBeforeTheVerdict(t *testing.T) {
 					t.Fatal(err)
 				}
 				pass(time.Minute)
-				h.is(1, remediate.Cleared)
+				h.is(1, remediate.Resolved)
 			})
 		})
 	}

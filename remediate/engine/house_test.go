@@ -47,7 +47,7 @@ type house struct {
 	with      map[string]string // parameters of the second step
 	expr      string            // of the alerts
 	cool      time.Duration
-	waker     atomic.Pointer[engine.Engine] // is woken for episodes
+	waker     atomic.Pointer[engine.Engine] // is woken for incidents
 
 	shift struct {
 		sync.Mutex
@@ -183,7 +183,7 @@ func (h *house) await(id int64, want remediate.State) remediate.Run {
 		if run, err = h.journal.Get(h.t.Context(), id); err == nil && run.State == want {
 			return run
 		}
-		if err == nil && run.State.Final() {
+		if err == nil && run.State.Ended() {
 			break
 		}
 	}
@@ -235,10 +235,10 @@ func (h *house) runs(want int) {
 	}
 }
 
-// notices are the sent notices of one kind.
-func (h *house) notices(kind remediate.NotificationKind) (all []remediate.Notification) {
+// notifications are the sent notifications of one kind.
+func (h *house) notifications(kind remediate.NotificationKind) (all []remediate.Notification) {
 	h.t.Helper()
-	rows, err := h.store.Query(h.t.Context(), "select notice from notices order by id")
+	rows, err := h.store.Query(h.t.Context(), "select notification from notifications order by id")
 	if err != nil {
 		h.t.Fatal(err)
 	}

@@ -43,7 +43,7 @@ type Queue interface {
 type Decisions interface {
 	Decide(ctx context.Context, edition string, book json.RawMessage, all []journal.Decided) ([]remediate.Run, error)
 	Create(ctx context.Context, r remediate.Request, why string) (remediate.Run, bool, error)
-	History(ctx context.Context, episode int64) ([]remediate.Run, error)
+	History(ctx context.Context, incident int64) ([]remediate.Run, error)
 }
 
 // A Process is one of those that carry runs; it is alive while it beats.
@@ -75,6 +75,6 @@ type Watch interface {
 
 // Effects are the success rates of policies.
 type Effects interface {
-	Effect(ctx context.Context, policy string) (cleared, judged int, err error)
+	Effect(ctx context.Context, policy string) (resolved, judged int, err error)
 	Demote(ctx context.Context, policy, why string, run int64) (bool, error)
 }

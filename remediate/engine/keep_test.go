@@ -52,7 +52,7 @@ func TestStepKeeps(t *testing.T) {
 		t.Error("what was kept has made another plan of it")
 	}
 	h.live()
-	run = h.await(1, remediate.Cleared)
+	run = h.await(1, remediate.Resolved)
 	want := []map[string]string{nil, {"keys": "1"}, nil, {"keys": "3"}} // two steps, two tries each
 	mu.Lock()
 	defer mu.Unlock()

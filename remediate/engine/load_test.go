@@ -126,7 +126,7 @@ func (o *hospital) begin(key, server string) {
 		earned *= 2
 	}
 	if len(o.working) > earned {
-		o.wrong("%d runs are under way after %d that cleared, the ramp allows %d", len(o.working), len(o.seen), earned)
+		o.wrong("%d runs are under way after %d that resolved, the ramp allows %d", len(o.working), len(o.seen), earned)
 	}
 }
 
@@ -181,8 +181,8 @@ func TestTenThousandAlerts(t *testing.T) {
 		if o.left() != 0 || o.mostActing < loadAll/4 {
 			t.Errorf("%d are not healed; %d acted at once, and %d may", o.left(), o.mostActing, loadAll)
 		}
-		if cleared := h.count(remediate.Cleared); cleared != loadTargets*loadTables() {
-			t.Errorf("%d runs cleared, want %d", cleared, loadTargets*loadTables())
+		if resolved := h.count(remediate.Resolved); resolved != loadTargets*loadTables() {
+			t.Errorf("%d runs resolved, want %d", resolved, loadTargets*loadTables())
 		}
 		h.verify()
 	})

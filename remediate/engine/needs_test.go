@@ -21,7 +21,7 @@ func TestLackingRights(t *testing.T) {
 			h.mode, h.ward.lacks = test.mode, "grant the knife to the role"
 			h.live()
 			h.alert("t", true)
-			run := h.await(1, remediate.Declined)
+			run := h.await(1, remediate.StoppedBy(test.reason))
 			if run.Reason != test.reason || !strings.Contains(run.Why,
 				"before it may act it needs: grant the knife to the role") {
 				t.Errorf("%s: %s", run.Reason, run.Why)
@@ -57,6 +57,6 @@ func TestUnknownMeasure(t *testing.T) {
 		}
 		h.ward.change(func() { h.ward.unknown = false })
 		pass(5 * time.Minute)
-		h.is(1, remediate.Cleared)
+		h.is(1, remediate.Resolved)
 	})
 }

@@ -59,7 +59,7 @@ func TestOutageOfTheStore(t *testing.T) {
 						pass(5 * time.Second) // both steps, where both were left
 						pass(2*each + time.Second)
 						for i := range patients {
-							h.is(int64(i+1), remediate.Cleared)
+							h.is(int64(i+1), remediate.Resolved)
 						}
 						effects := h.ward.did()
 						slices.Sort(effects)
@@ -98,7 +98,7 @@ func TestCancelAfterOutage(t *testing.T) {
 			t.Fatal(err)
 		}
 		pass(3 * time.Second)
-		if run := h.is(1, remediate.Failed); run.Reason != remediate.ReasonCancelled {
+		if run := h.is(1, remediate.Cancelled); run.Reason != remediate.ReasonCancelled {
 			t.Errorf("%s: %s", run.Reason, run.Why)
 		}
 	})
@@ -120,7 +120,7 @@ func TestFullDiskStopsNoStatement(t *testing.T) {
 		pass(15 * time.Second)
 		h.store.Intercept(nil)
 		pass(10 * time.Second)
-		h.is(1, remediate.Cleared)
+		h.is(1, remediate.Resolved)
 		if n := begun.Load(); n != 1 {
 			t.Errorf("the step was begun %d times, want once", n)
 		}
@@ -147,7 +147,7 @@ func TestStoreIsNoFaultOfTheRun(t *testing.T) {
 		pass(5 * time.Minute)
 		stop()
 		h.store.InterceptQueries(nil)
-		if run := h.is(1, remediate.Cleared); len(h.ward.did()) != 2 {
+		if run := h.is(1, remediate.Resolved); len(h.ward.did()) != 2 {
 			t.Errorf("%+v: %v", run, h.ward.did())
 		}
 		entries, err := h.journal.Entries(t.Context(), 1)
@@ -171,7 +171,7 @@ func TestBeginsWithoutItsStore(t *testing.T) {
 		pass(time.Minute)
 		h.away(false)
 		pass(5 * time.Second)
-		h.is(1, remediate.Cleared)
+		h.is(1, remediate.Resolved)
 	})
 }
 
@@ -239,7 +239,7 @@ func TestMeasureIsGoneBeforeTheSteps(t *testing.T) {
 		}
 		crashed.Store(false)
 		pass(time.Minute)
-		h.is(1, remediate.Cleared)
+		h.is(1, remediate.Resolved)
 	})
 }
 
@@ -295,7 +295,7 @@ func TestClaimThatLandsLate(t *testing.T) {
 		h.liveOn(late)
 		h.alert("t", true)
 		pass(10 * time.Second)
-		h.is(1, remediate.Cleared)
+		h.is(1, remediate.Resolved)
 		if !late.done {
 			t.Error("no claim was late: the test shows nothing")
 		}
@@ -334,7 +334,7 @@ func TestFrozenWhileConnecting(t *testing.T) {
 		h.live()
 		h.alert("t", true)
 		pass(time.Minute)
-		h.is(1, remediate.Cleared)
+		h.is(1, remediate.Resolved)
 		if connects.tries.Load() < 3 {
 			t.Error("every connection was made at once: the test shows nothing")
 		}

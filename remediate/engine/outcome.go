@@ -35,20 +35,20 @@ func (e *Engine) outcome(run remediate.Run) *remediate.Notification {
 	return n
 }
 
-// effect returns the kind of notice for the state of a run, and the words for it.
+// effect returns the kind of notification for the state of a run, and the words for it.
 func effect(run remediate.Run) (kind remediate.NotificationKind, says string) {
 	switch run.State {
 	case remediate.Applied:
 		return remediate.NotificationActed, "has acted"
-	case remediate.Cleared:
+	case remediate.Resolved:
 		return remediate.NotificationHelped, "helped"
-	case remediate.Uncleared:
+	case remediate.Unresolved:
 		return remediate.NotificationNotHelped, "did not help"
 	case remediate.Inconclusive:
 		return remediate.NotificationNotHelped, "acted, with an unknown result"
-	case remediate.Failed:
+	case remediate.Failed, remediate.Cancelled:
 		if run.Acted() {
-			return remediate.NotificationNotHelped, "failed"
+			return remediate.NotificationNotHelped, string(run.State)
 		}
 	default:
 	}
@@ -121,12 +121,12 @@ func quantity(metric string, v *float64) string {
 
 // diagnosis describes what is wrong and what was tried, so that the person who is
 // paged need not search.
-func (e *Engine) diagnosis(episode remediate.Incident, runs []remediate.Run, why string) string {
+func (e *Engine) diagnosis(incident remediate.Incident, runs []remediate.Run, why string) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s\n%s since %s on %s\n", why, episode.Name(), episode.Opened.UTC().Format(time.RFC3339),
-		journal.Subject(episode.Alert.Labels))
+	fmt.Fprintf(&b, "%s\n%s since %s on %s\n", why, incident.Name(), incident.Opened.UTC().Format(time.RFC3339),
+		journal.Subject(incident.Alert.Labels))
 	for _, name := range []string{"summary", "description", "runbook_url", "runbook"} {
-		if text := episode.Alert.Annotations[name]; text != "" {
+		if text := incident.Alert.Annotations[name]; text != "" {
 			fmt.Fprintf(&b, "%s: %s\n", name, text)
 		}
 	}

@@ -21,7 +21,7 @@ func asks(t *testing.T, test func(t *testing.T, h *house)) {
 		h.live()
 		h.alert("t", true)
 		pass(time.Second)
-		h.is(1, remediate.Asked)
+		h.is(1, remediate.AwaitingApproval)
 		test(t, h)
 		h.verify()
 	})
@@ -31,11 +31,11 @@ func asks(t *testing.T, test func(t *testing.T, h *house)) {
 // is to act, it asks again.
 func TestApprovalIsOfOnePlan(t *testing.T) {
 	asks(t, func(t *testing.T, h *house) {
-		old := h.is(1, remediate.Asked).Plan.Question()
+		old := h.is(1, remediate.AwaitingApproval).Plan.Question()
 		h.ward.set("t", 20)
 		h.approve(1)
 		pass(2 * time.Second)
-		run := h.is(1, remediate.Asked)
+		run := h.is(1, remediate.AwaitingApproval)
 		if run.Plan.Question() == old || len(h.ward.did()) != 0 {
 			t.Fatalf("plan %s was %s, effects %v", run.Plan.Question(), old, h.ward.did())
 		}
@@ -46,7 +46,7 @@ func TestApprovalIsOfOnePlan(t *testing.T) {
 		}
 		pass(10 * time.Minute)
 		var plans []string
-		for _, n := range h.notices(remediate.NotificationAsk) {
+		for _, n := range h.notifications(remediate.NotificationAsk) {
 			plans = append(plans, n.Plan)
 		}
 		if diff := cmp.Diff([]string{old, run.Plan.Question()}, plans); diff != "" {
@@ -55,11 +55,11 @@ func TestApprovalIsOfOnePlan(t *testing.T) {
 		h.ward.change(func() { h.ward.relief = 10 })
 		h.approve(1)
 		pass(2 * time.Second)
-		h.is(1, remediate.Cleared)
+		h.is(1, remediate.Resolved)
 		want := []remediate.State{
-			remediate.Received, remediate.Planned, remediate.Asked, remediate.Received, remediate.Planned,
-			remediate.Asked,
-			remediate.Received, remediate.Planned, remediate.Allowed, remediate.Applied, remediate.Cleared,
+			remediate.Received, remediate.Planned, remediate.AwaitingApproval, remediate.Received, remediate.Planned,
+			remediate.AwaitingApproval,
+			remediate.Received, remediate.Planned, remediate.Allowed, remediate.Applied, remediate.Resolved,
 		}
 		if diff := cmp.Diff(want, h.states(1)); diff != "" {
 			t.Error(diff)
@@ -85,8 +85,8 @@ func TestApprovalExpires(t *testing.T) {
 			t.Fatal(err)
 		}
 		pass(2 * time.Second)
-		says(t, h.is(1, remediate.Asked).Why, "new approval", "the approval by ann expired at")
-		if asked := h.notices(remediate.NotificationAsk); len(asked) != 2 || asked[0].Plan != asked[1].Plan {
+		says(t, h.is(1, remediate.AwaitingApproval).Why, "new approval", "the approval by ann expired at")
+		if asked := h.notifications(remediate.NotificationAsk); len(asked) != 2 || asked[0].Plan != asked[1].Plan {
 			t.Errorf("%+v", asked)
 		}
 		if len(h.ward.did()) != 0 {
@@ -94,7 +94,7 @@ func TestApprovalExpires(t *testing.T) {
 		}
 		h.approve(1)
 		pass(2 * time.Second)
-		h.is(1, remediate.Cleared)
+		h.is(1, remediate.Resolved)
 	})
 }
 
@@ -104,17 +104,18 @@ func TestQuestionEnds(t *testing.T) {
 		name   string
 		answer func(h *house) error
 		after  time.Duration
+		ends   remediate.State
 		reason string
 		says   string
 	}{
-		{"no", func(h *house) error { return h.journal.Refuse(h.t.Context(), 1, "", "ann", "not before the audit") },
-			2 * time.Second, remediate.ReasonPerson, "ann: not before the audit"},
+		{"no", func(h *house) error { return h.journal.Reject(h.t.Context(), 1, "", "ann", "not before the audit") },
+			2 * time.Second, remediate.Rejected, remediate.ReasonPerson, "ann: not before the audit"},
 		{"stopped", func(h *house) error { return h.journal.Cancel(h.t.Context(), 1, "ann", "wrong table") },
-			2 * time.Second, remediate.ReasonPerson, "ann: wrong table"},
-		{"no answer", func(*house) error { return nil }, 10*time.Minute + time.Second, remediate.ReasonUnanswered,
-			"approval not given in time"},
+			2 * time.Second, remediate.Rejected, remediate.ReasonPerson, "ann: wrong table"},
+		{"no answer", func(*house) error { return nil }, 10*time.Minute + time.Second, remediate.Expired,
+			remediate.ReasonUnanswered, "approval not given in time"},
 		{"it is over", func(h *house) error { h.alert("t", false); return nil }, 2 * time.Second,
-			remediate.ReasonResolved, "the episode is over"},
+			remediate.StateRefused, remediate.ReasonResolved, "the incident is closed"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, h *house) {
@@ -122,20 +123,20 @@ func TestQuestionEnds(t *testing.T) {
 				h.live()
 				h.alert("t", true)
 				pass(5 * time.Minute)
-				h.is(1, remediate.Asked)
+				h.is(1, remediate.AwaitingApproval)
 				if err := test.answer(h); err != nil {
 					t.Fatal(err)
 				}
 				pass(test.after)
-				run := h.is(1, remediate.Declined)
+				run := h.is(1, test.ends)
 				says(t, run.Why, test.says)
 				if run.Reason != test.reason {
 					t.Errorf("reason %q, want %q", run.Reason, test.reason)
 				}
 				pass(time.Minute)
 				h.runs(1)
-				if len(h.ward.did()) != 0 || len(h.notices(remediate.NotificationPage)) != 0 {
-					t.Errorf("effects %v, pages %+v", h.ward.did(), h.notices(remediate.NotificationPage))
+				if len(h.ward.did()) != 0 || len(h.notifications(remediate.NotificationPage)) != 0 {
+					t.Errorf("effects %v, pages %+v", h.ward.did(), h.notifications(remediate.NotificationPage))
 				}
 				var stale *journal.StaleError
 				if err := h.journal.Approve(t.Context(), 1, "", "bob", h.now().Add(time.Hour)); !errors.As(err,
@@ -163,13 +164,13 @@ func TestCancelOfOneThatWaits(t *testing.T) {
 			t.Fatal(err)
 		}
 		pass(2 * time.Second)
-		if run := h.is(1, remediate.Declined); run.Reason != remediate.ReasonCancelled ||
+		if run := h.is(1, remediate.Cancelled); run.Reason != remediate.ReasonCancelled ||
 			run.Why != "stopped by bob: leave it" {
 			t.Errorf("%s: %s", run.Reason, run.Why)
 		}
 		pass(time.Minute)
 		h.runs(1)
-		if len(h.notices(remediate.NotificationPage)) != 0 {
+		if len(h.notifications(remediate.NotificationPage)) != 0 {
 			t.Error("people were paged about what a person wanted")
 		}
 	})
@@ -190,7 +191,7 @@ func TestCancelOfOneThatActs(t *testing.T) {
 			t.Fatal(err)
 		}
 		pass(2 * time.Second) // a beat
-		run := h.is(1, remediate.Failed)
+		run := h.is(1, remediate.Cancelled)
 		if run.Reason != remediate.ReasonCancelled || run.Why != "stopped by bob: it blocks us" || run.Begun != 1 ||
 			run.Done != 0 {
 			t.Errorf("%+v", run)
@@ -200,13 +201,13 @@ func TestCancelOfOneThatActs(t *testing.T) {
 		}
 		pass(time.Minute)
 		h.runs(1)
-		if cleared, judged, err := h.journal.Effect(t.Context(), "heal"); cleared != 0 || judged != 0 || err != nil {
-			t.Errorf("the effect of the policy is %d of %d, %v", cleared, judged, err)
+		if resolved, judged, err := h.journal.Effect(t.Context(), "heal"); resolved != 0 || judged != 0 || err != nil {
+			t.Errorf("the effect of the policy is %d of %d, %v", resolved, judged, err)
 		}
 		h.ward.change(func() { h.ward.slow = time.Second })
 		h.alert("u", true)
 		pass(10 * time.Second)
-		h.is(2, remediate.Cleared) // the breaker is closed
+		h.is(2, remediate.Resolved) // the breaker is closed
 		h.verify()
 	})
 }
@@ -224,7 +225,7 @@ func TestCancelSaysWhatIsLeft(t *testing.T) {
 			t.Fatal(err)
 		}
 		pass(2 * time.Second)
-		if run := h.is(1, remediate.Failed); run.Why != "stopped by bob: stop; "+h.ward.leaves {
+		if run := h.is(1, remediate.Cancelled); run.Why != "stopped by bob: stop; "+h.ward.leaves {
 			t.Error(run.Why)
 		}
 		h.verify()
@@ -239,7 +240,7 @@ func TestCancelComesTooLate(t *testing.T) {
 		h.alert("t", true)
 		pass(time.Second)
 		h.is(1, remediate.Applied)
-		for _, state := range []remediate.State{remediate.Applied, remediate.Uncleared} {
+		for _, state := range []remediate.State{remediate.Applied, remediate.Unresolved} {
 			h.is(1, state)
 			err := h.journal.Cancel(t.Context(), 1, "bob", "stop")
 			if _, ok := errors.AsType[*journal.StaleError](err); !ok {
@@ -263,9 +264,9 @@ func TestPauseAtTheLastMoment(t *testing.T) {
 			t.Fatal(err)
 		}
 		pass(2 * time.Second)
-		h.is(1, remediate.Cleared)
+		h.is(1, remediate.Resolved)
 		want := []remediate.State{remediate.Received, remediate.Planned, remediate.Waiting, remediate.Received,
-			remediate.Planned, remediate.Allowed, remediate.Applied, remediate.Cleared}
+			remediate.Planned, remediate.Allowed, remediate.Applied, remediate.Resolved}
 		if diff := cmp.Diff(want, h.states(1)); diff != "" {
 			t.Error(diff)
 		}

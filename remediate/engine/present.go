@@ -32,23 +32,23 @@ func (e *Engine) today(ctx context.Context, p *present, r remediate.Request) (re
 	if p.setting == s {
 		return p.request, p.err
 	}
-	if r.Policy != "" && r.Incident != 0 && p.episode.ID == 0 {
-		episode, err := e.c.Inbox.Incident(ctx, r.Incident)
+	if r.Policy != "" && r.Incident != 0 && p.incident.ID == 0 {
+		incident, err := e.c.Inbox.Incident(ctx, r.Incident)
 		if err != nil {
-			return r, fmt.Errorf("episode %d: %w", r.Incident, err)
+			return r, fmt.Errorf("incident %d: %w", r.Incident, err)
 		}
-		p.episode = episode
+		p.incident = incident
 	}
 	p.setting = s
-	p.request, p.err = s.present(r, p.episode)
+	p.request, p.err = s.present(r, p.incident)
 	return p.request, p.err
 }
 
 // present derives a request anew. What a person asked for is bound by its own terms.
-func (s *setting) present(r remediate.Request, episode remediate.Incident) (remediate.Request, error) {
+func (s *setting) present(r remediate.Request, incident remediate.Incident) (remediate.Request, error) {
 	switch {
 	case r.Policy != "":
-		return s.book.Present(r, episode)
+		return s.book.Present(r, incident)
 	case r.Schedule == "" || s.Schedules == nil:
 		return r, nil
 	}
@@ -167,7 +167,7 @@ func (e *Engine) affected(ctx context.Context, run remediate.Run) bool {
 	case remediate.ReasonWindow, remediate.ReasonTarget:
 		return true
 	}
-	if run.State == remediate.Asked || run.Begun > 0 {
+	if run.State == remediate.AwaitingApproval || run.Begun > 0 {
 		if e.StillAllowed(ctx, run) != nil {
 			return true
 		}

@@ -19,22 +19,22 @@ import (
 //
 // A run that waits here waits for a pause of its action, which ends afterwards.
 const presentTable = `
-change                   | waiting                   | asking                             | acting
-policy removed           | declined policy           | declined policy                    | declined policy
-policy lowered to observe| declined policy           | declined policy                    | declined policy
-policy lowered to ask    | waiting pause + asked     | asked                              | asked approval
-policy matches no more   | declined policy           | declined policy                    | declined policy
-policy has another action| declined policy           | declined policy                    | declined policy
-window closed            | waiting pause + waiting window | asked + waiting window        | waiting window + cleared
-paused all               | waiting pause + waiting pause  | asked + waiting pause         | waiting pause + cleared
-paused policy            | waiting pause + waiting pause  | asked + waiting pause         | waiting pause + cleared
-paused target            | waiting pause + waiting pause  | asked + waiting pause         | waiting pause + cleared
-paused action            | waiting pause + waiting pause  | asked + waiting pause         | waiting pause + cleared
-target removed           | waiting target + waiting pause | waiting target + asked        | waiting target + cleared
-target renamed           | waiting target + waiting pause | waiting target + asked        | waiting target + cleared
-entry removed            | waiting pause + declined unfit | declined configuration        | declined configuration
-entry of another age     | waiting pause + cleared        | declined configuration        | declined configuration
-nothing                  | waiting pause + cleared        | asked + cleared               | cleared
+change                    | waiting                           | asking                             | acting
+policy removed            | refused policy                    | refused policy                     | refused policy
+policy lowered to observe | refused policy                    | refused policy                     | refused policy
+policy lowered to ask     | waiting pause + awaiting_approval | awaiting_approval                  | awaiting_approval approval
+policy matches no more    | refused policy                    | refused policy                     | refused policy
+policy has another action | refused policy                    | refused policy                     | refused policy
+window closed             | waiting pause + waiting window    | awaiting_approval + waiting window | waiting window + resolved
+paused all                | waiting pause + waiting pause     | awaiting_approval + waiting pause  | waiting pause + resolved
+paused policy             | waiting pause + waiting pause     | awaiting_approval + waiting pause  | waiting pause + resolved
+paused target             | waiting pause + waiting pause     | awaiting_approval + waiting pause  | waiting pause + resolved
+paused action             | waiting pause + waiting pause     | awaiting_approval + waiting pause  | waiting pause + resolved
+target removed            | waiting target + waiting pause    | waiting target + awaiting_approval | waiting target + resolved
+target renamed            | waiting target + waiting pause    | waiting target + awaiting_approval | waiting target + resolved
+entry removed             | waiting pause + refused unfit     | refused configuration              | refused configuration
+entry of another age      | waiting pause + resolved          | refused configuration              | refused configuration
+nothing                   | waiting pause + resolved          | awaiting_approval + resolved       | resolved
 `
 
 // The situations of acting.

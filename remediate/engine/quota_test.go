@@ -99,12 +99,12 @@ func TestQuotaOverLives(t *testing.T) {
 				if run, err = h.journal.Get(t.Context(), 1); err != nil {
 					t.Fatal(err)
 				}
-				if run.State.Final() {
+				if run.State.Ended() {
 					break
 				}
 			}
 			beside, err := run.Plan.TakenBeside(-1)
-			if err != nil || run.State != remediate.Declined || run.Reason != remediate.ReasonAmount ||
+			if err != nil || run.State != remediate.StateRefused || run.Reason != remediate.ReasonAmount ||
 				r.gone > 10_000 || r.gone < 1000 || beside.Rows > 10_000 || beside.Rows < r.gone {
 				t.Errorf("seed %d: %v rows are gone, the journal says %v; the run is %s (%s): %v\n%s", seed, r.gone,
 					beside.Rows, run.State, run.Why, err, h.story(1))

@@ -38,7 +38,7 @@ func TestReplicasShareTheWork(t *testing.T) {
 		}
 		pass(time.Minute)
 		for i := range n {
-			h.is(int64(i+1), remediate.Cleared)
+			h.is(int64(i+1), remediate.Resolved)
 		}
 		effects := h.ward.did()
 		slices.Sort(effects)
@@ -87,10 +87,10 @@ func TestTheOtherTakesOver(t *testing.T) {
 		h.ward.change(func() { h.ward.before = nil }) // the other's steps are not held up
 		h.liveOn(h.replica("two"))
 		began := time.Now()
-		for h.state(1) != remediate.Cleared && time.Since(began) < time.Minute {
+		for h.state(1) != remediate.Resolved && time.Since(began) < time.Minute {
 			pass(100 * time.Millisecond)
 		}
-		h.is(1, remediate.Cleared)
+		h.is(1, remediate.Resolved)
 		if took := time.Since(began); took > 8*time.Second {
 			t.Errorf("the other took over after %s, want the lease and a moment", took)
 		}
@@ -115,7 +115,7 @@ func TestTheOtherTakesOver(t *testing.T) {
 		h.ward.set("u", 10) // it is one of them again
 		h.alert("u", true)
 		pass(10 * time.Second)
-		h.is(2, remediate.Cleared)
+		h.is(2, remediate.Resolved)
 		h.verify()
 	})
 }
@@ -187,7 +187,7 @@ func TestLeaseThatCannotBeRenewed(t *testing.T) {
 		}
 		h.liveOn(h.replica("two"))
 		pass(5 * time.Second)
-		h.is(1, remediate.Cleared)
+		h.is(1, remediate.Resolved)
 		if got := len(h.ward.did()); got != 2 {
 			t.Errorf("effects %v", h.ward.did())
 		}
@@ -219,7 +219,7 @@ func TestStopHandsOver(t *testing.T) {
 		stop()
 		h.ward.change(func() { h.ward.slow = 0 })
 		pass(1500 * time.Millisecond) // no lease is waited for
-		h.is(1, remediate.Cleared)
+		h.is(1, remediate.Resolved)
 		if len(h.notes(1)) != 0 {
 			t.Errorf("%v", h.notes(1))
 		}
@@ -285,7 +285,7 @@ func TestSilence(t *testing.T) {
 					}
 				}
 				pass(time.Minute)
-				h.is(1, remediate.Cleared)
+				h.is(1, remediate.Resolved)
 				before, released := c.seen()
 				if diff := cmp.Diff([]int64{1}, released); diff != "" {
 					t.Errorf("released: %s", diff)
@@ -308,7 +308,7 @@ func TestNoSilence(t *testing.T) {
 		h.live()
 		h.alert("t", true)
 		pass(time.Minute)
-		h.is(1, remediate.Asked)
+		h.is(1, remediate.AwaitingApproval)
 		if len(c.held) != 0 {
 			t.Errorf("an alert without a run is silenced: %v", c.held)
 		}
@@ -319,7 +319,7 @@ func TestNoSilence(t *testing.T) {
 		h.live()
 		h.alert("t", true)
 		pass(time.Minute)
-		h.is(1, remediate.Cleared)
+		h.is(1, remediate.Resolved)
 		if len(c.held) != 0 || len(c.released) != 0 {
 			t.Errorf("held %v, released %v", c.held, c.released)
 		}

@@ -13,9 +13,9 @@ import (
 // silence holds the silence of a run that works, where its policy wants one. That
 // it cannot be held is no reason not to act.
 func (e *Engine) silence(ctx context.Context, run remediate.Run) {
-	episode, err := e.c.Inbox.Incident(ctx, run.Request.Incident)
+	incident, err := e.c.Inbox.Incident(ctx, run.Request.Incident)
 	if err == nil {
-		err = e.c.Silences.Hold(ctx, run, episode.Alert)
+		err = e.c.Silences.Hold(ctx, run, incident.Alert)
 	}
 	if err != nil {
 		e.log.Warn("the alert could not be silenced", "run", run.ID, "err", err)
@@ -64,7 +64,7 @@ func (e *Engine) silences(ctx context.Context) {
 // after does what follows a transition and may be lost in a crash: what was not
 // done is done at the next occasion.
 func (e *Engine) after(ctx context.Context, c *carried, m move) {
-	if m.notice != nil && e.c.Notified != nil {
+	if m.notification != nil && e.c.Notified != nil {
 		e.c.Notified()
 	}
 	if m.to == remediate.Allowed || m.to == remediate.Applied {
@@ -79,7 +79,7 @@ func (e *Engine) after(ctx context.Context, c *carried, m move) {
 			e.log.Warn("the silence could not be ended; it ends by itself", "run", c.run.ID, "err", err)
 		}
 	}
-	if !m.to.Final() {
+	if !m.to.Ended() {
 		return
 	}
 	if err := e.weigh(ctx, c.run); err != nil {
@@ -93,11 +93,11 @@ func (e *Engine) weigh(ctx context.Context, run remediate.Run) error {
 	if name == "" || !run.Acted() || run.Request.Terms.Effect <= 0 {
 		return nil
 	}
-	cleared, judged, err := e.c.Journal.Effect(ctx, name)
+	resolved, judged, err := e.c.Journal.Effect(ctx, name)
 	if err != nil {
 		return err
 	}
-	falls, why := policy.Falls(run.Request.Terms, cleared, judged)
+	falls, why := policy.Falls(run.Request.Terms, resolved, judged)
 	if !falls {
 		return nil
 	}

@@ -138,8 +138,8 @@ func newSim(t *testing.T, s *store.Store, seed uint64) *sim {
 	s.Intercept(nil)
 	s.InterceptQueries(nil)
 	err := s.Write(t.Context(), func(tx *store.Tx) error {
-		for _, table := range []string{"episodes", "runs", "entries", "instances", "pauses", "approvals", "standings",
-			"books", "notices"} {
+		for _, table := range []string{"incidents", "runs", "entries", "instances", "pauses", "approvals", "policy_states",
+			"books", "notifications"} {
 			if _, err := tx.Exec("delete from " + table); err != nil {
 				return err
 			}
@@ -472,11 +472,11 @@ func (w *sim) person() {
 
 func (w *sim) approve(r *replica, runs []remediate.Run) {
 	for _, run := range runs {
-		if run.State != remediate.Asked {
+		if run.State != remediate.AwaitingApproval {
 			continue
 		}
 		if !w.quiet && w.rng.IntN(3) == 0 {
-			w.say("ann declines run %d: %v", run.ID, r.Refuse(context.Background(), run.ID, "", "ann", "no"))
+			w.say("ann rejects run %d: %v", run.ID, r.Reject(context.Background(), run.ID, "", "ann", "no"))
 			continue
 		}
 		err := r.Approve(context.Background(), run.ID, run.Plan.Question(), "ann", w.now.Add(24*time.Hour))
@@ -714,7 +714,7 @@ func (w *sim) settle() {
 func (w *sim) left() (next time.Time, asked, left int) {
 	rows, err := w.store.Query(context.Background(), `select min(due), count(*), sum(case when state = ? then 1 else 0 end) from runs
 		where state in (?, ?, ?, ?, ?) or state = ? and reason not in (?, ?)`,
-		string(remediate.Asked), string(remediate.Received), string(remediate.Planned), string(remediate.Asked),
+		string(remediate.AwaitingApproval), string(remediate.Received), string(remediate.Planned), string(remediate.AwaitingApproval),
 		string(remediate.Allowed), string(remediate.Applied),
 		string(remediate.Waiting), "breaker", remediate.ReasonNothing)
 	if err != nil {
@@ -735,7 +735,7 @@ func (w *sim) left() (next time.Time, asked, left int) {
 }
 
 func (w *sim) approveAll(r *replica) {
-	runs, err := r.In(context.Background(), remediate.Asked, 1000)
+	runs, err := r.In(context.Background(), remediate.AwaitingApproval, 1000)
 	if err != nil {
 		w.broken("runs: %v", err)
 	}
@@ -756,9 +756,9 @@ func (w *sim) judge(runs []remediate.Run) {
 		}
 		keys[run.Request.Key] = true
 	}
-	rows, err := w.store.Query(ctx, "select alert from episodes")
+	rows, err := w.store.Query(ctx, "select alert from incidents")
 	if err != nil {
-		w.broken("episodes: %v", err)
+		w.broken("incidents: %v", err)
 		return
 	}
 	told := make(map[string]bool)
@@ -766,21 +766,21 @@ func (w *sim) judge(runs []remediate.Run) {
 		var text []byte
 		var a remediate.Alert
 		if err := errors.Join(rows.Scan(&text), json.Unmarshal(text, &a)); err != nil {
-			w.broken("episodes: %v", err)
+			w.broken("incidents: %v", err)
 		}
 		told[a.Labels["server"]+"/"+a.Labels["table"]] = true
 	}
 	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
-		w.broken("episodes: %v", err)
+		w.broken("incidents: %v", err)
 	}
 	for key := range w.acked {
 		if !told[key] {
-			w.broken("%s was acknowledged and has no episode", key)
+			w.broken("%s was acknowledged and has no incident", key)
 		}
 	}
 	for key := range told {
 		if !w.manager.delivered[key] {
-			w.broken("%s has an episode and was listed only, never delivered", key)
+			w.broken("%s has an incident and was listed only, never delivered", key)
 		}
 	}
 	w.replay(j)

@@ -10,21 +10,21 @@ import (
 // which are then listed as before and not delivered.
 type simManager struct {
 	w         *sim
-	muted     map[string]time.Time             // subjects, and until when
-	delivered map[string]bool                  // subjects whose alert was delivered as firing
-	answers   map[*replica]map[string]simAsked // the last answer to each replica about a subject
-	heldBack  int                              // answers that held a run back
+	muted     map[string]time.Time              // subjects, and until when
+	delivered map[string]bool                   // subjects whose alert was delivered as firing
+	answers   map[*replica]map[string]simAnswer // the last answer to each replica about a subject
+	heldBack  int                               // answers that held a run back
 }
 
-// simAsked is one answer.
-type simAsked struct {
+// simAnswer is one answer.
+type simAnswer struct {
 	why string
 	err error
 }
 
 func newSimManager(w *sim) *simManager {
 	return &simManager{w: w, muted: make(map[string]time.Time), delivered: make(map[string]bool),
-		answers: make(map[*replica]map[string]simAsked)}
+		answers: make(map[*replica]map[string]simAnswer)}
 }
 
 // mute mutes the alerts of a subject, or of all, for a while.
@@ -70,12 +70,12 @@ type simDelivery struct {
 
 // Held implements guard.Deliveries.
 func (d simDelivery) Held(ctx context.Context, id int64) (string, error) {
-	episode, err := d.r.inbox.Incident(ctx, id)
+	incident, err := d.r.inbox.Incident(ctx, id)
 	if err != nil {
 		return "", err
 	}
-	w, p := d.m.w, d.m.w.ward.find(episode.Alert.Labels)
-	var a simAsked
+	w, p := d.m.w, d.m.w.ward.find(incident.Alert.Labels)
+	var a simAnswer
 	switch {
 	case !w.quiet && w.rng.IntN(25) == 0:
 		a.err = errors.New("no alertmanager answers")
@@ -86,7 +86,7 @@ func (d simDelivery) Held(ctx context.Context, id int64) (string, error) {
 		d.m.heldBack++
 	}
 	if d.m.answers[d.r] == nil {
-		d.m.answers[d.r] = make(map[string]simAsked)
+		d.m.answers[d.r] = make(map[string]simAnswer)
 	}
 	d.m.answers[d.r][p.key()] = a
 	return a.why, a.err

@@ -58,24 +58,23 @@ func (e *Engine) guarded(ctx context.Context, c *carried) (move, error) {
 	return move{to: remediate.Allowed, why: "all guards passed", admit: e.admits(ctx, c.run, a)}, nil
 }
 
-// over reports whether the episode that asked for a run is over.
+// over reports whether the incident of a run is closed.
 func (e *Engine) over(ctx context.Context, run remediate.Run) (move, bool, error) {
 	if run.Request.Incident == 0 {
 		return move{}, false, nil
 	}
-	episode, err := e.c.Inbox.Incident(ctx, run.Request.Incident)
-	if err != nil || episode.Closed.IsZero() {
+	incident, err := e.c.Inbox.Incident(ctx, run.Request.Incident)
+	if err != nil || incident.Closed.IsZero() {
 		return move{}, false, err
 	}
-	return move{to: remediate.Declined, why: "the episode is over: " + episode.Why, reason: remediate.ReasonResolved},
-		true, nil
+	return end("the incident is closed: "+incident.Why, remediate.ReasonResolved), true, nil
 }
 
 // again looks whether what a run waited for still matters, and whether it still
 // blocks it.
 func (e *Engine) again(ctx context.Context, c *carried) (move, error) {
 	if c.run.Begun > 0 {
-		return e.resume(ctx, c) // also where the episode is over: what it began is not left half done
+		return e.resume(ctx, c) // also where the incident is closed: what it began is not left half done
 	}
 	if m, over, err := e.over(ctx, c.run); err != nil || over {
 		return m, err
@@ -126,8 +125,7 @@ func (e *Engine) asked(ctx context.Context, c *carried) (move, error) {
 	}
 	until := c.run.Changed.Add(c.run.Request.Terms.Approval())
 	if !until.After(e.now()) {
-		return move{to: remediate.Declined, why: "approval not given in time" + so(c.run),
-			reason: remediate.ReasonUnanswered}, nil
+		return end("approval not given in time"+so(c.run), remediate.ReasonUnanswered), nil
 	}
 	return move{stay: true, due: until}, nil
 }
@@ -195,12 +193,12 @@ func (e *Engine) evidence(ctx context.Context, c *carried, a remediate.Action) (
 	if r.Incident == 0 || e.c.Rules == nil {
 		return v, nil
 	}
-	episode, err := e.c.Inbox.Incident(ctx, r.Incident)
-	if err != nil || episode.Alert.Expr == "" {
+	incident, err := e.c.Inbox.Incident(ctx, r.Incident)
+	if err != nil || incident.Alert.Expr == "" {
 		return v, err
 	}
 	v.Evaluable = true
-	firing, err := e.c.Rules.Firing(ctx, episode.Alert.Expr, r.Subject)
+	firing, err := e.c.Rules.Firing(ctx, incident.Alert.Expr, r.Subject)
 	if err != nil {
 		e.log.Warn("the alert's expression could not be evaluated", "run", c.run.ID, "err", err)
 	} else {

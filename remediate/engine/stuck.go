@@ -80,7 +80,7 @@ func (e *Engine) Stopping(run remediate.Run) string {
 	c := e.carried[run.ID]
 	e.mu.Unlock()
 	switch {
-	case run.State.Final():
+	case run.State.Ended():
 		return ""
 	case run.State == remediate.Applied:
 		return "all its steps are done; only the verification is pending"

@@ -26,7 +26,7 @@ func (e *Engine) ending(ctx context.Context, c *carried, m move, fault error) (m
 	if left && !strings.Contains(m.why, half.Detail) {
 		told.why += "; " + half.Detail
 	}
-	if m.stay || !m.to.Final() || !interrupted(c.run) {
+	if m.stay || !m.to.Ended() || !interrupted(c.run) {
 		return told, nil
 	}
 	if busy, err := e.others(ctx, c.run); err != nil {
@@ -34,7 +34,7 @@ func (e *Engine) ending(ctx context.Context, c *carried, m move, fault error) (m
 	} else if busy {
 		return move{stay: true, due: e.now().Add(tick)}, nil // its end wakes this one
 	}
-	if so := so(c.run); m.to == remediate.Declined && !strings.Contains(m.why, so) {
+	if so := so(c.run); m.to.Stopped() && c.run.State != remediate.Allowed && !strings.Contains(m.why, so) {
 		m.why, told.why = m.why+so, told.why+so
 	}
 	s := c.run.Plan.Steps[c.run.Begun-1]
@@ -50,7 +50,7 @@ func (e *Engine) ending(ctx context.Context, c *carried, m move, fault error) (m
 			what = half.Detail
 		}
 		m.why += fmt.Sprintf("; what step %d left is not undone: %v; %s", c.run.Begun, err, what)
-		m.notice = e.mendable(c.run, m)
+		m.notification = e.mendable(c.run, m)
 	case found != "":
 		m.why += fmt.Sprintf("; of step %d: %s", c.run.Begun, found)
 	}

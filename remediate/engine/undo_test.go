@@ -83,16 +83,18 @@ func TestBegunStepIsUndone(t *testing.T) {
 				s.adopt(remediate.CancelNever, append([]func(*engine.Setting){mine}, edit...)...)
 				s.run()
 				pass(2 * time.Second)
+				end := remediate.StateRefused
 				if test.cancel {
+					end = remediate.Cancelled
 					h.is(1, remediate.Waiting)
 					if err := h.journal.Cancel(t.Context(), 1, "ann", "enough"); err != nil {
 						t.Fatal(err)
 					}
 				}
 				pass(3 * time.Minute)
-				run := h.is(1, remediate.Declined)
+				run := h.is(1, end)
 				says(t, run.Why, "none of 2 steps done, step 1 was begun", test.says)
-				pages := h.notices(remediate.NotificationPage)
+				pages := h.notifications(remediate.NotificationPage)
 				if test.left {
 					says(t, run.Why, "half of step 1: MEND IT")
 				}

@@ -45,15 +45,15 @@ func TestVerifiedByTheExpression(t *testing.T) {
 		at     time.Duration // and then it is
 		says   string
 	}{
-		{"no Prometheus", "sick > 0", nil, 0, 0, 0, remediate.Cleared, 0, "from 10 to 0, limit 0"},
-		{"no expression", "", &rulebook{}, time.Hour, 0, 0, remediate.Cleared, 0, "from 10 to 0, limit 0"},
-		{"it does not hold", "sick > 0", &rulebook{}, 0, 0, 0, remediate.Cleared, 0, "no longer holds"},
-		{"it holds for a while", "sick > 0", &rulebook{}, 2 * time.Minute, 0, 119 * time.Second, remediate.Cleared,
+		{"no Prometheus", "sick > 0", nil, 0, 0, 0, remediate.Resolved, 0, "from 10 to 0, limit 0"},
+		{"no expression", "", &rulebook{}, time.Hour, 0, 0, remediate.Resolved, 0, "from 10 to 0, limit 0"},
+		{"it does not hold", "sick > 0", &rulebook{}, 0, 0, 0, remediate.Resolved, 0, "no longer holds"},
+		{"it holds for a while", "sick > 0", &rulebook{}, 2 * time.Minute, 0, 119 * time.Second, remediate.Resolved,
 			126 * time.Second, "no longer holds"},
 		{"it holds on", "sick > 0", &rulebook{}, time.Hour, 0, 299 * time.Second, remediate.Inconclusive,
 			306 * time.Second, "still holds"},
 		{"it looks back", "avg_over_time(sick[10m]) > 0", &rulebook{}, 14 * time.Minute, 0, 839 * time.Second,
-			remediate.Cleared, 846 * time.Second, "no longer holds"},
+			remediate.Resolved, 846 * time.Second, "no longer holds"},
 		{"it looks back as the policy says", "sick > 0", &rulebook{}, time.Hour, 5 * time.Minute, 599 * time.Second,
 			remediate.Inconclusive, 606 * time.Second, "still holds"},
 		{"it cannot be asked", "sick > 0", &rulebook{err: errors.New("no answer")}, 0, 0, 299 * time.Second,
@@ -78,7 +78,7 @@ func TestVerifiedByTheExpression(t *testing.T) {
 				if test.state == remediate.Inconclusive {
 					pages = 1 // what contradicts itself is for people
 				}
-				if got := h.notices(remediate.NotificationPage); len(got) != pages {
+				if got := h.notifications(remediate.NotificationPage); len(got) != pages {
 					t.Errorf("%d pages, want %d", len(got), pages)
 				}
 				h.runs(1)
@@ -103,7 +103,7 @@ func TestRelapseWhileVerified(t *testing.T) {
 		h.is(1, remediate.Applied)
 		h.ward.set("t", 7)
 		pass(10 * time.Second)
-		says(t, h.is(1, remediate.Uncleared).Why, "from 10 to 7, limit 0")
+		says(t, h.is(1, remediate.Unresolved).Why, "from 10 to 7, limit 0")
 	})
 }
 
@@ -117,7 +117,7 @@ func (h *house) sick(first, n int) {
 	}
 }
 
-// A policy that does not help is put back to ask, with an entry and a notice, until
+// A policy that does not help is put back to ask, with an entry and a notification, until
 // a person lets it act by itself again.
 func TestDemotedByItsEffect(t *testing.T) {
 	bubble(t, func(t *testing.T, h *house) {
@@ -126,11 +126,11 @@ func TestDemotedByItsEffect(t *testing.T) {
 		h.sick(1, 4)
 		h.ward.change(func() { h.ward.relief = 1 })
 		h.sick(5, 1)
-		if got := h.notices(remediate.NotificationTell); len(got) != 0 {
+		if got := h.notifications(remediate.NotificationTell); len(got) != 0 {
 			t.Fatalf("4 of 5 promise 52 %%, which is enough: %+v", got)
 		}
 		h.sick(6, 1)
-		got := h.notices(remediate.NotificationTell)
+		got := h.notifications(remediate.NotificationTell)
 		if len(got) != 1 || got[0].Run != 6 {
 			t.Fatalf("4 of 6 promise 41 %%, which is too little: %+v", got)
 		}
@@ -141,7 +141,7 @@ func TestDemotedByItsEffect(t *testing.T) {
 			t.Error(diff)
 		}
 		h.sick(7, 1)
-		says(t, h.is(7, remediate.Asked).Why, "the policy is demoted", "at least 50 %")
+		says(t, h.is(7, remediate.AwaitingApproval).Why, "the policy is demoted", "at least 50 %")
 		effects := len(h.ward.did())
 
 		if err := h.journal.Promote(t.Context(), "heal", "ann", "the remedy is mended"); err != nil {
@@ -149,13 +149,13 @@ func TestDemotedByItsEffect(t *testing.T) {
 		}
 		h.ward.change(func() { h.ward.relief = 10 })
 		pass(2 * time.Second)
-		h.is(7, remediate.Cleared)
+		h.is(7, remediate.Resolved)
 		if got := len(h.ward.did()); got != effects+2 {
 			t.Errorf("%d effects, want two more than %d", got, effects)
 		}
 		h.ward.change(func() { h.ward.relief = 1 })
 		h.sick(8, 3) // 1 of 4 since: too few to tell
-		if got := h.notices(remediate.NotificationTell); len(got) != 1 {
+		if got := h.notifications(remediate.NotificationTell); len(got) != 1 {
 			t.Errorf("what was before the promotion counts: %+v", got)
 		}
 		h.verify()
@@ -169,7 +169,7 @@ func TestBreaker(t *testing.T) {
 		h.ward.relief = 1
 		h.live()
 		h.sick(1, 3)
-		h.is(3, remediate.Uncleared)
+		h.is(3, remediate.Unresolved)
 		h.sick(4, 2)
 		for _, id := range []int64{4, 5} {
 			run := h.is(id, remediate.Waiting)
@@ -188,8 +188,8 @@ func TestBreaker(t *testing.T) {
 			t.Fatal(err)
 		}
 		pass(10 * time.Second)
-		h.is(4, remediate.Cleared)
-		h.is(5, remediate.Cleared)
+		h.is(4, remediate.Resolved)
+		h.is(5, remediate.Resolved)
 		h.verify()
 	})
 }
@@ -202,14 +202,14 @@ func TestDecay(t *testing.T) {
 		h.live()
 		h.alert("t", true)
 		pass(time.Second)
-		cleared := h.is(1, remediate.Cleared)
+		resolved := h.is(1, remediate.Resolved)
 		h.ward.set("t", 10)
 		h.ward.change(func() { clear(h.ward.done) })
 		pass(16 * time.Minute) // no decay
 		h.alert("t", true)
 		pass(2 * time.Second)
-		second := h.is(2, remediate.Cleared)
-		if second.Request.Terms.Decay != 10*time.Minute || second.Created.Sub(cleared.Changed) < 10*time.Minute {
+		second := h.is(2, remediate.Resolved)
+		if second.Request.Terms.Decay != 10*time.Minute || second.Created.Sub(resolved.Changed) < 10*time.Minute {
 			t.Errorf("%+v", second)
 		}
 
@@ -226,6 +226,6 @@ func TestDecay(t *testing.T) {
 			t.Errorf("%s: %s, due %s", run.Reason, run.Why, run.Due)
 		}
 		pass(10 * time.Minute)
-		h.is(3, remediate.Cleared)
+		h.is(3, remediate.Resolved)
 	})
 }

@@ -62,7 +62,7 @@ func Breaker() remediate.Guard {
 func uselessInARow(ended []remediate.Ended) (n int, newest time.Time) {
 	for _, e := range ended {
 		switch {
-		case e.State == remediate.Cleared:
+		case e.State == remediate.Resolved:
 			return n, newest
 		case e.Useless():
 			if n == 0 {

@@ -60,41 +60,41 @@ func ramp(p remediate.Proposal) error {
 	if !p.Run.Request.Terms.Ramp {
 		return nil
 	}
-	at, cleared := 0, inARow(p)
+	at, resolved := 0, inARow(p)
 	for _, w := range p.Working.Acting {
 		if ofSame(w, p.Run.Request) {
 			at++
 		}
 	}
-	allowed := earned(cleared)
+	allowed := earned(resolved)
 	if at < allowed {
 		return nil
 	}
 	return crowded(p, remediate.ReasonBudget,
 		"%d runs of %s are active or unverified; after %d successful runs in a row the ramp allows %d: waiting for "+
 			"one to end",
-		at, whose(p.Run.Request), cleared, allowed)
+		at, whose(p.Run.Request), resolved, allowed)
 }
 
-// inARow counts the newest runs that cleared without a useless one in between. One
+// inARow counts the newest runs that resolved without a useless one in between. One
 // that could not be judged says nothing.
 func inARow(p remediate.Proposal) (n int) {
 	for _, e := range p.Working.Ended {
 		if e.Useless() || p.Now.Sub(e.At) > rampMemory {
 			break
 		}
-		if e.State == remediate.Cleared {
+		if e.State == remediate.Resolved {
 			n++
 		}
 	}
 	return n
 }
 
-// earned is how many runs may be under way after so many that cleared: the
+// earned is how many runs may be under way after so many that resolved: the
 // largest power of two that is not larger than one more.
-func earned(cleared int) int {
+func earned(resolved int) int {
 	allowed := 1
-	for allowed*2 <= cleared+1 {
+	for allowed*2 <= resolved+1 {
 		allowed *= 2
 	}
 	return allowed

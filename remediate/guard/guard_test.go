@@ -50,15 +50,15 @@ func (a answers) Answer(metric string, subject map[string]string) (time.Time, er
 	return a.last, a.err
 }
 
-// deliveries is what Alertmanager would do with the alert of episode 5.
+// deliveries is what Alertmanager would do with the alert of incident 5.
 type deliveries struct {
 	why string
 	err error
 }
 
-func (d deliveries) Held(_ context.Context, episode int64) (string, error) {
-	if episode != 5 {
-		return "", fmt.Errorf("asked for episode %d", episode)
+func (d deliveries) Held(_ context.Context, incident int64) (string, error) {
+	if incident != 5 {
+		return "", fmt.Errorf("asked for incident %d", incident)
 	}
 	return d.why, d.err
 }
@@ -165,7 +165,7 @@ func approved(plan string, until time.Time) func(*remediate.Proposal) {
 	}
 }
 
-func demoted(p *remediate.Proposal) { p.Working.Demoted = "3 of 10 runs cleared" }
+func demoted(p *remediate.Proposal) { p.Working.Demoted = "3 of 10 runs resolved" }
 
 func destructive(p *remediate.Proposal) { p.Action.Risk = remediate.Destructive }
 
@@ -251,7 +251,7 @@ func TestPeople(t *testing.T) {
 			reason: "approval", says: "differs from plan " + other + ", which ann"},
 		{name: "the approval has run out", change: changes{mode(remediate.Ask), approved(hash, noon)},
 			reason: "approval", says: "the approval by ann expired"},
-		{name: "put back to ask", change: changes{demoted}, reason: "approval", says: "3 of 10 runs cleared"},
+		{name: "put back to ask", change: changes{demoted}, reason: "approval", says: "3 of 10 runs resolved"},
 		{name: "put back to ask and approved", change: changes{demoted, approved(hash, noon.Add(time.Hour))}},
 		{name: "a person does not approve of a person", change: changes{person, mode(remediate.Ask)}},
 		{name: "an action that always asks", change: changes{asks}, reason: "approval",
@@ -312,7 +312,7 @@ func TestCrowds(t *testing.T) {
 	stranger := remediate.Work{Run: 4, Action: "redis/bgsave", Policy: "snapshots", Target: "cache", State: allowed}
 	fifth := terms(remediate.Terms{Budget: 0.2})
 	ramp := terms(remediate.Terms{Ramp: true})
-	cleared, uncleared, inconclusive := remediate.Cleared, remediate.Uncleared, remediate.Inconclusive
+	resolved, unresolved, inconclusive := remediate.Resolved, remediate.Unresolved, remediate.Inconclusive
 	for _, c := range []testCase{
 		{name: "the subject is busy", change: changes{work(same)}, reason: "busy", again: 5 * time.Second,
 			says: "run 3"},
@@ -351,18 +351,18 @@ func TestCrowds(t *testing.T) {
 		{name: "the second is too early", change: changes{ramp, work(on("a", applied))}, reason: "budget",
 			again: 15 * time.Second, says: "allows 1"},
 		{name: "others' runs do not count in a ramp", change: changes{ramp, work(stranger)}},
-		{name: "two after one", change: changes{ramp, ended(cleared), work(on("a", applied))}},
-		{name: "not three after two", change: changes{ramp, ended(cleared, cleared), work(many(2)...)},
+		{name: "two after one", change: changes{ramp, ended(resolved), work(on("a", applied))}},
+		{name: "not three after two", change: changes{ramp, ended(resolved, resolved), work(many(2)...)},
 			reason: "budget", again: 15 * time.Second, says: "after 2 successful runs in a row the ramp allows 2"},
-		{name: "four after three", change: changes{ramp, ended(cleared, inconclusive, cleared, cleared, uncleared),
+		{name: "four after three", change: changes{ramp, ended(resolved, inconclusive, resolved, resolved, unresolved),
 			work(many(3)...)}},
-		{name: "one after one that did not help", change: changes{ramp, ended(uncleared, cleared, cleared, cleared),
+		{name: "one after one that did not help", change: changes{ramp, ended(unresolved, resolved, resolved, resolved),
 			work(many(1)...)}, reason: "budget", again: 15 * time.Second},
-		{name: "one after one that failed", change: changes{ramp, ended(remediate.Failed, cleared), work(many(1)...)},
+		{name: "one after one that failed", change: changes{ramp, ended(remediate.Failed, resolved), work(many(1)...)},
 			reason: "budget", again: 15 * time.Second},
-		{name: "what cleared the day before yesterday does not count",
+		{name: "what resolved the day before yesterday does not count",
 			change: changes{ramp, func(p *remediate.Proposal) {
-				p.Working.Ended = []remediate.Ended{{State: cleared, At: noon.Add(-25 * time.Hour)}}
+				p.Working.Ended = []remediate.Ended{{State: resolved, At: noon.Add(-25 * time.Hour)}}
 			}, work(many(1)...)}, reason: "budget", again: 15 * time.Second},
 	} {
 		t.Run(c.name, c.run)
@@ -379,13 +379,13 @@ func many(n int) (all []remediate.Work) {
 
 func TestBreaker(t *testing.T) {
 	three, forever := terms(remediate.Terms{Breaker: 3, BreakerFor: time.Hour}), terms(remediate.Terms{Breaker: 3})
-	bad, failed, good, none := remediate.Uncleared, remediate.Failed, remediate.Cleared, remediate.Inconclusive
+	bad, failed, good, none := remediate.Unresolved, remediate.Failed, remediate.Resolved, remediate.Inconclusive
 	later := func(p *remediate.Proposal) { p.Now = noon.Add(59 * time.Minute) } // an hour after the newest ended
 	for _, c := range []testCase{
 		{name: "two useless runs", change: changes{three, ended(bad, failed, good)}},
 		{name: "three useless runs", change: changes{three, ended(bad, failed, bad)}, reason: "breaker",
 			again: 59 * time.Minute, says: "the last 3 runs of policy dead rows"},
-		{name: "one in between cleared", change: changes{three, ended(bad, bad, good, bad)}},
+		{name: "one in between resolved", change: changes{three, ended(bad, bad, good, bad)}},
 		{name: "one in between could not be judged", change: changes{three, ended(none, bad, none, bad, bad)},
 			reason: "breaker", again: 58 * time.Minute},
 		{name: "those that could not be judged do not count",
@@ -408,7 +408,7 @@ func TestBreaker(t *testing.T) {
 }
 
 func TestElsewhere(t *testing.T) {
-	episode := func(p *remediate.Proposal) { p.Run.Request.Incident = 5 }
+	incident := func(p *remediate.Proposal) { p.Run.Request.Incident = 5 }
 	fresh := terms(remediate.Terms{Fresh: time.Minute})
 	answered := func(ago time.Duration, err error) guard.Config {
 		return guard.Config{Answers: answers{noon.Add(-ago), err}}
@@ -441,16 +441,16 @@ func TestElsewhere(t *testing.T) {
 		{name: "a person sees for himself", config: answered(time.Hour, nil), change: changes{fresh, person}},
 
 		{name: "the alert would be delivered", config: guard.Config{Deliveries: deliveries{}},
-			change: changes{episode}},
+			change: changes{incident}},
 		{name: "the alert is silenced", config: guard.Config{Deliveries: deliveries{why: "silenced by ann"}},
-			change: changes{episode}, reason: "suppressed", again: 15 * time.Second,
+			change: changes{incident}, reason: "suppressed", again: 15 * time.Second,
 			says: "does not deliver the alert now: it is silenced by ann"},
 		{name: "whether it would be is not known",
-			config: guard.Config{Deliveries: deliveries{err: errors.New("no route")}}, change: changes{episode},
+			config: guard.Config{Deliveries: deliveries{err: errors.New("no route")}}, change: changes{incident},
 			reason: "suppressed", again: 5 * time.Second,
 			says: "unknown whether Alertmanager suppresses the alert: no route"},
 		{name: "no alert asks", config: guard.Config{Deliveries: deliveries{why: "silenced by ann"}}},
-		{name: "no source of alerts", change: changes{episode}},
+		{name: "no source of alerts", change: changes{incident}},
 
 		{name: "the backup is young enough", config: of(series(time.Hour, 24*time.Hour)),
 			change: changes{destructive, day}},
@@ -560,7 +560,7 @@ func TestAll(t *testing.T) {
 		t.Errorf("the guards are %q, and remediate names %q", inOrder, remediate.Guards())
 	}
 	if all[0].Name != remediate.ReasonMode || all[0].Early {
-		t.Error("what is observed is planned first, and then declined before all else")
+		t.Error("what is observed is planned first, and then refused before all else")
 	}
 	if last := all[len(all)-1]; last.Name != remediate.ReasonApproval || last.Early || !last.Exact {
 		t.Error("a person is asked last, about a plan, and the answer is looked at once more when the run is allowed " +

@@ -105,9 +105,9 @@ func (w *world) holds(t *testing.T, policy string) {
 	if most := math.Max(1, terms.Budget*float64(w.targets)); terms.Budget > 0 && float64(len(targets)) > most+1e-6 {
 		t.Fatalf("%d of %d targets are worked on, budget %v", len(targets), w.targets, terms.Budget)
 	}
-	cleared, useless := w.record(policy)
-	if terms.Ramp && float64(ours) > math.Pow(2, math.Floor(math.Log2(float64(cleared+1)))) {
-		t.Fatalf("%d runs after %d that cleared", ours, cleared)
+	resolved, useless := w.record(policy)
+	if terms.Ramp && float64(ours) > math.Pow(2, math.Floor(math.Log2(float64(resolved+1)))) {
+		t.Fatalf("%d runs after %d that resolved", ours, resolved)
 	}
 	if terms.Breaker > 0 && useless >= terms.Breaker {
 		if ours > 1 {
@@ -124,22 +124,22 @@ func (w *world) holds(t *testing.T, policy string) {
 	}
 }
 
-// record is how many of a policy's newest runs cleared in a row within a day, and
+// record is how many of a policy's newest runs resolved in a row within a day, and
 // how many were of no use.
-func (w *world) record(policy string) (cleared, useless int) {
+func (w *world) record(policy string) (resolved, useless int) {
 	rampDone, breakerDone := false, false
 	for _, e := range w.ended[policy] {
-		bad, good := e.State == remediate.Failed || e.State == remediate.Uncleared, e.State == remediate.Cleared
+		bad, good := e.State == remediate.Failed || e.State == remediate.Unresolved, e.State == remediate.Resolved
 		rampDone = rampDone || bad || w.now.Sub(e.At) > 24*time.Hour
 		breakerDone = breakerDone || good
 		if good && !rampDone {
-			cleared++
+			resolved++
 		}
 		if bad && !breakerDone {
 			useless++
 		}
 	}
-	return cleared, useless
+	return resolved, useless
 }
 
 // proceed takes one run on: from acting to verified, or to its end.
@@ -153,12 +153,12 @@ func (w *world) proceed(harm float64) {
 		w.acting[i].State = remediate.Applied
 		return
 	}
-	state := remediate.Cleared
+	state := remediate.Resolved
 	switch {
 	case w.rand.Float64() < 0.1:
 		state = remediate.Inconclusive
 	case w.rand.Float64() < harm:
-		state = []remediate.State{remediate.Failed, remediate.Uncleared}[w.rand.IntN(2)]
+		state = []remediate.State{remediate.Failed, remediate.Unresolved}[w.rand.IntN(2)]
 	}
 	w.acting = append(w.acting[:i:i], w.acting[i+1:]...)
 	w.ended[a.Policy] = append([]remediate.Ended{{Run: a.Run, State: state, At: w.now}}, w.ended[a.Policy]...)
@@ -184,10 +184,10 @@ func TestNeverTooMany(t *testing.T) {
 			if len(w.acting) > before {
 				admitted++
 				last := w.acting[len(w.acting)-1]
-				cleared, useless := w.record(last.Policy)
+				resolved, useless := w.record(last.Policy)
 				if terms := w.terms[last.Policy]; terms.Breaker > 0 && useless >= terms.Breaker {
 					halfOpen++
-				} else if terms.Ramp && cleared > 2 {
+				} else if terms.Ramp && resolved > 2 {
 					ramped++
 				}
 			}
@@ -226,13 +226,13 @@ func TestHalfOpenLetsInOne(t *testing.T) {
 		if len(w.acting) != 1 {
 			t.Fatalf("%d runs were let in, want 1", len(w.acting))
 		}
-		w.acting, w.ended["policy0"] = nil, append([]remediate.Ended{{State: remediate.Cleared, At: w.now}},
+		w.acting, w.ended["policy0"] = nil, append([]remediate.Ended{{State: remediate.Resolved, At: w.now}},
 			w.ended["policy0"]...)
 		for range 100 {
 			w.propose(t)
 		}
 		if len(w.acting) < 20 {
-			t.Fatalf("%d runs were let in after one has cleared: the breaker is not closed", len(w.acting))
+			t.Fatalf("%d runs were let in after one has resolved: the breaker is not closed", len(w.acting))
 		}
 	}
 }

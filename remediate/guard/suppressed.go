@@ -18,9 +18,9 @@ const (
 
 // Deliveries tell whether alerts would be delivered now.
 type Deliveries interface {
-	// Held returns why the alert of an episode would not be delivered now, "" where it
+	// Held returns why the alert of an incident would not be delivered now, "" where it
 	// would; an error where that cannot be known.
-	Held(ctx context.Context, episode int64) (why string, err error)
+	Held(ctx context.Context, incident int64) (why string, err error)
 }
 
 // Suppressed makes a run wait while Alertmanager silences, inhibits or mutes the alert
@@ -34,11 +34,11 @@ func Suppressed(d Deliveries) remediate.Guard {
 		Early: true,
 		Step:  true,
 		Check: func(ctx context.Context, p remediate.Proposal) error {
-			episode := p.Run.Request.Incident
-			if d == nil || episode == 0 {
+			incident := p.Run.Request.Incident
+			if d == nil || incident == 0 {
 				return nil
 			}
-			why, err := d.Held(ctx, episode)
+			why, err := d.Held(ctx, incident)
 			switch {
 			case err != nil && (ctx.Err() != nil || store.Away(err)):
 				return err // that the store does not answer says nothing of Alertmanager

@@ -62,9 +62,9 @@ func (i *Inbox) Accept(ctx context.Context, alerts []remediate.Alert) error {
 		changed = changed || moved
 	}
 	for _, a := range alerts {
-		status := "resolved"
+		status := remediate.StatusResolved
 		if a.Firing {
-			status = "firing"
+			status = remediate.StatusFiring
 		}
 		i.alerts.WithLabelValues(a.Source, status).Inc()
 	}

@@ -23,7 +23,7 @@ type Alertmanager struct {
 	Client   *http.Client // http.DefaultClient where nil
 
 	Every  time.Duration // how often it is asked
-	Absent time.Duration // how long an alert may be gone before its episode is over
+	Absent time.Duration // how long an alert may be gone before its incident is over
 
 	Hurry  <-chan struct{} // asks at once; may be nil
 	Logger *slog.Logger

@@ -13,7 +13,7 @@ import (
 )
 
 // What a source that cannot be asked no longer repeats is over, and the next trouble
-// gets an episode of its own; a source that can be asked is left to its listing.
+// gets an incident of its own; a source that can be asked is left to its listing.
 func TestExpire(t *testing.T) {
 	d := open(t)
 	grafana := func(labels ...string) remediate.Alert {
@@ -44,7 +44,7 @@ func TestExpire(t *testing.T) {
 	if e, err := d.Incident(t.Context(), 2); err != nil || !strings.Contains(e.Why, "not repeated") {
 		t.Errorf("%+v, %v", e, err)
 	}
-	if n := d.number(t, "select due from runs where episode = 2"); n == 0 {
+	if n := d.number(t, "select due from runs where incident = 2"); n == 0 {
 		t.Error("the run that waits does not hear of it")
 	}
 	d.accept(t, grafana("n", "lost"))
@@ -134,8 +134,8 @@ func TestClockAhead(t *testing.T) {
 		told := func(start time.Time) remediate.Alert { return firing(start.Add(lead)) }
 		d.accept(t, told(began))
 		d.now = d.now.Add(10 * time.Second)
-		cleared := d.now
-		d.run(t, 1, remediate.Cleared, int(cleared.UnixMilli()))
+		resolved := d.now
+		d.run(t, 1, remediate.Resolved, int(resolved.UnixMilli()))
 		for range 4 {
 			d.now = d.now.Add(12 * time.Second)
 			d.accept(t, told(began))
@@ -178,7 +178,7 @@ func TestFlappingWithoutADecision(t *testing.T) {
 		name    string
 		on, off time.Duration
 		lasts   time.Duration
-		from    int64 // the first episode without a decision; 0: none is reported
+		from    int64 // the first incident without a decision; 0: none is reported
 	}{
 		{"fast", second, second, 11 * minute, 2},
 		{"fast, for nine minutes", second, second, 9 * minute, 0},
@@ -219,18 +219,18 @@ func TestFlappingWithoutADecision(t *testing.T) {
 				return
 			}
 			if len(told) == 0 || told[0].FlappingFrom != c.from || told[0].Flaps == 0 {
-				t.Fatalf("reported %+v, want it from episode %d on", told, c.from)
+				t.Fatalf("reported %+v, want it from incident %d on", told, c.from)
 			}
 			for _, e := range told {
 				if e.FlappingFrom != c.from {
-					t.Errorf("a second time, from episode %d on", e.FlappingFrom)
+					t.Errorf("a second time, from incident %d on", e.FlappingFrom)
 				}
 			}
 		})
 	}
 }
 
-// What Alertmanager sends again every few minutes is one letter.
+// What Alertmanager sends again every few minutes is one dead letter.
 func TestLetterSentAgain(t *testing.T) {
 	d := open(t)
 	keep := func(text, body string) {

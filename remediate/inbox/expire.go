@@ -14,12 +14,12 @@ import (
 // end that is lost is found by its silence alone: it repeats what fires.
 type Unlisted struct {
 	Sources []string
-	After   time.Duration // how long an alert may go unrepeated before its episode is over; 0: for ever
+	After   time.Duration // how long an alert may go unrepeated before its incident is over; 0: for ever
 	Every   time.Duration // how often that is looked at
 	Logger  *slog.Logger
 }
 
-// Expire closes the episodes of sources that cannot be asked, as u says, until ctx is
+// Expire closes the incidents of sources that cannot be asked, as u says, until ctx is
 // done. Time during which nothing was received does not count: while no upkeep ran, the
 // machine was suspended, or no delivery could be taken.
 func (i *Inbox) Expire(ctx context.Context, u Unlisted) error {

@@ -4,6 +4,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/ai-micro-service/upkeep/internal/platform/metric"
+	"github.com/ai-micro-service/upkeep/remediate"
 )
 
 // Metrics returns the metrics of an Inbox.
@@ -34,7 +35,7 @@ func deadLettersTotal() *metric.Family {
 func alertsVec(sources []string) *prometheus.CounterVec {
 	vec := metric.NewCounter(nil, received())
 	for _, source := range sources {
-		for _, status := range []string{"firing", "resolved"} {
+		for _, status := range []string{remediate.StatusFiring, remediate.StatusResolved} {
 			vec.WithLabelValues(source, status) // a counter that appears at 1 has not increased
 		}
 	}

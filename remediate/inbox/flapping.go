@@ -14,7 +14,7 @@ import (
 // each time it ends during its hold-down, before people hear of it.
 const unhandled = 10 * time.Minute
 
-// flapping returns the newest episode of each alert that has been flapping for too long
+// flapping returns the newest incident of each alert that has been flapping for too long
 // without a decision. It may be over: what flaps fast is hardly ever seen open.
 func (i *Inbox) flapping(ctx context.Context) (all []remediate.Incident, err error) {
 	now := i.now()
@@ -49,16 +49,16 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// stretch returns the newest episode of an alert, with since when nothing was decided:
-// since the end of the last episode that outlasted its hold-down, or since the first.
+// stretch returns the newest incident of an alert, with since when nothing was decided:
+// since the end of the last incident that outlasted its hold-down, or since the first.
 func (i *Inbox) stretch(ctx context.Context, key string) (e incident, err error) {
 	newest, err := i.read(ctx, "where key = ? order by id desc limit 1", key)
 	if err != nil || len(newest) == 0 {
 		return e, err
 	}
 	e = newest[0]
-	rows, err := i.store.Query(ctx, "select id, opened, closed, closed >= ripe from episodes where key = ? and id < ?"+
-		" and id >= (select coalesce(max(id), 0) from episodes where key = ? and flaps = 0) order by id desc", key,
+	rows, err := i.store.Query(ctx, "select id, opened, closed, closed >= ripe from incidents where key = ? and id < ?"+
+		" and id >= (select coalesce(max(id), 0) from incidents where key = ? and flaps = 0) order by id desc", key,
 		e.ID, key)
 	if err != nil {
 		return e, err

@@ -35,13 +35,13 @@ type Delivery struct {
 	routings sync.Map // text of a configuration → *routing
 }
 
-// Held returns why Alertmanager would not deliver the alert of an episode now: it is
+// Held returns why Alertmanager would not deliver the alert of an incident now: it is
 // silenced, inhibited or muted; "" where nothing keeps it. A silence that a run of ours
 // holds does not count. Where one of several peers holds the alert back it is held: the
 // others have not heard of it yet. An error says that none of them can be asked.
 func (d *Delivery) Held(ctx context.Context, id int64) (why string, err error) {
-	episode, err := d.Inbox.Incident(ctx, id)
-	if err != nil || episode.Alert.Source != d.Alertmanager.Source || !episode.Closed.IsZero() {
+	incident, err := d.Inbox.Incident(ctx, id)
+	if err != nil || incident.Alert.Source != d.Alertmanager.Source || !incident.Closed.IsZero() {
 		return "", err
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, heldTimeout, fmt.Errorf("no answer within %s", heldTimeout))
@@ -51,7 +51,7 @@ func (d *Delivery) Held(ctx context.Context, id int64) (why string, err error) {
 	var peers sync.WaitGroup
 	for n, peer := range am.URLs {
 		peers.Go(func() {
-			whys[n], errs[n] = d.ask(ctx, prom.Alertmanager{URL: peer, Client: am.Client}, episode.Alert)
+			whys[n], errs[n] = d.ask(ctx, prom.Alertmanager{URL: peer, Client: am.Client}, incident.Alert)
 		})
 	}
 	peers.Wait()

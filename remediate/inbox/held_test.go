@@ -60,7 +60,7 @@ func hold(t *testing.T, peers int) *holder {
 	return h
 }
 
-// tell lets the peers and the inbox know of an alert, and returns its episode.
+// tell lets the peers and the inbox know of an alert, and returns its incident.
 func (h *holder) tell(t *testing.T, labels ...string) int64 {
 	t.Helper()
 	a := firing(h.now.Add(-time.Minute).Truncate(time.Millisecond), labels...)
@@ -90,7 +90,7 @@ func (h *holder) post(t *testing.T, a remediate.Alert) {
 	}
 }
 
-// awaitHeld waits until an episode is held for a reason; "" is that it is not held.
+// awaitHeld waits until an incident is held for a reason; "" is that it is not held.
 func (h *holder) awaitHeld(t *testing.T, id int64, want string) {
 	t.Helper()
 	var why string
@@ -101,7 +101,7 @@ func (h *holder) awaitHeld(t *testing.T, id int64, want string) {
 			return
 		}
 	}
-	t.Errorf("episode %d is held because it is %q (%v), want %q", id, why, err, want)
+	t.Errorf("incident %d is held because it is %q (%v), want %q", id, why, err, want)
 }
 
 func silence(t *testing.T, m *servertest.Monitor, by string, matchers ...prom.Matcher) string {
@@ -237,6 +237,6 @@ func TestHeldByWhatItTells(t *testing.T) {
 		t.Errorf("asked %q", asked)
 	}
 	if _, err := delivery.Held(t.Context(), 99); err == nil {
-		t.Error("no error for an episode that is not there")
+		t.Error("no error for an incident that is not there")
 	}
 }

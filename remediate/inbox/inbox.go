@@ -1,4 +1,4 @@
-// Package inbox keeps the alerts that were taken in, the episodes that they open
+// Package inbox keeps the alerts that were taken in, the incidents that they open
 // and close, and the deliveries that could not be read. What Accept took is on disk.
 package inbox
 
@@ -21,12 +21,12 @@ import (
 type Config struct {
 	Store *store.Store
 	Now   func() time.Time // time.Now where nil
-	Wake  func()           // called after an episode opened or closed; may be nil
+	Wake  func()           // called after an incident opened or closed; may be nil
 
 	// Sources are the sources of alerts, whose counters exist from the start.
 	Sources []string
 
-	// Hold is how long nothing is decided for an episode after it opened.
+	// Hold is how long nothing is decided for an incident after it opened.
 	Hold time.Duration
 
 	// FlapWindow is how soon after its end an alert that fires again is flapping; each
@@ -38,7 +38,7 @@ type Config struct {
 	ReplicaLabels []string
 }
 
-// An Inbox turns alerts, which come late, twice and in any order, into episodes.
+// An Inbox turns alerts, which come late, twice and in any order, into incidents.
 type Inbox struct {
 	config Config
 	store  *store.Store

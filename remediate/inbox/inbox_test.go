@@ -34,9 +34,9 @@ func options(t *testing.T) store.Options {
 // What an inbox promises it promises on either database.
 func TestOnPostgres(t *testing.T) {
 	for name, test := range map[string]func(*testing.T){
-		"episodes": TestIncidents, "pairs": TestPairInOneDelivery, "late": TestLateFiringIsBelievedAtLast,
+		"incidents": TestIncidents, "pairs": TestPairInOneDelivery, "late": TestLateFiringIsBelievedAtLast,
 		"flapping": TestFlapping, "hold": TestHold, "undecided": TestUndecided, "anew": TestAnew,
-		"hostile labels": TestHostileLabelsComeBackAsTheyWent, "letters": TestLetters, "old letters": TestOldLettersGo,
+		"hostile labels": TestHostileLabelsComeBackAsTheyWent, "dead letters": TestDeadLetters, "old dead letters": TestOldDeadLettersAreDeleted,
 		"metrics":   TestMetrics,
 		"reconcile": TestReconcile, "after a rest": TestReconcileAfterARest,
 		"what is newer": TestReconcileKnowsWhatIsNewer, "merges": TestReconcileMerges,
@@ -114,7 +114,7 @@ func TestIncidents(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		told   alerts
-		opened int64 // the number of the last episode
+		opened int64 // the number of the last incident
 		open   int
 	}{
 		{"one trouble", alerts{firing(at(0))}, 1, 1},
@@ -159,14 +159,14 @@ func TestIncidents(t *testing.T) {
 	}
 }
 
-// has checks how many episodes there were, and how many are open.
+// has checks how many incidents there were, and how many are open.
 func (d *desk) has(t *testing.T, opened int64, open int) {
 	t.Helper()
 	if got := d.open(t); len(got) != open {
-		t.Errorf("%d episodes are open, want %d: %+v", len(got), open, got)
+		t.Errorf("%d incidents are open, want %d: %+v", len(got), open, got)
 	}
 	if _, err := d.Incident(t.Context(), opened+1); err == nil {
-		t.Errorf("there is an episode %d", opened+1)
+		t.Errorf("there is an incident %d", opened+1)
 	}
 	if opened > 0 {
 		if _, err := d.Incident(t.Context(), opened); err != nil {
@@ -269,11 +269,11 @@ func TestUndecided(t *testing.T) {
 	d.accept(t, resolved(at(0), "n", "4"))
 	numbers := func(edition string, limit int) (all []int64) {
 		t.Helper()
-		episodes, err := d.Undecided(t.Context(), edition, limit)
+		incidents, err := d.Undecided(t.Context(), edition, limit)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, e := range episodes {
+		for _, e := range incidents {
 			all = append(all, e.ID)
 		}
 		return all
@@ -286,12 +286,12 @@ func TestUndecided(t *testing.T) {
 	}
 	check("at first", numbers("a", 10), 1, 2, 3)
 	check("two at most", numbers("a", 2), 1, 2)
-	d.exec(t, "update episodes set settled = 'a' where id = 1") // as the journal does
+	d.exec(t, "update incidents set settled = 'a' where id = 1") // as the journal does
 	check("settled", numbers("a", 10), 2, 3)
 	check("other policies", numbers("b", 10), 1, 2, 3)
 	for n, s := range remediate.States() {
 		d.run(t, 2, s, n)
-		if s.Final() {
+		if s.Ended() {
 			check(string(s), numbers("a", 10), 2, 3)
 		} else {
 			check(string(s), numbers("a", 10), 3)
@@ -300,27 +300,27 @@ func TestUndecided(t *testing.T) {
 	}
 }
 
-// A run that cleared the trouble, and an alert that fires anew.
+// A run that resolved the trouble, and an alert that fires anew.
 func TestAnew(t *testing.T) {
 	d := open(t)
 	d.accept(t, firing(d.now))
-	cleared := d.now.Add(time.Minute)
-	d.run(t, 1, remediate.Cleared, int(cleared.UnixMilli()))
-	d.now = cleared.Add(time.Minute)
-	d.accept(t, firing(cleared.Add(-time.Second)))
+	resolved := d.now.Add(time.Minute)
+	d.run(t, 1, remediate.Resolved, int(resolved.UnixMilli()))
+	d.now = resolved.Add(time.Minute)
+	d.accept(t, firing(resolved.Add(-time.Second)))
 	d.has(t, 1, 1)
-	d.accept(t, firing(cleared.Add(time.Second)))
+	d.accept(t, firing(resolved.Add(time.Second)))
 	d.has(t, 2, 1)
 	if e := d.open(t)[0]; e.Flaps != 0 || !e.Ripe.IsZero() {
-		t.Errorf("what a run had cleared is held down as flapping: %+v", e)
+		t.Errorf("what a run had resolved is held down as flapping: %+v", e)
 	}
 }
 
-// run writes a run of an episode; the journal's own way is not the inbox's business.
-func (d *desk) run(t *testing.T, episode int64, s remediate.State, changed int) {
+// run writes a run of an incident; the journal's own way is not the inbox's business.
+func (d *desk) run(t *testing.T, incident int64, s remediate.State, changed int) {
 	t.Helper()
-	d.exec(t, "insert into runs (key, request, action, subject, episode, state, why, plan, due, created, changed) "+
-		"values ('k', '{}', 'a', 's', ?, ?, '', '{}', 0, 0, ?)", episode, string(s), changed)
+	d.exec(t, "insert into runs (key, request, action, subject, incident, state, why, plan, due, created, changed) "+
+		"values ('k', '{}', 'a', 's', ?, ?, '', '{}', 0, 0, ?)", incident, string(s), changed)
 }
 
 func (d *desk) exec(t *testing.T, query string, args ...any) {

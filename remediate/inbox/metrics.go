@@ -13,18 +13,18 @@ import (
 // and what it holds.
 func (i *Inbox) Describe(ch chan<- *prometheus.Desc) { metric.Describe(ch, Metrics()...) }
 
-// Collect writes the number of alerts that were taken in, of open episodes for
-// each alert, and of letters.
+// Collect writes the number of alerts that were taken in, of open incidents for
+// each alert, and of dead letters.
 func (i *Inbox) Collect(ch chan<- prometheus.Metric) {
 	i.alerts.Collect(ch)
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second) // a scrape waits no longer
 	defer cancel()
 	i.kept.Collect(ch)
-	var letters int64
-	if err := i.one(ctx, &letters, "select count(*) from letters"); err != nil {
+	var kept int64
+	if err := i.one(ctx, &kept, "select count(*) from dead_letters"); err != nil {
 		ch <- metric.Unknown(deadLetters(), err)
 	} else {
-		ch <- metric.Sample(deadLetters(), float64(letters))
+		ch <- metric.Sample(deadLetters(), float64(kept))
 	}
 	open, err := i.Incidents(ctx)
 	if err != nil {

@@ -150,7 +150,7 @@ func (w *world) delivered(name string, t problem) bool {
 	})
 }
 
-// Whatever order three peers tell it in: an episode for each problem at most,
+// Whatever order three peers tell it in: an incident for each problem at most,
 // never two at once, none that ends while its problem lasts, none that is missed
 // though it was delivered, and in the end those are open that last.
 func TestThreePeersInAnyOrder(t *testing.T) {
@@ -172,13 +172,13 @@ func TestThreePeersInAnyOrder(t *testing.T) {
 				for _, e := range d.open(t) {
 					n := e.Alert.Labels["n"]
 					if open[n] {
-						t.Fatalf("at %s two episodes of %s are open", d.now, n)
+						t.Fatalf("at %s two incidents of %s are open", d.now, n)
 					}
 					open[n] = true
 				}
 				for n := range before {
 					if known := known[n]; !open[n] && !known.start.IsZero() && known.at(d.now) {
-						t.Fatalf("at %s the episode of %s ended, and its problem lasts from %s until %s", d.now, n,
+						t.Fatalf("at %s the incident of %s ended, and its problem lasts from %s until %s", d.now, n,
 							known.start, known.end)
 					}
 				}
@@ -204,23 +204,23 @@ func (w *world) happen(t *testing.T, d *desk, e event) {
 
 func (w *world) judge(t *testing.T, d *desk) {
 	t.Helper()
-	episodes := make(map[string][]remediate.Incident)
+	incidents := make(map[string][]remediate.Incident)
 	for id := int64(1); ; id++ {
 		e, err := d.Incident(t.Context(), id)
 		if err != nil {
 			break // there are no more
 		}
-		episodes[e.Alert.Labels["n"]] = append(episodes[e.Alert.Labels["n"]], e)
+		incidents[e.Alert.Labels["n"]] = append(incidents[e.Alert.Labels["n"]], e)
 	}
 	for name, all := range w.problems {
 		last := all[len(all)-1]
-		got := slices.ContainsFunc(episodes[name], func(e remediate.Incident) bool { return e.Closed.IsZero() })
+		got := slices.ContainsFunc(incidents[name], func(e remediate.Incident) bool { return e.Closed.IsZero() })
 		if want := last.end.IsZero(); got != want && (got || w.delivered(name, last)) {
-			t.Errorf("%s: open in the end: %t, want %t\n%s", name, got, want, story(all, episodes[name]))
+			t.Errorf("%s: open in the end: %t, want %t\n%s", name, got, want, story(all, incidents[name]))
 		}
-		for n, e := range episodes[name] {
+		for n, e := range incidents[name] {
 			if n >= len(all) || all[n].start.After(e.Opened) {
-				t.Errorf("%s: episode %d is one too many\n%s", name, e.ID, story(all, episodes[name]))
+				t.Errorf("%s: incident %d is one too many\n%s", name, e.ID, story(all, incidents[name]))
 			}
 		}
 		for _, tr := range all {
@@ -229,17 +229,17 @@ func (w *world) judge(t *testing.T, d *desk) {
 			if tr.end.IsZero() || tr.end.Sub(tr.start) < 4*time.Minute || !asked || !w.delivered(name, tr) {
 				continue // it may be too short to be found where its deliveries were late
 			}
-			if !slices.ContainsFunc(episodes[name], func(e remediate.Incident) bool {
+			if !slices.ContainsFunc(incidents[name], func(e remediate.Incident) bool {
 				return e.Opened.Before(tr.end) && (e.Closed.IsZero() || e.Closed.After(tr.start))
 			}) {
-				t.Errorf("%s: missed the problem from %s to %s\n%s", name, tr.start, tr.end, story(all, episodes[name]))
+				t.Errorf("%s: missed the problem from %s to %s\n%s", name, tr.start, tr.end, story(all, incidents[name]))
 			}
 		}
 	}
 }
 
-// story lays problems and episodes beside each other.
-func story(problems []problem, episodes []remediate.Incident) (text string) {
+// story lays problems and incidents beside each other.
+func story(problems []problem, incidents []remediate.Incident) (text string) {
 	type line struct {
 		at   time.Time
 		text string
@@ -248,8 +248,8 @@ func story(problems []problem, episodes []remediate.Incident) (text string) {
 	for _, t := range problems {
 		lines = append(lines, line{t.start, "problem until " + t.end.Format(time.TimeOnly)})
 	}
-	for _, e := range episodes {
-		lines = append(lines, line{e.Opened, fmt.Sprintf("    episode %d until %s: %s", e.ID,
+	for _, e := range incidents {
+		lines = append(lines, line{e.Opened, fmt.Sprintf("    incident %d until %s: %s", e.ID,
 			e.Closed.Format(time.TimeOnly), cmp.Or(e.Why, "open"))})
 	}
 	slices.SortFunc(lines, func(a, b line) int { return a.at.Compare(b.at) })

@@ -10,22 +10,22 @@ import (
 
 // Incidents returns every open incident, the oldest first.
 func (i *Inbox) Incidents(ctx context.Context) ([]remediate.Incident, error) {
-	return i.episodes(ctx, "where closed = 0 order by id")
+	return i.incidents(ctx, "where closed = 0 order by id")
 }
 
-// Incident returns one episode, open or closed.
+// Incident returns one incident, open or closed.
 func (i *Inbox) Incident(ctx context.Context, id int64) (remediate.Incident, error) {
-	all, err := i.episodes(ctx, "where id = ?", id)
+	all, err := i.incidents(ctx, "where id = ?", id)
 	if err != nil {
 		return remediate.Incident{}, err
 	}
 	if len(all) == 0 {
-		return remediate.Incident{}, fmt.Errorf("there is no episode %d", id)
+		return remediate.Incident{}, fmt.Errorf("there is no incident %d", id)
 	}
 	return all[0], nil
 }
 
-func (i *Inbox) episodes(ctx context.Context, condition string, args ...any) ([]remediate.Incident, error) {
+func (i *Inbox) incidents(ctx context.Context, condition string, args ...any) ([]remediate.Incident, error) {
 	rows, err := i.read(ctx, condition, args...)
 	all := make([]remediate.Incident, len(rows))
 	for n, e := range rows {
@@ -35,15 +35,15 @@ func (i *Inbox) episodes(ctx context.Context, condition string, args ...any) ([]
 }
 
 func (i *Inbox) read(ctx context.Context, condition string, args ...any) (all []incident, err error) {
-	rows, err := i.store.Query(ctx, "select "+columns+" from episodes "+condition, args...)
+	rows, err := i.store.Query(ctx, "select "+columns+" from incidents "+condition, args...)
 	if err != nil {
-		return nil, fmt.Errorf("episodes: %w", err)
+		return nil, fmt.Errorf("incidents: %w", err)
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	for rows.Next() {
 		e, err := scan(rows)
 		if err != nil {
-			return nil, fmt.Errorf("episodes: %w", err)
+			return nil, fmt.Errorf("incidents: %w", err)
 		}
 		all = append(all, e)
 	}

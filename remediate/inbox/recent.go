@@ -9,9 +9,9 @@ import (
 )
 
 const (
-	maxLetters = 1000     // that are kept; the oldest go
-	maxLetter  = 64 << 10 // bytes that are kept of a body, enough to recognize it
-	maxError   = 1 << 10  // bytes that are kept of an error, which may quote the body
+	maxDeadLetters = 1000     // that are kept; the oldest go
+	maxDeadLetter  = 64 << 10 // bytes that are kept of a body, enough to recognize it
+	maxError       = 1 << 10  // bytes that are kept of an error, which may quote the body
 )
 
 // recentDeadLetters are those that this process has kept, by what is in them.
@@ -39,7 +39,7 @@ func (r *recentDeadLetters) get(sum [sha256.Size]byte) (id int64, known bool) {
 func (r *recentDeadLetters) put(sum [sha256.Size]byte, id int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.ids == nil || len(r.ids) >= maxLetters {
+	if r.ids == nil || len(r.ids) >= maxDeadLetters {
 		r.ids = make(map[[sha256.Size]byte]int64) // older ones may be there twice
 	}
 	r.ids[sum] = id

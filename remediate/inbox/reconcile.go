@@ -30,11 +30,11 @@ type Listing struct {
 	Since time.Time
 }
 
-// Reconcile compares the open episodes of a source with a listing, which confirms or
+// Reconcile compares the open incidents of a source with a listing, which confirms or
 // ends what was delivered. Where the listing is whole, what has been absent for longer
 // than absent is closed: an end that was never delivered is found in this way. An alert
 // that is there and not Firing (a person, or a run of ours, has silenced it) keeps an
-// episode open. What was never delivered is left alone: a listing does not tell what a
+// incident open. What was never delivered is left alone: a listing does not tell what a
 // time interval mutes, nor what still waits for the rest of its group. Alertmanager goes
 // on to deliver what fires until it is taken.
 func (i *Inbox) Reconcile(ctx context.Context, l Listing, absent time.Duration) error {
@@ -64,7 +64,7 @@ func (i *Inbox) Reconcile(ctx context.Context, l Listing, absent time.Duration) 
 	return nil
 }
 
-// present refreshes and opens the episodes of alerts that are there.
+// present refreshes and opens the incidents of alerts that are there.
 func (i *Inbox) present(ctx context.Context, alerts []keyed, asked time.Time) (changed bool, err error) {
 	now := i.now()
 	var moved bool
@@ -93,7 +93,7 @@ func (i *Inbox) present(ctx context.Context, alerts []keyed, asked time.Time) (c
 	return moved && err == nil, err
 }
 
-// delivered reports whether an alert that is listed is the one whose episode was closed
+// delivered reports whether an alert that is listed is the one whose incident was closed
 // last: its end was delivered by a peer that was behind, or it was missing for a while.
 func delivered(before *incident, a remediate.Alert) bool {
 	return before != nil && before.Why != whyAnew && (sameEnd(*before, a) || !a.StartsAt.After(before.Alert.StartsAt))
@@ -131,7 +131,7 @@ func (u *unbroken) at(now time.Time) time.Time {
 	return u.since
 }
 
-// endAbsent closes the open episodes of a source that are not there and were last reported
+// endAbsent closes the open incidents of a source that are not there and were last reported
 // before a limit. Time does not count during which the source was away: an Alertmanager that was restarted knows of no
 // alert until
 // Prometheus tells it again.
@@ -153,7 +153,7 @@ func (i *Inbox) endAbsent(ctx context.Context, a absence) (ended bool, err error
 		err := i.store.Write(ctx, func(tx *store.Tx) error {
 			for _, e := range some {
 				// It may have been delivered again since it was read.
-				_, err := tx.Exec("update episodes set closed = ?, why = ? where id = ? and closed = 0 and seen <= ?",
+				_, err := tx.Exec("update incidents set closed = ?, why = ? where id = ? and closed = 0 and seen <= ?",
 					store.Millis(now), a.why, e.ID, store.Millis(a.limit))
 				if err != nil {
 					return err

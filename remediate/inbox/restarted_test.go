@@ -58,7 +58,7 @@ func TestAlertmanagerComesBackWithoutAlerts(t *testing.T) {
 	ahead.Add(int64(6 * time.Minute))
 	is("after six minutes more", "lasts")
 	if all := h.open(t); len(all) != 1 || all[0].ID != lasts {
-		t.Errorf("another episode is open: %+v", all)
+		t.Errorf("another incident is open: %+v", all)
 	}
 	stop()
 	done.Wait()

@@ -19,7 +19,7 @@ func (j *Journal) CreateIn(tx *store.Tx, r remediate.Request, why string,
 	}
 	now := j.now().UTC()
 	ms := store.Millis(now)
-	res, err := tx.Exec(`insert into runs (key, request, action, subject, episode, state, why, plan, due,
+	res, err := tx.Exec(`insert into runs (key, request, action, subject, incident, state, why, plan, due,
 		created, changed, policy, target)
 		values (?, ?, ?, ?, ?, ?, ?, '{}', ?, ?, ?, ?, ?) on conflict (key) do nothing`,
 		r.Key, string(request), r.Action, Subject(r.Subject), r.Incident, string(remediate.Received), why, ms, ms, ms,

@@ -14,12 +14,12 @@ import (
 // what it did years ago says little of today.
 const effectRuns = 50
 
-// comeBack is how soon after it was cleared a trouble must not be there again.
+// comeBack is how soon after its resolution an incident must not come back.
 const comeBack = 24 * time.Hour
 
-// Effect counts the last judged runs of a policy, and how many of them cleared
-// their trouble for good: it did not come back within a day.
-func (j *Journal) Effect(ctx context.Context, policy string) (cleared, judged int, err error) {
+// Effect counts the last judged runs of a policy, and how many of them resolved
+// their incident for good: it did not come back within a day.
+func (j *Journal) Effect(ctx context.Context, policy string) (resolved, judged int, err error) {
 	query := func(query string, args ...any) (*sql.Rows, error) { return j.store.Query(ctx, query, args...) }
 	s, err := policyState(query, policy)
 	if err != nil {
@@ -30,9 +30,8 @@ func (j *Journal) Effect(ctx context.Context, policy string) (cleared, judged in
 			where n.subject = r.subject and n.action = r.action and n.policy = r.policy
 			and n.id > r.id and n.begun > 0 and n.created > r.changed and n.created <= r.changed + ?)
 		from runs r where policy = ? and changed > ? and `+hasActed()+
-			` and state not in (?, ?) and reason <> ? order by changed desc, id desc limit ?`,
-		comeBack.Milliseconds(), policy, store.Millis(s.Effect), string(remediate.Inconclusive),
-		string(remediate.Declined), remediate.ReasonCancelled, effectRuns)
+			` and `+isJudged()+` order by changed desc, id desc limit ?`,
+		comeBack.Milliseconds(), policy, store.Millis(s.Effect), effectRuns)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -44,9 +43,9 @@ func (j *Journal) Effect(ctx context.Context, policy string) (cleared, judged in
 			return 0, 0, err
 		}
 		judged++
-		if state == remediate.Cleared && !back {
-			cleared++
+		if state == remediate.Resolved && !back {
+			resolved++
 		}
 	}
-	return cleared, judged, rows.Err()
+	return resolved, judged, rows.Err()
 }

@@ -102,7 +102,7 @@ func walk(t *testing.T, j *journal.Journal, run remediate.Run, states ...remedia
 			t.Fatal(err)
 		}
 	}
-	if !run.State.Final() {
+	if !run.State.Ended() {
 		if err := j.Release(t.Context(), run.ID, f.Token); err != nil {
 			t.Fatal(err)
 		}
@@ -230,7 +230,7 @@ func TestAppendRefuses(t *testing.T) {
 	both(t, func(t *testing.T, open func() *desk) {
 		d := open()
 		run, f := claim(t, d.Journal, create(t, d.Journal, "k").ID)
-		if _, err := appended(t, d.Journal, f.Token, run, remediate.Cleared); err == nil {
+		if _, err := appended(t, d.Journal, f.Token, run, remediate.Resolved); err == nil {
 			t.Error("an invalid transition was written")
 		}
 		if _, err := appended(t, d.Journal, f.Token, run, remediate.Planned); err != nil {
@@ -288,7 +288,7 @@ func TestTheEndWakes(t *testing.T) {
 		if due, err := d.Due(t.Context(), 9); len(due) != 0 || err != nil {
 			t.Errorf("it is ready while the other acts: %v %v", due, err)
 		}
-		if _, err := appended(t, d.Journal, f.Token, acts, remediate.Cleared); err != nil {
+		if _, err := appended(t, d.Journal, f.Token, acts, remediate.Resolved); err != nil {
 			t.Fatal(err)
 		}
 		if due, err := d.Due(t.Context(), 9); len(due) != 1 || err != nil {
@@ -310,7 +310,7 @@ func TestPeople(t *testing.T) {
 		}
 		until := d.now.Add(time.Hour)
 		stale(d.Approve(t.Context(), run.ID, run.Plan.Question(), "ann", until))
-		run = walk(t, d.Journal, run, remediate.Planned, remediate.Asked)
+		run = walk(t, d.Journal, run, remediate.Planned, remediate.AwaitingApproval)
 		stale(d.Approve(t.Context(), run.ID, "another plan", "ann", until))
 		if err := d.Approve(t.Context(), run.ID, run.Plan.Question(), "ann", until); err != nil {
 			t.Fatal(err)
@@ -319,11 +319,11 @@ func TestPeople(t *testing.T) {
 		if err != nil || w.Approval == nil || w.Approval.By != "ann" || !w.Approval.Until.Equal(until) {
 			t.Errorf("Working: %+v %v", w, err)
 		}
-		if err := d.Refuse(t.Context(), run.ID, "", "bob", "not today"); err != nil {
+		if err := d.Reject(t.Context(), run.ID, "", "bob", "not today"); err != nil {
 			t.Fatal(err)
 		}
 		stale(d.Approve(t.Context(), run.ID, run.Plan.Question(), "ann", until))
-		run = walk(t, d.Journal, run, remediate.Declined)
+		run = walk(t, d.Journal, run, remediate.StateRefused)
 		stale(d.Cancel(t.Context(), run.ID, "ann", "r"))
 		if err := d.Cancel(t.Context(), 99, "ann", "r"); !errors.Is(err, journal.ErrNoRun) {
 			t.Errorf("Cancel of nothing: %v", err)
@@ -338,7 +338,7 @@ func TestPeople(t *testing.T) {
 		}
 		entries, err := d.Entries(t.Context(), run.ID)
 		if err != nil || entries[3].Note != remediate.NoteApproved || entries[3].By != "ann" ||
-			entries[4].Note != remediate.NoteRefused {
+			entries[4].Note != remediate.NoteRejected {
 			t.Errorf("Entries: %+v %v", entries, err)
 		}
 	})
@@ -360,16 +360,16 @@ func TestStandings(t *testing.T) {
 			run.Begun = 1
 			walk(t, d.Journal, run, remediate.Planned, remediate.Allowed, remediate.Applied, to)
 		}
-		end("1", remediate.Cleared)
-		end("2", remediate.Uncleared)
+		end("1", remediate.Resolved)
+		end("2", remediate.Unresolved)
 		end("3", remediate.Inconclusive)
-		if cleared, judged, err := d.Effect(t.Context(), "p"); cleared != 1 || judged != 2 || err != nil {
-			t.Errorf("Effect: %d of %d, %v", cleared, judged, err)
+		if resolved, judged, err := d.Effect(t.Context(), "p"); resolved != 1 || judged != 2 || err != nil {
+			t.Errorf("Effect: %d of %d, %v", resolved, judged, err)
 		}
 		d.passes(t, time.Hour)
-		end("1", remediate.Cleared) // it has come back
-		if cleared, judged, err := d.Effect(t.Context(), "p"); cleared != 1 || judged != 3 || err != nil {
-			t.Errorf("Effect after it came back: %d of %d, %v", cleared, judged, err)
+		end("1", remediate.Resolved) // it has come back
+		if resolved, judged, err := d.Effect(t.Context(), "p"); resolved != 1 || judged != 3 || err != nil {
+			t.Errorf("Effect after it came back: %d of %d, %v", resolved, judged, err)
 		}
 		for n := range 2 {
 			if done, err := d.Demote(t.Context(), "p", "1 of 3", 3); done != (n == 0) || err != nil {
@@ -378,7 +378,7 @@ func TestStandings(t *testing.T) {
 		}
 		run := remediate.Run{ID: 99, Request: remediate.Request{Policy: "p", Terms: remediate.Terms{Breaker: 3}}}
 		if w, err := d.Working(t.Context(), run); err != nil || w.Demoted != "1 of 3" || len(w.Ended) != 4 ||
-			w.Ended[0].State != remediate.Cleared {
+			w.Ended[0].State != remediate.Resolved {
 			t.Errorf("Working: %+v %v", w, err)
 		}
 		d.passes(t, time.Hour)
@@ -388,8 +388,8 @@ func TestStandings(t *testing.T) {
 		if w, err := d.Working(t.Context(), run); err != nil || w.Demoted != "" || len(w.Ended) != 0 {
 			t.Errorf("Working after the promotion: %+v %v", w, err)
 		}
-		if cleared, judged, err := d.Effect(t.Context(), "p"); cleared != 0 || judged != 0 || err != nil {
-			t.Errorf("Effect after the promotion: %d of %d, %v", cleared, judged, err)
+		if resolved, judged, err := d.Effect(t.Context(), "p"); resolved != 0 || judged != 0 || err != nil {
+			t.Errorf("Effect after the promotion: %d of %d, %v", resolved, judged, err)
 		}
 		if n, err := d.Verify(t.Context()); err != nil {
 			t.Errorf("Verify: %d %v", n, err)
@@ -502,13 +502,13 @@ func TestLastEnd(t *testing.T) {
 		}
 		return w.LastEnd
 	}
-	walk(t, j.Journal, create(t, j.Journal, "1"), remediate.Declined)
+	walk(t, j.Journal, create(t, j.Journal, "1"), remediate.StateRefused)
 	if at := last("s"); !at.IsZero() {
-		t.Errorf("a declined run counts: %v", at)
+		t.Errorf("a refused run counts: %v", at)
 	}
 	run := create(t, j.Journal, "2")
 	run.Begun = 1
-	walk(t, j.Journal, run, remediate.Planned, remediate.Allowed, remediate.Applied, remediate.Cleared)
+	walk(t, j.Journal, run, remediate.Planned, remediate.Allowed, remediate.Applied, remediate.Resolved)
 	if at := last("s"); !at.Equal(j.now) {
 		t.Errorf("LastEnd: %v", at)
 	}
@@ -525,7 +525,7 @@ func TestDue(t *testing.T) {
 		waits.Due = j.now.Add(time.Hour)
 		walk(t, j.Journal, waits, remediate.Waiting)
 		walk(t, j.Journal, create(t, j.Journal, "2"), remediate.Planned, remediate.Allowed)
-		walk(t, j.Journal, create(t, j.Journal, "3"), remediate.Declined)
+		walk(t, j.Journal, create(t, j.Journal, "3"), remediate.StateRefused)
 		due, err := j.Due(t.Context(), 9)
 		if err != nil || len(due) != 1 || due[0].Request.Key != "2" {
 			t.Errorf("Due: %+v %v", due, err)

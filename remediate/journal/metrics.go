@@ -90,7 +90,7 @@ func (j *Journal) Collect(ch chan<- prometheus.Metric) {
 			ch <- metric.Sample(demoted(), 1, s.Policy)
 		}
 	}
-	cleared := string(remediate.Cleared)
+	resolved := string(remediate.Resolved)
 	j.sums(ctx, ch, active(), "select count(*), action, state from runs where "+isUnfinished()+
 		" group by action, state")
 	j.counts(ctx, ch, ended(), ends(), "select count(*), policy, action, state from runs where policy <> '' and not "+
@@ -99,11 +99,11 @@ func (j *Journal) Collect(ch chan<- prometheus.Metric) {
 		"select count(*), policy, action from runs where policy <> '' and begun > 0 group by policy, action")
 	j.counts(ctx, ch, resolving(), nil,
 		"select sum(changed - created) / 1000.0, policy, action from runs where policy <> '' and state = ? group by "+
-			"policy, action", cleared)
+			"policy, action", resolved)
 	j.counts(ctx, ch, cameBack(), nil,
 		`select count(*), policy, action from runs r where policy <> '' and state = ? and exists (
 		select 1 from runs n where n.subject = r.subject and n.action = r.action and n.policy = r.policy and n.id > r.id
 		and n.begun > 0 and n.created > r.changed and n.created <= r.changed + ?) group by policy, action`,
-		cleared, comeBack.Milliseconds())
+		resolved, comeBack.Milliseconds())
 	j.sums(ctx, ch, replicas(), "select count(*) from instances where expires > ?", store.Millis(j.now()))
 }

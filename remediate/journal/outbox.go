@@ -7,15 +7,15 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
-// tell puts a notice into the outbox, once for its key, and reports whether it is
+// tell puts a notification into the outbox, once for its key, and reports whether it is
 // a new one.
 func tell(tx *store.Tx, n remediate.Notification) (anew bool, err error) {
 	text, err := json.Marshal(n)
 	if err != nil {
 		return false, err
 	}
-	res, err := tx.Exec("insert into notices (key, notice, created, due) values (?, ?, ?, ?) on conflict (key) do "+
-		"nothing",
+	res, err := tx.Exec("insert into notifications (key, notification, created, due) values (?, ?, ?, ?) "+
+		"on conflict (key) do nothing",
 		n.Key, string(text), store.Millis(n.At), store.Millis(n.At))
 	if err != nil {
 		return false, err

@@ -16,8 +16,8 @@ type StaleError struct{ Text string }
 
 func (e *StaleError) Error() string { return e.Text }
 
-// Approve keeps a person's yes to a plan: the run acts when the plan, made again,
-// is still this one and removes no more. plan is the question that the person saw, or "".
+// Approve records a person's approval of a plan: the run acts when the plan, made again,
+// is still this one and removes no more. plan is the hash of the plan that the person saw, or "".
 func (j *Journal) Approve(ctx context.Context, run int64, plan, by string, until time.Time) error {
 	return j.answer(ctx, run, plan, func(tx *store.Tx, asked remediate.Plan, now time.Time) error {
 		amount, said := "", ""
@@ -44,14 +44,14 @@ func (j *Journal) Approve(ctx context.Context, run int64, plan, by string, until
 	})
 }
 
-// Refuse keeps a person's no to a plan; the run is declined.
-func (j *Journal) Refuse(ctx context.Context, run int64, plan, by, why string) error {
+// Reject records that a person rejects a plan; the run ends.
+func (j *Journal) Reject(ctx context.Context, run int64, plan, by, why string) error {
 	return j.answer(ctx, run, plan, func(tx *store.Tx, _ remediate.Plan, now time.Time) error {
 		if _, err := tx.Exec("update runs set cancel = ?, due = ? where id = ?", by+": "+why, store.Millis(j.now()),
 			run); err != nil {
 			return err
 		}
-		return appendEntry(tx, remediate.Entry{Run: run, At: now, Note: remediate.NoteRefused, By: by, Why: why})
+		return appendEntry(tx, remediate.Entry{Run: run, At: now, Note: remediate.NoteRejected, By: by, Why: why})
 	})
 }
 
@@ -66,7 +66,7 @@ func (j *Journal) answer(ctx context.Context, run int64, plan string,
 			return fmt.Errorf("%w: %d", ErrNoRun, run)
 		case err != nil:
 			return err
-		case r.State != remediate.Asked:
+		case r.State != remediate.AwaitingApproval:
 			return &StaleError{fmt.Sprintf("run %d is %s and does not await approval; to stop it: upkeep cancel %d",
 				run, r.State, run)}
 		case r.Cancel != "":
@@ -79,7 +79,7 @@ func (j *Journal) answer(ctx context.Context, run int64, plan string,
 	})
 }
 
-// Cancel asks a run to stop. One that has not begun to act is declined; one that
+// Cancel asks a run to stop. One that has not begun to act ends at once; one that
 // acts is stopped in the middle of its step, as far as the target can.
 func (j *Journal) Cancel(ctx context.Context, run int64, by, why string) error {
 	return j.store.Write(ctx, func(tx *store.Tx) error {
@@ -89,7 +89,7 @@ func (j *Journal) Cancel(ctx context.Context, run int64, by, why string) error {
 			return fmt.Errorf("%w: %d", ErrNoRun, run)
 		case err != nil:
 			return err
-		case r.State.Final():
+		case r.State.Ended():
 			return &StaleError{fmt.Sprintf("run %d has ended: it is %s", run, r.State)}
 		case r.State == remediate.Applied:
 			return &StaleError{fmt.Sprintf("all steps of run %d are done; only the verification is pending", run)}
@@ -104,7 +104,7 @@ func (j *Journal) Cancel(ctx context.Context, run int64, by, why string) error {
 	})
 }
 
-// Demote puts a policy back to ask, once, and tells people.
+// Demote demotes a policy, once, and notifies people: its runs need approval.
 func (j *Journal) Demote(ctx context.Context, policy, why string, run int64) (done bool, err error) {
 	now := j.now().UTC()
 	err = j.store.Write(ctx, func(tx *store.Tx) error {
@@ -114,7 +114,7 @@ func (j *Journal) Demote(ctx context.Context, policy, why string, run int64) (do
 			return err
 		}
 		done = true
-		_, err = tx.Exec(`insert into standings (policy, demoted, why) values (?, ?, ?)
+		_, err = tx.Exec(`insert into policy_states (policy, demoted, why) values (?, ?, ?)
 			on conflict (policy) do update set demoted = excluded.demoted, why = excluded.why`, policy,
 			store.Millis(now), why)
 		if err != nil {
@@ -153,8 +153,8 @@ func (j *Journal) reset(ctx context.Context, policy string, e remediate.Entry, s
 	e.At = j.now().UTC()
 	return j.store.Write(ctx, func(tx *store.Tx) error {
 		ms := store.Millis(e.At)
-		if _, err := tx.Exec("insert into standings (policy, breaker, effect) values (?, ?, ?) on conflict (policy) "+
-			"do update set "+set, policy, ms, ms); err != nil {
+		if _, err := tx.Exec("insert into policy_states (policy, breaker, effect) values (?, ?, ?) "+
+			"on conflict (policy) do update set "+set, policy, ms, ms); err != nil {
 			return err
 		}
 		if _, err := tx.Exec("update runs set due = ? where policy = ? and "+isIdle(), ms, policy); err != nil {

@@ -19,7 +19,7 @@ type PolicyState struct {
 }
 
 func policyState(q querier, policy string) (s PolicyState, err error) {
-	rows, err := q("select policy, demoted, why, breaker, effect from standings where policy = ?", policy)
+	rows, err := q("select policy, demoted, why, breaker, effect from policy_states where policy = ?", policy)
 	if err != nil {
 		return s, err
 	}
@@ -33,7 +33,7 @@ func policyState(q querier, policy string) (s PolicyState, err error) {
 // PolicyStates returns every policy whose state differs from its configuration.
 func (j *Journal) PolicyStates(ctx context.Context) ([]PolicyState, error) {
 	return policyStates(j.store.Query(ctx,
-		"select policy, demoted, why, breaker, effect from standings order by policy"))
+		"select policy, demoted, why, breaker, effect from policy_states order by policy"))
 }
 
 func policyStates(rows *sql.Rows, err error) (all []PolicyState, _ error) {

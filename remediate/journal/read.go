@@ -32,9 +32,9 @@ func (j *Journal) Get(ctx context.Context, id int64) (remediate.Run, error) {
 	return runs[0], nil
 }
 
-// History returns the runs of an episode, the oldest first.
-func (j *Journal) History(ctx context.Context, episode int64) ([]remediate.Run, error) {
-	return j.read(ctx, "episode = ? order by id", episode)
+// History returns the runs of an incident, the oldest first.
+func (j *Journal) History(ctx context.Context, incident int64) ([]remediate.Run, error) {
+	return j.read(ctx, "incident = ? order by id", incident)
 }
 
 // In returns the runs in a state, the oldest first, at most n.

@@ -9,7 +9,7 @@ import "github.com/ai-micro-service/upkeep/remediate"
 func isUnfinished() string { return in(remediate.State.Unfinished) }
 
 // isDue selects the runs to evaluate: those without an owner whose time has come. A
-// person's answer and the end of an episode make a run due.
+// person's answer and the end of an incident make a run due.
 func isDue() string { return "owner = 0 and " + isUnfinished() + " and due <= ?" }
 
 // isLater selects the runs that are evaluated later.
@@ -19,11 +19,14 @@ func isIdle() string { return in(remediate.State.Idle) }
 
 func isActing() string { return in(remediate.State.Acting) }
 
+// isJudged selects the runs whose end says something about their policy.
+func isJudged() string { return in(remediate.State.Judged) }
+
 func isWaiting() string { return "state = '" + string(remediate.Waiting) + "'" }
 
 // hasActed selects the runs that have acted and ended, so that runs that wait, however
 // many, are not read.
-func hasActed() string { return "begun > 0 and " + in(remediate.State.Final) }
+func hasActed() string { return "begun > 0 and " + in(remediate.State.Ended) }
 
 func in(holds func(remediate.State) bool) string {
 	return "state in " + remediate.States().Where(holds).SQL()

@@ -60,9 +60,9 @@ func (j *Journal) Append(ctx context.Context, c Change) error {
 				return err
 			}
 		}
-		if episode := c.Run.Request.Incident; e.To.Final() && episode != 0 {
+		if incident := c.Run.Request.Incident; e.To.Ended() && incident != 0 {
 			// What comes next is to be decided.
-			if _, err := tx.Exec("update episodes set settled = '' where id = ?", episode); err != nil {
+			if _, err := tx.Exec("update incidents set settled = '' where id = ?", incident); err != nil {
 				return err
 			}
 		}
@@ -78,7 +78,7 @@ func (j *Journal) Append(ctx context.Context, c Change) error {
 func (j *Journal) update(tx *store.Tx, c Change, plan string) error {
 	r, e := c.Run, c.Entry
 	owner, due := j.instance.Load(), store.Millis(r.Due)
-	if c.Leave || e.To.Final() {
+	if c.Leave || e.To.Ended() {
 		owner = 0
 	}
 	if c.Leave {
@@ -111,13 +111,13 @@ func (j *Journal) update(tx *store.Tx, c Change, plan string) error {
 
 // urged reports whether a run that is left in a state must be looked at at once:
 // what it would wait for came while it was looked at. A person wants it to stop, or
-// its episode is over.
+// its incident is over.
 func urged(tx *store.Tx, run int64, in remediate.State) (bool, error) {
 	query := "select 1 from runs where id = ? and cancel <> ''"
 	switch in {
-	case remediate.Asked, remediate.Waiting:
-		query = "select 1 from runs where id = ? and (cancel <> '' or exists (select 1 from episodes where " +
-			"episodes.id = runs.episode and episodes.closed <> 0))"
+	case remediate.AwaitingApproval, remediate.Waiting:
+		query = "select 1 from runs where id = ? and (cancel <> '' or exists (select 1 from incidents where " +
+			"incidents.id = runs.incident and incidents.closed <> 0))"
 	case remediate.Applied: // every step is done, and neither matters any more
 		return false, nil
 	default:
@@ -170,7 +170,7 @@ func (j *Journal) Postpone(ctx context.Context, run remediate.Run, token int64, 
 	})
 }
 
-// A Decided is what was decided about one episode.
+// A Decided is what was decided about one incident.
 type Decided struct {
 	Incident     int64
 	Request      *remediate.Request      // makes a run
@@ -194,7 +194,7 @@ func (j *Journal) Decide(ctx context.Context, edition string, book json.RawMessa
 		for _, d := range all {
 			run, created, err := j.decide(tx, edition, d)
 			if err != nil {
-				return fmt.Errorf("episode %d: %w", d.Incident, err)
+				return fmt.Errorf("incident %d: %w", d.Incident, err)
 			}
 			if created {
 				made = append(made, run)
@@ -216,12 +216,12 @@ func (j *Journal) decide(tx *store.Tx, edition string, d Decided) (run remediate
 			return run, made, err
 		}
 		if made {
-			// Nothing is to be decided until it has ended, which unsettles the episode.
-			_, err := tx.Exec("update episodes set settled = ? where id = ?", edition, d.Incident)
+			// Nothing is to be decided until it has ended, which unsettles the incident.
+			_, err := tx.Exec("update incidents set settled = ? where id = ?", edition, d.Incident)
 			return run, true, err
 		}
 	}
-	res, err := tx.Exec("update episodes set settled = ? where id = ? and settled <> ?", edition, d.Incident, edition)
+	res, err := tx.Exec("update incidents set settled = ? where id = ? and settled <> ?", edition, d.Incident, edition)
 	if err != nil {
 		return run, false, err
 	}
@@ -241,10 +241,10 @@ func (j *Journal) decide(tx *store.Tx, edition string, d Decided) (run remediate
 	return run, false, appendEntry(tx, e)
 }
 
-// wait lets an episode be decided later, and tells people meanwhile where the decision
+// wait lets an incident be decided later, and tells people meanwhile where the decision
 // says so.
 func (j *Journal) wait(tx *store.Tx, d Decided) error {
-	if _, err := tx.Exec("update episodes set ripe = ? where id = ?", store.Millis(d.Wait), d.Incident); err != nil ||
+	if _, err := tx.Exec("update incidents set ripe = ? where id = ?", store.Millis(d.Wait), d.Incident); err != nil ||
 		d.Notification == nil {
 		return err
 	}

@@ -44,7 +44,7 @@ func (j *Journal) counts(ctx context.Context, ch chan<- prometheus.Metric, f *me
 // ends are the outcomes that a run can have.
 func ends() (all []string) {
 	for _, s := range remediate.States() {
-		if s.Final() {
+		if s.Ended() {
 			all = append(all, string(s))
 		}
 	}

@@ -10,7 +10,7 @@ import (
 // A Message is what a notifier is to tell.
 type Message struct{ Notifications []Item }
 
-// An Item is one notice with the links that belong to it.
+// An Item is one notification with the links that belong to it.
 type Item struct {
 	remediate.Notification
 	Approve string // where its plan is approved or refused; empty where nothing is asked
@@ -40,10 +40,10 @@ func (f *FaultError) Unwrap() error { return f.Err }
 // progress is kept under that name.
 type Named struct {
 	Name  string
-	Wants func(remediate.NotificationKind) bool // which notices are for it; nil: all
-	Alone bool                                  // each notice travels alone
+	Wants func(remediate.NotificationKind) bool // which notifications are for it; nil: all
+	Alone bool                                  // each notification travels alone
 	Notifier
 }
 
-// wants reports whether a kind of notice is for it.
+// wants reports whether a kind of notification is for it.
 func (n Named) wants(kind remediate.NotificationKind) bool { return n.Wants == nil || n.Wants(kind) }

@@ -1,6 +1,6 @@
-// Package notify tells people what the journal wants them to know: each notice
+// Package notify tells people what the journal wants them to know: each notification
 // once to each notifier, across restarts and replicas. The journal writes the
-// notice in the transaction that makes it true; here it is delivered, and tried
+// notification in the transaction that makes it true; here it is delivered, and tried
 // again when it is not accepted. It also signs the links by which people approve of
 // a plan.
 package notify
@@ -27,7 +27,7 @@ func (o *Outbox) Run(ctx context.Context) error {
 	defer poll.Stop()
 	for {
 		if err := o.Deliver(ctx); err != nil && ctx.Err() == nil {
-			o.config.Logger.Warn("notices not delivered", "err", err)
+			o.config.Logger.Warn("notifications not delivered", "err", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -54,7 +54,7 @@ func (o *Outbox) Deliver(ctx context.Context) error {
 	sum := 0
 	for i, err := range failed {
 		if err != nil {
-			return fmt.Errorf("notices for %s: %w", notifiers[i].Name, err)
+			return fmt.Errorf("notifications for %s: %w", notifiers[i].Name, err)
 		}
 		sum += left[i]
 	}
@@ -74,14 +74,14 @@ func (o *Outbox) tell(ctx context.Context, n Named) (left int, err error) {
 			return 0, err
 		}
 		for _, g := range b.givenUp {
-			o.count(n, g.notice, "given_up")
-			o.config.Logger.Error("notice given up", "notifier", n.Name, "notice", g.notice.ID, "title", g.notice.Title,
-				"err", g.why)
+			o.count(n, g.notification, "given_up")
+			o.config.Logger.Error("notification given up", "notifier", n.Name, "notification", g.notification.ID,
+				"title", g.notification.Title, "err", g.why)
 		}
-		if len(b.notices) == 0 && !b.others {
+		if len(b.notifications) == 0 && !b.others {
 			break
 		}
-		if len(b.notices) > 0 {
+		if len(b.notifications) > 0 {
 			err = o.send(ctx, n, b)
 		}
 		if err != nil {
@@ -99,22 +99,22 @@ func (o *Outbox) send(ctx context.Context, n Named, b batch) error {
 	err := o.notify(ctx, n, b)
 	if err == nil {
 		o.rested(n.Name)
-		for _, notice := range b.notices {
-			o.count(n, notice, "delivered")
+		for _, notification := range b.notifications {
+			o.count(n, notification, "delivered")
 		}
 		return o.delivered(ctx, n.Name, b)
 	}
 	fault, known := asFault(err)
-	if known && fault.Refused && len(b.notices) > 1 {
+	if known && fault.Refused && len(b.notifications) > 1 {
 		// One of them is not to the server's taste: each is tried alone, at once.
 		return o.postpone(ctx, n.Name, b, 1, 0, err.Error())
 	}
 	pause := o.rest(n.Name, fault.After)
-	for _, notice := range b.notices {
-		o.count(n, notice, "failed")
+	for _, notification := range b.notifications {
+		o.count(n, notification, "failed")
 	}
-	o.config.Logger.Warn("notification not accepted", "notifier", n.Name, "notices", len(b.notices), "pause", pause,
-		"err", err)
+	o.config.Logger.Warn("notification not accepted", "notifier", n.Name, "notifications", len(b.notifications),
+		"pause", pause, "err", err)
 	if known && fault.Refused {
 		return o.postpone(ctx, n.Name, b, 1, grow(againFirst, againLast, b.tries+1), err.Error())
 	}
@@ -123,5 +123,5 @@ func (o *Outbox) send(ctx context.Context, n Named, b batch) error {
 
 // notify sends the message of a batch.
 func (o *Outbox) notify(ctx context.Context, n Named, b batch) error {
-	return o.within(ctx, func(ctx context.Context) error { return n.Notify(ctx, o.message(b.notices)) })
+	return o.within(ctx, func(ctx context.Context) error { return n.Notify(ctx, o.message(b.notifications)) })
 }

@@ -143,17 +143,17 @@ func (s *stage) outbox(notifiers ...notify.Named) *notify.Outbox {
 	})
 }
 
-// write puts notices into the store as the journal does.
-func (s *stage) write(t *testing.T, notices ...remediate.Notification) {
+// write puts notifications into the store as the journal does.
+func (s *stage) write(t *testing.T, notifications ...remediate.Notification) {
 	t.Helper()
 	err := s.store.Write(t.Context(), func(tx *store.Tx) error {
-		for _, n := range notices {
+		for _, n := range notifications {
 			text, err := json.Marshal(n)
 			if err != nil {
 				return err
 			}
 			now := store.Millis(s.clock())
-			if _, err := tx.Exec("insert into notices (key, notice, created, due) values (?, ?, ?, ?) on conflict "+
+			if _, err := tx.Exec("insert into notifications (key, notification, created, due) values (?, ?, ?, ?) on conflict "+
 				"(key) do nothing", n.Key, text, now, now); err != nil {
 				return err
 			}
@@ -165,7 +165,7 @@ func (s *stage) write(t *testing.T, notices ...remediate.Notification) {
 	}
 }
 
-func notices(from, to int) (all []remediate.Notification) {
+func notifications(from, to int) (all []remediate.Notification) {
 	for i := from; i < to; i++ {
 		all = append(all, remediate.Notification{Key: fmt.Sprintf("k%d", i), Kind: remediate.NotificationTell,
 			Title: fmt.Sprintf("title %d", i)})
@@ -216,7 +216,7 @@ func TestEachOnceToEach(t *testing.T) { onBoth(t, eachOnceToEach) }
 
 func eachOnceToEach(t *testing.T, s *stage) {
 	t.Helper()
-	all := notices(0, 25)
+	all := notifications(0, 25)
 	s.write(t, all...)
 	s.write(t, all[3]) // known already
 	down := true
@@ -260,7 +260,7 @@ func eachOnceToEach(t *testing.T, s *stage) {
 	}
 }
 
-// While nothing is taken, the pauses grow; so do they for a notice that is refused.
+// While nothing is taken, the pauses grow; so do they for a notification that is refused.
 func TestPausesGrow(t *testing.T) {
 	for _, test := range []struct {
 		name        string
@@ -275,7 +275,7 @@ func TestPausesGrow(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := begin(t)
-			s.write(t, notices(0, 1)...)
+			s.write(t, notifications(0, 1)...)
 			box := mailbox{take: func(notify.Message) error { return test.err }}
 			o := s.outbox(notify.Named{Name: "chat", Notifier: &box})
 			deliver(t, o)
@@ -305,7 +305,7 @@ func TestPausesGrow(t *testing.T) {
 // A refused one does not delay others, and is given up in the end.
 func TestRefusedAndGivenUp(t *testing.T) {
 	s := begin(t)
-	all := notices(0, 25)
+	all := notifications(0, 25)
 	s.write(t, all...)
 	box := mailbox{take: func(m notify.Message) error {
 		if slices.ContainsFunc(m.Notifications, func(n notify.Item) bool { return n.Key == "k4" }) {
@@ -332,7 +332,7 @@ func TestRefusedAndGivenUp(t *testing.T) {
 	if box.tries != tries || !maps.Equal(box.taken(), want) {
 		t.Errorf("given up and tried again: %d, before %d", box.tries, tries)
 	}
-	if log := s.logged(); strings.Count(log, "notice given up") != 1 || !strings.Contains(log, "invalid_payload") ||
+	if log := s.logged(); strings.Count(log, "notification given up") != 1 || !strings.Contains(log, "invalid_payload") ||
 		!strings.Contains(log, `title="title 4"`) {
 		t.Errorf("log: %s", log)
 	}
@@ -351,26 +351,26 @@ func TestNewNotifier(t *testing.T) { onBoth(t, newNotifier) }
 func newNotifier(t *testing.T, s *stage) {
 	t.Helper()
 	s.pass(-2 * time.Hour)
-	s.write(t, notices(0, 3)...)
+	s.write(t, notifications(0, 3)...)
 	s.pass(2 * time.Hour)
-	s.write(t, notices(3, 5)...)
+	s.write(t, notifications(3, 5)...)
 	var first, second mailbox
 	o := s.outbox()
 	deliver(t, o) // nothing to deliver
 	o.Use([]notify.Named{{Name: "first", Notifier: &first}})
 	deliver(t, o)
-	if got := first.taken(); !maps.Equal(got, each(notices(3, 5)...)) {
+	if got := first.taken(); !maps.Equal(got, each(notifications(3, 5)...)) {
 		t.Errorf("the first got %v", got)
 	}
-	s.write(t, notices(5, 6)...)
+	s.write(t, notifications(5, 6)...)
 	o.Use([]notify.Named{{Name: "second", Notifier: &second}})
 	deliver(t, o)
 	o.Use([]notify.Named{{Name: "first", Notifier: &first}, {Name: "second", Notifier: &second}})
 	deliver(t, o)
-	if got := first.taken(); !maps.Equal(got, each(notices(3, 6)...)) {
+	if got := first.taken(); !maps.Equal(got, each(notifications(3, 6)...)) {
 		t.Errorf("the first, left out for a while, got %v", got)
 	}
-	if got := second.taken(); !maps.Equal(got, each(notices(3, 6)...)) {
+	if got := second.taken(); !maps.Equal(got, each(notifications(3, 6)...)) {
 		t.Errorf("the second got %v", got)
 	}
 }
@@ -379,7 +379,7 @@ func TestReplicas(t *testing.T) { onBoth(t, replicas) }
 
 func replicas(t *testing.T, s *stage) {
 	t.Helper()
-	all := notices(0, 300)
+	all := notifications(0, 300)
 	s.write(t, all...)
 	var box mailbox
 	box.take = func(notify.Message) error { time.Sleep(time.Millisecond); return nil }
@@ -390,14 +390,14 @@ func replicas(t *testing.T, s *stage) {
 	}
 	replicas.Wait()
 	if got := box.taken(); !maps.Equal(got, each(all...)) {
-		t.Errorf("%d notices, not each once: %v", len(got), got)
+		t.Errorf("%d notifications, not each once: %v", len(got), got)
 	}
 }
 
 // A notifier of some kinds gets only those, and nothing else stays behind.
 func TestWants(t *testing.T) {
 	s := begin(t)
-	all := notices(0, 40)
+	all := notifications(0, 40)
 	for i := range all {
 		if i%13 == 12 {
 			all[i].Kind = remediate.NotificationPage
@@ -423,7 +423,7 @@ func TestWants(t *testing.T) {
 // A replica that hangs or dies over a message is given a minute.
 func TestReplicaDies(t *testing.T) {
 	s := begin(t)
-	s.write(t, notices(0, 1)...)
+	s.write(t, notifications(0, 1)...)
 	entered, leave := make(chan struct{}), make(chan struct{})
 	hangs := mailbox{take: func(notify.Message) error { close(entered); <-leave; return errors.New("killed") }}
 	var dead sync.WaitGroup
@@ -437,7 +437,7 @@ func TestReplicaDies(t *testing.T) {
 		t.Error("delivered by two at once")
 	}
 	s.pass(time.Second)
-	if deliver(t, o); !maps.Equal(box.taken(), each(notices(0, 1)...)) {
+	if deliver(t, o); !maps.Equal(box.taken(), each(notifications(0, 1)...)) {
 		t.Errorf("not taken over: %v", box.taken())
 	}
 	close(leave)
@@ -453,7 +453,7 @@ func TestStops(t *testing.T) { onBoth(t, stops) }
 
 func stops(t *testing.T, s *stage) {
 	t.Helper()
-	s.write(t, notices(0, 1)...)
+	s.write(t, notifications(0, 1)...)
 	ctx, stop := context.WithCancel(t.Context())
 	box := mailbox{take: func(notify.Message) error { stop(); time.Sleep(50 * time.Millisecond); return nil }}
 	if err := s.outbox(notify.Named{Name: "chat", Notifier: &box}).Run(ctx); err != nil {
@@ -472,7 +472,7 @@ func TestWake(t *testing.T) {
 	ended := make(chan error)
 	go func() { ended <- o.Run(ctx) }()
 	time.Sleep(100 * time.Millisecond)
-	s.write(t, notices(0, 1)...)
+	s.write(t, notifications(0, 1)...)
 	o.Wake()
 	for end := time.Now().Add(2 * time.Second); len(box.taken()) == 0; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {

@@ -15,19 +15,19 @@ import (
 )
 
 const (
-	batchLimit  = 10               // notices that travel together, so that a flood is not a flood of messages
+	batchLimit  = 10               // notifications that travel together, so that a flood is not a flood of messages
 	sendTimeout = 10 * time.Second // of one message
 	farewell    = 4 * time.Second  // for the message that is under way at the end
 	claimFor    = time.Minute      // longer than a message takes; then another replica may try
 	pollEvery   = 5 * time.Second  // for what another replica wrote, or left
 
 	restFirst, restLongest = 5 * time.Second, 15 * time.Minute // while a notifier takes nothing
-	againFirst, againLast  = time.Minute, 4 * time.Hour        // for a notice that was refused
+	againFirst, againLast  = time.Minute, 4 * time.Hour        // for a notification that was refused
 	askedLongest           = time.Hour                         // a server that asks for more patience gets so much
 
 	keepFor  = 72 * time.Hour // a long weekend; what is older is no news
 	lookBack = time.Hour      // of a new notifier: pending approvals of this age are sent to it
-	noteEach = time.Hour      // how often it is written down that older notices are settled
+	noteEach = time.Hour      // how often it is written down that older notifications are settled
 )
 
 // Config is what an Outbox works with.
@@ -36,7 +36,7 @@ type Config struct {
 	Notifiers []Named
 	Link      func(n remediate.Notification, approve bool) string // "" for no link; may be nil
 
-	// Over reports whether what a notice is about is over, and whether it helped; nil: nothing
+	// Over reports whether what a notification is about is over, and whether it helped; nil: nothing
 	// is ever over.
 	Over func(ctx context.Context, n remediate.Notification) (over, helped bool, err error)
 
@@ -46,7 +46,7 @@ type Config struct {
 	Registerer prometheus.Registerer
 }
 
-// An Outbox delivers notices.
+// An Outbox delivers notifications.
 type Outbox struct {
 	config  Config
 	wake    chan struct{}
@@ -90,7 +90,7 @@ func New(c Config) *Outbox {
 	return o
 }
 
-// Wake signals a new notice.
+// Wake signals a new notification.
 func (o *Outbox) Wake() {
 	select {
 	case o.wake <- struct{}{}:
@@ -114,9 +114,9 @@ func (o *Outbox) within(ctx context.Context, send func(context.Context) error) e
 	return send(sending)
 }
 
-func (o *Outbox) message(notices []remediate.Notification) Message {
+func (o *Outbox) message(notifications []remediate.Notification) Message {
 	var m Message
-	for _, n := range notices {
+	for _, n := range notifications {
 		item := Item{Notification: n}
 		if o.config.Link != nil {
 			if n.Kind == remediate.NotificationAsk {
@@ -131,6 +131,6 @@ func (o *Outbox) message(notices []remediate.Notification) Message {
 	return m
 }
 
-func (o *Outbox) count(n Named, notice remediate.Notification, result string) {
-	o.total.WithLabelValues(n.Name, string(notice.Kind), result).Inc()
+func (o *Outbox) count(n Named, notification remediate.Notification, result string) {
+	o.total.WithLabelValues(n.Name, string(notification.Kind), result).Inc()
 }

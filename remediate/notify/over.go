@@ -10,7 +10,7 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
-// A Closer is a Notifier that also accepts the end of its notices.
+// A Closer is a Notifier that also accepts the end of its notifications.
 type Closer interface {
 	Closes() bool
 	Close(ctx context.Context, n Item) error
@@ -19,7 +19,7 @@ type Closer interface {
 // ends is the name under which the delivered ends of a notifier are stored.
 func ends(name string) string { return name + ", ends" }
 
-// over tells a notifier that keeps incidents which of them are over: the run of a notice
+// over tells a notifier that keeps incidents which of them are over: the run of a notification
 // has ended, or the alert of a page fires no more. It looks at what is, and so misses no
 // way in which a run can end.
 func (o *Outbox) over(ctx context.Context, n Named) error {
@@ -31,21 +31,21 @@ func (o *Outbox) over(ctx context.Context, n Named) error {
 	if err != nil {
 		return err
 	}
-	for _, notice := range told {
+	for _, notification := range told {
 		if ctx.Err() != nil || o.resting(n.Name) {
 			return nil
 		}
-		over, helped, err := o.config.Over(ctx, notice)
+		over, helped, err := o.config.Over(ctx, notification)
 		if err != nil {
 			return err
 		}
-		// That it helped has its own notice, which is the end too.
-		said := helped && n.wants(remediate.NotificationHelped) && notice.Run != 0
+		// That it helped has its own notification, which is the end too.
+		said := helped && n.wants(remediate.NotificationHelped) && notification.Run != 0
 		switch {
-		case !n.wants(notice.Kind) || endless(notice) || over && said:
-			err = o.ended(ctx, n.Name, notice.ID)
+		case !n.wants(notification.Kind) || endless(notification) || over && said:
+			err = o.ended(ctx, n.Name, notification.ID)
 		case over:
-			err = o.end(ctx, n, closer, notice)
+			err = o.end(ctx, n, closer, notification)
 		}
 		if err != nil {
 			return err
@@ -54,7 +54,7 @@ func (o *Outbox) over(ctx context.Context, n Named) error {
 	return nil
 }
 
-// endless reports whether a notice has no end to deliver.
+// endless reports whether a notification has no end to deliver.
 func endless(n remediate.Notification) bool {
 	switch n.Kind {
 	case remediate.NotificationAsk, remediate.NotificationActed:
@@ -66,13 +66,13 @@ func endless(n remediate.Notification) bool {
 	}
 }
 
-// unended returns the notices that were delivered to a notifier without their end.
+// unended returns the notifications that were delivered to a notifier without their end.
 func (o *Outbox) unended(ctx context.Context, name string) (all []remediate.Notification, err error) {
 	// What was given up or is not for it was never claimed.
 	rows, err := o.config.Store.Query(ctx,
-		`select n.id, n.notice from notices n
-		join deliveries d on d.notice = n.id and d.notifier = ? and d.ended <> 0 and d.claimed <> 0
-		where not exists (select 1 from deliveries e where e.notice = n.id and e.notifier = ? and e.ended <> 0)
+		`select n.id, n.notification from notifications n
+		join deliveries d on d.notification = n.id and d.notifier = ? and d.ended <> 0 and d.claimed <> 0
+		where not exists (select 1 from deliveries e where e.notification = n.id and e.notifier = ? and e.ended <> 0)
 		order by n.id`, name, ends(name))
 	if err != nil {
 		return nil, err
@@ -84,18 +84,18 @@ func (o *Outbox) unended(ctx context.Context, name string) (all []remediate.Noti
 		if err := rows.Scan(&id, &text); err != nil {
 			return nil, err
 		}
-		var notice remediate.Notification
-		if err := json.Unmarshal(text, &notice); err != nil {
-			return nil, fmt.Errorf("notice %d: %w", id, err)
+		var notification remediate.Notification
+		if err := json.Unmarshal(text, &notification); err != nil {
+			return nil, fmt.Errorf("notification %d: %w", id, err)
 		}
-		notice.ID = id
-		all = append(all, notice)
+		notification.ID = id
+		all = append(all, notification)
 	}
 	return all, rows.Err()
 }
 
 // end tells one end, unless another replica is at it.
-func (o *Outbox) end(ctx context.Context, n Named, closer Closer, notice remediate.Notification) error {
+func (o *Outbox) end(ctx context.Context, n Named, closer Closer, notification remediate.Notification) error {
 	mine := false
 	err := o.config.Store.Write(ctx, func(tx *store.Tx) error {
 		mine = false
@@ -105,36 +105,36 @@ func (o *Outbox) end(ctx context.Context, n Named, closer Closer, notice remedia
 		}
 		var claimed, ended int64
 		err = tx.QueryRow("select coalesce(max(claimed), 0), coalesce(max(ended), 0) from deliveries where notifier "+
-			"= ? and notice = ?", ends(n.Name), notice.ID).Scan(&claimed, &ended)
+			"= ? and notification = ?", ends(n.Name), notification.ID).Scan(&claimed, &ended)
 		if err != nil || ended != 0 || claimed > store.Millis(now) {
 			return err
 		}
 		mine = true
-		return mark(tx, ends(n.Name), notice.ID, "claimed", store.Millis(now.Add(claimFor)))
+		return mark(tx, ends(n.Name), notification.ID, "claimed", store.Millis(now.Add(claimFor)))
 	})
 	if err != nil || !mine {
 		return err
 	}
 	err = o.within(ctx, func(ctx context.Context) error {
-		return closer.Close(ctx, o.message([]remediate.Notification{notice}).Notifications[0])
+		return closer.Close(ctx, o.message([]remediate.Notification{notification}).Notifications[0])
 	})
 	fault, known := asFault(err)
 	switch {
 	case err == nil:
 		o.rested(n.Name)
 	case known && fault.Refused: // a server that does not take the end will not take it later
-		o.config.Logger.Warn("notification of the end not accepted", "notifier", n.Name, "notice", notice.ID, "err",
-			err)
+		o.config.Logger.Warn("notification of the end not accepted", "notifier", n.Name,
+			"notification", notification.ID, "err", err)
 	default:
-		o.config.Logger.Warn("notification of the end not accepted", "notifier", n.Name, "notice", notice.ID, "pause",
-			o.rest(n.Name, fault.After), "err", err)
+		o.config.Logger.Warn("notification of the end not accepted", "notifier", n.Name,
+			"notification", notification.ID, "pause", o.rest(n.Name, fault.After), "err", err)
 		return nil // it is tried again when the claim is over
 	}
-	return o.ended(context.WithoutCancel(ctx), n.Name, notice.ID)
+	return o.ended(context.WithoutCancel(ctx), n.Name, notification.ID)
 }
 
-// ended notes that nothing is left to be said of a notice.
-func (o *Outbox) ended(ctx context.Context, name string, notice int64) error {
+// ended notes that nothing is left to be said of a notification.
+func (o *Outbox) ended(ctx context.Context, name string, notification int64) error {
 	ctx, cancel := context.WithTimeout(ctx, noteTimeout)
 	defer cancel()
 	return o.config.Store.Write(ctx, func(tx *store.Tx) error {
@@ -142,6 +142,6 @@ func (o *Outbox) ended(ctx context.Context, name string, notice int64) error {
 		if err != nil {
 			return err
 		}
-		return mark(tx, ends(name), notice, "ended", store.Millis(now))
+		return mark(tx, ends(name), notification, "ended", store.Millis(now))
 	})
 }

@@ -21,7 +21,7 @@ const whyLimit = 200
 type Secret func() (string, error)
 
 // A Webhook posts each message as JSON: {"version":"1","notifications":[…]}, where a
-// notice has its id, key, kind, run, episode, plan, title, text, time and links.
+// notification has its id, key, kind, run, incident, plan, title, text, time and links.
 type Webhook struct {
 	URL    Secret       // may have a secret in it, and is in no error
 	Token  Secret       // sent as a bearer token; may be nil
@@ -39,7 +39,7 @@ func (w Webhook) Notify(ctx context.Context, m Message) error {
 		Key      string    `json:"key"` // idempotency key of the notification
 		Kind     string    `json:"kind"`
 		Run      int64     `json:"run,omitempty"`
-		Incident int64     `json:"episode,omitempty"`
+		Incident int64     `json:"incident,omitempty"`
 		Plan     string    `json:"plan,omitempty"`
 		Title    string    `json:"title"`
 		Text     string    `json:"text"`

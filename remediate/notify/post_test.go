@@ -108,7 +108,7 @@ func TestNoSecretIsTold(t *testing.T) {
 				if strings.Contains(test.url, "hang") {
 					continue
 				}
-				s.write(t, notices(0, 1)...)
+				s.write(t, notifications(0, 1)...)
 				deliver(t, s.outbox(notify.Named{Name: "chat", Notifier: n}))
 			}
 			if log := s.logged(); leaks(log) || !strings.Contains(test.url, "hang") &&
@@ -167,7 +167,7 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// one is a notice that would call everybody and break out of a link.
+// one is a notification that would call everybody and break out of a link.
 func one() notify.Item {
 	return notify.Item{
 		Notification: remediate.Notification{
@@ -251,7 +251,7 @@ func TestWebhook(t *testing.T) {
 		t.Fatal(err)
 	}
 	err := json.Unmarshal([]byte(`{"version": "1", "notifications": [
-		{"id": 3, "key": "ask/7/abc", "kind": "ask", "run": 7, "episode": 2, "plan": "abc", "title": "Reindex <!channel> & \"a\"\nb?",
+		{"id": 3, "key": "ask/7/abc", "kind": "ask", "run": 7, "incident": 2, "plan": "abc", "title": "Reindex <!channel> & \"a\"\nb?",
 		 "text": "step 1: reindex \"<@U1>|x\"\nstep 2: <http://evil.example|here>", "at": "2026-03-01T12:00:00Z",
 		 "links": {"approve": "https://upkeep.example/approve?token=AB-_&x=<|>", "open": "https://upkeep.example/runs/7"}},
 		{"id": 4, "key": "k", "kind": "page", "title": "to know", "text": "x", "at": "0001-01-01T00:00:00Z", "links": {}}]}`), &want)
@@ -271,7 +271,7 @@ func TestOutboxDoesNotHang(t *testing.T) {
 	}
 	defer l.Close()
 	s := begin(t)
-	s.write(t, notices(0, 1)...)
+	s.write(t, notifications(0, 1)...)
 	begun := time.Now()
 	deliver(t, s.outbox(notify.Named{Name: "chat", Notifier: notify.Slack{URL: secretly("http://" + l.Addr().String() +
 		path)}}))

@@ -19,21 +19,21 @@ const noteTimeout = 5 * time.Second
 // A batch is what one message tells. This process alone tells it until the claim
 // is over.
 type batch struct {
-	notices []remediate.Notification
-	until   int64 // when the claim is over, which tells it from every other claim of the same notices
-	tries   int   // how often the notice was refused; a refused one travels alone
-	others  bool  // there were notices that are not for this notifier
-	givenUp []givenUp
+	notifications []remediate.Notification
+	until         int64 // when the claim is over, which tells it from every other claim of the same notifications
+	tries         int   // how often the notification was refused; a refused one travels alone
+	others        bool  // there were notifications that are not for this notifier
+	givenUp       []givenUp
 }
 
-// A givenUp is a notice that was not accepted in time.
+// A givenUp is a notification that was not accepted in time.
 type givenUp struct {
-	notice remediate.Notification
-	why    string
+	notification remediate.Notification
+	why          string
 }
 
 // open is the part of a query that finds what has not ended for a notifier.
-const open = ` from notices n left join deliveries d on d.notice = n.id and d.notifier = ?
+const open = ` from notifications n left join deliveries d on d.notification = n.id and d.notifier = ?
 	where n.created >= ? and coalesce(d.ended, 0) = 0`
 
 // waits reports whether there is something to be done for a notifier.
@@ -50,7 +50,7 @@ func (o *Outbox) waits(ctx context.Context, name string) (bool, error) {
 	return n > 0, err
 }
 
-// left counts the undelivered notices of a notifier.
+// left counts the undelivered notifications of a notifier.
 func (o *Outbox) left(ctx context.Context, name string) (int, error) {
 	since, _, err := o.since(ctx, name)
 	if err != nil {
@@ -77,7 +77,7 @@ func (o *Outbox) number(ctx context.Context, query string, args ...any) (n int64
 	return n, errors.Join(err, rows.Err())
 }
 
-// claim takes the next notices for this process alone.
+// claim takes the next notifications for this process alone.
 func (o *Outbox) claim(ctx context.Context, n Named) (b batch, err error) {
 	name := n.Name
 	err = o.config.Store.Write(ctx, func(tx *store.Tx) error {
@@ -104,13 +104,13 @@ func (o *Outbox) claim(ctx context.Context, n Named) (b batch, err error) {
 		b.until = store.Millis(now.Add(claimFor))
 		for _, f := range due {
 			switch {
-			case !n.wants(f.notice.Kind):
+			case !n.wants(f.notification.Kind):
 				b.others = true
-				err = mark(tx, name, f.notice.ID, "ended", store.Millis(now))
-			case len(b.notices) > 0 && (n.Alone || b.tries+f.tries > 0): // a refused one travels alone
+				err = mark(tx, name, f.notification.ID, "ended", store.Millis(now))
+			case len(b.notifications) > 0 && (n.Alone || b.tries+f.tries > 0): // a refused one travels alone
 			default:
-				b.notices, b.tries = append(b.notices, f.notice), f.tries
-				err = mark(tx, name, f.notice.ID, "claimed", b.until)
+				b.notifications, b.tries = append(b.notifications, f.notification), f.tries
+				err = mark(tx, name, f.notification.ID, "claimed", b.until)
 			}
 			if err != nil {
 				return err
@@ -124,7 +124,7 @@ func (o *Outbox) claim(ctx context.Context, n Named) (b batch, err error) {
 	return b, nil
 }
 
-// begin returns the time since which a notifier gets notices.
+// begin returns the time since which a notifier gets notifications.
 func begin(tx *store.Tx, name string, now time.Time) (time.Time, error) {
 	if _, err := tx.Exec("insert into notifiers (name, since) values (?, ?) on conflict (name) do nothing", name,
 		store.Millis(now.Add(-lookBack))); err != nil {
@@ -135,7 +135,7 @@ func begin(tx *store.Tx, name string, now time.Time) (time.Time, error) {
 	return store.Time(since), err
 }
 
-// giveUp ends undelivered notices from before oldest and moves the beginning there.
+// giveUp ends undelivered notifications from before oldest and moves the beginning there.
 func giveUp(tx *store.Tx, name string, since, oldest, now time.Time) (all []givenUp, err error) {
 	for {
 		old, err := find(tx, name, "n.created < ?", since, store.Millis(oldest))
@@ -150,26 +150,26 @@ func giveUp(tx *store.Tx, name string, since, oldest, now time.Time) (all []give
 			if f.why == "" {
 				f.why = "no upkeep was running to deliver it"
 			}
-			if err := mark(tx, name, f.notice.ID, "ended", store.Millis(now)); err != nil {
+			if err := mark(tx, name, f.notification.ID, "ended", store.Millis(now)); err != nil {
 				return nil, err
 			}
-			all = append(all, givenUp{f.notice, f.why})
+			all = append(all, givenUp{f.notification, f.why})
 		}
 	}
 }
 
-// A found is a notice with how it went so far.
+// A found is a notification with how it went so far.
 type found struct {
-	notice remediate.Notification
-	tries  int
-	why    string
+	notification remediate.Notification
+	tries        int
+	why          string
 }
 
-// find returns some notices that have not ended for a notifier, those first that
+// find returns some notifications that have not ended for a notifier, those first that
 // have been waiting the longest for a try.
 func find(tx *store.Tx, name, condition string, since time.Time, args ...any) (all []found, err error) {
-	rows, err := tx.Query(fmt.Sprintf("select n.id, n.notice, coalesce(d.tries, 0), coalesce(d.error, '')%s and %s "+
-		"order by coalesce(d.due, 0), n.id limit %d", open, condition, batchLimit),
+	rows, err := tx.Query(fmt.Sprintf("select n.id, n.notification, coalesce(d.tries, 0), coalesce(d.error, '')%s "+
+		"and %s order by coalesce(d.due, 0), n.id limit %d", open, condition, batchLimit),
 		append([]any{name, store.Millis(since)}, args...)...)
 	if err != nil {
 		return nil, err
@@ -182,20 +182,20 @@ func find(tx *store.Tx, name, condition string, since time.Time, args ...any) (a
 		if err := rows.Scan(&id, &text, &f.tries, &f.why); err != nil {
 			return nil, err
 		}
-		if err := json.Unmarshal(text, &f.notice); err != nil {
-			return nil, fmt.Errorf("notice %d: %w", id, err)
+		if err := json.Unmarshal(text, &f.notification); err != nil {
+			return nil, fmt.Errorf("notification %d: %w", id, err)
 		}
-		f.notice.ID = id
+		f.notification.ID = id
 		all = append(all, f)
 	}
 	return all, rows.Err()
 }
 
 // mark sets one number of a delivery, and creates the delivery if necessary.
-func mark(tx *store.Tx, name string, notice int64, column string, value int64) error {
-	_, err := tx.Exec("insert into deliveries (notifier, notice, "+column+
-		") values (?, ?, ?) on conflict (notifier, notice) do update set "+column+" = excluded."+column,
-		name, notice, value)
+func mark(tx *store.Tx, name string, notification int64, column string, value int64) error {
+	_, err := tx.Exec("insert into deliveries (notifier, notification, "+column+
+		") values (?, ?, ?) on conflict (notifier, notification) do update set "+column+" = excluded."+column,
+		name, notification, value)
 	return err
 }
 
@@ -205,7 +205,7 @@ func (o *Outbox) delivered(ctx context.Context, name string, b batch) error {
 		func(now time.Time) []any { return []any{store.Millis(now)} })
 }
 
-// postpone notes that a batch was not taken: the notices were refused so often,
+// postpone notes that a batch was not taken: the notifications were refused so often,
 // and are not tried again before pause is over. Where the claim has passed to
 // another replica, that one has the word.
 func (o *Outbox) postpone(ctx context.Context, name string, b batch, refused int, pause time.Duration,
@@ -224,8 +224,8 @@ func (o *Outbox) note(ctx context.Context, name string, b batch, change string, 
 		if err != nil {
 			return err
 		}
-		for _, n := range b.notices {
-			if _, err := tx.Exec("update deliveries "+change+" notifier = ? and notice = ?",
+		for _, n := range b.notifications {
+			if _, err := tx.Exec("update deliveries "+change+" notifier = ? and notification = ?",
 				slices.Concat(args(now), []any{name, n.ID})...); err != nil {
 				return err
 			}

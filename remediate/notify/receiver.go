@@ -15,13 +15,13 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
-// detailLimit is how many letters of a notice's text travel: Telegram takes 4096 in all,
+// detailLimit is how many letters of a notification's text travel: Telegram takes 4096 in all,
 // and refuses what is longer.
 const detailLimit = 2500
 
-// A Receiver tells notices by one integration of a receiver of Alertmanager's, of
-// whatever kind. Each notice is an alert of its own, whose group is its run or its
-// episode: kinds that keep incidents have one for each of these.
+// A Receiver tells notifications by one integration of a receiver of Alertmanager's, of
+// whatever kind. Each notification is an alert of its own, whose group is its run or its
+// incident: kinds that keep incidents have one for each of these.
 type Receiver struct {
 	Name string // of the receiver
 	To   am.Integration
@@ -42,7 +42,7 @@ func (r Receiver) Notify(ctx context.Context, m Message) error {
 // Closes reports whether the integration takes word of the end (send_resolved).
 func (r Receiver) Closes() bool { return r.To.SendResolved() }
 
-// Close tells that what a notice was about is over.
+// Close tells that what a notification was about is over.
 func (r Receiver) Close(ctx context.Context, n Item) error { return r.send(ctx, n, true) }
 
 func (r Receiver) send(ctx context.Context, n Item, over bool) error {
@@ -66,18 +66,18 @@ func (r Receiver) send(ctx context.Context, n Item, over bool) error {
 	return nil
 }
 
-// groupOf names what a notice is about: what has the same name is one incident.
+// groupOf names what a notification is about: what has the same name is one incident.
 func groupOf(n remediate.Notification) string {
 	switch {
 	case n.Kind == remediate.NotificationTell || n.Kind == remediate.NotificationTest || n.Run == 0 && n.Incident == 0:
-		return "upkeep/notice/" + n.Key
+		return "upkeep/notification/" + n.Key
 	case n.Incident != 0 && (n.Kind == remediate.NotificationPage || n.Kind == remediate.NotificationNotHelped):
-		return fmt.Sprintf("upkeep/episode/%d", n.Incident)
+		return fmt.Sprintf("upkeep/incident/%d", n.Incident)
 	}
 	return fmt.Sprintf("upkeep/run/%d", n.Run)
 }
 
-// alertOf is a notice as an alert.
+// alertOf is a notification as an alert.
 func alertOf(n Item, now time.Time, over bool) *alert.Alert {
 	name, severity := shape(n.Kind)
 	labels := make(model.LabelSet)
@@ -110,7 +110,7 @@ func alertOf(n Item, now time.Time, over bool) *alert.Alert {
 	return a
 }
 
-// shape returns the alert's name and severity of a kind of notice.
+// shape returns the alert's name and severity of a kind of notification.
 func shape(kind remediate.NotificationKind) (name, severity string) {
 	switch kind {
 	case remediate.NotificationAsk:

@@ -81,8 +81,8 @@ func TestIncidentsEnd(t *testing.T) {
 			}
 		}
 		deliver(outbox())
-		want := []string{"firing UpkeepAwaitingApproval upkeep/run/7", "firing UpkeepNeedsPerson upkeep/episode/3",
-			"firing UpkeepNotification upkeep/notice/tell"}
+		want := []string{"firing UpkeepAwaitingApproval upkeep/run/7", "firing UpkeepNeedsPerson upkeep/incident/3",
+			"firing UpkeepNotification upkeep/notification/tell"}
 		if got := k.got(); !slices.Equal(got, want) {
 			t.Errorf("%q, want %q", got, want)
 		}
@@ -94,7 +94,7 @@ func TestIncidentsEnd(t *testing.T) {
 		deliver(outbox())
 		if resolves {
 			want = append(want, "resolved UpkeepAwaitingApproval upkeep/run/7",
-				"resolved UpkeepNeedsPerson upkeep/episode/3")
+				"resolved UpkeepNeedsPerson upkeep/incident/3")
 		}
 		if got := k.got(); !slices.Equal(got, want) {
 			t.Errorf("%q, want %q", got, want)

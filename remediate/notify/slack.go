@@ -10,7 +10,7 @@ import (
 
 const (
 	slackTitle = 150 // letters of a title
-	// letters of one notice, as Slack takes them in a block; ten make less than the 40,000 of a message
+	// letters of one notification, as Slack takes them in a block; ten make less than the 40,000 of a message
 	slackText = 3000
 	slackCut  = "\n… (cut; the rest is in upkeep)"
 )

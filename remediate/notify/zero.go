@@ -17,7 +17,7 @@ func (o *Outbox) begin(notifiers []Named) {
 	}
 }
 
-// kinds are those of notices that people are sent unasked.
+// kinds are those of notifications that people are sent unasked.
 func kinds() []remediate.NotificationKind {
 	return []remediate.NotificationKind{
 		remediate.NotificationAsk, remediate.NotificationPage, remediate.NotificationTell,

@@ -239,14 +239,14 @@ func plainly(value string, have map[string]string) (string, bool) {
 	return b.String(), true
 }
 
-// Over a random life of an episode one step is asked for at a time, none twice, and
+// Over a random life of an incident one step is asked for at a time, none twice, and
 // the same case gives the same decision.
 func TestDecideProperties(t *testing.T) {
 	b := book(t)
 	r := rand.New(rand.NewPCG(1, 2))
 	reasons := append(remediate.Reasons(), "backup", "")
-	ends := []remediate.State{remediate.Cleared, remediate.Uncleared, remediate.Inconclusive, remediate.Declined,
-		remediate.Failed}
+	ends := []remediate.State{remediate.Resolved, remediate.Unresolved, remediate.Inconclusive, remediate.StateRefused,
+		remediate.Rejected, remediate.Expired, remediate.Observed, remediate.Cancelled, remediate.Failed}
 	for range 20_000 {
 		c := dead()
 		keys := make(map[string]bool)
@@ -255,7 +255,7 @@ func TestDecideProperties(t *testing.T) {
 			p.Run, p.Policy = int64(i), []string{"dead rows", "watched"}[r.IntN(2)]
 			c.History = append(c.History, p)
 			if p.Policy == "dead rows" {
-				keys["episode/7/dead rows/"+string(rune('0'+p.Step))] = true
+				keys["incident/7/dead rows/"+string(rune('0'+p.Step))] = true
 			}
 		}
 		for range 10 {

@@ -13,28 +13,28 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
-// Decide returns what is to be done about an episode. The first policy that
-// matches the alert decides, and of its chain the step after the last one that was
-// tried. Nothing is decided before the episode is ripe and has been open for as
-// long as the policy holds. What comes after a step hangs on how it ended:
+// Decide returns what to do about an incident. The first policy that matches the
+// alert decides: it runs the step of its chain after the last one that was tried.
+// Nothing is decided before the incident is ripe and has been open for as long as
+// the policy holds. What follows a step depends on how it ended:
 //
-//	cleared                  nothing: the trouble is over, and the episode will close
-//	uncleared, failed        the next step
-//	inconclusive, prepared   the next step: this one has cleared the way for it
-//	inconclusive otherwise   people: what is not understood is not answered with more
-//	declined, because of
+//	resolved                 nothing: the incident will close
+//	unresolved, failed       the next step
+//	inconclusive, prepared   the next step: this one has made room for it
+//	inconclusive otherwise   people: the effect of further actions is not known
+//	observed                 nothing: the plan is known, and the mode asks for no more
+//	rejected, cancelled      nothing: a person decided, and knows of it
+//	expired                  nothing: no answer is no approval of the next step
+//	refused, with the reason
 //	  cannot_help, unfit     the next step: this action cannot help here
-//	  privilege, read_only   the next step: this target does not take it
-//	  gone, subject, action  the next step: it found nothing to work on; another may
-//	  policy, configuration  decided anew, where it had not begun to act: another configuration is in force
-//	  target                 nothing: somebody took the target out
-//	  observe                nothing: the plan is known, and the mode asks for no more
-//	  resolved               nothing: the trouble was over before
-//	  cancelled, person      nothing: a person said no, and knows of it
-//	  unanswered             nothing: people were asked, and silence is no yes to the next
-//	  nothing_to_do          the next step, where the limit is the step's own: the way is clear
+//	  privilege, read_only   the next step: this target does not allow it
+//	  gone, subject, action  the next step: this one has nothing to work on
+//	  policy, configuration  decided anew if it had not begun to act: another configuration is in force
+//	  target                 nothing: the target was removed from the configuration
+//	  resolved               nothing: the alert was resolved before the run acted
+//	  nothing_to_do          the next step if the limit is the step's own: it is not needed
 //	  nothing_to_do          people otherwise: the alert fires, and the action sees nothing wrong
-//	  a guard's name         people: it will not agree, and may be right for the next too
+//	  a guard's name         people: the guard blocks for good, and may be right about the next step too
 //
 // At the end of the chain people are notified, at whichever step it ended. A chain that
 // only observes notifies no one: it promised only to record.
@@ -43,7 +43,7 @@ func (b Book) Decide(c Case) Decision {
 		return b.flapping(c.Incident)
 	}
 	if !c.Incident.Closed.IsZero() {
-		return Decision{Why: "the episode is over"}
+		return Decision{Why: "the incident is closed"}
 	}
 	p, ok := b.first(c.Incident.Alert.Labels)
 	if !ok {
@@ -66,7 +66,7 @@ func (b Book) Decide(c Case) Decision {
 }
 
 // flapping pages people about an alert that ends during its hold-down again and again,
-// so that its policy never comes to act. An episode that outlasts its hold-down is
+// so that its policy never comes to act. An incident that outlasts its hold-down is
 // decided as ever.
 func (b Book) flapping(e remediate.Incident) Decision {
 	ripe := e.Ripe.UTC().Round(0)
@@ -110,10 +110,7 @@ func (b Book) step(p Policy, c Case) Decision {
 	if last == nil {
 		return b.ask(p, next, c.Incident, "").again(withdrawn)
 	}
-	said := fmt.Sprintf("run %d of %s is %s", last.Run, last.Action, last.State)
-	if last.Reason != "" {
-		said += " (" + last.Reason + ")"
-	}
+	said := last.said(last.State.Named(last.Reason))
 	switch p.after(*last) {
 	case goOn:
 		return b.ask(p, next, c.Incident, said).again(withdrawn)
@@ -124,15 +121,20 @@ func (b Book) step(p Policy, c Case) Decision {
 	}
 }
 
-// mostWithdrawn is how often an episode is decided anew because the configuration has
+// mostWithdrawn is how often an incident is decided anew because the configuration has
 // changed. Replicas with configurations that contradict each other would never end.
 const mostWithdrawn = 5
 
 // withdrawn reports whether the run ended because another configuration was in force,
 // before it had begun to act: it was no try of its step.
 func (run Past) withdrawn() bool {
-	return run.State == remediate.Declined && !run.Acted && (run.Reason == remediate.ReasonPolicy ||
+	return run.State == remediate.StateRefused && !run.Acted && (run.Reason == remediate.ReasonPolicy ||
 		run.Reason == remediate.ReasonConfiguration)
+}
+
+// said says how the run ended.
+func (run Past) said(how string) string {
+	return fmt.Sprintf("run %d of %s is %s", run.Run, run.Action, how)
 }
 
 // again gives the request a key of its own after runs that were withdrawn.
@@ -157,31 +159,27 @@ func (p Policy) after(run Past) consequence {
 	if run.Reason == remediate.ReasonNothing && run.Step < len(p.Steps) && p.Steps[run.Step].Limit != nil {
 		return goOn
 	}
-	if run.Reason == remediate.ReasonCancelled {
-		return stop // the person who stopped it in the middle of a step did not ask for the next
-	}
 	switch run.State {
-	case remediate.Uncleared, remediate.Failed:
+	case remediate.Unresolved, remediate.Failed:
 		return goOn
 	case remediate.Inconclusive:
 		if run.Reason == remediate.ReasonPrepared {
 			return goOn
 		}
 		return page
-	case remediate.Declined:
-		return declined(run.Reason)
-	default: // cleared; or it has not ended, and nothing is decided meanwhile
+	case remediate.StateRefused:
+		return refused(run.Reason)
+	default: // resolved, or stopped by a person or the mode; or it has not ended, and nothing is decided meanwhile
 		return stop
 	}
 }
 
-func declined(reason string) consequence {
+func refused(reason string) consequence {
 	switch reason {
 	case remediate.ReasonCannotHelp, remediate.ReasonUnfit, remediate.ReasonPrivilege, remediate.ReasonReadOnly,
 		remediate.ReasonGone, remediate.ReasonSubject, remediate.ReasonAction:
 		return goOn
-	case remediate.ReasonMode, remediate.ReasonPolicy, remediate.ReasonConfiguration, remediate.ReasonTarget,
-		remediate.ReasonResolved, remediate.ReasonCancelled, remediate.ReasonPerson, remediate.ReasonUnanswered:
+	case remediate.ReasonPolicy, remediate.ReasonConfiguration, remediate.ReasonTarget, remediate.ReasonResolved:
 		return stop
 	default:
 		return page
@@ -204,7 +202,7 @@ func (b Book) ask(p Policy, number int, e remediate.Incident, said string) Decis
 	}
 	s := p.Steps[number]
 	r := &remediate.Request{
-		Key:      fmt.Sprintf("episode/%d/%s/%d", e.ID, p.Name, number),
+		Key:      fmt.Sprintf("incident/%d/%s/%d", e.ID, p.Name, number),
 		Action:   s.Action,
 		Mode:     s.Mode,
 		Limit:    limit(e.Alert.Annotations["limit"]),

@@ -7,7 +7,7 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
-// Judge returns the verdict of a run. It is never cleared while any source contradicts
+// Judge returns the verdict of a run. It is never resolved while any source contradicts
 // it: the measure must be within its limit (without a limit: no worse
 // than before), and the alert's own expression must not hold any more. Where the
 // two contradict each other until the expression has had its time, or one of them
@@ -32,20 +32,20 @@ func Judge(e Evidence) Verdict {
 		if e.Since < e.Settle {
 			return Verdict{Why: why}
 		}
-		return Verdict{State: remediate.Uncleared, Why: why}
+		return Verdict{State: remediate.Unresolved, Why: why}
 	}
 	switch {
 	case e.Aside && (e.Firing == nil || *e.Firing):
 		return Verdict{State: remediate.Inconclusive, Why: why + "; the next step can run",
 			Reason: remediate.ReasonPrepared}
 	case !e.Evaluable:
-		return Verdict{State: remediate.Cleared, Why: why}
+		return Verdict{State: remediate.Resolved, Why: why}
 	case e.Firing == nil:
 		return undecided(early, why+"; the alert's expression could not be evaluated")
 	case *e.Firing:
 		return undecided(early, why+"; the metric is within its limit, but the alert's expression still holds")
 	default:
-		return Verdict{State: remediate.Cleared, Why: why + "; the alert's expression no longer holds"}
+		return Verdict{State: remediate.Resolved, Why: why + "; the alert's expression no longer holds"}
 	}
 }
 
@@ -88,35 +88,35 @@ func (e Evidence) finite() Evidence {
 
 const (
 	// fewest is how many judged runs tell anything: four runs promise 71 % even
-	// where all have cleared.
+	// where all have resolved.
 	fewest = 5
 	// oneInTen is the normal deviate that one in ten is above.
 	oneInTen = 1.2816
 )
 
-// Wilson returns the lower bound of the share that cleared of all, by Wilson's
+// Wilson returns the lower bound of the share that resolved of all, by Wilson's
 // score interval: with z = 1.2816 the true share is above it in nine of ten cases.
-func Wilson(cleared, all int, z float64) float64 {
+func Wilson(resolved, all int, z float64) float64 {
 	if all <= 0 {
 		return 0
 	}
 	n := float64(all)
-	share := float64(cleared) / n
+	share := float64(resolved) / n
 	middle := share + z*z/(2*n)
 	spread := z * math.Sqrt(share*(1-share)/n+z*z/(4*n*n))
 	return max(0, (middle-spread)/(1+z*z/n))
 }
 
 // Falls reports whether a policy is to be put back to ask: of its judged runs so
-// few have cleared that the share it promises cannot be relied on.
-func Falls(terms remediate.Terms, cleared, all int) (falls bool, why string) {
+// few have resolved that the share it promises cannot be relied on.
+func Falls(terms remediate.Terms, resolved, all int) (falls bool, why string) {
 	if terms.Effect <= 0 || all < fewest {
 		return false, ""
 	}
-	bound := Wilson(cleared, all, oneInTen)
+	bound := Wilson(resolved, all, oneInTen)
 	if bound >= terms.Effect {
 		return false, ""
 	}
 	return true, fmt.Sprintf("%d of %d runs resolved the incident (lower bound %.0f %%); at least %.0f %% is required",
-		cleared, all, bound*100, terms.Effect*100)
+		resolved, all, bound*100, terms.Effect*100)
 }

@@ -25,8 +25,8 @@ func TestJudgeAside(t *testing.T) {
 			Reason: remediate.ReasonPrepared}},
 		{"done, and the alert is unknown", 5, nil, policy.Verdict{State: remediate.Inconclusive,
 			Reason: remediate.ReasonPrepared}},
-		{"done, and the alert is over", 5, new(false), policy.Verdict{State: remediate.Cleared}},
-		{"not done", 500, new(true), policy.Verdict{State: remediate.Uncleared}},
+		{"done, and the alert is over", 5, new(false), policy.Verdict{State: remediate.Resolved}},
+		{"not done", 500, new(true), policy.Verdict{State: remediate.Unresolved}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			got := policy.Judge(policy.Evidence{
@@ -65,11 +65,11 @@ func TestJudge(t *testing.T) {
 		want                 remediate.State
 		why                  string
 	}{
-		{"within, and no Prometheus", 0.5, 0.1, 0.2, nil, false, false, 1, remediate.Cleared,
+		{"within, and no Prometheus", 0.5, 0.1, 0.2, nil, false, false, 1, remediate.Resolved,
 			"upkeep_x_ratio went from 50 % to 10 %, limit 20 %"},
-		{"at the limit", 0.5, 0.2, 0.2, nil, false, false, 1, remediate.Cleared,
+		{"at the limit", 0.5, 0.2, 0.2, nil, false, false, 1, remediate.Resolved,
 			"upkeep_x_ratio went from 50 % to 20 %, limit 20 %"},
-		{"within, and the expression agrees", 0.5, 0.1, 0.2, no, true, false, 1, remediate.Cleared,
+		{"within, and the expression agrees", 0.5, 0.1, 0.2, no, true, false, 1, remediate.Resolved,
 			"upkeep_x_ratio went from 50 % to 10 %, limit 20 %; the alert's expression no longer holds"},
 		{"within, it still holds, early", 0.5, 0.1, 0.2, yes, true, false, 59, early,
 			"upkeep_x_ratio went from 50 % to 10 %, limit 20 %; the metric is within its limit, but the alert's " +
@@ -84,22 +84,22 @@ func TestJudge(t *testing.T) {
 
 		{"not within, early", 0.5, 0.3, 0.2, yes, true, false, 9, early,
 			"upkeep_x_ratio went from 50 % to 30 %, limit 20 %"},
-		{"not within", 0.5, 0.3, 0.2, yes, true, false, 10, remediate.Uncleared,
+		{"not within", 0.5, 0.3, 0.2, yes, true, false, 10, remediate.Unresolved,
 			"upkeep_x_ratio went from 50 % to 30 %, limit 20 %"},
-		{"not within, and the expression would let it pass", 0.5, 0.3, 0.2, no, true, false, 10, remediate.Uncleared,
+		{"not within, and the expression would let it pass", 0.5, 0.3, 0.2, no, true, false, 10, remediate.Unresolved,
 			"upkeep_x_ratio went from 50 % to 30 %, limit 20 %"},
-		{"not within, and no Prometheus", 0.5, 0.3, 0.2, nil, false, false, 3600, remediate.Uncleared,
+		{"not within, and no Prometheus", 0.5, 0.3, 0.2, nil, false, false, 3600, remediate.Unresolved,
 			"upkeep_x_ratio went from 50 % to 30 %, limit 20 %"},
-		{"worse", 0.5, 0.9, 0.2, nil, false, false, 10, remediate.Uncleared,
+		{"worse", 0.5, 0.9, 0.2, nil, false, false, 10, remediate.Unresolved,
 			"upkeep_x_ratio went from 50 % to 90 %, limit 20 %"},
 
-		{"no limit, better", 0.5, 0.3, none, nil, false, false, 1, remediate.Cleared,
+		{"no limit, better", 0.5, 0.3, none, nil, false, false, 1, remediate.Resolved,
 			"upkeep_x_ratio went from 50 % to 30 %"},
-		{"no limit, the same", 0.5, 0.5, none, nil, false, false, 1, remediate.Cleared,
+		{"no limit, the same", 0.5, 0.5, none, nil, false, false, 1, remediate.Resolved,
 			"upkeep_x_ratio went from 50 % to 50 %"},
-		{"no limit, worse", 0.5, 0.6, none, nil, false, false, 10, remediate.Uncleared,
+		{"no limit, worse", 0.5, 0.6, none, nil, false, false, 10, remediate.Unresolved,
 			"upkeep_x_ratio went from 50 % to 60 %"},
-		{"no limit, nothing before", none, 0.6, none, nil, false, false, 1, remediate.Cleared,
+		{"no limit, nothing before", none, 0.6, none, nil, false, false, 1, remediate.Resolved,
 			"upkeep_x_ratio went from unknown to 60 %"},
 		{"no limit, better, it still holds", 0.5, 0.3, none, yes, true, false, 60, remediate.Inconclusive,
 			"upkeep_x_ratio went from 50 % to 30 %; the metric is within its limit, but the alert's expression still " +
@@ -182,8 +182,8 @@ func TestJudgeIsFinal(t *testing.T) {
 // The bounds as the formula is tabulated: z = 1.96 is the usual 95 % on both sides.
 func TestWilson(t *testing.T) {
 	for _, tc := range []struct {
-		cleared, all int
-		z, want      float64
+		resolved, all int
+		z, want       float64
 	}{
 		{0, 0, 1.96, 0},
 		{0, 10, 1.96, 0},
@@ -196,15 +196,15 @@ func TestWilson(t *testing.T) {
 		{8, 10, 0, 0.8},
 		{4, 4, 1.2816, 0.7089},
 	} {
-		if got := policy.Wilson(tc.cleared, tc.all, tc.z); math.Abs(got-tc.want) > 0.0001 {
-			t.Errorf("Wilson(%d, %d, %g) = %.4f, want %.4f", tc.cleared, tc.all, tc.z, got, tc.want)
+		if got := policy.Wilson(tc.resolved, tc.all, tc.z); math.Abs(got-tc.want) > 0.0001 {
+			t.Errorf("Wilson(%d, %d, %g) = %.4f, want %.4f", tc.resolved, tc.all, tc.z, got, tc.want)
 		}
 	}
 	for all := 1; all < 200; all++ {
-		for cleared := 1; cleared <= all; cleared++ {
-			if less, more := policy.Wilson(cleared-1, all, 1.2816), policy.Wilson(cleared, all, 1.2816); less >= more ||
-				more > float64(cleared)/float64(all) || less < 0 {
-				t.Fatalf("%d of %d: %f, %d of them: %f", cleared-1, all, less, cleared, more)
+		for resolved := 1; resolved <= all; resolved++ {
+			if less, more := policy.Wilson(resolved-1, all, 1.2816), policy.Wilson(resolved, all, 1.2816); less >= more ||
+				more > float64(resolved)/float64(all) || less < 0 {
+				t.Fatalf("%d of %d: %f, %d of them: %f", resolved-1, all, less, resolved, more)
 			}
 		}
 	}
@@ -212,9 +212,9 @@ func TestWilson(t *testing.T) {
 
 func TestFalls(t *testing.T) {
 	for _, tc := range []struct {
-		effect       float64
-		cleared, all int
-		want         bool
+		effect        float64
+		resolved, all int
+		want          bool
 	}{
 		{0.5, 9, 10, false},
 		{0.5, 2, 8, true},
@@ -228,9 +228,9 @@ func TestFalls(t *testing.T) {
 		{0.9, 20, 20, false},
 		{0, 0, 100, false}, // never asked for
 	} {
-		falls, why := policy.Falls(remediate.Terms{Effect: tc.effect}, tc.cleared, tc.all)
+		falls, why := policy.Falls(remediate.Terms{Effect: tc.effect}, tc.resolved, tc.all)
 		if falls != tc.want || falls == (why == "") {
-			t.Errorf("%d of %d at %g: %v %s", tc.cleared, tc.all, tc.effect, falls, why)
+			t.Errorf("%d of %d at %g: %v %s", tc.resolved, tc.all, tc.effect, falls, why)
 		}
 	}
 	if _, why := policy.Falls(remediate.Terms{Effect: 0.5}, 2,
@@ -247,7 +247,7 @@ func TestReplay(t *testing.T) {
 		t.Fatal(err)
 	}
 	cases := map[string]policy.Case{
-		"new": dead(), "next": dead(past(0, remediate.Uncleared, "")),
+		"new": dead(), "next": dead(past(0, remediate.Unresolved, "")),
 		"page": dead(past(0, remediate.Inconclusive, "")),
 		"held over a change of the clock": with(dead(), func(c *policy.Case) {
 			c.Incident.Opened = time.Date(2026, 3, 29, 1, 58, 0, 5, berlin)
@@ -301,9 +301,9 @@ func TestReplayFindsWhatDiffers(t *testing.T) {
 		{"another book", decide, func(*policy.Record) {}, map[string]policy.Book{b.Hash(): other},
 			"the policies that are kept as"},
 		{"no case", decide, func(r *policy.Record) { r.Case = nil }, nil, "holds no case"},
-		{"verdict", judge, func(r *policy.Record) { r.Verdict.State = remediate.Uncleared }, nil,
-			`verdict.state was "uncleared" and is "cleared" now`},
-		{"evidence", judge, func(r *policy.Record) { r.Evidence.After = new(0.3) }, nil, `verdict.state was "cleared"`},
+		{"verdict", judge, func(r *policy.Record) { r.Verdict.State = remediate.Unresolved }, nil,
+			`verdict.state was "unresolved" and is "resolved" now`},
+		{"evidence", judge, func(r *policy.Record) { r.Evidence.After = new(0.3) }, nil, `verdict.state was "resolved"`},
 		{"no verdict", judge, func(r *policy.Record) { r.Verdict = nil }, nil, "holds no evidence or no verdict"},
 		{"kind", judge, func(r *policy.Record) { r.Kind = "guess" }, nil, `there is no kind of record "guess"`},
 	} {
@@ -326,6 +326,50 @@ func TestReplayFindsWhatDiffers(t *testing.T) {
 				t.Errorf("Replay: %v\nwant %s", err, tc.want)
 			}
 		})
+	}
+}
+
+// A decision that an earlier version has recorded is replayed: there an incident was an episode,
+// and states had other names.
+func TestReplayOfFormerNames(t *testing.T) {
+	b := book(t)
+	books := map[string]policy.Book{b.Hash(): b}
+	closed := dead()
+	closed.Incident.Closed = closed.Now
+	for name, c := range map[string]struct {
+		now    policy.Case
+		former []string // pairs: as it is written now, and as it was
+	}{
+		"first":  {now: dead()},
+		"closed": {now: closed, former: []string{"the incident is closed", "the episode is over"}},
+		"next": {now: dead(past(0, remediate.Unresolved, "")), former: []string{
+			`"state":"unresolved"`, `"state":"uncleared"`, "is unresolved;", "is uncleared;"}},
+		"end": {now: dead(past(0, remediate.Resolved, "")), former: []string{
+			`"state":"resolved"`, `"state":"cleared"`, "is resolved", "is cleared"}},
+		"refused": {now: dead(past(0, remediate.StateRefused, "unfit")), former: []string{
+			`"state":"refused"`, `"state":"declined"`, "is refused (unfit)", "is declined (unfit)"}},
+		"rejected": {now: dead(past(0, remediate.Rejected, "person")), former: []string{
+			`"state":"rejected"`, `"state":"declined"`, "is rejected", "is declined (person)"}},
+		"cancelled": {now: dead(past(0, remediate.Cancelled, "cancelled")), former: []string{
+			`"state":"cancelled"`, `"state":"failed"`, "is cancelled", "is failed (cancelled)"}},
+	} {
+		d := b.Decide(c.now)
+		text, err := json.Marshal(policy.Record{Kind: policy.KindDecide, Book: b.Hash(), Case: &c.now, Decision: &d})
+		if err != nil {
+			t.Fatal(err)
+		}
+		former := strings.NewReplacer(append(c.former, `"incident":`, `"episode":`, `"incident/`, `"episode/`)...).
+			Replace(string(text))
+		if name != "first" && !strings.Contains(former, c.former[1]) {
+			t.Fatalf("%s: %s", name, former)
+		}
+		var r policy.Record
+		if err := json.Unmarshal([]byte(former), &r); err != nil {
+			t.Fatal(err)
+		}
+		if err := policy.Replay(books, r); err != nil {
+			t.Errorf("%s: %v\n%s", name, err, former)
+		}
 	}
 }
 

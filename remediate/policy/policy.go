@@ -18,11 +18,11 @@ import (
 )
 
 // A Policy says what is done about the alerts that it matches: its steps, one
-// after the other, until one has cleared the trouble.
+// after the other, until one has resolved the trouble.
 type Policy struct {
 	Name  string          `json:"name"`
 	Match labels.Matchers `json:"match"`          // all must match the alert's labels; none matches nothing
-	Hold  time.Duration   `json:"hold,omitempty"` // how long an episode must be open before the first step
+	Hold  time.Duration   `json:"hold,omitempty"` // how long an incident must be open before the first step
 	Steps []Step          `json:"steps"`
 }
 
@@ -119,14 +119,14 @@ func (p Policy) Matches(have map[string]string) (bool, *labels.Matcher) {
 	return len(p.Match) > 0, nil
 }
 
-// A Case is what is known of an episode when it is decided about.
+// A Case is what is known of an incident when it is decided about.
 type Case struct {
-	Incident remediate.Incident `json:"episode"`
-	History  []Past             `json:"history,omitempty"` // the runs of the episode, the oldest first; all have ended
+	Incident remediate.Incident `json:"incident"`
+	History  []Past             `json:"history,omitempty"` // the runs of the incident, the oldest first; all have ended
 	Now      time.Time          `json:"now"`
 }
 
-// Past is how one run of an episode ended.
+// Past is how one run of an incident ended.
 type Past struct {
 	Run    int64           `json:"run"`
 	Policy string          `json:"policy"`

@@ -83,7 +83,7 @@ func book(t testing.TB) policy.Book {
 
 func start() time.Time { return time.Date(2026, 3, 1, 3, 0, 0, 0, time.UTC) }
 
-// dead is an episode of dead rows that has been open for ten minutes.
+// dead is an incident of dead rows that has been open for ten minutes.
 func dead(history ...policy.Past) policy.Case {
 	return policy.Case{
 		Incident: remediate.Incident{ID: 7, Opened: start(), Alert: remediate.Alert{
@@ -102,7 +102,7 @@ func past(step int, state remediate.State, reason string) policy.Past {
 		Reason: reason}
 }
 
-// labelled is an episode of other labels.
+// labelled is an incident of other labels.
 func labelled(pairs ...string) policy.Case {
 	c := dead()
 	c.Incident.Alert.Labels = make(map[string]string)
@@ -142,9 +142,9 @@ func short(d policy.Decision) string {
 }
 
 func TestDecide(t *testing.T) {
-	const first = "ask episode/7/dead rows/0 auto postgres/vacuum server=main table=logs"
-	const second = "ask episode/7/dead rows/1 ask test/all server=main --count=3 --note=dead rows of logs on main: $5"
-	const third = "ask episode/7/dead rows/2 auto redis/bgsave server=main"
+	const first = "ask incident/7/dead rows/0 auto postgres/vacuum server=main table=logs"
+	const second = "ask incident/7/dead rows/1 ask test/all server=main --count=3 --note=dead rows of logs on main: $5"
+	const third = "ask incident/7/dead rows/2 auto redis/bgsave server=main"
 	for _, tc := range []struct {
 		name string
 		c    policy.Case
@@ -152,7 +152,7 @@ func TestDecide(t *testing.T) {
 	}{
 		{"new", dead(), first + ` | policy "dead rows" asks for postgres/vacuum`},
 		{"over", with(dead(), func(c *policy.Case) { c.Incident.Closed = start().Add(time.Minute) }),
-			"| the episode is over"},
+			"| the incident is closed"},
 		{"held", with(dead(), func(c *policy.Case) { c.Now = start().Add(4 * time.Minute) }),
 			`wait 03:05:00 | policy "dead rows" holds for 5m`},
 		{"held to the moment", with(dead(), func(c *policy.Case) { c.Now = start().Add(5 * time.Minute) }),
@@ -162,67 +162,65 @@ func TestDecide(t *testing.T) {
 		{"ripe", with(dead(), func(c *policy.Case) { c.Incident.Ripe = start().Add(time.Minute) }),
 			first + ` | policy "dead rows" asks for postgres/vacuum`},
 
-		{"cleared", dead(past(0, remediate.Cleared, "")), "| run 100 of postgres/vacuum is cleared"},
-		{"uncleared", dead(past(0, remediate.Uncleared, "")),
-			second + ` | run 100 of postgres/vacuum is uncleared; policy "dead rows" asks for test/all`},
+		{"resolved", dead(past(0, remediate.Resolved, "")), "| run 100 of postgres/vacuum is resolved"},
+		{"unresolved", dead(past(0, remediate.Unresolved, "")),
+			second + ` | run 100 of postgres/vacuum is unresolved; policy "dead rows" asks for test/all`},
 		{"failed", dead(past(0, remediate.Failed, "")), second +
 			` | run 100 of postgres/vacuum is failed; policy "dead rows" asks for test/all`},
 		{"inconclusive", dead(past(0, remediate.Inconclusive, "")),
 			"page | run 100 of postgres/vacuum is inconclusive"},
 		{"not ended", dead(past(0, remediate.Applied, "")), "| run 100 of postgres/vacuum is applied"},
 		{"waiting", dead(past(0, remediate.Waiting, "cooldown")), "| run 100 of postgres/vacuum is waiting (cooldown)"},
-		{"twice uncleared", dead(past(0, remediate.Uncleared, ""), past(1, remediate.Uncleared, "")),
-			third + ` | run 101 of postgres/vacuum is uncleared; policy "dead rows" asks for redis/bgsave`},
-		{"the second cleared", dead(past(0, remediate.Uncleared, ""), past(1, remediate.Cleared, "")),
-			"| run 101 of postgres/vacuum is cleared"},
-		{"at the end", dead(past(0, remediate.Uncleared, ""), past(1, remediate.Uncleared, ""),
-			past(2, remediate.Uncleared, "")),
-			`page | run 102 of postgres/vacuum is uncleared; policy "dead rows" has no further step`},
+		{"twice unresolved", dead(past(0, remediate.Unresolved, ""), past(1, remediate.Unresolved, "")),
+			third + ` | run 101 of postgres/vacuum is unresolved; policy "dead rows" asks for redis/bgsave`},
+		{"the second resolved", dead(past(0, remediate.Unresolved, ""), past(1, remediate.Resolved, "")),
+			"| run 101 of postgres/vacuum is resolved"},
+		{"at the end", dead(past(0, remediate.Unresolved, ""), past(1, remediate.Unresolved, ""),
+			past(2, remediate.Unresolved, "")),
+			`page | run 102 of postgres/vacuum is unresolved; policy "dead rows" has no further step`},
 		{"failed at the end", dead(past(2, remediate.Failed, "")),
 			`page | run 102 of postgres/vacuum is failed; policy "dead rows" has no further step`},
-		{"the chain has become shorter", dead(past(6, remediate.Uncleared, "")),
-			`page | run 106 of postgres/vacuum is uncleared; policy "dead rows" has no further step`},
+		{"the chain has become shorter", dead(past(6, remediate.Unresolved, "")),
+			`page | run 106 of postgres/vacuum is unresolved; policy "dead rows" has no further step`},
 
-		{"cannot help", dead(past(0, remediate.Declined, remediate.ReasonCannotHelp)),
-			second + ` | run 100 of postgres/vacuum is declined (cannot_help); policy "dead rows" asks for test/all`},
-		{"unfit", dead(past(0, remediate.Declined, remediate.ReasonUnfit)),
-			second + ` | run 100 of postgres/vacuum is declined (unfit); policy "dead rows" asks for test/all`},
-		{"privilege", dead(past(0, remediate.Declined, remediate.ReasonPrivilege)),
-			second + ` | run 100 of postgres/vacuum is declined (privilege); policy "dead rows" asks for test/all`},
-		{"read only", dead(past(0, remediate.Declined, remediate.ReasonReadOnly)),
-			second + ` | run 100 of postgres/vacuum is declined (read_only); policy "dead rows" asks for test/all`},
-		{"gone", dead(past(0, remediate.Declined, remediate.ReasonGone)),
-			second + ` | run 100 of postgres/vacuum is declined (gone); policy "dead rows" asks for test/all`},
-		{"subject", dead(past(0, remediate.Declined, remediate.ReasonSubject)),
-			second + ` | run 100 of postgres/vacuum is declined (subject); policy "dead rows" asks for test/all`},
-		{"action", dead(past(0, remediate.Declined, remediate.ReasonAction)),
-			second + ` | run 100 of postgres/vacuum is declined (action); policy "dead rows" asks for test/all`},
-		{"unfit at the end", dead(past(2, remediate.Declined, remediate.ReasonUnfit)),
-			`page | run 102 of postgres/vacuum is declined (unfit); policy "dead rows" has no further step`},
-		{"observed", dead(past(0, remediate.Declined, remediate.ReasonMode)),
-			"| run 100 of postgres/vacuum is declined (observe)"},
-		{"resolved", dead(past(0, remediate.Declined, remediate.ReasonResolved)),
-			"| run 100 of postgres/vacuum is declined (resolved)"},
-		{"cancelled while it acted", dead(past(0, remediate.Failed, remediate.ReasonCancelled)),
-			"| run 100 of postgres/vacuum is failed (cancelled)"},
-		{"cancelled", dead(past(0, remediate.Declined, remediate.ReasonCancelled)),
-			"| run 100 of postgres/vacuum is declined (cancelled)"},
-		{"a person said no", dead(past(1, remediate.Declined, remediate.ReasonPerson)),
-			"| run 101 of postgres/vacuum is declined (person)"},
-		{"a person said no at the end", dead(past(2, remediate.Declined, remediate.ReasonPerson)),
-			"| run 102 of postgres/vacuum is declined (person)"},
-		{"not answered", dead(past(1, remediate.Declined, remediate.ReasonUnanswered)),
-			"| run 101 of postgres/vacuum is declined (unanswered)"},
-		{"not answered at the end", dead(past(2, remediate.Declined, remediate.ReasonUnanswered)),
-			"| run 102 of postgres/vacuum is declined (unanswered)"},
-		{"nothing to do", dead(past(0, remediate.Declined, remediate.ReasonNothing)),
-			"page | run 100 of postgres/vacuum is declined (nothing_to_do)"},
-		{"a guard's last word", dead(past(0, remediate.Declined, "backup")),
-			"page | run 100 of postgres/vacuum is declined (backup)"},
+		{"cannot help", dead(past(0, remediate.StateRefused, remediate.ReasonCannotHelp)),
+			second + ` | run 100 of postgres/vacuum is refused (cannot_help); policy "dead rows" asks for test/all`},
+		{"unfit", dead(past(0, remediate.StateRefused, remediate.ReasonUnfit)),
+			second + ` | run 100 of postgres/vacuum is refused (unfit); policy "dead rows" asks for test/all`},
+		{"privilege", dead(past(0, remediate.StateRefused, remediate.ReasonPrivilege)),
+			second + ` | run 100 of postgres/vacuum is refused (privilege); policy "dead rows" asks for test/all`},
+		{"read only", dead(past(0, remediate.StateRefused, remediate.ReasonReadOnly)),
+			second + ` | run 100 of postgres/vacuum is refused (read_only); policy "dead rows" asks for test/all`},
+		{"gone", dead(past(0, remediate.StateRefused, remediate.ReasonGone)),
+			second + ` | run 100 of postgres/vacuum is refused (gone); policy "dead rows" asks for test/all`},
+		{"subject", dead(past(0, remediate.StateRefused, remediate.ReasonSubject)),
+			second + ` | run 100 of postgres/vacuum is refused (subject); policy "dead rows" asks for test/all`},
+		{"action", dead(past(0, remediate.StateRefused, remediate.ReasonAction)),
+			second + ` | run 100 of postgres/vacuum is refused (action); policy "dead rows" asks for test/all`},
+		{"unfit at the end", dead(past(2, remediate.StateRefused, remediate.ReasonUnfit)),
+			`page | run 102 of postgres/vacuum is refused (unfit); policy "dead rows" has no further step`},
+		{"observed", dead(past(0, remediate.Observed, remediate.ReasonMode)),
+			"| run 100 of postgres/vacuum is observed"},
+		{"resolved", dead(past(0, remediate.StateRefused, remediate.ReasonResolved)),
+			"| run 100 of postgres/vacuum is refused (resolved)"},
+		{"cancelled", dead(past(0, remediate.Cancelled, remediate.ReasonCancelled)),
+			"| run 100 of postgres/vacuum is cancelled"},
+		{"a person said no", dead(past(1, remediate.Rejected, remediate.ReasonPerson)),
+			"| run 101 of postgres/vacuum is rejected"},
+		{"a person said no at the end", dead(past(2, remediate.Rejected, remediate.ReasonPerson)),
+			"| run 102 of postgres/vacuum is rejected"},
+		{"not answered", dead(past(1, remediate.Expired, remediate.ReasonUnanswered)),
+			"| run 101 of postgres/vacuum is expired"},
+		{"not answered at the end", dead(past(2, remediate.Expired, remediate.ReasonUnanswered)),
+			"| run 102 of postgres/vacuum is expired"},
+		{"nothing to do", dead(past(0, remediate.StateRefused, remediate.ReasonNothing)),
+			"page | run 100 of postgres/vacuum is refused (nothing_to_do)"},
+		{"a guard's last word", dead(past(0, remediate.StateRefused, "backup")),
+			"page | run 100 of postgres/vacuum is refused (backup)"},
 
-		{"runs of another policy", dead(policy.Past{Run: 3, Policy: "other", State: remediate.Cleared}),
+		{"runs of another policy", dead(policy.Past{Run: 3, Policy: "other", State: remediate.Resolved}),
 			first + ` | policy "dead rows" asks for postgres/vacuum`},
-		{"a later step waits for the hold too", with(dead(past(0, remediate.Uncleared, "")),
+		{"a later step waits for the hold too", with(dead(past(0, remediate.Unresolved, "")),
 			func(c *policy.Case) { c.Incident.Ripe = start().Add(time.Hour) }),
 			"wait 04:00:00 | the alert comes and goes"},
 		{"people do not wait", with(dead(past(0, remediate.Inconclusive, "")),
@@ -230,37 +228,37 @@ func TestDecide(t *testing.T) {
 			"page | run 100 of postgres/vacuum is inconclusive"},
 
 		{"the first that matches decides", labelled("alertname", "Mapped", "team", "watched", "server", "main"),
-			`ask episode/7/watched/0 observe redis/bgsave server=main | policy "watched" asks for redis/bgsave`},
+			`ask incident/7/watched/0 observe redis/bgsave server=main | policy "watched" asks for redis/bgsave`},
 		{"a label that is not there is empty", labelled("alertname", "Other", "server", "main"),
-			`ask episode/7/the rest/0 auto redis/bgsave server=main | policy "the rest" asks for redis/bgsave`},
+			`ask incident/7/the rest/0 auto redis/bgsave server=main | policy "the rest" asks for redis/bgsave`},
 		{"none matches", labelled("alertname", "Nothing", "server", "main"), "| no policy matches its labels"},
 		{"all must match", labelled("alertname", "PostgresDeadRows", "severity", "info", "team", "x"),
 			"| no policy matches its labels"},
 		{"a mapped subject", labelled("alertname", "Mapped", "zone", "eu", "server", "other"),
-			`ask episode/7/mapped/0 auto postgres/vacuum server=pg-eu table=logs | policy "mapped" asks for postgres/vacuum`},
+			`ask incident/7/mapped/0 auto postgres/vacuum server=pg-eu table=logs | policy "mapped" asks for postgres/vacuum`},
 
 		{"no label", labelled("alertname", "PostgresDeadRows", "severity", "warning", "server", "main"),
-			`ask episode/7/dead rows/0 auto postgres/vacuum server=main WRONG label "table" of the subject of postgres/vacuum: the alert has no label "table" | policy "dead rows" asks for postgres/vacuum`},
+			`ask incident/7/dead rows/0 auto postgres/vacuum server=main WRONG label "table" of the subject of postgres/vacuum: the alert has no label "table" | policy "dead rows" asks for postgres/vacuum`},
 		{"an empty label", labelled("alertname", "PostgresDeadRows", "severity", "warning", "server", "", "table", "t"),
-			`ask episode/7/dead rows/0 auto postgres/vacuum table=t WRONG label "server" of the subject of postgres/vacuum: the alert has no label "server" | policy "dead rows" asks for postgres/vacuum`},
+			`ask incident/7/dead rows/0 auto postgres/vacuum table=t WRONG label "server" of the subject of postgres/vacuum: the alert has no label "server" | policy "dead rows" asks for postgres/vacuum`},
 		{"a zero byte", labelled("alertname", "Other", "server", "a\x00b"),
-			`ask episode/7/the rest/0 auto redis/bgsave WRONG label "server" of the subject of redis/bgsave: it is "a\x00b"; text that is not empty was expected | policy "the rest" asks for redis/bgsave`},
+			`ask incident/7/the rest/0 auto redis/bgsave WRONG label "server" of the subject of redis/bgsave: it is "a\x00b"; text that is not empty was expected | policy "the rest" asks for redis/bgsave`},
 		{"no label for the mapping", labelled("alertname", "Mapped"),
-			`ask episode/7/mapped/0 auto postgres/vacuum table=logs WRONG label "server" of the subject of postgres/vacuum: the alert has no label "zone" | policy "mapped" asks for postgres/vacuum`},
+			`ask incident/7/mapped/0 auto postgres/vacuum table=logs WRONG label "server" of the subject of postgres/vacuum: the alert has no label "zone" | policy "mapped" asks for postgres/vacuum`},
 		{"parameters from labels", labelled("alertname", "Typed", "server", "a", "count", "12", "name", `x"; drop`),
-			`ask episode/7/typed/0 auto test/all server=a --count=12 --name=x"; drop | policy "typed" asks for test/all`},
+			`ask incident/7/typed/0 auto test/all server=a --count=12 --name=x"; drop | policy "typed" asks for test/all`},
 		{"an ill-typed parameter", labelled("alertname", "Typed", "server", "a", "count", "12.5", "name", "x"),
-			`ask episode/7/typed/0 auto test/all server=a --name=x WRONG parameter "count" is "12.5"; a whole number of at least 0 was expected | policy "typed" asks for test/all`},
+			`ask incident/7/typed/0 auto test/all server=a --name=x WRONG parameter "count" is "12.5"; a whole number of at least 0 was expected | policy "typed" asks for test/all`},
 		{"two mistakes", labelled("alertname", "Typed", "server", "a", "name", strings.Repeat("n", 64)),
-			`ask episode/7/typed/0 auto test/all server=a WRONG parameter "count": the alert has no label "count"; parameter "name" is "` + strings.Repeat("n", 64) + `"; a name of 1 to 63 bytes was expected | policy "typed" asks for test/all`},
+			`ask incident/7/typed/0 auto test/all server=a WRONG parameter "count": the alert has no label "count"; parameter "name" is "` + strings.Repeat("n", 64) + `"; a name of 1 to 63 bytes was expected | policy "typed" asks for test/all`},
 		{"an unknown action", labelled("alertname", "Unknown", "server", "a"),
-			`ask episode/7/unknown/0 auto test/none WRONG unknown action "test/none" | policy "unknown" asks for test/none`},
+			`ask incident/7/unknown/0 auto test/none WRONG unknown action "test/none" | policy "unknown" asks for test/none`},
 
 		{"observe notifies no one", with(labelled("team", "watched", "server", "a"), func(c *policy.Case) {
 			c.History = []policy.Past{{Run: 9, Policy: "watched", Step: 1, Action: "postgres/vacuum",
-				State: remediate.Declined, Reason: remediate.ReasonUnfit}}
+				State: remediate.StateRefused, Reason: remediate.ReasonUnfit}}
 		}),
-			`| run 9 of postgres/vacuum is declined (unfit); policy "watched" has no further step; the policy only observes`},
+			`| run 9 of postgres/vacuum is refused (unfit); policy "watched" has no further step; the policy only observes`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			if diff := cmp.Diff(tc.want, short(book(t).Decide(tc.c))); diff != "" {
@@ -276,26 +274,26 @@ func TestAside(t *testing.T) {
 	b := book(t)
 	i := slices.IndexFunc(b.Policies, func(p policy.Policy) bool { return p.Name == "dead rows" })
 	b.Policies[i].Steps[1].Limit = new(600.0)
-	asked := b.Decide(dead(past(0, remediate.Uncleared, ""))).Request
+	asked := b.Decide(dead(past(0, remediate.Unresolved, ""))).Request
 	if asked == nil || !asked.Aside || asked.Limit == nil || *asked.Limit != 600 {
 		t.Errorf("the step's own limit is not asked for: %+v", asked)
 	}
 	if r := b.Decide(dead()).Request; r == nil || r.Aside || *r.Limit != 0.2 {
 		t.Errorf("a step without a limit is not held to the alert's: %+v", r)
 	}
-	const third = "ask episode/7/dead rows/2 auto redis/bgsave server=main | run 101 of postgres/vacuum is "
+	const third = "ask incident/7/dead rows/2 auto redis/bgsave server=main | run 101 of postgres/vacuum is "
 	for _, tc := range []struct {
 		last policy.Past
 		want string
 	}{
 		{past(1, remediate.Inconclusive, remediate.ReasonPrepared),
 			third + `inconclusive (prepared); policy "dead rows" asks for redis/bgsave`},
-		{past(1, remediate.Declined, remediate.ReasonNothing),
-			third + `declined (nothing_to_do); policy "dead rows" asks for redis/bgsave`},
+		{past(1, remediate.StateRefused, remediate.ReasonNothing),
+			third + `refused (nothing_to_do); policy "dead rows" asks for redis/bgsave`},
 		{past(1, remediate.Inconclusive, ""), "page | run 101 of postgres/vacuum is inconclusive"},
-		{past(1, remediate.Cleared, ""), "| run 101 of postgres/vacuum is cleared"},
-		{past(0, remediate.Declined, remediate.ReasonNothing),
-			"page | run 100 of postgres/vacuum is declined (nothing_to_do)"},
+		{past(1, remediate.Resolved, ""), "| run 101 of postgres/vacuum is resolved"},
+		{past(0, remediate.StateRefused, remediate.ReasonNothing),
+			"page | run 100 of postgres/vacuum is refused (nothing_to_do)"},
 	} {
 		if diff := cmp.Diff(tc.want, short(b.Decide(dead(tc.last)))); diff != "" {
 			t.Error(diff)
@@ -307,7 +305,7 @@ func TestAside(t *testing.T) {
 func TestRequest(t *testing.T) {
 	limit := 0.2
 	want := &remediate.Request{
-		Key: "episode/7/dead rows/0", Action: "postgres/vacuum",
+		Key: "incident/7/dead rows/0", Action: "postgres/vacuum",
 		Subject: map[string]string{"server": "main", "table": "logs"},
 		Limit:   &limit, Policy: "dead rows", Mode: remediate.Auto, Incident: 7, By: "alert/PostgresDeadRows",
 		Terms: remediate.Terms{Cooldown: time.Hour, Decay: time.Minute},
@@ -332,7 +330,7 @@ func TestLimitAndDecay(t *testing.T) {
 		{"+Inf", "", "none", 5 * time.Minute},
 		{"1e999", "", "none", 5 * time.Minute},
 	} {
-		c := dead(past(0, remediate.Uncleared, "")) // the second step says no decay of its own
+		c := dead(past(0, remediate.Unresolved, "")) // the second step says no decay of its own
 		c.Incident.Alert.Annotations = map[string]string{"limit": tc.limit, "decay": tc.decay}
 		r := book(t).Decide(c).Request
 		got := "none"

@@ -8,7 +8,7 @@ import (
 
 // Present returns a request of a policy as the book asks for it now: its mode, its
 // terms and a limit of its own are those of the policy in force. Where the book would
-// not make the request any more, it returns a *Refusal with ReasonPolicy. The episode
+// not make the request any more, it returns a *Refusal with ReasonPolicy. The incident
 // may be the zero value, where none asked.
 func (b Book) Present(r remediate.Request, e remediate.Incident) (remediate.Request, error) {
 	p, ok := b.named(r.Policy)

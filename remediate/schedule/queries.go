@@ -7,11 +7,12 @@ import (
 // queries knows of each schedule with a query whether the last try could be answered.
 type queries struct {
 	mu  sync.Mutex
-	all map[string]*asked
+	all map[string]*query
 }
 
-type asked struct {
-	query    string
+// A query is that of one schedule.
+type query struct {
+	text     string
 	failing  bool
 	failures float64
 }
@@ -22,15 +23,15 @@ func (q *queries) use(schedules []Schedule) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	before := q.all
-	q.all = make(map[string]*asked)
+	q.all = make(map[string]*query)
 	for _, s := range schedules {
 		if s.Query == "" {
 			continue
 		}
-		q.all[s.Name] = &asked{query: s.Query}
+		q.all[s.Name] = &query{text: s.Query}
 		if b := before[s.Name]; b != nil {
 			q.all[s.Name].failures = b.failures
-			q.all[s.Name].failing = b.failing && b.query == s.Query
+			q.all[s.Name].failing = b.failing && b.text == s.Query
 		}
 	}
 }

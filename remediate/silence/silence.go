@@ -218,7 +218,7 @@ type row struct {
 }
 
 // final is the condition that a run has ended.
-func final() string { return "r.state in " + remediate.States().Where(remediate.State.Final).SQL() }
+func final() string { return "r.state in " + remediate.States().Where(remediate.State.Ended).SQL() }
 
 // over reports whether a run has ended.
 func (k *Keeper) over(ctx context.Context, run int64) (over bool, err error) {

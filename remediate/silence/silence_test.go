@@ -269,7 +269,7 @@ func TestSweep(t *testing.T) { onBoth(t, sweep) }
 
 func sweep(t *testing.T, s *stage) {
 	t.Helper()
-	for i, state := range []remediate.State{remediate.Allowed, remediate.Applied, remediate.Cleared, remediate.Failed,
+	for i, state := range []remediate.State{remediate.Allowed, remediate.Applied, remediate.Resolved, remediate.Failed,
 		""} {
 		id := int64(i + 1)
 		s.hold(t, id, alert("n", fmt.Sprint(id)))
@@ -286,7 +286,7 @@ func sweep(t *testing.T, s *stage) {
 	if got := s.active(t); !slices.Equal(got, want) || s.row(t, 3)+s.row(t, 4)+s.row(t, 5) != "" {
 		t.Errorf("active %v, want those of runs 1 and 2, %v", got, want)
 	}
-	s.exec(t, "update runs set state = 'cleared'")
+	s.exec(t, "update runs set state = 'resolved'")
 	if err := s.Hold(t.Context(), run(1), alert("n", "1")); err != nil || s.row(t, 1) != "" || len(s.active(t)) != 1 {
 		t.Errorf("a run that has ended was given a silence: %v, active %v", err, s.active(t))
 	}

@@ -12,8 +12,8 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
-// maxLetter is how much is kept of a body that could not be read.
-const maxLetter = 64 << 10
+// maxDeadLetter is how much is kept of a body that could not be read.
+const maxDeadLetter = 64 << 10
 
 // mostReasons is how many reasons are kept of one delivery for which alerts could not be read.
 const mostReasons = 10
@@ -98,7 +98,7 @@ func (u unread) body() []byte {
 func bytesOf(all []json.RawMessage) (texts [][]byte) {
 	size := 0
 	for _, text := range all {
-		if size += len(text); size > maxLetter && len(texts) > 0 {
+		if size += len(text); size > maxDeadLetter && len(texts) > 0 {
 			break
 		}
 		texts = append(texts, text)

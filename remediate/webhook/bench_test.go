@@ -42,7 +42,7 @@ func (a *alone) Accept(ctx context.Context, alerts []remediate.Alert) error {
 	return a.Inbox.Accept(ctx, alerts)
 }
 
-// BenchmarkWebhook posts alerts that open an episode each over HTTP on the
+// BenchmarkWebhook posts alerts that open an incident each over HTTP on the
 // loopback to a store that is on disk before the answer: as fast as 64 clients
 // can, beside the same with one transaction each, and at a steady rate. With
 // -benchtime 1x each part lasts for its own time.

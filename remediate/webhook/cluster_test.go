@@ -201,12 +201,12 @@ func TestThreePeers(t *testing.T) {
 		t.Errorf("after the end: %+v, %v", e, err)
 	}
 	if e, err := d.inbox.Incident(t.Context(), 2); err == nil {
-		t.Errorf("%d deliveries of one trouble made a second episode: %+v", deliveries.Load(), e)
+		t.Errorf("%d deliveries of one trouble made a second incident: %+v", deliveries.Load(), e)
 	}
 }
 
 // Three peers mute, inhibit, silence and hold alerts, and one of a group cannot be read:
-// what has an episode is what they deliver, and a silence that one peer knows holds
+// what has an incident is what they deliver, and a silence that one peer knows holds
 // what was delivered before.
 func TestThreePeersHold(t *testing.T) {
 	d := open(t)
@@ -284,17 +284,17 @@ time_intervals: [{name: always, time_intervals: [{times: [{start_time: '00:00', 
 	time.Sleep(3 * time.Second) // each peer has had its turn, and is listed
 	ids := kinds()
 	if len(ids) != 2 {
-		t.Errorf("episodes %v, want those of plain and source", ids)
+		t.Errorf("incidents %v, want those of plain and source", ids)
 	}
-	letters := d.letters(t) // one of each peer that did not hear of another's delivery in time
-	for _, l := range letters {
+	deadLetters := d.deadLetters(t) // one of each peer that did not hear of another's delivery in time
+	for _, l := range deadLetters {
 		if !strings.Contains(l.Error, "it has no alertname; the others were taken") ||
 			!strings.Contains(string(l.Body), "legacy cron") {
-			t.Errorf("letter %+v", l)
+			t.Errorf("dead letter %+v", l)
 		}
 	}
-	if len(letters) == 0 {
-		t.Error("the alert without a name is in no letter")
+	if len(deadLetters) == 0 {
+		t.Error("the alert without a name is in no dead letter")
 	}
 	delivery := &inbox.Delivery{Inbox: d.inbox, Alertmanager: am}
 	if why, err := delivery.Held(t.Context(), ids["plain"]); err != nil || why != "" {

@@ -76,8 +76,8 @@ func TestGrafana(t *testing.T) {
 		t.Error(diff)
 	}
 	over := strings.Replace(strings.Replace(grafanaMessage, "firing", "resolved", 2), "0001-01-01", "2026-01-02", 1)
-	if w := d.grafana(over, signed(secret, over)); w.Code != 200 || d.episodes(t) != 0 {
-		t.Errorf("%d %s, %d are open after the end", w.Code, w.Body, d.episodes(t))
+	if w := d.grafana(over, signed(secret, over)); w.Code != 200 || d.incidents(t) != 0 {
+		t.Errorf("%d %s, %d are open after the end", w.Code, w.Body, d.incidents(t))
 	}
 	truncated := strings.Replace(grafanaMessage, `"truncatedAlerts":0`, `"truncatedAlerts":1`, 1)
 	if d.grafana(truncated, signed(secret, truncated)); d.truncated != 1 {
@@ -151,12 +151,12 @@ func TestGrafanaRefusals(t *testing.T) {
 			if strings.Contains(d.log.String()+w.Body.String(), secret) {
 				t.Error("the secret was in the answer")
 			}
-			letters := d.letters(t)
-			if kept := len(letters) == 1; kept != (test.status == 400) {
-				t.Errorf("%d letters", len(letters))
+			deadLetters := d.deadLetters(t)
+			if kept := len(deadLetters) == 1; kept != (test.status == 400) {
+				t.Errorf("%d dead letters", len(deadLetters))
 			}
-			if n := d.episodes(t); n != 0 {
-				t.Errorf("%d episodes were opened", n)
+			if n := d.incidents(t); n != 0 {
+				t.Errorf("%d incidents were opened", n)
 			}
 		})
 	}

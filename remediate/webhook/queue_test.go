@@ -33,7 +33,7 @@ func (s *stuck) Accept(context.Context, []remediate.Alert) error {
 }
 
 func (s *stuck) Keep(context.Context, remediate.DeadLetter) error {
-	return errors.New("no room for letters")
+	return errors.New("no room for dead letters")
 }
 
 // A store that hangs is asked by as many as may wait, and all others are refused at
@@ -112,7 +112,7 @@ func TestLetterThatCannotBeKept(t *testing.T) {
 		Registerer: prometheus.NewRegistry()})
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, httptest.NewRequest("POST", "/", strings.NewReader("no JSON")))
-	if w.Code != 400 || !strings.Contains(log.String(), "no room for letters") {
+	if w.Code != 400 || !strings.Contains(log.String(), "no room for dead letters") {
 		t.Errorf("%d %s, and the log says %s", w.Code, w.Body, &log)
 	}
 }

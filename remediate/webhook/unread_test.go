@@ -50,11 +50,11 @@ func TestUnreadAlerts(t *testing.T) {
 			if diff := cmp.Diff([]string{"a", "b"}, tables); diff != "" {
 				t.Error(diff)
 			}
-			letters := d.letters(t)
-			if len(letters) != 1 {
-				t.Fatalf("%d letters, want one: %+v", len(letters), letters)
+			deadLetters := d.deadLetters(t)
+			if len(deadLetters) != 1 {
+				t.Fatalf("%d dead letters, want one: %+v", len(deadLetters), deadLetters)
 			}
-			l := letters[0]
+			l := deadLetters[0]
 			if l.Status != 200 || !strings.HasPrefix(l.Error, "alert 2 of 3: ") ||
 				!strings.Contains(l.Error, test.reason) || !strings.HasSuffix(l.Error, "the others were taken") {
 				t.Errorf("%d %s", l.Status, l.Error)
@@ -66,20 +66,20 @@ func TestUnreadAlerts(t *testing.T) {
 	}
 }
 
-// Many that are odd in the same way are one letter.
+// Many that are odd in the same way are one dead letter.
 func TestManyUnreadAlerts(t *testing.T) {
 	d := open(t)
 	all := []string{alert}
 	for n := range 2000 {
 		all = append(all, fmt.Sprintf(`{"status":"firing","labels":{"n":"%d"}}`, n))
 	}
-	if w := d.send("POST", "right", message(strings.Join(all, ","))); w.Code != 200 || d.episodes(t) != 1 {
+	if w := d.send("POST", "right", message(strings.Join(all, ","))); w.Code != 200 || d.incidents(t) != 1 {
 		t.Fatalf("%d %s", w.Code, w.Body)
 	}
-	letters := d.letters(t)
-	if len(letters) != 1 || !strings.HasPrefix(letters[0].Error,
-		"alerts 2, 3, 4, 5, 6, 1995 more of 2001: it has no alertname") || len(letters[0].Body) > 64<<10 {
-		t.Errorf("%d letters, the first %.200s, %d bytes", len(letters), letters[0].Error, len(letters[0].Body))
+	deadLetters := d.deadLetters(t)
+	if len(deadLetters) != 1 || !strings.HasPrefix(deadLetters[0].Error,
+		"alerts 2, 3, 4, 5, 6, 1995 more of 2001: it has no alertname") || len(deadLetters[0].Body) > 64<<10 {
+		t.Errorf("%d dead letters, the first %.200s, %d bytes", len(deadLetters), deadLetters[0].Error, len(deadLetters[0].Body))
 	}
 }
 
@@ -97,24 +97,24 @@ func group(alerts, size int) string {
 // is taken, and a dead letter says what splits it.
 func TestLargeGroups(t *testing.T) {
 	d := open(t)
-	if w := d.send("POST", "right", group(2000, 4<<10)); w.Code != 200 || d.episodes(t) != 2000 {
-		t.Errorf("%d %s, %d episodes", w.Code, w.Body, d.episodes(t))
+	if w := d.send("POST", "right", group(2000, 4<<10)); w.Code != 200 || d.incidents(t) != 2000 {
+		t.Errorf("%d %s, %d incidents", w.Code, w.Body, d.incidents(t))
 	}
 	d = open(t)
 	w := d.send("POST", "right", group(200, 100<<10))
-	taken := d.episodes(t)
+	taken := d.incidents(t)
 	if w.Code != 413 || !strings.Contains(w.Body.String(), "group_by") || taken < 150 || taken > 170 {
-		t.Errorf("%d %s, %d episodes", w.Code, w.Body, taken)
+		t.Errorf("%d %s, %d incidents", w.Code, w.Body, taken)
 	}
-	letters := d.letters(t)
-	if len(letters) != 1 || letters[0].Status != 413 || !strings.Contains(letters[0].Error,
-		fmt.Sprintf("its first %d alerts were taken", taken)) || letters[0].Size < 20_000_000 {
-		t.Errorf("%d letters, the first %d %s, %d bytes", len(letters), letters[0].Status, letters[0].Error,
-			letters[0].Size)
+	deadLetters := d.deadLetters(t)
+	if len(deadLetters) != 1 || deadLetters[0].Status != 413 || !strings.Contains(deadLetters[0].Error,
+		fmt.Sprintf("its first %d alerts were taken", taken)) || deadLetters[0].Size < 20_000_000 {
+		t.Errorf("%d dead letters, the first %d %s, %d bytes", len(deadLetters), deadLetters[0].Status, deadLetters[0].Error,
+			deadLetters[0].Size)
 	}
 	// A part of a signed body proves nothing.
 	signedBody := strings.Replace(group(200, 100<<10), `"version":"4"`, `"version":"1"`, 1)
-	if w := d.grafana(signedBody, signed(secret, signedBody)); w.Code != 413 || d.episodes(t) != taken {
+	if w := d.grafana(signedBody, signed(secret, signedBody)); w.Code != 413 || d.incidents(t) != taken {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
 }
@@ -125,10 +125,10 @@ func TestTruncatedGroup(t *testing.T) {
 	for range 2 {
 		d.send("POST", "right", strings.Replace(message(alert), `"truncatedAlerts":0`, `"truncatedAlerts":3`, 1))
 	}
-	letters := d.letters(t)
-	if len(letters) != 1 || letters[0].Status != 200 || !strings.Contains(letters[0].Error,
-		"3 alerts of the group were left out by max_alerts") || string(letters[0].Body) != "{}:{}" {
-		t.Errorf("%+v", letters)
+	deadLetters := d.deadLetters(t)
+	if len(deadLetters) != 1 || deadLetters[0].Status != 200 || !strings.Contains(deadLetters[0].Error,
+		"3 alerts of the group were left out by max_alerts") || string(deadLetters[0].Body) != "{}:{}" {
+		t.Errorf("%+v", deadLetters)
 	}
 	if d.truncated != 2 {
 		t.Errorf("listed %d times, want 2", d.truncated)
@@ -172,7 +172,7 @@ receivers: [{name: upkeep, webhook_configs: [{url: %q, http_config: {authorizati
 		t.Fatal(res.Status)
 	}
 	within(t, "all of it", func() error {
-		if n := d.count(t, "select count(*) from episodes"); n != alerts {
+		if n := d.count(t, "select count(*) from incidents"); n != alerts {
 			return fmt.Errorf("%d of %d", n, alerts)
 		}
 		return nil

@@ -304,7 +304,7 @@ func (h *Handler) body(w http.ResponseWriter, r *http.Request) (body []byte, cut
 // and the answer is the same.
 func (h *Handler) keep(r *http.Request, from sender, f fault) {
 	l := remediate.DeadLetter{Remote: r.RemoteAddr, Source: from.Name, Status: f.status, Error: f.err.Error(),
-		Body: f.body[:min(len(f.body), maxLetter)], Size: max(r.ContentLength, int64(len(f.body)))}
+		Body: f.body[:min(len(f.body), maxDeadLetter)], Size: max(r.ContentLength, int64(len(f.body)))}
 	err := h.queue.do(context.WithoutCancel(r.Context()), 1,
 		func(ctx context.Context) error { return h.config.Inbox.Keep(ctx, l) })
 	if err != nil {

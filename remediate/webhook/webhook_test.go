@@ -75,8 +75,8 @@ func (d *door) send(method, token, body string) *httptest.ResponseRecorder {
 	return w
 }
 
-// letters returns what was kept, bodies included.
-func (d *door) letters(t testing.TB) (all []remediate.DeadLetter) {
+// deadLetters returns what was kept, bodies included.
+func (d *door) deadLetters(t testing.TB) (all []remediate.DeadLetter) {
 	t.Helper()
 	list, err := d.inbox.DeadLetters(context.Background(), 10)
 	if err != nil {
@@ -91,7 +91,7 @@ func (d *door) letters(t testing.TB) (all []remediate.DeadLetter) {
 	return all
 }
 
-func (d *door) episodes(t testing.TB) int {
+func (d *door) incidents(t testing.TB) int {
 	t.Helper()
 	open, err := d.inbox.Incidents(context.Background())
 	if err != nil {
@@ -149,24 +149,24 @@ func TestRefusals(t *testing.T) {
 				!strings.Contains(log, fmt.Sprint("status=", test.status)) {
 				t.Errorf("the log says %q, want one line with the status", log)
 			}
-			if n := d.episodes(t); n != 0 {
-				t.Errorf("%d episodes were opened", n)
+			if n := d.incidents(t); n != 0 {
+				t.Errorf("%d incidents were opened", n)
 			}
-			letters := d.letters(t)
+			deadLetters := d.deadLetters(t)
 			switch test.status {
 			case 400, 413:
-				if len(letters) != 1 {
-					t.Fatalf("%d letters, want this one", len(letters))
+				if len(deadLetters) != 1 {
+					t.Fatalf("%d dead letters, want this one", len(deadLetters))
 				}
-				l := letters[0]
+				l := deadLetters[0]
 				if l.Status != test.status || l.Source != "alertmanager" || l.Size != int64(len(test.body)) ||
 					string(l.Body) != test.body[:min(len(test.body), 64<<10)] ||
 					!strings.Contains(l.Error, test.says) || strings.Contains(fmt.Sprint(l), "right") {
 					t.Errorf("kept was %+.500v", l)
 				}
 			default:
-				if len(letters) != 0 {
-					t.Errorf("%d dead letters of no sender", len(letters))
+				if len(deadLetters) != 0 {
+					t.Errorf("%d dead letters of no sender", len(deadLetters))
 				}
 			}
 			if test.method == "GET" && w.Header().Get("Allow") != "POST" {
@@ -226,7 +226,7 @@ func TestTrustedNeedsNoToken(t *testing.T) {
 	d := open(t)
 	w := httptest.NewRecorder()
 	d.Trusted().ServeHTTP(w, httptest.NewRequest("POST", "/", strings.NewReader(message(alert))))
-	if w.Code != 200 || d.episodes(t) != 1 {
+	if w.Code != 200 || d.incidents(t) != 1 {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
 }
@@ -276,7 +276,7 @@ func FuzzWebhook(f *testing.F) {
 	f.Add([]byte(`{"version":"1","alerts":[{"status":"firing","labels":{"alertname":"A"},"valueString":"x"}]}`), true)
 	d := openWith(f, store.Options{Memory: true}) // a disk would be most of the time
 	f.Fuzz(func(t *testing.T, body []byte, grafana bool) {
-		opened := d.count(t, "select coalesce(max(id), 0) from episodes")
+		opened := d.count(t, "select coalesce(max(id), 0) from incidents")
 		var w *httptest.ResponseRecorder
 		if grafana {
 			w = d.grafana(string(body), signed(secret, string(body)))
@@ -289,11 +289,11 @@ func FuzzWebhook(f *testing.F) {
 				t.Error(err)
 			}
 		case 400:
-			if d.count(t, "select count(*) from letters where body = ?", body[:min(len(body), 64<<10)]) == 0 {
+			if d.count(t, "select count(*) from dead_letters where body = ?", body[:min(len(body), 64<<10)]) == 0 {
 				t.Error("what could not be read was not kept")
 			}
-			if after := d.count(t, "select coalesce(max(id), 0) from episodes"); after != opened {
-				t.Errorf("%d, and %d episodes more", w.Code, after-opened)
+			if after := d.count(t, "select coalesce(max(id), 0) from incidents"); after != opened {
+				t.Errorf("%d, and %d incidents more", w.Code, after-opened)
 			}
 		default:
 			t.Errorf("%d %s", w.Code, w.Body)
@@ -320,7 +320,7 @@ func (d *door) count(t testing.TB, query string, args ...any) (n int) {
 	return n
 }
 
-// holds returns nil when each alert of a body that fires has an episode, open or
+// holds returns nil when each alert of a body that fires has an incident, open or
 // ended a moment ago, or is in a dead letter.
 func (d *door) holds(body []byte) error {
 	var sent struct{ Alerts []json.RawMessage }
@@ -338,7 +338,7 @@ func (d *door) holds(body []byte) error {
 		}
 		err := json.Unmarshal(text, &a)
 		if err != nil || a.Labels["alertname"] == "" || a.StartsAt.UTC().Year() > 9999 || a.StartsAt.UTC().Year() < 0 {
-			continue // TestUnreadAlerts looks at their letters
+			continue // TestUnreadAlerts looks at their dead letters
 		}
 		if a.Status != "firing" {
 			continue
@@ -348,7 +348,7 @@ func (d *door) holds(body []byte) error {
 			return err
 		}
 		rows, err := d.store.Query(context.Background(),
-			"select count(*) from (select alert from episodes order by seen desc, id desc limit 2000) as newest "+
+			"select count(*) from (select alert from incidents order by seen desc, id desc limit 2000) as newest "+
 				"where instr(alert, ?) > 0", `"labels":`+string(labels))
 		if err != nil {
 			return err
@@ -367,7 +367,7 @@ func (d *door) holds(body []byte) error {
 		if n == 0 && !slices.ContainsFunc(slices.Collect(maps.Keys(a.Labels)), func(l string) bool {
 			return strings.HasPrefix(l, "__") || strings.HasSuffix(l, "replica")
 		}) {
-			return fmt.Errorf("200, and no episode for %s", labels)
+			return fmt.Errorf("200, and no incident for %s", labels)
 		}
 	}
 	return nil

@@ -157,8 +157,9 @@ func TestWordsAreFound(t *testing.T) {
 	}
 	for name, want := range map[string]string{
 		"upkeep_episodes_open": "episodes", "LetterStore": "letter", "UpkeepNoticesLost": "notices",
-		"upkeep_runs_told_total": "told", "How one trouble flows": "trouble", "remedyScraper": "scraper",
-		"upkeep_incidents_open": "", "DeadLetter": "", "dead_letters": "", "notifications": "", "noticed": "",
+		"upkeep_runs_told_total": "told", "How one trouble flows": "trouble", "remedyScraper": "remedy",
+		"declined": "declined", "uncleared": "uncleared", "upkeep_runs_asked": "asked",
+		"awaiting_approval": "", "upkeep_incidents_open": "", "DeadLetter": "", "dead_letters": "", "notifications": "", "noticed": "",
 	} {
 		if found, _ := all.part("x.go", name); found != want {
 			t.Errorf("%q: found %q, want %q", name, found, want)
@@ -268,7 +269,7 @@ func headings(path, content string) (all []text) {
 	return all
 }
 
-// declared returns the types of a file, and the values of its constants Reason….
+// declared returns the types of a file, and the values of its constants Reason… and of its states.
 func declared(s source) (all []text) {
 	add := func(n ast.Node, name string) {
 		all = append(all, text{s.dir + "/" + s.name, s.fset.Position(n.Pos()).Line, name})
@@ -278,7 +279,8 @@ func declared(s source) (all []text) {
 		case *ast.TypeSpec:
 			add(n, n.Name.Name)
 		case *ast.ValueSpec:
-			if len(n.Values) == 1 && strings.HasPrefix(n.Names[0].Name, "Reason") {
+			kind, _ := n.Type.(*ast.Ident)
+			if len(n.Values) == 1 && (strings.HasPrefix(n.Names[0].Name, "Reason") || kind != nil && kind.Name == "State") {
 				if l, ok := n.Values[0].(*ast.BasicLit); ok {
 					add(n, strings.Trim(l.Value, `"`))
 				}

@@ -125,7 +125,7 @@ func TestEveryKindIsMadeAndTold(t *testing.T) {
 			return // it has one address, over TLS
 		}
 		before := len(hook.Bodies())
-		if _, err := i.Notify(sending(t), notice()); err != nil {
+		if _, err := i.Notify(sending(t), notification()); err != nil {
 			t.Fatal(err)
 		}
 		got := strings.Join(hook.Bodies()[before:], "\n")
@@ -156,7 +156,7 @@ func TestEveryKindKeepsSecretsAndTriesAgain(t *testing.T) {
 				fmt.Fprintf(w, "no such hook %s %s %v %s", r.RequestURI, r.URL.RawQuery, r.Header, body)
 				return false
 			})
-			again, err := i.Notify(sending(t), notice())
+			again, err := i.Notify(sending(t), notification())
 			if err == nil || strings.Contains(err.Error(), secret) {
 				t.Errorf("%d: %v", status, err)
 			}
@@ -172,7 +172,7 @@ func TestEveryKindKeepsSecretsAndTriesAgain(t *testing.T) {
 		}
 		// The server is stopped.
 		gone := integration(t, key, strings.ReplaceAll(entry, hook.URL, "http://127.0.0.1:1"))
-		if _, err := gone.Notify(sending(t), notice()); err == nil || strings.Contains(err.Error(), secret) {
+		if _, err := gone.Notify(sending(t), notification()); err == nil || strings.Contains(err.Error(), secret) {
 			t.Errorf("a stopped server: %v", err)
 		}
 	})
@@ -203,7 +203,7 @@ func TestSecretsInFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := all[0].Notify(sending(t), notice()); err == nil || !strings.Contains(err.Error(), "no hook at") ||
+	if _, err := all[0].Notify(sending(t), notification()); err == nil || !strings.Contains(err.Error(), "no hook at") ||
 		strings.Contains(err.Error(), secret) {
 		t.Errorf("%v, want the answer without the secret: the file is beside the configuration", err)
 	}

@@ -71,9 +71,9 @@ func TestOlderFormIsBroughtUp(t *testing.T) {
 		if got := read[int64](t, s, "pragma user_version"); got[0] != int64(len(schemas)) {
 			t.Errorf("version %d, want %d", got[0], len(schemas))
 		}
-		if got := read[int64](t, s, "select opened from episodes where key = 'k' and flaps = 0"); len(got) != 1 ||
+		if got := read[int64](t, s, "select opened from incidents where key = 'k' and flaps = 0"); len(got) != 1 ||
 			got[0] != 7 {
-			t.Errorf("the episode is %v", got)
+			t.Errorf("the incident is %v", got)
 		}
 		if err := s.Close(); err != nil {
 			t.Fatal(err)

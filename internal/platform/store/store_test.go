@@ -340,7 +340,7 @@ func TestSchemaIsTheSame(t *testing.T) {
 		}
 		var first, second int64
 		err := s.Write(t.Context(), func(tx *store.Tx) error {
-			insert := "insert into episodes (key, alert, opened, seen) values (?, '{}', 1, 1) returning id"
+			insert := "insert into incidents (key, alert, opened, seen) values (?, '{}', 1, 1) returning id"
 			return errors.Join(tx.QueryRow(insert, "a").Scan(&first), tx.QueryRow(insert, "b").Scan(&second))
 		})
 		if err != nil || first != 1 || second != 2 {

@@ -89,17 +89,17 @@ func fireWith(t *testing.T, amURL, label string, kinds ...string) {
 	}
 }
 
-// kinds returns the kinds of alerts that have an episode.
+// kinds returns the kinds of alerts that have an incident.
 func (l *life) kinds(t *testing.T) (all []string) {
 	t.Helper()
-	for _, e := range l.episodes(t) {
+	for _, e := range l.incidents(t) {
 		all = append(all, e.Alert.Labels["kind"])
 	}
 	slices.Sort(all)
 	return all
 }
 
-func (l *life) episodes(t *testing.T) []remediate.Incident {
+func (l *life) incidents(t *testing.T) []remediate.Incident {
 	t.Helper()
 	var s console.Status
 	_, text := l.send(t, "GET", console.Prefix+"/status", "", "")
@@ -118,7 +118,7 @@ func (l *life) runs(t *testing.T) map[string]remediate.Run {
 		t.Fatalf("%s: %v", text, err)
 	}
 	kinds := make(map[int64]string)
-	for _, e := range l.episodes(t) {
+	for _, e := range l.incidents(t) {
 		kinds[e.ID] = e.Alert.Labels["kind"]
 	}
 	all := make(map[string]remediate.Run)
@@ -128,11 +128,11 @@ func (l *life) runs(t *testing.T) map[string]remediate.Run {
 	return all
 }
 
-// confirmed waits until the episode of a kind was listed since a moment.
+// confirmed waits until the incident of a kind was listed since a moment.
 func (l *life) confirmed(t *testing.T, kind string, since time.Time) {
 	t.Helper()
 	servertest.Eventually(t, "the listing confirms "+kind, func() bool {
-		return slices.ContainsFunc(l.episodes(t),
+		return slices.ContainsFunc(l.incidents(t),
 			func(e remediate.Incident) bool { return e.Alert.Labels["kind"] == kind && e.Seen.After(since) })
 	})
 }
@@ -182,7 +182,7 @@ time_intervals:
 	delivered := []string{"asked", "plain", "source"}
 	servertest.Eventually(t, "what is delivered is acted on", func() bool {
 		runs := l.runs(t)
-		return runs["plain"].Acted() && runs["source"].Acted() && runs["asked"].State == remediate.Asked
+		return runs["plain"].Acted() && runs["source"].Acted() && runs["asked"].State == remediate.AwaitingApproval
 	})
 	now := time.Now()
 	l.confirmed(t, "plain", now)
@@ -226,7 +226,7 @@ engine: {reconcile_interval: 100ms, resolve_after: 1h}
 	})
 	time.Sleep(time.Second) // it is listed ten times more
 	if kinds, runs := l.kinds(t), l.runs(t); len(kinds) != 0 || len(runs) != 0 {
-		t.Errorf("nothing was delivered; episodes %q, runs %+v", kinds, runs)
+		t.Errorf("nothing was delivered; incidents %q, runs %+v", kinds, runs)
 	}
 }
 
@@ -279,16 +279,16 @@ policies: [{name: watch, match: ['alertname="RedisSnapshotOld"'], action: redis/
 		}
 		runs := func() int {
 			_, text := l.send(t, "GET", console.Prefix+"/runs", "", "")
-			return strings.Count(text, `"state":"declined"`)
+			return strings.Count(text, `"state":"observed"`)
 		}
 		before := runs()
 		post("22")
 		servertest.Eventually(t, "a run", func() bool { return runs() == before+1 })
 		post("22")
-		servertest.Eventually(t, "the episode expires", func() bool { return len(l.episodes(t)) == 0 })
+		servertest.Eventually(t, "the incident expires", func() bool { return len(l.incidents(t)) == 0 })
 		post("22")
 		servertest.Eventually(t, "a second run", func() bool { return runs() == before+2 })
-		servertest.Eventually(t, "the episode expires", func() bool { return len(l.episodes(t)) == 0 })
+		servertest.Eventually(t, "the incident expires", func() bool { return len(l.incidents(t)) == 0 })
 	}
 }
 
@@ -323,7 +323,7 @@ policies: [{name: dead rows, match: ['alertname="PostgresDeadRows"'], action: po
 		}
 	}
 	servertest.Eventually(t, "the run of the good database acts",
-		func() bool { return l.runs(t)["good"].State == remediate.Cleared })
+		func() bool { return l.runs(t)["good"].State == remediate.Resolved })
 	if r := l.runs(t)["bad"]; r.State != remediate.Waiting || r.Reason != "freshness" ||
 		!strings.Contains(r.Why, name) {
 		t.Errorf("the run of the database that refuses: %s %s %s", r.State, r.Reason, r.Why)

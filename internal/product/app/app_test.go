@@ -180,7 +180,7 @@ func TestServedIsDeclared(t *testing.T) {
 	servertest.Eventually(t, "every collector has answered", func() bool {
 		_, text = l.send(t, "GET", "/metrics", "", "")
 		return strings.Count(text, "upkeep_collector_last_success_timestamp_seconds{") == len(ofLive) &&
-			strings.Contains(text, `to="declined"} 1`)
+			strings.Contains(text, `to="observed"} 1`)
 	})
 	check := exec.CommandContext(t.Context(), "promtool", "check", "metrics")
 	check.Stdin = strings.NewReader(text)
@@ -217,7 +217,7 @@ func TestServedIsDeclared(t *testing.T) {
 		}
 	}
 	// That a collector writes what it declares is tested where it is. What needs a
-	// run that acts, a notice, a schedule with a query or a remote storage, is absent here.
+	// run that acts, a notification, a schedule with a query or a remote storage, is absent here.
 	absent := []string{"upkeep_remote_write_delay_seconds", "upkeep_remote_write_rejected_samples_total",
 		"upkeep_schedule_query_failing", "upkeep_schedule_query_failures_total", "upkeep_runs_active",
 		"upkeep_policy_acted_total", "upkeep_policy_came_back_total", "upkeep_policy_resolve_seconds_total",
@@ -256,7 +256,7 @@ func TestWebhookRefuses(t *testing.T) {
 	var s console.Status
 	_, text := l.send(t, "GET", console.Prefix+"/status", "", "")
 	if err := json.Unmarshal([]byte(text), &s); err != nil || len(s.Incidents) != 0 {
-		t.Errorf("episodes: %+v %v", s.Incidents, err)
+		t.Errorf("incidents: %+v %v", s.Incidents, err)
 	}
 }
 
@@ -310,7 +310,7 @@ func TestPage(t *testing.T) {
 	var page string
 	servertest.Eventually(t, "the run is on the page", func() bool {
 		_, page = l.send(t, "GET", "/", "", "")
-		return strings.Contains(page, "declined") && strings.Contains(page, "samples")
+		return strings.Contains(page, "observed") && strings.Contains(page, "samples")
 	})
 	for _, want := range []string{"PostgresDeadRows", "postgres/vacuum", "Paused: all", "&lt;b&gt;move",
 		"&lt;script&gt;", "redis/memory"} {
@@ -369,9 +369,9 @@ func TestAskedFor(t *testing.T) {
 	if _, again := ask("/runs", body); again["id"] != run["id"] {
 		t.Errorf("the same ask is two runs: %v and %v", run["id"], again["id"])
 	}
-	servertest.Eventually(t, "the run has cleared", func() bool {
+	servertest.Eventually(t, "the run has resolved", func() bool {
 		_, text := l.send(t, "GET", fmt.Sprint(console.Prefix, "/runs/", run["id"]), "", "")
-		return strings.Contains(text, `"state":"cleared"`)
+		return strings.Contains(text, `"state":"resolved"`)
 	})
 }
 

@@ -70,7 +70,7 @@ func integrations(c *config.Config, place config.Place, external string,
 	return named, nil
 }
 
-// announced reports whether a place of the configuration takes a kind of notice that is
+// announced reports whether a place of the configuration takes a kind of notification that is
 // optional.
 func (a *App) announced(kind remediate.NotificationKind) bool {
 	p := a.people.Load()
@@ -80,13 +80,13 @@ func (a *App) announced(kind remediate.NotificationKind) bool {
 	})
 }
 
-// over reports whether what a notice is about is over: a run that asked or acted has
+// over reports whether what a notification is about is over: a run that asked or acted has
 // ended, the alert of a page fires no more.
 func (a *App) over(ctx context.Context, n remediate.Notification) (over, helped bool, err error) {
 	switch n.Kind {
 	case remediate.NotificationAsk, remediate.NotificationActed:
 		run, err := a.journal.Get(ctx, n.Run)
-		return err == nil && run.State.Final(), run.State == remediate.Cleared, err
+		return err == nil && run.State.Ended(), run.State == remediate.Resolved, err
 	case remediate.NotificationPage, remediate.NotificationNotHelped:
 		if n.Incident == 0 {
 			return false, false, nil

@@ -231,7 +231,7 @@ func TestReloadStorm(t *testing.T) {
 		if err := json.Unmarshal([]byte(text), &runs); err != nil {
 			t.Fatal(err)
 		}
-		if len(runs) == tables && !slices.ContainsFunc(runs, func(r console.Line) bool { return !r.State.Final() }) ||
+		if len(runs) == tables && !slices.ContainsFunc(runs, func(r console.Line) bool { return !r.State.Ended() }) ||
 			time.Now().After(end) {
 			break
 		}
@@ -244,7 +244,7 @@ func TestReloadStorm(t *testing.T) {
 		if err := json.Unmarshal([]byte(text), &s); err != nil {
 			t.Fatal(err)
 		}
-		if r.State != remediate.Cleared {
+		if r.State != remediate.Resolved {
 			t.Errorf("run %d is %s: %s", r.ID, r.State, r.Why)
 		}
 		for _, e := range s.Entries {

@@ -247,7 +247,7 @@ policies:
     match: ['alertname="RedisSnapshotOld"']
     action: redis/bgsave
     mode: observe
-  - name: failed snapshot # declined while the disk or the memory is short
+  - name: failed snapshot # refused while the disk or the memory is short
     match: ['alertname="RedisSnapshotFailed"']
     action: redis/bgsave
     mode: ask

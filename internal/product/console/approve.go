@@ -35,7 +35,7 @@ const (
 	whyRefused = "rejected by the link in the notification"
 )
 
-// NotificationLinks returns what makes the links of notices: to the page where a plan is approved, and to
+// NotificationLinks returns what makes the links of notifications: to the page where a plan is approved, and to
 // the run. base is where people reach this upkeep.
 func NotificationLinks(base string, s *notify.Signer) func(n remediate.Notification, approve bool) string {
 	base = strings.TrimSuffix(base, "/")
@@ -123,8 +123,8 @@ func (c *Console) ask(ctx context.Context, token string) (*question, *verdict) {
 	}
 	q := &question{run: run, lowers: c.lowers(run.Request), token: token, plan: plan, until: until}
 	switch {
-	case run.State != remediate.Asked:
-		return q, &verdict{http.StatusGone, "busy", "Nothing is asked any more",
+	case run.State != remediate.AwaitingApproval:
+		return q, &verdict{http.StatusGone, "busy", "This run does not await approval",
 			fmt.Sprintf("Run %d is %s: %s", id, run.State, run.Why)}
 	case run.Cancel != "":
 		return q, &verdict{http.StatusGone, "busy", "This was answered already",
@@ -154,8 +154,8 @@ func (c *Console) say(r *http.Request, q *question) *verdict {
 		done = verdict{http.StatusOK, "good", "Approved",
 			fmt.Sprintf("Run %d acts as soon as all guards pass, if its plan has not changed by then. The approval "+
 				"is valid until %s.", q.run.ID, moment(holds))}
-	case "refuse":
-		err = c.Journal.Refuse(r.Context(), q.run.ID, q.plan, by,
+	case "reject":
+		err = c.Journal.Reject(r.Context(), q.run.ID, q.plan, by,
 			cmp.Or(line(r.PostForm.Get("why"), whyLimit), whyRefused))
 		done = verdict{http.StatusOK, "good", "Rejected", fmt.Sprintf("Run %d is rejected. Nothing was changed.",
 			q.run.ID)}
@@ -274,9 +274,9 @@ func (q *question) form() Node {
 		// Enter in a field presses the first button: it is to press none.
 		Button(Type("submit"), Disabled(), Attr("hidden")),
 		Label(Text("Your name, for the journal"), Input(Name("name"), MaxLength(fmt.Sprint(nameLimit)))),
-		Label(Text("Why, if you refuse"), Input(Name("why"), MaxLength(fmt.Sprint(whyLimit)))),
+		Label(Text("Reason, if you reject"), Input(Name("why"), MaxLength(fmt.Sprint(whyLimit)))),
 		Button(Type("submit"), Class("good"), Name("answer"), Value("approve"), Text("Approve")),
-		Button(Type("submit"), Class("bad"), Name("answer"), Value("refuse"), Text("Refuse")),
+		Button(Type("submit"), Class("bad"), Name("answer"), Value("reject"), Text("Reject")),
 	)
 }
 

@@ -299,7 +299,7 @@ func TestApproveByLink(t *testing.T) {
 	for range 5 { // as chat programs do
 		status, text, header := get(t, link)
 		wants(t, status, text, 200, "May upkeep do this?", "bed/reindex", "reindex &#34;t&#34;&gt;&lt;script&gt;",
-			"drop index new", "900 MB", "75", "30", "Approve</button>", "Refuse</button>", `method="post"`)
+			"drop index new", "900 MB", "75", "30", "Approve</button>", "Reject</button>", `method="post"`)
 		for name, part := range map[string]string{
 			"Content-Security-Policy": "default-src 'none'", "Referrer-Policy": "no-referrer",
 			"Cache-Control": "no-store", "X-Frame-Options": "DENY",
@@ -314,7 +314,7 @@ func TestApproveByLink(t *testing.T) {
 		t.Errorf("Enter in a field would answer:\n%s", text)
 	}
 	time.Sleep(200 * time.Millisecond)
-	if r := c.state(t, run); r.State != remediate.Asked || c.steps() != 0 {
+	if r := c.state(t, run); r.State != remediate.AwaitingApproval || c.steps() != 0 {
 		t.Fatalf("to look was to answer: %s, %d steps", r.State, c.steps())
 	}
 	status, text := press(t, link, "maybe")
@@ -324,7 +324,7 @@ func TestApproveByLink(t *testing.T) {
 	if strings.Contains(text, "<button") {
 		t.Error("the page asks again")
 	}
-	r := c.await(t, run, remediate.Cleared)
+	r := c.await(t, run, remediate.Resolved)
 	if r.Done != 2 || c.steps() != 2 {
 		t.Errorf("%d steps done, %d applied", r.Done, c.steps())
 	}
@@ -342,9 +342,9 @@ func TestApproveByLink(t *testing.T) {
 		t.Errorf("approved by %q", by)
 	}
 	status, text, _ = get(t, link)
-	wants(t, status, text, 410, "Nothing is asked any more", "cleared")
+	wants(t, status, text, 410, "This run does not await approval", "resolved")
 	status, text = press(t, link, "approve")
-	wants(t, status, text, 410, "Nothing is asked any more")
+	wants(t, status, text, 410, "This run does not await approval")
 	if token := link[strings.Index(link, "=")+1:]; strings.Contains(c.log.String(), token) ||
 		!strings.Contains(c.log.String(), "a person answered by a link") {
 		t.Errorf("log: %s", c.log.String())
@@ -354,15 +354,15 @@ func TestApproveByLink(t *testing.T) {
 func TestRefuseByLink(t *testing.T) {
 	c := open(t)
 	run, link := c.ask(t, "a", 0)
-	status, text := press(t, link, "refuse", "why", "not at noon")
+	status, text := press(t, link, "reject", "why", "not at noon")
 	wants(t, status, text, 200, "Rejected", "Nothing was changed")
-	if r := c.await(t, run, remediate.Declined); !strings.Contains(r.Why, "not at noon") || c.steps() != 0 {
-		t.Errorf("declined: %q, %d steps", r.Why, c.steps())
+	if r := c.await(t, run, remediate.Rejected); !strings.Contains(r.Why, "not at noon") || c.steps() != 0 {
+		t.Errorf("rejected: %q, %d steps", r.Why, c.steps())
 	}
 	status, text = press(t, link, "approve")
-	wants(t, status, text, 410, "Nothing is asked any more")
+	wants(t, status, text, 410, "This run does not await approval")
 	if c.steps() != 0 {
-		t.Error("a refused plan was carried out")
+		t.Error("a rejected plan was carried out")
 	}
 }
 
@@ -375,7 +375,7 @@ func TestLinkOfAnotherPlan(t *testing.T) {
 	status, text := press(t, first, "approve")
 	wants(t, status, text, 200, "Approved")
 	second := c.link(t, 1)
-	c.await(t, run, remediate.Asked)
+	c.await(t, run, remediate.AwaitingApproval)
 	if c.steps() != 0 || second == first {
 		t.Fatalf("the changed plan was carried out, or has the same link")
 	}
@@ -392,7 +392,7 @@ func TestLinkOfAnotherPlan(t *testing.T) {
 	}
 	status, text = press(t, second, "approve")
 	wants(t, status, text, 200, "Approved")
-	c.await(t, run, remediate.Cleared)
+	c.await(t, run, remediate.Resolved)
 }
 
 func TestBadLinks(t *testing.T) {
@@ -435,7 +435,7 @@ func TestBadLinks(t *testing.T) {
 	if status, _, _ = fetch(t, res, err); status != 200 {
 		t.Errorf("HEAD: %d", status)
 	}
-	if got := c.state(t, run); got.State != remediate.Asked || c.steps() != 0 {
+	if got := c.state(t, run); got.State != remediate.AwaitingApproval || c.steps() != 0 {
 		t.Errorf("run %d is %s after all that, %d steps", run, got.State, c.steps())
 	}
 }

@@ -102,7 +102,7 @@ type RunDetails struct {
 	Run      remediate.Run       `json:"run"`
 	Lowers   string              `json:"lowers,omitempty"` // the metric that Before and After are of
 	Entries  []remediate.Entry   `json:"entries"`
-	Incident *remediate.Incident `json:"episode,omitempty"`
+	Incident *remediate.Incident `json:"incident,omitempty"`
 }
 
 func (c *Console) run(g *gin.Context) {

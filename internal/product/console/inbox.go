@@ -18,11 +18,11 @@ import (
 // needs the write token: such a body may contain secrets.
 func (c *Console) mountInbox(r gin.IRouter) {
 	may := c.Gate.Guarded()
-	web.Get(r, Prefix+"/dead-letters", may, c.letters)
-	web.Get(r, Prefix+"/dead-letters/:id", may, c.letter)
+	web.Get(r, Prefix+"/dead_letters", may, c.deadLetters)
+	web.Get(r, Prefix+"/dead_letters/:id", may, c.deadLetter)
 }
 
-func (c *Console) letters(g *gin.Context) {
+func (c *Console) deadLetters(g *gin.Context) {
 	n, err := strconv.Atoi(cmp.Or(g.Query("limit"), "50"))
 	if err != nil || n < 1 || n > 1000 {
 		c.answer(g, 0, nil, badRequest("limit: want a number from 1 to 1000"))
@@ -35,10 +35,10 @@ func (c *Console) letters(g *gin.Context) {
 	c.answer(g, http.StatusOK, all, err)
 }
 
-func (c *Console) letter(g *gin.Context) {
+func (c *Console) deadLetter(g *gin.Context) {
 	id, err := strconv.ParseInt(g.Param("id"), 10, 64)
 	if err != nil {
-		c.answer(g, 0, nil, badRequest(fmt.Sprintf("letter %q: want a number", g.Param("id"))))
+		c.answer(g, 0, nil, badRequest(fmt.Sprintf("dead letter %q: want a number", g.Param("id"))))
 		return
 	}
 	l, err := c.Inbox.DeadLetter(g.Request.Context(), id)

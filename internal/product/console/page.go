@@ -75,7 +75,7 @@ func (v view) document() Node {
 			),
 			Map(v.Stuck, v.stuck),
 			Map(v.Pauses, v.pause),
-			Map(v.Asked, v.ask),
+			Map(v.Awaiting, v.ask),
 			H2(Text("What fires")), v.fires(),
 			H2(Text("Runs and their effect")), v.effects(),
 			H2(Text("Targets")), v.looks(),
@@ -187,11 +187,11 @@ func table(columns []string, rows Node) Node {
 // colour returns the style class of a run's state.
 func colour(s remediate.State) string {
 	switch {
-	case s == remediate.Cleared:
+	case s == remediate.Resolved:
 		return "good"
-	case s == remediate.Failed || s == remediate.Uncleared:
+	case s.Useless():
 		return "bad"
-	case !s.Final():
+	case !s.Ended():
 		return "busy"
 	}
 	return ""

@@ -99,7 +99,7 @@ func (c *Console) approve(g *gin.Context) {
 // stillAllowed refuses the approval of a run that the current configuration no longer allows.
 // The run ends or waits with the same reason as soon as it is looked at.
 func (c *Console) stillAllowed(ctx context.Context, run remediate.Run) error {
-	if run.State != remediate.Asked {
+	if run.State != remediate.AwaitingApproval {
 		return nil // the journal says so
 	}
 	err := c.Engine.StillAllowed(ctx, run)
@@ -111,7 +111,7 @@ func (c *Console) stillAllowed(ctx context.Context, run remediate.Run) error {
 
 func (c *Console) reject(g *gin.Context) {
 	c.answered(g, true, func(ctx context.Context, id int64, a Answer) error {
-		return c.Journal.Refuse(ctx, id, a.Plan, a.By, a.Why)
+		return c.Journal.Reject(ctx, id, a.Plan, a.By, a.Why)
 	})
 }
 
@@ -150,7 +150,7 @@ func (c *Console) stopped(ctx context.Context, id int64) (s Stopped, err error) 
 	again := time.NewTicker(50 * time.Millisecond)
 	defer again.Stop()
 	for end := time.Now().Add(stopsIn); ; {
-		if s.Run, err = c.Journal.Get(ctx, id); err != nil || s.State.Final() {
+		if s.Run, err = c.Journal.Get(ctx, id); err != nil || s.State.Ended() {
 			return s, err
 		}
 		if time.Now().After(end) {
@@ -169,8 +169,8 @@ func (c *Console) stopped(ctx context.Context, id int64) (s Stopped, err error) 
 type PolicyLine struct {
 	Name string `json:"name"`
 	journal.PolicyState
-	Cleared int `json:"cleared"` // of the last judged runs, for good
-	Judged  int `json:"judged"`
+	Resolved int `json:"resolved"` // of the last judged runs, for good
+	Judged   int `json:"judged"`
 }
 
 func (c *Console) policies(g *gin.Context) {
@@ -184,7 +184,7 @@ func (c *Console) policies(g *gin.Context) {
 			}
 		}
 		if err == nil {
-			l.Cleared, l.Judged, err = c.Journal.Effect(g.Request.Context(), name)
+			l.Resolved, l.Judged, err = c.Journal.Effect(g.Request.Context(), name)
 		}
 		lines = append(lines, l)
 	}

@@ -11,17 +11,17 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate/engine"
 )
 
-// maxAsked is how many runs that ask a person are listed at once.
-const maxAsked = 100
+// maxAwaiting is how many runs that await approval are listed at once.
+const maxAwaiting = 100
 
 // A Status is what is seen and what is going on now.
 type Status struct {
 	Version    string               `json:"version"`
 	Stuck      []engine.Stuck       `json:"stuck"` // runs that have not moved for longer than their step may take
 	Collectors []scrape.Status      `json:"collectors"`
-	Incidents  []remediate.Incident `json:"episodes"` // open ones
+	Incidents  []remediate.Incident `json:"incidents"` // open ones
 	Pauses     []PauseLine          `json:"pauses"`
-	Asked      []remediate.Run      `json:"asked"` // runs that wait for a person's answer
+	Awaiting   []remediate.Run      `json:"awaiting_approval"`
 }
 
 func (c *Console) now(ctx context.Context) (s Status, err error) {
@@ -30,7 +30,7 @@ func (c *Console) now(ctx context.Context) (s Status, err error) {
 		s.Pauses, err = c.paused(ctx)
 	}
 	if err == nil {
-		s.Asked, err = c.Journal.In(ctx, remediate.Asked, maxAsked)
+		s.Awaiting, err = c.Journal.In(ctx, remediate.AwaitingApproval, maxAwaiting)
 	}
 	if err == nil {
 		s.Stuck, err = c.Engine.Stuck(ctx)

@@ -23,17 +23,17 @@ type Options struct {
 	Out     io.Writer
 	Version string
 	Listen  string        // address of the console
-	Once    bool          // end when every alert has cleared
+	Once    bool          // end when every alert has been resolved
 	Timeout time.Duration // of the way to there
 	Log     io.Writer     // upkeep's own log; nil: into a file of the folder
 	Ready   func(Servers) // called when the servers are sick and upkeep answers; may be nil
 }
 
-// ErrNotCleared says that not every alert had cleared in time.
-var ErrNotCleared = errors.New("not every alert was resolved in time")
+// ErrNotResolved says that not every alert had been resolved in time.
+var ErrNotResolved = errors.New("not every alert was resolved in time")
 
 // Run runs the demo until ctx is done or, with Once, until every alert has
-// cleared. Everything that it started has ended and its folder is gone when it
+// resolved. Everything that it started has ended and its folder is gone when it
 // returns.
 func Run(ctx context.Context, o Options) (err error) {
 	dir, err := os.MkdirTemp("", "upkeep-demo-")
@@ -89,7 +89,7 @@ func care(ctx context.Context, o Options, dir string, servers Servers, before fi
 	if o.Ready != nil {
 		o.Ready(servers)
 	}
-	limited, stop := context.WithTimeoutCause(ctx, o.Timeout, ErrNotCleared)
+	limited, stop := context.WithTimeoutCause(ctx, o.Timeout, ErrNotResolved)
 	defer stop()
 	if err := tell.follow(limited, servers.Console); err != nil {
 		if ctx.Err() != nil {

@@ -25,7 +25,7 @@ func left(t *testing.T, tmp string) []string {
 	return dirs
 }
 
-// The demo ends with every alert cleared, and what upkeep measured is what psql
+// The demo ends with every alert resolved, and what upkeep measured is what psql
 // and redis-cli report.
 func TestOnce(t *testing.T) {
 	var out bytes.Buffer
@@ -52,7 +52,7 @@ func TestOnce(t *testing.T) {
 func TestTimeout(t *testing.T) {
 	var out bytes.Buffer
 	err := demo.Run(t.Context(), demo.Options{Out: &out, Listen: "127.0.0.1:0", Once: true, Timeout: time.Second})
-	if !errors.Is(err, demo.ErrNotCleared) {
+	if !errors.Is(err, demo.ErrNotResolved) {
 		t.Errorf("Run: %v\n%s", err, &out)
 	}
 }

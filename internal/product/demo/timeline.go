@@ -64,13 +64,13 @@ func (t *teller) print() {
 }
 
 // follow prints what the console tells until every expected alert has fired, its
-// run has cleared, and its episode is over.
+// run has resolved, and its incident is over.
 func (t *teller) follow(ctx context.Context, url string) error {
 	for {
 		if err := t.look(ctx, url); err != nil && ctx.Err() == nil {
 			return err
 		}
-		if t.cleared() {
+		if t.resolved() {
 			return nil
 		}
 		select {
@@ -119,7 +119,7 @@ func (t *teller) tell(r *printed) {
 		r.entries++
 		t.entry(name, s, e)
 	}
-	if e := s.Incident; e != nil && !e.Closed.IsZero() && s.Run.State.Final() {
+	if e := s.Incident; e != nil && !e.Closed.IsZero() && s.Run.State.Ended() {
 		r.over = true
 		t.line(e.Closed, "CLEAR", fmt.Sprintf("%s is over (%s)", e.Name(), e.Why))
 	}
@@ -145,13 +145,13 @@ func (t *teller) entry(name string, s console.RunDetails, e remediate.Entry) {
 	}
 }
 
-// cleared reports whether every expected alert has fired and is over, with a run
-// of it that cleared.
-func (t *teller) cleared() bool {
+// resolved reports whether every expected alert has fired and is over, with a run
+// of it that resolved.
+func (t *teller) resolved() bool {
 	for _, name := range expected {
 		if !slices.ContainsFunc(t.ended(), func(s console.RunDetails) bool {
 			return s.Incident.Name() == name &&
-				s.Run.State == remediate.Cleared
+				s.Run.State == remediate.Resolved
 		}) {
 			return false
 		}

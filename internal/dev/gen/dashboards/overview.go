@@ -2,6 +2,11 @@ package main
 
 import "github.com/ai-micro-service/upkeep/remediate"
 
+// became counts the runs that came into one of the states, in the selected range.
+func became(states remediate.State) string {
+	return `round(sum(increase(upkeep_run_transitions_total{to=~"` + string(states) + `"}[$__range]))) or vector(0)`
+}
+
 // overview is the page for the monthly review: what is sick, what was done about
 // it, and whether it helped. The limits are those of the rules, by alert.
 func overview(limit map[string]float64) dashboard {
@@ -15,12 +20,12 @@ func overview(limit map[string]float64) dashboard {
 	l.add(4, 4, stat("Runs under way", "Runs that have not ended, waiting ones included.", "short",
 		levels(from(1, "blue")),
 		"sum("+once("upkeep_runs_active")+") or vector(0)"))
-	l.add(4, 4, stat("Cleared", "Runs in the selected range that brought the metric back within its limit.", "short",
+	l.add(4, 4, stat("Resolved", "Runs in the selected range that brought the metric back within its limit.", "short",
 		levels(),
-		`round(sum(increase(upkeep_run_transitions_total{to="`+string(remediate.Cleared)+`"}[$__range]))) or vector(0)`))
-	l.add(4, 4, stat("Not cleared", "Runs in the selected range that failed or did not help.", "short",
+		became(remediate.Resolved)))
+	l.add(4, 4, stat("Not resolved", "Runs in the selected range that failed or did not help.", "short",
 		levels(from(1, "red")),
-		`round(sum(increase(upkeep_run_transitions_total{to=~"`+string(remediate.Failed+"|"+remediate.Uncleared)+`"}[$__range]))) or vector(0)`))
+		became(remediate.Failed+"|"+remediate.Unresolved)))
 	l.add(4, 4, stat("Pauses", "Active pauses: upkeep does not act in their scope.", "short", levels(from(1, "orange")),
 		"count("+once("upkeep_paused")+") or vector(0)"))
 

@@ -27,23 +27,23 @@ func grown(metric string, matchers string) string {
 const (
 	ofPolicy = `policy=~"$policy"`
 	judged   = `outcome=~"` +
-		string(remediate.Cleared+"|"+remediate.Uncleared+"|"+remediate.Inconclusive+"|"+remediate.Failed) + `"`
+		string(remediate.Resolved+"|"+remediate.Unresolved+"|"+remediate.Inconclusive+"|"+remediate.Failed) + `"`
 )
 
 func effect(l *layout) {
-	runs, cleared := "upkeep_policy_runs_total", ofPolicy+`,outcome="`+string(remediate.Cleared)+`"`
+	runs, resolved := "upkeep_policy_runs_total", ofPolicy+`,outcome="`+string(remediate.Resolved)+`"`
 	l.row("Results in the selected range")
-	l.add(4, 4, stat("Cleared", "Share of the acting runs after which the problem was gone, by the metric and by the "+
+	l.add(4, 4, stat("Resolved", "Share of the acting runs after which the problem was gone, by the metric and by the "+
 		"alert's own expression.", "percentunit", levels(),
-		"sum("+grown(runs, cleared)+") / (sum("+grown(runs, ofPolicy+","+judged)+") > 0)"))
-	l.add(4, 4, stat("Time to clear", "From the request to the resolution, on average.", "s", levels(),
-		"sum("+grown("upkeep_policy_resolve_seconds_total", ofPolicy)+") / (sum("+grown(runs, cleared)+") > 0)"))
+		"sum("+grown(runs, resolved)+") / (sum("+grown(runs, ofPolicy+","+judged)+") > 0)"))
+	l.add(4, 4, stat("Time to resolve", "From the request to the resolution, on average.", "s", levels(),
+		"sum("+grown("upkeep_policy_resolve_seconds_total", ofPolicy)+") / (sum("+grown(runs, resolved)+") > 0)"))
 	l.add(4, 4, stat("Came back within a day", "Incidents that were resolved and needed another run soon after.",
 		"short", levels(from(1, "orange")),
 		"sum("+grown("upkeep_policy_came_back_total", ofPolicy)+") or vector(0)"))
 	l.add(4, 4, stat("Awaiting approval", "Plans that are neither approved nor rejected: upkeep runs lists them.",
 		"short", levels(from(1, "orange")),
-		"sum("+once(`upkeep_runs_active{state="`+string(remediate.Asked)+`"}`)+") or vector(0)"))
+		"sum("+once(`upkeep_runs_active{state="`+string(remediate.AwaitingApproval)+`"}`)+") or vector(0)"))
 	l.add(4, 4, stat("Demoted policies", "Policies whose runs need approval, because too few of them helped: upkeep "+
 		"policy list shows why.", "short", levels(from(1, "orange")),
 		"count("+once("upkeep_policy_demoted")+") or vector(0)"))
@@ -53,16 +53,16 @@ func effect(l *layout) {
 	l.add(12, 8, table("Runs by outcome", "Final states of the runs of each policy.", "short", "runs", levels(),
 		grown(runs, ofPolicy)+" > 0", "policy", "action", "outcome"))
 	l.add(12, 8, table("Success rate", "Of the runs of each policy that failed or have a verdict.", "percentunit",
-		"cleared", levels(),
-		"sum by (policy, action) ("+grown(runs, cleared)+") / (sum by (policy, action) ("+grown(runs,
+		"resolved", levels(),
+		"sum by (policy, action) ("+grown(runs, resolved)+") / (sum by (policy, action) ("+grown(runs,
 			ofPolicy+","+judged)+") > 0)", "policy", "action"))
 	l.add(8, 8, table("Runs that changed something", "The others were refused or failed before they acted.", "short",
 		"runs", levels(),
 		grown("upkeep_policy_acted_total", ofPolicy)+" > 0", "policy", "action"))
-	l.add(8, 8, table("Time to clear, by policy", "From the request to the resolution, on average; time spent "+
+	l.add(8, 8, table("Time to resolve, by policy", "From the request to the resolution, on average; time spent "+
 		"waiting for windows and approval counts.", "s", "time", levels(),
 		"sum by (policy, action) ("+grown("upkeep_policy_resolve_seconds_total",
-			ofPolicy)+") / (sum by (policy, action) ("+grown(runs, cleared)+") > 0)", "policy", "action"))
+			ofPolicy)+") / (sum by (policy, action) ("+grown(runs, resolved)+") > 0)", "policy", "action"))
 	l.add(8, 8, table("Came back within a day, by policy", "If an incident comes back soon, the cause is not fixed.",
 		"short", "runs", levels(),
 		grown("upkeep_policy_came_back_total", ofPolicy)+" > 0", "policy", "action"))
@@ -70,8 +70,8 @@ func effect(l *layout) {
 
 func underWay(l *layout) {
 	l.row("Under way")
-	l.add(8, 8, graph("Runs by state", "Runs that have not ended: asked awaits approval, waiting waits for a guard, "+
-		"applied waits for its verdict.", "short", levels(),
+	l.add(8, 8, graph("Runs by state", "Runs that have not ended: awaiting_approval waits for a person, waiting for a "+
+		"guard, applied for its verdict.", "short", levels(),
 		line{"sum by (state) (" + once("upkeep_runs_active") + ")", "{{state}}"}))
 	l.add(8, 8, graph("State transitions", "Per hour.", "short", levels(),
 		line{"sum by (to) (increase(upkeep_run_transitions_total[1h]))", "{{to}}"}))
@@ -98,7 +98,7 @@ func inAndOut(l *layout, limit map[string]float64) {
 		line{"histogram_quantile(0.99, sum by (le) (rate(upkeep_webhook_duration_seconds_bucket[5m])))", "all"}))
 	l.add(8, 8, graph("Undelivered notifications", "Summed over the notifiers.", "short",
 		levels(from(limit["UpkeepNotificationsNotDelivered"]+1, "red")),
-		line{once("upkeep_notifications_pending"), "notices"}))
+		line{once("upkeep_notifications_pending"), "notifications"}))
 	l.add(8, 8, graph("Notifications", "Per hour, by result of each attempt.", "short", levels(),
 		line{"sum by (notifier, kind, result) (increase(upkeep_notifications_total[1h]))",
 			"{{notifier}} {{kind}} {{result}}"}))

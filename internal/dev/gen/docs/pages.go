@@ -220,14 +220,14 @@ func statesPage() string {
 		for _, to := range remediate.Transitions()[from] {
 			p.f("    %s --> %s\n", from, to)
 		}
-		if from.Final() {
+		if from.Ended() {
 			p.f("    %s --> [*]\n", from)
 		}
 	}
 	p.f("```\n\n| state | what it means | then |\n| --- | --- | --- |\n")
 	for _, s := range remediate.States() {
 		then := "the run has ended"
-		if !s.Final() {
+		if !s.Ended() {
 			var names []string
 			for _, to := range remediate.Transitions()[s] {
 				names = append(names, string(to))
@@ -241,18 +241,22 @@ func statesPage() string {
 
 func meaning(s remediate.State) string {
 	return map[remediate.State]string{
-		remediate.Received: "stored, and not evaluated yet, or to be evaluated again",
-		remediate.Planned:  "the plan is made",
-		remediate.Asked:    "the plan awaits approval by a person",
+		remediate.Received:         "stored, and not evaluated yet, or to be evaluated again",
+		remediate.Planned:          "the plan is made",
+		remediate.AwaitingApproval: "a person must approve of the plan",
 		remediate.Waiting: "blocked by a guard; it is evaluated again later. A run that has begun to act keeps " +
 			"its plan and continues with it",
 		remediate.Allowed:      "all guards passed; steps are running",
 		remediate.Applied:      "all steps are done; verification is pending",
-		remediate.Cleared:      "the metric is back within its limit, and the alert's expression no longer holds",
-		remediate.Uncleared:    "all steps are done, and the metric is still over its limit",
+		remediate.Resolved:     "the metric is back within its limit, and the alert's expression no longer holds",
+		remediate.Unresolved:   "all steps are done, and the metric is still over its limit",
 		remediate.Inconclusive: "all steps are done, and the metric and the alert's expression disagree or are unknown",
-		remediate.Declined: "a guard, the action, the policy or a person stopped the run, before it acted or " +
-			"between two statements",
-		remediate.Failed: "a fault ended the run; the last journal entry has the error",
+		remediate.StateRefused: "a guard, the action or the policy stopped the run, before it acted or between two " +
+			"statements; its reason says which",
+		remediate.Rejected:  "a person rejected the plan",
+		remediate.Expired:   "approval was not given in time",
+		remediate.Observed:  "the mode of the policy is observe: the plan is recorded, and nothing was changed",
+		remediate.Cancelled: "a person cancelled the run, before it acted or in the middle of a step",
+		remediate.Failed:    "a fault ended the run; the last journal entry has the error",
 	}[s]
 }

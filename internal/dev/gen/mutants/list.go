@@ -272,7 +272,7 @@ func ofInbox() []mutant {
 		},
 		{
 			name: "clock", why: "the beginning of an alert is compared by the clock of its source",
-			file:    "remediate/inbox/episode.go",
+			file:    "remediate/inbox/incident.go",
 			search:  `began := a.StartsAt.After(open.Alert.StartsAt) && byOurs(open.Alert, a.Alert, now).After(since)`,
 			replace: `began := a.StartsAt.After(since)`,
 			pkg:     "./remediate/inbox", run: "TestClockAhead",

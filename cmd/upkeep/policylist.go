@@ -40,7 +40,7 @@ An incident that comes back within a day was not resolved for good.`,
 				if !l.Demoted.IsZero() {
 					mode = fmt.Sprintf("demoted since %s: %s", l.Demoted.Local().Format(time.DateTime), l.Why)
 				}
-				fmt.Fprintf(t, "%s\t%d of %d\t%s\n", l.Name, l.Cleared, l.Judged, mode)
+				fmt.Fprintf(t, "%s\t%d of %d\t%s\n", l.Name, l.Resolved, l.Judged, mode)
 			}
 			return t.Flush()
 		},

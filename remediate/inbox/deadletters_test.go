@@ -14,7 +14,7 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate/inbox"
 )
 
-func TestLetters(t *testing.T) {
+func TestDeadLetters(t *testing.T) {
 	d := open(t)
 	l := remediate.DeadLetter{Remote: "192.0.2.1:99", Source: "grafana", Status: 400,
 		Error: "no\x00 \xff JSON " + strings.Repeat("x", 2000), Size: 9, Body: []byte("\x00\xff'; drop")}
@@ -51,13 +51,13 @@ func TestLetters(t *testing.T) {
 	}
 }
 
-func TestOldLettersGo(t *testing.T) {
+func TestOldDeadLettersAreDeleted(t *testing.T) {
 	d := open(t)
-	d.exec(t, "insert into letters (received, remote, source, status, error, body, size) values (1, 'r', 's', 400, "+
+	d.exec(t, "insert into dead_letters (received, remote, source, status, error, body, size) values (1, 'r', 's', 400, "+
 		"'old', '', 0)")
 	err := d.store.Write(t.Context(), func(tx *store.Tx) error {
 		for n := range 999 {
-			if _, err := tx.Exec("insert into letters (received, remote, source, status, error, body, size) values "+
+			if _, err := tx.Exec("insert into dead_letters (received, remote, source, status, error, body, size) values "+
 				"(1, 'r', 's', 400, ?, '', 0)", fmt.Sprint(n)); err != nil {
 				return err
 			}
@@ -75,7 +75,7 @@ func TestOldLettersGo(t *testing.T) {
 	}
 	all, err := d.DeadLetters(t.Context(), 2000)
 	if err != nil || len(all) != 1000 || all[0].Error != "newest" || all[999].ID != 2 {
-		t.Errorf("%d letters, %v; want the newest thousand", len(all), err)
+		t.Errorf("%d dead letters, %v; want the newest thousand", len(all), err)
 	}
 }
 

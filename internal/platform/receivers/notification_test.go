@@ -18,8 +18,8 @@ func groupContext(ctx context.Context) context.Context {
 	return am.WithNotificationReason(ctx, am.ReasonFirstNotification)
 }
 
-// notice is a question as an alert.
-func notice() *alert.Alert {
+// notification is a question as an alert.
+func notification() *alert.Alert {
 	return &alert.Alert{Alert: model.Alert{
 		Labels:   model.LabelSet{"alertname": "UpkeepAwaitingApproval", "severity": "warning", "run": "7"},
 		StartsAt: time.Now(),

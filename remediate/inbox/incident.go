@@ -11,16 +11,16 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
-// Reasons why an episode was closed.
+// Reasons why an incident was closed.
 const (
-	whyResolved = "resolved"
+	whyResolved = remediate.StatusResolved
 	whyAbsent   = "no longer in Alertmanager's list"
 	whyAnew     = "resolved, and it fires again"
 	whySilent   = "not repeated by its source, which has no list of alerts"
 )
 
 const (
-	// lingers is how long an alert may go on to fire after its trouble was cleared:
+	// lingers is how long an alert may go on to fire after its trouble was resolved:
 	// the old samples are stale after five minutes, and the rule is evaluated and
 	// the end delivered within a few more.
 	lingers = 15 * time.Minute
@@ -36,36 +36,36 @@ const (
 	maxHold  = 30 * time.Minute
 )
 
-// columns are what scan reads of an episode, in its order.
+// columns are what scan reads of an incident, in its order.
 const columns = "id, key, alert, opened, seen, closed, why, ripe, flaps"
 
 // An incident is one as the store has it.
 type incident struct {
 	remediate.Incident
-	key     string
-	text    string    // of its alert
-	cleared time.Time // when a run last cleared it; read for an open one only
+	key      string
+	text     string    // of its alert
+	resolved time.Time // when a run last resolved it; read for an open one only
 }
 
-// latest returns the open episode of a key and the one that was closed last; nil
+// latest returns the open incident of a key and the one that was closed last; nil
 // if it does not exist. It is one statement, since it is asked for every alert.
 func latest(tx *store.Tx, key string) (open, before *incident, err error) {
 	rows, err := tx.Query("select "+columns+
-		", (select coalesce(max(changed), 0) from runs where runs.episode = episodes.id and runs.state = '"+
-		string(remediate.Cleared)+"')"+
-		" from episodes where key = ? and closed = 0 union all select * from (select "+columns+
-		", 0 from episodes where key = ? and closed > 0 order by closed desc, id desc limit 1) as before", key, key)
+		", (select coalesce(max(changed), 0) from runs where runs.incident = incidents.id and runs.state = '"+
+		string(remediate.Resolved)+"')"+
+		" from incidents where key = ? and closed = 0 union all select * from (select "+columns+
+		", 0 from incidents where key = ? and closed > 0 order by closed desc, id desc limit 1) as before", key, key)
 	if err != nil {
 		return nil, nil, err
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	for rows.Next() {
-		var cleared int64
-		e, err := scan(rows, &cleared)
+		var resolved int64
+		e, err := scan(rows, &resolved)
 		if err != nil {
 			return nil, nil, err
 		}
-		e.cleared = store.Time(cleared)
+		e.resolved = store.Time(resolved)
 		if e.Closed.IsZero() {
 			open = &e
 		} else {
@@ -82,19 +82,19 @@ func scan(rows *sql.Rows, more ...any) (e incident, err error) {
 		return e, err
 	}
 	if err := json.Unmarshal([]byte(e.text), &e.Alert); err != nil {
-		return e, fmt.Errorf("episode %d: %w", e.ID, err)
+		return e, fmt.Errorf("incident %d: %w", e.ID, err)
 	}
 	e.Opened, e.Seen, e.Closed, e.Ripe = store.Time(opened), store.Time(seen), store.Time(closed), store.Time(ripe)
 	return e, nil
 }
 
-// again refreshes an open episode. Where its run has cleared it and the alert
+// again refreshes an open incident. Where its run has resolved it and the alert
 // began to fire anew after that, the end was missed and this is another trouble: the
-// episode is closed and another one opens. The beginning of an alert alone does
+// incident is closed and another one opens. The beginning of an alert alone does
 // not tell, since it moves when Prometheus is restarted. And an alert that fires
 // long after the clearing fires for a trouble that came back before it could end.
 func (i *Inbox) again(tx *store.Tx, open incident, a keyed, now time.Time) (anew bool, err error) {
-	since := open.cleared
+	since := open.resolved
 	began := a.StartsAt.After(open.Alert.StartsAt) && byOurs(open.Alert, a.Alert, now).After(since)
 	if !a.Firing || since.IsZero() || !began && now.Before(since.Add(lingers)) {
 		return false, refresh(tx, open, a.Alert, now)
@@ -105,7 +105,7 @@ func (i *Inbox) again(tx *store.Tx, open incident, a keyed, now time.Time) (anew
 	return true, i.start(tx, a, nil, now)
 }
 
-// start opens an episode. One that follows soon on the end of the one before is
+// start opens an incident. One that follows soon on the end of the one before is
 // held down, and longer each time.
 func (i *Inbox) start(tx *store.Tx, a keyed, before *incident, now time.Time) error {
 	flaps, hold := 0, i.config.Hold
@@ -125,7 +125,7 @@ func (i *Inbox) start(tx *store.Tx, a keyed, before *incident, now time.Time) er
 	if err != nil {
 		return err
 	}
-	_, err = tx.Exec("insert into episodes (key, alert, opened, seen, ripe, flaps) values (?, ?, ?, ?, ?, ?)",
+	_, err = tx.Exec("insert into incidents (key, alert, opened, seen, ripe, flaps) values (?, ?, ?, ?, ?, ?)",
 		a.key, string(text), store.Millis(now), store.Millis(now), ripe, flaps)
 	return err
 }
@@ -167,10 +167,10 @@ func refresh(tx *store.Tx, open incident, a remediate.Alert, now time.Time) erro
 	case err != nil:
 		return err
 	case string(text) != open.text:
-		_, err = tx.Exec("update episodes set alert = ?, seen = ? where id = ?", string(text), store.Millis(now),
+		_, err = tx.Exec("update incidents set alert = ?, seen = ? where id = ?", string(text), store.Millis(now),
 			open.ID)
 	case now.Sub(open.Seen) >= freshness:
-		_, err = tx.Exec("update episodes set seen = ? where id = ?", store.Millis(now), open.ID)
+		_, err = tx.Exec("update incidents set seen = ? where id = ?", store.Millis(now), open.ID)
 	}
 	return err
 }
@@ -183,7 +183,7 @@ func finish(tx *store.Tx, open incident, ended, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	if _, err = tx.Exec("update episodes set alert = ?, closed = ?, why = ? where id = ?", string(text),
+	if _, err = tx.Exec("update incidents set alert = ?, closed = ?, why = ? where id = ?", string(text),
 		store.Millis(now), whyResolved, open.ID); err != nil {
 		return err
 	}
@@ -191,17 +191,17 @@ func finish(tx *store.Tx, open incident, ended, now time.Time) error {
 }
 
 // urge makes the runs due that wait for something, or for a person, where the
-// episode that asked for them is over.
+// incident that asked for them is over.
 func urge(tx *store.Tx, id int64, now time.Time) error {
-	_, err := tx.Exec("update runs set due = ? where episode = ? and state in "+
+	_, err := tx.Exec("update runs set due = ? where incident = ? and state in "+
 		remediate.States().Where(remediate.State.Idle).SQL()+
-		" and exists (select 1 from episodes where id = ? and closed <> 0)",
+		" and exists (select 1 from incidents where id = ? and closed <> 0)",
 		store.Millis(now), id, id)
 	return err
 }
 
 func end(tx *store.Tx, id int64, why string, now time.Time) error {
-	if _, err := tx.Exec("update episodes set closed = ?, why = ? where id = ?", store.Millis(now), why,
+	if _, err := tx.Exec("update incidents set closed = ?, why = ? where id = ?", store.Millis(now), why,
 		id); err != nil {
 		return err
 	}

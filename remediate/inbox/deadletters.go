@@ -23,16 +23,18 @@ func (i *Inbox) Keep(ctx context.Context, l remediate.DeadLetter) error {
 	var id int64
 	err := i.store.Write(ctx, func(tx *store.Tx) error {
 		if before, known := i.recent.get(sum); known {
-			if _, err := tx.Exec("delete from letters where id = ? and error = ?", before, text(l.Error)); err != nil {
+			if _, err := tx.Exec("delete from dead_letters where id = ? and error = ?", before,
+				text(l.Error)); err != nil {
 				return err
 			}
 		}
-		_, err := tx.Exec("insert into letters (received, remote, source, status, error, body, size) values (?, ?, "+
-			"?, ?, ?, ?, ?)",
+		_, err := tx.Exec("insert into dead_letters (received, remote, source, status, error, body, size) values "+
+			"(?, ?, ?, ?, ?, ?, ?)",
 			store.Millis(now), text(l.Remote), text(l.Source), l.Status, text(l.Error),
-			append([]byte{}, l.Body[:min(len(l.Body), maxLetter)]...), max(l.Size, int64(len(l.Body))))
+			append([]byte{}, l.Body[:min(len(l.Body), maxDeadLetter)]...), max(l.Size, int64(len(l.Body))))
 		if err == nil {
-			_, err = tx.Exec("delete from letters where id <= (select max(id) from letters) - ?", maxLetters)
+			_, err = tx.Exec("delete from dead_letters where id <= (select max(id) from dead_letters) - ?",
+				maxDeadLetters)
 		}
 		if err == nil {
 			id, err = newest(tx)
@@ -40,16 +42,16 @@ func (i *Inbox) Keep(ctx context.Context, l remediate.DeadLetter) error {
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("letter: %w", err)
+		return fmt.Errorf("dead letter: %w", err)
 	}
 	i.recent.put(sum, id)
 	i.kept.WithLabelValues().Inc()
 	return nil
 }
 
-// newest returns the number of the letter that was written last.
+// newest returns the number of the dead letter that was written last.
 func newest(tx *store.Tx) (id int64, err error) {
-	rows, err := tx.Query("select max(id) from letters")
+	rows, err := tx.Query("select max(id) from dead_letters")
 	if err != nil {
 		return 0, err
 	}
@@ -68,18 +70,18 @@ func text(s string) string {
 	return strings.ReplaceAll(strings.ToValidUTF8(s, "\ufffd"), "\x00", "\ufffd")
 }
 
-// DeadLetters returns the newest n letters, the newest first, without their bodies.
+// DeadLetters returns the newest n dead letters, the newest first, without their bodies.
 func (i *Inbox) DeadLetters(ctx context.Context, n int) ([]remediate.DeadLetter, error) {
-	return i.letters(ctx, "select id, received, remote, source, status, error, '', size from letters order by id "+
-		"desc limit ?", n)
+	return i.deadLetters(ctx, "select id, received, remote, source, status, error, '', size from dead_letters "+
+		"order by id desc limit ?", n)
 }
 
-// DeadLetter returns one letter, whole.
+// DeadLetter returns one dead letter, whole.
 func (i *Inbox) DeadLetter(ctx context.Context, id int64) (remediate.DeadLetter, error) {
-	all, err := i.letters(ctx,
-		"select id, received, remote, source, status, error, body, size from letters where id = ?", id)
+	all, err := i.deadLetters(ctx,
+		"select id, received, remote, source, status, error, body, size from dead_letters where id = ?", id)
 	if err == nil && len(all) == 0 {
-		err = fmt.Errorf("letter %d: %w", id, ErrNoDeadLetter)
+		err = fmt.Errorf("dead letter %d: %w", id, ErrNoDeadLetter)
 	}
 	if err != nil {
 		return remediate.DeadLetter{}, err
@@ -87,17 +89,17 @@ func (i *Inbox) DeadLetter(ctx context.Context, id int64) (remediate.DeadLetter,
 	return all[0], nil
 }
 
-func (i *Inbox) letters(ctx context.Context, query string, args ...any) (all []remediate.DeadLetter, err error) {
+func (i *Inbox) deadLetters(ctx context.Context, query string, args ...any) (all []remediate.DeadLetter, err error) {
 	rows, err := i.store.Query(ctx, query, args...)
 	if err != nil {
-		return nil, fmt.Errorf("letters: %w", err)
+		return nil, fmt.Errorf("dead letters: %w", err)
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	for rows.Next() {
 		var l remediate.DeadLetter
 		var received int64
 		if err := rows.Scan(&l.ID, &received, &l.Remote, &l.Source, &l.Status, &l.Error, &l.Body, &l.Size); err != nil {
-			return nil, fmt.Errorf("letters: %w", err)
+			return nil, fmt.Errorf("dead letters: %w", err)
 		}
 		l.Received = store.Time(received)
 		all = append(all, l)
