@@ -21,14 +21,14 @@ type Notification struct {
 	Labels map[string]string `json:"labels,omitempty"` // what it is about: the subject, policy and action
 }
 
-// NotificationKind says what a notification wants of people.
+// NotificationKind says what a notification is for.
 type NotificationKind string
 
 // The kinds of notifications.
 const (
 	NotificationAsk  NotificationKind = "ask"  // approve or reject a plan
 	NotificationPage NotificationKind = "page" // a person is needed: nothing that may be done by itself has helped
-	NotificationTell NotificationKind = "tell" // to know: a policy stopped, or was put back to ask
+	NotificationInfo NotificationKind = "info" // to know: a policy stopped, or was demoted
 
 	NotificationActed  NotificationKind = "acted"  // a run has done all its steps
 	NotificationHelped NotificationKind = "helped" // a run has ended, and it helped
@@ -53,5 +53,8 @@ func (n *Notification) UnmarshalJSON(text []byte) error {
 	}
 	*n = Notification(read.plain)
 	n.Incident += read.Episode
+	if n.Kind == "tell" {
+		n.Kind = NotificationInfo
+	}
 	return nil
 }

@@ -37,7 +37,7 @@ func (p Plan) Hash() string {
 }
 
 // Question identifies what a person is asked: what the plan would do, and how much it
-// expects to remove. A yes to a smaller amount is no answer to it.
+// expects to remove. An approval of a smaller amount does not cover it.
 func (p Plan) Question() string {
 	if p.Amount == nil {
 		return p.Hash()

@@ -62,7 +62,7 @@ const (
 	ReasonResolved   = "resolved"      // the incident closed before anything was done
 	ReasonCannotHelp = "cannot_help"   // the action would do no harm and no good
 	ReasonCancelled  = "cancelled"     // a person stopped the run
-	ReasonPerson     = "person"        // a person said no to the plan
+	ReasonPerson     = "person"        // a person rejected the plan
 	ReasonUnanswered = "unanswered"    // approval not given in time
 	ReasonPrepared   = "prepared"      // the step has cleared the way for the next one of its chain
 

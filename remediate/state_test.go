@@ -77,11 +77,11 @@ func TestFormerNames(t *testing.T) {
 			t.Errorf("%s:\n%s", text, diff)
 		}
 	}
-	for _, text := range []string{`{"episode":7}`, `{"incident":7}`} {
+	for _, text := range []string{`{"episode":7,"kind":"tell"}`, `{"incident":7,"kind":"info"}`} {
 		var r remediate.Request
 		var n remediate.Notification
 		if err := errors.Join(json.Unmarshal([]byte(text), &r), json.Unmarshal([]byte(text), &n)); err != nil ||
-			r.Incident != 7 || n.Incident != 7 {
+			r.Incident != 7 || n.Incident != 7 || n.Kind != remediate.NotificationInfo {
 			t.Errorf("%s: %+v, %+v, %v", text, r, n, err)
 		}
 	}

@@ -147,7 +147,7 @@ func list(ctx context.Context, w io.Writer, p *target.Postgres, a target.Archive
 	return wrong, nil
 }
 
-// systemOf tells which server an object says it is of; "" where it says nothing.
+// systemOf reports which server an object says it is of; "" where it says nothing.
 func systemOf(ctx context.Context, s depot.Store, name string) string {
 	content, err := depot.Open(ctx, s, name)
 	if err != nil {

@@ -179,7 +179,7 @@ func (w *ward) settle(t *testing.T, s *store.Store) {
 				"and once each", p.table, w.acked[p.table], knew, acted[p.table], did)
 		}
 	}
-	t.Logf("%d troubles (%d rebuilds), %d alerts acknowledged, %d deliveries refused; %d lost, %d done twice, %d not "+
+	t.Logf("%d incidents (%d rebuilds), %d alerts acknowledged, %d deliveries refused; %d lost, %d done twice, %d not "+
 		"done, %d runs, %d hanging", len(w.patients), rebuilds, acks, w.refused, lost, doubled, undone, len(runs),
 		hanging)
 }

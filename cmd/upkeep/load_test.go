@@ -21,7 +21,7 @@ const (
 	// on at once, so that each moment finds it at work.
 	sickAtOnce = 20
 
-	// reindexed is how often the trouble of a table is a bloated index.
+	// reindexed is how often the incident of a table is a bloated index.
 	reindexed = 12
 
 	// large is how often a table takes its time, for its pages are on disk: the

@@ -265,7 +265,7 @@ func (o *office) until(t *testing.T, what string, is func() bool) {
 	servertest.Eventually(t, what, is)
 }
 
-// alert tells the upkeep what is wrong.
+// alert reports the upkeep what is wrong.
 func (o *office) alert(t *testing.T) {
 	t.Helper()
 	labels := map[string]string{"alertname": "A", "server": "main", "database": o.database, "schema": "public",

@@ -37,7 +37,7 @@ and the questions that people have to answer.`,
 				markdown(cmd.OutOrStdout(), s)
 				return nil
 			}
-			printStory(cmd.OutOrStdout(), s)
+			printDetails(cmd.OutOrStdout(), s)
 			return nil
 		},
 	}
@@ -46,7 +46,7 @@ and the questions that people have to answer.`,
 	return cmd
 }
 
-func printStory(w io.Writer, s console.RunDetails) {
+func printDetails(w io.Writer, s console.RunDetails) {
 	r := s.Run
 	fmt.Fprintf(w, "run %d: %s is %s\n", r.ID, r.Request.Action, r.State)
 	fmt.Fprintf(w, "  on      %s\n  by      %s\n", journal.Subject(r.Request.Subject), r.Request.By)

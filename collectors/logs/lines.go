@@ -18,8 +18,8 @@ import (
 )
 
 const (
-	errorsTold   = 20 // templates of a service that are exported one by one
-	requestsTold = 50 // endpoints
+	errorsExported   = 20 // templates of a service that are exported one by one
+	requestsExported = 50 // endpoints
 )
 
 // Lines reports what the services' log lines say.
@@ -153,23 +153,23 @@ func (c *lines) write(w *collectors.Writer) {
 		w.Set(c.errors, float64(t.errors), c.target.Name, name)
 		w.Set(c.plain, float64(t.broken), c.target.Name, name)
 		w.Set(c.slow, float64(t.slow), c.target.Name, name)
-		c.tell(w, c.templates, name, t.templates, errorsTold)
-		c.tell(w, c.requests, name, t.endpoints, requestsTold)
+		c.export(w, c.templates, name, t.templates, errorsExported)
+		c.export(w, c.requests, name, t.endpoints, requestsExported)
 		w.SetHistogram(c.duration, Bounds(), t.counts[:], t.sum, c.target.Name, name)
 	}
 }
 
-// tell exports the most frequent and the rest. A template that was exported stays
+// export exports the most frequent and the rest. A template that was exported stays
 // exported while there is room for it, so that its series continues. What was counted
 // before it was exported stays in the rest, which never decreases.
-func (c *lines) tell(w *collectors.Writer, m *collectors.Metric, service string, t *top, n int) {
+func (c *lines) export(w *collectors.Writer, m *collectors.Metric, service string, t *top, n int) {
 	all := t.sorted()
 	room := n
 	for i, e := range all {
-		if e.told = i < n || e.told && i < 2*n && room > 0; e.told {
+		if e.exported = i < n || e.exported && i < 2*n && room > 0; e.exported {
 			room--
 			if e.Name == "" || strings.EqualFold(e.Name, collectors.Other) {
-				e.told = false
+				e.exported = false
 				continue
 			}
 			w.Set(m, float64(e.sure()), c.target.Name, service, e.Name)

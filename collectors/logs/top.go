@@ -20,14 +20,14 @@ type top struct {
 
 // An entry is one name with what is counted of it.
 type entry struct {
-	Name  string
-	Count uint64
-	Over  uint64 // Count may be too large by so much
-	Slow  uint64 // of requests: those that were slow
-	told  bool   // is exported by the collector; its counts are not in the rest
-	gone  bool   // another has its place
-	at    int    // in the heap
-	key   uint64 // Count when its place in the heap was last found
+	Name     string
+	Count    uint64
+	Over     uint64 // Count may be too large by so much
+	Slow     uint64 // of requests: those that were slow
+	exported bool   // is exported by the collector; its counts are not in the rest
+	gone     bool   // another has its place
+	at       int    // in the heap
+	key      uint64 // Count when its place in the heap was last found
 }
 
 // sure is how often the name came at least.
@@ -48,7 +48,7 @@ func (t *top) add(name []byte) *entry {
 // count counts an entry that is known.
 func (t *top) count(e *entry) {
 	t.all++
-	if !e.told {
+	if !e.exported {
 		t.rest++
 	}
 	e.Count++

@@ -9,7 +9,7 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
 )
 
-// Server tells whether the server answers.
+// Server reports whether the server answers.
 func Server(t *target.Postgres) collectors.Collector {
 	c := server{
 		target: t,

@@ -117,10 +117,10 @@ type statementKey struct {
 
 // A statementState is what we know of one statement.
 type statementState struct {
-	last [8]float64 // what the server said
-	sum  [8]float64 // what it has cost, resets taken out
-	top  time.Time  // when it was last at the top
-	told bool
+	last     [8]float64 // what the server said
+	sum      [8]float64 // what it has cost, resets taken out
+	top      time.Time  // when it was last at the top
+	exported bool
 }
 
 func (c *statements) collect(ctx context.Context, w *collectors.Writer) error {
@@ -133,21 +133,21 @@ func (c *statements) collect(ctx context.Context, w *collectors.Writer) error {
 		c.database = ""
 		return wants(err, "pg_read_all_stats")
 	}
-	told, cut := c.account(rows, w.Limit(), time.Now())
+	exported, cut := c.account(rows, w.Limit(), time.Now())
 	w.Cut(cut)
-	text := errors.Join(c.text(ctx, told), c.since(ctx, w))
-	for _, k := range told {
+	text := errors.Join(c.text(ctx, exported), c.since(ctx, w))
+	for _, k := range exported {
 		for i, m := range c.costs {
 			w.Set(m, c.known[k].sum[i], c.target.Name, k.Database, k.User, strconv.FormatInt(k.QueryID, 10))
 		}
 	}
-	if len(c.known) > len(told) {
+	if len(c.known) > len(exported) {
 		for i, m := range c.costs {
 			w.Set(m, c.other[i], c.target.Name, collectors.Other, collectors.Other, collectors.Other)
 		}
 	}
 	shown := make(map[int64]bool)
-	for _, k := range told {
+	for _, k := range exported {
 		if q := c.texts[k.QueryID]; q != "" && !shown[k.QueryID] {
 			shown[k.QueryID] = true
 			w.Set(c.info, 1, c.target.Name, strconv.FormatInt(k.QueryID, 10), q)
@@ -226,7 +226,7 @@ func (c *statements) read(ctx context.Context) (map[statementKey][8]float64, err
 //
 // A figure that went down begins anew: the statistics were reset, or the server
 // forgot the statement and met it again.
-func (c *statements) account(rows map[statementKey][8]float64, limit int, now time.Time) (told []statementKey,
+func (c *statements) account(rows map[statementKey][8]float64, limit int, now time.Time) (exported []statementKey,
 	cut int) {
 	for k := range c.known {
 		if _, there := rows[k]; !there {
@@ -249,20 +249,20 @@ func (c *statements) account(rows map[statementKey][8]float64, limit int, now ti
 		}
 		s.last, since[k] = costs, more
 	}
-	told, cut = c.choose(limit, now)
+	exported, cut = c.choose(limit, now)
 	for k, more := range since {
-		if !c.known[k].told {
+		if !c.known[k].exported {
 			for i := range more {
 				c.other[i] += more[i]
 			}
 		}
 	}
-	return told, cut
+	return exported, cut
 }
 
 // choose selects the exported ones: the top of each order, and those that were there
 // within the last hour, while there is room; cut is how many there was no room for.
-func (c *statements) choose(limit int, now time.Time) (told []statementKey, cut int) {
+func (c *statements) choose(limit int, now time.Time) (exported []statementKey, cut int) {
 	keys := make([]statementKey, 0, len(c.known))
 	for k := range c.known {
 		keys = append(keys, k)
@@ -293,19 +293,19 @@ func (c *statements) choose(limit int, now time.Time) (told []statementKey, cut 
 	for i, k := range keys {
 		s := c.known[k]
 		wanted := now.Sub(s.top) < staysFor
-		s.told = wanted && (limit <= 0 || i < limit)
+		s.exported = wanted && (limit <= 0 || i < limit)
 		switch {
-		case s.told:
-			told = append(told, k)
+		case s.exported:
+			exported = append(exported, k)
 		case wanted:
 			cut++
 		}
 	}
-	slices.SortFunc(told, byName)
-	return told, cut
+	slices.SortFunc(exported, byName)
+	return exported, cut
 }
 
-// since tells how old the statistics are, where the server does.
+// since reports how old the statistics are, where the server does.
 func (c *statements) since(ctx context.Context, w *collectors.Writer) error {
 	s, err := ReadStatistics(ctx, c.target, StatementsPlace{c.database, c.schema})
 	if err != nil || s == nil {
@@ -317,13 +317,13 @@ func (c *statements) since(ctx context.Context, w *collectors.Writer) error {
 
 // text reads the texts of statements that are exported for the first time. If they are
 // missing that is a separate error: the costs are exported all the same.
-func (c *statements) text(ctx context.Context, told []statementKey) error {
+func (c *statements) text(ctx context.Context, exported []statementKey) error {
 	if c.target.WithoutText {
 		return nil
 	}
 	var missing []int64
-	kept := make(map[int64]string, len(told))
-	for _, k := range told {
+	kept := make(map[int64]string, len(exported))
+	for _, k := range exported {
 		q, had := c.texts[k.QueryID]
 		if had {
 			kept[k.QueryID] = q

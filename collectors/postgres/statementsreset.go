@@ -41,7 +41,7 @@ func FindStatements(ctx context.Context, t *target.Postgres) (p StatementsPlace,
 	return p, nil
 }
 
-// statisticsSQL tells since when the statistics are counted, how often the server has
+// statisticsSQL reports since when the statistics are counted, how often the server has
 // forgotten statements for others since, and whether the role may reset them.
 // Versions: 14 and later, with the extension of that time.
 const statisticsSQL = `

@@ -149,7 +149,7 @@ func rememberStandbys(before, now []seenStandby, at int64) (all []seenStandby) {
 	return all
 }
 
-// unasked tells which standbys may use indexes and are not asked, of those that were
+// unasked reports which standbys may use indexes and are not asked, of those that were
 // seen at a look and in the days before.
 func (b usageBook) unasked(asked map[string]bool) (all []string) {
 	for _, s := range b.Standbys {

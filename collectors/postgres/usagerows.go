@@ -10,7 +10,7 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
 )
 
-// evidenceSQL tells what the server itself knows of how long it has counted scans.
+// evidenceSQL reports what the server itself knows of how long it has counted scans.
 //
 // A crash empties the statistics, with or without a new start of the server, and the
 // database does not say so; the statistics of the whole server that cannot be read
@@ -196,7 +196,7 @@ select slot_name::text, '', '', false
  where slot_type = 'physical' and not temporary and not active
  order by 1, 2, 3`
 
-// receiverSQL tells whom a standby follows, as far as the role may see it.
+// receiverSQL reports whom a standby follows, as far as the role may see it.
 //
 // Rights: none beyond CONNECT; pg_monitor to see whom. Versions: 13 and later.
 const receiverSQL = `

@@ -124,8 +124,8 @@ func (c commands) histograms(ctx context.Context, w *collectors.Writer, seconds 
 	}
 	all := table(answer)
 	for _, name := range slices.Sorted(maps.Keys(all)) {
-		sum, told := seconds[name]
-		if !told {
+		sum, known := seconds[name]
+		if !known {
 			continue
 		}
 		entry := table(all[name])

@@ -96,7 +96,7 @@ type Snapshot struct {
 	Age        time.Duration // of the newest successful one, or since the start
 	LastSave   time.Time     // the start of the server if it never saved
 	RunID      string        // another at each start
-	Succeeded  bool          // a save has succeeded since the start, as far as the server tells
+	Succeeded  bool          // a save has succeeded since the start, as far as the server reports
 	Saves      int64         // that were begun since the start; -1 before Redis 7.0, which does not tell
 	Changes    int64         // that are in none
 	OK         bool          // the last attempt did not fail

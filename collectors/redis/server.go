@@ -13,7 +13,7 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
 )
 
-// Server tells whether the server answers.
+// Server reports whether the server answers.
 func Server(t *target.Redis) collectors.Collector {
 	c := server{
 		target: t,
@@ -146,9 +146,9 @@ func ReadState(ctx context.Context, c *redis.Client) (s State, err error) {
 	s.Replica, s.LinkUp, s.Syncing = i["role"] == "slave", i["master_link_status"] == "up",
 		i["master_sync_in_progress"] == "1"
 	s.Cluster, s.Loading = i["cluster_enabled"] == "1" || i["redis_mode"] == "cluster", i["loading"] == "1"
-	loaded, told := i.number("rdb_last_load_keys_loaded")
+	loaded, known := i.number("rdb_last_load_keys_loaded")
 	ended, _ := i.number("rdb_last_load_keys_expired")
-	if s.Loaded = int64(loaded + ended); !told {
+	if s.Loaded = int64(loaded + ended); !known {
 		s.Loaded = -1
 	}
 	expired, _ := i.number("expired_keys")

@@ -306,7 +306,7 @@ func (s *Scraper) ask(ctx context.Context, a *asker) {
 	a.mu.Unlock()
 	s.metrics.observe(status)
 	s.ownOld.Store(true)
-	s.tell(before, status)
+	s.logChange(before, status)
 }
 
 // keep puts what was written in the place of the last answer.
@@ -323,8 +323,8 @@ func (s *Scraper) keep(a *asker, at time.Time) {
 	a.answer.Store(next)
 }
 
-// tell logs state changes at Info or Warn and everything else at Debug.
-func (s *Scraper) tell(before, now Status) {
+// logChange logs state changes at Info or Warn and everything else at Debug.
+func (s *Scraper) logChange(before, now Status) {
 	log := s.log.With("collector", now.Collector, "target", now.Server, "duration", now.Took)
 	if now.Beyond > 0 && before.Beyond == 0 {
 		log.Warn("more subjects than the limit: the rest is summed or left out; raise the limit in collectors.settings",
@@ -361,7 +361,7 @@ func (s *Scraper) Refresh(metric, target string) {
 	}
 }
 
-// Answer tells when the collector that writes a metric last answered about a subject
+// Answer reports when the collector that writes a metric last answered about a subject
 // without an error, zero when never, and the error that it has met since. The error of
 // a part of the target that the subject is not in does not count.
 func (s *Scraper) Answer(metric string, subject map[string]string) (last time.Time, err error) {

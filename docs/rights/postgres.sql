@@ -34,7 +34,7 @@ select pg_get_userbyid(c.relowner) as owner, r.rolname = :'role' as owns, r.roln
 \endif
 select current_setting('server_version_num')::int / 10000 as version, current_setting('server_version_num')::int / 10000 between 0 and 13 as until_13, current_setting('server_version_num')::int / 10000 between 0 and 16 as until_16, current_setting('server_version_num')::int / 10000 between 14 and 999 as since_14, current_setting('server_version_num')::int / 10000 between 17 and 999 as since_17 \gset
 
--- looking on: Collectors read, and guards ask how much room there is.
+-- monitoring: Collectors read, and guards ask how much room there is.
 grant connect on database :"database" to :"role"; -- to be let in where PUBLIC is not
 grant pg_monitor to :"role"; -- other roles' sessions and statements, replicas, the folder of the log
 \if :since_14

@@ -33,7 +33,7 @@ type Patient struct {
 	// Sicken makes the measure rise above the limit.
 	Sicken func(t *testing.T)
 
-	// State tells all that the action may change, so that an unchanged target
+	// State reports all that the action may change, so that an unchanged target
 	// gives the same text.
 	State func(t *testing.T) string
 

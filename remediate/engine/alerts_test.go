@@ -14,7 +14,7 @@ import (
 )
 
 // An alert that is flapping, and never outlasts its hold-down, is notified once.
-func TestFlappingIsToldOnce(t *testing.T) {
+func TestFlappingIsReportedOnce(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		on, off time.Duration

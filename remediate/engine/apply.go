@@ -143,7 +143,7 @@ func (e *Engine) write(ctx context.Context, c *carried, step int, done bool, why
 		return err
 	}
 	c.run = next
-	e.tell(next, entry)
+	e.report(next, entry)
 	return nil
 }
 
@@ -166,7 +166,7 @@ func (e *Engine) keeper(c *carried, d *doing, i int) func(context.Context, map[s
 			return err
 		}
 		c.run, d.plan = next, next.Plan
-		e.tell(next, entry)
+		e.report(next, entry)
 		return nil
 	}
 }

@@ -64,8 +64,8 @@ func (e *Engine) forget(c *carried) {
 	delete(e.carried, c.run.ID)
 }
 
-// tell logs and counts what was journalled.
-func (e *Engine) tell(run remediate.Run, entry remediate.Entry) {
+// report logs and counts what was journalled.
+func (e *Engine) report(run remediate.Run, entry remediate.Entry) {
 	log := e.log.With("run", run.ID, "action", run.Request.Action, "state", entry.To)
 	switch {
 	case entry.Step != 0 && entry.Done:

@@ -14,12 +14,12 @@ import (
 // stages says what is done in each state. It is the pipeline, whole and in order.
 func (e *Engine) stages() map[remediate.State]stage {
 	return map[remediate.State]stage{
-		remediate.Received:         e.plan,    // look; change nothing
-		remediate.Planned:          e.guarded, // every guard must agree
-		remediate.AwaitingApproval: e.asked,   // a person must agree
-		remediate.Waiting:          e.again,   // the due time has come: evaluate again
-		remediate.Allowed:          e.apply,   // one step after the other, under the fence
-		remediate.Applied:          e.verify,  // measure again, and ask the alert's expression
+		remediate.Received:         e.plan,     // look; change nothing
+		remediate.Planned:          e.guarded,  // every guard must agree
+		remediate.AwaitingApproval: e.awaiting, // a person must agree
+		remediate.Waiting:          e.again,    // the due time has come: evaluate again
+		remediate.Allowed:          e.apply,    // one step after the other, under the fence
+		remediate.Applied:          e.verify,   // measure again, and ask the alert's expression
 	}
 }
 
@@ -148,7 +148,7 @@ func (e *Engine) move(ctx context.Context, c *carried, m move) (left bool, err e
 		return true, fmt.Errorf("run %d: %w", c.run.ID, err)
 	}
 	c.run = next
-	e.tell(next, entry)
+	e.report(next, entry)
 	e.after(ctx, c, m)
 	return left, nil
 }

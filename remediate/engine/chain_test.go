@@ -78,7 +78,7 @@ func TestChain(t *testing.T) {
 }
 
 // The first step clears the way, which is all that it promises, and the second
-// one ends the trouble.
+// one ends the incident.
 func TestChainClearsTheWay(t *testing.T) {
 	bubble(t, func(t *testing.T, h *house) {
 		h.second, h.first = remediate.Auto, new(8.0)

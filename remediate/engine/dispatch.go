@@ -113,7 +113,7 @@ func (e *Engine) Decide(ctx context.Context) error {
 			return err
 		}
 		for _, run := range made {
-			e.tell(run, remediate.Entry{Run: run.ID, To: run.State, Why: run.Why})
+			e.report(run, remediate.Entry{Run: run.ID, To: run.State, Why: run.Why})
 		}
 		for _, d := range all {
 			if d.Notification != nil && e.c.Notified != nil {
@@ -237,7 +237,7 @@ func (e *Engine) request(ctx context.Context, r remediate.Request, why string) (
 		return run, fmt.Errorf("request %s: %w", r.Key, err)
 	}
 	if made {
-		e.tell(run, remediate.Entry{Run: run.ID, To: run.State, Why: why})
+		e.report(run, remediate.Entry{Run: run.ID, To: run.State, Why: why})
 		e.Wake()
 	}
 	return run, nil

@@ -246,7 +246,7 @@ func TestFiresAnew(t *testing.T) {
 	h.await(2, remediate.Resolved)
 }
 
-// A trouble that comes back before its alert could end is one too: an alert that
+// An incident that comes back before its alert could end is one too: an alert that
 // still fires a quarter of an hour after the clearing is looked at anew.
 func TestFiresOn(t *testing.T) {
 	h := newHouse(t)
@@ -369,7 +369,7 @@ func TestOneAtATimeOnASubject(t *testing.T) {
 	})
 }
 
-// Many troubles at once: as many act as may, and each subject once.
+// Many incidents at once: as many act as may, and each subject once.
 func TestManyIncidents(t *testing.T) {
 	const n = 200
 	h := newHouse(t)

@@ -84,7 +84,7 @@ func aboutAlert(alert map[string]string, policy string) map[string]string {
 	return labels
 }
 
-// planText tells people what a run would do, and what was seen.
+// planText describes for people what a run would do, and the facts.
 func (e *Engine) planText(run remediate.Run) string {
 	var b strings.Builder
 	for i, s := range run.Plan.Steps {

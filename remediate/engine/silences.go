@@ -103,7 +103,7 @@ func (e *Engine) weigh(ctx context.Context, run remediate.Run) error {
 	}
 	done, err := e.c.Journal.Demote(ctx, name, why, run.ID)
 	if done {
-		e.log.Warn("policy put back to ask", "policy", name, "why", why)
+		e.log.Warn("policy demoted", "policy", name, "why", why)
 		if e.c.Notified != nil {
 			e.c.Notified()
 		}

@@ -761,24 +761,24 @@ func (w *sim) judge(runs []remediate.Run) {
 		w.broken("incidents: %v", err)
 		return
 	}
-	told := make(map[string]bool)
+	said := make(map[string]bool)
 	for rows.Next() {
 		var text []byte
 		var a remediate.Alert
 		if err := errors.Join(rows.Scan(&text), json.Unmarshal(text, &a)); err != nil {
 			w.broken("incidents: %v", err)
 		}
-		told[a.Labels["server"]+"/"+a.Labels["table"]] = true
+		said[a.Labels["server"]+"/"+a.Labels["table"]] = true
 	}
 	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
 		w.broken("incidents: %v", err)
 	}
 	for key := range w.acked {
-		if !told[key] {
+		if !said[key] {
 			w.broken("%s was acknowledged and has no incident", key)
 		}
 	}
-	for key := range told {
+	for key := range said {
 		if !w.manager.delivered[key] {
 			w.broken("%s has an incident and was listed only, never delivered", key)
 		}

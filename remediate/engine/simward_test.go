@@ -58,7 +58,7 @@ func (s *simWard) find(subject map[string]string) *patient {
 	return nil
 }
 
-// holds tells whether the alert's expression holds: also for a while after its
+// holds reports whether the alert's expression holds: also for a while after its
 // cause is gone.
 func (s *simWard) holds(p *patient) bool {
 	return p.sickness > 0 || !s.w.quiet && !p.well.IsZero() && s.w.now.Sub(p.well) < simLinger

@@ -105,8 +105,8 @@ func (e *Engine) later(run remediate.Run, r *remediate.Refusal) time.Time {
 	return r.Until
 }
 
-// asked looks for a person's answer.
-func (e *Engine) asked(ctx context.Context, c *carried) (move, error) {
+// awaiting looks for a person's answer.
+func (e *Engine) awaiting(ctx context.Context, c *carried) (move, error) {
 	if c.run.Begun == 0 {
 		if m, over, err := e.over(ctx, c.run); err != nil || over {
 			return m, err

@@ -22,12 +22,12 @@ var errNoUndo = errors.New("nothing to undo")
 // it returns as it is, with what the step itself says that it left.
 func (e *Engine) ending(ctx context.Context, c *carried, m move, fault error) (move, error) {
 	half, left := errors.AsType[*remediate.LeftError](fault)
-	told := m
+	said := m
 	if left && !strings.Contains(m.why, half.Detail) {
-		told.why += "; " + half.Detail
+		said.why += "; " + half.Detail
 	}
 	if m.stay || !m.to.Ended() || !interrupted(c.run) {
-		return told, nil
+		return said, nil
 	}
 	if busy, err := e.others(ctx, c.run); err != nil {
 		return m, fmt.Errorf("run %d: %w", c.run.ID, err)
@@ -35,7 +35,7 @@ func (e *Engine) ending(ctx context.Context, c *carried, m move, fault error) (m
 		return move{stay: true, due: e.now().Add(tick)}, nil // its end wakes this one
 	}
 	if so := so(c.run); m.to.Stopped() && c.run.State != remediate.Allowed && !strings.Contains(m.why, so) {
-		m.why, told.why = m.why+so, told.why+so
+		m.why, said.why = m.why+so, said.why+so
 	}
 	s := c.run.Plan.Steps[c.run.Begun-1]
 	found, err := e.undo(ctx, c, s)
@@ -43,7 +43,7 @@ func (e *Engine) ending(ctx context.Context, c *carried, m move, fault error) (m
 	case errors.Is(err, remediate.ErrFenced) || ctx.Err() != nil:
 		return m, fmt.Errorf("run %d: undo step %d: %w", c.run.ID, c.run.Begun, errors.Join(err, context.Cause(ctx)))
 	case errors.Is(err, errNoUndo):
-		return told, nil
+		return said, nil
 	case err != nil:
 		what := s.Left
 		if left {
@@ -117,7 +117,7 @@ func (e *Engine) undoes(ctx context.Context, a remediate.Action, u remediate.Und
 	return u.Undo(ctx, f, s)
 }
 
-// mendable tells people what a run has left that they are to mend.
+// mendable notifies people of what a run has left that they must repair.
 func (e *Engine) mendable(run remediate.Run, m move) *remediate.Notification {
 	return &remediate.Notification{
 		Key: fmt.Sprintf("left/%d", run.ID), Kind: remediate.NotificationPage, Run: run.ID,

@@ -98,14 +98,14 @@ func TestBegunStepIsUndone(t *testing.T) {
 				if test.left {
 					says(t, run.Why, "half of step 1: MEND IT")
 				}
-				told := 0
+				said := 0
 				for _, n := range pages {
 					if strings.Contains(n.Text, "MEND IT") && n.Run == 1 {
-						told++
+						said++
 					}
 				}
-				if want := map[bool]int{true: 1}[test.left]; told != want || len(d.undone) == 0 != test.left {
-					t.Errorf("undone: %v; notified %d times: %+v", d.undone, told, pages)
+				if want := map[bool]int{true: 1}[test.left]; said != want || len(d.undone) == 0 != test.left {
+					t.Errorf("undone: %v; notified %d times: %+v", d.undone, said, pages)
 				}
 				h.verify()
 			})

@@ -117,7 +117,7 @@ func (h *house) sick(first, n int) {
 	}
 }
 
-// A policy that does not help is put back to ask, with an entry and a notification, until
+// A policy that does not help is demoted, with an entry and a notification, until
 // a person lets it act by itself again.
 func TestDemotedByItsEffect(t *testing.T) {
 	bubble(t, func(t *testing.T, h *house) {
@@ -126,11 +126,11 @@ func TestDemotedByItsEffect(t *testing.T) {
 		h.sick(1, 4)
 		h.ward.change(func() { h.ward.relief = 1 })
 		h.sick(5, 1)
-		if got := h.notifications(remediate.NotificationTell); len(got) != 0 {
+		if got := h.notifications(remediate.NotificationInfo); len(got) != 0 {
 			t.Fatalf("4 of 5 promise 52 %%, which is enough: %+v", got)
 		}
 		h.sick(6, 1)
-		got := h.notifications(remediate.NotificationTell)
+		got := h.notifications(remediate.NotificationInfo)
 		if len(got) != 1 || got[0].Run != 6 {
 			t.Fatalf("4 of 6 promise 41 %%, which is too little: %+v", got)
 		}
@@ -155,7 +155,7 @@ func TestDemotedByItsEffect(t *testing.T) {
 		}
 		h.ward.change(func() { h.ward.relief = 1 })
 		h.sick(8, 3) // 1 of 4 since: too few to tell
-		if got := h.notifications(remediate.NotificationTell); len(got) != 1 {
+		if got := h.notifications(remediate.NotificationInfo); len(got) != 1 {
 			t.Errorf("what was before the promotion counts: %+v", got)
 		}
 		h.verify()

@@ -220,7 +220,7 @@ func (e *Engine) noteHeld(ctx context.Context, c *carried, d *doing, r *remediat
 	err := e.c.Journal.Append(ctx, journal.Change{Run: next, Entry: entry, Fence: c.fence.Token,
 		Exclusive: exclusive(d.action, d.run.Request)})
 	if err == nil {
-		e.tell(next, entry)
+		e.report(next, entry)
 	}
 	return err
 }

@@ -12,7 +12,7 @@ import (
 // costs the target nothing, and right after a start the first answers come soon.
 const freshAgain = 2 * time.Second
 
-// Answers tells how the collectors do.
+// Answers reports how the collectors do.
 type Answers interface {
 	// Answer returns when the collector that writes a metric last answered about a
 	// subject, zero when never, and why it failed if it did so since.

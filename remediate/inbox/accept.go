@@ -102,10 +102,10 @@ func (i *Inbox) accept(tx *store.Tx, a keyed, now time.Time) (changed bool, err 
 	case open != nil && ends(a.Alert, open.Alert):
 		return true, finish(tx, *open, a.EndsAt, now)
 	}
-	return false, nil // the end of something that is not open, or of an earlier trouble
+	return false, nil // the end of something that is not open, or of an earlier incident
 }
 
-// late reports whether an alert fires for the trouble that before was, whose end
+// late reports whether an alert fires for the incident that before was, whose end
 // was delivered or seen first. Peers deliver in any order, for a while.
 func late(before *incident, a remediate.Alert, now time.Time) bool {
 	return before != nil && now.Sub(before.Closed) < lateness &&
@@ -118,9 +118,9 @@ func sameEnd(before incident, a remediate.Alert) bool {
 		a.StartsAt.Before(before.Alert.EndsAt))
 }
 
-// ends reports whether the end a is the end of the trouble that open is. The
-// beginning of a trouble moves both ways while it lasts, so it only tells where
-// the source does not say when the trouble ended.
+// ends reports whether the end a is the end of the incident that open is. The
+// beginning of an incident moves both ways while it lasts, so it only tells where
+// the source does not say when the incident ended.
 func ends(a, open remediate.Alert) bool {
 	if a.EndsAt.IsZero() {
 		return !a.StartsAt.Before(open.StartsAt)

@@ -12,7 +12,7 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate/inbox"
 )
 
-// What a source that cannot be asked no longer repeats is over, and the next trouble
+// What a source that cannot be asked no longer repeats is over, and the next incident
 // gets an incident of its own; a source that can be asked is left to its listing.
 func TestExpire(t *testing.T) {
 	d := open(t)
@@ -131,21 +131,21 @@ func TestClockAhead(t *testing.T) {
 	for _, lead := range []time.Duration{0, time.Second, 10 * time.Minute, 24 * time.Hour} {
 		d := open(t)
 		began := d.now.Add(time.Second)
-		told := func(start time.Time) remediate.Alert { return firing(start.Add(lead)) }
-		d.accept(t, told(began))
+		reported := func(start time.Time) remediate.Alert { return firing(start.Add(lead)) }
+		d.accept(t, reported(began))
 		d.now = d.now.Add(10 * time.Second)
 		resolved := d.now
 		d.run(t, 1, remediate.Resolved, int(resolved.UnixMilli()))
 		for range 4 {
 			d.now = d.now.Add(12 * time.Second)
-			d.accept(t, told(began))
+			d.accept(t, reported(began))
 		}
 		d.has(t, 1, 1)
 		// Prometheus was restarted, and its alert begins a little later, before the clearing.
-		d.accept(t, told(began.Add(5*time.Second)))
+		d.accept(t, reported(began.Add(5*time.Second)))
 		d.has(t, 1, 1)
 		d.now = d.now.Add(time.Minute)
-		d.accept(t, told(d.now.Add(-10*time.Second)))
+		d.accept(t, reported(d.now.Add(-10*time.Second)))
 		d.has(t, 2, 1)
 		if t.Failed() {
 			t.Fatalf("with a clock that is %s ahead", lead)
@@ -189,11 +189,11 @@ func TestFlappingWithoutADecision(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			d := open(t)
 			begun := d.now
-			var told []remediate.Incident
+			var reported []remediate.Incident
 			look := func() {
 				for _, e := range d.undecided(t, "e") {
 					if !e.FlappingSince.IsZero() {
-						told = append(told, e)
+						reported = append(reported, e)
 					}
 				}
 			}
@@ -213,15 +213,15 @@ func TestFlappingWithoutADecision(t *testing.T) {
 			d.now = d.now.Add(30 * minute)
 			look()
 			if c.from == 0 {
-				if len(told) != 0 {
-					t.Errorf("reported %+v", told)
+				if len(reported) != 0 {
+					t.Errorf("reported %+v", reported)
 				}
 				return
 			}
-			if len(told) == 0 || told[0].FlappingFrom != c.from || told[0].Flaps == 0 {
-				t.Fatalf("reported %+v, want it from incident %d on", told, c.from)
+			if len(reported) == 0 || reported[0].FlappingFrom != c.from || reported[0].Flaps == 0 {
+				t.Fatalf("reported %+v, want it from incident %d on", reported, c.from)
 			}
-			for _, e := range told {
+			for _, e := range reported {
 				if e.FlappingFrom != c.from {
 					t.Errorf("a second time, from incident %d on", e.FlappingFrom)
 				}

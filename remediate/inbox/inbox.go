@@ -34,7 +34,7 @@ type Config struct {
 	FlapWindow time.Duration
 
 	// ReplicaLabels tell apart the members of a highly available pair, which tell
-	// of one and the same trouble; replica and prometheus_replica where nil.
+	// of one and the same incident; replica and prometheus_replica where nil.
 	ReplicaLabels []string
 }
 
@@ -67,7 +67,7 @@ func New(c Config) *Inbox {
 
 // key identifies the alert by its source and labels, but for those that Grafana
 // keeps to itself (__alert_rule_uid__). Neither the start nor the group of an
-// alert is part of it: both move while the trouble stays the same.
+// alert is part of it: both move while the incident stays the same.
 func (i *Inbox) key(a remediate.Alert) string {
 	h := sha256.New()
 	var length [20]byte

@@ -84,7 +84,7 @@ func (d *desk) open(t *testing.T) []remediate.Incident {
 	return all
 }
 
-// at is when an alert started; two moments are two troubles.
+// at is when an alert started; two moments are two incidents.
 func at(minute int) time.Time { return time.Date(2026, 1, 1, 0, minute, 0, 0, time.UTC) }
 
 func firing(start time.Time, labels ...string) remediate.Alert {
@@ -102,7 +102,7 @@ func resolved(start time.Time, labels ...string) remediate.Alert {
 	return a
 }
 
-// over is an end that says when the trouble ended, as Alertmanager does.
+// over is an end that says when the incident ended, as Alertmanager does.
 func over(start, end time.Time, labels ...string) remediate.Alert {
 	a := resolved(start, labels...)
 	a.EndsAt = end
@@ -112,12 +112,12 @@ func over(start, end time.Time, labels ...string) remediate.Alert {
 func TestIncidents(t *testing.T) {
 	type alerts = []remediate.Alert
 	for _, test := range []struct {
-		name   string
-		told   alerts
-		opened int64 // the number of the last incident
-		open   int
+		name     string
+		reported alerts
+		opened   int64 // the number of the last incident
+		open     int
 	}{
-		{"one trouble", alerts{firing(at(0))}, 1, 1},
+		{"one incident", alerts{firing(at(0))}, 1, 1},
 		{"delivered repeatedly", alerts{firing(at(0)), firing(at(0)), firing(at(0))}, 1, 1},
 		{"delivered by both of a pair", alerts{firing(at(0), "replica", "a"), firing(at(1), "replica", "b"),
 			firing(at(0), "prometheus_replica", "c")}, 1, 1},
@@ -134,24 +134,24 @@ func TestIncidents(t *testing.T) {
 			alerts{firing(at(0)), over(at(0), at(5)), firing(at(3))}, 1, 0},
 		{"a late firing of what is over, whose start had moved back",
 			alerts{firing(at(3)), over(at(3), at(5)), firing(at(0))}, 1, 0},
-		{"a late firing of the trouble before the last",
+		{"a late firing of the incident before the last",
 			alerts{firing(at(0)), over(at(0), at(2)), firing(at(5)), over(at(5), at(6)), firing(at(0))}, 2, 0},
-		{"a late end of an earlier trouble", alerts{firing(at(5)), resolved(at(0))}, 1, 1},
-		{"a late end of an earlier trouble, which says when", alerts{firing(at(5)), over(at(0), at(4))}, 1, 1},
-		{"a late firing and a late end of an earlier trouble", alerts{firing(at(5)), firing(at(0)), over(at(0), at(4))},
+		{"a late end of an earlier incident", alerts{firing(at(5)), resolved(at(0))}, 1, 1},
+		{"a late end of an earlier incident, which says when", alerts{firing(at(5)), over(at(0), at(4))}, 1, 1},
+		{"a late firing and a late end of an earlier incident", alerts{firing(at(5)), firing(at(0)), over(at(0), at(4))},
 			1, 1},
 		{"a start that moves on, and the end", alerts{firing(at(0)), firing(at(5)), over(at(0), at(9))}, 1, 0},
 		{"a start that moves back, and the end", alerts{firing(at(5)), firing(at(0)), over(at(0), at(9))}, 1, 0},
 		{"a start that moves both ways", alerts{firing(at(5)), firing(at(0)), firing(at(7)), firing(at(3)),
 			over(at(7), at(9)), over(at(0), at(9))}, 1, 0},
-		{"a new trouble after the end", alerts{firing(at(0)), resolved(at(0)), firing(at(5))}, 2, 1},
-		{"a new trouble at the moment of the end", alerts{firing(at(0)), over(at(0), at(5)), firing(at(5))}, 2, 1},
+		{"a new incident after the end", alerts{firing(at(0)), resolved(at(0)), firing(at(5))}, 2, 1},
+		{"a new incident at the moment of the end", alerts{firing(at(0)), over(at(0), at(5)), firing(at(5))}, 2, 1},
 		{"the end of nothing", alerts{resolved(at(0))}, 0, 0},
 		{"labels that run into each other", alerts{firing(at(0), "a", "b", "c", ""), firing(at(0), "a", "bc")}, 2, 2},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			d := open(t)
-			for _, a := range test.told {
+			for _, a := range test.reported {
 				d.accept(t, a)
 			}
 			d.has(t, test.opened, test.open)
@@ -300,7 +300,7 @@ func TestUndecided(t *testing.T) {
 	}
 }
 
-// A run that resolved the trouble, and an alert that fires anew.
+// A run that resolved the incident, and an alert that fires anew.
 func TestAnew(t *testing.T) {
 	d := open(t)
 	d.accept(t, firing(d.now))

@@ -20,7 +20,7 @@ const (
 )
 
 const (
-	// lingers is how long an alert may go on to fire after its trouble was resolved:
+	// lingers is how long an alert may go on to fire after its incident was resolved:
 	// the old samples are stale after five minutes, and the rule is evaluated and
 	// the end delivered within a few more.
 	lingers = 15 * time.Minute
@@ -89,10 +89,10 @@ func scan(rows *sql.Rows, more ...any) (e incident, err error) {
 }
 
 // again refreshes an open incident. Where its run has resolved it and the alert
-// began to fire anew after that, the end was missed and this is another trouble: the
+// began to fire anew after that, the end was missed and this is another incident: the
 // incident is closed and another one opens. The beginning of an alert alone does
 // not tell, since it moves when Prometheus is restarted. And an alert that fires
-// long after the clearing fires for a trouble that came back before it could end.
+// long after the clearing fires for an incident that came back before it could end.
 func (i *Inbox) again(tx *store.Tx, open incident, a keyed, now time.Time) (anew bool, err error) {
 	since := open.resolved
 	began := a.StartsAt.After(open.Alert.StartsAt) && byOurs(open.Alert, a.Alert, now).After(since)
@@ -152,7 +152,7 @@ func flapping(flaps int) time.Duration {
 }
 
 // refresh writes what an alert says now. Its beginning only moves forward: what a
-// peer that is behind says of an earlier trouble would else make that trouble's
+// peer that is behind says of an earlier incident would else make that incident's
 // late end the end of this one.
 func refresh(tx *store.Tx, open incident, a remediate.Alert, now time.Time) error {
 	a.Ahead = max(open.Alert.Ahead, ahead(a, now))

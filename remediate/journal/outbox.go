@@ -7,9 +7,9 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
-// tell puts a notification into the outbox, once for its key, and reports whether it is
+// enqueue puts a notification into the outbox, once for its key, and reports whether it is
 // a new one.
-func tell(tx *store.Tx, n remediate.Notification) (anew bool, err error) {
+func enqueue(tx *store.Tx, n remediate.Notification) (anew bool, err error) {
 	text, err := json.Marshal(n)
 	if err != nil {
 		return false, err

@@ -121,11 +121,11 @@ func (j *Journal) Demote(ctx context.Context, policy, why string, run int64) (do
 			return err
 		}
 		n := remediate.Notification{
-			Key: fmt.Sprintf("demoted/%s/%d", policy, run), Kind: remediate.NotificationTell, Run: run, At: now,
+			Key: fmt.Sprintf("demoted/%s/%d", policy, run), Kind: remediate.NotificationInfo, Run: run, At: now,
 			Title: fmt.Sprintf("Policy %q is demoted: its runs need approval", policy),
 			Text:  why + ". To promote it: upkeep policy promote '" + policy + "'",
 		}
-		if _, err := tell(tx, n); err != nil {
+		if _, err := enqueue(tx, n); err != nil {
 			return err
 		}
 		return appendEntry(tx, remediate.Entry{Run: run, At: now, Note: remediate.NoteDemoted,

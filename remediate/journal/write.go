@@ -67,7 +67,7 @@ func (j *Journal) Append(ctx context.Context, c Change) error {
 			}
 		}
 		if c.Notification != nil {
-			if _, err := tell(tx, *c.Notification); err != nil {
+			if _, err := enqueue(tx, *c.Notification); err != nil {
 				return err
 			}
 		}
@@ -230,11 +230,11 @@ func (j *Journal) decide(tx *store.Tx, edition string, d Decided) (run remediate
 	}
 	e := remediate.Entry{Incident: d.Incident, At: j.now(), Note: remediate.NoteDecided, Why: d.Why, Case: d.Case}
 	if d.Notification != nil {
-		told, err := tell(tx, *d.Notification)
+		queued, err := enqueue(tx, *d.Notification)
 		if err != nil {
 			return run, false, err
 		}
-		if told { // under an earlier edition it was sent too, and people are not paged twice
+		if queued { // under an earlier edition it was sent too, and people are not paged twice
 			e.Note = remediate.NotePaged
 		}
 	}
@@ -248,8 +248,8 @@ func (j *Journal) wait(tx *store.Tx, d Decided) error {
 		d.Notification == nil {
 		return err
 	}
-	told, err := tell(tx, *d.Notification)
-	if err != nil || !told {
+	queued, err := enqueue(tx, *d.Notification)
+	if err != nil || !queued {
 		return err
 	}
 	return appendEntry(tx, remediate.Entry{Incident: d.Incident, At: j.now(), Note: remediate.NotePaged, Why: d.Why,

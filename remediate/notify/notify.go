@@ -48,7 +48,7 @@ func (o *Outbox) Deliver(ctx context.Context) error {
 	failed := make([]error, len(notifiers))
 	var all sync.WaitGroup
 	for i, n := range notifiers { // one that hangs keeps no other waiting
-		all.Go(func() { left[i], failed[i] = o.tell(ctx, n) })
+		all.Go(func() { left[i], failed[i] = o.deliver(ctx, n) })
 	}
 	all.Wait()
 	sum := 0
@@ -62,8 +62,8 @@ func (o *Outbox) Deliver(ctx context.Context) error {
 	return nil
 }
 
-// tell delivers what is due to one notifier and returns how much is left.
-func (o *Outbox) tell(ctx context.Context, n Named) (left int, err error) {
+// deliver delivers what is due to one notifier and returns how much is left.
+func (o *Outbox) deliver(ctx context.Context, n Named) (left int, err error) {
 	work, err := o.waits(ctx, n.Name)
 	if err != nil {
 		return 0, err

@@ -167,7 +167,7 @@ func (s *stage) write(t *testing.T, notifications ...remediate.Notification) {
 
 func notifications(from, to int) (all []remediate.Notification) {
 	for i := from; i < to; i++ {
-		all = append(all, remediate.Notification{Key: fmt.Sprintf("k%d", i), Kind: remediate.NotificationTell,
+		all = append(all, remediate.Notification{Key: fmt.Sprintf("k%d", i), Kind: remediate.NotificationInfo,
 			Title: fmt.Sprintf("title %d", i)})
 	}
 	return all
@@ -250,7 +250,7 @@ func eachOnceToEach(t *testing.T, s *stage) {
 		t.Errorf("pending: %v", got)
 	}
 	if got := s.metrics(t, "upkeep_notifications_total"); !maps.Equal(got,
-		map[string]float64{"tell pager delivered": 25}) {
+		map[string]float64{"info pager delivered": 25}) {
 		t.Errorf("upkeep_notifications_total: %v", got)
 	}
 	s.pass(100 * time.Hour)
@@ -336,8 +336,8 @@ func TestRefusedAndGivenUp(t *testing.T) {
 		!strings.Contains(log, `title="title 4"`) {
 		t.Errorf("log: %s", log)
 	}
-	if got := s.metrics(t, "upkeep_notifications_total"); got["tell chat given_up"] != 1 ||
-		got["tell chat delivered"] != 24 || got["tell chat failed"] < 10 {
+	if got := s.metrics(t, "upkeep_notifications_total"); got["info chat given_up"] != 1 ||
+		got["info chat delivered"] != 24 || got["info chat failed"] < 10 {
 		t.Errorf("upkeep_notifications_total: %v", got)
 	}
 	if got := s.metrics(t, "upkeep_notifications_pending")[""]; got != 0 {
@@ -491,7 +491,7 @@ func links(t *testing.T, s *stage) {
 	t.Helper()
 	s.write(t, remediate.Notification{Key: "a", Kind: remediate.NotificationAsk, Run: 7, Plan: "abc"},
 		remediate.Notification{Key: "b", Kind: remediate.NotificationPage, Run: 8},
-		remediate.Notification{Key: "c", Kind: remediate.NotificationTell})
+		remediate.Notification{Key: "c", Kind: remediate.NotificationInfo})
 	var got []string
 	box := mailbox{take: func(m notify.Message) error {
 		for _, n := range m.Notifications {

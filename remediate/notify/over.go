@@ -27,11 +27,11 @@ func (o *Outbox) over(ctx context.Context, n Named) error {
 	if !ok || !closer.Closes() || o.config.Over == nil || o.resting(n.Name) {
 		return nil
 	}
-	told, err := o.unended(ctx, n.Name)
+	sent, err := o.unended(ctx, n.Name)
 	if err != nil {
 		return err
 	}
-	for _, notification := range told {
+	for _, notification := range sent {
 		if ctx.Err() != nil || o.resting(n.Name) {
 			return nil
 		}

@@ -45,7 +45,7 @@ func whole(address string) string {
 }
 
 // Whatever goes wrong, neither the error nor the log has the URL or the token.
-func TestNoSecretIsTold(t *testing.T) {
+func TestNoSecretIsSent(t *testing.T) {
 	followed := false
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/elsewhere" {

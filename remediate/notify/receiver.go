@@ -69,7 +69,7 @@ func (r Receiver) send(ctx context.Context, n Item, over bool) error {
 // groupOf names what a notification is about: what has the same name is one incident.
 func groupOf(n remediate.Notification) string {
 	switch {
-	case n.Kind == remediate.NotificationTell || n.Kind == remediate.NotificationTest || n.Run == 0 && n.Incident == 0:
+	case n.Kind == remediate.NotificationInfo || n.Kind == remediate.NotificationTest || n.Run == 0 && n.Incident == 0:
 		return "upkeep/notification/" + n.Key
 	case n.Incident != 0 && (n.Kind == remediate.NotificationPage || n.Kind == remediate.NotificationNotHelped):
 		return fmt.Sprintf("upkeep/incident/%d", n.Incident)

@@ -72,7 +72,7 @@ func TestIncidentsEnd(t *testing.T) {
 		s.write(t,
 			remediate.Notification{Key: "ask", Kind: remediate.NotificationAsk, Run: 7, At: s.clock()},
 			remediate.Notification{Key: "page", Kind: remediate.NotificationPage, Incident: 3, At: s.clock()},
-			remediate.Notification{Key: "tell", Kind: remediate.NotificationTell, At: s.clock()},
+			remediate.Notification{Key: "info", Kind: remediate.NotificationInfo, At: s.clock()},
 		)
 		deliver := func(o *notify.Outbox) {
 			t.Helper()
@@ -142,7 +142,7 @@ func TestReceiverTriesAgain(t *testing.T) {
 		return false, nil
 	}
 	for i := range 5 {
-		s.write(t, remediate.Notification{Key: fmt.Sprint("tell", i), Kind: remediate.NotificationTell, At: s.clock()})
+		s.write(t, remediate.Notification{Key: fmt.Sprint("info", i), Kind: remediate.NotificationInfo, At: s.clock()})
 	}
 	o := s.outbox(k.named(nil))
 	for range 3 {

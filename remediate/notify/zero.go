@@ -20,7 +20,7 @@ func (o *Outbox) begin(notifiers []Named) {
 // kinds are those of notifications that people are sent unasked.
 func kinds() []remediate.NotificationKind {
 	return []remediate.NotificationKind{
-		remediate.NotificationAsk, remediate.NotificationPage, remediate.NotificationTell,
+		remediate.NotificationAsk, remediate.NotificationPage, remediate.NotificationInfo,
 		remediate.NotificationActed, remediate.NotificationHelped, remediate.NotificationNotHelped,
 		remediate.NotificationAlert, remediate.NotificationResolved,
 	}

@@ -185,7 +185,7 @@ func FuzzParams(f *testing.F) {
 			t.Errorf("subject %v", subject)
 		}
 		for name, v := range params {
-			if _, told := step.With[name]; !told {
+			if _, given := step.With[name]; !given {
 				t.Errorf("the parameter %q is missing", name)
 			}
 			if strings.ContainsRune(v, 0) || !utf8.ValidString(v) {

@@ -262,8 +262,8 @@ func (b Book) Fill(s Step, have map[string]string) (subject, params map[string]s
 }
 
 // param returns one parameter with the alert's labels put in, checked.
-func (a Action) param(name, told string, have map[string]string) (string, error) {
-	value, err := Substitute(told, have)
+func (a Action) param(name, template string, have map[string]string) (string, error) {
+	value, err := Substitute(template, have)
 	if err != nil {
 		return "", fmt.Errorf("parameter %q: %w", name, err)
 	}

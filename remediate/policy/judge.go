@@ -107,7 +107,7 @@ func Wilson(resolved, all int, z float64) float64 {
 	return max(0, (middle-spread)/(1+z*z/n))
 }
 
-// Falls reports whether a policy is to be put back to ask: of its judged runs so
+// Falls reports whether a policy is to be demoted: of its judged runs so
 // few have resolved that the share it promises cannot be relied on.
 func Falls(terms remediate.Terms, resolved, all int) (falls bool, why string) {
 	if terms.Effect <= 0 || all < fewest {

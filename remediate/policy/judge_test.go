@@ -60,7 +60,7 @@ func TestJudge(t *testing.T) {
 		name                 string
 		before, after, limit float64
 		firing               *bool
-		told, gone           bool
+		evaluable, gone      bool
 		since                int
 		want                 remediate.State
 		why                  string
@@ -118,7 +118,7 @@ func TestJudge(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			e := policy.Evidence{
 				Metric: "upkeep_x_ratio", Before: number(tc.before), After: number(tc.after), Limit: number(tc.limit),
-				Firing: tc.firing, Evaluable: tc.told, Gone: tc.gone, Since: at(tc.since), Settle: at(10),
+				Firing: tc.firing, Evaluable: tc.evaluable, Gone: tc.gone, Since: at(tc.since), Settle: at(10),
 				Horizon: at(60),
 			}
 			got := policy.Judge(e)
@@ -159,20 +159,20 @@ func TestJudgeShortHorizon(t *testing.T) {
 func TestJudgeIsFinal(t *testing.T) {
 	for _, after := range []*float64{nil, new(0.1), new(0.3)} {
 		for _, firing := range []*bool{nil, new(true), new(false)} {
-			for _, told := range []bool{true, false} {
+			for _, evaluable := range []bool{true, false} {
 				var last remediate.State
 				for s := range 120 {
 					v := policy.Judge(policy.Evidence{
-						Metric: "m", Before: new(0.5), After: after, Limit: new(0.2), Firing: firing, Evaluable: told,
+						Metric: "m", Before: new(0.5), After: after, Limit: new(0.2), Firing: firing, Evaluable: evaluable,
 						Since: time.Duration(s) * time.Second, Settle: 10 * time.Second, Horizon: time.Minute,
 					})
 					if last != "" && v.State != last {
-						t.Fatalf("%v %v %v: %s after %d s, %s before", after, firing, told, v.State, s, last)
+						t.Fatalf("%v %v %v: %s after %d s, %s before", after, firing, evaluable, v.State, s, last)
 					}
 					last = v.State
 				}
 				if last == "" {
-					t.Errorf("%v %v %v: no verdict after two minutes", after, firing, told)
+					t.Errorf("%v %v %v: no verdict after two minutes", after, firing, evaluable)
 				}
 			}
 		}

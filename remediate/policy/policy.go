@@ -18,7 +18,7 @@ import (
 )
 
 // A Policy says what is done about the alerts that it matches: its steps, one
-// after the other, until one has resolved the trouble.
+// after the other, until one has resolved the incident.
 type Policy struct {
 	Name  string          `json:"name"`
 	Match labels.Matchers `json:"match"`          // all must match the alert's labels; none matches nothing

@@ -166,9 +166,9 @@ func overtaken(tx *store.Tx, c Schedule, d due, from, now time.Time) (bool, erro
 
 // why says why an occurrence is skipped.
 func (s *Scheduler) why(c Schedule, at, newest time.Time) string {
-	switch trouble := s.trouble[c.Name]; {
-	case trouble != "":
-		return "missed: " + trouble
+	switch failure := s.failures[c.Name]; {
+	case failure != "":
+		return "missed: " + failure
 	case at.Equal(newest):
 		return "missed: at its time upkeep or its store was down"
 	default:

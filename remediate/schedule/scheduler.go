@@ -63,10 +63,10 @@ type Scheduler struct {
 	schedules []Schedule
 	renewed   bool // since the last Tick
 
-	tick    sync.Mutex // held by Tick
-	queries queries
-	since   map[string]time.Time // from when each schedule counts; nil until it was looked up
-	trouble map[string]string    // why a query could not be asked
+	tick     sync.Mutex // held by Tick
+	queries  queries
+	since    map[string]time.Time // from when each schedule counts; nil until it was looked up
+	failures map[string]string    // why a query could not be asked
 }
 
 // NewScheduler returns a Scheduler of some schedules, whose names differ.
@@ -74,7 +74,7 @@ func NewScheduler(c Config, schedules []Schedule) *Scheduler {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	s := &Scheduler{Config: c, changed: make(chan struct{}, 1), schedules: schedules, trouble: make(map[string]string)}
+	s := &Scheduler{Config: c, changed: make(chan struct{}, 1), schedules: schedules, failures: make(map[string]string)}
 	s.queries.use(schedules)
 	return s
 }

@@ -89,7 +89,7 @@ func (b *bench) at(text string) {
 	}
 }
 
-// outcomes tells what became of all occurrences, the oldest first.
+// outcomes reports what became of all occurrences, the oldest first.
 func (b *bench) outcomes() (all []string) {
 	b.t.Helper()
 	last, err := b.Last(b.t.Context(), 10000)
@@ -127,7 +127,7 @@ func texts(t testing.TB, s *store.Store, column, table string) (all []string) {
 	return all
 }
 
-// notes tells the entries that are no transitions of a run.
+// notes reports the entries that are no transitions of a run.
 func (b *bench) notes() (all string) {
 	b.t.Helper()
 	entries, err := b.journal.Entries(b.t.Context(), 0)

@@ -127,7 +127,7 @@ func (s *Scheduler) keep(ctx context.Context, c Schedule, from, ahead, now time.
 	if len(runs) > 0 && s.Wake != nil {
 		s.Wake()
 	}
-	delete(s.trouble, c.Name)
+	delete(s.failures, c.Name)
 	return nil
 }
 
@@ -135,9 +135,9 @@ func (s *Scheduler) keep(ctx context.Context, c Schedule, from, ahead, now time.
 // occurrence is no longer punctual or, where it may be late, until the next one comes.
 // The same error is logged once: otherwise every few seconds.
 func (s *Scheduler) troubled(c Schedule, err error) error {
-	if s.trouble[c.Name] == err.Error() {
+	if s.failures[c.Name] == err.Error() {
 		return nil
 	}
-	s.trouble[c.Name] = err.Error()
+	s.failures[c.Name] = err.Error()
 	return err
 }

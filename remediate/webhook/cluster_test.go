@@ -201,7 +201,7 @@ func TestThreePeers(t *testing.T) {
 		t.Errorf("after the end: %+v, %v", e, err)
 	}
 	if e, err := d.inbox.Incident(t.Context(), 2); err == nil {
-		t.Errorf("%d deliveries of one trouble made a second incident: %+v", deliveries.Load(), e)
+		t.Errorf("%d deliveries of one incident made a second incident: %+v", deliveries.Load(), e)
 	}
 }
 

@@ -187,8 +187,8 @@ func (b *bucket) verify(ctx context.Context, name string, content Content, sum s
 	if is.Size != sum.size {
 		return fmt.Errorf("%w: it has %d bytes, want %d", ErrDiffers, is.Size, sum.size)
 	}
-	if told := is.ChecksumSHA256; told != "" && !strings.Contains(told, "-") {
-		if told != base64.StdEncoding.EncodeToString(sum.sha256[:]) {
+	if has := is.ChecksumSHA256; has != "" && !strings.Contains(has, "-") {
+		if has != base64.StdEncoding.EncodeToString(sum.sha256[:]) {
 			return fmt.Errorf("%w: its checksum is another", ErrDiffers)
 		}
 		return nil

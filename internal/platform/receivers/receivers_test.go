@@ -117,7 +117,7 @@ func sending(t *testing.T) context.Context {
 	return groupContext(ctx)
 }
 
-func TestEveryKindIsMadeAndTold(t *testing.T) {
+func TestEveryKindIsMadeAndNotified(t *testing.T) {
 	hook, mail := servertest.NewHook(t), servertest.NewMail(t)
 	eachKind(t, hook.URL, mail.Address, func(t *testing.T, key, entry string) {
 		i := integration(t, key, entry)

@@ -21,7 +21,7 @@ func (s Supervised) Holds(file string) (f Folder, known bool) {
 	return f, known
 }
 
-// folders tells what a restart of the container does to its files. The engine makes
+// folders reports what a restart of the container does to its files. The engine makes
 // a tmpfs anew; so is a volume that is a tmpfs, once no container has it mounted.
 func (d *Docker) folders(ctx context.Context, i container.InspectResponse) ([]Folder, error) {
 	all := []Folder{
@@ -61,7 +61,7 @@ func (d *Docker) inMemory(ctx context.Context, volume string) (bool, error) {
 	return v.Options["type"] == "tmpfs" || v.Options["type"] == "ramfs", nil
 }
 
-// unitFolders tells what a restart of a systemd unit does to its files.
+// unitFolders reports what a restart of a systemd unit does to its files.
 func unitFolders(said map[string]string) []Folder {
 	all := []Folder{{Path: "/", Fate: Kept, What: "the machine's files"}}
 	if said["RuntimeDirectoryPreserve"] == "" || said["RuntimeDirectoryPreserve"] == "no" {

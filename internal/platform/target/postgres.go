@@ -203,7 +203,7 @@ func inUTF8(local bool) string {
 		local)
 }
 
-// isPooled tells whether the process that answers is another than the one that the
+// isPooled reports whether the process that answers is another than the one that the
 // connection was made to. It leaves no trace in the session that answers.
 func isPooled(ctx context.Context, c *pgx.Conn) (bool, error) {
 	pid, err := said(ctx, c, unhurried, "select pg_catalog.pg_backend_pid()")
@@ -213,7 +213,7 @@ func isPooled(ctx context.Context, c *pgx.Conn) (bool, error) {
 	return pid != strconv.FormatUint(uint64(c.PgConn().PID()), 10), nil
 }
 
-// isPgpool tells whether Pgpool-II answers, which hands out the server's own process
+// isPgpool reports whether Pgpool-II answers, which hands out the server's own process
 // id. The server sees its port then and not ours; where that is so, which a machine in
 // between can do as well, it is asked what it answers itself and a server has no
 // setting for.

@@ -260,7 +260,7 @@ engine: {reconcile_interval: 100ms, resolve_after: 1h}
 	}
 }
 
-// Grafana's end was lost. What it no longer repeats is over, and the next trouble gets a
+// Grafana's end was lost. What it no longer repeats is over, and the next incident gets a
 // run of its own; what Alertmanager would be asked about without a url as well.
 func TestLostEndExpires(t *testing.T) {
 	cache := servertest.Redis(t)

@@ -94,7 +94,7 @@ type App struct {
 	read   time.Time // when the last reload ended
 }
 
-// instanceName tells people which process it is.
+// instanceName names this process for people.
 func instanceName() string {
 	host, err := os.Hostname()
 	if err != nil {

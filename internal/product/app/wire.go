@@ -96,7 +96,7 @@ func (a *App) schedules(c *config.Config) (all []schedule.Schedule, err error) {
 
 // asked returns what makes a schedule's request from the labels of a series: what
 // the schedule names of the subject is as it says, the rest is the series'. A
-// label that neither has declines the run, and a series whose labels contradict the
+// label that neither has refuses the run, and a series whose labels contradict the
 // schedule is skipped: what was found on one server is not done on another.
 func asked(step policy.Step, subject []string, query string,
 	limit *float64) func(map[string]string) (remediate.Request, bool) {

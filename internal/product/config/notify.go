@@ -19,7 +19,7 @@ type Place struct {
 	Kind     string   `yaml:"kind" enum:"slack|webhook" doc:"Without a receiver: slack, an incoming webhook of Slack or a compatible service, with links to approve and reject; or webhook, the notification as JSON."`
 	URLFile  string   `yaml:"url_file" check:"path" doc:"With kind: file with the URL. The URL is a secret: it is all that is needed to post messages."`
 	URLEnv   string   `yaml:"url_env" doc:"Environment variable with the URL, instead of a file."`
-	On       []string `yaml:"on" enum:"alert|ask|page|tell|acted|helped|not_helped" doc:"Which notifications are sent: alert (an alert of severity warning or worse fires or is resolved; only with kind, in embedded mode without alertmanager_file), ask (a plan awaits approval), page (a person is needed), tell (for information: a policy was demoted), acted (a run has done all its steps), helped and not_helped (the result). Default: everything but acted."`
+	On       []string `yaml:"on" enum:"alert|ask|page|info|acted|helped|not_helped" doc:"Which notifications are sent: alert (an alert of severity warning or worse fires or is resolved; only with kind, in embedded mode without alertmanager_file), ask (a plan awaits approval), page (a person is needed), info (a policy was demoted), acted (a run has done all its steps), helped and not_helped (the result). Default: everything but acted."`
 }
 
 // Wants reports whether a kind of notification is sent here.

@@ -405,7 +405,7 @@ notify:
 	}
 	got := []any{
 		c.Alertmanager.All(), config.Alertmanager{URL: "x"}.All(), len(config.Alertmanager{}.All()),
-		c.Notify.Places[0].Wants(remediate.NotificationTell), c.Notify.Places[1].Wants(remediate.NotificationPage),
+		c.Notify.Places[0].Wants(remediate.NotificationInfo), c.Notify.Places[1].Wants(remediate.NotificationPage),
 		c.Notify.Places[1].Wants(remediate.NotificationAsk),
 		c.Schedules[0].Mode, c.Schedules[0].Missed, c.Schedules[0].Cooldown, *c.Schedules[0].Limit,
 		c.Engine,

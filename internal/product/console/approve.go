@@ -231,7 +231,7 @@ func (c *Console) show(g *gin.Context, q *question, v *verdict) {
 	}
 }
 
-// describe tells what would be done, and to what.
+// describe reports what would be done, and to what.
 func (q *question) describe() Node {
 	r := q.run.Request
 	fact := func(name string, value Node) Node { return Tr(Th(Text(name)), Td(value)) }

@@ -46,8 +46,8 @@ func Run(ctx context.Context, o Options) (err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 
-	tell := newTeller(o.Out)
-	tell.say("starting a private PostgreSQL and Redis in %s", dir)
+	line := newTimeline(o.Out)
+	line.say("starting a private PostgreSQL and Redis in %s", dir)
 	pg, err := sandbox.StartPostgres(ctx, sandbox.PostgresOptions{Dir: filepath.Join(dir, "postgres"),
 		Settings: map[string]string{"synchronous_commit": "off", "max_wal_size": "4GB", "shared_buffers": "256MB"}})
 	if err != nil {
@@ -61,7 +61,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	}
 	defer func() { err = errors.Join(err, redis.Stop()) }()
 
-	servers, err := sicken(ctx, tell, pg.URL, redis.URL)
+	servers, err := sicken(ctx, line, pg.URL, redis.URL)
 	if err != nil {
 		return err
 	}
@@ -69,11 +69,11 @@ func Run(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	return care(ctx, o, dir, servers, before, tell)
+	return care(ctx, o, dir, servers, before, line)
 }
 
 // care runs upkeep on the sick servers and tells what it does.
-func care(ctx context.Context, o Options, dir string, servers Servers, before findings, tell *teller) (err error) {
+func care(ctx context.Context, o Options, dir string, servers Servers, before findings, line *timeline) (err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	a, err := start(ctx, o, dir, servers)
@@ -85,13 +85,13 @@ func care(ctx context.Context, o Options, dir string, servers Servers, before fi
 	go func() { done <- a.Run(ctx) }()
 	defer func() { cancel(); err = errors.Join(err, <-done) }()
 
-	tell.say("upkeep runs; the console is at %s", servers.Console)
+	line.say("upkeep runs; the console is at %s", servers.Console)
 	if o.Ready != nil {
 		o.Ready(servers)
 	}
 	limited, stop := context.WithTimeoutCause(ctx, o.Timeout, ErrNotResolved)
 	defer stop()
-	if err := tell.follow(limited, servers.Console); err != nil {
+	if err := line.follow(limited, servers.Console); err != nil {
 		if ctx.Err() != nil {
 			return nil // Ctrl-C
 		}
@@ -101,13 +101,13 @@ func care(ctx context.Context, o Options, dir string, servers Servers, before fi
 	if err != nil {
 		return err
 	}
-	tell.summary(before, after)
+	line.summary(before, after)
 	if o.Once {
 		return nil
 	}
 	fmt.Fprintf(o.Out, "See for yourself:\n  psql '%s'\n  redis-cli -u %s\n  upkeep runs --url %s\n\n",
 		servers.Postgres, servers.Redis, servers.Console)
-	tell.say("all alerts are resolved. The console runs at %s until Ctrl-C", servers.Console)
+	line.say("all alerts are resolved. The console runs at %s until Ctrl-C", servers.Console)
 	select {
 	case <-ctx.Done():
 		return nil

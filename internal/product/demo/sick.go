@@ -38,7 +38,7 @@ func spoilers() []spoiler {
 }
 
 // sicken fills the servers and makes them sick. It returns where they are.
-func sicken(ctx context.Context, tell *teller, postgresURL, redisURL string) (s Servers, err error) {
+func sicken(ctx context.Context, line *timeline, postgresURL, redisURL string) (s Servers, err error) {
 	u, err := url.Parse(postgresURL)
 	if err != nil {
 		return s, err
@@ -62,13 +62,13 @@ func sicken(ctx context.Context, tell *teller, postgresURL, redisURL string) (s 
 	defer func() { _ = db.Close(context.WithoutCancel(ctx)) }() // nothing is left to be written
 	for _, step := range spoilers() {
 		if step.say != "" {
-			tell.say("PostgreSQL gets %s", step.say)
+			line.say("PostgreSQL gets %s", step.say)
 		}
 		if _, err := db.Exec(ctx, step.sql); err != nil {
 			return s, fmt.Errorf("demo data: %w", err)
 		}
 	}
-	tell.say("Redis gets %d keys, and no snapshot", keys)
+	line.say("Redis gets %d keys, and no snapshot", keys)
 	return s, fill(ctx, redisURL)
 }
 

@@ -19,8 +19,8 @@ var expected = [...]string{"PostgresDeadRows", "PostgresIndexBloat", "RedisSnaps
 // lookEvery is how often the timeline looks for news.
 const lookEvery = 150 * time.Millisecond
 
-// A teller prints what happens, with the time since the start.
-type teller struct {
+// A timeline prints what happens, with the time since the start.
+type timeline struct {
 	out   io.Writer
 	begun time.Time
 	runs  map[int64]*printed
@@ -28,7 +28,7 @@ type teller struct {
 }
 
 // news is one line that is not printed yet: the runs are asked one after the
-// other, and what they tell is printed in the order in which it happened.
+// other, and what they report is printed in the order in which it happened.
 type news struct {
 	at         time.Time
 	what, text string
@@ -36,26 +36,26 @@ type news struct {
 
 // printed is what was printed of a run.
 type printed struct {
-	story   console.RunDetails
+	details console.RunDetails
 	alert   bool
 	entries int
 	over    bool
 }
 
-func newTeller(out io.Writer) *teller {
-	return &teller{out: out, begun: time.Now(), runs: make(map[int64]*printed)}
+func newTimeline(out io.Writer) *timeline {
+	return &timeline{out: out, begun: time.Now(), runs: make(map[int64]*printed)}
 }
 
-func (t *teller) say(format string, args ...any) {
+func (t *timeline) say(format string, args ...any) {
 	t.line(time.Now(), "", fmt.Sprintf(format, args...))
 	t.print()
 }
 
-func (t *teller) line(at time.Time, what, text string) {
+func (t *timeline) line(at time.Time, what, text string) {
 	t.news = append(t.news, news{at, what, text})
 }
 
-func (t *teller) print() {
+func (t *timeline) print() {
 	slices.SortStableFunc(t.news, func(a, b news) int { return a.at.Compare(b.at) })
 	for _, n := range t.news {
 		fmt.Fprintf(t.out, "%7.2fs  %-9s %s\n", n.at.Sub(t.begun).Seconds(), n.what, n.text)
@@ -63,9 +63,9 @@ func (t *teller) print() {
 	t.news = nil
 }
 
-// follow prints what the console tells until every expected alert has fired, its
-// run has resolved, and its incident is over.
-func (t *teller) follow(ctx context.Context, url string) error {
+// follow prints what the console reports until every expected alert has fired, its
+// run is resolved, and its incident is closed.
+func (t *timeline) follow(ctx context.Context, url string) error {
 	for {
 		if err := t.look(ctx, url); err != nil && ctx.Err() == nil {
 			return err
@@ -81,7 +81,7 @@ func (t *teller) follow(ctx context.Context, url string) error {
 	}
 }
 
-func (t *teller) look(ctx context.Context, url string) error {
+func (t *timeline) look(ctx context.Context, url string) error {
 	var lines []console.Line
 	if err := get(ctx, url+console.Prefix+"/runs", &lines); err != nil {
 		return err
@@ -97,19 +97,19 @@ func (t *teller) look(ctx context.Context, url string) error {
 		if r.over {
 			continue
 		}
-		var story console.RunDetails
-		if err := get(ctx, fmt.Sprintf("%s%s/runs/%d", url, console.Prefix, l.ID), &story); err != nil {
+		var details console.RunDetails
+		if err := get(ctx, fmt.Sprintf("%s%s/runs/%d", url, console.Prefix, l.ID), &details); err != nil {
 			return err
 		}
-		r.story = story
-		t.tell(r)
+		r.details = details
+		t.run(r)
 	}
 	return nil
 }
 
-// tell prints what is new of a run.
-func (t *teller) tell(r *printed) {
-	s := r.story
+// run prints what is new of a run.
+func (t *timeline) run(r *printed) {
+	s := r.details
 	name := fmt.Sprintf("run %d", s.Run.ID)
 	if e := s.Incident; e != nil && !r.alert {
 		r.alert = true
@@ -125,7 +125,7 @@ func (t *teller) tell(r *printed) {
 	}
 }
 
-func (t *teller) entry(name string, s console.RunDetails, e remediate.Entry) {
+func (t *timeline) entry(name string, s console.RunDetails, e remediate.Entry) {
 	switch {
 	case e.Step != 0 && e.Done:
 		t.line(e.At, name, fmt.Sprintf("step %d done, %s", e.Step, e.Why))
@@ -147,7 +147,7 @@ func (t *teller) entry(name string, s console.RunDetails, e remediate.Entry) {
 
 // resolved reports whether every expected alert has fired and is over, with a run
 // of it that resolved.
-func (t *teller) resolved() bool {
+func (t *timeline) resolved() bool {
 	for _, name := range expected {
 		if !slices.ContainsFunc(t.ended(), func(s console.RunDetails) bool {
 			return s.Incident.Name() == name &&
@@ -159,10 +159,10 @@ func (t *teller) resolved() bool {
 	return true
 }
 
-func (t *teller) ended() (all []console.RunDetails) {
+func (t *timeline) ended() (all []console.RunDetails) {
 	for _, r := range t.runs {
 		if r.over {
-			all = append(all, r.story)
+			all = append(all, r.details)
 		}
 	}
 	slices.SortFunc(all, func(a, b console.RunDetails) int { return int(a.Run.ID - b.Run.ID) })
@@ -171,12 +171,12 @@ func (t *teller) ended() (all []console.RunDetails) {
 
 // summary prints what was before and after, in upkeep's words and in those of
 // the servers' own tools.
-func (t *teller) summary(before, after findings) {
+func (t *timeline) summary(before, after findings) {
 	fmt.Fprintf(t.out, "\nResults, as upkeep measured them:\n")
-	for _, story := range t.ended() {
-		fmt.Fprintf(t.out, "  %-18s %-18s %8s → %-8s limit %s\n", story.Incident.Name(), story.Run.Request.Action,
-			quantity(story.Lowers, story.Run.Before), quantity(story.Lowers, story.Run.After),
-			quantity(story.Lowers, story.Run.Request.Limit))
+	for _, details := range t.ended() {
+		fmt.Fprintf(t.out, "  %-18s %-18s %8s → %-8s limit %s\n", details.Incident.Name(), details.Run.Request.Action,
+			quantity(details.Lowers, details.Run.Before), quantity(details.Lowers, details.Run.After),
+			quantity(details.Lowers, details.Run.Request.Limit))
 	}
 	fmt.Fprintf(t.out, "and as psql and redis-cli report:\n")
 	fmt.Fprintf(t.out, "  dead rows of orders     %9d of %d → %d of %d\n", before.deadRows,

@@ -154,10 +154,10 @@ func (a *alertmanager) close() {
 
 // take receives firing and resolved alerts from the rule manager, as Alertmanager
 // would over HTTP. An alert that is not sent again resolves by itself.
-func (a *alertmanager) take(ctx context.Context, expr string, told ...*rules.Alert) {
+func (a *alertmanager) take(ctx context.Context, expr string, alerts ...*rules.Alert) {
 	now := time.Now()
-	all := make([]*alert.Alert, 0, len(told))
-	for _, t := range told {
+	all := make([]*alert.Alert, 0, len(alerts))
+	for _, t := range alerts {
 		ends := t.ValidUntil
 		if !t.ResolvedAt.IsZero() {
 			ends = t.ResolvedAt

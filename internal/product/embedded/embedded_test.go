@@ -38,11 +38,11 @@ const rules = `groups:
 // A stage is an Embedded whose metric the test sets and whose deliveries it sees.
 type stage struct {
 	*embedded.Embedded
-	used atomic.Value // float64
-	mu   sync.Mutex
-	told []string // "firing Full a" for each alert delivered
-	dir  string
-	end  func()
+	used     atomic.Value // float64
+	mu       sync.Mutex
+	reported []string // "firing Full a" for each alert delivered
+	dir      string
+	end      func()
 
 	parts embedded.Parts // in use
 }
@@ -124,7 +124,7 @@ func (s *stage) webhook(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, a := range body.Alerts {
-		s.told = append(s.told, fmt.Sprintf("%s %s %q limit=%s", a.Status, a.Labels["alertname"], a.Labels["disk"],
+		s.reported = append(s.reported, fmt.Sprintf("%s %s %q limit=%s", a.Status, a.Labels["alertname"], a.Labels["disk"],
 			a.Annotations["limit"]))
 	}
 }
@@ -132,7 +132,7 @@ func (s *stage) webhook(w http.ResponseWriter, r *http.Request) {
 func (s *stage) deliveries() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return append([]string(nil), s.told...)
+	return append([]string(nil), s.reported...)
 }
 
 // await waits until something was delivered whose beginning is want.
@@ -191,7 +191,7 @@ func TestFiresDeliversAndResolves(t *testing.T) {
 
 // After a kill there is on disk what was acknowledged: a copy of the folder,
 // taken while all is running, is what a kill leaves.
-func TestKilledKeepsSilencesAndWhatWasTold(t *testing.T) {
+func TestKilledKeepsSilencesAndWhatWasSent(t *testing.T) {
 	s := begin(t, t.TempDir(), 0.9)
 	s.await(t, "firing Full")
 	until := time.Now().Add(time.Hour).UTC().Format(time.RFC3339)
@@ -206,8 +206,8 @@ func TestKilledKeepsSilencesAndWhatWasTold(t *testing.T) {
 	}
 	again := begin(t, left, 0.9)
 	time.Sleep(3 * time.Second) // ten evaluations
-	if told := again.deliveries(); len(told) != 0 {
-		t.Errorf("sent again after the kill: %q", told)
+	if reported := again.deliveries(); len(reported) != 0 {
+		t.Errorf("sent again after the kill: %q", reported)
 	}
 	if _, text := ask(t, again.Alertmanager(), "GET", "/api/v2/silences", ""); !strings.Contains(text, `"Other"`) {
 		t.Errorf("the silence is gone: %s", text)

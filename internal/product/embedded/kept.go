@@ -53,10 +53,10 @@ func (k *keptAlerts) snapshot(w io.Writer) (int64, error) {
 }
 
 // keep notes alerts, and returns when they are on disk if one of them is new or has ended.
-func (k *keptAlerts) keep(told []*alert.Alert) error {
+func (k *keptAlerts) keep(alerts []*alert.Alert) error {
 	now, changed := time.Now(), false
 	k.mu.Lock()
-	for _, a := range told {
+	for _, a := range alerts {
 		fp := a.Fingerprint()
 		delete(k.back, fp)
 		ended := a.ResolvedAt(now)

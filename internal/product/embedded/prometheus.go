@@ -213,7 +213,7 @@ func (m *prom) runtimeInfo() (apiv1.RuntimeInfo, error) {
 	}, nil
 }
 
-// ownAlertmanager tells where the Alertmanager is: here.
+// ownAlertmanager reports where the Alertmanager is: here.
 type ownAlertmanager struct{ external *url.URL }
 
 // Alertmanagers implements the API's question.

@@ -31,16 +31,16 @@ const (
 // Kinds lists the kinds.
 func Kinds() []Kind { return []Kind{Postgres, Redis} }
 
-// A Need is what one action, or looking on, must be allowed.
+// A Need is what one action, or monitoring, must be allowed.
 type Need struct {
-	By      string            `json:"by"` // the action, or "looking on"
+	By      string            `json:"by"` // the action, or "monitoring"
 	Kind    Kind              `json:"kind"`
 	Summary string            `json:"summary"`
 	Rights  []remediate.Right `json:"rights"`
 }
 
 // Watching is the name of what the collectors and the guards need.
-const Watching = "looking on"
+const Watching = "monitoring"
 
 // watching are the rights of the collectors and guards of a kind. On PostgreSQL
 // 13 there is no role that reads every table: there each schema is granted.
@@ -67,7 +67,7 @@ func watching(k Kind) Need {
 	return n
 }
 
-// Of returns what looking on and the actions need on one kind of target, in the
+// Of returns what monitoring and the actions need on one kind of target, in the
 // order of their names. Actions on other kinds are left out.
 func Of(k Kind, actions []remediate.Action) []Need {
 	needs := []Need{watching(k)}

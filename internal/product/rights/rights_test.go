@@ -405,7 +405,7 @@ func carryOut(t *testing.T, a remediate.Action, r remediate.Request) {
 	}
 }
 
-// What the script grants for looking on is enough for every collector.
+// What the script grants for monitoring is enough for every collector.
 func TestWatchingPostgres(t *testing.T) {
 	w := open(t, servertest.Postgres(t), full(t, servertest.Postgres(t)))
 	destination(t, w)

@@ -56,7 +56,7 @@ func (k kit) size(i image) float64 {
 // oldest is before there were engines: what says that it was made earlier says nothing.
 func oldest() time.Time { return time.Date(2013, 1, 1, 0, 0, 0, 0, time.UTC) }
 
-// credible tells whether something can have happened then.
+// credible reports whether something can have happened then.
 func credible(at, now time.Time) bool { return at.After(oldest()) && !at.After(now) }
 
 // moments are when an image was last made, tagged or used, and when it came to the

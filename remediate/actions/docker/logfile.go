@@ -248,7 +248,7 @@ func (l *logFile) opened(process, number string) (flags int64, ok bool, err erro
 			}
 		}
 		// To ask a file system that does not answer would hang; since Linux 5.14 the
-		// number tells without.
+		// number shows it without.
 		if value, found := strings.CutPrefix(line, "ino:"); found &&
 			strings.TrimSpace(value) != strconv.FormatUint(l.inode, 10) {
 			return 0, false, nil

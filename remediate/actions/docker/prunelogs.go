@@ -167,7 +167,7 @@ func (a prunelogs) Plan(ctx context.Context, r remediate.Request) (p remediate.P
 	return p, nil
 }
 
-// readers tells who else feels it.
+// readers reports who else feels it.
 func (a prunelogs) readers(ctx context.Context) string {
 	text := "who reads the file by its offset may read the part that stays once more; upkeep's own count of lines " +
 		"does not"

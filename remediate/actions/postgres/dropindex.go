@@ -279,7 +279,7 @@ func young(since time.Time, why string, counted time.Duration) error {
 		since.UTC().Format(time.RFC3339), why, session.Days(counted), since.Add(counted).UTC().Format(time.DateOnly))
 }
 
-// unaskedText tells which standbys may use an index, and what to do about it.
+// unaskedText reports which standbys may use an index, and what to do about it.
 func unaskedText(all []string) string {
 	return fmt.Sprintf("%d standbys may use the index and are not asked: %s; make each a target that names in "+
 		"replica_of the server it follows, and set standbys_listed when no other answers queries", len(all),

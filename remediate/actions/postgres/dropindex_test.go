@@ -23,7 +23,7 @@ import (
 
 const twin = `twin '; DROP TABLE victim; --"` + "\\"
 
-// indexes tells all that is known of the indexes outside of the catalogs.
+// indexes reports all that is known of the indexes outside of the catalogs.
 func (c *clinic) indexes(t *testing.T) string {
 	t.Helper()
 	return c.text(t, `select coalesce(string_agg(concat_ws(' ', c.oid, n.nspname, c.relname, i.indisvalid, i.indisready, i.indislive, pg_get_indexdef(c.oid)), E'\n' order by c.oid), '')

@@ -259,7 +259,7 @@ func (a freeze) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) 
 	}.Run(ctx, f, s.Do)
 }
 
-// behindSQL tells whether the database counts as older than its oldest table. A vacuum
+// behindSQL reports whether the database counts as older than its oldest table. A vacuum
 // brings that up to date at its end, in a transaction after the table's.
 const behindSQL = `
 select age(datfrozenxid) > (select max(age(relfrozenxid)) from pg_class where relkind in ('r', 'm', 't')),

@@ -27,7 +27,7 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate/actions/postgres"
 )
 
-// An executor is an action beside what the manuals say for the same trouble. Both run
+// An executor is an action beside what the manuals say for the same problem. Both run
 // while pgbench works on the same tables (pgbenchScript), each in a copy of the same
 // database: public.accounts, of whose rows seven tenths are gone and two thirds of
 // the rest are more than a year old, and public.tellers, public.branches and
@@ -151,7 +151,7 @@ func openSite(tb testing.TB, rows int) site {
 
 func in(url, database string) string { return strings.Replace(url, "/postgres?", "/"+database+"?", 1) }
 
-// A bed is one copy of the database, with the case's trouble.
+// A bed is one copy of the database, with the case's problem.
 type bed struct {
 	executor
 	site
@@ -487,7 +487,7 @@ func TestCancelledUnderLoad(t *testing.T) {
 				plan, err = action.Plan(t.Context(), b.request(action))
 			}
 			if err != nil {
-				t.Fatalf("the case has no trouble: %v", err)
+				t.Fatalf("the case has no problem: %v", err)
 			}
 			for _, after := range []time.Duration{20, 80, 200, 400} {
 				ctx, cancel := context.WithTimeout(t.Context(),

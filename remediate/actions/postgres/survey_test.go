@@ -161,7 +161,7 @@ func TestArchiveRights(t *testing.T) {
 	t.Cleanup(p.Close)
 	a, r := postgres.Archive(p), remediate.Request{Subject: map[string]string{"server": "main", "database": database,
 		"schema": "s", "table": "logs"}}
-	for _, right := range []struct{ told, grant string }{
+	for _, right := range []struct{ reported, grant string }{
 		{`grant usage on schema "s" to "mover"`, "grant usage on schema s to mover"},
 		{`grant delete on table "s"."logs" to "mover"`, "grant delete on table s.logs to mover"},
 		{`grant select on table "s"."logs" to "mover"`, "grant select on table s.logs to mover"},
@@ -172,8 +172,8 @@ func TestArchiveRights(t *testing.T) {
 	} {
 		_, err := a.Plan(t.Context(), r)
 		if refusal, ok := remediate.Refused(err); !ok || refusal.Reason != remediate.ReasonPrivilege ||
-			!strings.Contains(refusal.Detail, right.told) {
-			t.Fatalf("%v, want %q", err, right.told)
+			!strings.Contains(refusal.Detail, right.reported) {
+			t.Fatalf("%v, want %q", err, right.reported)
 		}
 		servertest.Exec(t, url, right.grant)
 	}

@@ -262,7 +262,7 @@ func (a terminate) Apply(ctx context.Context, f remediate.Fence, s remediate.Ste
 	return a.gone(ctx, which)
 }
 
-// present tells whether the session is there as it was.
+// present reports whether the session is there as it was.
 func present(ctx context.Context, q read.Querier, which string) (there bool, err error) {
 	rows, err := q.Query(ctx, "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE "+which+")")
 	if err != nil {

@@ -42,7 +42,7 @@ func (c *clinic) as(t *testing.T, application string, statements ...string) *pgx
 	return conn
 }
 
-// alive tells whether the session of a connection is there.
+// alive reports whether the session of a connection is there.
 func (c *clinic) alive(t *testing.T, conn *pgx.Conn) bool {
 	t.Helper()
 	return c.number(t, "select count(*) from pg_stat_activity where pid = $1::text::int and datname = "+

@@ -144,7 +144,7 @@ func oneOf(params map[string]string, name string, all map[string]string, want st
 	return v, nil
 }
 
-// agesSQL tells from which ages on autovacuum comes for a table whatever its dead rows.
+// agesSQL reports from which ages on autovacuum comes for a table whatever its dead rows.
 const agesSQL = `select current_setting('autovacuum_freeze_max_age')::int8,
   current_setting('autovacuum_multixact_freeze_max_age')::int8`
 

@@ -97,7 +97,7 @@ func (a bgsave) Plan(ctx context.Context, r remediate.Request) (p remediate.Plan
 	return p, p.Missing()
 }
 
-// underway tells what is waited for first.
+// underway reports what is waited for first.
 func underway(s read.Snapshot) (facts []string) {
 	if s.InProgress {
 		facts = append(facts, "a snapshot is being made already: it is waited for")

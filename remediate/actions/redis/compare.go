@@ -230,7 +230,7 @@ func (a restart) settled(ctx context.Context, kept map[string]string) error {
 	if err != nil {
 		return err
 	}
-	told := strings.Split(kept[keptGoes], ", ")
+	planned := strings.Split(kept[keptGoes], ", ")
 	var gone []string
 	for _, of := range []struct {
 		was  string
@@ -244,10 +244,10 @@ func (a restart) settled(ctx context.Context, kept map[string]string) error {
 		}
 		for name := range mix(was, of.is) {
 			expected := slices.ContainsFunc(of.what, func(what string) bool {
-				return slices.Contains(told,
+				return slices.Contains(planned,
 					fmt.Sprintf(what, name))
 			})
-			if was[name] != of.is[name] && !expected && !slices.ContainsFunc(told,
+			if was[name] != of.is[name] && !expected && !slices.ContainsFunc(planned,
 				func(t string) bool { return strings.HasPrefix(t, "users that are not in ") && len(of.what) > 1 }) {
 				gone = append(gone, fmt.Sprintf(of.what[0], name))
 			}

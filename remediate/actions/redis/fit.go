@@ -112,7 +112,7 @@ func address(ctx context.Context, c *goredis.Client) (at netip.Addr, hidden bool
 // those that share the machine's network are distinguished by it alone.
 func (now patient) listens() error {
 	starts := cmp.Or(now.begun.said["port"], "6379")
-	// it tells the second where the first is 0
+	// it reports the second where the first is 0
 	if is := now.state.Port; now.begun.known && is != 0 && strconv.Itoa(is) != starts &&
 		strconv.Itoa(is) != now.begun.said["tls-port"] {
 		return remediate.Refuse(remediate.ReasonUnfit,
@@ -144,7 +144,7 @@ func (now patient) grace(took time.Duration) time.Duration {
 	}
 }
 
-// facts tells people what is going to be felt.
+// facts returns for people what they will notice.
 func (now patient) facts(by target.Restart) (facts []string) {
 	load := time.Duration(now.memory.Used / loadRate * float64(time.Second)).Round(time.Second)
 	facts = append(facts, fmt.Sprintf("%d keys, %s; after the restart loading them takes at most about %s, during "+

@@ -9,7 +9,7 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
-// headroom tells how far the replicas of a server are behind. While one of them
+// headroom reports how far the replicas of a server are behind. While one of them
 // takes over the whole data set that is not known. A transaction of Redis is over
 // before it is seen, and INFO does not tell where the data is kept: the disk is
 // not known either.

@@ -22,14 +22,14 @@ const keysThere = 200
 
 // A fate is what is to become of a server that is to be restarted.
 type fate struct {
-	name    string
-	docker  []string // of docker run
-	args    []string // of the server
-	shows   string   // properties of the unit
-	before  []string // a command before the plan, its words apart by |
-	request map[string]string
-	refused string   // what the refusal says; "": it is restarted
-	told    []string // what the plan says
+	name     string
+	docker   []string // of docker run
+	args     []string // of the server
+	shows    string   // properties of the unit
+	before   []string // a command before the plan, its words apart by |
+	request  map[string]string
+	refused  string   // what the refusal says; "": it is restarted
+	reported []string // what the plan says
 }
 
 // judge makes the plan, carries it out where there is one, and counts the keys.
@@ -60,7 +60,7 @@ func (f fate) judge(t *testing.T, r *target.Redis) {
 		t.Errorf("it was not restarted")
 	}
 	facts := strings.Join(plan.Facts, "; ")
-	for _, want := range f.told {
+	for _, want := range f.reported {
 		if !strings.Contains(facts, want) {
 			t.Errorf("the plan says %q, and not %q", facts, want)
 		}
@@ -83,9 +83,9 @@ func whileItRuns(folder string) []fate {
 		{name: "an eviction", before: []string{"config|set|maxmemory-policy|allkeys-lru"},
 			refused: "maxmemory-policy is allkeys-lru"},
 		{name: "a user", before: []string{"acl|setuser|app|on|>pw|~*|+@all"},
-			told: []string{"lost by the restart, because it was set at run time and is in no file: the user app"}},
+			reported: []string{"lost by the restart, because it was set at run time and is in no file: the user app"}},
 		{name: "other settings", before: []string{"config|set|timeout|321", "config|set|notify-keyspace-events|KEA",
-			"config|set|masterauth|hidden"}, told: []string{"the setting timeout", "the setting notify-keyspace-events",
+			"config|set|masterauth|hidden"}, reported: []string{"the setting timeout", "the setting notify-keyspace-events",
 			"the setting masterauth"}},
 		{name: "a setting and back", before: []string{"config|set|timeout|321", "config|set|timeout|0"}},
 	}

@@ -230,9 +230,9 @@ func (a restart) Apply(ctx context.Context, f remediate.Fence, s remediate.Step)
 	if err := a.may(now, true, step.Args.Volatile); err != nil {
 		return err
 	}
-	told := strings.Split(step.Args.Goes, ", ")
+	planned := strings.Split(step.Args.Goes, ", ")
 	for _, gone := range now.goes() {
-		if !slices.Contains(told, gone) {
+		if !slices.Contains(planned, gone) {
 			return remediate.Refuse(remediate.ReasonChanged,
 				"%s was set since the plan was made, and the restart would take it back: ask again", gone)
 		}
@@ -278,7 +278,7 @@ func (a restart) kept(ctx context.Context, f remediate.Fence, args restartArgs, 
 	return kept, nil
 }
 
-// proved tells how long a save takes, by one that has succeeded: one of a moment
+// proved reports how long a save takes, by one that has succeeded: one of a moment
 // ago will do.
 func (a restart) proved(ctx context.Context, f remediate.Fence, s read.Snapshot) (time.Duration, error) {
 	if s.OK && s.Succeeded && s.Took >= 0 && s.Age < provedFor && !s.InProgress {

@@ -58,7 +58,7 @@ func (a restart) running(ctx context.Context) (r running, err error) {
 // changes counts the commands that set something which a restart may take back. Who
 // resets the count is counted too. Before 7.0 subcommands are not distinguished.
 func changes(calls map[string]int64) (n int64) {
-	if _, told := calls["config|get"]; !told {
+	if _, known := calls["config|get"]; !known {
 		return -1
 	}
 	for _, name := range []string{"config|set", "config|resetstat", "acl|setuser", "acl|deluser", "acl|load",

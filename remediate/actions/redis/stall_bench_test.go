@@ -23,7 +23,7 @@ const (
 	stallGoal    = 1.0 / 15 // of the naive way's longest stall
 )
 
-// An executor is an action beside what people do by hand for the same trouble.
+// An executor is an action beside what people do by hand for the same problem.
 type executor struct {
 	name   string
 	server func(testing.TB, ...string) string // returns its URL
@@ -102,7 +102,7 @@ type outcome struct {
 	worst, before time.Duration // the longest command meanwhile, and in the second before
 }
 
-// run does the work on a fresh trouble while clients read and write.
+// run does the work on a fresh problem while clients read and write.
 func (r executor) run(b *testing.B, s *target.Redis, work func(context.Context) error) (o outcome) {
 	b.Helper()
 	do(b, s, "flushall", "sync")

@@ -81,7 +81,7 @@ type ForeignKey struct {
 	Do         string   `json:"do,omitempty"`
 }
 
-// writesSQL tells what is written to each table with indexes: rows that make a new
+// writesSQL reports what is written to each table with indexes: rows that make a new
 // entry in every index, and updates, and those among them that touched none.
 //
 // Rights: none beyond CONNECT. Versions: 13 and later. Cost: one pass over pg_class.
@@ -290,7 +290,7 @@ func (d *Database) settle() {
 	}
 }
 
-// writes tells what the index costs those who write. Where less than an hour was
+// writes reports what the index costs those who write. Where less than an hour was
 // counted nothing can be said of a day.
 func (one *Index) writes(ctx context.Context, q read.Querier, oid int64, counted time.Duration) error {
 	rows, err := q.Query(ctx, writesSQL, oid)

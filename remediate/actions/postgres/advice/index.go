@@ -161,7 +161,7 @@ func (x Traits) Again() string {
 	return strings.Join(all, ";\n") + ";"
 }
 
-// Facts tells people what they would lose.
+// Facts returns for people what they would lose.
 func (x Traits) Facts(because string) []string {
 	all := []string{fmt.Sprintf("the index has %s and was scanned %d times", session.Bytes(x.SizeBytes), x.Scans)}
 	if x.LastScan != "" {

@@ -217,11 +217,11 @@ func sameRows(t *testing.T, got, want []string) {
 	for _, r := range want {
 		count[r]--
 	}
-	told := 0
+	reported := 0
 	for r, n := range count {
-		if n != 0 && told < 5 {
+		if n != 0 && reported < 5 {
 			t.Errorf("%+d times: %q", n, r)
-			told++
+			reported++
 		}
 	}
 	t.Fatalf("%d rows, want %d, or others", len(got), len(want))

@@ -124,7 +124,7 @@ func (m *archiver) oids() []int64 {
 	return all
 }
 
-// identity tells which table has the name now and in which file its rows are: in
+// identity reports which table has the name now and in which file its rows are: in
 // another, a ctid is of another row.
 func (m *archiver) identity(ctx context.Context, tx pgx.Tx) (oid, node int64, err error) {
 	err = tx.QueryRow(ctx, `select c.oid::int8, coalesce(pg_relation_filenode(c.oid), 0)::int8 from pg_class c

@@ -49,7 +49,7 @@ comment on table upkeep.parcels is
 comment on table upkeep.restored is
   'Which rows of those objects are in their table again: upkeep, postgres/restore_archived'`
 
-// ledgerStateSQL tells whether the ledger is there, whether it could be made, and
+// ledgerStateSQL reports whether the ledger is there, whether it could be made, and
 // who owns what is there. A trigger or a default of a table runs with the rights of
 // who inserts: one that another role made is not written to.
 const ledgerStateSQL = `

@@ -95,7 +95,7 @@ func readWidths(ctx context.Context, q read.Querier, oid int64) (w widths, err e
 // errWide says that the text of a batch is much more than it seemed to be.
 var errWide = errors.New("the rows are larger than they seemed")
 
-// tooWide tells what the server says of a value, or a line, that is more than it can
+// tooWide reports what the server says of a value, or a line, that is more than it can
 // write as text.
 func tooWide(err error) error {
 	refused, ok := errors.AsType[*pgconn.PgError](err)

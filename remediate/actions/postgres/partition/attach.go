@@ -114,7 +114,7 @@ func (p part) undone(ctx context.Context) error {
 	}
 }
 
-// concurrentSQL tells whether table $1 has the constraint that the server makes when it
+// concurrentSQL reports whether table $1 has the constraint that the server makes when it
 // begins to detach a partition concurrently, made after ours, $2. No other DETACH
 // makes one, unless it is concurrent too.
 const concurrentSQL = `

@@ -75,7 +75,7 @@ type partState struct {
 	Defaults bool // the source has a default partition
 }
 
-// whereSQL tells where table $1 is. $2 to $4 are the names of itself and of the
+// whereSQL reports where table $1 is. $2 to $4 are the names of itself and of the
 // roots, $5 and $6 the roots, $7 and $8 the bounds. %[1]s is what tells a pending
 // detachment, %[2]s the type of the column, %[3]s and %[4]s how bounds are written,
 // %[5]s when all rows go.

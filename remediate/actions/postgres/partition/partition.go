@@ -212,7 +212,7 @@ func hinders(ctx context.Context, q read.Querier, oid int64) (string, error) {
 	return what, nil
 }
 
-// likeSQL tells what keeps table $1 from becoming a partition of $2 from $4 to $5:
+// likeSQL reports what keeps table $1 from becoming a partition of $2 from $4 to $5:
 // another key, other columns, a constraint or an index that would have to be made
 // meanwhile, partitions that are in its place, or a trigger whose state would be lost. %[1]s is the type of the column
 // $3.
@@ -366,7 +366,7 @@ func attachText(to, p rows.Table, low, high string) string {
 	return fmt.Sprintf("ALTER TABLE %s ATTACH PARTITION %s FOR VALUES FROM (%s) TO (%s)", to, p, low, high)
 }
 
-// dropsWatchedSQL tells whether an event trigger fires when a table is dropped. It may
+// dropsWatchedSQL reports whether an event trigger fires when a table is dropped. It may
 // refuse that, which cannot be known before, and refuse to undo a detachment as well.
 const dropsWatchedSQL = `
 select exists (select from pg_event_trigger where evtenabled in ('O', 'A') and evtevent in ('ddl_command_start',

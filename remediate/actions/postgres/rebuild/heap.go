@@ -204,7 +204,7 @@ func (h heap) freeBytes(ctx context.Context, db *target.Database) (free int64, k
 	return int64(s.Bavail) * s.Bsize, true, nil
 }
 
-// Rewritten tells whether the table has another file than before.
+// Rewritten reports whether the table has another file than before.
 func Rewritten(ctx context.Context, c *pgx.Conn, was TableArgs) (bool, error) {
 	var oid, node int64
 	err := c.QueryRow(ctx, `select c.oid::int8, c.relfilenode::int8 from pg_class c

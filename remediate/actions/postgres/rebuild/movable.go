@@ -174,7 +174,7 @@ func goalOf(needed int64) int64 {
 	return int64(math.Ceil(goal/unit) * unit)
 }
 
-// costs tells what is moved and what that writes. To leave a page with room a row
+// costs reports what is moved and what that writes. To leave a page with room a row
 // must first fill it with its own old versions.
 func (h heap) costs(goal int64) []string {
 	const logged = 120 // bytes of WAL for an update that changes nothing, and its share of pages written whole

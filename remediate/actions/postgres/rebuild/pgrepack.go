@@ -160,7 +160,7 @@ func dismiss(ctx context.Context, c *pgx.Conn, f remediate.Fence, all []worker) 
 	return nil
 }
 
-// leftSQL tells whether a pg_repack that is gone has left something of the table.
+// leftSQL reports whether a pg_repack that is gone has left something of the table.
 const leftSQL = `
 select exists (` + orphansSQL + `)
     or exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = 'repack'
@@ -168,7 +168,7 @@ select exists (` + orphansSQL + `)
     or exists (select from pg_type t join pg_namespace n on n.oid = t.typnamespace where n.nspname = 'repack'
       and t.typname = 'pk_' || $1)`
 
-// left tells whether there is something to remove. What a pg_repack that works
+// left reports whether there is something to remove. What a pg_repack that works
 // has there is not.
 func (Repack) left(ctx context.Context, db *target.Database, oid int64) (left bool, err error) {
 	who, _, err := atWork(ctx, db, oid)

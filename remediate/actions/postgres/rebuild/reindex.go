@@ -238,7 +238,7 @@ func (a reindex) build(ctx context.Context, f remediate.Fence, s buildStep) erro
 	return errors.Join(err, left)
 }
 
-// done tells whether the index is built anew, and otherwise waits until it can be.
+// done reports whether the index is built anew, and otherwise waits until it can be.
 func (a reindex) done(ctx context.Context, c *pgx.Conn, f remediate.Fence, s buildStep, wait time.Duration) (bool,
 	error) {
 	// One that was interrupted after the new index took the name of the old
@@ -325,7 +325,7 @@ func (a reindex) tidy(ctx context.Context, j session.Job, f remediate.Fence, s b
 	return done, a.forget(ctx, c, s)
 }
 
-// rebuilt tells whether the index has another file than before. A concurrent
+// rebuilt reports whether the index has another file than before. A concurrent
 // build makes another index under the old name.
 func rebuilt(ctx context.Context, c *pgx.Conn, s buildStep) (bool, error) {
 	var oid, node int64

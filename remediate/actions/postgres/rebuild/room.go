@@ -28,7 +28,7 @@ type need struct {
 	bytes  int64
 }
 
-// rebuildSQL tells where the server would put a new copy of an index: its
+// rebuildSQL reports where the server would put a new copy of an index: its
 // tablespace, those for what a sort spills, and what a session may spill.
 //
 // Rights: none beyond CONNECT. Versions: 13 and later.

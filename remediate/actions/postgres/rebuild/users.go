@@ -47,7 +47,7 @@ func (h heap) Locked(ctx context.Context, db *target.Database) (string, error) {
 		remediate.Quantity("_bytes", rate), how), nil
 }
 
-// usersSQL tells who holds a lock of the table, and since when the longest of them
+// usersSQL reports who holds a lock of the table, and since when the longest of them
 // has its transaction open. A role without pg_monitor does not see the latter.
 const usersSQL = `
 select count(distinct l.pid), coalesce(extract(epoch from clock_timestamp() - min(a.xact_start)), 0)::float8,

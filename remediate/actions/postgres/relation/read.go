@@ -22,7 +22,7 @@ type Reader struct {
 	sql string
 }
 
-// serverSQL tells which server answers. Any role; 13 and later.
+// serverSQL reports which server answers. Any role; 13 and later.
 const serverSQL = "select current_setting('server_version_num')::int, system_identifier::text from " +
 	"pg_catalog.pg_control_system()"
 

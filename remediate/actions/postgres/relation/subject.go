@@ -128,7 +128,7 @@ func Names(r remediate.Request) read.Subject {
 	return read.Subject{Schema: r.Subject["schema"], Table: r.Subject["table"], Index: r.Subject["index"]}
 }
 
-// MayDropSQL tells whether the role may drop the relation c of the namespace n.
+// MayDropSQL reports whether the role may drop the relation c of the namespace n.
 // Neither MAINTAIN nor the database is enough for it.
 const MayDropSQL = `pg_has_role(c.relowner, 'USAGE') or pg_has_role(n.nspowner, 'USAGE')
   or (select r.rolsuper from pg_roles r where r.rolname = current_user)`

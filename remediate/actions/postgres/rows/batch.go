@@ -56,7 +56,7 @@ func (b *batches) count(ctx context.Context) error {
 	return nil
 }
 
-// IndexedSQL tells whether a B-tree begins with a column of a table.
+// IndexedSQL reports whether a B-tree begins with a column of a table.
 const IndexedSQL = `
 select exists (select from pg_index i
                  join pg_class x on x.oid = i.indexrelid
@@ -65,7 +65,7 @@ select exists (select from pg_index i
                 where i.indrelid = $1::int8::oid and i.indisvalid and i.indpred is null and m.amname = 'btree'
                   and a.attname = $2)`
 
-// few tells whether so few rows go that an index finds them faster.
+// few reports whether so few rows go that an index finds them faster.
 func (b *batches) few(ctx context.Context) (bool, error) {
 	s, err := ReadSide(ctx, b.c, b.table, deletes())
 	if err != nil {

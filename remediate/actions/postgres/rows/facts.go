@@ -93,7 +93,7 @@ func (m Movement) cutFact(ctx context.Context, q read.Querier, s Survey) (string
 		"keeps it", cut), nil
 }
 
-// readers tells who could read the rows in the destination and not in the source.
+// readers reports who could read the rows in the destination and not in the source.
 func (m Movement) readers(s Survey) (facts []string) {
 	if s.wider != "" {
 		facts = append(facts, fmt.Sprintf("%s may be read by %s, and %s may not: personal data would be seen by more "+
@@ -136,7 +136,7 @@ const (
 	countMost   = 10_000_000
 )
 
-// weightSQL tells the size of a table with all its parts and the number of its
+// weightSQL reports the size of a table with all its parts and the number of its
 // rows and indexes, and the indexes of another.
 const weightSQL = `
 select coalesce(sum(pg_table_size(t.relid)), 0)::float8, coalesce(sum(greatest(c.reltuples, 0)), 0)::float8,

@@ -225,7 +225,7 @@ func (w *world) losses(all map[int64][]finding) (said []string) {
 
 func brief(s string) string { return s[:min(len(s), 40)] }
 
-// remainsSQL tells what an action has left behind.
+// remainsSQL reports what an action has left behind.
 const remainsSQL = `
 select 'a lock of a session of ours: ' || a.application_name from pg_locks l join pg_stat_activity a on a.pid = l.pid
  where l.locktype = 'advisory' and a.datname = current_database()

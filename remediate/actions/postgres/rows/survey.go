@@ -88,7 +88,7 @@ func (m Movement) Survey(ctx context.Context, q read.Querier, p *remediate.Plan)
 	return s, m.destination(ctx, q, &s, columns, p)
 }
 
-// kinSQL tells whether one of two tables is an ancestor of the other.
+// kinSQL reports whether one of two tables is an ancestor of the other.
 const kinSQL = `
 with recursive above(child, parent) as (
   select inhrelid, inhparent from pg_inherits where inhrelid in ($1::int8::oid, $2::int8::oid)

@@ -7,7 +7,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// LockTimedOut tells whether a lock was not got within its time.
+// LockTimedOut reports whether a lock was not got within its time.
 func LockTimedOut(err error) bool {
 	refused, ok := errors.AsType[*pgconn.PgError](err)
 	return ok && refused.Code == CodeLock

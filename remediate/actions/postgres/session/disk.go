@@ -12,7 +12,7 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
 )
 
-// PlaceSQL tells where the server keeps its data and how to know it there. A role
+// PlaceSQL reports where the server keeps its data and how to know it there. A role
 // without the right does not see the setting; a connection from afar says that
 // the folder of that name on this machine is another's.
 const PlaceSQL = `

@@ -9,7 +9,7 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
-// Headroom tells how much room a server has. Least privilege: pg_monitor, to see
+// Headroom reports how much room a server has. Least privilege: pg_monitor, to see
 // the sessions of others and how far replicas are; without it what cannot be seen
 // is not reported. The disk is reported if upkeep runs beside the server and may read
 // its data directory.

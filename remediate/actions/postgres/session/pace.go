@@ -58,7 +58,7 @@ func NewPace(p Pacing) (*Pace, error) {
 	return &Pace{lag: time.Duration(lag), wal: wal << 20, kept: make(map[string]float64)}, nil
 }
 
-// paceSQL tells how far the slowest connected replica is behind, in seconds, the
+// paceSQL reports how far the slowest connected replica is behind, in seconds, the
 // position in the WAL, and what was written since the last checkpoint as a share of
 // max_wal_size. A role without pg_monitor sees no lag. 13 and later.
 const paceSQL = `
@@ -68,7 +68,7 @@ select coalesce((select extract(epoch from max(replay_lag)) from pg_stat_replica
          where name = 'max_wal_size'))::float8
   from pg_control_checkpoint() k`
 
-// slotsSQL tells what each slot keeps and what it may keep still.
+// slotsSQL reports what each slot keeps and what it may keep still.
 const slotsSQL = `
 select slot_name::text, pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)::float8, safe_wal_size::float8
   from pg_replication_slots

@@ -28,7 +28,7 @@ func Planned(s remediate.Step) Server {
 	return is
 }
 
-// serverSQL tells which server answers. Rights: none beyond CONNECT, unless EXECUTE on
+// serverSQL reports which server answers. Rights: none beyond CONNECT, unless EXECUTE on
 // the function was taken away. Versions: 13 and later.
 const serverSQL = `
 select system_identifier::text,
