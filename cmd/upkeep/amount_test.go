@@ -13,10 +13,10 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
-// newAged is an office with a table of 50,013 rows, 13 of which are past their age.
-func newAged(t *testing.T, mode string) *office {
+// newAged is an reloaded with a table of 50,013 rows, 13 of which are past their age.
+func newAged(t *testing.T, mode string) *reloaded {
 	t.Helper()
-	o := newOffice(t, "waiting")
+	o := newReloaded(t, "waiting")
 	o.situation, o.mode = "amount", mode
 	servertest.Exec(t, o.postgres, "truncate t", "alter table t set (autovacuum_enabled = off)",
 		"insert into t select i, now() - case when i <= 13 then interval '2 days' else interval '0' end, 'x' from "+
@@ -25,7 +25,7 @@ func newAged(t *testing.T, mode string) *office {
 }
 
 // open starts the upkeep and sends it the alert on rows past their age.
-func (o *office) open(t *testing.T) {
+func (o *reloaded) open(t *testing.T) {
 	t.Helper()
 	o.write(t)
 	o.start(t)
@@ -33,12 +33,12 @@ func (o *office) open(t *testing.T) {
 }
 
 // backfill moves all rows over their age.
-func (o *office) backfill(t *testing.T) {
+func (o *reloaded) backfill(t *testing.T) {
 	t.Helper()
 	servertest.Exec(t, o.postgres, "update t set at = now() - interval '2 days'")
 }
 
-func (o *office) yes(t *testing.T) {
+func (o *reloaded) yes(t *testing.T) {
 	t.Helper()
 	if code, said := o.post(t, console.Prefix+"/runs/1/approve",
 		map[string]string{"by": "user/ann"}); code != http.StatusOK {
@@ -46,7 +46,7 @@ func (o *office) yes(t *testing.T) {
 	}
 }
 
-func (o *office) asked(t *testing.T, what string) {
+func (o *reloaded) asked(t *testing.T, what string) {
 	t.Helper()
 	o.until(t, "it asks: "+what, func() bool {
 		run := o.run(t)

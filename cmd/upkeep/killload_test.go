@@ -31,12 +31,12 @@ type life struct {
 	inStep        bool // it was killed when it had begun a step, and may have had no time for more
 }
 
-// upkeep is killed with SIGKILL at random moments, while tables fall sick as fast
-// as they are healed and three Alertmanagers deliver the alerts. In the end no alert
-// that was acknowledged is lost, the server's log says that each table was healed
+// upkeep is killed with SIGKILL at random moments, while tables fall damaged as fast
+// as they are repaired and three Alertmanagers deliver the alerts. In the end no alert
+// that was acknowledged is lost, the server's log says that each table was repaired
 // once, no run hangs, and each start carried on at once.
 func TestKilledUnderLoad(t *testing.T) {
-	w := newWard(t)
+	w := newWorkload(t)
 	address := freeAddress(t)
 	w.configure(t, w.dir, address, "")
 	w.behind.Store(&[]string{address})
@@ -71,7 +71,7 @@ func TestKilledUnderLoad(t *testing.T) {
 
 // live starts an upkeep and kills it after a while, and in a step only when it has begun
 // one, which a busy machine may not let it do in that time.
-func (w *ward) live(t *testing.T, log *os.File, long time.Duration, inStep bool) (l life) {
+func (w *workload) live(t *testing.T, log *os.File, long time.Duration, inStep bool) (l life) {
 	t.Helper()
 	l.begun, l.inStep = time.Now(), inStep
 	before := begun(t, log.Name())

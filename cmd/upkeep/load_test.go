@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	// sickAtOnce is how many tables are sick at any time: more than upkeep works
+	// sickAtOnce is how many tables are damaged at any time: more than upkeep works
 	// on at once, so that each moment finds it at work.
 	sickAtOnce = 20
 
@@ -30,25 +30,25 @@ const (
 	large = 6
 )
 
-// A patient is one table.
-type patient struct {
+// A damagedTable is one table.
+type damagedTable struct {
 	table     string
 	rebuild   bool // its index is bloated; else rows of it are dead
 	direct    bool // the test itself delivers it
 	since     time.Time
-	healed    time.Time // zero while it is sick
+	repaired  time.Time // zero while it is damaged
 	over      bool      // its end was delivered directly
 	index     uint32    // before
 	rebuilt   uint32    // the index that was seen first in its place
-	statement string    // that heals it
+	statement string    // that repairs it
 }
 
-// load lets tables fall sick, sees how they are and delivers alerts, until stop is
-// called: from then on no other falls sick. All ends with the test.
-func (w *ward) load(t *testing.T) (stop func()) {
+// load lets tables fall damaged, sees how they are and delivers alerts, until stop is
+// called: from then on no other falls damaged. All ends with the test.
+func (w *workload) load(t *testing.T) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	sickens, ends := context.WithCancel(ctx)
+	damages, ends := context.WithCancel(ctx)
 	var all sync.WaitGroup
 	run := func(ctx context.Context, every time.Duration, do func(context.Context, *pgx.Conn) error) {
 		c, err := pgx.Connect(ctx, w.server.URL)
@@ -70,7 +70,7 @@ func (w *ward) load(t *testing.T) (stop func()) {
 			}
 		})
 	}
-	run(sickens, 20*time.Millisecond, w.sicken)
+	run(damages, 20*time.Millisecond, w.sicken)
 	run(ctx, 200*time.Millisecond, w.see)
 	t.Cleanup(func() { cancel(); all.Wait() })
 	all.Go(func() {
@@ -90,20 +90,20 @@ func (w *ward) load(t *testing.T) (stop func()) {
 	return ends
 }
 
-// sicken makes one more table sick where fewer are than should be.
-func (w *ward) sicken(ctx context.Context, c *pgx.Conn) error {
+// sicken makes one more table damaged where fewer are than should be.
+func (w *workload) sicken(ctx context.Context, c *pgx.Conn) error {
 	w.mu.Lock()
-	n, sick := len(w.patients), 0
-	for _, p := range w.patients {
-		if p.healed.IsZero() {
-			sick++
+	n, damaged := len(w.tables), 0
+	for _, p := range w.tables {
+		if p.repaired.IsZero() {
+			damaged++
 		}
 	}
 	w.mu.Unlock()
-	if sick >= sickAtOnce {
+	if damaged >= sickAtOnce {
 		return nil
 	}
-	p := &patient{table: fmt.Sprint("dead_", n), direct: n%3 == 0}
+	p := &damagedTable{table: fmt.Sprint("dead_", n), direct: n%3 == 0}
 	p.statement = fmt.Sprintf(`VACUUM (ANALYZE, TRUNCATE off, PARALLEL 0) "public"."%s"`, p.table)
 	rows := 2000
 	if n%large == 1 {
@@ -140,15 +140,15 @@ func (w *ward) sicken(ctx context.Context, c *pgx.Conn) error {
 	p.since = time.Now()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.patients = append(w.patients, p)
+	w.tables = append(w.tables, p)
 	return nil
 }
 
-// some returns the patients that want says.
-func (w *ward) some(want func(*patient) bool) (all []*patient) {
+// some returns the tables that want says.
+func (w *workload) some(want func(*damagedTable) bool) (all []*damagedTable) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, p := range w.patients {
+	for _, p := range w.tables {
 		if want(p) {
 			all = append(all, p)
 		}
@@ -156,34 +156,36 @@ func (w *ward) some(want func(*patient) bool) (all []*patient) {
 	return all
 }
 
-func (w *ward) sick() []*patient { return w.some(func(p *patient) bool { return p.healed.IsZero() }) }
+func (w *workload) damaged() []*damagedTable {
+	return w.some(func(p *damagedTable) bool { return p.repaired.IsZero() })
+}
 
-// see asks the server who is healed.
-func (w *ward) see(ctx context.Context, c *pgx.Conn) error {
-	for _, p := range w.sick() {
-		var healed bool
+// see asks the server who is repaired.
+func (w *workload) see(ctx context.Context, c *pgx.Conn) error {
+	for _, p := range w.damaged() {
+		var repaired bool
 		var index uint32
 		var err error
 		if p.rebuild {
 			err = c.QueryRow(ctx, "select c.oid, i.indisvalid and c.oid <> $2 from pg_index i join pg_class c on "+
-				"c.oid = i.indexrelid where c.relname = $1", p.table+"_key", p.index).Scan(&index, &healed)
+				"c.oid = i.indexrelid where c.relname = $1", p.table+"_key", p.index).Scan(&index, &repaired)
 		} else {
-			err = c.QueryRow(ctx, "select pg_stat_get_dead_tuples($1::text::regclass) = 0", p.table).Scan(&healed)
+			err = c.QueryRow(ctx, "select pg_stat_get_dead_tuples($1::text::regclass) = 0", p.table).Scan(&repaired)
 		}
 		if err != nil {
 			return err
 		}
-		if healed {
+		if repaired {
 			w.mu.Lock()
-			p.healed, p.rebuilt = time.Now(), index
+			p.repaired, p.rebuilt = time.Now(), index
 			w.mu.Unlock()
 		}
 	}
 	return nil
 }
 
-// alert is what the shipped rules say of a patient.
-func (w *ward) alert(p *patient) alert {
+// alert is what the shipped rules say of a damagedTable.
+func (w *workload) alert(p *damagedTable) alert {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	a := alert{
@@ -191,7 +193,7 @@ func (w *ward) alert(p *patient) alert {
 			"database": "postgres", "schema": "public", "table": p.table},
 		Annotations: map[string]string{"summary": "rows of " + p.table + " are dead", "limit": "0.2",
 			"action": "postgres/vacuum"},
-		StartsAt: p.since, EndsAt: p.healed,
+		StartsAt: p.since, EndsAt: p.repaired,
 		GeneratorURL: "http://127.0.0.1/graph?g0.expr=upkeep_postgres_table_dead_ratio+%3E+0.2",
 	}
 	if p.rebuild {
@@ -203,13 +205,13 @@ func (w *ward) alert(p *patient) alert {
 	return a
 }
 
-// tellPeers tells every Alertmanager who is sick, and for a while who is healed.
-func (w *ward) tellPeers(ctx context.Context) {
+// tellPeers tells every Alertmanager who is damaged, and for a while who is repaired.
+func (w *workload) tellPeers(ctx context.Context) {
 	now := time.Now()
 	var all []alert
-	for _, p := range w.some(func(p *patient) bool {
+	for _, p := range w.some(func(p *damagedTable) bool {
 		return !p.direct &&
-			(p.healed.IsZero() || now.Sub(p.healed) < 15*time.Second)
+			(p.repaired.IsZero() || now.Sub(p.repaired) < 15*time.Second)
 	}) {
 		a := w.alert(p)
 		if a.EndsAt.IsZero() {
@@ -224,12 +226,12 @@ func (w *ward) tellPeers(ctx context.Context) {
 
 // tellDirectly posts to the webhook until it is acknowledged, and then never
 // again: nothing but the inbox remembers the alert.
-func (w *ward) tellDirectly(ctx context.Context, worker int) {
-	for i, p := range w.some(func(p *patient) bool { return p.direct }) {
+func (w *workload) tellDirectly(ctx context.Context, worker int) {
+	for i, p := range w.some(func(p *damagedTable) bool { return p.direct }) {
 		w.mu.Lock()
-		sick, acked, over := p.healed.IsZero(), w.acked[p.table] > 0, p.over
+		damaged, acked, over := p.repaired.IsZero(), w.acked[p.table] > 0, p.over
 		w.mu.Unlock()
-		if i%3 != worker || sick && acked || over {
+		if i%3 != worker || damaged && acked || over {
 			continue
 		}
 		a := w.alert(p)
@@ -237,7 +239,7 @@ func (w *ward) tellDirectly(ctx context.Context, worker int) {
 		if acked {
 			a.Status = "resolved"
 		}
-		if w.post(ctx, w.door.URL+webhook.Alertmanager().Path, delivery{Version: "4", Alerts: []alert{a}}) &&
+		if w.post(ctx, w.proxy.URL+webhook.Alertmanager().Path, delivery{Version: "4", Alerts: []alert{a}}) &&
 			a.Status == "resolved" {
 			w.mu.Lock()
 			p.over = true
@@ -246,7 +248,7 @@ func (w *ward) tellDirectly(ctx context.Context, worker int) {
 	}
 }
 
-func (w *ward) post(ctx context.Context, url string, body any) bool {
+func (w *workload) post(ctx context.Context, url string, body any) bool {
 	text, err := json.Marshal(body)
 	if err != nil {
 		return false

@@ -241,8 +241,8 @@ func (s *site) awaitResolved(t *testing.T, actions ...string) []console.Line {
 	return nil
 }
 
-// healed checks with the servers themselves.
-func (s *site) healed(t *testing.T, lines []console.Line) {
+// repaired checks with the servers themselves.
+func (s *site) repaired(t *testing.T, lines []console.Line) {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), s.postgres)
 	if err != nil {
@@ -303,7 +303,7 @@ func TestLoopEmbedded(t *testing.T) {
 	cmd := spawn(t, s.dir, "upkeep", "serve", "--config", "upkeep.yaml")
 	s.awaitReady(t)
 	lines := s.awaitResolved(t, loopActions...)
-	s.healed(t, lines)
+	s.repaired(t, lines)
 	s.amtool(t, s.address)
 	s.reload(t)
 	s.hangUp(t, cmd)
@@ -472,6 +472,6 @@ alerting: {alertmanagers: [{static_configs: [{targets: [%q]}]}]}
 	spawn(t, s.dir, "prometheus", "--config.file=prometheus.yml", "--storage.tsdb.path=tsdb",
 		"--web.listen-address="+prom, "--rules.alert.resend-delay=1s")
 	lines := s.awaitResolved(t, loopActions...)
-	s.healed(t, lines)
+	s.repaired(t, lines)
 	s.secretive(t)
 }

@@ -36,7 +36,7 @@ var (
 )
 
 // The store goes away again and again, in every way that it has, while upkeep lives and
-// tables fall sick: one upkeep and two, on SQLite and on PostgreSQL, side by side. No run
+// tables fall damaged: one upkeep and two, on SQLite and on PostgreSQL, side by side. No run
 // hangs, no table is vacuumed twice, and every alert that was acknowledged has a run that
 // ends.
 func TestOutages(t *testing.T) {
@@ -159,7 +159,7 @@ policies: [{name: dead rows, match: ['alertname="PostgresDeadRows"'], action: po
 %s`, address, c.url, strings.Join(disabled, ", "), lease, where)
 }
 
-// endure lets the store go away some times while tables fall sick.
+// endure lets the store go away some times while tables fall damaged.
 func (c *climate) endure(t *testing.T, count int) {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
@@ -204,8 +204,8 @@ func (c *climate) begin(t *testing.T, kind string) (end func()) {
 	return func() { servertest.Signal(pids, syscall.SIGCONT) }
 }
 
-// sicken makes a table sick and delivers the alert until it is acknowledged, as Alertmanager
-// does. There are some sick tables at any time.
+// sicken makes a table damaged and delivers the alert until it is acknowledged, as Alertmanager
+// does. There are some damaged tables at any time.
 func (c *climate) sicken(ctx context.Context, table string) error {
 	conn, err := pgx.Connect(ctx, c.url)
 	if err != nil {
@@ -240,13 +240,13 @@ func (c *climate) sicken(ctx context.Context, table string) error {
 	c.mu.Lock()
 	c.acked[table] = true
 	c.mu.Unlock()
-	for { // some are sick at once
-		var sick int
+	for { // some are damaged at once
+		var damaged int
 		if err := conn.QueryRow(ctx, "select count(*) from pg_stat_user_tables where vacuum_count = 0").
-			Scan(&sick); err != nil {
+			Scan(&damaged); err != nil {
 			return err
 		}
-		if sick < 4 {
+		if damaged < 4 {
 			return nil
 		}
 		select {
@@ -275,7 +275,7 @@ func (c *climate) removable(ctx context.Context, conn *pgx.Conn) error {
 }
 
 func (c *climate) post(ctx context.Context, address string, a alert) bool {
-	w := &ward{client: c.client}
+	w := &workload{client: c.client}
 	return w.post(ctx, "http://"+address+webhook.Alertmanager().Path, delivery{Version: "4", Alerts: []alert{a}})
 }
 

@@ -66,15 +66,15 @@ func TestPresentRules(t *testing.T) {
 			}
 			t.Run(change+"/"+situation, func(t *testing.T) {
 				t.Parallel()
-				o := newOffice(t, situation)
+				o := newReloaded(t, situation)
 				o.meet(t, change, strings.Trim(want, "[]"))
 			})
 		}
 	}
 }
 
-// An office is an upkeep whose configuration changes, with one table to look after.
-type office struct {
+// An reloaded is an upkeep whose configuration changes, with one table to look after.
+type reloaded struct {
 	site
 	situation string
 	conn      *pgx.Conn
@@ -85,9 +85,9 @@ type office struct {
 	noPolicy                                bool
 }
 
-func newOffice(t *testing.T, situation string) *office {
+func newReloaded(t *testing.T, situation string) *reloaded {
 	t.Helper()
-	o := &office{site: site{dir: t.TempDir(), address: freeAddress(t), token: "t"}, situation: situation,
+	o := &reloaded{site: site{dir: t.TempDir(), address: freeAddress(t), token: "t"}, situation: situation,
 		target: "main", action: "postgres/purge", mode: "auto", window: "open", age: "1d"}
 	o.postgres, o.database = servertest.Database(t)
 	old := []string{
@@ -138,7 +138,7 @@ func newOffice(t *testing.T, situation string) *office {
 	return o
 }
 
-func (o *office) connect(t *testing.T) *pgx.Conn {
+func (o *reloaded) connect(t *testing.T) *pgx.Conn {
 	t.Helper()
 	c, err := pgx.Connect(t.Context(), o.postgres)
 	if err != nil {
@@ -149,7 +149,7 @@ func (o *office) connect(t *testing.T) *pgx.Conn {
 }
 
 // write writes the configuration as it is now.
-func (o *office) write(t *testing.T) {
+func (o *reloaded) write(t *testing.T) {
 	t.Helper()
 	var disabled []string
 	for _, name := range app.Known().Collectors {
@@ -183,14 +183,14 @@ windows:
 %s%s`, o.address, strings.Join(disabled, ", "), later, targets, policies))
 }
 
-func (o *office) start(t *testing.T) {
+func (o *reloaded) start(t *testing.T) {
 	t.Helper()
 	o.cmd = spawn(t, o.dir, "upkeep", "serve", "--config", "upkeep.yaml")
 	o.awaitReady(t)
 }
 
 // post sends something to the upkeep and returns the status and the answer.
-func (o *office) post(t *testing.T, path string, body any) (int, string) {
+func (o *reloaded) post(t *testing.T, path string, body any) (int, string) {
 	t.Helper()
 	text, err := json.Marshal(body)
 	if err != nil {
@@ -214,7 +214,7 @@ func (o *office) post(t *testing.T, path string, body any) (int, string) {
 	return res.StatusCode, said.String()
 }
 
-func (o *office) pause(t *testing.T, scope string) {
+func (o *reloaded) pause(t *testing.T, scope string) {
 	t.Helper()
 	p := remediate.Pause{Scope: scope, Reason: "r", By: "ann"}
 	if o.cmd != nil {
@@ -235,7 +235,7 @@ func (o *office) pause(t *testing.T, scope string) {
 }
 
 // run is the state of run 1.
-func (o *office) run(t *testing.T) remediate.Run {
+func (o *reloaded) run(t *testing.T) remediate.Run {
 	t.Helper()
 	var s console.RunDetails
 	if err := o.get("/runs/1", &s); err != nil {
@@ -245,7 +245,7 @@ func (o *office) run(t *testing.T) remediate.Run {
 }
 
 // query asks the database for one number.
-func (o *office) query(t *testing.T, sql string) (n int) {
+func (o *reloaded) query(t *testing.T, sql string) (n int) {
 	t.Helper()
 	if err := o.conn.QueryRow(t.Context(), sql).Scan(&n); err != nil {
 		t.Fatalf("%s: %v", sql, err)
@@ -254,7 +254,7 @@ func (o *office) query(t *testing.T, sql string) (n int) {
 }
 
 // until waits for something, and says where the run is if it does not come.
-func (o *office) until(t *testing.T, what string, is func() bool) {
+func (o *reloaded) until(t *testing.T, what string, is func() bool) {
 	t.Helper()
 	defer func() {
 		if t.Failed() {
@@ -266,7 +266,7 @@ func (o *office) until(t *testing.T, what string, is func() bool) {
 }
 
 // alert reports the upkeep what is wrong.
-func (o *office) alert(t *testing.T) {
+func (o *reloaded) alert(t *testing.T) {
 	t.Helper()
 	labels := map[string]string{"alertname": "A", "server": "main", "database": o.database, "schema": "public",
 		"table": "t"}
@@ -281,7 +281,7 @@ func (o *office) alert(t *testing.T) {
 }
 
 // begin brings the run into the situation.
-func (o *office) begin(t *testing.T) {
+func (o *reloaded) begin(t *testing.T) {
 	t.Helper()
 	o.write(t)
 	o.start(t)
@@ -321,7 +321,7 @@ func (o *office) begin(t *testing.T) {
 }
 
 // apply makes the change.
-func (o *office) apply(t *testing.T, change string) {
+func (o *reloaded) apply(t *testing.T, change string) {
 	t.Helper()
 	switch change {
 	case "policy removed", "approval's policy":
@@ -364,7 +364,7 @@ func (o *office) apply(t *testing.T, change string) {
 
 // left is what of the work is still to be done: it must not become less after the run
 // has said that it stopped.
-func (o *office) left(t *testing.T) int {
+func (o *reloaded) left(t *testing.T) int {
 	t.Helper()
 	switch o.situation {
 	case "in VACUUM":
@@ -380,7 +380,7 @@ func (o *office) left(t *testing.T) int {
 
 // meet makes the change in the situation and compares what the run says, and what
 // the database shows.
-func (o *office) meet(t *testing.T, change, want string) {
+func (o *reloaded) meet(t *testing.T, change, want string) {
 	o.begin(t)
 	state, reason, _ := strings.Cut(want, " ")
 	began := time.Now()
@@ -427,7 +427,7 @@ func (o *office) meet(t *testing.T, change, want string) {
 
 // approve says yes to what was asked about: where the configuration no longer asks for
 // it the yes is refused with the reason, else something holds the run.
-func (o *office) approve(t *testing.T, change, state, reason string) {
+func (o *reloaded) approve(t *testing.T, change, state, reason string) {
 	t.Helper()
 	if o.situation != "awaiting approval" {
 		return

@@ -22,9 +22,9 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
-// A pair is two upkeeps that look after one ward and share one store.
+// A pair is two upkeeps that look after one workload and share one store.
 type pair struct {
-	*ward
+	*workload
 	replicas []*replica
 	store    *pgx.Conn
 	log      *os.File
@@ -42,7 +42,7 @@ type replica struct {
 
 func newPair(t *testing.T) *pair {
 	t.Helper()
-	p := &pair{ward: newWard(t), took: make(map[string][]time.Duration)}
+	p := &pair{workload: newWorkload(t), took: make(map[string][]time.Duration)}
 	url, _ := servertest.Database(t)
 	p.log = p.keepLog(t)
 	var addresses []string
@@ -264,7 +264,7 @@ func send(t *testing.T, r *replica, s syscall.Signal) {
 }
 
 // Of two replicas one is killed, freezes, or is stopped, again and again
-// while tables fall sick: the other one carries on what it had, and the woken one
+// while tables fall damaged: the other one carries on what it had, and the woken one
 // changes nothing. The ledger of the target has each table once.
 func TestReplicasUnderLoad(t *testing.T) {
 	p := newPair(t)

@@ -14,11 +14,11 @@ import (
 const detachedOld = "select count(*) from pg_class c where relname = 't_old' and not exists (select from pg_inherits " +
 	"where inhrelid = c.oid)"
 
-// halfDropped is an office whose upkeep was killed between the DETACH and the DROP of a
+// halfDropped is an reloaded whose upkeep was killed between the DETACH and the DROP of a
 // partition.
-func halfDropped(t *testing.T) *office {
+func halfDropped(t *testing.T) *reloaded {
 	t.Helper()
-	o := newOffice(t, "waiting")
+	o := newReloaded(t, "waiting")
 	servertest.Exec(t, o.postgres, "drop table t",
 		"create table t (id int, at timestamptz not null) partition by range (at)",
 		"create table t_old partition of t for values from ('2020-01-01') to ('2021-01-01')",

@@ -39,7 +39,7 @@ import (
 // Those of servers are in servers_test.go.
 func commands() map[string]func(*testscript.TestScript, bool, []string) {
 	all := make(map[string]func(*testscript.TestScript, bool, []string))
-	for name, do := range map[string]func(*testscript.TestScript, *house, []string) error{
+	for name, do := range map[string]func(*testscript.TestScript, *harness, []string) error{
 		"sql": sql, "session": session, "configure": configure, "as": actAs, "alert": alert, "ask": ask, "want": want,
 		"says": says,
 		"runs": runs, "approve": approve, "reject": reject, "notified": notified, "clock": clock, "value": value,
@@ -49,9 +49,9 @@ func commands() map[string]func(*testscript.TestScript, bool, []string) {
 		"psql": psqlFile,
 	} {
 		all[name] = func(ts *testscript.TestScript, neg bool, args []string) {
-			h, ok := ts.Value(houseKey{}).(*house)
+			h, ok := ts.Value(houseKey{}).(*harness)
 			if !ok {
-				ts.Fatalf("there is no house")
+				ts.Fatalf("there is no harness")
 			}
 			err := do(ts, h, args)
 			if neg && err == nil {
@@ -93,7 +93,7 @@ func statements(ts *testscript.TestScript, args []string) (all []string) {
 }
 
 // url is where a command's statements go.
-func (h *house) url(set map[string]string) (string, error) {
+func (h *harness) url(set map[string]string) (string, error) {
 	on := set["on"]
 	if on == "" {
 		on = "main"
@@ -109,7 +109,7 @@ func (h *house) url(set map[string]string) (string, error) {
 	return as(raw, role)
 }
 
-func sql(ts *testscript.TestScript, h *house, args []string) error {
+func sql(ts *testscript.TestScript, h *harness, args []string) error {
 	set, args := flags(args)
 	u, err := h.url(set)
 	if err != nil {
@@ -118,7 +118,7 @@ func sql(ts *testscript.TestScript, h *house, args []string) error {
 	return execute(context.Background(), u, statements(ts, args)...)
 }
 
-func session(ts *testscript.TestScript, h *house, args []string) error {
+func session(ts *testscript.TestScript, h *harness, args []string) error {
 	set, args := flags(args)
 	name, ctx := args[0], context.Background()
 	c := h.sessions[name]
@@ -147,11 +147,11 @@ func session(ts *testscript.TestScript, h *house, args []string) error {
 // ignore is for what may have ended by itself.
 func ignore(error) error { return nil }
 
-func configure(ts *testscript.TestScript, h *house, args []string) error {
+func configure(ts *testscript.TestScript, h *harness, args []string) error {
 	return h.configure(ts.ReadFile(args[0]))
 }
 
-func actAs(_ *testscript.TestScript, h *house, args []string) (err error) {
+func actAs(_ *testscript.TestScript, h *harness, args []string) (err error) {
 	if h.urls["main"], err = as(h.urls["main"], args[0]); err != nil {
 		return err
 	}
@@ -160,7 +160,7 @@ func actAs(_ *testscript.TestScript, h *house, args []string) (err error) {
 
 // archiveRows says which rows of a table of main are past their age, as the
 // configuration does.
-func archiveRows(_ *testscript.TestScript, h *house, args []string) error {
+func archiveRows(_ *testscript.TestScript, h *harness, args []string) error {
 	one := map[string]any{"database": h.database, "table": args[0]}
 	to := make(map[string]any)
 	for _, arg := range args[1:] {
@@ -183,7 +183,7 @@ func archiveRows(_ *testscript.TestScript, h *house, args []string) error {
 
 // pairs are key=value arguments. Of a subject, the server and the database are
 // the scenario's where nothing else is said.
-func (h *house) pairs(args []string) (map[string]string, error) {
+func (h *harness) pairs(args []string) (map[string]string, error) {
 	all := map[string]string{"server": "main", "database": h.database, "schema": "public"}
 	for _, arg := range args {
 		k, v, ok := strings.Cut(arg, "=")
@@ -196,7 +196,7 @@ func (h *house) pairs(args []string) (map[string]string, error) {
 }
 
 // alert delivers an alert as Alertmanager would, with the annotations of its rule.
-func alert(_ *testscript.TestScript, h *house, args []string) error {
+func alert(_ *testscript.TestScript, h *harness, args []string) error {
 	labels, err := h.pairs(args[1:])
 	if err != nil {
 		return err
@@ -223,7 +223,7 @@ func alert(_ *testscript.TestScript, h *house, args []string) error {
 }
 
 // ask makes a run as a person does.
-func ask(_ *testscript.TestScript, h *house, args []string) error {
+func ask(_ *testscript.TestScript, h *harness, args []string) error {
 	labels, err := h.pairs(args[1:])
 	if err != nil {
 		return err
@@ -278,7 +278,7 @@ func number(args []string) (int64, []string) {
 	return 0, args
 }
 
-func want(_ *testscript.TestScript, h *house, args []string) error {
+func want(_ *testscript.TestScript, h *harness, args []string) error {
 	id, args := number(args)
 	state := remediate.State(args[0])
 	ctx := context.Background()
@@ -321,7 +321,7 @@ const another = 5 * time.Second
 // neverError says that nothing remains to wait for.
 type neverError struct{ error }
 
-func says(_ *testscript.TestScript, h *house, args []string) error {
+func says(_ *testscript.TestScript, h *harness, args []string) error {
 	id, args := number(args)
 	ctx := context.Background()
 	if h.refused != nil && id == 0 {
@@ -347,7 +347,7 @@ func has(text string, parts []string) error {
 	return nil
 }
 
-func runs(_ *testscript.TestScript, h *house, args []string) error {
+func runs(_ *testscript.TestScript, h *harness, args []string) error {
 	all, err := h.journal.Recent(context.Background(), 1000)
 	if err == nil && strconv.Itoa(len(all)) != args[0] {
 		err = fmt.Errorf("there are %d runs, want %s", len(all), args[0])
@@ -355,7 +355,7 @@ func runs(_ *testscript.TestScript, h *house, args []string) error {
 	return err
 }
 
-func approve(_ *testscript.TestScript, h *house, args []string) error {
+func approve(_ *testscript.TestScript, h *harness, args []string) error {
 	ctx := context.Background()
 	if err := want(nil, h, append(args, string(remediate.AwaitingApproval))); err != nil {
 		return err
@@ -370,7 +370,7 @@ func approve(_ *testscript.TestScript, h *house, args []string) error {
 	return err
 }
 
-func reject(_ *testscript.TestScript, h *house, args []string) error {
+func reject(_ *testscript.TestScript, h *harness, args []string) error {
 	ctx := context.Background()
 	if err := want(nil, h, append(args, string(remediate.AwaitingApproval))); err != nil {
 		return err
@@ -384,7 +384,7 @@ func reject(_ *testscript.TestScript, h *house, args []string) error {
 	return err
 }
 
-func notified(_ *testscript.TestScript, h *house, args []string) error {
+func notified(_ *testscript.TestScript, h *harness, args []string) error {
 	return until(func() error {
 		h.engine.Wake()
 		all, err := h.notifications(context.Background(), remediate.NotificationKind(args[0]))
@@ -402,7 +402,7 @@ func notified(_ *testscript.TestScript, h *house, args []string) error {
 	})
 }
 
-func clock(_ *testscript.TestScript, h *house, args []string) error {
+func clock(_ *testscript.TestScript, h *harness, args []string) error {
 	if args[0] == "at" {
 		hour, err := time.Parse("15:04", args[1])
 		if err != nil {
@@ -424,7 +424,7 @@ func clock(_ *testscript.TestScript, h *house, args []string) error {
 }
 
 // ask one value of a target.
-func (h *house) one(set map[string]string, query string) (answer string, err error) {
+func (h *harness) one(set map[string]string, query string) (answer string, err error) {
 	ctx := context.Background()
 	u, err := h.url(set)
 	if err != nil {
@@ -439,7 +439,7 @@ func (h *house) one(set map[string]string, query string) (answer string, err err
 	return answer, err
 }
 
-func value(_ *testscript.TestScript, h *house, args []string) error {
+func value(_ *testscript.TestScript, h *harness, args []string) error {
 	set, args := flags(args)
 	return until(func() error {
 		got, err := h.one(set, args[0])
@@ -450,7 +450,7 @@ func value(_ *testscript.TestScript, h *house, args []string) error {
 	})
 }
 
-func keep(_ *testscript.TestScript, h *house, args []string) error {
+func keep(_ *testscript.TestScript, h *harness, args []string) error {
 	for _, query := range args {
 		got, err := h.one(nil, query)
 		if err != nil {
@@ -461,7 +461,7 @@ func keep(_ *testscript.TestScript, h *house, args []string) error {
 	return nil
 }
 
-func kept(_ *testscript.TestScript, h *house, _ []string) error {
+func kept(_ *testscript.TestScript, h *harness, _ []string) error {
 	if len(h.kept) == 0 {
 		return errors.New("nothing was kept")
 	}

@@ -1,4 +1,4 @@
-// Package actions_test holds the scenarios of sick databases: each says how a
+// Package actions_test holds the scenarios of degraded databases: each says how a
 // server got into trouble, what was asked for, how the run must end, and what must
 // be as before. They are carried out by the real engine on real servers.
 package actions_test
@@ -17,7 +17,7 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/testbed/servertest"
 )
 
-// houseKey finds the house in the environment of a script.
+// houseKey finds the harness in the environment of a script.
 type houseKey struct{}
 
 func TestScenarios(t *testing.T) {
@@ -26,7 +26,7 @@ func TestScenarios(t *testing.T) {
 		Dir: "testdata/scenarios",
 		Setup: func(e *testscript.Env) error {
 			ctx := context.Background() // the cleanup needs it too
-			h, err := newHouse(ctx)
+			h, err := newHarness(ctx)
 			if err != nil {
 				return err
 			}
@@ -50,7 +50,7 @@ func TestScenarios(t *testing.T) {
 }
 
 // settle makes a database and a role of the scenario's own on the shared server.
-func (h *house) settle(ctx context.Context, server string) (err error) {
+func (h *harness) settle(ctx context.Context, server string) (err error) {
 	n := rand.Uint32()
 	h.database, h.role = fmt.Sprintf("sick_%08x", n), fmt.Sprintf("nurse_%08x", n)
 	if h.urls["main"], err = at(server, h.database); err != nil {
@@ -70,7 +70,7 @@ func (h *house) settle(ctx context.Context, server string) (err error) {
 }
 
 // forget rolls back what a scenario has prepared and not ended.
-func (h *house) forget(ctx context.Context, server string) error {
+func (h *harness) forget(ctx context.Context, server string) error {
 	u, err := at(server, h.database)
 	if err != nil {
 		return err

@@ -21,7 +21,7 @@ import (
 )
 
 // place makes a folder for a server of a scenario, which goes with it.
-func (h *house) place() (string, error) {
+func (h *harness) place() (string, error) {
 	dir, err := servertest.Dir()
 	if err == nil {
 		h.remove(dir)
@@ -50,7 +50,7 @@ func settings(args []string) map[string]string {
 }
 
 // server [-dir DIR] [SETTING=VALUE]… gives the scenario a server of its own as main.
-func server(_ *testscript.TestScript, h *house, args []string) error {
+func server(_ *testscript.TestScript, h *harness, args []string) error {
 	set, args := flags(args)
 	dir := set["dir"]
 	if dir == "" {
@@ -67,7 +67,7 @@ func server(_ *testscript.TestScript, h *house, args []string) error {
 }
 
 // serve starts the server of a target.
-func (h *house) serve(name, dir string, settings map[string]string) error {
+func (h *harness) serve(name, dir string, settings map[string]string) error {
 	p, err := servertest.StartPostgres(context.Background(), sandbox.PostgresOptions{Dir: dir, Settings: settings})
 	if err != nil {
 		return err
@@ -79,7 +79,7 @@ func (h *house) serve(name, dir string, settings map[string]string) error {
 }
 
 // halt TARGET ends its server and the sessions on it.
-func halt(_ *testscript.TestScript, h *house, args []string) error {
+func halt(_ *testscript.TestScript, h *harness, args []string) error {
 	if c, ok := h.caches[args[0]]; ok {
 		return c.Stop()
 	}
@@ -87,7 +87,7 @@ func halt(_ *testscript.TestScript, h *house, args []string) error {
 }
 
 // start TARGET starts it again with its data, on another port.
-func start(_ *testscript.TestScript, h *house, args []string) error {
+func start(_ *testscript.TestScript, h *harness, args []string) error {
 	if err := h.serve(args[0], h.servers[args[0]].Dir, h.settings[args[0]]); err != nil {
 		return err
 	}
@@ -97,7 +97,7 @@ func start(_ *testscript.TestScript, h *house, args []string) error {
 // standby makes the target "standby", a read-only copy of main as it is now. Main is
 // started again, on another port. With a name, the standby follows main through the
 // slot of that name and tells it what it reads.
-func standby(ts *testscript.TestScript, h *house, args []string) error {
+func standby(ts *testscript.TestScript, h *harness, args []string) error {
 	dir, err := h.place()
 	if err != nil {
 		return err
@@ -133,7 +133,7 @@ func standby(ts *testscript.TestScript, h *house, args []string) error {
 
 // disk SIZE mounts a file system of that size at $DISK. A server whose folder it is owns
 // it.
-func disk(ts *testscript.TestScript, h *house, args []string) error {
+func disk(ts *testscript.TestScript, h *harness, args []string) error {
 	dir, err := h.place()
 	if err != nil {
 		return err
@@ -155,7 +155,7 @@ func disk(ts *testscript.TestScript, h *house, args []string) error {
 }
 
 // dockerEngine NAME starts a Docker engine as a target.
-func dockerEngine(_ *testscript.TestScript, h *house, args []string) error {
+func dockerEngine(_ *testscript.TestScript, h *harness, args []string) error {
 	dir, err := h.place()
 	if err != nil {
 		return err
@@ -170,7 +170,7 @@ func dockerEngine(_ *testscript.TestScript, h *house, args []string) error {
 }
 
 // dockerImage NAME IMAGE makes an image of a megabyte that is like no other.
-func dockerImage(_ *testscript.TestScript, h *house, args []string) error {
+func dockerImage(_ *testscript.TestScript, h *harness, args []string) error {
 	noise := make([]byte, 1<<20)
 	_, _ = rand.Read(noise) // never fails
 	image, err := sandbox.Tar(map[string][]byte{"noise": noise})
@@ -181,14 +181,14 @@ func dockerImage(_ *testscript.TestScript, h *house, args []string) error {
 }
 
 // dockerHas NAME IMAGE is true while the engine has the image.
-func dockerHas(_ *testscript.TestScript, h *house, args []string) error {
+func dockerHas(_ *testscript.TestScript, h *harness, args []string) error {
 	_, err := h.engines[args[0]].Run(context.Background(), nil, "image", "inspect", args[1])
 	return err
 }
 
 // redisServer NAME ARG… starts a Redis server as a target. "redis NAME -dir DIR" keeps
 // its data elsewhere.
-func redisServer(_ *testscript.TestScript, h *house, args []string) (err error) {
+func redisServer(_ *testscript.TestScript, h *harness, args []string) (err error) {
 	name := args[0]
 	set, args := map[string]string{}, args[1:]
 	if len(args) > 1 && args[0] == "-dir" {
@@ -211,7 +211,7 @@ func redisServer(_ *testscript.TestScript, h *house, args []string) (err error) 
 }
 
 // redisCLI [-is WANT] NAME COMMAND… asks a Redis server; with -is until it says that.
-func redisCLI(_ *testscript.TestScript, h *house, args []string) error {
+func redisCLI(_ *testscript.TestScript, h *harness, args []string) error {
 	set, args := flags(args)
 	o, err := redis.ParseURL(h.urls[args[0]])
 	if err != nil {
@@ -240,7 +240,7 @@ func redisCLI(_ *testscript.TestScript, h *house, args []string) error {
 }
 
 // psqlFile FILE [NAME=VALUE]… runs a script by psql on main, as the superuser.
-func psqlFile(ts *testscript.TestScript, h *house, args []string) error {
+func psqlFile(ts *testscript.TestScript, h *harness, args []string) error {
 	u, err := h.url(nil)
 	if err != nil {
 		return err
@@ -253,7 +253,7 @@ func psqlFile(ts *testscript.TestScript, h *house, args []string) error {
 }
 
 // close undoes what was made, the last first, after the engine has stopped.
-func (h *house) close() error {
+func (h *harness) close() error {
 	err := h.stop()
 	for _, name := range slices.Sorted(maps.Keys(h.sessions)) {
 		_ = h.sessions[name].Close(context.Background()) // its server may be gone

@@ -22,16 +22,16 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
-// A Patient is a subject on a real target that can be made sick as often as the
-// test wants.
-type Patient struct {
+// A Case is an action and a subject on a real target, which the test can degrade as often as it
+// needs.
+type Case struct {
 	Action  remediate.Action
 	Subject map[string]string
 	Params  map[string]string
-	Limit   float64 // the measure is above it when sick, and not after the action
+	Limit   float64 // the measure is above it when degraded, and not after the action
 
-	// Sicken makes the measure rise above the limit.
-	Sicken func(t *testing.T)
+	// Degrade makes the measure rise above the limit.
+	Degrade func(t *testing.T)
 
 	// State reports all that the action may change, so that an unchanged target
 	// gives the same text.
@@ -49,8 +49,8 @@ type Patient struct {
 	Secret string
 }
 
-// Run tests the action of a patient against every promise.
-func Run(t *testing.T, p Patient) {
+// Run tests the action of a case against every promise.
+func Run(t *testing.T, p Case) {
 	t.Run("text", p.text)
 	t.Run("plan changes nothing", p.planChangesNothing)
 	t.Run("twice is once", p.twiceIsOnce)
@@ -78,24 +78,24 @@ func Fence(s *remediate.Step) remediate.Fence {
 	})
 }
 
-func (p Patient) request() remediate.Request {
+func (p Case) request() remediate.Request {
 	return remediate.Request{Key: "test", Action: p.Action.Name, Subject: p.Subject, Params: p.Params, Limit: &p.Limit,
 		Mode: remediate.Auto, By: "user/test"}
 }
 
-func (p Patient) text(t *testing.T) {
+func (p Case) text(t *testing.T) {
 	if p.Action.Doc == "" || p.Action.Lowers == "" || p.Action.Timeout <= 0 || len(p.Action.Subject) == 0 ||
 		len(p.Action.Exclusive) == 0 {
 		t.Errorf("%s is not described: %+v", p.Action.Name, p.Action)
 	}
 	for _, l := range p.Action.Subject {
 		if p.Subject[l] == "" {
-			t.Errorf("the patient has no %s", l)
+			t.Errorf("the case has no %s", l)
 		}
 	}
 }
 
-func (p Patient) plan(t *testing.T) remediate.Plan {
+func (p Case) plan(t *testing.T) remediate.Plan {
 	t.Helper()
 	plan, err := p.Action.Plan(t.Context(), p.request())
 	if err != nil {
@@ -107,7 +107,7 @@ func (p Patient) plan(t *testing.T) remediate.Plan {
 	return plan
 }
 
-func (p Patient) measure(t *testing.T) float64 {
+func (p Case) measure(t *testing.T) float64 {
 	t.Helper()
 	v, err := p.Action.Measure(t.Context(), p.request())
 	if p.Action.Removes && errors.Is(err, remediate.ErrGone) {
@@ -119,22 +119,22 @@ func (p Patient) measure(t *testing.T) float64 {
 	return v
 }
 
-func (p Patient) sicken(t *testing.T) {
+func (p Case) sicken(t *testing.T) {
 	t.Helper()
-	p.Sicken(t)
+	p.Degrade(t)
 	if v := p.measure(t); v <= p.Limit {
-		t.Fatalf("the patient is not sick: %v, limit %v", v, p.Limit)
+		t.Fatalf("the case is not sick: %v, limit %v", v, p.Limit)
 	}
 }
 
 // apply carries out one step, with a deadline as the engine gives it.
-func (p Patient) apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
+func (p Case) apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	return p.Action.Apply(ctx, f, s)
 }
 
-func (p Patient) healed(t *testing.T, effects int) {
+func (p Case) repaired(t *testing.T, effects int) {
 	t.Helper()
 	// Servers refresh some of their figures a few times a second, and the engine looks again.
 	servertest.Eventually(t, "the measure to be within its limit", func() error {
@@ -148,7 +148,7 @@ func (p Patient) healed(t *testing.T, effects int) {
 	}
 }
 
-func (p Patient) planChangesNothing(t *testing.T) {
+func (p Case) planChangesNothing(t *testing.T) {
 	p.sicken(t)
 	before := p.State(t)
 	one, two := p.plan(t), p.plan(t)
@@ -165,7 +165,7 @@ func (p Patient) planChangesNothing(t *testing.T) {
 	}
 }
 
-func (p Patient) twiceIsOnce(t *testing.T) {
+func (p Case) twiceIsOnce(t *testing.T) {
 	p.sicken(t)
 	plan, before := p.plan(t), p.Effects(t)
 	for _, s := range plan.Steps {
@@ -176,10 +176,10 @@ func (p Patient) twiceIsOnce(t *testing.T) {
 			p.Effects(t)
 		}
 	}
-	p.healed(t, before+1)
+	p.repaired(t, before+1)
 }
 
-func (p Patient) oldFence(t *testing.T) {
+func (p Case) oldFence(t *testing.T) {
 	p.sicken(t)
 	plan, before := p.plan(t), p.State(t)
 	for name, f := range map[string]remediate.Fence{
@@ -199,7 +199,7 @@ func (p Patient) oldFence(t *testing.T) {
 
 // An empty label never means "all". The engine refuses it by the list of the
 // action's labels; the action itself must find nothing by it either.
-func (p Patient) emptySubject(t *testing.T) {
+func (p Case) emptySubject(t *testing.T) {
 	for _, l := range p.Action.Subject {
 		if l == "server" {
 			continue // chooses the action's target, before the action is asked
@@ -214,7 +214,7 @@ func (p Patient) emptySubject(t *testing.T) {
 	}
 }
 
-func (p Patient) gone(t *testing.T) {
+func (p Case) gone(t *testing.T) {
 	last := p.Action.Subject[len(p.Action.Subject)-1]
 	if last == "server" {
 		return
@@ -234,7 +234,7 @@ func (p Patient) gone(t *testing.T) {
 
 // interrupted stops each step after ever longer times, as a kill or a deadline
 // does, and takes it up again: the end is the same, and the effect is there once.
-func (p Patient) interrupted(t *testing.T) {
+func (p Case) interrupted(t *testing.T) {
 	for _, after := range []time.Duration{0, time.Millisecond, 3 * time.Millisecond, 10 * time.Millisecond,
 		30 * time.Millisecond, 100 * time.Millisecond} {
 		t.Run(fmt.Sprint(after), func(t *testing.T) {
@@ -250,7 +250,7 @@ func (p Patient) interrupted(t *testing.T) {
 					t.Fatalf("%s, taken up again: %v", s.Do, err)
 				}
 			}
-			p.healed(t, before+1)
+			p.repaired(t, before+1)
 		})
 	}
 }
@@ -297,7 +297,7 @@ func (o order) kept(t *testing.T) (kept map[string]string) {
 }
 
 // Main runs the tests of a package of actions, or one step for a test that will
-// kill this process. Find makes an action by its name and the Child of its Patient.
+// kill this process. Find makes an action by its name and the Child of its Case.
 func Main(m *testing.M, find func(action, child string) (remediate.Action, error)) {
 	text := os.Getenv(childEnv)
 	if text == "" {
@@ -323,9 +323,9 @@ func Main(m *testing.M, find func(action, child string) (remediate.Action, error
 
 // killed has each step done by another process, which is killed with SIGKILL after
 // ever longer times; the step is then taken up again here.
-func (p Patient) killed(t *testing.T) {
+func (p Case) killed(t *testing.T) {
 	if p.Child == "" {
-		t.Fatal("the patient has no Child to be killed")
+		t.Fatal("the case has no Child to be killed")
 	}
 	self, err := os.Executable()
 	if err != nil {
@@ -364,7 +364,7 @@ func (p Patient) killed(t *testing.T) {
 					t.Fatalf("%s, taken up again: %v", s.Do, err)
 				}
 			}
-			p.healed(t, before+1)
+			p.repaired(t, before+1)
 		})
 	}
 	if killed == 0 {
@@ -373,7 +373,7 @@ func (p Patient) killed(t *testing.T) {
 }
 
 // child is another process of this program that carries out an order.
-func (p Patient) child(t *testing.T, self string, o order) *exec.Cmd {
+func (p Case) child(t *testing.T, self string, o order) *exec.Cmd {
 	t.Helper()
 	text, err := json.Marshal(o)
 	if err != nil {
@@ -384,7 +384,7 @@ func (p Patient) child(t *testing.T, self string, o order) *exec.Cmd {
 	return cmd
 }
 
-func (p Patient) secretive(t *testing.T, err error) {
+func (p Case) secretive(t *testing.T, err error) {
 	t.Helper()
 	if err != nil && p.Secret != "" && strings.Contains(err.Error(), p.Secret) {
 		t.Errorf("the password is in an error: %v", err)

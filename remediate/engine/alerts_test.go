@@ -23,13 +23,13 @@ func TestFlappingIsReportedOnce(t *testing.T) {
 		lasts   time.Duration
 		pages   int
 	}{
-		{"each second", time.Second, time.Second, remediate.Auto, "Sick", 25 * time.Minute, 1},
-		{"in minutes", 220 * time.Second, time.Minute, remediate.Ask, "Sick", time.Hour, 1},
-		{"only observed", time.Second, time.Second, remediate.Observe, "Sick", 12 * time.Minute, 0},
+		{"each second", time.Second, time.Second, remediate.Auto, "Damaged", 25 * time.Minute, 1},
+		{"in minutes", 220 * time.Second, time.Minute, remediate.Ask, "Damaged", time.Hour, 1},
+		{"only observed", time.Second, time.Second, remediate.Observe, "Damaged", 12 * time.Minute, 0},
 		{"without a policy", time.Second, time.Second, remediate.Auto, "Well", 12 * time.Minute, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			bubble(t, func(t *testing.T, h *house) {
+			bubble(t, func(t *testing.T, h *harness) {
 				h.mode = c.mode
 				h.live()
 				tell := func(began time.Time, firing bool) {
@@ -57,7 +57,7 @@ func TestFlappingIsReportedOnce(t *testing.T) {
 					t.Fatalf("%d pages, want %d: %+v", len(pages), c.pages, pages)
 				}
 				for _, p := range pages {
-					says(t, p.Title, "Sick is flapping")
+					says(t, p.Title, "Damaged is flapping")
 					says(t, p.Text, "has been flapping since", "returns) and each time ended during its hold-down",
 						"keep_firing_for", "engine.flap")
 				}
@@ -99,7 +99,7 @@ func (d *deliveries) set(why string, err error) {
 // What would not be delivered now is not acted on: not before the first step, and not
 // between two steps.
 func TestSuppressed(t *testing.T) {
-	bubble(t, func(t *testing.T, h *house) {
+	bubble(t, func(t *testing.T, h *harness) {
 		d := new(deliveries)
 		h.guards.Deliveries = d
 		d.set("silenced by ann", nil)
@@ -107,18 +107,18 @@ func TestSuppressed(t *testing.T) {
 		h.alert("t", true)
 		pass(10 * time.Minute)
 		run := h.is(1, remediate.Waiting)
-		if run.Reason != "suppressed" || !strings.Contains(run.Why, "silenced by ann") || len(h.ward.did()) != 0 {
-			t.Errorf("%s %s, %q", run.Reason, run.Why, h.ward.did())
+		if run.Reason != "suppressed" || !strings.Contains(run.Why, "silenced by ann") || len(h.machine.did()) != 0 {
+			t.Errorf("%s %s, %q", run.Reason, run.Why, h.machine.did())
 		}
-		h.ward.after = func() {
-			if len(h.ward.effects) == 1 {
+		h.machine.after = func() {
+			if len(h.machine.effects) == 1 {
 				d.set("muted by nights", nil)
 			}
 		}
 		d.set("", nil)
 		pass(time.Minute)
 		run = h.is(1, remediate.Waiting)
-		if diff := cmp.Diff([]string{`heal "t" 1`}, h.ward.did()); diff != "" || run.Reason != "suppressed" ||
+		if diff := cmp.Diff([]string{`repair "t" 1`}, h.machine.did()); diff != "" || run.Reason != "suppressed" ||
 			!strings.Contains(run.Why, "muted by nights; 1 of 2 steps done") {
 			t.Errorf("%s %s %s", run.Reason, run.Why, diff)
 		}
@@ -131,7 +131,7 @@ func TestSuppressed(t *testing.T) {
 
 // While no Alertmanager answers, whether it would deliver is not known.
 func TestSuppressedOrNotIsUnknown(t *testing.T) {
-	bubble(t, func(t *testing.T, h *house) {
+	bubble(t, func(t *testing.T, h *harness) {
 		d := new(deliveries)
 		h.guards.Deliveries = d
 		d.set("", errors.New("connection refused"))

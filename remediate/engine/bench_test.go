@@ -78,12 +78,12 @@ func newLane(b *testing.B) *lane {
 		b.Fatal(err)
 	}
 	l := &lane{b: b, began: make(map[string]chan time.Time)}
-	h := &house{store: s, journal: journal.New(journal.Config{Store: s, Lease: lease}), mode: remediate.Auto, slots: 8,
+	h := &harness{store: s, journal: journal.New(journal.Config{Store: s, Lease: lease}), mode: remediate.Auto, slots: 8,
 		guards: guard.Config{Limits: guard.Limits{All: 8}}}
 	h.inbox = inbox.New(inbox.Config{Store: s, Wake: func() { h.waker.Load().Wake() }})
 	h.actions = func() []remediate.Action {
 		return []remediate.Action{{
-			Name: "ward/heal", Target: "main", Lowers: "upkeep_ward_sickness", Subject: []string{"server", "table"},
+			Name: "machine/repair", Target: "main", Lowers: "upkeep_machine_damage", Subject: []string{"server", "table"},
 			Exclusive: []string{"server", "table"}, Timeout: time.Minute, Executor: l,
 		}}
 	}
@@ -117,7 +117,7 @@ func (l *lane) next() (table string, began chan time.Time) {
 func (l *lane) post() time.Duration {
 	table, began := l.next()
 	body := fmt.Sprintf(`{"version": "4", "alerts": [{"status": "firing", "startsAt": "2026-01-02T03:04:05Z",
-		"labels": {"alertname": "Sick", "server": "main", "table": %q}, "annotations": {"limit": "0"}}]}`, table)
+		"labels": {"alertname": "Damaged", "server": "main", "table": %q}, "annotations": {"limit": "0"}}]}`, table)
 	res, err := http.Post(l.url, "application/json", strings.NewReader(body))
 	if err != nil {
 		l.b.Error(err)
@@ -160,7 +160,7 @@ func (l *lane) steady(rate int, long time.Duration) (took []time.Duration) {
 
 // Plan implements remediate.Executor.
 func (l *lane) Plan(_ context.Context, r remediate.Request) (remediate.Plan, error) {
-	return remediate.Plan{Steps: []remediate.Step{{Do: "heal", Args: r.Subject}}}, nil
+	return remediate.Plan{Steps: []remediate.Step{{Do: "repair", Args: r.Subject}}}, nil
 }
 
 // Apply implements remediate.Executor.
@@ -174,7 +174,7 @@ func (l *lane) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) e
 	return f.Check(ctx)
 }
 
-// Measure implements remediate.Executor: what was begun is healed.
+// Measure implements remediate.Executor: what was begun is repaired.
 func (l *lane) Measure(_ context.Context, r remediate.Request) (float64, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -14,7 +14,7 @@ import (
 )
 
 // approve says yes to the plan that a run asks for.
-func (h *house) approve(id int64) {
+func (h *harness) approve(id int64) {
 	h.t.Helper()
 	run := h.is(id, remediate.AwaitingApproval)
 	if err := h.journal.Approve(h.t.Context(), id, run.Plan.Question(), "ann", h.now().Add(time.Hour)); err != nil {
@@ -32,11 +32,11 @@ func says(t *testing.T, text string, parts ...string) {
 	}
 }
 
-// The first remedy does not help, a person approves of the second, and it does.
+// The first action does not help, a person approves of the second, and it does.
 func TestChain(t *testing.T) {
-	bubble(t, func(t *testing.T, h *house) {
+	bubble(t, func(t *testing.T, h *harness) {
 		h.second = remediate.Ask
-		h.ward.useless = map[string]bool{"heal": true}
+		h.machine.useless = map[string]bool{"repair": true}
 		h.live()
 		h.alert("t", true)
 		pass(time.Second)
@@ -46,7 +46,7 @@ func TestChain(t *testing.T) {
 		says(t, h.is(1, remediate.Unresolved).Why, "from 10 to 10, limit 0")
 
 		run := h.is(2, remediate.AwaitingApproval)
-		if run.Request.Action != "ward/operate" || run.Request.Step != 1 || run.Request.Incident != 1 {
+		if run.Request.Action != "machine/rebuild" || run.Request.Step != 1 || run.Request.Incident != 1 {
 			t.Errorf("%+v", run.Request)
 		}
 		asked := h.notifications(remediate.NotificationAsk)
@@ -54,18 +54,18 @@ func TestChain(t *testing.T) {
 			!asked[0].Until.Equal(run.Due) {
 			t.Fatalf("%+v", asked)
 		}
-		says(t, asked[0].Title, "ward/operate", `table="t"`)
-		says(t, asked[0].Text, `1. operate "t" 1`, `2. operate "t" 2`, "upkeep_ward_sickness is 10, its limit 0",
+		says(t, asked[0].Title, "machine/rebuild", `table="t"`)
+		says(t, asked[0].Text, `1. rebuild "t" 1`, `2. rebuild "t" 2`, "upkeep_machine_damage is 10, its limit 0",
 			"upkeep approve 2")
-		if got := len(h.ward.did()); got != 2 {
-			t.Errorf("%d effects before anybody has approved, want those of the first remedy", got)
+		if got := len(h.machine.did()); got != 2 {
+			t.Errorf("%d effects before anybody has approved, want those of the first action", got)
 		}
 
 		h.approve(2)
 		pass(2 * time.Second)
 		h.is(2, remediate.Resolved)
-		want := []string{`heal "t" 1`, `heal "t" 2`, `operate "t" 1`, `operate "t" 2`}
-		if diff := cmp.Diff(want, h.ward.did()); diff != "" {
+		want := []string{`repair "t" 1`, `repair "t" 2`, `rebuild "t" 1`, `rebuild "t" 2`}
+		if diff := cmp.Diff(want, h.machine.did()); diff != "" {
 			t.Error(diff)
 		}
 		pass(time.Minute)
@@ -80,10 +80,10 @@ func TestChain(t *testing.T) {
 // The first step clears the way, which is all that it promises, and the second
 // one ends the incident.
 func TestChainClearsTheWay(t *testing.T) {
-	bubble(t, func(t *testing.T, h *house) {
+	bubble(t, func(t *testing.T, h *harness) {
 		h.second, h.first = remediate.Auto, new(8.0)
 		h.live()
-		h.ward.set("t", 18) // each of two steps relieves by 5
+		h.machine.set("t", 18) // each of two steps relieves by 5
 		h.alert("t", true)
 		pass(time.Minute)
 		run := h.is(1, remediate.Inconclusive)
@@ -102,7 +102,7 @@ func TestChainClearsTheWay(t *testing.T) {
 // If nothing blocks, a step that would clear it hands on at once: the alert
 // fires for another reason, and waiting would not help.
 func TestAsideWithNothingInTheWay(t *testing.T) {
-	bubble(t, func(t *testing.T, h *house) {
+	bubble(t, func(t *testing.T, h *harness) {
 		h.second, h.first = remediate.Auto, new(1000.0)
 		h.live()
 		h.alert("t", true)
@@ -120,8 +120,8 @@ func TestAsideWithNothingInTheWay(t *testing.T) {
 // What cannot be measured since it is of another kind is refused with what the plan
 // says, and not tried again as a fault.
 func TestUnmeasured(t *testing.T) {
-	bubble(t, func(t *testing.T, h *house) {
-		h.ward.measureFaults, h.ward.refuse = 100, remediate.Refuse(remediate.ReasonUnfit, "it is a view")
+	bubble(t, func(t *testing.T, h *harness) {
+		h.machine.measureFaults, h.machine.refuse = 100, remediate.Refuse(remediate.ReasonUnfit, "it is a view")
 		h.live()
 		h.alert("t", true)
 		pass(time.Second)
@@ -134,21 +134,21 @@ func TestUnmeasured(t *testing.T) {
 // An action that insists on a person and on a window gets both, though its policy
 // asks for neither.
 func TestInsists(t *testing.T) {
-	bubble(t, func(t *testing.T, h *house) {
-		asks, windowed := h.ward.action(), h.ward.action()
+	bubble(t, func(t *testing.T, h *harness) {
+		asks, windowed := h.machine.action(), h.machine.action()
 		asks.Asks = true
-		windowed.Name, windowed.Windowed = "ward/operate", true
+		windowed.Name, windowed.Windowed = "machine/rebuild", true
 		h.actions = func() []remediate.Action { return []remediate.Action{asks, windowed} }
-		h.second, h.ward.useless = remediate.Auto, map[string]bool{"heal": true}
+		h.second, h.machine.useless = remediate.Auto, map[string]bool{"repair": true}
 		h.live()
 		h.alert("t", true)
 		pass(time.Second)
-		says(t, h.is(1, remediate.AwaitingApproval).Why, "ward/heal always asks")
+		says(t, h.is(1, remediate.AwaitingApproval).Why, "machine/repair always asks")
 		h.approve(1)
 		pass(time.Minute)
 		h.is(1, remediate.Unresolved)
-		says(t, h.is(2, remediate.StateRefused).Why, "ward/operate needs a maintenance window")
-		if got := len(h.ward.did()); got != 2 {
+		says(t, h.is(2, remediate.StateRefused).Why, "machine/rebuild needs a maintenance window")
+		if got := len(h.machine.did()); got != 2 {
 			t.Errorf("%d effects, want those of the first step", got)
 		}
 		h.verify()
@@ -158,16 +158,16 @@ func TestInsists(t *testing.T) {
 // At the end of the chain people are notified of all measurements, once:
 // however often the alert is delivered, and whatever else the policies say later.
 func TestChainEndsWithAPage(t *testing.T) {
-	bubble(t, func(t *testing.T, h *house) {
+	bubble(t, func(t *testing.T, h *harness) {
 		h.second = remediate.Auto
-		h.ward.useless = map[string]bool{"heal": true}
+		h.machine.useless = map[string]bool{"repair": true}
 		e, _ := h.live()
-		h.ward.after = func() { // the second remedy breaks
-			if len(h.ward.effects) == 2 {
-				h.ward.applyFaults = 100
+		h.machine.after = func() { // the second action breaks
+			if len(h.machine.effects) == 2 {
+				h.machine.applyFaults = 100
 			}
 		}
-		h.alert("t", true, "summary", "the table is sick", "runbook", "https://runbooks/sick")
+		h.alert("t", true, "summary", "the table is damaged", "runbook", "https://runbooks/damaged")
 		pass(5 * time.Minute)
 		h.is(1, remediate.Unresolved)
 		h.is(2, remediate.Failed)
@@ -176,17 +176,17 @@ func TestChainEndsWithAPage(t *testing.T) {
 		if len(pages) != 1 || pages[0].Incident != 1 {
 			t.Fatalf("%+v", pages)
 		}
-		says(t, pages[0].Title, "Sick needs a person")
+		says(t, pages[0].Title, "Damaged needs a person")
 		says(t, pages[0].Text,
-			"no further step", `table="t"`, "the table is sick", "https://runbooks/sick",
-			"run 1, ward/heal: unresolved. upkeep_ward_sickness went from 10 to 10, limit 0", `1. heal "t" 1`,
-			"run 2, ward/operate: failed.", "the connection was lost", `1. operate "t" 1`,
-			"upkeep_ward_sickness is 10, its limit 0")
+			"no further step", `table="t"`, "the table is damaged", "https://runbooks/damaged",
+			"run 1, machine/repair: unresolved. upkeep_machine_damage went from 10 to 10, limit 0", `1. repair "t" 1`,
+			"run 2, machine/rebuild: failed.", "the connection was lost", `1. rebuild "t" 1`,
+			"upkeep_machine_damage is 10, its limit 0")
 
 		h.alert("t", true)
 		pass(time.Minute)
 		h.hold = time.Second // another edition of the policies decides again
-		if err := e.Use(h.ward.actions(), h.policies()); err != nil {
+		if err := e.Use(h.machine.actions(), h.policies()); err != nil {
 			t.Fatal(err)
 		}
 		h.alert("t", true)
@@ -206,27 +206,27 @@ func TestChainEndsWithAPage(t *testing.T) {
 func TestChainGoesOn(t *testing.T) {
 	for _, test := range []struct {
 		name  string
-		set   func(h *house)
+		set   func(h *harness)
 		first remediate.State
 		says  string
 		runs  int
 		pages int
 	}{
-		{"it cannot help", func(h *house) {
-			h.ward.refuse, h.ward.refuses = remediate.Refuse(remediate.ReasonCannotHelp, "it is too sick for that"),
-				"heal"
-		}, remediate.StateRefused, "too sick", 2, 0},
-		{"it is not known whether it helped", func(h *house) {
-			h.ward.after = func() { delete(h.ward.sickness, "t") }
+		{"it cannot help", func(h *harness) {
+			h.machine.refuse, h.machine.refuses = remediate.Refuse(remediate.ReasonCannotHelp, "it is too damaged for that"),
+				"repair"
+		}, remediate.StateRefused, "too damaged", 2, 0},
+		{"it is not known whether it helped", func(h *harness) {
+			h.machine.after = func() { delete(h.machine.damage, "t") }
 		}, remediate.Inconclusive, "no longer exists", 1, 1},
-		{"the action sees nothing wrong", func(h *house) {
-			h.ward.refuse = remediate.Refuse(remediate.ReasonNothing,
+		{"the action sees nothing wrong", func(h *harness) {
+			h.machine.refuse = remediate.Refuse(remediate.ReasonNothing,
 				"nothing to do")
 		}, remediate.StateRefused, "nothing to do", 1, 1},
-		{"it only observes", func(h *house) { h.mode = remediate.Observe }, remediate.Observed, "only observes", 1, 0},
+		{"it only observes", func(h *harness) { h.mode = remediate.Observe }, remediate.Observed, "only observes", 1, 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			bubble(t, func(t *testing.T, h *house) {
+			bubble(t, func(t *testing.T, h *harness) {
 				h.second = remediate.Auto
 				test.set(h)
 				h.live()
@@ -248,9 +248,9 @@ func TestChainGoesOn(t *testing.T) {
 
 // A chain ends with its incident: what is over is not remedied further.
 func TestChainStopsWithTheIncident(t *testing.T) {
-	bubble(t, func(t *testing.T, h *house) {
+	bubble(t, func(t *testing.T, h *harness) {
 		h.second = remediate.Auto
-		h.ward.useless = map[string]bool{"heal": true}
+		h.machine.useless = map[string]bool{"repair": true}
 		h.live()
 		h.alert("t", true)
 		pass(time.Second)
@@ -268,9 +268,9 @@ func TestChainStopsWithTheIncident(t *testing.T) {
 // Every entry of a chain is found by its run, and every case in it is decided
 // again as it was.
 func TestChainIsJournalled(t *testing.T) {
-	bubble(t, func(t *testing.T, h *house) {
+	bubble(t, func(t *testing.T, h *harness) {
 		h.second = remediate.Auto
-		h.ward.useless = map[string]bool{"heal": true, "operate": true}
+		h.machine.useless = map[string]bool{"repair": true, "rebuild": true}
 		h.live()
 		h.alert("t", true)
 		pass(time.Minute)
@@ -294,7 +294,7 @@ func TestChainIsJournalled(t *testing.T) {
 }
 
 // replay decides every recorded case again and counts them.
-func (h *house) replay() (n int) {
+func (h *harness) replay() (n int) {
 	h.t.Helper()
 	texts, err := h.journal.Books(h.t.Context())
 	books := make(map[string]policy.Book)

@@ -19,7 +19,7 @@ import (
 // end, and each effect is there once.
 func TestCrashAnywhere(t *testing.T) {
 	for n := 1; ; n++ {
-		h := newHouse(t)
+		h := newHarness(t)
 		h.alert("t", true)
 		ctx, cancel := context.WithCancel(t.Context())
 		c := &crashing{Journal: h.journal, left: n, crash: cancel}
@@ -41,7 +41,7 @@ func TestCrashAnywhere(t *testing.T) {
 		<-ended
 		h.live()
 		h.await(1, remediate.Resolved)
-		if diff := cmp.Diff([]string{`heal "t" 1`, `heal "t" 2`}, h.ward.did()); diff != "" {
+		if diff := cmp.Diff([]string{`repair "t" 1`, `repair "t" 2`}, h.machine.did()); diff != "" {
 			t.Errorf("crash after write %d: %s\n%s", n, diff, h.story(1))
 		}
 		h.verify()
@@ -90,11 +90,11 @@ func (c *crashing) Claim(ctx context.Context, id int64) (remediate.Run, remediat
 // step again, and it is there once.
 func TestCrashAfterEffect(t *testing.T) {
 	for n := 1; n <= 2; n++ {
-		h := newHouse(t)
+		h := newHarness(t)
 		d := &dying{Journal: h.journal}
 		_, stop := h.liveOn(d)
 		effects := 0
-		h.ward.after = func() {
+		h.machine.after = func() {
 			if effects++; effects == n {
 				d.dead.Store(true)
 			}
@@ -110,7 +110,7 @@ func TestCrashAfterEffect(t *testing.T) {
 		}
 		h.live()
 		h.await(1, remediate.Resolved)
-		if got := h.ward.did(); len(got) != 2 {
+		if got := h.machine.did(); len(got) != 2 {
 			t.Errorf("crash after effect %d: %v", n, got)
 		}
 		h.verify()
@@ -133,23 +133,23 @@ func (d *dying) Append(ctx context.Context, c journal.Change) error {
 // A stop between an effect and the entry that says so is no crash: what is done is
 // written, nothing more is begun, and the next life goes on behind it.
 func TestStopAfterEffect(t *testing.T) {
-	bubble(t, func(t *testing.T, h *house) {
+	bubble(t, func(t *testing.T, h *harness) {
 		_, stop := h.live()
 		once := sync.OnceFunc(func() {
 			go stop()
 			time.Sleep(time.Second) // the context is done before Apply returns
 		})
-		h.ward.after = once
+		h.machine.after = once
 		h.alert("t", true)
 		pass(2 * time.Second)
 		run := h.is(1, remediate.Allowed)
-		if run.Begun != 1 || run.Done != 1 || len(h.ward.did()) != 1 {
-			t.Errorf("begun %d, done %d, effects %v", run.Begun, run.Done, h.ward.did())
+		if run.Begun != 1 || run.Done != 1 || len(h.machine.did()) != 1 {
+			t.Errorf("begun %d, done %d, effects %v", run.Begun, run.Done, h.machine.did())
 		}
 		h.live()
 		pass(time.Second)
 		h.is(1, remediate.Resolved)
-		if diff := cmp.Diff([]string{`heal "t" 1`, `heal "t" 2`}, h.ward.did()); diff != "" {
+		if diff := cmp.Diff([]string{`repair "t" 1`, `repair "t" 2`}, h.machine.did()); diff != "" {
 			t.Error(diff)
 		}
 		h.verify()

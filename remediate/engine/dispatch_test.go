@@ -12,9 +12,9 @@ import (
 // What a policy holds gets its run as soon as it has been open for so long, though
 // nothing new is delivered; what is over before gets none.
 func TestHeldUntilRipe(t *testing.T) {
-	bubble(t, func(t *testing.T, h *house) {
+	bubble(t, func(t *testing.T, h *harness) {
 		h.hold = 5 * time.Minute
-		h.ward.sickness["u"] = 10
+		h.machine.damage["u"] = 10
 		h.live()
 		h.alert("t", true)
 		h.alert("u", true)
@@ -33,14 +33,14 @@ func TestHeldUntilRipe(t *testing.T) {
 
 // An alert that comes and goes is held down before its next run.
 func TestFlappingIsHeldDown(t *testing.T) {
-	bubble(t, func(t *testing.T, h *house) {
+	bubble(t, func(t *testing.T, h *harness) {
 		h.live()
 		h.alert("t", true)
 		pass(time.Second)
 		h.is(1, remediate.Resolved)
 		h.alert("t", false)
-		h.ward.set("t", 10)
-		h.ward.change(func() { clear(h.ward.done) })
+		h.machine.set("t", 10)
+		h.machine.change(func() { clear(h.machine.done) })
 		pass(time.Minute)
 		h.fires("t", time.Now())
 		pass(50 * time.Second)
@@ -51,11 +51,11 @@ func TestFlappingIsHeldDown(t *testing.T) {
 }
 
 // fires delivers an alert that began at a moment.
-func (h *house) fires(table string, since time.Time) {
+func (h *harness) fires(table string, since time.Time) {
 	h.t.Helper()
 	a := remediate.Alert{
 		Source: "alertmanager", Firing: true, StartsAt: since, Annotations: map[string]string{"limit": "0"},
-		Labels: map[string]string{"alertname": "Sick", "server": "main", "table": table, "job": "upkeep"},
+		Labels: map[string]string{"alertname": "Damaged", "server": "main", "table": table, "job": "upkeep"},
 	}
 	if err := h.inbox.Accept(h.t.Context(), []remediate.Alert{a}); err != nil {
 		h.t.Fatal(err)
@@ -65,7 +65,7 @@ func (h *house) fires(table string, since time.Time) {
 // Another edition of the policies decides the open incidents again, once. An incident
 // that has its run is decided when that has ended, and not before.
 func TestReload(t *testing.T) {
-	bubble(t, func(t *testing.T, h *house) {
+	bubble(t, func(t *testing.T, h *harness) {
 		h.mode = remediate.Observe
 		e, _ := h.live()
 		h.alert("t", true)
@@ -76,7 +76,7 @@ func TestReload(t *testing.T) {
 		use := func(change func()) {
 			t.Helper()
 			change()
-			if err := e.Use(h.ward.actions(), h.policies()); err != nil {
+			if err := e.Use(h.machine.actions(), h.policies()); err != nil {
 				t.Fatal(err)
 			}
 			pass(10 * time.Second)
@@ -93,8 +93,8 @@ func TestReload(t *testing.T) {
 		use(func() { h.hold = time.Millisecond }) // nor later
 		pass(10 * time.Minute)
 		h.runs(1)
-		if n := len(h.notes(0)); n != 3 || len(h.ward.did()) != 0 {
-			t.Errorf("%v, effects %v", h.notes(0), h.ward.did())
+		if n := len(h.notes(0)); n != 3 || len(h.machine.did()) != 0 {
+			t.Errorf("%v, effects %v", h.notes(0), h.machine.did())
 		}
 		h.replay()
 		h.verify()
@@ -104,15 +104,15 @@ func TestReload(t *testing.T) {
 // A run that was made under one edition is carried on under the next, with the
 // terms that it was made with, and its incident is decided once it has ended.
 func TestReloadWhileAsked(t *testing.T) {
-	bubble(t, func(t *testing.T, h *house) {
+	bubble(t, func(t *testing.T, h *harness) {
 		h.mode = remediate.Ask
 		e, _ := h.live()
-		h.ward.change(func() { h.ward.useless = map[string]bool{"heal": true} })
+		h.machine.change(func() { h.machine.useless = map[string]bool{"repair": true} })
 		h.alert("t", true)
 		pass(time.Second)
 		h.is(1, remediate.AwaitingApproval)
 		h.second = remediate.Auto
-		if err := e.Use(h.ward.actions(), h.policies()); err != nil {
+		if err := e.Use(h.machine.actions(), h.policies()); err != nil {
 			t.Fatal(err)
 		}
 		pass(time.Minute)
@@ -126,15 +126,15 @@ func TestReloadWhileAsked(t *testing.T) {
 
 // A policy that comes later takes up the alerts without a policy.
 func TestReloadFindsALateMatch(t *testing.T) {
-	bubble(t, func(t *testing.T, h *house) {
+	bubble(t, func(t *testing.T, h *harness) {
 		e, _ := h.live()
-		if err := e.Use(h.ward.actions(), nil); err != nil {
+		if err := e.Use(h.machine.actions(), nil); err != nil {
 			t.Fatal(err)
 		}
 		h.alert("t", true)
 		pass(time.Minute)
 		h.runs(0)
-		if err := e.Use(h.ward.actions(), h.policies()); err != nil {
+		if err := e.Use(h.machine.actions(), h.policies()); err != nil {
 			t.Fatal(err)
 		}
 		pass(2 * time.Second)
@@ -163,19 +163,19 @@ func TestWrongSteps(t *testing.T) {
 			`no target "other" takes it`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			bubble(t, func(t *testing.T, h *house) {
+			bubble(t, func(t *testing.T, h *harness) {
 				e, _ := h.live()
 				policies := h.policies()
-				operate := policies[0].Steps[0]
-				operate.Action, operate.With = "ward/operate", map[string]string{"cuts": test.with}
-				policies[0].Steps = []policy.Step{operate, policies[0].Steps[0]}
-				if err := e.Use(h.ward.actions(), policies); err != nil {
+				rebuild := policies[0].Steps[0]
+				rebuild.Action, rebuild.With = "machine/rebuild", map[string]string{"cuts": test.with}
+				policies[0].Steps = []policy.Step{rebuild, policies[0].Steps[0]}
+				if err := e.Use(h.machine.actions(), policies); err != nil {
 					t.Fatal(err)
 				}
 				a := remediate.Alert{
 					Source: "alertmanager", Firing: true, StartsAt: time.Now(),
 					Annotations: map[string]string{"limit": "0"},
-					Labels:      map[string]string{"alertname": "Sick", "server": "main", "table": "t"},
+					Labels:      map[string]string{"alertname": "Damaged", "server": "main", "table": "t"},
 				}
 				maps.Copy(a.Labels, test.labels)
 				if err := h.inbox.Accept(t.Context(), []remediate.Alert{a}); err != nil {
@@ -203,20 +203,20 @@ func TestWrongSteps(t *testing.T) {
 // An action that no target has any more, while its run waits, holds the run for a
 // while, in words, and ends it then.
 func TestActionGoes(t *testing.T) {
-	bubble(t, func(t *testing.T, h *house) {
+	bubble(t, func(t *testing.T, h *harness) {
 		h.mode = remediate.Ask
 		e, _ := h.live()
 		h.alert("t", true)
 		pass(time.Second)
 		h.is(1, remediate.AwaitingApproval)
-		if err := e.Use(h.ward.actions()[1:], h.policies()); err != nil {
+		if err := e.Use(h.machine.actions()[1:], h.policies()); err != nil {
 			t.Fatal(err)
 		}
 		pass(time.Second)
 		if run := h.is(1, remediate.Waiting); run.Reason != remediate.ReasonTarget {
 			t.Errorf("reason %q", run.Reason)
 		}
-		says(t, h.is(1, remediate.Waiting).Why, `no target "main" that takes ward/heal`)
+		says(t, h.is(1, remediate.Waiting).Why, `no target "main" that takes machine/repair`)
 		pass(61 * time.Minute)
 		if run := h.is(1, remediate.StateRefused); run.Reason != remediate.ReasonTarget {
 			t.Errorf("reason %q", run.Reason)

@@ -14,10 +14,10 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate/engine"
 )
 
-// A twin is a ward at whose address one server or another answers. On the other one all
+// A twin is a machine at whose address one server or another answers. On the other one all
 // is well.
 type twin struct {
-	*ward
+	*machine
 	mu     sync.Mutex
 	server string // that answers; "" none
 }
@@ -27,7 +27,7 @@ func (w *twin) answers() string { w.mu.Lock(); defer w.mu.Unlock(); return w.ser
 func (w *twin) turn(to string) { w.mu.Lock(); defer w.mu.Unlock(); w.server = to }
 
 func (w *twin) Plan(ctx context.Context, r remediate.Request) (remediate.Plan, error) {
-	p, err := w.ward.Plan(ctx, r)
+	p, err := w.machine.Plan(ctx, r)
 	for i := range p.Steps {
 		p.Steps[i].Args["server"] = w.answers()
 	}
@@ -38,7 +38,7 @@ func (w *twin) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) e
 	if err := w.Identified(ctx, s); err != nil {
 		return err
 	}
-	return w.ward.Apply(ctx, f, s)
+	return w.machine.Apply(ctx, f, s)
 }
 
 // Identified implements remediate.Identifier.
@@ -57,17 +57,17 @@ func (w *twin) Measure(ctx context.Context, r remediate.Request) (float64, error
 	if w.answers() == "b" {
 		return 0, nil
 	}
-	return w.ward.Measure(ctx, r)
+	return w.machine.Measure(ctx, r)
 }
 
-func (h *house) twin() *twin {
-	w := &twin{ward: h.ward, server: "a"}
+func (h *harness) twin() *twin {
+	w := &twin{machine: h.machine, server: "a"}
 	h.actions = func() []remediate.Action {
-		a := h.ward.action()
+		a := h.machine.action()
 		a.Timeout, a.Executor = time.Hour, w
 		return []remediate.Action{a}
 	}
-	h.ward.slow = 20 * time.Second
+	h.machine.slow = 20 * time.Second
 	return w
 }
 
@@ -75,7 +75,7 @@ func (h *house) twin() *twin {
 // with the step that it had come to. It writes nothing meanwhile.
 func TestGoesOnWhenItsServerAnswersAgain(t *testing.T) {
 	for _, back := range []time.Duration{time.Second, 59 * time.Minute} {
-		bubble(t, func(t *testing.T, h *house) {
+		bubble(t, func(t *testing.T, h *harness) {
 			w := h.twin()
 			h.live()
 			h.alert("t", true)
@@ -108,7 +108,7 @@ func TestGoesOnWhenItsServerAnswersAgain(t *testing.T) {
 
 // After an hour it ends, and says why.
 func TestItsServerStaysAway(t *testing.T) {
-	bubble(t, func(t *testing.T, h *house) {
+	bubble(t, func(t *testing.T, h *harness) {
 		w := h.twin()
 		_, stop := h.live()
 		h.alert("t", true)
@@ -133,11 +133,11 @@ func TestItsServerStaysAway(t *testing.T) {
 // What another server measures is no verdict.
 func TestNoVerdictByAnotherServer(t *testing.T) {
 	for _, back := range []bool{true, false} {
-		bubble(t, func(t *testing.T, h *house) {
+		bubble(t, func(t *testing.T, h *harness) {
 			w := h.twin()
-			h.ward.useless = map[string]bool{"heal": true}
-			h.ward.after = func() {
-				if len(h.ward.effects) == 2 {
+			h.machine.useless = map[string]bool{"repair": true}
+			h.machine.after = func() {
+				if len(h.machine.effects) == 2 {
 					w.turn("b")
 				}
 			}
@@ -167,10 +167,10 @@ func TestNoVerdictByAnotherServer(t *testing.T) {
 // What a setting brought with it is given up when no run is in a stage that began under
 // it, and not before what was replaced earlier.
 func TestSettingIsFreed(t *testing.T) {
-	bubble(t, func(t *testing.T, h *house) {
+	bubble(t, func(t *testing.T, h *harness) {
 		var mu sync.Mutex
 		var freed []int
-		s := &scene{house: h, mode: remediate.Auto, entry: "1y", stay: 20 * time.Second, batches: 1}
+		s := &scene{harness: h, mode: remediate.Auto, entry: "1y", stay: 20 * time.Second, batches: 1}
 		h.actions = func() []remediate.Action { return s.setting(remediate.CancelNever).Actions }
 		s.e, _ = h.live()
 		replace := func(n int) {
@@ -211,9 +211,9 @@ func (r *glutton) Plan(context.Context, remediate.Request) (remediate.Plan, erro
 // nothing bounds it, and at most how much where its process was killed.
 func TestSaysWhatWasRemoved(t *testing.T) {
 	for _, how := range []string{"paused", "cancelled", "policy removed", "killed and policy removed"} {
-		bubble(t, func(t *testing.T, h *house) {
+		bubble(t, func(t *testing.T, h *harness) {
 			r := &eater{random: rand.New(rand.NewPCG(1, 2)), end: func() error { return nil }}
-			a := h.ward.action()
+			a := h.machine.action()
 			a.Executor, a.Timeout = &glutton{r}, time.Hour
 			h.actions = func() []remediate.Action { return []remediate.Action{a} }
 			d := &dying{Journal: h.journal}

@@ -13,7 +13,7 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate/journal"
 )
 
-// A remover is a remedy that removes rows, and is bound by what may go.
+// A remover is a action that removes rows, and is bound by what may go.
 type remover struct {
 	rows, gone float64
 	most       *remediate.Amount
@@ -35,9 +35,9 @@ func (r *remover) Apply(ctx context.Context, f remediate.Fence, _ remediate.Step
 
 func (r *remover) Measure(context.Context, remediate.Request) (float64, error) { return r.rows, nil }
 
-func removing(h *house) *remover {
+func removing(h *harness) *remover {
 	r := &remover{rows: 13}
-	a := h.ward.action()
+	a := h.machine.action()
 	a.Executor = r
 	h.actions = func() []remediate.Action { return []remediate.Action{a} }
 	return r
@@ -46,7 +46,7 @@ func removing(h *house) *remover {
 // An approval is for an amount: what grew while a person thought about it is asked
 // about again, and a run removes no more than was approved and a little.
 func TestApprovalIsForAnAmount(t *testing.T) {
-	bubble(t, func(t *testing.T, h *house) {
+	bubble(t, func(t *testing.T, h *harness) {
 		h.mode = remediate.Ask
 		r := removing(h)
 		h.live()
@@ -82,7 +82,7 @@ func TestApprovalIsForAnAmount(t *testing.T) {
 func TestPolicyBoundsTheAmount(t *testing.T) {
 	for name, terms := range map[string]remediate.Terms{"rows": {MostRows: 1000}, "share": {MostShare: 0.02}} {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T, h *house) {
+			bubble(t, func(t *testing.T, h *harness) {
 				h.terms = terms
 				r := removing(h)
 				r.rows = 1001
@@ -121,11 +121,11 @@ func TestCrashIsATry(t *testing.T) {
 		{"progress", 40, 5 * time.Second, remediate.Allowed, 70},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			bubble(t, func(t *testing.T, h *house) {
+			bubble(t, func(t *testing.T, h *harness) {
 				lives := 0
 				d := &dying{Journal: h.journal}
-				a := h.ward.action()
-				a.Executor = &mortal{ward: h.ward, die: func(ctx context.Context, f remediate.Fence) error {
+				a := h.machine.action()
+				a.Executor = &mortal{machine: h.machine, die: func(ctx context.Context, f remediate.Fence) error {
 					lives++
 					for range test.checks {
 						if err := f.Check(ctx); err != nil {
@@ -161,9 +161,9 @@ type leaveless struct{ *dying }
 func (leaveless) Leave(context.Context) error                 { return nil }
 func (leaveless) Release(context.Context, int64, int64) error { return nil }
 
-// mortal is a ward in which the process dies.
+// mortal is a machine in which the process dies.
 type mortal struct {
-	*ward
+	*machine
 	die func(context.Context, remediate.Fence) error
 }
 
@@ -173,9 +173,9 @@ func (m *mortal) Apply(ctx context.Context, f remediate.Fence, _ remediate.Step)
 
 // A stop that is no crash is no try.
 func TestHandOverIsNoTry(t *testing.T) {
-	bubble(t, func(t *testing.T, h *house) {
-		h.ward.slow = time.Minute
-		h.ward.timeout = time.Hour
+	bubble(t, func(t *testing.T, h *harness) {
+		h.machine.slow = time.Minute
+		h.machine.timeout = time.Hour
 		h.alert("t", true)
 		for range 10 {
 			_, stop := h.live()
@@ -193,14 +193,14 @@ func TestHandOverIsNoTry(t *testing.T) {
 
 // A refusal of the action while it acts ends the run as refused, or lets it wait.
 func TestRefusedWhileActing(t *testing.T) {
-	bubble(t, func(t *testing.T, h *house) {
-		a := h.ward.action()
+	bubble(t, func(t *testing.T, h *harness) {
+		a := h.machine.action()
 		refusals := []error{
 			&remediate.Refusal{Reason: remediate.ReasonCannotHelp, Detail: "a replica is behind",
 				Until: h.now().Add(time.Minute)},
 			remediate.Refuse(remediate.ReasonChanged, "a column came"),
 		}
-		a.Executor = &mortal{ward: h.ward, die: func(context.Context, remediate.Fence) error {
+		a.Executor = &mortal{machine: h.machine, die: func(context.Context, remediate.Fence) error {
 			err := refusals[0]
 			refusals = refusals[1:]
 			return err
@@ -228,8 +228,8 @@ func TestRefusedWhileActing(t *testing.T) {
 // A reload that changes nothing of a run's policy does not disturb it; neither does a
 // policy that comes or goes beside it.
 func TestReloadDisturbsNobody(t *testing.T) {
-	bubble(t, func(t *testing.T, h *house) {
-		s := &scene{house: h, mode: remediate.Auto, entry: "1y", stay: time.Second, batches: 5}
+	bubble(t, func(t *testing.T, h *harness) {
+		s := &scene{harness: h, mode: remediate.Auto, entry: "1y", stay: time.Second, batches: 5}
 		h.actions = func() []remediate.Action { return s.setting(remediate.CancelAnytime).Actions }
 		s.e, _ = h.live()
 		s.adopt(remediate.CancelAnytime)
@@ -259,10 +259,10 @@ func TestReloadDisturbsNobody(t *testing.T) {
 func TestTargetComesBackBeforeTheVerdict(t *testing.T) {
 	for _, away := range []time.Duration{10 * time.Minute, 2 * time.Hour} {
 		t.Run(away.String(), func(t *testing.T) {
-			bubble(t, func(t *testing.T, h *house) {
+			bubble(t, func(t *testing.T, h *harness) {
 				e, _ := h.live()
-				h.ward.after = func() {
-					if len(h.ward.effects) == 2 {
+				h.machine.after = func() {
+					if len(h.machine.effects) == 2 {
 						if err := e.Use(nil, h.policies()); err != nil {
 							t.Error(err)
 						}
@@ -277,7 +277,7 @@ func TestTargetComesBackBeforeTheVerdict(t *testing.T) {
 					return
 				}
 				h.is(1, remediate.Applied)
-				if err := e.Use(h.ward.actions(), h.policies()); err != nil {
+				if err := e.Use(h.machine.actions(), h.policies()); err != nil {
 					t.Fatal(err)
 				}
 				pass(time.Minute)

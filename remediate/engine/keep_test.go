@@ -15,11 +15,11 @@ import (
 // What a step keeps is there in each later try of it, also in the next life, and the
 // plan is still the one that was approved.
 func TestStepKeeps(t *testing.T) {
-	h := newHouse(t)
+	h := newHarness(t)
 	d := &dying{Journal: h.journal}
 	var mu sync.Mutex
 	var tries []map[string]string
-	h.ward.seen = func(f remediate.Fence, kept map[string]string) error {
+	h.machine.seen = func(f remediate.Fence, kept map[string]string) error {
 		mu.Lock()
 		defer mu.Unlock()
 		tries = append(tries, kept)

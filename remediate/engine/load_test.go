@@ -18,7 +18,7 @@ const (
 	loadOnOne   = 2
 )
 
-// loadTables is how many tables are sick on each target.
+// loadTables is how many tables are damaged on each target.
 func loadTables() int {
 	if raced {
 		return 2
@@ -29,27 +29,27 @@ func loadTables() int {
 // A hospital is many targets, with a ledger that is held against every limit at
 // each effect. Work counts from the first step until the engine has measured again.
 type hospital struct {
-	mu      sync.Mutex
-	healed  map[string]bool // by subject, when it had its effect
-	working map[string]bool // subjects whose work is not yet verified
-	targets map[string]int  // and how many of them are on each target
-	acting  map[string]int  // steps at this moment, by target
-	now     int             // in all
-	seen    map[string]bool // subjects that were verified
-	broken  []string
+	mu       sync.Mutex
+	repaired map[string]bool // by subject, when it had its effect
+	working  map[string]bool // subjects whose work is not yet verified
+	targets  map[string]int  // and how many of them are on each target
+	acting   map[string]int  // steps at this moment, by target
+	now      int             // in all
+	seen     map[string]bool // subjects that were verified
+	broken   []string
 
 	mostActing, mostTargets int
 }
 
 func newHospital() *hospital {
-	return &hospital{healed: map[string]bool{}, working: map[string]bool{}, targets: map[string]int{},
+	return &hospital{repaired: map[string]bool{}, working: map[string]bool{}, targets: map[string]int{},
 		acting: map[string]int{}, seen: map[string]bool{}}
 }
 
 func (o *hospital) actions() (all []remediate.Action) {
 	for n := range loadTargets {
 		all = append(all, remediate.Action{
-			Name: "ward/heal", Target: fmt.Sprint("s", n), Lowers: "upkeep_ward_sickness",
+			Name: "machine/repair", Target: fmt.Sprint("s", n), Lowers: "upkeep_machine_damage",
 			Subject:   []string{"server", "table"},
 			Exclusive: []string{"server", "table"}, Timeout: time.Minute, Executor: o,
 		})
@@ -61,7 +61,7 @@ func bed(subject map[string]string) string { return subject["server"] + "/" + su
 
 // Plan implements remediate.Executor.
 func (o *hospital) Plan(_ context.Context, r remediate.Request) (remediate.Plan, error) {
-	return remediate.Plan{Steps: []remediate.Step{{Do: "heal " + bed(r.Subject), Args: r.Subject}}}, nil
+	return remediate.Plan{Steps: []remediate.Step{{Do: "repair " + bed(r.Subject), Args: r.Subject}}}, nil
 }
 
 // Measure implements remediate.Executor.
@@ -69,7 +69,7 @@ func (o *hospital) Measure(_ context.Context, r remediate.Request) (float64, err
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	key, server := bed(r.Subject), r.Subject["server"]
-	if !o.healed[key] {
+	if !o.repaired[key] {
 		return 10, nil
 	}
 	if o.working[key] {
@@ -97,10 +97,10 @@ func (o *hospital) Apply(ctx context.Context, f remediate.Fence, s remediate.Ste
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.healed[key] {
-		o.wrong("%s was healed twice", key)
+	if o.repaired[key] {
+		o.wrong("%s was repaired twice", key)
 	}
-	o.healed[key] = true
+	o.repaired[key] = true
 	return nil
 }
 
@@ -144,9 +144,9 @@ func (o *hospital) wrong(format string, args ...any) {
 }
 
 // Ten thousand alerts on five hundred targets at once: no budget, no limit and no
-// ramp is exceeded at any effect, and everything is healed, once.
+// ramp is exceeded at any effect, and everything is repaired, once.
 func TestTenThousandAlerts(t *testing.T) {
-	bubble(t, func(t *testing.T, h *house) {
+	bubble(t, func(t *testing.T, h *harness) {
 		o := newHospital()
 		h.actions, h.slots = o.actions, loadAll
 		h.guards = guard.Config{Limits: guard.Limits{All: loadAll, PerTarget: loadOnOne}}
@@ -158,7 +158,7 @@ func TestTenThousandAlerts(t *testing.T) {
 				all = append(all, remediate.Alert{
 					Source: "alertmanager", Firing: true, StartsAt: time.UnixMilli(1000).UTC(),
 					Annotations: map[string]string{"limit": "0"},
-					Labels: map[string]string{"alertname": "Sick", "server": fmt.Sprint("s", n),
+					Labels: map[string]string{"alertname": "Damaged", "server": fmt.Sprint("s", n),
 						"table": fmt.Sprint("t", table), "job": "upkeep"},
 				})
 			}
@@ -179,7 +179,7 @@ func TestTenThousandAlerts(t *testing.T) {
 		t.Logf("%d runs in %s of their time; %d acted at once, on %d targets that were worked on or not yet verified",
 			loadTargets*loadTables(), took, o.mostActing, o.mostTargets)
 		if o.left() != 0 || o.mostActing < loadAll/4 {
-			t.Errorf("%d are not healed; %d acted at once, and %d may", o.left(), o.mostActing, loadAll)
+			t.Errorf("%d are not repaired; %d acted at once, and %d may", o.left(), o.mostActing, loadAll)
 		}
 		if resolved := h.count(remediate.Resolved); resolved != loadTargets*loadTables() {
 			t.Errorf("%d runs resolved, want %d", resolved, loadTargets*loadTables())
@@ -196,7 +196,7 @@ func (o *hospital) left() int {
 }
 
 // count counts the runs in a state.
-func (h *house) count(state remediate.State) int {
+func (h *harness) count(state remediate.State) int {
 	h.t.Helper()
 	runs, err := h.journal.In(h.t.Context(), state, 1_000_000)
 	if err != nil {

@@ -19,7 +19,7 @@ import (
 
 // away takes the store away from everybody, or gives it back. What the test itself asks
 // fails too.
-func (h *house) away(gone bool) {
+func (h *harness) away(gone bool) {
 	h.store.Intercept(nil)
 	h.store.InterceptQueries(nil)
 	if gone {
@@ -32,16 +32,16 @@ func (h *house) away(gone bool) {
 // longer than a lease, and upkeep lives on: every the run continues when the store answers, and
 // nothing is done twice.
 func TestOutageOfTheStore(t *testing.T) {
-	const patients, each = 3, 3 * time.Second // a step takes so long
+	const subjects, each = 3, 3 * time.Second // a step takes so long
 	for _, replicas := range []int{0, 1, 2} { // 0: one that is alone
 		for _, length := range []time.Duration{time.Second, 6 * time.Second, 15 * time.Second, 70 * time.Second} {
 			for _, after := range []time.Duration{0, 500 * time.Millisecond, 2900 * time.Millisecond, 4 * time.Second} {
 				t.Run(fmt.Sprintf("%d replicas, %s away after %s", replicas, length, after), func(t *testing.T) {
-					bubble(t, func(t *testing.T, h *house) {
-						h.ward.slow, h.ward.timeout = each, time.Hour
+					bubble(t, func(t *testing.T, h *harness) {
+						h.machine.slow, h.machine.timeout = each, time.Hour
 						h.alone = replicas == 0
-						for i := range patients {
-							h.ward.sickness[fmt.Sprint("t", i)] = 10
+						for i := range subjects {
+							h.machine.damage[fmt.Sprint("t", i)] = 10
 						}
 						if h.alone {
 							h.live()
@@ -49,7 +49,7 @@ func TestOutageOfTheStore(t *testing.T) {
 						for n := range replicas {
 							h.liveOn(h.replica(fmt.Sprint(n)))
 						}
-						for i := range patients {
+						for i := range subjects {
 							h.alert(fmt.Sprint("t", i), true)
 						}
 						pass(after)
@@ -58,15 +58,15 @@ func TestOutageOfTheStore(t *testing.T) {
 						h.away(false)
 						pass(5 * time.Second) // both steps, where both were left
 						pass(2*each + time.Second)
-						for i := range patients {
+						for i := range subjects {
 							h.is(int64(i+1), remediate.Resolved)
 						}
-						effects := h.ward.did()
+						effects := h.machine.did()
 						slices.Sort(effects)
-						if n := len(slices.Compact(slices.Clone(effects))); n != 2*patients || len(effects) != n {
-							t.Errorf("effects %v, want two for each of %d", effects, patients)
+						if n := len(slices.Compact(slices.Clone(effects))); n != 2*subjects || len(effects) != n {
+							t.Errorf("effects %v, want two for each of %d", effects, subjects)
 						}
-						for i := range patients {
+						for i := range subjects {
 							if notes := h.notes(int64(i + 1)); len(notes) != 0 {
 								t.Errorf("run %d: %v; no instance has died", i+1, notes)
 							}
@@ -82,8 +82,8 @@ func TestOutageOfTheStore(t *testing.T) {
 // What was let go in an outage, and what was claimed without its carrier knowing, can be
 // stopped by a person afterwards.
 func TestCancelAfterOutage(t *testing.T) {
-	bubble(t, func(t *testing.T, h *house) {
-		h.ward.slow, h.ward.timeout = time.Hour, 2*time.Hour
+	bubble(t, func(t *testing.T, h *harness) {
+		h.machine.slow, h.machine.timeout = time.Hour, 2*time.Hour
 		h.liveOn(h.replica("one"))
 		h.alert("t", true)
 		pass(time.Second)
@@ -107,12 +107,12 @@ func TestCancelAfterOutage(t *testing.T) {
 // The store takes no writes and can be read, as on a full disk: one that is alone lets
 // the statement under way go on, and writes its end when there is room.
 func TestFullDiskStopsNoStatement(t *testing.T) {
-	bubble(t, func(t *testing.T, h *house) {
-		h.ward.slow, h.ward.timeout, h.alone = 20*time.Second, time.Hour, true
-		h.ward.steps = 1
-		h.ward.relief = 10
+	bubble(t, func(t *testing.T, h *harness) {
+		h.machine.slow, h.machine.timeout, h.alone = 20*time.Second, time.Hour, true
+		h.machine.steps = 1
+		h.machine.relief = 10
 		var begun atomic.Int32
-		h.ward.before = func() { begun.Add(1) }
+		h.machine.before = func() { begun.Add(1) }
 		h.live()
 		h.alert("t", true)
 		pass(time.Second)
@@ -130,8 +130,8 @@ func TestFullDiskStopsNoStatement(t *testing.T) {
 // One fault of the store in each look at it is no fault of the run: it does not fail by
 // them, and no try is counted.
 func TestStoreIsNoFaultOfTheRun(t *testing.T) {
-	bubble(t, func(t *testing.T, h *house) {
-		h.ward.slow, h.ward.timeout = 300*time.Millisecond, time.Hour
+	bubble(t, func(t *testing.T, h *harness) {
+		h.machine.slow, h.machine.timeout = 300*time.Millisecond, time.Hour
 		_, stop := h.live()
 		h.alert("t", true)
 		rng := rand.New(rand.NewPCG(1, 1))
@@ -147,8 +147,8 @@ func TestStoreIsNoFaultOfTheRun(t *testing.T) {
 		pass(5 * time.Minute)
 		stop()
 		h.store.InterceptQueries(nil)
-		if run := h.is(1, remediate.Resolved); len(h.ward.did()) != 2 {
-			t.Errorf("%+v: %v", run, h.ward.did())
+		if run := h.is(1, remediate.Resolved); len(h.machine.did()) != 2 {
+			t.Errorf("%+v: %v", run, h.machine.did())
 		}
 		entries, err := h.journal.Entries(t.Context(), 1)
 		if err != nil {
@@ -164,7 +164,7 @@ func TestStoreIsNoFaultOfTheRun(t *testing.T) {
 
 // An engine begins while its store cannot be had, and works as soon as it can.
 func TestBeginsWithoutItsStore(t *testing.T) {
-	bubble(t, func(t *testing.T, h *house) {
+	bubble(t, func(t *testing.T, h *harness) {
 		h.alert("t", true)
 		h.away(true)
 		h.live()
@@ -187,12 +187,12 @@ func TestMeasureIsGoneAfterTheSteps(t *testing.T) {
 		"the target is away":   {errors.New("connection refused"), 6 * time.Minute},
 	} {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T, h *house) {
+			bubble(t, func(t *testing.T, h *harness) {
 				var crashed atomic.Bool
-				h.ward.after = func() { crashed.Store(true) }
+				h.machine.after = func() { crashed.Store(true) }
 				h.actions = func() []remediate.Action {
-					a := h.ward.action()
-					a.Executor = forgetful{h.ward, &crashed, tc.fault}
+					a := h.machine.action()
+					a.Executor = forgetful{h.machine, &crashed, tc.fault}
 					return []remediate.Action{a}
 				}
 				h.live()
@@ -208,7 +208,7 @@ func TestMeasureIsGoneAfterTheSteps(t *testing.T) {
 
 // forgetful knows no measure any more once it has crashed.
 type forgetful struct {
-	*ward
+	*machine
 	crashed *atomic.Bool
 	fault   error
 }
@@ -217,18 +217,18 @@ func (f forgetful) Measure(ctx context.Context, r remediate.Request) (float64, e
 	if f.crashed.Load() {
 		return 0, f.fault
 	}
-	return f.ward.Measure(ctx, r)
+	return f.machine.Measure(ctx, r)
 }
 
 // Where the statistics are empty before anything was done, the run waits: it does not
 // fail, and goes on when the target counts again.
 func TestMeasureIsGoneBeforeTheSteps(t *testing.T) {
-	bubble(t, func(t *testing.T, h *house) {
+	bubble(t, func(t *testing.T, h *harness) {
 		var crashed atomic.Bool
 		crashed.Store(true)
 		h.actions = func() []remediate.Action {
-			a := h.ward.action()
-			a.Executor = forgetful{h.ward, &crashed, remediate.ErrNoData}
+			a := h.machine.action()
+			a.Executor = forgetful{h.machine, &crashed, remediate.ErrNoData}
 			return []remediate.Action{a}
 		}
 		h.live()
@@ -246,10 +246,10 @@ func TestMeasureIsGoneBeforeTheSteps(t *testing.T) {
 // A run that does not move is found, in a step after the step's own time and elsewhere
 // when it was not looked at; one that waits for its time is not.
 func TestStuck(t *testing.T) {
-	bubble(t, func(t *testing.T, h *house) {
-		h.ward.timeout = time.Hour
+	bubble(t, func(t *testing.T, h *harness) {
+		h.machine.timeout = time.Hour
 		deaf := make(chan struct{})
-		h.ward.before = func() { <-deaf } // to every context
+		h.machine.before = func() { <-deaf } // to every context
 		e, stop := h.live()
 		defer stop()
 		defer close(deaf)
@@ -270,7 +270,7 @@ func TestStuck(t *testing.T) {
 		if s := is(1)[0]; s.Run.ID != 1 || s.Why == "" {
 			t.Errorf("%+v", s)
 		}
-		h.ward.set("u", 10)
+		h.machine.set("u", 10)
 		if err := h.journal.SetPause(t.Context(), remediate.Pause{Scope: "all", Reason: "r", By: "ann"}); err != nil {
 			t.Fatal(err)
 		}
@@ -290,7 +290,7 @@ func TestStuck(t *testing.T) {
 // A run whose carrier believes that it never had it, because the commit of its claim broke
 // and landed late, is given back by what the store says.
 func TestClaimThatLandsLate(t *testing.T) {
-	bubble(t, func(t *testing.T, h *house) {
+	bubble(t, func(t *testing.T, h *harness) {
 		late := &landing{Journal: h.journal}
 		h.liveOn(late)
 		h.alert("t", true)
@@ -324,10 +324,10 @@ func (l *landing) Claim(ctx context.Context, id int64) (remediate.Run, remediate
 // A process that was frozen finds the deadline of its connection over when it wakes up.
 // That is no deadline of the step, and is tried again.
 func TestFrozenWhileConnecting(t *testing.T) {
-	bubble(t, func(t *testing.T, h *house) {
-		connects := &connecting{ward: h.ward}
+	bubble(t, func(t *testing.T, h *harness) {
+		connects := &connecting{machine: h.machine}
 		h.actions = func() []remediate.Action {
-			a := h.ward.action()
+			a := h.machine.action()
 			a.Executor = connects
 			return []remediate.Action{a}
 		}
@@ -343,7 +343,7 @@ func TestFrozenWhileConnecting(t *testing.T) {
 
 // connecting gets no connection with the first try.
 type connecting struct {
-	*ward
+	*machine
 	tries atomic.Int32
 }
 
@@ -351,5 +351,5 @@ func (c *connecting) Apply(ctx context.Context, f remediate.Fence, s remediate.S
 	if c.tries.Add(1) == 1 {
 		return fmt.Errorf("connect: timeout: %w", context.DeadlineExceeded)
 	}
-	return c.ward.Apply(ctx, f, s)
+	return c.machine.Apply(ctx, f, s)
 }

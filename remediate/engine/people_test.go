@@ -13,10 +13,10 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate/journal"
 )
 
-// asks is a house whose policy asks first, with a run that asks.
-func asks(t *testing.T, test func(t *testing.T, h *house)) {
+// asks is a harness whose policy asks first, with a run that asks.
+func asks(t *testing.T, test func(t *testing.T, h *harness)) {
 	t.Helper()
-	bubble(t, func(t *testing.T, h *house) {
+	bubble(t, func(t *testing.T, h *harness) {
 		h.mode = remediate.Ask
 		h.live()
 		h.alert("t", true)
@@ -30,14 +30,14 @@ func asks(t *testing.T, test func(t *testing.T, h *house)) {
 // What a person approves of is one plan: when the target has changed until the run
 // is to act, it asks again.
 func TestApprovalIsOfOnePlan(t *testing.T) {
-	asks(t, func(t *testing.T, h *house) {
+	asks(t, func(t *testing.T, h *harness) {
 		old := h.is(1, remediate.AwaitingApproval).Plan.Question()
-		h.ward.set("t", 20)
+		h.machine.set("t", 20)
 		h.approve(1)
 		pass(2 * time.Second)
 		run := h.is(1, remediate.AwaitingApproval)
-		if run.Plan.Question() == old || len(h.ward.did()) != 0 {
-			t.Fatalf("plan %s was %s, effects %v", run.Plan.Question(), old, h.ward.did())
+		if run.Plan.Question() == old || len(h.machine.did()) != 0 {
+			t.Fatalf("plan %s was %s, effects %v", run.Plan.Question(), old, h.machine.did())
 		}
 		says(t, run.Why, "it differs from plan "+old+", which ann approved")
 		err := h.journal.Approve(t.Context(), 1, old, "ann", h.now().Add(time.Hour))
@@ -52,7 +52,7 @@ func TestApprovalIsOfOnePlan(t *testing.T) {
 		if diff := cmp.Diff([]string{old, run.Plan.Question()}, plans); diff != "" {
 			t.Errorf("people were asked about these plans, each once: %s", diff)
 		}
-		h.ward.change(func() { h.ward.relief = 10 })
+		h.machine.change(func() { h.machine.relief = 10 })
 		h.approve(1)
 		pass(2 * time.Second)
 		h.is(1, remediate.Resolved)
@@ -72,7 +72,7 @@ func TestApprovalIsOfOnePlan(t *testing.T) {
 
 // An approval holds for a time. What could not act until then asks again.
 func TestApprovalExpires(t *testing.T) {
-	asks(t, func(t *testing.T, h *house) {
+	asks(t, func(t *testing.T, h *harness) {
 		if err := h.journal.SetPause(t.Context(), remediate.Pause{Scope: "all", Reason: "move",
 			By: "bob"}); err != nil {
 			t.Fatal(err)
@@ -89,8 +89,8 @@ func TestApprovalExpires(t *testing.T) {
 		if asked := h.notifications(remediate.NotificationAsk); len(asked) != 2 || asked[0].Plan != asked[1].Plan {
 			t.Errorf("%+v", asked)
 		}
-		if len(h.ward.did()) != 0 {
-			t.Errorf("effects %v", h.ward.did())
+		if len(h.machine.did()) != 0 {
+			t.Errorf("effects %v", h.machine.did())
 		}
 		h.approve(1)
 		pass(2 * time.Second)
@@ -102,23 +102,23 @@ func TestApprovalExpires(t *testing.T) {
 func TestQuestionEnds(t *testing.T) {
 	for _, test := range []struct {
 		name   string
-		answer func(h *house) error
+		answer func(h *harness) error
 		after  time.Duration
 		ends   remediate.State
 		reason string
 		says   string
 	}{
-		{"no", func(h *house) error { return h.journal.Reject(h.t.Context(), 1, "", "ann", "not before the audit") },
+		{"no", func(h *harness) error { return h.journal.Reject(h.t.Context(), 1, "", "ann", "not before the audit") },
 			2 * time.Second, remediate.Rejected, remediate.ReasonPerson, "ann: not before the audit"},
-		{"stopped", func(h *house) error { return h.journal.Cancel(h.t.Context(), 1, "ann", "wrong table") },
+		{"stopped", func(h *harness) error { return h.journal.Cancel(h.t.Context(), 1, "ann", "wrong table") },
 			2 * time.Second, remediate.Rejected, remediate.ReasonPerson, "ann: wrong table"},
-		{"no answer", func(*house) error { return nil }, 10*time.Minute + time.Second, remediate.Expired,
+		{"no answer", func(*harness) error { return nil }, 10*time.Minute + time.Second, remediate.Expired,
 			remediate.ReasonUnanswered, "approval not given in time"},
-		{"it is over", func(h *house) error { h.alert("t", false); return nil }, 2 * time.Second,
+		{"it is over", func(h *harness) error { h.alert("t", false); return nil }, 2 * time.Second,
 			remediate.StateRefused, remediate.ReasonResolved, "the incident is closed"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			bubble(t, func(t *testing.T, h *house) {
+			bubble(t, func(t *testing.T, h *harness) {
 				h.mode, h.second, h.terms.Answer = remediate.Ask, remediate.Auto, 10*time.Minute
 				h.live()
 				h.alert("t", true)
@@ -135,8 +135,8 @@ func TestQuestionEnds(t *testing.T) {
 				}
 				pass(time.Minute)
 				h.runs(1)
-				if len(h.ward.did()) != 0 || len(h.notifications(remediate.NotificationPage)) != 0 {
-					t.Errorf("effects %v, pages %+v", h.ward.did(), h.notifications(remediate.NotificationPage))
+				if len(h.machine.did()) != 0 || len(h.notifications(remediate.NotificationPage)) != 0 {
+					t.Errorf("effects %v, pages %+v", h.machine.did(), h.notifications(remediate.NotificationPage))
 				}
 				var stale *journal.StaleError
 				if err := h.journal.Approve(t.Context(), 1, "", "bob", h.now().Add(time.Hour)); !errors.As(err,
@@ -150,7 +150,7 @@ func TestQuestionEnds(t *testing.T) {
 }
 
 func TestCancelOfOneThatWaits(t *testing.T) {
-	bubble(t, func(t *testing.T, h *house) {
+	bubble(t, func(t *testing.T, h *harness) {
 		if err := h.journal.SetPause(t.Context(), remediate.Pause{Scope: "all", Reason: "move",
 			By: "ann"}); err != nil {
 			t.Fatal(err)
@@ -179,10 +179,10 @@ func TestCancelOfOneThatWaits(t *testing.T) {
 // A cancel reaches a step in the middle of its work. What a person stopped neither
 // goes on in the chain nor counts against the policy.
 func TestCancelOfOneThatActs(t *testing.T) {
-	bubble(t, func(t *testing.T, h *house) {
+	bubble(t, func(t *testing.T, h *harness) {
 		h.second, h.terms.Breaker, h.terms.Effect = remediate.Auto, 1, 0.9
-		h.ward.slow, h.ward.timeout = time.Hour, 2*time.Hour
-		h.ward.sickness["u"] = 10
+		h.machine.slow, h.machine.timeout = time.Hour, 2*time.Hour
+		h.machine.damage["u"] = 10
 		h.live()
 		h.alert("t", true)
 		pass(time.Minute)
@@ -196,15 +196,15 @@ func TestCancelOfOneThatActs(t *testing.T) {
 			run.Done != 0 {
 			t.Errorf("%+v", run)
 		}
-		if len(h.ward.did()) != 0 || h.ward.acting != 0 {
-			t.Errorf("effects %v, %d still act", h.ward.did(), h.ward.acting)
+		if len(h.machine.did()) != 0 || h.machine.acting != 0 {
+			t.Errorf("effects %v, %d still act", h.machine.did(), h.machine.acting)
 		}
 		pass(time.Minute)
 		h.runs(1)
-		if resolved, judged, err := h.journal.Effect(t.Context(), "heal"); resolved != 0 || judged != 0 || err != nil {
+		if resolved, judged, err := h.journal.Effect(t.Context(), "repair"); resolved != 0 || judged != 0 || err != nil {
 			t.Errorf("the effect of the policy is %d of %d, %v", resolved, judged, err)
 		}
-		h.ward.change(func() { h.ward.slow = time.Second })
+		h.machine.change(func() { h.machine.slow = time.Second })
 		h.alert("u", true)
 		pass(10 * time.Second)
 		h.is(2, remediate.Resolved) // the breaker is closed
@@ -214,9 +214,9 @@ func TestCancelOfOneThatActs(t *testing.T) {
 
 // What a stopped step leaves half done is in the words of the run's end.
 func TestCancelSaysWhatIsLeft(t *testing.T) {
-	bubble(t, func(t *testing.T, h *house) {
+	bubble(t, func(t *testing.T, h *harness) {
 		h.second = remediate.Auto
-		h.ward.slow, h.ward.timeout, h.ward.leaves = time.Hour, 2*time.Hour,
+		h.machine.slow, h.machine.timeout, h.machine.leaves = time.Hour, 2*time.Hour,
 			"t_2020 is detached: alter table t attach partition t_2020"
 		h.live()
 		h.alert("t", true)
@@ -225,7 +225,7 @@ func TestCancelSaysWhatIsLeft(t *testing.T) {
 			t.Fatal(err)
 		}
 		pass(2 * time.Second)
-		if run := h.is(1, remediate.Cancelled); run.Why != "stopped by bob: stop; "+h.ward.leaves {
+		if run := h.is(1, remediate.Cancelled); run.Why != "stopped by bob: stop; "+h.machine.leaves {
 			t.Error(run.Why)
 		}
 		h.verify()
@@ -234,8 +234,8 @@ func TestCancelSaysWhatIsLeft(t *testing.T) {
 
 // Once every step is done there is nothing to stop, and a cancel is refused.
 func TestCancelComesTooLate(t *testing.T) {
-	bubble(t, func(t *testing.T, h *house) {
-		h.ward.relief = 1
+	bubble(t, func(t *testing.T, h *harness) {
+		h.machine.relief = 1
 		h.live()
 		h.alert("t", true)
 		pass(time.Second)
@@ -253,14 +253,14 @@ func TestCancelComesTooLate(t *testing.T) {
 
 // A pause that begins after every guard has agreed still comes before the deed.
 func TestPauseAtTheLastMoment(t *testing.T) {
-	bubble(t, func(t *testing.T, h *house) {
+	bubble(t, func(t *testing.T, h *harness) {
 		h.liveOn(&pausing{Journal: h.journal})
 		h.alert("t", true)
 		pass(time.Second)
-		if run := h.is(1, remediate.Waiting); run.Reason != "pause" || len(h.ward.did()) != 0 {
-			t.Errorf("%s: %s, effects %v", run.Reason, run.Why, h.ward.did())
+		if run := h.is(1, remediate.Waiting); run.Reason != "pause" || len(h.machine.did()) != 0 {
+			t.Errorf("%s: %s, effects %v", run.Reason, run.Why, h.machine.did())
 		}
-		if _, err := h.journal.EndPause(t.Context(), "policy/heal", "ann"); err != nil {
+		if _, err := h.journal.EndPause(t.Context(), "policy/repair", "ann"); err != nil {
 			t.Fatal(err)
 		}
 		pass(2 * time.Second)
@@ -281,7 +281,7 @@ type pausing struct {
 
 func (p *pausing) Append(ctx context.Context, c journal.Change) (err error) {
 	if c.Entry.To == remediate.Allowed {
-		p.once.Do(func() { err = p.SetPause(ctx, remediate.Pause{Scope: "policy/heal", Reason: "audit", By: "ann"}) })
+		p.once.Do(func() { err = p.SetPause(ctx, remediate.Pause{Scope: "policy/repair", Reason: "audit", By: "ann"}) })
 	}
 	return errors.Join(err, p.Journal.Append(ctx, c))
 }

@@ -40,9 +40,9 @@ nothing                   | waiting pause + resolved          | awaiting_approva
 // The situations of acting.
 var acting = []string{"between steps", "in a batch", "in a statement that may be cancelled", "in one that may not", "after a crash"} //nolint:gochecknoglobals // a table of the test
 
-// A scene is a configuration that changes, and a remedy that works by its archive entry.
+// A scene is a configuration that changes, and a action that works by its archive entry.
 type scene struct {
-	*house
+	*harness
 	e    *engine.Engine
 	mode remediate.Mode
 
@@ -117,9 +117,9 @@ func (s *scene) change(do func()) { s.mu.Lock(); defer s.mu.Unlock(); do() }
 
 // setting is the configuration; edit changes it.
 func (s *scene) setting(cancel remediate.Cancel, edit ...func(*engine.Setting)) engine.Setting {
-	a := s.house.ward.action()
+	a := s.harness.machine.action()
 	a.Timeout, a.Executor, a.Cancel = time.Hour, s, cancel
-	s.house.mode = s.mode
+	s.harness.mode = s.mode
 	set := engine.Setting{Actions: []remediate.Action{a}, Policies: s.policies()}
 	set.Policies[0].Steps[0].Terms = remediate.Terms{Windows: []string{"w"}}
 	set.Guards = guard.All(guard.Config{Windows: map[string]guard.Window{"w": always(true)}})
@@ -145,7 +145,7 @@ func edits() map[string]func(*engine.Setting) {
 		"policy lowered to observe": func(s *engine.Setting) { first(s).Mode = remediate.Observe },
 		"policy lowered to ask":     func(s *engine.Setting) { first(s).Mode = remediate.Ask },
 		"policy matches no more":    func(s *engine.Setting) { s.Policies[0].Match[0].Value = "Well" },
-		"policy has another action": func(s *engine.Setting) { first(s).Action = "ward/operate" },
+		"policy has another action": func(s *engine.Setting) { first(s).Action = "machine/rebuild" },
 		"window closed": func(s *engine.Setting) {
 			s.Guards = guard.All(guard.Config{Windows: map[string]guard.Window{"w": always(false)}})
 		},
@@ -167,22 +167,22 @@ func TestPresentRules(t *testing.T) {
 		}
 		for situation, want := range situations {
 			t.Run(cells[0]+"/"+situation, func(t *testing.T) {
-				bubble(t, func(t *testing.T, h *house) { present(t, h, cells[0], situation, want) })
+				bubble(t, func(t *testing.T, h *harness) { present(t, h, cells[0], situation, want) })
 			})
 		}
 	}
 }
 
 // present brings a run into a situation, changes something, and compares.
-func present(t *testing.T, h *house, change, situation, want string) {
-	s := &scene{house: h, mode: remediate.Auto, entry: "1y", stay: time.Second, batches: 20}
+func present(t *testing.T, h *harness, change, situation, want string) {
+	s := &scene{harness: h, mode: remediate.Auto, entry: "1y", stay: time.Second, batches: 20}
 	cancel := remediate.CancelNever
 	switch situation {
 	case "awaiting approval":
 		s.mode, s.batches = remediate.Ask, 1
 	case "waiting":
 		s.batches = 1
-		s.pause("action/ward/heal", time.Time{})
+		s.pause("action/machine/repair", time.Time{})
 	case "between steps", "in one that may not":
 		s.batches, s.stay = 1, 20*time.Second
 	case "in a statement that may be cancelled":
@@ -290,8 +290,8 @@ func (s *scene) apply(cancel remediate.Cancel, change string) (edit []func(*engi
 }
 
 func scopes() map[string]string {
-	return map[string]string{"paused all": "all", "paused policy": "policy/heal", "paused target": "target/main",
-		"paused action": "action/ward/heal"}
+	return map[string]string{"paused all": "all", "paused policy": "policy/repair", "paused target": "target/main",
+		"paused action": "action/machine/repair"}
 }
 
 // undo lets go what holds the run: what the change did, or for a run that waits or
@@ -305,9 +305,9 @@ func (s *scene) undo(cancel remediate.Cancel, change, situation string) {
 	away := strings.HasPrefix(change, "target")
 	switch {
 	case situation == "waiting" && change == "paused action":
-		s.pause("action/ward/heal", time.Time{}) // it is the same one
+		s.pause("action/machine/repair", time.Time{}) // it is the same one
 	case situation == "waiting" && !away:
-		resume("action/ward/heal")
+		resume("action/machine/repair")
 	case situation == "awaiting approval" && !away:
 		s.approve(1)
 	case strings.HasPrefix(change, "paused"):

@@ -11,7 +11,7 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
-// An eater is a remedy of three steps that removes rows for as long as there are any,
+// An eater is a action of three steps that removes rows for as long as there are any,
 // and there are ever more.
 type eater struct {
 	mu     sync.Mutex
@@ -70,7 +70,7 @@ func (r *eater) Measure(context.Context, remediate.Request) (float64, error) { r
 // more than its bound: it is held, fails, and its process is killed.
 func TestQuotaOverLives(t *testing.T) {
 	for seed := range uint64(12) {
-		bubble(t, func(t *testing.T, h *house) {
+		bubble(t, func(t *testing.T, h *harness) {
 			h.terms = remediate.Terms{MostRows: 10_000}
 			d := &dying{Journal: h.journal}
 			random := rand.New(rand.NewPCG(seed, 13))
@@ -85,7 +85,7 @@ func TestQuotaOverLives(t *testing.T) {
 				}
 				return nil
 			}
-			a := h.ward.action()
+			a := h.machine.action()
 			a.Executor = r
 			h.actions = func() []remediate.Action { return []remediate.Action{a} }
 			h.alert("t", true)

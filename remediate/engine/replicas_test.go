@@ -18,17 +18,17 @@ import (
 )
 
 // replica is the journal of one of several processes on the same store.
-func (h *house) replica(name string) *journal.Journal {
+func (h *harness) replica(name string) *journal.Journal {
 	return journal.New(journal.Config{Store: h.store, Name: name, Now: h.now, Shared: true, Lease: lease})
 }
 
 // Two engines on one store share the work; no run is carried by both.
 func TestReplicasShareTheWork(t *testing.T) {
-	bubble(t, func(t *testing.T, h *house) {
+	bubble(t, func(t *testing.T, h *harness) {
 		const n = 60
-		h.ward.slow, h.guards.Limits.All = time.Second, 20
+		h.machine.slow, h.guards.Limits.All = time.Second, 20
 		for i := range n {
-			h.ward.sickness[fmt.Sprint("t", i)] = 10
+			h.machine.damage[fmt.Sprint("t", i)] = 10
 		}
 		one, two := &claiming{Journal: h.replica("one")}, &claiming{Journal: h.replica("two")}
 		h.liveOn(one)
@@ -40,13 +40,13 @@ func TestReplicasShareTheWork(t *testing.T) {
 		for i := range n {
 			h.is(int64(i+1), remediate.Resolved)
 		}
-		effects := h.ward.did()
+		effects := h.machine.did()
 		slices.Sort(effects)
 		if all := len(effects); all != 2*n || len(slices.Compact(effects)) != 2*n {
 			t.Errorf("%d effects, want two for each of %d runs", all, n)
 		}
-		if h.ward.most > 20 || h.ward.most <= 12 {
-			t.Errorf("%d acted at once on both, want more than one alone can carry, and 20 at most", h.ward.most)
+		if h.machine.most > 20 || h.machine.most <= 12 {
+			t.Errorf("%d acted at once on both, want more than one alone can carry, and 20 at most", h.machine.most)
 		}
 		if one.claims.Load() == 0 || two.claims.Load() == 0 {
 			t.Errorf("%d and %d claims: one did everything", one.claims.Load(), two.claims.Load())
@@ -73,10 +73,10 @@ func (c *claiming) Claim(ctx context.Context, id int64) (remediate.Run, remediat
 // lease is over, and the one that wakes up changes nothing: not the target, and not
 // the journal.
 func TestTheOtherTakesOver(t *testing.T) {
-	bubble(t, func(t *testing.T, h *house) {
+	bubble(t, func(t *testing.T, h *harness) {
 		thaw := make(chan struct{})
-		h.ward.before = sync.OnceFunc(func() { <-thaw }) // deaf to every context
-		h.ward.timeout = time.Hour
+		h.machine.before = sync.OnceFunc(func() { <-thaw }) // deaf to every context
+		h.machine.timeout = time.Hour
 		frozen := &freezing{Journal: h.replica("one"), thaw: thaw}
 		h.liveOn(frozen)
 		h.alert("t", true)
@@ -84,7 +84,7 @@ func TestTheOtherTakesOver(t *testing.T) {
 		h.is(1, remediate.Allowed)
 		frozen.cold.Store(true)
 
-		h.ward.change(func() { h.ward.before = nil }) // the other's steps are not held up
+		h.machine.change(func() { h.machine.before = nil }) // the other's steps are not held up
 		h.liveOn(h.replica("two"))
 		began := time.Now()
 		for h.state(1) != remediate.Resolved && time.Since(began) < time.Minute {
@@ -97,12 +97,12 @@ func TestTheOtherTakesOver(t *testing.T) {
 		if diff := cmp.Diff([]remediate.Note{remediate.NoteLeft}, h.notes(1)); diff != "" {
 			t.Error(diff)
 		}
-		effects, states := h.ward.did(), h.states(1)
+		effects, states := h.machine.did(), h.states(1)
 
 		frozen.cold.Store(false)
 		close(thaw)
 		pass(time.Minute)
-		if diff := cmp.Diff(effects, h.ward.did()); diff != "" {
+		if diff := cmp.Diff(effects, h.machine.did()); diff != "" {
 			t.Errorf("the one that woke up acted: %s", diff)
 		}
 		if diff := cmp.Diff(states, h.states(1)); diff != "" {
@@ -112,7 +112,7 @@ func TestTheOtherTakesOver(t *testing.T) {
 			t.Errorf("its fence: %v, want ErrFenced", err)
 		}
 
-		h.ward.set("u", 10) // it is one of them again
+		h.machine.set("u", 10) // it is one of them again
 		h.alert("u", true)
 		pass(10 * time.Second)
 		h.is(2, remediate.Resolved)
@@ -120,7 +120,7 @@ func TestTheOtherTakesOver(t *testing.T) {
 	})
 }
 
-func (h *house) state(id int64) remediate.State {
+func (h *harness) state(id int64) remediate.State {
 	h.t.Helper()
 	run, err := h.journal.Get(h.t.Context(), id)
 	if err != nil {
@@ -171,8 +171,8 @@ func (f *freezing) Claim(ctx context.Context, id int64) (remediate.Run, remediat
 // A replica that cannot renew its lease stops what it carries by itself, before
 // anybody else may have begun.
 func TestLeaseThatCannotBeRenewed(t *testing.T) {
-	bubble(t, func(t *testing.T, h *house) {
-		h.ward.slow, h.ward.timeout = time.Hour, 2*time.Hour
+	bubble(t, func(t *testing.T, h *harness) {
+		h.machine.slow, h.machine.timeout = time.Hour, 2*time.Hour
 		lonely := &lonely{Journal: h.replica("one")}
 		h.liveOn(lonely)
 		h.alert("t", true)
@@ -181,15 +181,15 @@ func TestLeaseThatCannotBeRenewed(t *testing.T) {
 		lonely.cut.Store(true)
 		pass(8 * time.Second)
 		acting := 0
-		h.ward.change(func() { acting, h.ward.slow = h.ward.acting, 0 })
+		h.machine.change(func() { acting, h.machine.slow = h.machine.acting, 0 })
 		if acting != 0 {
 			t.Errorf("%d still act without a lease", acting)
 		}
 		h.liveOn(h.replica("two"))
 		pass(5 * time.Second)
 		h.is(1, remediate.Resolved)
-		if got := len(h.ward.did()); got != 2 {
-			t.Errorf("effects %v", h.ward.did())
+		if got := len(h.machine.did()); got != 2 {
+			t.Errorf("effects %v", h.machine.did())
 		}
 	})
 }
@@ -209,15 +209,15 @@ func (l *lonely) Beat(ctx context.Context) ([]journal.Carried, error) {
 
 // One that is stopped gives its runs to the other at once.
 func TestStopHandsOver(t *testing.T) {
-	bubble(t, func(t *testing.T, h *house) {
-		h.ward.slow, h.ward.timeout = time.Minute, time.Hour
+	bubble(t, func(t *testing.T, h *harness) {
+		h.machine.slow, h.machine.timeout = time.Minute, time.Hour
 		_, stop := h.liveOn(h.replica("one"))
 		h.alert("t", true)
 		pass(time.Second)
 		h.is(1, remediate.Allowed)
 		h.liveOn(h.replica("two"))
 		stop()
-		h.ward.change(func() { h.ward.slow = 0 })
+		h.machine.change(func() { h.machine.slow = 0 })
 		pass(1500 * time.Millisecond) // no lease is waited for
 		h.is(1, remediate.Resolved)
 		if len(h.notes(1)) != 0 {
@@ -261,10 +261,10 @@ func (c *curtain) Release(_ context.Context, run int64) error {
 func TestSilence(t *testing.T) {
 	for _, takeover := range []bool{false, true} {
 		t.Run(fmt.Sprintf("taken over %v", takeover), func(t *testing.T) {
-			bubble(t, func(t *testing.T, h *house) {
+			bubble(t, func(t *testing.T, h *harness) {
 				c := &curtain{begun: time.Now()}
 				h.silences, h.terms.Silence = c, true
-				h.ward.slow, h.ward.timeout = 24*time.Second, time.Hour
+				h.machine.slow, h.machine.timeout = 24*time.Second, time.Hour
 				_, stop := h.live()
 				h.alert("t", true)
 				pass(15 * time.Second)
@@ -301,7 +301,7 @@ func TestSilence(t *testing.T) {
 
 // Where the policy does not want it, nothing is silenced; nor for what only asks.
 func TestNoSilence(t *testing.T) {
-	bubble(t, func(t *testing.T, h *house) {
+	bubble(t, func(t *testing.T, h *harness) {
 		c := &curtain{begun: time.Now()}
 		h.silences, h.mode = c, remediate.Ask
 		h.terms.Silence = true
@@ -313,7 +313,7 @@ func TestNoSilence(t *testing.T) {
 			t.Errorf("an alert without a run is silenced: %v", c.held)
 		}
 	})
-	bubble(t, func(t *testing.T, h *house) {
+	bubble(t, func(t *testing.T, h *harness) {
 		c := &curtain{begun: time.Now()}
 		h.silences = c
 		h.live()

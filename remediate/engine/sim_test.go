@@ -67,7 +67,7 @@ func TestSimulation(t *testing.T) {
 				w.live()
 				moves.Add(int64(w.turns))
 				crashes.Add(int64(w.crashes))
-				takeovers.Add(int64(w.ward.takeovers))
+				takeovers.Add(int64(w.machine.takeovers))
 				outages.Add(int64(w.outages))
 				heldBack.Add(int64(w.manager.heldBack))
 			}
@@ -97,7 +97,7 @@ type sim struct {
 	rng      *rand.Rand
 	now      time.Time
 	store    *store.Store
-	ward     *simWard
+	machine  *simMachines
 	manager  *simManager
 	replicas []*replica
 	quiet    bool // no more faults
@@ -133,7 +133,7 @@ func (r *replica) name() string { return fmt.Sprintf("replica %d, life %d", r.n,
 func newSim(t *testing.T, s *store.Store, seed uint64) *sim {
 	w := &sim{t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 7)), now: time.Date(2026, 3, 29, 0, 50, 0, 0, time.UTC),
 		store: s, acked: make(map[string]bool)}
-	w.ward = newSimWard(w)
+	w.machine = newSimMachines(w)
 	w.manager = newSimManager(w)
 	s.Intercept(nil)
 	s.InterceptQueries(nil)
@@ -296,12 +296,12 @@ const (
 )
 
 func (w *sim) adopt(r *replica) {
-	policies := []policy.Policy{{Name: "heal", Match: w.matchers(), Steps: []policy.Step{
-		{Action: "ward/heal", Mode: remediate.Auto, Terms: remediate.Terms{Budget: simBudget, Ramp: true, Breaker: 3,
+	policies := []policy.Policy{{Name: "repair", Match: w.matchers(), Steps: []policy.Step{
+		{Action: "machine/repair", Mode: remediate.Auto, Terms: remediate.Terms{Budget: simBudget, Ramp: true, Breaker: 3,
 			BreakerFor: time.Hour, Effect: 0.5, Cooldown: time.Minute}},
-		{Action: "ward/operate", Mode: remediate.Ask, Terms: remediate.Terms{Answer: 2 * time.Hour}},
+		{Action: "machine/rebuild", Mode: remediate.Ask, Terms: remediate.Terms{Answer: 2 * time.Hour}},
 	}}}
-	actions := w.ward.actions()
+	actions := w.machine.actions()
 	switch r.variant {
 	case simAsks:
 		policies[0].Steps[0].Mode = remediate.Ask
@@ -367,11 +367,11 @@ func (w *sim) renew(r *replica) {
 }
 
 func (w *sim) sicken() {
-	p := w.ward.pick()
-	p.sickness = 10
+	p := w.machine.pick()
+	p.damage = 10
 	p.since = w.now
 	p.useless = w.rng.IntN(4) == 0
-	w.say("%s is sick", p.key())
+	w.say("%s is damaged", p.key())
 }
 
 // deliver tells a replica of alerts: as they are, late, twice, or of what is over.
@@ -380,12 +380,12 @@ func (w *sim) deliver() {
 	if r == nil {
 		return
 	}
-	p := w.ward.pick()
+	p := w.machine.pick()
 	if w.manager.mutes(p) {
 		w.say("%s is muted, and not delivered", p.key())
 		return
 	}
-	a := w.alert(p, p.sickness > 0)
+	a := w.alert(p, p.damage > 0)
 	if w.rng.IntN(6) == 0 {
 		a.Firing = !a.Firing // a peer that is late
 	}
@@ -413,8 +413,8 @@ func (w *sim) deliver() {
 
 func (w *sim) reconcile(r *replica) {
 	var present []remediate.Alert
-	for _, p := range w.ward.patients {
-		if w.ward.holds(p) {
+	for _, p := range w.machine.subjects {
+		if w.machine.holds(p) {
 			present = append(present, w.alert(p, true))
 		}
 	}
@@ -424,10 +424,10 @@ func (w *sim) reconcile(r *replica) {
 	}) // it is asked again
 }
 
-func (w *sim) alert(p *patient, firing bool) remediate.Alert {
+func (w *sim) alert(p *simSubject, firing bool) remediate.Alert {
 	return remediate.Alert{
-		Source: "alertmanager", Firing: firing, StartsAt: p.since, Expr: "sickness > 0",
-		Labels:      map[string]string{"alertname": "Sick", "server": p.server, "table": p.table},
+		Source: "alertmanager", Firing: firing, StartsAt: p.since, Expr: "damage > 0",
+		Labels:      map[string]string{"alertname": "Damaged", "server": p.server, "table": p.table},
 		Annotations: map[string]string{"limit": "0"},
 	}
 }
@@ -447,7 +447,7 @@ func (w *sim) person() {
 		w.broken("runs: %v", err)
 		return
 	}
-	scopes := []string{"all", "policy/heal", "action/ward/heal", "target/s0"}
+	scopes := []string{"all", "policy/repair", "action/machine/repair", "target/s0"}
 	switch w.rng.IntN(4) {
 	case 0:
 		p := remediate.Pause{Scope: scopes[w.rng.IntN(len(scopes))], Reason: "r", By: "ann"}
@@ -505,7 +505,7 @@ func (w *sim) start(r *replica) {
 		Shared: !r.alone})
 	r.inbox = inbox.New(inbox.Config{Store: w.store, Now: w.clock, FlapWindow: 10 * time.Minute})
 	r.engine = engine.New(engine.Config{
-		Journal: r, Inbox: r.inbox, Rules: w.ward,
+		Journal: r, Inbox: r.inbox, Rules: w.machine,
 		Guards: func() []remediate.Guard {
 			return guard.All(guard.Config{Limits: guard.Limits{All: simAll, PerTarget: simPerTarget},
 				Deliveries: simDelivery{w.manager, r}})
@@ -524,7 +524,7 @@ func (w *sim) start(r *replica) {
 }
 
 func (w *sim) matchers() labels.Matchers {
-	m, err := labels.ParseMatchers(`alertname="Sick"`)
+	m, err := labels.ParseMatchers(`alertname="Damaged"`)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -661,7 +661,7 @@ func (w *sim) settle() {
 		w.adopt(r)
 	}
 	r := w.replicas[0]
-	for _, scope := range []string{"all", "policy/heal", "action/ward/heal", "target/s0"} {
+	for _, scope := range []string{"all", "policy/repair", "action/machine/repair", "target/s0"} {
 		if _, err := r.EndPause(ctx, scope, "ann"); err != nil {
 			w.broken("resume: %v", err)
 		}
@@ -874,7 +874,7 @@ func (w *sim) check(r *replica, c journal.Change) {
 			w.broken("runs %d and %d act on %s", other, work.Run, work.Exclusive)
 		}
 		busy[work.Exclusive] = work.Run
-		if work.Action == "ward/heal" {
+		if work.Action == "machine/repair" {
 			targets[work.Target] = true
 		}
 		if work.State == remediate.Allowed {
@@ -884,7 +884,7 @@ func (w *sim) check(r *replica, c journal.Change) {
 		if work.Run != c.Run.ID {
 			continue
 		}
-		scopes := map[string]bool{"all": true, "policy/heal": true, "action/" + work.Action: true,
+		scopes := map[string]bool{"all": true, "policy/repair": true, "action/" + work.Action: true,
 			"target/" + work.Target: true}
 		for _, p := range now.Pauses {
 			if scopes[p.Scope] {

@@ -31,26 +31,26 @@ func newSimManager(w *sim) *simManager {
 func (m *simManager) mute() {
 	d := []time.Duration{10 * time.Second, 2 * time.Minute, time.Hour}[m.w.rng.IntN(3)]
 	if m.w.rng.IntN(6) != 0 {
-		m.muteFor(m.w.ward.pick(), d)
+		m.muteFor(m.w.machine.pick(), d)
 		return
 	}
-	for _, p := range m.w.ward.patients {
+	for _, p := range m.w.machine.subjects {
 		m.muteFor(p, d)
 	}
 }
 
-func (m *simManager) muteFor(p *patient, d time.Duration) {
+func (m *simManager) muteFor(p *simSubject, d time.Duration) {
 	m.muted[p.key()] = m.w.now.Add(d)
 	m.w.say("%s is muted for %s", p.key(), d)
 }
 
 func (m *simManager) unmute() { clear(m.muted) }
 
-func (m *simManager) mutes(p *patient) bool { return m.w.now.Before(m.muted[p.key()]) }
+func (m *simManager) mutes(p *simSubject) bool { return m.w.now.Before(m.muted[p.key()]) }
 
 // acted checks an effect against the last answer to the replica: nothing is done for an
 // alert of which it knows that it is muted, or does not know that it is not.
-func (m *simManager) acted(p *patient) {
+func (m *simManager) acted(p *simSubject) {
 	if m.w.quiet { // nothing is muted any more
 		return
 	}
@@ -74,7 +74,7 @@ func (d simDelivery) Held(ctx context.Context, id int64) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	w, p := d.m.w, d.m.w.ward.find(incident.Alert.Labels)
+	w, p := d.m.w, d.m.w.machine.find(incident.Alert.Labels)
 	var a simAnswer
 	switch {
 	case !w.quiet && w.rng.IntN(25) == 0:

@@ -67,8 +67,8 @@ func TestBegunStepIsUndone(t *testing.T) {
 			says:   "another server answers", left: true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			bubble(t, func(t *testing.T, h *house) {
-				s := &scene{house: h, mode: remediate.Auto, entry: "1y", stay: time.Second, batches: 20}
+			bubble(t, func(t *testing.T, h *harness) {
+				s := &scene{harness: h, mode: remediate.Auto, entry: "1y", stay: time.Second, batches: 20}
 				d := &halved{scene: s, faults: test.faults}
 				mine := func(set *engine.Setting) { set.Actions[0].Executor = d }
 				h.actions = func() []remediate.Action { return s.setting(remediate.CancelNever, mine).Actions }

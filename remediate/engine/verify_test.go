@@ -45,22 +45,22 @@ func TestVerifiedByTheExpression(t *testing.T) {
 		at     time.Duration // and then it is
 		says   string
 	}{
-		{"no Prometheus", "sick > 0", nil, 0, 0, 0, remediate.Resolved, 0, "from 10 to 0, limit 0"},
+		{"no Prometheus", "damaged > 0", nil, 0, 0, 0, remediate.Resolved, 0, "from 10 to 0, limit 0"},
 		{"no expression", "", &rulebook{}, time.Hour, 0, 0, remediate.Resolved, 0, "from 10 to 0, limit 0"},
-		{"it does not hold", "sick > 0", &rulebook{}, 0, 0, 0, remediate.Resolved, 0, "no longer holds"},
-		{"it holds for a while", "sick > 0", &rulebook{}, 2 * time.Minute, 0, 119 * time.Second, remediate.Resolved,
+		{"it does not hold", "damaged > 0", &rulebook{}, 0, 0, 0, remediate.Resolved, 0, "no longer holds"},
+		{"it holds for a while", "damaged > 0", &rulebook{}, 2 * time.Minute, 0, 119 * time.Second, remediate.Resolved,
 			126 * time.Second, "no longer holds"},
-		{"it holds on", "sick > 0", &rulebook{}, time.Hour, 0, 299 * time.Second, remediate.Inconclusive,
+		{"it holds on", "damaged > 0", &rulebook{}, time.Hour, 0, 299 * time.Second, remediate.Inconclusive,
 			306 * time.Second, "still holds"},
-		{"it looks back", "avg_over_time(sick[10m]) > 0", &rulebook{}, 14 * time.Minute, 0, 839 * time.Second,
+		{"it looks back", "avg_over_time(damaged[10m]) > 0", &rulebook{}, 14 * time.Minute, 0, 839 * time.Second,
 			remediate.Resolved, 846 * time.Second, "no longer holds"},
-		{"it looks back as the policy says", "sick > 0", &rulebook{}, time.Hour, 5 * time.Minute, 599 * time.Second,
+		{"it looks back as the policy says", "damaged > 0", &rulebook{}, time.Hour, 5 * time.Minute, 599 * time.Second,
 			remediate.Inconclusive, 606 * time.Second, "still holds"},
-		{"it cannot be asked", "sick > 0", &rulebook{err: errors.New("no answer")}, 0, 0, 299 * time.Second,
+		{"it cannot be asked", "damaged > 0", &rulebook{err: errors.New("no answer")}, 0, 0, 299 * time.Second,
 			remediate.Inconclusive, 306 * time.Second, "could not be evaluated"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			bubble(t, func(t *testing.T, h *house) {
+			bubble(t, func(t *testing.T, h *harness) {
 				h.expr, h.terms.Decay, h.second = test.expr, test.decay, remediate.Auto
 				if test.rules != nil {
 					test.rules.until = time.Now().Add(test.holds)
@@ -95,23 +95,23 @@ func TestVerifiedByTheExpression(t *testing.T) {
 // A measure that comes back over its limit while the expression is waited for is
 // no cure.
 func TestRelapseWhileVerified(t *testing.T) {
-	bubble(t, func(t *testing.T, h *house) {
-		h.expr, h.rules = "sick > 0", &rulebook{until: time.Now().Add(time.Hour)}
+	bubble(t, func(t *testing.T, h *harness) {
+		h.expr, h.rules = "damaged > 0", &rulebook{until: time.Now().Add(time.Hour)}
 		h.live()
 		h.alert("t", true)
 		pass(time.Minute)
 		h.is(1, remediate.Applied)
-		h.ward.set("t", 7)
+		h.machine.set("t", 7)
 		pass(10 * time.Second)
 		says(t, h.is(1, remediate.Unresolved).Why, "from 10 to 7, limit 0")
 	})
 }
 
-// sick makes tables sick that a step relieves by so much, and delivers them one
+// damaged makes tables damaged that a step relieves by so much, and delivers them one
 // after the other.
-func (h *house) sick(first, n int) {
+func (h *harness) damaged(first, n int) {
 	for i := first; i < first+n; i++ {
-		h.ward.set(fmt.Sprint("t", i), 10)
+		h.machine.set(fmt.Sprint("t", i), 10)
 		h.alert(fmt.Sprint("t", i), true)
 		pass(10 * time.Second)
 	}
@@ -120,41 +120,41 @@ func (h *house) sick(first, n int) {
 // A policy that does not help is demoted, with an entry and a notification, until
 // a person lets it act by itself again.
 func TestDemotedByItsEffect(t *testing.T) {
-	bubble(t, func(t *testing.T, h *house) {
+	bubble(t, func(t *testing.T, h *harness) {
 		h.terms.Effect = 0.5
 		h.live()
-		h.sick(1, 4)
-		h.ward.change(func() { h.ward.relief = 1 })
-		h.sick(5, 1)
+		h.damaged(1, 4)
+		h.machine.change(func() { h.machine.relief = 1 })
+		h.damaged(5, 1)
 		if got := h.notifications(remediate.NotificationInfo); len(got) != 0 {
 			t.Fatalf("4 of 5 promise 52 %%, which is enough: %+v", got)
 		}
-		h.sick(6, 1)
+		h.damaged(6, 1)
 		got := h.notifications(remediate.NotificationInfo)
 		if len(got) != 1 || got[0].Run != 6 {
 			t.Fatalf("4 of 6 promise 41 %%, which is too little: %+v", got)
 		}
-		says(t, got[0].Title, `Policy "heal" is demoted`)
+		says(t, got[0].Title, `Policy "repair" is demoted`)
 		says(t, got[0].Text, "4 of 6 runs resolved the incident (lower bound 41 %)", "at least 50 %",
-			"upkeep policy promote 'heal'")
+			"upkeep policy promote 'repair'")
 		if diff := cmp.Diff([]remediate.Note{remediate.NoteDemoted}, h.notes(6)); diff != "" {
 			t.Error(diff)
 		}
-		h.sick(7, 1)
+		h.damaged(7, 1)
 		says(t, h.is(7, remediate.AwaitingApproval).Why, "the policy is demoted", "at least 50 %")
-		effects := len(h.ward.did())
+		effects := len(h.machine.did())
 
-		if err := h.journal.Promote(t.Context(), "heal", "ann", "the remedy is mended"); err != nil {
+		if err := h.journal.Promote(t.Context(), "repair", "ann", "the action is mended"); err != nil {
 			t.Fatal(err)
 		}
-		h.ward.change(func() { h.ward.relief = 10 })
+		h.machine.change(func() { h.machine.relief = 10 })
 		pass(2 * time.Second)
 		h.is(7, remediate.Resolved)
-		if got := len(h.ward.did()); got != effects+2 {
+		if got := len(h.machine.did()); got != effects+2 {
 			t.Errorf("%d effects, want two more than %d", got, effects)
 		}
-		h.ward.change(func() { h.ward.relief = 1 })
-		h.sick(8, 3) // 1 of 4 since: too few to tell
+		h.machine.change(func() { h.machine.relief = 1 })
+		h.damaged(8, 3) // 1 of 4 since: too few to tell
 		if got := h.notifications(remediate.NotificationInfo); len(got) != 1 {
 			t.Errorf("what was before the promotion counts: %+v", got)
 		}
@@ -164,27 +164,27 @@ func TestDemotedByItsEffect(t *testing.T) {
 
 // Three useless runs open the breaker; a person closes it.
 func TestBreaker(t *testing.T) {
-	bubble(t, func(t *testing.T, h *house) {
+	bubble(t, func(t *testing.T, h *harness) {
 		h.terms.Breaker = 3
-		h.ward.relief = 1
+		h.machine.relief = 1
 		h.live()
-		h.sick(1, 3)
+		h.damaged(1, 3)
 		h.is(3, remediate.Unresolved)
-		h.sick(4, 2)
+		h.damaged(4, 2)
 		for _, id := range []int64{4, 5} {
 			run := h.is(id, remediate.Waiting)
 			if run.Reason != "breaker" {
 				t.Errorf("run %d: %s: %s", id, run.Reason, run.Why)
 			}
-			says(t, run.Why, "the last 3 runs of policy heal failed or did not help")
+			says(t, run.Why, "the last 3 runs of policy repair failed or did not help")
 		}
 		pass(10 * time.Minute)
 		h.is(4, remediate.Waiting)
-		if got := len(h.ward.did()); got != 6 {
+		if got := len(h.machine.did()); got != 6 {
 			t.Errorf("%d effects, want those of three runs", got)
 		}
-		h.ward.change(func() { h.ward.relief = 10 })
-		if err := h.journal.CloseBreaker(t.Context(), "heal", "ann", "mended"); err != nil {
+		h.machine.change(func() { h.machine.relief = 10 })
+		if err := h.journal.CloseBreaker(t.Context(), "repair", "ann", "mended"); err != nil {
 			t.Fatal(err)
 		}
 		pass(10 * time.Second)
@@ -197,14 +197,14 @@ func TestBreaker(t *testing.T) {
 // An alert that looks back fires though its cause is gone: the subject is left
 // alone until it cannot any more.
 func TestDecay(t *testing.T) {
-	bubble(t, func(t *testing.T, h *house) {
-		h.expr = "avg_over_time(sick[10m]) > 0"
+	bubble(t, func(t *testing.T, h *harness) {
+		h.expr = "avg_over_time(damaged[10m]) > 0"
 		h.live()
 		h.alert("t", true)
 		pass(time.Second)
 		resolved := h.is(1, remediate.Resolved)
-		h.ward.set("t", 10)
-		h.ward.change(func() { clear(h.ward.done) })
+		h.machine.set("t", 10)
+		h.machine.change(func() { clear(h.machine.done) })
 		pass(16 * time.Minute) // no decay
 		h.alert("t", true)
 		pass(2 * time.Second)
@@ -213,9 +213,9 @@ func TestDecay(t *testing.T) {
 			t.Errorf("%+v", second)
 		}
 
-		h.ward.set("t", 10)
-		h.ward.change(func() { clear(h.ward.done) })
-		a := remediate.Request{Key: "again", Action: "ward/heal", Subject: second.Request.Subject, Mode: remediate.Auto,
+		h.machine.set("t", 10)
+		h.machine.change(func() { clear(h.machine.done) })
+		a := remediate.Request{Key: "again", Action: "machine/repair", Subject: second.Request.Subject, Mode: remediate.Auto,
 			Terms: second.Request.Terms, Schedule: "nightly"}
 		if _, _, err := h.journal.Create(t.Context(), a, "it is night"); err != nil {
 			t.Fatal(err)

@@ -107,7 +107,7 @@ func TestExpireOverRestarts(t *testing.T) {
 }
 
 // number reads one number.
-func (d *desk) number(t *testing.T, query string) (n int64) {
+func (d *fixture) number(t *testing.T, query string) (n int64) {
 	t.Helper()
 	rows, err := d.store.Query(t.Context(), query)
 	if err != nil {

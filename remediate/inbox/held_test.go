@@ -40,7 +40,7 @@ time_intervals:
 
 // A holder is an inbox beside real Alertmanagers.
 type holder struct {
-	*desk
+	*fixture
 	*inbox.Delivery
 	peers []*servertest.Monitor
 	log   bytes.Buffer
@@ -48,7 +48,7 @@ type holder struct {
 
 func hold(t *testing.T, peers int) *holder {
 	t.Helper()
-	h := &holder{desk: open(t)}
+	h := &holder{fixture: open(t)}
 	h.now = time.Now()
 	am := inbox.Alertmanager{Source: "alertmanager", Receiver: "upkeep",
 		Logger: slog.New(slog.NewTextHandler(&h.log, nil))}
@@ -56,7 +56,7 @@ func hold(t *testing.T, peers int) *holder {
 		m := servertest.AlertmanagerWith(t, holding)
 		h.peers, am.URLs = append(h.peers, m), append(am.URLs, m.URL)
 	}
-	h.Delivery = &inbox.Delivery{Inbox: h.desk.Inbox, Alertmanager: am}
+	h.Delivery = &inbox.Delivery{Inbox: h.fixture.Inbox, Alertmanager: am}
 	return h
 }
 

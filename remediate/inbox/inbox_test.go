@@ -13,8 +13,8 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate/inbox"
 )
 
-// A desk is an inbox whose clock the test sets.
-type desk struct {
+// A fixture is an inbox whose clock the test sets.
+type fixture struct {
 	*inbox.Inbox
 	store *store.Store
 	now   time.Time
@@ -49,25 +49,25 @@ func TestOnPostgres(t *testing.T) {
 	}
 }
 
-func open(t *testing.T) *desk {
+func open(t *testing.T) *fixture {
 	t.Helper()
 	return openWith(t, options(t))
 }
 
-func openWith(t *testing.T, o store.Options) *desk {
+func openWith(t *testing.T, o store.Options) *fixture {
 	t.Helper()
 	s, err := store.Open(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.Close() }) // closed by some tests already
-	d := &desk{store: s, now: time.UnixMilli(1_000_000_000_000).UTC()}
+	d := &fixture{store: s, now: time.UnixMilli(1_000_000_000_000).UTC()}
 	d.Inbox = inbox.New(inbox.Config{Store: s, Sources: []string{"alertmanager", "grafana"},
 		Now: func() time.Time { return d.now }, Wake: func() { d.woken++ }, FlapWindow: 10 * time.Minute})
 	return d
 }
 
-func (d *desk) accept(t *testing.T, alerts ...remediate.Alert) {
+func (d *fixture) accept(t *testing.T, alerts ...remediate.Alert) {
 	t.Helper()
 	d.now = d.now.Add(time.Second)
 	if err := d.Accept(t.Context(), alerts); err != nil {
@@ -75,7 +75,7 @@ func (d *desk) accept(t *testing.T, alerts ...remediate.Alert) {
 	}
 }
 
-func (d *desk) open(t *testing.T) []remediate.Incident {
+func (d *fixture) open(t *testing.T) []remediate.Incident {
 	t.Helper()
 	all, err := d.Incidents(t.Context())
 	if err != nil {
@@ -160,7 +160,7 @@ func TestIncidents(t *testing.T) {
 }
 
 // has checks how many incidents there were, and how many are open.
-func (d *desk) has(t *testing.T, opened int64, open int) {
+func (d *fixture) has(t *testing.T, opened int64, open int) {
 	t.Helper()
 	if got := d.open(t); len(got) != open {
 		t.Errorf("%d incidents are open, want %d: %+v", len(got), open, got)
@@ -317,13 +317,13 @@ func TestAnew(t *testing.T) {
 }
 
 // run writes a run of an incident; the journal's own way is not the inbox's business.
-func (d *desk) run(t *testing.T, incident int64, s remediate.State, changed int) {
+func (d *fixture) run(t *testing.T, incident int64, s remediate.State, changed int) {
 	t.Helper()
 	d.exec(t, "insert into runs (key, request, action, subject, incident, state, why, plan, due, created, changed) "+
 		"values ('k', '{}', 'a', 's', ?, ?, '', '{}', 0, 0, ?)", incident, string(s), changed)
 }
 
-func (d *desk) exec(t *testing.T, query string, args ...any) {
+func (d *fixture) exec(t *testing.T, query string, args ...any) {
 	t.Helper()
 	err := d.store.Write(t.Context(), func(tx *store.Tx) error {
 		_, err := tx.Exec(query, args...)
@@ -334,7 +334,7 @@ func (d *desk) exec(t *testing.T, query string, args ...any) {
 	}
 }
 
-func (d *desk) undecided(t *testing.T, edition string) []remediate.Incident {
+func (d *fixture) undecided(t *testing.T, edition string) []remediate.Incident {
 	t.Helper()
 	all, err := d.Undecided(t.Context(), edition, 100)
 	if err != nil {

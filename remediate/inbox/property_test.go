@@ -189,7 +189,7 @@ func TestThreePeersInAnyOrder(t *testing.T) {
 	}
 }
 
-func (w *world) happen(t *testing.T, d *desk, e event) {
+func (w *world) happen(t *testing.T, d *fixture, e event) {
 	t.Helper()
 	var err error
 	if e.alert != nil {
@@ -202,7 +202,7 @@ func (w *world) happen(t *testing.T, d *desk, e event) {
 	}
 }
 
-func (w *world) judge(t *testing.T, d *desk) {
+func (w *world) judge(t *testing.T, d *fixture) {
 	t.Helper()
 	incidents := make(map[string][]remediate.Incident)
 	for id := int64(1); ; id++ {

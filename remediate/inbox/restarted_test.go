@@ -18,7 +18,7 @@ import (
 func TestAlertmanagerComesBackWithoutAlerts(t *testing.T) {
 	h := hold(t, 1)
 	var ahead atomic.Int64
-	h.desk.Inbox = inbox.New(inbox.Config{Store: h.store,
+	h.fixture.Inbox = inbox.New(inbox.Config{Store: h.store,
 		Now: func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }, FlapWindow: 10 * time.Minute})
 	lasts := h.tell(t, "kind", "plain", "n", "lasts")
 	h.tell(t, "kind", "plain", "n", "ends")
@@ -28,7 +28,7 @@ func TestAlertmanagerComesBackWithoutAlerts(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	var done sync.WaitGroup
 	done.Go(func() {
-		if err := h.desk.Watch(ctx, am); err != nil {
+		if err := h.fixture.Watch(ctx, am); err != nil {
 			t.Error(err)
 		}
 	})

@@ -16,39 +16,39 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate/journal"
 )
 
-// A desk is a journal with its store and a clock that the test sets.
-type desk struct {
+// A fixture is a journal with its store and a clock that the test sets.
+type fixture struct {
 	*journal.Journal
 	store *store.Store
 	now   time.Time
 }
 
 // both runs a test on each database.
-func both(t *testing.T, test func(t *testing.T, open func() *desk)) {
+func both(t *testing.T, test func(t *testing.T, open func() *fixture)) {
 	t.Run("sqlite", func(t *testing.T) {
 		dir := t.TempDir()
-		test(t, func() *desk { return openStore(t, store.Options{Dir: dir}) })
+		test(t, func() *fixture { return openStore(t, store.Options{Dir: dir}) })
 	})
 	t.Run("postgres", func(t *testing.T) {
 		url, _ := servertest.Database(t)
-		test(t, func() *desk { return openStore(t, store.Options{Postgres: url}) })
+		test(t, func() *fixture { return openStore(t, store.Options{Postgres: url}) })
 	})
 }
 
-func openStore(t *testing.T, o store.Options) *desk {
+func openStore(t *testing.T, o store.Options) *fixture {
 	t.Helper()
 	s, err := store.Open(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.Close() }) // some tests have closed it
-	d := &desk{store: s, now: time.UnixMilli(1_700_000_000_000).UTC()}
+	d := &fixture{store: s, now: time.UnixMilli(1_700_000_000_000).UTC()}
 	d.Journal = d.another("this")
 	return d
 }
 
 // another returns the journal of another process on the same store, which has joined.
-func (d *desk) another(name string) *journal.Journal {
+func (d *fixture) another(name string) *journal.Journal {
 	j := journal.New(journal.Config{Store: d.store, Name: name, Lease: time.Minute, Shared: true,
 		Now: func() time.Time { return d.now }})
 	if err := j.Join(context.Background()); err != nil {
@@ -57,7 +57,7 @@ func (d *desk) another(name string) *journal.Journal {
 	return j
 }
 
-func open(t *testing.T) *desk { return openStore(t, store.Options{Dir: t.TempDir()}) }
+func open(t *testing.T) *fixture { return openStore(t, store.Options{Dir: t.TempDir()}) }
 
 // claim gives a journal the right to carry a run.
 func claim(t *testing.T, j *journal.Journal, run int64) (remediate.Run, remediate.Fence) {
@@ -111,7 +111,7 @@ func walk(t *testing.T, j *journal.Journal, run remediate.Run, states ...remedia
 }
 
 func TestCreateTwiceIsOnce(t *testing.T) {
-	both(t, func(t *testing.T, open func() *desk) {
+	both(t, func(t *testing.T, open func() *fixture) {
 		j := open()
 		run := create(t, j.Journal, "k")
 		again, made, err := j.Create(t.Context(), remediate.Request{Key: "k", Action: "other"}, "again")
@@ -127,7 +127,7 @@ func TestCreateTwiceIsOnce(t *testing.T) {
 
 // One process carries a run at a time, and only under its newest fence.
 func TestClaim(t *testing.T) {
-	both(t, func(t *testing.T, open func() *desk) {
+	both(t, func(t *testing.T, open func() *fixture) {
 		d := open()
 		other := d.another("other")
 		run := create(t, d.Journal, "k")
@@ -163,7 +163,7 @@ func TestClaim(t *testing.T) {
 // An instance that does not renew its lease is declared dead by the others, and what it
 // carried is free; when it wakes up it has no right left.
 func TestTheDeadAreBuried(t *testing.T) {
-	both(t, func(t *testing.T, open func() *desk) {
+	both(t, func(t *testing.T, open func() *fixture) {
 		d := open()
 		other := d.another("other")
 		run := create(t, d.Journal, "k")
@@ -211,7 +211,7 @@ func TestTheDeadAreBuried(t *testing.T) {
 
 // passes lets time pass: on PostgreSQL leases live by the server's clock, so there
 // the lease itself is moved.
-func (d *desk) passes(t *testing.T, by time.Duration) {
+func (d *fixture) passes(t *testing.T, by time.Duration) {
 	t.Helper()
 	d.now = d.now.Add(by)
 	if !d.store.Shared() {
@@ -227,7 +227,7 @@ func (d *desk) passes(t *testing.T, by time.Duration) {
 }
 
 func TestAppendRefuses(t *testing.T) {
-	both(t, func(t *testing.T, open func() *desk) {
+	both(t, func(t *testing.T, open func() *fixture) {
 		d := open()
 		run, f := claim(t, d.Journal, create(t, d.Journal, "k").ID)
 		if _, err := appended(t, d.Journal, f.Token, run, remediate.Resolved); err == nil {
@@ -262,7 +262,7 @@ func TestAppendRefuses(t *testing.T) {
 
 // The end of a run wakes those that wait for what it held.
 func TestTheEndWakes(t *testing.T) {
-	both(t, func(t *testing.T, open func() *desk) {
+	both(t, func(t *testing.T, open func() *fixture) {
 		d := open()
 		acts, waits := create(t, d.Journal, "1"), create(t, d.Journal, "2")
 		acts, f := claim(t, d.Journal, acts.ID)
@@ -299,7 +299,7 @@ func TestTheEndWakes(t *testing.T) {
 
 // What people say is kept with who said it, and only where it is still the question.
 func TestPeople(t *testing.T) {
-	both(t, func(t *testing.T, open func() *desk) {
+	both(t, func(t *testing.T, open func() *fixture) {
 		d := open()
 		run := create(t, d.Journal, "k")
 		stale := func(err error) {
@@ -346,7 +346,7 @@ func TestPeople(t *testing.T) {
 
 // A policy's measured effect, its demotion and a person's word for it.
 func TestStandings(t *testing.T) {
-	both(t, func(t *testing.T, open func() *desk) {
+	both(t, func(t *testing.T, open func() *fixture) {
 		d := open()
 		n := 0
 		end := func(server string, to remediate.State) {
@@ -457,7 +457,7 @@ func TestVerifyFindsWhatWasDone(t *testing.T) {
 }
 
 func TestPauses(t *testing.T) {
-	both(t, func(t *testing.T, open func() *desk) {
+	both(t, func(t *testing.T, open func() *fixture) {
 		j := open()
 		for _, wrong := range []remediate.Pause{{Scope: "everything", Reason: "r"}, {Scope: "policy/", Reason: "r"},
 			{Scope: "all"}} {
@@ -519,7 +519,7 @@ func TestLastEnd(t *testing.T) {
 
 // A run that waits is not due; one that was interrupted is.
 func TestDue(t *testing.T) {
-	both(t, func(t *testing.T, open func() *desk) {
+	both(t, func(t *testing.T, open func() *fixture) {
 		j := open()
 		waits := create(t, j.Journal, "1")
 		waits.Due = j.now.Add(time.Hour)
@@ -559,7 +559,7 @@ func ExampleSubject() {
 // An instance that could not renew itself in time declares no other dead: the store was away for the
 // others too. They get the time of a lease, and those that do not come back are buried.
 func TestNobodyIsBuriedAfterAnOutage(t *testing.T) {
-	both(t, func(t *testing.T, open func() *desk) {
+	both(t, func(t *testing.T, open func() *fixture) {
 		d := open()
 		alive, dead := d.another("alive"), d.another("dead")
 		held, _ := claim(t, alive, create(t, d.Journal, "k1").ID)
@@ -598,7 +598,7 @@ func TestNobodyIsBuriedAfterAnOutage(t *testing.T) {
 // A run whose owner is no instance, because somebody has removed its row, is free with
 // the next beat.
 func TestOrphansAreFreed(t *testing.T) {
-	both(t, func(t *testing.T, open func() *desk) {
+	both(t, func(t *testing.T, open func() *fixture) {
 		d := open()
 		other := d.another("other")
 		run, _ := claim(t, other, create(t, d.Journal, "k").ID)

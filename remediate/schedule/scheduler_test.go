@@ -42,8 +42,8 @@ func plan(t testing.TB, name, text string, missed schedule.Missed) schedule.Sche
 	}
 }
 
-// A bench is a store, and a scheduler on it that can be started again.
-type bench struct {
+// A fixture is a store, and a scheduler on it that can be started again.
+type fixture struct {
 	*schedule.Scheduler
 	t       testing.TB
 	store   *store.Store
@@ -53,7 +53,7 @@ type bench struct {
 }
 
 // open opens a store and its journal.
-func open(t testing.TB, o store.Options) *bench {
+func open(t testing.TB, o store.Options) *fixture {
 	t.Helper()
 	s, err := store.Open(t.Context(), o)
 	if err != nil {
@@ -64,16 +64,16 @@ func open(t testing.TB, o store.Options) *bench {
 			t.Error(err)
 		}
 	})
-	return &bench{t: t, store: s, journal: journal.New(journal.Config{Store: s})}
+	return &fixture{t: t, store: s, journal: journal.New(journal.Config{Store: s})}
 }
 
-func newBench(t testing.TB, schedules ...schedule.Schedule) *bench {
+func newBench(t testing.TB, schedules ...schedule.Schedule) *fixture {
 	b := open(t, store.Options{Dir: t.TempDir()})
 	b.restart(schedules...)
 	return b
 }
 
-func (b *bench) restart(schedules ...schedule.Schedule) {
+func (b *fixture) restart(schedules ...schedule.Schedule) {
 	b.Scheduler = schedule.NewScheduler(schedule.Config{
 		Store: b.store, Journal: b.journal, Wake: func() { b.woken++ }, Logger: slog.New(slog.DiscardHandler),
 		Query: func(ctx context.Context, query string, at time.Time) ([]map[string]string, error) {
@@ -82,7 +82,7 @@ func (b *bench) restart(schedules ...schedule.Schedule) {
 	}, schedules)
 }
 
-func (b *bench) at(text string) {
+func (b *fixture) at(text string) {
 	b.t.Helper()
 	if _, err := b.Tick(b.t.Context(), moment(b.t, text)); err != nil {
 		b.t.Fatal(err)
@@ -90,7 +90,7 @@ func (b *bench) at(text string) {
 }
 
 // outcomes reports what became of all occurrences, the oldest first.
-func (b *bench) outcomes() (all []string) {
+func (b *fixture) outcomes() (all []string) {
 	b.t.Helper()
 	last, err := b.Last(b.t.Context(), 10000)
 	if err != nil {
@@ -102,7 +102,7 @@ func (b *bench) outcomes() (all []string) {
 	return all
 }
 
-func (b *bench) want(want ...string) {
+func (b *fixture) want(want ...string) {
 	b.t.Helper()
 	if got := b.outcomes(); !slices.Equal(got, want) {
 		b.t.Fatalf("%q\nwant %q", got, want)
@@ -128,7 +128,7 @@ func texts(t testing.TB, s *store.Store, column, table string) (all []string) {
 }
 
 // notes reports the entries that are no transitions of a run.
-func (b *bench) notes() (all string) {
+func (b *fixture) notes() (all string) {
 	b.t.Helper()
 	entries, err := b.journal.Entries(b.t.Context(), 0)
 	if err != nil {
@@ -147,54 +147,54 @@ func TestOccurrences(t *testing.T) {
 	const late, skip = schedule.Late, schedule.Skip
 	cases := map[string]struct {
 		missed schedule.Missed
-		do     func(*testing.T, *bench)
+		do     func(*testing.T, *fixture)
 		want   []string
 	}{
-		"at its time, once": {late, func(_ *testing.T, b *bench) {
+		"at its time, once": {late, func(_ *testing.T, b *fixture) {
 			b.at("2026-06-01 02:59:59")
 			b.at("2026-06-01 03:00:00")
 			b.at("2026-06-01 03:00:00")
 			b.at("2026-06-01 12:00:00")
 		}, []string{"a 01 03:00 run 1"}},
-		"none of before it was first seen": {late, func(_ *testing.T, b *bench) {
+		"none of before it was first seen": {late, func(_ *testing.T, b *fixture) {
 			b.at("2026-06-01 03:00:01")
 		}, nil},
-		"a restart is no miss": {skip, func(t *testing.T, b *bench) {
+		"a restart is no miss": {skip, func(t *testing.T, b *fixture) {
 			b.at("2026-06-01 02:00:00")
 			b.restart(plan(t, "a", "0 3 * * *", schedule.Skip))
 			b.at("2026-06-01 03:05:00")
 		}, []string{"a 01 03:00 run 1"}},
-		"missed: late": {late, func(t *testing.T, b *bench) {
+		"missed: late": {late, func(t *testing.T, b *fixture) {
 			b.at("2026-06-01 02:00:00")
 			b.restart(plan(t, "a", "0 3 * * *", schedule.Late))
 			b.at("2026-06-03 12:00:00")
 			b.at("2026-06-04 03:00:00")
 		}, []string{"a 01 03:00 skipped 0", "a 02 03:00 skipped 0", "a 03 03:00 late 1", "a 04 03:00 run 1"}},
-		"missed: skipped": {skip, func(t *testing.T, b *bench) {
+		"missed: skipped": {skip, func(t *testing.T, b *fixture) {
 			b.at("2026-06-01 02:00:00")
 			b.restart(plan(t, "a", "0 3 * * *", schedule.Skip))
 			b.at("2026-06-02 12:00:00")
 			b.at("2026-06-03 03:00:00")
 		}, []string{"a 01 03:00 skipped 0", "a 02 03:00 skipped 0", "a 03 03:00 run 1"}},
-		"another expression replays nothing": {late, func(t *testing.T, b *bench) {
+		"another expression replays nothing": {late, func(t *testing.T, b *fixture) {
 			b.at("2026-06-01 04:00:00")
 			b.restart(plan(t, "a", "0 * * * *", schedule.Late))
 			b.at("2026-06-03 12:30:00")
 			b.at("2026-06-03 13:00:00")
 		}, []string{"a 03 13:00 run 1"}},
-		"the same in other words is the same": {late, func(t *testing.T, b *bench) {
+		"the same in other words is the same": {late, func(t *testing.T, b *fixture) {
 			b.at("2026-06-01 01:00:00")
 			b.restart(plan(t, "a", "00 3 1-31 JAN-DEC *", schedule.Late))
 			b.at("2026-06-01 12:30:00")
 		}, []string{"a 01 03:00 late 1"}},
-		"one that was not asked for meanwhile replays nothing": {late, func(t *testing.T, b *bench) {
+		"one that was not asked for meanwhile replays nothing": {late, func(t *testing.T, b *fixture) {
 			b.at("2026-06-01 01:00:00")
 			b.restart()
 			b.at("2026-06-01 02:00:00")
 			b.restart(plan(t, "a", "0 3 * * *", schedule.Late))
 			b.at("2026-06-09 12:30:00")
 		}, nil},
-		"replaced while it runs": {late, func(t *testing.T, b *bench) {
+		"replaced while it runs": {late, func(t *testing.T, b *fixture) {
 			b.at("2026-06-01 01:00:00")
 			b.Use([]schedule.Schedule{plan(t, "a", "0 2 * * *", schedule.Late),
 				plan(t, "b", "30 2 * * *", schedule.Late)})
@@ -202,14 +202,14 @@ func TestOccurrences(t *testing.T) {
 			b.at("2026-06-01 02:30:00")
 			b.at("2026-06-02 02:00:00")
 		}, []string{"b 01 02:30 run 1", "a 02 02:00 run 1"}},
-		"the clock is put back: not again": {late, func(_ *testing.T, b *bench) {
+		"the clock is put back: not again": {late, func(_ *testing.T, b *fixture) {
 			b.at("2026-06-01 02:00:00")
 			b.at("2026-06-01 03:00:00")
 			b.at("2026-06-01 01:00:00")
 			b.at("2026-06-01 03:00:00")
 			b.at("2026-06-01 03:01:00")
 		}, []string{"a 01 03:00 run 1"}},
-		"the clock was days ahead: each when it comes": {late, func(_ *testing.T, b *bench) {
+		"the clock was days ahead: each when it comes": {late, func(_ *testing.T, b *fixture) {
 			b.at("2026-06-01 02:00:00")
 			b.at("2026-06-04 12:00:00") // three days too early
 			b.at("2026-06-01 02:01:00")
@@ -219,19 +219,19 @@ func TestOccurrences(t *testing.T) {
 			b.at("2026-06-05 03:00:10")
 		}, []string{"a 01 03:00 run 1", "a 02 03:00 run 1", "a 03 03:00 skipped 0", "a 04 03:00 late 1",
 			"a 05 03:00 run 1"}},
-		"the clock was ahead when it was first seen": {late, func(_ *testing.T, b *bench) {
+		"the clock was ahead when it was first seen": {late, func(_ *testing.T, b *fixture) {
 			b.at("2030-01-01 00:00:00")
 			b.at("2026-06-01 02:00:00")
 			b.at("2026-06-01 03:00:00")
 		}, []string{"a 01 03:00 run 1"}},
-		"the clock was ahead, and it was started again": {late, func(t *testing.T, b *bench) {
+		"the clock was ahead, and it was started again": {late, func(t *testing.T, b *fixture) {
 			b.at("2030-01-01 00:00:00")
 			b.restart(plan(t, "a", "0 3 * * *", schedule.Late))
 			b.at("2026-06-01 02:00:00")
 			b.at("2026-06-01 03:00:00")
 		}, []string{"a 01 03:00 run 1"}},
 	}
-	both(t, func(t *testing.T, b *bench) {
+	both(t, func(t *testing.T, b *fixture) {
 		for name, c := range cases {
 			t.Run(name, func(t *testing.T) {
 				b.t, b.woken = t, 0
@@ -255,7 +255,7 @@ func TestOccurrences(t *testing.T) {
 }
 
 // both runs a test on each database.
-func both(t *testing.T, test func(*testing.T, *bench)) {
+func both(t *testing.T, test func(*testing.T, *fixture)) {
 	t.Run("sqlite", func(t *testing.T) { test(t, open(t, store.Options{Dir: t.TempDir()})) })
 	t.Run("postgres", func(t *testing.T) {
 		url, _ := servertest.Database(t)
@@ -264,7 +264,7 @@ func both(t *testing.T, test func(*testing.T, *bench)) {
 }
 
 // empty makes the store as good as new.
-func (b *bench) empty() {
+func (b *fixture) empty() {
 	b.t.Helper()
 	for _, table := range []string{"calendars", "occurrences", "entries", "runs"} {
 		err := b.store.Write(b.t.Context(), func(tx *store.Tx) error {

@@ -22,7 +22,7 @@ import (
 type world struct {
 	t         *testing.T
 	r         *rand.Rand
-	b         *bench
+	b         *fixture
 	schedules []schedule.Schedule
 	replicas  [2]replica
 	begin     time.Time
@@ -256,7 +256,7 @@ func TestYearsOfReplicas(t *testing.T) {
 func TestTwoAtOnce(t *testing.T) {
 	url, _ := servertest.Database(t)
 	c := plan(t, "often", "* * * * *", schedule.Late)
-	var both [2]*bench
+	var both [2]*fixture
 	for i := range both {
 		both[i] = open(t, store.Options{Postgres: url})
 		both[i].journal = journal.New(journal.Config{Store: both[i].store, Shared: true, Name: fmt.Sprint(i)})

@@ -45,7 +45,7 @@ func stamped(secret, body string, at time.Time) http.Header {
 	return h
 }
 
-func (d *door) grafana(body string, header http.Header) *httptest.ResponseRecorder {
+func (d *fixture) grafana(body string, header http.Header) *httptest.ResponseRecorder {
 	return post(d.From(webhook.Grafana()), body, header)
 }
 

@@ -27,8 +27,8 @@ import (
 // secret is what Grafana signs with.
 const secret = "s3cret of both sides"
 
-// A door is a webhook before a real inbox.
-type door struct {
+// A fixture is a webhook before a real inbox.
+type fixture struct {
 	*webhook.Handler
 	inbox     *inbox.Inbox
 	store     *store.Store
@@ -37,19 +37,19 @@ type door struct {
 	truncated int
 }
 
-func open(t testing.TB) *door {
+func open(t testing.TB) *fixture {
 	t.Helper()
 	return openWith(t, store.Options{Dir: t.TempDir()})
 }
 
-func openWith(t testing.TB, o store.Options) *door {
+func openWith(t testing.TB, o store.Options) *fixture {
 	t.Helper()
 	s, err := store.Open(context.Background(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.Close() }) // closed by a test already
-	d := &door{inbox: inbox.New(inbox.Config{Store: s}), store: s, registry: prometheus.NewRegistry()}
+	d := &fixture{inbox: inbox.New(inbox.Config{Store: s}), store: s, registry: prometheus.NewRegistry()}
 	d.Handler = webhook.New(webhook.Config{
 		Inbox: d.inbox,
 		Authorize: func(r *http.Request) (int, error) {
@@ -65,7 +65,7 @@ func openWith(t testing.TB, o store.Options) *door {
 	return d
 }
 
-func (d *door) send(method, token, body string) *httptest.ResponseRecorder {
+func (d *fixture) send(method, token, body string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(method, webhook.Alertmanager().Path, strings.NewReader(body))
 	if token != "" {
 		r.Header.Set("Authorization", "Bearer "+token)
@@ -76,7 +76,7 @@ func (d *door) send(method, token, body string) *httptest.ResponseRecorder {
 }
 
 // deadLetters returns what was kept, bodies included.
-func (d *door) deadLetters(t testing.TB) (all []remediate.DeadLetter) {
+func (d *fixture) deadLetters(t testing.TB) (all []remediate.DeadLetter) {
 	t.Helper()
 	list, err := d.inbox.DeadLetters(context.Background(), 10)
 	if err != nil {
@@ -91,7 +91,7 @@ func (d *door) deadLetters(t testing.TB) (all []remediate.DeadLetter) {
 	return all
 }
 
-func (d *door) incidents(t testing.TB) int {
+func (d *fixture) incidents(t testing.TB) int {
 	t.Helper()
 	open, err := d.inbox.Incidents(context.Background())
 	if err != nil {
@@ -302,7 +302,7 @@ func FuzzWebhook(f *testing.F) {
 }
 
 // count reads one number.
-func (d *door) count(t testing.TB, query string, args ...any) (n int) {
+func (d *fixture) count(t testing.TB, query string, args ...any) (n int) {
 	t.Helper()
 	rows, err := d.store.Query(context.Background(), query, args...)
 	if err != nil {
@@ -322,7 +322,7 @@ func (d *door) count(t testing.TB, query string, args ...any) (n int) {
 
 // holds returns nil when each alert of a body that fires has an incident, open or
 // ended a moment ago, or is in a dead letter.
-func (d *door) holds(body []byte) error {
+func (d *fixture) holds(body []byte) error {
 	var sent struct{ Alerts []json.RawMessage }
 	if err := json.Unmarshal(body, &sent); err != nil {
 		return fmt.Errorf("200 for what is no JSON: %w", err)

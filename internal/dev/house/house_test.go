@@ -326,7 +326,7 @@ func TestUnitsKeepTheirPromises(t *testing.T) {
 			case result.Sel.Name == "Collector" && strings.HasPrefix(s.dir, "collectors/"):
 				call = `collectortest\.\w+\(t, ` + pkg + `\.` + f.Name.Name + `\b`
 			case result.Sel.Name == "Action" && strings.HasPrefix(s.dir, "remediate/actions/"):
-				call = `(?s)actiontest\.Run\(t, actiontest\.Patient\{\s*Action:\s*` + pkg + `\.` + f.Name.Name + `\(`
+				call = `(?s)actiontest\.Run\(t, actiontest\.Case\{\s*Action:\s*` + pkg + `\.` + f.Name.Name + `\(`
 			default:
 				continue
 			}

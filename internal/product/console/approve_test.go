@@ -33,14 +33,14 @@ import (
 // hostile is a name that breaks out of whatever does not quote it.
 const hostile = `t"><script>alert(1)</script>&{{ . }}`
 
-// A bed is a target with one sick table, and what was done to it.
-type bed struct {
+// A fakeTable is a target with one bloated table, and what was done to it.
+type fakeTable struct {
 	mu      sync.Mutex
 	plan    string
 	applied int
 }
 
-func (b *bed) Plan(_ context.Context, r remediate.Request) (remediate.Plan, error) {
+func (b *fakeTable) Plan(_ context.Context, r remediate.Request) (remediate.Plan, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return remediate.Plan{
@@ -50,7 +50,7 @@ func (b *bed) Plan(_ context.Context, r remediate.Request) (remediate.Plan, erro
 	}, nil
 }
 
-func (b *bed) Apply(ctx context.Context, f remediate.Fence, _ remediate.Step) error {
+func (b *fakeTable) Apply(ctx context.Context, f remediate.Fence, _ remediate.Step) error {
 	if err := f.Check(ctx); err != nil {
 		return err
 	}
@@ -60,27 +60,27 @@ func (b *bed) Apply(ctx context.Context, f remediate.Fence, _ remediate.Step) er
 	return nil
 }
 
-func (b *bed) Measure(context.Context, remediate.Request) (float64, error) {
+func (b *fakeTable) Measure(context.Context, remediate.Request) (float64, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return []float64{0.75, 0.5, 0.1}[min(b.applied, 2)], nil
 }
 
-func (b *bed) steps() int {
+func (b *fakeTable) steps() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.applied
 }
 
-func (b *bed) change(plan string) {
+func (b *fakeTable) change(plan string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.plan = plan
 }
 
-// A clinic is an engine that asks people in a chat, whose messages the test reads.
-type clinic struct {
-	*bed
+// A fixture is an engine that asks people in a chat, whose messages the test reads.
+type fixture struct {
+	*fakeTable
 	store   *store.Store
 	journal *journal.Journal
 	engine  *engine.Engine
@@ -92,9 +92,9 @@ type clinic struct {
 	chat []string
 }
 
-func open(t *testing.T) *clinic {
+func open(t *testing.T) *fixture {
 	t.Helper()
-	c := &clinic{bed: &bed{plan: "reindex"}}
+	c := &fixture{fakeTable: &fakeTable{plan: "reindex"}}
 	var err error
 	if c.store, err = store.Open(t.Context(), store.Options{Dir: t.TempDir()}); err != nil {
 		t.Fatal(err)
@@ -112,7 +112,7 @@ func open(t *testing.T) *clinic {
 	})
 	err = c.engine.Use([]remediate.Action{{
 		Name: "bed/reindex", Target: "main", Lowers: "upkeep_bed_bloat_ratio", Subject: []string{"server", "table"},
-		Exclusive: []string{"server", "table"}, Timeout: time.Second, Executor: c.bed,
+		Exclusive: []string{"server", "table"}, Timeout: time.Second, Executor: c.fakeTable,
 		Params:   []remediate.Param{{Name: "because", Type: remediate.Text}},
 		LowersBy: map[string]string{"because=empty": "upkeep_bed_empty_bytes"},
 	}}, []policy.Policy{{Name: "bloat", Steps: []policy.Step{{Action: "bed/reindex", Mode: remediate.Ask}}}})
@@ -153,7 +153,7 @@ func open(t *testing.T) *clinic {
 	return c
 }
 
-func (c *clinic) post(_ http.ResponseWriter, r *http.Request) {
+func (c *fixture) post(_ http.ResponseWriter, r *http.Request) {
 	var m struct{ Text string }
 	if json.NewDecoder(r.Body).Decode(&m) == nil {
 		c.mu.Lock()
@@ -163,7 +163,7 @@ func (c *clinic) post(_ http.ResponseWriter, r *http.Request) {
 }
 
 // ask makes a run that asks, and returns it with the link of the nth message.
-func (c *clinic) ask(t *testing.T, key string, message int) (run int64, link string) {
+func (c *fixture) ask(t *testing.T, key string, message int) (run int64, link string) {
 	t.Helper()
 	limit := 0.3
 	made, err := c.engine.Request(t.Context(), remediate.Request{
@@ -177,7 +177,7 @@ func (c *clinic) ask(t *testing.T, key string, message int) (run int64, link str
 }
 
 // link waits for the nth message and returns its link to approve.
-func (c *clinic) link(t *testing.T, message int) string {
+func (c *fixture) link(t *testing.T, message int) string {
 	t.Helper()
 	found := regexp.MustCompile(`<(http[^|>]*/approve[^|>]*)\|Approve or reject>`)
 	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
@@ -192,7 +192,7 @@ func (c *clinic) link(t *testing.T, message int) string {
 	return ""
 }
 
-func (c *clinic) state(t *testing.T, run int64) remediate.Run {
+func (c *fixture) state(t *testing.T, run int64) remediate.Run {
 	t.Helper()
 	r, err := c.journal.Get(t.Context(), run)
 	if err != nil {
@@ -201,7 +201,7 @@ func (c *clinic) state(t *testing.T, run int64) remediate.Run {
 	return r
 }
 
-func (c *clinic) await(t *testing.T, run int64, state remediate.State) remediate.Run {
+func (c *fixture) await(t *testing.T, run int64, state remediate.State) remediate.Run {
 	t.Helper()
 	r := c.state(t, run)
 	for end := time.Now().Add(2 * time.Minute); r.State != state; r = c.state(t, run) {

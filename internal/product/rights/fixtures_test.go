@@ -15,8 +15,8 @@ import (
 // kept is the table that rows move to which are past their age.
 const kept = `kept "rows"`
 
-// aging says which rows of a ward's table are past their age.
-func aging(c *target.PostgresConfig, w *ward) {
+// aging says which rows of a ownedDatabase's table are past their age.
+func aging(c *target.PostgresConfig, w *ownedDatabase) {
 	c.Archives = []target.Archive{{Database: w.database, Schema: schema, Table: table, Column: "created_at",
 		After: 10000 * time.Hour, Purge: w.purge}}
 	if !w.purge {
@@ -34,7 +34,7 @@ func fixtures() map[string]fixture {
 		"postgres/analyze": {},
 		// objects need it, this one has a table
 		"postgres/archive": {prepare: destination, tables: []string{kept}, later: []string{monitor, "create schema"}},
-		"postgres/purge": {prepare: func(_ *testing.T, w *ward) { w.purge = true },
+		"postgres/purge": {prepare: func(_ *testing.T, w *ownedDatabase) { w.purge = true },
 			later: []string{monitor}},
 		"postgres/restore_archived": {prepare: destination, tables: []string{kept},
 			later:  []string{monitor, "grant temporary"},
@@ -56,7 +56,7 @@ func fixtures() map[string]fixture {
 }
 
 // destination makes the table that rows move to, with one row in it.
-func destination(t *testing.T, w *ward) {
+func destination(t *testing.T, w *ownedDatabase) {
 	t.Helper()
 	servertest.Exec(t, w.url, "create table "+quoted(schema,
 		kept)+" (id bigint primary key, key text, created_at timestamptz not null)",
@@ -64,9 +64,9 @@ func destination(t *testing.T, w *ward) {
 		"alter table "+quoted(schema, kept)+" owner to "+quoted(w.owner))
 }
 
-// aged makes everything of the ward old, but not the catalogs that all databases
+// aged makes everything of the ownedDatabase old, but not the catalogs that all databases
 // share: those are a superuser's before PostgreSQL 17.
-func aged(t *testing.T, w *ward) {
+func aged(t *testing.T, w *ownedDatabase) {
 	t.Helper()
 	servertest.Exec(t, w.url, "alter database "+quoted(w.database)+" owner to "+quoted(w.owner),
 		"do $$ begin for i in 1..3000 loop perform pg_current_xact_id(); commit; end loop; end $$")
@@ -89,7 +89,7 @@ func aged(t *testing.T, w *ward) {
 }
 
 // idle opens a session that forgets its transaction.
-func idle(t *testing.T, w *ward) {
+func idle(t *testing.T, w *ownedDatabase) {
 	t.Helper()
 	servertest.Exec(t, w.server, "alter role "+quoted(w.owner)+" login")
 	u, err := url.Parse(w.url)

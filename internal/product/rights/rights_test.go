@@ -44,7 +44,7 @@ type fixture struct {
 	tables  []string // of the schema, that the rights are granted on beside the table
 
 	// prepare makes what cannot be made by statements alone.
-	prepare func(t *testing.T, w *ward)
+	prepare func(t *testing.T, w *ownedDatabase)
 
 	// later are parts of the statements of rights that a plan does without: only its
 	// carrying out needs them, or it tells more with them.
@@ -65,8 +65,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// A ward is a database with a table, which belongs to a role that is no superuser.
-type ward struct {
+// A ownedDatabase is a database with a table, which belongs to a role that is no superuser.
+type ownedDatabase struct {
 	server   string // URL of its superuser
 	url      string // of the superuser in the database
 	database string
@@ -76,7 +76,7 @@ type ward struct {
 	advice   string // folder of the list of index advice
 }
 
-// full makes the database that those of wards are copied from, which takes longer than to
+// full makes the database that those of owned databases are copied from, which takes longer than to
 // copy it.
 func full(t *testing.T, server string) (database string) {
 	t.Helper()
@@ -106,11 +106,11 @@ func in(t *testing.T, server, database string) string {
 	return u.String()
 }
 
-// open makes a ward on a server like a full database, and all that it made goes at the end.
-func open(t *testing.T, server, like string) *ward {
+// open makes a ownedDatabase on a server like a full database, and all that it made goes at the end.
+func open(t *testing.T, server, like string) *ownedDatabase {
 	t.Helper()
 	n := rand.Uint32()
-	w := &ward{server: server, advice: t.TempDir(), database: fmt.Sprintf(`ward "%08x"`, n),
+	w := &ownedDatabase{server: server, advice: t.TempDir(), database: fmt.Sprintf(`ownedDatabase "%08x"`, n),
 		owner: fmt.Sprintf(`ow"ner '%08x`, n)}
 	w.url = in(t, server, w.database)
 	servertest.CopyDatabase(t, server, quoted(w.database), quoted(like))
@@ -127,7 +127,7 @@ func open(t *testing.T, server, like string) *ward {
 	return w
 }
 
-func (w *ward) number(t *testing.T, sql string) int {
+func (w *ownedDatabase) number(t *testing.T, sql string) int {
 	t.Helper()
 	n, err := strconv.Atoi(servertest.Ask(t, w.url, sql))
 	if err != nil {
@@ -137,7 +137,7 @@ func (w *ward) number(t *testing.T, sql string) int {
 }
 
 // role makes a role without rights, and removes it again.
-func (w *ward) role(t *testing.T) string {
+func (w *ownedDatabase) role(t *testing.T) string {
 	t.Helper()
 	name := fmt.Sprintf(`up"keep; drop table public.victim; --\ '%08x`, rand.Uint32())
 	servertest.Exec(t, w.server, "create role "+quoted(name)+" login")
@@ -146,7 +146,7 @@ func (w *ward) role(t *testing.T) string {
 }
 
 // as returns the server as a role sees it.
-func (w *ward) as(t *testing.T, role string) *target.Postgres {
+func (w *ownedDatabase) as(t *testing.T, role string) *target.Postgres {
 	t.Helper()
 	u, err := url.Parse(w.url)
 	if err != nil {
@@ -164,7 +164,7 @@ func (w *ward) as(t *testing.T, role string) *target.Postgres {
 }
 
 // grant runs a script by psql.
-func (w *ward) grant(t *testing.T, script string, vars map[string]string) (said string, err error) {
+func (w *ownedDatabase) grant(t *testing.T, script string, vars map[string]string) (said string, err error) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), servertest.Client("psql"), "--no-psqlrc", "--quiet")
 	for _, name := range slices.Sorted(maps.Keys(vars)) {
@@ -177,7 +177,7 @@ func (w *ward) grant(t *testing.T, script string, vars map[string]string) (said 
 }
 
 // allow grants rights to a role, as an action's or the collectors'.
-func (w *ward) allow(t *testing.T, role string, f fixture, all ...remediate.Right) {
+func (w *ownedDatabase) allow(t *testing.T, role string, f fixture, all ...remediate.Right) {
 	t.Helper()
 	script := rights.PostgresScript(role, []rights.Need{{By: "test", Kind: rights.Postgres, Rights: all}})
 	for _, name := range append([]string{table}, f.tables...) {
@@ -242,7 +242,7 @@ func held() remediate.Fence {
 	return remediate.Fence{Token: 1, Held: func(context.Context) error { return nil }}
 }
 
-func (f fixture) request(a remediate.Action, w *ward) remediate.Request {
+func (f fixture) request(a remediate.Action, w *ownedDatabase) remediate.Request {
 	all := map[string]string{"server": "main", "database": w.database, "schema": schema, "table": table}
 	maps.Copy(all, f.subject)
 	r := remediate.Request{Action: a.Name, Params: f.params, Limit: f.limit, Mode: remediate.Auto, By: "user/test",
@@ -321,7 +321,7 @@ func everyAction(t *testing.T, server string) {
 	}
 }
 
-func oneAction(t *testing.T, w *ward, name string, f fixture) {
+func oneAction(t *testing.T, w *ownedDatabase, name string, f fixture) {
 	servertest.Exec(t, w.url, f.setup...)
 	if f.prepare != nil {
 		f.prepare(t, w)

@@ -72,10 +72,10 @@ func TestPruneImages(t *testing.T) {
 	e := engine(t, d.Host)
 	const many = 3
 	made := 0
-	actiontest.Run(t, actiontest.Patient{
+	actiontest.Run(t, actiontest.Case{
 		Action: docker.Prune(e), Subject: map[string]string{"server": "engine", "type": "images"},
 		Params: map[string]string{"age": "1s", "keep": "0"}, Limit: megabyte / 2, Child: d.Host,
-		Sicken: func(t *testing.T) {
+		Degrade: func(t *testing.T) {
 			for len(images(t, d)) < many {
 				makeImage(t, d, fmt.Sprintf("shop:%d", made))
 				made++

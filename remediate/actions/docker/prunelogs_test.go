@@ -220,11 +220,11 @@ func TestPruneLogs(t *testing.T) {
 				}
 				return info.Size()
 			}
-			actiontest.Run(t, actiontest.Patient{
+			actiontest.Run(t, actiontest.Case{
 				Action: docker.PruneLogs(archiving(t, d, folder)), Subject: subject(name),
 				Params: map[string]string{"keep": keep},
 				Limit:  128 << 10, Child: strings.TrimSpace(d.Host + " " + folder),
-				Sicken: func(t *testing.T) {
+				Degrade: func(t *testing.T) {
 					t.Helper()
 					burst(t, d, name, path)
 					length = measure()

@@ -19,8 +19,8 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate/actiontest"
 )
 
-// adviser is the clinic's server with a folder for its list.
-func (c *clinic) adviser(t *testing.T, name string) (p *target.Postgres, file string) {
+// adviser is the fixture's server with a folder for its list.
+func (c *fixture) adviser(t *testing.T, name string) (p *target.Postgres, file string) {
 	t.Helper()
 	folder := filepath.Join(t.TempDir(), "advice [x]*")
 	p, err := target.NewPostgres(target.PostgresConfig{Name: name, URL: c.url, Advice: folder})
@@ -62,10 +62,10 @@ func TestAdviseIndexes(t *testing.T) {
 		}
 		return strings.Join(names, "\n") + changed(t).String()
 	}
-	actiontest.Run(t, actiontest.Patient{
+	actiontest.Run(t, actiontest.Case{
 		Action: postgres.AdviseIndexes(p), Subject: map[string]string{"server": "main"}, Limit: 35 * 24 * 3600,
 		Child: c.url,
-		Sicken: func(t *testing.T) {
+		Degrade: func(t *testing.T) {
 			if err := os.MkdirAll(filepath.Dir(file), 0o750); err != nil {
 				t.Fatal(err)
 			}
@@ -94,9 +94,9 @@ func TestAdviseIndexes(t *testing.T) {
 	}
 }
 
-// advised: the list has what is sick, with what it costs and the statements for both
+// advised: the list has what is degraded, with what it costs and the statements for both
 // ways, and no name in it says anything but itself.
-func advised(t *testing.T, c *clinic, _ *sandbox.Postgres) {
+func advised(t *testing.T, c *fixture, _ *sandbox.Postgres) {
 	const evil = "e|v`i```l\n# Heading <b>; drop table victim; --"
 	name := quoted(evil)
 	servertest.Exec(t, c.url,

@@ -26,9 +26,9 @@ func TestAnalyze(t *testing.T) {
 		}
 		return n
 	}
-	actiontest.Run(t, actiontest.Patient{
+	actiontest.Run(t, actiontest.Case{
 		Action: postgres.Analyze(c.server), Subject: subject, Limit: 1000, Child: c.url,
-		Sicken: func(t *testing.T) {
+		Degrade: func(t *testing.T) {
 			servertest.Exec(t, c.url, "truncate "+c.qTable,
 				"insert into "+c.qTable+" select i, i::text from generate_series(1, 5000) i",
 				"select pg_stat_force_next_flush()")

@@ -23,7 +23,7 @@ const (
 // A stack is a database with a table whose rows come to an age, and another that
 // takes them: its columns have another order, and there is one more.
 type stack struct {
-	*clinic
+	*fixture
 	qFrom, qTo, qAt string
 	entry           target.Archive
 }
@@ -46,7 +46,7 @@ func serving(t *testing.T, version string) (url, database string) {
 
 func stackedOn(t *testing.T, url, database string, purge bool) *stack {
 	t.Helper()
-	s := &stack{clinic: &clinic{url: url, database: database}, qFrom: quoted(schema, table),
+	s := &stack{fixture: &fixture{url: url, database: database}, qFrom: quoted(schema, table),
 		qTo: quoted(archiveSchema, archiveTable), qAt: quoted(ageColumn)}
 	s.entry = target.Archive{Database: database, Schema: schema, Table: table, Column: ageColumn,
 		After: 180 * 24 * time.Hour, Purge: purge}
@@ -102,7 +102,7 @@ func (s *stack) child(t *testing.T) string {
 }
 
 func (s *stack) subject() map[string]string {
-	return s.clinic.subject("server", "database", "schema", "table")
+	return s.fixture.subject("server", "database", "schema", "table")
 }
 
 func (s *stack) count(t *testing.T, table string) int {
@@ -139,9 +139,9 @@ func carryOut(t *testing.T, a remediate.Action, r remediate.Request) error {
 func TestArchive(t *testing.T) {
 	const rows = 1500
 	s := stacked(t, false)
-	actiontest.Run(t, actiontest.Patient{
+	actiontest.Run(t, actiontest.Case{
 		Action: postgres.Archive(s.server), Subject: s.subject(), Limit: 100, Child: s.child(t),
-		Sicken: func(t *testing.T) { s.drop(t); s.put(t, rows, 200) },
+		Degrade: func(t *testing.T) { s.drop(t); s.put(t, rows, 200) },
 		State: func(t *testing.T) string {
 			return s.sum(t) + s.text(t, "select string_agg(pg_stat_get_vacuum_count(oid)::text, ' ') from pg_class "+
 				"where relname = $1", table) + fmt.Sprint(s.count(t, s.qTo))
@@ -162,9 +162,9 @@ func TestPurge(t *testing.T) {
 	s := stacked(t, true)
 	put, gone := 0, 0
 	old := fmt.Sprintf("select count(*) from %s where %s < now() - interval '180 days'", s.qFrom, s.qAt)
-	actiontest.Run(t, actiontest.Patient{
+	actiontest.Run(t, actiontest.Case{
 		Action: postgres.Purge(s.server), Subject: s.subject(), Limit: 100, Child: s.child(t),
-		Sicken: func(t *testing.T) {
+		Degrade: func(t *testing.T) {
 			put -= s.number(t, old)
 			s.drop(t)
 			s.put(t, rows, 200)
@@ -183,10 +183,10 @@ func TestRestoreArchived(t *testing.T) {
 	s := stacked(t, false)
 	since := time.Now().AddDate(0, 0, -301).UTC().Format(time.DateOnly)
 	until := time.Now().AddDate(0, 0, -290).UTC().Format(time.RFC3339)
-	actiontest.Run(t, actiontest.Patient{
+	actiontest.Run(t, actiontest.Case{
 		Action: postgres.RestoreArchived(s.server), Subject: s.subject(),
 		Params: map[string]string{"since": since, "until": until, "without": "archived"}, Limit: 100, Child: s.child(t),
-		Sicken: func(t *testing.T) {
+		Degrade: func(t *testing.T) {
 			servertest.Exec(t, s.url, "truncate "+s.qTo)
 			s.put(t, rows, 0)
 			servertest.Exec(t, s.url,

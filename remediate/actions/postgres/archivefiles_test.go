@@ -75,7 +75,7 @@ func says(s string) func() (string, error) { return func() (string, error) { ret
 
 // A stock is a database with a table whose rows come to an age, and a store.
 type stock struct {
-	*clinic
+	*fixture
 	remote
 	store    depot.Store
 	qAt, old string // the age column, and the condition of the rows that are past it
@@ -102,7 +102,7 @@ func (s *stock) number(t *testing.T, sql string, args ...any) (n int) {
 func stocked(t *testing.T, bucket *bucketOf) *stock {
 	t.Helper()
 	url, database := servertest.Database(t)
-	s := &stock{clinic: &clinic{url: url, database: database, qTable: quoted(schema, table)}, qAt: quoted(ageColumn)}
+	s := &stock{fixture: &fixture{url: url, database: database, qTable: quoted(schema, table)}, qAt: quoted(ageColumn)}
 	s.remote = remote{URL: url, Folder: t.TempDir(), Bucket: bucket,
 		Entry: target.Archive{Database: database, Schema: schema, Table: table, Column: ageColumn,
 			After: 180 * 24 * time.Hour}}
@@ -135,7 +135,7 @@ func (s *stock) put(t *testing.T, old, fresh int) {
 }
 
 func (s *stock) subject() map[string]string {
-	return s.clinic.subject("server", "database", "schema", "table")
+	return s.fixture.subject("server", "database", "schema", "table")
 }
 
 // filed counts the rows that the ledger says are in objects and not in the table.
@@ -237,9 +237,9 @@ func TestArchiveToBucket(t *testing.T) { testArchiveToStore(t, bucketFor(t)) }
 func testArchiveToStore(t *testing.T, bucket *bucketOf) {
 	const rows = 6_000
 	s := stocked(t, bucket)
-	actiontest.Run(t, actiontest.Patient{
+	actiontest.Run(t, actiontest.Case{
 		Action: postgres.Archive(s.server), Subject: s.subject(), Limit: 100, Child: s.child(t),
-		Sicken: func(t *testing.T) {
+		Degrade: func(t *testing.T) {
 			missing := rows - s.number(t, "select count(*) from "+s.qTable+" where "+s.old)
 			s.put(t, missing, 200)
 		},
@@ -262,10 +262,10 @@ func TestRestoreFromFolder(t *testing.T) {
 		return s.number(t, "select count(*) from "+s.qTable+" where "+s.old)
 	}
 	done := 0
-	actiontest.Run(t, actiontest.Patient{
+	actiontest.Run(t, actiontest.Case{
 		Action: postgres.RestoreArchived(s.server), Subject: s.subject(),
 		Params: map[string]string{"since": "2000-01-01", "until": "2100-01-01"}, Limit: 100, Child: s.child(t),
-		Sicken: func(t *testing.T) {
+		Degrade: func(t *testing.T) {
 			s.put(t, rows-back(t)-s.filed(t), 0)
 			if err := carryOut(t, postgres.Archive(s.server), remediate.Request{Subject: s.subject()}); err != nil {
 				t.Fatal(err)

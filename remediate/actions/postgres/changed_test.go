@@ -207,7 +207,7 @@ func (m meanwhile) run(t *testing.T, url string, a remediate.Action, database st
 	if !refused || refusal.Reason != remediate.ReasonChanged || !strings.Contains(refusal.Detail, m.want) {
 		t.Errorf("Apply: %v, want that %q changed", err, m.want)
 	}
-	c := clinic{url: url, database: database}
+	c := fixture{url: url, database: database}
 	if c.text(t, "select ("+m.holds+")::text") != "true" {
 		t.Errorf("after it, not %s", m.holds)
 	}
@@ -268,7 +268,7 @@ func TestArchiveFacts(t *testing.T) {
 		"create publication p for tables in schema public", "alter database "+database+" set timezone = 'Asia/Tokyo'",
 		"create subscription s_"+database+" connection 'dbname=nowhere' publication p with (connect = false)",
 		"set allow_system_table_mods = on")
-	c := clinic{url: url, database: database}
+	c := fixture{url: url, database: database}
 	conn := c.connect(t)
 	if _, err := conn.Exec(t.Context(), "set allow_system_table_mods = on"); err != nil {
 		t.Fatal(err)
@@ -316,7 +316,7 @@ func TestPurgeTakesNoMore(t *testing.T) {
 			if index {
 				servertest.Exec(t, url, "create index on logs (at)", "analyze logs")
 			}
-			a, c := purging(t, url, database, "logs"), clinic{url: url, database: database}
+			a, c := purging(t, url, database, "logs"), fixture{url: url, database: database}
 			plan, err := a.Plan(t.Context(), requestFor(database, "logs"))
 			if err != nil {
 				t.Fatal(err)
@@ -397,7 +397,7 @@ func TestArchiveConfigured(t *testing.T) {
 	}
 	r := requestFor(database, "logs")
 	r.Params = map[string]string{"since": "2000-01-01", "until": "2100-01-01"}
-	c := clinic{url: url, database: database}
+	c := fixture{url: url, database: database}
 	for _, test := range []struct {
 		action    string
 		was, is   target.Archive
@@ -479,7 +479,7 @@ func TestRestoreArchivedSpares(t *testing.T) {
 				After: time.Hour, To: target.Destination{Schema: "public", Table: "logs_old"}})
 			r := requestFor(database, "logs")
 			r.Params = map[string]string{"since": "2000-01-01", "until": "2100-01-01", "without": test.without}
-			c := clinic{url: url, database: database}
+			c := fixture{url: url, database: database}
 			err := carryOut(t, postgres.RestoreArchived(p), r)
 			if test.want == "" {
 				if err != nil || c.number(t, "select count(*) from logs") != 10 {

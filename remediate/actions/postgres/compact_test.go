@@ -154,7 +154,7 @@ func TestRepackRefuses(t *testing.T) {
 }
 
 // key is the name of the primary key's constraint.
-func (c *clinic) key(t *testing.T) string {
+func (c *fixture) key(t *testing.T) string {
 	t.Helper()
 	return c.text(t, "select conname from pg_constraint where conrelid = $1::regclass and contype = 'p'", c.qTable)
 }
@@ -240,7 +240,7 @@ func TestRepackOfOtherVersions(t *testing.T) {
 			servertest.Exec(t, w.URL, "create table public.t (id int primary key, note text)",
 				"insert into public.t select i, md5(i::text) from generate_series(1, 20000) i",
 				"delete from public.t where id % 10 <> 0", "vacuum (analyze, truncate off) public.t")
-			c := &clinic{server: p, url: w.URL, database: "postgres", qTable: "public.t"}
+			c := &fixture{server: p, url: w.URL, database: "postgres", qTable: "public.t"}
 			for _, action := range []remediate.Action{postgres.Repack(p), postgres.VacuumFull(p)} {
 				before := c.pages(t)
 				r := remediate.Request{Subject: map[string]string{"server": "main", "database": "postgres",

@@ -24,7 +24,7 @@ import (
 const twin = `twin '; DROP TABLE victim; --"` + "\\"
 
 // indexes reports all that is known of the indexes outside of the catalogs.
-func (c *clinic) indexes(t *testing.T) string {
+func (c *fixture) indexes(t *testing.T) string {
 	t.Helper()
 	return c.text(t, `select coalesce(string_agg(concat_ws(' ', c.oid, n.nspname, c.relname, i.indisvalid, i.indisready, i.indislive, pg_get_indexdef(c.oid)), E'\n' order by c.oid), '')
 		from pg_index i join pg_class c on c.oid = i.indexrelid join pg_namespace n on n.oid = c.relnamespace
@@ -32,7 +32,7 @@ func (c *clinic) indexes(t *testing.T) string {
 }
 
 // drops counts how often an index was there and then was not.
-func (c *clinic) drops(name string) (see func(t *testing.T) int) {
+func (c *fixture) drops(name string) (see func(t *testing.T) int) {
 	there, effects := false, 0
 	return func(t *testing.T) int {
 		t.Helper()
@@ -58,10 +58,10 @@ func TestDropIndex(t *testing.T) {
 	c := open(t)
 	see := c.drops(index)
 	c.fill(t, 4_000)
-	actiontest.Run(t, actiontest.Patient{
+	actiontest.Run(t, actiontest.Case{
 		Action: postgres.DropIndex(c.server), Subject: c.subject("server", "database", "schema", "table", "index"),
 		Params: because("duplicate"), Limit: 8192, Child: c.url,
-		Sicken: func(t *testing.T) {
+		Degrade: func(t *testing.T) {
 			servertest.Exec(t, c.url, "drop index if exists "+c.qIndex, "drop index if exists "+quoted(schema, twin),
 				"create index "+quoted(index)+" on "+c.qTable+" (key)",
 				"create index "+quoted(twin)+" on "+c.qTable+" (key)")
@@ -79,10 +79,10 @@ func TestDropIndexInvalid(t *testing.T) {
 	c := open(t)
 	c.fill(t, 2_000, "insert into "+c.qTable+" values (1, 'same'), (2, 'same')", "drop index "+c.qIndex)
 	see := c.drops(index)
-	actiontest.Run(t, actiontest.Patient{
+	actiontest.Run(t, actiontest.Case{
 		Action: postgres.DropIndex(c.server), Subject: c.subject("server", "database", "schema", "table", "index"),
 		Params: because("invalid"), Limit: 0, Child: c.url,
-		Sicken: func(t *testing.T) {
+		Degrade: func(t *testing.T) {
 			if see(t); c.number(t, "select count(*) from pg_class where relname = $1", index) == 0 {
 				if _, err := c.connect(t).Exec(t.Context(),
 					"create unique index concurrently "+quoted(index)+" on "+c.qTable+" (key)"); err == nil {
@@ -96,7 +96,7 @@ func TestDropIndexInvalid(t *testing.T) {
 }
 
 // request asks for a drop of an index of public.t.
-func (c *clinic) dropRequest(name string, params map[string]string) remediate.Request {
+func (c *fixture) dropRequest(name string, params map[string]string) remediate.Request {
 	return remediate.Request{
 		Action: "postgres/drop_index", Params: params,
 		Subject: map[string]string{"server": "main", "database": c.database, "schema": "public", "table": "t",
@@ -111,8 +111,8 @@ func later(d time.Duration) func() time.Time {
 
 const month = 31 * 24 * time.Hour
 
-// seen is a first look at the indexes of a clinic: what is not known by then is younger.
-func (c *clinic) seen(t *testing.T) {
+// seen is a first look at the indexes of a fixture: what is not known by then is younger.
+func (c *fixture) seen(t *testing.T) {
 	t.Helper()
 	db, err := c.server.Database(c.database)
 	if err == nil {
@@ -255,7 +255,7 @@ func TestIndexesOfEveryVersion(t *testing.T) {
 			s := own(t, version, map[string]string{"track_commit_timestamp": "on"})
 			for _, test := range []struct {
 				name string
-				run  func(t *testing.T, c *clinic, s *sandbox.Postgres)
+				run  func(t *testing.T, c *fixture, s *sandbox.Postgres)
 			}{{"undo", undone}, {"toast", ofToast}, {"advice", advised}, {"unused", unused}} {
 				t.Run(test.name, func(t *testing.T) {
 					servertest.NewDatabase(t, s.URL, test.name)
@@ -271,7 +271,7 @@ func TestIndexesOfEveryVersion(t *testing.T) {
 
 // unused: an index that no query used for a month is dropped. One that a query uses
 // between the plan and the drop stays.
-func unused(t *testing.T, c *clinic, _ *sandbox.Postgres) {
+func unused(t *testing.T, c *fixture, _ *sandbox.Postgres) {
 	servertest.Exec(t, c.url, "create table t (a int, b int)",
 		"insert into t select n, n from generate_series(1, 5000) n", "create index one on t (a)",
 		"create index two on t (b)", "analyze t")
@@ -303,7 +303,7 @@ func unused(t *testing.T, c *clinic, _ *sandbox.Postgres) {
 }
 
 // use lets a query use an index of public.t, and waits until the statistics say so.
-func (c *clinic) use(t *testing.T, query, name string) {
+func (c *fixture) use(t *testing.T, query, name string) {
 	t.Helper()
 	conn := c.connect(t)
 	exec(t, conn, "set enable_seqscan = off", query)
@@ -319,7 +319,7 @@ func (c *clinic) use(t *testing.T, query, name string) {
 // crashed: the statistics after a crash are empty, and nothing says since when.
 func crashed(t *testing.T, s *sandbox.Postgres, version string) {
 	t.Helper()
-	at := func(url string) *clinic {
+	at := func(url string) *fixture {
 		c := serverClinic(t, strings.Replace(url, "/postgres?", "/unused?", 1))
 		c.database = "unused"
 		return c
@@ -336,14 +336,14 @@ func crashed(t *testing.T, s *sandbox.Postgres, version string) {
 }
 
 // serverClinic is the database postgres of a server of the test's own.
-func serverClinic(t *testing.T, url string) *clinic {
+func serverClinic(t *testing.T, url string) *fixture {
 	t.Helper()
 	p, err := target.NewPostgres(target.PostgresConfig{Name: "main", URL: url})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(p.Close)
-	return &clinic{server: p, url: url, database: "postgres"}
+	return &fixture{server: p, url: url, database: "postgres"}
 }
 
 func applyAll(t *testing.T, a remediate.Action, p remediate.Plan) error {
@@ -588,7 +588,7 @@ func TestDropIndexOfAnother(t *testing.T) {
 }
 
 // undone: what the plan keeps makes the same index again.
-func undone(t *testing.T, c *clinic, s *sandbox.Postgres) {
+func undone(t *testing.T, c *fixture, s *sandbox.Postgres) {
 	space := filepath.Join(s.Dir, "space")
 	info, err := os.Stat(filepath.Join(s.Dir, "data"))
 	if err != nil {
@@ -633,7 +633,7 @@ func undone(t *testing.T, c *clinic, s *sandbox.Postgres) {
 
 // ofToast: an interrupted rebuild of a whole table leaves indexes of its TOAST table
 // too.
-func ofToast(t *testing.T, c *clinic, _ *sandbox.Postgres) {
+func ofToast(t *testing.T, c *fixture, _ *sandbox.Postgres) {
 	servertest.Exec(t, c.url, "create table t (a int, b text)", "insert into t values (1, 'x')")
 	toast := c.text(t, "select relname from pg_class where oid = (select reltoastrelid from pg_class where relname = "+
 		"'t')")

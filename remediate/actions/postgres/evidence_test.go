@@ -127,7 +127,7 @@ func (p *pair) again(t *testing.T, more map[string]string) {
 // A proof is one database of the pair, with an index that no query uses, and what upkeep
 // remembers of it.
 type proof struct {
-	*clinic
+	*fixture
 	pair   *pair
 	folder string // of upkeep's store
 	notes  *store.Store
@@ -161,7 +161,7 @@ func (p *proof) upkeep(t *testing.T) {
 		return s
 	}
 	p.server = made(p.pair.address, "main")
-	p.clinic.url = p.url(p.pair.address)
+	p.fixture.url = p.url(p.pair.address)
 	if p.asks {
 		p.server.Replicas = []*target.Postgres{made(p.pair.of, "reports")}
 	}
@@ -240,7 +240,7 @@ type happening struct {
 func runs(sql ...string) func(*testing.T, *proof) {
 	return func(t *testing.T, p *proof) {
 		t.Helper()
-		servertest.Exec(t, p.clinic.url, sql...)
+		servertest.Exec(t, p.fixture.url, sql...)
 	}
 }
 
@@ -257,7 +257,7 @@ func happenings() []happening {
 	counts := func(to string) func(*testing.T, *proof) {
 		return func(t *testing.T, p *proof) {
 			t.Helper()
-			servertest.Exec(t, p.clinic.url, "alter system set track_counts = "+to, off)
+			servertest.Exec(t, p.fixture.url, "alter system set track_counts = "+to, off)
 			for end := time.Now().Add(2 * time.Minute); p.text(t,
 				"show track_counts") != to; time.Sleep(20 * time.Millisecond) {
 				if time.Now().After(end) {
@@ -296,7 +296,7 @@ func happenings() []happening {
 		{name: "a query, and a reset of the index alone", event: func(t *testing.T, p *proof) {
 			p.use(t, "select count(*) from t where a = 7", "unused")
 			look(t, p)
-			servertest.Exec(t, p.clinic.url, "select pg_stat_reset_single_table_counters('unused'::regclass)")
+			servertest.Exec(t, p.fixture.url, "select pg_stat_reset_single_table_counters('unused'::regclass)")
 		}, says: "young statistics", then: month},
 		{name: "track_counts off", event: counts("off"), says: "not counted"},
 		{name: "track_counts on again", event: all(counts("off"), look, counts("on"), look),
@@ -307,7 +307,7 @@ func happenings() []happening {
 			"alter role uncounted set track_counts = 'no'"), says: "not counted"},
 		{name: "no role uncounted any more", before: runs("drop role uncounted"), advised: true, dropped: true},
 		{name: "track_counts off for the database", event: func(t *testing.T, p *proof) {
-			servertest.Exec(t, p.clinic.url, "alter database "+p.database+" set track_counts = off")
+			servertest.Exec(t, p.fixture.url, "alter database "+p.database+" set track_counts = off")
 		}, says: "not counted"},
 		{name: "a fresh index", event: runs("drop index unused", "create index unused on t (a)"),
 			says: "first saw the index", then: month},
@@ -329,12 +329,12 @@ func happenings() []happening {
 			says: "the standby of slot away (last seen at", then: 36 * 24 * time.Hour},
 		{name: "a standby that is asked", before: asked, advised: true, dropped: true},
 		{name: "a query on a standby that is asked", before: asked, event: func(t *testing.T, p *proof) {
-			there := &clinic{url: p.url(p.pair.of)}
+			there := &fixture{url: p.url(p.pair.of)}
 			there.use(t, "select count(*) from t where a = 7", "unused")
 		}, says: "in use on a standby"},
 		{name: "a standby that is asked, away", before: asked, event: down, says: "cannot be asked"},
 		{name: "a standby that is asked, and one that is not", before: func(t *testing.T, p *proof) {
-			servertest.Exec(t, p.clinic.url, "select pg_create_physical_replication_slot('other', true)")
+			servertest.Exec(t, p.fixture.url, "select pg_create_physical_replication_slot('other', true)")
 			asked(t, p)
 		}, event: runs("select pg_drop_replication_slot('other')"), says: "the standby of slot other (last seen"},
 		{name: "a crash of a session", event: crashSession, says: "young statistics", then: month},
@@ -432,10 +432,10 @@ func (h happening) run(t *testing.T, both *pair, database string) {
 			servertest.Exec(t, both.primary.URL, sql)
 		}
 	})
-	p := &proof{clinic: &clinic{database: database}, pair: both, folder: t.TempDir()}
+	p := &proof{fixture: &fixture{database: database}, pair: both, folder: t.TempDir()}
 	p.upkeep(t)
 	t.Cleanup(func() { _ = p.notes.Close() }) // nothing is left to be written
-	servertest.Exec(t, p.clinic.url, "create table t (a int, b int)",
+	servertest.Exec(t, p.fixture.url, "create table t (a int, b int)",
 		"insert into t select n, n from generate_series(1, 2000) n", "create index unused on t (a)", "analyze t")
 	if h.before != nil {
 		h.before(t, p)

@@ -13,19 +13,19 @@ import (
 )
 
 // spend uses transactions up.
-func (c *clinic) spend(t *testing.T, n int) {
+func (c *fixture) spend(t *testing.T, n int) {
 	t.Helper()
 	servertest.Exec(t, c.url, fmt.Sprintf("do $$ begin for i in 1..%d loop perform pg_current_xact_id(); commit; end "+
 		"loop; end $$", n))
 }
 
 // elder is a server of its own with a table whose name hurts.
-func elder(t *testing.T, settings map[string]string) *clinic {
+func elder(t *testing.T, settings map[string]string) *fixture {
 	t.Helper()
 	s := own(t, "", settings)
 	servertest.Exec(t, s.URL, "create schema "+quoted(schema),
 		"create table "+quoted(schema, table)+" (id int, v text)", "create table public.victim (id int)")
-	return &clinic{server: asRole(t, s.URL, "upkeep"), url: s.URL, database: "postgres", qTable: quoted(schema, table)}
+	return &fixture{server: asRole(t, s.URL, "upkeep"), url: s.URL, database: "postgres", qTable: quoted(schema, table)}
 }
 
 func TestFreeze(t *testing.T) {
@@ -40,7 +40,7 @@ func TestFreeze(t *testing.T) {
 	}
 }
 
-func (c *clinic) freezes(t *testing.T) {
+func (c *fixture) freezes(t *testing.T) {
 	count := func(t *testing.T) int {
 		return c.number(t, "select pg_stat_get_vacuum_count($1::text::regclass)", c.qTable)
 	}
@@ -49,16 +49,16 @@ func (c *clinic) freezes(t *testing.T) {
 	old := c.text(t, "select relfrozenxid::text from pg_class where oid = $1::text::regclass", c.qTable)
 	c.spend(t, 2100)
 	servertest.Exec(t, c.url, "vacuum (freeze)")
-	actiontest.Run(t, actiontest.Patient{
+	actiontest.Run(t, actiontest.Case{
 		Action: postgres.Freeze(c.server), Subject: c.subject("server", "database"), Limit: 2000, Child: c.url,
-		Sicken:  func(t *testing.T) { c.backdate(t, c.qTable, old) },
+		Degrade: func(t *testing.T) { c.backdate(t, c.qTable, old) },
 		State:   func(t *testing.T) string { return fmt.Sprint(count(t)) },
 		Effects: count,
 	})
 }
 
 // backdate makes a table, and with it the database, as old as a transaction.
-func (c *clinic) backdate(t *testing.T, table, xid string) {
+func (c *fixture) backdate(t *testing.T, table, xid string) {
 	t.Helper()
 	conn := c.connect(t)
 	if _, err := conn.Exec(t.Context(), "update pg_class set relfrozenxid = '"+xid+"' where oid = $1::text::regclass",
@@ -70,7 +70,7 @@ func (c *clinic) backdate(t *testing.T, table, xid string) {
 
 // A step that was interrupted before the database counted as younger is brought to its
 // end, without vacuuming the table again.
-func (c *clinic) freezesTheRest(t *testing.T) {
+func (c *fixture) freezesTheRest(t *testing.T) {
 	old := c.text(t, "select relfrozenxid::text from pg_class where oid = $1::text::regclass", c.qTable)
 	c.spend(t, 2100)
 	servertest.Exec(t, c.url, "vacuum (freeze)")
@@ -99,7 +99,7 @@ func (c *clinic) freezesTheRest(t *testing.T) {
 
 // Every table that is too old is in the plan, catalogs too and the oldest first, and the
 // database is younger than the limit afterwards.
-func (c *clinic) freezesTheOldest(t *testing.T) {
+func (c *fixture) freezesTheOldest(t *testing.T) {
 	oldest := c.text(t, "select relfrozenxid::text from pg_class where oid = $1::text::regclass", c.qTable)
 	c.spend(t, 100)
 	old := c.text(t, "select pg_current_xact_id()::text")
@@ -128,7 +128,7 @@ func (c *clinic) freezesTheOldest(t *testing.T) {
 	}
 }
 
-func (c *clinic) freezeRefuses(t *testing.T) {
+func (c *fixture) freezeRefuses(t *testing.T) {
 	servertest.Exec(t, c.url, "create role weak login in role pg_read_all_stats", "create role blind login")
 	limit := 2000.0
 	refuses := func(t *testing.T, p *target.Postgres, reason, names string) {

@@ -56,8 +56,8 @@ func TestHeadroom(t *testing.T) {
 				t.Errorf("nothing goes on, and the server says: lag %v, transaction %v of %q", show(h.Lag),
 					show(h.Transaction), h.Who)
 			}
-			c := &clinic{url: s.URL}
-			elsewhere := &clinic{url: strings.Replace(s.URL, "/postgres?", "/elsewhere?", 1)}
+			c := &fixture{url: s.URL}
+			elsewhere := &fixture{url: strings.Replace(s.URL, "/postgres?", "/elsewhere?", 1)}
 			// Our own session counts only to a role that is not its own.
 			ours, old, young := c.connect(t), elsewhere.connect(t), c.connect(t)
 			exec(t, ours, "set application_name = 'upkeep postgres/vacuum fence 3'", "begin", "select 1")
@@ -99,7 +99,7 @@ func TestHeadroom(t *testing.T) {
 }
 
 // age is how long a session's transaction lasts.
-func (c *clinic) age(t *testing.T, of *pgx.Conn) time.Duration {
+func (c *fixture) age(t *testing.T, of *pgx.Conn) time.Duration {
 	t.Helper()
 	micros := c.number(t, "select trunc(extract(epoch from clock_timestamp() - xact_start) * 1000000)::int8 from "+
 		"pg_stat_activity where pid = $1::int8", int64(of.PgConn().PID()))
@@ -178,7 +178,7 @@ func TestHeadroomLag(t *testing.T) {
 	primary := own(t, "", map[string]string{"wal_level": "replica"})
 	servertest.Exec(t, primary.URL, "create role stranger login", "create table t (id int)")
 	second := replica(t, primary)
-	c := &clinic{url: primary.URL}
+	c := &fixture{url: primary.URL}
 	for end := time.Now().Add(20 * time.Second); c.number(t,
 		"select count(*) from pg_stat_replication where state = 'streaming' and replay_lsn = pg_current_wal_lsn()") != 1; time.Sleep(100 * time.Millisecond) {
 		if time.Now().After(end) {

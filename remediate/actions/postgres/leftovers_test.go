@@ -17,7 +17,7 @@ import (
 
 // noting is the action of an upkeep that has just been started, with its notes in a
 // file.
-func noting(t *testing.T, c *clinic, file string) remediate.Action {
+func noting(t *testing.T, c *fixture, file string) remediate.Action {
 	t.Helper()
 	p, err := target.NewPostgres(target.PostgresConfig{Name: "main", URL: c.url, Rebuilds: file, Alone: true})
 	if err != nil {
@@ -28,7 +28,7 @@ func noting(t *testing.T, c *clinic, file string) remediate.Action {
 }
 
 // waiting waits for the number that a query gives.
-func waiting(t *testing.T, c *clinic, want int, sql string, args ...any) {
+func waiting(t *testing.T, c *fixture, want int, sql string, args ...any) {
 	t.Helper()
 	for end := time.Now().Add(time.Minute); c.number(t, sql, args...) != want; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
@@ -60,7 +60,7 @@ const (
 
 // broken begins a step behind a transaction that writes, and breaks it off when it
 // waits for that. It returns what the step says; the transaction goes on.
-func broken(t *testing.T, c *clinic, a remediate.Action, s remediate.Step, table string,
+func broken(t *testing.T, c *fixture, a remediate.Action, s remediate.Step, table string,
 	off func(cancel context.CancelCauseFunc)) (release func(), ended chan error) {
 	t.Helper()
 	older := c.connect(t)

@@ -151,19 +151,19 @@ func openSite(tb testing.TB, rows int) site {
 
 func in(url, database string) string { return strings.Replace(url, "/postgres?", "/"+database+"?", 1) }
 
-// A bed is one copy of the database, with the case's problem.
-type bed struct {
+// A databaseCopy is one copy of the database, with the case's problem.
+type databaseCopy struct {
 	executor
 	site
 	url    string
 	server *target.Postgres
 }
 
-func (w site) bed(tb testing.TB, r executor) *bed {
+func (w site) databaseCopy(tb testing.TB, r executor) *databaseCopy {
 	tb.Helper()
 	servertest.Exec(tb, w.URL, "drop database if exists work with (force)",
 		"create database work template bloated strategy file_copy")
-	b := &bed{executor: r, site: w, url: in(w.URL, "work")}
+	b := &databaseCopy{executor: r, site: w, url: in(w.URL, "work")}
 	servertest.Exec(tb, b.url, r.prepare...)
 	servertest.Exec(tb, b.url, "checkpoint")
 	config := target.PostgresConfig{Name: "main", URL: b.url, Advice: tb.TempDir()}
@@ -183,7 +183,7 @@ func (w site) bed(tb testing.TB, r executor) *bed {
 	return b
 }
 
-func (b *bed) request(action remediate.Action) remediate.Request {
+func (b *databaseCopy) request(action remediate.Action) remediate.Request {
 	r := remediate.Request{Action: action.Name, Subject: map[string]string{"server": "main"}, Params: b.params}
 	for _, l := range action.Subject {
 		switch l {
@@ -203,7 +203,7 @@ func (b *bed) request(action remediate.Action) remediate.Request {
 }
 
 // act plans and applies, and tries again what gave way to others, as the engine does.
-func (b *bed) act(ctx context.Context) error {
+func (b *databaseCopy) act(ctx context.Context) error {
 	action := b.action(b.server)
 	plan, err := action.Plan(ctx, b.request(action))
 	if err != nil {
@@ -228,7 +228,7 @@ func carry(ctx context.Context, action remediate.Action, plan remediate.Plan) er
 	return nil
 }
 
-func (b *bed) byHand(ctx context.Context) error {
+func (b *databaseCopy) byHand(ctx context.Context) error {
 	c, err := pgx.Connect(ctx, b.url)
 	if err != nil {
 		return err
@@ -244,7 +244,7 @@ func (b *bed) byHand(ctx context.Context) error {
 
 // others are at work on accounts, from before the action: a report that reads it,
 // and somebody who forgets to commit. The function that is returned waits for them.
-func (b *bed) others(tb testing.TB) (wait func()) {
+func (b *databaseCopy) others(tb testing.TB) (wait func()) {
 	tb.Helper()
 	var reading sync.WaitGroup
 	if b.reader > 0 {
@@ -278,11 +278,11 @@ func (b *bed) others(tb testing.TB) (wait func()) {
 
 // sound checks that every row is there once, by the numbers that pgbench moves
 // around, and that every index has every row.
-func (b *bed) sound(tb testing.TB) {
+func (b *databaseCopy) sound(tb testing.TB) {
 	tb.Helper()
 	servertest.Exec(tb, b.url, "select bt_index_check(indexrelid, true) from pg_index where indrelid = "+
 		"'public.accounts'::regclass and indisvalid and indisready")
-	c := &clinic{url: b.url}
+	c := &fixture{url: b.url}
 	if wrong := c.text(tb,
 		"select coalesce(string_agg(msg, ', '), '') from verify_heapam('public.accounts')"); wrong != "" {
 		tb.Errorf("%s: accounts is damaged: %s", b.name, wrong)
@@ -301,9 +301,9 @@ select count(*) + %s || ' accounts' || case when %[1]s = 0 then ', ' || count(di
   from (select aid, bid, seen, filler from public.accounts union all select aid, bid, seen, filler from public.accounts_archive) a
  where not %[2]t or seen > now() - interval '365 days'`
 
-func (b *bed) rowsThere(tb testing.TB) string {
+func (b *databaseCopy) rowsThere(tb testing.TB) string {
 	tb.Helper()
-	c, filed := &clinic{url: b.url}, "0"
+	c, filed := &fixture{url: b.url}, "0"
 	if c.text(tb, "select coalesce(to_regclass('upkeep.parcels')::text, '')") != "" {
 		filed = c.text(tb, "select coalesce(sum(rows), 0)::text from upkeep.parcels")
 	}
@@ -311,7 +311,7 @@ func (b *bed) rowsThere(tb testing.TB) string {
 }
 
 // sameRows checks that no account has been lost or doubled.
-func (b *bed) sameRows(tb testing.TB, before string) {
+func (b *databaseCopy) sameRows(tb testing.TB, before string) {
 	tb.Helper()
 	if after := b.rowsThere(tb); after != before && !strings.HasPrefix(before, after+",") {
 		tb.Errorf("%s: %s before, %s after", b.name, before, after)
@@ -359,7 +359,7 @@ type load struct {
 }
 
 // begin starts the clients: so many transactions a second in all.
-func (b *bed) begin(tb testing.TB, rate int) *load {
+func (b *databaseCopy) begin(tb testing.TB, rate int) *load {
 	tb.Helper()
 	dir := tb.TempDir()
 	script := filepath.Join(dir, "script.sql")
@@ -422,7 +422,7 @@ func (l *load) end(tb testing.TB) outcome {
 	time.Sleep(200 * time.Millisecond)
 	l.stop()
 	l.looking.Wait()
-	c := &clinic{url: l.url}
+	c := &fixture{url: l.url}
 	open := c.number(tb, "select count(pg_terminate_backend(pid)) from pg_stat_activity where application_name = "+
 		"'pgbench'")
 	if err := l.pgbench.Wait(); err != nil {
@@ -475,7 +475,7 @@ func TestCancelledUnderLoad(t *testing.T) {
 	for _, r := range remedies() {
 		t.Run(strings.ReplaceAll(r.name, " ", "_"), func(t *testing.T) {
 			r.reader = min(r.reader, time.Second)
-			b := w.bed(t, r)
+			b := w.databaseCopy(t, r)
 			rows := b.rowsThere(t)
 			l := b.begin(t, 100)
 			others := b.others(t)
@@ -511,7 +511,7 @@ func TestCancelledUnderLoad(t *testing.T) {
 			if o.failed > 0 || o.done == 0 {
 				t.Errorf("%d clients failed, %d transactions done: %s", o.failed, o.done, o.errors)
 			}
-			if c := (&clinic{url: b.url}); c.invalid(t) != "" {
+			if c := (&fixture{url: b.url}); c.invalid(t) != "" {
 				t.Errorf("left behind: %s", c.invalid(t))
 			}
 		})

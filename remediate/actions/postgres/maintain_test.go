@@ -24,12 +24,12 @@ func TestMaintain(t *testing.T) {
 		"grant maintain on table "+quoted(schema, table)+" to upkeeper",
 		"grant usage on schema "+quoted(schema)+" to upkeeper",
 		"grant execute on function pg_stat_statements_reset to upkeeper")
-	c := &clinic{server: asRole(t, s.URL, "upkeeper"), url: s.URL, database: "postgres", qTable: quoted(schema, table)}
+	c := &fixture{server: asRole(t, s.URL, "upkeeper"), url: s.URL, database: "postgres", qTable: quoted(schema, table)}
 	bare := asRole(t, s.URL, "bare")
 	limit := 0.0
 	for _, test := range []struct {
 		action, without remediate.Action
-		sick            func()
+		degraded        func()
 		reason          string // of the one without the right
 	}{
 		{postgres.Vacuum(c.server), postgres.Vacuum(bare), nil, "GRANT MAINTAIN"},
@@ -37,7 +37,7 @@ func TestMaintain(t *testing.T) {
 			servertest.Exec(t, s.URL, "insert into "+c.qTable+" values (1)", "select pg_stat_force_next_flush()")
 		}, "GRANT MAINTAIN"},
 		{postgres.Terminate(c.server), postgres.Terminate(bare), func() {
-			(&clinic{url: strings.Replace(s.URL, "upkeep@", "app@", 1)}).as(t, "forgotten", "begin", "select 1")
+			(&fixture{url: strings.Replace(s.URL, "upkeep@", "app@", 1)}).as(t, "forgotten", "begin", "select 1")
 		}, "grant pg_signal_backend"},
 		{postgres.ResetStatements(c.server), postgres.ResetStatements(bare), nil, "grant execute on function"},
 		{postgres.Freeze(c.server), postgres.Freeze(bare), func() {
@@ -46,8 +46,8 @@ func TestMaintain(t *testing.T) {
 		}, "grant pg_maintain"},
 	} {
 		t.Run(test.action.Name, func(t *testing.T) {
-			if test.sick != nil {
-				test.sick()
+			if test.degraded != nil {
+				test.degraded()
 			}
 			r := remediate.Request{Subject: c.subject(test.action.Subject...), Limit: &limit}
 			plan, err := test.without.Plan(t.Context(), r)

@@ -22,13 +22,13 @@ import (
 // A yard is a database with a table "t" of partitions of a year each, and one that
 // takes them, "t_archive". Rows of before 2024 are past their age.
 type yard struct {
-	*clinic
+	*fixture
 }
 
 func yards(t *testing.T, version string, purge bool, more ...string) *yard {
 	t.Helper()
 	url, database := serving(t, version)
-	y := &yard{&clinic{url: url, database: database}}
+	y := &yard{&fixture{url: url, database: database}}
 	const columns = "(id bigint not null, at timestamptz not null, body text, primary key (id, at)) partition by " +
 		"range (at)"
 	sql := []string{"create table t " + columns, "create table t_archive " + columns}

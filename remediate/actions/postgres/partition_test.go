@@ -18,7 +18,7 @@ import (
 // their age as a whole, one that is in part, and one that is not.
 func divided(t *testing.T, url, database string, purge, fallback bool) *stack {
 	t.Helper()
-	s := &stack{clinic: &clinic{url: url, database: database}, qFrom: quoted(schema, table),
+	s := &stack{fixture: &fixture{url: url, database: database}, qFrom: quoted(schema, table),
 		qTo: quoted(archiveSchema, archiveTable), qAt: quoted(ageColumn)}
 	s.entry = target.Archive{Database: database, Schema: schema, Table: table, Column: ageColumn,
 		After: 150 * 24 * time.Hour, Purge: purge}

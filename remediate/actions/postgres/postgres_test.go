@@ -56,14 +56,14 @@ func TestMain(m *testing.M) {
 	})
 }
 
-// A clinic is a database with one table that can be made sick.
-type clinic struct {
+// A fixture is a database with one table that can be made degraded.
+type fixture struct {
 	server         *target.Postgres
 	url, database  string
 	qTable, qIndex string
 }
 
-func open(t testing.TB) *clinic {
+func open(t testing.TB) *fixture {
 	t.Helper()
 	url, database := servertest.Database(t)
 	p, err := target.NewPostgres(target.PostgresConfig{Name: "main", URL: url})
@@ -71,7 +71,7 @@ func open(t testing.TB) *clinic {
 		t.Fatal(err)
 	}
 	t.Cleanup(p.Close)
-	c := &clinic{server: p, url: url, database: database, qTable: quoted(schema, table), qIndex: quoted(schema, index)}
+	c := &fixture{server: p, url: url, database: database, qTable: quoted(schema, table), qIndex: quoted(schema, index)}
 	servertest.Exec(t, url,
 		"create table public.victim (id int)", "insert into public.victim values (1)",
 		"create schema "+quoted(schema),
@@ -85,7 +85,7 @@ func open(t testing.TB) *clinic {
 	return c
 }
 
-func (c *clinic) subject(labels ...string) map[string]string {
+func (c *fixture) subject(labels ...string) map[string]string {
 	all := map[string]string{"server": "main", "database": c.database, "schema": schema, "table": table, "index": index}
 	s := make(map[string]string)
 	for _, l := range labels {
@@ -94,7 +94,7 @@ func (c *clinic) subject(labels ...string) map[string]string {
 	return s
 }
 
-func (c *clinic) connect(t testing.TB) *pgx.Conn {
+func (c *fixture) connect(t testing.TB) *pgx.Conn {
 	t.Helper()
 	ctx := context.WithoutCancel(t.Context()) // in cleanups too
 	conn, err := pgx.Connect(ctx, c.url)
@@ -105,12 +105,12 @@ func (c *clinic) connect(t testing.TB) *pgx.Conn {
 	return conn
 }
 
-func (c *clinic) text(t testing.TB, sql string, args ...any) string {
+func (c *fixture) text(t testing.TB, sql string, args ...any) string {
 	t.Helper()
 	return servertest.Ask(t, c.url, sql, args...)
 }
 
-func (c *clinic) number(t testing.TB, sql string, args ...any) (n int) {
+func (c *fixture) number(t testing.TB, sql string, args ...any) (n int) {
 	t.Helper()
 	if _, err := fmt.Sscan(c.text(t, "select ("+sql+")::text", args...), &n); err != nil {
 		t.Fatal(err)
@@ -119,7 +119,7 @@ func (c *clinic) number(t testing.TB, sql string, args ...any) (n int) {
 }
 
 // fill puts rows with random keys into the table and takes most of them out again.
-func (c *clinic) fill(t testing.TB, rows int, more ...string) {
+func (c *fixture) fill(t testing.TB, rows int, more ...string) {
 	t.Helper()
 	servertest.Exec(t, c.url, append([]string{
 		"truncate " + c.qTable,
@@ -131,7 +131,7 @@ func (c *clinic) fill(t testing.TB, rows int, more ...string) {
 	}, more...)...)
 }
 
-func (c *clinic) node(t *testing.T) string {
+func (c *fixture) node(t *testing.T) string {
 	t.Helper()
 	return c.text(t, "select c.oid || ' ' || c.relfilenode from pg_class c join pg_namespace n on n.oid = "+
 		"c.relnamespace where n.nspname = $1 and c.relname = $2", schema, index)
@@ -142,10 +142,10 @@ func TestVacuum(t *testing.T) {
 	count := "select pg_stat_get_vacuum_count(" +
 		"(select c.oid from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = $1 and " +
 		"c.relname = $2))"
-	actiontest.Run(t, actiontest.Patient{
+	actiontest.Run(t, actiontest.Case{
 		Action: postgres.Vacuum(c.server), Subject: c.subject("server", "database", "schema", "table"), Limit: 0.2,
 		Child: c.url,
-		Sicken: func(t *testing.T) {
+		Degrade: func(t *testing.T) {
 			c.fill(t, 20_000)
 			action := postgres.Vacuum(c.server)
 			for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
@@ -164,10 +164,10 @@ func TestVacuum(t *testing.T) {
 func TestReindex(t *testing.T) {
 	c := open(t)
 	effects, last := 0, ""
-	actiontest.Run(t, actiontest.Patient{
+	actiontest.Run(t, actiontest.Case{
 		Action: postgres.Reindex(c.server), Subject: c.subject("server", "database", "schema", "table", "index"),
 		Limit: 0.4, Child: c.url,
-		Sicken: func(t *testing.T) {
+		Degrade: func(t *testing.T) {
 			c.fill(t, 15_000, "vacuum "+c.qTable, "analyze "+c.qTable)
 			last = c.node(t)
 		},
@@ -185,7 +185,7 @@ func TestReindex(t *testing.T) {
 }
 
 // invalid names the indexes that an interrupted build left.
-func (c *clinic) invalid(t *testing.T) string {
+func (c *fixture) invalid(t *testing.T) string {
 	t.Helper()
 	return c.text(t, "select coalesce(string_agg(indexrelid::regclass::text, ' ' order by indexrelid), '') from "+
 		"pg_index where not indisvalid")
@@ -264,7 +264,7 @@ func TestReindexRemovesTheOld(t *testing.T) {
 // interruptBuild cancels a concurrent build while it waits for an older
 // transaction: for one that writes before it builds, and for one that only reads
 // before it drops the old index.
-func (c *clinic) interruptBuild(t *testing.T, mode string) {
+func (c *fixture) interruptBuild(t *testing.T, mode string) {
 	t.Helper()
 	older := c.connect(t)
 	if _, err := older.Exec(t.Context(), "begin; lock table "+c.qTable+" in "+mode+" mode"); err != nil {

@@ -95,7 +95,7 @@ func TestQuotaOfALife(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, kill %v", to, kill), func(t *testing.T) {
 				t.Parallel()
 				url, database := servertest.Database(t)
-				c := clinic{url: url, database: database}
+				c := fixture{url: url, database: database}
 				servertest.Exec(t, url, "create table logs (id bigint generated always as identity, at timestamptz "+
 					"not null)", "create table logs_old (id bigint, at timestamptz not null)",
 					"insert into logs (at) select now() - interval '1 year' from generate_series(1, 4000) i",

@@ -17,7 +17,7 @@ import (
 func TestReadOnlyByDefault(t *testing.T) {
 	t.Parallel()
 	url, database := servertest.Database(t)
-	c := clinic{url: url, database: database}
+	c := fixture{url: url, database: database}
 	servertest.Exec(t, url, "create table logs (id bigint primary key, at timestamptz not null)",
 		"create table logs_old (id bigint primary key, at timestamptz not null)",
 		"insert into logs select i, now() - interval '1 year' from generate_series(1, 4000) i",

@@ -18,8 +18,8 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate/actions/postgres"
 )
 
-// reindexRequest asks for a rebuild of the clinic's index that waits so long for others.
-func (c *clinic) reindexRequest(patience string) remediate.Request {
+// reindexRequest asks for a rebuild of the fixture's index that waits so long for others.
+func (c *fixture) reindexRequest(patience string) remediate.Request {
 	r := remediate.Request{Action: "postgres/reindex", Subject: c.subject("server", "database", "schema", "table",
 		"index")}
 	if patience != "" {

@@ -16,13 +16,13 @@ import (
 // A triggered is a partition whose rows can be moved, and a function for triggers that
 // changes its row and records it.
 type triggered struct {
-	*clinic
+	*fixture
 	action remediate.Action
 	plan   remediate.Plan
 	notes  string // what is in the rows
 }
 
-func (c *clinic) triggered(t *testing.T, more ...string) triggered {
+func (c *fixture) triggered(t *testing.T, more ...string) triggered {
 	t.Helper()
 	servertest.Exec(t, c.url, append([]string{
 		"drop schema if exists ev cascade", "drop publication if exists p", "create schema ev",
@@ -34,7 +34,7 @@ func (c *clinic) triggered(t *testing.T, more ...string) triggered {
 		"insert into ev.ev select i, md5(i::text), i from generate_series(1, 10000) i",
 		"delete from ev.ev where id <= 7500", "vacuum (analyze, truncate off) ev.leaf",
 	}, more...)...)
-	return triggered{clinic: c, action: postgres.Repack(c.server)}
+	return triggered{fixture: c, action: postgres.Repack(c.server)}
 }
 
 func (g *triggered) request() remediate.Request {

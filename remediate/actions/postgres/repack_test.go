@@ -20,37 +20,37 @@ import (
 )
 
 // bloat empties nine tenths of the table's pages.
-func (c *clinic) bloat(t *testing.T, rows int) {
+func (c *fixture) bloat(t *testing.T, rows int) {
 	t.Helper()
 	c.fill(t, rows, "vacuum (truncate off) "+c.qTable, "analyze "+c.qTable)
 }
 
 // withKey gives the table a primary key, and the database pg_repack.
-func (c *clinic) withKey(t *testing.T) {
+func (c *fixture) withKey(t *testing.T) {
 	t.Helper()
 	servertest.Exec(t, c.url, "alter table "+c.qTable+" add primary key (id)", "create extension pg_repack",
 		"create extension amcheck")
 }
 
-func (c *clinic) file(t *testing.T) string {
+func (c *fixture) file(t *testing.T) string {
 	t.Helper()
 	return c.text(t, "select c.oid || ' ' || c.relfilenode from pg_class c join pg_namespace n on n.oid = "+
 		"c.relnamespace where n.nspname = $1 and c.relname = $2", schema, table)
 }
 
-func (c *clinic) pages(t *testing.T) int {
+func (c *fixture) pages(t *testing.T) int {
 	t.Helper()
 	return c.number(t, "select pg_relation_size($1::regclass) / 8192", c.qTable)
 }
 
 // rows is the content of the table, whatever its order.
-func (c *clinic) rows(t *testing.T) string {
+func (c *fixture) rows(t *testing.T) string {
 	t.Helper()
 	return c.text(t, "select count(*) || ' ' || coalesce(sum(hashtextextended(t::text, 0)), 0) from "+c.qTable+" t")
 }
 
 // remains is what a pg_repack has left, of whatever table.
-func (c *clinic) remains(t *testing.T) string {
+func (c *fixture) remains(t *testing.T) string {
 	t.Helper()
 	return c.text(t, `select concat((select string_agg(tgrelid::regclass::text, ' ') from pg_trigger where tgname = 'repack_trigger'),
 		(select string_agg(relname, ' ') from pg_class where relnamespace = 'repack'::regnamespace and relkind = 'r'),
@@ -58,7 +58,7 @@ func (c *clinic) remains(t *testing.T) string {
 }
 
 // sound has the server look for damage.
-func (c *clinic) sound(t *testing.T) {
+func (c *fixture) sound(t *testing.T) {
 	t.Helper()
 	if n := c.number(t, "select count(*) from verify_heapam($1::regclass)", c.qTable); n != 0 {
 		t.Errorf("the heap has %d faults", n)
@@ -74,13 +74,13 @@ func literal(s string) string {
 // tableLabels are those of a subject that is a table.
 func tableLabels() []string { return []string{"server", "database", "schema", "table"} }
 
-func (c *clinic) order(action remediate.Action) remediate.Request {
+func (c *fixture) order(action remediate.Action) remediate.Request {
 	limit := 0.5
 	return remediate.Request{Action: action.Name, Subject: c.subject(tableLabels()...), Limit: &limit}
 }
 
 // do plans and applies, and returns the plan.
-func (c *clinic) do(t *testing.T, action remediate.Action) remediate.Plan {
+func (c *fixture) do(t *testing.T, action remediate.Action) remediate.Plan {
 	t.Helper()
 	plan, err := action.Plan(t.Context(), c.order(action))
 	if err != nil {
@@ -122,9 +122,9 @@ func TestRepack(t *testing.T) {
 			}
 			action := postgres.Repack(c.server)
 			effects, last, rows := 0, 0, ""
-			actiontest.Run(t, actiontest.Patient{
+			actiontest.Run(t, actiontest.Case{
 				Action: postgres.Repack(c.server), Subject: c.subject(tableLabels()...), Limit: 0.5, Child: c.url,
-				Sicken: func(t *testing.T) {
+				Degrade: func(t *testing.T) {
 					c.bloat(t, 4_000)
 					last, rows = c.pages(t), c.rows(t)
 					plan, err := action.Plan(t.Context(), c.order(action))
@@ -159,9 +159,9 @@ func TestVacuumFull(t *testing.T) {
 	t.Parallel()
 	c := open(t)
 	effects, last := 0, ""
-	actiontest.Run(t, actiontest.Patient{
+	actiontest.Run(t, actiontest.Case{
 		Action: postgres.VacuumFull(c.server), Subject: c.subject(tableLabels()...), Limit: 0.5, Child: c.url,
-		Sicken: func(t *testing.T) {
+		Degrade: func(t *testing.T) {
 			c.bloat(t, 10_000)
 			last = c.file(t)
 		},
@@ -177,7 +177,7 @@ func TestVacuumFull(t *testing.T) {
 
 // older opens a transaction that pg_repack waits for before it changes the files.
 // It holds no lock of the table.
-func (c *clinic) older(t *testing.T) (end func()) {
+func (c *fixture) older(t *testing.T) (end func()) {
 	t.Helper()
 	conn := c.connect(t)
 	exec(t, conn, "set application_name = 'older'", "begin isolation level repeatable read",
@@ -187,7 +187,7 @@ func (c *clinic) older(t *testing.T) (end func()) {
 
 // start applies the last step of a plan, and returns when pg_repack has copied the
 // table and waits.
-func (c *clinic) start(t *testing.T, action remediate.Action, token int64) (ended chan error) {
+func (c *fixture) start(t *testing.T, action remediate.Action, token int64) (ended chan error) {
 	t.Helper()
 	plan, err := action.Plan(t.Context(), c.order(action))
 	if err != nil {
@@ -205,7 +205,7 @@ func (c *clinic) start(t *testing.T, action remediate.Action, token int64) (ende
 }
 
 // until waits for a count that is not zero.
-func (c *clinic) until(t *testing.T, what, count string) {
+func (c *fixture) until(t *testing.T, what, count string) {
 	t.Helper()
 	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(50 * time.Millisecond) {
 		if c.number(t, count) > 0 {
@@ -228,7 +228,7 @@ func byHand(t *testing.T) string {
 }
 
 // children are the pg_repacks that we have started for the database.
-func (c *clinic) children(t *testing.T) (all []*os.Process) {
+func (c *fixture) children(t *testing.T) (all []*os.Process) {
 	t.Helper()
 	out, err := command.CommandContext(t.Context(), "pgrep", "-P", strconv.Itoa(os.Getpid()), "-f", "--",
 		"--dbname="+c.database).Output()

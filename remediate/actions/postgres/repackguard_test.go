@@ -177,7 +177,7 @@ func TestPgRepackBesideDefinitions(t *testing.T) {
 }
 
 // digest is the content of a table, whatever the order of its columns' numbers.
-func (c *clinic) digest(t *testing.T, table string) string {
+func (c *fixture) digest(t *testing.T, table string) string {
 	t.Helper()
 	return c.text(t, "select count(*) || ' ' || coalesce(md5(string_agg(concat_ws(' ', id, coalesce(note, '-')), ',' "+
 		"order by id)), '') from "+table)

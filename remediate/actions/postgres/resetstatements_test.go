@@ -21,14 +21,14 @@ func asRole(t *testing.T, url, role string) *target.Postgres {
 	return p
 }
 
-// The patient is sick when its statistics are two seconds old, so that what comes
+// The server is degraded when its statistics are two seconds old, so that what comes
 // after a reset is well within them on a busy machine too.
 func TestResetStatements(t *testing.T) {
 	t.Parallel() // on a server of its own
 	s := own(t, "", map[string]string{"shared_preload_libraries": "pg_stat_statements"})
 	p := asRole(t, s.URL, "upkeep")
 	action := postgres.ResetStatements(p)
-	c := &clinic{server: p, url: s.URL, database: "postgres"}
+	c := &fixture{server: p, url: s.URL, database: "postgres"}
 	t.Run("keeps the review", c.keepsTheReview)
 	servertest.Exec(t, s.URL, `drop extension pg_stat_statements`, `create schema "Odd; --"`,
 		`create extension pg_stat_statements schema "Odd; --"`)
@@ -38,9 +38,9 @@ func TestResetStatements(t *testing.T) {
 	}
 	effects, last := 0, since(t)
 	r := remediate.Request{Subject: map[string]string{"server": "main"}}
-	actiontest.Run(t, actiontest.Patient{
+	actiontest.Run(t, actiontest.Case{
 		Action: postgres.ResetStatements(p), Subject: r.Subject, Limit: 2, Child: s.URL,
-		Sicken: func(t *testing.T) {
+		Degrade: func(t *testing.T) {
 			servertest.Eventually(t, "statistics that are old enough", func() bool {
 				v, err := action.Measure(t.Context(), r)
 				return err == nil && v > 2
@@ -59,7 +59,7 @@ func TestResetStatements(t *testing.T) {
 
 // What is thrown away is written down before: the slowest statements with their costs
 // and without literals.
-func (c *clinic) keepsTheReview(t *testing.T) {
+func (c *fixture) keepsTheReview(t *testing.T) {
 	action := postgres.ResetStatements(c.server)
 	r := remediate.Request{Subject: map[string]string{"server": "main"}}
 	refuses := func(p *target.Postgres, reason, names string) {

@@ -51,14 +51,14 @@ func own(t *testing.T, version string, settings map[string]string) *sandbox.Post
 	return s
 }
 
-// A ward is a server of its own with one table, and the step of a vacuum of it.
-type ward struct {
-	*clinic
+// A serverFixture is a server of its own with one table, and the step of a vacuum of it.
+type serverFixture struct {
+	*fixture
 	action remediate.Action
 	step   remediate.Step
 }
 
-func admit(t *testing.T, url, database string) ward {
+func admit(t *testing.T, url, database string) serverFixture {
 	t.Helper()
 	p, err := target.NewPostgres(target.PostgresConfig{Name: "main", URL: url})
 	if err != nil {
@@ -67,7 +67,7 @@ func admit(t *testing.T, url, database string) ward {
 	t.Cleanup(p.Close)
 	servertest.Exec(t, url, "create table public.logs (id int)",
 		"insert into public.logs select generate_series(1, 1000)", "delete from public.logs")
-	w := ward{clinic: &clinic{server: p, url: url, database: database}, action: postgres.Vacuum(p)}
+	w := serverFixture{fixture: &fixture{server: p, url: url, database: database}, action: postgres.Vacuum(p)}
 	plan, err := w.action.Plan(t.Context(), w.request(database, nil))
 	if err != nil {
 		t.Fatal(err)
@@ -76,18 +76,18 @@ func admit(t *testing.T, url, database string) ward {
 	return w
 }
 
-func (ward) request(database string, params map[string]string) remediate.Request {
+func (serverFixture) request(database string, params map[string]string) remediate.Request {
 	return remediate.Request{Subject: map[string]string{"server": "main", "database": database, "schema": "public",
 		"table": "logs"}, Params: params}
 }
 
-func (w ward) vacuums(t *testing.T) int {
+func (w serverFixture) vacuums(t *testing.T) int {
 	t.Helper()
 	return w.number(t, "select pg_stat_get_vacuum_count('public.logs'::regclass)")
 }
 
 // apply carries the step out under a fence, within a time.
-func (w ward) apply(t *testing.T, token int64, within time.Duration, held func(context.Context) error) error {
+func (w serverFixture) apply(t *testing.T, token int64, within time.Duration, held func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(t.Context(), within)
 	defer cancel()
 	return w.action.Apply(ctx, remediate.Fence{Token: token, Held: held}, w.step)
@@ -98,7 +98,7 @@ func held(context.Context) error { return nil }
 // freeze carries the step out as an owner does that freezes after it has
 // looked at its fence. It returns when the owner is frozen; thaw wakes it up and
 // returns what became of it.
-func (w ward) freeze(t *testing.T) (thaw func() error) {
+func (w serverFixture) freeze(t *testing.T) (thaw func() error) {
 	t.Helper()
 	standing, wake, ended := make(chan struct{}), make(chan struct{}), make(chan error, 1)
 	var looks atomic.Int32
@@ -154,7 +154,7 @@ func TestTakeover(t *testing.T) {
 
 // settled waits until the statistics count so many vacuums, and a moment longer,
 // so that one too many would be seen.
-func (w ward) settled(t *testing.T, want int) {
+func (w serverFixture) settled(t *testing.T, want int) {
 	t.Helper()
 	for end := time.Now().Add(2 * time.Minute); w.vacuums(t) < want &&
 		time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
@@ -181,7 +181,7 @@ func TestTakeoverWantsTheFence(t *testing.T) {
 }
 
 // hold takes the table's lock as another session would, and plans the step anew.
-func (w *ward) hold(t *testing.T, application string) *pgx.Conn {
+func (w *serverFixture) hold(t *testing.T, application string) *pgx.Conn {
 	t.Helper()
 	thaw := w.freeze(t)
 	key := w.text(t, "select (l.classid::int8 << 32 | l.objid::int8)::text from pg_locks l join pg_stat_activity a "+

@@ -13,7 +13,7 @@ import (
 
 // A shelf is a database with a table "logs", an empty copy of it, and a folder.
 type shelf struct {
-	*clinic
+	*fixture
 	entry target.Archive // to the folder
 }
 
@@ -22,7 +22,7 @@ func shelved(t *testing.T, version, columns string, more ...string) *shelf {
 	url, database := serving(t, version)
 	servertest.Exec(t, url, append([]string{"create extension if not exists btree_gist",
 		"create table logs (" + columns + ")", "create table logs_old (like logs)"}, more...)...)
-	return &shelf{&clinic{url: url, database: database}, target.Archive{
+	return &shelf{&fixture{url: url, database: database}, target.Archive{
 		Database: database, Schema: "public", Table: "logs", Column: "at", After: 24 * 3600 * 1e9,
 		To: target.Destination{Store: depot.Folder(t.TempDir()), Label: "the folder"},
 	}}

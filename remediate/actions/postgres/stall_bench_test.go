@@ -28,18 +28,18 @@ func BenchmarkStall(b *testing.B) {
 			for range b.N {
 				var naive outcome
 				if len(r.naive) > 0 {
-					naive = w.run(b, r, (*bed).byHand)
+					naive = w.run(b, r, (*databaseCopy).byHand)
 				}
-				r.report(b, w.run(b, r, (*bed).act), naive)
+				r.report(b, w.run(b, r, (*databaseCopy).act), naive)
 			}
 		})
 	}
 }
 
 // run works in a fresh copy while clients work there too.
-func (w site) run(b *testing.B, r executor, work func(*bed, context.Context) error) outcome {
+func (w site) run(b *testing.B, r executor, work func(*databaseCopy, context.Context) error) outcome {
 	b.Helper()
-	t := w.bed(b, r)
+	t := w.databaseCopy(b, r)
 	rows := t.rowsThere(b)
 	l := t.begin(b, *rate)
 	time.Sleep(2 * time.Second)

@@ -189,7 +189,7 @@ func TestArchiveRights(t *testing.T) {
 	if err := carryOut(t, a, r); err != nil {
 		t.Fatal(err)
 	}
-	c := clinic{url: url, database: database}
+	c := fixture{url: url, database: database}
 	if left, moved := c.number(t, "select sum(id) from s.logs"), c.number(t, "select count(*) from s.old"); left != 3 ||
 		moved != 9 {
 		t.Errorf("row %d is left, and %d were moved; want row 3, which another refers to, and 9", left, moved)
@@ -222,7 +222,7 @@ func TestArchiveChangedMeanwhile(t *testing.T) {
 			servertest.Exec(t, url, change...)
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
-			c := clinic{url: url, database: database}
+			c := fixture{url: url, database: database}
 			if err := a.Apply(ctx, remediate.Fence{Held: held}, plan.Steps[0]); err == nil ||
 				c.number(t, "select count(*) from logs") != 10 {
 				t.Errorf("Apply: %v, and %d rows are left of 10", err, c.number(t, "select count(*) from logs"))
@@ -245,7 +245,7 @@ func TestArchiveByIndex(t *testing.T) {
 					"now() + interval '2 days' end from generate_series(1, 40000) i", "analyze logs",
 				"create table refs (id int references logs)", "create index on refs (id)",
 				"insert into refs select i from generate_series(20, 30000, 20) i")
-			c := clinic{url: url, database: database}
+			c := fixture{url: url, database: database}
 			holder := c.connect(t)
 			if _, err := holder.Exec(t.Context(), "begin; update logs set id = id where id = 40000"); err != nil {
 				t.Fatal(err)
@@ -346,7 +346,7 @@ func TestArchivePace(t *testing.T) {
 	if err := a.Apply(ctx, remediate.Fence{Held: held}, plan.Steps[0]); err != nil {
 		t.Fatal(err)
 	}
-	c := clinic{url: url, database: database}
+	c := fixture{url: url, database: database}
 	if n := c.number(t, "select count(*) from logs_old"); n != 8000 {
 		t.Errorf("%d rows were moved", n)
 	}

@@ -21,7 +21,7 @@ import (
 const hurts = `wo"rst', 1); DROP TABLE victim; --`
 
 // as connects under an application_name and says something.
-func (c *clinic) as(t *testing.T, application string, statements ...string) *pgx.Conn {
+func (c *fixture) as(t *testing.T, application string, statements ...string) *pgx.Conn {
 	t.Helper()
 	config, err := pgx.ParseConfig(c.url)
 	if err != nil {
@@ -43,13 +43,13 @@ func (c *clinic) as(t *testing.T, application string, statements ...string) *pgx
 }
 
 // alive reports whether the session of a connection is there.
-func (c *clinic) alive(t *testing.T, conn *pgx.Conn) bool {
+func (c *fixture) alive(t *testing.T, conn *pgx.Conn) bool {
 	t.Helper()
 	return c.number(t, "select count(*) from pg_stat_activity where pid = $1::text::int and datname = "+
 		"current_database()", fmt.Sprint(conn.PgConn().PID())) == 1
 }
 
-func (c *clinic) terminate(of string) remediate.Request {
+func (c *fixture) terminate(of string) remediate.Request {
 	r := remediate.Request{Subject: c.subject("server", "database")}
 	if of != "" {
 		r.Params = map[string]string{"of": of}
@@ -73,9 +73,9 @@ func TestTerminate(t *testing.T) {
 		}
 		return len(sessions) - left
 	}
-	actiontest.Run(t, actiontest.Patient{
+	actiontest.Run(t, actiontest.Case{
 		Action: postgres.Terminate(c.server), Subject: c.subject("server", "database"), Limit: 0.05, Child: c.url,
-		Sicken: func(t *testing.T) {
+		Degrade: func(t *testing.T) {
 			if ended(t) == len(sessions) {
 				s := c.as(whole, hurts, "begin", "insert into "+c.qTable+" values (1, 'secret')")
 				sessions = append(sessions, int32(s.PgConn().PID()))
@@ -189,7 +189,7 @@ func TestTerminateRefuses(t *testing.T) {
 		"create role app login",
 		"create table public.victim (id int)", "insert into public.victim values (1)",
 		"grant all on public.victim to app")
-	as := func(role string) *clinic {
+	as := func(role string) *fixture {
 		t.Helper()
 		url := strings.Replace(s.URL, "upkeep@", role+"@", 1)
 		p, err := target.NewPostgres(target.PostgresConfig{Name: "main", URL: url})
@@ -197,13 +197,13 @@ func TestTerminateRefuses(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(p.Close)
-		return &clinic{server: p, url: url, database: "postgres"}
+		return &fixture{server: p, url: url, database: "postgres"}
 	}
 	super, app := as("upkeep"), as("app")
 	const holds = "begin; update public.victim set id = 2"
 	for _, test := range []struct {
 		name, role, of string
-		sick           func(t *testing.T) *pgx.Conn
+		degraded       func(t *testing.T) *pgx.Conn
 		reason, names  string
 	}{
 		{"no session", "upkeep", "idle", nil, remediate.ReasonNothing, "no session blocks"},
@@ -232,8 +232,8 @@ func TestTerminateRefuses(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var session *pgx.Conn
-			if test.sick != nil {
-				session = test.sick(t)
+			if test.degraded != nil {
+				session = test.degraded(t)
 			}
 			c := as(test.role)
 			plan, err := postgres.Terminate(c.server).Plan(t.Context(), c.terminate(test.of))

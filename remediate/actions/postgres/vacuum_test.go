@@ -19,18 +19,18 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate/actions/postgres"
 )
 
-func (c *clinic) vacuum() remediate.Request {
+func (c *fixture) vacuum() remediate.Request {
 	return remediate.Request{Subject: c.subject("server", "database", "schema", "table")}
 }
 
 // dead is how many dead rows the server knows of.
-func (c *clinic) dead(t *testing.T) int {
+func (c *fixture) dead(t *testing.T) int {
 	t.Helper()
 	return c.number(t, "select pg_stat_get_dead_tuples($1::text::regclass)", c.qTable)
 }
 
 // refuses plans a vacuum and wants it refused with the name of who is in the way.
-func (c *clinic) refuses(t *testing.T, action remediate.Action, r remediate.Request, waits bool, names ...string) {
+func (c *fixture) refuses(t *testing.T, action remediate.Action, r remediate.Request, waits bool, names ...string) {
 	t.Helper()
 	plan, err := action.Plan(t.Context(), r)
 	refusal, refused := remediate.Refused(err)
@@ -46,7 +46,7 @@ func (c *clinic) refuses(t *testing.T, action remediate.Action, r remediate.Requ
 }
 
 // plans plans a vacuum and wants a fact.
-func (c *clinic) plans(t *testing.T, action remediate.Action, r remediate.Request, fact string) remediate.Plan {
+func (c *fixture) plans(t *testing.T, action remediate.Action, r remediate.Request, fact string) remediate.Plan {
 	t.Helper()
 	plan, err := action.Plan(t.Context(), r)
 	if err != nil || !strings.Contains(strings.Join(plan.Facts, "\n"), fact) {
@@ -132,7 +132,7 @@ func TestVacuumNamesWhoIsNoSession(t *testing.T) {
 	servertest.Exec(t, s.URL, "create schema "+quoted(schema),
 		"create table "+quoted(schema, table)+" (id int, v text)", "create table public.other (id int)",
 		"select pg_create_physical_replication_slot('standby', true)")
-	c := &clinic{server: asRole(t, s.URL, "upkeep"), url: s.URL, database: "postgres", qTable: quoted(schema, table)}
+	c := &fixture{server: asRole(t, s.URL, "upkeep"), url: s.URL, database: "postgres", qTable: quoted(schema, table)}
 	action := postgres.Vacuum(c.server)
 	c.as(t, "app", "begin", "insert into public.other values (1)", "prepare transaction 'it''s'")
 	servertest.Exec(t, c.url, "insert into "+c.qTable+" select i, i::text from generate_series(1, 2000) i",
@@ -164,7 +164,7 @@ func TestVacuumNamesWhoIsNoSession(t *testing.T) {
 }
 
 // feedBack does as a standby that says what it needs, until it leaves.
-func feedBack(t *testing.T, c *clinic, slot string) (leave func()) {
+func feedBack(t *testing.T, c *fixture, slot string) (leave func()) {
 	t.Helper()
 	u, err := url.Parse(c.url)
 	if err != nil {

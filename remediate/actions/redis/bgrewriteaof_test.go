@@ -22,10 +22,10 @@ func TestBGRewriteAOF(t *testing.T) {
 	t.Parallel()
 	r := server(t, "--appendonly", "yes", "--auto-aof-rewrite-percentage", "0")
 	do(t, r, "config", "set", "rdb-key-save-delay", "200") // microseconds a key: a rewrite takes some time
-	actiontest.Run(t, actiontest.Patient{
+	actiontest.Run(t, actiontest.Case{
 		Action: redis.BGRewriteAOF(r), Subject: map[string]string{"server": "cache"}, Limit: 2, Secret: secret,
 		Child: "redis://" + r.Client.Options().Addr,
-		Sicken: func(t *testing.T) {
+		Degrade: func(t *testing.T) {
 			overwrite(t, r)
 			rises(t, redis.BGRewriteAOF(r), 2)
 		},

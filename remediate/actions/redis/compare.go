@@ -31,7 +31,7 @@ const (
 )
 
 // keep is what is kept of a server.
-func (now patient) keep(file saved, goes string) map[string]string {
+func (now observation) keep(file saved, goes string) map[string]string {
 	var keys []string
 	for n, k := range now.state.Databases {
 		keys = append(keys, fmt.Sprintf("%d=%d/%d", n, k.All, k.Expires))

@@ -50,13 +50,13 @@ func TestDefrag(t *testing.T) {
 	r := defragmenting(t)
 	action, before := redis.Defrag(r), settings(t, r)
 	h := &healings{action: action, limit: fragLimit}
-	actiontest.Run(t, actiontest.Patient{
+	actiontest.Run(t, actiontest.Case{
 		Action: redis.Defrag(r), Subject: map[string]string{"server": "cache"},
 		Params: map[string]string{"cpu_min": "60", "cpu_max": "75"}, Limit: fragLimit, Secret: secret,
 		Child: "redis://" + r.Client.Options().Addr,
-		Sicken: func(t *testing.T) {
+		Degrade: func(t *testing.T) {
 			fragment(t, r)
-			h.sick = true
+			h.degraded = true
 		},
 		State:   func(t *testing.T) string { return settings(t, r) + info(t, r, "active_defrag_hits") },
 		Effects: h.count,

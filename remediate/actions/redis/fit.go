@@ -17,7 +17,7 @@ import (
 )
 
 // role refuses what others follow, and what does not follow whom it should.
-func (now patient) role(anyway bool) func() error {
+func (now observation) role(anyway bool) func() error {
 	return func() error {
 		s := now.state
 		switch {
@@ -42,7 +42,7 @@ func (now patient) role(anyway bool) func() error {
 }
 
 // kept refuses a server that does not get its data onto its disk.
-func (now patient) kept() error {
+func (now observation) kept() error {
 	s := now.snapshot
 	switch {
 	case s.AOF && !s.AOFOK:
@@ -62,7 +62,7 @@ func (now patient) kept() error {
 }
 
 // same refuses where the container or the unit is not the server.
-func (now patient) same() error {
+func (now observation) same() error {
 	s, state := now.supervised, now.state
 	switch {
 	case !s.Running:
@@ -110,7 +110,7 @@ func address(ctx context.Context, c *goredis.Client) (at netip.Addr, hidden bool
 
 // listens refuses a server on another port than the container or the unit starts one on:
 // those that share the machine's network are distinguished by it alone.
-func (now patient) listens() error {
+func (now observation) listens() error {
 	starts := cmp.Or(now.begun.said["port"], "6379")
 	// it reports the second where the first is 0
 	if is := now.state.Port; now.begun.known && is != 0 && strconv.Itoa(is) != starts &&
@@ -123,7 +123,7 @@ func (now patient) listens() error {
 }
 
 // stops refuses a time to stop in which the server could not save once more.
-func (now patient) stops() error {
+func (now observation) stops() error {
 	if s := now.supervised; !now.dockered() && s.Grace >= 0 && s.Grace < 2*now.snapshot.Took+time.Second {
 		return remediate.Refuse(remediate.ReasonUnfit,
 			"systemd kills the server %s after the stop signal, and a save takes %s: raise TimeoutStopSec of the unit",
@@ -133,7 +133,7 @@ func (now patient) stops() error {
 }
 
 // grace is how long the server is given to stop.
-func (now patient) grace(took time.Duration) time.Duration {
+func (now observation) grace(took time.Duration) time.Duration {
 	switch g := now.supervised.Grace; {
 	case g < 0:
 		return longestGrace
@@ -145,7 +145,7 @@ func (now patient) grace(took time.Duration) time.Duration {
 }
 
 // facts returns for people what they will notice.
-func (now patient) facts(by target.Restart) (facts []string) {
+func (now observation) facts(by target.Restart) (facts []string) {
 	load := time.Duration(now.memory.Used / loadRate * float64(time.Second)).Round(time.Second)
 	facts = append(facts, fmt.Sprintf("%d keys, %s; after the restart loading them takes at most about %s, during "+
 		"which clients get no answers", now.state.Keys, remediate.Quantity("_bytes", now.memory.Used),

@@ -59,7 +59,7 @@ func (m mount) machines() bool {
 
 // outlives refuses where what the server has saved would not be there after the
 // restart; where only the container or a boot takes it, unless that is accepted.
-func (now patient) outlives(volatile bool) func() error {
+func (now observation) outlives(volatile bool) func() error {
 	return func() error {
 		folders := []string{now.running.settings["dir"]}
 		if own := now.running.settings["appenddirname"]; now.snapshot.AOF && own != "" {
@@ -74,7 +74,7 @@ func (now patient) outlives(volatile bool) func() error {
 	}
 }
 
-func (now patient) outlive(folder string, volatile bool) error {
+func (now observation) outlive(folder string, volatile bool) error {
 	lost := func(what string) error {
 		return remediate.Refuse(remediate.ReasonUnfit,
 			"the server keeps its data in %s, which is on %s: it is empty after a restart, and all data would be "+
@@ -113,7 +113,7 @@ func (now patient) outlive(folder string, volatile bool) error {
 
 // isItself refuses if the folder in which the server works is not, or no longer, the
 // one that its path leads to.
-func (now patient) isItself(folder string) error {
+func (now observation) isItself(folder string) error {
 	if now.place.root == "" {
 		return nil
 	}
@@ -131,7 +131,7 @@ func (now patient) isItself(folder string) error {
 }
 
 // snapshotFile looks at the snapshot that the server will read, as it is now.
-func (now patient) snapshotFile() (s saved) {
+func (now observation) snapshotFile() (s saved) {
 	s.path = path.Join(now.folder(), now.file("dbfilename"))
 	f, err := openInside(now.place.root, s.path, unix.O_PATH)
 	if err != nil {
@@ -146,7 +146,7 @@ func (now patient) snapshotFile() (s saved) {
 }
 
 // folder is where the server reads its data when it starts, as far as that is known.
-func (now patient) folder() string {
+func (now observation) folder() string {
 	if now.begun.known {
 		return now.begun.dir(now.supervised.WorkDir)
 	}
@@ -154,7 +154,7 @@ func (now patient) folder() string {
 }
 
 // file is the name of a file that the server reads when it starts.
-func (now patient) file(setting string) string {
+func (now observation) file(setting string) string {
 	if said, ok := now.begun.said[setting]; now.begun.known && ok {
 		return said
 	} else if now.begun.known {
@@ -165,7 +165,7 @@ func (now patient) file(setting string) string {
 
 // wrote refuses where the save has not written the file that the server reads when
 // it starts, or the append-only file is not where it does.
-func (now patient) wrote(before saved) (saved, error) {
+func (now observation) wrote(before saved) (saved, error) {
 	if now.place.root == "" {
 		return saved{path: path.Join(now.folder(), now.file("dbfilename"))}, nil
 	}

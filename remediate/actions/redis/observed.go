@@ -24,7 +24,7 @@ func older(version string, major, minor int) bool {
 	return err1 != nil || err2 != nil || x < major || x == major && y < minor
 }
 
-func (now patient) dockered() bool { return !now.supervised.Started.IsZero() }
+func (now observation) dockered() bool { return !now.supervised.Started.IsZero() }
 
 // A mount is what a process sees in a folder and below.
 type mount struct {
@@ -82,8 +82,8 @@ const (
 
 type restart struct{ target *target.Redis }
 
-// A patient is all that is known of a server that is to be restarted.
-type patient struct {
+// An observation is all that is known of a server that is to be restarted.
+type observation struct {
 	snapshot   read.Snapshot
 	memory     read.Usage
 	state      read.State

@@ -17,10 +17,10 @@ func TestPurgeMemory(t *testing.T) {
 	action := redis.PurgeMemory(r)
 	const limit = 32 << 20
 	h := &healings{action: action, limit: limit}
-	actiontest.Run(t, actiontest.Patient{
+	actiontest.Run(t, actiontest.Case{
 		Action: redis.PurgeMemory(r), Subject: map[string]string{"server": "cache"}, Limit: limit, Secret: secret,
 		Child: "redis://" + r.Client.Options().Addr,
-		Sicken: func(t *testing.T) {
+		Degrade: func(t *testing.T) {
 			// FLUSHALL would purge by itself, and the server does in ten seconds of a busy
 			// machine: then it is made to keep memory once more.
 			for try := 0; measure(t, action) <= limit && try < 10; try++ {
@@ -31,7 +31,7 @@ func TestPurgeMemory(t *testing.T) {
 				}
 			}
 			rises(t, action, limit)
-			h.sick = true
+			h.degraded = true
 		},
 		State: func(t *testing.T) string {
 			text, err := r.Client.Info(t.Context(), "commandstats").Result()

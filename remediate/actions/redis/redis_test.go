@@ -19,7 +19,7 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate/actiontest"
 )
 
-// limit is the age of a snapshot, in seconds, above which the patient is sick.
+// limit is the age of a snapshot, in seconds, above which the server is degraded.
 // The server tells whole seconds, so that a new one may be a second old at once.
 const limit = 2.0
 
@@ -117,18 +117,18 @@ func rises(t testing.TB, a remediate.Action, limit float64) {
 	}
 }
 
-// healings counts how often a patient that was sick was found healthy.
+// healings counts how often a server that was degraded was found healthy.
 type healings struct {
-	action remediate.Action
-	limit  float64
-	sick   bool
-	n      int
+	action   remediate.Action
+	limit    float64
+	degraded bool
+	n        int
 }
 
 func (h *healings) count(t *testing.T) int {
 	t.Helper()
-	if h.sick && measure(t, h.action) <= h.limit {
-		h.sick = false
+	if h.degraded && measure(t, h.action) <= h.limit {
+		h.degraded = false
 		h.n++
 	}
 	return h.n
@@ -180,10 +180,10 @@ func TestBGSave(t *testing.T) {
 	if err := r.Client.ConfigSet(t.Context(), "rdb-key-save-delay", "20").Err(); err != nil {
 		t.Fatal(err)
 	}
-	actiontest.Run(t, actiontest.Patient{
+	actiontest.Run(t, actiontest.Case{
 		Action: redis.BGSave(r), Subject: map[string]string{"server": "cache"}, Limit: limit, Secret: secret,
 		Child: "redis://" + r.Client.Options().Addr,
-		Sicken: func(t *testing.T) {
+		Degrade: func(t *testing.T) {
 			pipe := r.Client.Pipeline()
 			for i := range 2000 {
 				pipe.Set(t.Context(), fmt.Sprint("key", i), i, 0)

@@ -135,7 +135,7 @@ func (a restart) Plan(ctx context.Context, r remediate.Request) (p remediate.Pla
 }
 
 // may refuses what must not be restarted.
-func (a restart) may(now patient, replicas, volatile bool) error {
+func (a restart) may(now observation, replicas, volatile bool) error {
 	checks := []func() error{now.role(replicas), now.kept, now.same, now.stops, now.outlives(volatile), now.set}
 	if now.begun.known {
 		checks = append(checks, now.bears, func() error { return now.ourselves(a.target.Client) })
@@ -149,7 +149,7 @@ func (a restart) may(now patient, replicas, volatile bool) error {
 }
 
 // step is what does not change while a person is asked: no count of saves is in it.
-func (a restart) step(now patient, volatile bool) remediate.Step {
+func (a restart) step(now observation, volatile bool) remediate.Step {
 	do := fmt.Sprintf("BGSAVE; CLIENT PAUSE %d WRITE; BGSAVE; %s", now.pause.Milliseconds(), a.target.Restart)
 	if now.state.Replica {
 		do = "BGSAVE; " + a.target.Restart.String()
@@ -161,7 +161,7 @@ func (a restart) step(now patient, volatile bool) remediate.Step {
 }
 
 // look asks the server and who restarts it.
-func (a restart) look(ctx context.Context) (now patient, err error) {
+func (a restart) look(ctx context.Context) (now observation, err error) {
 	if now, err = a.ask(ctx); err != nil {
 		return now, err
 	}
@@ -170,7 +170,7 @@ func (a restart) look(ctx context.Context) (now patient, err error) {
 }
 
 // ask reads the state of the server.
-func (a restart) ask(ctx context.Context) (now patient, err error) {
+func (a restart) ask(ctx context.Context) (now observation, err error) {
 	if now.snapshot, err = persistence(ctx, a.target.Client); err != nil {
 		return now, err
 	}
@@ -186,7 +186,7 @@ func (a restart) ask(ctx context.Context) (now patient, err error) {
 
 // supervised adds what is known by who restarts the server, where it is, and what it
 // was started with.
-func (a restart) supervised(ctx context.Context, now *patient) (err error) {
+func (a restart) supervised(ctx context.Context, now *observation) (err error) {
 	now.supervised, err = a.target.Restart.Look(ctx)
 	switch {
 	case target.Gone(err):
@@ -259,7 +259,7 @@ func (a restart) Apply(ctx context.Context, f remediate.Fence, s remediate.Step)
 }
 
 // kept writes to the journal what is compared after the restart.
-func (a restart) kept(ctx context.Context, f remediate.Fence, args restartArgs, now patient,
+func (a restart) kept(ctx context.Context, f remediate.Fence, args restartArgs, now observation,
 	file saved) (kept map[string]string, err error) {
 	if now.state, err = read.ReadState(ctx, a.target.Client); err != nil {
 		return nil, err
@@ -306,7 +306,7 @@ func (a restart) save(ctx context.Context, f remediate.Fence) (time.Duration, er
 // still holds writes, saves, and restarts the server when nothing has changed since.
 // Where that is not to be, writes are let go on at once; and by themselves where
 // upkeep is killed meanwhile.
-func (a restart) still(ctx context.Context, f remediate.Fence, args restartArgs, now patient,
+func (a restart) still(ctx context.Context, f remediate.Fence, args restartArgs, now observation,
 	took time.Duration) (c map[string]string, err error) {
 	if took > now.pause {
 		return c, remediate.Refuse(remediate.ReasonUnfit,

@@ -24,10 +24,10 @@ import (
 
 func TestRestart(t *testing.T) {
 	u, r := supervised(t)
-	actiontest.Run(t, actiontest.Patient{
+	actiontest.Run(t, actiontest.Case{
 		Action: redis.Restart(r), Subject: map[string]string{"server": "cache"}, Limit: fragLimit, Secret: secret,
-		Child:  "redis://" + r.Client.Options().Addr,
-		Sicken: func(t *testing.T) { fragment(t, r) },
+		Child:   "redis://" + r.Client.Options().Addr,
+		Degrade: func(t *testing.T) { fragment(t, r) },
 		State: func(t *testing.T) string {
 			return fmt.Sprint(u.count(), info(t, r, "run_id"), info(t, r, "rdb_saves"), do(t, r, "dbsize"))
 		},

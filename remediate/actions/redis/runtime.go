@@ -81,7 +81,7 @@ func bearing() map[string]string {
 
 // bears refuses where the server would read other data after a restart than it has
 // now, or keep them otherwise. It names all such settings.
-func (now patient) bears() error {
+func (now observation) bears() error {
 	begun := now.begun
 	var others []string
 	for _, name := range slices.Sorted(maps.Keys(bearing())) {
@@ -114,7 +114,7 @@ func (now patient) bears() error {
 }
 
 // works refuses a server that works in another folder than it is started in.
-func (now patient) works() error {
+func (now observation) works() error {
 	is, starts := now.running.settings["dir"], now.begun.dir(now.supervised.WorkDir)
 	if now.place.root != "" {
 		works, err1 := statInside(now.place.root, is)
@@ -149,7 +149,7 @@ func shown(value string) string {
 
 // goes names what was set while the server ran and a restart takes back: settings by
 // their names alone, since some are passwords, and users.
-func (now patient) goes() (all []string) {
+func (now observation) goes() (all []string) {
 	if !now.begun.known {
 		return nil
 	}
@@ -188,7 +188,7 @@ func incomparable(name string) string {
 }
 
 // defaults are what settings are where nothing is said, as far as that is known.
-func (now patient) defaults() map[string][]string {
+func (now observation) defaults() map[string][]string {
 	all := make(map[string][]string)
 	// A Valkey calls itself Redis 7.2.4 and has others.
 	if older(now.state.Version, 6, 2) || !older(now.state.Version, 7, 3) || now.state.Valkey {
@@ -261,7 +261,7 @@ func limits(text string) map[string]string {
 
 // usersGo names the users that are not, or not as they are now, in what the server is
 // started with.
-func (now patient) usersGo() (all []string) {
+func (now observation) usersGo() (all []string) {
 	starts, ok := now.startUsers()
 	if !ok {
 		return []string{"users that are not in " + now.running.settings["aclfile"] + ", which cannot be read from here"}
@@ -282,7 +282,7 @@ func (now patient) usersGo() (all []string) {
 }
 
 // startUsers are the users that a restart makes.
-func (now patient) startUsers() (map[string][]string, bool) {
+func (now observation) startUsers() (map[string][]string, bool) {
 	all := map[string][]string{"default": {"on", "nopass", "~*", "&*", "+@all"}}
 	if p := now.begun.said["requirepass"]; p != "" {
 		all["default"] = []string{"on", ">" + p, "~*", "&*", "+@all"}
@@ -340,7 +340,7 @@ func plain(rules []string) (all []string) {
 }
 
 // ourselves refuses where the restart takes back the user that upkeep is.
-func (now patient) ourselves(c *goredis.Client) error {
+func (now observation) ourselves(c *goredis.Client) error {
 	us := cmp.Or(c.Options().Username, "default")
 	for _, gone := range now.goes() {
 		if gone == "the user "+us || gone == "rules of the user "+us || us == "default" &&
@@ -355,7 +355,7 @@ func (now patient) ourselves(c *goredis.Client) error {
 
 // set refuses where it is not known what the server is started with, and something
 // may have been set since.
-func (now patient) set() error {
+func (now observation) set() error {
 	if now.begun.known || now.running.changes == 0 {
 		return nil
 	}

@@ -22,7 +22,7 @@ const (
 // startup reads what the server is started with, as far as it can be seen from here:
 // its configuration file as its own process sees it, and its command line as Docker or
 // systemd reports it.
-func (now patient) startup() startup {
+func (now observation) startup() startup {
 	s := startup{said: make(map[string]string), where: make(map[string]string), tokens: make(map[string][]string)}
 	args, ok := options(now.supervised.Args)
 	if !ok {

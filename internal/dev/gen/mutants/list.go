@@ -74,7 +74,7 @@ func ofActions() []mutant {
 			pkg:     "./remediate/engine", run: "TestBegunStepIsUndone",
 		},
 		{
-			name: "question", why: "an approval of another amount is none",
+			name: "question", why: "an approval of another amount does not count",
 			file: "remediate/plan.go", search: `if p.Amount == nil {`,
 			replace: `if p.Amount == nil || len(p.Steps) >= 0 {`,
 			pkg:     "./remediate/engine", run: "TestApprovalIsForAnAmount",

@@ -54,11 +54,12 @@ func homeless(ctx context.Context, m rows.Movement, q read.Querier, s rows.Surve
 	case first == nil:
 		return "", nil
 	}
-	return house(ctx, m, q, s, w, *first)
+	return partitionText(ctx, m, q, s, w, *first)
 }
 
-// house says what makes a partition for a row of a moment.
-func house(ctx context.Context, m rows.Movement, q read.Querier, s rows.Survey, w Plan, first string) (string, error) {
+// partitionText says what makes a partition for a row of a moment.
+func partitionText(ctx context.Context, m rows.Movement, q read.Querier, s rows.Survey, w Plan,
+	first string) (string, error) {
 	create := func(low, high string) string {
 		name := rows.Table{Schema: m.To.Schema, Name: m.To.Name + "_" + strings.Map(digits, first[:min(len(first), 7)])}
 		return fmt.Sprintf("CREATE TABLE %s PARTITION OF %s FOR VALUES FROM (%s) TO (%s)", name, m.To, low, high)

@@ -16,14 +16,14 @@ import (
 )
 
 // removed takes the target out of the configuration, and waits until the run says so.
-func (o *office) removed(t *testing.T) {
+func (o *reloaded) removed(t *testing.T) {
 	t.Helper()
 	o.apply(t, "target removed")
 	o.until(t, "it says that the target is gone", func() bool { return o.run(t).Reason == remediate.ReasonTarget })
 }
 
 // back puts the target into the configuration again.
-func (o *office) back(t *testing.T) {
+func (o *reloaded) back(t *testing.T) {
 	t.Helper()
 	o.target = "main"
 	o.write(t)
@@ -33,7 +33,7 @@ func (o *office) back(t *testing.T) {
 }
 
 // ended waits for the end of the run.
-func (o *office) ended(t *testing.T) (run remediate.Run) {
+func (o *reloaded) ended(t *testing.T) (run remediate.Run) {
 	t.Helper()
 	o.until(t, "the run has ended", func() bool { run = o.run(t); return run.State.Ended() })
 	return run
@@ -51,7 +51,7 @@ func TestTargetComesBack(t *testing.T) {
 	for _, situation := range []string{"in VACUUM", "in REINDEX", "in a batch", "after kill -9"} {
 		t.Run(situation, func(t *testing.T) {
 			t.Parallel()
-			o := newOffice(t, situation)
+			o := newReloaded(t, situation)
 			o.begin(t)
 			if situation == "in a batch" || situation == "after kill -9" { // what goes on afterwards is short
 				if _, err := o.conn.Exec(t.Context(), "delete from t where id > 5000"); err != nil {
@@ -117,7 +117,7 @@ func TestTargetComesBack(t *testing.T) {
 // server of its plan answers again it goes on. The other server is left alone.
 func TestAnotherServerAnswers(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t, "in a batch")
+	o := newReloaded(t, "in a batch")
 	own, err := pgx.ParseConfig(o.postgres)
 	if err != nil {
 		t.Fatal(err)

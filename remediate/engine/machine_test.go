@@ -12,17 +12,17 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
-// A ward is the target of the tests: subjects that are sick, and a ledger of
+// A machine is the target of the tests: subjects that are damaged, and a ledger of
 // what was done to them.
-type ward struct {
-	mu       sync.Mutex
-	sickness map[string]float64 // by table
-	steps    int                // of a plan
-	done     map[string]bool    // steps that had their effect, as a real target would know
-	effects  []string           // every effect, in order
-	relief   float64            // by which a step lowers the sickness
-	acting   int                // applies at this moment
-	most     int                // and at most at once
+type machine struct {
+	mu      sync.Mutex
+	damage  map[string]float64 // by table
+	steps   int                // of a plan
+	done    map[string]bool    // steps that had their effect, as a real target would know
+	effects []string           // every effect, in order
+	relief  float64            // by which a step lowers the damage
+	acting  int                // applies at this moment
+	most    int                // and at most at once
 
 	measureFaults, applyFaults int    // how many fail before one does not
 	lacks                      string // a right that the plan needs and has not
@@ -39,29 +39,29 @@ type ward struct {
 	after func() // called after an effect
 }
 
-func newWard() *ward {
-	return &ward{sickness: map[string]float64{"t": 10}, steps: 2, done: map[string]bool{}, relief: 5,
+func newMachine() *machine {
+	return &machine{damage: map[string]float64{"t": 10}, steps: 2, done: map[string]bool{}, relief: 5,
 		timeout: 2 * time.Second}
 }
 
-func (w *ward) action() remediate.Action {
+func (w *machine) action() remediate.Action {
 	return remediate.Action{
-		Name: "ward/heal", Target: "main", Lowers: "upkeep_ward_sickness", Subject: []string{"server", "table"},
+		Name: "machine/repair", Target: "main", Lowers: "upkeep_machine_damage", Subject: []string{"server", "table"},
 		Exclusive: []string{"server", "table"}, Timeout: w.timeout, Executor: w,
 	}
 }
 
-// actions are two verbs of the same remedy; the second takes a parameter.
-func (w *ward) actions() []remediate.Action {
+// actions are two verbs of the same action; the second takes a parameter.
+func (w *machine) actions() []remediate.Action {
 	second := w.action()
-	second.Name, second.Params = "ward/operate", []remediate.Param{{Name: "cuts", Type: remediate.Int, Default: "1"}}
+	second.Name, second.Params = "machine/rebuild", []remediate.Param{{Name: "cuts", Type: remediate.Int, Default: "1"}}
 	return []remediate.Action{w.action(), second}
 }
 
-func (w *ward) Plan(_ context.Context, r remediate.Request) (p remediate.Plan, err error) {
+func (w *machine) Plan(_ context.Context, r remediate.Request) (p remediate.Plan, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	verb, table := strings.TrimPrefix(r.Action, "ward/"), r.Subject["table"]
+	verb, table := strings.TrimPrefix(r.Action, "machine/"), r.Subject["table"]
 	if w.refuse != nil && (w.refuses == "" || w.refuses == verb) {
 		return p, w.refuse
 	}
@@ -72,12 +72,12 @@ func (w *ward) Plan(_ context.Context, r remediate.Request) (p remediate.Plan, e
 			}
 		}
 		p.Steps = append(p.Steps, remediate.Step{Do: fmt.Sprintf("%s %q %d", verb, table, i+1),
-			Args: map[string]string{"table": table, "verb": verb, "sickness": fmt.Sprint(w.sickness[table])}})
+			Args: map[string]string{"table": table, "verb": verb, "damage": fmt.Sprint(w.damage[table])}})
 	}
 	return p, p.Missing()
 }
 
-func (w *ward) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
+func (w *machine) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) error {
 	w.mu.Lock()
 	w.acting++
 	w.most = max(w.most, w.acting)
@@ -116,7 +116,7 @@ func (w *ward) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) e
 		w.done[s.Do] = true
 		w.effects = append(w.effects, s.Do)
 		if !w.useless[s.Args["verb"]] {
-			w.sickness[s.Args["table"]] -= w.relief
+			w.damage[s.Args["table"]] -= w.relief
 		}
 		if w.after != nil {
 			w.after()
@@ -125,7 +125,7 @@ func (w *ward) Apply(ctx context.Context, f remediate.Fence, s remediate.Step) e
 	return nil
 }
 
-func (w *ward) Measure(_ context.Context, r remediate.Request) (float64, error) {
+func (w *machine) Measure(_ context.Context, r remediate.Request) (float64, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.measureFaults > 0 {
@@ -133,31 +133,31 @@ func (w *ward) Measure(_ context.Context, r remediate.Request) (float64, error) 
 		return 0, errors.New("no answer")
 	}
 	if w.unknown {
-		return 0, fmt.Errorf("the ward has crashed: %w", remediate.ErrNoData)
+		return 0, fmt.Errorf("the machine has crashed: %w", remediate.ErrNoData)
 	}
-	v, ok := w.sickness[r.Subject["table"]]
+	v, ok := w.damage[r.Subject["table"]]
 	if !ok {
 		return 0, remediate.ErrGone
 	}
 	return v, nil
 }
 
-func (w *ward) did() []string {
+func (w *machine) did() []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return slices.Clone(w.effects)
 }
 
 // change lets a test change something while engines run.
-func (w *ward) change(do func()) {
+func (w *machine) change(do func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	do()
 }
 
-// set changes how sick a table is.
-func (w *ward) set(table string, sickness float64) {
+// set changes how damaged a table is.
+func (w *machine) set(table string, damage float64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.sickness[table] = sickness
+	w.damage[table] = damage
 }

@@ -30,10 +30,10 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate/journal"
 )
 
-// A house is one scenario: servers that can be made sick, and an engine that works
+// A harness is one scenario: servers that can be made degraded, and an engine that works
 // on them with the guards and policies of a configuration. Only its clock is not
 // the real one: it may be set forward.
-type house struct {
+type harness struct {
 	urls     map[string]string // where each target is, by its name; "main" and "cache" are there always
 	database string            // of the scenario, on main
 	archives []map[string]any  // of main, as the configuration has them
@@ -65,8 +65,8 @@ type house struct {
 	by time.Duration // the clock is ahead by so much
 }
 
-func newHouse(ctx context.Context) (*house, error) {
-	h := &house{
+func newHarness(ctx context.Context) (*harness, error) {
+	h := &harness{
 		urls: make(map[string]string), sessions: make(map[string]*pgx.Conn),
 		servers: make(map[string]*sandbox.Postgres), caches: make(map[string]*sandbox.Redis),
 		engines: make(map[string]*sandbox.Docker), known: make(map[string]alerts.Rule),
@@ -98,22 +98,22 @@ func newHouse(ctx context.Context) (*house, error) {
 	return h, nil
 }
 
-func (h *house) now() time.Time {
+func (h *harness) now() time.Time {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return time.Now().Add(h.by)
 }
 
-func (h *house) skip(d time.Duration) {
+func (h *harness) skip(d time.Duration) {
 	h.mu.Lock()
 	h.by += d
 	h.mu.Unlock()
 	h.engine.Wake()
 }
 
-// configure works by a configuration whose targets are those of the house. The
+// configure works by a configuration whose targets are those of the harness. The
 // text holds everything else of it.
-func (h *house) configure(text string) error {
+func (h *harness) configure(text string) error {
 	h.text = text
 	var b strings.Builder
 	b.WriteString(text)
@@ -148,7 +148,7 @@ func (h *house) configure(text string) error {
 }
 
 // targets are those of the configuration.
-func (h *house) targets() map[string][]map[string]any {
+func (h *harness) targets() map[string][]map[string]any {
 	all := make(map[string][]map[string]any)
 	for name, u := range h.urls {
 		kind, _, _ := strings.Cut(u, ":")
@@ -198,7 +198,7 @@ func until(is func() error) error {
 
 // run returns a run by its number, or where that is 0 the last one of what was
 // asked for last.
-func (h *house) run(ctx context.Context, id int64) (run remediate.Run, err error) {
+func (h *harness) run(ctx context.Context, id int64) (run remediate.Run, err error) {
 	if id != 0 {
 		return h.journal.Get(ctx, id)
 	}
@@ -213,7 +213,7 @@ func (h *house) run(ctx context.Context, id int64) (run remediate.Run, err error
 }
 
 // story is all that a run has said, for people and for tests.
-func (h *house) story(ctx context.Context, run remediate.Run) string {
+func (h *harness) story(ctx context.Context, run remediate.Run) string {
 	var b strings.Builder
 	for _, s := range run.Plan.Steps {
 		fmt.Fprintln(&b, "step:", s.Do)
@@ -232,7 +232,7 @@ func (h *house) story(ctx context.Context, run remediate.Run) string {
 }
 
 // notifications are the sent notifications of one kind.
-func (h *house) notifications(ctx context.Context, kind remediate.NotificationKind) (all []remediate.Notification,
+func (h *harness) notifications(ctx context.Context, kind remediate.NotificationKind) (all []remediate.Notification,
 	err error) {
 	rows, err := h.store.Query(ctx, "select notification from notifications order by id")
 	if err != nil {
@@ -253,6 +253,6 @@ func (h *house) notifications(ctx context.Context, kind remediate.NotificationKi
 }
 
 // remove removes a folder at the end.
-func (h *house) remove(dir string) {
+func (h *harness) remove(dir string) {
 	h.cleanup = append(h.cleanup, func() error { return os.RemoveAll(dir) })
 }

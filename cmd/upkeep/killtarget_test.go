@@ -43,7 +43,7 @@ func newCrashSite(t *testing.T) *crashSite {
 		"fsync": "off", "autovacuum": "off", "vacuum_cost_delay": "10ms", "vacuum_cost_limit": "20",
 	}, func() *sandbox.Postgres { return s.server })
 	s.exec(t, "create extension pgstattuple")
-	w := &ward{dir: s.dir, token: s.token, server: s.server}
+	w := &workload{dir: s.dir, token: s.token, server: s.server}
 	s.log = w.keepLog(t)
 	var disabled []string
 	for _, name := range app.Known().Collectors {
@@ -72,7 +72,7 @@ func (s *crashSite) exec(t *testing.T, statements ...string) {
 // start starts an upkeep, which ends with the test.
 func (s *crashSite) start(t *testing.T) {
 	t.Helper()
-	w := &ward{}
+	w := &workload{}
 	cmd := w.serve(t, s.dir, s.log)
 	s.cmd = cmd
 	t.Cleanup(func() {
@@ -97,7 +97,7 @@ func (s *crashSite) alert(t *testing.T, status string, tables ...string) {
 		}
 		all = append(all, a)
 	}
-	w := &ward{token: s.token, client: &http.Client{Timeout: 5 * time.Second}}
+	w := &workload{token: s.token, client: &http.Client{Timeout: 5 * time.Second}}
 	servertest.Eventually(t, "the alert to be acknowledged", func() error {
 		if !w.post(t.Context(), "http://"+s.address+webhook.Alertmanager().Path, delivery{Version: "4", Alerts: all}) {
 			return fmt.Errorf("it is not")
@@ -115,16 +115,16 @@ func TestKilledWithItsTarget(t *testing.T) {
 	s.start(t)
 	s.awaitReady(t)
 	for n := range *together {
-		var sick []string
+		var damaged []string
 		for i := range 3 {
 			table := fmt.Sprintf("dead_%d_%d", n, i)
-			sick = append(sick, table)
+			damaged = append(damaged, table)
 			s.exec(t, "create table "+table+" (id int)",
 				fmt.Sprintf("insert into %s select generate_series(1, %d)", table, 2000+i*8000),
 				"analyze "+table, "delete from "+table+" where id % 2 = 0", "select pg_stat_force_next_flush()")
 		}
-		s.tables = append(s.tables, sick...)
-		s.alert(t, "firing", sick...)
+		s.tables = append(s.tables, damaged...)
+		s.alert(t, "firing", damaged...)
 		s.inStep(t, n)
 		s.crash(t, n)
 	}
@@ -209,7 +209,7 @@ func (s *crashSite) settle(t *testing.T) {
 		t.Error("nothing was resolved: the test shows nothing")
 	}
 	t.Logf("%d crashes of both, %d runs, by their end: %v", *together, len(lines), states)
-	w := &ward{}
+	w := &workload{}
 	t.Log(w.command(t, s.address, "journal", "verify"))
 }
 

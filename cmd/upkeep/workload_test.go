@@ -23,29 +23,29 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate/webhook"
 )
 
-// A ward is a PostgreSQL server whose tables fall sick as fast as they are
-// healed, each once. Of most of them three real Alertmanagers tell, whom the test
+// A workload is a PostgreSQL server whose tables fall damaged as fast as they are
+// repaired, each once. Of most of them three real Alertmanagers tell, whom the test
 // tells as Prometheus would; of every third the test itself tells, once. All
 // deliveries pass a proxy that notes what was acknowledged, and the log of
 // the server is the ledger of what was done.
-type ward struct {
+type workload struct {
 	dir, token string
 	server     *sandbox.Postgres
 	peers      []string
-	door       *httptest.Server
-	behind     atomic.Pointer[[]string] // addresses of the upkeeps behind the door
+	proxy      *httptest.Server
+	behind     atomic.Pointer[[]string] // addresses of the upkeeps behind the proxy
 	turn       atomic.Int64
 	client     *http.Client
 
-	mu       sync.Mutex
-	patients []*patient
-	acked    map[string]int // how often a firing alert of the table was answered with 200
-	refused  int            // deliveries that were not
+	mu      sync.Mutex
+	tables  []*damagedTable
+	acked   map[string]int // how often a firing alert of the table was answered with 200
+	refused int            // deliveries that were not
 }
 
-func newWard(t *testing.T) *ward {
+func newWorkload(t *testing.T) *workload {
 	t.Helper()
-	w := &ward{dir: t.TempDir(), token: "a word that opens", client: &http.Client{Timeout: time.Second},
+	w := &workload{dir: t.TempDir(), token: "a word that opens", client: &http.Client{Timeout: time.Second},
 		acked: make(map[string]int)}
 	dir, err := servertest.Dir()
 	if err != nil {
@@ -66,8 +66,8 @@ func newWard(t *testing.T) *ward {
 			t.Error(err)
 		}
 	})
-	w.door = httptest.NewServer(http.HandlerFunc(w.deliver))
-	t.Cleanup(w.door.Close)
+	w.proxy = httptest.NewServer(http.HandlerFunc(w.deliver))
+	t.Cleanup(w.proxy.Close)
 	w.behind.Store(new([]string))
 	w.startPeers(t)
 	return w
@@ -75,13 +75,13 @@ func newWard(t *testing.T) *ward {
 
 // startPeers starts a cluster of three, which hardly wait for each other: each of
 // them delivers what another may have delivered already.
-func (w *ward) startPeers(t *testing.T) {
+func (w *workload) startPeers(t *testing.T) {
 	t.Helper()
 	write(t, filepath.Join(w.dir, "alertmanager.yml"), fmt.Sprintf(`route: {receiver: upkeep, group_by: ['...'], group_wait: 10ms, group_interval: 1s, repeat_interval: 1h}
 receivers:
   - name: upkeep
     webhook_configs: [{url: %q, http_config: {authorization: {credentials: %q}}}]
-`, w.door.URL+webhook.Alertmanager().Path, w.token))
+`, w.proxy.URL+webhook.Alertmanager().Path, w.token))
 	var gossips []string
 	for n := range 3 {
 		web, gossip := freeAddress(t), freeAddress(t)
@@ -120,7 +120,7 @@ receivers:
 	}
 }
 
-// A delivery is what the door reads of a webhook's body.
+// A delivery is what the proxy reads of a webhook's body.
 type delivery struct {
 	Version string  `json:"version"`
 	Alerts  []alert `json:"alerts"`
@@ -138,7 +138,7 @@ type alert struct {
 
 // deliver hands a delivery on to one of the upkeeps, in turn, and notes what it
 // acknowledged. Who does not answer in time counts as not there.
-func (w *ward) deliver(to http.ResponseWriter, r *http.Request) {
+func (w *workload) deliver(to http.ResponseWriter, r *http.Request) {
 	status := http.StatusBadGateway
 	defer func() { to.WriteHeader(status) }()
 	body, err := io.ReadAll(r.Body)
@@ -174,7 +174,7 @@ func (w *ward) deliver(to http.ResponseWriter, r *http.Request) {
 }
 
 // keepLog makes a file for what upkeeps say, whose end is shown when the test fails.
-func (w *ward) keepLog(t *testing.T) *os.File {
+func (w *workload) keepLog(t *testing.T) *os.File {
 	t.Helper()
 	log, err := os.Create(filepath.Join(w.dir, "upkeep.log"))
 	if err != nil {
@@ -191,7 +191,7 @@ func (w *ward) keepLog(t *testing.T) *os.File {
 }
 
 // serve starts the upkeep of a folder. Who calls it ends it.
-func (w *ward) serve(t *testing.T, dir string, log *os.File) *exec.Cmd {
+func (w *workload) serve(t *testing.T, dir string, log *os.File) *exec.Cmd {
 	t.Helper()
 	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), "upkeep", "serve", "--config", "upkeep.yaml")
 	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, log, log
@@ -201,10 +201,10 @@ func (w *ward) serve(t *testing.T, dir string, log *os.File) *exec.Cmd {
 	return cmd
 }
 
-// configure writes the upkeep.yaml of an upkeep that looks after the ward. Its
+// configure writes the upkeep.yaml of an upkeep that looks after the workload. Its
 // terms do not slow it down, and of its collectors only one asks: what is shown
 // here is not what they read.
-func (w *ward) configure(t *testing.T, dir, address, more string) {
+func (w *workload) configure(t *testing.T, dir, address, more string) {
 	t.Helper()
 	var disabled []string
 	for _, name := range app.Known().Collectors {

@@ -10,23 +10,23 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
-// A simWard is the targets of a simulated world, with the truth about each
+// A simMachines is the targets of a simulated world, with the truth about each
 // subject and a ledger of every effect. As on PostgreSQL, an action works in a
 // session that holds the subject's lock; one that is idle with the lock can
 // be ended by the holder of the fence.
-type simWard struct {
+type simMachines struct {
 	w         *sim
-	patients  []*patient
+	subjects  []*simSubject
 	takeovers int
 }
 
-// A patient is one subject.
-type patient struct {
+// A simSubject is one subject.
+type simSubject struct {
 	server, table string
-	sickness      float64
-	since         time.Time // when it fell sick
-	well          time.Time // when it was last made well
-	useless       bool      // the first remedy does not help
+	damage        float64
+	since         time.Time // when it fell damaged
+	well          time.Time // when it was last repaired
+	useless       bool      // the first action does not help
 	effects       map[string]int
 	lock          *session
 }
@@ -34,23 +34,23 @@ type patient struct {
 // A session is a connection that holds the lock of a subject.
 type session struct{ ended bool }
 
-func newSimWard(w *sim) *simWard {
-	ward := &simWard{w: w}
+func newSimMachines(w *sim) *simMachines {
+	machine := &simMachines{w: w}
 	for n := range 4 {
 		for _, table := range []string{"a", "b"}[:1+n%2] {
-			ward.patients = append(ward.patients, &patient{server: fmt.Sprint("s", n), table: table,
+			machine.subjects = append(machine.subjects, &simSubject{server: fmt.Sprint("s", n), table: table,
 				effects: make(map[string]int)})
 		}
 	}
-	return ward
+	return machine
 }
 
-func (p *patient) key() string { return p.server + "/" + p.table }
+func (p *simSubject) key() string { return p.server + "/" + p.table }
 
-func (s *simWard) pick() *patient { return s.patients[s.w.rng.IntN(len(s.patients))] }
+func (s *simMachines) pick() *simSubject { return s.subjects[s.w.rng.IntN(len(s.subjects))] }
 
-func (s *simWard) find(subject map[string]string) *patient {
-	for _, p := range s.patients {
+func (s *simMachines) find(subject map[string]string) *simSubject {
+	for _, p := range s.subjects {
 		if p.server == subject["server"] && p.table == subject["table"] {
 			return p
 		}
@@ -60,23 +60,23 @@ func (s *simWard) find(subject map[string]string) *patient {
 
 // holds reports whether the alert's expression holds: also for a while after its
 // cause is gone.
-func (s *simWard) holds(p *patient) bool {
-	return p.sickness > 0 || !s.w.quiet && !p.well.IsZero() && s.w.now.Sub(p.well) < simLinger
+func (s *simMachines) holds(p *simSubject) bool {
+	return p.damage > 0 || !s.w.quiet && !p.well.IsZero() && s.w.now.Sub(p.well) < simLinger
 }
 
 // Firing implements engine.Rules.
-func (s *simWard) Firing(_ context.Context, _ string, subject map[string]string) (bool, error) {
+func (s *simMachines) Firing(_ context.Context, _ string, subject map[string]string) (bool, error) {
 	if !s.w.quiet && s.w.rng.IntN(20) == 0 {
 		return false, errors.New("prometheus does not answer")
 	}
 	return s.holds(s.find(subject)), nil
 }
 
-func (s *simWard) actions() (all []remediate.Action) {
+func (s *simMachines) actions() (all []remediate.Action) {
 	for n := range 4 {
-		for _, verb := range []string{"heal", "operate"} {
+		for _, verb := range []string{"repair", "rebuild"} {
 			all = append(all, remediate.Action{
-				Name: "ward/" + verb, Target: fmt.Sprint("s", n), Lowers: "upkeep_ward_sickness",
+				Name: "machine/" + verb, Target: fmt.Sprint("s", n), Lowers: "upkeep_machine_damage",
 				Subject:   []string{"server", "table"},
 				Exclusive: []string{"server", "table"}, Timeout: time.Hour, Executor: simExecutor{s, verb},
 			})
@@ -85,9 +85,9 @@ func (s *simWard) actions() (all []remediate.Action) {
 	return all
 }
 
-// A simExecutor is one verb of the ward.
+// A simExecutor is one verb of the machine.
 type simExecutor struct {
-	s    *simWard
+	s    *simMachines
 	verb string
 }
 
@@ -99,16 +99,16 @@ func (r simExecutor) fault(what string) error {
 }
 
 func (r simExecutor) Measure(_ context.Context, request remediate.Request) (float64, error) {
-	return r.s.find(request.Subject).sickness, r.fault("no answer")
+	return r.s.find(request.Subject).damage, r.fault("no answer")
 }
 
 func (r simExecutor) Plan(_ context.Context, request remediate.Request) (p remediate.Plan, err error) {
-	patient := r.s.find(request.Subject)
+	simSubject := r.s.find(request.Subject)
 	for n := range 2 {
 		name := fmt.Sprint(r.verb, n)
-		p.Steps = append(p.Steps, remediate.Step{Do: name + " " + patient.key(), Args: map[string]string{
-			"server": patient.server, "table": patient.table, "effect": name,
-			"seen": strconv.Itoa(patient.effects[name]),
+		p.Steps = append(p.Steps, remediate.Step{Do: name + " " + simSubject.key(), Args: map[string]string{
+			"server": simSubject.server, "table": simSubject.table, "effect": name,
+			"seen": strconv.Itoa(simSubject.effects[name]),
 		}})
 	}
 	return p, r.fault("no plan")
@@ -172,7 +172,7 @@ func (r simExecutor) Apply(ctx context.Context, f remediate.Fence, step remediat
 	return r.fault("the connection was lost after")
 }
 
-func (r simExecutor) effect(p *patient, f remediate.Fence, step remediate.Step, seen int) {
+func (r simExecutor) effect(p *simSubject, f remediate.Fence, step remediate.Step, seen int) {
 	name := step.Args["effect"]
 	p.effects[name]++
 	r.s.w.say("effect %s on %s under fence %d", name, p.key(), f.Token)
@@ -180,10 +180,10 @@ func (r simExecutor) effect(p *patient, f remediate.Fence, step remediate.Step, 
 	if p.effects[name] > seen+1 {
 		r.s.w.broken("%s on %s was done twice", name, p.key())
 	}
-	if r.verb == "heal" && p.useless {
+	if r.verb == "repair" && p.useless {
 		return
 	}
-	if p.sickness -= 5; p.sickness <= 0 {
-		p.sickness, p.well = 0, r.s.w.now
+	if p.damage -= 5; p.damage <= 0 {
+		p.damage, p.well = 0, r.s.w.now
 	}
 }

@@ -25,12 +25,12 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate/policy"
 )
 
-// A house is an engine on a real store, over one or several lives.
-type house struct {
+// A harness is an engine on a real store, over one or several lives.
+type harness struct {
 	refreshed atomic.Value // the metric and the server that were read again last
 	t         *testing.T
-	ward      *ward
-	actions   func() []remediate.Action // nil: the ward's
+	machine   *machine
+	actions   func() []remediate.Action // nil: the machine's
 	slots     int                       // runs that act at once; 4 at least
 	alone     bool                      // no other replica works on the store
 	store     *store.Store
@@ -58,14 +58,14 @@ type house struct {
 // lease is how long the other processes wait for a heartbeat.
 const lease = 5 * time.Second
 
-// newHouse returns a house on a file.
-func newHouse(t *testing.T) *house {
+// newHarness returns a harness on a file.
+func newHarness(t *testing.T) *harness {
 	t.Helper()
 	return houseOn(t, store.Options{Dir: t.TempDir()})
 }
 
-// bubble runs a test in a house whose time passes only while everybody waits.
-func bubble(t *testing.T, test func(t *testing.T, h *house)) {
+// bubble runs a test in a harness whose time passes only while everybody waits.
+func bubble(t *testing.T, test func(t *testing.T, h *harness)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) { test(t, houseOn(t, store.Options{Memory: true})) })
 }
@@ -76,7 +76,7 @@ func pass(d time.Duration) {
 	synctest.Wait()
 }
 
-func houseOn(t *testing.T, o store.Options) *house {
+func houseOn(t *testing.T, o store.Options) *harness {
 	t.Helper()
 	s, err := store.Open(t.Context(), o)
 	if err != nil {
@@ -87,7 +87,7 @@ func houseOn(t *testing.T, o store.Options) *house {
 			t.Error(err)
 		}
 	})
-	h := &house{t: t, ward: newWard(), store: s, mode: remediate.Auto,
+	h := &harness{t: t, machine: newMachine(), store: s, mode: remediate.Auto,
 		guards: guard.Config{Limits: guard.Limits{All: 4}}}
 	h.journal = journal.New(journal.Config{Store: s, Now: h.now, Lease: lease})
 	h.inbox = inbox.New(inbox.Config{Store: s, Now: h.now, FlapWindow: 10 * time.Minute, Wake: func() {
@@ -99,19 +99,19 @@ func houseOn(t *testing.T, o store.Options) *house {
 }
 
 // now is the time, and what the test has skipped.
-func (h *house) now() time.Time {
+func (h *harness) now() time.Time {
 	h.shift.Lock()
 	defer h.shift.Unlock()
 	return time.Now().Add(h.shift.by)
 }
 
-func (h *house) skip(d time.Duration) {
+func (h *harness) skip(d time.Duration) {
 	h.shift.Lock()
 	defer h.shift.Unlock()
 	h.shift.by += d
 }
 
-func (h *house) engine(j engine.Journal) *engine.Engine {
+func (h *harness) engine(j engine.Journal) *engine.Engine {
 	e := engine.New(engine.Config{
 		Journal: j, Inbox: h.inbox, Rules: h.rules, Silences: h.silences, Now: h.now, Concurrency: max(h.slots, 4),
 		Alone:   h.alone,
@@ -122,7 +122,7 @@ func (h *house) engine(j engine.Journal) *engine.Engine {
 	h.waker.Store(e)
 	actions := h.actions
 	if actions == nil {
-		actions = h.ward.actions
+		actions = h.machine.actions
 	}
 	if err := e.Use(actions(), h.policies()); err != nil {
 		h.t.Fatal(err)
@@ -130,26 +130,26 @@ func (h *house) engine(j engine.Journal) *engine.Engine {
 	return e
 }
 
-// policies are one: to heal, and to operate where that has not helped.
-func (h *house) policies() []policy.Policy {
-	match, err := labels.ParseMatchers(`alertname="Sick"`)
+// policies are one: to repair, and to rebuild where that has not helped.
+func (h *harness) policies() []policy.Policy {
+	match, err := labels.ParseMatchers(`alertname="Damaged"`)
 	if err != nil {
 		h.t.Fatal(err)
 	}
 	h.terms.Cooldown = h.cool
-	steps := []policy.Step{{Action: "ward/heal", Mode: h.mode, Limit: h.first, Terms: h.terms}}
+	steps := []policy.Step{{Action: "machine/repair", Mode: h.mode, Limit: h.first, Terms: h.terms}}
 	if h.second != "" {
-		steps = append(steps, policy.Step{Action: "ward/operate", Mode: h.second, Terms: h.terms, With: h.with})
+		steps = append(steps, policy.Step{Action: "machine/rebuild", Mode: h.second, Terms: h.terms, With: h.with})
 	}
-	return []policy.Policy{{Name: "heal", Match: match, Hold: h.hold, Steps: steps}}
+	return []policy.Policy{{Name: "repair", Match: match, Hold: h.hold, Steps: steps}}
 }
 
 // live runs an engine until the test ends or the returned function is called.
-func (h *house) live() (e *engine.Engine, stop func()) {
+func (h *harness) live() (e *engine.Engine, stop func()) {
 	return h.liveOn(h.journal)
 }
 
-func (h *house) liveOn(j engine.Journal) (e *engine.Engine, stop func()) {
+func (h *harness) liveOn(j engine.Journal) (e *engine.Engine, stop func()) {
 	e = h.engine(j)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
@@ -159,11 +159,11 @@ func (h *house) liveOn(j engine.Journal) (e *engine.Engine, stop func()) {
 	return e, stop
 }
 
-func (h *house) alert(table string, firing bool, annotations ...string) {
+func (h *harness) alert(table string, firing bool, annotations ...string) {
 	h.t.Helper()
 	a := remediate.Alert{
 		Source: "alertmanager", Firing: firing, StartsAt: time.UnixMilli(1000).UTC(), Expr: h.expr,
-		Labels:      map[string]string{"alertname": "Sick", "server": "main", "table": table, "job": "upkeep"},
+		Labels:      map[string]string{"alertname": "Damaged", "server": "main", "table": table, "job": "upkeep"},
 		Annotations: map[string]string{"limit": "0"},
 	}
 	for i := 0; i < len(annotations); i += 2 {
@@ -175,7 +175,7 @@ func (h *house) alert(table string, firing bool, annotations ...string) {
 }
 
 // await waits until the run is in a state.
-func (h *house) await(id int64, want remediate.State) remediate.Run {
+func (h *harness) await(id int64, want remediate.State) remediate.Run {
 	h.t.Helper()
 	var run remediate.Run
 	var err error
@@ -191,7 +191,7 @@ func (h *house) await(id int64, want remediate.State) remediate.Run {
 	return run
 }
 
-func (h *house) story(id int64) string {
+func (h *harness) story(id int64) string {
 	entries, err := h.journal.Entries(context.Background(), id)
 	if err != nil {
 		return err.Error()
@@ -203,7 +203,7 @@ func (h *house) story(id int64) string {
 	return b.String()
 }
 
-func (h *house) states(id int64) (all []remediate.State) {
+func (h *harness) states(id int64) (all []remediate.State) {
 	h.t.Helper()
 	entries, err := h.journal.Entries(h.t.Context(), id)
 	if err != nil {
@@ -218,7 +218,7 @@ func (h *house) states(id int64) (all []remediate.State) {
 }
 
 // is checks the state of a run now.
-func (h *house) is(id int64, want remediate.State) remediate.Run {
+func (h *harness) is(id int64, want remediate.State) remediate.Run {
 	h.t.Helper()
 	run, err := h.journal.Get(h.t.Context(), id)
 	if err != nil || run.State != want {
@@ -228,7 +228,7 @@ func (h *house) is(id int64, want remediate.State) remediate.Run {
 }
 
 // runs checks how many runs there are.
-func (h *house) runs(want int) {
+func (h *harness) runs(want int) {
 	h.t.Helper()
 	if runs, err := h.journal.Recent(h.t.Context(), 1000); len(runs) != want || err != nil {
 		h.t.Errorf("%d runs, want %d: %+v %v", len(runs), want, runs, err)
@@ -236,7 +236,7 @@ func (h *house) runs(want int) {
 }
 
 // notifications are the sent notifications of one kind.
-func (h *house) notifications(kind remediate.NotificationKind) (all []remediate.Notification) {
+func (h *harness) notifications(kind remediate.NotificationKind) (all []remediate.Notification) {
 	h.t.Helper()
 	rows, err := h.store.Query(h.t.Context(), "select notification from notifications order by id")
 	if err != nil {
@@ -260,7 +260,7 @@ func (h *house) notifications(kind remediate.NotificationKind) (all []remediate.
 
 // notes are the entries of a run that are no transitions; of run 0 those that
 // concern no run.
-func (h *house) notes(run int64) (all []remediate.Note) {
+func (h *harness) notes(run int64) (all []remediate.Note) {
 	h.t.Helper()
 	entries, err := h.journal.Entries(h.t.Context(), run)
 	if err != nil {
@@ -274,7 +274,7 @@ func (h *house) notes(run int64) (all []remediate.Note) {
 	return all
 }
 
-func (h *house) verify() {
+func (h *harness) verify() {
 	h.t.Helper()
 	if _, err := h.journal.Verify(h.t.Context()); err != nil {
 		h.t.Error(err)

@@ -22,8 +22,8 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate/journal"
 )
 
-// ledger reads in the server's log how often each statement that heals was done.
-func (w *ward) ledger(t *testing.T) map[string]int {
+// ledger reads in the server's log how often each statement that repairs was done.
+func (w *workload) ledger(t *testing.T) map[string]int {
 	t.Helper()
 	f, err := os.Open(filepath.Join(w.server.Dir, "postgres.log"))
 	if err != nil {
@@ -45,11 +45,11 @@ func (w *ward) ledger(t *testing.T) map[string]int {
 	return done
 }
 
-// done counts how often each table was healed, by its name. The log has what was
+// done counts how often each table was repaired, by its name. The log has what was
 // done to its end, and the server's own counters also what was stopped at a
 // remainder, which is then done alone: the analyze after a vacuum, the drop of the
 // index that was replaced.
-func (w *ward) done(t *testing.T) map[string]int {
+func (w *workload) done(t *testing.T) map[string]int {
 	t.Helper()
 	c, err := pgx.Connect(t.Context(), w.server.URL)
 	if err != nil {
@@ -78,7 +78,7 @@ func (w *ward) done(t *testing.T) map[string]int {
 		t.Fatal(err)
 	}
 	log, done := w.ledger(t), make(map[string]int)
-	for _, p := range w.some(func(p *patient) bool { return !p.healed.IsZero() }) {
+	for _, p := range w.some(func(p *damagedTable) bool { return !p.repaired.IsZero() }) {
 		n, logged := all[p.table], log[p.statement]
 		switch {
 		case p.rebuild && n.index == p.rebuilt:
@@ -96,7 +96,7 @@ func (w *ward) done(t *testing.T) map[string]int {
 }
 
 // command runs an upkeep that asks another one, and returns what it says.
-func (w *ward) command(t *testing.T, address string, args ...string) string {
+func (w *workload) command(t *testing.T, address string, args ...string) string {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "upkeep", args...)
 	cmd.Env = append(os.Environ(), "UPKEEP_URL=http://"+address)
@@ -107,14 +107,14 @@ func (w *ward) command(t *testing.T, address string, args ...string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// awaitQuiet waits until every table is healed, every run has ended and nothing
+// awaitQuiet waits until every table is repaired, every run has ended and nothing
 // fires, as the upkeep at an address tells.
-func (w *ward) awaitQuiet(t *testing.T, address string) {
+func (w *workload) awaitQuiet(t *testing.T, address string) {
 	t.Helper()
 	s := site{address: address}
 	servertest.Eventually(t, "after all kills", func() error {
-		if sick := w.sick(); len(sick) > 0 {
-			return fmt.Errorf("%d tables are not healed, %s first", len(sick), sick[0].table)
+		if damaged := w.damaged(); len(damaged) > 0 {
+			return fmt.Errorf("%d tables are not repaired, %s first", len(damaged), damaged[0].table)
 		}
 		var lines []console.Line
 		var status console.Status
@@ -135,7 +135,7 @@ func (w *ward) awaitQuiet(t *testing.T, address string) {
 
 // settle holds what was acknowledged, what the journal says and what the target's
 // ledger says against each other.
-func (w *ward) settle(t *testing.T, s *store.Store) {
+func (w *workload) settle(t *testing.T, s *store.Store) {
 	t.Helper()
 	j := journal.New(journal.Config{Store: s})
 	if _, err := j.Verify(t.Context()); err != nil {
@@ -160,7 +160,7 @@ func (w *ward) settle(t *testing.T, s *store.Store) {
 	}
 	incidents, done := incidents(t, s), w.done(t)
 	lost, doubled, undone, acks, rebuilds := 0, 0, 0, 0, 0
-	for _, p := range w.some(func(*patient) bool { return true }) {
+	for _, p := range w.some(func(*damagedTable) bool { return true }) {
 		did, knew := done[p.table], incidents[p.table]
 		if p.rebuild {
 			rebuilds++
@@ -180,7 +180,7 @@ func (w *ward) settle(t *testing.T, s *store.Store) {
 		}
 	}
 	t.Logf("%d incidents (%d rebuilds), %d alerts acknowledged, %d deliveries refused; %d lost, %d done twice, %d not "+
-		"done, %d runs, %d hanging", len(w.patients), rebuilds, acks, w.refused, lost, doubled, undone, len(runs),
+		"done, %d runs, %d hanging", len(w.tables), rebuilds, acks, w.refused, lost, doubled, undone, len(runs),
 		hanging)
 }
 
