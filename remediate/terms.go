@@ -49,9 +49,9 @@ func OfSchedule(term reflect.StructTag) (reflect.StructTag, bool) {
 	return term, true
 }
 
-// Approval returns how long a person may take to answer, and how long the answer holds. A
+// ApprovalLifetime returns how long a run awaits approval, and how long an approval is valid. A
 // request that sets no time, like that of a person, has the default of policies.
-func (t Terms) Approval() time.Duration {
+func (t Terms) ApprovalLifetime() time.Duration {
 	if t.Answer > 0 {
 		return t.Answer
 	}

@@ -51,9 +51,9 @@ func cancelCommand() *cobra.Command {
 		return fmt.Sprintf("run %d is cancelled; its state is %s: %s", run.ID, run.State, run.Why)
 	})
 	cmd.Long = `Cancel a run. A run that waits or awaits approval ends at once. A run that acts is stopped in
-its step: the VACUUM or REINDEX is cancelled on the server, and the run fails. The policy
-tries no other step for this incident. A run whose steps are all done cannot be cancelled.
-The command prints whether the run has ended, and otherwise what it waits for.`
+its step: the VACUUM or REINDEX is cancelled on the server. The policy tries no other step for
+this incident. A run whose steps are all done cannot be cancelled. The command prints whether
+the run has ended, and otherwise what it waits for.`
 	cmd.Example = "  upkeep cancel 7 --why 'the disk is too slow today'"
 	c.why(cmd)
 	return cmd

@@ -16,12 +16,12 @@ func pauseCommand() *cobra.Command {
 	var reason string
 	var length time.Duration
 	cmd := &cobra.Command{
-		Use:   "pause SCOPE --reason WHY",
+		Use:   "pause SCOPE --why REASON",
 		Short: "Stop upkeep from acting: all, policy/NAME, action/NAME or target/NAME",
 		Long: "Stop upkeep from acting: on everything, or on one policy/NAME, action/NAME or " +
 			"target/NAME.\nRunning steps are stopped where that leaves nothing behind, and continue when the pause " +
 			"ends.\nAll other runs wait. A pause survives a restart.",
-		Example: "  upkeep pause all --reason 'release of the shop' --for 2h",
+		Example: "  upkeep pause all --why 'release of the shop' --for 2h",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			p := remediate.Pause{Scope: args[0], Reason: reason, By: whoami()}
@@ -44,7 +44,7 @@ func pauseCommand() *cobra.Command {
 		},
 	}
 	c.flags(cmd)
-	cmd.Flags().StringVar(&reason, "reason", "", "reason, shown with the pause (required)")
+	cmd.Flags().StringVar(&reason, "why", "", "reason, shown with the pause (required)")
 	cmd.Flags().DurationVar(&length, "for", 0, "duration of the pause (default: until upkeep resume)")
 	return cmd
 }

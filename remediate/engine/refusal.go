@@ -28,7 +28,7 @@ func end(why, reason string) move {
 
 // ask puts the plan to people.
 func (e *Engine) ask(run remediate.Run, r *remediate.Refusal) move {
-	until := e.now().Add(run.Request.Terms.Approval())
+	until := e.now().Add(run.Request.Terms.ApprovalLifetime())
 	question := run.Plan.Question()
 	m := move{to: remediate.AwaitingApproval, why: r.Detail, reason: r.Reason, due: until}
 	m.notification = &remediate.Notification{

@@ -123,7 +123,7 @@ func (e *Engine) awaiting(ctx context.Context, c *carried) (move, error) {
 	if c.run.Request.Mode == remediate.Auto && w.Demoted == "" {
 		return answered(c.run, "the policy is promoted"), nil
 	}
-	until := c.run.Changed.Add(c.run.Request.Terms.Approval())
+	until := c.run.Changed.Add(c.run.Request.Terms.ApprovalLifetime())
 	if !until.After(e.now()) {
 		return end("approval not given in time"+so(c.run), remediate.ReasonUnanswered), nil
 	}

@@ -45,7 +45,7 @@ func NotificationLinks(base string, s *notify.Signer) func(n remediate.Notificat
 		}
 		until := n.Until
 		if until.IsZero() {
-			until = n.At.Add(remediate.Terms{}.Approval())
+			until = n.At.Add(remediate.Terms{}.ApprovalLifetime())
 		}
 		token := s.Sign(n.Run, n.Plan, until)
 		if token == "" {
@@ -147,7 +147,7 @@ func (c *Console) say(r *http.Request, q *question) *verdict {
 	var done verdict
 	switch r.PostForm.Get("answer") {
 	case "approve":
-		holds := time.Now().Add(q.run.Request.Terms.Approval())
+		holds := time.Now().Add(q.run.Request.Terms.ApprovalLifetime())
 		if err = c.stillAllowed(r.Context(), q.run); err == nil {
 			err = c.Journal.Approve(r.Context(), q.run.ID, q.plan, by, holds)
 		}

@@ -35,7 +35,7 @@ func TestOnce(t *testing.T) {
 	}
 	for _, want := range []string{
 		`ALERT +PostgresDeadRows fires`, `plan: 1 step`, `guard: all guards passed`,
-		`step 1: REINDEX INDEX CONCURRENTLY`, `CLEAR +RedisSnapshotOld is over`,
+		`step 1: REINDEX INDEX CONCURRENTLY`, `RESOLVED +RedisSnapshotOld`,
 		`PostgresDeadRows +postgres/vacuum +66\.7 % → 0 % +limit 20 %`,
 		`dead rows of orders +1000000 of 1500000 → 0 of 500000`, // 66.7 % → 0 %
 		`PostgresIndexBloat +postgres/reindex +8\d(\.\d)? % → [\d.]+ % +limit 40 %`,

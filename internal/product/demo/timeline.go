@@ -121,7 +121,7 @@ func (t *timeline) run(r *printed) {
 	}
 	if e := s.Incident; e != nil && !e.Closed.IsZero() && s.Run.State.Ended() {
 		r.over = true
-		t.line(e.Closed, "CLEAR", fmt.Sprintf("%s is over (%s)", e.Name(), e.Why))
+		t.line(e.Closed, "RESOLVED", e.Name())
 	}
 }
 

@@ -46,7 +46,7 @@ func (a Repack) planProgram(ctx context.Context, db *target.Database, h heap, r 
 		return p, &remediate.Refusal{Reason: remediate.ReasonCannotHelp,
 			Detail: "a pg_repack works on the table already: " + who, Until: time.Now().Add(again(ours))}
 	}
-	if _, err := program(ctx, version); err != nil {
+	if _, err := executable(ctx, version); err != nil {
 		return p, remediate.Refuse(remediate.ReasonUnfit, "%v", err)
 	}
 	if env, err := a.Target.Environ(r.Subject["database"], "upkeep"); err != nil {

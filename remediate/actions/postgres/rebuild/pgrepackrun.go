@@ -16,9 +16,9 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/session"
 )
 
-// program finds the pg_repack of a version: where Debian keeps it for each major
+// executable finds the pg_repack of a version: where Debian keeps it for each major
 // version of the server, or in PATH.
-func program(ctx context.Context, version string) (path string, err error) {
+func executable(ctx context.Context, version string) (path string, err error) {
 	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/pg_repack") // the pattern is well formed
 	slices.Sort(found)
 	slices.Reverse(found)
@@ -67,7 +67,7 @@ func understood(database string, env []string) error {
 // over, when the right to act has passed to another, when the session with the
 // subject's lock is lost, and when somebody waits to change the table's definition.
 func (a Repack) execute(ctx context.Context, c *pgx.Conn, f remediate.Fence, s repackStep, oid int64) error {
-	path, err := program(ctx, s.Args.Version)
+	path, err := executable(ctx, s.Args.Version)
 	if err != nil {
 		return err
 	}
