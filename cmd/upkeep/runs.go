@@ -20,10 +20,9 @@ func runsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "runs",
 		Short: "List runs and their results, newest first",
-		Long: `List runs and their results, newest first. A run in state
-"` + string(remediate.AwaitingApproval) + `" needs a person (upkeep approve or
-upkeep reject), one in state "` + string(remediate.Waiting) + `" waits for a guard. docs/states.md
-describes all states.`,
+		Long: "List runs and their results, newest first. A run in state " + string(remediate.AwaitingApproval) +
+			" needs a person\n(upkeep approve or upkeep reject); one in state " + string(remediate.Waiting) +
+			" waits for a guard. docs/states.md\ndescribes all states.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var lines []console.Line
