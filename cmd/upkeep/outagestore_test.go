@@ -75,12 +75,12 @@ func (f full) fill(t *testing.T) (empty func()) {
 
 func (f full) options() (store.Options, string) { return store.Options{Dir: f.dir}, "" }
 
-// An away is a PostgreSQL server of its own, with weather before it.
+// An away is a PostgreSQL server of its own, with a faulty proxy before it.
 type away struct {
-	how     sandbox.PostgresOptions
-	server  *sandbox.Postgres
-	weather *servertest.Weather
-	rng     *rand.Rand
+	how    sandbox.PostgresOptions
+	server *sandbox.Postgres
+	proxy  *servertest.FaultyProxy
+	rng    *rand.Rand
 }
 
 func newAway(t *testing.T, rng *rand.Rand) *away {
@@ -88,7 +88,7 @@ func newAway(t *testing.T, rng *rand.Rand) *away {
 	a := &away{rng: rng}
 	a.server, a.how = startServer(t, map[string]string{"fsync": "off", "max_connections": "50"},
 		func() *sandbox.Postgres { return a.server })
-	a.weather = servertest.NewWeather(t, fmt.Sprintf("127.0.0.1:%d", a.server.Port))
+	a.proxy = servertest.NewFaultyProxy(t, fmt.Sprintf("127.0.0.1:%d", a.server.Port))
 	return a
 }
 
@@ -139,16 +139,16 @@ func (a *away) outage(t *testing.T, kind string) (end func()) {
 	case "frozen":
 		return servertest.Freeze(t, a.server.PID())
 	case "refused":
-		a.weather.Refuse()
+		a.proxy.Refuse()
 	case "silent":
-		a.weather.Hush()
+		a.proxy.HoldAnswers()
 	case "slow":
-		a.weather.Slow(time.Duration(a.rng.Int64N(int64(2 * time.Second))))
+		a.proxy.Slow(time.Duration(a.rng.Int64N(int64(2 * time.Second))))
 	}
-	return func() { a.weather.Fine(t) }
+	return func() { a.proxy.Restore(t) }
 }
 
 func (a *away) options() (store.Options, string) {
-	through := fmt.Sprintf("postgres://upkeep@%s/postgres?sslmode=disable", a.weather.Address)
+	through := fmt.Sprintf("postgres://upkeep@%s/postgres?sslmode=disable", a.proxy.Address)
 	return store.Options{Postgres: a.server.URL}, fmt.Sprintf("store: {url: %q}\n", through)
 }

@@ -10,14 +10,14 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/testbed/servertest"
 )
 
-// behind puts weather before the server of a store.
-func behind(t *testing.T, o store.Options) (store.Options, *servertest.Weather) {
+// behind puts a faulty proxy before the server of a store.
+func behind(t *testing.T, o store.Options) (store.Options, *servertest.FaultyProxy) {
 	t.Helper()
 	u, err := url.Parse(o.Postgres)
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := servertest.NewWeather(t, u.Host)
+	w := servertest.NewFaultyProxy(t, u.Host)
 	u.Host = w.Address
 	o.Postgres = u.String()
 	return o, w
@@ -42,7 +42,7 @@ func TestLate(t *testing.T) {
 	if err := s.Ping(t.Context()); !store.Away(err) {
 		t.Errorf("Ping: %v, want that it is away", err)
 	}
-	w.Fine(t)
+	w.Restore(t)
 	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(50 * time.Millisecond) {
 		err := s.Ping(t.Context())
 		if err == nil {
@@ -104,7 +104,7 @@ func TestAway(t *testing.T) {
 func TestSilence(t *testing.T) {
 	o, w := behind(t, shared(t))
 	s := table(t, o)
-	w.Hush()
+	w.HoldAnswers()
 	if err := s.Ping(t.Context()); err != nil && !store.Away(err) {
 		t.Errorf("Ping: %v", err) // something was kept a moment ago
 	}
@@ -112,7 +112,7 @@ func TestSilence(t *testing.T) {
 	if err := s.Ping(t.Context()); err == nil {
 		t.Error("Ping says nothing of a server that does not answer")
 	}
-	w.Fine(t)
+	w.Restore(t)
 	if err := s.Write(t.Context(), add("a")); err != nil {
 		t.Error(err)
 	}

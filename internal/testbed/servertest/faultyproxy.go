@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// A Weather disturbs connections. It is a proxy in front of a server, whose
+// A FaultyProxy is a proxy that can disturb connections, in front of a server, whose
 // address stays.
-type Weather struct {
+type FaultyProxy struct {
 	Address string // host:port
 
 	to string
@@ -22,22 +22,22 @@ type Weather struct {
 	slower time.Duration // that an answer takes at most
 }
 
-// NewWeather starts a proxy before the server at an address.
-func NewWeather(t testing.TB, to string) *Weather {
+// NewFaultyProxy starts a proxy before the server at an address.
+func NewFaultyProxy(t testing.TB, to string) *FaultyProxy {
 	t.Helper()
-	w := &Weather{to: to, open: make(map[net.Conn]bool)}
+	w := &FaultyProxy{to: to, open: make(map[net.Conn]bool)}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	w.Address, w.l = l.Addr().String(), l
 	go w.accept(l)
-	t.Cleanup(func() { w.Fine(t); w.Refuse() })
+	t.Cleanup(func() { w.Restore(t); w.Refuse() })
 	return w
 }
 
 // Refuse ends every connection and takes no new one.
-func (w *Weather) Refuse() {
+func (w *FaultyProxy) Refuse() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.l != nil {
@@ -49,8 +49,8 @@ func (w *Weather) Refuse() {
 	}
 }
 
-// Hush holds back whatever is said, in both directions.
-func (w *Weather) Hush() {
+// HoldAnswers holds back whatever is said, in both directions.
+func (w *FaultyProxy) HoldAnswers() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.still == nil {
@@ -59,14 +59,14 @@ func (w *Weather) Hush() {
 }
 
 // Slow lets each answer take a while, at most so long.
-func (w *Weather) Slow(most time.Duration) {
+func (w *FaultyProxy) Slow(most time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.slower = most
 }
 
-// Fine lets everything through again.
-func (w *Weather) Fine(t testing.TB) {
+// Restore lets everything through again.
+func (w *FaultyProxy) Restore(t testing.TB) {
 	t.Helper()
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -80,14 +80,14 @@ func (w *Weather) Fine(t testing.TB) {
 	}
 	l, err := net.Listen("tcp", w.Address)
 	if err != nil {
-		t.Errorf("weather: %v", err)
+		t.Errorf("proxy: %v", err)
 		return
 	}
 	w.l = l
 	go w.accept(l)
 }
 
-func (w *Weather) accept(l net.Listener) {
+func (w *FaultyProxy) accept(l net.Listener) {
 	for {
 		c, err := l.Accept()
 		if err != nil {
@@ -97,7 +97,7 @@ func (w *Weather) accept(l net.Listener) {
 	}
 }
 
-func (w *Weather) serve(c net.Conn) {
+func (w *FaultyProxy) serve(c net.Conn) {
 	defer w.keep(c)()
 	s, err := net.Dial("tcp", w.to)
 	if err != nil {
@@ -111,7 +111,7 @@ func (w *Weather) serve(c net.Conn) {
 	w.copy(c, s, true)
 }
 
-func (w *Weather) keep(c net.Conn) (forget func()) {
+func (w *FaultyProxy) keep(c net.Conn) (forget func()) {
 	w.mu.Lock()
 	w.open[c] = true
 	w.mu.Unlock()
@@ -123,7 +123,7 @@ func (w *Weather) keep(c net.Conn) (forget func()) {
 	}
 }
 
-func (w *Weather) copy(to, from net.Conn, answers bool) {
+func (w *FaultyProxy) copy(to, from net.Conn, answers bool) {
 	buf := make([]byte, 16<<10)
 	for {
 		n, err := from.Read(buf)
