@@ -63,7 +63,7 @@ type Cancel string
 
 // How a run is stopped in the middle of a step.
 const (
-	// cancelling leaves something behind: the statement ends, and nothing is started after it
+	// cancelling leaves something behind: the statement ends, and nothing is started after it.
 	CancelNever   Cancel = ""
 	CancelAnytime Cancel = "anytime" // cancelling leaves nothing behind: the statement is cancelled at once
 )

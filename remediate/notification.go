@@ -32,7 +32,7 @@ const (
 
 	NotificationActed  NotificationKind = "acted"  // a run has done all its steps
 	NotificationHelped NotificationKind = "helped" // a run has ended, and it helped
-	// a run has acted and ended, and it is not known to have helped
+	// a run has acted and ended, and it is not known to have helped.
 	NotificationNotHelped NotificationKind = "not_helped"
 
 	NotificationAlert    NotificationKind = "alert"    // an alert fires

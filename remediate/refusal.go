@@ -24,7 +24,7 @@ func Refuse(reason, format string, args ...any) error {
 // guards; others act by the reason with which a run waits, and name it by these constants.
 const (
 	ReasonMode = "observe" // the policy only observes
-	// a person has paused its policy, action or target; the end of the pause wakes the run
+	// a person has paused its policy, action or target; the end of the pause wakes the run.
 	ReasonPause      = "pause"
 	ReasonWindow     = "window"     // no maintenance window is open; a reload evaluates the run again
 	ReasonCooldown   = "cooldown"   // the last run on the subject is too recent

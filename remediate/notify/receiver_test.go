@@ -82,7 +82,7 @@ func TestIncidentsEnd(t *testing.T) {
 		}
 		deliver(outbox())
 		want := []string{"firing UpkeepAwaitingApproval upkeep/run/7", "firing UpkeepNeedsPerson upkeep/incident/3",
-			"firing UpkeepNotification upkeep/notification/tell"}
+			"firing UpkeepNotification upkeep/notification/info"}
 		if got := k.got(); !slices.Equal(got, want) {
 			t.Errorf("%q, want %q", got, want)
 		}

@@ -36,8 +36,10 @@ func Judge(e Evidence) Verdict {
 	}
 	switch {
 	case e.Aside && (e.Firing == nil || *e.Firing):
-		return Verdict{State: remediate.Inconclusive, Why: why + "; the next step can run",
-			Reason: remediate.ReasonPrepared}
+		return Verdict{
+			State: remediate.Inconclusive, Why: why + "; the next step can run",
+			Reason: remediate.ReasonPrepared,
+		}
 	case !e.Evaluable:
 		return Verdict{State: remediate.Resolved, Why: why}
 	case e.Firing == nil:

@@ -111,7 +111,7 @@ func (w *words) part(path, name string) (found, instead string) {
 }
 
 // nameParts finds the words of a name: of camelCase, snake_case and sentences.
-var nameParts = regexp.MustCompile(`[A-Z]?[a-z]+|[A-Z]+`) //nolint:gochecknoglobals // compiled once, never changed
+var nameParts = regexp.MustCompile(`[A-Z]?[a-z]+|[A-Z]+`)
 
 // TestWords fails for turns of phrase in any text, and for names in words that the trade does not use.
 func TestWords(t *testing.T) {

@@ -158,7 +158,7 @@ func TestWrongPolicies(t *testing.T) {
 		{"notify of a kind", target + "notify: [{name: n, kind: mail, url_env: B}]\n",
 			`f:2: kind is "mail"; slack or webhook was expected`},
 		{"notify on", target + "notify: [{name: n, kind: slack, url_env: B, on: [ask, alarm]}]\n",
-			`f:2: an entry of on is "alarm"; alert or ask or page or tell or acted or helped or not_helped was expected`},
+			`f:2: an entry of on is "alarm"; alert or ask or page or info or acted or helped or not_helped was expected`},
 		{"notify without a name", target + "notify: [{kind: slack, url_env: B}]\n",
 			`f:2: an entry of places has no "name"`},
 		{"notify without a kind", target + "notify: [{name: n}]\n",
@@ -467,7 +467,7 @@ func TestReferenceOfPolicies(t *testing.T) {
 		}
 	}
 	for _, row := range []string{"## `windows[].time_intervals[].times[]`",
-		"| `on` | list of alert, ask, page, tell, acted, helped, not_helped |", "## `policies[].steps[]`",
+		"| `on` | list of alert, ask, page, info, acted, helped, not_helped |", "## `policies[].steps[]`",
 		"## `schedules[]`"} {
 		if !strings.Contains(page, row) {
 			t.Errorf("no %q in the reference", row)
