@@ -279,7 +279,7 @@ policies: [{name: watch, match: ['alertname="RedisSnapshotOld"'], action: redis/
 		}
 		runs := func() int {
 			_, text := l.send(t, "GET", console.Prefix+"/runs", "", "")
-			return strings.Count(text, `"state":"observed"`)
+			return strings.Count(text, `"state":"observed"`) + strings.Count(text, `"state":"refused"`)
 		}
 		before := runs()
 		post("22")

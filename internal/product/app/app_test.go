@@ -180,7 +180,7 @@ func TestServedIsDeclared(t *testing.T) {
 	servertest.Eventually(t, "every collector has answered", func() bool {
 		_, text = l.send(t, "GET", "/metrics", "", "")
 		return strings.Count(text, "upkeep_collector_last_success_timestamp_seconds{") == len(ofLive) &&
-			strings.Contains(text, `to="observed"} 1`)
+			strings.Contains(text, `to="refused"} 1`)
 	})
 	check := exec.CommandContext(t.Context(), "promtool", "check", "metrics")
 	check.Stdin = strings.NewReader(text)
@@ -310,7 +310,7 @@ func TestPage(t *testing.T) {
 	var page string
 	servertest.Eventually(t, "the run is on the page", func() bool {
 		_, page = l.send(t, "GET", "/", "", "")
-		return strings.Contains(page, "observed") && strings.Contains(page, "samples")
+		return strings.Contains(page, "refused") && strings.Contains(page, "samples")
 	})
 	for _, want := range []string{"PostgresDeadRows", "postgres/vacuum", "Paused: all", "&lt;b&gt;move",
 		"&lt;script&gt;", "redis/memory"} {
