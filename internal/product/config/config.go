@@ -172,7 +172,9 @@ type Backup struct {
 type Packages struct {
 	Name string `yaml:"name" required:"a name, the server label of its metrics" doc:"The server label of its metrics."`
 	Kind string `yaml:"kind" required:"pip, npm or trivy" enum:"pip|npm|trivy" doc:"Format of the report: JSON of pip-audit, npm audit or trivy."`
-	Path string `yaml:"path" check:"path" required:"a path" doc:"The report; or the service's folder, where pip-audit or npm audit is run if it is installed."`
+	Path string `yaml:"path" check:"path" required:"a path" doc:"The report; or the service's folder, whose requirements.txt or package-lock.json is audited by pip-audit or npm audit if that is installed."`
+
+	Registry string `yaml:"registry" check:"http" doc:"Registry that npm audit asks instead of the public one, without a user or password in it. The folder's .npmrc is not read."`
 }
 
 // Collectors are the settings of collectors.
