@@ -82,10 +82,11 @@ func locked(text []byte) (lock, root []byte, err error) {
 		if p.Link {
 			continue // to a folder of the service's own, which is in the list too
 		}
-		base := path[strings.LastIndex("/"+path, "/node_modules/")+1:]
-		base = strings.TrimPrefix(base, "node_modules/")
-		inModules := strings.Contains("/"+path, "/node_modules/")
-		if path != "" && !filepath.IsLocal(path) || inModules && !name.MatchString(base) ||
+		base, installed := path, false // node_modules/@a/b/node_modules/c is c; others are folders of the service
+		if at := strings.LastIndex("/"+path, "/node_modules/"); at >= 0 {
+			base, installed = path[at+len("node_modules/"):], true
+		}
+		if path != "" && !filepath.IsLocal(path) || installed && !name.MatchString(base) ||
 			p.Name != "" && !name.MatchString(p.Name) || !version.MatchString(p.Version) {
 			return nil, nil, fmt.Errorf("package-lock.json: %.80q is no name of a package with a version", path)
 		}

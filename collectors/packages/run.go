@@ -112,8 +112,9 @@ func (c audit) npm(service *os.Root, stage string) ([]string, error) {
 		registry = "https://registry.npmjs.org/"
 	}
 	args := []string{"audit", "--json", "--package-lock-only", "--ignore-scripts", "--git=/nonexistent",
-		"--userconfig=/dev/null", "--globalconfig=/dev/null", "--cache=" + filepath.Join(stage, "cache"),
-		"--registry=" + registry, "--no-update-notifier", "--workspaces=false"}
+		"--userconfig=" + filepath.Join(stage, "no-user"), "--globalconfig=" + filepath.Join(stage, "no-global"),
+		"--cache=" + filepath.Join(stage, "cache"), "--registry=" + registry,
+		"--no-update-notifier", "--workspaces=false"}
 	return args, errors.Join(os.WriteFile(filepath.Join(stage, "package-lock.json"), lock, 0o600),
 		os.WriteFile(filepath.Join(stage, "package.json"), root, 0o600))
 }

@@ -19,8 +19,8 @@ var ErrNotPlain = errors.New("not a plain file")
 // device, and a file that has other names; it waits for nothing.
 func In(root *os.Root, name string) (*os.File, error) { return InWith(root, name, os.O_RDONLY) }
 
-// InWith is In with flags of one's own. O_CREATE and O_TRUNC are none of them: the file is
-// looked at once it is open.
+// InWith is In with flags of one's own. O_CREATE and O_TRUNC must not be among them, because the
+// file is checked once it is open.
 func InWith(root *os.Root, name string, flags int) (*os.File, error) {
 	// A pipe must not make us wait for its other end.
 	file, err := root.OpenFile(name, flags|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0)
