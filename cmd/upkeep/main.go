@@ -11,15 +11,24 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/ai-micro-service/upkeep/internal/platform/visible"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the process at once
-	if err := command().ExecuteContext(ctx); err != nil {
+	// Names and errors come from servers and alerts: a terminal is shown them and obeys nothing in them.
+	out, said := visible.NewWriter(os.Stdout), visible.NewWriter(os.Stderr)
+	root := command()
+	root.SetOut(out)
+	root.SetErr(said)
+	err := root.ExecuteContext(ctx)
+	_ = out.Flush() // half of a letter at most
+	if err != nil {
 		if !errors.Is(err, errSaid) {
-			fmt.Fprintln(os.Stderr, "upkeep:", err)
+			fmt.Fprintln(said, "upkeep:", err)
 		}
 		os.Exit(1)
 	}

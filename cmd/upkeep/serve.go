@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ai-micro-service/upkeep/internal/platform/visible"
 	"github.com/ai-micro-service/upkeep/internal/product/app"
 	"github.com/ai-micro-service/upkeep/internal/product/config"
 )
@@ -61,8 +62,9 @@ func logger(c config.Log) *slog.Logger {
 		panic(fmt.Sprintf("log.level %q was not checked", c.Level))
 	}
 	o := &slog.HandlerOptions{Level: level}
+	w := visible.NewWriter(os.Stderr) // the handlers quote control letters, and leave others that change a line
 	if c.Format == "json" {
-		return slog.New(slog.NewJSONHandler(os.Stderr, o))
+		return slog.New(slog.NewJSONHandler(w, o))
 	}
-	return slog.New(slog.NewTextHandler(os.Stderr, o))
+	return slog.New(slog.NewTextHandler(w, o))
 }
