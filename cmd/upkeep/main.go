@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"syscall"
@@ -15,23 +16,28 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/platform/visible"
 )
 
-func main() {
+func main() { os.Exit(execute(os.Args[1:], os.Stdout, os.Stderr)) }
+
+// execute runs a command line. Names and errors come from servers and alerts: a terminal
+// shows them and obeys nothing in them.
+func execute(args []string, stdout, stderr io.Writer) (code int) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the process at once
-	// Names and errors come from servers and alerts: a terminal is shown them and obeys nothing in them.
-	out, said := visible.NewWriter(os.Stdout), visible.NewWriter(os.Stderr)
+	out, said := visible.NewWriter(stdout), visible.NewWriter(stderr)
 	root := command()
+	root.SetArgs(args)
 	root.SetOut(out)
 	root.SetErr(said)
 	err := root.ExecuteContext(ctx)
 	_ = out.Flush() // half of a letter at most
-	if err != nil {
-		if !errors.Is(err, errSaid) {
-			fmt.Fprintln(said, "upkeep:", err)
-		}
-		os.Exit(1)
+	if err == nil {
+		return 0
 	}
+	if !errors.Is(err, errSaid) {
+		fmt.Fprintln(said, "upkeep:", err)
+	}
+	return 1
 }
 
 // command returns the command line, whole.

@@ -201,7 +201,7 @@ func TestSlack(t *testing.T) {
 	want := map[string]any{"mrkdwn": false, "parse": "none", "link_names": false, "unfurl_links": false,
 		"unfurl_media": false, "text": "Reindex &lt;!channel&gt; &amp; \"a\" b?\nto know", "blocks": []any{
 			text("header", "plain_text", `Reindex <!channel> & "a" b?`),
-			text("section", "plain_text", "step 1: reindex \"<@U1>|x\"\nstep 2: <http[:]//evil.example|here>"),
+			text("section", "plain_text", "step 1: reindex \"<[@]U1>|x\"\nstep 2: <http[:]//evil.example|here>"),
 			text("section", "mrkdwn", "<https://upkeep.example/approve?token=AB-_&amp;x=%3C%7C%3E|Approve or reject> · "+
 				"<https://upkeep.example/runs/7|Run 7>"),
 			text("header", "plain_text", "to know"),
@@ -271,7 +271,7 @@ func TestWebhook(t *testing.T) {
 	}
 	err := json.Unmarshal([]byte(`{"version": "1", "notifications": [
 		{"id": 3, "key": "ask/7/abc", "kind": "ask", "run": 7, "episode": 2, "plan": "abc", "title": "Reindex <!channel> & \"a\" b?",
-		 "text": "step 1: reindex \"<@U1>|x\"\nstep 2: <http[:]//evil.example|here>", "at": "2026-03-01T12:00:00Z",
+		 "text": "step 1: reindex \"<[@]U1>|x\"\nstep 2: <http[:]//evil.example|here>", "at": "2026-03-01T12:00:00Z",
 		 "links": {"approve": "https://upkeep.example/approve?token=AB-_&x=<|>", "open": "https://upkeep.example/runs/7"}},
 		{"id": 4, "key": "k", "kind": "page", "title": "to know", "text": "x", "at": "0001-01-01T00:00:00Z", "links": {}}]}`), &want)
 	if err != nil || !reflect.DeepEqual(got, want) {

@@ -31,7 +31,7 @@ func show(s, kept string) string {
 			_, size = utf8.DecodeRuneInString(s[i:])
 		}
 		if r == utf8.RuneError && size == 1 {
-			fmt.Fprintf(&b, `\u00%02x`, s[i]) // a byte that is no letter
+			fmt.Fprintf(&b, `\x%02x`, s[i]) // a byte that is no letter, which JSON does not have
 			continue
 		}
 		if Printable(r) || strings.ContainsRune(kept, r) {

@@ -18,7 +18,7 @@ func TestText(t *testing.T) {
 		"a\x1b[2Jb\x07":                   `a\u001b[2Jb\u0007`,
 		"a\nb\r\tc":                       `a\nb\r\tc`,
 		"x\u202ey\u2028\u200bz\u00ad":     `x\u202ey\u2028\u200bz\u00ad`,
-		"\xff\xc3(":                       `\u00ff\u00c3(`,
+		"\xff\xc3(":                       `\xff\xc3(`,
 		"\ufffd":                          "\ufffd",
 		"\U000e0041":                      `\udb40\udc41`,
 		"\u0085\u009b31m":                 `\u0085\u009b31m`,
