@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"github.com/ai-micro-service/upkeep/internal/platform/visible"
 	"github.com/ai-micro-service/upkeep/internal/product/app"
@@ -29,7 +30,14 @@ func serveCommand() *cobra.Command {
 }
 
 func serve(ctx context.Context, file string) error {
-	load := func() (*config.Config, error) { return config.Load(file, app.Known()) }
+	private()
+	load := func() (*config.Config, error) {
+		c, err := config.Load(file, app.Known())
+		if err == nil {
+			err = c.Private()
+		}
+		return c, err
+	}
 	c, err := load()
 	if err != nil {
 		return err
@@ -54,6 +62,13 @@ func serve(ctx context.Context, file string) error {
 	}()
 	go trimAfterStart(ctx, log)
 	return a.Run(ctx)
+}
+
+// private keeps what the process writes and has in memory from other users of the machine:
+// it makes no file for others, and its memory is in no core dump.
+func private() {
+	syscall.Umask(0o077)
+	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0) // an old kernel dumps, as its limits say
 }
 
 func logger(c config.Log) *slog.Logger {

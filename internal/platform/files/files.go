@@ -35,19 +35,26 @@ func InWith(root *os.Root, name string, flags int) (*os.File, error) {
 	switch {
 	case err != nil || lost != nil:
 		err = errors.Join(err, lost)
-	case !named.Mode().IsRegular():
-		err = fmt.Errorf("%s: %w: %s", name, ErrNotPlain, kind(named.Mode()))
-	case !info.Mode().IsRegular():
-		err = fmt.Errorf("%s: %w: %s", name, ErrNotPlain, kind(info.Mode()))
 	case !os.SameFile(info, named):
 		err = fmt.Errorf("%s: %w: it was replaced", name, ErrNotPlain)
-	case links(info) != 1:
-		err = fmt.Errorf("%s: %w: it has %d names", name, ErrNotPlain, links(info))
+	default:
+		err = errors.Join(Plain(named), Plain(info))
 	}
 	if err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
 	return file, nil
+}
+
+// Plain refuses what is no regular file, and one that has other names.
+func Plain(info fs.FileInfo) error {
+	switch {
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("%s: %w: %s", info.Name(), ErrNotPlain, kind(info.Mode()))
+	case links(info) != 1:
+		return fmt.Errorf("%s: %w: it has %d names", info.Name(), ErrNotPlain, links(info))
+	}
+	return nil
 }
 
 // kind says what a name is that is no plain file.
@@ -74,10 +81,27 @@ func links(info fs.FileInfo) uint64 {
 	return 1
 }
 
+// Open opens a file that a person or the configuration names, which may be reached by a link.
+// A pipe or a device is refused.
+func Open(path string) (*os.File, error) {
+	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	info, err := file.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s: %w: %s", path, ErrNotPlain, kind(info.Mode()))
+	}
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return file, nil
+}
+
 // Read reads a file that the configuration names, which may be reached by a link. A pipe does
 // not make it wait, and it reads no more than most bytes.
 func Read(path string, most int64) ([]byte, fs.FileInfo, error) {
-	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	file, err := Open(path)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -85,9 +109,6 @@ func Read(path string, most int64) ([]byte, fs.FileInfo, error) {
 	info, err := file.Stat()
 	if err != nil {
 		return nil, nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, nil, fmt.Errorf("%s: %w: %s", path, ErrNotPlain, kind(info.Mode()))
 	}
 	text, err := whole(file, path, most)
 	return text, info, err
