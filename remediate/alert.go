@@ -18,6 +18,10 @@ type Alert struct {
 	EndsAt      time.Time         `json:"ends_at,omitzero"` // of one that is not firing, where the source tells it
 	Expr        string            `json:"expr,omitempty"`   // the rule's expression, where the source tells it
 
+	// Rule says whether the limit and the expression are those of a rule that upkeep knows.
+	// No delivery sets it.
+	Rule RuleSource `json:"rule,omitempty"`
+
 	// Receiver is the receiver of Alertmanager that the alert was delivered to, quoted
 	// as a regular expression, as Alertmanager writes it.
 	Receiver string `json:"receiver,omitempty"`

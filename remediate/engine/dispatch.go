@@ -132,6 +132,7 @@ func (e *Engine) Decide(ctx context.Context) error {
 // decide puts one episode with its history to the policies.
 func (e *Engine) decide(ctx context.Context, book policy.Book, edition string,
 	episode remediate.Incident) (d journal.Decided, err error) {
+	episode = e.believed(ctx, episode)
 	runs, err := e.c.Journal.History(ctx, episode.ID)
 	if err != nil {
 		return d, err

@@ -37,11 +37,19 @@ func (e *Engine) today(ctx context.Context, p *present, r remediate.Request) (re
 		if err != nil {
 			return r, fmt.Errorf("episode %d: %w", r.Incident, err)
 		}
-		p.episode = episode
+		p.episode = e.believed(ctx, episode)
 	}
 	p.setting = s
 	p.request, p.err = s.present(r, p.episode)
 	return p.request, p.err
+}
+
+// believed returns an episode with what the rule of its alert says, and not its delivery.
+func (e *Engine) believed(ctx context.Context, episode remediate.Incident) remediate.Incident {
+	if e.c.Known != nil {
+		episode.Alert = episode.Alert.Believed(e.c.Known(ctx))
+	}
+	return episode
 }
 
 // present derives a request anew. What a person asked for is bound by its own terms.

@@ -91,7 +91,9 @@ func TestWebhookObeysNoName(t *testing.T) {
 			notify.Message{Notifications: []notify.Item{named(name)}}); err != nil {
 			t.Fatal(err)
 		}
-		var got struct{ Notifications []struct{ Title, Text string } }
+		var got struct {
+			Notifications []struct{ Title, Text string }
+		}
 		_, body := last()
 		if err := json.Unmarshal(body, &got); err != nil {
 			t.Fatal(err)
