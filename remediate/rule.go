@@ -51,11 +51,18 @@ func (a Alert) Believed(rules []Rule) Alert {
 	return a
 }
 
-// rule finds the rule of an alert. Of several of one name the one whose expression the
-// delivery names is taken, and else the one with the largest limit, by which the least is done.
+// rule finds the rule of an alert by its name. Of several one that sets labels that the alert
+// has is taken, of these the one whose expression the delivery names, and else the one with the largest limit, by
+// which the least is done.
 func (a Alert) rule(rules []Rule) (found Rule, ok bool) {
+	fitted := false // labels may have been changed on the way
 	for _, r := range rules {
-		if r.Name != a.Labels["alertname"] || !r.fits(a.Labels) {
+		fits := r.fits(a.Labels)
+		if r.Name != a.Labels["alertname"] || fitted && !fits {
+			continue
+		}
+		if fits && !fitted {
+			fitted, found, ok = true, r, true
 			continue
 		}
 		switch {

@@ -32,7 +32,7 @@ func TestBelieved(t *testing.T) {
 		"a bomb":                  {"Dead", "warning", "0.2", bomb, "0.2", "dead > 0.2", remediate.RuleKnown},
 		"as Prometheus writes it": {"Two", "warning", "9", "a>1", "1", "a > 1", remediate.RuleKnown},
 		"the larger limit":        {"Two", "warning", "0", bomb, "2", "b > 2", remediate.RuleKnown},
-		"another severity":        {"Dead", "page", "0", bomb, "0", "", remediate.RuleUnknown},
+		"another severity":        {"Dead", "page", "0", bomb, "0.4", "dead > 0.4", remediate.RuleKnown},
 		"an unknown rule":         {"Mine", "warning", "0", bomb, "0", "", remediate.RuleUnknown},
 		"a rule without a limit":  {"None", "warning", "0", bomb, "", "c", remediate.RuleUnknown},
 		"a template":              {"Template", "warning", "0", bomb, "", "c", remediate.RuleUnknown},
