@@ -124,7 +124,7 @@ func (c audit) report(ctx context.Context) (text []byte, at time.Time, err error
 		}
 		return text, info.ModTime(), nil
 	}
-	text, err = c.run(ctx, info)
+	text, err = runAudit(ctx, c.target, info)
 	return text, time.Now(), err
 }
 

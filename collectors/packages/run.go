@@ -12,22 +12,23 @@ import (
 
 	"github.com/ai-micro-service/upkeep/internal/platform/child"
 	"github.com/ai-micro-service/upkeep/internal/platform/files"
+	"github.com/ai-micro-service/upkeep/internal/platform/target"
 )
 
 // listMost is more than any service's list of packages has.
 const listMost = 32 << 20
 
-// run audits the packages of a folder. What is in the folder may be written by somebody who
+// runAudit audits the packages of a folder. What is in the folder may be written by somebody who
 // has no business with us: the tool works in a folder of ours on a list that we wrote, so
 // that it finds no configuration, no script and no place to fetch from there.
-func (c audit) run(ctx context.Context, folder fs.FileInfo) ([]byte, error) {
-	if c.target.Kind == "trivy" {
+func runAudit(ctx context.Context, t *target.Packages, folder fs.FileInfo) ([]byte, error) {
+	if t.Kind == "trivy" {
 		return nil, fmt.Errorf("%s is a folder; the report of trivy was expected, as trivy --format json "+
-			"--output writes it", c.target.Path)
+			"--output writes it", t.Path)
 	}
-	name, prepare := "npm", c.npm
-	if c.target.Kind == "pip" {
-		name, prepare = "pip-audit", c.pip
+	name, prepare := "npm", stageNPM
+	if t.Kind == "pip" {
+		name, prepare = "pip-audit", stagePip
 	}
 	program, err := child.Find(name)
 	if err != nil {
@@ -39,14 +40,14 @@ func (c audit) run(ctx context.Context, folder fs.FileInfo) ([]byte, error) {
 		return nil, err
 	}
 	defer func() { _ = os.RemoveAll(stage) }() // in the folder of temporary files
-	service, err := os.OpenRoot(c.target.Path)
+	service, err := os.OpenRoot(t.Path)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = service.Close() }() // read only
-	args, err := prepare(service, stage)
+	args, err := prepare(t, service, stage)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", c.target.Path, err)
+		return nil, fmt.Errorf("%s: %w", t.Path, err)
 	}
 	user, err := handOver(stage, folder)
 	if err != nil {
@@ -77,8 +78,8 @@ func handOver(stage string, folder fs.FileInfo) (*child.User, error) {
 	return &child.User{UID: owner.Uid, GID: owner.Gid}, err
 }
 
-// pip writes the requirements that are names and versions.
-func (audit) pip(service *os.Root, stage string) ([]string, error) {
+// stagePip writes the requirements that are names and versions.
+func stagePip(_ *target.Packages, service *os.Root, stage string) ([]string, error) {
 	const name = "requirements.txt"
 	text, err := files.ReadIn(service, name, listMost)
 	if err != nil {
@@ -94,8 +95,8 @@ func (audit) pip(service *os.Root, stage string) ([]string, error) {
 		"--requirement=" + list}, os.WriteFile(list, pinned, 0o600)
 }
 
-// npm writes a lock file of names and versions, and the package.json that belongs to it.
-func (c audit) npm(service *os.Root, stage string) ([]string, error) {
+// stageNPM writes a lock file of names and versions, and the package.json that belongs to it.
+func stageNPM(t *target.Packages, service *os.Root, stage string) ([]string, error) {
 	text, err := files.ReadIn(service, "npm-shrinkwrap.json", listMost)
 	if errors.Is(err, fs.ErrNotExist) {
 		text, err = files.ReadIn(service, "package-lock.json", listMost)
@@ -107,7 +108,7 @@ func (c audit) npm(service *os.Root, stage string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	registry := c.target.Registry
+	registry := t.Registry
 	if registry == "" {
 		registry = "https://registry.npmjs.org/"
 	}

@@ -125,8 +125,14 @@ func quantity(metric string, v *float64) string {
 // paged need not search.
 func (e *Engine) diagnosis(episode remediate.Incident, runs []remediate.Run, why string) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s\n%s since %s on %s\n", visible.Text(why), visible.Text(episode.Name()), episode.Opened.UTC().Format(time.RFC3339),
-		journal.Subject(episode.Alert.Labels))
+	fmt.Fprintf(
+		&b,
+		"%s\n%s since %s on %s\n",
+		visible.Text(why),
+		visible.Text(episode.Name()),
+		episode.Opened.UTC().Format(time.RFC3339),
+		journal.Subject(episode.Alert.Labels),
+	)
 	for _, name := range []string{"summary", "description", "runbook_url", "runbook"} {
 		if text := episode.Alert.Annotations[name]; text != "" {
 			fmt.Fprintf(&b, "%s: %s\n", name, visible.Text(strings.TrimSpace(text)))

@@ -23,7 +23,7 @@ func Folder(path string) error {
 // its group has one of the rights to.
 func private(path, what string, others, group fs.FileMode, mend string) error {
 	if os.Getpid() == 1 {
-		return nil // alone in a container: there are no others, and whoever mounts it chooses the modes
+		return nil // alone in a container: there are no others, and the mount decides the modes
 	}
 	path, err := filepath.Abs(path)
 	if err != nil {
@@ -68,8 +68,14 @@ func replaceable(path, what string) error {
 			return err
 		}
 		if info.Mode()&fs.ModeSticky == 0 && info.Mode().Perm()&0o002 != 0 && open(filepath.Dir(dir), 0o001) {
-			return fmt.Errorf("every user can replace the %s %s (the folder %s has mode %04o): chmod o-w %s", what, path, dir,
-				info.Mode().Perm(), dir)
+			return fmt.Errorf(
+				"every user can replace the %s %s (the folder %s has mode %04o): chmod o-w %s",
+				what,
+				path,
+				dir,
+				info.Mode().Perm(),
+				dir,
+			)
 		}
 		if dir == filepath.Dir(dir) {
 			return nil

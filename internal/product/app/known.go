@@ -31,7 +31,10 @@ func (a *App) knownRules() *knownRules {
 		shipped: sync.OnceValue(func() (all []remediate.Rule) {
 			rules, _ := alerts.Parse(a.options.Rules) // a rule file that is wrong is said where it is loaded
 			for _, r := range rules {
-				all = append(all, remediate.Rule{Name: r.Name, Expr: r.Expr, Labels: r.Labels, Annotations: r.Annotations})
+				all = append(
+					all,
+					remediate.Rule{Name: r.Name, Expr: r.Expr, Labels: r.Labels, Annotations: r.Annotations},
+				)
 			}
 			return all
 		}),

@@ -12,8 +12,10 @@ import (
 
 // SecretKey reports whether a key names a file with a secret.
 func SecretKey(key string) bool {
-	return slices.Contains([]string{"password_file", "token_file", "secret_file", "key_id_file", "url_file", "key_file"},
-		key)
+	return slices.Contains(
+		[]string{"password_file", "token_file", "secret_file", "key_id_file", "url_file", "key_file"},
+		key,
+	)
 }
 
 // Private refuses a configuration that names a secret which other users of the machine can

@@ -90,7 +90,10 @@ func item(a *alert.Alert) notify.Item {
 		At: a.StartsAt, Labels: labels,
 		Title: strings.TrimSpace(string(a.Labels["severity"])+" "+a.Name()) + ": " + summary,
 	}
-	text := []string{visible.Text(journal.Subject(about)), "firing since " + a.StartsAt.UTC().Format(time.DateTime) + " UTC"}
+	text := []string{
+		visible.Text(journal.Subject(about)),
+		"firing since " + a.StartsAt.UTC().Format(time.DateTime) + " UTC",
+	}
 	if a.Resolved() {
 		n.Key, n.Kind, n.At = "resolved/"+n.Key, remediate.NotificationResolved, a.EndsAt
 		n.Title = "resolved: " + a.Name() + ": " + summary

@@ -13,14 +13,19 @@ import (
 // parts are what names are made of to shape what they are shown in.
 func parts() []string {
 	return []string{
-		"\x1b[2J\x1b[H", "\x1b]0;title\x07", "\x1b]52;c;ZXZpbA==\x07", "\x1b]8;;https://evil.example\x1b\\x\x1b]8;;\x1b\\",
-		"\r", "\n", "\r\n", "\t", "\x00", "\x7f", "\b\b\b", "\u0085", "\u009b31m", "\u202e", "\u2066", "\u2069", "\u200f",
+		"\x1b[2J\x1b[H", "\x1b]0;title\x07", "\x1b]52;c;ZXZpbA==\x07",
+		"\x1b]8;;https://evil.example\x1b\\x\x1b]8;;\x1b\\",
+		"\r", "\n", "\r\n", "\t", "\x00", "\x7f", "\b\b\b", "\u0085", "\u009b31m", "\u202e", "\u2066", "\u2069",
+		"\u200f",
 		"\u2028", "\u2029", "\u200b", "\u200d", "\ufeff", "\u00ad", "\U000e0041", "\u3164",
 		"`", "```", "*bold*", "_it_", "~gone~", "> quote", "# head", "<!channel>", "<!here>", "<@U012>", "<#C01>",
-		"<https://evil.example|Approve or reject>", "[Approve](https://evil.example)", "https://evil.example/approve?token=1",
+		"<https://evil.example|Approve or reject>", "[Approve](https://evil.example)",
+		"https://evil.example/approve?token=1",
 		"http://127.0.0.1/", "www.evil.example", "mailto:a@evil.example", "@channel", "@all", "@everyone", ":smile:",
-		"=cmd|' /C calc'!A0", "+1", "-1", "@SUM(1)", "<script>alert(1)</script>", "<img src=x onerror=alert(1)>", "</pre>", "&lt;",
-		"\"", "'", "\\", "\\n", "{{.}}", "${x}", "%s%n", "\xff", "\xc3\x28", "\xed\xa0\x80", "a", "orders", " ", "größe", "表",
+		"=cmd|' /C calc'!A0", "+1", "-1", "@SUM(1)", "<script>alert(1)</script>",
+		"<img src=x onerror=alert(1)>", "</pre>", "&lt;",
+		"\"", "'", "\\", "\\n", "{{.}}", "${x}", "%s%n", "\xff", "\xc3\x28", "\xed\xa0\x80", "a", "orders", " ",
+		"größe", "表",
 		"Approve or reject: ", "Run: ", "✅", strings.Repeat("x", 500), strings.Repeat("é", 10_000/2),
 	}
 }
@@ -67,7 +72,8 @@ func Terminal(t *testing.T, s string) {
 		t.Errorf("it is no UTF-8: %.200q", s)
 	}
 	for _, r := range s {
-		if r != '\n' && r != '\t' && (unicode.Is(unicode.C, r) || unicode.Is(unicode.Zl, r) || unicode.Is(unicode.Zp, r)) {
+		if r != '\n' && r != '\t' &&
+			(unicode.Is(unicode.C, r) || unicode.Is(unicode.Zl, r) || unicode.Is(unicode.Zp, r)) {
 			t.Errorf("it has the letter %U: %.200q", r, s)
 			return
 		}
