@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ai-micro-service/upkeep/internal/platform/visible"
 	"github.com/ai-micro-service/upkeep/internal/product/console"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/journal"
@@ -66,8 +67,8 @@ func printAlerts(w io.Writer, all []remediate.Incident) error {
 		for _, name := range []string{"alertname", "severity", "job", "instance"} {
 			delete(on, name)
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", visible(e.Alert.Labels["severity"]), visible(e.Name()),
-			e.Opened.Local().Format(time.DateTime), journal.Subject(on), visible(e.Alert.Annotations["summary"]))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", visible.Text(e.Alert.Labels["severity"]), visible.Text(e.Name()),
+			e.Opened.Local().Format(time.DateTime), journal.Subject(on), visible.Text(e.Alert.Annotations["summary"]))
 	}
 	return t.Flush()
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ai-micro-service/upkeep/internal/platform/visible"
 	"github.com/ai-micro-service/upkeep/internal/product/console"
 )
 
@@ -70,13 +71,18 @@ func (c *client) do(ctx context.Context, method, path string, in, out any) error
 			"(%w)", base, errors.Unwrap(err))
 	}
 	defer func() { _ = res.Body.Close() }() // read only
-	return answer(res, out)
+	return answer(res, out, !c.json)
 }
 
-func answer(res *http.Response, out any) error {
+// answer reads an answer. For people every name and text in it is made visible: one with a
+// newline in it would print a line of its own.
+func answer(res *http.Response, out any, people bool) error {
 	text, err := io.ReadAll(res.Body)
 	if err != nil {
 		return fmt.Errorf("answer: %w", err)
+	}
+	if shown, err := visible.JSON(text); err == nil && (people || res.StatusCode >= 300) {
+		text = shown
 	}
 	if res.StatusCode >= 300 {
 		var said struct{ Error, Reason string }

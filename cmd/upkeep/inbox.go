@@ -8,10 +8,10 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
-	"unicode"
 
 	"github.com/spf13/cobra"
 
+	"github.com/ai-micro-service/upkeep/internal/platform/visible"
 	"github.com/ai-micro-service/upkeep/internal/product/console"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/journal"
@@ -76,7 +76,7 @@ func printInbox(w io.Writer, list inboxList, now time.Time) error {
 				labels[name] = value
 			}
 		}
-		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%s\n", e.ID, e.Opened.Local().Format(time.DateTime), visible(e.Name()),
+		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%s\n", e.ID, e.Opened.Local().Format(time.DateTime), visible.Text(e.Name()),
 			e.Alert.Source, journal.Subject(labels), held(e, now))
 	}
 	fmt.Fprintln(t)
@@ -87,7 +87,7 @@ func printInbox(w io.Writer, list inboxList, now time.Time) error {
 	}
 	for _, l := range list.DeadLetters {
 		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%d\t%d\t%s\n", l.ID, l.Received.Local().Format(time.DateTime), l.Source,
-			visible(l.Remote), l.Status, l.Size, visible(l.Error))
+			visible.Text(l.Remote), l.Status, l.Size, visible.Text(l.Error))
 	}
 	return t.Flush()
 }
@@ -118,27 +118,10 @@ func showDeadLetter(cmd *cobra.Command, c client, id string) error {
 
 func printDeadLetter(w io.Writer, l remediate.DeadLetter) {
 	fmt.Fprintf(w, "dead letter %d: answered with %d\n  why       %s\n  received  %s\n  from      %s, %s\n", l.ID,
-		l.Status, visible(l.Error), l.Received.Local().Format(time.DateTime), l.Source, visible(l.Remote))
+		l.Status, visible.Text(l.Error), l.Received.Local().Format(time.DateTime), l.Source, visible.Text(l.Remote))
 	fmt.Fprintf(w, "  body      %d bytes", l.Size)
 	if int64(len(l.Body)) < l.Size {
 		fmt.Fprintf(w, ", of which the first %d are here", len(l.Body))
 	}
-	fmt.Fprintf(w, "\n\n%s\n", visible(string(l.Body), '\n', '\t'))
-}
-
-// visible writes what a stranger sent so that a terminal only shows it: what a
-// terminal would obey is escaped.
-func visible(s string, but ...rune) string {
-	var b strings.Builder
-	for i, r := range s {
-		switch {
-		case r == unicode.ReplacementChar && s[i] != "\ufffd"[0]:
-			fmt.Fprintf(&b, `\x%02x`, s[i])
-		case strings.ContainsRune(string(but), r) || unicode.IsPrint(r):
-			b.WriteRune(r)
-		default:
-			fmt.Fprintf(&b, `\u%04x`, r)
-		}
-	}
-	return b.String()
+	fmt.Fprintf(w, "\n\n%s\n", visible.Lines(string(l.Body)))
 }

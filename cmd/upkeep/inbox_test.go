@@ -33,7 +33,7 @@ func TestPrintInbox(t *testing.T) {
 			"2         " + when(now) + "  B      alertmanager                    came back 2 times, held until " +
 			now.Add(time.Minute).Local().Format(time.TimeOnly) + "\n\n" +
 			"DEAD LETTER  RECEIVED             FROM     BY           STATUS  BYTES  WHY\n" +
-			"3            " + when(now) + "  grafana  192.0.2.1:9  400     7      no\\u000aJSON\n"},
+			"3            " + when(now) + "  grafana  192.0.2.1:9  400     7      no\\nJSON\n"},
 	} {
 		var b strings.Builder
 		if err := printInbox(&b, test.list, now); err != nil {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"path/filepath"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -135,7 +134,7 @@ func (o logsTop) sources(ctx context.Context, args []string, configured bool) (m
 
 // ask asks an engine where the logs of its containers are.
 func (o logsTop) ask(ctx context.Context, t config.Docker, all map[string]source) error {
-	d, err := target.NewDocker(target.DockerConfig{Name: t.Name, Host: t.Host, Root: t.Root})
+	d, err := target.NewDocker(target.DockerConfig{Name: t.Name, Host: t.Host, TLS: t.TLS(), Root: t.Root})
 	if err != nil {
 		return err
 	}
@@ -149,9 +148,9 @@ func (o logsTop) ask(ctx context.Context, t config.Docker, all map[string]source
 		if t.Name != "" {
 			name = t.Name + "/" + name
 		}
-		files, err := logs.Files(filepath.Join(t.Root, k.LogPath))
+		files, err := d.LogFiles(k)
 		if err != nil {
-			return err
+			return fmt.Errorf("container %s: %w", k.Name, err)
 		}
 		s := all[name]
 		s.fields, s.files = t.Logs, append(s.files, files...)

@@ -6,23 +6,38 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/ai-micro-service/upkeep/internal/platform/visible"
 )
 
-func main() {
+func main() { os.Exit(execute(os.Args[1:], os.Stdout, os.Stderr)) }
+
+// execute runs a command line. Names and errors come from servers and alerts: a terminal
+// shows them and obeys nothing in them.
+func execute(args []string, stdout, stderr io.Writer) (code int) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the process at once
-	if err := command().ExecuteContext(ctx); err != nil {
-		if !errors.Is(err, errSaid) {
-			fmt.Fprintln(os.Stderr, "upkeep:", err)
-		}
-		os.Exit(1)
+	out, said := visible.NewWriter(stdout), visible.NewWriter(stderr)
+	root := command()
+	root.SetArgs(args)
+	root.SetOut(out)
+	root.SetErr(said)
+	err := root.ExecuteContext(ctx)
+	_ = out.Flush() // half of a letter at most
+	if err == nil {
+		return 0
 	}
+	if !errors.Is(err, errSaid) {
+		fmt.Fprintln(said, "upkeep:", err)
+	}
+	return 1
 }
 
 // command returns the command line, whole.

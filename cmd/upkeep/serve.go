@@ -10,7 +10,9 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
+	"github.com/ai-micro-service/upkeep/internal/platform/visible"
 	"github.com/ai-micro-service/upkeep/internal/product/app"
 	"github.com/ai-micro-service/upkeep/internal/product/config"
 )
@@ -28,7 +30,14 @@ func serveCommand() *cobra.Command {
 }
 
 func serve(ctx context.Context, file string) error {
-	load := func() (*config.Config, error) { return config.Load(file, app.Known()) }
+	private()
+	load := func() (*config.Config, error) {
+		c, err := config.Load(file, app.Known())
+		if err == nil {
+			err = c.Private()
+		}
+		return c, err
+	}
 	c, err := load()
 	if err != nil {
 		return err
@@ -55,14 +64,22 @@ func serve(ctx context.Context, file string) error {
 	return a.Run(ctx)
 }
 
+// private keeps what the process writes and has in memory from other users of the machine:
+// it makes no file for others, and its memory is in no core dump.
+func private() {
+	syscall.Umask(0o077)
+	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0) // an old kernel dumps, as its limits say
+}
+
 func logger(c config.Log) *slog.Logger {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(strings.ToUpper(c.Level))); err != nil {
 		panic(fmt.Sprintf("log.level %q was not checked", c.Level))
 	}
 	o := &slog.HandlerOptions{Level: level}
+	w := visible.NewWriter(os.Stderr) // the handlers quote control letters, and leave others that change a line
 	if c.Format == "json" {
-		return slog.New(slog.NewJSONHandler(os.Stderr, o))
+		return slog.New(slog.NewJSONHandler(w, o))
 	}
-	return slog.New(slog.NewTextHandler(os.Stderr, o))
+	return slog.New(slog.NewTextHandler(w, o))
 }

@@ -8,12 +8,12 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/ai-micro-service/upkeep/collectors"
+	"github.com/ai-micro-service/upkeep/internal/platform/child"
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
 )
 
@@ -225,7 +225,7 @@ const noBackup = 2
 
 // pgBackRest asks pgBackRest what backups there are.
 func pgBackRest(ctx context.Context, t *target.Backup) ([]restInfo, error) {
-	path, err := exec.LookPath("pgbackrest")
+	path, err := child.Find("pgbackrest")
 	if err != nil {
 		return nil, errors.New("pgbackrest is not installed here; name its files with kind files instead")
 	}
@@ -236,16 +236,15 @@ func pgBackRest(ctx context.Context, t *target.Backup) ([]restInfo, error) {
 	if t.Stanza != "" {
 		args = append(args, "--stanza="+t.Stanza)
 	}
-	out, err := exec.CommandContext(ctx, path, args...).Output()
+	r, err := child.Run(ctx, child.Program{Path: path, Args: args})
 	if err != nil {
-		var failed *exec.ExitError
-		if errors.As(err, &failed) && len(failed.Stderr) > 0 {
-			return nil, fmt.Errorf("pgbackrest info: %w: %s", err, strings.TrimSpace(string(failed.Stderr)))
+		if said := strings.TrimSpace(string(r.Said)); said != "" {
+			return nil, fmt.Errorf("pgbackrest info: %w: %s", err, said)
 		}
 		return nil, fmt.Errorf("pgbackrest info: %w", err)
 	}
 	var infos []restInfo
-	if err := json.Unmarshal(out, &infos); err != nil {
+	if err := json.Unmarshal(r.Out, &infos); err != nil {
 		return nil, fmt.Errorf("pgbackrest info: %w", err)
 	}
 	for _, i := range infos {

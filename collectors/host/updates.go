@@ -1,18 +1,17 @@
 package host
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/ai-micro-service/upkeep/collectors"
+	"github.com/ai-micro-service/upkeep/internal/platform/child"
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
 )
 
@@ -61,7 +60,7 @@ func (c updates) collect(ctx context.Context, w *collectors.Writer) error {
 	if _, err := os.Stat(in("var/lib/dpkg/status")); errors.Is(err, fs.ErrNotExist) {
 		return nil // no Debian
 	}
-	apt, err := exec.LookPath("apt-get")
+	apt, err := child.Find("apt-get")
 	if err != nil {
 		return errors.New("apt-get is not installed here; in a container without it disable host/updates in " +
 			"collectors.settings")
@@ -92,18 +91,14 @@ func simulate(ctx context.Context, apt, root string) (security, other int, err e
 		args = append([]string{"--option", "Dir=" + root, "--option",
 			"Dir::State::status=" + filepath.Join(root, "var/lib/dpkg/status")}, args...)
 	}
-	cmd := exec.CommandContext(ctx, apt, args...)
-	cmd.Env = append(os.Environ(), "LC_ALL=C")
-	var said bytes.Buffer
-	cmd.Stderr = &said
-	out, err := cmd.Output()
+	r, err := child.Run(ctx, child.Program{Path: apt, Args: args, Env: []string{"LC_ALL=C"}})
 	if err != nil {
 		if ctx.Err() != nil {
 			return 0, 0, context.Cause(ctx)
 		}
-		return 0, 0, fmt.Errorf("apt-get --simulate: %w: %s", err, strings.TrimSpace(said.String()))
+		return 0, 0, fmt.Errorf("apt-get --simulate: %w: %s", err, strings.TrimSpace(string(r.Said)))
 	}
-	for line := range strings.Lines(string(out)) {
+	for line := range strings.Lines(string(r.Out)) {
 		// Inst openssl [3.0.11-1] (3.0.14-1 Debian-Security:12/stable-security [amd64])
 		rest, ok := strings.CutPrefix(line, "Inst ")
 		if !ok || !strings.Contains(rest, "[") {

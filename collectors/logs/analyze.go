@@ -6,17 +6,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/klauspost/compress/gzip"
+
+	"github.com/ai-micro-service/upkeep/internal/platform/files"
 )
 
 // Options say what is counted of a log.
@@ -94,27 +93,6 @@ func Analyze(ctx context.Context, files []string, o Options) (*Report, error) {
 	return total.report(), errors.Join(faults...)
 }
 
-// Files returns a log file and those that were rotated from it, the oldest first.
-func Files(path string) ([]string, error) {
-	all, err := filepath.Glob(escapeGlob(path) + ".*")
-	if err != nil {
-		return nil, err
-	}
-	slices.SortStableFunc(all, func(a, b string) int { return rotation(path, b) - rotation(path, a) })
-	if _, err := os.Stat(path); err == nil {
-		all = append(all, path)
-	} else if !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	return all, nil
-}
-
-// rotation returns how often a file was rotated: the 2 of file.2 and file.2.gz.
-func rotation(path, file string) int {
-	n, _ := strconv.Atoi(strings.TrimSuffix(strings.TrimPrefix(file, path+"."), ".gz"))
-	return n
-}
-
 // A part is a piece of a file that begins with a line of the service.
 type part struct {
 	file     string
@@ -123,7 +101,7 @@ type part struct {
 
 // split cuts a large file where a line of the service ends.
 func split(file string) ([]part, error) {
-	f, err := os.Open(file)
+	f, err := files.Open(file)
 	if err != nil {
 		return nil, err
 	}
@@ -180,7 +158,7 @@ func boundary(f *os.File, at, size int64) (int64, error) {
 }
 
 func (p part) read(ctx context.Context, o Options) (*tally, error) {
-	f, err := os.Open(p.file)
+	f, err := files.Open(p.file)
 	if err != nil {
 		return nil, err
 	}
@@ -318,8 +296,4 @@ func (t *tally) quantile(q float64) time.Duration {
 		rank, lower = rank-float64(n), bounds[i]
 	}
 	return time.Duration(lower * float64(time.Second))
-}
-
-func escapeGlob(path string) string {
-	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
 }

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -123,7 +122,8 @@ func (c *lines) read(ctx context.Context, k target.Container, limit int) error {
 		}
 		fields := Fields{c.target.Logs.Level, c.target.Logs.Message, c.target.Logs.Path, c.target.Logs.Duration}
 		var err error
-		if f, err = follow(filepath.Join(c.target.Root, k.LogPath), fields, t, !c.begun); err != nil {
+		at := func() (*target.LogFolder, error) { return c.target.OpenLog(k) }
+		if f, err = follow(at, fields, t, !c.begun); err != nil {
 			return permission(err)
 		}
 		c.files[k.ID] = f

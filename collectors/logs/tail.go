@@ -9,12 +9,17 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"github.com/ai-micro-service/upkeep/internal/platform/target"
 )
+
+// A place opens the folder of a log anew: it may have been replaced.
+type place func() (*target.LogFolder, error)
 
 // A follower counts what is written to one log file, across rotation and
 // truncation, and where its head is cut off under its writer.
 type follower struct {
-	path    string
+	at      place
 	inode   uint64
 	offset  int64
 	mark    []byte // the end of what was read
@@ -23,22 +28,26 @@ type follower struct {
 }
 
 // follow begins at the beginning of a file, or at its end.
-func follow(path string, fields Fields, t *tally, atEnd bool) (*follower, error) {
-	info, err := os.Stat(path)
+func follow(at place, fields Fields, t *tally, atEnd bool) (*follower, error) {
+	folder, err := at()
 	if err != nil {
 		return nil, err
 	}
-	f := &follower{path: path, inode: inode(info), counter: counter{reader: reader{fields: fields}, tally: t}}
-	if !atEnd {
-		return f, nil
-	}
-	file, err := os.Open(path)
+	defer folder.Close()
+	file, err := folder.Open(folder.Name())
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = file.Close() }() // read only
-	f.offset = info.Size()
-	f.remember(file)
+	info, err := file.Stat()
+	if err != nil {
+		return nil, err
+	}
+	f := &follower{at: at, inode: inode(info), counter: counter{reader: reader{fields: fields}, tally: t}}
+	if atEnd {
+		f.offset = info.Size()
+		f.remember(file)
+	}
 	return f, nil
 }
 
@@ -100,7 +109,12 @@ func inode(info os.FileInfo) uint64 {
 func (f *follower) catchUp(ctx context.Context, buf *[]byte) error {
 	f.counter.buf = *buf
 	defer func() { *buf, f.counter.buf = f.counter.buf, nil }()
-	file, err := os.Open(f.path)
+	folder, err := f.at()
+	if err != nil {
+		return err
+	}
+	defer folder.Close()
+	file, err := folder.Open(folder.Name())
 	if err != nil {
 		return err
 	}
@@ -110,7 +124,7 @@ func (f *follower) catchUp(ctx context.Context, buf *[]byte) error {
 		return err
 	}
 	if now := inode(info); now != f.inode {
-		if err := f.finish(ctx); err != nil {
+		if err := f.finish(ctx, folder); err != nil {
 			return err
 		}
 		f.inode, f.offset, f.mark = now, 0, nil
@@ -121,8 +135,8 @@ func (f *follower) catchUp(ctx context.Context, buf *[]byte) error {
 }
 
 // finish counts the rest of the file that was rotated away.
-func (f *follower) finish(ctx context.Context) error {
-	others, err := filepath.Glob(escapeGlob(f.path) + ".*")
+func (f *follower) finish(ctx context.Context, folder *target.LogFolder) error {
+	others, err := folder.Rotated()
 	if err != nil {
 		return err
 	}
@@ -130,7 +144,7 @@ func (f *follower) finish(ctx context.Context) error {
 		if strings.HasSuffix(other, ".gz") {
 			continue // what was compressed is another file
 		}
-		file, err := os.Open(other)
+		file, err := folder.Open(other)
 		if err != nil {
 			continue // rotated once more
 		}
@@ -153,7 +167,7 @@ func (f *follower) read(ctx context.Context, file *os.File) error {
 	n, err := f.counter.read(ctx, file, false)
 	f.offset += n
 	if err != nil {
-		return fmt.Errorf("%s: %w", filepath.Base(f.path), err)
+		return fmt.Errorf("%s: %w", filepath.Base(file.Name()), err)
 	}
 	return nil
 }

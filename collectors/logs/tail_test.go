@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/ai-micro-service/upkeep/internal/platform/target"
 )
 
 // A log file as its driver writes it.
@@ -18,7 +20,11 @@ type written struct {
 
 func newLog(t *testing.T) *written {
 	t.Helper()
-	w := &written{t: t, path: filepath.Join(t.TempDir(), "c[1]-json.log")}
+	folder := filepath.Join(t.TempDir(), "c1")
+	if err := os.Mkdir(folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	w := &written{t: t, path: filepath.Join(folder, "c1-json.log")}
 	w.open(os.O_CREATE | os.O_WRONLY | os.O_APPEND)
 	return w
 }
@@ -62,13 +68,22 @@ func (w *written) rotate() {
 	w.open(os.O_CREATE | os.O_WRONLY | os.O_TRUNC)
 }
 
+func (w *written) at() (*target.LogFolder, error) {
+	return (&target.Docker{Root: "/"}).OpenLog(w.container())
+}
+
+// container is whose log it is.
+func (w *written) container() target.Container {
+	return target.Container{ID: "c1", Name: "c1", LogDriver: "json-file", LogPath: w.path}
+}
+
 // Every line is counted once: across reading in the middle of a line, rotation,
 // two rotations, truncation, and a hole that truncation leaves.
 func TestFollow(t *testing.T) {
 	w := newLog(t)
 	w.lines(5)
 	tally := newTally(1000)
-	f, err := follow(w.path, names(), tally, true)
+	f, err := follow(w.at, names(), tally, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,7 +161,7 @@ func TestFollowThroughACut(t *testing.T) {
 	w := newLog(t)
 	w.lines(50)
 	tally := newTally(1000)
-	f, err := follow(w.path, names(), tally, true)
+	f, err := follow(w.at, names(), tally, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -191,15 +206,14 @@ func TestFollowThroughACut(t *testing.T) {
 }
 
 func TestFiles(t *testing.T) {
-	dir := t.TempDir()
-	path := filepath.Join(dir, "c-json.log")
-	for _, name := range []string{"c-json.log", "c-json.log.1", "c-json.log.2.gz", "c-json.log.10", "other.log"} {
-		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+	w := newLog(t)
+	for _, name := range []string{"c1-json.log.1", "c1-json.log.2.gz", "c1-json.log.10", "other.log"} {
+		if err := os.WriteFile(filepath.Join(filepath.Dir(w.path), name), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	got, err := Files(path)
-	want := []string{path + ".10", path + ".2.gz", path + ".1", path}
+	got, err := (&target.Docker{Root: "/"}).LogFiles(w.container())
+	want := []string{w.path + ".10", w.path + ".2.gz", w.path + ".1", w.path}
 	if err != nil || fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("Files: %v %v, want %v", got, err, want)
 	}

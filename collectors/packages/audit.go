@@ -3,18 +3,16 @@
 package packages
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/ai-micro-service/upkeep/collectors"
+	"github.com/ai-micro-service/upkeep/internal/platform/files"
 	"github.com/ai-micro-service/upkeep/internal/platform/target"
 )
 
@@ -41,9 +39,14 @@ func Audit(t *target.Packages) collectors.Collector {
 
 Reads a report as JSON of pip-audit, npm audit or trivy; trivy's is that of an image
 too, with the packages of its base. Where the path is a folder, pip-audit (of its
-requirements.txt) or npm audit is run there, when it is installed; both ask a
-registry. Rights: to read the report or the folder. Cost: one file; a run takes
-seconds to minutes, four times a day.`,
+requirements.txt) or npm audit (of its package-lock.json, of npm 7 or later) is run,
+when it is installed. It runs on a copy of the names and versions in that file: the
+folder's own configuration (.npmrc) and options are not read, no package is built,
+and nothing of upkeep's environment is passed on. A requirement must be pinned
+(name==version). When upkeep runs as root, the program runs as the folder's owner.
+Both ask the public registry; registry names another one for npm. Behind a proxy name
+a report instead. Rights: to read the report or the folder. Cost: one file; a run
+takes seconds to minutes, four times a day.`,
 		Metrics: []*collectors.Metric{c.vulnerable, c.fixable, c.reported},
 		Every:   6 * time.Hour,
 		Timeout: 5 * time.Minute,
@@ -105,6 +108,9 @@ func (c audit) collect(ctx context.Context, w *collectors.Writer) error {
 	return nil
 }
 
+// reportMost is more than any report has.
+const reportMost = 64 << 20
+
 // report reads the report, or has it made.
 func (c audit) report(ctx context.Context) (text []byte, at time.Time, err error) {
 	info, err := os.Stat(c.target.Path)
@@ -112,40 +118,14 @@ func (c audit) report(ctx context.Context) (text []byte, at time.Time, err error
 		return nil, at, err
 	}
 	if !info.IsDir() {
-		text, err := os.ReadFile(c.target.Path)
-		return text, info.ModTime(), err
+		text, info, err := files.Read(c.target.Path, reportMost)
+		if err != nil {
+			return nil, at, err
+		}
+		return text, info.ModTime(), nil
 	}
-	name, args := "npm", []string{"audit", "--json", "--package-lock-only"}
-	switch c.target.Kind {
-	case "pip":
-		name, args = "pip-audit", []string{"--format=json", "--progress-spinner=off", "--requirement",
-			filepath.Join(c.target.Path, "requirements.txt")}
-	case "trivy":
-		return nil, at, fmt.Errorf("%s is a folder; the report of trivy was expected, as trivy --format json "+
-			"--output writes it", c.target.Path)
-	}
-	program, err := exec.LookPath(name)
-	if err != nil {
-		return nil, at, fmt.Errorf("%s is not installed here; name a report that it has written instead of the folder",
-			name)
-	}
-	var out, said bytes.Buffer
-	cmd := exec.CommandContext(ctx, program, args...)
-	cmd.Dir, cmd.Stdout, cmd.Stderr = c.target.Path, &out, &said
-	err = cmd.Run()
-	if ctx.Err() != nil {
-		return nil, at, context.Cause(ctx)
-	}
-	// Both end with an error where they have found something.
-	if err != nil && !json.Valid(out.Bytes()) {
-		return nil, at, fmt.Errorf("%s: %w: %s", name, err, lastLine(said.String()))
-	}
-	return out.Bytes(), time.Now(), nil
-}
-
-func lastLine(text string) string {
-	text = strings.TrimSpace(text)
-	return text[strings.LastIndexByte(text, '\n')+1:]
+	text, err = runAudit(ctx, c.target, info)
+	return text, time.Now(), err
 }
 
 func pip(text []byte, t *tally) error {

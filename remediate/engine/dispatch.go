@@ -132,6 +132,7 @@ func (e *Engine) Decide(ctx context.Context) error {
 // decide puts one incident with its history to the policies.
 func (e *Engine) decide(ctx context.Context, book policy.Book, edition string,
 	incident remediate.Incident) (d journal.Decided, err error) {
+	incident = e.believed(ctx, incident)
 	runs, err := e.c.Journal.History(ctx, incident.ID)
 	if err != nil {
 		return d, err

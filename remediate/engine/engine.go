@@ -52,9 +52,14 @@ type Silences interface {
 
 // Config is what an Engine is made of.
 type Config struct {
-	Journal  Journal
-	Inbox    Inbox
-	Rules    Rules    // nil: the measure alone decides whether a run helped
+	Journal Journal
+	Inbox   Inbox
+	Rules   Rules // nil: the measure alone decides whether a run helped
+
+	// Known returns the alerting rules that are loaded or shipped: their limits and expressions
+	// hold, and not those of a delivery. nil: deliveries are believed.
+	Known func(context.Context) []remediate.Rule
+
 	Silences Silences // nil: nothing is silenced
 
 	Guards   func() []remediate.Guard    // those that hold now, in the order in which they are asked

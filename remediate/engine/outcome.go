@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ai-micro-service/upkeep/internal/platform/visible"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/journal"
 )
@@ -21,7 +22,7 @@ func (e *Engine) outcome(run remediate.Run) *remediate.Notification {
 		Key: fmt.Sprintf("%s/%d", kind, run.ID), Kind: kind, Run: run.ID, Incident: run.Request.Incident,
 		At: run.Changed, Labels: about(run),
 		Title: fmt.Sprintf("Run %d %s: %s on %s", run.ID, says, run.Request.Action,
-			journal.Subject(run.Request.Subject)), Text: run.Why,
+			journal.Subject(run.Request.Subject)), Text: visible.Text(run.Why),
 	}
 	if a, err := e.action(run.Request); err == nil && a.Lowers != "" {
 		n.Text += fmt.Sprintf("\n%s: %s before", a.Lowers, quantity(a.Lowers, run.Before))
@@ -84,20 +85,21 @@ func aboutAlert(alert map[string]string, policy string) map[string]string {
 	return labels
 }
 
-// planText describes for people what a run would do, and the facts.
+// planText describes for people what a run would do, and what was seen. A name in it has no line of
+// its own: it could be taken for ours, like the link to approve by.
 func (e *Engine) planText(run remediate.Run) string {
 	var b strings.Builder
 	for i, s := range run.Plan.Steps {
-		fmt.Fprintf(&b, "%d. %s\n", i+1, s.Do)
+		fmt.Fprintf(&b, "%d. %s\n", i+1, visible.Text(s.Do))
 		if s.Undo != "" {
-			fmt.Fprintf(&b, "   undo: %s\n", s.Undo)
+			fmt.Fprintf(&b, "   undo: %s\n", visible.Text(s.Undo))
 		}
 	}
 	for _, fact := range run.Plan.Facts {
-		fmt.Fprintf(&b, "- %s\n", fact)
+		fmt.Fprintf(&b, "- %s\n", visible.Text(fact))
 	}
 	for _, need := range run.Plan.Needs {
-		fmt.Fprintf(&b, "- before it may act it needs: %s\n", need)
+		fmt.Fprintf(&b, "- before it may act it needs: %s\n", visible.Text(need))
 	}
 	if a := run.Plan.Amount; a != nil {
 		fmt.Fprintf(&b, "- it removes %s; an approval covers up to %s\n", a, a.Tolerated())
@@ -123,15 +125,22 @@ func quantity(metric string, v *float64) string {
 // paged need not search.
 func (e *Engine) diagnosis(incident remediate.Incident, runs []remediate.Run, why string) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s\n%s since %s on %s\n", why, incident.Name(), incident.Opened.UTC().Format(time.RFC3339),
-		journal.Subject(incident.Alert.Labels))
+	fmt.Fprintf(
+		&b,
+		"%s\n%s since %s on %s\n",
+		visible.Text(why),
+		visible.Text(incident.Name()),
+		incident.Opened.UTC().Format(time.RFC3339),
+		journal.Subject(incident.Alert.Labels),
+	)
 	for _, name := range []string{"summary", "description", "runbook_url", "runbook"} {
 		if text := incident.Alert.Annotations[name]; text != "" {
-			fmt.Fprintf(&b, "%s: %s\n", name, text)
+			fmt.Fprintf(&b, "%s: %s\n", name, visible.Text(strings.TrimSpace(text)))
 		}
 	}
 	for _, r := range runs {
-		fmt.Fprintf(&b, "\nrun %d, %s: %s. %s\n", r.ID, r.Request.Action, r.State, r.Why)
+		fmt.Fprintf(&b, "\nrun %d, %s: %s. %s\n", r.ID, r.Request.Action, r.State,
+			visible.Text(r.Why))
 		b.WriteString(e.planText(r))
 	}
 	if len(runs) == 0 {

@@ -37,11 +37,19 @@ func (e *Engine) today(ctx context.Context, p *present, r remediate.Request) (re
 		if err != nil {
 			return r, fmt.Errorf("incident %d: %w", r.Incident, err)
 		}
-		p.incident = incident
+		p.incident = e.believed(ctx, incident)
 	}
 	p.setting = s
 	p.request, p.err = s.present(r, p.incident)
 	return p.request, p.err
+}
+
+// believed returns an incident with what the rule of its alert says, and not its delivery.
+func (e *Engine) believed(ctx context.Context, incident remediate.Incident) remediate.Incident {
+	if e.c.Known != nil {
+		incident.Alert = incident.Alert.Believed(e.c.Known(ctx))
+	}
+	return incident
 }
 
 // present derives a request anew. What a person asked for is bound by its own terms.

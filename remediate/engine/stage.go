@@ -194,11 +194,15 @@ func (e *Engine) evidence(ctx context.Context, c *carried, a remediate.Action) (
 		return v, nil
 	}
 	incident, err := e.c.Inbox.Incident(ctx, r.Incident)
-	if err != nil || incident.Alert.Expr == "" {
+	if err != nil {
 		return v, err
 	}
+	expr := e.setting.Load().book.Expr(r.Policy, e.believed(ctx, incident).Alert)
+	if expr == "" {
+		return v, nil
+	}
 	v.Evaluable = true
-	firing, err := e.c.Rules.Firing(ctx, incident.Alert.Expr, r.Subject)
+	firing, err := e.c.Rules.Firing(ctx, expr, r.Subject)
 	if err != nil {
 		e.log.Warn("the alert's expression could not be evaluated", "run", c.run.ID, "err", err)
 	} else {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ai-micro-service/upkeep/internal/platform/visible"
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
@@ -123,6 +124,6 @@ func (e *Engine) mendable(run remediate.Run, m move) *remediate.Notification {
 		Key: fmt.Sprintf("left/%d", run.ID), Kind: remediate.NotificationPage, Run: run.ID,
 		Incident: run.Request.Incident, At: e.now(), Labels: about(run),
 		Title: fmt.Sprintf("Run %d has ended with an incomplete step: %s", run.ID, run.Request.Action),
-		Text:  m.why,
+		Text:  visible.Text(m.why),
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/ai-micro-service/upkeep/internal/platform/store"
+	"github.com/ai-micro-service/upkeep/internal/platform/visible"
 )
 
 // ErrNoRun says that no run has that number.
@@ -69,7 +70,7 @@ func Subject(labels map[string]string) string {
 		if i > 0 {
 			b.WriteByte(',')
 		}
-		fmt.Fprintf(&b, "%s=%q", name, labels[name])
+		fmt.Fprintf(&b, "%s=%q", visible.Text(name), labels[name])
 	}
 	return b.String()
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/ai-micro-service/upkeep/internal/platform/store"
+	"github.com/ai-micro-service/upkeep/internal/platform/visible"
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
@@ -123,7 +124,7 @@ func (j *Journal) Demote(ctx context.Context, policy, why string, run int64) (do
 		n := remediate.Notification{
 			Key: fmt.Sprintf("demoted/%s/%d", policy, run), Kind: remediate.NotificationInfo, Run: run, At: now,
 			Title: fmt.Sprintf("Policy %q is demoted: its runs need approval", policy),
-			Text:  why + ". To promote it: upkeep policy promote '" + policy + "'",
+			Text:  visible.Text(why) + ". To promote it: upkeep policy promote '" + policy + "'",
 		}
 		if _, err := enqueue(tx, n); err != nil {
 			return err

@@ -2,8 +2,12 @@ package notify
 
 import (
 	"context"
+	"net/url"
+	"strings"
 	"time"
 
+	"github.com/ai-micro-service/upkeep/docs/runbooks"
+	"github.com/ai-micro-service/upkeep/internal/platform/visible"
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
@@ -15,6 +19,19 @@ type Item struct {
 	remediate.Notification
 	Approve string // where its plan is approved or refused; empty where nothing is asked
 	Open    string // where its run is shown; empty where it has none
+}
+
+// shown returns the title in one line and the text, as they may be sent: the name of a table or an
+// annotation makes no link, calls no one, and changes nothing in how the message looks.
+func (n Item) shown() (title, text string) {
+	own := []string{runbooks.Online}
+	for _, link := range []string{n.Open, n.Approve} {
+		if u, err := url.Parse(link); err == nil && u.Host != "" {
+			own = append(own, u.Scheme+"://"+u.Host)
+		}
+	}
+	title = visible.Unlinked(visible.Text(strings.Join(strings.Fields(n.Title), " ")), own...)
+	return title, visible.Unlinked(visible.Lines(strings.TrimSpace(n.Text)), own...)
 }
 
 // A Notifier takes messages to people.

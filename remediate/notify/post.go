@@ -48,7 +48,8 @@ func (w Webhook) Notify(ctx context.Context, m Message) error {
 	}
 	all := make([]notification, len(m.Notifications))
 	for i, n := range m.Notifications {
-		all[i] = notification{n.ID, n.Key, string(n.Kind), n.Run, n.Incident, n.Plan, n.Title, n.Text, n.At,
+		title, text := n.shown()
+		all[i] = notification{n.ID, n.Key, string(n.Kind), n.Run, n.Incident, n.Plan, title, text, n.At,
 			links{n.Approve, n.Open}}
 	}
 	return post(ctx, w.Client, w.URL, w.Token, map[string]any{"version": "1", "notifications": all})

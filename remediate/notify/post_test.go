@@ -191,12 +191,21 @@ func TestSlack(t *testing.T) {
 	if _, body := last(); json.Unmarshal(body, &got) != nil {
 		t.Fatalf("no JSON: %s", body)
 	}
-	want := map[string]any{"mrkdwn": true, "unfurl_links": false, "unfurl_media": false, "text": `*Reindex &lt;!channel&gt; &amp; "a" b?*
-step 1: reindex "&lt;@U1&gt;|x"
-step 2: &lt;http://evil.example|here&gt;
-<https://upkeep.example/approve?token=AB-_&amp;x=%3C%7C%3E|Approve or reject> · <https://upkeep.example/runs/7|Run 7>
-
-*to know*`}
+	text := func(kind, format, text string) map[string]any {
+		is := map[string]any{"type": format, "text": text}
+		if format == "plain_text" {
+			is["emoji"] = false
+		}
+		return map[string]any{"type": kind, "text": is}
+	}
+	want := map[string]any{"mrkdwn": false, "parse": "none", "link_names": false, "unfurl_links": false,
+		"unfurl_media": false, "text": "Reindex &lt;!channel&gt; &amp; \"a\" b?\nto know", "blocks": []any{
+			text("header", "plain_text", `Reindex <!channel> & "a" b?`),
+			text("section", "plain_text", "step 1: reindex \"<[@]U1>|x\"\nstep 2: <http[:]//evil.example|here>"),
+			text("section", "mrkdwn", "<https://upkeep.example/approve?token=AB-_&amp;x=%3C%7C%3E|Approve or reject> · "+
+				"<https://upkeep.example/runs/7|Run 7>"),
+			text("header", "plain_text", "to know"),
+		}}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("posted %v\nwant %v", got, want)
 	}
@@ -207,11 +216,10 @@ func TestSlackCuts(t *testing.T) {
 	for _, test := range []struct {
 		name, text, end string
 	}{
-		{"one long line", strings.Repeat("ä", 9000), "ä\n… (cut; the rest is in upkeep)\n"},
+		{"one long line", strings.Repeat("ä", 9000), "ä\n… (cut; the rest is in upkeep)"},
 		{"many lines", strings.Repeat(strings.Repeat("x", 99)+"\n", 90),
-			strings.Repeat("x", 99) + "\n… (cut; the rest is in upkeep)\n"},
-		{"all to be escaped", strings.Repeat("<", 9000), "&lt;\n… (cut; the rest is in upkeep)\n"},
-		{"it just fits", strings.Repeat("y", 2700), "yy\n"},
+			strings.Repeat("x", 99) + "\n… (cut; the rest is in upkeep)"},
+		{"it just fits", strings.Repeat("y", 3000), "yy"},
 	} {
 		item := one()
 		item.Title, item.Text = strings.Repeat("t", 500), test.text
@@ -219,19 +227,30 @@ func TestSlackCuts(t *testing.T) {
 		if err := (notify.Slack{URL: secretly(address)}).Notify(t.Context(), ten); err != nil {
 			t.Fatal(err)
 		}
-		var got struct{ Text string }
+		var got struct {
+			Blocks []struct {
+				Type string
+				Text struct{ Text string }
+			}
+		}
 		_, body := last()
 		if err := json.Unmarshal(body, &got); err != nil {
 			t.Fatal(err)
 		}
-		if n := utf8.RuneCountInString(got.Text); n > 40_000 {
-			t.Errorf("%s: %d letters", test.name, n)
+		if len(got.Blocks) != 30 { // Slack takes 50
+			t.Errorf("%s: %d blocks", test.name, len(got.Blocks))
 		}
-		for part := range strings.SplitSeq(got.Text, "\n\n") {
-			n := utf8.RuneCountInString(part)
-			if n > 3000 || n < 2800 || !strings.Contains(part, test.end+"<https://") ||
-				!strings.HasSuffix(part, "|Run 7>") || !strings.HasPrefix(part, "*"+strings.Repeat("t", 149)+"…*\n") {
-				t.Errorf("%s: %d letters: %.200s … %s", test.name, n, part, part[max(0, len(part)-200):])
+		for i, b := range got.Blocks {
+			n := utf8.RuneCountInString(b.Text.Text)
+			switch i % 3 {
+			case 0:
+				if b.Text.Text != strings.Repeat("t", 149)+"…" {
+					t.Errorf("%s: the title is %q", test.name, b.Text.Text)
+				}
+			case 1:
+				if n > 3000 || n < 2800 || !strings.HasSuffix(b.Text.Text, test.end) {
+					t.Errorf("%s: %d letters, at the end %s", test.name, n, b.Text.Text[len(b.Text.Text)-100:])
+				}
 			}
 		}
 	}
@@ -251,8 +270,8 @@ func TestWebhook(t *testing.T) {
 		t.Fatal(err)
 	}
 	err := json.Unmarshal([]byte(`{"version": "1", "notifications": [
-		{"id": 3, "key": "ask/7/abc", "kind": "ask", "run": 7, "incident": 2, "plan": "abc", "title": "Reindex <!channel> & \"a\"\nb?",
-		 "text": "step 1: reindex \"<@U1>|x\"\nstep 2: <http://evil.example|here>", "at": "2026-03-01T12:00:00Z",
+		{"id": 3, "key": "ask/7/abc", "kind": "ask", "run": 7, "incident": 2, "plan": "abc", "title": "Reindex <!channel> & \"a\" b?",
+		 "text": "step 1: reindex \"<[@]U1>|x\"\nstep 2: <http[:]//evil.example|here>", "at": "2026-03-01T12:00:00Z",
 		 "links": {"approve": "https://upkeep.example/approve?token=AB-_&x=<|>", "open": "https://upkeep.example/runs/7"}},
 		{"id": 4, "key": "k", "kind": "page", "title": "to know", "text": "x", "at": "0001-01-01T00:00:00Z", "links": {}}]}`), &want)
 	if err != nil || !reflect.DeepEqual(got, want) {

@@ -12,6 +12,7 @@ import (
 	am "github.com/prometheus/alertmanager/notify"
 	"github.com/prometheus/common/model"
 
+	"github.com/ai-micro-service/upkeep/internal/platform/visible"
 	"github.com/ai-micro-service/upkeep/remediate"
 )
 
@@ -83,15 +84,16 @@ func alertOf(n Item, now time.Time, over bool) *alert.Alert {
 	labels := make(model.LabelSet)
 	for key, value := range n.Labels {
 		if value != "" {
-			labels[model.LabelName(key)] = model.LabelValue(value)
+			labels[model.LabelName(visible.Text(key))] = model.LabelValue(visible.Unlinked(visible.Text(value)))
 		}
 	}
 	labels[model.AlertNameLabel], labels["severity"] = model.LabelValue(name), model.LabelValue(severity)
 	if n.Run != 0 {
 		labels["run"] = model.LabelValue(strconv.FormatInt(n.Run, 10))
 	}
-	annotations := model.LabelSet{"summary": model.LabelValue(n.Title),
-		"description": model.LabelValue(shorter(n.Text, detailLimit))}
+	title, text := n.shown()
+	annotations := model.LabelSet{"summary": model.LabelValue(title),
+		"description": model.LabelValue(shorter(text, detailLimit))}
 	link := ""
 	if n.Approve != "" && !over {
 		annotations["approve_url"], link = model.LabelValue(n.Approve), n.Approve

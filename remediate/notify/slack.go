@@ -9,10 +9,9 @@ import (
 )
 
 const (
-	slackTitle = 150 // letters of a title
-	// letters of one notification, as Slack takes them in a block; ten make less than the 40,000 of a message
-	slackText = 3000
-	slackCut  = "\n… (cut; the rest is in upkeep)"
+	slackTitle = 150  // letters of a header, as Slack takes them
+	slackText  = 3000 // letters of a section, as Slack takes them
+	slackCut   = "\n… (cut; the rest is in upkeep)"
 )
 
 // A Slack posts each message to an incoming webhook.
@@ -21,22 +20,41 @@ type Slack struct {
 	Client *http.Client // http.DefaultClient where nil
 }
 
-// Notify implements Notifier.
+// Notify implements Notifier. Titles and texts are plain text, in which Slack reads no
+// markup; only our own links are written in its markup.
 func (s Slack) Notify(ctx context.Context, m Message) error {
-	parts := make([]string, len(m.Notifications))
+	blocks := []map[string]any{}
+	titles := make([]string, len(m.Notifications))
 	for i, n := range m.Notifications {
-		parts[i] = slackNotification(n)
+		title, text := n.shown()
+		titles[i] = slackEscape(title)
+		blocks = append(blocks, slackBlock("header", "plain_text", slackShort(title, slackTitle, "…")))
+		if text != "" {
+			blocks = append(blocks, slackBlock("section", "plain_text", slackShort(text, slackText, slackCut)))
+		}
+		if links := slackLinks(n); links != "" {
+			blocks = append(blocks, slackBlock("section", "mrkdwn", links))
+		}
 	}
 	return post(ctx, s.Client, s.URL, nil, map[string]any{
-		"text": strings.Join(parts, "\n\n"), "mrkdwn": true,
+		"blocks": blocks,
+		// what a telephone shows, where there is no room for blocks
+		"text": strings.Join(titles, "\n"), "mrkdwn": false, "parse": "none", "link_names": false,
 		"unfurl_links": false, "unfurl_media": false, // the links are for people
 	})
 }
 
-func slackNotification(n Item) string {
-	var b strings.Builder
-	title := strings.Join(strings.Fields(n.Title), " ")
-	fmt.Fprintf(&b, "*%s*", slackEscape(title, slackTitle, "…"))
+// slackBlock is one block of a message.
+func slackBlock(kind, format, text string) map[string]any {
+	is := map[string]any{"type": format, "text": text}
+	if format == "plain_text" {
+		is["emoji"] = false // a table may be named :fire:
+	}
+	return map[string]any{"type": kind, "text": is}
+}
+
+// slackLinks are the links of a notification.
+func slackLinks(n Item) string {
 	var links []string
 	if n.Approve != "" {
 		links = append(links, slackLink(n.Approve, "Approve or reject"))
@@ -48,41 +66,26 @@ func slackNotification(n Item) string {
 	default:
 		links = append(links, slackLink(n.Open, fmt.Sprintf("Run %d", n.Run)))
 	}
-	line := strings.Join(links, " · ")
-	room := slackText - utf8.RuneCountInString(b.String()) - utf8.RuneCountInString(line) - 2
-	if text := strings.TrimSpace(n.Text); text != "" {
-		b.WriteString("\n" + slackEscape(text, max(room, 0), slackCut))
-	}
-	if line != "" {
-		b.WriteString("\n" + line)
-	}
-	return b.String()
+	return strings.Join(links, " · ")
 }
 
 // slackEscape writes a text so that nothing in it is a link or calls anybody: a
-// table may be named <!channel>. What is longer than limit, as Slack counts it,
-// is cut, at the end of a line where one is near.
-func slackEscape(text string, limit int, cut string) string {
-	escape := strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;")
-	if whole := escape.Replace(text); utf8.RuneCountInString(whole) <= limit {
-		return whole
+// table may be named <!channel>.
+func slackEscape(text string) string {
+	return strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace(text)
+}
+
+// slackShort cuts what is longer than limit, at the end of a line where one is near.
+func slackShort(text string, limit int, cut string) string {
+	letters := []rune(text)
+	if len(letters) <= limit {
+		return text
 	}
-	room := limit - utf8.RuneCountInString(cut)
-	kept, length, lineEnd := 0, 0, 0
-	for i, r := range text {
-		length += utf8.RuneCountInString(escape.Replace(string(r)))
-		if length > room {
-			break
-		}
-		if r == '\n' {
-			lineEnd = i
-		}
-		kept = i + utf8.RuneLen(r)
+	kept := string(letters[:limit-utf8.RuneCountInString(cut)])
+	if end := strings.LastIndexByte(kept, '\n'); end > len(kept)/2 {
+		kept = kept[:end]
 	}
-	if lineEnd > kept/2 {
-		kept = lineEnd
-	}
-	return escape.Replace(text[:kept]) + cut
+	return kept + cut
 }
 
 // slackLink writes a link; the letters that would end it are written as a URL

@@ -212,14 +212,22 @@ func (b Book) ask(p Policy, number int, e remediate.Incident, said string) Decis
 		By:       "alert/" + e.Name(),
 		Terms:    s.Terms,
 	}
+	if p.Limit != nil {
+		r.Limit = p.Limit
+	}
 	if s.Limit != nil {
 		r.Limit, r.Aside = s.Limit, true
+	}
+	why := fmt.Sprintf("policy %q asks for %s", p.Name, s.Action)
+	if e.Alert.Rule == remediate.RuleUnknown && p.Limit == nil && s.Limit == nil && r.Mode == remediate.Auto {
+		r.Mode = remediate.Ask
+		why += ", with approval: upkeep knows no rule " + strconv.Quote(e.Name()) + " with a limit, and its delivery " +
+			"may be forged (set limit in the policy)"
 	}
 	if r.Terms.Decay == 0 {
 		r.Terms.Decay = decay(e.Alert)
 	}
 	r.Subject, r.Params, r.Wrong = b.Fill(s, e.Alert.Labels)
-	why := fmt.Sprintf("policy %q asks for %s", p.Name, s.Action)
 	if said != "" {
 		why = said + "; " + why
 	}

@@ -24,6 +24,11 @@ type Policy struct {
 	Match labels.Matchers `json:"match"`          // all must match the alert's labels; none matches nothing
 	Hold  time.Duration   `json:"hold,omitempty"` // how long an incident must be open before the first step
 	Steps []Step          `json:"steps"`
+
+	// The limit and the expression of the alerts, in place of those of their rule. Limit is nil
+	// and Expr empty where the rule's hold.
+	Limit *float64 `json:"limit,omitempty"`
+	Expr  string   `json:"expr,omitempty"`
 }
 
 // A Step is one action of a policy's chain.

@@ -43,7 +43,7 @@ func (b Book) Present(r remediate.Request, e remediate.Incident) (remediate.Requ
 		}
 	}
 	if r.Mode != remediate.Observe {
-		r.Mode = s.Mode
+		r.Mode = asked.Mode
 	}
 	if e.ID != 0 || asked.Terms.Decay != 0 {
 		r.Terms = asked.Terms
@@ -51,7 +51,7 @@ func (b Book) Present(r remediate.Request, e remediate.Incident) (remediate.Requ
 		decay := r.Terms.Decay
 		r.Terms, r.Terms.Decay = asked.Terms, decay
 	}
-	if s.Limit != nil || r.Aside {
+	if s.Limit != nil || r.Aside || p.Limit != nil || e.Alert.Rule == remediate.RuleKnown {
 		r.Limit, r.Aside = asked.Limit, asked.Aside
 	}
 	return r, nil
@@ -68,4 +68,13 @@ func (b Book) named(name string) (Policy, bool) {
 		}
 	}
 	return Policy{}, false
+}
+
+// Expr returns the expression that tells whether an alert still holds, for a request of a
+// policy: the policy's own, or the alert's.
+func (b Book) Expr(policy string, a remediate.Alert) string {
+	if p, ok := b.named(policy); ok && p.Expr != "" {
+		return p.Expr
+	}
+	return a.Expr
 }

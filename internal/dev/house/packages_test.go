@@ -3,6 +3,7 @@ package house_test
 import (
 	"go/ast"
 	"go/build/constraint"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -101,6 +102,31 @@ func TestDockerByOneFile(t *testing.T) {
 			if call, ok := n.(*ast.CallExpr); ok {
 				if sel, ok := call.Fun.(*ast.SelectorExpr); ok && sel.Sel.Name == "Changes" {
 					t.Errorf("%s: a collector only reads", s.at(n))
+				}
+			}
+			return true
+		})
+	}
+}
+
+// A program is started by internal/platform/child only, which gives it an environment of its
+// own, a group that ends with it, and no shell.
+func TestProgramsAreStartedInOnePlace(t *testing.T) {
+	for _, s := range sources(t) {
+		if s.test() || s.dir == "internal/platform/child" || s.dir == "remediate/actiontest" ||
+			strings.HasPrefix(s.dir, "internal/testbed/") || strings.HasPrefix(s.dir, "internal/dev/") {
+			continue
+		}
+		for _, spec := range s.file.Imports {
+			if spec.Path.Value == `"os/exec"` {
+				t.Errorf("%s imports os/exec: start the program by internal/platform/child", s.at(spec))
+			}
+		}
+		ast.Inspect(s.file, func(n ast.Node) bool {
+			if sel, ok := n.(*ast.SelectorExpr); ok && slices.Contains([]string{"StartProcess", "ForkExec", "Exec"},
+				sel.Sel.Name) {
+				if p, ok := sel.X.(*ast.Ident); ok && slices.Contains([]string{"os", "syscall", "unix"}, p.Name) {
+					t.Errorf("%s calls %s.%s", s.at(n), p.Name, sel.Sel.Name)
 				}
 			}
 			return true

@@ -11,6 +11,8 @@ import (
 	"github.com/prometheus/client_golang/api"
 	promv1 "github.com/prometheus/client_golang/api/prometheus/v1"
 	"github.com/prometheus/common/model"
+
+	"github.com/ai-micro-service/upkeep/remediate"
 )
 
 // A Prometheus answers questions in PromQL.
@@ -91,6 +93,34 @@ func (p Prometheus) Alerts(ctx context.Context) (names []string, err error) {
 		return nil, fmt.Errorf("prometheus: %w", err)
 	}
 	return names, nil
+}
+
+// Rules returns the alerting rules that the server evaluates.
+func (p Prometheus) Rules(ctx context.Context) (all []remediate.Rule, err error) {
+	err = p.ask(ctx, question{http.MethodGet, "rules", listingLimit}, func(ctx context.Context, a promv1.API) error {
+		rules, err := a.Rules(ctx, nil)
+		for _, g := range rules.Groups {
+			for _, r := range g.Rules {
+				if alert, ok := r.(promv1.AlertingRule); ok {
+					all = append(all, remediate.Rule{Name: alert.Name, Expr: alert.Query, Labels: texts(alert.Labels),
+						Annotations: texts(alert.Annotations)})
+				}
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("prometheus: %w", err)
+	}
+	return all, nil
+}
+
+func texts(set model.LabelSet) map[string]string {
+	all := make(map[string]string, len(set))
+	for name, value := range set {
+		all[string(name)] = string(value)
+	}
+	return all
 }
 
 // ask has Prometheus' client ask.

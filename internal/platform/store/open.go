@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ai-micro-service/upkeep/internal/platform/files"
 )
 
 // openAgain is how soon it is tried again to open a store that could not be had.
@@ -83,11 +85,18 @@ func (s *Store) prepare(ctx context.Context) error {
 		if err := os.MkdirAll(o.dir, 0o700); err != nil {
 			return fmt.Errorf("store: %w", err)
 		}
+		// The key that signs approval links is in it.
+		if err := files.Folder(o.dir); err != nil {
+			return fmt.Errorf("store: data_dir: %w", err)
+		}
 		lock, err := takeLock(filepath.Join(o.dir, "upkeep.lock"))
 		if err != nil {
 			return err
 		}
 		o.lock = lock
+		if err := private(filepath.Join(o.dir, database)); err != nil {
+			return fmt.Errorf("store: %w", err)
+		}
 	}
 	if err := s.migrate(ctx); err != nil {
 		return fmt.Errorf("store %s: %w%s", s.name, err, room(s.opening.dir))

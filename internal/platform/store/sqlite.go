@@ -2,6 +2,7 @@ package store
 
 import (
 	"database/sql"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -9,6 +10,8 @@ import (
 
 	"golang.org/x/sys/unix"
 	"modernc.org/sqlite"
+
+	"github.com/ai-micro-service/upkeep/internal/platform/files"
 )
 
 // openFolder opens the file in a folder. A second process on the same folder is
@@ -33,6 +36,16 @@ func takeLock(path string) (*os.File, error) {
 			"its own", filepath.Dir(path))
 	}
 	return f, nil
+}
+
+// private makes the database readable by its owner only, whatever the umask is. SQLite gives
+// its other files the mode of the database.
+func private(path string) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Close(), files.Restrict(path, path+"-wal", path+"-shm", path+"-journal"))
 }
 
 // dsn asks for a commit that survives a power cut (synchronous=FULL) and for

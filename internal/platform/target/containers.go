@@ -4,9 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -85,27 +82,4 @@ func containerOf(i container.InspectResponse) Container {
 	size, set := i.HostConfig.LogConfig.Config["max-size"]
 	c.LogRotated = set && size != "" && size != "-1" || c.LogDriver == "local" && !set
 	return c
-}
-
-// LogBytes adds up the sizes of a container's log file and of those that were
-// rotated, as they are seen from here.
-func (d *Docker) LogBytes(c Container) (float64, error) {
-	folder, name := filepath.Split(filepath.Join(d.Root, c.LogPath))
-	entries, err := os.ReadDir(folder)
-	if err != nil {
-		return 0, err
-	}
-	sum := 0.0
-	for _, e := range entries {
-		if e.Name() != name && !strings.HasPrefix(e.Name(), name+".") {
-			continue
-		}
-		info, err := e.Info()
-		if err == nil {
-			sum += float64(info.Size())
-		} else if !errors.Is(err, fs.ErrNotExist) { // rotated meanwhile
-			return 0, err
-		}
-	}
-	return sum, nil
 }

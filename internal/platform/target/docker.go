@@ -27,7 +27,8 @@ import (
 // DockerConfig says where a Docker engine is.
 type DockerConfig struct {
 	Name string // the server label
-	Host string // unix:///var/run/docker.sock, or tcp://host:port without TLS
+	Host string // unix:///var/run/docker.sock, or tcp://host:port
+	TLS  DockerTLS
 	Root string // where the engine's root file system is seen from, for its log files
 	Logs LogFields
 
@@ -55,6 +56,7 @@ type Docker struct {
 	LogArchive string // keeps what is cut off logs; "" where it is not kept
 
 	host      string
+	tls       DockerTLS
 	transport *http.Transport
 	seen      sightings
 
@@ -71,7 +73,7 @@ func NewDocker(c DockerConfig) (*Docker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("docker %s: %w", c.Name, err)
 	}
-	d := &Docker{Name: c.Name, Root: c.Root, Logs: c.Logs, LogArchive: c.LogArchive, host: c.Host,
+	d := &Docker{Name: c.Name, Root: c.Root, Logs: c.Logs, LogArchive: c.LogArchive, host: c.Host, tls: c.TLS,
 		seen: sightings{path: c.Sightings}}
 	network, address := "tcp", u.Host
 	if u.Scheme == "unix" {
@@ -81,11 +83,20 @@ func NewDocker(c DockerConfig) (*Docker, error) {
 		return nil, fmt.Errorf("docker %s: host is %q; unix:///var/run/docker.sock or tcp://host:port was expected",
 			c.Name, c.Host)
 	}
+	if u.Scheme == "unix" && c.TLS.used() {
+		return nil, fmt.Errorf("docker %s: a socket has no TLS: leave ca_file, cert_file and key_file out", c.Name)
+	}
+	if u.Scheme == "tcp" && !c.TLS.used() && !loopback(u.Hostname()) {
+		return nil, fmt.Errorf("docker %s: %s is without TLS: name ca_file, cert_file and key_file", c.Name, c.Host)
+	}
 	d.transport = &http.Transport{
 		MaxIdleConns: 2, MaxConnsPerHost: 2, IdleConnTimeout: 2 * time.Minute,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, network, address)
 		},
+	}
+	if c.TLS.used() {
+		d.transport.DialTLSContext = c.TLS.dial
 	}
 	return d, nil
 }
@@ -158,7 +169,11 @@ const oldestAPI = "1.24"
 
 // connect agrees upon a version of the API: the newest that both know.
 func (d *Docker) connect(ctx context.Context) (*client.Client, error) {
-	c, err := client.NewClientWithOpts(client.WithHost(d.host),
+	scheme := "http"
+	if d.tls.used() {
+		scheme = "https"
+	}
+	c, err := client.NewClientWithOpts(client.WithHost(d.host), client.WithScheme(scheme),
 		client.WithHTTPClient(&http.Client{Transport: answers{d.transport}}), client.WithUserAgent("upkeep"))
 	if err != nil {
 		return nil, err

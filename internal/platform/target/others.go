@@ -25,4 +25,6 @@ type Packages struct {
 	Name string // the server label
 	Kind string // pip, npm or trivy
 	Path string // of the report, or of the folder that is audited
+
+	Registry string // that npm asks; "" for the public one
 }

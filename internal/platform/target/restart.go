@@ -7,13 +7,14 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"os/exec"
 	"regexp"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/docker/docker/api/types/container"
+
+	"github.com/ai-micro-service/upkeep/internal/platform/child"
 )
 
 // A Restart is the way to restart a server: a Docker engine, systemd, or none.
@@ -162,28 +163,28 @@ func (r Restart) Do(ctx context.Context, grace time.Duration) error {
 // ErrMayNotRestart says that Docker or systemd denied the restart.
 var ErrMayNotRestart = errors.New("that is not allowed")
 
-// systemctl runs systemd's own program. It gets nothing of our environment but what
-// it needs: passwords may be in there.
+// systemctl runs systemd's own program.
 func systemctl(ctx context.Context, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, "systemctl", args...)
-	cmd.Env = []string{"LC_ALL=C", "SYSTEMD_COLORS=0"}
-	for _, name := range []string{"PATH", "DBUS_SYSTEM_BUS_ADDRESS", "XDG_RUNTIME_DIR"} {
+	program, err := child.Find("systemctl")
+	if err != nil {
+		return "", err
+	}
+	env := []string{"LC_ALL=C", "SYSTEMD_COLORS=0"}
+	for _, name := range []string{"DBUS_SYSTEM_BUS_ADDRESS", "XDG_RUNTIME_DIR"} {
 		if value, ok := os.LookupEnv(name); ok {
-			cmd.Env = append(cmd.Env, name+"="+value)
+			env = append(env, name+"="+value)
 		}
 	}
-	cmd.WaitDelay = time.Second
-	var out, said strings.Builder
-	cmd.Stdout, cmd.Stderr = &out, &said
-	if err := cmd.Run(); err != nil {
+	r, err := child.Run(ctx, child.Program{Path: program, Args: args, Env: env})
+	if err != nil {
 		if ctx.Err() != nil {
 			return "", fmt.Errorf("systemctl %s: %w", args[0], context.Cause(ctx))
 		}
-		text := strings.TrimSpace(said.String())
+		text := strings.TrimSpace(string(r.Said))
 		if strings.Contains(text, "authentication required") || strings.Contains(text, "Access denied") {
 			err = fmt.Errorf("%w: %w", ErrMayNotRestart, err)
 		}
 		return "", fmt.Errorf("systemctl %s: %w: %s", args[0], err, text)
 	}
-	return out.String(), nil
+	return string(r.Out), nil
 }

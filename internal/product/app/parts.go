@@ -259,6 +259,7 @@ func (a *App) openEngine(context.Context) error {
 	if p, ok := a.prometheus(); ok {
 		c.Rules = p
 	}
+	c.Known = a.knownRules().all
 	if a.keeper != nil {
 		c.Silences = a.keeper
 	}

@@ -176,7 +176,8 @@ func (b *builder) engine(name string) any {
 
 func (b *builder) docker(t config.Docker) (*target.Docker, error) {
 	return target.NewDocker(target.DockerConfig{
-		Name: t.Name, Host: t.Host, Root: t.Root, Logs: target.LogFields(t.Logs), LogArchive: t.LogArchive,
+		Name: t.Name, Host: t.Host, TLS: t.TLS(), Root: t.Root,
+		Logs: target.LogFields(t.Logs), LogArchive: t.LogArchive,
 		Sightings: filepath.Join(b.config.DataDir, "images", url.PathEscape(t.Name)+".json"),
 	})
 }

@@ -10,7 +10,9 @@ import (
 	"reflect"
 	"strings"
 
+	"github.com/ai-micro-service/upkeep/internal/platform/files"
 	"github.com/ai-micro-service/upkeep/internal/platform/webconfig"
+	"github.com/ai-micro-service/upkeep/internal/product/config"
 )
 
 // secretsMount is where Docker puts a container's secrets. Where it is not there, the
@@ -30,6 +32,11 @@ func (k *checker) files() {
 	}
 	if info, err := os.Stat(c.DataDir); err == nil && !info.IsDir() {
 		k.fault(in("data_dir"), "data_dir is %s, which is a file; name a folder", c.DataDir)
+	} else if err := files.Folder(c.DataDir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		k.fault(in("data_dir"), "data_dir: %v", err)
+	}
+	if c.Web.ConfigFile != "" {
+		k.private(in("web", "config_file"), "config_file", c.Web.ConfigFile)
 	}
 	for i, pattern := range c.Embedded.RuleFiles {
 		if found, err := filepath.Glob(pattern); err != nil || len(found) == 0 && c.Embedded.Enabled {
@@ -118,12 +125,27 @@ func (k *checker) key(v reflect.Value, at place, key string) {
 	switch {
 	case value == "" || key == "config_file":
 	case strings.HasSuffix(key, "_file"):
-		k.file(at, name(at), value)
+		if k.file(at, name(at), value) {
+			k.private(at, key, value)
+		}
 	case strings.HasSuffix(key, "_env"):
 		if os.Getenv(value) == "" {
 			k.warn(at, "%s names the environment variable %s, which is not set here; set it for upkeep's process",
 				name(at), value)
 		}
+	}
+}
+
+// private checks who else can read a file. That of Alertmanager, of certificates and of users may
+// have no secret in it.
+func (k *checker) private(at place, key, path string) {
+	err := files.Secret(path)
+	switch {
+	case err == nil || errors.Is(err, fs.ErrNotExist):
+	case config.SecretKey(key):
+		k.fault(at, "%s: %v", name(at), err)
+	case key == "alertmanager_file" || key == "receivers_file" || key == "config_file":
+		k.warn(at, "%s: %v; it may have secrets in it", name(at), err)
 	}
 }
 

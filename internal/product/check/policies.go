@@ -22,6 +22,7 @@ func (k *checker) policies() {
 				c.matches = append(c.matches, a)
 			}
 		}
+		k.limits(c)
 		said := k.names(c)
 		switch {
 		case k.contradicts(c):

@@ -10,7 +10,7 @@ import (
 func (c *Config) Book(actions map[string]policy.Action) policy.Book {
 	b := policy.Book{Actions: actions}
 	for _, p := range c.Policies {
-		made := policy.Policy{Name: p.Name, Match: p.Match, Hold: p.Hold}
+		made := policy.Policy{Name: p.Name, Match: p.Match, Hold: p.Hold, Limit: p.Limit, Expr: p.Expr}
 		for _, s := range p.Steps {
 			made.Steps = append(made.Steps, policy.Step{
 				Action: s.Action, Mode: remediate.Mode(s.Mode), Subject: s.Subject, With: s.With, Limit: s.Limit,

@@ -135,7 +135,12 @@ type Host struct {
 // A Docker is one Docker engine.
 type Docker struct {
 	Name string `yaml:"name" required:"a name, the server label of its metrics" doc:"The server label of its metrics."`
-	Host string `yaml:"host" default:"unix:///var/run/docker.sock" doc:"Address of the engine: a socket, or tcp://host:port for a proxy that allows only GET."`
+	Host string `yaml:"host" default:"unix:///var/run/docker.sock" doc:"Address of the engine: a socket, or tcp://host:port, with TLS (ca_file, cert_file, key_file). Without TLS only a proxy on this machine that allows only GET, as tcp://127.0.0.1:2375."`
+
+	CAFile   string `yaml:"ca_file" check:"path" doc:"CA certificates that the engine's certificate is verified with, in place of the system's."`
+	CertFile string `yaml:"cert_file" check:"path" doc:"Client certificate for the engine."`
+	KeyFile  string `yaml:"key_file" check:"path" doc:"Key of the client certificate."`
+
 	Root string `yaml:"root" default:"/" doc:"Where the engine's root file system is mounted, for its log files: / unless upkeep runs in a container."`
 	Logs Logs   `yaml:"logs" doc:"Field names of the services' log lines."`
 
@@ -172,7 +177,9 @@ type Backup struct {
 type Packages struct {
 	Name string `yaml:"name" required:"a name, the server label of its metrics" doc:"The server label of its metrics."`
 	Kind string `yaml:"kind" required:"pip, npm or trivy" enum:"pip|npm|trivy" doc:"Format of the report: JSON of pip-audit, npm audit or trivy."`
-	Path string `yaml:"path" check:"path" required:"a path" doc:"The report; or the service's folder, where pip-audit or npm audit is run if it is installed."`
+	Path string `yaml:"path" check:"path" required:"a path" doc:"The report; or the service's folder, whose requirements.txt or package-lock.json is audited by pip-audit or npm audit if that is installed."`
+
+	Registry string `yaml:"registry" check:"http" doc:"Registry that npm audit asks instead of the public one, without a user or password in it. The folder's .npmrc is not read."`
 }
 
 // Collectors are the settings of collectors.

@@ -27,6 +27,8 @@ type Policy struct {
 	Mode    string            `yaml:"mode" default:"observe" enum:"observe|ask|auto" doc:"Mode of that step. The default only observes: it changes nothing and asks no one for approval."`
 	Subject map[string]string `yaml:"subject" doc:"Of that step."`
 	With    map[string]string `yaml:"with" doc:"Of that step."`
+	Limit   *float64          `yaml:"limit" doc:"Limit of the alerts that it matches, in place of the limit annotation of their rule. Needed for mode auto if upkeep does not know the rule: one that is neither shipped nor loaded in the Prometheus that it asks."`
+	Expr    string            `yaml:"expr" doc:"Expression of these alerts, in place of their rule's; upkeep evaluates it after a run to see whether they still hold."`
 
 	remediate.Terms // a key of their own each
 }

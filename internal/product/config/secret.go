@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+
+	"github.com/ai-micro-service/upkeep/internal/platform/files"
 )
 
 // Password returns what reads the target's password when it is needed, or nil
@@ -55,14 +57,20 @@ func (p Place) URL() func() (string, error) {
 	return secret(p.URLFile, p.URLEnv)
 }
 
+// secretMost is more than any password or token has.
+const secretMost = 64 << 10
+
 // secret reads anew each time, so that a changed secret needs no restart. An
 // empty one is an error: it would open what it should close.
 func secret(file, env string) func() (string, error) {
 	switch {
 	case file != "":
 		return func() (string, error) {
-			text, err := os.ReadFile(file)
+			text, _, err := files.Read(file, secretMost)
 			if err != nil {
+				return "", fmt.Errorf("secret: %w", err)
+			}
+			if err := files.Secret(file); err != nil { // it may have been replaced
 				return "", fmt.Errorf("secret: %w", err)
 			}
 			text = bytes.TrimRight(text, "\r\n")

@@ -112,6 +112,8 @@ func (d *decoder) targets(t Targets, n *yaml.Node) {
 		if u, err := url.Parse(e.Host); err != nil || u.Scheme != "unix" && u.Scheme != "tcp" {
 			d.fault(at(n, "targets", "docker", i, "host"),
 				"host is %q; unix:///var/run/docker.sock or tcp://host:port was expected", e.Host)
+		} else {
+			d.engine(at(n, "targets", "docker", i), e, u)
 		}
 	}
 	for i, r := range t.Redis {
@@ -141,6 +143,20 @@ func (d *decoder) targets(t Targets, n *yaml.Node) {
 					kind, name)
 			}
 		}
+	}
+}
+
+// engine checks how an engine and upkeep know each other.
+func (d *decoder) engine(n *yaml.Node, e Docker, u *url.URL) {
+	has := e.CAFile != "" || e.CertFile != "" || e.KeyFile != ""
+	switch {
+	case has && u.Scheme == "unix":
+		d.fault(n, "docker %s is a socket, which has no TLS: leave ca_file, cert_file and key_file out", e.Name)
+	case (e.CertFile == "") != (e.KeyFile == ""):
+		d.fault(n, "docker %s: cert_file and key_file belong together", e.Name)
+	case !has && target.NeedsTLS(u.Scheme, u.Hostname()):
+		d.fault(at(n, "host"), "host is %q without TLS: access to the engine is root on its machine; name ca_file, "+
+			"cert_file and key_file, or a proxy on this machine (tcp://127.0.0.1:port)", e.Host)
 	}
 }
 

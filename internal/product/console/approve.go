@@ -226,7 +226,7 @@ func (c *Console) show(g *gin.Context, q *question, v *verdict) {
 			Iff(q != nil && v == nil, func() Node { return q.form() }),
 		),
 	))
-	if err := page.Render(g.Writer); err != nil {
+	if err := render(g.Writer, page); err != nil {
 		c.Logger.Debug("page not delivered", "err", err)
 	}
 }

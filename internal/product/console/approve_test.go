@@ -154,10 +154,14 @@ func open(t *testing.T) *fixture {
 }
 
 func (c *fixture) post(_ http.ResponseWriter, r *http.Request) {
-	var m struct{ Text string }
+	var m struct {
+		Blocks []struct{ Text struct{ Text string } }
+	}
 	if json.NewDecoder(r.Body).Decode(&m) == nil {
 		c.mu.Lock()
-		c.chat = append(c.chat, m.Text)
+		for _, b := range m.Blocks {
+			c.chat = append(c.chat, b.Text.Text)
+		}
 		c.mu.Unlock()
 	}
 }

@@ -49,7 +49,7 @@ func (c *Console) page(g *gin.Context) {
 	v.targets = targets(v.Collectors)
 	g.Header("Content-Type", "text/html; charset=utf-8")
 	g.Header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
-	if err := v.document().Render(g.Writer); err != nil {
+	if err := render(g.Writer, v.document()); err != nil {
 		c.Logger.Debug("page not delivered", "err", err)
 	}
 }

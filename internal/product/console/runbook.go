@@ -53,7 +53,7 @@ func (c *Console) plain(g *gin.Context, title string, content Node) {
 		Body(Class("plain"), Header(H1(Text(title)), Small(Text("upkeep "+c.Version)),
 			Nav(A(Href("/"), Text("upkeep")))), content),
 	))
-	if err := page.Render(g.Writer); err != nil {
+	if err := render(g.Writer, page); err != nil {
 		c.Logger.Debug("page not delivered", "err", err)
 	}
 }

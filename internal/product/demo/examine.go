@@ -3,13 +3,13 @@ package demo
 import (
 	"context"
 	"encoding/csv"
-	"errors"
 	"fmt"
 	"net/url"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"github.com/ai-micro-service/upkeep/internal/platform/child"
 )
 
 // findings are what PostgreSQL's and Redis' own tools say of the servers, asked
@@ -65,7 +65,7 @@ func info(text, name string) int64 {
 
 // tool runs one of the servers' own tools with an argument vector.
 func tool(ctx context.Context, name string, args ...string) (string, error) {
-	path, err := exec.LookPath(name)
+	path, err := child.Find(name)
 	if err != nil {
 		found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/" + name) // the pattern is well formed
 		if len(found) == 0 {
@@ -73,11 +73,11 @@ func tool(ctx context.Context, name string, args ...string) (string, error) {
 		}
 		path = found[len(found)-1]
 	}
-	out, err := exec.CommandContext(ctx, path, args...).Output()
-	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
-		return "", fmt.Errorf("%s: %w: %s", name, err, strings.TrimSpace(string(exit.Stderr)))
+	r, err := child.Run(ctx, child.Program{Path: path, Args: args})
+	if err != nil {
+		return "", fmt.Errorf("%s: %w: %s", name, err, strings.TrimSpace(string(r.Said)))
 	}
-	return string(out), err
+	return string(r.Out), nil
 }
 
 // Servers says where the demo's servers are.

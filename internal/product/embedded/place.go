@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/common/model"
 
 	"github.com/ai-micro-service/upkeep/internal/platform/receivers"
+	"github.com/ai-micro-service/upkeep/internal/platform/visible"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/journal"
 	"github.com/ai-micro-service/upkeep/remediate/notify"
@@ -89,14 +90,17 @@ func item(a *alert.Alert) notify.Item {
 		At: a.StartsAt, Labels: labels,
 		Title: strings.TrimSpace(string(a.Labels["severity"])+" "+a.Name()) + ": " + summary,
 	}
-	text := []string{journal.Subject(about), "firing since " + a.StartsAt.UTC().Format(time.DateTime) + " UTC"}
+	text := []string{
+		visible.Text(journal.Subject(about)),
+		"firing since " + a.StartsAt.UTC().Format(time.DateTime) + " UTC",
+	}
 	if a.Resolved() {
 		n.Key, n.Kind, n.At = "resolved/"+n.Key, remediate.NotificationResolved, a.EndsAt
 		n.Title = "resolved: " + a.Name() + ": " + summary
 		text[1] = "fired from " + a.StartsAt.UTC().Format(time.DateTime) + " to " +
 			a.EndsAt.UTC().Format(time.DateTime) + " UTC"
 	} else if runbook := a.Annotations["runbook_url"]; runbook != "" {
-		text = append(text, "runbook: "+string(runbook))
+		text = append(text, "runbook: "+visible.Text(string(runbook)))
 	}
 	n.Text = strings.Join(text, "\n")
 	return notify.Item{Notification: n}

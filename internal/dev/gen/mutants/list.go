@@ -9,7 +9,7 @@ const (
 
 // mutants are the protections, the first of which is what all others rest on.
 func mutants() []mutant {
-	return slices.Concat(ofActions(), ofEngine(), ofEvidence(), ofInbox(), ofLibraries(), ofHouse())
+	return slices.Concat(ofActions(), ofEngine(), ofEvidence(), ofInbox(), ofLibraries(), ofHouse(), ofSecurity())
 }
 
 // ofActions are the protections of what is changed on targets.

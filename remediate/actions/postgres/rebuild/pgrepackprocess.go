@@ -4,13 +4,11 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"os/exec"
-	"runtime"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
+	"github.com/ai-micro-service/upkeep/internal/platform/child"
 	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/session"
 )
 
@@ -39,63 +37,48 @@ func (t *tail) String() string {
 	return strings.Join(strings.FieldsFunc(text, func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
 }
 
-// A child is a program that does not outlive us.
-type child struct {
-	cmd    *exec.Cmd
+// A running is a pg_repack at work.
+type running struct {
+	*child.Process
 	secret string // that must not be in what it says
 	output tail
-	ended  chan struct{}
-	err    error // how it ended; to be read after that
 }
 
-// launch starts a program with an environment of its own. When we are killed it
-// gets SIGINT, on which pg_repack cleans up. Linux sends that when the thread ends
-// that has started it, so the thread is kept.
-func launch(path string, args, env []string) (*child, error) {
-	c := &child{cmd: exec.Command(path, args...), secret: secretOf(env), ended: make(chan struct{})}
-	c.cmd.Env, c.cmd.Dir = env, "/"
-	c.cmd.Stdout, c.cmd.Stderr = &c.output, &c.output
-	// a group of its own: Ctrl-C is for us
-	c.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGINT, Setpgid: true}
-	began := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
-		err := c.cmd.Start()
-		began <- err
-		if err == nil {
-			c.err = c.cmd.Wait()
-			close(c.ended)
-		}
-	}()
-	return c, <-began
+// launch starts a program with an environment of its own. It gets SIGINT when we are
+// killed, on which pg_repack cleans up.
+func launch(path string, args, env []string) (*running, error) {
+	w := &running{secret: secretOf(env)}
+	var err error
+	w.Process, err = child.Start(child.Program{Path: path, Args: args, Env: env}, &w.output)
+	return w, err
 }
 
 // end interrupts the program, so that it cleans up, and kills it when it does not
 // end of that.
-func (c *child) end() {
-	_ = c.cmd.Process.Signal(syscall.SIGINT) // it may have ended already
+func (w *running) end() {
+	w.Interrupt()
 	select {
-	case <-c.ended:
+	case <-w.Ended():
 	case <-time.After(session.CancelWithin):
-		_ = c.cmd.Process.Kill() // as above
-		<-c.ended
+		w.Kill()
+		<-w.Ended()
 	}
 }
 
 // fault is what the program says when it has not ended well. That it has is for
 // the table to say.
-func (c *child) fault() error {
+func (w *running) fault() error {
 	select {
-	case <-c.ended:
+	case <-w.Ended():
 	default:
 		return nil
 	}
-	said := c.output.String()
-	if c.secret != "" {
-		said = strings.ReplaceAll(said, c.secret, "<redacted>")
+	said := w.output.String()
+	if w.secret != "" {
+		said = strings.ReplaceAll(said, w.secret, "<redacted>")
 	}
-	if c.err != nil {
-		return fmt.Errorf("%w: %s", c.err, said)
+	if w.Err() != nil {
+		return fmt.Errorf("%w: %s", w.Err(), said)
 	}
 	if strings.Contains(said, "WARNING") || strings.Contains(said, "ERROR") || strings.Contains(said, "Skipping") {
 		return errors.New(said)

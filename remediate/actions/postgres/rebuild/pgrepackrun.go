@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/ai-micro-service/upkeep/internal/platform/child"
 	"github.com/ai-micro-service/upkeep/remediate"
 	"github.com/ai-micro-service/upkeep/remediate/actions/postgres/session"
 )
@@ -22,18 +22,18 @@ func executable(ctx context.Context, version string) (path string, err error) {
 	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/pg_repack") // the pattern is well formed
 	slices.Sort(found)
 	slices.Reverse(found)
-	if path, err := exec.LookPath("pg_repack"); err == nil {
+	if path, err := child.Find("pg_repack"); err == nil {
 		found = append(found, path)
 	}
 	var others []string
 	for _, path := range found {
 		asking, cancel := context.WithTimeout(ctx, askVersion)
-		out, err := exec.CommandContext(asking, path, "--version").Output()
+		out, err := child.Run(asking, child.Program{Path: path, Args: []string{"--version"}})
 		cancel()
 		if err != nil {
 			continue // whatever it is, it is not ours
 		}
-		has := strings.TrimPrefix(strings.TrimSpace(string(out)), "pg_repack ")
+		has := strings.TrimPrefix(strings.TrimSpace(string(out.Out)), "pg_repack ")
 		if has == version {
 			return path, nil
 		}
@@ -93,7 +93,7 @@ func (a Repack) execute(ctx context.Context, c *pgx.Conn, f remediate.Fence, s r
 	err = attend(ctx, c, f, s, g, ours)
 	if g.stop(ctx) {
 		select { // it cleans up when it has lost its sessions
-		case <-ours.ended:
+		case <-ours.Ended():
 		case <-time.After(session.CancelWithin):
 		}
 	}
@@ -130,11 +130,11 @@ func (a Repack) ready(ctx context.Context, c *pgx.Conn, f remediate.Fence, s rep
 }
 
 // attend looks after a pg_repack until it ends, or is to be ended.
-func attend(ctx context.Context, c *pgx.Conn, f remediate.Fence, s repackStep, g *guard, ours *child) error {
+func attend(ctx context.Context, c *pgx.Conn, f remediate.Fence, s repackStep, g *guard, ours *running) error {
 	waiting := ""
 	for {
 		select {
-		case <-ours.ended:
+		case <-ours.Ended():
 			return ours.fault()
 		case <-ctx.Done():
 			return context.Cause(ctx)
@@ -142,7 +142,7 @@ func attend(ctx context.Context, c *pgx.Conn, f remediate.Fence, s repackStep, g
 		}
 		if err := g.look(ctx, c); err != nil {
 			select {
-			case <-ours.ended: // by another's hand, and its locks with it
+			case <-ours.Ended(): // by another's hand, and its locks with it
 				if fault := ours.fault(); fault != nil {
 					return fault
 				}

@@ -1,0 +1,151 @@
+package target
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/ai-micro-service/upkeep/internal/platform/files"
+)
+
+// A LogFolder is the folder that an engine writes a container's log to, held open. The engine
+// may be another one than it says: what it names is opened only if it is such a log.
+type LogFolder struct {
+	root *os.Root
+	name string
+}
+
+// OpenLog opens the folder of a container's log. It refuses a path that an engine does not
+// give to a log, like /etc/shadow, and a folder that is a link.
+func (d *Docker) OpenLog(c Container) (*LogFolder, error) {
+	if err := plain(c.ID); err != nil {
+		return nil, err
+	}
+	if c.LogDriver != "json-file" || !filepath.IsAbs(c.LogPath) {
+		return nil, fmt.Errorf("the log of container %s is %q of driver %q, which is no file of json-file", c.Name,
+			c.LogPath, c.LogDriver)
+	}
+	folder, name := filepath.Split(filepath.Clean(c.LogPath))
+	if name != c.ID+"-json.log" || filepath.Base(folder) != c.ID {
+		return nil, fmt.Errorf("the log of container %s is %q, which is not in a folder of its own", c.Name, c.LogPath)
+	}
+	root, err := d.openUnderRoot(folder)
+	if err != nil {
+		return nil, err
+	}
+	return &LogFolder{root, name}, nil
+}
+
+// openUnderRoot opens a folder of the engine's machine. Where its root is mounted elsewhere,
+// no link leads out of there.
+func (d *Docker) openUnderRoot(folder string) (*os.Root, error) {
+	path := filepath.Join(d.Root, folder)
+	if info, err := os.Lstat(path); err != nil {
+		return nil, err
+	} else if !info.IsDir() {
+		return nil, fmt.Errorf("%s: not a folder", path)
+	}
+	if filepath.Clean(d.Root) == "/" {
+		return os.OpenRoot(path)
+	}
+	root, err := os.OpenRoot(d.Root)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = root.Close() }() // was only looked through
+	return root.OpenRoot(strings.TrimPrefix(filepath.Clean(folder), "/"))
+}
+
+// Close gives the folder back.
+func (l *LogFolder) Close() { _ = l.root.Close() } // was only looked through
+
+// Open opens the log for reading, or one that was rotated away by the name that Rotated has.
+func (l *LogFolder) Open(name string) (*os.File, error) { return files.In(l.root, name) }
+
+// Name returns the name of the log in its folder.
+func (l *LogFolder) Name() string { return l.name }
+
+// Rotated returns the names of the logs that were rotated away, the oldest first.
+func (l *LogFolder) Rotated() ([]string, error) {
+	entries, err := fs.ReadDir(l.root.FS(), ".")
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), l.name+".") && e.Type().IsRegular() {
+			names = append(names, e.Name())
+		}
+	}
+	slices.SortStableFunc(names, func(a, b string) int { return l.rotation(b) - l.rotation(a) })
+	return names, nil
+}
+
+// rotation returns how often a file was rotated: the 2 of file.2 and file.2.gz.
+func (l *LogFolder) rotation(name string) int {
+	n, _ := strconv.Atoi(strings.TrimSuffix(strings.TrimPrefix(name, l.name+"."), ".gz"))
+	return n
+}
+
+// LogBytes adds up the sizes of a container's log file and of those that were
+// rotated, as they are seen from here.
+func (d *Docker) LogBytes(c Container) (float64, error) {
+	l, err := d.OpenLog(c)
+	if err != nil {
+		return 0, err
+	}
+	defer l.Close()
+	names, err := l.Rotated()
+	if err != nil {
+		return 0, err
+	}
+	sum := 0.0
+	for _, name := range append(names, l.name) {
+		info, err := l.root.Lstat(name)
+		if errors.Is(err, fs.ErrNotExist) { // rotated meanwhile
+			continue
+		}
+		if err == nil {
+			err = files.Plain(info)
+		}
+		if err != nil {
+			return 0, err
+		}
+		sum += float64(info.Size())
+	}
+	return sum, nil
+}
+
+// LogFiles returns the paths of a container's log files, the oldest first, once they were
+// found to be such files.
+func (d *Docker) LogFiles(c Container) (paths []string, err error) {
+	l, err := d.OpenLog(c)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil // nothing was written yet
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer l.Close()
+	names, err := l.Rotated()
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range append(names, l.name) {
+		f, err := l.Open(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		_ = f.Close() // only opened
+		paths = append(paths, filepath.Join(l.root.Name(), name))
+	}
+	return paths, nil
+}
