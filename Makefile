@@ -53,6 +53,7 @@ generate: ## write catalogs, reference pages, dashboards and the example configu
 	$(GO) run ./internal/dev/gen/dashboards
 	$(GO) run ./internal/dev/gen/docs
 	$(GO) test ./cmd/upkeep -run TestReference -update >/dev/null
+	$(GO) test ./internal/product/app -run TestRoutes -update >/dev/null
 
 .PHONY: lint
 lint: ## gofmt, vet, golangci-lint

@@ -85,6 +85,9 @@ func spawn(t *testing.T, dir, name string, args ...string) *exec.Cmd {
 		t.Fatal(err)
 	}
 	defer func() { _ = log.Close() }() // the child has its own
+	if name == "upkeep" {
+		grant(t, dir)
+	}
 	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), name, args...)
 	cmd.Stdout, cmd.Stderr, cmd.Dir = log, log, dir
 	if err := cmd.Start(); err != nil {
@@ -460,9 +463,9 @@ receivers:
 `, s.address, s.token))
 	write(t, filepath.Join(s.dir, "prometheus.yml"), fmt.Sprintf(`global: {scrape_interval: 300ms, scrape_timeout: 300ms, evaluation_interval: 300ms}
 rule_files: [rules/*.rules.yaml]
-scrape_configs: [{job_name: upkeep, static_configs: [{targets: [%q]}]}]
+scrape_configs: [{job_name: upkeep, authorization: {credentials: %q}, static_configs: [{targets: [%q]}]}]
 alerting: {alertmanagers: [{static_configs: [{targets: [%q]}]}]}
-`, s.address, am))
+`, s.token, s.address, am))
 	spawn(t, s.dir, "prometheus-alertmanager", "--config.file=alertmanager.yml", "--storage.path=am",
 		"--web.listen-address="+am, "--cluster.listen-address="+cluster)
 	spawn(t, s.dir, "upkeep", "serve", "--config", "upkeep.yaml")

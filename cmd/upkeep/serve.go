@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"github.com/ai-micro-service/upkeep/internal/product/app"
 	"github.com/ai-micro-service/upkeep/internal/product/config"
@@ -38,6 +39,11 @@ func serve(ctx context.Context, file string) error {
 	if err != nil {
 		return err
 	}
+	if terminal(os.Stderr) {
+		if link, err := a.LoginLink(); err == nil {
+			fmt.Fprintf(os.Stderr, "\nOpen %s\nto log in, once, until %s. Later: upkeep login\n\n", link.URL, link.Until)
+		}
+	}
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
@@ -53,6 +59,12 @@ func serve(ctx context.Context, file string) error {
 	}()
 	go trimAfterStart(ctx, log)
 	return a.Run(ctx)
+}
+
+// terminal reports whether a person may read what is written to a file.
+func terminal(f *os.File) bool {
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	return err == nil
 }
 
 func logger(c config.Log) *slog.Logger {

@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/ai-micro-service/upkeep/collectors/scrape"
+	"github.com/ai-micro-service/upkeep/internal/platform/access"
 	"github.com/ai-micro-service/upkeep/internal/platform/metric"
 	"github.com/ai-micro-service/upkeep/internal/platform/prom"
 	"github.com/ai-micro-service/upkeep/internal/platform/store"
@@ -67,7 +68,7 @@ type App struct {
 	webhook  *webhook.Handler
 	embedded *embedded.Embedded // nil in outside mode
 	web      *webconfig.File
-	gate     *console.Gate
+	access   *access.Guard
 	console  *console.Console
 	hurry    chan struct{}
 	signer   *notify.Signer

@@ -18,6 +18,7 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/platform/metric"
 	"github.com/ai-micro-service/upkeep/internal/platform/prom"
 	"github.com/ai-micro-service/upkeep/internal/platform/store"
+	"github.com/ai-micro-service/upkeep/internal/platform/web"
 	"github.com/ai-micro-service/upkeep/internal/platform/webconfig"
 	"github.com/ai-micro-service/upkeep/internal/product/catalog"
 	"github.com/ai-micro-service/upkeep/internal/product/console"
@@ -37,6 +38,7 @@ func (a *App) list() []part {
 	return []part{
 		{open: a.openProcess},
 		{open: a.openStore},
+		{open: a.openAccess},
 		{prepare: a.prepareTargets},
 		{open: a.openCollectors, prepare: a.prepareCollectors,
 			run: func(ctx context.Context) error { return a.scraper.Run(ctx) }},
@@ -67,7 +69,7 @@ func (a *App) openProcess(context.Context) error {
 // openStore takes what others must not have at the same time: the store and the address.
 func (a *App) openStore(ctx context.Context) (err error) {
 	c := a.start
-	if a.web, err = webconfig.New(c.Web.ConfigFile, c.Web.Token(), a.component("web")); err != nil {
+	if a.web, err = webconfig.New(c.Web.ConfigFile, a.component("web")); err != nil {
 		return err
 	}
 	go func() { _, _ = a.limits() }() // a start waits for the disk here: the rules are parsed meanwhile
@@ -116,9 +118,8 @@ func (a *App) openInbox(context.Context) error {
 		Store: a.store, FlapWindow: c.Engine.Flap, Sources: webhook.Names(), Wake: func() { a.engine.Wake() },
 	})
 	a.registry.MustRegister(a.inbox)
-	a.gate = console.NewGate(c.Web.Token())
 	a.webhook = webhook.New(webhook.Config{
-		Inbox: a.inbox, Authorize: a.gate.Authorize, Truncated: a.reconcileNow,
+		Inbox: a.inbox, Truncated: a.reconcileNow,
 		Signatures: map[string]webhook.Signature{
 			webhook.Grafana().Name: {Secret: c.Grafana.Secret(), Timestamp: c.Grafana.TimestampHeader},
 		},
@@ -299,7 +300,7 @@ func (a *App) openPages(context.Context) error {
 	}
 	a.console = console.New(console.Config{
 		Scraper: a.scraper, Inbox: a.inbox, Journal: a.journal, Engine: a.engine, Scheduler: a.scheduler,
-		Gate: a.gate, Names: a.names, Limits: limits, Version: a.options.Version, Logger: a.component("console"),
+		Guard: a.access, External: a.externalURL(), OtherPerson: a.start.Approvals.OtherPerson, Names: a.names, Limits: limits, Version: a.options.Version, Logger: a.component("console"),
 		Signer: a.signer,
 	})
 	return nil
@@ -314,7 +315,8 @@ func (a *App) preparePages(d *draft) (change, error) {
 func (a *App) serve(ctx context.Context) error {
 	server := &http.Server{
 		Handler: a.router(), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute,
-		IdleTimeout: 2 * time.Minute,
+		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: maxHeader, ConnState: web.NewConns().State,
+		WriteTimeout: 2 * time.Minute, // each route has its own
 		// of handshakes, in the form of all others
 		ErrorLog: slog.NewLogLogger(a.component("web").Handler(), slog.LevelWarn),
 	}
@@ -333,6 +335,9 @@ func (a *App) serve(ctx context.Context) error {
 	}
 	return errors.Join(err, <-ended)
 }
+
+// maxHeader is far above the longest approval link and what proxies add.
+const maxHeader = 64 << 10
 
 // component is the logger of a part.
 func (a *App) component(name string) *slog.Logger { return a.log.With("component", name) }

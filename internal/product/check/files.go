@@ -23,7 +23,7 @@ func (k *checker) files() {
 	k.keys(reflect.ValueOf(*k.config), nil)
 	c := k.config
 	if c.Web.ConfigFile != "" && k.file(in("web", "config_file"), "web.config_file", c.Web.ConfigFile) {
-		if _, err := webconfig.New(c.Web.ConfigFile, nil, slog.New(slog.DiscardHandler)); err != nil {
+		if _, err := webconfig.New(c.Web.ConfigFile, slog.New(slog.DiscardHandler)); err != nil {
 			k.fault(in("web", "config_file"),
 				"web.config_file is wrong: %v; correct it as exporter-toolkit's web-configuration.md says", err)
 		}

@@ -23,8 +23,9 @@ type prom struct {
 	scraper *scrape.Manager
 	writer  *writer
 	rules   *rules.Manager
-	api     http.Handler
-	ctx     context.Context // of the evaluations and of what finds targets; ended by stop
+	api     http.Handler       // for the process itself
+	within  [budgets]*budgeted // for clients
+	ctx     context.Context    // of the evaluations and of what finds targets; ended by stop
 	cancel  context.CancelFunc
 	begun   time.Time
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/grafana/regexp"
+	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/config"
 	"github.com/prometheus/common/model"
@@ -105,7 +106,10 @@ func newProm(c Config, p *pipe, notify rules.NotifyFunc) (_ *prom, err error) {
 	if err := m.load(c.Rules, c.RuleFiles); err != nil {
 		return nil, err
 	}
-	m.api = m.newAPI(engine)
+	m.api = m.newAPI(engine, c.Registerer)
+	for b := range budgets {
+		m.within[b] = m.budgeted(b)
+	}
 	return m, nil
 }
 
@@ -175,7 +179,7 @@ func (m *prom) close() error { return errors.Join(m.writer.close(), m.db.Close()
 
 // newAPI returns the stock API. What would change the storage or reach other
 // servers is off.
-func (m *prom) newAPI(engine *promql.Engine) http.Handler {
+func (m *prom) newAPI(engine *promql.Engine, registerer prometheus.Registerer) http.Handler {
 	info := &apiv1.PrometheusVersion{Version: version.Version, Revision: version.Revision, Branch: version.Branch,
 		BuildUser: version.BuildUser, BuildDate: version.BuildDate, GoVersion: version.GoVersion}
 	api := apiv1.NewAPI(
@@ -195,7 +199,7 @@ func (m *prom) newAPI(engine *promql.Engine) http.Handler {
 		m.runtimeInfo, info,
 		func() []notifications.Notification { return nil },
 		func() (<-chan notifications.Notification, func(), bool) { return nil, nil, false },
-		noMetrics{}, m.config.Registerer, nil,
+		noMetrics{}, registerer, nil,
 		false, nil, false, false, false, lookback, false, false, nil, nil,
 		apiv1.OpenAPIOptions{ExternalURL: m.config.ExternalURL.String(), Version: version.Version},
 		promqlParser(), false, queryTimeout,
