@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ai-micro-service/upkeep/internal/product/app"
+	"github.com/ai-micro-service/upkeep/internal/product/check"
 	"github.com/ai-micro-service/upkeep/internal/product/config"
 )
 
@@ -29,12 +30,18 @@ func serveCommand() *cobra.Command {
 }
 
 func serve(ctx context.Context, file string) error {
-	load := func() (*config.Config, error) { return config.Load(file, app.Known()) }
-	c, err := load()
+	c, weak, err := safe(file)
 	if err != nil {
 		return err
 	}
 	log := logger(c.Log)
+	for _, f := range weak {
+		log.Warn("weak configuration", "place", fmt.Sprintf("%s:%d", f.File, f.Line), "why", f.Text)
+	}
+	load := func() (*config.Config, error) {
+		c, _, err := safe(file)
+		return c, err
+	}
 	a, err := app.New(ctx, c, app.Options{Version: buildVersion(), Logger: log, Load: load})
 	if err != nil {
 		return err
@@ -59,6 +66,19 @@ func serve(ctx context.Context, file string) error {
 	}()
 	go trimAfterStart(ctx, log)
 	return a.Run(ctx)
+}
+
+// safe reads a configuration that is not dangerous, and returns what is weak in it.
+func safe(file string) (c *config.Config, weak []check.Finding, err error) {
+	c, source, err := config.Read(file, app.Known())
+	if err != nil {
+		return nil, nil, err
+	}
+	weak = check.Danger(c, source)
+	if err := check.Refused(weak); err != nil {
+		return nil, nil, err
+	}
+	return c, weak, nil
 }
 
 // terminal reports whether a person may read what is written to a file.

@@ -58,6 +58,15 @@ func tooMany(g *gin.Context) {
 // HasUsers reports whether the file has users.
 func (f *File) HasUsers() bool { return len(f.users()) > 0 }
 
+// TLS reports whether the file says how to serve with TLS.
+func (f *File) TLS() bool {
+	if f.path == "" {
+		return false
+	}
+	s, err := f.current()
+	return err == nil && s.config.TLSConfig.IsEnabled()
+}
+
 // Names returns the users of the file.
 func (f *File) Names() []string { return slices.Sorted(maps.Keys(f.users())) }
 

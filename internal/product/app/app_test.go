@@ -489,7 +489,7 @@ func TestWrongStart(t *testing.T) {
 	}
 	data := fmt.Sprintf("data_dir: %q\n", filepath.Join(dir, "data"))
 	for name, text := range map[string]string{
-		"an address of others": data + `web: {listen: "192.0.2.1:9"}`,
+		"an address of others": data + `web: {listen: "192.0.2.1:9", token_env: A_TOKEN}`,
 		"no web configuration": data + fmt.Sprintf(`web: {listen: "127.0.0.1:0", config_file: %q}`,
 			filepath.Join(dir, "none.yaml")),
 		"no data folder": `data_dir: /proc/upkeep`,

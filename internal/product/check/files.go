@@ -117,9 +117,9 @@ func (k *checker) key(v reflect.Value, at place, key string) {
 	value := v.String()
 	switch {
 	case value == "" || key == "config_file":
-	case strings.HasSuffix(key, "_file"):
+	case strings.HasSuffix(key, "_file") || key == "file":
 		k.file(at, name(at), value)
-	case strings.HasSuffix(key, "_env"):
+	case strings.HasSuffix(key, "_env") || key == "env":
 		if os.Getenv(value) == "" {
 			k.warn(at, "%s names the environment variable %s, which is not set here; set it for upkeep's process",
 				name(at), value)
