@@ -283,7 +283,8 @@ func (s *site) healed(t *testing.T, lines []console.Line) {
 func (s *site) secretive(t *testing.T) {
 	t.Helper()
 	err := filepath.WalkDir(s.dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || d.Name() == "token" || d.Name() == "alertmanager.yml" {
+		if err != nil || d.IsDir() || d.Name() == "token" || d.Name() == "alertmanager.yml" ||
+			d.Name() == "prometheus.yml" {
 			return err
 		}
 		text, err := os.ReadFile(path)
@@ -317,12 +318,16 @@ func TestLoopEmbedded(t *testing.T) {
 // amtool checks that the stock tools find the stock APIs.
 func (s *site) amtool(t *testing.T, address string) {
 	t.Helper()
-	out, err := exec.CommandContext(t.Context(), "promtool", "query", "instant", "http://"+address,
+	client := filepath.Join(s.dir, "http.yaml")
+	write(t, client, fmt.Sprintf("authorization: {credentials: %q}\n", adminToken))
+	out, err := exec.CommandContext(t.Context(), "promtool", "query", "instant", "--http.config.file="+client,
+		"http://"+address,
 		`upkeep_run_transitions_total{to="cleared"}`).CombinedOutput()
 	if err != nil || !strings.Contains(string(out), `action="postgres/vacuum"`) {
 		t.Errorf("promtool: %v %s", err, out)
 	}
-	out, err = exec.CommandContext(t.Context(), "amtool", "--alertmanager.url=http://"+address, "alert", "query").
+	out, err = exec.CommandContext(t.Context(), "amtool", "--alertmanager.url=http://"+address,
+		"--http.config.file="+client, "alert", "query").
 		CombinedOutput()
 	if err != nil {
 		t.Errorf("amtool: %v %s", err, out)

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ai-micro-service/upkeep/internal/product/app"
-	"github.com/ai-micro-service/upkeep/internal/product/check"
+	configcheck "github.com/ai-micro-service/upkeep/internal/product/check"
 	"github.com/ai-micro-service/upkeep/internal/product/config"
 )
 
@@ -69,13 +69,13 @@ func serve(ctx context.Context, file string) error {
 }
 
 // safe reads a configuration that is not dangerous, and returns what is weak in it.
-func safe(file string) (c *config.Config, weak []check.Finding, err error) {
+func safe(file string) (c *config.Config, weak []configcheck.Finding, err error) {
 	c, source, err := config.Read(file, app.Known())
 	if err != nil {
 		return nil, nil, err
 	}
-	weak = check.Danger(c, source)
-	if err := check.Refused(weak); err != nil {
+	weak = configcheck.Danger(c, source)
+	if err := configcheck.Refused(weak); err != nil {
 		return nil, nil, err
 	}
 	return c, weak, nil
