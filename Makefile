@@ -82,6 +82,10 @@ storm: deps-test ## run DDL and DML beside the actions, and compare with a model
 mutants: deps-test ## take one protection after the other out of a copy, and see that a test misses it; MUTANTS="contract …"
 	$(GO) run ./internal/dev/gen/mutants $(MUTANTS)
 
+.PHONY: attack
+attack: deps-test ## attack a running upkeep: proxies, browsers, roles, queries, connections; ATTACK=5000
+	$(GO) test -count 1 -v -timeout 1h -run 'TestAttack|TestLoginPage' ./cmd/upkeep -attack $(or $(ATTACK),5000)
+
 .PHONY: soak
 soak: deps-test ## run everything that takes long, and print what belongs in docs/evidence.md; SOAKS="storm kills …"
 	@GO="$(GO)" tools/soak.sh $(SOAKS)

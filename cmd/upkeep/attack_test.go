@@ -271,7 +271,8 @@ func TestAttackByRoles(t *testing.T) {
 			} else if path == "/api/v2/alerts" {
 				want = http.StatusOK
 			}
-			if status, text := try(t, method, f.address, path, body, as(access.Deliver)); status != want {
+			if status, text := try(t, method, f.address, path, body, as(access.Deliver), with("Content-Type",
+				"application/json")); status != want {
 				t.Errorf("%s: %d %s, want %d", what, status, text, want)
 			}
 		}
@@ -287,14 +288,12 @@ func TestAttackByRoles(t *testing.T) {
 	t.Run("a token and a password beside each other", func(t *testing.T) {
 		for name, change := range map[string]func(*http.Request){"token": as(access.Operate),
 			"password": func(r *http.Request) { r.SetBasicAuth("ann", "ann's password") }} {
-			if status, text := try(t, "POST", f.address, console.Prefix+"/pauses",
-				`{"scope":"target/here","reason":"x"}`, change); status != http.StatusOK {
+			status, text := try(t, "POST", f.address, console.Prefix+"/pauses",
+				`{"scope":"target/here","reason":"x","by":"eve"}`, change)
+			who := map[string]string{"token": "token/operate-token", "password": "user/ann"}[name]
+			if status != http.StatusOK || !strings.Contains(text, `"by":"`+who+` (claims to be eve)"`) {
 				t.Errorf("%s: %d %s", name, status, text)
 			}
-		}
-		if _, text := try(t, "GET", f.address, console.Prefix+"/pauses", "", as(access.View)); !strings.Contains(text,
-			`"user/ann"`) {
-			t.Errorf("who paused: %s", text)
 		}
 	})
 	t.Run("reading the journal needs a role", func(t *testing.T) {
@@ -420,9 +419,9 @@ func TestAttackByQueries(t *testing.T) {
 		bombs.Go(func() {
 			for _, query := range []string{"vector(1)[5200h:1s]", "max_over_time(vector(1)[5200h:1s])",
 				"sum_over_time((up or vector(1))[5200h:1s])", "count_values('x', vector(1))[5200h:1s]"} {
+				_, _ = try(t, "GET", f.address, bomb+url.QueryEscape("vector(1)[27h:1s]"), "", as(access.View)) // allowed
 				status, text := try(t, "GET", f.address, bomb+url.QueryEscape(query), "", as(access.View))
-				if status < 400 || !strings.Contains(text, "too many samples") && !strings.Contains(text, "timed out") &&
-					!strings.Contains(text, "took longer") && !strings.Contains(text, "exceeded maximum") {
+				if status != http.StatusBadRequest || !strings.Contains(text, "budget of your role") {
 					t.Errorf("%s: %d %.200s", query, status, text)
 				}
 			}
@@ -456,11 +455,25 @@ func TestAttackByConnections(t *testing.T) {
 	delivers := func(what string) {
 		t.Helper()
 		body := `{"version":"4","alerts":[{"status":"firing","startsAt":"2026-01-01T00:00:00Z","labels":{"alertname":"A"}}]}`
-		if status, text := try(t, "POST", f.address, "/webhook/alertmanager", body, as(access.Deliver)); status != 200 {
-			t.Errorf("a delivery beside %s: %d %s", what, status, text)
-		}
-		if status, _ := try(t, "GET", f.address, "/-/ready", ""); status != 200 {
-			t.Errorf("ready beside %s: %d", what, status)
+		client := plain()
+		for _, one := range []struct{ method, path string }{{"POST", "/webhook/alertmanager"}, {"GET", "/-/ready"}} {
+			servertest.Eventually(t, one.path+" beside "+what, func() error {
+				r, err := http.NewRequestWithContext(t.Context(), one.method, "http://"+f.address+one.path,
+					strings.NewReader(body))
+				if err != nil {
+					return err
+				}
+				as(access.Deliver)(r)
+				res, err := client.Do(r) // the attack may have closed it: Alertmanager tries again, too
+				if err != nil {
+					return err
+				}
+				_ = res.Body.Close() // the status says it
+				if res.StatusCode != http.StatusOK {
+					return fmt.Errorf("%s", res.Status)
+				}
+				return nil
+			})
 		}
 	}
 	before := resident(t, f.cmd.Process.Pid)

@@ -26,6 +26,9 @@ type Entrance struct {
 	// Login answers a stranger who asks for a page, with the status set; nil: as all others.
 	Login gin.HandlerFunc
 
+	// Conns are the connections; those of logins are kept. May be nil.
+	Conns *Conns
+
 	Logger *slog.Logger
 
 	// Users says whether a name and a password are of use, for the answer to strangers.
@@ -180,6 +183,9 @@ func (e *Entrance) enter(g *gin.Context, pools *pools, route Route, known bool) 
 	id, login, err := e.Guard.Identify(g.Request)
 	if login {
 		g.Set(identityKey, id)
+		if e.Conns != nil && id.Role != access.None {
+			e.Conns.Hold(g.Request)
+		}
 	}
 	pool := route.Pool
 	switch {

@@ -90,7 +90,7 @@ func (a *App) AdminToken() (string, error) {
 // entrance is what each request passes.
 func (a *App) entrance() *web.Entrance {
 	e := &web.Entrance{Guard: a.access, Hosts: a.start.Web.Hosts, Login: a.console.AskLogin,
-		Users: a.web.HasUsers(), Logger: a.component("web")}
+		Conns: a.conns, Users: a.web.HasUsers(), Logger: a.component("web")}
 	if u, err := url.Parse(a.externalURL()); err == nil {
 		e.Hosts = append(e.Hosts, u.Hostname())
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/platform/metric"
 	"github.com/ai-micro-service/upkeep/internal/platform/prom"
 	"github.com/ai-micro-service/upkeep/internal/platform/store"
+	"github.com/ai-micro-service/upkeep/internal/platform/web"
 	"github.com/ai-micro-service/upkeep/internal/platform/webconfig"
 	"github.com/ai-micro-service/upkeep/internal/product/catalog"
 	"github.com/ai-micro-service/upkeep/internal/product/config"
@@ -69,6 +70,7 @@ type App struct {
 	embedded *embedded.Embedded // nil in outside mode
 	web      *webconfig.File
 	access   *access.Guard
+	conns    *web.Conns
 	console  *console.Console
 	hurry    chan struct{}
 	signer   *notify.Signer

@@ -18,7 +18,6 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/platform/metric"
 	"github.com/ai-micro-service/upkeep/internal/platform/prom"
 	"github.com/ai-micro-service/upkeep/internal/platform/store"
-	"github.com/ai-micro-service/upkeep/internal/platform/web"
 	"github.com/ai-micro-service/upkeep/internal/platform/webconfig"
 	"github.com/ai-micro-service/upkeep/internal/product/catalog"
 	"github.com/ai-micro-service/upkeep/internal/product/console"
@@ -315,7 +314,7 @@ func (a *App) preparePages(d *draft) (change, error) {
 func (a *App) serve(ctx context.Context) error {
 	server := &http.Server{
 		Handler: a.router(), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute,
-		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: maxHeader, ConnState: web.NewConns().State,
+		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: maxHeader, ConnState: a.conns.State,
 		WriteTimeout: 2 * time.Minute, // each route has its own
 		// of handshakes, in the form of all others
 		ErrorLog: slog.NewLogLogger(a.component("web").Handler(), slog.LevelWarn),

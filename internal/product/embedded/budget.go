@@ -8,7 +8,10 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/promql/parser"
+	"github.com/prometheus/prometheus/storage"
 )
 
 // A Budget is what the queries of a role may use.
@@ -16,7 +19,8 @@ type Budget int
 
 // The budgets.
 const (
-	// ViewBudget is enough for a dashboard: 30 days of 1,000 points of 700 series. A sample takes
+	// ViewBudget is enough for a dashboard: 30 days of 1,000 points of 700 series, or of one in each
+	// half minute. A sample takes
 	// 16 bytes, its text twice that, and what is collected later as much again.
 	ViewBudget Budget = iota
 
@@ -32,6 +36,7 @@ const QueryTimeout = queryTimeout
 // limits are the amounts of a budget.
 type limits struct {
 	samples int
+	steps   int64 // of a subquery
 	timeout time.Duration
 	atOnce  int
 	waiting int // for their turn
@@ -39,9 +44,9 @@ type limits struct {
 
 func (b Budget) limits() limits {
 	if b == ViewBudget {
-		return limits{samples: 1_000_000, timeout: 20 * time.Second, atOnce: 2, waiting: 16}
+		return limits{samples: 1_000_000, steps: 100_000, timeout: 20 * time.Second, atOnce: 2, waiting: 16}
 	}
-	return limits{samples: 5_000_000, timeout: time.Minute, atOnce: 2, waiting: 16}
+	return limits{samples: 5_000_000, steps: 1_000_000, timeout: time.Minute, atOnce: 2, waiting: 16}
 }
 
 // budgeted is the stock API within a budget.
@@ -57,8 +62,9 @@ func (m *prom) budgeted(b Budget) *budgeted {
 	engine := promql.NewEngine(promql.EngineOpts{
 		Logger: m.config.Logger.With("part", "promql"), MaxSamples: l.samples, Timeout: l.timeout,
 		LookbackDelta: lookback, EnableAtModifier: true, EnableNegativeOffset: true, Parser: promqlParser(),
+		NoStepSubqueryIntervalFn: noStep,
 	})
-	return &budgeted{limits: l, api: m.newAPI(engine, prometheus.NewRegistry()),
+	return &budgeted{limits: l, api: m.newAPI(frugal{engine, l.steps}, prometheus.NewRegistry()),
 		places: make(chan struct{}, l.atOnce+l.waiting), turns: make(chan struct{}, l.atOnce)}
 }
 
@@ -103,3 +109,62 @@ func (b *budgeted) busy(w http.ResponseWriter) {
 func (e *Embedded) Budgeted(b Budget) http.Handler {
 	return e.once(func(p *parts) http.Handler { return p.prom.within[b] })
 }
+
+// A frugal engine refuses queries whose subqueries have more steps than the budget allows: the
+// library takes memory for each step before it counts the first sample.
+type frugal struct {
+	promql.QueryEngine
+	steps int64
+}
+
+// NewInstantQuery implements promql.QueryEngine.
+func (f frugal) NewInstantQuery(ctx context.Context, q storage.Queryable, opts promql.QueryOpts, text string,
+	at time.Time) (promql.Query, error) {
+	if err := f.check(text, 0); err != nil {
+		return nil, err
+	}
+	return f.QueryEngine.NewInstantQuery(ctx, q, opts, text, at)
+}
+
+// NewRangeQuery implements promql.QueryEngine.
+func (f frugal) NewRangeQuery(ctx context.Context, q storage.Queryable, opts promql.QueryOpts, text string,
+	start, end time.Time, interval time.Duration) (promql.Query, error) {
+	if err := f.check(text, end.Sub(start)); err != nil {
+		return nil, err
+	}
+	return f.QueryEngine.NewRangeQuery(ctx, q, opts, text, start, end, interval)
+}
+
+// check refuses an expression that is evaluated over a time.
+func (f frugal) check(text string, over time.Duration) error {
+	expr, err := promqlParser().ParseExpr(text)
+	if err != nil {
+		return nil // the engine says so
+	}
+	return f.walk(expr, over)
+}
+
+func (f frugal) walk(n parser.Node, over time.Duration) error {
+	if sub, ok := n.(*parser.SubqueryExpr); ok {
+		over += sub.Range
+		step := sub.Step
+		if step <= 0 {
+			step = subqueryStep
+		}
+		if steps := int64(over / step); steps > f.steps {
+			return fmt.Errorf("the subquery [%s:%s] has %d steps, and the budget of your role allows %d: choose a longer "+
+				"step or a shorter range", model.Duration(sub.Range), model.Duration(step), steps, f.steps)
+		}
+	}
+	for child := range parser.ChildrenIter(n) {
+		if err := f.walk(child, over); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func noStep(int64) int64 { return subqueryStep.Milliseconds() }
+
+// subqueryStep is the step of a subquery that names none, as Prometheus has it by default.
+const subqueryStep = time.Minute

@@ -93,6 +93,7 @@ func newProm(c Config, p *pipe, notify rules.NotifyFunc) (_ *prom, err error) {
 	engine := promql.NewEngine(promql.EngineOpts{
 		Logger: c.Logger.With("part", "promql"), Reg: c.Registerer, MaxSamples: maxSamples, Timeout: queryTimeout,
 		LookbackDelta: lookback, EnableAtModifier: true, EnableNegativeOffset: true, Parser: promqlParser(),
+		NoStepSubqueryIntervalFn: noStep,
 	})
 	m.rules = rules.NewManager(&rules.ManagerOptions{
 		ExternalURL: c.ExternalURL, QueryFunc: rules.EngineQueryFunc(engine, m.db), NotifyFunc: notify, Context: m.ctx,
@@ -179,7 +180,7 @@ func (m *prom) close() error { return errors.Join(m.writer.close(), m.db.Close()
 
 // newAPI returns the stock API. What would change the storage or reach other
 // servers is off.
-func (m *prom) newAPI(engine *promql.Engine, registerer prometheus.Registerer) http.Handler {
+func (m *prom) newAPI(engine promql.QueryEngine, registerer prometheus.Registerer) http.Handler {
 	info := &apiv1.PrometheusVersion{Version: version.Version, Revision: version.Revision, Branch: version.Branch,
 		BuildUser: version.BuildUser, BuildDate: version.BuildDate, GoVersion: version.GoVersion}
 	api := apiv1.NewAPI(
