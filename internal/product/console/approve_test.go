@@ -161,10 +161,15 @@ func (c *clinic) post(_ http.ResponseWriter, r *http.Request) {
 // ask makes a run that asks, and returns it with the link of the nth message.
 func (c *clinic) ask(t *testing.T, key string, message int) (run int64, link string) {
 	t.Helper()
+	return c.askBy(t, key, message, "alert/Bloat")
+}
+
+func (c *clinic) askBy(t *testing.T, key string, message int, by string) (run int64, link string) {
+	t.Helper()
 	limit := 0.3
 	made, err := c.engine.Request(t.Context(), remediate.Request{
 		Key: key, Action: "bed/reindex", Subject: map[string]string{"server": "main", "table": hostile}, Limit: &limit,
-		Policy: "bloat", Mode: remediate.Ask, By: "alert/Bloat",
+		Policy: "bloat", Mode: remediate.Ask, By: by,
 	})
 	if err != nil {
 		t.Fatal(err)
