@@ -114,7 +114,7 @@ func (c *client) token(base string) (token, hint string, err error) {
 	if token = os.Getenv("UPKEEP_TOKEN"); token != "" {
 		return token, "the token in $UPKEEP_TOKEN is not one of web.tokens", nil
 	}
-	token, hint = c.adminToken(base)
+	token, hint = ownToken(c.dataDir, base)
 	return token, hint, nil
 }
 
@@ -166,13 +166,4 @@ func whoami() string {
 		name = u.Username
 	}
 	return firstOf(name, "unknown")
-}
-
-func firstOf(all ...string) string {
-	for _, s := range all {
-		if s != "" {
-			return s
-		}
-	}
-	return ""
 }

@@ -48,7 +48,8 @@ func serve(ctx context.Context, file string) error {
 	}
 	if terminal(os.Stderr) {
 		if link, err := a.LoginLink(); err == nil {
-			fmt.Fprintf(os.Stderr, "\nOpen %s\nto log in, once, until %s. Later: upkeep login\n\n", link.URL, link.Until)
+			fmt.Fprintf(os.Stderr, "\nOpen %s\nto log in, once, until %s. Later: upkeep login\n\n", link.URL,
+				link.Until)
 		}
 	}
 	hup := make(chan os.Signal, 1)

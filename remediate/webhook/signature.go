@@ -37,8 +37,8 @@ func (s Signature) claim(r *http.Request, now time.Time) (status int, err error)
 	}
 	said := r.Header.Get(s.timestamp())
 	if said == "" && s.Timestamp != "" {
-		return http.StatusUnauthorized, fmt.Errorf("missing signed time in %s, which grafana.timestamp_header demands: "+
-			"an old delivery could be sent again", s.Timestamp)
+		return http.StatusUnauthorized, fmt.Errorf("missing signed time in %s, which grafana.timestamp_header "+
+			"demands: an old delivery could be sent again", s.Timestamp)
 	}
 	if said == "" {
 		return s.formed(r)

@@ -13,7 +13,7 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/platform/access"
 )
 
-// Each role includes the ones before it, but for Deliver, which stands alone.
+// Each role includes the ones before it, but for Deliver, which includes no other.
 func TestIncludes(t *testing.T) {
 	for role, want := range map[access.Role]string{
 		access.None: "", access.Deliver: "deliver", access.View: "view", access.Operate: "view operate",

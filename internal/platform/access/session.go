@@ -9,7 +9,6 @@ import (
 	"errors"
 	"net/http"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -34,12 +33,6 @@ type ticket struct {
 	Stamp []byte `json:"stamp"` // of the password or token: a changed one ends the session
 	Until int64  `json:"until"`
 	ID    string `json:"id"` // ended by a logout
-}
-
-// sessions are those that were ended by a logout. A restart forgets them; they end by themselves.
-type sessions struct {
-	mu    sync.Mutex
-	ended map[string]time.Time // until when they would have lasted
 }
 
 // session returns the identity of the session in a request's cookie.
@@ -144,38 +137,6 @@ func (g *Guard) End(w http.ResponseWriter, r *http.Request, secure bool) {
 	}
 	http.SetCookie(w, &http.Cookie{Name: Cookie, Path: "/", HttpOnly: true, Secure: secure,
 		SameSite: http.SameSiteStrictMode, MaxAge: -1})
-}
-
-func (s *sessions) over(id string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	_, ended := s.ended[id]
-	return ended
-}
-
-func (s *sessions) end(id string, until, now time.Time) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.ended == nil {
-		s.ended = make(map[string]time.Time)
-	}
-	for old, end := range s.ended {
-		if end.Before(now) {
-			delete(s.ended, old)
-		}
-	}
-	s.ended[id] = until
-}
-
-// links are the one-time links that were made and not used.
-type links struct {
-	mu  sync.Mutex
-	all map[[sha256.Size]byte]link
-}
-
-type link struct {
-	id    Identity
-	until time.Time
 }
 
 // Once returns the code of a link by which a person logs in once, as an identity.

@@ -132,7 +132,8 @@ func PageHeaders(g *gin.Context) {
 
 // comesFrom refuses what comes under a foreign name or from another site's page. A browser
 // says which: other programs send neither header.
-func (e *Entrance) comesFrom(g *gin.Context, cross *http.CrossOriginProtection, route Route) (status int, why string) {
+func (e *Entrance) comesFrom(g *gin.Context, cross *http.CrossOriginProtection, route Route) (status int,
+	why string) {
 	r := g.Request
 	if host := hostname(r.Host); !e.named(host) {
 		return http.StatusMisdirectedRequest, fmt.Sprintf("this upkeep is not reached under the name %q; "+
@@ -250,8 +251,8 @@ func (e *Entrance) stranger(g *gin.Context, route Route) {
 		return
 	}
 	e.challenge(g)
-	route.refuse(g, http.StatusUnauthorized, "missing login: send a token of web.tokens as bearer token, or a user and "+
-		"password of web.config_file; on the machine of upkeep its commands read the file admin-token in data_dir")
+	route.refuse(g, http.StatusUnauthorized, "missing login: send a token of web.tokens as bearer token, or a user "+
+		"and password of web.config_file; on the machine of upkeep its commands read the file admin-token in data_dir")
 }
 
 func (e *Entrance) challenge(g *gin.Context) {

@@ -69,7 +69,7 @@ func makeToken(file string) error {
 	return nil
 }
 
-// readToken reads the token of this machine. One that others could have written or read is none.
+// readToken reads the token of this machine. One that others could have written or read is refused.
 func readToken(file string) (string, error) {
 	info, err := os.Lstat(file)
 	if err != nil {

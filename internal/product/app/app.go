@@ -40,6 +40,12 @@ import (
 // farewell is how long the answers that are under way may take at the end.
 const farewell = 5 * time.Second
 
+// maxHeader is far above the longest approval link and what proxies add.
+const maxHeader = 64 << 10
+
+// component is the logger of a part.
+func (a *App) component(name string) *slog.Logger { return a.log.With("component", name) }
+
 // Options is what an App needs beside its configuration.
 type Options struct {
 	Version string

@@ -299,7 +299,8 @@ func (a *App) openPages(context.Context) error {
 	}
 	a.console = console.New(console.Config{
 		Scraper: a.scraper, Inbox: a.inbox, Journal: a.journal, Engine: a.engine, Scheduler: a.scheduler,
-		Guard: a.access, External: a.externalURL(), OtherPerson: a.start.Approvals.OtherPerson, Names: a.names, Limits: limits, Version: a.options.Version, Logger: a.component("console"),
+		Guard: a.access, External: a.externalURL(), OtherPerson: a.start.Approvals.OtherPerson,
+		Names: a.names, Limits: limits, Version: a.options.Version, Logger: a.component("console"),
 		Signer: a.signer,
 	})
 	return nil
@@ -334,9 +335,3 @@ func (a *App) serve(ctx context.Context) error {
 	}
 	return errors.Join(err, <-ended)
 }
-
-// maxHeader is far above the longest approval link and what proxies add.
-const maxHeader = 64 << 10
-
-// component is the logger of a part.
-func (a *App) component(name string) *slog.Logger { return a.log.With("component", name) }

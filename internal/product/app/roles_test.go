@@ -75,7 +75,7 @@ func TestRoles(t *testing.T) {
 				case route.Open && route.Path == "/login" && method == "POST": // with nothing in it
 					want, said = "401", got == 401
 				case route.Open:
-				case route.Proof != "": // a link that is none is refused by its page
+				case route.Proof != "": // what is no link is refused by its page
 					want, said = "what the page says", true
 				case role == access.None:
 					want, said = "401", got == 401

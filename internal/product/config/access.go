@@ -12,19 +12,6 @@ import (
 	"github.com/ai-micro-service/upkeep/internal/platform/access"
 )
 
-// A Token is a bearer token with what its holder may do.
-type Token struct {
-	Name string `yaml:"name" required:"a name, which the journal records" doc:"Name that the journal records for requests with this token."`
-	Role string `yaml:"role" required:"a role" enum:"deliver|view|operate|approve|admin" doc:"What its holder may do: docs/access.md."`
-	File string `yaml:"file" check:"path" doc:"File with the token, read anew when it changes: head -c 32 /dev/urandom | base64 > FILE; chmod 600 FILE."`
-	Env  string `yaml:"env" doc:"Environment variable with the token, instead of a file."`
-}
-
-// Approvals says who may approve.
-type Approvals struct {
-	OtherPerson bool `yaml:"other_person" default:"false" doc:"The identity that requested a run must not approve it. A signed link then asks for a login first, since it has no name."`
-}
-
 const (
 	// AdminTokenName is the name of the token that upkeep makes in data_dir.
 	AdminTokenName = "admin"
@@ -110,8 +97,8 @@ func (d *decoder) access(c *Config, n *yaml.Node) {
 		}
 	}
 	if !w.Local() && len(w.Access()) == 0 && len(w.Users) == 0 && !d.faultIn(at(web, "listen")) {
-		d.fault(at(web, "listen"), "web.listen is %s, which other machines can reach, and no one can log in from there: "+
-			"add web.tokens, or web.users with web.config_file; or listen on 127.0.0.1", w.Listen)
+		d.fault(at(web, "listen"), "web.listen is %s, which other machines can reach, and no one can log in from "+
+			"there: add web.tokens, or web.users with web.config_file; or listen on 127.0.0.1", w.Listen)
 	}
 }
 

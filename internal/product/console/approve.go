@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/gin-gonic/gin"
 	. "maragu.dev/gomponents"
@@ -29,8 +28,6 @@ import (
 const approvePath = "/approve"
 
 const (
-	maxForm    = 8 << 10 // the token, a name and a reason
-	nameLimit  = 60      // letters
 	whyLimit   = 500
 	whyRefused = "rejected by the link in the notification"
 )
@@ -80,7 +77,7 @@ func (c *Console) answerer(g *gin.Context) access.Identity {
 	return access.Link()
 }
 
-// identified asks for a login where an answer needs a person who can be told from the one who
+// identified asks for a login where an answer needs a person who differs from the one who
 // requested the run.
 func (c *Console) identified(g *gin.Context) bool {
 	if !c.OtherPerson || c.answerer(g) != access.Link() {
@@ -197,21 +194,6 @@ func (c *Console) broken(what string, err error) *verdict {
 		"Its store does not answer, so the result is unknown: open the link again in a moment."}
 }
 
-// line returns what a person typed as one line of at most so many letters.
-func line(text string, limit int) string {
-	text = strings.Map(func(r rune) rune {
-		if unicode.IsSpace(r) {
-			return ' '
-		}
-		if !unicode.IsPrint(r) {
-			return -1
-		}
-		return r
-	}, strings.ToValidUTF8(text, ""))
-	letters := []rune(strings.Join(strings.Fields(text), " "))
-	return string(letters[:min(len(letters), limit)])
-}
-
 // show writes the page. Neither the address of the page, which has the token in
 // it, nor the page itself is to get anywhere else: no referrer, no cache, no
 // frame, and no form of it leads to another site.
@@ -289,5 +271,3 @@ func (q *question) form() Node {
 		Button(Type("submit"), Class("bad"), Name("answer"), Value("refuse"), Text("Refuse")),
 	)
 }
-
-func moment(t time.Time) string { return t.UTC().Format(time.DateTime) + " UTC" }

@@ -39,7 +39,7 @@ type Config struct {
 	Journal   *journal.Journal
 	Engine    *engine.Engine
 	Scheduler *schedule.Scheduler
-	Guard     *access.Guard      // of logins; nil: there are none
+	Guard     *access.Guard      // of logins; nil: no logins
 	External  string             // where people reach this upkeep
 	Names     func() Names       // what a pause can be about
 	Signer    *notify.Signer     // of approval links; nil: no links

@@ -30,8 +30,8 @@ func (c *Console) loginRoutes() []web.Route {
 	logout.Roles = nil
 	logout.Open = true // the cookie is what is asked for
 	return []web.Route{
-		{Methods: []string{http.MethodGet}, Path: LoginPath, Open: true, Page: true, Doc: "the page where people log in",
-			Handler: func(g *gin.Context) { c.showLogin(g, "", g.Query("next")) }},
+		{Methods: []string{http.MethodGet}, Path: LoginPath, Open: true, Page: true,
+			Doc: "the page where people log in", Handler: func(g *gin.Context) { c.showLogin(g, "", g.Query("next")) }},
 		{Methods: []string{http.MethodPost}, Path: LoginPath, Open: true, Page: true, Body: maxForm,
 			Doc: "log in with a user and password, or a one-time link", Handler: c.login},
 		logout,
@@ -64,7 +64,8 @@ func (c *Console) showLogin(g *gin.Context, problem, next string) {
 			Iff(once == "", func() Node {
 				return Group{
 					Label(Text("User"), Input(Name("name"), AutoComplete("username"), Attr("autofocus"))),
-					Label(Text("Password"), Input(Name("password"), Type("password"), AutoComplete("current-password"))),
+					Label(Text("Password"), Input(Name("password"), Type("password"),
+						AutoComplete("current-password"))),
 				}
 			}),
 			Button(Type("submit"), Class("good"), Text("Log in")),

@@ -52,8 +52,8 @@ func (c *Console) Routes() []web.Route {
 		all = append(all,
 			web.Route{Methods: []string{http.MethodGet}, Path: approvePath, Proof: signedLink, Page: true,
 				Doc: "the plan of a link in a notification", Handler: c.showQuestion},
-			web.Route{Methods: []string{http.MethodPost}, Path: approvePath, Proof: signedLink, Page: true, Body: maxForm,
-				Doc: "approve or reject it", Handler: c.takeAnswer})
+			web.Route{Methods: []string{http.MethodPost}, Path: approvePath, Proof: signedLink, Page: true,
+				Body: maxForm, Doc: "approve or reject it", Handler: c.takeAnswer})
 	}
 	return append(all, c.loginRoutes()...)
 }
@@ -71,10 +71,4 @@ func request(path string, need access.Role, doc string, handler gin.HandlerFunc)
 	r := web.Post(Prefix+path, need, doc, handler)
 	r.Body, r.Time = maxBody, requestTime
 	return r
-}
-
-// by returns who a request comes from, with the name that it claims.
-func by(g *gin.Context, claim string) string {
-	id, _ := web.Identity(g)
-	return id.By(line(claim, nameLimit))
 }

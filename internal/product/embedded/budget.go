@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
@@ -31,7 +30,7 @@ const (
 )
 
 // QueryTimeout is the longest that any query may take.
-const QueryTimeout = queryTimeout
+const QueryTimeout = 2 * time.Minute
 
 // limits are the amounts of a budget.
 type limits struct {
@@ -57,17 +56,6 @@ type budgeted struct {
 	turns  chan struct{}
 }
 
-func (m *prom) budgeted(b Budget) *budgeted {
-	l := b.limits()
-	engine := promql.NewEngine(promql.EngineOpts{
-		Logger: m.config.Logger.With("part", "promql"), MaxSamples: l.samples, Timeout: l.timeout,
-		LookbackDelta: lookback, EnableAtModifier: true, EnableNegativeOffset: true, Parser: promqlParser(),
-		NoStepSubqueryIntervalFn: noStep,
-	})
-	return &budgeted{limits: l, api: m.newAPI(frugal{engine, l.steps}, prometheus.NewRegistry()),
-		places: make(chan struct{}, l.atOnce+l.waiting), turns: make(chan struct{}, l.atOnce)}
-}
-
 // ServeHTTP answers a request when it is its turn. The turn lasts until the answer is written:
 // its text takes more memory than the samples.
 func (b *budgeted) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -88,7 +76,8 @@ func (b *budgeted) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		b.busy(w)
 		return
 	}
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(b.timeout + lastWrite)) // within the process there is none
+	// Not every connection has a deadline.
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(b.timeout + lastWrite))
 	b.api.ServeHTTP(w, r.WithContext(ctx))
 }
 
@@ -103,11 +92,6 @@ func (b *budgeted) busy(w http.ResponseWriter) {
 	_ = json.NewEncoder(w).Encode(map[string]string{"status": "error", "errorType": "unavailable", // the client hung up
 		"error": fmt.Sprintf("more than %d queries wait for their turn, or one waited for longer than %s", b.waiting,
 			b.timeout)})
-}
-
-// Budgeted answers the stock /api/v1 within a budget.
-func (e *Embedded) Budgeted(b Budget) http.Handler {
-	return e.once(func(p *parts) http.Handler { return p.prom.within[b] })
 }
 
 // A frugal engine refuses queries whose subqueries have more steps than the budget allows: the
@@ -152,8 +136,8 @@ func (f frugal) walk(n parser.Node, over time.Duration) error {
 			step = subqueryStep
 		}
 		if steps := int64(over / step); steps > f.steps {
-			return fmt.Errorf("the subquery [%s:%s] has %d steps, and the budget of your role allows %d: choose a longer "+
-				"step or a shorter range", model.Duration(sub.Range), model.Duration(step), steps, f.steps)
+			return fmt.Errorf("the subquery [%s:%s] has %d steps, and the budget of your role allows %d: choose a "+
+				"longer step or a shorter range", model.Duration(sub.Range), model.Duration(step), steps, f.steps)
 		}
 	}
 	for child := range parser.ChildrenIter(n) {
@@ -168,3 +152,5 @@ func noStep(int64) int64 { return subqueryStep.Milliseconds() }
 
 // subqueryStep is the step of a subquery that names none, as Prometheus has it by default.
 const subqueryStep = time.Minute
+
+func promqlParser() parser.Parser { return parser.NewParser(parser.Options{}) }

@@ -8,7 +8,6 @@ import (
 
 	promconfig "github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/discovery"
-	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/rules"
 	"github.com/prometheus/prometheus/scrape"
 	"github.com/prometheus/prometheus/tsdb"
@@ -29,5 +28,3 @@ type prom struct {
 	cancel  context.CancelFunc
 	begun   time.Time
 }
-
-func promqlParser() parser.Parser { return parser.NewParser(parser.Options{}) }

@@ -36,7 +36,7 @@ const (
 	stripes     = 1 << 10
 	chunkBuffer = 256 << 10
 
-	queryTimeout = 2 * time.Minute
+	queryTimeout = QueryTimeout
 	maxSamples   = 20_000_000
 	lookback     = 5 * time.Minute
 
@@ -177,6 +177,18 @@ func (m *prom) active() map[model.Fingerprint]bool {
 }
 
 func (m *prom) close() error { return errors.Join(m.writer.close(), m.db.Close()) }
+
+// budgeted returns the stock API within a budget.
+func (m *prom) budgeted(b Budget) *budgeted {
+	l := b.limits()
+	engine := promql.NewEngine(promql.EngineOpts{
+		Logger: m.config.Logger.With("part", "promql"), MaxSamples: l.samples, Timeout: l.timeout,
+		LookbackDelta: lookback, EnableAtModifier: true, EnableNegativeOffset: true, Parser: promqlParser(),
+		NoStepSubqueryIntervalFn: noStep,
+	})
+	return &budgeted{limits: l, api: m.newAPI(frugal{engine, l.steps}, prometheus.NewRegistry()),
+		places: make(chan struct{}, l.atOnce+l.waiting), turns: make(chan struct{}, l.atOnce)}
+}
 
 // newAPI returns the stock API. What would change the storage or reach other
 // servers is off.
