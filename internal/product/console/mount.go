@@ -4,8 +4,6 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/gin-gonic/gin"
-
 	"github.com/ai-micro-service/upkeep/docs/runbooks"
 	"github.com/ai-micro-service/upkeep/internal/platform/access"
 	"github.com/ai-micro-service/upkeep/internal/platform/web"
@@ -60,15 +58,3 @@ func (c *Console) Routes() []web.Route {
 
 // signedLink is what the approval page asks for.
 const signedLink = "a signed link"
-
-func page(path string, need access.Role, doc string, handler gin.HandlerFunc) web.Route {
-	r := web.Get(path, need, doc, handler)
-	r.Page = true
-	return r
-}
-
-func request(path string, need access.Role, doc string, handler gin.HandlerFunc) web.Route {
-	r := web.Post(Prefix+path, need, doc, handler)
-	r.Body, r.Time = maxBody, requestTime
-	return r
-}

@@ -17,13 +17,8 @@ import (
 	"github.com/ai-micro-service/upkeep/remediate/policy"
 )
 
-const (
-	// A plan asks the target, and a cancelled run is waited for.
-	requestTime = time.Minute
-
-	// A journal of a year takes some minutes.
-	auditTime = 15 * time.Minute
-)
+// auditTime is enough for a journal of some years.
+const auditTime = 15 * time.Minute
 
 // An Answer is what a person says to a run or a policy.
 type Answer struct {
