@@ -320,13 +320,12 @@ func (s *site) amtool(t *testing.T, address string) {
 	t.Helper()
 	client := filepath.Join(s.dir, "http.yaml")
 	write(t, client, fmt.Sprintf("authorization: {credentials: %q}\n", adminToken))
-	out, err := exec.CommandContext(t.Context(), "promtool", "query", "instant", "--http.config.file="+client,
-		"http://"+address,
-		`upkeep_run_transitions_total{to="cleared"}`).CombinedOutput()
-	if err != nil || !strings.Contains(string(out), `action="postgres/vacuum"`) {
-		t.Errorf("promtool: %v %s", err, out)
+	// Debian's promtool knows no http.config.file: the stock query is sent by the test itself.
+	if all := query(t, "http://"+address, `upkeep_run_transitions_total{to="cleared",action="postgres/vacuum"}`); len(
+		all) == 0 {
+		t.Error("the stock query finds no run")
 	}
-	out, err = exec.CommandContext(t.Context(), "amtool", "--alertmanager.url=http://"+address,
+	out, err := exec.CommandContext(t.Context(), "amtool", "--alertmanager.url=http://"+address,
 		"--http.config.file="+client, "alert", "query").
 		CombinedOutput()
 	if err != nil {
